@@ -1,0 +1,118 @@
+//! The names that travel between the parts of Vitrine, each with a type of its own,
+//! so that a tenant cannot be passed where a job is meant.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Names one accepted request for as long as anything of it exists.
+///
+/// Time-ordered (UUID version 7), so that listing jobs by key lists them by age.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct JobId(Uuid);
+
+impl JobId {
+    /// Makes the id of a new job.
+    #[must_use]
+    pub fn new() -> Self {
+        Self(Uuid::now_v7())
+    }
+}
+
+impl Default for JobId {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Display for JobId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl FromStr for JobId {
+    type Err = uuid::Error;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Uuid::parse_str(text).map(Self)
+    }
+}
+
+macro_rules! text_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+        pub struct $name(String);
+
+        impl $name {
+            /// Wraps a name that came from outside.
+            pub fn new(text: impl Into<String>) -> Self {
+                Self(text.into())
+            }
+
+            /// Returns the name as text.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+text_id! {
+    /// Names the owner of keys, jobs and results: the unit of isolation.
+    TenantId
+}
+text_id! {
+    /// Names an API key without revealing it.
+    KeyId
+}
+text_id! {
+    /// Names a worker process for the length of its session.
+    WorkerId
+}
+
+/// Names a hosted model as the Hugging Face Hub does: repository and revision.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ModelKey {
+    repo_id: String,
+    revision: Option<String>,
+}
+
+impl ModelKey {
+    /// Makes a key; the revision `main` and no revision are the same model.
+    pub fn new(repo_id: impl Into<String>, revision: Option<String>) -> Self {
+        Self { repo_id: repo_id.into(), revision: revision.filter(|name| name != "main") }
+    }
+
+    /// Returns the repository id, for example `HuggingFaceTB/SmolLM2-135M-Instruct`.
+    #[must_use]
+    pub fn repo_id(&self) -> &str {
+        &self.repo_id
+    }
+
+    /// Returns the revision, or `None` for the default branch.
+    #[must_use]
+    pub fn revision(&self) -> Option<&str> {
+        self.revision.as_deref()
+    }
+}
+
+impl fmt::Display for ModelKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.repo_id)?;
+        match &self.revision {
+            Some(revision) => write!(f, "@{revision}"),
+            None => Ok(()),
+        }
+    }
+}
