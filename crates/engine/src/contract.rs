@@ -1,0 +1,84 @@
+//! What a worker asks of an engine and hears back.
+//!
+//! Synchronous and single-threaded: one thread owns the engine, submits, cancels and steps. Time enters only
+//! through [`Job::stop`], which a watchdog on another thread may set.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
+
+use ids::{JobId, TenantId};
+use program::{Limits, Program, Saved};
+
+/// Executes jobs in steps; each step is at most one forward pass over all that are ready.
+pub trait Engine {
+    /// Takes a job. It begins at the next step; whatever is wrong with it comes back as [`Event::Failed`].
+    fn submit(&mut self, job: Job);
+
+    /// Drops a job before its next layer. Its end is an [`Event::Failed`] with [`Fault::Cancelled`], unless it ended already.
+    fn cancel(&mut self, job: JobId);
+
+    /// Does a bounded piece of work and returns what happened, in order.
+    fn step(&mut self) -> Vec<Event>;
+
+    /// Returns whether there is nothing to do.
+    fn idle(&self) -> bool;
+}
+
+/// One program to run.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub id: JobId,
+    pub tenant: TenantId,
+    pub program: Program,
+    pub limits: Limits,
+    /// Set from outside to end the job: 0 runs, 1 is cancelled, 2 is out of time.
+    pub stop: Arc<AtomicU8>,
+}
+
+/// What happened to a job. Exactly one of `Finished` and `Failed` comes last.
+#[derive(Clone, Debug)]
+pub enum Event {
+    Started(JobId),
+    /// One line that the program printed.
+    Printed(JobId, String),
+    Finished(JobId, Saved, Usage),
+    Failed(JobId, Failure, Usage),
+}
+
+/// Why a job failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    pub fault: Fault,
+    /// What the user reads: a Python traceback where the program raised, else a sentence.
+    pub message: String,
+}
+
+/// Whose doing a failure is: it decides who tries again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fault {
+    /// The program is wrong; running it again gives the same.
+    User,
+    /// The program needs more than its limits.
+    Limit,
+    /// The server broke.
+    Server,
+    Cancelled,
+}
+
+/// What a job cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Usage {
+    /// Forward passes that carried rows of this job.
+    pub forwards: u64,
+    /// Rows (sequences) over all forwards.
+    pub rows: u64,
+    /// Tokens over all forwards, padding included.
+    pub tokens: u64,
+    /// Decoder layers run and skipped by an early exit.
+    pub layers_run: u64,
+    pub layers_skipped: u64,
+    /// Interpreter steps.
+    pub fuel: u64,
+    /// Seconds of the model thread.
+    pub seconds: f64,
+}

@@ -1,0 +1,346 @@
+//! The seam between the engine and a model's arithmetic.
+//!
+//! A forward pass carries *segments*: each is one job's batch, `rows × length` tokens, padded on the left within
+//! itself. Segments lie end to end along dim 0 of a packed tensor, so a segment is a contiguous view, and a job sees
+//! `[rows, length, …]` exactly as Hugging Face's module would have shown it.
+
+use std::any::Any;
+use std::rc::Rc;
+
+use interpreter::raise::Raise;
+use interpreter::{Args, Machine, Value};
+use program::TensorData;
+
+/// Numbers a module of [`Schema::modules`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Site(pub u32);
+
+/// A model's module tree, as `named_modules()` of the Hugging Face implementation lists it.
+#[derive(Clone, Debug, Default)]
+pub struct Schema {
+    /// In `named_modules()` order; the root is first, with the path `""`.
+    pub modules: Vec<ModuleSchema>,
+    /// Modules that a forward pass enters, in order of entering. Containers and unused modules are absent.
+    pub execution: Vec<Site>,
+    /// Sites of the decoder layers, first to last.
+    pub layers: Vec<Site>,
+}
+
+/// One `nn.Module`.
+#[derive(Clone, Debug)]
+pub struct ModuleSchema {
+    /// For example `transformer.h.0.attn`.
+    pub path: String,
+    /// The Python class: `GPT2Attention`.
+    pub class: String,
+    pub parent: Option<Site>,
+    /// Names of the children in declaration order, with their sites. A `ModuleList`'s are `0`, `1`, ….
+    pub children: Vec<(String, Site)>,
+}
+
+impl Schema {
+    /// Returns the module at a path.
+    #[must_use]
+    pub fn site(&self, path: &str) -> Option<Site> {
+        let index = self.modules.iter().position(|module| module.path == path)?;
+        u32::try_from(index).ok().map(Site)
+    }
+
+    /// Returns a module's description.
+    #[must_use]
+    pub fn module(&self, site: Site) -> Option<&ModuleSchema> {
+        self.modules.get(site.0 as usize)
+    }
+}
+
+/// A tensor as the engine handles it. Errors are the exceptions that PyTorch would raise.
+pub trait Tensor: Clone + 'static {
+    /// Makes a tensor that owns its memory.
+    ///
+    /// # Errors
+    /// For data whose bytes do not fit its shape.
+    fn of_data(data: &TensorData) -> Result<Self, Raise>;
+
+    /// Copies to plain data: contiguous, initialised, sharing nothing.
+    ///
+    /// # Errors
+    /// When the copy cannot be made.
+    fn to_data(&self) -> Result<TensorData, Raise>;
+
+    /// Shows the tensor to Python. Writes in place reach this very memory.
+    fn to_value(&self, machine: &Machine) -> Value;
+
+    /// Returns the tensor behind a Python value, or `None` for anything else.
+    fn of_value(value: &Value) -> Option<Self>;
+
+    fn shape(&self) -> Vec<i64>;
+
+    /// Returns a view of `length` entries of dim 0.
+    ///
+    /// # Errors
+    /// For a range outside the tensor.
+    fn rows(&self, start: i64, length: i64) -> Result<Self, Raise>;
+
+    /// Joins along dim 0 into new memory.
+    ///
+    /// # Errors
+    /// For parts that differ in other dimensions or in dtype.
+    fn join(parts: &[Self]) -> Result<Self, Raise>;
+
+    /// Returns a view with another shape.
+    ///
+    /// # Errors
+    /// For a shape with another number of elements.
+    fn view(&self, shape: &[i64]) -> Result<Self, Raise>;
+
+    /// Returns whether both are the same elements of the same memory in the same shape.
+    fn same(&self, other: &Self) -> bool;
+}
+
+/// One job's part of a forward pass.
+pub struct Segment<T> {
+    /// Sequences.
+    pub rows: i64,
+    /// Tokens of each sequence in this pass, its own left padding included.
+    pub length: i64,
+    /// `[rows, length]` int64.
+    pub input_ids: T,
+    /// `[rows, past + length]` int64, zero where padded; `None` when nothing is padded.
+    pub attention_mask: Option<T>,
+    /// `[rows, length]` int64; `None` counts from the cache's length.
+    pub position_ids: Option<T>,
+    /// Keys and values of the tokens before, in the model's own type; `None` to start without and keep none.
+    pub cache: Option<Box<dyn Any>>,
+    pub attention: Attention,
+    /// Keyword arguments of the forward call that the user gave: `output_hidden_states`, `output_attentions`,
+    /// `use_cache`, `logits_to_keep`, ….
+    pub flags: Vec<(Rc<str>, Value)>,
+}
+
+/// Implementation of attention, by Hugging Face's names.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Attention {
+    #[default]
+    Sdpa,
+    Eager,
+}
+
+/// Where each segment lies in a packed tensor.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Layout {
+    /// `(rows, length)` of each segment, in order.
+    pub segments: Vec<(i64, i64)>,
+}
+
+impl Layout {
+    /// Returns the tokens of all segments.
+    #[must_use]
+    pub fn tokens(&self) -> i64 {
+        self.segments.iter().map(|(rows, length)| rows * length).sum()
+    }
+
+    /// Returns the first token of a segment.
+    #[must_use]
+    pub fn start(&self, segment: usize) -> i64 {
+        self.segments.iter().take(segment).map(|(rows, length)| rows * length).sum()
+    }
+}
+
+/// A tensor over all segments.
+#[derive(Clone)]
+pub enum Packed<T> {
+    /// `[tokens, …]`; a segment is a range of dim 0, seen as `[rows, length, …]`.
+    Tokens(T),
+    /// One tensor per segment, in Hugging Face's shape: attention weights, key and value states.
+    Segments(Vec<T>),
+}
+
+/// A module's structured input or output.
+#[derive(Clone)]
+pub enum Tree<L> {
+    None,
+    Bool(bool),
+    Int(i64),
+    Float(f64),
+    Leaf(L),
+    Tuple(Vec<Tree<L>>),
+    /// A `ModelOutput`, by import path of its class; fields that are `None` are left out.
+    Record {
+        class: &'static str,
+        fields: Vec<(&'static str, Tree<L>)>,
+    },
+    /// An object that only the model understands: a cache.
+    Object(Rc<dyn Any>),
+}
+
+/// A module's arguments.
+#[derive(Clone)]
+pub struct Inputs<L> {
+    pub args: Vec<Tree<L>>,
+    pub kwargs: Vec<(&'static str, Tree<L>)>,
+}
+
+/// Which of a module's moments somebody waits for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wants {
+    pub input: bool,
+    pub output: bool,
+    /// Something below the module is wanted: it must not be computed in a fused form.
+    pub inside: bool,
+}
+
+/// Ends a forward pass before its end.
+pub enum Interrupt {
+    /// Nobody needs what would follow.
+    Enough,
+    /// The arithmetic failed; all jobs of the pass are affected.
+    Failed(Raise),
+}
+
+impl From<Raise> for Interrupt {
+    fn from(raise: Raise) -> Self {
+        Self::Failed(raise)
+    }
+}
+
+/// What a module goes on with after its inputs were shown.
+pub struct Entered<T> {
+    pub inputs: Inputs<Packed<T>>,
+    /// The output that replaces the module's own, when every segment skips it. The module is then not run.
+    pub skipped: Option<Tree<Packed<T>>>,
+}
+
+/// Sees, and may change, what flows through a model. Modules nobody wants are not shown.
+pub trait Observer<T: Tensor> {
+    /// Returns what is wanted of a module right now. Cheap: it is asked for every module of every pass.
+    fn wants(&self, site: Site) -> Wants;
+
+    /// Shows a module's arguments before it runs. Called when `wants(site).input`.
+    ///
+    /// # Errors
+    /// [`Interrupt::Enough`] when the pass can end here.
+    fn enter(&mut self, site: Site, inputs: Inputs<Packed<T>>) -> Result<Entered<T>, Interrupt>;
+
+    /// Shows a module's output. Called when `wants(site).output`.
+    ///
+    /// # Errors
+    /// [`Interrupt::Enough`] when the pass can end here.
+    fn exit(&mut self, site: Site, output: Tree<Packed<T>>) -> Result<Tree<Packed<T>>, Interrupt>;
+}
+
+/// A language model: arithmetic and facts, without any notion of jobs.
+pub trait Model: 'static {
+    type Tensor: Tensor;
+
+    fn schema(&self) -> &Schema;
+
+    fn tokenizer(&self) -> Rc<dyn Tokenizer>;
+
+    /// Runs the segments through the model, showing modules to the observer. Caches in the segments grow.
+    /// Returns the root module's output: a `Record` with `logits`, `past_key_values`, ….
+    ///
+    /// # Errors
+    /// The observer's interrupt, or failed arithmetic.
+    fn forward(
+        &self,
+        segments: &mut [Segment<Self::Tensor>],
+        observer: &mut dyn Observer<Self::Tensor>,
+    ) -> Result<Tree<Packed<Self::Tensor>>, Interrupt>;
+
+    /// Makes an empty cache for [`Segment::cache`].
+    fn new_cache(&self) -> Box<dyn Any>;
+
+    /// Runs one module on a user's own tensors, shaped as Hugging Face shapes them (`model.lm_head(h)` in a block).
+    ///
+    /// # Errors
+    /// The exception that the module would raise.
+    fn call_module(
+        &self,
+        machine: &Machine,
+        site: Site,
+        args: &Args,
+        observer: Option<&mut dyn Observer<Self::Tensor>>,
+    ) -> Result<Value, Raise>;
+
+    /// Reads a plain attribute of a module: a weight (read-only), a buffer, `head_dim`, `config`, `training`.
+    /// `None` where the Hugging Face module has no such attribute.
+    fn attribute(&self, machine: &Machine, site: Site, name: &str) -> Option<Value>;
+
+    /// Shows a leaf that is no tensor to Python, for example a cache, as one segment sees it.
+    fn object(&self, machine: &Machine, object: &Rc<dyn Any>, segment: usize) -> Value;
+
+    /// Turns a Python value that the model made by [`Model::object`] into plain data for a result.
+    fn object_data(&self, value: &Value, heap: &mut program::Heap) -> Option<program::Ref>;
+
+    /// Prepares `generate(**kwargs)` from the checkpoint's defaults and the caller's keyword arguments.
+    ///
+    /// # Errors
+    /// `ValueError` for settings that contradict each other or are not supported.
+    fn sampler(
+        &self,
+        machine: &Machine,
+        kwargs: &[(Rc<str>, Value)],
+        prompt: &[Vec<i64>],
+    ) -> Result<Box<dyn Sampler<Self::Tensor>>, Raise>;
+
+    /// Finds an importable module for the user's code: `torch`, `torch.nn.functional`, `einops`.
+    fn import(&self, machine: &Machine, module: &str) -> Option<Value>;
+
+    /// Finds an importable object that a request refers to by name: `torch` `float32`.
+    fn global(&self, machine: &Machine, module: &str, name: &str) -> Option<Value>;
+
+    /// Rebuilds an object of an importable class from a request, for example `torch.nn.modules.linear.Linear`.
+    fn instance(
+        &self,
+        machine: &Machine,
+        class: &str,
+        args: &[Value],
+        state: Option<&Value>,
+    ) -> Option<Result<Value, Raise>>;
+
+    /// Turns a value of the host (dtype, size, array) into plain data for a result; tensors go through [`Tensor`].
+    fn value_data(&self, value: &Value, heap: &mut program::Heap) -> Option<Result<program::Ref, Raise>>;
+}
+
+/// Chooses the next tokens of a generation.
+pub trait Sampler<T: Tensor> {
+    /// Returns one token for each row from `[rows, vocabulary]` logits of the last position, given the sequences so far.
+    ///
+    /// # Errors
+    /// For probabilities that cannot be sampled (NaN, negative).
+    fn choose(&mut self, machine: &Machine, logits: &T, sequences: &[Vec<i64>]) -> Result<Vec<i64>, Raise>;
+
+    /// Returns whether a row, ending in its newest token, is complete.
+    fn finished(&self, sequence: &[i64]) -> bool;
+
+    /// Returns the token that fills finished rows.
+    fn pad_token(&self) -> i64;
+
+    /// Returns how many tokens may still be appended to a sequence of this length.
+    fn remaining(&self, length: usize) -> usize;
+}
+
+/// Text to token ids and back.
+pub trait Tokenizer {
+    /// Encodes text with the special tokens that the checkpoint's tokenizer adds.
+    ///
+    /// # Errors
+    /// For text that the tokenizer refuses.
+    fn encode(&self, text: &str, special_tokens: bool) -> Result<Vec<i64>, Raise>;
+
+    /// Decodes ids.
+    ///
+    /// # Errors
+    /// For ids outside the vocabulary.
+    fn decode(&self, ids: &[i64], skip_special_tokens: bool) -> Result<String, Raise>;
+
+    /// Returns a special token's id by its Hugging Face name: `eos_token_id`, `bos_token_id`, `pad_token_id`, `unk_token_id`.
+    fn special(&self, name: &str) -> Option<i64>;
+
+    /// Returns the token text of an id and the other way round (`convert_ids_to_tokens`).
+    fn token(&self, id: i64) -> Option<String>;
+
+    fn id(&self, token: &str) -> Option<i64>;
+
+    fn vocabulary_size(&self) -> usize;
+}
