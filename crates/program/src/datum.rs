@@ -108,8 +108,10 @@ pub enum Datum {
     /// `staticmethod`, `classmethod` or `property` around its functions.
     Decorated { kind: Decorator, functions: Vec<Ref> },
     /// An object: the class (a [`Datum::Class`] or a [`Datum::Global`]), the arguments that made it,
-    /// and its state (usually a dict; `None` where there is none).
-    Object { class: Ref, args: Vec<Ref>, state: Option<Ref>, items: Vec<Ref>, pairs: Vec<(Ref, Ref)> },
+    /// and its state (usually a dict; `None` where there is none). Where `called`, the object is what
+    /// `class(*args)` gives; otherwise `class.__new__(class, *args)`, with no `__init__`. Then `state` becomes
+    /// its attributes, `items` are appended (`extend`, or `add` for sets) and `pairs` are set as items.
+    Object { class: Ref, called: bool, args: Vec<Ref>, state: Option<Ref>, items: Vec<Ref>, pairs: Vec<(Ref, Ref)> },
     /// `getattr(object, name)`: a bound method or an attribute looked up when used.
     Attribute { object: Ref, name: String },
     /// An importable module, by its name: `torch.nn.functional`.
@@ -145,7 +147,8 @@ pub struct Envoy {
     pub path: String,
     /// Edits that run before every trace of this envoy.
     pub edits: Vec<Edit>,
-    /// Alternative attribute names: alias to path relative to this envoy.
+    /// Alternative attribute names: alias to path, both relative to this envoy. An alias on a descendant
+    /// is listed with the path to that descendant: `layers.0.attention` for `layers.0.self_attn`.
     pub aliases: Vec<(String, String)>,
 }
 
