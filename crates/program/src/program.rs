@@ -19,6 +19,24 @@ pub struct Program {
     pub globals: Vec<(String, Ref)>,
 }
 
+impl Program {
+    /// Encodes the program as it travels from gateway to worker.
+    ///
+    /// # Errors
+    /// When a length does not fit the encoding.
+    pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
+        postcard::to_stdvec(self)
+    }
+
+    /// Decodes what [`Program::encode`] wrote.
+    ///
+    /// # Errors
+    /// When the bytes are something else.
+    pub fn decode(bytes: &[u8]) -> Result<Self, postcard::Error> {
+        postcard::from_bytes(bytes)
+    }
+}
+
 /// How the hosted model must be set up for this request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Env {

@@ -1,0 +1,236 @@
+//! A job's record, and the one function that says what may follow what.
+
+use std::fmt;
+
+use ids::{JobId, KeyId, ModelKey, TenantId, WorkerId};
+use program::Limits;
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+use crate::objects::Blob;
+
+/// Everything that is remembered of a job. Times are milliseconds since the Unix epoch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobRecord {
+    pub id: JobId,
+    pub tenant: TenantId,
+    /// The API key that asked.
+    pub key: KeyId,
+    pub model: ModelKey,
+    /// The client's session, which its statuses are pushed to. Empty when it polls.
+    pub session: String,
+    pub client: Client,
+    pub limits: Limits,
+    /// Lets the same submission arrive twice and count once.
+    pub idempotency: Option<Idempotency>,
+    /// The `program::Program`, encoded. Emptied when the job ends.
+    pub payload: Blob,
+
+    pub state: State,
+    /// Counts dispatches from 1: the fencing token of the current one.
+    pub attempt: u32,
+    /// Workers that died while they had this job.
+    pub deaths: u32,
+    pub worker: Option<WorkerId>,
+    /// Set when, and only when, the state is [`State::Completed`] or [`State::Failed`].
+    pub outcome: Option<Outcome>,
+    /// What the job cost, as a JSON object; empty until it ended.
+    pub meta: String,
+
+    pub accepted_at: u64,
+    pub dispatched_at: u64,
+    pub started_at: u64,
+    pub ended_at: u64,
+}
+
+/// How the client wants its answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    pub generation: Generation,
+    /// Whether the result is compressed.
+    pub compress: bool,
+}
+
+/// The client's wire format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Generation {
+    /// nnsight 0.8: source text and pickled values; results as `torch.save` writes them.
+    Nnsight08,
+}
+
+/// A name that a client gives to one submission, and what was submitted under it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Idempotency {
+    pub key: String,
+    /// BLAKE3 of the request's body.
+    pub digest: [u8; 32],
+}
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum State {
+    Queued,
+    Dispatched,
+    Running,
+    Completed,
+    Failed,
+    Cancelled,
+    Expired,
+}
+
+impl State {
+    /// Returns whether the job ended: nothing follows.
+    #[must_use]
+    pub fn terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Cancelled | Self::Expired)
+    }
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Queued => "queued",
+            Self::Dispatched => "dispatched",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+        })
+    }
+}
+
+/// How a job ended, where there is more to say than its state.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Outcome {
+    Result(Blob),
+    Failure { fault: Fault, text: String },
+}
+
+/// Whose doing a failure is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Fault {
+    /// The program is wrong.
+    User,
+    /// The program needs more than its limits.
+    Limit,
+    /// The server broke.
+    Server,
+}
+
+/// What happens to a job.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// It is given to a worker, under the next attempt.
+    Dispatched {
+        worker: WorkerId,
+    },
+    /// Its first step runs.
+    Started,
+    Finished {
+        result: Blob,
+        meta: String,
+    },
+    Failed {
+        fault: Fault,
+        text: String,
+        meta: String,
+    },
+    /// Its attempt came to nothing through no fault of its own; another may follow.
+    Requeued {
+        worker_died: bool,
+    },
+    Cancelled,
+    /// It waited for too long.
+    Expired,
+}
+
+/// Why an event cannot happen to a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    #[error("attempt {told} is not the current attempt {current}")]
+    Attempt { told: u32, current: u32 },
+    #[error("not possible while it is {0}")]
+    State(State),
+}
+
+/// Says which state follows, or that the event cannot happen in this one.
+///
+/// # Errors
+/// [`Refused::State`].
+pub fn next(state: State, event: &Event) -> Result<State, Refused> {
+    use State::{Cancelled, Completed, Dispatched, Expired, Failed, Queued, Running};
+    match (state, event) {
+        (Queued, Event::Dispatched { .. }) => Ok(Dispatched),
+        (Dispatched, Event::Started) => Ok(Running),
+        // A start is written relaxed, so a crash may have undone it.
+        (Dispatched | Running, Event::Finished { .. }) => Ok(Completed),
+        (Dispatched | Running, Event::Requeued { .. }) => Ok(Queued),
+        (Queued | Dispatched | Running, Event::Failed { .. }) => Ok(Failed),
+        (Queued | Dispatched | Running, Event::Cancelled) => Ok(Cancelled),
+        (Queued, Event::Expired) => Ok(Expired),
+        (state, _) => Err(Refused::State(state)),
+    }
+}
+
+impl JobRecord {
+    /// Returns the record as it is after `event`, which was told for `attempt` at time `now`.
+    ///
+    /// # Errors
+    /// [`Refused`] when another attempt is current or the state does not allow the event.
+    pub fn after(&self, attempt: u32, event: &Event, now: u64) -> Result<Self, Refused> {
+        let state = next(self.state, event)?;
+        if attempt != self.attempt {
+            return Err(Refused::Attempt { told: attempt, current: self.attempt });
+        }
+        let mut record = Self { state, ..self.clone() };
+        match event {
+            Event::Dispatched { worker } => {
+                record.attempt += 1;
+                record.worker = Some(worker.clone());
+                record.dispatched_at = now;
+                record.started_at = 0;
+            }
+            Event::Started => record.started_at = now,
+            Event::Requeued { worker_died } => {
+                record.deaths += u32::from(*worker_died);
+                record.worker = None;
+            }
+            Event::Finished { result, meta } => {
+                record.outcome = Some(Outcome::Result(result.clone()));
+                record.meta.clone_from(meta);
+            }
+            Event::Failed { fault, text, meta } => {
+                record.outcome = Some(Outcome::Failure { fault: *fault, text: text.clone() });
+                record.meta.clone_from(meta);
+            }
+            Event::Cancelled | Event::Expired => {}
+        }
+        if state.terminal() {
+            record.ended_at = now;
+            record.payload = Blob::Inline(bytes::Bytes::new());
+        }
+        Ok(record)
+    }
+
+    /// Encodes the record as stored: one byte of version, then postcard.
+    pub(crate) fn encode(&self) -> Result<Vec<u8>, Error> {
+        postcard::to_extend(self, vec![VERSION]).map_err(|error| self.unreadable(&error.to_string()))
+    }
+
+    /// Decodes what [`JobRecord::encode`] wrote.
+    pub(crate) fn decode(key: &str, bytes: &[u8]) -> Result<Self, Error> {
+        let unreadable = |reason: String| Error::Unreadable { key: key.to_owned(), reason };
+        match bytes.split_first() {
+            Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(|error| unreadable(error.to_string())),
+            Some((version, _)) => Err(unreadable(format!("its version is {version}, this server knows {VERSION}"))),
+            None => Err(unreadable("it is empty".into())),
+        }
+    }
+
+    fn unreadable(&self, reason: &str) -> Error {
+        Error::Unreadable { key: self.id.to_string(), reason: reason.to_owned() }
+    }
+}
+
+const VERSION: u8 = 1;

@@ -1,0 +1,223 @@
+//! Payloads and results: blobs that are written once, read whole, and checked when read.
+
+use std::path::{Path as FilePath, PathBuf};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::stream::{BoxStream, StreamExt};
+use ids::{JobId, TenantId};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{ObjectStore, ObjectStoreExt};
+use serde::{Deserialize, Serialize};
+
+use crate::error::Error;
+
+/// Blobs up to this many bytes lie in the job record instead of an object of their own: one sync less.
+pub const INLINE_BYTES: usize = 32 << 10;
+
+/// Bytes of disk that are left free: metadata must still be writable when payloads no longer are.
+const RESERVE_BYTES: u64 = 64 << 20;
+
+/// The object store.
+#[derive(Clone)]
+pub struct Objects {
+    store: Arc<dyn ObjectStore>,
+    /// The folder, when it is a local one.
+    folder: Option<PathBuf>,
+}
+
+/// Bytes, here or elsewhere.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Blob {
+    Inline(Bytes),
+    Object(ObjectRef),
+}
+
+impl Blob {
+    /// Returns the length in bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        match self {
+            Self::Inline(bytes) => bytes.len() as u64,
+            Self::Object(object) => object.bytes,
+        }
+    }
+
+    /// Returns whether there are no bytes.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// Where an object lies and what it must hold.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObjectRef {
+    pub path: String,
+    /// BLAKE3 of the bytes.
+    pub digest: [u8; 32],
+    pub bytes: u64,
+}
+
+/// The path of an object: each tenant's lie under a prefix of their own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place(String);
+
+impl Place {
+    /// Where a job's payload lies.
+    #[must_use]
+    pub fn payload(tenant: &TenantId, job: JobId) -> Self {
+        Self(Path::from_iter(["payloads", tenant.as_str(), &job.to_string()]).to_string())
+    }
+
+    /// Where one attempt's result lies. Attempts do not overwrite each other: only the committed one is linked.
+    #[must_use]
+    pub fn result(tenant: &TenantId, job: JobId, attempt: u32) -> Self {
+        Self(Path::from_iter(["results", tenant.as_str(), &job.to_string(), &attempt.to_string()]).to_string())
+    }
+
+    /// Takes a path that [`Place::as_str`] gave.
+    ///
+    /// # Errors
+    /// [`Error::NoObject`] when it is no path of an object.
+    pub fn parse(path: &str) -> Result<Self, Error> {
+        Ok(Self(self::path(path)?.to_string()))
+    }
+
+    /// Returns the path.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Objects {
+    /// Keeps objects as files under `folder`, making it when there is none. A file appears under its name
+    /// only when it is whole and synced, its folder too.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn local(folder: impl AsRef<FilePath>) -> Result<Self, Error> {
+        let folder = folder.as_ref();
+        let place = folder.display().to_string();
+        std::fs::create_dir_all(folder).map_err(|error| Error::failed(place.clone(), error))?;
+        let store = LocalFileSystem::new_with_prefix(folder).map_err(|error| Error::failed(place, error))?;
+        Ok(Self { store: Arc::new(store.with_fsync(true)), folder: Some(folder.to_owned()) })
+    }
+
+    /// Returns the folder of a local store.
+    #[must_use]
+    pub fn folder(&self) -> Option<&FilePath> {
+        self.folder.as_deref()
+    }
+
+    /// Refuses early: says whether `bytes` more would leave the reserve free.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`].
+    pub fn check_space(&self, bytes: u64) -> Result<(), Error> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let place = || folder.display().to_string();
+        let stat = rustix::fs::statvfs(folder).map_err(|error| Error::failed(place(), std::io::Error::from(error)))?;
+        if stat.f_bavail.saturating_mul(stat.f_frsize) < bytes.saturating_add(RESERVE_BYTES) {
+            return Err(Error::NoSpace { place: place() });
+        }
+        Ok(())
+    }
+
+    /// Keeps `bytes` durably: in the returned value itself when they are few, else as an object.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`], or a failure of the store.
+    pub async fn keep(&self, place: &Place, bytes: Bytes) -> Result<Blob, Error> {
+        self.check_space(bytes.len() as u64)?;
+        if bytes.len() <= INLINE_BYTES {
+            return Ok(Blob::Inline(bytes));
+        }
+        Ok(Blob::Object(self.put(place, bytes).await?))
+    }
+
+    /// Writes an object durably.
+    ///
+    /// # Errors
+    /// [`Error::NoSpace`], or a failure of the store.
+    pub async fn put(&self, place: &Place, bytes: Bytes) -> Result<ObjectRef, Error> {
+        let object =
+            ObjectRef { path: place.0.clone(), digest: blake3::hash(&bytes).into(), bytes: bytes.len() as u64 };
+        let put = self.store.put(&path(&object.path)?, bytes.into()).await;
+        put.map_err(|error| Error::failed(&object.path, error))?;
+        Ok(object)
+    }
+
+    /// Reads a blob whole.
+    ///
+    /// # Errors
+    /// Those of [`Objects::get`].
+    pub async fn load(&self, blob: &Blob) -> Result<Bytes, Error> {
+        match blob {
+            Blob::Inline(bytes) => Ok(bytes.clone()),
+            Blob::Object(object) => self.get(object).await,
+        }
+    }
+
+    /// Reads an object whole.
+    ///
+    /// # Errors
+    /// [`Error::NoObject`], [`Error::Damaged`], or a failure of the store.
+    pub async fn get(&self, object: &ObjectRef) -> Result<Bytes, Error> {
+        let path = path(&object.path)?;
+        let read = async { self.store.get(&path).await?.bytes().await };
+        let bytes = read.await.map_err(|error| read_failed(object, error))?;
+        check(object, bytes.len() as u64, blake3::hash(&bytes))?;
+        Ok(bytes)
+    }
+
+    /// Reads an object in pieces. What is wrong with the bytes shows as the error that ends the stream.
+    ///
+    /// # Errors
+    /// [`Error::NoObject`], or a failure of the store.
+    pub async fn stream(&self, object: &ObjectRef) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
+        let got = self.store.get(&path(&object.path)?).await.map_err(|error| read_failed(object, error))?;
+        let state = (got.into_stream(), blake3::Hasher::new(), 0u64, object.clone());
+        let pieces = futures::stream::try_unfold(state, |(mut pieces, mut hasher, read, object)| async move {
+            match pieces.next().await {
+                Some(piece) => {
+                    let piece = piece.map_err(|error| read_failed(&object, error))?;
+                    hasher.update(&piece);
+                    let read = read + piece.len() as u64;
+                    Ok(Some((piece, (pieces, hasher, read, object))))
+                }
+                None => check(&object, read, hasher.finalize()).map(|()| None),
+            }
+        });
+        Ok(pieces.boxed())
+    }
+
+    /// Removes an object, if it is there.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub async fn delete(&self, place: &Place) -> Result<(), Error> {
+        match self.store.delete(&path(&place.0)?).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(error) => Err(Error::failed(&place.0, error)),
+        }
+    }
+}
+
+fn path(text: &str) -> Result<Path, Error> {
+    Path::parse(text).map_err(|_| Error::NoObject(text.to_owned()))
+}
+
+fn check(object: &ObjectRef, bytes: u64, digest: blake3::Hash) -> Result<(), Error> {
+    // The comparison of hashes takes constant time.
+    if bytes == object.bytes && digest == object.digest { Ok(()) } else { Err(Error::Damaged(object.path.clone())) }
+}
+
+fn read_failed(object: &ObjectRef, error: object_store::Error) -> Error {
+    match error {
+        object_store::Error::NotFound { .. } => Error::NoObject(object.path.clone()),
+        other => Error::failed(&object.path, other),
+    }
+}
