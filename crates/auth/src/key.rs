@@ -1,0 +1,209 @@
+//! API keys: made, stored as hashes, and told apart in constant time.
+
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use ids::{KeyId, TenantId};
+use serde::{Deserialize, Serialize};
+use store::MetadataStore;
+use subtle::ConstantTimeEq;
+
+use crate::secret::{hex, random};
+use crate::{Error, Secret, ServerSecret};
+
+/// The keys of one installation.
+#[derive(Clone)]
+pub struct Keys {
+    store: Arc<dyn MetadataStore>,
+    hash_key: [u8; 32],
+}
+
+impl Keys {
+    const PREFIX: &str = "/vitrine/v1/keys/";
+    const LONGEST: usize = 512;
+
+    /// Opens the keys that `store` holds.
+    pub fn new(store: Arc<dyn MetadataStore>, secret: &ServerSecret) -> Self {
+        Self { store, hash_key: secret.derive("vitrine 2026 hash of API keys") }
+    }
+
+    /// Makes a key `vitrine_<id>_<256 random bits>` and stores its hash. Its text exists only in what this returns.
+    ///
+    /// # Errors
+    /// When the store or the source of randomness fails.
+    pub async fn create(&self, tenant: TenantId, scopes: &[Scope]) -> Result<Secret, Error> {
+        let key = Secret::new(format!("vitrine_{}_{}", hex(&random::<6>()?), hex(&random::<32>()?)));
+        self.register(&key, tenant, scopes).await?;
+        Ok(key)
+    }
+
+    /// Accepts a key that somebody else made: any text that fits an HTTP header.
+    ///
+    /// # Errors
+    /// [`Error::UnfitKey`] for a text that no client could send; else when the store fails.
+    pub async fn register(&self, key: &Secret, tenant: TenantId, scopes: &[Scope]) -> Result<KeyId, Error> {
+        let text = key.reveal();
+        let fits = (1..=Self::LONGEST).contains(&text.len()) && text.trim() == text;
+        if !fits || !text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
+            return Err(Error::UnfitKey);
+        }
+        let id = self.id_of(text);
+        let record = KeyRecord {
+            id: id.clone(),
+            tenant,
+            digest: self.digest(text),
+            scopes: scopes.to_vec(),
+            created_at: unix_seconds(),
+            expires_at: None,
+        };
+        let bytes = postcard::to_stdvec(&record).map_err(|_| Error::Unreadable(Self::path(&id)))?;
+        self.store.put(&Self::path(&id), bytes.into()).await?;
+        Ok(id)
+    }
+
+    /// Returns whose key this is, or `None` for a key that is unknown or has expired.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn authenticate(&self, text: &str) -> Result<Option<Principal>, Error> {
+        if text.is_empty() || text.len() > Self::LONGEST {
+            return Ok(None);
+        }
+        let id = self.id_of(text);
+        let Some(entry) = self.store.get(&Self::path(&id)).await? else { return Ok(None) };
+        let record: KeyRecord =
+            postcard::from_bytes(&entry.value).map_err(|_| Error::Unreadable(entry.key.clone()))?;
+        let right = bool::from(record.digest.ct_eq(&self.digest(text)));
+        let expired = record.expires_at.is_some_and(|end| end <= unix_seconds());
+        Ok((right && !expired).then_some(Principal { key: record.id, tenant: record.tenant, scopes: record.scopes }))
+    }
+
+    /// Returns whether no key exists yet, as on a first start.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn none_exist(&self) -> Result<bool, Error> {
+        Ok(self.store.list(Self::PREFIX).await?.is_empty())
+    }
+
+    /// Finds the public part of a key: `<id>` of one made here, else a short hash of the text.
+    fn id_of(&self, text: &str) -> KeyId {
+        let ours = text.strip_prefix("vitrine_").and_then(|rest| rest.split_once('_'));
+        match ours {
+            Some((id, _)) if id.len() == 12 && id.bytes().all(|byte| byte.is_ascii_hexdigit()) => KeyId::new(id),
+            _ => KeyId::new(format!("x{}", hex(&self.digest(text)[..8]))),
+        }
+    }
+
+    /// Hashes a key. A key has 256 random bits, so that no slow hash is needed against guessing.
+    fn digest(&self, text: &str) -> [u8; 32] {
+        *blake3::keyed_hash(&self.hash_key, text.as_bytes()).as_bytes()
+    }
+
+    fn path(id: &KeyId) -> String {
+        format!("{}{id}", Self::PREFIX)
+    }
+}
+
+/// What is stored of a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRecord {
+    pub id: KeyId,
+    pub tenant: TenantId,
+    /// Keyed BLAKE3 of the whole text.
+    pub digest: [u8; 32],
+    pub scopes: Vec<Scope>,
+    /// Seconds since 1970.
+    pub created_at: u64,
+    /// Seconds since 1970; `None` for a key without end.
+    pub expires_at: Option<u64>,
+}
+
+/// Who sent a request, once their key was found right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Principal {
+    pub key: KeyId,
+    pub tenant: TenantId,
+    pub scopes: Vec<Scope>,
+}
+
+impl Principal {
+    /// Returns whether the key carries a permission; [`Scope::Admin`] carries all.
+    #[must_use]
+    pub fn may(&self, scope: Scope) -> bool {
+        self.scopes.iter().any(|held| *held == scope || *held == Scope::Admin)
+    }
+}
+
+/// What a key permits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Scope {
+    /// Submit jobs.
+    Submit,
+    /// Follow, read and cancel jobs of the key's own tenant.
+    ReadOwn,
+    /// Look at and cancel the jobs of all tenants.
+    Operate,
+    /// Everything, the management of keys included.
+    Admin,
+}
+
+fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn keys(folder: &tempfile::TempDir) -> Keys {
+        let store: Arc<dyn MetadataStore> = Arc::new(store::RedbStore::open(&folder.path().join("metadata.redb")).unwrap());
+        let secret = ServerSecret::load(store.as_ref()).await.unwrap();
+        Keys::new(store, &secret)
+    }
+
+    #[tokio::test]
+    async fn a_made_key_is_known_and_its_text_is_not_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = keys(&folder).await;
+        assert!(keys.none_exist().await.unwrap());
+        let key = keys.create(TenantId::new("ada"), &[Scope::Submit]).await.unwrap();
+        assert!(!keys.none_exist().await.unwrap());
+        let principal = keys.authenticate(key.reveal()).await.unwrap().unwrap();
+        assert_eq!(principal.tenant, TenantId::new("ada"));
+        assert!(principal.may(Scope::Submit) && !principal.may(Scope::Operate));
+        let secret = key.reveal().rsplit('_').next().unwrap();
+        assert_eq!(secret.len(), 64);
+        for entry in keys.store.list("").await.unwrap() {
+            assert!(!String::from_utf8_lossy(&entry.value).contains(secret));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_key_with_one_other_character_is_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = keys(&folder).await;
+        let key = keys.create(TenantId::new("ada"), &[Scope::Submit]).await.unwrap();
+        for at in 0..key.reveal().len() {
+            let mut other = key.reveal().to_owned().into_bytes();
+            other[at] = if other[at] == b'0' { b'1' } else { b'0' };
+            assert_eq!(keys.authenticate(&String::from_utf8(other).unwrap()).await.unwrap(), None, "at {at}");
+        }
+        for junk in ["", "vitrine_", "vitrine__", "vitrine_000000000000_", &"k".repeat(100_000)] {
+            assert_eq!(keys.authenticate(junk).await.unwrap(), None);
+        }
+    }
+
+    #[tokio::test]
+    async fn any_text_that_a_header_can_carry_may_be_registered() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = keys(&folder).await;
+        keys.register(&Secret::new("test-key"), TenantId::new("ada"), &[Scope::Admin]).await.unwrap();
+        assert!(keys.authenticate("test-key").await.unwrap().unwrap().may(Scope::Operate));
+        assert_eq!(keys.authenticate("test-kez").await.unwrap(), None);
+        for unfit in ["", " edge", "zwei\nZeilen", "schlüssel"] {
+            let outcome = keys.register(&Secret::new(unfit), TenantId::new("ada"), &[]).await;
+            assert!(matches!(outcome, Err(Error::UnfitKey)), "{unfit:?}");
+        }
+    }
+}
