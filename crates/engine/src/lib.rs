@@ -4,11 +4,34 @@
 //! the interleaver is that observer: it wakes the users' blocks that wait for a module, hands them their own
 //! rows, and takes back what they changed. [`Engine`] is what a worker sees of it.
 
+mod ask;
+pub mod conformance;
 pub mod contract;
+mod envoy;
+mod environment;
+pub mod fake;
+mod freeze;
+mod generation;
+mod interleaver;
+mod job;
+mod location;
+mod mediator;
 pub mod model;
+mod nnsight;
+pub mod output;
+mod pass;
+pub mod prompt;
+pub mod python;
+mod run;
+mod thaw;
+mod tokenizer;
+mod trace;
+mod tracer;
+mod tree;
 
 pub use contract::{Engine, Event, Failure, Fault, Job, Usage};
+pub use interleaver::Interleaver;
 pub use model::{
-    Attention, Entered, Inputs, Interrupt, Layout, Model, ModuleSchema, Observer, Packed, Sampler, Schema, Segment,
-    Site, Tensor, Tokenizer, Tree, Wants,
+    Attention, Entered, Inputs, Interrupt, Layout, Model, ModuleSchema, Observer, Packed, Sampler, Schema, Segment, Site,
+    Tensor, Tokenizer, Tree, Wants,
 };

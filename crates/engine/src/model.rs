@@ -93,6 +93,12 @@ pub trait Tensor: Clone + 'static {
     /// For a shape with another number of elements.
     fn view(&self, shape: &[i64]) -> Result<Self, Raise>;
 
+    /// Returns the last entry of dim 1: `[rows, length, …]` to `[rows, …]`.
+    ///
+    /// # Errors
+    /// For a tensor of fewer than two dims or of length zero.
+    fn last_position(&self) -> Result<Self, Raise>;
+
     /// Returns whether both are the same elements of the same memory in the same shape.
     fn same(&self, other: &Self) -> bool;
 }

@@ -1,0 +1,49 @@
+//! What a suspended block asks of the run that drives it.
+
+use std::rc::Rc;
+
+use interpreter::{Block, Value};
+use program::Function;
+
+use crate::location::Location;
+
+/// A request that leaves the interpreter while a block waits.
+pub enum Ask {
+    /// Read a location.
+    Read(Location, View),
+    /// Replace what flows past a location.
+    Write(Location, Value),
+    /// Replace the first argument at a module's input.
+    WriteFirst(Location, Value),
+    /// Leave a module's body out and use this as its output.
+    Skip(Location, Value),
+    /// Wait until as many blocks have arrived.
+    Barrier(Rc<Barrier>),
+    /// Run a trace that was opened inside a session.
+    Trace(Box<TraceRequest>),
+}
+
+/// How a module's arguments are shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum View {
+    Whole,
+    /// `.input`: the first positional argument, else the first by keyword.
+    FirstArgument,
+}
+
+/// `with model.trace(…):` and its like.
+#[derive(Clone)]
+pub struct TraceRequest {
+    pub function: Function,
+    pub args: Vec<Value>,
+    pub kwargs: Vec<(Rc<str>, Value)>,
+    pub body: Block,
+    pub tracer: Rc<crate::tracer::TraceState>,
+}
+
+/// A meeting point of a trace's blocks.
+pub struct Barrier {
+    pub count: usize,
+    /// Blocks that wait here now, by their numbers in the run.
+    pub waiting: std::cell::RefCell<Vec<usize>>,
+}

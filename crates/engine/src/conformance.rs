@@ -1,0 +1,364 @@
+//! What every [`Engine`] must do, as a test that each implementation runs.
+//!
+//! The programs are written for a model with decoder layers and a head; a [`Subject`] says what these are called.
+
+#![expect(clippy::panic, clippy::expect_used, reason = "a failed check is a failed test")]
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU8;
+
+use ids::{JobId, ModelKey, TenantId};
+use program::datum::Envoy;
+use program::{Datum, Entry, Env, Function, Heap, Limits, Program, Saved, Source, TensorData};
+
+use crate::contract::{Engine, Event, Failure, Fault, Job, Usage};
+
+/// An implementation under test.
+pub struct Subject<'a> {
+    /// Python expressions for the list of decoder layers and the head: `model.layers`, `model.head`.
+    pub layers: &'a str,
+    pub head: &'a str,
+    pub engine: &'a dyn Fn() -> Box<dyn Engine>,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    pub printed: Vec<String>,
+    pub end: Result<Saved, Failure>,
+    pub usage: Usage,
+}
+
+/// Checks everything.
+pub fn check(subject: &Subject<'_>) {
+    saves_what_flows(subject);
+    edits_reach_later_layers(subject);
+    invokes_see_their_rows(subject);
+    barriers_order_blocks(subject);
+    generation_visits_every_step(subject);
+    sessions_pass_values_on(subject);
+    errors_carry_the_users_line(subject);
+    skips_and_stops(subject);
+    limits_hold(subject);
+    neighbours_change_nothing(subject);
+    a_failing_job_disturbs_nobody(subject);
+    cancelling_ends_a_job(subject);
+}
+
+fn saves_what_flows(subject: &Subject<'_>) {
+    let outcome = subject.trace("Hello", "h = LAYERS[1].output.save()\nprint('seen', tuple(h.shape)[0])\nn = nnsight.save(3)");
+    let saved = outcome.end.as_ref().expect("the program is sound");
+    assert_eq!(names(saved), ["h", "n"]);
+    let h = tensor(saved, "h");
+    assert_eq!(h.shape.first(), Some(&1));
+    assert_eq!(outcome.printed, ["seen 1"]);
+    assert!(outcome.usage.forwards == 1 && outcome.usage.tokens > 0 && outcome.usage.fuel > 0);
+}
+
+fn edits_reach_later_layers(subject: &Subject<'_>) {
+    let plain = subject.trace("Hello", "out = LAYERS[-1].output.clone().save()");
+    let in_place = subject.trace("Hello", "LAYERS[0].output[:] = 0\nout = LAYERS[-1].output.clone().save()");
+    let assigned =
+        subject.trace("Hello", "x = LAYERS[0].output\nLAYERS[0].output = x * 0\nout = LAYERS[-1].output.clone().save()");
+    let out = |outcome: &Outcome| tensor(outcome.end.as_ref().expect("the program is sound"), "out");
+    assert_eq!(out(&in_place), out(&assigned));
+    assert_ne!(out(&plain), out(&assigned));
+    // Assigning replaces what the model goes on with, not what was read before.
+    let kept = subject.trace("Hello", "x = LAYERS[0].output.save()\nLAYERS[0].output = x * 0\ny = LAYERS[0].output.save()");
+    let kept = kept.end.expect("the program is sound");
+    assert_ne!(tensor(&kept, "x"), tensor(&kept, "y"));
+}
+
+fn invokes_see_their_rows(subject: &Subject<'_>) {
+    let alone = subject.trace("Hello", "h = LAYERS[1].output.save()");
+    let together = subject.invokes(
+        "rows = nnsight.save([])\nfor text in ['Hello', 'World']:\n    with tracer.invoke(text):\n        rows.append(text)\n        h = LAYERS[1].output.save()\nwith tracer.invoke():\n    all_rows = LAYERS[1].output.save()",
+    );
+    let saved = together.end.expect("the program is sound");
+    assert_eq!(tensor(&saved, "all_rows").shape.first(), Some(&2));
+    assert_eq!(tensor(&saved, "h").shape.first(), Some(&1));
+    assert_eq!(texts(&saved, "rows"), ["Hello", "World"]);
+    assert_eq!(tensor(&alone.end.expect("the program is sound"), "h").shape.first(), Some(&1));
+}
+
+fn barriers_order_blocks(subject: &Subject<'_>) {
+    let patched = "clean = LAYERS[1].output.clone()\n        barrier()";
+    let source = format!(
+        "barrier = tracer.barrier(2)\nif True:\n    with tracer.invoke('Hello'):\n        {patched}\n    with tracer.invoke('World'):\n        barrier()\n        LAYERS[1].output = clean\n        out = LAYERS[2].output.clone().save()"
+    );
+    let alone = subject.trace("Hello", "out = LAYERS[2].output.clone().save()");
+    let saved = subject.invokes(&source).end.expect("the barrier orders the blocks");
+    let _ = (tensor(&saved, "out"), alone);
+    let unordered = "with tracer.invoke('Hello'):\n    clean = LAYERS[1].output.clone()\nwith tracer.invoke('World'):\n    LAYERS[0].output = clean";
+    let failure = subject.invokes(unordered).end.expect_err("the right side is evaluated before the block waits");
+    assert!(failure.message.contains("NameError: name 'clean' is not defined"), "{}", failure.message);
+    let lonely = "barrier = tracer.barrier(3)\nwith tracer.invoke('Hello'):\n    barrier()\nwith tracer.invoke('World'):\n    barrier()";
+    let failure = subject.invokes(lonely).end.expect_err("nobody releases the barrier");
+    assert!(failure.message.contains("A barrier was never reached"), "{}", failure.message);
+}
+
+fn generation_visits_every_step(subject: &Subject<'_>) {
+    let source = "steps = nnsight.save([])\nfor step in tracer.iter[:3]:\n    h = LAYERS[0].output\n    steps.append((step, tuple(h.shape)[1]))\nids = tracer.result.save()";
+    let saved = subject.run("Hello", Function::Generate, source, &[("max_new_tokens", 3)]).end.expect("the program is sound");
+    let ids = tensor(&saved, "ids");
+    let prompt = ids.shape.get(1).copied().expect("ids are two-dimensional") - 3;
+    assert!(prompt > 0, "the prompt comes before the new tokens");
+    let open = "count = nnsight.save([])\nfor step in tracer.all():\n    LAYERS[0].output\n    count.append('step')\nnever = nnsight.save(1)";
+    let saved = subject.run("Hello", Function::Generate, open, &[("max_new_tokens", 3)]).end.expect("an open loop ends with the run");
+    assert_eq!(texts(&saved, "count").len(), 3);
+    assert!(!names(&saved).contains(&"never".to_owned()), "statements after an open loop do not run");
+    let pinned = "for step in tracer.iter[2]:\n    last = tracer.iter and LAYERS[1].output.save()";
+    let saved = subject.run("Hello", Function::Generate, pinned, &[("max_new_tokens", 4)]).end.expect("the step exists");
+    assert_eq!(tensor(&saved, "last").shape.get(1), Some(&1));
+}
+
+fn sessions_pass_values_on(subject: &Subject<'_>) {
+    let source = "with model.trace('Hello'):\n    clean = LAYERS[1].output.clone()\nfound = nnsight.save([])\nfor layer in range(2):\n    with model.trace('World'):\n        LAYERS[layer].output = clean * 1\n        found.append(layer)\n        out = LAYERS[2].output.clone().save()\nprint('done')";
+    let outcome = subject.session(source);
+    assert_eq!(outcome.printed, ["done"]);
+    assert_eq!(outcome.usage.forwards, 3);
+    assert_eq!(names(&outcome.end.expect("the program is sound")), ["found", "out"]);
+    let failure = subject.session("LAYERS[1].output").end.expect_err("nothing runs outside a trace");
+    assert!(failure.message.contains("outside of interleaving"), "{}", failure.message);
+}
+
+fn errors_carry_the_users_line(subject: &Subject<'_>) {
+    let failure = subject.trace("Hello", "x = 1\n\nbad = LAYERS[0].output[999]").end.expect_err("the index is out of range");
+    assert_eq!(failure.fault, Fault::User);
+    assert!(failure.message.starts_with("Traceback (most recent call last):\n  File \"experiment.py\", line 3"), "{}", failure.message);
+    assert!(failure.message.contains("IndexError: "), "{}", failure.message);
+    let failure = subject.trace("Hello", "LAYERS[1].output\nLAYERS[0].output").end.expect_err("the order is wrong");
+    assert!(failure.message.contains("OutOfOrderError: '"), "{}", failure.message);
+    assert!(failure.message.contains("was requested but the model already ran past it"), "{}", failure.message);
+    let failure = subject.trace("Hello", "(").end.expect_err("the source does not parse");
+    assert!(failure.message.contains("SyntaxError"), "{}", failure.message);
+    let failure = subject.trace("Hello", "model.nothing_of_that_name").end.expect_err("there is no such module");
+    assert!(failure.message.contains("AttributeError: "), "{}", failure.message);
+}
+
+fn skips_and_stops(subject: &Subject<'_>) {
+    let source = "layer = LAYERS[1]\nbefore = layer.input.clone().save()\nlayer.skip(layer.input)\nafter = layer.output.clone().save()";
+    let failure = subject.trace("Hello", source).end;
+    // The input is served before the gate, and only once.
+    let saved = match failure {
+        Ok(saved) => saved,
+        Err(_) => subject
+            .trace("Hello", "layer = LAYERS[1]\nbefore = layer.input\nlayer.skip(before)\nafter = layer.output.clone().save()\nbefore = before.clone().save()")
+            .end
+            .expect("a layer can be skipped"),
+    };
+    assert_eq!(tensor(&saved, "before"), tensor(&saved, "after"));
+    let outcome = subject.trace("Hello", "h = LAYERS[0].output.save()\ntracer.stop()\nnever = nnsight.save(1)");
+    assert_eq!(names(&outcome.end.expect("stopping is no error")), ["h"]);
+    assert!(outcome.usage.layers_skipped > 0, "layers after the stop are not computed");
+    let early = subject.trace("Hello", "h = LAYERS[0].output.save()");
+    assert!(early.usage.layers_skipped > 0, "nobody waits for later layers");
+}
+
+fn limits_hold(subject: &Subject<'_>) {
+    let failure = subject.trace("Hello", "while True:\n    pass").end.expect_err("the loop never ends");
+    assert_eq!(failure.fault, Fault::Limit);
+    let failure = subject.trace("Hello", "x = []\nwhile True:\n    x.append('a' * 100000 + str(len(x)))").end.expect_err("memory is bounded");
+    assert_eq!(failure.fault, Fault::Limit, "{}", failure.message);
+    let failure = subject.trace("Hello", "def f():\n    return f()\nf()").end.expect_err("recursion is bounded");
+    assert!(failure.message.contains("RecursionError"), "{}", failure.message);
+    let failure = subject.trace("Hello", "try:\n    while True:\n        pass\nexcept BaseException:\n    x = nnsight.save(1)").end;
+    assert_eq!(failure.expect_err("limits cannot be caught").fault, Fault::Limit);
+}
+
+fn neighbours_change_nothing(subject: &Subject<'_>) {
+    let source = "h = LAYERS[1].output.save()\nout = HEAD.output.save()";
+    let job = |text: &str, source: &str| subject.job(text, Function::Call, source, &[]);
+    let alone = subject.outcomes(vec![job("Hello", source)]);
+    let crowd = subject.outcomes(vec![
+        job("other text", "LAYERS[0].output[:] = float('nan')\nx = HEAD.output.save()"),
+        job("Hello", source),
+        job("something much longer than the rest", "LAYERS[2].output[:] = 1e30\nx = HEAD.output.save()"),
+    ]);
+    let of = |outcome: &Outcome| outcome.end.as_ref().expect("the program is sound").clone();
+    let (alone, crowded) = (of(alone.first().expect("one job")), of(crowd.get(1).expect("three jobs")));
+    for name in ["h", "out"] {
+        let (left, right) = (tensor(&alone, name), tensor(&crowded, name));
+        assert_eq!(left.shape, right.shape);
+        assert!(close(&left, &right), "{name} differs when others share the batch");
+    }
+}
+
+fn a_failing_job_disturbs_nobody(subject: &Subject<'_>) {
+    let good = "h = LAYERS[2].output.save()";
+    let outcomes = subject.outcomes(vec![
+        subject.job("Hello", Function::Call, "LAYERS[1].output\n1 / 0", &[]),
+        subject.job("Hello", Function::Call, good, &[]),
+        subject.job("Hello", Function::Call, "LAYERS[0].output = 'text'", &[]),
+    ]);
+    let ends: Vec<_> = outcomes.iter().map(|outcome| outcome.end.is_ok()).collect();
+    assert_eq!(ends, [false, true, false]);
+    let failure = outcomes.first().and_then(|outcome| outcome.end.as_ref().err()).expect("it divides by zero");
+    assert!(failure.message.ends_with("ZeroDivisionError: division by zero"), "{}", failure.message);
+}
+
+fn cancelling_ends_a_job(subject: &Subject<'_>) {
+    let mut engine = (subject.engine)();
+    let job = subject.job("Hello", Function::Generate, "for step in tracer.all():\n    LAYERS[0].output", &[("max_new_tokens", 1000)]);
+    let id = job.id;
+    engine.submit(job);
+    let first = engine.step();
+    assert!(matches!(first.first(), Some(Event::Started(started)) if *started == id));
+    engine.cancel(id);
+    let events = engine.step();
+    assert!(
+        matches!(events.last(), Some(Event::Failed(failed, failure, _)) if *failed == id && failure.fault == Fault::Cancelled),
+        "{events:?}"
+    );
+    assert!(engine.idle());
+}
+
+impl Subject<'_> {
+    fn source(&self, text: &str) -> String {
+        text.replace("LAYERS", self.layers).replace("HEAD", self.head)
+    }
+
+    /// Makes a job that traces one text.
+    #[must_use]
+    pub fn job(&self, text: &str, function: Function, source: &str, kwargs: &[(&str, i64)]) -> Job {
+        let mut heap = Heap::default();
+        let args = if text.is_empty() { Vec::new() } else { vec![heap.push(Datum::Str(text.into()))] };
+        let kwargs =
+            kwargs.iter().map(|(name, value)| ((*name).to_owned(), heap.push(Datum::Int((*value).into())))).collect();
+        let envoy = heap.push(Datum::Envoy(Envoy::default()));
+        job(heap, Entry::Trace { function, envoy, args, kwargs }, envoy, self.source(source))
+    }
+
+    fn trace(&self, text: &str, source: &str) -> Outcome {
+        self.run(text, Function::Call, source, &[])
+    }
+
+    fn invokes(&self, source: &str) -> Outcome {
+        self.run("", Function::Call, source, &[])
+    }
+
+    fn session(&self, source: &str) -> Outcome {
+        let mut heap = Heap::default();
+        let envoy = heap.push(Datum::Envoy(Envoy::default()));
+        self.only(job(heap, Entry::Session, envoy, self.source(source)))
+    }
+
+    fn run(&self, text: &str, function: Function, source: &str, kwargs: &[(&str, i64)]) -> Outcome {
+        self.only(self.job(text, function, source, kwargs))
+    }
+
+    fn only(&self, job: Job) -> Outcome {
+        self.outcomes(vec![job]).pop().expect("one job has one outcome")
+    }
+
+    /// Runs jobs together and returns their outcomes in the order given.
+    #[must_use]
+    pub fn outcomes(&self, jobs: Vec<Job>) -> Vec<Outcome> {
+        let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
+        let mut engine = (self.engine)();
+        for job in jobs {
+            engine.submit(job);
+        }
+        let mut events = Vec::new();
+        while !engine.idle() {
+            events.extend(engine.step());
+        }
+        ids.into_iter().map(|id| outcome_of(id, &events)).collect()
+    }
+}
+
+fn outcome_of(id: JobId, events: &[Event]) -> Outcome {
+    let mut printed = Vec::new();
+    let mut started = 0;
+    let mut end = None;
+    for event in events {
+        match event {
+            Event::Started(job) if *job == id => started += 1,
+            Event::Printed(job, line) if *job == id => {
+                assert!(started == 1 && end.is_none(), "a line comes between the start and the end");
+                printed.push(line.clone());
+            }
+            Event::Finished(job, saved, usage) if *job == id => {
+                assert!(end.replace((Ok(saved.clone()), *usage)).is_none(), "a job ends once");
+            }
+            Event::Failed(job, failure, usage) if *job == id => {
+                assert!(end.replace((Err(failure.clone()), *usage)).is_none(), "a job ends once");
+            }
+            _ => {}
+        }
+    }
+    assert_eq!(started, 1, "a job starts once");
+    let (end, usage) = end.unwrap_or_else(|| panic!("job {id} never ended"));
+    Outcome { printed, end, usage }
+}
+
+fn job(mut heap: Heap, entry: Entry, model: program::Ref, text: String) -> Job {
+    let tracer = heap.push(Datum::Tracer);
+    let nnsight = heap.push(Datum::Module("nnsight".into()));
+    let locals = vec![("model".to_owned(), model), ("tracer".to_owned(), tracer), ("nnsight".to_owned(), nnsight)];
+    let source = Source { text, filename: "experiment.py".into(), function: "<module>".into() };
+    let model = ModelKey::new("test/model", None);
+    Job {
+        id: JobId::new(),
+        tenant: TenantId::new("tester"),
+        program: Program { model, env: Env::default(), entry, source, heap, locals, globals: Vec::new() },
+        limits: Limits { fuel: 2_000_000, memory_bytes: 16 << 20, ..Limits::default() },
+        stop: Arc::new(AtomicU8::new(0)),
+    }
+}
+
+/// Returns the saved names, sorted.
+#[must_use]
+pub fn names(saved: &Saved) -> Vec<String> {
+    let mut names: Vec<_> = saved.names.iter().map(|(name, _)| name.clone()).collect();
+    names.sort();
+    names
+}
+
+/// Returns a saved tensor.
+#[must_use]
+pub fn tensor(saved: &Saved, name: &str) -> TensorData {
+    match datum(saved, name) {
+        Datum::Tensor(data) => data.clone(),
+        other => panic!("{name} is no tensor but {other:?}"),
+    }
+}
+
+fn texts(saved: &Saved, name: &str) -> Vec<String> {
+    let Datum::List(items) = datum(saved, name) else { panic!("{name} is no list") };
+    let text = |at| match saved.heap.get(at) {
+        Some(Datum::Str(text)) => text.clone(),
+        other => panic!("{name} holds {other:?}"),
+    };
+    items.iter().map(|at| text(*at)).collect()
+}
+
+fn datum<'a>(saved: &'a Saved, name: &str) -> &'a Datum {
+    let at = saved.names.iter().find(|(other, _)| other == name).map(|(_, at)| *at);
+    at.and_then(|at| saved.heap.get(at)).unwrap_or_else(|| panic!("{name} was not returned"))
+}
+
+/// Returns whether floats agree to 1e-4 and everything else exactly.
+fn close(left: &TensorData, right: &TensorData) -> bool {
+    let floats = |data: &TensorData| -> Vec<f64> {
+        match data.dtype {
+            program::DType::Float32 => {
+                data.bytes.as_chunks::<4>().0.iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes))).collect()
+            }
+            program::DType::Float64 => data.bytes.as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect(),
+            _ => Vec::new(),
+        }
+    };
+    let (a, b) = (floats(left), floats(right));
+    if a.is_empty() { left == right } else { a.iter().zip(&b).all(|(a, b)| (a - b).abs() <= 1e-4 * b.abs().max(1.0)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fake_engine_keeps_the_contract() {
+        check(&Subject { layers: "model.layers", head: "model.head", engine: &|| Box::new(crate::fake::engine()) });
+    }
+}

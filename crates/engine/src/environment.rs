@@ -1,0 +1,50 @@
+//! What a job's Python finds around it: importable modules, `.save()`, printing.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use interpreter::raise::Raise;
+use interpreter::{Machine, Value};
+
+use crate::job::{self, JobState};
+use crate::model::Model;
+use crate::nnsight::Nnsight;
+
+/// The surroundings of one job.
+pub struct Environment<M: Model> {
+    job: Rc<JobState<M>>,
+    printed: Rc<RefCell<Vec<String>>>,
+}
+
+impl<M: Model> Environment<M> {
+    /// Makes the surroundings of a job whose printed lines go to `printed`.
+    pub fn new(job: Rc<JobState<M>>, printed: Rc<RefCell<Vec<String>>>) -> Self {
+        Self { job, printed }
+    }
+}
+
+impl<M: Model> interpreter::Environment for Environment<M> {
+    fn import(&self, machine: &Machine, module: &str) -> Option<Value> {
+        match module {
+            "nnsight" => Some(Value::Host(Rc::new(Nnsight::new(Rc::clone(&self.job))))),
+            _ => self.job.model.import(machine, module),
+        }
+    }
+
+    fn attribute(&self, _machine: &Machine, object: &Value, name: &str) -> Option<Value> {
+        (name == "save").then(|| job::save_method(Rc::clone(&self.job), object))
+    }
+
+    fn builtin(&self, _machine: &Machine, _name: &str) -> Option<Value> {
+        None
+    }
+
+    fn print(&self, line: &str) {
+        self.printed.borrow_mut().push(line.to_owned());
+    }
+}
+
+/// Makes the error for an importable name that this server does not have.
+pub fn unsupported(module: &str, name: &str) -> Raise {
+    Raise::attribute_error(format!("{module}.{name} is not supported by this server"))
+}

@@ -1,0 +1,308 @@
+//! `model`, `model.transformer.h[0]`, …: the modules of a model as a block sees them.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use interpreter::raise::Raise;
+use interpreter::{Args, HostObject, HostResult, Iteration, Machine, Outcome, Value};
+use program::Function;
+
+use crate::ask::{Ask, View};
+use crate::job::JobState;
+use crate::location::Location;
+use crate::model::{Model, Site};
+use crate::python;
+use crate::tokenizer::TokenizerObject;
+use crate::tracer::{Iterations, TraceRequestParts, Tracer};
+
+/// A module of the model.
+pub struct Envoy<M: Model> {
+    job: Rc<JobState<M>>,
+    place: Place,
+}
+
+/// What an envoy stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    Module(Site),
+    /// `model.generator`, through which nnsight passes generated ids.
+    Generator,
+    /// `model.generator.streamer`.
+    Streamer,
+}
+
+impl<M: Model> Envoy<M> {
+    /// Makes the Python object of a module.
+    pub fn value(job: &Rc<JobState<M>>, place: Place) -> Value {
+        Value::Host(Rc::new(Self { job: Rc::clone(job), place }))
+    }
+
+    /// Finds the envoy at a path below the root: the model's modules and nnsight's own.
+    pub fn at(job: &Rc<JobState<M>>, path: &str) -> Option<Value> {
+        let place = match path {
+            "generator" => Place::Generator,
+            "generator.streamer" => Place::Streamer,
+            path => Place::Module(job.model.schema().site(path)?),
+        };
+        Some(Self::value(job, place))
+    }
+
+    /// Returns what the envoy stands for.
+    pub fn place(&self) -> Place {
+        self.place
+    }
+
+    fn path(&self) -> String {
+        let below = match self.place {
+            Place::Module(site) => {
+                self.job.model.schema().module(site).map(|module| module.path.clone()).unwrap_or_default()
+            }
+            Place::Generator => "generator".into(),
+            Place::Streamer => "generator.streamer".into(),
+        };
+        if below.is_empty() { "model".into() } else { format!("model.{below}") }
+    }
+
+    fn is_root(&self) -> bool {
+        self.place == Place::Module(Site(0))
+    }
+
+    fn output(&self) -> Location {
+        match self.place {
+            Place::Module(site) => Location::Output(site),
+            Place::Generator => Location::Generated,
+            Place::Streamer => Location::Streamed,
+        }
+    }
+
+    fn input(&self) -> Result<Location, Raise> {
+        match self.place {
+            Place::Module(site) => Ok(Location::Input(site)),
+            Place::Generator | Place::Streamer => {
+                Err(Raise::attribute_error(format!("`{}` shows its output only", self.path())))
+            }
+        }
+    }
+
+    fn children(&self) -> Vec<(String, Place)> {
+        let mut children = Vec::new();
+        match self.place {
+            Place::Module(site) => {
+                if let Some(module) = self.job.model.schema().module(site) {
+                    children.extend(module.children.iter().map(|(name, site)| (name.clone(), Place::Module(*site))));
+                }
+                if self.is_root() {
+                    children.push(("generator".into(), Place::Generator));
+                }
+            }
+            Place::Generator => children.push(("streamer".into(), Place::Streamer)),
+            Place::Streamer => {}
+        }
+        children
+    }
+
+    fn child(&self, name: &str) -> Option<Value> {
+        if let Some((_, place)) = self.children().into_iter().find(|(child, _)| child == name) {
+            return Some(Self::value(&self.job, place));
+        }
+        let Place::Module(site) = self.place else { return None };
+        let path = &self.job.model.schema().module(site)?.path;
+        let aliased = self.job.aliased(path, name)?;
+        Some(Self::value(&self.job, Place::Module(aliased)))
+    }
+
+    fn child_values(&self) -> Vec<Value> {
+        self.children().into_iter().map(|(_, place)| Self::value(&self.job, place)).collect()
+    }
+
+    /// Lists the envoys below and this one, children first, as nnsight's `modules()` does.
+    fn walk(&self, found: &mut Vec<(String, Value)>) {
+        for (_, place) in self.children() {
+            Self { job: Rc::clone(&self.job), place }.walk(found);
+        }
+        found.push((self.path(), Self::value(&self.job, self.place)));
+    }
+
+    /// Opens a trace of this module; its body arrives with the `with` statement.
+    fn trace(&self, function: Function, args: &Args) -> HostResult {
+        if self.job.interleaving() {
+            return Err(Raise::value_error("Cannot open a trace while the model is already running."));
+        }
+        if !self.is_root() {
+            return Err(Raise::value_error(format!("a trace of `{}` alone is not supported by this server", self.path())));
+        }
+        let request =
+            TraceRequestParts { function, args: args.positional.clone(), kwargs: args.keyword.clone() };
+        Ok(Value::Host(Rc::new(Tracer {
+            job: Rc::clone(&self.job),
+            state: Rc::default(),
+            request: RefCell::new(Some(request)),
+        }))
+        .into())
+    }
+
+    fn missing(&self, name: &str) -> Raise {
+        let class = if self.is_root() { "TransformersModel" } else { "Envoy" };
+        Raise::attribute_error(format!("'{class}' object (nor its module) has attribute '{name}'"))
+    }
+}
+
+impl<M: Model> HostObject for Envoy<M> {
+    fn type_name(&self) -> Cow<'static, str> {
+        "Envoy".into()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {
+        match name {
+            "output" => return self.job.read(self.output(), View::Whole),
+            "input" => return self.job.read(self.input()?, View::FirstArgument),
+            "inputs" => return self.job.read(self.input()?, View::Whole),
+            "path" => return Ok(python::text(&self.path()).into()),
+            "iter" => return Ok(Value::Host(Rc::new(Iterations::open(Rc::clone(&self.job)))).into()),
+            "source" => {
+                return Err(Raise::attribute_error(format!("`{}.source` is not supported by this server", self.path())));
+            }
+            "tokenizer" if self.is_root() => {
+                return Ok(Value::Host(Rc::new(TokenizerObject::new(Rc::clone(&self.job)))).into());
+            }
+            _ => {}
+        }
+        if let Some(child) = self.child(name) {
+            return Ok(child.into());
+        }
+        // Methods have precedence over what the wrapped module has.
+        if METHODS.contains(&name) {
+            let name = name.to_owned();
+            let envoy = Rc::clone(&self);
+            return Ok(python::function("method", move |machine, args| {
+                match Rc::clone(&envoy).call_method(machine, &name, &args)? {
+                    Outcome::NotImplemented => Err(envoy.missing(&name)),
+                    outcome => Ok(outcome),
+                }
+            })
+            .into());
+        }
+        let Place::Module(site) = self.place else { return Err(self.missing(name)) };
+        self.job.model.attribute(machine, site, name).map(Outcome::Ready).ok_or_else(|| self.missing(name))
+    }
+
+    fn set_attribute(self: Rc<Self>, _machine: &Machine, name: &str, value: Value) -> HostResult {
+        match name {
+            "output" => self.job.write(self.output(), value),
+            "input" => {
+                let location = self.input()?;
+                self.job.ask(location, Ask::WriteFirst(location, value))
+            }
+            "inputs" => self.job.write(self.input()?, value),
+            _ => Err(Raise::attribute_error(format!(
+                "`{}.{name}` cannot be set: a request cannot change the hosted model",
+                self.path()
+            ))),
+        }
+    }
+
+    fn call_method(self: Rc<Self>, machine: &Machine, name: &str, args: &Args) -> HostResult {
+        match name {
+            "trace" => self.trace(Function::Call, args),
+            "generate" if self.is_root() => self.trace(Function::Generate, args),
+            "skip" => {
+                let Place::Module(site) = self.place else { return Err(self.missing(name)) };
+                let value = python::parameter(args, 0, "replacement")
+                    .ok_or_else(|| Raise::type_error("skip() missing 1 required positional argument: 'replacement'"))?;
+                let location = Location::Skip(site);
+                self.job.ask(location, Ask::Skip(location, value))
+            }
+            "all" => Ok(Value::Host(Rc::new(Iterations::open(Rc::clone(&self.job)))).into()),
+            "get" => {
+                let path = python::parameter(args, 0, "path")
+                    .and_then(|path| python::string(&path))
+                    .ok_or_else(|| Raise::type_error("get() takes a dotted path"))?;
+                let machine = machine.clone();
+                Ok(Outcome::Later(Box::pin(async move {
+                    let mut object = Value::Host(self);
+                    for part in path.split('.') {
+                        object = machine.get_attribute(&object, part).await?;
+                    }
+                    Ok(object)
+                })))
+            }
+            "modules" | "named_modules" => {
+                let named = name == "named_modules"
+                    || python::parameter(args, 1, "names").is_some_and(|names| matches!(names, Value::Bool(true)));
+                let filter = python::parameter(args, 0, "include_fn").filter(|filter| !matches!(filter, Value::None));
+                let machine = machine.clone();
+                Ok(Outcome::Later(Box::pin(async move {
+                    let mut found = Vec::new();
+                    self.walk(&mut found);
+                    let mut list = Vec::new();
+                    for (path, envoy) in found {
+                        if let Some(filter) = &filter {
+                            let kept =
+                                machine.call(filter, Args { positional: vec![envoy.clone()], keyword: Vec::new() }).await?;
+                            if !interpreter::operators::truth(&machine, &kept).await? {
+                                continue;
+                            }
+                        }
+                        list.push(if named { python::tuple(vec![python::text(&path), envoy]) } else { envoy });
+                    }
+                    python::list(&machine, list)
+                })))
+            }
+            "scan" | "edit" | "pipe" | "session" | "to" | "cpu" | "cuda" | "next" => {
+                Err(Raise::attribute_error(format!("`{}.{name}` is not supported by this server", self.path())))
+            }
+            _ => Ok(Outcome::NotImplemented),
+        }
+    }
+
+    fn call(self: Rc<Self>, machine: &Machine, args: Args) -> HostResult {
+        let Place::Module(site) = self.place else {
+            return Err(Raise::type_error(format!("`{}` cannot be called", self.path())));
+        };
+        self.job.model.call_module(machine, site, &args, None).map(Outcome::Ready)
+    }
+
+    fn get_item(self: Rc<Self>, machine: &Machine, key: &Value) -> HostResult {
+        let children = self.child_values();
+        if python::slice_bounds(key).is_some() || matches!(key, Value::Slice(_)) {
+            let list = python::list(machine, children)?;
+            return python::index(machine, &list, key);
+        }
+        if let Some(name) = python::string(key) {
+            return self.child(&name).map(Outcome::Ready).ok_or_else(|| self.missing(&name));
+        }
+        let index = python::integer(key).ok_or_else(|| Raise::type_error("a module is indexed by an int, a str or a slice"))?;
+        let count = i64::try_from(children.len()).unwrap_or(i64::MAX);
+        let at = if index < 0 { index + count } else { index };
+        usize::try_from(at)
+            .ok()
+            .and_then(|at| children.get(at).cloned())
+            .map(Outcome::Ready)
+            .ok_or_else(|| Raise::index_error(format!("index {index} is out of range: `{}` has {count} modules", self.path())))
+    }
+
+    fn length(&self, _machine: &Machine) -> Result<Option<usize>, Raise> {
+        Ok(Some(self.children().len()))
+    }
+
+    fn truth(&self, _machine: &Machine) -> Result<Option<bool>, Raise> {
+        Ok(Some(true))
+    }
+
+    fn iterate(self: Rc<Self>, machine: &Machine) -> Result<Option<Box<dyn Iteration>>, Raise> {
+        python::iterate_all(machine, self.child_values()).map(Some)
+    }
+
+    fn repr(&self, _machine: &Machine) -> Result<Option<String>, Raise> {
+        Ok(Some(format!("<Envoy {}>", self.path())))
+    }
+}
+
+const METHODS: [&str; 12] =
+    ["trace", "generate", "skip", "all", "get", "modules", "named_modules", "scan", "edit", "pipe", "session", "next"];

@@ -1,0 +1,191 @@
+//! What a block saved, as plain data.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use interpreter::frame::Frame;
+use interpreter::exceptions::Kind;
+use interpreter::raise::Raise;
+use interpreter::{Identity, Machine, Value};
+use num_bigint::BigInt;
+use program::{Datum, Heap, Limits, Ref, Saved};
+
+use crate::job::JobState;
+use crate::model::{Model, Tensor};
+use crate::output::ModelOutput;
+use crate::python;
+
+/// Nesting beyond which a result is refused.
+const DEPTH: usize = 500;
+
+/// Returns the names of a frame that are bound to saved values.
+///
+/// # Errors
+/// `TypeError` naming the variable for values that cannot be sent back, and when all are too large.
+pub fn saved<M: Model>(
+    job: &Rc<JobState<M>>,
+    machine: &Machine,
+    frame: &Frame,
+    limits: &Limits,
+) -> Result<Saved, Raise> {
+    let mut freeze = Freeze { job, machine, heap: Heap::default(), made: HashMap::new(), budget: limits.saved_bytes, depth: 0 };
+    let mut names = Vec::new();
+    for (name, value) in frame.names() {
+        if !job.is_saved(&value) {
+            continue;
+        }
+        let at = freeze.value(&value).map_err(|trouble| match trouble {
+            Trouble::Unsendable(what) => Raise::type_error(format!(
+                "the saved variable '{name}' holds {what}, which cannot be sent back; save tensors, numbers, text and \
+                 containers of them"
+            )),
+            Trouble::TooLarge => Raise::new(
+                Kind::MemoryError,
+                format!(
+                    "the saved values exceed {} bytes, the limit of one result; save less, or reduce on the server first",
+                    limits.saved_bytes
+                ),
+            ),
+            Trouble::Raised(raise) => raise,
+        })?;
+        names.push((name.to_string(), at));
+    }
+    Ok(Saved { heap: freeze.heap, names })
+}
+
+enum Trouble {
+    Unsendable(String),
+    TooLarge,
+    Raised(Raise),
+}
+
+impl From<Raise> for Trouble {
+    fn from(raise: Raise) -> Self {
+        Self::Raised(raise)
+    }
+}
+
+struct Freeze<'a, M: Model> {
+    job: &'a Rc<JobState<M>>,
+    machine: &'a Machine,
+    heap: Heap,
+    made: HashMap<Identity, Ref>,
+    budget: u64,
+    depth: usize,
+}
+
+impl<M: Model> Freeze<'_, M> {
+    fn value(&mut self, value: &Value) -> Result<Ref, Trouble> {
+        let identity = value.identity();
+        // Only heap objects are shared; small values are cheaper to repeat than to look up.
+        let shared = matches!(identity, Identity::Place(_));
+        if shared && let Some(at) = self.made.get(&identity) {
+            return Ok(*at);
+        }
+        if self.depth >= DEPTH {
+            return Err(Trouble::Unsendable(format!("values nested more than {DEPTH} deep")));
+        }
+        self.spend(16)?;
+        // Known before its elements are made, so that a list can hold itself.
+        let at = self.heap.push(Datum::None);
+        if shared {
+            self.made.insert(identity, at);
+        }
+        self.depth += 1;
+        let datum = self.datum(value);
+        self.depth -= 1;
+        self.heap.set(at, datum?);
+        Ok(at)
+    }
+
+    fn datum(&mut self, value: &Value) -> Result<Datum, Trouble> {
+        if let Some(tensor) = M::Tensor::of_value(value) {
+            let elements = tensor.shape().iter().try_fold(1_u64, |product, size| product.checked_mul(u64::try_from(*size).ok()?));
+            // At least one byte an element; the exact size is known after the copy.
+            if elements.is_none_or(|elements| elements > self.budget) {
+                return Err(Trouble::TooLarge);
+            }
+            let data = tensor.to_data()?;
+            self.spend(u64::try_from(data.bytes.len()).unwrap_or(u64::MAX))?;
+            return Ok(Datum::Tensor(data));
+        }
+        Ok(match value {
+            Value::None => Datum::None,
+            Value::NotImplemented => Datum::NotImplemented,
+            Value::Ellipsis => Datum::Ellipsis,
+            Value::Bool(value) => Datum::Bool(*value),
+            Value::Int(value) => Datum::Int(BigInt::from(*value)),
+            Value::Big(value) => Datum::Int((**value).clone()),
+            Value::Float(value) => Datum::Float(*value),
+            Value::Complex(real, imaginary) => Datum::Complex(*real, *imaginary),
+            Value::Str(text) => {
+                self.spend(text.len() as u64)?;
+                Datum::Str(text.to_string())
+            }
+            Value::Bytes(bytes) => {
+                self.spend(bytes.len() as u64)?;
+                Datum::Bytes(bytes.to_vec())
+            }
+            Value::List(_) => Datum::List(self.sequence(value)?),
+            Value::Tuple(_) => Datum::Tuple(self.sequence(value)?),
+            Value::Set(_) => {
+                let (items, frozen) = python::set_items(value);
+                let items = items.iter().map(|item| self.value(item)).collect::<Result<_, _>>()?;
+                if frozen { Datum::FrozenSet(items) } else { Datum::Set(items) }
+            }
+            Value::Dict(_) => {
+                let mut pairs = Vec::new();
+                for (key, value) in python::items(value) {
+                    pairs.push((self.value(&key)?, self.value(&value)?));
+                }
+                Datum::Dict(pairs)
+            }
+            Value::Range(_) => {
+                let [start, stop, step] = python::range_bounds(value);
+                Datum::Range { start, stop, step }
+            }
+            Value::Slice(slice) => Datum::Slice {
+                start: self.value(&slice.start)?,
+                stop: self.value(&slice.stop)?,
+                step: self.value(&slice.step)?,
+            },
+            Value::Host(_) => return self.host(value),
+            other => return Err(Trouble::Unsendable(format!("an object of type '{}'", other.type_name()))),
+        })
+    }
+
+    fn sequence(&mut self, value: &Value) -> Result<Vec<Ref>, Trouble> {
+        python::sequence(value).unwrap_or_default().iter().map(|item| self.value(item)).collect()
+    }
+
+    fn host(&mut self, value: &Value) -> Result<Datum, Trouble> {
+        if let Some(output) = python::host::<ModelOutput>(value) {
+            return self.output(output);
+        }
+        let found = match self.job.model.object_data(value, &mut self.heap) {
+            Some(at) => Some(at),
+            None => self.job.model.value_data(value, &mut self.heap).transpose()?,
+        };
+        match found.and_then(|at| self.heap.get(at).cloned()) {
+            Some(datum) => Ok(datum),
+            None => Err(Trouble::Unsendable(format!("an object of type '{}'", value.type_name()))),
+        }
+    }
+
+    fn output(&mut self, output: &ModelOutput) -> Result<Datum, Trouble> {
+        let mut pairs = Vec::new();
+        for (name, field) in output.fields() {
+            let name = self.heap.push(Datum::Str(name.to_owned()));
+            pairs.push((name, self.value(&field)?));
+        }
+        let (module, name) = output.class.rsplit_once('.').unwrap_or(("builtins", output.class));
+        let class = self.heap.push(Datum::Global { module: module.into(), name: name.into() });
+        Ok(Datum::Object { class, args: Vec::new(), state: None, items: Vec::new(), pairs })
+    }
+
+    fn spend(&mut self, bytes: u64) -> Result<(), Trouble> {
+        self.machine.charge_fuel(1)?;
+        self.budget = self.budget.checked_sub(bytes).ok_or(Trouble::TooLarge)?;
+        Ok(())
+    }
+}

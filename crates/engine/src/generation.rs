@@ -1,0 +1,148 @@
+//! `model.generate(…)`: forward passes, each followed by the choice of one token for every row.
+
+use std::any::Any;
+use std::rc::Rc;
+
+use interpreter::raise::Raise;
+use interpreter::{Machine, Value};
+
+use crate::location::Location;
+use crate::model::{Attention, Model, Sampler, Segment, Tensor, Tree};
+use crate::prompt::{self, Batch};
+use crate::run::Run;
+
+/// The state of one generation.
+pub struct Generation<M: Model> {
+    sampler: Box<dyn Sampler<M::Tensor>>,
+    sequences: Vec<Vec<i64>>,
+    finished: Vec<bool>,
+    /// The prompt's mask, grown by one for every token.
+    mask: Option<Vec<Vec<i64>>>,
+    positions: Option<Vec<i64>>,
+    /// Tokens of each row that the cache does not hold yet.
+    fresh: usize,
+    cache: Option<Box<dyn Any>>,
+    attention: Attention,
+}
+
+impl<M: Model> Generation<M> {
+    /// Begins a generation from a padded batch.
+    ///
+    /// # Errors
+    /// `ValueError` for settings that contradict each other or are not supported.
+    pub fn new(
+        model: &M,
+        machine: &Machine,
+        batch: &Batch,
+        kwargs: &[(Rc<str>, Value)],
+        attention: Attention,
+    ) -> Result<Self, Raise> {
+        let sequences = batch.sequences();
+        let sampler = model.sampler(machine, kwargs, &sequences)?;
+        let mask = (!batch.full()).then(|| batch.split().into_iter().map(|row| row.mask).collect());
+        Ok(Self {
+            sampler,
+            finished: vec![false; sequences.len()],
+            fresh: usize::try_from(batch.length).unwrap_or(0),
+            mask,
+            positions: batch.positions.clone(),
+            sequences,
+            cache: Some(model.new_cache()),
+            attention,
+        })
+    }
+
+    /// Shows the prompt's ids to whoever watches the streamer.
+    ///
+    /// # Errors
+    /// When the tensor cannot be made.
+    pub fn announce(&self, run: &mut Run<M>, segment: usize) -> Result<(), Raise> {
+        let ids = self.ids()?;
+        run.offer(Location::Streamed, segment, Tree::Leaf(ids));
+        Ok(())
+    }
+
+    /// Returns what the next pass computes.
+    ///
+    /// # Errors
+    /// When a tensor cannot be made.
+    pub fn segment(&mut self) -> Result<Segment<M::Tensor>, Raise> {
+        let rows = i64::try_from(self.sequences.len()).unwrap_or(i64::MAX);
+        let length = i64::try_from(self.fresh).unwrap_or(i64::MAX);
+        let total = self.sequences.first().map_or(0, Vec::len);
+        let past = total - self.fresh;
+        let newest = |row: &Vec<i64>| row.get(past..).unwrap_or_default().to_vec();
+        let ids = self.sequences.iter().flat_map(newest).collect();
+        let attention_mask = match &self.mask {
+            Some(mask) => {
+                Some(prompt::int_tensor(rows, i64::try_from(total).unwrap_or(i64::MAX), mask.iter().flatten().copied().collect())?)
+            }
+            None => None,
+        };
+        let position_ids = match &self.positions {
+            Some(positions) => Some(prompt::int_tensor(rows, length, positions.clone())?),
+            None => None,
+        };
+        Ok(Segment {
+            rows,
+            length,
+            input_ids: prompt::int_tensor(rows, length, ids)?,
+            attention_mask,
+            position_ids,
+            cache: self.cache.take(),
+            attention: self.attention,
+            // As transformers' generate does: only the last position is unembedded.
+            flags: vec![("logits_to_keep".into(), Value::Int(1))],
+        })
+    }
+
+    /// Appends one token to every row. Returns whether all rows are complete.
+    ///
+    /// # Errors
+    /// What sampling raises.
+    pub fn advance(
+        &mut self,
+        run: &mut Run<M>,
+        segment: usize,
+        logits: &M::Tensor,
+        cache: Option<Box<dyn Any>>,
+    ) -> Result<bool, Raise> {
+        self.cache = cache;
+        let machine = run.machine.clone();
+        let mut chosen = self.sampler.choose(&machine, &logits.last_position()?, &self.sequences)?;
+        for ((token, row), finished) in chosen.iter_mut().zip(&mut self.sequences).zip(&mut self.finished) {
+            if *finished {
+                *token = self.sampler.pad_token();
+            }
+            row.push(*token);
+            *finished |= self.sampler.finished(row);
+        }
+        if let Some(mask) = &mut self.mask {
+            mask.iter_mut().for_each(|row| row.push(1));
+        }
+        if let Some(positions) = &mut self.positions {
+            *positions = positions.chunks(self.fresh.max(1)).map(|row| row.last().copied().unwrap_or(0) + 1).collect();
+        }
+        self.fresh = 1;
+        let rows = i64::try_from(chosen.len()).unwrap_or(i64::MAX);
+        run.offer(Location::Streamed, segment, Tree::Leaf(prompt::shaped_tensor(vec![rows], &chosen)?));
+        let length = self.sequences.first().map_or(0, Vec::len);
+        Ok(self.finished.iter().all(|&done| done) || self.sampler.remaining(length) == 0)
+    }
+
+    /// Returns whether there is nothing to generate from the start.
+    #[must_use]
+    pub fn exhausted(&self) -> bool {
+        self.sampler.remaining(self.sequences.first().map_or(0, Vec::len)) == 0
+    }
+
+    /// Returns all ids, prompt first: `[rows, length]` int64.
+    ///
+    /// # Errors
+    /// When the tensor cannot be made.
+    pub fn ids(&self) -> Result<M::Tensor, Raise> {
+        let rows = i64::try_from(self.sequences.len()).unwrap_or(i64::MAX);
+        let length = i64::try_from(self.sequences.first().map_or(0, Vec::len)).unwrap_or(i64::MAX);
+        prompt::int_tensor(rows, length, self.sequences.iter().flatten().copied().collect())
+    }
+}

@@ -1,0 +1,443 @@
+//! The engine: many jobs' programs over one model, sharing its forward passes.
+
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
+
+use ids::JobId;
+use interpreter::frame::Frame;
+use interpreter::raise::{Fatal, Raise};
+use interpreter::{Coroutine, Machine, Step, Value};
+use program::{Entry, Saved};
+
+use crate::ask::{Ask, TraceRequest};
+use crate::contract::{Engine, Event, Failure, Fault, Job, Usage};
+use crate::environment::Environment;
+use crate::job::JobState;
+use crate::location::Order;
+use crate::model::{Attention, Interrupt, Layout, Model};
+use crate::pass::Pass;
+use crate::trace::Trace;
+use crate::{freeze, thaw};
+
+/// Tokens of one forward pass beyond which no further job joins it.
+const PASS_TOKENS: i64 = 4096;
+
+/// Runs jobs over one model.
+pub struct Interleaver<M: Model> {
+    model: Rc<M>,
+    order: Rc<Order>,
+    active: VecDeque<Active<M>>,
+}
+
+impl<M: Model> Interleaver<M> {
+    /// Makes an engine over a loaded model.
+    pub fn new(model: M) -> Self {
+        let order = Rc::new(Order::new(model.schema()));
+        Self { model: Rc::new(model), order, active: VecDeque::new() }
+    }
+
+    /// Brings every job to where it needs the model, or to its end.
+    fn advance_all(&mut self, events: &mut Vec<Event>) {
+        let mut index = 0;
+        while let Some(active) = self.active.get_mut(index) {
+            let end = active.advance(&self.model, &self.order);
+            active.report(events);
+            match end {
+                None => index += 1,
+                Some(end) => {
+                    if let Some(active) = self.active.remove(index) {
+                        active.end(end, events);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs one forward pass for as many jobs as fit.
+    fn pass(&mut self, events: &mut Vec<Event>) {
+        let mut tokens = 0;
+        let mut joined: Vec<usize> = Vec::new();
+        for (index, active) in self.active.iter().enumerate() {
+            let Some(trace) = active.waiting_trace() else { continue };
+            let alone = active.exclusive || trace.tokens() > PASS_TOKENS;
+            if joined.is_empty() || (!alone && tokens + trace.tokens() <= PASS_TOKENS) {
+                tokens += trace.tokens();
+                joined.push(index);
+                if alone {
+                    break;
+                }
+            }
+        }
+        let mut failed = None;
+        {
+            let mut traces: Vec<&mut Active<M>> = self
+                .active
+                .iter_mut()
+                .enumerate()
+                .filter(|(index, _)| joined.contains(index))
+                .map(|(_, active)| active)
+                .collect();
+            if let Err(raise) = run_pass(&*self.model, &mut traces) {
+                failed = Some(raise);
+            }
+        }
+        if let Some(raise) = failed {
+            self.contain(&joined, raise, events);
+        }
+        // Jobs that wait go first in the next pass.
+        if let Some(first) = joined.first()
+            && self.active.len() > joined.len()
+        {
+            self.active.rotate_left(first + 1);
+        }
+    }
+
+    /// Arithmetic failed in the middle of a pass. Alone, the job is to blame; together, each runs again by itself from
+    /// its beginning, and what it printed already is not printed twice.
+    fn contain(&mut self, joined: &[usize], raise: Raise, events: &mut Vec<Event>) {
+        if let &[only] = joined {
+            if let Some(active) = self.active.remove(only) {
+                active.end(Err(failure_of(&raise)), events);
+            }
+            return;
+        }
+        for &index in joined {
+            if let Some(active) = self.active.get_mut(index) {
+                active.restart_alone();
+            }
+        }
+    }
+}
+
+impl<M: Model> Engine for Interleaver<M> {
+    fn submit(&mut self, job: Job) {
+        self.active.push_back(Active::new(job));
+    }
+
+    fn cancel(&mut self, job: JobId) {
+        if let Some(active) = self.active.iter().find(|active| active.job.id == job) {
+            active.job.stop.store(1, Ordering::Relaxed);
+        }
+    }
+
+    fn step(&mut self) -> Vec<Event> {
+        let mut events = Vec::new();
+        self.advance_all(&mut events);
+        if self.active.iter().any(|active| active.waiting_trace().is_some()) {
+            self.pass(&mut events);
+            self.advance_all(&mut events);
+        }
+        events
+    }
+
+    fn idle(&self) -> bool {
+        self.active.is_empty()
+    }
+}
+
+/// Runs the model over the segments of all traces, and hands each its part of the outcome.
+fn run_pass<M: Model>(model: &M, active: &mut [&mut Active<M>]) -> Result<(), Raise> {
+    let began = Instant::now();
+    let mut segments = Vec::with_capacity(active.len());
+    let mut layout = Layout::default();
+    for active in active.iter_mut() {
+        let Some(trace) = active.waiting_trace_mut() else { continue };
+        let segment = trace.segment()?;
+        layout.segments.push((segment.rows, segment.length));
+        segments.push(segment);
+    }
+    let outcome = {
+        let runs = active.iter_mut().filter_map(|active| active.waiting_trace_mut()).map(|trace| &mut trace.run).collect();
+        let mut pass = Pass { runs, layout: layout.clone() };
+        model.forward(&mut segments, &mut pass)
+    };
+    let output = match outcome {
+        Ok(output) => Some(output),
+        Err(Interrupt::Enough) => None,
+        Err(Interrupt::Failed(raise)) => return Err(raise),
+    };
+    #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
+    let share = |tokens: i64| tokens as f64 / layout.tokens().max(1) as f64;
+    let seconds = began.elapsed().as_secs_f64();
+    for (index, (active, segment)) in active.iter_mut().zip(segments).enumerate() {
+        let tokens = segment.rows * segment.length;
+        active.usage.forwards += 1;
+        active.usage.rows += u64::try_from(segment.rows).unwrap_or(0);
+        active.usage.tokens += u64::try_from(tokens).unwrap_or(0);
+        active.usage.seconds += seconds * share(tokens);
+        if let Some(trace) = active.waiting_trace_mut() {
+            trace.after_pass(output.as_ref(), &layout, index, segment.cache);
+            let (run, skipped) = trace.run.layers(output.is_some());
+            active.usage.layers_run += run;
+            active.usage.layers_skipped += skipped;
+        }
+    }
+    Ok(())
+}
+
+/// One job that has not ended.
+struct Active<M: Model> {
+    job: Job,
+    phase: Phase<M>,
+    usage: Usage,
+    started: bool,
+    /// Whether the job must have passes of its own.
+    exclusive: bool,
+    /// Lines printed, until they are reported; and how many of the coming ones were reported before a restart.
+    printed: Rc<RefCell<Vec<String>>>,
+    reported: usize,
+    muted: usize,
+}
+
+enum Phase<M: Model> {
+    New,
+    Running(Box<Running<M>>),
+}
+
+struct Running<M: Model> {
+    state: Rc<JobState<M>>,
+    machine: Machine,
+    frame: Rc<Frame>,
+    /// The body of a session, and its answer for when it goes on; `None` for a single trace.
+    session: Option<Session>,
+    trace: Option<Trace<M>>,
+}
+
+struct Session {
+    coroutine: Coroutine,
+    answer: Option<Result<Value, Raise>>,
+    done: bool,
+}
+
+type End = Result<Saved, Failure>;
+
+impl<M: Model> Active<M> {
+    fn new(job: Job) -> Self {
+        Self {
+            job,
+            phase: Phase::New,
+            usage: Usage::default(),
+            started: false,
+            exclusive: false,
+            printed: Rc::default(),
+            reported: 0,
+            muted: 0,
+        }
+    }
+
+    fn waiting_trace(&self) -> Option<&Trace<M>> {
+        match &self.phase {
+            Phase::Running(running) => running.trace.as_ref().filter(|trace| trace.wants_pass()),
+            Phase::New => None,
+        }
+    }
+
+    fn waiting_trace_mut(&mut self) -> Option<&mut Trace<M>> {
+        match &mut self.phase {
+            Phase::Running(running) => running.trace.as_mut(),
+            Phase::New => None,
+        }
+    }
+
+    fn restart_alone(&mut self) {
+        if let Phase::Running(running) = std::mem::replace(&mut self.phase, Phase::New) {
+            running.teardown();
+        }
+        self.printed.borrow_mut().clear();
+        self.exclusive = true;
+        self.muted = self.reported;
+        self.reported = 0;
+    }
+
+    /// Runs the job's own code until it needs the model (`None`) or ends.
+    fn advance(&mut self, model: &Rc<M>, order: &Rc<Order>) -> Option<End> {
+        let began = Instant::now();
+        let end = self.advance_inner(model, order);
+        self.usage.seconds += began.elapsed().as_secs_f64();
+        if let Phase::Running(running) = &self.phase {
+            self.usage.fuel = running.machine.fuel_used();
+        }
+        end
+    }
+
+    fn advance_inner(&mut self, model: &Rc<M>, order: &Rc<Order>) -> Option<End> {
+        let stop = self.job.stop.load(Ordering::Relaxed);
+        if stop != 0 {
+            return Some(Err(stopped(stop)));
+        }
+        if let Phase::New = self.phase {
+            match begin(&self.job, model, order, &self.printed) {
+                Ok(running) => self.phase = Phase::Running(Box::new(running)),
+                Err(failure) => return Some(Err(failure)),
+            }
+        }
+        let Phase::Running(running) = &mut self.phase else { return None };
+        match running.advance() {
+            Ok(false) => None,
+            Ok(true) => {
+                running.machine.flush();
+                Some(freeze::saved(&running.state, &running.machine, &running.frame, &self.job.limits).map_err(|raise| failure_of(&raise)))
+            }
+            Err(raise) => {
+                running.machine.flush();
+                Some(Err(failure_of(&raise)))
+            }
+        }
+    }
+
+    /// Emits what happened since the last report.
+    fn report(&mut self, events: &mut Vec<Event>) {
+        if !self.started {
+            self.started = true;
+            events.push(Event::Started(self.job.id));
+        }
+        for line in self.printed.borrow_mut().drain(..) {
+            self.reported += 1;
+            if self.reported > self.muted {
+                events.push(Event::Printed(self.job.id, line));
+            }
+        }
+    }
+
+    fn end(mut self, end: End, events: &mut Vec<Event>) {
+        self.report(events);
+        events.push(match end {
+            Ok(saved) => Event::Finished(self.job.id, saved, self.usage),
+            Err(failure) => Event::Failed(self.job.id, failure, self.usage),
+        });
+        if let Phase::Running(running) = self.phase {
+            running.teardown();
+        }
+    }
+}
+
+impl<M: Model> Running<M> {
+    /// Returns whether the job is complete; `false` means that it needs the model.
+    fn advance(&mut self) -> Result<bool, Raise> {
+        loop {
+            if let Some(trace) = &self.trace {
+                if trace.wants_pass() {
+                    return Ok(false);
+                }
+                let closed = self.trace.take().map_or(Ok(()), Trace::close);
+                match &mut self.session {
+                    None => return closed.map(|()| true),
+                    Some(session) => session.answer = Some(closed.map(|()| Value::None)),
+                }
+            }
+            let Some(session) = &mut self.session else { return Ok(true) };
+            if session.done {
+                return Ok(true);
+            }
+            match session.coroutine.resume(session.answer.take()) {
+                Step::Done(result) => {
+                    session.done = true;
+                    result?;
+                    return Ok(true);
+                }
+                Step::Waiting(request) => match request.0.downcast::<Ask>().map(|ask| *ask) {
+                    Ok(Ask::Trace(request)) => match Trace::open(&self.state, &self.machine, *request) {
+                        Ok(trace) => self.trace = Some(trace),
+                        Err(raise) => session.answer = Some(Err(raise)),
+                    },
+                    _ => session.answer = Some(Err(Raise::value_error("nothing of the model can be read outside of a trace"))),
+                },
+            }
+        }
+    }
+
+    fn teardown(self: Box<Self>) {
+        let machine = self.machine.clone();
+        // The run's coroutines hold frames: they go first.
+        drop(self);
+        machine.teardown();
+    }
+}
+
+fn begin<M: Model>(
+    job: &Job,
+    model: &Rc<M>,
+    order: &Rc<Order>,
+    printed: &Rc<RefCell<Vec<String>>>,
+) -> Result<Running<M>, Failure> {
+    let program = &job.program;
+    let attention = match program.env.attn_implementation.as_deref() {
+        None | Some("sdpa") => Attention::Sdpa,
+        Some("eager") => Attention::Eager,
+        Some(other) => {
+            return Err(Failure {
+                fault: Fault::User,
+                message: format!(
+                    "ValueError: this server has the attention implementations 'sdpa' and 'eager', not {other:?}; \
+                     load the model with one of them"
+                ),
+            });
+        }
+    };
+    if let Some(peft) = &program.env.peft {
+        return Err(Failure {
+            fault: Fault::User,
+            message: format!("ValueError: this server applies no PEFT adapters, and the request asks for {peft:?}"),
+        });
+    }
+    let state = Rc::new(JobState::new(Rc::clone(model), Rc::clone(order), attention));
+    let environment = Rc::new(Environment::new(Rc::clone(&state), Rc::clone(printed)));
+    let machine = Machine::new(&job.limits, environment);
+    machine.set_stop_flag(std::sync::Arc::clone(&job.stop));
+    let running = start(job, &state, &machine);
+    if running.is_err() {
+        machine.teardown();
+    }
+    running.map_err(|raise| failure_of(&raise))
+}
+
+fn start<M: Model>(job: &Job, state: &Rc<JobState<M>>, machine: &Machine) -> Result<Running<M>, Raise> {
+    let program = &job.program;
+    let mut thaw = thaw::Thaw::new(state, machine, &program.heap);
+    let names = |thaw: &mut thaw::Thaw<'_, M>, names: &[(String, program::Ref)]| {
+        names.iter().map(|(name, at)| Ok((Rc::from(name.as_str()), thaw.value(*at)?))).collect::<Result<Vec<_>, Raise>>()
+    };
+    let locals = names(&mut thaw, &program.locals)?;
+    let globals = names(&mut thaw, &program.globals)?;
+    let body = Frame::root(machine, &program.source, locals, globals)?;
+    let frame = Rc::clone(&body.frame);
+    let (state, machine) = (Rc::clone(state), machine.clone());
+    match &program.entry {
+        Entry::Session => {
+            let coroutine = Coroutine::of_block(&machine, body);
+            let session = Session { coroutine, answer: None, done: false };
+            Ok(Running { state, machine, frame, session: Some(session), trace: None })
+        }
+        Entry::Trace { function, envoy, args, kwargs } => {
+            thaw.require_root(*envoy)?;
+            let args = args.iter().map(|at| thaw.value(*at)).collect::<Result<_, _>>()?;
+            let kwargs = kwargs
+                .iter()
+                .map(|(name, at)| Ok((Rc::from(name.as_str()), thaw.value(*at)?)))
+                .collect::<Result<_, Raise>>()?;
+            let request = TraceRequest { function: *function, args, kwargs, body, tracer: thaw.tracer_state() };
+            let trace = Trace::open(&state, &machine, request)?;
+            Ok(Running { state, machine, frame, session: None, trace: Some(trace) })
+        }
+    }
+}
+
+fn failure_of(raise: &Raise) -> Failure {
+    let fault = match raise.fatal() {
+        None => Fault::User,
+        Some(Fatal::Cancelled) => Fault::Cancelled,
+        Some(_) => Fault::Limit,
+    };
+    Failure { fault, message: raise.traceback_text() }
+}
+
+fn stopped(code: u8) -> Failure {
+    if code == 1 {
+        Failure { fault: Fault::Cancelled, message: "the job was cancelled".into() }
+    } else {
+        Failure { fault: Fault::Limit, message: "TimeoutError: the job ran longer than its limit allows".into() }
+    }
+}

@@ -1,0 +1,108 @@
+//! What every object that a job's blocks hold can reach.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use interpreter::raise::Raise;
+use interpreter::{HostResult, Identity, Machine, Outcome, Request, Value};
+
+use crate::ask::{Ask, View};
+use crate::location::{Location, Order};
+use crate::mediator::MediatorState;
+use crate::model::{Attention, Model, Site};
+
+/// State of one job that its host objects share.
+pub struct JobState<M: Model> {
+    pub model: Rc<M>,
+    pub order: Rc<Order>,
+    pub attention: Attention,
+    /// Values marked by `.save()`, held so that no other object can take their identity.
+    saved: RefCell<HashMap<Identity, Value>>,
+    /// Alternative names of modules: `(parent path, alias)` to path.
+    aliases: RefCell<HashMap<(String, String), String>>,
+    /// The block that runs right now, if it is one that runs beside the model.
+    mediator: RefCell<Option<Rc<MediatorState>>>,
+}
+
+impl<M: Model> JobState<M> {
+    /// Makes the state of a job that has not begun.
+    pub fn new(model: Rc<M>, order: Rc<Order>, attention: Attention) -> Self {
+        Self {
+            model,
+            order,
+            attention,
+            saved: RefCell::default(),
+            aliases: RefCell::default(),
+            mediator: RefCell::default(),
+        }
+    }
+
+    /// Marks a value to be returned.
+    pub fn save(&self, value: &Value) {
+        self.saved.borrow_mut().insert(value.identity(), value.clone());
+    }
+
+    /// Returns whether a value is marked.
+    pub fn is_saved(&self, value: &Value) -> bool {
+        self.saved.borrow().contains_key(&value.identity())
+    }
+
+    /// Records an alternative name of a module.
+    pub fn alias(&self, parent: &str, alias: &str, path: String) {
+        self.aliases.borrow_mut().insert((parent.into(), alias.into()), path);
+    }
+
+    /// Returns the module that an alias means.
+    pub fn aliased(&self, parent: &str, alias: &str) -> Option<Site> {
+        let aliases = self.aliases.borrow();
+        let path = aliases.get(&(parent.to_owned(), alias.to_owned()))?;
+        self.model.schema().site(path)
+    }
+
+    /// Sets which block runs, and returns which one did.
+    pub fn enter_mediator(&self, mediator: Option<Rc<MediatorState>>) -> Option<Rc<MediatorState>> {
+        self.mediator.replace(mediator)
+    }
+
+    /// Returns whether the running code is a block beside the model.
+    pub fn interleaving(&self) -> bool {
+        self.mediator.borrow().is_some()
+    }
+
+    /// Returns the running block.
+    ///
+    /// # Errors
+    /// `ValueError` for code that does not run beside the model.
+    pub fn mediator(&self, what: &str) -> Result<Rc<MediatorState>, Raise> {
+        self.mediator
+            .borrow()
+            .clone()
+            .ok_or_else(|| Raise::value_error(format!("Cannot access `{what}` outside of interleaving")))
+    }
+
+    /// Asks to read a location.
+    pub fn read(&self, location: Location, view: View) -> HostResult {
+        self.ask(location, Ask::Read(location, view))
+    }
+
+    /// Asks to replace what flows past a location.
+    pub fn write(&self, location: Location, value: Value) -> HostResult {
+        self.ask(location, Ask::Write(location, value))
+    }
+
+    /// Asks on behalf of the running block.
+    pub fn ask(&self, location: Location, ask: Ask) -> HostResult {
+        self.mediator(&location.name(self.model.schema()))?;
+        Ok(Outcome::Wait(Request::new(ask)))
+    }
+}
+
+/// Makes what `.save` is on every object: called, it marks the object and returns it.
+pub fn save_method<M: Model>(job: Rc<JobState<M>>, object: &Value) -> Value {
+    let object = object.clone();
+    crate::python::function("save", move |_machine: &Machine, _args| {
+        job.save(&object);
+        Ok(object.clone().into())
+    })
+}

@@ -1,0 +1,116 @@
+//! One block of a trace, between the model and the interpreter.
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use interpreter::frame::Frame;
+use interpreter::raise::Raise;
+use interpreter::{Coroutine, Step, Value};
+
+use crate::ask::{Ask, Barrier, View};
+use crate::job::JobState;
+use crate::location::Location;
+use crate::model::Model;
+
+/// What a block's own objects may change while it runs.
+#[derive(Debug)]
+pub struct MediatorState {
+    /// Which occurrence of a location the block wants: `tracer.iter` pins it, the first hit of a pinned step after
+    /// the first relaxes it to "the next one" (`None`). Zero without `tracer.iter`.
+    pub iteration: Cell<Option<i64>>,
+}
+
+/// What a parked block waits for.
+pub struct Pending {
+    pub wish: Wish,
+    /// Which visit of the location it means.
+    pub occurrence: i64,
+}
+
+/// The ways of waiting.
+pub enum Wish {
+    Read(Location, View),
+    Write(Location, Value),
+    WriteFirst(Location, Value),
+    Skip(Location, Value),
+    Barrier(Rc<Barrier>),
+}
+
+impl Wish {
+    /// Returns the location waited for; a barrier has none.
+    pub fn location(&self) -> Option<Location> {
+        match self {
+            Self::Read(location, _) | Self::Write(location, _) | Self::WriteFirst(location, _) | Self::Skip(location, _) => {
+                Some(*location)
+            }
+            Self::Barrier(_) => None,
+        }
+    }
+}
+
+/// How a block stands.
+pub enum Status {
+    Parked(Pending),
+    Done,
+}
+
+/// A block of a trace: a coroutine, the rows it sees, and what it waits for.
+pub struct Mediator {
+    pub state: Rc<MediatorState>,
+    pub status: Status,
+    /// First row and number of rows within the job's batch; `None` sees all.
+    pub group: Option<(i64, i64)>,
+    pub frame: Rc<Frame>,
+    coroutine: Coroutine,
+}
+
+impl Mediator {
+    /// Makes a block that has not begun.
+    pub fn new(coroutine: Coroutine, frame: Rc<Frame>, group: Option<(i64, i64)>) -> Self {
+        let state = Rc::new(MediatorState { iteration: Cell::new(Some(0)) });
+        Self { state, status: Status::Done, group, frame, coroutine }
+    }
+
+    /// Returns what the block waits for.
+    pub fn pending(&self) -> Option<&Pending> {
+        match &self.status {
+            Status::Parked(pending) => Some(pending),
+            Status::Done => None,
+        }
+    }
+
+    /// Runs the block until it waits again or ends. `occurrence` tells how often a location has been reached.
+    ///
+    /// # Errors
+    /// What the block raised.
+    pub fn resume<M: Model>(
+        &mut self,
+        job: &JobState<M>,
+        answer: Option<Result<Value, Raise>>,
+        occurrence: impl Fn(Location) -> i64,
+    ) -> Result<(), Raise> {
+        self.status = Status::Done;
+        let before = job.enter_mediator(Some(Rc::clone(&self.state)));
+        let step = self.coroutine.resume(answer);
+        job.enter_mediator(before);
+        let ask = match step {
+            Step::Done(result) => return result.map(drop),
+            Step::Waiting(request) => request.0.downcast::<Ask>().map(|ask| *ask),
+        };
+        let wish = match ask {
+            Ok(Ask::Read(location, view)) => Wish::Read(location, view),
+            Ok(Ask::Write(location, value)) => Wish::Write(location, value),
+            Ok(Ask::WriteFirst(location, value)) => Wish::WriteFirst(location, value),
+            Ok(Ask::Skip(location, value)) => Wish::Skip(location, value),
+            Ok(Ask::Barrier(barrier)) => Wish::Barrier(barrier),
+            Ok(Ask::Trace(_)) => {
+                let refusal = Raise::value_error("Cannot open a trace while the model is already running.");
+                return self.resume(job, Some(Err(refusal)), occurrence);
+            }
+            Err(_) => return Err(Raise::runtime_error("the block waits for something that no run can answer")),
+        };
+        let wanted = wish.location().map_or(0, |location| self.state.iteration.get().unwrap_or_else(|| occurrence(location)));
+        self.status = Status::Parked(Pending { wish, occurrence: wanted });
+        Ok(())
+    }
+}

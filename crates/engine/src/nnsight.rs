@@ -1,0 +1,53 @@
+//! The module `nnsight`, as far as blocks use it.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use interpreter::raise::Raise;
+use interpreter::{HostObject, HostResult, Machine, Value};
+
+use crate::environment::unsupported;
+use crate::job::JobState;
+use crate::model::Model;
+use crate::python;
+
+/// `import nnsight`.
+pub struct Nnsight<M: Model> {
+    job: Rc<JobState<M>>,
+}
+
+impl<M: Model> Nnsight<M> {
+    /// Makes the module for a job.
+    pub fn new(job: Rc<JobState<M>>) -> Self {
+        Self { job }
+    }
+
+    /// Returns a member of the module.
+    pub fn member(job: &Rc<JobState<M>>, name: &str) -> Option<Value> {
+        let job = Rc::clone(job);
+        match name {
+            "save" => Some(python::function("save", move |_machine, args| {
+                let value = python::parameter(&args, 0, "value")
+                    .ok_or_else(|| Raise::type_error("save() missing 1 required positional argument: 'value'"))?;
+                job.save(&value);
+                Ok(value.into())
+            })),
+            _ => None,
+        }
+    }
+}
+
+impl<M: Model> HostObject for Nnsight<M> {
+    fn type_name(&self) -> Cow<'static, str> {
+        "module".into()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn get_attribute(self: Rc<Self>, _machine: &Machine, name: &str) -> HostResult {
+        Self::member(&self.job, name).map(Into::into).ok_or_else(|| unsupported("nnsight", name))
+    }
+}

@@ -1,0 +1,127 @@
+//! `ModelOutput`, the record that Hugging Face models return.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use interpreter::raise::Raise;
+use interpreter::{Args, HostObject, HostResult, Machine, Outcome, Value};
+
+use crate::python;
+
+/// A record whose fields are attributes, keys and positions at once.
+pub struct ModelOutput {
+    /// Import path of the class.
+    pub class: &'static str,
+    fields: RefCell<Vec<(&'static str, Value)>>,
+}
+
+impl ModelOutput {
+    /// Makes a record; fields that are `None` are left out, as in Hugging Face's.
+    #[must_use]
+    pub fn new(class: &'static str, fields: Vec<(&'static str, Value)>) -> Self {
+        let fields = fields.into_iter().filter(|(_, value)| !matches!(value, Value::None)).collect();
+        Self { class, fields: RefCell::new(fields) }
+    }
+
+    /// Returns a field.
+    #[must_use]
+    pub fn field(&self, name: &str) -> Option<Value> {
+        self.fields.borrow().iter().find(|(field, _)| *field == name).map(|(_, value)| value.clone())
+    }
+
+    /// Returns the fields in order.
+    #[must_use]
+    pub fn fields(&self) -> Vec<(&'static str, Value)> {
+        self.fields.borrow().clone()
+    }
+
+    fn set(&self, name: &str, value: Value) -> bool {
+        match self.fields.borrow_mut().iter_mut().find(|(field, _)| *field == name) {
+            Some((_, slot)) => {
+                *slot = value;
+                true
+            }
+            None => false,
+        }
+    }
+
+    fn values(&self) -> Vec<Value> {
+        self.fields.borrow().iter().map(|(_, value)| value.clone()).collect()
+    }
+}
+
+impl HostObject for ModelOutput {
+    fn type_name(&self) -> Cow<'static, str> {
+        self.class.rsplit('.').next().unwrap_or(self.class).into()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn get_attribute(self: Rc<Self>, _machine: &Machine, name: &str) -> HostResult {
+        match self.field(name) {
+            Some(value) => Ok(value.into()),
+            // A declared field that the model did not fill reads as None.
+            None if OPTIONAL_FIELDS.contains(&name) => Ok(Value::None.into()),
+            None => Ok(Outcome::NotImplemented),
+        }
+    }
+
+    fn set_attribute(self: Rc<Self>, _machine: &Machine, name: &str, value: Value) -> HostResult {
+        Ok(if self.set(name, value) { Outcome::Ready(Value::None) } else { Outcome::NotImplemented })
+    }
+
+    fn call_method(self: Rc<Self>, machine: &Machine, name: &str, args: &Args) -> HostResult {
+        let fields = self.fields();
+        match name {
+            "keys" => Ok(python::list(machine, fields.iter().map(|(name, _)| python::text(name)).collect())?.into()),
+            "values" => Ok(python::list(machine, self.values())?.into()),
+            "items" => {
+                let pairs = fields.into_iter().map(|(name, value)| python::tuple(vec![python::text(name), value]));
+                Ok(python::list(machine, pairs.collect())?.into())
+            }
+            "to_tuple" => Ok(python::tuple(self.values()).into()),
+            "get" => {
+                let key = args.positional.first().and_then(python::string);
+                let found = key.and_then(|key| self.field(&key));
+                Ok(found.or_else(|| args.positional.get(1).cloned()).unwrap_or(Value::None).into())
+            }
+            _ => Ok(Outcome::NotImplemented),
+        }
+    }
+
+    fn get_item(self: Rc<Self>, machine: &Machine, key: &Value) -> HostResult {
+        if let Some(name) = python::string(key) {
+            return self.field(&name).map(Outcome::Ready).ok_or_else(|| Raise::key_error(key.clone()));
+        }
+        python::index(machine, &python::tuple(self.values()), key)
+    }
+
+    fn set_item(self: Rc<Self>, _machine: &Machine, key: &Value, value: Value) -> HostResult {
+        match python::string(key) {
+            Some(name) if self.set(&name, value) => Ok(Outcome::Ready(Value::None)),
+            _ => Err(Raise::key_error(key.clone())),
+        }
+    }
+
+    fn length(&self, _machine: &Machine) -> Result<Option<usize>, Raise> {
+        Ok(Some(self.fields.borrow().len()))
+    }
+
+    fn contains(self: Rc<Self>, _machine: &Machine, element: &Value) -> HostResult {
+        let found = python::string(element).is_some_and(|name| self.field(&name).is_some());
+        Ok(Value::Bool(found).into())
+    }
+
+    fn iterate(self: Rc<Self>, machine: &Machine) -> Result<Option<Box<dyn interpreter::Iteration>>, Raise> {
+        // Iterating a ModelOutput walks its keys, being an OrderedDict.
+        let keys = self.fields().iter().map(|(name, _)| python::text(name)).collect();
+        python::iterate_all(machine, keys).map(Some)
+    }
+}
+
+const OPTIONAL_FIELDS: [&str; 6] =
+    ["loss", "logits", "past_key_values", "hidden_states", "attentions", "cross_attentions"];

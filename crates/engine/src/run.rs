@@ -1,0 +1,544 @@
+//! One trace in progress: its blocks beside the model's forward passes.
+
+use std::rc::Rc;
+
+use interpreter::raise::{Fatal, Raise};
+use interpreter::{Coroutine, Machine, Value};
+
+use crate::ask::View;
+use crate::job::JobState;
+use crate::location::{Location, Order};
+use crate::mediator::{Mediator, Wish};
+use crate::model::{Inputs, Model, Site, Tree, Wants};
+use crate::tree::{self, Rows};
+
+/// What flows past a location, as one job sees it.
+pub enum Flow<T> {
+    Inputs(Inputs<T>),
+    Output(Tree<T>),
+}
+
+/// A value that a visit may have replaced.
+pub struct Visited<T> {
+    pub flow: Flow<T>,
+    /// Whether `flow` is another value than was shown. Edits in place do not count: they are in the model's memory.
+    pub replaced: bool,
+}
+
+/// One trace: blocks, how far the model has come, and what the blocks wait for.
+pub struct Run<M: Model> {
+    pub job: Rc<JobState<M>>,
+    pub machine: Machine,
+    mediators: Vec<Mediator>,
+    progress: Progress,
+    watch: Watch,
+    /// Rows of the whole batch, and whether several invokes share it.
+    total: i64,
+    batching: bool,
+    /// Outputs that stand in for skipped modules in this pass.
+    skipped: Vec<(Site, Tree<M::Tensor>)>,
+    /// Set when the run is over before the model is: `tracer.stop()` or an exception.
+    pub ended: Option<Ending>,
+}
+
+/// Why a run ended early.
+pub enum Ending {
+    Stopped,
+    Failed(Raise),
+}
+
+impl<M: Model> Run<M> {
+    /// Starts the blocks: each runs until it first waits for the model.
+    pub fn start(
+        job: Rc<JobState<M>>,
+        machine: Machine,
+        blocks: Vec<(Coroutine, Rc<interpreter::frame::Frame>, Option<(i64, i64)>)>,
+        total: i64,
+        several_passes: bool,
+    ) -> Self {
+        let batching = blocks.iter().filter(|(_, _, group)| group.is_some()).count() > 1;
+        let progress = Progress::new(Rc::clone(&job.order), several_passes);
+        let watch = Watch::new(job.model.schema().modules.len());
+        let mediators = blocks
+            .into_iter()
+            .map(|(coroutine, frame, group)| Mediator::new(coroutine, frame, group))
+            .collect::<Vec<_>>();
+        let mut run =
+            Self { job, machine, mediators, progress, watch, total, batching, skipped: Vec::new(), ended: None };
+        for index in 0..run.mediators.len() {
+            if run.ended.is_none() {
+                let result = run.resume(index, None);
+                run.note(result);
+            }
+        }
+        run.rewatch();
+        run
+    }
+
+    /// Returns what the blocks want of a module.
+    pub fn wants(&self, site: Site) -> Wants {
+        if self.ended.is_some() { Wants::default() } else { self.watch.of(site) }
+    }
+
+    /// Returns whether what is left of this pass can matter to any block.
+    pub fn needs_more(&self) -> bool {
+        self.ended.is_none()
+            && self.mediators.iter().filter_map(Mediator::pending).any(|pending| {
+                pending
+                    .wish
+                    .location()
+                    .is_some_and(|location| self.progress.may_come(location, pending.occurrence))
+            })
+    }
+
+    /// Returns how many forward passes are done.
+    pub fn passes(&self) -> i64 {
+        self.progress.passes
+    }
+
+    /// Returns how many decoder layers the last pass ran, and how many it left out by ending early.
+    pub fn layers(&self, complete: bool) -> (u64, u64) {
+        let layers = &self.job.model.schema().layers;
+        let count = |layers: usize| u64::try_from(layers).unwrap_or(u64::MAX);
+        if complete {
+            return (count(layers.len()), 0);
+        }
+        let entered = |site: &&Site| {
+            let moment = self.job.order.of(Location::Input(**site));
+            moment.zip(self.progress.last).is_some_and(|(moment, last)| moment <= last)
+        };
+        let run = layers.iter().filter(entered).count();
+        (count(run), count(layers.len() - run))
+    }
+
+    /// Begins a forward pass.
+    pub fn begin_pass(&mut self) {
+        self.progress.cursor = None;
+        self.skipped.clear();
+    }
+
+    /// Ends a forward pass.
+    pub fn end_pass(&mut self) {
+        self.progress.passes += 1;
+        self.progress.last = self.progress.cursor;
+        self.progress.cursor = None;
+        self.rewatch();
+    }
+
+    /// Shows a module's arguments, then its skip gate. Returns the arguments to go on with, if they were replaced,
+    /// and whether the module is skipped.
+    ///
+    /// # Errors
+    /// What a view or a splice raises; what a block raises ends the run instead.
+    pub fn enter(&mut self, site: Site, segment: usize, inputs: Inputs<M::Tensor>) -> (Option<Inputs<M::Tensor>>, bool) {
+        let visited = self.visit(Location::Input(site), segment, Flow::Inputs(inputs));
+        let replaced = match visited {
+            Visited { flow: Flow::Inputs(inputs), replaced: true } => Some(inputs),
+            _ => None,
+        };
+        let skip = self.visit_skip(site);
+        (replaced, skip)
+    }
+
+    /// Shows a module's output, or what a skip put in its place. Returns the output to go on with, if it was replaced.
+    pub fn exit(&mut self, site: Site, segment: usize, output: Tree<M::Tensor>) -> Option<Tree<M::Tensor>> {
+        let skipped = self.skipped.iter().position(|(skipped, _)| *skipped == site);
+        let (output, was_skipped) = match skipped {
+            Some(index) => (self.skipped.swap_remove(index).1, true),
+            None => (output, false),
+        };
+        match self.visit(Location::Output(site), segment, Flow::Output(output)) {
+            Visited { flow: Flow::Output(output), replaced } if replaced || was_skipped => Some(output),
+            _ => None,
+        }
+    }
+
+    /// Returns the output that stands in for a module that this run skips, while the pass is at it.
+    pub fn skipped_output(&self, site: Site) -> Option<&Tree<M::Tensor>> {
+        self.skipped.iter().find(|(skipped, _)| *skipped == site).map(|(_, tree)| tree)
+    }
+
+    /// Returns whether the pass is inside a module that this run skips, so that nothing there concerns it.
+    pub fn inside_skipped(&self, site: Site) -> bool {
+        self.skipped.iter().any(|(skipped, _)| *skipped != site && self.job.order.contains(*skipped, site))
+    }
+
+    /// Shows a value that no module produces: the result, or generated tokens.
+    pub fn offer(&mut self, location: Location, segment: usize, value: Tree<M::Tensor>) -> Tree<M::Tensor> {
+        match self.visit(location, segment, Flow::Output(value)).flow {
+            Flow::Output(value) => value,
+            Flow::Inputs(_) => Tree::None,
+        }
+    }
+
+    /// Ends the blocks that still wait for what never came, as nnsight does: an error for a plain request, silence for
+    /// a `tracer.iter` loop that outran the run.
+    pub fn finish(&mut self) {
+        if matches!(self.ended, Some(Ending::Failed(_))) {
+            return;
+        }
+        self.ended = None;
+        for index in 0..self.mediators.len() {
+            let Some(mediator) = self.mediators.get_mut(index) else { continue };
+            let Some(pending) = mediator.pending() else { continue };
+            let (error, expected) = match &pending.wish {
+                Wish::Barrier(_) => (
+                    Raise::value_error(
+                        "A barrier was never reached by every block it waits for; check the count it was created with",
+                    ),
+                    false,
+                ),
+                wish => {
+                    let name = wish.location().map(|at| at.name(self.job.model.schema())).unwrap_or_default();
+                    let text = format!("'{name}.i{}' was requested but the model already ran past it", pending.occurrence);
+                    (out_of_order(text), mediator.state.iteration.get() != Some(0))
+                }
+            };
+            let progress = &self.progress;
+            let thrown = mediator.resume(&self.job, Some(Err(error)), |at| progress.occurrence(at));
+            mediator.status = crate::mediator::Status::Done;
+            match thrown {
+                Ok(()) => {}
+                Err(raise) if expected && raise.type_name().ends_with("OutOfOrderError") => {}
+                Err(raise) => {
+                    self.note(Err(raise));
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Returns the frames in which the blocks ran, in order.
+    pub fn frames(&self) -> impl Iterator<Item = &Rc<interpreter::frame::Frame>> {
+        self.mediators.iter().map(|mediator| &mediator.frame)
+    }
+
+    fn rows(&self, index: usize) -> Rows {
+        let group = if self.batching { self.mediators.get(index).and_then(|mediator| mediator.group) } else { None };
+        Rows { group, total: self.total }
+    }
+
+    /// Serves every block that waits for this visit, until none does: serving one can release another into it.
+    fn visit(&mut self, location: Location, segment: usize, mut flow: Flow<M::Tensor>) -> Visited<M::Tensor> {
+        self.progress.reach(location);
+        let mut replaced = false;
+        let mut stopped = false;
+        while let Some(index) = self.ready(location) {
+            match self.serve(index, segment, &mut flow) {
+                Ok(wrote) => replaced |= wrote,
+                Err(raise) if raise.fatal() == Some(Fatal::Stopped) => stopped = true,
+                Err(raise) => {
+                    self.ended = Some(Ending::Failed(raise));
+                    break;
+                }
+            }
+        }
+        self.progress.leave(location);
+        if stopped && self.ended.is_none() {
+            self.ended = Some(Ending::Stopped);
+        }
+        self.rewatch();
+        Visited { flow, replaced }
+    }
+
+    fn visit_skip(&mut self, site: Site) -> bool {
+        let location = Location::Skip(site);
+        self.progress.reach(location);
+        let mut parts = Vec::new();
+        let mut whole = None;
+        while let Some(index) = self.ready(location) {
+            let rows = self.rows(index);
+            let Some(value) = self.take_wish(index, |wish| match wish {
+                Wish::Skip(_, value) => Some(value.clone()),
+                _ => None,
+            }) else {
+                break;
+            };
+            let served = tree::merge::<M::Tensor>(&Tree::None, &value, Rows { group: None, total: rows.total })
+                .and_then(|tree| {
+                    match rows.group {
+                        Some(group) => parts.push((group, tree)),
+                        None => whole = Some(tree),
+                    }
+                    self.resume(index, Some(Ok(Value::None)))
+                });
+            self.note(served);
+            if self.ended.is_some() {
+                break;
+            }
+        }
+        if !parts.is_empty() {
+            match tree::join_skips(parts, self.total) {
+                Ok(tree) => whole = Some(tree),
+                Err(raise) => self.note(Err(raise)),
+            }
+        }
+        self.progress.leave(location);
+        let skipped = whole.is_some();
+        if let Some(tree) = whole {
+            self.progress.skip(site);
+            self.skipped.push((site, tree));
+        }
+        self.rewatch();
+        skipped
+    }
+
+    /// Finds a block that waits for this visit of a location.
+    fn ready(&self, location: Location) -> Option<usize> {
+        if self.ended.is_some() {
+            return None;
+        }
+        let occurrence = self.progress.occurrence(location);
+        self.mediators.iter().position(|mediator| {
+            mediator
+                .pending()
+                .is_some_and(|pending| pending.wish.location() == Some(location) && pending.occurrence == occurrence)
+        })
+    }
+
+    /// Answers one request of a block. Returns whether it replaced the value.
+    fn serve(&mut self, index: usize, segment: usize, flow: &mut Flow<M::Tensor>) -> Result<bool, Raise> {
+        let rows = self.rows(index);
+        let Some(mediator) = self.mediators.get_mut(index) else { return Ok(false) };
+        // A pinned step after the first holds for one request; the rest of the step follows the model.
+        if mediator.state.iteration.get().is_some_and(|step| step != 0) {
+            mediator.state.iteration.set(None);
+        }
+        let wish = match std::mem::replace(&mut mediator.status, crate::mediator::Status::Done) {
+            crate::mediator::Status::Parked(pending) => pending.wish,
+            crate::mediator::Status::Done => return Ok(false),
+        };
+        let model = Rc::clone(&self.job.model);
+        let mut replaced = false;
+        // What goes wrong while a value is shown or spliced is raised at the user's line.
+        let answer = match (wish, &mut *flow) {
+            (Wish::Read(_, View::Whole), Flow::Output(tree)) => tree::show(&*model, &self.machine, tree, segment, rows),
+            (Wish::Read(_, view), Flow::Inputs(inputs)) => {
+                if view == View::Whole {
+                    tree::show_inputs(&*model, &self.machine, inputs, segment, rows)
+                } else {
+                    match first_argument(inputs) {
+                        Some(tree) => tree::show(&*model, &self.machine, tree, segment, rows),
+                        None => Err(Raise::value_error("the module is called without arguments; read `.inputs` instead")),
+                    }
+                }
+            }
+            (Wish::Write(_, value), Flow::Output(tree)) => tree::merge(tree, &value, rows).map(|new| {
+                *tree = new;
+                replaced = true;
+                Value::None
+            }),
+            (Wish::Write(_, value), Flow::Inputs(inputs)) => tree::merge_inputs(inputs, &value, rows).map(|new| {
+                *inputs = new;
+                replaced = true;
+                Value::None
+            }),
+            (Wish::WriteFirst(_, value), Flow::Inputs(inputs)) => match first_argument_mut(inputs) {
+                Some(tree) => tree::merge(tree, &value, rows).map(|new| {
+                    *tree = new;
+                    replaced = true;
+                    Value::None
+                }),
+                None => Err(Raise::value_error("the module is called without arguments")),
+            },
+            _ => Err(Raise::value_error("this value cannot be read or written that way")),
+        };
+        self.resume(index, Some(answer))?;
+        Ok(replaced)
+    }
+
+    fn take_wish<R>(&mut self, index: usize, read: impl FnOnce(&Wish) -> Option<R>) -> Option<R> {
+        let mediator = self.mediators.get_mut(index)?;
+        let found = mediator.pending().and_then(|pending| read(&pending.wish))?;
+        mediator.status = crate::mediator::Status::Done;
+        if mediator.state.iteration.get().is_some_and(|step| step != 0) {
+            mediator.state.iteration.set(None);
+        }
+        Some(found)
+    }
+
+    /// Resumes a block, and those that it releases from a barrier before it goes on itself.
+    fn resume(&mut self, index: usize, answer: Option<Result<Value, Raise>>) -> Result<(), Raise> {
+        let mut stack = vec![(index, answer)];
+        while let Some((index, answer)) = stack.pop() {
+            let Some(mediator) = self.mediators.get_mut(index) else { continue };
+            let progress = &self.progress;
+            mediator.resume(&self.job, answer, |location| progress.occurrence(location))?;
+            if let Some(Wish::Barrier(barrier)) = mediator.pending().map(|pending| &pending.wish) {
+                let mut waiting = barrier.waiting.borrow_mut();
+                waiting.push(index);
+                if waiting.len() >= barrier.count {
+                    // The last to arrive goes on last, so it lies at the bottom.
+                    stack.extend(waiting.drain(..).rev().map(|index| (index, Some(Ok(Value::None)))));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, result: Result<(), Raise>) {
+        match result {
+            Ok(()) => {}
+            Err(raise) if raise.fatal() == Some(Fatal::Stopped) => {
+                if self.ended.is_none() {
+                    self.ended = Some(Ending::Stopped);
+                }
+            }
+            Err(raise) => self.ended = Some(Ending::Failed(raise)),
+        }
+    }
+
+    fn rewatch(&mut self) {
+        self.watch.clear();
+        for pending in self.mediators.iter().filter_map(Mediator::pending) {
+            if let Some(location) = pending.wish.location() {
+                self.watch.add(location, self.job.model.schema());
+            }
+        }
+        for (site, _) in &self.skipped {
+            self.watch.add(Location::Output(*site), self.job.model.schema());
+        }
+    }
+}
+
+/// Makes the error for a location that the run never reached, or had passed.
+fn out_of_order(message: String) -> Raise {
+    Raise::named("nnsight.intervention.interleaver.OutOfOrderError", interpreter::raise::Kind::Exception, message)
+}
+
+fn first_argument<T>(inputs: &Inputs<T>) -> Option<&Tree<T>> {
+    inputs.args.first().or_else(|| inputs.kwargs.first().map(|(_, tree)| tree))
+}
+
+fn first_argument_mut<T>(inputs: &mut Inputs<T>) -> Option<&mut Tree<T>> {
+    if inputs.args.is_empty() { inputs.kwargs.first_mut().map(|(_, tree)| tree) } else { inputs.args.first_mut() }
+}
+
+/// How often each location has been reached since the run began.
+///
+/// A pass reaches every module of the execution order once, so passes are counted, not visits: modules that nobody
+/// watches need not be seen.
+struct Progress {
+    order: Rc<Order>,
+    /// Passes finished.
+    passes: i64,
+    /// The moment of the current pass that was last left; everything before has been passed.
+    cursor: Option<u32>,
+    /// The last moment that the pass before reached and a block watched.
+    last: Option<u32>,
+    /// Modules skipped so far, one entry per pass: what is inside them was not reached then.
+    skips: Vec<Site>,
+    /// Visits of what no module produces.
+    others: [i64; 3],
+    several_passes: bool,
+}
+
+impl Progress {
+    fn new(order: Rc<Order>, several_passes: bool) -> Self {
+        Self { order, passes: 0, cursor: None, last: None, skips: Vec::new(), others: [0; 3], several_passes }
+    }
+
+    fn occurrence(&self, location: Location) -> i64 {
+        if let Some(other) = other_index(location) {
+            return self.others.get(other).copied().unwrap_or(0);
+        }
+        let Some(moment) = self.order.of(location) else { return 0 };
+        let passed = self.cursor.is_some_and(|cursor| moment < cursor);
+        self.passes + i64::from(passed) - self.missed(location)
+    }
+
+    /// Returns how often a location was left out because a module around it was skipped.
+    fn missed(&self, location: Location) -> i64 {
+        let inside = |skipped: &&Site| match location {
+            Location::Input(site) | Location::Skip(site) | Location::Output(site) => {
+                **skipped != site && self.order.contains(**skipped, site)
+            }
+            _ => false,
+        };
+        i64::try_from(self.skips.iter().filter(inside).count()).unwrap_or(i64::MAX)
+    }
+
+    /// Returns whether the visit that a block waits for can still come.
+    fn may_come(&self, location: Location, occurrence: i64) -> bool {
+        if other_index(location).is_some() {
+            return occurrence >= self.occurrence(location);
+        }
+        let Some(_) = self.order.of(location) else { return false };
+        let next = self.occurrence(location);
+        if self.several_passes { occurrence >= next } else { occurrence == next && next == 0 && self.passes == 0 }
+    }
+
+    fn reach(&mut self, location: Location) {
+        if let Some(moment) = self.order.of(location) {
+            self.cursor = Some(moment);
+        }
+    }
+
+    fn leave(&mut self, location: Location) {
+        if let Some(other) = other_index(location) {
+            if let Some(count) = self.others.get_mut(other) {
+                *count += 1;
+            }
+        } else if let Some(moment) = self.order.of(location) {
+            self.cursor = Some(moment + 1);
+        }
+    }
+
+    fn skip(&mut self, site: Site) {
+        self.skips.push(site);
+    }
+}
+
+fn other_index(location: Location) -> Option<usize> {
+    match location {
+        Location::Streamed => Some(0),
+        Location::Generated => Some(1),
+        Location::Result => Some(2),
+        Location::Input(_) | Location::Skip(_) | Location::Output(_) => None,
+    }
+}
+
+/// Which modules a run wants to see. Read for every module of every pass.
+struct Watch {
+    wants: Vec<Wants>,
+    set: Vec<u32>,
+}
+
+impl Watch {
+    fn new(modules: usize) -> Self {
+        Self { wants: vec![Wants::default(); modules], set: Vec::new() }
+    }
+
+    fn of(&self, site: Site) -> Wants {
+        self.wants.get(site.0 as usize).copied().unwrap_or_default()
+    }
+
+    fn clear(&mut self) {
+        for index in self.set.drain(..) {
+            if let Some(wants) = self.wants.get_mut(index as usize) {
+                *wants = Wants::default();
+            }
+        }
+    }
+
+    fn add(&mut self, location: Location, schema: &crate::model::Schema) {
+        let (site, input) = match location {
+            Location::Input(site) | Location::Skip(site) => (site, true),
+            Location::Output(site) => (site, false),
+            Location::Streamed | Location::Generated | Location::Result => return,
+        };
+        self.set.push(site.0);
+        if let Some(wants) = self.wants.get_mut(site.0 as usize) {
+            wants.input |= input;
+            wants.output |= !input;
+        }
+        let mut parent = schema.module(site).and_then(|module| module.parent);
+        while let Some(site) = parent {
+            self.set.push(site.0);
+            if let Some(wants) = self.wants.get_mut(site.0 as usize) {
+                wants.inside = true;
+            }
+            parent = schema.module(site).and_then(|module| module.parent);
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! A request's plain data, brought to life as Python values of one job.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use interpreter::class::{Class, Decorated, Instance, Property};
+use interpreter::function::{Defaults, Function};
+use interpreter::raise::Raise;
+use interpreter::{Args, HostObject, HostResult, Machine, Outcome, Value};
+use program::datum::Decorator;
+use program::{Datum, Heap, Ref};
+
+use crate::envoy::{Envoy, Place};
+use crate::job::JobState;
+use crate::model::{Model, Site, Tensor};
+use crate::nnsight::Nnsight;
+use crate::output::ModelOutput;
+use crate::python;
+use crate::tokenizer::TokenizerObject;
+use crate::tracer::{TraceState, Tracer};
+
+/// Nesting of values beyond which a request is refused.
+const DEPTH: usize = 500;
+
+/// Makes values, each object once.
+pub struct Thaw<'a, M: Model> {
+    job: Rc<JobState<M>>,
+    machine: Machine,
+    heap: &'a Heap,
+    made: HashMap<Ref, Value>,
+    tracer: Rc<TraceState>,
+    depth: usize,
+}
+
+impl<'a, M: Model> Thaw<'a, M> {
+    /// Begins with an empty memory.
+    pub fn new(job: &Rc<JobState<M>>, machine: &Machine, heap: &'a Heap) -> Self {
+        Self {
+            job: Rc::clone(job),
+            machine: machine.clone(),
+            heap,
+            made: HashMap::new(),
+            tracer: Rc::default(),
+            depth: 0,
+        }
+    }
+
+    /// Returns the state behind the request's own `tracer`.
+    pub fn tracer_state(&self) -> Rc<TraceState> {
+        Rc::clone(&self.tracer)
+    }
+
+    /// Checks that a request traces the whole model.
+    ///
+    /// # Errors
+    /// `ValueError` for a trace of a module alone.
+    pub fn require_root(&mut self, at: Ref) -> Result<(), Raise> {
+        let value = self.value(at)?;
+        match python::host::<Envoy<M>>(&value).map(Envoy::place) {
+            Some(Place::Module(Site(0))) => Ok(()),
+            _ => Err(Raise::value_error("a trace of one module alone is not supported by this server; trace the model")),
+        }
+    }
+
+    /// Returns the value at a reference.
+    ///
+    /// # Errors
+    /// For data that makes no valid value: a class that cannot be built, source that does not parse, too deep nesting.
+    pub fn value(&mut self, at: Ref) -> Result<Value, Raise> {
+        if let Some(value) = self.made.get(&at) {
+            return Ok(value.clone());
+        }
+        if self.depth >= DEPTH {
+            return Err(Raise::value_error(format!("the request's values are nested more than {DEPTH} deep")));
+        }
+        self.depth += 1;
+        let made = self.make(at);
+        self.depth -= 1;
+        let value = made?;
+        self.made.insert(at, value.clone());
+        Ok(value)
+    }
+
+    fn values(&mut self, all: &[Ref]) -> Result<Vec<Value>, Raise> {
+        all.iter().map(|at| self.value(*at)).collect()
+    }
+
+    fn named(&mut self, all: &[(String, Ref)]) -> Result<Vec<(Rc<str>, Value)>, Raise> {
+        all.iter().map(|(name, at)| Ok((Rc::from(name.as_str()), self.value(*at)?))).collect()
+    }
+
+    fn make(&mut self, at: Ref) -> Result<Value, Raise> {
+        let heap = self.heap;
+        let Some(datum) = heap.get(at) else {
+            return Err(Raise::value_error("the request refers to a value that it does not contain"));
+        };
+        Ok(match datum {
+            Datum::None => Value::None,
+            Datum::Ellipsis => Value::Ellipsis,
+            Datum::NotImplemented => Value::NotImplemented,
+            Datum::Bool(value) => Value::Bool(*value),
+            Datum::Int(value) => Value::integer(value.clone()),
+            Datum::Float(value) => Value::Float(*value),
+            Datum::Complex(real, imaginary) => Value::Complex(*real, *imaginary),
+            Datum::Str(text) => python::text(text),
+            Datum::Bytes(bytes) => Value::Bytes(bytes.as_slice().into()),
+            Datum::List(items) => {
+                let list = Value::list(Vec::new());
+                self.made.insert(at, list.clone());
+                for item in items {
+                    let item = self.value(*item)?;
+                    python::append(&self.machine, &list, item)?;
+                }
+                list
+            }
+            Datum::Tuple(items) => Value::tuple(self.values(items)?),
+            Datum::Set(items) => python::set(&self.machine, self.values(items)?, false)?,
+            Datum::FrozenSet(items) => python::set(&self.machine, self.values(items)?, true)?,
+            Datum::Dict(pairs) => {
+                let dict = Value::dict(Vec::<(Rc<str>, Value)>::new());
+                self.made.insert(at, dict.clone());
+                for (key, value) in pairs {
+                    let (key, value) = (self.value(*key)?, self.value(*value)?);
+                    python::insert(&self.machine, &dict, key, value)?;
+                }
+                dict
+            }
+            Datum::Range { start, stop, step } => {
+                let bounds = [start, stop, step].map(|bound| Value::integer(bound.clone())).to_vec();
+                self.construct("range", bounds)?
+            }
+            Datum::Slice { start, stop, step } => {
+                let bounds = self.values(&[*start, *stop, *step])?;
+                self.construct("slice", bounds)?
+            }
+            Datum::Tensor(data) => {
+                self.machine.charge_tensor(u64::try_from(data.bytes.len()).unwrap_or(u64::MAX))?;
+                M::Tensor::of_data(data)?.to_value(&self.machine)
+            }
+            Datum::Parameter { tensor, .. } => self.value(*tensor)?,
+            Datum::Array { data, scalar } => {
+                self.machine.charge_tensor(u64::try_from(data.bytes.len()).unwrap_or(u64::MAX))?;
+                let tensor = M::Tensor::of_data(data)?.to_value(&self.machine);
+                let class = if *scalar { "numpy.generic" } else { "numpy.ndarray" };
+                match self.job.model.instance(&self.machine, class, &[tensor], None) {
+                    Some(array) => array?,
+                    None => unsupported(class),
+                }
+            }
+            Datum::Size(sizes) => {
+                let sizes = Value::tuple(sizes.iter().copied().map(Value::Int).collect());
+                match self.job.model.instance(&self.machine, "torch.Size", std::slice::from_ref(&sizes), None) {
+                    Some(size) => size?,
+                    None => sizes,
+                }
+            }
+            Datum::DType(dtype) => self.global("torch", dtype.name()),
+            Datum::Device(name) => match self.job.model.instance(&self.machine, "torch.device", &[python::text(name)], None) {
+                Some(device) => device?,
+                None => unsupported("torch.device"),
+            },
+            Datum::Function { source, name, filename, line, defaults, keyword_defaults, globals } => {
+                let variables = Rc::new(RefCell::default());
+                let function = Function::from_source(
+                    &self.machine,
+                    source,
+                    name,
+                    filename,
+                    *line,
+                    Defaults { positional: self.values(defaults)?, keyword: self.named(keyword_defaults)? },
+                    Rc::clone(&variables),
+                )?;
+                let function = Value::Function(function);
+                // Known before its globals are made: a recursive function is among them.
+                self.made.insert(at, function.clone());
+                for (name, value) in self.named(globals)? {
+                    let before = variables.borrow_mut().insert(name, value);
+                    drop(before);
+                }
+                function
+            }
+            Datum::Class { name, module, bases, attributes } => {
+                let bases = self.values(bases)?;
+                let class = Class::new(name.as_str(), module.as_str(), bases, Vec::new())?;
+                let value = Value::Class(Rc::clone(&class));
+                // Known before its methods are made: they refer to it through `super()`.
+                self.made.insert(at, value.clone());
+                for (name, attribute) in self.named(attributes)? {
+                    class.set(name, attribute);
+                }
+                value
+            }
+            Datum::Decorated { kind, functions } => {
+                let mut functions = self.values(functions)?.into_iter().map(|function| match function {
+                    Value::None => None,
+                    function => Some(function),
+                });
+                let mut next = || functions.next().flatten();
+                let decorated = match kind {
+                    Decorator::Property => {
+                        Decorated::Property(Property { getter: next(), setter: next(), deleter: next() })
+                    }
+                    Decorator::StaticMethod => Decorated::StaticMethod(next().unwrap_or(Value::None)),
+                    Decorator::ClassMethod => Decorated::ClassMethod(next().unwrap_or(Value::None)),
+                };
+                Value::Decorated(Rc::new(decorated))
+            }
+            Datum::Object { class, args, state, items, pairs } => self.object(at, *class, args, *state, items, pairs)?,
+            Datum::Attribute { object, name } => {
+                let object = self.value(*object)?;
+                self.attribute(&object, name)?
+            }
+            Datum::Module(name) => {
+                interpreter::import::module(&self.machine, name).unwrap_or_else(|| unsupported(name))
+            }
+            Datum::Global { module, name } => self.global(module, name),
+            Datum::Envoy(envoy) => {
+                if !envoy.edits.is_empty() {
+                    return Err(Raise::attribute_error("model.edit() is not supported by this server"));
+                }
+                for (alias, path) in &envoy.aliases {
+                    let below = if envoy.path.is_empty() { path.clone() } else { format!("{}.{path}", envoy.path) };
+                    self.job.alias(&envoy.path, alias, below);
+                }
+                Envoy::at(&self.job, &envoy.path).ok_or_else(|| {
+                    Raise::named(
+                        "nnsight.intervention.serialization.UnknownPersistentIdError",
+                        interpreter::raise::Kind::Exception,
+                        format!("Module:model.{}", envoy.path),
+                    )
+                })?
+            }
+            Datum::ModelModule { path } => Envoy::at(&self.job, path).unwrap_or_else(|| unsupported(path)),
+            Datum::Tokenizer => Value::Host(Rc::new(TokenizerObject::new(Rc::clone(&self.job)))),
+            Datum::Tracer => Value::Host(Rc::new(Tracer {
+                job: Rc::clone(&self.job),
+                state: Rc::clone(&self.tracer),
+                request: RefCell::new(None),
+            })),
+            Datum::Opaque { what } => unsupported(what),
+        })
+    }
+
+    fn object(
+        &mut self,
+        at: Ref,
+        class: Ref,
+        args: &[Ref],
+        state: Option<Ref>,
+        items: &[Ref],
+        pairs: &[(Ref, Ref)],
+    ) -> Result<Value, Raise> {
+        let heap = self.heap;
+        let Some(Datum::Global { module, name }) = heap.get(class) else {
+            let Value::Class(class) = self.value(class)? else {
+                return Ok(unsupported("an object of an unknown class"));
+            };
+            let instance = Instance::new(&class);
+            let value = Value::Instance(Rc::clone(&instance));
+            self.made.insert(at, value.clone());
+            if let Some(state) = state {
+                let state = self.value(state)?;
+                for (name, attribute) in python::string_items(&state).unwrap_or_default() {
+                    instance.set(name, attribute);
+                }
+            }
+            return Ok(value);
+        };
+        let path = format!("{module}.{name}");
+        if path == "transformers.tokenization_utils_base.BatchEncoding" {
+            let state = state.map(|state| self.value(state)).transpose()?;
+            let data = state
+                .as_ref()
+                .and_then(python::string_items)
+                .and_then(|fields| fields.into_iter().find(|(name, _)| &**name == "data"))
+                .map(|(_, data)| data);
+            let data = data.as_ref().and_then(python::string_items).unwrap_or_default();
+            let fields = ENCODING_FIELDS
+                .into_iter()
+                .filter_map(|field| data.iter().find(|(name, _)| &**name == field).map(|(_, value)| (field, value.clone())));
+            return Ok(Value::Host(Rc::new(ModelOutput::new(
+                "transformers.tokenization_utils_base.BatchEncoding",
+                fields.collect(),
+            ))));
+        }
+        let args = self.values(args)?;
+        if let Some(builtin) = builtin_container(&path) {
+            // Containers from `collections` keep their constructor's arguments, then take items and pairs.
+            let made = self.construct_in(builtin.0, builtin.1, args)?;
+            self.made.insert(at, made.clone());
+            for item in items {
+                let item = self.value(*item)?;
+                python::append(&self.machine, &made, item)?;
+            }
+            for (key, value) in pairs {
+                let (key, value) = (self.value(*key)?, self.value(*value)?);
+                python::insert(&self.machine, &made, key, value)?;
+            }
+            return Ok(made);
+        }
+        let state = state.map(|state| self.value(state)).transpose()?;
+        Ok(match self.job.model.instance(&self.machine, &path, &args, state.as_ref()) {
+            Some(instance) => instance?,
+            None => unsupported(&path),
+        })
+    }
+
+    /// Finds an importable object. One that is unknown is an error only when used.
+    fn global(&self, module: &str, name: &str) -> Value {
+        let found = match module {
+            "builtins" => interpreter::builtins::lookup(name),
+            "nnsight" | "nnsight.tracing.tracer" => Nnsight::member(&self.job, name),
+            _ => self
+                .job
+                .model
+                .global(&self.machine, module, name)
+                .or_else(|| interpreter::import::member(&self.machine, module, name)),
+        };
+        found.unwrap_or_else(|| unsupported(&format!("{module}.{name}")))
+    }
+
+    fn attribute(&self, object: &Value, name: &str) -> Result<Value, Raise> {
+        python::now(self.machine.get_attribute(object, name))
+    }
+
+    fn construct(&self, builtin: &str, args: Vec<Value>) -> Result<Value, Raise> {
+        self.construct_in("builtins", builtin, args)
+    }
+
+    fn construct_in(&self, module: &str, name: &str, args: Vec<Value>) -> Result<Value, Raise> {
+        let class = self.global(module, name);
+        python::now(self.machine.call(&class, Args { positional: args, keyword: Vec::new() }))
+    }
+}
+
+fn builtin_container(path: &str) -> Option<(&'static str, &'static str)> {
+    Some(match path {
+        "collections.OrderedDict" => ("collections", "OrderedDict"),
+        "collections.Counter" => ("collections", "Counter"),
+        "collections.defaultdict" => ("collections", "defaultdict"),
+        "collections.deque" => ("collections", "deque"),
+        "functools.partial" => ("functools", "partial"),
+        _ => return None,
+    })
+}
+
+const ENCODING_FIELDS: [&str; 5] = ["input_ids", "attention_mask", "token_type_ids", "position_ids", "labels"];
+
+/// Makes a value that is an error only when used.
+fn unsupported(what: &str) -> Value {
+    Value::Host(Rc::new(Unsupported(what.to_owned())))
+}
+
+struct Unsupported(String);
+
+impl Unsupported {
+    fn refuse<R>(&self) -> Result<R, Raise> {
+        Err(Raise::attribute_error(format!("{} is not supported by this server", self.0)))
+    }
+}
+
+impl HostObject for Unsupported {
+    fn type_name(&self) -> Cow<'static, str> {
+        "unsupported object".into()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn get_attribute(self: Rc<Self>, _machine: &Machine, name: &str) -> HostResult {
+        // `save` stays an error: what cannot be used cannot be returned either.
+        let _ = name;
+        self.refuse()
+    }
+
+    fn call(self: Rc<Self>, _machine: &Machine, _args: Args) -> HostResult {
+        self.refuse()
+    }
+
+    fn get_item(self: Rc<Self>, _machine: &Machine, _key: &Value) -> HostResult {
+        self.refuse()
+    }
+
+    fn iterate(self: Rc<Self>, _machine: &Machine) -> Result<Option<Box<dyn interpreter::Iteration>>, Raise> {
+        self.refuse()
+    }
+
+    fn binary(
+        self: Rc<Self>,
+        _machine: &Machine,
+        operator: interpreter::Operator,
+        _other: &Value,
+        _reflected: bool,
+    ) -> HostResult {
+        use interpreter::Operator::{Equal, NotEqual};
+        if matches!(operator, Equal | NotEqual) { Ok(Outcome::NotImplemented) } else { self.refuse() }
+    }
+}

@@ -1,0 +1,240 @@
+//! From `with model.trace(…):` to a run that only needs forward passes.
+
+use std::rc::Rc;
+
+use interpreter::frame::Frame;
+use interpreter::raise::Raise;
+use interpreter::{Coroutine, Machine, Step, Value};
+use program::Function;
+
+use crate::ask::{Ask, TraceRequest};
+use crate::generation::Generation;
+use crate::job::JobState;
+use crate::location::Location;
+use crate::model::{Model, Packed, Segment, Tree};
+use crate::prompt::{self, Batch, Row};
+use crate::run::{Ending, Run};
+use crate::tracer::TraceState;
+use crate::tree;
+
+/// One trace: the blocks' run and the work that the model does for it.
+pub struct Trace<M: Model> {
+    pub run: Run<M>,
+    work: Work<M>,
+    batch: Batch,
+    tracer: Rc<TraceState>,
+    /// The frame around the trace, where names bound inside end up.
+    parent: Rc<Frame>,
+}
+
+enum Work<M: Model> {
+    /// One forward pass.
+    Forward { kwargs: Vec<(Rc<str>, Value)>, done: bool },
+    Generate { generation: Box<Generation<M>>, done: bool },
+}
+
+impl<M: Model> Trace<M> {
+    /// Collects the trace's blocks, reads their input, and starts them.
+    ///
+    /// # Errors
+    /// What the block raises before the model runs, or `ValueError` for input that makes no batch.
+    pub fn open(job: &Rc<JobState<M>>, machine: &Machine, request: TraceRequest) -> Result<Self, Raise> {
+        let tokenizer = job.model.tokenizer();
+        let direct = prompt::read::<M::Tensor>(&*tokenizer, &request.args, &request.kwargs)?;
+        let parent = Rc::clone(&request.body.frame);
+        let mut blocks = Vec::new();
+        let mut rows: Vec<Row> = Vec::new();
+        let mut kwargs = direct.rest;
+        let mut group_of = |rows: &mut Vec<Row>, more: Vec<Row>| {
+            let start = i64::try_from(rows.len()).unwrap_or(i64::MAX);
+            let length = i64::try_from(more.len()).unwrap_or(i64::MAX);
+            rows.extend(more);
+            (length > 0).then_some((start, length))
+        };
+        if direct.rows.is_empty() {
+            collect(job, machine, &request)?;
+            for invoke in request.tracer.invokes.take() {
+                let prompt = prompt::read::<M::Tensor>(&*tokenizer, &invoke.args, &invoke.kwargs)?;
+                for (name, value) in prompt.rest {
+                    if !kwargs.iter().any(|(other, _)| *other == name) {
+                        kwargs.push((name, value));
+                    }
+                }
+                let group = group_of(&mut rows, prompt.rows);
+                let frame = Rc::clone(&invoke.body.frame);
+                blocks.push((Coroutine::of_block(machine, invoke.body), frame, group));
+            }
+            if blocks.is_empty() || rows.is_empty() {
+                return Err(Raise::value_error(
+                    "trace() needs an input, or at least one `with tracer.invoke(...)` block",
+                ));
+            }
+        } else {
+            let group = group_of(&mut rows, direct.rows);
+            blocks.push((Coroutine::of_block(machine, request.body.clone()), Rc::clone(&parent), group));
+        }
+        let batch = prompt::pad_left(&rows, prompt::pad_token(&*tokenizer));
+        let work = match request.function {
+            Function::Call => Work::Forward { kwargs, done: false },
+            Function::Generate => Work::Generate {
+                generation: Box::new(Generation::new(&*job.model, machine, &batch, &kwargs, job.attention)?),
+                done: false,
+            },
+            Function::Pipe => return Err(Raise::attribute_error("model.pipe() is not supported by this server")),
+        };
+        request.tracer.running.set(true);
+        let several = matches!(work, Work::Generate { .. });
+        let mut run = Run::start(Rc::clone(job), machine.clone(), blocks, batch.rows, several);
+        let work = match work {
+            Work::Generate { generation, .. } => {
+                generation.announce(&mut run, 0)?;
+                let done = generation.exhausted();
+                Work::Generate { generation, done }
+            }
+            forward => forward,
+        };
+        Ok(Self { run, work, batch, tracer: request.tracer, parent })
+    }
+
+    /// Returns whether the model still has something to do for this trace.
+    pub fn wants_pass(&self) -> bool {
+        let done = match &self.work {
+            Work::Forward { done, .. } | Work::Generate { done, .. } => *done,
+        };
+        !done && self.run.needs_more()
+    }
+
+    /// Returns the tokens of the next pass.
+    pub fn tokens(&self) -> i64 {
+        match &self.work {
+            Work::Generate { .. } if self.run.passes() > 0 => self.batch.rows,
+            _ => self.batch.rows * self.batch.length,
+        }
+    }
+
+    /// Returns how many sequences the trace has.
+    pub fn rows(&self) -> i64 {
+        self.batch.rows
+    }
+
+    /// Returns what the next pass computes for this trace.
+    ///
+    /// # Errors
+    /// When a tensor cannot be made.
+    pub fn segment(&mut self) -> Result<Segment<M::Tensor>, Raise> {
+        self.run.begin_pass();
+        match &mut self.work {
+            Work::Generate { generation, .. } => generation.segment(),
+            Work::Forward { kwargs, .. } => {
+                let Batch { rows, length, .. } = self.batch;
+                let tensor = |data: &[i64]| prompt::int_tensor(rows, length, data.to_vec());
+                let caching = !kwargs
+                    .iter()
+                    .any(|(name, value)| &**name == "use_cache" && matches!(value, Value::Bool(false)));
+                Ok(Segment {
+                    rows,
+                    length,
+                    input_ids: tensor(&self.batch.ids)?,
+                    attention_mask: if self.batch.full() { None } else { Some(tensor(&self.batch.mask)?) },
+                    position_ids: self.batch.positions.as_deref().map(tensor).transpose()?,
+                    cache: caching.then(|| self.run.job.model.new_cache()),
+                    attention: self.run.job.attention,
+                    flags: kwargs.clone(),
+                })
+            }
+        }
+    }
+
+    /// Takes a pass's outcome: the model's output, or `None` where the pass ended early.
+    pub fn after_pass(
+        &mut self,
+        output: Option<&Tree<Packed<M::Tensor>>>,
+        layout: &crate::model::Layout,
+        segment: usize,
+        cache: Option<Box<dyn std::any::Any>>,
+    ) {
+        self.run.end_pass();
+        let result = self.take_output(output, layout, segment, cache);
+        if let Err(raise) = result
+            && self.run.ended.is_none()
+        {
+            self.run.ended = Some(Ending::Failed(raise));
+        }
+    }
+
+    fn take_output(
+        &mut self,
+        output: Option<&Tree<Packed<M::Tensor>>>,
+        layout: &crate::model::Layout,
+        segment: usize,
+        cache: Option<Box<dyn std::any::Any>>,
+    ) -> Result<(), Raise> {
+        let output = output.map(|output| tree::take(output, layout, segment)).transpose()?;
+        match (&mut self.work, output) {
+            (Work::Forward { done, .. }, output) => {
+                *done = true;
+                if let Some(output) = output {
+                    self.run.offer(Location::Result, segment, output);
+                }
+            }
+            (Work::Generate { done, .. }, None) => *done = true,
+            (Work::Generate { generation, done }, Some(output)) => {
+                let logits = logits(&output)
+                    .ok_or_else(|| Raise::runtime_error("the model's output has no logits to generate from"))?;
+                *done = generation.advance(&mut self.run, segment, logits, cache)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the trace: shows what was generated, ends blocks that still wait, and hands names to the frame around.
+    ///
+    /// # Errors
+    /// What a block raised.
+    pub fn close(mut self) -> Result<(), Raise> {
+        if let Work::Generate { generation, done: true } = &self.work
+            && self.run.ended.is_none()
+        {
+            let ids = generation.ids()?;
+            let ids = self.run.offer(Location::Generated, 0, Tree::Leaf(ids));
+            self.run.offer(Location::Result, 0, ids);
+        }
+        self.run.finish();
+        if let Some(Ending::Failed(raise)) = self.run.ended.take() {
+            return Err(raise);
+        }
+        for (name, value) in self.tracer.siblings.names() {
+            self.parent.set(&name, value);
+        }
+        Ok(())
+    }
+}
+
+/// Runs a trace's body where it has no input of its own: its invokes register themselves.
+fn collect<M: Model>(job: &Rc<JobState<M>>, machine: &Machine, request: &TraceRequest) -> Result<(), Raise> {
+    let before = job.enter_mediator(None);
+    let mut coroutine = Coroutine::of_block(machine, request.body.clone());
+    let mut answer = None;
+    let result = loop {
+        match coroutine.resume(answer.take()) {
+            Step::Done(result) => break result.map(drop),
+            Step::Waiting(wish) => {
+                let what = match wish.0.downcast::<Ask>().map(|ask| *ask) {
+                    Ok(Ask::Trace(_)) => "a trace cannot be opened inside another one",
+                    _ => "nothing of the model can be read here: the body of a trace without input only opens invokes",
+                };
+                answer = Some(Err(Raise::value_error(what)));
+            }
+        }
+    };
+    job.enter_mediator(before);
+    result
+}
+
+fn logits<T>(output: &Tree<T>) -> Option<&T> {
+    let Tree::Record { fields, .. } = output else { return None };
+    fields.iter().find_map(|(name, field)| match field {
+        Tree::Leaf(tensor) if *name == "logits" => Some(tensor),
+        _ => None,
+    })
+}
