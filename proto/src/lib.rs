@@ -1,1 +1,7 @@
-//! proto
+//! What travels between the parts of Vitrine, generated from the `.proto` files beside this crate.
+
+/// The first version of the protocol. Fields are only ever added, and numbers never used again.
+#[expect(clippy::all, reason = "generated")]
+pub mod v1 {
+    tonic::include_proto!("vitrine.v1");
+}
