@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers.utils import logging
 
 VOCABULARY = 512
 # 1 / sqrt(width): signals keep their size through the layers, so that a wrong layer shows in the logits.
@@ -39,6 +40,7 @@ def main():
     arguments.add_argument("--seed", type=int, default=0)
     chosen = arguments.parse_args()
     dtype = getattr(torch, chosen.dtype)
+    logging.disable_progress_bar()
     for name, make in {"tiny-gpt2": tiny_gpt2, "tiny-llama": tiny_llama}.items():
         torch.manual_seed(chosen.seed)
         model, tokenizer, tokenizer_config = make()

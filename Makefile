@@ -1,0 +1,56 @@
+# The commands of the README. Everything they fetch or make lies inside the checkout:
+# .libtorch .venv .cache .models .vitrine target
+
+PYTHON ?= python3
+CLIENT := .venv/bin/python
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+DATA ?= .vitrine
+# `make demo KEEP=1` leaves the server running until Ctrl-C even without a terminal.
+KEEP ?=
+
+.PHONY: help setup setup-tests test-models build test lint demo bench clean
+.NOTPARALLEL:
+
+help:
+	@echo 'make demo         set up, serve a real model, and patch its activations through the nnsight client'
+	@echo 'make test         set up what the tests need, and run them all'
+	@echo 'make build        $(TARGET)/release/vitrine and $(TARGET)/release/vitrine-worker'
+	@echo 'make lint         formatting and clippy'
+	@echo 'make bench        the benches'
+	@echo 'make setup        libtorch for the build (0.55 GB to download)'
+	@echo 'make setup-tests  the client environment of tests and demo (2.8 GB to download, that torch included)'
+	@echo 'make clean        remove all that the above made'
+
+setup:
+	@$(PYTHON) tools/setup.py libtorch
+
+setup-tests:
+	@$(PYTHON) tools/setup.py client
+
+build: setup
+	cargo build --release --locked --package cli --package worker
+
+# setup-tests comes before setup: its torch then serves the build too.
+test: setup-tests setup lint test-models
+	cargo build --locked --workspace
+	$(TARGET)/debug/vitrine model fetch smollm2 --data $(DATA)
+	cargo test --locked --workspace --no-fail-fast
+
+lint: setup
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+
+# Seeded random weights: the same bytes on every run.
+test-models: setup-tests
+	@$(CLIENT) tools/test_models.py .models/float32
+	@$(CLIENT) tools/test_models.py .models/bfloat16 --dtype bfloat16
+
+demo: setup-tests setup build
+	$(TARGET)/release/vitrine model fetch smollm2 --data $(DATA)
+	$(CLIENT) tools/demo.py --vitrine $(TARGET)/release/vitrine --data $(DATA) $(if $(KEEP),--keep)
+
+bench: setup
+	cargo bench --locked --workspace
+
+clean:
+	rm -rf .libtorch .venv .cache .models .vitrine $(TARGET)
