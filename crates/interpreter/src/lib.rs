@@ -4,8 +4,35 @@
 //! Objects of the outside (tensors, modules of a model, tracers) take part through [`HostObject`].
 //! Nothing here knows of tensors, threads, clocks or sockets.
 
+pub mod attribute;
+pub mod builtins;
+mod call;
+pub mod class;
+pub mod coroutine;
+mod eval;
+pub mod exceptions;
+pub mod format;
+pub mod frame;
+pub mod function;
+pub mod generator;
 pub mod host;
+mod import;
+pub mod machine;
+pub mod modules;
+pub mod operators;
+pub mod raise;
+mod traceback;
+pub mod types;
 pub mod value;
 
+pub use class::{Class, Decorated, Instance, Property};
+pub use coroutine::{Coroutine, Step};
+pub use exceptions::Kind;
+pub use frame::{Frame, Globals, Siblings};
+pub use function::{Defaults, Function, Method};
+pub use generator::Generator;
 pub use host::{Args, Block, Capture, HostObject, HostResult, Iteration, Operator, Outcome, Request};
+pub use machine::{Environment, Machine};
+pub use raise::{Entry, Fatal, Raise};
+pub use types::{Dict, Iterator, List, Native, Range, Set, Slice, Tuple, Type};
 pub use value::{Identity, Value};

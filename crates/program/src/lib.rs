@@ -3,10 +3,18 @@
 //!
 //! Nothing here runs anything: no async runtime, no clock, no tensors library.
 
+pub mod check;
 pub mod datum;
+mod error;
+mod guard;
+pub mod ir;
 pub mod limits;
+pub mod lower;
 mod program;
 
+pub use check::{Checked, check};
+
 pub use datum::{DType, Datum, Heap, Ref, TensorData};
+pub use error::SyntaxError;
 pub use limits::Limits;
 pub use program::{Entry, Env, Function, Program, Saved, Source};

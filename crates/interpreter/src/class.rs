@@ -1,0 +1,325 @@
+//! Classes that programs define, exception classes, and their instances.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use indexmap::IndexMap;
+
+use crate::exceptions::Kind;
+use crate::host::HostObject;
+use crate::raise::{Entry, Raise};
+use crate::types::{Type, trash};
+use crate::value::Value;
+
+/// Names and values in order, as in a `__dict__`.
+pub type Attributes = IndexMap<Rc<str>, Value>;
+
+/// A class.
+pub struct Class {
+    name: Rc<str>,
+    qualified_name: Rc<str>,
+    module: Rc<str>,
+    bases: Vec<Value>,
+    /// The classes after this one in method resolution order.
+    ancestors: Vec<Rc<Class>>,
+    attributes: RefCell<Attributes>,
+    /// The builtin type that instances are also values of.
+    builtin: Option<Type>,
+    /// The host's class below: construction, calls and missing attributes go to it.
+    host: Option<Rc<dyn HostObject>>,
+    exception: Option<Kind>,
+    immutable: bool,
+}
+
+impl Class {
+    /// Makes a class. Bases are classes, builtin types or host objects that stand for classes.
+    ///
+    /// # Errors
+    /// `TypeError` for other bases and for bases with no consistent order.
+    pub fn new(
+        name: impl Into<Rc<str>>,
+        module: impl Into<Rc<str>>,
+        bases: Vec<Value>,
+        attributes: impl IntoIterator<Item = (Rc<str>, Value)>,
+    ) -> Result<Rc<Self>, Raise> {
+        let name = name.into();
+        let mut builtin = None;
+        let mut host = None;
+        let mut exception = None;
+        for base in &bases {
+            match base {
+                Value::Class(class) => {
+                    builtin = builtin.or(class.builtin);
+                    host = host.or_else(|| class.host.clone());
+                    exception = exception.or(class.exception);
+                }
+                Value::Type(Type::Object) => {}
+                Value::Type(kind) => builtin = builtin.or(Some(*kind)),
+                Value::Host(object) => host = host.or_else(|| Some(Rc::clone(object))),
+                _ => return Err(Raise::type_error("bases must be types")),
+            }
+        }
+        let ancestors = linearize(&bases)?;
+        Ok(Rc::new(Self {
+            qualified_name: Rc::clone(&name),
+            name,
+            module: module.into(),
+            bases,
+            ancestors,
+            attributes: RefCell::new(attributes.into_iter().collect()),
+            builtin,
+            host,
+            exception,
+            immutable: false,
+        }))
+    }
+
+    /// Makes a builtin exception class.
+    pub(crate) fn exception(kind: Kind, base: Option<Rc<Self>>) -> Rc<Self> {
+        let mut ancestors = Vec::new();
+        if let Some(base) = &base {
+            ancestors.push(Rc::clone(base));
+            ancestors.extend(base.ancestors.iter().cloned());
+        }
+        Rc::new(Self {
+            name: kind.name().into(),
+            qualified_name: kind.name().into(),
+            module: "builtins".into(),
+            bases: vec![base.map_or(Value::Type(Type::Object), Value::Class)],
+            ancestors,
+            attributes: RefCell::default(),
+            builtin: None,
+            host: None,
+            exception: Some(kind),
+            immutable: true,
+        })
+    }
+
+    pub fn name(&self) -> &Rc<str> {
+        &self.name
+    }
+
+    pub fn qualified_name(&self) -> &Rc<str> {
+        &self.qualified_name
+    }
+
+    pub fn module(&self) -> &str {
+        &self.module
+    }
+
+    pub fn bases(&self) -> &[Value] {
+        &self.bases
+    }
+
+    /// Returns this class and its ancestors, in method resolution order.
+    pub fn lineage<'a>(self: &'a Rc<Self>) -> impl Iterator<Item = &'a Rc<Self>> {
+        std::iter::once(self).chain(self.ancestors.iter())
+    }
+
+    pub fn is_subclass(self: &Rc<Self>, other: &Rc<Self>) -> bool {
+        self.lineage().any(|class| Rc::ptr_eq(class, other))
+    }
+
+    /// Returns the builtin type that instances are also values of.
+    pub fn builtin(&self) -> Option<Type> {
+        self.builtin
+    }
+
+    /// Returns the host's class among the bases.
+    pub fn host(&self) -> Option<&Rc<dyn HostObject>> {
+        self.host.as_ref()
+    }
+
+    /// Returns the nearest builtin exception class.
+    pub fn exception_kind(&self) -> Option<Kind> {
+        self.exception
+    }
+
+    pub fn is_immutable(&self) -> bool {
+        self.immutable
+    }
+
+    /// Finds an attribute of this class or of the first ancestor that has it.
+    pub fn find(self: &Rc<Self>, name: &str) -> Option<Value> {
+        self.lineage().find_map(|class| class.own(name))
+    }
+
+    /// Finds an attribute after `class` in the order of `self`, as `super()` does.
+    pub fn find_after(self: &Rc<Self>, class: &Rc<Self>, name: &str) -> Option<Value> {
+        self.lineage().skip_while(|other| !Rc::ptr_eq(other, class)).skip(1).find_map(|class| class.own(name))
+    }
+
+    /// Returns an attribute of this very class.
+    pub fn own(&self, name: &str) -> Option<Value> {
+        self.attributes.borrow().get(name).cloned()
+    }
+
+    /// Binds an attribute of this very class.
+    pub fn set(&self, name: impl Into<Rc<str>>, value: Value) {
+        self.attributes.borrow_mut().insert(name.into(), value);
+    }
+
+    /// Unbinds an attribute of this very class.
+    pub fn remove(&self, name: &str) -> Option<Value> {
+        self.attributes.borrow_mut().shift_remove(name)
+    }
+
+    /// Returns the attributes of this very class, in order.
+    pub fn attributes(&self) -> Vec<(Rc<str>, Value)> {
+        self.attributes.borrow().iter().map(|(name, value)| (Rc::clone(name), value.clone())).collect()
+    }
+}
+
+impl Drop for Class {
+    fn drop(&mut self) {
+        trash::bury(std::mem::take(&mut self.bases));
+        trash::bury(std::mem::take(self.attributes.get_mut()).into_values());
+    }
+}
+
+/// Merges the bases' orders (C3): every class before its bases, bases as listed.
+fn linearize(bases: &[Value]) -> Result<Vec<Rc<Class>>, Raise> {
+    let direct: Vec<Rc<Class>> = bases
+        .iter()
+        .filter_map(|base| match base {
+            Value::Class(class) => Some(Rc::clone(class)),
+            _ => None,
+        })
+        .collect();
+    let mut queues: Vec<Vec<Rc<Class>>> = direct.iter().map(|class| class.lineage().cloned().collect()).collect();
+    queues.push(direct);
+    let mut order = Vec::new();
+    loop {
+        queues.retain(|queue| !queue.is_empty());
+        if queues.is_empty() {
+            return Ok(order);
+        }
+        let head = queues.iter().find_map(|queue| {
+            let head = queue.first()?;
+            let free = queues.iter().all(|other| other.iter().skip(1).all(|class| !Rc::ptr_eq(class, head)));
+            free.then(|| Rc::clone(head))
+        });
+        let Some(head) = head else {
+            let names: Vec<&str> = queues.iter().filter_map(|queue| Some(&**queue.first()?.name())).collect();
+            return Err(Raise::type_error(format!(
+                "Cannot create a consistent method resolution\norder (MRO) for bases {}",
+                names.join(", ")
+            )));
+        };
+        for queue in &mut queues {
+            if queue.first().is_some_and(|class| Rc::ptr_eq(class, &head)) {
+                queue.remove(0);
+            }
+        }
+        order.push(head);
+    }
+}
+
+/// An object of a class.
+pub struct Instance {
+    class: Rc<Class>,
+    attributes: RefCell<Attributes>,
+    /// The value of the builtin base, for classes like `class Stack(list)`.
+    payload: RefCell<Option<Value>>,
+    exception: Option<Box<RefCell<ExceptionState>>>,
+}
+
+/// What exceptions have besides attributes.
+#[derive(Default)]
+pub struct ExceptionState {
+    pub args: Vec<Value>,
+    pub cause: Option<Value>,
+    pub context: Option<Value>,
+    /// `raise … from …` was used.
+    pub suppress_context: bool,
+    /// Frames passed, innermost first.
+    pub traceback: Vec<Entry>,
+    /// The name that tracebacks print, where that is not the class's own.
+    pub printed_name: Option<Rc<str>>,
+    /// `str(exception)`, once somebody has asked.
+    pub text: Option<Rc<str>>,
+}
+
+impl Instance {
+    /// Makes an object without running `__init__`.
+    pub fn new(class: &Rc<Class>) -> Rc<Self> {
+        Rc::new(Self {
+            class: Rc::clone(class),
+            attributes: RefCell::default(),
+            payload: RefCell::new(None),
+            exception: class.exception.map(|_| Box::default()),
+        })
+    }
+
+    pub fn class(&self) -> &Rc<Class> {
+        &self.class
+    }
+
+    /// Returns an attribute of this very object.
+    pub fn own(&self, name: &str) -> Option<Value> {
+        self.attributes.borrow().get(name).cloned()
+    }
+
+    /// Binds an attribute of this very object.
+    pub fn set(&self, name: impl Into<Rc<str>>, value: Value) {
+        // The value replaced is dropped after the borrow: its drop must not find the attributes borrowed.
+        let replaced = self.attributes.borrow_mut().insert(name.into(), value);
+        drop(replaced);
+    }
+
+    /// Unbinds an attribute of this very object.
+    pub fn remove(&self, name: &str) -> Option<Value> {
+        self.attributes.borrow_mut().shift_remove(name)
+    }
+
+    /// Returns the attributes of this very object, in order: its `__dict__`.
+    pub fn attributes(&self) -> Vec<(Rc<str>, Value)> {
+        self.attributes.borrow().iter().map(|(name, value)| (Rc::clone(name), value.clone())).collect()
+    }
+
+    /// Unbinds everything.
+    pub fn clear(&self) {
+        let attributes = std::mem::take(&mut *self.attributes.borrow_mut());
+        drop(attributes);
+    }
+
+    /// Returns the value of the builtin base.
+    pub fn payload(&self) -> Option<Value> {
+        self.payload.borrow().clone()
+    }
+
+    pub fn set_payload(&self, value: Value) {
+        let replaced = self.payload.replace(Some(value));
+        drop(replaced);
+    }
+
+    pub fn exception(&self) -> Option<&RefCell<ExceptionState>> {
+        self.exception.as_deref()
+    }
+}
+
+impl Drop for Instance {
+    fn drop(&mut self) {
+        trash::bury(std::mem::take(self.attributes.get_mut()).into_values());
+        trash::bury(self.payload.get_mut().take());
+        if let Some(state) = &mut self.exception {
+            let state = std::mem::take(state.get_mut());
+            trash::bury(state.args.into_iter().chain(state.cause).chain(state.context));
+        }
+    }
+}
+
+/// What `staticmethod`, `classmethod` and `property` make.
+pub enum Decorated {
+    StaticMethod(Value),
+    ClassMethod(Value),
+    Property(Property),
+}
+
+/// The functions of a `property`.
+#[derive(Clone, Default)]
+pub struct Property {
+    pub getter: Option<Value>,
+    pub setter: Option<Value>,
+    pub deleter: Option<Value>,
+}

@@ -1,0 +1,114 @@
+//! Running code that stops at questions.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use futures::future::LocalBoxFuture;
+
+use crate::host::{Block, Request};
+use crate::machine::{Machine, grow};
+use crate::raise::Raise;
+use crate::value::Value;
+
+/// A piece of running Python. Dropping it cancels it.
+pub struct Coroutine {
+    machine: Machine,
+    mailbox: Rc<Mailbox>,
+    future: Option<LocalBoxFuture<'static, Result<Value, Raise>>>,
+}
+
+/// Where a coroutine has got to.
+pub enum Step {
+    /// It goes on once this is answered.
+    Waiting(Request),
+    /// It ended.
+    Done(Result<Value, Raise>),
+}
+
+impl Coroutine {
+    /// Makes a coroutine that runs a block. Its value is `None`, or what a `return` in the block returns.
+    pub fn of_block(machine: &Machine, block: Block) -> Self {
+        let handle = machine.clone();
+        Self::of_future(machine, Box::pin(async move { crate::eval::run_block(&handle, &block).await }))
+    }
+
+    /// Makes a coroutine of host code.
+    pub fn of_future(machine: &Machine, future: LocalBoxFuture<'static, Result<Value, Raise>>) -> Self {
+        let handle = machine.clone();
+        let future = Box::pin(async move {
+            let result = future.await;
+            if let Err(raise) = &result {
+                raise.describe(&handle).await;
+            }
+            result
+        });
+        Self { machine: machine.clone(), mailbox: Rc::default(), future: Some(future) }
+    }
+
+    /// Goes on to the next question or to the end. `answer` is `None` at first, then the answer to the last question.
+    pub fn resume(&mut self, answer: Option<Result<Value, Raise>>) -> Step {
+        let Some(future) = self.future.as_mut() else {
+            return Step::Done(Err(Raise::runtime_error("cannot resume a block that has ended")));
+        };
+        *self.mailbox.answer.borrow_mut() = answer;
+        let outer = self.machine.set_polled(Some(Rc::clone(&self.mailbox)));
+        let polled = grow(|| future.as_mut().poll(&mut Context::from_waker(Waker::noop())));
+        self.machine.set_polled(outer);
+        match polled {
+            Poll::Ready(result) => {
+                self.future = None;
+                Step::Done(result)
+            }
+            Poll::Pending => match self.mailbox.request.borrow_mut().take() {
+                Some(request) => Step::Waiting(request),
+                None => {
+                    Step::Done(Err(Raise::runtime_error("a host object suspended a block without asking anything")))
+                }
+            },
+        }
+    }
+}
+
+impl Drop for Coroutine {
+    fn drop(&mut self) {
+        // A suspended coroutine is a nest of futures as deep as its calls; dropping it recurses as deep.
+        if let Some(future) = self.future.take() {
+            stacker::maybe_grow(DROP_RESERVE, DROP_SEGMENT, || drop(future));
+        }
+    }
+}
+
+/// Native stack for dropping a coroutine: pages that are not touched cost nothing.
+const DROP_RESERVE: usize = 16 << 20;
+const DROP_SEGMENT: usize = 32 << 20;
+
+/// What passes between a coroutine and its driver.
+#[derive(Default)]
+pub(crate) struct Mailbox {
+    request: RefCell<Option<Request>>,
+    answer: RefCell<Option<Result<Value, Raise>>>,
+}
+
+impl Mailbox {
+    pub(crate) fn ask(&self, request: Request) {
+        *self.request.borrow_mut() = Some(request);
+    }
+
+    pub(crate) fn answer(&self) -> Option<Result<Value, Raise>> {
+        self.answer.borrow_mut().take()
+    }
+}
+
+/// Polls a boxed future with stack enough for it.
+pub(crate) struct Deep<'a, T>(pub(crate) LocalBoxFuture<'a, T>);
+
+impl<T> Future for Deep<'_, T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        grow(|| self.0.as_mut().poll(context))
+    }
+}

@@ -1,0 +1,119 @@
+//! Functions with source, and functions bound to their first argument.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use program::ir::Code;
+
+use crate::class::Attributes;
+use crate::frame::{Frame, Globals};
+use crate::machine::Machine;
+use crate::raise::Raise;
+use crate::types::trash;
+use crate::value::Value;
+
+/// A function or lambda and the frame it was defined in.
+pub struct Function {
+    code: Rc<Code>,
+    surroundings: RefCell<Option<Rc<Frame>>>,
+    defaults: RefCell<Defaults>,
+    attributes: RefCell<Attributes>,
+}
+
+/// Values of parameters that a call leaves out.
+#[derive(Clone, Default)]
+pub struct Defaults {
+    /// Of the last positional parameters.
+    pub positional: Vec<Value>,
+    /// Of keyword-only parameters.
+    pub keyword: Vec<(Rc<str>, Value)>,
+}
+
+impl Function {
+    /// Closes code over the frame it was defined in.
+    pub(crate) fn new(code: Rc<Code>, surroundings: Rc<Frame>, defaults: Defaults) -> Self {
+        Self {
+            code,
+            surroundings: RefCell::new(Some(surroundings)),
+            defaults: RefCell::new(defaults),
+            attributes: RefCell::default(),
+        }
+    }
+
+    /// Makes a function from the source of its `def` or `lambda`, which stands at `line` of `filename`.
+    /// Decorators in the source are not applied. `globals` may be filled later, so that functions can know each other.
+    ///
+    /// # Errors
+    /// `SyntaxError` for source that does not parse, holds no such function, or needs what the evaluator lacks.
+    pub fn from_source(
+        machine: &Machine,
+        source: &str,
+        name: &str,
+        filename: &str,
+        line: u32,
+        defaults: Defaults,
+        globals: Globals,
+    ) -> Result<Rc<Self>, Raise> {
+        let (root, code) = program::lower::function(source, name, filename, line, machine.limits())
+            .map_err(|error| crate::frame::syntax_error(&error))?;
+        let surroundings = Frame::around(machine, root, globals);
+        Ok(Rc::new(Self::new(code, surroundings, defaults)))
+    }
+
+    pub fn code(&self) -> &Rc<Code> {
+        &self.code
+    }
+
+    /// Returns `__name__`.
+    pub fn name(&self) -> Rc<str> {
+        match self.own("__name__") {
+            Some(Value::Str(name)) => name,
+            _ => Rc::clone(&self.code.name),
+        }
+    }
+
+    pub fn defaults(&self) -> Defaults {
+        self.defaults.borrow().clone()
+    }
+
+    pub(crate) fn surroundings(&self) -> Option<Rc<Frame>> {
+        self.surroundings.borrow().clone()
+    }
+
+    /// Returns an attribute set on the function object.
+    pub fn own(&self, name: &str) -> Option<Value> {
+        self.attributes.borrow().get(name).cloned()
+    }
+
+    /// Sets an attribute on the function object.
+    pub fn set(&self, name: impl Into<Rc<str>>, value: Value) {
+        let replaced = self.attributes.borrow_mut().insert(name.into(), value);
+        drop(replaced);
+    }
+
+    /// Returns the attributes set on the function object.
+    pub fn attributes(&self) -> Vec<(Rc<str>, Value)> {
+        self.attributes.borrow().iter().map(|(name, value)| (Rc::clone(name), value.clone())).collect()
+    }
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        let defaults = std::mem::take(self.defaults.get_mut());
+        trash::bury(defaults.positional.into_iter().chain(defaults.keyword.into_iter().map(|(_, value)| value)));
+        trash::bury(std::mem::take(self.attributes.get_mut()).into_values());
+    }
+}
+
+/// A function bound to its first argument.
+pub struct Method {
+    pub function: Value,
+    pub receiver: Value,
+}
+
+impl Drop for Method {
+    fn drop(&mut self) {
+        let function = std::mem::replace(&mut self.function, Value::None);
+        trash::bury([function, std::mem::replace(&mut self.receiver, Value::None)]);
+    }
+}

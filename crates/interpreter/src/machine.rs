@@ -1,0 +1,388 @@
+//! One job's interpreter: its meters, its host, and the way from Rust into Python.
+
+use std::any::{Any, TypeId};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::task::{Context, Poll};
+
+use futures::future::LocalBoxFuture;
+
+use crate::coroutine::Mailbox;
+use crate::exceptions::Kind;
+use crate::frame::Frame;
+use crate::host::{Args, Outcome, Request};
+use crate::raise::{Fatal, Raise};
+use crate::value::Value;
+
+/// Steps between two looks at the stop flag.
+const STOP_INTERVAL: u64 = 1024;
+/// Native stack that a Python call or a nested expression may count on, and what is added where there is less.
+const STACK_RESERVE: usize = 256 << 10;
+const STACK_SEGMENT: usize = 4 << 20;
+/// A line of output longer than this is handed on in pieces.
+const PRINT_LINE_BYTES: usize = 64 << 10;
+
+/// What the outside offers to the code of one job.
+pub trait Environment {
+    /// Returns an importable module: `torch`, `numpy`, `nnsight`. `None` if this server has no such module.
+    fn import(&self, machine: &Machine, module: &str) -> Option<Value>;
+
+    /// Returns an attribute that every object has, tried last: `save`.
+    fn attribute(&self, machine: &Machine, object: &Value, name: &str) -> Option<Value>;
+
+    /// Returns a name that is known everywhere, tried after Python's own builtins.
+    fn builtin(&self, machine: &Machine, name: &str) -> Option<Value>;
+
+    /// Takes one line that the program printed, without its end.
+    fn print(&self, line: &str);
+}
+
+/// The interpreter of one job. Cloning gives another handle to the same one.
+#[derive(Clone)]
+pub struct Machine(Rc<Inner>);
+
+struct Inner {
+    limits: program::Limits,
+    environment: Rc<dyn Environment>,
+    fuel_used: Cell<u64>,
+    /// Fuel at which the stop flag is looked at next.
+    look_at: Cell<u64>,
+    memory: Cell<u64>,
+    tensors: Cell<u64>,
+    output: Cell<u64>,
+    /// Python calls open on the native stack.
+    depth: Cell<u32>,
+    stopped: Cell<Option<Fatal>>,
+    flag: RefCell<Option<Arc<AtomicU8>>>,
+    extensions: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
+    polled: RefCell<Option<Rc<Mailbox>>>,
+    /// Exceptions being handled, outermost first: what a bare `raise` raises and what new ones name as their context.
+    handled: RefCell<Vec<Value>>,
+    frames: RefCell<Vec<Weak<Frame>>>,
+    line: RefCell<String>,
+}
+
+impl Machine {
+    /// Starts an interpreter with nothing used.
+    pub fn new(limits: &program::Limits, environment: Rc<dyn Environment>) -> Self {
+        Self(Rc::new(Inner {
+            limits: limits.clone(),
+            environment,
+            fuel_used: Cell::new(0),
+            look_at: Cell::new(0),
+            memory: Cell::new(0),
+            tensors: Cell::new(0),
+            output: Cell::new(0),
+            depth: Cell::new(0),
+            stopped: Cell::new(None),
+            flag: RefCell::new(None),
+            extensions: RefCell::new(HashMap::new()),
+            polled: RefCell::new(None),
+            handled: RefCell::new(Vec::new()),
+            frames: RefCell::new(Vec::new()),
+            line: RefCell::new(String::new()),
+        }))
+    }
+
+    /// Returns the outside.
+    pub fn environment(&self) -> &Rc<dyn Environment> {
+        &self.0.environment
+    }
+
+    /// Returns the limits of this job.
+    pub fn limits(&self) -> &program::Limits {
+        &self.0.limits
+    }
+
+    /// Spends steps.
+    ///
+    /// # Errors
+    /// Fatal once the fuel is spent, or the job is cancelled or stopped from outside.
+    #[inline]
+    pub fn charge_fuel(&self, units: u64) -> Result<(), Raise> {
+        let used = self.0.fuel_used.get().saturating_add(units);
+        self.0.fuel_used.set(used);
+        if used < self.0.look_at.get() { Ok(()) } else { self.look(used) }
+    }
+
+    #[cold]
+    fn look(&self, used: u64) -> Result<(), Raise> {
+        if let Some(fatal) = self.0.stopped.get() {
+            return Err(Raise::fatal(fatal));
+        }
+        if used > self.0.limits.fuel {
+            return Err(Raise::fatal(Fatal::Fuel));
+        }
+        let code = self.0.flag.borrow().as_ref().map_or(0, |flag| flag.load(Ordering::Relaxed));
+        let fatal = match code {
+            0 => {
+                self.0.look_at.set((used + STOP_INTERVAL).min(self.0.limits.fuel.saturating_add(1)));
+                return Ok(());
+            }
+            1 => Fatal::Cancelled,
+            2 => Fatal::Time,
+            _ => Fatal::Stopped,
+        };
+        self.cancel(fatal);
+        Err(Raise::fatal(fatal))
+    }
+
+    /// Counts bytes of Python objects.
+    ///
+    /// # Errors
+    /// Fatal where they would exceed the limit; then nothing is counted.
+    pub fn charge_memory(&self, bytes: u64) -> Result<(), Raise> {
+        charge(&self.0.memory, bytes, self.0.limits.memory_bytes, Fatal::Memory)
+    }
+
+    /// Takes back bytes of Python objects.
+    pub fn release_memory(&self, bytes: u64) {
+        self.0.memory.set(self.0.memory.get().saturating_sub(bytes));
+    }
+
+    /// Counts bytes of tensors, before they are allocated.
+    ///
+    /// # Errors
+    /// Fatal where they would exceed the limit; then nothing is counted.
+    pub fn charge_tensor(&self, bytes: u64) -> Result<(), Raise> {
+        charge(&self.0.tensors, bytes, self.0.limits.tensor_bytes, Fatal::Tensors)
+    }
+
+    /// Takes back bytes of tensors.
+    pub fn release_tensor(&self, bytes: u64) {
+        self.0.tensors.set(self.0.tensors.get().saturating_sub(bytes));
+    }
+
+    /// Ends the job: the next charge of fuel raises `why`.
+    pub fn cancel(&self, why: Fatal) {
+        self.0.stopped.set(Some(why));
+        self.0.look_at.set(0);
+    }
+
+    /// Watches a flag that another thread may set: 0 runs, 1 is cancelled, 2 is out of time.
+    pub fn set_stop_flag(&self, flag: Arc<AtomicU8>) {
+        *self.0.flag.borrow_mut() = Some(flag);
+    }
+
+    /// Returns the steps spent so far.
+    pub fn fuel_used(&self) -> u64 {
+        self.0.fuel_used.get()
+    }
+
+    /// Returns the bytes of tensors counted now.
+    pub fn tensor_bytes(&self) -> u64 {
+        self.0.tensors.get()
+    }
+
+    /// Keeps a host crate's state of this job, one per type.
+    pub fn set_extension(&self, state: Rc<dyn Any>) {
+        self.0.extensions.borrow_mut().insert((*state).type_id(), state);
+    }
+
+    /// Returns what [`Machine::set_extension`] keeps for a type.
+    pub fn extension<T: Any>(&self) -> Option<Rc<T>> {
+        self.0.extensions.borrow().get(&TypeId::of::<T>()).cloned()?.downcast().ok()
+    }
+
+    /// Calls a Python callable.
+    pub fn call(&self, callee: &Value, args: Args) -> LocalBoxFuture<'static, Result<Value, Raise>> {
+        match crate::call::call(self, callee, args) {
+            Ok(outcome) => self.settle(outcome),
+            Err(raise) => Box::pin(std::future::ready(Err(raise))),
+        }
+    }
+
+    /// Reads an attribute, as `object.name` does.
+    pub fn get_attribute(&self, object: &Value, name: &str) -> LocalBoxFuture<'static, Result<Value, Raise>> {
+        match crate::attribute::get(self, object, name) {
+            Ok(outcome) => self.settle(outcome),
+            Err(raise) => Box::pin(std::future::ready(Err(raise))),
+        }
+    }
+
+    /// Writes an attribute, as `object.name = value` does.
+    pub fn set_attribute(
+        &self,
+        object: &Value,
+        name: &str,
+        value: Value,
+    ) -> LocalBoxFuture<'static, Result<(), Raise>> {
+        match crate::attribute::set(self, object, name, value) {
+            Ok(Outcome::Ready(_)) => Box::pin(std::future::ready(Ok(()))),
+            Ok(outcome) => {
+                let settled = self.settle(outcome);
+                Box::pin(async move { settled.await.map(|_| ()) })
+            }
+            Err(raise) => Box::pin(std::future::ready(Err(raise))),
+        }
+    }
+
+    /// Leaves a question in the mailbox of the coroutine being polled, and resolves to its driver's answer.
+    pub fn wait(&self, request: Request) -> LocalBoxFuture<'static, Result<Value, Raise>> {
+        Box::pin(Wait { machine: self.clone(), request: Some(request), mailbox: None })
+    }
+
+    /// Resolves what a host object answered. Callers look for `NotImplemented` before.
+    pub fn settle(&self, outcome: Outcome) -> LocalBoxFuture<'static, Result<Value, Raise>> {
+        match outcome {
+            Outcome::Ready(value) => Box::pin(std::future::ready(Ok(value))),
+            Outcome::Wait(request) => self.wait(request),
+            Outcome::Later(future) => future,
+            Outcome::NotImplemented => {
+                Box::pin(std::future::ready(Err(Raise::type_error("operation not supported by this object"))))
+            }
+        }
+    }
+
+    /// Prints text: whole lines go to the environment, the rest waits for its end.
+    ///
+    /// # Errors
+    /// Fatal where the text would exceed the limit.
+    pub fn print(&self, text: &str) -> Result<(), Raise> {
+        charge(&self.0.output, text.len() as u64, self.0.limits.output_bytes, Fatal::Output)?;
+        for piece in text.split_inclusive('\n') {
+            let mut line = self.0.line.borrow_mut();
+            line.push_str(piece.strip_suffix('\n').unwrap_or(piece));
+            if piece.ends_with('\n') || line.len() >= PRINT_LINE_BYTES {
+                let whole = std::mem::take(&mut *line);
+                drop(line);
+                self.0.environment.print(&whole);
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints what a last `print(…, end="")` left without an end of line.
+    pub fn flush(&self) {
+        let rest = std::mem::take(&mut *self.0.line.borrow_mut());
+        if !rest.is_empty() {
+            self.0.environment.print(&rest);
+        }
+    }
+
+    /// Empties every frame, so that no cycle of references outlives the job. Nothing may run afterwards.
+    pub fn teardown(&self) {
+        self.flush();
+        self.0.handled.borrow_mut().clear();
+        self.0.extensions.borrow_mut().clear();
+        let frames = std::mem::take(&mut *self.0.frames.borrow_mut());
+        for frame in frames.iter().filter_map(Weak::upgrade) {
+            frame.clear();
+        }
+    }
+
+    /// Runs a step of native recursion (comparing nested lists, say) with stack enough for it.
+    ///
+    /// # Errors
+    /// `RecursionError` where too many calls are open.
+    pub fn recurse<T>(&self, step: impl FnOnce() -> Result<T, Raise>) -> Result<T, Raise> {
+        let _entered = self.enter()?;
+        grow(step)
+    }
+
+    pub(crate) fn enter(&self) -> Result<Entered<'_>, Raise> {
+        let depth = self.0.depth.get();
+        if depth >= self.0.limits.call_depth {
+            return Err(Raise::new(Kind::RecursionError, "maximum recursion depth exceeded"));
+        }
+        self.0.depth.set(depth + 1);
+        Ok(Entered(&self.0.depth))
+    }
+
+    pub(crate) fn polled(&self) -> Option<Rc<Mailbox>> {
+        self.0.polled.borrow().clone()
+    }
+
+    pub(crate) fn set_polled(&self, mailbox: Option<Rc<Mailbox>>) -> Option<Rc<Mailbox>> {
+        std::mem::replace(&mut *self.0.polled.borrow_mut(), mailbox)
+    }
+
+    pub(crate) fn handled(&self) -> Option<Value> {
+        self.0.handled.borrow().last().cloned()
+    }
+
+    /// Marks an exception as being handled until the guard is dropped.
+    pub(crate) fn handle(&self, exception: Value) -> Handling {
+        self.0.handled.borrow_mut().push(exception.clone());
+        Handling { machine: self.clone(), exception }
+    }
+
+    pub(crate) fn register(&self, frame: &Rc<Frame>) {
+        let mut frames = self.0.frames.borrow_mut();
+        // Dead entries are swept whenever the list would have to grow, so that it stays as long as the live ones.
+        if frames.len() == frames.capacity() {
+            frames.retain(|frame| frame.strong_count() > 0);
+        }
+        frames.push(Rc::downgrade(frame));
+    }
+}
+
+/// Runs `step` with at least [`STACK_RESERVE`] bytes of native stack.
+pub(crate) fn grow<T>(step: impl FnOnce() -> T) -> T {
+    stacker::maybe_grow(STACK_RESERVE, STACK_SEGMENT, step)
+}
+
+fn charge(used: &Cell<u64>, bytes: u64, limit: u64, fatal: Fatal) -> Result<(), Raise> {
+    let total = used.get().saturating_add(bytes);
+    if total > limit {
+        return Err(Raise::fatal(fatal));
+    }
+    used.set(total);
+    Ok(())
+}
+
+/// Counts one level of nesting until dropped.
+pub(crate) struct Entered<'a>(&'a Cell<u32>);
+
+impl Drop for Entered<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+/// Keeps an exception among those being handled.
+pub(crate) struct Handling {
+    machine: Machine,
+    exception: Value,
+}
+
+impl Drop for Handling {
+    fn drop(&mut self) {
+        let mut handled = self.machine.0.handled.borrow_mut();
+        // Generators may end out of order, so this looks for its own entry.
+        if let Some(at) = handled.iter().rposition(|exception| exception.is(&self.exception)) {
+            handled.remove(at);
+        }
+    }
+}
+
+/// The future behind [`Machine::wait`].
+struct Wait {
+    machine: Machine,
+    request: Option<Request>,
+    mailbox: Option<Rc<Mailbox>>,
+}
+
+impl Future for Wait {
+    type Output = Result<Value, Raise>;
+
+    fn poll(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Self::Output> {
+        if let Some(request) = self.request.take() {
+            let Some(mailbox) = self.machine.polled() else {
+                return Poll::Ready(Err(Raise::runtime_error("cannot wait outside a running block")));
+            };
+            mailbox.ask(request);
+            self.mailbox = Some(mailbox);
+            return Poll::Pending;
+        }
+        match self.mailbox.as_ref().and_then(|mailbox| mailbox.answer()) {
+            Some(answer) => Poll::Ready(answer),
+            None => Poll::Pending,
+        }
+    }
+}

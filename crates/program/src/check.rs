@@ -1,0 +1,47 @@
+//! Checks a program before anything of it runs.
+
+use crate::datum::Datum;
+use crate::{Limits, Program, Ref, SyntaxError, lower};
+
+/// A program whose sources all parse and use only syntax that the evaluator has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checked<T>(T);
+
+impl<T> Checked<T> {
+    /// Returns what was checked.
+    pub fn get(&self) -> &T {
+        &self.0
+    }
+
+    /// Gives up the mark.
+    pub fn into_inner(self) -> T {
+        self.0
+    }
+}
+
+/// Parses the block, the blocks of edits and every shipped function, and checks the number of values.
+///
+/// # Errors
+/// The first source that cannot run, with the user's file and line.
+pub fn check(program: Program, limits: &Limits) -> Result<Checked<Program>, SyntaxError> {
+    if program.heap.len() > limits.heap_nodes as usize {
+        let message = format!("the request holds {} values, more than {}", program.heap.len(), limits.heap_nodes);
+        return Err(SyntaxError { message, filename: program.source.filename, line: 0, text: None });
+    }
+    lower::block(&program.source, limits)?;
+    for index in 0..program.heap.len() {
+        let Ok(index) = u32::try_from(index) else { break };
+        match program.heap.get(Ref(index)) {
+            Some(Datum::Function { source, name, filename, line, .. }) => {
+                lower::function(source, name, filename, *line, limits)?;
+            }
+            Some(Datum::Envoy(envoy)) => {
+                for edit in &envoy.edits {
+                    lower::block(&edit.source, limits)?;
+                }
+            }
+            _ => {}
+        }
+    }
+    Ok(Checked(program))
+}

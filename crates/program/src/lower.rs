@@ -1,0 +1,208 @@
+//! From source text to [`ir`]: parses, resolves names, and refuses what the evaluator does not run.
+
+mod bindings;
+mod expression;
+mod scope;
+mod statement;
+
+use std::rc::Rc;
+
+use ruff_python_ast::visitor::{Visitor, walk_expr};
+use ruff_python_ast::{Expr, ExprLambda, ModModule, Stmt, StmtFunctionDef};
+use ruff_python_parser::{ParseOptions, Mode};
+use ruff_text_size::{Ranged, TextRange};
+
+use crate::ir::{self, Code, Scope, Span, Text};
+use crate::lower::scope::Scopes;
+use crate::{Limits, Source, SyntaxError, guard};
+
+/// Native stack for parsing, lowering and dropping the deepest tree that the guard lets through.
+const STACK_RESERVE: usize = 16 << 20;
+const STACK_SEGMENT: usize = 64 << 20;
+
+/// Lowers a traced block.
+///
+/// # Errors
+/// Text that is too large, does not parse, or uses syntax that the evaluator lacks.
+pub fn block(source: &Source, limits: &Limits) -> Result<Rc<Code>, SyntaxError> {
+    let name = if source.function.is_empty() { "<module>" } else { &source.function };
+    let text = text_of(&source.text, &source.filename, 1);
+    with_tree(&text, limits, |tree, lines| {
+        let mut lower = Lower { text: &text, lines, scopes: Scopes::default(), name: Rc::from(""), loops: 0 };
+        lower.scopes.enter(Scope::Root);
+        let body = lower.body(&tree.body)?;
+        Ok(lower.code(name, body, ir::Parameters::default(), None, 1))
+    })
+}
+
+/// Lowers one function or lambda from its own source, which stands at `line` of `filename`.
+/// Returns the code of its surroundings and its own. Its decorators and defaults are left out.
+///
+/// # Errors
+/// As [`block`]; also where the text holds no function of that name.
+pub fn function(
+    source: &str,
+    name: &str,
+    filename: &str,
+    line: u32,
+    limits: &Limits,
+) -> Result<(Rc<Code>, Rc<Code>), SyntaxError> {
+    let text = text_of(source, &format!("[{name}:{line}] {filename}"), line.max(1));
+    with_tree(&text, limits, |tree, lines| {
+        let mut lower = Lower { text: &text, lines, scopes: Scopes::default(), name: Rc::from(""), loops: 0 };
+        lower.scopes.enter(Scope::Root);
+        let code = if let Some(function) = find_function(tree, name) {
+            lower.function_code(function)?
+        } else if let Some(lambda) = find_lambda(tree) {
+            lower.lambda_code(lambda)?
+        } else {
+            return Err(lower.error(TextRange::default(), format!("the source of {name} holds no such function")));
+        };
+        let root = lower.code("<module>", ir::Body::default(), ir::Parameters::default(), None, line);
+        Ok((root, code))
+    })
+}
+
+fn find_function<'a>(tree: &'a ModModule, name: &str) -> Option<&'a StmtFunctionDef> {
+    tree.body.iter().rev().find_map(|statement| match statement {
+        Stmt::FunctionDef(function) if &*function.name == name => Some(function),
+        _ => None,
+    })
+}
+
+fn find_lambda(tree: &ModModule) -> Option<&ExprLambda> {
+    #[derive(Default)]
+    struct First<'a>(Option<&'a ExprLambda>);
+    impl<'a> Visitor<'a> for First<'a> {
+        fn visit_expr(&mut self, expr: &'a Expr) {
+            match expr {
+                _ if self.0.is_some() => {}
+                Expr::Lambda(lambda) => self.0 = Some(lambda),
+                _ => walk_expr(self, expr),
+            }
+        }
+    }
+    let mut first = First::default();
+    first.visit_body(&tree.body);
+    first.0
+}
+
+fn text_of(text: &str, filename: &str, first_line: u32) -> Rc<Text> {
+    Rc::new(Text { filename: filename.into(), text: text.into(), first_line })
+}
+
+/// Guards and parses a text, and runs `step` on its tree with native stack enough for it.
+fn with_tree<T>(
+    text: &Rc<Text>,
+    limits: &Limits,
+    step: impl FnOnce(&ModModule, Lines) -> Result<T, SyntaxError>,
+) -> Result<T, SyntaxError> {
+    let refuse = |message: String, line: u32| SyntaxError {
+        message,
+        filename: text.filename.to_string(),
+        line,
+        text: text.line(line).map(str::to_owned),
+    };
+    guard::check(&text.text, limits).map_err(|excess| {
+        let line = if excess.line == 0 { 0 } else { excess.line + text.first_line - 1 };
+        refuse(excess.message, line)
+    })?;
+    stacker::maybe_grow(STACK_RESERVE, STACK_SEGMENT, || {
+        let lines = Lines::of(text);
+        let parsed = ruff_python_parser::parse_unchecked(&text.text, ParseOptions::from(Mode::Module));
+        if let Some(error) = parsed.errors().first() {
+            return Err(refuse(error.error.to_string(), lines.span(error.range()).line));
+        }
+        let Some(tree) = parsed.try_into_module() else {
+            return Err(refuse("not a module".to_owned(), 0));
+        };
+        step(tree.syntax(), lines)
+    })
+}
+
+/// Turns byte offsets into lines and columns.
+struct Lines {
+    starts: Vec<usize>,
+    first_line: u32,
+}
+
+impl Lines {
+    fn of(text: &Text) -> Self {
+        let ends = text.text.bytes().enumerate().filter(|(_, byte)| *byte == b'\n').map(|(at, _)| at + 1);
+        Self { starts: std::iter::once(0).chain(ends).collect(), first_line: text.first_line }
+    }
+
+    fn place(&self, offset: usize) -> (u32, u32) {
+        let index = self.starts.partition_point(|start| *start <= offset).saturating_sub(1);
+        let column = offset - self.starts.get(index).copied().unwrap_or_default();
+        (number(index) + self.first_line, number(column))
+    }
+
+    fn span(&self, range: TextRange) -> Span {
+        let (line, column) = self.place(range.start().to_usize());
+        let (end_line, end_column) = self.place(range.end().to_usize());
+        Span { line, column, end_line, end_column }
+    }
+}
+
+/// Converts a count that the guard keeps far below 2³².
+fn number(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// Lowers one tree.
+struct Lower<'a> {
+    text: &'a Rc<Text>,
+    lines: Lines,
+    scopes: Scopes,
+    /// Qualified name of the scope around, with its dot: `Model.forward.<locals>.`
+    name: Rc<str>,
+    /// Loops around the statement at hand, within its scope.
+    loops: usize,
+}
+
+type Lowered<T> = Result<T, SyntaxError>;
+
+impl Lower<'_> {
+    fn error(&self, range: TextRange, message: impl Into<String>) -> SyntaxError {
+        let line = self.lines.span(range).line;
+        SyntaxError {
+            message: message.into(),
+            filename: self.text.filename.to_string(),
+            line,
+            text: self.text.line(line).map(str::to_owned),
+        }
+    }
+
+    fn unsupported(&self, range: TextRange, what: &str) -> SyntaxError {
+        self.error(range, format!("{what} is not supported by this server"))
+    }
+
+    fn span(&self, node: &impl Ranged) -> Span {
+        self.lines.span(node.range())
+    }
+
+    /// Leaves the innermost scope and makes its code.
+    fn code(
+        &mut self,
+        name: &str,
+        body: ir::Body,
+        parameters: ir::Parameters,
+        docstring: Option<Rc<str>>,
+        line: u32,
+    ) -> Rc<Code> {
+        let scope = self.scopes.leave();
+        Rc::new(Code {
+            kind: scope.kind,
+            name: name.into(),
+            qualified_name: format!("{}{name}", self.name).into(),
+            text: Rc::clone(self.text),
+            slots: scope.slots,
+            parameters,
+            body: Rc::new(body),
+            generator: scope.yields,
+            docstring,
+            line,
+        })
+    }
+}
