@@ -1,0 +1,94 @@
+//! The directions that ARCHITECTURE.md promises, read from `cargo metadata`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+/// Direct dependencies of each member of the workspace, those for its tests apart.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = Command::new(cargo)
+        .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .output()
+        .expect("cargo runs");
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
+    let packages = metadata["packages"].as_array().expect("cargo metadata lists packages");
+    let direct = |package: &serde_json::Value| {
+        let all = package["dependencies"].as_array().expect("a package lists its dependencies").iter();
+        all.filter(|dependency| dependency["kind"].as_str() != Some("dev"))
+            .map(|dependency| dependency["name"].as_str().expect("a dependency has a name").to_owned())
+            .collect()
+    };
+    packages
+        .iter()
+        .map(|package| (package["name"].as_str().expect("a package has a name").to_owned(), direct(package)))
+        .collect()
+}
+
+/// Members that a member depends on, however indirectly, itself included.
+fn reach<'a>(all: &'a BTreeMap<String, BTreeSet<String>>, from: &'a str) -> BTreeSet<&'a str> {
+    let mut found = BTreeSet::new();
+    let mut open = vec![from];
+    while let Some(member) = open.pop() {
+        if found.insert(member) {
+            open.extend(
+                all.get(member).into_iter().flatten().map(String::as_str).filter(|name| all.contains_key(*name)),
+            );
+        }
+    }
+    found
+}
+
+#[test]
+fn each_heavy_dependency_stays_in_its_place() {
+    let all = dependencies();
+    let places: [(&str, &[&str]); 5] = [
+        ("prost", &["proto"]),
+        ("axum", &["gateway"]),
+        ("redb", &["store"]),
+        ("tch", &["models", "torch"]),
+        ("ruff_python_parser", &["program"]),
+    ];
+    for (dependency, allowed) in places {
+        let users: Vec<_> =
+            all.iter().filter(|(_, names)| names.contains(dependency)).map(|(name, _)| name.as_str()).collect();
+        assert!(!users.is_empty(), "nobody depends on {dependency}: this check has lost its object");
+        assert!(
+            users.iter().all(|user| allowed.contains(user)),
+            "{dependency} is named by {users:?}, not only by {allowed:?}"
+        );
+    }
+}
+
+#[test]
+fn pure_crates_have_no_runtime_and_no_tensors() {
+    let all = dependencies();
+    for pure in ["ids", "program", "interpreter", "nnsight"] {
+        for member in reach(&all, pure) {
+            for heavy in ["tokio", "tch", "prost", "axum", "redb", "object_store"] {
+                assert!(!all[member].contains(heavy), "{pure} reaches {heavy} through {member}");
+            }
+        }
+    }
+}
+
+#[test]
+fn gateway_scheduler_and_worker_do_not_depend_on_each_other() {
+    let all = dependencies();
+    let roles = ["gateway", "scheduler", "worker"];
+    for role in roles {
+        let reached = reach(&all, role);
+        let others: Vec<_> = roles.iter().filter(|other| **other != role && reached.contains(**other)).collect();
+        assert!(others.is_empty(), "{role} depends on {others:?}");
+    }
+}
+
+#[test]
+fn only_the_worker_links_libtorch() {
+    let all = dependencies();
+    for member in ["gateway", "scheduler", "cli"] {
+        let reached = reach(&all, member);
+        assert!(!reached.contains("torch") && !reached.contains("models"), "{member} links libtorch");
+    }
+}
