@@ -1,1 +1,20 @@
-//! nnsight
+//! The wire of the nnsight 0.8 client: request bytes in, [`program::Program`] out; saved values in, result bytes out.
+//!
+//! The client speaks Python pickles both ways. Reading one here runs nothing: [`decode`] builds an inert graph of what
+//! the opcodes say, then lowers the few constructors it knows to plain data and everything else to placeholders that
+//! fail only when a block uses them. Writing one ([`encode_saved`]) names nothing outside a closed list of classes.
+//! No function recurses over foreign data, and no allocation is larger than the bytes that are there to fill it.
+#![forbid(unsafe_code)]
+
+mod decode;
+mod encode;
+mod error;
+mod pickle;
+mod request;
+mod response;
+
+pub use decode::decode;
+pub use encode::encode_saved;
+pub use error::{DecodeError, EncodeError};
+pub use request::RequestFields;
+pub use response::{ResponseModel, Status, binary_frame};

@@ -1,0 +1,128 @@
+//! Request bytes to a program.
+
+mod envoy;
+mod layout;
+mod lower;
+mod tensor;
+
+use std::borrow::Cow;
+use std::io::Read;
+
+use program::{Entry, Function, Limits, Program, Ref, Source};
+
+use crate::error::DecodeError;
+use crate::pickle::{self, Bounds, Id};
+use crate::request::RequestFields;
+use lower::Lowering;
+
+/// Largest window that a frame may ask for, as a power of two: 8 MiB, which is zstd's own advice to decoders.
+const WINDOW_LOG_MAX: u32 = 23;
+
+/// Turns a request of the nnsight 0.8 client into a program: the multipart field `data`, parsed, and the file `blob`.
+///
+/// # Errors
+/// A [`DecodeError`] whose message can be shown to the user. Values that this server does not know are no error
+/// here: they become placeholders that fail when used.
+pub fn decode(request: &RequestFields, blob: &[u8], limits: &Limits) -> Result<Program, DecodeError> {
+    let model = request.model()?;
+    let env = request.environment()?;
+    let bytes = if request.compress {
+        Cow::Owned(decompress(blob, limits.decoded_bytes)?)
+    } else if blob.len() as u64 > limits.decoded_bytes {
+        return Err(DecodeError::TooLarge { limit: limits.decoded_bytes, compressed: false });
+    } else {
+        Cow::Borrowed(blob)
+    };
+    let (graph, root, end) = pickle::read(&bytes, Bounds { nodes: limits.heap_nodes })?;
+    if end != bytes.len() {
+        return Err(DecodeError::Payload("there are bytes after the pickle"));
+    }
+    let (tracer, block) = match graph.tuple(root) {
+        Some(&[tracer, block]) => (tracer, block),
+        _ => return Err(DecodeError::Payload("it is not a tracer and its block")),
+    };
+    let mut lowering = Lowering::new(&graph, tracer, limits.decoded_bytes);
+    let (text, globals, locals) = lowering.block(block)?;
+    let (filename, function) = origin(&mut lowering, tracer)?;
+    let entry = entry(&mut lowering, tracer)?;
+    let source = Source { text, filename, function };
+    Ok(Program { model, env, entry, source, heap: lowering.finish()?, locals, globals })
+}
+
+/// Decompresses one zstd frame, and no more than the limit.
+fn decompress(blob: &[u8], limit: u64) -> Result<Vec<u8>, DecodeError> {
+    let zstd = |error: std::io::Error| DecodeError::Zstd(error.to_string());
+    let too_large = DecodeError::TooLarge { limit, compressed: true };
+    let claimed = zstd::zstd_safe::get_frame_content_size(blob).ok().flatten();
+    if claimed.is_some_and(|size| size > limit) {
+        return Err(too_large);
+    }
+    let mut decoder = zstd::Decoder::with_buffer(blob).map_err(zstd)?.single_frame();
+    decoder.window_log_max(WINDOW_LOG_MAX).map_err(zstd)?;
+    let mut bytes = Vec::new();
+    (&mut decoder).take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(zstd)?;
+    if bytes.len() as u64 > limit {
+        return Err(too_large);
+    }
+    if !decoder.finish().is_empty() {
+        return Err(DecodeError::Zstd("there are bytes after the frame".into()));
+    }
+    Ok(bytes)
+}
+
+/// Returns the file and the function that the block was written in.
+fn origin(lowering: &mut Lowering<'_, '_>, tracer: Id) -> Result<(String, String), DecodeError> {
+    let mut at = lowering.state(tracer);
+    for name in ["info", "frame", "f_code"] {
+        let Some(dict) = at else { break };
+        at = lowering.entry(dict, name)?.and_then(|object| lowering.state(object));
+    }
+    let missing = DecodeError::Payload("it does not say where its block was written");
+    let Some(code) = at else { return Err(missing) };
+    match (lowering.text_entry(code, "co_filename")?, lowering.text_entry(code, "co_name")?) {
+        (Some(filename), Some(name)) => Ok((filename, name)),
+        _ => Err(missing),
+    }
+}
+
+/// Returns what the block is attached to: a session's tracer has its place in a file and nothing else.
+fn entry(lowering: &mut Lowering<'_, '_>, tracer: Id) -> Result<Entry, DecodeError> {
+    let Some(state) = lowering.state(tracer) else {
+        return Err(DecodeError::Payload("its tracer has no state"));
+    };
+    let Some(called) = lowering.entry(state, "fn")? else { return Ok(Entry::Session) };
+    let function = function(lowering, called)?;
+    let missing = DecodeError::Payload("its tracer lacks the traced module or its arguments");
+    let (envoy, args) = (lowering.entry(state, "envoy")?, lowering.entry(state, "args")?);
+    let (Some(envoy), Some(args), Some(kwargs)) = (envoy, args, lowering.entry(state, "kwargs")?) else {
+        return Err(missing);
+    };
+    if !lowering.is_envoy(envoy)? {
+        return Err(missing);
+    }
+    let Some(args) = lowering.graph.tuple(args) else { return Err(missing) };
+    let args: Vec<Ref> = args.iter().map(|&arg| lowering.refer(arg)).collect();
+    Ok(Entry::Trace { function, envoy: lowering.refer(envoy), args, kwargs: lowering.names(kwargs)? })
+}
+
+/// Tells which method a tracer calls. `generate` and `pipe` come as the client's own source under their names;
+/// the name decides and the source is not looked at.
+fn function(lowering: &mut Lowering<'_, '_>, called: Id) -> Result<Function, DecodeError> {
+    let graph = lowering.graph;
+    let method = graph.object(called).and_then(|object| graph.args(object).first().copied());
+    let name = match (graph.text(called), method) {
+        (Some(name), _) => name,
+        (None, Some(method)) => match (graph.global(method), graph.object(method)) {
+            (Some((_, name)), _) => name.rsplit('.').next().unwrap_or(name),
+            (None, Some(source)) => graph.args(source).get(1).and_then(|&name| graph.text(name)).unwrap_or("?"),
+            (None, None) => "?",
+        },
+        (None, None) => "?",
+    };
+    match name {
+        "_call" | "__call__" => Ok(Function::Call),
+        "generate" => Ok(Function::Generate),
+        "pipe" => Ok(Function::Pipe),
+        other => Err(DecodeError::Function(other.chars().take(80).collect())),
+    }
+}

@@ -1,0 +1,514 @@
+//! Saved values to the bytes that the client gives to `torch.load`.
+
+mod allow;
+pub(crate) mod archive;
+
+use std::collections::HashMap;
+use std::io::Write;
+
+use program::{DType, Datum, Ref, Saved, TensorData};
+
+use crate::error::EncodeError;
+use crate::pickle::Writer;
+use crate::pickle::opcode::{
+    ADDITEMS, APPENDS, BINPERSID, BUILD, EMPTY_DICT, EMPTY_LIST, EMPTY_SET, FROZENSET, MARK, NEWOBJ, POP, POP_MARK,
+    REDUCE, SETITEMS, TUPLE,
+};
+use archive::Archive;
+
+/// zstd's fastest level that still finds repeats; activations hardly compress.
+const COMPRESSION_LEVEL: i32 = -1;
+/// How often a value may be met again while its own contents are being written; see [`Encoder::enter`].
+const MAX_REENTRIES: u32 = 64;
+
+/// Writes `{name: value}` as `torch.save` does: an uncompressed zip of one pickle and the tensors' bytes, inside one
+/// zstd frame that carries its content size where `compress` is set.
+///
+/// # Errors
+/// [`EncodeError`] naming the variable that holds something which cannot be sent.
+pub fn encode_saved(saved: &Saved, compress: bool) -> Result<Vec<u8>, EncodeError> {
+    let mut encoder = Encoder {
+        saved,
+        writer: Writer::new(),
+        memo: HashMap::new(),
+        open: HashMap::new(),
+        storages: Vec::new(),
+        work: Vec::new(),
+        name: "",
+    };
+    encoder.run()?;
+    let pickle = encoder.writer.finish();
+    let mut archive = Archive::new(vec![&pickle]);
+    encoder.storages.iter().for_each(|bytes| archive.add_storage(bytes));
+    let length = archive.length();
+    if !compress {
+        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+        archive.write(&mut bytes)?;
+        return Ok(bytes);
+    }
+    let mut frame = zstd::Encoder::new(Vec::new(), COMPRESSION_LEVEL)?;
+    frame.set_pledged_src_size(Some(length))?;
+    frame.include_contentsize(true)?;
+    archive.write(&mut frame)?;
+    frame.flush()?;
+    Ok(frame.finish()?)
+}
+
+struct Encoder<'s> {
+    saved: &'s Saved,
+    writer: Writer,
+    /// Values written before, by place.
+    memo: HashMap<Ref, u32>,
+    /// Values whose contents must be written before they can be memoised, and are being written now.
+    open: HashMap<Ref, u32>,
+    storages: Vec<&'s [u8]>,
+    /// What is still to be written, last first.
+    work: Vec<Step<'s>>,
+    /// The variable being written.
+    name: &'s str,
+}
+
+/// One thing to write.
+enum Step<'s> {
+    Variable(&'s str),
+    Value(Ref),
+    Text(&'s str),
+    Op(u8),
+    /// Closes a tuple of that many values.
+    Tuple(usize),
+    /// Ends a value that was written after its contents. If its contents referred back to it, it exists already and
+    /// takes the place of what was stacked.
+    Close { at: Ref, stacked: Stacked, end: End },
+}
+
+/// What stands on the stack when a value closes.
+#[derive(Clone, Copy)]
+enum Stacked {
+    Values(usize),
+    Mark,
+}
+
+#[derive(Clone, Copy)]
+enum End {
+    Tuple(usize),
+    FrozenSet,
+    /// A class and a tuple.
+    Call { called: bool },
+}
+
+impl<'s> Encoder<'s> {
+    fn run(&mut self) -> Result<(), EncodeError> {
+        self.writer.op(EMPTY_DICT);
+        self.writer.memoize();
+        self.writer.op(MARK);
+        self.work.push(Step::Op(SETITEMS));
+        for (name, value) in self.saved.names.iter().rev() {
+            self.work.extend([Step::Value(*value), Step::Text(name), Step::Variable(name)]);
+        }
+        while let Some(step) = self.work.pop() {
+            match step {
+                Step::Variable(name) => self.name = name,
+                Step::Value(at) => self.value(at)?,
+                Step::Text(text) => self.writer.text(text),
+                Step::Op(op) => self.writer.op(op),
+                Step::Tuple(length) => self.writer.tuple(length),
+                Step::Close { at, stacked, end } => self.close(at, stacked, end),
+            }
+        }
+        Ok(())
+    }
+
+    fn value(&mut self, at: Ref) -> Result<(), EncodeError> {
+        if let Some(&index) = self.memo.get(&at) {
+            self.writer.recall(index);
+            return Ok(());
+        }
+        let Some(datum) = self.saved.heap.get(at) else { return self.malformed("its value is missing") };
+        match datum {
+            Datum::None => self.writer.none(),
+            Datum::Ellipsis => self.writer.global("builtins", "Ellipsis"),
+            Datum::NotImplemented => self.writer.global("builtins", "NotImplemented"),
+            Datum::Bool(value) => self.writer.boolean(*value),
+            Datum::Int(value) => self.writer.big(value),
+            Datum::Float(value) => self.writer.float(*value),
+            Datum::Complex(real, imaginary) => {
+                self.writer.global("builtins", "complex");
+                self.writer.float(*real);
+                self.writer.float(*imaginary);
+                self.call(2, at);
+            }
+            Datum::Str(text) => {
+                self.writer.text(text);
+                self.memoize(at);
+            }
+            Datum::Bytes(bytes) => {
+                self.writer.raw(bytes);
+                self.memoize(at);
+            }
+            Datum::List(items) => {
+                self.writer.op(EMPTY_LIST);
+                self.memoize(at);
+                self.fill(items, APPENDS);
+            }
+            Datum::Set(items) => {
+                self.writer.op(EMPTY_SET);
+                self.memoize(at);
+                self.fill(items, ADDITEMS);
+            }
+            Datum::Dict(pairs) => {
+                self.writer.op(EMPTY_DICT);
+                self.memoize(at);
+                self.fill_pairs(pairs);
+            }
+            Datum::Tuple(items) => {
+                self.enter(at)?;
+                let stacked = if items.len() > 3 { Stacked::Mark } else { Stacked::Values(items.len()) };
+                self.work.push(Step::Close { at, stacked, end: End::Tuple(items.len()) });
+                self.values(items);
+                if items.len() > 3 {
+                    self.writer.op(MARK);
+                }
+            }
+            Datum::FrozenSet(items) => {
+                self.enter(at)?;
+                self.work.push(Step::Close { at, stacked: Stacked::Mark, end: End::FrozenSet });
+                self.values(items);
+                self.writer.op(MARK);
+            }
+            Datum::Range { start, stop, step } => {
+                self.writer.global("builtins", "range");
+                [start, stop, step].into_iter().for_each(|value| self.writer.big(value));
+                self.call(3, at);
+            }
+            Datum::Slice { start, stop, step } => {
+                self.enter(at)?;
+                self.writer.global("builtins", "slice");
+                let end = End::Call { called: true };
+                self.work.extend([Step::Close { at, stacked: Stacked::Values(2), end }, Step::Tuple(3)]);
+                self.values(&[*start, *stop, *step]);
+            }
+            Datum::Tensor(data) => self.tensor(data, Some(at))?,
+            Datum::Parameter { tensor, requires_grad } => {
+                let Some(Datum::Tensor(data)) = self.saved.heap.get(*tensor) else {
+                    return self.malformed("a parameter holds no tensor");
+                };
+                self.writer.global("torch._utils", "_rebuild_parameter");
+                self.tensor(&data, None)?;
+                self.writer.boolean(*requires_grad);
+                self.ordered_dict();
+                self.call(3, at);
+            }
+            Datum::Array { data, scalar } => self.array(data, *scalar, at)?,
+            Datum::Size(sizes) => {
+                self.writer.global("torch", "Size");
+                self.writer.integers(sizes);
+                self.call(1, at);
+            }
+            Datum::DType(dtype) => self.writer.global("torch", dtype.name()),
+            Datum::Device(text) => {
+                self.writer.global("torch", "device");
+                self.writer.text(text);
+                self.call(1, at);
+            }
+            Datum::Global { module, name } if allow::value(module, name) => self.writer.global(module, name),
+            Datum::Object { class, called, args, state, items, pairs } => {
+                self.object(at, *class, *called, args, *state, items, pairs)?;
+            }
+            other => return self.unsupported(describe(other)),
+        }
+        Ok(())
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "the parts of one variant")]
+    fn object(
+        &mut self,
+        at: Ref,
+        class: Ref,
+        called: bool,
+        args: &'s [Ref],
+        state: Option<Ref>,
+        items: &'s [Ref],
+        pairs: &'s [(Ref, Ref)],
+    ) -> Result<(), EncodeError> {
+        let (module, name) = match self.saved.heap.get(class) {
+            Some(Datum::Global { module, name }) if allow::class(module, name) => (module, name),
+            Some(Datum::Global { module, name }) => {
+                return self.unsupported(format!("this server does not send objects of `{module}.{name}`"));
+            }
+            Some(Datum::Class { name, .. }) => {
+                return self.unsupported(format!(
+                    "it holds an object of the class `{name}`, which exists only in your own program; \
+                     save its tensors, lists or dicts instead"
+                ));
+            }
+            _ => return self.unsupported("it holds an object whose class is unknown".into()),
+        };
+        self.enter(at)?;
+        if !pairs.is_empty() {
+            self.work.push(Step::Op(SETITEMS));
+            self.work.extend(pairs.iter().rev().flat_map(|&(key, value)| [Step::Value(value), Step::Value(key)]));
+            self.work.push(Step::Op(MARK));
+        }
+        if !items.is_empty() {
+            self.work.push(Step::Op(APPENDS));
+            self.values(items);
+            self.work.push(Step::Op(MARK));
+        }
+        if let Some(state) = state {
+            self.work.extend([Step::Op(BUILD), Step::Value(state)]);
+        }
+        self.work.push(Step::Close { at, stacked: Stacked::Values(2), end: End::Call { called } });
+        self.work.push(Step::Tuple(args.len()));
+        self.values(args);
+        if args.len() > 3 {
+            self.work.push(Step::Op(MARK));
+        }
+        self.writer.global(module, name);
+        Ok(())
+    }
+
+    /// Writes a tensor over a storage of its own.
+    fn tensor(&mut self, data: &'s TensorData, at: Option<Ref>) -> Result<(), EncodeError> {
+        let Some(elements) = self.sized(data) else { return self.malformed("a tensor's bytes do not fit its shape") };
+        let class = storage_class(data.dtype);
+        let rebuild = if class.is_some() { "_rebuild_tensor_v2" } else { "_rebuild_tensor_v3" };
+        self.writer.global("torch._utils", rebuild);
+        self.writer.op(MARK);
+        self.writer.op(MARK);
+        self.writer.text("storage");
+        match class {
+            Some(class) => self.writer.global("torch", class),
+            None => self.writer.global("torch.storage", "UntypedStorage"),
+        }
+        self.writer.text(&self.storages.len().to_string());
+        self.writer.text("cpu");
+        let count = if class.is_some() { elements } else { data.bytes.len() as u64 };
+        self.writer.integer(i64::try_from(count).unwrap_or(i64::MAX));
+        self.writer.op(TUPLE);
+        self.writer.op(BINPERSID);
+        self.storages.push(&data.bytes);
+        self.writer.integer(0);
+        self.writer.integers(&data.shape);
+        self.writer.integers(&strides(&data.shape));
+        self.writer.boolean(data.requires_grad && differentiable(data.dtype));
+        self.ordered_dict();
+        if class.is_none() {
+            self.writer.global("torch", data.dtype.name());
+        }
+        self.writer.op(TUPLE);
+        self.writer.op(REDUCE);
+        if let Some(at) = at {
+            self.memoize(at);
+        }
+        Ok(())
+    }
+
+    fn array(&mut self, data: &TensorData, scalar: bool, at: Ref) -> Result<(), EncodeError> {
+        if self.sized(data).is_none() || scalar && !data.shape.is_empty() {
+            return self.malformed("an array's bytes do not fit its shape");
+        }
+        let Some(code) = numpy_code(data.dtype) else {
+            return self.unsupported(format!("numpy has no dtype {}", data.dtype.name()));
+        };
+        if scalar {
+            self.writer.global("numpy._core.multiarray", "scalar");
+            self.numpy_dtype(code);
+            self.writer.raw(&data.bytes);
+            self.call(2, at);
+            return Ok(());
+        }
+        self.writer.global("numpy._core.multiarray", "_reconstruct");
+        self.writer.global("numpy", "ndarray");
+        self.writer.integers(&[0]);
+        self.writer.raw(b"b");
+        self.call(3, at);
+        self.writer.op(MARK);
+        self.writer.integer(1);
+        self.writer.integers(&data.shape);
+        self.numpy_dtype(code);
+        self.writer.boolean(false);
+        self.writer.raw(&data.bytes);
+        self.writer.op(TUPLE);
+        self.writer.op(BUILD);
+        Ok(())
+    }
+
+    fn numpy_dtype(&mut self, code: &str) {
+        self.writer.global("numpy", "dtype");
+        self.writer.text(code);
+        self.writer.boolean(false);
+        self.writer.boolean(true);
+        self.writer.tuple(3);
+        self.writer.op(REDUCE);
+        self.writer.op(MARK);
+        self.writer.integer(3);
+        self.writer.text(if code.ends_with('1') { "|" } else { "<" });
+        (0..3).for_each(|_| self.writer.none());
+        self.writer.integer(-1);
+        self.writer.integer(-1);
+        self.writer.integer(0);
+        self.writer.op(TUPLE);
+        self.writer.op(BUILD);
+    }
+
+    fn ordered_dict(&mut self) {
+        self.writer.global("collections", "OrderedDict");
+        self.writer.tuple(0);
+        self.writer.op(REDUCE);
+    }
+
+    /// Calls the global that lies below `count` arguments, and memoises what it gives.
+    fn call(&mut self, count: usize, at: Ref) {
+        self.writer.tuple(count);
+        self.writer.op(REDUCE);
+        self.memoize(at);
+    }
+
+    /// Plans to write values, the first first.
+    fn values(&mut self, items: &[Ref]) {
+        self.work.extend(items.iter().rev().map(|&item| Step::Value(item)));
+    }
+
+    fn fill(&mut self, items: &[Ref], op: u8) {
+        if !items.is_empty() {
+            self.work.push(Step::Op(op));
+            self.values(items);
+            self.writer.op(MARK);
+        }
+    }
+
+    fn fill_pairs(&mut self, pairs: &[(Ref, Ref)]) {
+        if !pairs.is_empty() {
+            self.work.push(Step::Op(SETITEMS));
+            self.work.extend(pairs.iter().rev().flat_map(|&(key, value)| [Step::Value(value), Step::Value(key)]));
+            self.writer.op(MARK);
+        }
+    }
+
+    /// Notes that a value's contents come before it. A tuple inside a list inside that tuple is met a second time
+    /// before it ends, and is then written out there; a value with nothing but such values around the circle would
+    /// never end.
+    fn enter(&mut self, at: Ref) -> Result<(), EncodeError> {
+        let entries = self.open.entry(at).or_insert(0);
+        *entries += 1;
+        if *entries > MAX_REENTRIES {
+            return Err(EncodeError::Cyclic { name: self.name.to_owned() });
+        }
+        Ok(())
+    }
+
+    fn close(&mut self, at: Ref, stacked: Stacked, end: End) {
+        if let Some(entries) = self.open.get_mut(&at) {
+            *entries -= 1;
+            if *entries == 0 {
+                self.open.remove(&at);
+            }
+        }
+        if let Some(&index) = self.memo.get(&at) {
+            match stacked {
+                Stacked::Values(count) => (0..count).for_each(|_| self.writer.op(POP)),
+                Stacked::Mark => self.writer.op(POP_MARK),
+            }
+            return self.writer.recall(index);
+        }
+        match end {
+            End::Tuple(length) => self.writer.tuple(length),
+            End::FrozenSet => self.writer.op(FROZENSET),
+            End::Call { called: true } => self.writer.op(REDUCE),
+            End::Call { called: false } => self.writer.op(NEWOBJ),
+        }
+        self.memoize(at);
+    }
+
+    fn memoize(&mut self, at: Ref) {
+        let index = self.writer.memoize();
+        self.memo.insert(at, index);
+    }
+
+    /// Returns a tensor's element count if its bytes are exactly those elements.
+    fn sized(&self, data: &TensorData) -> Option<u64> {
+        let elements = data.elements()?;
+        (elements.checked_mul(data.dtype.size() as u64)? == data.bytes.len() as u64).then_some(elements)
+    }
+
+    fn unsupported<T>(&self, what: String) -> Result<T, EncodeError> {
+        Err(EncodeError::Unsupported { name: self.name.to_owned(), what })
+    }
+
+    fn malformed<T>(&self, what: &'static str) -> Result<T, EncodeError> {
+        Err(EncodeError::Malformed { name: self.name.to_owned(), what })
+    }
+}
+
+/// Says what a value is that cannot be sent.
+fn describe(datum: &Datum) -> String {
+    match datum {
+        Datum::Function { name, .. } => format!("it holds the function `{name}`, and functions are not sent back"),
+        Datum::Class { name, .. } => {
+            format!("it holds the class `{name}`, which exists only in your own program")
+        }
+        Datum::Global { module, name } => format!("this server does not send `{module}.{name}`"),
+        Datum::Module(name) => format!("it holds the module `{name}`, and modules are not sent back"),
+        Datum::Envoy(_) | Datum::ModelModule { .. } => {
+            "it holds a part of the model; save its output or its weights instead".into()
+        }
+        Datum::Tokenizer => "it holds the tokenizer, which your own program has".into(),
+        Datum::Tracer => "it holds the tracer".into(),
+        Datum::Opaque { what } => format!("it holds {what}"),
+        _ => "it holds a value that is not sent back".into(),
+    }
+}
+
+/// Returns row-major strides, in elements.
+fn strides(shape: &[i64]) -> Vec<i64> {
+    let mut strides = vec![1_i64; shape.len()];
+    for axis in (1..shape.len()).rev() {
+        strides[axis - 1] = strides[axis].saturating_mul(shape[axis].max(1));
+    }
+    strides
+}
+
+/// Returns the typed storage of an element type, or `None` for those that came after typed storages.
+fn storage_class(dtype: DType) -> Option<&'static str> {
+    Some(match dtype {
+        DType::Float64 => "DoubleStorage",
+        DType::Float32 => "FloatStorage",
+        DType::Float16 => "HalfStorage",
+        DType::BFloat16 => "BFloat16Storage",
+        DType::Int64 => "LongStorage",
+        DType::Int32 => "IntStorage",
+        DType::Int16 => "ShortStorage",
+        DType::Int8 => "CharStorage",
+        DType::UInt8 => "ByteStorage",
+        DType::Bool => "BoolStorage",
+        DType::Complex64 => "ComplexFloatStorage",
+        DType::Complex128 => "ComplexDoubleStorage",
+        _ => return None,
+    })
+}
+
+fn numpy_code(dtype: DType) -> Option<&'static str> {
+    Some(match dtype {
+        DType::Float64 => "f8",
+        DType::Float32 => "f4",
+        DType::Float16 => "f2",
+        DType::Int64 => "i8",
+        DType::Int32 => "i4",
+        DType::Int16 => "i2",
+        DType::Int8 => "i1",
+        DType::UInt64 => "u8",
+        DType::UInt32 => "u4",
+        DType::UInt16 => "u2",
+        DType::UInt8 => "u1",
+        DType::Bool => "b1",
+        DType::Complex64 => "c8",
+        DType::Complex128 => "c16",
+        _ => return None,
+    })
+}
+
+/// Returns whether tensors of this type may require gradients.
+fn differentiable(dtype: DType) -> bool {
+    use DType::{BFloat16, Complex32, Complex64, Complex128, Float16, Float32, Float64};
+    matches!(dtype, BFloat16 | Complex32 | Complex64 | Complex128 | Float16 | Float32 | Float64)
+}

@@ -1,0 +1,63 @@
+//! The closed list of names that a result may make the client import.
+//!
+//! The client loads results with full unpickling, so a name outside this list would be code that someone else chose.
+
+/// Classes whose objects are sent, by module.
+const CLASSES: &[(&str, &[&str])] = &[
+    ("collections", &["Counter", "OrderedDict", "defaultdict", "deque"]),
+    ("types", &["SimpleNamespace"]),
+    ("pathlib", &["PosixPath", "PurePosixPath"]),
+    ("transformers.tokenization_utils_base", &["BatchEncoding"]),
+    ("transformers.cache_utils", &["DynamicCache", "DynamicLayer", "DynamicSlidingWindowLayer", "EncoderDecoderCache"]),
+    (
+        "transformers.modeling_outputs",
+        &[
+            "BaseModelOutput",
+            "BaseModelOutputWithNoAttention",
+            "BaseModelOutputWithCrossAttentions",
+            "BaseModelOutputWithPast",
+            "BaseModelOutputWithPastAndCrossAttentions",
+            "BaseModelOutputWithPooling",
+            "BaseModelOutputWithPoolingAndCrossAttentions",
+            "CausalLMOutput",
+            "CausalLMOutputWithCrossAttentions",
+            "CausalLMOutputWithPast",
+            "MaskedLMOutput",
+            "MoEModelOutput",
+            "MoeCausalLMOutputWithPast",
+            "MoeModelOutputWithPast",
+            "QuestionAnsweringModelOutput",
+            "Seq2SeqLMOutput",
+            "Seq2SeqModelOutput",
+            "SequenceClassifierOutput",
+            "SequenceClassifierOutputWithPast",
+            "TokenClassifierOutput",
+        ],
+    ),
+    (
+        "transformers.generation.utils",
+        &[
+            "GenerateBeamDecoderOnlyOutput",
+            "GenerateBeamEncoderDecoderOutput",
+            "GenerateDecoderOnlyOutput",
+            "GenerateEncoderDecoderOutput",
+        ],
+    ),
+    ("nnsight.intervention.cache", &["Cache", "CacheView", "Entry"]),
+];
+
+/// Builtin types that are sent as themselves, for example as the factory of a `defaultdict`.
+const TYPES: &[&str] =
+    &["bool", "bytes", "complex", "dict", "float", "frozenset", "int", "list", "object", "set", "str", "tuple"];
+
+/// Returns whether objects of a class may be sent.
+pub(super) fn class(module: &str, name: &str) -> bool {
+    CLASSES.iter().any(|(known, names)| *known == module && names.contains(&name))
+}
+
+/// Returns whether a class may be sent as a value.
+pub(super) fn value(module: &str, name: &str) -> bool {
+    class(module, name)
+        || module == "builtins" && TYPES.contains(&name)
+        || module == "torch" && matches!(name, "Tensor" | "Size" | "device" | "dtype")
+}
