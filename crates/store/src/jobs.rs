@@ -163,6 +163,14 @@ impl Jobs {
         Ok(record)
     }
 
+    /// Drops the request to cancel a job that turned out to have ended already.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn drop_cancel(&self, id: JobId) -> Result<(), Error> {
+        self.store.delete(&cancel_key(id)).await
+    }
+
     /// Forgets a job that has ended: record, log, and the key under which it was submitted.
     ///
     /// # Errors

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ROOT;
 use crate::error::Error;
-use crate::metadata::{MetadataStore, Watch};
+use crate::metadata::{MetadataStore, Txn, Watch};
 
 /// The model records of a metadata store.
 #[derive(Clone)]
@@ -66,7 +66,7 @@ impl Models {
         entry.map(|entry| decode(&entry.key, &entry.value)).transpose()
     }
 
-    /// Writes one model.
+    /// Writes one model; how far it is loaded only relaxed, for nothing is loaded after a crash.
     ///
     /// # Errors
     /// Failures of the store.
@@ -74,7 +74,9 @@ impl Models {
         let key = format!("{}{}", prefix(), record.key);
         let value = postcard::to_stdvec(record)
             .map_err(|error| Error::Unreadable { key: key.clone(), reason: error.to_string() })?;
-        self.store.put(&key, value.into()).await
+        let txn = Txn::default().put(key, value);
+        let loading = matches!(record.state, ModelState::Loading { .. });
+        self.store.txn(if loading { txn.relaxed() } else { txn }).await.map(|_| ())
     }
 
     /// Removes a model that is hosted no longer.

@@ -1,0 +1,57 @@
+//! What an operator can set.
+
+use std::fmt;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ids::ModelKey;
+
+/// The scheduler's settings.
+#[derive(Clone)]
+pub struct Config {
+    /// Where workers dial in. Default: a free port of the loopback interface.
+    pub listen: SocketAddr,
+    /// What a worker must show. Empty lets nobody in.
+    pub token: String,
+    /// The models that are hosted.
+    pub models: Vec<HostedModel>,
+    /// Time between signs of life on a session; three missed end it. Default 2 s.
+    pub heartbeat: Duration,
+    /// How long a job may wait before it expires. Default 24 h.
+    pub queue_time: Duration,
+    /// What a job gets beyond its running time before the scheduler ends it over the worker's head. Default 10 s.
+    pub grace: Duration,
+    /// How long the record and the result of a job stay after its end. Default 7 days.
+    pub result_time: Duration,
+}
+
+/// A model, and where its files are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HostedModel {
+    pub key: ModelKey,
+    pub folder: PathBuf,
+    /// The parameters' type in memory (`float32`, `bfloat16`); `None` leaves the configuration's.
+    pub dtype: Option<String>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+            token: String::new(),
+            models: Vec::new(),
+            heartbeat: Duration::from_secs(2),
+            queue_time: Duration::from_secs(24 * 3600),
+            grace: Duration::from_secs(10),
+            result_time: Duration::from_secs(7 * 24 * 3600),
+        }
+    }
+}
+
+impl fmt::Debug for Config {
+    /// Leaves the token out.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config").field("listen", &self.listen).field("models", &self.models).finish_non_exhaustive()
+    }
+}
