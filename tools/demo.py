@@ -54,8 +54,9 @@ def running_server(program, data, key):
     """Starts `vitrine up` on a free port; yields its URL and process, and stops it in the end."""
     if not program.exists():
         sys.exit(f"demo: {program} is missing; run `make build` first")
-    command = [program, "up", "--listen", "127.0.0.1:0", "--data", data, "--api-key", key]
-    server = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True)
+    command = [program.resolve(), "up", "--listen", "127.0.0.1:0", "--data", data, "--api-key", key]
+    # In a session of its own, so that Ctrl-C reaches it once, from here.
+    server = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True, start_new_session=True)
     addresses = queue.Queue()
     threading.Thread(target=relay, args=(server.stdout, addresses), daemon=True).start()
     try:
@@ -80,11 +81,12 @@ def relay(output, addresses):
 
 
 def stop(server):
+    """Asks the server to drain and stop; after half a minute, or a second Ctrl-C, ends it."""
     if server.poll() is None:
         server.send_signal(signal.SIGINT)
     try:
         server.wait(timeout=30)
-    except subprocess.TimeoutExpired:
+    except (subprocess.TimeoutExpired, KeyboardInterrupt):
         server.kill()
         server.wait()
 
@@ -179,7 +181,14 @@ To look inside the model from a notebook of your own (pip install nnsight==0.8.1
     print(hidden.shape, model.tokenizer.decode(answer))""")
 
 
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
 if __name__ == "__main__":
+    # A closed terminal and a polite kill stop the server too.
+    signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGHUP, interrupt)
     try:
         main()
     except KeyboardInterrupt:
