@@ -1,1 +1,12 @@
-//! worker
+//! A worker: holds models, runs jobs on them, and reports to the scheduler, which it dials.
+//!
+//! Each model has a thread of its own, which owns the engine; nothing of a job's but plain data leaves that thread.
+//! The session and the results are asynchronous tasks beside it.
+
+mod model;
+mod session;
+mod wire;
+mod worker;
+
+pub use model::{Load, Loader};
+pub use worker::{Config, Error, run};

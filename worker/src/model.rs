@@ -1,0 +1,219 @@
+//! The thread that owns one model's engine.
+
+use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use engine::{Engine, Event, Failure, Fault, Job, Usage};
+use ids::{JobId, ModelKey};
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+/// What to load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Load {
+    pub key: ModelKey,
+    pub folder: PathBuf,
+    /// The parameters' type in memory as Hugging Face writes it; `None` leaves the configuration's.
+    pub dtype: Option<String>,
+}
+
+/// Makes an engine over a model, telling how far it is from 0 to 1. The error is a sentence for the operator.
+/// It runs on the model's thread, where the engine stays.
+pub type Loader = Arc<dyn Fn(&Load, &mut dyn FnMut(f32)) -> Result<Box<dyn Engine>, String> + Send + Sync>;
+
+/// How far a model is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum State {
+    Loading(f32),
+    Ready,
+    Failed(String),
+}
+
+/// What a model's thread tells.
+#[derive(Debug)]
+pub enum Report {
+    Model(ModelKey, State),
+    /// What one step brought, in order; what a job printed in it is one event.
+    Jobs(Vec<Event>),
+}
+
+/// What a model's thread is told.
+pub enum Order {
+    Submit(Box<Job>),
+    Cancel(JobId),
+}
+
+/// The shortest time between two tellings of a load's progress.
+const PROGRESS: Duration = Duration::from_millis(100);
+
+/// Bytes of one event's printed text.
+const PRINTED_BYTES: usize = 64 << 10;
+
+/// Starts a model's thread. It ends when the returned sender is dropped.
+pub fn start(load: Load, loader: Loader, reports: Sender<Report>) -> std::io::Result<Sender<Order>> {
+    let (orders, inbox) = mpsc::channel(1024);
+    std::thread::Builder::new()
+        .name("model".into())
+        .spawn(move || ModelThread { load, loader, reports }.run(inbox))
+        .map(|_| orders)
+}
+
+struct ModelThread {
+    load: Load,
+    loader: Loader,
+    reports: Sender<Report>,
+}
+
+impl ModelThread {
+    /// Serves until nobody gives orders; after a panic, with the model loaded again.
+    fn run(self, mut orders: Receiver<Order>) {
+        loop {
+            let mut engine = match self.make_engine() {
+                Ok(engine) => engine,
+                Err(why) => {
+                    tracing::error!(model = %self.load.key, why, "the model cannot be served");
+                    self.report(Report::Model(self.load.key.clone(), State::Failed(why.clone())));
+                    return self.refuse(orders, &why);
+                }
+            };
+            self.report(Report::Model(self.load.key.clone(), State::Ready));
+            let mut jobs = BTreeSet::new();
+            let served = catch_unwind(AssertUnwindSafe(|| self.serve(&mut *engine, &mut orders, &mut jobs)));
+            let Err(panic) = served else { return };
+            let why = text_of(&*panic);
+            tracing::error!(model = %self.load.key, why, "the engine panicked; the model is loaded again");
+            // What the panic left behind cannot be trusted, not even to be dropped.
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(engine)));
+            let failed = |job| failed(job, format!("the server failed while it ran this job: {why}"));
+            self.report(Report::Jobs(jobs.into_iter().map(failed).collect()));
+        }
+    }
+
+    fn make_engine(&self) -> Result<Box<dyn Engine>, String> {
+        let mut told: Option<Instant> = None;
+        let mut progress = |fraction: f32| {
+            if told.is_none_or(|told| told.elapsed() >= PROGRESS) {
+                told = Some(Instant::now());
+                // Progress that nobody has time for is not worth waiting.
+                let _ = self.reports.try_send(Report::Model(self.load.key.clone(), State::Loading(fraction)));
+            }
+        };
+        progress(0.0);
+        catch_unwind(AssertUnwindSafe(|| (self.loader)(&self.load, &mut progress)))
+            .unwrap_or_else(|panic| Err(text_of(&*panic)))
+    }
+
+    fn serve(&self, engine: &mut dyn Engine, orders: &mut Receiver<Order>, jobs: &mut BTreeSet<JobId>) {
+        loop {
+            if engine.idle() {
+                match orders.blocking_recv() {
+                    Some(order) => take(engine, order, jobs),
+                    None => return,
+                }
+            }
+            while let Ok(order) = orders.try_recv() {
+                take(engine, order, jobs);
+            }
+            let events = engine.step();
+            for event in &events {
+                if let Event::Finished(job, ..) | Event::Failed(job, ..) = event {
+                    jobs.remove(job);
+                }
+            }
+            if !events.is_empty() {
+                self.report(Report::Jobs(join_printed(events)));
+            }
+        }
+    }
+
+    /// Answers for a model that could not be loaded.
+    fn refuse(&self, mut orders: Receiver<Order>, why: &str) {
+        while let Some(order) = orders.blocking_recv() {
+            if let Order::Submit(job) = order {
+                let text = format!("the model {} cannot be served: {why}", self.load.key);
+                self.report(Report::Jobs(vec![failed(job.id, text)]));
+            }
+        }
+    }
+
+    fn report(&self, report: Report) {
+        // When nobody listens, the process is about to end.
+        let _ = self.reports.blocking_send(report);
+    }
+}
+
+fn take(engine: &mut dyn Engine, order: Order, jobs: &mut BTreeSet<JobId>) {
+    match order {
+        Order::Submit(job) => {
+            jobs.insert(job.id);
+            engine.submit(*job);
+        }
+        Order::Cancel(job) => engine.cancel(job),
+    }
+}
+
+/// Joins what a job printed without anything of its own between, so that a flood of lines is few messages.
+fn join_printed(events: Vec<Event>) -> Vec<Event> {
+    let mut joined: Vec<Event> = Vec::new();
+    for event in events {
+        if let Event::Printed(job, line) = &event {
+            let before = joined.iter_mut().rev().find(|before| job_of(before) == *job);
+            if let Some(Event::Printed(_, text)) = before
+                && text.len() + line.len() < PRINTED_BYTES
+            {
+                text.push('\n');
+                text.push_str(line);
+                continue;
+            }
+        }
+        joined.push(event);
+    }
+    joined
+}
+
+/// Returns the job that an event is about.
+pub fn job_of(event: &Event) -> JobId {
+    match event {
+        Event::Started(job) | Event::Printed(job, _) | Event::Finished(job, ..) | Event::Failed(job, ..) => *job,
+    }
+}
+
+/// Makes the event of a job that the server failed.
+pub fn failed(job: JobId, message: String) -> Event {
+    Event::Failed(job, Failure { fault: Fault::Server, message }, Usage::default())
+}
+
+fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_of_one_job_are_joined_up_to_a_bound_and_keep_their_place() {
+        let (one, two) = (JobId::new(), JobId::new());
+        let printed = |job, text: &str| Event::Printed(job, text.into());
+        let joined = join_printed(vec![
+            Event::Started(one),
+            printed(one, "a"),
+            printed(two, "x"),
+            printed(one, "b"),
+            printed(two, &"y".repeat(PRINTED_BYTES)),
+            printed(one, "c"),
+            failed(one, "end".into()),
+        ]);
+        let texts: Vec<_> = joined
+            .iter()
+            .map(|event| match event {
+                Event::Printed(job, text) => (*job, text.len().min(9)),
+                other => (job_of(other), 0),
+            })
+            .collect();
+        assert_eq!(texts, [(one, 0), (one, 5), (two, 1), (two, 9), (one, 0)]);
+    }
+}

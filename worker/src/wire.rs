@@ -1,0 +1,147 @@
+//! The worker's words to and from the scheduler, between what the engine means and the wire.
+
+use std::time::Duration;
+
+use engine::{Fault, Usage};
+use ids::{JobId, ModelKey};
+use program::Limits;
+use proto::v1;
+use proto::v1::from_worker::Message;
+use store::{Blob, ObjectRef};
+
+use crate::model::{Load, State};
+
+/// Bytes of a failure's text. A traceback longer than this tells nobody more.
+const FAILURE_BYTES: usize = 64 << 10;
+
+/// Wraps a message.
+pub fn from_worker(message: Message) -> v1::FromWorker {
+    v1::FromWorker { message: Some(message) }
+}
+
+/// Writes how far a model is.
+pub fn model_state(key: &ModelKey, state: &State) -> v1::FromWorker {
+    let model = v1::Model { repo_id: key.repo_id().to_owned(), revision: key.revision().map(str::to_owned) };
+    let state = match state {
+        State::Loading(fraction) => v1::model_state::State::Loading(*fraction),
+        State::Ready => v1::model_state::State::Ready(true),
+        State::Failed(why) => v1::model_state::State::Failed(why.clone()),
+    };
+    from_worker(Message::ModelState(v1::ModelState { model: Some(model), state: Some(state) }))
+}
+
+/// Writes the end of a job that failed.
+pub fn failed(job: JobId, attempt: u32, fault: Fault, text: &str, usage: &Usage) -> v1::FromWorker {
+    let fault = match fault {
+        Fault::User => v1::Fault::User,
+        Fault::Limit => v1::Fault::Limit,
+        Fault::Server => v1::Fault::Server,
+        Fault::Cancelled => v1::Fault::Cancelled,
+    };
+    from_worker(Message::Failed(v1::Failed {
+        job_id: job.to_string(),
+        attempt,
+        fault: fault.into(),
+        text: shortened(text),
+        usage: self::usage(usage, None),
+    }))
+}
+
+/// Writes the end of a job that finished.
+pub fn finished(job: JobId, attempt: u32, result: &Blob, usage: &Usage) -> v1::FromWorker {
+    let blob = match result {
+        Blob::Inline(bytes) => v1::blob::Blob::Inline(bytes.clone()),
+        Blob::Object(object) => v1::blob::Blob::Object(v1::Object {
+            path: object.path.clone(),
+            digest: object.digest.to_vec().into(),
+            bytes: object.bytes,
+        }),
+    };
+    from_worker(Message::Finished(v1::Finished {
+        job_id: job.to_string(),
+        attempt,
+        result: Some(v1::Blob { blob: Some(blob) }),
+        usage: self::usage(usage, Some(result.len())),
+    }))
+}
+
+/// Reads where a payload is. `None` when it is nowhere.
+pub fn blob(blob: Option<v1::Blob>) -> Option<Blob> {
+    match blob?.blob? {
+        v1::blob::Blob::Inline(bytes) => Some(Blob::Inline(bytes)),
+        v1::blob::Blob::Object(object) => {
+            let digest = object.digest.as_ref().try_into().ok()?;
+            Some(Blob::Object(ObjectRef { path: object.path, digest, bytes: object.bytes }))
+        }
+    }
+}
+
+/// Reads a model's name.
+pub fn model_key(model: v1::Model) -> ModelKey {
+    ModelKey::new(model.repo_id, model.revision)
+}
+
+/// Reads the order to load a model.
+pub fn load(load: v1::LoadModel) -> Option<Load> {
+    Some(Load { key: model_key(load.model?), folder: load.folder.into(), dtype: load.dtype })
+}
+
+/// Reads limits. What this side cannot count so far is as good as no limit.
+pub fn limits(limits: Option<v1::Limits>) -> Limits {
+    let Some(limits) = limits else { return Limits::default() };
+    Limits {
+        decoded_bytes: limits.decoded_bytes,
+        heap_nodes: limits.heap_nodes.try_into().unwrap_or(u32::MAX),
+        source_bytes: limits.source_bytes.try_into().unwrap_or(usize::MAX),
+        bracket_depth: limits.bracket_depth.try_into().unwrap_or(usize::MAX),
+        chain_length: limits.chain_length.try_into().unwrap_or(usize::MAX),
+        call_depth: limits.call_depth,
+        fuel: limits.fuel,
+        memory_bytes: limits.memory_bytes,
+        tensor_bytes: limits.tensor_bytes,
+        output_bytes: limits.output_bytes,
+        saved_bytes: limits.saved_bytes,
+        run_time: Duration::from_millis(limits.run_time_milliseconds),
+    }
+}
+
+fn usage(usage: &Usage, result_bytes: Option<u64>) -> String {
+    let mut json = serde_json::json!({
+        "execution_time_s": usage.seconds,
+        "forwards": usage.forwards,
+        "rows": usage.rows,
+        "tokens": usage.tokens,
+        "layers_run": usage.layers_run,
+        "layers_skipped": usage.layers_skipped,
+        "fuel": usage.fuel,
+    });
+    if let (Some(bytes), Some(object)) = (result_bytes, json.as_object_mut()) {
+        object.insert("result_bytes".into(), bytes.into());
+    }
+    json.to_string()
+}
+
+/// Cuts the middle out of a long text: a traceback's two ends say most.
+fn shortened(text: &str) -> String {
+    if text.len() <= FAILURE_BYTES {
+        return text.to_owned();
+    }
+    let head = text.floor_char_boundary(FAILURE_BYTES / 2);
+    let tail = text.ceil_char_boundary(text.len() - FAILURE_BYTES / 2);
+    let (head, tail) = (text.get(..head).unwrap_or_default(), text.get(tail..).unwrap_or_default());
+    format!("{head}\n[… {} bytes …]\n{tail}", text.len() - head.len() - tail.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_text_keeps_its_two_ends() {
+        let text = format!("first{}last", "é".repeat(FAILURE_BYTES));
+        let short = shortened(&text);
+        assert!(short.len() < FAILURE_BYTES + 64);
+        assert!(short.starts_with("first") && short.ends_with("last"));
+        assert_eq!(shortened("as it is"), "as it is");
+    }
+}
