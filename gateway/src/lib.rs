@@ -1,1 +1,85 @@
-//! gateway
+//! What clients talk to: requests in, statuses and results out. It holds nothing that is lost when it dies.
+
+mod about;
+mod app;
+mod authenticate;
+mod error;
+mod hub;
+mod job;
+mod progress;
+mod result;
+mod session;
+mod settings;
+mod submit;
+mod subscribe;
+
+use std::sync::Arc;
+
+use auth::{Keys, Links};
+use store::{Jobs, Models, Objects};
+use tokio_util::sync::CancellationToken;
+
+pub use app::{router, serve};
+pub use error::Error;
+pub use settings::Settings;
+
+/// Everything that the handlers share.
+pub struct Gateway {
+    jobs: Jobs,
+    objects: Objects,
+    models: Models,
+    keys: Keys,
+    links: Links,
+    hub: hub::Hub,
+    sessions: session::Sessions,
+    settings: Settings,
+    /// Bounds the requests whose bodies are in memory.
+    submissions: Arc<tokio::sync::Semaphore>,
+    /// Bounds the websockets that are open.
+    sockets: Arc<tokio::sync::Semaphore>,
+    /// Set when no new request is taken.
+    draining: CancellationToken,
+}
+
+impl Gateway {
+    /// Makes a gateway over the stores.
+    #[must_use]
+    pub fn new(
+        jobs: Jobs,
+        objects: Objects,
+        models: Models,
+        keys: Keys,
+        links: Links,
+        settings: Settings,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            jobs,
+            objects,
+            models,
+            keys,
+            links,
+            hub: hub::Hub::default(),
+            sessions: session::Sessions::default(),
+            submissions: Arc::new(tokio::sync::Semaphore::new(settings.submissions)),
+            sockets: Arc::new(tokio::sync::Semaphore::new(settings.sockets)),
+            settings,
+            draining: CancellationToken::new(),
+        })
+    }
+
+    /// Refuses new requests from now on; what was accepted can still be followed and fetched.
+    pub fn drain(&self) {
+        self.draining.cancel();
+    }
+}
+
+/// Returns the seconds since 1970.
+fn unix_seconds() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+}
+
+/// Returns the milliseconds since 1970.
+fn unix_millis() -> u64 {
+    let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    elapsed.map_or(0, |elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX))
+}

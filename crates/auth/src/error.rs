@@ -9,6 +9,8 @@ pub enum Error {
     Unreadable(String),
     #[error("the operating system gave no random bytes: {0}")]
     Random(getrandom::Error),
-    #[error("an API key must have 1 to 512 characters that an HTTP header can carry: ASCII letters, digits, punctuation")]
+    #[error(
+        "an API key must have 1 to 512 characters that an HTTP header can carry: ASCII letters, digits, punctuation"
+    )]
     UnfitKey,
 }

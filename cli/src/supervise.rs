@@ -1,0 +1,123 @@
+//! Keeps one worker process alive.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+
+/// How to start a worker.
+pub struct Worker {
+    pub program: PathBuf,
+    pub arguments: Vec<String>,
+    /// Told through the environment: arguments can be read by everybody on the machine.
+    pub token: String,
+    /// Counts how often it died.
+    pub deaths: watch::Sender<u32>,
+}
+
+/// The wait before a restart doubles from the first to the second while restarts follow one another.
+const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+/// A worker that lived this long starts from the first wait again.
+const STEADY: Duration = Duration::from_secs(60);
+/// How long a worker may take to end when asked.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Returns the worker's program: it lies beside this one.
+///
+/// # Errors
+/// A sentence when it does not.
+pub fn find_worker() -> Result<PathBuf> {
+    let own = std::env::current_exe().context("cannot tell where this program lies")?;
+    let program = own.with_file_name("vitrine-worker");
+    if !program.is_file() {
+        bail!("{} is missing; it belongs beside this program (`make build` makes both)", program.display());
+    }
+    Ok(program)
+}
+
+impl Worker {
+    /// Runs the worker, again whenever it dies, until `stop`. Then ends it, at once if `kill` comes.
+    ///
+    /// # Errors
+    /// When the program cannot be started at all.
+    pub async fn supervise(&self, stop: CancellationToken, kill: CancellationToken) -> Result<()> {
+        let mut wait = BACKOFF.0;
+        while !stop.is_cancelled() {
+            let started = Instant::now();
+            let mut child = self.start()?;
+            // Cancel safe: the child stays with us, and a token stays cancelled.
+            tokio::select! {
+                status = child.wait() => {
+                    let status = status.context("cannot wait for the worker")?;
+                    if started.elapsed() > STEADY {
+                        wait = BACKOFF.0;
+                    }
+                    tracing::warn!(%status, restart_in = ?wait, "the worker died");
+                    self.deaths.send_modify(|deaths| *deaths += 1);
+                }
+                () = stop.cancelled() => return end(child, kill).await,
+            }
+            tokio::select! {
+                () = sleep(wait) => wait = (wait * 2).min(BACKOFF.1),
+                () = stop.cancelled() => {}
+            }
+        }
+        Ok(())
+    }
+
+    fn start(&self) -> Result<Child> {
+        Command::new(&self.program)
+            .args(&self.arguments)
+            .env("VITRINE_WORKER_TOKEN", &self.token)
+            // The worker ends when its stdin does, so that it does not outlive a killed parent.
+            .env("VITRINE_EXIT_WITH_PARENT", "1")
+            .stdin(Stdio::piped())
+            // Lines of the worker never mix with what scripts read from our stdout.
+            .stdout(std::io::stderr())
+            // Ctrl-C on a terminal is for this process alone, which drains before it ends the worker.
+            .process_group(0)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {}", self.program.display()))
+    }
+}
+
+async fn end(mut child: Child, kill: CancellationToken) -> Result<()> {
+    if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id.try_into().ok()?)) {
+        // It may have ended this instant, which is as well.
+        let _ = kill_process(pid, Signal::TERM);
+    }
+    let ended = async {
+        tokio::select! {
+            ended = timeout(PATIENCE, child.wait()) => ended.is_ok(),
+            () = kill.cancelled() => false,
+        }
+    };
+    if !ended.await {
+        child.kill().await.context("cannot end the worker")?;
+    }
+    Ok(())
+}
+
+/// Runs the worker's program once for a task of its own, its lines passed through.
+///
+/// # Errors
+/// When it cannot be started or fails.
+pub fn run_once(program: &Path, arguments: &[&std::ffi::OsStr]) -> Result<()> {
+    let status = std::process::Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(std::io::stderr())
+        .status()
+        .with_context(|| format!("cannot start {}", program.display()))?;
+    if !status.success() {
+        bail!("{} ended with {status}", program.display());
+    }
+    Ok(())
+}

@@ -1,0 +1,31 @@
+//! Log lines, to stderr.
+
+use clap::{Args, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+/// How the log looks and how much it says.
+#[derive(Args)]
+pub struct Options {
+    /// What to log: a level, or a filter such as `info,gateway=debug`.
+    #[arg(long, global = true, env = "VITRINE_LOG", default_value = "warn", value_name = "FILTER")]
+    log: String,
+    /// Lines for people, or one JSON object a line.
+    #[arg(long, global = true, env = "VITRINE_LOG_FORMAT", default_value = "text", value_name = "FORMAT")]
+    log_format: Format,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// Sends the program's log lines to stderr from now on.
+pub fn start(options: &Options) {
+    let filter = EnvFilter::builder().parse_lossy(&options.log);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match options.log_format {
+        Format::Text => lines.init(),
+        Format::Json => lines.json().flatten_event(true).init(),
+    }
+}

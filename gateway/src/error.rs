@@ -1,0 +1,129 @@
+//! Every refusal and failure, and the one place where each becomes an HTTP answer.
+//!
+//! The client prints `detail` verbatim, so each says whose doing it is and what to do.
+
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use ids::ModelKey;
+use serde_json::json;
+
+/// Why a request was not served.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("missing API key: set NDIF_API_KEY, or CONFIG.API.APIKEY, to a key of this server")]
+    NoKey,
+    #[error("invalid API key: this server does not know it, or it has expired; ask the operator for a new one")]
+    WrongKey,
+    #[error("this API key may not {0}")]
+    Forbidden(&'static str),
+    #[error("model {asked} is not hosted here; hosted are: {}", list(.hosted))]
+    UnknownModel { asked: ModelKey, hosted: Vec<ModelKey> },
+    #[error("model {0} is still loading; try again in a few seconds")]
+    Loading(ModelKey),
+    #[error("model {model} could not be loaded, which only the operator can mend: {reason}")]
+    BrokenModel { model: ModelKey, reason: String },
+    #[error("malformed request: {0}")]
+    Malformed(String),
+    /// A program that cannot run, in the words of a Python traceback.
+    #[error("{0}")]
+    Program(String),
+    #[error("the request is larger than the {limit} bytes that this server takes; send smaller values")]
+    TooLarge { limit: usize },
+    #[error("the websocket of this request is gone, or has had its request already; open another")]
+    NoSession,
+    #[error("no job of yours has this id")]
+    NoJob,
+    #[error("job {0} has no result to download")]
+    NoResult(ids::JobId),
+    #[error("this link is not valid or has expired; ask for the job's status again to get a fresh one")]
+    BadLink,
+    #[error("{0}")]
+    Conflict(String),
+    #[error("the server is busy with other requests; try again in a second")]
+    Busy,
+    #[error("the server is stopping and takes no new requests; try again in a minute")]
+    Stopping,
+    #[error(
+        "the server has no disk space left for this request, which only the operator can mend; nothing was accepted"
+    )]
+    NoSpace,
+    #[error("nothing is served at {0}")]
+    NoRoute(String),
+    #[error("the server failed, which is no fault of your code; try again, and tell the operator if it stays")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl Error {
+    /// Wraps a failure that the client can do nothing about.
+    pub(crate) fn internal(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Self {
+        Self::Internal(source.into())
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::NoKey | Self::WrongKey => StatusCode::UNAUTHORIZED,
+            Self::Forbidden(_) | Self::BadLink => StatusCode::FORBIDDEN,
+            Self::UnknownModel { .. } | Self::NoJob | Self::NoResult(_) | Self::NoRoute(_) => StatusCode::NOT_FOUND,
+            Self::Loading(_) | Self::BrokenModel { .. } | Self::Busy | Self::Stopping => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Malformed(_) | Self::Program(_) | Self::NoSession => StatusCode::BAD_REQUEST,
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
+            Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// Returns after how many seconds trying again makes sense.
+    fn retry_after(&self) -> Option<u16> {
+        match self {
+            Self::Busy => Some(1),
+            Self::Loading(_) => Some(5),
+            Self::Stopping => Some(60),
+            _ => None,
+        }
+    }
+}
+
+impl IntoResponse for Error {
+    fn into_response(self) -> Response {
+        if let Self::Internal(source) = &self {
+            tracing::error!(error = %source, "request failed");
+        }
+        let mut response = (self.status(), Json(json!({ "detail": self.to_string() }))).into_response();
+        if let Some(seconds) = self.retry_after() {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+impl From<store::Error> for Error {
+    fn from(error: store::Error) -> Self {
+        match error {
+            store::Error::NoSpace { .. } => Self::NoSpace,
+            store::Error::NoJob(_) => Self::NoJob,
+            store::Error::KeyReused(_) => Self::Conflict(error.to_string()),
+            store::Error::Closed => Self::Stopping,
+            other => Self::internal(other),
+        }
+    }
+}
+
+impl From<auth::Error> for Error {
+    fn from(error: auth::Error) -> Self {
+        match error {
+            auth::Error::Store(error) => error.into(),
+            other => Self::internal(other),
+        }
+    }
+}
+
+fn list(models: &[ModelKey]) -> String {
+    if models.is_empty() {
+        return "none".into();
+    }
+    models.iter().map(ModelKey::to_string).collect::<Vec<_>>().join(", ")
+}

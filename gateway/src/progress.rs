@@ -1,0 +1,88 @@
+//! A job's record in the client's terms.
+
+use axum::http::HeaderMap;
+use nnsight::{ResponseModel, Status};
+use serde_json::{Map, Value, json};
+use store::{Blob, Fault, JobRecord, Outcome, State};
+
+use crate::{Gateway, unix_seconds};
+
+/// Returns a job's status for a client that polls or whose websocket carries text.
+/// A result is given as a link that begins with `origin`.
+pub fn response(gateway: &Gateway, record: &JobRecord, origin: &str) -> ResponseModel {
+    let description = description(record);
+    let mut response = ResponseModel::new(record.id.to_string(), status(record.state), description);
+    if record.state.terminal() {
+        response.meta = Some(meta(record));
+    }
+    if let Some(Outcome::Result(_)) = &record.outcome {
+        response.data = Some(Value::String(link(gateway, record, origin)));
+    }
+    response
+}
+
+/// Returns what a job cost and how long it took, times in seconds to the nearest hundredth: finer ones would tell
+/// what other tenants' jobs do.
+pub fn meta(record: &JobRecord) -> Map<String, Value> {
+    let mut meta = serde_json::from_str::<Map<String, Value>>(&record.meta).unwrap_or_default();
+    #[expect(clippy::cast_precision_loss, reason = "durations of jobs are far below 2^52 ms")]
+    let seconds = |from: u64, to: u64| json!((to.saturating_sub(from) as f64 / 10.0).round() / 100.0);
+    if record.dispatched_at > 0 {
+        meta.insert("queue_time_s".into(), seconds(record.accepted_at, record.dispatched_at));
+        meta.entry("execution_time_s").or_insert(seconds(record.dispatched_at, record.ended_at));
+    }
+    if let Some(Outcome::Result(result)) = &record.outcome {
+        meta.insert("result_bytes".into(), json!(result.len()));
+    }
+    meta
+}
+
+/// Returns the result of a completed job.
+pub fn result(record: &JobRecord) -> Option<&Blob> {
+    match &record.outcome {
+        Some(Outcome::Result(blob)) => Some(blob),
+        _ => None,
+    }
+}
+
+/// Returns what links of this server begin with, as the client that sent `headers` sees it.
+pub fn origin(gateway: &Gateway, headers: &HeaderMap) -> String {
+    if let Some(url) = &gateway.settings.public_url {
+        return url.trim_end_matches('/').to_owned();
+    }
+    let host = headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+    format!("http://{host}")
+}
+
+fn status(state: State) -> Status {
+    match state {
+        State::Queued => Status::Queued,
+        State::Dispatched => Status::Dispatched,
+        State::Running => Status::Running,
+        State::Completed => Status::Completed,
+        State::Failed | State::Cancelled | State::Expired => Status::Error,
+    }
+}
+
+fn description(record: &JobRecord) -> String {
+    match (record.state, &record.outcome) {
+        (State::Queued, _) if record.attempt == 0 => "Your job is queued.".into(),
+        (State::Queued, _) => "The worker that ran your job is gone; your job is queued again.".into(),
+        (State::Dispatched, _) => "Your job has been sent to the model.".into(),
+        (State::Running, _) => "Your job is running.".into(),
+        (State::Completed, _) => "Your job has been completed.".into(),
+        (State::Failed, Some(Outcome::Failure { fault: Fault::Server, text })) => {
+            format!("The server failed, which is no fault of your code: {text}")
+        }
+        (State::Failed, Some(Outcome::Failure { text, .. })) => text.clone(),
+        (State::Failed, _) => "Your job failed.".into(),
+        (State::Cancelled, _) => "Your job was cancelled.".into(),
+        (State::Expired, _) => "Your job waited for too long and was given up; submit it again.".into(),
+    }
+}
+
+fn link(gateway: &Gateway, record: &JobRecord, origin: &str) -> String {
+    let expires = unix_seconds() + gateway.settings.link_lifetime.as_secs();
+    let signature = gateway.links.sign(record.id, expires);
+    format!("{origin}/results/{}?expires={expires}&signature={signature}", record.id)
+}

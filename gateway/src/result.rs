@@ -1,0 +1,51 @@
+//! Results by link: the client fetches them without its key, so the link's signature stands for it.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use futures::TryStreamExt;
+use ids::JobId;
+use serde::Deserialize;
+use store::Blob;
+
+use crate::{Error, Gateway, progress, unix_seconds};
+
+/// The part of a link that proves that it was given out.
+#[derive(Deserialize)]
+pub struct Proof {
+    expires: u64,
+    signature: String,
+}
+
+/// `GET /results/{id}?expires=…&signature=…`: the bytes, in pieces, with their length.
+pub async fn download(
+    State(gateway): State<Arc<Gateway>>,
+    Path(id): Path<String>,
+    proof: Result<Query<Proof>, QueryRejection>,
+) -> Result<Response, Error> {
+    let (Ok(id), Ok(Query(proof))) = (id.parse::<JobId>(), proof) else { return Err(Error::BadLink) };
+    if !gateway.links.verify(id, proof.expires, &proof.signature, unix_seconds()) {
+        return Err(Error::BadLink);
+    }
+    // A link was only given out for a job that had a result, so a missing one was removed meanwhile.
+    let (record, _) = gateway.jobs.find(id).await?.ok_or(Error::NoResult(id))?;
+    let blob = progress::result(&record).ok_or(Error::NoResult(id))?;
+    let body = match blob {
+        Blob::Inline(bytes) => Body::from(bytes.clone()),
+        Blob::Object(object) => {
+            let pieces = gateway.objects.stream(object).await?;
+            // What fails here fails after the headers were sent: the client sees a body cut short.
+            Body::from_stream(pieces.inspect_err(move |error| tracing::error!(job = %id, %error, "download cut short")))
+        }
+    };
+    let mut response = Response::new(body);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(blob.len()));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("private, no-store"));
+    Ok(response)
+}

@@ -1,0 +1,45 @@
+//! What an operator can set about the gateway.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The gateway's settings.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Bytes of one request's body. Default 65 MiB.
+    pub body_bytes: usize,
+    /// Requests whose bodies are read or decoded at once; more are refused. Default 32.
+    pub submissions: usize,
+    /// Bytes of a result that travels inside the last websocket frame; a larger one is given as a link. Default 256 MiB.
+    pub inline_result_bytes: u64,
+    /// How long a link to a result is valid. Default 1 hour.
+    pub link_lifetime: Duration,
+    /// What links begin with, for example `https://vitrine.example.org`. Default: the address that the client used.
+    pub public_url: Option<String>,
+    /// Websockets open at once. Default 4,096.
+    pub sockets: usize,
+    /// How long a websocket may stay open without a request of its own. Default 1 minute.
+    pub socket_idle: Duration,
+    /// How long a websocket's client may take to accept a frame, besides a second for each 256 KiB. Default 30 seconds.
+    pub socket_patience: Duration,
+    /// What one job may use.
+    pub limits: program::Limits,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            body_bytes: 65 << 20,
+            submissions: 32,
+            inline_result_bytes: 256 << 20,
+            link_lifetime: Duration::from_secs(3600),
+            public_url: None,
+            sockets: 4096,
+            socket_idle: Duration::from_secs(60),
+            socket_patience: Duration::from_secs(30),
+            limits: program::Limits::default(),
+        }
+    }
+}
