@@ -43,6 +43,20 @@ impl Class {
         attributes: impl IntoIterator<Item = (Rc<str>, Value)>,
     ) -> Result<Rc<Self>, Raise> {
         let name = name.into();
+        Self::qualified(Rc::clone(&name), name, module, bases, attributes)
+    }
+
+    /// The same with a name that tells where the class was defined: `make.<locals>.Point`.
+    ///
+    /// # Errors
+    /// As [`Class::new`].
+    pub fn qualified(
+        name: Rc<str>,
+        qualified_name: Rc<str>,
+        module: impl Into<Rc<str>>,
+        bases: Vec<Value>,
+        attributes: impl IntoIterator<Item = (Rc<str>, Value)>,
+    ) -> Result<Rc<Self>, Raise> {
         let mut builtin = None;
         let mut host = None;
         let mut exception = None;
@@ -61,7 +75,7 @@ impl Class {
         }
         let ancestors = linearize(&bases)?;
         Ok(Rc::new(Self {
-            qualified_name: Rc::clone(&name),
+            qualified_name,
             name,
             module: module.into(),
             bases,

@@ -1,10 +1,10 @@
 //! The variables of one running scope.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use indexmap::IndexMap;
-use program::ir::{Code, Name, Scope};
+use program::ir::{Code, Name, Scope, Span};
 
 use crate::generator::Channel;
 use crate::host::Block;
@@ -30,6 +30,8 @@ pub struct Frame {
     /// Where a frame of module scope keeps its variables: in `globals`.
     by_globals: bool,
     siblings: Option<Rc<Siblings>>,
+    /// Where the code stands, for tracebacks.
+    pub(crate) position: Cell<Span>,
     /// Where `yield` goes, in the frame of a generator.
     pub(crate) channel: Option<Rc<Channel>>,
 }
@@ -83,6 +85,7 @@ impl Frame {
             globals,
             by_globals,
             siblings: None,
+            position: Cell::default(),
             channel,
         });
         machine.register(&frame);
@@ -101,6 +104,7 @@ impl Frame {
             globals: Rc::clone(&self.globals),
             by_globals: self.by_globals,
             siblings: Some(Rc::clone(shared)),
+            position: self.position.clone(),
             channel: self.channel.clone(),
         });
         self.machine.register(&frame);

@@ -203,6 +203,16 @@ pub trait HostObject: Any {
         false
     }
 
+    /// `type(self)`; the default is a type object that only has a name.
+    fn class(&self) -> Option<Value> {
+        None
+    }
+
+    /// The qualified name, for an object that stands for a class: `torch.Tensor`. `isinstance` passes it on.
+    fn class_name(&self) -> Option<Cow<'static, str>> {
+        None
+    }
+
     /// Called first by a `with` statement whose context expression gave this object.
     fn capture(self: Rc<Self>, machine: &Machine, body: Block) -> Result<Capture, Raise> {
         Ok(Capture::Inline(body))
@@ -216,5 +226,31 @@ pub trait HostObject: Any {
     /// `__exit__`; a true value swallows the exception.
     fn exit(self: Rc<Self>, machine: &Machine, raised: Option<&Raise>) -> HostResult {
         Ok(Outcome::Ready(Value::Bool(false)))
+    }
+
+    /// Runs `__init__` of this object as the base class of a program's class.
+    fn initialize_instance(self: Rc<Self>, machine: &Machine, instance: &Value, args: Args) -> HostResult {
+        Ok(Outcome::NotImplemented)
+    }
+
+    /// Calls an instance of a program's class that derives from this object and has no `__call__` of its own.
+    fn call_instance(self: Rc<Self>, machine: &Machine, instance: &Value, args: Args) -> HostResult {
+        Ok(Outcome::NotImplemented)
+    }
+
+    /// Reads an attribute that neither the instance nor its program's classes have. `NotImplemented`: there is none.
+    fn instance_attribute(self: Rc<Self>, machine: &Machine, instance: &Value, name: &str) -> HostResult {
+        Ok(Outcome::NotImplemented)
+    }
+
+    /// Writes an attribute of an instance. `NotImplemented` lets the evaluator store it in the instance.
+    fn set_instance_attribute(
+        self: Rc<Self>,
+        machine: &Machine,
+        instance: &Value,
+        name: &str,
+        value: &Value,
+    ) -> HostResult {
+        Ok(Outcome::NotImplemented)
     }
 }

@@ -16,7 +16,7 @@ pub mod frame;
 pub mod function;
 pub mod generator;
 pub mod host;
-mod import;
+pub mod import;
 pub mod machine;
 pub mod modules;
 pub mod operators;

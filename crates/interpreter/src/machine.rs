@@ -15,7 +15,7 @@ use futures::future::LocalBoxFuture;
 use crate::coroutine::Mailbox;
 use crate::exceptions::Kind;
 use crate::frame::Frame;
-use crate::host::{Args, Outcome, Request};
+use crate::host::{Args, HostResult, Outcome, Request};
 use crate::raise::{Fatal, Raise};
 use crate::value::Value;
 
@@ -52,7 +52,7 @@ struct Inner {
     fuel_used: Cell<u64>,
     /// Fuel at which the stop flag is looked at next.
     look_at: Cell<u64>,
-    memory: Cell<u64>,
+    memory: Rc<Meter>,
     tensors: Cell<u64>,
     output: Cell<u64>,
     /// Python calls open on the native stack.
@@ -75,7 +75,7 @@ impl Machine {
             environment,
             fuel_used: Cell::new(0),
             look_at: Cell::new(0),
-            memory: Cell::new(0),
+            memory: Rc::default(),
             tensors: Cell::new(0),
             output: Cell::new(0),
             depth: Cell::new(0),
@@ -137,12 +137,26 @@ impl Machine {
     /// # Errors
     /// Fatal where they would exceed the limit; then nothing is counted.
     pub fn charge_memory(&self, bytes: u64) -> Result<(), Raise> {
-        charge(&self.0.memory, bytes, self.0.limits.memory_bytes, Fatal::Memory)
+        charge(&self.0.memory.0, bytes, self.0.limits.memory_bytes, Fatal::Memory)
+    }
+
+    /// Counts one small object, an instance or a variable of one. It is taken back only with the job: what programs
+    /// hold in bulk are lists, dicts and strings, which count themselves.
+    ///
+    /// # Errors
+    /// As [`Machine::charge_memory`].
+    pub(crate) fn charge_memory_of_object(&self) -> Result<(), Raise> {
+        self.charge_fuel(1)
     }
 
     /// Takes back bytes of Python objects.
     pub fn release_memory(&self, bytes: u64) {
-        self.0.memory.set(self.0.memory.get().saturating_sub(bytes));
+        self.0.memory.release(bytes);
+    }
+
+    /// Returns the counter of bytes of Python objects, for containers that outlive the machine.
+    pub fn meter(&self) -> Rc<Meter> {
+        Rc::clone(&self.0.memory)
     }
 
     /// Counts bytes of tensors, before they are allocated.
@@ -191,10 +205,18 @@ impl Machine {
 
     /// Calls a Python callable.
     pub fn call(&self, callee: &Value, args: Args) -> LocalBoxFuture<'static, Result<Value, Raise>> {
-        match crate::call::call(self, callee, args) {
+        match self.call_now(callee, args) {
             Ok(outcome) => self.settle(outcome),
             Err(raise) => Box::pin(std::future::ready(Err(raise))),
         }
+    }
+
+    /// Calls a Python callable, without a future where that ends at once. The outcome is never `NotImplemented`.
+    ///
+    /// # Errors
+    /// What the callable raises before it first suspends.
+    pub fn call_now(&self, callee: &Value, args: Args) -> HostResult {
+        crate::call::call(self, callee, args)
     }
 
     /// Reads an attribute, as `object.name` does.
@@ -334,6 +356,17 @@ fn charge(used: &Cell<u64>, bytes: u64, limit: u64, fatal: Fatal) -> Result<(), 
     }
     used.set(total);
     Ok(())
+}
+
+/// Counts bytes of Python objects alive.
+#[derive(Default)]
+pub struct Meter(Cell<u64>);
+
+impl Meter {
+    /// Takes back bytes.
+    pub fn release(&self, bytes: u64) {
+        self.0.set(self.0.get().saturating_sub(bytes));
+    }
 }
 
 /// Counts one level of nesting until dropped.

@@ -6,7 +6,8 @@ use std::rc::Rc;
 use program::ir::{Code, Span};
 
 use crate::class::{Class, Instance};
-use crate::exceptions::{self, Kind};
+use crate::exceptions;
+pub use crate::exceptions::Kind;
 use crate::machine::Machine;
 use crate::value::Value;
 

@@ -109,8 +109,8 @@ pub enum Datum {
     Decorated { kind: Decorator, functions: Vec<Ref> },
     /// An object: the class (a [`Datum::Class`] or a [`Datum::Global`]), the arguments that made it,
     /// and its state (usually a dict; `None` where there is none). Where `called`, the object is what
-    /// `class(*args)` gives; otherwise `class.__new__(class, *args)`, with no `__init__`. Then `state` becomes
-    /// its attributes, `items` are appended (`extend`, or `add` for sets) and `pairs` are set as items.
+    /// `class(*args)` gives; otherwise `class.__new__(class, *args)`, with no `__init__`. Then `items` are
+    /// appended (`extend`, or `add` for sets), `pairs` are set as items, and `state` becomes its attributes.
     Object { class: Ref, called: bool, args: Vec<Ref>, state: Option<Ref>, items: Vec<Ref>, pairs: Vec<(Ref, Ref)> },
     /// `getattr(object, name)`: a bound method or an attribute looked up when used.
     Attribute { object: Ref, name: String },

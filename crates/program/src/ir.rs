@@ -213,7 +213,8 @@ pub enum ExprKind {
     /// Pairs; a missing key means `**value`.
     Dict(Vec<(Option<Expr>, Expr)>),
     Lambda(Rc<Definition>),
-    Comprehension(Box<Comprehension>),
+    /// Shared, since a generator expression may outlive the code around it.
+    Comprehension(Rc<Comprehension>),
     /// `name := value`.
     Walrus { target: Name, value: Box<Expr> },
     /// An f-string.

@@ -250,7 +250,7 @@ impl Lower<'_> {
         let kind = element(self)?;
         self.name = around;
         let code = self.code(name, ir::Body::default(), ir::Parameters::default(), None, line);
-        Ok(ExprKind::Comprehension(Box::new(ir::Comprehension { kind, code, first, loops, outward })))
+        Ok(ExprKind::Comprehension(Rc::new(ir::Comprehension { kind, code, first, loops, outward })))
     }
 
     fn walrus(&mut self, node: &ast::ExprNamed) -> Lowered<ExprKind> {

@@ -1,0 +1,41 @@
+//! A result that is there already, or a future of it.
+
+use futures::future::LocalBoxFuture;
+
+use crate::coroutine::Deep;
+use crate::eval::Run;
+use crate::host::{HostResult, Outcome};
+use crate::raise::Raise;
+use crate::value::Value;
+
+/// A result now or later.
+pub(super) enum Now<'a, T = Value> {
+    Done(T),
+    Later(LocalBoxFuture<'a, Result<T, Raise>>),
+}
+
+impl<'a, T: 'a> Now<'a, T> {
+    pub fn later(future: impl Future<Output = Result<T, Raise>> + 'a) -> Self {
+        Self::Later(Box::pin(future))
+    }
+
+    /// Awaits it, with native stack enough.
+    pub async fn get(self) -> Result<T, Raise> {
+        match self {
+            Self::Done(value) => Ok(value),
+            Self::Later(future) => Deep(future).await,
+        }
+    }
+}
+
+impl<'a> Run<'a> {
+    /// Takes what an operation answered.
+    #[inline]
+    pub fn settle(self, result: HostResult) -> Result<Now<'a>, Raise> {
+        match result? {
+            Outcome::Ready(value) => Ok(Now::Done(value)),
+            Outcome::Later(future) => Ok(Now::Later(future)),
+            outcome => Ok(Now::Later(self.machine.settle(outcome))),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Where in an expression a traceback points.
+
+use ruff_python_ast::Expr;
+use ruff_text_size::Ranged;
+
+/// Returns the byte range of the operator of a binary operation, or of the brackets of a subscript; `None` for other
+/// expressions. `source` is one line, as a traceback shows it.
+#[must_use]
+pub fn of(source: &str) -> Option<(usize, usize)> {
+    crate::guard::check(source, &crate::Limits::default()).ok()?;
+    let parsed = ruff_python_parser::parse_expression(source).ok()?;
+    match parsed.expr() {
+        Expr::BinOp(node) => {
+            let between = node.left.end().to_usize();
+            let until = node.right.start().to_usize();
+            let gap = source.get(between..until)?;
+            let start = between + gap.find(|letter: char| !letter.is_whitespace() && letter != ')')?;
+            let operator = source.get(start..until)?;
+            // Operators have one or two characters: `+`, `**`, `//`.
+            let mut letters = operator.chars();
+            letters.next()?;
+            let double = letters.next().is_some_and(|letter| !letter.is_whitespace() && letter != '(');
+            Some((start, start + 1 + usize::from(double)))
+        }
+        Expr::Subscript(node) => Some((node.value.end().to_usize(), node.end().to_usize())),
+        _ => None,
+    }
+}
