@@ -244,6 +244,10 @@ impl<'s> Encoder<'s> {
             _ => return self.unsupported("it holds an object whose class is unknown".into()),
         };
         self.enter(at)?;
+        // Last first: what was appended and set comes before the state, as Python writes it.
+        if let Some(state) = state {
+            self.work.extend([Step::Op(BUILD), Step::Value(state)]);
+        }
         if !pairs.is_empty() {
             self.work.push(Step::Op(SETITEMS));
             self.work.extend(pairs.iter().rev().flat_map(|&(key, value)| [Step::Value(value), Step::Value(key)]));
@@ -253,9 +257,6 @@ impl<'s> Encoder<'s> {
             self.work.push(Step::Op(APPENDS));
             self.values(items);
             self.work.push(Step::Op(MARK));
-        }
-        if let Some(state) = state {
-            self.work.extend([Step::Op(BUILD), Step::Value(state)]);
         }
         self.work.push(Step::Close { at, stacked: Stacked::Values(2), end: End::Call { called } });
         self.work.push(Step::Tuple(args.len()));

@@ -246,7 +246,7 @@ impl<'g, 'a> Lowering<'g, 'a> {
                 Datum::Module(self.copy(name)?)
             }
             ("cloudpickle", "dynamic_subimport", &[name, variables]) => Datum::Object {
-                class: self.heap_global("types", "ModuleType"),
+                class: self.heap.push(Datum::Global { module: "types".into(), name: "ModuleType".into() }),
                 called: true,
                 args: vec![self.refer(name)],
                 state: Some(self.refer(variables)),
@@ -275,16 +275,22 @@ impl<'g, 'a> Lowering<'g, 'a> {
                 opaque("the tracer of another block")
             }
             ("transformers.tokenization_utils_base", "BatchEncoding", _) => {
+                // Beside its data it holds the tokenizer's own records, which nothing here reads.
                 let Some(state) = object.state else { return Ok(None) };
                 let Some(data) = self.entry(state, "data")? else { return Ok(None) };
-                Datum::Object {
-                    class: self.refer(object.callee),
-                    called: false,
-                    args: Vec::new(),
-                    state: None,
-                    items: Vec::new(),
-                    pairs: self.refer_pairs(graph.dict(data).unwrap_or_default())?,
-                }
+                let state = Datum::Dict(vec![(self.heap.push(Datum::Str("data".into())), self.refer(data))]);
+                self.known(object.callee, false, Vec::new(), Some(state))
+            }
+            ("functools", "partial", &[_]) => {
+                // The state is the function, its arguments, its keywords, and attributes of the partial itself.
+                let state = object.state.and_then(|state| graph.tuple(state));
+                let Some(&[function, args, keywords, _]) = state else { return Ok(None) };
+                let (Some(args), Some(keywords)) = (graph.tuple(args), graph.dict(keywords)) else { return Ok(None) };
+                let mut all = vec![self.refer(function)];
+                all.extend(self.refer_all(args)?);
+                let keywords = self.refer_pairs(keywords)?;
+                let state = (!keywords.is_empty()).then_some(Datum::Dict(keywords));
+                self.known(object.callee, true, all, state)
             }
 
             ("types", "MethodType", &[function, target]) => {
@@ -435,8 +441,10 @@ impl<'g, 'a> Lowering<'g, 'a> {
         Ok(Some(Datum::Class { name, module, bases, attributes: kept }))
     }
 
-    fn heap_global(&mut self, module: &str, name: &str) -> Ref {
-        self.heap.push(Datum::Global { module: module.into(), name: name.into() })
+    /// Makes an object whose parts have been put in order.
+    fn known(&mut self, class: Id, called: bool, args: Vec<Ref>, state: Option<Datum>) -> Datum {
+        let state = state.map(|state| self.heap.push(state));
+        Datum::Object { class: self.refer(class), called, args, state, items: Vec::new(), pairs: Vec::new() }
     }
 
     fn big(&mut self, id: Id) -> Result<Option<BigInt>, DecodeError> {
