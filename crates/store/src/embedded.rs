@@ -281,3 +281,38 @@ fn again(error: &Error) -> Error {
         other => Error::Failed { place: "the store".into(), source: other.to_string().into() },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn redb_keeps_the_contract() {
+        let folder = tempfile::tempdir().unwrap();
+        let number = std::sync::atomic::AtomicU32::new(0);
+        crate::testing::run_conformance(|| async {
+            let number = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            RedbStore::open(folder.path().join(number.to_string())).unwrap()
+        })
+        .await;
+    }
+
+    #[tokio::test]
+    async fn a_store_that_is_open_is_in_use_and_one_that_was_closed_has_everything() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let store = RedbStore::open(&path).unwrap();
+        store.put("/durable", Bytes::from_static(b"1")).await.unwrap();
+        store.txn(Txn::default().put("/relaxed", "2").relaxed()).await.unwrap();
+        assert!(matches!(RedbStore::open(&path), Err(Error::InUse(used)) if used == path));
+        drop(store);
+        let store = RedbStore::open(&path).unwrap();
+        assert_eq!(store.list("/").await.unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_folder_that_is_not_there_is_named() {
+        let error = RedbStore::open("/nonexistent/state").err().unwrap().to_string();
+        assert!(error.contains("/nonexistent/state"), "{error}");
+    }
+}

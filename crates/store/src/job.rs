@@ -234,3 +234,96 @@ impl JobRecord {
 }
 
 const VERSION: u8 = 1;
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn event() -> impl Strategy<Value = Event> {
+        let fault = prop_oneof![Just(Fault::User), Just(Fault::Limit), Just(Fault::Server)];
+        prop_oneof![
+            Just(Event::Dispatched { worker: WorkerId::new("w") }),
+            Just(Event::Started),
+            any::<u8>().prop_map(|byte| Event::Finished {
+                result: Blob::Inline(Bytes::from(vec![byte])),
+                meta: byte.to_string(),
+            }),
+            fault.prop_map(|fault| Event::Failed { fault, text: "why".into(), meta: String::new() }),
+            any::<bool>().prop_map(|worker_died| Event::Requeued { worker_died }),
+            Just(Event::Cancelled),
+            Just(Event::Expired),
+        ]
+    }
+
+    fn told() -> impl Strategy<Value = Vec<(u32, Event)>> {
+        proptest::collection::vec((0u32..2, event()), 0..40)
+    }
+
+    proptest! {
+        /// J2: whatever is told, in whatever order, a job ends at most once and stays as it ended.
+        #[test]
+        fn j2_an_end_is_for_ever(history in told()) {
+            let mut record = crate::jobs::tests::queued();
+            let mut ended: Option<JobRecord> = None;
+            for (time, (behind, event)) in history.into_iter().enumerate() {
+                let attempt = record.attempt.saturating_sub(behind);
+                match record.after(attempt, &event, time as u64) {
+                    Ok(after) => {
+                        prop_assert!(ended.is_none(), "{event:?} happened after the end");
+                        prop_assert_eq!(attempt, record.attempt, "an old attempt was heard");
+                        let dispatched = matches!(event, Event::Dispatched { .. });
+                        prop_assert_eq!(after.attempt, record.attempt + u32::from(dispatched));
+                        prop_assert!(after.deaths >= record.deaths);
+                        let told = matches!(after.state, State::Completed | State::Failed);
+                        prop_assert_eq!(after.outcome.is_some(), told);
+                        prop_assert_eq!(after.payload.is_empty(), after.state.terminal());
+                        record = after;
+                        if record.state.terminal() {
+                            ended = Some(record.clone());
+                        }
+                    }
+                    Err(Refused::Attempt { told, current }) => prop_assert_ne!(told, current),
+                    Err(Refused::State(state)) => prop_assert_eq!(state, record.state),
+                }
+            }
+            if let Some(ended) = ended {
+                prop_assert_eq!(ended, record);
+            }
+        }
+
+        /// Every state that is not an end has a way to one.
+        #[test]
+        fn a_job_can_always_end(history in told()) {
+            let mut record = crate::jobs::tests::queued();
+            for (_, event) in history {
+                record = record.after(record.attempt, &event, 1).unwrap_or(record);
+            }
+            let failed = Event::Failed { fault: Fault::Server, text: String::new(), meta: String::new() };
+            prop_assert_eq!(record.after(record.attempt, &failed, 2).is_ok(), !record.state.terminal());
+        }
+
+        #[test]
+        fn a_record_comes_back_as_it_was_written(history in told()) {
+            let mut record = crate::jobs::tests::queued();
+            for (_, event) in history {
+                record = record.after(record.attempt, &event, 1).unwrap_or(record);
+            }
+            let bytes = record.encode().unwrap();
+            prop_assert_eq!(JobRecord::decode("k", &bytes).unwrap(), record);
+        }
+
+        #[test]
+        fn no_bytes_make_decoding_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = JobRecord::decode("k", &bytes);
+        }
+    }
+
+    #[test]
+    fn a_record_of_another_version_is_refused_by_name() {
+        let error = JobRecord::decode("/vitrine/v1/jobs/x/record", &[9, 0, 0]).unwrap_err().to_string();
+        assert_eq!(error, "cannot read the record /vitrine/v1/jobs/x/record: its version is 9, this server knows 1");
+    }
+}

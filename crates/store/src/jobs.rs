@@ -321,3 +321,210 @@ fn cancel_key(id: JobId) -> String {
 fn job_of(key: &str) -> Option<JobId> {
     key.rsplit('/').next()?.parse().ok()
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use ids::{KeyId, ModelKey, WorkerId};
+    use program::Limits;
+
+    use super::*;
+    use crate::embedded::RedbStore;
+    use crate::job::{Client, Fault, Generation, Idempotency, Refused};
+    use crate::objects::Blob;
+
+    pub fn queued() -> JobRecord {
+        JobRecord {
+            id: JobId::new(),
+            tenant: TenantId::new("lab"),
+            key: KeyId::new("key"),
+            model: ModelKey::new("test/tiny", None),
+            session: String::new(),
+            client: Client { generation: Generation::Nnsight08, compress: false },
+            limits: Limits::default(),
+            idempotency: None,
+            payload: Blob::Inline(Bytes::from_static(b"program")),
+            state: State::Queued,
+            attempt: 0,
+            deaths: 0,
+            worker: None,
+            outcome: None,
+            meta: String::new(),
+            accepted_at: 1,
+            dispatched_at: 0,
+            started_at: 0,
+            ended_at: 0,
+        }
+    }
+
+    fn jobs(folder: &tempfile::TempDir) -> Jobs {
+        Jobs::new(Arc::new(RedbStore::open(folder.path().join("state.redb")).unwrap()))
+    }
+
+    fn dispatched() -> Event {
+        Event::Dispatched { worker: WorkerId::new("w") }
+    }
+
+    fn finished() -> Event {
+        Event::Finished { result: Blob::Inline(Bytes::from_static(b"42")), meta: "{}".into() }
+    }
+
+    #[tokio::test]
+    async fn j4_the_same_submission_twice_is_one_job() {
+        let folder = tempfile::tempdir().unwrap();
+        let jobs = jobs(&folder);
+        let submitted =
+            |digest| JobRecord { idempotency: Some(Idempotency { key: "k".into(), digest: [digest; 32] }), ..queued() };
+        let first = submitted(1);
+        assert_eq!(jobs.accept(&first).await.unwrap(), Accepted::New);
+        assert_eq!(jobs.accept(&submitted(1)).await.unwrap(), Accepted::Before(first.id));
+        assert!(matches!(jobs.accept(&submitted(2)).await, Err(Error::KeyReused(key)) if key == "k"));
+        let other = JobRecord { tenant: TenantId::new("other"), ..submitted(2) };
+        assert_eq!(jobs.accept(&other).await.unwrap(), Accepted::New);
+        jobs.forget(&first).await.unwrap();
+        assert_eq!(jobs.accept(&submitted(2)).await.unwrap(), Accepted::New);
+    }
+
+    #[tokio::test]
+    async fn i1_a_job_exists_for_its_tenant_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let jobs = jobs(&folder);
+        let record = queued();
+        jobs.accept(&record).await.unwrap();
+        let stranger = TenantId::new("stranger");
+        assert_eq!(jobs.get(&record.tenant, record.id).await.unwrap().as_ref(), Some(&record));
+        assert_eq!(jobs.get(&stranger, record.id).await.unwrap(), None);
+        assert!(matches!(jobs.cancel(&stranger, record.id).await, Err(Error::NoJob(_))));
+        assert_eq!(jobs.cancels().await.unwrap(), []);
+    }
+
+    #[tokio::test]
+    async fn j3_a_late_result_of_an_old_attempt_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let jobs = jobs(&folder);
+        let record = queued();
+        let id = record.id;
+        jobs.accept(&record).await.unwrap();
+        jobs.transition(id, 0, &dispatched(), 2).await.unwrap();
+        jobs.transition(id, 1, &Event::Requeued { worker_died: true }, 3).await.unwrap();
+        jobs.transition(id, 1, &dispatched(), 4).await.unwrap();
+        let late = jobs.transition(id, 1, &finished(), 5).await;
+        let attempt = Refused::Attempt { told: 1, current: 2 };
+        assert!(matches!(late, Err(Error::Refused { refused, .. }) if refused == attempt));
+        let done = jobs.transition(id, 2, &finished(), 6).await.unwrap();
+        assert_eq!((done.state, done.deaths, done.ended_at), (State::Completed, 1, 6));
+        let again = jobs.transition(id, 2, &Event::Cancelled, 7).await;
+        assert!(matches!(again, Err(Error::Refused { refused: Refused::State(State::Completed), .. })));
+    }
+
+    #[tokio::test]
+    async fn j3_of_two_ends_at_once_one_is_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let jobs = jobs(&folder);
+        for _ in 0..20 {
+            let record = queued();
+            jobs.accept(&record).await.unwrap();
+            jobs.transition(record.id, 0, &dispatched(), 2).await.unwrap();
+            let failed = Event::Failed { fault: Fault::User, text: "x".into(), meta: String::new() };
+            let (finished, cancelled) = (finished(), Event::Cancelled);
+            let (one, two, three) = tokio::join!(
+                jobs.transition(record.id, 1, &finished, 3),
+                jobs.transition(record.id, 1, &cancelled, 3),
+                jobs.transition(record.id, 1, &failed, 3),
+            );
+            assert_eq!([one, two, three].iter().filter(|end| end.is_ok()).count(), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn lists_tell_live_jobs_from_ended_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let jobs = jobs(&folder);
+        let (waits, ends) = (queued(), queued());
+        jobs.accept(&waits).await.unwrap();
+        jobs.accept(&ends).await.unwrap();
+        jobs.append_log(ends.id, 1, 0, "line".into()).await.unwrap();
+        jobs.cancel(&ends.tenant, ends.id).await.unwrap();
+        assert_eq!(jobs.cancels().await.unwrap(), [ends.id]);
+        jobs.transition(ends.id, 0, &Event::Cancelled, 2).await.unwrap();
+        assert_eq!(jobs.cancels().await.unwrap(), []);
+        let names = |records: Vec<JobRecord>| records.iter().map(|record| record.id).collect::<Vec<_>>();
+        assert_eq!(names(jobs.list(&[State::Queued]).await.unwrap()), [waits.id]);
+        assert_eq!(names(jobs.list(&[State::Cancelled]).await.unwrap()), [ends.id]);
+        assert_eq!(jobs.list(&[State::Running]).await.unwrap(), []);
+    }
+
+    /// Writes what one job does, and returns it as followers should see it.
+    async fn live(jobs: &Jobs, record: &JobRecord) -> Vec<Change> {
+        let seen = |record: JobRecord| Change::Record(Box::new(record));
+        let id = record.id;
+        let mut changes = vec![seen(jobs.transition(id, 0, &dispatched(), 2).await.unwrap())];
+        changes.push(seen(jobs.transition(id, 1, &Event::Started, 3).await.unwrap()));
+        for number in 0..3 {
+            let text = format!("line {number}");
+            jobs.append_log(id, 1, number, text.clone()).await.unwrap();
+            changes.push(Change::Log { attempt: 1, text });
+        }
+        changes.push(seen(jobs.transition(id, 1, &finished(), 4).await.unwrap()));
+        changes
+    }
+
+    async fn rest(follow: &mut Follow) -> Vec<Change> {
+        let mut changes = Vec::new();
+        while let Some(change) = follow.next().await.unwrap() {
+            changes.push(change);
+        }
+        changes
+    }
+
+    #[tokio::test]
+    async fn a_follower_sees_every_change_in_order_and_then_the_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let jobs = jobs(&folder);
+        let record = queued();
+        jobs.accept(&record).await.unwrap();
+        let mut follow = jobs.follow(record.id, 0).await.unwrap();
+        assert_eq!(follow.next().await.unwrap(), Some(Change::Record(Box::new(record.clone()))));
+        let changes = live(&jobs, &record).await;
+        assert_eq!(rest(&mut follow).await, changes);
+        assert_eq!(follow.next().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_follower_goes_on_where_it_stopped() {
+        let folder = tempfile::tempdir().unwrap();
+        let jobs = jobs(&folder);
+        let record = queued();
+        jobs.accept(&record).await.unwrap();
+        let changes = live(&jobs, &record).await;
+        // Late, it sees the lines and the last record; from each place where it may have stopped, what is after it.
+        let late: Vec<Change> = changes.into_iter().skip(2).collect();
+        for stop in 0..=late.len() {
+            let mut follow = jobs.follow(record.id, 0).await.unwrap();
+            for change in late.iter().take(stop) {
+                assert_eq!(follow.next().await.unwrap().as_ref(), Some(change));
+            }
+            let mut resumed = jobs.follow(record.id, follow.position()).await.unwrap();
+            assert_eq!(rest(&mut resumed).await, late[stop..]);
+        }
+        let mut nobody = jobs.follow(JobId::new(), 0).await.unwrap();
+        assert_eq!(nobody.next().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_follower_that_sleeps_through_a_flood_misses_no_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let jobs = jobs(&folder);
+        let record = queued();
+        jobs.accept(&record).await.unwrap();
+        let mut follow = jobs.follow(record.id, 0).await.unwrap();
+        follow.next().await.unwrap();
+        for number in 0..3000 {
+            jobs.append_log(record.id, 1, number, number.to_string()).await.unwrap();
+        }
+        let end = jobs.transition(record.id, 0, &Event::Cancelled, 2).await.unwrap();
+        let mut expected: Vec<Change> =
+            (0..3000).map(|number| Change::Log { attempt: 1, text: number.to_string() }).collect();
+        expected.push(Change::Record(Box::new(end)));
+        assert_eq!(rest(&mut follow).await, expected);
+    }
+}

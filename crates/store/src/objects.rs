@@ -221,3 +221,74 @@ fn read_failed(object: &ObjectRef, error: object_store::Error) -> Error {
         other => Error::failed(&object.path, other),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Objects, Place) {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::local(folder.path()).unwrap();
+        (folder, objects, Place::result(&TenantId::new("lab"), JobId::new(), 1))
+    }
+
+    async fn pieces(objects: &Objects, object: &ObjectRef) -> Result<Vec<u8>, Error> {
+        let mut stream = objects.stream(object).await?;
+        let mut bytes = Vec::new();
+        while let Some(piece) = stream.next().await {
+            bytes.extend_from_slice(&piece?);
+        }
+        Ok(bytes)
+    }
+
+    #[tokio::test]
+    async fn few_bytes_stay_inline_and_many_become_an_object() {
+        let (_folder, objects, place) = store();
+        let few = Bytes::from(vec![1; INLINE_BYTES]);
+        assert_eq!(objects.keep(&place, few.clone()).await.unwrap(), Blob::Inline(few));
+        let many = Bytes::from(vec![2; 3 << 20]);
+        let blob = objects.keep(&place, many.clone()).await.unwrap();
+        let Blob::Object(object) = &blob else { panic!("{} bytes lie inline", blob.len()) };
+        assert_eq!(objects.load(&blob).await.unwrap(), many);
+        assert_eq!(pieces(&objects, object).await.unwrap(), many);
+        objects.delete(&place).await.unwrap();
+        objects.delete(&place).await.unwrap();
+        assert!(matches!(objects.load(&blob).await, Err(Error::NoObject(path)) if path == place.as_str()));
+        assert!(matches!(objects.stream(object).await.err(), Some(Error::NoObject(_))));
+    }
+
+    #[tokio::test]
+    async fn s4_a_byte_that_rots_is_not_served() {
+        let (folder, objects, place) = store();
+        let object = objects.put(&place, Bytes::from(vec![0; 100_000])).await.unwrap();
+        let file = folder.path().join(place.as_str());
+        let mut bytes = std::fs::read(&file).unwrap();
+        bytes[77_777] ^= 1;
+        std::fs::write(&file, &bytes).unwrap();
+        assert!(matches!(objects.get(&object).await, Err(Error::Damaged(path)) if path == place.as_str()));
+        assert!(matches!(pieces(&objects, &object).await, Err(Error::Damaged(_))));
+        std::fs::write(&file, &bytes[..50_000]).unwrap();
+        assert!(matches!(objects.get(&object).await, Err(Error::Damaged(_))));
+    }
+
+    #[tokio::test]
+    async fn a_disk_without_room_refuses_before_anything_is_written() {
+        let (folder, objects, place) = store();
+        let error = objects.check_space(u64::MAX / 2).unwrap_err();
+        assert_eq!(error.to_string(), format!("no space left on the disk that holds {}", folder.path().display()));
+        assert!(matches!(error, Error::NoSpace { .. }));
+        assert!(!folder.path().join(place.as_str()).exists());
+    }
+
+    #[test]
+    fn a_tenants_name_cannot_leave_its_folder() {
+        let job = JobId::new();
+        for name in ["../..", "a/b", "..", "%2e%2e", ""] {
+            let place = Place::payload(&TenantId::new(name), job);
+            assert!(!place.as_str().split('/').any(|part| part == ".." || part == "."), "{place:?}");
+            assert_eq!(place.as_str().split('/').count() - usize::from(!name.is_empty()), 2, "{place:?}");
+            assert_eq!(Place::parse(place.as_str()).unwrap(), place);
+        }
+        assert!(Place::parse("a/../b").is_err());
+    }
+}
