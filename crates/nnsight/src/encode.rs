@@ -78,7 +78,11 @@ enum Step<'s> {
     Tuple(usize),
     /// Ends a value that was written after its contents. If its contents referred back to it, it exists already and
     /// takes the place of what was stacked.
-    Close { at: Ref, stacked: Stacked, end: End },
+    Close {
+        at: Ref,
+        stacked: Stacked,
+        end: End,
+    },
 }
 
 /// What stands on the stack when a value closes.
@@ -93,7 +97,9 @@ enum End {
     Tuple(usize),
     FrozenSet,
     /// A class and a tuple.
-    Call { called: bool },
+    Call {
+        called: bool,
+    },
 }
 
 impl<'s> Encoder<'s> {
@@ -193,7 +199,7 @@ impl<'s> Encoder<'s> {
                     return self.malformed("a parameter holds no tensor");
                 };
                 self.writer.global("torch._utils", "_rebuild_parameter");
-                self.tensor(&data, None)?;
+                self.tensor(data, None)?;
                 self.writer.boolean(*requires_grad);
                 self.ordered_dict();
                 self.call(3, at);
@@ -512,4 +518,102 @@ fn numpy_code(dtype: DType) -> Option<&'static str> {
 fn differentiable(dtype: DType) -> bool {
     use DType::{BFloat16, Complex32, Complex64, Complex128, Float16, Float32, Float64};
     matches!(dtype, BFloat16 | Complex32 | Complex64 | Complex128 | Float16 | Float32 | Float64)
+}
+
+#[cfg(test)]
+mod tests {
+    use program::Heap;
+
+    use super::*;
+
+    fn refusal(datum: impl FnOnce(&mut Heap) -> Datum) -> String {
+        let mut heap = Heap::default();
+        let datum = datum(&mut heap);
+        let value = heap.push(datum);
+        let list = heap.push(Datum::List(vec![value]));
+        let error = encode_saved(&Saved { heap, names: vec![("result".into(), list)] }, true).unwrap_err();
+        let text = error.to_string();
+        assert!(text.starts_with("`result` cannot be returned: "), "{text}");
+        text
+    }
+
+    fn object(heap: &mut Heap, class: Datum) -> Datum {
+        let class = heap.push(class);
+        Datum::Object { class, called: true, args: vec![], state: None, items: vec![], pairs: vec![] }
+    }
+
+    fn global(module: &str, name: &str) -> Datum {
+        Datum::Global { module: module.into(), name: name.into() }
+    }
+
+    #[test]
+    fn what_cannot_be_sent_is_named() {
+        let class =
+            || Datum::Class { name: "Mine".into(), module: "__main__".into(), bases: vec![], attributes: vec![] };
+        assert!(refusal(|heap| object(heap, class())).contains("class `Mine`, which exists only in your own program"));
+        assert!(refusal(|_| class()).contains("class `Mine`"));
+        assert!(refusal(|_| Datum::Module("os".into())).contains("module `os`"));
+        assert!(refusal(|_| Datum::Tracer).contains("tracer"));
+        assert!(refusal(|_| Datum::Opaque { what: "a socket".into() }).contains("a socket"));
+        assert!(refusal(|_| Datum::List(vec![Ref(99)])).contains("missing"));
+    }
+
+    #[test]
+    fn no_name_outside_the_closed_list_is_written() {
+        for (module, name) in [
+            ("os", "system"),
+            ("builtins", "eval"),
+            ("builtins", "getattr"),
+            ("torch.storage", "_load_from_bytes"),
+            ("transformers.modeling_outputs", "OrderedDict.__init__"),
+            ("collections\nos", "system"),
+            ("collections", "namedtuple"),
+            ("nnsight.intervention.serialization", "_load_function"),
+        ] {
+            assert!(refusal(|_| global(module, name)).contains(module));
+            assert!(refusal(|heap| object(heap, global(module, name))).contains(module));
+        }
+        // A list of names alone calls nothing: types are sent, not called.
+        assert!(refusal(|heap| object(heap, global("builtins", "int"))).contains("builtins.int"));
+    }
+
+    #[test]
+    fn tensors_whose_bytes_do_not_fit_are_refused() {
+        for (shape, bytes) in [(vec![2], 4), (vec![-1], 0), (vec![i64::MAX, i64::MAX], 0), (vec![], 0)] {
+            let data = TensorData { dtype: DType::Float32, shape, bytes: vec![0; bytes], requires_grad: false };
+            assert!(refusal(|_| Datum::Tensor(data.clone())).contains("do not fit"));
+            assert!(refusal(|_| Datum::Array { data, scalar: false }).contains("do not fit"));
+        }
+        let data = TensorData { dtype: DType::BFloat16, shape: vec![], bytes: vec![0; 2], requires_grad: false };
+        assert!(refusal(|_| Datum::Array { data, scalar: true }).contains("bfloat16"));
+        assert!(refusal(|_| Datum::Parameter { tensor: Ref(0), requires_grad: true }).contains("no tensor"));
+    }
+
+    #[test]
+    fn circles_without_a_container_that_can_be_filled_later_end() {
+        assert!(refusal(|_| Datum::Tuple(vec![Ref(0)])).contains("contains itself"));
+        assert!(refusal(|_| Datum::Tuple(vec![Ref(0), Ref(0), Ref(0), Ref(0)])).contains("contains itself"));
+        assert!(refusal(|_| Datum::FrozenSet(vec![Ref(0)])).contains("contains itself"));
+        assert!(refusal(|_| Datum::Slice { start: Ref(0), stop: Ref(0), step: Ref(0) }).contains("contains itself"));
+    }
+
+    #[test]
+    fn depth_takes_no_stack() {
+        let mut heap = Heap::default();
+        let mut inner = heap.push(Datum::None);
+        for _ in 0..300_000 {
+            let list = heap.push(Datum::List(vec![inner]));
+            inner = heap.push(Datum::Tuple(vec![list]));
+        }
+        let saved = Saved { heap, names: vec![("deep".into(), inner)] };
+        assert!(encode_saved(&saved, false).unwrap().len() > 600_000);
+    }
+
+    #[test]
+    fn a_frame_carries_the_size_of_its_content() {
+        let saved = Saved::default();
+        let (plain, frame) = (encode_saved(&saved, false).unwrap(), encode_saved(&saved, true).unwrap());
+        assert_eq!(zstd::zstd_safe::get_frame_content_size(&frame).unwrap(), Some(plain.len() as u64));
+        assert_eq!(zstd::decode_all(frame.as_slice()).unwrap(), plain);
+    }
 }

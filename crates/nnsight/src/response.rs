@@ -144,7 +144,10 @@ mod tests {
         let update = ResponseModel::new("7", Status::Queued, "second in line");
         let json = r#"{"id":"7","status":"QUEUED","description":"second in line","data":null,"meta":null}"#;
         assert_eq!(serde_json::to_string(&update).unwrap(), json);
-        assert_eq!(serde_json::from_str::<ResponseModel>(r#"{"id":"7","status":"QUEUED","x":1}"#).unwrap().description, "");
+        assert_eq!(
+            serde_json::from_str::<ResponseModel>(r#"{"id":"7","status":"QUEUED","x":1}"#).unwrap().description,
+            ""
+        );
         assert_eq!(serde_json::to_value(Status::Completed).unwrap(), Status::Completed.as_str());
     }
 }

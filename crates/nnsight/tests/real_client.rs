@@ -150,7 +150,8 @@ fn captured_values_arrive_as_they_were() {
 
 #[test]
 fn the_entry_tells_what_is_traced() {
-    for (case, function) in [("generate", Function::Generate), ("pipe", Function::Pipe), ("submodule", Function::Call)] {
+    for (case, function) in [("generate", Function::Generate), ("pipe", Function::Pipe), ("submodule", Function::Call)]
+    {
         let view = View::of(case);
         let Entry::Trace { function: found, envoy: at, kwargs, .. } = &view.program.entry else { panic!("{case}") };
         assert_eq!(*found, function);
@@ -258,8 +259,12 @@ fn classes_and_their_objects_survive() {
     assert_eq!((name, base, called), ("Probe", &global("torch.nn.modules.module", "Module"), false));
     assert_eq!(view.attribute(attributes, "scale"), &Datum::Int(3.into()));
     let Datum::Function { globals, .. } = view.attribute(attributes, "__init__") else { panic!() };
-    assert!(matches!(view.attribute(globals, "__class__"), Datum::Class { name, .. } if name == "Probe"), "for super()");
-    let kinds = [("helper", Decorator::StaticMethod), ("build", Decorator::ClassMethod), ("width", Decorator::Property)];
+    assert!(
+        matches!(view.attribute(globals, "__class__"), Datum::Class { name, .. } if name == "Probe"),
+        "for super()"
+    );
+    let kinds =
+        [("helper", Decorator::StaticMethod), ("build", Decorator::ClassMethod), ("width", Decorator::Property)];
     for (name, expected) in kinds {
         let Datum::Decorated { kind, functions } = view.attribute(attributes, name) else { panic!("{name}") };
         assert_eq!((*kind, functions.len()), (expected, 1));
@@ -472,7 +477,9 @@ impl Summary<'_> {
             Datum::Tensor(TensorData { dtype, shape, bytes, requires_grad }) => {
                 json!({ "tensor": [format!("torch.{}", dtype.name()), shape, hex(bytes), requires_grad] })
             }
-            Datum::Array { data, scalar: false } => json!({ "array": [data.dtype.name(), data.shape, hex(&data.bytes)] }),
+            Datum::Array { data, scalar: false } => {
+                json!({ "array": [data.dtype.name(), data.shape, hex(&data.bytes)] })
+            }
             Datum::Array { data, scalar: true } => json!({ "scalar": [data.dtype.name(), hex(&data.bytes)] }),
             other => panic!("{other:?}"),
         }

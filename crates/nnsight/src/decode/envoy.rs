@@ -1,7 +1,7 @@
 //! The client's copy of the module tree.
 
-use program::datum::{Edit, Envoy};
 use program::Source;
+use program::datum::{Edit, Envoy};
 
 use crate::decode::lower::{Lowering, below_root};
 use crate::error::DecodeError;

@@ -125,10 +125,7 @@ impl<'g, 'a> Lowering<'g, 'a> {
 
     /// Reads `(source, globals, locals)`.
     #[expect(clippy::type_complexity, reason = "the three parts that every block has")]
-    pub(super) fn block(
-        &mut self,
-        id: Id,
-    ) -> Result<(String, Vec<(String, Ref)>, Vec<(String, Ref)>), DecodeError> {
+    pub(super) fn block(&mut self, id: Id) -> Result<(String, Vec<(String, Ref)>, Vec<(String, Ref)>), DecodeError> {
         let graph = self.graph;
         if let Some(&[source, globals, locals]) = graph.tuple(id)
             && let Some(source) = graph.text(source)
@@ -231,9 +228,9 @@ impl<'g, 'a> Lowering<'g, 'a> {
 
     /// As [`Self::callee`] for a global only, so that it looks no deeper.
     fn callee_name(&self, object: &Object) -> Option<(&'a str, &'a str)> {
-        self.graph.global(object.callee).map(|(module, name)| {
-            (if module.starts_with("cloudpickle.") { "cloudpickle" } else { module }, name)
-        })
+        self.graph
+            .global(object.callee)
+            .map(|(module, name)| (if module.starts_with("cloudpickle.") { "cloudpickle" } else { module }, name))
     }
 
     /// Builds the value of a constructor that this server knows; `None` for any other, and for arguments that the
@@ -327,14 +324,10 @@ impl<'g, 'a> Lowering<'g, 'a> {
                 (&Node::Float(real), &Node::Float(imaginary)) => Datum::Complex(real, imaginary),
                 _ => return Ok(None),
             },
-            ("builtins", "range", &[start, stop, step]) => {
-                match (self.big(start)?, self.big(stop)?, self.big(step)?) {
-                    (Some(start), Some(stop), Some(step)) if step != BigInt::ZERO => {
-                        Datum::Range { start, stop, step }
-                    }
-                    _ => return Ok(None),
-                }
-            }
+            ("builtins", "range", &[start, stop, step]) => match (self.big(start)?, self.big(stop)?, self.big(step)?) {
+                (Some(start), Some(stop), Some(step)) if step != BigInt::ZERO => Datum::Range { start, stop, step },
+                _ => return Ok(None),
+            },
             ("builtins", "slice", &[start, stop, step]) => {
                 Datum::Slice { start: self.refer(start), stop: self.refer(stop), step: self.refer(step) }
             }
@@ -400,7 +393,8 @@ impl<'g, 'a> Lowering<'g, 'a> {
 
     /// Stands for a function that came as the byte code of the client's Python.
     fn bytecode(&mut self, object: &Object) -> Result<Datum, DecodeError> {
-        let slots = object.setters.last().and_then(|&(_, state)| self.graph.tuple(state)).and_then(|state| state.get(1));
+        let slots =
+            object.setters.last().and_then(|&(_, state)| self.graph.tuple(state)).and_then(|state| state.get(1));
         let name = match slots {
             Some(&slots) => self.text_entry(slots, "__name__")?,
             None => None,

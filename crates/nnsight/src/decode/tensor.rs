@@ -93,8 +93,7 @@ impl<'a> Lowering<'_, 'a> {
     fn storage(&mut self, id: Id) -> Result<Option<Storage<'a>>, DecodeError> {
         let graph = self.graph;
         let Some(object) = graph.object(id) else { return Ok(None) };
-        let (Some(("torch.storage", "_load_from_bytes")), &[bytes]) =
-            (graph.global(object.callee), graph.args(object))
+        let (Some(("torch.storage", "_load_from_bytes")), &[bytes]) = (graph.global(object.callee), graph.args(object))
         else {
             return Ok(None);
         };
@@ -128,9 +127,8 @@ fn saved_storage(saved: &[u8]) -> Result<Storage<'_>, DecodeError> {
         return Err(MALFORMED);
     }
     let (system, root) = next()?;
-    let little = |&(key, value): &(Id, Id)| {
-        system.text(key) == Some("little_endian") && system.truth(value) == Some(true)
-    };
+    let little =
+        |&(key, value): &(Id, Id)| system.text(key) == Some("little_endian") && system.truth(value) == Some(true);
     if !system.dict(root).is_some_and(|entries| entries.iter().any(little)) {
         return Err(DecodeError::Tensor("its bytes are not little-endian"));
     }
@@ -211,7 +209,11 @@ fn row_strides(shape: &[i64], fortran: bool) -> Result<Vec<i64>, DecodeError> {
         // `elements` has bounded this product.
         step = step.saturating_mul(shape[axis].max(1));
     };
-    if fortran { (0..shape.len()).for_each(&mut visit) } else { (0..shape.len()).rev().for_each(&mut visit) }
+    if fortran {
+        (0..shape.len()).for_each(&mut visit)
+    } else {
+        (0..shape.len()).rev().for_each(&mut visit)
+    }
     Ok(strides)
 }
 

@@ -481,3 +481,177 @@ impl<'a> Reader<'a> {
         Err(DecodeError::Pickle { offset: self.op_at, what })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_all(body: &[u8]) -> Result<(Graph<'_>, Id), DecodeError> {
+        read(body, Bounds { nodes: 1_000 }).map(|(graph, root, _)| (graph, root))
+    }
+
+    /// Reads a pickle whose root is described by a small text, so that tables below stay readable.
+    fn show(body: &[u8]) -> Result<String, DecodeError> {
+        fn text(graph: &Graph<'_>, id: Id, depth: usize) -> String {
+            if depth > 8 {
+                return "…".into();
+            }
+            let many = |ids: &[Id]| ids.iter().map(|&id| text(graph, id, depth + 1)).collect::<Vec<_>>().join(" ");
+            let pairs = |pairs: &[(Id, Id)]| {
+                let pair = |(key, value): &(Id, Id)| many(&[*key, *value]).replacen(' ', ":", 1);
+                pairs.iter().map(pair).collect::<Vec<_>>().join(" ")
+            };
+            match graph.get(id) {
+                Node::List(items) => format!("[{}]", many(items)),
+                Node::Tuple(items) => format!("({})", many(items)),
+                Node::Set(items) => format!("{{{}}}", many(items)),
+                Node::FrozenSet(items) => format!("f{{{}}}", many(items)),
+                Node::Dict(entries) => format!("d{{{}}}", pairs(entries)),
+                Node::Global { module, name } => format!("{module}.{name}"),
+                Node::Persistent(id) => format!("@{}", text(graph, *id, depth + 1)),
+                Node::Object(object) => format!(
+                    "{}{}{} state={:?} setters={} [{}] {{{}}}",
+                    if object.called { "call " } else { "new " },
+                    text(graph, object.callee, depth + 1),
+                    text(graph, object.args, depth + 1),
+                    object.state.map(|state| text(graph, state, depth + 1)),
+                    object.setters.len(),
+                    many(&object.items),
+                    pairs(&object.pairs),
+                ),
+                leaf => format!("{leaf:?}"),
+            }
+        }
+        read_all(body).map(|(graph, root)| text(&graph, root, 0))
+    }
+
+    #[test]
+    fn every_opcode_says_what_python_means_by_it() {
+        let global = b"cos\npath\n";
+        let join = |parts: &[&[u8]]| parts.concat();
+        for (body, expected) in [
+            (b"\x80\x04N.".to_vec(), "None"),
+            (b"\x80\x05\x88.".to_vec(), "Bool(true)"),
+            (b"\x89.".to_vec(), "Bool(false)"),
+            (b"J\xfe\xff\xff\xff.".to_vec(), "Int(-2)"),
+            (b"K\xff.".to_vec(), "Int(255)"),
+            (b"M\x01\x02.".to_vec(), "Int(513)"),
+            (b"\x8a\x00.".to_vec(), "Int(0)"),
+            (b"\x8a\x01\xff.".to_vec(), "Int(-1)"),
+            (b"\x8a\x02\xff\x00.".to_vec(), "Int(255)"),
+            (b"\x8a\x09\0\0\0\0\0\0\0\x80\0.".to_vec(), "Long([0, 0, 0, 0, 0, 0, 0, 128, 0])"),
+            (b"\x8b\x01\0\0\0\x05.".to_vec(), "Int(5)"),
+            (b"G\x3f\xf8\0\0\0\0\0\0.".to_vec(), "Float(1.5)"),
+            (b"\x8c\x02hi.".to_vec(), "Str(\"hi\")"),
+            (b"X\x02\0\0\0hi.".to_vec(), "Str(\"hi\")"),
+            (b"\x8d\x02\0\0\0\0\0\0\0hi.".to_vec(), "Str(\"hi\")"),
+            (b"C\x01h.".to_vec(), "Bytes([104])"),
+            (b"B\x01\0\0\0h.".to_vec(), "Bytes([104])"),
+            (b"\x8e\x01\0\0\0\0\0\0\0h.".to_vec(), "Bytes([104])"),
+            (b"\x96\x01\0\0\0\0\0\0\0h.".to_vec(), "Bytes([104])"),
+            (b").".to_vec(), "()"),
+            (b"N\x85.".to_vec(), "(None)"),
+            (b"K\x01K\x02\x86.".to_vec(), "(Int(1) Int(2))"),
+            (b"K\x01K\x02K\x03\x87.".to_vec(), "(Int(1) Int(2) Int(3))"),
+            (b"(K\x01K\x02t.".to_vec(), "(Int(1) Int(2))"),
+            (b"(K\x01l.".to_vec(), "[Int(1)]"),
+            (b"]K\x01a(K\x02K\x03e.".to_vec(), "[Int(1) Int(2) Int(3)]"),
+            (b"(K\x01K\x02d.".to_vec(), "d{Int(1):Int(2)}"),
+            (b"}K\x01K\x02s(K\x03K\x04u.".to_vec(), "d{Int(1):Int(2) Int(3):Int(4)}"),
+            (b"\x8f(K\x01K\x02\x90.".to_vec(), "{Int(1) Int(2)}"),
+            (b"(K\x01\x91.".to_vec(), "f{Int(1)}"),
+            (b"K\x01K\x020.".to_vec(), "Int(1)"),
+            (b"K\x01(0.".to_vec(), "Int(1)"),
+            (b"K\x01(K\x02K\x031.".to_vec(), "Int(1)"),
+            (b"K\x012\x86.".to_vec(), "(Int(1) Int(1))"),
+            (b"]q\x05h\x05a.".to_vec(), "[[[[[[[[[…]]]]]]]]]"),
+            (b"K\x07r\x09\0\0\0j\x09\0\0\0\x86.".to_vec(), "(Int(7) Int(7))"),
+            (b"K\x07\x94K\x08\x94h\x00h\x01\x86.".to_vec(), "(Int(7) Int(8))"),
+            (b"\x8c\x05Modul\x51.".to_vec(), "@Str(\"Modul\")"),
+            (join(&[global, b"."]), "os.path"),
+            (b"\x8c\x02os\x8c\x04path\x93.".to_vec(), "os.path"),
+            (join(&[global, b")R."]), "call os.path() state=None setters=0 [] {}"),
+            (join(&[global, b")\x81Nb."]), "new os.path() state=Some(\"None\") setters=0 [] {}"),
+            (join(&[global, b")}\x92."]), "new os.path() state=None setters=0 [] {}"),
+            (join(&[global, b")R(K\x01eK\x02K\x03s."]), "call os.path() state=None setters=0 [Int(1)] {Int(2):Int(3)}"),
+            (b"\x95\x02\0\0\0\0\0\0\0K\x01.".to_vec(), "Int(1)"),
+        ] {
+            assert_eq!(show(&body).unwrap(), expected, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_setter_gives_state_to_its_first_argument() {
+        let body = b"cos\npath\n)R\x94cnnsight.intervention.serialization\n_fill\nh\x00}\x86R0.";
+        assert!(show(body).unwrap().contains("setters=1"));
+    }
+
+    #[test]
+    fn what_python_would_not_write_is_refused() {
+        for body in [
+            &b""[..],
+            b".",
+            b"\x80\x00N.",
+            b"\x80\x06N.",
+            b"\x80",
+            b"0.",
+            b"2.",
+            b"a.",
+            b"]a.",
+            b"(a.",
+            b"K\x01K\x02a.",
+            b"N(e.",
+            b"NNR.",
+            b"Nb.",
+            b"t.",
+            b"K\x01(\x85.",
+            b"(K\x01d.",
+            b"}(K\x01u.",
+            b"h\x00.",
+            b"K\x01r\xff\xff\xff\xffj\xff\xff\xff\xff.",
+            b"j\xff\xff\xff\x7f.",
+            b"K\x01\x94h\x01.",
+            b"X\xff\xff\xff\xffhi.",
+            b"\x8e\xff\xff\xff\xff\xff\xff\xff\xffhi.",
+            b"\x8d\xff\xff\xff\xff\xff\xff\xff\x7fhi.",
+            b"\x8b\xff\xff\xff\xff\x01.",
+            b"\x95\xff\xff\xff\xff\xff\xff\xff\xffN.",
+            b"\x8c\x02\xff\xfe.",
+            b"cos\npath",
+            b"c\xff\n\n.",
+            b"NN\x93.",
+            b"Q.",
+            // Protocols 0 and 1, extension codes and out-of-band buffers.
+            b"I1\n.",
+            b"L1L\n.",
+            b"S'a'\n.",
+            b"V\n.",
+            b"F1\n.",
+            b"P0\n.",
+            b"(ios\nsystem\n.",
+            b"\x82\x01.",
+            b"\x84\x01\0\0\0.",
+            b"\x97.",
+            b"\xff.",
+        ] {
+            assert!(read_all(body).is_err(), "{body:?}");
+        }
+        let long = [b"c".as_slice(), &[b'a'; 600], b"\nname\n."].concat();
+        assert!(read_all(&long).is_err());
+    }
+
+    #[test]
+    fn values_references_and_depth_are_bounded() {
+        let refused = |body: Vec<u8>| assert!(read_all(&body).is_err());
+        refused([b"]".repeat(2_000), b".".to_vec()].concat());
+        refused([b"(".repeat(2_000), b".".to_vec()].concat());
+        refused([b"N".to_vec(), b"2".repeat(2_000), b".".to_vec()].concat());
+        // One list, filled over and over with the same value.
+        refused(
+            [b"]N\x940".to_vec(), [b"(".to_vec(), b"h\x00".repeat(900), b"e".to_vec()].concat().repeat(20)].concat(),
+        );
+        // A chain of tuples, each of which holds the last one twice, is no larger than its opcodes.
+        let doubling = [b"N".to_vec(), b"2\x86".repeat(900), b".".to_vec()].concat();
+        assert_eq!(read_all(&doubling).unwrap().0.nodes.len(), 903);
+    }
+}
