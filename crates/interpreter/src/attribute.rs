@@ -266,8 +266,16 @@ fn of_decorated(decorated: &Rc<Decorated>, name: &str) -> Option<Value> {
     }
 }
 
+/// Binds what was found on the class of an object to the object.
+///
+/// # Errors
+/// What a property raises.
+pub fn bind(machine: &Machine, found: &Value, object: &Value) -> HostResult {
+    bind_found(machine, found.clone(), Some(object), &class_of(object))
+}
+
 /// Makes a bound attribute of what was found on a class. `owner` is what a class method is bound to.
-fn bind(machine: &Machine, found: Value, object: Option<&Value>, owner: &Value) -> HostResult {
+fn bind_found(machine: &Machine, found: Value, object: Option<&Value>, owner: &Value) -> HostResult {
     match &found {
         Value::Function(_) => Ok(match object {
             Some(object) => method(found, object.clone()).into(),

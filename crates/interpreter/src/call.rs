@@ -14,7 +14,6 @@ use crate::function::{Defaults, Function};
 use crate::generator::{Channel, Generator};
 use crate::host::{Args, HostResult, Outcome};
 use crate::machine::Machine;
-use crate::operators;
 use crate::raise::Raise;
 use crate::types::{self, Iterator, Type};
 use crate::value::Value;
@@ -72,14 +71,14 @@ fn call_function(machine: &Machine, function: &Rc<Function>, args: Args) -> Host
         return Err(Raise::runtime_error("the function's module is gone"));
     };
     let channel = code.generator.then(Rc::<Channel>::default);
-    let frame = Frame::inner(machine, &code, &surroundings, channel.clone());
+    let frame = Frame::inner(machine, &code, &surroundings, channel.clone())?;
     bind(machine, function, &code, args, &frame)?;
     let machine = machine.clone();
     if let Some(channel) = channel {
         let name = Rc::clone(&code.name);
         let handle = machine.clone();
         let body = Box::pin(async move { eval::run_function(&handle, &code, &frame).await });
-        let generator = Rc::new(Generator::new(name, channel, body));
+        let generator = Rc::new(Generator::new(&machine, name, channel, body)?);
         return Ok(Value::Iterator(Rc::new(Iterator::generator(generator))).into());
     }
     Ok(Outcome::Later(Box::pin(async move {
@@ -141,7 +140,7 @@ fn construct(machine: &Machine, class: &Rc<Class>, args: Args) -> HostResult {
         })));
     }
     let instance = Instance::new(class);
-    machine.charge_memory_of_object()?;
+    instance.cover(machine)?;
     if let Some(kind) = class.builtin() {
         return construct_over(machine, instance, kind, args);
     }
@@ -353,41 +352,4 @@ fn missing_arguments(code: &Code, kind: &str, names: &[&Rc<str>]) -> Raise {
         Kind::TypeError,
         format!("{}() missing {} required {kind} argument{plural}: {list}", code.qualified_name, names.len()),
     )
-}
-
-/// Returns the pairs of a mapping, as `**mapping` takes them.
-pub(crate) async fn mapping_entries(machine: &Machine, mapping: &Value) -> Result<Vec<(Value, Value)>, Raise> {
-    if let Value::Dict(dict) = operators::plain(mapping) {
-        return Ok(dict.entries());
-    }
-    let missing = || {
-        let name = types::type_name(mapping);
-        Raise::type_error(format!("argument after ** must be a mapping, not {name}"))
-    };
-    let keys = match attribute::find(machine, mapping, "keys")? {
-        Some(outcome) => machine.settle(outcome).await?,
-        None => return Err(missing()),
-    };
-    let keys = machine.call(&keys, Args::default()).await?;
-    let mut entries = Vec::new();
-    for key in operators::collect(machine, &keys).await? {
-        machine.charge_fuel(1)?;
-        let outcome = operators::item(machine, mapping, &key)?;
-        entries.push((key, machine.settle(outcome).await?));
-    }
-    Ok(entries)
-}
-
-/// Takes a step of an iterator: `None` at the end, which is also what `StopIteration` out of the outcome means.
-pub(crate) fn next(machine: &Machine, iterator: &Value) -> Result<Option<Outcome>, Raise> {
-    if let Value::Iterator(iterator) = iterator {
-        return iterator.step(machine);
-    }
-    match attribute::special(machine, iterator, "__next__") {
-        Some(next) => call(machine, &next, Args::default()).map(Some),
-        None => {
-            let name = types::type_name(iterator);
-            Err(Raise::type_error(format!("'{name}' object is not an iterator")))
-        }
-    }
 }

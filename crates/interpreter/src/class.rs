@@ -7,7 +7,9 @@ use indexmap::IndexMap;
 
 use crate::exceptions::Kind;
 use crate::host::HostObject;
+use crate::machine::Machine;
 use crate::raise::{Entry, Raise};
+use crate::types::charge::Charge;
 use crate::types::{Type, trash};
 use crate::value::Value;
 
@@ -236,7 +238,12 @@ pub struct Instance {
     /// The value of the builtin base, for classes like `class Stack(list)`.
     payload: RefCell<Option<Value>>,
     exception: Option<Box<RefCell<ExceptionState>>>,
+    charge: Charge,
 }
+
+/// Bytes charged for an object, and for each of its attributes.
+const INSTANCE: u64 = 320;
+const ATTRIBUTE: u64 = 64;
 
 /// What exceptions have besides attributes.
 #[derive(Default)]
@@ -262,7 +269,17 @@ impl Instance {
             attributes: RefCell::default(),
             payload: RefCell::new(None),
             exception: class.exception.map(|_| Box::default()),
+            charge: Charge::default(),
         })
+    }
+
+    /// Charges for the object as it is now.
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub(crate) fn cover(&self, machine: &Machine) -> Result<(), Raise> {
+        let attributes = self.attributes.borrow().len() as u64;
+        self.charge.cover(machine, INSTANCE + ATTRIBUTE * attributes)
     }
 
     pub fn class(&self) -> &Rc<Class> {

@@ -90,6 +90,8 @@ const DROP_SEGMENT: usize = 32 << 20;
 pub(crate) struct Mailbox {
     request: RefCell<Option<Request>>,
     answer: RefCell<Option<Result<Value, Raise>>>,
+    /// Exceptions being handled, outermost first: what a bare `raise` raises and what new ones name as their context.
+    pub(crate) handled: RefCell<Vec<Value>>,
 }
 
 impl Mailbox {

@@ -10,6 +10,7 @@ use crate::generator::Channel;
 use crate::host::Block;
 use crate::machine::Machine;
 use crate::raise::Raise;
+use crate::types::charge::Charge;
 use crate::types::trash;
 use crate::value::Value;
 use crate::{builtins, exceptions};
@@ -34,7 +35,12 @@ pub struct Frame {
     pub(crate) position: Cell<Span>,
     /// Where `yield` goes, in the frame of a generator.
     pub(crate) channel: Option<Rc<Channel>>,
+    _charge: Charge,
 }
+
+/// Bytes charged for a frame, and for each of its variables.
+const FRAME: u64 = 320;
+const SLOT: u64 = 24;
 
 impl Frame {
     /// Parses a block and makes its frame. Names are looked for in the block's own variables, which start as `locals`,
@@ -51,7 +57,7 @@ impl Frame {
         let code = program::lower::block(source, machine.limits()).map_err(|error| syntax_error(&error))?;
         let body = Rc::clone(&code.body);
         let globals = Rc::new(RefCell::new(globals.into_iter().collect()));
-        let frame = Self::make(machine, code, None, globals, false, None);
+        let frame = Self::make(machine, code, None, globals, false, None)?;
         for (name, value) in locals {
             frame.set(name, value);
         }
@@ -59,12 +65,20 @@ impl Frame {
     }
 
     /// Makes the module around a function that came alone.
-    pub(crate) fn around(machine: &Machine, code: Rc<Code>, globals: Globals) -> Rc<Self> {
+    pub(crate) fn around(machine: &Machine, code: Rc<Code>, globals: Globals) -> Result<Rc<Self>, Raise> {
         Self::make(machine, code, None, globals, true, None)
     }
 
     /// Makes the frame of a scope inside another.
-    pub(crate) fn inner(machine: &Machine, code: &Rc<Code>, parent: &Rc<Frame>, channel: Option<Rc<Channel>>) -> Rc<Self> {
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub(crate) fn inner(
+        machine: &Machine,
+        code: &Rc<Code>,
+        parent: &Rc<Frame>,
+        channel: Option<Rc<Channel>>,
+    ) -> Result<Rc<Self>, Raise> {
         Self::make(machine, Rc::clone(code), Some(Rc::clone(parent)), Rc::clone(&parent.globals), false, channel)
     }
 
@@ -75,7 +89,9 @@ impl Frame {
         globals: Globals,
         by_globals: bool,
         channel: Option<Rc<Channel>>,
-    ) -> Rc<Self> {
+    ) -> Result<Rc<Self>, Raise> {
+        let charge = Charge::default();
+        charge.cover(machine, FRAME + SLOT * code.slots.len() as u64)?;
         let frame = Rc::new(Self {
             machine: machine.clone(),
             slots: RefCell::new(vec![None; code.slots.len()]),
@@ -87,9 +103,10 @@ impl Frame {
             siblings: None,
             position: Cell::default(),
             channel,
+            _charge: charge,
         });
         machine.register(&frame);
-        frame
+        Ok(frame)
     }
 
     /// Makes a snapshot for a body that runs as its own coroutine. A name that it lacks is looked for among those
@@ -106,6 +123,7 @@ impl Frame {
             siblings: Some(Rc::clone(shared)),
             position: self.position.clone(),
             channel: self.channel.clone(),
+            _charge: Charge::default(),
         });
         self.machine.register(&frame);
         frame

@@ -9,6 +9,7 @@ use crate::class::Attributes;
 use crate::frame::{Frame, Globals};
 use crate::machine::Machine;
 use crate::raise::Raise;
+use crate::types::charge::Charge;
 use crate::types::trash;
 use crate::value::Value;
 
@@ -18,7 +19,11 @@ pub struct Function {
     surroundings: RefCell<Option<Rc<Frame>>>,
     defaults: RefCell<Defaults>,
     attributes: RefCell<Attributes>,
+    _charge: Charge,
 }
+
+/// Bytes charged for a function object.
+const FUNCTION: u64 = 256;
 
 /// Values of parameters that a call leaves out.
 #[derive(Clone, Default)]
@@ -31,13 +36,24 @@ pub struct Defaults {
 
 impl Function {
     /// Closes code over the frame it was defined in.
-    pub(crate) fn new(code: Rc<Code>, surroundings: Rc<Frame>, defaults: Defaults) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub(crate) fn new(
+        machine: &Machine,
+        code: Rc<Code>,
+        surroundings: Rc<Frame>,
+        defaults: Defaults,
+    ) -> Result<Self, Raise> {
+        let charge = Charge::default();
+        charge.cover(machine, FUNCTION)?;
+        Ok(Self {
             code,
             surroundings: RefCell::new(Some(surroundings)),
             defaults: RefCell::new(defaults),
             attributes: RefCell::default(),
-        }
+            _charge: charge,
+        })
     }
 
     /// Makes a function from the source of its `def` or `lambda`, which stands at `line` of `filename`.
@@ -56,8 +72,8 @@ impl Function {
     ) -> Result<Rc<Self>, Raise> {
         let (root, code) = program::lower::function(source, name, filename, line, machine.limits())
             .map_err(|error| crate::frame::syntax_error(&error))?;
-        let surroundings = Frame::around(machine, root, globals);
-        Ok(Rc::new(Self::new(code, surroundings, defaults)))
+        let surroundings = Frame::around(machine, root, globals)?;
+        Ok(Rc::new(Self::new(machine, code, surroundings, defaults)?))
     }
 
     pub fn code(&self) -> &Rc<Code> {

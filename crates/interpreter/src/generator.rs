@@ -11,6 +11,7 @@ use crate::exceptions::Kind;
 use crate::host::{HostResult, Outcome};
 use crate::machine::{Machine, grow};
 use crate::raise::Raise;
+use crate::types::charge::Charge;
 use crate::value::Value;
 
 /// A suspended function, resumed for one value at a time.
@@ -18,7 +19,11 @@ pub struct Generator {
     name: Rc<str>,
     channel: Rc<Channel>,
     state: RefCell<State>,
+    _charge: Charge,
 }
+
+/// Bytes charged for a generator and its suspended code.
+const GENERATOR: u64 = 1024;
 
 enum State {
     Suspended(LocalBoxFuture<'static, Result<Value, Raise>>),
@@ -35,8 +40,18 @@ pub enum Resumed {
 
 impl Generator {
     /// Wraps the body's future, whose `yield`s go through `channel`.
-    pub(crate) fn new(name: Rc<str>, channel: Rc<Channel>, body: LocalBoxFuture<'static, Result<Value, Raise>>) -> Self {
-        Self { name, channel, state: RefCell::new(State::Suspended(body)) }
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub(crate) fn new(
+        machine: &Machine,
+        name: Rc<str>,
+        channel: Rc<Channel>,
+        body: LocalBoxFuture<'static, Result<Value, Raise>>,
+    ) -> Result<Self, Raise> {
+        let charge = Charge::default();
+        charge.cover(machine, GENERATOR)?;
+        Ok(Self { name, channel, state: RefCell::new(State::Suspended(body)), _charge: charge })
     }
 
     /// Returns the function's name.

@@ -101,6 +101,14 @@ pub struct Block {
     pub frame: Rc<Frame>,
 }
 
+impl Block {
+    /// Runs the body here and now, as part of the code that runs already.
+    pub fn run(&self, machine: &Machine) -> LocalBoxFuture<'static, Result<Value, Raise>> {
+        let (machine, block) = (machine.clone(), self.clone());
+        Box::pin(async move { crate::eval::run_block(&machine, &block).await })
+    }
+}
+
 /// An object of the outside, as Python sees it. Every method has Python's own default.
 #[expect(unused_variables, reason = "defaults ignore their arguments, whose names are documentation")]
 pub trait HostObject: Any {
@@ -190,6 +198,11 @@ pub trait HostObject: Any {
 
     /// `repr(self)`; the default is `<type object>`.
     fn repr(&self, machine: &Machine) -> Result<Option<String>, Raise> {
+        Ok(None)
+    }
+
+    /// `repr(self)` of a container: what stands before, between commas, and after. Asked where `repr` gave nothing.
+    fn repr_parts(&self, machine: &Machine) -> Result<Option<(String, Vec<Value>, String)>, Raise> {
         Ok(None)
     }
 

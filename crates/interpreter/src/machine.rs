@@ -61,8 +61,8 @@ struct Inner {
     flag: RefCell<Option<Arc<AtomicU8>>>,
     extensions: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
     polled: RefCell<Option<Rc<Mailbox>>>,
-    /// Exceptions being handled, outermost first: what a bare `raise` raises and what new ones name as their context.
-    handled: RefCell<Vec<Value>>,
+    /// Stands in for a coroutine's mailbox while none is polled.
+    idle: Rc<Mailbox>,
     frames: RefCell<Vec<Weak<Frame>>>,
     line: RefCell<String>,
 }
@@ -83,7 +83,7 @@ impl Machine {
             flag: RefCell::new(None),
             extensions: RefCell::new(HashMap::new()),
             polled: RefCell::new(None),
-            handled: RefCell::new(Vec::new()),
+            idle: Rc::default(),
             frames: RefCell::new(Vec::new()),
             line: RefCell::new(String::new()),
         }))
@@ -138,15 +138,6 @@ impl Machine {
     /// Fatal where they would exceed the limit; then nothing is counted.
     pub fn charge_memory(&self, bytes: u64) -> Result<(), Raise> {
         charge(&self.0.memory.0, bytes, self.0.limits.memory_bytes, Fatal::Memory)
-    }
-
-    /// Counts one small object, an instance or a variable of one. It is taken back only with the job: what programs
-    /// hold in bulk are lists, dicts and strings, which count themselves.
-    ///
-    /// # Errors
-    /// As [`Machine::charge_memory`].
-    pub(crate) fn charge_memory_of_object(&self) -> Result<(), Raise> {
-        self.charge_fuel(1)
     }
 
     /// Takes back bytes of Python objects.
@@ -290,7 +281,7 @@ impl Machine {
     /// Empties every frame, so that no cycle of references outlives the job. Nothing may run afterwards.
     pub fn teardown(&self) {
         self.flush();
-        self.0.handled.borrow_mut().clear();
+        self.0.idle.handled.borrow_mut().clear();
         self.0.extensions.borrow_mut().clear();
         let frames = std::mem::take(&mut *self.0.frames.borrow_mut());
         for frame in frames.iter().filter_map(Weak::upgrade) {
@@ -324,14 +315,16 @@ impl Machine {
         std::mem::replace(&mut *self.0.polled.borrow_mut(), mailbox)
     }
 
+    /// Returns the exception being handled by the coroutine being polled.
     pub(crate) fn handled(&self) -> Option<Value> {
-        self.0.handled.borrow().last().cloned()
+        self.polled().unwrap_or_else(|| Rc::clone(&self.0.idle)).handled.borrow().last().cloned()
     }
 
     /// Marks an exception as being handled until the guard is dropped.
     pub(crate) fn handle(&self, exception: Value) -> Handling {
-        self.0.handled.borrow_mut().push(exception.clone());
-        Handling { machine: self.clone(), exception }
+        let mailbox = self.polled().unwrap_or_else(|| Rc::clone(&self.0.idle));
+        mailbox.handled.borrow_mut().push(exception.clone());
+        Handling { mailbox, exception }
     }
 
     pub(crate) fn register(&self, frame: &Rc<Frame>) {
@@ -380,17 +373,18 @@ impl Drop for Entered<'_> {
 
 /// Keeps an exception among those being handled.
 pub(crate) struct Handling {
-    machine: Machine,
+    mailbox: Rc<Mailbox>,
     exception: Value,
 }
 
 impl Drop for Handling {
     fn drop(&mut self) {
-        let mut handled = self.machine.0.handled.borrow_mut();
+        let mut handled = self.mailbox.handled.borrow_mut();
         // Generators may end out of order, so this looks for its own entry.
-        if let Some(at) = handled.iter().rposition(|exception| exception.is(&self.exception)) {
-            handled.remove(at);
-        }
+        let at = handled.iter().rposition(|exception| exception.is(&self.exception));
+        let removed = at.map(|at| handled.remove(at));
+        drop(handled);
+        drop(removed);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{bind, dunder, instance};
+use super::{bind_found, dunder, instance};
 use crate::class::{Class, Instance};
 use crate::host::{Args, HostResult, Outcome};
 use crate::machine::Machine;
@@ -14,7 +14,7 @@ use crate::value::Value;
 pub(super) fn find(machine: &Machine, class: &Rc<Class>, name: &str) -> Result<Option<Outcome>, Raise> {
     let object = Value::Class(Rc::clone(class));
     if let Some(found) = class.find(name) {
-        return bind(machine, found, None, &object).map(Some);
+        return bind_found(machine, found, None, &object).map(Some);
     }
     let value = match name {
         "__name__" => Value::Str(Rc::clone(class.name())),
@@ -160,6 +160,7 @@ fn make(machine: &Machine, mut args: Args) -> HostResult {
     };
     args.positional.remove(0);
     let instance = Instance::new(&class);
+    instance.cover(machine)?;
     if let Some(state) = instance.exception() {
         state.borrow_mut().args = args.positional.clone();
     }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use super::{bind, class, dunder, missing, special};
+use super::{bind_found, class, dunder, missing, special};
 use crate::class::{Decorated, Instance};
 use crate::exceptions::Kind;
 use crate::host::{Args, HostResult, Outcome};
@@ -24,13 +24,13 @@ pub(super) fn find(
     if let Some(found) = &on_class
         && is_data_descriptor(found)
     {
-        return bind(machine, found.clone(), Some(object), &owner()).map(Some);
+        return bind_found(machine, found.clone(), Some(object), &owner()).map(Some);
     }
     if let Some(value) = instance.own(name) {
         return Ok(Some(value.into()));
     }
     if let Some(found) = on_class {
-        return bind(machine, found, Some(object), &owner()).map(Some);
+        return bind_found(machine, found, Some(object), &owner()).map(Some);
     }
     if let Some(value) = of_object(instance, name).or_else(|| of_exception(object, instance, name)) {
         return Ok(Some(value.into()));
@@ -180,8 +180,8 @@ pub(super) fn set_plain(
         }
         return Ok(Value::None.into());
     }
-    machine.charge_memory_of_object()?;
     instance.set(name, value);
+    instance.cover(machine)?;
     Ok(Value::None.into())
 }
 

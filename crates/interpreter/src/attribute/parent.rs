@@ -4,7 +4,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use super::{bind, class, method};
+use super::{bind_found, class, method};
 use crate::class::Class;
 use crate::host::{HostObject, HostResult, Outcome};
 use crate::machine::Machine;
@@ -61,7 +61,7 @@ impl HostObject for Parent {
             if name == "__new__" {
                 return Ok(unwrap_static(found).into());
             }
-            return bind(machine, found, object, &owner);
+            return bind_found(machine, found, object, &owner);
         }
         if let Value::Instance(instance) = &self.receiver {
             if let Some(payload) = instance.payload()

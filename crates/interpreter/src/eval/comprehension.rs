@@ -5,7 +5,6 @@ use std::rc::Rc;
 use program::ir::{Collect, Comprehension, Expr, Loop};
 
 use super::{Now, Run};
-use crate::call::then_value;
 use crate::frame::Frame;
 use crate::generator::{Channel, Generator};
 use crate::host::Args;
@@ -28,12 +27,12 @@ impl<'a> Run<'a> {
     pub(super) async fn comprehension(self, node: &'a Rc<Comprehension>) -> Result<Value, Raise> {
         let first = self.eval(&node.first)?.get().await?;
         self.at(node.first.span);
-        let iterator = self.settle(operators::iter(self.machine, &first))?.get().await?;
+        let iterator = self.settle(operators::iterate(self.machine, &first))?.get().await?;
         let around = self.surroundings(node.outward);
         if matches!(node.kind, Collect::Generator(_)) {
-            return Ok(self.generator_expression(node, around, iterator));
+            return self.generator_expression(node, around, iterator);
         }
-        let frame = Frame::inner(self.machine, &node.code, &around, None);
+        let frame = Frame::inner(self.machine, &node.code, &around, None)?;
         let (sink, collected) = match &node.kind {
             Collect::List(element) | Collect::Generator(element) => {
                 let list = Rc::new(List::new(Vec::new()));
@@ -54,9 +53,9 @@ impl<'a> Run<'a> {
     }
 
     /// Makes the generator of `(element for …)`.
-    fn generator_expression(self, node: &'a Rc<Comprehension>, around: Rc<Frame>, iterator: Value) -> Value {
+    fn generator_expression(self, node: &'a Rc<Comprehension>, around: Rc<Frame>, iterator: Value) -> Result<Value, Raise> {
         let channel = Rc::<Channel>::default();
-        let frame = Frame::inner(self.machine, &node.code, &around, Some(Rc::clone(&channel)));
+        let frame = Frame::inner(self.machine, &node.code, &around, Some(Rc::clone(&channel)))?;
         let machine = self.machine.clone();
         let node = Rc::clone(node);
         let name = Rc::clone(&node.code.name);
@@ -65,7 +64,8 @@ impl<'a> Run<'a> {
             run_loops(&machine, &frame, &node.loops, iterator, &Sink::Yield(element)).await?;
             Ok(Value::None)
         });
-        Value::Iterator(Rc::new(Iterator::generator(Rc::new(Generator::new(name, channel, body)))))
+        let generator = Generator::new(self.machine, name, channel, body)?;
+        Ok(Value::Iterator(Rc::new(Iterator::generator(Rc::new(generator)))))
     }
 
     /// Runs the loops from the outermost of `loops` in, over an iterator that is there already.
@@ -84,7 +84,7 @@ impl<'a> Run<'a> {
                 Some(Loop { iterable: Some(iterable), .. }) => {
                     let values = self.eval(iterable)?.get().await?;
                     self.at(iterable.span);
-                    let iterator = self.settle(operators::iter(self.machine, &values))?.get().await?;
+                    let iterator = self.settle(operators::iterate(self.machine, &values))?.get().await?;
                     Now::Later(Box::pin(self.loops(inner, iterator, sink))).get().await?;
                 }
                 Some(_) => {}
@@ -114,9 +114,7 @@ impl<'a> Run<'a> {
                 Ok(Now::later(async move {
                     let key = self.eval(key)?.get().await?;
                     let value = self.eval(value)?.get().await?;
-                    let stored = operators::set_item_outcome(self.machine, &dict, &key, value)?;
-                    let stored = then_value(self.machine, stored, Value::None);
-                    self.settle(stored)?.get().await.map(|_| ())
+                    self.settle(operators::set_item(self.machine, &dict, &key, value))?.get().await.map(|_| ())
                 }))
             }
             Sink::Yield(element) => {

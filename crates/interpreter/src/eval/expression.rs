@@ -6,7 +6,6 @@ use program::ir::{self, Argument, Binary, Comparison, Constant, Expr, ExprKind, 
 
 use super::{Now, Run};
 use crate::attribute;
-use crate::call;
 use crate::host::{Args, HostResult, Operator, Outcome};
 use crate::machine::grow;
 use crate::raise::Raise;
@@ -42,7 +41,7 @@ impl<'a> Run<'a> {
             ExprKind::Name(name) => self.frame.load(*name).map(Now::Done),
             ExprKind::Binary { operator: binary, left, right } => {
                 let operator = operator(*binary);
-                self.both(left, right, span, move |run, left, right| operators::apply(run.machine, operator, &left, &right))
+                self.both(left, right, span, move |run, left, right| operators::binary(run.machine, operator, &left, &right))
             }
             ExprKind::Unary { operator: Unary::Not, operand } => Ok(match self.condition(operand)? {
                 Now::Done(truth) => Now::Done(Value::Bool(!truth)),
@@ -54,7 +53,7 @@ impl<'a> Run<'a> {
                     Unary::Invert => Operator::Invert,
                     Unary::Negative | Unary::Not => Operator::Negative,
                 };
-                self.one(operand, span, move |run, operand| operators::apply_unary(run.machine, operator, &operand))
+                self.one(operand, span, move |run, operand| operators::unary(run.machine, operator, &operand))
             }
             ExprKind::Boolean { any, operands } => self.boolean(*any, operands),
             ExprKind::Compare { first, rest } => self.compare(first, rest, span),
@@ -73,7 +72,7 @@ impl<'a> Run<'a> {
                 self.one(object, span, move |run, object| attribute::get(run.machine, &object, name))
             }
             ExprKind::Item { object, key } => {
-                self.both(object, key, span, move |run, object, key| operators::item(run.machine, &object, &key))
+                self.both(object, key, span, move |run, object, key| operators::get_item(run.machine, &object, &key))
             }
             ExprKind::Slice(parts) => {
                 let [start, stop, step] = &**parts;
@@ -247,9 +246,9 @@ impl<'a> Run<'a> {
             Comparison::GreaterEqual => Operator::GreaterEqual,
             Comparison::Is => return Ok(Value::Bool(left.is(right)).into()),
             Comparison::IsNot => return Ok(Value::Bool(!left.is(right)).into()),
-            Comparison::In => return operators::contains_outcome(self.machine, right, left),
+            Comparison::In => return operators::contains(self.machine, right, left),
             Comparison::NotIn => {
-                return Ok(match operators::contains_outcome(self.machine, right, left)? {
+                return Ok(match operators::contains(self.machine, right, left)? {
                     Outcome::Ready(Value::Bool(found)) => Value::Bool(!found).into(),
                     outcome => {
                         let machine = self.machine.clone();
@@ -261,7 +260,7 @@ impl<'a> Run<'a> {
                 });
             }
         };
-        operators::apply(self.machine, operator, left, right)
+        operators::binary(self.machine, operator, left, right)
     }
 
     async fn compare_chain(self, first: &'a Expr, rest: &'a [(Comparison, Expr)], span: Span) -> Result<Value, Raise> {
@@ -340,6 +339,22 @@ impl<'a> Run<'a> {
         callee_span: Span,
     ) -> Evaluated<'a> {
         let Value::Host(host) = &object else {
+            // Nor is one of a builtin type.
+            if let Some(method) = data_method(&object, name) {
+                return match self.call_arguments(call, span)? {
+                    Now::Done(args) => {
+                        self.at(span);
+                        self.machine.charge_fuel(1)?;
+                        self.settle(method(self.machine, &object, args))
+                    }
+                    Now::Later(future) => Ok(Now::later(async move {
+                        let args = future.await?;
+                        self.at(span);
+                        self.machine.charge_fuel(1)?;
+                        self.settle(method(self.machine, &object, args))?.get().await
+                    })),
+                };
+            }
             self.at(callee_span);
             return match self.settle(attribute::get(self.machine, &object, name))? {
                 Now::Done(callee) => self.call_with(callee, call, span),
@@ -423,7 +438,7 @@ impl<'a> Run<'a> {
     }
 
     async fn unpack_keywords(self, mapping: &Value, keyword: &mut Vec<(Rc<str>, Value)>) -> Result<(), Raise> {
-        for (key, value) in call::mapping_entries(self.machine, mapping).await? {
+        for (key, value) in operators::mapping_entries(self.machine, mapping).await? {
             self.machine.charge_fuel(1)?;
             let Value::Str(key) = key else { return Err(Raise::type_error("keywords must be strings")) };
             add_keyword(keyword, key, value)?;
@@ -493,15 +508,15 @@ impl<'a> Run<'a> {
             let Some(key) = key else {
                 let mapping = self.eval(value)?.get().await?;
                 self.at(span);
-                for (key, value) in call::mapping_entries(self.machine, &mapping).await? {
-                    self.settle(operators::set_item_outcome(self.machine, &dict, &key, value))?.get().await?;
+                for (key, value) in operators::mapping_entries(self.machine, &mapping).await? {
+                    self.settle(operators::set_item(self.machine, &dict, &key, value))?.get().await?;
                 }
                 continue;
             };
             let key = self.eval(key)?.get().await?;
             let value = self.eval(value)?.get().await?;
             self.at(span);
-            self.settle(operators::set_item_outcome(self.machine, &dict, &key, value))?.get().await?;
+            self.settle(operators::set_item(self.machine, &dict, &key, value))?.get().await?;
         }
         Ok(dict)
     }
@@ -541,7 +556,7 @@ impl<'a> Run<'a> {
     }
 
     async fn yield_from(self, value: &Value) -> Result<Value, Raise> {
-        let iterator = self.settle(operators::iter(self.machine, value))?.get().await?;
+        let iterator = self.settle(operators::iterate(self.machine, value))?.get().await?;
         let generator = match &iterator {
             Value::Iterator(iterator) => iterator.as_generator().cloned(),
             _ => None,
@@ -560,6 +575,15 @@ impl<'a> Run<'a> {
             }
         }
     }
+}
+
+/// Finds a method of a value of a builtin data type.
+fn data_method(object: &Value, name: &str) -> Option<types::MethodFn> {
+    let data = matches!(
+        object,
+        Value::Str(_) | Value::List(_) | Value::Dict(_) | Value::Set(_) | Value::Tuple(_) | Value::Int(_) | Value::Float(_)
+    );
+    if data { types::builtin_type(object)?.find(name) } else { None }
 }
 
 fn add_keyword(keyword: &mut Vec<(Rc<str>, Value)>, name: Rc<str>, value: Value) -> Result<(), Raise> {

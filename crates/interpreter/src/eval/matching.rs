@@ -57,7 +57,7 @@ impl<'a> Run<'a> {
                 Pattern::Value(expr) => {
                     let expected = self.eval(expr)?.get().await?;
                     self.at(expr.span);
-                    let outcome = operators::apply(self.machine, Operator::Equal, &value, &expected);
+                    let outcome = operators::binary(self.machine, Operator::Equal, &value, &expected);
                     let equal = self.settle(outcome)?.get().await?;
                     operators::truth(self.machine, &equal).await
                 }

@@ -6,7 +6,6 @@ use program::ir::{self, Body, Expr, Span, Statement, StatementKind, Target};
 
 use super::{Flow, Now, Run, to_raise};
 use crate::attribute;
-use crate::call;
 use crate::class::Class;
 use crate::exceptions::Kind;
 use crate::frame::Frame;
@@ -178,7 +177,7 @@ impl<'a> Run<'a> {
     ) -> Result<Flow, Raise> {
         let values = self.traced(self.eval(iterable))?.get().await?;
         self.at(iterable.span);
-        let iterator = self.traced(self.settle(operators::iter(self.machine, &values)))?.get().await?;
+        let iterator = self.traced(self.settle(operators::iterate(self.machine, &values)))?.get().await?;
         drop(values);
         loop {
             self.at(iterable.span);
@@ -200,7 +199,7 @@ impl<'a> Run<'a> {
 
     /// Takes the next element of an iterator; `None` at its end.
     pub(super) async fn advance(self, iterator: &Value) -> Result<Option<Value>, Raise> {
-        match call::next(self.machine, iterator)? {
+        match operators::next(self.machine, iterator)? {
             None => Ok(None),
             Some(Outcome::Ready(value)) => Ok(Some(value)),
             Some(outcome) => match self.machine.settle(outcome).await {
@@ -444,7 +443,8 @@ impl<'a> Run<'a> {
             defaults.keyword.push((Rc::clone(name), self.eval(default)?.get().await?));
         }
         let surroundings = self.surroundings(definition.outward);
-        Ok(Value::Function(Rc::new(Function::new(Rc::clone(&definition.code), surroundings, defaults))))
+        let function = Function::new(self.machine, Rc::clone(&definition.code), surroundings, defaults)?;
+        Ok(Value::Function(Rc::new(function)))
     }
 
     /// Returns the frame that scopes defined here see around them.
@@ -503,8 +503,8 @@ impl<'a> Run<'a> {
         }
         self.at(span);
         let around = self.surroundings(definition.outward);
-        let cell = Frame::inner(self.machine, &definition.cell, &around, None);
-        let frame = Frame::inner(self.machine, &definition.code, &cell, None);
+        let cell = Frame::inner(self.machine, &definition.cell, &around, None)?;
+        let frame = Frame::inner(self.machine, &definition.code, &cell, None)?;
         let body = Run { machine: self.machine, frame: &frame };
         body.body(&definition.code.body)?.get().await?;
         let module = match self.frame.globals().borrow().get("__name__") {

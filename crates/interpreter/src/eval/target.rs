@@ -26,7 +26,7 @@ impl<'a> Run<'a> {
                 let object = self.eval(object)?.get().await?;
                 let key = self.eval(key)?.get().await?;
                 self.at(*span);
-                self.settle(operators::set_item_outcome(self.machine, &object, &key, value))?.get().await.map(|_| ())
+                self.settle(operators::set_item(self.machine, &object, &key, value))?.get().await.map(|_| ())
             })),
             Target::Sequence { before, star, after, span } => {
                 self.at(*span);
@@ -38,7 +38,8 @@ impl<'a> Run<'a> {
                         self.store(target, value)?.get().await?;
                     }
                     if let Some(target) = star {
-                        let starred: Vec<Value> = values.by_ref().take(values.len() - after.len()).collect();
+                        let count = values.len() - after.len();
+                        let starred: Vec<Value> = values.by_ref().take(count).collect();
                         self.store(target, Value::list(starred))?.get().await?;
                     }
                     for target in after {
@@ -58,7 +59,7 @@ impl<'a> Run<'a> {
             Value::Tuple(items) => items.to_vec(),
             Value::List(items) => items.to_vec(),
             value => {
-                let iterator = match operators::iter(self.machine, value) {
+                let iterator = match operators::iterate(self.machine, value) {
                     Ok(outcome) => self.machine.settle(outcome).await?,
                     Err(_) if !matches!(value, Value::Instance(_) | Value::Host(_)) => {
                         let name = types::type_name(value);
@@ -108,14 +109,14 @@ impl<'a> Run<'a> {
                 return Ok(Now::later(async move {
                     let right = future.await?;
                     self.at(span);
-                    let result = self.settle(operators::apply_in_place(self.machine, operator, &left, &right))?.get().await?;
+                    let result = self.settle(operators::in_place(self.machine, operator, &left, &right))?.get().await?;
                     self.frame.bind(*name, result);
                     Ok(())
                 }));
             }
         };
         self.at(span);
-        match self.settle(operators::apply_in_place(self.machine, operator, &left, &right))? {
+        match self.settle(operators::in_place(self.machine, operator, &left, &right))? {
             Now::Done(result) => {
                 self.frame.bind(*name, result);
                 Ok(Now::Done(()))
@@ -143,7 +144,7 @@ impl<'a> Run<'a> {
                 let left = self.settle(attribute::get(self.machine, &object, name))?.get().await?;
                 let right = self.eval(value)?.get().await?;
                 self.at(span);
-                let result = self.settle(operators::apply_in_place(self.machine, operator, &left, &right))?.get().await?;
+                let result = self.settle(operators::in_place(self.machine, operator, &left, &right))?.get().await?;
                 self.at(*place);
                 self.settle(attribute::set(self.machine, &object, name, result))?.get().await?;
             }
@@ -151,12 +152,12 @@ impl<'a> Run<'a> {
                 let object = self.eval(object)?.get().await?;
                 let key = self.eval(key)?.get().await?;
                 self.at(*place);
-                let left = self.settle(operators::item(self.machine, &object, &key))?.get().await?;
+                let left = self.settle(operators::get_item(self.machine, &object, &key))?.get().await?;
                 let right = self.eval(value)?.get().await?;
                 self.at(span);
-                let result = self.settle(operators::apply_in_place(self.machine, operator, &left, &right))?.get().await?;
+                let result = self.settle(operators::in_place(self.machine, operator, &left, &right))?.get().await?;
                 self.at(*place);
-                self.settle(operators::set_item_outcome(self.machine, &object, &key, result))?.get().await?;
+                self.settle(operators::set_item(self.machine, &object, &key, result))?.get().await?;
             }
             Target::Name(_) | Target::Sequence { .. } => {
                 return Err(Raise::type_error("illegal expression for augmented assignment"));
@@ -178,7 +179,7 @@ impl<'a> Run<'a> {
                     let object = self.eval(object)?.get().await?;
                     let key = self.eval(key)?.get().await?;
                     self.at(*span);
-                    self.settle(operators::delete_item_outcome(self.machine, &object, &key))?.get().await?;
+                    self.settle(operators::delete_item(self.machine, &object, &key))?.get().await?;
                 }
                 Target::Sequence { before, star, after, .. } => {
                     Now::later(self.delete(before)).get().await?;
