@@ -1,1 +1,32 @@
-//! torch
+//! PyTorch for users' blocks, without Python: tensors, their methods, and the modules that code imports.
+//!
+//! Operators are looked up in libtorch's own dispatcher and called through their schemas; which of them users may
+//! call is one list, `operators.txt`. Weights are shown read-only, every allocation is charged to the job that makes
+//! it, and no memory is shown that nobody has written.
+
+mod allowed;
+mod array;
+pub mod autograd;
+mod binding;
+mod create;
+mod data;
+mod dispatch;
+mod dtype;
+mod elements;
+mod ffi;
+mod generator;
+mod job;
+mod modules;
+mod named;
+mod python;
+mod schema;
+mod signatures;
+mod size;
+mod tensor;
+
+pub use data::value_data;
+pub use dtype::Device;
+pub use generator::Generator;
+pub use job::Job;
+pub use modules::{global, import, instance};
+pub use tensor::Tensor;

@@ -1,0 +1,366 @@
+//! The common part of `numpy`: arrays over the same memory as tensors.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use interpreter::raise::Raise;
+use interpreter::{Args, HostObject, HostResult, Iteration, Machine, Operator, Outcome, Value};
+use program::DType;
+
+use crate::dispatch;
+use crate::dtype;
+use crate::modules::Native;
+use crate::tensor::{self, Tensor};
+use crate::{binding, create, elements, python};
+
+/// A `numpy.ndarray`, or a numpy scalar, which is a 0-dim array that indexing or reducing made.
+pub struct Array {
+    tensor: Tensor,
+    scalar: bool,
+}
+
+impl Array {
+    #[must_use]
+    pub fn new(tensor: Tensor) -> Self {
+        Self { tensor, scalar: false }
+    }
+
+    /// Wraps a result, which is a scalar where it has no dimensions.
+    fn result(tensor: Tensor) -> Value {
+        let scalar = tensor.sizes().is_empty();
+        Value::host(Self { tensor, scalar })
+    }
+
+    #[must_use]
+    pub fn tensor(&self) -> &Tensor {
+        &self.tensor
+    }
+
+    #[must_use]
+    pub fn is_scalar(&self) -> bool {
+        self.scalar
+    }
+}
+
+/// `tensor.numpy()`: an array over the same memory.
+///
+/// # Errors
+/// `RuntimeError` for tensors that require grad, `TypeError` for types that numpy lacks.
+pub fn of_tensor(_: &Machine, tensor: &Tensor) -> Result<Value, Raise> {
+    if tensor.requires_grad() {
+        return Err(Raise::runtime_error(
+            "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.",
+        ));
+    }
+    if matches!(tensor.dtype(), DType::BFloat16 | DType::Float8E4M3Fn | DType::Float8E5M2 | DType::Complex32) {
+        let name = match tensor.dtype() {
+            DType::BFloat16 => "BFloat16",
+            DType::Complex32 => "ComplexHalf",
+            DType::Float8E4M3Fn => "Float8_e4m3fn",
+            _ => "Float8_e5m2",
+        };
+        return Err(Raise::type_error(format!("Got unsupported ScalarType {name}")));
+    }
+    if tensor.device().kind != 0 {
+        let device = tensor.device();
+        return Err(Raise::type_error(format!(
+            "can't convert {device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
+        )));
+    }
+    Ok(Value::host(Array::new(tensor.clone())))
+}
+
+/// `torch.from_numpy(array)`.
+///
+/// # Errors
+/// `TypeError` for anything else.
+pub fn to_tensor(_: &Machine, value: &Value) -> HostResult {
+    match python::host::<Array>(value) {
+        Some(array) => python::ready(array.tensor.clone()),
+        None => Err(Raise::type_error(format!("expected np.ndarray (got {})", python::type_name(value)))),
+    }
+}
+
+/// A member of `numpy` that is no function.
+pub fn member(name: &str) -> Option<Value> {
+    match name {
+        "float64" | "float32" | "float16" | "int64" | "int32" | "int16" | "int8" | "uint8" | "complex64"
+        | "complex128" => DType::from_name(name).map(dtype::value),
+        "bool_" => Some(dtype::value(DType::Bool)),
+        _ => None,
+    }
+}
+
+/// Finds a function of `numpy`.
+pub fn function(module: &str, name: &str) -> Option<Native> {
+    Some(match (module, name) {
+        ("numpy", "array" | "asarray") => |machine, args| {
+            let [data, dtype, _] = args.bind("array", ["object", "dtype", "copy"], 1)?;
+            let dtype = dtype.as_ref().and_then(dtype::of_value);
+            let data = data.unwrap_or(Value::None);
+            let made = match python::host::<Array>(&data) {
+                Some(array) => create::of_data(machine, &array.tensor.value(), dtype, None)?,
+                None => {
+                    let made = create::of_data(machine, &data, dtype, None)?;
+                    // Numbers of Python are float64 in numpy.
+                    match (dtype, made.dtype(), Tensor::of(&data)) {
+                        (None, DType::Float32, None) => create::of_data(machine, &data, Some(DType::Float64), None)?,
+                        _ => made,
+                    }
+                }
+            };
+            Ok(Value::host(Array::new(made)).into())
+        },
+        ("numpy.linalg", "norm") => |machine, args| through(machine, args, "linalg_vector_norm"),
+        ("numpy", "mean") => |machine, args| through(machine, args, "mean"),
+        ("numpy", "sum") => |machine, args| through(machine, args, "sum"),
+        ("numpy", "argmax") => |machine, args| through(machine, args, "argmax"),
+        ("numpy", "argmin") => |machine, args| through(machine, args, "argmin"),
+        ("numpy", "argsort") => |machine, args| through(machine, args, "argsort"),
+        ("numpy", "exp") => |machine, args| through(machine, args, "exp"),
+        ("numpy", "log") => |machine, args| through(machine, args, "log"),
+        ("numpy", "sqrt") => |machine, args| through(machine, args, "sqrt"),
+        ("numpy", "abs") => |machine, args| through(machine, args, "abs"),
+        ("numpy", "max") => |machine, args| through(machine, args, "amax"),
+        ("numpy", "min") => |machine, args| through(machine, args, "amin"),
+        ("numpy", "dot" | "matmul") => |machine, args| through(machine, args, "matmul"),
+        ("numpy", "stack") => |machine, args| through(machine, args, "stack"),
+        ("numpy", "concatenate") => |machine, args| through(machine, args, "cat"),
+        ("numpy", "where") => |machine, args| through(machine, args, "where"),
+        ("numpy", "transpose") => |machine, args| through(machine, args, "numpy_T"),
+        ("numpy", "zeros") => |machine, args| factory(machine, args, "zeros"),
+        ("numpy", "ones") => |machine, args| factory(machine, args, "ones"),
+        ("numpy", "arange") => |machine, args| through(machine, args, "arange"),
+        ("numpy", "linspace") => |machine, args| factory(machine, args, "linspace"),
+        _ => return None,
+    })
+}
+
+/// Calls an operator on the tensors of arrays and wraps its results.
+fn through(machine: &Machine, args: Args, operator: &str) -> HostResult {
+    let positional: Vec<Value> = args.positional.iter().map(unwrapped).collect();
+    let keyword = args.keyword.iter().map(|(name, value)| (name.clone(), unwrapped(value))).collect();
+    let positional = match positional.first() {
+        // Reductions take lists too.
+        Some(Value::List(_)) if !matches!(operator, "stack" | "cat") => {
+            let mut positional = positional;
+            let made = create::of_data(machine, &positional[0], None, None)?;
+            positional[0] = made.value();
+            positional
+        }
+        _ => positional,
+    };
+    wrapped(binding::call(machine, operator, None, &Args { positional, keyword })?)
+}
+
+fn factory(machine: &Machine, mut args: Args, operator: &str) -> HostResult {
+    if !args.keyword.iter().any(|(name, _)| &**name == "dtype") {
+        args.keyword.push(("dtype".into(), dtype::value(DType::Float64)));
+    }
+    through(machine, args, operator)
+}
+
+/// Replaces arrays by their tensors, in sequences too.
+fn unwrapped(value: &Value) -> Value {
+    if let Some(array) = python::host::<Array>(value) {
+        return array.tensor.value();
+    }
+    match value {
+        Value::List(list) => Value::list(list.to_vec().iter().map(unwrapped).collect()),
+        Value::Tuple(tuple) => Value::tuple(tuple.iter().map(unwrapped).collect()),
+        value => value.clone(),
+    }
+}
+
+fn wrapped(value: Value) -> HostResult {
+    Ok(match (Tensor::of(&value), python::sequence(&value)) {
+        (Some(tensor), _) => Array::result(tensor),
+        (None, Some(items)) => {
+            let wrap = |item: &Value| Tensor::of(item).map_or_else(|| item.clone(), Array::result);
+            Value::tuple(items.iter().map(wrap).collect())
+        }
+        (None, None) => value,
+    }
+    .into())
+}
+
+impl HostObject for Array {
+    fn type_name(&self) -> Cow<'static, str> {
+        match self.scalar {
+            false => "numpy.ndarray".into(),
+            true => format!("numpy.{}", self.tensor.dtype().name()).into(),
+        }
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {
+        Ok(match name {
+            "shape" => Value::tuple(self.tensor.sizes().into_iter().map(Value::Int).collect()).into(),
+            "size" => Value::Int(self.tensor.elements() as i64).into(),
+            "dtype" => dtype::value(self.tensor.dtype()).into(),
+            "T" => return wrapped(dispatch::tensor(machine, "numpy_T", "", &[(&self.tensor).into()])?.value()),
+            "ndim" | "itemsize" | "nbytes" => return tensor::get_attribute(machine, &self.tensor, name),
+            name if METHODS.contains(&name) => python::method(self, name).into(),
+            _ => Outcome::NotImplemented,
+        })
+    }
+
+    fn call_method(self: Rc<Self>, machine: &Machine, name: &str, args: &Args) -> HostResult {
+        let own = self.tensor.clone();
+        match name {
+            "item" | "tolist" => tensor::call_method(machine, &own, name, args),
+            "copy" => wrapped(dispatch::tensor(machine, "clone", "", &[own.into()])?.value()),
+            "astype" => {
+                let dtype = args.clone().one("astype")?;
+                let dtype = dtype::of_value(&dtype)
+                    .or_else(|| DType::from_name(dtype.as_str()?))
+                    .ok_or_else(|| Raise::type_error("Cannot interpret this object as a data type"))?;
+                wrapped(create::convert(machine, own, Some(dtype), None)?.value())
+            }
+            "flatten" | "ravel" => {
+                let flat = dispatch::tensor(machine, "flatten", "using_ints", &[own.into()])?;
+                wrapped(flat.value())
+            }
+            name if METHODS.contains(&name) => {
+                let operator = match name {
+                    "max" => "amax",
+                    "min" => "amin",
+                    "dot" => "matmul",
+                    name => name,
+                };
+                let mut all = vec![own.value()];
+                all.extend(args.positional.iter().cloned());
+                if operator == "reshape" && !matches!(all.get(1), Some(Value::Tuple(_) | Value::List(_))) {
+                    all = vec![own.value(), Value::list(all.split_off(1))];
+                }
+                through(machine, Args { positional: all, keyword: args.keyword.clone() }, operator)
+            }
+            _ => Ok(Outcome::NotImplemented),
+        }
+    }
+
+    fn get_item(self: Rc<Self>, machine: &Machine, key: &Value) -> HostResult {
+        wrapped(tensor::get_item(machine, &self.tensor, &unwrapped(key))?.value())
+    }
+
+    fn set_item(self: Rc<Self>, machine: &Machine, key: &Value, value: Value) -> HostResult {
+        let value = match python::elements(machine, &unwrapped(&value))? {
+            Some(_) if Tensor::of(&unwrapped(&value)).is_none() => {
+                create::of_data(machine, &unwrapped(&value), Some(self.tensor.dtype()), None)?.value()
+            }
+            _ => unwrapped(&value),
+        };
+        tensor::set_item(machine, &self.tensor, &unwrapped(key), &value)?;
+        Ok(Value::None.into())
+    }
+
+    fn binary(self: Rc<Self>, machine: &Machine, operator: Operator, other: &Value, reflected: bool) -> HostResult {
+        let other = match unwrapped(other) {
+            list @ (Value::List(_) | Value::Tuple(_)) => create::of_data(machine, &list, None, None)?.value(),
+            other => other,
+        };
+        let Value::Host(own) = self.tensor.value() else { return Ok(Outcome::NotImplemented) };
+        match own.binary(machine, operator, &other, reflected)? {
+            Outcome::Ready(value) => wrapped(value),
+            outcome => Ok(outcome),
+        }
+    }
+
+    fn in_place(self: Rc<Self>, machine: &Machine, operator: Operator, other: &Value) -> HostResult {
+        let Value::Host(own) = self.tensor.value() else { return Ok(Outcome::NotImplemented) };
+        match own.in_place(machine, operator, &unwrapped(other))? {
+            Outcome::Ready(_) => Ok(Value::Host(self).into()),
+            outcome => Ok(outcome),
+        }
+    }
+
+    fn unary(self: Rc<Self>, machine: &Machine, operator: Operator) -> HostResult {
+        let Value::Host(own) = self.tensor.value() else { return Ok(Outcome::NotImplemented) };
+        match own.unary(machine, operator)? {
+            Outcome::Ready(value) => wrapped(value),
+            outcome => Ok(outcome),
+        }
+    }
+
+    fn truth(&self, machine: &Machine) -> Result<Option<bool>, Raise> {
+        if self.tensor.elements() > 1 {
+            return Err(Raise::value_error(
+                "The truth value of an array with more than one element is ambiguous. Use a.any() or a.all()",
+            ));
+        }
+        python::truth(machine, &self.tensor.value()).map(Some)
+    }
+
+    fn length(&self, _: &Machine) -> Result<Option<usize>, Raise> {
+        match self.tensor.sizes().first() {
+            Some(&size) => Ok(usize::try_from(size).ok()),
+            None => Err(Raise::type_error("len() of unsized object")),
+        }
+    }
+
+    fn iterate(self: Rc<Self>, machine: &Machine) -> Result<Option<Box<dyn Iteration>>, Raise> {
+        if self.tensor.sizes().is_empty() {
+            return Err(Raise::type_error("iteration over a 0-d array"));
+        }
+        let rows = self.tensor.unbind(machine)?.into_iter().map(Self::result).collect();
+        Ok(Some(Box::new(python::Items::new(rows))))
+    }
+
+    fn integer(&self, machine: &Machine, exact: bool) -> Result<Option<Value>, Raise> {
+        let Value::Host(own) = self.tensor.value() else { return Ok(None) };
+        own.integer(machine, exact)
+    }
+
+    fn float(&self, machine: &Machine) -> Result<Option<f64>, Raise> {
+        let Value::Host(own) = self.tensor.value() else { return Ok(None) };
+        own.float(machine)
+    }
+
+    fn repr(&self, machine: &Machine) -> Result<Option<String>, Raise> {
+        let numbers = elements::decode(&self.tensor.to_data()?);
+        if self.scalar {
+            let number = numbers.first().and_then(interpreter::format::repr_now).unwrap_or_default();
+            return Ok(Some(format!("np.{}({number})", self.tensor.dtype().name())));
+        }
+        machine.charge_fuel(self.tensor.elements())?;
+        let mut texts = numbers.iter().map(|number| interpreter::format::repr_now(number).unwrap_or_default());
+        Ok(Some(format!("array({})", nested(&mut texts, &self.tensor.sizes()))))
+    }
+
+    fn format(&self, machine: &Machine, spec: &str) -> Result<Option<String>, Raise> {
+        match self.tensor.sizes().is_empty() {
+            true => python::format(machine, &self.tensor.item()?, spec).map(Some),
+            false => Ok(None),
+        }
+    }
+
+    fn is_instance(&self, class: &str) -> bool {
+        class == if self.scalar { "numpy.generic" } else { "numpy.ndarray" }
+            || self.scalar && matches!((class, self.tensor.dtype()), ("float", DType::Float64))
+    }
+}
+
+const METHODS: &[&str] = &[
+    "item", "tolist", "copy", "astype", "flatten", "ravel", "reshape", "mean", "sum", "std", "var", "max", "min",
+    "argmax", "argmin", "argsort", "all", "any", "cumsum", "dot", "prod", "round", "squeeze", "clip",
+];
+
+fn nested(texts: &mut impl Iterator<Item = String>, sizes: &[i64]) -> String {
+    match sizes.split_first() {
+        None => texts.next().unwrap_or_default(),
+        Some((&size, inner)) => {
+            let items: Vec<String> = (0..size).map(|_| nested(texts, inner)).collect();
+            format!("[{}]", items.join(", "))
+        }
+    }
+}
+
+/// Makes an array of a request's data.
+#[must_use]
+pub fn of_request(tensor: Tensor, scalar: bool) -> Value {
+    Value::host(Array { tensor, scalar })
+}

@@ -1,0 +1,414 @@
+//! Gradients: the engine drives them for `backward` blocks, users through `torch.autograd`.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::ffi::{CStr, c_void};
+use std::rc::Rc;
+
+use interpreter::raise::Raise;
+use interpreter::{Args, HostObject, HostResult, Machine, Outcome, Value};
+
+use crate::dispatch::{self, Failure};
+use crate::ffi;
+use crate::job::{Job, Paying};
+use crate::tensor::Tensor;
+
+/// Sees a gradient on its way; a returned tensor replaces it.
+pub type Hook = Box<dyn Fn(Tensor) -> Option<Tensor>>;
+
+/// How a graph is walked.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Options {
+    pub retain_graph: bool,
+    pub create_graph: bool,
+    pub allow_unused: bool,
+}
+
+/// A registered hook.
+pub struct Registered {
+    tensor: Tensor,
+    handle: u32,
+}
+
+impl Registered {
+    /// Ends the registration.
+    ///
+    /// # Errors
+    /// `RuntimeError` when libtorch no longer knows the hook.
+    pub fn remove(&self) -> Result<(), Raise> {
+        let mut failure = Failure::none();
+        // SAFETY: the tensor is alive.
+        let done = unsafe { ffi::vt_remove_hook(self.tensor.as_ptr(), self.handle, failure.out()) };
+        if done { Ok(()) } else { Err(failure.raise()) }
+    }
+}
+
+/// Adds gradients of `outputs` to `.grad` of the leaves they were computed from.
+///
+/// # Errors
+/// `RuntimeError` for outputs without a graph, for a graph walked twice, and what a hook's replacement causes.
+pub fn backward(
+    machine: &Machine,
+    outputs: &[Tensor],
+    seeds: &[Option<Tensor>],
+    inputs: &[Tensor],
+    options: Options,
+) -> Result<(), Raise> {
+    gradients(machine, outputs, seeds, inputs, true, options).map(|_| ())
+}
+
+/// Computes gradients of `outputs` with respect to `inputs`; `None` for inputs that take no part.
+///
+/// # Errors
+/// As [`backward`], and for unused inputs unless allowed.
+pub fn grad(
+    machine: &Machine,
+    outputs: &[Tensor],
+    inputs: &[Tensor],
+    seeds: &[Option<Tensor>],
+    options: Options,
+) -> Result<Vec<Option<Tensor>>, Raise> {
+    gradients(machine, outputs, seeds, inputs, false, options)
+}
+
+fn gradients(
+    machine: &Machine,
+    outputs: &[Tensor],
+    seeds: &[Option<Tensor>],
+    inputs: &[Tensor],
+    accumulate: bool,
+    options: Options,
+) -> Result<Vec<Option<Tensor>>, Raise> {
+    let pointers = |tensors: &[Tensor]| tensors.iter().map(Tensor::as_ptr).collect::<Vec<_>>();
+    let (roots, wanted) = (pointers(outputs), pointers(inputs));
+    let given = seeds.iter().map(|seed| seed.as_ref().map_or(std::ptr::null(), Tensor::as_ptr));
+    let given: Vec<_> = given.chain(std::iter::repeat(std::ptr::null())).take(outputs.len()).collect();
+    let paying = Paying::new(machine, &Job::of(machine));
+    let mut failure = Failure::none();
+    let mut results: *mut *mut c_void = std::ptr::null_mut();
+    // SAFETY: every array has as many live tensors, or nulls, as its count says; the out-pointers are locals.
+    let done = unsafe {
+        ffi::vt_gradients(
+            roots.as_ptr(),
+            given.as_ptr(),
+            roots.len(),
+            wanted.as_ptr(),
+            wanted.len(),
+            accumulate,
+            options.retain_graph,
+            options.create_graph,
+            options.allow_unused,
+            &raw mut results,
+            failure.out(),
+        )
+    };
+    if !done {
+        return Err(paying.refusal().unwrap_or_else(|| failure.raise()));
+    }
+    if results.is_null() {
+        return Ok(Vec::new());
+    }
+    // SAFETY: without an error there is one result for each input.
+    let handles = unsafe { std::slice::from_raw_parts(results, inputs.len()) }.to_vec();
+    // SAFETY: the array is ours and was copied.
+    unsafe { ffi::vt_free(results.cast()) };
+    Ok(handles.into_iter().map(|handle| dispatch::adopt(handle).map(Tensor::new)).collect())
+}
+
+impl Tensor {
+    /// Returns the accumulated gradient.
+    ///
+    /// # Errors
+    /// `RuntimeError` when libtorch refuses.
+    pub fn grad(&self) -> Result<Option<Self>, Raise> {
+        let mut failure = Failure::none();
+        // SAFETY: the tensor is alive.
+        let found = unsafe { ffi::vt_grad(self.as_ptr(), failure.out()) };
+        match (found.is_null(), failure.is_set()) {
+            (true, true) => Err(failure.raise()),
+            _ => Ok(dispatch::adopt(found).map(Self::new)),
+        }
+    }
+
+    /// Replaces or removes the accumulated gradient.
+    ///
+    /// # Errors
+    /// `RuntimeError` when libtorch refuses.
+    pub fn set_grad(&self, gradient: Option<&Self>) -> Result<(), Raise> {
+        let gradient = gradient.map_or(std::ptr::null(), Self::as_ptr);
+        let mut failure = Failure::none();
+        // SAFETY: both are alive, or null stands for none.
+        let done = unsafe { ffi::vt_set_grad(self.as_ptr(), gradient, failure.out()) };
+        if done { Ok(()) } else { Err(failure.raise()) }
+    }
+
+    /// Keeps the gradient of a computed tensor in `.grad`.
+    ///
+    /// # Errors
+    /// `RuntimeError` for a tensor that requires none.
+    pub fn retain_grad(&self) -> Result<(), Raise> {
+        let mut failure = Failure::none();
+        // SAFETY: the tensor is alive.
+        let done = unsafe { ffi::vt_retain_grad(self.as_ptr(), failure.out()) };
+        if done { Ok(()) } else { Err(failure.raise()) }
+    }
+
+    /// Calls `hook` with the gradient that reaches this tensor in each later backward pass, on the thread that
+    /// runs the pass, before the gradients of what the tensor was computed from.
+    ///
+    /// # Errors
+    /// `RuntimeError` for a tensor that requires no gradient.
+    pub fn on_gradient(&self, hook: Hook) -> Result<Registered, Raise> {
+        let context = Box::into_raw(Box::new(hook)).cast::<c_void>();
+        let (mut failure, mut handle) = (Failure::none(), 0);
+        // SAFETY: the shim owns the context from here on and ends it with `forget`, also on failure.
+        let done =
+            unsafe { ffi::vt_register_hook(self.as_ptr(), seen, context, forget, &raw mut handle, failure.out()) };
+        if done { Ok(Registered { tensor: self.clone(), handle }) } else { Err(failure.raise()) }
+    }
+}
+
+extern "C" fn seen(context: *mut c_void, gradient: *const c_void) -> *mut c_void {
+    // SAFETY: the context is the box of `on_gradient`, alive until `forget`; a CPU graph runs on one thread.
+    let hook = unsafe { &*context.cast::<Hook>() };
+    // SAFETY: the gradient is alive during the call; the copy is another owner.
+    let copy = unsafe { ffi::vt_clone_handle(gradient) };
+    let Some(gradient) = dispatch::adopt(copy) else { return std::ptr::null_mut() };
+    match hook(Tensor::new(gradient)) {
+        // SAFETY: the tensor is alive; the shim takes over the copy.
+        Some(replacement) => unsafe { ffi::vt_clone_handle(replacement.as_ptr()) },
+        None => std::ptr::null_mut(),
+    }
+}
+
+extern "C" fn forget(context: *mut c_void) {
+    // SAFETY: the shim calls this once, with the box of `on_gradient`.
+    drop(unsafe { Box::from_raw(context.cast::<Hook>()) });
+}
+
+/// What `tensor.grad_fn` shows: the name of the function that computed the tensor.
+pub struct Node(pub String);
+
+impl HostObject for Node {
+    fn type_name(&self) -> Cow<'static, str> {
+        self.0.clone().into()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
+        let name_of = |node: &Self| Value::from(node.0.as_str());
+        Ok(match name {
+            "name" => Value::native("name", move |_, args| {
+                args.none("name")?;
+                Ok(name_of(&self).into())
+            })
+            .into(),
+            _ => Outcome::NotImplemented,
+        })
+    }
+
+    fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
+        Ok(Some(format!("<{} object>", self.0)))
+    }
+}
+
+/// Lets the engine answer for `.grad` and `.backward(…)` while it walks a graph for a `with loss.backward()` block.
+/// `None` leaves PyTorch's own behaviour.
+pub trait Interceptor {
+    /// `tensor.grad` was read.
+    fn read(&self, machine: &Machine, tensor: &Tensor) -> Option<HostResult>;
+
+    /// `tensor.grad = value` was run.
+    fn write(&self, machine: &Machine, tensor: &Tensor, value: &Value) -> Option<HostResult>;
+
+    /// `tensor.backward(…)` was called.
+    fn backward(&self, machine: &Machine, tensor: &Tensor, args: &Args) -> Option<HostResult>;
+}
+
+/// An interceptor, as an extension of a machine.
+pub struct Intercept(pub Box<dyn Interceptor>);
+
+/// Reads `tensor.grad`.
+pub(crate) fn intercepted(machine: &Machine, tensor: &Tensor) -> HostResult {
+    let intercept = machine.extension::<Intercept>();
+    if let Some(result) = intercept.and_then(|intercept| intercept.0.read(machine, tensor)) {
+        return result;
+    }
+    Ok(tensor.grad()?.map_or(Value::None, |gradient| gradient.value()).into())
+}
+
+/// Writes `tensor.grad`.
+pub(crate) fn replaced(machine: &Machine, tensor: &Tensor, value: &Value) -> HostResult {
+    let intercept = machine.extension::<Intercept>();
+    if let Some(result) = intercept.and_then(|intercept| intercept.0.write(machine, tensor, value)) {
+        return result;
+    }
+    if tensor.is_read_only() {
+        return Err(dispatch::read_only_error());
+    }
+    match (value, Tensor::of(value)) {
+        (Value::None, _) => tensor.set_grad(None)?,
+        (_, Some(gradient)) if gradient.sizes() == tensor.sizes() && gradient.dtype() == tensor.dtype() => {
+            tensor.set_grad(Some(&gradient))?;
+        }
+        (_, Some(_)) => {
+            return Err(Raise::runtime_error("assigned grad has data of a different size or type than its tensor"));
+        }
+        (value, None) => {
+            let name = crate::python::type_name(value);
+            return Err(Raise::type_error(format!(
+                "assigned grad expected to be a Tensor or None but got grad of type {name}"
+            )));
+        }
+    }
+    Ok(Value::None.into())
+}
+
+/// Calls `tensor.backward(gradient=None, retain_graph=None, create_graph=False, inputs=None)`.
+pub(crate) fn called(machine: &Machine, tensor: &Tensor, args: &Args) -> HostResult {
+    let intercept = machine.extension::<Intercept>();
+    if let Some(result) = intercept.and_then(|intercept| intercept.0.backward(machine, tensor, args)) {
+        return result;
+    }
+    let parameters = ["gradient", "retain_graph", "create_graph", "inputs"];
+    let [gradient, retain, create, inputs] = args.clone().bind("backward", parameters, 0)?;
+    let create_graph = create.is_some_and(|value| matches!(value, Value::Bool(true)));
+    let retain_graph = retain.map_or(create_graph, |value| matches!(value, Value::Bool(true)));
+    let seed = gradient.as_ref().and_then(Tensor::of);
+    let inputs = match &inputs {
+        None | Some(Value::None) => Vec::new(),
+        Some(value) => tensors_of(value)?,
+    };
+    let options = Options { retain_graph, create_graph, allow_unused: false };
+    let seed = match seed {
+        Some(seed) => Some(seed),
+        None => implicit_seed(machine, tensor)?,
+    };
+    backward(machine, std::slice::from_ref(tensor), &[seed], &inputs, options)?;
+    Ok(Value::None.into())
+}
+
+/// Calls `torch.autograd.grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=False,
+/// allow_unused=None)`.
+pub(crate) fn grad_called(machine: &Machine, args: Args) -> HostResult {
+    let parameters = [
+        "outputs",
+        "inputs",
+        "grad_outputs",
+        "retain_graph",
+        "create_graph",
+        "only_inputs",
+        "allow_unused",
+        "is_grads_batched",
+        "materialize_grads",
+    ];
+    let [outputs, inputs, seeds, retain, create, _, unused, _, materialize] = args.bind("grad", parameters, 2)?;
+    let flag = |value: Option<Value>| value.is_some_and(|value| matches!(value, Value::Bool(true)));
+    let outputs = tensors_of(&outputs.unwrap_or(Value::None))?;
+    let inputs = tensors_of(&inputs.unwrap_or(Value::None))?;
+    let given = match seeds {
+        None | Some(Value::None) => vec![None; outputs.len()],
+        Some(seeds) => match Tensor::of(&seeds) {
+            Some(seed) => vec![Some(seed)],
+            None => crate::python::sequence(&seeds).unwrap_or_default().iter().map(Tensor::of).collect(),
+        },
+    };
+    let mut seeds = Vec::with_capacity(outputs.len());
+    for (at, output) in outputs.iter().enumerate() {
+        seeds.push(match given.get(at).cloned().flatten() {
+            Some(seed) => Some(seed),
+            None => implicit_seed(machine, output)?,
+        });
+    }
+    let create_graph = flag(create);
+    let materialize = flag(materialize);
+    let retain_graph = retain.map_or(create_graph, |value| matches!(value, Value::Bool(true)));
+    let options = Options { retain_graph, create_graph, allow_unused: flag(unused) || materialize };
+    let mut gradients = Vec::with_capacity(inputs.len());
+    for (gradient, input) in grad(machine, &outputs, &inputs, &seeds, options)?.into_iter().zip(&inputs) {
+        gradients.push(match gradient {
+            Some(gradient) => gradient.value(),
+            None if materialize => dispatch::tensor(machine, "zeros_like", "", &[input.into()])?.value(),
+            None => Value::None,
+        });
+    }
+    Ok(Value::tuple(gradients).into())
+}
+
+fn tensors_of(value: &Value) -> Result<Vec<Tensor>, Raise> {
+    if let Some(tensor) = Tensor::of(value) {
+        return Ok(vec![tensor]);
+    }
+    let items = crate::python::sequence(value).unwrap_or_default();
+    items
+        .iter()
+        .map(|item| {
+            Tensor::of(item).ok_or_else(|| {
+                let name = crate::python::type_name(item);
+                Raise::type_error(format!("'{name}' object has no attribute 'requires_grad'"))
+            })
+        })
+        .collect()
+}
+
+/// Returns the gradient of a scalar output with respect to itself.
+fn implicit_seed(machine: &Machine, output: &Tensor) -> Result<Option<Tensor>, Raise> {
+    if !output.requires_grad() {
+        // libtorch says what is wrong.
+        return Ok(None);
+    }
+    if output.elements() != 1 {
+        return Err(Raise::runtime_error("grad can be implicitly created only for scalar outputs"));
+    }
+    dispatch::tensor(machine, "ones_like", "", &[output.into()]).map(Some)
+}
+
+impl Tensor {
+    /// Returns the name of the function that computed the tensor; `None` where no gradient is recorded.
+    #[must_use]
+    pub fn grad_fn(&self) -> Option<String> {
+        // SAFETY: the tensor is alive.
+        let name = unsafe { ffi::vt_grad_fn(self.as_ptr()) };
+        if name.is_null() {
+            return None;
+        }
+        // SAFETY: a non-null name is NUL-terminated.
+        let text = unsafe { CStr::from_ptr(name) }.to_string_lossy().into_owned();
+        // SAFETY: the name is ours to free.
+        unsafe { ffi::vt_free(name.cast()) };
+        Some(text)
+    }
+}
+
+/// Calls `torch.autograd.backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, inputs=None)`.
+pub(crate) fn backward_called(machine: &Machine, args: Args) -> HostResult {
+    let parameters = ["tensors", "grad_tensors", "retain_graph", "create_graph", "grad_variables", "inputs"];
+    let [tensors, seeds, retain, create, _, inputs] = args.bind("backward", parameters, 1)?;
+    let flag = |value: Option<Value>| value.is_some_and(|value| matches!(value, Value::Bool(true)));
+    let outputs = tensors_of(&tensors.unwrap_or(Value::None))?;
+    let given = match seeds {
+        None | Some(Value::None) => vec![None; outputs.len()],
+        Some(seeds) => match Tensor::of(&seeds) {
+            Some(seed) => vec![Some(seed)],
+            None => crate::python::sequence(&seeds).unwrap_or_default().iter().map(Tensor::of).collect(),
+        },
+    };
+    let mut seeds = Vec::with_capacity(outputs.len());
+    for (at, output) in outputs.iter().enumerate() {
+        seeds.push(match given.get(at).cloned().flatten() {
+            Some(seed) => Some(seed),
+            None => implicit_seed(machine, output)?,
+        });
+    }
+    let inputs = match &inputs {
+        None | Some(Value::None) => Vec::new(),
+        Some(value) => tensors_of(value)?,
+    };
+    let create_graph = flag(create);
+    let retain_graph = retain.map_or(create_graph, |value| matches!(value, Value::Bool(true)));
+    backward(machine, &outputs, &seeds, &inputs, Options { retain_graph, create_graph, allow_unused: false })?;
+    Ok(Value::None.into())
+}

@@ -1,0 +1,150 @@
+//! The shim's C functions, as `shim.h` declares them. Only [`crate::dispatch`] and its neighbours call them.
+
+use std::ffi::{c_char, c_uint, c_void};
+
+pub const DEFAULT: i32 = 0;
+pub const NONE: i32 = 1;
+pub const TENSOR: i32 = 2;
+pub const INT: i32 = 3;
+pub const FLOAT: i32 = 4;
+pub const BOOL: i32 = 5;
+pub const COMPLEX: i32 = 6;
+pub const STRING: i32 = 7;
+pub const INTS: i32 = 8;
+pub const FLOATS: i32 = 9;
+pub const BOOLS: i32 = 10;
+pub const TENSORS: i32 = 11;
+pub const OPTIONAL_TENSORS: i32 = 12;
+pub const WRAPPED: i32 = 13;
+pub const DEVICE: i32 = 14;
+pub const GENERATOR: i32 = 15;
+pub const ELLIPSIS: i32 = 16;
+pub const SLICE: i32 = 17;
+
+/// One value on its way to or from libtorch.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Datum {
+    pub tag: i32,
+    pub kind: i32,
+    pub integer: i64,
+    pub real: f64,
+    pub imaginary: f64,
+    pub data: *const c_void,
+    pub length: usize,
+}
+
+impl Datum {
+    pub const fn of(tag: i32) -> Self {
+        Self { tag, kind: 0, integer: 0, real: 0.0, imaginary: 0.0, data: std::ptr::null(), length: 0 }
+    }
+}
+
+/// What went wrong; `text` is null where nothing did.
+#[repr(C)]
+pub struct Error {
+    pub kind: i32,
+    pub text: *mut c_char,
+}
+
+/// A tensor's metadata.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Facts {
+    pub dtype: i32,
+    pub device_type: i32,
+    pub device_index: i32,
+    pub layout: i32,
+    pub dimensions: i64,
+    pub elements: i64,
+    pub element_size: i64,
+    pub storage_offset: i64,
+    pub storage: *const c_void,
+    pub requires_grad: bool,
+    pub is_leaf: bool,
+    pub is_contiguous: bool,
+    pub is_conj: bool,
+}
+
+pub type Reserve = extern "C" fn(*mut c_void, usize) -> bool;
+pub type Release = extern "C" fn(*mut c_void, usize);
+pub type GradientHook = extern "C" fn(*mut c_void, *const c_void) -> *mut c_void;
+pub type Drop = extern "C" fn(*mut c_void);
+
+unsafe extern "C" {
+    pub fn vt_free(memory: *mut c_void);
+    pub fn vt_account_allocations();
+    pub fn vt_set_account(account: *mut c_void, reserve: Option<Reserve>, release: Option<Release>);
+    pub fn vt_operators(error: *mut Error) -> *mut c_char;
+    pub fn vt_call(
+        handle: usize,
+        arguments: *const Datum,
+        count: usize,
+        gradients: bool,
+        lent: *mut c_void,
+        results: *mut *mut Datum,
+        result_count: *mut usize,
+        error: *mut Error,
+    ) -> bool;
+    pub fn vt_facts(tensor: *const c_void, facts: *mut Facts);
+    pub fn vt_sizes(tensor: *const c_void, sizes: *mut i64, strides: *mut i64);
+    pub fn vt_read(tensor: *const c_void, to: *mut c_void, bytes: usize, error: *mut Error) -> bool;
+    pub fn vt_of_bytes(
+        dtype: i32,
+        sizes: *const i64,
+        dimensions: usize,
+        from: *const c_void,
+        bytes: usize,
+        error: *mut Error,
+    ) -> *mut c_void;
+    pub fn vt_clone_handle(tensor: *const c_void) -> *mut c_void;
+    pub fn vt_is_same(left: *const c_void, right: *const c_void) -> bool;
+    pub fn vt_get_item(
+        tensor: *const c_void,
+        indices: *const Datum,
+        count: usize,
+        gradients: bool,
+        error: *mut Error,
+    ) -> *mut c_void;
+    pub fn vt_set_item(
+        tensor: *const c_void,
+        indices: *const Datum,
+        count: usize,
+        value: *const Datum,
+        gradients: bool,
+        error: *mut Error,
+    ) -> bool;
+    pub fn vt_set_requires_grad(tensor: *const c_void, on: bool, error: *mut Error) -> bool;
+    pub fn vt_grad(tensor: *const c_void, error: *mut Error) -> *mut c_void;
+    pub fn vt_set_grad(tensor: *const c_void, gradient: *const c_void, error: *mut Error) -> bool;
+    pub fn vt_retain_grad(tensor: *const c_void, error: *mut Error) -> bool;
+    pub fn vt_register_hook(
+        tensor: *const c_void,
+        hook: GradientHook,
+        context: *mut c_void,
+        drop: Drop,
+        handle: *mut c_uint,
+        error: *mut Error,
+    ) -> bool;
+    pub fn vt_remove_hook(tensor: *const c_void, handle: c_uint, error: *mut Error) -> bool;
+    pub fn vt_gradients(
+        outputs: *const *const c_void,
+        seeds: *const *const c_void,
+        output_count: usize,
+        inputs: *const *const c_void,
+        input_count: usize,
+        accumulate: bool,
+        retain_graph: bool,
+        create_graph: bool,
+        allow_unused: bool,
+        results: *mut *mut *mut c_void,
+        error: *mut Error,
+    ) -> bool;
+    pub fn vt_grad_fn(tensor: *const c_void) -> *mut c_char;
+    pub fn vt_generator(device_type: i32, device_index: i32, seed: u64, error: *mut Error) -> *mut c_void;
+    pub fn vt_generator_free(generator: *mut c_void);
+    pub fn vt_generator_seed(generator: *mut c_void, seed: u64, error: *mut Error) -> bool;
+    pub fn vt_generator_initial_seed(generator: *const c_void) -> u64;
+    pub fn vt_generator_state(generator: *const c_void, error: *mut Error) -> *mut c_void;
+    pub fn vt_generator_set_state(generator: *mut c_void, state: *const c_void, error: *mut Error) -> bool;
+}

@@ -1,0 +1,162 @@
+//! What one job's tensors share: who pays for memory, the random numbers, whether gradients are recorded.
+
+use std::cell::{Cell, RefCell};
+use std::ffi::c_void;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use interpreter::Machine;
+use interpreter::raise::Raise;
+
+use crate::dtype::Device;
+use crate::ffi;
+use crate::generator::Generator;
+
+/// A job's state in this crate, kept as an extension of its [`Machine`].
+pub struct Job {
+    account: Arc<Account>,
+    generators: RefCell<Vec<(Device, Rc<Generator>)>>,
+    gradients: Cell<bool>,
+}
+
+impl Job {
+    /// Returns the state of a machine's job, made on first use.
+    #[must_use]
+    pub fn of(machine: &Machine) -> Rc<Self> {
+        if let Some(job) = machine.extension::<Self>() {
+            return job;
+        }
+        let job = Rc::new(Self { account: Arc::default(), generators: RefCell::default(), gradients: Cell::new(true) });
+        machine.set_extension(job.clone());
+        job
+    }
+
+    /// Returns whether operations record what gradients need. True at first, as in Python.
+    #[must_use]
+    pub fn gradients(&self) -> bool {
+        self.gradients.get()
+    }
+
+    /// Sets whether operations record what gradients need, and returns what was set before.
+    pub fn set_gradients(&self, on: bool) -> bool {
+        self.gradients.replace(on)
+    }
+
+    /// Returns the job's default generator of a device. Seeded with PyTorch's own default until `manual_seed`.
+    ///
+    /// # Errors
+    /// `RuntimeError` for a device that this process does not have.
+    pub fn generator(&self, device: Device) -> Result<Rc<Generator>, Raise> {
+        let found = self.generators.borrow().iter().find(|(at, _)| *at == device).map(|(_, it)| it.clone());
+        if let Some(generator) = found {
+            return Ok(generator);
+        }
+        let generator = Rc::new(Generator::new(device, DEFAULT_SEED)?);
+        self.generators.borrow_mut().push((device, generator.clone()));
+        Ok(generator)
+    }
+
+    /// Seeds all default generators, those made later included.
+    ///
+    /// # Errors
+    /// When a generator refuses the seed.
+    pub fn seed(&self, seed: u64) -> Result<(), Raise> {
+        self.generator(Device::CPU)?;
+        self.generators.borrow().iter().try_for_each(|(_, generator)| generator.seed(seed))
+    }
+}
+
+/// PyTorch's `default_rng_seed_val`.
+const DEFAULT_SEED: u64 = 67_280_421_310_721;
+
+/// Bytes that libtorch has freed of a job's, on whichever thread, and the machine does not know of yet.
+#[derive(Default)]
+struct Account {
+    freed: AtomicU64,
+}
+
+/// While it lives, this thread's allocations are charged to a machine.
+pub struct Paying {
+    before: Option<Payer>,
+}
+
+#[derive(Clone)]
+struct Payer {
+    machine: Machine,
+    account: Arc<Account>,
+    refused: Rc<RefCell<Option<Raise>>>,
+}
+
+thread_local! {
+    static PAYER: RefCell<Option<Payer>> = const { RefCell::new(None) };
+}
+
+impl Paying {
+    /// Charges the thread's allocations to a machine from now on.
+    #[must_use]
+    pub fn new(machine: &Machine, job: &Job) -> Self {
+        let account = job.account.clone();
+        settle(machine, &account);
+        let payer = Payer { machine: machine.clone(), account, refused: Rc::default() };
+        Self { before: install(Some(payer)) }
+    }
+
+    /// Charges nobody: what follows is the server's own.
+    #[must_use]
+    pub fn nobody() -> Self {
+        Self { before: install(None) }
+    }
+
+    /// Takes the reason why memory was refused, if it was.
+    pub fn refusal(&self) -> Option<Raise> {
+        PAYER.with_borrow(|payer| payer.as_ref().and_then(|payer| payer.refused.borrow_mut().take()))
+    }
+}
+
+impl Drop for Paying {
+    fn drop(&mut self) {
+        drop(install(self.before.take()));
+    }
+}
+
+fn install(payer: Option<Payer>) -> Option<Payer> {
+    let account = payer.as_ref().map_or(std::ptr::null(), |payer| Arc::as_ptr(&payer.account));
+    let before = PAYER.replace(payer);
+    let (reserve, release) = match account.is_null() {
+        true => (None, None),
+        false => (Some(reserve as ffi::Reserve), Some(release as ffi::Release)),
+    };
+    // SAFETY: the account lives in PAYER until the next call of this function replaces it.
+    unsafe { ffi::vt_set_account(account.cast_mut().cast(), reserve, release) };
+    before
+}
+
+fn settle(machine: &Machine, account: &Account) {
+    let freed = account.freed.swap(0, Ordering::Relaxed);
+    if freed > 0 {
+        machine.release_tensor(freed);
+    }
+}
+
+/// Charges the thread's payer. A granted reservation keeps the account alive until [`release`].
+extern "C" fn reserve(_: *mut c_void, bytes: usize) -> bool {
+    let Some(payer) = PAYER.with_borrow(Clone::clone) else { return false };
+    settle(&payer.machine, &payer.account);
+    match payer.machine.charge_tensor(bytes as u64) {
+        Ok(()) => {
+            let _kept = Arc::into_raw(payer.account);
+            true
+        }
+        Err(raise) => {
+            *payer.refused.borrow_mut() = Some(raise);
+            false
+        }
+    }
+}
+
+extern "C" fn release(account: *mut c_void, bytes: usize) {
+    // SAFETY: the pointer comes from `Arc::into_raw` in `reserve`, once for each granted reservation.
+    let account = unsafe { Arc::from_raw(account.cast_const().cast::<Account>()) };
+    account.freed.fetch_add(bytes as u64, Ordering::Relaxed);
+}

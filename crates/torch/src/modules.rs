@@ -1,0 +1,460 @@
+//! Importable modules of the host: `torch` and what belongs to it, `einops`, the common part of `numpy`.
+
+pub mod context;
+pub mod einops;
+pub mod functions;
+mod limits;
+mod neural;
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use interpreter::raise::Raise;
+use interpreter::{Args, HostObject, HostResult, Kind, Machine, Operator, Outcome, Value};
+use program::DType;
+
+use crate::dtype::{self, Device};
+use crate::generator::Generator;
+use crate::signatures::{self, Signature};
+use crate::size::Size;
+use crate::tensor::Tensor;
+use crate::{allowed, array, binding, create, python};
+
+/// Modules that can be imported, submodules included.
+const MODULES: &[&str] = &[
+    "torch",
+    "torch.autograd",
+    "torch.cuda",
+    "torch.fft",
+    "torch.functional",
+    "torch.linalg",
+    "torch.nn",
+    "torch.nn.functional",
+    "torch.special",
+    "torch.random",
+    "torch.amp",
+    "einops",
+    "numpy",
+    "numpy.linalg",
+];
+
+/// Finds a module by its name.
+#[must_use]
+pub fn import(_: &Machine, module: &str) -> Option<Value> {
+    let name = MODULES.iter().find(|name| **name == module)?;
+    thread_local! {
+        // One object a module, so that `is` holds between two imports.
+        static SHOWN: std::cell::RefCell<Vec<Rc<Module>>> = const { std::cell::RefCell::new(Vec::new()) };
+    }
+    let shown = SHOWN.with_borrow_mut(|shown| match shown.iter().find(|module| module.name == *name) {
+        Some(module) => module.clone(),
+        None => {
+            let module = Rc::new(Module { name });
+            shown.push(module.clone());
+            module
+        }
+    });
+    Some(Value::Host(shown))
+}
+
+/// Finds what a request refers to by module and name: `torch` `float32`, `torch.nn.functional` `softmax`.
+#[must_use]
+pub fn global(machine: &Machine, module: &str, name: &str) -> Option<Value> {
+    // Functions that torch defines in C are found under private classes, Python ones under the file they are in.
+    let home = match module {
+        "torch._C"
+        | "torch._C._VariableFunctions"
+        | "torch._VF"
+        | "torch.functional"
+        | "torch._tensor"
+        | "torch.storage" => "torch",
+        "torch._C._nn" => "torch.nn.functional",
+        "torch._C._linalg" => "torch.linalg",
+        "torch._C._special" => "torch.special",
+        "torch._C._fft" => "torch.fft",
+        "torch.nn.parameter" => "torch.nn",
+        module if module.starts_with("torch.nn.modules") => "torch.nn",
+        "torch.autograd.grad_mode" => "torch",
+        "einops.einops" | "einops.einsum" => "einops",
+        "numpy.core"
+        | "numpy.core.multiarray"
+        | "numpy._core"
+        | "numpy._core.multiarray"
+        | "numpy.core.fromnumeric"
+        | "numpy._core.fromnumeric" => "numpy",
+        module => module,
+    };
+    if home == "torch" && name == "_VariableFunctionsClass" {
+        return import(machine, "torch");
+    }
+    let mut value = import(machine, home)?;
+    for part in name.split('.') {
+        // A class of C functions, as in `torch._C._VariableFunctionsClass.relu`.
+        if part == "_VariableFunctionsClass" {
+            continue;
+        }
+        let found = match &value {
+            Value::Host(object) => object.clone().get_attribute(machine, part).ok()?,
+            _ => return None,
+        };
+        value = match found {
+            Outcome::Ready(value) => value,
+            _ => return None,
+        };
+    }
+    Some(value)
+}
+
+/// An importable module.
+pub struct Module {
+    name: &'static str,
+}
+
+impl HostObject for Module {
+    fn type_name(&self) -> Cow<'static, str> {
+        "module".into()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {
+        if let Some(value) = member(machine, self.name, name)? {
+            return Ok(value.into());
+        }
+        match name {
+            "__name__" => Ok(Value::from(self.name).into()),
+            name if name.starts_with("__") => Ok(Outcome::NotImplemented),
+            name => Err(allowed::refused(self.name, name)),
+        }
+    }
+
+    fn call_method(self: Rc<Self>, machine: &Machine, name: &str, args: &Args) -> HostResult {
+        // A function of a module is called without making an object of it first.
+        match find(self.name, name) {
+            Some(body) => body.call(machine, name, args),
+            None => Ok(Outcome::NotImplemented),
+        }
+    }
+
+    fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
+        Ok(Some(format!("<module '{}'>", self.name)))
+    }
+}
+
+/// Returns a member of a module.
+fn member(machine: &Machine, module: &'static str, name: &str) -> Result<Option<Value>, Raise> {
+    if let Some(body) = find(module, name) {
+        return Ok(Some(Value::host(Function { module, name: name.into(), body })));
+    }
+    if let Some(inner) = import(machine, &format!("{module}.{name}")) {
+        return Ok(Some(inner));
+    }
+    if let Some(class) = class(module, name) {
+        return Ok(Some(class));
+    }
+    Ok(match (module, name) {
+        ("torch", "pi") | ("numpy", "pi") => Some(Value::Float(std::f64::consts::PI)),
+        ("torch", "e") | ("numpy", "e") => Some(Value::Float(std::f64::consts::E)),
+        ("torch", "inf") | ("numpy", "inf") => Some(Value::Float(f64::INFINITY)),
+        ("torch", "nan") | ("numpy", "nan") => Some(Value::Float(f64::NAN)),
+        ("torch" | "numpy", "newaxis") => Some(Value::None),
+        ("torch", "__version__") => Some(Value::from("2.11.0")),
+        ("torch", name) => DType::from_name(name).map(dtype::value).or_else(|| dtype::constant(name)),
+        ("numpy", name) => array::member(name),
+        _ => None,
+    })
+}
+
+/// A function of a module, as an object: passed around, called later.
+pub struct Function {
+    module: &'static str,
+    name: Box<str>,
+    body: Body,
+}
+
+/// How a function is computed.
+#[derive(Clone, Copy)]
+enum Body {
+    /// By an operator, under its schema.
+    Operator(&'static str),
+    /// By an operator, under PyTorch's Python signature.
+    Signature(&'static Signature),
+    Native(Native),
+}
+
+/// A function written in Rust.
+pub type Native = fn(&Machine, Args) -> HostResult;
+
+impl Body {
+    fn call(self, machine: &Machine, _: &str, args: &Args) -> HostResult {
+        match self {
+            Self::Operator(operator) => binding::call(machine, operator, None, args).map(Outcome::Ready),
+            Self::Signature(signature) => signature.call(machine, args).map(Outcome::Ready),
+            Self::Native(native) => native(machine, args.clone()),
+        }
+    }
+}
+
+/// Finds a function: first those written in Rust, then signatures, then the list of operators.
+fn find(module: &str, name: &str) -> Option<Body> {
+    let natives = match module {
+        "torch" | "torch.functional" => functions::torch(name).or_else(|| context::function(name)),
+        "torch.nn.functional" => functions::functional(name),
+        "torch.linalg" => functions::linalg(name),
+        "torch.autograd" => context::autograd(name),
+        "torch.cuda" => functions::cuda(name),
+        "torch.random" => functions::torch(name),
+        "torch.amp" => context::function(name),
+        "einops" => einops::function(name),
+        "numpy" | "numpy.linalg" => array::function(module, name),
+        _ => None,
+    };
+    natives
+        .map(Body::Native)
+        .or_else(|| signatures::find(module, name).map(Body::Signature))
+        .or_else(|| allowed::function(module, name).map(Body::Operator))
+}
+
+/// Says whether a module has a function of this name.
+#[must_use]
+pub fn has_function(module: &str, name: &str) -> bool {
+    find(module, name).is_some()
+}
+
+impl HostObject for Function {
+    fn type_name(&self) -> Cow<'static, str> {
+        "builtin_function_or_method".into()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
+        Ok(match name {
+            "__name__" | "__qualname__" => Value::from(&*self.name).into(),
+            "__module__" => Value::from(self.module).into(),
+            _ => Outcome::NotImplemented,
+        })
+    }
+
+    fn call(self: Rc<Self>, machine: &Machine, args: Args) -> HostResult {
+        self.body.call(machine, &self.name, &args)
+    }
+
+    fn binary(self: Rc<Self>, _: &Machine, operator: Operator, other: &Value, _: bool) -> HostResult {
+        let same =
+            python::host::<Self>(other).is_some_and(|other| other.name == self.name && other.module == self.module);
+        Ok(match operator {
+            Operator::Equal => Value::Bool(same).into(),
+            Operator::NotEqual => Value::Bool(!same).into(),
+            _ => Outcome::NotImplemented,
+        })
+    }
+
+    fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
+        Ok(Some(format!("<built-in function {}>", self.name)))
+    }
+}
+
+/// A class of the host, for `isinstance` and as a constructor.
+pub struct Class {
+    /// With its module: `torch.Tensor`.
+    name: Cow<'static, str>,
+    construct: Construct,
+}
+
+/// Makes an instance of a class.
+pub type Construct = Rc<dyn Fn(&Machine, Args) -> HostResult>;
+
+impl Class {
+    /// Makes a class of a table.
+    pub fn dynamic(name: String, construct: Construct) -> Self {
+        Self { name: name.into(), construct }
+    }
+}
+
+/// Calls a function of a module from Rust.
+///
+/// # Errors
+/// `AttributeError` for a name that the module lacks; what the function raises.
+pub fn call_function(machine: &Machine, module: &'static str, name: &str, args: &Args) -> HostResult {
+    match find(module, name) {
+        Some(body) => body.call(machine, name, args),
+        None => Err(allowed::refused(module, name)),
+    }
+}
+
+/// Rebuilds an object of an importable class from a request: its arguments, or the state that unpickling sets.
+#[must_use]
+pub fn instance(machine: &Machine, class: &str, args: &[Value], state: Option<&Value>) -> Option<Result<Value, Raise>> {
+    let first = args.first().cloned().unwrap_or(Value::None);
+    let ready = |outcome: HostResult| match outcome {
+        Ok(Outcome::Ready(value)) => Ok(value),
+        Ok(_) => Err(Raise::runtime_error("the object cannot be made at once")),
+        Err(raise) => Err(raise),
+    };
+    Some(match class {
+        "torch.Size" => Size::construct(machine, python::positional(args)).map(Value::host),
+        "torch.device" => ready(device(machine, python::positional(args))),
+        "torch.nn.parameter.Parameter" | "torch.nn.Parameter" => {
+            ready(functions::parameter(machine, python::positional(args)))
+        }
+        "torch._C.Generator" | "torch.Generator" => Generator::rebuild(&first, state),
+        "numpy.ndarray" | "numpy.generic" => match Tensor::of(&first) {
+            Some(tensor) => Ok(array::of_request(tensor, class == "numpy.generic")),
+            None => Err(Raise::type_error("an array needs its data")),
+        },
+        class if class.starts_with("torch.nn.modules.") => match state {
+            Some(state) => return neural::of_state(machine, class, state),
+            None => return None,
+        },
+        _ => return None,
+    })
+}
+
+/// Finds a class.
+fn class(module: &str, name: &str) -> Option<Value> {
+    let class = |name: &'static str, construct: Native| {
+        Some(Value::host(Class { name: name.into(), construct: Rc::new(construct) }))
+    };
+    match (module, name) {
+        ("torch", "Tensor") => class("torch.Tensor", functions::legacy_tensor),
+        ("torch", "Size") => {
+            class("torch.Size", |machine, args| Ok(Value::host(Size::construct(machine, args)?).into()))
+        }
+        ("torch", "device") => class("torch.device", device),
+        ("torch", "dtype") => {
+            class("torch.dtype", |_, _| Err(Raise::type_error("cannot create 'torch.dtype' instances")))
+        }
+        ("torch", "Generator") => class("torch.Generator", generator),
+        ("torch", "finfo") => class("torch.finfo", functions::finfo),
+        ("torch", "iinfo") => class("torch.iinfo", functions::iinfo),
+        ("torch", "FloatTensor") => class("torch.FloatTensor", functions::legacy_tensor),
+        ("torch", "DoubleTensor") => class("torch.DoubleTensor", |m, a| functions::legacy_typed(m, a, DType::Float64)),
+        ("torch", "LongTensor") => class("torch.LongTensor", |m, a| functions::legacy_typed(m, a, DType::Int64)),
+        ("torch", "IntTensor") => class("torch.IntTensor", |m, a| functions::legacy_typed(m, a, DType::Int32)),
+        ("torch", "BoolTensor") => class("torch.BoolTensor", |m, a| functions::legacy_typed(m, a, DType::Bool)),
+        ("torch", "ByteTensor") => class("torch.ByteTensor", |m, a| functions::legacy_typed(m, a, DType::UInt8)),
+        ("torch.nn", "Parameter") => class("torch.nn.Parameter", functions::parameter),
+        ("torch.nn", name) => neural::class(name),
+        _ => None,
+    }
+}
+
+fn device(_: &Machine, args: Args) -> HostResult {
+    let [kind, index] = args.bind("device", ["type", "index"], 1)?;
+    let kind = kind.unwrap_or(Value::None);
+    let Some(mut device) = Device::of_value(&kind)? else {
+        return Err(Raise::type_error(format!(
+            "device(): argument 'type' must be str, not {}",
+            python::type_name(&kind)
+        )));
+    };
+    if let Some(index) = index.as_ref().and_then(Value::as_int) {
+        device.index = i32::try_from(index).unwrap_or(-1);
+    }
+    Ok(device.value().into())
+}
+
+fn generator(_: &Machine, args: Args) -> HostResult {
+    let [device] = args.bind("Generator", ["device"], 0)?;
+    let device = match python::given(device) {
+        Some(device) => Device::of_value(&device)?.unwrap_or(Device::CPU),
+        None => Device::CPU,
+    };
+    const DEFAULT_SEED: u64 = 67_280_421_310_721;
+    Ok(Value::host(Generator::new(device, DEFAULT_SEED)?).into())
+}
+
+impl HostObject for Class {
+    fn type_name(&self) -> Cow<'static, str> {
+        "type".into()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn class_name(&self) -> Option<Cow<'static, str>> {
+        Some(self.name.clone())
+    }
+
+    fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
+        let (module, short) = self.name.rsplit_once('.').unwrap_or(("", &self.name));
+        if name == "__name__" || name == "__qualname__" {
+            return Ok(Value::from(short).into());
+        }
+        if name == "__module__" {
+            return Ok(Value::from(module).into());
+        }
+        // `torch.Tensor.add`: a method taken from the class, given its receiver when called.
+        if &*self.name == "torch.Tensor" && crate::tensor::has_method(name) {
+            let name: Rc<str> = name.into();
+            return Ok(Value::native(name.clone(), move |machine, mut args| {
+                let receiver = match args.positional.is_empty() {
+                    true => None,
+                    false => Tensor::of(&args.positional.remove(0)),
+                };
+                match receiver {
+                    Some(tensor) => crate::tensor::call_method(machine, &tensor, &name, &args),
+                    None => Err(Raise::type_error(format!("unbound method TensorBase.{name}() needs an argument"))),
+                }
+            })
+            .into());
+        }
+        Ok(Outcome::NotImplemented)
+    }
+
+    fn call(self: Rc<Self>, machine: &Machine, args: Args) -> HostResult {
+        (self.construct)(machine, args)
+    }
+
+    fn binary(self: Rc<Self>, _: &Machine, operator: Operator, other: &Value, _: bool) -> HostResult {
+        let same = python::host::<Self>(other).is_some_and(|other| other.name == self.name);
+        Ok(match operator {
+            Operator::Equal => Value::Bool(same).into(),
+            Operator::NotEqual => Value::Bool(!same).into(),
+            _ => Outcome::NotImplemented,
+        })
+    }
+
+    fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
+        Ok(Some(format!("<class '{}'>", self.name)))
+    }
+}
+
+/// Makes a tensor from a call's `data`, `dtype`, `device` and `requires_grad`.
+pub(crate) fn construct(
+    machine: &Machine,
+    data: Option<Value>,
+    dtype: Option<Value>,
+    device: Option<Value>,
+    requires_grad: Option<Value>,
+) -> HostResult {
+    let dtype = match python::given(dtype) {
+        None => None,
+        Some(dtype) => Some(dtype::of_value(&dtype).ok_or_else(|| {
+            let name = python::type_name(&dtype);
+            Raise::type_error(format!("tensor(): argument 'dtype' must be torch.dtype, not {name}"))
+        })?),
+    };
+    let device = match python::given(device) {
+        None => None,
+        Some(device) => Device::of_value(&device)?,
+    };
+    let made = create::of_data(machine, &data.unwrap_or(Value::None), dtype, device)?;
+    if matches!(requires_grad, Some(Value::Bool(true))) {
+        if !dtype::is_floating(made.dtype()) && !dtype::is_complex(made.dtype()) {
+            return Err(Raise::new(
+                Kind::RuntimeError,
+                "Only Tensors of floating point and complex dtype can require gradients",
+            ));
+        }
+        made.set_requires_grad(true)?;
+    }
+    python::ready(made)
+}

@@ -1,0 +1,87 @@
+//! Results with named fields: `torch.return_types.topk`.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use interpreter::raise::Raise;
+use interpreter::{HostObject, HostResult, Iteration, Machine, Operator, Outcome, Value};
+
+use crate::python::Items;
+
+/// A tuple whose elements have names.
+pub struct NamedTuple {
+    name: Box<str>,
+    fields: Vec<Box<str>>,
+    items: Vec<Value>,
+}
+
+impl NamedTuple {
+    /// Makes the result of an operator.
+    pub fn new(name: &str, fields: &[Box<str>], items: Vec<Value>) -> Self {
+        Self { name: name.into(), fields: fields.to_vec(), items }
+    }
+
+    pub fn items(&self) -> &[Value] {
+        &self.items
+    }
+
+    fn tuple(&self) -> Value {
+        Value::tuple(self.items.clone())
+    }
+}
+
+impl HostObject for NamedTuple {
+    fn type_name(&self) -> Cow<'static, str> {
+        format!("torch.return_types.{}", self.name).into()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
+        let at = self.fields.iter().position(|field| **field == *name);
+        Ok(at.and_then(|at| self.items.get(at)).map_or(Outcome::NotImplemented, |item| item.clone().into()))
+    }
+
+    fn get_item(self: Rc<Self>, machine: &Machine, key: &Value) -> HostResult {
+        interpreter::operators::get_item(machine, &self.tuple(), key)
+    }
+
+    fn binary(self: Rc<Self>, machine: &Machine, operator: Operator, other: &Value, reflected: bool) -> HostResult {
+        let (own, other) = (
+            self.tuple(),
+            match crate::python::host::<Self>(other) {
+                Some(named) => named.tuple(),
+                None => other.clone(),
+            },
+        );
+        let (left, right) = if reflected { (other, own) } else { (own, other) };
+        interpreter::operators::binary(machine, operator, &left, &right)
+    }
+
+    fn length(&self, _: &Machine) -> Result<Option<usize>, Raise> {
+        Ok(Some(self.items.len()))
+    }
+
+    fn iterate(self: Rc<Self>, _: &Machine) -> Result<Option<Box<dyn Iteration>>, Raise> {
+        Ok(Some(Box::new(Items::new(self.items.clone()))))
+    }
+
+    fn repr(&self, machine: &Machine) -> Result<Option<String>, Raise> {
+        let mut lines = Vec::with_capacity(self.items.len());
+        for (field, item) in self.fields.iter().zip(&self.items) {
+            let text = match item {
+                Value::Host(object) => object.repr(machine)?,
+                item => interpreter::format::repr_now(item),
+            };
+            lines.push(format!("{field}={}", text.unwrap_or_default()));
+        }
+        Ok(Some(format!("torch.return_types.{}(\n{})", self.name, lines.join(",\n"))))
+    }
+
+    fn is_instance(&self, class: &str) -> bool {
+        class == "tuple" || class.strip_prefix("torch.return_types.").is_some_and(|name| name == &*self.name)
+    }
+}

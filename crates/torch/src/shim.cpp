@@ -1,0 +1,587 @@
+#include "shim.h"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/TensorIndexing.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/core/grad_mode.h>
+#include <c10/core/CPUAllocator.h>
+#include <c10/core/impl/alloc_cpu.h>
+#include <torch/csrc/autograd/autograd.h>
+#include <torch/csrc/autograd/function.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <mutex>
+#include <sstream>
+#include <string>
+#include <vector>
+
+namespace {
+
+using torch::jit::Stack;
+
+char* copy_text(const std::string& text) {
+  char* copy = static_cast<char*>(std::malloc(text.size() + 1));
+  if (copy != nullptr) std::memcpy(copy, text.c_str(), text.size() + 1);
+  return copy;
+}
+
+// Runs the body and turns whatever it throws into text, without libtorch's C++ stack.
+template <typename Body>
+bool guarded(Error* error, Body body) {
+  auto fail = [&](int32_t kind, const std::string& text) {
+    error->kind = kind;
+    error->text = copy_text(text);
+    return false;
+  };
+  try {
+    body();
+    return true;
+  } catch (const c10::IndexError& e) {
+    return fail(ERROR_INDEX, e.what_without_backtrace());
+  } catch (const c10::ValueError& e) {
+    return fail(ERROR_VALUE, e.what_without_backtrace());
+  } catch (const c10::TypeError& e) {
+    return fail(ERROR_TYPE, e.what_without_backtrace());
+  } catch (const c10::NotImplementedError& e) {
+    return fail(ERROR_NOT_IMPLEMENTED, e.what_without_backtrace());
+  } catch (const c10::LinAlgError& e) {
+    return fail(ERROR_LINALG, e.what_without_backtrace());
+  } catch (const c10::OutOfMemoryError& e) {
+    return fail(ERROR_MEMORY, e.what_without_backtrace());
+  } catch (const c10::Error& e) {
+    return fail(ERROR_RUNTIME, e.what_without_backtrace());
+  } catch (const std::bad_alloc&) {
+    return fail(ERROR_MEMORY, "out of memory");
+  } catch (const std::exception& e) {
+    return fail(ERROR_RUNTIME, e.what());
+  } catch (...) {
+    return fail(ERROR_RUNTIME, "unknown C++ exception");
+  }
+}
+
+const at::Tensor& tensor_of(const void* tensor) { return *static_cast<const at::Tensor*>(tensor); }
+
+// ---- Accounting -------------------------------------------------------------------------------------------------
+
+struct Account {
+  void* account = nullptr;
+  Reserve reserve = nullptr;
+  Release release = nullptr;
+};
+
+thread_local Account current_account;
+
+struct Charged {
+  c10::DataPtr memory;
+  size_t bytes;
+  Account account;
+};
+
+void release_charged(void* context) {
+  auto* charged = static_cast<Charged*>(context);
+  Account account = charged->account;
+  size_t bytes = charged->bytes;
+  delete charged;
+  account.release(account.account, bytes);
+}
+
+// Asks the account of the job whose operation runs on this thread before each allocation, so that results,
+// intermediates and what autograd keeps are all counted, and refused before they exist.
+class AccountedAllocator final : public c10::Allocator {
+ public:
+  explicit AccountedAllocator(c10::Allocator* inner) : inner_(inner) {}
+
+  c10::DataPtr allocate(size_t bytes) override {
+    Account account = current_account;
+    if (account.reserve == nullptr || bytes == 0) return inner_->allocate(bytes);
+    TORCH_CHECK_WITH(OutOfMemoryError, account.reserve(account.account, bytes), "tensor memory of this job is used up");
+    try {
+      c10::DataPtr memory = inner_->allocate(bytes);
+      void* data = memory.get();
+      auto* charged = new Charged{std::move(memory), bytes, account};
+      return {data, charged, &release_charged, c10::Device(c10::DeviceType::CPU)};
+    } catch (...) {
+      account.release(account.account, bytes);
+      throw;
+    }
+  }
+
+  void copy_data(void* to, const void* from, size_t count) const override { inner_->copy_data(to, from, count); }
+
+ private:
+  c10::Allocator* inner_;
+};
+
+// ---- Operators --------------------------------------------------------------------------------------------------
+
+std::vector<c10::OperatorHandle>& operators() {
+  static std::vector<c10::OperatorHandle> all;
+  return all;
+}
+
+std::string type_text(const c10::Argument& argument) {
+  std::string text = argument.real_type()->str();
+  if (argument.N().has_value()) {
+    auto at = text.find("[]");
+    if (at != std::string::npos) text.insert(at + 1, std::to_string(*argument.N()));
+  }
+  return text;
+}
+
+c10::IValue number(const Datum& datum, int32_t tag) {
+  switch (tag) {
+    case TAG_INT:
+      return c10::IValue(datum.integer);
+    case TAG_FLOAT:
+      return c10::IValue(datum.real);
+    case TAG_BOOL:
+      return c10::IValue(datum.integer != 0);
+    default:
+      return c10::IValue(c10::complex<double>(datum.real, datum.imaginary));
+  }
+}
+
+at::Tensor wrapped(const Datum& datum) {
+  at::Tensor tensor = c10::scalar_to_tensor(number(datum, datum.kind).toScalar());
+  tensor.unsafeGetTensorImpl()->set_wrapped_number(true);
+  return tensor;
+}
+
+c10::IValue argument_of(const Datum& datum, const c10::Argument* argument) {
+  switch (datum.tag) {
+    case TAG_DEFAULT:
+      TORCH_CHECK_TYPE(argument != nullptr && argument->default_value().has_value(), "missing argument");
+      return *argument->default_value();
+    case TAG_NONE:
+      return c10::IValue();
+    case TAG_TENSOR:
+      return c10::IValue(tensor_of(datum.data));
+    case TAG_INT:
+    case TAG_FLOAT:
+    case TAG_BOOL:
+    case TAG_COMPLEX:
+      return number(datum, datum.tag);
+    case TAG_STRING:
+      return c10::IValue(std::string(static_cast<const char*>(datum.data), datum.length));
+    case TAG_INTS: {
+      auto* data = static_cast<const int64_t*>(datum.data);
+      return c10::IValue(std::vector<int64_t>(data, data + datum.length));
+    }
+    case TAG_FLOATS: {
+      auto* data = static_cast<const double*>(datum.data);
+      return c10::IValue(std::vector<double>(data, data + datum.length));
+    }
+    case TAG_BOOLS: {
+      auto* data = static_cast<const int64_t*>(datum.data);
+      c10::List<bool> list;
+      for (size_t i = 0; i < datum.length; i++) list.push_back(data[i] != 0);
+      return c10::IValue(list);
+    }
+    case TAG_TENSORS: {
+      auto* data = static_cast<const void* const*>(datum.data);
+      c10::List<at::Tensor> list;
+      for (size_t i = 0; i < datum.length; i++) list.push_back(tensor_of(data[i]));
+      return c10::IValue(list);
+    }
+    case TAG_OPTIONAL_TENSORS: {
+      auto* data = static_cast<const void* const*>(datum.data);
+      c10::List<std::optional<at::Tensor>> list;
+      for (size_t i = 0; i < datum.length; i++) {
+        list.push_back(data[i] == nullptr ? std::optional<at::Tensor>() : std::optional<at::Tensor>(tensor_of(data[i])));
+      }
+      return c10::IValue(list);
+    }
+    case TAG_WRAPPED:
+      return c10::IValue(wrapped(datum));
+    case TAG_DEVICE:
+      return c10::IValue(c10::Device(static_cast<c10::DeviceType>(datum.kind), static_cast<c10::DeviceIndex>(datum.integer)));
+    case TAG_GENERATOR:
+      return c10::IValue(*static_cast<const at::Generator*>(datum.data));
+    default:
+      TORCH_CHECK(false, "argument of unknown kind ", datum.tag);
+  }
+}
+
+void* owned(const at::Tensor& tensor) { return tensor.defined() ? new at::Tensor(tensor) : nullptr; }
+
+Datum result_of(const c10::IValue& value) {
+  Datum datum{};
+  auto array = [&](size_t count, size_t size) {
+    datum.length = count;
+    datum.data = std::calloc(std::max<size_t>(count, 1), size);
+    if (datum.data == nullptr) throw std::bad_alloc();
+    return const_cast<void*>(datum.data);
+  };
+  if (value.isTensor()) {
+    datum.data = owned(value.toTensor());
+    datum.tag = datum.data == nullptr ? TAG_NONE : TAG_TENSOR;
+  } else if (value.isInt() || value.isSymInt()) {
+    datum.tag = TAG_INT;
+    datum.integer = value.isInt() ? value.toInt() : value.toSymInt().expect_int();
+  } else if (value.isDouble()) {
+    datum.tag = TAG_FLOAT;
+    datum.real = value.toDouble();
+  } else if (value.isBool()) {
+    datum.tag = TAG_BOOL;
+    datum.integer = value.toBool();
+  } else if (value.isComplexDouble()) {
+    datum.tag = TAG_COMPLEX;
+    datum.real = value.toComplexDouble().real();
+    datum.imaginary = value.toComplexDouble().imag();
+  } else if (value.isTensorList()) {
+    auto list = value.toTensorVector();
+    datum.tag = TAG_TENSORS;
+    auto** data = static_cast<void**>(array(list.size(), sizeof(void*)));
+    for (size_t i = 0; i < list.size(); i++) data[i] = owned(list[i]);
+  } else if (value.isIntList()) {
+    auto list = value.toIntVector();
+    datum.tag = TAG_INTS;
+    std::copy(list.begin(), list.end(), static_cast<int64_t*>(array(list.size(), sizeof(int64_t))));
+  } else if (value.isString()) {
+    const std::string& text = value.toStringRef();
+    datum.tag = TAG_STRING;
+    std::memcpy(array(text.size(), 1), text.data(), text.size());
+  } else if (value.isNone()) {
+    datum.tag = TAG_NONE;
+  } else {
+    TORCH_CHECK(false, "result of unsupported kind ", value.tagKind());
+  }
+  return datum;
+}
+
+// Lends a job's generator to an operator that only knows the process's default one.
+template <typename Body>
+void with_default_generator(at::Generator* job, Body body) {
+  static std::mutex lending;
+  std::lock_guard<std::mutex> lock(lending);
+  at::Generator shared = at::globalContext().defaultGenerator(job->device());
+  at::Tensor before = shared.get_state();
+  auto set = [&](const at::Tensor& state) {
+    std::lock_guard<std::mutex> own(shared.mutex());
+    shared.set_state(state);
+  };
+  auto restore = [&] {
+    job->set_state(shared.get_state());
+    set(before);
+  };
+  set(job->get_state());
+  try {
+    body();
+  } catch (...) {
+    restore();
+    throw;
+  }
+  restore();
+}
+
+std::vector<at::indexing::TensorIndex> indices_of(const Datum* data, size_t count) {
+  std::vector<at::indexing::TensorIndex> indices;
+  for (size_t i = 0; i < count; i++) {
+    const Datum& datum = data[i];
+    switch (datum.tag) {
+      case TAG_NONE:
+        indices.emplace_back(at::indexing::None);
+        break;
+      case TAG_ELLIPSIS:
+        indices.emplace_back(at::indexing::Ellipsis);
+        break;
+      case TAG_INT:
+        indices.emplace_back(datum.integer);
+        break;
+      case TAG_BOOL:
+        indices.emplace_back(datum.integer != 0);
+        break;
+      case TAG_TENSOR:
+        indices.emplace_back(tensor_of(datum.data));
+        break;
+      case TAG_SLICE: {
+        auto* parts = static_cast<const int64_t*>(datum.data);
+        auto part = [&](int at) {
+          return (datum.kind >> at) & 1 ? std::optional<c10::SymInt>(parts[at]) : std::optional<c10::SymInt>();
+        };
+        indices.emplace_back(at::indexing::Slice(part(0), part(1), part(2)));
+        break;
+      }
+      default:
+        TORCH_CHECK_INDEX(false, "index of unknown kind");
+    }
+  }
+  return indices;
+}
+
+}  // namespace
+
+extern "C" {
+
+void vt_free(void* memory) { std::free(memory); }
+
+// Puts the accounting allocator in front of libtorch's own. Once per process, before the first tensor.
+void vt_account_allocations() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    static AccountedAllocator allocator(c10::GetCPUAllocator());
+    c10::SetCPUAllocator(&allocator, 255);
+  });
+}
+
+// Names the account that pays for this thread's allocations; nulls for none.
+void vt_set_account(void* account, Reserve reserve, Release release) { current_account = {account, reserve, release}; }
+
+// Lists every `aten::` operator, one a line: handle, name, overload, flags, arguments, returns, tab-separated.
+// The text is freed by vt_free.
+char* vt_operators(Error* error) {
+  char* text = nullptr;
+  guarded(error, [&] {
+    auto& dispatcher = c10::Dispatcher::singleton();
+    auto& all = operators();
+    std::ostringstream out;
+    for (const auto& name : dispatcher.getAllOpNames()) {
+      if (name.name.rfind("aten::", 0) != 0) continue;
+      auto handle = dispatcher.findSchema(name);
+      if (!handle.has_value()) continue;
+      const auto& schema = handle->schema();
+      out << all.size() << '\t' << name.name.substr(6) << '\t' << name.overload_name << '\t';
+      if (handle->hasTag(at::Tag::nondeterministic_seeded)) out << 'r';
+      out << '\t';
+      for (const auto& argument : schema.arguments()) {
+        out << argument.name() << ',' << type_text(argument) << ',';
+        if (argument.default_value().has_value()) out << 'd';
+        if (argument.kwarg_only()) out << 'k';
+        if (argument.alias_info() != nullptr && argument.alias_info()->isWrite()) out << 'w';
+        out << ';';
+      }
+      out << '\t';
+      for (const auto& argument : schema.returns()) out << argument.name() << ',' << type_text(argument) << ",;";
+      out << '\n';
+      all.push_back(*handle);
+    }
+    text = copy_text(out.str());
+  });
+  return text;
+}
+
+// Calls an operator. `results` receives a malloc'ed array of `*count` values; the caller owns it and all in it.
+bool vt_call(size_t handle, const Datum* arguments, size_t count, bool gradients, at::Generator* lent, Datum** results,
+             size_t* result_count, Error* error) {
+  return guarded(error, [&] {
+    const auto& op = operators().at(handle);
+    const auto& schema = op.schema().arguments();
+    TORCH_CHECK_TYPE(schema.size() == count, "expected ", schema.size(), " arguments, got ", count);
+    Stack stack;
+    stack.reserve(count);
+    for (size_t i = 0; i < count; i++) stack.push_back(argument_of(arguments[i], &schema[i]));
+    at::AutoGradMode mode(gradients);
+    if (lent == nullptr) {
+      op.callBoxed(&stack);
+    } else {
+      with_default_generator(lent, [&] { op.callBoxed(&stack); });
+    }
+    auto* data = static_cast<Datum*>(std::calloc(std::max<size_t>(stack.size(), 1), sizeof(Datum)));
+    if (data == nullptr) throw std::bad_alloc();
+    for (size_t i = 0; i < stack.size(); i++) data[i] = result_of(stack[i]);
+    *results = data;
+    *result_count = stack.size();
+  });
+}
+
+void vt_facts(const void* tensor, Facts* facts) {
+  const at::Tensor& t = tensor_of(tensor);
+  facts->dtype = static_cast<int32_t>(t.scalar_type());
+  facts->device_type = static_cast<int32_t>(t.device().type());
+  facts->device_index = t.device().index();
+  facts->layout = static_cast<int32_t>(t.layout());
+  facts->dimensions = t.dim();
+  facts->elements = t.numel();
+  facts->element_size = static_cast<int64_t>(t.element_size());
+  facts->storage = t.has_storage() ? t.storage().unsafeGetStorageImpl() : nullptr;
+  facts->storage_offset = t.has_storage() ? t.storage_offset() : 0;
+  facts->requires_grad = t.requires_grad();
+  facts->is_leaf = t.is_leaf();
+  facts->is_contiguous = t.has_storage() && t.is_contiguous();
+  facts->is_conj = t.is_conj();
+}
+
+void vt_sizes(const void* tensor, int64_t* sizes, int64_t* strides) {
+  const at::Tensor& t = tensor_of(tensor);
+  std::copy(t.sizes().begin(), t.sizes().end(), sizes);
+  if (t.layout() == at::kStrided) std::copy(t.strides().begin(), t.strides().end(), strides);
+}
+
+// Copies the elements, row-major, to plain memory of exactly that size.
+bool vt_read(const void* tensor, void* to, size_t bytes, Error* error) {
+  return guarded(error, [&] {
+    at::NoGradGuard no_grad;
+    at::Tensor plain = tensor_of(tensor).detach().resolve_conj().resolve_neg().to(at::kCPU).contiguous();
+    TORCH_CHECK(plain.nbytes() == bytes, "expected ", plain.nbytes(), " bytes, got ", bytes);
+    if (bytes != 0) std::memcpy(to, plain.const_data_ptr(), bytes);
+  });
+}
+
+// Makes a CPU tensor with its own memory from row-major elements.
+void* vt_of_bytes(int32_t dtype, const int64_t* sizes, size_t dimensions, const void* from, size_t bytes, Error* error) {
+  void* made = nullptr;
+  guarded(error, [&] {
+    at::Tensor t = at::empty(at::IntArrayRef(sizes, dimensions), static_cast<at::ScalarType>(dtype));
+    TORCH_CHECK(t.nbytes() == bytes, "shape takes ", t.nbytes(), " bytes, got ", bytes);
+    if (bytes != 0) std::memcpy(t.mutable_data_ptr(), from, bytes);
+    made = new at::Tensor(t);
+  });
+  return made;
+}
+
+// Another handle on the same tensor: the same autograd node, unlike a view.
+void* vt_clone_handle(const void* tensor) { return new (std::nothrow) at::Tensor(tensor_of(tensor)); }
+
+bool vt_is_same(const void* left, const void* right) { return tensor_of(left).is_same(tensor_of(right)); }
+
+void* vt_get_item(const void* tensor, const Datum* indices, size_t count, bool gradients, Error* error) {
+  void* made = nullptr;
+  guarded(error, [&] {
+    at::AutoGradMode mode(gradients);
+    made = new at::Tensor(at::indexing::get_item(tensor_of(tensor), indices_of(indices, count)));
+  });
+  return made;
+}
+
+// Writes a tensor, or a number, through indices.
+bool vt_set_item(const void* tensor, const Datum* indices, size_t count, const Datum* value, bool gradients, Error* error) {
+  return guarded(error, [&] {
+    at::AutoGradMode mode(gradients);
+    const at::Tensor& self = tensor_of(tensor);
+    at::Tensor from;
+    if (value->tag == TAG_TENSOR) {
+      from = tensor_of(value->data);
+    } else {
+      at::tracer::impl::NoTracerDispatchMode no_trace;
+      from = at::indexing::scalarToTensor(number(*value, value->tag).toScalar(), self.options(), self.device());
+    }
+    at::indexing::set_item(self, indices_of(indices, count), from);
+  });
+}
+
+// ---- Autograd ---------------------------------------------------------------------------------------------------
+
+bool vt_set_requires_grad(const void* tensor, bool on, Error* error) {
+  return guarded(error, [&] {
+    const at::Tensor& t = tensor_of(tensor);
+    TORCH_CHECK(t.is_leaf() || on,
+                "you can only change requires_grad flags of leaf variables. If you want to use a computed variable in a "
+                "subgraph that doesn't require differentiation use var_no_grad = var.detach().");
+    TORCH_CHECK(!on || torch::autograd::isDifferentiableType(t.scalar_type()),
+                "only Tensors of floating point dtype can require gradients");
+    t.requires_grad_(on);
+  });
+}
+
+// The accumulated gradient, or null.
+void* vt_grad(const void* tensor, Error* error) {
+  void* made = nullptr;
+  guarded(error, [&] { made = owned(tensor_of(tensor).grad()); });
+  return made;
+}
+
+bool vt_set_grad(const void* tensor, const void* gradient, Error* error) {
+  return guarded(error, [&] {
+    tensor_of(tensor).mutable_grad() = gradient == nullptr ? at::Tensor() : tensor_of(gradient);
+  });
+}
+
+bool vt_retain_grad(const void* tensor, Error* error) {
+  return guarded(error, [&] { tensor_of(tensor).retain_grad(); });
+}
+
+// Calls the hook with the gradient whenever one reaches the tensor. `drop` ends the hook's life.
+bool vt_register_hook(const void* tensor, GradientHook hook, void* context, Drop drop, unsigned* handle, Error* error) {
+  std::shared_ptr<void> owner(context, drop);
+  return guarded(error, [&] {
+    *handle = tensor_of(tensor).register_hook([hook, owner](const at::Tensor& gradient) {
+      void* replaced = hook(owner.get(), &gradient);
+      if (replaced == nullptr) return at::Tensor();
+      std::unique_ptr<at::Tensor> held(static_cast<at::Tensor*>(replaced));
+      return *held;
+    });
+  });
+}
+
+bool vt_remove_hook(const void* tensor, unsigned handle, Error* error) {
+  return guarded(error, [&] { tensor_of(tensor).remove_hook(handle); });
+}
+
+// Computes gradients of `outputs`. With `inputs`, answers theirs in `results` (malloc'ed, null for unused) and
+// accumulates nothing; without, accumulates into the leaves.
+bool vt_gradients(const void* const* outputs, const void* const* seeds, size_t output_count, const void* const* inputs,
+                  size_t input_count, bool accumulate, bool retain_graph, bool create_graph, bool allow_unused,
+                  void*** results, Error* error) {
+  return guarded(error, [&] {
+    auto list = [](const void* const* from, size_t count) {
+      torch::autograd::variable_list tensors;
+      for (size_t i = 0; i < count; i++) tensors.push_back(from[i] == nullptr ? at::Tensor() : tensor_of(from[i]));
+      return tensors;
+    };
+    auto roots = list(outputs, output_count);
+    auto given = list(seeds, output_count);
+    auto wanted = list(inputs, input_count);
+    at::AutoGradMode mode(true);
+    if (accumulate) {
+      torch::autograd::backward(roots, given, retain_graph, create_graph, wanted);
+      return;
+    }
+    auto gradients = torch::autograd::grad(roots, wanted, given, retain_graph, create_graph, allow_unused);
+    auto** data = static_cast<void**>(std::calloc(std::max<size_t>(gradients.size(), 1), sizeof(void*)));
+    if (data == nullptr) throw std::bad_alloc();
+    for (size_t i = 0; i < gradients.size(); i++) data[i] = owned(gradients[i]);
+    *results = data;
+  });
+}
+
+// The name of the function that made the tensor, as in `grad_fn=<MulBackward0>`; null for leaves.
+char* vt_grad_fn(const void* tensor) {
+  try {
+    const auto& node = tensor_of(tensor).grad_fn();
+    return node == nullptr ? nullptr : copy_text(node->name());
+  } catch (...) {
+    return nullptr;
+  }
+}
+
+// ---- Randomness -------------------------------------------------------------------------------------------------
+
+void* vt_generator(int32_t device_type, int32_t device_index, uint64_t seed, Error* error) {
+  void* made = nullptr;
+  guarded(error, [&] {
+    c10::Device device(static_cast<c10::DeviceType>(device_type), static_cast<c10::DeviceIndex>(device_index));
+    at::Generator generator = device.is_cpu() ? at::detail::createCPUGenerator(seed)
+                                              : at::globalContext().defaultGenerator(device).clone();
+    generator.set_current_seed(seed);
+    made = new at::Generator(generator);
+  });
+  return made;
+}
+
+void vt_generator_free(void* generator) { delete static_cast<at::Generator*>(generator); }
+
+bool vt_generator_seed(void* generator, uint64_t seed, Error* error) {
+  return guarded(error, [&] { static_cast<at::Generator*>(generator)->set_current_seed(seed); });
+}
+
+uint64_t vt_generator_initial_seed(const void* generator) {
+  try {
+    return static_cast<const at::Generator*>(generator)->current_seed();
+  } catch (...) {
+    return 0;
+  }
+}
+
+void* vt_generator_state(const void* generator, Error* error) {
+  void* made = nullptr;
+  guarded(error, [&] { made = new at::Tensor(static_cast<const at::Generator*>(generator)->get_state()); });
+  return made;
+}
+
+bool vt_generator_set_state(void* generator, const void* state, Error* error) {
+  return guarded(error, [&] { static_cast<at::Generator*>(generator)->set_state(tensor_of(state)); });
+}
+}

@@ -1,0 +1,230 @@
+//! Functions that PyTorch writes in Python as little more than a call of an operator: `signatures.txt`.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use interpreter::raise::Raise;
+use interpreter::{Args, Machine, Value};
+
+use crate::binding;
+use crate::python;
+use crate::tensor::Tensor;
+
+/// One line of `signatures.txt`.
+pub struct Signature {
+    name: &'static str,
+    /// Parameters with their defaults.
+    parameters: Vec<(&'static str, Option<&'static str>)>,
+    operator: &'static str,
+    arguments: Vec<Argument>,
+}
+
+/// One argument of the call.
+pub struct Argument {
+    pub keyword: Option<&'static str>,
+    /// A parameter's name or a literal.
+    pub source: &'static str,
+    adapter: Option<&'static str>,
+}
+
+/// Finds a function of a module.
+#[must_use]
+pub fn find(module: &str, name: &str) -> Option<&'static Signature> {
+    static ALL: OnceLock<HashMap<&'static str, HashMap<&'static str, Signature>>> = OnceLock::new();
+    let all = ALL.get_or_init(|| {
+        let mut all: HashMap<_, HashMap<_, _>> = HashMap::new();
+        let mut section = "";
+        for line in include_str!("signatures.txt").lines().filter(|line| !line.starts_with('#')) {
+            match line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
+                Some(name) => section = name,
+                None => {
+                    let signature = Signature::parse(line).map(|signature| (signature.name, signature));
+                    all.entry(section).or_default().extend(signature);
+                }
+            }
+        }
+        all
+    });
+    all.get(module)?.get(name)
+}
+
+impl Signature {
+    /// Reads one line.
+    pub fn parse(line: &'static str) -> Option<Self> {
+        let (left, right) = line.split_once(") = ")?;
+        let (name, parameters) = left.split_once('(')?;
+        let (operator, arguments) = right.strip_suffix(')')?.split_once('(')?;
+        let parameters = parameters.split(", ").filter(|parameter| !parameter.is_empty()).map(|parameter| {
+            parameter.split_once('=').map_or((parameter, None), |(name, default)| (name, Some(default)))
+        });
+        let arguments = arguments.split(", ").map(|argument| {
+            let (keyword, source) =
+                argument.split_once('=').map_or((None, argument), |(name, source)| (Some(name), source));
+            let (source, adapter) =
+                source.split_once(':').map_or((source, None), |(source, adapter)| (source, Some(adapter)));
+            Argument { keyword, source, adapter }
+        });
+        Some(Self { name, parameters: parameters.collect(), operator, arguments: arguments.collect() })
+    }
+
+    /// Returns the function's name.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Returns the arguments of the call.
+    #[must_use]
+    pub fn arguments(&self) -> &[Argument] {
+        &self.arguments
+    }
+
+    /// Says whether the function has a parameter of this name.
+    #[must_use]
+    pub fn has_parameter(&self, name: &str) -> bool {
+        self.parameters.iter().any(|(known, _)| *known == name)
+    }
+
+    /// Returns the operator, without the mark of its in-place form.
+    #[must_use]
+    pub fn operator(&self) -> &'static str {
+        self.operator.trim_end_matches('!')
+    }
+
+    /// Calls the function.
+    ///
+    /// # Errors
+    /// `TypeError` as Python gives for its own functions; what the operator raises.
+    pub fn call(&self, machine: &Machine, args: &Args) -> Result<Value, Raise> {
+        let bound = self.bind(args)?;
+        let value = |name: &str| bound.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
+        let input = bound.first().and_then(|(_, value)| Tensor::of(value));
+        let mut passed = Args::default();
+        for argument in &self.arguments {
+            let given = value(argument.source).unwrap_or_else(|| literal(argument.source));
+            let weight = value("weight").as_ref().and_then(Tensor::of);
+            let adapted = match argument.adapter {
+                Some(adapter) => adapt(adapter, given, input.as_ref(), weight.as_ref())?,
+                None => given,
+            };
+            match argument.keyword {
+                None => passed.positional.push(adapted),
+                Some(_) if matches!(adapted, Value::None) => {}
+                Some(keyword) => passed.keyword.push((keyword.into(), adapted)),
+            }
+        }
+        if python::given(value("max_norm")).is_some() {
+            return Err(Raise::runtime_error("embedding(): argument 'max_norm' is not supported by this server"));
+        }
+        let in_place = self.operator.ends_with('!') && matches!(value("inplace"), Some(Value::Bool(true)));
+        let operator = self.operator();
+        match in_place {
+            true => binding::call(machine, &format!("{operator}_"), None, &passed),
+            false => binding::call(machine, operator, None, &passed),
+        }
+    }
+
+    /// Gives each parameter its argument or default.
+    ///
+    /// # Errors
+    /// `TypeError` as Python gives for its own functions.
+    pub fn bind(&self, args: &Args) -> Result<Vec<(&'static str, Value)>, Raise> {
+        let name = self.name;
+        let (most, given) = (self.parameters.len(), args.positional.len());
+        if given > most {
+            let least = self.parameters.iter().filter(|(_, default)| default.is_none()).count();
+            let takes = if least == most { format!("{most}") } else { format!("from {least} to {most}") };
+            return Err(Raise::type_error(format!(
+                "{name}() takes {takes} positional arguments but {given} were given"
+            )));
+        }
+        for (at, (keyword, _)) in args.keyword.iter().enumerate() {
+            let known = self.parameters.iter().position(|(parameter, _)| **parameter == **keyword);
+            match known {
+                None => {
+                    return Err(Raise::type_error(format!("{name}() got an unexpected keyword argument '{keyword}'")));
+                }
+                Some(place) if place < given || args.keyword[..at].iter().any(|(other, _)| other == keyword) => {
+                    return Err(Raise::type_error(format!("{name}() got multiple values for argument '{keyword}'")));
+                }
+                Some(_) => {}
+            }
+        }
+        let mut missing = Vec::new();
+        let mut bound = Vec::with_capacity(most);
+        for (place, (parameter, default)) in self.parameters.iter().enumerate() {
+            let keyword = args.keyword.iter().find(|(keyword, _)| **keyword == **parameter).map(|(_, value)| value);
+            match (args.positional.get(place).or(keyword), default) {
+                (Some(value), _) => bound.push((*parameter, value.clone())),
+                (None, Some(default)) => bound.push((*parameter, literal(default))),
+                (None, None) => missing.push(format!("'{parameter}'")),
+            }
+        }
+        match missing.as_slice() {
+            [] => Ok(bound),
+            [one] => Err(Raise::type_error(format!("{name}() missing 1 required positional argument: {one}"))),
+            [most @ .., last] => {
+                let (count, most) = (missing.len(), most.join(", "));
+                Err(Raise::type_error(format!(
+                    "{name}() missing {count} required positional arguments: {most} and {last}"
+                )))
+            }
+        }
+    }
+}
+
+/// Reads `None`, `True`, `1`, `0.5`, `'mean'`.
+pub fn literal(text: &str) -> Value {
+    match text {
+        "None" => Value::None,
+        "True" => Value::Bool(true),
+        "False" => Value::Bool(false),
+        text => match (text.parse::<i64>(), text.parse::<f64>()) {
+            (Ok(number), _) => Value::Int(number),
+            (_, Ok(number)) => Value::Float(number),
+            _ => Value::from(text.trim_matches('\'')),
+        },
+    }
+}
+
+/// Changes an argument as PyTorch's Python code does on the way to the operator.
+fn adapt(adapter: &str, value: Value, input: Option<&Tensor>, weight: Option<&Tensor>) -> Result<Value, Raise> {
+    Ok(match adapter {
+        "reduction" => reduction(&value)?,
+        // Without a dim, the old rule of `_get_softmax_dim`.
+        "softmax_dim" => match (&value, input.map(|input| input.sizes().len())) {
+            (Value::None, Some(0 | 1 | 3)) => Value::Int(0),
+            (Value::None, _) => Value::Int(1),
+            _ => value,
+        },
+        // Embeddings count a negative padding index from the end; none is -1.
+        "padding" => match (&value, weight.and_then(|weight| weight.sizes().first().copied())) {
+            (Value::None, _) => Value::Int(-1),
+            (Value::Int(index), Some(rows)) if *index < 0 => Value::Int(index + rows),
+            _ => value,
+        },
+        "pair" => match value {
+            Value::Int(number) => Value::tuple(vec![Value::Int(number), Value::Int(number)]),
+            value => value,
+        },
+        "empty" => match value {
+            Value::None => Value::list(Vec::new()),
+            value => value,
+        },
+        _ => value,
+    })
+}
+
+/// Returns libtorch's number of a reduction.
+///
+/// # Errors
+/// `ValueError` for other words.
+pub fn reduction(value: &Value) -> Result<Value, Raise> {
+    match value.as_str() {
+        Some("none") => Ok(Value::Int(0)),
+        Some("mean" | "elementwise_mean") => Ok(Value::Int(1)),
+        Some("sum") => Ok(Value::Int(2)),
+        Some(other) => Err(Raise::value_error(format!("{other} is not a valid value for reduction"))),
+        None => Err(Raise::value_error(format!("{} is not a valid value for reduction", python::type_name(value)))),
+    }
+}

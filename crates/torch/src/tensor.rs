@@ -1,0 +1,281 @@
+//! `torch.Tensor`, as users' code and the engine see it.
+
+mod attributes;
+mod engine;
+mod host;
+mod index;
+mod methods;
+mod print;
+
+use std::ffi::c_void;
+use std::rc::Rc;
+
+use interpreter::raise::Raise;
+use interpreter::{Machine, Value};
+use program::{DType, TensorData};
+
+use crate::dispatch::{self, Argument, Failure, Output};
+use crate::dtype::{self, Device};
+use crate::{elements, ffi, python};
+
+pub use attributes::get as get_attribute;
+pub use host::Object;
+pub use index::{get as get_item, set as set_item};
+pub use methods::{call as call_method, is_known as has_method};
+
+/// One Python tensor object. Cloning keeps identity: both are the same tensor in the same memory.
+#[derive(Clone)]
+pub struct Tensor(Rc<Object>);
+
+impl Tensor {
+    /// Shows a tensor with live memory: in-place operations of a user reach it.
+    #[must_use]
+    pub fn new(tensor: tch::Tensor) -> Self {
+        Self(Rc::new(Object { tensor, read_only: false, parameter: false }))
+    }
+
+    /// Shows a model's weight: neither it nor any view of it can be changed.
+    #[must_use]
+    pub fn weight(tensor: tch::Tensor) -> Self {
+        Self(Rc::new(Object { tensor, read_only: true, parameter: true }))
+    }
+
+    /// Makes a `torch.nn.Parameter` of a user's own tensor. It shares the tensor's memory.
+    #[must_use]
+    pub fn parameter(&self) -> Self {
+        Self(Rc::new(Object { tensor: self.0.handle(), read_only: self.0.read_only, parameter: true }))
+    }
+
+    /// Returns the same tensor, guarded against changes.
+    #[must_use]
+    pub fn read_only(self) -> Self {
+        Self(Rc::new(Object { tensor: self.0.handle(), read_only: true, parameter: self.0.parameter }))
+    }
+
+    /// Returns the libtorch tensor.
+    #[must_use]
+    pub fn tch(&self) -> &tch::Tensor {
+        &self.0.tensor
+    }
+
+    /// Returns the Python object.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        Value::Host(self.0.clone())
+    }
+
+    /// Returns the tensor behind a Python value.
+    #[must_use]
+    pub fn of(value: &Value) -> Option<Self> {
+        python::host::<Object>(value).map(Self)
+    }
+
+    /// Copies plain data into a tensor with its own memory.
+    ///
+    /// # Errors
+    /// `RuntimeError` for bytes that do not fit the shape.
+    pub fn of_data(data: &TensorData) -> Result<Self, Raise> {
+        if data.elements().and_then(|elements| elements.checked_mul(data.dtype.size() as u64))
+            != Some(data.bytes.len() as u64)
+        {
+            return Err(Raise::runtime_error(format!(
+                "a tensor of shape {:?} and type {} does not have {} bytes",
+                data.shape,
+                data.dtype.name(),
+                data.bytes.len()
+            )));
+        }
+        let tensor = Self::of_bytes(data.dtype, &data.shape, &data.bytes)?;
+        if data.requires_grad {
+            tensor.set_requires_grad(true)?;
+        }
+        Ok(tensor)
+    }
+
+    pub(crate) fn of_bytes(dtype: DType, shape: &[i64], bytes: &[u8]) -> Result<Self, Raise> {
+        let mut failure = Failure::none();
+        // SAFETY: the pointers and lengths describe live slices; the shim checks the sizes against each other.
+        let made = unsafe {
+            ffi::vt_of_bytes(
+                dtype::code(dtype),
+                shape.as_ptr(),
+                shape.len(),
+                bytes.as_ptr().cast(),
+                bytes.len(),
+                failure.out(),
+            )
+        };
+        dispatch::adopt(made).map(Self::new).ok_or_else(|| failure.raise())
+    }
+
+    /// Copies the elements out, row-major.
+    ///
+    /// # Errors
+    /// `RuntimeError` for element types that this server does not show, and when the copy fails.
+    pub fn to_data(&self) -> Result<TensorData, Raise> {
+        let facts = self.facts();
+        let Some(dtype) = dtype::of_code(facts.dtype) else {
+            return Err(Raise::runtime_error("tensors of this element type cannot be read"));
+        };
+        let length = usize::try_from(facts.elements * facts.element_size).unwrap_or(0);
+        let mut bytes = vec![0_u8; length];
+        let mut failure = Failure::none();
+        // SAFETY: `bytes` has `length` bytes, which the shim checks against the tensor's.
+        let done = unsafe { ffi::vt_read(self.as_ptr(), bytes.as_mut_ptr().cast(), length, failure.out()) };
+        match done {
+            true => Ok(TensorData { dtype, shape: self.sizes(), bytes, requires_grad: facts.requires_grad }),
+            false => Err(failure.raise()),
+        }
+    }
+
+    /// Returns the size of each dimension.
+    #[must_use]
+    pub fn sizes(&self) -> Vec<i64> {
+        self.geometry().0
+    }
+
+    /// Returns the step of each dimension, in elements.
+    #[must_use]
+    pub fn strides(&self) -> Vec<i64> {
+        self.geometry().1
+    }
+
+    fn geometry(&self) -> (Vec<i64>, Vec<i64>) {
+        let dimensions = usize::try_from(self.facts().dimensions).unwrap_or(0);
+        let (mut sizes, mut strides) = (vec![0; dimensions], vec![0; dimensions]);
+        // SAFETY: both have room for one number per dimension.
+        unsafe { ffi::vt_sizes(self.as_ptr(), sizes.as_mut_ptr(), strides.as_mut_ptr()) };
+        (sizes, strides)
+    }
+
+    /// Returns the number of elements.
+    #[must_use]
+    pub fn elements(&self) -> u64 {
+        u64::try_from(self.facts().elements).unwrap_or(0)
+    }
+
+    /// Returns the element type; float32 for types that this server does not show.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        dtype::of_code(self.facts().dtype).unwrap_or(DType::Float32)
+    }
+
+    #[must_use]
+    pub fn device(&self) -> Device {
+        let facts = self.facts();
+        Device { kind: facts.device_type, index: facts.device_index }
+    }
+
+    #[must_use]
+    pub fn requires_grad(&self) -> bool {
+        self.facts().requires_grad
+    }
+
+    /// Says whether the tensor is a weight or looks at one.
+    #[must_use]
+    pub fn is_read_only(&self) -> bool {
+        self.0.read_only
+    }
+
+    #[must_use]
+    pub fn is_parameter(&self) -> bool {
+        self.0.parameter
+    }
+
+    /// Says whether both are the same tensor object.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        // SAFETY: both are alive.
+        unsafe { ffi::vt_is_same(self.as_ptr(), other.as_ptr()) }
+    }
+
+    /// Returns what identifies the memory: equal for all views of one allocation.
+    #[must_use]
+    pub fn storage(&self) -> usize {
+        self.facts().storage as usize
+    }
+
+    /// Returns the only element as a Python number.
+    ///
+    /// # Errors
+    /// `RuntimeError` for other numbers of elements.
+    pub fn item(&self) -> Result<Value, Raise> {
+        if self.elements() != 1 {
+            let elements = self.elements();
+            return Err(Raise::runtime_error(format!(
+                "a Tensor with {elements} elements cannot be converted to Scalar"
+            )));
+        }
+        let data = match self.dtype() {
+            DType::Float8E4M3Fn | DType::Float8E5M2 => self.widened(DType::Float32)?.to_data()?,
+            DType::Complex32 => self.widened(DType::Complex64)?.to_data()?,
+            _ => self.to_data()?,
+        };
+        Ok(elements::decode(&data).pop().unwrap_or(Value::None))
+    }
+
+    fn widened(&self, dtype: DType) -> Result<Self, Raise> {
+        dispatch::call_unpaid("to", "dtype", &[self.into(), Argument::from(i64::from(dtype::code(dtype)))])
+    }
+
+    /// Returns a view with another shape.
+    ///
+    /// # Errors
+    /// `RuntimeError` for a shape with another number of elements.
+    pub fn view(&self, shape: &[i64]) -> Result<Self, Raise> {
+        dispatch::call_unpaid("view", "", &[self.into(), shape.to_vec().into()])
+    }
+
+    /// Returns the rows along dim 0, as views.
+    ///
+    /// # Errors
+    /// What the operator raises.
+    pub fn unbind(&self, machine: &Machine) -> Result<Vec<Self>, Raise> {
+        let outputs = dispatch::call(machine, dispatch::lookup("unbind", "int")?, &[self.into(), Argument::from(0)])?;
+        match outputs.into_iter().next() {
+            Some(Output::Tensors(rows)) => Ok(rows),
+            _ => Err(Raise::runtime_error("unbind() did not return tensors")),
+        }
+    }
+
+    /// Says whether gradients are to be recorded for this tensor from now on.
+    ///
+    /// # Errors
+    /// `RuntimeError` for integers, for tensors that were computed, and for weights.
+    pub fn set_requires_grad(&self, on: bool) -> Result<(), Raise> {
+        if self.is_read_only() && on {
+            return Err(Raise::runtime_error(
+                "gradients of the served model's weights are not available: a weight cannot require grad",
+            ));
+        }
+        let mut failure = Failure::none();
+        // SAFETY: the tensor is alive.
+        let done = unsafe { ffi::vt_set_requires_grad(self.as_ptr(), on, failure.out()) };
+        if done { Ok(()) } else { Err(failure.raise()) }
+    }
+
+    pub(crate) fn as_ptr(&self) -> *const c_void {
+        self.0.tensor.as_ptr().cast()
+    }
+
+    pub(crate) fn facts(&self) -> ffi::Facts {
+        let mut facts = ffi::Facts {
+            dtype: 0,
+            device_type: 0,
+            device_index: 0,
+            layout: 0,
+            dimensions: 0,
+            elements: 0,
+            element_size: 0,
+            storage_offset: 0,
+            storage: std::ptr::null(),
+            requires_grad: false,
+            is_leaf: false,
+            is_contiguous: false,
+            is_conj: false,
+        };
+        // SAFETY: the tensor is alive, and `facts` is a local.
+        unsafe { ffi::vt_facts(self.as_ptr(), &raw mut facts) };
+        facts
+    }
+}
