@@ -46,7 +46,8 @@ pub fn check(subject: &Subject<'_>) {
 }
 
 fn saves_what_flows(subject: &Subject<'_>) {
-    let outcome = subject.trace("Hello", "h = LAYERS[1].output.save()\nprint('seen', tuple(h.shape)[0])\nn = nnsight.save(3)");
+    let outcome =
+        subject.trace("Hello", "h = LAYERS[1].output.save()\nprint('seen', tuple(h.shape)[0])\nn = nnsight.save(3)");
     let saved = outcome.end.as_ref().expect("the program is sound");
     assert_eq!(names(saved), ["h", "n"]);
     let h = tensor(saved, "h");
@@ -58,13 +59,14 @@ fn saves_what_flows(subject: &Subject<'_>) {
 fn edits_reach_later_layers(subject: &Subject<'_>) {
     let plain = subject.trace("Hello", "out = LAYERS[-1].output.clone().save()");
     let in_place = subject.trace("Hello", "LAYERS[0].output[:] = 0\nout = LAYERS[-1].output.clone().save()");
-    let assigned =
-        subject.trace("Hello", "x = LAYERS[0].output\nLAYERS[0].output = x * 0\nout = LAYERS[-1].output.clone().save()");
+    let assigned = subject
+        .trace("Hello", "x = LAYERS[0].output\nLAYERS[0].output = x * 0\nout = LAYERS[-1].output.clone().save()");
     let out = |outcome: &Outcome| tensor(outcome.end.as_ref().expect("the program is sound"), "out");
     assert_eq!(out(&in_place), out(&assigned));
     assert_ne!(out(&plain), out(&assigned));
     // Assigning replaces what the model goes on with, not what was read before.
-    let kept = subject.trace("Hello", "x = LAYERS[0].output.save()\nLAYERS[0].output = x * 0\ny = LAYERS[0].output.save()");
+    let kept =
+        subject.trace("Hello", "x = LAYERS[0].output.save()\nLAYERS[0].output = x * 0\ny = LAYERS[0].output.save()");
     let kept = kept.end.expect("the program is sound");
     assert_ne!(tensor(&kept, "x"), tensor(&kept, "y"));
 }
@@ -99,16 +101,21 @@ fn barriers_order_blocks(subject: &Subject<'_>) {
 
 fn generation_visits_every_step(subject: &Subject<'_>) {
     let source = "steps = nnsight.save([])\nfor step in tracer.iter[:3]:\n    h = LAYERS[0].output\n    steps.append((step, tuple(h.shape)[1]))\nids = tracer.result.save()";
-    let saved = subject.run("Hello", Function::Generate, source, &[("max_new_tokens", 3)]).end.expect("the program is sound");
+    let saved =
+        subject.run("Hello", Function::Generate, source, &[("max_new_tokens", 3)]).end.expect("the program is sound");
     let ids = tensor(&saved, "ids");
     let prompt = ids.shape.get(1).copied().expect("ids are two-dimensional") - 3;
     assert!(prompt > 0, "the prompt comes before the new tokens");
     let open = "count = nnsight.save([])\nfor step in tracer.all():\n    LAYERS[0].output\n    count.append('step')\nnever = nnsight.save(1)";
-    let saved = subject.run("Hello", Function::Generate, open, &[("max_new_tokens", 3)]).end.expect("an open loop ends with the run");
+    let saved = subject
+        .run("Hello", Function::Generate, open, &[("max_new_tokens", 3)])
+        .end
+        .expect("an open loop ends with the run");
     assert_eq!(texts(&saved, "count").len(), 3);
     assert!(!names(&saved).contains(&"never".to_owned()), "statements after an open loop do not run");
     let pinned = "for step in tracer.iter[2]:\n    last = tracer.iter and LAYERS[1].output.save()";
-    let saved = subject.run("Hello", Function::Generate, pinned, &[("max_new_tokens", 4)]).end.expect("the step exists");
+    let saved =
+        subject.run("Hello", Function::Generate, pinned, &[("max_new_tokens", 4)]).end.expect("the step exists");
     assert_eq!(tensor(&saved, "last").shape.get(1), Some(&1));
 }
 
@@ -123,9 +130,14 @@ fn sessions_pass_values_on(subject: &Subject<'_>) {
 }
 
 fn errors_carry_the_users_line(subject: &Subject<'_>) {
-    let failure = subject.trace("Hello", "x = 1\n\nbad = LAYERS[0].output[999]").end.expect_err("the index is out of range");
+    let failure =
+        subject.trace("Hello", "x = 1\n\nbad = LAYERS[0].output[999]").end.expect_err("the index is out of range");
     assert_eq!(failure.fault, Fault::User);
-    assert!(failure.message.starts_with("Traceback (most recent call last):\n  File \"experiment.py\", line 3"), "{}", failure.message);
+    assert!(
+        failure.message.starts_with("Traceback (most recent call last):\n  File \"experiment.py\", line 3"),
+        "{}",
+        failure.message
+    );
     assert!(failure.message.contains("IndexError: "), "{}", failure.message);
     let failure = subject.trace("Hello", "LAYERS[1].output\nLAYERS[0].output").end.expect_err("the order is wrong");
     assert!(failure.message.contains("OutOfOrderError: '"), "{}", failure.message);
@@ -158,11 +170,16 @@ fn skips_and_stops(subject: &Subject<'_>) {
 fn limits_hold(subject: &Subject<'_>) {
     let failure = subject.trace("Hello", "while True:\n    pass").end.expect_err("the loop never ends");
     assert_eq!(failure.fault, Fault::Limit);
-    let failure = subject.trace("Hello", "x = []\nwhile True:\n    x.append('a' * 100000 + str(len(x)))").end.expect_err("memory is bounded");
+    let failure = subject
+        .trace("Hello", "x = []\nwhile True:\n    x.append('a' * 100000 + str(len(x)))")
+        .end
+        .expect_err("memory is bounded");
     assert_eq!(failure.fault, Fault::Limit, "{}", failure.message);
     let failure = subject.trace("Hello", "def f():\n    return f()\nf()").end.expect_err("recursion is bounded");
     assert!(failure.message.contains("RecursionError"), "{}", failure.message);
-    let failure = subject.trace("Hello", "try:\n    while True:\n        pass\nexcept BaseException:\n    x = nnsight.save(1)").end;
+    let failure = subject
+        .trace("Hello", "try:\n    while True:\n        pass\nexcept BaseException:\n    x = nnsight.save(1)")
+        .end;
     assert_eq!(failure.expect_err("limits cannot be caught").fault, Fault::Limit);
 }
 
@@ -199,7 +216,12 @@ fn a_failing_job_disturbs_nobody(subject: &Subject<'_>) {
 
 fn cancelling_ends_a_job(subject: &Subject<'_>) {
     let mut engine = (subject.engine)();
-    let job = subject.job("Hello", Function::Generate, "for step in tracer.all():\n    LAYERS[0].output", &[("max_new_tokens", 1000)]);
+    let job = subject.job(
+        "Hello",
+        Function::Generate,
+        "for step in tracer.all():\n    LAYERS[0].output",
+        &[("max_new_tokens", 1000)],
+    );
     let id = job.id;
     engine.submit(job);
     let first = engine.step();
@@ -345,7 +367,9 @@ fn close(left: &TensorData, right: &TensorData) -> bool {
             program::DType::Float32 => {
                 data.bytes.as_chunks::<4>().0.iter().map(|bytes| f64::from(f32::from_le_bytes(*bytes))).collect()
             }
-            program::DType::Float64 => data.bytes.as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect(),
+            program::DType::Float64 => {
+                data.bytes.as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect()
+            }
             _ => Vec::new(),
         }
     };

@@ -131,10 +131,12 @@ impl<M: Model> Envoy<M> {
             return Err(Raise::value_error("Cannot open a trace while the model is already running."));
         }
         if !self.is_root() {
-            return Err(Raise::value_error(format!("a trace of `{}` alone is not supported by this server", self.path())));
+            return Err(Raise::value_error(format!(
+                "a trace of `{}` alone is not supported by this server",
+                self.path()
+            )));
         }
-        let request =
-            TraceRequestParts { function, args: args.positional.clone(), kwargs: args.keyword.clone() };
+        let request = TraceRequestParts { function, args: args.positional.clone(), kwargs: args.keyword.clone() };
         Ok(Value::Host(Rc::new(Tracer {
             job: Rc::clone(&self.job),
             state: Rc::default(),
@@ -166,7 +168,10 @@ impl<M: Model> HostObject for Envoy<M> {
             "path" => return Ok(python::text(&self.path()).into()),
             "iter" => return Ok(Value::Host(Rc::new(Iterations::open(Rc::clone(&self.job)))).into()),
             "source" => {
-                return Err(Raise::attribute_error(format!("`{}.source` is not supported by this server", self.path())));
+                return Err(Raise::attribute_error(format!(
+                    "`{}.source` is not supported by this server",
+                    self.path()
+                )));
             }
             "tokenizer" if self.is_root() => {
                 return Ok(Value::Host(Rc::new(TokenizerObject::new(Rc::clone(&self.job)))).into());
@@ -243,8 +248,9 @@ impl<M: Model> HostObject for Envoy<M> {
                     let mut list = Vec::new();
                     for (path, envoy) in found {
                         if let Some(filter) = &filter {
-                            let kept =
-                                machine.call(filter, Args { positional: vec![envoy.clone()], keyword: Vec::new() }).await?;
+                            let kept = machine
+                                .call(filter, Args { positional: vec![envoy.clone()], keyword: Vec::new() })
+                                .await?;
                             if !interpreter::operators::truth(&machine, &kept).await? {
                                 continue;
                             }
@@ -277,14 +283,13 @@ impl<M: Model> HostObject for Envoy<M> {
         if let Some(name) = python::string(key) {
             return self.child(&name).map(Outcome::Ready).ok_or_else(|| self.missing(&name));
         }
-        let index = python::integer(key).ok_or_else(|| Raise::type_error("a module is indexed by an int, a str or a slice"))?;
+        let index =
+            python::integer(key).ok_or_else(|| Raise::type_error("a module is indexed by an int, a str or a slice"))?;
         let count = i64::try_from(children.len()).unwrap_or(i64::MAX);
         let at = if index < 0 { index + count } else { index };
-        usize::try_from(at)
-            .ok()
-            .and_then(|at| children.get(at).cloned())
-            .map(Outcome::Ready)
-            .ok_or_else(|| Raise::index_error(format!("index {index} is out of range: `{}` has {count} modules", self.path())))
+        usize::try_from(at).ok().and_then(|at| children.get(at).cloned()).map(Outcome::Ready).ok_or_else(|| {
+            Raise::index_error(format!("index {index} is out of range: `{}` has {count} modules", self.path()))
+        })
     }
 
     fn length(&self, _machine: &Machine) -> Result<Option<usize>, Raise> {

@@ -14,8 +14,8 @@ use program::{DType, Heap, Ref, TensorData};
 
 use crate::interleaver::Interleaver;
 use crate::model::{
-    Entered, Inputs, Interrupt, Model, ModuleSchema, Observer, Packed, Sampler, Schema, Segment, Site, Tensor, Tokenizer,
-    Tree,
+    Entered, Inputs, Interrupt, Model, ModuleSchema, Observer, Packed, Sampler, Schema, Segment, Site, Tensor,
+    Tokenizer, Tree,
 };
 use crate::python;
 
@@ -57,7 +57,12 @@ impl FakeModel {
                 let name = path.rsplit('.').next().unwrap_or(&path).to_owned();
                 module.children.push((name, Site(index)));
             }
-            schema.modules.push(ModuleSchema { path, class: class.into(), parent: parent.map(Site), children: Vec::new() });
+            schema.modules.push(ModuleSchema {
+                path,
+                class: class.into(),
+                parent: parent.map(Site),
+                children: Vec::new(),
+            });
             index
         };
         let root = add(String::new(), "FakeForCausalLM", None);
@@ -92,11 +97,8 @@ fn module(
     inputs: Inputs<Packed<FakeTensor>>,
     body: impl FnOnce(&mut dyn Observer<FakeTensor>, Inputs<Packed<FakeTensor>>) -> Result<Flow, Interrupt>,
 ) -> Result<Flow, Interrupt> {
-    let entered = if observer.wants(site).input {
-        observer.enter(site, inputs)?
-    } else {
-        Entered { inputs, skipped: None }
-    };
+    let entered =
+        if observer.wants(site).input { observer.enter(site, inputs)? } else { Entered { inputs, skipped: None } };
     let output = match entered.skipped {
         Some(output) => output,
         None => body(observer, entered.inputs)?,
@@ -160,11 +162,16 @@ impl Model for FakeModel {
                 let flow = module(observer, self.site(&format!("layers.{layer}")), one(hidden), |observer, inputs| {
                     let input = first(&inputs)?;
                     let mixed = mix(&input, segments, layer);
-                    let mlp = module(observer, self.site(&format!("layers.{layer}.mlp")), one(mixed.clone()), |_, inputs| {
-                        let scale = layer as f64 + 1.0;
-                        let data = first(&inputs)?.data().iter().map(|value| value * 0.5 + scale).collect();
-                        Ok(Tree::Leaf(Packed::Tokens(FakeTensor::new(data, mixed.shape()))))
-                    })?;
+                    let mlp = module(
+                        observer,
+                        self.site(&format!("layers.{layer}.mlp")),
+                        one(mixed.clone()),
+                        |_, inputs| {
+                            let scale = layer as f64 + 1.0;
+                            let data = first(&inputs)?.data().iter().map(|value| value * 0.5 + scale).collect();
+                            Ok(Tree::Leaf(Packed::Tokens(FakeTensor::new(data, mixed.shape()))))
+                        },
+                    )?;
                     let mlp = tokens(&mlp)?;
                     let data = mixed.data().iter().zip(mlp.data().iter()).map(|(a, b)| a + b).collect();
                     Ok(Tree::Leaf(Packed::Tokens(FakeTensor::new(data, mixed.shape()))))
@@ -181,7 +188,10 @@ impl Model for FakeModel {
                 let shape = vec![hidden.shape().first().copied().unwrap_or(0), VOCABULARY];
                 Ok(Tree::Leaf(Packed::Tokens(FakeTensor::new(logits.collect(), shape))))
             })?;
-            Ok(Tree::Record { class: "transformers.modeling_outputs.CausalLMOutputWithPast", fields: vec![("logits", logits)] })
+            Ok(Tree::Record {
+                class: "transformers.modeling_outputs.CausalLMOutputWithPast",
+                fields: vec![("logits", logits)],
+            })
         })
     }
 
@@ -222,7 +232,9 @@ impl Model for FakeModel {
             match (&**name, value.as_int()) {
                 ("max_new_tokens", Some(count)) => new_tokens = usize::try_from(count).unwrap_or(0),
                 ("do_sample", Some(0)) => {}
-                _ => return Err(Raise::value_error(format!("`{name}` is not a setting of the toy model's generation"))),
+                _ => {
+                    return Err(Raise::value_error(format!("`{name}` is not a setting of the toy model's generation")));
+                }
             }
         }
         Ok(Box::new(Greedy { limit: prompt.first().map_or(0, Vec::len) + new_tokens }))
@@ -404,7 +416,9 @@ impl FakeTensor {
 impl Tensor for FakeTensor {
     fn of_data(data: &TensorData) -> Result<Self, Raise> {
         let numbers: Vec<f64> = match data.dtype {
-            DType::Int64 => data.bytes.as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes) as f64).collect(),
+            DType::Int64 => {
+                data.bytes.as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes) as f64).collect()
+            }
             DType::Float64 => data.bytes.as_chunks::<8>().0.iter().map(|bytes| f64::from_le_bytes(*bytes)).collect(),
             other => return Err(Raise::type_error(format!("the toy model has no torch.{}", other.name()))),
         };
@@ -417,7 +431,11 @@ impl Tensor for FakeTensor {
     fn to_data(&self) -> Result<TensorData, Raise> {
         let numbers = self.data();
         // Whole numbers stand for token ids.
-        if self.shape.len() <= 2 && !numbers.is_empty() && numbers.iter().all(|number| number.fract() == 0.0) && self.shape.last() != Some(&WIDTH) {
+        if self.shape.len() <= 2
+            && !numbers.is_empty()
+            && numbers.iter().all(|number| number.fract() == 0.0)
+            && self.shape.last() != Some(&WIDTH)
+        {
             let bytes = numbers.iter().flat_map(|number| (*number as i64).to_le_bytes()).collect();
             return Ok(TensorData { dtype: DType::Int64, shape: self.shape.clone(), bytes, requires_grad: false });
         }
@@ -518,7 +536,9 @@ impl HostObject for FakeObject {
         let index = key.as_int().ok_or_else(|| Raise::type_error("toy tensors are indexed by an int"))?;
         let count = self.0.shape.first().copied().unwrap_or(0);
         if index < -count || index >= count {
-            return Err(Raise::index_error(format!("index {index} is out of bounds for dimension 0 with size {count}")));
+            return Err(Raise::index_error(format!(
+                "index {index} is out of bounds for dimension 0 with size {count}"
+            )));
         }
         let row = self.0.rows(index.rem_euclid(count.max(1)), 1)?;
         let shape = row.shape.get(1..).unwrap_or_default().to_vec();
@@ -528,7 +548,9 @@ impl HostObject for FakeObject {
     fn set_item(self: Rc<Self>, _machine: &Machine, key: &Value, value: Value) -> HostResult {
         let target = match key {
             Value::Slice(_) => self.0.clone(),
-            key => self.0.rows(key.as_int().ok_or_else(|| Raise::type_error("toy tensors are indexed by an int"))?, 1)?,
+            key => {
+                self.0.rows(key.as_int().ok_or_else(|| Raise::type_error("toy tensors are indexed by an int"))?, 1)?
+            }
         };
         let operand = target.operand(&value)?.ok_or_else(|| Raise::type_error("toy tensors hold numbers"))?;
         target.write(|index, _| operand(index));

@@ -4,9 +4,8 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use interpreter::frame::Frame;
-use interpreter::exceptions::Kind;
 use interpreter::raise::Raise;
-use interpreter::{Identity, Machine, Value};
+use interpreter::{Identity, Kind, Machine, Value};
 use num_bigint::BigInt;
 use program::{Datum, Heap, Limits, Ref, Saved};
 
@@ -28,7 +27,8 @@ pub fn saved<M: Model>(
     frame: &Frame,
     limits: &Limits,
 ) -> Result<Saved, Raise> {
-    let mut freeze = Freeze { job, machine, heap: Heap::default(), made: HashMap::new(), budget: limits.saved_bytes, depth: 0 };
+    let mut freeze =
+        Freeze { job, machine, heap: Heap::default(), made: HashMap::new(), budget: limits.saved_bytes, depth: 0 };
     let mut names = Vec::new();
     for (name, value) in frame.names() {
         if !job.is_saved(&value) {
@@ -100,7 +100,8 @@ impl<M: Model> Freeze<'_, M> {
 
     fn datum(&mut self, value: &Value) -> Result<Datum, Trouble> {
         if let Some(tensor) = M::Tensor::of_value(value) {
-            let elements = tensor.shape().iter().try_fold(1_u64, |product, size| product.checked_mul(u64::try_from(*size).ok()?));
+            let elements =
+                tensor.shape().iter().try_fold(1_u64, |product, size| product.checked_mul(u64::try_from(*size).ok()?));
             // At least one byte an element; the exact size is known after the copy.
             if elements.is_none_or(|elements| elements > self.budget) {
                 return Err(Trouble::TooLarge);
@@ -150,7 +151,12 @@ impl<M: Model> Freeze<'_, M> {
                 step: self.value(&slice.step)?,
             },
             Value::Host(_) => return self.host(value),
-            other => return Err(Trouble::Unsendable(format!("an object of type '{}'", other.type_name()))),
+            other => {
+                return Err(Trouble::Unsendable(format!(
+                    "an object of type '{}'",
+                    interpreter::types::type_name(other)
+                )));
+            }
         })
     }
 
@@ -168,19 +174,27 @@ impl<M: Model> Freeze<'_, M> {
         };
         match found.and_then(|at| self.heap.get(at).cloned()) {
             Some(datum) => Ok(datum),
-            None => Err(Trouble::Unsendable(format!("an object of type '{}'", value.type_name()))),
+            None => Err(Trouble::Unsendable(format!("an object of type '{}'", interpreter::types::type_name(value)))),
         }
     }
 
     fn output(&mut self, output: &ModelOutput) -> Result<Datum, Trouble> {
-        let mut pairs = Vec::new();
-        for (name, field) in output.fields() {
-            let name = self.heap.push(Datum::Str(name.to_owned()));
-            pairs.push((name, self.value(&field)?));
+        let Some(declared) = ModelOutput::declared(output.class) else {
+            // An encoding: a plain dict says all of it.
+            let mut pairs = Vec::new();
+            for (name, field) in output.fields() {
+                let name = self.heap.push(Datum::Str(name.to_owned()));
+                pairs.push((name, self.value(&field)?));
+            }
+            return Ok(Datum::Dict(pairs));
+        };
+        let mut args = Vec::with_capacity(declared.len());
+        for name in declared {
+            args.push(self.value(&output.field(name).unwrap_or(Value::None))?);
         }
         let (module, name) = output.class.rsplit_once('.').unwrap_or(("builtins", output.class));
         let class = self.heap.push(Datum::Global { module: module.into(), name: name.into() });
-        Ok(Datum::Object { class, args: Vec::new(), state: None, items: Vec::new(), pairs })
+        Ok(Datum::Object { class, called: true, args, state: None, items: Vec::new(), pairs: Vec::new() })
     }
 
     fn spend(&mut self, bytes: u64) -> Result<(), Trouble> {

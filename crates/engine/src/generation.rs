@@ -74,9 +74,11 @@ impl<M: Model> Generation<M> {
         let newest = |row: &Vec<i64>| row.get(past..).unwrap_or_default().to_vec();
         let ids = self.sequences.iter().flat_map(newest).collect();
         let attention_mask = match &self.mask {
-            Some(mask) => {
-                Some(prompt::int_tensor(rows, i64::try_from(total).unwrap_or(i64::MAX), mask.iter().flatten().copied().collect())?)
-            }
+            Some(mask) => Some(prompt::int_tensor(
+                rows,
+                i64::try_from(total).unwrap_or(i64::MAX),
+                mask.iter().flatten().copied().collect(),
+            )?),
             None => None,
         };
         let position_ids = match &self.positions {

@@ -150,7 +150,8 @@ fn run_pass<M: Model>(model: &M, active: &mut [&mut Active<M>]) -> Result<(), Ra
         segments.push(segment);
     }
     let outcome = {
-        let runs = active.iter_mut().filter_map(|active| active.waiting_trace_mut()).map(|trace| &mut trace.run).collect();
+        let runs =
+            active.iter_mut().filter_map(|active| active.waiting_trace_mut()).map(|trace| &mut trace.run).collect();
         let mut pass = Pass { runs, layout: layout.clone() };
         model.forward(&mut segments, &mut pass)
     };
@@ -279,7 +280,10 @@ impl<M: Model> Active<M> {
             Ok(false) => None,
             Ok(true) => {
                 running.machine.flush();
-                Some(freeze::saved(&running.state, &running.machine, &running.frame, &self.job.limits).map_err(|raise| failure_of(&raise)))
+                Some(
+                    freeze::saved(&running.state, &running.machine, &running.frame, &self.job.limits)
+                        .map_err(|raise| failure_of(&raise)),
+                )
             }
             Err(raise) => {
                 running.machine.flush();
@@ -343,7 +347,10 @@ impl<M: Model> Running<M> {
                         Ok(trace) => self.trace = Some(trace),
                         Err(raise) => session.answer = Some(Err(raise)),
                     },
-                    _ => session.answer = Some(Err(Raise::value_error("nothing of the model can be read outside of a trace"))),
+                    _ => {
+                        session.answer =
+                            Some(Err(Raise::value_error("nothing of the model can be read outside of a trace")))
+                    }
                 },
             }
         }
@@ -398,7 +405,10 @@ fn start<M: Model>(job: &Job, state: &Rc<JobState<M>>, machine: &Machine) -> Res
     let program = &job.program;
     let mut thaw = thaw::Thaw::new(state, machine, &program.heap);
     let names = |thaw: &mut thaw::Thaw<'_, M>, names: &[(String, program::Ref)]| {
-        names.iter().map(|(name, at)| Ok((Rc::from(name.as_str()), thaw.value(*at)?))).collect::<Result<Vec<_>, Raise>>()
+        names
+            .iter()
+            .map(|(name, at)| Ok((Rc::from(name.as_str()), thaw.value(*at)?)))
+            .collect::<Result<Vec<_>, Raise>>()
     };
     let locals = names(&mut thaw, &program.locals)?;
     let globals = names(&mut thaw, &program.globals)?;
@@ -426,7 +436,7 @@ fn start<M: Model>(job: &Job, state: &Rc<JobState<M>>, machine: &Machine) -> Res
 }
 
 fn failure_of(raise: &Raise) -> Failure {
-    let fault = match raise.fatal() {
+    let fault = match raise.as_fatal() {
         None => Fault::User,
         Some(Fatal::Cancelled) => Fault::Cancelled,
         Some(_) => Fault::Limit,

@@ -7,8 +7,8 @@
 mod ask;
 pub mod conformance;
 pub mod contract;
-mod envoy;
 mod environment;
+mod envoy;
 pub mod fake;
 mod freeze;
 mod generation;
@@ -32,6 +32,6 @@ mod tree;
 pub use contract::{Engine, Event, Failure, Fault, Job, Usage};
 pub use interleaver::Interleaver;
 pub use model::{
-    Attention, Entered, Inputs, Interrupt, Layout, Model, ModuleSchema, Observer, Packed, Sampler, Schema, Segment, Site,
-    Tensor, Tokenizer, Tree, Wants,
+    Attention, Entered, Inputs, Interrupt, Layout, Model, ModuleSchema, Observer, Packed, Sampler, Schema, Segment,
+    Site, Tensor, Tokenizer, Tree, Wants,
 };

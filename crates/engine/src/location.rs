@@ -135,7 +135,8 @@ mod tests {
     #[test]
     fn outputs_come_after_everything_inside() {
         // root { a { b }, c } where `c` runs first although it is declared last.
-        let schema = schema(&[("", None), ("a", Some(0)), ("a.b", Some(1)), ("c", Some(0)), ("unused", Some(0))], &[0, 3, 1, 2]);
+        let schema =
+            schema(&[("", None), ("a", Some(0)), ("a.b", Some(1)), ("c", Some(0)), ("unused", Some(0))], &[0, 3, 1, 2]);
         let order = Order::new(&schema);
         let at = |location| order.of(location).unwrap();
         let expected = [

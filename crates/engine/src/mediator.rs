@@ -40,9 +40,10 @@ impl Wish {
     /// Returns the location waited for; a barrier has none.
     pub fn location(&self) -> Option<Location> {
         match self {
-            Self::Read(location, _) | Self::Write(location, _) | Self::WriteFirst(location, _) | Self::Skip(location, _) => {
-                Some(*location)
-            }
+            Self::Read(location, _)
+            | Self::Write(location, _)
+            | Self::WriteFirst(location, _)
+            | Self::Skip(location, _) => Some(*location),
             Self::Barrier(_) => None,
         }
     }
@@ -109,7 +110,8 @@ impl Mediator {
             }
             Err(_) => return Err(Raise::runtime_error("the block waits for something that no run can answer")),
         };
-        let wanted = wish.location().map_or(0, |location| self.state.iteration.get().unwrap_or_else(|| occurrence(location)));
+        let wanted =
+            wish.location().map_or(0, |location| self.state.iteration.get().unwrap_or_else(|| occurrence(location)));
         self.status = Status::Parked(Pending { wish, occurrence: wanted });
         Ok(())
     }

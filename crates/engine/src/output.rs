@@ -25,6 +25,22 @@ impl ModelOutput {
         Self { class, fields: RefCell::new(fields) }
     }
 
+    /// Returns the fields that a class declares, in order; `None` for a class that is no `ModelOutput`.
+    #[must_use]
+    pub fn declared(class: &str) -> Option<&'static [&'static str]> {
+        Some(match class.rsplit('.').next()? {
+            "CausalLMOutputWithPast" => &["loss", "logits", "past_key_values", "hidden_states", "attentions"],
+            "CausalLMOutputWithCrossAttentions" => {
+                &["loss", "logits", "past_key_values", "hidden_states", "attentions", "cross_attentions"]
+            }
+            "BaseModelOutputWithPast" => &["last_hidden_state", "past_key_values", "hidden_states", "attentions"],
+            "BaseModelOutputWithPastAndCrossAttentions" => {
+                &["last_hidden_state", "past_key_values", "hidden_states", "attentions", "cross_attentions"]
+            }
+            _ => return None,
+        })
+    }
+
     /// Returns a field.
     #[must_use]
     pub fn field(&self, name: &str) -> Option<Value> {
@@ -65,7 +81,7 @@ impl HostObject for ModelOutput {
         match self.field(name) {
             Some(value) => Ok(value.into()),
             // A declared field that the model did not fill reads as None.
-            None if OPTIONAL_FIELDS.contains(&name) => Ok(Value::None.into()),
+            None if Self::declared(self.class).is_some_and(|fields| fields.contains(&name)) => Ok(Value::None.into()),
             None => Ok(Outcome::NotImplemented),
         }
     }
@@ -122,6 +138,3 @@ impl HostObject for ModelOutput {
         python::iterate_all(machine, keys).map(Some)
     }
 }
-
-const OPTIONAL_FIELDS: [&str; 6] =
-    ["loss", "logits", "past_key_values", "hidden_states", "attentions", "cross_attentions"];

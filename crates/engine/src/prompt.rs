@@ -2,8 +2,8 @@
 
 use std::rc::Rc;
 
-use interpreter::raise::Raise;
 use interpreter::Value;
+use interpreter::raise::Raise;
 use program::{DType, TensorData};
 
 use crate::model::{Tensor, Tokenizer};
@@ -82,7 +82,8 @@ pub fn read<T: Tensor>(
     let mut rows = Vec::new();
     let mut read_fields = |pairs: &[(Rc<str>, Value)]| {
         for (name, value) in pairs {
-            let list = if ROW_FIELDS.contains(&&**name) && !matches!(value, Value::None) { &mut fields } else { &mut rest };
+            let list =
+                if ROW_FIELDS.contains(&&**name) && !matches!(value, Value::None) { &mut fields } else { &mut rest };
             list.retain(|(other, _)| other != name);
             list.push((Rc::clone(name), value.clone()));
         }
@@ -118,7 +119,9 @@ pub fn read<T: Tensor>(
     for (name, value) in &fields {
         let given = match &**name {
             "input_ids" => continue,
-            "attention_mask" | "position_ids" => id_rows::<T>(value)?.map_or_else(|| token_ids::<T>(value).map(|row| vec![row]), Ok)?,
+            "attention_mask" | "position_ids" => {
+                id_rows::<T>(value)?.map_or_else(|| token_ids::<T>(value).map(|row| vec![row]), Ok)?
+            }
             other => {
                 return Err(Raise::value_error(format!("`{other}` as input is not supported by this server")));
             }
@@ -251,7 +254,12 @@ pub fn token_ids<T: Tensor>(value: &Value) -> Result<Vec<i64>, Raise> {
     if let Some(id) = python::integer(value) {
         return Ok(vec![id]);
     }
-    let bad = || Raise::type_error(format!("a language model takes text or token ids, not '{}'", value.type_name()));
+    let bad = || {
+        Raise::type_error(format!(
+            "a language model takes text or token ids, not '{}'",
+            interpreter::types::type_name(value)
+        ))
+    };
     let items = python::sequence(value).ok_or_else(bad)?;
     let mut ids = Vec::with_capacity(items.len());
     for item in &items {

@@ -1,70 +1,206 @@
 //! Short ways to make and read Python values.
 
-use std::any::Any;
-use std::borrow::Cow;
 use std::rc::Rc;
 
+use futures::FutureExt;
+use futures::future::LocalBoxFuture;
 use interpreter::raise::Raise;
-use interpreter::{Args, HostObject, HostResult, Machine, Value};
+use interpreter::{Args, Dict, HostResult, Iteration, List, Machine, Outcome, Value};
+use num_bigint::BigInt;
 
 /// Makes a `str`.
 #[must_use]
 pub fn text(text: &str) -> Value {
-    Value::Str(text.into())
+    Value::string(text)
 }
 
 /// Makes a `tuple`.
 #[must_use]
 pub fn tuple(items: Vec<Value>) -> Value {
-    Value::Tuple(items.into())
+    Value::tuple(items)
+}
+
+/// Makes a `list`, its elements charged to the job.
+///
+/// # Errors
+/// Fatal when memory is spent.
+pub fn list(machine: &Machine, items: Vec<Value>) -> Result<Value, Raise> {
+    Ok(Value::List(Rc::new(List::charged(machine, items)?)))
+}
+
+/// Makes a `dict` with keys of any kind.
+///
+/// # Errors
+/// `TypeError` for unhashable keys.
+pub fn dict(machine: &Machine, pairs: Vec<(Value, Value)>) -> Result<Value, Raise> {
+    let dict = Value::Dict(Rc::new(Dict::new()));
+    for (key, value) in pairs {
+        insert(machine, &dict, key, value)?;
+    }
+    Ok(dict)
+}
+
+/// Appends to a list; anything else is left alone.
+///
+/// # Errors
+/// Fatal when memory is spent.
+pub fn append(machine: &Machine, list: &Value, item: Value) -> Result<(), Raise> {
+    match list {
+        Value::List(list) => list.push(machine, item),
+        _ => Ok(()),
+    }
+}
+
+/// Inserts into a dict; anything else is left alone.
+///
+/// # Errors
+/// `TypeError` for an unhashable key.
+pub fn insert(machine: &Machine, dict: &Value, key: Value, value: Value) -> Result<(), Raise> {
+    match dict {
+        Value::Dict(dict) => {
+            let done = interpreter::types::dict::set_item(machine, Rc::clone(dict), key, value)?;
+            now(machine.settle(done)).map(drop)
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Makes a `set` or `frozenset`.
+///
+/// # Errors
+/// `TypeError` for unhashable elements.
+pub fn set(machine: &Machine, items: Vec<Value>, frozen: bool) -> Result<Value, Raise> {
+    let made = interpreter::types::set::build(machine, items, frozen)?;
+    now(machine.settle(made))
+}
+
+/// Returns a set's elements and whether it is frozen.
+#[must_use]
+pub fn set_items(value: &Value) -> (Vec<Value>, bool) {
+    match value {
+        Value::Set(set) => (set.items(), set.is_frozen()),
+        _ => (Vec::new(), false),
+    }
+}
+
+/// Returns a dict's pairs.
+#[must_use]
+pub fn items(value: &Value) -> Vec<(Value, Value)> {
+    match value {
+        Value::Dict(dict) => dict.entries(),
+        _ => Vec::new(),
+    }
+}
+
+/// Returns the pairs of a dict whose keys are all strings.
+#[must_use]
+pub fn string_items(value: &Value) -> Option<Vec<(Rc<str>, Value)>> {
+    let Value::Dict(dict) = value else { return None };
+    let pair = |(key, value)| match key {
+        Value::Str(key) => Some((key, value)),
+        _ => None,
+    };
+    dict.entries().into_iter().map(pair).collect()
+}
+
+/// Returns the elements of a list or tuple.
+#[must_use]
+pub fn sequence(value: &Value) -> Option<Vec<Value>> {
+    match value {
+        Value::List(list) => Some(list.to_vec()),
+        Value::Tuple(tuple) => Some(tuple.to_vec()),
+        _ => None,
+    }
+}
+
+/// Returns the text of a `str`.
+#[must_use]
+pub fn string(value: &Value) -> Option<String> {
+    value.as_str().map(str::to_owned)
+}
+
+/// Returns the bounds of a slice without step whose bounds are integers or absent.
+#[must_use]
+pub fn slice_bounds(value: &Value) -> Option<(Option<i64>, Option<i64>)> {
+    let Value::Slice(slice) = value else { return None };
+    let bound = |value: &Value| match value {
+        Value::None => Some(None),
+        value => value.as_int().map(Some),
+    };
+    Some((bound(&slice.start)?, bound(&slice.stop)?))
+}
+
+/// Returns the start, stop and step of a range.
+#[must_use]
+pub fn range_bounds(value: &Value) -> [BigInt; 3] {
+    match value {
+        Value::Range(range) => [range.start, range.stop, range.step].map(BigInt::from),
+        _ => [0, 0, 1].map(BigInt::from),
+    }
+}
+
+/// Indexes a builtin container as Python does.
+pub fn index(machine: &Machine, container: &Value, key: &Value) -> HostResult {
+    interpreter::operators::get_item(machine, container, key)
+}
+
+/// Makes an iteration over values that are there already.
+///
+/// # Errors
+/// None; the signature is that of the caller's.
+pub fn iterate_all(_machine: &Machine, items: Vec<Value>) -> Result<Box<dyn Iteration>, Raise> {
+    Ok(Box::new(Items(items.into_iter())))
+}
+
+struct Items(std::vec::IntoIter<Value>);
+
+impl Iteration for Items {
+    fn next(&mut self, machine: &Machine) -> Result<Option<Outcome>, Raise> {
+        machine.charge_fuel(1)?;
+        Ok(self.0.next().map(Outcome::Ready))
+    }
+}
+
+/// Completes Python code that must not suspend.
+///
+/// # Errors
+/// What the code raises, and `RuntimeError` where it does suspend.
+pub fn now(future: LocalBoxFuture<'_, Result<Value, Raise>>) -> Result<Value, Raise> {
+    future
+        .now_or_never()
+        .unwrap_or_else(|| Err(Raise::runtime_error("this cannot wait for the model: the request is still being read")))
 }
 
 /// Makes a callable of a Rust closure.
 pub fn function(name: &'static str, body: impl Fn(&Machine, Args) -> HostResult + 'static) -> Value {
-    Value::Host(Rc::new(Closure { name, body: Box::new(body) }))
+    Value::native(name, body)
 }
 
-struct Closure {
-    name: &'static str,
-    #[expect(clippy::type_complexity, reason = "written once")]
-    body: Box<dyn Fn(&Machine, Args) -> HostResult>,
+/// Returns an argument given by name.
+#[must_use]
+pub fn keyword(args: &Args, name: &str) -> Option<Value> {
+    args.keyword.iter().find(|(keyword, _)| &**keyword == name).map(|(_, value)| value.clone())
 }
 
-impl HostObject for Closure {
-    fn type_name(&self) -> Cow<'static, str> {
-        "builtin_function_or_method".into()
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn call(self: Rc<Self>, machine: &Machine, args: Args) -> HostResult {
-        (self.body)(machine, args)
-    }
-
-    fn repr(&self, _machine: &Machine) -> Result<Option<String>, Raise> {
-        Ok(Some(format!("<built-in function {}>", self.name)))
+/// Returns a boolean argument given by name.
+#[must_use]
+pub fn flag(args: &Args, name: &str) -> Option<bool> {
+    match keyword(args, name)? {
+        Value::Bool(flag) => Some(flag),
+        _ => None,
     }
 }
 
 /// Returns an argument given by position or by name.
 #[must_use]
 pub fn parameter(args: &Args, position: usize, name: &str) -> Option<Value> {
-    args.positional
-        .get(position)
-        .cloned()
-        .or_else(|| args.keyword.iter().find(|(keyword, _)| &**keyword == name).map(|(_, value)| value.clone()))
+    args.positional.get(position).cloned().or_else(|| keyword(args, name))
 }
 
 /// Returns an integer's value.
 #[must_use]
 pub fn integer(value: &Value) -> Option<i64> {
-    match value {
-        Value::Int(value) => Some(*value),
-        Value::Bool(value) => Some(i64::from(*value)),
-        _ => None,
-    }
+    value.as_int()
 }
 
 /// Returns the host object of a type behind a value.

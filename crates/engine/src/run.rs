@@ -84,10 +84,7 @@ impl<M: Model> Run<M> {
     pub fn needs_more(&self) -> bool {
         self.ended.is_none()
             && self.mediators.iter().filter_map(Mediator::pending).any(|pending| {
-                pending
-                    .wish
-                    .location()
-                    .is_some_and(|location| self.progress.may_come(location, pending.occurrence))
+                pending.wish.location().is_some_and(|location| self.progress.may_come(location, pending.occurrence))
             })
     }
 
@@ -130,7 +127,12 @@ impl<M: Model> Run<M> {
     ///
     /// # Errors
     /// What a view or a splice raises; what a block raises ends the run instead.
-    pub fn enter(&mut self, site: Site, segment: usize, inputs: Inputs<M::Tensor>) -> (Option<Inputs<M::Tensor>>, bool) {
+    pub fn enter(
+        &mut self,
+        site: Site,
+        segment: usize,
+        inputs: Inputs<M::Tensor>,
+    ) -> (Option<Inputs<M::Tensor>>, bool) {
         let visited = self.visit(Location::Input(site), segment, Flow::Inputs(inputs));
         let replaced = match visited {
             Visited { flow: Flow::Inputs(inputs), replaced: true } => Some(inputs),
@@ -190,7 +192,8 @@ impl<M: Model> Run<M> {
                 ),
                 wish => {
                     let name = wish.location().map(|at| at.name(self.job.model.schema())).unwrap_or_default();
-                    let text = format!("'{name}.i{}' was requested but the model already ran past it", pending.occurrence);
+                    let text =
+                        format!("'{name}.i{}' was requested but the model already ran past it", pending.occurrence);
                     (out_of_order(text), mediator.state.iteration.get() != Some(0))
                 }
             };
@@ -226,7 +229,7 @@ impl<M: Model> Run<M> {
         while let Some(index) = self.ready(location) {
             match self.serve(index, segment, &mut flow) {
                 Ok(wrote) => replaced |= wrote,
-                Err(raise) if raise.fatal() == Some(Fatal::Stopped) => stopped = true,
+                Err(raise) if raise.as_fatal() == Some(Fatal::Stopped) => stopped = true,
                 Err(raise) => {
                     self.ended = Some(Ending::Failed(raise));
                     break;
@@ -319,7 +322,9 @@ impl<M: Model> Run<M> {
                 } else {
                     match first_argument(inputs) {
                         Some(tree) => tree::show(&*model, &self.machine, tree, segment, rows),
-                        None => Err(Raise::value_error("the module is called without arguments; read `.inputs` instead")),
+                        None => {
+                            Err(Raise::value_error("the module is called without arguments; read `.inputs` instead"))
+                        }
                     }
                 }
             }
@@ -379,7 +384,7 @@ impl<M: Model> Run<M> {
     fn note(&mut self, result: Result<(), Raise>) {
         match result {
             Ok(()) => {}
-            Err(raise) if raise.fatal() == Some(Fatal::Stopped) => {
+            Err(raise) if raise.as_fatal() == Some(Fatal::Stopped) => {
                 if self.ended.is_none() {
                     self.ended = Some(Ending::Stopped);
                 }
@@ -403,7 +408,7 @@ impl<M: Model> Run<M> {
 
 /// Makes the error for a location that the run never reached, or had passed.
 fn out_of_order(message: String) -> Raise {
-    Raise::named("nnsight.intervention.interleaver.OutOfOrderError", interpreter::raise::Kind::Exception, message)
+    Raise::named("nnsight.intervention.interleaver.OutOfOrderError", interpreter::Kind::Exception, message)
 }
 
 fn first_argument<T>(inputs: &Inputs<T>) -> Option<&Tree<T>> {

@@ -61,7 +61,9 @@ impl<'a, M: Model> Thaw<'a, M> {
         let value = self.value(at)?;
         match python::host::<Envoy<M>>(&value).map(Envoy::place) {
             Some(Place::Module(Site(0))) => Ok(()),
-            _ => Err(Raise::value_error("a trace of one module alone is not supported by this server; trace the model")),
+            _ => {
+                Err(Raise::value_error("a trace of one module alone is not supported by this server; trace the model"))
+            }
         }
     }
 
@@ -117,8 +119,14 @@ impl<'a, M: Model> Thaw<'a, M> {
                 list
             }
             Datum::Tuple(items) => Value::tuple(self.values(items)?),
-            Datum::Set(items) => python::set(&self.machine, self.values(items)?, false)?,
-            Datum::FrozenSet(items) => python::set(&self.machine, self.values(items)?, true)?,
+            Datum::Set(items) => {
+                let items = self.values(items)?;
+                python::set(&self.machine, items, false)?
+            }
+            Datum::FrozenSet(items) => {
+                let items = self.values(items)?;
+                python::set(&self.machine, items, true)?
+            }
             Datum::Dict(pairs) => {
                 let dict = Value::dict(Vec::<(Rc<str>, Value)>::new());
                 self.made.insert(at, dict.clone());
@@ -158,19 +166,22 @@ impl<'a, M: Model> Thaw<'a, M> {
                 }
             }
             Datum::DType(dtype) => self.global("torch", dtype.name()),
-            Datum::Device(name) => match self.job.model.instance(&self.machine, "torch.device", &[python::text(name)], None) {
-                Some(device) => device?,
-                None => unsupported("torch.device"),
-            },
+            Datum::Device(name) => {
+                match self.job.model.instance(&self.machine, "torch.device", &[python::text(name)], None) {
+                    Some(device) => device?,
+                    None => unsupported("torch.device"),
+                }
+            }
             Datum::Function { source, name, filename, line, defaults, keyword_defaults, globals } => {
                 let variables = Rc::new(RefCell::default());
+                let defaults = Defaults { positional: self.values(defaults)?, keyword: self.named(keyword_defaults)? };
                 let function = Function::from_source(
                     &self.machine,
                     source,
                     name,
                     filename,
                     *line,
-                    Defaults { positional: self.values(defaults)?, keyword: self.named(keyword_defaults)? },
+                    defaults,
                     Rc::clone(&variables),
                 )?;
                 let function = Value::Function(function);
@@ -208,7 +219,9 @@ impl<'a, M: Model> Thaw<'a, M> {
                 };
                 Value::Decorated(Rc::new(decorated))
             }
-            Datum::Object { class, args, state, items, pairs } => self.object(at, *class, args, *state, items, pairs)?,
+            Datum::Object { class, called, args, state, items, pairs } => {
+                self.object(at, *class, *called, args, *state, items, pairs)?
+            }
             Datum::Attribute { object, name } => {
                 let object = self.value(*object)?;
                 self.attribute(&object, name)?
@@ -222,13 +235,18 @@ impl<'a, M: Model> Thaw<'a, M> {
                     return Err(Raise::attribute_error("model.edit() is not supported by this server"));
                 }
                 for (alias, path) in &envoy.aliases {
-                    let below = if envoy.path.is_empty() { path.clone() } else { format!("{}.{path}", envoy.path) };
-                    self.job.alias(&envoy.path, alias, below);
+                    let below = |path: &str| match envoy.path.as_str() {
+                        "" => path.to_owned(),
+                        parent => format!("{parent}.{path}"),
+                    };
+                    let alias = below(alias);
+                    let (parent, name) = alias.rsplit_once('.').unwrap_or(("", &alias));
+                    self.job.alias(parent, name, below(path));
                 }
                 Envoy::at(&self.job, &envoy.path).ok_or_else(|| {
                     Raise::named(
                         "nnsight.intervention.serialization.UnknownPersistentIdError",
-                        interpreter::raise::Kind::Exception,
+                        interpreter::Kind::Exception,
                         format!("Module:model.{}", envoy.path),
                     )
                 })?
@@ -248,6 +266,7 @@ impl<'a, M: Model> Thaw<'a, M> {
         &mut self,
         at: Ref,
         class: Ref,
+        called: bool,
         args: &[Ref],
         state: Option<Ref>,
         items: &[Ref],
@@ -255,13 +274,18 @@ impl<'a, M: Model> Thaw<'a, M> {
     ) -> Result<Value, Raise> {
         let heap = self.heap;
         let Some(Datum::Global { module, name }) = heap.get(class) else {
-            let Value::Class(class) = self.value(class)? else {
-                return Ok(unsupported("an object of an unknown class"));
+            let class = self.value(class)?;
+            let value = match &class {
+                Value::Class(_) if called => {
+                    let args = self.values(args)?;
+                    python::now(self.machine.call(&class, Args { positional: args, keyword: Vec::new() }))?
+                }
+                Value::Class(class) => Value::Instance(Instance::new(class)),
+                _ => return Ok(unsupported("an object of an unknown class")),
             };
-            let instance = Instance::new(&class);
-            let value = Value::Instance(Rc::clone(&instance));
             self.made.insert(at, value.clone());
-            if let Some(state) = state {
+            self.fill(&value, items, pairs)?;
+            if let (Some(state), Value::Instance(instance)) = (state, &value) {
                 let state = self.value(state)?;
                 for (name, attribute) in python::string_items(&state).unwrap_or_default() {
                     instance.set(name, attribute);
@@ -278,9 +302,9 @@ impl<'a, M: Model> Thaw<'a, M> {
                 .and_then(|fields| fields.into_iter().find(|(name, _)| &**name == "data"))
                 .map(|(_, data)| data);
             let data = data.as_ref().and_then(python::string_items).unwrap_or_default();
-            let fields = ENCODING_FIELDS
-                .into_iter()
-                .filter_map(|field| data.iter().find(|(name, _)| &**name == field).map(|(_, value)| (field, value.clone())));
+            let fields = ENCODING_FIELDS.into_iter().filter_map(|field| {
+                data.iter().find(|(name, _)| &**name == field).map(|(_, value)| (field, value.clone()))
+            });
             return Ok(Value::Host(Rc::new(ModelOutput::new(
                 "transformers.tokenization_utils_base.BatchEncoding",
                 fields.collect(),
@@ -289,16 +313,17 @@ impl<'a, M: Model> Thaw<'a, M> {
         let args = self.values(args)?;
         if let Some(builtin) = builtin_container(&path) {
             // Containers from `collections` keep their constructor's arguments, then take items and pairs.
-            let made = self.construct_in(builtin.0, builtin.1, args)?;
+            let keyword = match state {
+                // The state of a partial is its keyword arguments.
+                Some(state) if path == "functools.partial" => {
+                    python::string_items(&self.value(state)?).unwrap_or_default()
+                }
+                _ => Vec::new(),
+            };
+            let class = self.global(builtin.0, builtin.1);
+            let made = python::now(self.machine.call(&class, Args { positional: args, keyword }))?;
             self.made.insert(at, made.clone());
-            for item in items {
-                let item = self.value(*item)?;
-                python::append(&self.machine, &made, item)?;
-            }
-            for (key, value) in pairs {
-                let (key, value) = (self.value(*key)?, self.value(*value)?);
-                python::insert(&self.machine, &made, key, value)?;
-            }
+            self.fill(&made, items, pairs)?;
             return Ok(made);
         }
         let state = state.map(|state| self.value(state)).transpose()?;
@@ -306,6 +331,21 @@ impl<'a, M: Model> Thaw<'a, M> {
             Some(instance) => instance?,
             None => unsupported(&path),
         })
+    }
+
+    /// Puts the elements into a container that was made empty.
+    fn fill(&mut self, container: &Value, items: &[Ref], pairs: &[(Ref, Ref)]) -> Result<(), Raise> {
+        for item in items {
+            let item = self.value(*item)?;
+            let append = self.attribute(container, "append")?;
+            python::now(self.machine.call(&append, Args { positional: vec![item], keyword: Vec::new() }))?;
+        }
+        for (key, value) in pairs {
+            let (key, value) = (self.value(*key)?, self.value(*value)?);
+            let set = interpreter::operators::set_item(&self.machine, container, &key, value)?;
+            python::now(self.machine.settle(set))?;
+        }
+        Ok(())
     }
 
     /// Finds an importable object. One that is unknown is an error only when used.
@@ -327,11 +367,7 @@ impl<'a, M: Model> Thaw<'a, M> {
     }
 
     fn construct(&self, builtin: &str, args: Vec<Value>) -> Result<Value, Raise> {
-        self.construct_in("builtins", builtin, args)
-    }
-
-    fn construct_in(&self, module: &str, name: &str, args: Vec<Value>) -> Result<Value, Raise> {
-        let class = self.global(module, name);
+        let class = self.global("builtins", builtin);
         python::now(self.machine.call(&class, Args { positional: args, keyword: Vec::new() }))
     }
 }

@@ -51,12 +51,15 @@ impl<M: Model> TokenizerObject<M> {
             ),
             _ => return Err(Raise::type_error("the tokenizer takes text or a list of texts")),
         };
-        let rows =
-            texts.iter().map(|text| tokenizer.encode(text, special).map(Row::unpadded)).collect::<Result<Vec<_>, _>>()?;
+        let rows = texts
+            .iter()
+            .map(|text| tokenizer.encode(text, special).map(Row::unpadded))
+            .collect::<Result<Vec<_>, _>>()?;
         let padding = python::flag(args, "padding").unwrap_or(false);
         let fields = if tensors {
             let batch = prompt::pad_left(&rows, prompt::pad_token(&*tokenizer));
-            let [ids, mask] = [batch.ids, batch.mask].map(|data| prompt::int_tensor::<M::Tensor>(batch.rows, batch.length, data));
+            let [ids, mask] =
+                [batch.ids, batch.mask].map(|data| prompt::int_tensor::<M::Tensor>(batch.rows, batch.length, data));
             vec![("input_ids", ids?.to_value(machine)), ("attention_mask", mask?.to_value(machine))]
         } else {
             let rows = if padding { prompt::pad_left(&rows, prompt::pad_token(&*tokenizer)).split() } else { rows };
@@ -99,7 +102,8 @@ impl<M: Model> HostObject for TokenizerObject<M> {
             }
             _ if METHODS.contains(&name) => {
                 let name = name.to_owned();
-                python::function("method", move |machine, args| Rc::clone(&self).call_method(machine, &name, &args)).into()
+                python::function("method", move |machine, args| Rc::clone(&self).call_method(machine, &name, &args))
+                    .into()
             }
             _ => Outcome::NotImplemented,
         })
@@ -166,7 +170,8 @@ impl<M: Model> HostObject for TokenizerObject<M> {
                     Some(id) => tokenizer.token(id).map_or(Value::None, |token| python::text(&token)).into(),
                     None => {
                         let tokens = prompt::token_ids::<M::Tensor>(&ids)?.into_iter();
-                        let tokens = tokens.map(|id| tokenizer.token(id).map_or(Value::None, |token| python::text(&token)));
+                        let tokens =
+                            tokens.map(|id| tokenizer.token(id).map_or(Value::None, |token| python::text(&token)));
                         python::list(machine, tokens.collect())?.into()
                     }
                 }
@@ -174,7 +179,10 @@ impl<M: Model> HostObject for TokenizerObject<M> {
             "convert_tokens_to_ids" => {
                 let id = |token: &Value| {
                     let token = python::string(token).ok_or_else(|| Raise::type_error("tokens are text"))?;
-                    Ok(tokenizer.id(&token).or_else(|| tokenizer.special("unk_token_id")).map_or(Value::None, Value::Int))
+                    Ok(tokenizer
+                        .id(&token)
+                        .or_else(|| tokenizer.special("unk_token_id"))
+                        .map_or(Value::None, Value::Int))
                 };
                 let tokens = first()?;
                 match python::sequence(&tokens) {

@@ -29,8 +29,14 @@ pub struct Trace<M: Model> {
 
 enum Work<M: Model> {
     /// One forward pass.
-    Forward { kwargs: Vec<(Rc<str>, Value)>, done: bool },
-    Generate { generation: Box<Generation<M>>, done: bool },
+    Forward {
+        kwargs: Vec<(Rc<str>, Value)>,
+        done: bool,
+    },
+    Generate {
+        generation: Box<Generation<M>>,
+        done: bool,
+    },
 }
 
 impl<M: Model> Trace<M> {
@@ -45,7 +51,7 @@ impl<M: Model> Trace<M> {
         let mut blocks = Vec::new();
         let mut rows: Vec<Row> = Vec::new();
         let mut kwargs = direct.rest;
-        let mut group_of = |rows: &mut Vec<Row>, more: Vec<Row>| {
+        let group_of = |rows: &mut Vec<Row>, more: Vec<Row>| {
             let start = i64::try_from(rows.len()).unwrap_or(i64::MAX);
             let length = i64::try_from(more.len()).unwrap_or(i64::MAX);
             rows.extend(more);
@@ -128,9 +134,8 @@ impl<M: Model> Trace<M> {
             Work::Forward { kwargs, .. } => {
                 let Batch { rows, length, .. } = self.batch;
                 let tensor = |data: &[i64]| prompt::int_tensor(rows, length, data.to_vec());
-                let caching = !kwargs
-                    .iter()
-                    .any(|(name, value)| &**name == "use_cache" && matches!(value, Value::Bool(false)));
+                let caching =
+                    !kwargs.iter().any(|(name, value)| &**name == "use_cache" && matches!(value, Value::Bool(false)));
                 Ok(Segment {
                     rows,
                     length,
@@ -204,7 +209,7 @@ impl<M: Model> Trace<M> {
             return Err(raise);
         }
         for (name, value) in self.tracer.siblings.names() {
-            self.parent.set(&name, value);
+            self.parent.set(name, value);
         }
         Ok(())
     }

@@ -5,9 +5,10 @@ use std::borrow::Cow;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use interpreter::frame::Siblings;
 use interpreter::raise::Raise;
-use interpreter::{Args, Block, Capture, HostObject, HostResult, Iteration, Machine, Outcome, Request, Value};
+use interpreter::{
+    Args, Block, Capture, HostObject, HostResult, Iteration, Machine, Outcome, Request, Siblings, Value,
+};
 
 use crate::ask::{Ask, Barrier, TraceRequest, View};
 use crate::job::JobState;
@@ -201,10 +202,15 @@ impl<M: Model> HostObject for Iterations<M> {
             let machine = machine_of_loop;
             let mediator = steps.job.mediator("tracer.iter")?;
             let previous = mediator.iteration.get();
-            let mut pin = Pin { mediator, previous, steps: std::mem::replace(&mut steps.steps, Steps::List(Vec::new())), next: 0 };
+            let mut pin = Pin {
+                mediator,
+                previous,
+                steps: std::mem::replace(&mut steps.steps, Steps::List(Vec::new())),
+                next: 0,
+            };
             while pin.next(&machine)?.is_some() {
                 match body.run(&machine).await {
-                    Ok(()) => {}
+                    Ok(_) => {}
                     Err(raise) if raise.type_name().ends_with("OutOfOrderError") => break,
                     Err(raise) => return Err(raise),
                 }

@@ -51,9 +51,9 @@ pub fn put<T: Tensor>(
 ) -> Result<Tree<Packed<T>>, Raise> {
     Ok(match (tree, new) {
         (Tree::Leaf(packed), Tree::Leaf(new)) => Tree::Leaf(put_leaf(packed, layout, segment, new)?),
-        (Tree::Tuple(old), Tree::Tuple(new)) if old.len() == new.len() => Tree::Tuple(
-            old.iter().zip(new).map(|(old, new)| put(old, layout, segment, new)).collect::<Result<_, _>>()?,
-        ),
+        (Tree::Tuple(old), Tree::Tuple(new)) if old.len() == new.len() => {
+            Tree::Tuple(old.iter().zip(new).map(|(old, new)| put(old, layout, segment, new)).collect::<Result<_, _>>()?)
+        }
         (Tree::Record { class, fields: old }, Tree::Record { fields: new, .. }) => {
             let fields = old
                 .iter()
@@ -123,10 +123,7 @@ pub fn map<A, B>(tree: &Tree<A>, apply: &mut impl FnMut(&A) -> Result<B, Raise>)
         Tree::Tuple(items) => Tree::Tuple(items.iter().map(|item| map(item, apply)).collect::<Result<_, _>>()?),
         Tree::Record { class, fields } => Tree::Record {
             class,
-            fields: fields
-                .iter()
-                .map(|(name, field)| Ok((*name, map(field, apply)?)))
-                .collect::<Result<_, Raise>>()?,
+            fields: fields.iter().map(|(name, field)| Ok((*name, map(field, apply)?))).collect::<Result<_, Raise>>()?,
         },
     })
 }
@@ -168,9 +165,9 @@ pub fn show<M: Model>(
             }
             _ => tensor.to_value(machine),
         },
-        Tree::Tuple(items) => python::tuple(
-            items.iter().map(|item| show(model, machine, item, segment, rows)).collect::<Result<_, _>>()?,
-        ),
+        Tree::Tuple(items) => {
+            python::tuple(items.iter().map(|item| show(model, machine, item, segment, rows)).collect::<Result<_, _>>()?)
+        }
         Tree::Record { class, fields } => {
             let fields = fields
                 .iter()
@@ -250,7 +247,7 @@ pub fn merge<T: Tensor>(old: &Tree<T>, new: &Value, rows: Rows) -> Result<Tree<T
             _ => {
                 return Err(Raise::type_error(format!(
                     "a model cannot compute with a value of type '{}'",
-                    new.type_name()
+                    interpreter::types::type_name(new)
                 )));
             }
         },
@@ -288,7 +285,8 @@ pub fn merge_inputs<T: Tensor>(old: &Inputs<T>, new: &Value, rows: Rows) -> Resu
 /// `ValueError` when the parts leave rows out.
 pub fn join_skips<T: Tensor>(mut parts: Vec<((i64, i64), Tree<T>)>, total: i64) -> Result<Tree<T>, Raise> {
     parts.sort_by_key(|((start, _), _)| *start);
-    let covered = parts.iter().try_fold(0, |covered, ((start, length), _)| (*start == covered).then_some(covered + length));
+    let covered =
+        parts.iter().try_fold(0, |covered, ((start, length), _)| (*start == covered).then_some(covered + length));
     if covered != Some(total) {
         return Err(Raise::value_error(
             "A batched `.skip()` has to cover every row: skip the module in every invoke, or none — a shared forward \
@@ -380,7 +378,9 @@ pub fn pack<T: Tensor>(parts: &[&Tree<T>], layout: &Layout) -> Result<Tree<Packe
                 .iter()
                 .map(|(name, _)| {
                     let column = parts.iter().filter_map(|part| match part {
-                        Tree::Record { fields, .. } => fields.iter().find(|(other, _)| other == name).map(|(_, tree)| tree),
+                        Tree::Record { fields, .. } => {
+                            fields.iter().find(|(other, _)| other == name).map(|(_, tree)| tree)
+                        }
                         _ => None,
                     });
                     Ok((*name, pack(&column.collect::<Vec<_>>(), layout)?))
