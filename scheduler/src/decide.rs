@@ -52,7 +52,8 @@ pub struct Queue {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Waiting {
     pub attempt: u32,
-    /// Whether it may share a worker: a job that was on a worker that died may be the cause.
+    /// Whether it wants a worker for itself: a job that comes back may be what ended its last attempt, so the next
+    /// one must not take others with it.
     pub alone: bool,
     /// When it expires, in milliseconds since the Unix epoch.
     pub expires_at: u64,
@@ -95,7 +96,7 @@ impl Queue {
     pub fn push(&mut self, record: &JobRecord, queue_millis: u64) {
         let waiting = Waiting {
             attempt: record.attempt,
-            alone: record.deaths > 0,
+            alone: record.attempt > 0,
             expires_at: record.accepted_at.saturating_add(queue_millis),
         };
         self.lines.entry((record.tenant.clone(), record.model.clone())).or_default().insert(record.id, waiting);
@@ -193,6 +194,133 @@ pub fn decide(view: &View, queue: &Queue, now: u64) -> Vec<Action> {
             // Nobody can take this line's oldest job, so nobody can take the next one.
             None => {
                 lines.remove(name);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn tenant(number: u8) -> TenantId {
+        TenantId::new(format!("tenant {number}"))
+    }
+
+    fn model(number: u8) -> ModelKey {
+        ModelKey::new(format!("model {number}"), None)
+    }
+
+    fn add(queue: &mut Queue, owner: u8, wants: u8, alone: bool) -> JobId {
+        let job = JobId::new();
+        let waiting = Waiting { attempt: u32::from(alone), alone, expires_at: 100 };
+        queue.lines.entry((tenant(owner), model(wants))).or_default().insert(job, waiting);
+        job
+    }
+
+    fn worker(slots: usize, busy: usize, ready: &[u8]) -> Worker {
+        Worker { slots, busy, alone: false, ready: ready.iter().map(|&number| model(number)).collect() }
+    }
+
+    fn view(workers: Vec<Worker>) -> View {
+        let models = (0..4).map(|number| (model(number), Hosting::Served)).collect();
+        View { workers: (1..).zip(workers).collect(), models, running: BTreeMap::new() }
+    }
+
+    fn dispatched(actions: &[Action]) -> Vec<(JobId, SessionId)> {
+        let pair = |action: &Action| match action {
+            Action::Dispatch { job, session, .. } => Some((*job, *session)),
+            _ => None,
+        };
+        actions.iter().filter_map(pair).collect()
+    }
+
+    #[test]
+    fn who_has_fewest_running_is_next_then_who_waited_longest_for_a_turn() {
+        let mut queue = Queue::default();
+        let (a, b, c) = (add(&mut queue, 0, 0, false), add(&mut queue, 1, 0, false), add(&mut queue, 2, 0, false));
+        queue.serve(&tenant(1));
+        let mut view = view(vec![worker(3, 0, &[0])]);
+        view.running.insert(tenant(0), 1);
+        assert_eq!(dispatched(&decide(&view, &queue, 0)), [(c, 1), (b, 1), (a, 1)]);
+    }
+
+    #[test]
+    fn jobs_go_to_the_least_busy_worker_that_has_their_model() {
+        let mut queue = Queue::default();
+        let (zero, one) = (add(&mut queue, 0, 0, false), add(&mut queue, 0, 1, false));
+        let nobody = add(&mut queue, 1, 2, false);
+        let view = view(vec![worker(4, 2, &[0, 1]), worker(4, 1, &[0])]);
+        let placed = dispatched(&decide(&view, &queue, 0));
+        assert_eq!(placed, [(zero, 2), (one, 1)]);
+        assert!(!placed.iter().any(|(job, _)| *job == nobody));
+    }
+
+    #[test]
+    fn a_job_that_wants_no_company_holds_the_worker_until_it_is_idle() {
+        let mut queue = Queue::default();
+        let alone = add(&mut queue, 0, 0, true);
+        let other = add(&mut queue, 1, 0, false);
+        let busy = view(vec![worker(4, 1, &[0])]);
+        assert_eq!(decide(&busy, &queue, 0), []);
+        let idle = view(vec![worker(4, 0, &[0])]);
+        assert_eq!(dispatched(&decide(&idle, &queue, 0)), [(alone, 1)]);
+        queue.remove(alone);
+        let mut taken = worker(4, 1, &[0]);
+        taken.alone = true;
+        assert_eq!(decide(&view(vec![taken]), &queue, 0), []);
+        assert_eq!(dispatched(&decide(&busy, &queue, 0)), [(other, 1)]);
+    }
+
+    #[test]
+    fn what_can_never_run_is_refused_and_what_waited_too_long_expires() {
+        let mut queue = Queue::default();
+        let (broken, gone, late) =
+            (add(&mut queue, 0, 0, false), add(&mut queue, 0, 9, false), add(&mut queue, 0, 1, false));
+        let mut view = view(vec![worker(4, 0, &[1])]);
+        view.models.insert(model(0), Hosting::Failed("no config.json".into()));
+        let refuse = |job, text: &str| Action::Refuse { job, attempt: 0, text: text.into() };
+        let expected = [
+            refuse(broken, "the model model 0 cannot be served: no config.json"),
+            Action::Expire { job: late, attempt: 0 },
+            refuse(gone, "the model model 9 is not hosted here any longer"),
+        ];
+        assert_eq!(decide(&view, &queue, 100), expected);
+    }
+
+    proptest! {
+        /// No worker is overfilled, no job is given out twice or to a worker without its model, and nothing that
+        /// could be given out is left.
+        #[test]
+        fn decisions_fit_the_cluster(
+            workers in proptest::collection::vec((1usize..4, 0usize..4, 0u8..3), 0..4),
+            wants in proptest::collection::vec((0u8..4, 0u8..3, any::<bool>()), 0..30),
+        ) {
+            let workers: Vec<Worker> =
+                workers.into_iter().map(|(slots, busy, ready)| worker(slots, busy.min(slots), &[ready])).collect();
+            let view = view(workers);
+            let mut queue = Queue::default();
+            let mut jobs = BTreeMap::new();
+            for (owner, wanted, alone) in wants {
+                jobs.insert(add(&mut queue, owner, wanted, alone), (wanted, alone));
+            }
+            let actions = decide(&view, &queue, 0);
+            prop_assert_eq!(&actions, &decide(&view, &queue, 0));
+            let mut after = view.workers.clone();
+            for (job, session) in dispatched(&actions) {
+                let (wanted, alone) = jobs.remove(&job).expect("given out once");
+                let worker = after.get_mut(&session).unwrap();
+                prop_assert!(worker.ready.contains(&model(wanted)));
+                prop_assert!(!worker.alone && (!alone || worker.busy == 0));
+                worker.busy += 1;
+                worker.alone = alone;
+                prop_assert!(worker.busy <= worker.slots);
+            }
+            let idle_for = |wanted: u8| after.values().any(|worker| worker.busy == 0 && worker.ready.contains(&model(wanted)));
+            for (wanted, _) in jobs.values() {
+                prop_assert!(!idle_for(*wanted), "a worker idles while a job waits for its model");
             }
         }
     }

@@ -26,6 +26,9 @@ use crate::wire;
 /// How often deadlines are looked at and failed commits tried again. Nothing else waits for it.
 const TICK: Duration = Duration::from_millis(500);
 
+/// How long a worker may keep a job that has ended before its session is.
+const LET_GO: Duration = Duration::from_secs(60);
+
 /// Everything that the scheduler knows beyond the store, all of which a restart can do without.
 pub struct Leader {
     config: Arc<Config>,
@@ -278,7 +281,7 @@ impl Leader {
         for session in self.sessions.values_mut() {
             let Some(assigned) = session.jobs.get_mut(&job) else { continue };
             assigned.ended = true;
-            assigned.deadline = Instant::now().checked_add(self.config.grace);
+            assigned.deadline = Instant::now().checked_add(LET_GO);
             let cancel = v1::Cancel { job_id: job.to_string(), attempt: assigned.attempt, out_of_time };
             session.outbox.send(wire::to_worker(to_worker::Message::Cancel(cancel)));
         }
