@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
-use interpreter::frame::Frame;
 use interpreter::raise::Raise;
 use interpreter::{Coroutine, Step, Value};
 
@@ -61,15 +60,14 @@ pub struct Mediator {
     pub status: Status,
     /// First row and number of rows within the job's batch; `None` sees all.
     pub group: Option<(i64, i64)>,
-    pub frame: Rc<Frame>,
     coroutine: Coroutine,
 }
 
 impl Mediator {
     /// Makes a block that has not begun.
-    pub fn new(coroutine: Coroutine, frame: Rc<Frame>, group: Option<(i64, i64)>) -> Self {
+    pub fn new(coroutine: Coroutine, group: Option<(i64, i64)>) -> Self {
         let state = Rc::new(MediatorState { iteration: Cell::new(Some(0)) });
-        Self { state, status: Status::Done, group, frame, coroutine }
+        Self { state, status: Status::Done, group, coroutine }
     }
 
     /// Returns what the block waits for.

@@ -52,17 +52,15 @@ impl<M: Model> Run<M> {
     pub fn start(
         job: Rc<JobState<M>>,
         machine: Machine,
-        blocks: Vec<(Coroutine, Rc<interpreter::frame::Frame>, Option<(i64, i64)>)>,
+        blocks: Vec<(Coroutine, Option<(i64, i64)>)>,
         total: i64,
         several_passes: bool,
     ) -> Self {
-        let batching = blocks.iter().filter(|(_, _, group)| group.is_some()).count() > 1;
+        let batching = blocks.iter().filter(|(_, group)| group.is_some()).count() > 1;
         let progress = Progress::new(Rc::clone(&job.order), several_passes);
         let watch = Watch::new(job.model.schema().modules.len());
-        let mediators = blocks
-            .into_iter()
-            .map(|(coroutine, frame, group)| Mediator::new(coroutine, frame, group))
-            .collect::<Vec<_>>();
+        let mediators =
+            blocks.into_iter().map(|(coroutine, group)| Mediator::new(coroutine, group)).collect::<Vec<_>>();
         let mut run =
             Self { job, machine, mediators, progress, watch, total, batching, skipped: Vec::new(), ended: None };
         for index in 0..run.mediators.len() {
@@ -209,11 +207,6 @@ impl<M: Model> Run<M> {
                 }
             }
         }
-    }
-
-    /// Returns the frames in which the blocks ran, in order.
-    pub fn frames(&self) -> impl Iterator<Item = &Rc<interpreter::frame::Frame>> {
-        self.mediators.iter().map(|mediator| &mediator.frame)
     }
 
     fn rows(&self, index: usize) -> Rows {

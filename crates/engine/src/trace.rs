@@ -67,8 +67,7 @@ impl<M: Model> Trace<M> {
                     }
                 }
                 let group = group_of(&mut rows, prompt.rows);
-                let frame = Rc::clone(&invoke.body.frame);
-                blocks.push((Coroutine::of_block(machine, invoke.body), frame, group));
+                blocks.push((Coroutine::of_block(machine, invoke.body), group));
             }
             if blocks.is_empty() || rows.is_empty() {
                 return Err(Raise::value_error(
@@ -77,7 +76,7 @@ impl<M: Model> Trace<M> {
             }
         } else {
             let group = group_of(&mut rows, direct.rows);
-            blocks.push((Coroutine::of_block(machine, request.body.clone()), Rc::clone(&parent), group));
+            blocks.push((Coroutine::of_block(machine, request.body.clone()), group));
         }
         let batch = prompt::pad_left(&rows, prompt::pad_token(&*tokenizer));
         let work = match request.function {
@@ -116,11 +115,6 @@ impl<M: Model> Trace<M> {
             Work::Generate { .. } if self.run.passes() > 0 => self.batch.rows,
             _ => self.batch.rows * self.batch.length,
         }
-    }
-
-    /// Returns how many sequences the trace has.
-    pub fn rows(&self) -> i64 {
-        self.batch.rows
     }
 
     /// Returns what the next pass computes for this trace.
