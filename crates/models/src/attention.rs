@@ -1,0 +1,122 @@
+//! Attention of one segment, as Hugging Face computes it.
+
+use engine::Attention;
+use tch::{Device, Kind, TchError, Tensor};
+
+/// Makes the mask that Hugging Face hands to its layers: `[rows, 1, length, past + length]`, or `None` where the
+/// kernel's own causal mode says the same. For `sdpa` true is visible; for `eager` zero is, and the least finite
+/// number is not: minus infinity would turn rows that see nothing into NaN.
+///
+/// # Errors
+/// When `padding`, `[rows, past + length]`, does not fit.
+pub fn mask(
+    attention: Attention,
+    (rows, length): (i64, i64),
+    past: i64,
+    padding: Option<&Tensor>,
+    kind: Kind,
+    device: Device,
+) -> Result<Option<Tensor>, TchError> {
+    let padding = match padding {
+        Some(padding) if bool::try_from(padding.f_to_kind(Kind::Bool)?.f_all()?)? => None,
+        Some(padding) => Some(padding.f_to_kind(Kind::Bool)?),
+        None => None,
+    };
+    if attention == Attention::Sdpa && padding.is_none() && (length == 1 || past == 0) {
+        return Ok(None);
+    }
+    let visible = visible((rows, length), past, padding.as_ref(), device)?;
+    if attention == Attention::Sdpa {
+        return Ok(Some(visible));
+    }
+    let hidden = Tensor::f_full([1], least(kind), (kind, device))?;
+    let zero = Tensor::f_zeros([1], (kind, device))?;
+    Ok(Some(zero.f_where_self(&visible, &hidden)?))
+}
+
+/// Returns which keys each query sees: itself and what came before, padding excepted.
+pub fn visible(
+    (rows, length): (i64, i64),
+    past: i64,
+    padding: Option<&Tensor>,
+    device: Device,
+) -> Result<Tensor, TchError> {
+    let keys = Tensor::f_arange(past + length, (Kind::Int64, device))?;
+    let queries = Tensor::f_arange_start(past, past + length, (Kind::Int64, device))?.f_unsqueeze(1)?;
+    let causal = keys.f_le_tensor(&queries)?.f_view([1, 1, length, past + length])?;
+    match padding {
+        Some(padding) => causal.f_logical_and(&padding.f_view([rows, 1, 1, past + length])?),
+        None => causal.f_expand([rows, 1, length, past + length], false)?.f_contiguous(),
+    }
+}
+
+/// `torch.finfo(dtype).min`.
+fn least(kind: Kind) -> f64 {
+    match kind {
+        Kind::Half => -65504.0,
+        Kind::BFloat16 => -3.389_531_389_251_535_5e38,
+        Kind::Double => f64::MIN,
+        _ => f64::from(f32::MIN),
+    }
+}
+
+/// Lets queries attend to keys: `[rows, heads, length, head_dim]` and `[rows, key_heads, past + length, head_dim]`.
+/// Returns `[rows, length, heads · head_dim]` and, for `eager`, the weights `[rows, heads, length, past + length]`.
+///
+/// # Errors
+/// When the shapes do not fit each other.
+pub fn attend(
+    attention: Attention,
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    mask: Option<&Tensor>,
+    scaling: f64,
+) -> Result<(Tensor, Option<Tensor>), TchError> {
+    let size = query.size();
+    let &[rows, heads, length, head] = size.as_slice() else {
+        return Err(TchError::Shape(format!("queries have shape {size:?}")));
+    };
+    let groups = heads / key.size().get(1).copied().unwrap_or(heads).max(1);
+    let (attended, weights) = match attention {
+        Attention::Sdpa => {
+            let causal = length > 1 && mask.is_none();
+            // The fused kernels take grouped heads only without a mask.
+            let fused = groups > 1 && mask.is_none() && head <= 256;
+            let attended = if fused || groups == 1 {
+                Tensor::f_scaled_dot_product_attention(query, key, value, mask, 0.0, causal, scaling, fused)?
+            } else {
+                let (key, value) = (repeat(key, groups)?, repeat(value, groups)?);
+                Tensor::f_scaled_dot_product_attention(query, &key, &value, mask, 0.0, causal, scaling, false)?
+            };
+            (attended, None)
+        }
+        Attention::Eager => {
+            let (key, value) = (repeat(key, groups)?, repeat(value, groups)?);
+            let scores = query.f_matmul(&key.f_transpose(-1, -2)?)?.f_mul_scalar(scaling)?;
+            let scores = match mask {
+                Some(mask) => scores.f_add(mask)?,
+                None => scores,
+            };
+            let weights = scores.f_softmax(-1, Kind::Float)?.f_to_kind(query.f_kind()?)?;
+            (weights.f_matmul(&value)?, Some(weights))
+        }
+    };
+    let attended = attended.f_transpose(1, 2)?.f_contiguous()?.f_view([rows, length, heads * head])?;
+    Ok((attended, weights))
+}
+
+/// Repeats each head `groups` times in a row.
+fn repeat(states: &Tensor, groups: i64) -> Result<Tensor, TchError> {
+    if groups == 1 {
+        return Ok(states.shallow_clone());
+    }
+    let size = states.size();
+    let &[rows, heads, length, head] = size.as_slice() else {
+        return Err(TchError::Shape(format!("keys have shape {size:?}")));
+    };
+    states
+        .f_unsqueeze(2)?
+        .f_expand([rows, heads, groups, length, head], false)?
+        .f_reshape([rows, heads * groups, length, head])
+}

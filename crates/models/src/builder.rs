@@ -1,0 +1,158 @@
+//! Builds a model's module tree while its weights are read.
+
+use std::rc::Rc;
+
+use engine::{ModuleSchema, Schema, Site};
+use tch::Tensor;
+
+use crate::error::LoadError;
+use crate::nn::{Activation, Conv1D, Dropout, Embedding, Function, LayerNorm, Linear, RmsNorm};
+use crate::weights::Weights;
+
+/// What a module is, for reading its attributes and for running it by itself.
+#[derive(Clone)]
+pub enum Node {
+    /// The model with its head.
+    Root,
+    /// The model without.
+    Base,
+    /// A `ModuleList`.
+    List,
+    /// A decoder layer, its attention, its feed-forward block: by the layer's number.
+    Layer(usize),
+    Attention(usize),
+    Mlp(usize),
+    Rotary,
+    Linear(Rc<Linear>),
+    Conv1D(Rc<Conv1D>),
+    LayerNorm(Rc<LayerNorm>),
+    RmsNorm(Rc<RmsNorm>),
+    Embedding(Rc<Embedding>),
+    Dropout(Rc<Dropout>),
+    Activation(Rc<Activation>),
+}
+
+/// Adds modules in `named_modules()` order.
+pub struct Builder<'a> {
+    weights: &'a mut Weights,
+    progress: &'a mut dyn FnMut(u64, u64),
+    pub schema: Schema,
+    pub nodes: Vec<Node>,
+    open: Vec<Site>,
+}
+
+impl<'a> Builder<'a> {
+    /// Begins a tree. Tells the bytes read, and those of all tensors, after each tensor.
+    pub fn new(weights: &'a mut Weights, progress: &'a mut dyn FnMut(u64, u64)) -> Self {
+        Self { weights, progress, schema: Schema::default(), nodes: Vec::new(), open: Vec::new() }
+    }
+
+    /// Adds a module; what follows is inside it until [`Builder::close`].
+    pub fn open(&mut self, name: &str, class: &str, node: Node) -> Site {
+        let site = self.add(name, class, |_| node);
+        self.open.push(site);
+        site
+    }
+
+    /// Ends the innermost open module.
+    pub fn close(&mut self) {
+        self.open.pop();
+    }
+
+    fn add(&mut self, name: &str, class: &str, node: impl FnOnce(Site) -> Node) -> Site {
+        let site = Site(u32::try_from(self.schema.modules.len()).unwrap_or(u32::MAX));
+        let parent = self.open.last().copied();
+        let path = self.path(name);
+        if let Some(parent) = parent.and_then(|parent| self.schema.modules.get_mut(parent.0 as usize)) {
+            parent.children.push((name.into(), site));
+        }
+        self.schema.modules.push(ModuleSchema { path, class: class.into(), parent, children: Vec::new() });
+        self.nodes.push(node(site));
+        site
+    }
+
+    fn path(&self, name: &str) -> String {
+        let outer = self.open.last().and_then(|site| self.schema.module(*site)).map_or("", |module| &module.path);
+        if outer.is_empty() { name.into() } else { format!("{outer}.{name}") }
+    }
+
+    fn next(&self) -> Site {
+        Site(u32::try_from(self.schema.modules.len()).unwrap_or(u32::MAX))
+    }
+
+    fn read(&mut self, module: &str, parameter: &str, shape: &[i64]) -> Result<Tensor, LoadError> {
+        let name = format!("{}.{parameter}", self.path(module));
+        let tensor = self.weights.read(&name, shape)?;
+        let (read, total) = self.weights.progress();
+        (self.progress)(read, total);
+        Ok(tensor)
+    }
+
+    /// Adds a linear layer and reads its weight `[outputs, inputs]` and, if it has one, its bias.
+    pub fn linear(&mut self, name: &str, inputs: i64, outputs: i64, bias: bool) -> Result<Rc<Linear>, LoadError> {
+        let weight = self.read(name, "weight", &[outputs, inputs])?;
+        let bias = if bias { Some(self.read(name, "bias", &[outputs])?) } else { None };
+        Ok(self.tied_linear(name, weight, bias))
+    }
+
+    /// Adds a linear layer with a weight that is another module's.
+    pub fn tied_linear(&mut self, name: &str, weight: Tensor, bias: Option<Tensor>) -> Rc<Linear> {
+        let linear = Rc::new(Linear { site: self.next(), weight, bias });
+        self.add(name, "Linear", |_| Node::Linear(Rc::clone(&linear)));
+        linear
+    }
+
+    /// Adds a Conv1D and reads its weight `[inputs, outputs]` and its bias.
+    pub fn conv1d(&mut self, name: &str, inputs: i64, outputs: i64) -> Result<Rc<Conv1D>, LoadError> {
+        let weight = self.read(name, "weight", &[inputs, outputs])?;
+        let bias = self.read(name, "bias", &[outputs])?;
+        let conv = Rc::new(Conv1D { site: self.next(), weight, bias });
+        self.add(name, "Conv1D", |_| Node::Conv1D(Rc::clone(&conv)));
+        Ok(conv)
+    }
+
+    pub fn layer_norm(&mut self, name: &str, width: i64, eps: f64) -> Result<Rc<LayerNorm>, LoadError> {
+        let weight = self.read(name, "weight", &[width])?;
+        let bias = self.read(name, "bias", &[width])?;
+        let norm = Rc::new(LayerNorm { site: self.next(), weight, bias, eps });
+        self.add(name, "LayerNorm", |_| Node::LayerNorm(Rc::clone(&norm)));
+        Ok(norm)
+    }
+
+    pub fn rms_norm(&mut self, name: &str, class: &str, width: i64, eps: f64) -> Result<Rc<RmsNorm>, LoadError> {
+        let weight = self.read(name, "weight", &[width])?;
+        let norm = Rc::new(RmsNorm { site: self.next(), weight, eps });
+        self.add(name, class, |_| Node::RmsNorm(Rc::clone(&norm)));
+        Ok(norm)
+    }
+
+    pub fn embedding(
+        &mut self,
+        name: &str,
+        entries: i64,
+        width: i64,
+        padding: Option<i64>,
+    ) -> Result<Rc<Embedding>, LoadError> {
+        let weight = self.read(name, "weight", &[entries, width])?;
+        let embedding = Rc::new(Embedding { site: self.next(), weight, padding });
+        self.add(name, "Embedding", |_| Node::Embedding(Rc::clone(&embedding)));
+        Ok(embedding)
+    }
+
+    pub fn dropout(&mut self, name: &str, probability: f64) -> Rc<Dropout> {
+        let dropout = Rc::new(Dropout { site: self.next(), probability });
+        self.add(name, "Dropout", |_| Node::Dropout(Rc::clone(&dropout)));
+        dropout
+    }
+
+    pub fn activation(&mut self, name: &str, function: Function, class: &str) -> Rc<Activation> {
+        let activation = Rc::new(Activation { site: self.next(), function });
+        self.add(name, class, |_| Node::Activation(Rc::clone(&activation)));
+        activation
+    }
+
+    /// Adds a module without parameters.
+    pub fn plain(&mut self, name: &str, class: &str, node: Node) -> Site {
+        self.add(name, class, |_| node)
+    }
+}

@@ -1,0 +1,263 @@
+//! Keys and values of tokens already seen: Hugging Face's `DynamicCache`.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use interpreter::raise::Raise;
+use interpreter::{Args, HostObject, HostResult, Iteration, Machine, Outcome, Value};
+use program::{Datum, Heap, Ref};
+use tch::{TchError, Tensor};
+
+/// One segment's cache. Cloning gives another handle to the same one.
+#[derive(Clone, Default)]
+pub struct Cache(Rc<RefCell<Vec<Option<(Tensor, Tensor)>>>>);
+
+/// The caches of a pass, by segment.
+pub struct Caches(pub Vec<Option<Cache>>);
+
+impl Cache {
+    /// Makes an empty cache for a model of so many layers.
+    #[must_use]
+    pub fn new(layers: usize) -> Self {
+        Self(Rc::new(RefCell::new((0..layers).map(|_| None).collect())))
+    }
+
+    /// Returns the tokens of each sequence that the cache holds.
+    #[must_use]
+    pub fn length(&self) -> i64 {
+        let layers = self.0.borrow();
+        layers.first().and_then(Option::as_ref).and_then(|(keys, _)| keys.size().get(2).copied()).unwrap_or(0)
+    }
+
+    /// Appends `[rows, heads, new, head_dim]` keys and values to a layer, and returns all of them.
+    ///
+    /// # Errors
+    /// When they do not fit what is there.
+    pub fn update(&self, layer: usize, keys: &Tensor, values: &Tensor) -> Result<(Tensor, Tensor), TchError> {
+        let mut layers = self.0.borrow_mut();
+        if layers.len() <= layer {
+            layers.resize_with(layer + 1, || None);
+        }
+        let Some(slot) = layers.get_mut(layer) else { return Ok((keys.shallow_clone(), values.shallow_clone())) };
+        let joined = match slot.as_ref() {
+            Some((old_keys, old_values)) => {
+                (Tensor::f_cat(&[old_keys, keys], -2)?, Tensor::f_cat(&[old_values, values], -2)?)
+            }
+            // A copy, so that later edits of the projections' outputs do not reach the cache.
+            None => (Tensor::f_cat(&[keys], -2)?, Tensor::f_cat(&[values], -2)?),
+        };
+        *slot = Some((joined.0.shallow_clone(), joined.1.shallow_clone()));
+        Ok(joined)
+    }
+
+    fn layer(&self, layer: usize) -> Option<(Tensor, Tensor)> {
+        let layers = self.0.borrow();
+        let (keys, values) = layers.get(layer)?.as_ref()?;
+        Some((keys.shallow_clone(), values.shallow_clone()))
+    }
+
+    fn layers(&self) -> usize {
+        self.0.borrow().len()
+    }
+
+    /// Shows the cache to Python.
+    #[must_use]
+    pub fn value(&self) -> Value {
+        Value::host(CacheObject(self.clone()))
+    }
+
+    /// Returns the cache behind a Python value.
+    #[must_use]
+    pub fn of_value(value: &Value) -> Option<Self> {
+        let Value::Host(object) = value else { return None };
+        object.as_any().downcast_ref::<CacheObject>().map(|object| object.0.clone())
+    }
+
+    /// Writes the cache down as Hugging Face's class pickles.
+    pub fn data(&self, heap: &mut Heap) -> Option<Ref> {
+        let layers = (0..self.layers()).map(|layer| self.layer_data(layer, heap)).collect::<Option<Vec<_>>>()?;
+        let layers = heap.push(Datum::List(layers));
+        let none = heap.push(Datum::None);
+        let offloading = heap.push(Datum::Bool(false));
+        let state = [("layers", layers), ("layer_class_to_replicate", none), ("offloading", offloading)];
+        Some(object(heap, "DynamicCache", &state))
+    }
+
+    fn layer_data(&self, layer: usize, heap: &mut Heap) -> Option<Ref> {
+        let Some((keys, values)) = self.layer(layer) else {
+            let none = heap.push(Datum::None);
+            let initialized = heap.push(Datum::Bool(false));
+            return Some(object(heap, "DynamicLayer", &[("keys", none), ("values", none), ("is_initialized", initialized)]));
+        };
+        let [keys, values] = [keys, values].map(|tensor| torch::Tensor::new(tensor.detach()).to_data().ok());
+        let (keys, values) = (keys?, values?);
+        let dtype = heap.push(Datum::DType(keys.dtype));
+        let state = [
+            ("keys", heap.push(Datum::Tensor(keys))),
+            ("values", heap.push(Datum::Tensor(values))),
+            ("is_initialized", heap.push(Datum::Bool(true))),
+            ("dtype", dtype),
+            ("device", heap.push(Datum::Device("cpu".into()))),
+        ];
+        Some(object(heap, "DynamicLayer", &state))
+    }
+}
+
+fn object(heap: &mut Heap, name: &str, state: &[(&str, Ref)]) -> Ref {
+    let class = heap.push(Datum::Global { module: "transformers.cache_utils".into(), name: name.into() });
+    let pairs = state.iter().map(|(key, value)| (heap.push(Datum::Str((*key).into())), *value)).collect();
+    let state = Some(heap.push(Datum::Dict(pairs)));
+    heap.push(Datum::Object { class, called: false, args: Vec::new(), state, items: Vec::new(), pairs: Vec::new() })
+}
+
+/// `transformers.cache_utils.DynamicCache`.
+struct CacheObject(Cache);
+
+impl HostObject for CacheObject {
+    fn type_name(&self) -> Cow<'static, str> {
+        "DynamicCache".into()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
+        Ok(match name {
+            "layers" => {
+                let layers = (0..self.0.layers()).map(|index| Value::host(LayerObject { cache: self.0.clone(), index }));
+                Value::list(layers.collect()).into()
+            }
+            "is_initialized" => Value::Bool(self.0.length() > 0).into(),
+            "is_compileable" | "offloading" => Value::Bool(false).into(),
+            "layer_class_to_replicate" => Value::None.into(),
+            "get_seq_length" | "get_max_length" => {
+                let name = name.to_owned();
+                Value::native(name.clone(), move |machine, args| Rc::clone(&self).call_method(machine, &name, &args)).into()
+            }
+            _ => Outcome::NotImplemented,
+        })
+    }
+
+    fn call_method(self: Rc<Self>, _: &Machine, name: &str, _: &Args) -> HostResult {
+        Ok(match name {
+            "get_seq_length" => Value::Int(self.0.length()).into(),
+            "get_max_length" => Value::Int(-1).into(),
+            _ => Outcome::NotImplemented,
+        })
+    }
+
+    fn length(&self, _: &Machine) -> Result<Option<usize>, Raise> {
+        Ok(Some(self.0.layers()))
+    }
+
+    fn truth(&self, _: &Machine) -> Result<Option<bool>, Raise> {
+        Ok(Some(self.0.layers() > 0))
+    }
+
+    /// As in transformers 5: keys, values, and the window, which full attention does not have.
+    fn iterate(self: Rc<Self>, _: &Machine) -> Result<Option<Box<dyn Iteration>>, Raise> {
+        Ok(Some(Box::new(Layers { cache: self.0.clone(), next: 0 })))
+    }
+
+    fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
+        let layers = vec!["DynamicLayer"; self.0.layers()].join(", ");
+        Ok(Some(format!("DynamicCache(layers=[{layers}])")))
+    }
+
+    fn is_instance(&self, class: &str) -> bool {
+        matches!(class, "transformers.cache_utils.DynamicCache" | "transformers.cache_utils.Cache")
+    }
+}
+
+struct Layers {
+    cache: Cache,
+    next: usize,
+}
+
+impl Iteration for Layers {
+    fn next(&mut self, _: &Machine) -> Result<Option<Outcome>, Raise> {
+        if self.next >= self.cache.layers() {
+            return Ok(None);
+        }
+        let (keys, values) = shown(&self.cache, self.next);
+        self.next += 1;
+        Ok(Some(Value::tuple(vec![keys, values, Value::None]).into()))
+    }
+}
+
+/// `transformers.cache_utils.DynamicLayer`.
+struct LayerObject {
+    cache: Cache,
+    index: usize,
+}
+
+impl HostObject for LayerObject {
+    fn type_name(&self) -> Cow<'static, str> {
+        "DynamicLayer".into()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {
+        let (keys, values) = shown(&self.cache, self.index);
+        Ok(match (name, &keys) {
+            ("keys", _) => keys.into(),
+            ("values", _) => values.into(),
+            ("is_initialized", _) => Value::Bool(!matches!(keys, Value::None)).into(),
+            ("is_sliding" | "is_compileable", _) => Value::Bool(false).into(),
+            ("dtype" | "device", Value::Host(tensor)) => return Rc::clone(tensor).get_attribute(machine, name),
+            _ => Outcome::NotImplemented,
+        })
+    }
+
+    fn call_method(self: Rc<Self>, _: &Machine, name: &str, _: &Args) -> HostResult {
+        Ok(if name == "get_seq_length" { Value::Int(self.cache.length()).into() } else { Outcome::NotImplemented })
+    }
+
+    fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
+        Ok(Some("DynamicLayer".into()))
+    }
+}
+
+fn shown(cache: &Cache, layer: usize) -> (Value, Value) {
+    match cache.layer(layer) {
+        Some((keys, values)) => (torch::Tensor::new(keys).value(), torch::Tensor::new(values).value()),
+        None => (Value::None, Value::None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_grows_and_keeps_its_own_memory() {
+        let cache = Cache::new(2);
+        let mut keys = Tensor::from_slice(&[1.0_f32, 2.0]).view([1, 1, 1, 2]);
+        cache.update(0, &keys, &keys).unwrap();
+        let _ = keys.fill_(9.0);
+        let (all, _) = cache.update(0, &keys, &keys).unwrap();
+        assert_eq!(all.size(), [1, 1, 2, 2]);
+        assert_eq!(Vec::<f32>::try_from(all.flatten(0, -1)).unwrap(), [1.0, 2.0, 9.0, 9.0]);
+        assert_eq!((cache.length(), cache.layers()), (2, 2));
+    }
+
+    #[test]
+    fn a_cache_is_written_down_as_hugging_faces_class() {
+        let cache = Cache::new(1);
+        let keys = Tensor::from_slice(&[1.0_f32, 2.0]).view([1, 1, 1, 2]);
+        cache.update(0, &keys, &keys).unwrap();
+        let mut heap = Heap::default();
+        let at = cache.data(&mut heap).unwrap();
+        let Some(Datum::Object { class, called: false, state: Some(state), .. }) = heap.get(at) else { panic!() };
+        let class = heap.get(*class);
+        assert_eq!(class, Some(&Datum::Global { module: "transformers.cache_utils".into(), name: "DynamicCache".into() }));
+        let Some(Datum::Dict(pairs)) = heap.get(*state) else { panic!() };
+        assert_eq!(pairs.len(), 3);
+    }
+}

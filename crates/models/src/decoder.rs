@@ -1,0 +1,552 @@
+//! What the decoder-only families share: the call, the masks, the loop over layers, the head.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use engine::{Attention, Inputs, Site, Tree};
+use interpreter::raise::Raise;
+use tch::{Device, Kind, Tensor};
+
+use crate::attention;
+use crate::cache::{Cache, Caches};
+use crate::nn::Linear;
+use crate::pass::{Arguments, Flow, Input, Output, Parts, Pass, Result, caches, leaves};
+
+/// One family's arithmetic.
+pub trait Decoder {
+    fn describe(&self) -> &Description;
+
+    /// Turns ids into the first hidden states, and fills in what the layers share.
+    fn embed(&self, pass: &mut Pass<'_>, call: &Call, shared: &mut Shared) -> Result<Tensor>;
+
+    fn layer(&self, index: usize, pass: &mut Pass<'_>, stream: Stream) -> Result<Tensor>;
+
+    fn norm(&self, pass: &mut Pass<'_>, hidden: &Tensor) -> Result<Tensor>;
+
+    fn attention(&self, layer: usize, pass: &mut Pass<'_>, stream: Stream) -> Result<Attended>;
+
+    fn mlp(&self, layer: usize, pass: &mut Pass<'_>, hidden: &Tensor) -> Result<Tensor>;
+
+    /// Computes rotary cosines and sines, for families that have such a module.
+    fn rotate(&self, pass: &mut Pass<'_>, rotary: Rotary) -> Result<Rotations>;
+
+    /// Returns what attention scores of a layer are multiplied by.
+    fn scaling(&self, layer: usize) -> f64;
+
+    /// Returns the rotary embedding's inverse frequencies, if there is one.
+    fn frequencies(&self) -> Option<&Tensor>;
+}
+
+/// How a family's modules are called, and what they return.
+pub struct Description {
+    pub root: Site,
+    pub base: Site,
+    pub base_class: &'static str,
+    pub root_class: &'static str,
+    pub base_form: &'static Form,
+    pub layer_form: &'static Form,
+    pub attention_form: &'static Form,
+    pub layers: usize,
+    pub kind: Kind,
+    pub device: Device,
+    /// Base and root return an empty `cross_attentions` beside `attentions`.
+    pub cross_attentions: bool,
+    /// Flags such as `output_attentions` are handed down to the layers.
+    pub flags_to_layers: bool,
+}
+
+/// How a module is called: the arguments that its caller passes by position, those by keyword, and the order in which
+/// it declares them.
+pub struct Form {
+    pub positional: &'static [&'static str],
+    pub keyword: &'static [&'static str],
+    pub signature: &'static [&'static str],
+}
+
+/// Keyword arguments of the forward call that change what it does.
+#[derive(Clone, Default)]
+pub struct Flags {
+    pub output_hidden_states: bool,
+    pub output_attentions: bool,
+    pub use_cache: Option<bool>,
+    /// As the caller gave them, those that modules pass on.
+    pub given: Vec<(&'static str, Flow)>,
+    /// Last positions of each segment to compute logits for; zero for all.
+    pub logits_to_keep: Vec<i64>,
+}
+
+/// The arguments of the root and of the base model.
+pub struct Call {
+    /// `[rows, length]` int64, one for each segment.
+    pub ids: Vec<Tensor>,
+    /// `[rows, past + length]`.
+    pub padding: Vec<Option<Tensor>>,
+    /// `[rows, length]`.
+    pub positions: Vec<Option<Tensor>>,
+    pub caches: Vec<Option<Cache>>,
+    pub attention: Vec<Attention>,
+    pub flags: Flags,
+    /// How the arguments are shown: the root's callers use keywords for what they have.
+    pub form: Option<&'static Form>,
+}
+
+impl Call {
+    /// Makes the arguments of the base model of the root's.
+    fn inner(self, form: &'static Form) -> Self {
+        Self { form: Some(form), ..self }
+    }
+
+    /// Returns the tokens that a segment's cache holds.
+    pub fn past(&self, segment: usize) -> i64 {
+        self.caches.get(segment).and_then(Option::as_ref).map_or(0, Cache::length)
+    }
+
+    fn field(&self, name: &str) -> Flow {
+        let optional = |parts: &[Option<Tensor>]| {
+            let present: Option<Vec<&Tensor>> = parts.iter().map(Option::as_ref).collect();
+            present.map_or(Tree::None, leaves)
+        };
+        match name {
+            "input_ids" => leaves(&self.ids),
+            "attention_mask" => optional(&self.padding),
+            "position_ids" => optional(&self.positions),
+            // An empty cache is made inside the base model.
+            "past_key_values" if (0..self.ids.len()).any(|segment| self.past(segment) > 0) => {
+                caches(some_caches(&self.caches).as_ref())
+            }
+            "use_cache" => self.flags.use_cache.map_or(Tree::None, Tree::Bool),
+            _ => Tree::None,
+        }
+    }
+}
+
+fn some_caches(caches: &[Option<Cache>]) -> Option<Rc<Caches>> {
+    caches.iter().any(Option::is_some).then(|| Rc::new(Caches(caches.to_vec())))
+}
+
+const ROOT: Form = Form {
+    positional: &[],
+    keyword: &["input_ids", "attention_mask", "position_ids"],
+    signature: &["input_ids", "attention_mask", "position_ids"],
+};
+
+impl Input for Call {
+    fn show(&self, _: &Pass<'_>) -> Result<Arguments> {
+        let form = self.form.unwrap_or(&ROOT);
+        let args = form.positional.iter().map(|name| self.field(name)).collect();
+        let named = form.keyword.iter().map(|name| (*name, self.field(name)));
+        // The root is called with what there is; the base model is called with everything.
+        let mut kwargs: Vec<_> = named.filter(|(_, flow)| self.form.is_some() || !matches!(flow, Tree::None)).collect();
+        let given = self.flags.given.iter().filter(|(name, _)| self.form.is_none() || PASSED_ON.contains(name));
+        kwargs.extend(given.cloned());
+        Ok(Inputs { args, kwargs })
+    }
+
+    fn read(mut self, pass: &Pass<'_>, arguments: Arguments) -> Result<Self> {
+        for (name, flow) in bind(arguments, self.form.unwrap_or(&ROOT).signature)? {
+            let slot = match name {
+                "input_ids" => {
+                    self.ids = pass.tensors(flow)?;
+                    continue;
+                }
+                "attention_mask" => &mut self.padding,
+                "position_ids" => &mut self.positions,
+                _ => continue,
+            };
+            *slot = match flow {
+                // What was not there for every segment could not be shown.
+                Tree::None => continue,
+                flow => pass.tensors(flow)?.into_iter().map(Some).collect(),
+            };
+        }
+        for (ids, &(rows, length)) in self.ids.iter().zip(&pass.layout.segments) {
+            if ids.size() != [rows, length] {
+                let found = ids.size();
+                let message = format!("input_ids have shape {found:?}, but this pass computes [{rows}, {length}]");
+                return Err(Raise::value_error(message).into());
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// Flags that every module hands to the next.
+const PASSED_ON: [&str; 2] = ["output_hidden_states", "output_attentions"];
+
+/// Names arguments given by position.
+pub fn bind(arguments: Arguments, signature: &'static [&'static str]) -> Result<Vec<(&'static str, Flow)>> {
+    if arguments.args.len() > signature.len() {
+        let (most, given) = (signature.len() + 1, arguments.args.len() + 1);
+        let message = format!("forward() takes at most {most} positional arguments but {given} were given");
+        return Err(Raise::type_error(message).into());
+    }
+    let mut bound: Vec<_> = signature.iter().copied().zip(arguments.args).collect();
+    bound.extend(arguments.kwargs);
+    Ok(bound)
+}
+
+/// What goes from layer to layer: the hidden states, and what all layers share.
+pub struct Stream {
+    pub hidden: Tensor,
+    pub shared: Rc<Shared>,
+    pub form: &'static Form,
+}
+
+/// What all layers of a pass share, by segment.
+#[derive(Clone, Default)]
+pub struct Shared {
+    pub attention: Vec<Attention>,
+    pub masks: Masks,
+    /// `[rows or 1, length]`.
+    pub positions: Vec<Rc<Tensor>>,
+    pub rotations: Option<Rc<Rotations>>,
+    pub caches: Option<Rc<Caches>>,
+    pub use_cache: Option<bool>,
+    /// Tokens of each sequence that came before this pass.
+    pub past: Vec<i64>,
+    /// Flags that are handed down.
+    pub flags: Vec<(&'static str, Flow)>,
+    /// Collects each layer's attention weights, where the caller asked for them.
+    attentions: Option<Rc<RefCell<Vec<Vec<Tensor>>>>>,
+}
+
+/// Attention masks by segment, `None` where the kernel's causal mode serves.
+pub type Masks = Vec<Option<Rc<Tensor>>>;
+
+impl Shared {
+    /// Returns a segment's cache.
+    pub fn cache(&self, segment: usize) -> Option<&Cache> {
+        self.caches.as_ref()?.0.get(segment)?.as_ref()
+    }
+
+    /// Returns a segment's mask.
+    pub fn mask(&self, segment: usize) -> Option<&Tensor> {
+        self.masks.get(segment)?.as_deref()
+    }
+
+    /// Keeps a layer's attention weights, if they are asked for and there are any.
+    pub fn capture(&self, attended: &Attended) {
+        if let (Some(attentions), Some(weights)) = (&self.attentions, &attended.weights) {
+            attentions.borrow_mut().push(weights.iter().map(Tensor::shallow_clone).collect());
+        }
+    }
+
+    fn field(&self, name: &str, pass: &Pass<'_>) -> Result<Flow> {
+        Ok(match name {
+            "attention_mask" if self.masks.iter().any(Option::is_some) => leaves(&self.written_masks(pass)?),
+            "position_ids" if !self.positions.is_empty() => leaves(self.positions.iter().map(|part| &**part)),
+            "position_embeddings" => self.rotations.as_ref().map_or(Tree::None, |rotations| rotations.show(pass)),
+            "past_key_values" => caches(self.caches.as_ref()),
+            "use_cache" => self.use_cache.map_or(Tree::None, Tree::Bool),
+            _ => Tree::None,
+        })
+    }
+
+    /// Returns a mask for every segment: those without one get what the kernel's causal mode means.
+    fn written_masks(&self, pass: &Pass<'_>) -> Result<Vec<Tensor>> {
+        let mut written = Vec::with_capacity(self.masks.len());
+        for ((mask, &shape), &past) in self.masks.iter().zip(&pass.layout.segments).zip(&self.past) {
+            let device = self.positions.first().map_or(Device::Cpu, |positions| positions.device());
+            written.push(match mask {
+                Some(mask) => mask.shallow_clone(),
+                None => attention::visible(shape, past, None, device)?,
+            });
+        }
+        Ok(written)
+    }
+
+    fn set(&mut self, name: &str, flow: Flow, pass: &Pass<'_>) -> Result<()> {
+        match (name, flow) {
+            ("attention_mask", Tree::None) if pass.single() => self.masks = vec![None],
+            ("attention_mask", Tree::None) => {}
+            ("attention_mask", flow) => {
+                let (new, written) = (pass.tensors(flow)?, self.written_masks(pass)?);
+                for ((slot, new), written) in self.masks.iter_mut().zip(new).zip(written) {
+                    // A mask that only stood for the causal mode, and still does, is not one.
+                    if slot.is_some() || new.size() != written.size() || !new.f_equal(&written)? {
+                        *slot = Some(Rc::new(new));
+                    }
+                }
+            }
+            ("position_ids", flow @ Tree::Leaf(_)) => {
+                self.positions = pass.tensors(flow)?.into_iter().map(Rc::new).collect();
+            }
+            ("position_embeddings", flow @ Tree::Tuple(_)) => {
+                self.rotations = Some(Rc::new(Rotations::read(pass, flow)?));
+            }
+            ("past_key_values", Tree::None) => self.caches = None,
+            ("past_key_values", Tree::Object(object)) => {
+                if let Ok(caches) = object.downcast::<Caches>() {
+                    self.caches = Some(caches);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+impl Stream {
+    /// Hands other hidden states to a module that is called in another way.
+    pub fn with(&self, hidden: Tensor, form: &'static Form) -> Self {
+        Self { hidden, shared: Rc::clone(&self.shared), form }
+    }
+
+    fn field(&self, name: &str, pass: &Pass<'_>) -> Result<Flow> {
+        if name == "hidden_states" { Ok(pass.leaf(&self.hidden)) } else { self.shared.field(name, pass) }
+    }
+}
+
+impl Input for Stream {
+    fn show(&self, pass: &Pass<'_>) -> Result<Arguments> {
+        let mut inputs = Inputs { args: Vec::new(), kwargs: Vec::new() };
+        for name in self.form.positional {
+            inputs.args.push(self.field(name, pass)?);
+        }
+        for name in self.form.keyword {
+            inputs.kwargs.push((name, self.field(name, pass)?));
+        }
+        inputs.kwargs.extend(self.shared.flags.iter().cloned());
+        Ok(inputs)
+    }
+
+    fn read(mut self, pass: &Pass<'_>, arguments: Arguments) -> Result<Self> {
+        let mut shared = (*self.shared).clone();
+        for (name, flow) in bind(arguments, self.form.signature)? {
+            match name {
+                "hidden_states" => self.hidden = pass.tensor(flow)?,
+                name => shared.set(name, flow, pass)?,
+            }
+        }
+        self.shared = Rc::new(shared);
+        Ok(self)
+    }
+}
+
+/// Arguments of a rotary embedding: any hidden states, for their type, and positions.
+pub struct Rotary {
+    pub hidden: Tensor,
+    pub positions: Vec<Rc<Tensor>>,
+}
+
+impl Input for Rotary {
+    fn show(&self, pass: &Pass<'_>) -> Result<Arguments> {
+        let positions = leaves(self.positions.iter().map(|part| &**part));
+        Ok(Inputs { args: vec![pass.leaf(&self.hidden)], kwargs: vec![("position_ids", positions)] })
+    }
+
+    fn read(mut self, pass: &Pass<'_>, arguments: Arguments) -> Result<Self> {
+        for (name, flow) in bind(arguments, &["x", "position_ids"])? {
+            match name {
+                "x" => self.hidden = pass.tensor(flow)?,
+                "position_ids" => self.positions = pass.tensors(flow)?.into_iter().map(Rc::new).collect(),
+                _ => {}
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// Cosines and sines by segment, `[rows or 1, length, head_dim]`.
+pub struct Rotations {
+    pub cosines: Vec<Tensor>,
+    pub sines: Vec<Tensor>,
+}
+
+impl Output for Rotations {
+    fn show(&self, _: &Pass<'_>) -> Flow {
+        Tree::Tuple(vec![leaves(&self.cosines), leaves(&self.sines)])
+    }
+
+    fn read(pass: &Pass<'_>, flow: Flow) -> Result<Self> {
+        let [cosines, sines] = unpack(flow)?;
+        Ok(Self { cosines: pass.tensors(cosines)?, sines: pass.tensors(sines)? })
+    }
+}
+
+/// What attention returns: new hidden states, and the weights `[rows, heads, length, past + length]` by segment where
+/// they are computed.
+pub struct Attended {
+    pub hidden: Tensor,
+    pub weights: Option<Vec<Tensor>>,
+}
+
+impl Output for Attended {
+    fn show(&self, pass: &Pass<'_>) -> Flow {
+        Tree::Tuple(vec![pass.leaf(&self.hidden), self.weights.as_ref().map_or(Tree::None, leaves)])
+    }
+
+    fn read(pass: &Pass<'_>, flow: Flow) -> Result<Self> {
+        let [hidden, weights] = unpack(flow)?;
+        let weights = match weights {
+            flow @ Tree::Leaf(_) => Some(pass.tensors(flow)?),
+            _ => None,
+        };
+        Ok(Self { hidden: pass.tensor(hidden)?, weights })
+    }
+}
+
+/// Takes a pair apart as Python's `a, b = …` does.
+fn unpack(flow: Flow) -> Result<[Flow; 2]> {
+    let items = match flow {
+        Tree::Tuple(items) => items,
+        Tree::None => return Err(Raise::type_error("cannot unpack non-iterable NoneType object").into()),
+        _ => return Err(Raise::type_error("the module returns a tuple of two, and its caller takes it apart").into()),
+    };
+    <[Flow; 2]>::try_from(items).map_err(|items| {
+        let message = match items.len() {
+            0 | 1 => format!("not enough values to unpack (expected 2, got {})", items.len()),
+            _ => "too many values to unpack (expected 2)".into(),
+        };
+        Raise::value_error(message).into()
+    })
+}
+
+/// What the base model returns.
+pub struct Encoded {
+    pub hidden: Tensor,
+    pub caches: Option<Rc<Caches>>,
+    pub hidden_states: Option<Vec<Tensor>>,
+    /// By layer, then by segment. Empty where `sdpa` computes no weights.
+    pub attentions: Option<Vec<Vec<Tensor>>>,
+    class: &'static str,
+    cross_attentions: bool,
+}
+
+impl Encoded {
+    /// Lists the fields after the first one or two, as base and root both have them.
+    fn extras(&self, pass: &Pass<'_>) -> Vec<(&'static str, Flow)> {
+        let mut fields = Vec::new();
+        if let Some(caches) = &self.caches {
+            fields.push(("past_key_values", Tree::Object(Rc::clone(caches) as Rc<dyn std::any::Any>)));
+        }
+        if let Some(states) = &self.hidden_states {
+            fields.push(("hidden_states", Tree::Tuple(states.iter().map(|state| pass.leaf(state)).collect())));
+        }
+        if let Some(attentions) = &self.attentions {
+            fields.push(("attentions", Tree::Tuple(attentions.iter().map(leaves).collect())));
+            if self.cross_attentions {
+                fields.push(("cross_attentions", Tree::Tuple(Vec::new())));
+            }
+        }
+        fields
+    }
+}
+
+/// The record that a base model returned, with what a watcher made of it.
+struct Record(Vec<(&'static str, Flow)>, &'static str);
+
+impl Output for Record {
+    fn show(&self, _: &Pass<'_>) -> Flow {
+        Tree::Record { class: self.1, fields: self.0.clone() }
+    }
+
+    fn read(_: &Pass<'_>, flow: Flow) -> Result<Self> {
+        match flow {
+            Tree::Record { class, fields } => Ok(Self(fields, class)),
+            _ => Err(Raise::type_error("the model returns a ModelOutput, and its caller reads its fields").into()),
+        }
+    }
+}
+
+impl Record {
+    fn take(&mut self, name: &str) -> Option<Flow> {
+        let at = self.0.iter().position(|(field, _)| *field == name)?;
+        Some(self.0.remove(at).1)
+    }
+}
+
+/// Runs the whole model.
+pub fn run(decoder: &dyn Decoder, head: &Linear, pass: &mut Pass<'_>, call: Call) -> Result<Flow> {
+    let about = decoder.describe();
+    let record = pass.module(about.root, call, |pass, call| {
+        let keep = call.flags.logits_to_keep.clone();
+        let mut encoded = base(decoder, pass, call)?;
+        let hidden = encoded.take("last_hidden_state").unwrap_or(Tree::None);
+        let hidden = pass.tensor(hidden)?;
+        let logits = if keep.iter().all(|&keep| keep == 0) {
+            let logits = head.run(pass, &hidden)?;
+            pass.leaf(&logits)
+        } else {
+            let kept = last_positions(pass, &hidden, &keep)?;
+            leaves(&head.run_parts(pass, Parts(kept))?.0)
+        };
+        let mut fields = vec![("logits", logits)];
+        fields.append(&mut encoded.0);
+        Ok(Record(fields, about.root_class))
+    })?;
+    Ok(Tree::Record { class: record.1, fields: record.0 })
+}
+
+fn last_positions(pass: &Pass<'_>, hidden: &Tensor, keep: &[i64]) -> Result<Vec<Tensor>> {
+    let mut kept = Vec::with_capacity(keep.len());
+    for (segment, (&keep, &(_, length))) in keep.iter().zip(&pass.layout.segments).enumerate() {
+        let keep = if keep <= 0 { length } else { keep.min(length) };
+        kept.push(pass.segment(hidden, segment)?.f_narrow(1, length - keep, keep)?);
+    }
+    Ok(kept)
+}
+
+/// Runs the model below its head, and returns its record.
+fn base(decoder: &dyn Decoder, pass: &mut Pass<'_>, call: Call) -> Result<Record> {
+    let about = decoder.describe();
+    pass.module(about.base, call.inner(about.base_form), |pass, call| {
+        let encoded = encode(decoder, pass, &call)?;
+        let mut fields = vec![("last_hidden_state", pass.leaf(&encoded.hidden))];
+        fields.extend(encoded.extras(pass));
+        Ok(Record(fields, encoded.class))
+    })
+}
+
+/// Runs the base model's modules.
+fn encode(decoder: &dyn Decoder, pass: &mut Pass<'_>, call: &Call) -> Result<Encoded> {
+    let about = decoder.describe();
+    let mut shared = share(about, pass, call)?;
+    let mut hidden = decoder.embed(pass, call, &mut shared)?;
+    let shared = Rc::new(shared);
+    let mut hidden_states = call.flags.output_hidden_states.then(Vec::new);
+    for layer in 0..about.layers {
+        if let Some(states) = &mut hidden_states {
+            states.push(hidden.shallow_clone());
+        }
+        let stream = Stream { hidden, shared: Rc::clone(&shared), form: about.layer_form };
+        hidden = decoder.layer(layer, pass, stream)?;
+    }
+    hidden = decoder.norm(pass, &hidden)?;
+    // The last entry is the normed one, not the last layer's output.
+    if let Some(states) = &mut hidden_states {
+        states.push(hidden.shallow_clone());
+    }
+    let attentions = shared.attentions.as_ref().map(|attentions| attentions.take());
+    let caches = shared.caches.clone();
+    let (class, cross_attentions) = (about.base_class, about.cross_attentions);
+    Ok(Encoded { hidden, caches, hidden_states, attentions, class, cross_attentions })
+}
+
+/// Prepares what the layers share.
+fn share(about: &Description, pass: &Pass<'_>, call: &Call) -> Result<Shared> {
+    let mut shared = Shared {
+        attention: call.attention.clone(),
+        caches: some_caches(&call.caches),
+        use_cache: Some(call.flags.use_cache.unwrap_or(true)),
+        attentions: call.flags.output_attentions.then(Rc::default),
+        ..Shared::default()
+    };
+    if about.flags_to_layers {
+        shared.flags = call.flags.given.iter().filter(|(name, _)| PASSED_ON.contains(name)).cloned().collect();
+    }
+    for (segment, &shape) in pass.layout.segments.iter().enumerate() {
+        let past = call.past(segment);
+        let attention = call.attention.get(segment).copied().unwrap_or_default();
+        let padding = call.padding.get(segment).and_then(Option::as_ref);
+        let mask = attention::mask(attention, shape, past, padding, about.kind, about.device)?;
+        let positions = match call.positions.get(segment).and_then(Option::as_ref) {
+            Some(positions) => positions.shallow_clone(),
+            None => Tensor::f_arange_start(past, past + shape.1, (Kind::Int64, about.device))?.f_unsqueeze(0)?,
+        };
+        shared.past.push(past);
+        shared.masks.push(mask.map(Rc::new));
+        shared.positions.push(Rc::new(positions));
+    }
+    Ok(shared)
+}

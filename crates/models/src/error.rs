@@ -1,0 +1,50 @@
+//! Why a model cannot be loaded or imported.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Each variant names the file at fault, and the tensor or key in it.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("{0} has no config.json: a model folder holds what Hugging Face's save_pretrained writes")]
+    NoConfig(PathBuf),
+    #[error("{0} has neither model.safetensors nor model.safetensors.index.json")]
+    NoWeights(PathBuf),
+    #[error("{file}: {source}")]
+    Io { file: PathBuf, source: io::Error },
+    #[error("{file}: {reason}")]
+    Json { file: PathBuf, reason: String },
+    #[error("{file}: model_type {model_type:?} is not supported; supported are {}", supported.join(", "))]
+    Unsupported { file: PathBuf, model_type: String, supported: &'static [&'static str] },
+    #[error("{file}: {key}: {reason}")]
+    Config { file: PathBuf, key: String, reason: String },
+    #[error("dtype {0:?} is not supported: weights are kept as float32 or bfloat16")]
+    DType(String),
+    #[error("{file} is corrupt: {reason}")]
+    Corrupt { file: PathBuf, reason: String },
+    #[error("{file} is corrupt at tensor {tensor}: {reason}")]
+    Tensor { file: PathBuf, tensor: String, reason: String },
+    #[error("{file} has no tensor {tensor}")]
+    Missing { file: PathBuf, tensor: String },
+    #[error("{file}: tensor {tensor} has shape {found:?}, but config.json asks for {expected:?}")]
+    Shape { file: PathBuf, tensor: String, found: Vec<i64>, expected: Vec<i64> },
+    #[error("{file}: {reason}")]
+    Tokenizer { file: PathBuf, reason: String },
+    #[error("libtorch: {0}")]
+    Torch(#[from] tch::TchError),
+}
+
+impl LoadError {
+    pub(crate) fn io(file: &Path) -> impl FnOnce(io::Error) -> Self {
+        let file = file.to_path_buf();
+        move |source| Self::Io { file, source }
+    }
+
+    pub(crate) fn corrupt(file: &Path, reason: impl Into<String>) -> Self {
+        Self::Corrupt { file: file.to_path_buf(), reason: reason.into() }
+    }
+
+    pub(crate) fn tensor(file: &Path, tensor: &str, reason: impl Into<String>) -> Self {
+        Self::Tensor { file: file.to_path_buf(), tensor: tensor.into(), reason: reason.into() }
+    }
+}

@@ -1,0 +1,472 @@
+//! Which token comes next: `generate()`'s settings and processors, in Hugging Face's order.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use interpreter::raise::Raise;
+use interpreter::{Machine, Value};
+use serde_json::{Map, Value as Json, json};
+use tch::{Kind, TchError, Tensor};
+
+use crate::config::{Config, read_optional};
+use crate::error::LoadError;
+use crate::pass::raise;
+use crate::settings::value_of;
+
+/// Settings of a generation: Hugging Face's defaults, then the checkpoint's, then the caller's.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Settings {
+    max_new_tokens: Option<i64>,
+    max_length: Option<i64>,
+    min_new_tokens: Option<i64>,
+    min_length: i64,
+    do_sample: bool,
+    temperature: f64,
+    top_k: i64,
+    top_p: f64,
+    min_p: Option<f64>,
+    repetition_penalty: f64,
+    no_repeat_ngram_size: i64,
+    renormalize_logits: bool,
+    bos: Option<i64>,
+    eos: Vec<i64>,
+    pad: Option<i64>,
+    /// Positions that the model has.
+    positions: Option<i64>,
+}
+
+impl Settings {
+    /// Reads a model folder's `generation_config.json`; without one, `config.json` names the special tokens.
+    ///
+    /// # Errors
+    /// When the file cannot be read, or asks for what is not supported.
+    pub fn read(folder: &Path, config: &Config) -> Result<Self, LoadError> {
+        let file = folder.join("generation_config.json");
+        let given = read_optional(&file)?;
+        let mut settings = Self {
+            max_new_tokens: None,
+            max_length: None,
+            min_new_tokens: None,
+            min_length: 0,
+            do_sample: false,
+            temperature: 1.0,
+            top_k: 50,
+            top_p: 1.0,
+            min_p: None,
+            repetition_penalty: 1.0,
+            no_repeat_ngram_size: 0,
+            renormalize_logits: false,
+            bos: None,
+            eos: Vec::new(),
+            pad: None,
+            positions: config.size("max_position_embeddings").ok(),
+        };
+        let special = |map: &Map<String, Json>| -> Vec<(String, Json)> {
+            map.iter().filter(|(key, _)| key.ends_with("_token_id")).map(|(key, value)| (key.clone(), value.clone())).collect()
+        };
+        let pairs = if file.is_file() { given.into_iter().collect() } else { special(config.values()) };
+        for (key, value) in pairs {
+            let wrong = |raise: Raise| LoadError::Config { file: file.clone(), key: key.clone(), reason: raise.message() };
+            settings.set(&key, &value_of(&value)).map_err(wrong)?;
+        }
+        Ok(settings)
+    }
+
+    /// Returns the settings with a caller's own.
+    ///
+    /// # Errors
+    /// `ValueError` for settings that are not supported, contradict each other, or do not exist.
+    pub fn with(&self, kwargs: &[(Rc<str>, Value)]) -> Result<Self, Raise> {
+        let mut settings = self.clone();
+        for (name, value) in kwargs {
+            if !settings.set(name, value)? {
+                return Err(Raise::value_error(format!(
+                    "The following `model_kwargs` are not used by the model: ['{name}'] (note: typos in the generate \
+                     arguments will also show up in this list)"
+                )));
+            }
+        }
+        Ok(settings)
+    }
+
+    /// Sets one setting. Returns whether there is one of this name.
+    fn set(&mut self, name: &str, value: &Value) -> Result<bool, Raise> {
+        if matches!(value, Value::None) {
+            // None means the default, except where the default is a limit that None lifts.
+            match name {
+                "top_k" => self.top_k = 0,
+                "top_p" => self.top_p = 1.0,
+                "temperature" => self.temperature = 1.0,
+                "eos_token_id" => self.eos.clear(),
+                "pad_token_id" => self.pad = None,
+                _ => {}
+            }
+            return Ok(known(name));
+        }
+        match name {
+            "max_new_tokens" => self.max_new_tokens = Some(positive(name, value)?),
+            "max_length" => self.max_length = Some(positive(name, value)?),
+            "min_new_tokens" => self.min_new_tokens = Some(integer(name, value)?),
+            "min_length" => self.min_length = integer(name, value)?,
+            "do_sample" => self.do_sample = flag(name, value)?,
+            "temperature" => self.temperature = number(name, value)?,
+            "top_k" => self.top_k = integer(name, value)?,
+            "top_p" => self.top_p = number(name, value)?,
+            "min_p" => self.min_p = Some(number(name, value)?),
+            "repetition_penalty" => self.repetition_penalty = number(name, value)?,
+            "no_repeat_ngram_size" => self.no_repeat_ngram_size = integer(name, value)?,
+            "renormalize_logits" => self.renormalize_logits = flag(name, value)?,
+            "bos_token_id" => self.bos = Some(integer(name, value)?),
+            "pad_token_id" => self.pad = Some(integer(name, value)?),
+            "eos_token_id" => {
+                self.eos = match engine::python::sequence(value) {
+                    Some(items) => items.iter().map(|item| integer(name, item)).collect::<Result<_, _>>()?,
+                    None => vec![integer(name, value)?],
+                }
+            }
+            _ => return neutral(name, value),
+        }
+        Ok(true)
+    }
+
+    /// Lists what `model.generation_config` shows.
+    #[must_use]
+    pub fn shown(&self) -> Vec<(&'static str, Json)> {
+        let eos = match self.eos.as_slice() {
+            [] => Json::Null,
+            [one] => json!(one),
+            several => json!(several),
+        };
+        vec![
+            ("max_length", json!(self.max_length)),
+            ("max_new_tokens", json!(self.max_new_tokens)),
+            ("min_length", json!(self.min_length)),
+            ("min_new_tokens", json!(self.min_new_tokens)),
+            ("do_sample", json!(self.do_sample)),
+            ("num_beams", json!(1)),
+            ("use_cache", json!(true)),
+            ("temperature", json!(self.temperature)),
+            ("top_k", json!(self.top_k)),
+            ("top_p", json!(self.top_p)),
+            ("min_p", json!(self.min_p)),
+            ("repetition_penalty", json!(self.repetition_penalty)),
+            ("no_repeat_ngram_size", json!(self.no_repeat_ngram_size)),
+            ("renormalize_logits", json!(self.renormalize_logits)),
+            ("bos_token_id", json!(self.bos)),
+            ("eos_token_id", eos),
+            ("pad_token_id", json!(self.pad)),
+        ]
+    }
+}
+
+const KNOWN: [&str; 17] = [
+    "max_new_tokens",
+    "max_length",
+    "min_new_tokens",
+    "min_length",
+    "do_sample",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "repetition_penalty",
+    "no_repeat_ngram_size",
+    "renormalize_logits",
+    "bos_token_id",
+    "pad_token_id",
+    "eos_token_id",
+    "generation_config",
+    "streamer",
+];
+
+fn known(name: &str) -> bool {
+    KNOWN.contains(&name) || matches!(neutral(name, &Value::None), Ok(true))
+}
+
+/// Accepts settings that are not supported where they change nothing. Returns whether there is one of this name.
+fn neutral(name: &str, value: &Value) -> Result<bool, Raise> {
+    let is = |expected: f64| match value {
+        Value::None => true,
+        Value::Bool(flag) => f64::from(u8::from(*flag)) == expected,
+        Value::Int(number) => *number as f64 == expected,
+        Value::Float(number) => *number == expected,
+        _ => false,
+    };
+    let accepted = match name {
+        "num_beams" | "num_return_sequences" | "num_beam_groups" | "typical_p" | "encoder_repetition_penalty"
+        | "guidance_scale" => is(1.0),
+        "epsilon_cutoff" | "eta_cutoff" | "encoder_no_repeat_ngram_size" | "diversity_penalty" | "penalty_alpha"
+        | "remove_invalid_values" | "output_scores" | "output_logits" | "output_attentions"
+        | "output_hidden_states" | "return_dict_in_generate" | "token_healing" | "use_mtp" | "is_assistant" => is(0.0),
+        "top_h" | "bad_words_ids" | "force_words_ids" | "constraints" | "sequence_bias" | "forced_bos_token_id"
+        | "forced_eos_token_id" | "suppress_tokens" | "begin_suppress_tokens" | "exponential_decay_length_penalty"
+        | "stop_strings" | "max_time" | "watermarking_config" | "generation_config" | "logits_processor"
+        | "stopping_criteria" | "prefix_allowed_tokens_fn" | "assistant_model" | "prompt_lookup_num_tokens"
+        | "dola_layers" | "negative_prompt_ids" | "streamer" | "prefill_chunk_size" => matches!(value, Value::None),
+        // These steer what beam search, assistants and compilation do, none of which is there, or what an answer
+        // that is the same either way is kept in.
+        "early_stopping" | "length_penalty" | "use_cache" | "cache_implementation" | "cache_config"
+        | "max_cache_len" | "synced_gpus" | "low_memory" | "disable_compile" | "compile_config"
+        | "num_assistant_tokens" | "num_assistant_tokens_schedule" | "assistant_confidence_threshold"
+        | "assistant_early_exit" | "assistant_lookbehind" | "target_lookbehind" | "assistant_ensemble_weight"
+        | "speculation_type" | "max_matching_ngram_size" | "decoder_start_token_id" | "continuous_batching_config"
+        | "transformers_version" | "_from_model_config" | "return_dict" => true,
+        _ => return Ok(false),
+    };
+    if accepted {
+        return Ok(true);
+    }
+    Err(Raise::value_error(format!("`{name}` of this value is not supported by this server's generate()")))
+}
+
+fn integer(name: &str, value: &Value) -> Result<i64, Raise> {
+    value.as_int().ok_or_else(|| Raise::value_error(format!("`{name}` has to be an integer")))
+}
+
+fn positive(name: &str, value: &Value) -> Result<i64, Raise> {
+    match integer(name, value)? {
+        number if number > 0 => Ok(number),
+        number => Err(Raise::value_error(format!("`{name}` must be greater than 0, but is {number}."))),
+    }
+}
+
+fn number(name: &str, value: &Value) -> Result<f64, Raise> {
+    match value {
+        Value::Int(number) => Ok(*number as f64),
+        Value::Float(number) => Ok(*number),
+        _ => Err(Raise::value_error(format!("`{name}` has to be a number"))),
+    }
+}
+
+fn flag(name: &str, value: &Value) -> Result<bool, Raise> {
+    match value {
+        Value::Bool(flag) => Ok(*flag),
+        _ => Err(Raise::value_error(format!("`{name}` has to be True or False"))),
+    }
+}
+
+/// Chooses tokens for one prompt batch.
+pub struct Sampler {
+    settings: Settings,
+    prompt: i64,
+    max_length: i64,
+}
+
+impl Sampler {
+    /// Prepares a generation from a padded prompt of so many tokens a row.
+    ///
+    /// # Errors
+    /// `ValueError` for settings out of their range, and for a prompt that leaves no room.
+    pub fn new(settings: Settings, prompt: usize) -> Result<Self, Raise> {
+        let prompt = i64::try_from(prompt).unwrap_or(i64::MAX);
+        let max_length = match (settings.max_new_tokens, settings.max_length) {
+            (Some(new), _) => prompt.saturating_add(new),
+            (None, Some(length)) => length,
+            // As Hugging Face: 20 new tokens, or as many as the model has positions for.
+            (None, None) => prompt.saturating_add(20).min(settings.positions.unwrap_or(i64::MAX)),
+        };
+        if prompt >= max_length {
+            return Err(Raise::value_error(format!(
+                "Input length of input_ids is {prompt}, but `max_length` is set to {max_length}. This can lead to \
+                 unexpected behavior. You should consider increasing `max_length` or, better yet, setting \
+                 `max_new_tokens`."
+            )));
+        }
+        if settings.repetition_penalty <= 0.0 {
+            let penalty = settings.repetition_penalty;
+            return Err(Raise::value_error(format!("`penalty` has to be a strictly positive float, but is {penalty:?}")));
+        }
+        if settings.do_sample {
+            check_sampling(&settings)?;
+        }
+        Ok(Self { settings, prompt, max_length })
+    }
+
+    /// Applies the processors to float32 `[rows, vocabulary]` scores.
+    fn process(&self, mut scores: Tensor, sequences: &[Vec<i64>]) -> Result<Tensor, TchError> {
+        let settings = &self.settings;
+        let length = sequences.first().map_or(0, |row| i64::try_from(row.len()).unwrap_or(i64::MAX));
+        let vocabulary = scores.size().last().copied().unwrap_or(0);
+        if settings.repetition_penalty != 1.0 {
+            let seen: Vec<i64> = sequences.iter().flatten().map(|&id| id.clamp(0, vocabulary - 1)).collect();
+            let seen = Tensor::f_from_slice(&seen)?.f_view([-1, length])?;
+            let score = scores.f_gather(1, &seen, false)?;
+            let penalty = settings.repetition_penalty;
+            let lower = score.f_mul_scalar(penalty)?.f_where_self(&score.f_lt(0.0)?, &score.f_div_scalar(penalty)?)?;
+            scores = scores.f_scatter(1, &seen, &lower)?;
+        }
+        if settings.no_repeat_ngram_size > 0 {
+            for (index, row) in (0..).zip(sequences) {
+                let banned = repeated(row, usize::try_from(settings.no_repeat_ngram_size).unwrap_or(usize::MAX));
+                forbid(&scores.f_narrow(0, index, 1)?, &banned, vocabulary)?;
+            }
+        }
+        let least = settings.min_new_tokens.map_or(settings.min_length, |new| self.prompt.saturating_add(new));
+        if length < least {
+            forbid(&scores, &settings.eos, vocabulary)?;
+        }
+        if settings.do_sample {
+            scores = self.narrow(scores, vocabulary)?;
+        }
+        if settings.renormalize_logits { scores.f_log_softmax(-1, Kind::Float) } else { Ok(scores) }
+    }
+
+    /// Applies what only sampling uses.
+    fn narrow(&self, mut scores: Tensor, vocabulary: i64) -> Result<Tensor, TchError> {
+        let settings = &self.settings;
+        if settings.temperature != 1.0 {
+            scores = scores.f_div_scalar(settings.temperature)?;
+        }
+        if settings.top_k != 0 {
+            let (top, _) = scores.f_topk(settings.top_k.min(vocabulary), -1, true, true)?;
+            let least = top.f_narrow(-1, top.size().last().copied().unwrap_or(1) - 1, 1)?;
+            scores = scores.f_masked_fill(&scores.f_lt_tensor(&least)?, f64::NEG_INFINITY)?;
+        }
+        if settings.top_p < 1.0 {
+            let (sorted, order) = scores.f_sort(-1, false)?;
+            let cumulative = sorted.f_softmax(-1, Kind::Float)?.f_cumsum(-1, Kind::Float)?;
+            let remove = cumulative.f_le(1.0 - settings.top_p)?;
+            let _ = remove.f_narrow(-1, vocabulary - 1, 1)?.f_fill_(0)?;
+            scores = scores.f_masked_fill(&remove.f_scatter(1, &order, &remove)?, f64::NEG_INFINITY)?;
+        }
+        if let Some(min_p) = settings.min_p {
+            let probabilities = scores.f_softmax(-1, Kind::Float)?;
+            let top = probabilities.f_amax([-1].as_slice(), true)?.f_mul_scalar(min_p)?;
+            // The likeliest token stays: no probability is less than a part of itself.
+            scores = scores.f_masked_fill(&probabilities.f_lt_tensor(&top)?, f64::NEG_INFINITY)?;
+        }
+        Ok(scores)
+    }
+}
+
+fn check_sampling(settings: &Settings) -> Result<(), Raise> {
+    let Settings { temperature, top_k, top_p, min_p, .. } = settings;
+    if temperature.is_nan() || *temperature <= 0.0 {
+        let hint = if *temperature == 0.0 {
+            " If you're looking for greedy decoding strategies, set `do_sample=False`."
+        } else {
+            ""
+        };
+        return Err(Raise::value_error(format!(
+            "`temperature` (={temperature:?}) has to be a strictly positive float, otherwise your next token scores \
+             will be invalid.{hint}"
+        )));
+    }
+    if *top_k < 0 {
+        return Err(Raise::value_error(format!("`top_k` has to be a strictly positive integer, but is {top_k}")));
+    }
+    if !(0.0..=1.0).contains(top_p) {
+        return Err(Raise::value_error(format!("`top_p` has to be a float > 0 and < 1, but is {top_p:?}")));
+    }
+    if let Some(min_p) = min_p.filter(|min_p| !(0.0..=1.0).contains(min_p)) {
+        return Err(Raise::value_error(format!("`min_p` has to be a float in the [0, 1] interval, but is {min_p:?}")));
+    }
+    Ok(())
+}
+
+/// Returns the tokens that would complete an n-gram for the second time.
+fn repeated(row: &[i64], size: usize) -> Vec<i64> {
+    if row.len() < size || size == 0 {
+        return Vec::new();
+    }
+    let prefix = row.get(row.len() + 1 - size..).unwrap_or_default();
+    let windows = row.windows(size).filter_map(|window| window.split_last());
+    windows.filter(|(_, start)| *start == prefix).map(|(last, _)| *last).collect()
+}
+
+/// Makes tokens impossible, in place.
+fn forbid(scores: &Tensor, tokens: &[i64], vocabulary: i64) -> Result<(), TchError> {
+    let tokens: Vec<i64> = tokens.iter().copied().filter(|token| (0..vocabulary).contains(token)).collect();
+    if !tokens.is_empty() {
+        let mut scores = scores.shallow_clone();
+        let _ = scores.f_index_fill_(1, &Tensor::f_from_slice(&tokens)?, f64::NEG_INFINITY)?;
+    }
+    Ok(())
+}
+
+impl engine::Sampler<torch::Tensor> for Sampler {
+    fn choose(
+        &mut self,
+        machine: &Machine,
+        logits: &torch::Tensor,
+        sequences: &[Vec<i64>],
+    ) -> Result<Vec<i64>, Raise> {
+        let torch = |error: TchError| raise(&error);
+        let copy = || logits.tch().f_detach()?.f_to_kind(Kind::Float)?.f_clone();
+        let scores = self.process(copy().map_err(torch)?, sequences).map_err(torch)?;
+        let chosen = if self.settings.do_sample {
+            let probabilities = scores.f_softmax(-1, Kind::Float).map_err(torch)?;
+            torch::Tensor::new(probabilities).multinomial(machine, 1)?.tch().f_view([-1])
+        } else {
+            scores.f_argmax(-1, false)
+        };
+        chosen.and_then(|chosen| Vec::<i64>::try_from(chosen)).map_err(torch)
+    }
+
+    fn finished(&self, sequence: &[i64]) -> bool {
+        sequence.last().is_some_and(|last| self.settings.eos.contains(last))
+    }
+
+    fn pad_token(&self) -> i64 {
+        self.settings.pad.or_else(|| self.settings.eos.first().copied()).unwrap_or(0)
+    }
+
+    fn remaining(&self, length: usize) -> usize {
+        usize::try_from(self.max_length).unwrap_or(0).saturating_sub(length)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(kwargs: &[(&str, Value)]) -> Result<Settings, Raise> {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("config.json"), r#"{"model_type": "gpt2", "eos_token_id": 3}"#).unwrap();
+        let config = Config::read(folder.path()).unwrap();
+        let kwargs: Vec<(Rc<str>, Value)> = kwargs.iter().map(|(name, value)| ((*name).into(), value.clone())).collect();
+        Settings::read(folder.path(), &config).unwrap().with(&kwargs)
+    }
+
+    fn processed(kwargs: &[(&str, Value)], scores: &[f32], row: &[i64]) -> Vec<f32> {
+        let sampler = Sampler::new(settings(kwargs).unwrap(), row.len()).unwrap();
+        let scores = Tensor::from_slice(scores).view([1, -1]);
+        Vec::try_from(sampler.process(scores, &[row.to_vec()]).unwrap().view([-1])).unwrap()
+    }
+
+    const LESS: f32 = f32::NEG_INFINITY;
+
+    #[test]
+    fn processors_follow_hugging_faces_rules() {
+        let scores = [1.0, -1.0, 2.0, 4.0];
+        assert_eq!(processed(&[("repetition_penalty", 2.0.into())], &scores, &[1, 2]), [1.0, -2.0, 1.0, 4.0]);
+        assert_eq!(processed(&[("min_new_tokens", 1.into())], &scores, &[1, 2]), [1.0, -1.0, 2.0, LESS]);
+        assert_eq!(processed(&[("no_repeat_ngram_size", 2.into())], &scores, &[1, 0, 1]), [LESS, -1.0, 2.0, 4.0]);
+        let sample = ("do_sample", true.into());
+        assert_eq!(processed(&[sample.clone(), ("top_k", 2.into())], &scores, &[1]), [LESS, LESS, 2.0, 4.0]);
+        assert_eq!(processed(&[sample.clone(), ("top_p", 0.5.into())], &scores, &[1]), [LESS, LESS, LESS, 4.0]);
+        assert_eq!(processed(&[sample.clone(), ("min_p", 0.1.into())], &scores, &[1]), [LESS, LESS, 2.0, 4.0]);
+        assert_eq!(processed(&[sample, ("temperature", 0.5.into())], &scores, &[1]), [2.0, -2.0, 4.0, 8.0]);
+    }
+
+    #[test]
+    fn unsupported_and_unknown_settings_are_refused() {
+        let message = |kwargs: &[(&str, Value)]| settings(kwargs).unwrap_err().message();
+        assert!(message(&[("num_beams", 4.into())]).starts_with("`num_beams` of this value is not supported"));
+        assert!(settings(&[("num_beams", 1.into())]).is_ok());
+        assert!(message(&[("max_new_token", 4.into())]).contains("not used by the model: ['max_new_token']"));
+        assert_eq!(message(&[("max_new_tokens", 0.into())]), "`max_new_tokens` must be greater than 0, but is 0.");
+        let cold = settings(&[("do_sample", true.into()), ("temperature", 0.0.into())]).unwrap();
+        assert!(Sampler::new(cold, 1).err().unwrap().message().ends_with("set `do_sample=False`."));
+    }
+
+    #[test]
+    fn lengths_count_from_the_prompt() {
+        use engine::Sampler as _;
+        let remaining = |kwargs: &[(&str, Value)]| Sampler::new(settings(kwargs).unwrap(), 5).map(|s| s.remaining(5));
+        assert_eq!(remaining(&[("max_new_tokens", 3.into())]).ok(), Some(3));
+        assert_eq!(remaining(&[("max_length", 7.into())]).ok(), Some(2));
+        assert_eq!(remaining(&[]).ok(), Some(20));
+        assert!(remaining(&[("max_length", 5.into())]).is_err());
+    }
+}

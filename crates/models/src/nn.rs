@@ -1,0 +1,219 @@
+//! The modules at the leaves of a model: each knows its site, its parameters, and nothing of jobs.
+
+use engine::Site;
+use tch::{Kind, TchError, Tensor};
+
+use crate::pass::{Parts, Pass, Result};
+
+/// `torch.nn.Linear`: weight `[out, in]`.
+pub struct Linear {
+    pub site: Site,
+    pub weight: Tensor,
+    pub bias: Option<Tensor>,
+}
+
+/// `transformers.pytorch_utils.Conv1D`: weight `[in, out]`.
+pub struct Conv1D {
+    pub site: Site,
+    pub weight: Tensor,
+    pub bias: Tensor,
+}
+
+/// `torch.nn.LayerNorm` over the last dimension.
+pub struct LayerNorm {
+    pub site: Site,
+    pub weight: Tensor,
+    pub bias: Tensor,
+    pub eps: f64,
+}
+
+/// `LlamaRMSNorm`: the mean square is taken in fp32.
+pub struct RmsNorm {
+    pub site: Site,
+    pub weight: Tensor,
+    pub eps: f64,
+}
+
+/// `torch.nn.Embedding`: weight `[entries, width]`.
+pub struct Embedding {
+    pub site: Site,
+    pub weight: Tensor,
+    pub padding: Option<i64>,
+}
+
+/// `torch.nn.Dropout`, which passes its input on: nothing is trained here.
+pub struct Dropout {
+    pub site: Site,
+    pub probability: f64,
+}
+
+/// An activation function's module.
+pub struct Activation {
+    pub site: Site,
+    pub function: Function,
+}
+
+/// Activation functions, by what they compute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Function {
+    Gelu,
+    /// GELU by way of tanh.
+    GeluTanh,
+    Relu,
+    Silu,
+    Tanh,
+    Sigmoid,
+}
+
+impl Function {
+    /// Returns a function and its module's class by Hugging Face's name for it.
+    #[must_use]
+    pub fn named(name: &str) -> Option<(Self, &'static str)> {
+        Some(match name {
+            "gelu" => (Self::Gelu, "GELUActivation"),
+            "gelu_new" => (Self::GeluTanh, "NewGELUActivation"),
+            "gelu_fast" => (Self::GeluTanh, "FastGELUActivation"),
+            "gelu_pytorch_tanh" => (Self::GeluTanh, "GELUTanh"),
+            "relu" => (Self::Relu, "ReLU"),
+            "silu" => (Self::Silu, "SiLUActivation"),
+            "swish" => (Self::Silu, "SiLU"),
+            "tanh" => (Self::Tanh, "Tanh"),
+            "sigmoid" => (Self::Sigmoid, "Sigmoid"),
+            _ => return None,
+        })
+    }
+
+    /// Applies the function to each element.
+    ///
+    /// # Errors
+    /// For element types that it is not defined for.
+    pub fn compute(self, input: &Tensor) -> std::result::Result<Tensor, TchError> {
+        match self {
+            Self::Gelu => input.f_gelu("none"),
+            Self::GeluTanh => input.f_gelu("tanh"),
+            Self::Relu => input.f_relu(),
+            Self::Silu => input.f_silu(),
+            Self::Tanh => input.f_tanh(),
+            Self::Sigmoid => input.f_sigmoid(),
+        }
+    }
+}
+
+/// Multiplies by a `[out, in]` weight. The one place to choose a faster kernel.
+///
+/// # Errors
+/// When the shapes do not fit.
+pub fn linear(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> std::result::Result<Tensor, TchError> {
+    // A strided 3-D input would run as a batched product that copies the weight for each batch row.
+    if input.is_contiguous() { input.f_linear(weight, bias) } else { input.f_contiguous()?.f_linear(weight, bias) }
+}
+
+impl Linear {
+    pub fn compute(&self, input: &Tensor) -> std::result::Result<Tensor, TchError> {
+        linear(input, &self.weight, self.bias.as_ref())
+    }
+
+    pub fn run(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Tensor> {
+        pass.unary(self.site, input, |input| Ok(self.compute(input)?))
+    }
+
+    /// Runs on other than all tokens: one product for all segments.
+    pub fn run_parts(&self, pass: &mut Pass<'_>, input: Parts) -> Result<Parts> {
+        pass.module(self.site, input, |_, Parts(inputs)| {
+            if let [input] = inputs.as_slice() {
+                return Ok(Parts(vec![self.compute(input)?]));
+            }
+            let mut flat = Vec::with_capacity(inputs.len());
+            for input in &inputs {
+                flat.push(input.f_flatten(0, -2)?);
+            }
+            let all = self.compute(&Tensor::f_cat(&flat, 0)?)?;
+            let (mut outputs, mut start) = (Vec::with_capacity(inputs.len()), 0);
+            for (input, flat) in inputs.iter().zip(&flat) {
+                let rows = flat.size().first().copied().unwrap_or(0);
+                let mut shape = input.size();
+                if let Some(last) = shape.last_mut() {
+                    *last = all.size().last().copied().unwrap_or(0);
+                }
+                outputs.push(all.f_narrow(0, start, rows)?.f_view(shape.as_slice())?);
+                start += rows;
+            }
+            Ok(Parts(outputs))
+        })
+    }
+}
+
+impl Conv1D {
+    pub fn compute(&self, input: &Tensor) -> std::result::Result<Tensor, TchError> {
+        let mut shape = input.size();
+        let width = shape.last_mut();
+        let flat = match width {
+            Some(width) => {
+                let flat = input.f_reshape([-1, *width])?;
+                *width = self.weight.size().get(1).copied().unwrap_or(0);
+                flat
+            }
+            None => input.shallow_clone(),
+        };
+        self.bias.f_addmm(&flat, &self.weight)?.f_view(shape.as_slice())
+    }
+
+    pub fn run(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Tensor> {
+        pass.unary(self.site, input, |input| Ok(self.compute(input)?))
+    }
+}
+
+impl LayerNorm {
+    pub fn compute(&self, input: &Tensor) -> std::result::Result<Tensor, TchError> {
+        input.f_layer_norm(self.weight.size().as_slice(), Some(&self.weight), Some(&self.bias), self.eps, true)
+    }
+
+    pub fn run(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Tensor> {
+        pass.unary(self.site, input, |input| Ok(self.compute(input)?))
+    }
+}
+
+impl RmsNorm {
+    pub fn compute(&self, input: &Tensor) -> std::result::Result<Tensor, TchError> {
+        let kind = input.f_kind()?;
+        let wide = if kind == Kind::Float { input.shallow_clone() } else { input.f_to_kind(Kind::Float)? };
+        let variance = wide.f_square()?.f_mean_dim(-1, true, Kind::Float)?;
+        let normed = wide.f_mul(&variance.f_add_scalar(self.eps)?.f_rsqrt()?)?;
+        let normed = if kind == Kind::Float { normed } else { normed.f_to_kind(kind)? };
+        self.weight.f_mul(&normed)
+    }
+
+    pub fn run(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Tensor> {
+        pass.unary(self.site, input, |input| Ok(self.compute(input)?))
+    }
+}
+
+impl Embedding {
+    pub fn compute(&self, ids: &Tensor) -> std::result::Result<Tensor, TchError> {
+        Tensor::f_embedding(&self.weight, ids, -1, false, false)
+    }
+
+    pub fn run(&self, pass: &mut Pass<'_>, ids: &Tensor) -> Result<Tensor> {
+        pass.unary(self.site, ids, |ids| Ok(self.compute(ids)?))
+    }
+
+    /// Runs on one tensor of ids for each segment, whose shapes need not be the segments'.
+    pub fn run_parts(&self, pass: &mut Pass<'_>, ids: Parts) -> Result<Parts> {
+        pass.module(self.site, ids, |_, Parts(ids)| {
+            let embedded = ids.iter().map(|ids| self.compute(ids)).collect::<std::result::Result<_, _>>()?;
+            Ok(Parts(embedded))
+        })
+    }
+}
+
+impl Dropout {
+    pub fn run(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Tensor> {
+        pass.unary(self.site, input, |input| Ok(input.shallow_clone()))
+    }
+}
+
+impl Activation {
+    pub fn run(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Tensor> {
+        pass.unary(self.site, input, |input| Ok(self.function.compute(input)?))
+    }
+}

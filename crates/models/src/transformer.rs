@@ -1,0 +1,287 @@
+//! A loaded language model.
+
+use std::any::Any;
+use std::path::Path;
+use std::rc::Rc;
+use std::str::FromStr;
+
+use engine::{Interrupt, Layout, Model, Observer, Schema, Segment, Site, Tree};
+use interpreter::raise::Raise;
+use interpreter::{Args, Machine, Value};
+use program::{Heap, Ref};
+use tch::{Kind, Tensor};
+
+use crate::builder::{Builder, Node};
+use crate::cache::Cache;
+use crate::config::{Config, Family};
+use crate::decoder::{self, Call, Decoder, Flags};
+use crate::error::LoadError;
+use crate::generation::{Sampler, Settings};
+use crate::nn::Linear;
+use crate::pass::{Flow, Nobody, Pass};
+use crate::tokenizer::Tokenizer;
+use crate::weights::Weights;
+use crate::{gpt2, llama, modules, settings};
+
+/// A decoder-only model with its head, its tokenizer and its settings.
+pub struct Transformer {
+    pub(crate) config: Rc<Config>,
+    pub(crate) decoder: Box<dyn Decoder>,
+    pub(crate) head: Rc<Linear>,
+    schema: Schema,
+    nodes: Vec<Node>,
+    tokenizer: Rc<Tokenizer>,
+    settings: Settings,
+}
+
+/// The type that weights have in memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DType {
+    Float32,
+    BFloat16,
+}
+
+impl FromStr for DType {
+    type Err = LoadError;
+
+    fn from_str(name: &str) -> Result<Self, LoadError> {
+        match name {
+            "float32" => Ok(Self::Float32),
+            "bfloat16" => Ok(Self::BFloat16),
+            other => Err(LoadError::DType(other.into())),
+        }
+    }
+}
+
+/// Loads a folder that Hugging Face's `save_pretrained` wrote. Without a `dtype` the checkpoint's own is kept if it is
+/// bfloat16, and is float32 otherwise. Tells the bytes read, and those of all weights.
+///
+/// # Errors
+/// When something is missing, damaged, or asks for what is not supported; the message names the file.
+pub fn load(
+    folder: &Path,
+    dtype: Option<DType>,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Box<Transformer>, LoadError> {
+    let config = Config::read(folder)?;
+    let own = config.get("dtype").and_then(serde_json::Value::as_str);
+    let kind = match dtype {
+        Some(DType::BFloat16) => Kind::BFloat16,
+        None if own == Some("bfloat16") => Kind::BFloat16,
+        Some(DType::Float32) | None => Kind::Float,
+    };
+    let tokenizer = Rc::new(Tokenizer::read(folder)?);
+    let settings = Settings::read(folder, &config)?;
+    let mut weights = Weights::open(folder, kind)?;
+    // Checkpoints of the model without its head leave its name out of their tensors' names.
+    weights.strip_unless_present(match config.family() {
+        Family::Gpt2 => "transformer.",
+        Family::Llama => "model.",
+    });
+    let mut builder = Builder::new(&mut weights, progress);
+    let (decoder, head): (Box<dyn Decoder>, _) = match config.family() {
+        Family::Gpt2 => {
+            let (model, head) = gpt2::build(&config, &mut builder, kind)?;
+            (Box::new(model), head)
+        }
+        Family::Llama => {
+            let (model, head) = llama::build(&config, &mut builder, kind)?;
+            (Box::new(model), head)
+        }
+    };
+    let (schema, nodes) = (builder.schema, builder.nodes);
+    Ok(Box::new(Transformer { config: Rc::new(config), decoder, head, schema, nodes, tokenizer, settings }))
+}
+
+impl Transformer {
+    /// Returns the number of parameters, tied ones once.
+    #[must_use]
+    pub fn parameters(&self) -> u64 {
+        let count = |tensor: &Tensor| u64::try_from(tensor.numel()).unwrap_or(0);
+        let of_node = |node: &Node| match node {
+            Node::Linear(linear) if linear.site == self.head.site && self.tied() => 0,
+            Node::Linear(linear) => count(&linear.weight) + linear.bias.as_ref().map_or(0, count),
+            Node::Conv1D(conv) => count(&conv.weight) + count(&conv.bias),
+            Node::LayerNorm(norm) => count(&norm.weight) + count(&norm.bias),
+            Node::RmsNorm(norm) => count(&norm.weight),
+            Node::Embedding(embedding) => count(&embedding.weight),
+            _ => 0,
+        };
+        self.nodes.iter().map(of_node).sum()
+    }
+
+    fn tied(&self) -> bool {
+        self.config.flag("tie_word_embeddings").unwrap_or(false)
+    }
+
+    pub(crate) fn llama(&self) -> bool {
+        self.config.family() == Family::Llama
+    }
+
+    pub(crate) fn head_dim(&self) -> Option<i64> {
+        let own = self.config.size("head_dim").ok();
+        own.or_else(|| Some(self.config.size("hidden_size").ok()? / self.config.size("num_attention_heads").ok()?))
+    }
+
+    pub(crate) fn config_value(&self) -> Value {
+        modules::config_object(&self.config, self.llama())
+    }
+
+    pub(crate) fn generation_config(&self) -> Value {
+        Value::host(settings::Settings::of_generation(Rc::clone(&self.config), self.settings.shown()))
+    }
+
+    fn node(&self, site: Site) -> Option<&Node> {
+        self.nodes.get(site.0 as usize)
+    }
+
+    /// Reads the segments' keyword arguments. A flag that one segment sets holds for the pass.
+    fn flags(segments: &[Segment<torch::Tensor>]) -> Result<Flags, Raise> {
+        let mut flags = Flags::default();
+        for segment in segments {
+            let mut keep = 0;
+            for (name, value) in &segment.flags {
+                let set = matches!(value, Value::Bool(true));
+                let given: &'static str = match &**name {
+                    "output_hidden_states" => {
+                        flags.output_hidden_states |= set;
+                        "output_hidden_states"
+                    }
+                    "output_attentions" => {
+                        flags.output_attentions |= set;
+                        "output_attentions"
+                    }
+                    "use_cache" => {
+                        if let Value::Bool(flag) = value {
+                            flags.use_cache = Some(*flag || flags.use_cache.unwrap_or(false));
+                        }
+                        "use_cache"
+                    }
+                    "logits_to_keep" => {
+                        let number = value.as_int().filter(|number| *number >= 0);
+                        keep = number.ok_or_else(|| {
+                            Raise::value_error("`logits_to_keep` has to be a number of positions on this server")
+                        })?;
+                        "logits_to_keep"
+                    }
+                    "return_dict" if !matches!(value, Value::Bool(false)) => continue,
+                    "labels" | "inputs_embeds" | "past_key_values" | "token_type_ids" | "encoder_hidden_states"
+                    | "encoder_attention_mask" | "return_dict"
+                        if !matches!(value, Value::None) =>
+                    {
+                        let message = format!("the model's argument `{name}` is not supported by this server");
+                        return Err(Raise::value_error(message));
+                    }
+                    // As in Hugging Face's forward, which passes on what it does not know.
+                    _ => continue,
+                };
+                let shown = match value {
+                    Value::Bool(flag) => Tree::Bool(*flag),
+                    Value::Int(number) => Tree::Int(*number),
+                    _ => Tree::None,
+                };
+                if !flags.given.iter().any(|(name, _)| *name == given) {
+                    flags.given.push((given, shown));
+                }
+            }
+            flags.logits_to_keep.push(keep);
+        }
+        Ok(flags)
+    }
+}
+
+impl Model for Transformer {
+    type Tensor = torch::Tensor;
+
+    fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    fn tokenizer(&self) -> Rc<dyn engine::Tokenizer> {
+        Rc::clone(&self.tokenizer) as Rc<dyn engine::Tokenizer>
+    }
+
+    /// Records what gradients need from where a watcher makes an activation require them, and not before: weights
+    /// never do. Segments of one pass should carry the same flags.
+    fn forward(
+        &self,
+        segments: &mut [Segment<torch::Tensor>],
+        observer: &mut dyn Observer<torch::Tensor>,
+    ) -> Result<Flow, Interrupt> {
+        let layout = Layout { segments: segments.iter().map(|segment| (segment.rows, segment.length)).collect() };
+        let own = |tensor: &torch::Tensor| tensor.tch().shallow_clone();
+        let call = Call {
+            ids: segments.iter().map(|segment| own(&segment.input_ids)).collect(),
+            padding: segments.iter().map(|segment| segment.attention_mask.as_ref().map(own)).collect(),
+            positions: segments.iter().map(|segment| segment.position_ids.as_ref().map(own)).collect(),
+            caches: segments.iter().map(|segment| segment.cache.as_ref()?.downcast_ref::<Cache>().cloned()).collect(),
+            attention: segments.iter().map(|segment| segment.attention).collect(),
+            flags: Self::flags(segments)?,
+            form: None,
+        };
+        let mut pass = Pass::new(observer, layout);
+        decoder::run(&*self.decoder, &self.head, &mut pass, call).map_err(Interrupt::from)
+    }
+
+    fn new_cache(&self) -> Box<dyn Any> {
+        Box::new(Cache::new(self.decoder.describe().layers))
+    }
+
+    fn call_module(
+        &self,
+        machine: &Machine,
+        site: Site,
+        args: &Args,
+        observer: Option<&mut dyn Observer<torch::Tensor>>,
+    ) -> Result<Value, Raise> {
+        let node = self.node(site).ok_or_else(|| Raise::runtime_error("the model has no such module"))?;
+        match observer {
+            Some(observer) => modules::call(self, machine, node, args, observer),
+            None => modules::call(self, machine, node, args, &mut Nobody),
+        }
+    }
+
+    fn attribute(&self, machine: &Machine, site: Site, name: &str) -> Option<Value> {
+        modules::attribute(self, machine, self.node(site)?, name)
+    }
+
+    fn object(&self, _: &Machine, object: &Rc<dyn Any>, segment: usize) -> Value {
+        modules::show_object(object, segment)
+    }
+
+    fn object_data(&self, value: &Value, heap: &mut Heap) -> Option<Ref> {
+        Cache::of_value(value)?.data(heap)
+    }
+
+    fn sampler(
+        &self,
+        _: &Machine,
+        kwargs: &[(Rc<str>, Value)],
+        prompt: &[Vec<i64>],
+    ) -> Result<Box<dyn engine::Sampler<torch::Tensor>>, Raise> {
+        let settings = self.settings.with(kwargs)?;
+        Ok(Box::new(Sampler::new(settings, prompt.first().map_or(0, Vec::len))?))
+    }
+
+    fn import(&self, machine: &Machine, module: &str) -> Option<Value> {
+        torch::import(machine, module)
+    }
+
+    fn global(&self, machine: &Machine, module: &str, name: &str) -> Option<Value> {
+        torch::global(machine, module, name)
+    }
+
+    fn instance(
+        &self,
+        machine: &Machine,
+        class: &str,
+        args: &[Value],
+        state: Option<&Value>,
+    ) -> Option<Result<Value, Raise>> {
+        torch::instance(machine, class, args, state)
+    }
+
+    fn value_data(&self, value: &Value, heap: &mut Heap) -> Option<Result<Ref, Raise>> {
+        torch::value_data(value, heap)
+    }
+}

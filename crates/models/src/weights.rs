@@ -1,0 +1,257 @@
+//! A checkpoint's tensors: `model.safetensors`, or several such files under an index.
+//!
+//! Read, not mapped: a file that shrinks under a mapping kills the process, and nothing is kept in the form it has
+//! on disk anyway.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use serde_json::{Map, Value};
+use tch::{Kind, Tensor};
+
+use crate::config::read_object;
+use crate::error::LoadError;
+
+/// Largest header that is read: a model of 100,000 tensors needs a tenth.
+const HEADER_BYTES: u64 = 100 << 20;
+
+/// Finds and reads tensors by name.
+pub struct Weights {
+    files: Vec<(PathBuf, File)>,
+    entries: HashMap<String, Entry>,
+    /// What is blamed for a tensor that no file has.
+    root: PathBuf,
+    kind: Kind,
+    left_out: &'static str,
+    read_bytes: u64,
+    total_bytes: u64,
+}
+
+/// Where a tensor lies.
+struct Entry {
+    file: usize,
+    kind: Kind,
+    shape: Vec<i64>,
+    start: u64,
+    bytes: usize,
+}
+
+impl Weights {
+    /// Opens a model folder's weight files and reads their headers. Tensors are given as `kind`.
+    ///
+    /// # Errors
+    /// When a file is missing, truncated or corrupt, or a tensor has a type that no model here computes with.
+    pub fn open(folder: &Path, kind: Kind) -> Result<Self, LoadError> {
+        let single = folder.join("model.safetensors");
+        let index = folder.join("model.safetensors.index.json");
+        let (paths, root) = if single.is_file() {
+            (vec![single.clone()], single)
+        } else if index.is_file() {
+            (shards(folder, &index)?, index)
+        } else {
+            return Err(LoadError::NoWeights(folder.to_path_buf()));
+        };
+        let mut weights =
+            Self { files: Vec::new(), entries: HashMap::new(), root, kind, left_out: "", read_bytes: 0, total_bytes: 0 };
+        for path in paths {
+            let mut file = File::open(&path).map_err(LoadError::io(&path))?;
+            let at = weights.files.len();
+            for (name, entry) in header(&path, &mut file, at)? {
+                weights.total_bytes += entry.bytes as u64;
+                if weights.entries.insert(name.clone(), entry).is_some() {
+                    return Err(LoadError::tensor(&path, &name, "another file has it too"));
+                }
+            }
+            weights.files.push((path, file));
+        }
+        Ok(weights)
+    }
+
+    /// Returns whether there is a tensor of this name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.entries.contains_key(name)
+    }
+
+    /// Leaves a prefix out of the names asked for, unless a tensor's name begins with it.
+    pub fn strip_unless_present(&mut self, prefix: &'static str) {
+        let present = self.entries.keys().any(|name| name.starts_with(prefix));
+        self.left_out = if present { "" } else { prefix };
+    }
+
+    /// Returns the bytes on disk read so far, and those of all tensors.
+    #[must_use]
+    pub fn progress(&self) -> (u64, u64) {
+        (self.read_bytes, self.total_bytes)
+    }
+
+    /// Reads a tensor, which must have this shape.
+    ///
+    /// # Errors
+    /// When it is missing, has another shape, or its file ends before it does.
+    pub fn read(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, LoadError> {
+        let name = name.strip_prefix(self.left_out).unwrap_or(name);
+        let Some(entry) = self.entries.get(name) else {
+            return Err(LoadError::Missing { file: self.root.clone(), tensor: name.into() });
+        };
+        let Some((path, file)) = self.files.get_mut(entry.file) else {
+            return Err(LoadError::Missing { file: self.root.clone(), tensor: name.into() });
+        };
+        if entry.shape != shape {
+            let (file, tensor) = (path.clone(), name.to_owned());
+            return Err(LoadError::Shape { file, tensor, found: entry.shape.clone(), expected: shape.to_vec() });
+        }
+        let mut bytes = vec![0; entry.bytes];
+        file.seek(SeekFrom::Start(entry.start)).map_err(LoadError::io(path))?;
+        file.read_exact(&mut bytes).map_err(|error| LoadError::tensor(path, name, error.to_string()))?;
+        self.read_bytes += entry.bytes as u64;
+        let tensor = Tensor::f_from_data_size(&bytes, shape, entry.kind)?;
+        Ok(if entry.kind == self.kind { tensor } else { tensor.f_to_kind(self.kind)? })
+    }
+}
+
+/// Lists the files that an index names, each once.
+fn shards(folder: &Path, index: &Path) -> Result<Vec<PathBuf>, LoadError> {
+    let wrong = |reason: &str| LoadError::Json { file: index.to_path_buf(), reason: reason.into() };
+    let object = read_object(index)?;
+    let map = object.get("weight_map").and_then(Value::as_object).ok_or_else(|| wrong("has no weight_map"))?;
+    let mut names: Vec<&str> = map.values().filter_map(Value::as_str).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+        .into_iter()
+        .map(|name| {
+            let plain = Path::new(name).file_name().is_some_and(|file| file == name);
+            if plain { Ok(folder.join(name)) } else { Err(wrong("names a file outside its folder")) }
+        })
+        .collect()
+}
+
+/// Reads where a file's tensors lie, and checks that all of them lie inside it.
+fn header(path: &Path, file: &mut File, index: usize) -> Result<Vec<(String, Entry)>, LoadError> {
+    let corrupt = |reason: &str| LoadError::corrupt(path, reason);
+    let size = file.metadata().map_err(LoadError::io(path))?.len();
+    let mut length = [0; 8];
+    file.read_exact(&mut length).map_err(|_| corrupt("it is too short for a safetensors header"))?;
+    let length = u64::from_le_bytes(length);
+    if length > HEADER_BYTES || length > size.saturating_sub(8) {
+        return Err(corrupt("its header is longer than the file"));
+    }
+    let mut text = vec![0; usize::try_from(length).map_err(|_| corrupt("its header is too long"))?];
+    file.read_exact(&mut text).map_err(|_| corrupt("its header is cut off"))?;
+    let object: Map<String, Value> =
+        serde_json::from_slice(&text).map_err(|error| corrupt(&format!("its header is no JSON: {error}")))?;
+    let start = 8 + length;
+    let tensors = object.into_iter().filter(|(name, _)| name != "__metadata__");
+    tensors
+        .map(|(name, value)| match entry(&value, index, start, size) {
+            Ok(entry) => Ok((name, entry)),
+            Err(reason) => Err(LoadError::tensor(path, &name, reason)),
+        })
+        .collect()
+}
+
+fn entry(value: &Value, file: usize, start: u64, size: u64) -> Result<Entry, String> {
+    let name = value.get("dtype").and_then(Value::as_str).ok_or("it has no dtype")?;
+    let (kind, element) = match name {
+        "F32" => (Kind::Float, 4),
+        "F16" => (Kind::Half, 2),
+        "BF16" => (Kind::BFloat16, 2),
+        "F64" => (Kind::Double, 8),
+        // Older GPT-2 files carry their causal masks as buffers; nothing reads them.
+        "U8" | "I8" | "BOOL" => (Kind::Uint8, 1),
+        "I64" => (Kind::Int64, 8),
+        other => return Err(format!("its dtype {other} is not supported; F32, BF16 and F16 are")),
+    };
+    let integers = |key: &str| -> Option<Vec<u64>> {
+        value.get(key)?.as_array()?.iter().map(Value::as_u64).collect::<Option<_>>()
+    };
+    let shape = integers("shape").ok_or("it has no shape")?;
+    let offsets = integers("data_offsets").ok_or("it has no data_offsets")?;
+    let &[begin, end] = offsets.as_slice() else { return Err("its data_offsets are not two numbers".into()) };
+    let elements = shape.iter().try_fold(1_u64, |product, &size| product.checked_mul(size));
+    let bytes = elements.and_then(|elements| elements.checked_mul(element)).ok_or("its shape is too large")?;
+    if end.checked_sub(begin) != Some(bytes) {
+        return Err(format!("its data_offsets {begin} to {end} do not fit its shape {shape:?} and dtype {name}"));
+    }
+    if start.checked_add(end).is_none_or(|end| end > size) {
+        return Err(format!("the file is truncated: the tensor ends at byte {}, the file at {size}", start.saturating_add(end)));
+    }
+    Ok(Entry {
+        file,
+        kind,
+        shape: shape.into_iter().map(|size| i64::try_from(size).map_err(|_| "its shape is too large")).collect::<Result<_, _>>()?,
+        start: start + begin,
+        bytes: usize::try_from(bytes).map_err(|_| "it is too large for this machine")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    /// Makes a safetensors file from a header and data.
+    fn file(header: &str, data: &[u8]) -> Vec<u8> {
+        let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+        bytes.extend_from_slice(header.as_bytes());
+        bytes.extend_from_slice(data);
+        bytes
+    }
+
+    fn open(bytes: &[u8]) -> Result<Weights, LoadError> {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("model.safetensors"), bytes).unwrap();
+        Weights::open(folder.path(), Kind::Float)
+    }
+
+    const TWO: &str = r#"{"a":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]},"__metadata__":{"format":"pt"}}"#;
+
+    #[test]
+    fn tensors_are_read_in_the_wanted_type() {
+        let mut weights = open(&file(TWO, &[0x80, 0x3f, 0x00, 0xc0])).unwrap();
+        let tensor = weights.read("a", &[2]).unwrap();
+        assert_eq!(Vec::<f32>::try_from(tensor).unwrap(), [1.0, -2.0]);
+        assert_eq!(weights.progress(), (4, 4));
+    }
+
+    #[test]
+    fn damage_is_named_with_file_and_tensor() {
+        let check = |bytes: &[u8], expected: &str| {
+            let error = open(bytes).err().unwrap().to_string();
+            assert!(error.contains("model.safetensors") && error.contains(expected), "{error}");
+        };
+        check(b"", "too short");
+        check(&[0xff; 32], "longer than the file");
+        check(&file("{]", &[]), "no JSON");
+        check(&file(TWO, &[0, 0]), "tensor a: the file is truncated");
+        check(&file(r#"{"a":{"dtype":"BF16","shape":[3],"data_offsets":[0,4]}}"#, &[0; 4]), "do not fit its shape");
+        check(&file(r#"{"a":{"dtype":"F4","shape":[3],"data_offsets":[0,4]}}"#, &[0; 4]), "dtype F4 is not supported");
+        let huge = r#"{"a":{"dtype":"F32","shape":[9223372036854775807,9],"data_offsets":[0,4]}}"#;
+        check(&file(huge, &[0; 4]), "too large");
+    }
+
+    #[test]
+    fn a_tensor_of_another_shape_or_none_is_an_error() {
+        let mut weights = open(&file(TWO, &[0; 4])).unwrap();
+        let error = weights.read("a", &[3]).unwrap_err().to_string();
+        assert!(error.contains("tensor a has shape [2], but config.json asks for [3]"), "{error}");
+        let error = weights.read("b", &[3]).unwrap_err().to_string();
+        assert!(error.ends_with("model.safetensors has no tensor b"), "{error}");
+    }
+
+    #[test]
+    fn an_index_names_its_files() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join("one.safetensors"), file(TWO, &[0; 4])).unwrap();
+        let index = folder.path().join("model.safetensors.index.json");
+        fs::write(&index, r#"{"weight_map": {"a": "one.safetensors"}}"#).unwrap();
+        assert!(Weights::open(folder.path(), Kind::Float).unwrap().has("a"));
+        fs::write(&index, r#"{"weight_map": {"a": "../one.safetensors"}}"#).unwrap();
+        assert!(Weights::open(folder.path(), Kind::Float).is_err());
+        fs::write(&index, r#"{"weight_map": {"a": "two.safetensors"}}"#).unwrap();
+        assert!(Weights::open(folder.path(), Kind::Float).err().unwrap().to_string().contains("two.safetensors"));
+    }
+}
