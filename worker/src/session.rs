@@ -273,12 +273,10 @@ async fn write(objects: &Objects, running: &Running, saved: Saved) -> Result<Blo
     let server = |text: String| (Fault::Server, text);
     let compress = running.compress;
     let encoded = tokio::task::spawn_blocking(move || nnsight::encode_saved(&saved, compress)).await;
-    let bytes = encoded
-        .map_err(|error| server(error.to_string()))?
-        .map_err(|error| match error {
-            nnsight::EncodeError::Zstd(_) => server(error.to_string()),
-            _ => (Fault::User, error.to_string()),
-        })?;
+    let bytes = encoded.map_err(|error| server(error.to_string()))?.map_err(|error| match error {
+        nnsight::EncodeError::Zstd(_) => server(error.to_string()),
+        _ => (Fault::User, error.to_string()),
+    })?;
     let place = Place::parse(&running.result_path).map_err(|error| server(error.to_string()))?;
     objects.keep(&place, bytes.into()).await.map_err(|error| server(format!("cannot keep the result: {error}")))
 }

@@ -1,0 +1,300 @@
+//! The worker under the real scheduler, with an engine that does what a job's source says.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use engine::{Engine, Event, Failure, Job, Usage};
+use ids::{JobId, KeyId, ModelKey, TenantId};
+use program::{Datum, Entry, Env, Heap, Limits, Program, Saved, Source};
+use scheduler::{Config, HostedModel};
+use store::{
+    Accepted, Blob, Change, Client, Fault, Generation, JobRecord, Jobs, MetadataStore, Objects, Outcome, Place,
+    RedbStore, State,
+};
+use worker::{Load, Loader};
+
+/// Obeys words: `print N`, `save N` (bytes), `raise`, `panic`, `endless`.
+#[derive(Default)]
+struct Obedient {
+    jobs: VecDeque<(Job, bool)>,
+}
+
+impl Engine for Obedient {
+    fn submit(&mut self, job: Job) {
+        self.jobs.push_back((job, false));
+    }
+
+    fn cancel(&mut self, job: JobId) {
+        for (known, _) in &self.jobs {
+            if known.id == job {
+                known.stop.store(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    fn step(&mut self) -> Vec<Event> {
+        let Some((job, started)) = self.jobs.pop_front() else { return Vec::new() };
+        let mut events = Vec::new();
+        if !started {
+            events.push(Event::Started(job.id));
+        }
+        let usage = Usage { tokens: 7, ..Usage::default() };
+        let failed = |fault, message: &str| Event::Failed(job.id, Failure { fault, message: message.into() }, usage);
+        let words: Vec<&str> = job.program.source.text.split(' ').collect();
+        let end = match (words.as_slice(), job.stop.load(Ordering::Relaxed)) {
+            (_, 1) => failed(engine::Fault::Cancelled, "cancelled"),
+            (_, 2) => failed(engine::Fault::Limit, "the job ran out of time"),
+            (["print", count], _) => {
+                let count: usize = count.parse().unwrap();
+                events.extend((0..count).map(|number| Event::Printed(job.id, format!("line {number}"))));
+                Event::Finished(job.id, saved(0), usage)
+            }
+            (["save", bytes], _) => Event::Finished(job.id, saved(bytes.parse().unwrap()), usage),
+            (["raise"], _) => failed(engine::Fault::User, "Traceback …\nValueError: no"),
+            (["panic"], _) => panic!("an index was out of range"),
+            (["endless"], _) => {
+                std::thread::sleep(Duration::from_millis(1));
+                self.jobs.push_back((job, true));
+                return events;
+            }
+            _ => failed(engine::Fault::Server, "no such word"),
+        };
+        events.push(end);
+        events
+    }
+
+    fn idle(&self) -> bool {
+        self.jobs.is_empty()
+    }
+}
+
+fn saved(bytes: usize) -> Saved {
+    let mut heap = Heap::default();
+    let value = heap.push(Datum::Bytes(vec![7; bytes]));
+    Saved { heap, names: vec![("x".into(), value)] }
+}
+
+struct Cluster {
+    jobs: Jobs,
+    objects: Objects,
+    scheduler: scheduler::Handle,
+    worker: tokio::task::JoinHandle<Result<(), worker::Error>>,
+    loads: Arc<AtomicU32>,
+    store: Arc<dyn MetadataStore>,
+    _folder: tempfile::TempDir,
+}
+
+fn obedient(loads: &Arc<AtomicU32>) -> Loader {
+    let loads = Arc::clone(loads);
+    Arc::new(move |load: &Load, progress: &mut dyn FnMut(f32)| {
+        assert_eq!(load.folder, PathBuf::from("/models/tiny"));
+        progress(0.5);
+        loads.fetch_add(1, Ordering::Relaxed);
+        Ok(Box::<Obedient>::default())
+    })
+}
+
+fn settings() -> Config {
+    let model = HostedModel { key: model(), folder: "/models/tiny".into(), dtype: None };
+    let heartbeat = Duration::from_millis(200);
+    Config { token: "token".into(), models: vec![model], heartbeat, ..Config::default() }
+}
+
+impl Cluster {
+    async fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let store: Arc<dyn MetadataStore> = Arc::new(RedbStore::open(folder.path().join("state.redb")).unwrap());
+        let objects = Objects::local(folder.path().join("objects")).unwrap();
+        let scheduler = scheduler::run(settings(), Arc::clone(&store), objects.clone()).await.unwrap();
+        let loads = Arc::new(AtomicU32::new(0));
+        let address = format!("http://{}", scheduler.address());
+        let config = worker::Config::new(address, "token".into(), "w1".into());
+        let worker = tokio::spawn(worker::run(config, obedient(&loads)));
+        Self { jobs: Jobs::new(Arc::clone(&store)), objects, scheduler, worker, loads, store, _folder: folder }
+    }
+
+    async fn submit(&self, words: &str, limits: Limits) -> JobId {
+        let id = JobId::new();
+        let tenant = TenantId::new("lab");
+        let program = Program {
+            model: model(),
+            env: Env::default(),
+            entry: Entry::Session,
+            source: Source { text: words.into(), ..Source::default() },
+            heap: Heap::default(),
+            locals: Vec::new(),
+            globals: Vec::new(),
+        };
+        let bytes = program.encode().unwrap();
+        let payload = self.objects.keep(&Place::payload(&tenant, id), bytes.into()).await.unwrap();
+        let record = JobRecord {
+            id,
+            tenant,
+            key: KeyId::new("key"),
+            model: model(),
+            session: String::new(),
+            client: Client { generation: Generation::Nnsight08, compress: false },
+            limits,
+            idempotency: None,
+            payload,
+            state: State::Queued,
+            attempt: 0,
+            deaths: 0,
+            worker: None,
+            outcome: None,
+            meta: String::new(),
+            accepted_at: 1,
+            dispatched_at: 0,
+            started_at: 0,
+            ended_at: 0,
+        };
+        // What waits must not expire, however long ago it says it was accepted.
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let record = JobRecord { accepted_at: now.as_millis().try_into().unwrap(), ..record };
+        assert_eq!(self.jobs.accept(&record).await.unwrap(), Accepted::New);
+        id
+    }
+
+    async fn end(&self, job: JobId) -> (JobRecord, Vec<String>) {
+        let mut follow = self.jobs.follow(job, 0).await.unwrap();
+        let mut logs = Vec::new();
+        let mut last = None;
+        let changes = async {
+            while let Some(change) = follow.next().await.unwrap() {
+                match change {
+                    Change::Log { text, .. } => logs.push(text),
+                    Change::Record(record) => last = Some(*record),
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), changes).await.expect("the job did not end");
+        (last.unwrap(), logs)
+    }
+
+    async fn run(&self, words: &str) -> (JobRecord, Vec<String>) {
+        let job = self.submit(words, Limits::default()).await;
+        self.end(job).await
+    }
+}
+
+fn model() -> ModelKey {
+    ModelKey::new("test/tiny", None)
+}
+
+fn failure(record: &JobRecord) -> (Fault, &str) {
+    match &record.outcome {
+        Some(Outcome::Failure { fault, text }) => (*fault, text),
+        other => panic!("not a failure: {other:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn small_results_lie_in_the_record_and_large_ones_in_an_object() {
+    let cluster = Cluster::start().await;
+    for bytes in [0, 200_000] {
+        let (record, _) = cluster.run(&format!("save {bytes}")).await;
+        let Some(Outcome::Result(blob)) = &record.outcome else { panic!("{:?}", record.outcome) };
+        assert_eq!(matches!(blob, Blob::Object(_)), bytes > 0);
+        let expected = nnsight::encode_saved(&saved(bytes), false).unwrap();
+        assert_eq!(cluster.objects.load(blob).await.unwrap(), expected);
+        let meta: serde_json::Value = serde_json::from_str(&record.meta).unwrap();
+        assert_eq!((&meta["tokens"], &meta["result_bytes"]), (&7.into(), &expected.len().into()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i4_a_flood_of_lines_arrives_whole_and_in_few_pieces() {
+    let cluster = Cluster::start().await;
+    let (record, logs) = cluster.run("print 20000").await;
+    assert_eq!(record.state, State::Completed);
+    assert!(logs.len() < 10, "{} messages", logs.len());
+    let expected: Vec<String> = (0..20_000).map(|number| format!("line {number}")).collect();
+    assert_eq!(logs.join("\n"), expected.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn j9_what_a_program_raises_is_told_once() {
+    let cluster = Cluster::start().await;
+    let (record, _) = cluster.run("raise").await;
+    assert_eq!((failure(&record), record.attempt), ((Fault::User, "Traceback …\nValueError: no"), 1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn i4_a_panic_fails_its_job_and_the_next_one_runs() {
+    let cluster = Cluster::start().await;
+    let (record, _) = cluster.run("panic").await;
+    let text = "the server failed while it ran this job: an index was out of range";
+    assert_eq!((failure(&record), record.attempt), ((Fault::Server, text), 3));
+    assert_eq!(cluster.run("save 1").await.0.state, State::Completed);
+    assert_eq!(cluster.loads.load(Ordering::Relaxed), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn j5_an_endless_job_is_out_of_time_and_disturbs_nobody() {
+    let cluster = Cluster::start().await;
+    let limits = Limits { run_time: Duration::from_millis(300), ..Limits::default() };
+    let endless = cluster.submit("endless", limits).await;
+    assert_eq!(cluster.run("save 1").await.0.state, State::Completed);
+    let (record, _) = cluster.end(endless).await;
+    assert_eq!(failure(&record), (Fault::Limit, "the job ran out of time"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn j6_a_cancelled_job_leaves_the_engine() {
+    let cluster = Cluster::start().await;
+    let job = cluster.submit("endless", Limits::default()).await;
+    let mut follow = cluster.jobs.follow(job, 0).await.unwrap();
+    while let Some(Change::Record(record)) = follow.next().await.unwrap() {
+        if record.state == State::Running {
+            cluster.jobs.cancel(&record.tenant, job).await.unwrap();
+        }
+    }
+    assert_eq!(cluster.end(job).await.0.state, State::Cancelled);
+    // Draining waits until the worker has let go.
+    assert!(cluster.scheduler.drain(Duration::from_secs(10)).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_dials_again_with_its_models_loaded() {
+    let mut cluster = Cluster::start().await;
+    let endless = cluster.submit("endless", Limits::default()).await;
+    let address = cluster.scheduler.address();
+    assert_eq!(cluster.run("save 1").await.0.state, State::Completed);
+    cluster.scheduler.stop().await;
+    let config = Config { listen: address, ..settings() };
+    let store = Arc::clone(&cluster.store);
+    cluster.scheduler = scheduler::run(config, store, cluster.objects.clone()).await.unwrap();
+    cluster.jobs.cancel(&TenantId::new("lab"), endless).await.unwrap();
+    assert_eq!(cluster.end(endless).await.0.state, State::Cancelled);
+    assert_eq!(cluster.run("save 1").await.0.state, State::Completed);
+    assert_eq!(cluster.loads.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_without_the_token_ends_and_says_why() {
+    let cluster = Cluster::start().await;
+    let address = format!("http://{}", cluster.scheduler.address());
+    let config = worker::Config::new(address, "another".into(), "w2".into());
+    let error = worker::run(config, obedient(&cluster.loads)).await.unwrap_err().to_string();
+    assert_eq!(error, "the scheduler refuses this worker: the worker's token is not this cluster's");
+    assert!(!cluster.worker.is_finished());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_way_from_acceptance_to_completion_is_short() {
+    let cluster = Cluster::start().await;
+    cluster.run("save 1").await;
+    let mut times = Vec::new();
+    for _ in 0..101 {
+        let began = std::time::Instant::now();
+        assert_eq!(cluster.run("save 1").await.0.state, State::Completed);
+        times.push(began.elapsed());
+    }
+    times.sort();
+    println!("from acceptance to completion: median {:?}, nine of ten under {:?}", times[50], times[90]);
+    // Generous: in a quiet release build it is a few milliseconds; a polling loop or a sleep would show.
+    assert!(times[50] < Duration::from_millis(50), "the median is {:?}", times[50]);
+}
