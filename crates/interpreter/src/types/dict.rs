@@ -1,0 +1,637 @@
+//! `dict`, and its kin of `collections`.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::host::{Args, HostResult, Iteration, Outcome};
+use crate::machine::Machine;
+use crate::operators::{self, Iter, later, with_items};
+use crate::raise::Raise;
+use crate::types::charge::Charge;
+use crate::types::key::{self, Key, Keyed};
+use crate::types::table::Table;
+use crate::types::view::{Part, View};
+use crate::types::{MethodFn, Type, sequence, sort, trash};
+use crate::value::Value;
+
+/// Bytes charged for one entry: its slots, its place in the index, and the small objects in it.
+const ENTRY: u64 = 160;
+
+/// A `dict`.
+pub struct Dict {
+    table: RefCell<Table<Value>>,
+    charge: Charge,
+    kind: Kind,
+}
+
+/// What a missing key does, and what the type is called.
+pub enum Kind {
+    Plain,
+    Ordered,
+    Counter,
+    /// With the `default_factory`.
+    Default(RefCell<Value>),
+}
+
+/// Methods of `dict` by name.
+pub const METHODS: &[(&str, MethodFn)] = &[
+    ("clear", clear),
+    ("copy", copy),
+    ("get", get),
+    ("items", items),
+    ("keys", keys),
+    ("pop", pop),
+    ("popitem", popitem),
+    ("setdefault", setdefault),
+    ("update", update),
+    ("values", values),
+];
+
+impl Dict {
+    /// Makes an empty dict.
+    pub fn new() -> Self {
+        Self::of_kind(Kind::Plain)
+    }
+
+    /// Makes an empty dict of a kind.
+    pub fn of_kind(kind: Kind) -> Self {
+        Self { table: RefCell::default(), charge: Charge::default(), kind }
+    }
+
+    /// Makes a dict with string keys, not charged until it grows.
+    pub fn from_strings<K: Into<Rc<str>>>(pairs: impl IntoIterator<Item = (K, Value)>) -> Self {
+        let mut table = Table::new();
+        for (name, value) in pairs {
+            let name = name.into();
+            table.insert(Key::Str(Rc::clone(&name)), Value::Str(name), value);
+        }
+        Self { table: RefCell::new(table), charge: Charge::default(), kind: Kind::Plain }
+    }
+
+    /// Makes a dict of pairs whose keys need no user code, not charged until it grows.
+    ///
+    /// # Errors
+    /// `TypeError` for a key that cannot be hashed, or only by user code.
+    pub fn from_pairs(
+        machine: &Machine,
+        pairs: impl IntoIterator<Item = (Value, Value)>,
+    ) -> Result<Self, Raise> {
+        let mut table = Table::new();
+        for (original, value) in pairs {
+            let Keyed::Now(key) = Key::of(machine, &original)? else { return Err(key::unhashable(&original)) };
+            table.insert(key, original, value);
+        }
+        Ok(Self { table: RefCell::new(table), charge: Charge::default(), kind: Kind::Plain })
+    }
+
+    /// Returns the kind.
+    pub fn kind(&self) -> &Kind {
+        &self.kind
+    }
+
+    /// Returns the type.
+    pub fn type_of(&self) -> Type {
+        match self.kind {
+            Kind::Plain => Type::Dict,
+            Kind::Ordered => Type::OrderedDict,
+            Kind::Counter => Type::Counter,
+            Kind::Default(_) => Type::DefaultDict,
+        }
+    }
+
+    /// Returns the number of entries.
+    pub fn len(&self) -> usize {
+        self.table.borrow().len()
+    }
+
+    /// Says whether there are no entries.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Returns the value under a key.
+    pub fn get(&self, key: &Key) -> Option<Value> {
+        self.table.borrow().get(key).map(|entry| entry.value.clone())
+    }
+
+    /// Returns the value under a string.
+    pub fn get_string(&self, name: &str) -> Option<Value> {
+        self.get(&Key::string(name))
+    }
+
+    /// Says whether a key is there.
+    pub fn contains(&self, key: &Key) -> bool {
+        self.table.borrow().contains(key)
+    }
+
+    /// Inserts or replaces.
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub fn insert(&self, machine: &Machine, key: Key, original: Value, value: Value) -> Result<(), Raise> {
+        self.charge.cover(machine, ENTRY * (self.len() as u64 + 1))?;
+        let replaced = self.table.borrow_mut().insert(key, original, value);
+        drop(replaced);
+        Ok(())
+    }
+
+    /// Removes an entry; returns its key and value.
+    pub fn remove(&self, key: &Key) -> Option<(Value, Value)> {
+        let entry = self.table.borrow_mut().remove(key)?;
+        Some((entry.original, entry.value))
+    }
+
+    /// Removes all entries.
+    pub fn clear(&self) {
+        let entries = self.table.take();
+        drop(entries);
+    }
+
+    /// Returns keys and values in order.
+    pub fn entries(&self) -> Vec<(Value, Value)> {
+        self.table.borrow().iter().map(|entry| (entry.original.clone(), entry.value.clone())).collect()
+    }
+
+    /// Returns keys as the table knows them, with the keys and values, in order.
+    pub fn keyed_entries(&self) -> Vec<(Key, Value, Value)> {
+        let table = self.table.borrow();
+        table.iter().map(|entry| (entry.key.clone(), entry.original.clone(), entry.value.clone())).collect()
+    }
+
+    /// Returns the keys in order.
+    pub fn keys(&self) -> Vec<Value> {
+        self.table.borrow().iter().map(|entry| entry.original.clone()).collect()
+    }
+
+    /// Returns the values in order.
+    pub fn values(&self) -> Vec<Value> {
+        self.table.borrow().iter().map(|entry| entry.value.clone()).collect()
+    }
+
+    /// Copies keys and values into a dict of the same kind.
+    ///
+    /// # Errors
+    /// Memory or fuel is spent.
+    pub fn copy(&self, machine: &Machine) -> Result<Self, Raise> {
+        machine.charge_fuel(self.len() as u64 / 4)?;
+        let copy = Self::of_kind(match &self.kind {
+            Kind::Plain => Kind::Plain,
+            Kind::Ordered => Kind::Ordered,
+            Kind::Counter => Kind::Counter,
+            Kind::Default(factory) => Kind::Default(RefCell::new(factory.borrow().clone())),
+        });
+        copy.charge.cover(machine, ENTRY * self.len() as u64)?;
+        *copy.table.borrow_mut() = self.table.borrow().clone();
+        Ok(copy)
+    }
+
+    /// Puts an entry last, or first; false where there is none.
+    pub fn move_to_end(&self, key: &Key, last: bool) -> bool {
+        let found = self.contains(key);
+        self.table.borrow_mut().move_to_end(key, last);
+        found
+    }
+
+    /// Finds the key of a value, asking user code where that is needed.
+    ///
+    /// # Errors
+    /// `TypeError` for what cannot be hashed; what user code raises.
+    pub async fn resolve(&self, machine: &Machine, value: &Value) -> Result<Key, Raise> {
+        key::resolve(machine, value, |hash| self.table.borrow().candidates(hash)).await
+    }
+}
+
+impl Default for Dict {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for Dict {
+    fn drop(&mut self) {
+        for entry in self.table.get_mut().take() {
+            trash::bury([entry.original, entry.value]);
+        }
+        if let Kind::Default(factory) = &mut self.kind {
+            trash::bury([std::mem::replace(factory.get_mut(), Value::None)]);
+        }
+    }
+}
+
+/// Goes on with the key of a value, at once where no user code must be asked.
+///
+/// # Errors
+/// `TypeError` for what cannot be hashed.
+pub fn with_key(
+    machine: &Machine,
+    dict: Rc<Dict>,
+    value: Value,
+    go_on: impl FnOnce(&Machine, &Rc<Dict>, Key, Value) -> HostResult + 'static,
+) -> HostResult {
+    match Key::of(machine, &value)? {
+        Keyed::Now(key) => go_on(machine, &dict, key, value),
+        Keyed::Ask => {
+            let machine = machine.clone();
+            later(async move {
+                let key = dict.resolve(&machine, &value).await?;
+                let outcome = go_on(&machine, &dict, key, value)?;
+                machine.settle(outcome).await
+            })
+        }
+    }
+}
+
+/// `dict[key]`.
+///
+/// # Errors
+/// `KeyError`; `TypeError` for what cannot be hashed.
+pub fn get_item(machine: &Machine, dict: Rc<Dict>, key: Value) -> HostResult {
+    with_key(machine, dict, key, |machine, dict, key, original| match dict.get(&key) {
+        Some(value) => Ok(value.into()),
+        None => missing(machine, dict, key, original),
+    })
+}
+
+/// What `dict[key]` does without such a key.
+fn missing(machine: &Machine, dict: &Rc<Dict>, key: Key, original: Value) -> HostResult {
+    match &dict.kind {
+        Kind::Counter => Ok(Value::Int(0).into()),
+        Kind::Default(factory) if !matches!(&*factory.borrow(), Value::None) => {
+            let factory = factory.borrow().clone();
+            let dict = Rc::clone(dict);
+            let made = operators::call(machine, &factory, Args::default());
+            operators::then(machine, made, move |machine, value| {
+                dict.insert(machine, key, original, value.clone())?;
+                Ok(value.into())
+            })
+        }
+        _ => Err(Raise::key_error(original)),
+    }
+}
+
+/// `dict[key] = value`.
+///
+/// # Errors
+/// `TypeError` for what cannot be hashed; memory is spent.
+pub fn set_item(machine: &Machine, dict: Rc<Dict>, key: Value, value: Value) -> HostResult {
+    with_key(machine, dict, key, move |machine, dict, key, original| {
+        dict.insert(machine, key, original, value)?;
+        Ok(Value::None.into())
+    })
+}
+
+/// `del dict[key]`.
+///
+/// # Errors
+/// `KeyError`; `TypeError` for what cannot be hashed.
+pub fn delete_item(machine: &Machine, dict: Rc<Dict>, key: Value) -> HostResult {
+    with_key(machine, dict, key, |_, dict, key, original| match dict.remove(&key) {
+        Some(_) => Ok(Value::None.into()),
+        None => Err(Raise::key_error(original)),
+    })
+}
+
+/// `key in dict`.
+///
+/// # Errors
+/// `TypeError` for what cannot be hashed.
+pub fn contains(machine: &Machine, dict: Rc<Dict>, key: Value) -> HostResult {
+    with_key(machine, dict, key, |_, dict, key, _| Ok(Value::Bool(dict.contains(&key)).into()))
+}
+
+/// Puts pairs and keyword arguments into a dict, as `dict(…)` and `update` do: `source` is a mapping or an
+/// iterable of pairs.
+///
+/// # Errors
+/// As CPython for what is neither; what user code raises.
+pub fn merge(
+    machine: &Machine,
+    dict: Rc<Dict>,
+    source: Option<Value>,
+    keyword: Vec<(Rc<str>, Value)>,
+) -> HostResult {
+    for_each_pair(machine, source, keyword, move |machine, key, value| {
+        set_item(machine, Rc::clone(&dict), key, value)
+    })
+}
+
+/// Runs `body` on each pair of a mapping or iterable of pairs, then on the keyword arguments.
+fn for_each_pair(
+    machine: &Machine,
+    source: Option<Value>,
+    keyword: Vec<(Rc<str>, Value)>,
+    body: impl Fn(&Machine, Value, Value) -> HostResult + 'static,
+) -> HostResult {
+    let source = source.map(|source| operators::plain(&source));
+    let known = match &source {
+        None => Some(Vec::new()),
+        Some(Value::Dict(dict)) => Some(dict.entries()),
+        Some(_) => None,
+    };
+    let keyword = keyword.into_iter().map(|(name, value)| (Value::Str(name), value));
+    let pairs: Vec<(Value, Value)> = known.iter().flatten().cloned().chain(keyword).collect();
+    let mut waiting = pairs.into_iter();
+    if known.is_some() {
+        while let Some((key, value)) = waiting.next() {
+            machine.charge_fuel(1)?;
+            let outcome = body(machine, key, value)?;
+            if !matches!(outcome, Outcome::Ready(_)) {
+                let machine = machine.clone();
+                return later(async move {
+                    machine.settle(outcome).await?;
+                    for (key, value) in waiting {
+                        machine.charge_fuel(1)?;
+                        let outcome = body(&machine, key, value)?;
+                        machine.settle(outcome).await?;
+                    }
+                    Ok(Value::None)
+                });
+            }
+        }
+        return Ok(Value::None.into());
+    }
+    let machine = machine.clone();
+    later(async move {
+        if let Some(source) = source {
+            match operators::attribute_if_any(&machine, &source, "keys").await? {
+                Some(keys) => {
+                    let keys = machine.call(&keys, Args::default()).await?;
+                    let mut keys = Iter::of(&machine, &keys)?;
+                    while let Some(key) = keys.next(&machine).await? {
+                        machine.charge_fuel(1)?;
+                        let found = operators::get_item(&machine, &source, &key)?;
+                        let value = machine.settle(found).await?;
+                        let outcome = body(&machine, key, value)?;
+                        machine.settle(outcome).await?;
+                    }
+                }
+                None => {
+                    let mut elements = Iter::of(&machine, &source)?;
+                    let mut position = 0;
+                    while let Some(element) = elements.next(&machine).await? {
+                        machine.charge_fuel(1)?;
+                        let (key, value) = pair(&machine, &element, position).await?;
+                        let outcome = body(&machine, key, value)?;
+                        machine.settle(outcome).await?;
+                        position += 1;
+                    }
+                }
+            }
+        }
+        for (key, value) in waiting {
+            let outcome = body(&machine, key, value)?;
+            machine.settle(outcome).await?;
+        }
+        Ok(Value::None)
+    })
+}
+
+async fn pair(machine: &Machine, element: &Value, position: usize) -> Result<(Value, Value), Raise> {
+    let Ok(iter) = Iter::of(machine, element) else {
+        return Err(Raise::type_error(format!(
+            "cannot convert dictionary update sequence element #{position} to a sequence"
+        )));
+    };
+    let items = iter.collect(machine).await?;
+    let length = items.len();
+    match <[Value; 2]>::try_from(items) {
+        Ok([key, value]) => Ok((key, value)),
+        Err(_) => Err(Raise::value_error(format!(
+            "dictionary update sequence element #{position} has length {length}; 2 is required"
+        ))),
+    }
+}
+
+/// The state of an iteration over a dict.
+pub struct DictIteration {
+    dict: Rc<Dict>,
+    part: Part,
+    position: usize,
+    length: usize,
+}
+
+impl DictIteration {
+    /// Starts before the first entry.
+    pub fn new(dict: Rc<Dict>, part: Part) -> Self {
+        let length = dict.len();
+        Self { dict, part, position: 0, length }
+    }
+}
+
+impl Iteration for DictIteration {
+    fn next(&mut self, _: &Machine) -> Result<Option<Outcome>, Raise> {
+        if self.dict.len() != self.length {
+            return Err(Raise::runtime_error("dictionary changed size during iteration"));
+        }
+        let mut table = self.dict.table.borrow_mut();
+        let Some((next, entry)) = table.after(self.position) else { return Ok(None) };
+        self.position = next;
+        Ok(Some(self.part.of(&entry.original, &entry.value).into()))
+    }
+}
+
+fn clear(_: &Machine, receiver: &Value, args: Args) -> HostResult {
+    args.none("dict.clear")?;
+    of(receiver, "clear")?.clear();
+    Ok(Value::None.into())
+}
+
+fn copy(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
+    args.none("dict.copy")?;
+    Ok(Value::Dict(Rc::new(of(receiver, "copy")?.copy(machine)?)).into())
+}
+
+fn get(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
+    let dict = of(receiver, "get")?;
+    let mut args = args.between("get", 1, 2)?.into_iter();
+    let (key, default) = (args.next().unwrap_or(Value::None), args.next().unwrap_or(Value::None));
+    with_key(machine, dict, key, move |_, dict, key, _| Ok(dict.get(&key).unwrap_or(default).into()))
+}
+
+fn items(_: &Machine, receiver: &Value, args: Args) -> HostResult {
+    args.none("dict.items")?;
+    Ok(Value::host(View::new(of(receiver, "items")?, Part::Item)).into())
+}
+
+fn keys(_: &Machine, receiver: &Value, args: Args) -> HostResult {
+    args.none("dict.keys")?;
+    Ok(Value::host(View::new(of(receiver, "keys")?, Part::Key)).into())
+}
+
+fn values(_: &Machine, receiver: &Value, args: Args) -> HostResult {
+    args.none("dict.values")?;
+    Ok(Value::host(View::new(of(receiver, "values")?, Part::Value)).into())
+}
+
+fn pop(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
+    let dict = of(receiver, "pop")?;
+    let mut args = args.between("pop", 1, 2)?.into_iter();
+    let (key, default) = (args.next().unwrap_or(Value::None), args.next());
+    with_key(machine, dict, key, move |_, dict, key, original| match (dict.remove(&key), default) {
+        (Some((_, value)), _) => Ok(value.into()),
+        (None, Some(default)) => Ok(default.into()),
+        (None, None) => Err(Raise::key_error(original)),
+    })
+}
+
+fn popitem(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
+    let dict = of(receiver, "popitem")?;
+    let ordered = matches!(dict.kind, Kind::Ordered);
+    let last = if ordered {
+        let [last] = args.bind("popitem", ["last"], 0)?;
+        last.map_or(Ok(true), |last| operators::truth_sync(machine, &last))?
+    } else {
+        args.none("dict.popitem")?;
+        true
+    };
+    let key = {
+        let mut table = dict.table.borrow_mut();
+        if last { table.last().map(|entry| entry.key.clone()) } else { table.after(0).map(|(_, entry)| entry.key.clone()) }
+    };
+    match key.and_then(|key| dict.remove(&key)) {
+        Some((key, value)) => Ok(Value::tuple(vec![key, value]).into()),
+        None if ordered => Err(Raise::key_error("dictionary is empty".into())),
+        None => Err(Raise::key_error("popitem(): dictionary is empty".into())),
+    }
+}
+
+fn setdefault(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
+    let dict = of(receiver, "setdefault")?;
+    let mut args = args.between("setdefault", 1, 2)?.into_iter();
+    let (key, default) = (args.next().unwrap_or(Value::None), args.next().unwrap_or(Value::None));
+    with_key(machine, dict, key, move |machine, dict, key, original| {
+        if let Some(value) = dict.get(&key) {
+            return Ok(value.into());
+        }
+        dict.insert(machine, key, original, default.clone())?;
+        Ok(default.into())
+    })
+}
+
+fn update(machine: &Machine, receiver: &Value, mut args: Args) -> HostResult {
+    let dict = of(receiver, "update")?;
+    let keyword = std::mem::take(&mut args.keyword);
+    let source = args.between("update", 0, 1)?.pop();
+    if matches!(dict.kind, Kind::Counter) {
+        return count(machine, dict, source, keyword, 1);
+    }
+    merge(machine, dict, source, keyword)
+}
+
+/// Adds counts to a `Counter`: of a mapping its values, of an iterable one for each element.
+///
+/// # Errors
+/// What user code raises.
+pub fn count(
+    machine: &Machine,
+    dict: Rc<Dict>,
+    source: Option<Value>,
+    keyword: Vec<(Rc<str>, Value)>,
+    sign: i64,
+) -> HostResult {
+    let add = {
+        let dict = Rc::clone(&dict);
+        move |machine: &Machine, key: Value, value: Value| {
+            with_key(machine, Rc::clone(&dict), key, move |machine, dict, key, original| {
+                let old = dict.get(&key).unwrap_or(Value::Int(0));
+                let operator = if sign < 0 { crate::host::Operator::Sub } else { crate::host::Operator::Add };
+                let sum = operators::binary(machine, operator, &old, &value);
+                let dict = Rc::clone(dict);
+                operators::then(machine, sum, move |machine, sum| {
+                    dict.insert(machine, key, original, sum)?;
+                    Ok(Value::None.into())
+                })
+            })
+        }
+    };
+    match source.map(|source| operators::plain(&source)) {
+        Some(mapping @ Value::Dict(_)) => for_each_pair(machine, Some(mapping), keyword, add),
+        None => for_each_pair(machine, None, keyword, add),
+        Some(iterable) => with_items(machine, iterable, move |machine, items| {
+            let pairs = items.into_iter().map(|item| Value::tuple(vec![item, Value::Int(1)])).collect();
+            for_each_pair(machine, Some(Value::list(pairs)), keyword, add)
+        }),
+    }
+}
+
+/// `dict.fromkeys(iterable, value=None)`.
+///
+/// # Errors
+/// What user code raises.
+pub fn fromkeys(machine: &Machine, args: Args) -> HostResult {
+    let mut args = args.between("fromkeys", 1, 2)?.into_iter();
+    let (iterable, value) = (args.next().unwrap_or(Value::None), args.next().unwrap_or(Value::None));
+    with_items(machine, iterable, move |machine, items| {
+        let dict = Rc::new(Dict::new());
+        let pairs = items.into_iter().map(|item| Value::tuple(vec![item, value.clone()])).collect();
+        let merged = merge(machine, Rc::clone(&dict), Some(Value::list(pairs)), Vec::new());
+        operators::then(machine, merged, move |_, _| Ok(Value::Dict(dict).into()))
+    })
+}
+
+/// Methods of `OrderedDict` by name, besides those of `dict`.
+pub const ORDERED_METHODS: &[(&str, MethodFn)] = &[("move_to_end", move_to_end)];
+
+fn move_to_end(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
+    let dict = of(receiver, "move_to_end")?;
+    let [key, last] = args.bind("move_to_end", ["key", "last"], 1)?;
+    let last = last.map_or(Ok(true), |last| operators::truth_sync(machine, &last))?;
+    machine.charge_fuel(if last { 1 } else { dict.len() as u64 })?;
+    with_key(machine, dict, key.unwrap_or(Value::None), move |_, dict, key, original| {
+        if dict.move_to_end(&key, last) { Ok(Value::None.into()) } else { Err(Raise::key_error(original)) }
+    })
+}
+
+/// Methods of `Counter` by name, besides those of `dict`.
+pub const COUNTER_METHODS: &[(&str, MethodFn)] =
+    &[("elements", elements), ("most_common", most_common), ("subtract", subtract), ("total", total)];
+
+fn elements(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
+    args.none("elements")?;
+    let mut items = Vec::new();
+    for (key, count) in of(receiver, "elements")?.entries() {
+        let count = usize::try_from(count.as_int().unwrap_or(0)).unwrap_or(0);
+        machine.charge_fuel(count as u64)?;
+        items.extend(std::iter::repeat_n(key, count));
+    }
+    operators::iterate(machine, &Value::list(items))
+}
+
+fn most_common(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
+    let dict = of(receiver, "most_common")?;
+    let [count] = args.bind("most_common", ["n"], 0)?;
+    let entries = dict.entries();
+    machine.charge_fuel(entries.len() as u64 * 4)?;
+    let count = match count.filter(|count| !matches!(count, Value::None)) {
+        Some(count) => usize::try_from(operators::index_fitting(machine, &count)?).unwrap_or(0),
+        None => entries.len(),
+    };
+    let machine = machine.clone();
+    later(async move {
+        let counts: Vec<Value> = entries.iter().map(|(_, count)| count.clone()).collect();
+        let order = sort::order(&machine, &counts, true).await?;
+        let pair = |position: usize| Value::tuple(vec![entries[position].0.clone(), entries[position].1.clone()]);
+        let pairs = order.into_iter().take(count).map(pair).collect();
+        machine.settle(sequence::list(&machine, pairs)?).await
+    })
+}
+
+fn subtract(machine: &Machine, receiver: &Value, mut args: Args) -> HostResult {
+    let dict = of(receiver, "subtract")?;
+    let keyword = std::mem::take(&mut args.keyword);
+    let source = args.between("subtract", 0, 1)?.pop();
+    count(machine, dict, source, keyword, -1)
+}
+
+fn total(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
+    args.none("total")?;
+    let values = Value::list(of(receiver, "total")?.values());
+    crate::builtins::sum(machine, Args::of([values]))
+}
+
+fn of(receiver: &Value, method: &str) -> Result<Rc<Dict>, Raise> {
+    match operators::plain(receiver) {
+        Value::Dict(dict) => Ok(dict),
+        _ => Err(super::wrong_receiver(method, Type::Dict, receiver)),
+    }
+}

@@ -1,0 +1,65 @@
+//! Callables written in Rust.
+
+use std::rc::Rc;
+
+use crate::host::{Args, HostResult};
+use crate::machine::Machine;
+use crate::types::trash;
+use crate::value::Value;
+
+/// A method of a builtin type: the receiver, then the other arguments.
+pub type MethodFn = fn(&Machine, &Value, Args) -> HostResult;
+
+/// A callable written in Rust.
+pub struct Native {
+    name: Rc<str>,
+    receiver: Value,
+    body: Body,
+}
+
+enum Body {
+    Function(Box<dyn Fn(&Machine, Args) -> HostResult>),
+    Method(MethodFn),
+}
+
+impl Native {
+    /// Wraps a function.
+    pub fn function(name: impl Into<Rc<str>>, body: impl Fn(&Machine, Args) -> HostResult + 'static) -> Self {
+        Self { name: name.into(), receiver: Value::None, body: Body::Function(Box::new(body)) }
+    }
+
+    /// Binds a method of a builtin type to its receiver.
+    pub fn bound(name: impl Into<Rc<str>>, receiver: Value, body: MethodFn) -> Self {
+        Self { name: name.into(), receiver, body: Body::Method(body) }
+    }
+
+    /// Returns the name, as `__name__` does.
+    pub fn name(&self) -> &Rc<str> {
+        &self.name
+    }
+
+    /// Returns the object that a bound method is bound to.
+    pub fn receiver(&self) -> Option<&Value> {
+        matches!(self.body, Body::Method(_)).then_some(&self.receiver)
+    }
+
+    /// Calls it. The outcome is never `NotImplemented`.
+    ///
+    /// # Errors
+    /// What the callable raises.
+    pub fn call(&self, machine: &Machine, args: Args) -> HostResult {
+        match &self.body {
+            Body::Function(body) => body(machine, args),
+            Body::Method(body) => body(machine, &self.receiver, args),
+        }
+    }
+}
+
+impl Drop for Native {
+    fn drop(&mut self) {
+        trash::bury([std::mem::replace(&mut self.receiver, Value::None)]);
+        if let Body::Function(body) = std::mem::replace(&mut self.body, Body::Method(|_, _, _| Ok(Value::None.into()))) {
+            trash::bury_object(Box::new(body));
+        }
+    }
+}

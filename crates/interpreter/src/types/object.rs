@@ -1,0 +1,144 @@
+//! Attributes of builtin values and type objects that are no methods, and `object` itself.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use crate::host::{HostObject, HostResult, Operator};
+use crate::machine::Machine;
+use crate::operators;
+use crate::raise::Raise;
+use crate::types::{Native, Type, builtin_type, bytes, dict, float, int, string};
+use crate::value::Value;
+
+/// Attributes that are no methods.
+pub fn attribute(receiver: &Value, plain: &Value, name: &str) -> Option<Value> {
+    match (name, plain) {
+        ("__class__", _) => return Some(super::type_of(receiver)),
+        ("__doc__", Value::Native(_)) => return Some(Value::None),
+        ("__name__" | "__qualname__", Value::Native(native)) => return Some(Value::Str(Rc::clone(native.name()))),
+        ("__self__", Value::Native(native)) => return native.receiver().cloned(),
+        ("start" | "stop" | "step", Value::Range(range)) => {
+            return Some(Value::Int(match name {
+                "start" => range.start,
+                "stop" => range.stop,
+                _ => range.step,
+            }));
+        }
+        ("start", Value::Slice(slice)) => return Some(slice.start.clone()),
+        ("stop", Value::Slice(slice)) => return Some(slice.stop.clone()),
+        ("step", Value::Slice(slice)) => return Some(slice.step.clone()),
+        ("default_factory", Value::Dict(dict)) => {
+            if let dict::Kind::Default(factory) = dict.kind() {
+                return Some(factory.borrow().clone());
+            }
+        }
+        _ => {}
+    }
+    match plain {
+        Value::Int(_) | Value::Bool(_) | Value::Big(_) => int::attribute(plain, name),
+        Value::Float(_) | Value::Complex(..) => float::attribute(plain, name),
+        _ => None,
+    }
+}
+
+/// Reads an attribute of a type object.
+pub fn type_attribute(_: &Machine, kind: Type, name: &str) -> Option<Value> {
+    match (kind, name) {
+        (_, "__name__" | "__qualname__") => return Some(kind.name().into()),
+        (_, "__module__") => return Some(kind.module().into()),
+        (_, "__doc__") => return Some(Value::None),
+        (_, "__class__") => return Some(Value::Type(Type::Type)),
+        (_, "__base__") => return Some(kind.base().map_or(Value::None, Value::Type)),
+        (_, "__bases__") => return Some(Value::tuple(kind.base().map(Value::Type).into_iter().collect())),
+        (_, "__mro__") => {
+            let line = std::iter::successors(Some(kind), |kind| kind.base());
+            return Some(Value::tuple(line.map(Value::Type).collect()));
+        }
+        (Type::Dict | Type::OrderedDict, "fromkeys") => return Some(Value::native("fromkeys", dict::fromkeys)),
+        (Type::Str, "maketrans") => return Some(Value::native("maketrans", string::maketrans)),
+        (Type::Bytes, "fromhex") => return Some(Value::native("fromhex", bytes::fromhex)),
+        (Type::Int, "from_bytes") => return Some(Value::native("from_bytes", int::from_bytes)),
+        _ => {}
+    }
+    let method = kind.find(name)?;
+    let (short, owner) = (name.to_owned(), kind);
+    Some(Value::Native(Rc::new(Native::function(name, move |machine, mut args| {
+        if args.positional.is_empty() {
+            let kind = owner.name();
+            return Err(Raise::type_error(format!("unbound method {kind}.{short}() needs an argument")));
+        }
+        let receiver = args.positional.remove(0);
+        if !builtin_type(&operators::plain(&receiver)).is_some_and(|kind| kind.is_subtype(owner)) {
+            return Err(super::wrong_receiver(&short, owner, &receiver));
+        }
+        method(machine, &receiver, args)
+    }))))
+}
+
+/// A plain `object()`.
+pub struct Plain;
+
+impl HostObject for Plain {
+    fn type_name(&self) -> Cow<'static, str> {
+        "object".into()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn class(&self) -> Option<Value> {
+        Some(Value::Type(Type::Object))
+    }
+}
+
+/// The type of a host object that has no type object of its own.
+pub struct Opaque {
+    name: Cow<'static, str>,
+}
+
+impl Opaque {
+    /// Stands for a type of this name.
+    pub fn new(name: Cow<'static, str>) -> Self {
+        Self { name }
+    }
+
+    /// Returns the name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl HostObject for Opaque {
+    fn type_name(&self) -> Cow<'static, str> {
+        "type".into()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
+        match name {
+            "__name__" | "__qualname__" => Ok(Value::from(&*self.name).into()),
+            _ => Ok(crate::host::Outcome::NotImplemented),
+        }
+    }
+
+    fn binary(self: Rc<Self>, _: &Machine, operator: Operator, other: &Value, _: bool) -> HostResult {
+        let same = match other {
+            Value::Host(other) => other.as_any().downcast_ref::<Self>().map(|other| other.name == self.name),
+            _ => None,
+        };
+        match (operator, same) {
+            (Operator::Equal, Some(same)) => Ok(Value::Bool(same).into()),
+            (Operator::NotEqual, Some(same)) => Ok(Value::Bool(!same).into()),
+            _ => Ok(crate::host::Outcome::NotImplemented),
+        }
+    }
+
+    fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
+        Ok(Some(format!("<class '{}'>", self.name)))
+    }
+}

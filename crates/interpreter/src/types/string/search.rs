@@ -1,0 +1,106 @@
+//! Searching in strings.
+
+use crate::host::{Args, HostResult};
+use crate::machine::Machine;
+use crate::operators;
+use crate::raise::Raise;
+use crate::types::sequence;
+use crate::value::Value;
+
+use super::{length, of, substring};
+
+/// A part of a string to search in, and where it starts, in characters.
+struct Area<'a> {
+    text: &'a str,
+    start: usize,
+    /// `false` where the start lies beyond the end: then not even the empty string is found.
+    valid: bool,
+}
+
+/// `find`, `rfind`, `index`, `rindex`.
+pub fn find(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostResult {
+    let text = of(receiver, name)?;
+    let args = args.between(name, 1, 3)?;
+    let wanted = wanted(&args[0])?;
+    machine.charge_fuel(text.len() as u64 / 32)?;
+    let area = area(machine, &text, &args)?;
+    let found = match name {
+        _ if !area.valid => None,
+        "find" | "index" => area.text.find(&*wanted),
+        _ => area.text.rfind(&*wanted),
+    };
+    match found {
+        Some(byte) => Ok(Value::Int((area.start + length(&area.text[..byte])) as i64).into()),
+        None if name.ends_with("find") => Ok(Value::Int(-1).into()),
+        None => Err(Raise::value_error("substring not found")),
+    }
+}
+
+/// `count`.
+pub fn count(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
+    let text = of(receiver, "count")?;
+    let args = args.between("count", 1, 3)?;
+    let wanted = wanted(&args[0])?;
+    machine.charge_fuel(text.len() as u64 / 32)?;
+    let area = area(machine, &text, &args)?;
+    let found = match &*wanted {
+        _ if !area.valid => 0,
+        "" => length(area.text) + 1,
+        wanted => area.text.matches(wanted).count(),
+    };
+    Ok(Value::Int(found as i64).into())
+}
+
+/// `startswith`, `endswith`.
+pub fn affix(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostResult {
+    let text = of(receiver, name)?;
+    let args = args.between(name, 1, 3)?;
+    let area = area(machine, &text, &args)?;
+    let test = |affix: &str| {
+        area.valid && if name == "startswith" { area.text.starts_with(affix) } else { area.text.ends_with(affix) }
+    };
+    let wrong = |value: &Value, place: &str| {
+        let kind = crate::types::type_name(value);
+        Raise::type_error(format!("{name} {place} must be str or a tuple of str, not {kind}"))
+    };
+    match operators::plain(&args[0]) {
+        Value::Str(affix) => Ok(Value::Bool(test(&affix)).into()),
+        Value::Tuple(affixes) => {
+            for affix in affixes.iter() {
+                let Some(text) = affix.as_str() else {
+                    let kind = crate::types::type_name(affix);
+                    return Err(Raise::type_error(format!("tuple for {name} must only contain str, not {kind}")));
+                };
+                if test(text) {
+                    return Ok(Value::Bool(true).into());
+                }
+            }
+            Ok(Value::Bool(false).into())
+        }
+        other => Err(wrong(&other, "first arg")),
+    }
+}
+
+fn wanted(value: &Value) -> Result<std::rc::Rc<str>, Raise> {
+    match operators::plain(value) {
+        Value::Str(text) => Ok(text),
+        other => Err(Raise::type_error(format!("must be str, not {}", crate::types::type_name(&other)))),
+    }
+}
+
+fn area<'a>(machine: &Machine, text: &'a str, args: &[Value]) -> Result<Area<'a>, Raise> {
+    let bound = |position: usize| match args.get(position) {
+        None | Some(Value::None) => Ok(None),
+        Some(value) => operators::index_clamped(machine, value).map(Some),
+    };
+    let (start, stop) = (bound(1)?, bound(2)?);
+    if start.is_none() && stop.is_none() {
+        return Ok(Area { text, start: 0, valid: true });
+    }
+    let total = length(text);
+    let raw_start = start.unwrap_or(0);
+    let first = sequence::clamp(raw_start, total);
+    let last = stop.map_or(total, |stop| sequence::clamp(stop, total));
+    let valid = first <= last && raw_start <= total as i64;
+    Ok(Area { text: substring(text, first, last), start: first, valid })
+}
