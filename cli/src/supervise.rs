@@ -51,6 +51,8 @@ impl Worker {
         while !stop.is_cancelled() {
             let started = Instant::now();
             let mut child = self.start()?;
+            // Waiting would close the pipe, by whose end the worker knows that this process is gone.
+            let _lifeline = child.stdin.take();
             // Cancel safe: the child stays with us, and a token stays cancelled.
             tokio::select! {
                 status = child.wait() => {

@@ -1,5 +1,7 @@
 //! Log lines, to stderr.
 
+use std::io::IsTerminal;
+
 use clap::{Args, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
@@ -24,6 +26,7 @@ enum Format {
 pub fn start(options: &Options) {
     let filter = EnvFilter::builder().parse_lossy(&options.log);
     let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let lines = lines.with_ansi(std::io::stderr().is_terminal());
     match options.log_format {
         Format::Text => lines.init(),
         Format::Json => lines.json().flatten_event(true).init(),

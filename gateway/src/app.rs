@@ -25,7 +25,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         // The request id comes first: every line logged below carries it.
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
         // Above the panic catcher, so that a panic is logged as the failure of its request.
-        .layer(TraceLayer::new_for_http().make_span_with(span))
+        // Failures are logged where they become answers, with their cause.
+        .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(CatchPanicLayer::custom(|_| Error::internal("a handler panicked").into_response()))
         // Before the body limit: a caller without a key must not learn more than that.

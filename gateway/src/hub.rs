@@ -177,7 +177,8 @@ impl Repo {
                     let text = format!(
                         "the weights of {repo} stay on this server; run your experiment there with remote=True"
                     );
-                    refusal(StatusCode::FORBIDDEN, "WeightsNotServed", &text)
+                    // With this code the Hub's client shows the sentence; with others it speaks of the connection.
+                    refusal(StatusCode::FORBIDDEN, "GatedRepo", &text)
                 }
                 None => self.missing(file),
             },

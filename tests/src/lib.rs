@@ -1,0 +1,270 @@
+//! What the black-box tests share: starting `vitrine up` as a user does, and running the real client against it.
+//!
+//! The programs must have been built (`make test` does): a test looks for them beside itself.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "used by tests only")]
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+pub mod http;
+
+/// The key that test servers accept.
+pub const KEY: &str = "test-key";
+/// How long a server or a client may take; a busy machine imports torch slowly.
+const PATIENCE: Duration = Duration::from_secs(240);
+
+/// Returns the path of a program of this workspace.
+pub fn program(name: &str) -> PathBuf {
+    let own = std::env::current_exe().unwrap();
+    // target/debug/deps/test-1234 -> target/debug/name
+    let path = own.parent().and_then(Path::parent).unwrap().join(name);
+    assert!(path.is_file(), "{} is missing: run `cargo build --workspace` first, as `make test` does", path.display());
+    path
+}
+
+/// Returns the checkout's root.
+pub fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// Returns the folder of one of the seeded random models, for example `tiny-gpt2`.
+pub fn model(name: &str) -> PathBuf {
+    let folder = root().join(".models/float32").join(name);
+    assert!(folder.join("config.json").is_file(), "{} is missing: run `make test-models`", folder.display());
+    folder
+}
+
+/// A data folder, which outlives the servers started on it.
+pub struct Data(TempDir);
+
+impl Default for Data {
+    fn default() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+}
+
+impl Data {
+    /// Returns a path beside the server's own files, for signals between test and worker.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// Begins a `vitrine up` on this folder and a free port.
+    pub fn up(&self) -> Up {
+        self.up_at("127.0.0.1:0")
+    }
+
+    /// Begins a `vitrine up` on this folder and a given address.
+    pub fn up_at(&self, address: &str) -> Up {
+        let mut command = Command::new(program("vitrine"));
+        command.args(["up", "--no-default-model", "--listen", address, "--data"]).arg(self.path("data"));
+        Up { command }
+    }
+}
+
+/// A `vitrine up` about to be started.
+pub struct Up {
+    pub command: Command,
+}
+
+impl Up {
+    /// Accepts [`KEY`].
+    pub fn key(self) -> Self {
+        self.arguments(&["--api-key", KEY])
+    }
+
+    /// Hosts the two random models as `ndif-test/tiny-gpt2` and `ndif-test/tiny-llama`.
+    pub fn tiny_models(mut self) -> Self {
+        for name in ["tiny-gpt2", "tiny-llama"] {
+            let value = format!("ndif-test/{name}={},dtype=float32", model(name).display());
+            self.command.args(["--model", &value]);
+        }
+        self
+    }
+
+    /// Uses a worker that does as it is told instead of running programs.
+    pub fn canned(mut self) -> Self {
+        self.command.env("VITRINE_WORKER", program("canned-worker"));
+        self
+    }
+
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.command.args(arguments);
+        self
+    }
+
+    /// Starts it and waits until it is ready.
+    pub fn start(mut self) -> Server {
+        let mut child = self.command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let lines = lines(child.stdout.take().unwrap());
+        let mut before = Vec::new();
+        loop {
+            let line = lines.recv_timeout(PATIENCE).expect("vitrine up ended or hung before it was ready");
+            match line.strip_prefix("ready ") {
+                Some(url) => return Server { url: url.to_owned(), before, child },
+                None => before.push(line),
+            }
+        }
+    }
+
+    /// Runs it to its end, which must come by itself. Returns what it wrote to stderr.
+    pub fn refused(mut self) -> String {
+        let output = self.command.stdin(Stdio::null()).output().unwrap();
+        assert!(!output.status.success(), "vitrine up should have refused to start");
+        String::from_utf8(output.stderr).unwrap()
+    }
+}
+
+/// A running `vitrine up`; dropping it kills it.
+pub struct Server {
+    pub url: String,
+    /// The lines that came on stdout before it was ready.
+    pub before: Vec<String>,
+    child: Child,
+}
+
+impl Server {
+    /// Ends it as a crash would.
+    pub fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Waits for its end and returns whether it ended well.
+    pub fn wait(mut self) -> bool {
+        self.child.wait().unwrap().success()
+    }
+
+    /// Returns its child processes: its worker.
+    pub fn children(&self) -> Vec<Pid> {
+        // Linux lists a process's children by the thread that started them.
+        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+        let texts = threads.filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("children")).ok());
+        let all = texts.collect::<Vec<_>>().join(" ");
+        all.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().unwrap())).collect()
+    }
+
+    /// Begins a run of a script of `tests/python` with the real client, set up as a user sets it up.
+    pub fn client(&self, script: &str) -> Client {
+        let python = std::env::var_os("VITRINE_PYTHON").map_or_else(|| root().join(".venv/bin/python"), PathBuf::from);
+        assert!(python.exists(), "{} is missing: run `make setup-tests`", python.display());
+        let home = tempfile::tempdir().unwrap();
+        let mut command = Command::new(python);
+        command
+            .arg(root().join("tests/python").join(script))
+            .env_remove("HF_HUB_OFFLINE")
+            .env("HF_ENDPOINT", &self.url)
+            .env("HF_HOME", home.path())
+            .env("NDIF_HOST", &self.url)
+            .env("NDIF_API_KEY", KEY)
+            .env("NNSIGHT_CONFIG", home.path().join("nnsight.yaml"))
+            .env("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+            .env("HF_HUB_DISABLE_TELEMETRY", "1")
+            .env("NO_COLOR", "1")
+            .env("PYTHONDONTWRITEBYTECODE", "1")
+            .env("TINY_GPT2", model("tiny-gpt2"))
+            .env("TINY_LLAMA", model("tiny-llama"));
+        Client { command, _home: home }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended already, as the test wanted.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A run of the real client.
+pub struct Client {
+    pub command: Command,
+    _home: TempDir,
+}
+
+impl Client {
+    pub fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs the script to its end; it must succeed. Returns what it printed.
+    pub fn succeed(mut self) -> String {
+        let output = self.command.stdin(Stdio::null()).output().unwrap();
+        check(&output);
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    /// Starts the script, to be led line by line.
+    pub fn start(mut self) -> Conversation {
+        let mut child = self.command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+        let (stdin, lines) = (child.stdin.take().unwrap(), lines(child.stdout.take().unwrap()));
+        Conversation { child, stdin, lines, _home: self._home }
+    }
+}
+
+/// A script that prints lines, and reads lines when it waits for the test.
+pub struct Conversation {
+    child: Child,
+    stdin: ChildStdin,
+    lines: Receiver<String>,
+    _home: TempDir,
+}
+
+impl Conversation {
+    /// Returns what follows `prefix` in the next line that begins with it.
+    pub fn expect(&self, prefix: &str) -> String {
+        loop {
+            let line =
+                self.lines.recv_timeout(PATIENCE).unwrap_or_else(|_| panic!("the script never printed {prefix:?}"));
+            if let Some(rest) = line.strip_prefix(prefix) {
+                return rest.trim().to_owned();
+            }
+        }
+    }
+
+    /// Sends a line.
+    pub fn say(&mut self, line: &str) {
+        use std::io::Write;
+        writeln!(self.stdin, "{line}").unwrap();
+        self.stdin.flush().unwrap();
+    }
+
+    /// Waits for the script's end, which must be a success.
+    pub fn finish(mut self) {
+        drop(self.stdin);
+        assert!(self.child.wait().unwrap().success(), "the script failed");
+    }
+}
+
+fn check(output: &Output) {
+    assert!(
+        output.status.success(),
+        "the script failed\n--- stdout\n{}\n--- stderr\n{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+fn lines(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, lines) = channel();
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    lines
+}

@@ -1,0 +1,114 @@
+//! J1, J2, J3: what was accepted ends, and ends once, whatever dies meanwhile.
+
+use std::fs;
+use std::time::{Duration, Instant};
+
+use tests::{Conversation, Data, Server};
+
+/// Waits for a file that the worker makes.
+fn until(exists: &std::path::Path) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !exists.exists() {
+        assert!(Instant::now() < deadline, "{} never came", exists.display());
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+fn up(data: &Data) -> Server {
+    data.up().key().tiny_models().canned().start()
+}
+
+fn submit(client: &mut Conversation, directive: &str) -> String {
+    client.say(&format!("submit canned:{directive}"));
+    client.expect("job ")
+}
+
+fn result(client: &mut Conversation, job: &str) -> String {
+    client.say(&format!("poll {job}"));
+    client.expect("result ")
+}
+
+#[test]
+fn j1_a_killed_server_loses_no_accepted_job_and_no_result() {
+    let data = Data::default();
+    let server = up(&data);
+    let mut client = server.client("poll.py").start();
+    client.expect("here");
+
+    let finished = submit(&mut client, "print before");
+    assert_eq!(result(&mut client, &finished), r#"{"answer": 42, "attempt": 1}"#);
+    let (marked, gate) = (data.path("marked"), data.path("gate"));
+    let failed = submit(&mut client, "fail ValueError: as told");
+    let running = submit(&mut client, &format!("mark {}\", \"canned:wait {}", marked.display(), gate.display()));
+    let queued: Vec<String> = (0..12).map(|_| submit(&mut client, &format!("wait {}", gate.display()))).collect();
+    until(&marked);
+    server.kill();
+
+    let server = up(&data);
+    client.say(&format!("host {}", server.url));
+    client.expect("host");
+    assert_eq!(result(&mut client, &finished), r#"{"answer": 42, "attempt": 1}"#, "a result outlives its server");
+    client.say(&format!("poll {failed}"));
+    assert_eq!(client.expect("error "), "ValueError: as told");
+    fs::write(&gate, "").unwrap();
+    for job in queued.iter().chain([&running]) {
+        assert!(result(&mut client, job).starts_with(r#"{"answer": 42"#));
+    }
+    client.finish();
+}
+
+#[test]
+fn j3_a_job_whose_worker_dies_runs_again() {
+    let data = Data::default();
+    let server = up(&data);
+    let mut client = server.client("poll.py").start();
+    client.expect("here");
+    let job = submit(&mut client, &format!("die {}", data.path("died").display()));
+    assert_eq!(result(&mut client, &job), r#"{"answer": 42, "attempt": 2}"#);
+    client.finish();
+}
+
+#[test]
+fn a_worker_killed_from_outside_is_replaced() {
+    let data = Data::default();
+    let server = up(&data);
+    let mut client = server.client("poll.py").start();
+    client.expect("here");
+    let gate = data.path("gate");
+    let job = submit(&mut client, &format!("wait {}", gate.display()));
+    for worker in server.children() {
+        rustix::process::kill_process(worker, rustix::process::Signal::KILL).unwrap();
+    }
+    fs::write(&gate, "").unwrap();
+    assert!(result(&mut client, &job).starts_with(r#"{"answer": 42"#));
+    client.finish();
+}
+
+#[test]
+fn stopping_waits_for_running_jobs_and_takes_no_new_ones() {
+    let data = Data::default();
+    let server = up(&data);
+    let mut client = server.client("poll.py").start();
+    client.expect("here");
+    let gate = data.path("gate");
+    let running = data.path("running");
+    let job = submit(&mut client, &format!("mark {}\", \"canned:wait {}", running.display(), gate.display()));
+    until(&running);
+    server.signal(rustix::process::Signal::TERM);
+    let refused = loop {
+        let answer = tests::http::get(&server.url, "/readyz");
+        if answer.status != 200 {
+            break answer;
+        }
+    };
+    assert_eq!(refused.status, 503);
+    assert!(refused.detail().contains("stopping"), "{}", refused.detail());
+    fs::write(&gate, "").unwrap();
+    assert!(server.wait(), "a drained server ends well");
+
+    let server = up(&data);
+    client.say(&format!("host {}", server.url));
+    client.expect("host");
+    assert_eq!(result(&mut client, &job), r#"{"answer": 42, "attempt": 1}"#, "it was not run again");
+    client.finish();
+}
