@@ -1,0 +1,234 @@
+//! No input aborts the process or runs on: every one ends in an error value.
+
+mod common;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use common::{Bare, run, source};
+use interpreter::{Coroutine, Fatal, Frame, Kind, Machine, Raise, Step};
+use program::Limits;
+
+fn fails(text: &str) -> Raise {
+    let limits = Limits { fuel: 3_000_000, ..Limits::default() };
+    match run(text, &limits).1 {
+        Ok(_) => panic!("the program ends well: {}", text.get(..80).unwrap_or(text)),
+        Err(raise) => raise,
+    }
+}
+
+#[test]
+fn source_that_nests_too_deep_is_a_syntax_error() {
+    let many = 100_000;
+    for text in [
+        "(".repeat(many),
+        format!("{}1{}", "(".repeat(many), ")".repeat(many)),
+        format!("x = {}1", "[".repeat(many)),
+        vec!["1"; many].join("+"),
+        format!("x = {}1", "-".repeat(many)),
+        format!("x = {}1", "not ".repeat(many / 2)),
+        format!("x = a{}", ".a".repeat(many)),
+        format!("x = f{}", "()".repeat(many)),
+        format!("x = f{}", "[0]".repeat(many / 2)),
+        vec!["a"; many].join("**"),
+        vec!["a"; many / 4].join(" if b else "),
+        format!("x = {}1", "lambda: ".repeat(many / 4)),
+        "x = [".to_owned() + &"[1],".repeat(10) + &"-".repeat(many),
+        (0..1000).map(|depth| " ".repeat(depth) + "if 1:\n").collect(),
+        format!("f'{}1{}'", "{f\"".repeat(200), "\"}".repeat(200)),
+        vec!["a"; many / 2].join("<"),
+        format!("x = {}", "await ".repeat(many / 4)),
+        format!("{}x", "*".repeat(many)),
+        format!("match x:\n case {}1", "[".repeat(many)),
+        "x".repeat(300 << 10),
+        "\u{feff}(".repeat(1000),
+        "def f(".to_owned() + &"a=(".repeat(5000),
+        "class A(".to_owned() + &"B(".repeat(5000),
+        "@".repeat(50_000),
+        "x = '''".to_owned() + &"a".repeat(100),
+        "\0".to_owned(),
+    ] {
+        let raise = fails(&text);
+        assert!(raise.is(Kind::SyntaxError), "{raise}: {}", text.get(..40).unwrap_or(&text));
+        assert!(raise.traceback_text().contains("SyntaxError"));
+    }
+}
+
+#[test]
+fn the_deepest_source_that_is_allowed_runs_on_a_small_stack() {
+    let chains = [
+        vec!["1"; 1999].join("+"),
+        format!("{}1", "-".repeat(1999)),
+        format!("{}1{}", "(".repeat(199), ")".repeat(199)),
+        format!("{}1{}", "[".repeat(199), "]".repeat(199)),
+        format!("{}1", "not ".repeat(1999)),
+        format!("{}1", "1 if 0 else ".repeat(990)),
+    ];
+    let thread = std::thread::Builder::new().stack_size(512 << 10).spawn(move || {
+        for chain in chains {
+            let text = format!("def f(): return {chain}\nx = f()\ny = {chain}");
+            run(&text, &Limits::default()).1.map_err(|raise| raise.traceback_text()).expect("the chain evaluates");
+        }
+    });
+    thread.expect("a thread starts").join().expect("the thread ends");
+}
+
+#[test]
+fn programs_that_never_end_run_out_of_fuel() {
+    for text in [
+        "while True: pass",
+        "while 1:\n  try:\n    while 1: pass\n  except BaseException:\n    pass\n  finally:\n    continue",
+        "x = 0\nfor i in iter(int, 1): x += i",
+        "def g():\n  while 1: yield 1\nsum(g())",
+        "def f():\n  f2()\ndef f2():\n  try: f()\n  except RecursionError: f()\nf()",
+        "[0 for i in range(10**12)]",
+        "class A:\n  def __getattr__(self, n): return getattr(self, n + 'x')\nwhile 1:\n  try: A().b\n  except RecursionError: pass",
+        "class A:\n  def __exit__(self, *a): return True\n  def __enter__(self): pass\nwhile 1:\n  with A():\n    while 1: 1/0",
+        "x = (i for i in range(10**9))\nfor i in x: pass",
+    ] {
+        let raise = fails(text);
+        let fatal = raise.as_fatal();
+        assert!(matches!(fatal, Some(Fatal::Fuel | Fatal::Memory)), "{raise}: {text}");
+    }
+}
+
+#[test]
+fn recursion_ends_in_an_exception_on_a_small_stack() {
+    let thread = std::thread::Builder::new().stack_size(512 << 10).spawn(|| {
+        for text in [
+            "def f(n): return f(n + 1)\nf(0)",
+            "def f(n): return [f(n + 1) for _ in range(2)]\nf(0)",
+            "f = lambda: (lambda: f())()\nf()",
+            "class A:\n  def __add__(self, o): return self + o\nA() + 1",
+            "class A:\n  def __repr__(self): return f'{self!r}'\nrepr(A())",
+            "class A:\n  def __call__(self): return self()\nA()()",
+            "class A:\n  @property\n  def p(self): return self.p\nA().p",
+            "class A:\n  def __getattr__(self, n): return self.q\nA().b",
+            "class A:\n  def __init__(self): A()\nA()",
+            "def g(): yield from g()\nlist(g())",
+            "def g(n):\n  for x in g(n + 1): yield x\nlist(g(0))",
+            "class A:\n  def __iter__(self): return iter(self)\nlist(A())",
+            "class A:\n  def __enter__(self):\n    with self: pass\n  def __exit__(self, *a): pass\nwith A(): pass",
+            "def f(x): return sorted([2, 1], key=f)\nf(0)",
+            "def f():\n  try: f()\n  finally: f()\nf()",
+        ] {
+            let raise = fails(text);
+            let ends = raise.is(Kind::RecursionError) || raise.as_fatal() == Some(Fatal::Fuel);
+            assert!(ends, "{text}: {}", raise.traceback_text());
+        }
+    });
+    thread.expect("a thread starts").join().expect("the thread ends");
+}
+
+#[test]
+fn deep_nests_of_values_are_dropped_without_recursion() {
+    let thread = std::thread::Builder::new().stack_size(512 << 10).spawn(|| {
+        for text in [
+            "x = []\nfor i in range(200000): x = [x]",
+            "x = ()\nfor i in range(200000): x = (x,)",
+            "x = {}\nfor i in range(100000): x = {'k': x}",
+            "class N:\n  def __init__(self, n): self.n = n\nx = None\nfor i in range(50000): x = N(x)",
+            "x = 1\ndef wrap(f): return lambda: f\nfor i in range(50000): x = wrap(x)",
+            "x = iter([])\nfor i in range(50000): x = map(len, x)",
+            "x = []\ndef g(y):\n  for z in y: yield z\nfor i in range(50000): x = g(x)",
+            "x = []\nfor i in range(50000): x = (y for y in x)",
+            "e = None\nfor i in range(20000):\n  try:\n    raise ValueError(i) from e\n  except ValueError as err:\n    e = err",
+            "x = None\nclass A:\n  def m(self): pass\nfor i in range(50000):\n  a = A()\n  a.x = x\n  x = a.m",
+            "x = slice(None)\nfor i in range(100000): x = slice(x)",
+            "class A: pass\nfor i in range(300):\n  class A(A): pass",
+        ] {
+            run(text, &Limits::default()).1.map_err(|raise| raise.traceback_text()).expect("the nest is built");
+        }
+    });
+    thread.expect("a thread starts").join().expect("the thread ends");
+}
+
+#[test]
+fn values_that_grow_run_out_of_memory() {
+    let limits = Limits { memory_bytes: 16 << 20, ..Limits::default() };
+    for text in [
+        "x = []\nwhile 1: x.append(1)",
+        "x = []\nclass A: pass\nwhile 1: x.append(A())",
+        "x = {}\ni = 0\nwhile 1:\n  i += 1\n  x[i] = i",
+        "x = 'a'\nwhile 1: x = x + x",
+        "[0] * 10**12",
+        "x = []\nwhile 1: x.append(lambda: 1)",
+        "x = []\nwhile 1: x.append(i for i in [])",
+        "class A: pass\na = A()\ni = 0\nwhile 1:\n  i += 1\n  setattr(a, 'x' + str(i), i)",
+        "x = [[0] * 1000 for i in range(10**9)]",
+        "x = set()\ni = 0\nwhile 1:\n  i += 1\n  x.add(i)",
+    ] {
+        let result = run(text, &limits).1;
+        let raise = result.err().unwrap_or_else(|| panic!("the program ends well: {text}"));
+        let ends = raise.as_fatal() == Some(Fatal::Memory) || raise.is(Kind::MemoryError);
+        assert!(ends, "{raise}: {text}");
+    }
+}
+
+#[test]
+fn memory_is_given_back() {
+    let limits = Limits { memory_bytes: 8 << 20, ..Limits::default() };
+    let text = "class A: pass\nfor i in range(20000):\n  x = [0] * 1000\n  y = A()\n  y.z = x\n  f = lambda: x\n  g = (v for v in x)\n  next(g)";
+    run(text, &limits).1.map_err(|raise| raise.traceback_text()).expect("garbage does not count");
+}
+
+#[test]
+fn output_is_bounded() {
+    let raise = fails("while 1: print('x' * 1000)");
+    assert_eq!(raise.as_fatal(), Some(Fatal::Output));
+}
+
+#[test]
+fn another_thread_stops_a_program() {
+    let flag = Arc::new(AtomicU8::new(0));
+    let machine = Machine::new(&Limits { fuel: u64::MAX, ..Limits::default() }, std::rc::Rc::new(Bare::default()));
+    machine.set_stop_flag(Arc::clone(&flag));
+    let text = "while True:\n  try:\n    while True: pass\n  except BaseException: pass";
+    let block = Frame::root(&machine, &source(text), Vec::new(), Vec::new()).expect("the program parses");
+    let watchdog = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        flag.store(2, Ordering::Relaxed);
+    });
+    let Step::Done(Err(raise)) = Coroutine::of_block(&machine, block).resume(None) else {
+        panic!("the program does not end");
+    };
+    assert_eq!(raise.as_fatal(), Some(Fatal::Time));
+    assert!(raise.traceback_text().contains("line 3, in <module>"), "{}", raise.traceback_text());
+    watchdog.join().expect("the watchdog ends");
+    machine.teardown();
+}
+
+#[test]
+fn what_the_evaluator_lacks_is_named_with_its_line() {
+    for (text, line, what) in [
+        ("\n\nasync def f(): pass", 3, "'async def'"),
+        ("x = 1\nfrom math import *", 2, "'import *'"),
+        ("try: pass\nexcept* ValueError: pass", 1, "'except*'"),
+        ("from . import x", 1, "a relative import"),
+        ("def f():\n  return 1\n\nbreak", 4, "'break' outside loop"),
+        ("yield 1", 1, "'yield' outside function"),
+    ] {
+        let raise = fails(text);
+        let printed = raise.traceback_text();
+        assert!(raise.is(Kind::SyntaxError) && raise.message().contains(what), "{printed}");
+        assert!(printed.contains(&format!("File \"/user/block.py\", line {line}\n")), "{printed}");
+    }
+}
+
+#[test]
+fn nothing_is_left_after_teardown() {
+    use std::rc::Rc;
+    let host = Rc::new(Bare::default());
+    let machine = Machine::new(&Limits::default(), host.clone());
+    let text = "import math\nclass A:\n  def m(self): return a\na = A()\na.me = a\nxs = [a]\nxs.append(xs)\n\
+                def f(): return f\ndef g():\n  yield f\nh = g()\nnext(h)\n\
+                try: raise ValueError(f)\nexcept ValueError as e: kept = e";
+    let block = Frame::root(&machine, &source(text), Vec::new(), Vec::new()).expect("the program parses");
+    let frame = Rc::downgrade(&block.frame);
+    let Step::Done(Ok(_)) = Coroutine::of_block(&machine, block).resume(None) else {
+        panic!("the program does not end well");
+    };
+    machine.teardown();
+    assert_eq!(frame.strong_count(), 0);
+}
