@@ -14,10 +14,9 @@ use crate::value::Value;
 pub fn import(machine: &Machine, name: &str, submodule: bool) -> Result<Value, Raise> {
     machine.charge_fuel(1)?;
     let Some(found) = module(machine, name) else {
-        return Err(Raise::new(
-            Kind::ModuleNotFoundError,
-            format!("No module named '{name}' on this server"),
-        ));
+        return Err(modules::refused(name).unwrap_or_else(|| {
+            Raise::new(Kind::ModuleNotFoundError, format!("No module named '{name}' on this server"))
+        }));
     };
     match name.split_once('.') {
         Some((package, _)) if !submodule => Ok(module(machine, package).unwrap_or(found)),

@@ -1,5 +1,7 @@
-//! The standard modules that research code imports.
+//! The standard modules that research code imports, written in Rust.
 
+mod abc;
+mod math;
 pub mod typing;
 
 use std::any::Any;
@@ -8,53 +10,96 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use indexmap::IndexMap;
-
-use crate::host::{HostObject, HostResult, Outcome};
+use crate::class::{Class, Decorated, Property};
+use crate::exceptions::Kind;
+use crate::function::Method;
+use crate::host::{Args, HostObject, HostResult};
 use crate::machine::Machine;
 use crate::raise::Raise;
 use crate::types::trash;
 use crate::value::Value;
 
-/// Returns a standard module by name, or `None` for any other.
+/// A function of a module.
+type Function = fn(&Machine, Args) -> HostResult;
+
+/// What a module holds, by name.
+type Members = Vec<(&'static str, Value)>;
+
+/// Modules by name, with what makes their members. Each is made once a machine.
+const MODULES: &[(&str, fn(&Machine) -> Result<Members, Raise>)] = &[
+    ("abc", abc::members),
+    ("collections.abc", typing::abstract_containers),
+    ("math", math::members),
+    ("typing", typing::members),
+    ("typing_extensions", typing::members),
+];
+
+/// Modules of Python that reach out of the program, with what to use instead where there is something.
+const REFUSED: &[(&str, &str)] = &[
+    ("asyncio", ""),
+    ("ctypes", ""),
+    ("datetime", ""),
+    ("gc", ""),
+    ("importlib", ""),
+    ("inspect", ""),
+    ("io", ""),
+    ("logging", "; use print"),
+    ("multiprocessing", ""),
+    ("os", ""),
+    ("pathlib", ""),
+    ("pickle", ""),
+    ("random", "; use torch's generator"),
+    ("shutil", ""),
+    ("signal", ""),
+    ("socket", ""),
+    ("subprocess", ""),
+    ("sys", ""),
+    ("tempfile", ""),
+    ("threading", ""),
+    ("time", ""),
+    ("urllib", ""),
+];
+
+/// Returns a standard module by name, or `None` for any other. A machine always gives the same object.
 pub fn import(machine: &Machine, name: &str) -> Option<Value> {
-    let loaded = machine.extension::<Loaded>().unwrap_or_else(|| {
-        let loaded = Rc::new(Loaded::default());
-        machine.set_extension(loaded.clone());
-        loaded
-    });
-    if let Some(module) = loaded.0.borrow().get(name) {
+    let (name, make) = MODULES.iter().find(|(known, _)| *known == name)?;
+    let made = made(machine);
+    if let Some(module) = made.borrow().get(name) {
         return Some(module.clone());
     }
-    let module = match name {
-        "typing" | "typing_extensions" | "collections.abc" => typing::module(),
-        _ => return None,
-    };
-    let module = Value::host(module);
-    loaded.0.borrow_mut().insert(name.to_owned(), module.clone());
+    // Making a module only fails where the job's memory is spent, which the next charge reports again.
+    let members = make(machine).ok()?.into_iter().collect();
+    let module = Value::host(Module { name, members });
+    made.borrow_mut().insert(name, module.clone());
     Some(module)
 }
 
-/// Modules that one job has imported.
-#[derive(Default)]
-struct Loaded(RefCell<HashMap<String, Value>>);
-
-/// A module.
-pub struct Module {
-    name: &'static str,
-    attributes: RefCell<IndexMap<Rc<str>, Value>>,
+/// Says that this server does not offer a module of Python's own; `None` for modules that are not known.
+pub(crate) fn refused(name: &str) -> Option<Raise> {
+    let package = name.split('.').next().unwrap_or(name);
+    let (_, instead) = REFUSED.iter().find(|(known, _)| *known == package)?;
+    Some(Raise::new(
+        Kind::ModuleNotFoundError,
+        format!("No module named '{name}': this server does not offer Python's '{package}'{instead}"),
+    ))
 }
 
-impl Module {
-    /// Makes an empty module.
-    pub fn new(name: &'static str) -> Self {
-        Self { name, attributes: RefCell::default() }
-    }
+/// Modules made so far.
+type Made = RefCell<HashMap<&'static str, Value>>;
 
-    /// Binds a name.
-    pub fn set(&mut self, name: &str, value: Value) {
-        self.attributes.get_mut().insert(name.into(), value);
+fn made(machine: &Machine) -> Rc<Made> {
+    if let Some(made) = machine.extension::<Made>() {
+        return made;
     }
+    let made = Rc::new(Made::default());
+    machine.set_extension(made.clone());
+    made
+}
+
+/// A module object.
+struct Module {
+    name: &'static str,
+    members: HashMap<&'static str, Value>,
 }
 
 impl HostObject for Module {
@@ -67,23 +112,54 @@ impl HostObject for Module {
     }
 
     fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
-        if name == "__name__" {
-            return Ok(Value::from(self.name).into());
-        }
-        match self.attributes.borrow().get(name) {
-            Some(value) => Ok(value.clone().into()),
-            None if name.starts_with("__") => Ok(Outcome::NotImplemented),
-            None => Err(Raise::attribute_error(format!("module '{}' has no attribute '{name}'", self.name))),
+        match (self.members.get(name), name) {
+            (Some(value), _) => Ok(value.clone().into()),
+            (None, "__name__") => Ok(Value::from(self.name).into()),
+            (None, "__doc__") => Ok(Value::None.into()),
+            _ => Err(Raise::attribute_error(format!("module '{}' has no attribute '{name}'", self.name))),
         }
     }
 
     fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
-        Ok(Some(format!("<module '{}'>", self.name)))
+        Ok(Some(format!("<module '{}' (built-in)>", self.name)))
     }
 }
 
 impl Drop for Module {
     fn drop(&mut self) {
-        trash::bury(std::mem::take(self.attributes.get_mut()).into_values());
+        trash::bury(std::mem::take(&mut self.members).into_values());
     }
+}
+
+/// Makes members of a table of functions.
+fn functions(table: &[(&'static str, Function)]) -> Members {
+    table.iter().map(|(name, function)| (*name, Value::native(*name, *function))).collect()
+}
+
+/// Makes a class of a module from its methods and other attributes.
+fn class(
+    name: &'static str,
+    module: &'static str,
+    bases: Vec<Value>,
+    special: &[(&'static str, Function)],
+    methods: &[(&'static str, Function)],
+) -> Result<Rc<Class>, Raise> {
+    let special = special.iter().map(|(name, body)| (Rc::from(*name), Value::native(*name, *body)));
+    let methods = methods.iter().map(|(name, body)| (Rc::from(*name), method(name, *body)));
+    Class::new(name, module, bases, special.chain(methods))
+}
+
+/// Makes a class attribute that is bound to the object it is read from. (Native functions alone are not, as in CPython.)
+fn method(name: &str, body: Function) -> Value {
+    let function = Value::native(name, body);
+    let getter = Value::native(name, move |_, args| {
+        let receiver = args.one("__get__")?;
+        Ok(Value::Method(Rc::new(Method { function: function.clone(), receiver })).into())
+    });
+    Value::Decorated(Rc::new(Decorated::Property(Property { getter: Some(getter), ..Property::default() })))
+}
+
+/// Makes a class attribute that is bound to the class.
+fn class_method(name: &str, body: Function) -> Value {
+    Value::Decorated(Rc::new(Decorated::ClassMethod(Value::native(name, body))))
 }

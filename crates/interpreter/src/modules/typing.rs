@@ -1,50 +1,319 @@
-//! `typing`: annotations, which mean nothing when a program runs.
+//! `typing` and `collections.abc`: names for annotations, which mean nothing when run, and tests of what a value can do.
 
 use std::any::Any;
 use std::borrow::Cow;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
+use crate::builtins;
+use crate::class::Class;
+use crate::exceptions::Kind;
 use crate::host::{Args, HostObject, HostResult, Operator, Outcome};
 use crate::machine::Machine;
+use crate::modules::{Members, class, functions};
+use crate::operators;
 use crate::raise::Raise;
-use crate::types::{self, Type};
+use crate::types::{Type, builtin_type};
 use crate::value::Value;
 
-use super::Module;
-
-/// Names that stand for any annotation.
-const NAMES: &[&str] = &[
-    "Any", "AnyStr", "Awaitable", "Callable", "ClassVar", "Collection", "Concatenate", "Container", "Dict", "Final",
-    "FrozenSet", "Generator", "Generic", "Hashable", "Iterable", "Iterator", "List", "Literal", "Mapping",
-    "MutableMapping", "MutableSequence", "MutableSet", "NoReturn", "Optional", "ParamSpec", "Protocol", "Self",
-    "Sequence", "Set", "Sized", "SupportsFloat", "SupportsInt", "Text", "Tuple", "Type", "TypeAlias", "TypeVar",
-    "Union", "Annotated", "Counter", "DefaultDict", "Deque", "OrderedDict", "NewType", "Never", "Required",
-    "NotRequired", "Unpack", "Reversible", "SupportsAbs", "SupportsIndex",
+/// Names with no behaviour but subscripting, and the builtin type that calling or `isinstance` means.
+const NAMES: &[(&str, Option<Type>)] = &[
+    ("Any", None),
+    ("Annotated", None),
+    ("AnyStr", None),
+    ("ClassVar", None),
+    ("Concatenate", None),
+    ("Counter", Some(Type::Counter)),
+    ("DefaultDict", Some(Type::DefaultDict)),
+    ("Deque", None),
+    ("Dict", Some(Type::Dict)),
+    ("Final", None),
+    ("FrozenSet", Some(Type::FrozenSet)),
+    ("List", Some(Type::List)),
+    ("Literal", None),
+    ("LiteralString", None),
+    ("Never", None),
+    ("NoReturn", None),
+    ("NotRequired", None),
+    ("OrderedDict", Some(Type::OrderedDict)),
+    ("Required", None),
+    ("Self", None),
+    ("Set", Some(Type::Set)),
+    ("Tuple", Some(Type::Tuple)),
+    ("Type", Some(Type::Type)),
+    ("TypeAlias", None),
+    ("TypeGuard", None),
+    ("Unpack", None),
 ];
 
-/// Makes the module.
-pub fn module() -> Module {
-    let mut module = Module::new("typing");
-    for name in NAMES {
-        module.set(name, Value::host(Annotation { text: format!("typing.{name}"), name }));
+/// Abstract containers, which `isinstance` knows.
+const ABSTRACT: &[&str] = &[
+    "Awaitable",
+    "ByteString",
+    "Callable",
+    "Collection",
+    "Container",
+    "Coroutine",
+    "Generator",
+    "Hashable",
+    "ItemsView",
+    "Iterable",
+    "Iterator",
+    "KeysView",
+    "Mapping",
+    "MappingView",
+    "MutableMapping",
+    "MutableSequence",
+    "MutableSet",
+    "Reversible",
+    "Sequence",
+    "Sized",
+    "ValuesView",
+];
+
+/// Makes the members of `typing`.
+///
+/// # Errors
+/// Memory is spent.
+pub fn members(machine: &Machine) -> Result<Members, Raise> {
+    let identity: fn(&Machine, Args) -> HostResult =
+        |_, args| Ok(args.positional.into_iter().next().unwrap_or(Value::None).into());
+    let mut members = functions(&[
+        ("cast", |_, args| Ok(args.between("cast", 2, 2)?.swap_remove(1).into())),
+        ("final", identity),
+        ("get_args", |_, args| Ok(part(&args.one("get_args")?, "__args__").unwrap_or_else(|| Value::tuple(vec![])).into())),
+        ("get_origin", |_, args| Ok(part(&args.one("get_origin")?, "__origin__").unwrap_or(Value::None).into())),
+        ("no_type_check", identity),
+        ("overload", identity),
+        ("runtime_checkable", identity),
+        ("NewType", |_, args| {
+            let name = args.between("NewType", 2, 2)?.swap_remove(0);
+            let name = name.as_str().unwrap_or("NewType").to_owned();
+            Ok(Value::native(name, |_, args| Ok(args.one("NewType")?.into())).into())
+        }),
+        ("TypeVar", variable),
+        ("TypeVarTuple", variable),
+        ("ParamSpec", variable),
+    ]);
+    for (name, builtin) in NAMES {
+        members.push((name, Value::host(Name { module: "typing", name, builtin: *builtin })));
     }
-    module.set("TYPE_CHECKING", Value::Bool(false));
-    module.set("cast", Value::native("cast", |_, args| Ok(args.between("cast", 2, 2)?.swap_remove(1).into())));
-    for name in ["overload", "final", "no_type_check", "runtime_checkable", "override"] {
-        module.set(name, Value::native(name, move |_, args| Ok(args.one(name)?.into())));
+    for name in ABSTRACT {
+        members.push((name, Value::host(Name { module: "typing", name, builtin: None })));
     }
-    module
+    for name in ["Optional", "Union"] {
+        members.push((name, Value::host(Name { module: "typing", name, builtin: None })));
+    }
+    for name in ["Generic", "Protocol"] {
+        members.push((name, Value::Class(class(name, "typing", vec![], &[("__class_getitem__", parameterize)], &[])?)));
+    }
+    members.push(("AbstractSet", Value::host(Name { module: "typing", name: "Set", builtin: Some(Type::Set) })));
+    members.push(("Text", Value::Type(Type::Str)));
+    members.push(("TypedDict", Value::Type(Type::Dict)));
+    members.push(("TYPE_CHECKING", Value::Bool(false)));
+    let _ = machine;
+    Ok(members)
 }
 
-/// A name of `typing`, with or without parameters.
-struct Annotation {
-    text: String,
+/// Makes the members of `collections.abc`.
+///
+/// # Errors
+/// Never.
+pub fn abstract_containers(_: &Machine) -> Result<Members, Raise> {
+    let names = ABSTRACT.iter().chain(&["Set"]);
+    Ok(names.map(|name| (*name, Value::host(Name { module: "collections.abc", name, builtin: None }))).collect())
+}
+
+/// Makes `object[key]` of a class: `list[int]`.
+pub fn alias(object: &Value, key: &Value) -> Value {
+    let args = match key {
+        Value::Tuple(items) => items.to_vec(),
+        key => vec![key.clone()],
+    };
+    Value::host(Alias { origin: object.clone(), args })
+}
+
+/// Makes `a | b`, flat and with no member twice.
+pub fn union(members: Vec<Value>) -> Value {
+    let mut flat: Vec<Value> = Vec::new();
+    for member in members {
+        let parts = match &member {
+            Value::Host(object) => match object.as_any().downcast_ref::<Union>() {
+                Some(union) => union.members.clone(),
+                None => vec![member],
+            },
+            _ => vec![member],
+        };
+        for part in parts {
+            if !flat.iter().any(|known| known.is(&part)) {
+                flat.push(part);
+            }
+        }
+    }
+    match <[Value; 1]>::try_from(flat) {
+        Ok([only]) => only,
+        Err(members) => Value::host(Union { members }),
+    }
+}
+
+/// Says whether `value | other` may mean a union of types.
+pub fn is_annotation(value: &Value) -> bool {
+    match value {
+        Value::None | Value::Type(_) | Value::Class(_) => true,
+        Value::Host(object) => {
+            let object = object.as_any();
+            object.is::<Union>() || object.is::<Alias>() || object.is::<Name>() || object.is::<Variable>()
+        }
+        _ => false,
+    }
+}
+
+/// Says whether a value can do what an abstract container asks; `None` for what is no such class.
+pub fn instance_of(class: &dyn Any, value: &Value) -> Option<bool> {
+    let name = class.downcast_ref::<Name>()?;
+    let plain = operators::plain(value);
+    if let Some(builtin) = name.builtin {
+        return Some(builtin_type(&plain).is_some_and(|kind| kind.is_subtype(builtin)));
+    }
+    let has = |methods: &[&str]| methods.iter().all(|method| operators::special(value, method).is_some());
+    let sequence = matches!(plain, Value::List(_) | Value::Tuple(_) | Value::Str(_) | Value::Bytes(_) | Value::Range(_));
+    let mapping = matches!(plain, Value::Dict(_));
+    let set = matches!(plain, Value::Set(_));
+    let view = |kind: &str| matches!(&plain, Value::Host(object) if object.type_name() == kind);
+    let any_view = view("dict_keys") || view("dict_values") || view("dict_items");
+    Some(match name.name {
+        "Callable" => builtins::is_callable(value),
+        "Iterable" => operators::is_iterable(&plain) || has(&["__iter__"]),
+        "Iterator" => matches!(plain, Value::Iterator(_)) || has(&["__iter__", "__next__"]),
+        "Generator" => matches!(&plain, Value::Iterator(iterator) if iterator.as_generator().is_some()),
+        "Reversible" => sequence || mapping || any_view || has(&["__reversed__", "__iter__"]),
+        "Sized" => sequence || mapping || set || any_view || has(&["__len__"]),
+        "Container" => sequence || mapping || set || any_view || has(&["__contains__"]),
+        "Collection" => sequence || mapping || set || any_view || has(&["__len__", "__iter__", "__contains__"]),
+        "Sequence" => sequence || is_kind(value, "collections.deque"),
+        "ByteString" => matches!(plain, Value::Bytes(_)),
+        "MutableSequence" => matches!(plain, Value::List(_)) || is_kind(value, "collections.deque"),
+        "Mapping" | "MutableMapping" => mapping,
+        "Set" => set || view("dict_keys") || view("dict_items"),
+        "MutableSet" => matches!(&plain, Value::Set(set) if !set.is_frozen()),
+        "KeysView" => view("dict_keys"),
+        "ValuesView" => view("dict_values"),
+        "ItemsView" => view("dict_items"),
+        "MappingView" => any_view,
+        "Hashable" => !matches!(plain, Value::List(_) | Value::Dict(_) | Value::Slice(_))
+            && !matches!(&plain, Value::Set(set) if !set.is_frozen()),
+        _ => return None,
+    })
+}
+
+fn is_kind(value: &Value, class: &str) -> bool {
+    matches!(value, Value::Host(object) if object.is_instance(class))
+}
+
+/// `Generic[T]` and `Protocol[T]` are bases; a class below them can be subscripted in turn.
+fn parameterize(_: &Machine, args: Args) -> HostResult {
+    match &args.between("__class_getitem__", 2, 2)?[..] {
+        [base @ Value::Class(class), key] => Ok(match class.module() {
+            "typing" => base.clone(),
+            _ => alias(base, key),
+        }
+        .into()),
+        _ => Ok(Value::None.into()),
+    }
+}
+
+fn variable(_: &Machine, args: Args) -> HostResult {
+    let name = args.positional.first().and_then(Value::as_str).unwrap_or("T").to_owned();
+    Ok(Value::host(Variable { name }).into())
+}
+
+/// Reads `__origin__` or `__args__`.
+fn part(value: &Value, name: &str) -> Option<Value> {
+    let Value::Host(object) = value else { return None };
+    let object = object.as_any();
+    let (origin, args) = match (object.downcast_ref::<Alias>(), object.downcast_ref::<Union>()) {
+        (Some(alias), _) => (real_origin(&alias.origin), alias.args.clone()),
+        (_, Some(union)) => (Value::host(Name { module: "typing", name: "Union", builtin: None }), union.members.clone()),
+        _ => return None,
+    };
+    Some(if name == "__origin__" { origin } else { Value::tuple(args) })
+}
+
+fn real_origin(origin: &Value) -> Value {
+    match name_of(origin).and_then(|name| name.builtin) {
+        Some(builtin) => Value::Type(builtin),
+        None => origin.clone(),
+    }
+}
+
+fn name_of(value: &Value) -> Option<&Name> {
+    match value {
+        Value::Host(object) => object.as_any().downcast_ref(),
+        _ => None,
+    }
+}
+
+/// Writes an annotation as `repr` of its container does.
+fn text(machine: &Machine, value: &Value) -> Result<String, Raise> {
+    Ok(match value {
+        Value::None => "None".to_owned(),
+        Value::Ellipsis => "...".to_owned(),
+        Value::Type(kind) => kind.name().to_owned(),
+        Value::Class(class) => qualified(class),
+        Value::List(items) => {
+            format!("[{}]", machine.recurse(|| texts(machine, &items.to_vec()))?)
+        }
+        Value::Host(object) => match machine.recurse(|| object.repr(machine))? {
+            Some(text) => text,
+            None => object.type_name().into_owned(),
+        },
+        value => crate::format::repr_now(value).unwrap_or_else(|| "...".to_owned()),
+    })
+}
+
+fn texts(machine: &Machine, values: &[Value]) -> Result<String, Raise> {
+    let texts: Result<Vec<String>, Raise> = values.iter().map(|value| text(machine, value)).collect();
+    Ok(texts?.join(", "))
+}
+
+fn qualified(class: &Class) -> String {
+    match class.module() {
+        "builtins" => class.qualified_name().to_string(),
+        module => format!("{module}.{}", class.qualified_name()),
+    }
+}
+
+fn text_hash(text: &str) -> i64 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    (hasher.finish() >> 1) as i64
+}
+
+/// `|` and `==` of annotations.
+fn combine(machine: &Machine, own: Value, operator: Operator, other: &Value, reflected: bool) -> HostResult {
+    match operator {
+        Operator::BitOr if is_annotation(other) => {
+            let pair = if reflected { vec![other.clone(), own] } else { vec![own, other.clone()] };
+            Ok(union(pair).into())
+        }
+        Operator::Equal | Operator::NotEqual if is_annotation(other) => {
+            let same = text(machine, &own)? == text(machine, other)?;
+            Ok(Value::Bool(same == (operator == Operator::Equal)).into())
+        }
+        _ => Ok(Outcome::NotImplemented),
+    }
+}
+
+/// A name of `typing` or `collections.abc`: `List`, `Any`, `Mapping`.
+struct Name {
+    module: &'static str,
     name: &'static str,
+    builtin: Option<Type>,
 }
 
-impl HostObject for Annotation {
+impl HostObject for Name {
     fn type_name(&self) -> Cow<'static, str> {
-        "_GenericAlias".into()
+        "_SpecialForm".into()
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -53,123 +322,62 @@ impl HostObject for Annotation {
 
     fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
         match name {
-            "__name__" | "_name" => Ok(Value::from(self.name).into()),
+            "__name__" | "_name" | "__qualname__" => Ok(Value::from(self.name).into()),
+            "__module__" => Ok(Value::from(self.module).into()),
+            "__origin__" => Ok(self.builtin.map_or(Outcome::NotImplemented, |kind| Value::Type(kind).into())),
             _ => Ok(Outcome::NotImplemented),
         }
     }
 
-    /// `TypeVar("T")` and `NewType("Name", base)`.
-    fn call(self: Rc<Self>, _: &Machine, args: Args) -> HostResult {
-        match (self.name, &args.positional[..]) {
-            ("TypeVar" | "ParamSpec", [Value::Str(name), ..]) => {
-                Ok(Value::host(Annotation { text: format!("~{name}"), name: self.name }).into())
-            }
-            ("NewType", [_, base, ..]) => Ok(base.clone().into()),
-            (name, _) => Err(Raise::type_error(format!("Type {name} cannot be instantiated"))),
-        }
-    }
-
     fn get_item(self: Rc<Self>, _: &Machine, key: &Value) -> HostResult {
-        let parameters = match key {
-            Value::Tuple(items) => items.iter().map(written).collect::<Vec<_>>().join(", "),
-            key => written(key),
+        let members = || match key {
+            Value::Tuple(items) => items.to_vec(),
+            key => vec![key.clone()],
         };
-        Ok(Value::host(Annotation { text: format!("{}[{parameters}]", self.text), name: self.name }).into())
+        Ok(match self.name {
+            "Optional" => union(vec![key.clone(), Value::None]),
+            "Union" => union(members()),
+            _ => alias(&Value::Host(self), key),
+        }
+        .into())
     }
 
-    fn binary(self: Rc<Self>, _: &Machine, operator: Operator, other: &Value, reflected: bool) -> HostResult {
-        if operator != Operator::BitOr || !is_annotation(other) {
-            return Ok(Outcome::NotImplemented);
+    fn call(self: Rc<Self>, machine: &Machine, args: Args) -> HostResult {
+        match self.builtin {
+            Some(kind) => crate::types::construct(machine, kind, args),
+            None => Err(Raise::type_error(format!("Cannot instantiate {}.{}", self.module, self.name))),
         }
-        let own = Value::Host(self);
-        Ok(union(if reflected { vec![other.clone(), own] } else { vec![own, other.clone()] }).into())
+    }
+
+    fn binary(self: Rc<Self>, machine: &Machine, operator: Operator, other: &Value, reflected: bool) -> HostResult {
+        combine(machine, Value::Host(self), operator, other, reflected)
+    }
+
+    fn hash(&self, machine: &Machine) -> Result<Option<i64>, Raise> {
+        Ok(self.repr(machine)?.map(|text| text_hash(&text)))
     }
 
     fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
-        Ok(Some(self.text.clone()))
+        Ok(Some(match self.module {
+            "typing" => format!("typing.{}", self.name),
+            module => format!("<class '{module}.{}'>", self.name),
+        }))
+    }
+
+    fn class_name(&self) -> Option<Cow<'static, str>> {
+        Some(format!("{}.{}", self.module, self.name).into())
     }
 }
 
-/// `isinstance(value, annotation)` for those that are also abstract classes; `None` for others.
-pub fn instance_of(annotation: &dyn Any, value: &Value) -> Option<bool> {
-    let annotation = annotation.downcast_ref::<Annotation>()?;
-    Some(match annotation.name {
-        "Any" => true,
-        "Callable" => crate::builtins::is_callable(value),
-        "Iterable" | "Collection" | "Container" => crate::operators::is_iterable(value),
-        "Sequence" | "MutableSequence" => match crate::operators::plain(value) {
-            Value::List(_) => true,
-            Value::Tuple(_) | Value::Str(_) | Value::Bytes(_) | Value::Range(_) => annotation.name == "Sequence",
-            _ => false,
-        },
-        "Mapping" | "MutableMapping" | "Dict" => matches!(crate::operators::plain(value), Value::Dict(_)),
-        "List" => matches!(crate::operators::plain(value), Value::List(_)),
-        "Tuple" => matches!(crate::operators::plain(value), Value::Tuple(_)),
-        "Set" | "MutableSet" => matches!(crate::operators::plain(value), Value::Set(_)),
-        "Iterator" | "Generator" => {
-            matches!(value, Value::Iterator(_)) || crate::operators::special(value, "__next__").is_some()
-        }
-        _ => return None,
-    })
-}
-
-/// `int | None`.
-pub struct Union {
-    members: Vec<Value>,
-}
-
-impl Union {
-    /// Returns the alternatives.
-    pub fn members(&self) -> &[Value] {
-        &self.members
-    }
-}
-
-impl HostObject for Union {
-    fn type_name(&self) -> Cow<'static, str> {
-        "UnionType".into()
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn binary(self: Rc<Self>, _: &Machine, operator: Operator, other: &Value, reflected: bool) -> HostResult {
-        if operator != Operator::BitOr || !is_annotation(other) {
-            return Ok(Outcome::NotImplemented);
-        }
-        let mut members = self.members.clone();
-        members.insert(if reflected { 0 } else { members.len() }, other.clone());
-        Ok(union(members).into())
-    }
-
-    fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
-        Ok(Some(self.members.iter().map(written).collect::<Vec<_>>().join(" | ")))
-    }
-}
-
-/// Makes `a | b`.
-pub fn union(members: Vec<Value>) -> Value {
-    Value::host(Union { members })
-}
-
-/// `list[int]`: an annotation that calls like the type.
-pub fn alias(class: &Value, parameters: &Value) -> Value {
-    let parameters = match parameters {
-        Value::Tuple(items) => items.iter().map(written).collect::<Vec<_>>().join(", "),
-        parameter => written(parameter),
-    };
-    Value::host(Alias { text: format!("{}[{parameters}]", written(class)), class: class.clone() })
-}
-
+/// A class with parameters: `list[int]`.
 struct Alias {
-    text: String,
-    class: Value,
+    origin: Value,
+    args: Vec<Value>,
 }
 
 impl HostObject for Alias {
     fn type_name(&self) -> Cow<'static, str> {
-        "GenericAlias".into()
+        "types.GenericAlias".into()
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -178,66 +386,118 @@ impl HostObject for Alias {
 
     fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {
         match name {
-            "__origin__" => Ok(self.class.clone().into()),
-            name => crate::attribute::get(machine, &self.class, name),
+            "__origin__" => Ok(real_origin(&self.origin).into()),
+            "__args__" => Ok(Value::tuple(self.args.clone()).into()),
+            "__parameters__" => Ok(Value::tuple(vec![]).into()),
+            name => Ok(crate::attribute::find(machine, &self.origin, name)?.unwrap_or(Outcome::NotImplemented)),
         }
+    }
+
+    fn get_item(self: Rc<Self>, _: &Machine, key: &Value) -> HostResult {
+        Ok(alias(&self.origin, key).into())
     }
 
     fn call(self: Rc<Self>, machine: &Machine, args: Args) -> HostResult {
-        crate::operators::call(machine, &self.class, args)
+        machine.call_now(&self.origin, args)
+    }
+
+    fn binary(self: Rc<Self>, machine: &Machine, operator: Operator, other: &Value, reflected: bool) -> HostResult {
+        combine(machine, Value::Host(self), operator, other, reflected)
+    }
+
+    fn hash(&self, machine: &Machine) -> Result<Option<i64>, Raise> {
+        Ok(self.repr(machine)?.map(|text| text_hash(&text)))
+    }
+
+    fn repr(&self, machine: &Machine) -> Result<Option<String>, Raise> {
+        let origin = match name_of(&self.origin) {
+            Some(name) => format!("{}.{}", name.module, name.name),
+            None => text(machine, &self.origin)?,
+        };
+        let args = if self.args.is_empty() { "()".to_owned() } else { texts(machine, &self.args)? };
+        Ok(Some(format!("{origin}[{args}]")))
+    }
+}
+
+/// `int | None`.
+pub struct Union {
+    members: Vec<Value>,
+}
+
+impl Union {
+    /// Returns the types of which a value may be any.
+    pub fn members(&self) -> &[Value] {
+        &self.members
+    }
+}
+
+impl HostObject for Union {
+    fn type_name(&self) -> Cow<'static, str> {
+        "types.UnionType".into()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
+        match name {
+            "__args__" => Ok(Value::tuple(self.members.clone()).into()),
+            _ => Ok(Outcome::NotImplemented),
+        }
+    }
+
+    fn binary(self: Rc<Self>, machine: &Machine, operator: Operator, other: &Value, reflected: bool) -> HostResult {
+        combine(machine, Value::Host(self), operator, other, reflected)
+    }
+
+    fn hash(&self, machine: &Machine) -> Result<Option<i64>, Raise> {
+        Ok(self.repr(machine)?.map(|text| text_hash(&text)))
+    }
+
+    fn repr(&self, machine: &Machine) -> Result<Option<String>, Raise> {
+        let texts: Result<Vec<String>, Raise> = self.members.iter().map(|member| text(machine, member)).collect();
+        Ok(Some(texts?.join(" | ")))
+    }
+}
+
+/// `TypeVar("T")`.
+struct Variable {
+    name: String,
+}
+
+impl HostObject for Variable {
+    fn type_name(&self) -> Cow<'static, str> {
+        "TypeVar".into()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
+        match name {
+            "__name__" => Ok(Value::from(&*self.name).into()),
+            "__bound__" => Ok(Value::None.into()),
+            _ => Ok(Outcome::NotImplemented),
+        }
+    }
+
+    fn call(self: Rc<Self>, _: &Machine, _: Args) -> HostResult {
+        Err(Raise::new(Kind::TypeError, "'TypeVar' object is not callable"))
     }
 
     fn binary(self: Rc<Self>, _: &Machine, operator: Operator, other: &Value, reflected: bool) -> HostResult {
-        if operator != Operator::BitOr || !is_annotation(other) {
-            return Ok(Outcome::NotImplemented);
+        match operator {
+            Operator::BitOr if is_annotation(other) => {
+                let own = Value::Host(self);
+                Ok(union(if reflected { vec![other.clone(), own] } else { vec![own, other.clone()] }).into())
+            }
+            _ => Ok(Outcome::NotImplemented),
         }
-        let own = Value::Host(self);
-        Ok(union(if reflected { vec![other.clone(), own] } else { vec![own, other.clone()] }).into())
     }
 
     fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
-        Ok(Some(self.text.clone()))
-    }
-}
-
-/// Says whether `value | other` makes a union of types.
-pub fn is_annotation(value: &Value) -> bool {
-    match value {
-        Value::None | Value::Type(_) | Value::Class(_) => true,
-        Value::Host(object) => {
-            let object_any = object.as_any();
-            object_any.is::<Annotation>()
-                || object_any.is::<Union>()
-                || object_any.is::<Alias>()
-                || object.class_name().is_some()
-        }
-        _ => false,
-    }
-}
-
-/// Writes a type as in an annotation.
-fn written(value: &Value) -> String {
-    match value {
-        Value::Type(Type::NoneType) | Value::None => "None".to_owned(),
-        Value::Type(kind) => kind.name().to_owned(),
-        Value::Class(class) => match class.module() {
-            "builtins" => class.name().to_string(),
-            module => format!("{module}.{}", class.qualified_name()),
-        },
-        Value::Ellipsis => "...".to_owned(),
-        Value::List(list) => format!("[{}]", list.to_vec().iter().map(written).collect::<Vec<_>>().join(", ")),
-        Value::Host(object) => {
-            let object_any = object.as_any();
-            if let Some(annotation) = object_any.downcast_ref::<Annotation>() {
-                annotation.text.clone()
-            } else if let Some(alias) = object_any.downcast_ref::<Alias>() {
-                alias.text.clone()
-            } else if let Some(union) = object_any.downcast_ref::<Union>() {
-                union.members.iter().map(written).collect::<Vec<_>>().join(" | ")
-            } else {
-                object.class_name().map_or_else(|| types::type_name(value).into_owned(), Cow::into_owned)
-            }
-        }
-        value => crate::format::repr_now(value).unwrap_or_else(|| types::type_name(value).into_owned()),
+        Ok(Some(format!("~{}", self.name)))
     }
 }
