@@ -441,7 +441,7 @@ fn failure_of(raise: &Raise) -> Failure {
         Some(Fatal::Cancelled) => Fault::Cancelled,
         Some(_) => Fault::Limit,
     };
-    Failure { fault, message: raise.traceback_text() }
+    Failure { fault, message: raise.traceback_text().trim_end().to_owned() }
 }
 
 fn stopped(code: u8) -> Failure {
