@@ -179,6 +179,9 @@ async fn serve(options: Options, worker: PathBuf) -> Result<ExitCode> {
         kill_worker.cancel();
     }
     // Clients that wait for a result get it before their connections end.
+    if timeout(LINGER, gateway.close()).await.is_err() {
+        tracing::warn!("some clients did not read their last status");
+    }
     stop_gateway.cancel();
     match timeout(LINGER, server).await {
         Ok(Ok(Err(error))) => tracing::warn!(%error, "the server ended badly"),

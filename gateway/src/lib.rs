@@ -18,6 +18,7 @@ use std::sync::Arc;
 use auth::{Keys, Links};
 use store::{Jobs, Models, Objects};
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 pub use app::{router, serve};
 pub use error::Error;
@@ -39,6 +40,9 @@ pub struct Gateway {
     sockets: Arc<tokio::sync::Semaphore>,
     /// Set when no new request is taken.
     draining: CancellationToken,
+    /// Set when websockets have to end.
+    closing: CancellationToken,
+    followers: TaskTracker,
 }
 
 impl Gateway {
@@ -64,12 +68,21 @@ impl Gateway {
             sockets: Arc::new(tokio::sync::Semaphore::new(settings.sockets)),
             settings,
             draining: CancellationToken::new(),
+            closing: CancellationToken::new(),
+            followers: TaskTracker::new(),
         })
     }
 
     /// Refuses new requests from now on; what was accepted can still be followed and fetched.
     pub fn drain(&self) {
         self.draining.cancel();
+    }
+
+    /// Lets websockets deliver what has happened so far, ends them, and waits until they have ended.
+    pub async fn close(&self) {
+        self.closing.cancel();
+        self.followers.close();
+        self.followers.wait().await;
     }
 }
 

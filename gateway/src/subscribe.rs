@@ -46,12 +46,15 @@ pub async fn subscribe(
     let session = gateway.sessions.open(tenant, gateway.settings.sockets)?;
     let origin = progress::origin(&gateway, &headers);
     let upgrade = upgrade.max_message_size(INCOMING_BYTES).max_frame_size(INCOMING_BYTES);
-    Ok(upgrade.on_upgrade(move |socket| async move {
+    let followers = gateway.followers.clone();
+    Ok(upgrade.on_upgrade(move |socket| {
         let (sink, stream) = socket.split();
         let subscriber = Subscriber { gateway, origin, sink, _permit: permit };
-        if let Err(gone) = subscriber.run(session, stream).await {
-            tracing::debug!(reason = %gone.0, "websocket closed early");
-        }
+        followers.track_future(async move {
+            if let Err(gone) = subscriber.run(session, stream).await {
+                tracing::debug!(reason = %gone.0, "websocket closed early");
+            }
+        })
     }))
 }
 
@@ -69,7 +72,8 @@ struct Gone(&'static str);
 impl Subscriber {
     async fn run(mut self, mut session: Session, mut stream: SplitStream<WebSocket>) -> Result<(), Gone> {
         self.send(Message::text(json!({ "session_id": session.id }).to_string())).await?;
-        let idle = self.gateway.settings.socket_idle;
+        let gateway = Arc::clone(&self.gateway);
+        let idle = gateway.settings.socket_idle;
         let job = tokio::select! {
             // Cancel safe: the receiver stays, and closing drops nothing.
             job = timeout(idle, &mut session.job) => match job {
@@ -78,16 +82,18 @@ impl Subscriber {
                 Err(_) => return self.close(close_code::POLICY, "no request came").await,
             },
             () = closed(&mut stream) => return Ok(()),
+            () = gateway.closing.cancelled() => return self.close(close_code::AWAY, "the server is stopping").await,
         };
         drop(session);
         self.follow(job, &mut stream).await?;
         // The client closes once it has read its last frame; closing first could cut that off.
-        let _ = timeout(self.gateway.settings.socket_patience, closed(&mut stream)).await;
+        let _ = timeout(gateway.settings.socket_patience, closed(&mut stream)).await;
         Ok(())
     }
 
     /// Sends every change of a job until its end.
     async fn follow(&mut self, job: JobId, stream: &mut SplitStream<WebSocket>) -> Result<(), Gone> {
+        let gateway = Arc::clone(&self.gateway);
         let mut follow = match self.gateway.jobs.follow(job, 0).await {
             Ok(follow) => follow,
             Err(error) => return self.fail(job, &error).await,
@@ -96,14 +102,17 @@ impl Subscriber {
         ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
         ping.reset();
         loop {
-            // Cancel safe: `Follow::next` says so, reading a websocket and ticking are.
+            // Cancel safe: `Follow::next` says so, reading a websocket and ticking are. In this order, so that
+            // what has happened is told before a stopping server ends the websocket.
             tokio::select! {
+                biased;
                 change = follow.next() => match change {
                     Ok(Some(change)) => self.tell(job, change).await?,
                     Ok(None) => return Ok(()),
                     Err(error) => return self.fail(job, &error).await,
                 },
                 () = closed(stream) => return Err(Gone("the client left before its job ended")),
+                () = gateway.closing.cancelled() => return self.leave(job).await,
                 _ = ping.tick() => self.send(Message::Ping(bytes::Bytes::new())).await?,
             }
         }
@@ -146,6 +155,17 @@ impl Subscriber {
         tracing::error!(%job, %error, "cannot follow a job");
         let text = "The server failed to read your job's state, which is no fault of your code; submit it again.";
         self.send_text(&ResponseModel::new(job.to_string(), Status::Error, text)).await
+    }
+
+    /// Tells the client that its job outlives this server. Only an error ends the client's wait.
+    async fn leave(&mut self, job: JobId) -> Result<(), Gone> {
+        let text = format!(
+            "The server is stopping before your job has ended, which is no fault of your code. The job is kept and \
+             runs when the server is back: fetch its result with RemoteBackend(model.to_model_key(), blocking=False, \
+             job_id=\"{job}\")()."
+        );
+        self.send_text(&ResponseModel::new(job.to_string(), Status::Error, text)).await?;
+        self.close(close_code::AWAY, "the server is stopping").await
     }
 
     async fn send_text(&mut self, response: &ResponseModel) -> Result<(), Gone> {

@@ -1,7 +1,6 @@
 //! What the black-box tests share: starting `vitrine up` as a user does, and running the real client against it.
 //!
 //! The programs must have been built (`make test` does): a test looks for them beside itself.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "used by tests only")]
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};

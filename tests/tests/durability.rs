@@ -3,7 +3,7 @@
 use std::fs;
 use std::time::{Duration, Instant};
 
-use tests::{Conversation, Data, Server};
+use tests::{Conversation, Data, KEY, Server, http};
 
 /// Waits for a file that the worker makes.
 fn until(exists: &std::path::Path) {
@@ -96,7 +96,7 @@ fn stopping_waits_for_running_jobs_and_takes_no_new_ones() {
     until(&running);
     server.signal(rustix::process::Signal::TERM);
     let refused = loop {
-        let answer = tests::http::get(&server.url, "/readyz");
+        let answer = http::get(&server.url, "/readyz");
         if answer.status != 200 {
             break answer;
         }
@@ -111,4 +111,54 @@ fn stopping_waits_for_running_jobs_and_takes_no_new_ones() {
     client.expect("host");
     assert_eq!(result(&mut client, &job), r#"{"answer": 42, "attempt": 1}"#, "it was not run again");
     client.finish();
+}
+
+/// Posts a recorded request without waiting for its end; `None` when the server was not there to accept it.
+fn post(url: &str, payload: &[u8]) -> Option<String> {
+    let model = serde_json::json!({ "repo_id": "ndif-test/tiny-gpt2", "revision": null, "task": "text-generation" });
+    let key = format!("nnsight.modeling.transformers.TransformersModel:{model}");
+    let fields = serde_json::json!({ "model_key": key, "session_id": "", "compress": false, "env": {} });
+    let (header, body) = http::form(&[("data", fields.to_string().as_bytes()), ("blob", payload)]);
+    let answer = http::try_ask(url, "POST", "/request", &[&header, &format!("ndif-api-key: {KEY}")], &body)?;
+    (answer.status == 200).then(|| answer.json()["id"].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn j1_kills_at_random_moments_lose_nothing_that_was_acknowledged() {
+    const ROUNDS: u64 = 8;
+    let data = Data::default();
+    let server = up(&data);
+    let file = data.path("payload");
+    server.client("payload.py").env("PAYLOAD", &file).succeed();
+    let payload = fs::read(&file).unwrap();
+    let mut accepted: Vec<String> = Vec::new();
+    let mut running = Some(server);
+    // A fixed spread of moments rather than a random one: what differs from run to run is the machine.
+    for round in 0..ROUNDS {
+        let server = running.take().unwrap_or_else(|| up(&data));
+        let url = server.url.clone();
+        let posts = std::thread::spawn({
+            let payload = payload.clone();
+            move || std::iter::from_fn(|| post(&url, &payload)).collect::<Vec<_>>()
+        });
+        std::thread::sleep(Duration::from_millis(37 + round * 71));
+        server.kill();
+        accepted.extend(posts.join().unwrap());
+    }
+    assert!(accepted.len() > 20, "only {} jobs were accepted, too few to show anything", accepted.len());
+    let server = up(&data);
+    for job in &accepted {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            let answer = http::get(&server.url, &format!("/response/{job}"));
+            assert_eq!(answer.status, 200, "job {job} is lost");
+            if answer.json()["status"] == "COMPLETED" {
+                let link = answer.json()["data"].as_str().unwrap().strip_prefix(&server.url).unwrap().to_owned();
+                assert_eq!(http::get(&server.url, &link).status, 200, "the result of {job} is lost");
+                break;
+            }
+            assert!(Instant::now() < deadline, "job {job} does not end: {}", answer.json());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
 }

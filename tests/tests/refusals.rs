@@ -91,7 +91,7 @@ fn malformed_and_oversized_requests() {
         .to_string()
     };
     let good = fields("ndif-test/tiny-gpt2", "");
-    let cases: Vec<(u16, &str, (String, Vec<u8>))> = vec![
+    let cases = [
         (400, "not a multipart form", ("Content-Type: application/json".into(), b"{}".to_vec())),
         (400, "no part `blob`", form(&[("data", good.as_bytes())])),
         (400, "no part `data`", form(&[("blob", b"x")])),

@@ -157,7 +157,7 @@ mod tests {
 
     async fn keys(folder: &tempfile::TempDir) -> Keys {
         let store: Arc<dyn MetadataStore> =
-            Arc::new(store::RedbStore::open(&folder.path().join("metadata.redb")).unwrap());
+            Arc::new(store::RedbStore::open(folder.path().join("metadata.redb")).unwrap());
         let secret = ServerSecret::load(store.as_ref()).await.unwrap();
         Keys::new(store, &secret)
     }

@@ -157,7 +157,6 @@ async fn tell(outbox: &mpsc::Sender<FromWorker>, message: Message) -> Result<(),
     Ok(outbox.send(FromWorker { message: Some(message) }).await?)
 }
 
-#[expect(clippy::print_stderr, reason = "a test's program")]
 fn fail(error: &Failure) {
     eprintln!("canned-worker: {error}");
     std::process::exit(1);
