@@ -1,6 +1,9 @@
 //! The standard modules that research code imports, written in Rust.
 
 mod abc;
+mod functools;
+mod itertools;
+mod lazy;
 mod math;
 pub mod typing;
 
@@ -29,6 +32,8 @@ type Members = Vec<(&'static str, Value)>;
 const MODULES: &[(&str, fn(&Machine) -> Result<Members, Raise>)] = &[
     ("abc", abc::members),
     ("collections.abc", typing::abstract_containers),
+    ("functools", functools::members),
+    ("itertools", itertools::members),
     ("math", math::members),
     ("typing", typing::members),
     ("typing_extensions", typing::members),

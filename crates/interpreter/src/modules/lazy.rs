@@ -1,0 +1,99 @@
+//! Iterators whose steps may run user code.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+
+use crate::host::{HostResult, Iteration, Outcome};
+use crate::machine::Machine;
+use crate::operators::Iter;
+use crate::raise::Raise;
+use crate::types::Iterator;
+use crate::types::charge::Charge;
+use crate::value::Value;
+
+/// Bytes charged for an iterator with its state.
+const ITERATOR: u64 = 320;
+
+/// The state of an iterator.
+pub(super) trait Steps: 'static {
+    /// Returns the next element, or `None` at the end.
+    ///
+    /// # Errors
+    /// What iterating raises.
+    async fn next(&mut self, machine: &Machine) -> Result<Option<Value>, Raise>;
+}
+
+/// Makes an iterator object of a state.
+///
+/// # Errors
+/// Memory is spent.
+pub(super) fn iterator(machine: &Machine, type_name: &'static str, steps: impl Steps) -> HostResult {
+    let charge = Charge::default();
+    charge.cover(machine, ITERATOR)?;
+    let lazy = Lazy { steps: Rc::new(RefCell::new(Slot::Idle(steps))), _charge: charge };
+    Ok(Value::Iterator(Rc::new(Iterator::new(type_name, lazy))).into())
+}
+
+/// Starts to iterate over each of several iterables.
+///
+/// # Errors
+/// `TypeError` for what cannot be iterated over.
+pub(super) fn iters(machine: &Machine, iterables: &[Value]) -> Result<Vec<Iter>, Raise> {
+    iterables.iter().map(|iterable| Iter::of(machine, iterable)).collect()
+}
+
+struct Lazy<S> {
+    steps: Rc<RefCell<Slot<S>>>,
+    _charge: Charge,
+}
+
+/// Where the state is: away while a step runs.
+enum Slot<S> {
+    Idle(S),
+    Running,
+    Ended,
+}
+
+impl<S: Steps> Iteration for Lazy<S> {
+    fn next(&mut self, machine: &Machine) -> Result<Option<Outcome>, Raise> {
+        machine.charge_fuel(1)?;
+        let mut steps = match self.steps.replace(Slot::Running) {
+            Slot::Idle(steps) => steps,
+            Slot::Running => return Err(Raise::value_error("iterator already executing")),
+            Slot::Ended => {
+                self.steps.replace(Slot::Ended);
+                return Ok(None);
+            }
+        };
+        let (slot, handle) = (Rc::clone(&self.steps), machine.clone());
+        let step = async move {
+            let next = steps.next(&handle).await;
+            let ended = matches!(next, Ok(None));
+            slot.replace(if ended { Slot::Ended } else { Slot::Idle(steps) });
+            next?.ok_or_else(Raise::stop_iteration)
+        };
+        Ok(Some(Outcome::Later(Box::pin(Nested { machine: machine.clone(), step: Box::pin(step) }))))
+    }
+}
+
+/// A step that may take steps of other iterators in turn: counted as a call, with stack enough for it.
+struct Nested<F> {
+    machine: Machine,
+    step: Pin<Box<F>>,
+}
+
+impl<F: Future<Output = Result<Value, Raise>>> Future for Nested<F> {
+    type Output = Result<Value, Raise>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let machine = self.machine.clone();
+        let step = self.step.as_mut();
+        match machine.recurse(|| Ok(step.poll(context))) {
+            Ok(polled) => polled,
+            Err(raise) => Poll::Ready(Err(raise)),
+        }
+    }
+}
