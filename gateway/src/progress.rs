@@ -21,16 +21,9 @@ pub fn response(gateway: &Gateway, record: &JobRecord, origin: &str) -> Response
     response
 }
 
-/// Returns what a job cost and how long it took, times in seconds to the nearest hundredth: finer ones would tell
-/// what other tenants' jobs do.
-pub fn meta(record: &JobRecord) -> Map<String, Value> {
+/// Returns what a job cost, as scheduler and worker told it.
+fn meta(record: &JobRecord) -> Map<String, Value> {
     let mut meta = serde_json::from_str::<Map<String, Value>>(&record.meta).unwrap_or_default();
-    #[expect(clippy::cast_precision_loss, reason = "durations of jobs are far below 2^52 ms")]
-    let seconds = |from: u64, to: u64| json!((to.saturating_sub(from) as f64 / 10.0).round() / 100.0);
-    if record.dispatched_at > 0 {
-        meta.insert("queue_time_s".into(), seconds(record.accepted_at, record.dispatched_at));
-        meta.entry("execution_time_s").or_insert(seconds(record.dispatched_at, record.ended_at));
-    }
     if let Some(Outcome::Result(result)) = &record.outcome {
         meta.insert("result_bytes".into(), json!(result.len()));
     }

@@ -113,6 +113,46 @@ fn stopping_waits_for_running_jobs_and_takes_no_new_ones() {
     client.finish();
 }
 
+#[test]
+fn a_client_that_waits_gets_its_result_from_a_stopping_server() {
+    let data = Data::default();
+    let server = up(&data);
+    let mut client = server.client("poll.py").start();
+    client.expect("here");
+    let (running, gate) = (data.path("running"), data.path("gate"));
+    client.say(&format!("block canned:mark {}\", \"canned:wait {}", running.display(), gate.display()));
+    until(&running);
+    server.signal(rustix::process::Signal::INT);
+    fs::write(&gate, "").unwrap();
+    assert_eq!(client.expect("answer "), "42");
+    assert!(server.wait());
+}
+
+#[test]
+fn a_client_that_waits_is_told_where_its_job_went() {
+    let data = Data::default();
+    let server = up(&data);
+    let mut client = server.client("poll.py").start();
+    client.expect("here");
+    let (running, gate) = (data.path("running"), data.path("gate"));
+    client.say(&format!("block canned:mark {}\", \"canned:wait {}", running.display(), gate.display()));
+    until(&running);
+    // The second signal does not wait for the job.
+    server.signal(rustix::process::Signal::TERM);
+    while http::get(&server.url, "/readyz").status == 200 {}
+    server.signal(rustix::process::Signal::TERM);
+    let told = client.expect("error ");
+    assert!(told.contains("The job is kept and runs when the server is back"), "{told}");
+    let job = told.split('"').nth(1).unwrap().to_owned();
+    server.wait();
+    let server = up(&data);
+    client.say(&format!("host {}", server.url));
+    client.expect("host");
+    fs::write(&gate, "").unwrap();
+    assert!(result(&mut client, &job).starts_with(r#"{"answer": 42"#));
+    client.finish();
+}
+
 /// Posts a recorded request without waiting for its end; `None` when the server was not there to accept it.
 fn post(url: &str, payload: &[u8]) -> Option<String> {
     let model = serde_json::json!({ "repo_id": "ndif-test/tiny-gpt2", "revision": null, "task": "text-generation" });

@@ -1,0 +1,1 @@
+//! Measurements of the whole; each lies in `benches/`.
