@@ -20,7 +20,7 @@ use crate::value::Value;
 
 pub use attributes::{is_callable, is_instance, setattr};
 pub use iterators::{Combine, gather, next, with_iterators};
-pub use numbers::{abs, sum};
+pub use numbers::{abs, round, sum};
 
 type Builtin = fn(&Machine, Args) -> HostResult;
 

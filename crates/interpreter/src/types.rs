@@ -17,6 +17,7 @@ pub mod sequence;
 pub mod set;
 pub mod slice;
 pub mod sort;
+mod special;
 pub mod string;
 pub mod table;
 pub mod trash;
@@ -144,10 +145,10 @@ impl Type {
 
     /// Finds a method of this type or its base.
     pub fn find(self, name: &str) -> Option<MethodFn> {
-        if let Some((_, method)) = self.methods().find(|(known, _)| *known == name) {
-            return Some(*method);
-        }
-        self.base()?.find(name)
+        std::iter::successors(Some(self), |kind| kind.base())
+            .find_map(|kind| kind.methods().find(|(known, _)| *known == name))
+            .map(|(_, method)| *method)
+            .or_else(|| special::find(self, name))
     }
 }
 

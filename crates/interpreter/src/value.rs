@@ -151,9 +151,13 @@ impl Value {
         }
     }
 
-    /// Says whether two values are one object, as `is` does.
+    /// Says whether two values are one object, as `is` does. Equal strings count as one: CPython keeps one object
+    /// of every literal, and programs write `mode is "mean"`.
     pub fn is(&self, other: &Value) -> bool {
-        self.identity() == other.identity()
+        match (self, other) {
+            (Self::Str(left), Self::Str(right)) => left == right,
+            _ => self.identity() == other.identity(),
+        }
     }
 }
 

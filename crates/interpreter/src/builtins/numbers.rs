@@ -45,6 +45,10 @@ fn no_abs(value: &Value) -> Raise {
     Raise::type_error(format!("bad operand type for abs(): '{}'", type_name(value)))
 }
 
+/// `round(number[, ndigits])`.
+///
+/// # Errors
+/// `TypeError` for what cannot be rounded.
 pub fn round(machine: &Machine, args: Args) -> HostResult {
     let [value, digits] = args.bind("round", ["number", "ndigits"], 1)?;
     let value = value.unwrap_or(Value::None);

@@ -99,7 +99,10 @@ impl Filler<'_> {
                     return Err(Raise::value_error(format!("Unknown conversion specifier {other}")));
                 }
             }
-            let spec = Box::pin(self.fill(field.spec, depth - 1)).await?;
+            let spec = match field.spec.contains('{') {
+                true => Box::pin(self.fill(field.spec, depth - 1)).await?,
+                false => field.spec.to_owned(),
+            };
             filled.push_str(&super::format(self.machine, &value, &spec).await?);
             rest = next;
         }

@@ -128,7 +128,7 @@ fn pick(
 ) -> HostResult {
     if let Value::Slice(slice) = key {
         let span = slice.span(machine, length)?;
-        machine.charge_fuel(span.count as u64 / 16)?;
+        machine.charge_fuel((length + span.count) as u64 / 16)?;
         return read(machine, Picked::Span(&mut span.positions()));
     }
     let Some(index) = index_if_any(machine, key)? else {
@@ -139,6 +139,9 @@ fn pick(
             kind => format!("{} indices must be integers or slices, not {name}", kind.trim_end_matches(" object")),
         }));
     };
+    if matches!(key, Value::Big(_)) {
+        return Err(Raise::index_error("cannot fit 'int' into an index-sized integer"));
+    }
     match sequence::position(index, length) {
         Some(position) => read(machine, Picked::One(position)),
         None => Err(Raise::index_error(format!("{what} index out of range").replace("index index", "index"))),

@@ -192,6 +192,13 @@ impl Dict {
         found
     }
 
+    /// Returns the first entry, with its key as the table knows it.
+    pub(crate) fn first(&self) -> Option<(Key, Value, Value)> {
+        let mut table = self.table.borrow_mut();
+        let (_, entry) = table.after(0)?;
+        Some((entry.key.clone(), entry.original.clone(), entry.value.clone()))
+    }
+
     /// Finds the key of a value, asking user code where that is needed.
     ///
     /// # Errors

@@ -155,9 +155,11 @@ pub fn construct_complex(machine: &Machine, args: Args) -> HostResult {
             Raise::type_error(format!("complex() first argument must be a string or a number, not '{name}'"))
         }),
     };
+    let first_is_real = !matches!(real_part.as_ref().map(operators::plain), Some(Value::Complex(..)));
     let (real, imaginary) = part(real_part)?;
-    let (more_imaginary, less_real) = part(imaginary_part)?;
-    Ok(Value::Complex(real - less_real, imaginary + more_imaginary).into())
+    let Some(imaginary_part) = imaginary_part else { return Ok(Value::Complex(real, imaginary).into()) };
+    let (more, less) = part(Some(imaginary_part))?;
+    Ok(Value::Complex(real - less, if first_is_real { more } else { imaginary + more }).into())
 }
 
 fn parse_complex(text: &str) -> Option<(f64, f64)> {

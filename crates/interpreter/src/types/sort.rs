@@ -53,38 +53,94 @@ async fn keys(machine: &Machine, function: &Value, items: &[Value]) -> Result<Ve
     Ok(keys)
 }
 
-/// Returns the positions of the keys in sorted order, by merging ever longer runs. (The standard library's sort
-/// may panic where the order is not total, which Python allows.)
+/// Longest run that is sorted by insertion; longer inputs are merged from such runs.
+const RUN: usize = 32;
+
+/// Returns the positions of the keys in sorted order. (The standard library's sort may panic where the order is not
+/// total, which Python allows.) What is compared first, and so raises first, is as in CPython.
 ///
 /// # Errors
 /// What comparing raises.
 pub async fn order(machine: &Machine, keys: &[Value], reverse: bool) -> Result<Vec<usize>, Raise> {
     let length = keys.len();
-    let mut from: Vec<usize> = (0..length).collect();
-    let mut into = Vec::with_capacity(length);
-    let mut width = 1;
+    let mut order: Vec<usize> = (0..length).collect();
+    if reverse {
+        // Equal elements keep their order through both reversals.
+        order.reverse();
+    }
+    let sorter = Sorter { machine, keys };
+    let run = if length < 2 * RUN { length } else { RUN };
+    for run in order.chunks_mut(run.max(1)) {
+        sorter.insert(run).await?;
+    }
+    let mut merged = Vec::with_capacity(length);
+    let mut width = run.max(1);
     while width < length {
-        into.clear();
-        for start in (0..length).step_by(2 * width) {
-            let (middle, end) = ((start + width).min(length), (start + 2 * width).min(length));
-            let (mut left, mut right) = (start, middle);
-            while left < middle && right < end {
-                machine.charge_fuel(1)?;
-                let (earlier, later) = (&keys[from[left]], &keys[from[right]]);
-                let (first, second) = if reverse { (earlier, later) } else { (later, earlier) };
-                let swap = match operators::less_now(machine, first, second)? {
-                    Some(less) => less,
-                    None => operators::less(machine, first, second).await?,
-                };
-                let taken = if swap { &mut right } else { &mut left };
-                into.push(from[*taken]);
-                *taken += 1;
-            }
-            into.extend_from_slice(&from[left..middle]);
-            into.extend_from_slice(&from[right..end]);
+        merged.clear();
+        for pair in order.chunks(2 * width) {
+            let (left, right) = pair.split_at(width.min(pair.len()));
+            sorter.merge(left, right, &mut merged).await?;
         }
-        std::mem::swap(&mut from, &mut into);
+        std::mem::swap(&mut order, &mut merged);
         width *= 2;
     }
-    Ok(from)
+    if reverse {
+        order.reverse();
+    }
+    Ok(order)
+}
+
+struct Sorter<'a> {
+    machine: &'a Machine,
+    keys: &'a [Value],
+}
+
+impl Sorter<'_> {
+    async fn less(&self, left: usize, right: usize) -> Result<bool, Raise> {
+        self.machine.charge_fuel(1)?;
+        let (left, right) = (&self.keys[left], &self.keys[right]);
+        match operators::less_now(self.machine, left, right)? {
+            Some(less) => Ok(less),
+            None => operators::less(self.machine, left, right).await,
+        }
+    }
+
+    /// Sorts a short run: what already ascends or descends first, the rest by binary insertion.
+    async fn insert(&self, run: &mut [usize]) -> Result<(), Raise> {
+        let mut sorted = run.len().min(1);
+        if run.len() > 1 {
+            let descends = self.less(run[1], run[0]).await?;
+            sorted = 2;
+            while sorted < run.len() && self.less(run[sorted], run[sorted - 1]).await? == descends {
+                sorted += 1;
+            }
+            if descends {
+                run[..sorted].reverse();
+            }
+        }
+        for next in sorted..run.len() {
+            let (mut low, mut high) = (0, next);
+            while low < high {
+                let middle = usize::midpoint(low, high);
+                if self.less(run[next], run[middle]).await? { high = middle } else { low = middle + 1 }
+            }
+            run[low..=next].rotate_right(1);
+        }
+        Ok(())
+    }
+
+    async fn merge(&self, mut left: &[usize], mut right: &[usize], merged: &mut Vec<usize>) -> Result<(), Raise> {
+        while let ([first, left_rest @ ..], [second, right_rest @ ..]) = (left, right) {
+            if self.less(*second, *first).await? {
+                merged.push(*second);
+                right = right_rest;
+            } else {
+                merged.push(*first);
+                left = left_rest;
+            }
+        }
+        merged.extend_from_slice(left);
+        merged.extend_from_slice(right);
+        Ok(())
+    }
 }

@@ -415,7 +415,9 @@ fn replace(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     machine.charge_fuel(text.len() as u64 / 16)?;
     let found = if old.is_empty() { length(&text) + 1 } else { text.matches(&*old).count() };
     let growth = (found.min(most) as u64).saturating_mul(new.len() as u64);
-    ledger::reserve(machine, (text.len() as u64).saturating_add(growth))?;
+    let size = (text.len() as u64).saturating_add(growth);
+    ledger::reserve(machine, size)?;
+    machine.charge_fuel(size / 16)?;
     Ok(ledger::text(machine, text.replacen(&*old, &new, most))?.into())
 }
 
@@ -450,7 +452,7 @@ fn words(text: &str, most: usize, forward: bool) -> Vec<&str> {
     let mut rest = if forward { text.trim_start_matches(is_space) } else { text.trim_end_matches(is_space) };
     while !rest.is_empty() {
         if parts.len() == most {
-            parts.push(if forward { rest.trim_end_matches(is_space) } else { rest.trim_start_matches(is_space) });
+            parts.push(rest);
             break;
         }
         if forward {

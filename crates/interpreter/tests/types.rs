@@ -1,0 +1,132 @@
+//! Values of the builtin types, and the builtin functions, give what CPython 3.11 gives: the same text for every
+//! expression, the same message for every error.
+
+mod common;
+
+use common::{Oracle, run};
+use interpreter::{Fatal, Kind};
+use program::Limits;
+
+/// One expression a line; lines that start with `#` are headings.
+fn expressions(text: &str) -> Vec<(String, String)> {
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines
+        .map(|line| {
+            let program = format!(
+                "try:\n    value = {line}\n    print(repr(value))\nexcept Exception as e:\n    print(type(e).__name__, e)\n"
+            );
+            (line.to_owned(), program)
+        })
+        .collect()
+}
+
+#[test]
+fn expressions_have_the_value_or_the_error_that_they_have_in_cpython() {
+    Oracle::check(&expressions(include_str!("expressions.py")));
+}
+
+#[test]
+fn programs_of_special_methods_print_what_they_print_in_cpython() {
+    let programs: Vec<(String, String)> = include_str!("types.py")
+        .split("#### ")
+        .filter_map(|part| part.split_once('\n'))
+        .map(|(title, source)| (title.to_owned(), source.to_owned()))
+        .collect();
+    Oracle::check(&programs);
+}
+
+#[test]
+fn work_and_growth_inside_one_expression_are_metered() {
+    let limits = Limits { fuel: 500_000, memory_bytes: 32 << 20, ..Limits::default() };
+    for text in [
+        "[0] * 10**12",
+        "(0,) * 10**12",
+        "'a' * 10**12",
+        "b'a' * 10**12",
+        "10 ** 10**9",
+        "2 ** 10**12",
+        "1 << 10**12",
+        "y = 3\nwhile True: y = y * y",
+        "y = 3\nwhile True: y = y << 100000",
+        "sum(range(10**12))",
+        "list(range(10**10))",
+        "tuple(range(10**10))",
+        "set(range(10**10))",
+        "dict.fromkeys(range(10**10))",
+        "max(range(10**12))",
+        "any(0 for i in range(10**12))",
+        "all(map(lambda x: True, range(10**12)))",
+        "10**12 in iter(range(10**13))",
+        "'{:>1000000000000}'.format(1)",
+        "f'{1:>1000000000000}'",
+        "'%1000000000000d' % 1",
+        "'%.1000000000d' % 1",
+        "format(1.5, '.1000000000f')",
+        "'a'.center(10**12)",
+        "'a'.zfill(10**12)",
+        "'\\t'.expandtabs(10**12)",
+        "'a'.ljust(10**12)",
+        "s = 'a'\nwhile True: s += s",
+        "s = b'a'\nwhile True: s += s",
+        "s = 'ab' * 100000\nwhile True: s = s.replace('a', 'aa')",
+        "s = ['ab' * 1000] * 1000\nwhile True: s = ''.join(s),; s = s * 100",
+        "x = [0]\nwhile True: x += x",
+        "x = [0]\nwhile True: x.extend(x)",
+        "x = (0,)\nwhile True: x += x",
+        "(1).to_bytes(10**12, 'big')",
+        "bytes(10**12)",
+        "pow(3, 10**5000, 10**5000 + 1)",
+        "sorted(iter(int, 1))",
+        "list(zip(iter(int, 1)))",
+        "x = {}\ni = 0\nwhile True:\n  i += 1\n  x['key' + str(i)] = 'value' * 10",
+        "d = {(i,): i for i in range(1000)}\nwhile True: d = dict(d)",
+        "range(10**15).index(10**14 + 1)\nwhile True: list(range(1000))",
+        "x = []\nwhile True: x = [x, repr(x)]",
+        "while True: hash((1,) * 1000)",
+        "while True: [0] * 1000 == [0] * 1000",
+        "while True: sorted([3, 1, 2] * 100)",
+        "a = 'a' * 100000\nwhile True: a.find('b')",
+        "a = 'a' * 1000000\nwhile True: a.split('a')",
+        "a = 'a' * 1000000\nwhile True: 'b' in a",
+        "a = [0] * 100000\nwhile True: a[::-1]",
+        "a = [0] * 100000\nwhile True: a.insert(0, 1)",
+        "a = [0] * 100000\nwhile True: 1 in a",
+        "str(7 ** 10**6)",
+    ] {
+        let raise = run(text, &limits).1.err();
+        let ends = raise.as_ref().is_some_and(|raise| {
+            matches!(raise.as_fatal(), Some(Fatal::Fuel | Fatal::Memory))
+                || raise.is(Kind::MemoryError)
+                || raise.is(Kind::ValueError)
+                || raise.is(Kind::OverflowError)
+        });
+        assert!(ends, "{raise:?}: {text}");
+    }
+}
+
+#[test]
+fn memory_of_values_that_are_gone_is_given_back() {
+    let limits = Limits { memory_bytes: 8 << 20, ..Limits::default() };
+    for text in [
+        "for i in range(2000): x = 'a' * 100000",
+        "for i in range(2000): x = b'a' * 100000",
+        "for i in range(2000): x = [0] * 10000",
+        "for i in range(200): x = {j: j for j in range(1000)}",
+        "for i in range(200): x = set(range(1000))",
+        "for i in range(2000): x = 1 << 500000",
+        "x = []\nfor i in range(300):\n  x.extend(range(1000))\n  x.clear()",
+        "x = {}\nfor i in range(20000):\n  x[i] = i\n  del x[i]",
+        "for i in range(20000): x = 'key' * 20 + str(i)",
+    ] {
+        run(text, &limits).1.map_err(|raise| format!("{raise}: {text}")).expect("garbage does not count");
+    }
+}
+
+#[test]
+fn functions_that_reach_out_are_refused_by_name() {
+    for name in ["eval", "exec", "open", "input", "globals", "locals", "__import__", "compile"] {
+        let raise = run(&format!("{name}('x')"), &Limits::default()).1.err().expect("it is refused");
+        assert!(raise.is(Kind::NameError), "{raise}");
+        assert_eq!(raise.message(), format!("name '{name}' is not supported by this server"));
+    }
+}
