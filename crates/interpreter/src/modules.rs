@@ -1,10 +1,19 @@
 //! The standard modules that research code imports, written in Rust.
 
 mod abc;
+mod collections;
+mod contextlib;
+mod copy;
+mod deque;
 mod functools;
 mod itertools;
 mod lazy;
 mod math;
+mod namedtuple;
+mod operator;
+mod signature;
+mod text;
+mod types;
 pub mod typing;
 
 use std::any::Any;
@@ -31,12 +40,19 @@ type Members = Vec<(&'static str, Value)>;
 /// Modules by name, with what makes their members. Each is made once a machine.
 const MODULES: &[(&str, fn(&Machine) -> Result<Members, Raise>)] = &[
     ("abc", abc::members),
+    ("collections", collections::members),
     ("collections.abc", typing::abstract_containers),
+    ("contextlib", contextlib::members),
+    ("copy", copy::members),
     ("functools", functools::members),
     ("itertools", itertools::members),
     ("math", math::members),
+    ("operator", operator::members),
+    ("string", text::members),
+    ("types", types::members),
     ("typing", typing::members),
     ("typing_extensions", typing::members),
+    ("warnings", types::warnings),
 ];
 
 /// Modules of Python that reach out of the program, with what to use instead where there is something.

@@ -75,14 +75,20 @@ impl<S: Steps> Iteration for Lazy<S> {
             slot.replace(if ended { Slot::Ended } else { Slot::Idle(steps) });
             next?.ok_or_else(Raise::stop_iteration)
         };
-        Ok(Some(Outcome::Later(Box::pin(Nested { machine: machine.clone(), step: Box::pin(step) }))))
+        Ok(Some(Outcome::Later(Box::pin(Nested::new(machine.clone(), step)))))
     }
 }
 
-/// A step that may take steps of other iterators in turn: counted as a call, with stack enough for it.
-struct Nested<F> {
+/// A future that may poll others like it in turn: counted as a call, with stack enough for it.
+pub(super) struct Nested<F> {
     machine: Machine,
     step: Pin<Box<F>>,
+}
+
+impl<F> Nested<F> {
+    pub(super) fn new(machine: Machine, step: F) -> Self {
+        Self { machine, step: Box::pin(step) }
+    }
 }
 
 impl<F: Future<Output = Result<Value, Raise>>> Future for Nested<F> {

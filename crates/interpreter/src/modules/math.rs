@@ -1,7 +1,7 @@
 //! `math`.
 
 use num_bigint::BigInt;
-use num_integer::{Integer, Roots};
+use num_integer::Integer;
 use num_traits::{One, Signed, ToPrimitive, Zero};
 
 use crate::exceptions::Kind;
@@ -112,7 +112,7 @@ const REAL: &[(&str, fn(f64) -> f64)] = &[
     ("asinh", f64::asinh),
     ("atan", f64::atan),
     ("atanh", f64::atanh),
-    ("cbrt", f64::cbrt),
+    ("cbrt", libm::cbrt),
     ("cos", f64::cos),
     ("cosh", f64::cosh),
     ("degrees", |number| number * (180.0 / std::f64::consts::PI)),
@@ -294,17 +294,18 @@ fn norm(numbers: &[f64]) -> f64 {
     if numbers.iter().any(|number| number.is_infinite()) {
         return f64::INFINITY;
     }
-    match numbers {
-        [] => 0.0,
-        [left, right] => left.hypot(*right),
-        numbers => {
-            let largest = numbers.iter().fold(0.0_f64, |largest, number| largest.max(number.abs()));
-            if largest == 0.0 {
-                return numbers.iter().sum();
-            }
-            largest * exact_sum(numbers.iter().map(|number| (number / largest) * (number / largest))).sqrt()
-        }
+    let largest = numbers.iter().fold(0.0_f64, |largest, number| largest.max(number.abs()));
+    if largest == 0.0 {
+        return numbers.iter().map(|number| number.abs()).sum();
     }
+    // A power of two scales exactly, and squares are kept with what rounding them loses.
+    let exponent = libm::frexp(largest).1;
+    let squares = numbers.iter().flat_map(|number| {
+        let scaled = libm::ldexp(*number, -exponent);
+        let square = scaled * scaled;
+        [square, scaled.mul_add(scaled, -square)]
+    });
+    libm::ldexp(exact_sum(squares).sqrt(), exponent)
 }
 
 fn dist(machine: &Machine, args: Args) -> HostResult {

@@ -10,7 +10,7 @@ use crate::class::Class;
 use crate::exceptions::Kind;
 use crate::host::{Args, HostObject, HostResult, Operator, Outcome};
 use crate::machine::Machine;
-use crate::modules::{Members, class, functions};
+use crate::modules::{Members, class, functions, namedtuple};
 use crate::operators;
 use crate::raise::Raise;
 use crate::types::{Type, builtin_type};
@@ -108,6 +108,7 @@ pub fn members(machine: &Machine) -> Result<Members, Raise> {
         members.push((name, Value::Class(class(name, "typing", vec![], &[("__class_getitem__", parameterize)], &[])?)));
     }
     members.push(("AbstractSet", Value::host(Name { module: "typing", name: "Set", builtin: Some(Type::Set) })));
+    members.push(("NamedTuple", Value::Class(namedtuple::base()?)));
     members.push(("Text", Value::Type(Type::Str)));
     members.push(("TypedDict", Value::Type(Type::Dict)));
     members.push(("TYPE_CHECKING", Value::Bool(false)));
