@@ -27,6 +27,6 @@ mod tensor;
 pub use data::value_data;
 pub use dtype::Device;
 pub use generator::Generator;
-pub use job::Job;
+pub use job::{Job, Paying};
 pub use modules::{global, import, instance};
 pub use tensor::Tensor;

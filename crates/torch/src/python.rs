@@ -3,6 +3,7 @@
 use std::any::Any;
 use std::rc::Rc;
 
+use futures::FutureExt;
 use interpreter::raise::Raise;
 use interpreter::types::Type;
 use interpreter::{Args, HostObject, HostResult, Iteration, Machine, Outcome, Value};
@@ -212,7 +213,9 @@ impl Iteration for Items {
 /// # Errors
 /// `ValueError` for a spec that numbers do not know.
 pub fn format(machine: &Machine, number: &Value, spec: &str) -> Result<String, Raise> {
-    interpreter::format::format_now(machine, number, spec)
+    // Formatting a builtin number runs no user code, so it never suspends.
+    let text = interpreter::format::format(machine, number, spec).now_or_never();
+    text.unwrap_or_else(|| Err(Raise::type_error("unsupported format string"))).map(|text| text.to_string())
 }
 
 /// Ends an operation with a tensor.

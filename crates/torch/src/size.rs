@@ -21,6 +21,12 @@ impl Size {
         &self.0
     }
 
+    /// Returns the text that Python prints.
+    pub fn text(&self) -> String {
+        let sizes: Vec<String> = self.0.iter().map(i64::to_string).collect();
+        format!("torch.Size([{}])", sizes.join(", "))
+    }
+
     /// Shows sizes to Python.
     pub fn value(sizes: &[i64]) -> Value {
         Value::host(Self::new(sizes))
@@ -146,8 +152,7 @@ impl HostObject for Size {
     }
 
     fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
-        let sizes: Vec<String> = self.0.iter().map(i64::to_string).collect();
-        Ok(Some(format!("torch.Size([{}])", sizes.join(", "))))
+        Ok(Some(self.text()))
     }
 
     fn is_instance(&self, class: &str) -> bool {

@@ -218,6 +218,14 @@ impl Tensor {
         dispatch::call_unpaid("to", "dtype", &[self.into(), Argument::from(i64::from(dtype::code(dtype)))])
     }
 
+    /// Draws `count` column indices for each row of `[rows, weights]`, from the job's own random numbers.
+    ///
+    /// # Errors
+    /// `RuntimeError` for weights that are negative, not finite, or all zero.
+    pub fn multinomial(&self, machine: &Machine, count: i64) -> Result<Self, Raise> {
+        dispatch::tensor(machine, "multinomial", "", &[self.into(), Argument::from(count)])
+    }
+
     /// Returns a view with another shape.
     ///
     /// # Errors

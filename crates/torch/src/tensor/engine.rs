@@ -40,6 +40,10 @@ impl engine::Tensor for Tensor {
         dispatch::call_unpaid("view", "", &[self.into(), shape.to_vec().into()])
     }
 
+    fn last_position(&self) -> Result<Self, Raise> {
+        dispatch::call_unpaid("select", "int", &[self.into(), Argument::from(1), Argument::from(-1)])
+    }
+
     fn same(&self, other: &Self) -> bool {
         let (left, right) = (self.facts(), other.facts());
         self.is_same(other)
