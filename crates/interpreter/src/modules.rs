@@ -4,13 +4,16 @@ mod abc;
 mod collections;
 mod contextlib;
 mod copy;
+mod dataclasses;
 mod deque;
+pub(crate) mod enums;
 mod functools;
 mod itertools;
 mod lazy;
 mod math;
 mod namedtuple;
 mod operator;
+mod represent;
 mod signature;
 mod text;
 mod types;
@@ -44,6 +47,8 @@ const MODULES: &[(&str, fn(&Machine) -> Result<Members, Raise>)] = &[
     ("collections.abc", typing::abstract_containers),
     ("contextlib", contextlib::members),
     ("copy", copy::members),
+    ("dataclasses", dataclasses::members),
+    ("enum", enums::members),
     ("functools", functools::members),
     ("itertools", itertools::members),
     ("math", math::members),

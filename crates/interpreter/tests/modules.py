@@ -363,3 +363,124 @@ warnings.warn('nobody reads this')
 with warnings.catch_warnings():
     warnings.filterwarnings('ignore')
 print(isinstance(n, types.SimpleNamespace))
+#### dataclasses
+from dataclasses import dataclass, field, asdict, astuple, replace, fields, is_dataclass, FrozenInstanceError, InitVar, KW_ONLY
+from typing import List, ClassVar
+@dataclass
+class P:
+    x: int
+    y: int = 2
+    tags: List[str] = field(default_factory=list)
+    hidden: int = field(default=0, repr=False, compare=False)
+    count: ClassVar[int] = 7
+    def norm(self): return self.x + self.y
+p = P(1)
+print(p, p.norm(), P(1, 3, ['a']), p == P(1, hidden=9), p == P(2), P.count, asdict(P(1, tags=['q'])), astuple(p))
+print(replace(p, x=5), [f.name for f in fields(P)], is_dataclass(P), is_dataclass(3), p.tags is P(1).tags, P.y)
+for f in (lambda: P(), lambda: P(1, 2, 3, 4, 5), lambda: P(1, z=3), lambda: P(1, x=1), lambda: hash(p), lambda: p < p, lambda: asdict(3)):
+    try: print(f())
+    except Exception as e: print(type(e).__name__, e)
+@dataclass(frozen=True, order=True)
+class F:
+    a: int
+    b: str = 'z'
+f = F(1)
+print(f, F(1) < F(2), sorted([F(2), F(1, 'a'), F(1)]), {F(1): 'one'}[F(1)], hash(F(1)) == hash((1, 'z')))
+try: f.a = 3
+except FrozenInstanceError as e: print(type(e).__name__, e)
+try: del f.a
+except AttributeError as e: print(e)
+@dataclass
+class Child(P):
+    z: float = 0.5
+    w: InitVar[int] = 10
+    def __post_init__(self, w): self.total = self.x + w
+c = Child(1, z=2.5, w=100)
+print(c, c.total, Child(3).total, isinstance(c, P), c == Child(1, z=2.5))
+@dataclass
+class Nested:
+    inner: P
+    many: list
+    table: dict
+print(asdict(Nested(P(1), [P(2)], {'k': P(3)})), Nested(p, [], {}).inner is p)
+@dataclass(kw_only=True)
+class K:
+    a: int
+    b: int = 1
+print(K(a=1))
+try: K(1)
+except TypeError as e: print(e)
+try: K()
+except TypeError as e: print(e)
+@dataclass
+class M:
+    a: int
+    _: KW_ONLY
+    b: int = 3
+print(M(1, b=2))
+try:
+    @dataclass
+    class Bad:
+        x: list = []
+except ValueError as e: print(e)
+try:
+    @dataclass
+    class Bad2:
+        x: int = 1
+        y: int
+except TypeError as e: print(e)
+match P(4, 5):
+    case P(a, b): print(a, b)
+@dataclass
+class Node:
+    child: object = None
+n = Node(); n.child = n
+print(n)
+@dataclass(repr=False, eq=False)
+class Bare:
+    x: int
+print(Bare(1) == Bare(1), Bare(1).x)
+#### enum
+from enum import Enum, IntEnum, auto, unique
+class Color(Enum):
+    RED = 1
+    GREEN = 2
+    CRIMSON = 1
+    def describe(self): return self.name.lower()
+    @classmethod
+    def first(cls): return cls.RED
+print(Color.RED, repr(Color.GREEN), Color.RED.name, Color.RED.value, Color(2), Color['RED'], Color.CRIMSON is Color.RED)
+print(Color.RED.describe(), Color.first(), Color.RED == Color.RED, Color.RED == 1, {Color.RED: 'r'}[Color.RED], isinstance(Color.RED, Color))
+print([c.name for c in Color], len(Color), Color.RED in Color, list(Color), f'{Color.RED}')
+try: Color(9)
+except ValueError as e: print(e)
+try: Color['NO']
+except KeyError as e: print('KeyError', e)
+class Level(IntEnum):
+    LOW = auto()
+    HIGH = auto()
+print(Level.LOW, Level.LOW < Level.HIGH, Level.HIGH + 1, repr(Level.LOW), Level(2), [1, 2, 3][Level.LOW], sorted(Level))
+class Mode(str, Enum):
+    A = 'a'
+    B = 'b'
+print(Mode.A == 'a', Mode('b'), Mode.A.value, Mode.A.upper(), {'a': 1}[Mode.A])
+class Planet(Enum):
+    EARTH = (5.9, 6.3)
+    MARS = (0.6, 3.3)
+    def __init__(self, mass, radius):
+        self.mass, self.radius = mass, radius
+print(Planet.EARTH.mass, Planet.MARS.radius, Planet.EARTH)
+try:
+    @unique
+    class U(Enum):
+        A = 1
+        B = 1
+except ValueError as e: print(e)
+match Color.GREEN:
+    case Color.RED: print('red')
+    case Color.GREEN: print('green')
+#### objects that hold themselves are written
+from types import SimpleNamespace
+from functools import partial
+n = SimpleNamespace(a=1); n.me = n
+print(n)

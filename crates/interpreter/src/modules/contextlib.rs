@@ -24,9 +24,7 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
                 context.set("enter_result", result.unwrap_or(Value::None));
                 Ok(Value::None.into())
             }),
-            ("__enter__", |_, mut args| {
-                Ok(receiver(&mut args)?.own("enter_result").unwrap_or(Value::None).into())
-            }),
+            ("__enter__", |_, mut args| Ok(receiver(&mut args)?.own("enter_result").unwrap_or(Value::None).into())),
             ("__exit__", |_, _| Ok(Value::None.into())),
         ],
         &[],
@@ -82,31 +80,35 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
         &[],
     )?;
     let mut members = functions(&[]);
-    members.push(("contextmanager", Value::native("contextmanager", move |_, args| {
-        let (function, manager) = (args.one("contextmanager")?, Rc::clone(&manager));
-        // A method of a class must stay one: what stands in for the function is bound as a function is.
-        let helper = Value::native("contextmanager", {
-            let function = function.clone();
-            move |machine: &Machine, args: Args| {
-                let (again, manager) = ((function.clone(), args.clone()), Rc::clone(&manager));
-                let generator = machine.call_now(&function, args);
-                operators::then(machine, generator, move |machine, generator| {
-                    let context = Instance::new(&manager);
-                    context.set("gen", generator);
-                    context.set("func", again.0);
-                    context.set("args", Value::tuple(again.1.positional));
-                    context.set("kwds", Value::dict(again.1.keyword));
-                    context.cover(machine)?;
-                    Ok(Value::Instance(context).into())
-                })
-            }
-        });
-        let wrapper = class("function", "builtins", vec![], &[("__call__", call_wrapper), ("__get__", bind_wrapper)], &[])?;
-        let wrapper = Instance::new(&wrapper);
-        wrapper.set("__wrapped__", function);
-        wrapper.set(HELPER, helper);
-        Ok(Value::Instance(wrapper).into())
-    })));
+    members.push((
+        "contextmanager",
+        Value::native("contextmanager", move |_, args| {
+            let (function, manager) = (args.one("contextmanager")?, Rc::clone(&manager));
+            // A method of a class must stay one: what stands in for the function is bound as a function is.
+            let helper = Value::native("contextmanager", {
+                let function = function.clone();
+                move |machine: &Machine, args: Args| {
+                    let (again, manager) = ((function.clone(), args.clone()), Rc::clone(&manager));
+                    let generator = machine.call_now(&function, args);
+                    operators::then(machine, generator, move |machine, generator| {
+                        let context = Instance::new(&manager);
+                        context.set("gen", generator);
+                        context.set("func", again.0);
+                        context.set("args", Value::tuple(again.1.positional));
+                        context.set("kwds", Value::dict(again.1.keyword));
+                        context.cover(machine)?;
+                        Ok(Value::Instance(context).into())
+                    })
+                }
+            });
+            let wrapper =
+                class("function", "builtins", vec![], &[("__call__", call_wrapper), ("__get__", bind_wrapper)], &[])?;
+            let wrapper = Instance::new(&wrapper);
+            wrapper.set("__wrapped__", function);
+            wrapper.set(HELPER, helper);
+            Ok(Value::Instance(wrapper).into())
+        }),
+    ));
     members.extend([
         ("AbstractContextManager", Value::Class(class("AbstractContextManager", "contextlib", vec![], &[], &[])?)),
         ("closing", Value::Class(closing)),
@@ -225,7 +227,8 @@ fn decorate(_: &Machine, mut args: Args) -> HostResult {
     let make = context.own("func").unwrap_or(Value::None);
     let class = Rc::clone(context.class());
     Ok(Value::native("inner", move |machine, args| {
-        let (machine, make, function, positional) = (machine.clone(), make.clone(), function.clone(), positional.clone());
+        let (machine, make, function, positional) =
+            (machine.clone(), make.clone(), function.clone(), positional.clone());
         let class = Rc::clone(&class);
         later(async move {
             let context = Instance::new(&class);

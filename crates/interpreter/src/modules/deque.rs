@@ -337,7 +337,8 @@ impl HostObject for Deque {
             | Operator::LessEqual
             | Operator::Greater
             | Operator::GreaterEqual => {
-                let (left, right) = if reflected { (Value::list(right), items()) } else { (items(), Value::list(right)) };
+                let (left, right) =
+                    if reflected { (Value::list(right), items()) } else { (items(), Value::list(right)) };
                 operators::binary(machine, operator, &left, &right)
             }
             _ => Ok(Outcome::NotImplemented),

@@ -8,6 +8,7 @@ use crate::exceptions::Kind;
 use crate::function::Method;
 use crate::host::{Args, HostResult, Operator};
 use crate::machine::Machine;
+use crate::modules::represent::represent;
 use crate::modules::{Function, Members, class, functions};
 use crate::operators::{self, Iter, later};
 use crate::raise::Raise;
@@ -142,11 +143,8 @@ fn make_partial(machine: &Machine, mut args: Args) -> HostResult {
 
 /// Puts keyword arguments over those of a dict.
 fn merged(defaults: &Dict, keyword: Vec<(Rc<str>, Value)>) -> Vec<(Rc<str>, Value)> {
-    let mut all: Vec<(Rc<str>, Value)> = defaults
-        .entries()
-        .into_iter()
-        .filter_map(|(name, value)| Some((Rc::from(name.as_str()?), value)))
-        .collect();
+    let mut all: Vec<(Rc<str>, Value)> =
+        defaults.entries().into_iter().filter_map(|(name, value)| Some((Rc::from(name.as_str()?), value))).collect();
     for (name, value) in keyword {
         match all.iter_mut().find(|(known, _)| *known == name) {
             Some((_, known)) => *known = value,
@@ -172,22 +170,20 @@ fn call_partial(machine: &Machine, mut args: Args) -> HostResult {
 
 fn repr_partial(machine: &Machine, mut args: Args) -> HostResult {
     let partial = receiver(&mut args)?;
-    let machine = machine.clone();
-    later(async move {
-        let mut parts = vec![crate::format::repr(&machine, &partial.own("func").unwrap_or(Value::None)).await?];
-        if let Some(Value::Tuple(args)) = partial.own("args") {
-            for value in args.iter() {
-                parts.push(crate::format::repr(&machine, value).await?);
-            }
-        }
-        if let Some(Value::Dict(keywords)) = partial.own("keywords") {
-            for (name, value) in keywords.entries() {
-                let value = crate::format::repr(&machine, &value).await?;
-                parts.push(format!("{}={value}", name.as_str().unwrap_or("?")));
-            }
-        }
-        crate::types::ledger::text(&machine, format!("functools.partial({})", parts.join(", ")))
-    })
+    let mut parts = vec![(None, partial.own("func").unwrap_or(Value::None))];
+    if let Some(Value::Tuple(args)) = partial.own("args") {
+        parts.extend(args.iter().map(|value| (None, value.clone())));
+    }
+    if let Some(Value::Dict(keywords)) = partial.own("keywords") {
+        parts.extend(keywords.entries().into_iter().map(|(name, value)| (name.as_str().map(Rc::from), value)));
+    }
+    represent(
+        machine,
+        Value::Instance(partial),
+        "functools.partial".to_owned(),
+        parts,
+        "functools.partial(...)".to_owned(),
+    )
 }
 
 /// Copies what describes a function onto the one that stands in for it.
@@ -202,7 +198,9 @@ fn update_wrapper(wrapper: Value, wrapped: Value) -> HostResult {
                 _ => None,
             }
         }),
-        Value::Native(native) if matches!(name, "__name__" | "__qualname__") => Some(Value::Str(Rc::clone(native.name()))),
+        Value::Native(native) if matches!(name, "__name__" | "__qualname__") => {
+            Some(Value::Str(Rc::clone(native.name())))
+        }
         Value::Class(class) if name == "__name__" => Some(Value::Str(Rc::clone(class.name()))),
         Value::Instance(instance) => instance.own(name),
         _ => None,

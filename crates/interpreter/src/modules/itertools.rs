@@ -209,7 +209,10 @@ fn count(machine: &Machine, args: Args) -> HostResult {
     let [start, step] = args.bind("count", ["start", "step"], 0)?;
     let (start, step) = (start.unwrap_or(Value::Int(0)), step.unwrap_or(Value::Int(1)));
     for number in [&start, &step] {
-        if !matches!(operators::plain(number), Value::Int(_) | Value::Bool(_) | Value::Big(_) | Value::Float(_) | Value::Complex(..) | Value::Host(_)) {
+        if !matches!(
+            operators::plain(number),
+            Value::Int(_) | Value::Bool(_) | Value::Big(_) | Value::Float(_) | Value::Complex(..) | Value::Host(_)
+        ) {
             return Err(Raise::type_error("a number is required"));
         }
     }

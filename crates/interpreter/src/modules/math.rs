@@ -49,7 +49,10 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
             checked(scale(number, exponent), number)
         }),
         ("log", log),
-        ("log10", |machine, args| Ok(Value::Float(log_of(machine, &args.one("math.log10")?, f64::log10, 10.0)?).into())),
+        (
+            "log10",
+            |machine, args| Ok(Value::Float(log_of(machine, &args.one("math.log10")?, f64::log10, 10.0)?).into()),
+        ),
         ("log2", |machine, args| Ok(Value::Float(log_of(machine, &args.one("math.log2")?, f64::log2, 2.0)?).into())),
         ("modf", |machine, args| {
             let number = real(machine, &args.one("math.modf")?)?;
@@ -155,8 +158,9 @@ const PAIRS: &[(&str, fn(f64, f64) -> f64)] = &[
 fn real(machine: &Machine, value: &Value) -> Result<f64, Raise> {
     match operators::plain(value) {
         Value::Str(_) | Value::Bytes(_) | Value::None => Err(no_real(value)),
-        plain => float::real(machine, &plain)
-            .map_err(|raise| if raise.is(Kind::TypeError) { no_real(value) } else { raise }),
+        plain => {
+            float::real(machine, &plain).map_err(|raise| if raise.is(Kind::TypeError) { no_real(value) } else { raise })
+        }
     }
 }
 
@@ -231,9 +235,7 @@ fn round(machine: &Machine, args: Args, name: &str, special: &str, function: fn(
         return Ok(Value::integer(number).into());
     }
     let number = real(machine, &value).map_err(|raise| match (name, raise.is(Kind::TypeError)) {
-        ("trunc", true) => {
-            Raise::type_error(format!("type {} doesn't define __trunc__ method", type_name(&value)))
-        }
+        ("trunc", true) => Raise::type_error(format!("type {} doesn't define __trunc__ method", type_name(&value))),
         _ => raise,
     })?;
     Ok(int::from_float(machine, function(number))?.into())
@@ -334,7 +336,11 @@ fn fsum(machine: &Machine, args: Args) -> HostResult {
         // Infinities and their differences are not a matter of rounding.
         if !plain.is_finite() && numbers.iter().any(|number| !number.is_finite()) {
             let opposite = numbers.contains(&f64::INFINITY) && numbers.contains(&f64::NEG_INFINITY);
-            return if opposite { Err(Raise::value_error("-inf + inf in fsum")) } else { Ok(Value::Float(plain).into()) };
+            return if opposite {
+                Err(Raise::value_error("-inf + inf in fsum"))
+            } else {
+                Ok(Value::Float(plain).into())
+            };
         }
         Ok(Value::Float(exact_sum(numbers)).into())
     })
@@ -443,9 +449,9 @@ fn natural(machine: &Machine, value: &Value, name: &str) -> Result<u64, Raise> {
             name => format!("{name} must be a non-negative integer"),
         }));
     }
-    number.to_u64().ok_or_else(|| {
-        Raise::new(Kind::OverflowError, format!("{name}() argument should not exceed {}", i64::MAX))
-    })
+    number
+        .to_u64()
+        .ok_or_else(|| Raise::new(Kind::OverflowError, format!("{name}() argument should not exceed {}", i64::MAX)))
 }
 
 fn factorial(machine: &Machine, args: Args) -> HostResult {

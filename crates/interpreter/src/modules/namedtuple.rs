@@ -5,20 +5,21 @@ use std::rc::Rc;
 use crate::class::{Class, Decorated, Instance, Property};
 use crate::host::{Args, HostResult};
 use crate::machine::Machine;
+use crate::modules::represent::represent;
 use crate::modules::signature::{self, Parameter};
 use crate::modules::{class, class_method, method};
-use crate::operators::{self, later, with_items};
+use crate::operators::{self, with_items};
 use crate::raise::Raise;
-use crate::types::{Tuple, Type, ledger};
+use crate::types::{Tuple, Type};
 use crate::value::Value;
 
 /// Fields in order, with their defaults.
 type Fields = Vec<(Rc<str>, Option<Value>)>;
 
 const KEYWORDS: &[&str] = &[
-    "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del", "elif",
-    "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal", "not", "or",
-    "pass", "raise", "return", "try", "while", "with", "yield",
+    "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del",
+    "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal",
+    "not", "or", "pass", "raise", "return", "try", "while", "with", "yield",
 ];
 
 /// `namedtuple(name, fields, *, rename=False, defaults=None, module=None)`.
@@ -49,7 +50,8 @@ pub fn namedtuple(machine: &Machine, mut args: Args) -> HostResult {
                     return Err(Raise::type_error("Type names and field names must be strings"));
                 };
                 let problem = refusal(field, &fields);
-                let field = if rename && problem.is_some() { Rc::from(format!("_{position}")) } else { Rc::clone(field) };
+                let field =
+                    if rename && problem.is_some() { Rc::from(format!("_{position}")) } else { Rc::clone(field) };
                 match problem {
                     Some(problem) if !rename => return Err(Raise::value_error(problem)),
                     _ => fields.push((field, None)),
@@ -72,9 +74,10 @@ pub fn namedtuple(machine: &Machine, mut args: Args) -> HostResult {
 }
 
 fn refusal(field: &str, before: &Fields) -> Option<String> {
-    let identifier = field.chars().enumerate().all(|(position, char)| {
-        char == '_' || char.is_alphabetic() || position > 0 && char.is_alphanumeric()
-    });
+    let identifier = field
+        .chars()
+        .enumerate()
+        .all(|(position, char)| char == '_' || char.is_alphabetic() || position > 0 && char.is_alphanumeric());
     if field.is_empty() || !identifier {
         return Some(format!("Type names and field names must be valid identifiers: '{field}'"));
     }
@@ -156,50 +159,66 @@ fn equip(class: &Rc<Class>, fields: Fields) {
         .map(|(name, default)| Parameter { name: Rc::clone(name), optional: default.is_some(), keyword_only: false })
         .collect();
     let defaults: Vec<Option<Value>> = fields.into_iter().map(|(_, default)| default).collect();
-    class.set("__new__", Value::native("__new__", move |machine, mut args| {
-        let Some(Value::Class(class)) = (!args.positional.is_empty()).then(|| args.positional.remove(0)) else {
-            return Err(Raise::type_error("__new__() needs a class"));
-        };
-        let bound = signature::bind(&format!("{}.__new__", class.name()), &parameters, args)?;
-        let values = bound.into_iter().zip(&defaults);
-        make(machine, &class, values.map(|(value, default)| value.or_else(|| default.clone()).unwrap_or(Value::None)).collect())
-    }));
-    class.set("__repr__", Value::native("__repr__", represent));
-    class.set("_make", class_method("_make", |machine, args| {
-        let mut args = args.between("_make", 2, 2)?;
-        let (iterable, class) = (args.pop().unwrap_or(Value::None), args.pop().unwrap_or(Value::None));
-        with_items(machine, iterable, move |machine, items| match &class {
-            Value::Class(owner) => {
-                let expected = field_names(owner).len();
-                if items.len() != expected {
-                    let given = items.len();
-                    return Err(Raise::type_error(format!("Expected {expected} arguments, got {given}")));
+    class.set(
+        "__new__",
+        Value::native("__new__", move |machine, mut args| {
+            let Some(Value::Class(class)) = (!args.positional.is_empty()).then(|| args.positional.remove(0)) else {
+                return Err(Raise::type_error("__new__() needs a class"));
+            };
+            let bound = signature::bind(&format!("{}.__new__", class.name()), &parameters, args)?;
+            let values = bound.into_iter().zip(&defaults);
+            make(
+                machine,
+                &class,
+                values.map(|(value, default)| value.or_else(|| default.clone()).unwrap_or(Value::None)).collect(),
+            )
+        }),
+    );
+    class.set("__repr__", Value::native("__repr__", show));
+    class.set(
+        "_make",
+        class_method("_make", |machine, args| {
+            let mut args = args.between("_make", 2, 2)?;
+            let (iterable, class) = (args.pop().unwrap_or(Value::None), args.pop().unwrap_or(Value::None));
+            with_items(machine, iterable, move |machine, items| match &class {
+                Value::Class(owner) => {
+                    let expected = field_names(owner).len();
+                    if items.len() != expected {
+                        let given = items.len();
+                        return Err(Raise::type_error(format!("Expected {expected} arguments, got {given}")));
+                    }
+                    make(machine, owner, items)
                 }
-                make(machine, owner, items)
+                _ => Err(Raise::type_error("_make() needs a class")),
+            })
+        }),
+    );
+    class.set(
+        "_asdict",
+        method("_asdict", |_, args| {
+            let object = args.one("_asdict")?;
+            let names = object_names(&object);
+            Ok(Value::dict(names.into_iter().zip(items(&object)?.iter().cloned())).into())
+        }),
+    );
+    class.set(
+        "_replace",
+        method("_replace", |machine, mut args| {
+            let keyword = std::mem::take(&mut args.keyword);
+            let object = args.one("_replace")?;
+            let (names, mut values) = (object_names(&object), items(&object)?.to_vec());
+            for (name, value) in keyword {
+                match names.iter().position(|known| *known == name) {
+                    Some(position) => values[position] = value,
+                    None => return Err(Raise::value_error(format!("Got unexpected field names: ['{name}']"))),
+                }
             }
-            _ => Err(Raise::type_error("_make() needs a class")),
-        })
-    }));
-    class.set("_asdict", method("_asdict", |_, args| {
-        let object = args.one("_asdict")?;
-        let names = object_names(&object);
-        Ok(Value::dict(names.into_iter().zip(items(&object)?.iter().cloned())).into())
-    }));
-    class.set("_replace", method("_replace", |machine, mut args| {
-        let keyword = std::mem::take(&mut args.keyword);
-        let object = args.one("_replace")?;
-        let (names, mut values) = (object_names(&object), items(&object)?.to_vec());
-        for (name, value) in keyword {
-            match names.iter().position(|known| *known == name) {
-                Some(position) => values[position] = value,
-                None => return Err(Raise::value_error(format!("Got unexpected field names: ['{name}']"))),
+            match &object {
+                Value::Instance(instance) => make(machine, instance.class(), values),
+                _ => Err(Raise::type_error("_replace() needs a named tuple")),
             }
-        }
-        match &object {
-            Value::Instance(instance) => make(machine, instance.class(), values),
-            _ => Err(Raise::type_error("_replace() needs a named tuple")),
-        }
-    }));
+        }),
+    );
 }
 
 fn make(machine: &Machine, class: &Rc<Class>, values: Vec<Value>) -> HostResult {
@@ -230,15 +249,9 @@ fn object_names(object: &Value) -> Vec<Rc<str>> {
     }
 }
 
-fn represent(machine: &Machine, args: Args) -> HostResult {
+fn show(machine: &Machine, args: Args) -> HostResult {
     let object = args.one("__repr__")?;
-    let (names, items) = (object_names(&object), items(&object)?);
-    let machine = machine.clone();
-    later(async move {
-        let mut parts = Vec::with_capacity(names.len());
-        for (name, value) in names.iter().zip(items.iter()) {
-            parts.push(format!("{name}={}", crate::format::repr(&machine, value).await?));
-        }
-        ledger::text(&machine, format!("{}({})", crate::types::type_name(&object), parts.join(", ")))
-    })
+    let parts = object_names(&object).into_iter().map(Some).zip(items(&object)?.iter().cloned()).collect();
+    let name = crate::types::type_name(&object).into_owned();
+    represent(machine, object, name, parts, "...".to_owned())
 }

@@ -86,7 +86,9 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
             let args = args.between("getitem", 2, 2)?;
             operators::get_item(machine, &args[0], &args[1])
         }),
-        ("index", |machine, args| Ok(Value::Int(operators::index_fitting(machine, &args.one("operator.index")?)?).into())),
+        ("index", |machine, args| {
+            Ok(Value::Int(operators::index_fitting(machine, &args.one("operator.index")?)?).into())
+        }),
         ("is_", |_, args| {
             let args = args.between("is_", 2, 2)?;
             Ok(Value::Bool(args[0].is(&args[1])).into())
@@ -110,23 +112,32 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
     ]);
     for (name, operator) in BINARY {
         let (name, operator) = (*name, *operator);
-        members.push((name, Value::native(name, move |machine, args| {
-            let args = args.between(name, 2, 2)?;
-            operators::binary(machine, operator, &args[0], &args[1])
-        })));
+        members.push((
+            name,
+            Value::native(name, move |machine, args| {
+                let args = args.between(name, 2, 2)?;
+                operators::binary(machine, operator, &args[0], &args[1])
+            }),
+        ));
     }
     for (name, operator) in IN_PLACE {
         let (name, operator) = (*name, *operator);
-        members.push((name, Value::native(name, move |machine, args| {
-            let args = args.between(name, 2, 2)?;
-            operators::in_place(machine, operator, &args[0], &args[1])
-        })));
+        members.push((
+            name,
+            Value::native(name, move |machine, args| {
+                let args = args.between(name, 2, 2)?;
+                operators::in_place(machine, operator, &args[0], &args[1])
+            }),
+        ));
     }
     for (name, operator) in UNARY {
         let (name, operator) = (*name, *operator);
-        members.push((name, Value::native(name, move |machine, args| {
-            operators::unary(machine, operator, &args.one(&format!("operator.{name}"))?)
-        })));
+        members.push((
+            name,
+            Value::native(name, move |machine, args| {
+                operators::unary(machine, operator, &args.one(&format!("operator.{name}"))?)
+            }),
+        ));
     }
     Ok(members)
 }

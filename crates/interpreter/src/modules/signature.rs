@@ -50,7 +50,9 @@ pub(super) fn bind(function: &str, parameters: &[Parameter], args: Args) -> Resu
         let missing: Vec<String> = parameters
             .iter()
             .zip(&bound)
-            .filter(|(parameter, value)| value.is_none() && !parameter.optional && parameter.keyword_only == keyword_only)
+            .filter(|(parameter, value)| {
+                value.is_none() && !parameter.optional && parameter.keyword_only == keyword_only
+            })
             .map(|(parameter, _)| format!("'{}'", parameter.name))
             .collect();
         if let Some(names) = listed(&missing) {

@@ -18,7 +18,9 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
         let Some(text) = text.as_str() else { return Err(Raise::type_error("capwords() needs a str")) };
         let capitalize = |word: &str| {
             let mut chars = word.chars();
-            chars.next().map_or_else(String::new, |first| first.to_uppercase().chain(chars.flat_map(char::to_lowercase)).collect())
+            chars.next().map_or_else(String::new, |first| {
+                first.to_uppercase().chain(chars.flat_map(char::to_lowercase)).collect()
+            })
         };
         machine.charge_fuel(text.len() as u64 / 16)?;
         let words: String = match separator.as_ref().and_then(Value::as_str) {

@@ -4,12 +4,14 @@ use std::rc::Rc;
 
 use crate::class::Instance;
 use crate::exceptions;
-use crate::host::{Args, HostResult};
+use crate::host::{Args, HostResult, Outcome};
 use crate::machine::Machine;
+use crate::modules::lazy::Nested;
+use crate::modules::represent::represent;
 use crate::modules::{Members, class, functions, import};
-use crate::operators::{self, later};
+use crate::operators;
 use crate::raise::Raise;
-use crate::types::{Type, ledger};
+use crate::types::Type;
 use crate::value::Value;
 
 pub fn members(_: &Machine) -> Result<Members, Raise> {
@@ -17,7 +19,7 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
         "SimpleNamespace",
         "types",
         vec![],
-        &[("__init__", initialize), ("__repr__", represent), ("__eq__", equal)],
+        &[("__init__", initialize), ("__repr__", show), ("__eq__", equal)],
         &[],
     )?;
     Ok(vec![
@@ -46,28 +48,29 @@ fn initialize(machine: &Machine, args: Args) -> HostResult {
     }
 }
 
-fn represent(machine: &Machine, args: Args) -> HostResult {
-    let Value::Instance(namespace) = args.one("__repr__")? else { return Ok(Value::NotImplemented.into()) };
-    let machine = machine.clone();
-    later(async move {
-        let mut parts = Vec::new();
-        for (name, value) in namespace.attributes() {
-            parts.push(format!("{name}={}", crate::format::repr(&machine, &value).await?));
-        }
-        let own = namespace.class().module() == "types";
-        let name = if own { "namespace".into() } else { Rc::clone(namespace.class().name()) };
-        ledger::text(&machine, format!("{name}({})", parts.join(", ")))
-    })
+fn show(machine: &Machine, args: Args) -> HostResult {
+    let object = args.one("__repr__")?;
+    let Value::Instance(namespace) = &object else { return Ok(Value::NotImplemented.into()) };
+    let class = namespace.class();
+    let name = if class.module() == "types" { "namespace".to_owned() } else { class.name().to_string() };
+    let parts = namespace.attributes().into_iter().map(|(name, value)| (Some(name), value)).collect();
+    represent(machine, object.clone(), name.clone(), parts, format!("{name}(...)"))
 }
 
 fn equal(machine: &Machine, args: Args) -> HostResult {
     let dict = |namespace: &Instance| Value::dict(namespace.attributes());
     match &args.between("__eq__", 2, 2)?[..] {
-        [Value::Instance(left), Value::Instance(right)] if right.class().find("__init__").is_some_and(|own| {
-            left.class().find("__init__").is_some_and(|other| other.is(&own))
-        }) =>
+        [Value::Instance(left), Value::Instance(right)]
+            if right
+                .class()
+                .find("__init__")
+                .is_some_and(|own| left.class().find("__init__").is_some_and(|other| other.is(&own))) =>
         {
-            operators::binary(machine, crate::host::Operator::Equal, &dict(left), &dict(right))
+            let (left, right) = (dict(left), dict(right));
+            let handle = machine.clone();
+            Ok(Outcome::Later(Box::pin(Nested::new(machine.clone(), async move {
+                Ok(Value::Bool(operators::equal(&handle, &left, &right).await?))
+            }))))
         }
         _ => Ok(Value::NotImplemented.into()),
     }
@@ -76,19 +79,18 @@ fn equal(machine: &Machine, args: Args) -> HostResult {
 /// Makes `warnings`, which warns nobody.
 pub fn warnings(machine: &Machine) -> Result<Members, Raise> {
     let ignore: crate::modules::Function = |_, _| Ok(Value::None.into());
-    let mut members = functions(&[
-        ("filterwarnings", ignore),
-        ("resetwarnings", ignore),
-        ("simplefilter", ignore),
-        ("warn", ignore),
-    ]);
+    let mut members =
+        functions(&[("filterwarnings", ignore), ("resetwarnings", ignore), ("simplefilter", ignore), ("warn", ignore)]);
     if let Some(contextlib) = import(machine, "contextlib")
-        && let Ok(Some(crate::host::Outcome::Ready(Value::Class(null)))) =
+        && let Ok(Some(Outcome::Ready(Value::Class(null)))) =
             crate::attribute::find(machine, &contextlib, "nullcontext")
     {
-        members.push(("catch_warnings", Value::native("catch_warnings", move |machine, _| {
-            machine.call_now(&Value::Class(Rc::clone(&null)), Args::default())
-        })));
+        members.push((
+            "catch_warnings",
+            Value::native("catch_warnings", move |machine, _| {
+                machine.call_now(&Value::Class(Rc::clone(&null)), Args::default())
+            }),
+        ));
     }
     for name in ["Warning", "DeprecationWarning", "FutureWarning", "RuntimeWarning", "UserWarning"] {
         members.extend(exceptions::lookup(name).map(|class| (name, class)));

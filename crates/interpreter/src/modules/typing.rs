@@ -81,7 +81,9 @@ pub fn members(machine: &Machine) -> Result<Members, Raise> {
     let mut members = functions(&[
         ("cast", |_, args| Ok(args.between("cast", 2, 2)?.swap_remove(1).into())),
         ("final", identity),
-        ("get_args", |_, args| Ok(part(&args.one("get_args")?, "__args__").unwrap_or_else(|| Value::tuple(vec![])).into())),
+        ("get_args", |_, args| {
+            Ok(part(&args.one("get_args")?, "__args__").unwrap_or_else(|| Value::tuple(vec![])).into())
+        }),
         ("get_origin", |_, args| Ok(part(&args.one("get_origin")?, "__origin__").unwrap_or(Value::None).into())),
         ("no_type_check", identity),
         ("overload", identity),
@@ -177,7 +179,8 @@ pub fn instance_of(class: &dyn Any, value: &Value) -> Option<bool> {
         return Some(builtin_type(&plain).is_some_and(|kind| kind.is_subtype(builtin)));
     }
     let has = |methods: &[&str]| methods.iter().all(|method| operators::special(value, method).is_some());
-    let sequence = matches!(plain, Value::List(_) | Value::Tuple(_) | Value::Str(_) | Value::Bytes(_) | Value::Range(_));
+    let sequence =
+        matches!(plain, Value::List(_) | Value::Tuple(_) | Value::Str(_) | Value::Bytes(_) | Value::Range(_));
     let mapping = matches!(plain, Value::Dict(_));
     let set = matches!(plain, Value::Set(_));
     let view = |kind: &str| matches!(&plain, Value::Host(object) if object.type_name() == kind);
@@ -201,8 +204,10 @@ pub fn instance_of(class: &dyn Any, value: &Value) -> Option<bool> {
         "ValuesView" => view("dict_values"),
         "ItemsView" => view("dict_items"),
         "MappingView" => any_view,
-        "Hashable" => !matches!(plain, Value::List(_) | Value::Dict(_) | Value::Slice(_))
-            && !matches!(&plain, Value::Set(set) if !set.is_frozen()),
+        "Hashable" => {
+            !matches!(plain, Value::List(_) | Value::Dict(_) | Value::Slice(_))
+                && !matches!(&plain, Value::Set(set) if !set.is_frozen())
+        }
         _ => return None,
     })
 }
@@ -234,7 +239,9 @@ fn part(value: &Value, name: &str) -> Option<Value> {
     let object = object.as_any();
     let (origin, args) = match (object.downcast_ref::<Alias>(), object.downcast_ref::<Union>()) {
         (Some(alias), _) => (real_origin(&alias.origin), alias.args.clone()),
-        (_, Some(union)) => (Value::host(Name { module: "typing", name: "Union", builtin: None }), union.members.clone()),
+        (_, Some(union)) => {
+            (Value::host(Name { module: "typing", name: "Union", builtin: None }), union.members.clone())
+        }
         _ => return None,
     };
     Some(if name == "__origin__" { origin } else { Value::tuple(args) })

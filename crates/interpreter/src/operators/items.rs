@@ -5,14 +5,13 @@ use num_traits::Signed;
 use crate::exceptions::Kind;
 use crate::host::{Args, HostResult, Outcome};
 use crate::machine::Machine;
-use crate::modules::typing;
+use crate::modules::{enums, typing};
 use crate::raise::Raise;
+use crate::types::sequence::Elements;
 use crate::types::{Slice, bytes, dict, ledger, sequence, set, string, type_name};
 use crate::value::Value;
 
-use super::{
-    Iter, call_special, is_iterable, later, payload, plain, same_or_equal, special, then, truth_now,
-};
+use super::{Iter, call_special, is_iterable, later, payload, plain, same_or_equal, special, then, truth_now};
 
 /// `object[key]`. The outcome is never `NotImplemented`.
 ///
@@ -27,10 +26,7 @@ pub fn get_item(machine: &Machine, object: &Value, key: &Value) -> HostResult {
             }
             pick(machine, key, "list", list.len(), |machine, picked| match picked {
                 Picked::One(position) => Ok(list.get(position).unwrap_or(Value::None).into()),
-                Picked::Span(positions) => {
-                    let items = list.to_vec();
-                    sequence::list(machine, positions.filter_map(|position| items.get(position).cloned()).collect())
-                }
+                Picked::Span(positions) => sequence::list(machine, list.select(positions)),
             })
         }
         Value::Tuple(tuple) => pick(machine, key, "tuple", tuple.len(), |machine, picked| match picked {
@@ -41,11 +37,16 @@ pub fn get_item(machine: &Machine, object: &Value, key: &Value) -> HostResult {
         }),
         Value::Dict(dict) => dict::get_item(machine, dict.clone(), key.clone()),
         Value::Str(text) => {
-            if !text.is_ascii() {
-                machine.charge_fuel(text.len() as u64 / 64)?;
-            }
+            // Characters have different widths: finding one is a walk.
+            machine.charge_fuel(if text.is_ascii() { 0 } else { text.len() as u64 / 32 })?;
             pick(machine, key, "string", string::length(text), |machine, picked| match picked {
                 Picked::One(position) => Ok(string::char_at(text, position).unwrap_or(Value::None).into()),
+                Picked::Span(positions) if text.is_ascii() => {
+                    let bytes = text.as_bytes();
+                    let part: String =
+                        positions.filter_map(|position| bytes.get(position)).map(|byte| char::from(*byte)).collect();
+                    Ok(ledger::text(machine, part)?.into())
+                }
                 Picked::Span(positions) => {
                     let chars: Vec<char> = text.chars().collect();
                     let part: String = positions.filter_map(|position| chars.get(position)).collect();
@@ -56,7 +57,8 @@ pub fn get_item(machine: &Machine, object: &Value, key: &Value) -> HostResult {
         Value::Bytes(data) => pick(machine, key, "index", data.len(), |machine, picked| match picked {
             Picked::One(position) => Ok(Value::Int(data.get(position).copied().unwrap_or(0).into()).into()),
             Picked::Span(positions) => {
-                Ok(ledger::bytes(machine, positions.filter_map(|position| data.get(position).copied()).collect())?.into())
+                Ok(ledger::bytes(machine, positions.filter_map(|position| data.get(position).copied()).collect())?
+                    .into())
             }
         }),
         Value::Range(range) => match key {
@@ -128,7 +130,7 @@ fn pick(
 ) -> HostResult {
     if let Value::Slice(slice) = key {
         let span = slice.span(machine, length)?;
-        machine.charge_fuel((length + span.count) as u64 / 16)?;
+        machine.charge_fuel(span.count as u64 / 8)?;
         return read(machine, Picked::Span(&mut span.positions()));
     }
     let Some(index) = index_if_any(machine, key)? else {
@@ -174,9 +176,7 @@ pub fn set_item(machine: &Machine, object: &Value, key: &Value, value: Value) ->
         },
         Value::Instance(_) => match (special(object, "__setitem__"), payload(object)) {
             (Some(method), _) => call_special(machine, &method, object, vec![key.clone(), value]),
-            (None, Some(payload @ (Value::List(_) | Value::Dict(_)))) => {
-                set_item(machine, &payload, key, value)
-            }
+            (None, Some(payload @ (Value::List(_) | Value::Dict(_)))) => set_item(machine, &payload, key, value),
             _ => Err(no_item_assignment(object)),
         },
         _ => Err(no_item_assignment(object)),
@@ -230,8 +230,7 @@ fn set_slice(
 /// # Errors
 /// As CPython; what the object raises.
 pub fn delete_item(machine: &Machine, object: &Value, key: &Value) -> HostResult {
-    let unsupported =
-        || Raise::type_error(format!("'{}' object doesn't support item deletion", type_name(object)));
+    let unsupported = || Raise::type_error(format!("'{}' object doesn't support item deletion", type_name(object)));
     match object {
         Value::List(list) => {
             if let Value::Slice(slice) = key {
@@ -281,6 +280,7 @@ pub fn length_now(machine: &Machine, object: &Value) -> Result<usize, Raise> {
         Value::Set(set) => Some(set.len()),
         Value::Range(range) => Some(range.len()),
         Value::Host(host) => host.length(machine)?,
+        Value::Class(class) => enums::members_of(class).map(|members| members.len()),
         Value::Instance(_) => match payload(object) {
             Some(payload) => return length_now(machine, &payload),
             None => None,
@@ -357,8 +357,8 @@ pub fn contains(machine: &Machine, container: &Value, element: &Value) -> HostRe
                 return Ok(Value::Bool(range.find(number).is_some()).into());
             }
         }
-        Value::List(list) => return found(machine, list.to_vec(), element),
-        Value::Tuple(items) => return found(machine, items.to_vec(), element),
+        Value::List(list) => return found(machine, Elements::List(list.clone()), element),
+        Value::Tuple(items) => return found(machine, Elements::Tuple(items.clone()), element),
         Value::Host(host) => match host.clone().contains(machine, element)? {
             Outcome::NotImplemented => {}
             outcome => return Ok(outcome),
@@ -395,8 +395,8 @@ pub fn contains(machine: &Machine, container: &Value, element: &Value) -> HostRe
     })
 }
 
-fn found(machine: &Machine, items: Vec<Value>, element: &Value) -> HostResult {
-    let position = sequence::position_of(machine, items, element.clone());
+fn found(machine: &Machine, elements: Elements, element: &Value) -> HostResult {
+    let position = elements.find(machine, element.clone(), 0, usize::MAX);
     then(machine, position, |_, position| Ok(Value::Bool(!matches!(position, Value::None)).into()))
 }
 
@@ -412,6 +412,13 @@ fn index_if_any(machine: &Machine, value: &Value) -> Result<Option<i64>, Raise> 
             Some(number) => number.as_int(),
             None => None,
         },
+        Value::Instance(_) => match special(value, "__index__") {
+            Some(method) => match super::at_once(machine, call_special(machine, &method, value, vec![])?)? {
+                Value::Instance(_) => None,
+                number => return index_if_any(machine, &number),
+            },
+            None => None,
+        },
         _ => None,
     })
 }
@@ -421,9 +428,8 @@ fn index_if_any(machine: &Machine, value: &Value) -> Result<Option<i64>, Raise> 
 /// # Errors
 /// `TypeError` for what is no integer.
 pub fn index_clamped(machine: &Machine, value: &Value) -> Result<i64, Raise> {
-    index_if_any(machine, value)?.ok_or_else(|| {
-        Raise::type_error(format!("'{}' object cannot be interpreted as an integer", type_name(value)))
-    })
+    index_if_any(machine, value)?
+        .ok_or_else(|| Raise::type_error(format!("'{}' object cannot be interpreted as an integer", type_name(value))))
 }
 
 /// Returns an integer that fits 64 bits.
@@ -442,9 +448,8 @@ pub fn index_fitting(machine: &Machine, value: &Value) -> Result<i64, Raise> {
 /// # Errors
 /// `TypeError` for what is no index.
 pub fn slice_index(machine: &Machine, value: &Value) -> Result<i64, Raise> {
-    index_if_any(machine, value)?.ok_or_else(|| {
-        Raise::type_error("slice indices must be integers or None or have an __index__ method")
-    })
+    index_if_any(machine, value)?
+        .ok_or_else(|| Raise::type_error("slice indices must be integers or None or have an __index__ method"))
 }
 
 /// Returns the entries of what `**mapping` unpacks.

@@ -7,6 +7,7 @@ use futures::future::LocalBoxFuture;
 use crate::exceptions::Kind;
 use crate::host::{Args, HostResult, Iteration, Outcome};
 use crate::machine::Machine;
+use crate::modules::enums;
 use crate::raise::Raise;
 use crate::types::dict::DictIteration;
 use crate::types::set::SetIteration;
@@ -174,6 +175,7 @@ pub fn is_iterable(value: &Value) -> bool {
         | Value::Range(_)
         | Value::Iterator(_)
         | Value::Host(_) => true,
+        Value::Class(class) => enums::members_of(class).is_some(),
         Value::Instance(_) => {
             special(value, "__iter__").is_some()
                 || special(value, "__getitem__").is_some()
@@ -187,12 +189,13 @@ pub fn is_iterable(value: &Value) -> bool {
 fn native(machine: &Machine, value: &Value) -> Result<Option<Rc<Iterator>>, Raise> {
     Ok(Some(Rc::new(match value {
         Value::Iterator(iterator) => return Ok(Some(Rc::clone(iterator))),
+        Value::Class(class) if let Some(members) = enums::members_of(class) => {
+            return native(machine, &Value::tuple(members));
+        }
         Value::List(list) => Iterator::new("list_iterator", ListIteration { list: Rc::clone(list), next: 0 }),
         Value::Tuple(items) => Iterator::new("tuple_iterator", TupleIteration { items: Rc::clone(items), next: 0 }),
         Value::Range(range) => Iterator::new("range_iterator", range.iteration()),
-        Value::Dict(dict) => {
-            Iterator::new(Part::Key.iterator_name(), DictIteration::new(Rc::clone(dict), Part::Key))
-        }
+        Value::Dict(dict) => Iterator::new(Part::Key.iterator_name(), DictIteration::new(Rc::clone(dict), Part::Key)),
         Value::Set(set) => Iterator::new("set_iterator", SetIteration::new(Rc::clone(set))),
         Value::Str(text) => {
             let ascii = text.is_ascii();
@@ -376,4 +379,3 @@ impl Iteration for ItemIteration {
         step.map(Some)
     }
 }
-
