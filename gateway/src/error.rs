@@ -30,6 +30,8 @@ pub enum Error {
     Program(String),
     #[error("the request is larger than the {limit} bytes that this server takes; send smaller values")]
     TooLarge { limit: usize },
+    #[error("the request's body took too long to arrive; send smaller values, or try from a faster connection")]
+    TooSlow,
     #[error("the websocket of this request is gone, or has had its request already; open another")]
     NoSession,
     #[error("no job of yours has this id")]
@@ -69,6 +71,7 @@ impl Error {
                 StatusCode::SERVICE_UNAVAILABLE
             }
             Self::Malformed(_) | Self::Program(_) | Self::NoSession => StatusCode::BAD_REQUEST,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Conflict(_) => StatusCode::CONFLICT,
             Self::NoSpace => StatusCode::INSUFFICIENT_STORAGE,

@@ -17,6 +17,7 @@ use std::sync::Arc;
 
 use auth::{Keys, Links};
 use store::{Jobs, Models, Objects};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -35,9 +36,11 @@ pub struct Gateway {
     sessions: session::Sessions,
     settings: Settings,
     /// Bounds the requests whose bodies are in memory.
-    submissions: Arc<tokio::sync::Semaphore>,
+    submissions: Semaphore,
     /// Bounds the websockets that are open.
-    sockets: Arc<tokio::sync::Semaphore>,
+    sockets: Arc<Semaphore>,
+    /// Bounds the results that websockets hold in memory: one permit for each mebibyte.
+    inline_memory: Semaphore,
     /// Set when no new request is taken.
     draining: CancellationToken,
     /// Set when websockets have to end.
@@ -64,8 +67,9 @@ impl Gateway {
             links,
             hub: hub::Hub::default(),
             sessions: session::Sessions::default(),
-            submissions: Arc::new(tokio::sync::Semaphore::new(settings.submissions)),
-            sockets: Arc::new(tokio::sync::Semaphore::new(settings.sockets)),
+            submissions: Semaphore::new(settings.submissions),
+            sockets: Arc::new(Semaphore::new(settings.sockets)),
+            inline_memory: Semaphore::new(mebibytes(settings.inline_memory_bytes) as usize),
             settings,
             draining: CancellationToken::new(),
             closing: CancellationToken::new(),
@@ -84,6 +88,11 @@ impl Gateway {
         self.followers.close();
         self.followers.wait().await;
     }
+}
+
+/// Returns how many begun mebibytes these bytes are.
+fn mebibytes(bytes: u64) -> u32 {
+    u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX)
 }
 
 /// Returns the seconds since 1970.

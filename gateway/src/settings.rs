@@ -10,17 +10,21 @@ use serde::{Deserialize, Serialize};
 pub struct Settings {
     /// Bytes of one request's body. Default 65 MiB.
     pub body_bytes: usize,
-    /// Requests whose bodies are read or decoded at once; more are refused. Default 32.
+    /// Requests whose bodies are read or decoded at once; more are refused. Default 16.
     pub submissions: usize,
+    /// How long a body may take to arrive. Default 2 minutes.
+    pub body_patience: Duration,
     /// Bytes of a result that travels inside the last websocket frame; a larger one is given as a link. Default 256 MiB.
     pub inline_result_bytes: u64,
+    /// Bytes of results that websockets hold in memory at once; more wait. Default 1 GiB.
+    pub inline_memory_bytes: u64,
     /// How long a link to a result is valid. Default 1 hour.
     pub link_lifetime: Duration,
     /// What links begin with, for example `https://vitrine.example.org`. Default: the address that the client used.
     pub public_url: Option<String>,
     /// Websockets open at once. Default 4,096.
     pub sockets: usize,
-    /// How long a websocket may stay open without a request of its own. Default 1 minute.
+    /// How long a websocket may stay open without a request of its own, with a valid key. Default 1 minute.
     pub socket_idle: Duration,
     /// How long a websocket's client may take to accept a frame, besides a second for each 256 KiB. Default 30 seconds.
     pub socket_patience: Duration,
@@ -32,8 +36,10 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             body_bytes: 65 << 20,
-            submissions: 32,
+            submissions: 16,
+            body_patience: Duration::from_secs(120),
             inline_result_bytes: 256 << 20,
+            inline_memory_bytes: 1 << 30,
             link_lifetime: Duration::from_secs(3600),
             public_url: None,
             sockets: 4096,

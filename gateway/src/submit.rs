@@ -12,6 +12,7 @@ use ids::{JobId, ModelKey};
 use nnsight::{DecodeError, RequestFields, ResponseModel, Status};
 use program::{Limits, Program};
 use store::{Accepted, Blob, Client, Generation, Idempotency, JobRecord, ModelState, Place};
+use tokio::time::timeout;
 
 use crate::authenticate::Caller;
 use crate::{Error, Gateway, unix_millis};
@@ -30,7 +31,8 @@ pub async fn submit(
     // From here on the body is in memory, so the number of those is bounded.
     let _permit = gateway.submissions.try_acquire().map_err(|_| Error::Busy)?;
     let idempotency_key = idempotency_key(request.headers())?;
-    let form = Form::read(&gateway, request).await?;
+    let form = timeout(gateway.settings.body_patience, Form::read(&gateway, request)).await;
+    let form = form.map_err(|_| Error::TooSlow)??;
     let fields = RequestFields::parse(&form.data).map_err(refused)?;
     let model = fields.model().map_err(refused)?;
     hosted(&gateway, &model).await?;

@@ -21,10 +21,12 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::authenticate::Caller;
 use crate::session::Session;
-use crate::{Error, Gateway, progress};
+use crate::{Error, Gateway, mebibytes, progress};
 
 /// How often a quiet websocket is pinged, so that proxies keep it and a dead client is noticed.
 const PING: Duration = Duration::from_secs(20);
+/// How long a websocket without a valid key may stay: as long as a client needs to be refused.
+const KEYLESS_IDLE: Duration = Duration::from_secs(10);
 /// Bytes a client sends: control frames only.
 const INCOMING_BYTES: usize = 16 << 10;
 /// Bytes per second below which a reader is too slow for its frame.
@@ -43,13 +45,14 @@ pub async fn subscribe(
         Caller::Known(principal) => Some(principal.tenant),
         Caller::Nobody | Caller::Unknown => None,
     };
+    let idle = if tenant.is_some() { gateway.settings.socket_idle } else { KEYLESS_IDLE };
     let session = gateway.sessions.open(tenant, gateway.settings.sockets)?;
     let origin = progress::origin(&gateway, &headers);
     let upgrade = upgrade.max_message_size(INCOMING_BYTES).max_frame_size(INCOMING_BYTES);
     let followers = gateway.followers.clone();
     Ok(upgrade.on_upgrade(move |socket| {
         let (sink, stream) = socket.split();
-        let subscriber = Subscriber { gateway, origin, sink, _permit: permit };
+        let subscriber = Subscriber { gateway, origin, idle, sink, _permit: permit };
         followers.track_future(async move {
             if let Err(gone) = subscriber.run(session, stream).await {
                 tracing::debug!(reason = %gone.0, "websocket closed early");
@@ -62,6 +65,8 @@ pub async fn subscribe(
 struct Subscriber {
     gateway: Arc<Gateway>,
     origin: String,
+    /// How long it waits for its request.
+    idle: Duration,
     sink: SplitSink<WebSocket, Message>,
     _permit: OwnedSemaphorePermit,
 }
@@ -73,10 +78,9 @@ impl Subscriber {
     async fn run(mut self, mut session: Session, mut stream: SplitStream<WebSocket>) -> Result<(), Gone> {
         self.send(Message::text(json!({ "session_id": session.id }).to_string())).await?;
         let gateway = Arc::clone(&self.gateway);
-        let idle = gateway.settings.socket_idle;
         let job = tokio::select! {
             // Cancel safe: the receiver stays, and closing drops nothing.
-            job = timeout(idle, &mut session.job) => match job {
+            job = timeout(self.idle, &mut session.job) => match job {
                 Ok(Ok(job)) => job,
                 Ok(Err(_)) => return self.close(close_code::NORMAL, "the request was refused").await,
                 Err(_) => return self.close(close_code::POLICY, "no request came").await,
@@ -135,7 +139,12 @@ impl Subscriber {
         let response = progress::response(&self.gateway, record, &self.origin);
         let inline = progress::result(record).filter(|blob| blob.len() <= self.gateway.settings.inline_result_bytes);
         let Some(blob) = inline else { return self.send_text(&response).await };
-        match self.gateway.objects.load(blob).await {
+        let gateway = Arc::clone(&self.gateway);
+        // Twice its length: the bytes as stored, and the frame around a copy of them.
+        let whole = mebibytes(gateway.settings.inline_memory_bytes);
+        let memory = gateway.inline_memory.acquire_many(mebibytes(blob.len() * 2).min(whole)).await;
+        let _memory = memory.map_err(|_| Gone("the server is stopping"))?;
+        match gateway.objects.load(blob).await {
             Ok(bytes) => {
                 let frame = nnsight::binary_frame(
                     &response.id,

@@ -1,0 +1,347 @@
+"""The same experiments with local nnsight and through the server, in one process: results must agree.
+
+Floats agree to 1e-4; names, structure, types, shapes, integers and texts exactly; errors in their last line.
+Each experiment takes a model and `remote`, and returns what it saved.
+"""
+import math
+import os
+import sys
+import traceback
+import warnings
+
+import anyio._backends._asyncio  # noqa: F401  (before nnsight, which adds an attribute to every object)
+import nnsight
+import torch
+from nnsight import LanguageModel
+from nnsight.schema.config import CONFIG
+
+warnings.simplefilter("ignore")
+CONFIG.APP.REMOTE_LOGGING = False
+FRANCE, ITALY, LONG = "The capital of France is", "The capital of Italy is", "Once upon a time there was a small model that"
+
+experiments = []
+
+
+def experiment(*models, fails=False):
+    def register(function):
+        function.fails = fails
+        experiments.extend((function, name) for name in models or ("gpt2", "llama"))
+        return function
+
+    return register
+
+
+def layers(model):
+    return model.transformer.h if hasattr(model, "transformer") else model.model.layers
+
+
+@experiment()
+def hidden_states_and_logits(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        states = [layer.output for layer in layers(model)].save()
+        logits = model.lm_head.output.save()
+        token = model.lm_head.output[0, -1].argmax(dim=-1).save()
+    return states, logits, token
+
+
+@experiment()
+def logit_lens(model, remote):
+    norm = model.transformer.ln_f if hasattr(model, "transformer") else model.model.norm
+    with model.trace(FRANCE, remote=remote):
+        tokens = list().save()
+        for layer in layers(model):
+            state = layer.output[0] if isinstance(layer.output, tuple) else layer.output
+            tokens.append(model.lm_head(norm(state))[0, -1].argmax().item())
+    return tokens
+
+
+@experiment()
+def ablation_in_place(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        layers(model)[1].mlp.output[:] = 0
+        logits = model.lm_head.output.save()
+    return logits
+
+
+@experiment()
+def replacing_an_output(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        layers(model)[2].mlp.output = torch.ones_like(layers(model)[2].mlp.output) * 0.25
+        logits = model.lm_head.output.save()
+    return logits
+
+
+@experiment()
+def patching_in_a_session(model, remote):
+    with model.session(remote=remote):
+        with model.trace(ITALY):
+            donor = layers(model)[1].output
+            donor = donor[0] if isinstance(donor, tuple) else donor
+        scores = list().save()
+        for position in range(3):
+            with model.trace(FRANCE):
+                state = layers(model)[1].output
+                state = state[0] if isinstance(state, tuple) else state
+                state[:, position] = donor[:, position]
+                scores.append(model.lm_head.output[0, -1].topk(3).values)
+    return scores
+
+
+@experiment()
+def rows_of_unequal_length(model, remote):
+    with model.trace([FRANCE, LONG], remote=remote):
+        logits = model.lm_head.output.save()
+    return logits
+
+
+@experiment()
+def invokes_share_a_batch(model, remote):
+    with model.trace(remote=remote) as tracer:
+        with tracer.invoke(FRANCE):
+            first = model.lm_head.output.save()
+        with tracer.invoke(LONG):
+            layers(model)[0].mlp.output[:] *= 2
+            second = model.lm_head.output.save()
+        with tracer.invoke():
+            both = model.lm_head.output.save()
+    return first, second, both
+
+
+@experiment()
+def a_barrier_between_invokes(model, remote):
+    with model.trace(remote=remote) as tracer:
+        barrier = tracer.barrier(2)
+        with tracer.invoke(ITALY):
+            state = layers(model)[2].mlp.output[:, -1].clone()
+            barrier()
+        with tracer.invoke(FRANCE):
+            barrier()
+            layers(model)[2].mlp.output[:, -1] = state
+            logits = model.lm_head.output[:, -1].save()
+    return logits
+
+
+@experiment()
+def steering_with_a_captured_tensor(model, remote):
+    torch.manual_seed(3)
+    vector = torch.randn(64)
+    with model.trace(FRANCE, remote=remote):
+        layers(model)[1].mlp.output[:, -1] += 4 * vector / vector.norm()
+        logits = model.lm_head.output[0, -1].softmax(-1).save()
+    return logits
+
+
+@experiment()
+def greedy_generation(model, remote):
+    with model.generate(FRANCE, max_new_tokens=5, do_sample=False, remote=remote) as tracer:
+        ids = tracer.result.save()
+    return ids
+
+
+@experiment()
+def every_step_of_a_generation(model, remote):
+    with model.generate(FRANCE, max_new_tokens=4, do_sample=False, remote=remote) as tracer:
+        steps = list().save()
+        for step in tracer.iter[0:4]:
+            steps.append(model.lm_head.output[0, -1].argmax())
+    return steps
+
+
+@experiment()
+def an_early_stop(model, remote):
+    with model.trace(FRANCE, remote=remote) as tracer:
+        state = layers(model)[0].mlp.output.save()
+        tracer.stop()
+    return state
+
+
+@experiment()
+def keyword_inputs(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        args, kwargs = layers(model)[1].inputs
+        names = sorted(kwargs).save()
+        count = nnsight.save(len(args))
+        first = layers(model)[2].input.save()
+    return names, count, first
+
+
+@experiment()
+def python_in_a_block(model, remote):
+    class Scale:
+        def __init__(self, factor):
+            self.factor = factor
+
+        def __call__(self, value):
+            return value * self.factor
+
+    factors = {"a": 0.5, "b": -1.0}
+    with model.trace(FRANCE, remote=remote):
+        logits = model.lm_head.output[0, -1]
+        scaled = {name: Scale(factor)(logits)[:4] for name, factor in factors.items()}.save()
+
+        def best(values, count=2):
+            return [int(index) for index in values.topk(count).indices]
+
+        winners = [best(logits), best(-logits, count=3)].save()
+        text = f"{logits.shape[0]:>6} {logits.max().item():.3f}".save()
+        total = nnsight.save(sum(len(names) for names in winners))
+        try:
+            logits[99999]
+            caught = "nothing"
+        except IndexError as error:
+            caught = type(error).__name__
+        caught = nnsight.save(caught)
+    return scaled, winners, text, total, caught
+
+
+@experiment()
+def tensors_of_many_kinds(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        logits = model.lm_head.output
+        values = {
+            "half": logits.half(), "bfloat": logits.to(torch.bfloat16), "int": logits.argsort()[0, :, :3],
+            "bool": (logits > 0)[0, 0, :5], "scalar": logits.mean(), "shape": logits.shape, "dtype": logits.dtype,
+            "mixed": (None, True, 7, 2.5, "text", b"bytes", [1, [2]], {1, 2}), "empty": logits[:0],
+        }.save()
+    return values
+
+
+@experiment()
+def library_functions(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        logits = model.lm_head.output[0]
+        entropy = torch.distributions if False else -(logits.softmax(-1) * logits.log_softmax(-1)).sum(-1)
+        norm = torch.nn.functional.layer_norm(logits, (logits.shape[-1],))
+        cosine = torch.nn.functional.cosine_similarity(logits[0], logits[1], dim=0)
+        product = torch.einsum("ij,kj->ik", logits, logits)
+        stacked = torch.cat([entropy[None], entropy[None] * 2])
+        where = torch.where(logits > 0, logits, torch.zeros_like(logits))
+        saved = [entropy, norm, cosine, product, stacked, where, logits.std(), logits.cumsum(0)[-1]].save()
+    return saved
+
+
+@experiment("gpt2")
+def eager_attention(model, remote):
+    model = model.eager
+    with model.trace(FRANCE, remote=remote):
+        weights = model.transformer.h[1].attn.output[1].save()
+    return weights
+
+
+@experiment()
+def activation_gradients(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        state = layers(model)[1].mlp.output
+        state.requires_grad_(True)
+        loss = model.lm_head.output[0, -1].logsumexp(-1)
+        with loss.backward():
+            gradient = state.grad.save()
+        loss = loss.save()
+    return loss.detach(), gradient
+
+
+@experiment(fails=True)
+def an_index_error(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        wrong = model.lm_head.output[0, 999].save()
+    return wrong
+
+
+@experiment(fails=True)
+def a_shape_error(model, remote):
+    other = torch.zeros(3, 5)
+    with model.trace(FRANCE, remote=remote):
+        wrong = (layers(model)[0].mlp.output @ other).save()
+    return wrong
+
+
+@experiment(fails=True)
+def an_error_of_the_users_own(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        state = layers(model)[0].mlp.output
+        if state.shape[0] == 1:
+            raise ValueError(f"one row of {state.shape[1]}")
+    return None
+
+
+@experiment(fails=True)
+def reading_backwards(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        late = layers(model)[2].mlp.output.save()
+        early = layers(model)[0].mlp.output.save()
+    return late, early
+
+
+def difference(want, got, path="result"):
+    """Returns where two results differ, or None."""
+    if isinstance(want, torch.Tensor):
+        if not isinstance(got, torch.Tensor) or got.dtype != want.dtype or got.shape != want.shape:
+            return f"{path}: {getattr(got, 'dtype', type(got))}{tuple(getattr(got, 'shape', ()))} is not {want.dtype}{tuple(want.shape)}"
+        want, got = want.detach().float(), got.detach().float()
+        tolerance = 1e-2 if want.dtype != torch.float32 else 1e-4
+        if not torch.allclose(want, got, rtol=tolerance, atol=1e-4, equal_nan=True):
+            return f"{path}: largest difference {(want - got).abs().max().item():.3g}"
+        return None
+    if type(want) is not type(got):
+        return f"{path}: {type(got).__name__} is not {type(want).__name__}"
+    if isinstance(want, dict):
+        if list(want) != list(got):
+            return f"{path}: {list(got)} is not {list(want)}"
+        return next((found for key in want if (found := difference(want[key], got[key], f"{path}[{key!r}]"))), None)
+    if isinstance(want, (list, tuple)) and not isinstance(want, torch.Size):
+        if len(want) != len(got):
+            return f"{path}: {len(got)} entries are not {len(want)}"
+        pairs = enumerate(zip(want, got))
+        return next((found for at, (one, two) in pairs if (found := difference(one, two, f"{path}[{at}]"))), None)
+    if isinstance(want, float):
+        return None if math.isclose(want, got, rel_tol=1e-4, abs_tol=1e-4) else f"{path}: {got} is not {want}"
+    return None if want == got else f"{path}: {got!r} is not {want!r}"
+
+
+def outcome(function, model, remote):
+    """Returns what an experiment made, or the last line of what it raised."""
+    try:
+        return function(model, remote), None
+    except Exception as error:  # noqa: BLE001
+        lines = [line for line in str(error).strip().splitlines() if line.strip()]
+        last = lines[-1] if lines else ""
+        # The server's text ends in `Type: message`; a local error has its type outside its text.
+        name = type(error).__name__
+        return None, last if name == "RemoteError" else f"{name}: {last}"
+
+
+def reason(function, local, remote):
+    want, want_error = outcome(function, local, False)
+    got, got_error = outcome(function, remote, True)
+    if (want_error is not None) != function.fails:
+        return f"the local run raised {want_error!r}"
+    if want_error or got_error:
+        short = lambda text: text and text.split(".")[-1] if text and text.startswith("nnsight.") else text  # noqa: E731
+        same = want_error and got_error and (short(got_error) == short(want_error) or got_error.endswith(want_error))
+        return None if same else f"raised {got_error!r}, not {want_error!r}"
+    return difference(want, got)
+
+
+def main(chosen):
+    models = {}
+    for name in ("gpt2", "llama"):
+        folder = os.environ[f"TINY_{name.upper()}"]
+        models[name] = LanguageModel(folder, dispatch=True), LanguageModel(f"ndif-test/tiny-{name}")
+    # `eager` changes a model for good, so it gets a pair of its own.
+    models["gpt2"][0].__dict__["eager"] = LanguageModel(os.environ["TINY_GPT2"], dispatch=True, attn_implementation="eager")
+    models["gpt2"][1].__dict__["eager"] = LanguageModel("ndif-test/tiny-gpt2", attn_implementation="eager")
+    failed = 0
+    for function, name in experiments:
+        if chosen and function.__name__ not in chosen:
+            continue
+        try:
+            why = reason(function, *models[name])
+        except Exception:  # noqa: BLE001
+            why = traceback.format_exc()
+        failed += why is not None
+        print(f"{'ok  ' if why is None else 'FAIL'} {function.__name__} ({name})" + (f": {why}" if why else ""), flush=True)
+    print(f"{len(experiments)} experiments, {failed} failed")
+    sys.exit(failed > 0)
+
+
+main(sys.argv[1:])
