@@ -243,15 +243,9 @@ impl<'a, M: Model> Thaw<'a, M> {
                     let (parent, name) = alias.rsplit_once('.').unwrap_or(("", &alias));
                     self.job.alias(parent, name, below(path));
                 }
-                Envoy::at(&self.job, &envoy.path).ok_or_else(|| {
-                    Raise::named(
-                        "nnsight.intervention.serialization.UnknownPersistentIdError",
-                        interpreter::Kind::Exception,
-                        format!("Module:model.{}", envoy.path),
-                    )
-                })?
+                Envoy::at(&self.job, &envoy.path).ok_or_else(|| unknown_module(&envoy.path))?
             }
-            Datum::ModelModule { path } => Envoy::at(&self.job, path).unwrap_or_else(|| unsupported(path)),
+            Datum::ModelModule { path } => Envoy::at(&self.job, path).ok_or_else(|| unknown_module(path))?,
             Datum::Tokenizer => Value::Host(Rc::new(TokenizerObject::new(Rc::clone(&self.job)))),
             Datum::Tracer => Value::Host(Rc::new(Tracer {
                 job: Rc::clone(&self.job),
@@ -370,6 +364,15 @@ impl<'a, M: Model> Thaw<'a, M> {
         let class = self.global("builtins", builtin);
         python::now(self.machine.call(&class, Args { positional: args, keyword: Vec::new() }))
     }
+}
+
+/// Makes the error for a module that the client attached to its own copy of the model.
+fn unknown_module(path: &str) -> Raise {
+    Raise::named(
+        "nnsight.intervention.serialization.UnknownPersistentIdError",
+        interpreter::Kind::Exception,
+        format!("Module:model.{path}: the hosted model has no such module"),
+    )
 }
 
 fn builtin_container(path: &str) -> Option<(&'static str, &'static str)> {

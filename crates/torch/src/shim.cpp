@@ -74,45 +74,55 @@ struct Account {
 
 thread_local Account current_account;
 
-struct Charged {
-  c10::DataPtr memory;
+// What stands before each block of memory. One cache line, so that the block keeps libtorch's alignment.
+struct alignas(64) Header {
   size_t bytes;
   Account account;
 };
+static_assert(sizeof(Header) == 64);
 
-void release_charged(void* context) {
-  auto* charged = static_cast<Charged*>(context);
-  Account account = charged->account;
-  size_t bytes = charged->bytes;
-  delete charged;
-  account.release(account.account, bytes);
+c10::Allocator* inner_allocator = nullptr;
+
+void release_block(void* data) {
+  if (data == nullptr) return;
+  auto* header = static_cast<Header*>(data) - 1;
+  Account account = header->account;
+  size_t bytes = header->bytes;
+  inner_allocator->raw_deallocate(header);
+  if (account.release != nullptr) account.release(account.account, bytes);
 }
 
 // Asks the account of the job whose operation runs on this thread before each allocation, so that results,
 // intermediates and what autograd keeps are all counted, and refused before they exist.
+//
+// The context of a block is its data, and what was counted stands in front of it: some kernels use libtorch's raw
+// interface, which has room for nothing else and ends the process where it is missing.
 class AccountedAllocator final : public c10::Allocator {
  public:
-  explicit AccountedAllocator(c10::Allocator* inner) : inner_(inner) {}
-
   c10::DataPtr allocate(size_t bytes) override {
+    constexpr c10::Device cpu(c10::DeviceType::CPU);
+    if (bytes == 0) return {nullptr, nullptr, &release_block, cpu};
     Account account = current_account;
-    if (account.reserve == nullptr || bytes == 0) return inner_->allocate(bytes);
-    TORCH_CHECK_WITH(OutOfMemoryError, account.reserve(account.account, bytes), "tensor memory of this job is used up");
+    if (account.reserve != nullptr) {
+      TORCH_CHECK_WITH(
+          OutOfMemoryError, account.reserve(account.account, bytes), "tensor memory of this job is used up");
+    }
     try {
-      c10::DataPtr memory = inner_->allocate(bytes);
-      void* data = memory.get();
-      auto* charged = new Charged{std::move(memory), bytes, account};
-      return {data, charged, &release_charged, c10::Device(c10::DeviceType::CPU)};
+      auto* header = static_cast<Header*>(inner_allocator->raw_allocate(sizeof(Header) + bytes));
+      new (header) Header{bytes, account};
+      void* data = header + 1;
+      return {data, data, &release_block, cpu};
     } catch (...) {
-      account.release(account.account, bytes);
+      if (account.release != nullptr) account.release(account.account, bytes);
       throw;
     }
   }
 
-  void copy_data(void* to, const void* from, size_t count) const override { inner_->copy_data(to, from, count); }
+  c10::DeleterFnPtr raw_deleter() const override { return &release_block; }
 
- private:
-  c10::Allocator* inner_;
+  void copy_data(void* to, const void* from, size_t count) const override {
+    inner_allocator->copy_data(to, from, count);
+  }
 };
 
 // ---- Operators --------------------------------------------------------------------------------------------------
@@ -322,7 +332,8 @@ void vt_free(void* memory) { std::free(memory); }
 void vt_account_allocations() {
   static std::once_flag once;
   std::call_once(once, [] {
-    static AccountedAllocator allocator(c10::GetCPUAllocator());
+    inner_allocator = c10::GetCPUAllocator();
+    static AccountedAllocator allocator;
     c10::SetCPUAllocator(&allocator, 255);
   });
 }
