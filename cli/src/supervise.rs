@@ -77,8 +77,7 @@ impl Worker {
         Command::new(&self.program)
             .args(&self.arguments)
             .env("VITRINE_WORKER_TOKEN", &self.token)
-            // The worker ends when its stdin does, so that it does not outlive a killed parent.
-            .env("VITRINE_EXIT_WITH_PARENT", "1")
+            // The worker ends when this pipe does, so that it does not outlive a killed parent.
             .stdin(Stdio::piped())
             // Lines of the worker never mix with what scripts read from our stdout.
             .stdout(std::io::stderr())

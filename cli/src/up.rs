@@ -271,35 +271,30 @@ fn check_folder(hosted: &Hosted) -> Result<()> {
     Ok(())
 }
 
-/// Waits until every model can be used, and shows how far each is.
+/// Waits until every model can be used, and shows how far they are.
 async fn until_loaded(models: &Models, mut deaths: tokio::sync::watch::Receiver<u32>) -> Result<()> {
     let mut changes = models.watch().await?;
-    let mut bar: Option<(ModelKey, Bar)> = None;
-    let mut told = Vec::new();
+    let mut bar = Bar::new("loading models");
     loop {
         let records = models.list().await?;
+        let mut loaded = 0.0;
         for record in &records {
-            match &record.state {
+            loaded += match &record.state {
+                ModelState::Waiting => 0.0,
+                ModelState::Loading { fraction } => f64::from(*fraction),
+                ModelState::Ready => 1.0,
                 ModelState::Failed(reason) => bail!("cannot load model {}: {reason}", record.key),
-                ModelState::Loading { fraction } => {
-                    if bar.as_ref().is_none_or(|(key, _)| *key != record.key) {
-                        bar = Some((record.key.clone(), Bar::new(format!("loading {}", record.key))));
-                    }
-                    if let Some((_, bar)) = &mut bar {
-                        bar.update(f64::from(*fraction));
-                    }
-                }
-                ModelState::Ready if !told.contains(&record.key) => {
-                    drop(bar.take());
-                    progress::line(&format!("loaded {}", record.key));
-                    told.push(record.key.clone());
-                }
-                ModelState::Ready | ModelState::Waiting => {}
-            }
+            };
         }
         if records.iter().all(|record| record.state == ModelState::Ready) {
+            drop(bar);
+            for record in &records {
+                progress::line(&format!("loaded {}", record.key));
+            }
             return Ok(());
         }
+        #[expect(clippy::cast_precision_loss, reason = "a handful")]
+        bar.update(loaded / records.len().max(1) as f64);
         // Cancel safe: both only wait for news, and everything is read again.
         tokio::select! {
             _ = changes.next() => {}

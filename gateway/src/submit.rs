@@ -157,14 +157,15 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Error> {
     }
 }
 
+/// Refuses a model that is not hosted or cannot be. For one that is loading, or whose worker is being replaced, the
+/// job waits in the queue.
 async fn hosted(gateway: &Gateway, model: &ModelKey) -> Result<(), Error> {
     let Some(record) = gateway.models.get(model).await? else {
         let hosted = gateway.models.list().await?.into_iter().map(|record| record.key).collect();
         return Err(Error::UnknownModel { asked: model.clone(), hosted });
     };
     match record.state {
-        ModelState::Ready => Ok(()),
-        ModelState::Waiting | ModelState::Loading { .. } => Err(Error::Loading(model.clone())),
+        ModelState::Ready | ModelState::Waiting | ModelState::Loading { .. } => Ok(()),
         ModelState::Failed(reason) => Err(Error::BrokenModel { model: model.clone(), reason }),
     }
 }
