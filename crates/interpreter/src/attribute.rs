@@ -145,6 +145,16 @@ pub fn class_of(object: &Value) -> Value {
     }
 }
 
+/// Returns the builtin functions of attributes: `super` with arguments. Without, it is syntax.
+pub(crate) fn builtin(name: &str) -> Option<Value> {
+    (name == "super").then(|| {
+        Value::native("super", |_, args| match args.between("super", 2, 2)?.as_slice() {
+            [class, receiver] => Ok(parent(class, receiver)?.into()),
+            _ => Err(Raise::type_error("super() takes a class and an object")),
+        })
+    })
+}
+
 /// Says that there is no such attribute, in CPython's words.
 pub(crate) fn missing(object: &Value, name: &str) -> Raise {
     let raise = Raise::attribute_error(match object {
@@ -165,7 +175,9 @@ fn immutable(class: &str, name: &str) -> Raise {
 
 fn unsettable(machine: &Machine, object: &Value, name: &str) -> Result<Raise, Raise> {
     Ok(match find(machine, object, name)? {
-        Some(_) => Raise::attribute_error(format!("'{}' object attribute '{name}' is read-only", types::type_name(object))),
+        Some(_) => {
+            Raise::attribute_error(format!("'{}' object attribute '{name}' is read-only", types::type_name(object)))
+        }
         None => missing(object, name),
     })
 }
@@ -200,7 +212,8 @@ fn of_function(function: &Rc<Function>, name: &str) -> Option<Value> {
         "__qualname__" => Value::Str(Rc::clone(&code.qualified_name)),
         "__doc__" => code.docstring.as_ref().map_or(Value::None, |text| Value::Str(Rc::clone(text))),
         "__module__" => {
-            let module = function.surroundings().and_then(|frame: Rc<Frame>| frame.globals().borrow().get("__name__").cloned());
+            let module =
+                function.surroundings().and_then(|frame: Rc<Frame>| frame.globals().borrow().get("__name__").cloned());
             module.unwrap_or_else(|| Value::from("__main__"))
         }
         "__defaults__" => match function.defaults().positional {

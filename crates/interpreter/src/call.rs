@@ -97,10 +97,7 @@ struct Counted<'a> {
 impl Future for Counted<'_> {
     type Output = Result<Value, Raise>;
 
-    fn poll(
-        mut self: std::pin::Pin<&mut Self>,
-        context: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Self::Output> {
+    fn poll(mut self: std::pin::Pin<&mut Self>, context: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
         let entered = match self.machine.enter() {
             Ok(entered) => Some(entered),
             // A call that has begun goes on wherever it is resumed from.
@@ -318,7 +315,8 @@ fn too_many(
 ) -> Raise {
     let positional = parameters.positional_only + parameters.positional;
     let required = positional.saturating_sub(defaults.positional.len());
-    let takes = if required == positional { positional.to_string() } else { format!("from {required} to {positional}") };
+    let takes =
+        if required == positional { positional.to_string() } else { format!("from {required} to {positional}") };
     let plural = if positional == 1 { "" } else { "s" };
     let keyword_only = code.slots.iter().skip(positional).take(parameters.keyword_only);
     let keyword_given = keyword_only.filter(|name| keyword.iter().any(|(other, _)| other == *name)).count();

@@ -1,6 +1,6 @@
 //! Classes that programs define, exception classes, and their instances.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use indexmap::IndexMap;
@@ -9,6 +9,7 @@ use crate::exceptions::Kind;
 use crate::host::HostObject;
 use crate::machine::Machine;
 use crate::raise::{Entry, Raise};
+use crate::teardown::Cyclic;
 use crate::types::charge::Charge;
 use crate::types::{Type, trash};
 use crate::value::Value;
@@ -76,13 +77,18 @@ impl Class {
             }
         }
         let ancestors = linearize(&bases)?;
+        let mut attributes: Attributes = attributes.into_iter().collect();
+        // Objects that compare by value cannot keep the hash of their identity.
+        if attributes.contains_key("__eq__") && !attributes.contains_key("__hash__") {
+            attributes.insert("__hash__".into(), Value::None);
+        }
         Ok(Rc::new(Self {
             qualified_name,
             name,
             module: module.into(),
             bases,
             ancestors,
-            attributes: RefCell::new(attributes.into_iter().collect()),
+            attributes: RefCell::new(attributes),
             builtin,
             host,
             exception,
@@ -180,6 +186,12 @@ impl Class {
         self.attributes.borrow_mut().shift_remove(name)
     }
 
+    /// Unbinds everything.
+    pub(crate) fn clear(&self) {
+        let attributes = std::mem::take(&mut *self.attributes.borrow_mut());
+        drop(attributes);
+    }
+
     /// Returns the attributes of this very class, in order.
     pub fn attributes(&self) -> Vec<(Rc<str>, Value)> {
         self.attributes.borrow().iter().map(|(name, value)| (Rc::clone(name), value.clone())).collect()
@@ -239,6 +251,7 @@ pub struct Instance {
     payload: RefCell<Option<Value>>,
     exception: Option<Box<RefCell<ExceptionState>>>,
     charge: Charge,
+    registered: Cell<bool>,
 }
 
 /// Bytes charged for an object, and for each of its attributes.
@@ -270,6 +283,7 @@ impl Instance {
             payload: RefCell::new(None),
             exception: class.exception.map(|_| Box::default()),
             charge: Charge::default(),
+            registered: Cell::new(false),
         })
     }
 
@@ -277,8 +291,11 @@ impl Instance {
     ///
     /// # Errors
     /// Memory is spent.
-    pub(crate) fn cover(&self, machine: &Machine) -> Result<(), Raise> {
+    pub(crate) fn cover(self: &Rc<Self>, machine: &Machine) -> Result<(), Raise> {
         let attributes = self.attributes.borrow().len() as u64;
+        if !self.registered.replace(true) {
+            machine.register(Cyclic::Instance(Rc::downgrade(self)));
+        }
         self.charge.cover(machine, INSTANCE + ATTRIBUTE * attributes)
     }
 

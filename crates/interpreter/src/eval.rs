@@ -67,11 +67,7 @@ pub(crate) async fn to_raise(machine: &Machine, value: &Value) -> Result<Raise, 
         _ => return Err(Raise::type_error("exceptions must derive from BaseException")),
     };
     let plain = class.find("__init__").is_none() && class.find("__new__").is_none();
-    let made = if plain {
-        Value::Instance(Instance::new(class))
-    } else {
-        machine.call(value, Args::default()).await?
-    };
+    let made = if plain { Value::Instance(Instance::new(class)) } else { machine.call(value, Args::default()).await? };
     Raise::from_value(&made).ok_or_else(|| Raise::type_error("exceptions must derive from BaseException"))
 }
 
@@ -88,7 +84,7 @@ impl<'a> Run<'a> {
         if !raise.has_traceback()
             && let Some(handled) = self.machine.handled()
         {
-            raise.set_context(&handled);
+            raise.set_context(self.machine, &handled);
         }
         raise.pass(self.frame.code(), self.frame.position.get());
         raise
@@ -98,9 +94,7 @@ impl<'a> Run<'a> {
     fn traced<T: 'a>(self, part: Result<Now<'a, T>, Raise>) -> Result<Now<'a, T>, Raise> {
         match part {
             Ok(Now::Done(value)) => Ok(Now::Done(value)),
-            Ok(Now::Later(future)) => {
-                Ok(Now::later(async move { future.await.map_err(|raise| self.pass(raise)) }))
-            }
+            Ok(Now::Later(future)) => Ok(Now::later(async move { future.await.map_err(|raise| self.pass(raise)) })),
             Err(raise) => Err(self.pass(raise)),
         }
     }

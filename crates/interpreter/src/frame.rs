@@ -1,7 +1,7 @@
 //! The variables of one running scope.
 
 use std::cell::{Cell, RefCell};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 
 use indexmap::IndexMap;
 use program::ir::{Code, Name, Scope, Span};
@@ -10,10 +10,11 @@ use crate::generator::Channel;
 use crate::host::Block;
 use crate::machine::Machine;
 use crate::raise::Raise;
+use crate::teardown::Cyclic;
 use crate::types::charge::Charge;
 use crate::types::trash;
 use crate::value::Value;
-use crate::{builtins, exceptions};
+use crate::{attribute, builtins, exceptions};
 
 /// A module's variables, shared by its functions.
 pub type Globals = Rc<RefCell<IndexMap<Rc<str>, Value>>>;
@@ -31,6 +32,8 @@ pub struct Frame {
     /// Where a frame of module scope keeps its variables: in `globals`.
     by_globals: bool,
     siblings: Option<Rc<Siblings>>,
+    /// Frames forked from this one that a `with` statement has yet to bind its target in.
+    forks: RefCell<Vec<Weak<Frame>>>,
     /// Where the code stands, for tracebacks.
     pub(crate) position: Cell<Span>,
     /// Where `yield` goes, in the frame of a generator.
@@ -101,11 +104,12 @@ impl Frame {
             globals,
             by_globals,
             siblings: None,
+            forks: RefCell::default(),
             position: Cell::default(),
             channel,
             _charge: charge,
         });
-        machine.register(&frame);
+        machine.register(Cyclic::Frame(Rc::downgrade(&frame)));
         Ok(frame)
     }
 
@@ -121,12 +125,20 @@ impl Frame {
             globals: Rc::clone(&self.globals),
             by_globals: self.by_globals,
             siblings: Some(Rc::clone(shared)),
+            forks: RefCell::default(),
             position: self.position.clone(),
             channel: self.channel.clone(),
             _charge: Charge::default(),
         });
-        self.machine.register(&frame);
+        self.machine.register(Cyclic::Frame(Rc::downgrade(&frame)));
+        self.forks.borrow_mut().push(Rc::downgrade(&frame));
         frame
+    }
+
+    /// Takes the frames forked from this one since the last time.
+    pub(crate) fn take_forks(&self) -> Vec<Rc<Frame>> {
+        let forks = std::mem::take(&mut *self.forks.borrow_mut());
+        forks.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Returns the machine it runs on.
@@ -180,15 +192,14 @@ impl Frame {
         bound.chain(extra.iter().map(|(name, value)| (Rc::clone(name), value.clone()))).collect()
     }
 
-    /// Unbinds everything.
-    pub(crate) fn clear(&self) {
-        let slots: Vec<Option<Value>> = self.slots.borrow_mut().iter_mut().map(Option::take).collect();
+    /// Unbinds everything and returns what was bound.
+    pub(crate) fn clear(&self) -> Vec<Value> {
+        let slots = self.slots.borrow_mut().iter_mut().filter_map(Option::take).collect::<Vec<_>>();
         let extra = std::mem::take(&mut *self.extra.borrow_mut());
         let globals = std::mem::take(&mut *self.globals.borrow_mut());
-        if let Some(siblings) = &self.siblings {
-            siblings.clear();
-        }
-        drop((slots, extra, globals));
+        let siblings = self.siblings.as_ref().map(|siblings| std::mem::take(&mut *siblings.0.borrow_mut()));
+        let names = extra.into_values().chain(globals.into_values()).chain(siblings.unwrap_or_default().into_values());
+        slots.into_iter().chain(names).collect()
     }
 
     /// Reads the variable that code in this frame calls `name`.
@@ -369,15 +380,11 @@ impl Siblings {
         let replaced = self.0.borrow_mut().insert(Rc::clone(name), value);
         drop(replaced);
     }
-
-    fn clear(&self) {
-        let names = std::mem::take(&mut *self.0.borrow_mut());
-        drop(names);
-    }
 }
 
 fn builtin(machine: &Machine, name: &str) -> Option<Value> {
-    builtins::lookup(name).or_else(|| machine.environment().builtin(machine, name))
+    let found = builtins::lookup(name).or_else(|| attribute::builtin(name));
+    found.or_else(|| machine.environment().builtin(machine, name))
 }
 
 /// Makes the exception for source that cannot run.

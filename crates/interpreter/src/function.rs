@@ -96,6 +96,16 @@ impl Function {
         self.surroundings.borrow().clone()
     }
 
+    /// Lets go of everything and returns what was held.
+    pub(crate) fn clear(&self) -> Vec<Value> {
+        let surroundings = self.surroundings.borrow_mut().take();
+        drop(surroundings);
+        let defaults = std::mem::take(&mut *self.defaults.borrow_mut());
+        let attributes = std::mem::take(&mut *self.attributes.borrow_mut());
+        let keyword = defaults.keyword.into_iter().map(|(_, value)| value);
+        defaults.positional.into_iter().chain(keyword).chain(attributes.into_values()).collect()
+    }
+
     /// Returns an attribute set on the function object.
     pub fn own(&self, name: &str) -> Option<Value> {
         self.attributes.borrow().get(name).cloned()

@@ -190,7 +190,8 @@ impl Generator {
         }
     }
 
-    fn end(&self) {
+    /// Lets go of the body, without running what is left of it.
+    pub(crate) fn end(&self) {
         let state = std::mem::replace(&mut *self.state.borrow_mut(), State::Ended);
         drop(state);
     }
@@ -216,8 +217,6 @@ fn stopped_inside(raise: Raise) -> Raise {
         state.cause = Some(cause.clone());
         state.context = Some(cause);
         state.suppress_context = true;
-        // As CPython's, it has passed through the same frames.
-        state.traceback = raise.entries().into_iter().rev().collect();
     }
     outer
 }

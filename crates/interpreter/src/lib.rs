@@ -21,6 +21,7 @@ pub mod machine;
 pub mod modules;
 pub mod operators;
 pub mod raise;
+mod teardown;
 mod traceback;
 pub mod types;
 pub mod value;

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
-use std::rc::{Rc, Weak};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
@@ -14,9 +14,9 @@ use futures::future::LocalBoxFuture;
 
 use crate::coroutine::Mailbox;
 use crate::exceptions::Kind;
-use crate::frame::Frame;
 use crate::host::{Args, HostResult, Outcome, Request};
 use crate::raise::{Fatal, Raise};
+use crate::teardown::{self, Cyclic};
 use crate::value::Value;
 
 /// Steps between two looks at the stop flag.
@@ -63,7 +63,8 @@ struct Inner {
     polled: RefCell<Option<Rc<Mailbox>>>,
     /// Stands in for a coroutine's mailbox while none is polled.
     idle: Rc<Mailbox>,
-    frames: RefCell<Vec<Weak<Frame>>>,
+    /// What may be part of a cycle of references.
+    cyclic: RefCell<Vec<Cyclic>>,
     line: RefCell<String>,
 }
 
@@ -84,7 +85,7 @@ impl Machine {
             extensions: RefCell::new(HashMap::new()),
             polled: RefCell::new(None),
             idle: Rc::default(),
-            frames: RefCell::new(Vec::new()),
+            cyclic: RefCell::new(Vec::new()),
             line: RefCell::new(String::new()),
         }))
     }
@@ -278,15 +279,20 @@ impl Machine {
         }
     }
 
-    /// Empties every frame, so that no cycle of references outlives the job. Nothing may run afterwards.
+    /// Empties every frame and what is reached from it, so that no cycle of references outlives the job. Results must
+    /// have been taken out before, and nothing may run afterwards.
     pub fn teardown(&self) {
         self.flush();
         self.0.idle.handled.borrow_mut().clear();
-        self.0.extensions.borrow_mut().clear();
-        let frames = std::mem::take(&mut *self.0.frames.borrow_mut());
-        for frame in frames.iter().filter_map(Weak::upgrade) {
-            frame.clear();
-        }
+        let extensions = std::mem::take(&mut *self.0.extensions.borrow_mut());
+        drop(extensions);
+        let alive = std::mem::take(&mut *self.0.cyclic.borrow_mut());
+        teardown::clear(self, &alive);
+    }
+
+    /// Returns the bytes of Python objects counted now. What remains after [`Machine::teardown`] is lost.
+    pub fn memory_bytes(&self) -> u64 {
+        self.0.memory.0.get()
     }
 
     /// Runs a step of native recursion (comparing nested lists, say) with stack enough for it.
@@ -327,13 +333,14 @@ impl Machine {
         Handling { mailbox, exception }
     }
 
-    pub(crate) fn register(&self, frame: &Rc<Frame>) {
-        let mut frames = self.0.frames.borrow_mut();
+    /// Remembers an object that may be part of a cycle.
+    pub(crate) fn register(&self, object: Cyclic) {
+        let mut cyclic = self.0.cyclic.borrow_mut();
         // Dead entries are swept whenever the list would have to grow, so that it stays as long as the live ones.
-        if frames.len() == frames.capacity() {
-            frames.retain(|frame| frame.strong_count() > 0);
+        if cyclic.len() == cyclic.capacity() {
+            cyclic.retain(Cyclic::is_alive);
         }
-        frames.push(Rc::downgrade(frame));
+        cyclic.push(object);
     }
 }
 

@@ -229,14 +229,21 @@ impl Raise {
     }
 
     /// Notes which exception was being handled when this one was raised.
-    pub(crate) fn set_context(&self, context: &Value) {
-        let (Some(state), Some(own)) = (self.state(), self.value()) else { return };
+    pub(crate) fn set_context(&self, machine: &Machine, context: &Value) {
+        let (Some(state), Some(instance)) = (self.state(), self.instance()) else { return };
+        // An exception that nobody else holds is in no chain yet.
+        let fresh = Rc::strong_count(instance) == 1;
+        let own = Value::Instance(Rc::clone(instance));
         if own.is(context) {
             return;
         }
         // As in CPython, a chain that leads back here is cut where it does.
-        let mut link = context.clone();
+        let mut link = if fresh { Value::None } else { context.clone() };
         while let Value::Instance(instance) = &link {
+            // Spent fuel ends the program at its next step; the walk itself has an end.
+            if machine.charge_fuel(1).is_err() {
+                break;
+            }
             let Some(next) = instance.exception().and_then(|state| state.borrow().context.clone()) else { break };
             if next.is(&own) {
                 if let Some(state) = instance.exception() {
@@ -301,7 +308,8 @@ fn printed_name(instance: &Instance) -> String {
     }
 }
 
-fn message(instance: &Instance) -> String {
+/// Returns the text of an exception, as far as it is known without running code.
+pub(crate) fn message(instance: &Instance) -> String {
     let Some(state) = instance.exception() else { return String::new() };
     let state = state.borrow();
     match (&state.text, state.args.as_slice()) {

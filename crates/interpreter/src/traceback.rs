@@ -112,38 +112,38 @@ fn frame(entry: &Entry, text: &mut String) {
     }
 }
 
-/// Marks the part of a line that raised, unless that is all of it, as CPython 3.11 does.
+/// Marks the part of a line that raised, as CPython 3.11 does: not where that is all of it and nothing to point at.
 fn carets(line: &str, span: Span) -> Option<String> {
     let indent = line.len() - line.trim_start().len();
     let trimmed_end = line.trim_end().len();
+    let one_line = span.end_line == span.line;
     let start = (span.column as usize).clamp(indent, trimmed_end);
-    let end = if span.end_line == span.line { (span.end_column as usize).min(trimmed_end) } else { trimmed_end };
-    if start == indent && end == trimmed_end || start >= end {
-        return None;
-    }
-    let before = line.get(indent..start)?.chars().count();
-    let marked = line.get(start..end)?;
-    Some(" ".repeat(before) + &marks(marked))
-}
-
-/// Points at the operator of a binary operation or the brackets of a subscript, else at everything.
-fn marks(marked: &str) -> String {
+    let end = if one_line { (span.end_column as usize).min(trimmed_end) } else { trimmed_end };
+    let marked = line.get(start..end).filter(|marked| !marked.is_empty())?;
     let width = marked.chars().count();
-    let Some((left, right)) = anchors(marked) else { return "^".repeat(width) };
-    "~".repeat(left) + &"^".repeat(right - left) + &"~".repeat(width - right)
+    let marks = match anchors(marked).filter(|_| one_line) {
+        Some((left, right)) => "~".repeat(left) + &"^".repeat(right - left) + &"~".repeat(width.saturating_sub(right)),
+        None if start == indent && end == trimmed_end => return None,
+        None => "^".repeat(width),
+    };
+    let before = line.get(indent..start)?.chars().count();
+    Some(" ".repeat(before) + &marks)
 }
 
-/// Finds the part of an expression that CPython points at, in characters.
+/// Finds what CPython points at in an expression, in characters: the operator of a binary operation or the brackets
+/// of a subscript.
 fn anchors(marked: &str) -> Option<(usize, usize)> {
     let source = format!("({marked})");
-    let parsed = program::anchor::of(&source)?;
+    let (left, right) = program::anchor::of(&source)?;
     let count = |at: usize| source.get(1..at).map(|text| text.chars().count());
-    Some((count(parsed.0)?, count(parsed.1)?))
+    let (left, right) = (count(left)?, count(right)?);
+    (left < right).then_some((left, right))
 }
 
 fn syntax_error_place(raise: &Raise, text: &mut String) {
     let Some(instance) = raise.instance() else { return };
-    let (Some(Value::Str(filename)), Some(Value::Int(line))) = (instance.own("filename"), instance.own("lineno")) else {
+    let (Some(Value::Str(filename)), Some(Value::Int(line))) = (instance.own("filename"), instance.own("lineno"))
+    else {
         return;
     };
     text.push_str(&format!("  File \"{filename}\", line {line}\n"));

@@ -11,7 +11,7 @@ use interpreter::{Coroutine, Fatal, Frame, Kind, Machine, Raise, Step};
 use program::Limits;
 
 fn fails(text: &str) -> Raise {
-    let limits = Limits { fuel: 3_000_000, ..Limits::default() };
+    let limits = Limits { fuel: 300_000, ..Limits::default() };
     match run(text, &limits).1 {
         Ok(_) => panic!("the program ends well: {}", text.get(..80).unwrap_or(text)),
         Err(raise) => raise,

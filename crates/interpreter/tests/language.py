@@ -388,7 +388,7 @@ def inf():
     finally:
         print('closing')
 g = inf()
-print(next(g), next(g), g.throw(ValueError('boom')))
+print(next(g), next(g), g.throw(ValueError('boom')), list(g))
 g = inf()
 next(g)
 g.close()
@@ -895,7 +895,7 @@ class Z:
     def __len__(self): return 0
 class N:
     def __bool__(self): return False
-print(bool(Z()), bool(N()), not N(), 1 if Z() else 2, N() or 'or', Z() and 'and')
+print(bool(Z()), bool(N()), not N(), 1 if Z() else 2, N() or 'or', (Z() and 'and') == 'and')
 #### callable objects and bound methods
 class Adder:
     def __init__(self, n): self.n = n

@@ -38,7 +38,9 @@ impl Environment for Environ {
     fn builtin(&self, _: &Machine, name: &str) -> Option<Value> {
         let host = Rc::clone(&self.0);
         Some(match name {
-            "ask" => Value::native("ask", |_, mut args: Args| Ok(Outcome::Wait(Request::new(args.positional.remove(0))))),
+            "ask" => {
+                Value::native("ask", |_, mut args: Args| Ok(Outcome::Wait(Request::new(args.positional.remove(0)))))
+            }
             "invoke" => Value::host(Invoke(host)),
             "tensor" => Value::host(Tensor),
             _ => return None,
@@ -139,16 +141,32 @@ fn questions_may_stand_anywhere() {
         ("n = 3\nwhile ask(n): n -= 1\nprint(n)", 4, "0"),
         ("for i in range(ask(1)):\n  if ask(i) > 20: break\nprint(i)", 5, "3"),
         ("def f(a, b=ask(4)): return a + b\nprint(f(ask(1)), f(b=ask(2), a=1))", 3, "50 21"),
-        ("class A:\n  x = ask(1)\n  def __add__(self, o): return ask(o)\n  @property\n  def p(self): return ask(self.x)\n\
-          a = A()\nprint(a + 4, a.p)", 3, "40 100"),
-        ("class A:\n  def __getattr__(self, n): return ask(n)\n  def __len__(self): return ask(2)\n  def __bool__(self): return ask(1) > 5\n\
-          a = A()\nprint(a.foo, len(a), bool(a))", 3, "foo 20 True"),
+        (
+            "class A:\n  x = ask(1)\n  def __add__(self, o): return ask(o)\n  @property\n  def p(self): return ask(self.x)\n\
+          a = A()\nprint(a + 4, a.p)",
+            3,
+            "40 100",
+        ),
+        (
+            "class A:\n  def __getattr__(self, n): return ask(n)\n  def __len__(self): return ask(2)\n  def __bool__(self): return ask(1) > 5\n\
+          a = A()\nprint(a.foo, len(a), bool(a))",
+            3,
+            "foo 20 True",
+        ),
         ("class A:\n  def __lt__(self, o): return ask(1) > 0\nprint(A() < A(), len(sorted([A(), A()])))", 2, "True 2"),
-        ("class A:\n  def __iter__(self):\n    yield ask(1)\n    yield ask(2)\na, b = A()\nprint(a, b, list(A()))", 4, "10 20 [10, 20]"),
+        (
+            "class A:\n  def __iter__(self):\n    yield ask(1)\n    yield ask(2)\na, b = A()\nprint(a, b, list(A()))",
+            4,
+            "10 20 [10, 20]",
+        ),
         ("def g():\n  x = yield ask(1)\n  yield x + ask(2)\ni = g()\nprint(next(i), i.send(5))", 2, "10 25"),
         ("def g(): yield from (ask(i) for i in range(3))\nprint(list(g()))", 3, "[0, 10, 20]"),
-        ("class C:\n  def __enter__(self): return ask(1)\n  def __exit__(self, *a): return ask(1) > 0\n\
-          with C() as c:\n  raise ValueError\nprint(c)", 2, "10"),
+        (
+            "class C:\n  def __enter__(self): return ask(1)\n  def __exit__(self, *a): return ask(1) > 0\n\
+          with C() as c:\n  raise ValueError\nprint(c)",
+            2,
+            "10",
+        ),
         ("try:\n  ask(1)\n  1/0\nexcept ZeroDivisionError:\n  print(ask(2))\nfinally:\n  ask(3)", 3, "20"),
         ("xs = [1, 2]\nxs[ask(0)] += ask(3)\nprint(xs)", 2, "[31, 2]"),
         ("match ask(1):\n  case 10 if ask(0): print('no')\n  case int(n): print(n)", 2, "10"),

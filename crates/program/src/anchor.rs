@@ -11,18 +11,14 @@ pub fn of(source: &str) -> Option<(usize, usize)> {
     let parsed = ruff_python_parser::parse_expression(source).ok()?;
     match parsed.expr() {
         Expr::BinOp(node) => {
-            let between = node.left.end().to_usize();
-            let until = node.right.start().to_usize();
-            let gap = source.get(between..until)?;
-            let start = between + gap.find(|letter: char| !letter.is_whitespace() && letter != ')')?;
-            let operator = source.get(start..until)?;
+            let between = source.get(node.left.end().to_usize()..node.right.start().to_usize())?;
+            let offset = between.len() - between.trim_start().len();
+            let start = node.left.end().to_usize() + offset;
             // Operators have one or two characters: `+`, `**`, `//`.
-            let mut letters = operator.chars();
-            letters.next()?;
-            let double = letters.next().is_some_and(|letter| !letter.is_whitespace() && letter != '(');
+            let double = between.get(offset + 1..)?.chars().next().is_some_and(|letter| !letter.is_whitespace());
             Some((start, start + 1 + usize::from(double)))
         }
-        Expr::Subscript(node) => Some((node.value.end().to_usize(), node.end().to_usize())),
+        Expr::Subscript(node) => Some((node.value.end().to_usize(), node.slice.end().to_usize() + 1)),
         _ => None,
     }
 }

@@ -67,7 +67,9 @@ fn order(class: &Rc<Class>) -> Vec<Value> {
 /// Attributes of a builtin type object.
 pub(super) fn of_type(machine: &Machine, kind: Type, name: &str) -> Option<Value> {
     match name {
-        "__init__" | "__setattr__" | "__delattr__" | "__getattribute__" if kind == Type::Object => object_function(name),
+        "__init__" | "__setattr__" | "__delattr__" | "__getattribute__" if kind == Type::Object => {
+            object_function(name)
+        }
         "__repr__" | "__str__" | "__eq__" | "__ne__" | "__hash__" if kind == Type::Object => dunder::unbound(name),
         _ => types::attribute(machine, kind, name),
     }

@@ -52,7 +52,8 @@ pub(super) fn find(
             outcome => return Ok(Some(outcome)),
         }
     }
-    Ok(class::inherited(class, name).map(|found| super::method(found, object.clone()))
+    Ok(class::inherited(class, name)
+        .map(|found| super::method(found, object.clone()))
         .or_else(|| dunder::bound(instance.payload().as_ref().unwrap_or(object), name))
         .map(Outcome::Ready))
 }
@@ -89,7 +90,9 @@ fn of_exception(object: &Value, instance: &Rc<Instance>, name: &str) -> Option<V
         "__traceback__" => Some(Value::None),
         "value" if instance.class().exception_kind() == Some(Kind::StopIteration) => arg(0),
         "code" if instance.class().exception_kind() == Some(Kind::SystemExit) => arg(0),
-        "msg" if matches!(instance.class().exception_kind(), Some(Kind::ImportError | Kind::ModuleNotFoundError)) => arg(0),
+        "msg" if matches!(instance.class().exception_kind(), Some(Kind::ImportError | Kind::ModuleNotFoundError)) => {
+            arg(0)
+        }
         "with_traceback" | "add_note" => {
             let (object, part) = (object.clone(), name == "with_traceback");
             Some(Value::native(name, move |_, args| {
@@ -101,13 +104,7 @@ fn of_exception(object: &Value, instance: &Rc<Instance>, name: &str) -> Option<V
     }
 }
 
-pub(super) fn set(
-    machine: &Machine,
-    object: &Value,
-    instance: &Rc<Instance>,
-    name: &str,
-    value: Value,
-) -> HostResult {
+pub(super) fn set(machine: &Machine, object: &Value, instance: &Rc<Instance>, name: &str, value: Value) -> HostResult {
     if let Some(setter) = special(machine, object, "__setattr__") {
         return machine.call_now(&setter, Args::of([Value::from(name), value]));
     }

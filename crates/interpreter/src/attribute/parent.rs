@@ -18,7 +18,9 @@ use crate::value::Value;
 /// `TypeError` where the receiver is no object of the class, and no class below it.
 pub fn parent(class: &Value, receiver: &Value) -> Result<Value, Raise> {
     let Value::Class(class) = class else {
-        return Err(Raise::type_error("super() argument 1 must be a type, not ".to_owned() + types::type_name(class).as_ref()));
+        return Err(Raise::type_error(
+            "super() argument 1 must be a type, not ".to_owned() + types::type_name(class).as_ref(),
+        ));
     };
     let of = match receiver {
         Value::Instance(instance) => instance.class(),

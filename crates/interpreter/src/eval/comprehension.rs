@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use program::ir::{Collect, Comprehension, Expr, Loop};
+use program::ir::{Collect, Comprehension, Expr, Loop, Span};
 
 use super::{Now, Run};
 use crate::frame::Frame;
@@ -24,13 +24,13 @@ enum Sink<'a> {
 }
 
 impl<'a> Run<'a> {
-    pub(super) async fn comprehension(self, node: &'a Rc<Comprehension>) -> Result<Value, Raise> {
+    pub(super) async fn comprehension(self, node: &'a Rc<Comprehension>, span: Span) -> Result<Value, Raise> {
         let first = self.eval(&node.first)?.get().await?;
-        self.at(node.first.span);
+        self.at(span);
         let iterator = self.settle(operators::iterate(self.machine, &first))?.get().await?;
         let around = self.surroundings(node.outward);
         if matches!(node.kind, Collect::Generator(_)) {
-            return self.generator_expression(node, around, iterator);
+            return self.generator_expression(node, around, iterator, span);
         }
         let frame = Frame::inner(self.machine, &node.code, &around, None)?;
         let (sink, collected) = match &node.kind {
@@ -48,12 +48,18 @@ impl<'a> Run<'a> {
                 (Sink::Dict(dict.clone(), key, value), dict)
             }
         };
-        run_loops(self.machine, &frame, &node.loops, iterator, &sink).await?;
+        run_loops(self.machine, &frame, &node.loops, iterator, &sink, span).await?;
         Ok(collected)
     }
 
     /// Makes the generator of `(element for …)`.
-    fn generator_expression(self, node: &'a Rc<Comprehension>, around: Rc<Frame>, iterator: Value) -> Result<Value, Raise> {
+    fn generator_expression(
+        self,
+        node: &'a Rc<Comprehension>,
+        around: Rc<Frame>,
+        iterator: Value,
+        span: Span,
+    ) -> Result<Value, Raise> {
         let channel = Rc::<Channel>::default();
         let frame = Frame::inner(self.machine, &node.code, &around, Some(Rc::clone(&channel)))?;
         let machine = self.machine.clone();
@@ -61,7 +67,7 @@ impl<'a> Run<'a> {
         let name = Rc::clone(&node.code.name);
         let body = Box::pin(async move {
             let Collect::Generator(element) = &node.kind else { return Ok(Value::None) };
-            run_loops(&machine, &frame, &node.loops, iterator, &Sink::Yield(element)).await?;
+            run_loops(&machine, &frame, &node.loops, iterator, &Sink::Yield(element), span).await?;
             Ok(Value::None)
         });
         let generator = Generator::new(self.machine, name, channel, body)?;
@@ -69,9 +75,11 @@ impl<'a> Run<'a> {
     }
 
     /// Runs the loops from the outermost of `loops` in, over an iterator that is there already.
-    async fn loops(self, loops: &'a [Loop], iterator: Value, sink: &Sink<'a>) -> Result<(), Raise> {
+    async fn loops(self, loops: &'a [Loop], iterator: Value, sink: &Sink<'a>, span: Span) -> Result<(), Raise> {
         let Some((outer, inner)) = loops.split_first() else { return Ok(()) };
-        'elements: while let Some(value) = self.advance(&iterator).await? {
+        'elements: loop {
+            self.at(span);
+            let Some(value) = self.advance(&iterator).await? else { return Ok(()) };
             self.machine.charge_fuel(1)?;
             self.store(&outer.target, value)?.get().await?;
             for condition in &outer.conditions {
@@ -83,14 +91,13 @@ impl<'a> Run<'a> {
                 None => self.collect(sink)?.get().await?,
                 Some(Loop { iterable: Some(iterable), .. }) => {
                     let values = self.eval(iterable)?.get().await?;
-                    self.at(iterable.span);
+                    self.at(span);
                     let iterator = self.settle(operators::iterate(self.machine, &values))?.get().await?;
-                    Now::Later(Box::pin(self.loops(inner, iterator, sink))).get().await?;
+                    Now::Later(Box::pin(self.loops(inner, iterator, sink, span))).get().await?;
                 }
                 Some(_) => {}
             }
         }
-        Ok(())
     }
 
     fn collect(self, sink: &Sink<'a>) -> Result<Now<'a, ()>, Raise> {
@@ -135,7 +142,8 @@ async fn run_loops(
     loops: &[Loop],
     iterator: Value,
     sink: &Sink<'_>,
+    span: Span,
 ) -> Result<(), Raise> {
     let run = Run { machine, frame };
-    run.loops(loops, iterator, sink).await.map_err(|raise| run.pass(raise))
+    run.loops(loops, iterator, sink, span).await.map_err(|raise| run.pass(raise))
 }

@@ -41,7 +41,9 @@ impl<'a> Run<'a> {
             ExprKind::Name(name) => self.frame.load(*name).map(Now::Done),
             ExprKind::Binary { operator: binary, left, right } => {
                 let operator = operator(*binary);
-                self.both(left, right, span, move |run, left, right| operators::binary(run.machine, operator, &left, &right))
+                self.both(left, right, span, move |run, left, right| {
+                    operators::binary(run.machine, operator, &left, &right)
+                })
             }
             ExprKind::Unary { operator: Unary::Not, operand } => Ok(match self.condition(operand)? {
                 Now::Done(truth) => Now::Done(Value::Bool(!truth)),
@@ -96,13 +98,15 @@ impl<'a> Run<'a> {
                 self.parent(*class, *receiver).map(Now::Done)
             }
             ExprKind::List(elements) => self.display(elements, |run, items| types::sequence::list(run.machine, items)),
-            ExprKind::Tuple(elements) => self.display(elements, |run, items| types::sequence::tuple(run.machine, items)),
+            ExprKind::Tuple(elements) => {
+                self.display(elements, |run, items| types::sequence::tuple(run.machine, items))
+            }
             ExprKind::Set(elements) => {
                 self.display(elements, |run, items| types::set::build(run.machine, items, false))
             }
             ExprKind::Dict(pairs) => Ok(Now::later(self.dict(pairs, span))),
             ExprKind::Lambda(definition) => Ok(Now::later(self.function(definition))),
-            ExprKind::Comprehension(comprehension) => Ok(Now::later(self.comprehension(comprehension))),
+            ExprKind::Comprehension(comprehension) => Ok(Now::later(self.comprehension(comprehension, span))),
             ExprKind::Walrus { target, value } => Ok(match self.eval(value)? {
                 Now::Done(value) => {
                     self.frame.bind(*target, value.clone());
@@ -208,7 +212,9 @@ impl<'a> Run<'a> {
         let Some((first, rest)) = operands.split_first() else { return Ok(Now::Done(Value::None)) };
         let value = match self.eval(first)? {
             Now::Done(value) => value,
-            Now::Later(future) => return Ok(Now::later(async move { self.boolean_rest(any, future.await?, first, rest).await })),
+            Now::Later(future) => {
+                return Ok(Now::later(async move { self.boolean_rest(any, future.await?, first, rest).await }));
+            }
         };
         if rest.is_empty() {
             return Ok(Now::Done(value));
@@ -283,7 +289,9 @@ impl<'a> Run<'a> {
         let class = match self.frame.load(class) {
             Ok(class) => class,
             // A method that came without its class cell: its class is the one that holds this code.
-            Err(_) => self.defining_class(&receiver).ok_or_else(|| Raise::runtime_error("super(): __class__ cell not found"))?,
+            Err(_) => self
+                .defining_class(&receiver)
+                .ok_or_else(|| Raise::runtime_error("super(): __class__ cell not found"))?,
         };
         attribute::parent(&class, &receiver)
     }
@@ -341,7 +349,7 @@ impl<'a> Run<'a> {
         let Value::Host(host) = &object else {
             // Nor is one of a builtin type.
             if let Some(method) = data_method(&object, name) {
-                return match self.call_arguments(call, span)? {
+                return match self.call_arguments(call, span, &object)? {
                     Now::Done(args) => {
                         self.at(span);
                         self.machine.charge_fuel(1)?;
@@ -365,7 +373,7 @@ impl<'a> Run<'a> {
             };
         };
         let host = Rc::clone(host);
-        match self.call_arguments(call, span)? {
+        match self.call_arguments(call, span, &object)? {
             Now::Done(args) => self.call_host(host, object, name, args, span, callee_span),
             Now::Later(future) => Ok(Now::later(async move {
                 let args = future.await?;
@@ -403,7 +411,7 @@ impl<'a> Run<'a> {
     }
 
     fn call_with(self, callee: Value, call: &'a ir::Call, span: Span) -> Evaluated<'a> {
-        match self.call_arguments(call, span)? {
+        match self.call_arguments(call, span, &callee)? {
             Now::Done(args) => {
                 self.at(span);
                 self.settle(self.machine.call_now(&callee, args))
@@ -416,32 +424,62 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn call_arguments(self, call: &'a ir::Call, span: Span) -> Result<Now<'a, Args>, Raise> {
-        let positional = self.arguments(&call.positional)?;
-        match (positional, call.keyword.is_empty()) {
-            (Now::Done(positional), true) => Ok(Now::Done(Args { positional, keyword: Vec::new() })),
-            (positional, _) => Ok(Now::later(async move {
-                let positional = positional.get().await?;
-                let mut keyword: Vec<(Rc<str>, Value)> = Vec::with_capacity(call.keyword.len());
-                for (name, value) in &call.keyword {
-                    let value = self.eval(value)?.get().await?;
-                    let Some(name) = name else {
-                        self.at(span);
-                        self.unpack_keywords(&value, &mut keyword).await?;
-                        continue;
-                    };
-                    add_keyword(&mut keyword, Rc::clone(name), value)?;
+    /// Evaluates the arguments of a call. `callee` is what error messages name.
+    fn call_arguments(self, call: &'a ir::Call, span: Span, callee: &Value) -> Result<Now<'a, Args>, Raise> {
+        let plain = call.positional.iter().all(|argument| !argument.starred);
+        if plain && call.keyword.is_empty() {
+            return Ok(match self.arguments(&call.positional)? {
+                Now::Done(positional) => Now::Done(Args { positional, keyword: Vec::new() }),
+                Now::Later(future) => {
+                    Now::later(async move { Ok(Args { positional: future.await?, keyword: Vec::new() }) })
                 }
-                Ok(Args { positional, keyword })
-            })),
+            });
         }
+        let callee = callee.clone();
+        Ok(Now::later(async move {
+            let mut args = Args::default();
+            for argument in &call.positional {
+                let value = self.eval(&argument.value)?.get().await?;
+                if !argument.starred {
+                    args.positional.push(value);
+                    continue;
+                }
+                self.at(span);
+                if !operators::is_iterable(&value) {
+                    let (callee, given) = (name_of(&callee), types::type_name(&value));
+                    return Err(Raise::type_error(format!(
+                        "{callee} argument after * must be an iterable, not {given}"
+                    )));
+                }
+                args.positional.extend(operators::collect(self.machine, &value).await?);
+            }
+            for (name, value) in &call.keyword {
+                let value = self.eval(value)?.get().await?;
+                self.at(span);
+                match name {
+                    Some(name) => add_keyword(&mut args.keyword, Rc::clone(name), value, &callee)?,
+                    None => self.unpack_keywords(&value, &mut args.keyword, &callee).await?,
+                }
+            }
+            Ok(args)
+        }))
     }
 
-    async fn unpack_keywords(self, mapping: &Value, keyword: &mut Vec<(Rc<str>, Value)>) -> Result<(), Raise> {
+    async fn unpack_keywords(
+        self,
+        mapping: &Value,
+        keyword: &mut Vec<(Rc<str>, Value)>,
+        callee: &Value,
+    ) -> Result<(), Raise> {
+        let mappable = matches!(operators::plain(mapping), Value::Dict(_) | Value::Instance(_) | Value::Host(_));
+        if !mappable {
+            let (callee, given) = (name_of(callee), types::type_name(mapping));
+            return Err(Raise::type_error(format!("{callee} argument after ** must be a mapping, not {given}")));
+        }
         for (key, value) in operators::mapping_entries(self.machine, mapping).await? {
             self.machine.charge_fuel(1)?;
             let Value::Str(key) = key else { return Err(Raise::type_error("keywords must be strings")) };
-            add_keyword(keyword, key, value)?;
+            add_keyword(keyword, key, value, callee)?;
         }
         Ok(())
     }
@@ -581,17 +619,43 @@ impl<'a> Run<'a> {
 fn data_method(object: &Value, name: &str) -> Option<types::MethodFn> {
     let data = matches!(
         object,
-        Value::Str(_) | Value::List(_) | Value::Dict(_) | Value::Set(_) | Value::Tuple(_) | Value::Int(_) | Value::Float(_)
+        Value::Str(_)
+            | Value::List(_)
+            | Value::Dict(_)
+            | Value::Set(_)
+            | Value::Tuple(_)
+            | Value::Int(_)
+            | Value::Float(_)
     );
     if data { types::builtin_type(object)?.find(name) } else { None }
 }
 
-fn add_keyword(keyword: &mut Vec<(Rc<str>, Value)>, name: Rc<str>, value: Value) -> Result<(), Raise> {
+fn add_keyword(keyword: &mut Vec<(Rc<str>, Value)>, name: Rc<str>, value: Value, callee: &Value) -> Result<(), Raise> {
     if keyword.iter().any(|(other, _)| *other == name) {
-        return Err(Raise::type_error(format!("got multiple values for keyword argument '{name}'")));
+        let callee = name_of(callee);
+        return Err(Raise::type_error(format!("{callee} got multiple values for keyword argument '{name}'")));
     }
     keyword.push((name, value));
     Ok(())
+}
+
+/// Names what is called, as messages about unpacked arguments do.
+fn name_of(callee: &Value) -> String {
+    match callee {
+        Value::Function(function) => {
+            let module =
+                match function.surroundings().and_then(|frame| frame.globals().borrow().get("__name__").cloned()) {
+                    Some(Value::Str(name)) => name,
+                    _ => "__main__".into(),
+                };
+            format!("{module}.{}()", function.code().qualified_name)
+        }
+        Value::Method(method) => name_of(&method.function),
+        Value::Class(class) => format!("{}.{}()", class.module(), class.qualified_name()),
+        Value::Type(kind) => format!("{}()", kind.name()),
+        Value::Native(native) => format!("{}()", native.name()),
+        other => format!("{} object", types::type_name(other)),
+    }
 }
 
 /// Makes the value of a constant.

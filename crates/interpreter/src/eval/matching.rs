@@ -168,7 +168,16 @@ impl<'a> Run<'a> {
         let whole = matches!(
             class_value,
             Value::Type(
-                Type::Bool | Type::Int | Type::Float | Type::Str | Type::Bytes | Type::List | Type::Tuple | Type::Dict | Type::Set | Type::FrozenSet
+                Type::Bool
+                    | Type::Int
+                    | Type::Float
+                    | Type::Str
+                    | Type::Bytes
+                    | Type::List
+                    | Type::Tuple
+                    | Type::Dict
+                    | Type::Set
+                    | Type::FrozenSet
             )
         );
         let names = if whole || positional.is_empty() { Vec::new() } else { self.match_args(&class_value).await? };

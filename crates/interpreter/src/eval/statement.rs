@@ -14,6 +14,7 @@ use crate::host::{Args, Block, Capture, HostObject, Outcome};
 use crate::machine::grow;
 use crate::operators;
 use crate::raise::Raise;
+use crate::teardown::Cyclic;
 use crate::types;
 use crate::value::Value;
 use crate::{Machine, import};
@@ -74,11 +75,9 @@ impl<'a> Run<'a> {
                 Now::Later(future) => Now::later(async move { Ok(Flow::Return(future.await?)) }),
             }),
             StatementKind::If { branches, otherwise } => grow(|| self.branch(branches, otherwise)),
-            StatementKind::While { test, body, otherwise } => {
-                Ok(Now::later(self.while_loop(test, body, otherwise)))
-            }
+            StatementKind::While { test, body, otherwise } => Ok(Now::later(self.while_loop(test, body, otherwise))),
             StatementKind::For { target, iterable, body, otherwise } => {
-                Ok(Now::later(self.for_loop(target, iterable, body, otherwise)))
+                Ok(Now::later(self.for_loop(target, iterable, body, otherwise, statement.span)))
             }
             StatementKind::With { context, target, body } => {
                 Ok(Now::later(self.with(context, target.as_ref(), body, statement.span)))
@@ -174,13 +173,14 @@ impl<'a> Run<'a> {
         iterable: &'a Expr,
         body: &'a Body,
         otherwise: &'a Body,
+        span: Span,
     ) -> Result<Flow, Raise> {
         let values = self.traced(self.eval(iterable))?.get().await?;
-        self.at(iterable.span);
+        self.at(span);
         let iterator = self.traced(self.settle(operators::iterate(self.machine, &values)))?.get().await?;
         drop(values);
         loop {
-            self.at(iterable.span);
+            self.at(span);
             self.machine.charge_fuel(1).map_err(|raise| self.pass(raise))?;
             let Some(value) = self.advance(&iterator).await.map_err(|raise| self.pass(raise))? else {
                 return self.body(otherwise)?.get().await;
@@ -218,13 +218,18 @@ impl<'a> Run<'a> {
         span: Span,
     ) -> Result<Flow, Raise> {
         let manager = self.traced(self.eval(context))?.get().await?;
-        self.at(context.span);
+        self.at(span);
         if let Value::Host(host) = &manager {
             let block = Block { code: Rc::clone(body), frame: Rc::clone(self.frame) };
+            drop(self.frame.take_forks());
             let capture = Rc::clone(host).capture(self.machine, block).map_err(|raise| self.pass(raise))?;
             match capture {
                 Capture::Takes { target: value, outcome } => {
                     if let Some(target) = target {
+                        // A body that will run in a snapshot of this frame sees the target too.
+                        for fork in self.frame.take_forks() {
+                            bind_in(self.machine, &fork, target, value.clone()).await.map_err(|raise| self.pass(raise))?;
+                        }
                         self.traced(self.store(target, value))?.get().await?;
                     }
                     self.at(span);
@@ -235,7 +240,7 @@ impl<'a> Run<'a> {
                         Err(raise) => Err(self.pass(raise)),
                     };
                 }
-                Capture::Inline(block) => return self.with_host(host, target, block, context.span).await,
+                Capture::Inline(block) => return self.with_host(host, target, block, span).await,
             }
         }
         let lacks = |what: &str| {
@@ -249,7 +254,7 @@ impl<'a> Run<'a> {
         let exit = exit.ok_or_else(|| self.pass(lacks("__exit__")))?;
         let entered = self.machine.call(&enter, Args::default()).await.map_err(|raise| self.pass(raise))?;
         let result = self.managed_body(target, entered, body).await;
-        self.at(context.span);
+        self.at(span);
         match result {
             Err(raise) if raise.as_fatal().is_some() => Err(raise),
             Err(raise) => {
@@ -396,6 +401,7 @@ impl<'a> Run<'a> {
         let value = self.traced(self.eval(exception))?.get().await?;
         self.at(span);
         let raise = to_raise(self.machine, &value).await.map_err(|raise| self.pass(raise))?;
+        drop(value);
         if let Some(cause) = cause {
             let cause = match self.traced(self.eval(cause))?.get().await? {
                 Value::None => None,
@@ -413,7 +419,7 @@ impl<'a> Run<'a> {
             }
         }
         if let Some(handled) = self.machine.handled() {
-            raise.set_context(&handled);
+            raise.set_context(self.machine, &handled);
         }
         self.at(span);
         let mut raise = raise;
@@ -527,6 +533,7 @@ impl<'a> Run<'a> {
             bases,
             attributes,
         )?;
+        self.machine.register(Cyclic::Class(Rc::downgrade(&class)));
         let value = Value::Class(Rc::clone(&class));
         cell.fill(0, value.clone());
         for (name, attribute) in class.attributes() {
@@ -538,7 +545,9 @@ impl<'a> Run<'a> {
         if let Some(hook) = hook {
             let hook = match &hook {
                 Value::Decorated(decorated) => match &**decorated {
-                    crate::Decorated::ClassMethod(function) | crate::Decorated::StaticMethod(function) => function.clone(),
+                    crate::Decorated::ClassMethod(function) | crate::Decorated::StaticMethod(function) => {
+                        function.clone()
+                    }
                     crate::Decorated::Property(_) => hook,
                 },
                 _ => hook,
@@ -574,6 +583,15 @@ impl<'a> Run<'a> {
         }
         Ok(())
     }
+}
+
+async fn bind_in(machine: &Machine, frame: &Rc<Frame>, target: &Target, value: Value) -> Result<(), Raise> {
+    if let Target::Name(ir::Name { depth: 0, slot }) = target {
+        // Not by way of the siblings: each body has its own.
+        frame.fill(*slot as usize, value);
+        return Ok(());
+    }
+    Run { machine, frame }.store(target, value)?.get().await
 }
 
 async fn run_inline(machine: &Machine, block: &Block) -> Result<Flow, Raise> {

@@ -82,7 +82,9 @@ impl<'a> Run<'a> {
         if values.len() < wanted {
             let least = if starred { "at least " } else { "" };
             let got = values.len();
-            return Err(Raise::value_error(format!("not enough values to unpack (expected {least}{wanted}, got {got})")));
+            return Err(Raise::value_error(format!(
+                "not enough values to unpack (expected {least}{wanted}, got {got})"
+            )));
         }
         if values.len() > wanted && !starred {
             return Err(Raise::value_error(format!("too many values to unpack (expected {wanted})")));

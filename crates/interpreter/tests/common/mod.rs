@@ -44,12 +44,13 @@ pub fn run(text: &str, limits: &Limits) -> (String, Result<Value, Raise>) {
     let host = Rc::new(Bare::default());
     let machine = Machine::new(limits, host.clone());
     let globals = vec![(Rc::from("__name__"), Value::from("__main__"))];
-    let result = Frame::root(&machine, &source(text), Vec::new(), globals).and_then(|block| {
-        match Coroutine::of_block(&machine, block).resume(None) {
-            Step::Done(result) => result,
-            Step::Waiting(_) => Err(Raise::runtime_error("a program without a host waited")),
-        }
-    });
+    let result =
+        Frame::root(&machine, &source(text), Vec::new(), globals).and_then(|block| {
+            match Coroutine::of_block(&machine, block).resume(None) {
+                Step::Done(result) => result,
+                Step::Waiting(_) => Err(Raise::runtime_error("a program without a host waited")),
+            }
+        });
     machine.flush();
     let result = result.map(|value| value.clone());
     machine.teardown();
@@ -106,7 +107,13 @@ impl Oracle {
                 differences.push(format!("== {title}\n-- CPython:\n{expected}-- here:\n{actual}"));
             }
         }
-        assert!(differences.is_empty(), "{} of {} differ\n{}", differences.len(), programs.len(), differences.join("\n"));
+        assert!(
+            differences.is_empty(),
+            "{} of {} differ\n{}",
+            differences.len(),
+            programs.len(),
+            differences.join("\n")
+        );
     }
 
     fn run(texts: &[&str]) -> Vec<String> {

@@ -90,7 +90,7 @@ impl Lower<'_> {
                 otherwise: self.statements(&node.orelse)?,
             },
             Stmt::With(node) if node.is_async => return Err(self.unsupported(node.range, "'async with'")),
-            Stmt::With(node) => self.with(&node.items, &node.body)?,
+            Stmt::With(node) => self.with(&node.items, &node.body, self.span(node))?,
             Stmt::Try(node) if node.is_star => return Err(self.unsupported(node.range, "'except*'")),
             Stmt::Try(node) => StatementKind::Try(Box::new(ir::Try {
                 body: self.statements(&node.body)?,
@@ -134,16 +134,13 @@ impl Lower<'_> {
         Ok(StatementKind::If { branches, otherwise })
     }
 
-    fn with(&mut self, items: &[ast::WithItem], body: &[Stmt]) -> Lowered<StatementKind> {
+    fn with(&mut self, items: &[ast::WithItem], body: &[Stmt], span: ir::Span) -> Lowered<StatementKind> {
         let Some((first, rest)) = items.split_first() else { return Ok(StatementKind::Pass) };
         let context = self.expr(&first.context_expr)?;
         let target = first.optional_vars.as_deref().map(|target| self.target(target)).transpose()?;
         let body = match rest.first() {
             None => self.statements(body)?,
-            Some(next) => {
-                let span = self.span(&next.context_expr);
-                ir::Body { statements: vec![ir::Statement { kind: self.with(rest, body)?, span }] }
-            }
+            Some(_) => ir::Body { statements: vec![ir::Statement { kind: self.with(rest, body, span)?, span }] },
         };
         Ok(StatementKind::With { context, target, body: Rc::new(body) })
     }
