@@ -71,7 +71,17 @@ const FUNCTIONS: &[(&str, Builtin)] = &[
 
 /// Functions that reach out of the program: they are refused by name.
 const REFUSED: &[&str] = &[
-    "__import__", "breakpoint", "compile", "eval", "exec", "exit", "globals", "help", "input", "locals", "open",
+    "__import__",
+    "breakpoint",
+    "compile",
+    "eval",
+    "exec",
+    "exit",
+    "globals",
+    "help",
+    "input",
+    "locals",
+    "open",
     "quit",
 ];
 
@@ -149,7 +159,9 @@ pub fn construct(machine: &Machine, kind: Type, args: Args) -> HostResult {
             let frozen = kind == Type::FrozenSet;
             match args.between(kind.name(), 0, 1)?.pop() {
                 Some(Value::Set(set)) if frozen && set.is_frozen() => Ok(Value::Set(set).into()),
-                Some(iterable) => with_items(machine, iterable, move |machine, items| set::build(machine, items, frozen)),
+                Some(iterable) => {
+                    with_items(machine, iterable, move |machine, items| set::build(machine, items, frozen))
+                }
                 None => set::build(machine, Vec::new(), frozen),
             }
         }

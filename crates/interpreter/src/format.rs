@@ -11,6 +11,7 @@ use std::rc::Rc;
 use futures::future::LocalBoxFuture;
 
 use crate::class::Instance;
+use crate::coroutine::Deep;
 use crate::exceptions::Kind;
 use crate::host::HostResult;
 use crate::machine::Machine;
@@ -25,7 +26,7 @@ pub use percent::percent;
 pub use template::{format_map, format_method};
 
 /// Containers inside each other that `repr` follows.
-const DEPTH: usize = 200;
+const DEPTH: usize = 900;
 
 type Text = LocalBoxFuture<'static, Result<String, Raise>>;
 
@@ -256,8 +257,8 @@ fn write_repr<'a>(
     value: &'a Value,
     text: &'a mut String,
     open: &'a mut Vec<Identity>,
-) -> LocalBoxFuture<'a, Result<(), Raise>> {
-    Box::pin(async move {
+) -> Deep<'a, Result<(), Raise>> {
+    Deep(Box::pin(async move {
         machine.charge_fuel(1 + text.len() as u64 / 4096)?;
         ledger::reserve(machine, text.len() as u64 / 64 * 64)?;
         if let Some(own) = repr_scalar(value)? {
@@ -330,7 +331,7 @@ fn write_repr<'a>(
         }
         open.pop();
         Ok(())
-    })
+    }))
 }
 
 fn repr_scalar(value: &Value) -> Result<Option<String>, Raise> {

@@ -9,6 +9,8 @@ mod iterate;
 
 use std::future::Future;
 
+use futures::FutureExt;
+
 use crate::class::Decorated;
 use crate::exceptions::Kind;
 use crate::host::{Args, HostResult, Operator, Outcome};
@@ -20,8 +22,8 @@ use crate::value::Value;
 
 pub use compare::{equal, equal_now, hash, less, less_now, same_or_equal, same_or_equal_now};
 pub use items::{
-    contains, delete_item, get_item, index_clamped, index_fitting, length, length_now, length_outcome,
-    mapping_entries, set_item, slice_index,
+    contains, delete_item, get_item, index_clamped, index_fitting, length, length_now, length_outcome, mapping_entries,
+    set_item, slice_index,
 };
 pub use iterate::{Iter, Stepped, collect, collect_now, is_iterable, iterate, next, with_items};
 
@@ -227,6 +229,9 @@ fn builtin(machine: &Machine, operator: Operator, left: &Value, right: &Value) -
         {
             multiply(machine, items, count)
         }
+        (Operator::Mul, items, count) if special(count, "__index__").is_some() => {
+            multiply(machine, items, &Value::Int(index_fitting(machine, count)?))
+        }
         (Operator::Mod, Value::Str(text), arguments) => crate::format::percent(machine, text, arguments),
         (Operator::BitOr, Value::Dict(left), Value::Dict(_)) => {
             let merged = std::rc::Rc::new(left.copy(machine)?);
@@ -420,12 +425,34 @@ pub async fn truth(machine: &Machine, value: &Value) -> Result<bool, Raise> {
     Ok(length(machine, value).await? != 0)
 }
 
-/// `bool(value)` for options of builtin functions, where an instance with its own `__bool__` counts as true.
+/// `bool(value)` for options of builtin functions.
 ///
 /// # Errors
-/// What a host object raises.
+/// What the value raises; `RuntimeError` where its `__bool__` has to wait for the model.
 pub fn truth_sync(machine: &Machine, value: &Value) -> Result<bool, Raise> {
-    Ok(truth_now(machine, value)?.unwrap_or(true))
+    match truth_now(machine, value)? {
+        Some(truth) => Ok(truth),
+        None => match truth(machine, value).now_or_never() {
+            Some(truth) => truth,
+            None => Err(waits()),
+        },
+    }
+}
+
+/// Returns the value of an outcome that has to be there at once, as an index has.
+///
+/// # Errors
+/// What the outcome raises; `RuntimeError` where it has to wait for the model.
+pub fn at_once(machine: &Machine, outcome: Outcome) -> Result<Value, Raise> {
+    match outcome {
+        Outcome::Ready(value) => Ok(value),
+        Outcome::Wait(_) => Err(waits()),
+        pending => machine.settle(pending).now_or_never().unwrap_or_else(|| Err(waits())),
+    }
+}
+
+fn waits() -> Raise {
+    Raise::runtime_error("this special method cannot wait for the model here")
 }
 
 /// `left is right`.
@@ -528,11 +555,7 @@ pub fn then(
 }
 
 /// Tries the next way where an outcome is, or resolves to, `NotImplemented`.
-fn chain(
-    machine: &Machine,
-    first: HostResult,
-    next: impl FnOnce(&Machine) -> HostResult + 'static,
-) -> HostResult {
+fn chain(machine: &Machine, first: HostResult, next: impl FnOnce(&Machine) -> HostResult + 'static) -> HostResult {
     match first? {
         Outcome::NotImplemented | Outcome::Ready(Value::NotImplemented) => next(machine),
         ready @ Outcome::Ready(_) => Ok(ready),

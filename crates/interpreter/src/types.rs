@@ -211,9 +211,7 @@ pub fn type_name(value: &Value) -> Cow<'static, str> {
 pub fn type_of(value: &Value) -> Value {
     match value {
         Value::Instance(instance) => Value::Class(Rc::clone(instance.class())),
-        Value::Host(object) => object.class().unwrap_or_else(|| {
-            Value::host(object::Opaque::new(type_name(value)))
-        }),
+        Value::Host(object) => object.class().unwrap_or_else(|| Value::host(object::Opaque::new(type_name(value)))),
         value => match builtin_type(value) {
             Some(kind) => Value::Type(kind),
             None => Value::host(object::Opaque::new(type_name(value))),
@@ -235,15 +233,23 @@ pub fn method(_: &Machine, receiver: &Value, name: &str) -> Option<Value> {
     if let Some(value) = object::attribute(receiver, &plain, name) {
         return Some(value);
     }
-    let body = builtin_type(&plain)?.find(name)?;
+    let body = kind_of(&plain)?.find(name)?;
     Some(Value::Native(Rc::new(Native::bound(name, receiver.clone(), body))))
+}
+
+/// Returns the type whose methods a value has. All iterators have the same.
+fn kind_of(value: &Value) -> Option<Type> {
+    match value {
+        Value::Iterator(_) => Some(Type::Map),
+        value => builtin_type(value),
+    }
 }
 
 /// Calls a builtin value's method without making a bound one; `None` if there is no such method.
 pub fn call_method(machine: &Machine, receiver: &Value, name: &str, args: Args) -> Option<HostResult> {
     let kind = match receiver {
         Value::Instance(_) => builtin_type(&operators::plain(receiver))?,
-        receiver => builtin_type(receiver)?,
+        receiver => kind_of(receiver)?,
     };
     Some(kind.find(name)?(machine, receiver, args))
 }

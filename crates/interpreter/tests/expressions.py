@@ -418,3 +418,82 @@ f'{3:{5}}', f'{1.23456:.{2}f}', f'{{}}', f'{"a" "b"}', f'{1,2}', f'{ {1:2}[1] }'
 '%d' % (1,2)
 'a' % 1
 '%s' % ()
+# Nests and mixtures
+(lambda f: f(f, 300))(lambda f, n: [f(f, n - 1)] if n else []) == (lambda f: f(f, 300))(lambda f, n: [f(f, n - 1)] if n else [])
+len(repr((lambda f: f(f, 300))(lambda f, n: [f(f, n - 1)] if n else [])))
+hash((lambda f: f(f, 100))(lambda f, n: (f(f, n - 1),) if n else ())) == hash((lambda f: f(f, 100))(lambda f, n: (f(f, n - 1),) if n else ()))
+[1, [2, (3, {4: {5}})]] == [1.0, [2, (3, {4: {5}})]], {'a': [1]} == {'a': [1]}, ([], {}) == ([], {}), [1] == (1,), {1} == [1], 'a' == b'a', None == 0
+{frozenset([i]): i for i in range(50)}[frozenset([7])], {(i, frozenset([i, (i,)])) for i in range(5)} == {(i, frozenset([(i,), i])) for i in range(5)}
+[x for x in 'abc' if x != 'b'], {x: x * 2 for x in range(3)}, {x % 2 for x in range(5)} == {0, 1}, list(x * y for x in range(3) for y in range(x))
+str(123)[::-1], ''.join(sorted('hello')), ' '.join(map(str, range(5))), dict(zip('abc', range(3))), [*map(int, '123')], sum(map(int, str(2**50)))
+'%s' % (('a', 'b'),), '%r' % 'x', '{!s}'.format(None), f'{3.14159:.2f} {1e6:,.0f} {0.5:.0%} {255:#x} {"a":>3} {True!s:>6} {[1, 2]!r}'
+(1, 'a', 2.5, None, True, [1], {'k': (1,)}), type((1,)) is tuple, (lambda *a, **k: (a, k))(1, *[2], x=3, **{'y': 4})
+max({'a': 3, 'b': 5}, key={'a': 3, 'b': 5}.get), min([(2, 'a'), (1, 'z')]), sorted({'b': 1, 'a': 2}.items(), key=lambda kv: -kv[1]), list(zip(*[(1, 'a'), (2, 'b')]))
+[i for i, c in enumerate('banana') if c == 'a'], any(c.isupper() for c in 'aBc'), [a or b for a, b in [(0, 1), (2, 3)]], not any([[], {}, (), '', 0, None])
+int('1' * 30) * int('9' * 30), 2**200 // 3**50, (2**200) % 97, -(2**100) // 7, (2**64).bit_length(), str(2**64), f'{2**64:,}', hex(2**64), float(2**64), 2**64 / 2**60
+1 < 2 < 3, 1 < 2 > 3, 1 == 1 != 2, 0 or 'x', 1 and 'y', not None, 5 if [] else 6, (1, 2) < (1, 2, 3), [1, 2] <= [1, 2], 'abc' >= 'abd'
+[1, 2, 3].__len__(), [1].__contains__(1), {'a': 1}.__getitem__('a'), (1).__add__(2), (1).__add__('a'), 'a'.__eq__('a'), (5).__bool__(), (1.5).__int__(), [].__class__, (1).__class__.__name__, [3].__iter__().__next__()
+dict.get({'a': 1}, 'a'), list.append.__name__, str.upper.__name__, int.bit_length(5), dict.items({1: 2}), sorted(['b', 'A'], key=str.casefold), list(map(str.upper, 'ab')), [*filter(str.isdigit, 'a1b2')]
+str(ValueError('a', 1)), str(KeyError('a')), repr(KeyError('a')), str(IndexError()), ValueError('x').args, isinstance(KeyError(), LookupError), issubclass(ZeroDivisionError, ArithmeticError), str(OSError(2, 'no'))
+'abc'.x
+(1).real.x
+[].append(1, 2)
+{}.get()
+''.split(1)
+'a'.join()
+[1, 2].pop('a')
+[1, 2].insert(1)
+{}.setdefault()
+'abc'.find()
+'abc'.replace('a', 'b', 'c')
+(1, 2).index()
+{1, 2}.add()
+sorted(1)
+sum()
+min([], default=None), max([], default='x'), sum([], start=[]), list(zip([], [1])), list(map(None.__class__, [])), all([]), [] or 'e'
+round(1.5, 'a')
+chr(1.5)
+range('a')
+range(1, 'a')
+[1, 2, 3]['a']
+{}[[]]
+(1, 2)[5]
+b'abc'['a']
+'abc'[1, 2]
+int('1.5')
+float('1,5')
+[] > ()
+{} > {}
+'a' > 1
+None > None
+1 in 5
+'a' in 5
+len(5)
+len(None)
+abs(None)
+-None
+-[]
++'a'
+~[]
+not_defined
+[1] + None
+'a' + None
+None + 'a'
+1 + [1]
+{} + 1
+5 ** 'a'
+5 // 'a'
+5 % 'a'
+5.0 % 'a'
+'a' % 5 if False else 1
+5 & 1.5
+5 << 'a'
+(1).__add__()
+'{:d}'.format('a')
+'{:.2f}'.format('a')
+f'{"a":d}'
+f'{None:5}'
+f'{[1]:5}'
+'{:x}'.format(1.5)
+'{:,d}'.format(1.5)
+'{:+}'.format('a')

@@ -188,3 +188,111 @@ for g in [lambda: list(map(boom, [1])), lambda: sorted([1], key=boom), lambda: m
 def key(x):
     return 1 / x
 sorted([1, 0], key=key)
+#### indices and lengths of classes
+class Ix:
+    def __init__(self, n): self.n = n
+    def __index__(self): return self.n
+class Ln:
+    def __len__(self): return -1
+x = [10, 20, 30, 40]
+print(x[Ix(1)], x[Ix(1):Ix(3)], 'abc'[Ix(2)], (1, 2)[Ix(0)], range(10)[Ix(5)], list(range(Ix(3))), 'a' * Ix(3), [0] * Ix(2))
+x[Ix(0)] = 'z'; del x[Ix(1)]; print(x)
+print(chr(Ix(97)), bin(Ix(5)), int(Ix(7)), float(Ix(7)), round(1234.5678, Ix(2)))
+try: len(Ln())
+except ValueError as e: print(e)
+#### mapping protocol
+class M:
+    def keys(self): return ['a', 'b']
+    def __getitem__(self, k): return k * 2
+print(dict(M()), {**M()}, dict(M(), c=1))
+d = {}; d.update(M()); print(d)
+def f(**k): return k
+print(f(**M()))
+#### reflected operators of subclasses
+class A:
+    def __add__(self, o): return 'A.add'
+    def __eq__(self, o): return 'A.eq'
+    def __lt__(self, o): return 'A.lt'
+class B(A):
+    def __radd__(self, o): return 'B.radd'
+    def __eq__(self, o): return 'B.eq'
+    def __gt__(self, o): return 'B.gt'
+print(A() + B(), B() + A(), A() == B(), A() < B(), A() != B(), A() == 1, 1 == A())
+class N:
+    def __eq__(self, o): return NotImplemented
+    def __add__(self, o): return NotImplemented
+print(N() == N(), N() != 1, N() == 1)
+try: N() + N()
+except TypeError as e: print(e)
+try: N() < N()
+except TypeError as e: print(e)
+x = N()
+try: x += 1
+except TypeError as e: print(e)
+try: x -= 'a'
+except TypeError as e: print(e)
+try: x **= 2
+except TypeError as e: print(e)
+x = 1
+try: x += 'a'
+except TypeError as e: print(e)
+x = 'a'
+try: x += 1
+except TypeError as e: print(e)
+x = (1,)
+try: x += [1]
+except TypeError as e: print(e)
+x = [1]; x += (2,); x *= 2; print(x)
+x = {1}; y = x; x |= {2}; x &= {2, 3}; x ^= {5}; x -= {5}; print(x, y is x)
+x = {1: 2}; y = x; x |= {3: 4}; print(y)
+x = frozenset([1]); y = x; x |= {2}; print(sorted(x), sorted(y))
+#### bool and truth
+class T:
+    def __bool__(self): return 1
+class F:
+    def __len__(self): return 0
+try: bool(T())
+except TypeError as e: print(e)
+print(bool(F()), not F(), F() or 'x', [x for x in [F(), 1] if x], list(filter(None, [F(), 2])), any([F()]), all([F()]))
+#### views
+d = {'a': 1, 'b': 2}
+k, v, i = d.keys(), d.values(), d.items()
+d['c'] = 3
+print(k, v, i, len(k), 'c' in k, 3 in v, ('c', 3) in i, list(k), sorted(v), k & {'a'}, sorted(k | {'z'}), sorted(k - {'a'}), k == {'a', 'b', 'c'}, k >= {'a'}, k.isdisjoint({'q'}))
+print([x for x in i], max(d, key=d.get), {y: x for x, y in i}, list(reversed(d)), list(enumerate(d.values())))
+for key, value in d.items(): print(key, value, end=';')
+print()
+#### exceptions print
+try: {}['missing']
+except KeyError as e: print(e, repr(e), str(e), e.args)
+try: [][1]
+except IndexError as e: print(e, repr(e))
+try: int('q')
+except ValueError as e: print(f'{e}', '%s' % e, [e])
+class E(Exception):
+    def __init__(self, a, b): self.a = a; super().__init__(a, b)
+try: raise E(1, 'x')
+except E as e: print(e, repr(e), e.a, e.args)
+class G(ValueError):
+    def __str__(self): return 'custom'
+try: raise G(1)
+except ValueError as e: print(e, repr(e))
+{}['gone']
+#### generators with builtins
+def g():
+    for i in range(3):
+        yield i
+def h():
+    yield 1
+    raise ValueError('in generator')
+print(sum(g()), max(g()), sorted(g(), reverse=True), list(zip(g(), g())), dict(enumerate(g())), tuple(map(lambda x: x + 1, g())), set(g()) == {0, 1, 2}, ','.join(map(str, g())), 2 in g(), [*g()], any(g()), all(g()))
+try: list(h())
+except ValueError as e: print(e)
+try: sum(x for x in h())
+except ValueError as e: print(e)
+it = iter(g()); print(next(it), next(it), list(it), next(it, 'end'))
+try: next(it)
+except StopIteration as e: print('stop', e.value)
+a, b, c = g(); print(a, b, c)
+print(next(x for x in range(10) if x > 4), list(filter(lambda x: x % 2, g())))
+print(list(map(lambda x, y: x * y, g(), range(1, 10))), [list(z) for z in zip(*[g(), g()])])

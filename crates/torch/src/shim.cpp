@@ -100,7 +100,7 @@ void release_block(void* data) {
 class AccountedAllocator final : public c10::Allocator {
  public:
   c10::DataPtr allocate(size_t bytes) override {
-    constexpr c10::Device cpu(c10::DeviceType::CPU);
+    const c10::Device cpu(c10::DeviceType::CPU);
     if (bytes == 0) return {nullptr, nullptr, &release_block, cpu};
     Account account = current_account;
     if (account.reserve != nullptr) {

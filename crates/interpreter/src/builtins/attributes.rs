@@ -201,9 +201,7 @@ fn subclass_of(machine: &Machine, class: &Value, other: &Value) -> Result<bool, 
         (_, Value::Type(Type::Object)) => true,
         (Value::Type(class), Value::Type(other)) => class.is_subtype(*other),
         (Value::Class(class), Value::Class(other)) => class.is_subclass(other),
-        (Value::Class(class), Value::Type(other)) => {
-            class.builtin().is_some_and(|builtin| builtin.is_subtype(*other))
-        }
+        (Value::Class(class), Value::Type(other)) => class.builtin().is_some_and(|builtin| builtin.is_subtype(*other)),
         (Value::Class(class), Value::Host(other)) => class.host().is_some_and(|host| {
             Rc::ptr_eq(host, other) || host.class_name().is_some() && host.class_name() == other.class_name()
         }),

@@ -85,7 +85,7 @@ pub struct Combine<F> {
 
 impl<F: Fn(&Machine, Vec<Value>) -> HostResult + Clone + 'static> Combine<F> {
     /// Makes the iterator object.
-    pub fn new(type_name: &'static str, iterators: Vec<Value>, make: F) -> Value {
+    pub fn object(type_name: &'static str, iterators: Vec<Value>, make: F) -> Value {
         Value::Iterator(Rc::new(Iterator::new(type_name, Self { iterators, make })))
     }
 }
@@ -110,7 +110,7 @@ pub fn enumerate(machine: &Machine, args: Args) -> HostResult {
             next.set(position.saturating_add(1));
             Ok(Value::tuple(vec![Value::Int(position), values.pop().unwrap_or(Value::None)]).into())
         };
-        Ok(Combine::new("enumerate", iterators, make).into())
+        Ok(Combine::object("enumerate", iterators, make).into())
     })
 }
 
@@ -128,7 +128,7 @@ pub fn zip(machine: &Machine, mut args: Args) -> HostResult {
             return Ok(Value::Iterator(Rc::new(Iterator::new("zip", StrictZip { iterators }))).into());
         }
         let make = |_: &Machine, values: Vec<Value>| Ok(Value::tuple(values).into());
-        Ok(Combine::new("zip", iterators, make).into())
+        Ok(Combine::object("zip", iterators, make).into())
     })
 }
 
@@ -193,9 +193,8 @@ pub fn map(machine: &Machine, args: Args) -> HostResult {
     }
     let function = positional.remove(0);
     with_iterators(machine, positional, move |_, iterators| {
-        let make =
-            move |machine: &Machine, values: Vec<Value>| operators::call(machine, &function, Args::of(values));
-        Ok(Combine::new("map", iterators, make).into())
+        let make = move |machine: &Machine, values: Vec<Value>| operators::call(machine, &function, Args::of(values));
+        Ok(Combine::object("map", iterators, make).into())
     })
 }
 

@@ -66,7 +66,10 @@ pub fn round(machine: &Machine, args: Args) -> HostResult {
             }
         },
         Value::Host(object) => {
-            let args = Args { positional: Vec::new(), keyword: digits.into_iter().map(|digits| ("decimals".into(), digits)).collect() };
+            let args = Args {
+                positional: Vec::new(),
+                keyword: digits.into_iter().map(|digits| ("decimals".into(), digits)).collect(),
+            };
             match object.call_method(machine, "round", &args)? {
                 Outcome::NotImplemented => Err(undefined()),
                 outcome => Ok(outcome),
@@ -162,6 +165,10 @@ pub fn pow(machine: &Machine, args: Args) -> HostResult {
 /// # Errors
 /// `TypeError` for strings; what adding raises.
 pub fn sum(machine: &Machine, args: Args) -> HostResult {
+    if args.positional.is_empty() {
+        let given = args.keyword.len();
+        return Err(Raise::type_error(format!("sum() takes at least 1 positional argument ({given} given)")));
+    }
     let [iterable, start] = args.bind("sum", ["iterable", "start"], 1)?;
     let start = start.unwrap_or(Value::Int(0));
     match &start {
@@ -272,12 +279,10 @@ pub fn radix(machine: &Machine, value: Value, radix: u32, prefix: &'static str) 
         plain => Some(plain),
     };
     let Some(number) = plain.as_ref().and_then(int::big) else {
-        return Err(Raise::type_error(format!(
-            "'{}' object cannot be interpreted as an integer",
-            type_name(&value)
-        )));
+        return Err(Raise::type_error(format!("'{}' object cannot be interpreted as an integer", type_name(&value))));
     };
-    machine.charge_fuel(number.bits() / 8)?;
+    machine.charge_fuel(number.bits() / 64)?;
+    ledger::reserve(machine, number.bits())?;
     let sign = if number.is_negative() { "-" } else { "" };
     Ok(ledger::text(machine, format!("{sign}{prefix}{}", number.abs().to_str_radix(radix)))?.into())
 }

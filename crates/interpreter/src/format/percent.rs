@@ -173,6 +173,7 @@ impl Directive {
                 code => format!("%{code} format: an integer is required, not {name}"),
             }));
         };
+        ledger::reserve(machine, number.bits())?;
         let magnitude = number.abs();
         let (prefix, digits) = match code {
             'x' => ("0x", magnitude.to_str_radix(16)),

@@ -43,6 +43,7 @@ pub fn format(machine: &Machine, value: &Value, text: &str, name: &str) -> Resul
         Value::Complex(real, imaginary) => spec.complex(*real, *imaginary, kind),
         value => {
             let number = int::big(value).unwrap_or_default();
+            ledger::reserve(machine, number.bits())?;
             match spec.code {
                 Some('e' | 'E' | 'f' | 'F' | 'g' | 'G' | '%') => spec.float(float::from_big(&number)?, kind),
                 _ => spec.integer(&number, kind),
@@ -153,9 +154,10 @@ impl Spec {
                 if self.sign.is_some() {
                     return Err(Raise::value_error("Sign not allowed with integer format specifier 'c'"));
                 }
-                let char = u32::try_from(number).ok().and_then(char::from_u32).ok_or_else(|| {
-                    Raise::new(Kind::OverflowError, "%c arg not in range(0x110000)")
-                })?;
+                let char = u32::try_from(number)
+                    .ok()
+                    .and_then(char::from_u32)
+                    .ok_or_else(|| Raise::new(Kind::OverflowError, "%c arg not in range(0x110000)"))?;
                 return Ok(self.pad("", &char.to_string(), '<'));
             }
             Some(_) => return Err(self.unknown(kind)),
@@ -256,7 +258,7 @@ impl Spec {
         }
         let mut grouped = String::with_capacity(digits.len() * 4 / 3);
         for (position, digit) in digits.chars().enumerate() {
-            if position > 0 && (digits.len() - position) % every == 0 {
+            if position > 0 && (digits.len() - position).is_multiple_of(every) {
                 grouped.push(separator);
             }
             grouped.push(digit);

@@ -2,10 +2,10 @@
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 
-use futures::future::LocalBoxFuture;
 use num_bigint::BigInt;
 use num_traits::{FromPrimitive, Signed, ToPrimitive};
 
+use crate::coroutine::Deep;
 use crate::exceptions::Kind;
 use crate::host::{HostResult, Operator, Outcome};
 use crate::machine::Machine;
@@ -18,7 +18,7 @@ use super::arithmetic::{self, Number};
 use super::{binary, call_special, later, payload, special, truth};
 
 /// Nested containers that are compared while user code takes part.
-const DEPTH: usize = 100;
+const DEPTH: usize = 400;
 
 /// `==`, `<` and their like on plain values; `NotImplemented` where they have no order.
 pub fn builtin(machine: &Machine, operator: Operator, left: &Value, right: &Value) -> HostResult {
@@ -127,27 +127,23 @@ fn compare_now(machine: &Machine, operator: Operator, left: &Value, right: &Valu
                 return Ok(Compared::Ask);
             }
             return match (payload(left), payload(right)) {
-                (None, None) if equality => {
-                    Ok(Compared::Answer(left.is(right) == (operator == Operator::Equal)))
-                }
+                (None, None) if equality => Ok(Compared::Answer(left.is(right) == (operator == Operator::Equal))),
                 (None, None) => Ok(Compared::Unordered),
-                (mine, yours) => compare_now(
-                    machine,
-                    operator,
-                    mine.as_ref().unwrap_or(left),
-                    yours.as_ref().unwrap_or(right),
-                )
-                .map(|compared| match compared {
-                    // An instance without a value on the other side.
-                    Compared::Ask => Compared::Unordered,
-                    compared => compared,
-                }),
+                (mine, yours) => {
+                    compare_now(machine, operator, mine.as_ref().unwrap_or(left), yours.as_ref().unwrap_or(right)).map(
+                        |compared| match compared {
+                            // An instance without a value on the other side.
+                            Compared::Ask => Compared::Unordered,
+                            compared => compared,
+                        },
+                    )
+                }
             };
         }
         (Value::Host(_), _) | (_, Value::Host(_)) => return Ok(Compared::Ask),
         (Value::Str(left), Value::Str(right)) => left.cmp(right),
         (Value::Bytes(left), Value::Bytes(right)) => left.cmp(right),
-        (L(left), L(right)) => return sequences(machine, operator, &left.to_vec(), &right.to_vec()),
+        (L(left), L(right)) => return sequences(machine, operator, &left.items(), &right.items()),
         (T(left), T(right)) => return sequences(machine, operator, left, right),
         (D(left), D(right)) if equality => {
             return dicts(machine, left, right).map(|equal| match equal {
@@ -192,7 +188,9 @@ fn complex(operator: Operator, left: &Number, right: &Number) -> Compared {
     let Number::Complex(real, imaginary) = left else { return Compared::Unordered };
     let equal = match right {
         Number::Complex(other_real, other_imaginary) => real == other_real && imaginary == other_imaginary,
-        other => *imaginary == 0.0 && arithmetic::order(&Number::Float(*real), other) == Some(std::cmp::Ordering::Equal),
+        other => {
+            *imaginary == 0.0 && arithmetic::order(&Number::Float(*real), other) == Some(std::cmp::Ordering::Equal)
+        }
     };
     match operator {
         Operator::Equal => Compared::Answer(equal),
@@ -263,8 +261,8 @@ fn compare<'a>(
     left: &'a Value,
     right: &'a Value,
     depth: usize,
-) -> LocalBoxFuture<'a, Result<Value, Raise>> {
-    Box::pin(async move {
+) -> Deep<'a, Result<Value, Raise>> {
+    Deep(Box::pin(async move {
         if depth > DEPTH {
             return Err(too_deep());
         }
@@ -307,7 +305,7 @@ fn compare<'a>(
             };
         }
         Ok(Value::Bool(holds(operator, Some(left_items.len().cmp(&right_items.len())))))
-    })
+    }))
 }
 
 async fn dicts_equal(machine: &Machine, left: &Dict, right: &Dict, depth: usize) -> Result<bool, Raise> {
@@ -347,12 +345,12 @@ fn too_deep() -> Raise {
 ///
 /// # Errors
 /// `TypeError` for what cannot be hashed; what `__hash__` raises.
-pub fn hash(machine: &Machine, value: &Value) -> LocalBoxFuture<'static, Result<i64, Raise>> {
-    nested_hash(machine.clone(), value.clone(), 0)
+pub async fn hash(machine: &Machine, value: &Value) -> Result<i64, Raise> {
+    nested_hash(machine.clone(), value.clone(), 0).await
 }
 
-fn nested_hash(machine: Machine, value: Value, depth: usize) -> LocalBoxFuture<'static, Result<i64, Raise>> {
-    Box::pin(async move {
+fn nested_hash(machine: Machine, value: Value, depth: usize) -> Deep<'static, Result<i64, Raise>> {
+    Deep(Box::pin(async move {
         if depth > DEPTH {
             return Err(Raise::new(Kind::RecursionError, "maximum recursion depth exceeded"));
         }
@@ -403,7 +401,7 @@ fn nested_hash(machine: Machine, value: Value, depth: usize) -> LocalBoxFuture<'
             },
             value => place(value),
         })
-    })
+    }))
 }
 
 fn place(value: &Value) -> i64 {

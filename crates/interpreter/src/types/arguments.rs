@@ -58,6 +58,21 @@ impl Args {
         }))
     }
 
+    /// As [`Args::between`], in the words of functions whose arguments CPython parses from a format.
+    ///
+    /// # Errors
+    /// `TypeError`.
+    pub fn parsed(self, name: &str, least: usize, most: usize) -> Result<Vec<Value>, Raise> {
+        self.no_keywords(name)?;
+        let given = self.positional.len();
+        if (least..=most).contains(&given) {
+            return Ok(self.positional);
+        }
+        let (bound, count) = if given < least { ("least", least) } else { ("most", most) };
+        let plural = if count == 1 { "" } else { "s" };
+        Err(Raise::type_error(format!("{name}() takes at {bound} {count} argument{plural} ({given} given)")))
+    }
+
     /// Binds to named parameters, the first `required` of which must be given.
     ///
     /// # Errors

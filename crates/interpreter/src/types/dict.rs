@@ -72,10 +72,7 @@ impl Dict {
     ///
     /// # Errors
     /// `TypeError` for a key that cannot be hashed, or only by user code.
-    pub fn from_pairs(
-        machine: &Machine,
-        pairs: impl IntoIterator<Item = (Value, Value)>,
-    ) -> Result<Self, Raise> {
+    pub fn from_pairs(machine: &Machine, pairs: impl IntoIterator<Item = (Value, Value)>) -> Result<Self, Raise> {
         let mut table = Table::new();
         for (original, value) in pairs {
             let Keyed::Now(key) = Key::of(machine, &original)? else { return Err(key::unhashable(&original)) };
@@ -311,15 +308,8 @@ pub fn contains(machine: &Machine, dict: Rc<Dict>, key: Value) -> HostResult {
 ///
 /// # Errors
 /// As CPython for what is neither; what user code raises.
-pub fn merge(
-    machine: &Machine,
-    dict: Rc<Dict>,
-    source: Option<Value>,
-    keyword: Vec<(Rc<str>, Value)>,
-) -> HostResult {
-    for_each_pair(machine, source, keyword, move |machine, key, value| {
-        set_item(machine, Rc::clone(&dict), key, value)
-    })
+pub fn merge(machine: &Machine, dict: Rc<Dict>, source: Option<Value>, keyword: Vec<(Rc<str>, Value)>) -> HostResult {
+    for_each_pair(machine, source, keyword, move |machine, key, value| set_item(machine, Rc::clone(&dict), key, value))
 }
 
 /// Runs `body` on each pair of a mapping or iterable of pairs, then on the keyword arguments.
@@ -493,7 +483,11 @@ fn popitem(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     };
     let key = {
         let mut table = dict.table.borrow_mut();
-        if last { table.last().map(|entry| entry.key.clone()) } else { table.after(0).map(|(_, entry)| entry.key.clone()) }
+        if last {
+            table.last().map(|entry| entry.key.clone())
+        } else {
+            table.after(0).map(|(_, entry)| entry.key.clone())
+        }
     };
     match key.and_then(|key| dict.remove(&key)) {
         Some((key, value)) => Ok(Value::tuple(vec![key, value]).into()),

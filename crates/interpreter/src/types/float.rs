@@ -120,9 +120,8 @@ pub fn parse(text: &str) -> Option<f64> {
         && lower.chars().all(|char| char.is_ascii_digit() || matches!(char, '.' | 'e' | '+' | '-' | '_'));
     // An underscore may only stand between digits.
     let bytes = lower.as_bytes();
-    let digit = |position: Option<usize>| {
-        position.and_then(|position| bytes.get(position)).is_some_and(u8::is_ascii_digit)
-    };
+    let digit =
+        |position: Option<usize>| position.and_then(|position| bytes.get(position)).is_some_and(u8::is_ascii_digit);
     let misplaced = (0..bytes.len())
         .any(|position| bytes[position] == b'_' && !(digit(position.checked_sub(1)) && digit(Some(position + 1))));
     if !plain || misplaced {
@@ -142,7 +141,9 @@ pub fn construct_complex(machine: &Machine, args: Args) -> HostResult {
             return Err(Raise::type_error("complex() can't take second arg if first is a string"));
         }
         let malformed = || Raise::value_error("complex() arg is a malformed string");
-        return parse_complex(text).map(|(real, imaginary)| Value::Complex(real, imaginary).into()).ok_or_else(malformed);
+        return parse_complex(text)
+            .map(|(real, imaginary)| Value::Complex(real, imaginary).into())
+            .ok_or_else(malformed);
     }
     if let Some(Value::Str(_)) = imaginary_part {
         return Err(Raise::type_error("complex() second arg can't be a string"));

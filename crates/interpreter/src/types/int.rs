@@ -95,7 +95,8 @@ pub fn construct(machine: &Machine, args: Args) -> HostResult {
         };
         return Ok(parse(machine, &text, base, &plain)?.into());
     }
-    if let Some(method) = ["__int__", "__index__", "__trunc__"].iter().find_map(|name| operators::special(&value, name)) {
+    if let Some(method) = ["__int__", "__index__", "__trunc__"].iter().find_map(|name| operators::special(&value, name))
+    {
         return operators::call_special(machine, &method, &value, vec![]);
     }
     Ok(match &plain {
@@ -160,7 +161,8 @@ fn parse(machine: &Machine, text: &str, base: i64, original: &Value) -> Result<V
         && !digits.contains("__")
         && digits.chars().all(|digit| digit == '_' || digit.is_digit(radix as u32));
     // With base 0, as in source, "010" is refused.
-    let octal = base == 0 && prefixed.is_none() && digits.starts_with('0') && digits.trim_matches(['0', '_']) != "";
+    let octal =
+        base == 0 && prefixed.is_none() && digits.starts_with('0') && !digits.trim_matches(['0', '_']).is_empty();
     if !well_formed || octal {
         return Err(invalid());
     }

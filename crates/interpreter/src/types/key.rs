@@ -1,7 +1,7 @@
 //! What a dict or set finds its entries by: equality and hash of Python values, decided without running user code.
 
 use std::collections::HashSet;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::rc::Rc;
 
 use num_bigint::BigInt;
@@ -16,6 +16,10 @@ use crate::value::{Identity, Value};
 
 /// Nested tuples that a key may have. CPython has no bound of its own here.
 const DEPTH: usize = 200;
+
+thread_local! {
+    static SEED: RandomState = RandomState::new();
+}
 
 /// A hashable value up to Python's equality: `1`, `1.0` and `True` are one key.
 #[derive(Clone, PartialEq, Eq, Hash)]
@@ -39,8 +43,9 @@ pub struct Frozen(pub HashSet<Key>);
 
 impl Hash for Frozen {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        // Equal sets have equal sizes; the order of the elements is not known, so nothing else is hashed.
-        self.0.len().hash(state);
+        // The order of the elements is not known, so their hashes are added. They are keyed at random: sets that
+        // collide cannot be made on purpose.
+        SEED.with(|seed| self.0.iter().fold(0u64, |sum, key| sum.wrapping_add(seed.hash_one(key)))).hash(state);
     }
 }
 

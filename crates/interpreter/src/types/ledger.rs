@@ -111,7 +111,11 @@ fn sweep(machine: &Machine) -> Result<(), Raise> {
             Held::Bytes(bytes) => bytes.strong_count() > 0,
             Held::Number(number) => number.strong_count() > 0,
         };
-        if living { alive += bytes } else { freed += bytes }
+        if living {
+            alive += bytes
+        } else {
+            freed += bytes
+        }
         living
     });
     ledger.alive = alive;

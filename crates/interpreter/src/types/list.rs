@@ -1,6 +1,6 @@
 //! `list`.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::rc::Rc;
 
 use crate::host::{Args, HostResult, Outcome};
@@ -8,6 +8,7 @@ use crate::machine::Machine;
 use crate::operators::{self, with_items};
 use crate::raise::Raise;
 use crate::types::charge::Charge;
+use crate::types::sequence::Elements;
 use crate::types::{MethodFn, Type, sequence, sort, trash};
 use crate::value::Value;
 
@@ -66,6 +67,17 @@ impl List {
     /// Returns all elements.
     pub fn to_vec(&self) -> Vec<Value> {
         self.items.borrow().clone()
+    }
+
+    /// Returns the elements at these positions.
+    pub fn select(&self, positions: impl Iterator<Item = usize>) -> Vec<Value> {
+        let items = self.items.borrow();
+        positions.filter_map(|position| items.get(position).cloned()).collect()
+    }
+
+    /// Looks at the elements. Nothing that may change the list may run meanwhile.
+    pub(crate) fn items(&self) -> Ref<'_, Vec<Value>> {
+        self.items.borrow()
     }
 
     /// Appends an element.
@@ -146,7 +158,7 @@ fn copy(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
 }
 
 fn count(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
-    sequence::count(machine, of(receiver, "count")?.to_vec(), args.one("list.count")?)
+    Elements::List(of(receiver, "count")?).count(machine, args.one("list.count")?)
 }
 
 fn extend(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
@@ -161,14 +173,12 @@ fn extend(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
 fn index(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     let args = args.between("index", 1, 3)?;
     let list = of(receiver, "index")?;
-    let message = match &args[0] {
-        // CPython prints the element.
-        value => match crate::format::repr_now(value) {
-            Some(text) => format!("{text} is not in list"),
-            None => "list.index(x): x not in list".to_owned(),
-        },
+    // CPython prints the element.
+    let missing = match crate::format::repr_now(&args[0]) {
+        Some(text) => format!("{text} is not in list"),
+        None => "list.index(x): x not in list".to_owned(),
     };
-    sequence::index(machine, list.to_vec(), args, &message)
+    Elements::List(list).index(machine, args, &missing)
 }
 
 fn insert(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
@@ -202,7 +212,7 @@ fn pop(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
 fn remove(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     let list = of(receiver, "remove")?;
     let value = args.one("list.remove")?;
-    let found = sequence::position_of(machine, list.to_vec(), value);
+    let found = Elements::List(Rc::clone(&list)).find(machine, value, 0, usize::MAX);
     operators::then(machine, found, move |_, position| match position.as_int() {
         Some(position) => {
             drop(usize::try_from(position).ok().and_then(|position| list.remove(position)));

@@ -17,8 +17,10 @@ pub struct Native {
     body: Body,
 }
 
+type Closure = dyn Fn(&Machine, Args) -> HostResult;
+
 enum Body {
-    Function(Box<dyn Fn(&Machine, Args) -> HostResult>),
+    Function(Box<Closure>),
     Method(MethodFn),
 }
 
@@ -58,7 +60,8 @@ impl Native {
 impl Drop for Native {
     fn drop(&mut self) {
         trash::bury([std::mem::replace(&mut self.receiver, Value::None)]);
-        if let Body::Function(body) = std::mem::replace(&mut self.body, Body::Method(|_, _, _| Ok(Value::None.into()))) {
+        if let Body::Function(body) = std::mem::replace(&mut self.body, Body::Method(|_, _, _| Ok(Value::None.into())))
+        {
             trash::bury_object(Box::new(body));
         }
     }

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::host::{HostResult, Outcome};
+use crate::host::HostResult;
 use crate::machine::Machine;
 use crate::operators;
 use crate::raise::Raise;
@@ -33,79 +33,124 @@ pub fn tuple(machine: &Machine, items: Vec<Value>) -> HostResult {
     Ok(Value::Tuple(Rc::new(Tuple::charged(machine, items)?)).into())
 }
 
-/// Counts the elements that equal a value.
+/// A list or tuple whose elements are looked at one after another. A list may change meanwhile.
+#[derive(Clone)]
+pub enum Elements {
+    List(Rc<List>),
+    Tuple(Rc<Tuple>),
+}
+
+impl Elements {
+    fn get(&self, position: usize) -> Option<Value> {
+        match self {
+            Self::List(list) => list.get(position),
+            Self::Tuple(tuple) => tuple.get(position).cloned(),
+        }
+    }
+
+    fn len(&self) -> usize {
+        match self {
+            Self::List(list) => list.len(),
+            Self::Tuple(tuple) => tuple.len(),
+        }
+    }
+
+    /// Finds the first element between two positions that equals a value: its position, or `None`.
+    ///
+    /// # Errors
+    /// What comparing raises.
+    pub fn find(self, machine: &Machine, value: Value, start: usize, stop: usize) -> HostResult {
+        for position in start..stop {
+            let Some(item) = self.get(position) else { break };
+            machine.charge_fuel(1)?;
+            match operators::same_or_equal_now(machine, &item, &value)? {
+                Some(true) => return Ok(Value::Int(position as i64).into()),
+                Some(false) => {}
+                None => {
+                    let machine = machine.clone();
+                    return operators::later(async move {
+                        for position in position..stop {
+                            let Some(item) = self.get(position) else { break };
+                            machine.charge_fuel(1)?;
+                            if operators::same_or_equal(&machine, &item, &value).await? {
+                                return Ok(Value::Int(position as i64));
+                            }
+                        }
+                        Ok(Value::None)
+                    });
+                }
+            }
+        }
+        Ok(Value::None.into())
+    }
+
+    /// Counts the elements that equal a value.
+    ///
+    /// # Errors
+    /// What comparing raises.
+    pub fn count(self, machine: &Machine, value: Value) -> HostResult {
+        let mut found = 0;
+        let mut position = 0;
+        while let Some(item) = self.get(position) {
+            machine.charge_fuel(1)?;
+            let Some(equal) = operators::same_or_equal_now(machine, &item, &value)? else {
+                let machine = machine.clone();
+                return operators::later(async move {
+                    while let Some(item) = self.get(position) {
+                        machine.charge_fuel(1)?;
+                        found += i64::from(operators::same_or_equal(&machine, &item, &value).await?);
+                        position += 1;
+                    }
+                    Ok(Value::Int(found))
+                });
+            };
+            found += i64::from(equal);
+            position += 1;
+        }
+        Ok(Value::Int(found).into())
+    }
+
+    /// `index(value[, start[, stop]])`.
+    ///
+    /// # Errors
+    /// `ValueError` with this message where the value is not there; what comparing raises.
+    pub fn index(self, machine: &Machine, mut args: Vec<Value>, missing: &str) -> HostResult {
+        let bound = |position: usize, default: usize| match args.get(position) {
+            Some(bound) => Ok(clamp(operators::index_clamped(machine, bound)?, self.len())),
+            None => Ok(default),
+        };
+        let (start, stop) = (bound(1, 0)?, bound(2, usize::MAX)?);
+        let missing = missing.to_owned();
+        let found = self.find(machine, args.swap_remove(0), start, stop);
+        operators::then(machine, found, move |_, position| match position {
+            Value::None => Err(Raise::value_error(missing)),
+            position => Ok(position.into()),
+        })
+    }
+}
+
+/// [`Elements::count`] of a copy of a container's elements.
 ///
 /// # Errors
 /// What comparing raises.
 pub fn count(machine: &Machine, items: Vec<Value>, value: Value) -> HostResult {
-    let mut found = 0;
-    for (position, item) in items.iter().enumerate() {
-        machine.charge_fuel(1)?;
-        match operators::same_or_equal_now(machine, item, &value)? {
-            Some(equal) => found += i64::from(equal),
-            None => {
-                let machine = machine.clone();
-                return Ok(Outcome::Later(Box::pin(async move {
-                    for item in &items[position..] {
-                        machine.charge_fuel(1)?;
-                        found += i64::from(operators::same_or_equal(&machine, item, &value).await?);
-                    }
-                    Ok(Value::Int(found))
-                })));
-            }
-        }
-    }
-    Ok(Value::Int(found).into())
+    Elements::Tuple(Rc::new(Tuple::new(items))).count(machine, value)
 }
 
-/// Finds the first element that equals a value; `None` where there is none.
+/// [`Elements::find`] in a copy of a container's elements.
 ///
 /// # Errors
 /// What comparing raises.
 pub fn position_of(machine: &Machine, items: Vec<Value>, value: Value) -> HostResult {
-    for (position, item) in items.iter().enumerate() {
-        machine.charge_fuel(1)?;
-        match operators::same_or_equal_now(machine, item, &value)? {
-            Some(true) => return Ok(Value::Int(position as i64).into()),
-            Some(false) => {}
-            None => {
-                let machine = machine.clone();
-                return Ok(Outcome::Later(Box::pin(async move {
-                    for (later, item) in items.iter().enumerate().skip(position) {
-                        machine.charge_fuel(1)?;
-                        if operators::same_or_equal(&machine, item, &value).await? {
-                            return Ok(Value::Int(later as i64));
-                        }
-                    }
-                    Ok(Value::None)
-                })));
-            }
-        }
-    }
-    Ok(Value::None.into())
+    Elements::Tuple(Rc::new(Tuple::new(items))).find(machine, value, 0, usize::MAX)
 }
 
-/// `index(value[, start[, stop]])`.
+/// [`Elements::index`] in a copy of a container's elements.
 ///
 /// # Errors
 /// `ValueError` with this message where the value is not there; what comparing raises.
-pub fn index(machine: &Machine, mut items: Vec<Value>, mut args: Vec<Value>, missing: &str) -> HostResult {
-    let stop = match args.get(2) {
-        Some(stop) => clamp(operators::index_clamped(machine, stop)?, items.len()),
-        None => items.len(),
-    };
-    let start = match args.get(1) {
-        Some(start) => clamp(operators::index_clamped(machine, start)?, items.len()),
-        None => 0,
-    };
-    items.truncate(stop);
-    items.drain(..start.min(stop));
-    let missing = missing.to_owned();
-    let found = position_of(machine, items, args.swap_remove(0));
-    operators::then(machine, found, move |_, position| match position.as_int() {
-        Some(position) => Ok(Value::Int(position + start as i64).into()),
-        None => Err(Raise::value_error(missing)),
-    })
+pub fn index(machine: &Machine, items: Vec<Value>, args: Vec<Value>, missing: &str) -> HostResult {
+    Elements::Tuple(Rc::new(Tuple::new(items))).index(machine, args, missing)
 }
 
 /// Turns a Python index into a position; `None` if out of range.

@@ -4,6 +4,7 @@
 use crate::host::{Args, HostResult, Operator, Outcome};
 use crate::machine::Machine;
 use crate::operators::{self, later, plain};
+use crate::raise::Raise;
 use crate::types::{MethodFn, Type};
 use crate::value::Value;
 
@@ -48,9 +49,11 @@ const SPECIAL: &[Special] = &[
     ("__int__", |machine, receiver, _| super::int::construct(machine, Args::of([plain(receiver)])), number),
     ("__invert__", |machine, receiver, _| operators::unary(machine, Operator::Invert, &plain(receiver)), integer),
     ("__ior__", |machine, receiver, args| in_place(machine, receiver, args, Operator::BitOr), mapping),
-    ("__iter__", |machine, receiver, _| operators::iterate(machine, &plain(receiver)), |kind| {
-        container(kind) || iterator(kind)
-    }),
+    (
+        "__iter__",
+        |machine, receiver, _| operators::iterate(machine, &plain(receiver)),
+        |kind| container(kind) || iterator(kind),
+    ),
     ("__le__", operator!(LessEqual), ordered),
     ("__len__", |machine, receiver, _| operators::length_outcome(machine, &plain(receiver)), container),
     ("__lshift__", operator!(LeftShift), integer),
@@ -64,18 +67,26 @@ const SPECIAL: &[Special] = &[
     ("__pos__", |machine, receiver, _| operators::unary(machine, Operator::Positive, &plain(receiver)), number),
     ("__pow__", operator!(Pow), number),
     ("__radd__", operator!(reflected Add), number),
-    ("__repr__", |machine, receiver, _| {
-        crate::format::charged(machine, crate::format::repr(machine, &plain(receiver)))
-    }, any),
-    ("__reversed__", |machine, receiver, _| {
-        crate::builtins::construct(machine, Type::Reversed, Args::of([plain(receiver)]))
-    }, |kind| kind == Type::List || kind == Type::Range || mapping(kind)),
+    (
+        "__repr__",
+        |machine, receiver, _| crate::format::charged(machine, crate::format::repr(machine, &plain(receiver))),
+        any,
+    ),
+    (
+        "__reversed__",
+        |machine, receiver, _| crate::builtins::construct(machine, Type::Reversed, Args::of([plain(receiver)])),
+        |kind| kind == Type::List || kind == Type::Range || mapping(kind),
+    ),
     ("__rmul__", operator!(reflected Mul), |kind| number(kind) || sequence(kind)),
-    ("__round__", |machine, receiver, args| {
-        let mut positional = vec![plain(receiver)];
-        positional.extend(args.between("__round__", 0, 1)?);
-        crate::builtins::round(machine, Args::of(positional))
-    }, number),
+    (
+        "__round__",
+        |machine, receiver, args| {
+            let mut positional = vec![plain(receiver)];
+            positional.extend(args.between("__round__", 0, 1)?);
+            crate::builtins::round(machine, Args::of(positional))
+        },
+        number,
+    ),
     ("__rshift__", operator!(RightShift), integer),
     ("__rsub__", operator!(reflected Sub), number),
     ("__rtruediv__", operator!(reflected Div), number),
@@ -127,16 +138,25 @@ fn iterator(kind: Type) -> bool {
 }
 
 fn binary(machine: &Machine, receiver: &Value, args: Args, operator: Operator, reflected: bool) -> HostResult {
-    let other = args.one("expected")?;
+    let other = operand(args)?;
     match operators::attempt(machine, operator, &plain(receiver), &other, reflected)? {
         Outcome::NotImplemented => Ok(Value::NotImplemented.into()),
         outcome => Ok(outcome),
     }
 }
 
+/// Takes the other operand.
+fn operand(mut args: Args) -> Result<Value, Raise> {
+    let given = args.positional.len();
+    match args.positional.pop() {
+        Some(value) if given == 1 => Ok(value),
+        _ => Err(Raise::type_error(format!("expected 1 argument, got {given}"))),
+    }
+}
+
 fn in_place(machine: &Machine, receiver: &Value, args: Args, operator: Operator) -> HostResult {
     let own = receiver.clone();
-    let done = operators::in_place(machine, operator, &plain(receiver), &args.one("expected")?);
+    let done = operators::in_place(machine, operator, &plain(receiver), &operand(args)?);
     operators::then(machine, done, move |_, _| Ok(own.into()))
 }
 

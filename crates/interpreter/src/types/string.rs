@@ -460,9 +460,8 @@ fn words(text: &str, most: usize, forward: bool) -> Vec<&str> {
             parts.push(&rest[..end]);
             rest = rest[end..].trim_start_matches(is_space);
         } else {
-            let start = rest.rfind(is_space).map_or(0, |space| {
-                space + rest[space..].chars().next().map_or(1, char::len_utf8)
-            });
+            let start =
+                rest.rfind(is_space).map_or(0, |space| space + rest[space..].chars().next().map_or(1, char::len_utf8));
             parts.push(&rest[start..]);
             rest = rest[..start].trim_end_matches(is_space);
         }
@@ -482,11 +481,8 @@ fn splitlines(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     let mut rest: &str = &text;
     while !rest.is_empty() {
         let end = rest.find(ends).unwrap_or(rest.len());
-        let width = if rest[end..].starts_with("\r\n") {
-            2
-        } else {
-            rest[end..].chars().next().map_or(0, char::len_utf8)
-        };
+        let width =
+            if rest[end..].starts_with("\r\n") { 2 } else { rest[end..].chars().next().map_or(0, char::len_utf8) };
         parts.push(ledger::text(machine, &rest[..if keep { end + width } else { end }])?);
         rest = &rest[end + width..];
     }

@@ -36,6 +36,11 @@ impl<V: Clone> Table<V> {
         self.index.len()
     }
 
+    /// Says whether there are no entries.
+    pub fn is_empty(&self) -> bool {
+        self.index.is_empty()
+    }
+
     /// Finds an entry.
     pub fn get(&self, key: &Key) -> Option<&Entry<V>> {
         self.entries.get(*self.index.get(key)?)?.as_ref()
@@ -88,7 +93,7 @@ impl<V: Clone> Table<V> {
             self.insert(entry.key, entry.original, entry.value);
             return;
         }
-        let rest = std::mem::replace(self, Self::new());
+        let rest = std::mem::take(self);
         self.insert(entry.key, entry.original, entry.value);
         for entry in rest.entries.into_iter().flatten() {
             self.insert(entry.key, entry.original, entry.value);
@@ -119,7 +124,7 @@ impl<V: Clone> Table<V> {
 
     /// Takes all entries out.
     pub fn take(&mut self) -> impl Iterator<Item = Entry<V>> + use<V> {
-        std::mem::replace(self, Self::new()).entries.into_iter().flatten()
+        std::mem::take(self).entries.into_iter().flatten()
     }
 
     /// Returns the entries whose user hash is this.

@@ -6,8 +6,9 @@ use crate::host::{Args, HostResult};
 use crate::machine::Machine;
 use crate::operators;
 use crate::raise::Raise;
-use crate::types::{MethodFn, Type, sequence, trash};
 use crate::types::charge::Charge;
+use crate::types::sequence::{self, Elements};
+use crate::types::{MethodFn, Type, trash};
 use crate::value::Value;
 
 /// A `tuple`.
@@ -51,19 +52,17 @@ impl Drop for Tuple {
 }
 
 fn count(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
-    let items = items(receiver, "count")?;
-    sequence::count(machine, items, args.one("tuple.count")?)
+    elements(receiver, "count")?.count(machine, args.one("tuple.count")?)
 }
 
 fn index(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
-    let items = items(receiver, "index")?;
     let args = args.between("index", 1, 3)?;
-    sequence::index(machine, items, args, "tuple.index(x): x not in tuple")
+    elements(receiver, "index")?.index(machine, args, "tuple.index(x): x not in tuple")
 }
 
-fn items(receiver: &Value, method: &str) -> Result<Vec<Value>, Raise> {
+fn elements(receiver: &Value, method: &str) -> Result<Elements, Raise> {
     match operators::plain(receiver) {
-        Value::Tuple(tuple) => Ok(tuple.to_vec()),
+        Value::Tuple(tuple) => Ok(Elements::Tuple(tuple)),
         _ => Err(super::wrong_receiver(method, Type::Tuple, receiver)),
     }
 }

@@ -20,7 +20,7 @@ struct Area<'a> {
 /// `find`, `rfind`, `index`, `rindex`.
 pub fn find(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostResult {
     let text = of(receiver, name)?;
-    let args = args.between(name, 1, 3)?;
+    let args = args.parsed(name, 1, 3)?;
     let wanted = wanted(&args[0])?;
     machine.charge_fuel(text.len() as u64 / 32)?;
     let area = area(machine, &text, &args)?;
@@ -39,7 +39,7 @@ pub fn find(machine: &Machine, receiver: &Value, args: Args, name: &str) -> Host
 /// `count`.
 pub fn count(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     let text = of(receiver, "count")?;
-    let args = args.between("count", 1, 3)?;
+    let args = args.parsed("count", 1, 3)?;
     let wanted = wanted(&args[0])?;
     machine.charge_fuel(text.len() as u64 / 32)?;
     let area = area(machine, &text, &args)?;
@@ -54,7 +54,7 @@ pub fn count(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
 /// `startswith`, `endswith`.
 pub fn affix(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostResult {
     let text = of(receiver, name)?;
-    let args = args.between(name, 1, 3)?;
+    let args = args.parsed(name, 1, 3)?;
     let area = area(machine, &text, &args)?;
     let test = |affix: &str| {
         area.valid && if name == "startswith" { area.text.starts_with(affix) } else { area.text.ends_with(affix) }
