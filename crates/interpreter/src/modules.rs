@@ -9,12 +9,15 @@ mod deque;
 pub(crate) mod enums;
 mod functools;
 mod itertools;
+mod json;
 mod lazy;
 mod math;
 mod namedtuple;
 mod operator;
+mod re;
 mod represent;
 mod signature;
+mod statistics;
 mod text;
 mod types;
 pub mod typing;
@@ -51,8 +54,11 @@ const MODULES: &[(&str, fn(&Machine) -> Result<Members, Raise>)] = &[
     ("enum", enums::members),
     ("functools", functools::members),
     ("itertools", itertools::members),
+    ("json", json::members),
     ("math", math::members),
     ("operator", operator::members),
+    ("re", re::members),
+    ("statistics", statistics::members),
     ("string", text::members),
     ("types", types::members),
     ("typing", typing::members),

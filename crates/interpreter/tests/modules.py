@@ -484,3 +484,73 @@ from types import SimpleNamespace
 from functools import partial
 n = SimpleNamespace(a=1); n.me = n
 print(n)
+#### json.dumps
+import json
+v = {'a': [1, 2.5, None, True, False], 'b': {'c': 'é"\\\n\x01'}, 1: (1, 2), None: 1e20, 2.5: -0.0, True: 10**20}
+print(json.dumps(v)); print(json.dumps(v, indent=2)); print(json.dumps([[], {}, [[]]], indent=1)); print(json.dumps({'b': 1, 'a': 2}, sort_keys=True))
+print(json.dumps(v, separators=(',', ':'), ensure_ascii=False), json.dumps('\U0001f600'), json.dumps([float('inf'), float('nan')]))
+print(json.dumps({1, 2}, default=list), json.dumps([3], indent='--'), json.dumps('x'), json.dumps(3))
+loop = []; loop.append(loop)
+for f in (lambda: json.dumps({1, 2}), lambda: json.dumps(loop), lambda: json.dumps({(1,): 2}), lambda: json.dumps(float('nan'), allow_nan=False), lambda: json.dumps(object)):
+    try: print(f())
+    except Exception as e: print(type(e).__name__, e)
+#### json.loads
+import json
+print(json.loads('{"a": [1, 2.5, null, true, false, -3e2, "x\\u00e9\\n\\ud83d\\ude00"], "b": {}}'), json.loads(' [ ] '), json.loads('"q"'), json.loads(b'[1]'))
+print(json.loads('[NaN, Infinity, -Infinity, 12345678901234567890, 0, -0, -0.0, 1E5]'), json.loads('{"a":1,"a":2}'))
+for t in ['', '[1,', '[1 2]', '{"a" 1}', '{a: 1}', '"abc', '[1]]', '01', '"\\x"', '"\n"', '{"a":1,}', 'nul', '\n\n  [1,\n x]', '-', '"\\u12"']:
+    try: print(json.loads(t))
+    except json.JSONDecodeError as e: print(type(e).__name__, e, e.pos, e.lineno, e.colno)
+    except ValueError as e: print('ValueError', e)
+try: json.loads(3)
+except TypeError as e: print(e)
+print(json.loads(json.dumps({'k': [1, {'z': None}]})))
+#### statistics
+import statistics as st
+data = [2.75, 1.75, 1.25, 0.25, 0.5, 1.25, 3.5]
+ints = [1, 2, 3, 4, 4]
+for d in (data, ints, [0.1] * 10, [1e30, 1, -1e30], [3, 3], [1, 2], [0.1, 0.2, 0.3], [1e-310, 3e-310], [2**60, 1.5]):
+    print(st.mean(d), st.fmean(d), st.median(d), st.median_low(d), st.median_high(d), st.stdev(d), st.pstdev(d), st.variance(d), st.pvariance(d))
+print(st.mode('aabbb'), st.mode([1, 1, 2, 2]), st.multimode('aabb'), st.median(['a', 'c', 'b']), st.mean(range(1, 101)))
+for f in (lambda: st.mean([]), lambda: st.stdev([1]), lambda: st.median([]), lambda: st.mode([]), lambda: st.pstdev([]), lambda: st.variance([1])):
+    try: f()
+    except st.StatisticsError as e: print(type(e).__name__, e)
+#### re searching
+import re
+m = re.search(r'(?P<word>\w+)-(\d+)', 'see abc-42 now')
+print(m, m.group(), m.group(0), m.group(1, 2), m['word'], m.groups(), m.groupdict(), m.span(), m.start(2), m.end('word'), m.lastindex)
+print(re.match('a', 'ba'), re.match('b', 'ba').group(), re.fullmatch('a|ab', 'ab').group(), re.fullmatch('a', 'ab'), bool(re.search('x', 'abc')))
+print(re.findall(r'\d+', 'a1b22c333'), re.findall(r'(\w)(\d)', 'a1b2'), re.findall(r'(a)|b', 'ab'), re.findall('', 'ab'), re.findall('x*', 'axb'))
+print([m.span() for m in re.finditer('é.', 'aéxéy')], re.split(r'[,;]\s*', 'a, b;c'), re.split('(-)', 'a-b-c', maxsplit=1), re.split('x*', 'axbc'))
+p = re.compile(r'\bfoo\b', re.I | re.M)
+print(p.findall('Foo foo food'), p.pattern, p.groups, p.search('a foo', 3), p.match('xfoo', 1), p.search('a foo').start())
+print(re.findall(r'^\w+', 'one\ntwo', flags=re.MULTILINE), re.findall(r'a.b', 'a\nb', re.S), re.search('A', 'a', re.IGNORECASE).group(), repr(p.search('z')))
+print(re.findall(r'''a  # first
+  [ #]  # a class
+  b''', 'a b a#b', re.X), re.compile('x').fullmatch('x').re.pattern)
+#### re replacing
+import re
+print(re.sub(r'(\w+) (\w+)', r'\2 \1', 'hello world'), re.sub('a', lambda m: m.group().upper(), 'banana', count=2), re.subn('a', 'o', 'banana'))
+print(re.sub(r'(?P<x>\d)', r'<\g<x>>\g<1>\n', 'a1'), re.sub('x*', '-', 'abxd'), re.sub('', '-', 'ab'), re.sub(r'\.', r'\\', 'a.b'))
+print(re.escape('a.b*c-d e'), re.sub('(a)|(b)', r'[\1\2]', 'ab'), re.compile('b').sub('x', 'abc'))
+print(re.search('(a)(b)?', 'a').groups(), re.search('(a)(b)?', 'a').groups('none'), re.match('(.)(.)', 'xy').expand(r'\2\1'))
+#### re syntax
+import re
+for pattern, text in [(r'[]a]+', 'x]a]'), (r'[^]]+', ']ab]'), (r'[a\-z]+', 'a-z'), (r'[-a]+', 'b-a'), (r'[a-]+', 'b-a'), (r'[[]', 'a['), (r'[&&~]+', 'a&~'),
+                      (r'a{2}', 'aaa'), (r'a{,2}', 'aaa'), (r'a{1,}', 'aaa'), (r'a{', 'a{'), (r'{x}', '{x}'), (r'a{2,3}?', 'aaaa'), (r'\Z', 'ab'), (r'\Aab', 'ab'),
+                      (r'(?i)AB', 'xab'), (r'(?i:A)b', 'ab'), (r'(?#note)ab', 'ab'), (r'\x41\u0042', 'AB'), (r'\<', '<'), (r'\ a', ' a'), (r'[\w.]+@[\w.]+', 'me@x.org'),
+                      (r'[\d\s]+', 'a1 2b'), (r'a|b|', 'b'), (r'(?:ab)+', 'ababx'), (r'\$\(', '$('), (r'[\]\\]+', r']\x'), (r'\t\n', '\t\n'), (r'.+?,', 'ab,cd,'), (r'\07', '\x07')]:
+    m = re.search(pattern, text)
+    print(pattern, m and m.span(), m and m.group())
+print(re.findall(r'\w+', 'aé'), re.findall(r'\w+', 'aé', re.A), re.findall(r'\d', '٣3'), re.findall(r'\d', '٣3', re.ASCII))
+for bad in ['(', '[a', 'a**', '\\', '(?P<n', r'\q', '[z-a]', '*a', 'a)', '(?P<n>a)(?P<n>b)']:
+    try: re.compile(bad)
+    except re.error as e: print('error')
+try: re.search('a', 3)
+except TypeError as e: print(e)
+try: re.search(3, 'a')
+except TypeError as e: print(e)
+try: re.sub('a', r'\2', 'a')
+except re.error as e: print(e)
+try: re.search('a', 'a').group(3)
+except IndexError as e: print(e)

@@ -13,7 +13,7 @@ use crate::machine::Machine;
 use crate::modules::{Members, class, functions, namedtuple};
 use crate::operators;
 use crate::raise::Raise;
-use crate::types::{Type, builtin_type};
+use crate::types::{Type, builtin_type, trash};
 use crate::value::Value;
 
 /// Names with no behaviour but subscripting, and the builtin type that calling or `isinstance` means.
@@ -263,6 +263,7 @@ fn name_of(value: &Value) -> Option<&Name> {
 
 /// Writes an annotation as `repr` of its container does.
 fn text(machine: &Machine, value: &Value) -> Result<String, Raise> {
+    machine.charge_fuel(1)?;
     Ok(match value {
         Value::None => "None".to_owned(),
         Value::Ellipsis => "...".to_owned(),
@@ -281,7 +282,10 @@ fn text(machine: &Machine, value: &Value) -> Result<String, Raise> {
 
 fn texts(machine: &Machine, values: &[Value]) -> Result<String, Raise> {
     let texts: Result<Vec<String>, Raise> = values.iter().map(|value| text(machine, value)).collect();
-    Ok(texts?.join(", "))
+    let joined = texts?.join(", ");
+    crate::types::ledger::reserve(machine, joined.len() as u64)?;
+    machine.charge_fuel(joined.len() as u64 / 64)?;
+    Ok(joined)
 }
 
 fn qualified(class: &Class) -> String {
@@ -427,6 +431,13 @@ impl HostObject for Alias {
     }
 }
 
+impl Drop for Alias {
+    fn drop(&mut self) {
+        trash::bury([std::mem::replace(&mut self.origin, Value::None)]);
+        trash::bury(std::mem::take(&mut self.args));
+    }
+}
+
 /// `int | None`.
 pub struct Union {
     members: Vec<Value>,
@@ -466,6 +477,12 @@ impl HostObject for Union {
     fn repr(&self, machine: &Machine) -> Result<Option<String>, Raise> {
         let texts: Result<Vec<String>, Raise> = self.members.iter().map(|member| text(machine, member)).collect();
         Ok(Some(texts?.join(" | ")))
+    }
+}
+
+impl Drop for Union {
+    fn drop(&mut self) {
+        trash::bury(std::mem::take(&mut self.members));
     }
 }
 
