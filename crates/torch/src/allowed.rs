@@ -56,6 +56,53 @@ pub fn refused(owner: &str, name: &str) -> Raise {
 }
 
 /// Returns every name of a section with its operator.
-pub fn section(name: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+#[cfg(test)]
+fn section(name: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
     list().sections.get(name).into_iter().flatten().map(|(known, operator)| (*known, *operator))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::{Kind, Operators};
+
+    const MODULES: [&str; 6] =
+        ["torch.Tensor", "torch", "torch.nn.functional", "torch.linalg", "torch.special", "torch.fft"];
+
+    #[test]
+    fn every_listed_name_has_an_operator() {
+        for module in MODULES {
+            assert!(section(module).count() > 0, "{module} lists nothing");
+            for (name, operator) in section(module) {
+                assert!(Operators::all().get(operator).is_some(), "{module}.{name}: no operator {operator}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_listed_method_takes_its_tensor() {
+        for (name, operator) in section("torch.Tensor") {
+            let overloads = Operators::all().get(operator).unwrap_or_default();
+            let takes_self = |p: &crate::schema::Parameter| &*p.name == "self" && p.kind == Kind::Tensor;
+            assert!(overloads.iter().any(|overload| overload.parameters.iter().any(takes_self)), "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_listed_that_aliases_beyond_a_view_or_touches_files() {
+        let never = ["as_strided", "set_", "resize", "from_file", "data_ptr", "storage", "empty", "save", "load", "_out"];
+        for module in MODULES {
+            for (name, operator) in section(module) {
+                let found = never.iter().find(|never| operator.contains(**never) && !operator.contains("masked"));
+                assert_eq!(found, None, "{module}.{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_name_is_both_allowed_and_refused() {
+        for (name, _) in section("refused torch.Tensor") {
+            assert!(method(name).is_none(), "{name}");
+        }
+    }
 }

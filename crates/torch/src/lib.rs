@@ -30,3 +30,10 @@ pub use generator::Generator;
 pub use job::{Job, Paying};
 pub use modules::{global, import, instance};
 pub use tensor::Tensor;
+
+/// Puts the accounting of memory in front of libtorch's allocator. Called before the first tensor is made, so that
+/// weights too are freed by the allocator that made them; calling it again does nothing.
+pub fn prepare() {
+    // SAFETY: the shim guards against being called twice, and touches only libtorch's allocator registry.
+    unsafe { ffi::vt_account_allocations() };
+}

@@ -219,7 +219,7 @@ fn find(module: &str, name: &str) -> Option<Body> {
 }
 
 /// Says whether a module has a function of this name.
-#[must_use]
+#[cfg(test)]
 pub fn has_function(module: &str, name: &str) -> bool {
     find(module, name).is_some()
 }

@@ -180,8 +180,7 @@ impl Operators {
 }
 
 fn listing() -> String {
-    // SAFETY: the shim guards against being called twice, and touches only libtorch's allocator registry.
-    unsafe { ffi::vt_account_allocations() };
+    crate::prepare();
     let mut error = ffi::Error { kind: 0, text: std::ptr::null_mut() };
     // SAFETY: called once, from within `OnceLock::get_or_init`; `error` outlives the call.
     let text = unsafe { ffi::vt_operators(&raw mut error) };

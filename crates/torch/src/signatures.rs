@@ -228,3 +228,30 @@ pub fn reduction(value: &Value) -> Result<Value, Raise> {
         None => Err(Raise::value_error(format!("{} is not a valid value for reduction", python::type_name(value)))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::schema::Operators;
+
+    #[test]
+    fn every_line_is_read_and_has_an_operator() {
+        let lines = include_str!("signatures.txt").lines().filter(|line| line.contains('('));
+        for line in lines.filter(|line| !line.starts_with('#')) {
+            let signature = Signature::parse(line).unwrap_or_else(|| panic!("{line}"));
+            let operator = signature.operator();
+            assert!(Operators::all().get(operator).is_some(), "{operator}");
+            if signature.operator.ends_with('!') {
+                let in_place = format!("{operator}_");
+                assert!(Operators::all().get(&in_place).is_some(), "{in_place}");
+            }
+        }
+    }
+
+    #[test]
+    fn arguments_are_bound_as_python_binds_them() {
+        let softmax = find("torch.nn.functional", "softmax").unwrap();
+        let error = softmax.bind(&Args::default()).err().map(|raise| raise.message());
+        assert_eq!(error.as_deref(), Some("softmax() missing 1 required positional argument: 'input'"));
+    }
+}

@@ -288,3 +288,18 @@ impl HostObject for Layer {
         class == "torch.nn.Module" || class.strip_prefix("torch.nn.") == Some(self.class.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::modules::has_function;
+
+    #[test]
+    fn every_class_computes_a_known_function() {
+        let lines = include_str!("layers.txt").lines().filter(|line| !line.starts_with('#') && !line.is_empty());
+        assert_eq!(lines.count(), table().len());
+        for (name, class) in table() {
+            assert!(has_function("torch.nn.functional", class.operator()), "{name}: {}", class.operator());
+        }
+    }
+}

@@ -1,0 +1,87 @@
+//! Tensors are charged to the job before they are allocated, and given back when they are freed.
+
+use std::rc::Rc;
+
+use interpreter::{Coroutine, Environment, Fatal, Frame, Machine, Step, Value};
+use program::{Limits, Source};
+
+struct Host;
+
+impl Environment for Host {
+    fn import(&self, machine: &Machine, module: &str) -> Option<Value> {
+        torch::import(machine, module)
+    }
+
+    fn attribute(&self, _: &Machine, _: &Value, _: &str) -> Option<Value> {
+        None
+    }
+
+    fn builtin(&self, _: &Machine, _: &str) -> Option<Value> {
+        None
+    }
+
+    fn print(&self, _: &str) {}
+}
+
+const LIMIT: u64 = 64 << 20;
+
+fn run(code: &str) -> (Machine, Result<(), Option<Fatal>>) {
+    let limits = Limits { tensor_bytes: LIMIT, ..Limits::default() };
+    let machine = Machine::new(&limits, Rc::new(Host));
+    let text = format!("import torch\nimport torch.nn.functional as F\n{code}\n");
+    let source = Source { text, filename: "case".into(), function: "<module>".into() };
+    let block = Frame::root(&machine, &source, Vec::new(), Vec::new()).unwrap();
+    let outcome = match Coroutine::of_block(&machine, block).resume(None) {
+        Step::Done(Ok(_)) => Ok(()),
+        Step::Done(Err(raise)) => Err(raise.as_fatal()),
+        Step::Waiting(_) => Err(None),
+    };
+    (machine, outcome)
+}
+
+#[test]
+fn a_job_that_asks_for_too_much_ends_before_the_memory_is_taken() {
+    for code in [
+        "torch.zeros(10**12)",
+        "torch.ones(10**6).expand(10**6, 10**6).contiguous()",
+        "torch.ones(10**5)[:, None] * torch.ones(10**5)",
+        "torch.ones(2).repeat(10**11)",
+        "torch.cat([torch.ones(10**6)] * 1000)",
+        "torch.ones(10**5, 1) @ torch.ones(1, 10**5)",
+        "F.one_hot(torch.tensor([10**10]))",
+        "torch.arange(10**11)",
+        "torch.randn(10**5, 10**5)",
+        "torch.cartesian_prod(torch.arange(10**5), torch.arange(10**5))",
+        "torch.einsum('i,j,k->ijk', torch.ones(3000), torch.ones(3000), torch.ones(3000))",
+        "torch.bincount(torch.tensor([10**12]))",
+        "torch.tril(torch.ones(10**5, 1).expand(10**5, 10**5))",
+        "kept = []\nfor _ in range(10**6):\n    kept.append(torch.ones(10**6))",
+        "x = torch.ones(10**6, requires_grad=True)\nfor _ in range(1000):\n    x = x.exp()",
+        "try:\n    torch.zeros(10**12)\nexcept BaseException:\n    pass",
+    ] {
+        let (_, outcome) = run(code);
+        assert_eq!(outcome, Err(Some(Fatal::Tensors)), "{code}");
+    }
+}
+
+#[test]
+fn what_is_freed_is_given_back() {
+    let (machine, outcome) = run("for _ in range(200):\n    x = torch.ones(10**6)\n    y = x * 2 + 1\ndel x, y");
+    assert_eq!(outcome, Ok(()));
+    // What is freed is counted at the next operation.
+    let block = Frame::root(
+        &machine,
+        &Source { text: "import torch\ntorch.ones(1)".into(), filename: "case".into(), function: "<module>".into() },
+        Vec::new(),
+        Vec::new(),
+    );
+    assert!(matches!(Coroutine::of_block(&machine, block.unwrap()).resume(None), Step::Done(Ok(_))));
+    assert!(machine.tensor_bytes() < 1 << 20, "{} bytes still charged", machine.tensor_bytes());
+}
+
+#[test]
+fn views_cost_nothing() {
+    let (machine, outcome) = run("x = torch.ones(10**6)\nkept = [x.view(-1)[i:] for i in range(500)]");
+    assert_eq!(outcome, Ok(()));
+    assert!(machine.tensor_bytes() < 8 << 20, "{} bytes charged", machine.tensor_bytes());
+}
