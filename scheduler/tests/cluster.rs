@@ -1,4 +1,5 @@
 //! The scheduler with workers that a test plays, over real gRPC on loopback.
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod harness {
     pub mod play;

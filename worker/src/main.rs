@@ -1,2 +1,134 @@
-//! The worker's program.
-fn main() {}
+//! `vitrine-worker`: the one program that links libtorch.
+
+use std::io::{IsTerminal, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Parser, Subcommand};
+use engine::{Engine, Interleaver};
+use tracing_subscriber::EnvFilter;
+use worker::{Config, Load, Loader};
+
+/// Runs researchers' programs on language models, for a Vitrine scheduler.
+#[derive(Parser)]
+#[command(name = "vitrine-worker", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// What to log: a level, or a filter such as `info,worker=debug`.
+    #[arg(long, global = true, env = "VITRINE_LOG", default_value = "warn", value_name = "FILTER")]
+    log: String,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Dials a scheduler and works for it. Ends when its standard input is a pipe and that closes.
+    Run(Run),
+    /// Converts a GGUF file of the Llama family to a folder as Hugging Face has it.
+    ImportGguf { gguf: PathBuf, folder: PathBuf },
+}
+
+#[derive(Args)]
+struct Run {
+    /// Address of the scheduler, for example `http://127.0.0.1:7000`.
+    #[arg(long, value_name = "URL")]
+    scheduler: String,
+    /// File with the token that the scheduler asks for; the environment variable `VITRINE_WORKER_TOKEN` serves too.
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    #[arg(long, env = "VITRINE_WORKER_TOKEN", hide = true, hide_env_values = true)]
+    token: Option<String>,
+    /// Name of this worker; no two of a cluster may share one. By default made of the host and the process.
+    #[arg(long, value_name = "NAME")]
+    worker_id: Option<String>,
+    /// Jobs to take at once.
+    #[arg(long, default_value_t = 32, value_name = "COUNT")]
+    slots: u32,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(EnvFilter::new(&arguments.log))
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
+    lines.init();
+    let done = match arguments.command {
+        Command::Run(run) => run.run(),
+        Command::ImportGguf { gguf, folder } => import(&gguf, &folder),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Nobody is left to tell if this fails.
+            let _ = writeln!(std::io::stderr(), "vitrine-worker: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+impl Run {
+    fn run(self) -> Result<()> {
+        let token = match (&self.token_file, self.token) {
+            (Some(file), _) => {
+                std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?.trim().into()
+            }
+            (None, Some(token)) => token,
+            (None, None) => bail!("a token is needed: --token-file FILE, or VITRINE_WORKER_TOKEN"),
+        };
+        let worker_id = self.worker_id.unwrap_or_else(|| {
+            let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+            format!("{host}-{}", std::process::id())
+        });
+        end_with_stdin().context("cannot watch standard input")?;
+        let config = Config { slots: self.slots, ..Config::new(self.scheduler, token, worker_id) };
+        let loader: Loader = Arc::new(load);
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        let ended = runtime.block_on(worker::run(config, loader));
+        // A model's thread may never come back; nobody waits for it.
+        runtime.shutdown_background();
+        Ok(ended?)
+    }
+}
+
+/// Loads a model and puts an engine over it.
+fn load(load: &Load, progress: &mut dyn FnMut(f32)) -> Result<Box<dyn Engine>, String> {
+    let dtype =
+        load.dtype.as_deref().map(str::parse).transpose().map_err(|error: models::LoadError| error.to_string())?;
+    let mut fraction = |done: u64, all: u64| progress(done as f32 / all.max(1) as f32);
+    let model = models::load(&load.folder, dtype, &mut fraction).map_err(|error| error.to_string())?;
+    Ok(Box::new(Interleaver::new(*model)))
+}
+
+/// Ends the process when whoever holds the other end of the standard input's pipe is gone, however it went.
+fn end_with_stdin() -> Result<()> {
+    let stdin = std::io::stdin();
+    if rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(&stdin)?.st_mode) != rustix::fs::FileType::Fifo {
+        return Ok(());
+    }
+    std::thread::Builder::new().name("stdin".into()).spawn(move || {
+        let mut ignored = [0; 256];
+        while stdin.lock().read(&mut ignored).is_ok_and(|bytes| bytes > 0) {}
+        std::process::exit(0)
+    })?;
+    Ok(())
+}
+
+fn import(gguf: &Path, folder: &Path) -> Result<()> {
+    let mut stderr = std::io::stderr();
+    let terminal = stderr.is_terminal();
+    let mut told = 0;
+    let mut progress = |done: usize, all: usize| {
+        let percent = 100 * done / all.max(1);
+        if percent >= told + 10 || (terminal && percent > told) {
+            told = percent;
+            let end = if terminal && percent < 100 { '\r' } else { '\n' };
+            // Progress that cannot be shown is not worth failing for.
+            let _ = write!(stderr, "converting {percent:3}%{end}");
+        }
+    };
+    models::smollm2::import(gguf, folder, &mut progress)?;
+    Ok(())
+}
