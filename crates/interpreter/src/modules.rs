@@ -8,6 +8,7 @@ mod dataclasses;
 mod deque;
 pub(crate) mod enums;
 mod functools;
+mod heap;
 mod itertools;
 mod json;
 mod lazy;
@@ -43,9 +44,16 @@ type Function = fn(&Machine, Args) -> HostResult;
 /// What a module holds, by name.
 type Members = Vec<(&'static str, Value)>;
 
+/// Makes the members of a module.
+type Make = fn(&Machine) -> Result<Members, Raise>;
+
 /// Modules by name, with what makes their members. Each is made once a machine.
-const MODULES: &[(&str, fn(&Machine) -> Result<Members, Raise>)] = &[
+const MODULES: &[(&str, Make)] = &[
+    ("__future__", |_| {
+        Ok(["annotations", "division", "print_function"].map(|name| (name, Value::Bool(true))).to_vec())
+    }),
     ("abc", abc::members),
+    ("bisect", heap::bisect),
     ("collections", collections::members),
     ("collections.abc", typing::abstract_containers),
     ("contextlib", contextlib::members),
@@ -53,9 +61,11 @@ const MODULES: &[(&str, fn(&Machine) -> Result<Members, Raise>)] = &[
     ("dataclasses", dataclasses::members),
     ("enum", enums::members),
     ("functools", functools::members),
+    ("heapq", heap::heapq),
     ("itertools", itertools::members),
     ("json", json::members),
     ("math", math::members),
+    ("numbers", typing::numbers),
     ("operator", operator::members),
     ("re", re::members),
     ("statistics", statistics::members),

@@ -554,3 +554,19 @@ try: re.sub('a', r'\2', 'a')
 except re.error as e: print(e)
 try: re.search('a', 'a').group(3)
 except IndexError as e: print(e)
+#### heapq and bisect
+import heapq, bisect, numbers
+h = [5, 3, 8, 1, 9, 2]
+heapq.heapify(h); print(h)
+heapq.heappush(h, 0); print(h, heapq.heappop(h), heapq.heappop(h), h, heapq.heappushpop(h, 4), heapq.heapreplace(h, 7), h)
+print(heapq.nlargest(2, [3, 1, 4, 1, 5]), heapq.nsmallest(2, ['ccc', 'a', 'bb'], key=len), [heapq.heappop(h) for _ in range(len(h))])
+try: heapq.heappop([])
+except IndexError as e: print(e)
+a = [1, 2, 2, 3]
+print(bisect.bisect(a, 2), bisect.bisect_left(a, 2), bisect.bisect_right(a, 9), bisect.bisect_left(a, 2, 2))
+bisect.insort(a, 2.5); print(a, bisect.bisect([(1, 'a'), (2, 'b')], 1, key=lambda t: t[0]))
+print(isinstance(1, numbers.Number), isinstance(1.5, numbers.Integral), isinstance('x', numbers.Number), isinstance(True, numbers.Real))
+#### future
+from __future__ import annotations
+def f(x: Undefined) -> Missing: return x
+print(f(1))

@@ -24,21 +24,30 @@ const HOSTILE: &[(&str, &str)] = &[
     ("import itertools\nlist(itertools.permutations(range(200)))", "MemoryError"),
     ("import itertools\nnext(itertools.dropwhile(lambda x: True, itertools.count()))", "TimeoutError"),
     ("import itertools\nnext(itertools.islice(itertools.count(), 10**15, None))", "TimeoutError"),
-    ("import itertools\nit = iter([1])\nfor i in range(100000): it = itertools.chain(it, [i])\nnext(it)", "RecursionError"),
+    (
+        "import itertools\nit = iter([1])\nfor i in range(20000): it = itertools.chain(it, [i])\nnext(it)",
+        "RecursionError",
+    ),
     ("import itertools\na, b = itertools.tee(itertools.count())\nfor x in a: pass", "MemoryError"),
     ("import functools\nfunctools.reduce(lambda a, b: a, iter(int, 1))", "TimeoutError"),
-    ("import functools\nf = int\nfor i in range(100000): f = functools.partial(lambda g: g(), f)\nf()", "RecursionError"),
-    ("import functools\n@functools.cache\ndef f(x): return 'x' * 10000 + str(x)\ni = 0\nwhile True:\n    i += 1\n    f(i)", "MemoryError"),
+    (
+        "import functools\nf = int\nfor i in range(20000): f = functools.partial(lambda g: g(), f)\nf()",
+        "RecursionError",
+    ),
+    (
+        "import functools\n@functools.cache\ndef f(x): return 'x' * 10000 + str(x)\ni = 0\nwhile True:\n    i += 1\n    f(i)",
+        "MemoryError",
+    ),
     ("import math\nmath.factorial(10**9)", "TimeoutError|MemoryError"),
     ("import math\nmath.comb(10**9, 5 * 10**8)", "TimeoutError|MemoryError"),
     ("import math\nmath.perm(10**18)", "TimeoutError|MemoryError"),
     ("import math\nmath.lcm(*range(1, 200000))", "TimeoutError|MemoryError"),
     ("import math\nmath.prod(range(1, 10**7))", "TimeoutError|MemoryError"),
     ("import json\njson.loads('[' * 1000000)", "RecursionError"),
-    ("import json\nx = []\nfor i in range(100000): x = [x]\njson.dumps(x)", "RecursionError"),
+    ("import json\nx = []\nfor i in range(20000): x = [x]\njson.dumps(x)", "RecursionError"),
     ("import json\nx = [0]\nfor i in range(60): x = [x, x]\njson.dumps(x)", "TimeoutError|MemoryError"),
-    ("import copy\nx = []\nfor i in range(100000): x = [x]\ncopy.deepcopy(x)", "RecursionError"),
-    ("import copy\nx = {}\nfor i in range(100000): x = {1: (x,)}\ncopy.deepcopy(x)", "RecursionError"),
+    ("import copy\nx = []\nfor i in range(20000): x = [x]\ncopy.deepcopy(x)", "RecursionError"),
+    ("import copy\nx = {}\nfor i in range(20000): x = {1: (x,)}\ncopy.deepcopy(x)", "RecursionError"),
     ("import re\nre.compile('(((a{1000}){1000}){1000})')", "error"),
     ("import re\nre.compile('(' * 100000)", "error"),
     ("import re\ni = 0\nwhile True:\n    i += 1\n    re.findall('(a|b|ab)*c', 'ab' * 50000)", "TimeoutError"),
@@ -46,15 +55,33 @@ const HOSTILE: &[(&str, &str)] = &[
     ("import re\nre.sub('', 'x' * 100000, 'y' * 100000)", "MemoryError|TimeoutError"),
     ("from collections import deque\nd = deque()\nwhile True: d.append('x')", "MemoryError"),
     ("from collections import deque\nd = deque([1]) * 10**12", "MemoryError"),
-    ("from collections import deque\nd = deque()\nfor i in range(200000): d = deque([d])\nprint(d == d, d)", "RecursionError"),
+    (
+        "from collections import deque\nd = deque()\nfor i in range(20000): d = deque([d])\nprint(d == d, d)",
+        "RecursionError",
+    ),
     ("from collections import Counter\nCounter(a=10**15).elements()", "TimeoutError|MemoryError"),
-    ("from collections import namedtuple\nwhile True: namedtuple('P', 'a b c d e f')", "TimeoutError"),
-    ("from collections import namedtuple\nkeep = []\nwhile True: keep.append(namedtuple('P', 'a b c d e f'))", "MemoryError"),
-    ("from types import SimpleNamespace\na, b = SimpleNamespace(), SimpleNamespace()\na.x, b.x = b, a\na == b", "RecursionError"),
-    ("from dataclasses import dataclass\n@dataclass\nclass N:\n    n: object\nx = None\nfor i in range(100000): x = N(x)\nrepr(x)", "RecursionError"),
-    ("from dataclasses import dataclass, asdict\n@dataclass\nclass N:\n    n: object\nx = None\nfor i in range(100000): x = N(x)\nasdict(x)", "RecursionError"),
-    ("from dataclasses import dataclass\n@dataclass(frozen=True)\nclass N:\n    n: object\nx = None\nfor i in range(100000): x = N(x)\nhash(x)", "RecursionError"),
-    ("import typing\nx = int\nfor i in range(100000): x = list[x]\nrepr(x)", "RecursionError"),
+    ("from collections import namedtuple\nwhile True: namedtuple('P', 'a b c d e f')", "TimeoutError|MemoryError"),
+    (
+        "from collections import namedtuple\nkeep = []\nwhile True: keep.append(namedtuple('P', 'a b c d e f'))",
+        "MemoryError",
+    ),
+    (
+        "from types import SimpleNamespace\na, b = SimpleNamespace(), SimpleNamespace()\na.x, b.x = b, a\na == b",
+        "RecursionError",
+    ),
+    (
+        "from dataclasses import dataclass\n@dataclass\nclass N:\n    n: object\nx = None\nfor i in range(20000): x = N(x)\nrepr(x)",
+        "RecursionError",
+    ),
+    (
+        "from dataclasses import dataclass, asdict\n@dataclass\nclass N:\n    n: object\nx = None\nfor i in range(20000): x = N(x)\nasdict(x)",
+        "RecursionError",
+    ),
+    (
+        "from dataclasses import dataclass\n@dataclass(frozen=True)\nclass N:\n    n: object\nx = None\nfor i in range(20000): x = N(x)\nhash(x)",
+        "RecursionError",
+    ),
+    ("import typing\nx = int\nfor i in range(20000): x = list[x]\nrepr(x)", "RecursionError"),
     ("import statistics\nstatistics.mean([10**100000] * 10**6)", "TimeoutError|MemoryError"),
     ("import statistics\nstatistics.stdev(2**i for i in range(100000))", "TimeoutError|MemoryError"),
 ];
@@ -62,6 +89,7 @@ const HOSTILE: &[(&str, &str)] = &[
 #[test]
 fn hostile_programs_end() {
     let limits = program::Limits { fuel: 2_000_000, memory_bytes: 16 << 20, ..program::Limits::default() };
+    let mut wrong = Vec::new();
     for (source, expected) in HOSTILE {
         let begun = std::time::Instant::now();
         let (_, result) = common::run(source, &limits);
@@ -70,18 +98,26 @@ fn hostile_programs_end() {
             Err(raise) => raise.type_name(),
         };
         let name = name.rsplit('.').next().unwrap_or_default();
-        assert!(expected.split('|').any(|expected| expected == name), "{name} instead of {expected}:\n{source}");
-        assert!(begun.elapsed().as_secs() < 20, "took {:?}:\n{source}", begun.elapsed());
-        if begun.elapsed().as_secs() > 2 { eprintln!("SLOW {:?} {source}", begun.elapsed()); }
+        let seconds = begun.elapsed().as_secs();
+        if !expected.split('|').any(|expected| expected == name) || seconds > 20 {
+            wrong.push(format!("{name} after {seconds} s instead of {expected}:\n{source}"));
+        }
     }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
 #[test]
 fn modules_that_reach_out_are_refused_by_name() {
     let (_, result) = common::run("import random", &program::Limits::default());
     let message = result.err().map(|raise| raise.message()).unwrap_or_default();
-    assert_eq!(message, "No module named 'random': this server does not offer Python's 'random'; use torch's generator");
-    let (printed, result) = common::run("import math, collections\nfrom collections import abc\nimport collections.abc as again\nprint(math is __import__ if False else abc is again)", &program::Limits::default());
+    assert_eq!(
+        message,
+        "No module named 'random': this server does not offer Python's 'random'; use torch's generator"
+    );
+    let (printed, result) = common::run(
+        "import math, collections\nfrom collections import abc\nimport collections.abc as again\nprint(math is __import__ if False else abc is again)",
+        &program::Limits::default(),
+    );
     assert!(result.is_ok(), "{result:?}", result = result.err());
     assert_eq!(printed, "True\n", "a module is one object");
 }

@@ -116,12 +116,11 @@ fn deep(machine: Machine, value: Value, copies: Copies) -> HostResult {
 }
 
 fn nested(machine: Machine, value: Value, copies: Copies) -> LocalBoxFuture<'static, Result<Value, Raise>> {
-    let atomic = match &value {
-        Value::List(_) | Value::Tuple(_) | Value::Dict(_) | Value::Host(_) | Value::Instance(_) => false,
-        Value::Set(_) => false,
-        _ => true,
-    };
-    if atomic {
+    let compound = matches!(
+        value,
+        Value::List(_) | Value::Tuple(_) | Value::Dict(_) | Value::Set(_) | Value::Host(_) | Value::Instance(_)
+    );
+    if !compound {
         return Box::pin(std::future::ready(Ok(value)));
     }
     let handle = machine.clone();

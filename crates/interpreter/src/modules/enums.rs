@@ -1,6 +1,7 @@
 //! `enum`.
 
-use std::rc::Rc;
+use std::cell::RefCell;
+use std::rc::{Rc, Weak};
 
 use crate::class::{Class, Decorated, Instance};
 use crate::host::{Args, HostResult};
@@ -106,10 +107,34 @@ fn enumerate(machine: &Machine, args: Args) -> HostResult {
             class.set(Rc::clone(&name), member.clone());
             made.push((name, member));
         }
+        register(&machine, &class);
         class.set("__members__", Value::dict(made.clone()));
         class.set(MEMBERS, Value::dict(made));
         Ok(Value::None)
     })
+}
+
+/// The enumerations of one machine. A class and its members hold each other; this parts them when the job ends.
+#[derive(Default)]
+struct Enumerations(RefCell<Vec<Weak<Class>>>);
+
+impl Drop for Enumerations {
+    fn drop(&mut self) {
+        for class in self.0.get_mut().drain(..).filter_map(|class| class.upgrade()) {
+            for (name, value) in class.attributes() {
+                drop((class.remove(&name), value));
+            }
+        }
+    }
+}
+
+fn register(machine: &Machine, class: &Rc<Class>) {
+    let all = machine.extension::<Enumerations>().unwrap_or_else(|| {
+        let all = Rc::new(Enumerations::default());
+        machine.set_extension(all.clone());
+        all
+    });
+    all.0.borrow_mut().push(Rc::downgrade(class));
 }
 
 async fn member(machine: &Machine, class: &Rc<Class>, name: &Rc<str>, value: Value) -> Result<Value, Raise> {

@@ -585,7 +585,7 @@ impl Choose {
 
 impl Steps for Choose {
     async fn next(&mut self, machine: &Machine) -> Result<Option<Value>, Raise> {
-        machine.charge_fuel(1 + (self.indices.len() + self.pool.len()) as u64 / 16)?;
+        machine.charge_fuel(1 + (self.indices.len() + self.pool.len()) as u64 / 4)?;
         if self.empty || std::mem::replace(&mut self.started, true) && !self.advance() {
             return Ok(None);
         }
@@ -644,7 +644,7 @@ impl Product {
 
 impl Steps for Product {
     async fn next(&mut self, machine: &Machine) -> Result<Option<Value>, Raise> {
-        machine.charge_fuel(1 + self.indices.len() as u64 / 16)?;
+        machine.charge_fuel(1 + self.indices.len() as u64 / 4)?;
         let started = std::mem::replace(&mut self.started, true);
         let empty = !self.indices.is_empty() && self.pools.iter().any(List::is_empty);
         if empty || started && !self.advance() {

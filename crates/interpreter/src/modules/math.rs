@@ -107,8 +107,11 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
     Ok(members)
 }
 
+type Real = fn(f64) -> f64;
+type Pair = fn(f64, f64) -> f64;
+
 /// Functions of one real number.
-const REAL: &[(&str, fn(f64) -> f64)] = &[
+const REAL: &[(&str, Real)] = &[
     ("acos", f64::acos),
     ("acosh", f64::acosh),
     ("asin", f64::asin),
@@ -137,7 +140,7 @@ const REAL: &[(&str, fn(f64) -> f64)] = &[
 ];
 
 /// Functions of two real numbers.
-const PAIRS: &[(&str, fn(f64, f64) -> f64)] = &[
+const PAIRS: &[(&str, Pair)] = &[
     ("atan2", f64::atan2),
     ("copysign", f64::copysign),
     ("fmod", |left, right| left % right),

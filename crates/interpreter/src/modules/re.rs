@@ -41,10 +41,13 @@ const UNICODE: i64 = 32;
 const VERBOSE: i64 = 64;
 const ASCII: i64 = 256;
 
+/// Patterns by source and flags.
+type Compiled = HashMap<(Rc<str>, i64), Rc<Pattern>>;
+
 /// What the module keeps for one machine.
 struct State {
     error: Rc<Class>,
-    compiled: RefCell<HashMap<(Rc<str>, i64), Rc<Pattern>>>,
+    compiled: RefCell<Compiled>,
 }
 
 pub fn members(machine: &Machine) -> Result<Members, Raise> {
@@ -61,28 +64,33 @@ pub fn members(machine: &Machine) -> Result<Members, Raise> {
     ]);
     for (name, method) in METHODS {
         let (name, method) = (*name, *method);
-        members.push((name, Value::native(name, move |machine, mut args| {
-            let pattern = match args.take_keyword("pattern") {
-                Some(pattern) => pattern,
-                None if !args.positional.is_empty() => args.positional.remove(0),
-                None => {
-                    return Err(Raise::type_error(format!("{name}() missing 1 required positional argument: 'pattern'")));
-                }
-            };
-            // Flags come last, after what the method itself takes.
-            let most = match name {
-                "sub" | "subn" => 3,
-                "split" => 2,
-                _ => 1,
-            };
-            let flags = match args.take_keyword("flags") {
-                Some(flags) => Some(flags),
-                None if args.positional.len() > most => args.positional.pop(),
-                None => None,
-            };
-            let pattern = Value::Host(compiled(machine, &pattern, flags)?);
-            method(machine, &pattern, args)
-        })));
+        members.push((
+            name,
+            Value::native(name, move |machine, mut args| {
+                let pattern = match args.take_keyword("pattern") {
+                    Some(pattern) => pattern,
+                    None if !args.positional.is_empty() => args.positional.remove(0),
+                    None => {
+                        return Err(Raise::type_error(format!(
+                            "{name}() missing 1 required positional argument: 'pattern'"
+                        )));
+                    }
+                };
+                // Flags come last, after what the method itself takes.
+                let most = match name {
+                    "sub" | "subn" => 3,
+                    "split" => 2,
+                    _ => 1,
+                };
+                let flags = match args.take_keyword("flags") {
+                    Some(flags) => Some(flags),
+                    None if args.positional.len() > most => args.positional.pop(),
+                    None => None,
+                };
+                let pattern = Value::Host(compiled(machine, &pattern, flags)?);
+                method(machine, &pattern, args)
+            }),
+        ));
     }
     for (long, short, flag) in FLAGS {
         members.push((long, Value::Int(*flag)));

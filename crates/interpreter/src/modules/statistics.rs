@@ -23,41 +23,51 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
     let mut members: Members = vec![("StatisticsError", Value::Class(Rc::clone(&error)))];
     for (name, least, compute) in NUMERIC {
         let (name, least, compute, error) = (*name, *least, *compute, Rc::clone(&error));
-        members.push((name, Value::native(name, move |machine, args| {
-            let error = Rc::clone(&error);
-            let [data, _centre] = args.bind(name, ["data", "xbar"], 1)?;
-            with_items(machine, data.unwrap_or(Value::None), move |machine, items| {
-                if items.len() < least {
-                    return Err(few(&error, name, least));
-                }
-                compute(machine, &Sample::read(machine, &items)?)
-            })
-        })));
+        members.push((
+            name,
+            Value::native(name, move |machine, args| {
+                let error = Rc::clone(&error);
+                let [data, _centre] = args.bind(name, ["data", "xbar"], 1)?;
+                with_items(machine, data.unwrap_or(Value::None), move |machine, items| {
+                    if items.len() < least {
+                        return Err(few(&error, name, least));
+                    }
+                    compute(machine, &Sample::read(machine, &items)?)
+                })
+            }),
+        ));
     }
     for (name, pick) in [("median", Pick::Middle), ("median_low", Pick::Low), ("median_high", Pick::High)] {
         let error = Rc::clone(&error);
-        members.push((name, Value::native(name, move |machine, args| {
-            let error = Rc::clone(&error);
-            with_items(machine, args.one(name)?, move |machine, items| median(machine, &error, items, pick))
-        })));
+        members.push((
+            name,
+            Value::native(name, move |machine, args| {
+                let error = Rc::clone(&error);
+                with_items(machine, args.one(name)?, move |machine, items| median(machine, &error, items, pick))
+            }),
+        ));
     }
     for (name, all) in [("mode", false), ("multimode", true)] {
         let error = Rc::clone(&error);
-        members.push((name, Value::native(name, move |machine, args| {
-            let counter = Value::Type(crate::types::Type::Counter);
-            let counted = machine.call_now(&counter, Args::of([args.one(name)?]));
-            let error = Rc::clone(&error);
-            operators::then(machine, counted, move |_, counted| {
-                let Value::Dict(counts) = counted else { return Ok(Value::None.into()) };
-                let entries = counts.entries();
-                let most = entries.iter().filter_map(|(_, count)| count.as_int()).max();
-                let mut modes = entries.into_iter().filter(|(_, count)| count.as_int() == most).map(|(value, _)| value);
-                if all {
-                    return Ok(Value::list(modes.collect()).into());
-                }
-                modes.next().map(Into::into).ok_or_else(|| failed(&error, "no mode for empty data"))
-            })
-        })));
+        members.push((
+            name,
+            Value::native(name, move |machine, args| {
+                let counter = Value::Type(crate::types::Type::Counter);
+                let counted = machine.call_now(&counter, Args::of([args.one(name)?]));
+                let error = Rc::clone(&error);
+                operators::then(machine, counted, move |_, counted| {
+                    let Value::Dict(counts) = counted else { return Ok(Value::None.into()) };
+                    let entries = counts.entries();
+                    let most = entries.iter().filter_map(|(_, count)| count.as_int()).max();
+                    let mut modes =
+                        entries.into_iter().filter(|(_, count)| count.as_int() == most).map(|(value, _)| value);
+                    if all {
+                        return Ok(Value::list(modes.collect()).into());
+                    }
+                    modes.next().map(Into::into).ok_or_else(|| failed(&error, "no mode for empty data"))
+                })
+            }),
+        ));
     }
     Ok(members)
 }
@@ -82,10 +92,13 @@ fn failed(error: &Rc<Class>, message: &str) -> Raise {
 }
 
 fn few(error: &Rc<Class>, name: &str, least: usize) -> Raise {
-    failed(error, &match least {
-        1 => format!("{name} requires at least one data point"),
-        _ => format!("{name} requires at least two data points"),
-    })
+    failed(
+        error,
+        &match least {
+            1 => format!("{name} requires at least one data point"),
+            _ => format!("{name} requires at least two data points"),
+        },
+    )
 }
 
 /// A fraction with a positive denominator.
@@ -106,8 +119,11 @@ impl Ratio {
 
     /// Rounds to the nearest float, ties to even.
     fn to_float(&self) -> f64 {
-        rounded(&self.numerator.abs(), &self.denominator)
-            .copysign(if self.numerator.is_negative() { -1.0 } else { 1.0 })
+        rounded(&self.numerator.abs(), &self.denominator).copysign(if self.numerator.is_negative() {
+            -1.0
+        } else {
+            1.0
+        })
     }
 
     /// Rounds the square root to the nearest float.
@@ -190,7 +206,10 @@ impl Sample {
             }
             let number = match item {
                 Value::Str(_) | Value::Bytes(_) | Value::None => {
-                    return Err(Raise::type_error(format!("can't convert type '{}' to numerator/denominator", type_name(item))));
+                    return Err(Raise::type_error(format!(
+                        "can't convert type '{}' to numerator/denominator",
+                        type_name(item)
+                    )));
                 }
                 item => float::real(machine, item)?,
             };
@@ -252,7 +271,8 @@ fn median(machine: &Machine, error: &Rc<Class>, items: Vec<Value>, pick: Pick) -
     let machine = machine.clone();
     later(async move {
         let order = sort::order(&machine, &items, false).await?;
-        let at = |position: usize| order.get(position).and_then(|place| items.get(*place)).cloned().unwrap_or(Value::None);
+        let at =
+            |position: usize| order.get(position).and_then(|place| items.get(*place)).cloned().unwrap_or(Value::None);
         let middle = order.len() / 2;
         if order.len() % 2 == 1 {
             return Ok(at(middle));

@@ -127,6 +127,15 @@ pub fn abstract_containers(_: &Machine) -> Result<Members, Raise> {
     Ok(names.map(|name| (*name, Value::host(Name { module: "collections.abc", name, builtin: None }))).collect())
 }
 
+/// Makes `numbers`.
+///
+/// # Errors
+/// Never.
+pub fn numbers(_: &Machine) -> Result<Members, Raise> {
+    let names = ["Complex", "Integral", "Number", "Rational", "Real"];
+    Ok(names.map(|name| (name, Value::host(Name { module: "numbers", name, builtin: None }))).to_vec())
+}
+
 /// Makes `object[key]` of a class: `list[int]`.
 pub fn alias(object: &Value, key: &Value) -> Value {
     let args = match key {
@@ -185,7 +194,12 @@ pub fn instance_of(class: &dyn Any, value: &Value) -> Option<bool> {
     let set = matches!(plain, Value::Set(_));
     let view = |kind: &str| matches!(&plain, Value::Host(object) if object.type_name() == kind);
     let any_view = view("dict_keys") || view("dict_values") || view("dict_items");
+    let integer = matches!(plain, Value::Int(_) | Value::Bool(_) | Value::Big(_));
+    let real = integer || matches!(plain, Value::Float(_));
     Some(match name.name {
+        "Integral" | "Rational" => integer,
+        "Real" => real,
+        "Number" | "Complex" => real || matches!(plain, Value::Complex(..)),
         "Callable" => builtins::is_callable(value),
         "Iterable" => operators::is_iterable(&plain) || has(&["__iter__"]),
         "Iterator" => matches!(plain, Value::Iterator(_)) || has(&["__iter__", "__next__"]),

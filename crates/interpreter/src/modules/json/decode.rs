@@ -237,7 +237,8 @@ impl Parser<'_> {
     }
 
     fn hex(&mut self, at: usize) -> Result<u32, Raise> {
-        let digits = self.text.get(self.at..self.at + 4).filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let digits =
+            self.text.get(self.at..self.at + 4).filter(|text| text.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let Some(code) = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()) else {
             return Err(self.fail("Invalid \\uXXXX escape", at));
         };

@@ -111,7 +111,14 @@ fn float(number: f64, options: &Options) -> Result<String, Raise> {
     if !options.allow_nan {
         return Err(Raise::value_error("Out of range float values are not JSON compliant"));
     }
-    Ok(if number.is_nan() { "NaN" } else if number > 0.0 { "Infinity" } else { "-Infinity" }.to_owned())
+    Ok(if number.is_nan() {
+        "NaN"
+    } else if number > 0.0 {
+        "Infinity"
+    } else {
+        "-Infinity"
+    }
+    .to_owned())
 }
 
 fn write(machine: Machine, value: Value, state: State) -> LocalBoxFuture<'static, Result<String, Raise>> {

@@ -118,7 +118,9 @@ const METHODS: &[(&str, MethodFn)] = &[
         Ok(Value::tuple(of(receiver)?.groups(&default.unwrap_or(Value::None))).into())
     }),
     ("span", |machine, receiver, args| {
-        span_part(machine, receiver, args, "span", |(start, end)| Value::tuple(vec![Value::Int(start), Value::Int(end)]))
+        span_part(machine, receiver, args, "span", |(start, end)| {
+            Value::tuple(vec![Value::Int(start), Value::Int(end)])
+        })
     }),
     ("start", |machine, receiver, args| span_part(machine, receiver, args, "start", |(start, _)| Value::Int(start))),
 ];

@@ -146,7 +146,10 @@ impl Pattern {
             _ => subject.get(from..).and_then(|text| regex.captures(text)),
         };
         let offset = if anchor == Anchor::Whole { from } else { 0 };
-        let read = captures.as_ref().and_then(|captures| captures.get(0)).map_or(rest, |whole| (whole.end() + offset - from) as u64);
+        let read = captures
+            .as_ref()
+            .and_then(|captures| captures.get(0))
+            .map_or(rest, |whole| (whole.end() + offset - from) as u64);
         machine.charge_fuel(read.saturating_mul(self.weight) / 64)?;
         let Some(pattern) = self.this() else { return Ok(None) };
         let spans = |captures: Captures<'_>| {
@@ -167,7 +170,9 @@ fn build(text: &str, flags: i64) -> Result<Regex, Refused> {
         .nest_limit(100)
         .build()
         .map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => Refused::Syntax("the pattern is too large for this server".to_owned(), None),
+            regex::Error::CompiledTooBig(_) => {
+                Refused::Syntax("the pattern is too large for this server".to_owned(), None)
+            }
             error => {
                 // The last line of the parser's picture says what is wrong.
                 let text = error.to_string();
@@ -285,7 +290,12 @@ fn window(machine: &Machine, args: Args, name: &str) -> Result<(Rc<str>, usize),
     Ok((subject, start))
 }
 
-fn subject<'a>(machine: &Machine, receiver: &'a Value, args: Args, name: &str) -> Result<(&'a Pattern, Rc<str>), Raise> {
+fn subject<'a>(
+    machine: &Machine,
+    receiver: &'a Value,
+    args: Args,
+    name: &str,
+) -> Result<(&'a Pattern, Rc<str>), Raise> {
     Ok((of(receiver)?, window(machine, args, name)?.0))
 }
 

@@ -100,10 +100,13 @@ impl Template {
 
     /// Fills in the groups of a match; groups that took no part are empty.
     pub fn expand(&self, found: &Match) -> String {
-        self.0.iter().map(|part| match part {
-            Part::Text(text) => text.as_str(),
-            Part::Group(number) => found.text(*number).unwrap_or_default(),
-        }).collect()
+        self.0
+            .iter()
+            .map(|part| match part {
+                Part::Text(text) => text.as_str(),
+                Part::Group(number) => found.text(*number).unwrap_or_default(),
+            })
+            .collect()
     }
 }
 

@@ -149,7 +149,8 @@ impl Translator {
             return Ok(());
         }
         // Inline flags.
-        let flags: String = self.chars[at + 2..].iter().take_while(|char| char.is_ascii_alphabetic() || **char == '-').collect();
+        let flags: String =
+            self.chars[at + 2..].iter().take_while(|char| char.is_ascii_alphabetic() || **char == '-').collect();
         let end = self.peek(2 + flags.chars().count());
         if !matches!(end, Some(')' | ':')) || !flags.chars().all(|flag| "aimsuxL-".contains(flag)) {
             let next = self.peek(2).map_or_else(String::new, String::from);
@@ -193,7 +194,8 @@ impl Translator {
             'u' => self.code(at, 4)?,
             'U' => self.code(at, 8)?,
             '0'..='9' => {
-                let more: String = self.chars[self.at..].iter().take(2).take_while(|char| ('0'..='7').contains(*char)).collect();
+                let more: String =
+                    self.chars[self.at..].iter().take(2).take_while(|char| ('0'..='7').contains(*char)).collect();
                 if char != '0' && !in_class && !(more.len() == 2 && char < '4') {
                     return Err(refuse("a back-reference is not supported by this server", at));
                 }
@@ -207,7 +209,8 @@ impl Translator {
     }
 
     fn code(&mut self, at: usize, length: usize) -> Result<String, Refused> {
-        let digits: String = self.chars[self.at..].iter().take(length).take_while(|char| char.is_ascii_hexdigit()).collect();
+        let digits: String =
+            self.chars[self.at..].iter().take(length).take_while(|char| char.is_ascii_hexdigit()).collect();
         if digits.len() < length {
             let whole: String = self.chars[at..self.at].iter().collect();
             return Err(refuse(format!("incomplete escape {whole}{digits}"), at));
