@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn nothing_is_listed_that_aliases_beyond_a_view_or_touches_files() {
-        let never = ["as_strided", "set_", "resize", "from_file", "data_ptr", "storage", "empty", "save", "load", "_out"];
+        let never =
+            ["as_strided", "set_", "resize", "from_file", "data_ptr", "storage", "empty", "save", "load", "_out"];
         for module in MODULES {
             for (name, operator) in section(module) {
                 let found = never.iter().find(|never| operator.contains(**never) && !operator.contains("masked"));

@@ -126,10 +126,14 @@ fn choose<'a>(
     // As PyTorch does, only overloads that take this many arguments are told of.
     let given = args.positional.len() + args.keyword.len();
     let own = usize::from(receiver.is_some());
-    let plausible = mismatches.iter().filter(|(operator, _)| operator.parameters.len() - own >= given).count();
+    let is_plausible = |operator: &Operator| {
+        let required = operator.parameters.iter().filter(|p| !p.default).count();
+        (required - own.min(required)..=operator.parameters.len() - own).contains(&given)
+    };
+    let plausible = mismatches.iter().filter(|(operator, _)| is_plausible(operator)).count();
     let only = match (mismatches.len(), plausible) {
         (1, _) => mismatches.pop(),
-        (_, 1) => mismatches.into_iter().find(|(operator, _)| operator.parameters.len() - own >= given),
+        (_, 1) => mismatches.into_iter().find(|(operator, _)| is_plausible(operator)),
         _ => None,
     };
     Err(match only {
@@ -141,11 +145,12 @@ fn choose<'a>(
 fn no_overload(name: &str, overloads: &[Operator], method: bool, args: &Args) -> Raise {
     let positional = args.positional.iter().map(described);
     let keyword = args.keyword.iter().map(|(name, value)| format!("{name}={}", described(value)));
-    let got: Vec<String> = positional.chain(keyword).collect();
-    let mut text = format!(
-        "{name}() received an invalid combination of arguments - got ({}), but expected one of:",
-        got.join(", ")
-    );
+    let mut got = positional.chain(keyword).collect::<Vec<String>>().join(", ");
+    if args.positional.is_empty() && !args.keyword.is_empty() {
+        // As PyTorch prints it.
+        got.push_str(", ");
+    }
+    let mut text = format!("{name}() received an invalid combination of arguments - got ({got}), but expected one of:");
     for operator in overloads {
         let mut star = false;
         let mut parts = Vec::new();
@@ -380,11 +385,10 @@ impl Call<'_> {
         if let (Kind::Tensors, Some(items)) = (parameter.kind, python::sequence(value))
             && let Some(at) = items.iter().position(|item| Tensor::of(item).is_none())
         {
-            let (place, found) = (position(place), python::type_name(&items[at]));
-            return Mismatch::Text(format!(
-                "(): expected Tensor as element {at} in argument {}, but got {found}",
-                place.trim_start_matches(" (position ").trim_end_matches(')').parse::<usize>().unwrap_or(1) - 1
-            ));
+            let (place, found) = (place.unwrap_or(0), python::type_name(&items[at]));
+            return Mismatch::Raise(Raise::type_error(format!(
+                "expected Tensor as element {at} in argument {place}, but got {found}"
+            )));
         }
         Mismatch::Text(format!("(): argument '{name}'{} must be {kind}, not {found}", position(place)))
     }

@@ -103,17 +103,17 @@ impl Collected {
 
     fn tensor(&self, machine: &Machine, shape: &[i64], wanted: Option<DType>) -> Result<Tensor, Raise> {
         machine.charge_fuel(self.numbers.len() as u64 / 64)?;
-        // Elements that are tensors bring their own type, which numbers do not widen within its kind.
-        let natural = match self.dtypes.first() {
-            Some(&first) if self.dtypes.len() == self.numbers.len() => self
-                .dtypes
-                .iter()
-                .fold(first, |widest, &dtype| if dtype.size() > widest.size() { dtype } else { widest }),
-            _ => elements::natural(&self.numbers),
+        // Elements that are tensors bring their own types.
+        let own = elements::natural(&self.numbers);
+        let natural = match self.dtypes.split_first() {
+            Some((&first, rest)) => {
+                let among = rest.iter().fold(first, |promoted, &dtype| dtype::promote(promoted, dtype));
+                if self.dtypes.len() < self.numbers.len() { dtype::promote(among, own) } else { among }
+            }
+            None => own,
         };
         let kind = wanted.unwrap_or(natural);
         let (stored, bytes) = elements::encode(&self.numbers, kind)?;
-        machine.charge_tensor(0)?;
         let made = Tensor::of_bytes(stored, shape, &bytes)?;
         // The conversion's result is charged to the job; the first copy is gone by then.
         match stored == kind {
@@ -123,11 +123,11 @@ impl Collected {
     }
 }
 
-/// Returns the elements of a sequence; a tensor with one element counts as a number.
+/// Returns the elements of a sequence. A tensor counts as a number.
 fn children(machine: &Machine, value: &Value) -> Result<Option<Vec<Value>>, Raise> {
     match Tensor::of(value) {
-        Some(tensor) if tensor.sizes().is_empty() => Ok(None),
-        _ => python::elements(machine, value),
+        Some(_) => Ok(None),
+        None => python::elements(machine, value),
     }
 }
 

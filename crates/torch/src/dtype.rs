@@ -9,6 +9,7 @@ use interpreter::raise::Raise;
 use interpreter::{HostObject, HostResult, Machine, Operator, Outcome, Value};
 use program::DType;
 
+use crate::modules::class_named;
 use crate::python;
 
 /// libtorch's numbers of the element types.
@@ -56,6 +57,38 @@ pub fn is_floating(dtype: DType) -> bool {
 #[must_use]
 pub fn is_complex(dtype: DType) -> bool {
     matches!(dtype, DType::Complex32 | DType::Complex64 | DType::Complex128)
+}
+
+/// Returns the type that two tensors of these types have in common.
+#[must_use]
+pub fn promote(left: DType, right: DType) -> DType {
+    // Bools, then integers, then real numbers, then complex ones; within a kind, the wider.
+    let kind = |dtype: DType| match dtype {
+        DType::Bool => 0,
+        dtype if is_complex(dtype) => 3,
+        dtype if is_floating(dtype) => 2,
+        _ => 1,
+    };
+    match (left, right) {
+        (left, right) if left == right => left,
+        (DType::Float16, DType::BFloat16) | (DType::BFloat16, DType::Float16) => DType::Float32,
+        (DType::UInt8, DType::Int8) | (DType::Int8, DType::UInt8) => DType::Int16,
+        (left, right) if kind(left) == kind(right) => {
+            if left.size() >= right.size() {
+                left
+            } else {
+                right
+            }
+        }
+        (complex, DType::Float64) | (DType::Float64, complex) if is_complex(complex) => DType::Complex128,
+        (left, right) => {
+            if kind(left) > kind(right) {
+                left
+            } else {
+                right
+            }
+        }
+    }
 }
 
 /// A `torch.dtype`. There is one object of each, as in Python.
@@ -126,6 +159,10 @@ impl HostObject for Object {
         Ok(Some(format!("torch.{}", self.0.name())))
     }
 
+    fn class(&self) -> Option<Value> {
+        class_named("torch.dtype")
+    }
+
     fn is_instance(&self, class: &str) -> bool {
         class == "torch.dtype"
     }
@@ -149,6 +186,11 @@ fn to_complex(dtype: DType) -> DType {
     }
 }
 
+/// What PyTorch says before a device string that it does not know.
+const UNKNOWN_DEVICE: &str = "Expected one of cpu, cuda, ipu, xpu, mkldnn, opengl, opencl, ideep, hip, ve, fpga, \
+                              maia, xla, lazy, vulkan, mps, meta, hpu, mtia, privateuseone device type at start of \
+                              device string: ";
+
 /// A `torch.device`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Device {
@@ -170,9 +212,7 @@ impl Device {
         let invalid = || Raise::runtime_error(format!("Invalid device string: '{text}'"));
         let (kind, index) = text.split_once(':').map_or((text, None), |(kind, index)| (kind, Some(index)));
         let Some((_, code)) = Self::KINDS.iter().find(|(name, _)| *name == kind) else {
-            return Err(Raise::runtime_error(format!(
-                "device type '{kind}' of device string '{text}' is not supported by this server: it has cpu and cuda"
-            )));
+            return Err(Raise::runtime_error(format!("{UNKNOWN_DEVICE}{text}")));
         };
         let index = match index {
             None => -1,
@@ -257,6 +297,10 @@ impl HostObject for Device {
         Ok(spec.is_empty().then(|| self.to_string()))
     }
 
+    fn class(&self) -> Option<Value> {
+        class_named("torch.device")
+    }
+
     fn is_instance(&self, class: &str) -> bool {
         class == "torch.device"
     }
@@ -298,6 +342,10 @@ impl HostObject for Constant {
 
     fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
         Ok(Some(format!("torch.{}", self.name)))
+    }
+
+    fn class(&self) -> Option<Value> {
+        class_named(self.class)
     }
 
     fn is_instance(&self, class: &str) -> bool {

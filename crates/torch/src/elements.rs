@@ -62,12 +62,35 @@ pub fn natural(numbers: &[Number]) -> DType {
     }
 }
 
+/// Returns the least and the greatest number of an integer type.
+fn range(dtype: DType) -> Option<(i128, i128)> {
+    let bits = dtype.size() as u32 * 8;
+    match dtype {
+        DType::Int8 | DType::Int16 | DType::Int32 | DType::Int64 => Some((-(1 << (bits - 1)), (1 << (bits - 1)) - 1)),
+        DType::UInt8 | DType::UInt16 | DType::UInt32 | DType::UInt64 => Some((0, (1 << bits) - 1)),
+        _ => None,
+    }
+}
+
 /// Writes numbers in the widest type of their kind: `float64`, `int64`, `bool` or `complex128`.
 ///
 /// # Errors
 /// `TypeError` for a complex number among reals.
 pub fn encode(numbers: &[Number], kind: DType) -> Result<(DType, Vec<u8>), Raise> {
     let mut bytes = Vec::with_capacity(numbers.len() * 8);
+    if let Some((least, most)) = range(kind) {
+        let fits = |number: &Number| match *number {
+            Number::Int(number) => least <= i128::from(number) && i128::from(number) <= most,
+            Number::Float(number) => {
+                number.is_finite() && least as f64 <= number.trunc() && number.trunc() <= most as f64
+            }
+            Number::Bool(_) | Number::Complex(..) => true,
+        };
+        if !numbers.iter().all(fits) {
+            let name = kind.name();
+            return Err(Raise::runtime_error(format!("value cannot be converted to type {name} without overflow")));
+        }
+    }
     let kind = match kind {
         DType::Bool => DType::Bool,
         DType::Complex32 | DType::Complex64 | DType::Complex128 => DType::Complex128,

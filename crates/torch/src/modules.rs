@@ -8,6 +8,7 @@ mod neural;
 
 use std::any::Any;
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
@@ -45,7 +46,7 @@ pub fn import(_: &Machine, module: &str) -> Option<Value> {
     let name = MODULES.iter().find(|name| **name == module)?;
     thread_local! {
         // One object a module, so that `is` holds between two imports.
-        static SHOWN: std::cell::RefCell<Vec<Rc<Module>>> = const { std::cell::RefCell::new(Vec::new()) };
+        static SHOWN: RefCell<Vec<Rc<Module>>> = const { RefCell::new(Vec::new()) };
     }
     let shown = SHOWN.with_borrow_mut(|shown| match shown.iter().find(|module| module.name == *name) {
         Some(module) => module.clone(),
@@ -152,7 +153,7 @@ fn member(machine: &Machine, module: &'static str, name: &str) -> Result<Option<
     if let Some(inner) = import(machine, &format!("{module}.{name}")) {
         return Ok(Some(inner));
     }
-    if let Some(class) = class(module, name) {
+    if let Some(class) = class_named(&format!("{module}.{name}")) {
         return Ok(Some(class));
     }
     Ok(match (module, name) {
@@ -316,33 +317,54 @@ pub fn instance(machine: &Machine, class: &str, args: &[Value], state: Option<&V
     })
 }
 
-/// Finds a class.
-fn class(module: &str, name: &str) -> Option<Value> {
-    let class = |name: &'static str, construct: Native| {
-        Some(Value::host(Class { name: name.into(), construct: Rc::new(construct) }))
-    };
-    match (module, name) {
-        ("torch", "Tensor") => class("torch.Tensor", functions::legacy_tensor),
-        ("torch", "Size") => {
-            class("torch.Size", |machine, args| Ok(Value::host(Size::construct(machine, args)?).into()))
-        }
-        ("torch", "device") => class("torch.device", device),
-        ("torch", "dtype") => {
-            class("torch.dtype", |_, _| Err(Raise::type_error("cannot create 'torch.dtype' instances")))
-        }
-        ("torch", "Generator") => class("torch.Generator", generator),
-        ("torch", "finfo") => class("torch.finfo", functions::finfo),
-        ("torch", "iinfo") => class("torch.iinfo", functions::iinfo),
-        ("torch", "FloatTensor") => class("torch.FloatTensor", functions::legacy_tensor),
-        ("torch", "DoubleTensor") => class("torch.DoubleTensor", |m, a| functions::legacy_typed(m, a, DType::Float64)),
-        ("torch", "LongTensor") => class("torch.LongTensor", |m, a| functions::legacy_typed(m, a, DType::Int64)),
-        ("torch", "IntTensor") => class("torch.IntTensor", |m, a| functions::legacy_typed(m, a, DType::Int32)),
-        ("torch", "BoolTensor") => class("torch.BoolTensor", |m, a| functions::legacy_typed(m, a, DType::Bool)),
-        ("torch", "ByteTensor") => class("torch.ByteTensor", |m, a| functions::legacy_typed(m, a, DType::UInt8)),
-        ("torch.nn", "Parameter") => class("torch.nn.Parameter", functions::parameter),
-        ("torch.nn", name) => neural::class(name),
-        _ => None,
+/// Returns the class object of a name with its module. There is one of each, so that `type(x) is torch.Tensor` holds.
+#[must_use]
+pub fn class_named(name: &str) -> Option<Value> {
+    thread_local! {
+        static SHOWN: RefCell<Vec<(Box<str>, Value)>> = const { RefCell::new(Vec::new()) };
     }
+    let known =
+        |shown: &Vec<(Box<str>, Value)>| shown.iter().find(|(known, _)| **known == *name).map(|(_, it)| it.clone());
+    if let Some(class) = SHOWN.with_borrow(known) {
+        return Some(class);
+    }
+    let class = make_class(name)?;
+    SHOWN.with_borrow_mut(|shown| shown.push((name.into(), class.clone())));
+    Some(class)
+}
+
+fn make_class(name: &str) -> Option<Value> {
+    let typed =
+        |dtype: DType| -> Construct { Rc::new(move |machine, args| functions::legacy_typed(machine, args, dtype)) };
+    let construct: Construct = match name {
+        "torch.Tensor" | "torch.FloatTensor" => Rc::new(functions::legacy_tensor),
+        "torch.DoubleTensor" => typed(DType::Float64),
+        "torch.HalfTensor" => typed(DType::Float16),
+        "torch.LongTensor" => typed(DType::Int64),
+        "torch.IntTensor" => typed(DType::Int32),
+        "torch.BoolTensor" => typed(DType::Bool),
+        "torch.ByteTensor" => typed(DType::UInt8),
+        "torch.Size" => Rc::new(|machine, args| Ok(Value::host(Size::construct(machine, args)?).into())),
+        "torch.device" => Rc::new(device),
+        "torch.Generator" => Rc::new(generator),
+        "torch.finfo" => Rc::new(functions::finfo),
+        "torch.iinfo" => Rc::new(functions::iinfo),
+        "torch.nn.Parameter" => Rc::new(functions::parameter),
+        "torch.dtype" | "torch.layout" | "torch.memory_format" | "numpy.ndarray" | "numpy.generic" => {
+            abstract_class(name)
+        }
+        name => match name.strip_prefix("torch.nn.") {
+            Some(short) => return neural::class(short),
+            None if name.starts_with("torch.return_types.") => abstract_class(name),
+            None => return None,
+        },
+    };
+    Some(Value::host(Class::dynamic(name.into(), construct)))
+}
+
+fn abstract_class(name: &str) -> Construct {
+    let name = String::from(name);
+    Rc::new(move |_, _| Err(Raise::type_error(format!("cannot create '{name}' instances"))))
 }
 
 fn device(_: &Machine, args: Args) -> HostResult {

@@ -7,6 +7,7 @@ use std::rc::Rc;
 use interpreter::raise::Raise;
 use interpreter::{HostObject, HostResult, Iteration, Machine, Operator, Outcome, Value};
 
+use crate::modules::class_named;
 use crate::python::Items;
 
 /// A tuple whose elements have names.
@@ -79,6 +80,10 @@ impl HostObject for NamedTuple {
             lines.push(format!("{field}={}", text.unwrap_or_default()));
         }
         Ok(Some(format!("torch.return_types.{}(\n{})", self.name, lines.join(",\n"))))
+    }
+
+    fn class(&self) -> Option<Value> {
+        class_named(&format!("torch.return_types.{}", self.name))
     }
 
     fn is_instance(&self, class: &str) -> bool {

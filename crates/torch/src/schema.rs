@@ -62,7 +62,11 @@ impl Operator {
     /// Returns whether the overload writes results to caller-given tensors, takes named dimensions or lists that
     /// Python cannot write down.
     fn is_internal(&self) -> bool {
-        self.parameters.iter().any(|p| p.kind == Kind::Other || p.keyword_only && p.written)
+        let named = ["names", "dimname"].iter().any(|word| self.overload.to_lowercase().contains(word));
+        // Arithmetic with numbers is that with tensors: they are wrapped.
+        let wrapped =
+            *self.overload == *"Scalar" && ["add", "sub", "mul", "div"].contains(&self.name.trim_end_matches('_'));
+        named || wrapped || self.parameters.iter().any(|p| p.kind == Kind::Other || p.keyword_only && p.written)
     }
 
     fn parse(line: &str) -> Option<Self> {

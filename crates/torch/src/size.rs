@@ -7,6 +7,7 @@ use std::rc::Rc;
 use interpreter::raise::Raise;
 use interpreter::{Args, HostObject, HostResult, Iteration, Machine, Operator, Outcome, Value};
 
+use crate::modules::class_named;
 use crate::python::{self, Items};
 
 /// A `torch.Size`: a tuple of ints that prints as one.
@@ -112,10 +113,10 @@ impl HostObject for Size {
             machine.charge_memory((self.0.len() as u64).saturating_mul(times as u64).saturating_mul(8))?;
             return Ok(Self::value(&self.0.repeat(times)).into());
         }
-        let (other, sizes) = match other {
-            Value::Tuple(_) => (other.clone(), false),
+        let other = match other {
+            Value::Tuple(_) => other.clone(),
             other => match python::host::<Self>(other) {
-                Some(size) => (size.tuple(), true),
+                Some(size) => size.tuple(),
                 None => return Ok(Outcome::NotImplemented),
             },
         };
@@ -125,10 +126,7 @@ impl HostObject for Size {
             items.extend(python::sequence(&right).unwrap_or_default());
             // A sum is a Size where its parts are ints, else a plain tuple.
             let ints: Option<Vec<i64>> = items.iter().map(python::int).collect();
-            return Ok(match ints {
-                Some(ints) if sizes || !reflected => Self::value(&ints).into(),
-                Some(_) | None => Value::tuple(items).into(),
-            });
+            return Ok(ints.map_or_else(|| Value::tuple(items), |ints| Self::value(&ints)).into());
         }
         interpreter::operators::binary(machine, operator, &left, &right)
     }
@@ -153,6 +151,10 @@ impl HostObject for Size {
 
     fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
         Ok(Some(self.text()))
+    }
+
+    fn class(&self) -> Option<Value> {
+        class_named("torch.Size")
     }
 
     fn is_instance(&self, class: &str) -> bool {

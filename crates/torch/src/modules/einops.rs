@@ -113,11 +113,7 @@ fn transform(
     let sizes = tensor.sizes();
     expand_ellipsis(&mut left, &mut right, sizes.len())?;
     if left.len() != sizes.len() {
-        return Err(error(&format!(
-            "Wrong shape: expected {} dims. Received {}-dim tensor.",
-            left.len(),
-            sizes.len()
-        )));
+        return Err(error(&format!("Wrong shape: expected {} dims. Received {}-dim tensor.", left.len(), sizes.len())));
     }
     let mut lengths = given.clone();
     for (group, &size) in left.iter().zip(&sizes) {
@@ -296,11 +292,19 @@ fn reduce(machine: &Machine, tensor: &Tensor, axes: &[usize], operation: &str) -
         "prod" | "any" | "all" => {
             let mut current = tensor.clone();
             for &axis in axes.iter().rev() {
-                current = binding::tensor(machine, operation, &python::positional([current.value(), Value::Int(axis as i64)]))?;
+                current = binding::tensor(
+                    machine,
+                    operation,
+                    &python::positional([current.value(), Value::Int(axis as i64)]),
+                )?;
             }
             return Ok(current);
         }
-        other => return Err(error(&format!("Unknown reduction {other}. Expect one of min, max, sum, mean, prod, any, all."))),
+        other => {
+            return Err(error(&format!(
+                "Unknown reduction {other}. Expect one of min, max, sum, mean, prod, any, all."
+            )));
+        }
     };
     if operation == "mean" && !crate::dtype::is_floating(tensor.dtype()) {
         return Err(error("reduce_mean is not available for non-floating tensors"));

@@ -78,15 +78,11 @@ pub fn torch(name: &str) -> Option<Native> {
         },
         "promote_types" => |_, args| {
             let [left, right] = args.bind("promote_types", ["type1", "type2"], 2)?;
-            let zero = |value: Option<Value>| {
-                let dtype = value
-                    .as_ref()
-                    .and_then(dtype::of_value)
-                    .ok_or_else(|| Raise::type_error("promote_types(): arguments must be torch.dtype"))?;
-                Tensor::of_bytes(dtype, &[0], &[])
+            let dtype = |value: Option<Value>| {
+                let dtype = value.as_ref().and_then(dtype::of_value);
+                dtype.ok_or_else(|| Raise::type_error("promote_types(): arguments must be torch.dtype"))
             };
-            let sum = dispatch::call_unpaid("add", "Tensor", &[zero(left)?.into(), zero(right)?.into()])?;
-            Ok(dtype::value(sum.dtype()).into())
+            Ok(dtype::value(dtype::promote(dtype(left)?, dtype(right)?)).into())
         },
         "result_type" => |machine, args| {
             let sum = binding::tensor(machine, "add", &args)?;
@@ -103,6 +99,7 @@ pub fn torch(name: &str) -> Option<Native> {
         "atleast_2d" => |machine, args| at_least(machine, args, "atleast_2d"),
         "atleast_3d" => |machine, args| at_least(machine, args, "atleast_3d"),
         "broadcast_shapes" => broadcast_shapes,
+        "nonzero" => nonzero,
         "norm" => norm,
         "split" => split,
         "unique" => unique,
@@ -346,6 +343,12 @@ fn broadcast_shapes(machine: &Machine, args: Args) -> HostResult {
         }
     }
     Ok(Size::value(&result).into())
+}
+
+/// `torch.nonzero(input, *, as_tuple=False)`.
+pub fn nonzero(machine: &Machine, mut args: Args) -> HostResult {
+    let as_tuple = matches!(args.take_keyword("as_tuple"), Some(Value::Bool(true)));
+    operator(machine, if as_tuple { "nonzero_numpy" } else { "nonzero" }, args)
 }
 
 /// `torch.norm(input, p="fro", dim=None, keepdim=False, out=None, dtype=None)`.

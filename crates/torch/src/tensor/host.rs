@@ -10,6 +10,7 @@ use interpreter::{Args, HostObject, HostResult, Iteration, Machine, Operator, Ou
 use super::{Tensor, attributes, index, methods, print};
 use crate::binding;
 use crate::dispatch::{self, Argument};
+use crate::modules::class_named;
 use crate::{dtype, ffi, python};
 
 /// What a Python reference to a tensor points at.
@@ -101,14 +102,8 @@ impl HostObject for Object {
 
     fn binary(self: Rc<Self>, machine: &Machine, operator: Operator, other: &Value, reflected: bool) -> HostResult {
         let tensor = Tensor(self);
-        if !is_operand(other) {
-            return match (operator, python::sequence(other)) {
-                // PyTorch's operators raise for lists; comparisons for equality alone fall back to identity.
-                (Operator::Equal | Operator::NotEqual, _) | (_, None) => Ok(Outcome::NotImplemented),
-                (_, Some(_)) if reflected => Ok(Outcome::NotImplemented),
-                _ => binding::call(machine, names(operator).0, Some(&tensor), &python::positional([other.clone()]))
-                    .map(Outcome::Ready),
-            };
+        if !is_operand(other) || operator == Operator::MatMul && Tensor::of(other).is_none() {
+            return Ok(Outcome::NotImplemented);
         }
         let (operator, swap) = match (reflected, mirrored(operator)) {
             (true, Some(mirrored)) => (mirrored, false),
@@ -139,7 +134,7 @@ impl HostObject for Object {
         if !is_operand(element) {
             let name = python::type_name(element);
             return Err(Raise::runtime_error(format!(
-                "Tensor.__contains__ only supports Tensor or scalar, but you passed in a {name}."
+                "Tensor.__contains__ only supports Tensor or scalar, but you passed in a <class '{name}'>."
             )));
         }
         let equal = binding::call(machine, "eq", Some(&Tensor(self)), &python::positional([element.clone()]))?;
@@ -220,6 +215,10 @@ impl HostObject for Object {
         python::format(machine, &item, spec).map(Some)
     }
 
+    fn class(&self) -> Option<Value> {
+        class_named(if self.parameter { "torch.nn.Parameter" } else { "torch.Tensor" })
+    }
+
     fn is_instance(&self, class: &str) -> bool {
         matches!(class, "torch.Tensor" | "torch._tensor.Tensor")
             || self.parameter && matches!(class, "torch.nn.Parameter" | "torch.nn.parameter.Parameter")
@@ -292,9 +291,6 @@ fn reflected_binary(machine: &Machine, operator: Operator, tensor: &Tensor, othe
         Operator::RightShift => {
             binding::call(machine, "bitwise_right_shift", None, &python::positional([other.clone(), own]))
         }
-        _ => Err(Raise::type_error(format!(
-            "matmul(): argument 'input' (position 1) must be Tensor, not {}",
-            python::type_name(other)
-        ))),
+        _ => Err(Raise::type_error("unsupported operand types")),
     }
 }

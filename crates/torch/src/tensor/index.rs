@@ -82,7 +82,7 @@ impl Indices {
             Value::Tuple(tuple) => tuple.to_vec(),
             key => match python::host::<crate::size::Size>(key) {
                 Some(_) => python::sequence(key).unwrap_or_default(),
-                None => vec![key.clone()],
+                None => spread(key).unwrap_or_else(|| vec![key.clone()]),
             },
         };
         let parts: Vec<Part> = keys.iter().map(|key| part(machine, tensor, key)).collect::<Result<_, _>>()?;
@@ -119,6 +119,19 @@ impl Part {
     }
 }
 
+/// A short list with anything but plain indices in it counts as a tuple, as it once did in NumPy.
+fn spread(key: &Value) -> Option<Vec<Value>> {
+    const LONGEST: usize = 32;
+    let Value::List(list) = key else { return None };
+    let items = list.to_vec();
+    let tuple_like = |item: &Value| {
+        matches!(item, Value::None | Value::Ellipsis | Value::Slice(_))
+            || Tensor::of(item).is_some()
+            || python::sequence(item).is_some()
+    };
+    (items.len() < LONGEST && items.iter().any(tuple_like)).then_some(items)
+}
+
 fn part(machine: &Machine, tensor: &Tensor, key: &Value) -> Result<Part, Raise> {
     if let Some(index) = Tensor::of(key) {
         return Ok(Part::Tensor(index));
@@ -128,6 +141,7 @@ fn part(machine: &Machine, tensor: &Tensor, key: &Value) -> Result<Part, Raise> 
         Value::Ellipsis => Part::Ellipsis,
         Value::Bool(flag) => Part::Number(Number::Bool(*flag)),
         Value::Int(index) => Part::Number(Number::Int(*index)),
+        Value::Str(_) => return Err(Raise::type_error("new(): invalid data type 'str'")),
         Value::Slice(slice) => {
             let mut bounds = [0; 3];
             let mut given = 0;

@@ -64,6 +64,7 @@ const OWN: &[&str] = &[
     "unique_consecutive",
     "to_dense",
     "is_conj",
+    "nonzero",
     "is_neg",
     "is_nonzero",
     "resolve_neg",
@@ -80,13 +81,13 @@ pub fn is_known(name: &str) -> bool {
 
 /// Calls `tensor.name(…)`; `NotImplemented` where there is no such method.
 pub fn call(machine: &Machine, tensor: &Tensor, name: &str, args: &Args) -> HostResult {
-    if let Some(operator) = allowed::method(name) {
-        return binding::call(machine, operator, Some(tensor), args).map(Outcome::Ready);
+    if OWN.contains(&name) {
+        return own(machine, tensor, name, args.clone());
     }
-    if !OWN.contains(&name) {
-        return Ok(Outcome::NotImplemented);
+    match allowed::method(name) {
+        Some(operator) => binding::call(machine, operator, Some(tensor), args).map(Outcome::Ready),
+        None => Ok(Outcome::NotImplemented),
     }
-    own(machine, tensor, name, args.clone())
 }
 
 fn own(machine: &Machine, tensor: &Tensor, name: &str, args: Args) -> HostResult {
@@ -195,6 +196,7 @@ fn own(machine: &Machine, tensor: &Tensor, name: &str, args: Args) -> HostResult
             ));
         }
         "numpy" | "__array__" => array::of_tensor(machine, tensor)?,
+        "nonzero" => return functions::nonzero(machine, prefixed(args)),
         "norm" => return functions::norm(machine, prefixed(args)),
         "split" => return functions::split(machine, prefixed(args)),
         "unique" => return functions::unique(machine, prefixed(args)),

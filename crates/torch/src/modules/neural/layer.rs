@@ -49,6 +49,9 @@ impl Layer {
         let bound = class.bind(args)?;
         let attributes = bound.into_iter().map(|(name, value)| (name.into(), value)).collect();
         let layer = Self { class, attributes: RefCell::new(attributes) };
+        if let Some(Value::Int(size)) = layer.get("normalized_shape") {
+            layer.set("normalized_shape", Value::tuple(vec![Value::Int(size)]));
+        }
         layer.set("training", Value::Bool(true));
         layer.initialize(machine)?;
         Ok(Value::host(layer).into())
@@ -188,6 +191,8 @@ impl Layer {
         };
         let parameter = tensor.parameter();
         parameter.set_requires_grad(true)?;
+        // Parameters follow one another in the order in which they were made, whatever the constructor's arguments.
+        self.attributes.borrow_mut().retain(|(known, _)| **known != *name);
         self.set(name, parameter.value());
         Ok(())
     }
