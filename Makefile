@@ -33,7 +33,7 @@ build: setup
 	cargo build --release --locked --package cli --package worker
 
 # setup-tests comes before setup: its torch then serves the build too.
-test: setup-tests setup lint test-models
+test: setup-tests setup test-models
 	cargo build --locked --workspace
 	$(call FETCH_MODEL,debug)
 	cargo test --locked --workspace --no-fail-fast
