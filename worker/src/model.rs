@@ -107,16 +107,21 @@ impl ModelThread {
 
     fn serve(&self, engine: &mut dyn Engine, orders: &mut Receiver<Order>, jobs: &mut BTreeSet<JobId>) {
         loop {
+            let mut begun = Vec::new();
             if engine.idle() {
                 match orders.blocking_recv() {
-                    Some(order) => take(engine, order, jobs),
+                    Some(order) => begun.extend(take(engine, order, jobs)),
                     None => return,
                 }
             }
             while let Ok(order) = orders.try_recv() {
-                take(engine, order, jobs);
+                begun.extend(take(engine, order, jobs));
             }
-            let events = engine.step();
+            if !begun.is_empty() {
+                self.report(Report::Jobs(begun));
+            }
+            let mut events = engine.step();
+            events.retain(|event| !matches!(event, Event::Started(_)));
             for event in &events {
                 if let Event::Finished(job, ..) | Event::Failed(job, ..) = event {
                     jobs.remove(job);
@@ -144,13 +149,20 @@ impl ModelThread {
     }
 }
 
-fn take(engine: &mut dyn Engine, order: Order, jobs: &mut BTreeSet<JobId>) {
+/// Obeys. A job begins with the next step; that is told now and not by what the step returns, for the step may take
+/// as long as the job, and its time has to be running meanwhile.
+fn take(engine: &mut dyn Engine, order: Order, jobs: &mut BTreeSet<JobId>) -> Option<Event> {
     match order {
         Order::Submit(job) => {
-            jobs.insert(job.id);
+            let id = job.id;
+            jobs.insert(id);
             engine.submit(*job);
+            Some(Event::Started(id))
         }
-        Order::Cancel(job) => engine.cancel(job),
+        Order::Cancel(job) => {
+            engine.cancel(job);
+            None
+        }
     }
 }
 

@@ -17,7 +17,7 @@ use store::{
 };
 use worker::{Load, Loader};
 
-/// Obeys words: `print N`, `save N` (bytes), `raise`, `panic`, `endless`.
+/// Obeys words: `print N`, `save N` (bytes), `raise`, `panic`, `endless` (step by step), `spin` (within one step).
 #[derive(Default)]
 struct Obedient {
     jobs: VecDeque<(Job, bool)>,
@@ -54,6 +54,13 @@ impl Engine for Obedient {
                 Event::Finished(job.id, saved(0), usage)
             }
             (["save", bytes], _) => Event::Finished(job.id, saved(bytes.parse().unwrap()), usage),
+            (["spin"], _) => {
+                while job.stop.load(Ordering::Relaxed) == 0 {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                self.jobs.push_back((job, true));
+                return events;
+            }
             (["raise"], _) => failed(engine::Fault::User, "Traceback …\nValueError: no"),
             (["panic"], _) => panic!("an index was out of range"),
             (["endless"], _) => {
@@ -241,6 +248,16 @@ async fn j5_an_endless_job_is_out_of_time_and_disturbs_nobody() {
     assert_eq!(cluster.run("save 1").await.0.state, State::Completed);
     let (record, _) = cluster.end(endless).await;
     assert_eq!(failure(&record), (Fault::Limit, "the job ran out of time"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn j5_a_job_that_never_comes_back_to_the_engine_is_out_of_time_too() {
+    let cluster = Cluster::start().await;
+    let limits = Limits { run_time: Duration::from_millis(300), ..Limits::default() };
+    let job = cluster.submit("spin", limits).await;
+    let (record, _) = cluster.end(job).await;
+    assert_eq!(failure(&record), (Fault::Limit, "the job ran out of time"));
+    assert!(record.started_at > 0, "it was never told that the job runs");
 }
 
 #[tokio::test(flavor = "multi_thread")]
