@@ -133,6 +133,7 @@ fn refused(name: &str) -> Raise {
 /// # Errors
 /// As CPython.
 pub fn construct(machine: &Machine, kind: Type, args: Args) -> HostResult {
+    machine.charge_fuel(operators::UNCHARGED)?;
     match kind {
         Type::Object => {
             args.none("object").map_err(|_| Raise::type_error("object() takes no arguments"))?;

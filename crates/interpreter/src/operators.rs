@@ -27,6 +27,10 @@ pub use items::{
 };
 pub use iterate::{Iter, Stepped, collect, collect_now, is_iterable, iterate, next, with_items};
 
+/// Fuel for making a small object whose bytes are not counted (an iterator, a bound method), so that fuel bounds how
+/// many there can be.
+pub const UNCHARGED: u64 = 8;
+
 /// Computes numbers, where that needs no large integer; `None` for everything else.
 #[inline]
 pub fn binary_now(operator: Operator, left: &Value, right: &Value) -> Option<Result<Value, Raise>> {
@@ -254,7 +258,7 @@ fn builtin(machine: &Machine, operator: Operator, left: &Value, right: &Value) -
             set::operate(machine, method, left.clone(), vec![right.clone()])
         }
         (Operator::BitOr, left, right) if typing::is_annotation(left) && typing::is_annotation(right) => {
-            Ok(typing::union(vec![left.clone(), right.clone()]).into())
+            Ok(typing::union(machine, vec![left.clone(), right.clone()])?.into())
         }
         _ => Ok(Outcome::NotImplemented),
     }

@@ -228,7 +228,9 @@ pub fn construct(machine: &Machine, kind: Type, args: Args) -> HostResult {
 }
 
 /// Reads an attribute of a builtin value.
-pub fn method(_: &Machine, receiver: &Value, name: &str) -> Option<Value> {
+pub fn method(machine: &Machine, receiver: &Value, name: &str) -> Option<Value> {
+    // Should the fuel be spent, the next charge says so.
+    let _ = machine.charge_fuel(operators::UNCHARGED);
     let plain = operators::plain(receiver);
     if let Some(value) = object::attribute(receiver, &plain, name) {
         return Some(value);

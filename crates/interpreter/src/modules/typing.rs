@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
@@ -146,8 +147,12 @@ pub fn alias(object: &Value, key: &Value) -> Value {
 }
 
 /// Makes `a | b`, flat and with no member twice.
-pub fn union(members: Vec<Value>) -> Value {
+///
+/// # Errors
+/// Fuel is spent.
+pub fn union(machine: &Machine, members: Vec<Value>) -> Result<Value, Raise> {
     let mut flat: Vec<Value> = Vec::new();
+    let mut known = HashSet::new();
     for member in members {
         let parts = match &member {
             Value::Host(object) => match object.as_any().downcast_ref::<Union>() {
@@ -157,15 +162,16 @@ pub fn union(members: Vec<Value>) -> Value {
             _ => vec![member],
         };
         for part in parts {
-            if !flat.iter().any(|known| known.is(&part)) {
+            if known.insert(part.identity()) {
                 flat.push(part);
             }
         }
     }
-    match <[Value; 1]>::try_from(flat) {
+    machine.charge_fuel(4 * flat.len() as u64)?;
+    Ok(match <[Value; 1]>::try_from(flat) {
         Ok([only]) => only,
         Err(members) => Value::host(Union { members }),
-    }
+    })
 }
 
 /// Says whether `value | other` may mean a union of types.
@@ -320,7 +326,7 @@ fn combine(machine: &Machine, own: Value, operator: Operator, other: &Value, ref
     match operator {
         Operator::BitOr if is_annotation(other) => {
             let pair = if reflected { vec![other.clone(), own] } else { vec![own, other.clone()] };
-            Ok(union(pair).into())
+            Ok(union(machine, pair)?.into())
         }
         Operator::Equal | Operator::NotEqual if is_annotation(other) => {
             let same = text(machine, &own)? == text(machine, other)?;
@@ -355,14 +361,14 @@ impl HostObject for Name {
         }
     }
 
-    fn get_item(self: Rc<Self>, _: &Machine, key: &Value) -> HostResult {
+    fn get_item(self: Rc<Self>, machine: &Machine, key: &Value) -> HostResult {
         let members = || match key {
             Value::Tuple(items) => items.to_vec(),
             key => vec![key.clone()],
         };
         Ok(match self.name {
-            "Optional" => union(vec![key.clone(), Value::None]),
-            "Union" => union(members()),
+            "Optional" => union(machine, vec![key.clone(), Value::None])?,
+            "Union" => union(machine, members())?,
             _ => alias(&Value::Host(self), key),
         }
         .into())
@@ -526,11 +532,12 @@ impl HostObject for Variable {
         Err(Raise::new(Kind::TypeError, "'TypeVar' object is not callable"))
     }
 
-    fn binary(self: Rc<Self>, _: &Machine, operator: Operator, other: &Value, reflected: bool) -> HostResult {
+    fn binary(self: Rc<Self>, machine: &Machine, operator: Operator, other: &Value, reflected: bool) -> HostResult {
         match operator {
             Operator::BitOr if is_annotation(other) => {
                 let own = Value::Host(self);
-                Ok(union(if reflected { vec![other.clone(), own] } else { vec![own, other.clone()] }).into())
+                let pair = if reflected { vec![other.clone(), own] } else { vec![own, other.clone()] };
+                Ok(union(machine, pair)?.into())
             }
             _ => Ok(Outcome::NotImplemented),
         }

@@ -11,13 +11,19 @@ use crate::types::sequence::Elements;
 use crate::types::{Slice, bytes, dict, ledger, sequence, set, string, type_name};
 use crate::value::Value;
 
-use super::{Iter, call_special, is_iterable, later, payload, plain, same_or_equal, special, then, truth_now};
+use super::{
+    Iter, UNCHARGED, call_special, is_iterable, later, payload, plain, same_or_equal, special, then, truth_now,
+};
 
 /// `object[key]`. The outcome is never `NotImplemented`.
 ///
 /// # Errors
 /// As CPython; what the object raises.
 pub fn get_item(machine: &Machine, object: &Value, key: &Value) -> HostResult {
+    match object {
+        Value::Type(_) | Value::Class(_) => machine.charge_fuel(UNCHARGED)?,
+        _ => {}
+    }
     match object {
         Value::List(list) => {
             if let Value::Int(index) = key {

@@ -15,7 +15,7 @@ use crate::types::view::{Part, View};
 use crate::types::{Iterator, List, Tuple, type_name};
 use crate::value::Value;
 
-use super::{call_special, get_item, later, payload, special};
+use super::{UNCHARGED, call_special, get_item, later, payload, special};
 
 /// A `for` loop's way through an iterable.
 pub struct Iter(Source);
@@ -187,6 +187,7 @@ pub fn is_iterable(value: &Value) -> bool {
 
 /// Makes the iterator of everything but objects with the user's own `__iter__`: `None` for those.
 fn native(machine: &Machine, value: &Value) -> Result<Option<Rc<Iterator>>, Raise> {
+    machine.charge_fuel(UNCHARGED)?;
     Ok(Some(Rc::new(match value {
         Value::Iterator(iterator) => return Ok(Some(Rc::clone(iterator))),
         Value::Class(class) if let Some(members) = enums::members_of(class) => {
