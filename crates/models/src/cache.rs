@@ -239,7 +239,7 @@ mod tests {
     fn a_cache_grows_and_keeps_its_own_memory() {
         let cache = Cache::new(2);
         let mut keys = Tensor::from_slice(&[1.0_f32, 2.0]).view([1, 1, 1, 2]);
-        cache.update(0, &keys, &keys).unwrap();
+        drop(cache.update(0, &keys, &keys).unwrap());
         let _ = keys.fill_(9.0);
         let (all, _) = cache.update(0, &keys, &keys).unwrap();
         assert_eq!(all.size(), [1, 1, 2, 2]);
@@ -251,7 +251,7 @@ mod tests {
     fn a_cache_is_written_down_as_hugging_faces_class() {
         let cache = Cache::new(1);
         let keys = Tensor::from_slice(&[1.0_f32, 2.0]).view([1, 1, 1, 2]);
-        cache.update(0, &keys, &keys).unwrap();
+        drop(cache.update(0, &keys, &keys).unwrap());
         let mut heap = Heap::default();
         let at = cache.data(&mut heap).unwrap();
         let Some(Datum::Object { class, called: false, state: Some(state), .. }) = heap.get(at) else { panic!() };

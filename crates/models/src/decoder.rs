@@ -126,7 +126,7 @@ fn some_caches(caches: &[Option<Cache>]) -> Option<Rc<Caches>> {
 
 const ROOT: Form = Form {
     positional: &[],
-    keyword: &["input_ids", "attention_mask", "position_ids"],
+    keyword: &["input_ids", "past_key_values", "attention_mask", "position_ids"],
     signature: &["input_ids", "attention_mask", "position_ids"],
 };
 
@@ -207,7 +207,7 @@ pub struct Shared {
     /// Flags that are handed down.
     pub flags: Vec<(&'static str, Flow)>,
     /// Collects each layer's attention weights, where the caller asked for them.
-    attentions: Option<Rc<RefCell<Vec<Vec<Tensor>>>>>,
+    pub attentions: Option<Rc<RefCell<Vec<Vec<Tensor>>>>>,
 }
 
 /// Attention masks by segment, `None` where the kernel's causal mode serves.

@@ -392,7 +392,7 @@ impl engine::Sampler<torch::Tensor> for Sampler {
         sequences: &[Vec<i64>],
     ) -> Result<Vec<i64>, Raise> {
         let torch = |error: TchError| raise(&error);
-        let copy = || logits.tch().f_detach()?.f_to_kind(Kind::Float)?.f_clone();
+        let copy = || logits.tch().f_detach()?.f_to_dtype(Kind::Float, false, true);
         let scores = self.process(copy().map_err(torch)?, sequences).map_err(torch)?;
         let chosen = if self.settings.do_sample {
             let probabilities = scores.f_softmax(-1, Kind::Float).map_err(torch)?;

@@ -22,6 +22,7 @@ mod tokenizer;
 mod transformer;
 mod weights;
 
+pub use cache::Cache;
 pub use config::{Config, SUPPORTED};
 pub use error::LoadError;
 pub use transformer::{DType, Transformer, load};

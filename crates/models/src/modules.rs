@@ -140,26 +140,27 @@ fn run(model: &Transformer, node: &Node, args: &Args, observer: &mut dyn Observe
     let about = decoder.describe();
     let mut pass = Pass::new(observer, Layout { segments: vec![batch(args)] });
     let pass = &mut pass;
-    Ok(match node {
-        Node::Linear(linear) => linear.run(pass, &input(pass, args, "input")?)?.show(pass),
-        Node::Conv1D(conv) => conv.run(pass, &input(pass, args, "x")?)?.show(pass),
-        Node::LayerNorm(norm) => norm.run(pass, &input(pass, args, "input")?)?.show(pass),
-        Node::RmsNorm(norm) => norm.run(pass, &input(pass, args, "hidden_states")?)?.show(pass),
-        Node::Embedding(embedding) => embedding.run(pass, &input(pass, args, "input")?)?.show(pass),
-        Node::Dropout(dropout) => dropout.run(pass, &input(pass, args, "input")?)?.show(pass),
-        Node::Activation(activation) => activation.run(pass, &input(pass, args, "input")?)?.show(pass),
+    let output = match node {
+        Node::Linear(linear) => linear.run(pass, &input(pass, args, "input")?)?,
+        Node::Conv1D(conv) => conv.run(pass, &input(pass, args, "x")?)?,
+        Node::LayerNorm(norm) => norm.run(pass, &input(pass, args, "input")?)?,
+        Node::RmsNorm(norm) => norm.run(pass, &input(pass, args, "hidden_states")?)?,
+        Node::Embedding(embedding) => embedding.run(pass, &input(pass, args, "input")?)?,
+        Node::Dropout(dropout) => dropout.run(pass, &input(pass, args, "input")?)?,
+        Node::Activation(activation) => activation.run(pass, &input(pass, args, "input")?)?,
         Node::Mlp(layer) => {
             let name = if model.llama() { "x" } else { "hidden_states" };
-            decoder.mlp(*layer, pass, &input(pass, args, name)?)?.show(pass)
+            decoder.mlp(*layer, pass, &input(pass, args, name)?)?
         }
-        Node::Layer(layer) => decoder.layer(*layer, pass, stream(pass, args, about.layer_form)?)?.show(pass),
+        Node::Layer(layer) => decoder.layer(*layer, pass, stream(pass, args, about.layer_form)?)?,
         Node::Attention(layer) => {
-            decoder.attention(*layer, pass, stream(pass, args, about.attention_form)?)?.show(pass)
+            let attended = decoder.attention(*layer, pass, stream(pass, args, about.attention_form)?)?;
+            return Ok(attended.show(pass));
         }
         Node::Rotary => {
             let arguments = arguments(args, &["x", "position_ids"])?;
             let rotary = Rotary { hidden: Tensor::new(), positions: Vec::new() }.read(pass, arguments)?;
-            decoder.rotate(pass, rotary)?.show(pass)
+            return Ok(decoder.rotate(pass, rotary)?.show(pass));
         }
         Node::List => {
             let message = "Module [ModuleList] is missing the required \"forward\" function";
@@ -169,7 +170,8 @@ fn run(model: &Transformer, node: &Node, args: &Args, observer: &mut dyn Observe
             let message = "calling the whole model inside a block is not supported by this server: open a trace";
             return Err(Raise::new(Exception::NotImplementedError, message).into());
         }
-    })
+    };
+    Ok(pass.leaf(&output))
 }
 
 /// Returns rows and length of the first tensor among the arguments.
@@ -185,9 +187,12 @@ fn batch(args: &Args) -> (i64, i64) {
 
 /// Reads the one tensor that a module takes.
 fn input(pass: &Pass<'_>, args: &Args, name: &'static str) -> Result<Tensor> {
-    let bound = crate::decoder::bind(arguments(args, &[name])?, &[name])?;
-    match bound.into_iter().find(|(given, _)| *given == name) {
-        Some((_, flow)) => pass.tensor(flow),
+    let given = arguments(args, &[name])?;
+    if given.args.len() + given.kwargs.len() > 1 {
+        return Err(Raise::type_error("forward() takes 2 positional arguments but more were given").into());
+    }
+    match given.args.into_iter().chain(given.kwargs.into_iter().map(|(_, flow)| flow)).next() {
+        Some(flow) => pass.tensor(flow),
         None => Err(Raise::type_error(format!("forward() missing 1 required positional argument: '{name}'")).into()),
     }
 }

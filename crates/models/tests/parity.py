@@ -1,0 +1,184 @@
+#!/usr/bin/env python3
+"""Makes small random models and writes down what transformers computes with them.
+
+    parity.py FOLDER
+
+For each model: FOLDER/NAME/ as save_pretrained leaves it, and for each case FOLDER/NAME/CASE.{json,safetensors}:
+the call, and every module's arguments and output. Tensors are named by path, side and place:
+`transformer.h.0.attn|output|1`.
+"""
+import json
+import sys
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from tokenizers import Tokenizer, models as tokenizer_models
+from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers.utils import logging
+
+VOCABULARY = 96
+
+
+def main():
+    folder = Path(sys.argv[1])
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    for name, make in MODELS.items():
+        torch.manual_seed(7)
+        model = make().eval()
+        # Biases and norms begin as zeros and ones, which would hide that they are left out.
+        with torch.no_grad():
+            for parameter in model.parameters():
+                if parameter.dim() == 1:
+                    parameter.add_(torch.randn_like(parameter) * 0.2)
+        at = folder / name
+        model.save_pretrained(at)
+        words = {f"w{index}": index for index in range(VOCABULARY)}
+        Tokenizer(tokenizer_models.WordLevel(words, unk_token="w0")).save(str(at / "tokenizer.json"))
+        tree = [[path, type(module).__name__] for path, module in model.named_modules()]
+        (at / "tree.json").write_text(json.dumps(tree))
+        for attention in ("sdpa", "eager"):
+            model.set_attn_implementation(attention)
+            for case, call in calls(model).items():
+                write(at / f"{case}-{attention}", model, attention, call)
+        write_generations(at, model)
+
+
+def gpt2(**changes):
+    return GPT2LMHeadModel(GPT2Config(
+        n_layer=2, n_embd=32, n_head=4, n_positions=64, vocab_size=VOCABULARY, initializer_range=0.2,
+        bos_token_id=0, eos_token_id=0, **changes,
+    ))  # fmt: skip
+
+
+def llama(**changes):
+    return LlamaForCausalLM(LlamaConfig(**{**dict(
+        num_hidden_layers=2, hidden_size=32, num_attention_heads=4, num_key_value_heads=2, intermediate_size=48,
+        max_position_embeddings=256, vocab_size=VOCABULARY, initializer_range=0.2, bos_token_id=0, eos_token_id=1,
+    ), **changes}))  # fmt: skip
+
+
+LLAMA3 = dict(
+    rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
+    original_max_position_embeddings=32,
+)  # fmt: skip
+
+MODELS = {
+    "gpt2": gpt2,
+    "gpt2-variant": lambda: gpt2(
+        activation_function="relu", n_inner=40, scale_attn_by_inverse_layer_idx=True, tie_word_embeddings=False
+    ),
+    "llama": llama,
+    "llama-tied": lambda: llama(
+        tie_word_embeddings=True, num_key_value_heads=4, attention_bias=True, mlp_bias=True, head_dim=12,
+        rope_parameters=LLAMA3,
+    ),
+    "llama-linear": lambda: llama(
+        num_key_value_heads=1, hidden_act="gelu", rope_parameters=dict(rope_type="linear", rope_theta=500.0, factor=4.0)
+    ),
+}  # fmt: skip
+
+
+def calls(model):
+    ids = torch.randint(2, VOCABULARY, (3, 7))
+    mask = torch.ones_like(ids)
+    mask[0, :3] = 0
+    mask[2, :1] = 0
+    positions = (mask.cumsum(-1) - 1).clamp(min=0)
+    return {
+        "plain": [dict(input_ids=ids)],
+        "long": [dict(input_ids=torch.randint(2, VOCABULARY, (1, 50)))],
+        "uncached": [dict(input_ids=ids[:1], use_cache=False)],
+        "masked": [dict(input_ids=ids, attention_mask=torch.ones_like(ids))],
+        "padded": [dict(input_ids=ids, attention_mask=mask, position_ids=positions,
+                        output_hidden_states=True, output_attentions=True)],
+        "steps": [
+            dict(input_ids=ids, logits_to_keep=2),
+            dict(input_ids=ids[:, :1]),
+            dict(input_ids=ids[:, 1:4]),
+        ],
+        "padded-steps": [
+            dict(input_ids=ids, attention_mask=mask, position_ids=positions),
+            dict(input_ids=ids[:, :1], attention_mask=torch.cat([mask, mask[:, -1:]], 1), position_ids=positions[:, -1:] + 1),
+        ],
+    }  # fmt: skip
+
+
+def write(path, model, attention, steps):
+    tensors, structure = {}, []
+    cache = None
+    for number, call in enumerate(steps):
+        seen = []
+
+        def hook(module, args, kwargs, output):
+            path = paths[module]
+            entry = {"path": path}
+            for side, value in (("args", args), ("kwargs", kwargs), ("output", output)):
+                entry[side] = flatten(value, f"{number}|{path}|{side}", tensors)
+            seen.append(entry)
+
+        paths = {module: path for path, module in model.named_modules()}
+        handles = [module.register_forward_hook(hook, with_kwargs=True) for module in paths]
+        given = dict(call)
+        if cache is not None:
+            given["past_key_values"] = cache
+        with torch.no_grad():
+            output = model(**given)
+        for handle in handles:
+            handle.remove()
+        cache = output.get("past_key_values")
+        shown = {}
+        for name, value in call.items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"{number}|call|{name}"] = value.clone().contiguous()
+            else:
+                shown[name] = value
+        structure.append({"flags": shown, "modules": seen})
+    save_file(tensors, f"{path}.safetensors")
+    Path(f"{path}.json").write_text(json.dumps({"attention": attention, "steps": structure}))
+
+
+def flatten(value, name, tensors):
+    """Describes a value; its tensors are copied out under names that say where they were."""
+    if isinstance(value, torch.Tensor):
+        tensors[name] = value.detach().clone().contiguous()
+        return "tensor"
+    if isinstance(value, (tuple, list)):
+        return [flatten(item, f"{name}|{index}", tensors) for index, item in enumerate(value)]
+    if hasattr(value, "items"):
+        kind = type(value)
+        fields = {key: flatten(item, f"{name}|{key}", tensors) for key, item in value.items()}
+        return {"class": f"{kind.__module__}.{kind.__qualname__}", "fields": fields}
+    if type(value).__name__ == "DynamicCache":
+        return "cache"
+    return value
+
+
+def write_generations(at, model):
+    """Writes the prompts, and what generate() makes of them under several settings."""
+    model.set_attn_implementation("sdpa")
+    prompts = torch.randint(2, VOCABULARY, (2, 5))
+    cases = []
+    for settings in GENERATIONS:
+        torch.manual_seed(1234)
+        with torch.no_grad():
+            ids = model.generate(prompts, attention_mask=torch.ones_like(prompts), **settings)
+        cases.append({"settings": settings, "ids": ids.tolist()})
+    (at / "generate.json").write_text(json.dumps({"prompts": prompts.tolist(), "cases": cases}))
+
+
+GENERATIONS = [
+    dict(max_new_tokens=8, pad_token_id=0),
+    dict(max_length=11, pad_token_id=0),
+    dict(max_new_tokens=8, pad_token_id=0, repetition_penalty=1.7),
+    dict(max_new_tokens=12, pad_token_id=0, no_repeat_ngram_size=1),
+    dict(max_new_tokens=6, pad_token_id=0, do_sample=True),
+    dict(max_new_tokens=6, pad_token_id=0, do_sample=True, temperature=0.7, top_k=20, top_p=0.8),
+    dict(max_new_tokens=6, pad_token_id=0, do_sample=True, top_k=0, min_p=0.05),
+    dict(max_new_tokens=9, pad_token_id=0, eos_token_id=list(range(2, 60)), min_new_tokens=2),
+]
+
+
+if __name__ == "__main__":
+    main()

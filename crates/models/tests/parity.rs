@@ -1,0 +1,428 @@
+//! Compares every module's arguments and output with what transformers shows, on small random models.
+
+use std::any::Any;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::rc::Rc;
+use std::sync::LazyLock;
+
+use engine::{Attention, Entered, Inputs, Interrupt, Model, Observer, Packed, Segment, Site, Tree, Wants};
+use interpreter::machine::Environment;
+use interpreter::raise::Raise;
+use interpreter::{Machine, Value};
+use models::{DType, Transformer};
+use serde_json::Value as Json;
+use tch::{Kind, Tensor};
+
+/// Largest difference between two float32 elements.
+const TOLERANCE: f64 = 1e-4;
+const MODELS: [&str; 5] = ["gpt2", "gpt2-variant", "llama", "llama-tied", "llama-linear"];
+const CASES: [&str; 7] = ["plain", "long", "uncached", "masked", "padded", "steps", "padded-steps"];
+
+/// What `parity.py` wrote, made once.
+static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("parity");
+    let python = std::env::var_os("VITRINE_PYTHON").map_or(root.join("../../.venv/bin/python"), PathBuf::from);
+    let status = Command::new(&python).arg(root.join("tests/parity.py")).arg(&folder).status();
+    assert!(status.unwrap_or_else(|error| panic!("{}: {error}", python.display())).success());
+    folder
+});
+
+fn load(name: &str) -> Box<Transformer> {
+    models::load(&FOLDER.join(name), Some(DType::Float32), &mut |_, _| {}).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn json(path: &Path) -> Json {
+    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+}
+
+/// Remembers what every module was given and returned, in the order in which they return.
+#[derive(Default)]
+struct Recorder {
+    open: Vec<(Site, Inputs<Packed<torch::Tensor>>)>,
+    seen: Vec<Seen>,
+}
+
+type Seen = (Site, Inputs<Packed<torch::Tensor>>, Tree<Packed<torch::Tensor>>);
+
+impl Observer<torch::Tensor> for Recorder {
+    fn wants(&self, _: Site) -> Wants {
+        Wants { input: true, output: true, inside: true }
+    }
+
+    fn enter(
+        &mut self,
+        site: Site,
+        inputs: Inputs<Packed<torch::Tensor>>,
+    ) -> Result<Entered<torch::Tensor>, Interrupt> {
+        self.open.push((site, inputs.clone()));
+        Ok(Entered { inputs, skipped: None })
+    }
+
+    fn exit(&mut self, site: Site, output: Tree<Packed<torch::Tensor>>) -> Result<Tree<Packed<torch::Tensor>>, Interrupt> {
+        let (entered, inputs) = self.open.pop().unwrap();
+        assert_eq!(entered, site);
+        self.seen.push((site, inputs, output.clone()));
+        Ok(output)
+    }
+}
+
+/// Wants nothing.
+struct Blind;
+
+impl Observer<torch::Tensor> for Blind {
+    fn wants(&self, _: Site) -> Wants {
+        Wants::default()
+    }
+
+    fn enter(&mut self, _: Site, _: Inputs<Packed<torch::Tensor>>) -> Result<Entered<torch::Tensor>, Interrupt> {
+        unreachable!("nothing is wanted")
+    }
+
+    fn exit(&mut self, _: Site, _: Tree<Packed<torch::Tensor>>) -> Result<Tree<Packed<torch::Tensor>>, Interrupt> {
+        unreachable!("nothing is wanted")
+    }
+}
+
+fn forward(
+    model: &Transformer,
+    segments: &mut [Segment<torch::Tensor>],
+    observer: &mut dyn Observer<torch::Tensor>,
+) -> Tree<Packed<torch::Tensor>> {
+    match model.forward(segments, observer) {
+        Ok(output) => output,
+        Err(Interrupt::Failed(raise)) => panic!("{}", raise.message()),
+        Err(Interrupt::Enough) => panic!("interrupted"),
+    }
+}
+
+struct Case {
+    attention: Attention,
+    steps: Vec<Json>,
+    tensors: HashMap<String, Tensor>,
+}
+
+impl Case {
+    fn read(model: &str, case: &str, attention: &str) -> Self {
+        let path = FOLDER.join(model).join(format!("{case}-{attention}"));
+        let structure = json(&path.with_extension("json"));
+        let tensors = Tensor::read_safetensors(path.with_extension("safetensors")).unwrap();
+        Self {
+            attention: if attention == "eager" { Attention::Eager } else { Attention::Sdpa },
+            steps: structure["steps"].as_array().unwrap().clone(),
+            tensors: tensors.into_iter().collect(),
+        }
+    }
+
+    fn segment(&self, step: usize, cache: &Box<dyn Any>) -> Segment<torch::Tensor> {
+        let tensor = |name: &str| {
+            self.tensors.get(&format!("{step}|call|{name}")).map(|tensor| torch::Tensor::new(tensor.shallow_clone()))
+        };
+        let input_ids = tensor("input_ids").unwrap();
+        let flags = self.steps[step]["flags"].as_object().unwrap().iter().map(|(name, value)| {
+            let value = match value {
+                Json::Bool(flag) => Value::Bool(*flag),
+                Json::Number(number) => Value::Int(number.as_i64().unwrap()),
+                other => panic!("{other}"),
+            };
+            (Rc::from(name.as_str()), value)
+        });
+        let flags: Vec<(Rc<str>, Value)> = flags.collect();
+        let cached = !flags.iter().any(|(name, value)| &**name == "use_cache" && matches!(value, Value::Bool(false)));
+        Segment {
+            rows: input_ids.sizes()[0],
+            length: input_ids.sizes()[1],
+            input_ids,
+            attention_mask: tensor("attention_mask"),
+            position_ids: tensor("position_ids"),
+            cache: cached.then(|| share(cache)),
+            attention: self.attention,
+            flags,
+        }
+    }
+}
+
+/// Hands the same cache to another pass.
+fn share(cache: &Box<dyn Any>) -> Box<dyn Any> {
+    let cache: &models::Cache = cache.downcast_ref().unwrap();
+    Box::new(cache.clone())
+}
+
+/// Compares structure and tensors with what transformers showed.
+fn compare(case: &Case, found: &Tree<Packed<torch::Tensor>>, expected: &Json, place: &str) {
+    match (found, expected) {
+        (Tree::None, Json::Null) => {}
+        (Tree::Bool(found), Json::Bool(expected)) => assert_eq!(found, expected, "{place}"),
+        (Tree::Int(found), Json::Number(expected)) => assert_eq!(Some(*found), expected.as_i64(), "{place}"),
+        (Tree::Object(_), Json::String(expected)) => assert_eq!(expected, "cache", "{place}"),
+        (Tree::Leaf(Packed::Segments(parts)), Json::String(expected)) => {
+            assert_eq!((expected.as_str(), parts.len()), ("tensor", 1), "{place}");
+            close(parts[0].tch(), &case.tensors[place], place);
+        }
+        (Tree::Tuple(found), Json::Array(expected)) => {
+            assert_eq!(found.len(), expected.len(), "{place}");
+            for (index, (found, expected)) in found.iter().zip(expected).enumerate() {
+                compare(case, found, expected, &format!("{place}|{index}"));
+            }
+        }
+        (Tree::Record { class, fields }, Json::Object(expected)) => {
+            assert_eq!(*class, expected["class"], "{place}");
+            let expected = expected["fields"].as_object().unwrap();
+            assert_eq!(names(fields), expected.keys().map(String::as_str).collect::<Vec<_>>(), "{place}");
+            for (name, field) in fields {
+                compare(case, field, &expected[*name], &format!("{place}|{name}"));
+            }
+        }
+        (found, expected) => panic!("{place}: found {}, expected {expected}", kind(found)),
+    }
+}
+
+fn names<T>(fields: &[(&'static str, T)]) -> Vec<&'static str> {
+    let mut names: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
+    names.sort_unstable();
+    names
+}
+
+fn kind<T>(tree: &Tree<T>) -> &'static str {
+    match tree {
+        Tree::None => "None",
+        Tree::Bool(_) => "bool",
+        Tree::Int(_) => "int",
+        Tree::Float(_) => "float",
+        Tree::Leaf(_) => "tensor",
+        Tree::Tuple(_) => "tuple",
+        Tree::Record { .. } => "record",
+        Tree::Object(_) => "object",
+    }
+}
+
+fn close(found: &Tensor, expected: &Tensor, place: &str) {
+    assert_eq!((found.size(), found.kind()), (expected.size(), expected.kind()), "{place}");
+    let difference = found.to_kind(Kind::Double) - expected.to_kind(Kind::Double);
+    let largest = difference.abs().max().double_value(&[]);
+    assert!(largest <= TOLERANCE, "{place} differs by {largest}");
+}
+
+#[test]
+fn module_trees_are_transformers_own() {
+    for name in MODELS {
+        let model = load(name);
+        let expected = json(&FOLDER.join(name).join("tree.json"));
+        let expected: Vec<(&str, &str)> =
+            expected.as_array().unwrap().iter().map(|pair| (pair[0].as_str().unwrap(), pair[1].as_str().unwrap())).collect();
+        let found: Vec<(&str, &str)> =
+            model.schema().modules.iter().map(|module| (module.path.as_str(), module.class.as_str())).collect();
+        assert_eq!(found, expected, "{name}");
+    }
+}
+
+#[test]
+fn every_modules_arguments_and_output_are_transformers_own() {
+    for name in MODELS {
+        let model = load(name);
+        for case_name in CASES {
+            for attention in ["sdpa", "eager"] {
+                let case = Case::read(name, case_name, attention);
+                let cache = model.new_cache();
+                for (number, step) in case.steps.iter().enumerate() {
+                    let context = format!("{name} {case_name} {attention}");
+                    let mut recorder = Recorder::default();
+                    forward(&model, &mut [case.segment(number, &cache)], &mut recorder);
+                    let expected = step["modules"].as_array().unwrap();
+                    let paths: Vec<&str> = expected.iter().map(|module| module["path"].as_str().unwrap()).collect();
+                    let path = |site: &Site| model.schema().module(*site).unwrap().path.as_str();
+                    assert_eq!(recorder.seen.iter().map(|(site, ..)| path(site)).collect::<Vec<_>>(), paths, "{context}");
+                    for ((site, inputs, output), expected) in recorder.seen.iter().zip(expected) {
+                        let place = format!("{number}|{}", path(site));
+                        println!("{context} {place}");
+                        compare(&case, &Tree::Tuple(inputs.args.clone()), &expected["args"], &format!("{place}|args"));
+                        let kwargs = expected["kwargs"]["fields"].as_object().unwrap();
+                        assert_eq!(names(&inputs.kwargs), kwargs.keys().map(String::as_str).collect::<Vec<_>>(), "{context} {place}");
+                        for (name, value) in &inputs.kwargs {
+                            compare(&case, value, &kwargs[*name], &format!("{place}|kwargs|{name}"));
+                        }
+                        compare(&case, output, &expected["output"], &format!("{place}|output"));
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn modules_are_entered_in_the_order_that_the_schema_says() {
+    #[derive(Default)]
+    struct Order(Vec<Site>);
+    impl Observer<torch::Tensor> for Order {
+        fn wants(&self, _: Site) -> Wants {
+            Wants { input: true, output: false, inside: true }
+        }
+        fn enter(&mut self, site: Site, inputs: Inputs<Packed<torch::Tensor>>) -> Result<Entered<torch::Tensor>, Interrupt> {
+            self.0.push(site);
+            Ok(Entered { inputs, skipped: None })
+        }
+        fn exit(&mut self, _: Site, _: Tree<Packed<torch::Tensor>>) -> Result<Tree<Packed<torch::Tensor>>, Interrupt> {
+            unreachable!("no output is wanted")
+        }
+    }
+    for name in MODELS {
+        let model = load(name);
+        let case = Case::read(name, "plain", "sdpa");
+        let mut order = Order::default();
+        forward(&model, &mut [case.segment(0, &model.new_cache())], &mut order);
+        assert_eq!(order.0, model.schema().execution, "{name}");
+    }
+}
+
+#[test]
+fn segments_that_share_a_pass_get_what_they_get_alone() {
+    for name in MODELS {
+        let model = load(name);
+        let cases: Vec<Case> = [("padded-steps", "sdpa"), ("long", "eager"), ("steps", "sdpa")]
+            .map(|(case, attention)| Case::read(name, case, attention))
+            .into_iter()
+            .collect();
+        let caches: Vec<_> = cases.iter().map(|_| model.new_cache()).collect();
+        let alone: Vec<_> = cases.iter().map(|_| model.new_cache()).collect();
+        let steps = [Some(0), Some(1)];
+        for step in steps.into_iter().flatten() {
+            let running: Vec<usize> = (0..cases.len()).filter(|&index| step < cases[index].steps.len()).collect();
+            let segments = || running.iter().map(|&index| cases[index].segment(step, &caches[index])).collect::<Vec<_>>();
+            let mut recorder = Recorder::default();
+            let output = forward(&model, &mut segments(), &mut recorder);
+            for (at, &index) in running.iter().enumerate() {
+                let segment = cases[index].segment(step, &alone[index]);
+                let mut own = Recorder::default();
+                let expected = forward(&model, &mut [segment], &mut own);
+                let layout = segments().iter().map(|segment| (segment.rows, segment.length)).collect::<Vec<_>>();
+                same_leaves(&part(&output, &layout, at), &part(&expected, &[layout[at]], 0), name);
+                for (shared, own) in recorder.seen.iter().zip(&own.seen) {
+                    let path = &model.schema().module(shared.0).unwrap().path;
+                    same_leaves(&part(&shared.2, &layout, at), &part(&own.2, &[layout[at]], 0), path);
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn nobody_watching_changes_nothing() {
+    for name in MODELS {
+        let model = load(name);
+        for (case, attention) in [("padded", "eager"), ("plain", "sdpa")] {
+            let case = Case::read(name, case, attention);
+            let output = forward(&model, &mut [case.segment(0, &model.new_cache())], &mut Blind);
+            let expected = &case.steps[0]["modules"].as_array().unwrap().last().unwrap()["output"];
+            compare(&case, &output, expected, "0||output");
+        }
+    }
+}
+
+/// Lists the tensors that one segment has of a value.
+fn part(tree: &Tree<Packed<torch::Tensor>>, layout: &[(i64, i64)], segment: usize) -> Vec<Tensor> {
+    match tree {
+        Tree::Leaf(Packed::Segments(parts)) => vec![parts[segment].tch().shallow_clone()],
+        Tree::Leaf(Packed::Tokens(tensor)) => {
+            let start: i64 = layout.iter().take(segment).map(|(rows, length)| rows * length).sum();
+            let (rows, length) = layout[segment];
+            let own = tensor.tch().narrow(0, start, rows * length);
+            let mut shape = vec![rows, length];
+            shape.extend(own.size().iter().skip(1));
+            vec![own.view(shape.as_slice())]
+        }
+        Tree::Tuple(items) => items.iter().flat_map(|item| part(item, layout, segment)).collect(),
+        // What only one segment asked for is there for all.
+        Tree::Record { fields, .. } => {
+            let asked = fields.iter().filter(|(name, _)| matches!(*name, "logits" | "last_hidden_state"));
+            asked.flat_map(|(_, field)| part(field, layout, segment)).collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn same_leaves(found: &[Tensor], expected: &[Tensor], place: &str) {
+    // Weights are shown only where every segment computes them.
+    for (found, expected) in found.iter().zip(expected) {
+        close(found, expected, place);
+    }
+    assert!(!found.is_empty(), "{place}");
+}
+
+struct Outside;
+
+impl Environment for Outside {
+    fn import(&self, _: &Machine, _: &str) -> Option<Value> {
+        None
+    }
+
+    fn attribute(&self, _: &Machine, _: &Value, _: &str) -> Option<Value> {
+        None
+    }
+
+    fn builtin(&self, _: &Machine, _: &str) -> Option<Value> {
+        None
+    }
+
+    fn print(&self, _: &str) {}
+}
+
+#[test]
+fn generation_chooses_the_tokens_that_transformers_chooses() {
+    for name in MODELS {
+        let model = load(name);
+        let generations = json(&FOLDER.join(name).join("generate.json"));
+        let prompts = rows(&generations["prompts"]);
+        for case in generations["cases"].as_array().unwrap() {
+            let found = generate(&model, &prompts, &case["settings"]).unwrap_or_else(|raise| panic!("{}", raise.message()));
+            assert_eq!(found, rows(&case["ids"]), "{name} {}", case["settings"]);
+        }
+    }
+}
+
+fn rows(json: &Json) -> Vec<Vec<i64>> {
+    let row = |row: &Json| row.as_array().unwrap().iter().map(|id| id.as_i64().unwrap()).collect();
+    json.as_array().unwrap().iter().map(row).collect()
+}
+
+fn generate(model: &Transformer, prompts: &[Vec<i64>], settings: &Json) -> Result<Vec<Vec<i64>>, Raise> {
+    let machine = Machine::new(&program::Limits::default(), Rc::new(Outside));
+    torch::Job::of(&machine).seed(1234)?;
+    let kwargs = settings.as_object().unwrap().iter().map(|(name, value)| {
+        let value = match value {
+            Json::Bool(flag) => Value::Bool(*flag),
+            Json::Number(number) => number.as_i64().map_or_else(|| Value::Float(number.as_f64().unwrap()), Value::Int),
+            Json::Array(items) => Value::list(items.iter().map(|item| Value::Int(item.as_i64().unwrap())).collect()),
+            other => panic!("{other}"),
+        };
+        (Rc::from(name.as_str()), value)
+    });
+    let mut sampler = model.sampler(&machine, &kwargs.collect::<Vec<_>>(), prompts)?;
+    let (mut sequences, mut finished) = (prompts.to_vec(), vec![false; prompts.len()]);
+    let cache = model.new_cache();
+    let mut fresh = sequences[0].len();
+    while sampler.remaining(sequences[0].len()) > 0 && !finished.iter().all(|&done| done) {
+        let ids: Vec<i64> = sequences.iter().flat_map(|row| row[row.len() - fresh..].to_vec()).collect();
+        let ids = Tensor::from_slice(&ids).view([sequences.len() as i64, -1]);
+        let mut segment = Segment {
+            rows: sequences.len() as i64,
+            length: fresh as i64,
+            input_ids: torch::Tensor::new(ids),
+            attention_mask: None,
+            position_ids: None,
+            cache: Some(share(&cache)),
+            attention: Attention::Sdpa,
+            flags: vec![("logits_to_keep".into(), Value::Int(1))],
+        };
+        let output = forward(model, std::slice::from_mut(&mut segment), &mut Blind);
+        let logits = part(&output, &[(sequences.len() as i64, 1)], 0).remove(0).squeeze_dim(1);
+        let chosen = sampler.choose(&machine, &torch::Tensor::new(logits), &sequences)?;
+        for ((row, done), token) in sequences.iter_mut().zip(&mut finished).zip(chosen) {
+            row.push(if *done { sampler.pad_token() } else { token });
+            *done |= sampler.finished(row);
+        }
+        fresh = 1;
+    }
+    Ok(sequences)
+}
