@@ -161,6 +161,13 @@ impl Value {
     }
 }
 
+impl std::fmt::Debug for Value {
+    /// Shows the type alone: values may be large, and cyclic.
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "<{}>", crate::types::type_name(self))
+    }
+}
+
 impl From<bool> for Value {
     fn from(truth: bool) -> Self {
         Self::Bool(truth)

@@ -105,6 +105,51 @@ fn work_and_growth_inside_one_expression_are_metered() {
 }
 
 #[test]
+fn deep_and_shared_nests_end_in_an_exception_on_a_small_stack() {
+    let limits = Limits { fuel: 1_000_000, ..Limits::default() };
+    let thread = std::thread::Builder::new().stack_size(512 << 10).spawn(move || {
+        for (made, used) in [
+            ("[x]", "repr(x)"),
+            ("{1: x}", "str(x)"),
+            ("(x,)", "hash(x)"),
+            ("(x,)", "{x: 1}"),
+            ("(x,)", "isinstance(1, x)"),
+            ("[x]", "y = []\nfor i in range(20000): y = [y]\nx == y"),
+            ("list[x] if x else int", "repr(x)"),
+        ] {
+            let deep = format!("x = ()\nfor i in range(20000): x = {made}\n{used}");
+            let raise = run(&deep, &limits).1.err();
+            assert!(raise.as_ref().is_some_and(|raise| raise.is(Kind::RecursionError)), "{raise:?}: {deep}");
+        }
+        for (made, used) in [
+            ("[x, x]", "repr(x)"),
+            ("(x, x)", "hash(x)"),
+            ("(x, x)", "{x: 1}"),
+            ("(x, x)", "isinstance(1, x)"),
+            ("[x, x]", "y = ()\nfor i in range(60): y = [y, y]\nx == y"),
+            ("dict[x, x] if x else int", "repr(x)"),
+        ] {
+            let shared = format!("x = ()\nfor i in range(60): x = {made}\n{used}");
+            let raise = run(&shared, &limits).1.err();
+            let ends = raise.as_ref().and_then(interpreter::Raise::as_fatal).is_some();
+            assert!(ends, "{raise:?}: {shared}");
+        }
+        for text in [
+            "class A:\n  def __eq__(self, o): return self == o\nA() == A()",
+            "class A:\n  def __hash__(self): return hash(self)\n{A(): 1}",
+            "class A:\n  def __index__(self): return [0][self]\n[0][A()]",
+            "class A:\n  def __str__(self): return str(self)\nprint(A())",
+            "class A:\n  def __len__(self): return len(self)\nbool(A())",
+            "class A:\n  def __lt__(self, o): return sorted([self, o])\nsorted([A(), A()])",
+        ] {
+            let raise = run(text, &limits).1.err();
+            assert!(raise.as_ref().is_some_and(|raise| raise.is(Kind::RecursionError)), "{raise:?}: {text}");
+        }
+    });
+    thread.expect("a thread starts").join().expect("the thread ends");
+}
+
+#[test]
 fn memory_of_values_that_are_gone_is_given_back() {
     let limits = Limits { memory_bytes: 8 << 20, ..Limits::default() };
     for text in [

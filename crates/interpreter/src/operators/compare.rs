@@ -372,6 +372,12 @@ fn nested_hash(machine: Machine, value: Value, depth: usize) -> Deep<'static, Re
                 }
                 hash_tuple(&hashes)
             }
+            Value::Range(range) => {
+                let (length, none) = (range.len(), hash_integer(&BigInt::from(place(&Value::None))));
+                let start = if length > 0 { hash_integer(&BigInt::from(range.start)) } else { none };
+                let step = if length > 1 { hash_integer(&BigInt::from(range.step)) } else { none };
+                hash_tuple(&[hash_integer(&BigInt::from(length)), start, step])
+            }
             Value::Set(set) if set.is_frozen() => {
                 let mut sum = 0i64;
                 for item in set.items() {

@@ -62,11 +62,11 @@ impl Iterator {
                     return Err(Raise::value_error("iterator already executing"));
                 };
                 let Some(iteration) = steps.as_mut() else { return Ok(None) };
-                let next = iteration.next(machine)?;
+                let next = machine.recurse(|| iteration.next(machine))?;
                 if next.is_none() {
                     *steps = None;
                 }
-                Ok(next)
+                Ok(next.map(|outcome| outcome.nested(machine)))
             }
         }
     }
