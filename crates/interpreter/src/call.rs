@@ -23,7 +23,10 @@ pub(crate) fn call(machine: &Machine, callee: &Value, mut args: Args) -> HostRes
     machine.charge_fuel(1)?;
     match callee {
         Value::Function(function) => call_function(machine, function, args),
-        Value::Native(native) => Ok(implemented(native.call(machine, args)?)),
+        Value::Native(native) => {
+            let outcome = machine.recurse(|| native.call(machine, args))?;
+            Ok(implemented(outcome).nested(machine))
+        }
         Value::Method(method) => {
             args.positional.insert(0, method.receiver.clone());
             call(machine, &method.function, args)

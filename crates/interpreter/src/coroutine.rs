@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures::future::LocalBoxFuture;
 
-use crate::host::{Block, Request};
+use crate::host::{Block, Outcome, Request};
 use crate::machine::{Machine, grow};
 use crate::raise::Raise;
 use crate::value::Value;
@@ -112,5 +112,46 @@ impl<T> Future for Deep<'_, T> {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
         grow(|| self.0.as_mut().poll(context))
+    }
+}
+
+/// A future that may poll others like it in turn: counted as a call, with stack enough for it.
+pub(crate) struct Nested {
+    machine: Machine,
+    step: LocalBoxFuture<'static, Result<Value, Raise>>,
+    started: bool,
+}
+
+impl Nested {
+    pub(crate) fn new(machine: Machine, step: impl Future<Output = Result<Value, Raise>> + 'static) -> Self {
+        Self { machine, step: Box::pin(step), started: false }
+    }
+}
+
+impl Future for Nested {
+    type Output = Result<Value, Raise>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let machine = self.machine.clone();
+        let entered = match machine.enter() {
+            Ok(entered) => Some(entered),
+            // What has begun goes on wherever it is resumed from.
+            Err(raise) if !self.started => return Poll::Ready(Err(raise)),
+            Err(_) => None,
+        };
+        self.started = true;
+        let polled = grow(|| self.step.as_mut().poll(context));
+        drop(entered);
+        polled
+    }
+}
+
+impl Outcome {
+    /// Counts what is still to come as a call: natives may await each other as deep as a program nests them.
+    pub(crate) fn nested(self, machine: &Machine) -> Self {
+        match self {
+            Self::Later(step) => Self::Later(Box::pin(Nested { machine: machine.clone(), step, started: false })),
+            outcome => outcome,
+        }
     }
 }

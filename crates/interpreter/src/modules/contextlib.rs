@@ -79,10 +79,11 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
         &[("__enter__", enter_generator), ("__exit__", exit_generator), ("__call__", decorate)],
         &[],
     )?;
+    let wrapper = class("function", "builtins", vec![], &[("__call__", call_wrapper), ("__get__", bind_wrapper)], &[])?;
     let mut members = functions(&[]);
     members.push((
         "contextmanager",
-        Value::native("contextmanager", move |_, args| {
+        Value::native("contextmanager", move |machine, args| {
             let (function, manager) = (args.one("contextmanager")?, Rc::clone(&manager));
             // A method of a class must stay one: what stands in for the function is bound as a function is.
             let helper = Value::native("contextmanager", {
@@ -101,11 +102,10 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
                     })
                 }
             });
-            let wrapper =
-                class("function", "builtins", vec![], &[("__call__", call_wrapper), ("__get__", bind_wrapper)], &[])?;
             let wrapper = Instance::new(&wrapper);
             wrapper.set("__wrapped__", function);
             wrapper.set(HELPER, helper);
+            wrapper.cover(machine)?;
             Ok(Value::Instance(wrapper).into())
         }),
     ));

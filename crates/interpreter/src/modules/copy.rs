@@ -7,9 +7,9 @@ use std::rc::Rc;
 use futures::future::LocalBoxFuture;
 
 use crate::class::Instance;
+use crate::coroutine::Nested;
 use crate::host::{Args, HostResult, Outcome};
 use crate::machine::Machine;
-use crate::modules::lazy::Nested;
 use crate::modules::{Members, functions};
 use crate::operators::{self, later};
 use crate::raise::{Kind, Raise};

@@ -6,10 +6,10 @@ use futures::future::LocalBoxFuture;
 
 use crate::attribute;
 use crate::class::{Class, Instance};
+use crate::coroutine::Nested;
 use crate::exceptions;
 use crate::host::{Args, HostResult, Operator, Outcome};
 use crate::machine::Machine;
-use crate::modules::lazy::Nested;
 use crate::modules::represent::represent;
 use crate::modules::signature::{self, Parameter};
 use crate::modules::{Members, class, copy, functions};
@@ -66,7 +66,7 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
         ("MISSING", module.missing.clone()),
     ]);
     let owner = Rc::clone(&module);
-    members.push(("field", Value::native("field", move |_, args| make_field(&owner, args))));
+    members.push(("field", Value::native("field", move |machine, args| make_field(&owner, machine, args))));
     members.push((
         "dataclass",
         Value::native("dataclass", move |machine, mut args| {
@@ -139,7 +139,7 @@ struct Field {
     init_only: bool,
 }
 
-fn make_field(module: &Module, args: Args) -> HostResult {
+fn make_field(module: &Module, machine: &Machine, args: Args) -> HostResult {
     let names = ["default", "default_factory", "init", "repr", "hash", "compare", "metadata", "kw_only"];
     if !args.positional.is_empty() {
         let given = args.positional.len();
@@ -163,6 +163,7 @@ fn make_field(module: &Module, args: Args) -> HostResult {
             }),
         );
     }
+    field.cover(machine)?;
     Ok(Value::Instance(field).into())
 }
 
@@ -222,7 +223,7 @@ impl Module {
     }
 
     /// Gathers the fields of the bases, then those that the class annotates.
-    fn collect(&self, class: &Rc<Class>, options: Options) -> Result<Vec<(Rc<str>, Value)>, Raise> {
+    fn collect(&self, machine: &Machine, class: &Rc<Class>, options: Options) -> Result<Vec<(Rc<str>, Value)>, Raise> {
         let mut fields: Vec<(Rc<str>, Value)> = Vec::new();
         let mut insert = |name: Rc<str>, field: Value| match fields.iter_mut().find(|(known, _)| *known == name) {
             Some((_, known)) => *known = field,
@@ -261,7 +262,7 @@ impl Module {
                     }
                     field
                 }
-                default => self.plain(&name, default)?,
+                default => self.plain(machine, &name, default)?,
             };
             field.set("name", Value::Str(Rc::clone(&name)));
             field.set("type", Value::from(text));
@@ -277,7 +278,7 @@ impl Module {
     }
 
     /// Makes the field of an annotation without `field(…)`.
-    fn plain(&self, name: &str, default: Option<Value>) -> Result<Rc<Instance>, Raise> {
+    fn plain(&self, machine: &Machine, name: &str, default: Option<Value>) -> Result<Rc<Instance>, Raise> {
         if let Some(kind @ (Type::List | Type::Dict | Type::Set)) =
             default.as_ref().and_then(crate::types::builtin_type)
         {
@@ -287,7 +288,7 @@ impl Module {
             )));
         }
         let keyword = default.map(|default| (Rc::from("default"), default)).into_iter().collect();
-        match make_field(self, Args { positional: Vec::new(), keyword })? {
+        match make_field(self, machine, Args { positional: Vec::new(), keyword })? {
             Outcome::Ready(Value::Instance(field)) => Ok(field),
             _ => Ok(Instance::new(&self.field)),
         }
@@ -297,7 +298,7 @@ impl Module {
 /// Gives a class the methods that its fields ask for.
 fn equip(module: &Rc<Module>, machine: &Machine, decorated: Value, options: Options) -> HostResult {
     let Value::Class(class) = &decorated else { return Err(Raise::type_error("dataclass() needs a class")) };
-    let objects = module.collect(class, options)?;
+    let objects = module.collect(machine, class, options)?;
     machine.charge_memory(1024 + 512 * objects.len() as u64)?;
     let fields: Rc<[Field]> = objects
         .iter()

@@ -39,10 +39,11 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
             let compare = args.one("cmp_to_key")?;
             let key = class("K", "functools", vec![], &[("__lt__", less_by_comparison)], &[])?;
             machine.charge_memory(512)?;
-            Ok(Value::native("K", move |_, args| {
+            Ok(Value::native("K", move |machine, args| {
                 let key = Instance::new(&key);
                 key.set("obj", args.one("K")?);
                 key.set("compare", compare.clone());
+                key.cover(machine)?;
                 Ok(Value::Instance(key).into())
             })
             .into())
@@ -69,7 +70,10 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
         }),
     ]);
     let unbounded = Rc::clone(&cached);
-    members.push(("cache", Value::native("cache", move |_, args| wrap(&unbounded, args.one("cache")?, None))));
+    members.push((
+        "cache",
+        Value::native("cache", move |machine, args| wrap(machine, &unbounded, args.one("cache")?, None)),
+    ));
     members.push(("lru_cache", Value::native("lru_cache", move |machine, args| lru_cache(machine, &cached, args))));
     members.push(("partial", Value::Class(partial)));
     members.push(("cached_property", Value::Class(property)));
@@ -229,19 +233,20 @@ fn lru_cache(machine: &Machine, class: &Rc<Class>, args: Args) -> HostResult {
     let limit = match limit {
         None => Some(128),
         Some(Value::None) => None,
-        Some(function) if crate::builtins::is_callable(&function) => return wrap(class, function, Some(128)),
+        Some(function) if crate::builtins::is_callable(&function) => return wrap(machine, class, function, Some(128)),
         Some(limit) => Some(operators::index_clamped(machine, &limit)?.max(0)),
     };
     let class = Rc::clone(class);
-    Ok(Value::native("lru_cache", move |_, args| wrap(&class, args.one("lru_cache")?, limit)).into())
+    Ok(Value::native("lru_cache", move |machine, args| wrap(machine, &class, args.one("lru_cache")?, limit)).into())
 }
 
-fn wrap(class: &Rc<Class>, function: Value, limit: Option<i64>) -> HostResult {
+fn wrap(machine: &Machine, class: &Rc<Class>, function: Value, limit: Option<i64>) -> HostResult {
     let cached = Instance::new(class);
     cached.set(TABLE, Value::Dict(Rc::new(Dict::of_kind(dict::Kind::Ordered))));
     cached.set(LIMIT, limit.map_or(Value::None, Value::Int));
     cached.set(HITS, Value::Int(0));
     cached.set(MISSES, Value::Int(0));
+    cached.cover(machine)?;
     update_wrapper(Value::Instance(cached), function)
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::host::{Args, HostResult, Operator};
 use crate::machine::Machine;
-use crate::modules::lazy::{Steps, iterator, iters};
+use crate::modules::lazy::{Steps, iterator, iters, sized};
 use crate::modules::{Members, functions};
 use crate::operators::{self, Iter, with_items};
 use crate::raise::Raise;
@@ -528,7 +528,7 @@ fn choose(machine: &Machine, args: Args, order: Order) -> HostResult {
             Order::WithReplacement => "itertools.combinations_with_replacement",
             Order::Permutations => "itertools.permutations",
         };
-        iterator(machine, type_name, Choose { pool, indices, order, started: false, empty })
+        sized(machine, type_name, indices.len(), Choose { pool, indices, order, started: false, empty })
     })
 }
 
@@ -614,7 +614,7 @@ fn product(machine: &Machine, mut args: Args) -> HostResult {
             pools.push(List::charged(&machine, operators::collect(&machine, iterable).await?)?);
         }
         let steps = Product { indices: vec![0; slots], pools, started: false };
-        machine.settle(iterator(&machine, "itertools.product", steps)?).await
+        machine.settle(sized(&machine, "itertools.product", slots, steps)?).await
     })
 }
 
@@ -739,8 +739,9 @@ impl Steps for Branch {
 fn zip_longest(machine: &Machine, mut args: Args) -> HostResult {
     let fill = args.take_keyword("fillvalue").unwrap_or_none();
     args.no_more_keywords("zip_longest")?;
+    let slots = args.positional.len();
     let iters = iters(machine, &args.positional)?.into_iter().map(Some).collect();
-    iterator(machine, "itertools.zip_longest", ZipLongest { iters, fill })
+    sized(machine, "itertools.zip_longest", slots, ZipLongest { iters, fill })
 }
 
 struct ZipLongest {

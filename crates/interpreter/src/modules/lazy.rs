@@ -1,10 +1,7 @@
 //! Iterators whose steps may run user code.
 
 use std::cell::RefCell;
-use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
 
 use crate::host::{HostResult, Iteration, Outcome};
 use crate::machine::Machine;
@@ -16,6 +13,8 @@ use crate::value::Value;
 
 /// Bytes charged for an iterator with its state.
 const ITERATOR: u64 = 320;
+/// Bytes charged for one position, or one iterator that this one draws from.
+const SLOT: u64 = 96;
 
 /// The state of an iterator.
 pub(super) trait Steps: 'static {
@@ -31,8 +30,16 @@ pub(super) trait Steps: 'static {
 /// # Errors
 /// Memory is spent.
 pub(super) fn iterator(machine: &Machine, type_name: &'static str, steps: impl Steps) -> HostResult {
+    sized(machine, type_name, 0, steps)
+}
+
+/// The same for a state that holds this many values or positions besides.
+///
+/// # Errors
+/// Memory is spent.
+pub(super) fn sized(machine: &Machine, type_name: &'static str, slots: usize, steps: impl Steps) -> HostResult {
     let charge = Charge::default();
-    charge.cover(machine, ITERATOR)?;
+    charge.cover(machine, ITERATOR.saturating_add(SLOT.saturating_mul(slots as u64)))?;
     let lazy = Lazy { steps: Rc::new(RefCell::new(Slot::Idle(steps))), _charge: charge };
     Ok(Value::Iterator(Rc::new(Iterator::new(type_name, lazy))).into())
 }
@@ -75,31 +82,6 @@ impl<S: Steps> Iteration for Lazy<S> {
             slot.replace(if ended { Slot::Ended } else { Slot::Idle(steps) });
             next?.ok_or_else(Raise::stop_iteration)
         };
-        Ok(Some(Outcome::Later(Box::pin(Nested::new(machine.clone(), step)))))
-    }
-}
-
-/// A future that may poll others like it in turn: counted as a call, with stack enough for it.
-pub(super) struct Nested<F> {
-    machine: Machine,
-    step: Pin<Box<F>>,
-}
-
-impl<F> Nested<F> {
-    pub(super) fn new(machine: Machine, step: F) -> Self {
-        Self { machine, step: Box::pin(step) }
-    }
-}
-
-impl<F: Future<Output = Result<Value, Raise>>> Future for Nested<F> {
-    type Output = Result<Value, Raise>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let machine = self.machine.clone();
-        let step = self.step.as_mut();
-        match machine.recurse(|| Ok(step.poll(context))) {
-            Ok(polled) => polled,
-            Err(raise) => Poll::Ready(Err(raise)),
-        }
+        Ok(Some(Outcome::Later(Box::pin(step))))
     }
 }

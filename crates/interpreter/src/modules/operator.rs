@@ -8,6 +8,7 @@ use crate::machine::Machine;
 use crate::modules::{Members, functions};
 use crate::operators::{self, later};
 use crate::raise::Raise;
+use crate::types::charge::Charge;
 use crate::types::sequence;
 use crate::value::Value;
 
@@ -59,7 +60,7 @@ const UNARY: &[(&str, Operator)] = &[
 pub fn members(_: &Machine) -> Result<Members, Raise> {
     let mut members = functions(&[
         ("abs", builtins::abs),
-        ("attrgetter", |_, args| getter("attrgetter", args, read_path)),
+        ("attrgetter", |machine, args| getter(machine, "attrgetter", args, read_path)),
         ("call", |machine, mut args| {
             if args.positional.is_empty() {
                 return Err(Raise::type_error("call expected at least 1 argument, got 0"));
@@ -97,8 +98,8 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
             let args = args.between("is_not", 2, 2)?;
             Ok(Value::Bool(!args[0].is(&args[1])).into())
         }),
-        ("itemgetter", |_, args| {
-            getter("itemgetter", args, |machine, object, key| operators::get_item(machine, &object, key))
+        ("itemgetter", |machine, args| {
+            getter(machine, "itemgetter", args, |machine, object, key| operators::get_item(machine, &object, key))
         }),
         ("length_hint", |machine, args| operators::length_outcome(machine, &args.between("length_hint", 1, 2)?[0])),
         ("methodcaller", methodcaller),
@@ -150,8 +151,10 @@ fn truth(machine: &Machine, args: Args, name: &str, negate: bool) -> HostResult 
 type Read = fn(&Machine, Value, &Value) -> HostResult;
 
 /// Makes a function that reads one part of an object, or a tuple of several.
-fn getter(name: &'static str, args: Args, read: Read) -> HostResult {
+fn getter(machine: &Machine, name: &'static str, args: Args, read: Read) -> HostResult {
     args.no_keywords(name)?;
+    let charge = Charge::default();
+    charge.cover(machine, sequence::bytes(args.positional.len() + 4))?;
     let keys: Rc<[Value]> = args.positional.into();
     if keys.is_empty() {
         return Err(Raise::type_error(format!("{name} expected at least 1 argument, got 0")));
@@ -160,6 +163,7 @@ fn getter(name: &'static str, args: Args, read: Read) -> HostResult {
         return Err(Raise::type_error("attribute name must be a string"));
     }
     Ok(Value::native(name, move |machine, args| {
+        let _ = &charge;
         let object = args.one(name)?;
         if let [key] = &keys[..] {
             return read(machine, object, key);
@@ -192,14 +196,17 @@ fn read_path(machine: &Machine, object: Value, path: &Value) -> HostResult {
     })
 }
 
-fn methodcaller(_: &Machine, mut args: Args) -> HostResult {
+fn methodcaller(machine: &Machine, mut args: Args) -> HostResult {
     let name = match args.positional.first() {
         Some(Value::Str(name)) => Rc::clone(name),
         Some(_) => return Err(Raise::type_error("method name must be a string")),
         None => return Err(Raise::type_error("methodcaller needs at least one argument, the method name")),
     };
     args.positional.remove(0);
+    let charge = Charge::default();
+    charge.cover(machine, sequence::bytes(args.positional.len() + args.keyword.len() + 4))?;
     Ok(Value::native("methodcaller", move |machine, object| {
+        let _ = &charge;
         let object = object.one("methodcaller")?;
         let (machine, name, args) = (machine.clone(), Rc::clone(&name), args.clone());
         later(async move {

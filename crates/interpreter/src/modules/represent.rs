@@ -3,9 +3,9 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use crate::coroutine::Nested;
 use crate::host::{HostResult, Outcome};
 use crate::machine::Machine;
-use crate::modules::lazy::Nested;
 use crate::types::ledger;
 use crate::value::{Identity, Value};
 

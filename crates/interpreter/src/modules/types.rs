@@ -3,10 +3,10 @@
 use std::rc::Rc;
 
 use crate::class::Instance;
+use crate::coroutine::Nested;
 use crate::exceptions;
 use crate::host::{Args, HostResult, Outcome};
 use crate::machine::Machine;
-use crate::modules::lazy::Nested;
 use crate::modules::represent::represent;
 use crate::modules::{Members, class, functions, import};
 use crate::operators;

@@ -4,9 +4,9 @@ use std::rc::Rc;
 
 use futures::future::LocalBoxFuture;
 
+use crate::coroutine::Nested;
 use crate::host::{Args, HostResult};
 use crate::machine::Machine;
-use crate::modules::lazy::Nested;
 use crate::operators;
 use crate::raise::Raise;
 use crate::types::{int, ledger, sort, type_name};

@@ -10,7 +10,8 @@ use crate::modules::re::pattern::Pattern;
 use crate::modules::re::template::Template;
 use crate::operators;
 use crate::raise::Raise;
-use crate::types::{MethodFn, Native};
+use crate::types::charge::Charge;
+use crate::types::{MethodFn, Native, ledger};
 use crate::value::Value;
 
 /// `re.Match` itself, for `isinstance`.
@@ -39,6 +40,7 @@ pub struct Match {
     pub pattern: Rc<Pattern>,
     pub subject: Rc<str>,
     pub spans: Vec<Option<(usize, usize)>>,
+    pub _charge: Charge,
 }
 
 impl Match {
@@ -49,13 +51,19 @@ impl Match {
     }
 
     /// Returns what a group took as a value, `default` where it took no part.
-    pub fn value(&self, group: usize, default: &Value) -> Value {
-        self.text(group).map_or_else(|| default.clone(), Value::from)
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub fn value(&self, machine: &Machine, group: usize, default: &Value) -> Result<Value, Raise> {
+        self.text(group).map_or_else(|| Ok(default.clone()), |text| ledger::text(machine, text))
     }
 
     /// Returns what all groups but the whole took.
-    pub fn groups(&self, default: &Value) -> Vec<Value> {
-        (1..self.spans.len()).map(|group| self.value(group, default)).collect()
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub fn groups(&self, machine: &Machine, default: &Value) -> Result<Vec<Value>, Raise> {
+        (1..self.spans.len()).map(|group| self.value(machine, group, default)).collect()
     }
 
     fn number(&self, machine: &Machine, group: &Value) -> Result<usize, Raise> {
@@ -97,25 +105,29 @@ const METHODS: &[(&str, MethodFn)] = &[
         args.no_keywords("group")?;
         let mut parts = Vec::new();
         for group in &args.positional {
-            parts.push(found.value(found.number(machine, group)?, &Value::None));
+            parts.push(found.value(machine, found.number(machine, group)?, &Value::None)?);
         }
         Ok(match parts.len() {
-            0 => found.value(0, &Value::None),
+            0 => found.value(machine, 0, &Value::None)?,
             1 => parts.swap_remove(0),
             _ => Value::tuple(parts),
         }
         .into())
     }),
-    ("groupdict", |_, receiver, args| {
+    ("groupdict", |machine, receiver, args| {
         let found = of(receiver)?;
         let [default] = args.bind("groupdict", ["default"], 0)?;
         let default = default.unwrap_or(Value::None);
         let names = found.pattern.names();
-        Ok(Value::dict(names.into_iter().map(|(name, group)| (name, found.value(group, &default)))).into())
+        let mut pairs = Vec::with_capacity(names.len());
+        for (name, group) in names {
+            pairs.push((name, found.value(machine, group, &default)?));
+        }
+        Ok(Value::dict(pairs).into())
     }),
-    ("groups", |_, receiver, args| {
+    ("groups", |machine, receiver, args| {
         let [default] = args.bind("groups", ["default"], 0)?;
-        Ok(Value::tuple(of(receiver)?.groups(&default.unwrap_or(Value::None))).into())
+        Ok(Value::tuple(of(receiver)?.groups(machine, &default.unwrap_or(Value::None))?).into())
     }),
     ("span", |machine, receiver, args| {
         span_part(machine, receiver, args, "span", |(start, end)| {
@@ -171,7 +183,7 @@ impl HostObject for Match {
     }
 
     fn get_item(self: Rc<Self>, machine: &Machine, key: &Value) -> HostResult {
-        Ok(self.value(self.number(machine, key)?, &Value::None).into())
+        Ok(self.value(machine, self.number(machine, key)?, &Value::None)?.into())
     }
 
     fn repr(&self, machine: &Machine) -> Result<Option<String>, Raise> {

@@ -20,6 +20,9 @@ use crate::types::charge::Charge;
 use crate::types::{List, MethodFn, Native, ledger, string, type_name};
 use crate::value::Value;
 
+/// Bytes charged for a match, and for each of its groups.
+const MATCH: u64 = 160;
+const GROUP: u64 = 24;
 /// Bytes that one compiled form of a pattern may take, for its program and again for its tables.
 const PROGRAM_BYTES: usize = 256 << 10;
 
@@ -155,7 +158,10 @@ impl Pattern {
         let spans = |captures: Captures<'_>| {
             captures.iter().map(|group| group.map(|group| (group.start() + offset, group.end() + offset))).collect()
         };
-        Ok(captures.map(|captures| Match { pattern, subject: Rc::clone(subject), spans: spans(captures) }))
+        let Some(captures) = captures else { return Ok(None) };
+        let charge = Charge::default();
+        charge.cover(machine, MATCH + GROUP * captures.len() as u64)?;
+        Ok(Some(Match { pattern, subject: Rc::clone(subject), spans: spans(captures), _charge: charge }))
     }
 }
 
@@ -226,9 +232,9 @@ pub const METHODS: &[(&str, MethodFn)] = &[
         while let Some(found) = scan.step(machine)? {
             let empty = Value::from("");
             let value = match pattern.groups() {
-                0 => found.value(0, &empty),
-                1 => found.value(1, &empty),
-                _ => Value::tuple(found.groups(&empty)),
+                0 => found.value(machine, 0, &empty)?,
+                1 => found.value(machine, 1, &empty)?,
+                _ => Value::tuple(found.groups(machine, &empty)?),
             };
             machine.charge_fuel(1 + pattern.groups() as u64)?;
             all.push(machine, value)?;
@@ -315,14 +321,14 @@ fn split(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     while most == 0 || done < most {
         let Some(found) = scan.step(machine)? else { break };
         let Some((start, end)) = found.spans.first().copied().flatten() else { break };
-        parts.push(machine, Value::from(subject.get(last..start).unwrap_or_default()))?;
-        for group in found.groups(&Value::None) {
+        parts.push(machine, ledger::text(machine, subject.get(last..start).unwrap_or_default())?)?;
+        for group in found.groups(machine, &Value::None)? {
             parts.push(machine, group)?;
         }
         last = end;
         done += 1;
     }
-    parts.push(machine, Value::from(subject.get(last..).unwrap_or_default()))?;
+    parts.push(machine, ledger::text(machine, subject.get(last..).unwrap_or_default())?)?;
     Ok(Value::List(Rc::new(parts)).into())
 }
 
@@ -339,6 +345,7 @@ fn substitute(machine: &Machine, receiver: &Value, args: Args, name: &str) -> Ho
     let (mut scan, machine) = (Scan::new(pattern, &subject)?, machine.clone());
     later(async move {
         let (mut made, mut last, mut done) = (String::new(), 0, 0);
+        let charge = Charge::default();
         while most == 0 || done < most {
             let Some(found) = scan.step(&machine)? else { break };
             let Some((start, end)) = found.spans.first().copied().flatten() else { break };
@@ -355,9 +362,7 @@ fn substitute(machine: &Machine, receiver: &Value, args: Args, name: &str) -> Ho
                     }
                 }
             }
-            if made.len() % 4096 > 2048 {
-                ledger::reserve(&machine, made.len() as u64)?;
-            }
+            charge.cover(&machine, made.len() as u64)?;
             last = end;
             done += 1;
         }
