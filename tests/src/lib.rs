@@ -39,6 +39,14 @@ pub fn model(name: &str) -> PathBuf {
     folder
 }
 
+/// Returns the folder of SmolLM2.
+pub fn smollm2() -> PathBuf {
+    let data = std::env::var_os("VITRINE_DATA").map_or_else(|| root().join(".vitrine"), PathBuf::from);
+    let folder = data.join("models/HuggingFaceTB/SmolLM2-135M-Instruct");
+    assert!(folder.join("config.json").is_file(), "{} is missing: run `vitrine model fetch smollm2`", folder.display());
+    folder
+}
+
 /// A data folder, which outlives the servers started on it.
 pub struct Data(TempDir);
 
@@ -62,6 +70,7 @@ impl Data {
     /// Begins a `vitrine up` on this folder and a given address.
     pub fn up_at(&self, address: &str) -> Up {
         let mut command = Command::new(program("vitrine"));
+        command.env_remove("VITRINE_DATA").env_remove("VITRINE_API_KEY").env_remove("VITRINE_LISTEN");
         command.args(["up", "--no-default-model", "--listen", address, "--data"]).arg(self.path("data"));
         Up { command }
     }

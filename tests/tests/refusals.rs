@@ -45,6 +45,34 @@ fn a_data_folder_that_another_server_uses() {
 }
 
 #[test]
+fn weights_that_cannot_be_read_are_named() {
+    let data = Data::default();
+    let folder = data.path("broken");
+    fs::create_dir(&folder).unwrap();
+    for entry in fs::read_dir(model("tiny-gpt2")).unwrap().map(Result::unwrap) {
+        fs::copy(entry.path(), folder.join(entry.file_name())).unwrap();
+    }
+    let weights = folder.join("model.safetensors");
+    let whole = fs::read(&weights).unwrap();
+    let refused = || data.up().arguments(&["--model", &format!("a/b={}", folder.display())]).refused();
+
+    fs::write(&weights, &whole[..whole.len() - 1000]).unwrap();
+    sentence(&refused(), &["a/b", "model.safetensors"]);
+    let mut broken = whole.clone();
+    broken[..8].fill(0xff);
+    fs::write(&weights, broken).unwrap();
+    sentence(&refused(), &["a/b", "model.safetensors"]);
+    // Another name for one tensor: the model misses what it knows by the old one.
+    let text = String::from_utf8_lossy(&whole[8..4000]).replace("ln_f.weight", "ln_x.weight");
+    let mut renamed = whole.clone();
+    renamed[8..8 + text.len()].copy_from_slice(text.as_bytes());
+    fs::write(&weights, renamed).unwrap();
+    sentence(&refused(), &["a/b", "ln_f.weight"]);
+    fs::remove_file(&weights).unwrap();
+    sentence(&refused(), &["a/b", "safetensors"]);
+}
+
+#[test]
 fn an_unfit_key() {
     let data = Data::default();
     let stderr = data.up().tiny_models().canned().arguments(&["--api-key", "schlüssel"]).refused();
