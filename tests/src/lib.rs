@@ -121,11 +121,18 @@ impl Up {
         }
     }
 
-    /// Runs it to its end, which must come by itself. Returns what it wrote to stderr.
+    /// Runs it to its end, which must come before it is ready. Returns what it wrote to stderr.
     pub fn refused(mut self) -> String {
-        let output = self.command.stdin(Stdio::null()).output().unwrap();
-        assert!(!output.status.success(), "vitrine up should have refused to start");
-        String::from_utf8(output.stderr).unwrap()
+        let mut child =
+            self.command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let (out, errors) = (lines(child.stdout.take().unwrap()), lines(child.stderr.take().unwrap()));
+        let ready = std::iter::from_fn(|| out.recv_timeout(PATIENCE).ok()).find(|line| line.starts_with("ready "));
+        let _ = child.kill();
+        let status = child.wait().unwrap();
+        let errors = errors.iter().collect::<Vec<_>>().join("\n");
+        assert_eq!(ready, None, "vitrine up should have refused to start; it said:\n{errors}");
+        assert!(!status.success());
+        errors
     }
 }
 

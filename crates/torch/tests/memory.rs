@@ -60,7 +60,8 @@ fn a_job_that_asks_for_too_much_ends_before_the_memory_is_taken() {
         "try:\n    torch.zeros(10**12)\nexcept BaseException:\n    pass",
     ] {
         let (_, outcome) = run(code);
-        assert_eq!(outcome, Err(Some(Fatal::Tensors)), "{code}");
+        // Whichever budget is asked first: large results are charged as steps, too.
+        assert!(matches!(outcome, Err(Some(Fatal::Tensors | Fatal::Fuel))), "{code}: {outcome:?}");
     }
 }
 
@@ -84,4 +85,25 @@ fn views_cost_nothing() {
     let (machine, outcome) = run("x = torch.ones(10**6)\nkept = [x.view(-1)[i:] for i in range(500)]");
     assert_eq!(outcome, Ok(()));
     assert!(machine.tensor_bytes() < 8 << 20, "{} bytes charged", machine.tensor_bytes());
+}
+
+#[test]
+fn arithmetic_is_paid_for_in_fuel() {
+    let started = std::time::Instant::now();
+    for code in [
+        "a = torch.ones(3000, 1).expand(3000, 3000).contiguous()\nwhile True:\n    a @ a",
+        "a = torch.ones(1000, 1000)\nwhile True:\n    torch.linalg.svd(a)",
+        "a = torch.ones(1).expand(10**9)\nwhile True:\n    a.sum()",
+    ] {
+        let limits = Limits { fuel: 50_000, ..Limits::default() };
+        let machine = Machine::new(&limits, Rc::new(Host));
+        let text = format!("import torch\n{code}\n");
+        let source = Source { text, filename: "case".into(), function: "<module>".into() };
+        let block = Frame::root(&machine, &source, Vec::new(), Vec::new()).unwrap();
+        match Coroutine::of_block(&machine, block).resume(None) {
+            Step::Done(Err(raise)) => assert_eq!(raise.as_fatal(), Some(Fatal::Fuel), "{code}"),
+            _ => panic!("{code} ended"),
+        }
+    }
+    assert!(started.elapsed().as_secs() < 120, "took {:?}", started.elapsed());
 }
