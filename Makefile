@@ -51,8 +51,8 @@ demo: setup-tests setup build
 	$(call FETCH_MODEL,release)
 	$(CLIENT) tools/demo.py --vitrine $(TARGET)/release/vitrine --data $(DATA) $(if $(KEEP),--keep)
 
-bench: setup
-	cargo bench --locked --workspace
+bench: setup-tests build test-models
+	cargo bench --locked --package benches
 
 clean:
 	rm -rf .libtorch .venv .cache .models .vitrine $(TARGET)
