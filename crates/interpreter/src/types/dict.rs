@@ -1,18 +1,24 @@
 //! `dict`, and its kin of `collections`.
 
+mod kin;
+mod methods;
+
 use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::host::{Args, HostResult, Iteration, Outcome};
 use crate::machine::Machine;
-use crate::operators::{self, Iter, later, with_items};
+use crate::operators::{self, Iter, later};
 use crate::raise::Raise;
 use crate::types::charge::Charge;
 use crate::types::key::{self, Key, Keyed};
 use crate::types::table::Table;
-use crate::types::view::{Part, View};
-use crate::types::{MethodFn, Type, sequence, sort, trash};
+use crate::types::view::Part;
+use crate::types::{Type, trash};
 use crate::value::Value;
+
+pub use kin::{COUNTER_METHODS, ORDERED_METHODS, count};
+pub use methods::{METHODS, fromkeys};
 
 /// Bytes charged for one entry: its slots, its place in the index, and the small objects in it.
 const ENTRY: u64 = 160;
@@ -32,20 +38,6 @@ pub enum Kind {
     /// With the `default_factory`.
     Default(RefCell<Value>),
 }
-
-/// Methods of `dict` by name.
-pub const METHODS: &[(&str, MethodFn)] = &[
-    ("clear", clear),
-    ("copy", copy),
-    ("get", get),
-    ("items", items),
-    ("keys", keys),
-    ("pop", pop),
-    ("popitem", popitem),
-    ("setdefault", setdefault),
-    ("update", update),
-    ("values", values),
-];
 
 impl Dict {
     /// Makes an empty dict.
@@ -424,215 +416,5 @@ impl Iteration for DictIteration {
         let Some((next, entry)) = table.after(self.position) else { return Ok(None) };
         self.position = next;
         Ok(Some(self.part.of(&entry.original, &entry.value).into()))
-    }
-}
-
-fn clear(_: &Machine, receiver: &Value, args: Args) -> HostResult {
-    args.none("dict.clear")?;
-    of(receiver, "clear")?.clear();
-    Ok(Value::None.into())
-}
-
-fn copy(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
-    args.none("dict.copy")?;
-    Ok(Value::Dict(Rc::new(of(receiver, "copy")?.copy(machine)?)).into())
-}
-
-fn get(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
-    let dict = of(receiver, "get")?;
-    let mut args = args.between("get", 1, 2)?.into_iter();
-    let (key, default) = (args.next().unwrap_or(Value::None), args.next().unwrap_or(Value::None));
-    with_key(machine, dict, key, move |_, dict, key, _| Ok(dict.get(&key).unwrap_or(default).into()))
-}
-
-fn items(_: &Machine, receiver: &Value, args: Args) -> HostResult {
-    args.none("dict.items")?;
-    Ok(Value::host(View::new(of(receiver, "items")?, Part::Item)).into())
-}
-
-fn keys(_: &Machine, receiver: &Value, args: Args) -> HostResult {
-    args.none("dict.keys")?;
-    Ok(Value::host(View::new(of(receiver, "keys")?, Part::Key)).into())
-}
-
-fn values(_: &Machine, receiver: &Value, args: Args) -> HostResult {
-    args.none("dict.values")?;
-    Ok(Value::host(View::new(of(receiver, "values")?, Part::Value)).into())
-}
-
-fn pop(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
-    let dict = of(receiver, "pop")?;
-    let mut args = args.between("pop", 1, 2)?.into_iter();
-    let (key, default) = (args.next().unwrap_or(Value::None), args.next());
-    with_key(machine, dict, key, move |_, dict, key, original| match (dict.remove(&key), default) {
-        (Some((_, value)), _) => Ok(value.into()),
-        (None, Some(default)) => Ok(default.into()),
-        (None, None) => Err(Raise::key_error(original)),
-    })
-}
-
-fn popitem(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
-    let dict = of(receiver, "popitem")?;
-    let ordered = matches!(dict.kind, Kind::Ordered);
-    let last = if ordered {
-        let [last] = args.bind("popitem", ["last"], 0)?;
-        last.map_or(Ok(true), |last| operators::truth_sync(machine, &last))?
-    } else {
-        args.none("dict.popitem")?;
-        true
-    };
-    let key = {
-        let mut table = dict.table.borrow_mut();
-        if last {
-            table.last().map(|entry| entry.key.clone())
-        } else {
-            table.after(0).map(|(_, entry)| entry.key.clone())
-        }
-    };
-    match key.and_then(|key| dict.remove(&key)) {
-        Some((key, value)) => Ok(Value::tuple(vec![key, value]).into()),
-        None if ordered => Err(Raise::key_error("dictionary is empty".into())),
-        None => Err(Raise::key_error("popitem(): dictionary is empty".into())),
-    }
-}
-
-fn setdefault(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
-    let dict = of(receiver, "setdefault")?;
-    let mut args = args.between("setdefault", 1, 2)?.into_iter();
-    let (key, default) = (args.next().unwrap_or(Value::None), args.next().unwrap_or(Value::None));
-    with_key(machine, dict, key, move |machine, dict, key, original| {
-        if let Some(value) = dict.get(&key) {
-            return Ok(value.into());
-        }
-        dict.insert(machine, key, original, default.clone())?;
-        Ok(default.into())
-    })
-}
-
-fn update(machine: &Machine, receiver: &Value, mut args: Args) -> HostResult {
-    let dict = of(receiver, "update")?;
-    let keyword = std::mem::take(&mut args.keyword);
-    let source = args.between("update", 0, 1)?.pop();
-    if matches!(dict.kind, Kind::Counter) {
-        return count(machine, dict, source, keyword, 1);
-    }
-    merge(machine, dict, source, keyword)
-}
-
-/// Adds counts to a `Counter`: of a mapping its values, of an iterable one for each element.
-///
-/// # Errors
-/// What user code raises.
-pub fn count(
-    machine: &Machine,
-    dict: Rc<Dict>,
-    source: Option<Value>,
-    keyword: Vec<(Rc<str>, Value)>,
-    sign: i64,
-) -> HostResult {
-    let add = {
-        let dict = Rc::clone(&dict);
-        move |machine: &Machine, key: Value, value: Value| {
-            with_key(machine, Rc::clone(&dict), key, move |machine, dict, key, original| {
-                let old = dict.get(&key).unwrap_or(Value::Int(0));
-                let operator = if sign < 0 { crate::host::Operator::Sub } else { crate::host::Operator::Add };
-                let sum = operators::binary(machine, operator, &old, &value);
-                let dict = Rc::clone(dict);
-                operators::then(machine, sum, move |machine, sum| {
-                    dict.insert(machine, key, original, sum)?;
-                    Ok(Value::None.into())
-                })
-            })
-        }
-    };
-    match source.map(|source| operators::plain(&source)) {
-        Some(mapping @ Value::Dict(_)) => for_each_pair(machine, Some(mapping), keyword, add),
-        None => for_each_pair(machine, None, keyword, add),
-        Some(iterable) => with_items(machine, iterable, move |machine, items| {
-            let pairs = items.into_iter().map(|item| Value::tuple(vec![item, Value::Int(1)])).collect();
-            for_each_pair(machine, Some(Value::list(pairs)), keyword, add)
-        }),
-    }
-}
-
-/// `dict.fromkeys(iterable, value=None)`.
-///
-/// # Errors
-/// What user code raises.
-pub fn fromkeys(machine: &Machine, args: Args) -> HostResult {
-    let mut args = args.between("fromkeys", 1, 2)?.into_iter();
-    let (iterable, value) = (args.next().unwrap_or(Value::None), args.next().unwrap_or(Value::None));
-    with_items(machine, iterable, move |machine, items| {
-        let dict = Rc::new(Dict::new());
-        let pairs = items.into_iter().map(|item| Value::tuple(vec![item, value.clone()])).collect();
-        let merged = merge(machine, Rc::clone(&dict), Some(Value::list(pairs)), Vec::new());
-        operators::then(machine, merged, move |_, _| Ok(Value::Dict(dict).into()))
-    })
-}
-
-/// Methods of `OrderedDict` by name, besides those of `dict`.
-pub const ORDERED_METHODS: &[(&str, MethodFn)] = &[("move_to_end", move_to_end)];
-
-fn move_to_end(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
-    let dict = of(receiver, "move_to_end")?;
-    let [key, last] = args.bind("move_to_end", ["key", "last"], 1)?;
-    let last = last.map_or(Ok(true), |last| operators::truth_sync(machine, &last))?;
-    machine.charge_fuel(if last { 1 } else { dict.len() as u64 })?;
-    with_key(machine, dict, key.unwrap_or(Value::None), move |_, dict, key, original| {
-        if dict.move_to_end(&key, last) { Ok(Value::None.into()) } else { Err(Raise::key_error(original)) }
-    })
-}
-
-/// Methods of `Counter` by name, besides those of `dict`.
-pub const COUNTER_METHODS: &[(&str, MethodFn)] =
-    &[("elements", elements), ("most_common", most_common), ("subtract", subtract), ("total", total)];
-
-fn elements(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
-    args.none("elements")?;
-    let mut items = Vec::new();
-    for (key, count) in of(receiver, "elements")?.entries() {
-        let count = usize::try_from(count.as_int().unwrap_or(0)).unwrap_or(0);
-        machine.charge_fuel(count as u64)?;
-        items.extend(std::iter::repeat_n(key, count));
-    }
-    operators::iterate(machine, &Value::list(items))
-}
-
-fn most_common(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
-    let dict = of(receiver, "most_common")?;
-    let [count] = args.bind("most_common", ["n"], 0)?;
-    let entries = dict.entries();
-    machine.charge_fuel(entries.len() as u64 * 4)?;
-    let count = match count.filter(|count| !matches!(count, Value::None)) {
-        Some(count) => usize::try_from(operators::index_fitting(machine, &count)?).unwrap_or(0),
-        None => entries.len(),
-    };
-    let machine = machine.clone();
-    later(async move {
-        let counts: Vec<Value> = entries.iter().map(|(_, count)| count.clone()).collect();
-        let order = sort::order(&machine, &counts, true).await?;
-        let pair = |position: usize| Value::tuple(vec![entries[position].0.clone(), entries[position].1.clone()]);
-        let pairs = order.into_iter().take(count).map(pair).collect();
-        machine.settle(sequence::list(&machine, pairs)?).await
-    })
-}
-
-fn subtract(machine: &Machine, receiver: &Value, mut args: Args) -> HostResult {
-    let dict = of(receiver, "subtract")?;
-    let keyword = std::mem::take(&mut args.keyword);
-    let source = args.between("subtract", 0, 1)?.pop();
-    count(machine, dict, source, keyword, -1)
-}
-
-fn total(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
-    args.none("total")?;
-    let values = Value::list(of(receiver, "total")?.values());
-    crate::builtins::sum(machine, Args::of([values]))
-}
-
-fn of(receiver: &Value, method: &str) -> Result<Rc<Dict>, Raise> {
-    match operators::plain(receiver) {
-        Value::Dict(dict) => Ok(dict),
-        _ => Err(super::wrong_receiver(method, Type::Dict, receiver)),
     }
 }
