@@ -12,7 +12,7 @@ use crate::modules::represent::represent;
 use crate::modules::{Function, Members, class, functions};
 use crate::operators::{self, Iter, later};
 use crate::raise::Raise;
-use crate::types::{Dict, dict};
+use crate::types::{Dict, Tuple, dict};
 use crate::value::Value;
 
 pub fn members(_: &Machine) -> Result<Members, Raise> {
@@ -137,9 +137,11 @@ fn make_partial(machine: &Machine, mut args: Args) -> HostResult {
         keyword = merged(&defaults, keyword);
         function = innermost;
     }
+    machine.charge_fuel((positional.len() + keyword.len()) as u64)?;
+    let positional = Value::Tuple(Rc::new(Tuple::charged(machine, positional)?));
     let partial = Instance::new(&class);
     partial.set("func", function);
-    partial.set("args", Value::tuple(positional));
+    partial.set("args", positional);
     partial.set("keywords", Value::dict(keyword));
     partial.cover(machine)?;
     Ok(Value::Instance(partial).into())

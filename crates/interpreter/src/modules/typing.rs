@@ -366,6 +366,7 @@ impl HostObject for Name {
             Value::Tuple(items) => items.to_vec(),
             key => vec![key.clone()],
         };
+        machine.charge_fuel(operators::UNCHARGED)?;
         Ok(match self.name {
             "Optional" => union(machine, vec![key.clone(), Value::None])?,
             "Union" => union(machine, members())?,
@@ -425,7 +426,8 @@ impl HostObject for Alias {
         }
     }
 
-    fn get_item(self: Rc<Self>, _: &Machine, key: &Value) -> HostResult {
+    fn get_item(self: Rc<Self>, machine: &Machine, key: &Value) -> HostResult {
+        machine.charge_fuel(operators::UNCHARGED)?;
         Ok(alias(&self.origin, key).into())
     }
 
