@@ -186,7 +186,15 @@ impl Model for FakeModel {
                     (0..VOCABULARY).map(move |token| -(token as f64 - favourite).abs())
                 });
                 let shape = vec![hidden.shape().first().copied().unwrap_or(0), VOCABULARY];
-                Ok(Tree::Leaf(Packed::Tokens(FakeTensor::new(logits.collect(), shape))))
+                let logits = FakeTensor::new(logits.collect(), shape);
+                // Arguments of the call hold for the whole pass, as in the real models.
+                let last_only =
+                    segments.iter().any(|one| one.flags.iter().any(|(name, _)| &**name == "logits_to_keep"));
+                Ok(Tree::Leaf(if last_only {
+                    Packed::Segments(last_positions(&logits, segments)?)
+                } else {
+                    Packed::Tokens(logits)
+                }))
             })?;
             Ok(Tree::Record {
                 class: "transformers.modeling_outputs.CausalLMOutputWithPast",
@@ -261,6 +269,18 @@ impl Model for FakeModel {
     fn value_data(&self, _value: &Value, _heap: &mut Heap) -> Option<Result<Ref, Raise>> {
         None
     }
+}
+
+/// Returns each segment's logits at its last position: `[rows, 1, vocabulary]`.
+fn last_positions(logits: &FakeTensor, segments: &[Segment<FakeTensor>]) -> Result<Vec<FakeTensor>, Raise> {
+    let mut start = 0;
+    let mut parts = Vec::with_capacity(segments.len());
+    for Segment { rows, length, .. } in segments {
+        let own = logits.rows(start, rows * length)?.view(&[*rows, *length, VOCABULARY])?;
+        parts.push(own.last_position()?.view(&[*rows, 1, VOCABULARY])?);
+        start += rows * length;
+    }
+    Ok(parts)
 }
 
 /// Sums of what each layer has seen, by row.

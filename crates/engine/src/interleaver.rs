@@ -60,12 +60,16 @@ impl<M: Model> Interleaver<M> {
     fn pass(&mut self, events: &mut Vec<Event>) {
         let mut tokens = 0;
         let mut joined: Vec<usize> = Vec::new();
+        let mut shared = None;
         for (index, active) in self.active.iter().enumerate() {
             let Some(trace) = active.waiting_trace() else { continue };
-            let alone = active.exclusive || trace.tokens() > PASS_TOKENS;
-            if joined.is_empty() || (!alone && tokens + trace.tokens() <= PASS_TOKENS) {
+            let arguments = trace.arguments();
+            let alone = active.exclusive || trace.tokens() > PASS_TOKENS || arguments.is_none();
+            let fits = !alone && tokens + trace.tokens() <= PASS_TOKENS && arguments == shared;
+            if joined.is_empty() || fits {
                 tokens += trace.tokens();
                 joined.push(index);
+                shared = arguments;
                 if alone {
                     break;
                 }

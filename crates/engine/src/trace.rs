@@ -109,6 +109,26 @@ impl<M: Model> Trace<M> {
         !done && self.run.needs_more()
     }
 
+    /// Names the arguments of the forward call. A model takes them for a whole pass, so only traces of one name may
+    /// share it; `None` is for a trace that shares with nobody.
+    pub fn arguments(&self) -> Option<String> {
+        let kwargs = match &self.work {
+            Work::Generate { .. } => return Some("generate".into()),
+            Work::Forward { kwargs, .. } => kwargs,
+        };
+        let mut named = kwargs
+            .iter()
+            .map(|(name, value)| match value {
+                Value::None => Some(format!("{name}=None ")),
+                Value::Bool(value) => Some(format!("{name}={value} ")),
+                Value::Int(value) => Some(format!("{name}={value} ")),
+                _ => None,
+            })
+            .collect::<Option<Vec<_>>>()?;
+        named.sort();
+        Some(named.concat())
+    }
+
     /// Returns the tokens of the next pass.
     pub fn tokens(&self) -> i64 {
         match &self.work {
