@@ -180,8 +180,9 @@ fn initialize(machine: &Machine, instance: &Rc<Instance>, mut args: Args) -> Hos
                 outcome => Ok(outcome),
             };
         }
-        let takes_any = instance.exception().is_some() && args.keyword.is_empty() || class.find("__new__").is_some();
-        if !takes_any && !(args.positional.is_empty() && args.keyword.is_empty()) {
+        let any = instance.exception().is_some() && args.keyword.is_empty() || class.find("__new__").is_some();
+        let none = args.positional.is_empty() && args.keyword.is_empty();
+        if !any && !none {
             return Err(Raise::type_error(format!("{}() takes no arguments", class.name())));
         }
         return Ok(Value::None.into());
@@ -237,7 +238,7 @@ fn bind(machine: &Machine, function: &Function, code: &Rc<Code>, args: Args, fra
             extra.push(value);
         }
     }
-    let defaults = function.defaults();
+    let defaults = function.borrow_defaults();
     if !extra.is_empty() && !parameters.star {
         return Err(too_many(code, parameters, &defaults, given, &args.keyword));
     }
@@ -272,23 +273,17 @@ fn bind(machine: &Machine, function: &Function, code: &Rc<Code>, args: Args, fra
     }
     let without_default = positional.saturating_sub(defaults.positional.len());
     let mut missing = Vec::new();
-    for slot in 0..positional {
-        if bound[slot] {
-            continue;
-        }
+    let unbound = code.slots.iter().enumerate().zip(&bound).filter(|(_, bound)| !**bound).map(|(slot, _)| slot);
+    for (slot, name) in unbound.clone().take_while(|(slot, _)| *slot < positional) {
         match slot.checked_sub(without_default).and_then(|index| defaults.positional.get(index)) {
             Some(value) => frame.fill(slot, value.clone()),
-            None => missing.push(&code.slots[slot]),
+            None => missing.push(name),
         }
     }
     if !missing.is_empty() {
         return Err(missing_arguments(code, "positional", &missing));
     }
-    for slot in positional..named {
-        if bound[slot] {
-            continue;
-        }
-        let name = &code.slots[slot];
+    for (slot, name) in unbound.skip_while(|(slot, _)| *slot < positional) {
         match defaults.keyword.iter().find(|(other, _)| other == name) {
             Some((_, value)) => frame.fill(slot, value.clone()),
             None => missing.push(name),

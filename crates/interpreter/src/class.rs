@@ -134,7 +134,7 @@ impl Class {
     }
 
     /// Returns this class and its ancestors, in method resolution order.
-    pub fn lineage<'a>(self: &'a Rc<Self>) -> impl Iterator<Item = &'a Rc<Self>> {
+    pub fn lineage(self: &Rc<Self>) -> impl Iterator<Item = &Rc<Self>> {
         std::iter::once(self).chain(self.ancestors.iter())
     }
 

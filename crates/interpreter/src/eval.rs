@@ -2,12 +2,16 @@
 //!
 //! Performance-critical: what can end at once does, without a future; only what may suspend is boxed.
 
+mod call;
 mod comprehension;
+mod define;
 mod expression;
 mod matching;
 mod now;
+mod protect;
 mod statement;
 mod target;
+mod yields;
 
 use std::rc::Rc;
 

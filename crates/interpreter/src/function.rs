@@ -1,6 +1,6 @@
 //! Functions with source, and functions bound to their first argument.
 
-use std::cell::RefCell;
+use std::cell::{Ref, RefCell};
 use std::rc::Rc;
 
 use program::ir::Code;
@@ -90,6 +90,10 @@ impl Function {
 
     pub fn defaults(&self) -> Defaults {
         self.defaults.borrow().clone()
+    }
+
+    pub(crate) fn borrow_defaults(&self) -> Ref<'_, Defaults> {
+        self.defaults.borrow()
     }
 
     pub(crate) fn surroundings(&self) -> Option<Rc<Frame>> {

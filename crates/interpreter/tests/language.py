@@ -949,3 +949,131 @@ try:
 except ValueError as e:
     print(e.__cause__, e.__suppress_context__)
 raise ValueError('clean') from None
+#### duplicate arguments are refused
+def f(a, a): pass
+#### a starred return is refused
+def f(i):
+    return *i
+#### defaults with every kind of parameter
+def f(a, b=1, /, c=2, *, d, e=5, **k): return a, b, c, d, e, k
+print(f(0, d=1), f(0, 9, 8, d=1, z=2), f(0, c=3, d=4, e=6))
+try:
+    f(0)
+except TypeError as e: print(e)
+try:
+    f(d=1)
+except TypeError as e: print(e)
+#### keyword-only in lambdas and nested tuples
+f = lambda *, k=3, **r: (k, r)
+print(f(), f(k=1, z=2))
+for (a, b), c in [((1, 2), 3)]: print(a, b, c)
+#### attribute chains and calls on results
+class N:
+    def __init__(self, v): self.v = v; self.next = None
+    def link(self, o): self.next = o; return self
+n = N(1).link(N(2).link(N(3)))
+print(n.next.next.v, n.link(N(9)).next.v)
+n.next.v += 5
+n.next.next = [1, 2, 3]
+n.next.next[1:] = (7,)
+print(n.next.v, n.next.next)
+#### mixed return and finally order
+log = []
+def f():
+    for i in range(3):
+        try:
+            log.append(i)
+            if i == 1: return 'r'
+        finally:
+            log.append('f')
+print(f(), log)
+#### nested comprehension in class and function scope
+class A:
+    base = 10
+    items = [i for i in range(3)]
+    def go(self): return [self.base + x for x in self.items if x in [y for y in A.items]]
+print(A.items, A().go())
+#### exceptions carry attributes
+class HTTPError(Exception):
+    def __init__(self, status, *args):
+        self.status = status
+        super().__init__(f'status {status}', *args)
+try:
+    raise HTTPError(404, 'extra')
+except HTTPError as e:
+    print(e.status, e.args, str(e), repr(e))
+#### large unpacking and star in the middle
+first, *middle, (a, *b), last = range(5), 1, 2, [3, 4, 5], 6
+print(list(first), middle, a, b, last)
+#### string methods on results of formatting
+print(f"{'x' * 3:-^9}".upper().strip('-'), '{:>5}|{:<5}|{:^5}'.format(1, 2, 3), f'{3.14159:.{2}f}', f'{1e10:g}', f'{255:#x}')
+#### annotations change nothing
+def f(x: int, *, y: 'list[undefined]' = 3) -> 'also_undefined': return x + y
+z: int = 5
+w: int
+print(f(1), z)
+#### while true with break in try
+n = 0
+while True:
+    try:
+        n += 1
+        if n > 3: break
+        continue
+    finally:
+        n += 10
+print(n)
+#### generator cleanup on break
+def g():
+    try:
+        for i in range(10): yield i
+    finally:
+        print('cleanup')
+it = g()
+for x in it:
+    if x == 2: break
+it.close()
+print(x)
+#### error inside an expression in a function call
+def scale(v, by): return v * by
+result = scale(3, by=scale(2, by=None))
+#### error in a nested attribute
+class C: pass
+c = C()
+c.a = C()
+print(c.a.b.c)
+#### error in an augmented assignment
+x = {'a': 1}
+x['a'] += 'b'
+#### error in an f-string
+print(f'value: {1 + "a"}')
+#### error in a default argument
+def f(x=1 / 0): pass
+#### error in a dict and a call over lines
+config = {
+    'a': 1,
+    'b': int('q'),
+}
+#### error in a return of a method
+class M:
+    def run(self):
+        return self.step()(1)
+    def step(self):
+        return 5
+M().run()
+#### error in a condition
+if [1, 2, 3].index(7):
+    pass
+#### error in while condition
+n = 3
+while 10 / n > 1:
+    n -= 1
+#### error in del
+d = {}
+del d['x']
+#### error in raise from
+try:
+    1 / 0
+except ZeroDivisionError as e:
+    raise KeyError('k') from e
+#### error in unary operator
+x = -'a'

@@ -30,10 +30,7 @@ const HOSTILE: &[(&str, &str)] = &[
     ),
     ("import itertools\na, b = itertools.tee(itertools.count())\nfor x in a: pass", "MemoryError"),
     ("import functools\nfunctools.reduce(lambda a, b: a, iter(int, 1))", "TimeoutError"),
-    (
-        "import functools\nf = int\nfor i in range(5000): f = functools.partial(lambda g: g(), f)\nf()",
-        "RecursionError",
-    ),
+    ("import functools\nf = int\nfor i in range(5000): f = functools.partial(lambda g: g(), f)\nf()", "RecursionError"),
     (
         "import functools\n@functools.cache\ndef f(x): return 'x' * 10000 + str(x)\ni = 0\nwhile True:\n    i += 1\n    f(i)",
         "MemoryError",

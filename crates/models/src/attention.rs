@@ -115,8 +115,10 @@ fn repeat(states: &Tensor, groups: i64) -> Result<Tensor, TchError> {
     let &[rows, heads, length, head] = size.as_slice() else {
         return Err(TchError::Shape(format!("keys have shape {size:?}")));
     };
-    states
-        .f_unsqueeze(2)?
-        .f_expand([rows, heads, groups, length, head], false)?
-        .f_reshape([rows, heads * groups, length, head])
+    states.f_unsqueeze(2)?.f_expand([rows, heads, groups, length, head], false)?.f_reshape([
+        rows,
+        heads * groups,
+        length,
+        head,
+    ])
 }

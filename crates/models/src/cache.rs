@@ -12,7 +12,10 @@ use tch::{TchError, Tensor};
 
 /// One segment's cache. Cloning gives another handle to the same one.
 #[derive(Clone, Default)]
-pub struct Cache(Rc<RefCell<Vec<Option<(Tensor, Tensor)>>>>);
+pub struct Cache(Rc<RefCell<Vec<Option<Layer>>>>);
+
+/// Keys and values, `[rows, heads, length, head_dim]` each.
+type Layer = (Tensor, Tensor);
 
 /// The caches of a pass, by segment.
 pub struct Caches(pub Vec<Option<Cache>>);
@@ -89,7 +92,11 @@ impl Cache {
         let Some((keys, values)) = self.layer(layer) else {
             let none = heap.push(Datum::None);
             let initialized = heap.push(Datum::Bool(false));
-            return Some(object(heap, "DynamicLayer", &[("keys", none), ("values", none), ("is_initialized", initialized)]));
+            return Some(object(
+                heap,
+                "DynamicLayer",
+                &[("keys", none), ("values", none), ("is_initialized", initialized)],
+            ));
         };
         let [keys, values] = [keys, values].map(|tensor| torch::Tensor::new(tensor.detach()).to_data().ok());
         let (keys, values) = (keys?, values?);
@@ -127,7 +134,8 @@ impl HostObject for CacheObject {
     fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
         Ok(match name {
             "layers" => {
-                let layers = (0..self.0.layers()).map(|index| Value::host(LayerObject { cache: self.0.clone(), index }));
+                let layers =
+                    (0..self.0.layers()).map(|index| Value::host(LayerObject { cache: self.0.clone(), index }));
                 Value::list(layers.collect()).into()
             }
             "is_initialized" => Value::Bool(self.0.length() > 0).into(),
@@ -135,7 +143,8 @@ impl HostObject for CacheObject {
             "layer_class_to_replicate" => Value::None.into(),
             "get_seq_length" | "get_max_length" => {
                 let name = name.to_owned();
-                Value::native(name.clone(), move |machine, args| Rc::clone(&self).call_method(machine, &name, &args)).into()
+                Value::native(name.clone(), move |machine, args| Rc::clone(&self).call_method(machine, &name, &args))
+                    .into()
             }
             _ => Outcome::NotImplemented,
         })
@@ -256,7 +265,10 @@ mod tests {
         let at = cache.data(&mut heap).unwrap();
         let Some(Datum::Object { class, called: false, state: Some(state), .. }) = heap.get(at) else { panic!() };
         let class = heap.get(*class);
-        assert_eq!(class, Some(&Datum::Global { module: "transformers.cache_utils".into(), name: "DynamicCache".into() }));
+        assert_eq!(
+            class,
+            Some(&Datum::Global { module: "transformers.cache_utils".into(), name: "DynamicCache".into() })
+        );
         let Some(Datum::Dict(pairs)) = heap.get(*state) else { panic!() };
         assert_eq!(pairs.len(), 3);
     }

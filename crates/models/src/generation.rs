@@ -62,11 +62,15 @@ impl Settings {
             positions: config.size("max_position_embeddings").ok(),
         };
         let special = |map: &Map<String, Json>| -> Vec<(String, Json)> {
-            map.iter().filter(|(key, _)| key.ends_with("_token_id")).map(|(key, value)| (key.clone(), value.clone())).collect()
+            map.iter()
+                .filter(|(key, _)| key.ends_with("_token_id"))
+                .map(|(key, value)| (key.clone(), value.clone()))
+                .collect()
         };
         let pairs = if file.is_file() { given.into_iter().collect() } else { special(config.values()) };
         for (key, value) in pairs {
-            let wrong = |raise: Raise| LoadError::Config { file: file.clone(), key: key.clone(), reason: raise.message() };
+            let wrong =
+                |raise: Raise| LoadError::Config { file: file.clone(), key: key.clone(), reason: raise.message() };
             settings.set(&key, &value_of(&value)).map_err(wrong)?;
         }
         Ok(settings)
@@ -193,24 +197,75 @@ fn neutral(name: &str, value: &Value) -> Result<bool, Raise> {
         _ => false,
     };
     let accepted = match name {
-        "num_beams" | "num_return_sequences" | "num_beam_groups" | "typical_p" | "encoder_repetition_penalty"
+        "num_beams"
+        | "num_return_sequences"
+        | "num_beam_groups"
+        | "typical_p"
+        | "encoder_repetition_penalty"
         | "guidance_scale" => is(1.0),
-        "epsilon_cutoff" | "eta_cutoff" | "encoder_no_repeat_ngram_size" | "diversity_penalty" | "penalty_alpha"
-        | "remove_invalid_values" | "output_scores" | "output_logits" | "output_attentions"
-        | "output_hidden_states" | "return_dict_in_generate" | "token_healing" | "use_mtp" | "is_assistant" => is(0.0),
-        "top_h" | "bad_words_ids" | "force_words_ids" | "constraints" | "sequence_bias" | "forced_bos_token_id"
-        | "forced_eos_token_id" | "suppress_tokens" | "begin_suppress_tokens" | "exponential_decay_length_penalty"
-        | "stop_strings" | "max_time" | "watermarking_config" | "generation_config" | "logits_processor"
-        | "stopping_criteria" | "prefix_allowed_tokens_fn" | "assistant_model" | "prompt_lookup_num_tokens"
-        | "dola_layers" | "negative_prompt_ids" | "streamer" | "prefill_chunk_size" => matches!(value, Value::None),
+        "epsilon_cutoff"
+        | "eta_cutoff"
+        | "encoder_no_repeat_ngram_size"
+        | "diversity_penalty"
+        | "penalty_alpha"
+        | "remove_invalid_values"
+        | "output_scores"
+        | "output_logits"
+        | "output_attentions"
+        | "output_hidden_states"
+        | "return_dict_in_generate"
+        | "token_healing"
+        | "use_mtp"
+        | "is_assistant" => is(0.0),
+        "top_h"
+        | "bad_words_ids"
+        | "force_words_ids"
+        | "constraints"
+        | "sequence_bias"
+        | "forced_bos_token_id"
+        | "forced_eos_token_id"
+        | "suppress_tokens"
+        | "begin_suppress_tokens"
+        | "exponential_decay_length_penalty"
+        | "stop_strings"
+        | "max_time"
+        | "watermarking_config"
+        | "generation_config"
+        | "logits_processor"
+        | "stopping_criteria"
+        | "prefix_allowed_tokens_fn"
+        | "assistant_model"
+        | "prompt_lookup_num_tokens"
+        | "dola_layers"
+        | "negative_prompt_ids"
+        | "streamer"
+        | "prefill_chunk_size" => matches!(value, Value::None),
         // These steer what beam search, assistants and compilation do, none of which is there, or what an answer
         // that is the same either way is kept in.
-        "early_stopping" | "length_penalty" | "use_cache" | "cache_implementation" | "cache_config"
-        | "max_cache_len" | "synced_gpus" | "low_memory" | "disable_compile" | "compile_config"
-        | "num_assistant_tokens" | "num_assistant_tokens_schedule" | "assistant_confidence_threshold"
-        | "assistant_early_exit" | "assistant_lookbehind" | "target_lookbehind" | "assistant_ensemble_weight"
-        | "speculation_type" | "max_matching_ngram_size" | "decoder_start_token_id" | "continuous_batching_config"
-        | "transformers_version" | "_from_model_config" | "return_dict" => true,
+        "early_stopping"
+        | "length_penalty"
+        | "use_cache"
+        | "cache_implementation"
+        | "cache_config"
+        | "max_cache_len"
+        | "synced_gpus"
+        | "low_memory"
+        | "disable_compile"
+        | "compile_config"
+        | "num_assistant_tokens"
+        | "num_assistant_tokens_schedule"
+        | "assistant_confidence_threshold"
+        | "assistant_early_exit"
+        | "assistant_lookbehind"
+        | "target_lookbehind"
+        | "assistant_ensemble_weight"
+        | "speculation_type"
+        | "max_matching_ngram_size"
+        | "decoder_start_token_id"
+        | "continuous_batching_config"
+        | "transformers_version"
+        | "_from_model_config"
+        | "return_dict" => true,
         _ => return Ok(false),
     };
     if accepted {
@@ -274,7 +329,9 @@ impl Sampler {
         }
         if settings.repetition_penalty <= 0.0 {
             let penalty = settings.repetition_penalty;
-            return Err(Raise::value_error(format!("`penalty` has to be a strictly positive float, but is {penalty:?}")));
+            return Err(Raise::value_error(format!(
+                "`penalty` has to be a strictly positive float, but is {penalty:?}"
+            )));
         }
         if settings.do_sample {
             check_sampling(&settings)?;
@@ -385,12 +442,7 @@ fn forbid(scores: &Tensor, tokens: &[i64], vocabulary: i64) -> Result<(), TchErr
 }
 
 impl engine::Sampler<torch::Tensor> for Sampler {
-    fn choose(
-        &mut self,
-        machine: &Machine,
-        logits: &torch::Tensor,
-        sequences: &[Vec<i64>],
-    ) -> Result<Vec<i64>, Raise> {
+    fn choose(&mut self, machine: &Machine, logits: &torch::Tensor, sequences: &[Vec<i64>]) -> Result<Vec<i64>, Raise> {
         let torch = |error: TchError| raise(&error);
         let copy = || logits.tch().f_detach()?.f_to_dtype(Kind::Float, false, true);
         let scores = self.process(copy().map_err(torch)?, sequences).map_err(torch)?;
@@ -400,7 +452,7 @@ impl engine::Sampler<torch::Tensor> for Sampler {
         } else {
             scores.f_argmax(-1, false)
         };
-        chosen.and_then(|chosen| Vec::<i64>::try_from(chosen)).map_err(torch)
+        chosen.and_then(Vec::<i64>::try_from).map_err(torch)
     }
 
     fn finished(&self, sequence: &[i64]) -> bool {
@@ -424,7 +476,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("config.json"), r#"{"model_type": "gpt2", "eos_token_id": 3}"#).unwrap();
         let config = Config::read(folder.path()).unwrap();
-        let kwargs: Vec<(Rc<str>, Value)> = kwargs.iter().map(|(name, value)| ((*name).into(), value.clone())).collect();
+        let kwargs: Vec<(Rc<str>, Value)> =
+            kwargs.iter().map(|(name, value)| ((*name).into(), value.clone())).collect();
         Settings::read(folder.path(), &config).unwrap().with(&kwargs)
     }
 

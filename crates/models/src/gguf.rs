@@ -298,13 +298,15 @@ impl<'a> Reader<'a> {
         }
         let mut shape = Vec::new();
         for _ in 0..dimensions {
-            let size = usize::try_from(self.u64()?).map_err(|_| Error(format!("tensor {name}: its shape is too large")))?;
+            let size =
+                usize::try_from(self.u64()?).map_err(|_| Error(format!("tensor {name}: its shape is too large")))?;
             shape.push(size);
         }
         shape.reverse();
         let code = self.u32()?;
-        let format = Format::of_code(code)
-            .ok_or_else(|| Error(format!("tensor {name}: format {code} is not supported; F32, F16, Q4_1 and Q8_0 are")))?;
+        let format = Format::of_code(code).ok_or_else(|| {
+            Error(format!("tensor {name}: format {code} is not supported; F32, F16, Q4_1 and Q8_0 are"))
+        })?;
         let offset = usize::try_from(self.u64()?).map_err(|_| cut_off())?;
         Ok(Found { name, shape, format, offset })
     }
@@ -345,8 +347,8 @@ pub(crate) mod testing {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use super::testing::{file, info, pad, text};
+    use super::*;
 
     fn two_tensors() -> Vec<u8> {
         let mut bytes = file(2, 1);
@@ -395,7 +397,9 @@ mod tests {
                 let mut damaged = bytes.clone();
                 damaged[at] ^= flip;
                 if let Ok(gguf) = Gguf::parse(&damaged) {
-                    gguf.tensors.iter().for_each(|info| assert_eq!(info.values().len(), info.shape.iter().product::<usize>()));
+                    gguf.tensors
+                        .iter()
+                        .for_each(|info| assert_eq!(info.values().len(), info.shape.iter().product::<usize>()));
                 }
             }
         }

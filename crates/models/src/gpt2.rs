@@ -80,7 +80,11 @@ const ATTENTION: Form = Form {
 ///
 /// # Errors
 /// For settings that are not supported, and weights that do not fit them.
-pub fn build(config: &Config, builder: &mut Builder<'_>, kind: Kind) -> std::result::Result<(Gpt2, Rc<Linear>), LoadError> {
+pub fn build(
+    config: &Config,
+    builder: &mut Builder<'_>,
+    kind: Kind,
+) -> std::result::Result<(Gpt2, Rc<Linear>), LoadError> {
     for key in ["add_cross_attention", "reorder_and_upcast_attn"] {
         if config.flag(key)? {
             return Err(config.wrong(key, "true is not supported"));
@@ -90,7 +94,8 @@ pub fn build(config: &Config, builder: &mut Builder<'_>, kind: Kind) -> std::res
     if width % heads != 0 {
         return Err(config.wrong("n_embd", format!("{width} does not divide into {heads} heads")));
     }
-    let inner = if config.get("n_inner").is_none_or(|inner| inner.is_null()) { 4 * width } else { config.size("n_inner")? };
+    let inner =
+        if config.get("n_inner").is_none_or(|inner| inner.is_null()) { 4 * width } else { config.size("n_inner")? };
     let name = config.text("activation_function")?;
     let function = Function::named(name)
         .ok_or_else(|| config.wrong("activation_function", format!("{name:?} is not supported")))?;

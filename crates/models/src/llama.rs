@@ -89,7 +89,11 @@ const ATTENTION: Form = Form {
 ///
 /// # Errors
 /// For settings that are not supported, and weights that do not fit them.
-pub fn build(config: &Config, builder: &mut Builder<'_>, kind: Kind) -> std::result::Result<(Llama, Rc<Linear>), LoadError> {
+pub fn build(
+    config: &Config,
+    builder: &mut Builder<'_>,
+    kind: Kind,
+) -> std::result::Result<(Llama, Rc<Linear>), LoadError> {
     let (width, inner) = (config.size("hidden_size")?, config.size("intermediate_size")?);
     let (heads, key_heads) = (config.size("num_attention_heads")?, config.size("num_key_value_heads")?);
     let head_dim = config.size("head_dim")?;

@@ -79,10 +79,9 @@ pub fn attribute(model: &Transformer, machine: &Machine, node: &Node, name: &str
         (Node::Attention(_), "num_heads") => number("num_attention_heads")?,
         (Node::Attention(_), "embed_dim" | "split_size") => number("hidden_size")?,
         (Node::Attention(_), "is_cross_attention") => Value::Bool(false),
-        (
-            Node::Attention(_),
-            "scale_attn_weights" | "scale_attn_by_inverse_layer_idx" | "reorder_and_upcast_attn",
-        ) => config_value(&model.config, name),
+        (Node::Attention(_), "scale_attn_weights" | "scale_attn_by_inverse_layer_idx" | "reorder_and_upcast_attn") => {
+            config_value(&model.config, name)
+        }
 
         (Node::Rotary, "inv_freq" | "original_inv_freq") => weight(model.decoder.frequencies()?),
         (Node::Rotary, "attention_scaling") => Value::Float(1.0),

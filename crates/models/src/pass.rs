@@ -123,12 +123,7 @@ impl<'a> Pass<'a> {
     }
 
     /// Runs a module that takes one tensor and returns one.
-    pub fn unary(
-        &mut self,
-        site: Site,
-        input: &Tensor,
-        run: impl FnOnce(&Tensor) -> Result<Tensor>,
-    ) -> Result<Tensor> {
+    pub fn unary(&mut self, site: Site, input: &Tensor, run: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
         self.module(site, input.shallow_clone(), |_, input| run(&input))
     }
 
@@ -157,7 +152,8 @@ impl<'a> Pass<'a> {
                 if parts.len() != self.layout.segments.len() {
                     return Err(wrong_segments().into());
                 }
-                let flat = parts.iter().map(|part| part.tch().f_flatten(0, 1)).collect::<std::result::Result<Vec<_>, _>>()?;
+                let flat =
+                    parts.iter().map(|part| part.tch().f_flatten(0, 1)).collect::<std::result::Result<Vec<_>, _>>()?;
                 Ok(Tensor::f_cat(&flat, 0)?)
             }
         }
@@ -239,7 +235,9 @@ impl Input for Tensor {
     fn read(self, pass: &Pass<'_>, arguments: Arguments) -> Result<Self> {
         let first = arguments.args.into_iter().next();
         let first = first.or_else(|| arguments.kwargs.into_iter().next().map(|(_, flow)| flow));
-        pass.tensor(first.ok_or_else(|| Raise::type_error("forward() missing 1 required positional argument: 'input'"))?)
+        pass.tensor(
+            first.ok_or_else(|| Raise::type_error("forward() missing 1 required positional argument: 'input'"))?,
+        )
     }
 }
 

@@ -165,8 +165,13 @@ impl Transformer {
                         "logits_to_keep"
                     }
                     "return_dict" if !matches!(value, Value::Bool(false)) => continue,
-                    "labels" | "inputs_embeds" | "past_key_values" | "token_type_ids" | "encoder_hidden_states"
-                    | "encoder_attention_mask" | "return_dict"
+                    "labels"
+                    | "inputs_embeds"
+                    | "past_key_values"
+                    | "token_type_ids"
+                    | "encoder_hidden_states"
+                    | "encoder_attention_mask"
+                    | "return_dict"
                         if !matches!(value, Value::None) =>
                     {
                         let message = format!("the model's argument `{name}` is not supported by this server");

@@ -53,8 +53,15 @@ impl Weights {
         } else {
             return Err(LoadError::NoWeights(folder.to_path_buf()));
         };
-        let mut weights =
-            Self { files: Vec::new(), entries: HashMap::new(), root, kind, left_out: "", read_bytes: 0, total_bytes: 0 };
+        let mut weights = Self {
+            files: Vec::new(),
+            entries: HashMap::new(),
+            root,
+            kind,
+            left_out: "",
+            read_bytes: 0,
+            total_bytes: 0,
+        };
         for path in paths {
             let mut file = File::open(&path).map_err(LoadError::io(&path))?;
             let at = weights.files.len();
@@ -171,12 +178,18 @@ fn entry(value: &Value, file: usize, start: u64, size: u64) -> Result<Entry, Str
         return Err(format!("its data_offsets {begin} to {end} do not fit its shape {shape:?} and dtype {name}"));
     }
     if start.checked_add(end).is_none_or(|end| end > size) {
-        return Err(format!("the file is truncated: the tensor ends at byte {}, the file at {size}", start.saturating_add(end)));
+        return Err(format!(
+            "the file is truncated: the tensor ends at byte {}, the file at {size}",
+            start.saturating_add(end)
+        ));
     }
     Ok(Entry {
         file,
         kind,
-        shape: shape.into_iter().map(|size| i64::try_from(size).map_err(|_| "its shape is too large")).collect::<Result<_, _>>()?,
+        shape: shape
+            .into_iter()
+            .map(|size| i64::try_from(size).map_err(|_| "its shape is too large"))
+            .collect::<Result<_, _>>()?,
         start: start + begin,
         bytes: usize::try_from(bytes).map_err(|_| "it is too large for this machine")?,
     })

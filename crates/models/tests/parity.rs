@@ -1,4 +1,5 @@
 //! Compares every module's arguments and output with what transformers shows, on small random models.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::any::Any;
 use std::collections::HashMap;
@@ -61,7 +62,11 @@ impl Observer<torch::Tensor> for Recorder {
         Ok(Entered { inputs, skipped: None })
     }
 
-    fn exit(&mut self, site: Site, output: Tree<Packed<torch::Tensor>>) -> Result<Tree<Packed<torch::Tensor>>, Interrupt> {
+    fn exit(
+        &mut self,
+        site: Site,
+        output: Tree<Packed<torch::Tensor>>,
+    ) -> Result<Tree<Packed<torch::Tensor>>, Interrupt> {
         let (entered, inputs) = self.open.pop().unwrap();
         assert_eq!(entered, site);
         self.seen.push((site, inputs, output.clone()));
@@ -210,8 +215,12 @@ fn module_trees_are_transformers_own() {
     for name in MODELS {
         let model = load(name);
         let expected = json(&FOLDER.join(name).join("tree.json"));
-        let expected: Vec<(&str, &str)> =
-            expected.as_array().unwrap().iter().map(|pair| (pair[0].as_str().unwrap(), pair[1].as_str().unwrap())).collect();
+        let expected: Vec<(&str, &str)> = expected
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|pair| (pair[0].as_str().unwrap(), pair[1].as_str().unwrap()))
+            .collect();
         let found: Vec<(&str, &str)> =
             model.schema().modules.iter().map(|module| (module.path.as_str(), module.class.as_str())).collect();
         assert_eq!(found, expected, "{name}");
@@ -233,13 +242,21 @@ fn every_modules_arguments_and_output_are_transformers_own() {
                     let expected = step["modules"].as_array().unwrap();
                     let paths: Vec<&str> = expected.iter().map(|module| module["path"].as_str().unwrap()).collect();
                     let path = |site: &Site| model.schema().module(*site).unwrap().path.as_str();
-                    assert_eq!(recorder.seen.iter().map(|(site, ..)| path(site)).collect::<Vec<_>>(), paths, "{context}");
+                    assert_eq!(
+                        recorder.seen.iter().map(|(site, ..)| path(site)).collect::<Vec<_>>(),
+                        paths,
+                        "{context}"
+                    );
                     for ((site, inputs, output), expected) in recorder.seen.iter().zip(expected) {
                         let place = format!("{number}|{}", path(site));
                         println!("{context} {place}");
                         compare(&case, &Tree::Tuple(inputs.args.clone()), &expected["args"], &format!("{place}|args"));
                         let kwargs = expected["kwargs"]["fields"].as_object().unwrap();
-                        assert_eq!(names(&inputs.kwargs), kwargs.keys().map(String::as_str).collect::<Vec<_>>(), "{context} {place}");
+                        assert_eq!(
+                            names(&inputs.kwargs),
+                            kwargs.keys().map(String::as_str).collect::<Vec<_>>(),
+                            "{context} {place}"
+                        );
                         for (name, value) in &inputs.kwargs {
                             compare(&case, value, &kwargs[*name], &format!("{place}|kwargs|{name}"));
                         }
@@ -259,7 +276,11 @@ fn modules_are_entered_in_the_order_that_the_schema_says() {
         fn wants(&self, _: Site) -> Wants {
             Wants { input: true, output: false, inside: true }
         }
-        fn enter(&mut self, site: Site, inputs: Inputs<Packed<torch::Tensor>>) -> Result<Entered<torch::Tensor>, Interrupt> {
+        fn enter(
+            &mut self,
+            site: Site,
+            inputs: Inputs<Packed<torch::Tensor>>,
+        ) -> Result<Entered<torch::Tensor>, Interrupt> {
             self.0.push(site);
             Ok(Entered { inputs, skipped: None })
         }
@@ -289,7 +310,8 @@ fn segments_that_share_a_pass_get_what_they_get_alone() {
         let steps = [Some(0), Some(1)];
         for step in steps.into_iter().flatten() {
             let running: Vec<usize> = (0..cases.len()).filter(|&index| step < cases[index].steps.len()).collect();
-            let segments = || running.iter().map(|&index| cases[index].segment(step, &caches[index])).collect::<Vec<_>>();
+            let segments =
+                || running.iter().map(|&index| cases[index].segment(step, &caches[index])).collect::<Vec<_>>();
             let mut recorder = Recorder::default();
             let output = forward(&model, &mut segments(), &mut recorder);
             for (at, &index) in running.iter().enumerate() {
@@ -375,7 +397,8 @@ fn generation_chooses_the_tokens_that_transformers_chooses() {
         let generations = json(&FOLDER.join(name).join("generate.json"));
         let prompts = rows(&generations["prompts"]);
         for case in generations["cases"].as_array().unwrap() {
-            let found = generate(&model, &prompts, &case["settings"]).unwrap_or_else(|raise| panic!("{}", raise.message()));
+            let found =
+                generate(&model, &prompts, &case["settings"]).unwrap_or_else(|raise| panic!("{}", raise.message()));
             assert_eq!(found, rows(&case["ids"]), "{name} {}", case["settings"]);
         }
     }

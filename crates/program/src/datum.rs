@@ -76,15 +76,29 @@ pub enum Datum {
     Set(Vec<Ref>),
     FrozenSet(Vec<Ref>),
     Dict(Vec<(Ref, Ref)>),
-    Range { start: BigInt, stop: BigInt, step: BigInt },
-    Slice { start: Ref, stop: Ref, step: Ref },
+    Range {
+        start: BigInt,
+        stop: BigInt,
+        step: BigInt,
+    },
+    Slice {
+        start: Ref,
+        stop: Ref,
+        step: Ref,
+    },
 
     /// A dense tensor that owns its bytes.
     Tensor(TensorData),
     /// `torch.nn.Parameter` around a tensor.
-    Parameter { tensor: Ref, requires_grad: bool },
+    Parameter {
+        tensor: Ref,
+        requires_grad: bool,
+    },
     /// A numpy array (`scalar` false) or numpy scalar, held like a tensor.
-    Array { data: TensorData, scalar: bool },
+    Array {
+        data: TensorData,
+        scalar: bool,
+    },
     /// `torch.Size`.
     Size(Vec<i64>),
     /// `torch.dtype`.
@@ -104,32 +118,57 @@ pub enum Datum {
         globals: Vec<(String, Ref)>,
     },
     /// A class by value. `attributes` holds methods, `staticmethod`s (see [`Datum::Decorated`]) and constants.
-    Class { name: String, module: String, bases: Vec<Ref>, attributes: Vec<(String, Ref)> },
+    Class {
+        name: String,
+        module: String,
+        bases: Vec<Ref>,
+        attributes: Vec<(String, Ref)>,
+    },
     /// `staticmethod`, `classmethod` or `property` around its functions.
-    Decorated { kind: Decorator, functions: Vec<Ref> },
+    Decorated {
+        kind: Decorator,
+        functions: Vec<Ref>,
+    },
     /// An object: the class (a [`Datum::Class`] or a [`Datum::Global`]), the arguments that made it,
     /// and its state (usually a dict; `None` where there is none). Where `called`, the object is what
     /// `class(*args)` gives; otherwise `class.__new__(class, *args)`, with no `__init__`. Then `items` are
     /// appended (`extend`, or `add` for sets), `pairs` are set as items, and `state` becomes its attributes.
-    Object { class: Ref, called: bool, args: Vec<Ref>, state: Option<Ref>, items: Vec<Ref>, pairs: Vec<(Ref, Ref)> },
+    Object {
+        class: Ref,
+        called: bool,
+        args: Vec<Ref>,
+        state: Option<Ref>,
+        items: Vec<Ref>,
+        pairs: Vec<(Ref, Ref)>,
+    },
     /// `getattr(object, name)`: a bound method or an attribute looked up when used.
-    Attribute { object: Ref, name: String },
+    Attribute {
+        object: Ref,
+        name: String,
+    },
     /// An importable module, by its name: `torch.nn.functional`.
     Module(String),
     /// Anything importable, by module and qualified name: `torch` `float32`, `numpy` `mean`, `builtins` `len`.
     /// Nothing is looked up until the value is used.
-    Global { module: String, name: String },
+    Global {
+        module: String,
+        name: String,
+    },
 
     /// A module of the traced model, by its path below the root (`""` is the root itself).
     Envoy(Envoy),
     /// The weights-holding module behind an envoy.
-    ModelModule { path: String },
+    ModelModule {
+        path: String,
+    },
     /// `model.tokenizer`.
     Tokenizer,
     /// The tracer object that runs the block, where the block refers to it.
     Tracer,
     /// A value that this server does not understand; using it is an error that gives `what`.
-    Opaque { what: String },
+    Opaque {
+        what: String,
+    },
 }
 
 /// Which wrapper a [`Datum::Decorated`] is.
@@ -204,9 +243,24 @@ pub enum DType {
 impl DType {
     /// Every element type, for tables and tests.
     pub const ALL: [Self; 18] = [
-        Self::Float64, Self::Float32, Self::Float16, Self::BFloat16, Self::Int64, Self::Int32, Self::Int16,
-        Self::Int8, Self::UInt8, Self::UInt16, Self::UInt32, Self::UInt64, Self::Bool, Self::Complex32,
-        Self::Complex64, Self::Complex128, Self::Float8E4M3Fn, Self::Float8E5M2,
+        Self::Float64,
+        Self::Float32,
+        Self::Float16,
+        Self::BFloat16,
+        Self::Int64,
+        Self::Int32,
+        Self::Int16,
+        Self::Int8,
+        Self::UInt8,
+        Self::UInt16,
+        Self::UInt32,
+        Self::UInt64,
+        Self::Bool,
+        Self::Complex32,
+        Self::Complex64,
+        Self::Complex128,
+        Self::Float8E4M3Fn,
+        Self::Float8E5M2,
     ];
 
     /// Returns the attribute of `torch` that names this type.

@@ -90,27 +90,70 @@ pub struct Statement {
 pub enum StatementKind {
     Pass,
     Expression(Expr),
-    Assign { targets: Vec<Target>, value: Expr },
-    AugmentedAssign { target: Target, operator: Binary, value: Expr },
+    Assign {
+        targets: Vec<Target>,
+        value: Expr,
+    },
+    AugmentedAssign {
+        target: Target,
+        operator: Binary,
+        value: Expr,
+    },
     Delete(Vec<Target>),
     Return(Option<Expr>),
     Break,
     Continue,
     /// `if` and its `elif`s, then `else`.
-    If { branches: Vec<(Expr, Body)>, otherwise: Body },
-    While { test: Expr, body: Body, otherwise: Body },
-    For { target: Target, iterable: Expr, body: Body, otherwise: Body },
+    If {
+        branches: Vec<(Expr, Body)>,
+        otherwise: Body,
+    },
+    While {
+        test: Expr,
+        body: Body,
+        otherwise: Body,
+    },
+    For {
+        target: Target,
+        iterable: Expr,
+        body: Body,
+        otherwise: Body,
+    },
     /// One item; further items are nested in the body.
-    With { context: Expr, target: Option<Target>, body: Rc<Body> },
+    With {
+        context: Expr,
+        target: Option<Target>,
+        body: Rc<Body>,
+    },
     Try(Box<Try>),
-    Raise { exception: Option<Expr>, cause: Option<Expr> },
-    Assert { test: Expr, message: Option<Expr> },
-    Function { definition: Rc<Definition>, decorators: Vec<Expr>, target: Name },
+    Raise {
+        exception: Option<Expr>,
+        cause: Option<Expr>,
+    },
+    Assert {
+        test: Expr,
+        message: Option<Expr>,
+    },
+    Function {
+        definition: Rc<Definition>,
+        decorators: Vec<Expr>,
+        target: Name,
+    },
     Class(Box<ClassDefinition>),
     /// `import a.b` binds `a`; `import a.b as c` binds the submodule.
-    Import { module: Rc<str>, target: Name, submodule: bool },
-    ImportFrom { module: Rc<str>, names: Vec<(Rc<str>, Name)> },
-    Match { subject: Expr, cases: Vec<Case> },
+    Import {
+        module: Rc<str>,
+        target: Name,
+        submodule: bool,
+    },
+    ImportFrom {
+        module: Rc<str>,
+        names: Vec<(Rc<str>, Name)>,
+    },
+    Match {
+        subject: Expr,
+        cases: Vec<Case>,
+    },
 }
 
 #[derive(Debug)]
@@ -158,11 +201,25 @@ pub enum Pattern {
     Value(Expr),
     /// `None`, `True` or `False`, by identity.
     Singleton(Constant),
-    Sequence { before: Vec<Pattern>, star: Option<Option<Name>>, after: Vec<Pattern> },
-    Mapping { pairs: Vec<(Expr, Pattern)>, rest: Option<Name> },
-    Class { class: Expr, positional: Vec<Pattern>, keyword: Vec<(Rc<str>, Pattern)> },
+    Sequence {
+        before: Vec<Pattern>,
+        star: Option<Option<Name>>,
+        after: Vec<Pattern>,
+    },
+    Mapping {
+        pairs: Vec<(Expr, Pattern)>,
+        rest: Option<Name>,
+    },
+    Class {
+        class: Expr,
+        positional: Vec<Pattern>,
+        keyword: Vec<(Rc<str>, Pattern)>,
+    },
     /// A name, `_`, or a pattern `as` a name.
-    Capture { pattern: Option<Box<Pattern>>, name: Option<Name> },
+    Capture {
+        pattern: Option<Box<Pattern>>,
+        name: Option<Name>,
+    },
     Or(Vec<Pattern>),
 }
 
@@ -170,10 +227,23 @@ pub enum Pattern {
 #[derive(Debug)]
 pub enum Target {
     Name(Name),
-    Attribute { object: Expr, name: Rc<str>, span: Span },
-    Item { object: Expr, key: Expr, span: Span },
+    Attribute {
+        object: Expr,
+        name: Rc<str>,
+        span: Span,
+    },
+    Item {
+        object: Expr,
+        key: Expr,
+        span: Span,
+    },
     /// A tuple or list; at most one is starred.
-    Sequence { before: Vec<Target>, star: Option<Box<Target>>, after: Vec<Target>, span: Span },
+    Sequence {
+        before: Vec<Target>,
+        star: Option<Box<Target>>,
+        after: Vec<Target>,
+        span: Span,
+    },
 }
 
 /// A variable: how many frames out, and which slot there.
@@ -193,20 +263,42 @@ pub struct Expr {
 pub enum ExprKind {
     Constant(Constant),
     Name(Name),
-    Binary { operator: Binary, left: Box<Expr>, right: Box<Expr> },
-    Unary { operator: Unary, operand: Box<Expr> },
+    Binary {
+        operator: Binary,
+        left: Box<Expr>,
+        right: Box<Expr>,
+    },
+    Unary {
+        operator: Unary,
+        operand: Box<Expr>,
+    },
     /// The last that is not reached decides: `and` stops at a false one, `or` (`any`) at a true one.
-    Boolean { any: bool, operands: Vec<Expr> },
+    Boolean {
+        any: bool,
+        operands: Vec<Expr>,
+    },
     /// `a < b <= c`: each comparison with the operand before.
-    Compare { first: Box<Expr>, rest: Vec<(Comparison, Expr)> },
+    Compare {
+        first: Box<Expr>,
+        rest: Vec<(Comparison, Expr)>,
+    },
     /// Test, value if true, value if false.
     Conditional(Box<[Expr; 3]>),
-    Attribute { object: Box<Expr>, name: Rc<str> },
-    Item { object: Box<Expr>, key: Box<Expr> },
+    Attribute {
+        object: Box<Expr>,
+        name: Rc<str>,
+    },
+    Item {
+        object: Box<Expr>,
+        key: Box<Expr>,
+    },
     Slice(Box<[Option<Expr>; 3]>),
     Call(Box<Call>),
     /// `super()` without arguments: the class cell, and the first parameter if there is one.
-    Super { class: Name, receiver: Option<Name> },
+    Super {
+        class: Name,
+        receiver: Option<Name>,
+    },
     List(Vec<Argument>),
     Tuple(Vec<Argument>),
     Set(Vec<Argument>),
@@ -216,7 +308,10 @@ pub enum ExprKind {
     /// Shared, since a generator expression may outlive the code around it.
     Comprehension(Rc<Comprehension>),
     /// `name := value`.
-    Walrus { target: Name, value: Box<Expr> },
+    Walrus {
+        target: Name,
+        value: Box<Expr>,
+    },
     /// An f-string.
     Format(Vec<Piece>),
     Yield(Option<Box<Expr>>),
@@ -317,7 +412,11 @@ impl Parameters {
     /// Returns how many slots they take.
     #[must_use]
     pub fn count(&self) -> usize {
-        self.positional_only + self.positional + self.keyword_only + usize::from(self.star) + usize::from(self.double_star)
+        self.positional_only
+            + self.positional
+            + self.keyword_only
+            + usize::from(self.star)
+            + usize::from(self.double_star)
     }
 }
 

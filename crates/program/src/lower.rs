@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use ruff_python_ast::visitor::{Visitor, walk_expr};
 use ruff_python_ast::{Expr, ExprLambda, ModModule, Stmt, StmtFunctionDef};
-use ruff_python_parser::{ParseOptions, Mode};
+use ruff_python_parser::{Mode, ParseOptions};
 use ruff_text_size::{Ranged, TextRange};
 
 use crate::ir::{self, Code, Scope, Span, Text};

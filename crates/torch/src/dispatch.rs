@@ -8,6 +8,7 @@ use std::rc::Rc;
 use interpreter::raise::Raise;
 use interpreter::{Kind as Exception, Machine};
 
+use crate::cost;
 use crate::dtype::Device;
 use crate::ffi::{self, Datum};
 use crate::generator::Generator;
@@ -103,7 +104,7 @@ impl From<Vec<i64>> for Argument {
 /// machine's own when memory is spent.
 pub fn call(machine: &Machine, operator: &Operator, arguments: &[Argument]) -> Result<Vec<Output>, Raise> {
     refuse_writes(operator, arguments)?;
-    machine.charge_fuel(fuel(arguments))?;
+    machine.charge_fuel(cost::steps(operator, arguments))?;
     let job = Job::of(machine);
     let lent = match operator.random {
         true if !arguments.iter().any(|argument| matches!(argument, Argument::Generator(_))) => {
@@ -176,19 +177,6 @@ pub fn read_only_error() -> Raise {
         "the served model's weights are read-only: this in-place operation would change a weight, or a view of one, \
          for everybody. Work on a copy: call clone() first",
     )
-}
-
-/// One unit, and one more for every 4,096 elements that go in.
-fn fuel(arguments: &[Argument]) -> u64 {
-    let elements: u64 = arguments
-        .iter()
-        .map(|argument| match argument {
-            Argument::Tensor(tensor) => tensor.elements(),
-            Argument::Tensors(tensors) => tensors.iter().map(Tensor::elements).sum(),
-            _ => 0,
-        })
-        .sum();
-    10 + elements / 4096
 }
 
 fn device_of(arguments: &[Argument]) -> Device {

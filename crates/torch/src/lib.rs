@@ -8,6 +8,7 @@ mod allowed;
 mod array;
 pub mod autograd;
 mod binding;
+mod cost;
 mod create;
 mod data;
 mod dispatch;

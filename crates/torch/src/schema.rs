@@ -32,6 +32,8 @@ pub struct Parameter {
     pub keyword_only: bool,
     /// The operator writes to this tensor.
     pub written: bool,
+    /// The result may be a view of this tensor.
+    pub viewed: bool,
 }
 
 /// What a parameter takes.
@@ -101,6 +103,7 @@ impl Parameter {
             default: flags.contains('d'),
             keyword_only: flags.contains('k'),
             written: flags.contains('w'),
+            viewed: flags.contains('v'),
         }
     }
 }

@@ -361,7 +361,7 @@ char* vt_operators(Error* error) {
         out << argument.name() << ',' << type_text(argument) << ',';
         if (argument.default_value().has_value()) out << 'd';
         if (argument.kwarg_only()) out << 'k';
-        if (argument.alias_info() != nullptr && argument.alias_info()->isWrite()) out << 'w';
+        if (argument.alias_info() != nullptr) out << (argument.alias_info()->isWrite() ? 'w' : 'v');
         out << ';';
       }
       out << '\t';

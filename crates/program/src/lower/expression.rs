@@ -69,9 +69,7 @@ impl Lower<'_> {
             Expr::Attribute(node) => {
                 ExprKind::Attribute { object: self.boxed(&node.value)?, name: node.attr.as_str().into() }
             }
-            Expr::Subscript(node) => {
-                ExprKind::Item { object: self.boxed(&node.value)?, key: self.boxed(&node.slice)? }
-            }
+            Expr::Subscript(node) => ExprKind::Item { object: self.boxed(&node.value)?, key: self.boxed(&node.slice)? },
             Expr::Slice(node) => ExprKind::Slice(Box::new([
                 self.optional(node.lower.as_deref())?,
                 self.optional(node.upper.as_deref())?,
@@ -210,7 +208,7 @@ impl Lower<'_> {
         let span = self.span(node);
         self.scopes.enter(Scope::Function);
         let none = ast::Parameters::default();
-        let parameters = self.parameters(node.parameters.as_deref().unwrap_or(&none));
+        let parameters = self.parameters(node.parameters.as_deref().unwrap_or(&none))?;
         self.scopes.declare_all(&Bindings::of_expression(&node.body));
         let around = self.nest("<lambda>", "<locals>.");
         let value = self.expr(&node.body)?;

@@ -56,11 +56,12 @@ impl Scopes {
         }
     }
 
-    /// Gives a name a slot in the innermost scope.
-    pub fn declare(&mut self, name: &str) {
-        if let Some(scope) = self.0.last_mut() {
-            scope.slot(name);
-        }
+    /// Gives a name a slot in the innermost scope; returns false where it has one.
+    pub fn declare(&mut self, name: &str) -> bool {
+        let Some(scope) = self.0.last_mut() else { return false };
+        let before = scope.slots.len();
+        scope.slot(name);
+        scope.slots.len() > before
     }
 
     /// Gives all names that a scope's statements bind their slots there.

@@ -25,9 +25,11 @@ impl Lower<'_> {
     }
 
     fn looped(&mut self, statements: &[Stmt]) -> Lowered<ir::Body> {
+        let around = self.loops;
         self.loops += 1;
         let body = self.statements(statements);
-        self.loops -= 1;
+        // Set, not counted down: an error inside leaves the count of another scope behind.
+        self.loops = around;
         body
     }
 
@@ -164,10 +166,11 @@ impl Lower<'_> {
         if node.is_async {
             return Err(self.unsupported(node.name.range, "'async def'"));
         }
-        let line = node.decorator_list.first().map_or_else(|| self.span(&node.name).line, |first| self.span(first).line);
+        let line =
+            node.decorator_list.first().map_or_else(|| self.span(&node.name).line, |first| self.span(first).line);
         let name = node.name.to_string();
         self.scopes.enter(Scope::Function);
-        let parameters = self.parameters(&node.parameters);
+        let parameters = self.parameters(&node.parameters)?;
         let around = self.nest(&name, "<locals>.");
         let loops = std::mem::take(&mut self.loops);
         let body = self.body(&node.body)?;
@@ -352,25 +355,28 @@ impl Lower<'_> {
     }
 
     /// Lowers parameters into the first slots of the scope just entered.
-    pub(super) fn parameters(&mut self, parameters: &ast::Parameters) -> ir::Parameters {
+    pub(super) fn parameters(&mut self, parameters: &ast::Parameters) -> Lowered<ir::Parameters> {
         let plain = parameters.posonlyargs.iter().chain(&parameters.args).chain(&parameters.kwonlyargs);
         let plain = plain.map(|each| &each.parameter);
         let variadic = parameters.vararg.iter().chain(&parameters.kwarg).map(|parameter| &**parameter);
         let mut annotations = Vec::new();
         for parameter in plain.chain(variadic) {
-            self.scopes.declare(&parameter.name);
+            if !self.scopes.declare(&parameter.name) {
+                let message = format!("duplicate argument '{}' in function definition", parameter.name);
+                return Err(self.error(parameter.range, message));
+            }
             if let Some(annotation) = &parameter.annotation {
                 annotations.push((parameter.name.as_str().into(), self.source(&**annotation)));
             }
         }
-        ir::Parameters {
+        Ok(ir::Parameters {
             positional_only: parameters.posonlyargs.len(),
             positional: parameters.args.len(),
             keyword_only: parameters.kwonlyargs.len(),
             star: parameters.vararg.is_some(),
             double_star: parameters.kwarg.is_some(),
             annotations,
-        }
+        })
     }
 
     /// Returns the text of a node.

@@ -93,8 +93,17 @@ fn error(text: &str) -> Raise {
     Raise::named("einops.EinopsError", Kind::RuntimeError, text)
 }
 
-/// One part of a side of a pattern: a name, `1`, `...`, or a bracket of them.
-type Group = Vec<String>;
+/// One part of a side of a pattern: a name, `1`, `...`, or a bracket of names.
+struct Group {
+    bracket: bool,
+    names: Vec<String>,
+}
+
+impl Group {
+    fn of(name: &str) -> Self {
+        Self { bracket: false, names: vec![name.into()] }
+    }
+}
 
 /// The name under which the axes of an ellipsis go, before their number.
 const ELLIPSIS: &str = "\u{2026}";
@@ -115,13 +124,13 @@ fn transform(
     if left.len() != sizes.len() {
         return Err(error(&format!("Wrong shape: expected {} dims. Received {}-dim tensor.", left.len(), sizes.len())));
     }
+    let flat = |groups: &[Group]| groups.iter().flat_map(|group| group.names.clone()).collect::<Vec<String>>();
+    let (inputs, outputs) = (flat(&left), flat(&right));
+    check_names(task, &inputs, &outputs, given)?;
     let mut lengths = given.clone();
     for (group, &size) in left.iter().zip(&sizes) {
         solve(group, size, &mut lengths)?;
     }
-    let flat = |groups: &[Group]| groups.iter().flatten().cloned().collect::<Vec<String>>();
-    let (inputs, outputs) = (flat(&left), flat(&right));
-    check_names(task, &inputs, &outputs, given)?;
     let length = |name: &String| {
         lengths.get(name).copied().ok_or_else(|| error(&format!("Specify sizes for new axes in repeat: {name}")))
     };
@@ -149,7 +158,7 @@ fn transform(
     if outputs.len() > kept.len() {
         current = dispatch::tensor(machine, "expand", "", &[current.into(), expanded.into()])?;
     }
-    let composed = right.iter().map(|group| group.iter().map(length).product::<Result<i64, _>>());
+    let composed = right.iter().map(|group| group.names.iter().map(length).product::<Result<i64, _>>());
     let composed = composed.collect::<Result<Vec<i64>, _>>()?;
     dispatch::tensor(machine, "reshape", "", &[current.into(), composed.into()])
 }
@@ -161,15 +170,12 @@ fn parse(side: &str) -> Result<Vec<Group>, Raise> {
     let spaced = side.replace('(', " ( ").replace(')', " ) ").replace("...", ELLIPSIS);
     for token in spaced.split_whitespace() {
         match (token, &mut open) {
-            ("(", None) => open = Some(Vec::new()),
+            ("(", None) => open = Some(Group { bracket: true, names: Vec::new() }),
             ("(", Some(_)) => return Err(error("brackets in patterns cannot be nested")),
-            (")", Some(group)) => {
-                groups.push(std::mem::take(group));
-                open = None;
-            }
+            (")", Some(_)) => groups.extend(open.take()),
             (")", None) => return Err(error("Brackets are not balanced")),
             ("1", Some(_)) => {}
-            ("1", None) => groups.push(Vec::new()),
+            ("1", None) => groups.push(Group { bracket: true, names: Vec::new() }),
             (name, open) => {
                 let valid = name == ELLIPSIS
                     || name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
@@ -179,8 +185,8 @@ fn parse(side: &str) -> Result<Vec<Group>, Raise> {
                     return Err(error(&format!("Invalid axis identifier: {name}")));
                 }
                 match open {
-                    Some(group) => group.push(name.into()),
-                    None => groups.push(vec![name.into()]),
+                    Some(group) => group.names.push(name.into()),
+                    None => groups.push(Group::of(name)),
                 }
             }
         }
@@ -193,13 +199,13 @@ fn parse(side: &str) -> Result<Vec<Group>, Raise> {
 
 /// Replaces `...` by one axis for each dimension that it stands for.
 fn expand_ellipsis(left: &mut Vec<Group>, right: &mut Vec<Group>, dimensions: usize) -> Result<(), Raise> {
-    let Some(place) = left.iter().position(|group| group.iter().any(|name| name == ELLIPSIS)) else {
-        if right.iter().flatten().any(|name| name == ELLIPSIS) {
+    let Some(place) = left.iter().position(|group| group.names.iter().any(|name| name == ELLIPSIS)) else {
+        if right.iter().any(|group| group.names.iter().any(|name| name == ELLIPSIS)) {
             return Err(error("Ellipsis found in right side, but not left side of a pattern"));
         }
         return Ok(());
     };
-    if left[place].len() > 1 {
+    if left[place].bracket {
         return Err(error("Ellipsis inside parenthesis in the left side is not allowed"));
     }
     let Some(count) = (dimensions + 1).checked_sub(left.len()) else {
@@ -209,13 +215,13 @@ fn expand_ellipsis(left: &mut Vec<Group>, right: &mut Vec<Group>, dimensions: us
         )));
     };
     let names: Vec<String> = (0..count).map(|at| format!("{ELLIPSIS}{at}")).collect();
-    left.splice(place..=place, names.iter().map(|name| vec![name.clone()]));
-    if let Some(place) = right.iter().position(|group| group.iter().any(|name| name == ELLIPSIS)) {
-        if right[place].len() == 1 {
-            right.splice(place..=place, names.iter().map(|name| vec![name.clone()]));
+    left.splice(place..=place, names.iter().map(|name| Group::of(name)));
+    if let Some(place) = right.iter().position(|group| group.names.iter().any(|name| name == ELLIPSIS)) {
+        if !right[place].bracket {
+            right.splice(place..=place, names.iter().map(|name| Group::of(name)));
         } else {
             let spread = |name: &String| if name == ELLIPSIS { names.clone() } else { vec![name.clone()] };
-            right[place] = right[place].iter().flat_map(spread).collect();
+            right[place].names = right[place].names.iter().flat_map(spread).collect();
         }
     }
     Ok(())
@@ -225,14 +231,14 @@ fn expand_ellipsis(left: &mut Vec<Group>, right: &mut Vec<Group>, dimensions: us
 fn solve(group: &Group, size: i64, lengths: &mut HashMap<String, i64>) -> Result<(), Raise> {
     let mut known = 1_i64;
     let mut unknown = None;
-    for name in group {
+    for name in &group.names {
         if let Ok(length) = name.parse::<i64>() {
             lengths.insert(name.clone(), length);
         }
         match lengths.get(name) {
             Some(&length) => known = known.saturating_mul(length),
             None if unknown.is_none() => unknown = Some(name),
-            None => return Err(error(&format!("Could not infer sizes for {group:?}"))),
+            None => return Err(error(&format!("Could not infer sizes for {:?}", group.names))),
         }
     }
     match unknown {
@@ -355,7 +361,7 @@ fn parse_shape(_: &Machine, args: Args) -> HostResult {
     if groups.len() != sizes.len() {
         return Err(error("Can't parse shape with this pattern: it has another number of dims"));
     }
-    let named = groups.into_iter().zip(sizes).filter_map(|(group, size)| match group.as_slice() {
+    let named = groups.into_iter().zip(sizes).filter_map(|(group, size)| match group.names.as_slice() {
         [name] if name != "_" => Some((name.clone(), Value::Int(size))),
         _ => None,
     });

@@ -1,0 +1,239 @@
+//! Functions and classes that come with a request run as they would where they were written.
+
+mod common;
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use common::{Bare, source};
+use interpreter::{
+    Args, Class, Coroutine, Decorated, Defaults, Frame, Function, Globals, HostObject, HostResult, Instance, Machine,
+    Outcome, Property, Raise, Step, Value,
+};
+use program::Limits;
+
+fn machine() -> (Rc<Bare>, Machine) {
+    let host = Rc::new(Bare::default());
+    (host.clone(), Machine::new(&Limits::default(), host))
+}
+
+fn function(machine: &Machine, name: &str, line: u32, text: &str, globals: &[(&str, Value)]) -> (Value, Globals) {
+    let globals: Globals =
+        Rc::new(RefCell::new(globals.iter().map(|(name, value)| (Rc::from(*name), value.clone())).collect()));
+    let defaults = Defaults::default();
+    let made = Function::from_source(machine, text, name, "/user/lib.py", line, defaults, Rc::clone(&globals));
+    (Value::Function(made.expect("the source parses")), globals)
+}
+
+fn run(machine: &Machine, text: &str, locals: &[(&str, Value)]) -> Result<Value, Raise> {
+    let locals = locals.iter().map(|(name, value)| (Rc::from(*name), value.clone())).collect();
+    let block = Frame::root(machine, &source(text), locals, Vec::new())?;
+    match Coroutine::of_block(machine, block).resume(None) {
+        Step::Done(result) => result,
+        Step::Waiting(_) => panic!("nothing waits here"),
+    }
+}
+
+#[test]
+fn a_function_reads_and_writes_its_globals() {
+    let (host, machine) = machine();
+    let text = "def count(n=1):\n    global total\n    total = total + n * k\n    return helper(total)\n";
+    let (count, globals) = function(&machine, "count", 10, text, &[("k", Value::Int(3)), ("total", Value::Int(0))]);
+    let (helper, _) = function(&machine, "<lambda>", 3, "lambda x: (x, k)", &[("k", Value::Int(7))]);
+    globals.borrow_mut().insert("helper".into(), helper);
+    run(&machine, "count()", &[("count", count)]).expect_err("no default came with the request");
+    let defaults = Defaults { positional: vec![Value::Int(1)], keyword: Vec::new() };
+    let made = Function::from_source(&machine, text, "count", "/user/lib.py", 10, defaults, Rc::clone(&globals));
+    let count = Value::Function(made.expect("the source parses"));
+    run(&machine, "print(count(2), count(), count.__name__)", &[("count", count)]).expect("the program ends well");
+    assert_eq!(*host.printed.borrow(), "(6, 7) (9, 7) count\n");
+    assert_eq!(globals.borrow().get("total").and_then(Value::as_int), Some(9));
+}
+
+#[test]
+fn functions_may_know_themselves_and_keep_their_decorators_off() {
+    let (host, machine) = machine();
+    let text = "@torch.no_grad()\n@cache\ndef fact(n):\n    return 1 if n <= 1 else n * fact(n - 1)\n";
+    let (fact, globals) = function(&machine, "fact", 4, text, &[]);
+    globals.borrow_mut().insert("fact".into(), fact.clone());
+    run(&machine, "print(fact(10))", &[("fact", fact)]).expect("the program ends well");
+    assert_eq!(*host.printed.borrow(), "3628800\n");
+}
+
+#[test]
+fn tracebacks_show_the_functions_own_file_and_lines() {
+    let (_, machine) = machine();
+    let text = "def check(x):\n    if x != 0:\n        raise ValueError(\"sum is not zero\")\n";
+    let (check, _) = function(&machine, "check", 7, text, &[]);
+    let raise = run(&machine, "\n\n\ncheck(1)", &[("check", check)]).expect_err("the check fails");
+    assert_eq!(
+        raise.traceback_text(),
+        "Traceback (most recent call last):\n  File \"/user/block.py\", line 4, in <module>\n    check(1)\n  \
+         File \"[check:7] /user/lib.py\", line 9, in check\n    raise ValueError(\"sum is not zero\")\n\
+         ValueError: sum is not zero\n"
+    );
+}
+
+#[test]
+fn source_without_the_function_is_refused() {
+    let (_, machine) = machine();
+    for (name, text) in [
+        ("f", "x = 1"),
+        ("f", "def g(): pass"),
+        ("f", "def f(:"),
+        ("f", "async def f(): pass"),
+        ("f", "def f(a, a): pass"),
+        ("<lambda>", "1"),
+    ] {
+        let made = Function::from_source(&machine, text, name, "lib.py", 1, Defaults::default(), Rc::default());
+        assert!(made.is_err_and(|raise| raise.is(interpreter::Kind::SyntaxError)), "{text}");
+    }
+}
+
+#[test]
+fn a_class_is_put_together_from_its_parts() {
+    let (host, machine) = machine();
+    let base = Class::new("Base", "lib", vec![Value::Type(interpreter::Type::Object)], Vec::new()).expect("a class");
+    let (init, _) = function(&machine, "__init__", 2, "def __init__(self, n):\n    self.n = n\n", &[]);
+    base.set("__init__", init);
+    let (area, _) = function(&machine, "area", 5, "@property\ndef area(self): return self.n ** 2\n", &[]);
+    let area = Property { getter: Some(area), ..Property::default() };
+    base.set("area", Value::Decorated(Rc::new(Decorated::Property(area))));
+    let base = Value::Class(base);
+    let derived = Class::new("Derived", "lib", vec![base.clone()], Vec::new()).expect("a class");
+    // One `super()` with the class in its globals, as clients send it, and one whose class is found by its code.
+    let class = [("__class__", Value::Class(Rc::clone(&derived)))];
+    let (init, _) = function(&machine, "__init__", 9, "def __init__(self, n):\n    super().__init__(n + 1)\n", &class);
+    derived.set("__init__", init);
+    let (twice, _) = function(&machine, "twice", 12, "def twice(self): return super().area * 2\n", &[]);
+    derived.set("twice", twice);
+    let made = Instance::new(&derived);
+    made.set("n", Value::Int(10));
+    let locals = [("Derived", Value::Class(derived)), ("Base", base), ("made", Value::Instance(made))];
+    let text = "d = Derived(3)\nprint(d.n, d.area, d.twice(), made.area, isinstance(d, Base))";
+    run(&machine, text, &locals).map_err(|raise| raise.traceback_text()).expect("the program ends well");
+    assert_eq!(*host.printed.borrow(), "4 16 32 100 True\n");
+}
+
+/// A host's class that programs derive from, like `torch.nn.Module`.
+struct Module;
+
+impl HostObject for Module {
+    fn type_name(&self) -> Cow<'static, str> {
+        "type".into()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn initialize_instance(self: Rc<Self>, _: &Machine, instance: &Value, _: Args) -> HostResult {
+        if let Value::Instance(instance) = instance {
+            instance.set("_modules", Value::list(Vec::new()));
+        }
+        Ok(Value::None.into())
+    }
+
+    fn call_instance(self: Rc<Self>, machine: &Machine, instance: &Value, args: Args) -> HostResult {
+        let (machine, instance) = (machine.clone(), instance.clone());
+        Ok(Outcome::Later(Box::pin(async move {
+            let forward = machine.get_attribute(&instance, "forward").await?;
+            machine.call(&forward, args).await
+        })))
+    }
+
+    fn instance_attribute(self: Rc<Self>, _: &Machine, instance: &Value, name: &str) -> HostResult {
+        match name {
+            "training" => Ok(Value::Bool(false).into()),
+            "eval" => {
+                let instance = instance.clone();
+                Ok(Value::native("eval", move |_, _| Ok(instance.clone().into())).into())
+            }
+            _ => Ok(Outcome::NotImplemented),
+        }
+    }
+
+    fn set_instance_attribute(
+        self: Rc<Self>,
+        machine: &Machine,
+        instance: &Value,
+        name: &str,
+        value: &Value,
+    ) -> HostResult {
+        if let (Value::Instance(instance), Value::Float(_)) = (instance, value) {
+            let Some(Value::List(modules)) = instance.own("_modules") else {
+                return Err(Raise::attribute_error("cannot assign module before Module.__init__() call"));
+            };
+            modules.push(machine, Value::from(name))?;
+        }
+        Ok(Outcome::NotImplemented)
+    }
+}
+
+#[test]
+fn a_class_may_derive_from_a_class_of_the_host() {
+    let (host, machine) = machine();
+    let text = "
+class Sae(Module):
+    def __init__(self, w):
+        super().__init__()
+        self.w = w
+    def forward(self, x):
+        return self.w * x
+class Loud(Sae):
+    def forward(self, x):
+        return super().forward(x) + 1
+    def eval(self):
+        return super().eval()
+s = Loud(2.5)
+print(s(2), s._modules, s.training, s.eval() is s, isinstance(s, Sae))
+class Empty(Module): pass
+e = Empty()
+e.x = 1.5
+print(e._modules, e.x)
+try:
+    e.missing
+except AttributeError as err: print(err)
+class Bad(Module):
+    def __init__(self): self.w = 1.0
+try:
+    Bad()
+except AttributeError as err: print(err)
+";
+    run(&machine, text, &[("Module", Value::host(Module))]).map_err(|raise| raise.traceback_text()).expect("it runs");
+    assert_eq!(
+        *host.printed.borrow(),
+        "6.0 ['w'] False True True\n['x'] 1.5\n'Empty' object has no attribute 'missing'\n\
+         cannot assign module before Module.__init__() call\n"
+    );
+}
+
+#[test]
+fn a_hosts_exception_prints_its_own_name() {
+    let (host, machine) = machine();
+    let fail = Value::native("fail", |_, _| {
+        Err(Raise::named("nnsight.intervention.OutOfOrderError", interpreter::Kind::Exception, "too late"))
+    });
+    let text = "try:\n    fail()\nexcept Exception as e:\n    print(e)\nfail()";
+    let raise = run(&machine, text, &[("fail", fail)]).expect_err("it fails");
+    assert_eq!(*host.printed.borrow(), "too late\n");
+    assert!(raise.traceback_text().ends_with("    fail()\nnnsight.intervention.OutOfOrderError: too late\n"));
+}
+
+#[test]
+fn host_code_calls_back() {
+    let (_, machine) = machine();
+    let (add, _) = function(&machine, "add", 1, "def add(a, *, b): return a + b", &[]);
+    let handle = machine.clone();
+    let mut coroutine = Coroutine::of_future(
+        &machine,
+        Box::pin(async move {
+            let args = Args { positional: vec![Value::Int(2)], keyword: vec![("b".into(), Value::Int(3))] };
+            handle.call(&add, args).await
+        }),
+    );
+    let Step::Done(Ok(Value::Int(5))) = coroutine.resume(None) else { panic!("2 + 3 is 5") };
+    assert!(matches!(coroutine.resume(None), Step::Done(Err(_))));
+}
