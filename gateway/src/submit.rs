@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use auth::{Principal, Scope};
+use auth::Scope;
 use axum::Json;
 use axum::extract::multipart::{Multipart, MultipartError};
 use axum::extract::{FromRequest, Request, State};
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use ids::{JobId, ModelKey};
 use nnsight::{DecodeError, RequestFields, ResponseModel, Status};
 use program::{Limits, Program};
-use store::{Accepted, Blob, Client, Generation, Idempotency, JobRecord, ModelState, Place};
+use store::{Accepted, Client, Generation, Idempotency, JobRecord, ModelState, Place};
 use tokio::time::timeout;
 
 use crate::authenticate::Caller;
@@ -66,7 +66,7 @@ pub async fn submit(
         client: Client { generation: Generation::Nnsight08, compress },
         limits,
         idempotency,
-        ..queued(id, &principal, model, payload)
+        ..JobRecord::queued(id, principal.tenant.clone(), principal.key.clone(), model, payload, unix_millis())
     };
     let id = match gateway.jobs.accept(&record).await? {
         Accepted::New => id,
@@ -167,30 +167,6 @@ async fn hosted(gateway: &Gateway, model: &ModelKey) -> Result<(), Error> {
     match record.state {
         ModelState::Ready | ModelState::Waiting | ModelState::Loading { .. } => Ok(()),
         ModelState::Failed(reason) => Err(Error::BrokenModel { model: model.clone(), reason }),
-    }
-}
-
-fn queued(id: JobId, principal: &Principal, model: ModelKey, payload: Blob) -> JobRecord {
-    JobRecord {
-        id,
-        tenant: principal.tenant.clone(),
-        key: principal.key.clone(),
-        model,
-        session: String::new(),
-        client: Client { generation: Generation::Nnsight08, compress: false },
-        limits: Limits::default(),
-        idempotency: None,
-        payload,
-        state: store::State::Queued,
-        attempt: 0,
-        deaths: 0,
-        worker: None,
-        outcome: None,
-        meta: String::new(),
-        accepted_at: unix_millis(),
-        dispatched_at: 0,
-        started_at: 0,
-        ended_at: 0,
     }
 }
 

@@ -8,9 +8,8 @@ use axum::http::{Request, StatusCode};
 use gateway::{Gateway, Settings, router};
 use http_body_util::BodyExt;
 use ids::{JobId, KeyId, ModelKey, TenantId, WorkerId};
-use program::Limits;
 use store::job::Event;
-use store::{Blob, Client, Generation, JobRecord, Jobs, MetadataStore, Models, Objects, RedbStore, State};
+use store::{Blob, JobRecord, Jobs, MetadataStore, Models, Objects, RedbStore};
 use tower::ServiceExt;
 
 struct Fixture {
@@ -43,27 +42,14 @@ impl Fixture {
     /// Makes a finished job of Ada's.
     async fn job(&self) -> JobId {
         let id = JobId::new();
-        let record = JobRecord {
+        let record = JobRecord::queued(
             id,
-            tenant: TenantId::new("ada"),
-            key: KeyId::new("k"),
-            model: ModelKey::new("o/n", None),
-            session: String::new(),
-            client: Client { generation: Generation::Nnsight08, compress: false },
-            limits: Limits::default(),
-            idempotency: None,
-            payload: Blob::Inline(Default::default()),
-            state: State::Queued,
-            attempt: 0,
-            deaths: 0,
-            worker: None,
-            outcome: None,
-            meta: String::new(),
-            accepted_at: 1,
-            dispatched_at: 0,
-            started_at: 0,
-            ended_at: 0,
-        };
+            TenantId::new("ada"),
+            KeyId::new("k"),
+            ModelKey::new("o/n", None),
+            Blob::Inline(Default::default()),
+            1,
+        );
         self.jobs.accept(&record).await.unwrap();
         self.jobs.transition(id, 0, &Event::Dispatched { worker: WorkerId::new("w") }, 2).await.unwrap();
         let result = Blob::Inline("the result".into());

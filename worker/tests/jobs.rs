@@ -11,10 +11,7 @@ use engine::{Engine, Event, Failure, Job, Usage};
 use ids::{JobId, KeyId, ModelKey, TenantId};
 use program::{Datum, Entry, Env, Heap, Limits, Program, Saved, Source};
 use scheduler::{Config, HostedModel};
-use store::{
-    Accepted, Blob, Change, Client, Fault, Generation, JobRecord, Jobs, MetadataStore, Objects, Outcome, Place,
-    RedbStore, State,
-};
+use store::{Accepted, Blob, Change, Fault, JobRecord, Jobs, MetadataStore, Objects, Outcome, Place, RedbStore, State};
 use worker::{Load, Loader};
 
 /// Obeys words: `print N`, `save N` (bytes), `raise`, `panic`, `endless` (step by step), `spin` (within one step).
@@ -138,27 +135,7 @@ impl Cluster {
         };
         let bytes = program.encode().unwrap();
         let payload = self.objects.keep(&Place::payload(&tenant, id), bytes.into()).await.unwrap();
-        let record = JobRecord {
-            id,
-            tenant,
-            key: KeyId::new("key"),
-            model: model(),
-            session: String::new(),
-            client: Client { generation: Generation::Nnsight08, compress: false },
-            limits,
-            idempotency: None,
-            payload,
-            state: State::Queued,
-            attempt: 0,
-            deaths: 0,
-            worker: None,
-            outcome: None,
-            meta: String::new(),
-            accepted_at: 1,
-            dispatched_at: 0,
-            started_at: 0,
-            ended_at: 0,
-        };
+        let record = JobRecord { limits, ..JobRecord::queued(id, tenant, KeyId::new("key"), model(), payload, 1) };
         // What waits must not expire, however long ago it says it was accepted.
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let record = JobRecord { accepted_at: now.as_millis().try_into().unwrap(), ..record };

@@ -35,10 +35,6 @@ impl<M: Model> interpreter::Environment for Environment<M> {
         (name == "save").then(|| job::save_method(Rc::clone(&self.job), object))
     }
 
-    fn builtin(&self, _machine: &Machine, _name: &str) -> Option<Value> {
-        None
-    }
-
     fn print(&self, line: &str) {
         self.printed.borrow_mut().push(line.to_owned());
     }

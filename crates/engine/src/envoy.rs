@@ -165,7 +165,7 @@ impl<M: Model> HostObject for Envoy<M> {
             "output" => return self.job.read(self.output(), View::Whole),
             "input" => return self.job.read(self.input()?, View::FirstArgument),
             "inputs" => return self.job.read(self.input()?, View::Whole),
-            "path" => return Ok(python::text(&self.path()).into()),
+            "path" => return Ok(Value::string(self.path()).into()),
             "iter" => return Ok(Value::Host(Rc::new(Iterations::open(Rc::clone(&self.job)))).into()),
             "source" => {
                 return Err(Raise::attribute_error(format!(
@@ -185,7 +185,7 @@ impl<M: Model> HostObject for Envoy<M> {
         if METHODS.contains(&name) {
             let name = name.to_owned();
             let envoy = Rc::clone(&self);
-            return Ok(python::function("method", move |machine, args| {
+            return Ok(Value::native("method", move |machine, args| {
                 match Rc::clone(&envoy).call_method(machine, &name, &args)? {
                     Outcome::NotImplemented => Err(envoy.missing(&name)),
                     outcome => Ok(outcome),
@@ -255,7 +255,7 @@ impl<M: Model> HostObject for Envoy<M> {
                                 continue;
                             }
                         }
-                        list.push(if named { python::tuple(vec![python::text(&path), envoy]) } else { envoy });
+                        list.push(if named { Value::tuple(vec![Value::string(path), envoy]) } else { envoy });
                     }
                     python::list(&machine, list)
                 })))
@@ -284,7 +284,7 @@ impl<M: Model> HostObject for Envoy<M> {
             return self.child(&name).map(Outcome::Ready).ok_or_else(|| self.missing(&name));
         }
         let index =
-            python::integer(key).ok_or_else(|| Raise::type_error("a module is indexed by an int, a str or a slice"))?;
+            Value::as_int(key).ok_or_else(|| Raise::type_error("a module is indexed by an int, a str or a slice"))?;
         let count = i64::try_from(children.len()).unwrap_or(i64::MAX);
         let at = if index < 0 { index + count } else { index };
         usize::try_from(at).ok().and_then(|at| children.get(at).cloned()).map(Outcome::Ready).ok_or_else(|| {
@@ -300,8 +300,8 @@ impl<M: Model> HostObject for Envoy<M> {
         Ok(Some(true))
     }
 
-    fn iterate(self: Rc<Self>, machine: &Machine) -> Result<Option<Box<dyn Iteration>>, Raise> {
-        python::iterate_all(machine, self.child_values()).map(Some)
+    fn iterate(self: Rc<Self>, _machine: &Machine) -> Result<Option<Box<dyn Iteration>>, Raise> {
+        Ok(Some(python::iterate_all(self.child_values())))
     }
 
     fn repr(&self, _machine: &Machine) -> Result<Option<String>, Raise> {

@@ -65,11 +65,11 @@ impl<M: Model> Interleaver<M> {
             let Some(trace) = active.waiting_trace() else { continue };
             let arguments = trace.arguments();
             let alone = active.exclusive || trace.tokens() > PASS_TOKENS || arguments.is_none();
-            let fits = !alone && tokens + trace.tokens() <= PASS_TOKENS && arguments == shared;
+            let fits = !alone && tokens + trace.tokens() <= PASS_TOKENS && arguments == shared.as_deref();
             if joined.is_empty() || fits {
                 tokens += trace.tokens();
                 joined.push(index);
-                shared = arguments;
+                shared = arguments.map(str::to_owned);
                 if alone {
                     break;
                 }

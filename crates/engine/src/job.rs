@@ -101,7 +101,7 @@ impl<M: Model> JobState<M> {
 /// Makes what `.save` is on every object: called, it marks the object and returns it.
 pub fn save_method<M: Model>(job: Rc<JobState<M>>, object: &Value) -> Value {
     let object = object.clone();
-    crate::python::function("save", move |_machine: &Machine, _args| {
+    Value::native("save", move |_machine: &Machine, _args| {
         job.save(&object);
         Ok(object.clone().into())
     })

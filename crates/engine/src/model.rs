@@ -98,9 +98,6 @@ pub trait Tensor: Clone + 'static {
     /// # Errors
     /// For a tensor of fewer than two dims or of length zero.
     fn last_position(&self) -> Result<Self, Raise>;
-
-    /// Returns whether both are the same elements of the same memory in the same shape.
-    fn same(&self, other: &Self) -> bool;
 }
 
 /// One job's part of a forward pass.

@@ -27,7 +27,7 @@ impl<M: Model> Nnsight<M> {
     pub fn member(job: &Rc<JobState<M>>, name: &str) -> Option<Value> {
         let job = Rc::clone(job);
         match name {
-            "save" => Some(python::function("save", move |_machine, args| {
+            "save" => Some(Value::native("save", move |_machine, args| {
                 let value = python::parameter(&args, 0, "value")
                     .ok_or_else(|| Raise::type_error("save() missing 1 required positional argument: 'value'"))?;
                 job.save(&value);

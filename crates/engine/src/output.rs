@@ -93,13 +93,13 @@ impl HostObject for ModelOutput {
     fn call_method(self: Rc<Self>, machine: &Machine, name: &str, args: &Args) -> HostResult {
         let fields = self.fields();
         match name {
-            "keys" => Ok(python::list(machine, fields.iter().map(|(name, _)| python::text(name)).collect())?.into()),
+            "keys" => Ok(python::list(machine, fields.iter().map(|(name, _)| Value::string(*name)).collect())?.into()),
             "values" => Ok(python::list(machine, self.values())?.into()),
             "items" => {
-                let pairs = fields.into_iter().map(|(name, value)| python::tuple(vec![python::text(name), value]));
+                let pairs = fields.into_iter().map(|(name, value)| Value::tuple(vec![Value::string(name), value]));
                 Ok(python::list(machine, pairs.collect())?.into())
             }
-            "to_tuple" => Ok(python::tuple(self.values()).into()),
+            "to_tuple" => Ok(Value::tuple(self.values()).into()),
             "get" => {
                 let key = args.positional.first().and_then(python::string);
                 let found = key.and_then(|key| self.field(&key));
@@ -113,7 +113,7 @@ impl HostObject for ModelOutput {
         if let Some(name) = python::string(key) {
             return self.field(&name).map(Outcome::Ready).ok_or_else(|| Raise::key_error(key.clone()));
         }
-        python::index(machine, &python::tuple(self.values()), key)
+        python::index(machine, &Value::tuple(self.values()), key)
     }
 
     fn set_item(self: Rc<Self>, _machine: &Machine, key: &Value, value: Value) -> HostResult {
@@ -132,9 +132,9 @@ impl HostObject for ModelOutput {
         Ok(Value::Bool(found).into())
     }
 
-    fn iterate(self: Rc<Self>, machine: &Machine) -> Result<Option<Box<dyn interpreter::Iteration>>, Raise> {
+    fn iterate(self: Rc<Self>, _machine: &Machine) -> Result<Option<Box<dyn interpreter::Iteration>>, Raise> {
         // Iterating a ModelOutput walks its keys, being an OrderedDict.
-        let keys = self.fields().iter().map(|(name, _)| python::text(name)).collect();
-        python::iterate_all(machine, keys).map(Some)
+        let keys = self.fields().iter().map(|(name, _)| Value::string(*name)).collect();
+        Ok(Some(python::iterate_all(keys)))
     }
 }

@@ -251,7 +251,7 @@ pub fn token_ids<T: Tensor>(value: &Value) -> Result<Vec<i64>, Raise> {
     if let Some(tensor) = T::of_value(value) {
         return integers(&tensor.to_data()?);
     }
-    if let Some(id) = python::integer(value) {
+    if let Some(id) = Value::as_int(value) {
         return Ok(vec![id]);
     }
     let bad = || {
@@ -263,7 +263,7 @@ pub fn token_ids<T: Tensor>(value: &Value) -> Result<Vec<i64>, Raise> {
     let items = python::sequence(value).ok_or_else(bad)?;
     let mut ids = Vec::with_capacity(items.len());
     for item in &items {
-        match python::integer(item) {
+        match Value::as_int(item) {
             Some(id) => ids.push(id),
             None => match T::of_value(item).map(|tensor| tensor.to_data()).transpose()? {
                 Some(data) => ids.extend(integers(&data)?),

@@ -8,18 +8,6 @@ use interpreter::raise::Raise;
 use interpreter::{Args, Dict, HostResult, Iteration, List, Machine, Outcome, Value};
 use num_bigint::BigInt;
 
-/// Makes a `str`.
-#[must_use]
-pub fn text(text: &str) -> Value {
-    Value::string(text)
-}
-
-/// Makes a `tuple`.
-#[must_use]
-pub fn tuple(items: Vec<Value>) -> Value {
-    Value::tuple(items)
-}
-
 /// Makes a `list`, its elements charged to the job.
 ///
 /// # Errors
@@ -145,11 +133,9 @@ pub fn index(machine: &Machine, container: &Value, key: &Value) -> HostResult {
 }
 
 /// Makes an iteration over values that are there already.
-///
-/// # Errors
-/// None; the signature is that of the caller's.
-pub fn iterate_all(_machine: &Machine, items: Vec<Value>) -> Result<Box<dyn Iteration>, Raise> {
-    Ok(Box::new(Items(items.into_iter())))
+#[must_use]
+pub fn iterate_all(items: Vec<Value>) -> Box<dyn Iteration> {
+    Box::new(Items(items.into_iter()))
 }
 
 struct Items(std::vec::IntoIter<Value>);
@@ -171,11 +157,6 @@ pub fn now(future: LocalBoxFuture<'_, Result<Value, Raise>>) -> Result<Value, Ra
         .unwrap_or_else(|| Err(Raise::runtime_error("this cannot wait for the model: the request is still being read")))
 }
 
-/// Makes a callable of a Rust closure.
-pub fn function(name: &'static str, body: impl Fn(&Machine, Args) -> HostResult + 'static) -> Value {
-    Value::native(name, body)
-}
-
 /// Returns an argument given by name.
 #[must_use]
 pub fn keyword(args: &Args, name: &str) -> Option<Value> {
@@ -195,12 +176,6 @@ pub fn flag(args: &Args, name: &str) -> Option<bool> {
 #[must_use]
 pub fn parameter(args: &Args, position: usize, name: &str) -> Option<Value> {
     args.positional.get(position).cloned().or_else(|| keyword(args, name))
-}
-
-/// Returns an integer's value.
-#[must_use]
-pub fn integer(value: &Value) -> Option<i64> {
-    value.as_int()
 }
 
 /// Returns the host object of a type behind a value.

@@ -107,7 +107,7 @@ impl<'a, M: Model> Thaw<'a, M> {
             Datum::Int(value) => Value::integer(value.clone()),
             Datum::Float(value) => Value::Float(*value),
             Datum::Complex(real, imaginary) => Value::Complex(*real, *imaginary),
-            Datum::Str(text) => python::text(text),
+            Datum::Str(text) => Value::string(text.as_str()),
             Datum::Bytes(bytes) => Value::Bytes(bytes.as_slice().into()),
             Datum::List(items) => {
                 let list = Value::list(Vec::new());
@@ -167,7 +167,7 @@ impl<'a, M: Model> Thaw<'a, M> {
             }
             Datum::DType(dtype) => self.global("torch", dtype.name()),
             Datum::Device(name) => {
-                match self.job.model.instance(&self.machine, "torch.device", &[python::text(name)], None) {
+                match self.job.model.instance(&self.machine, "torch.device", &[Value::string(name.as_str())], None) {
                     Some(device) => device?,
                     None => unsupported("torch.device"),
                 }

@@ -25,7 +25,7 @@ impl<M: Model> TokenizerObject<M> {
 
     fn decode_one(&self, ids: &Value, skip: bool) -> Result<Value, Raise> {
         let ids = prompt::token_ids::<M::Tensor>(ids)?;
-        Ok(python::text(&self.job.model.tokenizer().decode(&ids, skip)?))
+        Ok(Value::string(self.job.model.tokenizer().decode(&ids, skip)?))
     }
 
     fn encode(&self, machine: &Machine, args: &Args) -> HostResult {
@@ -93,17 +93,16 @@ impl<M: Model> HostObject for TokenizerObject<M> {
         let tokenizer = self.job.model.tokenizer();
         Ok(match name {
             "vocab_size" => Value::Int(i64::try_from(tokenizer.vocabulary_size()).unwrap_or(i64::MAX)).into(),
-            "padding_side" => python::text("left").into(),
+            "padding_side" => Value::string("left").into(),
             "pad_token_id" => Value::Int(prompt::pad_token(&*tokenizer)).into(),
             _ if name.ends_with("_token_id") => tokenizer.special(name).map_or(Value::None, Value::Int).into(),
             _ if name.ends_with("_token") => {
                 let id = tokenizer.special(&format!("{name}_id"));
-                id.and_then(|id| tokenizer.token(id)).map_or(Value::None, |token| python::text(&token)).into()
+                id.and_then(|id| tokenizer.token(id)).map_or(Value::None, |token| Value::string(token)).into()
             }
             _ if METHODS.contains(&name) => {
                 let name = name.to_owned();
-                python::function("method", move |machine, args| Rc::clone(&self).call_method(machine, &name, &args))
-                    .into()
+                Value::native("method", move |machine, args| Rc::clone(&self).call_method(machine, &name, &args)).into()
             }
             _ => Outcome::NotImplemented,
         })
@@ -134,7 +133,7 @@ impl<M: Model> HostObject for TokenizerObject<M> {
                 let nested = prompt::id_rows::<M::Tensor>(&ids).ok().flatten();
                 match nested {
                     Some(rows) => {
-                        let texts = rows.iter().map(|row| Ok(python::text(&tokenizer.decode(row, skip)?)));
+                        let texts = rows.iter().map(|row| Ok(Value::string(tokenizer.decode(row, skip)?)));
                         python::list(machine, texts.collect::<Result<_, Raise>>()?)?.into()
                     }
                     None => self.decode_one(&ids, skip)?.into(),
@@ -146,7 +145,7 @@ impl<M: Model> HostObject for TokenizerObject<M> {
                     Some(rows) => rows,
                     None => prompt::token_ids::<M::Tensor>(&batch)?.into_iter().map(|id| vec![id]).collect(),
                 };
-                let texts = rows.iter().map(|row| Ok(python::text(&tokenizer.decode(row, skip)?)));
+                let texts = rows.iter().map(|row| Ok(Value::string(tokenizer.decode(row, skip)?)));
                 python::list(machine, texts.collect::<Result<_, Raise>>()?)?.into()
             }
             "encode" => {
@@ -162,16 +161,16 @@ impl<M: Model> HostObject for TokenizerObject<M> {
             "tokenize" => {
                 let text = python::string(&first()?).ok_or_else(|| Raise::type_error("tokenize() takes text"))?;
                 let tokens = tokenizer.encode(&text, false)?.into_iter().filter_map(|id| tokenizer.token(id));
-                python::list(machine, tokens.map(|token| python::text(&token)).collect())?.into()
+                python::list(machine, tokens.map(|token| Value::string(token)).collect())?.into()
             }
             "convert_ids_to_tokens" => {
                 let ids = first()?;
-                match python::integer(&ids) {
-                    Some(id) => tokenizer.token(id).map_or(Value::None, |token| python::text(&token)).into(),
+                match Value::as_int(&ids) {
+                    Some(id) => tokenizer.token(id).map_or(Value::None, |token| Value::string(token)).into(),
                     None => {
                         let tokens = prompt::token_ids::<M::Tensor>(&ids)?.into_iter();
                         let tokens =
-                            tokens.map(|id| tokenizer.token(id).map_or(Value::None, |token| python::text(&token)));
+                            tokens.map(|id| tokenizer.token(id).map_or(Value::None, |token| Value::string(token)));
                         python::list(machine, tokens.collect())?.into()
                     }
                 }

@@ -21,6 +21,8 @@ use crate::tree;
 pub struct Trace<M: Model> {
     pub run: Run<M>,
     work: Work<M>,
+    /// See [`Trace::arguments`]; asked for before every pass.
+    arguments: Option<String>,
     batch: Batch,
     tracer: Rc<TraceState>,
     /// The frame around the trace, where names bound inside end up.
@@ -79,6 +81,10 @@ impl<M: Model> Trace<M> {
             blocks.push((Coroutine::of_block(machine, request.body.clone()), group));
         }
         let batch = prompt::pad_left(&rows, prompt::pad_token(&*tokenizer));
+        let arguments = match request.function {
+            Function::Generate => Some("generate".to_owned()),
+            _ => name_arguments(&kwargs),
+        };
         let work = match request.function {
             Function::Call => Work::Forward { kwargs, done: false },
             Function::Generate => Work::Generate {
@@ -98,7 +104,7 @@ impl<M: Model> Trace<M> {
             }
             forward => forward,
         };
-        Ok(Self { run, work, batch, tracer: request.tracer, parent })
+        Ok(Self { run, work, arguments, batch, tracer: request.tracer, parent })
     }
 
     /// Returns whether the model still has something to do for this trace.
@@ -111,22 +117,8 @@ impl<M: Model> Trace<M> {
 
     /// Names the arguments of the forward call. A model takes them for a whole pass, so only traces of one name may
     /// share it; `None` is for a trace that shares with nobody.
-    pub fn arguments(&self) -> Option<String> {
-        let kwargs = match &self.work {
-            Work::Generate { .. } => return Some("generate".into()),
-            Work::Forward { kwargs, .. } => kwargs,
-        };
-        let mut named = kwargs
-            .iter()
-            .map(|(name, value)| match value {
-                Value::None => Some(format!("{name}=None ")),
-                Value::Bool(value) => Some(format!("{name}={value} ")),
-                Value::Int(value) => Some(format!("{name}={value} ")),
-                _ => None,
-            })
-            .collect::<Option<Vec<_>>>()?;
-        named.sort();
-        Some(named.concat())
+    pub fn arguments(&self) -> Option<&str> {
+        self.arguments.as_deref()
     }
 
     /// Returns the tokens of the next pass.
@@ -227,6 +219,19 @@ impl<M: Model> Trace<M> {
         }
         Ok(())
     }
+}
+
+/// Writes keyword arguments down so that equal ones read the same; `None` where one is not a plain value.
+fn name_arguments(kwargs: &[(Rc<str>, Value)]) -> Option<String> {
+    let named = kwargs.iter().map(|(name, value)| match value {
+        Value::None => Some(format!("{name}=None ")),
+        Value::Bool(value) => Some(format!("{name}={value} ")),
+        Value::Int(value) => Some(format!("{name}={value} ")),
+        _ => None,
+    });
+    let mut named = named.collect::<Option<Vec<_>>>()?;
+    named.sort();
+    Some(named.concat())
 }
 
 /// Runs a trace's body where it has no input of its own: its invokes register themselves.

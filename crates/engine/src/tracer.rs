@@ -89,7 +89,7 @@ impl<M: Model> HostObject for Tracer<M> {
             }
             "barrier" => {
                 let count = python::parameter(args, 0, "n")
-                    .and_then(|value| python::integer(&value))
+                    .and_then(|value| Value::as_int(&value))
                     .and_then(|count| usize::try_from(count).ok())
                     .ok_or_else(|| Raise::type_error("barrier() takes the number of blocks that will call it"))?;
                 let barrier = Barrier { count, waiting: RefCell::default() };
@@ -178,9 +178,9 @@ impl<M: Model> HostObject for Iterations<M> {
         let steps = if let Some((start, stop)) = python::slice_bounds(key) {
             Steps::Range { start: start.unwrap_or(0), stop }
         } else if let Some(items) = python::sequence(key) {
-            Steps::List(items.iter().map(|item| python::integer(item).ok_or_else(bad)).collect::<Result<_, _>>()?)
+            Steps::List(items.iter().map(|item| Value::as_int(item).ok_or_else(bad)).collect::<Result<_, _>>()?)
         } else {
-            let step = python::integer(key).ok_or_else(bad)?;
+            let step = Value::as_int(key).ok_or_else(bad)?;
             Steps::Range { start: step, stop: step.checked_add(1) }
         };
         Ok(Value::Host(Rc::new(Self { job: Rc::clone(&self.job), steps })).into())

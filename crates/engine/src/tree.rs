@@ -166,7 +166,7 @@ pub fn show<M: Model>(
             _ => tensor.to_value(machine),
         },
         Tree::Tuple(items) => {
-            python::tuple(items.iter().map(|item| show(model, machine, item, segment, rows)).collect::<Result<_, _>>()?)
+            Value::tuple(items.iter().map(|item| show(model, machine, item, segment, rows)).collect::<Result<_, _>>()?)
         }
         Tree::Record { class, fields } => {
             let fields = fields
@@ -193,9 +193,9 @@ pub fn show_inputs<M: Model>(
     let kwargs = inputs
         .kwargs
         .iter()
-        .map(|(name, tree)| Ok((python::text(name), show(model, machine, tree, segment, rows)?)))
+        .map(|(name, tree)| Ok((Value::string(*name), show(model, machine, tree, segment, rows)?)))
         .collect::<Result<Vec<_>, Raise>>()?;
-    Ok(python::tuple(vec![python::tuple(args), python::dict(machine, kwargs)?]))
+    Ok(Value::tuple(vec![Value::tuple(args), python::dict(machine, kwargs)?]))
 }
 
 /// Takes an edited value back: tensors of a block's rows are spliced into the batch, and what Python cannot express

@@ -28,18 +28,27 @@ const STACK_SEGMENT: usize = 4 << 20;
 const PRINT_LINE_BYTES: usize = 64 << 10;
 
 /// What the outside offers to the code of one job.
+///
+/// By default it offers nothing and nobody reads what is printed.
+#[expect(unused_variables, reason = "defaults ignore their arguments, whose names are documentation")]
 pub trait Environment {
     /// Returns an importable module: `torch`, `numpy`, `nnsight`. `None` if this server has no such module.
-    fn import(&self, machine: &Machine, module: &str) -> Option<Value>;
+    fn import(&self, machine: &Machine, module: &str) -> Option<Value> {
+        None
+    }
 
     /// Returns an attribute that every object has, tried last: `save`.
-    fn attribute(&self, machine: &Machine, object: &Value, name: &str) -> Option<Value>;
+    fn attribute(&self, machine: &Machine, object: &Value, name: &str) -> Option<Value> {
+        None
+    }
 
     /// Returns a name that is known everywhere, tried after Python's own builtins.
-    fn builtin(&self, machine: &Machine, name: &str) -> Option<Value>;
+    fn builtin(&self, machine: &Machine, name: &str) -> Option<Value> {
+        None
+    }
 
     /// Takes one line that the program printed, without its end.
-    fn print(&self, line: &str);
+    fn print(&self, line: &str) {}
 }
 
 /// The interpreter of one job. Cloning gives another handle to the same one.

@@ -26,10 +26,6 @@ struct Host {
 struct Environ(Rc<Host>);
 
 impl Environment for Environ {
-    fn import(&self, _: &Machine, _: &str) -> Option<Value> {
-        None
-    }
-
     fn attribute(&self, _: &Machine, object: &Value, name: &str) -> Option<Value> {
         let object = object.clone();
         (name == "save").then(|| Value::native("save", move |_, _| Ok(object.clone().into())))

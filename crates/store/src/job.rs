@@ -43,6 +43,35 @@ pub struct JobRecord {
     pub ended_at: u64,
 }
 
+impl JobRecord {
+    /// Makes the record of a job that was just accepted: of an nnsight 0.8 client that polls and wants its result
+    /// uncompressed, under the default limits.
+    #[must_use]
+    pub fn queued(id: JobId, tenant: TenantId, key: KeyId, model: ModelKey, payload: Blob, accepted_at: u64) -> Self {
+        Self {
+            id,
+            tenant,
+            key,
+            model,
+            session: String::new(),
+            client: Client { generation: Generation::Nnsight08, compress: false },
+            limits: Limits::default(),
+            idempotency: None,
+            payload,
+            state: State::Queued,
+            attempt: 0,
+            deaths: 0,
+            worker: None,
+            outcome: None,
+            meta: String::new(),
+            accepted_at,
+            dispatched_at: 0,
+            started_at: 0,
+            ended_at: 0,
+        }
+    }
+}
+
 /// How the client wants its answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Client {

@@ -325,35 +325,21 @@ fn job_of(key: &str) -> Option<JobId> {
 #[cfg(test)]
 pub(crate) mod tests {
     use ids::{KeyId, ModelKey, WorkerId};
-    use program::Limits;
 
     use super::*;
     use crate::embedded::RedbStore;
-    use crate::job::{Client, Fault, Generation, Idempotency, Refused};
+    use crate::job::{Fault, Idempotency, Refused};
     use crate::objects::Blob;
 
     pub fn queued() -> JobRecord {
-        JobRecord {
-            id: JobId::new(),
-            tenant: TenantId::new("lab"),
-            key: KeyId::new("key"),
-            model: ModelKey::new("test/tiny", None),
-            session: String::new(),
-            client: Client { generation: Generation::Nnsight08, compress: false },
-            limits: Limits::default(),
-            idempotency: None,
-            payload: Blob::Inline(Bytes::from_static(b"program")),
-            state: State::Queued,
-            attempt: 0,
-            deaths: 0,
-            worker: None,
-            outcome: None,
-            meta: String::new(),
-            accepted_at: 1,
-            dispatched_at: 0,
-            started_at: 0,
-            ended_at: 0,
-        }
+        JobRecord::queued(
+            JobId::new(),
+            TenantId::new("lab"),
+            KeyId::new("key"),
+            ModelKey::new("test/tiny", None),
+            Blob::Inline(Bytes::from_static(b"program")),
+            1,
+        )
     }
 
     fn jobs(folder: &tempfile::TempDir) -> Jobs {

@@ -7,8 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ids::{JobId, KeyId, ModelKey, TenantId};
-use program::Limits;
-use store::{Accepted, Blob, Client, Generation, JobRecord, Jobs, RedbStore, State};
+use store::{Accepted, Blob, JobRecord, Jobs, RedbStore, State};
 
 /// Tells the child where its store is; without it the child has nothing to do.
 const STORE: &str = "VITRINE_TEST_STORE";
@@ -63,25 +62,12 @@ async fn writer() {
 }
 
 fn queued() -> JobRecord {
-    JobRecord {
-        id: JobId::new(),
-        tenant: TenantId::new("lab"),
-        key: KeyId::new("key"),
-        model: ModelKey::new("test/tiny", None),
-        session: String::new(),
-        client: Client { generation: Generation::Nnsight08, compress: false },
-        limits: Limits::default(),
-        idempotency: None,
-        payload: Blob::Inline(Bytes::from(vec![7; 2000])),
-        state: State::Queued,
-        attempt: 0,
-        deaths: 0,
-        worker: None,
-        outcome: None,
-        meta: String::new(),
-        accepted_at: 1,
-        dispatched_at: 0,
-        started_at: 0,
-        ended_at: 0,
-    }
+    JobRecord::queued(
+        JobId::new(),
+        TenantId::new("lab"),
+        KeyId::new("key"),
+        ModelKey::new("test/tiny", None),
+        Blob::Inline(Bytes::from(vec![7; 2000])),
+        1,
+    )
 }

@@ -309,20 +309,7 @@ pub(crate) fn grad_called(machine: &Machine, args: Args) -> HostResult {
     let flag = |value: Option<Value>| value.is_some_and(|value| matches!(value, Value::Bool(true)));
     let outputs = tensors_of(&outputs.unwrap_or(Value::None))?;
     let inputs = tensors_of(&inputs.unwrap_or(Value::None))?;
-    let given = match seeds {
-        None | Some(Value::None) => vec![None; outputs.len()],
-        Some(seeds) => match Tensor::of(&seeds) {
-            Some(seed) => vec![Some(seed)],
-            None => crate::python::sequence(&seeds).unwrap_or_default().iter().map(Tensor::of).collect(),
-        },
-    };
-    let mut seeds = Vec::with_capacity(outputs.len());
-    for (at, output) in outputs.iter().enumerate() {
-        seeds.push(match given.get(at).cloned().flatten() {
-            Some(seed) => Some(seed),
-            None => implicit_seed(machine, output)?,
-        });
-    }
+    let seeds = seeds_of(machine, &outputs, seeds)?;
     let create_graph = flag(create);
     let materialize = flag(materialize);
     let retain_graph = retain.map_or(create_graph, |value| matches!(value, Value::Bool(true)));
@@ -336,6 +323,25 @@ pub(crate) fn grad_called(machine: &Machine, args: Args) -> HostResult {
         });
     }
     Ok(Value::tuple(gradients).into())
+}
+
+/// Returns the gradient that each output begins with: the one given for it, else its implicit one.
+fn seeds_of(machine: &Machine, outputs: &[Tensor], given: Option<Value>) -> Result<Vec<Option<Tensor>>, Raise> {
+    let given = match given {
+        None | Some(Value::None) => Vec::new(),
+        Some(given) => match Tensor::of(&given) {
+            Some(seed) => vec![Some(seed)],
+            None => crate::python::sequence(&given).unwrap_or_default().iter().map(Tensor::of).collect(),
+        },
+    };
+    let mut seeds = Vec::with_capacity(outputs.len());
+    for (at, output) in outputs.iter().enumerate() {
+        seeds.push(match given.get(at).cloned().flatten() {
+            Some(seed) => Some(seed),
+            None => implicit_seed(machine, output)?,
+        });
+    }
+    Ok(seeds)
 }
 
 fn tensors_of(value: &Value) -> Result<Vec<Tensor>, Raise> {
@@ -389,20 +395,7 @@ pub(crate) fn backward_called(machine: &Machine, args: Args) -> HostResult {
     let [tensors, seeds, retain, create, _, inputs] = args.bind("backward", parameters, 1)?;
     let flag = |value: Option<Value>| value.is_some_and(|value| matches!(value, Value::Bool(true)));
     let outputs = tensors_of(&tensors.unwrap_or(Value::None))?;
-    let given = match seeds {
-        None | Some(Value::None) => vec![None; outputs.len()],
-        Some(seeds) => match Tensor::of(&seeds) {
-            Some(seed) => vec![Some(seed)],
-            None => crate::python::sequence(&seeds).unwrap_or_default().iter().map(Tensor::of).collect(),
-        },
-    };
-    let mut seeds = Vec::with_capacity(outputs.len());
-    for (at, output) in outputs.iter().enumerate() {
-        seeds.push(match given.get(at).cloned().flatten() {
-            Some(seed) => Some(seed),
-            None => implicit_seed(machine, output)?,
-        });
-    }
+    let seeds = seeds_of(machine, &outputs, seeds)?;
     let inputs = match &inputs {
         None | Some(Value::None) => Vec::new(),
         Some(value) => tensors_of(value)?,

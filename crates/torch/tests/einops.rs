@@ -11,16 +11,6 @@ impl Environment for Host {
     fn import(&self, machine: &Machine, module: &str) -> Option<Value> {
         torch::import(machine, module)
     }
-
-    fn attribute(&self, _: &Machine, _: &Value, _: &str) -> Option<Value> {
-        None
-    }
-
-    fn builtin(&self, _: &Machine, _: &str) -> Option<Value> {
-        None
-    }
-
-    fn print(&self, _: &str) {}
 }
 
 fn run(code: &str) -> Result<(), String> {

@@ -12,8 +12,8 @@ use proto::v1::to_worker::Message as ToWorker;
 use proto::v1::worker_sessions_client::WorkerSessionsClient;
 use scheduler::{Config, Handle, HostedModel};
 use store::{
-    Accepted, Blob, Change, Client, Generation, JobRecord, Jobs, MetadataStore, ModelRecord, ModelState, Models,
-    ObjectRef, Objects, RedbStore, State,
+    Accepted, Blob, Change, JobRecord, Jobs, MetadataStore, ModelRecord, ModelState, Models, ObjectRef, Objects,
+    RedbStore, State,
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -69,25 +69,15 @@ impl Cluster {
 
     pub async fn submit_limited(&self, tenant: &str, run_time: Duration) -> JobId {
         let record = JobRecord {
-            id: JobId::new(),
-            tenant: TenantId::new(tenant),
-            key: KeyId::new("key"),
-            model: model(),
-            session: String::new(),
-            client: Client { generation: Generation::Nnsight08, compress: false },
             limits: Limits { run_time, ..Limits::default() },
-            idempotency: None,
-            payload: Blob::Inline(Bytes::from_static(b"program")),
-            state: State::Queued,
-            attempt: 0,
-            deaths: 0,
-            worker: None,
-            outcome: None,
-            meta: String::new(),
-            accepted_at: now(),
-            dispatched_at: 0,
-            started_at: 0,
-            ended_at: 0,
+            ..JobRecord::queued(
+                JobId::new(),
+                TenantId::new(tenant),
+                KeyId::new("key"),
+                model(),
+                Blob::Inline(Bytes::from_static(b"program")),
+                now(),
+            )
         };
         assert_eq!(self.jobs.accept(&record).await.unwrap(), Accepted::New);
         record.id

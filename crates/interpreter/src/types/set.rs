@@ -163,25 +163,8 @@ impl Iteration for SetIteration {
 /// `TypeError` for what cannot be hashed; what user code raises; memory is spent.
 pub fn build(machine: &Machine, items: Vec<Value>, frozen: bool) -> HostResult {
     let set = Rc::new(Set::new(frozen));
-    let mut waiting = items.into_iter();
-    while let Some(item) = waiting.next() {
-        machine.charge_fuel(1)?;
-        match Key::of(machine, &item)? {
-            Keyed::Now(key) => set.insert(machine, key, item)?,
-            Keyed::Ask => {
-                let machine = machine.clone();
-                return later(async move {
-                    for item in std::iter::once(item).chain(waiting) {
-                        machine.charge_fuel(1)?;
-                        let key = set.resolve(&machine, &item).await?;
-                        set.insert(&machine, key, item)?;
-                    }
-                    Ok(Value::Set(set))
-                });
-            }
-        }
-    }
-    Ok(Value::Set(set).into())
+    let added = add_all(machine, Rc::clone(&set), items);
+    operators::then(machine, added, move |_, _| Ok(Value::Set(set).into()))
 }
 
 /// Goes on with the key of a value, at once where no user code must be asked. A `set` is looked for as a frozen one.

@@ -17,18 +17,6 @@ pub struct Bare {
 }
 
 impl Environment for Bare {
-    fn import(&self, _: &Machine, _: &str) -> Option<Value> {
-        None
-    }
-
-    fn attribute(&self, _: &Machine, _: &Value, _: &str) -> Option<Value> {
-        None
-    }
-
-    fn builtin(&self, _: &Machine, _: &str) -> Option<Value> {
-        None
-    }
-
     fn print(&self, line: &str) {
         self.printed.borrow_mut().push_str(line);
         self.printed.borrow_mut().push('\n');

@@ -43,14 +43,4 @@ impl engine::Tensor for Tensor {
     fn last_position(&self) -> Result<Self, Raise> {
         dispatch::call_unpaid("select", "int", &[self.into(), Argument::from(1), Argument::from(-1)])
     }
-
-    fn same(&self, other: &Self) -> bool {
-        let (left, right) = (self.facts(), other.facts());
-        self.is_same(other)
-            || left.storage == right.storage
-                && left.storage_offset == right.storage_offset
-                && left.dtype == right.dtype
-                && self.sizes() == other.sizes()
-                && self.strides() == other.strides()
-    }
 }
