@@ -35,6 +35,13 @@ pub struct Thaw<'a, M: Model> {
     depth: usize,
 }
 
+/// What a container is given once it is made: elements to append, then keys to set.
+#[derive(Clone, Copy)]
+struct Contents<'a> {
+    items: &'a [Ref],
+    pairs: &'a [(Ref, Ref)],
+}
+
 impl<'a, M: Model> Thaw<'a, M> {
     /// Begins with an empty memory.
     pub fn new(job: &Rc<JobState<M>>, machine: &Machine, heap: &'a Heap) -> Self {
@@ -220,7 +227,7 @@ impl<'a, M: Model> Thaw<'a, M> {
                 Value::Decorated(Rc::new(decorated))
             }
             Datum::Object { class, called, args, state, items, pairs } => {
-                self.object(at, *class, *called, args, *state, items, pairs)?
+                self.object(at, *class, *called, args, *state, Contents { items, pairs })?
             }
             Datum::Attribute { object, name } => {
                 let object = self.value(*object)?;
@@ -263,8 +270,7 @@ impl<'a, M: Model> Thaw<'a, M> {
         called: bool,
         args: &[Ref],
         state: Option<Ref>,
-        items: &[Ref],
-        pairs: &[(Ref, Ref)],
+        contents: Contents<'_>,
     ) -> Result<Value, Raise> {
         let heap = self.heap;
         let Some(Datum::Global { module, name }) = heap.get(class) else {
@@ -278,7 +284,7 @@ impl<'a, M: Model> Thaw<'a, M> {
                 _ => return Ok(unsupported("an object of an unknown class")),
             };
             self.made.insert(at, value.clone());
-            self.fill(&value, items, pairs)?;
+            self.fill(&value, contents)?;
             if let (Some(state), Value::Instance(instance)) = (state, &value) {
                 let state = self.value(state)?;
                 for (name, attribute) in python::string_items(&state).unwrap_or_default() {
@@ -317,7 +323,7 @@ impl<'a, M: Model> Thaw<'a, M> {
             let class = self.global(builtin.0, builtin.1);
             let made = python::now(self.machine.call(&class, Args { positional: args, keyword }))?;
             self.made.insert(at, made.clone());
-            self.fill(&made, items, pairs)?;
+            self.fill(&made, contents)?;
             return Ok(made);
         }
         let state = state.map(|state| self.value(state)).transpose()?;
@@ -328,13 +334,13 @@ impl<'a, M: Model> Thaw<'a, M> {
     }
 
     /// Puts the elements into a container that was made empty.
-    fn fill(&mut self, container: &Value, items: &[Ref], pairs: &[(Ref, Ref)]) -> Result<(), Raise> {
-        for item in items {
+    fn fill(&mut self, container: &Value, contents: Contents<'_>) -> Result<(), Raise> {
+        for item in contents.items {
             let item = self.value(*item)?;
             let append = self.attribute(container, "append")?;
             python::now(self.machine.call(&append, Args { positional: vec![item], keyword: Vec::new() }))?;
         }
-        for (key, value) in pairs {
+        for (key, value) in contents.pairs {
             let (key, value) = (self.value(*key)?, self.value(*value)?);
             let set = interpreter::operators::set_item(&self.machine, container, &key, value)?;
             python::now(self.machine.settle(set))?;
