@@ -82,7 +82,7 @@ impl<M: Model> TokenizerObject<M> {
 
 impl<M: Model> HostObject for TokenizerObject<M> {
     fn type_name(&self) -> Cow<'static, str> {
-        "PreTrainedTokenizerFast".into()
+        "TokenizersBackend".into()
     }
 
     fn as_any(&self) -> &dyn Any {
