@@ -74,6 +74,17 @@ impl<'a, M: Model> Thaw<'a, M> {
         }
     }
 
+    /// Checks that the model has what the client's copy of it has.
+    ///
+    /// # Errors
+    /// `UnknownPersistentIdError` for a module that the user attached.
+    pub fn require_modules(&self, paths: &[String]) -> Result<(), Raise> {
+        match paths.iter().find(|path| Envoy::at(&self.job, path).is_none()) {
+            Some(path) => Err(unknown_module(path)),
+            None => Ok(()),
+        }
+    }
+
     /// Returns the value at a reference.
     ///
     /// # Errors
@@ -377,7 +388,10 @@ fn unknown_module(path: &str) -> Raise {
     Raise::named(
         "nnsight.intervention.serialization.UnknownPersistentIdError",
         interpreter::Kind::Exception,
-        format!("Module:model.{path}: the hosted model has no such module"),
+        format!(
+            "Module:model.{path}: the hosted model has no such module; a module of your own can be sent as a variable \
+             that the block uses, not as a part of the model"
+        ),
     )
 }
 
