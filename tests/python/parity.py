@@ -220,6 +220,20 @@ def library_functions(model, remote):
     return saved
 
 
+@experiment()
+def classes_of_what_a_model_gives(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        args = layers(model)[0].inputs[0]
+        logits = model.lm_head.output
+        output = model.output
+        cache = output.past_key_values
+        objects = [layers(model)[0], cache, logits, logits.shape, logits.dtype, output, model.tokenizer, args]
+        names = [(type(x).__name__, x.__class__.__name__, x.__class__ is type(x)) for x in objects].save()
+        where = nnsight.save([output.__class__.__module__, repr(type(output)), type(type(output)).__name__])
+        same = nnsight.save([isinstance(output, type(output)), isinstance(cache, type(output)), type(logits) is torch.Tensor])
+    return names, where, same
+
+
 @experiment("gpt2")
 def eager_attention(model, remote):
     model = model.eager

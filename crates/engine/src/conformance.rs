@@ -39,6 +39,7 @@ pub fn check(subject: &Subject<'_>) {
     generation_visits_every_step(subject);
     sessions_pass_values_on(subject);
     errors_carry_the_users_line(subject);
+    attached_modules_are_named(subject);
     skips_and_stops(subject);
     limits_hold(subject);
     neighbours_change_nothing(subject);
@@ -147,6 +148,14 @@ fn errors_carry_the_users_line(subject: &Subject<'_>) {
     assert!(failure.message.contains("SyntaxError"), "{}", failure.message);
     let failure = subject.trace("Hello", "model.nothing_of_that_name").end.expect_err("there is no such module");
     assert!(failure.message.contains("AttributeError: "), "{}", failure.message);
+}
+
+fn attached_modules_are_named(subject: &Subject<'_>) {
+    let mut job = subject.job("Hello", Function::Call, "out = HEAD.output.save()", &[]);
+    job.program.modules.push("layers.1.probe".into());
+    let failure = subject.only(job).end.expect_err("the model has no such module");
+    let last = failure.message.lines().last().unwrap_or_default();
+    assert!(last.contains("UnknownPersistentIdError: Module:model.layers.1.probe: "), "{}", failure.message);
 }
 
 fn skips_and_stops(subject: &Subject<'_>) {
@@ -326,7 +335,16 @@ fn job(mut heap: Heap, entry: Entry, model: program::Ref, text: String) -> Job {
     Job {
         id: JobId::new(),
         tenant: TenantId::new("tester"),
-        program: Program { model, env: Env::default(), entry, source, heap, locals, globals: Vec::new() },
+        program: Program {
+            model,
+            env: Env::default(),
+            entry,
+            modules: vec![String::new(), "generator.streamer".into()],
+            source,
+            heap,
+            locals,
+            globals: Vec::new(),
+        },
         limits: Limits { fuel: 2_000_000, memory_bytes: 16 << 20, ..Limits::default() },
         stop: Arc::new(AtomicU8::new(0)),
     }

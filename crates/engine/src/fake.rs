@@ -425,7 +425,7 @@ impl FakeTensor {
         Ok(Some(Self::new(data.collect(), self.shape.clone())))
     }
 
-    fn operand(&self, other: &Value) -> Result<Option<Box<dyn Fn(usize) -> f64>>, Raise> {
+    fn operand(&self, other: &Value) -> Result<Option<Operand>, Raise> {
         if let Some(tensor) = Self::of_value(other) {
             if tensor.len() != 1 && tensor.shape != self.shape {
                 return Err(Raise::runtime_error(format!(
@@ -442,10 +442,13 @@ impl FakeTensor {
                 let value = *value;
                 Some(Box::new(move |_| value))
             }
-            other => other.as_int().map(|value| Box::new(move |_| value as f64) as Box<dyn Fn(usize) -> f64>),
+            other => other.as_int().map(|value| Box::new(move |_| value as f64) as Operand),
         })
     }
 }
+
+/// The right side of elementwise arithmetic: its number at each index.
+type Operand = Box<dyn Fn(usize) -> f64>;
 
 impl Tensor for FakeTensor {
     fn of_data(data: &TensorData) -> Result<Self, Raise> {

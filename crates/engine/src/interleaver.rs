@@ -435,6 +435,7 @@ fn begin<M: Model>(
 fn start<M: Model>(job: &Job, state: &Rc<JobState<M>>, machine: &Machine) -> Result<Running<M>, Raise> {
     let program = &job.program;
     let mut thaw = thaw::Thaw::new(state, machine, &program.heap);
+    thaw.require_modules(&program.modules)?;
     let names = |thaw: &mut thaw::Thaw<'_, M>, names: &[(String, program::Ref)]| {
         names
             .iter()

@@ -53,7 +53,6 @@ impl Tensor {
     }
 
     /// Returns the libtorch tensor.
-    #[must_use]
     pub fn tch(&self) -> &tch::Tensor {
         &self.0.tensor
     }

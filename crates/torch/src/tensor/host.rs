@@ -237,7 +237,7 @@ impl Object {
         // SAFETY: the tensor is alive.
         let copy = unsafe { ffi::vt_clone_handle(self.tensor.as_ptr().cast()) };
         // Without memory for sixteen bytes the process cannot go on anyway; an undefined tensor stands for it.
-        dispatch::adopt(copy).unwrap_or_else(tch::Tensor::new)
+        dispatch::adopt(copy).unwrap_or_default()
     }
 }
 
