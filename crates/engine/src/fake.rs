@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
@@ -451,6 +452,12 @@ impl FakeTensor {
 type Operand = Box<dyn Fn(usize) -> f64>;
 
 impl Tensor for FakeTensor {
+    type Deferred = Infallible;
+
+    fn resolve(_: Vec<Infallible>) -> Vec<Result<Value, Raise>> {
+        Vec::new()
+    }
+
     fn of_data(data: &TensorData) -> Result<Self, Raise> {
         let numbers: Vec<f64> = match data.dtype {
             DType::Int64 => {

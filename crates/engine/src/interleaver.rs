@@ -17,6 +17,7 @@ use crate::contract::{Engine, Event, Failure, Fault, Job, Usage};
 use crate::environment::Environment;
 use crate::job::JobState;
 use crate::location::Order;
+use crate::mediator::deferred;
 use crate::model::{Attention, Interrupt, Model, Segment};
 use crate::pass::Pass;
 use crate::trace::Trace;
@@ -378,10 +379,11 @@ impl<M: Model> Running<M> {
                         Ok(trace) => self.trace = Some(trace),
                         Err(raise) => session.answer = Some(Err(raise)),
                     },
-                    _ => {
+                    Ok(_) => {
                         session.answer =
                             Some(Err(Raise::value_error("nothing of the model can be read outside of a trace")))
                     }
+                    Err(request) => session.answer = Some(deferred::<M::Tensor>(request)),
                 },
             }
         }

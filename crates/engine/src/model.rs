@@ -55,6 +55,17 @@ impl Schema {
 
 /// A tensor as the engine handles it. Errors are the exceptions that PyTorch would raise.
 pub trait Tensor: Clone + 'static {
+    /// What a block waits for when it uses a tensor that is not computed yet: many such are computed together.
+    type Deferred: 'static;
+
+    /// Computes what blocks wait for, in order.
+    fn resolve(deferred: Vec<Self::Deferred>) -> Vec<Result<Value, Raise>>;
+
+    /// Returns whether the tensor is not computed yet.
+    fn pending(&self) -> bool {
+        false
+    }
+
     /// Makes a tensor that owns its memory.
     ///
     /// # Errors

@@ -1,9 +1,11 @@
 //! One forward pass over the rows of several runs.
 
+use std::ops::Range;
+
 use interpreter::raise::Raise;
 
-use crate::model::{Entered, Inputs, Interrupt, Layout, Model, Observer, Packed, Part, Site, Tree, Wants};
-use crate::run::{Ending, Run};
+use crate::model::{Entered, Inputs, Interrupt, Layout, Model, Observer, Packed, Part, Site, Tensor, Tree, Wants};
+use crate::run::{Ending, Run, Visit};
 use crate::tree;
 use crate::written::Shown;
 
@@ -80,21 +82,26 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
         output: Tree<Packed<M::Tensor>>,
         layout: &Layout,
     ) -> Result<Tree<Packed<M::Tensor>>, Interrupt> {
-        let mut output = output;
+        let mut open = Vec::new();
         for (index, part) in layout.parts.iter().enumerate() {
             let seen = self.run(part).filter(|(run, _)| run.wants(site).output && !run.inside_skipped(site));
             let Some((run, shown)) = seen else { continue };
             let own = tree::take(&output, layout, index)?;
-            let mut shown = shown;
-            let watched = shown.as_mut().map(|shown| shown.watch(part, std::iter::once(&own))).transpose()?;
-            if let Some(new) = run.exit(site, index, own) {
-                if let (Some(shown), Some(watched)) = (shown, watched) {
-                    shown.replace(watched, std::iter::once(&new));
-                }
-                match tree::put(&output, layout, index, new) {
-                    Ok(new) => output = new,
-                    Err(raise) => run.ended = Some(Ending::Failed(raise)),
-                }
+            let watched = shown.map(|shown| shown.watch(part, std::iter::once(&own))).transpose()?;
+            open.push((index, part, watched, run.open(site, index, own)));
+        }
+        while self.compute_together(&mut open) {}
+        let mut output = output;
+        for (index, part, watched, visit) in open {
+            let Some((run, shown)) = self.run(part) else { continue };
+            let Some(new) = run.close(visit) else { continue };
+            if let (Some(shown), Some(watched)) = (shown, watched) {
+                shown.replace(watched, std::iter::once(&new));
+            }
+            match tree::put(&output, layout, index, new) {
+                Ok(new) => output = new,
+                // Only the run that assigned the value is to blame.
+                Err(raise) => run.ended = Some(Ending::Failed(raise)),
             }
         }
         self.unless_enough(output)
@@ -108,7 +115,32 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
     }
 }
 
+/// A part of the layout that is being shown: its index, what is remembered of how it was, and the visit.
+type Open<'p, T> = (usize, &'p Part, Option<Range<usize>>, Visit<T>);
+
 impl<M: Model> Pass<'_, M> {
+    /// Computes what blocks of all runs wait for, and lets them go on. Returns whether any did.
+    fn compute_together(&mut self, open: &mut [Open<'_, M::Tensor>]) -> bool {
+        let (mut owners, mut requests) = (Vec::new(), Vec::new());
+        for (at, (_, part, ..)) in open.iter().enumerate() {
+            let Some((run, _)) = self.run(part) else { continue };
+            for (block, request) in run.deferred() {
+                if let Ok(request) = request.downcast::<<M::Tensor as Tensor>::Deferred>() {
+                    owners.push((at, block));
+                    requests.push(*request);
+                }
+            }
+        }
+        let waited = !requests.is_empty();
+        for ((at, block), value) in owners.into_iter().zip(<M::Tensor as Tensor>::resolve(requests)) {
+            let Some((_, part, _, visit)) = open.get_mut(at) else { continue };
+            if let Some((run, _)) = self.run(part) {
+                run.answer(visit, block, value);
+            }
+        }
+        waited
+    }
+
     /// Packs what every run put in a module's place.
     fn skipped_by_all(&self, site: Site, layout: &Layout) -> Result<Option<Tree<Packed<M::Tensor>>>, Raise> {
         let mut parts = Vec::with_capacity(layout.parts.len());

@@ -11,6 +11,7 @@ use crate::ask::{Ask, TraceRequest};
 use crate::generation::Generation;
 use crate::job::JobState;
 use crate::location::Location;
+use crate::mediator::deferred;
 use crate::model::{Forwarded, Model, Segment, Tree};
 use crate::prompt::{self, Batch, Row};
 use crate::run::{Ending, Run};
@@ -249,11 +250,13 @@ fn collect<M: Model>(job: &Rc<JobState<M>>, machine: &Machine, request: &TraceRe
         match coroutine.resume(answer.take()) {
             Step::Done(result) => break result.map(drop),
             Step::Waiting(wish) => {
-                let what = match wish.0.downcast::<Ask>().map(|ask| *ask) {
-                    Ok(Ask::Trace(_)) => "a trace cannot be opened inside another one",
-                    _ => "nothing of the model can be read here: the body of a trace without input only opens invokes",
-                };
-                answer = Some(Err(Raise::value_error(what)));
+                answer = Some(match wish.0.downcast::<Ask>().map(|ask| *ask) {
+                    Ok(Ask::Trace(_)) => Err(Raise::value_error("a trace cannot be opened inside another one")),
+                    Ok(_) => Err(Raise::value_error(
+                        "nothing of the model can be read here: the body of a trace without input only opens invokes",
+                    )),
+                    Err(request) => deferred::<M::Tensor>(request),
+                });
             }
         }
     };

@@ -76,5 +76,7 @@ impl<T: Tensor> Shown<T> {
 fn leaves<'t, T: Tensor>(trees: impl Iterator<Item = &'t Tree<T>>) -> Vec<T> {
     let mut found = Vec::new();
     trees.for_each(|tree| tree::leaves(tree, &mut found));
+    // What is not computed yet lies behind all that is kept.
+    found.retain(|leaf| !leaf.pending());
     found
 }

@@ -492,8 +492,7 @@ pub fn run(decoder: &dyn Decoder, head: &Linear, pass: &mut Pass<'_>, call: Call
         let hidden = encoded.take("last_hidden_state").unwrap_or(Tree::None);
         let hidden = pass.tensor(hidden)?;
         let logits = if keep.iter().all(|&keep| keep == 0) {
-            let logits = head.run(pass, &hidden)?;
-            pass.leaf(&logits)
+            head.run_later(pass, &hidden)?.show(pass)
         } else {
             let kept = last_positions(pass, &hidden, &keep)?;
             leaves(&head.run_parts(pass, Parts(kept))?.0)

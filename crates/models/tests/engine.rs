@@ -28,7 +28,7 @@ fn real_models_keep_the_engines_contract() {
 }
 
 /// Blocks that read and change a row in every way that matters to what is kept of it.
-const BLOCKS: [&str; 14] = [
+const BLOCKS: [&str; 20] = [
     "out = HEAD.output.save()",
     "LAYERS[1].output[:, 2] = 0.5\nout = HEAD.output.save()",
     "LAYERS[0].output[:, 0] += 1\nout = HEAD.output.save()",
@@ -43,7 +43,37 @@ const BLOCKS: [&str; 14] = [
     "LAYERS[0].skip(LAYERS[0].input * 3)\nout = HEAD.output.save()",
     "LAYERS[1].output[:, 2] = float('nan')\nout = LAYERS[1].output[:, :2].save()",
     "x = LAYERS[0].MLP.output\nmid = LAYERS[0].output.save()\nx[:, 1] = 9\nout = HEAD.output.save()",
+    "l = HEAD.output[0, -1]\nout = (l * 2).save()",
+    "x = HEAD.output[:, -1]\nx[:] = 7\nHEAD.output[:, 0] = 3\nout = tracer.result.logits.save()",
+    "HEAD.output[:, -1] = 0\nout = tracer.result.logits.save()",
+    "a = HEAD.output[0, -1].save()\nHEAD.output = HEAD.output * 2\nout = tracer.result.logits.save()",
+    "out = HEAD.output[..., -1, :].save()\nshape = HEAD.output.shape[1]\nall = HEAD.output[:, :shape].save()",
+    "out = (HEAD.output[0, -1, 5] - HEAD.output[0, -1][3] + HEAD.output[:, 1:3, [1, 2]].sum()).save()",
 ];
+
+#[test]
+fn logits_are_the_same_wherever_they_are_computed() {
+    for (name, layers) in MODELS {
+        let subject = Subject { layers, head: "model.lm_head", engine: &|| engine(name) };
+        let block = "some = HEAD.output[:, 1:3]\nlast = HEAD.output[0, -1]\none = HEAD.output[0, 2, 7]\nall = HEAD.output.clone()\n\
+                     ok = nnsight.save([(all[:, 1:3] - some).abs().max().item() < 1e-4, (all[0, -1] - last).abs().max().item() < 1e-4, \
+                     abs((all[0, 2, 7] - one).item()) < 1e-4, tuple(some.shape)[1] == 2, tuple(one.shape) == ()])\n\
+                     wrong = HEAD.output[0, 99]";
+        let sound = block.replace("\nwrong = HEAD.output[0, 99]", "");
+        let outcomes = subject.outcomes(vec![
+            subject.job("Hello there, world", Function::Call, &sound, &[]),
+            subject.job("Hello", Function::Call, &sound, &[]),
+            subject.job("Hello", Function::Call, block, &[]),
+        ]);
+        for outcome in outcomes.iter().take(2) {
+            let saved = outcome.end.as_ref().unwrap();
+            let program::Datum::List(items) = saved.heap.get(saved.names[0].1).unwrap() else { panic!("no list") };
+            assert!(items.iter().all(|item| saved.heap.get(*item) == Some(&program::Datum::Bool(true))), "{saved:?}");
+        }
+        let failure = outcomes[2].end.as_ref().unwrap_err();
+        assert!(failure.message.contains("IndexError"), "{}", failure.message);
+    }
+}
 
 #[test]
 fn rows_that_come_again_give_what_they_give_alone() {

@@ -213,7 +213,8 @@ fn edits_in_place_reach_the_layers_after() {
     let model = load("gpt2");
     let found = run(&model, &mut Zero(model.schema().layers[1]));
     // With nothing left in the residual stream, every position gets the logits of the last norm's bias.
-    assert!(found.select(1, 0).equal(&found.select(1, 2)));
+    let (left, right) = (found.select(1, 0), found.select(1, 2));
+    assert!(left.allclose(&right, 1e-5, 1e-6, false));
     assert!(!run(&model, &mut Recorder::default()).equal(&found));
 }
 

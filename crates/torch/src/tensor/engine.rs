@@ -1,14 +1,26 @@
 //! Tensors as the engine handles them.
 
+use std::rc::Rc;
+
 use interpreter::raise::Raise;
 use interpreter::{Machine, Value};
 use program::TensorData;
 use tch::{Kind, TchError};
 
-use super::Tensor;
+use super::{Deferred, Object, Tensor};
 use crate::dispatch::{self, Argument};
 
 impl engine::Tensor for Tensor {
+    type Deferred = Deferred;
+
+    fn resolve(deferred: Vec<Deferred>) -> Vec<Result<Value, Raise>> {
+        Deferred::resolve(deferred)
+    }
+
+    fn pending(&self) -> bool {
+        self.pending().is_some()
+    }
+
     fn of_data(data: &TensorData) -> Result<Self, Raise> {
         Self::of_data(data)
     }
@@ -30,6 +42,11 @@ impl engine::Tensor for Tensor {
     }
 
     fn rows(&self, start: i64, length: i64) -> Result<Self, Raise> {
+        if let Some(later) = self.pending() {
+            let rows = later.narrow(self, start, length);
+            let rows = rows.map_err(|error| Raise::runtime_error(error.to_string()))?;
+            return Ok(Self(Rc::new(Object::later(rows))));
+        }
         dispatch::call_unpaid("narrow", "", &[self.into(), Argument::from(0), start.into(), length.into()])
     }
 
