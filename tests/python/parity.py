@@ -194,6 +194,23 @@ def python_in_a_block(model, remote):
     return scaled, winners, text, total, caught
 
 
+class Sampler:
+    async def stream(self):
+        async for value in self:
+            yield value
+
+    def scale(self):
+        return 3
+
+
+@experiment()
+def syntax_that_is_never_run(model, remote):
+    sampler = Sampler()
+    with model.trace(FRANCE, remote=remote):
+        logits = (model.lm_head.output * sampler.scale()).save()
+    return logits
+
+
 @experiment()
 def tensors_of_many_kinds(model, remote):
     with model.trace(FRANCE, remote=remote):

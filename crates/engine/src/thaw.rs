@@ -202,7 +202,6 @@ impl<'a, M: Model> Thaw<'a, M> {
                     defaults,
                     Rc::clone(&variables),
                 )?;
-                let function = Value::Function(function);
                 // Known before its globals are made: a recursive function is among them.
                 self.made.insert(at, function.clone());
                 for (name, value) in self.named(globals)? {
