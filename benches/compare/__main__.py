@@ -1,0 +1,60 @@
+"""Runs the benches.
+
+    .venv/bin/python -m benches.compare [--only NAME …] [--quick] [--programs target/release]
+"""
+import argparse
+import importlib
+import sys
+import traceback
+from pathlib import Path
+
+from transformers.utils import logging
+
+from . import models
+from .lab import Lab
+from .report import Report
+
+# Each bench with the shapes it runs on.
+BENCHES = {
+    "sweep": [models.GPT2, models.LLAMA],
+}
+LIBRARIES = ["transformer_lens", "pyvene"]
+
+
+def main():
+    arguments = argparse.ArgumentParser(prog="benches.compare", description="Measures Vitrine against its peers.")
+    arguments.add_argument("--only", nargs="+", choices=BENCHES, default=list(BENCHES), help="benches to run")
+    arguments.add_argument("--quick", action="store_true", help="small sizes and one round: shows that it works")
+    arguments.add_argument("--programs", type=Path, default=models.ROOT / "target/release", help="where vitrine lies")
+    arguments.add_argument("--rounds", type=int, help="interleaved rounds to take the median of")
+    arguments.add_argument("--layers", type=int, help="layers of each model instead of its own")
+    arguments.add_argument("--tokens", type=int, help="tokens of the sweep's prompts")
+    arguments.add_argument("--model", choices=["tiny", "gpt2s", "llama160"], help="one shape instead of each bench's")
+    arguments.add_argument("--libraries", nargs="+", choices=LIBRARIES, default=[], help="further peers of the sweep")
+    chosen = arguments.parse_args()
+    logging.disable_progress_bar()
+    report = Report()
+    lab = Lab(
+        programs=chosen.programs,
+        quick=chosen.quick,
+        rounds=chosen.rounds or (1 if chosen.quick else 3),
+        layers=chosen.layers or (2 if chosen.quick else None),
+        tokens=chosen.tokens or (8 if chosen.quick else 32),
+        libraries=chosen.libraries,
+        report=report,
+    )
+    for name in chosen.only:
+        bench = importlib.import_module(f"benches.compare.{name}")
+        for shape in BENCHES[name]:
+            if chosen.model in (None, shape.name):
+                try:
+                    bench.measure(lab, shape)
+                except Exception as error:
+                    traceback.print_exc()
+                    report.failed(name, error)
+    report.table()
+    sys.exit(1 if report.failures else 0)
+
+
+if __name__ == "__main__":
+    main()
