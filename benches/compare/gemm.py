@@ -5,7 +5,6 @@ answers its question about the maker, to be put into the environment of a proces
 """
 import math
 import shutil
-import statistics
 import subprocess
 import time
 
@@ -66,6 +65,24 @@ def peer_rate(peer, rows):
     return flops(peer.shape, rows) * repeat / (time.process_time() - begun) / 1e9
 
 
+def peer_peak(peer):
+    """Returns the best GFLOP/s that one thread reaches on large matrices, by either of libtorch's two ways."""
+    size = 2048
+    matrix = torch.randn(size, size)
+    ways = {
+        "mkl": lambda: torch.nn.functional.linear(matrix, matrix),
+        "onednn": lambda: torch.ops.mkldnn._linear_pointwise(matrix, matrix, None, "none", [], ""),
+    }
+    rates = []
+    for multiply in ways.values():
+        multiply()
+        for _ in range(3):
+            begun = time.process_time()
+            multiply()
+            rates.append(2 * size**3 / (time.process_time() - begun) / 1e9)
+    return max(rates)
+
+
 def server_rate(server, requests, shape, rows):
     """Returns GFLOP/s from the difference of few and many products, so that the request itself does not count."""
     few, many = (server.replay([request]).check().cpu for request in requests)
@@ -73,12 +90,14 @@ def server_rate(server, requests, shape, rows):
 
 
 def bandwidth():
-    """Returns the rate in bytes/s at which one thread reads memory."""
-    block = torch.ones(64 << 20)
-    block.sum()
+    """Returns the rate in bytes/s at which one thread reads memory, at its best: a limit, not an average."""
+    side = 8192
+    matrix, vector = torch.ones(side, side), torch.ones(side)
     rates = []
-    for _ in range(7):
-        begun = time.perf_counter()
-        block.sum()
-        rates.append(4 * len(block) / (time.perf_counter() - begun))
-    return statistics.median(rates)
+    for read in (lambda: torch.mv(matrix, vector), matrix.sum):
+        read()
+        for _ in range(7):
+            begun = time.process_time()
+            read()
+            rates.append(4 * side * side / (time.process_time() - begun))
+    return max(rates)

@@ -2,13 +2,14 @@
 import contextlib
 import dataclasses
 import os
+import statistics
 import sys
 from pathlib import Path
 
-from . import gemm, models
+from . import gemm, libraries, models, recording
+from .engine import Engine, build
 from .peer import Peer
-from .recording import model as recording_model
-from .recording import record
+from .report import Report
 from .server import Server
 
 AS_INSTALLED, EQUAL = "as installed", "equal GEMM"
@@ -16,30 +17,39 @@ AS_INSTALLED, EQUAL = "as installed", "equal GEMM"
 
 @dataclasses.dataclass
 class Side:
-    """A server and a peer under one GEMM setting, in the same environment."""
+    """What runs under one GEMM setting, all of it in the same environment."""
 
     gemm: str
-    server: Server
-    peer: Peer
-    # GFLOP/s by rows of the multiplied matrix.
-    server_rates: dict = dataclasses.field(default_factory=dict)
-    peer_rates: dict = dataclasses.field(default_factory=dict)
+    server: Server | None = None
+    peer: Peer | None = None
+    # Has the libraries that `.venv` lacks.
+    library_peer: Peer | None = None
+    engine: Engine | None = None
+    # The server's GFLOP/s by rows of the multiplied matrix.
+    rates: dict = dataclasses.field(default_factory=dict)
+
+    def run(self, bench, library, **arguments):
+        """Has a peer function run, wherever its library is installed."""
+        peer = self.library_peer if library in libraries.NAMES else self.peer
+        return peer.run(bench, library, **arguments)
 
 
 @dataclasses.dataclass
 class Lab:
     programs: Path
+    # The bench program `engine`; `None` builds it.
+    engine: Path | None
     quick: bool
     rounds: int
     # `None` leaves each shape's own.
     layers: int | None
     tokens: int
     libraries: list
-    report: object
+    report: Report
 
-    def shape(self, shape):
+    def shape(self, shape, at_least=0):
         """Returns a shape with the chosen number of layers, its folder made."""
-        shape = shape.with_layers(self.layers)
+        shape = shape.with_layers(self.layers and max(self.layers, at_least))
         models.make(shape)
         return shape
 
@@ -52,33 +62,60 @@ class Lab:
             yield EQUAL, dict(plain, LD_PRELOAD=str(library))
 
     @contextlib.contextmanager
-    def sides(self, shape):
+    def sides(self, shape, engine=False):
         """Starts servers and peers for a shape, and measures how fast each multiplies."""
+        with self.processes(shape, server=True, peer=True, engine=engine) as sides:
+            self.measure_rates(shape, sides)
+            yield sides
+
+    @contextlib.contextmanager
+    def engines(self, shape, peer=False):
+        """Starts engines without servers for a shape."""
+        with self.processes(shape, peer=peer, engine=True) as sides:
+            yield sides
+
+    @contextlib.contextmanager
+    def processes(self, shape, server=False, peer=False, engine=False):
         logs = models.ROOT / ".cache/bench"
         logs.mkdir(parents=True, exist_ok=True)
         with contextlib.ExitStack() as stack:
             log = stack.enter_context(open(logs / "log", "a"))
             sides = []
+
+            def start(kind, *arguments):
+                return stack.enter_context(contextlib.closing(kind(*arguments, environment, log)))
+
             for setting, environment in self.environments():
-                server = stack.enter_context(contextlib.closing(Server(self.programs, [shape], environment, log)))
-                peer = stack.enter_context(contextlib.closing(Peer(sys.executable, shape, environment, log)))
-                sides.append(Side(setting, server, peer))
-            self.measure_rates(shape, sides)
+                side = Side(setting)
+                if server:
+                    side.server = start(Server, self.programs, [shape])
+                if peer:
+                    side.peer = start(Peer, sys.executable, shape)
+                if peer and self.libraries:
+                    side.library_peer = start(Peer, libraries.python(), shape)
+                if engine:
+                    side.engine = start(Engine, self.engine or build(), shape)
+                sides.append(side)
             yield sides
+            refusals = sum(side.server.refusals for side in sides if side.server)
+            if refusals:
+                self.report.row("server", refused_as_busy_and_sent_again=refusals)
 
     def measure_rates(self, shape, sides):
-        module = gemm.linear(recording_model(shape), shape)
+        module = gemm.linear(recording.model(shape), shape)
+        rates = {}
         for rows in gemm.ROWS:
             counts = (1, 1 + gemm.count(shape, rows))
-            requests = [record(shape, gemm.multiply, module, rows, shape.width, count) for count in counts]
-            for side in sides:
-                for _ in range(self.rounds):
+            requests = [recording.record(shape, gemm.multiply, module, rows, shape.width, count) for count in counts]
+            for _ in range(self.rounds):
+                for side in sides:
                     peer = side.peer.run("gemm", "rate", rows=rows)["value"]
-                    side.peer_rates.setdefault(rows, []).append(peer)
+                    rates.setdefault((side.gemm, "peers", rows), []).append(peer)
                     server = gemm.server_rate(side.server, requests, shape, rows)
-                    side.server_rates.setdefault(rows, []).append(server)
+                    rates.setdefault((side.gemm, "vitrine", rows), []).append(server)
+        rates = {key: statistics.median(taken) for key, taken in rates.items()}
         for side in sides:
-            for name, rates in ("vitrine", side.server_rates), ("peers", side.peer_rates):
-                rates.update({rows: self.report.median(values) for rows, values in rates.items()})
-                gflops = {f"M={rows}": round(rate, 1) for rows, rate in rates.items()}
+            side.rates = {rows: rates[side.gemm, "vitrine", rows] for rows in gemm.ROWS}
+            for name in "vitrine", "peers":
+                gflops = {f"M={rows}": round(rates[side.gemm, name, rows], 1) for rows in gemm.ROWS}
                 self.report.row("gemm", model=shape.name, gemm=side.gemm, side=name, gflops=gflops)

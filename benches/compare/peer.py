@@ -39,8 +39,15 @@ class Peer:
         self.process.wait()
 
 
+# Which of `Models` a peer function runs on, where it is not `plain`.
+LOADED = {"nnsight": "nnsight", "transformer_lens": "transformer_lens"}
+
+
 class Models:
-    """What peer functions run on: the same weights as each peer loads them, none of them recording gradients."""
+    """What peer functions run on: the same weights as each peer loads them, none of them recording gradients.
+
+    Loaded when first asked for, and run once: what happens only once is not what a peer is measured by.
+    """
 
     def __init__(self, shape):
         self.shape = shape
@@ -50,7 +57,9 @@ class Models:
         """The transformers model, for plain PyTorch hooks."""
         from transformers import AutoModelForCausalLM
 
-        return AutoModelForCausalLM.from_pretrained(self.shape.folder).eval().requires_grad_(False)
+        model = AutoModelForCausalLM.from_pretrained(self.shape.folder).eval().requires_grad_(False)
+        model(self.ids("t2"))
+        return model
 
     @functools.cached_property
     def nnsight(self):
@@ -60,7 +69,10 @@ class Models:
         # Not the model that the hooks run on: nnsight wraps the modules it is given.
         wrapped = AutoModelForCausalLM.from_pretrained(self.shape.folder).eval().requires_grad_(False)
         tokenizer = AutoTokenizer.from_pretrained(self.shape.folder)
-        return TransformersModel(wrapped, tokenizer=tokenizer, task="text-generation")
+        model = TransformersModel(wrapped, tokenizer=tokenizer, task="text-generation")
+        with model.trace("t2"):
+            pass
+        return model
 
     @functools.cached_property
     def transformer_lens(self):
@@ -69,6 +81,7 @@ class Models:
         bridge = TransformerBridge.boot_transformers(str(self.shape.folder), device="cpu")
         bridge.enable_compatibility_mode()
         bridge.requires_grad_(False)
+        bridge(self.ids("t2"))
         return bridge
 
     def ids(self, prompt):
@@ -92,6 +105,7 @@ def main():
     for line in sys.stdin:
         order = json.loads(line)
         function = getattr(importlib.import_module(f"benches.compare.{order['bench']}"), f"peer_{order['peer']}")
+        getattr(peer, LOADED.get(order["peer"], "plain"))
         wall, cpu = time.perf_counter(), time.process_time()
         value = function(peer, **order["arguments"])
         answer = {"wall": time.perf_counter() - wall, "cpu": time.process_time() - cpu, "value": value}

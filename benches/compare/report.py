@@ -40,10 +40,6 @@ class Report:
             last = str(error).strip().splitlines()[-1:] or [""]
             print(f"{bench} FAILED: {type(error).__name__}: {last[0]}")
 
-    @staticmethod
-    def median(values):
-        return statistics.median(values)
-
 
 class Samples:
     """Repeated measurements by name: wall and CPU seconds of each."""

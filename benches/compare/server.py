@@ -3,6 +3,7 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
+import http
 import http.client
 import io
 import json
@@ -26,7 +27,7 @@ PATIENCE = 900
 
 
 class Refused(Exception):
-    """A job that the server ended with an error; its text is the server's."""
+    """A request that the server refused, or a job that it ended with an error; the text is the server's."""
 
 
 @dataclasses.dataclass
@@ -53,11 +54,17 @@ class Answer:
 
 @dataclasses.dataclass
 class Replay:
-    """What some requests took: wall time, the server's CPU time, both in seconds, and each request's answer in order."""
+    """What some requests took, in seconds, and each request's answer in order."""
 
     wall: float
-    cpu: float
+    # CPU time of `vitrine`, and of `vitrine-worker`.
+    gateway: float
+    worker: float
     answers: list
+
+    @property
+    def cpu(self):
+        return self.gateway + self.worker
 
     def check(self):
         for answer in self.answers:
@@ -68,6 +75,8 @@ class Replay:
 class Server:
     def __init__(self, programs, shapes, environment, log):
         """Starts a server on a free port that hosts the shapes, and waits until it is ready."""
+        # Requests refused because others were being read.
+        self.refusals = 0
         self.data = Path(tempfile.mkdtemp(prefix="vitrine-bench-"))
         self.key = secrets.token_hex(16)
         program = Path(programs) / "vitrine"
@@ -112,12 +121,13 @@ class Server:
                 answers[index] = Answer(*self.ask(request, begun))
 
         with concurrent.futures.ThreadPoolExecutor(clients) as pool:
-            cpu = self.settled()
+            before = self.settled()
             begun = time.perf_counter()
             for done in [pool.submit(client) for _ in range(clients)]:
                 done.result()
             wall = time.perf_counter() - begun
-        return Replay(wall, self.settled() - cpu, answers)
+        gateway, worker = (now - then for now, then in zip(self.settled(), before))
+        return Replay(wall, gateway, worker, answers)
 
     def ask(self, request, begun):
         """Posts one request and follows its websocket to the end, as the client does."""
@@ -127,7 +137,7 @@ class Server:
             session = json.loads(socket.recv())["session_id"]
             body = multipart(request.form(session), request.payload)
             kind = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"}
-            answer = json.loads(self.fetch("POST", "/request", body, key | kind))
+            self.post(body, key | kind)
             while True:
                 frame = socket.recv()
                 if isinstance(frame, str):
@@ -144,6 +154,17 @@ class Server:
             frame["data"] = self.fetch("GET", path)
         return seconds, frame
 
+    def post(self, body, headers):
+        """Posts a request, again when the server is busy. The client would give up instead: `refusals` counts them."""
+        while True:
+            try:
+                return self.fetch("POST", "/request", body, headers)
+            except Refused as refused:
+                if refused.args[1] != http.HTTPStatus.SERVICE_UNAVAILABLE:
+                    raise
+                self.refusals += 1
+                time.sleep(0.02)
+
     def fetch(self, method, path, body=None, headers={}):
         connection = http.client.HTTPConnection(self.host, timeout=PATIENCE)
         try:
@@ -153,12 +174,12 @@ class Server:
         finally:
             connection.close()
         if answer.status != 200:
-            raise Refused(f"{method} {path}: {answer.status} {content.decode(errors='replace')}")
+            raise Refused(f"{method} {path}: {answer.status} {content.decode(errors='replace')}", answer.status)
         return content
 
     def cpu(self):
-        """Returns the CPU time of the server and its worker so far, in seconds."""
-        return sum(cpu_time(process) for process in [self.process.pid, *children(self.process.pid)])
+        """Returns the CPU time of the server and of its worker so far, in seconds."""
+        return cpu_time(self.process.pid), sum(cpu_time(child) for child in children(self.process.pid))
 
     def settled(self):
         """Returns the CPU time once nothing is going on: a job's last commit follows its answer."""
@@ -166,7 +187,7 @@ class Server:
         while True:
             time.sleep(0.02)
             now = self.cpu()
-            if now - before < 0.001:
+            if sum(now) - sum(before) < 0.001:
                 return now
             before = now
 

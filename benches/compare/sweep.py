@@ -1,6 +1,4 @@
 """Activation patching at every (layer, position) of a prompt pair: what comparing runs costs when written naively."""
-import torch
-
 from .models import layers, pair, prompts
 from .recording import model, record
 from .report import Samples, check_equal
@@ -125,15 +123,15 @@ def measure(lab, shape):
             for position in everywhere
         ]
         samples, differences = Samples(), []
-        for round in range(lab.rounds):
+        for turn in range(lab.rounds):
             # Peers' loops cost the same everywhere: each round takes other positions.
             stride = 1 if lab.quick else 4
-            positions = list(range(round % stride, length, stride))
+            positions = list(range(turn % stride, length, stride))
             share = len(positions) / length
             for side in sides:
                 found = measure_server(side, samples, session, single, plain)
                 for library in ["nnsight", "hooks", *lab.libraries]:
-                    took = side.peer.run("sweep", library, clean=clean, corrupt=corrupt, positions=positions)
+                    took = side.run("sweep", library, clean=clean, corrupt=corrupt, positions=positions)
                     samples.add((side.gemm, library), took["wall"] / share, took["cpu"] / share)
                     picked = [i for i in range(len(single)) if i % length in positions]
                     for way, scores in found.items():
@@ -171,7 +169,7 @@ def report(lab, shape, sides, samples, difference):
         goal = 15 if side.gemm == "as installed" else 9
         for library, bar in [("nnsight", goal), ("hooks", 7), *((library, goal) for library in lab.libraries)]:
             lab.report.ratio("sweep", f"{library} loop / session", cpu(library) / cpu("session"), bar, **place)
-        floor = exact / side.server_rates[512] / 1e9
+        floor = exact / side.rates[512] / 1e9
         lab.report.ratio("sweep", "exact-reuse floor / session", floor / cpu("session"), 0.8, **place)
         for way in "requests", "clients":
             value = cpu(way) / runs / (cpu("forward") / 16)
