@@ -95,6 +95,7 @@ impl<M: Model> Generation<M> {
             attention: self.attention,
             // As transformers' generate does: only the last position is unembedded.
             flags: vec![("logits_to_keep".into(), Value::Int(1))],
+            trunks: Vec::new(),
         })
     }
 

@@ -1,0 +1,141 @@
+//! The real models in the engine: the engine's contract, and rows that compute only what they change.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::path::Path;
+
+use engine::conformance::{Outcome, Subject, check, tensor};
+use engine::{Engine, Interleaver};
+use models::{DType, Transformer};
+use program::{Function, TensorData};
+
+/// Names of the test models, and what their layers and head are called.
+const MODELS: [(&str, &str); 2] = [("tiny-gpt2", "model.transformer.h"), ("tiny-llama", "model.model.layers")];
+
+fn load(name: &str) -> Transformer {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.models/float32").join(name);
+    *models::load(&folder, Some(DType::Float32), &mut |_, _| {}).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn engine(name: &str) -> Box<dyn Engine> {
+    Box::new(Interleaver::new(load(name)))
+}
+
+#[test]
+fn real_models_keep_the_engines_contract() {
+    for (name, layers) in MODELS {
+        check(&Subject { layers, head: "model.lm_head", engine: &|| engine(name) });
+    }
+}
+
+/// Blocks that read and change a row in every way that matters to what is kept of it.
+const BLOCKS: [&str; 20] = [
+    "out = HEAD.output.save()",
+    "LAYERS[1].output[:, 2] = 0.5\nout = HEAD.output.save()",
+    "LAYERS[0].output[:, 0] += 1\nout = HEAD.output.save()",
+    "LAYERS[-1].output[:, -1] *= 2\nout = HEAD.output.save()",
+    "x = LAYERS[0].output\nLAYERS[0].output = x * 2\nout = LAYERS[1].output.save()",
+    "LAYERS[0].output[:, 3] = 1\na = LAYERS[1].MLP.output.save()\nout = HEAD.output.save()",
+    "LAYERS[0].MLP.output[:, 1] = 0\nmid = LAYERS[1].output.save()\nout = HEAD.output.save()",
+    "LAYERS[1].input[:, 2] = 3\nout = HEAD.output.save()",
+    "LAYERS[0].output[:, 2] = 0.1\nLAYERS[1].output[:, 1] = 0.2\nout = HEAD.output.save()",
+    "a = LAYERS[0].output.save()\nb = LAYERS[1].output.save()\nout = tracer.result.logits.save()",
+    "LAYERS[0].output[:, 3] = 2\nr = tracer.result\nkeys = r.past_key_values.layers[1].keys.save()\nold = r.past_key_values.layers[0].values.save()\nout = r.logits.save()",
+    "LAYERS[0].skip(LAYERS[0].input * 3)\nout = HEAD.output.save()",
+    "LAYERS[1].output[:, 2] = float('nan')\nout = LAYERS[1].output[:, :2].save()",
+    "x = LAYERS[0].MLP.output\nmid = LAYERS[0].output.save()\nx[:, 1] = 9\nout = HEAD.output.save()",
+    "l = HEAD.output[0, -1]\nout = (l * 2).save()",
+    "x = HEAD.output[:, -1]\nx[:] = 7\nHEAD.output[:, 0] = 3\nout = tracer.result.logits.save()",
+    "HEAD.output[:, -1] = 0\nout = tracer.result.logits.save()",
+    "a = HEAD.output[0, -1].save()\nHEAD.output = HEAD.output * 2\nout = tracer.result.logits.save()",
+    "out = HEAD.output[..., -1, :].save()\nshape = HEAD.output.shape[1]\nall = HEAD.output[:, :shape].save()",
+    "out = (HEAD.output[0, -1, 5] - HEAD.output[0, -1][3] + HEAD.output[:, 1:3, [1, 2]].sum()).save()",
+];
+
+#[test]
+fn logits_are_the_same_wherever_they_are_computed() {
+    for (name, layers) in MODELS {
+        let subject = Subject { layers, head: "model.lm_head", engine: &|| engine(name) };
+        let block = "some = HEAD.output[:, 1:3]\nlast = HEAD.output[0, -1]\none = HEAD.output[0, 2, 7]\nall = HEAD.output.clone()\n\
+                     ok = nnsight.save([(all[:, 1:3] - some).abs().max().item() < 1e-4, (all[0, -1] - last).abs().max().item() < 1e-4, \
+                     abs((all[0, 2, 7] - one).item()) < 1e-4, tuple(some.shape)[1] == 2, tuple(one.shape) == ()])\n\
+                     wrong = HEAD.output[0, 99]";
+        let sound = block.replace("\nwrong = HEAD.output[0, 99]", "");
+        let outcomes = subject.outcomes(vec![
+            subject.job("Hello there, world", Function::Call, &sound, &[]),
+            subject.job("Hello", Function::Call, &sound, &[]),
+            subject.job("Hello", Function::Call, block, &[]),
+        ]);
+        for outcome in outcomes.iter().take(2) {
+            let saved = outcome.end.as_ref().unwrap();
+            let program::Datum::List(items) = saved.heap.get(saved.names[0].1).unwrap() else { panic!("no list") };
+            assert!(items.iter().all(|item| saved.heap.get(*item) == Some(&program::Datum::Bool(true))), "{saved:?}");
+        }
+        let failure = outcomes[2].end.as_ref().unwrap_err();
+        assert!(failure.message.contains("IndexError"), "{}", failure.message);
+    }
+}
+
+#[test]
+fn rows_that_come_again_give_what_they_give_alone() {
+    for (name, layers) in MODELS {
+        let subject = Subject { layers, head: "model.lm_head", engine: &|| engine(name) };
+        let job = |block: &str| {
+            let block = block.replace("MLP", "mlp");
+            subject.job("Hello there, world", Function::Call, &block, &[])
+        };
+        let alone: Vec<Outcome> = BLOCKS.iter().flat_map(|block| subject.outcomes(vec![job(block)])).collect();
+        assert!(alone.iter().all(|outcome| outcome.usage.forks == 0), "a row that is new has nothing to fork from");
+        // All at once, so that each finds the others' row kept.
+        let together = subject.outcomes(BLOCKS.iter().map(|block| job(block)).collect());
+        for ((block, alone), together) in BLOCKS.iter().zip(&alone).zip(&together) {
+            assert!(together.usage.forks > 0, "{block}");
+            same(alone, together, block);
+        }
+    }
+}
+
+#[test]
+fn invokes_of_one_row_give_what_they_give_alone() {
+    for (name, layers) in MODELS {
+        let subject = Subject { layers, head: "model.lm_head", engine: &|| engine(name) };
+        let invokes = "for position in range(4):\n    with tracer.invoke('Hello there, world'):\n        LAYERS[1].output[:, position] = 0.5\n        outs.append(HEAD.output.clone())";
+        let source = format!("outs = nnsight.save([])\n{invokes}");
+        let outcome = subject.outcomes(vec![subject.job("", Function::Call, &source, &[])]).remove(0);
+        assert_eq!(outcome.usage.forks, 4);
+        let saved = outcome.end.unwrap();
+        let program::Datum::List(items) = saved.heap.get(saved.names[0].1).unwrap().clone() else { panic!("no list") };
+        for (position, item) in items.into_iter().enumerate() {
+            let program::Datum::Tensor(together) = saved.heap.get(item).unwrap() else { panic!("no tensor") };
+            let block = format!("LAYERS[1].output[:, {position}] = 0.5\nout = HEAD.output.save()");
+            let alone =
+                subject.outcomes(vec![subject.job("Hello there, world", Function::Call, &block, &[])]).remove(0);
+            near(&tensor(&alone.end.unwrap(), "out"), together, &block);
+        }
+    }
+}
+
+fn same(alone: &Outcome, together: &Outcome, block: &str) {
+    let (alone, together) = match (&alone.end, &together.end) {
+        (Ok(alone), Ok(together)) => (alone, together),
+        (Err(alone), Err(together)) => return assert_eq!(alone.message, together.message, "{block}"),
+        (alone, together) => panic!("{block}: {alone:?} and {together:?}"),
+    };
+    let names = engine::conformance::names(alone);
+    assert_eq!(names, engine::conformance::names(together), "{block}");
+    for name in names {
+        near(&tensor(alone, &name), &tensor(together, &name), &format!("{name} of {block}"));
+    }
+}
+
+fn near(left: &TensorData, right: &TensorData, context: &str) {
+    assert_eq!(left.shape, right.shape, "{context}");
+    let floats = |data: &TensorData| -> Vec<f32> {
+        data.bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+    };
+    for (left, right) in floats(left).into_iter().zip(floats(right)) {
+        assert!(
+            (left - right).abs() <= 1e-4 * right.abs().max(1.0) || (left.is_nan() && right.is_nan()),
+            "{context}: {left} {right}"
+        );
+    }
+}
