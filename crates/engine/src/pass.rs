@@ -16,6 +16,9 @@ pub struct Pass<'a, M: Model> {
     shown: Vec<Option<Shown<M::Tensor>>>,
 }
 
+/// A run, and what it was shown of its segment if that has trunks.
+type Seeing<'a, M> = (&'a mut Run<M>, Option<&'a mut Shown<<M as Model>::Tensor>>);
+
 impl<'a, M: Model> Pass<'a, M> {
     /// Begins a pass. `forking` tells which segments have trunks.
     pub fn new(runs: Vec<&'a mut Run<M>>, forking: impl Iterator<Item = bool>) -> Self {
@@ -26,7 +29,7 @@ impl<'a, M: Model> Pass<'a, M> {
         if self.runs.iter().any(|run| run.needs_more()) { Ok(value) } else { Err(Interrupt::Enough) }
     }
 
-    fn run(&mut self, part: &Part) -> Option<(&mut Run<M>, Option<&mut Shown<M::Tensor>>)> {
+    fn run(&mut self, part: &Part) -> Option<Seeing<'_, M>> {
         let segment = part.segment?;
         let shown = self.shown.get_mut(segment).and_then(Option::as_mut);
         self.runs.get_mut(segment).map(|run| (&mut **run, shown))

@@ -5,6 +5,7 @@
 //! changed yet is not computed at all. What somebody looks at is shown whole.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::rc::Rc;
 
 use engine::{Attention, Layout, Part, Site};
@@ -421,14 +422,15 @@ fn all_rotations(
         }
         // Rows that fork count their positions from zero: equal lengths have equal rotations.
         let length = positions.size().last().copied().unwrap_or(0);
-        if !computed.contains_key(&length) {
-            let Some(rotations) = decoder.rotations(positions)? else { return Ok(None) };
-            computed.insert(length, rotations);
-        }
-        if let Some((cosine, sine)) = computed.get(&length) {
-            all.cosines.push(cosine.shallow_clone());
-            all.sines.push(sine.shallow_clone());
-        }
+        let (cosine, sine) = match computed.entry(length) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => match decoder.rotations(positions)? {
+                Some(rotations) => place.insert(rotations),
+                None => return Ok(None),
+            },
+        };
+        all.cosines.push(cosine.shallow_clone());
+        all.sines.push(sine.shallow_clone());
     }
     Ok(Some(Rc::new(all)))
 }
@@ -450,11 +452,12 @@ impl Ends {
         device: Device,
     ) -> Result<Option<Rc<Tensor>>> {
         let key = (attention, from, length);
-        if !self.masks.contains_key(&key) {
-            let mask = attention::mask(attention, (1, length), from, None, kind, device)?;
-            self.masks.insert(key, mask.map(Rc::new));
+        if let Some(mask) = self.masks.get(&key) {
+            return Ok(mask.clone());
         }
-        Ok(self.masks.get(&key).cloned().flatten())
+        let mask = attention::mask(attention, (1, length), from, None, kind, device)?.map(Rc::new);
+        self.masks.insert(key, mask.clone());
+        Ok(mask)
     }
 
     fn positions(&mut self, from: i64, length: i64, device: Device) -> Result<Rc<Tensor>> {
