@@ -8,9 +8,11 @@ import os
 import sys
 import traceback
 import warnings
+from collections import Counter, OrderedDict, defaultdict
 
 import anyio._backends._asyncio  # noqa: F401  (before nnsight, which adds an attribute to every object)
 import nnsight
+import numpy as np
 import torch
 from nnsight import LanguageModel
 from nnsight.schema.config import CONFIG
@@ -215,9 +217,13 @@ def syntax_that_is_never_run(model, remote):
 def tensors_of_many_kinds(model, remote):
     with model.trace(FRANCE, remote=remote):
         logits = model.lm_head.output
+        groups = defaultdict(list)
+        groups["even"].append(2)
         values = {
             "half": logits.half(), "bfloat": logits.to(torch.bfloat16), "int": logits.argsort()[0, :, :3],
             "bool": (logits > 0)[0, 0, :5], "scalar": logits.mean(), "shape": logits.shape, "dtype": logits.dtype,
+            "counter": Counter("hello"), "groups": groups, "ordered": OrderedDict(a=logits[0, 0, :2], b=2),
+            "types": [int, list, str], "numpy": [np.float32(1.5), np.arange(3), np.bool_(True), np.float64(0.1)],
             "mixed": (None, True, 7, 2.5, "text", b"bytes", [1, [2]], {1, 2}), "empty": logits[:0],
         }.save()
     return values
@@ -307,6 +313,9 @@ def difference(want, got, path="result"):
         if list(want) != list(got):
             return f"{path}: {list(got)} is not {list(want)}"
         return next((found for key in want if (found := difference(want[key], got[key], f"{path}[{key!r}]"))), None)
+    if isinstance(want, np.ndarray):
+        same = isinstance(got, np.ndarray) and got.dtype == want.dtype and np.array_equal(got, want)
+        return None if same else f"{path}: {got!r} is not {want!r}"
     if isinstance(want, (list, tuple)) and not isinstance(want, torch.Size):
         if len(want) != len(got):
             return f"{path}: {len(got)} entries are not {len(want)}"
