@@ -203,6 +203,9 @@ impl Model for FakeModel {
         })
     }
 
+    /// Its arithmetic has no gradients.
+    fn record(&self, _: &Machine, _: bool) {}
+
     fn new_cache(&self) -> Box<dyn Any> {
         Box::new(Cache::default())
     }

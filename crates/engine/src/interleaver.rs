@@ -20,7 +20,7 @@ use crate::location::Order;
 use crate::model::{Attention, Interrupt, Layout, Model};
 use crate::pass::Pass;
 use crate::trace::Trace;
-use crate::{freeze, thaw};
+use crate::{freeze, gradients, thaw};
 
 /// Tokens of one forward pass beyond which no further job joins it.
 const PASS_TOKENS: i64 = 4096;
@@ -394,10 +394,12 @@ fn begin<M: Model>(
             message: format!("ValueError: this server applies no PEFT adapters, and the request asks for {peft:?}"),
         });
     }
-    let state = Rc::new(JobState::new(Rc::clone(model), Rc::clone(order), attention));
+    let gradients = gradients::mentioned(program);
+    let state = Rc::new(JobState::new(Rc::clone(model), Rc::clone(order), attention, gradients));
     let environment = Rc::new(Environment::new(Rc::clone(&state), Rc::clone(printed)));
     let machine = Machine::new(&job.limits, environment);
     machine.set_stop_flag(std::sync::Arc::clone(&job.stop));
+    model.record(&machine, gradients);
     let running = start(job, &state, &machine);
     if running.is_err() {
         machine.teardown();

@@ -118,6 +118,9 @@ pub struct Segment<T> {
     /// Keyword arguments of the forward call that the user gave: `output_hidden_states`, `output_attentions`,
     /// `use_cache`, `logits_to_keep`, ….
     pub flags: Vec<(Rc<str>, Value)>,
+    /// Who pays for what gradients need, where they are recorded. Such a segment has its pass to itself: a backward
+    /// pass over packed rows would walk those of others, and free what they still need.
+    pub recorder: Option<Machine>,
 }
 
 /// Implementation of attention, by Hugging Face's names.
@@ -249,6 +252,9 @@ pub trait Model: 'static {
         segments: &mut [Segment<Self::Tensor>],
         observer: &mut dyn Observer<Self::Tensor>,
     ) -> Result<Tree<Packed<Self::Tensor>>, Interrupt>;
+
+    /// Says, before a job's code runs, whether its own operations record what gradients need.
+    fn record(&self, machine: &Machine, gradients: bool);
 
     /// Makes an empty cache for [`Segment::cache`].
     fn new_cache(&self) -> Box<dyn Any>;

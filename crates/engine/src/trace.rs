@@ -83,6 +83,7 @@ impl<M: Model> Trace<M> {
         let batch = prompt::pad_left(&rows, prompt::pad_token(&*tokenizer));
         let arguments = match request.function {
             Function::Generate => Some("generate".to_owned()),
+            _ if job.gradients => None,
             _ => name_arguments(&kwargs),
         };
         let work = match request.function {
@@ -151,6 +152,7 @@ impl<M: Model> Trace<M> {
                     cache: caching.then(|| self.run.job.model.new_cache()),
                     attention: self.run.job.attention,
                     flags: kwargs.clone(),
+                    recorder: self.run.job.gradients.then(|| self.run.machine.clone()),
                 })
             }
         }

@@ -206,8 +206,8 @@ impl Model for Transformer {
         Rc::clone(&self.tokenizer) as Rc<dyn engine::Tokenizer>
     }
 
-    /// Records what gradients need from where a watcher makes an activation require them, and not before: weights
-    /// never do. Segments of one pass should carry the same flags.
+    /// Records what gradients need if a segment has a recorder: then every activation that weights take part in
+    /// requires grad, and no weight does. Segments of one pass should carry the same flags.
     fn forward(
         &self,
         segments: &mut [Segment<torch::Tensor>],
@@ -225,7 +225,18 @@ impl Model for Transformer {
             form: None,
         };
         let mut pass = Pass::new(observer, layout);
-        decoder::run(&*self.decoder, &self.head, &mut pass, call).map_err(Interrupt::from)
+        let run = || decoder::run(&*self.decoder, &self.head, &mut pass, call).map_err(Interrupt::from);
+        let Some(machine) = segments.iter().find_map(|segment| segment.recorder.as_ref()) else {
+            return tch::no_grad(run);
+        };
+        let job = torch::Job::of(machine);
+        let paying = torch::Paying::new(machine, &job);
+        let output = if job.gradients() { run() } else { tch::no_grad(run) };
+        output.map_err(|interrupt| paying.refusal().map_or(interrupt, Interrupt::Failed))
+    }
+
+    fn record(&self, machine: &Machine, gradients: bool) {
+        torch::Job::of(machine).set_gradients(gradients);
     }
 
     fn new_cache(&self) -> Box<dyn Any> {

@@ -145,6 +145,7 @@ impl Case {
             cache: cached.then(|| share(cache)),
             attention: self.attention,
             flags,
+            recorder: None,
         }
     }
 }
@@ -423,6 +424,7 @@ fn generate(model: &Transformer, prompts: &[Vec<i64>], settings: &Json) -> Resul
             cache: Some(share(&cache)),
             attention: Attention::Sdpa,
             flags: vec![("logits_to_keep".into(), Value::Int(1))],
+            recorder: None,
         };
         let output = forward(model, std::slice::from_mut(&mut segment), &mut Blind);
         let logits = part(&output, &[(sequences.len() as i64, 1)], 0).remove(0).squeeze_dim(1);

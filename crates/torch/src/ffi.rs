@@ -68,7 +68,7 @@ pub struct Facts {
 
 pub type Reserve = extern "C" fn(*mut c_void, usize) -> bool;
 pub type Release = extern "C" fn(*mut c_void, usize);
-pub type GradientHook = extern "C" fn(*mut c_void, *const c_void) -> *mut c_void;
+pub type GradientHook = extern "C" fn(*mut c_void, *const c_void, *mut *mut c_void) -> bool;
 pub type Drop = extern "C" fn(*mut c_void);
 
 unsafe extern "C" {
@@ -118,6 +118,7 @@ unsafe extern "C" {
     pub fn vt_grad(tensor: *const c_void, error: *mut Error) -> *mut c_void;
     pub fn vt_set_grad(tensor: *const c_void, gradient: *const c_void, error: *mut Error) -> bool;
     pub fn vt_retain_grad(tensor: *const c_void, error: *mut Error) -> bool;
+    pub fn vt_recording() -> bool;
     pub fn vt_register_hook(
         tensor: *const c_void,
         hook: GradientHook,

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use interpreter::Machine;
 use interpreter::raise::Raise;
 
+use crate::backward::Walk;
 use crate::dtype::Device;
 use crate::ffi;
 use crate::generator::Generator;
@@ -18,6 +19,10 @@ pub struct Job {
     account: Arc<Account>,
     generators: RefCell<Vec<(Device, Rc<Generator>)>>,
     gradients: Cell<bool>,
+    /// Backward passes under way that are not recorded themselves, and all of them.
+    unrecorded: Cell<usize>,
+    walks: Cell<usize>,
+    block: RefCell<Option<Rc<Walk>>>,
 }
 
 impl Job {
@@ -27,20 +32,51 @@ impl Job {
         if let Some(job) = machine.extension::<Self>() {
             return job;
         }
-        let job = Rc::new(Self { account: Arc::default(), generators: RefCell::default(), gradients: Cell::new(true) });
+        let job = Rc::new(Self {
+            account: Arc::default(),
+            generators: RefCell::default(),
+            gradients: Cell::new(true),
+            unrecorded: Cell::new(0),
+            walks: Cell::new(0),
+            block: RefCell::default(),
+        });
         machine.set_extension(job.clone());
         job
     }
 
-    /// Returns whether operations record what gradients need. True at first, as in Python.
+    /// Returns whether operations record what gradients need. True at first, as in Python, and false where a backward
+    /// pass runs that nobody wants the gradient of.
     #[must_use]
     pub fn gradients(&self) -> bool {
-        self.gradients.get()
+        self.gradients.get() && self.unrecorded.get() == 0
     }
 
     /// Sets whether operations record what gradients need, and returns what was set before.
     pub fn set_gradients(&self, on: bool) -> bool {
         self.gradients.replace(on)
+    }
+
+    /// Notes a backward pass until the guard is dropped. What runs within an `unrecorded` one records no gradients.
+    ///
+    /// # Errors
+    /// `RuntimeError` when so many run inside one another.
+    pub(crate) fn walk(self: &Rc<Self>, unrecorded: bool, most: usize) -> Result<Walking, Raise> {
+        if self.walks.get() >= most {
+            return Err(Raise::runtime_error(format!("more than {most} backward passes inside one another")));
+        }
+        self.walks.update(|walks| walks + 1);
+        self.unrecorded.update(|walks| walks + usize::from(unrecorded));
+        Ok(Walking { job: Rc::clone(self), unrecorded })
+    }
+
+    /// Returns the `with loss.backward():` block that runs, the innermost where several do.
+    pub(crate) fn backward_block(&self) -> Option<Rc<Walk>> {
+        self.block.borrow().clone()
+    }
+
+    /// Sets which block runs, and returns which one did.
+    pub(crate) fn set_backward_block(&self, block: Option<Rc<Walk>>) -> Option<Rc<Walk>> {
+        self.block.replace(block)
     }
 
     /// Returns the job's default generator of a device. Seeded with PyTorch's own default until `manual_seed`.
@@ -64,6 +100,19 @@ impl Job {
     pub fn seed(&self, seed: u64) -> Result<(), Raise> {
         self.generator(Device::CPU)?;
         self.generators.borrow().iter().try_for_each(|(_, generator)| generator.seed(seed))
+    }
+}
+
+/// A backward pass under way.
+pub(crate) struct Walking {
+    job: Rc<Job>,
+    unrecorded: bool,
+}
+
+impl Drop for Walking {
+    fn drop(&mut self) {
+        self.job.walks.update(|walks| walks - 1);
+        self.job.unrecorded.update(|walks| walks - usize::from(self.unrecorded));
     }
 }
 

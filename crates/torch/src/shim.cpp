@@ -5,6 +5,7 @@
 #include <ATen/TensorIndexing.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/grad_mode.h>
+#include <c10/core/AutogradState.h>
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/alloc_cpu.h>
 #include <torch/csrc/autograd/autograd.h>
@@ -504,12 +505,16 @@ bool vt_retain_grad(const void* tensor, Error* error) {
   return guarded(error, [&] { tensor_of(tensor).retain_grad(); });
 }
 
+// Says whether operations on this thread record what gradients need.
+bool vt_recording() { return at::GradMode::is_enabled(); }
+
 // Calls the hook with the gradient whenever one reaches the tensor. `drop` ends the hook's life.
 bool vt_register_hook(const void* tensor, GradientHook hook, void* context, Drop drop, unsigned* handle, Error* error) {
   std::shared_ptr<void> owner(context, drop);
   return guarded(error, [&] {
     *handle = tensor_of(tensor).register_hook([hook, owner](const at::Tensor& gradient) {
-      void* replaced = hook(owner.get(), &gradient);
+      void* replaced = nullptr;
+      TORCH_CHECK(hook(owner.get(), &gradient, &replaced), "a gradient hook failed");
       if (replaced == nullptr) return at::Tensor();
       std::unique_ptr<at::Tensor> held(static_cast<at::Tensor*>(replaced));
       return *held;
@@ -520,6 +525,13 @@ bool vt_register_hook(const void* tensor, GradientHook hook, void* context, Drop
 bool vt_remove_hook(const void* tensor, unsigned handle, Error* error) {
   return guarded(error, [&] { tensor_of(tensor).remove_hook(handle); });
 }
+
+// Keeps a backward pass on the thread that begins it: hooks belong there, and so do its allocations' accounts.
+struct OneThread {
+  bool before = c10::AutogradState::get_tls_state().get_multithreading_enabled();
+  OneThread() { c10::AutogradState::get_tls_state().set_multithreading_enabled(false); }
+  ~OneThread() { c10::AutogradState::get_tls_state().set_multithreading_enabled(before); }
+};
 
 // Computes gradients of `outputs`. With `inputs`, answers theirs in `results` (malloc'ed, null for unused) and
 // accumulates nothing; without, accumulates into the leaves.
@@ -536,6 +548,7 @@ bool vt_gradients(const void* const* outputs, const void* const* seeds, size_t o
     auto given = list(seeds, output_count);
     auto wanted = list(inputs, input_count);
     at::AutoGradMode mode(true);
+    OneThread one_thread;
     if (accumulate) {
       torch::autograd::backward(roots, given, retain_graph, create_graph, wanted);
       return;

@@ -31,25 +31,25 @@ impl Tensor {
     /// Shows a tensor with live memory: in-place operations of a user reach it.
     #[must_use]
     pub fn new(tensor: tch::Tensor) -> Self {
-        Self(Rc::new(Object { tensor, read_only: false, parameter: false }))
+        Self(Rc::new(Object { tensor, read_only: false, parameter: false, rows: None }))
     }
 
     /// Shows a model's weight: neither it nor any view of it can be changed.
     #[must_use]
     pub fn weight(tensor: tch::Tensor) -> Self {
-        Self(Rc::new(Object { tensor, read_only: true, parameter: true }))
+        Self(Rc::new(Object { tensor, read_only: true, parameter: true, rows: None }))
     }
 
     /// Makes a `torch.nn.Parameter` of a user's own tensor. It shares the tensor's memory.
     #[must_use]
     pub fn parameter(&self) -> Self {
-        Self(Rc::new(Object { tensor: self.0.handle(), read_only: self.0.read_only, parameter: true }))
+        Self(Rc::new(Object { parameter: true, ..self.0.another() }))
     }
 
     /// Returns the same tensor, guarded against changes.
     #[must_use]
     pub fn read_only(self) -> Self {
-        Self(Rc::new(Object { tensor: self.0.handle(), read_only: true, parameter: self.0.parameter }))
+        Self(Rc::new(Object { read_only: true, ..self.0.another() }))
     }
 
     /// Returns the libtorch tensor.
@@ -244,6 +244,22 @@ impl Tensor {
             Some(Output::Tensors(rows)) => Ok(rows),
             _ => Err(Raise::runtime_error("unbind() did not return tensors")),
         }
+    }
+
+    /// Returns `length` entries of dim 0 as a view that remembers what it is a part of: gradients of a batch's rows are
+    /// rows of the batch's gradient, since the computation goes on with the whole.
+    ///
+    /// # Errors
+    /// What the operator raises.
+    pub fn rows(&self, start: i64, length: i64) -> Result<Self, Raise> {
+        let arguments = [self.into(), Argument::from(0), start.into(), length.into()];
+        let view = dispatch::call_unpaid("narrow", "", &arguments)?;
+        Ok(Self(Rc::new(Object { rows: Some((self.clone(), start, length)), ..view.0.another() })))
+    }
+
+    /// Returns the batch that this is a part of, and the first row and number of rows.
+    pub(crate) fn batch(&self) -> Option<&(Self, i64, i64)> {
+        self.0.rows.as_ref()
     }
 
     /// Says whether gradients are to be recorded for this tensor from now on.

@@ -12,8 +12,10 @@ impl engine::Tensor for Tensor {
         Self::of_data(data)
     }
 
+    /// What was computed is cut from its graph; only a leaf still requires grad.
     fn to_data(&self) -> Result<TensorData, Raise> {
-        self.to_data()
+        let data = self.to_data()?;
+        Ok(TensorData { requires_grad: data.requires_grad && self.facts().is_leaf, ..data })
     }
 
     fn to_value(&self, _: &Machine) -> Value {
@@ -29,7 +31,7 @@ impl engine::Tensor for Tensor {
     }
 
     fn rows(&self, start: i64, length: i64) -> Result<Self, Raise> {
-        dispatch::call_unpaid("narrow", "", &[self.into(), Argument::from(0), start.into(), length.into()])
+        self.rows(start, length)
     }
 
     fn join(parts: &[Self]) -> Result<Self, Raise> {

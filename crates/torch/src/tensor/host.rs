@@ -8,6 +8,7 @@ use interpreter::raise::Raise;
 use interpreter::{Args, HostObject, HostResult, Iteration, Machine, Operator, Outcome, Value};
 
 use super::{Tensor, attributes, index, methods, print};
+use crate::backward::Backward;
 use crate::binding;
 use crate::dispatch::{self, Argument};
 use crate::modules::class_named;
@@ -20,6 +21,8 @@ pub struct Object {
     pub(super) read_only: bool,
     /// A `torch.nn.Parameter`.
     pub(super) parameter: bool,
+    /// The batch that this shows some rows of: the first, and how many.
+    pub(super) rows: Option<(Tensor, i64, i64)>,
 }
 
 /// The operator behind a Python operator, and its in-place form.
@@ -85,6 +88,13 @@ impl HostObject for Object {
 
     fn call_method(self: Rc<Self>, machine: &Machine, name: &str, args: &Args) -> HostResult {
         methods::call(machine, &Tensor(self), name, args)
+    }
+
+    fn open_method(self: Rc<Self>, machine: &Machine, name: &str, args: &Args) -> HostResult {
+        match name {
+            "backward" => Ok(Backward::value(Tensor(self), args.clone()).into()),
+            name => self.call_method(machine, name, args),
+        }
     }
 
     fn get_item(self: Rc<Self>, machine: &Machine, key: &Value) -> HostResult {
@@ -229,11 +239,17 @@ impl HostObject for Object {
 impl Object {
     /// Returns a handle that shares the libtorch tensor, not the identity.
     fn tensor(&self) -> Tensor {
-        Tensor(Rc::new(Self { tensor: self.handle(), read_only: self.read_only, parameter: self.parameter }))
+        Tensor(Rc::new(self.another()))
+    }
+
+    /// Returns another object for the same libtorch tensor.
+    pub(super) fn another(&self) -> Self {
+        let rows = self.rows.clone();
+        Self { tensor: self.handle(), read_only: self.read_only, parameter: self.parameter, rows }
     }
 
     /// Returns another owner of the same libtorch tensor.
-    pub(super) fn handle(&self) -> tch::Tensor {
+    fn handle(&self) -> tch::Tensor {
         // SAFETY: the tensor is alive.
         let copy = unsafe { ffi::vt_clone_handle(self.tensor.as_ptr().cast()) };
         // Without memory for sixteen bytes the process cannot go on anyway; an undefined tensor stands for it.
