@@ -204,7 +204,11 @@ impl Model for FakeModel {
     }
 
     /// Its arithmetic has no gradients.
-    fn record(&self, _: &Machine, _: bool) {}
+    fn set_recording(&self, _: &Machine, _: bool) {}
+
+    fn recording(&self, _: &Machine) -> bool {
+        false
+    }
 
     fn new_cache(&self) -> Box<dyn Any> {
         Box::new(Cache::default())

@@ -394,12 +394,11 @@ fn begin<M: Model>(
             message: format!("ValueError: this server applies no PEFT adapters, and the request asks for {peft:?}"),
         });
     }
-    let gradients = gradients::mentioned(program);
-    let state = Rc::new(JobState::new(Rc::clone(model), Rc::clone(order), attention, gradients));
+    let state = Rc::new(JobState::new(Rc::clone(model), Rc::clone(order), attention));
     let environment = Rc::new(Environment::new(Rc::clone(&state), Rc::clone(printed)));
     let machine = Machine::new(&job.limits, environment);
     machine.set_stop_flag(std::sync::Arc::clone(&job.stop));
-    model.record(&machine, gradients);
+    model.set_recording(&machine, gradients::mentioned(program));
     let running = start(job, &state, &machine);
     if running.is_err() {
         machine.teardown();

@@ -17,8 +17,6 @@ pub struct JobState<M: Model> {
     pub model: Rc<M>,
     pub order: Rc<Order>,
     pub attention: Attention,
-    /// Whether the program mentions gradients, so that its passes and operations record what they need.
-    pub gradients: bool,
     /// Values marked by `.save()`, held so that no other object can take their identity.
     saved: RefCell<HashMap<Identity, Value>>,
     /// Alternative names of modules: `(parent path, alias)` to path.
@@ -29,12 +27,11 @@ pub struct JobState<M: Model> {
 
 impl<M: Model> JobState<M> {
     /// Makes the state of a job that has not begun.
-    pub fn new(model: Rc<M>, order: Rc<Order>, attention: Attention, gradients: bool) -> Self {
+    pub fn new(model: Rc<M>, order: Rc<Order>, attention: Attention) -> Self {
         Self {
             model,
             order,
             attention,
-            gradients,
             saved: RefCell::default(),
             aliases: RefCell::default(),
             mediator: RefCell::default(),

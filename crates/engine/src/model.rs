@@ -253,8 +253,11 @@ pub trait Model: 'static {
         observer: &mut dyn Observer<Self::Tensor>,
     ) -> Result<Tree<Packed<Self::Tensor>>, Interrupt>;
 
-    /// Says, before a job's code runs, whether its own operations record what gradients need.
-    fn record(&self, machine: &Machine, gradients: bool);
+    /// Sets, before a job's code runs, whether its operations record what gradients need.
+    fn set_recording(&self, machine: &Machine, on: bool);
+
+    /// Returns whether a job's operations record what gradients need where its code stands now.
+    fn recording(&self, machine: &Machine) -> bool;
 
     /// Makes an empty cache for [`Segment::cache`].
     fn new_cache(&self) -> Box<dyn Any>;

@@ -227,16 +227,20 @@ impl Model for Transformer {
         let mut pass = Pass::new(observer, layout);
         let run = || decoder::run(&*self.decoder, &self.head, &mut pass, call).map_err(Interrupt::from);
         let Some(machine) = segments.iter().find_map(|segment| segment.recorder.as_ref()) else {
-            return tch::no_grad(run);
+            let _unrecorded = tch::no_grad_guard();
+            return run();
         };
         let job = torch::Job::of(machine);
         let paying = torch::Paying::new(machine, &job);
-        let output = if job.gradients() { run() } else { tch::no_grad(run) };
-        output.map_err(|interrupt| paying.refusal().map_or(interrupt, Interrupt::Failed))
+        run().map_err(|interrupt| paying.refusal().map_or(interrupt, Interrupt::Failed))
     }
 
-    fn record(&self, machine: &Machine, gradients: bool) {
-        torch::Job::of(machine).set_gradients(gradients);
+    fn set_recording(&self, machine: &Machine, on: bool) {
+        torch::Job::of(machine).set_gradients(on);
+    }
+
+    fn recording(&self, machine: &Machine) -> bool {
+        torch::Job::of(machine).gradients()
     }
 
     fn new_cache(&self) -> Box<dyn Any> {

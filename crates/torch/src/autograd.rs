@@ -91,6 +91,9 @@ fn gradients(
     let given = seeds.iter().map(|seed| seed.as_ref().map_or(std::ptr::null(), Tensor::as_ptr));
     let given: Vec<_> = given.chain(std::iter::repeat(std::ptr::null())).take(outputs.len()).collect();
     let job = Job::of(machine);
+    if accumulate && options.create_graph {
+        leaves(&roots)?.into_iter().try_for_each(|leaf| job.empty_at_end(machine, leaf))?;
+    }
     let _walking = job.walk(!options.create_graph, NESTED)?;
     let paying = Paying::new(machine, &job);
     let mut failure = Failure::none();
@@ -122,6 +125,22 @@ fn gradients(
     // SAFETY: the array is ours and was copied.
     unsafe { ffi::vt_free(results.cast()) };
     Ok(handles.into_iter().map(|handle| dispatch::adopt(handle).map(Tensor::new)).collect())
+}
+
+/// Returns the leaves that outputs were computed from.
+fn leaves(roots: &[*const c_void]) -> Result<Vec<Tensor>, Raise> {
+    let mut failure = Failure::none();
+    let (mut results, mut count) = (std::ptr::null_mut::<*mut c_void>(), 0_usize);
+    // SAFETY: the roots are alive; the out-pointers are locals.
+    let done = unsafe { ffi::vt_leaves(roots.as_ptr(), roots.len(), &raw mut results, &raw mut count, failure.out()) };
+    if !done {
+        return Err(failure.raise());
+    }
+    // SAFETY: without an error `results` points at `count` tensors.
+    let handles = unsafe { std::slice::from_raw_parts(results, count) }.to_vec();
+    // SAFETY: the array is ours and was copied.
+    unsafe { ffi::vt_free(results.cast()) };
+    Ok(handles.into_iter().filter_map(dispatch::adopt).map(Tensor::new).collect())
 }
 
 impl Tensor {
@@ -247,6 +266,9 @@ pub(crate) fn write(machine: &Machine, tensor: &Tensor, value: &Value) -> HostRe
     match (value, Tensor::of(value)) {
         (Value::None, _) => tensor.set_grad(None)?,
         (_, Some(gradient)) if gradient.sizes() == tensor.sizes() && gradient.dtype() == tensor.dtype() => {
+            if gradient.requires_grad() {
+                Job::of(machine).empty_at_end(machine, tensor.clone())?;
+            }
             tensor.set_grad(Some(&gradient))?;
         }
         (_, Some(_)) => {
@@ -349,6 +371,11 @@ fn tensors_of(value: &Value) -> Result<Vec<Tensor>, Raise> {
             })
         })
         .collect()
+}
+
+/// The error of every attempt to get a weight's gradient.
+pub(crate) fn no_weight_gradients() -> Raise {
+    Raise::runtime_error("gradients of the served model's weights are not available: a weight cannot require grad")
 }
 
 /// Says whether what this thread computes records what gradients need.

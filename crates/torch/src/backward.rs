@@ -139,6 +139,9 @@ impl Walk {
         if self.hooks.borrow().iter().any(|(known, _)| known.is_same(tensor)) {
             return Ok(());
         }
+        if tensor.is_read_only() {
+            return Err(autograd::no_weight_gradients());
+        }
         if !tensor.requires_grad() {
             return Err(Raise::runtime_error("cannot register a hook on a tensor that doesn't require gradient"));
         }

@@ -128,6 +128,13 @@ unsafe extern "C" {
         error: *mut Error,
     ) -> bool;
     pub fn vt_remove_hook(tensor: *const c_void, handle: c_uint, error: *mut Error) -> bool;
+    pub fn vt_leaves(
+        outputs: *const *const c_void,
+        output_count: usize,
+        results: *mut *mut *mut c_void,
+        result_count: *mut usize,
+        error: *mut Error,
+    ) -> bool;
     pub fn vt_gradients(
         outputs: *const *const c_void,
         seeds: *const *const c_void,

@@ -13,6 +13,7 @@ use crate::backward::Walk;
 use crate::dtype::Device;
 use crate::ffi;
 use crate::generator::Generator;
+use crate::tensor::Tensor;
 
 /// A job's state in this crate, kept as an extension of its [`Machine`].
 pub struct Job {
@@ -23,6 +24,17 @@ pub struct Job {
     unrecorded: Cell<usize>,
     walks: Cell<usize>,
     block: RefCell<Option<Rc<Walk>>>,
+    /// Tensors whose `.grad` may have a graph that leads back to them, which libtorch's counting would never free.
+    cyclic: RefCell<Vec<Tensor>>,
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        for tensor in self.cyclic.take() {
+            // A tensor that refuses has no gradient.
+            let _ = tensor.set_grad(None);
+        }
+    }
 }
 
 impl Job {
@@ -39,13 +51,14 @@ impl Job {
             unrecorded: Cell::new(0),
             walks: Cell::new(0),
             block: RefCell::default(),
+            cyclic: RefCell::default(),
         });
         machine.set_extension(job.clone());
         job
     }
 
     /// Returns whether operations record what gradients need. True at first, as in Python, and false where a backward
-    /// pass runs that nobody wants the gradient of.
+    /// pass runs that nobody wants the gradient of, whatever the code beside it says.
     #[must_use]
     pub fn gradients(&self) -> bool {
         self.gradients.get() && self.unrecorded.get() == 0
@@ -67,6 +80,16 @@ impl Job {
         self.walks.update(|walks| walks + 1);
         self.unrecorded.update(|walks| walks + usize::from(unrecorded));
         Ok(Walking { job: Rc::clone(self), unrecorded })
+    }
+
+    /// Has a tensor's `.grad` emptied when the job ends.
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub(crate) fn empty_at_end(&self, machine: &Machine, tensor: Tensor) -> Result<(), Raise> {
+        machine.charge_memory(CYCLIC)?;
+        self.cyclic.borrow_mut().push(tensor);
+        Ok(())
     }
 
     /// Returns the `with loss.backward():` block that runs, the innermost where several do.
@@ -115,6 +138,9 @@ impl Drop for Walking {
         self.job.unrecorded.update(|walks| walks - usize::from(self.unrecorded));
     }
 }
+
+/// Bytes charged for a tensor that a job remembers.
+const CYCLIC: u64 = 128;
 
 /// PyTorch's `default_rng_seed_val`.
 const DEFAULT_SEED: u64 = 67_280_421_310_721;

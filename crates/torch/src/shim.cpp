@@ -10,6 +10,7 @@
 #include <c10/core/impl/alloc_cpu.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/functions/accumulate_grad.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -17,6 +18,7 @@
 #include <mutex>
 #include <sstream>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 namespace {
@@ -524,6 +526,33 @@ bool vt_register_hook(const void* tensor, GradientHook hook, void* context, Drop
 
 bool vt_remove_hook(const void* tensor, unsigned handle, Error* error) {
   return guarded(error, [&] { tensor_of(tensor).remove_hook(handle); });
+}
+
+// Lists the leaves that outputs were computed from, malloc'ed.
+bool vt_leaves(const void* const* outputs, size_t output_count, void*** results, size_t* result_count, Error* error) {
+  return guarded(error, [&] {
+    std::vector<torch::autograd::Node*> open;
+    std::unordered_set<torch::autograd::Node*> seen;
+    std::vector<at::Tensor> leaves;
+    auto visit = [&](torch::autograd::Node* node) {
+      if (node != nullptr && seen.insert(node).second) open.push_back(node);
+    };
+    for (size_t i = 0; i < output_count; i++) {
+      const at::Tensor& output = tensor_of(outputs[i]);
+      if (output.requires_grad()) visit(torch::autograd::impl::gradient_edge(output).function.get());
+    }
+    while (!open.empty()) {
+      auto* node = open.back();
+      open.pop_back();
+      if (auto* leaf = dynamic_cast<torch::autograd::AccumulateGrad*>(node)) leaves.push_back(leaf->variable);
+      for (const auto& edge : node->next_edges()) visit(edge.function.get());
+    }
+    auto** data = static_cast<void**>(std::calloc(std::max<size_t>(leaves.size(), 1), sizeof(void*)));
+    if (data == nullptr) throw std::bad_alloc();
+    for (size_t i = 0; i < leaves.size(); i++) data[i] = owned(leaves[i]);
+    *results = data;
+    *result_count = leaves.size();
+  });
 }
 
 // Keeps a backward pass on the thread that begins it: hooks belong there, and so do its allocations' accounts.

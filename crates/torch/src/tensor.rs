@@ -16,7 +16,7 @@ use program::{DType, TensorData};
 
 use crate::dispatch::{self, Argument, Failure, Output};
 use crate::dtype::{self, Device};
-use crate::{elements, ffi, python};
+use crate::{autograd, elements, ffi, python};
 
 pub use attributes::get as get_attribute;
 pub use host::Object;
@@ -268,9 +268,7 @@ impl Tensor {
     /// `RuntimeError` for integers, for tensors that were computed, and for weights.
     pub fn set_requires_grad(&self, on: bool) -> Result<(), Raise> {
         if self.is_read_only() && on {
-            return Err(Raise::runtime_error(
-                "gradients of the served model's weights are not available: a weight cannot require grad",
-            ));
+            return Err(autograd::no_weight_gradients());
         }
         let mut failure = Failure::none();
         // SAFETY: the tensor is alive.
