@@ -10,12 +10,12 @@ use engine::{Fault, Interleaver, Job};
 use models::DType;
 use program::{Function, Limits};
 
-/// What `parity.py` wrote, made once.
+/// The tests' models, made once.
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("engine");
     let python = std::env::var_os("VITRINE_PYTHON").map_or(root.join("../../.venv/bin/python"), PathBuf::from);
-    let status = Command::new(&python).arg(root.join("tests/parity.py")).arg(&folder).status();
+    let status = Command::new(&python).arg(root.join("../../tools/test_models.py")).arg(&folder).status();
     assert!(status.unwrap_or_else(|error| panic!("{}: {error}", python.display())).success());
     folder
 });
@@ -25,8 +25,10 @@ fn engine(name: &str) -> Box<dyn engine::Engine> {
     Box::new(Interleaver::new(*loaded.unwrap_or_else(|error| panic!("{error}"))))
 }
 
-const GPT2: Subject<'_> = Subject { layers: "model.transformer.h", head: "model.lm_head", engine: &|| engine("gpt2") };
-const LLAMA: Subject<'_> = Subject { layers: "model.model.layers", head: "model.lm_head", engine: &|| engine("llama") };
+const GPT2: Subject<'_> =
+    Subject { layers: "model.transformer.h", head: "model.lm_head", engine: &|| engine("tiny-gpt2") };
+const LLAMA: Subject<'_> =
+    Subject { layers: "model.model.layers", head: "model.lm_head", engine: &|| engine("tiny-llama") };
 
 #[test]
 fn real_models_keep_the_contract() {
@@ -56,14 +58,14 @@ fn gradient(outcome: &Outcome) -> Vec<u8> {
 
 #[test]
 fn i1_gradients_of_one_job_are_the_same_bits_whoever_else_is_there() {
-    let alone = GPT2.outcomes(vec![job("w5 w6 w7", GRADIENTS)]);
+    let alone = GPT2.outcomes(vec![job("The capital of France", GRADIENTS)]);
     let poison = GRADIENTS.replace("loss =", "LAYERS[0].output[:] *= float('nan')\nloss =");
     let crowd = GPT2.outcomes(vec![
-        job("w5 w9 w7", &poison),
-        job("w5 w6 w7", GRADIENTS),
-        job("w8 w9 w10 w11 w12", GRADIENTS),
-        job("w5 w6 w7", "HEAD.output[:] = float('nan')\nx = HEAD.output.save()"),
-        job("w5 w6 w7", GRADIENTS),
+        job("The capital of Italy", &poison),
+        job("The capital of France", GRADIENTS),
+        job("Once upon a time there was a small model", GRADIENTS),
+        job("The capital of France", "HEAD.output[:] = float('nan')\nx = HEAD.output.save()"),
+        job("The capital of France", GRADIENTS),
     ]);
     let expected = gradient(&alone[0]);
     assert_eq!([&crowd[1], &crowd[4]].map(gradient), [expected.clone(), expected.clone()]);
@@ -74,7 +76,11 @@ fn i1_gradients_of_one_job_are_the_same_bits_whoever_else_is_there() {
 
 #[test]
 fn i1_no_job_frees_the_graph_of_another() {
-    let outcomes = GPT2.outcomes(vec![job("w5 w6", GRADIENTS), job("w5 w6", GRADIENTS), job("w5 w6", GRADIENTS)]);
+    let outcomes = GPT2.outcomes(vec![
+        job("The Eiffel Tower", GRADIENTS),
+        job("The Eiffel Tower", GRADIENTS),
+        job("The Eiffel Tower", GRADIENTS),
+    ]);
     for outcome in outcomes {
         let saved = outcome.end.unwrap_or_else(|failure| panic!("{}", failure.message));
         assert_eq!(conformance::names(&saved), ["again", "g"]);
@@ -83,9 +89,9 @@ fn i1_no_job_frees_the_graph_of_another() {
 
 #[test]
 fn i4_a_graph_that_is_too_large_ends_its_own_job() {
-    let mut large = job("w5 w6 w7", GRADIENTS);
+    let mut large = job("The capital of France", GRADIENTS);
     large.limits = Limits { tensor_bytes: 4096, ..Limits::default() };
-    let outcomes = GPT2.outcomes(vec![large, job("w5 w6 w7", GRADIENTS)]);
+    let outcomes = GPT2.outcomes(vec![large, job("The capital of France", GRADIENTS)]);
     let failure = outcomes[0].end.as_ref().err().unwrap();
     assert_eq!(failure.fault, Fault::Limit, "{}", failure.message);
     assert!(failure.message.contains("memory for tensors"), "{}", failure.message);
@@ -96,7 +102,7 @@ fn i4_a_graph_that_is_too_large_ends_its_own_job() {
 fn passes_of_jobs_without_gradients_are_still_shared_and_record_nothing() {
     let source = "h = LAYERS[0].output\nleaf = torch.nn.Parameter(h)\nh[:] = leaf * 2\ng = HEAD.output.save()";
     let source = format!("import torch\n{source}");
-    let outcomes = GPT2.outcomes(vec![job("w5 w6", &source), job("w5 w6 w7", &source)]);
+    let outcomes = GPT2.outcomes(vec![job("The Eiffel Tower", &source), job("The capital of France", &source)]);
     for outcome in &outcomes {
         assert!(!gradient(outcome).is_empty());
         assert!(!conformance::tensor(outcome.end.as_ref().unwrap(), "g").requires_grad);

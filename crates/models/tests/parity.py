@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models as tokenizer_models
-from tokenizers.pre_tokenizers import WhitespaceSplit
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 from transformers.utils import logging
 
@@ -36,9 +35,7 @@ def main():
         at = folder / name
         model.save_pretrained(at)
         words = {f"w{index}": index for index in range(VOCABULARY)}
-        tokenizer = Tokenizer(tokenizer_models.WordLevel(words, unk_token="w0"))
-        tokenizer.pre_tokenizer = WhitespaceSplit()
-        tokenizer.save(str(at / "tokenizer.json"))
+        Tokenizer(tokenizer_models.WordLevel(words, unk_token="w0")).save(str(at / "tokenizer.json"))
         tree = [[path, type(module).__name__] for path, module in model.named_modules()]
         (at / "tree.json").write_text(json.dumps(tree))
         for attention in ("sdpa", "eager"):
