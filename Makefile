@@ -15,7 +15,7 @@ KEEP ?=
 
 help:
 	@echo 'make demo         set up, serve a real model, and patch its activations through the nnsight client'
-	@echo 'make test         set up what the tests need, and run them all'
+	@echo 'make test         set up what the tests need, lint, and run them all'
 	@echo 'make build        $(TARGET)/release/vitrine and $(TARGET)/release/vitrine-worker'
 	@echo 'make lint         formatting and clippy'
 	@echo 'make bench        the benches'
@@ -33,7 +33,7 @@ build: setup
 	cargo build --release --locked --package cli --package worker
 
 # setup-tests comes before setup: its torch then serves the build too.
-test: setup-tests setup test-models
+test: setup-tests setup lint test-models
 	cargo build --locked --workspace
 	$(call FETCH_MODEL,debug)
 	cargo test --locked --workspace --no-fail-fast

@@ -14,6 +14,7 @@ use clap::Args;
 use futures::StreamExt;
 use gateway::Gateway;
 use ids::{ModelKey, TenantId};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use scheduler::HostedModel;
 use store::{Jobs, MetadataStore, ModelState, Models, Objects, RedbStore};
 use tokio::net::TcpListener;
@@ -141,7 +142,11 @@ async fn serve(options: Options, worker: PathBuf) -> Result<ExitCode> {
     let hosted_models = Models::new(Arc::clone(&store));
     let jobs = Jobs::new(Arc::clone(&store));
     let links = Links::new(&secret);
-    let gateway = Gateway::new(jobs, objects, hosted_models.clone(), keys, links, gateway::Settings::default());
+    let mut settings = gateway::Settings::default();
+    let files = open_files();
+    settings.connections = settings.connections.min(files / 2);
+    settings.sockets = settings.sockets.min(files / 4);
+    let gateway = Gateway::new(jobs, objects, hosted_models.clone(), keys, links, settings);
     let stop_gateway = CancellationToken::new();
     let server = tokio::spawn(gateway::serve(listener, Arc::clone(&gateway), stop_gateway.clone().cancelled_owned()));
 
@@ -184,8 +189,8 @@ async fn serve(options: Options, worker: PathBuf) -> Result<ExitCode> {
     }
     stop_gateway.cancel();
     match timeout(LINGER, server).await {
-        Ok(Ok(Err(error))) => tracing::warn!(%error, "the server ended badly"),
-        Ok(_) => {}
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the server ended badly"),
         Err(_) => tracing::debug!("connections were still open at the end"),
     }
     stop_worker.cancel();
@@ -308,6 +313,16 @@ async fn until_loaded(models: &Models, mut deaths: tokio::sync::watch::Receiver<
             }
         }
     }
+}
+
+/// Returns how many files this process may have open, as many as the system lets it choose.
+fn open_files() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    let raised = setrlimit(Resource::Nofile, most).is_ok();
+    // Without a limit there is no number.
+    let open = if raised { limit.maximum } else { limit.current };
+    open.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX)
 }
 
 fn announce(address: SocketAddr) -> Result<()> {

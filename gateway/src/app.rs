@@ -1,6 +1,5 @@
 //! The routes, and the layers around them.
 
-use std::io;
 use std::sync::Arc;
 
 use axum::Router;
@@ -9,8 +8,6 @@ use axum::http::{Request, Uri};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
-use axum::serve::ListenerExt;
-use tokio::net::TcpListener;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
@@ -49,24 +46,6 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .fallback(hub_or_nothing)
         .layer(layers)
         .with_state(gateway)
-}
-
-/// Serves until `stopped` resolves and the requests in flight are answered.
-///
-/// # Errors
-/// Only if the listener fails for good.
-pub async fn serve(
-    listener: TcpListener,
-    gateway: Arc<Gateway>,
-    stopped: impl Future<Output = ()> + Send + 'static,
-) -> io::Result<()> {
-    // Statuses are small frames that must not wait for one another.
-    let listener = listener.tap_io(|stream| {
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot disable Nagle's algorithm");
-        }
-    });
-    axum::serve(listener, router(gateway)).with_graceful_shutdown(stopped).await
 }
 
 fn span<B>(request: &Request<B>) -> tracing::Span {

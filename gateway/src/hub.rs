@@ -107,8 +107,11 @@ pub async fn answer(gateway: &Gateway, ask: &Ask, method: &Method, headers: &Hea
 /// The files of the hosted models, kept until they change on disk.
 #[derive(Clone, Default)]
 pub struct Hub {
-    repos: Arc<Mutex<HashMap<PathBuf, (Stamp, Arc<Repo>)>>>,
+    repos: Arc<Mutex<Repos>>,
 }
+
+/// What is served of each folder, with the stamp that it was read at.
+type Repos = HashMap<PathBuf, (Stamp, Arc<Repo>)>;
 
 /// What a folder's files looked like: names, lengths, times.
 type Stamp = Vec<(String, u64, Option<SystemTime>)>;

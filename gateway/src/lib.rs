@@ -3,6 +3,7 @@
 mod about;
 mod app;
 mod authenticate;
+mod connections;
 mod error;
 mod hub;
 mod job;
@@ -21,7 +22,8 @@ use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-pub use app::{router, serve};
+pub use app::router;
+pub use connections::serve;
 pub use error::Error;
 pub use settings::Settings;
 

@@ -60,7 +60,7 @@ fn status(state: State) -> Status {
 fn description(record: &JobRecord) -> String {
     match (record.state, &record.outcome) {
         (State::Queued, _) if record.attempt == 0 => "Your job is queued.".into(),
-        (State::Queued, _) => "The worker that ran your job is gone; your job is queued again.".into(),
+        (State::Queued, _) => "The server could not finish this attempt; your job is queued again.".into(),
         (State::Dispatched, _) => "Your job has been sent to the model.".into(),
         (State::Running, _) => "Your job is running.".into(),
         (State::Completed, _) => "Your job has been completed.".into(),

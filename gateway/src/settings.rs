@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
+    /// Connections open at once, websockets apart; more wait to be accepted. Default 8,192.
+    pub connections: usize,
+    /// How long a connection may wait for a request, and a request's head take to arrive. Default 30 seconds.
+    pub head_patience: Duration,
     /// Bytes of one request's body. Default 65 MiB.
     pub body_bytes: usize,
     /// Requests whose bodies are read or decoded at once; more are refused. Default 16.
@@ -26,7 +30,8 @@ pub struct Settings {
     pub sockets: usize,
     /// How long a websocket may stay open without a request of its own, with a valid key. Default 1 minute.
     pub socket_idle: Duration,
-    /// How long a websocket's client may take to accept a frame, besides a second for each 256 KiB. Default 30 seconds.
+    /// How long a client may take to accept more of an answer. A websocket's has for a frame, besides, a second for
+    /// each 256 KiB. Default 30 seconds.
     pub socket_patience: Duration,
     /// What one job may use.
     pub limits: program::Limits,
@@ -35,6 +40,8 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            connections: 8192,
+            head_patience: Duration::from_secs(30),
             body_bytes: 65 << 20,
             submissions: 16,
             body_patience: Duration::from_secs(120),

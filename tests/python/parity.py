@@ -165,6 +165,23 @@ def python_in_a_block(model, remote):
     return scaled, winners, text, total, caught
 
 
+class Sampler:
+    async def stream(self):
+        async for value in self:
+            yield value
+
+    def scale(self):
+        return 3
+
+
+@experiment()
+def syntax_that_is_never_run(model, remote):
+    sampler = Sampler()
+    with model.trace(FRANCE, remote=remote):
+        logits = (model.lm_head.output * sampler.scale()).save()
+    return logits
+
+
 @experiment()
 def tensors_of_many_kinds(model, remote):
     with model.trace(FRANCE, remote=remote):
@@ -189,6 +206,20 @@ def library_functions(model, remote):
         where = torch.where(logits > 0, logits, torch.zeros_like(logits))
         saved = [entropy, norm, cosine, product, stacked, where, logits.std(), logits.cumsum(0)[-1]].save()
     return saved
+
+
+@experiment()
+def classes_of_what_a_model_gives(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        args = layers(model)[0].inputs[0]
+        logits = model.lm_head.output
+        output = model.output
+        cache = output.past_key_values
+        objects = [layers(model)[0], cache, logits, logits.shape, logits.dtype, output, model.tokenizer, args]
+        names = [(type(x).__name__, x.__class__.__name__, x.__class__ is type(x)) for x in objects].save()
+        where = nnsight.save([output.__class__.__module__, repr(type(output)), type(type(output)).__name__])
+        same = nnsight.save([isinstance(output, type(output)), isinstance(cache, type(output)), type(logits) is torch.Tensor])
+    return names, where, same
 
 
 @experiment("gpt2")

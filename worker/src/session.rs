@@ -278,5 +278,14 @@ async fn write(objects: &Objects, running: &Running, saved: Saved) -> Result<Blo
         _ => (Fault::User, error.to_string()),
     })?;
     let place = Place::parse(&running.result_path).map_err(|error| server(error.to_string()))?;
-    objects.keep(&place, bytes.into()).await.map_err(|error| server(format!("cannot keep the result: {error}")))
+    objects.keep(&place, bytes.into()).await.map_err(|error| {
+        server(match error {
+            store::Error::NoSpace { .. } => {
+                "there is no disk space left for the result, which only the operator can mend; save less, or try again \
+                 later"
+                    .into()
+            }
+            error => format!("cannot keep the result: {error}"),
+        })
+    })
 }

@@ -111,6 +111,7 @@ fn usage(usage: &Usage, result_bytes: Option<u64>) -> String {
         "forwards": usage.forwards,
         "rows": usage.rows,
         "tokens": usage.tokens,
+        "forks": usage.forks,
         "layers_run": usage.layers_run,
         "layers_skipped": usage.layers_skipped,
         "fuel": usage.fuel,

@@ -128,6 +128,7 @@ impl Cluster {
             model: model(),
             env: Env::default(),
             entry: Entry::Session,
+            modules: Vec::new(),
             source: Source { text: words.into(), ..Source::default() },
             heap: Heap::default(),
             locals: Vec::new(),

@@ -1,6 +1,7 @@
 //! What every [`Engine`] must do, as a test that each implementation runs.
 //!
-//! The programs are written for a model with decoder layers and a head; a [`Subject`] says what these are called.
+//! The programs are written for a model with decoder layers and a head; a [`Subject`] says what these are called. Its
+//! tokenizer makes equally many tokens of `Hello` and `Helix`.
 
 #![expect(clippy::panic, clippy::expect_used, reason = "a failed check is a failed test")]
 
@@ -38,6 +39,7 @@ pub fn check(subject: &Subject<'_>) {
     generation_visits_every_step(subject);
     sessions_pass_values_on(subject);
     errors_carry_the_users_line(subject);
+    attached_modules_are_named(subject);
     skips_and_stops(subject);
     limits_hold(subject);
     neighbours_change_nothing(subject);
@@ -74,27 +76,27 @@ fn edits_reach_later_layers(subject: &Subject<'_>) {
 fn invokes_see_their_rows(subject: &Subject<'_>) {
     let alone = subject.trace("Hello", "h = LAYERS[1].output.save()");
     let together = subject.invokes(
-        "rows = nnsight.save([])\nfor text in ['Hello', 'World']:\n    with tracer.invoke(text):\n        rows.append(text)\n        h = LAYERS[1].output.save()\nwith tracer.invoke():\n    all_rows = LAYERS[1].output.save()",
+        "rows = nnsight.save([])\nfor text in ['Hello', 'Helix']:\n    with tracer.invoke(text):\n        rows.append(text)\n        h = LAYERS[1].output.save()\nwith tracer.invoke():\n    all_rows = LAYERS[1].output.save()",
     );
     let saved = together.end.expect("the program is sound");
     assert_eq!(tensor(&saved, "all_rows").shape.first(), Some(&2));
     assert_eq!(tensor(&saved, "h").shape.first(), Some(&1));
-    assert_eq!(texts(&saved, "rows"), ["Hello", "World"]);
+    assert_eq!(texts(&saved, "rows"), ["Hello", "Helix"]);
     assert_eq!(tensor(&alone.end.expect("the program is sound"), "h").shape.first(), Some(&1));
 }
 
 fn barriers_order_blocks(subject: &Subject<'_>) {
     let patched = "clean = LAYERS[1].output.clone()\n        barrier()";
     let source = format!(
-        "barrier = tracer.barrier(2)\nif True:\n    with tracer.invoke('Hello'):\n        {patched}\n    with tracer.invoke('World'):\n        barrier()\n        LAYERS[1].output = clean\n        out = LAYERS[2].output.clone().save()"
+        "barrier = tracer.barrier(2)\nif True:\n    with tracer.invoke('Hello'):\n        {patched}\n    with tracer.invoke('Helix'):\n        barrier()\n        LAYERS[1].output = clean\n        out = LAYERS[-1].output.clone().save()"
     );
-    let alone = subject.trace("Hello", "out = LAYERS[2].output.clone().save()");
+    let alone = subject.trace("Hello", "out = LAYERS[-1].output.clone().save()");
     let saved = subject.invokes(&source).end.expect("the barrier orders the blocks");
     let _ = (tensor(&saved, "out"), alone);
-    let unordered = "with tracer.invoke('Hello'):\n    clean = LAYERS[1].output.clone()\nwith tracer.invoke('World'):\n    LAYERS[0].output = clean";
+    let unordered = "with tracer.invoke('Hello'):\n    clean = LAYERS[1].output.clone()\nwith tracer.invoke('Helix'):\n    LAYERS[0].output = clean";
     let failure = subject.invokes(unordered).end.expect_err("the right side is evaluated before the block waits");
     assert!(failure.message.contains("NameError: name 'clean' is not defined"), "{}", failure.message);
-    let lonely = "barrier = tracer.barrier(3)\nwith tracer.invoke('Hello'):\n    barrier()\nwith tracer.invoke('World'):\n    barrier()";
+    let lonely = "barrier = tracer.barrier(3)\nwith tracer.invoke('Hello'):\n    barrier()\nwith tracer.invoke('Helix'):\n    barrier()";
     let failure = subject.invokes(lonely).end.expect_err("nobody releases the barrier");
     assert!(failure.message.contains("A barrier was never reached"), "{}", failure.message);
 }
@@ -120,7 +122,7 @@ fn generation_visits_every_step(subject: &Subject<'_>) {
 }
 
 fn sessions_pass_values_on(subject: &Subject<'_>) {
-    let source = "with model.trace('Hello'):\n    clean = LAYERS[1].output.clone()\nfound = nnsight.save([])\nfor layer in range(2):\n    with model.trace('World'):\n        LAYERS[layer].output = clean * 1\n        found.append(layer)\n        out = LAYERS[2].output.clone().save()\nprint('done')";
+    let source = "with model.trace('Hello'):\n    clean = LAYERS[1].output.clone()\nfound = nnsight.save([])\nfor layer in range(2):\n    with model.trace('Helix'):\n        LAYERS[layer].output = clean * 1\n        found.append(layer)\n        out = LAYERS[-1].output.clone().save()\nprint('done')";
     let outcome = subject.session(source);
     assert_eq!(outcome.printed, ["done"]);
     assert_eq!(outcome.usage.forwards, 3);
@@ -146,6 +148,14 @@ fn errors_carry_the_users_line(subject: &Subject<'_>) {
     assert!(failure.message.contains("SyntaxError"), "{}", failure.message);
     let failure = subject.trace("Hello", "model.nothing_of_that_name").end.expect_err("there is no such module");
     assert!(failure.message.contains("AttributeError: "), "{}", failure.message);
+}
+
+fn attached_modules_are_named(subject: &Subject<'_>) {
+    let mut job = subject.job("Hello", Function::Call, "out = HEAD.output.save()", &[]);
+    job.program.modules.push("layers.1.probe".into());
+    let failure = subject.only(job).end.expect_err("the model has no such module");
+    let last = failure.message.lines().last().unwrap_or_default();
+    assert!(last.contains("UnknownPersistentIdError: Module:model.layers.1.probe: "), "{}", failure.message);
 }
 
 fn skips_and_stops(subject: &Subject<'_>) {
@@ -190,7 +200,7 @@ fn neighbours_change_nothing(subject: &Subject<'_>) {
     let crowd = subject.outcomes(vec![
         job("other text", "LAYERS[0].output[:] = float('nan')\nx = HEAD.output.save()"),
         job("Hello", source),
-        job("something much longer than the rest", "LAYERS[2].output[:] = 1e30\nx = HEAD.output.save()"),
+        job("something much longer than the rest", "LAYERS[-1].output[:] = 1e30\nx = HEAD.output.save()"),
         // Generation unembeds the last position only; that is its own affair.
         subject.job("Hello", Function::Generate, "ids = tracer.result.save()", &[("max_new_tokens", 2)]),
     ]);
@@ -204,7 +214,7 @@ fn neighbours_change_nothing(subject: &Subject<'_>) {
 }
 
 fn a_failing_job_disturbs_nobody(subject: &Subject<'_>) {
-    let good = "h = LAYERS[2].output.save()";
+    let good = "h = LAYERS[-1].output.save()";
     let outcomes = subject.outcomes(vec![
         subject.job("Hello", Function::Call, "LAYERS[1].output\n1 / 0", &[]),
         subject.job("Hello", Function::Call, good, &[]),
@@ -325,7 +335,16 @@ fn job(mut heap: Heap, entry: Entry, model: program::Ref, text: String) -> Job {
     Job {
         id: JobId::new(),
         tenant: TenantId::new("tester"),
-        program: Program { model, env: Env::default(), entry, source, heap, locals, globals: Vec::new() },
+        program: Program {
+            model,
+            env: Env::default(),
+            entry,
+            modules: vec![String::new(), "generator.streamer".into()],
+            source,
+            heap,
+            locals,
+            globals: Vec::new(),
+        },
         limits: Limits { fuel: 2_000_000, memory_bytes: 16 << 20, ..Limits::default() },
         stop: Arc::new(AtomicU8::new(0)),
     }

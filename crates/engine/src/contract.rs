@@ -74,6 +74,8 @@ pub struct Usage {
     pub rows: u64,
     /// Tokens over all forwards, padding included.
     pub tokens: u64,
+    /// Rows that computed only what differs from an equal row before.
+    pub forks: u64,
     /// Decoder layers run and skipped by an early exit.
     pub layers_run: u64,
     pub layers_skipped: u64,

@@ -6,6 +6,7 @@
 use std::any::Any;
 use std::borrow::Cow;
 use std::cell::RefCell;
+use std::convert::Infallible;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
@@ -14,8 +15,8 @@ use program::{DType, Heap, Ref, TensorData};
 
 use crate::interleaver::Interleaver;
 use crate::model::{
-    Entered, Inputs, Interrupt, Model, ModuleSchema, Observer, Packed, Sampler, Schema, Segment, Site, Tensor,
-    Tokenizer, Tree,
+    Entered, Forwarded, Inputs, Interrupt, Layout, Model, ModuleSchema, Observer, Packed, Sampler, Schema, Segment,
+    Site, Tensor, Tokenizer, Tree, Wants,
 };
 use crate::python;
 
@@ -93,17 +94,22 @@ type Flow = Tree<Packed<FakeTensor>>;
 /// Runs one module as an observer sees it.
 fn module(
     observer: &mut dyn Observer<FakeTensor>,
+    layout: &Layout,
     site: Site,
     inputs: Inputs<Packed<FakeTensor>>,
     body: impl FnOnce(&mut dyn Observer<FakeTensor>, Inputs<Packed<FakeTensor>>) -> Result<Flow, Interrupt>,
 ) -> Result<Flow, Interrupt> {
+    let wants = |observer: &dyn Observer<FakeTensor>| {
+        let segments = layout.parts.iter().filter_map(|part| part.segment);
+        segments.fold(Wants::default(), |all, segment| all | observer.wants(site, segment))
+    };
     let entered =
-        if observer.wants(site).input { observer.enter(site, inputs)? } else { Entered { inputs, skipped: None } };
+        if wants(observer).input { observer.enter(site, inputs, layout)? } else { Entered { inputs, skipped: None } };
     let output = match entered.skipped {
         Some(output) => output,
         None => body(observer, entered.inputs)?,
     };
-    if observer.wants(site).output { observer.exit(site, output) } else { Ok(output) }
+    if wants(observer).output { observer.exit(site, output, layout) } else { Ok(output) }
 }
 
 fn one(tensor: FakeTensor) -> Inputs<Packed<FakeTensor>> {
@@ -140,45 +146,53 @@ impl Model for FakeModel {
         &self,
         segments: &mut [Segment<FakeTensor>],
         observer: &mut dyn Observer<FakeTensor>,
-    ) -> Result<Flow, Interrupt> {
+    ) -> Result<Forwarded<FakeTensor>, Interrupt> {
+        let layout = Layout::of(segments);
         let ids = segments.iter().map(|segment| {
             let count = segment.rows * segment.length;
             segment.input_ids.view(&[count])
         });
         let ids = FakeTensor::join(&ids.collect::<Result<Vec<_>, _>>()?)?;
         let inputs = Inputs { args: Vec::new(), kwargs: vec![("input_ids", Tree::Leaf(Packed::Tokens(ids)))] };
-        module(observer, Site(0), inputs, |observer, inputs| {
+        let output = module(observer, &layout, Site(0), inputs, |observer, inputs| {
             let ids = match inputs.kwargs.first() {
                 Some((_, Tree::Leaf(Packed::Tokens(ids)))) => ids.clone(),
                 _ => return Err(Raise::type_error("the toy model takes input_ids").into()),
             };
-            let embedded = module(observer, self.site("embed"), one(ids), |_, inputs| {
+            let embedded = module(observer, &layout, self.site("embed"), one(ids), |_, inputs| {
                 let ids = first(&inputs)?;
                 let hidden = ids.data().iter().flat_map(|id| (0..WIDTH).map(move |dim| id + dim as f64)).collect();
                 Ok(Tree::Leaf(Packed::Tokens(FakeTensor::new(hidden, vec![ids.shape().iter().product(), WIDTH]))))
             })?;
             let mut hidden = tokens(&embedded)?;
             for layer in 0..LAYERS {
-                let flow = module(observer, self.site(&format!("layers.{layer}")), one(hidden), |observer, inputs| {
-                    let input = first(&inputs)?;
-                    let mixed = mix(&input, segments, layer);
-                    let mlp = module(
-                        observer,
-                        self.site(&format!("layers.{layer}.mlp")),
-                        one(mixed.clone()),
-                        |_, inputs| {
-                            let scale = layer as f64 + 1.0;
-                            let data = first(&inputs)?.data().iter().map(|value| value * 0.5 + scale).collect();
-                            Ok(Tree::Leaf(Packed::Tokens(FakeTensor::new(data, mixed.shape()))))
-                        },
-                    )?;
-                    let mlp = tokens(&mlp)?;
-                    let data = mixed.data().iter().zip(mlp.data().iter()).map(|(a, b)| a + b).collect();
-                    Ok(Tree::Leaf(Packed::Tokens(FakeTensor::new(data, mixed.shape()))))
-                })?;
+                let flow = module(
+                    observer,
+                    &layout,
+                    self.site(&format!("layers.{layer}")),
+                    one(hidden),
+                    |observer, inputs| {
+                        let input = first(&inputs)?;
+                        let mixed = mix(&input, segments, layer);
+                        let mlp = module(
+                            observer,
+                            &layout,
+                            self.site(&format!("layers.{layer}.mlp")),
+                            one(mixed.clone()),
+                            |_, inputs| {
+                                let scale = layer as f64 + 1.0;
+                                let data = first(&inputs)?.data().iter().map(|value| value * 0.5 + scale).collect();
+                                Ok(Tree::Leaf(Packed::Tokens(FakeTensor::new(data, mixed.shape()))))
+                            },
+                        )?;
+                        let mlp = tokens(&mlp)?;
+                        let data = mixed.data().iter().zip(mlp.data().iter()).map(|(a, b)| a + b).collect();
+                        Ok(Tree::Leaf(Packed::Tokens(FakeTensor::new(data, mixed.shape()))))
+                    },
+                )?;
                 hidden = tokens(&flow)?;
             }
-            let logits = module(observer, self.site("head"), one(hidden), |_, inputs| {
+            let logits = module(observer, &layout, self.site("head"), one(hidden), |_, inputs| {
                 let hidden = first(&inputs)?;
                 let data = hidden.data();
                 let logits = data.chunks(WIDTH as usize).flat_map(|row| {
@@ -200,7 +214,8 @@ impl Model for FakeModel {
                 class: "transformers.modeling_outputs.CausalLMOutputWithPast",
                 fields: vec![("logits", logits)],
             })
-        })
+        })?;
+        Ok(Forwarded { output, layout })
     }
 
     /// Its arithmetic has no gradients.
@@ -418,7 +433,7 @@ impl FakeTensor {
         Ok(Some(Self::new(data.collect(), self.shape.clone())))
     }
 
-    fn operand(&self, other: &Value) -> Result<Option<Box<dyn Fn(usize) -> f64>>, Raise> {
+    fn operand(&self, other: &Value) -> Result<Option<Operand>, Raise> {
         if let Some(tensor) = Self::of_value(other) {
             if tensor.len() != 1 && tensor.shape != self.shape {
                 return Err(Raise::runtime_error(format!(
@@ -435,12 +450,21 @@ impl FakeTensor {
                 let value = *value;
                 Some(Box::new(move |_| value))
             }
-            other => other.as_int().map(|value| Box::new(move |_| value as f64) as Box<dyn Fn(usize) -> f64>),
+            other => other.as_int().map(|value| Box::new(move |_| value as f64) as Operand),
         })
     }
 }
 
+/// The right side of elementwise arithmetic: its number at each index.
+type Operand = Box<dyn Fn(usize) -> f64>;
+
 impl Tensor for FakeTensor {
+    type Deferred = Infallible;
+
+    fn resolve(_: Vec<Infallible>) -> Vec<Result<Value, Raise>> {
+        Vec::new()
+    }
+
     fn of_data(data: &TensorData) -> Result<Self, Raise> {
         let numbers: Vec<f64> = match data.dtype {
             DType::Int64 => {
@@ -524,6 +548,26 @@ impl Tensor for FakeTensor {
         };
         let parts = (0..rows).map(|row| self.view(&[rows * length, width])?.rows(row * length + length - 1, 1));
         Self::join(&parts.collect::<Result<Vec<_>, _>>()?)
+    }
+
+    fn duplicate(&self) -> Result<Self, Raise> {
+        Ok(Self::new(self.data(), self.shape.clone()))
+    }
+
+    fn first_differences(&self, other: &Self) -> Result<Vec<i64>, Raise> {
+        let rows = self.shape.first().copied().unwrap_or(1);
+        let length = self.shape.get(1).copied().unwrap_or(1);
+        let (own, other) = (self.data(), other.data());
+        let size = |count: i64| usize::try_from(count).unwrap_or(0).max(1);
+        let width = size(i64::try_from(own.len()).unwrap_or(0) / (rows * length).max(1));
+        let rows = own.chunks(width * size(length)).zip(other.chunks(width * size(length)));
+        let differ = |(own, other): (&[f64], &[f64])| own.iter().zip(other).any(|(a, b)| a.to_bits() != b.to_bits());
+        Ok(rows
+            .map(|(own, other)| {
+                let found = own.chunks(width).zip(other.chunks(width)).position(differ);
+                found.and_then(|at| i64::try_from(at).ok()).unwrap_or(length)
+            })
+            .collect())
     }
 }
 

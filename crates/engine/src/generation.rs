@@ -97,6 +97,7 @@ impl<M: Model> Generation<M> {
             flags: vec![("logits_to_keep".into(), Value::Int(1))],
             // Nor does it record gradients.
             recorder: None,
+            trunks: Vec::new(),
         })
     }
 

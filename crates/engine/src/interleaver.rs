@@ -17,9 +17,11 @@ use crate::contract::{Engine, Event, Failure, Fault, Job, Usage};
 use crate::environment::Environment;
 use crate::job::JobState;
 use crate::location::Order;
-use crate::model::{Attention, Interrupt, Layout, Model};
+use crate::mediator::deferred;
+use crate::model::{Attention, Interrupt, Model, Segment};
 use crate::pass::Pass;
 use crate::trace::Trace;
+use crate::trunks::{Row, Trunks};
 use crate::{freeze, gradients, thaw};
 
 /// Tokens of one forward pass beyond which no further job joins it.
@@ -30,13 +32,17 @@ pub struct Interleaver<M: Model> {
     model: Rc<M>,
     order: Rc<Order>,
     active: VecDeque<Active<M>>,
+    trunks: Trunks,
 }
+
+/// Bytes of rows kept for later passes.
+const KEPT_BYTES: u64 = 1 << 30;
 
 impl<M: Model> Interleaver<M> {
     /// Makes an engine over a loaded model.
     pub fn new(model: M) -> Self {
         let order = Rc::new(Order::new(model.schema()));
-        Self { model: Rc::new(model), order, active: VecDeque::new() }
+        Self { model: Rc::new(model), order, active: VecDeque::new(), trunks: Trunks::new(KEPT_BYTES) }
     }
 
     /// Brings every job to where it needs the model, or to its end.
@@ -84,7 +90,7 @@ impl<M: Model> Interleaver<M> {
                 .filter(|(index, _)| joined.contains(index))
                 .map(|(_, active)| active)
                 .collect();
-            if let Err(raise) = run_pass(&*self.model, &mut traces) {
+            if let Err(raise) = run_pass(&*self.model, &mut self.trunks, &mut traces) {
                 failed = Some(raise);
             }
         }
@@ -143,20 +149,18 @@ impl<M: Model> Engine for Interleaver<M> {
 }
 
 /// Runs the model over the segments of all traces, and hands each its part of the outcome.
-fn run_pass<M: Model>(model: &M, active: &mut [&mut Active<M>]) -> Result<(), Raise> {
+fn run_pass<M: Model>(model: &M, trunks: &mut Trunks, active: &mut [&mut Active<M>]) -> Result<(), Raise> {
     let began = Instant::now();
     let mut segments = Vec::with_capacity(active.len());
-    let mut layout = Layout::default();
     for active in active.iter_mut() {
         let Some(trace) = active.waiting_trace_mut() else { continue };
-        let segment = trace.segment()?;
-        layout.segments.push((segment.rows, segment.length));
-        segments.push(segment);
+        segments.push(trace.segment()?);
     }
+    fork(model, trunks, active, &mut segments)?;
     let outcome = {
         let runs =
             active.iter_mut().filter_map(|active| active.waiting_trace_mut()).map(|trace| &mut trace.run).collect();
-        let mut pass = Pass { runs, layout: layout.clone() };
+        let mut pass = Pass::new(runs, segments.iter().map(|segment| !segment.trunks.is_empty()));
         model.forward(&mut segments, &mut pass)
     };
     let output = match outcome {
@@ -164,21 +168,45 @@ fn run_pass<M: Model>(model: &M, active: &mut [&mut Active<M>]) -> Result<(), Ra
         Err(Interrupt::Enough) => None,
         Err(Interrupt::Failed(raise)) => return Err(raise),
     };
+    let all_tokens: i64 = segments.iter().map(|segment| segment.rows * segment.length).sum();
     #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
-    let share = |tokens: i64| tokens as f64 / layout.tokens().max(1) as f64;
+    let share = |tokens: i64| tokens as f64 / all_tokens.max(1) as f64;
     let seconds = began.elapsed().as_secs_f64();
     for (index, (active, segment)) in active.iter_mut().zip(segments).enumerate() {
         let tokens = segment.rows * segment.length;
         active.usage.forwards += 1;
         active.usage.rows += u64::try_from(segment.rows).unwrap_or(0);
         active.usage.tokens += u64::try_from(tokens).unwrap_or(0);
+        active.usage.forks += u64::try_from(segment.trunks.len()).unwrap_or(0);
         active.usage.seconds += seconds * share(tokens);
         if let Some(trace) = active.waiting_trace_mut() {
-            trace.after_pass(output.as_ref(), &layout, index, segment.cache);
-            let (run, skipped) = trace.run.layers(output.is_some());
+            let own = output.as_ref().and_then(|output| Some((output, output.layout.position(index)?)));
+            let complete = own.is_some();
+            trace.after_pass(own, segment.cache);
+            let (run, skipped) = trace.run.layers(complete);
             active.usage.layers_run += run;
             active.usage.layers_skipped += skipped;
         }
+    }
+    Ok(())
+}
+
+/// Gives segments what is kept of their rows.
+fn fork<M: Model>(
+    model: &M,
+    trunks: &mut Trunks,
+    active: &[&mut Active<M>],
+    segments: &mut [Segment<M::Tensor>],
+) -> Result<(), Raise> {
+    let rows_of = |(active, segment): (&&mut Active<M>, &Segment<M::Tensor>)| {
+        let plain = active.waiting_trace().filter(|_| !active.exclusive).and_then(Trace::plain_rows);
+        let row =
+            |ids: Vec<i64>| Row { tenant: active.job.tenant.clone(), attention: segment.attention, ids: ids.into() };
+        plain.into_iter().flatten().map(row).collect::<Vec<_>>()
+    };
+    let rows: Vec<Vec<Row>> = active.iter().zip(segments.iter()).map(rows_of).collect();
+    for (segment, own) in segments.iter_mut().zip(trunks.find(model, &rows)?) {
+        segment.trunks = own;
     }
     Ok(())
 }
@@ -351,10 +379,11 @@ impl<M: Model> Running<M> {
                         Ok(trace) => self.trace = Some(trace),
                         Err(raise) => session.answer = Some(Err(raise)),
                     },
-                    _ => {
+                    Ok(_) => {
                         session.answer =
                             Some(Err(Raise::value_error("nothing of the model can be read outside of a trace")))
                     }
+                    Err(request) => session.answer = Some(deferred::<M::Tensor>(request)),
                 },
             }
         }
@@ -409,6 +438,7 @@ fn begin<M: Model>(
 fn start<M: Model>(job: &Job, state: &Rc<JobState<M>>, machine: &Machine) -> Result<Running<M>, Raise> {
     let program = &job.program;
     let mut thaw = thaw::Thaw::new(state, machine, &program.heap);
+    thaw.require_modules(&program.modules)?;
     let names = |thaw: &mut thaw::Thaw<'_, M>, names: &[(String, program::Ref)]| {
         names
             .iter()

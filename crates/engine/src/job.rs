@@ -1,6 +1,6 @@
 //! What every object that a job's blocks hold can reach.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -23,6 +23,8 @@ pub struct JobState<M: Model> {
     aliases: RefCell<HashMap<(String, String), String>>,
     /// The block that runs right now, if it is one that runs beside the model.
     mediator: RefCell<Option<Rc<MediatorState>>>,
+    /// Whether blocks that wait for something to be computed are held until other jobs' blocks wait too.
+    pub gathering: Cell<bool>,
 }
 
 impl<M: Model> JobState<M> {
@@ -35,6 +37,7 @@ impl<M: Model> JobState<M> {
             saved: RefCell::default(),
             aliases: RefCell::default(),
             mediator: RefCell::default(),
+            gathering: Cell::new(false),
         }
     }
 

@@ -29,10 +29,12 @@ mod tokenizer;
 mod trace;
 mod tracer;
 mod tree;
+mod trunks;
+mod written;
 
 pub use contract::{Engine, Event, Failure, Fault, Job, Usage};
 pub use interleaver::Interleaver;
 pub use model::{
-    Attention, Entered, Inputs, Interrupt, Layout, Model, ModuleSchema, Observer, Packed, Sampler, Schema, Segment,
-    Site, Tensor, Tokenizer, Tree, Wants,
+    Attention, Entered, Forwarded, Inputs, Interrupt, Layout, Model, ModuleSchema, Observer, Packed, Part, Sampler,
+    Schema, Segment, Site, Tensor, Tokenizer, Tree, Trunk, Wants,
 };

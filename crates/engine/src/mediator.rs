@@ -1,5 +1,6 @@
 //! One block of a trace, between the model and the interpreter.
 
+use std::any::Any;
 use std::cell::Cell;
 use std::rc::Rc;
 
@@ -9,7 +10,7 @@ use interpreter::{Coroutine, Step, Value};
 use crate::ask::{Ask, Barrier, View};
 use crate::job::JobState;
 use crate::location::Location;
-use crate::model::Model;
+use crate::model::{Model, Tensor};
 
 /// What a block's own objects may change while it runs.
 #[derive(Debug)]
@@ -33,6 +34,8 @@ pub enum Wish {
     WriteFirst(Location, Value),
     Skip(Location, Value),
     Barrier(Rc<Barrier>),
+    /// A [`Tensor::Deferred`](crate::Tensor::Deferred): computed with those of other blocks.
+    Deferred(Box<dyn Any>),
 }
 
 impl Wish {
@@ -43,7 +46,7 @@ impl Wish {
             | Self::Write(location, _)
             | Self::WriteFirst(location, _)
             | Self::Skip(location, _) => Some(*location),
-            Self::Barrier(_) => None,
+            Self::Barrier(_) | Self::Deferred(_) => None,
         }
     }
 }
@@ -89,28 +92,48 @@ impl Mediator {
         occurrence: impl Fn(Location) -> i64,
     ) -> Result<(), Raise> {
         self.status = Status::Done;
-        let before = job.enter_mediator(Some(Rc::clone(&self.state)));
-        let step = self.coroutine.resume(answer);
-        job.enter_mediator(before);
-        let ask = match step {
-            Step::Done(result) => return result.map(drop),
-            Step::Waiting(request) => request.0.downcast::<Ask>().map(|ask| *ask),
-        };
-        let wish = match ask {
-            Ok(Ask::Read(location, view)) => Wish::Read(location, view),
-            Ok(Ask::Write(location, value)) => Wish::Write(location, value),
-            Ok(Ask::WriteFirst(location, value)) => Wish::WriteFirst(location, value),
-            Ok(Ask::Skip(location, value)) => Wish::Skip(location, value),
-            Ok(Ask::Barrier(barrier)) => Wish::Barrier(barrier),
-            Ok(Ask::Trace(_)) => {
-                let refusal = Raise::value_error("Cannot open a trace while the model is already running.");
-                return self.resume(job, Some(Err(refusal)), occurrence);
-            }
-            Err(_) => return Err(Raise::runtime_error("the block waits for something that no run can answer")),
+        let mut answer = answer;
+        let wish = loop {
+            let before = job.enter_mediator(Some(Rc::clone(&self.state)));
+            let step = self.coroutine.resume(answer.take());
+            job.enter_mediator(before);
+            let request = match step {
+                Step::Done(result) => return result.map(drop),
+                Step::Waiting(request) => request,
+            };
+            break match request.0.downcast::<Ask>().map(|ask| *ask) {
+                Ok(Ask::Read(location, view)) => Wish::Read(location, view),
+                Ok(Ask::Write(location, value)) => Wish::Write(location, value),
+                Ok(Ask::WriteFirst(location, value)) => Wish::WriteFirst(location, value),
+                Ok(Ask::Skip(location, value)) => Wish::Skip(location, value),
+                Ok(Ask::Barrier(barrier)) => Wish::Barrier(barrier),
+                Ok(Ask::Trace(_)) => {
+                    let refusal = "Cannot open a trace while the model is already running.";
+                    answer = Some(Err(Raise::value_error(refusal)));
+                    continue;
+                }
+                Err(request) if job.gathering.get() && request.is::<<M::Tensor as Tensor>::Deferred>() => {
+                    Wish::Deferred(request)
+                }
+                Err(request) => {
+                    answer = Some(deferred::<M::Tensor>(request));
+                    continue;
+                }
+            };
         };
         let wanted =
             wish.location().map_or(0, |location| self.state.iteration.get().unwrap_or_else(|| occurrence(location)));
         self.status = Status::Parked(Pending { wish, occurrence: wanted });
         Ok(())
     }
+}
+
+/// Computes what a block waits for by itself.
+///
+/// # Errors
+/// What the computation raises; `RuntimeError` for requests that no driver knows.
+pub fn deferred<T: Tensor>(request: Box<dyn Any>) -> Result<Value, Raise> {
+    let unknown = || Raise::runtime_error("the block waits for something that nobody can answer");
+    let one = request.downcast::<T::Deferred>().map_err(|_| unknown())?;
+    T::resolve(vec![*one]).pop().unwrap_or_else(|| Err(unknown()))
 }

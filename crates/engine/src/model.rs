@@ -55,6 +55,17 @@ impl Schema {
 
 /// A tensor as the engine handles it. Errors are the exceptions that PyTorch would raise.
 pub trait Tensor: Clone + 'static {
+    /// What a block waits for when it uses a tensor that is not computed yet: many such are computed together.
+    type Deferred: 'static;
+
+    /// Computes what blocks wait for, in order.
+    fn resolve(deferred: Vec<Self::Deferred>) -> Vec<Result<Value, Raise>>;
+
+    /// Returns whether the tensor is not computed yet.
+    fn pending(&self) -> bool {
+        false
+    }
+
     /// Makes a tensor that owns its memory.
     ///
     /// # Errors
@@ -98,6 +109,19 @@ pub trait Tensor: Clone + 'static {
     /// # Errors
     /// For a tensor of fewer than two dims or of length zero.
     fn last_position(&self) -> Result<Self, Raise>;
+
+    /// Copies to new memory.
+    ///
+    /// # Errors
+    /// When there is none.
+    fn duplicate(&self) -> Result<Self, Raise>;
+
+    /// Returns, for each entry of dim 0, the first entry of dim 1 whose bits differ from `other`'s, or the length of
+    /// dim 1 where none does. Zeros for tensors of other shapes.
+    ///
+    /// # Errors
+    /// When the comparison cannot be made.
+    fn first_differences(&self, other: &Self) -> Result<Vec<i64>, Raise>;
 }
 
 /// One job's part of a forward pass.
@@ -121,43 +145,73 @@ pub struct Segment<T> {
     /// Who pays for what gradients need, where they are recorded. Such a segment has its pass to itself: a backward
     /// pass over packed rows would walk those of others, and free what they still need.
     pub recorder: Option<Machine>,
+    /// For each row, what [`Model::trunks`] kept of the same tokens: the rows then compute only what differs from it.
+    /// Empty where something is missing, and for a segment with a recorder.
+    pub trunks: Vec<Rc<dyn Any>>,
+}
+
+/// What the model keeps of a row that nobody changed.
+pub struct Trunk {
+    pub states: Rc<dyn Any>,
+    pub bytes: u64,
 }
 
 /// Implementation of attention, by Hugging Face's names.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Attention {
     #[default]
     Sdpa,
     Eager,
 }
 
-/// Where each segment lies in a packed tensor.
+/// A piece of a packed tensor: a segment, or some positions of one of its rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Index among the segments of the pass, where the part is one; `None` for positions that nobody may look at.
+    pub segment: Option<usize>,
+    pub rows: i64,
+    pub length: i64,
+}
+
+/// What lies in a packed tensor, in order. A module that somebody looks at has each onlooker's segment whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Layout {
-    /// `(rows, length)` of each segment, in order.
-    pub segments: Vec<(i64, i64)>,
+    pub parts: Vec<Part>,
 }
 
 impl Layout {
-    /// Returns the tokens of all segments.
-    #[must_use]
-    pub fn tokens(&self) -> i64 {
-        self.segments.iter().map(|(rows, length)| rows * length).sum()
+    /// Lists whole segments.
+    pub fn of<T>(segments: &[Segment<T>]) -> Self {
+        let whole =
+            |(segment, one): (usize, &Segment<T>)| Part { segment: Some(segment), rows: one.rows, length: one.length };
+        Self { parts: segments.iter().enumerate().map(whole).collect() }
     }
 
-    /// Returns the first token of a segment.
+    /// Returns the tokens of all parts.
     #[must_use]
-    pub fn start(&self, segment: usize) -> i64 {
-        self.segments.iter().take(segment).map(|(rows, length)| rows * length).sum()
+    pub fn tokens(&self) -> i64 {
+        self.parts.iter().map(|part| part.rows * part.length).sum()
+    }
+
+    /// Returns the first token of a part.
+    #[must_use]
+    pub fn start(&self, part: usize) -> i64 {
+        self.parts.iter().take(part).map(|part| part.rows * part.length).sum()
+    }
+
+    /// Returns the part that a segment is, if it is there.
+    #[must_use]
+    pub fn position(&self, segment: usize) -> Option<usize> {
+        self.parts.iter().position(|part| part.segment == Some(segment))
     }
 }
 
-/// A tensor over all segments.
+/// A tensor over all parts.
 #[derive(Clone)]
 pub enum Packed<T> {
-    /// `[tokens, …]`; a segment is a range of dim 0, seen as `[rows, length, …]`.
+    /// `[tokens, …]`; a part is a range of dim 0, seen as `[rows, length, …]`.
     Tokens(T),
-    /// One tensor per segment, in Hugging Face's shape: attention weights, key and value states.
+    /// One tensor per part, in Hugging Face's shape: attention weights, key and value states.
     Segments(Vec<T>),
 }
 
@@ -186,6 +240,13 @@ pub struct Inputs<L> {
     pub kwargs: Vec<(&'static str, Tree<L>)>,
 }
 
+impl<L> Inputs<L> {
+    /// Lists the values of all arguments.
+    pub fn trees(&self) -> impl Iterator<Item = &Tree<L>> {
+        self.args.iter().chain(self.kwargs.iter().map(|(_, tree)| tree))
+    }
+}
+
 /// Which of a module's moments somebody waits for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Wants {
@@ -193,6 +254,14 @@ pub struct Wants {
     pub output: bool,
     /// Something below the module is wanted: it must not be computed in a fused form.
     pub inside: bool,
+}
+
+impl std::ops::BitOr for Wants {
+    type Output = Self;
+
+    fn bitor(self, other: Self) -> Self {
+        Self { input: self.input | other.input, output: self.output | other.output, inside: self.inside | other.inside }
+    }
 }
 
 /// Ends a forward pass before its end.
@@ -218,20 +287,42 @@ pub struct Entered<T> {
 
 /// Sees, and may change, what flows through a model. Modules nobody wants are not shown.
 pub trait Observer<T: Tensor> {
-    /// Returns what is wanted of a module right now. Cheap: it is asked for every module of every pass.
-    fn wants(&self, site: Site) -> Wants;
+    /// Returns what is wanted of a module for a segment right now. Cheap: it is asked for every module of every pass.
+    fn wants(&self, site: Site, segment: usize) -> Wants;
 
-    /// Shows a module's arguments before it runs. Called when `wants(site).input`.
+    /// Returns whether anything that is still to come can matter to a segment.
+    fn live(&self, _segment: usize) -> bool {
+        true
+    }
+
+    /// Shows a module's arguments before it runs. Called when `wants(site).input` for any part.
     ///
     /// # Errors
     /// [`Interrupt::Enough`] when the pass can end here.
-    fn enter(&mut self, site: Site, inputs: Inputs<Packed<T>>) -> Result<Entered<T>, Interrupt>;
+    fn enter(&mut self, site: Site, inputs: Inputs<Packed<T>>, layout: &Layout) -> Result<Entered<T>, Interrupt>;
 
-    /// Shows a module's output. Called when `wants(site).output`.
+    /// Shows a module's output. Called when `wants(site).output` for any part.
     ///
     /// # Errors
     /// [`Interrupt::Enough`] when the pass can end here.
-    fn exit(&mut self, site: Site, output: Tree<Packed<T>>) -> Result<Tree<Packed<T>>, Interrupt>;
+    fn exit(&mut self, site: Site, output: Tree<Packed<T>>, layout: &Layout) -> Result<Tree<Packed<T>>, Interrupt>;
+
+    /// Returns, for each row of a segment that has trunks, the first position that was changed in anything shown since
+    /// the last question: the segment's length where nothing was. No rows mean that nothing ever is.
+    ///
+    /// # Errors
+    /// When what was shown cannot be compared.
+    fn written(&mut self, _segment: usize) -> Result<Vec<i64>, Raise> {
+        Ok(Vec::new())
+    }
+}
+
+/// What a forward pass returns.
+pub struct Forwarded<T> {
+    /// The root module's output: a `Record` with `logits`, `past_key_values`, ….
+    pub output: Tree<Packed<T>>,
+    /// The segments that are in it: those that were live to the end.
+    pub layout: Layout,
 }
 
 /// A language model: arithmetic and facts, without any notion of jobs.
@@ -243,7 +334,6 @@ pub trait Model: 'static {
     fn tokenizer(&self) -> Rc<dyn Tokenizer>;
 
     /// Runs the segments through the model, showing modules to the observer. Caches in the segments grow.
-    /// Returns the root module's output: a `Record` with `logits`, `past_key_values`, ….
     ///
     /// # Errors
     /// The observer's interrupt, or failed arithmetic.
@@ -251,7 +341,16 @@ pub trait Model: 'static {
         &self,
         segments: &mut [Segment<Self::Tensor>],
         observer: &mut dyn Observer<Self::Tensor>,
-    ) -> Result<Tree<Packed<Self::Tensor>>, Interrupt>;
+    ) -> Result<Forwarded<Self::Tensor>, Interrupt>;
+
+    /// Computes rows of token ids that nobody looks at, and returns what [`Segment::trunks`] starts from; empty for
+    /// a model that keeps nothing.
+    ///
+    /// # Errors
+    /// When the arithmetic fails.
+    fn trunks(&self, _rows: &[Vec<i64>], _attention: Attention) -> Result<Vec<Trunk>, Raise> {
+        Ok(Vec::new())
+    }
 
     /// Sets, before a job's code runs, whether its operations record what gradients need.
     fn set_recording(&self, machine: &Machine, on: bool);

@@ -6,6 +6,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
+use interpreter::types::object::Opaque;
 use interpreter::{Args, HostObject, HostResult, Machine, Outcome, Value};
 
 use crate::python;
@@ -75,6 +76,10 @@ impl HostObject for ModelOutput {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn class(&self) -> Option<Value> {
+        Some(Opaque::named(self.class))
     }
 
     fn get_attribute(self: Rc<Self>, _machine: &Machine, name: &str) -> HostResult {

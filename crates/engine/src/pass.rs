@@ -1,107 +1,176 @@
 //! One forward pass over the rows of several runs.
 
+use std::ops::Range;
+
 use interpreter::raise::Raise;
 
-use crate::model::{Entered, Inputs, Interrupt, Layout, Model, Observer, Packed, Site, Tree, Wants};
-use crate::run::{Ending, Run};
+use crate::model::{Entered, Inputs, Interrupt, Layout, Model, Observer, Packed, Part, Site, Tensor, Tree, Wants};
+use crate::run::{Ending, Run, Visit};
 use crate::tree;
+use crate::written::Shown;
 
-/// Shows each run its own segment of what flows through the model.
+/// Shows each run its own segment of what flows through the model. Runs and segments have the same order.
 pub struct Pass<'a, M: Model> {
-    pub runs: Vec<&'a mut Run<M>>,
-    pub layout: Layout,
+    runs: Vec<&'a mut Run<M>>,
+    /// What was shown of each segment that has trunks, and how it was then; `None` for other segments.
+    shown: Vec<Option<Shown<M::Tensor>>>,
 }
 
-impl<M: Model> Pass<'_, M> {
+impl<'a, M: Model> Pass<'a, M> {
+    /// Begins a pass. `forking` tells which segments have trunks.
+    pub fn new(runs: Vec<&'a mut Run<M>>, forking: impl Iterator<Item = bool>) -> Self {
+        Self { runs, shown: forking.map(|forking| forking.then(Shown::default)).collect() }
+    }
+
     fn unless_enough<R>(&self, value: R) -> Result<R, Interrupt> {
         if self.runs.iter().any(|run| run.needs_more()) { Ok(value) } else { Err(Interrupt::Enough) }
+    }
+
+    fn run(&mut self, part: &Part) -> Option<(&mut Run<M>, Option<&mut Shown<M::Tensor>>)> {
+        let segment = part.segment?;
+        let shown = self.shown.get_mut(segment).and_then(Option::as_mut);
+        self.runs.get_mut(segment).map(|run| (&mut **run, shown))
     }
 }
 
 impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
-    fn wants(&self, site: Site) -> Wants {
-        self.runs.iter().map(|run| run.wants(site)).fold(Wants::default(), |all, one| Wants {
-            input: all.input | one.input,
-            output: all.output | one.output,
-            inside: all.inside | one.inside,
-        })
+    fn wants(&self, site: Site, segment: usize) -> Wants {
+        self.runs.get(segment).map(|run| run.wants(site)).unwrap_or_default()
     }
 
-    fn enter(&mut self, site: Site, inputs: Inputs<Packed<M::Tensor>>) -> Result<Entered<M::Tensor>, Interrupt> {
+    fn live(&self, segment: usize) -> bool {
+        self.runs.get(segment).is_some_and(|run| run.needs_more())
+    }
+
+    fn enter(
+        &mut self,
+        site: Site,
+        inputs: Inputs<Packed<M::Tensor>>,
+        layout: &Layout,
+    ) -> Result<Entered<M::Tensor>, Interrupt> {
         let mut inputs = inputs;
         let mut all_skip = true;
-        for segment in 0..self.runs.len() {
-            let layout = &self.layout;
-            let Some(run) = self.runs.get_mut(segment) else { continue };
-            if !run.wants(site).input || run.inside_skipped(site) {
+        for (index, part) in layout.parts.iter().enumerate() {
+            let seen = self.run(part).filter(|(run, _)| run.wants(site).input && !run.inside_skipped(site));
+            let Some((run, shown)) = seen else {
                 all_skip = false;
                 continue;
-            }
-            let own = tree::map_inputs(&inputs, |tree| tree::take(tree, layout, segment))?;
-            let (replaced, skip) = run.enter(site, segment, own);
+            };
+            let own = tree::map_inputs(&inputs, |tree| tree::take(tree, layout, index))?;
+            let mut shown = shown;
+            let watched = shown.as_mut().map(|shown| shown.watch(part, own.trees())).transpose()?;
+            let (replaced, skip) = run.enter(site, index, own);
             all_skip &= skip;
             if let Some(new) = replaced {
-                match put_inputs(&inputs, layout, segment, new) {
+                if let (Some(shown), Some(watched)) = (shown, watched) {
+                    shown.replace(watched, new.trees());
+                }
+                match put_inputs(&inputs, layout, index, new) {
                     Ok(new) => inputs = new,
                     // Only the run that assigned the value is to blame.
                     Err(raise) => run.ended = Some(Ending::Failed(raise)),
                 }
             }
         }
-        let skipped = if all_skip { self.skipped_by_all(site)? } else { None };
+        let skipped = if all_skip { self.skipped_by_all(site, layout)? } else { None };
         self.unless_enough(Entered { inputs, skipped })
     }
 
-    fn exit(&mut self, site: Site, output: Tree<Packed<M::Tensor>>) -> Result<Tree<Packed<M::Tensor>>, Interrupt> {
+    fn exit(
+        &mut self,
+        site: Site,
+        output: Tree<Packed<M::Tensor>>,
+        layout: &Layout,
+    ) -> Result<Tree<Packed<M::Tensor>>, Interrupt> {
+        let mut open = Vec::new();
+        for (index, part) in layout.parts.iter().enumerate() {
+            let seen = self.run(part).filter(|(run, _)| run.wants(site).output && !run.inside_skipped(site));
+            let Some((run, shown)) = seen else { continue };
+            let own = tree::take(&output, layout, index)?;
+            let watched = shown.map(|shown| shown.watch(part, std::iter::once(&own))).transpose()?;
+            open.push((index, part, watched, run.open(site, index, own)));
+        }
+        while self.compute_together(&mut open) {}
         let mut output = output;
-        for segment in 0..self.runs.len() {
-            let layout = &self.layout;
-            let Some(run) = self.runs.get_mut(segment) else { continue };
-            if !run.wants(site).output || run.inside_skipped(site) {
-                continue;
+        for (index, part, watched, visit) in open {
+            let Some((run, shown)) = self.run(part) else { continue };
+            let Some(new) = run.close(visit) else { continue };
+            if let (Some(shown), Some(watched)) = (shown, watched) {
+                shown.replace(watched, std::iter::once(&new));
             }
-            let own = tree::take(&output, layout, segment)?;
-            if let Some(new) = run.exit(site, segment, own) {
-                match tree::put(&output, layout, segment, new) {
-                    Ok(new) => output = new,
-                    Err(raise) => run.ended = Some(Ending::Failed(raise)),
-                }
+            match tree::put(&output, layout, index, new) {
+                Ok(new) => output = new,
+                // Only the run that assigned the value is to blame.
+                Err(raise) => run.ended = Some(Ending::Failed(raise)),
             }
         }
         self.unless_enough(output)
     }
+
+    fn written(&mut self, segment: usize) -> Result<Vec<i64>, Raise> {
+        match self.shown.get_mut(segment) {
+            Some(Some(shown)) => shown.written(),
+            _ => Ok(Vec::new()),
+        }
+    }
 }
 
+/// A part of the layout that is being shown: its index, what is remembered of how it was, and the visit.
+type Open<'p, T> = (usize, &'p Part, Option<Range<usize>>, Visit<T>);
+
 impl<M: Model> Pass<'_, M> {
+    /// Computes what blocks of all runs wait for, and lets them go on. Returns whether any did.
+    fn compute_together(&mut self, open: &mut [Open<'_, M::Tensor>]) -> bool {
+        let (mut owners, mut requests) = (Vec::new(), Vec::new());
+        for (at, (_, part, ..)) in open.iter().enumerate() {
+            let Some((run, _)) = self.run(part) else { continue };
+            for (block, request) in run.deferred() {
+                if let Ok(request) = request.downcast::<<M::Tensor as Tensor>::Deferred>() {
+                    owners.push((at, block));
+                    requests.push(*request);
+                }
+            }
+        }
+        let waited = !requests.is_empty();
+        for ((at, block), value) in owners.into_iter().zip(<M::Tensor as Tensor>::resolve(requests)) {
+            let Some((_, part, _, visit)) = open.get_mut(at) else { continue };
+            if let Some((run, _)) = self.run(part) {
+                run.answer(visit, block, value);
+            }
+        }
+        waited
+    }
+
     /// Packs what every run put in a module's place.
-    fn skipped_by_all(&self, site: Site) -> Result<Option<Tree<Packed<M::Tensor>>>, Raise> {
-        let mut parts = Vec::with_capacity(self.runs.len());
-        for run in &self.runs {
-            let Some(tree) = run.skipped_output(site) else { return Ok(None) };
+    fn skipped_by_all(&self, site: Site, layout: &Layout) -> Result<Option<Tree<Packed<M::Tensor>>>, Raise> {
+        let mut parts = Vec::with_capacity(layout.parts.len());
+        for part in &layout.parts {
+            let run = part.segment.and_then(|segment| self.runs.get(segment));
+            let Some(tree) = run.and_then(|run| run.skipped_output(site)) else { return Ok(None) };
             parts.push(tree);
         }
-        tree::pack(&parts, &self.layout).map(Some)
+        tree::pack(&parts, layout).map(Some)
     }
 }
 
 fn put_inputs<T: crate::model::Tensor>(
     inputs: &Inputs<Packed<T>>,
     layout: &Layout,
-    segment: usize,
+    part: usize,
     new: Inputs<T>,
 ) -> Result<Inputs<Packed<T>>, Raise> {
     let mut args = Vec::with_capacity(inputs.args.len());
     let mut given = new.args.into_iter();
     for old in &inputs.args {
         args.push(match given.next() {
-            Some(new) => tree::put(old, layout, segment, new)?,
+            Some(new) => tree::put(old, layout, part, new)?,
             None => old.clone(),
         });
     }
     let mut kwargs = Vec::with_capacity(inputs.kwargs.len());
     for (name, old) in &inputs.kwargs {
         kwargs.push(match new.kwargs.iter().find(|(other, _)| other == name) {
-            Some((_, new)) => (*name, tree::put(old, layout, segment, new.clone())?),
+            Some((_, new)) => (*name, tree::put(old, layout, part, new.clone())?),
             None => (*name, old.clone()),
         });
     }

@@ -1,5 +1,6 @@
 //! One trace in progress: its blocks beside the model's forward passes.
 
+use std::any::Any;
 use std::rc::Rc;
 
 use interpreter::raise::{Fatal, Raise};
@@ -8,7 +9,7 @@ use interpreter::{Coroutine, Machine, Value};
 use crate::ask::View;
 use crate::job::JobState;
 use crate::location::{Location, Order};
-use crate::mediator::{Mediator, Wish};
+use crate::mediator::{Mediator, Pending, Status, Wish};
 use crate::model::{Inputs, Model, Site, Tree, Wants};
 use crate::tree::{self, Rows};
 
@@ -23,6 +24,17 @@ pub struct Visited<T> {
     pub flow: Flow<T>,
     /// Whether `flow` is another value than was shown. Edits in place do not count: they are in the model's memory.
     pub replaced: bool,
+}
+
+/// A location that the model is at, as one job sees it.
+pub struct Visit<T> {
+    location: Location,
+    /// Index of the job's part in the layout.
+    part: usize,
+    flow: Flow<T>,
+    replaced: bool,
+    /// Whether a block stopped the trace: the others are served first.
+    stopped: bool,
 }
 
 /// One trace: blocks, how far the model has come, and what the blocks wait for.
@@ -140,15 +152,47 @@ impl<M: Model> Run<M> {
         (replaced, skip)
     }
 
-    /// Shows a module's output, or what a skip put in its place. Returns the output to go on with, if it was replaced.
-    pub fn exit(&mut self, site: Site, segment: usize, output: Tree<M::Tensor>) -> Option<Tree<M::Tensor>> {
+    /// Begins to show a module's output, or what a skip put in its place.
+    pub fn open(&mut self, site: Site, part: usize, output: Tree<M::Tensor>) -> Visit<M::Tensor> {
         let skipped = self.skipped.iter().position(|(skipped, _)| *skipped == site);
-        let (output, was_skipped) = match skipped {
+        let (output, replaced) = match skipped {
             Some(index) => (self.skipped.swap_remove(index).1, true),
             None => (output, false),
         };
-        match self.visit(Location::Output(site), segment, Flow::Output(output)) {
-            Visited { flow: Flow::Output(output), replaced } if replaced || was_skipped => Some(output),
+        let location = Location::Output(site);
+        self.progress.reach(location);
+        self.job.gathering.set(true);
+        let mut visit = Visit { location, part, flow: Flow::Output(output), replaced, stopped: false };
+        self.serve_all(&mut visit);
+        visit
+    }
+
+    /// Takes what blocks wait to have computed, with the number of each block.
+    pub fn deferred(&mut self) -> Vec<(usize, Box<dyn Any>)> {
+        let mut taken = Vec::new();
+        for (index, mediator) in self.mediators.iter_mut().enumerate() {
+            match std::mem::replace(&mut mediator.status, Status::Done) {
+                Status::Parked(Pending { wish: Wish::Deferred(request), .. }) => taken.push((index, request)),
+                other => mediator.status = other,
+            }
+        }
+        taken
+    }
+
+    /// Hands a block what was computed for it, and serves whoever waits for the visit then.
+    pub fn answer(&mut self, visit: &mut Visit<M::Tensor>, block: usize, value: Result<Value, Raise>) {
+        if self.ended.is_none() {
+            let resumed = self.resume(block, Some(value));
+            self.note(resumed);
+            self.serve_all(visit);
+        }
+    }
+
+    /// Ends a visit. Returns the output to go on with, if it was replaced.
+    pub fn close(&mut self, visit: Visit<M::Tensor>) -> Option<Tree<M::Tensor>> {
+        self.job.gathering.set(false);
+        match self.leave(visit) {
+            Visited { flow: Flow::Output(output), replaced: true } => Some(output),
             _ => None,
         }
     }
@@ -197,7 +241,7 @@ impl<M: Model> Run<M> {
             };
             let progress = &self.progress;
             let thrown = mediator.resume(&self.job, Some(Err(error)), |at| progress.occurrence(at));
-            mediator.status = crate::mediator::Status::Done;
+            mediator.status = Status::Done;
             match thrown {
                 Ok(()) => {}
                 Err(raise) if expected && raise.type_name().ends_with("OutOfOrderError") => {}
@@ -214,27 +258,34 @@ impl<M: Model> Run<M> {
         Rows { group, total: self.total }
     }
 
-    /// Serves every block that waits for this visit, until none does: serving one can release another into it.
-    fn visit(&mut self, location: Location, segment: usize, mut flow: Flow<M::Tensor>) -> Visited<M::Tensor> {
+    fn visit(&mut self, location: Location, part: usize, flow: Flow<M::Tensor>) -> Visited<M::Tensor> {
         self.progress.reach(location);
-        let mut replaced = false;
-        let mut stopped = false;
-        while let Some(index) = self.ready(location) {
-            match self.serve(index, segment, &mut flow) {
-                Ok(wrote) => replaced |= wrote,
-                Err(raise) if raise.as_fatal() == Some(Fatal::Stopped) => stopped = true,
+        let mut visit = Visit { location, part, flow, replaced: false, stopped: false };
+        self.serve_all(&mut visit);
+        self.leave(visit)
+    }
+
+    /// Serves every block that waits for a visit, until none does: serving one can release another into it.
+    fn serve_all(&mut self, visit: &mut Visit<M::Tensor>) {
+        while let Some(index) = self.ready(visit.location) {
+            match self.serve(index, visit.part, &mut visit.flow) {
+                Ok(wrote) => visit.replaced |= wrote,
+                Err(raise) if raise.as_fatal() == Some(Fatal::Stopped) => visit.stopped = true,
                 Err(raise) => {
                     self.ended = Some(Ending::Failed(raise));
                     break;
                 }
             }
         }
-        self.progress.leave(location);
-        if stopped && self.ended.is_none() {
+    }
+
+    fn leave(&mut self, visit: Visit<M::Tensor>) -> Visited<M::Tensor> {
+        self.progress.leave(visit.location);
+        if visit.stopped && self.ended.is_none() {
             self.ended = Some(Ending::Stopped);
         }
         self.rewatch();
-        Visited { flow, replaced }
+        Visited { flow: visit.flow, replaced: visit.replaced }
     }
 
     fn visit_skip(&mut self, site: Site) -> bool {
@@ -300,9 +351,9 @@ impl<M: Model> Run<M> {
         if mediator.state.iteration.get().is_some_and(|step| step != 0) {
             mediator.state.iteration.set(None);
         }
-        let wish = match std::mem::replace(&mut mediator.status, crate::mediator::Status::Done) {
-            crate::mediator::Status::Parked(pending) => pending.wish,
-            crate::mediator::Status::Done => return Ok(false),
+        let wish = match std::mem::replace(&mut mediator.status, Status::Done) {
+            Status::Parked(pending) => pending.wish,
+            Status::Done => return Ok(false),
         };
         let model = Rc::clone(&self.job.model);
         let mut replaced = false;
@@ -348,7 +399,7 @@ impl<M: Model> Run<M> {
     fn take_wish<R>(&mut self, index: usize, read: impl FnOnce(&Wish) -> Option<R>) -> Option<R> {
         let mediator = self.mediators.get_mut(index)?;
         let found = mediator.pending().and_then(|pending| read(&pending.wish))?;
-        mediator.status = crate::mediator::Status::Done;
+        mediator.status = Status::Done;
         if mediator.state.iteration.get().is_some_and(|step| step != 0) {
             mediator.state.iteration.set(None);
         }

@@ -35,6 +35,13 @@ pub struct Thaw<'a, M: Model> {
     depth: usize,
 }
 
+/// What a container is given once it is made: elements to append, then keys to set.
+#[derive(Clone, Copy)]
+struct Contents<'a> {
+    items: &'a [Ref],
+    pairs: &'a [(Ref, Ref)],
+}
+
 impl<'a, M: Model> Thaw<'a, M> {
     /// Begins with an empty memory.
     pub fn new(job: &Rc<JobState<M>>, machine: &Machine, heap: &'a Heap) -> Self {
@@ -64,6 +71,17 @@ impl<'a, M: Model> Thaw<'a, M> {
             _ => {
                 Err(Raise::value_error("a trace of one module alone is not supported by this server; trace the model"))
             }
+        }
+    }
+
+    /// Checks that the model has what the client's copy of it has.
+    ///
+    /// # Errors
+    /// `UnknownPersistentIdError` for a module that the user attached.
+    pub fn require_modules(&self, paths: &[String]) -> Result<(), Raise> {
+        match paths.iter().find(|path| Envoy::at(&self.job, path).is_none()) {
+            Some(path) => Err(unknown_module(path)),
+            None => Ok(()),
         }
     }
 
@@ -184,7 +202,6 @@ impl<'a, M: Model> Thaw<'a, M> {
                     defaults,
                     Rc::clone(&variables),
                 )?;
-                let function = Value::Function(function);
                 // Known before its globals are made: a recursive function is among them.
                 self.made.insert(at, function.clone());
                 for (name, value) in self.named(globals)? {
@@ -220,7 +237,7 @@ impl<'a, M: Model> Thaw<'a, M> {
                 Value::Decorated(Rc::new(decorated))
             }
             Datum::Object { class, called, args, state, items, pairs } => {
-                self.object(at, *class, *called, args, *state, items, pairs)?
+                self.object(at, *class, *called, args, *state, Contents { items, pairs })?
             }
             Datum::Attribute { object, name } => {
                 let object = self.value(*object)?;
@@ -263,8 +280,7 @@ impl<'a, M: Model> Thaw<'a, M> {
         called: bool,
         args: &[Ref],
         state: Option<Ref>,
-        items: &[Ref],
-        pairs: &[(Ref, Ref)],
+        contents: Contents<'_>,
     ) -> Result<Value, Raise> {
         let heap = self.heap;
         let Some(Datum::Global { module, name }) = heap.get(class) else {
@@ -278,7 +294,7 @@ impl<'a, M: Model> Thaw<'a, M> {
                 _ => return Ok(unsupported("an object of an unknown class")),
             };
             self.made.insert(at, value.clone());
-            self.fill(&value, items, pairs)?;
+            self.fill(&value, contents)?;
             if let (Some(state), Value::Instance(instance)) = (state, &value) {
                 let state = self.value(state)?;
                 for (name, attribute) in python::string_items(&state).unwrap_or_default() {
@@ -317,7 +333,7 @@ impl<'a, M: Model> Thaw<'a, M> {
             let class = self.global(builtin.0, builtin.1);
             let made = python::now(self.machine.call(&class, Args { positional: args, keyword }))?;
             self.made.insert(at, made.clone());
-            self.fill(&made, items, pairs)?;
+            self.fill(&made, contents)?;
             return Ok(made);
         }
         let state = state.map(|state| self.value(state)).transpose()?;
@@ -328,13 +344,13 @@ impl<'a, M: Model> Thaw<'a, M> {
     }
 
     /// Puts the elements into a container that was made empty.
-    fn fill(&mut self, container: &Value, items: &[Ref], pairs: &[(Ref, Ref)]) -> Result<(), Raise> {
-        for item in items {
+    fn fill(&mut self, container: &Value, contents: Contents<'_>) -> Result<(), Raise> {
+        for item in contents.items {
             let item = self.value(*item)?;
             let append = self.attribute(container, "append")?;
             python::now(self.machine.call(&append, Args { positional: vec![item], keyword: Vec::new() }))?;
         }
-        for (key, value) in pairs {
+        for (key, value) in contents.pairs {
             let (key, value) = (self.value(*key)?, self.value(*value)?);
             let set = interpreter::operators::set_item(&self.machine, container, &key, value)?;
             python::now(self.machine.settle(set))?;
@@ -371,7 +387,10 @@ fn unknown_module(path: &str) -> Raise {
     Raise::named(
         "nnsight.intervention.serialization.UnknownPersistentIdError",
         interpreter::Kind::Exception,
-        format!("Module:model.{path}: the hosted model has no such module"),
+        format!(
+            "Module:model.{path}: the hosted model has no such module; a module of your own can be sent as a variable \
+             that the block uses, not as a part of the model"
+        ),
     )
 }
 

@@ -82,7 +82,7 @@ impl<M: Model> TokenizerObject<M> {
 
 impl<M: Model> HostObject for TokenizerObject<M> {
     fn type_name(&self) -> Cow<'static, str> {
-        "PreTrainedTokenizerFast".into()
+        "TokenizersBackend".into()
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -98,7 +98,7 @@ impl<M: Model> HostObject for TokenizerObject<M> {
             _ if name.ends_with("_token_id") => tokenizer.special(name).map_or(Value::None, Value::Int).into(),
             _ if name.ends_with("_token") => {
                 let id = tokenizer.special(&format!("{name}_id"));
-                id.and_then(|id| tokenizer.token(id)).map_or(Value::None, |token| Value::string(token)).into()
+                id.and_then(|id| tokenizer.token(id)).map_or(Value::None, Value::string).into()
             }
             _ if METHODS.contains(&name) => {
                 let name = name.to_owned();
@@ -161,16 +161,15 @@ impl<M: Model> HostObject for TokenizerObject<M> {
             "tokenize" => {
                 let text = python::string(&first()?).ok_or_else(|| Raise::type_error("tokenize() takes text"))?;
                 let tokens = tokenizer.encode(&text, false)?.into_iter().filter_map(|id| tokenizer.token(id));
-                python::list(machine, tokens.map(|token| Value::string(token)).collect())?.into()
+                python::list(machine, tokens.map(Value::string).collect())?.into()
             }
             "convert_ids_to_tokens" => {
                 let ids = first()?;
                 match Value::as_int(&ids) {
-                    Some(id) => tokenizer.token(id).map_or(Value::None, |token| Value::string(token)).into(),
+                    Some(id) => tokenizer.token(id).map_or(Value::None, Value::string).into(),
                     None => {
                         let tokens = prompt::token_ids::<M::Tensor>(&ids)?.into_iter();
-                        let tokens =
-                            tokens.map(|id| tokenizer.token(id).map_or(Value::None, |token| Value::string(token)));
+                        let tokens = tokens.map(|id| tokenizer.token(id).map_or(Value::None, Value::string));
                         python::list(machine, tokens.collect())?.into()
                     }
                 }

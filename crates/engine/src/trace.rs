@@ -11,7 +11,8 @@ use crate::ask::{Ask, TraceRequest};
 use crate::generation::Generation;
 use crate::job::JobState;
 use crate::location::Location;
-use crate::model::{Model, Packed, Segment, Tree};
+use crate::mediator::deferred;
+use crate::model::{Forwarded, Model, Segment, Tree};
 use crate::prompt::{self, Batch, Row};
 use crate::run::{Ending, Run};
 use crate::tracer::TraceState;
@@ -133,6 +134,13 @@ impl<M: Model> Trace<M> {
         }
     }
 
+    /// Returns the token ids of each row where equal rows give equal states whatever else is asked of the model: one
+    /// forward pass over whole rows without arguments of its own.
+    pub fn plain_rows(&self) -> Option<Vec<Vec<i64>>> {
+        let plain = matches!(&self.work, Work::Forward { kwargs, recording: false, .. } if kwargs.is_empty());
+        (plain && self.batch.full() && self.batch.positions.is_none()).then(|| self.batch.sequences())
+    }
+
     /// Returns what the next pass computes for this trace.
     ///
     /// # Errors
@@ -156,21 +164,21 @@ impl<M: Model> Trace<M> {
                     attention: self.run.job.attention,
                     flags: kwargs.clone(),
                     recorder: recording.then(|| self.run.machine.clone()),
+                    trunks: Vec::new(),
                 })
             }
         }
     }
 
-    /// Takes a pass's outcome: the model's output, or `None` where the pass ended early.
+    /// Takes a pass's outcome: the model's output and which part of it is this trace's, or `None` where the pass ended
+    /// for this trace before its end.
     pub fn after_pass(
         &mut self,
-        output: Option<&Tree<Packed<M::Tensor>>>,
-        layout: &crate::model::Layout,
-        segment: usize,
+        output: Option<(&Forwarded<M::Tensor>, usize)>,
         cache: Option<Box<dyn std::any::Any>>,
     ) {
         self.run.end_pass();
-        let result = self.take_output(output, layout, segment, cache);
+        let result = self.take_output(output, cache);
         if let Err(raise) = result
             && self.run.ended.is_none()
         {
@@ -180,12 +188,11 @@ impl<M: Model> Trace<M> {
 
     fn take_output(
         &mut self,
-        output: Option<&Tree<Packed<M::Tensor>>>,
-        layout: &crate::model::Layout,
-        segment: usize,
+        output: Option<(&Forwarded<M::Tensor>, usize)>,
         cache: Option<Box<dyn std::any::Any>>,
     ) -> Result<(), Raise> {
-        let output = output.map(|output| tree::take(output, layout, segment)).transpose()?;
+        let segment = output.map_or(0, |(_, part)| part);
+        let output = output.map(|(all, part)| tree::take(&all.output, &all.layout, part)).transpose()?;
         match (&mut self.work, output) {
             (Work::Forward { done, .. }, output) => {
                 *done = true;
@@ -248,11 +255,13 @@ fn collect<M: Model>(job: &Rc<JobState<M>>, machine: &Machine, request: &TraceRe
         match coroutine.resume(answer.take()) {
             Step::Done(result) => break result.map(drop),
             Step::Waiting(wish) => {
-                let what = match wish.0.downcast::<Ask>().map(|ask| *ask) {
-                    Ok(Ask::Trace(_)) => "a trace cannot be opened inside another one",
-                    _ => "nothing of the model can be read here: the body of a trace without input only opens invokes",
-                };
-                answer = Some(Err(Raise::value_error(what)));
+                answer = Some(match wish.0.downcast::<Ask>().map(|ask| *ask) {
+                    Ok(Ask::Trace(_)) => Err(Raise::value_error("a trace cannot be opened inside another one")),
+                    Ok(_) => Err(Raise::value_error(
+                        "nothing of the model can be read here: the body of a trace without input only opens invokes",
+                    )),
+                    Err(request) => deferred::<M::Tensor>(request),
+                });
             }
         }
     };

@@ -83,7 +83,7 @@ impl<M: Model> HostObject for Tracer<M> {
                 }
                 Ok(Value::Host(Rc::new(Invoker {
                     state: Rc::clone(&self.state),
-                    args: RefCell::new(Some((args.positional.clone(), args.keyword.clone()))),
+                    args: RefCell::new(Some(args.clone())),
                 }))
                 .into())
             }
@@ -122,7 +122,7 @@ impl<M: Model> HostObject for Tracer<M> {
 /// `tracer.invoke(…)`, until its `with` statement hands over the body.
 struct Invoker {
     state: Rc<TraceState>,
-    args: RefCell<Option<(Vec<Value>, Vec<(Rc<str>, Value)>)>>,
+    args: RefCell<Option<Args>>,
 }
 
 impl HostObject for Invoker {
@@ -135,7 +135,7 @@ impl HostObject for Invoker {
     }
 
     fn capture(self: Rc<Self>, _machine: &Machine, body: Block) -> Result<Capture, Raise> {
-        let Some((args, kwargs)) = self.args.borrow_mut().take() else {
+        let Some(Args { positional: args, keyword: kwargs }) = self.args.borrow_mut().take() else {
             return Err(Raise::value_error("this invoke has been opened already"));
         };
         // Snapshot now: a loop around the invoke rebinds its names before the body runs.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use interpreter::raise::Raise;
 use interpreter::{Machine, Value};
 
-use crate::model::{Inputs, Layout, Model, Packed, Tensor, Tree};
+use crate::model::{Inputs, Layout, Model, Packed, Part, Tensor, Tree};
 use crate::output::ModelOutput;
 use crate::python;
 
@@ -18,19 +18,19 @@ pub struct Rows {
     pub total: i64,
 }
 
-/// Returns what one segment has of a packed value.
+/// Returns what one part has of a packed value.
 ///
 /// # Errors
 /// When the packed tensor does not lie as the layout says.
-pub fn take<T: Tensor>(tree: &Tree<Packed<T>>, layout: &Layout, segment: usize) -> Result<Tree<T>, Raise> {
+pub fn take<T: Tensor>(tree: &Tree<Packed<T>>, layout: &Layout, part: usize) -> Result<Tree<T>, Raise> {
     map(tree, &mut |leaf| match leaf {
-        Packed::Segments(parts) => parts.get(segment).cloned().ok_or_else(missing_segment),
+        Packed::Segments(parts) => parts.get(part).cloned().ok_or_else(missing_segment),
         Packed::Tokens(tensor) => {
-            let &(rows, length) = layout.segments.get(segment).ok_or_else(missing_segment)?;
-            let own = if layout.segments.len() == 1 {
+            let &Part { rows, length, .. } = layout.parts.get(part).ok_or_else(missing_segment)?;
+            let own = if layout.parts.len() == 1 {
                 tensor.clone()
             } else {
-                tensor.rows(layout.start(segment), rows * length)?
+                tensor.rows(layout.start(part), rows * length)?
             };
             let mut shape = vec![rows, length];
             shape.extend(own.shape().into_iter().skip(1));
@@ -39,45 +39,45 @@ pub fn take<T: Tensor>(tree: &Tree<Packed<T>>, layout: &Layout, segment: usize) 
     })
 }
 
-/// Replaces what one segment has of a packed value.
+/// Replaces what one part has of a packed value.
 ///
 /// # Errors
 /// `RuntimeError` for a tensor of another shape than the packed one holds.
 pub fn put<T: Tensor>(
     tree: &Tree<Packed<T>>,
     layout: &Layout,
-    segment: usize,
+    part: usize,
     new: Tree<T>,
 ) -> Result<Tree<Packed<T>>, Raise> {
     Ok(match (tree, new) {
-        (Tree::Leaf(packed), Tree::Leaf(new)) => Tree::Leaf(put_leaf(packed, layout, segment, new)?),
+        (Tree::Leaf(packed), Tree::Leaf(new)) => Tree::Leaf(put_leaf(packed, layout, part, new)?),
         (Tree::Tuple(old), Tree::Tuple(new)) if old.len() == new.len() => {
-            Tree::Tuple(old.iter().zip(new).map(|(old, new)| put(old, layout, segment, new)).collect::<Result<_, _>>()?)
+            Tree::Tuple(old.iter().zip(new).map(|(old, new)| put(old, layout, part, new)).collect::<Result<_, _>>()?)
         }
         (Tree::Record { class, fields: old }, Tree::Record { fields: new, .. }) => {
             let fields = old
                 .iter()
                 .map(|(name, old)| match new.iter().find(|(other, _)| other == name) {
-                    Some((_, new)) => Ok((*name, put(old, layout, segment, new.clone())?)),
+                    Some((_, new)) => Ok((*name, put(old, layout, part, new.clone())?)),
                     None => Ok((*name, old.clone())),
                 })
                 .collect::<Result<_, Raise>>()?;
             Tree::Record { class, fields }
         }
-        (_, new) if layout.segments.len() == 1 => map(&new, &mut |leaf: &T| Ok(Packed::Segments(vec![leaf.clone()])))?,
+        (_, new) if layout.parts.len() == 1 => map(&new, &mut |leaf: &T| Ok(Packed::Segments(vec![leaf.clone()])))?,
         (old, _) => old.clone(),
     })
 }
 
-fn put_leaf<T: Tensor>(packed: &Packed<T>, layout: &Layout, segment: usize, new: T) -> Result<Packed<T>, Raise> {
+fn put_leaf<T: Tensor>(packed: &Packed<T>, layout: &Layout, part: usize, new: T) -> Result<Packed<T>, Raise> {
     match packed {
         Packed::Segments(parts) => {
             let mut parts = parts.clone();
-            *parts.get_mut(segment).ok_or_else(missing_segment)? = new;
+            *parts.get_mut(part).ok_or_else(missing_segment)? = new;
             Ok(Packed::Segments(parts))
         }
         Packed::Tokens(tensor) => {
-            let &(rows, length) = layout.segments.get(segment).ok_or_else(missing_segment)?;
+            let &Part { rows, length, .. } = layout.parts.get(part).ok_or_else(missing_segment)?;
             let whole = tensor.shape();
             let mut expected = vec![rows, length];
             expected.extend(whole.iter().skip(1));
@@ -91,15 +91,18 @@ fn put_leaf<T: Tensor>(packed: &Packed<T>, layout: &Layout, segment: usize, new:
             }
             let mut flat = vec![rows * length];
             flat.extend(whole.iter().skip(1));
-            let new = new.view(&flat)?;
-            if layout.segments.len() == 1 {
-                return Ok(Packed::Tokens(new));
+            if layout.parts.len() == 1 {
+                return Ok(Packed::Tokens(new.view(&flat)?));
             }
-            let start = layout.start(segment);
-            let end = start + rows * length;
-            let before = tensor.rows(0, start)?;
-            let after = tensor.rows(end, layout.tokens() - end)?;
-            Ok(Packed::Tokens(T::join(&[before, new, after])?))
+            // The others' views of live memory, so that many replacements cost one joining.
+            let mut parts = (0..layout.parts.len())
+                .map(|part| match take(&Tree::Leaf(packed.clone()), layout, part)? {
+                    Tree::Leaf(own) => Ok(own),
+                    _ => Err(missing_segment()),
+                })
+                .collect::<Result<Vec<_>, _>>()?;
+            *parts.get_mut(part).ok_or_else(missing_segment)? = new;
+            Ok(Packed::Segments(parts))
         }
     }
 }
@@ -126,6 +129,16 @@ pub fn map<A, B>(tree: &Tree<A>, apply: &mut impl FnMut(&A) -> Result<B, Raise>)
             fields: fields.iter().map(|(name, field)| Ok((*name, map(field, apply)?))).collect::<Result<_, Raise>>()?,
         },
     })
+}
+
+/// Lists the tensors.
+pub fn leaves<T: Clone>(tree: &Tree<T>, found: &mut Vec<T>) {
+    match tree {
+        Tree::Leaf(leaf) => found.push(leaf.clone()),
+        Tree::Tuple(items) => items.iter().for_each(|item| leaves(item, found)),
+        Tree::Record { fields, .. } => fields.iter().for_each(|(_, field)| leaves(field, found)),
+        Tree::None | Tree::Bool(_) | Tree::Int(_) | Tree::Float(_) | Tree::Object(_) => {}
+    }
 }
 
 /// Applies a function to every tree of a module's arguments.
@@ -341,8 +354,8 @@ pub fn pack<T: Tensor>(parts: &[&Tree<T>], layout: &Layout) -> Result<Tree<Packe
             let leaves: Vec<T> = leaves.collect();
             let flat: Option<Vec<T>> = leaves
                 .iter()
-                .zip(&layout.segments)
-                .map(|(leaf, &(rows, length))| {
+                .zip(&layout.parts)
+                .map(|(leaf, &Part { rows, length, .. })| {
                     let shape = leaf.shape();
                     let rest = shape.strip_prefix(&[rows, length])?;
                     let mut flat = vec![rows * length];

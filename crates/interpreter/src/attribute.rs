@@ -38,6 +38,7 @@ pub fn find(machine: &Machine, object: &Value, name: &str) -> Result<Option<Outc
     let found = match object {
         Value::Instance(instance) => return instance::find(machine, object, instance, name),
         Value::Class(class) => class::find(machine, class, name)?,
+        Value::Host(_) if name == "__class__" => Some(types::type_of(object).into()),
         Value::Host(host) => match Rc::clone(host).get_attribute(machine, name)? {
             Outcome::NotImplemented => None,
             outcome => Some(outcome),
@@ -128,21 +129,12 @@ pub fn special(_machine: &Machine, object: &Value, name: &str) -> Option<Value> 
     Some(match &found {
         Value::Decorated(decorated) => match &**decorated {
             Decorated::StaticMethod(function) => function.clone(),
-            Decorated::ClassMethod(function) => method(function.clone(), class_of(object)),
+            Decorated::ClassMethod(function) => method(function.clone(), types::type_of(object)),
             Decorated::Property(_) => return None,
         },
         Value::Function(_) | Value::Native(_) | Value::Method(_) => method(found, object.clone()),
         _ => found,
     })
-}
-
-/// Returns `type(object)`, apart from host objects, which know their own.
-#[must_use]
-pub fn class_of(object: &Value) -> Value {
-    match object {
-        Value::Instance(instance) => Value::Class(Rc::clone(instance.class())),
-        _ => types::type_of(object),
-    }
 }
 
 /// Returns the builtin functions of attributes: `super` with arguments. Without, it is syntax.
@@ -185,10 +177,7 @@ fn unsettable(machine: &Machine, object: &Value, name: &str) -> Result<Raise, Ra
 /// Attributes that every object has.
 fn common(object: &Value, name: &str) -> Option<Value> {
     match name {
-        "__class__" => match object {
-            Value::Host(_) => None,
-            _ => Some(class_of(object)),
-        },
+        "__class__" => Some(types::type_of(object)),
         "__doc__" => Some(Value::None),
         "__module__" => match object {
             Value::Host(_) => None,
@@ -284,7 +273,7 @@ fn of_decorated(decorated: &Rc<Decorated>, name: &str) -> Option<Value> {
 /// # Errors
 /// What a property raises.
 pub fn bind(machine: &Machine, found: &Value, object: &Value) -> HostResult {
-    bind_found(machine, found.clone(), Some(object), &class_of(object))
+    bind_found(machine, found.clone(), Some(object), &types::type_of(object))
 }
 
 /// Makes a bound attribute of what was found on a class. `owner` is what a class method is bound to.

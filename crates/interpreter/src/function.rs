@@ -6,7 +6,7 @@ use std::rc::Rc;
 use program::ir::Code;
 
 use crate::class::Attributes;
-use crate::frame::{Frame, Globals};
+use crate::frame::{Frame, Globals, syntax_error};
 use crate::machine::Machine;
 use crate::raise::Raise;
 use crate::types::charge::Charge;
@@ -59,8 +59,11 @@ impl Function {
     /// Makes a function from the source of its `def` or `lambda`, which stands at `line` of `filename`.
     /// Decorators in the source are not applied. `globals` may be filled later, so that functions can know each other.
     ///
+    /// Source that does not parse, holds no such function, or needs what the evaluator lacks makes a function that
+    /// raises `SyntaxError` when called: programs bring along much that they never call.
+    ///
     /// # Errors
-    /// `SyntaxError` for source that does not parse, holds no such function, or needs what the evaluator lacks.
+    /// Memory is spent.
     pub fn from_source(
         machine: &Machine,
         source: &str,
@@ -69,11 +72,13 @@ impl Function {
         line: u32,
         defaults: Defaults,
         globals: Globals,
-    ) -> Result<Rc<Self>, Raise> {
-        let (root, code) = program::lower::function(source, name, filename, line, machine.limits())
-            .map_err(|error| crate::frame::syntax_error(&error))?;
+    ) -> Result<Value, Raise> {
+        let (root, code) = match program::lower::function(source, name, filename, line, machine.limits()) {
+            Ok(lowered) => lowered,
+            Err(error) => return Ok(Value::native(name, move |_, _| Err(syntax_error(&error)))),
+        };
         let surroundings = Frame::around(machine, root, globals)?;
-        Ok(Rc::new(Self::new(machine, code, surroundings, defaults)?))
+        Ok(Value::Function(Rc::new(Self::new(machine, code, surroundings, defaults)?)))
     }
 
     pub fn code(&self) -> &Rc<Code> {

@@ -211,11 +211,11 @@ pub fn type_name(value: &Value) -> Cow<'static, str> {
 pub fn type_of(value: &Value) -> Value {
     match value {
         Value::Instance(instance) => Value::Class(Rc::clone(instance.class())),
-        Value::Host(object) => object.class().unwrap_or_else(|| Value::host(object::Opaque::new(type_name(value)))),
-        value => match builtin_type(value) {
-            Some(kind) => Value::Type(kind),
-            None => Value::host(object::Opaque::new(type_name(value))),
-        },
+        Value::Host(object) => object.class().unwrap_or_else(|| match object.type_name() {
+            name if name == Type::Type.name() => Value::Type(Type::Type),
+            name => object::Opaque::named(name),
+        }),
+        value => builtin_type(value).map_or_else(|| object::Opaque::named(type_name(value)), Value::Type),
     }
 }
 

@@ -554,6 +554,14 @@ try: re.sub('a', r'\2', 'a')
 except re.error as e: print(e)
 try: re.search('a', 'a').group(3)
 except IndexError as e: print(e)
+#### classes of objects
+import functools, itertools, re, types
+from collections import deque, namedtuple
+P = namedtuple('P', 'a')
+for x in [object(), re.compile('a'), re.search('a', 'a'), {}.keys(), deque(), P(1), itertools.chain(), lambda: 0, len, [].append, re, type, P, int, None, iter([])]:
+    print(type(x), x.__class__ is type(x), x.__class__.__name__, type(x).__class__, type(type(x)), isinstance(x, type(x)))
+print(type(re.compile('a')) is type(re.compile('b')), type(re) == type(re.compile('b')), re.compile('a').__class__.__module__)
+print({type(x): type(x).__name__ for x in [re.compile('a'), deque(), re.compile('b'), 1]}[type(re.compile('c'))])
 #### heapq and bisect
 import heapq, bisect, numbers
 h = [5, 3, 8, 1, 9, 2]

@@ -1,4 +1,5 @@
 //! Functions and classes that come with a request run as they would where they were written.
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 
@@ -24,7 +25,7 @@ fn function(machine: &Machine, name: &str, line: u32, text: &str, globals: &[(&s
         Rc::new(RefCell::new(globals.iter().map(|(name, value)| (Rc::from(*name), value.clone())).collect()));
     let defaults = Defaults::default();
     let made = Function::from_source(machine, text, name, "/user/lib.py", line, defaults, Rc::clone(&globals));
-    (Value::Function(made.expect("the source parses")), globals)
+    (made.expect("there is memory"), globals)
 }
 
 fn run(machine: &Machine, text: &str, locals: &[(&str, Value)]) -> Result<Value, Raise> {
@@ -46,7 +47,7 @@ fn a_function_reads_and_writes_its_globals() {
     run(&machine, "count()", &[("count", count)]).expect_err("no default came with the request");
     let defaults = Defaults { positional: vec![Value::Int(1)], keyword: Vec::new() };
     let made = Function::from_source(&machine, text, "count", "/user/lib.py", 10, defaults, Rc::clone(&globals));
-    let count = Value::Function(made.expect("the source parses"));
+    let count = made.expect("there is memory");
     run(&machine, "print(count(2), count(), count.__name__)", &[("count", count)]).expect("the program ends well");
     assert_eq!(*host.printed.borrow(), "(6, 7) (9, 7) count\n");
     assert_eq!(globals.borrow().get("total").and_then(Value::as_int), Some(9));
@@ -77,8 +78,8 @@ fn tracebacks_show_the_functions_own_file_and_lines() {
 }
 
 #[test]
-fn source_without_the_function_is_refused() {
-    let (_, machine) = machine();
+fn source_that_cannot_run_fails_where_it_is_called() {
+    let (host, machine) = machine();
     for (name, text) in [
         ("f", "x = 1"),
         ("f", "def g(): pass"),
@@ -87,9 +88,20 @@ fn source_without_the_function_is_refused() {
         ("f", "def f(a, a): pass"),
         ("<lambda>", "1"),
     ] {
-        let made = Function::from_source(&machine, text, name, "lib.py", 1, Defaults::default(), Rc::default());
-        assert!(made.is_err_and(|raise| raise.is(interpreter::Kind::SyntaxError)), "{text}");
+        let (made, _) = function(&machine, name, 30, text, &[]);
+        let names = [("f", made.clone())];
+        let raise = run(&machine, "print(f.__name__)\nf(1, k=2)", &names).expect_err("it is called");
+        assert!(raise.is(interpreter::Kind::SyntaxError), "{text}");
+        let class = Class::new("C", "lib", Vec::new(), vec![("m".into(), made)]).expect("a class");
+        run(&machine, "C()", &[("C", Value::Class(class))]).expect("it is not called");
     }
+    assert_eq!(*host.printed.borrow(), "f\nf\nf\nf\nf\n<lambda>\n");
+    let (wait, _) = function(&machine, "wait", 30, "def wait(x):\n    y = x\n    await y\n", &[]);
+    let raise = run(&machine, "1\nwait(2)", &[("wait", wait)]).expect_err("it is called");
+    let text = raise.traceback_text();
+    let place = "  File \"[wait:30] /user/lib.py\", line 32\n    await y\n";
+    assert!(text.contains("line 2, in <module>\n    wait(2)\n") && text.contains(place), "{text}");
+    assert!(text.trim_end().ends_with("SyntaxError: 'await' is not supported by this server"), "{text}");
 }
 
 #[test]

@@ -104,7 +104,7 @@ impl<'a> Builder<'a> {
 
     /// Adds a Conv1D and reads its weight `[inputs, outputs]` and its bias.
     pub fn conv1d(&mut self, name: &str, inputs: i64, outputs: i64) -> Result<Rc<Conv1D>, LoadError> {
-        let weight = self.read(name, "weight", &[inputs, outputs])?;
+        let weight = self.read(name, "weight", &[inputs, outputs])?.transpose(0, 1).contiguous();
         let bias = self.read(name, "bias", &[outputs])?;
         let conv = Rc::new(Conv1D { site: self.next(), weight, bias });
         self.add(name, "Conv1D", |_| Node::Conv1D(Rc::clone(&conv)));

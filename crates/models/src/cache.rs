@@ -12,7 +12,15 @@ use tch::{TchError, Tensor};
 
 /// One segment's cache. Cloning gives another handle to the same one.
 #[derive(Clone, Default)]
-pub struct Cache(Rc<RefCell<Vec<Option<Layer>>>>);
+pub struct Cache(Rc<RefCell<Content>>);
+
+#[derive(Default)]
+struct Content {
+    layers: Vec<Option<Layer>>,
+    /// One for each row: what layers without keys and values of their own have, and what comes before those that have
+    /// only the ends of rows.
+    rows: Vec<Cache>,
+}
 
 /// Keys and values, `[rows, heads, length, head_dim]` each.
 type Layer = (Tensor, Tensor);
@@ -24,14 +32,35 @@ impl Cache {
     /// Makes an empty cache for a model of so many layers.
     #[must_use]
     pub fn new(layers: usize) -> Self {
-        Self(Rc::new(RefCell::new((0..layers).map(|_| None).collect())))
+        Self(Rc::new(RefCell::new(Content { layers: (0..layers).map(|_| None).collect(), rows: Vec::new() })))
+    }
+
+    /// Makes a cache of what only the ends of other caches' rows change, one row each.
+    #[must_use]
+    pub fn after(rows: Vec<Self>) -> Self {
+        Self(Rc::new(RefCell::new(Content { layers: Vec::new(), rows })))
+    }
+
+    /// Fills layers that are never computed from other caches, one for each row.
+    pub fn follow(&self, rows: Vec<Self>) {
+        self.0.borrow_mut().rows = rows;
     }
 
     /// Returns the tokens of each sequence that the cache holds.
     #[must_use]
     pub fn length(&self) -> i64 {
-        let layers = self.0.borrow();
-        layers.first().and_then(Option::as_ref).and_then(|(keys, _)| keys.size().get(2).copied()).unwrap_or(0)
+        let content = self.0.borrow();
+        match content.layers.first().and_then(Option::as_ref) {
+            Some((keys, _)) => keys.size().get(2).copied().unwrap_or(0),
+            None => content.rows.first().map_or(0, Self::length),
+        }
+    }
+
+    /// Returns the bytes of all keys and values.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let size = |tensor: &Tensor| tensor.numel() as u64 * tensor.kind().elt_size_in_bytes() as u64;
+        self.0.borrow().layers.iter().flatten().map(|(keys, values)| size(keys) + size(values)).sum()
     }
 
     /// Appends `[rows, heads, new, head_dim]` keys and values to a layer, and returns all of them.
@@ -39,30 +68,52 @@ impl Cache {
     /// # Errors
     /// When they do not fit what is there.
     pub fn update(&self, layer: usize, keys: &Tensor, values: &Tensor) -> Result<(Tensor, Tensor), TchError> {
-        let mut layers = self.0.borrow_mut();
-        if layers.len() <= layer {
-            layers.resize_with(layer + 1, || None);
+        let before = self.before(layer, keys.size().get(2).copied().unwrap_or(0))?;
+        let mut content = self.0.borrow_mut();
+        if content.layers.len() <= layer {
+            content.layers.resize_with(layer + 1, || None);
         }
-        let Some(slot) = layers.get_mut(layer) else { return Ok((keys.shallow_clone(), values.shallow_clone())) };
-        let joined = match slot.as_ref() {
+        let joined = match &before {
             Some((old_keys, old_values)) => {
                 (Tensor::f_cat(&[old_keys, keys], -2)?, Tensor::f_cat(&[old_values, values], -2)?)
             }
             // A copy, so that later edits of the projections' outputs do not reach the cache.
             None => (Tensor::f_cat(&[keys], -2)?, Tensor::f_cat(&[values], -2)?),
         };
-        *slot = Some((joined.0.shallow_clone(), joined.1.shallow_clone()));
+        if let Some(slot) = content.layers.get_mut(layer) {
+            *slot = Some((joined.0.shallow_clone(), joined.1.shallow_clone()));
+        }
         Ok(joined)
     }
 
+    /// Returns what a layer's new keys and values come after.
+    fn before(&self, layer: usize, new: i64) -> Result<Option<Layer>, TchError> {
+        let content = self.0.borrow();
+        if let Some(Some((keys, values))) = content.layers.get(layer) {
+            return Ok(Some((keys.shallow_clone(), values.shallow_clone())));
+        }
+        let [row] = content.rows.as_slice() else { return Ok(None) };
+        let kept = row.length() - new;
+        if kept <= 0 {
+            return Ok(None);
+        }
+        let Some((keys, values)) = row.layer(layer) else { return Ok(None) };
+        Ok(Some((keys.f_narrow(2, 0, kept)?, values.f_narrow(2, 0, kept)?)))
+    }
+
     fn layer(&self, layer: usize) -> Option<(Tensor, Tensor)> {
-        let layers = self.0.borrow();
-        let (keys, values) = layers.get(layer)?.as_ref()?;
-        Some((keys.shallow_clone(), values.shallow_clone()))
+        let content = self.0.borrow();
+        if let Some(Some((keys, values))) = content.layers.get(layer) {
+            return Some((keys.shallow_clone(), values.shallow_clone()));
+        }
+        let rows: Vec<Layer> = content.rows.iter().map(|row| row.layer(layer)).collect::<Option<_>>()?;
+        let (keys, values): (Vec<Tensor>, Vec<Tensor>) = rows.into_iter().unzip();
+        Some((Tensor::f_cat(&keys, 0).ok()?, Tensor::f_cat(&values, 0).ok()?))
     }
 
     fn layers(&self) -> usize {
-        self.0.borrow().len()
+        let content = self.0.borrow();
+        content.rows.iter().map(Self::layers).max().unwrap_or(0).max(content.layers.len())
     }
 
     /// Shows the cache to Python.

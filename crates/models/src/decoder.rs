@@ -3,12 +3,13 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use engine::{Attention, Inputs, Site, Tree};
+use engine::{Attention, Inputs, Part, Site, Tree};
 use interpreter::raise::Raise;
 use tch::{Device, Kind, Tensor};
 
 use crate::attention;
 use crate::cache::{Cache, Caches};
+use crate::course::{Course, Trunk};
 use crate::nn::Linear;
 use crate::pass::{Arguments, Flow, Input, Output, Parts, Pass, Result, caches, leaves};
 
@@ -17,7 +18,7 @@ pub trait Decoder {
     fn describe(&self) -> &Description;
 
     /// Turns ids into the first hidden states, and fills in what the layers share.
-    fn embed(&self, pass: &mut Pass<'_>, call: &Call, shared: &mut Shared) -> Result<Tensor>;
+    fn embed(&self, pass: &mut Pass<'_>, ids: Vec<Tensor>, shared: &mut Shared) -> Result<Tensor>;
 
     fn layer(&self, index: usize, pass: &mut Pass<'_>, stream: Stream) -> Result<Tensor>;
 
@@ -29,6 +30,9 @@ pub trait Decoder {
 
     /// Computes rotary cosines and sines, for families that have such a module.
     fn rotate(&self, pass: &mut Pass<'_>, rotary: Rotary) -> Result<Rotations>;
+
+    /// Computes cosines and sines of positions that nobody looks at, for families that rotate.
+    fn rotations(&self, positions: &Tensor) -> Result<Option<(Tensor, Tensor)>>;
 
     /// Returns what attention scores of a layer are multiplied by.
     fn scaling(&self, layer: usize) -> f64;
@@ -46,7 +50,8 @@ pub struct Description {
     pub base_form: &'static Form,
     pub layer_form: &'static Form,
     pub attention_form: &'static Form,
-    pub layers: usize,
+    /// The decoder layers' sites.
+    pub layers: Vec<Site>,
     pub kind: Kind,
     pub device: Device,
     /// Base and root return an empty `cross_attentions` beside `attentions`.
@@ -76,6 +81,7 @@ pub struct Flags {
 }
 
 /// The arguments of the root and of the base model.
+#[derive(Default)]
 pub struct Call {
     /// `[rows, length]` int64, one for each segment.
     pub ids: Vec<Tensor>,
@@ -86,6 +92,8 @@ pub struct Call {
     pub caches: Vec<Option<Cache>>,
     pub attention: Vec<Attention>,
     pub flags: Flags,
+    /// For each row of a segment, an equal row that was computed before; empty where there is none.
+    pub trunks: Vec<Vec<Rc<Trunk>>>,
     /// How the arguments are shown: the root's callers use keywords for what they have.
     pub form: Option<&'static Form>,
 }
@@ -159,7 +167,7 @@ impl Input for Call {
                 flow => pass.tensors(flow)?.into_iter().map(Some).collect(),
             };
         }
-        for (ids, &(rows, length)) in self.ids.iter().zip(&pass.layout.segments) {
+        for (ids, &Part { rows, length, .. }) in self.ids.iter().zip(&pass.layout.parts) {
             if ids.size() != [rows, length] {
                 let found = ids.size();
                 let message = format!("input_ids have shape {found:?}, but this pass computes [{rows}, {length}]");
@@ -219,6 +227,25 @@ impl Shared {
         self.caches.as_ref()?.0.get(segment)?.as_ref()
     }
 
+    /// Returns what some of the segments share.
+    pub fn only(&self, segments: &[usize]) -> Self {
+        fn pick<T: Clone>(all: &[T], segments: &[usize]) -> Vec<T> {
+            segments.iter().filter_map(|&index| all.get(index).cloned()).collect()
+        }
+        let caches = self.caches.as_ref().map(|caches| Rc::new(Caches(pick(&caches.0, segments))));
+        Self {
+            attention: pick(&self.attention, segments),
+            masks: pick(&self.masks, segments),
+            positions: pick(&self.positions, segments),
+            rotations: None,
+            caches,
+            past: pick(&self.past, segments),
+            flags: self.flags.clone(),
+            attentions: self.attentions.clone(),
+            use_cache: self.use_cache,
+        }
+    }
+
     /// Returns a segment's mask.
     pub fn mask(&self, segment: usize) -> Option<&Tensor> {
         self.masks.get(segment)?.as_deref()
@@ -245,11 +272,11 @@ impl Shared {
     /// Returns a mask for every segment: those without one get what the kernel's causal mode means.
     fn written_masks(&self, pass: &Pass<'_>) -> Result<Vec<Tensor>> {
         let mut written = Vec::with_capacity(self.masks.len());
-        for ((mask, &shape), &past) in self.masks.iter().zip(&pass.layout.segments).zip(&self.past) {
+        for ((mask, part), &past) in self.masks.iter().zip(&pass.layout.parts).zip(&self.past) {
             let device = self.positions.first().map_or(Device::Cpu, |positions| positions.device());
             written.push(match mask {
                 Some(mask) => mask.shallow_clone(),
-                None => attention::visible(shape, past, None, device)?,
+                None => attention::visible((part.rows, part.length), past, None, device)?,
             });
         }
         Ok(written)
@@ -465,8 +492,7 @@ pub fn run(decoder: &dyn Decoder, head: &Linear, pass: &mut Pass<'_>, call: Call
         let hidden = encoded.take("last_hidden_state").unwrap_or(Tree::None);
         let hidden = pass.tensor(hidden)?;
         let logits = if keep.iter().all(|&keep| keep == 0) {
-            let logits = head.run(pass, &hidden)?;
-            pass.leaf(&logits)
+            head.run_later(pass, &hidden)?.show(pass)
         } else {
             let kept = last_positions(pass, &hidden, &keep)?;
             leaves(&head.run_parts(pass, Parts(kept))?.0)
@@ -480,7 +506,7 @@ pub fn run(decoder: &dyn Decoder, head: &Linear, pass: &mut Pass<'_>, call: Call
 
 fn last_positions(pass: &Pass<'_>, hidden: &Tensor, keep: &[i64]) -> Result<Vec<Tensor>> {
     let mut kept = Vec::with_capacity(keep.len());
-    for (segment, (&keep, &(_, length))) in keep.iter().zip(&pass.layout.segments).enumerate() {
+    for (segment, (&keep, &Part { length, .. })) in keep.iter().zip(&pass.layout.parts).enumerate() {
         let keep = if keep <= 0 { length } else { keep.min(length) };
         kept.push(pass.segment(hidden, segment)?.f_narrow(1, length - keep, keep)?);
     }
@@ -501,18 +527,17 @@ fn base(decoder: &dyn Decoder, pass: &mut Pass<'_>, call: Call) -> Result<Record
 /// Runs the base model's modules.
 fn encode(decoder: &dyn Decoder, pass: &mut Pass<'_>, call: &Call) -> Result<Encoded> {
     let about = decoder.describe();
-    let mut shared = share(about, pass, call)?;
-    let mut hidden = decoder.embed(pass, call, &mut shared)?;
-    let shared = Rc::new(shared);
+    let mut course = Course::begin(decoder, pass, call)?;
     let mut hidden_states = call.flags.output_hidden_states.then(Vec::new);
-    for layer in 0..about.layers {
-        if let Some(states) = &mut hidden_states {
+    for layer in 0..about.layers.len() {
+        course.prepare(layer, pass)?;
+        if let (Some(states), Some(hidden)) = (&mut hidden_states, course.hidden()) {
             states.push(hidden.shallow_clone());
         }
-        let stream = Stream { hidden, shared: Rc::clone(&shared), form: about.layer_form };
-        hidden = decoder.layer(layer, pass, stream)?;
+        course.run(layer, pass)?;
     }
-    hidden = decoder.norm(pass, &hidden)?;
+    let (hidden, shared) = course.end(pass)?;
+    let hidden = decoder.norm(pass, &hidden)?;
     // The last entry is the normed one, not the last layer's output.
     if let Some(states) = &mut hidden_states {
         states.push(hidden.shallow_clone());
@@ -524,7 +549,7 @@ fn encode(decoder: &dyn Decoder, pass: &mut Pass<'_>, call: &Call) -> Result<Enc
 }
 
 /// Prepares what the layers share.
-fn share(about: &Description, pass: &Pass<'_>, call: &Call) -> Result<Shared> {
+pub fn share(about: &Description, pass: &Pass<'_>, call: &Call) -> Result<Shared> {
     let mut shared = Shared {
         attention: call.attention.clone(),
         caches: some_caches(&call.caches),
@@ -535,7 +560,8 @@ fn share(about: &Description, pass: &Pass<'_>, call: &Call) -> Result<Shared> {
     if about.flags_to_layers {
         shared.flags = call.flags.given.iter().filter(|(name, _)| PASSED_ON.contains(name)).cloned().collect();
     }
-    for (segment, &shape) in pass.layout.segments.iter().enumerate() {
+    for (segment, part) in pass.layout.parts.iter().enumerate() {
+        let shape = (part.rows, part.length);
         let past = call.past(segment);
         let attention = call.attention.get(segment).copied().unwrap_or_default();
         let padding = call.padding.get(segment).and_then(Option::as_ref);

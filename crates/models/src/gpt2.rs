@@ -2,14 +2,14 @@
 
 use std::rc::Rc;
 
-use engine::{Schema, Site};
+use engine::{Part, Schema, Site};
 use interpreter::raise::Raise;
 use tch::{Device, Kind, Tensor};
 
 use crate::attention::attend;
 use crate::builder::{Builder, Node};
 use crate::config::Config;
-use crate::decoder::{Attended, Call, Decoder, Description, Form, Rotary, Rotations, Shared, Stream};
+use crate::decoder::{Attended, Decoder, Description, Form, Rotary, Rotations, Shared, Stream};
 use crate::error::LoadError;
 use crate::nn::{Activation, Conv1D, Dropout, Embedding, Function, LayerNorm, Linear};
 use crate::pass::{Parts, Pass, Result};
@@ -159,7 +159,7 @@ pub fn build(
         base_form: &BASE,
         layer_form: &LAYER,
         attention_form: &ATTENTION,
-        layers: count,
+        layers: layers.iter().map(|layer| layer.site).collect(),
         kind,
         device: Device::Cpu,
         cross_attentions: true,
@@ -174,8 +174,8 @@ impl Gpt2 {
     /// Lists the modules in the order in which a pass enters them.
     fn order(&self, schema: &mut Schema, head: Site) {
         let mut order = vec![self.about.root, self.about.base, self.wte.site, self.wpe.site, self.drop.site];
+        schema.layers.clone_from(&self.about.layers);
         for Layer { site, ln_1, attn, ln_2, mlp } in &self.layers {
-            schema.layers.push(*site);
             order.extend([*site, ln_1.site, attn.site, attn.c_attn.site, attn.c_proj.site, attn.resid_dropout.site]);
             order.extend([ln_2.site, mlp.site, mlp.c_fc.site, mlp.act.site, mlp.c_proj.site, mlp.dropout.site]);
         }
@@ -196,13 +196,13 @@ impl Gpt2 {
                 return pass.join(embedded);
             }
             let mut parts = Vec::with_capacity(embedded.len());
-            for (part, &(rows, length)) in embedded.iter().zip(&pass.layout.segments) {
+            for (part, &Part { rows, length, .. }) in embedded.iter().zip(&pass.layout.parts) {
                 parts.push(part.f_expand([rows, length, -1], false)?);
             }
             return pass.join(parts);
         }
         let mut flat = Vec::with_capacity(shared.positions.len());
-        for (part, &(rows, length)) in shared.positions.iter().zip(&pass.layout.segments) {
+        for (part, &Part { rows, length, .. }) in shared.positions.iter().zip(&pass.layout.parts) {
             flat.push(part.f_expand([rows, length], false)?.f_reshape([-1])?);
         }
         Ok(self.wpe.compute(&Tensor::f_cat(&flat, 0)?)?)
@@ -214,8 +214,8 @@ impl Decoder for Gpt2 {
         &self.about
     }
 
-    fn embed(&self, pass: &mut Pass<'_>, call: &Call, shared: &mut Shared) -> Result<Tensor> {
-        let ids = pass.join(call.ids.iter().map(Tensor::shallow_clone).collect())?;
+    fn embed(&self, pass: &mut Pass<'_>, ids: Vec<Tensor>, shared: &mut Shared) -> Result<Tensor> {
+        let ids = pass.join(ids)?;
         let words = self.wte.run(pass, &ids)?;
         let positions = self.positions(pass, shared)?;
         self.drop.run(pass, &words.f_add(&positions)?)
@@ -244,9 +244,9 @@ impl Decoder for Gpt2 {
         let attended = pass.module(attn.site, stream, |pass, stream| {
             let shared = Rc::clone(&stream.shared);
             let projected = attn.c_attn.run(pass, &stream.hidden)?;
-            let mut attended = Vec::with_capacity(pass.layout.segments.len());
+            let mut attended = Vec::with_capacity(pass.layout.parts.len());
             let mut weights = Vec::new();
-            for (segment, &(rows, length)) in pass.layout.segments.iter().enumerate() {
+            for (segment, &Part { rows, length, .. }) in pass.layout.parts.iter().enumerate() {
                 let own = pass.segment(&projected, segment)?;
                 let width = own.size().last().copied().unwrap_or(0) / 3;
                 let heads = |part: i64| {
@@ -283,6 +283,10 @@ impl Decoder for Gpt2 {
 
     fn rotate(&self, _: &mut Pass<'_>, _: Rotary) -> Result<Rotations> {
         Err(Raise::type_error("GPT-2 has no rotary embedding").into())
+    }
+
+    fn rotations(&self, _: &Tensor) -> Result<Option<(Tensor, Tensor)>> {
+        Ok(None)
     }
 
     fn scaling(&self, layer: usize) -> f64 {

@@ -7,6 +7,7 @@ mod attention;
 mod builder;
 mod cache;
 mod config;
+mod course;
 mod decoder;
 mod error;
 mod generation;

@@ -3,7 +3,7 @@
 use std::f32::consts::TAU;
 use std::rc::Rc;
 
-use engine::{Schema, Site};
+use engine::{Part, Schema, Site};
 use interpreter::raise::Raise;
 use serde_json::Value;
 use tch::{Device, Kind, TchError, Tensor};
@@ -11,7 +11,7 @@ use tch::{Device, Kind, TchError, Tensor};
 use crate::attention::attend;
 use crate::builder::{Builder, Node};
 use crate::config::Config;
-use crate::decoder::{Attended, Call, Decoder, Description, Form, Rotary, Rotations, Shared, Stream};
+use crate::decoder::{Attended, Decoder, Description, Form, Rotary, Rotations, Shared, Stream};
 use crate::error::LoadError;
 use crate::nn::{Activation, Embedding, Function, Linear, RmsNorm};
 use crate::pass::{Pass, Result};
@@ -160,7 +160,7 @@ pub fn build(
         base_form: &BASE,
         layer_form: &LAYER,
         attention_form: &ATTENTION,
-        layers: count,
+        layers: layers.iter().map(|layer| layer.site).collect(),
         kind,
         device: Device::Cpu,
         cross_attentions: false,
@@ -216,8 +216,8 @@ impl Llama {
     /// Lists the modules in the order in which a pass enters them.
     fn order(&self, schema: &mut Schema, head: Site) {
         let mut order = vec![self.about.root, self.about.base, self.embed_tokens.site, self.rotary_emb];
+        schema.layers.clone_from(&self.about.layers);
         for Layer { site, self_attn, mlp, input_layernorm, post_attention_layernorm } in &self.layers {
-            schema.layers.push(*site);
             let Attention { site: attention, q_proj, k_proj, v_proj, o_proj } = self_attn;
             order.extend([*site, input_layernorm.site, *attention, q_proj.site, k_proj.site, v_proj.site, o_proj.site]);
             order.extend([post_attention_layernorm.site, mlp.site]);
@@ -225,6 +225,13 @@ impl Llama {
         }
         order.extend([self.norm.site, head]);
         schema.execution = order;
+    }
+
+    /// Returns cosines and sines, `[rows or 1, length, head_dim]`.
+    fn angles(&self, positions: &Tensor, kind: Kind) -> std::result::Result<(Tensor, Tensor), TchError> {
+        let angles = positions.f_unsqueeze(-1)?.f_to_kind(Kind::Float)?.f_mul(&self.inverse_frequencies)?;
+        let angles = Tensor::f_cat(&[&angles, &angles], -1)?;
+        Ok((angles.f_cos()?.f_to_kind(kind)?, angles.f_sin()?.f_to_kind(kind)?))
     }
 
     fn at(&self, layer: usize) -> Result<&Layer> {
@@ -244,8 +251,8 @@ impl Decoder for Llama {
         &self.about
     }
 
-    fn embed(&self, pass: &mut Pass<'_>, call: &Call, shared: &mut Shared) -> Result<Tensor> {
-        let ids = pass.join(call.ids.iter().map(Tensor::shallow_clone).collect())?;
+    fn embed(&self, pass: &mut Pass<'_>, ids: Vec<Tensor>, shared: &mut Shared) -> Result<Tensor> {
+        let ids = pass.join(ids)?;
         let hidden = self.embed_tokens.run(pass, &ids)?;
         let rotary = Rotary { hidden: hidden.shallow_clone(), positions: shared.positions.clone() };
         shared.rotations = Some(Rc::new(self.rotate(pass, rotary)?));
@@ -279,9 +286,9 @@ impl Decoder for Llama {
             let values = attn.v_proj.run(pass, &stream.hidden)?;
             let missing = || Raise::type_error("cannot unpack non-iterable NoneType object");
             let rotations = shared.rotations.as_ref().ok_or_else(missing)?;
-            let mut attended = Vec::with_capacity(pass.layout.segments.len());
+            let mut attended = Vec::with_capacity(pass.layout.parts.len());
             let mut weights = Vec::new();
-            for (segment, &(rows, length)) in pass.layout.segments.iter().enumerate() {
+            for (segment, &Part { rows, length, .. }) in pass.layout.parts.iter().enumerate() {
                 let heads = |states: &Tensor| -> Result<Tensor> {
                     let own = pass.segment(states, segment)?;
                     Ok(own.f_view([rows, length, -1, self.head_dim])?.f_transpose(1, 2)?)
@@ -321,13 +328,16 @@ impl Decoder for Llama {
             let kind = hidden.f_kind()?;
             let mut rotations = Rotations { cosines: Vec::new(), sines: Vec::new() };
             for positions in positions {
-                let angles = positions.f_unsqueeze(-1)?.f_to_kind(Kind::Float)?.f_mul(&self.inverse_frequencies)?;
-                let angles = Tensor::f_cat(&[&angles, &angles], -1)?;
-                rotations.cosines.push(angles.f_cos()?.f_to_kind(kind)?);
-                rotations.sines.push(angles.f_sin()?.f_to_kind(kind)?);
+                let (cosines, sines) = self.angles(&positions, kind)?;
+                rotations.cosines.push(cosines);
+                rotations.sines.push(sines);
             }
             Ok(rotations)
         })
+    }
+
+    fn rotations(&self, positions: &Tensor) -> Result<Option<(Tensor, Tensor)>> {
+        Ok(Some(self.angles(positions, self.about.kind)?))
     }
 
     fn scaling(&self, _: usize) -> f64 {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use engine::output::ModelOutput;
-use engine::{Attention, Inputs, Layout, Observer, Packed, Tree};
+use engine::{Attention, Inputs, Layout, Observer, Packed, Part, Tree};
 use interpreter::raise::{Kind as Exception, Raise};
 use interpreter::{Args, Machine, Value};
 use serde_json::Value as Json;
@@ -44,10 +44,10 @@ pub fn attribute(model: &Transformer, machine: &Machine, node: &Node, name: &str
         (Node::Linear(linear), "bias") => linear.bias.as_ref().map_or(Value::None, weight),
         (Node::Linear(linear), "out_features") => size(&linear.weight, 0),
         (Node::Linear(linear), "in_features") => size(&linear.weight, 1),
-        (Node::Conv1D(conv), "weight") => weight(&conv.weight),
+        (Node::Conv1D(conv), "weight") => weight(&conv.weight.transpose(0, 1)),
         (Node::Conv1D(conv), "bias") => weight(&conv.bias),
-        (Node::Conv1D(conv), "nx") => size(&conv.weight, 0),
-        (Node::Conv1D(conv), "nf") => size(&conv.weight, 1),
+        (Node::Conv1D(conv), "nx") => size(&conv.weight, 1),
+        (Node::Conv1D(conv), "nf") => size(&conv.weight, 0),
         (Node::LayerNorm(norm), "weight") => weight(&norm.weight),
         (Node::LayerNorm(norm), "bias") => weight(&norm.bias),
         (Node::LayerNorm(norm), "eps") => Value::Float(norm.eps),
@@ -137,7 +137,7 @@ fn fuel(args: &Args) -> u64 {
 fn run(model: &Transformer, node: &Node, args: &Args, observer: &mut dyn Observer<torch::Tensor>) -> Result<Flow> {
     let decoder = &*model.decoder;
     let about = decoder.describe();
-    let mut pass = Pass::new(observer, Layout { segments: vec![batch(args)] });
+    let mut pass = Pass::new(observer, Layout { parts: vec![batch(args)] });
     let pass = &mut pass;
     let output = match node {
         Node::Linear(linear) => linear.run(pass, &input(pass, args, "input")?)?,
@@ -174,14 +174,15 @@ fn run(model: &Transformer, node: &Node, args: &Args, observer: &mut dyn Observe
 }
 
 /// Returns rows and length of the first tensor among the arguments.
-fn batch(args: &Args) -> (i64, i64) {
+fn batch(args: &Args) -> Part {
     let mut values = args.positional.iter().chain(args.keyword.iter().map(|(_, value)| value));
     let sizes = values.find_map(torch::Tensor::of).map(|tensor| tensor.sizes()).unwrap_or_default();
-    match sizes.as_slice() {
+    let (rows, length) = match sizes.as_slice() {
         &[rows, length, ..] => (rows, length),
         &[length] => (1, length),
         [] => (1, 1),
-    }
+    };
+    Part { segment: Some(0), rows, length }
 }
 
 /// Reads the one tensor that a module takes.

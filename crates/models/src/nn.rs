@@ -1,9 +1,11 @@
 //! The modules at the leaves of a model: each knows its site, its parameters, and nothing of jobs.
 
-use engine::Site;
+use std::rc::Rc;
+
+use engine::{Packed, Site, Tree};
 use tch::{Kind, TchError, Tensor};
 
-use crate::pass::{Parts, Pass, Result};
+use crate::pass::{Flow, Output, Parts, Pass, Result};
 
 /// `torch.nn.Linear`: weight `[out, in]`.
 pub struct Linear {
@@ -12,9 +14,10 @@ pub struct Linear {
     pub bias: Option<Tensor>,
 }
 
-/// `transformers.pytorch_utils.Conv1D`: weight `[in, out]`.
+/// `transformers.pytorch_utils.Conv1D`. Its weight is `[in, out]`; here it lies transposed, as kernels want it.
 pub struct Conv1D {
     pub site: Site,
+    /// `[out, in]`.
     pub weight: Tensor,
     pub bias: Tensor,
 }
@@ -99,15 +102,6 @@ impl Function {
     }
 }
 
-/// Multiplies by a `[out, in]` weight. The one place to choose a faster kernel.
-///
-/// # Errors
-/// When the shapes do not fit.
-pub fn linear(input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> std::result::Result<Tensor, TchError> {
-    // A strided 3-D input would run as a batched product that copies the weight for each batch row.
-    if input.is_contiguous() { input.f_linear(weight, bias) } else { input.f_contiguous()?.f_linear(weight, bias) }
-}
-
 /// Makes what a module with weights computed require grad where gradients are recorded, as if the weights did, which
 /// never do. The copy keeps it from being a leaf, so that it can be edited in place.
 fn differentiable(output: Tensor) -> std::result::Result<Tensor, TchError> {
@@ -119,11 +113,32 @@ fn differentiable(output: Tensor) -> std::result::Result<Tensor, TchError> {
 
 impl Linear {
     pub fn compute(&self, input: &Tensor) -> std::result::Result<Tensor, TchError> {
-        differentiable(linear(input, &self.weight, self.bias.as_ref())?)
+        differentiable(torch::linear(input, &self.weight, self.bias.as_ref())?)
     }
 
     pub fn run(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Tensor> {
         pass.unary(self.site, input, |input| Ok(self.compute(input)?))
+    }
+
+    /// Runs where logits may be wanted of some positions only: they are computed when somebody uses them.
+    pub fn run_later(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Logits> {
+        pass.module(self.site, input.shallow_clone(), |pass, input| {
+            if input.requires_grad() {
+                return Ok(Logits::Computed(self.compute(&input)?));
+            }
+            let head = torch::Head {
+                weight: self.weight.shallow_clone(),
+                bias: self.bias.as_ref().map(Tensor::shallow_clone),
+            };
+            let head = Rc::new(head);
+            let mut parts = Vec::with_capacity(pass.layout.parts.len());
+            for part in 0..pass.layout.parts.len() {
+                // A copy, which no block can write to any more.
+                let own = Tensor::f_cat(&[pass.segment(&input, part)?], 0)?;
+                parts.push(torch::Tensor::unembedded(own, &head));
+            }
+            Ok(Logits::Later(parts))
+        })
     }
 
     /// Runs on other than all tokens: one product for all segments.
@@ -154,17 +169,7 @@ impl Linear {
 
 impl Conv1D {
     pub fn compute(&self, input: &Tensor) -> std::result::Result<Tensor, TchError> {
-        let mut shape = input.size();
-        let width = shape.last_mut();
-        let flat = match width {
-            Some(width) => {
-                let flat = input.f_reshape([-1, *width])?;
-                *width = self.weight.size().get(1).copied().unwrap_or(0);
-                flat
-            }
-            None => input.shallow_clone(),
-        };
-        differentiable(self.bias.f_addmm(&flat, &self.weight)?.f_view(shape.as_slice())?)
+        differentiable(torch::linear(input, &self.weight, Some(&self.bias))?)
     }
 
     pub fn run(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Tensor> {
@@ -225,5 +230,29 @@ impl Dropout {
 impl Activation {
     pub fn run(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Tensor> {
         pass.unary(self.site, input, |input| Ok(self.function.compute(input)?))
+    }
+}
+
+/// What a head returns.
+pub enum Logits {
+    /// Over all tokens.
+    Computed(Tensor),
+    /// By part.
+    Later(Vec<torch::Tensor>),
+}
+
+impl Output for Logits {
+    fn show(&self, pass: &Pass<'_>) -> Flow {
+        match self {
+            Self::Computed(tensor) => pass.leaf(tensor),
+            Self::Later(parts) => Tree::Leaf(Packed::Segments(parts.clone())),
+        }
+    }
+
+    fn read(pass: &Pass<'_>, flow: Flow) -> Result<Self> {
+        match flow {
+            Tree::Leaf(Packed::Segments(parts)) => Ok(Self::Later(parts)),
+            flow => Ok(Self::Computed(pass.tensor(flow)?)),
+        }
     }
 }

@@ -1,13 +1,13 @@
-//! One forward pass, as the modules see it: who watches, and where each segment lies.
+//! One forward pass, as the modules see it: who watches, and where each part lies.
 //!
 //! Performance-critical: a module that nobody wants costs one question and no allocation.
 //!
-//! A pass of one segment computes on Hugging Face's own shapes, `[rows, length, …]`, so that what a user is shown is
-//! the very tensor that the model goes on with. Several segments lie packed, `[tokens, …]`.
+//! A layout of one part computes on Hugging Face's own shapes, `[rows, length, …]`, so that what a user is shown is
+//! the very tensor that the model goes on with. Several parts lie packed, `[tokens, …]`.
 
 use std::rc::Rc;
 
-use engine::{Inputs, Interrupt, Layout, Observer, Packed, Site, Tree, Wants};
+use engine::{Inputs, Interrupt, Layout, Observer, Packed, Part, Site, Tree, Wants};
 use interpreter::raise::Raise;
 use tch::{TchError, Tensor};
 
@@ -89,9 +89,36 @@ impl<'a> Pass<'a> {
         Self { observer, layout }
     }
 
-    /// Returns what is wanted of a module.
+    /// Returns what anybody wants of a module.
     pub fn wants(&self, site: Site) -> Wants {
-        self.observer.wants(site)
+        let mut all = Wants::default();
+        for segment in self.layout.parts.iter().filter_map(|part| part.segment) {
+            all = all | self.observer.wants(site, segment);
+        }
+        all
+    }
+
+    /// Returns what is wanted of a module for one segment.
+    pub fn wanted_by(&self, segment: usize, site: Site) -> Wants {
+        self.observer.wants(site, segment)
+    }
+
+    /// Returns whether anything still to come matters to a segment.
+    pub fn live(&self, segment: usize) -> bool {
+        self.observer.live(segment)
+    }
+
+    /// Returns where each row of a segment was first changed since the last question.
+    pub fn written(&mut self, segment: usize) -> Result<Vec<i64>> {
+        Ok(self.observer.written(segment)?)
+    }
+
+    /// Shows one tensor for each of some whole segments as a module's output, and returns what became of them.
+    pub fn exit_parts(&mut self, site: Site, layout: &Layout, parts: &[Tensor]) -> Result<Vec<Tensor>> {
+        match self.observer.exit(site, leaves(parts), layout)? {
+            Tree::Leaf(Packed::Segments(parts)) => Ok(parts.iter().map(|part| part.tch().shallow_clone()).collect()),
+            other => Err(not_a_tensor(&other).into()),
+        }
     }
 
     /// Runs a module between its watchers.
@@ -101,9 +128,9 @@ impl<'a> Pass<'a> {
         input: I,
         run: impl FnOnce(&mut Self, I) -> Result<O>,
     ) -> Result<O> {
-        let output = if self.observer.wants(site).input {
+        let output = if self.wants(site).input {
             let shown = input.show(self)?;
-            let entered = self.observer.enter(site, shown)?;
+            let entered = self.observer.enter(site, shown, &self.layout)?;
             match entered.skipped {
                 Some(flow) => O::read(self, flow)?,
                 None => {
@@ -114,11 +141,11 @@ impl<'a> Pass<'a> {
         } else {
             run(self, input)?
         };
-        if !self.observer.wants(site).output {
+        if !self.wants(site).output {
             return Ok(output);
         }
         let shown = output.show(self);
-        let flow = self.observer.exit(site, shown)?;
+        let flow = self.observer.exit(site, shown, &self.layout)?;
         O::read(self, flow)
     }
 
@@ -129,7 +156,7 @@ impl<'a> Pass<'a> {
 
     /// Returns whether the pass has one segment, in Hugging Face's shape.
     pub fn single(&self) -> bool {
-        self.layout.segments.len() == 1
+        self.layout.parts.len() == 1
     }
 
     /// Shows a tensor over all tokens.
@@ -149,7 +176,7 @@ impl<'a> Pass<'a> {
                 _ => Err(wrong_segments().into()),
             },
             Packed::Segments(parts) => {
-                if parts.len() != self.layout.segments.len() {
+                if parts.len() != self.layout.parts.len() {
                     return Err(wrong_segments().into());
                 }
                 let flat =
@@ -159,34 +186,34 @@ impl<'a> Pass<'a> {
         }
     }
 
-    /// Reads one tensor per segment.
+    /// Reads one tensor per part.
     pub fn tensors(&self, flow: Flow) -> Result<Vec<Tensor>> {
         match flow {
-            Tree::Leaf(Packed::Segments(parts)) if parts.len() == self.layout.segments.len() => {
+            Tree::Leaf(Packed::Segments(parts)) if parts.len() == self.layout.parts.len() => {
                 Ok(parts.iter().map(|part| part.tch().shallow_clone()).collect())
             }
             Tree::Leaf(Packed::Tokens(tensor)) => {
-                (0..self.layout.segments.len()).map(|segment| self.view(tensor.tch(), segment)).collect()
+                (0..self.layout.parts.len()).map(|segment| self.view(tensor.tch(), segment)).collect()
             }
             Tree::Leaf(Packed::Segments(_)) => Err(wrong_segments().into()),
             other => Err(not_a_tensor(&other).into()),
         }
     }
 
-    /// Returns one segment of a tensor over all tokens, as `[rows, length, …]`.
-    pub fn segment(&self, tensor: &Tensor, segment: usize) -> Result<Tensor> {
-        if self.single() && tensor.dim() > 2 { Ok(tensor.shallow_clone()) } else { self.view(tensor, segment) }
+    /// Returns one part of a tensor over all tokens, as `[rows, length, …]`.
+    pub fn segment(&self, tensor: &Tensor, part: usize) -> Result<Tensor> {
+        if self.single() && tensor.dim() > 2 { Ok(tensor.shallow_clone()) } else { self.view(tensor, part) }
     }
 
-    fn view(&self, tensor: &Tensor, segment: usize) -> Result<Tensor> {
-        let &(rows, length) = self.layout.segments.get(segment).ok_or_else(wrong_segments)?;
-        let own = tensor.f_narrow(0, self.layout.start(segment), rows * length)?;
+    fn view(&self, tensor: &Tensor, part: usize) -> Result<Tensor> {
+        let &Part { rows, length, .. } = self.layout.parts.get(part).ok_or_else(wrong_segments)?;
+        let own = tensor.f_narrow(0, self.layout.start(part), rows * length)?;
         let mut shape = vec![rows, length];
         shape.extend(own.size().iter().skip(1));
         Ok(own.f_view(shape.as_slice())?)
     }
 
-    /// Joins one `[rows, length, …]` tensor per segment to a tensor over all tokens.
+    /// Joins one `[rows, length, …]` tensor per part to a tensor over all tokens.
     pub fn join(&self, parts: Vec<Tensor>) -> Result<Tensor> {
         if self.single() {
             return parts.into_iter().next().ok_or_else(|| wrong_segments().into());
@@ -196,7 +223,7 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// Shows one tensor per segment.
+/// Shows one tensor per part.
 pub fn leaves<'t>(parts: impl IntoIterator<Item = &'t Tensor>) -> Flow {
     Tree::Leaf(Packed::Segments(parts.into_iter().map(|part| torch::Tensor::new(part.shallow_clone())).collect()))
 }
@@ -224,7 +251,7 @@ fn not_a_tensor(flow: &Flow) -> Raise {
 }
 
 fn wrong_segments() -> Raise {
-    Raise::runtime_error("a value does not have one part for each segment of the pass")
+    Raise::runtime_error("a value does not have one tensor for each part of the pass")
 }
 
 impl Input for Tensor {
@@ -279,15 +306,20 @@ impl Output for Parts {
 pub struct Nobody;
 
 impl Observer<torch::Tensor> for Nobody {
-    fn wants(&self, _: Site) -> Wants {
+    fn wants(&self, _: Site, _: usize) -> Wants {
         Wants::default()
     }
 
-    fn enter(&mut self, _: Site, inputs: Arguments) -> std::result::Result<engine::Entered<torch::Tensor>, Interrupt> {
+    fn enter(
+        &mut self,
+        _: Site,
+        inputs: Arguments,
+        _: &Layout,
+    ) -> std::result::Result<engine::Entered<torch::Tensor>, Interrupt> {
         Ok(engine::Entered { inputs, skipped: None })
     }
 
-    fn exit(&mut self, _: Site, output: Flow) -> std::result::Result<Flow, Interrupt> {
+    fn exit(&mut self, _: Site, output: Flow, _: &Layout) -> std::result::Result<Flow, Interrupt> {
         Ok(output)
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::str::FromStr;
 
-use engine::{Interrupt, Layout, Model, Observer, Schema, Segment, Site, Tree};
+use engine::{Attention, Forwarded, Interrupt, Layout, Model, Observer, Schema, Segment, Site, Tree};
 use interpreter::raise::Raise;
 use interpreter::{Args, Machine, Value};
 use program::{Heap, Ref};
@@ -14,11 +14,12 @@ use tch::{Kind, Tensor};
 use crate::builder::{Builder, Node};
 use crate::cache::Cache;
 use crate::config::{Config, Family};
+use crate::course::Trunk;
 use crate::decoder::{self, Call, Decoder, Flags};
 use crate::error::LoadError;
 use crate::generation::{Sampler, Settings};
 use crate::nn::Linear;
-use crate::pass::{Flow, Nobody, Pass};
+use crate::pass::{Nobody, Pass};
 use crate::tokenizer::Tokenizer;
 use crate::weights::Weights;
 use crate::{gpt2, llama, modules, settings};
@@ -135,6 +136,31 @@ impl Transformer {
         self.nodes.get(site.0 as usize)
     }
 
+    /// Returns the trunks of each segment. What is looked at before the first layer can change more than positions, so
+    /// such a segment is computed as if it had none.
+    fn trunks_of(
+        &self,
+        segments: &[Segment<torch::Tensor>],
+        observer: &dyn Observer<torch::Tensor>,
+    ) -> Vec<Vec<Rc<Trunk>>> {
+        let about = self.decoder.describe();
+        let first = about.layers.first();
+        let before: Vec<Site> = self.schema.execution.iter().take_while(|site| Some(*site) != first).copied().collect();
+        let early = |segment: usize| {
+            before.iter().any(|&site| {
+                let wants = observer.wants(site, segment);
+                let around = site == about.root || site == about.base;
+                wants.input || (!around && (wants.output || wants.inside))
+            })
+        };
+        let own = |(index, segment): (usize, &Segment<torch::Tensor>)| {
+            let trunk = |kept: &Rc<dyn Any>| Rc::clone(kept).downcast::<Trunk>().ok();
+            let all = || segment.trunks.iter().map(trunk).collect::<Option<Vec<_>>>();
+            if segment.trunks.is_empty() || early(index) { Vec::new() } else { all().unwrap_or_default() }
+        };
+        segments.iter().enumerate().map(own).collect()
+    }
+
     /// Reads the segments' keyword arguments. A flag that one segment sets holds for the pass.
     fn flags(segments: &[Segment<torch::Tensor>]) -> Result<Flags, Raise> {
         let mut flags = Flags::default();
@@ -212,8 +238,7 @@ impl Model for Transformer {
         &self,
         segments: &mut [Segment<torch::Tensor>],
         observer: &mut dyn Observer<torch::Tensor>,
-    ) -> Result<Flow, Interrupt> {
-        let layout = Layout { segments: segments.iter().map(|segment| (segment.rows, segment.length)).collect() };
+    ) -> Result<Forwarded<torch::Tensor>, Interrupt> {
         let own = |tensor: &torch::Tensor| tensor.tch().shallow_clone();
         let call = Call {
             ids: segments.iter().map(|segment| own(&segment.input_ids)).collect(),
@@ -222,10 +247,14 @@ impl Model for Transformer {
             caches: segments.iter().map(|segment| segment.cache.as_ref()?.downcast_ref::<Cache>().cloned()).collect(),
             attention: segments.iter().map(|segment| segment.attention).collect(),
             flags: Self::flags(segments)?,
+            trunks: self.trunks_of(segments, observer),
             form: None,
         };
-        let mut pass = Pass::new(observer, layout);
-        let run = || decoder::run(&*self.decoder, &self.head, &mut pass, call).map_err(Interrupt::from);
+        let mut pass = Pass::new(observer, Layout::of(segments));
+        let run = || -> std::result::Result<_, Interrupt> {
+            let output = decoder::run(&*self.decoder, &self.head, &mut pass, call)?;
+            Ok(Forwarded { output, layout: pass.layout })
+        };
         let Some(machine) = segments.iter().find_map(|segment| segment.recorder.as_ref()) else {
             let _unrecorded = tch::no_grad_guard();
             return run();
@@ -233,6 +262,16 @@ impl Model for Transformer {
         let job = torch::Job::of(machine);
         let paying = torch::Paying::new(machine, &job);
         run().map_err(|interrupt| paying.refusal().map_or(interrupt, Interrupt::Failed))
+    }
+
+    fn trunks(&self, rows: &[Vec<i64>], attention: Attention) -> Result<Vec<engine::Trunk>, Raise> {
+        let _unrecorded = tch::no_grad_guard();
+        let trunks = Trunk::compute(&*self.decoder, rows, attention).map_err(|stop| match Interrupt::from(stop) {
+            Interrupt::Failed(raise) => raise,
+            Interrupt::Enough => Raise::runtime_error("nobody needs these rows"),
+        })?;
+        let keep = |trunk: Trunk| engine::Trunk { bytes: trunk.bytes(), states: Rc::new(trunk) };
+        Ok(trunks.into_iter().map(keep).collect())
     }
 
     fn set_recording(&self, machine: &Machine, on: bool) {
@@ -244,7 +283,7 @@ impl Model for Transformer {
     }
 
     fn new_cache(&self) -> Box<dyn Any> {
-        Box::new(Cache::new(self.decoder.describe().layers))
+        Box::new(Cache::new(self.decoder.describe().layers.len()))
     }
 
     fn call_module(

@@ -1,110 +1,141 @@
-//! The engine over real models: the conformance kit, and gradients of jobs that run at the same time.
+//! The real models in the engine: the engine's contract, and rows that compute only what they change.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::LazyLock;
+use std::path::Path;
 
-use engine::conformance::{self, Outcome, Subject};
-use engine::{Fault, Interleaver, Job};
-use models::DType;
-use program::{Function, Limits};
+use engine::conformance::{Outcome, Subject, check, tensor};
+use engine::{Engine, Interleaver};
+use models::{DType, Transformer};
+use program::{Function, TensorData};
 
-/// The tests' models, made once.
-static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("engine");
-    let python = std::env::var_os("VITRINE_PYTHON").map_or(root.join("../../.venv/bin/python"), PathBuf::from);
-    let status = Command::new(&python).arg(root.join("../../tools/test_models.py")).arg(&folder).status();
-    assert!(status.unwrap_or_else(|error| panic!("{}: {error}", python.display())).success());
-    folder
-});
+/// Names of the test models, and what their layers and head are called.
+const MODELS: [(&str, &str); 2] = [("tiny-gpt2", "model.transformer.h"), ("tiny-llama", "model.model.layers")];
 
-fn engine(name: &str) -> Box<dyn engine::Engine> {
-    let loaded = models::load(&FOLDER.join(name), Some(DType::Float32), &mut |_, _| {});
-    Box::new(Interleaver::new(*loaded.unwrap_or_else(|error| panic!("{error}"))))
+fn load(name: &str) -> Transformer {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.models/float32").join(name);
+    *models::load(&folder, Some(DType::Float32), &mut |_, _| {}).unwrap_or_else(|error| panic!("{error}"))
 }
 
-const GPT2: Subject<'_> =
-    Subject { layers: "model.transformer.h", head: "model.lm_head", engine: &|| engine("tiny-gpt2") };
-const LLAMA: Subject<'_> =
-    Subject { layers: "model.model.layers", head: "model.lm_head", engine: &|| engine("tiny-llama") };
-
-#[test]
-fn real_models_keep_the_contract() {
-    conformance::check(&GPT2);
-    conformance::check(&LLAMA);
-}
-
-/// Saves the gradient of the first layer's output, and what a second walk of the graph raises.
-const GRADIENTS: &str = "
-h = LAYERS[0].output
-loss = HEAD.output[:, -1].logsumexp(-1).sum()
-with loss.backward():
-    g = h.grad.clone().save()
-try:
-    loss.backward()
-except RuntimeError as error:
-    again = nnsight.save(str(error))";
-
-fn job(text: &str, source: &str) -> Job {
-    GPT2.job(text, Function::Call, source, &[])
-}
-
-fn gradient(outcome: &Outcome) -> Vec<u8> {
-    let saved = outcome.end.as_ref().unwrap_or_else(|failure| panic!("{}", failure.message));
-    conformance::tensor(saved, "g").bytes
+fn engine(name: &str) -> Box<dyn Engine> {
+    Box::new(Interleaver::new(load(name)))
 }
 
 #[test]
-fn i1_gradients_of_one_job_are_the_same_bits_whoever_else_is_there() {
-    let alone = GPT2.outcomes(vec![job("The capital of France", GRADIENTS)]);
-    let poison = GRADIENTS.replace("loss =", "LAYERS[0].output[:] *= float('nan')\nloss =");
-    let crowd = GPT2.outcomes(vec![
-        job("The capital of Italy", &poison),
-        job("The capital of France", GRADIENTS),
-        job("Once upon a time there was a small model", GRADIENTS),
-        job("The capital of France", "HEAD.output[:] = float('nan')\nx = HEAD.output.save()"),
-        job("The capital of France", GRADIENTS),
-    ]);
-    let expected = gradient(&alone[0]);
-    assert_eq!([&crowd[1], &crowd[4]].map(gradient), [expected.clone(), expected.clone()]);
-    assert_ne!(gradient(&crowd[2]).len(), expected.len());
-    let poisoned = gradient(&crowd[0]);
-    assert!(poisoned.as_chunks::<4>().0.iter().any(|bytes| f32::from_le_bytes(*bytes).is_nan()));
+fn real_models_keep_the_engines_contract() {
+    for (name, layers) in MODELS {
+        check(&Subject { layers, head: "model.lm_head", engine: &|| engine(name) });
+    }
 }
 
+/// Blocks that read and change a row in every way that matters to what is kept of it.
+const BLOCKS: [&str; 20] = [
+    "out = HEAD.output.save()",
+    "LAYERS[1].output[:, 2] = 0.5\nout = HEAD.output.save()",
+    "LAYERS[0].output[:, 0] += 1\nout = HEAD.output.save()",
+    "LAYERS[-1].output[:, -1] *= 2\nout = HEAD.output.save()",
+    "x = LAYERS[0].output\nLAYERS[0].output = x * 2\nout = LAYERS[1].output.save()",
+    "LAYERS[0].output[:, 3] = 1\na = LAYERS[1].MLP.output.save()\nout = HEAD.output.save()",
+    "LAYERS[0].MLP.output[:, 1] = 0\nmid = LAYERS[1].output.save()\nout = HEAD.output.save()",
+    "LAYERS[1].input[:, 2] = 3\nout = HEAD.output.save()",
+    "LAYERS[0].output[:, 2] = 0.1\nLAYERS[1].output[:, 1] = 0.2\nout = HEAD.output.save()",
+    "a = LAYERS[0].output.save()\nb = LAYERS[1].output.save()\nout = tracer.result.logits.save()",
+    "LAYERS[0].output[:, 3] = 2\nr = tracer.result\nkeys = r.past_key_values.layers[1].keys.save()\nold = r.past_key_values.layers[0].values.save()\nout = r.logits.save()",
+    "LAYERS[0].skip(LAYERS[0].input * 3)\nout = HEAD.output.save()",
+    "LAYERS[1].output[:, 2] = float('nan')\nout = LAYERS[1].output[:, :2].save()",
+    "x = LAYERS[0].MLP.output\nmid = LAYERS[0].output.save()\nx[:, 1] = 9\nout = HEAD.output.save()",
+    "l = HEAD.output[0, -1]\nout = (l * 2).save()",
+    "x = HEAD.output[:, -1]\nx[:] = 7\nHEAD.output[:, 0] = 3\nout = tracer.result.logits.save()",
+    "HEAD.output[:, -1] = 0\nout = tracer.result.logits.save()",
+    "a = HEAD.output[0, -1].save()\nHEAD.output = HEAD.output * 2\nout = tracer.result.logits.save()",
+    "out = HEAD.output[..., -1, :].save()\nshape = HEAD.output.shape[1]\nall = HEAD.output[:, :shape].save()",
+    "out = (HEAD.output[0, -1, 5] - HEAD.output[0, -1][3] + HEAD.output[:, 1:3, [1, 2]].sum()).save()",
+];
+
 #[test]
-fn i1_no_job_frees_the_graph_of_another() {
-    let outcomes = GPT2.outcomes(vec![
-        job("The Eiffel Tower", GRADIENTS),
-        job("The Eiffel Tower", GRADIENTS),
-        job("The Eiffel Tower", GRADIENTS),
-    ]);
-    for outcome in outcomes {
-        let saved = outcome.end.unwrap_or_else(|failure| panic!("{}", failure.message));
-        assert_eq!(conformance::names(&saved), ["again", "g"]);
+fn logits_are_the_same_wherever_they_are_computed() {
+    for (name, layers) in MODELS {
+        let subject = Subject { layers, head: "model.lm_head", engine: &|| engine(name) };
+        let block = "some = HEAD.output[:, 1:3]\nlast = HEAD.output[0, -1]\none = HEAD.output[0, 2, 7]\nall = HEAD.output.clone()\n\
+                     ok = nnsight.save([(all[:, 1:3] - some).abs().max().item() < 1e-4, (all[0, -1] - last).abs().max().item() < 1e-4, \
+                     abs((all[0, 2, 7] - one).item()) < 1e-4, tuple(some.shape)[1] == 2, tuple(one.shape) == ()])\n\
+                     wrong = HEAD.output[0, 99]";
+        let sound = block.replace("\nwrong = HEAD.output[0, 99]", "");
+        let outcomes = subject.outcomes(vec![
+            subject.job("Hello there, world", Function::Call, &sound, &[]),
+            subject.job("Hello", Function::Call, &sound, &[]),
+            subject.job("Hello", Function::Call, block, &[]),
+        ]);
+        for outcome in outcomes.iter().take(2) {
+            let saved = outcome.end.as_ref().unwrap();
+            let program::Datum::List(items) = saved.heap.get(saved.names[0].1).unwrap() else { panic!("no list") };
+            assert!(items.iter().all(|item| saved.heap.get(*item) == Some(&program::Datum::Bool(true))), "{saved:?}");
+        }
+        let failure = outcomes[2].end.as_ref().unwrap_err();
+        assert!(failure.message.contains("IndexError"), "{}", failure.message);
     }
 }
 
 #[test]
-fn i4_a_graph_that_is_too_large_ends_its_own_job() {
-    let mut large = job("The capital of France", GRADIENTS);
-    large.limits = Limits { tensor_bytes: 4096, ..Limits::default() };
-    let outcomes = GPT2.outcomes(vec![large, job("The capital of France", GRADIENTS)]);
-    let failure = outcomes[0].end.as_ref().err().unwrap();
-    assert_eq!(failure.fault, Fault::Limit, "{}", failure.message);
-    assert!(failure.message.contains("memory for tensors"), "{}", failure.message);
-    assert!(outcomes[1].end.is_ok());
+fn rows_that_come_again_give_what_they_give_alone() {
+    for (name, layers) in MODELS {
+        let subject = Subject { layers, head: "model.lm_head", engine: &|| engine(name) };
+        let job = |block: &str| {
+            let block = block.replace("MLP", "mlp");
+            subject.job("Hello there, world", Function::Call, &block, &[])
+        };
+        let alone: Vec<Outcome> = BLOCKS.iter().flat_map(|block| subject.outcomes(vec![job(block)])).collect();
+        assert!(alone.iter().all(|outcome| outcome.usage.forks == 0), "a row that is new has nothing to fork from");
+        // All at once, so that each finds the others' row kept.
+        let together = subject.outcomes(BLOCKS.iter().map(|block| job(block)).collect());
+        for ((block, alone), together) in BLOCKS.iter().zip(&alone).zip(&together) {
+            assert!(together.usage.forks > 0, "{block}");
+            same(alone, together, block);
+        }
+    }
 }
 
 #[test]
-fn passes_of_jobs_without_gradients_are_still_shared_and_record_nothing() {
-    let source = "h = LAYERS[0].output\nleaf = torch.nn.Parameter(h)\nh[:] = leaf * 2\ng = HEAD.output.save()";
-    let source = format!("import torch\n{source}");
-    let outcomes = GPT2.outcomes(vec![job("The Eiffel Tower", &source), job("The capital of France", &source)]);
-    for outcome in &outcomes {
-        assert!(!gradient(outcome).is_empty());
-        assert!(!conformance::tensor(outcome.end.as_ref().unwrap(), "g").requires_grad);
+fn invokes_of_one_row_give_what_they_give_alone() {
+    for (name, layers) in MODELS {
+        let subject = Subject { layers, head: "model.lm_head", engine: &|| engine(name) };
+        let invokes = "for position in range(4):\n    with tracer.invoke('Hello there, world'):\n        LAYERS[1].output[:, position] = 0.5\n        outs.append(HEAD.output.clone())";
+        let source = format!("outs = nnsight.save([])\n{invokes}");
+        let outcome = subject.outcomes(vec![subject.job("", Function::Call, &source, &[])]).remove(0);
+        assert_eq!(outcome.usage.forks, 4);
+        let saved = outcome.end.unwrap();
+        let program::Datum::List(items) = saved.heap.get(saved.names[0].1).unwrap().clone() else { panic!("no list") };
+        for (position, item) in items.into_iter().enumerate() {
+            let program::Datum::Tensor(together) = saved.heap.get(item).unwrap() else { panic!("no tensor") };
+            let block = format!("LAYERS[1].output[:, {position}] = 0.5\nout = HEAD.output.save()");
+            let alone =
+                subject.outcomes(vec![subject.job("Hello there, world", Function::Call, &block, &[])]).remove(0);
+            near(&tensor(&alone.end.unwrap(), "out"), together, &block);
+        }
+    }
+}
+
+fn same(alone: &Outcome, together: &Outcome, block: &str) {
+    let (alone, together) = match (&alone.end, &together.end) {
+        (Ok(alone), Ok(together)) => (alone, together),
+        (Err(alone), Err(together)) => return assert_eq!(alone.message, together.message, "{block}"),
+        (alone, together) => panic!("{block}: {alone:?} and {together:?}"),
+    };
+    let names = engine::conformance::names(alone);
+    assert_eq!(names, engine::conformance::names(together), "{block}");
+    for name in names {
+        near(&tensor(alone, &name), &tensor(together, &name), &format!("{name} of {block}"));
+    }
+}
+
+fn near(left: &TensorData, right: &TensorData, context: &str) {
+    assert_eq!(left.shape, right.shape, "{context}");
+    let floats = |data: &TensorData| -> Vec<f32> {
+        data.bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()
+    };
+    for (left, right) in floats(left).into_iter().zip(floats(right)) {
+        assert!(
+            (left - right).abs() <= 1e-4 * right.abs().max(1.0) || (left.is_nan() && right.is_nan()),
+            "{context}: {left} {right}"
+        );
     }
 }

@@ -6,7 +6,9 @@ use std::process::Command;
 use std::rc::Rc;
 use std::sync::LazyLock;
 
-use engine::{Attention, Entered, Inputs, Interrupt, Model, Observer, Packed, Segment, Site, Tree, Wants};
+use engine::{
+    Attention, Entered, Forwarded, Inputs, Interrupt, Layout, Model, Observer, Packed, Segment, Site, Tree, Wants,
+};
 use interpreter::machine::Environment;
 use interpreter::{Args, Machine, Value};
 use models::{DType, Transformer};
@@ -28,17 +30,17 @@ struct Recorder {
 }
 
 impl Observer<torch::Tensor> for Recorder {
-    fn wants(&self, _: Site) -> Wants {
+    fn wants(&self, _: Site, _: usize) -> Wants {
         Wants { input: true, output: true, inside: true }
     }
 
-    fn enter(&mut self, site: Site, inputs: Arguments) -> Result<Entered<torch::Tensor>, Interrupt> {
+    fn enter(&mut self, site: Site, inputs: Arguments, _: &Layout) -> Result<Entered<torch::Tensor>, Interrupt> {
         self.open.push(inputs.clone());
         let skipped = self.skip.as_ref().filter(|(skipped, _)| *skipped == site).map(|(_, flow)| flow.clone());
         Ok(Entered { inputs, skipped })
     }
 
-    fn exit(&mut self, site: Site, output: Flow) -> Result<Flow, Interrupt> {
+    fn exit(&mut self, site: Site, output: Flow, _: &Layout) -> Result<Flow, Interrupt> {
         self.seen.push((site, self.open.pop().unwrap(), output.clone()));
         Ok(output)
     }
@@ -55,6 +57,7 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 fn load(name: &str) -> Box<Transformer> {
+    torch::prepare();
     models::load(&FOLDER.join(name), Some(DType::Float32), &mut |_, _| {}).unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -75,9 +78,10 @@ fn run_for(model: &Transformer, observer: &mut dyn Observer<torch::Tensor>, reco
         attention: Attention::Sdpa,
         flags: vec![("use_cache".into(), Value::Bool(false))],
         recorder,
+        trunks: Vec::new(),
     };
     match model.forward(std::slice::from_mut(&mut segment), observer) {
-        Ok(Tree::Record { fields, .. }) => leaf(&fields.first().unwrap().1),
+        Ok(Forwarded { output: Tree::Record { fields, .. }, .. }) => leaf(&fields.first().unwrap().1),
         Ok(_) => panic!("the forward pass returns a record"),
         Err(Interrupt::Failed(raise)) => panic!("{}", raise.message()),
         Err(Interrupt::Enough) => panic!("interrupted"),
@@ -125,6 +129,8 @@ fn every_module_called_by_itself_returns_what_it_returned_in_the_pass() {
                 keyword: inputs.kwargs.iter().map(|(name, flow)| (Rc::from(*name), value(flow))).collect(),
             };
             let machine = machine();
+            // Bits are compared: kernels may differ where gradients are recorded, as they were not in the pass.
+            model.set_recording(&machine, false);
             let found = model.call_module(&machine, *site, &args, None);
             let found = found.unwrap_or_else(|raise| panic!("{path}: {}", raise.message()));
             let (found, expected) = (tensors(&found), tensors(&value(output)));
@@ -200,15 +206,15 @@ fn a_skipped_layer_is_replaced_by_what_is_given() {
 fn edits_in_place_reach_the_layers_after() {
     struct Zero(Site);
     impl Observer<torch::Tensor> for Zero {
-        fn wants(&self, site: Site) -> Wants {
+        fn wants(&self, site: Site, _: usize) -> Wants {
             Wants { output: site == self.0, ..Wants::default() }
         }
 
-        fn enter(&mut self, _: Site, inputs: Arguments) -> Result<Entered<torch::Tensor>, Interrupt> {
+        fn enter(&mut self, _: Site, inputs: Arguments, _: &Layout) -> Result<Entered<torch::Tensor>, Interrupt> {
             Ok(Entered { inputs, skipped: None })
         }
 
-        fn exit(&mut self, _: Site, output: Flow) -> Result<Flow, Interrupt> {
+        fn exit(&mut self, _: Site, output: Flow, _: &Layout) -> Result<Flow, Interrupt> {
             let _ = leaf(&output).zero_();
             Ok(output)
         }
@@ -216,7 +222,8 @@ fn edits_in_place_reach_the_layers_after() {
     let model = load("gpt2");
     let found = run(&model, &mut Zero(model.schema().layers[1]));
     // With nothing left in the residual stream, every position gets the logits of the last norm's bias.
-    assert!(found.select(1, 0).equal(&found.select(1, 2)));
+    let (left, right) = (found.select(1, 0), found.select(1, 2));
+    assert!(left.allclose(&right, 1e-5, 1e-6, false));
     assert!(!run(&model, &mut Recorder::default()).equal(&found));
 }
 
@@ -225,7 +232,7 @@ fn every_activation_requires_grad_where_gradients_are_recorded_and_no_weight_doe
     for name in ["gpt2", "llama"] {
         let model = load(name);
         assert!(!run(&model, &mut Recorder::default()).requires_grad(), "{name}");
-        let machine = Machine::new(&program::Limits::default(), Rc::new(Outside));
+        let machine = machine();
         let mut seen = Recorder::default();
         let logits = run_for(&model, &mut seen, Some(machine.clone()));
         let path = |site: Site| model.schema().module(site).unwrap().path.clone();
@@ -260,6 +267,7 @@ fn a_graph_that_costs_too_much_is_refused() {
         attention: Attention::Sdpa,
         flags: Vec::new(),
         recorder: Some(machine),
+        trunks: Vec::new(),
     };
     let outcome = model.forward(std::slice::from_mut(&mut segment), &mut Recorder::default());
     let Err(Interrupt::Failed(raise)) = outcome else { panic!("it was paid for") };

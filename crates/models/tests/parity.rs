@@ -8,7 +8,7 @@ use std::process::Command;
 use std::rc::Rc;
 use std::sync::LazyLock;
 
-use engine::{Attention, Entered, Inputs, Interrupt, Model, Observer, Packed, Segment, Site, Tree, Wants};
+use engine::{Attention, Entered, Inputs, Interrupt, Layout, Model, Observer, Packed, Segment, Site, Tree, Wants};
 use interpreter::machine::Environment;
 use interpreter::raise::Raise;
 use interpreter::{Machine, Value};
@@ -49,7 +49,7 @@ struct Recorder {
 type Seen = (Site, Inputs<Packed<torch::Tensor>>, Tree<Packed<torch::Tensor>>);
 
 impl Observer<torch::Tensor> for Recorder {
-    fn wants(&self, _: Site) -> Wants {
+    fn wants(&self, _: Site, _: usize) -> Wants {
         Wants { input: true, output: true, inside: true }
     }
 
@@ -57,6 +57,7 @@ impl Observer<torch::Tensor> for Recorder {
         &mut self,
         site: Site,
         inputs: Inputs<Packed<torch::Tensor>>,
+        _: &Layout,
     ) -> Result<Entered<torch::Tensor>, Interrupt> {
         self.open.push((site, inputs.clone()));
         Ok(Entered { inputs, skipped: None })
@@ -66,6 +67,7 @@ impl Observer<torch::Tensor> for Recorder {
         &mut self,
         site: Site,
         output: Tree<Packed<torch::Tensor>>,
+        _: &Layout,
     ) -> Result<Tree<Packed<torch::Tensor>>, Interrupt> {
         let (entered, inputs) = self.open.pop().unwrap();
         assert_eq!(entered, site);
@@ -78,15 +80,25 @@ impl Observer<torch::Tensor> for Recorder {
 struct Blind;
 
 impl Observer<torch::Tensor> for Blind {
-    fn wants(&self, _: Site) -> Wants {
+    fn wants(&self, _: Site, _: usize) -> Wants {
         Wants::default()
     }
 
-    fn enter(&mut self, _: Site, _: Inputs<Packed<torch::Tensor>>) -> Result<Entered<torch::Tensor>, Interrupt> {
+    fn enter(
+        &mut self,
+        _: Site,
+        _: Inputs<Packed<torch::Tensor>>,
+        _: &Layout,
+    ) -> Result<Entered<torch::Tensor>, Interrupt> {
         unreachable!("nothing is wanted")
     }
 
-    fn exit(&mut self, _: Site, _: Tree<Packed<torch::Tensor>>) -> Result<Tree<Packed<torch::Tensor>>, Interrupt> {
+    fn exit(
+        &mut self,
+        _: Site,
+        _: Tree<Packed<torch::Tensor>>,
+        _: &Layout,
+    ) -> Result<Tree<Packed<torch::Tensor>>, Interrupt> {
         unreachable!("nothing is wanted")
     }
 }
@@ -97,7 +109,7 @@ fn forward(
     observer: &mut dyn Observer<torch::Tensor>,
 ) -> Tree<Packed<torch::Tensor>> {
     match model.forward(segments, observer) {
-        Ok(output) => output,
+        Ok(forwarded) => forwarded.output,
         Err(Interrupt::Failed(raise)) => panic!("{}", raise.message()),
         Err(Interrupt::Enough) => panic!("interrupted"),
     }
@@ -146,6 +158,7 @@ impl Case {
             attention: self.attention,
             flags,
             recorder: None,
+            trunks: Vec::new(),
         }
     }
 }
@@ -274,18 +287,24 @@ fn modules_are_entered_in_the_order_that_the_schema_says() {
     #[derive(Default)]
     struct Order(Vec<Site>);
     impl Observer<torch::Tensor> for Order {
-        fn wants(&self, _: Site) -> Wants {
+        fn wants(&self, _: Site, _: usize) -> Wants {
             Wants { input: true, output: false, inside: true }
         }
         fn enter(
             &mut self,
             site: Site,
             inputs: Inputs<Packed<torch::Tensor>>,
+            _: &Layout,
         ) -> Result<Entered<torch::Tensor>, Interrupt> {
             self.0.push(site);
             Ok(Entered { inputs, skipped: None })
         }
-        fn exit(&mut self, _: Site, _: Tree<Packed<torch::Tensor>>) -> Result<Tree<Packed<torch::Tensor>>, Interrupt> {
+        fn exit(
+            &mut self,
+            _: Site,
+            _: Tree<Packed<torch::Tensor>>,
+            _: &Layout,
+        ) -> Result<Tree<Packed<torch::Tensor>>, Interrupt> {
             unreachable!("no output is wanted")
         }
     }
@@ -425,6 +444,7 @@ fn generate(model: &Transformer, prompts: &[Vec<i64>], settings: &Json) -> Resul
             attention: Attention::Sdpa,
             flags: vec![("logits_to_keep".into(), Value::Int(1))],
             recorder: None,
+            trunks: Vec::new(),
         };
         let output = forward(model, std::slice::from_mut(&mut segment), &mut Blind);
         let logits = part(&output, &[(sequences.len() as i64, 1)], 0).remove(0).squeeze_dim(1);

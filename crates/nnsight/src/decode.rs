@@ -46,11 +46,12 @@ pub fn decode(request: &RequestFields, blob: &[u8], limits: &Limits) -> Result<P
     let (filename, function) = origin(&mut lowering, tracer)?;
     let entry = entry(&mut lowering, tracer)?;
     let source = Source { text, filename, function };
+    let modules = lowering.modules()?;
     let heap = lowering.finish()?;
     if heap.len() > limits.heap_nodes as usize {
         return Err(DecodeError::TooManyValues { limit: limits.heap_nodes });
     }
-    Ok(Program { model, env, entry, source, heap, locals, globals })
+    Ok(Program { model, env, entry, modules, source, heap, locals, globals })
 }
 
 /// Decompresses one zstd frame, and no more than the limit.

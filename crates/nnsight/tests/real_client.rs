@@ -122,6 +122,9 @@ fn a_trace_is_its_source_its_model_and_its_input() {
     assert_eq!((view.get(*root), kwargs.len(), globals.len()), (&envoy(""), 0, 0));
     assert_eq!(*root, view.find("model"));
     assert_eq!(args.iter().map(|&arg| view.get(arg)).collect::<Vec<_>>(), [&Datum::Str("hello world".into())]);
+    let modules = &view.program.modules;
+    assert_eq!(modules.iter().filter(|path| *path == "transformer.h.1.mlp.c_fc").count(), 1);
+    assert!(modules.iter().any(|path| path.is_empty()) && modules.iter().all(|path| !path.starts_with("model")));
     let code = "hidden = model.transformer.h[1].output.save()\nlogits = model.lm_head.output.save()";
     assert_eq!(source.text.trim_start(), code);
     assert!(source.filename.ends_with("client.py") && source.function == "submit", "{source:?}");

@@ -3,7 +3,7 @@
 use crate::datum::Datum;
 use crate::{Limits, Program, Ref, SyntaxError, lower};
 
-/// A program whose sources all parse and use only syntax that the evaluator has.
+/// A program whose blocks parse and use only syntax that the evaluator has.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Checked<T>(T);
 
@@ -19,7 +19,8 @@ impl<T> Checked<T> {
     }
 }
 
-/// Parses the block, the blocks of edits and every shipped function, and checks the number of values.
+/// Parses the block and the blocks of edits, which will run, and checks the number of values. The functions that came
+/// along are parsed where they run: most of a library is never called.
 ///
 /// # Errors
 /// The first source that cannot run, with the user's file and line.
@@ -31,16 +32,10 @@ pub fn check(program: Program, limits: &Limits) -> Result<Checked<Program>, Synt
     lower::block(&program.source, limits)?;
     for index in 0..program.heap.len() {
         let Ok(index) = u32::try_from(index) else { break };
-        match program.heap.get(Ref(index)) {
-            Some(Datum::Function { source, name, filename, line, .. }) => {
-                lower::function(source, name, filename, *line, limits)?;
+        if let Some(Datum::Envoy(envoy)) = program.heap.get(Ref(index)) {
+            for edit in &envoy.edits {
+                lower::block(&edit.source, limits)?;
             }
-            Some(Datum::Envoy(envoy)) => {
-                for edit in &envoy.edits {
-                    lower::block(&edit.source, limits)?;
-                }
-            }
-            _ => {}
         }
     }
     Ok(Checked(program))

@@ -11,6 +11,9 @@ pub struct Program {
     pub model: ModelKey,
     pub env: Env,
     pub entry: Entry,
+    /// Paths below the root of the modules that the client's copy of the model has, as far as it sent them. One that
+    /// the hosted model lacks was attached by the user.
+    pub modules: Vec<String>,
     /// The traced block. Lines before the block are blank, so that line numbers are those of the user's file.
     pub source: Source,
     pub heap: Heap,

@@ -1,11 +1,16 @@
 //! What can go wrong in the stores, by what a caller can do about it.
 
 use std::error::Error as StdError;
+use std::io;
 use std::path::PathBuf;
 
 use ids::JobId;
 
 use crate::job::Refused;
+
+/// What writing meets when the disk, the user's share of it, or what one file may take of it is used up.
+const NO_SPACE: [io::ErrorKind; 3] =
+    [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
 
 /// A failure of a store, or its refusal.
 #[derive(Debug, thiserror::Error)]
@@ -43,7 +48,7 @@ impl Error {
         let place = place.into();
         let mut cause: Option<&(dyn StdError + 'static)> = Some(&source);
         while let Some(error) = cause {
-            if error.downcast_ref::<std::io::Error>().is_some_and(|io| io.kind() == std::io::ErrorKind::StorageFull) {
+            if error.downcast_ref::<io::Error>().is_some_and(|io| NO_SPACE.contains(&io.kind())) {
                 return Self::NoSpace { place };
             }
             cause = error.source();

@@ -14,7 +14,7 @@ use interpreter::{Args, Block, Capture, Coroutine, HostObject, HostResult, Machi
 use crate::autograd::{self, Failed, Registered};
 use crate::dispatch;
 use crate::job::Job;
-use crate::tensor::Tensor;
+use crate::tensor::{Deferred, Tensor};
 
 /// What `loss.backward(…)` gives to a `with` statement.
 pub(crate) struct Backward {
@@ -194,15 +194,22 @@ impl Walk {
     /// Runs the block until it waits again or ends. It waits for nothing while it runs, so that a pass which the
     /// block begins itself finds nobody to tell.
     fn resume(&self, answer: Option<Result<Value, Raise>>) -> Result<(), Raise> {
-        match self.block.borrow_mut().resume(answer) {
-            Step::Done(result) => result.map(drop),
-            Step::Waiting(request) => {
-                *self.waits.borrow_mut() = Some(match request.0.downcast::<Wish>() {
-                    Ok(wish) => Waits::Gradient(*wish),
-                    Err(_) => Waits::Else,
-                });
-                Ok(())
-            }
+        let mut answer = answer;
+        loop {
+            let request = match self.block.borrow_mut().resume(answer.take()) {
+                Step::Done(result) => return result.map(drop),
+                Step::Waiting(request) => request.0,
+            };
+            let waits = match request.downcast::<Wish>().map_err(|request| request.downcast::<Deferred>()) {
+                Ok(wish) => Waits::Gradient(*wish),
+                Err(Ok(logits)) => {
+                    answer = Deferred::resolve(vec![*logits]).pop();
+                    continue;
+                }
+                Err(Err(_)) => Waits::Else,
+            };
+            *self.waits.borrow_mut() = Some(waits);
+            return Ok(());
         }
     }
 }

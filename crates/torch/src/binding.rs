@@ -405,11 +405,8 @@ impl Call<'_> {
     }
 
     fn missing(&self, from: usize) -> Mismatch {
-        let needed = self
-            .operator
-            .parameters
-            .iter()
-            .filter(|p| !p.keyword_only && !p.default && !(self.receiver.is_some() && &*p.name == "self"));
+        let given = |name: &str| self.receiver.is_some() && name == "self";
+        let needed = self.operator.parameters.iter().filter(|p| !p.keyword_only && !p.default && !given(&p.name));
         let absent = needed
             .skip(from)
             .filter(|p| !self.args.keyword.iter().any(|(keyword, _)| p.is_called(keyword)))

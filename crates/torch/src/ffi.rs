@@ -98,6 +98,12 @@ unsafe extern "C" {
         error: *mut Error,
     ) -> *mut c_void;
     pub fn vt_clone_handle(tensor: *const c_void) -> *mut c_void;
+    pub fn vt_linear_onednn(
+        input: *const c_void,
+        weight: *const c_void,
+        bias: *const c_void,
+        error: *mut Error,
+    ) -> *mut c_void;
     pub fn vt_is_same(left: *const c_void, right: *const c_void) -> bool;
     pub fn vt_get_item(
         tensor: *const c_void,

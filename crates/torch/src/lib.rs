@@ -18,6 +18,7 @@ mod elements;
 mod ffi;
 mod generator;
 mod job;
+mod linear;
 mod modules;
 mod named;
 mod python;
@@ -30,8 +31,9 @@ pub use data::value_data;
 pub use dtype::Device;
 pub use generator::Generator;
 pub use job::{Job, Paying};
+pub use linear::linear;
 pub use modules::{global, import, instance};
-pub use tensor::Tensor;
+pub use tensor::{Head, Tensor};
 
 /// Puts the accounting of memory in front of libtorch's allocator. Called before the first tensor is made, so that
 /// weights too are freed by the allocator that made them; calling it again does nothing.

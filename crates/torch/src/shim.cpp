@@ -449,6 +449,26 @@ void* vt_of_bytes(int32_t dtype, const int64_t* sizes, size_t dimensions, const 
 // Another handle on the same tensor: the same autograd node, unlike a view.
 void* vt_clone_handle(const void* tensor) { return new (std::nothrow) at::Tensor(tensor_of(tensor)); }
 
+// x · wᵀ + b by oneDNN. It records no gradients.
+void* vt_linear_onednn(const void* input, const void* weight, const void* bias, Error* error) {
+  void* made = nullptr;
+  guarded(error, [&] {
+    static const c10::OperatorHandle handle =
+        c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_linear_pointwise", "");
+    torch::jit::Stack stack;
+    stack.emplace_back(tensor_of(input));
+    stack.emplace_back(tensor_of(weight));
+    stack.emplace_back(bias == nullptr ? c10::IValue() : c10::IValue(tensor_of(bias)));
+    stack.emplace_back("none");
+    stack.emplace_back(c10::List<std::optional<at::Scalar>>());
+    stack.emplace_back("");
+    at::AutoGradMode mode(false);
+    handle.callBoxed(stack);
+    made = new at::Tensor(stack.at(0).toTensor());
+  });
+  return made;
+}
+
 bool vt_is_same(const void* left, const void* right) { return tensor_of(left).is_same(tensor_of(right)); }
 
 void* vt_get_item(const void* tensor, const Datum* indices, size_t count, bool gradients, Error* error) {

@@ -6,6 +6,7 @@ mod host;
 mod index;
 mod methods;
 mod print;
+mod unembedding;
 
 use std::ffi::c_void;
 use std::rc::Rc;
@@ -22,6 +23,8 @@ pub use attributes::get as get_attribute;
 pub use host::Object;
 pub use index::{get as get_item, set as set_item};
 pub use methods::{call as call_method, is_known as has_method};
+use unembedding::Unembedding;
+pub use unembedding::{Deferred, Head};
 
 /// One Python tensor object. Cloning keeps identity: both are the same tensor in the same memory.
 #[derive(Clone)]
@@ -31,31 +34,42 @@ impl Tensor {
     /// Shows a tensor with live memory: in-place operations of a user reach it.
     #[must_use]
     pub fn new(tensor: tch::Tensor) -> Self {
-        Self(Rc::new(Object { tensor, read_only: false, parameter: false, rows: None }))
+        Self(Rc::new(Object::new(tensor, false, false)))
+    }
+
+    /// Shows `[rows, length, vocabulary]` logits of `[rows, length, width]` hidden states, which nobody may write to
+    /// from now on. They are computed when they are used, where that is.
+    #[must_use]
+    pub fn unembedded(hidden: tch::Tensor, head: &Rc<Head>) -> Self {
+        Self(Rc::new(Object::later(Unembedding::new(hidden, Rc::clone(head)))))
+    }
+
+    /// Returns how to compute the tensor, while that has not been done.
+    pub(crate) fn pending(&self) -> Option<&Unembedding> {
+        self.0.pending()
     }
 
     /// Shows a model's weight: neither it nor any view of it can be changed.
     #[must_use]
     pub fn weight(tensor: tch::Tensor) -> Self {
-        Self(Rc::new(Object { tensor, read_only: true, parameter: true, rows: None }))
+        Self(Rc::new(Object::new(tensor, true, true)))
     }
 
     /// Makes a `torch.nn.Parameter` of a user's own tensor. It shares the tensor's memory.
     #[must_use]
     pub fn parameter(&self) -> Self {
-        Self(Rc::new(Object { parameter: true, ..self.0.another() }))
+        Self(Rc::new(Object::new(self.0.handle(), self.0.read_only, true)))
     }
 
     /// Returns the same tensor, guarded against changes.
     #[must_use]
     pub fn read_only(self) -> Self {
-        Self(Rc::new(Object { read_only: true, ..self.0.another() }))
+        Self(Rc::new(Object::new(self.0.handle(), true, self.0.parameter)))
     }
 
     /// Returns the libtorch tensor.
-    #[must_use]
     pub fn tch(&self) -> &tch::Tensor {
-        &self.0.tensor
+        self.0.get()
     }
 
     /// Returns the Python object.
@@ -131,7 +145,7 @@ impl Tensor {
     /// Returns the size of each dimension.
     #[must_use]
     pub fn sizes(&self) -> Vec<i64> {
-        self.geometry().0
+        self.pending().map_or_else(|| self.geometry().0, Unembedding::shape)
     }
 
     /// Returns the step of each dimension, in elements.
@@ -151,6 +165,9 @@ impl Tensor {
     /// Returns the number of elements.
     #[must_use]
     pub fn elements(&self) -> u64 {
+        if let Some(unembedding) = self.pending() {
+            return unembedding.shape().iter().map(|&size| u64::try_from(size).unwrap_or(0)).product();
+        }
         u64::try_from(self.facts().elements).unwrap_or(0)
     }
 
@@ -252,9 +269,14 @@ impl Tensor {
     /// # Errors
     /// What the operator raises.
     pub fn rows(&self, start: i64, length: i64) -> Result<Self, Raise> {
+        if let Some(later) = self.pending() {
+            let rows = later.narrow(self, start, length);
+            let rows = rows.map_err(|error| Raise::runtime_error(error.to_string()))?;
+            return Ok(Self(Rc::new(Object::later(rows))));
+        }
         let arguments = [self.into(), Argument::from(0), start.into(), length.into()];
         let view = dispatch::call_unpaid("narrow", "", &arguments)?;
-        Ok(Self(Rc::new(Object { rows: Some((self.clone(), start, length)), ..view.0.another() })))
+        Ok(Self(Rc::new(Object::part(view.0.handle(), (self.clone(), start, length)))))
     }
 
     /// Returns the batch that this is a part of, and the first row and number of rows.
@@ -277,7 +299,7 @@ impl Tensor {
     }
 
     pub(crate) fn as_ptr(&self) -> *const c_void {
-        self.0.tensor.as_ptr().cast()
+        self.0.get().as_ptr().cast()
     }
 
     pub(crate) fn facts(&self) -> ffi::Facts {

@@ -147,8 +147,8 @@ pub fn is_instance(machine: &Machine, value: &Value, class: &Value) -> Result<bo
                     Ok(false)
                 });
             }
-            if let Some(opaque) = class.as_any().downcast_ref::<Opaque>() {
-                return Ok(type_name(value) == opaque.name());
+            if class.as_any().is::<Opaque>() {
+                return Ok(type_of(value).is(&Value::Host(Rc::clone(class))));
             }
             if let Some(answer) = typing::instance_of(class.as_any(), value) {
                 return Ok(answer);

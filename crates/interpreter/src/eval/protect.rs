@@ -70,7 +70,7 @@ impl<'a> Run<'a> {
             Err(raise) => {
                 let value = raise.value().unwrap_or(Value::None);
                 let handling = self.machine.handle(value.clone());
-                let args = vec![attribute::class_of(&value), value, Value::None];
+                let args = vec![types::type_of(&value), value, Value::None];
                 let swallowed = self.machine.call(&exit, Args::of(args)).await.map_err(|raise| self.pass(raise))?;
                 let swallowed = operators::truth(self.machine, &swallowed).await.map_err(|raise| self.pass(raise))?;
                 drop(handling);

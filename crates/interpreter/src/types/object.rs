@@ -2,9 +2,10 @@
 
 use std::any::Any;
 use std::borrow::Cow;
+use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::host::{HostObject, HostResult, Operator};
+use crate::host::{HostObject, HostResult};
 use crate::machine::Machine;
 use crate::operators;
 use crate::raise::Raise;
@@ -93,20 +94,27 @@ impl HostObject for Plain {
     }
 }
 
-/// The type of a host object that has no type object of its own.
+/// A type object that has a name and nothing else.
 pub struct Opaque {
     name: Cow<'static, str>,
 }
 
 impl Opaque {
-    /// Stands for a type of this name.
-    pub fn new(name: Cow<'static, str>) -> Self {
-        Self { name }
-    }
-
-    /// Returns the name.
-    pub fn name(&self) -> &str {
-        &self.name
+    /// Returns the type of this name, with its module before it if that is known: `re.Pattern`. There is one of each
+    /// name, so that `is` can compare them; the names are the server's own, and few.
+    pub fn named(name: impl Into<Cow<'static, str>>) -> Value {
+        thread_local! {
+            static KNOWN: RefCell<Vec<Rc<Opaque>>> = const { RefCell::new(Vec::new()) };
+        }
+        let name = name.into();
+        KNOWN.with_borrow_mut(|known| {
+            if let Some(known) = known.iter().find(|known| known.name == name) {
+                return Value::Host(Rc::clone(known) as Rc<dyn HostObject>);
+            }
+            let made = Rc::new(Self { name });
+            known.push(Rc::clone(&made));
+            Value::Host(made)
+        })
     }
 }
 
@@ -121,19 +129,8 @@ impl HostObject for Opaque {
 
     fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
         match name {
-            "__name__" | "__qualname__" => Ok(Value::from(&*self.name).into()),
-            _ => Ok(crate::host::Outcome::NotImplemented),
-        }
-    }
-
-    fn binary(self: Rc<Self>, _: &Machine, operator: Operator, other: &Value, _: bool) -> HostResult {
-        let same = match other {
-            Value::Host(other) => other.as_any().downcast_ref::<Self>().map(|other| other.name == self.name),
-            _ => None,
-        };
-        match (operator, same) {
-            (Operator::Equal, Some(same)) => Ok(Value::Bool(same).into()),
-            (Operator::NotEqual, Some(same)) => Ok(Value::Bool(!same).into()),
+            "__name__" | "__qualname__" => Ok(Value::from(self.name.rsplit('.').next().unwrap_or_default()).into()),
+            "__module__" => Ok(Value::from(self.name.rsplit_once('.').map_or("builtins", |(module, _)| module)).into()),
             _ => Ok(crate::host::Outcome::NotImplemented),
         }
     }

@@ -4,7 +4,7 @@
 //! recurses. Everything copied or searched is charged against one budget: a pickle may refer to one large value
 //! from a million places.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use num_bigint::BigInt;
 use program::datum::Decorator;
@@ -53,6 +53,23 @@ impl<'g, 'a> Lowering<'g, 'a> {
             self.work.push(id);
         }
         place
+    }
+
+    /// Returns the path of each module that is named anywhere, in the order of their first mention.
+    pub(super) fn modules(&mut self) -> Result<Vec<String>, DecodeError> {
+        let graph = self.graph;
+        let mut seen = HashSet::new();
+        let mut modules = Vec::new();
+        for node in &graph.nodes {
+            let Node::Persistent(name) = node else { continue };
+            let Some(path) = graph.text(*name).and_then(|name| name.strip_prefix("Module:")) else { continue };
+            let path = below_root(path);
+            self.spend(path.len() as u64)?;
+            if seen.insert(path) {
+                modules.push(path.to_owned());
+            }
+        }
+        Ok(modules)
     }
 
     /// Fills every place that was given out and returns the heap.

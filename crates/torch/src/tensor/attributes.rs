@@ -7,7 +7,6 @@ use super::{Tensor, methods};
 use crate::binding;
 use crate::dispatch::{self, Argument};
 use crate::dtype;
-use crate::modules::class_named;
 use crate::python;
 use crate::size::Size;
 use crate::{allowed, autograd};
@@ -41,10 +40,6 @@ pub fn get(machine: &Machine, tensor: &Tensor, name: &str) -> HostResult {
         "real" => dispatch::tensor(machine, "real", "", &[tensor.into()])?.value(),
         "imag" => dispatch::tensor(machine, "imag", "", &[tensor.into()])?.value(),
         "name" => Value::None,
-        "__class__" => {
-            let class = if tensor.is_parameter() { "torch.nn.Parameter" } else { "torch.Tensor" };
-            class_named(class).unwrap_or(Value::None)
-        }
         name if methods::is_known(name) => {
             let (tensor, called) = (tensor.clone(), String::from(name));
             Value::native(name, move |machine: &Machine, args: Args| methods::call(machine, &tensor, &called, &args))

@@ -1,13 +1,23 @@
 //! Tensors as the engine handles them.
-
 use interpreter::raise::Raise;
 use interpreter::{Machine, Value};
 use program::TensorData;
+use tch::{Kind, TchError};
 
-use super::Tensor;
+use super::{Deferred, Tensor};
 use crate::dispatch::{self, Argument};
 
 impl engine::Tensor for Tensor {
+    type Deferred = Deferred;
+
+    fn resolve(deferred: Vec<Deferred>) -> Vec<Result<Value, Raise>> {
+        Deferred::resolve(deferred)
+    }
+
+    fn pending(&self) -> bool {
+        self.pending().is_some()
+    }
+
     fn of_data(data: &TensorData) -> Result<Self, Raise> {
         Self::of_data(data)
     }
@@ -44,5 +54,34 @@ impl engine::Tensor for Tensor {
 
     fn last_position(&self) -> Result<Self, Raise> {
         dispatch::call_unpaid("select", "int", &[self.into(), Argument::from(1), Argument::from(-1)])
+    }
+
+    fn duplicate(&self) -> Result<Self, Raise> {
+        dispatch::call_unpaid("clone", "", &[self.into()])
+    }
+
+    fn first_differences(&self, other: &Self) -> Result<Vec<i64>, Raise> {
+        let (own, sizes) = (self.tch(), self.sizes());
+        let rows = sizes.first().copied().unwrap_or(1);
+        let length = sizes.get(1).copied().unwrap_or(1);
+        if sizes != other.sizes() || own.kind() != other.tch().kind() {
+            return Ok(vec![0; usize::try_from(rows).unwrap_or(0)]);
+        }
+        // As integers of the same width: NaN equals itself, and zero is not minus zero.
+        let bits = match own.kind() {
+            Kind::Float => Kind::Int,
+            Kind::Double => Kind::Int64,
+            Kind::Half | Kind::BFloat16 => Kind::Int16,
+            other => other,
+        };
+        let differing = || -> Result<Vec<bool>, TchError> {
+            let (own, other) = (own.f_detach()?.f_view_dtype(bits)?, other.tch().f_detach()?.f_view_dtype(bits)?);
+            let differing = own.f_ne_tensor(&other)?.f_reshape([rows, length, -1])?;
+            Vec::try_from(differing.f_any_dim(-1, false)?.f_flatten(0, -1)?)
+        };
+        let differing = differing().map_err(|error| Raise::runtime_error(error.to_string()))?;
+        let first = |row: &[bool]| row.iter().position(|&differs| differs).and_then(|at| i64::try_from(at).ok());
+        let row = usize::try_from(length).unwrap_or(0).max(1);
+        Ok(differing.chunks(row).map(|row| first(row).unwrap_or(length)).collect())
     }
 }

@@ -2,21 +2,25 @@
 
 use std::any::Any;
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
 use interpreter::{Args, HostObject, HostResult, Iteration, Machine, Operator, Outcome, Value};
 
-use super::{Tensor, attributes, index, methods, print};
+use super::{Tensor, Unembedding, attributes, index, methods, print};
 use crate::backward::Backward;
 use crate::binding;
 use crate::dispatch::{self, Argument};
 use crate::modules::class_named;
+use crate::size::Size;
 use crate::{dtype, ffi, python};
 
 /// What a Python reference to a tensor points at.
 pub struct Object {
-    pub(super) tensor: tch::Tensor,
+    tensor: OnceCell<tch::Tensor>,
+    /// How to compute the tensor when it is first used.
+    later: Option<Unembedding>,
     /// A weight, or a view of one.
     pub(super) read_only: bool,
     /// A `torch.nn.Parameter`.
@@ -79,6 +83,9 @@ impl HostObject for Object {
     }
 
     fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {
+        if let (Some(later), "shape") = (self.pending(), name) {
+            return Ok(Size::value(&later.shape()).into());
+        }
         attributes::get(machine, &Tensor(self), name)
     }
 
@@ -98,6 +105,9 @@ impl HostObject for Object {
     }
 
     fn get_item(self: Rc<Self>, machine: &Machine, key: &Value) -> HostResult {
+        if let Some(selected) = self.pending().and_then(|later| later.get(machine, &Tensor(Rc::clone(&self)), key)) {
+            return selected;
+        }
         Ok(index::get(machine, &Tensor(self), key)?.value().into())
     }
 
@@ -237,23 +247,38 @@ impl HostObject for Object {
 }
 
 impl Object {
-    /// Returns a handle that shares the libtorch tensor, not the identity.
-    fn tensor(&self) -> Tensor {
-        Tensor(Rc::new(self.another()))
+    pub(super) fn new(tensor: tch::Tensor, read_only: bool, parameter: bool) -> Self {
+        Self { tensor: OnceCell::from(tensor), later: None, read_only, parameter, rows: None }
     }
 
-    /// Returns another object for the same libtorch tensor.
-    pub(super) fn another(&self) -> Self {
-        let rows = self.rows.clone();
-        Self { tensor: self.handle(), read_only: self.read_only, parameter: self.parameter, rows }
+    pub(super) fn part(tensor: tch::Tensor, rows: (Tensor, i64, i64)) -> Self {
+        Self { rows: Some(rows), ..Self::new(tensor, false, false) }
+    }
+
+    pub(super) fn later(unembedding: Unembedding) -> Self {
+        Self { tensor: OnceCell::new(), later: Some(unembedding), read_only: false, parameter: false, rows: None }
+    }
+
+    /// Returns the libtorch tensor, computed now if it has not been.
+    pub(super) fn get(&self) -> &tch::Tensor {
+        self.tensor.get_or_init(|| self.later.as_ref().map(Unembedding::compute).unwrap_or_default())
+    }
+
+    pub(super) fn pending(&self) -> Option<&Unembedding> {
+        self.later.as_ref().filter(|_| self.tensor.get().is_none())
+    }
+
+    /// Returns a handle that shares the libtorch tensor, not the identity.
+    fn tensor(&self) -> Tensor {
+        Tensor(Rc::new(Self::new(self.handle(), self.read_only, self.parameter)))
     }
 
     /// Returns another owner of the same libtorch tensor.
-    fn handle(&self) -> tch::Tensor {
+    pub(super) fn handle(&self) -> tch::Tensor {
         // SAFETY: the tensor is alive.
-        let copy = unsafe { ffi::vt_clone_handle(self.tensor.as_ptr().cast()) };
+        let copy = unsafe { ffi::vt_clone_handle(self.get().as_ptr().cast()) };
         // Without memory for sixteen bytes the process cannot go on anyway; an undefined tensor stands for it.
-        dispatch::adopt(copy).unwrap_or_else(tch::Tensor::new)
+        dispatch::adopt(copy).unwrap_or_default()
     }
 }
 

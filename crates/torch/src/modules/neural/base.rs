@@ -203,10 +203,7 @@ fn call(machine: &Machine, module: &Value, name: &str, mut args: Args) -> HostRe
             found.map(|(_, value)| value).ok_or_else(|| Raise::attribute_error(format!("no member named {target}")))?
         }
         "eval" | "train" => {
-            let mode = match (name, args.positional.pop()) {
-                ("eval", _) | (_, Some(Value::Bool(false))) => false,
-                _ => true,
-            };
+            let mode = !matches!((name, args.positional.pop()), ("eval", _) | (_, Some(Value::Bool(false))));
             for (_, inner) in modules(machine, module)? {
                 set_training(&inner, mode);
             }

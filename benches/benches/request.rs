@@ -1,15 +1,16 @@
 //! What a request costs besides its model: a recorded request of the real client, replayed over real sockets
 //! against the tiny model, without the client's own 38 ms.
 //!
-//!     make bench        or: cargo build --release && cargo bench --package benches
+//!     make bench ONLY=request        or: cargo build --release && cargo bench --package benches --bench request
 //!
-//! Prints the median and the 95th percentile of each stage in milliseconds, then of each entry of the job's `meta`.
+//! Prints a JSON object a line: the median and the 95th percentile of each stage in milliseconds, then of each entry of
+//! the job's `meta`.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::time::Instant;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use tests::{Data, KEY, http};
 use tungstenite::client::IntoClientRequest;
 use tungstenite::{Message, connect};
@@ -36,11 +37,10 @@ fn main() {
             }
         }
     }
-    println!("{MEASURED} requests, milliseconds      median      95 %");
     for (stage, mut values) in samples {
         values.sort_by(f64::total_cmp);
         let at = |share: f64| values[((values.len() - 1) as f64 * share) as usize];
-        println!("{stage:32} {:10.3} {:9.3}", at(0.5), at(0.95));
+        println!("{}", json!({ "stage": stage, "median_ms": at(0.5), "p95_ms": at(0.95), "requests": MEASURED }));
     }
 }
 
@@ -50,8 +50,8 @@ fn replay(url: &str, payload: &[u8]) -> Vec<(String, f64)> {
     request.headers_mut().insert("ndif-api-key", KEY.parse().unwrap());
     let (mut socket, _) = connect(request).unwrap();
     let hello: Value = serde_json::from_str(socket.read().unwrap().to_text().unwrap()).unwrap();
-    let model = serde_json::json!({ "repo_id": "ndif-test/tiny-gpt2", "revision": null, "task": "text-generation" });
-    let fields = serde_json::json!({
+    let model = json!({ "repo_id": "ndif-test/tiny-gpt2", "revision": null, "task": "text-generation" });
+    let fields = json!({
         "model_key": format!("nnsight.modeling.transformers.TransformersModel:{model}"),
         "session_id": hello["session_id"], "compress": false, "env": {},
     });

@@ -1,0 +1,232 @@
+//! The engine without a server, for `benches/compare`: obeys one JSON order a line and answers with a few numbers of
+//! what it computed. The driver measures the CPU time of this process.
+//!
+//!     engine FOLDER       FOLDER holds a GPT-2 or a Llama; `raw` knows GPT-2 only
+//!
+//! Orders: `{"what": "raw"|"model", "ids": [[…], …], "logits": bool, "repeat": N}` for a forward pass written by hand on
+//! the same libtorch, or the served model's own with nobody watching, up to the logits of all positions or to the last
+//! layer's output; `{"what": "request", "file": PATH, "fields": "…", "repeat": N}` for a recorded request.
+
+use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+
+use engine::{
+    Attention, Engine, Entered, Event, Inputs, Interleaver, Interrupt, Job, Model, Observer, Packed, Segment, Site,
+    Tree, Wants,
+};
+use ids::{JobId, TenantId};
+use models::{DType, Transformer};
+use nnsight::RequestFields;
+use program::{Datum, Limits, Program, Saved};
+use serde_json::{Value as Json, json};
+use tch::Tensor;
+
+/// Numbers of an answer.
+const SHOWN: usize = 16;
+
+fn main() {
+    let folder = std::env::args().skip(1).find(|argument| !argument.starts_with("--")).expect("engine FOLDER");
+    let bench = Bench { folder: folder.into(), raw: OnceCell::new(), model: OnceCell::new() };
+    // Loaded apart from `model`, for an engine owns its model.
+    let mut interleaver = None;
+    torch::prepare();
+    let _no_grad = tch::no_grad_guard();
+    for line in std::io::stdin().lines() {
+        let order: Json = serde_json::from_str(&line.unwrap()).unwrap();
+        let mut values = Vec::new();
+        for _ in 0..order["repeat"].as_u64().unwrap_or(1) {
+            values = match order["what"].as_str().unwrap() {
+                "raw" => shown(&bench.raw.get_or_init(|| Raw::read(&bench)).forward(&ids(&order), logits(&order))),
+                "model" => shown(&forward(bench.model(), &ids(&order), logits(&order))),
+                "request" => {
+                    let interleaver = interleaver.get_or_insert_with(|| Interleaver::new(*bench.load()));
+                    run(interleaver, &program(&order))
+                }
+                other => panic!("no such order: {other}"),
+            };
+        }
+        println!("{}", json!({ "values": values }));
+        std::io::stdout().flush().unwrap();
+    }
+}
+
+struct Bench {
+    folder: PathBuf,
+    raw: OnceCell<Raw>,
+    model: OnceCell<Box<Transformer>>,
+}
+
+impl Bench {
+    fn load(&self) -> Box<Transformer> {
+        models::load(&self.folder, Some(DType::Float32), &mut |_, _| {}).unwrap()
+    }
+
+    fn model(&self) -> &Transformer {
+        self.model.get_or_init(|| self.load())
+    }
+}
+
+/// Returns the order's tokens as `[rows, length]` int64.
+fn ids(order: &Json) -> Tensor {
+    let rows: Vec<Vec<i64>> = serde_json::from_value(order["ids"].clone()).unwrap();
+    let rows: Vec<Tensor> = rows.iter().map(|row| Tensor::from_slice(row)).collect();
+    Tensor::stack(&rows, 0)
+}
+
+fn logits(order: &Json) -> bool {
+    order["logits"].as_bool().unwrap_or(true)
+}
+
+/// Returns the first numbers of the last position of the first row of a `[rows, length, width]` tensor.
+fn shown(tensor: &Tensor) -> Vec<f64> {
+    let numbers: Vec<f32> = tensor.get(0).get(-1).contiguous().try_into().unwrap();
+    numbers.into_iter().take(SHOWN).map(f64::from).collect()
+}
+
+/// Runs the served model with nobody watching, or with one who goes home after the last layer.
+fn forward(model: &Transformer, ids: &Tensor, logits: bool) -> Tensor {
+    let [rows, length] = ids.size()[..] else { panic!("ids are a matrix") };
+    let mut segments = [Segment {
+        rows,
+        length,
+        input_ids: torch::Tensor::new(ids.shallow_clone()),
+        attention_mask: None,
+        position_ids: None,
+        cache: None,
+        attention: Attention::Sdpa,
+        flags: Vec::new(),
+    }];
+    let mut observer = Observed { last: (!logits).then(|| *model.schema().layers.last().unwrap()), output: None };
+    match model.forward(&mut segments, &mut observer) {
+        Ok(Tree::Record { fields, .. }) => {
+            let logits = fields.into_iter().find(|(name, _)| *name == "logits").unwrap().1;
+            leaf(&logits)
+        }
+        Err(Interrupt::Enough) => observer.output.unwrap(),
+        Err(Interrupt::Failed(raise)) => panic!("{}", raise.message()),
+        Ok(_) => panic!("a model returns a record"),
+    }
+}
+
+fn leaf(flow: &Tree<Packed<torch::Tensor>>) -> Tensor {
+    match flow {
+        Tree::Leaf(Packed::Tokens(tensor)) => tensor.tch().shallow_clone(),
+        Tree::Leaf(Packed::Segments(parts)) => parts[0].tch().shallow_clone(),
+        _ => panic!("not a tensor"),
+    }
+}
+
+/// Wants one module's output at most.
+struct Observed {
+    last: Option<Site>,
+    output: Option<Tensor>,
+}
+
+impl Observer<torch::Tensor> for Observed {
+    fn wants(&self, site: Site) -> Wants {
+        Wants { output: self.last == Some(site), ..Wants::default() }
+    }
+
+    fn enter(&mut self, _: Site, inputs: Inputs<Packed<torch::Tensor>>) -> Result<Entered<torch::Tensor>, Interrupt> {
+        Ok(Entered { inputs, skipped: None })
+    }
+
+    fn exit(&mut self, _: Site, output: Tree<Packed<torch::Tensor>>) -> Result<Tree<Packed<torch::Tensor>>, Interrupt> {
+        self.output = Some(leaf(&output));
+        Err(Interrupt::Enough)
+    }
+}
+
+fn program(order: &Json) -> Program {
+    let fields = RequestFields::parse(order["fields"].as_str().unwrap().as_bytes()).unwrap();
+    let blob = fs::read(order["file"].as_str().unwrap()).unwrap();
+    nnsight::decode(&fields, &blob, &Limits::default()).unwrap()
+}
+
+/// Runs one job to its end. Returns numbers of the first tensor that it saved.
+fn run(interleaver: &mut Interleaver<Transformer>, program: &Program) -> Vec<f64> {
+    interleaver.submit(Job {
+        id: JobId::new(),
+        tenant: TenantId::new("bench"),
+        program: program.clone(),
+        limits: Limits::default(),
+        stop: Default::default(),
+    });
+    loop {
+        for event in interleaver.step() {
+            match event {
+                Event::Finished(_, saved, _) => return first_tensor(&saved),
+                Event::Failed(_, failure, _) => panic!("{}", failure.message),
+                Event::Started(_) | Event::Printed(..) => {}
+            }
+        }
+    }
+}
+
+/// Returns numbers of the first saved value: a tensor, or a list that begins with one.
+fn first_tensor(saved: &Saved) -> Vec<f64> {
+    let mut found = saved.names.first().and_then(|(_, at)| saved.heap.get(*at));
+    if let Some(Datum::List(items)) = found {
+        found = items.first().and_then(|at| saved.heap.get(*at));
+    }
+    let Some(Datum::Tensor(data)) = found else { panic!("the request saves no tensor: {found:?}") };
+    let floats = data.bytes.chunks_exact(4).map(|four| f32::from_le_bytes(four.try_into().unwrap()));
+    floats.take(SHOWN).map(f64::from).collect()
+}
+
+/// GPT-2 written by hand, as short as libtorch allows: what a batched forward pass costs without an engine.
+struct Raw {
+    tensors: HashMap<String, Tensor>,
+    layers: usize,
+    heads: i64,
+}
+
+impl Raw {
+    fn read(bench: &Bench) -> Self {
+        let config: Json = serde_json::from_slice(&fs::read(bench.folder.join("config.json")).unwrap()).unwrap();
+        assert_eq!(config["model_type"], "gpt2", "only GPT-2 is written by hand");
+        let tensors = Tensor::read_safetensors(bench.folder.join("model.safetensors")).unwrap();
+        // `[in, out]` on disk; `[out, in]` is what `linear` takes without copying.
+        let turn = |(name, tensor): (String, Tensor)| match name.contains(".c_") && tensor.dim() == 2 {
+            true => (name, tensor.tr().contiguous()),
+            false => (name, tensor),
+        };
+        Self {
+            tensors: tensors.into_iter().map(turn).collect(),
+            layers: config["n_layer"].as_u64().unwrap() as usize,
+            heads: config["n_head"].as_i64().unwrap(),
+        }
+    }
+
+    fn forward(&self, ids: &Tensor, logits: bool) -> Tensor {
+        let (rows, length) = (ids.size()[0], ids.size()[1]);
+        let (tokens, positions) = (&self.tensors["transformer.wte.weight"], &self.tensors["transformer.wpe.weight"]);
+        let mut hidden = Tensor::embedding(tokens, ids, -1, false, false) + positions.narrow(0, 0, length);
+        let width = hidden.size()[2];
+        for layer in 0..self.layers {
+            let at = |name: &str| format!("transformer.h.{layer}.{name}");
+            let parts = self.linear(&self.norm(&hidden, &at("ln_1")), &at("attn.c_attn"));
+            let parts = parts.view([rows, length, 3, self.heads, width / self.heads]).permute([2, 0, 3, 1, 4]);
+            let (query, key, value) = (parts.get(0), parts.get(1), parts.get(2));
+            let mixed =
+                Tensor::scaled_dot_product_attention(&query, &key, &value, None::<&Tensor>, 0.0, true, None, false);
+            let mixed = mixed.transpose(1, 2).reshape([rows, length, width]);
+            hidden = hidden + self.linear(&mixed, &at("attn.c_proj"));
+            let inner = self.linear(&self.norm(&hidden, &at("ln_2")), &at("mlp.c_fc")).gelu("tanh");
+            hidden = hidden + self.linear(&inner, &at("mlp.c_proj"));
+        }
+        if logits { self.norm(&hidden, "transformer.ln_f").linear(tokens, None::<&Tensor>) } else { hidden }
+    }
+
+    fn linear(&self, input: &Tensor, name: &str) -> Tensor {
+        input.linear(&self.tensors[&format!("{name}.weight")], Some(&self.tensors[&format!("{name}.bias")]))
+    }
+
+    fn norm(&self, input: &Tensor, name: &str) -> Tensor {
+        let weight = &self.tensors[&format!("{name}.weight")];
+        input.layer_norm(weight.size(), Some(weight), Some(&self.tensors[&format!("{name}.bias")]), 1e-5, true)
+    }
+}

@@ -1,0 +1,1 @@
+"""Measures Vitrine against its peers and against the machine's limits. See docs/benchmarks.md."""

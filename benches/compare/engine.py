@@ -1,0 +1,62 @@
+"""The engine without a server: the bench program `engine`, which obeys orders as a peer does."""
+import functools
+import json
+import math
+import subprocess
+
+from . import models
+from .server import cpu_time
+
+# CPU seconds of one measurement.
+LONG = 0.3
+
+
+class Engine:
+    def __init__(self, program, shape, environment, log):
+        self.shape, self.log, self.repeats = shape, log, {}
+        self.process = subprocess.Popen(
+            [str(program), str(shape.folder)], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+            text=True,
+        )  # fmt: skip
+
+    def forward(self, what, ids, logits=True):
+        """Runs a forward pass of `raw` or `model`; returns its CPU seconds and some numbers of its output."""
+        return self.measure({"what": what, "ids": ids, "logits": logits})
+
+    def request(self, request):
+        """Runs a recorded request; returns its CPU seconds and some numbers of the first tensor that it saved."""
+        file = models.ROOT / ".cache/bench/request"
+        file.write_bytes(request.payload)
+        return self.measure({"what": "request", "file": str(file), "fields": request.form("")})
+
+    def measure(self, order):
+        key = json.dumps(order)
+        if key not in self.repeats:
+            # The first run loads the model.
+            self.ask(order, 1)
+            seconds, _ = self.ask(order, 1)
+            self.repeats[key] = max(1, math.ceil(LONG / seconds))
+        return self.ask(order, self.repeats[key])
+
+    def ask(self, order, repeat):
+        before = cpu_time(self.process.pid)
+        self.process.stdin.write(json.dumps({**order, "repeat": repeat}) + "\n")
+        self.process.stdin.flush()
+        line = self.process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the engine failed; see {self.log.name}")
+        return (cpu_time(self.process.pid) - before) / repeat, json.loads(line)["values"]
+
+    def close(self):
+        self.process.stdin.close()
+        self.process.wait()
+
+
+@functools.cache
+def build():
+    """Builds the program if need be; returns its path."""
+    command = ["cargo", "bench", "--locked", "--no-run", "--package", "benches", "--bench", "engine"]
+    command += ["--message-format", "json-render-diagnostics"]
+    lines = subprocess.run(command, cwd=models.ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    made = [message for message in map(json.loads, lines) if message.get("executable")]
+    return next(message["executable"] for message in made if message["target"]["name"] == "engine")

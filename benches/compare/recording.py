@@ -1,0 +1,53 @@
+"""Requests as the unmodified nnsight client would send them, recorded without a server."""
+import dataclasses
+import functools
+import json
+
+from nnsight import TransformersModel
+from nnsight.schema.request import RequestModel
+from nnsight.tracing.backend import Backend
+
+
+@dataclasses.dataclass(frozen=True)
+class Request:
+    """One request: `payload` is what the client would have posted, compressed as it compresses."""
+
+    repo_id: str
+    attention: str
+    payload: bytes
+
+    def form(self, session):
+        """Returns the form's `data` field for a websocket's session."""
+        model = {"repo_id": self.repo_id, "revision": None, "task": "text-generation"}
+        fields = {
+            "model_key": f"nnsight.modeling.transformers.TransformersModel:{json.dumps(model)}",
+            "session_id": session, "compress": True, "env": {"attn_implementation": self.attention},
+        }  # fmt: skip
+        return json.dumps(fields)
+
+
+class Recorder(Backend):
+    """Takes the place of the backend that posts a request, and ends the block's function there."""
+
+    def __call__(self, tracer):
+        raise Recorded(RequestModel.serialize(tracer, True))
+
+
+class Recorded(Exception):
+    def __init__(self, payload):
+        self.payload = payload
+
+
+@functools.cache
+def model(shape):
+    """Returns the model a remote user holds: modules without weights."""
+    return TransformersModel(str(shape.folder), task="text-generation")
+
+
+def record(shape, block, *arguments, **more):
+    """Records what `block(model, *arguments, backend=…)` would send."""
+    try:
+        block(model(shape), *arguments, **more, backend=Recorder())
+    except Recorded as recorded:
+        return Request(shape.repo_id, "sdpa", recorded.payload)
+    raise ValueError(f"{block.__name__} sends nothing")

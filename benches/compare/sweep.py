@@ -1,0 +1,177 @@
+"""Activation patching at every (layer, position) of a prompt pair: what comparing runs costs when written naively."""
+from .models import layers, pair, prompts
+from .recording import model, record
+from .report import Samples, check_equal
+
+# The logits whose difference is kept.
+RIGHT, WRONG = 11, 12
+CLIENTS = 32
+
+
+def patch_everywhere(model, layers, clean, corrupt, positions, right, wrong, backend=None):
+    """As a researcher writes it: one trace after another, in one session."""
+    with model.session(backend=backend):
+        with model.trace(clean):
+            residual = [layer.output for layer in layers]
+        scores = list().save()
+        for layer in range(len(layers)):
+            for position in positions:
+                with model.trace(corrupt):
+                    layers[layer].output[:, position] = residual[layer][:, position]
+                    logits = model.lm_head.output[0, -1]
+                    scores.append((logits[right] - logits[wrong]).item())
+    return scores
+
+
+def read_everywhere(model, layers, clean, backend=None):
+    with model.trace(clean, backend=backend):
+        residual = [layer.output for layer in layers].save()
+
+
+def patch_once(model, layer, corrupt, position, vector, right, wrong, backend=None):
+    with model.trace(corrupt, backend=backend):
+        layer.output[:, position] = vector
+        logits = model.lm_head.output[0, -1]
+        score = (logits[right] - logits[wrong]).item().save()
+
+
+def forward(model, prompt, right, wrong, backend=None):
+    with model.trace(prompt, backend=backend):
+        logits = model.lm_head.output[0, -1]
+        score = (logits[right] - logits[wrong]).item().save()
+
+
+def peer_nnsight(peer, clean, corrupt, positions):
+    """nnsight's own loop, on the very function that the server is sent."""
+    of = layers(peer.nnsight, peer.shape)
+    return patch_everywhere(peer.nnsight, of, clean, corrupt, positions, RIGHT, WRONG)
+
+
+def peer_hooks(peer, clean, corrupt, positions):
+    """The same loop with plain PyTorch hooks."""
+    of, corrupt, residual, scores = layers(peer.plain, peer.shape), peer.ids(corrupt), [], []
+
+    def keep(module, arguments, output):
+        residual.append(first(output))
+
+    handles = [layer.register_forward_hook(keep) for layer in of]
+    peer.plain(peer.ids(clean), use_cache=False)
+    for handle in handles:
+        handle.remove()
+    for layer, patch in zip(of, residual):
+        for position in positions:
+
+            def replace(module, arguments, output):
+                first(output)[:, position] = patch[:, position]
+
+            handle = layer.register_forward_hook(replace)
+            logits = peer.plain(corrupt, use_cache=False).logits[0, -1]
+            handle.remove()
+            scores.append((logits[RIGHT] - logits[WRONG]).item())
+    return scores
+
+
+def peer_transformer_lens(peer, clean, corrupt, positions):
+    """The same loop with TransformerLens' hook points."""
+    bridge, corrupt, scores = peer.transformer_lens, peer.ids(corrupt), []
+    names = [f"blocks.{layer}.hook_out" for layer in range(peer.shape.layers)]
+    _, residual = bridge.run_with_cache(peer.ids(clean))
+    for name in names:
+        for position in positions:
+
+            def replace(tensor, hook):
+                tensor[:, position] = residual[name][:, position]
+                return tensor
+
+            logits = bridge.run_with_hooks(corrupt, fwd_hooks=[(name, replace)])[0, -1]
+            scores.append((logits[RIGHT] - logits[WRONG]).item())
+    return scores
+
+
+def peer_pyvene(peer, clean, corrupt, positions):
+    """The same loop with pyvene, which runs the source again each time."""
+    import pyvene
+
+    clean, corrupt, scores = {"input_ids": peer.ids(clean)}, {"input_ids": peer.ids(corrupt)}, []
+    for layer in range(peer.shape.layers):
+        place = {"layer": layer, "component": "block_output", "unit": "pos", "max_number_of_units": 1}
+        config = pyvene.IntervenableConfig([place], pyvene.VanillaIntervention, model_type=type(peer.plain))
+        intervenable = pyvene.IntervenableModel(config, model=peer.plain)
+        for position in positions:
+            _, output = intervenable(corrupt, [clean], {"sources->base": position})
+            logits = output.logits[0, -1]
+            scores.append((logits[RIGHT] - logits[WRONG]).item())
+    return scores
+
+
+def first(output):
+    return output[0] if isinstance(output, tuple) else output
+
+
+def measure(lab, shape):
+    shape, length = lab.shape(shape), lab.tokens
+    clean, corrupt = pair(shape, length)
+    meta, everywhere = model(shape), range(length)
+    of = layers(meta, shape)
+    session = record(shape, patch_everywhere, of, clean, corrupt, list(everywhere), RIGHT, WRONG)
+    plain = [record(shape, forward, prompt, RIGHT, WRONG) for prompt in prompts(shape, [length] * 16, seed=1)]
+    with lab.sides(shape) as sides:
+        residual = sides[0].server.replay([record(shape, read_everywhere, of, clean)]).answers[0].values()["residual"]
+        single = [
+            record(shape, patch_once, of[layer], corrupt, position, residual[layer][:, position].clone(), RIGHT, WRONG)
+            for layer in range(shape.layers)
+            for position in everywhere
+        ]
+        samples, differences = Samples(), []
+        for turn in range(lab.rounds):
+            # Peers' loops cost the same everywhere: each round takes other positions.
+            stride = 1 if lab.quick else 4
+            positions = list(range(turn % stride, length, stride))
+            share = len(positions) / length
+            for side in sides:
+                found = measure_server(side, samples, session, single, plain)
+                for library in ["nnsight", "hooks", *lab.libraries]:
+                    took = side.run("sweep", library, clean=clean, corrupt=corrupt, positions=positions)
+                    samples.add((side.gemm, library), took["wall"] / share, took["cpu"] / share)
+                    picked = [i for i in range(len(single)) if i % length in positions]
+                    for way, scores in found.items():
+                        expected, mine = took["value"], [scores[i] for i in picked]
+                        differences.append(check_equal(f"sweep {way} and {library}", mine, expected))
+        report(lab, shape, sides, samples, max(differences))
+
+
+def measure_server(side, samples, session, single, plain):
+    """Runs the sweep in each way on a server; returns each way's scores."""
+    ways = {"session": ([session], 1), "requests": (single, 1), "clients": (single, CLIENTS), "forward": (plain, 1)}
+    found = {}
+    for way, (requests, clients) in ways.items():
+        took = side.server.replay(requests, clients)
+        values = [answer.values() for answer in took.answers]
+        samples.add((side.gemm, way), took.wall, took.cpu)
+        if way != "forward":
+            found[way] = values[0]["scores"] if way == "session" else [value["score"] for value in values]
+    return found
+
+
+def report(lab, shape, sides, samples, difference):
+    runs = shape.layers * lab.tokens
+    written, exact = shape.sweep_flops(lab.tokens)
+    facts = {"model": shape.name, "layers": shape.layers, "tokens": lab.tokens}
+    for side in sides:
+        for gemm, way in samples.taken:
+            if gemm == side.gemm:
+                count = 16 if way == "forward" else runs
+                wall, cpu = (1000 * of((gemm, way)) for of in (samples.wall, samples.cpu))
+                per_run = {"cpu_ms_per_run": round(cpu / count, 3)}
+                lab.report.row("sweep", **facts, gemm=gemm, side=way, wall_ms=round(wall, 1), cpu_ms=round(cpu, 1), **per_run)
+        cpu = lambda way: samples.cpu((side.gemm, way))
+        place = {"model": shape.name, "gemm": side.gemm}
+        goal = 15 if side.gemm == "as installed" else 9
+        for library, bar in [("nnsight", goal), ("hooks", 7), *((library, goal) for library in lab.libraries)]:
+            lab.report.ratio("sweep", f"{library} loop / session", cpu(library) / cpu("session"), bar, **place)
+        floor = exact / side.rates[512] / 1e9
+        lab.report.ratio("sweep", "exact-reuse floor / session", floor / cpu("session"), 0.8, **place)
+        for way in "requests", "clients":
+            value = cpu(way) / runs / (cpu("forward") / 16)
+            lab.report.ratio("sweep", f"run in {way} / plain forward", value, 0.4, at_least=False, **place)
+    lab.report.row("sweep", **facts, flops_as_written=written, flops_exact_reuse=exact, largest_difference=difference)

@@ -1,0 +1,469 @@
+//! The way of a batch through the layers: rows that equal one computed before are computed only from where they differ.
+//!
+//! Performance-critical. Models are causal: a change at one position of one layer leaves all earlier positions as they
+//! were, so a changed row carries only its own end, on the keys and values of the unchanged one. A row that nobody has
+//! changed yet is not computed at all. What somebody looks at is shown whole.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use engine::{Attention, Layout, Part, Site};
+use interpreter::raise::Raise;
+use tch::{Device, Kind, TchError, Tensor};
+
+use crate::attention;
+use crate::cache::{Cache, Caches};
+use crate::decoder::{Call, Decoder, Rotations, Shared, Stream, share};
+use crate::pass::{Nobody, Pass, Result};
+
+/// A row as it is when nobody changes it.
+pub struct Trunk {
+    /// `[1, length, width]` before each layer, and after the last.
+    states: Vec<Tensor>,
+    /// Keys and values of each layer.
+    cache: Cache,
+}
+
+impl Trunk {
+    /// Computes rows of token ids.
+    ///
+    /// # Errors
+    /// When the arithmetic fails.
+    pub fn compute(decoder: &dyn Decoder, rows: &[Vec<i64>], kind: Attention) -> Result<Vec<Self>> {
+        let about = decoder.describe();
+        let length = |row: &[i64]| i64::try_from(row.len()).unwrap_or(i64::MAX);
+        let parts =
+            rows.iter().enumerate().map(|(segment, row)| Part { segment: Some(segment), rows: 1, length: length(row) });
+        let mut nobody = Nobody;
+        let mut pass = Pass::new(&mut nobody, Layout { parts: parts.collect() });
+        let ids = |row: &Vec<i64>| Tensor::f_from_slice(row)?.f_to_device(about.device)?.f_view([1, length(row)]);
+        let call = Call {
+            ids: rows.iter().map(ids).collect::<std::result::Result<_, TchError>>()?,
+            caches: rows.iter().map(|_| Some(Cache::new(about.layers.len()))).collect(),
+            attention: vec![kind; rows.len()],
+            ..Call::default()
+        };
+        let mut states: Vec<Vec<Tensor>> = rows.iter().map(|_| Vec::new()).collect();
+        let mut course = Course::begin(decoder, &mut pass, &call)?;
+        for layer in 0..about.layers.len() {
+            course.prepare(layer, &mut pass)?;
+            course.record(&pass, &mut states)?;
+            course.run(layer, &mut pass)?;
+        }
+        course.record(&pass, &mut states)?;
+        let caches = call.caches.into_iter().flatten();
+        Ok(states.into_iter().zip(caches).map(|(states, cache)| Self { states, cache }).collect())
+    }
+
+    /// Returns the bytes that the trunk holds.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let size = |tensor: &Tensor| tensor.numel() as u64 * tensor.kind().elt_size_in_bytes() as u64;
+        self.states.iter().map(size).sum::<u64>() + self.cache.bytes()
+    }
+
+    fn state(&self, layer: usize) -> Result<&Tensor> {
+        self.states.get(layer).ok_or_else(|| Raise::runtime_error("a kept row lacks a layer").into())
+    }
+}
+
+/// Where the segments of a pass have got to.
+pub struct Course<'a> {
+    decoder: &'a dyn Decoder,
+    call: &'a Call,
+    /// What the layers share of whole segments, by segment.
+    whole: Shared,
+    segments: Vec<Segment>,
+    /// What is packed, in order, and what the layers share of it. Empty while everything lies in `segments`.
+    lanes: Vec<Lane>,
+    packed: Option<Tensor>,
+    shared: Rc<Shared>,
+    ends: Ends,
+}
+
+enum Segment {
+    /// `[rows, length, width]`, while it is not packed.
+    Whole(Option<Tensor>),
+    Forking(Vec<Row>),
+}
+
+/// A row that may equal one computed before.
+struct Row {
+    trunk: Rc<Trunk>,
+    /// The first position that differs; the row's length while none does.
+    from: i64,
+    /// `[1, length - from, width]`, while it is not packed.
+    own: Option<Tensor>,
+    cache: Cache,
+}
+
+/// What a part of the packed tensor is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct Lane {
+    segment: usize,
+    /// A row's end from a position on; `None` for the whole segment.
+    end: Option<(usize, i64)>,
+}
+
+impl<'a> Course<'a> {
+    /// Embeds what has to be computed from the start.
+    pub fn begin(decoder: &'a dyn Decoder, pass: &mut Pass<'_>, call: &'a Call) -> Result<Self> {
+        let mut whole = share(decoder.describe(), pass, call)?;
+        let segments: Vec<Segment> = (0..call.ids.len()).map(|index| Segment::of(call, index)).collect();
+        let plain = |(index, segment): (usize, &Segment)| matches!(segment, Segment::Whole(_)).then_some(index);
+        let plain: Vec<usize> = segments.iter().enumerate().filter_map(plain).collect();
+        let everything = plain.len() == segments.len();
+        let mut packed = None;
+        let mut shared = whole.only(&plain);
+        if !plain.is_empty() {
+            pass.layout.parts.retain(|part| part.segment.is_some_and(|segment| plain.contains(&segment)));
+            let ids = plain.iter().filter_map(|&index| call.ids.get(index)).map(Tensor::shallow_clone);
+            packed = Some(decoder.embed(pass, ids.collect(), &mut shared)?);
+        }
+        let lanes = plain.iter().map(|&segment| Lane { segment, end: None }).collect();
+        if everything {
+            whole = shared.clone();
+        } else {
+            whole.rotations = all_rotations(decoder, &whole, &plain, shared.rotations.as_deref())?;
+        }
+        let ends = Ends::default();
+        Ok(Self { decoder, call, whole, segments, lanes, packed, shared: Rc::new(shared), ends })
+    }
+
+    /// Returns the packed hidden states.
+    pub fn hidden(&self) -> Option<&Tensor> {
+        self.packed.as_ref()
+    }
+
+    /// Packs what the next layer computes.
+    pub fn prepare(&mut self, layer: usize, pass: &mut Pass<'_>) -> Result<()> {
+        let site = self.site(layer)?;
+        let flags = &self.call.flags;
+        // What the caller collects from every layer has every segment in it.
+        let collecting = flags.output_hidden_states || flags.output_attentions;
+        let mut plan = Vec::with_capacity(self.segments.len());
+        for (segment, state) in self.segments.iter().enumerate() {
+            if !collecting && !pass.live(segment) {
+                continue;
+            }
+            match state {
+                Segment::Whole(_) => plan.push(Lane { segment, end: None }),
+                Segment::Forking(rows) => {
+                    let wants = pass.wanted_by(segment, site);
+                    if wants.input || wants.inside {
+                        plan.push(Lane { segment, end: None });
+                        continue;
+                    }
+                    let length = self.length(segment);
+                    let ends = rows.iter().enumerate().filter(|(_, row)| row.from < length);
+                    plan.extend(ends.map(|(index, row)| Lane { segment, end: Some((index, row.from)) }));
+                }
+            }
+        }
+        if plan != self.lanes {
+            self.unpack(pass)?;
+            self.pack(layer, plan, pass)?;
+        }
+        Ok(())
+    }
+
+    /// Runs a layer over what is packed, and shows its output to those who wait for nothing else of it.
+    pub fn run(&mut self, layer: usize, pass: &mut Pass<'_>) -> Result<()> {
+        if let Some(hidden) = self.packed.take() {
+            let form = self.decoder.describe().layer_form;
+            let stream = Stream { hidden, shared: Rc::clone(&self.shared), form };
+            self.packed = Some(self.decoder.layer(layer, pass, stream)?);
+        }
+        let site = self.site(layer)?;
+        let mut shown = Vec::new();
+        for segment in 0..self.segments.len() {
+            let Some(Segment::Forking(_)) = self.segments.get(segment) else { continue };
+            if self.lanes.contains(&Lane { segment, end: None }) {
+                self.note_changes(segment, pass)?;
+            } else if pass.wanted_by(segment, site).output {
+                shown.push(segment);
+            }
+        }
+        if !shown.is_empty() {
+            self.unpack(pass)?;
+            self.show(layer + 1, &shown, site, pass)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the last hidden states of all segments that are still live, whole, and what they share.
+    pub fn end(mut self, pass: &mut Pass<'_>) -> Result<(Tensor, Rc<Shared>)> {
+        let collecting = self.call.flags.output_hidden_states || self.call.flags.output_attentions;
+        let live = (0..self.segments.len()).filter(|&segment| collecting || pass.live(segment));
+        let plan: Vec<Lane> = live.map(|segment| Lane { segment, end: None }).collect();
+        if plan != self.lanes {
+            self.unpack(pass)?;
+            self.pack(self.decoder.describe().layers.len(), plan, pass)?;
+        }
+        let hidden = self.packed.ok_or_else(|| Raise::runtime_error("nothing is left of the pass"))?;
+        Ok((hidden, self.shared))
+    }
+
+    /// Copies the state of each segment of a pass without forks.
+    fn record(&self, pass: &Pass<'_>, states: &mut [Vec<Tensor>]) -> Result<()> {
+        let Some(packed) = &self.packed else { return Ok(()) };
+        for (part, states) in states.iter_mut().enumerate() {
+            states.push(Tensor::f_cat(&[pass.segment(packed, part)?], 0)?);
+        }
+        Ok(())
+    }
+
+    fn site(&self, layer: usize) -> Result<Site> {
+        let site = self.decoder.describe().layers.get(layer).copied();
+        site.ok_or_else(|| Raise::index_error(format!("there is no layer {layer}")).into())
+    }
+
+    fn length(&self, segment: usize) -> i64 {
+        self.call.ids.get(segment).and_then(|ids| ids.size().last().copied()).unwrap_or(0)
+    }
+
+    /// Moves where rows of a segment differ to where somebody changed them.
+    fn note_changes(&mut self, segment: usize, pass: &mut Pass<'_>) -> Result<()> {
+        let written = pass.written(segment)?;
+        if let Some(Segment::Forking(rows)) = self.segments.get_mut(segment) {
+            rows.iter_mut().zip(written).for_each(|(row, written)| row.from = row.from.min(written));
+        }
+        Ok(())
+    }
+
+    /// Shows whole segments that were not computed whole.
+    fn show(&mut self, layer: usize, segments: &[usize], site: Site, pass: &mut Pass<'_>) -> Result<()> {
+        let mut layout = Layout::default();
+        let mut wholes = Vec::with_capacity(segments.len());
+        for &segment in segments {
+            let whole = self.assemble(layer, segment)?;
+            let size = whole.size();
+            let (rows, length) = (size.first().copied().unwrap_or(0), size.get(1).copied().unwrap_or(0));
+            layout.parts.push(Part { segment: Some(segment), rows, length });
+            wholes.push(whole);
+        }
+        let seen = pass.exit_parts(site, &layout, &wholes)?;
+        for ((&segment, before), after) in segments.iter().zip(&wholes).zip(seen) {
+            if after.size() != before.size() {
+                let (given, expected) = (after.size(), before.size());
+                let message =
+                    format!("the value assigned has shape {given:?}, but the model computes with {expected:?}");
+                return Err(Raise::runtime_error(message).into());
+            }
+            self.note_changes(segment, pass)?;
+            self.place(segment, &after)?;
+        }
+        Ok(())
+    }
+
+    /// Returns a segment's state before a layer: `[rows, length, width]`, in memory of its own where it forks.
+    fn assemble(&self, layer: usize, segment: usize) -> Result<Tensor> {
+        let missing = || Raise::runtime_error("a segment got lost between layers");
+        match self.segments.get(segment) {
+            Some(Segment::Whole(Some(tensor))) => Ok(tensor.shallow_clone()),
+            Some(Segment::Forking(rows)) => {
+                let mut parts = Vec::with_capacity(rows.len());
+                for row in rows {
+                    let kept = row.trunk.state(layer)?;
+                    let start = if row.from > 0 { Some(kept.f_narrow(1, 0, row.from)?) } else { None };
+                    let pieces: Vec<&Tensor> = start.iter().chain(&row.own).collect();
+                    parts.push(Tensor::f_cat(&pieces, 1)?);
+                }
+                Ok(if let [only] = parts.as_slice() { only.shallow_clone() } else { Tensor::f_cat(&parts, 0)? })
+            }
+            _ => Err(missing().into()),
+        }
+    }
+
+    /// Takes a segment's state, `[rows, length, width]`.
+    fn place(&mut self, segment: usize, tensor: &Tensor) -> Result<()> {
+        let length = self.length(segment);
+        match self.segments.get_mut(segment) {
+            Some(Segment::Whole(slot)) => *slot = Some(tensor.shallow_clone()),
+            Some(Segment::Forking(rows)) => {
+                for (index, row) in (0_i64..).zip(rows) {
+                    row.own = match length - row.from {
+                        0 => None,
+                        rest => Some(tensor.f_narrow(0, index, 1)?.f_narrow(1, row.from, rest)?),
+                    };
+                }
+            }
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Takes the packed tensor apart.
+    fn unpack(&mut self, pass: &Pass<'_>) -> Result<()> {
+        let Some(packed) = self.packed.take() else { return Ok(()) };
+        for (part, lane) in std::mem::take(&mut self.lanes).into_iter().enumerate() {
+            let tensor = pass.segment(&packed, part)?;
+            let Some((index, _)) = lane.end else {
+                self.place(lane.segment, &tensor)?;
+                continue;
+            };
+            if let Some(Segment::Forking(rows)) = self.segments.get_mut(lane.segment)
+                && let Some(row) = rows.get_mut(index)
+            {
+                row.own = Some(tensor);
+            }
+        }
+        Ok(())
+    }
+
+    /// Packs what a plan says, from the states before a layer.
+    fn pack(&mut self, layer: usize, plan: Vec<Lane>, pass: &mut Pass<'_>) -> Result<()> {
+        let mut tensors = Vec::with_capacity(plan.len());
+        let mut parts = Vec::with_capacity(plan.len());
+        for lane in &plan {
+            let tensor = match (lane.end, self.segments.get(lane.segment)) {
+                (Some((index, _)), Some(Segment::Forking(rows))) => {
+                    rows.get(index).and_then(|row| row.own.as_ref()).map(Tensor::shallow_clone)
+                }
+                _ => Some(self.assemble(layer, lane.segment)?),
+            };
+            let tensor = tensor.ok_or_else(|| Raise::runtime_error("a row got lost between layers"))?;
+            let size = tensor.size();
+            parts.push(Part {
+                segment: lane.end.is_none().then_some(lane.segment),
+                rows: size.first().copied().unwrap_or(0),
+                length: size.get(1).copied().unwrap_or(0),
+            });
+            tensors.push(tensor);
+        }
+        pass.layout.parts = parts;
+        self.packed = if tensors.is_empty() { None } else { Some(pass.join(tensors)?) };
+        self.shared = Rc::new(self.share(&plan)?);
+        self.lanes = plan;
+        Ok(())
+    }
+
+    fn share(&mut self, plan: &[Lane]) -> Result<Shared> {
+        let mut shared = self.whole.only(&[]);
+        let mut caches = Vec::with_capacity(plan.len());
+        let (mut cosines, mut sines) = (Vec::new(), Vec::new());
+        for lane in plan {
+            let attention = self.whole.attention.get(lane.segment).copied().unwrap_or_default();
+            let whole_cache = || self.call.caches.get(lane.segment).cloned().flatten();
+            shared.attention.push(attention);
+            let rotation = self
+                .whole
+                .rotations
+                .as_ref()
+                .and_then(|all| Some((all.cosines.get(lane.segment)?, all.sines.get(lane.segment)?)));
+            let positions = self.whole.positions.get(lane.segment);
+            let Some((index, from)) = lane.end else {
+                shared.masks.push(self.whole.masks.get(lane.segment).cloned().flatten());
+                shared.positions.extend(positions.cloned());
+                shared.past.push(self.whole.past.get(lane.segment).copied().unwrap_or(0));
+                caches.push(whole_cache());
+                if let Some((cosine, sine)) = rotation {
+                    cosines.push(cosine.shallow_clone());
+                    sines.push(sine.shallow_clone());
+                }
+                continue;
+            };
+            let length = self.length(lane.segment) - from;
+            let about = self.decoder.describe();
+            shared.masks.push(self.ends.mask(attention, from, length, about.kind, about.device)?);
+            shared.positions.push(self.ends.positions(from, length, about.device)?);
+            shared.past.push(from);
+            caches.push(match self.segments.get(lane.segment) {
+                Some(Segment::Forking(rows)) => rows.get(index).map(|row| row.cache.clone()),
+                _ => None,
+            });
+            if let Some((cosine, sine)) = rotation {
+                cosines.push(cosine.f_narrow(1, from, length)?);
+                sines.push(sine.f_narrow(1, from, length)?);
+            }
+        }
+        shared.caches = caches.iter().any(Option::is_some).then(|| Rc::new(Caches(caches)));
+        shared.rotations = self.whole.rotations.as_ref().map(|_| Rc::new(Rotations { cosines, sines }));
+        Ok(shared)
+    }
+}
+
+impl Segment {
+    fn of(call: &Call, index: usize) -> Self {
+        let trunks = call.trunks.get(index).map(Vec::as_slice).unwrap_or_default();
+        let cache = call.caches.get(index).and_then(Option::as_ref);
+        let (false, Some(cache)) = (trunks.is_empty(), cache) else { return Self::Whole(None) };
+        let length = call.ids.get(index).and_then(|ids| ids.size().last().copied()).unwrap_or(0);
+        let row = |trunk: &Rc<Trunk>| Row {
+            from: length,
+            own: None,
+            cache: Cache::after(vec![trunk.cache.clone()]),
+            trunk: Rc::clone(trunk),
+        };
+        let rows: Vec<Row> = trunks.iter().map(row).collect();
+        // Layers that the segment is not computed in have the keys and values of its rows.
+        cache.follow(rows.iter().map(|row| row.cache.clone()).collect());
+        Self::Forking(rows)
+    }
+}
+
+/// Returns the rotations of all segments: those that were embedded have theirs.
+fn all_rotations(
+    decoder: &dyn Decoder,
+    whole: &Shared,
+    embedded: &[usize],
+    known: Option<&Rotations>,
+) -> Result<Option<Rc<Rotations>>> {
+    let mut all = Rotations { cosines: Vec::new(), sines: Vec::new() };
+    let mut computed: HashMap<i64, (Tensor, Tensor)> = HashMap::new();
+    for (segment, positions) in whole.positions.iter().enumerate() {
+        let own = embedded.iter().position(|&index| index == segment);
+        let own = own.zip(known).and_then(|(at, known)| Some((known.cosines.get(at)?, known.sines.get(at)?)));
+        if let Some((cosine, sine)) = own {
+            all.cosines.push(cosine.shallow_clone());
+            all.sines.push(sine.shallow_clone());
+            continue;
+        }
+        // Rows that fork count their positions from zero: equal lengths have equal rotations.
+        let length = positions.size().last().copied().unwrap_or(0);
+        if !computed.contains_key(&length) {
+            let Some(rotations) = decoder.rotations(positions)? else { return Ok(None) };
+            computed.insert(length, rotations);
+        }
+        if let Some((cosine, sine)) = computed.get(&length) {
+            all.cosines.push(cosine.shallow_clone());
+            all.sines.push(sine.shallow_clone());
+        }
+    }
+    Ok(Some(Rc::new(all)))
+}
+
+/// Masks and positions of the ends of rows, by where they begin and how long they are.
+#[derive(Default)]
+struct Ends {
+    masks: HashMap<(Attention, i64, i64), Option<Rc<Tensor>>>,
+    positions: HashMap<(i64, i64), Rc<Tensor>>,
+}
+
+impl Ends {
+    fn mask(
+        &mut self,
+        attention: Attention,
+        from: i64,
+        length: i64,
+        kind: Kind,
+        device: Device,
+    ) -> Result<Option<Rc<Tensor>>> {
+        let key = (attention, from, length);
+        if !self.masks.contains_key(&key) {
+            let mask = attention::mask(attention, (1, length), from, None, kind, device)?;
+            self.masks.insert(key, mask.map(Rc::new));
+        }
+        Ok(self.masks.get(&key).cloned().flatten())
+    }
+
+    fn positions(&mut self, from: i64, length: i64, device: Device) -> Result<Rc<Tensor>> {
+        if let Some(positions) = self.positions.get(&(from, length)) {
+            return Ok(Rc::clone(positions));
+        }
+        let positions = Tensor::f_arange_start(from, from + length, (Kind::Int64, device))?.f_unsqueeze(0)?;
+        let positions = Rc::new(positions);
+        self.positions.insert((from, length), Rc::clone(&positions));
+        Ok(positions)
+    }
+}

@@ -1,0 +1,247 @@
+//! Logits that are computed when somebody uses them, and only where.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use interpreter::raise::Raise;
+use interpreter::{HostResult, Machine, Outcome, Request, Value};
+use tch::TchError;
+
+use super::{Tensor, index};
+use crate::job::{Job, Paying};
+use crate::linear::linear;
+
+/// The matrix that makes logits of hidden states.
+pub struct Head {
+    /// `[vocabulary, width]`.
+    pub weight: tch::Tensor,
+    pub bias: Option<tch::Tensor>,
+}
+
+/// A product `hidden · weightᵀ + bias` that is not computed yet.
+pub struct Unembedding {
+    /// `[rows, length, width]`, which nobody writes to.
+    hidden: tch::Tensor,
+    head: Rc<Head>,
+    /// The product of which this is some rows, and the first of them: writing here must reach there.
+    whole: Option<(Tensor, i64)>,
+    /// What was selected and computed already: somebody may have written to it.
+    selected: RefCell<Vec<Selected>>,
+}
+
+struct Selected {
+    /// First row and number of rows that the key counts in.
+    rows: (i64, i64),
+    key: Vec<Value>,
+    product: tch::Tensor,
+}
+
+impl Unembedding {
+    pub fn new(hidden: tch::Tensor, head: Rc<Head>) -> Self {
+        Self { hidden, head, whole: None, selected: RefCell::default() }
+    }
+
+    /// Narrows the product, which is `whole`, to some rows.
+    pub fn narrow(&self, whole: &Tensor, start: i64, length: i64) -> Result<Self, TchError> {
+        let hidden = self.hidden.f_narrow(0, start, length)?;
+        Ok(Self { whole: Some((whole.clone(), start)), ..Self::new(hidden, Rc::clone(&self.head)) })
+    }
+
+    /// Returns `[rows, length, vocabulary]`.
+    pub fn shape(&self) -> Vec<i64> {
+        let mut shape = self.hidden.size();
+        if let Some(last) = shape.last_mut() {
+            *last = self.vocabulary();
+        }
+        shape
+    }
+
+    fn vocabulary(&self) -> i64 {
+        self.head.weight.size().first().copied().unwrap_or(0)
+    }
+
+    fn rows(&self) -> i64 {
+        self.hidden.size().first().copied().unwrap_or(0)
+    }
+
+    /// Computes everything. Where memory is refused nothing comes of it, and whoever pays finds the refusal.
+    pub fn compute(&self) -> tch::Tensor {
+        self.try_compute().unwrap_or_else(|_| tch::Tensor::from_slice::<f32>(&[]))
+    }
+
+    fn try_compute(&self) -> Result<tch::Tensor, TchError> {
+        if let Some((whole, start)) = &self.whole {
+            return whole.tch().f_narrow(0, *start, self.rows());
+        }
+        let all = linear(&self.hidden, &self.head.weight, self.head.bias.as_ref())?;
+        for Selected { rows: (start, rows), key, product } in self.selected.borrow_mut().drain(..) {
+            if let Some(mut place) = select(&all.f_narrow(0, start, rows)?, &key) {
+                place.f_copy_(&product)?;
+            }
+        }
+        Ok(all)
+    }
+
+    /// Reads `of[key]`, `of` being this product, where the key selects some rows and positions; `None` for other keys.
+    pub fn get(&self, machine: &Machine, of: &Tensor, key: &Value) -> Option<HostResult> {
+        let mut keys = match key {
+            Value::Tuple(tuple) => tuple.to_vec(),
+            key => vec![key.clone()],
+        };
+        if let [Value::Ellipsis, position, column] = keys.as_slice() {
+            keys = vec![everything(), position.clone(), column.clone()];
+        }
+        let columns = if keys.len() == 3 { keys.pop().filter(|column| !is_everything(column)) } else { None };
+        let hidden = select(&self.hidden, &keys)?;
+        if hidden.numel() == self.hidden.numel() {
+            return None;
+        }
+        let mut deferred = Deferred {
+            machine: machine.clone(),
+            of: of.clone(),
+            hidden,
+            key: keys,
+            head: Rc::clone(&self.head),
+            columns,
+        };
+        // One column is no more work than copying it, so that nobody needs to wait for others.
+        if let Some(Value::Int(column)) = deferred.columns {
+            let at = if column < 0 { column + self.vocabulary() } else { column };
+            if !(0..self.vocabulary()).contains(&at) {
+                return None;
+            }
+            deferred.key.push(Value::Int(at));
+            deferred.columns = None;
+            let bias = self.head.bias.as_ref().map(|bias| bias.narrow(0, at, 1));
+            return Some(deferred.pay(|hidden| {
+                linear(hidden, &self.head.weight.f_narrow(0, at, 1)?, bias.as_ref())?.f_squeeze_dim(-1)
+            }));
+        }
+        Some(Ok(Outcome::Wait(Request::new(deferred))))
+    }
+
+    /// Remembers what was selected, here or in what this is a part of.
+    fn note(&self, rows: (i64, i64), key: Vec<Value>, product: &tch::Tensor) {
+        match &self.whole {
+            Some((whole, start)) => {
+                if let Some(unembedding) = whole.pending() {
+                    unembedding.note((rows.0 + start, rows.1), key, product);
+                }
+            }
+            None => self.selected.borrow_mut().push(Selected { rows, key, product: product.shallow_clone() }),
+        }
+    }
+}
+
+/// Logits that a block waits for.
+pub struct Deferred {
+    machine: Machine,
+    of: Tensor,
+    /// `[…, width]`.
+    hidden: tch::Tensor,
+    key: Vec<Value>,
+    head: Rc<Head>,
+    /// What the block reads of the last dimension, if not everything.
+    columns: Option<Value>,
+}
+
+impl Deferred {
+    /// Computes what many blocks wait for in one product for each head.
+    pub fn resolve(all: Vec<Self>) -> Vec<Result<Value, Raise>> {
+        let mut products: Vec<Option<tch::Tensor>> = all.iter().map(|_| None).collect();
+        if all.len() > 1 {
+            let same = all.windows(2).all(|pair| Rc::ptr_eq(&pair[0].head, &pair[1].head));
+            if same && let Ok(shared) = Self::together(&all) {
+                products = shared.into_iter().map(Some).collect();
+            }
+        }
+        let answer = |(one, product): (Self, Option<tch::Tensor>)| {
+            let head = Rc::clone(&one.head);
+            match one.pay(|hidden| match product {
+                // A copy: a view would keep everybody's logits alive.
+                Some(product) => tch::Tensor::f_cat(&[product], 0),
+                None => linear(hidden, &head.weight, head.bias.as_ref()),
+            })? {
+                Outcome::Ready(value) => Ok(value),
+                _ => Err(Raise::runtime_error("logits did not come")),
+            }
+        };
+        all.into_iter().zip(products).map(answer).collect()
+    }
+
+    /// Returns each one's `[…, vocabulary]`, all views of one tensor.
+    fn together(all: &[Self]) -> Result<Vec<tch::Tensor>, TchError> {
+        let _unpaid = Paying::nobody();
+        let Some(first) = all.first() else { return Ok(Vec::new()) };
+        let width = first.hidden.size().last().copied().unwrap_or(1);
+        let flat = all.iter().map(|one| one.hidden.f_reshape([-1, width])).collect::<Result<Vec<_>, _>>()?;
+        let product = linear(&tch::Tensor::f_cat(&flat, 0)?, &first.head.weight, first.head.bias.as_ref())?;
+        let mut start = 0;
+        let mut parts = Vec::with_capacity(all.len());
+        for (one, flat) in all.iter().zip(&flat) {
+            let rows = flat.size().first().copied().unwrap_or(0);
+            let mut shape = one.hidden.size();
+            if let Some(last) = shape.last_mut() {
+                *last = product.size().last().copied().unwrap_or(0);
+            }
+            parts.push(product.f_narrow(0, start, rows)?.f_view(shape.as_slice())?);
+            start += rows;
+        }
+        Ok(parts)
+    }
+
+    /// Makes the tensor that the block gets, in memory that it pays for.
+    fn pay(self, product: impl FnOnce(&tch::Tensor) -> Result<tch::Tensor, TchError>) -> HostResult {
+        let Self { machine, of, hidden, key, columns, .. } = self;
+        machine.charge_fuel(10)?;
+        let job = Job::of(&machine);
+        let paying = Paying::new(&machine, &job);
+        let product = product(&hidden)
+            .map_err(|error| paying.refusal().unwrap_or_else(|| Raise::runtime_error(error.to_string())))?;
+        drop(paying);
+        if let Some(unembedding) = of.pending() {
+            unembedding.note((0, unembedding.rows()), key, &product);
+        }
+        let product = Tensor::new(product);
+        Ok(match columns {
+            Some(columns) => {
+                let key = Value::tuple(vec![Value::Ellipsis, columns]);
+                index::get(&machine, &product, &key)?.value()
+            }
+            None => product.value(),
+        }
+        .into())
+    }
+}
+
+/// Returns a view of what ints and slices select of the leading dimensions; `None` for other keys and those that are
+/// out of range.
+fn select(tensor: &tch::Tensor, keys: &[Value]) -> Option<tch::Tensor> {
+    let mut view = tensor.shallow_clone();
+    let mut dim = 0;
+    for key in keys {
+        view = match key {
+            Value::Int(index) => view.f_select(dim, *index).ok()?,
+            Value::Slice(slice) => {
+                let bound = |value: &Value| match value {
+                    Value::None => Some(None),
+                    value => value.as_int().map(Some),
+                };
+                let step = bound(&slice.step)?.unwrap_or(1);
+                let view = view.f_slice(dim, bound(&slice.start)?, bound(&slice.stop)?, step).ok()?;
+                dim += 1;
+                view
+            }
+            _ => return None,
+        };
+    }
+    Some(view)
+}
+
+fn everything() -> Value {
+    Value::Slice(Rc::new(interpreter::types::Slice::new(Value::None, Value::None, Value::None)))
+}
+
+fn is_everything(key: &Value) -> bool {
+    matches!(key, Value::Slice(slice) if [&slice.start, &slice.stop, &slice.step].iter().all(|part| matches!(part, Value::None)))
+}
