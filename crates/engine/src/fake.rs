@@ -218,6 +218,13 @@ impl Model for FakeModel {
         Ok(Forwarded { output, layout })
     }
 
+    /// Its arithmetic has no gradients.
+    fn set_recording(&self, _: &Machine, _: bool) {}
+
+    fn recording(&self, _: &Machine) -> bool {
+        false
+    }
+
     fn new_cache(&self) -> Box<dyn Any> {
         Box::new(Cache::default())
     }

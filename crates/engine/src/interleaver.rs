@@ -22,7 +22,7 @@ use crate::model::{Attention, Interrupt, Model, Segment};
 use crate::pass::Pass;
 use crate::trace::Trace;
 use crate::trunks::{Row, Trunks};
-use crate::{freeze, thaw};
+use crate::{freeze, gradients, thaw};
 
 /// Tokens of one forward pass beyond which no further job joins it.
 const PASS_TOKENS: i64 = 4096;
@@ -529,6 +529,7 @@ fn begin<M: Model>(
     let environment = Rc::new(Environment::new(Rc::clone(&state), Rc::clone(printed)));
     let machine = Machine::new(&job.limits, environment);
     machine.set_stop_flag(std::sync::Arc::clone(&job.stop));
+    model.set_recording(&machine, gradients::mentioned(program));
     let running = start(job, &state, &machine, together);
     if running.is_err() {
         machine.teardown();

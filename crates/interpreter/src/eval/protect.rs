@@ -41,7 +41,10 @@ impl<'a> Run<'a> {
                     }
                     self.at(span);
                     // The body ran in a frame of its own; what it raised has its traceback already.
-                    return match self.machine.settle(outcome).await {
+                    let outcome = self.machine.settle(outcome).await;
+                    // It may have run in this frame.
+                    self.at(span);
+                    return match outcome {
                         Ok(_) => Ok(Flow::Next),
                         Err(raise) if raise.has_traceback() => Err(raise),
                         Err(raise) => Err(self.pass(raise)),
