@@ -1,1 +1,1 @@
-//! Measurements of the whole; each lies in `benches/`.
+//! Measurements of the whole: programs in `benches/`, their drivers and peers in `compare/`.
