@@ -55,13 +55,13 @@ def main():
     )
     for name in chosen.only:
         bench = importlib.import_module(f"benches.compare.{name}")
-        for shape in BENCHES[name]:
-            if chosen.model in (None, shape.name):
-                try:
-                    bench.measure(lab, shape)
-                except Exception as error:
-                    traceback.print_exc()
-                    report.failed(name, error)
+        shapes = [shape for shape in BENCHES[name] if chosen.model in (None, shape.name)]
+        for shape in shapes[:1] if chosen.quick else shapes:
+            try:
+                bench.measure(lab, shape)
+            except Exception as error:
+                traceback.print_exc()
+                report.failed(name, error)
     report.table()
     sys.exit(1 if report.failures else 0)
 

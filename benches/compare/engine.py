@@ -24,7 +24,7 @@ class Engine:
         return self.measure({"what": what, "ids": ids, "logits": logits})
 
     def request(self, request):
-        """Runs a recorded request; returns its CPU seconds and some numbers of the first tensor that it saved."""
+        """Runs a recorded request; returns its CPU seconds and some numbers of the first tensor's last row."""
         file = models.ROOT / ".cache/bench/request"
         file.write_bytes(request.payload)
         return self.measure({"what": "request", "file": str(file), "fields": request.form("")})

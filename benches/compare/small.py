@@ -43,18 +43,18 @@ def measure(lab, shape):
             side.server.replay(requests)
         for _ in range(lab.rounds):
             for side in sides:
-                measure_side(side, texts, many)
+                measure_side(side, texts, many, requests[0])
     for side in sides:
         for name in side.samples.taken:
             lab.report.row("small", **side.place, side=name, cpu_ms=ms(side, name))
-        for way in WAYS:
+        for way in ["engine", *WAYS]:
             beyond = ms(side, way) - ms(side, "model")
             lab.report.ratio("small", f"ms beyond the model, {way}", beyond, 0.3, at_least=False, **side.place)
         rate = 1000 / ms(side, "32 clients")
         lab.report.ratio("small", "requests per CPU second, 32 clients", rate, 2000, **side.place)
 
 
-def measure_side(side, texts, many):
+def measure_side(side, texts, many, request):
     share = len(texts)
     expected = side.peer_samples("small", "nnsight", share, prompts=texts)
     side.peer_samples("small", "hooks", share, prompts=texts)
@@ -64,10 +64,13 @@ def measure_side(side, texts, many):
         side.samples.add(f"{way}, of it vitrine-worker", took.wall / len(many), took.worker / len(many))
         for index, answer in enumerate(took.answers):
             check_equal(f"small, {way}", numbers(answer.values()["hidden"]), expected[index % len(texts)])
-    # Up to the last layer's output, as the requests.
-    cpu, found = side.engine.forward("model", [ids(texts[0])], logits=False)
-    side.samples.add("model", cpu, cpu)
-    check_equal("small, the model alone", found, expected[0])
+    # The model up to the last layer's output, as the requests read it; the engine without a server around it.
+    for name, (cpu, found) in {
+        "model": side.engine.forward("model", [ids(texts[0])], logits=False),
+        "engine": side.engine.request(request),
+    }.items():
+        side.samples.add(name, cpu, cpu)
+        check_equal(f"small, {name}", found, expected[0])
 
 
 def ms(side, name):
