@@ -6,8 +6,8 @@ import statistics
 import sys
 from pathlib import Path
 
-from . import gemm, libraries, models, recording
-from .engine import Engine, build
+from . import cargo, gemm, libraries, models, recording
+from .engine import Engine
 from .peer import Peer
 from .report import Report, Samples
 from .server import Server
@@ -53,16 +53,15 @@ class Side:
     def server_samples(self, name, requests, clients=1):
         """Replays requests and notes what they took; returns the replay and the saved values, in order."""
         took = self.server.replay(requests, clients)
-        values = [answer.values() for answer in took.answers]
         self.samples.add(name, took.wall, took.cpu)
-        return took, values
+        return took, took.values()
 
 
 @dataclasses.dataclass
 class Lab:
     programs: Path
-    # The bench program `engine`; `None` builds it.
-    engine: Path | None
+    # Cargo's profile for the Rust programs of the benches.
+    profile: str
     quick: bool
     rounds: int
     # `None` leaves each shape's own.
@@ -109,13 +108,13 @@ class Lab:
             for setting, environment in self.environments().items():
                 side = Side(setting, shape)
                 if server:
-                    side.server = start(Server, self.programs, [shape])
+                    side.server = start(Server, self.programs, cargo.program("replay", self.profile), shape)
                 if peer:
                     side.peer = start(Peer, sys.executable, shape)
                 if peer and self.libraries:
                     side.library_peer = start(Peer, libraries.python(), shape)
                 if engine:
-                    side.engine = start(Engine, self.engine or build(), shape)
+                    side.engine = start(Engine, cargo.program("engine", self.profile), shape)
                 sides.append(side)
             yield sides
             refusals = sum(side.server.refusals for side in sides if side.server)

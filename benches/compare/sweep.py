@@ -141,7 +141,7 @@ def patch_on_server(side, clean, corrupt, length):
     _, [saved] = side.server_samples("session", [session])
     found = {"session": saved["scores"]}
 
-    residual = side.server.replay([record(shape, read_everywhere, of, clean)]).answers[0].values()["residual"]
+    residual = side.server.replay([record(shape, read_everywhere, of, clean)]).values()[0]["residual"]
     single = [
         record(shape, patch_once, of[layer], corrupt, position, residual[layer][:, position].clone(), RIGHT, WRONG)
         for layer in range(shape.layers)
