@@ -10,6 +10,13 @@ fn remote_results_are_those_of_local_nnsight() {
 }
 
 #[test]
+fn gradients_are_those_of_local_nnsight() {
+    let data = Data::default();
+    let server = data.up().key().tiny_models().start();
+    server.client("gradients.py").succeed();
+}
+
+#[test]
 fn i4_a_block_that_wants_too_much_fails_alone() {
     let data = Data::default();
     let server = data.up().key().tiny_models().start();

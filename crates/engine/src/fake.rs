@@ -119,10 +119,10 @@ fn one(tensor: FakeTensor) -> Inputs<Packed<FakeTensor>> {
 fn tokens(flow: &Flow) -> Result<FakeTensor, Raise> {
     match flow {
         Tree::Leaf(Packed::Tokens(tensor)) => Ok(tensor.clone()),
-        Tree::Leaf(Packed::Segments(parts)) if parts.len() == 1 => parts
-            .first()
-            .ok_or_else(|| Raise::runtime_error("no segment"))
-            .and_then(|part| part.view(&[part.data().len() as i64 / WIDTH, WIDTH])),
+        Tree::Leaf(Packed::Segments(parts)) => {
+            let flat = |part: &FakeTensor| part.view(&[part.data().len() as i64 / WIDTH, WIDTH]);
+            FakeTensor::join(&parts.iter().map(flat).collect::<Result<Vec<_>, _>>()?)
+        }
         _ => Err(Raise::type_error("the toy model computes with one tensor")),
     }
 }
@@ -216,6 +216,13 @@ impl Model for FakeModel {
             })
         })?;
         Ok(Forwarded { output, layout })
+    }
+
+    /// Its arithmetic has no gradients.
+    fn set_recording(&self, _: &Machine, _: bool) {}
+
+    fn recording(&self, _: &Machine) -> bool {
+        false
     }
 
     fn new_cache(&self) -> Box<dyn Any> {

@@ -95,6 +95,8 @@ impl<M: Model> Generation<M> {
             attention: self.attention,
             // As transformers' generate does: only the last position is unembedded.
             flags: vec![("logits_to_keep".into(), Value::Int(1))],
+            // Nor does it record gradients.
+            recorder: None,
             trunks: Vec::new(),
         })
     }

@@ -12,6 +12,7 @@ mod envoy;
 pub mod fake;
 mod freeze;
 mod generation;
+mod gradients;
 mod interleaver;
 mod job;
 mod location;

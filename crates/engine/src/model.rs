@@ -142,8 +142,11 @@ pub struct Segment<T> {
     /// Keyword arguments of the forward call that the user gave: `output_hidden_states`, `output_attentions`,
     /// `use_cache`, `logits_to_keep`, ….
     pub flags: Vec<(Rc<str>, Value)>,
+    /// Who pays for what gradients need, where they are recorded. Such a segment has its pass to itself: a backward
+    /// pass over packed rows would walk those of others, and free what they still need.
+    pub recorder: Option<Machine>,
     /// For each row, what [`Model::trunks`] kept of the same tokens: the rows then compute only what differs from it.
-    /// Empty where something is missing.
+    /// Empty where something is missing, and for a segment with a recorder.
     pub trunks: Vec<Rc<dyn Any>>,
 }
 
@@ -348,6 +351,12 @@ pub trait Model: 'static {
     fn trunks(&self, _rows: &[Vec<i64>], _attention: Attention) -> Result<Vec<Trunk>, Raise> {
         Ok(Vec::new())
     }
+
+    /// Sets, before a job's code runs, whether its operations record what gradients need.
+    fn set_recording(&self, machine: &Machine, on: bool);
+
+    /// Returns whether a job's operations record what gradients need where its code stands now.
+    fn recording(&self, machine: &Machine) -> bool;
 
     /// Makes an empty cache for [`Segment::cache`].
     fn new_cache(&self) -> Box<dyn Any>;

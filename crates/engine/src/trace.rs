@@ -34,6 +34,7 @@ enum Work<M: Model> {
     /// One forward pass.
     Forward {
         kwargs: Vec<(Rc<str>, Value)>,
+        recording: bool,
         done: bool,
     },
     Generate {
@@ -81,13 +82,16 @@ impl<M: Model> Trace<M> {
             let group = group_of(&mut rows, direct.rows);
             blocks.push((Coroutine::of_block(machine, request.body.clone()), group));
         }
+        // As the code around the trace has it: what its blocks switch off is their own affair.
+        let recording = job.model.recording(machine);
         let batch = prompt::pad_left(&rows, prompt::pad_token(&*tokenizer));
         let arguments = match request.function {
             Function::Generate => Some("generate".to_owned()),
+            _ if recording => None,
             _ => name_arguments(&kwargs),
         };
         let work = match request.function {
-            Function::Call => Work::Forward { kwargs, done: false },
+            Function::Call => Work::Forward { kwargs, recording, done: false },
             Function::Generate => Work::Generate {
                 generation: Box::new(Generation::new(&*job.model, machine, &batch, &kwargs, job.attention)?),
                 done: false,
@@ -133,7 +137,7 @@ impl<M: Model> Trace<M> {
     /// Returns the token ids of each row where equal rows give equal states whatever else is asked of the model: one
     /// forward pass over whole rows without arguments of its own.
     pub fn plain_rows(&self) -> Option<Vec<Vec<i64>>> {
-        let plain = matches!(&self.work, Work::Forward { kwargs, .. } if kwargs.is_empty());
+        let plain = matches!(&self.work, Work::Forward { kwargs, recording: false, .. } if kwargs.is_empty());
         (plain && self.batch.full() && self.batch.positions.is_none()).then(|| self.batch.sequences())
     }
 
@@ -145,7 +149,7 @@ impl<M: Model> Trace<M> {
         self.run.begin_pass();
         match &mut self.work {
             Work::Generate { generation, .. } => generation.segment(),
-            Work::Forward { kwargs, .. } => {
+            Work::Forward { kwargs, recording, .. } => {
                 let Batch { rows, length, .. } = self.batch;
                 let tensor = |data: &[i64]| prompt::int_tensor(rows, length, data.to_vec());
                 let caching =
@@ -159,6 +163,7 @@ impl<M: Model> Trace<M> {
                     cache: caching.then(|| self.run.job.model.new_cache()),
                     attention: self.run.job.attention,
                     flags: kwargs.clone(),
+                    recorder: recording.then(|| self.run.machine.clone()),
                     trunks: Vec::new(),
                 })
             }
@@ -251,7 +256,9 @@ fn collect<M: Model>(job: &Rc<JobState<M>>, machine: &Machine, request: &TraceRe
             Step::Done(result) => break result.map(drop),
             Step::Waiting(wish) => {
                 answer = Some(match wish.0.downcast::<Ask>().map(|ask| *ask) {
-                    Ok(Ask::Trace(_)) => Err(Raise::value_error("a trace cannot be opened inside another one")),
+                    Ok(Ask::Trace(_) | Ask::PutOff(..)) => {
+                        Err(Raise::value_error("a trace cannot be opened inside another one"))
+                    }
                     Ok(_) => Err(Raise::value_error(
                         "nothing of the model can be read here: the body of a trace without input only opens invokes",
                     )),

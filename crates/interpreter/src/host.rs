@@ -133,6 +133,11 @@ pub trait HostObject: Any {
         Ok(Outcome::NotImplemented)
     }
 
+    /// Calls a method as the context expression of a `with` statement, which offers its body to what this returns.
+    fn open_method(self: Rc<Self>, machine: &Machine, name: &str, args: &Args) -> HostResult {
+        self.call_method(machine, name, args)
+    }
+
     fn call(self: Rc<Self>, machine: &Machine, args: Args) -> HostResult {
         Ok(Outcome::NotImplemented)
     }

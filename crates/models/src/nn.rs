@@ -116,9 +116,18 @@ impl Function {
     }
 }
 
+/// Makes what a module with weights computed require grad where gradients are recorded, as if the weights did, which
+/// never do. The copy keeps it from being a leaf, so that it can be edited in place.
+fn differentiable(output: Tensor) -> std::result::Result<Tensor, TchError> {
+    if !torch::autograd::recording() || output.requires_grad() {
+        return Ok(output);
+    }
+    Tensor::f_cat(&[output.f_set_requires_grad(true)?], 0)
+}
+
 impl Linear {
     pub fn compute(&self, input: &Tensor) -> std::result::Result<Tensor, TchError> {
-        torch::linear(input, &self.weight, self.bias.as_ref())
+        differentiable(torch::linear(input, &self.weight, self.bias.as_ref())?)
     }
 
     pub fn run(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Tensor> {
@@ -174,7 +183,7 @@ impl Linear {
 
 impl Conv1D {
     pub fn compute(&self, input: &Tensor) -> std::result::Result<Tensor, TchError> {
-        torch::linear(input, &self.weight, Some(&self.bias))
+        differentiable(torch::linear(input, &self.weight, Some(&self.bias))?)
     }
 
     pub fn run(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Tensor> {
@@ -184,7 +193,8 @@ impl Conv1D {
 
 impl LayerNorm {
     pub fn compute(&self, input: &Tensor) -> std::result::Result<Tensor, TchError> {
-        input.f_layer_norm(self.weight.size().as_slice(), Some(&self.weight), Some(&self.bias), self.eps, true)
+        let (weight, bias) = (Some(&self.weight), Some(&self.bias));
+        differentiable(input.f_layer_norm(self.weight.size().as_slice(), weight, bias, self.eps, true)?)
     }
 
     pub fn run(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Tensor> {
@@ -199,7 +209,7 @@ impl RmsNorm {
         let variance = wide.f_square()?.f_mean_dim(-1, true, Kind::Float)?;
         let normed = wide.f_mul(&variance.f_add_scalar(self.eps)?.f_rsqrt()?)?;
         let normed = if kind == Kind::Float { normed } else { normed.f_to_kind(kind)? };
-        self.weight.f_mul(&normed)
+        differentiable(self.weight.f_mul(&normed)?)
     }
 
     pub fn run(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Tensor> {
@@ -209,7 +219,7 @@ impl RmsNorm {
 
 impl Embedding {
     pub fn compute(&self, ids: &Tensor) -> std::result::Result<Tensor, TchError> {
-        Tensor::f_embedding(&self.weight, ids, -1, false, false)
+        differentiable(Tensor::f_embedding(&self.weight, ids, -1, false, false)?)
     }
 
     pub fn run(&self, pass: &mut Pass<'_>, ids: &Tensor) -> Result<Tensor> {

@@ -232,8 +232,8 @@ impl Model for Transformer {
         Rc::clone(&self.tokenizer) as Rc<dyn engine::Tokenizer>
     }
 
-    /// Records what gradients need from where a watcher makes an activation require them, and not before: weights
-    /// never do. Segments of one pass should carry the same flags.
+    /// Records what gradients need if a segment has a recorder: then every activation that weights take part in
+    /// requires grad, and no weight does. Segments of one pass should carry the same flags.
     fn forward(
         &self,
         segments: &mut [Segment<torch::Tensor>],
@@ -251,17 +251,35 @@ impl Model for Transformer {
             form: None,
         };
         let mut pass = Pass::new(observer, Layout::of(segments));
-        let output = decoder::run(&*self.decoder, &self.head, &mut pass, call)?;
-        Ok(Forwarded { output, layout: pass.layout })
+        let run = || -> std::result::Result<_, Interrupt> {
+            let output = decoder::run(&*self.decoder, &self.head, &mut pass, call)?;
+            Ok(Forwarded { output, layout: pass.layout })
+        };
+        let Some(machine) = segments.iter().find_map(|segment| segment.recorder.as_ref()) else {
+            let _unrecorded = tch::no_grad_guard();
+            return run();
+        };
+        let job = torch::Job::of(machine);
+        let paying = torch::Paying::new(machine, &job);
+        run().map_err(|interrupt| paying.refusal().map_or(interrupt, Interrupt::Failed))
     }
 
     fn trunks(&self, rows: &[Vec<i64>], attention: Attention) -> Result<Vec<engine::Trunk>, Raise> {
+        let _unrecorded = tch::no_grad_guard();
         let trunks = Trunk::compute(&*self.decoder, rows, attention).map_err(|stop| match Interrupt::from(stop) {
             Interrupt::Failed(raise) => raise,
             Interrupt::Enough => Raise::runtime_error("nobody needs these rows"),
         })?;
         let keep = |trunk: Trunk| engine::Trunk { bytes: trunk.bytes(), states: Rc::new(trunk) };
         Ok(trunks.into_iter().map(keep).collect())
+    }
+
+    fn set_recording(&self, machine: &Machine, on: bool) {
+        torch::Job::of(machine).set_gradients(on);
+    }
+
+    fn recording(&self, machine: &Machine) -> bool {
+        torch::Job::of(machine).gradients()
     }
 
     fn new_cache(&self) -> Box<dyn Any> {

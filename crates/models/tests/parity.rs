@@ -157,6 +157,7 @@ impl Case {
             cache: cached.then(|| share(cache)),
             attention: self.attention,
             flags,
+            recorder: None,
             trunks: Vec::new(),
         }
     }
@@ -442,6 +443,7 @@ fn generate(model: &Transformer, prompts: &[Vec<i64>], settings: &Json) -> Resul
             cache: Some(share(&cache)),
             attention: Attention::Sdpa,
             flags: vec![("logits_to_keep".into(), Value::Int(1))],
+            recorder: None,
             trunks: Vec::new(),
         };
         let output = forward(model, std::slice::from_mut(&mut segment), &mut Blind);

@@ -376,6 +376,8 @@ pub struct Call {
     pub positional: Vec<Argument>,
     /// A missing name means `**value`.
     pub keyword: Vec<(Option<Rc<str>>, Expr)>,
+    /// The call is the context expression of a `with` statement: a host object may want to know.
+    pub opens: bool,
 }
 
 /// An element of a call or display.

@@ -1,4 +1,4 @@
-//! Gradients: the engine drives them for `backward` blocks, users through `torch.autograd`.
+//! Gradients: `tensor.backward(…)`, `tensor.grad` and `torch.autograd`. See [`crate::backward`] for the block form.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -13,8 +13,15 @@ use crate::ffi;
 use crate::job::{Job, Paying};
 use crate::tensor::Tensor;
 
-/// Sees a gradient on its way; a returned tensor replaces it.
-pub type Hook = Box<dyn Fn(Tensor) -> Option<Tensor>>;
+/// Sees a gradient on its way; a returned tensor replaces it, and an error ends the backward pass.
+pub(crate) type Hook = Box<dyn Fn(Tensor) -> Result<Option<Tensor>, Failed>>;
+
+/// A hook failed. It keeps the reason itself: libtorch has no place for one.
+pub(crate) struct Failed;
+
+/// Backward passes that hooks may begin inside one another. Beyond sixty libtorch goes on with another thread, where
+/// hooks must not run.
+const NESTED: usize = 16;
 
 /// How a graph is walked.
 #[derive(Clone, Copy, Debug, Default)]
@@ -25,7 +32,7 @@ pub struct Options {
 }
 
 /// A registered hook.
-pub struct Registered {
+pub(crate) struct Registered {
     tensor: Tensor,
     handle: u32,
 }
@@ -83,7 +90,12 @@ fn gradients(
     let (roots, wanted) = (pointers(outputs), pointers(inputs));
     let given = seeds.iter().map(|seed| seed.as_ref().map_or(std::ptr::null(), Tensor::as_ptr));
     let given: Vec<_> = given.chain(std::iter::repeat(std::ptr::null())).take(outputs.len()).collect();
-    let paying = Paying::new(machine, &Job::of(machine));
+    let job = Job::of(machine);
+    if accumulate && options.create_graph {
+        leaves(&roots)?.into_iter().try_for_each(|leaf| job.empty_at_end(machine, leaf))?;
+    }
+    let _walking = job.walk(!options.create_graph, NESTED)?;
+    let paying = Paying::new(machine, &job);
     let mut failure = Failure::none();
     let mut results: *mut *mut c_void = std::ptr::null_mut();
     // SAFETY: every array has as many live tensors, or nulls, as its count says; the out-pointers are locals.
@@ -113,6 +125,22 @@ fn gradients(
     // SAFETY: the array is ours and was copied.
     unsafe { ffi::vt_free(results.cast()) };
     Ok(handles.into_iter().map(|handle| dispatch::adopt(handle).map(Tensor::new)).collect())
+}
+
+/// Returns the leaves that outputs were computed from.
+fn leaves(roots: &[*const c_void]) -> Result<Vec<Tensor>, Raise> {
+    let mut failure = Failure::none();
+    let (mut results, mut count) = (std::ptr::null_mut::<*mut c_void>(), 0_usize);
+    // SAFETY: the roots are alive; the out-pointers are locals.
+    let done = unsafe { ffi::vt_leaves(roots.as_ptr(), roots.len(), &raw mut results, &raw mut count, failure.out()) };
+    if !done {
+        return Err(failure.raise());
+    }
+    // SAFETY: without an error `results` points at `count` tensors.
+    let handles = unsafe { std::slice::from_raw_parts(results, count) }.to_vec();
+    // SAFETY: the array is ours and was copied.
+    unsafe { ffi::vt_free(results.cast()) };
+    Ok(handles.into_iter().filter_map(dispatch::adopt).map(Tensor::new).collect())
 }
 
 impl Tensor {
@@ -158,7 +186,7 @@ impl Tensor {
     ///
     /// # Errors
     /// `RuntimeError` for a tensor that requires no gradient.
-    pub fn on_gradient(&self, hook: Hook) -> Result<Registered, Raise> {
+    pub(crate) fn on_gradient(&self, hook: Hook) -> Result<Registered, Raise> {
         let context = Box::into_raw(Box::new(hook)).cast::<c_void>();
         let (mut failure, mut handle) = (Failure::none(), 0);
         // SAFETY: the shim owns the context from here on and ends it with `forget`, also on failure.
@@ -168,16 +196,20 @@ impl Tensor {
     }
 }
 
-extern "C" fn seen(context: *mut c_void, gradient: *const c_void) -> *mut c_void {
-    // SAFETY: the context is the box of `on_gradient`, alive until `forget`; a CPU graph runs on one thread.
+extern "C" fn seen(context: *mut c_void, gradient: *const c_void, replaced: *mut *mut c_void) -> bool {
+    // SAFETY: the context is the box of `on_gradient`, alive until `forget`; a pass stays on the thread it began on.
     let hook = unsafe { &*context.cast::<Hook>() };
     // SAFETY: the gradient is alive during the call; the copy is another owner.
     let copy = unsafe { ffi::vt_clone_handle(gradient) };
-    let Some(gradient) = dispatch::adopt(copy) else { return std::ptr::null_mut() };
+    let Some(gradient) = dispatch::adopt(copy) else { return false };
     match hook(Tensor::new(gradient)) {
-        // SAFETY: the tensor is alive; the shim takes over the copy.
-        Some(replacement) => unsafe { ffi::vt_clone_handle(replacement.as_ptr()) },
-        None => std::ptr::null_mut(),
+        Ok(Some(replacement)) => {
+            // SAFETY: the tensor is alive; the shim takes over the copy, and `replaced` is its local.
+            unsafe { *replaced = ffi::vt_clone_handle(replacement.as_ptr()) };
+            true
+        }
+        Ok(None) => true,
+        Err(Failed) => false,
     }
 }
 
@@ -215,36 +247,18 @@ impl HostObject for Node {
     }
 }
 
-/// Lets the engine answer for `.grad` and `.backward(…)` while it walks a graph for a `with loss.backward()` block.
-/// `None` leaves PyTorch's own behaviour.
-pub trait Interceptor {
-    /// `tensor.grad` was read.
-    fn read(&self, machine: &Machine, tensor: &Tensor) -> Option<HostResult>;
-
-    /// `tensor.grad = value` was run.
-    fn write(&self, machine: &Machine, tensor: &Tensor, value: &Value) -> Option<HostResult>;
-
-    /// `tensor.backward(…)` was called.
-    fn backward(&self, machine: &Machine, tensor: &Tensor, args: &Args) -> Option<HostResult>;
-}
-
-/// An interceptor, as an extension of a machine.
-pub struct Intercept(pub Box<dyn Interceptor>);
-
-/// Reads `tensor.grad`.
-pub(crate) fn intercepted(machine: &Machine, tensor: &Tensor) -> HostResult {
-    let intercept = machine.extension::<Intercept>();
-    if let Some(result) = intercept.and_then(|intercept| intercept.0.read(machine, tensor)) {
-        return result;
+/// Reads `tensor.grad`: inside a `with loss.backward():` block the gradient that is to come, else what has accumulated.
+pub(crate) fn read(machine: &Machine, tensor: &Tensor) -> HostResult {
+    if let Some(walk) = Job::of(machine).backward_block() {
+        return walk.ask(tensor, None);
     }
     Ok(tensor.grad()?.map_or(Value::None, |gradient| gradient.value()).into())
 }
 
-/// Writes `tensor.grad`.
-pub(crate) fn replaced(machine: &Machine, tensor: &Tensor, value: &Value) -> HostResult {
-    let intercept = machine.extension::<Intercept>();
-    if let Some(result) = intercept.and_then(|intercept| intercept.0.write(machine, tensor, value)) {
-        return result;
+/// Writes `tensor.grad`: inside a `with loss.backward():` block it replaces the gradient that is to come.
+pub(crate) fn write(machine: &Machine, tensor: &Tensor, value: &Value) -> HostResult {
+    if let Some(walk) = Job::of(machine).backward_block() {
+        return walk.ask(tensor, Some(value.clone()));
     }
     if tensor.is_read_only() {
         return Err(dispatch::read_only_error());
@@ -252,6 +266,9 @@ pub(crate) fn replaced(machine: &Machine, tensor: &Tensor, value: &Value) -> Hos
     match (value, Tensor::of(value)) {
         (Value::None, _) => tensor.set_grad(None)?,
         (_, Some(gradient)) if gradient.sizes() == tensor.sizes() && gradient.dtype() == tensor.dtype() => {
+            if gradient.requires_grad() {
+                Job::of(machine).empty_at_end(machine, tensor.clone())?;
+            }
             tensor.set_grad(Some(&gradient))?;
         }
         (_, Some(_)) => {
@@ -269,10 +286,6 @@ pub(crate) fn replaced(machine: &Machine, tensor: &Tensor, value: &Value) -> Hos
 
 /// Calls `tensor.backward(gradient=None, retain_graph=None, create_graph=False, inputs=None)`.
 pub(crate) fn called(machine: &Machine, tensor: &Tensor, args: &Args) -> HostResult {
-    let intercept = machine.extension::<Intercept>();
-    if let Some(result) = intercept.and_then(|intercept| intercept.0.backward(machine, tensor, args)) {
-        return result;
-    }
     let parameters = ["gradient", "retain_graph", "create_graph", "inputs"];
     let [gradient, retain, create, inputs] = args.clone().bind("backward", parameters, 0)?;
     let create_graph = create.is_some_and(|value| matches!(value, Value::Bool(true)));
@@ -358,6 +371,18 @@ fn tensors_of(value: &Value) -> Result<Vec<Tensor>, Raise> {
             })
         })
         .collect()
+}
+
+/// The error of every attempt to get a weight's gradient.
+pub(crate) fn no_weight_gradients() -> Raise {
+    Raise::runtime_error("gradients of the served model's weights are not available: a weight cannot require grad")
+}
+
+/// Says whether what this thread computes records what gradients need.
+#[must_use]
+pub fn recording() -> bool {
+    // SAFETY: the function reads a flag of the thread.
+    unsafe { ffi::vt_recording() }
 }
 
 /// Returns the gradient of a scalar output with respect to itself.

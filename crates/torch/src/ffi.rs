@@ -68,7 +68,7 @@ pub struct Facts {
 
 pub type Reserve = extern "C" fn(*mut c_void, usize) -> bool;
 pub type Release = extern "C" fn(*mut c_void, usize);
-pub type GradientHook = extern "C" fn(*mut c_void, *const c_void) -> *mut c_void;
+pub type GradientHook = extern "C" fn(*mut c_void, *const c_void, *mut *mut c_void) -> bool;
 pub type Drop = extern "C" fn(*mut c_void);
 
 unsafe extern "C" {
@@ -124,6 +124,7 @@ unsafe extern "C" {
     pub fn vt_grad(tensor: *const c_void, error: *mut Error) -> *mut c_void;
     pub fn vt_set_grad(tensor: *const c_void, gradient: *const c_void, error: *mut Error) -> bool;
     pub fn vt_retain_grad(tensor: *const c_void, error: *mut Error) -> bool;
+    pub fn vt_recording() -> bool;
     pub fn vt_register_hook(
         tensor: *const c_void,
         hook: GradientHook,
@@ -133,6 +134,13 @@ unsafe extern "C" {
         error: *mut Error,
     ) -> bool;
     pub fn vt_remove_hook(tensor: *const c_void, handle: c_uint, error: *mut Error) -> bool;
+    pub fn vt_leaves(
+        outputs: *const *const c_void,
+        output_count: usize,
+        results: *mut *mut *mut c_void,
+        result_count: *mut usize,
+        error: *mut Error,
+    ) -> bool;
     pub fn vt_gradients(
         outputs: *const *const c_void,
         seeds: *const *const c_void,

@@ -9,15 +9,32 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use interpreter::Machine;
 use interpreter::raise::Raise;
 
+use crate::backward::Walk;
 use crate::dtype::Device;
 use crate::ffi;
 use crate::generator::Generator;
+use crate::tensor::Tensor;
 
 /// A job's state in this crate, kept as an extension of its [`Machine`].
 pub struct Job {
     account: Arc<Account>,
     generators: RefCell<Vec<(Device, Rc<Generator>)>>,
     gradients: Cell<bool>,
+    /// Backward passes under way that are not recorded themselves, and all of them.
+    unrecorded: Cell<usize>,
+    walks: Cell<usize>,
+    block: RefCell<Option<Rc<Walk>>>,
+    /// Tensors whose `.grad` may have a graph that leads back to them, which libtorch's counting would never free.
+    cyclic: RefCell<Vec<Tensor>>,
+}
+
+impl Drop for Job {
+    fn drop(&mut self) {
+        for tensor in self.cyclic.take() {
+            // A tensor that refuses has no gradient.
+            let _ = tensor.set_grad(None);
+        }
+    }
 }
 
 impl Job {
@@ -27,20 +44,62 @@ impl Job {
         if let Some(job) = machine.extension::<Self>() {
             return job;
         }
-        let job = Rc::new(Self { account: Arc::default(), generators: RefCell::default(), gradients: Cell::new(true) });
+        let job = Rc::new(Self {
+            account: Arc::default(),
+            generators: RefCell::default(),
+            gradients: Cell::new(true),
+            unrecorded: Cell::new(0),
+            walks: Cell::new(0),
+            block: RefCell::default(),
+            cyclic: RefCell::default(),
+        });
         machine.set_extension(job.clone());
         job
     }
 
-    /// Returns whether operations record what gradients need. True at first, as in Python.
+    /// Returns whether operations record what gradients need. True at first, as in Python, and false where a backward
+    /// pass runs that nobody wants the gradient of, whatever the code beside it says.
     #[must_use]
     pub fn gradients(&self) -> bool {
-        self.gradients.get()
+        self.gradients.get() && self.unrecorded.get() == 0
     }
 
     /// Sets whether operations record what gradients need, and returns what was set before.
     pub fn set_gradients(&self, on: bool) -> bool {
         self.gradients.replace(on)
+    }
+
+    /// Notes a backward pass until the guard is dropped. What runs within an `unrecorded` one records no gradients.
+    ///
+    /// # Errors
+    /// `RuntimeError` when so many run inside one another.
+    pub(crate) fn walk(self: &Rc<Self>, unrecorded: bool, most: usize) -> Result<Walking, Raise> {
+        if self.walks.get() >= most {
+            return Err(Raise::runtime_error(format!("more than {most} backward passes inside one another")));
+        }
+        self.walks.update(|walks| walks + 1);
+        self.unrecorded.update(|walks| walks + usize::from(unrecorded));
+        Ok(Walking { job: Rc::clone(self), unrecorded })
+    }
+
+    /// Has a tensor's `.grad` emptied when the job ends.
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub(crate) fn empty_at_end(&self, machine: &Machine, tensor: Tensor) -> Result<(), Raise> {
+        machine.charge_memory(CYCLIC)?;
+        self.cyclic.borrow_mut().push(tensor);
+        Ok(())
+    }
+
+    /// Returns the `with loss.backward():` block that runs, the innermost where several do.
+    pub(crate) fn backward_block(&self) -> Option<Rc<Walk>> {
+        self.block.borrow().clone()
+    }
+
+    /// Sets which block runs, and returns which one did.
+    pub(crate) fn set_backward_block(&self, block: Option<Rc<Walk>>) -> Option<Rc<Walk>> {
+        self.block.replace(block)
     }
 
     /// Returns the job's default generator of a device. Seeded with PyTorch's own default until `manual_seed`.
@@ -66,6 +125,22 @@ impl Job {
         self.generators.borrow().iter().try_for_each(|(_, generator)| generator.seed(seed))
     }
 }
+
+/// A backward pass under way.
+pub(crate) struct Walking {
+    job: Rc<Job>,
+    unrecorded: bool,
+}
+
+impl Drop for Walking {
+    fn drop(&mut self) {
+        self.job.walks.update(|walks| walks - 1);
+        self.job.unrecorded.update(|walks| walks - usize::from(self.unrecorded));
+    }
+}
+
+/// Bytes charged for a tensor that a job remembers.
+const CYCLIC: u64 = 128;
 
 /// PyTorch's `default_rng_seed_val`.
 const DEFAULT_SEED: u64 = 67_280_421_310_721;

@@ -7,6 +7,7 @@
 mod allowed;
 mod array;
 pub mod autograd;
+mod backward;
 mod binding;
 mod cost;
 mod create;

@@ -5,10 +5,12 @@
 #include <ATen/TensorIndexing.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/grad_mode.h>
+#include <c10/core/AutogradState.h>
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/alloc_cpu.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/function.h>
+#include <torch/csrc/autograd/functions/accumulate_grad.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -16,6 +18,7 @@
 #include <mutex>
 #include <sstream>
 #include <string>
+#include <unordered_set>
 #include <vector>
 
 namespace {
@@ -524,12 +527,16 @@ bool vt_retain_grad(const void* tensor, Error* error) {
   return guarded(error, [&] { tensor_of(tensor).retain_grad(); });
 }
 
+// Says whether operations on this thread record what gradients need.
+bool vt_recording() { return at::GradMode::is_enabled(); }
+
 // Calls the hook with the gradient whenever one reaches the tensor. `drop` ends the hook's life.
 bool vt_register_hook(const void* tensor, GradientHook hook, void* context, Drop drop, unsigned* handle, Error* error) {
   std::shared_ptr<void> owner(context, drop);
   return guarded(error, [&] {
     *handle = tensor_of(tensor).register_hook([hook, owner](const at::Tensor& gradient) {
-      void* replaced = hook(owner.get(), &gradient);
+      void* replaced = nullptr;
+      TORCH_CHECK(hook(owner.get(), &gradient, &replaced), "a gradient hook failed");
       if (replaced == nullptr) return at::Tensor();
       std::unique_ptr<at::Tensor> held(static_cast<at::Tensor*>(replaced));
       return *held;
@@ -540,6 +547,40 @@ bool vt_register_hook(const void* tensor, GradientHook hook, void* context, Drop
 bool vt_remove_hook(const void* tensor, unsigned handle, Error* error) {
   return guarded(error, [&] { tensor_of(tensor).remove_hook(handle); });
 }
+
+// Lists the leaves that outputs were computed from, malloc'ed.
+bool vt_leaves(const void* const* outputs, size_t output_count, void*** results, size_t* result_count, Error* error) {
+  return guarded(error, [&] {
+    std::vector<torch::autograd::Node*> open;
+    std::unordered_set<torch::autograd::Node*> seen;
+    std::vector<at::Tensor> leaves;
+    auto visit = [&](torch::autograd::Node* node) {
+      if (node != nullptr && seen.insert(node).second) open.push_back(node);
+    };
+    for (size_t i = 0; i < output_count; i++) {
+      const at::Tensor& output = tensor_of(outputs[i]);
+      if (output.requires_grad()) visit(torch::autograd::impl::gradient_edge(output).function.get());
+    }
+    while (!open.empty()) {
+      auto* node = open.back();
+      open.pop_back();
+      if (auto* leaf = dynamic_cast<torch::autograd::AccumulateGrad*>(node)) leaves.push_back(leaf->variable);
+      for (const auto& edge : node->next_edges()) visit(edge.function.get());
+    }
+    auto** data = static_cast<void**>(std::calloc(std::max<size_t>(leaves.size(), 1), sizeof(void*)));
+    if (data == nullptr) throw std::bad_alloc();
+    for (size_t i = 0; i < leaves.size(); i++) data[i] = owned(leaves[i]);
+    *results = data;
+    *result_count = leaves.size();
+  });
+}
+
+// Keeps a backward pass on the thread that begins it: hooks belong there, and so do its allocations' accounts.
+struct OneThread {
+  bool before = c10::AutogradState::get_tls_state().get_multithreading_enabled();
+  OneThread() { c10::AutogradState::get_tls_state().set_multithreading_enabled(false); }
+  ~OneThread() { c10::AutogradState::get_tls_state().set_multithreading_enabled(before); }
+};
 
 // Computes gradients of `outputs`. With `inputs`, answers theirs in `results` (malloc'ed, null for unused) and
 // accumulates nothing; without, accumulates into the leaves.
@@ -556,6 +597,7 @@ bool vt_gradients(const void* const* outputs, const void* const* seeds, size_t o
     auto given = list(seeds, output_count);
     auto wanted = list(inputs, input_count);
     at::AutoGradMode mode(true);
+    OneThread one_thread;
     if (accumulate) {
       torch::autograd::backward(roots, given, retain_graph, create_graph, wanted);
       return;

@@ -72,8 +72,8 @@ struct Facts {
 typedef bool (*Reserve)(void* account, size_t bytes);
 // Tells that bytes were freed, on whichever thread. Called once per granted reservation.
 typedef void (*Release)(void* account, size_t bytes);
-// Receives a gradient (borrowed) and may answer with an owned replacement, or null.
-typedef void* (*GradientHook)(void* context, const void* gradient);
+// Receives a gradient (borrowed), and fills `replaced` with an owned one to go on with; false ends the pass.
+typedef bool (*GradientHook)(void* context, const void* gradient, void** replaced);
 typedef void (*Drop)(void* context);
 
 void vt_free(void* memory);

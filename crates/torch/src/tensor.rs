@@ -17,7 +17,7 @@ use program::{DType, TensorData};
 
 use crate::dispatch::{self, Argument, Failure, Output};
 use crate::dtype::{self, Device};
-use crate::{elements, ffi, python};
+use crate::{autograd, elements, ffi, python};
 
 pub use attributes::get as get_attribute;
 pub use host::Object;
@@ -263,15 +263,34 @@ impl Tensor {
         }
     }
 
+    /// Returns `length` entries of dim 0 as a view that remembers what it is a part of: gradients of a batch's rows are
+    /// rows of the batch's gradient, since the computation goes on with the whole.
+    ///
+    /// # Errors
+    /// What the operator raises.
+    pub fn rows(&self, start: i64, length: i64) -> Result<Self, Raise> {
+        if let Some(later) = self.pending() {
+            let rows = later.narrow(self, start, length);
+            let rows = rows.map_err(|error| Raise::runtime_error(error.to_string()))?;
+            return Ok(Self(Rc::new(Object::later(rows))));
+        }
+        let arguments = [self.into(), Argument::from(0), start.into(), length.into()];
+        let view = dispatch::call_unpaid("narrow", "", &arguments)?;
+        Ok(Self(Rc::new(Object::part(view.0.handle(), (self.clone(), start, length)))))
+    }
+
+    /// Returns the batch that this is a part of, and the first row and number of rows.
+    pub(crate) fn batch(&self) -> Option<&(Self, i64, i64)> {
+        self.0.rows.as_ref()
+    }
+
     /// Says whether gradients are to be recorded for this tensor from now on.
     ///
     /// # Errors
     /// `RuntimeError` for integers, for tensors that were computed, and for weights.
     pub fn set_requires_grad(&self, on: bool) -> Result<(), Raise> {
         if self.is_read_only() && on {
-            return Err(Raise::runtime_error(
-                "gradients of the served model's weights are not available: a weight cannot require grad",
-            ));
+            return Err(autograd::no_weight_gradients());
         }
         let mut failure = Failure::none();
         // SAFETY: the tensor is alive.

@@ -15,12 +15,11 @@ impl<'a> Run<'a> {
     pub(super) fn call(self, call: &'a ir::Call, span: Span) -> Evaluated<'a> {
         // A method of a host object is called without making a bound one first.
         if let ExprKind::Attribute { object, name } = &call.callee.kind {
-            let callee_span = call.callee.span;
             return match self.eval(object)? {
-                Now::Done(object) => self.call_method(object, name, call, span, callee_span),
+                Now::Done(object) => self.call_method(object, name, call, span),
                 Now::Later(future) => Ok(Now::later(async move {
                     let object = future.await?;
-                    self.call_method(object, name, call, span, callee_span)?.get().await
+                    self.call_method(object, name, call, span)?.get().await
                 })),
             };
         }
@@ -33,14 +32,7 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn call_method(
-        self,
-        object: Value,
-        name: &'a Rc<str>,
-        call: &'a ir::Call,
-        span: Span,
-        callee_span: Span,
-    ) -> Evaluated<'a> {
+    fn call_method(self, object: Value, name: &'a Rc<str>, call: &'a ir::Call, span: Span) -> Evaluated<'a> {
         let Value::Host(host) = &object else {
             // Nor is one of a builtin type.
             if let Some(method) = data_method(&object, name) {
@@ -58,7 +50,7 @@ impl<'a> Run<'a> {
                     })),
                 };
             }
-            self.at(callee_span);
+            self.at(call.callee.span);
             return match self.settle(attribute::get(self.machine, &object, name))? {
                 Now::Done(callee) => self.call_with(callee, call, span),
                 Now::Later(future) => Ok(Now::later(async move {
@@ -69,10 +61,10 @@ impl<'a> Run<'a> {
         };
         let host = Rc::clone(host);
         match self.call_arguments(call, span, &object)? {
-            Now::Done(args) => self.call_host(host, object, name, args, span, callee_span),
+            Now::Done(args) => self.call_host(host, object, name, args, call, span),
             Now::Later(future) => Ok(Now::later(async move {
                 let args = future.await?;
-                self.call_host(host, object, name, args, span, callee_span)?.get().await
+                self.call_host(host, object, name, args, call, span)?.get().await
             })),
         }
     }
@@ -83,15 +75,19 @@ impl<'a> Run<'a> {
         object: Value,
         name: &'a Rc<str>,
         args: Args,
+        call: &'a ir::Call,
         span: Span,
-        callee_span: Span,
     ) -> Evaluated<'a> {
         self.at(span);
-        match host.call_method(self.machine, name, &args)? {
+        let outcome = match call.opens {
+            true => host.open_method(self.machine, name, &args)?,
+            false => host.call_method(self.machine, name, &args)?,
+        };
+        match outcome {
             Outcome::NotImplemented => {}
             outcome => return self.settle(Ok(outcome)),
         }
-        self.at(callee_span);
+        self.at(call.callee.span);
         match self.settle(attribute::get(self.machine, &object, name))? {
             Now::Done(callee) => {
                 self.at(span);

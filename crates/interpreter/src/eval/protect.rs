@@ -41,7 +41,10 @@ impl<'a> Run<'a> {
                     }
                     self.at(span);
                     // The body ran in a frame of its own; what it raised has its traceback already.
-                    return match self.machine.settle(outcome).await {
+                    let outcome = self.machine.settle(outcome).await;
+                    // It may have run in this frame.
+                    self.at(span);
+                    return match outcome {
                         Ok(_) => Ok(Flow::Next),
                         Err(raise) if raise.has_traceback() => Err(raise),
                         Err(raise) => Err(self.pass(raise)),
@@ -82,6 +85,7 @@ impl<'a> Run<'a> {
     }
 
     async fn managed_body(self, target: Option<&'a Target>, value: Value, body: &'a Body) -> Result<Flow, Raise> {
+        let _guard = self.machine.guard_deferral();
         if let Some(target) = target {
             self.traced(self.store(target, value))?.get().await?;
         }
@@ -106,6 +110,7 @@ impl<'a> Run<'a> {
         block: Block,
         span: Span,
     ) -> Result<Flow, Raise> {
+        let _guard = self.machine.guard_deferral();
         let entered = match Rc::clone(host).enter(self.machine).map_err(|raise| self.pass(raise))? {
             Outcome::NotImplemented => {
                 let name = host.type_name();
@@ -142,6 +147,7 @@ impl<'a> Run<'a> {
     }
 
     pub(super) async fn try_statement(self, node: &'a ir::Try) -> Result<Flow, Raise> {
+        let _guard = self.machine.guard_deferral();
         let result = self.guarded(node).await;
         if node.finally.statements.is_empty() {
             return result;

@@ -176,6 +176,7 @@ impl Lower<'_> {
             callee: self.expr(&node.func)?,
             positional: self.arguments(&node.arguments.args)?,
             keyword: self.keywords(&node.arguments.keywords)?,
+            opens: false,
         })))
     }
 

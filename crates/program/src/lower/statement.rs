@@ -5,7 +5,7 @@ use std::rc::Rc;
 use ruff_python_ast::{self as ast, ExceptHandler, Expr, Pattern, Singleton, Stmt};
 use ruff_text_size::Ranged;
 
-use crate::ir::{self, Scope, StatementKind, Target};
+use crate::ir::{self, ExprKind, Scope, StatementKind, Target};
 use crate::lower::bindings::Bindings;
 use crate::lower::{Lower, Lowered, number};
 
@@ -138,7 +138,10 @@ impl Lower<'_> {
 
     fn with(&mut self, items: &[ast::WithItem], body: &[Stmt], span: ir::Span) -> Lowered<StatementKind> {
         let Some((first, rest)) = items.split_first() else { return Ok(StatementKind::Pass) };
-        let context = self.expr(&first.context_expr)?;
+        let mut context = self.expr(&first.context_expr)?;
+        if let ExprKind::Call(call) = &mut context.kind {
+            call.opens = true;
+        }
         let target = first.optional_vars.as_deref().map(|target| self.target(target)).transpose()?;
         let body = match rest.first() {
             None => self.statements(body)?,

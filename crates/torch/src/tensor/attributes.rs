@@ -28,7 +28,7 @@ pub fn get(machine: &Machine, tensor: &Tensor, name: &str) -> HostResult {
         "is_cpu" => Value::Bool(facts.device_type == 0),
         "is_sparse" | "is_quantized" | "is_meta" | "is_mps" | "is_nested" | "is_mkldnn" | "is_sparse_csr"
         | "is_xpu" | "is_xla" => Value::Bool(false),
-        "grad" => return autograd::intercepted(machine, tensor),
+        "grad" => return autograd::read(machine, tensor),
         "grad_fn" => grad_fn(tensor),
         "data" => dispatch::tensor(machine, "detach", "", &[tensor.into()])?.value(),
         "T" | "mT" | "H" | "mH" => {
@@ -57,7 +57,7 @@ pub fn set(machine: &Machine, tensor: &Tensor, name: &str, value: &Value) -> Hos
             Value::Bool(on) => tensor.set_requires_grad(*on)?,
             _ => return Err(Raise::runtime_error("requires_grad must be a bool")),
         },
-        "grad" => return autograd::replaced(machine, tensor, value),
+        "grad" => return autograd::write(machine, tensor, value),
         "real" | "imag" => {
             let part = get(machine, tensor, name)?;
             let Outcome::Ready(part) = part else { return Ok(Outcome::NotImplemented) };

@@ -1,13 +1,10 @@
 //! Tensors as the engine handles them.
-
-use std::rc::Rc;
-
 use interpreter::raise::Raise;
 use interpreter::{Machine, Value};
 use program::TensorData;
 use tch::{Kind, TchError};
 
-use super::{Deferred, Object, Tensor};
+use super::{Deferred, Tensor};
 use crate::dispatch::{self, Argument};
 
 impl engine::Tensor for Tensor {
@@ -25,8 +22,10 @@ impl engine::Tensor for Tensor {
         Self::of_data(data)
     }
 
+    /// What was computed is cut from its graph; only a leaf still requires grad.
     fn to_data(&self) -> Result<TensorData, Raise> {
-        self.to_data()
+        let data = self.to_data()?;
+        Ok(TensorData { requires_grad: data.requires_grad && self.facts().is_leaf, ..data })
     }
 
     fn to_value(&self, _: &Machine) -> Value {
@@ -42,12 +41,7 @@ impl engine::Tensor for Tensor {
     }
 
     fn rows(&self, start: i64, length: i64) -> Result<Self, Raise> {
-        if let Some(later) = self.pending() {
-            let rows = later.narrow(self, start, length);
-            let rows = rows.map_err(|error| Raise::runtime_error(error.to_string()))?;
-            return Ok(Self(Rc::new(Object::later(rows))));
-        }
-        dispatch::call_unpaid("narrow", "", &[self.into(), Argument::from(0), start.into(), length.into()])
+        self.rows(start, length)
     }
 
     fn join(parts: &[Self]) -> Result<Self, Raise> {

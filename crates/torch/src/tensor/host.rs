@@ -9,6 +9,7 @@ use interpreter::raise::Raise;
 use interpreter::{Args, HostObject, HostResult, Iteration, Machine, Operator, Outcome, Value};
 
 use super::{Tensor, Unembedding, attributes, index, methods, print};
+use crate::backward::Backward;
 use crate::binding;
 use crate::dispatch::{self, Argument};
 use crate::modules::class_named;
@@ -24,6 +25,8 @@ pub struct Object {
     pub(super) read_only: bool,
     /// A `torch.nn.Parameter`.
     pub(super) parameter: bool,
+    /// The batch that this shows some rows of: the first, and how many.
+    pub(super) rows: Option<(Tensor, i64, i64)>,
 }
 
 /// The operator behind a Python operator, and its in-place form.
@@ -92,6 +95,13 @@ impl HostObject for Object {
 
     fn call_method(self: Rc<Self>, machine: &Machine, name: &str, args: &Args) -> HostResult {
         methods::call(machine, &Tensor(self), name, args)
+    }
+
+    fn open_method(self: Rc<Self>, machine: &Machine, name: &str, args: &Args) -> HostResult {
+        match name {
+            "backward" => Ok(Backward::value(Tensor(self), args.clone()).into()),
+            name => self.call_method(machine, name, args),
+        }
     }
 
     fn get_item(self: Rc<Self>, machine: &Machine, key: &Value) -> HostResult {
@@ -238,11 +248,15 @@ impl HostObject for Object {
 
 impl Object {
     pub(super) fn new(tensor: tch::Tensor, read_only: bool, parameter: bool) -> Self {
-        Self { tensor: OnceCell::from(tensor), later: None, read_only, parameter }
+        Self { tensor: OnceCell::from(tensor), later: None, read_only, parameter, rows: None }
+    }
+
+    pub(super) fn part(tensor: tch::Tensor, rows: (Tensor, i64, i64)) -> Self {
+        Self { rows: Some(rows), ..Self::new(tensor, false, false) }
     }
 
     pub(super) fn later(unembedding: Unembedding) -> Self {
-        Self { tensor: OnceCell::new(), later: Some(unembedding), read_only: false, parameter: false }
+        Self { tensor: OnceCell::new(), later: Some(unembedding), read_only: false, parameter: false, rows: None }
     }
 
     /// Returns the libtorch tensor, computed now if it has not been.

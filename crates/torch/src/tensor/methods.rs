@@ -8,6 +8,7 @@ use std::rc::Rc;
 use super::{Tensor, index};
 use crate::dispatch::{self, Argument};
 use crate::dtype::{self, Device};
+use crate::job::Job;
 use crate::modules::functions;
 use crate::size::Size;
 use crate::{allowed, array, autograd, binding, create, elements, python};
@@ -185,6 +186,7 @@ fn own(machine: &Machine, tensor: &Tensor, name: &str, args: Args) -> HostResult
         }
         "retain_grad" => {
             args.none("retain_grad")?;
+            Job::of(machine).empty_at_end(machine, tensor.clone())?;
             tensor.retain_grad()?;
             Value::None
         }
