@@ -1,5 +1,5 @@
 //! The real models in the engine: the engine's contract, and rows that compute only what they change.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::panic, reason = "a test fails by panicking")]
 
 use std::path::Path;
 

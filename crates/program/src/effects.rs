@@ -347,7 +347,10 @@ mod tests {
     use super::*;
     use crate::{Limits, Source};
 
-    fn effects(text: &str) -> Option<(Vec<String>, Vec<String>, Vec<String>, Vec<String>)> {
+    type Names = Vec<String>;
+
+    /// Returns what a block binds, reads, receives and changes.
+    fn effects(text: &str) -> Option<(Names, Names, Names, Names)> {
         let source = Source { text: text.into(), filename: "block.py".into(), function: "<module>".into() };
         let code = crate::lower::block(&source, &Limits::default()).expect("the block parses");
         let effects = of(&code.body)?;
