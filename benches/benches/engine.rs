@@ -14,8 +14,8 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use engine::{
-    Attention, Engine, Entered, Event, Inputs, Interleaver, Interrupt, Job, Model, Observer, Packed, Segment, Site,
-    Tree, Wants,
+    Attention, Engine, Entered, Event, Forwarded, Inputs, Interleaver, Interrupt, Job, Layout, Model, Observer, Packed,
+    Segment, Site, Tree, Wants,
 };
 use ids::{JobId, TenantId};
 use models::{DType, Transformer};
@@ -100,10 +100,12 @@ fn forward(model: &Transformer, ids: &Tensor, logits: bool) -> Tensor {
         cache: None,
         attention: Attention::Sdpa,
         flags: Vec::new(),
+        recorder: None,
+        trunks: Vec::new(),
     }];
     let mut observer = Observed { last: (!logits).then(|| *model.schema().layers.last().unwrap()), output: None };
     match model.forward(&mut segments, &mut observer) {
-        Ok(Tree::Record { fields, .. }) => {
+        Ok(Forwarded { output: Tree::Record { fields, .. }, .. }) => {
             let logits = fields.into_iter().find(|(name, _)| *name == "logits").unwrap().1;
             leaf(&logits)
         }
@@ -128,15 +130,25 @@ struct Observed {
 }
 
 impl Observer<torch::Tensor> for Observed {
-    fn wants(&self, site: Site) -> Wants {
+    fn wants(&self, site: Site, _: usize) -> Wants {
         Wants { output: self.last == Some(site), ..Wants::default() }
     }
 
-    fn enter(&mut self, _: Site, inputs: Inputs<Packed<torch::Tensor>>) -> Result<Entered<torch::Tensor>, Interrupt> {
+    fn enter(
+        &mut self,
+        _: Site,
+        inputs: Inputs<Packed<torch::Tensor>>,
+        _: &Layout,
+    ) -> Result<Entered<torch::Tensor>, Interrupt> {
         Ok(Entered { inputs, skipped: None })
     }
 
-    fn exit(&mut self, _: Site, output: Tree<Packed<torch::Tensor>>) -> Result<Tree<Packed<torch::Tensor>>, Interrupt> {
+    fn exit(
+        &mut self,
+        _: Site,
+        output: Tree<Packed<torch::Tensor>>,
+        _: &Layout,
+    ) -> Result<Tree<Packed<torch::Tensor>>, Interrupt> {
         self.output = Some(leaf(&output));
         Err(Interrupt::Enough)
     }
