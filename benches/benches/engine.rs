@@ -100,8 +100,8 @@ fn forward(model: &Transformer, ids: &Tensor, logits: bool) -> Tensor {
         cache: None,
         attention: Attention::Sdpa,
         flags: Vec::new(),
-        trunks: Vec::new(),
         recorder: None,
+        trunks: Vec::new(),
     }];
     let mut observer = Observed { last: (!logits).then(|| *model.schema().layers.last().unwrap()), output: None };
     match model.forward(&mut segments, &mut observer) {
