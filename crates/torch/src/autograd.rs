@@ -204,8 +204,10 @@ extern "C" fn seen(context: *mut c_void, gradient: *const c_void, replaced: *mut
     let Some(gradient) = dispatch::adopt(copy) else { return false };
     match hook(Tensor::new(gradient)) {
         Ok(Some(replacement)) => {
-            // SAFETY: the tensor is alive; the shim takes over the copy, and `replaced` is its local.
-            unsafe { *replaced = ffi::vt_clone_handle(replacement.as_ptr()) };
+            // SAFETY: the tensor is alive; the shim takes over the copy.
+            let owned = unsafe { ffi::vt_clone_handle(replacement.as_ptr()) };
+            // SAFETY: the shim's local is there during the call.
+            unsafe { *replaced = owned };
             true
         }
         Ok(None) => true,
