@@ -18,7 +18,7 @@ help:
 	@echo 'make test         set up what the tests need, lint, and run them all'
 	@echo 'make build        $(TARGET)/release/vitrine and $(TARGET)/release/vitrine-worker'
 	@echo 'make lint         formatting and clippy'
-	@echo 'make bench        the benches'
+	@echo 'make bench        the benches: one with ONLY=sweep, a short run of little meaning with QUICK=1'
 	@echo 'make setup        libtorch for the build (0.55 GB to download)'
 	@echo 'make setup-tests  the client environment of tests and demo (2.8 GB to download, that torch included)'
 	@echo 'make clean        remove all that the above made'
@@ -51,8 +51,10 @@ demo: setup-tests setup build
 	$(call FETCH_MODEL,release)
 	$(CLIENT) tools/demo.py --vitrine $(TARGET)/release/vitrine --data $(DATA) $(if $(KEEP),--keep)
 
+# Peers come from PyPI; LIBRARIES="transformer_lens pyvene" installs those too (0.3 GB to download).
 bench: setup-tests build test-models
-	cargo bench --locked --package benches
+	$(CLIENT) -m benches.compare --programs $(TARGET)/release \
+		$(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(LIBRARIES),--libraries $(LIBRARIES))
 
 clean:
 	rm -rf .libtorch .venv .cache .models .vitrine $(TARGET)

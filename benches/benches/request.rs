@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::time::Instant;
 
+use benches::client::Client;
 use serde_json::{Value, json};
 use tests::{Data, KEY, http};
-use tungstenite::client::IntoClientRequest;
-use tungstenite::{Message, connect};
+use tungstenite::Message;
 
 /// Requests before those that are measured.
 const WARM_UP: usize = 20;
@@ -46,25 +46,22 @@ fn main() {
 
 /// Sends one request and waits for its end. Returns the time each stage took.
 fn replay(url: &str, payload: &[u8]) -> Vec<(String, f64)> {
-    let mut request = format!("{}/subscribe", url.replace("http", "ws")).into_client_request().unwrap();
-    request.headers_mut().insert("ndif-api-key", KEY.parse().unwrap());
-    let (mut socket, _) = connect(request).unwrap();
-    let hello: Value = serde_json::from_str(socket.read().unwrap().to_text().unwrap()).unwrap();
+    let client = Client { url, key: KEY };
+    let mut socket = client.subscribe();
     let model = json!({ "repo_id": "ndif-test/tiny-gpt2", "revision": null, "task": "text-generation" });
     let fields = json!({
         "model_key": format!("nnsight.modeling.transformers.TransformersModel:{model}"),
-        "session_id": hello["session_id"], "compress": false, "env": {},
+        "session_id": socket.session, "compress": false, "env": {},
     });
-    let (header, body) = http::form(&[("data", fields.to_string().as_bytes()), ("blob", payload)]);
 
     let mut stages = Vec::new();
     let posted = Instant::now();
     let elapsed = || posted.elapsed().as_secs_f64() * 1000.0;
-    let answer = http::ask(url, "POST", "/request", &[&header, &format!("ndif-api-key: {KEY}")], &body);
+    let answer = client.post(&fields, payload);
     assert_eq!(answer.status, 200, "{}", answer.detail());
     stages.push(("1 POST answered".to_owned(), elapsed()));
     loop {
-        match socket.read().unwrap() {
+        match socket.read() {
             Message::Text(text) => {
                 let response: Value = serde_json::from_str(&text).unwrap();
                 let name = match response["status"].as_str().unwrap() {
@@ -82,8 +79,8 @@ fn replay(url: &str, payload: &[u8]) -> Vec<(String, f64)> {
             other => panic!("{other:?}"),
         }
     }
+    socket.close();
     let job = answer.json()["id"].as_str().unwrap().to_owned();
-    let _ = socket.close(None);
     let meta = http::get(url, &format!("/response/{job}")).json()["meta"].clone();
     for (name, value) in meta.as_object().unwrap() {
         if let (Some(name), Some(seconds)) = (name.strip_suffix("_s"), value.as_f64()) {

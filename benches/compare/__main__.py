@@ -34,7 +34,7 @@ def main():
     arguments.add_argument("--only", nargs="+", choices=BENCHES, default=list(BENCHES), help="benches to run")
     arguments.add_argument("--quick", action="store_true", help="small sizes and one round: shows that it works")
     arguments.add_argument("--programs", type=Path, default=models.ROOT / "target/release", help="where vitrine lies")
-    arguments.add_argument("--engine", type=Path, metavar="FILE", help="the bench program `engine`, built otherwise")
+    arguments.add_argument("--profile", default="bench", help="cargo's profile for the benches' own Rust programs")
     arguments.add_argument("--rounds", type=int, help="interleaved rounds to take the median of")
     arguments.add_argument("--layers", type=int, help="layers of each model instead of its own")
     arguments.add_argument("--tokens", type=int, help="tokens of the sweep's prompts")
@@ -45,7 +45,7 @@ def main():
     report = Report()
     lab = Lab(
         programs=chosen.programs,
-        engine=chosen.engine,
+        profile=chosen.profile,
         quick=chosen.quick,
         rounds=chosen.rounds or (1 if chosen.quick else 3),
         layers=chosen.layers or (2 if chosen.quick else None),
@@ -55,13 +55,13 @@ def main():
     )
     for name in chosen.only:
         bench = importlib.import_module(f"benches.compare.{name}")
-        for shape in BENCHES[name]:
-            if chosen.model in (None, shape.name):
-                try:
-                    bench.measure(lab, shape)
-                except Exception as error:
-                    traceback.print_exc()
-                    report.failed(name, error)
+        shapes = [shape for shape in BENCHES[name] if chosen.model in (None, shape.name)]
+        for shape in shapes[:1] if chosen.quick else shapes:
+            try:
+                bench.measure(lab, shape)
+            except Exception as error:
+                traceback.print_exc()
+                report.failed(name, error)
     report.table()
     sys.exit(1 if report.failures else 0)
 

@@ -1,5 +1,4 @@
 """The engine without a server: the bench program `engine`, which obeys orders as a peer does."""
-import functools
 import json
 import math
 import subprocess
@@ -24,10 +23,10 @@ class Engine:
         return self.measure({"what": what, "ids": ids, "logits": logits})
 
     def request(self, request):
-        """Runs a recorded request; returns its CPU seconds and some numbers of the first tensor that it saved."""
+        """Runs a recorded request; returns its CPU seconds and some numbers of the first tensor's last row."""
         file = models.ROOT / ".cache/bench/request"
         file.write_bytes(request.payload)
-        return self.measure({"what": "request", "file": str(file), "fields": request.form("")})
+        return self.measure({"what": "request", "file": str(file), "fields": json.dumps(request.fields)})
 
     def measure(self, order):
         key = json.dumps(order)
@@ -50,13 +49,3 @@ class Engine:
     def close(self):
         self.process.stdin.close()
         self.process.wait()
-
-
-@functools.cache
-def build():
-    """Builds the program if need be; returns its path."""
-    command = ["cargo", "bench", "--locked", "--no-run", "--package", "benches", "--bench", "engine"]
-    command += ["--message-format", "json-render-diagnostics"]
-    lines = subprocess.run(command, cwd=models.ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
-    made = [message for message in map(json.loads, lines) if message.get("executable")]
-    return next(message["executable"] for message in made if message["target"]["name"] == "engine")

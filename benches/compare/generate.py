@@ -2,7 +2,7 @@
 from . import gemm
 from .models import layers, prompts
 from .recording import model, record
-from .report import Mismatch, Samples
+from .report import Mismatch
 from .users import vector
 
 USERS, LENGTH = 8, 16
@@ -31,36 +31,37 @@ def peer_nnsight(peer, prompts, tokens):
 def measure(lab, shape):
     shape, tokens = lab.shape(shape), 8 if lab.quick else 32
     layer = middle(layers(model(shape), shape))
-    texts = prompts(shape, [LENGTH] * USERS, seed=4)
-    requests = lambda tokens: [
-        record(shape, steer, layer, text, vector(shape, seed), tokens) for seed, text in enumerate(texts)
-    ]
-    whole, short = requests(tokens), requests(1)
-    samples, bandwidth = Samples(), gemm.bandwidth()
+    bandwidth = gemm.bandwidth()
     with lab.sides(shape) as sides:
-        for _ in range(lab.rounds):
-            for side in sides:
-                expected = side.peer.run("generate", "nnsight", prompts=texts, tokens=tokens)
-                samples.add((side.gemm, "nnsight"), expected["wall"], expected["cpu"])
-                ways = ("together", whole, USERS), ("one after another", whole, 1), ("first token only", short, 1)
-                for way, sent, clients in ways:
-                    took = side.server.replay(sent, clients)
-                    samples.add((side.gemm, way), took.wall, took.cpu)
-                    found = [answer.values()["generated"].tolist() for answer in took.answers]
-                    if sent is whole and found != expected["value"]:
+        for turn in range(lab.rounds):
+            # No prompt comes twice: what a server kept of one would answer the next.
+            batches = [prompts(shape, [LENGTH] * USERS, seed=400 + 3 * turn + batch) for batch in range(3)]
+            ways = {"together": (tokens, USERS), "one after another": (tokens, 1), "first token only": (1, 1)}
+            for (way, (length, clients)), texts in zip(ways.items(), batches):
+                users = enumerate(texts)
+                requests = [record(shape, steer, layer, text, vector(shape, seed), length) for seed, text in users]
+                for side in sides:
+                    _, saved = side.server_samples(way, requests, clients)
+                    if length == 1:
+                        continue
+                    expected = side.peer_samples("generate", "nnsight", prompts=texts, tokens=tokens)
+                    if [values["generated"].tolist() for values in saved] != expected:
                         raise Mismatch(f"generate, {way}: other tokens than nnsight's")
     floor = shape.streamed_bytes / bandwidth
     for side in sides:
-        cpu = lambda name: samples.cpu((side.gemm, name))
-        place = {"model": shape.name, "gemm": side.gemm}
-        for name in "together", "one after another", "nnsight":
-            wall = samples.wall((side.gemm, name))
-            row = {"wall_ms": round(1000 * wall, 1), "cpu_ms": round(1000 * cpu(name), 1)}
-            lab.report.row("generate", **place, users=USERS, tokens=tokens, side=name, **row)
-        step = (cpu("one after another") - cpu("first token only")) / USERS / (tokens - 1)
-        row = {"step_ms": round(1000 * step, 3), "floor_ms": round(1000 * floor, 3)}
-        lab.report.row("generate", **place, **row, bandwidth_gb_s=round(bandwidth / 1e9, 1))
-        value = cpu("one after another") / cpu("together")
-        lab.report.ratio("generate", "one after another / together", value, 2.5, **place)
-        lab.report.ratio("generate", "nnsight one after another / together", cpu("nnsight") / cpu("together"), 2.5, **place)
-        lab.report.ratio("generate", "decode step / memory floor", step / floor, 1.5, at_least=False, **place)
+        report(lab, side, tokens, floor, bandwidth)
+
+
+def report(lab, side, tokens, floor, bandwidth):
+    samples = side.samples
+    for name in samples.taken:
+        numbers = {"wall_ms": 1000 * samples.wall(name), "cpu_ms": 1000 * samples.cpu(name)}
+        lab.report.row("generate", **side.place, users=USERS, tokens=tokens, side=name, **numbers)
+    together, apart = samples.cpu("together"), samples.cpu("one after another")
+    step = (apart - samples.cpu("first token only")) / USERS / (tokens - 1)
+    numbers = {"step_ms": 1000 * step, "floor_ms": 1000 * floor, "bandwidth_gb_s": bandwidth / 1e9}
+    lab.report.row("generate", **side.place, **numbers)
+    lab.report.ratio("generate", "one after another / together", apart / together, 2.5, **side.place)
+    value = samples.cpu("nnsight") / together
+    lab.report.ratio("generate", "nnsight one after another / together", value, 2.5, **side.place)
+    lab.report.ratio("generate", "decode step / memory floor", step / floor, 1.5, at_least=False, **side.place)

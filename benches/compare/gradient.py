@@ -3,7 +3,7 @@ import torch
 
 from .models import layers, pair
 from .recording import model, record
-from .report import Samples, check_equal
+from .report import check_equal
 from .sweep import RIGHT, WRONG
 
 USERS = 8
@@ -38,25 +38,24 @@ def peer_nnsight(peer, pairs):
 def measure(lab, shape):
     shape = lab.shape(shape)
     of = layers(model(shape), shape)
-    samples = Samples()
     with lab.sides(shape) as sides:
         for turn in range(lab.rounds):
-            pairs = [pair(shape, lab.tokens, seed=1000 * turn + user) for user in range(USERS)]
-            requests = [record(shape, attribute, of, clean, corrupt, RIGHT, WRONG) for clean, corrupt in pairs]
-            for side in sides:
-                expected = side.peer.run("gradient", "nnsight", pairs=pairs)
-                samples.add((side.gemm, "nnsight"), expected["wall"] / USERS, expected["cpu"] / USERS)
-                for way, clients in ("one after another", 1), ("together", USERS):
-                    took = side.server.replay(requests, clients)
-                    samples.add((side.gemm, way), took.wall / USERS, took.cpu / USERS)
-                    for answer, other in zip(took.answers, expected["value"]):
-                        check_equal(f"gradient, {way}", answer.values()["scores"].flatten().tolist(), other)
+            for way, clients in ("one after another", 1), ("together", USERS):
+                # No prompt comes twice: what a server kept of one would answer the next.
+                seeds = range(1000 * turn + 100 * clients, 1000 * turn + 100 * clients + USERS)
+                pairs = [pair(shape, lab.tokens, seed) for seed in seeds]
+                requests = [record(shape, attribute, of, clean, corrupt, RIGHT, WRONG) for clean, corrupt in pairs]
+                for side in sides:
+                    _, saved = side.server_samples(way, requests, clients)
+                    expected = side.peer_samples("gradient", "nnsight", pairs=pairs)
+                    for values, other in zip(saved, expected):
+                        check_equal(f"gradient, {way}", values["scores"].flatten().tolist(), other)
     for side in sides:
-        cpu = lambda name: samples.cpu((side.gemm, name))
-        place = {"model": shape.name, "gemm": side.gemm}
-        for name in "one after another", "together", "nnsight":
-            lab.report.row("gradient", **place, tokens=lab.tokens, side=name, cpu_ms=round(1000 * cpu(name), 2))
-        value = cpu("nnsight") / cpu("one after another")
-        lab.report.ratio("gradient", "nnsight with frozen weights / one after another", value, 1.5, **place)
-        value = cpu("one after another") / cpu("together")
-        lab.report.ratio("gradient", f"{USERS} users one after another / together", value, 1.5, **place)
+        samples = side.samples
+        for name in samples.taken:
+            cpu = 1000 * samples.cpu(name) / USERS
+            lab.report.row("gradient", **side.place, tokens=lab.tokens, side=name, cpu_ms_per_user=cpu)
+        value = samples.cpu("nnsight") / samples.cpu("one after another")
+        lab.report.ratio("gradient", "nnsight with frozen weights / one after another", value, 1.5, **side.place)
+        value = samples.cpu("one after another") / samples.cpu("together")
+        lab.report.ratio("gradient", f"{USERS} users one after another / together", value, 1.5, **side.place)

@@ -6,10 +6,10 @@ import statistics
 import sys
 from pathlib import Path
 
-from . import gemm, libraries, models, recording
-from .engine import Engine, build
+from . import cargo, gemm, libraries, models, recording
+from .engine import Engine
 from .peer import Peer
-from .report import Report
+from .report import Report, Samples
 from .server import Server
 
 AS_INSTALLED, EQUAL = "as installed", "equal GEMM"
@@ -17,9 +17,10 @@ AS_INSTALLED, EQUAL = "as installed", "equal GEMM"
 
 @dataclasses.dataclass
 class Side:
-    """What runs under one GEMM setting, all of it in the same environment."""
+    """What runs under one GEMM setting, all of it in the same environment, and what was measured of it."""
 
     gemm: str
+    shape: models.Shape
     server: Server | None = None
     peer: Peer | None = None
     # Has the libraries that `.venv` lacks.
@@ -27,18 +28,40 @@ class Side:
     engine: Engine | None = None
     # The server's GFLOP/s by rows of the multiplied matrix.
     rates: dict = dataclasses.field(default_factory=dict)
+    samples: Samples = dataclasses.field(default_factory=Samples)
+
+    @property
+    def place(self):
+        """What every row about this side says."""
+        return {"model": self.shape.name, "gemm": self.gemm}
+
+    def goal(self, installed, equal):
+        """Returns the goal that holds here: against a peer as installed, or one that multiplies as fast."""
+        return installed if self.gemm == AS_INSTALLED else equal
 
     def run(self, bench, library, **arguments):
         """Has a peer function run, wherever its library is installed."""
         peer = self.library_peer if library in libraries.NAMES else self.peer
         return peer.run(bench, library, **arguments)
 
+    def peer_samples(self, bench, library, share=1, **arguments):
+        """Runs a peer function and notes what it took, `share` of the whole; returns its value."""
+        took = self.run(bench, library, **arguments)
+        self.samples.add(library, took["wall"] / share, took["cpu"] / share)
+        return took["value"]
+
+    def server_samples(self, name, requests, clients=1):
+        """Replays requests and notes what they took; returns the replay and the saved values, in order."""
+        took = self.server.replay(requests, clients)
+        self.samples.add(name, took.wall, took.cpu)
+        return took, took.values()
+
 
 @dataclasses.dataclass
 class Lab:
     programs: Path
-    # The bench program `engine`; `None` builds it.
-    engine: Path | None
+    # Cargo's profile for the Rust programs of the benches.
+    profile: str
     quick: bool
     rounds: int
     # `None` leaves each shape's own.
@@ -54,12 +77,9 @@ class Lab:
         return shape
 
     def environments(self):
-        """Returns each GEMM setting's environment: one thread, and no question about the processor's maker."""
+        """Returns each GEMM setting's environment. One thread: more wait for each other where cores are shared."""
         plain = dict(os.environ, OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", HF_HUB_OFFLINE="1")
-        yield AS_INSTALLED, plain
-        library = gemm.preload()
-        if library:
-            yield EQUAL, dict(plain, LD_PRELOAD=str(library))
+        return {AS_INSTALLED: plain, EQUAL: dict(plain, LD_PRELOAD=str(gemm.preload()))}
 
     @contextlib.contextmanager
     def sides(self, shape, engine=False):
@@ -85,16 +105,16 @@ class Lab:
             def start(kind, *arguments):
                 return stack.enter_context(contextlib.closing(kind(*arguments, environment, log)))
 
-            for setting, environment in self.environments():
-                side = Side(setting)
+            for setting, environment in self.environments().items():
+                side = Side(setting, shape)
                 if server:
-                    side.server = start(Server, self.programs, [shape])
+                    side.server = start(Server, self.programs, cargo.program("replay", self.profile), shape)
                 if peer:
                     side.peer = start(Peer, sys.executable, shape)
                 if peer and self.libraries:
                     side.library_peer = start(Peer, libraries.python(), shape)
                 if engine:
-                    side.engine = start(Engine, self.engine or build(), shape)
+                    side.engine = start(Engine, cargo.program("engine", self.profile), shape)
                 sides.append(side)
             yield sides
             refusals = sum(side.server.refusals for side in sides if side.server)
@@ -118,4 +138,4 @@ class Lab:
             side.rates = {rows: rates[side.gemm, "vitrine", rows] for rows in gemm.ROWS}
             for name in "vitrine", "peers":
                 gflops = {f"M={rows}": round(rates[side.gemm, name, rows], 1) for rows in gemm.ROWS}
-                self.report.row("gemm", model=shape.name, gemm=side.gemm, side=name, gflops=gflops)
+                self.report.row("gemm", **side.place, side=name, gflops=gflops)

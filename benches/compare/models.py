@@ -150,6 +150,10 @@ def prompt(tokens):
     return " ".join(f"t{token}" for token in tokens)
 
 
+def ids(prompt):
+    return [int(word[1:]) for word in prompt.split()]
+
+
 def prompts(shape, lengths, seed):
     """Returns one random prompt for each length."""
     generator = torch.Generator().manual_seed(seed)

@@ -88,7 +88,7 @@ class Models:
         """Returns a prompt's ids as `[1, length]`."""
         import torch
 
-        return torch.tensor([[int(word[1:]) for word in prompt.split()]])
+        return torch.tensor([models.ids(prompt)])
 
 
 def main():

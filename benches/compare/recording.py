@@ -16,14 +16,14 @@ class Request:
     attention: str
     payload: bytes
 
-    def form(self, session):
-        """Returns the form's `data` field for a websocket's session."""
+    @property
+    def fields(self):
+        """The form's field `data`, all but the websocket's session."""
         model = {"repo_id": self.repo_id, "revision": None, "task": "text-generation"}
-        fields = {
+        return {
             "model_key": f"nnsight.modeling.transformers.TransformersModel:{json.dumps(model)}",
-            "session_id": session, "compress": True, "env": {"attn_implementation": self.attention},
+            "session_id": "", "compress": True, "env": {"attn_implementation": self.attention},
         }  # fmt: skip
-        return json.dumps(fields)
 
 
 class Recorder(Backend):

@@ -14,12 +14,13 @@ class Report:
         self.failures = []
 
     def row(self, bench, **fields):
+        fields = {name: significant(value) for name, value in fields.items()}
         print(json.dumps({"bench": bench, **fields}), flush=True)
 
     def ratio(self, bench, what, value, goal, at_least=True, **fields):
         """Reports a measured ratio and its goal: the least that it should be, or the most."""
         met = value >= goal if at_least else value <= goal
-        fields = {**fields, "what": what, "value": round(value, 3), "goal": goal, "met": met}
+        fields = {**fields, "what": what, "value": value, "goal": goal, "met": met}
         self.row(bench, **fields)
         self.ratios.append((bench, what, fields.get("model", ""), fields.get("gemm", ""), value, goal, at_least, met))
 
@@ -39,6 +40,11 @@ class Report:
         for bench, error in self.failures:
             last = str(error).strip().splitlines()[-1:] or [""]
             print(f"{bench} FAILED: {type(error).__name__}: {last[0]}")
+
+
+def significant(value):
+    """Rounds a float to what its noise leaves of it."""
+    return float(f"{value:.4g}") if isinstance(value, float) else value
 
 
 class Samples:

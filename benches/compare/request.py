@@ -1,16 +1,15 @@
-"""The way of one request through the server, stage by stage: the bench program `request`, which speaks for itself."""
+"""The way of one request through the server, stage by stage: the Rust program `request`, which speaks for itself."""
 import json
 import subprocess
 
-from . import models
+from . import cargo
 
 
 def measure(lab, shape):
     """Runs on the tests' tiny model, whatever the shape."""
-    command = ["cargo", "bench", "--locked", "--quiet", "--package", "benches", "--bench", "request"]
-    lines = subprocess.run(command, cwd=models.ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
-    for line in lines:
-        stage = json.loads(line)
+    command = [cargo.program("request", lab.profile)]
+    lines = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    for stage in map(json.loads, lines):
         lab.report.row("request", **stage)
         if stage["stage"] == "5 COMPLETED heard":
             what = "ms from POST to COMPLETED, median"

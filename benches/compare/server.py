@@ -1,10 +1,6 @@
 """A running `vitrine up`: replays recorded requests on it and reads what they cost it."""
-import collections
-import concurrent.futures
 import contextlib
 import dataclasses
-import http
-import http.client
 import io
 import json
 import queue
@@ -18,16 +14,14 @@ import time
 from pathlib import Path
 
 import torch
-import websocket
 import zstandard
 
-BOUNDARY = "bench"
-# How long a server may take to load its models, and a job to end, in seconds.
-PATIENCE = 900
+# How long a server may take to load its model, in seconds.
+PATIENCE = 600
 
 
-class Refused(Exception):
-    """A request that the server refused, or a job that it ended with an error; the text is the server's."""
+class Failed(Exception):
+    """A job that the server ended with an error; the text is the server's."""
 
 
 @dataclasses.dataclass
@@ -35,19 +29,18 @@ class Answer:
     """One job's end: seconds since the replay began, and the frame that told it."""
 
     seconds: float
-    frame: bytes | dict
+    frame: bytes
 
     def values(self):
         """Returns the saved values by name.
 
         Raises:
-            Refused: for a job that failed.
+            Failed: for a job that ended with an error.
         """
-        frame = self.frame
-        if isinstance(frame, bytes):
-            frame = torch.load(io.BytesIO(frame), weights_only=False)
-        if frame["status"] != "COMPLETED":
-            raise Refused(frame["description"])
+        if self.frame.startswith(b"{"):
+            frame = json.loads(self.frame)
+            raise Failed(frame["description"] or frame["status"])
+        frame = torch.load(io.BytesIO(self.frame), weights_only=False)
         raw = zstandard.ZstdDecompressor().decompress(frame["data"])
         return torch.load(io.BytesIO(raw), weights_only=False)
 
@@ -66,33 +59,34 @@ class Replay:
     def cpu(self):
         return self.gateway + self.worker
 
-    def check(self):
-        for answer in self.answers:
-            answer.values()
-        return self
+    def values(self):
+        """Returns each job's saved values, in order.
+
+        Raises:
+            Failed: when a job ended with an error.
+        """
+        return [answer.values() for answer in self.answers]
 
 
 class Server:
-    def __init__(self, programs, shapes, environment, log):
-        """Starts a server on a free port that hosts the shapes, and waits until it is ready."""
+    def __init__(self, programs, replay, shape, environment, log):
+        """Starts a server on a free port that hosts one model, and waits until it is ready."""
         # Requests refused because others were being read.
         self.refusals = 0
+        self.program = replay
         self.data = Path(tempfile.mkdtemp(prefix="vitrine-bench-"))
         self.key = secrets.token_hex(16)
-        program = Path(programs) / "vitrine"
-        command = [program.resolve(), "up", "--no-default-model", "--listen", "127.0.0.1:0", "--data", self.data]
-        command += ["--api-key", self.key]
-        for shape in shapes:
-            command += ["--model", f"{shape.repo_id}={shape.folder},dtype=float32"]
+        program = Path(programs).resolve() / "vitrine"
+        command = [program, "up", "--no-default-model", "--listen", "127.0.0.1:0", "--data", self.data / "server"]
+        command += ["--api-key", self.key, "--model", f"{shape.repo_id}={shape.folder},dtype=float32"]
         self.process = subprocess.Popen(
             [str(part) for part in command], env=environment, stdout=subprocess.PIPE, stderr=log, text=True
         )
         addresses = queue.Queue()
         threading.Thread(target=relay, args=(self.process.stdout, addresses), daemon=True).start()
         with contextlib.suppress(queue.Empty):
-            address = addresses.get(timeout=PATIENCE)
-            if address:
-                self.host = address.removeprefix("http://")
+            self.url = addresses.get(timeout=PATIENCE)
+            if self.url:
                 return
         self.close()
         raise RuntimeError(f"{program} was not ready; see {log.name}")
@@ -108,81 +102,30 @@ class Server:
 
     def replay(self, requests, clients=1):
         """Sends requests, each as one client would, from so many clients at once. Jobs that fail are answers too."""
-        answers = [None] * len(requests)
-        waiting = collections.deque(enumerate(requests))
-        begun = 0.0
-
-        def client():
-            while True:
-                try:
-                    index, request = waiting.popleft()
-                except IndexError:
-                    return
-                answers[index] = Answer(*self.ask(request, begun))
-
-        with concurrent.futures.ThreadPoolExecutor(clients) as pool:
+        with tempfile.TemporaryDirectory(dir=self.data) as folder:
+            sent = []
+            for index, request in enumerate(requests):
+                file = Path(folder) / f"{index}.request"
+                file.write_bytes(request.payload)
+                sent.append({"fields": request.fields, "file": str(file)})
+            order = {"url": self.url, "key": self.key, "clients": clients, "requests": sent, "frames": folder}
             before = self.settled()
-            begun = time.perf_counter()
-            for done in [pool.submit(client) for _ in range(clients)]:
-                done.result()
-            wall = time.perf_counter() - begun
-        gateway, worker = (now - then for now, then in zip(self.settled(), before))
-        return Replay(wall, gateway, worker, answers)
-
-    def ask(self, request, begun):
-        """Posts one request and follows its websocket to the end, as the client does."""
-        key = {"ndif-api-key": self.key}
-        socket = websocket.create_connection(f"ws://{self.host}/subscribe", header=key, timeout=PATIENCE)
-        try:
-            session = json.loads(socket.recv())["session_id"]
-            body = multipart(request.form(session), request.payload)
-            kind = {"content-type": f"multipart/form-data; boundary={BOUNDARY}"}
-            self.post(body, key | kind)
-            while True:
-                frame = socket.recv()
-                if isinstance(frame, str):
-                    frame = json.loads(frame)
-                    if frame["status"] not in ("COMPLETED", "ERROR"):
-                        continue
-                break
-            seconds = time.perf_counter() - begun
-        finally:
-            socket.close()
-        if isinstance(frame, dict) and frame["status"] == "COMPLETED":
-            # Too large for the websocket: `data` is where it lies.
-            path = "/" + frame["data"].split("/", 3)[3]
-            frame["data"] = self.fetch("GET", path)
-        return seconds, frame
-
-    def post(self, body, headers):
-        """Posts a request, again when the server is busy. The client would give up instead: `refusals` counts them."""
-        while True:
-            try:
-                return self.fetch("POST", "/request", body, headers)
-            except Refused as refused:
-                if refused.args[1] != http.HTTPStatus.SERVICE_UNAVAILABLE:
-                    raise
-                self.refusals += 1
-                time.sleep(0.02)
-
-    def fetch(self, method, path, body=None, headers={}):
-        connection = http.client.HTTPConnection(self.host, timeout=PATIENCE)
-        try:
-            connection.request(method, path, body, headers)
-            answer = connection.getresponse()
-            content = answer.read()
-        finally:
-            connection.close()
-        if answer.status != 200:
-            raise Refused(f"{method} {path}: {answer.status} {content.decode(errors='replace')}", answer.status)
-        return content
+            answered = subprocess.run(
+                [str(self.program)], input=json.dumps(order), stdout=subprocess.PIPE, text=True, check=True
+            )
+            gateway, worker = (now - then for now, then in zip(self.settled(), before))
+            took = json.loads(answered.stdout)
+            self.refusals += took["refusals"]
+            frames = ((Path(folder) / str(index)).read_bytes() for index in range(len(requests)))
+            answers = [Answer(seconds, frame) for seconds, frame in zip(took["seconds"], frames)]
+        return Replay(took["wall"], gateway, worker, answers)
 
     def cpu(self):
         """Returns the CPU time of the server and of its worker so far, in seconds."""
         return cpu_time(self.process.pid), sum(cpu_time(child) for child in children(self.process.pid))
 
     def settled(self):
-        """Returns the CPU time once nothing is going on: a job's last commit follows its answer."""
+        """Returns the CPU times once nothing is going on: a job's last commit follows its answer."""
         before = self.cpu()
         while True:
             time.sleep(0.02)
@@ -198,12 +141,6 @@ def relay(output, addresses):
         if line.startswith("ready "):
             addresses.put(line.split()[1])
     addresses.put(None)
-
-
-def multipart(fields, payload):
-    head = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="data"\r\n\r\n{fields}\r\n'
-    part = f'--{BOUNDARY}\r\nContent-Disposition: form-data; name="blob"; filename="request"\r\n\r\n'
-    return (head + part).encode() + payload + f"\r\n--{BOUNDARY}--\r\n".encode()
 
 
 def children(process):

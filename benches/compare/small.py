@@ -1,10 +1,10 @@
 """A small request on the tiny model: what a request costs the server besides the model's own arithmetic."""
-from .models import layers, prompts
+from .models import ids, layers, prompts
 from .recording import model, record
-from .report import Samples, check_equal
+from .report import check_equal
 
 LENGTH = 16
-CLIENTS = 32
+WAYS = {"one client": 1, "32 clients": 32}
 
 
 def read_layer(model, layer, prompt, backend=None):
@@ -38,36 +38,40 @@ def measure(lab, shape):
     layer = layers(model(shape), shape)[-1]
     requests = [record(shape, read_layer, layer, text) for text in texts]
     many = requests * (2 if lab.quick else 16)
-    ids = [[int(word[1:]) for word in texts[0].split()]]
-    samples = Samples()
     with lab.sides(shape, engine=True) as sides:
         for side in sides:
             side.server.replay(requests)
         for _ in range(lab.rounds):
             for side in sides:
-                expected = side.peer.run("small", "nnsight", prompts=texts)
-                samples.add((side.gemm, "nnsight"), expected["wall"] / len(texts), expected["cpu"] / len(texts))
-                took = side.peer.run("small", "hooks", prompts=texts)
-                samples.add((side.gemm, "hooks"), took["wall"] / len(texts), took["cpu"] / len(texts))
-                for way, clients in ("one client", 1), ("32 clients", CLIENTS):
-                    took = side.server.replay(many, clients)
-                    samples.add((side.gemm, way), took.wall / len(many), took.cpu / len(many))
-                    samples.add((side.gemm, way, "worker"), took.wall / len(many), took.worker / len(many))
-                    for index, answer in enumerate(took.answers):
-                        found = numbers(answer.values()["hidden"])
-                        check_equal(f"small, {way}", found, expected["value"][index % len(texts)])
-                cpu, found = side.engine.forward("model", ids, logits=False)
-                samples.add((side.gemm, "model"), cpu, cpu)
-                check_equal("small, the model alone", found, expected["value"][0])
+                measure_side(side, texts, many, requests[0])
     for side in sides:
-        cpu = lambda name: 1000 * samples.cpu((side.gemm, name))
-        place = {"model": shape.name, "gemm": side.gemm}
-        for name in "model", "nnsight", "hooks":
-            lab.report.row("small", **place, side=name, cpu_ms=round(cpu(name), 4))
-        for way in "one client", "32 clients":
-            worker = 1000 * samples.cpu((side.gemm, way, "worker"))
-            split = {"cpu_ms": round(cpu(way), 4), "worker_cpu_ms": round(worker, 4)}
-            lab.report.row("small", **place, side=way, requests=len(many), **split)
-            beyond = cpu(way) - cpu("model")
-            lab.report.ratio("small", f"ms beyond the model, {way}", beyond, 0.3, at_least=False, **place)
-        lab.report.ratio("small", "requests per CPU second, 32 clients", 1000 / cpu("32 clients"), 2000, **place)
+        for name in side.samples.taken:
+            lab.report.row("small", **side.place, side=name, cpu_ms=ms(side, name))
+        for way in ["engine", *WAYS]:
+            beyond = ms(side, way) - ms(side, "model")
+            lab.report.ratio("small", f"ms beyond the model, {way}", beyond, 0.3, at_least=False, **side.place)
+        rate = 1000 / ms(side, "32 clients")
+        lab.report.ratio("small", "requests per CPU second, 32 clients", rate, 2000, **side.place)
+
+
+def measure_side(side, texts, many, request):
+    share = len(texts)
+    expected = side.peer_samples("small", "nnsight", share, prompts=texts)
+    side.peer_samples("small", "hooks", share, prompts=texts)
+    for way, clients in WAYS.items():
+        took = side.server.replay(many, clients)
+        side.samples.add(way, took.wall / len(many), took.cpu / len(many))
+        side.samples.add(f"{way}, of it vitrine-worker", took.wall / len(many), took.worker / len(many))
+        for index, answer in enumerate(took.answers):
+            check_equal(f"small, {way}", numbers(answer.values()["hidden"]), expected[index % len(texts)])
+    # The model up to the last layer's output, as the requests read it; the engine without a server around it.
+    for name, (cpu, found) in {
+        "model": side.engine.forward("model", [ids(texts[0])], logits=False),
+        "engine": side.engine.request(request),
+    }.items():
+        side.samples.add(name, cpu, cpu)
+        check_equal(f"small, {name}", found, expected[0])
+
+
+def ms(side, name):
+    return 1000 * side.samples.cpu(name)

@@ -1,11 +1,13 @@
 """Activation patching at every (layer, position) of a prompt pair: what comparing runs costs when written naively."""
 from .models import layers, pair, prompts
 from .recording import model, record
-from .report import Samples, check_equal
+from .report import check_equal
 
 # The logits whose difference is kept.
 RIGHT, WRONG = 11, 12
 CLIENTS = 32
+# Plain forward passes that one of a sweep's runs is compared with.
+FORWARDS = 16
 
 
 def patch_everywhere(model, layers, clean, corrupt, positions, right, wrong, backend=None):
@@ -110,68 +112,66 @@ def first(output):
 
 def measure(lab, shape):
     shape, length = lab.shape(shape), lab.tokens
-    clean, corrupt = pair(shape, length)
-    meta, everywhere = model(shape), range(length)
-    of = layers(meta, shape)
-    session = record(shape, patch_everywhere, of, clean, corrupt, list(everywhere), RIGHT, WRONG)
-    plain = [record(shape, forward, prompt, RIGHT, WRONG) for prompt in prompts(shape, [length] * 16, seed=1)]
+    differences = []
     with lab.sides(shape) as sides:
-        residual = sides[0].server.replay([record(shape, read_everywhere, of, clean)]).answers[0].values()["residual"]
-        single = [
-            record(shape, patch_once, of[layer], corrupt, position, residual[layer][:, position].clone(), RIGHT, WRONG)
-            for layer in range(shape.layers)
-            for position in everywhere
-        ]
-        samples, differences = Samples(), []
         for turn in range(lab.rounds):
+            # Nothing that a server keeps of one round's prompts may answer the next round's.
+            clean, corrupt = pair(shape, length, seed=turn)
+            plain = [record(shape, forward, prompt, RIGHT, WRONG) for prompt in prompts(shape, [length] * FORWARDS, turn)]
             # Peers' loops cost the same everywhere: each round takes other positions.
             stride = 1 if lab.quick else 4
             positions = list(range(turn % stride, length, stride))
-            share = len(positions) / length
             for side in sides:
-                found = measure_server(side, samples, session, single, plain)
+                found = patch_on_server(side, clean, corrupt, length)
+                side.server_samples("forward", plain)
                 for library in ["nnsight", "hooks", *lab.libraries]:
-                    took = side.run("sweep", library, clean=clean, corrupt=corrupt, positions=positions)
-                    samples.add((side.gemm, library), took["wall"] / share, took["cpu"] / share)
-                    picked = [i for i in range(len(single)) if i % length in positions]
+                    share = len(positions) / length
+                    expected = side.peer_samples("sweep", library, share, clean=clean, corrupt=corrupt, positions=positions)
                     for way, scores in found.items():
-                        expected, mine = took["value"], [scores[i] for i in picked]
+                        mine = [score for index, score in enumerate(scores) if index % length in positions]
                         differences.append(check_equal(f"sweep {way} and {library}", mine, expected))
-        report(lab, shape, sides, samples, max(differences))
+        report(lab, sides, max(differences))
 
 
-def measure_server(side, samples, session, single, plain):
+def patch_on_server(side, clean, corrupt, length):
     """Runs the sweep in each way on a server; returns each way's scores."""
-    ways = {"session": ([session], 1), "requests": (single, 1), "clients": (single, CLIENTS), "forward": (plain, 1)}
-    found = {}
-    for way, (requests, clients) in ways.items():
-        took = side.server.replay(requests, clients)
-        values = [answer.values() for answer in took.answers]
-        samples.add((side.gemm, way), took.wall, took.cpu)
-        if way != "forward":
-            found[way] = values[0]["scores"] if way == "session" else [value["score"] for value in values]
+    shape = side.shape
+    of = layers(model(shape), shape)
+    session = record(shape, patch_everywhere, of, clean, corrupt, list(range(length)), RIGHT, WRONG)
+    _, [saved] = side.server_samples("session", [session])
+    found = {"session": saved["scores"]}
+
+    residual = side.server.replay([record(shape, read_everywhere, of, clean)]).values()[0]["residual"]
+    single = [
+        record(shape, patch_once, of[layer], corrupt, position, residual[layer][:, position].clone(), RIGHT, WRONG)
+        for layer in range(shape.layers)
+        for position in range(length)
+    ]
+    for way, clients in ("requests", 1), ("clients", CLIENTS):
+        _, saved = side.server_samples(way, single, clients)
+        found[way] = [values["score"] for values in saved]
     return found
 
 
-def report(lab, shape, sides, samples, difference):
+def report(lab, sides, difference):
+    shape = sides[0].shape
     runs = shape.layers * lab.tokens
     written, exact = shape.sweep_flops(lab.tokens)
-    facts = {"model": shape.name, "layers": shape.layers, "tokens": lab.tokens}
+    facts = {"layers": shape.layers, "tokens": lab.tokens}
     for side in sides:
-        for gemm, way in samples.taken:
-            if gemm == side.gemm:
-                count = 16 if way == "forward" else runs
-                wall, cpu = (1000 * of((gemm, way)) for of in (samples.wall, samples.cpu))
-                per_run = {"cpu_ms_per_run": round(cpu / count, 3)}
-                lab.report.row("sweep", **facts, gemm=gemm, side=way, wall_ms=round(wall, 1), cpu_ms=round(cpu, 1), **per_run)
-        cpu = lambda way: samples.cpu((side.gemm, way))
-        place = {"model": shape.name, "gemm": side.gemm}
-        goal = 15 if side.gemm == "as installed" else 9
+        samples = side.samples
+        for way in samples.taken:
+            cpu = 1000 * samples.cpu(way)
+            count = FORWARDS if way == "forward" else runs
+            numbers = {"wall_ms": 1000 * samples.wall(way), "cpu_ms": cpu, "cpu_ms_per_run": cpu / count}
+            lab.report.row("sweep", **side.place, **facts, side=way, **numbers)
+        session, goal = samples.cpu("session"), side.goal(15, 9)
         for library, bar in [("nnsight", goal), ("hooks", 7), *((library, goal) for library in lab.libraries)]:
-            lab.report.ratio("sweep", f"{library} loop / session", cpu(library) / cpu("session"), bar, **place)
+            lab.report.ratio("sweep", f"{library} loop / session", samples.cpu(library) / session, bar, **side.place)
         floor = exact / side.rates[512] / 1e9
-        lab.report.ratio("sweep", "exact-reuse floor / session", floor / cpu("session"), 0.8, **place)
+        lab.report.ratio("sweep", "exact-reuse floor / session", floor / session, 0.8, **side.place)
         for way in "requests", "clients":
-            value = cpu(way) / runs / (cpu("forward") / 16)
-            lab.report.ratio("sweep", f"run in {way} / plain forward", value, 0.4, at_least=False, **place)
-    lab.report.row("sweep", **facts, flops_as_written=written, flops_exact_reuse=exact, largest_difference=difference)
+            value = samples.cpu(way) / runs / (samples.cpu("forward") / FORWARDS)
+            lab.report.ratio("sweep", f"run in {way} / plain forward", value, 0.4, at_least=False, **side.place)
+    counts = {"flops_as_written": written, "flops_exact_reuse": exact}
+    lab.report.row("sweep", model=shape.name, **facts, **counts, largest_difference=difference)

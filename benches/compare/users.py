@@ -63,52 +63,52 @@ def peer_hooks(peer, prompts):
 
 def measure(lab, shape):
     shape = lab.shape(shape)
-    steered, read = places(layers(model(shape), shape))
     with lab.sides(shape) as sides:
         for users in (4, 10) if lab.quick else (10, 100):
-            measure_burst(lab, shape, sides, steered, read, users)
+            measure_burst(lab, sides, users)
 
 
-def measure_burst(lab, shape, sides, steered, read, users):
+def measure_burst(lab, sides, users):
+    shape = sides[0].shape
+    steered, read = places(layers(model(shape), shape))
     lengths = torch.randint(16, 65, (users,), generator=torch.Generator().manual_seed(users)).tolist()
-    samples, latencies = Samples(), {}
-    for turn in range(lab.rounds):
-        # Other prompts each round: nothing kept of a round may answer the next.
-        texts = prompts(shape, lengths, seed=100 * users + turn)
-        requests = [
-            record(shape, steer_and_read, steered, read, text, vector(shape, seed)) for seed, text in enumerate(texts)
-        ]
-        others = prompts(shape, lengths, seed=-1 - 100 * users - turn)
-        alone = [record(shape, steer_and_read, steered, read, text, vector(shape, 0)) for text in others]
-        for side in sides:
-            expected = None
-            for library in "nnsight", "hooks":
-                took = side.peer.run("users", library, prompts=texts)
-                samples.add((side.gemm, library), took["wall"], took["cpu"])
-                latencies.setdefault((side.gemm, library), []).append([seconds for seconds, _ in took["value"]])
-                expected = expected or [value for _, value in took["value"]]
-            for way, sent, clients in ("burst", requests, users), ("one at a time", alone, 1):
-                took = side.server.replay(sent, clients)
-                samples.add((side.gemm, way), took.wall, took.cpu)
-                latencies.setdefault((side.gemm, way), []).append([answer.seconds for answer in took.answers])
-                values = [answer.values() for answer in took.answers]
-                if way == "burst":
-                    for value, other in zip(values, expected):
-                        check_equal("users", numbers(value["hidden"], value["logits"]), other)
+    latencies = {}
     for side in sides:
-        place = {"model": shape.name, "gemm": side.gemm}
-        rate = lambda name: users / samples.cpu((side.gemm, name))
-        late = lambda name, share: statistics.median(quantile(ended, share) for ended in latencies[side.gemm, name])
-        for name in "burst", "one at a time", "nnsight", "hooks":
-            lab.report.row(
-                "users", **place, users=users, tokens=sum(lengths), side=name, per_cpu_second=round(rate(name), 2),
-                p50_ms=round(1000 * late(name, 0.5), 1), p95_ms=round(1000 * late(name, 0.95), 1),
-            )  # fmt: skip
-        goal = 4 if side.gemm == "as installed" else 1.7
-        what = f"{users} users: requests per CPU second / nnsight one at a time"
-        lab.report.ratio("users", what, rate("burst") / rate("nnsight"), goal, **place)
-        what = f"{users} users: p95 of nnsight one at a time / p95"
-        lab.report.ratio("users", what, late("nnsight", 0.95) / late("burst", 0.95), 1.7, **place)
+        side.samples = Samples()
+    for turn in range(lab.rounds):
+        # No prompt comes twice: what a server kept of one would answer the next.
+        mine, others = (prompts(shape, lengths, seed=1000 * users + 2 * turn + odd) for odd in (0, 1))
+        together, alone = (
+            [record(shape, steer_and_read, steered, read, text, vector(shape, seed)) for seed, text in enumerate(texts)]
+            for texts in (mine, others)
+        )
+        for side in sides:
+            for library in "nnsight", "hooks":
+                ended = side.peer_samples("users", library, prompts=mine)
+                latencies.setdefault((side.gemm, library), []).append([seconds for seconds, _ in ended])
+            took, saved = side.server_samples("burst", together, users)
+            latencies.setdefault((side.gemm, "burst"), []).append([answer.seconds for answer in took.answers])
+            for values, (_, other) in zip(saved, ended):
+                check_equal("users", numbers(values["hidden"], values["logits"]), other)
+            took, _ = side.server_samples("one at a time", alone)
+            latencies.setdefault((side.gemm, "one at a time"), []).append([answer.seconds for answer in took.answers])
+    for side in sides:
+        report(lab, side, users, {name: taken for (gemm, name), taken in latencies.items() if gemm == side.gemm})
+
+
+def report(lab, side, users, latencies):
+    rates = {name: users / side.samples.cpu(name) for name in latencies}
+    late = {
+        name: {share: 1000 * statistics.median(quantile(ended, share) for ended in taken) for share in (0.5, 0.95)}
+        for name, taken in latencies.items()
+    }
+    for name in latencies:
+        numbers = {"per_cpu_second": rates[name], "p50_ms": late[name][0.5], "p95_ms": late[name][0.95]}
+        lab.report.row("users", **side.place, users=users, side=name, **numbers)
+    what = f"{users} users: requests per CPU second / nnsight one at a time"
+    lab.report.ratio("users", what, rates["burst"] / rates["nnsight"], side.goal(4, 1.7), **side.place)
+    what = f"{users} users: p95 of nnsight one at a time / p95"
+    lab.report.ratio("users", what, late["nnsight"][0.95] / late["burst"][0.95], 1.7, **side.place)
 
 
 def quantile(values, share):

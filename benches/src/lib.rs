@@ -1,1 +1,3 @@
-//! Measurements of the whole; each lies in `benches/`.
+//! Measurements of the whole: programs in `benches/`, their drivers and peers in `compare/`.
+
+pub mod client;

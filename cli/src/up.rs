@@ -95,8 +95,11 @@ const LINGER: Duration = Duration::from_secs(2);
 /// A sentence that says why it did not start, or what broke.
 pub fn run(options: Options) -> Result<ExitCode> {
     let worker = options.worker.clone().map_or_else(supervise::find_worker, Ok)?;
-    for hosted in &options.models {
+    for (index, hosted) in options.models.iter().enumerate() {
         check_folder(hosted)?;
+        if options.models[..index].iter().any(|before| before.key == hosted.key) {
+            bail!("two folders are given for the model {}; name each model once", hosted.key);
+        }
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
     let code = runtime.block_on(serve(options, worker));
@@ -210,6 +213,9 @@ async fn finish(supervisor: tokio::task::JoinHandle<Result<()>>, scheduler: sche
 fn open(data: &Path) -> Result<(Arc<dyn MetadataStore>, Objects)> {
     std::fs::create_dir_all(data).map_err(|error| match error.kind() {
         std::io::ErrorKind::StorageFull => anyhow!("no space left on the disk that holds {}", data.display()),
+        std::io::ErrorKind::AlreadyExists | std::io::ErrorKind::NotADirectory => {
+            anyhow!("the data folder {} is a file; name a folder with --data", data.display())
+        }
         _ => anyhow!("cannot make the data folder {}: {error}", data.display()),
     })?;
     // Workers get this path from another working directory, perhaps.
@@ -344,6 +350,12 @@ fn cannot_listen(address: &str, error: &std::io::Error) -> anyhow::Error {
         }
         std::io::ErrorKind::PermissionDenied => {
             anyhow!("cannot listen on {address}: this user may not use the port; choose one above 1023 with --listen")
+        }
+        std::io::ErrorKind::InvalidInput => {
+            anyhow!("cannot listen on {address}: --listen takes an address and a port, such as 127.0.0.1:8000")
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            anyhow!("cannot listen on {address}: this machine does not have the address; choose one with --listen")
         }
         _ => anyhow!("cannot listen on {address}: {error}"),
     }

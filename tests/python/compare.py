@@ -10,6 +10,7 @@ import traceback
 import warnings
 
 import anyio._backends._asyncio  # noqa: F401  (before nnsight, which adds an attribute to every object)
+import numpy as np
 import torch
 from nnsight import LanguageModel
 from nnsight.schema.config import CONFIG
@@ -50,6 +51,9 @@ def difference(want, got, path="result"):
         if list(want) != list(got):
             return f"{path}: {list(got)} is not {list(want)}"
         return next((found for key in want if (found := difference(want[key], got[key], f"{path}[{key!r}]"))), None)
+    if isinstance(want, np.ndarray):
+        same = isinstance(got, np.ndarray) and got.dtype == want.dtype and np.array_equal(got, want)
+        return None if same else f"{path}: {got!r} is not {want!r}"
     if isinstance(want, (list, tuple)) and not isinstance(want, torch.Size):
         if len(want) != len(got):
             return f"{path}: {len(got)} entries are not {len(want)}"

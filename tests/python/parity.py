@@ -1,8 +1,10 @@
 """What a block may do, compared with local nnsight. See `compare.py`."""
 import sys
+from collections import Counter, OrderedDict, defaultdict
 
 from compare import FRANCE, ITALY, LONG, experiment, layers, main  # (first: it prepares the import of nnsight)
 import nnsight
+import numpy as np
 import torch
 
 
@@ -186,9 +188,13 @@ def syntax_that_is_never_run(model, remote):
 def tensors_of_many_kinds(model, remote):
     with model.trace(FRANCE, remote=remote):
         logits = model.lm_head.output
+        groups = defaultdict(list)
+        groups["even"].append(2)
         values = {
             "half": logits.half(), "bfloat": logits.to(torch.bfloat16), "int": logits.argsort()[0, :, :3],
             "bool": (logits > 0)[0, 0, :5], "scalar": logits.mean(), "shape": logits.shape, "dtype": logits.dtype,
+            "counter": Counter("hello"), "groups": groups, "ordered": OrderedDict(a=logits[0, 0, :2], b=2),
+            "types": [int, list, str], "numpy": [np.float32(1.5), np.arange(3), np.bool_(True), np.float64(0.1)],
             "mixed": (None, True, 7, 2.5, "text", b"bytes", [1, [2]], {1, 2}), "empty": logits[:0],
         }.save()
     return values

@@ -22,7 +22,16 @@ fn i4_a_block_that_wants_too_much_fails_alone() {
     let server = data.up().key().tiny_models().start();
     let worker = server.children();
     let said = server.client("hostile.py").succeed();
-    println!("{said}");
+    let expected = "\
+an_endless_loop -> TimeoutError: the program took more steps than this server allows
+a_huge_list -> MemoryError: the program needs more memory than this server allows
+a_huge_number -> MemoryError: the program needs more memory than this server allows
+a_huge_tensor -> MemoryError: the program needs more memory for tensors than this server allows
+endless_recursion -> RecursionError: maximum recursion depth exceeded
+endless_printing -> OSError: the program printed more than this server allows
+a_file -> NameError: name 'open' is not supported by this server
+";
+    assert_eq!(said, expected);
     assert_eq!(server.children(), worker, "the worker lives on");
 }
 

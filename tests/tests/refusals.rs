@@ -24,6 +24,18 @@ fn a_port_in_use() {
 }
 
 #[test]
+fn an_address_that_is_none() {
+    let data = Data::default();
+    let stderr = data.up_at("nonsense").tiny_models().canned().refused();
+    sentence(&stderr, &["cannot listen on nonsense", "--listen takes an address and a port"]);
+    // An address of documentation: no machine has it.
+    let stderr = data.up_at("192.0.2.1:8000").tiny_models().canned().refused();
+    sentence(&stderr, &["cannot listen on 192.0.2.1:8000", "this machine does not have the address"]);
+    fs::write(data.path("data"), "").unwrap();
+    sentence(&data.up().tiny_models().canned().refused(), &["the data folder", "is a file", "--data"]);
+}
+
+#[test]
 fn folders_that_hold_no_model() {
     let data = Data::default();
     let empty = data.path("empty");
@@ -33,6 +45,10 @@ fn folders_that_hold_no_model() {
     sentence(&up("a/b=/no/such/folder".into()), &["/no/such/folder", "does not exist"]);
     sentence(&up(format!("a/b={},dtype=int8", model("tiny-gpt2").display())), &["float32 or bfloat16, not int8"]);
     sentence(&up("nonsense".into()), &["REPO_ID=FOLDER"]);
+    let folder = model("tiny-gpt2");
+    let twice = format!("ndif-test/tiny-gpt2={}", folder.display());
+    let twice = data.up().canned().tiny_models().arguments(&["--model", &twice]).refused();
+    sentence(&twice, &["two folders are given for the model ndif-test/tiny-gpt2"]);
     sentence(&data.up().canned().refused(), &["no model to host"]);
 }
 
@@ -45,7 +61,7 @@ fn a_data_folder_that_another_server_uses() {
 }
 
 #[test]
-fn weights_that_cannot_be_read_are_named() {
+fn files_that_cannot_be_read_are_named() {
     let data = Data::default();
     let folder = data.path("broken");
     fs::create_dir(&folder).unwrap();
@@ -57,19 +73,34 @@ fn weights_that_cannot_be_read_are_named() {
     let refused = || data.up().arguments(&["--model", &format!("a/b={}", folder.display())]).refused();
 
     fs::write(&weights, &whole[..whole.len() - 1000]).unwrap();
-    sentence(&refused(), &["a/b", "model.safetensors"]);
+    let last = "transformer.wte.weight";
+    sentence(&refused(), &["a/b", "model.safetensors is corrupt at tensor", last, "the file is truncated"]);
     let mut broken = whole.clone();
     broken[..8].fill(0xff);
     fs::write(&weights, broken).unwrap();
-    sentence(&refused(), &["a/b", "model.safetensors"]);
+    sentence(&refused(), &["a/b", "model.safetensors is corrupt: its header is longer than the file"]);
+    fs::write(&weights, "").unwrap();
+    sentence(&refused(), &["a/b", "model.safetensors is corrupt", "too short"]);
+    let at = whole.windows(5).position(|window| window == b"\"F32\"").unwrap();
+    let mut untyped = whole.clone();
+    untyped[at..at + 5].copy_from_slice(b"\"X32\"");
+    fs::write(&weights, untyped).unwrap();
+    sentence(&refused(), &["a/b", "corrupt at tensor transformer.", "dtype X32 is not supported"]);
     // Another name for one tensor: the model misses what it knows by the old one.
     let at = whole.windows(11).position(|window| window == b"ln_f.weight").unwrap();
     let mut renamed = whole.clone();
     renamed[at..at + 4].copy_from_slice(b"ln_x");
     fs::write(&weights, renamed).unwrap();
-    sentence(&refused(), &["a/b", "ln_f.weight"]);
+    sentence(&refused(), &["a/b", "model.safetensors has no tensor transformer.ln_f.weight"]);
     fs::remove_file(&weights).unwrap();
-    sentence(&refused(), &["a/b", "safetensors"]);
+    sentence(&refused(), &["a/b", "neither model.safetensors nor"]);
+    fs::write(&weights, &whole).unwrap();
+    fs::write(folder.join("tokenizer.json"), "{").unwrap();
+    sentence(&refused(), &["a/b", "tokenizer.json is no tokenizer"]);
+    fs::write(folder.join("config.json"), "{\"model_type\": \"bert\"}").unwrap();
+    sentence(&refused(), &["a/b", "config.json", "\"bert\" is not supported; supported are gpt2, llama"]);
+    fs::write(folder.join("config.json"), "{").unwrap();
+    sentence(&refused(), &["a/b", "config.json is not valid JSON"]);
 }
 
 #[test]
@@ -127,7 +158,7 @@ fn malformed_and_oversized_requests() {
         (400, "model key", form(&[("data", br#"{"model_key": "x"}"#), ("blob", b"x")])),
         (
             404,
-            "hosted are: ndif-test/tiny-gpt2, ndif-test/tiny-llama",
+            "model a/b is not hosted here; hosted are: ndif-test/tiny-gpt2, ndif-test/tiny-llama",
             form(&[("data", fields("a/b", "").as_bytes()), ("blob", b"x")]),
         ),
         (400, "pickle", form(&[("data", good.as_bytes()), ("blob", b"x")])),
@@ -148,9 +179,10 @@ fn malformed_and_oversized_requests() {
     let huge = post(&[&header, "Content-Length: 10000000000"], b"");
     assert_eq!(huge.status, 413);
     assert!(huge.detail().contains("larger than"), "{}", huge.detail());
-    for (headers, words) in
-        [(vec![header.as_str()], "missing API key"), (vec![header.as_str(), "ndif-api-key: other"], "invalid API key")]
-    {
+    for (headers, words) in [
+        (vec![header.as_str()], "missing API key: set NDIF_API_KEY"),
+        (vec![header.as_str(), "ndif-api-key: other"], "invalid API key"),
+    ] {
         let answer = ask(&server.url, "POST", "/request", &headers, &body);
         assert_eq!(answer.status, 401);
         assert!(answer.detail().contains(words), "{}", answer.detail());

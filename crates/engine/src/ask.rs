@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use interpreter::{Block, Value};
+use interpreter::{Block, PutOff, Value};
 use program::Function;
 
 use crate::location::Location;
@@ -21,6 +21,8 @@ pub enum Ask {
     Barrier(Rc<Barrier>),
     /// Run a trace that was opened inside a session.
     Trace(Box<TraceRequest>),
+    /// Run a trace some time before somebody could tell.
+    PutOff(Box<TraceRequest>, PutOff),
 }
 
 /// How a module's arguments are shown.

@@ -38,6 +38,9 @@ pub fn check(subject: &Subject<'_>) {
     barriers_order_blocks(subject);
     generation_visits_every_step(subject);
     sessions_pass_values_on(subject);
+    traces_that_nobody_needs_yet_run_together(subject);
+    traces_that_somebody_could_tell_apart_run_in_turn(subject);
+    what_runs_late_fails_where_it_stands(subject);
     errors_carry_the_users_line(subject);
     attached_modules_are_named(subject);
     skips_and_stops(subject);
@@ -129,6 +132,67 @@ fn sessions_pass_values_on(subject: &Subject<'_>) {
     assert_eq!(names(&outcome.end.expect("the program is sound")), ["found", "out"]);
     let failure = subject.session("LAYERS[1].output").end.expect_err("nothing runs outside a trace");
     assert!(failure.message.contains("outside of interleaving"), "{}", failure.message);
+}
+
+/// A loop of traces as a researcher writes it. `GUARD` may stand around it.
+const SWEEP: &str = "rows = nnsight.save([])
+table = nnsight.save({})
+with model.trace('Hello'):
+    clean = LAYERS[0].output.clone()
+GUARD:
+    for layer in range(2):
+        row = []
+        for scale in range(3):
+            with model.trace('Helix'):
+                LAYERS[layer].output[:] = clean * scale
+                seen = HEAD.output.clone()
+                row.append(seen)
+                table[layer, scale] = seen.shape[1]
+        rows.append(row)
+last = nnsight.save(seen)";
+
+fn traces_that_nobody_needs_yet_run_together(subject: &Subject<'_>) {
+    let (late, passes) = subject.passes(&SWEEP.replace("GUARD", "if True"));
+    let (in_turn, more) = subject.passes(&SWEEP.replace("GUARD", "try").replace("last", "finally:\n    pass\nlast"));
+    assert_eq!(passes, 2, "one pass for the first trace, one for all others");
+    assert_eq!(more, 7, "what a `try` guards has happened when it ends");
+    let (late, in_turn) = (late.end.expect("the program is sound"), in_turn.end.expect("the program is sound"));
+    assert_eq!(names(&late), names(&in_turn));
+    let (late, in_turn) = (flat(&late), flat(&in_turn));
+    assert_eq!(late.len(), in_turn.len());
+    assert!(late.iter().zip(&in_turn).all(|(a, b)| close(a, b)));
+}
+
+fn traces_that_somebody_could_tell_apart_run_in_turn(subject: &Subject<'_>) {
+    let bodies = [
+        // Each uses what the one before left.
+        ("total = 0", "h = LAYERS[0].output\n        total = total + 1", "print(total)"),
+        ("seen = []", "h = LAYERS[0].output\n        seen.append(len(seen))", "print(len(seen))"),
+        ("x = 1", "h = LAYERS[0].output\n        print('in')", "x = 2"),
+    ];
+    for (before, body, after) in bodies {
+        let source =
+            format!("{before}\nfor turn in range(3):\n    with model.trace('Hello'):\n        {body}\n    {after}");
+        let outcome = subject.session(&source);
+        assert!(outcome.end.is_ok(), "{:?}", outcome.end);
+        let expected =
+            if body.contains("print") { ["in"; 3].map(String::from) } else { [1, 2, 3].map(|n| n.to_string()) };
+        assert_eq!(outcome.printed, expected, "{source}");
+    }
+    // A list that is looked at outside has what the traces before have put there.
+    let source = "found = []\nfor turn in range(3):\n    with model.trace('Hello'):\n        found.append(LAYERS[0].output.shape[0])\n    if len(found) == 2:\n        break\nprint(found)";
+    assert_eq!(subject.session(source).printed, ["[1, 1]"]);
+}
+
+fn what_runs_late_fails_where_it_stands(subject: &Subject<'_>) {
+    let source = "done = []\nfor index in [0, 999, 0]:\n    with model.trace('Hello'):\n        h = LAYERS[0].output\n        done.append(h[index])\nprint('never')";
+    let outcome = subject.session(source);
+    assert!(outcome.printed.is_empty());
+    let failure = outcome.end.expect_err("the index is out of range");
+    assert!(failure.message.contains("line 5"), "{}", failure.message);
+    assert!(failure.message.contains("IndexError: "), "{}", failure.message);
+    let caught = "done = []\nfor index in [0, 999, 0]:\n    try:\n        with model.trace('Hello'):\n            h = LAYERS[0].output\n            done.append(h[index])\n    except IndexError:\n        print('caught at', len(done))\nprint(len(done))";
+    assert_eq!(subject.session(caught).printed, ["caught at 1", "2"]);
 }
 
 fn errors_carry_the_users_line(subject: &Subject<'_>) {
@@ -277,6 +341,22 @@ impl Subject<'_> {
         self.only(job(heap, Entry::Session, envoy, self.source(source)))
     }
 
+    /// Runs a session alone, and counts the forward passes it took.
+    fn passes(&self, source: &str) -> (Outcome, usize) {
+        let mut heap = Heap::default();
+        let envoy = heap.push(Datum::Envoy(Envoy::default()));
+        let job = job(heap, Entry::Session, envoy, self.source(source));
+        let id = job.id;
+        let mut engine = (self.engine)();
+        engine.submit(job);
+        let (mut events, mut passes) = (Vec::new(), 0);
+        while !engine.idle() {
+            events.extend(engine.step());
+            passes += 1;
+        }
+        (outcome_of(id, &events), passes)
+    }
+
     fn run(&self, text: &str, function: Function, source: &str, kwargs: &[(&str, i64)]) -> Outcome {
         self.only(self.job(text, function, source, kwargs))
     }
@@ -365,6 +445,20 @@ pub fn tensor(saved: &Saved, name: &str) -> TensorData {
         Datum::Tensor(data) => data.clone(),
         other => panic!("{name} is no tensor but {other:?}"),
     }
+}
+
+/// Returns all tensors of a result, in order.
+fn flat(saved: &Saved) -> Vec<TensorData> {
+    let mut open: Vec<_> = saved.names.iter().map(|(_, at)| *at).collect();
+    let mut found = Vec::new();
+    while let Some(at) = open.pop() {
+        match saved.heap.get(at) {
+            Some(Datum::Tensor(data)) => found.push(data.clone()),
+            Some(Datum::List(items)) => open.extend(items.iter().rev()),
+            _ => {}
+        }
+    }
+    found
 }
 
 fn texts(saved: &Saved, name: &str) -> Vec<String> {

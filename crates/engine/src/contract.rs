@@ -84,3 +84,17 @@ pub struct Usage {
     /// Seconds of the model thread.
     pub seconds: f64,
 }
+
+impl Usage {
+    /// Adds what something else cost.
+    pub fn add(&mut self, more: &Self) {
+        self.forwards += more.forwards;
+        self.rows += more.rows;
+        self.tokens += more.tokens;
+        self.forks += more.forks;
+        self.layers_run += more.layers_run;
+        self.layers_skipped += more.layers_skipped;
+        self.fuel += more.fuel;
+        self.seconds += more.seconds;
+    }
+}

@@ -49,6 +49,12 @@ impl<M: Model> Envoy<M> {
         Some(Self::value(job, place))
     }
 
+    /// Returns whether a value is the model, a part of it, or an imported module: blocks that use it leave no marks.
+    pub fn is_model(value: &Value) -> bool {
+        let Value::Host(host) = value else { return false };
+        host.as_any().is::<Self>() || host.type_name() == "module"
+    }
+
     /// Returns what the envoy stands for.
     pub fn place(&self) -> Place {
         self.place

@@ -119,10 +119,10 @@ fn one(tensor: FakeTensor) -> Inputs<Packed<FakeTensor>> {
 fn tokens(flow: &Flow) -> Result<FakeTensor, Raise> {
     match flow {
         Tree::Leaf(Packed::Tokens(tensor)) => Ok(tensor.clone()),
-        Tree::Leaf(Packed::Segments(parts)) if parts.len() == 1 => parts
-            .first()
-            .ok_or_else(|| Raise::runtime_error("no segment"))
-            .and_then(|part| part.view(&[part.data().len() as i64 / WIDTH, WIDTH])),
+        Tree::Leaf(Packed::Segments(parts)) => {
+            let flat = |part: &FakeTensor| part.view(&[part.data().len() as i64 / WIDTH, WIDTH]);
+            FakeTensor::join(&parts.iter().map(flat).collect::<Result<Vec<_>, _>>()?)
+        }
         _ => Err(Raise::type_error("the toy model computes with one tensor")),
     }
 }

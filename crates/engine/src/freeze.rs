@@ -5,7 +5,8 @@ use std::rc::Rc;
 
 use interpreter::frame::Frame;
 use interpreter::raise::Raise;
-use interpreter::{Identity, Kind, Machine, Value};
+use interpreter::types::dict::Kind;
+use interpreter::{Identity, Machine, Value};
 use num_bigint::BigInt;
 use program::{Datum, Heap, Limits, Ref, Saved};
 
@@ -40,7 +41,7 @@ pub fn saved<M: Model>(
                  containers of them"
             )),
             Trouble::TooLarge => Raise::new(
-                Kind::MemoryError,
+                interpreter::Kind::MemoryError,
                 format!(
                     "the saved values exceed {} bytes, the limit of one result; save less, or reduce on the server first",
                     limits.saved_bytes
@@ -134,13 +135,25 @@ impl<M: Model> Freeze<'_, M> {
                 let items = items.iter().map(|item| self.value(item)).collect::<Result<_, _>>()?;
                 if frozen { Datum::FrozenSet(items) } else { Datum::Set(items) }
             }
-            Value::Dict(_) => {
+            Value::Dict(dict) => {
                 let mut pairs = Vec::new();
                 for (key, value) in python::items(value) {
                     pairs.push((self.value(&key)?, self.value(&value)?));
                 }
-                Datum::Dict(pairs)
+                let (name, args) = match dict.kind() {
+                    Kind::Plain => return Ok(Datum::Dict(pairs)),
+                    Kind::Ordered => ("OrderedDict", Vec::new()),
+                    Kind::Counter => ("Counter", Vec::new()),
+                    // A factory of the program's own stays behind: what it has made counts.
+                    Kind::Default(factory) => match &*factory.borrow() {
+                        factory @ Value::Type(_) => ("defaultdict", vec![self.value(factory)?]),
+                        _ => ("defaultdict", Vec::new()),
+                    },
+                };
+                let class = self.heap.push(Datum::Global { module: "collections".into(), name: name.into() });
+                Datum::Object { class, called: true, args, state: None, items: Vec::new(), pairs }
             }
+            Value::Type(kind) => Datum::Global { module: kind.module().into(), name: kind.name().into() },
             Value::Range(_) => {
                 let [start, stop, step] = python::range_bounds(value);
                 Datum::Range { start, stop, step }

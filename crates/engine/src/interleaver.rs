@@ -6,10 +6,10 @@ use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
-use ids::JobId;
+use ids::{JobId, TenantId};
 use interpreter::frame::Frame;
 use interpreter::raise::{Fatal, Raise};
-use interpreter::{Coroutine, Machine, Step, Value};
+use interpreter::{Coroutine, Machine, PutOff, Settle, Step, Value};
 use program::{Entry, Saved};
 
 use crate::ask::{Ask, TraceRequest};
@@ -62,59 +62,108 @@ impl<M: Model> Interleaver<M> {
         }
     }
 
-    /// Runs one forward pass for as many jobs as fit.
+    /// Runs one forward pass for as many traces as fit.
     fn pass(&mut self, events: &mut Vec<Event>) {
         let mut tokens = 0;
-        let mut joined: Vec<usize> = Vec::new();
+        let mut joined: Vec<(usize, usize)> = Vec::new();
         let mut shared = None;
-        for (index, active) in self.active.iter().enumerate() {
-            let Some(trace) = active.waiting_trace() else { continue };
-            let arguments = trace.arguments();
-            let alone = active.exclusive || trace.tokens() > PASS_TOKENS || arguments.is_none();
-            let fits = !alone && tokens + trace.tokens() <= PASS_TOKENS && arguments == shared.as_deref();
-            if joined.is_empty() || fits {
-                tokens += trace.tokens();
-                joined.push(index);
-                shared = arguments.map(str::to_owned);
-                if alone {
-                    break;
+        'jobs: for (index, active) in self.active.iter().enumerate() {
+            for (place, trace) in active.traces().iter().enumerate().filter(|(_, trace)| trace.wants_pass()) {
+                let arguments = trace.arguments();
+                let alone = active.exclusive || trace.tokens() > PASS_TOKENS || arguments.is_none();
+                let fits = !alone && tokens + trace.tokens() <= PASS_TOKENS && arguments == shared.as_deref();
+                if joined.is_empty() || fits {
+                    tokens += trace.tokens();
+                    joined.push((index, place));
+                    shared = arguments.map(str::to_owned);
+                    if alone {
+                        break 'jobs;
+                    }
                 }
             }
         }
-        let mut failed = None;
-        {
-            let mut traces: Vec<&mut Active<M>> = self
-                .active
-                .iter_mut()
-                .enumerate()
-                .filter(|(index, _)| joined.contains(index))
-                .map(|(_, active)| active)
-                .collect();
-            if let Err(raise) = run_pass(&*self.model, &mut self.trunks, &mut traces) {
-                failed = Some(raise);
-            }
-        }
-        if let Some(raise) = failed {
-            self.contain(&joined, raise, events);
+        if let Err(raise) = self.run_pass(&joined) {
+            self.contain(&joined, &raise, events);
         }
         // Jobs that wait go first in the next pass.
-        if let Some(first) = joined.first()
-            && self.active.len() > joined.len()
+        if let Some((first, _)) = joined.first()
+            && self.active.len() > 1
         {
             self.active.rotate_left(first + 1);
         }
     }
 
-    /// Arithmetic failed in the middle of a pass. Alone, the job is to blame; together, each runs again by itself from
-    /// its beginning, and what it printed already is not printed twice.
-    fn contain(&mut self, joined: &[usize], raise: Raise, events: &mut Vec<Event>) {
-        if let &[only] = joined {
+    /// Runs the model over the segments of some jobs' traces, and hands each its part of the outcome.
+    fn run_pass(&mut self, joined: &[(usize, usize)]) -> Result<(), Raise> {
+        let began = Instant::now();
+        let mut members: Vec<Member<'_, M>> = Vec::with_capacity(joined.len());
+        let mut rest = joined.iter().peekable();
+        for (index, active) in self.active.iter_mut().enumerate() {
+            let Active { job, phase, exclusive, .. } = active;
+            let Phase::Running(running) = phase else { continue };
+            for (place, trace) in running.traces.iter_mut().enumerate() {
+                if rest.next_if_eq(&&(index, place)).is_some() {
+                    members.push(Member { index, tenant: &job.tenant, exclusive: *exclusive, trace });
+                }
+            }
+        }
+        let mut segments = members.iter_mut().map(|member| member.trace.segment()).collect::<Result<Vec<_>, _>>()?;
+        fork(&*self.model, &mut self.trunks, &members, &mut segments)?;
+        let outcome = {
+            let runs = members.iter_mut().map(|member| &mut member.trace.run).collect();
+            let mut pass = Pass::new(runs, segments.iter().map(|segment| !segment.trunks.is_empty()));
+            self.model.forward(&mut segments, &mut pass)
+        };
+        let output = match outcome {
+            Ok(output) => Some(output),
+            Err(Interrupt::Enough) => None,
+            Err(Interrupt::Failed(raise)) => return Err(raise),
+        };
+        let all_tokens: i64 = segments.iter().map(|segment| segment.rows * segment.length).sum();
+        #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
+        let share = |tokens: i64| tokens as f64 / all_tokens.max(1) as f64;
+        let seconds = began.elapsed().as_secs_f64();
+        let mut costs = Vec::with_capacity(members.len());
+        for (place, (member, segment)) in members.into_iter().zip(segments).enumerate() {
+            let tokens = segment.rows * segment.length;
+            let own = output.as_ref().and_then(|output| Some((output, output.layout.position(place)?)));
+            let complete = own.is_some();
+            let count = |number: i64| u64::try_from(number).unwrap_or(0);
+            let forks = u64::try_from(segment.trunks.len()).unwrap_or(0);
+            member.trace.after_pass(own, segment.cache);
+            let (layers_run, layers_skipped) = member.trace.run.layers(complete);
+            let cost = Usage {
+                forwards: 1,
+                rows: count(segment.rows),
+                tokens: count(tokens),
+                forks,
+                layers_run,
+                layers_skipped,
+                fuel: 0,
+                seconds: seconds * share(tokens),
+            };
+            costs.push((member.index, cost));
+        }
+        for (index, cost) in costs {
+            if let Some(active) = self.active.get_mut(index) {
+                active.usage.add(&cost);
+            }
+        }
+        Ok(())
+    }
+
+    /// Arithmetic failed in the middle of a pass. Alone, the trace's job is to blame; together, each job runs again by
+    /// itself and trace by trace from its beginning, and what it printed already is not printed twice.
+    fn contain(&mut self, joined: &[(usize, usize)], raise: &Raise, events: &mut Vec<Event>) {
+        if let &[(only, _)] = joined {
             if let Some(active) = self.active.remove(only) {
-                active.end(Err(failure_of(&raise)), events);
+                active.end(Err(failure_of(raise)), events);
             }
             return;
         }
-        for &index in joined {
+        let mut jobs: Vec<usize> = joined.iter().map(|(index, _)| *index).collect();
+        jobs.dedup();
+        for index in jobs {
             if let Some(active) = self.active.get_mut(index) {
                 active.restart_alone();
             }
@@ -136,7 +185,7 @@ impl<M: Model> Engine for Interleaver<M> {
     fn step(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
         self.advance_all(&mut events);
-        if self.active.iter().any(|active| active.waiting_trace().is_some()) {
+        if self.active.iter().any(|active| active.traces().iter().any(Trace::wants_pass)) {
             self.pass(&mut events);
             self.advance_all(&mut events);
         }
@@ -148,63 +197,28 @@ impl<M: Model> Engine for Interleaver<M> {
     }
 }
 
-/// Runs the model over the segments of all traces, and hands each its part of the outcome.
-fn run_pass<M: Model>(model: &M, trunks: &mut Trunks, active: &mut [&mut Active<M>]) -> Result<(), Raise> {
-    let began = Instant::now();
-    let mut segments = Vec::with_capacity(active.len());
-    for active in active.iter_mut() {
-        let Some(trace) = active.waiting_trace_mut() else { continue };
-        segments.push(trace.segment()?);
-    }
-    fork(model, trunks, active, &mut segments)?;
-    let outcome = {
-        let runs =
-            active.iter_mut().filter_map(|active| active.waiting_trace_mut()).map(|trace| &mut trace.run).collect();
-        let mut pass = Pass::new(runs, segments.iter().map(|segment| !segment.trunks.is_empty()));
-        model.forward(&mut segments, &mut pass)
-    };
-    let output = match outcome {
-        Ok(output) => Some(output),
-        Err(Interrupt::Enough) => None,
-        Err(Interrupt::Failed(raise)) => return Err(raise),
-    };
-    let all_tokens: i64 = segments.iter().map(|segment| segment.rows * segment.length).sum();
-    #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
-    let share = |tokens: i64| tokens as f64 / all_tokens.max(1) as f64;
-    let seconds = began.elapsed().as_secs_f64();
-    for (index, (active, segment)) in active.iter_mut().zip(segments).enumerate() {
-        let tokens = segment.rows * segment.length;
-        active.usage.forwards += 1;
-        active.usage.rows += u64::try_from(segment.rows).unwrap_or(0);
-        active.usage.tokens += u64::try_from(tokens).unwrap_or(0);
-        active.usage.forks += u64::try_from(segment.trunks.len()).unwrap_or(0);
-        active.usage.seconds += seconds * share(tokens);
-        if let Some(trace) = active.waiting_trace_mut() {
-            let own = output.as_ref().and_then(|output| Some((output, output.layout.position(index)?)));
-            let complete = own.is_some();
-            trace.after_pass(own, segment.cache);
-            let (run, skipped) = trace.run.layers(complete);
-            active.usage.layers_run += run;
-            active.usage.layers_skipped += skipped;
-        }
-    }
-    Ok(())
+/// A trace that takes part in a pass.
+struct Member<'a, M: Model> {
+    /// Its job's place among the active ones.
+    index: usize,
+    tenant: &'a TenantId,
+    exclusive: bool,
+    trace: &'a mut Trace<M>,
 }
 
 /// Gives segments what is kept of their rows.
 fn fork<M: Model>(
     model: &M,
     trunks: &mut Trunks,
-    active: &[&mut Active<M>],
+    members: &[Member<'_, M>],
     segments: &mut [Segment<M::Tensor>],
 ) -> Result<(), Raise> {
-    let rows_of = |(active, segment): (&&mut Active<M>, &Segment<M::Tensor>)| {
-        let plain = active.waiting_trace().filter(|_| !active.exclusive).and_then(Trace::plain_rows);
-        let row =
-            |ids: Vec<i64>| Row { tenant: active.job.tenant.clone(), attention: segment.attention, ids: ids.into() };
+    let rows_of = |(member, segment): (&Member<'_, M>, &Segment<M::Tensor>)| {
+        let plain = if member.exclusive { None } else { member.trace.plain_rows() };
+        let row = |ids: Vec<i64>| Row { tenant: member.tenant.clone(), attention: segment.attention, ids: ids.into() };
         plain.into_iter().flatten().map(row).collect::<Vec<_>>()
     };
-    let rows: Vec<Vec<Row>> = active.iter().zip(segments.iter()).map(rows_of).collect();
+    let rows: Vec<Vec<Row>> = members.iter().zip(segments.iter()).map(rows_of).collect();
     for (segment, own) in segments.iter_mut().zip(trunks.find(model, &rows)?) {
         segment.trunks = own;
     }
@@ -236,12 +250,24 @@ struct Running<M: Model> {
     frame: Rc<Frame>,
     /// The body of a session, and its answer for when it goes on; `None` for a single trace.
     session: Option<Session>,
-    trace: Option<Trace<M>>,
+    /// Traces that are open: one, or those that were put off.
+    traces: Vec<Trace<M>>,
+    /// What the open ones were put off with; empty for a trace that was not.
+    put_off: Vec<PutOff>,
+    /// Traces that nobody needs yet.
+    waiting: Vec<(TraceRequest, PutOff)>,
+    /// Why a trace that had waited could not be opened.
+    refused: Option<Raise>,
 }
+
+/// Traces of one session that wait at most: their states are held together.
+const WAITING: usize = 1024;
 
 struct Session {
     coroutine: Coroutine,
     answer: Option<Result<Value, Raise>>,
+    /// The trace to open after those that waited.
+    next: Option<Box<TraceRequest>>,
     done: bool,
 }
 
@@ -261,17 +287,11 @@ impl<M: Model> Active<M> {
         }
     }
 
-    fn waiting_trace(&self) -> Option<&Trace<M>> {
+    /// Returns the traces that are open.
+    fn traces(&self) -> &[Trace<M>] {
         match &self.phase {
-            Phase::Running(running) => running.trace.as_ref().filter(|trace| trace.wants_pass()),
-            Phase::New => None,
-        }
-    }
-
-    fn waiting_trace_mut(&mut self) -> Option<&mut Trace<M>> {
-        match &mut self.phase {
-            Phase::Running(running) => running.trace.as_mut(),
-            Phase::New => None,
+            Phase::Running(running) => &running.traces,
+            Phase::New => &[],
         }
     }
 
@@ -302,7 +322,7 @@ impl<M: Model> Active<M> {
             return Some(Err(stopped(stop)));
         }
         if let Phase::New = self.phase {
-            match begin(&self.job, model, order, &self.printed) {
+            match begin(&self.job, model, order, &self.printed, !self.exclusive) {
                 Ok(running) => self.phase = Phase::Running(Box::new(running)),
                 Err(failure) => return Some(Err(failure)),
             }
@@ -351,18 +371,36 @@ impl<M: Model> Active<M> {
 }
 
 impl<M: Model> Running<M> {
+    fn new(state: Rc<JobState<M>>, machine: Machine, frame: Rc<Frame>, session: Option<Session>) -> Self {
+        Self {
+            state,
+            machine,
+            frame,
+            session,
+            traces: Vec::new(),
+            put_off: Vec::new(),
+            waiting: Vec::new(),
+            refused: None,
+        }
+    }
+
     /// Returns whether the job is complete; `false` means that it needs the model.
     fn advance(&mut self) -> Result<bool, Raise> {
         loop {
-            if let Some(trace) = &self.trace {
-                if trace.wants_pass() {
+            if !self.traces.is_empty() || self.refused.is_some() {
+                if self.traces.iter().any(Trace::wants_pass) {
                     return Ok(false);
                 }
-                let closed = self.trace.take().map_or(Ok(()), Trace::close);
+                let closed = self.close();
                 match &mut self.session {
                     None => return closed.map(|()| true),
-                    Some(session) => session.answer = Some(closed.map(|()| Value::None)),
+                    Some(Session { done: true, .. }) => return closed.map(|()| true),
+                    Some(session) => match (session.next.take(), closed) {
+                        (Some(request), Ok(())) => self.open(*request),
+                        (_, closed) => session.answer = Some(closed.map(|()| Value::None)),
+                    },
                 }
+                continue;
             }
             let Some(session) = &mut self.session else { return Ok(true) };
             if session.done {
@@ -372,13 +410,25 @@ impl<M: Model> Running<M> {
                 Step::Done(result) => {
                     session.done = true;
                     result?;
-                    return Ok(true);
+                    self.settle();
+                }
+                Step::Waiting(request) if request.0.is::<Settle>() => {
+                    session.answer = Some(Ok(Value::None));
+                    self.settle();
                 }
                 Step::Waiting(request) => match request.0.downcast::<Ask>().map(|ask| *ask) {
-                    Ok(Ask::Trace(request)) => match Trace::open(&self.state, &self.machine, *request) {
-                        Ok(trace) => self.trace = Some(trace),
-                        Err(raise) => session.answer = Some(Err(raise)),
-                    },
+                    Ok(Ask::PutOff(request, put_off)) => {
+                        session.answer = Some(Ok(Value::None));
+                        self.waiting.push((*request, put_off));
+                        if self.waiting.len() >= WAITING {
+                            self.settle();
+                        }
+                    }
+                    Ok(Ask::Trace(request)) if self.waiting.is_empty() => self.open(*request),
+                    Ok(Ask::Trace(request)) => {
+                        session.next = Some(request);
+                        self.settle();
+                    }
                     Ok(_) => {
                         session.answer =
                             Some(Err(Raise::value_error("nothing of the model can be read outside of a trace")))
@@ -387,6 +437,57 @@ impl<M: Model> Running<M> {
                 },
             }
         }
+    }
+
+    /// Opens a trace that runs at once.
+    fn open(&mut self, request: TraceRequest) {
+        match Trace::open(&self.state, &self.machine, request) {
+            Ok(trace) => self.traces.push(trace),
+            Err(raise) => {
+                if let Some(session) = &mut self.session {
+                    session.answer = Some(Err(raise));
+                }
+            }
+        }
+    }
+
+    /// Opens the traces that were put off, all together.
+    fn settle(&mut self) {
+        self.machine.settled();
+        for (request, put_off) in std::mem::take(&mut self.waiting) {
+            match Trace::open(&self.state, &self.machine, request) {
+                Ok(trace) => {
+                    self.traces.push(trace);
+                    self.put_off.push(put_off);
+                }
+                // What stands behind it never ran.
+                Err(raise) => {
+                    self.refused = Some(raise);
+                    break;
+                }
+            }
+        }
+    }
+
+    /// Closes the open traces one after another, as if each had run in its turn. The first that raised is the last.
+    fn close(&mut self) -> Result<(), Raise> {
+        let mut put_off = std::mem::take(&mut self.put_off).into_iter();
+        for trace in std::mem::take(&mut self.traces) {
+            trace.close()?;
+            if let Some(put_off) = put_off.next() {
+                put_off.bind(&self.frame);
+                let storing = put_off.store(&self.machine);
+                match Coroutine::of_future(&self.machine, Box::pin(async move { storing.await.map(|()| Value::None) }))
+                    .resume(None)
+                {
+                    Step::Done(stored) => drop(stored?),
+                    Step::Waiting(_) => {
+                        return Err(Raise::runtime_error("nothing can be stored that waits for the model"));
+                    }
+                }
+            }
+        }
+        self.refused.take().map_or(Ok(()), Err)
     }
 
     fn teardown(self: Box<Self>) {
@@ -402,6 +503,7 @@ fn begin<M: Model>(
     model: &Rc<M>,
     order: &Rc<Order>,
     printed: &Rc<RefCell<Vec<String>>>,
+    together: bool,
 ) -> Result<Running<M>, Failure> {
     let program = &job.program;
     let attention = match program.env.attn_implementation.as_deref() {
@@ -428,14 +530,15 @@ fn begin<M: Model>(
     let machine = Machine::new(&job.limits, environment);
     machine.set_stop_flag(std::sync::Arc::clone(&job.stop));
     model.set_recording(&machine, gradients::mentioned(program));
-    let running = start(job, &state, &machine);
+    let running = start(job, &state, &machine, together);
     if running.is_err() {
         machine.teardown();
     }
     running.map_err(|raise| failure_of(&raise))
 }
 
-fn start<M: Model>(job: &Job, state: &Rc<JobState<M>>, machine: &Machine) -> Result<Running<M>, Raise> {
+/// `together` says that traces of a session may wait for each other.
+fn start<M: Model>(job: &Job, state: &Rc<JobState<M>>, machine: &Machine, together: bool) -> Result<Running<M>, Raise> {
     let program = &job.program;
     let mut thaw = thaw::Thaw::new(state, machine, &program.heap);
     thaw.require_modules(&program.modules)?;
@@ -453,8 +556,11 @@ fn start<M: Model>(job: &Job, state: &Rc<JobState<M>>, machine: &Machine) -> Res
     match &program.entry {
         Entry::Session => {
             let coroutine = Coroutine::of_block(&machine, body);
-            let session = Session { coroutine, answer: None, done: false };
-            Ok(Running { state, machine, frame, session: Some(session), trace: None })
+            if together {
+                machine.allow_deferral(&frame);
+            }
+            let session = Session { coroutine, answer: None, next: None, done: false };
+            Ok(Running::new(state, machine, frame, Some(session)))
         }
         Entry::Trace { function, envoy, args, kwargs } => {
             thaw.require_root(*envoy)?;
@@ -465,7 +571,9 @@ fn start<M: Model>(job: &Job, state: &Rc<JobState<M>>, machine: &Machine) -> Res
                 .collect::<Result<_, Raise>>()?;
             let request = TraceRequest { function: *function, args, kwargs, body, tracer: thaw.tracer_state() };
             let trace = Trace::open(&state, &machine, request)?;
-            Ok(Running { state, machine, frame, session: None, trace: Some(trace) })
+            let mut running = Running::new(state, machine, frame, None);
+            running.traces.push(trace);
+            Ok(running)
         }
     }
 }

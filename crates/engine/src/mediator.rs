@@ -107,7 +107,7 @@ impl Mediator {
                 Ok(Ask::WriteFirst(location, value)) => Wish::WriteFirst(location, value),
                 Ok(Ask::Skip(location, value)) => Wish::Skip(location, value),
                 Ok(Ask::Barrier(barrier)) => Wish::Barrier(barrier),
-                Ok(Ask::Trace(_)) => {
+                Ok(Ask::Trace(_) | Ask::PutOff(..)) => {
                     let refusal = "Cannot open a trace while the model is already running.";
                     answer = Some(Err(Raise::value_error(refusal)));
                     continue;

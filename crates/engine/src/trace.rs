@@ -256,7 +256,9 @@ fn collect<M: Model>(job: &Rc<JobState<M>>, machine: &Machine, request: &TraceRe
             Step::Done(result) => break result.map(drop),
             Step::Waiting(wish) => {
                 answer = Some(match wish.0.downcast::<Ask>().map(|ask| *ask) {
-                    Ok(Ask::Trace(_)) => Err(Raise::value_error("a trace cannot be opened inside another one")),
+                    Ok(Ask::Trace(_) | Ask::PutOff(..)) => {
+                        Err(Raise::value_error("a trace cannot be opened inside another one"))
+                    }
                     Ok(_) => Err(Raise::value_error(
                         "nothing of the model can be read here: the body of a trace without input only opens invokes",
                     )),

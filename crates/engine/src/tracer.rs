@@ -11,6 +11,7 @@ use interpreter::{
 };
 
 use crate::ask::{Ask, Barrier, TraceRequest, View};
+use crate::envoy::Envoy;
 use crate::job::JobState;
 use crate::location::Location;
 use crate::model::Model;
@@ -103,18 +104,26 @@ impl<M: Model> HostObject for Tracer<M> {
         }
     }
 
-    fn capture(self: Rc<Self>, _machine: &Machine, body: Block) -> Result<Capture, Raise> {
+    fn capture(self: Rc<Self>, machine: &Machine, body: Block) -> Result<Capture, Raise> {
         let Some(parts) = self.request.borrow_mut().take() else {
             return Err(Raise::value_error("this trace has been opened already"));
         };
-        let request = TraceRequest {
+        // A trace without input of its own runs its body before the model does.
+        let simple = parts.function == program::Function::Call && !parts.args.is_empty();
+        let put_off = simple.then(|| machine.put_off(&body, &self.state.siblings, &Envoy::<M>::is_model)).flatten();
+        let body = put_off.as_ref().map_or(body, |put_off| put_off.block.clone());
+        let request = Box::new(TraceRequest {
             function: parts.function,
             args: parts.args,
             kwargs: parts.kwargs,
             body,
             tracer: Rc::clone(&self.state),
+        });
+        let ask = match put_off {
+            Some(put_off) => Ask::PutOff(request, put_off),
+            None => Ask::Trace(request),
         };
-        let outcome = Outcome::Wait(Request::new(Ask::Trace(Box::new(request))));
+        let outcome = Outcome::Wait(Request::new(ask));
         Ok(Capture::Takes { target: Value::Host(self), outcome })
     }
 }

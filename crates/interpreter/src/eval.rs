@@ -18,10 +18,12 @@ use std::rc::Rc;
 use program::ir::{Code, Span};
 
 use crate::class::Instance;
+use crate::deferral::Entry;
 use crate::eval::now::Now;
 use crate::frame::Frame;
 use crate::host::{Args, Block};
 use crate::machine::Machine;
+use crate::operators;
 use crate::raise::Raise;
 use crate::value::Value;
 
@@ -56,6 +58,33 @@ pub(crate) async fn run_function(machine: &Machine, code: &Rc<Code>, frame: &Rc<
         Flow::Return(value) => Ok(value),
         _ => Ok(Value::None),
     }
+}
+
+/// Does what a block that was put off has written down.
+pub(crate) async fn store_all(machine: &Machine, frame: &Rc<Frame>, entries: Vec<Entry>) -> Result<(), Raise> {
+    let run = Run { machine, frame };
+    for entry in entries {
+        let stored = match entry {
+            Entry::Append { list: Value::List(list), item, span } => {
+                run.at(span);
+                list.push(machine, item)
+            }
+            Entry::Append { list, span, .. } => {
+                run.at(span);
+                let name = crate::types::type_name(&list);
+                Err(Raise::attribute_error(format!("'{name}' object has no attribute 'append'")))
+            }
+            Entry::Item { object, key, value, span } => {
+                run.at(span);
+                match operators::set_item(machine, &object, &key, value) {
+                    Ok(outcome) => machine.settle(outcome).await.map(drop),
+                    Err(raise) => Err(raise),
+                }
+            }
+        };
+        stored.map_err(|raise| run.pass(raise))?;
+    }
+    Ok(())
 }
 
 /// Makes what `raise value` raises: an exception, or an object of an exception class.

@@ -6,6 +6,7 @@ use std::rc::{Rc, Weak};
 use indexmap::IndexMap;
 use program::ir::{Code, Name, Scope, Span};
 
+use crate::deferral::Log;
 use crate::generator::Channel;
 use crate::host::Block;
 use crate::machine::Machine;
@@ -32,6 +33,8 @@ pub struct Frame {
     /// Where a frame of module scope keeps its variables: in `globals`.
     by_globals: bool,
     siblings: Option<Rc<Siblings>>,
+    /// Where the stores of a block that was put off go.
+    log: Option<Rc<Log>>,
     /// Frames forked from this one that a `with` statement has yet to bind its target in.
     forks: RefCell<Vec<Weak<Frame>>>,
     /// Where the code stands, for tracebacks.
@@ -104,6 +107,7 @@ impl Frame {
             globals,
             by_globals,
             siblings: None,
+            log: None,
             forks: RefCell::default(),
             position: Cell::default(),
             channel,
@@ -116,6 +120,15 @@ impl Frame {
     /// Makes a snapshot for a body that runs as its own coroutine. A name that it lacks is looked for among those
     /// that its siblings have bound; what it binds, its siblings see.
     pub fn fork(self: &Rc<Self>, shared: &Rc<Siblings>) -> Rc<Self> {
+        self.snapshot(shared, None)
+    }
+
+    /// Makes a snapshot whose stores in what lies around it are written down.
+    pub(crate) fn fork_logged(self: &Rc<Self>, shared: &Rc<Siblings>, log: &Rc<Log>) -> Rc<Self> {
+        self.snapshot(shared, Some(Rc::clone(log)))
+    }
+
+    fn snapshot(self: &Rc<Self>, shared: &Rc<Siblings>, log: Option<Rc<Log>>) -> Rc<Self> {
         let frame = Rc::new(Self {
             machine: self.machine.clone(),
             code: Rc::clone(&self.code),
@@ -125,6 +138,7 @@ impl Frame {
             globals: Rc::clone(&self.globals),
             by_globals: self.by_globals,
             siblings: Some(Rc::clone(shared)),
+            log,
             forks: RefCell::default(),
             position: self.position.clone(),
             channel: self.channel.clone(),
@@ -133,6 +147,10 @@ impl Frame {
         self.machine.register(Cyclic::Frame(Rc::downgrade(&frame)));
         self.forks.borrow_mut().push(Rc::downgrade(&frame));
         frame
+    }
+
+    pub(crate) fn log(&self) -> Option<&Rc<Log>> {
+        self.log.as_ref()
     }
 
     /// Takes the frames forked from this one since the last time.

@@ -9,6 +9,7 @@ pub mod builtins;
 mod call;
 pub mod class;
 pub mod coroutine;
+pub mod deferral;
 mod eval;
 pub mod exceptions;
 pub mod format;
@@ -28,6 +29,7 @@ pub mod value;
 
 pub use class::{Class, Decorated, Instance, Property};
 pub use coroutine::{Coroutine, Step};
+pub use deferral::{PutOff, Settle};
 pub use exceptions::Kind;
 pub use frame::{Frame, Globals, Siblings};
 pub use function::{Defaults, Function, Method};

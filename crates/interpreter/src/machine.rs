@@ -13,6 +13,7 @@ use std::task::{Context, Poll};
 use futures::future::LocalBoxFuture;
 
 use crate::coroutine::Mailbox;
+use crate::deferral::Deferral;
 use crate::exceptions::Kind;
 use crate::host::{Args, HostResult, Outcome, Request};
 use crate::raise::{Fatal, Raise};
@@ -75,6 +76,7 @@ struct Inner {
     /// What may be part of a cycle of references.
     cyclic: RefCell<Vec<Cyclic>>,
     line: RefCell<String>,
+    deferral: Deferral,
 }
 
 impl Machine {
@@ -96,6 +98,7 @@ impl Machine {
             idle: Rc::default(),
             cyclic: RefCell::new(Vec::new()),
             line: RefCell::new(String::new()),
+            deferral: Deferral::default(),
         }))
     }
 
@@ -243,6 +246,10 @@ impl Machine {
             }
             Err(raise) => Box::pin(std::future::ready(Err(raise))),
         }
+    }
+
+    pub(crate) fn deferral(&self) -> &Deferral {
+        &self.0.deferral
     }
 
     /// Leaves a question in the mailbox of the coroutine being polled, and resolves to its driver's answer.

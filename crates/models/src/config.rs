@@ -47,8 +47,10 @@ impl Config {
         };
         let mut values = Map::new();
         for defaults in [COMMON_DEFAULTS, defaults] {
-            let defaults: Map<String, Value> = serde_json::from_str(defaults)
-                .map_err(|error| LoadError::Json { file: file.clone(), reason: error.to_string() })?;
+            let defaults: Map<String, Value> = serde_json::from_str(defaults).map_err(|error| LoadError::Json {
+                file: file.clone(),
+                reason: format!("has wrong defaults: {error}"),
+            })?;
             values.extend(defaults);
         }
         values.extend(given);
@@ -171,7 +173,7 @@ pub(crate) fn read_object(file: &Path) -> Result<Map<String, Value>, LoadError> 
     match serde_json::from_slice(&text) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(LoadError::Json { file: file.to_path_buf(), reason: "is not a JSON object".into() }),
-        Err(error) => Err(LoadError::Json { file: file.to_path_buf(), reason: error.to_string() }),
+        Err(error) => Err(LoadError::Json { file: file.to_path_buf(), reason: format!("is not valid JSON: {error}") }),
     }
 }
 

@@ -12,7 +12,8 @@ pub enum LoadError {
     NoWeights(PathBuf),
     #[error("{file}: {source}")]
     Io { file: PathBuf, source: io::Error },
-    #[error("{file}: {reason}")]
+    /// The reason is what the file does or is.
+    #[error("{file} {reason}")]
     Json { file: PathBuf, reason: String },
     #[error("{file}: model_type {model_type:?} is not supported; supported are {}", supported.join(", "))]
     Unsupported { file: PathBuf, model_type: String, supported: &'static [&'static str] },
@@ -28,7 +29,7 @@ pub enum LoadError {
     Missing { file: PathBuf, tensor: String },
     #[error("{file}: tensor {tensor} has shape {found:?}, but config.json asks for {expected:?}")]
     Shape { file: PathBuf, tensor: String, found: Vec<i64>, expected: Vec<i64> },
-    #[error("{file}: {reason}")]
+    #[error("{file} is no tokenizer that can be read: {reason}")]
     Tokenizer { file: PathBuf, reason: String },
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),

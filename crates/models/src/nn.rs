@@ -60,7 +60,9 @@ pub struct Activation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Function {
     Gelu,
-    /// GELU by way of tanh.
+    /// GELU by way of tanh. Hugging Face has it three times: these two step by step, and as one kernel.
+    GeluNew,
+    GeluFast,
     GeluTanh,
     Relu,
     Silu,
@@ -74,8 +76,8 @@ impl Function {
     pub fn named(name: &str) -> Option<(Self, &'static str)> {
         Some(match name {
             "gelu" => (Self::Gelu, "GELUActivation"),
-            "gelu_new" => (Self::GeluTanh, "NewGELUActivation"),
-            "gelu_fast" => (Self::GeluTanh, "FastGELUActivation"),
+            "gelu_new" => (Self::GeluNew, "NewGELUActivation"),
+            "gelu_fast" => (Self::GeluFast, "FastGELUActivation"),
             "gelu_pytorch_tanh" => (Self::GeluTanh, "GELUTanh"),
             "relu" => (Self::Relu, "ReLU"),
             "silu" => (Self::Silu, "SiLUActivation"),
@@ -86,13 +88,25 @@ impl Function {
         })
     }
 
-    /// Applies the function to each element.
+    /// Applies the function to each element, rounding where Hugging Face's module does: the last bit of an activation
+    /// decides to which side a half-precision copy of it falls.
     ///
     /// # Errors
     /// For element types that it is not defined for.
     pub fn compute(self, input: &Tensor) -> std::result::Result<Tensor, TchError> {
         match self {
             Self::Gelu => input.f_gelu("none"),
+            Self::GeluNew => {
+                // Multiplied in place, a bfloat16 tensor would have the factor rounded first.
+                let cubed = input.f_pow_tensor_scalar(3.0)?.f_mul_scalar(0.044715)?.f_add_(input)?;
+                let inner = cubed.f_mul_scalar((2.0 / std::f64::consts::PI).sqrt())?;
+                input.f_mul_scalar(0.5)?.f_mul(&inner.f_tanh()?.f_add_scalar(1.0)?)
+            }
+            Self::GeluFast => {
+                let squared = input.f_mul_scalar(0.044715)?.f_mul(input)?.f_add_scalar(1.0)?;
+                let inner = input.f_mul_scalar(0.797_884_560_8)?.f_mul(&squared)?;
+                input.f_mul_scalar(0.5)?.f_mul(&inner.f_tanh()?.f_add_scalar(1.0)?)
+            }
             Self::GeluTanh => input.f_gelu("tanh"),
             Self::Relu => input.f_relu(),
             Self::Silu => input.f_silu(),

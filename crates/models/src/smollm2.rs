@@ -279,8 +279,10 @@ impl<'a> Partial<'a> {
 
     fn write(&self, name: &str, value: &Value) -> Result<(String, String), LoadError> {
         let path = self.folder.join(name);
-        let mut text = serde_json::to_vec_pretty(value)
-            .map_err(|error| LoadError::Json { file: path.clone(), reason: error.to_string() })?;
+        let mut text = serde_json::to_vec_pretty(value).map_err(|error| LoadError::Json {
+            file: path.clone(),
+            reason: format!("cannot be written as JSON: {error}"),
+        })?;
         text.push(b'\n');
         fs::write(&path, &text).map_err(LoadError::io(&path))?;
         Ok((name.into(), hexadecimal(Sha256::digest(&text).as_slice())))

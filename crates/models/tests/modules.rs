@@ -142,6 +142,30 @@ fn every_module_called_by_itself_returns_what_it_returned_in_the_pass() {
 }
 
 #[test]
+fn activations_round_as_transformers_own() {
+    let values = Tensor::read_safetensors(FOLDER.join("activations.safetensors")).unwrap();
+    let value = |name: &str| &values.iter().find(|(known, _)| known == name).unwrap().1;
+    let folder = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(FOLDER.join("gpt2")).unwrap().map(Result::unwrap) {
+        std::fs::copy(entry.path(), folder.path().join(entry.file_name())).unwrap();
+    }
+    let config = std::fs::read_to_string(folder.path().join("config.json")).unwrap();
+    for name in ["gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh", "sigmoid"] {
+        let config = config.replace("\"gelu_new\"", &format!("\"{name}\""));
+        std::fs::write(folder.path().join("config.json"), config).unwrap();
+        let model = models::load(folder.path(), Some(DType::Float32), &mut |_, _| {}).unwrap();
+        let site = model.schema().site("transformer.h.0.mlp.act").unwrap();
+        for kind in ["float32", "bfloat16"] {
+            let input = torch::Tensor::new(value(kind).shallow_clone()).value();
+            let args = Args { positional: vec![input], keyword: Vec::new() };
+            let found = model.call_module(&machine(), site, &args, None);
+            let found = tensors(&found.unwrap_or_else(|raise| panic!("{name}: {}", raise.message())));
+            assert!(found[0].equal(value(&format!("{name}|{kind}"))), "{name} {kind}");
+        }
+    }
+}
+
+#[test]
 fn a_wrong_call_raises_what_python_raises() {
     let model = load("llama");
     let call = |path: &str, args: Args| {

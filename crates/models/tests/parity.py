@@ -5,7 +5,7 @@
 
 For each model: FOLDER/NAME/ as save_pretrained leaves it, and for each case FOLDER/NAME/CASE.{json,safetensors}:
 the call, and every module's arguments and output. Tensors are named by path, side and place:
-`transformer.h.0.attn|output|1`.
+`transformer.h.0.attn|output|1`. FOLDER/activations.safetensors: what each activation makes of some numbers.
 """
 import json
 import sys
@@ -15,9 +15,11 @@ import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models as tokenizer_models
 from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers.activations import ACT2FN
 from transformers.utils import logging
 
 VOCABULARY = 96
+ACTIVATIONS = ["gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh", "sigmoid"]
 
 
 def main():
@@ -43,6 +45,16 @@ def main():
             for case, call in calls(model).items():
                 write(at / f"{case}-{attention}", model, attention, call)
         write_generations(at, model)
+    write_activations(folder)
+
+
+def write_activations(folder):
+    torch.manual_seed(7)
+    values = {"float32": torch.randn(3, 257) * 3}
+    values["bfloat16"] = values["float32"].bfloat16()
+    for name in ACTIVATIONS:
+        values |= {f"{name}|{kind}": ACT2FN[name](values[kind]) for kind in ("float32", "bfloat16")}
+    save_file(values, folder / "activations.safetensors")
 
 
 def gpt2(**changes):

@@ -1,5 +1,7 @@
 //! The common part of `numpy`: arrays over the same memory as tensors.
 
+pub mod types;
+
 use std::any::Any;
 use std::borrow::Cow;
 use std::rc::Rc;
@@ -10,7 +12,7 @@ use program::DType;
 
 use crate::dispatch;
 use crate::dtype;
-use crate::modules::Native;
+use crate::modules::{Native, class_named};
 use crate::tensor::{self, Tensor};
 use crate::{binding, create, elements, python};
 
@@ -35,6 +37,17 @@ impl Array {
     #[must_use]
     pub fn tensor(&self) -> &Tensor {
         &self.tensor
+    }
+
+    /// Returns what lies along the first dimension, if there is one.
+    ///
+    /// # Errors
+    /// What taking a tensor apart raises.
+    pub fn rows(&self, machine: &Machine) -> Result<Option<Vec<Value>>, Raise> {
+        if self.tensor.sizes().is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(self.tensor.unbind(machine)?.into_iter().map(Self::result).collect()))
     }
 
     #[must_use]
@@ -82,14 +95,10 @@ pub fn to_tensor(_: &Machine, value: &Value) -> HostResult {
     }
 }
 
-/// A member of `numpy` that is no function.
-pub fn member(name: &str) -> Option<Value> {
-    match name {
-        "float64" | "float32" | "float16" | "int64" | "int32" | "int16" | "int8" | "uint8" | "complex64"
-        | "complex128" => DType::from_name(name).map(dtype::value),
-        "bool_" => Some(dtype::value(DType::Bool)),
-        _ => None,
-    }
+/// Returns the elements of a tensor or an array.
+#[must_use]
+pub fn elements_of(value: &Value) -> Option<Tensor> {
+    Tensor::of(value).or_else(|| python::host::<Array>(value).map(|array| array.tensor.clone()))
 }
 
 /// Finds a function of `numpy`.
@@ -97,20 +106,9 @@ pub fn function(module: &str, name: &str) -> Option<Native> {
     Some(match (module, name) {
         ("numpy", "array" | "asarray") => |machine, args| {
             let [data, dtype, _] = args.bind("array", ["object", "dtype", "copy"], 1)?;
-            let dtype = dtype.as_ref().and_then(dtype::of_value);
+            let dtype = python::given(dtype).map(|dtype| types::require(&dtype)).transpose()?;
             let data = data.unwrap_or(Value::None);
-            let made = match python::host::<Array>(&data) {
-                Some(array) => create::of_data(machine, &array.tensor.value(), dtype, None)?,
-                None => {
-                    let made = create::of_data(machine, &data, dtype, None)?;
-                    // Numbers of Python are float64 in numpy.
-                    match (dtype, made.dtype(), Tensor::of(&data)) {
-                        (None, DType::Float32, None) => create::of_data(machine, &data, Some(DType::Float64), None)?,
-                        _ => made,
-                    }
-                }
-            };
-            Ok(Value::host(Array::new(made)).into())
+            Ok(Value::host(Array::new(create::of_numbers(machine, &data, dtype, DType::Float64)?)).into())
         },
         ("numpy.linalg", "norm") => |machine, args| through(machine, args, "linalg_vector_norm"),
         ("numpy", "mean") => |machine, args| through(machine, args, "mean"),
@@ -131,7 +129,12 @@ pub fn function(module: &str, name: &str) -> Option<Native> {
         ("numpy", "transpose") => |machine, args| through(machine, args, "numpy_T"),
         ("numpy", "zeros") => |machine, args| factory(machine, args, "zeros"),
         ("numpy", "ones") => |machine, args| factory(machine, args, "ones"),
-        ("numpy", "arange") => |machine, args| through(machine, args, "arange"),
+        ("numpy", "arange") => {
+            |machine, args| match args.positional.iter().any(|bound| matches!(bound, Value::Float(_))) {
+                true => factory(machine, args, "arange"),
+                false => through(machine, args, "arange"),
+            }
+        }
         ("numpy", "linspace") => |machine, args| factory(machine, args, "linspace"),
         _ => return None,
     })
@@ -140,7 +143,14 @@ pub fn function(module: &str, name: &str) -> Option<Native> {
 /// Calls an operator on the tensors of arrays and wraps its results.
 fn through(machine: &Machine, args: Args, operator: &str) -> HostResult {
     let positional: Vec<Value> = args.positional.iter().map(unwrapped).collect();
-    let keyword = args.keyword.iter().map(|(name, value)| (name.clone(), unwrapped(value))).collect();
+    let keyword = args.keyword.iter().map(|(name, value)| {
+        let value = match &**name {
+            "dtype" => dtype::value(types::require(value)?),
+            _ => unwrapped(value),
+        };
+        Ok((name.clone(), value))
+    });
+    let keyword = keyword.collect::<Result<_, Raise>>()?;
     let positional = match positional.first() {
         // Reductions take lists too.
         Some(Value::List(_)) if !matches!(operator, "stack" | "cat") => {
@@ -156,17 +166,20 @@ fn through(machine: &Machine, args: Args, operator: &str) -> HostResult {
 
 fn factory(machine: &Machine, mut args: Args, operator: &str) -> HostResult {
     if !args.keyword.iter().any(|(name, _)| &**name == "dtype") {
-        args.keyword.push(("dtype".into(), dtype::value(DType::Float64)));
+        args.keyword.push(("dtype".into(), types::element_type(DType::Float64)));
     }
     through(machine, args, operator)
 }
 
-/// Replaces arrays by their tensors, in sequences too.
+/// Replaces arrays by their tensors, in sequences too, and numpy's element types by PyTorch's.
 fn unwrapped(value: &Value) -> Value {
     if let Some(array) = python::host::<Array>(value) {
         return array.tensor.value();
     }
     match value {
+        Value::Host(_) if Tensor::of(value).is_none() => {
+            types::of_value(value).map_or_else(|| value.clone(), dtype::value)
+        }
         Value::List(list) => Value::list(list.to_vec().iter().map(unwrapped).collect()),
         Value::Tuple(tuple) => Value::tuple(tuple.iter().map(unwrapped).collect()),
         value => value.clone(),
@@ -201,7 +214,7 @@ impl HostObject for Array {
         Ok(match name {
             "shape" => Value::tuple(self.tensor.sizes().into_iter().map(Value::Int).collect()).into(),
             "size" => Value::Int(self.tensor.elements() as i64).into(),
-            "dtype" => dtype::value(self.tensor.dtype()).into(),
+            "dtype" => types::element_type(self.tensor.dtype()).into(),
             "T" => return wrapped(dispatch::tensor(machine, "numpy_T", "", &[(&self.tensor).into()])?.value()),
             "ndim" | "itemsize" | "nbytes" => return tensor::get_attribute(machine, &self.tensor, name),
             name if METHODS.contains(&name) => python::method(self, name).into(),
@@ -215,10 +228,7 @@ impl HostObject for Array {
             "item" | "tolist" => tensor::call_method(machine, &own, name, args),
             "copy" => wrapped(dispatch::tensor(machine, "clone", "", &[own.into()])?.value()),
             "astype" => {
-                let dtype = args.clone().one("astype")?;
-                let dtype = dtype::of_value(&dtype)
-                    .or_else(|| DType::from_name(dtype.as_str()?))
-                    .ok_or_else(|| Raise::type_error("Cannot interpret this object as a data type"))?;
+                let dtype = types::require(&args.clone().one("astype")?)?;
                 wrapped(create::convert(machine, own, Some(dtype), None)?.value())
             }
             "flatten" | "ravel" => {
@@ -230,6 +240,7 @@ impl HostObject for Array {
                     "max" => "amax",
                     "min" => "amin",
                     "dot" => "matmul",
+                    "__abs__" => "abs",
                     name => name,
                 };
                 let mut all = vec![own.value()];
@@ -259,12 +270,15 @@ impl HostObject for Array {
     }
 
     fn binary(self: Rc<Self>, machine: &Machine, operator: Operator, other: &Value, reflected: bool) -> HostResult {
+        let tensor = Tensor::of(other);
         let other = match unwrapped(other) {
             list @ (Value::List(_) | Value::Tuple(_)) => create::of_data(machine, &list, None, None)?.value(),
             other => other,
         };
         let Value::Host(own) = self.tensor.value() else { return Ok(Outcome::NotImplemented) };
         match own.binary(machine, operator, &other, reflected)? {
+            // What a tensor takes part in is a tensor.
+            Outcome::Ready(value) if tensor.is_some() => Ok(value.into()),
             Outcome::Ready(value) => wrapped(value),
             outcome => Ok(outcome),
         }
@@ -303,11 +317,10 @@ impl HostObject for Array {
     }
 
     fn iterate(self: Rc<Self>, machine: &Machine) -> Result<Option<Box<dyn Iteration>>, Raise> {
-        if self.tensor.sizes().is_empty() {
-            return Err(Raise::type_error("iteration over a 0-d array"));
+        match self.rows(machine)? {
+            Some(rows) => Ok(Some(Box::new(python::Items::new(rows)))),
+            None => Err(Raise::type_error("iteration over a 0-d array")),
         }
-        let rows = self.tensor.unbind(machine)?.into_iter().map(Self::result).collect();
-        Ok(Some(Box::new(python::Items::new(rows))))
     }
 
     fn integer(&self, machine: &Machine, exact: bool) -> Result<Option<Value>, Raise> {
@@ -323,30 +336,64 @@ impl HostObject for Array {
     fn repr(&self, machine: &Machine) -> Result<Option<String>, Raise> {
         let numbers = elements::decode(&self.tensor.to_data()?);
         if self.scalar {
-            let number = numbers.first().and_then(interpreter::format::repr_now).unwrap_or_default();
-            return Ok(Some(format!("np.{}({number})", self.tensor.dtype().name())));
+            let number = numbers.first().map(|number| self.digits(number)).unwrap_or_default();
+            return Ok(Some(match self.tensor.dtype() {
+                DType::Bool => format!("np.{number}_"),
+                dtype => format!("np.{}({number})", dtype.name()),
+            }));
         }
         machine.charge_fuel(self.tensor.elements())?;
-        let mut texts = numbers.iter().map(|number| interpreter::format::repr_now(number).unwrap_or_default());
+        let mut texts = numbers.iter().map(|number| self.digits(number));
         Ok(Some(format!("array({})", nested(&mut texts, &self.tensor.sizes()))))
     }
 
     fn format(&self, machine: &Machine, spec: &str) -> Result<Option<String>, Raise> {
         match self.tensor.sizes().is_empty() {
+            true if spec.is_empty() => self.tensor.item().map(|item| Some(self.digits(&item))),
             true => python::format(machine, &self.tensor.item()?, spec).map(Some),
             false => Ok(None),
         }
     }
 
+    fn class(&self) -> Option<Value> {
+        match self.scalar {
+            true => types::class(self.tensor.dtype().name()),
+            false => class_named("numpy.ndarray"),
+        }
+    }
+
     fn is_instance(&self, class: &str) -> bool {
-        class == if self.scalar { "numpy.generic" } else { "numpy.ndarray" }
-            || self.scalar && matches!((class, self.tensor.dtype()), ("float", DType::Float64))
+        let dtype = self.tensor.dtype();
+        match (self.scalar, class) {
+            (false, class) => class == "numpy.ndarray",
+            (true, "float") => dtype == DType::Float64,
+            (true, "complex") => dtype == DType::Complex128,
+            (true, class) => class.strip_prefix("numpy.") == Some(dtype.name()) || types::is_of(dtype, class),
+        }
+    }
+}
+
+impl Array {
+    /// Shows an element with the fewest digits that tell it from its neighbours of the same type.
+    fn digits(&self, number: &Value) -> String {
+        let shortest = match (number, self.tensor.dtype()) {
+            (Value::Float(number), DType::Float32 | DType::Float16) => (0..9)
+                .filter_map(|digits| format!("{number:.digits$e}").parse::<f64>().ok())
+                .find(|short| match self.tensor.dtype() {
+                    DType::Float16 => half::f16::from_f64(*short).to_f64() == *number,
+                    _ => f64::from(*short as f32) == *number,
+                })
+                .map(Value::Float),
+            _ => None,
+        };
+        let shown = interpreter::format::repr_now(&shortest.unwrap_or_else(|| number.clone())).unwrap_or_default();
+        shown.trim_matches(['(', ')']).to_owned()
     }
 }
 
 const METHODS: &[&str] = &[
     "item", "tolist", "copy", "astype", "flatten", "ravel", "reshape", "mean", "sum", "std", "var", "max", "min",
-    "argmax", "argmin", "argsort", "all", "any", "cumsum", "dot", "prod", "round", "squeeze", "clip",
+    "argmax", "argmin", "argsort", "all", "any", "cumsum", "dot", "prod", "round", "squeeze", "clip", "__abs__",
 ];
 
 fn nested(texts: &mut impl Iterator<Item = String>, sizes: &[i64]) -> String {

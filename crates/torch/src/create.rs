@@ -4,6 +4,7 @@ use interpreter::raise::Raise;
 use interpreter::{Machine, Value};
 use program::DType;
 
+use crate::array::{self, Array};
 use crate::dispatch::{self, Argument, Number};
 use crate::dtype::{self, Device};
 use crate::elements;
@@ -18,19 +19,23 @@ const DEPTH: usize = 64;
 /// # Errors
 /// `ValueError` for ragged sequences, `TypeError` and `RuntimeError` for elements that are no numbers.
 pub fn of_data(machine: &Machine, data: &Value, dtype: Option<DType>, device: Option<Device>) -> Result<Tensor, Raise> {
-    let made = match Tensor::of(data) {
-        Some(tensor) => {
-            let detached = dispatch::tensor(machine, "detach", "", &[Argument::from(tensor)])?;
-            dispatch::tensor(machine, "clone", "", &[Argument::from(detached)])?
-        }
-        None => {
-            let mut collected = Collected { numbers: Vec::new(), dtypes: Vec::new() };
-            let shape = collected.shape(machine, data)?;
-            collected.fill(machine, data, &shape, 0)?;
-            collected.tensor(machine, &shape, dtype)?
-        }
-    };
-    convert(machine, made, dtype, device)
+    convert(machine, of_numbers(machine, data, dtype, DType::Float32)?, dtype, device)
+}
+
+/// Makes a tensor as [`of_data`], where Python's own floats are of the type `float` unless another is asked for.
+///
+/// # Errors
+/// As [`of_data`].
+pub fn of_numbers(machine: &Machine, data: &Value, dtype: Option<DType>, float: DType) -> Result<Tensor, Raise> {
+    if let Some(tensor) = array::elements_of(data) {
+        let detached = dispatch::tensor(machine, "detach", "", &[Argument::from(tensor)])?;
+        let copy = dispatch::tensor(machine, "clone", "", &[Argument::from(detached)])?;
+        return convert(machine, copy, dtype, None);
+    }
+    let mut collected = Collected { numbers: Vec::new(), dtypes: Vec::new(), float };
+    let shape = collected.shape(machine, data)?;
+    collected.fill(machine, data, &shape, 0)?;
+    collected.tensor(machine, &shape, dtype)
 }
 
 /// Converts to a type and a device where they are given.
@@ -52,8 +57,10 @@ pub fn convert(
 
 struct Collected {
     numbers: Vec<Number>,
-    /// Types of the tensors among the elements.
+    /// Types of the tensors and arrays among the elements.
     dtypes: Vec<DType>,
+    /// The type of Python's own floats.
+    float: DType,
 }
 
 impl Collected {
@@ -76,8 +83,8 @@ impl Collected {
 
     fn fill(&mut self, machine: &Machine, data: &Value, shape: &[i64], dim: usize) -> Result<(), Raise> {
         let Some(&size) = shape.get(dim) else {
-            let number = match (Tensor::of(data), python::number(data)) {
-                (_, Some(number)) => number,
+            let number = match (array::elements_of(data), python::number(data)) {
+                (None, Some(number)) => number,
                 (Some(tensor), _) => {
                     if tensor.elements() != 1 {
                         return Err(Raise::value_error("only one element tensors can be converted to Python scalars"));
@@ -104,7 +111,10 @@ impl Collected {
     fn tensor(&self, machine: &Machine, shape: &[i64], wanted: Option<DType>) -> Result<Tensor, Raise> {
         machine.charge_fuel(self.numbers.len() as u64 / 64)?;
         // Elements that are tensors bring their own types.
-        let own = elements::natural(&self.numbers);
+        let own = match elements::natural(&self.numbers) {
+            DType::Float32 => self.float,
+            own => own,
+        };
         let natural = match self.dtypes.split_first() {
             Some((&first, rest)) => {
                 let among = rest.iter().fold(first, |promoted, &dtype| dtype::promote(promoted, dtype));
@@ -123,8 +133,11 @@ impl Collected {
     }
 }
 
-/// Returns the elements of a sequence. A tensor counts as a number.
+/// Returns the elements of a sequence or an array. A tensor counts as a number, as a numpy scalar does.
 fn children(machine: &Machine, value: &Value) -> Result<Option<Vec<Value>>, Raise> {
+    if let Some(array) = python::host::<Array>(value) {
+        return array.rows(machine);
+    }
     match Tensor::of(value) {
         Some(_) => Ok(None),
         None => python::elements(machine, value),

@@ -164,7 +164,7 @@ fn member(machine: &Machine, module: &'static str, name: &str) -> Result<Option<
         ("torch" | "numpy", "newaxis") => Some(Value::None),
         ("torch", "__version__") => Some(Value::from("2.11.0")),
         ("torch", name) => DType::from_name(name).map(dtype::value).or_else(|| dtype::constant(name)),
-        ("numpy", name) => array::member(name),
+        ("numpy", name) => array::types::class(name),
         _ => None,
     })
 }
@@ -350,8 +350,11 @@ fn make_class(name: &str) -> Option<Value> {
         "torch.finfo" => Rc::new(functions::finfo),
         "torch.iinfo" => Rc::new(functions::iinfo),
         "torch.nn.Parameter" => Rc::new(functions::parameter),
-        "torch.dtype" | "torch.layout" | "torch.memory_format" | "numpy.ndarray" | "numpy.generic" => {
-            abstract_class(name)
+        "torch.dtype" | "torch.layout" | "torch.memory_format" | "numpy.ndarray" => abstract_class(name),
+        "numpy.dtype" => Rc::new(array::types::make_element_type),
+        name if array::types::ABSTRACT.contains(&name) => abstract_class(name),
+        name if let Some(dtype) = numpy_type(name) => {
+            Rc::new(move |machine, args| array::types::scalar(machine, args, dtype))
         }
         name => match name.strip_prefix("torch.nn.") {
             Some(short) => return neural::class(short),
@@ -360,6 +363,12 @@ fn make_class(name: &str) -> Option<Value> {
         },
     };
     Some(Value::host(Class::dynamic(name.into(), construct)))
+}
+
+/// Returns the element type of a class of numpy scalars, by the class's own name alone.
+fn numpy_type(class: &str) -> Option<DType> {
+    let name = class.strip_prefix("numpy.")?;
+    array::types::of_name(name).filter(|dtype| dtype.name() == name)
 }
 
 fn abstract_class(name: &str) -> Construct {
@@ -436,10 +445,10 @@ impl HostObject for Class {
     }
 
     fn binary(self: Rc<Self>, _: &Machine, operator: Operator, other: &Value, _: bool) -> HostResult {
-        let same = python::host::<Self>(other).is_some_and(|other| other.name == self.name);
+        let Some(other) = python::host::<Self>(other) else { return Ok(Outcome::NotImplemented) };
         Ok(match operator {
-            Operator::Equal => Value::Bool(same).into(),
-            Operator::NotEqual => Value::Bool(!same).into(),
+            Operator::Equal => Value::Bool(other.name == self.name).into(),
+            Operator::NotEqual => Value::Bool(other.name != self.name).into(),
             _ => Outcome::NotImplemented,
         })
     }

@@ -10,6 +10,7 @@ use interpreter::{Args, HostObject, HostResult, Iteration, Machine, Outcome, Val
 use num_bigint::BigInt;
 use num_traits::ToPrimitive;
 
+use crate::array::Array;
 use crate::dispatch::{Number, Output};
 use crate::size::Size;
 use crate::tensor::Tensor;
@@ -86,7 +87,10 @@ pub fn number(value: &Value) -> Option<Number> {
         Value::Big(number) => number.to_f64().map(Number::Float),
         Value::Float(number) => Some(Number::Float(*number)),
         Value::Complex(real, imaginary) => Some(Number::Complex(*real, *imaginary)),
-        _ => None,
+        // A numpy scalar counts as the number that it is.
+        value => host::<Array>(value)
+            .filter(|array| array.is_scalar())
+            .and_then(|array| number(&array.tensor().item().ok()?)),
     }
 }
 

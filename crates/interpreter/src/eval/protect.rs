@@ -85,6 +85,7 @@ impl<'a> Run<'a> {
     }
 
     async fn managed_body(self, target: Option<&'a Target>, value: Value, body: &'a Body) -> Result<Flow, Raise> {
+        let _guard = self.machine.guard_deferral();
         if let Some(target) = target {
             self.traced(self.store(target, value))?.get().await?;
         }
@@ -109,6 +110,7 @@ impl<'a> Run<'a> {
         block: Block,
         span: Span,
     ) -> Result<Flow, Raise> {
+        let _guard = self.machine.guard_deferral();
         let entered = match Rc::clone(host).enter(self.machine).map_err(|raise| self.pass(raise))? {
             Outcome::NotImplemented => {
                 let name = host.type_name();
@@ -145,6 +147,7 @@ impl<'a> Run<'a> {
     }
 
     pub(super) async fn try_statement(self, node: &'a ir::Try) -> Result<Flow, Raise> {
+        let _guard = self.machine.guard_deferral();
         let result = self.guarded(node).await;
         if node.finally.statements.is_empty() {
             return result;

@@ -5,6 +5,7 @@ use interpreter::{Machine, Value};
 use program::DType;
 
 use super::Tensor;
+use crate::array;
 use crate::create;
 use crate::dispatch::{self, Argument, Failure, Lists, Number};
 use crate::dtype;
@@ -126,14 +127,14 @@ fn spread(key: &Value) -> Option<Vec<Value>> {
     let items = list.to_vec();
     let tuple_like = |item: &Value| {
         matches!(item, Value::None | Value::Ellipsis | Value::Slice(_))
-            || Tensor::of(item).is_some()
+            || array::elements_of(item).is_some()
             || python::sequence(item).is_some()
     };
     (items.len() < LONGEST && items.iter().any(tuple_like)).then_some(items)
 }
 
 fn part(machine: &Machine, tensor: &Tensor, key: &Value) -> Result<Part, Raise> {
-    if let Some(index) = Tensor::of(key) {
+    if let Some(index) = array::elements_of(key) {
         return Ok(Part::Tensor(index));
     }
     Ok(match key {

@@ -1,4 +1,5 @@
 import math
+import numpy as np
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -24,6 +25,8 @@ def describe(value):
     if isinstance(value, torch.Tensor):
         kind = "Parameter" if isinstance(value, nn.Parameter) else "Tensor"
         return [kind, str(value.dtype), list(value.shape), value.requires_grad, value.tolist()]
+    if isinstance(value, np.ndarray):
+        return ["ndarray", str(value.dtype), list(value.shape), value.tolist()]
     if isinstance(value, torch.Size):
         return ["Size", list(value)]
     if isinstance(value, (list, tuple)):

@@ -1,0 +1,189 @@
+//! The element types of `numpy`: the classes of its scalars, and `numpy.dtype`.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::rc::Rc;
+
+use interpreter::raise::Raise;
+use interpreter::types::construct;
+use interpreter::{Args, HostObject, HostResult, Machine, Operator, Outcome, Type, Value};
+use program::DType;
+
+use super::Array;
+use crate::modules::class_named;
+use crate::{create, dtype, python};
+
+/// A `numpy.dtype`. It equals whatever names the same type: `array.dtype == np.float32`.
+struct ElementType(DType);
+
+/// Shows the type of an array's elements.
+pub fn element_type(dtype: DType) -> Value {
+    Value::host(ElementType(dtype))
+}
+
+/// Returns the type that a value names to numpy: a `numpy.dtype`, a class of scalars, its name, or Python's own.
+pub fn of_value(value: &Value) -> Option<DType> {
+    let named = |name: &str| of_name(name).filter(|_| !name.ends_with('_'));
+    match value {
+        Value::Str(name) => named(name),
+        Value::Host(object) => match object.as_any().downcast_ref::<ElementType>() {
+            Some(element) => Some(element.0),
+            None => named(object.class_name()?.strip_prefix("numpy.")?),
+        },
+        value => python::number_type(value),
+    }
+}
+
+/// As [`of_value`].
+///
+/// # Errors
+/// `TypeError` for anything else.
+pub fn require(value: &Value) -> Result<DType, Raise> {
+    of_value(value).ok_or_else(|| match value {
+        Value::Str(name) => Raise::type_error(format!("data type '{name}' not understood")),
+        value => {
+            let shown = interpreter::format::repr_now(value).unwrap_or_else(|| python::type_name(value));
+            Raise::type_error(format!("Cannot interpret '{shown}' as a data type"))
+        }
+    })
+}
+
+/// Returns the type that `numpy.<name>` names.
+pub fn of_name(name: &str) -> Option<DType> {
+    Some(match name {
+        "bool_" => DType::Bool,
+        "half" => DType::Float16,
+        "single" => DType::Float32,
+        "double" => DType::Float64,
+        "intp" | "int_" | "longlong" => DType::Int64,
+        "uint" | "uintp" => DType::UInt64,
+        "csingle" => DType::Complex64,
+        "cdouble" => DType::Complex128,
+        name => DType::from_name(name).filter(|dtype| {
+            !matches!(dtype, DType::BFloat16 | DType::Float8E4M3Fn | DType::Float8E5M2 | DType::Complex32)
+        })?,
+    })
+}
+
+/// Returns `numpy.<name>` where that is the class of a kind of scalars.
+pub fn class(name: &str) -> Option<Value> {
+    class_named(&format!("numpy.{}", of_name(name)?.name()))
+}
+
+/// The classes above those of the scalars.
+pub const ABSTRACT: &[&str] = &[
+    "numpy.generic",
+    "numpy.number",
+    "numpy.integer",
+    "numpy.signedinteger",
+    "numpy.unsignedinteger",
+    "numpy.inexact",
+    "numpy.floating",
+    "numpy.complexfloating",
+];
+
+/// Says whether scalars of a type are instances of a class of [`ABSTRACT`].
+pub fn is_of(dtype: DType, class: &str) -> bool {
+    let signed = matches!(dtype, DType::Int8 | DType::Int16 | DType::Int32 | DType::Int64);
+    let (floating, complex) = (dtype::is_floating(dtype), dtype::is_complex(dtype));
+    let whole = !floating && !complex && dtype != DType::Bool;
+    match class {
+        "numpy.generic" => true,
+        "numpy.number" => dtype != DType::Bool,
+        "numpy.integer" => whole,
+        "numpy.signedinteger" => signed,
+        "numpy.unsignedinteger" => whole && !signed,
+        "numpy.inexact" => floating || complex,
+        "numpy.floating" => floating,
+        "numpy.complexfloating" => complex,
+        _ => false,
+    }
+}
+
+/// `numpy.float32(value)` and its like: a scalar of a number or a text, an array of a sequence.
+///
+/// # Errors
+/// As converting a number, or as making an array.
+pub fn scalar(machine: &Machine, args: Args, dtype: DType) -> HostResult {
+    let [value] = args.bind(dtype.name(), ["x"], 0)?;
+    let value = match value.unwrap_or(Value::Int(0)) {
+        text @ Value::Str(_) => {
+            let kind = match dtype {
+                dtype if dtype::is_complex(dtype) => Type::Complex,
+                dtype if dtype::is_floating(dtype) => Type::Float,
+                _ => Type::Int,
+            };
+            match construct(machine, kind, python::positional([text]))? {
+                Outcome::Ready(number) => number,
+                _ => return Err(Raise::type_error("a text makes a number at once")),
+            }
+        }
+        value => value,
+    };
+    Ok(Array::result(create::of_data(machine, &value, Some(dtype), None)?).into())
+}
+
+/// `numpy.dtype(…)`.
+///
+/// # Errors
+/// `TypeError` for what names no type.
+pub fn make_element_type(_: &Machine, args: Args) -> HostResult {
+    Ok(element_type(require(&args.one("dtype")?)?).into())
+}
+
+impl HostObject for ElementType {
+    fn type_name(&self) -> Cow<'static, str> {
+        let name = self.0.name();
+        let capital = match name.strip_prefix("uint") {
+            Some(bits) => format!("UInt{bits}"),
+            None => name[..1].to_uppercase() + &name[1..],
+        };
+        format!("numpy.dtypes.{capital}DType").into()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
+        Ok(match name {
+            "name" => Value::from(self.0.name()).into(),
+            "itemsize" => Value::Int(self.0.size() as i64).into(),
+            "kind" => Value::from(match self.0 {
+                DType::Bool => "b",
+                dtype if is_of(dtype, "numpy.signedinteger") => "i",
+                dtype if is_of(dtype, "numpy.integer") => "u",
+                dtype if dtype::is_complex(dtype) => "c",
+                _ => "f",
+            })
+            .into(),
+            "type" => class(self.0.name()).map_or(Outcome::NotImplemented, Outcome::Ready),
+            _ => Outcome::NotImplemented,
+        })
+    }
+
+    fn binary(self: Rc<Self>, _: &Machine, operator: Operator, other: &Value, _: bool) -> HostResult {
+        let same = of_value(other) == Some(self.0);
+        Ok(match operator {
+            Operator::Equal => Value::Bool(same).into(),
+            Operator::NotEqual => Value::Bool(!same).into(),
+            _ => Outcome::NotImplemented,
+        })
+    }
+
+    fn hash(&self, _: &Machine) -> Result<Option<i64>, Raise> {
+        Ok(Some(i64::from(dtype::code(self.0))))
+    }
+
+    fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
+        Ok(Some(format!("dtype('{}')", self.0.name())))
+    }
+
+    fn format(&self, _: &Machine, spec: &str) -> Result<Option<String>, Raise> {
+        Ok(spec.is_empty().then(|| self.0.name().to_owned()))
+    }
+
+    fn is_instance(&self, class: &str) -> bool {
+        class == "numpy.dtype"
+    }
+}
