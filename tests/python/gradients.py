@@ -359,6 +359,35 @@ def a_backward_pass_after_its_trace(model, remote):
 
 
 @experiment()
+def a_trace_under_no_grad(model, remote):
+    with model.session(remote=remote):
+        with torch.no_grad():
+            with model.trace(ITALY):
+                clean = layers(model)[1].output
+        with model.trace(FRANCE):
+            state = layers(model)[1].output
+            with ((state - clean) ** 2).sum().backward():
+                gradient = state.grad.save()
+        flags = [clean.requires_grad, state.requires_grad].save()
+    return gradient, flags
+
+
+@experiment()
+def backward_passes_after_many_traces(model, remote):
+    with model.session(remote=remote):
+        states, losses, gradients = [], [], list()
+        for prompt in [FRANCE, ITALY, LONG]:
+            with model.trace(prompt):
+                states.append(layers(model)[1].output)
+                losses.append(model.lm_head.output[0, -1].logsumexp(0))
+        for state, loss in zip(states, losses):
+            with loss.backward():
+                gradients.append(state.grad)
+        gradients = nnsight.save(gradients)
+    return gradients
+
+
+@experiment()
 def integrated_gradients(model, remote):
     with model.session(remote=remote):
         total = torch.zeros(1)

@@ -64,6 +64,10 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
             let watched = shown.as_mut().map(|shown| shown.watch(part, own.trees())).transpose()?;
             let (replaced, skip) = run.enter(site, index, own);
             all_skip &= skip;
+            if skip && let Some(shown) = shown.as_mut() {
+                // The output is another from the start: nobody is shown how it would have been.
+                shown.replace_all();
+            }
             if let Some(new) = replaced {
                 if let (Some(shown), Some(watched)) = (shown, watched) {
                     shown.replace(watched, new.trees());

@@ -13,7 +13,7 @@ use crate::tree;
 /// when the block goes on.
 pub struct Shown<T> {
     pairs: Vec<(T, T)>,
-    /// Set when a value took another form: then everything counts as changed.
+    /// Set when a value took another form, or was never computed: then everything counts as changed.
     reshaped: bool,
     rows: i64,
     length: i64,
@@ -49,6 +49,11 @@ impl<T: Tensor> Shown<T> {
             }
             _ => self.reshaped = true,
         }
+    }
+
+    /// Notes that everything is another value than would have been shown.
+    pub fn replace_all(&mut self) {
+        self.reshaped = true;
     }
 
     /// Returns each row's first changed position, or the length where nothing changed; and forgets what was shown.

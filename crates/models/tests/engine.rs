@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use engine::conformance::{Outcome, Subject, check, tensor};
-use engine::{Engine, Interleaver};
+use engine::{Engine, Event, Interleaver};
 use models::{DType, Transformer};
 use program::{Function, TensorData};
 
@@ -90,6 +90,32 @@ fn rows_that_come_again_give_what_they_give_alone() {
         for ((block, alone), together) in BLOCKS.iter().zip(&alone).zip(&together) {
             assert!(together.usage.forks > 0, "{block}");
             same(alone, together, block);
+        }
+    }
+}
+
+#[test]
+fn a_row_that_comes_again_by_itself_skips_what_it_skipped_before() {
+    for (name, layers) in MODELS {
+        let subject = Subject { layers, head: "model.lm_head", engine: &|| engine(name) };
+        let block = "LAYERS[1].skip(LAYERS[1].input)\na = LAYERS[2].output.save()\nout = HEAD.output.save()";
+        let mut engine = engine(name);
+        let mut found = Vec::new();
+        for _ in 0..3 {
+            engine.submit(subject.job("Hello there, world", Function::Call, block, &[]));
+            while !engine.idle() {
+                for event in engine.step() {
+                    if let Event::Finished(_, saved, usage) = event {
+                        found.push((saved, usage.forks));
+                    }
+                }
+            }
+        }
+        assert_eq!(found.iter().map(|(_, forks)| *forks).collect::<Vec<_>>(), [0, 1, 1]);
+        for (saved, _) in &found {
+            for value in ["a", "out"] {
+                near(&tensor(&found[0].0, value), &tensor(saved, value), value);
+            }
         }
     }
 }

@@ -205,9 +205,9 @@ extern "C" fn seen(context: *mut c_void, gradient: *const c_void, replaced: *mut
     match hook(Tensor::new(gradient)) {
         Ok(Some(replacement)) => {
             // SAFETY: the tensor is alive; the shim takes over the copy.
-            let copy = unsafe { ffi::vt_clone_handle(replacement.as_ptr()) };
-            // SAFETY: it is a local of the shim's, which waits for this call.
-            unsafe { *replaced = copy };
+            let owned = unsafe { ffi::vt_clone_handle(replacement.as_ptr()) };
+            // SAFETY: the shim's local is there during the call.
+            unsafe { *replaced = owned };
             true
         }
         Ok(None) => true,

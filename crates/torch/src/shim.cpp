@@ -31,6 +31,13 @@ char* copy_text(const std::string& text) {
   return copy;
 }
 
+// Drops libtorch's warnings: they are about users' code, and would fill the server's log as often as a loop turns.
+struct Silence final : c10::WarningHandler {
+  void process(const c10::Warning&) override {}
+};
+
+Silence silence;
+
 // Runs the body and turns whatever it throws into text, without libtorch's C++ stack.
 template <typename Body>
 bool guarded(Error* error, Body body) {
@@ -40,6 +47,7 @@ bool guarded(Error* error, Body body) {
     return false;
   };
   try {
+    c10::WarningUtils::WarningHandlerGuard guard(&silence);
     body();
     return true;
   } catch (const c10::IndexError& e) {
