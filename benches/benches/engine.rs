@@ -230,9 +230,9 @@ impl Raw {
             let mixed =
                 Tensor::scaled_dot_product_attention(&query, &key, &value, None::<&Tensor>, 0.0, true, None, false);
             let mixed = mixed.transpose(1, 2).reshape([rows, length, width]);
-            hidden = &hidden + self.linear(&mixed, &at("attn.c_proj"));
+            hidden += self.linear(&mixed, &at("attn.c_proj"));
             let inner = self.linear(&self.norm(&hidden, &at("ln_2")), &at("mlp.c_fc")).gelu("tanh");
-            hidden = &hidden + self.linear(&inner, &at("mlp.c_proj"));
+            hidden += self.linear(&inner, &at("mlp.c_proj"));
         }
         if logits { self.norm(&hidden, "transformer.ln_f").linear(tokens, None::<&Tensor>) } else { hidden }
     }
