@@ -109,6 +109,7 @@ fn usage(usage: &Usage, result_bytes: Option<u64>) -> String {
     let mut json = serde_json::json!({
         "execution_time_s": usage.seconds,
         "forwards": usage.forwards,
+        "occupancy": if usage.forwards == 0 { 0.0 } else { usage.shared as f64 / usage.forwards as f64 },
         "rows": usage.rows,
         "tokens": usage.tokens,
         "forks": usage.forks,

@@ -70,6 +70,8 @@ pub enum Fault {
 pub struct Usage {
     /// Forward passes that carried rows of this job.
     pub forwards: u64,
+    /// Traces over all those passes, of every job: divided by `forwards`, how full they were on average.
+    pub shared: u64,
     /// Rows (sequences) over all forwards.
     pub rows: u64,
     /// Tokens over all forwards, padding included.
@@ -89,6 +91,7 @@ impl Usage {
     /// Adds what something else cost.
     pub fn add(&mut self, more: &Self) {
         self.forwards += more.forwards;
+        self.shared += more.shared;
         self.rows += more.rows;
         self.tokens += more.tokens;
         self.forks += more.forks;

@@ -123,6 +123,7 @@ impl<M: Model> Interleaver<M> {
         #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
         let share = |tokens: i64| tokens as f64 / all_tokens.max(1) as f64;
         let seconds = began.elapsed().as_secs_f64();
+        let shared = u64::try_from(members.len()).unwrap_or(0);
         let mut costs = Vec::with_capacity(members.len());
         for (place, (member, segment)) in members.into_iter().zip(segments).enumerate() {
             let tokens = segment.rows * segment.length;
@@ -134,6 +135,7 @@ impl<M: Model> Interleaver<M> {
             let (layers_run, layers_skipped) = member.trace.run.layers(complete);
             let cost = Usage {
                 forwards: 1,
+                shared,
                 rows: count(segment.rows),
                 tokens: count(tokens),
                 forks,
