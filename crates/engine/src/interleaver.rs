@@ -256,6 +256,8 @@ struct Running<M: Model> {
     put_off: Vec<PutOff>,
     /// Traces that nobody needs yet.
     waiting: Vec<(TraceRequest, PutOff)>,
+    /// Whether any trace was put off.
+    late: bool,
     /// Why a trace that had waited could not be opened.
     refused: Option<Raise>,
 }
@@ -337,6 +339,12 @@ impl<M: Model> Active<M> {
                         .map_err(|raise| failure_of(&raise)),
                 )
             }
+            // Traces that wait for each other hold more at once than they do in turn.
+            Err(raise) if running.late && matches!(raise.as_fatal(), Some(Fatal::Memory | Fatal::Tensors)) => {
+                running.machine.flush();
+                self.restart_alone();
+                self.advance_inner(model, order)
+            }
             Err(raise) => {
                 running.machine.flush();
                 Some(Err(failure_of(&raise)))
@@ -380,6 +388,7 @@ impl<M: Model> Running<M> {
             traces: Vec::new(),
             put_off: Vec::new(),
             waiting: Vec::new(),
+            late: false,
             refused: None,
         }
     }
@@ -420,6 +429,7 @@ impl<M: Model> Running<M> {
                     Ok(Ask::PutOff(request, put_off)) => {
                         session.answer = Some(Ok(Value::None));
                         self.waiting.push((*request, put_off));
+                        self.late = true;
                         if self.waiting.len() >= WAITING {
                             self.settle();
                         }
