@@ -372,17 +372,22 @@ impl Subject<'_> {
     /// Runs jobs together and returns their outcomes in the order given.
     #[must_use]
     pub fn outcomes(&self, jobs: Vec<Job>) -> Vec<Outcome> {
-        let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
-        let mut engine = (self.engine)();
-        for job in jobs {
-            engine.submit(job);
-        }
-        let mut events = Vec::new();
-        while !engine.idle() {
-            events.extend(engine.step());
-        }
-        ids.into_iter().map(|id| outcome_of(id, &events)).collect()
+        outcomes((self.engine)().as_mut(), jobs)
     }
+}
+
+/// Runs jobs together on an engine until it is idle, and returns their outcomes in the order given.
+#[must_use]
+pub fn outcomes(engine: &mut dyn Engine, jobs: Vec<Job>) -> Vec<Outcome> {
+    let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
+    for job in jobs {
+        engine.submit(job);
+    }
+    let mut events = Vec::new();
+    while !engine.idle() {
+        events.extend(engine.step());
+    }
+    ids.into_iter().map(|id| outcome_of(id, &events)).collect()
 }
 
 fn outcome_of(id: JobId, events: &[Event]) -> Outcome {

@@ -20,6 +20,7 @@ use crate::location::Order;
 use crate::mediator::deferred;
 use crate::model::{Attention, Interrupt, Model, Segment};
 use crate::pass::Pass;
+use crate::run::Ending;
 use crate::trace::Trace;
 use crate::trunks::{Row, Trunks};
 use crate::{freeze, gradients, thaw};
@@ -124,12 +125,16 @@ impl<M: Model> Interleaver<M> {
         let share = |tokens: i64| tokens as f64 / all_tokens.max(1) as f64;
         let seconds = began.elapsed().as_secs_f64();
         let mut costs = Vec::with_capacity(members.len());
+        let mut apart = Vec::new();
         for (place, (member, segment)) in members.into_iter().zip(segments).enumerate() {
             let tokens = segment.rows * segment.length;
             let own = output.as_ref().and_then(|output| Some((output, output.layout.position(place)?)));
             let complete = own.is_some();
             let count = |number: i64| u64::try_from(number).unwrap_or(0);
             let forks = u64::try_from(segment.trunks.len()).unwrap_or(0);
+            if matches!(member.trace.run.ended, Some(Ending::Apart)) {
+                apart.push(member.index);
+            }
             member.trace.after_pass(own, segment.cache);
             let (layers_run, layers_skipped) = member.trace.run.layers(complete);
             let cost = Usage {
@@ -147,6 +152,12 @@ impl<M: Model> Interleaver<M> {
         for (index, cost) in costs {
             if let Some(active) = self.active.get_mut(index) {
                 active.usage.add(&cost);
+            }
+        }
+        apart.dedup();
+        for index in apart {
+            if let Some(active) = self.active.get_mut(index) {
+                active.restart_alone();
             }
         }
         Ok(())
