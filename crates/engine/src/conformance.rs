@@ -336,16 +336,20 @@ impl Subject<'_> {
     }
 
     fn session(&self, source: &str) -> Outcome {
+        self.only(self.session_job(source))
+    }
+
+    /// Makes a job that runs a session.
+    #[must_use]
+    pub fn session_job(&self, source: &str) -> Job {
         let mut heap = Heap::default();
         let envoy = heap.push(Datum::Envoy(Envoy::default()));
-        self.only(job(heap, Entry::Session, envoy, self.source(source)))
+        job(heap, Entry::Session, envoy, self.source(source))
     }
 
     /// Runs a session alone, and counts the forward passes it took.
     fn passes(&self, source: &str) -> (Outcome, usize) {
-        let mut heap = Heap::default();
-        let envoy = heap.push(Datum::Envoy(Envoy::default()));
-        let job = job(heap, Entry::Session, envoy, self.source(source));
+        let job = self.session_job(source);
         let id = job.id;
         let mut engine = (self.engine)();
         engine.submit(job);
@@ -368,17 +372,22 @@ impl Subject<'_> {
     /// Runs jobs together and returns their outcomes in the order given.
     #[must_use]
     pub fn outcomes(&self, jobs: Vec<Job>) -> Vec<Outcome> {
-        let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
-        let mut engine = (self.engine)();
-        for job in jobs {
-            engine.submit(job);
-        }
-        let mut events = Vec::new();
-        while !engine.idle() {
-            events.extend(engine.step());
-        }
-        ids.into_iter().map(|id| outcome_of(id, &events)).collect()
+        outcomes((self.engine)().as_mut(), jobs)
     }
+}
+
+/// Runs jobs together on an engine until it is idle, and returns their outcomes in the order given.
+#[must_use]
+pub fn outcomes(engine: &mut dyn Engine, jobs: Vec<Job>) -> Vec<Outcome> {
+    let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
+    for job in jobs {
+        engine.submit(job);
+    }
+    let mut events = Vec::new();
+    while !engine.idle() {
+        events.extend(engine.step());
+    }
+    ids.into_iter().map(|id| outcome_of(id, &events)).collect()
 }
 
 fn outcome_of(id: JobId, events: &[Event]) -> Outcome {
@@ -430,6 +439,12 @@ fn job(mut heap: Heap, entry: Entry, model: program::Ref, text: String) -> Job {
     }
 }
 
+/// Makes a job another tenant's.
+#[must_use]
+pub fn owned(job: Job, tenant: &str) -> Job {
+    Job { tenant: TenantId::new(tenant), ..job }
+}
+
 /// Returns the saved names, sorted.
 #[must_use]
 pub fn names(saved: &Saved) -> Vec<String> {
@@ -448,7 +463,8 @@ pub fn tensor(saved: &Saved, name: &str) -> TensorData {
 }
 
 /// Returns all tensors of a result, in order.
-fn flat(saved: &Saved) -> Vec<TensorData> {
+#[must_use]
+pub fn flat(saved: &Saved) -> Vec<TensorData> {
     let mut open: Vec<_> = saved.names.iter().map(|(_, at)| *at).collect();
     let mut found = Vec::new();
     while let Some(at) = open.pop() {

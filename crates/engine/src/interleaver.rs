@@ -20,6 +20,7 @@ use crate::location::Order;
 use crate::mediator::deferred;
 use crate::model::{Attention, Interrupt, Model, Segment};
 use crate::pass::Pass;
+use crate::run::Ending;
 use crate::trace::Trace;
 use crate::trunks::{Row, Trunks};
 use crate::{freeze, gradients, thaw};
@@ -125,12 +126,16 @@ impl<M: Model> Interleaver<M> {
         let seconds = began.elapsed().as_secs_f64();
         let shared = u64::try_from(members.len()).unwrap_or(0);
         let mut costs = Vec::with_capacity(members.len());
+        let mut apart = Vec::new();
         for (place, (member, segment)) in members.into_iter().zip(segments).enumerate() {
             let tokens = segment.rows * segment.length;
             let own = output.as_ref().and_then(|output| Some((output, output.layout.position(place)?)));
             let complete = own.is_some();
             let count = |number: i64| u64::try_from(number).unwrap_or(0);
             let forks = u64::try_from(segment.trunks.len()).unwrap_or(0);
+            if matches!(member.trace.run.ended, Some(Ending::Apart)) {
+                apart.push(member.index);
+            }
             member.trace.after_pass(own, segment.cache);
             let (layers_run, layers_skipped) = member.trace.run.layers(complete);
             let cost = Usage {
@@ -149,6 +154,12 @@ impl<M: Model> Interleaver<M> {
         for (index, cost) in costs {
             if let Some(active) = self.active.get_mut(index) {
                 active.usage.add(&cost);
+            }
+        }
+        apart.dedup();
+        for index in apart {
+            if let Some(active) = self.active.get_mut(index) {
+                active.restart_alone();
             }
         }
         Ok(())
@@ -258,6 +269,8 @@ struct Running<M: Model> {
     put_off: Vec<PutOff>,
     /// Traces that nobody needs yet.
     waiting: Vec<(TraceRequest, PutOff)>,
+    /// Whether any trace was put off.
+    late: bool,
     /// Why a trace that had waited could not be opened.
     refused: Option<Raise>,
 }
@@ -339,6 +352,12 @@ impl<M: Model> Active<M> {
                         .map_err(|raise| failure_of(&raise)),
                 )
             }
+            // Traces that wait for each other hold more at once than they do in turn.
+            Err(raise) if running.late && matches!(raise.as_fatal(), Some(Fatal::Memory | Fatal::Tensors)) => {
+                running.machine.flush();
+                self.restart_alone();
+                self.advance_inner(model, order)
+            }
             Err(raise) => {
                 running.machine.flush();
                 Some(Err(failure_of(&raise)))
@@ -382,6 +401,7 @@ impl<M: Model> Running<M> {
             traces: Vec::new(),
             put_off: Vec::new(),
             waiting: Vec::new(),
+            late: false,
             refused: None,
         }
     }
@@ -422,6 +442,7 @@ impl<M: Model> Running<M> {
                     Ok(Ask::PutOff(request, put_off)) => {
                         session.answer = Some(Ok(Value::None));
                         self.waiting.push((*request, put_off));
+                        self.late = true;
                         if self.waiting.len() >= WAITING {
                             self.settle();
                         }

@@ -86,6 +86,11 @@ pub trait Tensor: Clone + 'static {
 
     fn shape(&self) -> Vec<i64>;
 
+    /// Returns whether both have one element type and lie on one device.
+    fn same_kind(&self, _other: &Self) -> bool {
+        true
+    }
+
     /// Returns a view of `length` entries of dim 0.
     ///
     /// # Errors
@@ -306,6 +311,11 @@ pub trait Observer<T: Tensor> {
     /// # Errors
     /// [`Interrupt::Enough`] when the pass can end here.
     fn exit(&mut self, site: Site, output: Tree<Packed<T>>, layout: &Layout) -> Result<Tree<Packed<T>>, Interrupt>;
+
+    /// Returns whether a segment leaves out a module, or one around it, that runs for others of the pass.
+    fn leaves_out(&self, _site: Site, _segment: usize) -> bool {
+        false
+    }
 
     /// Returns, for each row of a segment that has trunks, the first position that was changed in anything shown since
     /// the last question: the segment's length where nothing was. No rows mean that nothing ever is.

@@ -29,6 +29,11 @@ impl<'a, M: Model> Pass<'a, M> {
         if self.runs.iter().any(|run| run.needs_more()) { Ok(value) } else { Err(Interrupt::Enough) }
     }
 
+    /// Returns whether rows of one trace, computed whole, are all there is: then values may take any form.
+    fn is_free(&self) -> bool {
+        self.runs.len() == 1 && self.shown.iter().all(Option::is_none)
+    }
+
     fn run(&mut self, part: &Part) -> Option<Seeing<'_, M>> {
         let segment = part.segment?;
         let shown = self.shown.get_mut(segment).and_then(Option::as_mut);
@@ -52,7 +57,7 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
         layout: &Layout,
     ) -> Result<Entered<M::Tensor>, Interrupt> {
         let mut inputs = inputs;
-        let mut all_skip = true;
+        let (mut all_skip, free) = (true, self.is_free());
         for (index, part) in layout.parts.iter().enumerate() {
             let seen = self.run(part).filter(|(run, _)| run.wants(site).input && !run.inside_skipped(site));
             let Some((run, shown)) = seen else {
@@ -69,6 +74,11 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
                 shown.replace_all();
             }
             if let Some(new) = replaced {
+                let old = tree::map_inputs(&inputs, |tree| tree::take(tree, layout, index))?;
+                if !free && !tree::alike_inputs(&old, &new, part) {
+                    run.ended = Some(Ending::Apart);
+                    continue;
+                }
                 if let (Some(shown), Some(watched)) = (shown, watched) {
                     shown.replace(watched, new.trees());
                 }
@@ -98,10 +108,14 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
             open.push((index, part, watched, run.open(site, index, own)));
         }
         while self.compute_together(&mut open) {}
-        let mut output = output;
+        let (mut output, free) = (output, self.is_free());
         for (index, part, watched, visit) in open {
             let Some((run, shown)) = self.run(part) else { continue };
             let Some(new) = run.close(visit) else { continue };
+            if !free && !tree::alike(&tree::take(&output, layout, index)?, &new, part) {
+                run.ended = Some(Ending::Apart);
+                continue;
+            }
             if let (Some(shown), Some(watched)) = (shown, watched) {
                 shown.replace(watched, std::iter::once(&new));
             }
@@ -112,6 +126,10 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
             }
         }
         self.unless_enough(output)
+    }
+
+    fn leaves_out(&self, site: Site, segment: usize) -> bool {
+        self.runs.get(segment).is_some_and(|run| run.leaves_out(site))
     }
 
     fn written(&mut self, segment: usize) -> Result<Vec<i64>, Raise> {
@@ -148,13 +166,16 @@ impl<M: Model> Pass<'_, M> {
         waited
     }
 
-    /// Packs what every run put in a module's place.
+    /// Packs what every run put in a module's place; nothing where that does not lie along the tokens.
     fn skipped_by_all(&self, site: Site, layout: &Layout) -> Result<Option<Tree<Packed<M::Tensor>>>, Raise> {
         let mut parts = Vec::with_capacity(layout.parts.len());
         for part in &layout.parts {
             let run = part.segment.and_then(|segment| self.runs.get(segment));
             let Some(tree) = run.and_then(|run| run.skipped_output(site)) else { return Ok(None) };
             parts.push(tree);
+        }
+        if !self.is_free() && !tree::lie_along_tokens(&parts, layout) {
+            return Ok(None);
         }
         tree::pack(&parts, layout).map(Some)
     }

@@ -57,6 +57,8 @@ pub struct Run<M: Model> {
 pub enum Ending {
     Stopped,
     Failed(Raise),
+    /// It made something of a value that rows of others cannot lie beside: its job has to run alone.
+    Apart,
 }
 
 impl<M: Model> Run<M> {
@@ -205,6 +207,11 @@ impl<M: Model> Run<M> {
     /// Returns whether the pass is inside a module that this run skips, so that nothing there concerns it.
     pub fn inside_skipped(&self, site: Site) -> bool {
         self.skipped.iter().any(|(skipped, _)| *skipped != site && self.job.order.contains(*skipped, site))
+    }
+
+    /// Returns whether this run skips a module or one around it.
+    pub fn leaves_out(&self, site: Site) -> bool {
+        self.skipped_output(site).is_some() || self.inside_skipped(site)
     }
 
     /// Shows a value that no module produces: the result, or generated tokens.

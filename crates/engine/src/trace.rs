@@ -86,10 +86,12 @@ impl<M: Model> Trace<M> {
         let recording = job.model.recording(machine);
         let batch = prompt::pad_left(&rows, prompt::pad_token(&*tokenizer));
         let arguments = match request.function {
-            Function::Generate => Some("generate".to_owned()),
+            Function::Generate => Some("generate ".to_owned()),
             _ if recording => None,
             _ => name_arguments(&kwargs),
         };
+        // Attention weights are shown for all segments of a pass or for none.
+        let arguments = arguments.map(|named| format!("{named}{:?}", job.attention));
         let work = match request.function {
             Function::Call => Work::Forward { kwargs, recording, done: false },
             Function::Generate => Work::Generate {

@@ -110,7 +110,10 @@ impl<M: Model> HostObject for Tracer<M> {
         };
         // A trace without input of its own runs its body before the model does.
         let simple = parts.function == program::Function::Call && !parts.args.is_empty();
-        let put_off = simple.then(|| machine.put_off(&body, &self.state.siblings, &Envoy::<M>::is_model)).flatten();
+        let arguments: Vec<Value> =
+            parts.args.iter().chain(parts.kwargs.iter().map(|(_, value)| value)).cloned().collect();
+        let put_off =
+            simple.then(|| machine.put_off(&body, &arguments, &self.state.siblings, &Envoy::<M>::is_model)).flatten();
         let body = put_off.as_ref().map_or(body, |put_off| put_off.block.clone());
         let request = Box::new(TraceRequest {
             function: parts.function,

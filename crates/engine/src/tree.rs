@@ -141,6 +141,58 @@ pub fn leaves<T: Clone>(tree: &Tree<T>, found: &mut Vec<T>) {
     }
 }
 
+/// Returns whether what replaces a part's value can lie where that lies: tensors along the tokens keep their shape and
+/// element type, and what is no tensor stays as it is.
+pub fn alike<T: Tensor>(old: &Tree<T>, new: &Tree<T>, part: &Part) -> bool {
+    match (old, new) {
+        (Tree::Leaf(old), Tree::Leaf(new)) => {
+            let free = old.pending() || !old.shape().starts_with(&[part.rows, part.length]);
+            free || old.shape() == new.shape() && old.same_kind(new)
+        }
+        (Tree::Tuple(old), Tree::Tuple(new)) => {
+            old.len() == new.len() && old.iter().zip(new).all(|(old, new)| alike(old, new, part))
+        }
+        (Tree::Record { fields: old, .. }, Tree::Record { fields: new, .. }) => old.iter().all(|(name, old)| {
+            new.iter().find(|(other, _)| other == name).is_none_or(|(_, new)| alike(old, new, part))
+        }),
+        (Tree::None, Tree::None) | (Tree::Object(_), Tree::Object(_)) => true,
+        (Tree::Bool(old), Tree::Bool(new)) => old == new,
+        (Tree::Int(old), Tree::Int(new)) => old == new,
+        (Tree::Float(old), Tree::Float(new)) => old.to_bits() == new.to_bits(),
+        _ => false,
+    }
+}
+
+/// Returns whether a module's arguments can be replaced by others in a shared pass.
+pub fn alike_inputs<T: Tensor>(old: &Inputs<T>, new: &Inputs<T>, part: &Part) -> bool {
+    let named = |(name, old): &(&'static str, Tree<T>)| {
+        new.kwargs.iter().find(|(other, _)| other == name).is_none_or(|(_, new)| alike(old, new, part))
+    };
+    old.args.len() >= new.args.len()
+        && old.args.iter().zip(&new.args).all(|(old, new)| alike(old, new, part))
+        && old.kwargs.iter().all(named)
+}
+
+/// Returns whether the tensors of all parts begin with their part's `[rows, length]` and agree in all else.
+pub fn lie_along_tokens<T: Tensor>(parts: &[&Tree<T>], layout: &Layout) -> bool {
+    let all: Vec<Vec<T>> = parts
+        .iter()
+        .map(|tree| {
+            let mut found = Vec::new();
+            leaves(tree, &mut found);
+            found
+        })
+        .collect();
+    let Some(first) = all.first() else { return true };
+    let rest = |leaf: &T| leaf.shape().into_iter().skip(2).collect::<Vec<_>>();
+    all.iter().zip(&layout.parts).all(|(leaves, &Part { rows, length, .. })| {
+        leaves.len() == first.len()
+            && leaves.iter().zip(first).all(|(leaf, first)| {
+                leaf.shape().starts_with(&[rows, length]) && rest(leaf) == rest(first) && leaf.same_kind(first)
+            })
+    })
+}
+
 /// Applies a function to every tree of a module's arguments.
 ///
 /// # Errors

@@ -5,7 +5,7 @@
 //! host to [`Settle`]. What a waiting block stores in things around it is written down, and done when it is its turn.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::rc::{Rc, Weak};
 
 use futures::future::LocalBoxFuture;
@@ -33,10 +33,15 @@ pub(crate) struct Deferral {
     /// Slots that waiting blocks will bind.
     bound: RefCell<BTreeSet<u32>>,
     /// Objects that waiting blocks will store in.
-    received: RefCell<Vec<Identity>>,
-    /// Objects that waiting blocks look at.
-    used: RefCell<Vec<Identity>>,
+    received: RefCell<HashSet<Identity>>,
+    /// Objects that waiting blocks can look at.
+    used: RefCell<HashSet<Identity>>,
+    /// Lists that open `for` statements go through.
+    iterated: RefCell<Vec<Identity>>,
 }
+
+/// Objects that a block can look at at most: finding them all is for every block.
+const REACH: usize = 1 << 16;
 
 /// What a block stores, in order, until it is done.
 pub(crate) struct Log {
@@ -89,29 +94,47 @@ impl Drop for Guard {
     }
 }
 
+/// Remembers what one `for` statement goes through, until it is dropped.
+pub(crate) struct Iterated {
+    machine: Machine,
+    before: usize,
+}
+
+impl Drop for Iterated {
+    fn drop(&mut self) {
+        self.machine.deferral().iterated.borrow_mut().truncate(self.before);
+    }
+}
+
 impl Machine {
     /// Allows blocks that stand in a frame's own code to be put off.
     pub fn allow_deferral(&self, frame: &Rc<Frame>) {
         *self.deferral().frame.borrow_mut() = Rc::downgrade(frame);
     }
 
-    /// Takes a block to run later, if nobody can tell. `is_model` says which objects are the model's: a block may
-    /// change what they hold while it runs.
-    pub fn put_off(&self, block: &Block, siblings: &Rc<Siblings>, is_model: &dyn Fn(&Value) -> bool) -> Option<PutOff> {
+    /// Takes a block to run later, if nobody can tell. `arguments` is what the host will look at then; `is_model` says
+    /// which objects are the model's: a block may change what they hold while it runs.
+    pub fn put_off(
+        &self,
+        block: &Block,
+        arguments: &[Value],
+        siblings: &Rc<Siblings>,
+        is_model: &dyn Fn(&Value) -> bool,
+    ) -> Option<PutOff> {
         let deferral = self.deferral();
         let frame = &block.frame;
         if deferral.guards.get() > 0 || !deferral.is_of(frame) {
             return None;
         }
         let effects = effects::of(&block.code)?;
-        if !deferral.fits(frame, &effects, is_model) {
+        let known = |slots: &BTreeSet<u32>| -> Vec<Value> { slots.iter().filter_map(|&at| value(frame, at)).collect() };
+        let seen = [known(&effects.reads), known(&effects.calls), arguments.to_vec()].concat();
+        let seen = reach(seen, frame, is_model)?;
+        if !deferral.fits(frame, &effects, &seen, is_model) {
             return None;
         }
-        let values = |slots: &BTreeSet<u32>| -> Vec<Identity> {
-            slots.iter().filter_map(|&slot| Some(value(frame, slot)?.identity())).collect()
-        };
-        deferral.received.borrow_mut().extend(values(&effects.receives));
-        deferral.used.borrow_mut().extend(values(&effects.reads));
+        deferral.received.borrow_mut().extend(known(&effects.receives).iter().map(place));
+        deferral.used.borrow_mut().extend(seen);
         deferral.bound.borrow_mut().extend(&effects.binds);
         deferral.waiting.set(true);
         let log = Rc::new(Log { receives: effects.receives, entries: RefCell::default() });
@@ -134,6 +157,17 @@ impl Machine {
         guards.set(guards.get() + 1);
         Guard(self.clone())
     }
+
+    /// Notes which lists a `for` statement of the session's own code goes through.
+    pub(crate) fn iterates(&self, frame: &Rc<Frame>, iterable: &Expr) -> Option<Iterated> {
+        let deferral = self.deferral();
+        if !deferral.is_of(frame) {
+            return None;
+        }
+        let before = deferral.iterated.borrow().len();
+        lists(frame, iterable, &mut deferral.iterated.borrow_mut());
+        Some(Iterated { machine: self.clone(), before })
+    }
 }
 
 impl Deferral {
@@ -146,17 +180,29 @@ impl Deferral {
         std::ptr::eq(self.frame.borrow().as_ptr(), Rc::as_ptr(frame))
     }
 
-    fn fits(&self, frame: &Frame, effects: &Effects, is_model: &dyn Fn(&Value) -> bool) -> bool {
+    /// Returns whether a block that looks at what is `seen` can run later.
+    fn fits(
+        &self,
+        frame: &Frame,
+        effects: &Effects,
+        seen: &HashSet<Identity>,
+        is_model: &dyn Fn(&Value) -> bool,
+    ) -> bool {
         let models = |value: &Value| match value {
             Value::List(list) => list.to_vec().iter().all(is_model),
             value => is_model(value),
         };
+        let unseen = |value: &Value| {
+            let at = place(value);
+            !seen.contains(&at) && !self.iterated.borrow().contains(&at)
+        };
         self.meets_nothing(frame, effects)
+            && self.received.borrow().is_disjoint(seen)
             && effects.changes.iter().all(|&slot| value(frame, slot).is_some_and(|value| models(&value)))
             && effects.calls.iter().all(|&slot| is_harmless(frame, slot, is_model))
             && effects.receives.iter().all(|&slot| match value(frame, slot) {
-                Some(Value::List(_) | Value::Dict(_)) => true,
-                Some(host @ Value::Host(_)) => !models(&host),
+                Some(own @ (Value::List(_) | Value::Dict(_))) => unseen(&own),
+                Some(host @ Value::Host(_)) => !models(&host) && unseen(&host),
                 _ => false,
             })
     }
@@ -170,7 +216,7 @@ impl Deferral {
     }
 
     fn receives(&self, value: &Value) -> bool {
-        self.received.borrow().contains(&value.identity())
+        self.received.borrow().contains(&place(value))
     }
 
     /// Returns whether a statement's own parts, bodies apart, cannot meet what the waiting blocks do.
@@ -363,7 +409,91 @@ fn is_harmless(frame: &Frame, slot: u32, is_model: &dyn Fn(&Value) -> bool) -> b
     match value(frame, slot) {
         None => is_builtin(frame, slot, &BUILTINS) || is_builtin(frame, slot, &["zip", "slice", "pow", "repr"]),
         Some(Value::Type(kind)) => !matches!(kind, Type::Generator),
-        Some(Value::Function(function)) => effects::of_function(function.code()),
+        // What it uses of what lies around it is looked at as what the block itself uses.
+        Some(Value::Function(_)) => true,
         Some(value) => is_model(&value),
+    }
+}
+
+/// Returns what identifies an object's memory: tensors of one memory are one.
+fn place(value: &Value) -> Identity {
+    match value {
+        Value::Host(host) => host.memory().map_or_else(|| value.identity(), Identity::Place),
+        value => value.identity(),
+    }
+}
+
+/// Returns all objects that code can look at by way of some values; `None` where looking may run a user's code, use
+/// something up, or find too much.
+fn reach(values: Vec<Value>, frame: &Rc<Frame>, is_model: &dyn Fn(&Value) -> bool) -> Option<HashSet<Identity>> {
+    let (mut found, mut open) = (HashSet::new(), values);
+    while let Some(value) = open.pop() {
+        let size = match &value {
+            Value::List(list) => list.len(),
+            Value::Tuple(tuple) => tuple.len(),
+            Value::Dict(dict) => dict.len(),
+            Value::Set(set) => set.len(),
+            _ => 0,
+        };
+        if found.len() + open.len() + size > REACH {
+            return None;
+        }
+        match &value {
+            Value::None
+            | Value::NotImplemented
+            | Value::Ellipsis
+            | Value::Bool(_)
+            | Value::Int(_)
+            | Value::Big(_)
+            | Value::Float(_)
+            | Value::Complex(..)
+            | Value::Str(_)
+            | Value::Bytes(_)
+            | Value::Range(_)
+            | Value::Slice(_)
+            | Value::Type(_) => continue,
+            Value::Host(_) => drop(found.insert(place(&value))),
+            Value::Iterator(_)
+            | Value::Native(_)
+            | Value::Method(_)
+            | Value::Class(_)
+            | Value::Instance(_)
+            | Value::Decorated(_) => return None,
+            _ if !found.insert(value.identity()) => continue,
+            Value::List(list) => open.extend(list.to_vec()),
+            Value::Tuple(tuple) => open.extend(tuple.iter().cloned()),
+            Value::Dict(dict) => open.extend(dict.entries().into_iter().flat_map(|(key, value)| [key, value])),
+            Value::Set(set) => open.extend(set.items()),
+            Value::Function(function) => {
+                let defaults = function.defaults();
+                open.extend(
+                    defaults.positional.into_iter().chain(defaults.keyword.into_iter().map(|(_, value)| value)),
+                );
+                let around = function.surroundings()?;
+                for (depth, slot) in effects::of_function(function.code())? {
+                    let scope = around.outward(depth - 1);
+                    let Some(value) = self::value(scope, slot) else { continue };
+                    // A name of the session may mean something else by then.
+                    if std::ptr::eq(scope, Rc::as_ptr(frame)) && !is_model(&value) {
+                        return None;
+                    }
+                    open.push(value);
+                }
+            }
+        }
+    }
+    Some(found)
+}
+
+/// Collects the lists that an iterable's text names.
+fn lists(frame: &Frame, iterable: &Expr, found: &mut Vec<Identity>) {
+    match &iterable.kind {
+        ExprKind::Name(name) if name.depth == 0 => {
+            found.extend(
+                value(frame, name.slot).filter(|value| matches!(value, Value::List(_))).map(|list| place(&list)),
+            );
+        }
+        ExprKind::Call(call) => call.positional.iter().for_each(|argument| lists(frame, &argument.value, found)),
+        _ => {}
     }
 }

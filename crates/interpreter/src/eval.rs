@@ -69,10 +69,14 @@ pub(crate) async fn store_all(machine: &Machine, frame: &Rc<Frame>, entries: Vec
                 run.at(span);
                 list.push(machine, item)
             }
-            Entry::Append { list, span, .. } => {
+            Entry::Append { list, item, span } => {
                 run.at(span);
-                let name = crate::types::type_name(&list);
-                Err(Raise::attribute_error(format!("'{name}' object has no attribute 'append'")))
+                match machine.get_attribute(&list, "append").await {
+                    Ok(append) => {
+                        machine.call(&append, Args { positional: vec![item], keyword: vec![] }).await.map(drop)
+                    }
+                    Err(raise) => Err(raise),
+                }
             }
             Entry::Item { object, key, value, span } => {
                 run.at(span);

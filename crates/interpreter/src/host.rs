@@ -118,6 +118,11 @@ pub trait HostObject: Any {
     /// Returns `self` for downcasting.
     fn as_any(&self) -> &dyn Any;
 
+    /// Returns what identifies the memory that the object shows: equal for all views of one memory.
+    fn memory(&self) -> Option<usize> {
+        None
+    }
+
     /// Reads an attribute. `NotImplemented` means that there is none.
     fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {
         Ok(Outcome::NotImplemented)

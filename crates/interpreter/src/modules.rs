@@ -3,7 +3,7 @@
 mod abc;
 mod collections;
 mod contextlib;
-mod copy;
+pub(crate) mod copy;
 mod dataclasses;
 mod deque;
 pub(crate) mod enums;

@@ -246,7 +246,8 @@ impl Decoder for Gpt2 {
             let projected = attn.c_attn.run(pass, &stream.hidden)?;
             let mut attended = Vec::with_capacity(pass.layout.parts.len());
             let mut weights = Vec::new();
-            for (segment, &Part { rows, length, .. }) in pass.layout.parts.iter().enumerate() {
+            for (segment, part) in pass.layout.parts.iter().enumerate() {
+                let &Part { rows, length, .. } = part;
                 let own = pass.segment(&projected, segment)?;
                 let width = own.size().last().copied().unwrap_or(0) / 3;
                 let heads = |part: i64| {
@@ -254,7 +255,8 @@ impl Decoder for Gpt2 {
                     states.f_view([rows, length, self.heads, width / self.heads])?.f_transpose(1, 2)
                 };
                 let (query, mut key, mut value) = (heads(0)?, heads(1)?, heads(2)?);
-                if let Some(cache) = shared.cache(segment) {
+                // What a segment skips leaves no keys and values behind.
+                if let Some(cache) = shared.cache(segment).filter(|_| !pass.leaves_out(part, attn.site)) {
                     (key, value) = cache.update(layer, &key, &value)?;
                 }
                 let kind = shared.attention.get(segment).copied().unwrap_or_default();

@@ -288,7 +288,8 @@ impl Decoder for Llama {
             let rotations = shared.rotations.as_ref().ok_or_else(missing)?;
             let mut attended = Vec::with_capacity(pass.layout.parts.len());
             let mut weights = Vec::new();
-            for (segment, &Part { rows, length, .. }) in pass.layout.parts.iter().enumerate() {
+            for (segment, part) in pass.layout.parts.iter().enumerate() {
+                let &Part { rows, length, .. } = part;
                 let heads = |states: &Tensor| -> Result<Tensor> {
                     let own = pass.segment(states, segment)?;
                     Ok(own.f_view([rows, length, -1, self.head_dim])?.f_transpose(1, 2)?)
@@ -297,7 +298,8 @@ impl Decoder for Llama {
                 let (cosine, sine) = rotation.ok_or_else(missing)?;
                 let query = turn(&heads(&queries)?, cosine, sine)?;
                 let (mut key, mut value) = (turn(&heads(&keys)?, cosine, sine)?, heads(&values)?);
-                if let Some(cache) = shared.cache(segment) {
+                // What a segment skips leaves no keys and values behind.
+                if let Some(cache) = shared.cache(segment).filter(|_| !pass.leaves_out(part, attn.site)) {
                     (key, value) = cache.update(layer, &key, &value)?;
                 }
                 let kind = shared.attention.get(segment).copied().unwrap_or_default();

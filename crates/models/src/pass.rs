@@ -108,6 +108,11 @@ impl<'a> Pass<'a> {
         self.observer.live(segment)
     }
 
+    /// Returns whether the segment behind a part leaves a module out that runs for others.
+    pub fn leaves_out(&self, part: &Part, site: Site) -> bool {
+        part.segment.is_some_and(|segment| self.observer.leaves_out(site, segment))
+    }
+
     /// Returns where each row of a segment was first changed since the last question.
     pub fn written(&mut self, segment: usize) -> Result<Vec<i64>> {
         Ok(self.observer.written(segment)?)
@@ -176,7 +181,12 @@ impl<'a> Pass<'a> {
                 _ => Err(wrong_segments().into()),
             },
             Packed::Segments(parts) => {
-                if parts.len() != self.layout.parts.len() {
+                // Rows that lie beside others' must not grow into them.
+                let fits = |(tensor, part): (&torch::Tensor, &Part)| {
+                    tensor.tch().size().starts_with(&[part.rows, part.length])
+                        && parts.first().is_some_and(|first| first.tch().kind() == tensor.tch().kind())
+                };
+                if parts.len() != self.layout.parts.len() || !parts.iter().zip(&self.layout.parts).all(fits) {
                     return Err(wrong_segments().into());
                 }
                 let flat =

@@ -34,12 +34,17 @@ pub fn of(body: &Body) -> Option<Effects> {
     effects.receives.is_disjoint(&effects.reads).then_some(effects)
 }
 
-/// Returns whether calling a function leaves no marks, and depends on nothing but its arguments and its module.
+/// Returns the variables around a function that it uses, as `(depth, slot)` seen from its body, where calling it leaves
+/// no marks and depends on nothing but these and its arguments; `None` for other functions.
 #[must_use]
-pub fn of_function(code: &Code) -> bool {
+pub fn of_function(code: &Code) -> Option<BTreeSet<(u32, u32)>> {
     let mut walk = Walk { function: true, ..Walk::default() };
-    let walked = !code.generator && walk.body(&code.body, true).is_some();
-    walked && walk.effects.changes.is_empty() && walk.effects.receives.is_empty() && walk.effects.calls.is_empty()
+    if code.generator {
+        return None;
+    }
+    walk.body(&code.body, true)?;
+    let Effects { changes, receives, calls, .. } = walk.effects;
+    (changes.is_empty() && receives.is_empty() && calls.is_empty()).then_some(walk.free)
 }
 
 #[derive(Default)]
@@ -51,6 +56,8 @@ struct Walk {
     bound: BTreeMap<u32, BTreeSet<u32>>,
     /// Scopes of comprehensions around the expression at hand.
     nesting: u32,
+    /// Variables of the scopes around.
+    free: BTreeSet<(u32, u32)>,
 }
 
 type Roots = BTreeSet<u32>;
@@ -198,6 +205,7 @@ impl Walk {
     fn load(&mut self, name: Name) -> Roots {
         // Names of the comprehensions' own scopes come and go with them.
         if name.depth != self.nesting {
+            self.free.extend(name.depth.checked_sub(self.nesting).filter(|depth| *depth > 0).map(|up| (up, name.slot)));
             return Roots::new();
         }
         if let Some(roots) = self.bound.get(&name.slot) {
@@ -310,9 +318,9 @@ const MUTATORS: [&str; 22] = [
     "close",
 ];
 
-/// Attributes whose use has an order: what draws random numbers, and what steers traces.
+/// Attributes whose use has an order: what draws random numbers, also in place, and what steers traces or all of torch.
 fn refused(name: &str) -> bool {
-    const NAMES: [&str; 25] = [
+    const NAMES: [&str; 32] = [
         "trace",
         "generate",
         "scan",
@@ -332,14 +340,24 @@ fn refused(name: &str) -> bool {
         "normal",
         "multinomial",
         "bernoulli",
-        "dropout",
+        "exponential",
+        "geometric",
+        "cauchy",
+        "log_normal",
+        "poisson",
+        "rrelu",
+        "integers",
+        "permutation",
         "uniform",
         "shuffle",
         "choice",
         "sample",
         "data",
     ];
-    NAMES.contains(&name) || name.contains("rand") || name.contains("seed") || name.starts_with("__")
+    let drawing = ["rand", "seed", "dropout", "gumbel"].iter().any(|part| name.contains(part));
+    let filling = ["_normal", "_uniform"].iter().any(|end| name.trim_end_matches('_').ends_with(end));
+    let steering = name.starts_with("set_") || name.starts_with("__");
+    NAMES.contains(&name.trim_end_matches('_')) || drawing || filling || steering
 }
 
 #[cfg(test)]

@@ -210,6 +210,10 @@ impl HostObject for Array {
         self
     }
 
+    fn memory(&self) -> Option<usize> {
+        Some(self.tensor().storage())
+    }
+
     fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {
         Ok(match name {
             "shape" => Value::tuple(self.tensor.sizes().into_iter().map(Value::Int).collect()).into(),

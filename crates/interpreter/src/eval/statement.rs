@@ -209,6 +209,7 @@ impl<'a> Run<'a> {
         span: Span,
     ) -> Result<Flow, Raise> {
         let plain = Deferral::is_plain_iterable(self.frame, iterable);
+        let _iterated = self.machine.iterates(self.frame, iterable);
         let values = self.traced(self.eval(iterable))?.get().await?;
         self.at(span);
         let iterator = self.traced(self.settle(operators::iterate(self.machine, &values)))?.get().await?;

@@ -5,6 +5,7 @@ use program::ir::{Binary, Expr, ExprKind, Span, Target};
 use super::{Now, Run, expression::operator};
 use crate::attribute;
 use crate::deferral::Entry;
+use crate::modules::copy::deepcopy;
 use crate::operators;
 use crate::raise::Raise;
 use crate::types;
@@ -31,6 +32,12 @@ impl<'a> Run<'a> {
                 if let (Some(log), Some(name)) = (self.frame.log(), name)
                     && log.takes(*name)
                 {
+                    let (mut key, mut value) = (key, value);
+                    // What is stored in a tensor is copied into it, as it is now.
+                    if let Value::Host(_) = object {
+                        key = deepcopy(self.machine, key).await?;
+                        value = deepcopy(self.machine, value).await?;
+                    }
                     log.entries.borrow_mut().push(Entry::Item { object, key, value, span: *span });
                     return Ok(());
                 }

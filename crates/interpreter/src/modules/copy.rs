@@ -227,6 +227,6 @@ async fn set_items(
 }
 
 /// Copies a value with all it holds, for other modules.
-pub(super) fn deepcopy(machine: &Machine, value: Value) -> LocalBoxFuture<'static, Result<Value, Raise>> {
+pub(crate) fn deepcopy(machine: &Machine, value: Value) -> LocalBoxFuture<'static, Result<Value, Raise>> {
     nested(machine.clone(), value, Copies::default())
 }

@@ -40,6 +40,10 @@ impl engine::Tensor for Tensor {
         self.sizes()
     }
 
+    fn same_kind(&self, other: &Self) -> bool {
+        self.dtype() == other.dtype() && self.device() == other.device()
+    }
+
     fn rows(&self, start: i64, length: i64) -> Result<Self, Raise> {
         self.rows(start, length)
     }

@@ -82,6 +82,10 @@ impl HostObject for Object {
         self
     }
 
+    fn memory(&self) -> Option<usize> {
+        self.pending().is_none().then(|| self.tensor().storage())
+    }
+
     fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {
         if let (Some(later), "shape") = (self.pending(), name) {
             return Ok(Size::value(&later.shape()).into());

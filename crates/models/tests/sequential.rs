@@ -1,0 +1,202 @@
+//! Sessions whose traces may wait for each other do what their statements do one after another.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+
+use std::path::Path;
+
+use engine::conformance::{Outcome, Subject};
+use engine::{Engine, Interleaver};
+use models::DType;
+use program::{Datum, Ref, Saved};
+
+fn engine() -> Box<dyn Engine> {
+    torch::prepare();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.models/float32/tiny-gpt2");
+    let loaded = models::load(&folder, Some(DType::Float32), &mut |_, _| {});
+    Box::new(Interleaver::new(*loaded.unwrap_or_else(|error| panic!("{error}"))))
+}
+
+const GPT2: Subject<'_> = Subject { layers: "model.transformer.h", head: "model.lm_head", engine: &engine };
+
+/// Runs a session as it stands.
+fn run(source: &str) -> Outcome {
+    GPT2.outcomes(vec![GPT2.session_job(&format!("import torch\n{source}"))]).remove(0)
+}
+
+/// Runs a session whose traces each have happened when the next statement begins: what a `try` guards has happened
+/// when it ends.
+fn in_turn(source: &str) -> Outcome {
+    let guarded: String = source.lines().map(|line| format!("    {line}\n")).collect();
+    run(&format!("try:\n{guarded}finally:\n    pass"))
+}
+
+fn same(source: &str) {
+    let (late, turn) = (run(source), in_turn(source));
+    assert_eq!(late.printed, turn.printed, "{source}");
+    let expected = turn.end.unwrap_or_else(|failure| panic!("{source}\n{}", failure.message));
+    let found = late.end.unwrap_or_else(|failure| panic!("{source}\n{}", failure.message));
+    assert_eq!(written(&found), written(&expected), "{source}");
+}
+
+/// Writes a result down, floats to four digits.
+fn written(saved: &Saved) -> Vec<String> {
+    let mut lines: Vec<String> =
+        saved.names.iter().map(|(name, at)| format!("{name} = {}", text(saved, *at))).collect();
+    lines.sort();
+    lines
+}
+
+fn text(saved: &Saved, at: Ref) -> String {
+    match saved.heap.get(at).unwrap() {
+        Datum::Tensor(data) if data.dtype == program::DType::Float32 => {
+            let numbers =
+                data.bytes.as_chunks::<4>().0.iter().map(|bytes| format!("{:.3}", f32::from_le_bytes(*bytes)));
+            format!("{:?} {:?}", data.shape, numbers.collect::<Vec<_>>())
+        }
+        Datum::List(items) | Datum::Tuple(items) => {
+            items.iter().map(|item| text(saved, *item)).collect::<Vec<_>>().join(", ")
+        }
+        Datum::Dict(pairs) => {
+            let pair = |(key, value): &(Ref, Ref)| format!("{}: {}", text(saved, *key), text(saved, *value));
+            pairs.iter().map(pair).collect::<Vec<_>>().join(", ")
+        }
+        Datum::Float(number) => format!("{number:.3}"),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn functions_see_the_names_of_their_turn() {
+    same(
+        "outs = nnsight.save([])\nscale = 1\ndef steer(h):\n    return h * scale\nfor scale in range(3):\n    with model.trace('Hello'):\n        outs.append(steer(LAYERS[0].output[0, -1, :4]))",
+    );
+    same(
+        "outs = nnsight.save([])\nscale = [1]\ndef steer(h):\n    return h * scale[-1]\nfor turn in range(3):\n    with model.trace('Hello'):\n        outs.append(steer(LAYERS[0].output[0, -1, :4]))\n    scale.append(turn)",
+    );
+}
+
+#[test]
+fn what_is_stored_is_what_it_was_when_it_was_stored() {
+    same(
+        "grid = nnsight.save(torch.zeros(3, 4))\nfor layer in range(3):\n    with model.trace('Hello'):\n        h = LAYERS[layer].output\n        grid[layer] = h[0, -1, :4]\n        LAYERS[layer].output[:] = 0\n        x = LAYERS[3].output",
+    );
+    same(
+        "import numpy as np\ngrid = nnsight.save(np.zeros((3, 4)))\nfor layer in range(3):\n    with model.trace('Hello'):\n        h = LAYERS[layer].output\n        grid[layer] = h[0, -1, :4].numpy()\n        LAYERS[layer].output[:] = 0\n        x = LAYERS[3].output",
+    );
+}
+
+#[test]
+fn one_list_by_two_names_is_one_list() {
+    same(
+        "a = nnsight.save([])\nb = a\nfor turn in range(3):\n    with model.trace('Hello'):\n        h = LAYERS[0].output\n        a.append(len(b))",
+    );
+    same(
+        "a = nnsight.save([])\nboth = {'a': a}\nfor turn in range(3):\n    with model.trace('Hello'):\n        h = LAYERS[0].output\n        a.append(len(both['a']))",
+    );
+    same(
+        "inner = [1]\nouter = [inner]\nfound = nnsight.save([])\nfor turn in range(3):\n    with model.trace('Hello'):\n        h = LAYERS[0].output\n        found.append(len(outer[0]))\n    inner.append(turn)",
+    );
+    same(
+        "a = [1]\nb = a\nfound = nnsight.save([])\nfor turn in range(3):\n    with model.trace('Hello'):\n        h = LAYERS[0].output\n        found.append(len(a))\n    b.append(turn)",
+    );
+    same(
+        "inner = []\nouter = [inner]\nfound = nnsight.save([])\nfor turn in range(3):\n    with model.trace('Hello'):\n        inner.append(LAYERS[0].output.shape[1])\n    with model.trace('Hello'):\n        h = LAYERS[0].output\n        found.append(len(outer[0]))",
+    );
+}
+
+#[test]
+fn prompts_are_those_of_the_moment_the_trace_stands_at() {
+    same(
+        "prompts = ['Hello']\nfound = nnsight.save([])\nfor turn in range(2):\n    with model.trace(prompts):\n        found.append(LAYERS[0].output.shape[0])\n    prompts.append('Helix')",
+    );
+    same(
+        "prompts = ['Hello']\nfound = nnsight.save([])\nfor turn in range(2):\n    with model.trace(prompts):\n        found.append(LAYERS[0].output.shape[0])\n        prompts.append('Helix')",
+    );
+    same(
+        "prompts = []\nfound = nnsight.save([])\nwith model.trace('Hello'):\n    h = LAYERS[0].output\n    prompts.append('Helix')\nwith model.trace(prompts):\n    found.append(LAYERS[0].output.shape[0])",
+    );
+    same(
+        "ids = torch.tensor([[1, 2, 3]])\nfound = nnsight.save([])\nwith model.trace('Hello'):\n    ids[0, 1] = LAYERS[0].output.shape[0] + 6\nwith model.trace(ids):\n    found.append(LAYERS[0].output[0, :, :3])",
+    );
+}
+
+#[test]
+fn a_loop_over_what_traces_append_to_sees_it() {
+    same(
+        "queue = ['Hello', 'Helix']\nfound = nnsight.save([])\nturn = 0\nfor text in queue:\n    turn += 1\n    with model.trace(text):\n        found.append(LAYERS[0].output.shape[1])\n        if turn < 4:\n            queue.append('Hello')",
+    );
+    same(
+        "queue = ['Hello', 'Helix']\nfound = nnsight.save([])\nturn = 0\nfor place, text in enumerate(queue):\n    turn += 1\n    with model.trace(text):\n        found.append(place)\n        h = LAYERS[0].output\n        if turn < 4:\n            queue.append('Hello')",
+    );
+}
+
+#[test]
+fn random_numbers_come_in_their_order() {
+    for draw in [
+        "torch.zeros(2).normal_()",
+        "torch.zeros(2).uniform_()",
+        "torch.zeros(2).exponential_()",
+        "torch.rand(2)",
+        "torch.ones(2).geometric_(0.5)",
+        "torch.ones(2).cauchy_()",
+        "torch.poisson(torch.ones(2))",
+        "torch.ones(2).bernoulli_(0.5)",
+        "torch.ones(2).random_(0, 10)",
+        "torch.ones(2).log_normal_()",
+        "torch.nn.init.normal_(torch.zeros(2))",
+        "torch.nn.functional.gumbel_softmax(torch.zeros(2))",
+        "torch.nn.functional.dropout(torch.ones(4))",
+        "torch.nn.functional.alpha_dropout(torch.ones(4), training=True)",
+        "torch.nn.functional.rrelu(-torch.ones(4), training=True)",
+    ] {
+        let source = format!(
+            "torch.manual_seed(3)\nfound = nnsight.save([])\nfor turn in range(3):\n    with model.trace('Hello'):\n        h = LAYERS[0].output\n        found.append({draw})\n        h = LAYERS[1].output\n        found.append({draw})"
+        );
+        let turn = in_turn(&source);
+        if turn.end.is_err() {
+            println!("{draw}: {:?}", turn.end.unwrap_err().message.lines().last());
+            continue;
+        }
+        same(&source);
+    }
+}
+
+#[test]
+fn memory_is_enough_for_late_traces_where_it_is_for_traces_in_turn() {
+    let source = "found = nnsight.save([])\nfor turn in range(60):\n    with model.trace('Hello'):\n        h = LAYERS[0].output\n        big = torch.ones(100000) * turn\n        found.append(big.sum().item())";
+    let limited = |source: &str| {
+        let mut job = GPT2.session_job(&format!("import torch\n{source}"));
+        job.limits.tensor_bytes = 4 << 20;
+        GPT2.outcomes(vec![job]).remove(0).end
+    };
+    let guarded: String = source.lines().map(|line| format!("    {line}\n")).collect();
+    let expected = limited(&format!("try:\n{guarded}finally:\n    pass")).unwrap();
+    let found = limited(source).unwrap_or_else(|failure| panic!("{}", failure.message));
+    assert_eq!(written(&found), written(&expected));
+}
+
+#[test]
+fn views_of_what_traces_store_in_see_it() {
+    same(
+        "grid = torch.zeros(2, 4)\nrow = grid[0]\nfound = nnsight.save([])\nwith model.trace('Hello'):\n    grid[0] = LAYERS[0].output[0, -1, :4]\nwith model.trace('Hello'):\n    h = LAYERS[0].output\n    found.append(row.sum())",
+    );
+}
+
+#[test]
+fn what_users_methods_do_is_done_in_turn() {
+    same(
+        "class Counter:\n    def __init__(self):\n        self.count = 0\n    def tick(self):\n        self.count += 1\n        return self.count\ncounter = Counter()\nfound = nnsight.save([])\nfor turn in range(3):\n    with model.trace('Hello'):\n        h = LAYERS[0].output\n        found.append(counter.tick())\n        h = LAYERS[1].output\n        found.append(counter.tick())",
+    );
+    same(
+        "numbers = iter(range(10))\nfound = nnsight.save([])\nfor turn in range(3):\n    with model.trace('Hello'):\n        h = LAYERS[0].output\n        found.append([a for a, b in zip(numbers, [1])])\n        h = LAYERS[1].output\n        found.append([a for a, b in zip(numbers, [1])])",
+    );
+    same(
+        "found = nnsight.save([])\nseen = []\ndef key(x):\n    seen.append(x)\n    return len(seen)\nfor turn in range(3):\n    with model.trace('Hello'):\n        h = LAYERS[0].output\n        found.append(max([3, 1, 2], key=key))\n        h = LAYERS[1].output\n        found.append(max([3, 1, 2], key=key))",
+    );
+}
+
+#[test]
+fn other_collections_are_appended_to_as_well() {
+    same(
+        "from collections import deque\nlast = deque(maxlen=2)\nfor turn in range(3):\n    with model.trace('Hello'):\n        last.append(LAYERS[0].output.shape[1] + turn)\nfound = nnsight.save(list(last))",
+    );
+}
