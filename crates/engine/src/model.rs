@@ -317,6 +317,14 @@ pub trait Observer<T: Tensor> {
         false
     }
 
+    /// Hears that the pass goes on with a copy of a segment's values: `tensor` is what blocks may have seen of them.
+    ///
+    /// # Errors
+    /// When the tensor cannot be remembered.
+    fn moved(&self, _segment: usize, _tensor: &T) -> Result<(), Raise> {
+        Ok(())
+    }
+
     /// Returns, for each row of a segment that has trunks, the first position that was changed in anything shown since
     /// the last question: the segment's length where nothing was. No rows mean that nothing ever is.
     ///

@@ -1,5 +1,6 @@
 //! One forward pass over the rows of several runs.
 
+use std::cell::RefCell;
 use std::ops::Range;
 
 use interpreter::raise::Raise;
@@ -7,23 +8,42 @@ use interpreter::raise::Raise;
 use crate::model::{Entered, Inputs, Interrupt, Layout, Model, Observer, Packed, Part, Site, Tensor, Tree, Wants};
 use crate::run::{Ending, Run, Visit};
 use crate::tree;
-use crate::written::Shown;
+use crate::written::{Shown, Trail};
 
 /// Shows each run its own segment of what flows through the model. Runs and segments have the same order.
 pub struct Pass<'a, M: Model> {
     runs: Vec<&'a mut Run<M>>,
     /// What was shown of each segment that has trunks, and how it was then; `None` for other segments.
     shown: Vec<Option<Shown<M::Tensor>>>,
+    /// By segment, what the pass has gone on with copies of.
+    left: RefCell<Vec<Trail<M::Tensor>>>,
 }
 
 impl<'a, M: Model> Pass<'a, M> {
     /// Begins a pass. `forking` tells which segments have trunks.
     pub fn new(runs: Vec<&'a mut Run<M>>, forking: impl Iterator<Item = bool>) -> Self {
-        Self { runs, shown: forking.map(|forking| forking.then(Shown::default)).collect() }
+        let shown = forking.map(|forking| forking.then(Shown::default)).collect();
+        let left = RefCell::new(runs.iter().map(|_| Trail::default()).collect());
+        Self { runs, shown, left }
     }
 
     fn unless_enough<R>(&self, value: R) -> Result<R, Interrupt> {
         if self.runs.iter().any(|run| run.needs_more()) { Ok(value) } else { Err(Interrupt::Enough) }
+    }
+
+    /// Ends the pass. A block that wrote to what it had seen, when the pass had gone on with a copy, might have reached
+    /// the model had it run alone: its job has to.
+    ///
+    /// # Errors
+    /// When what was shown cannot be compared.
+    pub fn end(&mut self) -> Result<(), Raise> {
+        for ((run, shown), left) in self.runs.iter_mut().zip(&self.shown).zip(self.left.take()) {
+            let written = shown.as_ref().map_or(Ok(false), |shown| shown.left.is_written())?;
+            if written || left.is_written()? {
+                run.ended = Some(Ending::Apart);
+            }
+        }
+        Ok(())
     }
 
     /// Returns whether rows of one trace, computed whole, are all there is: then values may take any form.
@@ -123,6 +143,14 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
 
     fn leaves_out(&self, site: Site, segment: usize) -> bool {
         self.runs.get(segment).is_some_and(|run| run.leaves_out(site))
+    }
+
+    fn moved(&self, segment: usize, tensor: &M::Tensor) -> Result<(), Raise> {
+        let seen = self.runs.get(segment).is_some_and(|run| run.has_seen() && run.needs_more());
+        match self.left.borrow_mut().get_mut(segment) {
+            Some(left) if seen && !tensor.pending() => left.push(tensor.clone(), tensor.duplicate()?),
+            _ => Ok(()),
+        }
     }
 
     fn written(&mut self, segment: usize) -> Result<Vec<i64>, Raise> {

@@ -332,7 +332,7 @@ impl<'a> Course<'a> {
             tensors.push(tensor);
         }
         pass.layout.parts = parts;
-        self.packed = if tensors.is_empty() { None } else { Some(pass.join(tensors)?) };
+        self.packed = if tensors.is_empty() { None } else { Some(pass.gather(tensors)?) };
         self.shared = Rc::new(self.share(&plan)?);
         self.lanes = plan;
         Ok(())

@@ -189,10 +189,21 @@ impl<'a> Pass<'a> {
                 if parts.len() != self.layout.parts.len() || !parts.iter().zip(&self.layout.parts).all(fits) {
                     return Err(wrong_segments().into());
                 }
-                let flat =
-                    parts.iter().map(|part| part.tch().f_flatten(0, 1)).collect::<std::result::Result<Vec<_>, _>>()?;
+                let mut flat = Vec::with_capacity(parts.len());
+                for (part, tensor) in self.layout.parts.iter().zip(&parts) {
+                    self.moved(part, tensor)?;
+                    flat.push(tensor.tch().f_flatten(0, 1)?);
+                }
                 Ok(Tensor::f_cat(&flat, 0)?)
             }
+        }
+    }
+
+    /// Tells that the pass goes on with a copy of a part's values.
+    fn moved(&self, part: &Part, tensor: &torch::Tensor) -> Result<()> {
+        match part.segment {
+            Some(segment) => Ok(self.observer.moved(segment, tensor)?),
+            None => Ok(()),
         }
     }
 
@@ -221,6 +232,16 @@ impl<'a> Pass<'a> {
         let mut shape = vec![rows, length];
         shape.extend(own.size().iter().skip(1));
         Ok(own.f_view(shape.as_slice())?)
+    }
+
+    /// Joins what blocks may have seen to a tensor over all tokens.
+    pub fn gather(&self, parts: Vec<Tensor>) -> Result<Tensor> {
+        if !self.single() {
+            for (part, tensor) in self.layout.parts.iter().zip(&parts) {
+                self.moved(part, &torch::Tensor::new(tensor.shallow_clone()))?;
+            }
+        }
+        self.join(parts)
     }
 
     /// Joins one `[rows, length, …]` tensor per part to a tensor over all tokens.
