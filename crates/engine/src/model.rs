@@ -86,6 +86,11 @@ pub trait Tensor: Clone + 'static {
 
     fn shape(&self) -> Vec<i64>;
 
+    /// Returns what identifies the memory: equal for all views of one allocation.
+    fn memory(&self) -> usize {
+        0
+    }
+
     /// Returns whether both have one element type and lie on one device.
     fn same_kind(&self, _other: &Self) -> bool {
         true
@@ -317,11 +322,11 @@ pub trait Observer<T: Tensor> {
         false
     }
 
-    /// Hears that the pass goes on with a copy of a segment's values: `tensor` is what blocks may have seen of them.
+    /// Hears that the pass goes on with a copy of a segment's values, where `from` may be what blocks have seen of them.
     ///
     /// # Errors
-    /// When the tensor cannot be remembered.
-    fn moved(&self, _segment: usize, _tensor: &T) -> Result<(), Raise> {
+    /// When the tensors cannot be remembered.
+    fn moved(&self, _segment: usize, _from: &T, _to: &T) -> Result<(), Raise> {
         Ok(())
     }
 

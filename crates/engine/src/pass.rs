@@ -1,6 +1,7 @@
 //! One forward pass over the rows of several runs.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::ops::Range;
 
 use interpreter::raise::Raise;
@@ -15,6 +16,8 @@ pub struct Pass<'a, M: Model> {
     runs: Vec<&'a mut Run<M>>,
     /// What was shown of each segment that has trunks, and how it was then; `None` for other segments.
     shown: Vec<Option<Shown<M::Tensor>>>,
+    /// By segment, the memory that was shown.
+    seen: Vec<HashSet<usize>>,
     /// By segment, what the pass has gone on with copies of.
     left: RefCell<Vec<Trail<M::Tensor>>>,
 }
@@ -24,7 +27,8 @@ impl<'a, M: Model> Pass<'a, M> {
     pub fn new(runs: Vec<&'a mut Run<M>>, forking: impl Iterator<Item = bool>) -> Self {
         let shown = forking.map(|forking| forking.then(Shown::default)).collect();
         let left = RefCell::new(runs.iter().map(|_| Trail::default()).collect());
-        Self { runs, shown, left }
+        let seen = runs.iter().map(|_| HashSet::new()).collect();
+        Self { runs, shown, seen, left }
     }
 
     fn unless_enough<R>(&self, value: R) -> Result<R, Interrupt> {
@@ -49,6 +53,14 @@ impl<'a, M: Model> Pass<'a, M> {
     /// Returns whether rows of one trace, computed whole, are all there is: then values may take any form.
     fn is_free(&self) -> bool {
         self.runs.len() == 1 && self.shown.iter().all(Option::is_none)
+    }
+
+    /// Notes what memory is about to be shown.
+    fn note<'t>(&mut self, part: &Part, trees: impl Iterator<Item = &'t Tree<M::Tensor>>) {
+        let Some(seen) = part.segment.and_then(|segment| self.seen.get_mut(segment)) else { return };
+        let mut leaves = Vec::new();
+        trees.for_each(|tree| tree::leaves(tree, &mut leaves));
+        seen.extend(leaves.iter().filter(|leaf| !leaf.pending()).map(Tensor::memory));
     }
 
     fn run(&mut self, part: &Part) -> Option<(&mut Run<M>, Option<&mut Shown<M::Tensor>>)> {
@@ -77,11 +89,13 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
         let (mut all_skip, free) = (true, self.is_free());
         for (index, part) in layout.parts.iter().enumerate() {
             let seen = self.run(part).filter(|(run, _)| run.wants(site).input && !run.inside_skipped(site));
-            let Some((run, shown)) = seen else {
+            if seen.is_none() {
                 all_skip = false;
                 continue;
-            };
+            }
             let own = tree::map_inputs(&inputs, |tree| tree::take(tree, layout, index))?;
+            self.note(part, own.trees());
+            let Some((run, shown)) = self.run(part) else { continue };
             let mut shown = shown;
             let watched = shown.as_mut().map(|shown| shown.watch(part, own.trees())).transpose()?;
             let (replaced, skip) = run.enter(site, index, own);
@@ -115,8 +129,12 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
         let mut open = Vec::new();
         for (index, part) in layout.parts.iter().enumerate() {
             let seen = self.run(part).filter(|(run, _)| run.wants(site).output && !run.inside_skipped(site));
-            let Some((run, shown)) = seen else { continue };
+            if seen.is_none() {
+                continue;
+            }
             let own = tree::take(&output, layout, index)?;
+            self.note(part, std::iter::once(&own));
+            let Some((run, shown)) = self.run(part) else { continue };
             let watched = shown.map(|shown| shown.watch(part, std::iter::once(&own))).transpose()?;
             open.push((index, part, watched, run.open(site, index, own)));
         }
@@ -145,10 +163,10 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
         self.runs.get(segment).is_some_and(|run| run.leaves_out(site))
     }
 
-    fn moved(&self, segment: usize, tensor: &M::Tensor) -> Result<(), Raise> {
-        let seen = self.runs.get(segment).is_some_and(|run| run.has_seen() && run.needs_more());
+    fn moved(&self, segment: usize, from: &M::Tensor, to: &M::Tensor) -> Result<(), Raise> {
+        let seen = !from.pending() && self.seen.get(segment).is_some_and(|seen| seen.contains(&from.memory()));
         match self.left.borrow_mut().get_mut(segment) {
-            Some(left) if seen && !tensor.pending() => left.push(tensor.clone(), tensor.duplicate()?),
+            Some(left) if seen && self.live(segment) => left.push(vec![from.clone(), to.clone()], from.duplicate()?),
             _ => Ok(()),
         }
     }

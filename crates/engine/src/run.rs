@@ -100,11 +100,6 @@ impl<M: Model> Run<M> {
             })
     }
 
-    /// Returns whether a block has seen anything of this pass.
-    pub fn has_seen(&self) -> bool {
-        self.progress.cursor.is_some()
-    }
-
     /// Returns how many forward passes are done.
     pub fn passes(&self) -> i64 {
         self.progress.passes

@@ -24,7 +24,7 @@ pub struct Shown<T> {
 
 /// What the pass has left behind of one segment, and how it was then.
 pub struct Trail<T> {
-    left: VecDeque<(T, T)>,
+    left: VecDeque<(Vec<T>, T)>,
     written: bool,
 }
 
@@ -39,11 +39,11 @@ impl<T> Default for Trail<T> {
 }
 
 impl<T: Tensor> Trail<T> {
-    /// Remembers a tensor that blocks may still have, by a copy.
+    /// Remembers tensors that were one and the same to blocks, by a copy.
     ///
     /// # Errors
     /// When tensors cannot be compared.
-    pub fn push(&mut self, live: T, copy: T) -> Result<(), Raise> {
+    pub fn push(&mut self, live: Vec<T>, copy: T) -> Result<(), Raise> {
         self.left.push_back((live, copy));
         if self.left.len() > TRAIL
             && let Some((live, copy)) = self.left.pop_front()
@@ -53,7 +53,7 @@ impl<T: Tensor> Trail<T> {
         Ok(())
     }
 
-    /// Returns whether a block wrote to any of it since.
+    /// Returns whether a block wrote to any of it since, which other tensors should show.
     ///
     /// # Errors
     /// When tensors cannot be compared.
@@ -62,8 +62,9 @@ impl<T: Tensor> Trail<T> {
     }
 }
 
-fn differ<T: Tensor>(live: &T, copy: &T) -> Result<bool, Raise> {
-    Ok(live.first_differences(copy)? != copy.first_differences(copy)?)
+fn differ<T: Tensor>(live: &[T], copy: &T) -> Result<bool, Raise> {
+    let none = copy.first_differences(copy)?;
+    live.iter().try_fold(false, |differ, live| Ok(differ || live.first_differences(copy)? != none))
 }
 
 impl<T> Default for Shown<T> {
@@ -116,7 +117,7 @@ impl<T: Tensor> Shown<T> {
                 first.fill(0);
             }
             let copy = if changed { live.duplicate()? } else { copy };
-            self.left.push(live, copy)?;
+            self.left.push(vec![live], copy)?;
         }
         self.reshaped = false;
         Ok(first)

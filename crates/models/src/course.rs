@@ -77,6 +77,8 @@ pub struct Course<'a> {
     /// What is packed, in order, and what the layers share of it. Empty while everything lies in `segments`.
     lanes: Vec<Lane>,
     packed: Option<Tensor>,
+    /// Whole segments as they were shown, and the layer that they come before: blocks may write to them until it runs.
+    shown: HashMap<usize, (usize, Tensor)>,
     shared: Rc<Shared>,
     ends: Ends,
 }
@@ -127,7 +129,8 @@ impl<'a> Course<'a> {
             whole.rotations = all_rotations(decoder, &whole, &plain, shared.rotations.as_deref())?;
         }
         let ends = Ends::default();
-        Ok(Self { decoder, call, whole, segments, lanes, packed, shared: Rc::new(shared), ends })
+        let shown = HashMap::new();
+        Ok(Self { decoder, call, whole, segments, lanes, packed, shown, shared: Rc::new(shared), ends })
     }
 
     /// Returns the packed hidden states.
@@ -252,6 +255,7 @@ impl<'a> Course<'a> {
             }
             self.note_changes(segment, pass)?;
             self.place(segment, &after)?;
+            self.shown.insert(segment, (layer, after));
         }
         Ok(())
     }
@@ -262,6 +266,9 @@ impl<'a> Course<'a> {
         match self.segments.get(segment) {
             Some(Segment::Whole(Some(tensor))) => Ok(tensor.shallow_clone()),
             Some(Segment::Forking(rows)) => {
+                if let Some((_, shown)) = self.shown.get(&segment).filter(|(before, _)| *before == layer) {
+                    return Ok(shown.shallow_clone());
+                }
                 let mut parts = Vec::with_capacity(rows.len());
                 for row in rows {
                     let kept = row.trunk.state(layer)?;

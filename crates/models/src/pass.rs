@@ -189,21 +189,8 @@ impl<'a> Pass<'a> {
                 if parts.len() != self.layout.parts.len() || !parts.iter().zip(&self.layout.parts).all(fits) {
                     return Err(wrong_segments().into());
                 }
-                let mut flat = Vec::with_capacity(parts.len());
-                for (part, tensor) in self.layout.parts.iter().zip(&parts) {
-                    self.moved(part, tensor)?;
-                    flat.push(tensor.tch().f_flatten(0, 1)?);
-                }
-                Ok(Tensor::f_cat(&flat, 0)?)
+                self.gather(parts.iter().map(|part| part.tch().shallow_clone()).collect())
             }
-        }
-    }
-
-    /// Tells that the pass goes on with a copy of a part's values.
-    fn moved(&self, part: &Part, tensor: &torch::Tensor) -> Result<()> {
-        match part.segment {
-            Some(segment) => Ok(self.observer.moved(segment, tensor)?),
-            None => Ok(()),
         }
     }
 
@@ -236,12 +223,17 @@ impl<'a> Pass<'a> {
 
     /// Joins what blocks may have seen to a tensor over all tokens.
     pub fn gather(&self, parts: Vec<Tensor>) -> Result<Tensor> {
+        let seen: Vec<Tensor> = parts.iter().map(Tensor::shallow_clone).collect();
+        let joined = self.join(parts)?;
         if !self.single() {
-            for (part, tensor) in self.layout.parts.iter().zip(&parts) {
-                self.moved(part, &torch::Tensor::new(tensor.shallow_clone()))?;
+            for (index, (part, from)) in self.layout.parts.iter().zip(seen).enumerate() {
+                if let Some(segment) = part.segment {
+                    let to = self.view(&joined, index)?;
+                    self.observer.moved(segment, &torch::Tensor::new(from), &torch::Tensor::new(to))?;
+                }
             }
         }
-        self.join(parts)
+        Ok(joined)
     }
 
     /// Joins one `[rows, length, …]` tensor per part to a tensor over all tokens.

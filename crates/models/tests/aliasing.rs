@@ -124,6 +124,14 @@ fn what_was_seen_before_is_the_models_while_it_uses_it() {
 }
 
 #[test]
+fn what_is_written_later_shows_in_what_was_seen_before() {
+    same(
+        "h = LAYERS[2].output\ni = LAYERS[3].input\ni[:, 2] = 5\nout = h.clone().save()\nx = HEAD.output.save()",
+        "LAYERS[2].output[:, 2] = 5\nout = LAYERS[3].input.clone().save()\nx = HEAD.output.save()",
+    );
+}
+
+#[test]
 fn what_was_seen_before_and_is_used_no_more_is_the_blocks_own() {
     same("n = NORM.output\nl = HEAD.output\nn[:] = 0\nout = l[:, -1].save()", "out = HEAD.output[:, -1].save()");
     same(
