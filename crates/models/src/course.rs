@@ -77,7 +77,7 @@ pub struct Course<'a> {
     /// What is packed, in order, and what the layers share of it. Empty while everything lies in `segments`.
     lanes: Vec<Lane>,
     packed: Option<Tensor>,
-    /// Whole segments as they were shown, and the layer that they come before: blocks may write to them until it runs.
+    /// Whole segments as they may have been shown, and the layer that they come before: blocks may write to them until it runs.
     shown: HashMap<usize, (usize, Tensor)>,
     shared: Rc<Shared>,
     ends: Ends,
@@ -164,7 +164,7 @@ impl<'a> Course<'a> {
             }
         }
         if plan != self.lanes {
-            self.unpack(pass)?;
+            self.unpack(layer, pass)?;
             self.pack(layer, plan, pass)?;
         }
         Ok(())
@@ -188,7 +188,7 @@ impl<'a> Course<'a> {
             }
         }
         if !shown.is_empty() {
-            self.unpack(pass)?;
+            self.unpack(layer + 1, pass)?;
             self.show(layer + 1, &shown, site, pass)?;
         }
         Ok(())
@@ -200,8 +200,9 @@ impl<'a> Course<'a> {
         let live = (0..self.segments.len()).filter(|&segment| collecting || pass.live(segment));
         let plan: Vec<Lane> = live.map(|segment| Lane { segment, end: None }).collect();
         if plan != self.lanes {
-            self.unpack(pass)?;
-            self.pack(self.decoder.describe().layers.len(), plan, pass)?;
+            let last = self.decoder.describe().layers.len();
+            self.unpack(last, pass)?;
+            self.pack(last, plan, pass)?;
         }
         let hidden = self.packed.ok_or_else(|| Raise::runtime_error("nothing is left of the pass"))?;
         Ok((hidden, self.shared))
@@ -300,13 +301,14 @@ impl<'a> Course<'a> {
         Ok(())
     }
 
-    /// Takes the packed tensor apart.
-    fn unpack(&mut self, pass: &Pass<'_>) -> Result<()> {
+    /// Takes the packed tensor apart, which holds the states before a layer.
+    fn unpack(&mut self, layer: usize, pass: &Pass<'_>) -> Result<()> {
         let Some(packed) = self.packed.take() else { return Ok(()) };
         for (part, lane) in std::mem::take(&mut self.lanes).into_iter().enumerate() {
             let tensor = pass.segment(&packed, part)?;
             let Some((index, _)) = lane.end else {
                 self.place(lane.segment, &tensor)?;
+                self.shown.insert(lane.segment, (layer, tensor));
                 continue;
             };
             if let Some(Segment::Forking(rows)) = self.segments.get_mut(lane.segment)
