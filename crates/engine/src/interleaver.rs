@@ -113,7 +113,9 @@ impl<M: Model> Interleaver<M> {
         let outcome = {
             let runs = members.iter_mut().map(|member| &mut member.trace.run).collect();
             let mut pass = Pass::new(runs, segments.iter().map(|segment| !segment.trunks.is_empty()));
-            self.model.forward(&mut segments, &mut pass)
+            let outcome = self.model.forward(&mut segments, &mut pass);
+            pass.end()?;
+            outcome
         };
         let output = match outcome {
             Ok(output) => Some(output),

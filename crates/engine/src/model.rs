@@ -86,6 +86,11 @@ pub trait Tensor: Clone + 'static {
 
     fn shape(&self) -> Vec<i64>;
 
+    /// Returns what identifies the memory: equal for all views of one allocation.
+    fn memory(&self) -> usize {
+        0
+    }
+
     /// Returns whether both have one element type and lie on one device.
     fn same_kind(&self, _other: &Self) -> bool {
         true
@@ -315,6 +320,14 @@ pub trait Observer<T: Tensor> {
     /// Returns whether a segment leaves out a module, or one around it, that runs for others of the pass.
     fn leaves_out(&self, _site: Site, _segment: usize) -> bool {
         false
+    }
+
+    /// Hears that the pass goes on with a copy of a segment's values, where `from` may be what blocks have seen of them.
+    ///
+    /// # Errors
+    /// When the tensors cannot be remembered.
+    fn moved(&self, _segment: usize, _from: &T, _to: &T) -> Result<(), Raise> {
+        Ok(())
     }
 
     /// Returns, for each row of a segment that has trunks, the first position that was changed in anything shown since

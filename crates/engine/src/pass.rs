@@ -1,5 +1,7 @@
 //! One forward pass over the rows of several runs.
 
+use std::cell::RefCell;
+use std::collections::HashSet;
 use std::ops::Range;
 
 use interpreter::raise::Raise;
@@ -7,13 +9,17 @@ use interpreter::raise::Raise;
 use crate::model::{Entered, Inputs, Interrupt, Layout, Model, Observer, Packed, Part, Site, Tensor, Tree, Wants};
 use crate::run::{Ending, Run, Visit};
 use crate::tree;
-use crate::written::Shown;
+use crate::written::{Shown, Trail};
 
 /// Shows each run its own segment of what flows through the model. Runs and segments have the same order.
 pub struct Pass<'a, M: Model> {
     runs: Vec<&'a mut Run<M>>,
     /// What was shown of each segment that has trunks, and how it was then; `None` for other segments.
     shown: Vec<Option<Shown<M::Tensor>>>,
+    /// By segment, the memory that was shown.
+    seen: Vec<HashSet<usize>>,
+    /// By segment, what the pass has gone on with copies of.
+    left: RefCell<Vec<Trail<M::Tensor>>>,
 }
 
 /// A run, and what it was shown of its segment if that has trunks.
@@ -22,16 +28,42 @@ type Seeing<'a, M> = (&'a mut Run<M>, Option<&'a mut Shown<<M as Model>::Tensor>
 impl<'a, M: Model> Pass<'a, M> {
     /// Begins a pass. `forking` tells which segments have trunks.
     pub fn new(runs: Vec<&'a mut Run<M>>, forking: impl Iterator<Item = bool>) -> Self {
-        Self { runs, shown: forking.map(|forking| forking.then(Shown::default)).collect() }
+        let shown = forking.map(|forking| forking.then(Shown::default)).collect();
+        let left = RefCell::new(runs.iter().map(|_| Trail::default()).collect());
+        let seen = runs.iter().map(|_| HashSet::new()).collect();
+        Self { runs, shown, seen, left }
     }
 
     fn unless_enough<R>(&self, value: R) -> Result<R, Interrupt> {
         if self.runs.iter().any(|run| run.needs_more()) { Ok(value) } else { Err(Interrupt::Enough) }
     }
 
+    /// Ends the pass. A block that wrote to what it had seen, when the pass had gone on with a copy, might have reached
+    /// the model had it run alone: its job has to.
+    ///
+    /// # Errors
+    /// When what was shown cannot be compared.
+    pub fn end(&mut self) -> Result<(), Raise> {
+        for ((run, shown), left) in self.runs.iter_mut().zip(&self.shown).zip(self.left.take()) {
+            let written = shown.as_ref().map_or(Ok(false), |shown| shown.left.is_written())?;
+            if written || left.is_written()? {
+                run.ended = Some(Ending::Apart);
+            }
+        }
+        Ok(())
+    }
+
     /// Returns whether rows of one trace, computed whole, are all there is: then values may take any form.
     fn is_free(&self) -> bool {
         self.runs.len() == 1 && self.shown.iter().all(Option::is_none)
+    }
+
+    /// Notes what memory is about to be shown.
+    fn note<'t>(&mut self, part: &Part, trees: impl Iterator<Item = &'t Tree<M::Tensor>>) {
+        let Some(seen) = part.segment.and_then(|segment| self.seen.get_mut(segment)) else { return };
+        let mut leaves = Vec::new();
+        trees.for_each(|tree| tree::leaves(tree, &mut leaves));
+        seen.extend(leaves.iter().filter(|leaf| !leaf.pending()).map(Tensor::memory));
     }
 
     fn run(&mut self, part: &Part) -> Option<Seeing<'_, M>> {
@@ -60,11 +92,13 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
         let (mut all_skip, free) = (true, self.is_free());
         for (index, part) in layout.parts.iter().enumerate() {
             let seen = self.run(part).filter(|(run, _)| run.wants(site).input && !run.inside_skipped(site));
-            let Some((run, shown)) = seen else {
+            if seen.is_none() {
                 all_skip = false;
                 continue;
-            };
+            }
             let own = tree::map_inputs(&inputs, |tree| tree::take(tree, layout, index))?;
+            self.note(part, own.trees());
+            let Some((run, shown)) = self.run(part) else { continue };
             let mut shown = shown;
             let watched = shown.as_mut().map(|shown| shown.watch(part, own.trees())).transpose()?;
             let (replaced, skip) = run.enter(site, index, own);
@@ -102,8 +136,12 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
         let mut open = Vec::new();
         for (index, part) in layout.parts.iter().enumerate() {
             let seen = self.run(part).filter(|(run, _)| run.wants(site).output && !run.inside_skipped(site));
-            let Some((run, shown)) = seen else { continue };
+            if seen.is_none() {
+                continue;
+            }
             let own = tree::take(&output, layout, index)?;
+            self.note(part, std::iter::once(&own));
+            let Some((run, shown)) = self.run(part) else { continue };
             let watched = shown.map(|shown| shown.watch(part, std::iter::once(&own))).transpose()?;
             open.push((index, part, watched, run.open(site, index, own)));
         }
@@ -130,6 +168,14 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
 
     fn leaves_out(&self, site: Site, segment: usize) -> bool {
         self.runs.get(segment).is_some_and(|run| run.leaves_out(site))
+    }
+
+    fn moved(&self, segment: usize, from: &M::Tensor, to: &M::Tensor) -> Result<(), Raise> {
+        let seen = !from.pending() && self.seen.get(segment).is_some_and(|seen| seen.contains(&from.memory()));
+        match self.left.borrow_mut().get_mut(segment) {
+            Some(left) if seen && self.live(segment) => left.push(vec![from.clone(), to.clone()], from.duplicate()?),
+            _ => Ok(()),
+        }
     }
 
     fn written(&mut self, segment: usize) -> Result<Vec<i64>, Raise> {

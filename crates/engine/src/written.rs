@@ -1,5 +1,6 @@
 //! Finds where a row was changed.
 
+use std::collections::VecDeque;
 use std::ops::Range;
 
 use interpreter::raise::Raise;
@@ -13,15 +14,62 @@ use crate::tree;
 /// when the block goes on.
 pub struct Shown<T> {
     pairs: Vec<(T, T)>,
+    /// What was compared already: the model has gone on with copies.
+    pub left: Trail<T>,
     /// Set when a value took another form, or was never computed: then everything counts as changed.
     reshaped: bool,
     rows: i64,
     length: i64,
 }
 
+/// What the pass has left behind of one segment, and how it was then.
+pub struct Trail<T> {
+    left: VecDeque<(Vec<T>, T)>,
+    written: bool,
+}
+
+/// Tensors of a trail. In the model's own arithmetic a tensor is used until the next layer is done, and a pass leaves a
+/// few behind by then.
+const TRAIL: usize = 8;
+
+impl<T> Default for Trail<T> {
+    fn default() -> Self {
+        Self { left: VecDeque::new(), written: false }
+    }
+}
+
+impl<T: Tensor> Trail<T> {
+    /// Remembers tensors that were one and the same to blocks, by a copy.
+    ///
+    /// # Errors
+    /// When tensors cannot be compared.
+    pub fn push(&mut self, live: Vec<T>, copy: T) -> Result<(), Raise> {
+        self.left.push_back((live, copy));
+        if self.left.len() > TRAIL
+            && let Some((live, copy)) = self.left.pop_front()
+        {
+            self.written |= differ(&live, &copy)?;
+        }
+        Ok(())
+    }
+
+    /// Returns whether a block wrote to any of it since, which other tensors should show.
+    ///
+    /// # Errors
+    /// When tensors cannot be compared.
+    pub fn is_written(&self) -> Result<bool, Raise> {
+        self.left.iter().try_fold(self.written, |written, (live, copy)| Ok(written || differ(live, copy)?))
+    }
+}
+
+fn differ<T: Tensor>(live: &[T], copy: &T) -> Result<bool, Raise> {
+    let none = copy.first_differences(copy)?;
+    live.iter().try_fold(false, |differ, live| Ok(differ || live.first_differences(copy)? != none))
+}
+
 impl<T> Default for Shown<T> {
     fn default() -> Self {
-        Self { pairs: Vec::new(), reshaped: false, rows: 0, length: 0 }
+        Self { pairs: Vec::new(), left: Trail::default(), reshaped: false, rows: 0, length: 0 }
     }
 }
 
@@ -63,15 +111,18 @@ impl<T: Tensor> Shown<T> {
     pub fn written(&mut self) -> Result<Vec<i64>, Raise> {
         let rows = usize::try_from(self.rows).unwrap_or(0);
         let mut first = vec![if self.reshaped { 0 } else { self.length }; rows];
-        for (live, copy) in self.pairs.drain(..) {
+        for (live, copy) in std::mem::take(&mut self.pairs) {
             let by_position = copy.shape().starts_with(&[self.rows, self.length]);
             let found = live.first_differences(&copy)?;
+            let changed = found != copy.first_differences(&copy)?;
             if by_position {
                 first.iter_mut().zip(found).for_each(|(first, found)| *first = (*first).min(found));
-            } else if found != copy.first_differences(&copy)? {
+            } else if changed {
                 // Masks, weights, caches: what they hold is not laid out by position.
                 first.fill(0);
             }
+            let copy = if changed { live.duplicate()? } else { copy };
+            self.left.push(vec![live], copy)?;
         }
         self.reshaped = false;
         Ok(first)

@@ -260,6 +260,11 @@ impl Deferral {
         }
     }
 
+    /// Returns whether binding a target meets nothing that waiting blocks will bind.
+    pub(crate) fn may_bind(&self, frame: &Rc<Frame>, target: &Target) -> bool {
+        Look { deferral: self, frame }.binds(target)
+    }
+
     /// Returns whether taking the next element of an iterable runs nobody's code.
     pub(crate) fn is_plain_iterable(frame: &Rc<Frame>, iterable: &Expr) -> bool {
         let deferral = Self::default();

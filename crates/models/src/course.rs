@@ -78,6 +78,8 @@ pub struct Course<'a> {
     /// What is packed, in order, and what the layers share of it. Empty while everything lies in `segments`.
     lanes: Vec<Lane>,
     packed: Option<Tensor>,
+    /// Whole segments as they may have been shown, and the layer that they come before: blocks may write to them until it runs.
+    shown: HashMap<usize, (usize, Tensor)>,
     shared: Rc<Shared>,
     ends: Ends,
 }
@@ -128,7 +130,8 @@ impl<'a> Course<'a> {
             whole.rotations = all_rotations(decoder, &whole, &plain, shared.rotations.as_deref())?;
         }
         let ends = Ends::default();
-        Ok(Self { decoder, call, whole, segments, lanes, packed, shared: Rc::new(shared), ends })
+        let shown = HashMap::new();
+        Ok(Self { decoder, call, whole, segments, lanes, packed, shown, shared: Rc::new(shared), ends })
     }
 
     /// Returns the packed hidden states.
@@ -162,7 +165,7 @@ impl<'a> Course<'a> {
             }
         }
         if plan != self.lanes {
-            self.unpack(pass)?;
+            self.unpack(layer, pass)?;
             self.pack(layer, plan, pass)?;
         }
         Ok(())
@@ -186,7 +189,7 @@ impl<'a> Course<'a> {
             }
         }
         if !shown.is_empty() {
-            self.unpack(pass)?;
+            self.unpack(layer + 1, pass)?;
             self.show(layer + 1, &shown, site, pass)?;
         }
         Ok(())
@@ -198,8 +201,9 @@ impl<'a> Course<'a> {
         let live = (0..self.segments.len()).filter(|&segment| collecting || pass.live(segment));
         let plan: Vec<Lane> = live.map(|segment| Lane { segment, end: None }).collect();
         if plan != self.lanes {
-            self.unpack(pass)?;
-            self.pack(self.decoder.describe().layers.len(), plan, pass)?;
+            let last = self.decoder.describe().layers.len();
+            self.unpack(last, pass)?;
+            self.pack(last, plan, pass)?;
         }
         let hidden = self.packed.ok_or_else(|| Raise::runtime_error("nothing is left of the pass"))?;
         Ok((hidden, self.shared))
@@ -253,6 +257,7 @@ impl<'a> Course<'a> {
             }
             self.note_changes(segment, pass)?;
             self.place(segment, &after)?;
+            self.shown.insert(segment, (layer, after));
         }
         Ok(())
     }
@@ -263,6 +268,9 @@ impl<'a> Course<'a> {
         match self.segments.get(segment) {
             Some(Segment::Whole(Some(tensor))) => Ok(tensor.shallow_clone()),
             Some(Segment::Forking(rows)) => {
+                if let Some((_, shown)) = self.shown.get(&segment).filter(|(before, _)| *before == layer) {
+                    return Ok(shown.shallow_clone());
+                }
                 let mut parts = Vec::with_capacity(rows.len());
                 for row in rows {
                     let kept = row.trunk.state(layer)?;
@@ -294,13 +302,14 @@ impl<'a> Course<'a> {
         Ok(())
     }
 
-    /// Takes the packed tensor apart.
-    fn unpack(&mut self, pass: &Pass<'_>) -> Result<()> {
+    /// Takes the packed tensor apart, which holds the states before a layer.
+    fn unpack(&mut self, layer: usize, pass: &Pass<'_>) -> Result<()> {
         let Some(packed) = self.packed.take() else { return Ok(()) };
         for (part, lane) in std::mem::take(&mut self.lanes).into_iter().enumerate() {
             let tensor = pass.segment(&packed, part)?;
             let Some((index, _)) = lane.end else {
                 self.place(lane.segment, &tensor)?;
+                self.shown.insert(lane.segment, (layer, tensor));
                 continue;
             };
             if let Some(Segment::Forking(rows)) = self.segments.get_mut(lane.segment)
@@ -333,7 +342,7 @@ impl<'a> Course<'a> {
             tensors.push(tensor);
         }
         pass.layout.parts = parts;
-        self.packed = if tensors.is_empty() { None } else { Some(pass.join(tensors)?) };
+        self.packed = if tensors.is_empty() { None } else { Some(pass.gather(tensors)?) };
         self.shared = Rc::new(self.share(&plan)?);
         self.lanes = plan;
         Ok(())

@@ -189,9 +189,7 @@ impl<'a> Pass<'a> {
                 if parts.len() != self.layout.parts.len() || !parts.iter().zip(&self.layout.parts).all(fits) {
                     return Err(wrong_segments().into());
                 }
-                let flat =
-                    parts.iter().map(|part| part.tch().f_flatten(0, 1)).collect::<std::result::Result<Vec<_>, _>>()?;
-                Ok(Tensor::f_cat(&flat, 0)?)
+                self.gather(parts.iter().map(|part| part.tch().shallow_clone()).collect())
             }
         }
     }
@@ -221,6 +219,21 @@ impl<'a> Pass<'a> {
         let mut shape = vec![rows, length];
         shape.extend(own.size().iter().skip(1));
         Ok(own.f_view(shape.as_slice())?)
+    }
+
+    /// Joins what blocks may have seen to a tensor over all tokens.
+    pub fn gather(&self, parts: Vec<Tensor>) -> Result<Tensor> {
+        let seen: Vec<Tensor> = parts.iter().map(Tensor::shallow_clone).collect();
+        let joined = self.join(parts)?;
+        if !self.single() {
+            for (index, (part, from)) in self.layout.parts.iter().zip(seen).enumerate() {
+                if let Some(segment) = part.segment {
+                    let to = self.view(&joined, index)?;
+                    self.observer.moved(segment, &torch::Tensor::new(from), &torch::Tensor::new(to))?;
+                }
+            }
+        }
+        Ok(joined)
     }
 
     /// Joins one `[rows, length, …]` tensor per part to a tensor over all tokens.

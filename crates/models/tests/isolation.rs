@@ -266,6 +266,75 @@ fn s2_a_value_of_another_shape_or_type_is_its_own_jobs_affair() {
     }
 }
 
+/// A block that looks at some sites, in the order in which they come, and does something to each.
+fn random_block(dice: &mut Dice) -> String {
+    const SITES: [&str; 7] = [
+        "LAYERS[AT].input",
+        "LAYERS[AT].FIRST.output",
+        "LAYERS[AT].ATTN.output[0]",
+        "LAYERS[AT].mlp.input",
+        "LAYERS[AT].mlp.output",
+        "LAYERS[AT].output",
+        "LAYERS[AT].output",
+    ];
+    const DEEDS: [&str; 10] = [
+        "x",
+        "x[:, POSITION] += 2",
+        "x[:, -1] = x[:, 0] * 3",
+        "x.mul_(1.5)",
+        "SITE = x * 2",
+        "SITE = torch.roll(x, 1, -1)",
+        "x.view(-1)[::3] = 1",
+        "kept.append(x.clone())",
+        "kept.append(x)",
+        "x[:] = kept[-1] if kept and kept[-1].shape == x.shape else x",
+    ];
+    let mut lines = vec!["kept = nnsight.save([])".to_owned()];
+    for layer in 0..4 {
+        for (place, site) in SITES.iter().enumerate() {
+            if dice.roll(6) > 0 {
+                continue;
+            }
+            let site = site.replace("AT]", &format!("{layer}]"));
+            let deeds = if place == 2 { [0, 1, 2, 3, 6, 7, 8, 9][dice.roll(8)] } else { dice.roll(DEEDS.len()) };
+            let deed = DEEDS[deeds].replace("SITE", &site).replace("POSITION", &dice.roll(2).to_string());
+            lines.push(format!("x = {site}\n{deed}"));
+        }
+    }
+    let end = [
+        "out = HEAD.output.save()",
+        "out = HEAD.output[:, -1].save()",
+        "out = tracer.result.logits.save()",
+        "tracer.stop()",
+        "out = NORM.output.clone().save()",
+    ];
+    lines.push(end[dice.roll(end.len())].to_owned());
+    lines.join("\n")
+}
+
+#[test]
+fn s1_s5_random_programs_give_what_they_give_alone_and_from_rows_that_are_kept() {
+    let mut dice = Dice(71);
+    println!("seed {}", dice.0);
+    for subject in MODELS {
+        for round in 0..8 {
+            let crowd: Vec<(String, String)> = (0..8)
+                .map(|place| {
+                    let text = if place % 2 == 0 { "The tower of Paris".to_owned() } else { prompt(&mut dice) };
+                    (text, random_block(&mut dice))
+                })
+                .collect();
+            let jobs = || -> Vec<Job> {
+                let one = |(place, (text, source)): (usize, &(String, String))| {
+                    job(subject, &format!("tenant {}", place % 3), text, source)
+                };
+                crowd.iter().enumerate().map(one).collect()
+            };
+            assert_each_as_alone(subject, &jobs, &format!("round {round} of {}: {crowd:#?}", subject.layers));
+        }
+    }
+}
+
 #[test]
 fn s1_steps_of_generation_and_traces_of_sessions_see_their_own_rows_only() {
     let steps = "seen = nnsight.save([])\nfor step in tracer.iter[:3]:\n    x = LAYERS[1].output\n    seen.append(x.clone())\n    LAYERS[2].output[:] = TAG\n    seen.append(HEAD.output[:, -1])\nids = tracer.result.save()";

@@ -477,6 +477,12 @@ void* vt_linear_onednn(const void* input, const void* weight, const void* bias, 
   return made;
 }
 
+// Counts the writes in place to a tensor and all views of it.
+int64_t vt_version(const void* tensor) {
+  const at::Tensor& own = tensor_of(tensor);
+  return own.is_inference() ? 0 : own._version();
+}
+
 bool vt_is_same(const void* left, const void* right) { return tensor_of(left).is_same(tensor_of(right)); }
 
 void* vt_get_item(const void* tensor, const Datum* indices, size_t count, bool gradients, Error* error) {

@@ -217,7 +217,8 @@ impl<'a> Run<'a> {
         loop {
             self.at(span);
             self.machine.charge_fuel(1).map_err(|raise| self.pass(raise))?;
-            if !plain {
+            let deferral = self.machine.deferral();
+            if deferral.waiting() && !(plain && deferral.may_bind(self.frame, target)) {
                 self.settle_waiting().await?;
                 self.at(span);
             }

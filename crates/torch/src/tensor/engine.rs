@@ -40,6 +40,10 @@ impl engine::Tensor for Tensor {
         self.sizes()
     }
 
+    fn memory(&self) -> usize {
+        self.storage()
+    }
+
     fn same_kind(&self, other: &Self) -> bool {
         self.dtype() == other.dtype() && self.device() == other.device()
     }

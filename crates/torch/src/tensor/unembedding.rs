@@ -8,6 +8,7 @@ use interpreter::{HostResult, Machine, Outcome, Request, Value};
 use tch::TchError;
 
 use super::{Tensor, index};
+use crate::ffi;
 use crate::job::{Job, Paying};
 use crate::linear::linear;
 
@@ -34,6 +35,20 @@ struct Selected {
     rows: (i64, i64),
     key: Vec<Value>,
     product: tch::Tensor,
+    /// Writes to the product when it was made.
+    version: i64,
+}
+
+impl Selected {
+    /// Returns whether somebody wrote to the product, or to a view of it.
+    fn is_written(&self) -> bool {
+        version(&self.product) != self.version
+    }
+}
+
+fn version(tensor: &tch::Tensor) -> i64 {
+    // SAFETY: the tensor is alive.
+    unsafe { ffi::vt_version(tensor.as_ptr().cast()) }
 }
 
 impl Unembedding {
@@ -74,15 +89,18 @@ impl Unembedding {
             return whole.tch().f_narrow(0, *start, self.rows());
         }
         let all = linear(&self.hidden, &self.head.weight, self.head.bias.as_ref())?;
-        for Selected { rows: (start, rows), key, product } in self.selected.borrow_mut().drain(..) {
+        for Selected { rows: (start, rows), key, mut product, .. } in self.selected.borrow_mut().drain(..) {
             if let Some(mut place) = select(&all.f_narrow(0, start, rows)?, &key) {
                 place.f_copy_(&product)?;
+                // From now on it is a view, as it always is in PyTorch.
+                let _ = product.f_set_source_tensor_(&place)?;
             }
         }
         Ok(all)
     }
 
-    /// Reads `of[key]`, `of` being this product, where the key selects some rows and positions; `None` for other keys.
+    /// Reads `of[key]`, `of` being this product, where the key selects some rows and positions; `None` for other keys,
+    /// and once somebody wrote to what was selected.
     pub fn get(&self, machine: &Machine, of: &Tensor, key: &Value) -> Option<HostResult> {
         let mut keys = match key {
             Value::Tuple(tuple) => tuple.to_vec(),
@@ -92,6 +110,12 @@ impl Unembedding {
             keys = vec![everything(), position.clone(), column.clone()];
         }
         let columns = if keys.len() == 3 { keys.pop().filter(|column| !is_everything(column)) } else { None };
+        if let Some(product) = self.known(&keys)? {
+            let product = Tensor::new(product);
+            let column = columns.map(|column| Value::tuple(vec![Value::Ellipsis, column]));
+            let found = column.map_or(Ok(product.clone()), |key| index::get(machine, &product, &key));
+            return Some(found.map(|found| found.value().into()));
+        }
         let hidden = select(&self.hidden, &keys)?;
         if hidden.numel() == self.hidden.numel() {
             return None;
@@ -112,6 +136,9 @@ impl Unembedding {
             }
             deferred.key.push(Value::Int(at));
             deferred.columns = None;
+            if let Some(product) = self.known(&deferred.key)? {
+                return Some(Ok(Tensor::new(product).value().into()));
+            }
             let bias = self.head.bias.as_ref().map(|bias| bias.narrow(0, at, 1));
             return Some(deferred.pay(|hidden| {
                 linear(hidden, &self.head.weight.f_narrow(0, at, 1)?, bias.as_ref())?.f_squeeze_dim(-1)
@@ -120,16 +147,32 @@ impl Unembedding {
         Some(Ok(Outcome::Wait(Request::new(deferred))))
     }
 
-    /// Remembers what was selected, here or in what this is a part of.
-    fn note(&self, rows: (i64, i64), key: Vec<Value>, product: &tch::Tensor) {
-        match &self.whole {
-            Some((whole, start)) => {
-                if let Some(unembedding) = whole.pending() {
-                    unembedding.note((rows.0 + start, rows.1), key, product);
-                }
-            }
-            None => self.selected.borrow_mut().push(Selected { rows, key, product: product.shallow_clone() }),
+    /// Remembers what was selected.
+    fn note(&self, key: Vec<Value>, product: &tch::Tensor) {
+        let product = product.shallow_clone();
+        let version = version(&product);
+        if let Some((root, start)) = self.root() {
+            root.selected.borrow_mut().push(Selected { rows: (start, self.rows()), key, product, version });
         }
+    }
+
+    /// Returns what the same key selected before, if anything; nothing at all once something selected was written to,
+    /// since this key may select a part of it, and once the whole is computed.
+    fn known(&self, key: &[Value]) -> Option<Option<tch::Tensor>> {
+        let (root, start) = self.root()?;
+        let all = root.selected.borrow();
+        let same = |one: &&Selected| one.rows == (start, self.rows()) && are_equal(&one.key, key);
+        match all.iter().find(same) {
+            Some(one) => Some(Some(one.product.shallow_clone())),
+            None => (!all.iter().any(Selected::is_written)).then_some(None),
+        }
+    }
+
+    /// Returns the product that this is some rows of, and the first of them; `None` when it is computed already.
+    fn root(&self) -> Option<(&Self, i64)> {
+        let Some((whole, start)) = &self.whole else { return Some((self, 0)) };
+        let (root, first) = whole.pending()?.root()?;
+        Some((root, first + start))
     }
 }
 
@@ -200,7 +243,7 @@ impl Deferred {
             .map_err(|error| paying.refusal().unwrap_or_else(|| Raise::runtime_error(error.to_string())))?;
         drop(paying);
         if let Some(unembedding) = of.pending() {
-            unembedding.note((0, unembedding.rows()), key, &product);
+            unembedding.note(key, &product);
         }
         let product = Tensor::new(product);
         Ok(match columns {
@@ -236,6 +279,17 @@ fn select(tensor: &tch::Tensor, keys: &[Value]) -> Option<tch::Tensor> {
         };
     }
     Some(view)
+}
+
+fn are_equal(left: &[Value], right: &[Value]) -> bool {
+    let same = |(left, right): (&Value, &Value)| match (left, right) {
+        (Value::Slice(left), Value::Slice(right)) => {
+            let parts = |slice: &interpreter::types::Slice| [&slice.start, &slice.stop, &slice.step].map(Value::as_int);
+            parts(left) == parts(right)
+        }
+        (left, right) => left.as_int().is_some() && left.as_int() == right.as_int(),
+    };
+    left.len() == right.len() && left.iter().zip(right).all(same)
 }
 
 fn everything() -> Value {
