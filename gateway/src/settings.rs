@@ -14,8 +14,10 @@ pub struct Settings {
     pub head_patience: Duration,
     /// Bytes of one request's body. Default 65 MiB.
     pub body_bytes: usize,
-    /// Requests whose bodies are read or decoded at once; more are refused. Default 16.
+    /// Requests whose bodies are read or decoded at once; more wait. Default 16.
     pub submissions: usize,
+    /// How long a request may wait to be read before it is refused. Default 30 seconds.
+    pub submission_patience: Duration,
     /// How long a body may take to arrive. Default 2 minutes.
     pub body_patience: Duration,
     /// Bytes of a result that travels inside the last websocket frame; a larger one is given as a link. Default 256 MiB.
@@ -44,6 +46,7 @@ impl Default for Settings {
             head_patience: Duration::from_secs(30),
             body_bytes: 65 << 20,
             submissions: 16,
+            submission_patience: Duration::from_secs(30),
             body_patience: Duration::from_secs(120),
             inline_result_bytes: 256 << 20,
             inline_memory_bytes: 1 << 30,

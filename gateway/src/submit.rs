@@ -28,8 +28,9 @@ pub async fn submit(
         return Err(Error::Stopping);
     }
     check_length(&gateway, request.headers())?;
-    // From here on the body is in memory, so the number of those is bounded.
-    let _permit = gateway.submissions.try_acquire().map_err(|_| Error::Busy)?;
+    // From here on the body is in memory, so the number of those is bounded. Clients do not try again: a burst waits.
+    let turn = timeout(gateway.settings.submission_patience, gateway.submissions.acquire()).await;
+    let _permit = turn.ok().and_then(Result::ok).ok_or(Error::Busy)?;
     let idempotency_key = idempotency_key(request.headers())?;
     let form = timeout(gateway.settings.body_patience, Form::read(&gateway, request)).await;
     let form = form.map_err(|_| Error::TooSlow)??;

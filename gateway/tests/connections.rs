@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::{Keys, Links, ServerSecret};
+use auth::{Keys, Links, Scope, Secret, ServerSecret};
 use gateway::{Gateway, Settings, serve};
 use ids::{JobId, KeyId, ModelKey, TenantId, WorkerId};
 use store::job::Event;
@@ -31,6 +31,7 @@ async fn server(settings: Settings) -> Server {
     let secret = ServerSecret::load(store.as_ref()).await.unwrap();
     let objects = Objects::local(folder.path().join("objects")).unwrap();
     let (keys, links) = (Keys::new(Arc::clone(&store), &secret), Links::new(&secret));
+    keys.register(&Secret::new("key"), TenantId::new("ada"), &[Scope::Submit]).await.unwrap();
     let (jobs, id, tenant) = (Jobs::new(Arc::clone(&store)), JobId::new(), TenantId::new("ada"));
     let long = format!("/results/{id}?expires={}&signature={}", u32::MAX, links.sign(id, u32::MAX.into()));
     let result = objects.keep(&Place::result(&tenant, id, 1), vec![0; 32 << 20].into()).await.unwrap();
@@ -111,4 +112,20 @@ async fn stopping_closes_what_is_idle_and_answers_what_was_asked() {
     assert!(rest(kept).await.ends_with("\"pong\""));
     server.ended.await.unwrap();
     assert!(TcpStream::connect(server.address).await.is_err(), "nobody listens any more");
+}
+
+#[tokio::test]
+async fn a_burst_of_requests_waits_for_its_turn() {
+    let server = server(Settings { submissions: 1, ..Settings::default() }).await;
+    let head = |length: usize| {
+        format!(
+            "POST /request HTTP/1.1\r\nhost: h\r\nndif-api-key: key\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+        )
+    };
+    // Whichever of them is read first, none is refused for the other's sake.
+    let slow = server.send(&head(1000)).await;
+    let waiting = server.send(&head(0)).await;
+    drop(slow);
+    let answer = rest(waiting).await;
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
 }
