@@ -108,10 +108,12 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
                 shown.replace_all();
             }
             if let Some(new) = replaced {
-                let old = tree::map_inputs(&inputs, |tree| tree::take(tree, layout, index))?;
-                if !free && !tree::alike_inputs(&old, &new, part) {
-                    run.ended = Some(Ending::Apart);
-                    continue;
+                if !free {
+                    let old = tree::map_inputs(&inputs, |tree| tree::take(tree, layout, index))?;
+                    if !tree::alike_inputs(&old, &new, part) {
+                        run.ended = Some(Ending::Apart);
+                        continue;
+                    }
                 }
                 if let (Some(shown), Some(watched)) = (shown, watched) {
                     shown.replace(watched, new.trees());
