@@ -19,6 +19,7 @@ mod nn;
 mod pass;
 mod settings;
 pub mod smollm2;
+pub mod testing;
 mod tokenizer;
 mod transformer;
 mod weights;

@@ -1,24 +1,9 @@
 //! What a block writes to something it has seen reaches the model where the model still uses that memory.
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
-use std::path::Path;
-
-use engine::conformance::{self, Outcome, Subject};
-use engine::{Engine, Interleaver};
-use models::DType;
+use engine::conformance::{self, Outcome};
+use models::testing::{GPT2, LLAMA};
 use program::{Function, TensorData};
-
-fn load(name: &str) -> Box<dyn Engine> {
-    torch::prepare();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.models/float32").join(name);
-    let loaded = models::load(&folder, Some(DType::Float32), &mut |_, _| {});
-    Box::new(Interleaver::new(*loaded.unwrap_or_else(|error| panic!("{error}"))))
-}
-
-const GPT2: Subject<'_> =
-    Subject { layers: "model.transformer.h", head: "model.lm_head", engine: &|| load("tiny-gpt2") };
-const LLAMA: Subject<'_> =
-    Subject { layers: "model.model.layers", head: "model.lm_head", engine: &|| load("tiny-llama") };
 
 fn tensors(outcome: &Outcome) -> Vec<TensorData> {
     conformance::flat(outcome.end.as_ref().unwrap_or_else(|failure| panic!("{}", failure.message)))

@@ -1,20 +1,13 @@
 //! The real models in the engine: the engine's contract, and rows that compute only what they change.
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
-use std::path::Path;
-
 use engine::conformance::{Outcome, Subject, check, tensor};
 use engine::{Engine, Event, Interleaver};
-use models::{DType, Transformer};
+use models::testing::load;
 use program::{Function, TensorData};
 
 /// Names of the test models, and what their layers and head are called.
 const MODELS: [(&str, &str); 2] = [("tiny-gpt2", "model.transformer.h"), ("tiny-llama", "model.model.layers")];
-
-fn load(name: &str) -> Transformer {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.models/float32").join(name);
-    *models::load(&folder, Some(DType::Float32), &mut |_, _| {}).unwrap_or_else(|error| panic!("{error}"))
-}
 
 fn engine(name: &str) -> Box<dyn Engine> {
     Box::new(Interleaver::new(load(name)))

@@ -1,21 +1,10 @@
 //! Gradients of jobs that run at the same time.
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
-use std::path::Path;
-
-use engine::conformance::{self, Outcome, Subject};
-use engine::{Engine, Fault, Interleaver, Job};
-use models::DType;
+use engine::conformance::{self, Outcome};
+use engine::{Fault, Job};
+use models::testing::GPT2;
 use program::{Function, Limits};
-
-fn engine() -> Box<dyn Engine> {
-    torch::prepare();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.models/float32/tiny-gpt2");
-    let loaded = models::load(&folder, Some(DType::Float32), &mut |_, _| {});
-    Box::new(Interleaver::new(*loaded.unwrap_or_else(|error| panic!("{error}"))))
-}
-
-const GPT2: Subject<'_> = Subject { layers: "model.transformer.h", head: "model.lm_head", engine: &engine };
 
 /// Saves the gradient of the first layer's output, and what a second walk of the graph raises.
 const GRADIENTS: &str = "

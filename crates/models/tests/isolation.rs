@@ -3,29 +3,11 @@
 //! Tests are named by the rows of the threat table that they show: S1 (reading rows) to S16 (weights).
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::path::Path;
-
 use engine::conformance::{self, Outcome, Subject, owned, tensor};
-use engine::{Engine, Event, Fault, Interleaver, Job};
-use models::{DType, Transformer};
+use engine::{Event, Fault, Job};
+use models::testing::{GPT2, LLAMA};
 use program::{Datum, Function, Saved, TensorData};
 
-fn load(name: &str) -> Transformer {
-    torch::prepare();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.models/float32").join(name);
-    *models::load(&folder, Some(DType::Float32), &mut |_, _| {}).unwrap_or_else(|error| panic!("{error}"))
-}
-
-fn gpt2() -> Box<dyn Engine> {
-    Box::new(Interleaver::new(load("tiny-gpt2")))
-}
-
-fn llama() -> Box<dyn Engine> {
-    Box::new(Interleaver::new(load("tiny-llama")))
-}
-
-const GPT2: Subject<'_> = Subject { layers: "model.transformer.h", head: "model.lm_head", engine: &gpt2 };
-const LLAMA: Subject<'_> = Subject { layers: "model.model.layers", head: "model.lm_head", engine: &llama };
 const MODELS: [&Subject<'_>; 2] = [&GPT2, &LLAMA];
 
 /// What the two models call differently.
@@ -667,7 +649,7 @@ fn s15_a_job_of_very_many_invokes_does_not_starve_another() {
     let session =
         "for _ in range(40):\n    with model.trace('The tower of Paris'):\n        print(LAYERS[0].output.shape[1])";
     for greedy in [GPT2.job("", Function::Call, many, &[]), GPT2.session_job(session)] {
-        let mut engine = gpt2();
+        let mut engine = (GPT2.engine)();
         engine.submit(owned(greedy, "greedy"));
         let small = job(&GPT2, "small", "Hello", "out = HEAD.output.save()");
         let id = small.id;

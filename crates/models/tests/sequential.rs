@@ -1,21 +1,9 @@
 //! Sessions whose traces may wait for each other do what their statements do one after another.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::path::Path;
-
-use engine::conformance::{Outcome, Subject};
-use engine::{Engine, Interleaver};
-use models::DType;
+use engine::conformance::Outcome;
+use models::testing::GPT2;
 use program::{Datum, Ref, Saved};
-
-fn engine() -> Box<dyn Engine> {
-    torch::prepare();
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.models/float32/tiny-gpt2");
-    let loaded = models::load(&folder, Some(DType::Float32), &mut |_, _| {});
-    Box::new(Interleaver::new(*loaded.unwrap_or_else(|error| panic!("{error}"))))
-}
-
-const GPT2: Subject<'_> = Subject { layers: "model.transformer.h", head: "model.lm_head", engine: &engine };
 
 /// Runs a session as it stands.
 fn run(source: &str) -> Outcome {

@@ -1,0 +1,30 @@
+//! The tests' small random models, in an engine. `tools/test_models.py` makes them.
+
+#![expect(clippy::panic, reason = "without its model no test can begin")]
+
+use std::path::Path;
+
+use engine::conformance::Subject;
+use engine::{Engine, Interleaver};
+
+use crate::transformer::{DType, Transformer};
+
+pub const GPT2: Subject<'_> =
+    Subject { layers: "model.transformer.h", head: "model.lm_head", engine: &|| engine("tiny-gpt2") };
+pub const LLAMA: Subject<'_> =
+    Subject { layers: "model.model.layers", head: "model.lm_head", engine: &|| engine("tiny-llama") };
+
+/// Loads a test model by its folder's name, in float32.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn load(name: &str) -> Transformer {
+    torch::prepare();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.models/float32").join(name);
+    *crate::load(&folder, Some(DType::Float32), &mut |_, _| {}).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn engine(name: &str) -> Box<dyn Engine> {
+    Box::new(Interleaver::new(load(name)))
+}
