@@ -14,8 +14,8 @@ use std::io::Write;
 use std::path::PathBuf;
 
 use engine::{
-    Attention, Engine, Entered, Event, Forwarded, Inputs, Interleaver, Interrupt, Job, Layout, Model, Observer, Packed,
-    Segment, Site, Tree, Wants,
+    Engine, Entered, Event, Forwarded, Inputs, Interleaver, Interrupt, Job, Layout, Model, Observer, Packed, Segment,
+    Site, Tree, Wants,
 };
 use ids::{JobId, TenantId};
 use models::{DType, Transformer};
@@ -91,18 +91,7 @@ fn shown(tensor: &Tensor) -> Vec<f64> {
 /// Runs the served model with nobody watching, or with one who goes home after the last layer.
 fn forward(model: &Transformer, ids: &Tensor, logits: bool) -> Tensor {
     let [rows, length] = ids.size()[..] else { panic!("ids are a matrix") };
-    let mut segments = [Segment {
-        rows,
-        length,
-        input_ids: torch::Tensor::new(ids.shallow_clone()),
-        attention_mask: None,
-        position_ids: None,
-        cache: None,
-        attention: Attention::Sdpa,
-        flags: Vec::new(),
-        recorder: None,
-        trunks: Vec::new(),
-    }];
+    let mut segments = [Segment::new(rows, length, torch::Tensor::new(ids.shallow_clone()))];
     let mut observer = Observed { last: (!logits).then(|| *model.schema().layers.last().unwrap()), output: None };
     match model.forward(&mut segments, &mut observer) {
         Ok(Forwarded { output: Tree::Record { fields, .. }, .. }) => {

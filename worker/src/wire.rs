@@ -115,6 +115,7 @@ fn usage(usage: &Usage, result_bytes: Option<u64>) -> String {
         "forks": usage.forks,
         "layers_run": usage.layers_run,
         "layers_skipped": usage.layers_skipped,
+        "shape_class": (!usage.shapes.is_empty()).then(|| usage.shapes.to_string()),
         "fuel": usage.fuel,
     });
     if let (Some(bytes), Some(object)) = (result_bytes, json.as_object_mut()) {

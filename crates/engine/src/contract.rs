@@ -9,6 +9,8 @@ use std::sync::atomic::AtomicU8;
 use ids::{JobId, TenantId};
 use program::{Limits, Program, Saved};
 
+use crate::shape::ShapeClass;
+
 /// Executes jobs in steps; each step is at most one forward pass over all that are ready.
 pub trait Engine {
     /// Takes a job. It begins at the next step; whatever is wrong with it comes back as [`Event::Failed`].
@@ -81,6 +83,8 @@ pub struct Usage {
     /// Decoder layers run and skipped by an early exit.
     pub layers_run: u64,
     pub layers_skipped: u64,
+    /// Which kernels computed it.
+    pub shapes: ShapeClass,
     /// Interpreter steps.
     pub fuel: u64,
     /// Seconds of the model thread.
@@ -97,6 +101,7 @@ impl Usage {
         self.forks += more.forks;
         self.layers_run += more.layers_run;
         self.layers_skipped += more.layers_skipped;
+        self.shapes.extend(&more.shapes);
         self.fuel += more.fuel;
         self.seconds += more.seconds;
     }

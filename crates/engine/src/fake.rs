@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use interpreter::raise::Raise;
 use interpreter::{Args, HostObject, HostResult, Machine, Operator, Outcome, Value};
-use program::{DType, Heap, Ref, TensorData};
+use program::{Batching, DType, Heap, Ref, TensorData};
 
 use crate::interleaver::Interleaver;
 use crate::model::{
@@ -201,14 +201,7 @@ impl Model for FakeModel {
                 });
                 let shape = vec![hidden.shape().first().copied().unwrap_or(0), VOCABULARY];
                 let logits = FakeTensor::new(logits.collect(), shape);
-                // Arguments of the call hold for the whole pass, as in the real models.
-                let last_only =
-                    segments.iter().any(|one| one.flags.iter().any(|(name, _)| &**name == "logits_to_keep"));
-                Ok(Tree::Leaf(if last_only {
-                    Packed::Segments(last_positions(&logits, segments)?)
-                } else {
-                    Packed::Tokens(logits)
-                }))
+                Ok(Tree::Leaf(Packed::Segments(kept_positions(&logits, segments)?)))
             })?;
             Ok(Tree::Record {
                 class: "transformers.modeling_outputs.CausalLMOutputWithPast",
@@ -219,7 +212,7 @@ impl Model for FakeModel {
     }
 
     /// Its arithmetic has no gradients.
-    fn set_recording(&self, _: &Machine, _: bool) {}
+    fn begin(&self, _: &Machine, _: bool, _: Batching) {}
 
     fn recording(&self, _: &Machine) -> bool {
         false
@@ -294,12 +287,13 @@ impl Model for FakeModel {
 }
 
 /// Returns each segment's logits at its last position: `[rows, 1, vocabulary]`.
-fn last_positions(logits: &FakeTensor, segments: &[Segment<FakeTensor>]) -> Result<Vec<FakeTensor>, Raise> {
+fn kept_positions(logits: &FakeTensor, segments: &[Segment<FakeTensor>]) -> Result<Vec<FakeTensor>, Raise> {
     let mut start = 0;
     let mut parts = Vec::with_capacity(segments.len());
-    for Segment { rows, length, .. } in segments {
+    for Segment { rows, length, flags, .. } in segments {
         let own = logits.rows(start, rows * length)?.view(&[*rows, *length, VOCABULARY])?;
-        parts.push(own.last_position()?.view(&[*rows, 1, VOCABULARY])?);
+        let last_only = flags.iter().any(|(name, _)| &**name == "logits_to_keep");
+        parts.push(if last_only { own.last_position()?.view(&[*rows, 1, VOCABULARY])? } else { own });
         start += rows * length;
     }
     Ok(parts)

@@ -86,18 +86,13 @@ impl<M: Model> Generation<M> {
             None => None,
         };
         Ok(Segment {
-            rows,
-            length,
-            input_ids: prompt::int_tensor(rows, length, ids)?,
             attention_mask,
             position_ids,
             cache: self.cache.take(),
             attention: self.attention,
-            // As transformers' generate does: only the last position is unembedded.
+            // As transformers' generate does: only the last position is unembedded. Nor are gradients recorded.
             flags: vec![("logits_to_keep".into(), Value::Int(1))],
-            // Nor does it record gradients.
-            recorder: None,
-            trunks: Vec::new(),
+            ..Segment::new(rows, length, prompt::int_tensor(rows, length, ids)?)
         })
     }
 

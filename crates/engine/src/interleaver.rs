@@ -10,7 +10,7 @@ use ids::{JobId, TenantId};
 use interpreter::frame::Frame;
 use interpreter::raise::{Fatal, Raise};
 use interpreter::{Coroutine, Machine, PutOff, Settle, Step, Value};
-use program::{Entry, Saved};
+use program::{Batching, Entry, Saved};
 
 use crate::ask::{Ask, TraceRequest};
 use crate::contract::{Engine, Event, Failure, Fault, Job, Usage};
@@ -70,13 +70,13 @@ impl<M: Model> Interleaver<M> {
         let mut shared = None;
         'jobs: for (index, active) in self.active.iter().enumerate() {
             for (place, trace) in active.traces().iter().enumerate().filter(|(_, trace)| trace.wants_pass()) {
-                let arguments = trace.arguments();
-                let alone = active.exclusive || trace.tokens() > PASS_TOKENS || arguments.is_none();
-                let fits = !alone && tokens + trace.tokens() <= PASS_TOKENS && arguments == shared.as_deref();
+                let company = trace.company().map(|company| (company, active.batching()));
+                let alone = active.alone || trace.tokens() > PASS_TOKENS || company.is_none();
+                let fits = !alone && tokens + trace.tokens() <= PASS_TOKENS && company == shared;
                 if joined.is_empty() || fits {
                     tokens += trace.tokens();
                     joined.push((index, place));
-                    shared = arguments.map(str::to_owned);
+                    shared = company;
                     if alone {
                         break 'jobs;
                     }
@@ -100,15 +100,17 @@ impl<M: Model> Interleaver<M> {
         let mut members: Vec<Member<'_, M>> = Vec::with_capacity(joined.len());
         let mut rest = joined.iter().peekable();
         for (index, active) in self.active.iter_mut().enumerate() {
-            let Active { job, phase, exclusive, .. } = active;
+            let batching = active.batching();
+            let Active { job, phase, alone, .. } = active;
             let Phase::Running(running) = phase else { continue };
             for (place, trace) in running.traces.iter_mut().enumerate() {
                 if rest.next_if_eq(&&(index, place)).is_some() {
-                    members.push(Member { index, tenant: &job.tenant, exclusive: *exclusive, trace });
+                    members.push(Member { index, tenant: &job.tenant, alone: *alone, batching, trace });
                 }
             }
         }
-        let mut segments = members.iter_mut().map(|member| member.trace.segment()).collect::<Result<Vec<_>, _>>()?;
+        let segment = |member: &mut Member<'_, M>| Ok(Segment { batching: member.batching, ..member.trace.segment()? });
+        let mut segments = members.iter_mut().map(segment).collect::<Result<Vec<_>, Raise>>()?;
         fork(&*self.model, &mut self.trunks, &members, &mut segments)?;
         let outcome = {
             let runs = members.iter_mut().map(|member| &mut member.trace.run).collect();
@@ -148,6 +150,7 @@ impl<M: Model> Interleaver<M> {
                 forks,
                 layers_run,
                 layers_skipped,
+                shapes: segment.shapes,
                 fuel: 0,
                 seconds: seconds * share(tokens),
             };
@@ -217,7 +220,8 @@ struct Member<'a, M: Model> {
     /// Its job's place among the active ones.
     index: usize,
     tenant: &'a TenantId,
-    exclusive: bool,
+    alone: bool,
+    batching: Batching,
     trace: &'a mut Trace<M>,
 }
 
@@ -229,7 +233,9 @@ fn fork<M: Model>(
     segments: &mut [Segment<M::Tensor>],
 ) -> Result<(), Raise> {
     let rows_of = |(member, segment): (&Member<'_, M>, &Segment<M::Tensor>)| {
-        let plain = if member.exclusive { None } else { member.trace.plain_rows() };
+        // What is kept was computed at shapes of then.
+        let forks = !member.alone && member.batching == Batching::Shared;
+        let plain = if forks { member.trace.plain_rows() } else { None };
         let row = |ids: Vec<i64>| Row { tenant: member.tenant.clone(), attention: segment.attention, ids: ids.into() };
         plain.into_iter().flatten().map(row).collect::<Vec<_>>()
     };
@@ -247,7 +253,7 @@ struct Active<M: Model> {
     usage: Usage,
     started: bool,
     /// Whether the job must have passes of its own.
-    exclusive: bool,
+    alone: bool,
     /// Lines printed, until they are reported; and how many of the coming ones were reported before a restart.
     printed: Rc<RefCell<Vec<String>>>,
     reported: usize,
@@ -293,15 +299,19 @@ type End = Result<Saved, Failure>;
 impl<M: Model> Active<M> {
     fn new(job: Job) -> Self {
         Self {
+            alone: job.program.env.batching == Some(Batching::Exclusive),
             job,
             phase: Phase::New,
             usage: Usage::default(),
             started: false,
-            exclusive: false,
             printed: Rc::default(),
             reported: 0,
             muted: 0,
         }
+    }
+
+    fn batching(&self) -> Batching {
+        self.job.program.env.batching.unwrap_or_default()
     }
 
     /// Returns the traces that are open.
@@ -317,7 +327,7 @@ impl<M: Model> Active<M> {
             running.teardown();
         }
         self.printed.borrow_mut().clear();
-        self.exclusive = true;
+        self.alone = true;
         self.muted = self.reported;
         self.reported = 0;
     }
@@ -339,7 +349,7 @@ impl<M: Model> Active<M> {
             return Some(Err(stopped(stop)));
         }
         if let Phase::New = self.phase {
-            match begin(&self.job, model, order, &self.printed, !self.exclusive) {
+            match begin(&self.job, model, order, &self.printed, !self.alone) {
                 Ok(running) => self.phase = Phase::Running(Box::new(running)),
                 Err(failure) => return Some(Err(failure)),
             }
@@ -554,7 +564,7 @@ fn begin<M: Model>(
     let environment = Rc::new(Environment::new(Rc::clone(&state), Rc::clone(printed)));
     let machine = Machine::new(&job.limits, environment);
     machine.set_stop_flag(std::sync::Arc::clone(&job.stop));
-    model.set_recording(&machine, gradients::mentioned(program));
+    model.begin(&machine, gradients::mentioned(program), program.env.batching.unwrap_or_default());
     let running = start(job, &state, &machine, together);
     if running.is_err() {
         machine.teardown();

@@ -24,6 +24,7 @@ mod pass;
 pub mod prompt;
 pub mod python;
 mod run;
+pub mod shape;
 mod thaw;
 mod tokenizer;
 mod trace;
@@ -38,3 +39,4 @@ pub use model::{
     Attention, Entered, Forwarded, Inputs, Interrupt, Layout, Model, ModuleSchema, Observer, Packed, Part, Sampler,
     Schema, Segment, Site, Tensor, Tokenizer, Tree, Trunk, Wants,
 };
+pub use shape::ShapeClass;

@@ -9,7 +9,9 @@ use std::rc::Rc;
 
 use interpreter::raise::Raise;
 use interpreter::{Args, Machine, Value};
-use program::TensorData;
+use program::{Batching, TensorData};
+
+use crate::shape::ShapeClass;
 
 /// Numbers a module of [`Schema::modules`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -158,6 +160,30 @@ pub struct Segment<T> {
     /// For each row, what [`Model::trunks`] kept of the same tokens: the rows then compute only what differs from it.
     /// Empty where something is missing, and for a segment with a recorder.
     pub trunks: Vec<Rc<dyn Any>>,
+    /// What the bits may depend on. Segments of one pass agree.
+    pub batching: Batching,
+    /// Which kernels computed it, told by the model.
+    pub shapes: ShapeClass,
+}
+
+impl<T> Segment<T> {
+    /// Makes a segment of `[rows, length]` ids with nothing before it and nothing special about it.
+    pub fn new(rows: i64, length: i64, input_ids: T) -> Self {
+        Self {
+            rows,
+            length,
+            input_ids,
+            attention_mask: None,
+            position_ids: None,
+            cache: None,
+            attention: Attention::default(),
+            flags: Vec::new(),
+            recorder: None,
+            trunks: Vec::new(),
+            batching: Batching::default(),
+            shapes: ShapeClass::default(),
+        }
+    }
 }
 
 /// What the model keeps of a row that nobody changed.
@@ -375,8 +401,9 @@ pub trait Model: 'static {
         Ok(Vec::new())
     }
 
-    /// Sets, before a job's code runs, whether its operations record what gradients need.
-    fn set_recording(&self, machine: &Machine, on: bool);
+    /// Sets, before a job's code runs, whether its operations record what gradients need, and what the bits of modules
+    /// that it calls itself may depend on.
+    fn begin(&self, machine: &Machine, recording: bool, batching: Batching);
 
     /// Returns whether a job's operations record what gradients need where its code stands now.
     fn recording(&self, machine: &Machine) -> bool;

@@ -12,7 +12,7 @@ use crate::generation::Generation;
 use crate::job::JobState;
 use crate::location::Location;
 use crate::mediator::deferred;
-use crate::model::{Forwarded, Model, Segment, Tree};
+use crate::model::{Forwarded, Model, Segment, Site, Tree};
 use crate::prompt::{self, Batch, Row};
 use crate::run::{Ending, Run};
 use crate::tracer::TraceState;
@@ -22,12 +22,20 @@ use crate::tree;
 pub struct Trace<M: Model> {
     pub run: Run<M>,
     work: Work<M>,
-    /// See [`Trace::arguments`]; asked for before every pass.
+    /// See [`Trace::company`].
     arguments: Option<String>,
     batch: Batch,
     tracer: Rc<TraceState>,
     /// The frame around the trace, where names bound inside end up.
     parent: Rc<Frame>,
+}
+
+/// Traces of equal company can share a pass.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Company<'a> {
+    arguments: &'a str,
+    /// Whether it is a step of a generation, for a trace that looks at the call's arguments.
+    generating: Option<bool>,
 }
 
 enum Work<M: Model> {
@@ -86,7 +94,8 @@ impl<M: Model> Trace<M> {
         let recording = job.model.recording(machine);
         let batch = prompt::pad_left(&rows, prompt::pad_token(&*tokenizer));
         let arguments = match request.function {
-            Function::Generate => Some("generate ".to_owned()),
+            // They are for the choice of tokens.
+            Function::Generate => Some(String::new()),
             _ if recording => None,
             _ => name_arguments(&kwargs),
         };
@@ -122,10 +131,12 @@ impl<M: Model> Trace<M> {
         !done && self.run.needs_more()
     }
 
-    /// Names the arguments of the forward call. A model takes them for a whole pass, so only traces of one name may
-    /// share it; `None` is for a trace that shares with nobody.
-    pub fn arguments(&self) -> Option<&str> {
-        self.arguments.as_deref()
+    /// Names whom the trace may share its next pass with: a model takes the arguments of a forward call for a whole pass,
+    /// and whoever looks at them sees what generation adds to them. `None` is for a trace that shares with nobody.
+    pub fn company(&self) -> Option<Company<'_>> {
+        let root = Site(0);
+        let generating = self.run.wants(root).input.then(|| matches!(self.work, Work::Generate { .. }));
+        self.arguments.as_deref().map(|arguments| Company { arguments, generating })
     }
 
     /// Returns the tokens of the next pass.
@@ -136,10 +147,13 @@ impl<M: Model> Trace<M> {
         }
     }
 
-    /// Returns the token ids of each row where equal rows give equal states whatever else is asked of the model: one
+    /// Returns the token ids of each row where equal rows give equal states whatever else is asked of the model: a
     /// forward pass over whole rows without arguments of its own.
     pub fn plain_rows(&self) -> Option<Vec<Vec<i64>>> {
-        let plain = matches!(&self.work, Work::Forward { kwargs, recording: false, .. } if kwargs.is_empty());
+        let plain = match &self.work {
+            Work::Forward { kwargs, recording, .. } => !recording && kwargs.is_empty(),
+            Work::Generate { .. } => self.run.passes() == 0,
+        };
         (plain && self.batch.full() && self.batch.positions.is_none()).then(|| self.batch.sequences())
     }
 
@@ -157,16 +171,13 @@ impl<M: Model> Trace<M> {
                 let caching =
                     !kwargs.iter().any(|(name, value)| &**name == "use_cache" && matches!(value, Value::Bool(false)));
                 Ok(Segment {
-                    rows,
-                    length,
-                    input_ids: tensor(&self.batch.ids)?,
                     attention_mask: if self.batch.full() { None } else { Some(tensor(&self.batch.mask)?) },
                     position_ids: self.batch.positions.as_deref().map(tensor).transpose()?,
                     cache: caching.then(|| self.run.job.model.new_cache()),
                     attention: self.run.job.attention,
                     flags: kwargs.clone(),
                     recorder: recording.then(|| self.run.machine.clone()),
-                    trunks: Vec::new(),
+                    ..Segment::new(rows, length, tensor(&self.batch.ids)?)
                 })
             }
         }

@@ -16,10 +16,38 @@ pub struct Cache(Rc<RefCell<Content>>);
 
 #[derive(Default)]
 struct Content {
-    layers: Vec<Option<Layer>>,
-    /// One for each row: what layers without keys and values of their own have, and what comes before those that have
-    /// only the ends of rows.
+    layers: Vec<Slot>,
+    /// One for each row: what layers that follow them have, and what comes before those that have only the ends of rows.
     rows: Vec<Cache>,
+}
+
+impl Content {
+    fn slot(&mut self, layer: usize) -> &mut Slot {
+        if self.layers.len() <= layer {
+            self.layers.resize_with(layer + 1, Slot::default);
+        }
+        &mut self.layers[layer]
+    }
+}
+
+/// A layer's keys and values.
+#[derive(Default)]
+enum Slot {
+    /// Those of the rows, if there are any.
+    #[default]
+    Followed,
+    /// None, whatever the rows have: the layer was left out.
+    Missing,
+    Own(Layer),
+}
+
+impl Slot {
+    fn own(&self) -> Option<Layer> {
+        match self {
+            Self::Own((keys, values)) => Some((keys.shallow_clone(), values.shallow_clone())),
+            Self::Followed | Self::Missing => None,
+        }
+    }
 }
 
 /// Keys and values, `[rows, heads, length, head_dim]` each.
@@ -32,7 +60,7 @@ impl Cache {
     /// Makes an empty cache for a model of so many layers.
     #[must_use]
     pub fn new(layers: usize) -> Self {
-        Self(Rc::new(RefCell::new(Content { layers: (0..layers).map(|_| None).collect(), rows: Vec::new() })))
+        Self(Rc::new(RefCell::new(Content { layers: (0..layers).map(|_| Slot::Followed).collect(), rows: Vec::new() })))
     }
 
     /// Makes a cache of what only the ends of other caches' rows change, one row each.
@@ -46,13 +74,24 @@ impl Cache {
         self.0.borrow_mut().rows = rows;
     }
 
+    /// Takes over the keys and values of the rows it follows, so that more can come after them.
+    pub fn settle(&self) {
+        if self.0.borrow().rows.is_empty() {
+            return;
+        }
+        let slot = |layer| self.layer(layer).map_or(Slot::Missing, Slot::Own);
+        let layers = (0..self.layers()).map(slot).collect();
+        *self.0.borrow_mut() = Content { layers, rows: Vec::new() };
+    }
+
     /// Returns the tokens of each sequence that the cache holds.
     #[must_use]
     pub fn length(&self) -> i64 {
         let content = self.0.borrow();
-        match content.layers.first().and_then(Option::as_ref) {
-            Some((keys, _)) => keys.size().get(2).copied().unwrap_or(0),
-            None => content.rows.first().map_or(0, Self::length),
+        match content.layers.first() {
+            Some(Slot::Own((keys, _))) => keys.size().get(2).copied().unwrap_or(0),
+            Some(Slot::Missing) => 0,
+            Some(Slot::Followed) | None => content.rows.first().map_or(0, Self::length),
         }
     }
 
@@ -60,7 +99,7 @@ impl Cache {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let size = |tensor: &Tensor| tensor.numel() as u64 * tensor.kind().elt_size_in_bytes() as u64;
-        self.0.borrow().layers.iter().flatten().map(|(keys, values)| size(keys) + size(values)).sum()
+        self.0.borrow().layers.iter().filter_map(Slot::own).map(|(keys, values)| size(&keys) + size(&values)).sum()
     }
 
     /// Appends `[rows, heads, new, head_dim]` keys and values to a layer, and returns all of them.
@@ -70,9 +109,6 @@ impl Cache {
     pub fn update(&self, layer: usize, keys: &Tensor, values: &Tensor) -> Result<(Tensor, Tensor), TchError> {
         let before = self.before(layer, keys.size().get(2).copied().unwrap_or(0))?;
         let mut content = self.0.borrow_mut();
-        if content.layers.len() <= layer {
-            content.layers.resize_with(layer + 1, || None);
-        }
         let joined = match &before {
             Some((old_keys, old_values)) => {
                 (Tensor::f_cat(&[old_keys, keys], -2)?, Tensor::f_cat(&[old_values, values], -2)?)
@@ -80,17 +116,21 @@ impl Cache {
             // A copy, so that later edits of the projections' outputs do not reach the cache.
             None => (Tensor::f_cat(&[keys], -2)?, Tensor::f_cat(&[values], -2)?),
         };
-        if let Some(slot) = content.layers.get_mut(layer) {
-            *slot = Some((joined.0.shallow_clone(), joined.1.shallow_clone()));
-        }
+        *content.slot(layer) = Slot::Own((joined.0.shallow_clone(), joined.1.shallow_clone()));
         Ok(joined)
+    }
+
+    /// Begins a layer that is computed whole, or left out: what the rows have there counts no more.
+    pub fn begin(&self, layer: usize) {
+        *self.0.borrow_mut().slot(layer) = Slot::Missing;
     }
 
     /// Returns what a layer's new keys and values come after.
     fn before(&self, layer: usize, new: i64) -> Result<Option<Layer>, TchError> {
         let content = self.0.borrow();
-        if let Some(Some((keys, values))) = content.layers.get(layer) {
-            return Ok(Some((keys.shallow_clone(), values.shallow_clone())));
+        match content.layers.get(layer) {
+            Some(Slot::Followed) | None => {}
+            Some(slot) => return Ok(slot.own()),
         }
         let [row] = content.rows.as_slice() else { return Ok(None) };
         let kept = row.length() - new;
@@ -103,8 +143,9 @@ impl Cache {
 
     fn layer(&self, layer: usize) -> Option<(Tensor, Tensor)> {
         let content = self.0.borrow();
-        if let Some(Some((keys, values))) = content.layers.get(layer) {
-            return Some((keys.shallow_clone(), values.shallow_clone()));
+        match content.layers.get(layer) {
+            Some(Slot::Followed) | None => {}
+            Some(slot) => return slot.own(),
         }
         let rows: Vec<Layer> = content.rows.iter().map(|row| row.layer(layer)).collect::<Option<_>>()?;
         let (keys, values): (Vec<Tensor>, Vec<Tensor>) = rows.into_iter().unzip();

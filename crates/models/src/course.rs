@@ -8,9 +8,11 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::rc::Rc;
 
+use engine::shape::Reach;
 use engine::{Attention, Layout, Part, Site};
 use interpreter::raise::Raise;
 use tch::{Device, Kind, TchError, Tensor};
+use torch::Products;
 
 use crate::attention;
 use crate::cache::{Cache, Caches};
@@ -23,6 +25,8 @@ pub struct Trunk {
     states: Vec<Tensor>,
     /// Keys and values of each layer.
     cache: Cache,
+    /// See [`Products::class`].
+    shape: (i64, u64),
 }
 
 impl Trunk {
@@ -30,13 +34,13 @@ impl Trunk {
     ///
     /// # Errors
     /// When the arithmetic fails.
-    pub fn compute(decoder: &dyn Decoder, rows: &[Vec<i64>], kind: Attention) -> Result<Vec<Self>> {
+    pub fn compute(decoder: &dyn Decoder, products: Products, rows: &[Vec<i64>], kind: Attention) -> Result<Vec<Self>> {
         let about = decoder.describe();
         let length = |row: &[i64]| i64::try_from(row.len()).unwrap_or(i64::MAX);
         let parts =
             rows.iter().enumerate().map(|(segment, row)| Part { segment: Some(segment), rows: 1, length: length(row) });
         let mut nobody = Nobody;
-        let mut pass = Pass::new(&mut nobody, Layout { parts: parts.collect() });
+        let mut pass = Pass::new(&mut nobody, Layout { parts: parts.collect() }, products);
         let ids = |row: &Vec<i64>| Tensor::f_from_slice(row)?.f_to_device(about.device)?.f_view([1, length(row)]);
         let call = Call {
             ids: rows.iter().map(ids).collect::<std::result::Result<_, TchError>>()?,
@@ -52,8 +56,9 @@ impl Trunk {
             course.run(layer, &mut pass)?;
         }
         course.record(&pass, &mut states)?;
+        let shape = pass.products.class(&about.weights, pass.layout.tokens())?;
         let caches = call.caches.into_iter().flatten();
-        Ok(states.into_iter().zip(caches).map(|(states, cache)| Self { states, cache }).collect())
+        Ok(states.into_iter().zip(caches).map(|(states, cache)| Self { states, cache, shape }).collect())
     }
 
     /// Returns the bytes that the trunk holds.
@@ -173,12 +178,14 @@ impl<'a> Course<'a> {
 
     /// Runs a layer over what is packed, and shows its output to those who wait for nothing else of it.
     pub fn run(&mut self, layer: usize, pass: &mut Pass<'_>) -> Result<()> {
+        self.begin_caches(layer);
         if let Some(hidden) = self.packed.take() {
             let form = self.decoder.describe().layer_form;
             let stream = Stream { hidden, shared: Rc::clone(&self.shared), form };
             self.packed = Some(self.decoder.layer(layer, pass, stream)?);
         }
         let site = self.site(layer)?;
+        self.note_shapes(pass)?;
         let mut shown = Vec::new();
         for segment in 0..self.segments.len() {
             let Some(Segment::Forking(_)) = self.segments.get(segment) else { continue };
@@ -207,6 +214,37 @@ impl<'a> Course<'a> {
         }
         let hidden = self.packed.ok_or_else(|| Raise::runtime_error("nothing is left of the pass"))?;
         Ok((hidden, self.shared))
+    }
+
+    /// Has segments that fork, but are whole in this layer, keep their own keys and values of it, or none if it is left
+    /// out.
+    fn begin_caches(&self, layer: usize) {
+        for lane in self.lanes.iter().filter(|lane| lane.end.is_none()) {
+            let forks = matches!(self.segments.get(lane.segment), Some(Segment::Forking(_)));
+            let cache = self.call.caches.get(lane.segment).and_then(Option::as_ref);
+            cache.filter(|_| forks).into_iter().for_each(|cache| cache.begin(layer));
+        }
+    }
+
+    /// Notes which kernels compute each segment in a layer.
+    fn note_shapes(&self, pass: &mut Pass<'_>) -> Result<()> {
+        let (size, kernels) = pass.products.class(&self.decoder.describe().weights, pass.layout.tokens())?;
+        for (segment, state) in self.segments.iter().enumerate() {
+            let live = pass.live(segment);
+            let Some(shapes) = pass.shapes.get_mut(segment) else { continue };
+            let mut lanes = self.lanes.iter().filter(|lane| lane.segment == segment);
+            match lanes.next() {
+                Some(Lane { end: None, .. }) => shapes.add(size, kernels, Reach::Whole),
+                Some(Lane { end: Some(_), .. }) => shapes.add(size, kernels, Reach::Ends),
+                None => {}
+            }
+            if let Segment::Forking(rows) = state
+                && live
+            {
+                rows.iter().for_each(|row| shapes.add(row.trunk.shape.0, row.trunk.shape.1, Reach::Kept));
+            }
+        }
+        Ok(())
     }
 
     /// Copies the state of each segment of a pass without forks.

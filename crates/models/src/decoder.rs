@@ -52,6 +52,8 @@ pub struct Description {
     pub attention_form: &'static Form,
     /// The decoder layers' sites.
     pub layers: Vec<Site>,
+    /// The matrices of a layer: all layers' have the same shapes.
+    pub weights: Vec<Tensor>,
     pub kind: Kind,
     pub device: Device,
     /// Base and root return an empty `cross_attentions` beside `attentions`.
@@ -491,26 +493,41 @@ pub fn run(decoder: &dyn Decoder, head: &Linear, pass: &mut Pass<'_>, call: Call
         let mut encoded = base(decoder, pass, call)?;
         let hidden = encoded.take("last_hidden_state").unwrap_or(Tree::None);
         let hidden = pass.tensor(hidden)?;
-        let logits = if keep.iter().all(|&keep| keep == 0) {
-            head.run_later(pass, &hidden)?.show(pass)
-        } else {
-            let kept = last_positions(pass, &hidden, &keep)?;
-            leaves(&head.run_parts(pass, Parts(kept))?.0)
-        };
-        let mut fields = vec![("logits", logits)];
+        note_head(pass, head)?;
+        let (kept, now) = last_positions(pass, &hidden, &keep)?;
+        let logits = head.run_logits(pass, Parts(kept), &now)?;
+        let mut fields = vec![("logits", logits.show(pass))];
         fields.append(&mut encoded.0);
         Ok(Record(fields, about.root_class))
     })?;
     Ok(Tree::Record { class: record.1, fields: record.0 })
 }
 
-fn last_positions(pass: &Pass<'_>, hidden: &Tensor, keep: &[i64]) -> Result<Vec<Tensor>> {
-    let mut kept = Vec::with_capacity(keep.len());
-    for (segment, (&keep, &Part { length, .. })) in keep.iter().zip(&pass.layout.parts).enumerate() {
-        let keep = if keep <= 0 { length } else { keep.min(length) };
-        kept.push(pass.segment(hidden, segment)?.f_narrow(1, length - keep, keep)?);
+/// Notes which kernels compute the logits of those who came this far.
+fn note_head(pass: &mut Pass<'_>, head: &Linear) -> Result<()> {
+    let (_, kernels) = pass.products.of_head().class(std::slice::from_ref(&head.weight), 1)?;
+    for segment in pass.layout.parts.iter().filter_map(|part| part.segment) {
+        if let Some(shapes) = pass.shapes.get_mut(segment) {
+            shapes.add_head(kernels);
+        }
     }
-    Ok(kept)
+    Ok(())
+}
+
+/// Returns the positions of each part that logits are made of, and whether somebody is sure to read them: who asks for
+/// the last positions only.
+fn last_positions(pass: &Pass<'_>, hidden: &Tensor, keep: &[i64]) -> Result<(Vec<Tensor>, Vec<bool>)> {
+    let (mut kept, mut now) = (Vec::new(), Vec::new());
+    for (index, &Part { segment, length, .. }) in pass.layout.parts.iter().enumerate() {
+        let own = pass.segment(hidden, index)?;
+        let keep = segment.and_then(|segment| keep.get(segment).copied()).filter(|&keep| keep > 0);
+        now.push(keep.is_some());
+        kept.push(match keep {
+            Some(keep) if keep < length => own.f_narrow(1, length - keep, keep)?,
+            _ => own,
+        });
+    }
+    Ok((kept, now))
 }
 
 /// Runs the model below its head, and returns its record.

@@ -33,6 +33,14 @@ struct Layer {
     mlp: Mlp,
 }
 
+impl Layer {
+    fn weights(&self) -> Vec<Tensor> {
+        [&self.attn.c_attn.weight, &self.attn.c_proj.weight, &self.mlp.c_fc.weight, &self.mlp.c_proj.weight]
+            .map(Tensor::shallow_clone)
+            .into()
+    }
+}
+
 struct Attention {
     site: Site,
     c_attn: Rc<Conv1D>,
@@ -160,6 +168,7 @@ pub fn build(
         layer_form: &LAYER,
         attention_form: &ATTENTION,
         layers: layers.iter().map(|layer| layer.site).collect(),
+        weights: layers.first().map(Layer::weights).unwrap_or_default(),
         kind,
         device: Device::Cpu,
         cross_attentions: true,

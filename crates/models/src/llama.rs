@@ -37,6 +37,22 @@ struct Layer {
     post_attention_layernorm: Rc<RmsNorm>,
 }
 
+impl Layer {
+    fn weights(&self) -> Vec<Tensor> {
+        [
+            &self.self_attn.q_proj.weight,
+            &self.self_attn.k_proj.weight,
+            &self.self_attn.v_proj.weight,
+            &self.self_attn.o_proj.weight,
+            &self.mlp.gate_proj.weight,
+            &self.mlp.up_proj.weight,
+            &self.mlp.down_proj.weight,
+        ]
+        .map(Tensor::shallow_clone)
+        .into()
+    }
+}
+
 struct Attention {
     site: Site,
     q_proj: Rc<Linear>,
@@ -161,6 +177,7 @@ pub fn build(
         layer_form: &LAYER,
         attention_form: &ATTENTION,
         layers: layers.iter().map(|layer| layer.site).collect(),
+        weights: layers.first().map(Layer::weights).unwrap_or_default(),
         kind,
         device: Device::Cpu,
         cross_attentions: false,

@@ -8,6 +8,7 @@ use interpreter::raise::{Kind as Exception, Raise};
 use interpreter::{Args, Machine, Value};
 use serde_json::Value as Json;
 use tch::Tensor;
+use torch::Products;
 
 use crate::builder::Node;
 use crate::cache::{Cache, Caches};
@@ -117,7 +118,12 @@ pub fn call(
     let job = torch::Job::of(machine);
     machine.charge_fuel(fuel(args))?;
     let paying = torch::Paying::new(machine, &job);
-    let mut run = || match run(model, node, args, observer) {
+    // As in a pass, so that a module gives the same bits in both.
+    let products = match node {
+        Node::Linear(linear) if linear.site == model.head.site => model.products(job.rows()).of_head(),
+        _ => model.products(job.rows()),
+    };
+    let run = || match run(model, node, args, observer, products) {
         Ok(flow) => value(&flow),
         Err(stop) => match engine::Interrupt::from(stop) {
             engine::Interrupt::Failed(raise) => Err(raise),
@@ -134,10 +140,16 @@ fn fuel(args: &Args) -> u64 {
     1 + values.filter_map(torch::Tensor::of).map(|tensor| tensor.elements() / 64).sum::<u64>()
 }
 
-fn run(model: &Transformer, node: &Node, args: &Args, observer: &mut dyn Observer<torch::Tensor>) -> Result<Flow> {
+fn run(
+    model: &Transformer,
+    node: &Node,
+    args: &Args,
+    observer: &mut dyn Observer<torch::Tensor>,
+    products: Products,
+) -> Result<Flow> {
     let decoder = &*model.decoder;
     let about = decoder.describe();
-    let mut pass = Pass::new(observer, Layout { parts: vec![batch(args)] });
+    let mut pass = Pass::new(observer, Layout { parts: vec![batch(args)] }, products);
     let pass = &mut pass;
     let output = match node {
         Node::Linear(linear) => linear.run(pass, &input(pass, args, "input")?)?,

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use engine::{Packed, Site, Tree};
 use tch::{Kind, TchError, Tensor};
+use torch::Products;
 
 use crate::pass::{Flow, Output, Parts, Pass, Result};
 
@@ -126,68 +127,70 @@ fn differentiable(output: Tensor) -> std::result::Result<Tensor, TchError> {
 }
 
 impl Linear {
-    pub fn compute(&self, input: &Tensor) -> std::result::Result<Tensor, TchError> {
-        differentiable(torch::linear(input, &self.weight, self.bias.as_ref())?)
+    fn compute(&self, products: &Products, input: &Tensor) -> std::result::Result<Tensor, TchError> {
+        differentiable(products.linear(input, &self.weight, self.bias.as_ref())?)
     }
 
     pub fn run(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Tensor> {
-        pass.unary(self.site, input, |input| Ok(self.compute(input)?))
+        let products = pass.products.clone();
+        pass.unary(self.site, input, |input| Ok(self.compute(&products, input)?))
     }
 
-    /// Runs where logits may be wanted of some positions only: they are computed when somebody uses them.
-    pub fn run_later(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Logits> {
-        pass.module(self.site, input.shallow_clone(), |pass, input| {
-            if input.requires_grad() {
-                return Ok(Logits::Computed(self.compute(&input)?));
-            }
-            let head = torch::Head {
+    /// Runs on what each part wants logits of: at once where somebody is sure to read them, one product for all, and
+    /// else when somebody uses them.
+    pub fn run_logits(&self, pass: &mut Pass<'_>, input: Parts, now: &[bool]) -> Result<Logits> {
+        pass.module(self.site, input, |pass, Parts(inputs)| {
+            let products = pass.products.of_head();
+            let at_once = |(input, now): &(&Tensor, &bool)| **now || input.requires_grad();
+            let sure: Vec<&Tensor> = inputs.iter().zip(now).filter(at_once).map(|(input, _)| input).collect();
+            let mut computed = self.together(&products, &sure)?.into_iter().peekable();
+            let head = Rc::new(torch::Head {
                 weight: self.weight.shallow_clone(),
                 bias: self.bias.as_ref().map(Tensor::shallow_clone),
-            };
-            let head = Rc::new(head);
-            let mut parts = Vec::with_capacity(pass.layout.parts.len());
-            for part in 0..pass.layout.parts.len() {
-                // A copy, which no block can write to any more.
-                let own = Tensor::f_cat(&[pass.segment(&input, part)?], 0)?;
-                parts.push(torch::Tensor::unembedded(own, &head));
+                products,
+            });
+            let mut parts = Vec::with_capacity(inputs.len());
+            for pair in inputs.iter().zip(now) {
+                parts.push(match computed.next_if(|_| at_once(&pair)) {
+                    Some(logits) => torch::Tensor::new(logits),
+                    // A copy, which no block can write to any more.
+                    None => torch::Tensor::unembedded(Tensor::f_cat(&[pair.0], 0)?, &head),
+                });
             }
-            Ok(Logits::Later(parts))
+            Ok(Logits(parts))
         })
     }
 
-    /// Runs on other than all tokens: one product for all segments.
-    pub fn run_parts(&self, pass: &mut Pass<'_>, input: Parts) -> Result<Parts> {
-        pass.module(self.site, input, |_, Parts(inputs)| {
-            if let [input] = inputs.as_slice() {
-                return Ok(Parts(vec![self.compute(input)?]));
+    /// Multiplies several tensors, in one product where there are several.
+    fn together(&self, products: &Products, inputs: &[&Tensor]) -> std::result::Result<Vec<Tensor>, TchError> {
+        if let [input] = inputs {
+            return Ok(vec![self.compute(products, input)?]);
+        }
+        let flat = inputs.iter().map(|input| input.f_flatten(0, -2)).collect::<std::result::Result<Vec<_>, _>>()?;
+        if flat.is_empty() {
+            return Ok(Vec::new());
+        }
+        let all = self.compute(products, &Tensor::f_cat(&flat, 0)?)?;
+        let (mut outputs, mut start) = (Vec::with_capacity(inputs.len()), 0);
+        for (input, flat) in inputs.iter().zip(&flat) {
+            let rows = flat.size().first().copied().unwrap_or(0);
+            let mut shape = input.size();
+            if let Some(last) = shape.last_mut() {
+                *last = all.size().last().copied().unwrap_or(0);
             }
-            let mut flat = Vec::with_capacity(inputs.len());
-            for input in &inputs {
-                flat.push(input.f_flatten(0, -2)?);
-            }
-            let all = self.compute(&Tensor::f_cat(&flat, 0)?)?;
-            let (mut outputs, mut start) = (Vec::with_capacity(inputs.len()), 0);
-            for (input, flat) in inputs.iter().zip(&flat) {
-                let rows = flat.size().first().copied().unwrap_or(0);
-                let mut shape = input.size();
-                if let Some(last) = shape.last_mut() {
-                    *last = all.size().last().copied().unwrap_or(0);
-                }
-                outputs.push(all.f_narrow(0, start, rows)?.f_view(shape.as_slice())?);
-                start += rows;
-            }
-            Ok(Parts(outputs))
-        })
+            outputs.push(all.f_narrow(0, start, rows)?.f_view(shape.as_slice())?);
+            start += rows;
+        }
+        Ok(outputs)
     }
 }
 
 impl Conv1D {
-    pub fn compute(&self, input: &Tensor) -> std::result::Result<Tensor, TchError> {
-        differentiable(torch::linear(input, &self.weight, Some(&self.bias))?)
-    }
-
     pub fn run(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Tensor> {
-        pass.unary(self.site, input, |input| Ok(self.compute(input)?))
+        let products = pass.products.clone();
+        pass.unary(self.site, input, |input| {
+            Ok(differentiable(products.linear(input, &self.weight, Some(&self.bias))?)?)
+        })
     }
 }
 
@@ -247,26 +250,18 @@ impl Activation {
     }
 }
 
-/// What a head returns.
-pub enum Logits {
-    /// Over all tokens.
-    Computed(Tensor),
-    /// By part.
-    Later(Vec<torch::Tensor>),
-}
+/// What a head returns, by part. They need not be computed yet.
+pub struct Logits(Vec<torch::Tensor>);
 
 impl Output for Logits {
-    fn show(&self, pass: &Pass<'_>) -> Flow {
-        match self {
-            Self::Computed(tensor) => pass.leaf(tensor),
-            Self::Later(parts) => Tree::Leaf(Packed::Segments(parts.clone())),
-        }
+    fn show(&self, _: &Pass<'_>) -> Flow {
+        Tree::Leaf(Packed::Segments(self.0.clone()))
     }
 
     fn read(pass: &Pass<'_>, flow: Flow) -> Result<Self> {
         match flow {
-            Tree::Leaf(Packed::Segments(parts)) => Ok(Self::Later(parts)),
-            flow => Ok(Self::Computed(pass.tensor(flow)?)),
+            Tree::Leaf(Packed::Segments(parts)) => Ok(Self(parts)),
+            flow => Ok(Self(pass.tensors(flow)?.into_iter().map(torch::Tensor::new).collect())),
         }
     }
 }

@@ -7,9 +7,10 @@
 
 use std::rc::Rc;
 
-use engine::{Inputs, Interrupt, Layout, Observer, Packed, Part, Site, Tree, Wants};
+use engine::{Inputs, Interrupt, Layout, Observer, Packed, Part, ShapeClass, Site, Tree, Wants};
 use interpreter::raise::Raise;
 use tch::{TchError, Tensor};
+use torch::Products;
 
 use crate::cache::Caches;
 
@@ -82,11 +83,16 @@ pub trait Output: Sized {
 pub struct Pass<'a> {
     observer: &'a mut dyn Observer<torch::Tensor>,
     pub layout: Layout,
+    pub products: Products,
+    /// By segment, which kernels computed it.
+    pub shapes: Vec<ShapeClass>,
 }
 
 impl<'a> Pass<'a> {
-    pub fn new(observer: &'a mut dyn Observer<torch::Tensor>, layout: Layout) -> Self {
-        Self { observer, layout }
+    /// Begins a pass over segments.
+    pub fn new(observer: &'a mut dyn Observer<torch::Tensor>, layout: Layout, products: Products) -> Self {
+        let shapes = vec![ShapeClass::default(); layout.parts.len()];
+        Self { observer, layout, products, shapes }
     }
 
     /// Returns what anybody wants of a module.

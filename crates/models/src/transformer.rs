@@ -8,8 +8,9 @@ use std::str::FromStr;
 use engine::{Attention, Forwarded, Interrupt, Layout, Model, Observer, Schema, Segment, Site, Tree};
 use interpreter::raise::Raise;
 use interpreter::{Args, Machine, Value};
-use program::{Heap, Ref};
+use program::{Batching, Heap, Ref};
 use tch::{Kind, Tensor};
+use torch::{Kernels, Products, Rows};
 
 use crate::builder::{Builder, Node};
 use crate::cache::Cache;
@@ -33,6 +34,7 @@ pub struct Transformer {
     nodes: Vec<Node>,
     tokenizer: Rc<Tokenizer>,
     settings: Settings,
+    kernels: Rc<Kernels>,
 }
 
 /// The type that weights have in memory.
@@ -91,7 +93,8 @@ pub fn load(
         }
     };
     let (schema, nodes) = (builder.schema, builder.nodes);
-    Ok(Box::new(Transformer { config: Rc::new(config), decoder, head, schema, nodes, tokenizer, settings }))
+    let kernels = Rc::default();
+    Ok(Box::new(Transformer { config: Rc::new(config), decoder, head, schema, nodes, tokenizer, settings, kernels }))
 }
 
 impl Transformer {
@@ -130,6 +133,11 @@ impl Transformer {
 
     pub(crate) fn generation_config(&self) -> Value {
         Value::host(settings::Settings::of_generation(Rc::clone(&self.config), self.settings.shown()))
+    }
+
+    /// Returns how a pass, or a module that a job calls, multiplies.
+    pub(crate) fn products(&self, rows: Rows) -> Products {
+        Products { kernels: Rc::clone(&self.kernels), rows }
     }
 
     fn node(&self, site: Site) -> Option<&Node> {
@@ -221,6 +229,14 @@ impl Transformer {
     }
 }
 
+fn rows(batching: Batching) -> Rows {
+    match batching {
+        Batching::Shared => Rows::Rounded,
+        Batching::Reproducible => Rows::Fixed,
+        Batching::Exclusive => Rows::Own,
+    }
+}
+
 impl Model for Transformer {
     type Tensor = torch::Tensor;
 
@@ -240,42 +256,52 @@ impl Model for Transformer {
         observer: &mut dyn Observer<torch::Tensor>,
     ) -> Result<Forwarded<torch::Tensor>, Interrupt> {
         let own = |tensor: &torch::Tensor| tensor.tch().shallow_clone();
+        let cache = |segment: &Segment<torch::Tensor>| segment.cache.as_ref()?.downcast_ref::<Cache>().cloned();
+        // A generation that began with rows kept from before goes on by itself.
+        segments.iter().filter(|segment| segment.trunks.is_empty()).filter_map(cache).for_each(|cache| cache.settle());
         let call = Call {
             ids: segments.iter().map(|segment| own(&segment.input_ids)).collect(),
             padding: segments.iter().map(|segment| segment.attention_mask.as_ref().map(own)).collect(),
             positions: segments.iter().map(|segment| segment.position_ids.as_ref().map(own)).collect(),
-            caches: segments.iter().map(|segment| segment.cache.as_ref()?.downcast_ref::<Cache>().cloned()).collect(),
+            caches: segments.iter().map(cache).collect(),
             attention: segments.iter().map(|segment| segment.attention).collect(),
             flags: Self::flags(segments)?,
             trunks: self.trunks_of(segments, observer),
             form: None,
         };
-        let mut pass = Pass::new(observer, Layout::of(segments));
-        let run = || -> std::result::Result<_, Interrupt> {
-            let output = decoder::run(&*self.decoder, &self.head, &mut pass, call)?;
-            Ok(Forwarded { output, layout: pass.layout })
+        let batching = segments.first().map(|segment| segment.batching).unwrap_or_default();
+        let mut pass = Pass::new(observer, Layout::of(segments), self.products(rows(batching)));
+        let run = || Ok(decoder::run(&*self.decoder, &self.head, &mut pass, call)?);
+        let output = match segments.iter().find_map(|segment| segment.recorder.as_ref()) {
+            None => tch::no_grad(run),
+            Some(machine) => {
+                let job = torch::Job::of(machine);
+                let paying = torch::Paying::new(machine, &job);
+                run().map_err(|interrupt| paying.refusal().map_or(interrupt, Interrupt::Failed))
+            }
         };
-        let Some(machine) = segments.iter().find_map(|segment| segment.recorder.as_ref()) else {
-            let _unrecorded = tch::no_grad_guard();
-            return run();
-        };
-        let job = torch::Job::of(machine);
-        let paying = torch::Paying::new(machine, &job);
-        run().map_err(|interrupt| paying.refusal().map_or(interrupt, Interrupt::Failed))
+        for (segment, shapes) in segments.iter_mut().zip(&pass.shapes) {
+            segment.shapes = *shapes;
+        }
+        Ok(Forwarded { output: output?, layout: pass.layout })
     }
 
     fn trunks(&self, rows: &[Vec<i64>], attention: Attention) -> Result<Vec<engine::Trunk>, Raise> {
         let _unrecorded = tch::no_grad_guard();
-        let trunks = Trunk::compute(&*self.decoder, rows, attention).map_err(|stop| match Interrupt::from(stop) {
-            Interrupt::Failed(raise) => raise,
-            Interrupt::Enough => Raise::runtime_error("nobody needs these rows"),
-        })?;
+        let products = self.products(Rows::Rounded);
+        let trunks =
+            Trunk::compute(&*self.decoder, products, rows, attention).map_err(|stop| match Interrupt::from(stop) {
+                Interrupt::Failed(raise) => raise,
+                Interrupt::Enough => Raise::runtime_error("nobody needs these rows"),
+            })?;
         let keep = |trunk: Trunk| engine::Trunk { bytes: trunk.bytes(), states: Rc::new(trunk) };
         Ok(trunks.into_iter().map(keep).collect())
     }
 
-    fn set_recording(&self, machine: &Machine, on: bool) {
-        torch::Job::of(machine).set_gradients(on);
+    fn begin(&self, machine: &Machine, recording: bool, batching: Batching) {
+        let job = torch::Job::of(machine);
+        job.set_gradients(recording);
+        job.set_rows(rows(batching));
     }
 
     fn recording(&self, machine: &Machine) -> bool {

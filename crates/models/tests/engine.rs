@@ -133,6 +133,34 @@ fn invokes_of_one_row_give_what_they_give_alone() {
     }
 }
 
+#[test]
+fn generations_from_a_prompt_that_comes_again_give_what_they_give_alone() {
+    let plain = "steps = nnsight.save([])\nfor step in tracer.iter[:5]:\n    steps.append(LAYERS[2].output.clone())\nids = tracer.result.save()";
+    let steered = plain.replace("    steps.append", "    LAYERS[1].output[:, -1] += 0.5\n    steps.append");
+    let first = plain.replace("for step", "LAYERS[0].output[:, 1] = 0.25\nfor step");
+    let skipped = plain.replace("for step", "LAYERS[1].skip(LAYERS[1].input)\nfor step");
+    for (name, layers) in MODELS {
+        let subject = Subject { layers, head: "model.lm_head", engine: &|| engine(name) };
+        let job = |block: &str| subject.job("Hello there, world", Function::Generate, block, &[("max_new_tokens", 5)]);
+        let trace = || subject.job("Hello there, world", Function::Call, "out = HEAD.output.save()", &[]);
+        let blocks = [plain, &steered, &first, &skipped, plain];
+        let alone: Vec<Outcome> = blocks.iter().map(|block| subject.outcomes(vec![job(block)]).remove(0)).collect();
+        let mut jobs: Vec<_> = blocks.iter().map(|block| job(block)).collect();
+        jobs.push(trace());
+        let together = subject.outcomes(jobs);
+        for ((block, alone), together) in blocks.iter().zip(&alone).zip(&together) {
+            assert_eq!(together.usage.forks, 1, "{block}");
+            let (alone, together) = (alone.end.as_ref().unwrap(), together.end.as_ref().unwrap());
+            assert_eq!(tensor(alone, "ids"), tensor(together, "ids"), "{block}");
+            let (alone, together) = (engine::conformance::flat(alone), engine::conformance::flat(together));
+            assert!(alone.len() == 6 && together.len() == 6, "{block}");
+            alone.iter().zip(&together).for_each(|(alone, together)| near(alone, together, block));
+        }
+        let logits = |outcome: &Outcome| tensor(outcome.end.as_ref().unwrap(), "out");
+        near(&logits(&subject.outcomes(vec![trace()])[0]), &logits(&together[5]), "the trace among them");
+    }
+}
+
 fn same(alone: &Outcome, together: &Outcome, block: &str) {
     let (alone, together) = match (&alone.end, &together.end) {
         (Ok(alone), Ok(together)) => (alone, together),

@@ -6,12 +6,11 @@ use std::process::Command;
 use std::rc::Rc;
 use std::sync::LazyLock;
 
-use engine::{
-    Attention, Entered, Forwarded, Inputs, Interrupt, Layout, Model, Observer, Packed, Segment, Site, Tree, Wants,
-};
+use engine::{Entered, Forwarded, Inputs, Interrupt, Layout, Model, Observer, Packed, Segment, Site, Tree, Wants};
 use interpreter::machine::Environment;
 use interpreter::{Args, Machine, Value};
 use models::{DType, Transformer};
+use program::Batching;
 use tch::Tensor;
 
 struct Outside;
@@ -68,17 +67,11 @@ fn run(model: &Transformer, observer: &mut dyn Observer<torch::Tensor>) -> Tenso
 
 /// Runs the same, and records what gradients need if somebody pays for it.
 fn run_for(model: &Transformer, observer: &mut dyn Observer<torch::Tensor>, recorder: Option<Machine>) -> Tensor {
+    let ids = Tensor::from_slice(&[5_i64, 6, 7, 8, 9, 10, 11, 12]).view([2, 4]);
     let mut segment = Segment {
-        rows: 2,
-        length: 4,
-        input_ids: torch::Tensor::new(Tensor::from_slice(&[5_i64, 6, 7, 8, 9, 10, 11, 12]).view([2, 4])),
-        attention_mask: None,
-        position_ids: None,
-        cache: None,
-        attention: Attention::Sdpa,
         flags: vec![("use_cache".into(), Value::Bool(false))],
         recorder,
-        trunks: Vec::new(),
+        ..Segment::new(2, 4, torch::Tensor::new(ids))
     };
     match model.forward(std::slice::from_mut(&mut segment), observer) {
         Ok(Forwarded { output: Tree::Record { fields, .. }, .. }) => leaf(&fields.first().unwrap().1),
@@ -130,7 +123,7 @@ fn every_module_called_by_itself_returns_what_it_returned_in_the_pass() {
             };
             let machine = machine();
             // Bits are compared: kernels may differ where gradients are recorded, as they were not in the pass.
-            model.set_recording(&machine, false);
+            model.begin(&machine, false, Batching::Shared);
             let found = model.call_module(&machine, *site, &args, None);
             let found = found.unwrap_or_else(|raise| panic!("{path}: {}", raise.message()));
             let (found, expected) = (tensors(&found), tensors(&value(output)));
@@ -281,18 +274,7 @@ fn a_graph_that_costs_too_much_is_refused() {
     let limits = program::Limits { tensor_bytes: 4096, ..program::Limits::default() };
     let machine = Machine::new(&limits, Rc::new(Outside));
     let ids = torch::Tensor::new(Tensor::from_slice(&[5_i64, 6, 7, 8]).view([1, 4]));
-    let mut segment = Segment {
-        rows: 1,
-        length: 4,
-        input_ids: ids,
-        attention_mask: None,
-        position_ids: None,
-        cache: None,
-        attention: Attention::Sdpa,
-        flags: Vec::new(),
-        recorder: Some(machine),
-        trunks: Vec::new(),
-    };
+    let mut segment = Segment { recorder: Some(machine), ..Segment::new(1, 4, ids) };
     let outcome = model.forward(std::slice::from_mut(&mut segment), &mut Recorder::default());
     let Err(Interrupt::Failed(raise)) = outcome else { panic!("it was paid for") };
     assert_eq!(raise.as_fatal(), Some(interpreter::Fatal::Tensors));

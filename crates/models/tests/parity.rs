@@ -148,17 +148,14 @@ impl Case {
         });
         let flags: Vec<(Rc<str>, Value)> = flags.collect();
         let cached = !flags.iter().any(|(name, value)| &**name == "use_cache" && matches!(value, Value::Bool(false)));
+        let (rows, length) = (input_ids.sizes()[0], input_ids.sizes()[1]);
         Segment {
-            rows: input_ids.sizes()[0],
-            length: input_ids.sizes()[1],
-            input_ids,
             attention_mask: tensor("attention_mask"),
             position_ids: tensor("position_ids"),
             cache: cached.then(|| share(cache)),
             attention: self.attention,
             flags,
-            recorder: None,
-            trunks: Vec::new(),
+            ..Segment::new(rows, length, input_ids)
         }
     }
 }
@@ -435,16 +432,9 @@ fn generate(model: &Transformer, prompts: &[Vec<i64>], settings: &Json) -> Resul
         let ids: Vec<i64> = sequences.iter().flat_map(|row| row[row.len() - fresh..].to_vec()).collect();
         let ids = Tensor::from_slice(&ids).view([sequences.len() as i64, -1]);
         let mut segment = Segment {
-            rows: sequences.len() as i64,
-            length: fresh as i64,
-            input_ids: torch::Tensor::new(ids),
-            attention_mask: None,
-            position_ids: None,
             cache: Some(share(&cache)),
-            attention: Attention::Sdpa,
             flags: vec![("logits_to_keep".into(), Value::Int(1))],
-            recorder: None,
-            trunks: Vec::new(),
+            ..Segment::new(sequences.len() as i64, fresh as i64, torch::Tensor::new(ids))
         };
         let output = forward(model, std::slice::from_mut(&mut segment), &mut Blind);
         let logits = part(&output, &[(sequences.len() as i64, 1)], 0).remove(0).squeeze_dim(1);

@@ -71,12 +71,19 @@ impl RequestFields {
             Some(Value::String(text)) => Ok(Some(text.clone())),
             Some(_) => Err(DecodeError::Fields(format!("`env.{name}` is not text"))),
         };
-        Ok(Env { attn_implementation: text("attn_implementation")?, peft: text("peft")? })
+        let batching = text("batching")?.map(|name| name.parse()).transpose();
+        Ok(Env {
+            attn_implementation: text("attn_implementation")?,
+            peft: text("peft")?,
+            batching: batching.map_err(|why| DecodeError::Fields(format!("`env.batching`: {why}")))?,
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use program::Batching;
+
     use super::*;
 
     fn fields(key: &str, env: &str) -> RequestFields {
@@ -102,7 +109,11 @@ mod tests {
     #[test]
     fn the_environment_is_text_or_nothing() {
         let env = fields("k:{}", r#"{"attn_implementation": "eager", "peft": null, "later": [1]}"#).environment();
-        assert_eq!(env.unwrap(), Env { attn_implementation: Some("eager".into()), peft: None });
+        assert_eq!(env.unwrap(), Env { attn_implementation: Some("eager".into()), ..Env::default() });
+        let env = fields("k:{}", r#"{"batching": "exclusive"}"#).environment();
+        assert_eq!(env.unwrap().batching, Some(Batching::Exclusive));
+        let refusal = fields("k:{}", r#"{"batching": "alone"}"#).environment().unwrap_err().to_string();
+        assert!(refusal.contains("shared, reproducible or exclusive, not \"alone\""), "{refusal}");
         assert!(fields("k:{}", r#"{"peft": 1}"#).environment().is_err());
     }
 

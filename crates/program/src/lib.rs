@@ -19,4 +19,4 @@ pub use check::{Checked, check};
 pub use datum::{DType, Datum, Heap, Ref, TensorData};
 pub use error::SyntaxError;
 pub use limits::Limits;
-pub use program::{Entry, Env, Function, Program, Saved, Source};
+pub use program::{Batching, Entry, Env, Function, Program, Saved, Source};

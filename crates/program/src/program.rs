@@ -1,5 +1,7 @@
 //! The request itself.
 
+use std::str::FromStr;
+
 use ids::ModelKey;
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +49,43 @@ pub struct Env {
     pub attn_implementation: Option<String>,
     /// Repository of a PEFT adapter.
     pub peft: Option<String>,
+    /// `None` leaves the choice to whoever made the key.
+    pub batching: Option<Batching>,
+}
+
+/// Whom a job shares forward passes with, and so what the bits of its numbers may depend on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Batching {
+    /// With whoever is there. Kernels, and with them the last bits, depend on how many tokens all have together.
+    #[default]
+    Shared,
+    /// With others who ask for the same. The bits depend on nobody else.
+    Reproducible,
+    /// With nobody. Shapes are those that the job has by itself.
+    Exclusive,
+}
+
+impl Batching {
+    /// As users write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Shared => "shared",
+            Self::Reproducible => "reproducible",
+            Self::Exclusive => "exclusive",
+        }
+    }
+}
+
+impl FromStr for Batching {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let all = [Self::Shared, Self::Reproducible, Self::Exclusive];
+        let found = all.into_iter().find(|batching| batching.name() == name);
+        found.ok_or_else(|| format!("batching is shared, reproducible or exclusive, not {name:?}"))
+    }
 }
 
 /// What the block is attached to.

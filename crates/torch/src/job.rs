@@ -13,6 +13,7 @@ use crate::backward::Walk;
 use crate::dtype::Device;
 use crate::ffi;
 use crate::generator::Generator;
+use crate::kernels::Rows;
 use crate::tensor::Tensor;
 
 /// A job's state in this crate, kept as an extension of its [`Machine`].
@@ -20,6 +21,7 @@ pub struct Job {
     account: Arc<Account>,
     generators: RefCell<Vec<(Device, Rc<Generator>)>>,
     gradients: Cell<bool>,
+    rows: Cell<Rows>,
     /// Backward passes under way that are not recorded themselves, and all of them.
     unrecorded: Cell<usize>,
     walks: Cell<usize>,
@@ -48,6 +50,7 @@ impl Job {
             account: Arc::default(),
             generators: RefCell::default(),
             gradients: Cell::new(true),
+            rows: Cell::default(),
             unrecorded: Cell::new(0),
             walks: Cell::new(0),
             block: RefCell::default(),
@@ -67,6 +70,17 @@ impl Job {
     /// Sets whether operations record what gradients need, and returns what was set before.
     pub fn set_gradients(&self, on: bool) -> bool {
         self.gradients.replace(on)
+    }
+
+    /// Returns what the bits of the model's modules may depend on where the job calls them itself.
+    #[must_use]
+    pub fn rows(&self) -> Rows {
+        self.rows.get()
+    }
+
+    /// Sets what [`Job::rows`] returns.
+    pub fn set_rows(&self, rows: Rows) {
+        self.rows.set(rows);
     }
 
     /// Notes a backward pass until the guard is dropped. What runs within an `unrecorded` one records no gradients.

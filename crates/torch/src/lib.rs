@@ -18,6 +18,7 @@ mod elements;
 mod ffi;
 mod generator;
 mod job;
+mod kernels;
 mod linear;
 mod modules;
 mod named;
@@ -31,7 +32,7 @@ pub use data::value_data;
 pub use dtype::Device;
 pub use generator::Generator;
 pub use job::{Job, Paying};
-pub use linear::linear;
+pub use kernels::{Kernels, Products, Rows, rounded};
 pub use modules::{global, import, instance};
 pub use tensor::{Head, Tensor};
 

@@ -10,13 +10,27 @@ use tch::TchError;
 use super::{Tensor, index};
 use crate::ffi;
 use crate::job::{Job, Paying};
-use crate::linear::linear;
+use crate::kernels::Products;
 
 /// The matrix that makes logits of hidden states.
 pub struct Head {
     /// `[vocabulary, width]`.
     pub weight: tch::Tensor,
     pub bias: Option<tch::Tensor>,
+    /// What others ask for at the same moment is multiplied too, so that no bits may depend on how many rows there are.
+    pub products: Products,
+}
+
+impl Head {
+    fn product(&self, hidden: &tch::Tensor) -> Result<tch::Tensor, TchError> {
+        self.products.linear(hidden, &self.weight, self.bias.as_ref())
+    }
+
+    /// Computes one column, without its dimension.
+    fn column(&self, hidden: &tch::Tensor, at: i64) -> Result<tch::Tensor, TchError> {
+        let bias = self.bias.as_ref().map(|bias| bias.f_narrow(0, at, 1)).transpose()?;
+        self.products.linear(hidden, &self.weight.f_narrow(0, at, 1)?, bias.as_ref())?.f_squeeze_dim(-1)
+    }
 }
 
 /// A product `hidden · weightᵀ + bias` that is not computed yet.
@@ -88,7 +102,7 @@ impl Unembedding {
         if let Some((whole, start)) = &self.whole {
             return whole.tch().f_narrow(0, *start, self.rows());
         }
-        let all = linear(&self.hidden, &self.head.weight, self.head.bias.as_ref())?;
+        let all = self.head.product(&self.hidden)?;
         for Selected { rows: (start, rows), key, mut product, .. } in self.selected.borrow_mut().drain(..) {
             if let Some(mut place) = select(&all.f_narrow(0, start, rows)?, &key) {
                 place.f_copy_(&product)?;
@@ -139,10 +153,7 @@ impl Unembedding {
             if let Some(product) = self.known(&deferred.key)? {
                 return Some(Ok(Tensor::new(product).value().into()));
             }
-            let bias = self.head.bias.as_ref().map(|bias| bias.narrow(0, at, 1));
-            return Some(deferred.pay(|hidden| {
-                linear(hidden, &self.head.weight.f_narrow(0, at, 1)?, bias.as_ref())?.f_squeeze_dim(-1)
-            }));
+            return Some(deferred.pay(|hidden| self.head.column(hidden, at)));
         }
         Some(Ok(Outcome::Wait(Request::new(deferred))))
     }
@@ -203,7 +214,7 @@ impl Deferred {
             match one.pay(|hidden| match product {
                 // A copy: a view would keep everybody's logits alive.
                 Some(product) => tch::Tensor::f_cat(&[product], 0),
-                None => linear(hidden, &head.weight, head.bias.as_ref()),
+                None => head.product(hidden),
             })? {
                 Outcome::Ready(value) => Ok(value),
                 _ => Err(Raise::runtime_error("logits did not come")),
@@ -218,7 +229,7 @@ impl Deferred {
         let Some(first) = all.first() else { return Ok(Vec::new()) };
         let width = first.hidden.size().last().copied().unwrap_or(1);
         let flat = all.iter().map(|one| one.hidden.f_reshape([-1, width])).collect::<Result<Vec<_>, _>>()?;
-        let product = linear(&tch::Tensor::f_cat(&flat, 0)?, &first.head.weight, first.head.bias.as_ref())?;
+        let product = first.head.product(&tch::Tensor::f_cat(&flat, 0)?)?;
         let mut start = 0;
         let mut parts = Vec::with_capacity(all.len());
         for (one, flat) in all.iter().zip(&flat) {
