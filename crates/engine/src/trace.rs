@@ -135,7 +135,7 @@ impl<M: Model> Trace<M> {
     /// and whoever looks at them sees what generation adds to them. `None` is for a trace that shares with nobody.
     pub fn company(&self) -> Option<Company<'_>> {
         let root = Site(0);
-        let generating = self.run.wants(root).input.then(|| matches!(self.work, Work::Generate { .. }));
+        let generating = self.run.wants(root).input.then_some(matches!(self.work, Work::Generate { .. }));
         self.arguments.as_deref().map(|arguments| Company { arguments, generating })
     }
 

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use engine::{ModuleSchema, Schema, Site};
 use tch::Tensor;
+use torch::Weight;
 
 use crate::error::LoadError;
 use crate::nn::{Activation, Conv1D, Dropout, Embedding, Function, LayerNorm, Linear, RmsNorm};
@@ -92,11 +93,19 @@ impl<'a> Builder<'a> {
     pub fn linear(&mut self, name: &str, inputs: i64, outputs: i64, bias: bool) -> Result<Rc<Linear>, LoadError> {
         let weight = self.read(name, "weight", &[outputs, inputs])?;
         let bias = if bias { Some(self.read(name, "bias", &[outputs])?) } else { None };
-        Ok(self.tied_linear(name, weight, bias))
+        Ok(self.add_linear(name, Weight::new(&weight)?, bias))
     }
 
-    /// Adds a linear layer with a weight that is another module's.
-    pub fn tied_linear(&mut self, name: &str, weight: Tensor, bias: Option<Tensor>) -> Rc<Linear> {
+    /// Adds the head, with a weight that is the embedding's or its own `[outputs, inputs]`.
+    pub fn head(&mut self, name: &str, embedding: &Embedding, tied: bool) -> Result<Rc<Linear>, LoadError> {
+        let size = embedding.weight.size();
+        let weight = if tied { embedding.weight.shallow_clone() } else { self.read(name, "weight", &size)? };
+        // Single columns are read of it as it is.
+        Ok(self.add_linear(name, Weight::beside(&weight)?, None))
+    }
+
+    fn add_linear(&mut self, name: &str, weight: Weight, bias: Option<Tensor>) -> Rc<Linear> {
+        let weight = Rc::new(weight);
         let linear = Rc::new(Linear { site: self.next(), weight, bias });
         self.add(name, "Linear", |_| Node::Linear(Rc::clone(&linear)));
         linear
@@ -104,7 +113,8 @@ impl<'a> Builder<'a> {
 
     /// Adds a Conv1D and reads its weight `[inputs, outputs]` and its bias.
     pub fn conv1d(&mut self, name: &str, inputs: i64, outputs: i64) -> Result<Rc<Conv1D>, LoadError> {
-        let weight = self.read(name, "weight", &[inputs, outputs])?.transpose(0, 1).contiguous();
+        let weight = self.read(name, "weight", &[inputs, outputs])?.f_transpose(0, 1)?.f_contiguous()?;
+        let weight = Rc::new(Weight::new(&weight)?);
         let bias = self.read(name, "bias", &[outputs])?;
         let conv = Rc::new(Conv1D { site: self.next(), weight, bias });
         self.add(name, "Conv1D", |_| Node::Conv1D(Rc::clone(&conv)));

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use engine::{Attention, Inputs, Part, Site, Tree};
 use interpreter::raise::Raise;
 use tch::{Device, Kind, Tensor};
+use torch::Weight;
 
 use crate::attention;
 use crate::cache::{Cache, Caches};
@@ -53,7 +54,7 @@ pub struct Description {
     /// The decoder layers' sites.
     pub layers: Vec<Site>,
     /// The matrices of a layer: all layers' have the same shapes.
-    pub weights: Vec<Tensor>,
+    pub weights: Vec<Rc<Weight>>,
     pub kind: Kind,
     pub device: Device,
     /// Base and root return an empty `cross_attentions` beside `attentions`.

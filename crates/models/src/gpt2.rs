@@ -5,6 +5,7 @@ use std::rc::Rc;
 use engine::{Part, Schema, Site};
 use interpreter::raise::Raise;
 use tch::{Device, Kind, Tensor};
+use torch::Weight;
 
 use crate::attention::attend;
 use crate::builder::{Builder, Node};
@@ -34,9 +35,9 @@ struct Layer {
 }
 
 impl Layer {
-    fn weights(&self) -> Vec<Tensor> {
+    fn weights(&self) -> Vec<Rc<Weight>> {
         [&self.attn.c_attn.weight, &self.attn.c_proj.weight, &self.mlp.c_fc.weight, &self.mlp.c_proj.weight]
-            .map(Tensor::shallow_clone)
+            .map(Rc::clone)
             .into()
     }
 }
@@ -153,11 +154,7 @@ pub fn build(
     builder.close();
     let ln_f = builder.layer_norm("ln_f", width, eps)?;
     builder.close();
-    let head = if config.flag("tie_word_embeddings")? {
-        builder.tied_linear("lm_head", wte.weight.shallow_clone(), None)
-    } else {
-        builder.linear("lm_head", width, vocabulary, false)?
-    };
+    let head = builder.head("lm_head", &wte, config.flag("tie_word_embeddings")?)?;
     builder.close();
     let about = Description {
         root,

@@ -7,6 +7,7 @@ use engine::{Part, Schema, Site};
 use interpreter::raise::Raise;
 use serde_json::Value;
 use tch::{Device, Kind, TchError, Tensor};
+use torch::Weight;
 
 use crate::attention::attend;
 use crate::builder::{Builder, Node};
@@ -38,7 +39,7 @@ struct Layer {
 }
 
 impl Layer {
-    fn weights(&self) -> Vec<Tensor> {
+    fn weights(&self) -> Vec<Rc<Weight>> {
         [
             &self.self_attn.q_proj.weight,
             &self.self_attn.k_proj.weight,
@@ -48,7 +49,7 @@ impl Layer {
             &self.mlp.up_proj.weight,
             &self.mlp.down_proj.weight,
         ]
-        .map(Tensor::shallow_clone)
+        .map(Rc::clone)
         .into()
     }
 }
@@ -162,11 +163,7 @@ pub fn build(
     let norm = builder.rms_norm("norm", "LlamaRMSNorm", width, eps)?;
     let rotary_emb = builder.plain("rotary_emb", "LlamaRotaryEmbedding", Node::Rotary);
     builder.close();
-    let head = if config.flag("tie_word_embeddings")? {
-        builder.tied_linear("lm_head", embed_tokens.weight.shallow_clone(), None)
-    } else {
-        builder.linear("lm_head", width, vocabulary, false)?
-    };
+    let head = builder.head("lm_head", &embed_tokens, config.flag("tie_word_embeddings")?)?;
     builder.close();
     let about = Description {
         root,

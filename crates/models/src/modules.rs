@@ -21,13 +21,14 @@ use crate::transformer::Transformer;
 /// Reads an attribute of a module. `None` where Hugging Face's has no such attribute.
 pub fn attribute(model: &Transformer, machine: &Machine, node: &Node, name: &str) -> Option<Value> {
     let weight = |tensor: &Tensor| torch::Tensor::weight(tensor.shallow_clone()).value();
+    let matrix = |matrix: &torch::Weight| matrix.dense().ok().map(weight);
+    let side = |matrix: &torch::Weight, dim: usize| Value::Int(matrix.size().get(dim).copied().unwrap_or(0));
     let size = |tensor: &Tensor, dim: usize| Value::Int(tensor.size().get(dim).copied().unwrap_or(0));
     let number = |name: &str| model.config.size(name).map(Value::Int).ok();
     Some(match (node, name) {
         (_, "training") => Value::Bool(false),
         (Node::Root | Node::Base, "dtype" | "device") => {
-            let weight = weight(&model.head.weight);
-            let Value::Host(tensor) = weight else { return None };
+            let Value::Host(tensor) = matrix(&model.head.weight)? else { return None };
             match tensor.get_attribute(machine, name) {
                 Ok(interpreter::Outcome::Ready(value)) => value,
                 _ => return None,
@@ -41,14 +42,14 @@ pub fn attribute(model: &Transformer, machine: &Machine, node: &Node, name: &str
         (Node::Base, "padding_idx") if model.llama() => config_value(&model.config, "pad_token_id"),
         (Node::Base, "gradient_checkpointing") => Value::Bool(false),
 
-        (Node::Linear(linear), "weight") => weight(&linear.weight),
+        (Node::Linear(linear), "weight") => matrix(&linear.weight)?,
         (Node::Linear(linear), "bias") => linear.bias.as_ref().map_or(Value::None, weight),
-        (Node::Linear(linear), "out_features") => size(&linear.weight, 0),
-        (Node::Linear(linear), "in_features") => size(&linear.weight, 1),
-        (Node::Conv1D(conv), "weight") => weight(&conv.weight.transpose(0, 1)),
+        (Node::Linear(linear), "out_features") => side(&linear.weight, 0),
+        (Node::Linear(linear), "in_features") => side(&linear.weight, 1),
+        (Node::Conv1D(conv), "weight") => weight(&conv.weight.dense().ok()?.transpose(0, 1)),
         (Node::Conv1D(conv), "bias") => weight(&conv.bias),
-        (Node::Conv1D(conv), "nx") => size(&conv.weight, 1),
-        (Node::Conv1D(conv), "nf") => size(&conv.weight, 0),
+        (Node::Conv1D(conv), "nx") => side(&conv.weight, 1),
+        (Node::Conv1D(conv), "nf") => side(&conv.weight, 0),
         (Node::LayerNorm(norm), "weight") => weight(&norm.weight),
         (Node::LayerNorm(norm), "bias") => weight(&norm.bias),
         (Node::LayerNorm(norm), "eps") => Value::Float(norm.eps),

@@ -4,14 +4,14 @@ use std::rc::Rc;
 
 use engine::{Packed, Site, Tree};
 use tch::{Kind, TchError, Tensor};
-use torch::Products;
+use torch::{Products, Weight};
 
 use crate::pass::{Flow, Output, Parts, Pass, Result};
 
 /// `torch.nn.Linear`: weight `[out, in]`.
 pub struct Linear {
     pub site: Site,
-    pub weight: Tensor,
+    pub weight: Rc<Weight>,
     pub bias: Option<Tensor>,
 }
 
@@ -19,7 +19,7 @@ pub struct Linear {
 pub struct Conv1D {
     pub site: Site,
     /// `[out, in]`.
-    pub weight: Tensor,
+    pub weight: Rc<Weight>,
     pub bias: Tensor,
 }
 
@@ -145,7 +145,7 @@ impl Linear {
             let sure: Vec<&Tensor> = inputs.iter().zip(now).filter(at_once).map(|(input, _)| input).collect();
             let mut computed = self.together(&products, &sure)?.into_iter().peekable();
             let head = Rc::new(torch::Head {
-                weight: self.weight.shallow_clone(),
+                weight: Rc::clone(&self.weight),
                 bias: self.bias.as_ref().map(Tensor::shallow_clone),
                 products,
             });

@@ -10,7 +10,7 @@ use interpreter::raise::Raise;
 use interpreter::{Args, Machine, Value};
 use program::{Batching, Heap, Ref};
 use tch::{Kind, Tensor};
-use torch::{Kernels, Products, Rows};
+use torch::{Kernels, Products, Rows, Weight};
 
 use crate::builder::{Builder, Node};
 use crate::cache::Cache;
@@ -102,10 +102,11 @@ impl Transformer {
     #[must_use]
     pub fn parameters(&self) -> u64 {
         let count = |tensor: &Tensor| u64::try_from(tensor.numel()).unwrap_or(0);
+        let entries = |weight: &Weight| u64::try_from(weight.size().iter().product::<i64>()).unwrap_or(0);
         let of_node = |node: &Node| match node {
             Node::Linear(linear) if linear.site == self.head.site && self.tied() => 0,
-            Node::Linear(linear) => count(&linear.weight) + linear.bias.as_ref().map_or(0, count),
-            Node::Conv1D(conv) => count(&conv.weight) + count(&conv.bias),
+            Node::Linear(linear) => entries(&linear.weight) + linear.bias.as_ref().map_or(0, count),
+            Node::Conv1D(conv) => entries(&conv.weight) + count(&conv.bias),
             Node::LayerNorm(norm) => count(&norm.weight) + count(&norm.bias),
             Node::RmsNorm(norm) => count(&norm.weight),
             Node::Embedding(embedding) => count(&embedding.weight),

@@ -98,7 +98,8 @@ unsafe extern "C" {
         error: *mut Error,
     ) -> *mut c_void;
     pub fn vt_clone_handle(tensor: *const c_void) -> *mut c_void;
-    pub fn vt_linear_onednn(
+    pub fn vt_pack_linear(weight: *const c_void, rows: i64, error: *mut Error) -> *mut c_void;
+    pub fn vt_linear_packed(
         input: *const c_void,
         weight: *const c_void,
         bias: *const c_void,

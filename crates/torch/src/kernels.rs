@@ -1,19 +1,18 @@
-//! Which kernel multiplies by a weight, and how many rows it is given.
+//! How many rows a kernel is given, and what its bits depend on.
 //!
 //! Kernels give a row other bits where they are given another *number* of rows, never for what the other rows hold:
 //! they choose their loops by shape. So rows of jobs that share a pass are rounded up, by rows of zeros, to a size of a
-//! small grid, and a size is given to a kernel that treats all its rows alike wherever they lie. Which one does, and
-//! which sizes give the same bits, is measured when a size first comes: it differs by processor.
+//! small grid for which a kernel treats all its rows alike, wherever they lie. Which sizes are such, and which give the
+//! same bits, is measured when a size first comes: it differs by processor. With AVX-512 all sizes give the same.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::time::Instant;
 
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::job::Paying;
-use crate::linear::{onednn, plain};
+use crate::weight::Weight;
 
 /// How many rows a kernel is given: what their bits may depend on, besides themselves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -31,8 +30,6 @@ pub enum Rows {
 #[derive(Default)]
 pub struct Kernels {
     plans: RefCell<HashMap<Shape, Plan>>,
-    /// By [`SIZES`], whether oneDNN is the faster.
-    faster: OnceCell<[bool; SIZES.len()]>,
 }
 
 /// How a pass multiplies by weights.
@@ -54,7 +51,7 @@ impl Products {
     ///
     /// # Errors
     /// When the shapes do not fit.
-    pub fn linear(&self, input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
+    pub fn linear(&self, input: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
         self.kernels.linear(input, weight, bias, self.rows)
     }
 
@@ -64,7 +61,7 @@ impl Products {
     ///
     /// # Errors
     /// When a probe cannot be computed.
-    pub fn class(&self, weights: &[Tensor], rows: i64) -> Result<(i64, u64), TchError> {
+    pub fn class(&self, weights: &[Rc<Weight>], rows: i64) -> Result<(i64, u64), TchError> {
         let size = match self.rows {
             Rows::Own => return Ok((0, 0)),
             Rows::Rounded => rounded(rows),
@@ -81,20 +78,18 @@ struct Shape {
     inputs: i64,
     kind: Kind,
     device: Device,
+    packed: bool,
     rows: i64,
 }
 
 #[derive(Clone, Copy)]
 struct Plan {
-    onednn: bool,
     /// Rows to give: the size, or a few more where these end in the kernel's main loop.
     rows: i64,
     /// A digest of the bits that a probe came to. Odd where rows had several, by where they lie.
     class: u64,
 }
 
-/// Rows at which the speed of kernels is compared, each for all numbers from the one before.
-const SIZES: [i64; 4] = [1, 8, 32, 128];
 /// Rows of the block that [`Rows::Fixed`] is held to.
 const BLOCK: i64 = 64;
 /// More rows to try where a size ends in an odd loop: kernels' tiles have 4, 6, 8, 12 or 16 rows.
@@ -104,14 +99,23 @@ const MORE: i64 = 4;
 #[must_use]
 pub fn rounded(rows: i64) -> i64 {
     let step = match rows {
-        ..=1 => return 1,
-        2..=8 => return u64::try_from(rows).unwrap_or(1).next_power_of_two().cast_signed(),
-        9..=64 => 8,
+        ..=8 => return u64::try_from(rows).unwrap_or(0).next_power_of_two().cast_signed().max(least()),
+        9..=32 => 4,
+        33..=64 => 8,
         65..=512 => 16,
         513..=1024 => 32,
         _ => 64,
     };
     (rows + step - 1) / step * step
+}
+
+/// Returns the fewest rows that are worth a kernel: oneDNN's for AVX-512 take longer for one row than for four.
+fn least() -> i64 {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("avx512f") {
+        return 4;
+    }
+    1
 }
 
 impl Kernels {
@@ -124,35 +128,31 @@ impl Kernels {
     pub fn linear(
         &self,
         input: &Tensor,
-        weight: &Tensor,
+        weight: &Weight,
         bias: Option<&Tensor>,
         rows: Rows,
     ) -> Result<Tensor, TchError> {
-        // A strided input of more than two dimensions would run as a batched product that copies the weight for each
-        // entry.
-        let input = input.f_contiguous()?;
         if input.requires_grad() {
-            return plain(&input, weight, bias);
+            return input.f_linear(weight.dense()?, bias);
         }
-        let count = count(&input);
-        // What does not fit is for the kernel to refuse.
-        let fits = count > 0 && input.size().last() == weight.size().last();
-        if rows == Rows::Own || !fits {
-            return multiply(self.prefers_onednn(weight, count), &input, weight, bias);
+        let [outputs, inputs] = weight.size();
+        let (mut shape, count) = (input.size(), count(input));
+        if count == 0 || shape.last() != Some(&inputs) {
+            return weight.multiply(input, bias);
         }
-        let flat = input.f_reshape([-1, weight.size().last().copied().unwrap_or(0)])?;
+        let flat = input.f_reshape([-1, inputs])?;
         let product = match rows {
+            Rows::Own => padded(count.max(least()), &flat, weight, bias)?,
+            Rows::Rounded => padded(self.plan(weight, rounded(count))?.rows, &flat, weight, bias)?,
             Rows::Fixed => self.fixed(&flat, weight, bias)?,
-            _ => padded(self.plan(weight, rounded(count))?, &flat, weight, bias)?,
         };
-        let mut shape = input.size();
         if let Some(last) = shape.last_mut() {
-            *last = weight.size().first().copied().unwrap_or(0);
+            *last = outputs;
         }
         product.f_view(shape.as_slice())
     }
 
-    fn class(&self, weights: &[Tensor], size: i64) -> Result<u64, TchError> {
+    fn class(&self, weights: &[Rc<Weight>], size: i64) -> Result<u64, TchError> {
         let mut hasher = blake3::Hasher::new();
         let mut odd = 0;
         for weight in weights {
@@ -164,14 +164,14 @@ impl Kernels {
     }
 
     /// Multiplies so that every row has the bits that it has in a block.
-    fn fixed(&self, input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
+    fn fixed(&self, input: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
         let class = self.plan(weight, BLOCK)?.class;
         let rows = count(input);
         let mut size = rounded(rows);
         loop {
             let plan = self.plan(weight, size)?;
             if plan.class == class {
-                return padded(plan, input, weight, bias);
+                return padded(plan.rows, input, weight, bias);
             }
             if size >= BLOCK {
                 break;
@@ -185,50 +185,24 @@ impl Kernels {
         Tensor::f_cat(&products, 0)
     }
 
-    fn plan(&self, weight: &Tensor, size: i64) -> Result<Plan, TchError> {
-        let &[outputs, inputs] = weight.size().as_slice() else {
-            return Err(TchError::Shape(format!("a weight has two dimensions, not {:?}", weight.size())));
-        };
-        let shape = Shape { outputs, inputs, kind: weight.f_kind()?, device: weight.device(), rows: size };
+    fn plan(&self, weight: &Weight, size: i64) -> Result<Plan, TchError> {
+        let [outputs, inputs] = weight.size();
+        let (kind, device, packed) = (weight.kind(), weight.device(), weight.is_packed());
+        let shape = Shape { outputs, inputs, kind, device, packed, rows: size };
         if let Some(&plan) = self.plans.borrow().get(&shape) {
             return Ok(plan);
         }
-        let plan = self.measure(weight, size)?;
+        // The size itself, or else a few more rows: some of these the kernel's main loop is sure to end with.
+        let mut plan = Plan { rows: size, class: probe(size, weight)? };
+        if !plan.class.is_multiple_of(2) {
+            let more = Plan { rows: size + MORE, class: probe(size + MORE, weight)? };
+            if more.class.is_multiple_of(2) {
+                plan = more;
+            }
+        }
         self.plans.borrow_mut().insert(shape, plan);
         Ok(plan)
     }
-
-    /// Chooses for a size: of the kernels that treat all rows alike, the one that is faster.
-    fn measure(&self, weight: &Tensor, size: i64) -> Result<Plan, TchError> {
-        let preferred = self.prefers_onednn(weight, size);
-        let other = has_onednn(weight).then_some(!preferred);
-        let choices = [Some(preferred), other].into_iter().flatten();
-        let mut first = None;
-        for (onednn, rows) in choices.flat_map(|onednn| [(onednn, size), (onednn, size + MORE)]) {
-            let plan = Plan { onednn, rows, class: probe(onednn, rows, weight)? };
-            if plan.class.is_multiple_of(2) {
-                return Ok(plan);
-            }
-            first.get_or_insert(plan);
-        }
-        first.ok_or_else(|| TchError::Kind("no kernel was tried".into()))
-    }
-
-    /// Returns whether oneDNN is the faster for so many rows. libtorch's own kernels (MKL) are made for one maker's
-    /// processors, and how the two compare differs by processor.
-    fn prefers_onednn(&self, weight: &Tensor, rows: i64) -> bool {
-        if !has_onednn(weight) {
-            return false;
-        }
-        let faster = self.faster.get_or_init(|| SIZES.map(|rows| compare(rows).unwrap_or(false)));
-        let size = SIZES.iter().rposition(|&size| size <= rows).unwrap_or(0);
-        faster.get(size).copied().unwrap_or(false)
-    }
-}
-
-/// Returns whether oneDNN multiplies by this weight as it lies.
-fn has_onednn(weight: &Tensor) -> bool {
-    weight.kind() == Kind::Float && weight.device() == Device::Cpu && weight.is_contiguous()
 }
 
 fn count(input: &Tensor) -> i64 {
@@ -236,31 +210,23 @@ fn count(input: &Tensor) -> i64 {
     size.split_last().map_or(0, |(_, rows)| rows.iter().product())
 }
 
-fn multiply(with_onednn: bool, input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
-    if with_onednn && input.kind() == Kind::Float { onednn(input, weight, bias) } else { plain(input, weight, bias) }
-}
-
-/// Multiplies rows with zeros after them, and leaves those away.
-fn padded(plan: Plan, input: &Tensor, weight: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
-    let rows = count(input);
-    if plan.rows == rows {
-        return multiply(plan.onednn, input, weight, bias);
+/// Multiplies so many rows, with zeros after those that there are, and leaves these away.
+fn padded(rows: i64, input: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
+    let count = count(input);
+    if rows == count {
+        return weight.multiply(input, bias);
     }
-    let zeros = input.f_new_zeros([plan.rows - rows, input.size().last().copied().unwrap_or(0)], kept(input))?;
-    multiply(plan.onednn, &Tensor::f_cat(&[input, &zeros], 0)?, weight, bias)?.f_narrow(0, 0, rows)
-}
-
-fn kept(input: &Tensor) -> (Kind, Device) {
-    (input.kind(), input.device())
+    let [_, inputs] = weight.size();
+    let zeros = Tensor::f_zeros([rows - count, inputs], (input.f_kind()?, input.device()))?;
+    weight.multiply(&Tensor::f_cat(&[input, &zeros], 0)?, bias)?.f_narrow(0, 0, count)
 }
 
 /// Multiplies equal rows, and returns a digest of the first product: an odd number if not all have its bits.
-fn probe(onednn: bool, rows: i64, weight: &Tensor) -> Result<u64, TchError> {
+fn probe(rows: i64, weight: &Weight) -> Result<u64, TchError> {
     let _unpaid = Paying::nobody();
-    let _unrecorded = tch::no_grad_guard();
-    let inputs = weight.size().last().copied().unwrap_or(0);
-    let row = Tensor::f_arange(inputs, (Kind::Float, weight.device()))?.f_sin()?.f_to_kind(weight.f_kind()?)?;
-    let products = multiply(onednn, &row.f_expand([rows, inputs], false)?.f_contiguous()?, weight, None)?;
+    let [_, inputs] = weight.size();
+    let row = Tensor::f_arange(inputs, (Kind::Float, weight.device()))?.f_sin()?.f_to_kind(weight.kind())?;
+    let products = weight.multiply(&row.f_expand([rows, inputs], false)?, None)?;
     let first = products.f_narrow(0, 0, 1)?;
     let uniform = bool::try_from(products.f_eq_tensor(&first)?.f_all()?)?;
     let numbers = Vec::<f32>::try_from(first.f_flatten(0, -1)?.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?)?;
@@ -276,22 +242,6 @@ fn even(hasher: &blake3::Hasher) -> u64 {
     hasher.finalize().as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)) & !1
 }
 
-/// Times both kernels on one shape, the best of a few turns each.
-fn compare(rows: i64) -> Result<bool, TchError> {
-    let _unpaid = Paying::nobody();
-    let options = (Kind::Float, Device::Cpu);
-    let (input, weight) = (Tensor::f_ones([rows, 768], options)?, Tensor::f_ones([1024, 768], options)?);
-    let mut best = [f64::INFINITY; 2];
-    for _ in 0..6 {
-        for (kernel, best) in best.iter_mut().enumerate() {
-            let began = Instant::now();
-            drop(multiply(kernel == 1, &input, &weight, None)?);
-            *best = best.min(began.elapsed().as_secs_f64());
-        }
-    }
-    Ok(best[1] < 0.95 * best[0])
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -300,12 +250,13 @@ mod tests {
         Tensor::randn(shape, (Kind::Float, Device::Cpu))
     }
 
+    fn weight(outputs: i64, inputs: i64) -> Rc<Weight> {
+        Rc::new(Weight::new(&random([outputs, inputs])).unwrap())
+    }
+
     #[test]
     fn the_grid_is_small_and_its_steps_are_small() {
-        assert_eq!(
-            [0, 1, 2, 3, 5, 8, 9, 63, 65, 500, 513, 4000].map(rounded),
-            [1, 1, 2, 4, 8, 8, 16, 64, 80, 512, 544, 4032]
-        );
+        assert_eq!([3, 5, 8, 9, 17, 63, 65, 500, 513, 4000].map(rounded), [4, 8, 8, 12, 20, 64, 80, 512, 544, 4032]);
         for rows in 1..5000 {
             let size = rounded(rows);
             assert!(size >= rows && rounded(size) == size, "{rows}");
@@ -317,7 +268,7 @@ mod tests {
     fn a_row_has_the_same_bits_wherever_it_lies_among_whatever_others_of_one_size() {
         tch::manual_seed(5);
         let (weight, bias, kernels) =
-            (random([96, 64]), Tensor::randn([96], (Kind::Float, Device::Cpu)), Kernels::default());
+            (weight(96, 64), Tensor::randn([96], (Kind::Float, Device::Cpu)), Kernels::default());
         let row = random([1, 64]);
         for size in [1, 4, 16, 24, 80, 272] {
             let mut found: Option<Tensor> = None;
@@ -337,7 +288,7 @@ mod tests {
     #[test]
     fn a_row_of_fixed_ones_has_the_same_bits_among_any_number_of_others() {
         tch::manual_seed(6);
-        let (weight, kernels) = (random([96, 64]), Kernels::default());
+        let (weight, kernels) = (weight(96, 64), Kernels::default());
         let row = random([1, 64]);
         let alone = kernels.linear(&row, &weight, None, Rows::Fixed).unwrap().get(0);
         for rows in [2, 3, 5, 9, 17, 64, 65, 100, 700] {
@@ -353,7 +304,7 @@ mod tests {
     #[test]
     fn sizes_of_one_class_give_the_same_bits() {
         tch::manual_seed(7);
-        let (weights, kernels) = ([random([96, 64]), random([64, 96])], Kernels::default());
+        let (weights, kernels) = ([weight(96, 64), weight(64, 96)], Kernels::default());
         let row = random([1, 64]);
         let mut by_class: HashMap<u64, Tensor> = HashMap::new();
         for size in [1, 2, 4, 8, 16, 32, 64, 128, 512] {
@@ -367,7 +318,7 @@ mod tests {
     #[test]
     fn shapes_and_gradients_are_kept() {
         let input = Tensor::ones([2, 3, 4], (Kind::Float, Device::Cpu)).set_requires_grad(true);
-        let weight = Tensor::ones([5, 4], (Kind::Float, Device::Cpu));
+        let weight = Weight::new(&Tensor::ones([5, 4], (Kind::Float, Device::Cpu))).unwrap();
         let kernels = Kernels::default();
         for rows in [Rows::Own, Rows::Rounded, Rows::Fixed] {
             assert_eq!(kernels.linear(&input.detach(), &weight, None, rows).unwrap().size(), [2, 3, 5]);

@@ -19,7 +19,6 @@ mod ffi;
 mod generator;
 mod job;
 mod kernels;
-mod linear;
 mod modules;
 mod named;
 mod python;
@@ -27,6 +26,7 @@ mod schema;
 mod signatures;
 mod size;
 mod tensor;
+mod weight;
 
 pub use data::value_data;
 pub use dtype::Device;
@@ -35,6 +35,7 @@ pub use job::{Job, Paying};
 pub use kernels::{Kernels, Products, Rows, rounded};
 pub use modules::{global, import, instance};
 pub use tensor::{Head, Tensor};
+pub use weight::Weight;
 
 /// Puts the accounting of memory in front of libtorch's allocator. Called before the first tensor is made, so that
 /// weights too are freed by the allocator that made them; calling it again does nothing.

@@ -457,8 +457,24 @@ void* vt_of_bytes(int32_t dtype, const int64_t* sizes, size_t dimensions, const 
 // Another handle on the same tensor: the same autograd node, unlike a view.
 void* vt_clone_handle(const void* tensor) { return new (std::nothrow) at::Tensor(tensor_of(tensor)); }
 
-// x · wᵀ + b by oneDNN. It records no gradients.
-void* vt_linear_onednn(const void* input, const void* weight, const void* bias, Error* error) {
+// Puts a `[out, in]` matrix into the blocks that oneDNN's kernels read for so many rows.
+void* vt_pack_linear(const void* weight, int64_t rows, Error* error) {
+  void* made = nullptr;
+  guarded(error, [&] {
+    static const c10::OperatorHandle handle =
+        c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_reorder_linear_weight", "");
+    torch::jit::Stack stack;
+    stack.emplace_back(tensor_of(weight));
+    stack.emplace_back(rows);
+    at::AutoGradMode mode(false);
+    handle.callBoxed(stack);
+    made = new at::Tensor(stack.at(0).toTensor());
+  });
+  return made;
+}
+
+// x · wᵀ + b by oneDNN, w being packed. It records no gradients.
+void* vt_linear_packed(const void* input, const void* weight, const void* bias, Error* error) {
   void* made = nullptr;
   guarded(error, [&] {
     static const c10::OperatorHandle handle =

@@ -11,11 +11,12 @@ use super::{Tensor, index};
 use crate::ffi;
 use crate::job::{Job, Paying};
 use crate::kernels::Products;
+use crate::weight::Weight;
 
 /// The matrix that makes logits of hidden states.
 pub struct Head {
     /// `[vocabulary, width]`.
-    pub weight: tch::Tensor,
+    pub weight: Rc<Weight>,
     pub bias: Option<tch::Tensor>,
     /// What others ask for at the same moment is multiplied too, so that no bits may depend on how many rows there are.
     pub products: Products,
@@ -26,10 +27,10 @@ impl Head {
         self.products.linear(hidden, &self.weight, self.bias.as_ref())
     }
 
-    /// Computes one column, without its dimension.
+    /// Computes one column, without its dimension. Whoever asks for it has it to himself.
     fn column(&self, hidden: &tch::Tensor, at: i64) -> Result<tch::Tensor, TchError> {
         let bias = self.bias.as_ref().map(|bias| bias.f_narrow(0, at, 1)).transpose()?;
-        self.products.linear(hidden, &self.weight.f_narrow(0, at, 1)?, bias.as_ref())?.f_squeeze_dim(-1)
+        hidden.f_linear(&self.weight.dense()?.f_narrow(0, at, 1)?, bias.as_ref())?.f_squeeze_dim(-1)
     }
 }
 
@@ -86,7 +87,7 @@ impl Unembedding {
     }
 
     fn vocabulary(&self) -> i64 {
-        self.head.weight.size().first().copied().unwrap_or(0)
+        self.head.weight.size()[0]
     }
 
     fn rows(&self) -> i64 {
