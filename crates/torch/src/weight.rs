@@ -107,6 +107,8 @@ fn pack(dense: &Tensor) -> Option<Tensor> {
     if dense.device() != Device::Cpu || !matches!(dense.kind(), Kind::Float | Kind::BFloat16) || dense.numel() == 0 {
         return None;
     }
+    // oneDNN gives memory back to whichever allocator is in place then: it has to be the one that it came from.
+    crate::prepare();
     let _unpaid = Paying::nobody();
     let mut failure = Failure::none();
     let dense = dense.f_contiguous().ok()?;
