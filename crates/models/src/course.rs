@@ -25,7 +25,7 @@ pub struct Trunk {
     states: Vec<Tensor>,
     /// Keys and values of each layer.
     cache: Cache,
-    /// See [`Products::class`].
+    /// What [`Products`] tell: the size that kernels were given, and what names their bits.
     shape: (i64, u64),
 }
 
@@ -56,7 +56,7 @@ impl Trunk {
             course.run(layer, &mut pass)?;
         }
         course.record(&pass, &mut states)?;
-        let shape = pass.products.class(&about.weights, pass.layout.tokens())?;
+        let shape = course.shape;
         let caches = call.caches.into_iter().flatten();
         Ok(states.into_iter().zip(caches).map(|(states, cache)| Self { states, cache, shape }).collect())
     }
@@ -87,6 +87,8 @@ pub struct Course<'a> {
     shown: HashMap<usize, (usize, Tensor)>,
     shared: Rc<Shared>,
     ends: Ends,
+    /// See [`Trunk::shape`]: of the last layer.
+    shape: (i64, u64),
 }
 
 enum Segment {
@@ -136,7 +138,8 @@ impl<'a> Course<'a> {
         }
         let ends = Ends::default();
         let shown = HashMap::new();
-        Ok(Self { decoder, call, whole, segments, lanes, packed, shown, shared: Rc::new(shared), ends })
+        let shape = (0, 0);
+        Ok(Self { decoder, call, whole, segments, lanes, packed, shown, shared: Rc::new(shared), ends, shape })
     }
 
     /// Returns the packed hidden states.
@@ -184,8 +187,8 @@ impl<'a> Course<'a> {
             let stream = Stream { hidden, shared: Rc::clone(&self.shared), form };
             self.packed = Some(self.decoder.layer(layer, pass, stream)?);
         }
+        self.note_shapes(pass);
         let site = self.site(layer)?;
-        self.note_shapes(pass)?;
         let mut shown = Vec::new();
         for segment in 0..self.segments.len() {
             let Some(Segment::Forking(_)) = self.segments.get(segment) else { continue };
@@ -226,9 +229,10 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Notes which kernels compute each segment in a layer.
-    fn note_shapes(&self, pass: &mut Pass<'_>) -> Result<()> {
-        let (size, kernels) = pass.products.class(&self.decoder.describe().weights, pass.layout.tokens())?;
+    /// Notes which kernels computed each segment in a layer.
+    fn note_shapes(&mut self, pass: &mut Pass<'_>) {
+        self.shape = (pass.products.size(pass.layout.tokens()), pass.products.take_class());
+        let (size, kernels) = self.shape;
         for (segment, state) in self.segments.iter().enumerate() {
             let live = pass.live(segment);
             let Some(shapes) = pass.shapes.get_mut(segment) else { continue };
@@ -244,7 +248,6 @@ impl<'a> Course<'a> {
                 rows.iter().for_each(|row| shapes.add(row.trunk.shape.0, row.trunk.shape.1, Reach::Kept));
             }
         }
-        Ok(())
     }
 
     /// Copies the state of each segment of a pass without forks.

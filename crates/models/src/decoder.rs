@@ -6,7 +6,6 @@ use std::rc::Rc;
 use engine::{Attention, Inputs, Part, Site, Tree};
 use interpreter::raise::Raise;
 use tch::{Device, Kind, Tensor};
-use torch::Weight;
 
 use crate::attention;
 use crate::cache::{Cache, Caches};
@@ -53,8 +52,6 @@ pub struct Description {
     pub attention_form: &'static Form,
     /// The decoder layers' sites.
     pub layers: Vec<Site>,
-    /// The matrices of a layer: all layers' have the same shapes.
-    pub weights: Vec<Rc<Weight>>,
     pub kind: Kind,
     pub device: Device,
     /// Base and root return an empty `cross_attentions` beside `attentions`.
@@ -506,7 +503,7 @@ pub fn run(decoder: &dyn Decoder, head: &Linear, pass: &mut Pass<'_>, call: Call
 
 /// Notes which kernels compute the logits of those who came this far.
 fn note_head(pass: &mut Pass<'_>, head: &Linear) -> Result<()> {
-    let (_, kernels) = pass.products.of_head().class(std::slice::from_ref(&head.weight), 1)?;
+    let kernels = pass.products.class_of_head(&head.weight)?;
     for segment in pass.layout.parts.iter().filter_map(|part| part.segment) {
         if let Some(shapes) = pass.shapes.get_mut(segment) {
             shapes.add_head(kernels);

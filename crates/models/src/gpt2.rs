@@ -5,14 +5,13 @@ use std::rc::Rc;
 use engine::{Part, Schema, Site};
 use interpreter::raise::Raise;
 use tch::{Device, Kind, Tensor};
-use torch::Weight;
 
 use crate::attention::attend;
 use crate::builder::{Builder, Node};
 use crate::config::Config;
 use crate::decoder::{Attended, Decoder, Description, Form, Rotary, Rotations, Shared, Stream};
 use crate::error::LoadError;
-use crate::nn::{Activation, Conv1D, Dropout, Embedding, Function, LayerNorm, Linear};
+use crate::nn::{Activation, Conv1D, Dropout, Embedding, Function, LayerNorm, Linear, in_blocks};
 use crate::pass::{Parts, Pass, Result};
 
 /// The model below its head.
@@ -32,14 +31,6 @@ struct Layer {
     attn: Attention,
     ln_2: Rc<LayerNorm>,
     mlp: Mlp,
-}
-
-impl Layer {
-    fn weights(&self) -> Vec<Rc<Weight>> {
-        [&self.attn.c_attn.weight, &self.attn.c_proj.weight, &self.mlp.c_fc.weight, &self.mlp.c_proj.weight]
-            .map(Rc::clone)
-            .into()
-    }
 }
 
 struct Attention {
@@ -165,7 +156,6 @@ pub fn build(
         layer_form: &LAYER,
         attention_form: &ATTENTION,
         layers: layers.iter().map(|layer| layer.site).collect(),
-        weights: layers.first().map(Layer::weights).unwrap_or_default(),
         kind,
         device: Device::Cpu,
         cross_attentions: true,
@@ -282,6 +272,12 @@ impl Decoder for Gpt2 {
     fn mlp(&self, layer: usize, pass: &mut Pass<'_>, hidden: &Tensor) -> Result<Tensor> {
         let mlp = &self.at(layer)?.mlp;
         pass.module(mlp.site, hidden.shallow_clone(), |pass, hidden| {
+            if !pass.wants(mlp.site).inside {
+                return Ok(in_blocks(&hidden, |rows| {
+                    let inner = mlp.act.compute(&mlp.c_fc.compute(&pass.products, rows)?)?;
+                    mlp.c_proj.compute(&pass.products, &inner)
+                })?);
+            }
             let hidden = mlp.c_fc.run(pass, &hidden)?;
             let hidden = mlp.act.run(pass, &hidden)?;
             let hidden = mlp.c_proj.run(pass, &hidden)?;

@@ -7,14 +7,13 @@ use engine::{Part, Schema, Site};
 use interpreter::raise::Raise;
 use serde_json::Value;
 use tch::{Device, Kind, TchError, Tensor};
-use torch::Weight;
 
 use crate::attention::attend;
 use crate::builder::{Builder, Node};
 use crate::config::Config;
 use crate::decoder::{Attended, Decoder, Description, Form, Rotary, Rotations, Shared, Stream};
 use crate::error::LoadError;
-use crate::nn::{Activation, Embedding, Function, Linear, RmsNorm};
+use crate::nn::{Activation, Embedding, Function, Linear, RmsNorm, in_blocks};
 use crate::pass::{Pass, Result};
 
 /// The model below its head.
@@ -36,22 +35,6 @@ struct Layer {
     mlp: Mlp,
     input_layernorm: Rc<RmsNorm>,
     post_attention_layernorm: Rc<RmsNorm>,
-}
-
-impl Layer {
-    fn weights(&self) -> Vec<Rc<Weight>> {
-        [
-            &self.self_attn.q_proj.weight,
-            &self.self_attn.k_proj.weight,
-            &self.self_attn.v_proj.weight,
-            &self.self_attn.o_proj.weight,
-            &self.mlp.gate_proj.weight,
-            &self.mlp.up_proj.weight,
-            &self.mlp.down_proj.weight,
-        ]
-        .map(Rc::clone)
-        .into()
-    }
 }
 
 struct Attention {
@@ -174,7 +157,6 @@ pub fn build(
         layer_form: &LAYER,
         attention_form: &ATTENTION,
         layers: layers.iter().map(|layer| layer.site).collect(),
-        weights: layers.first().map(Layer::weights).unwrap_or_default(),
         kind,
         device: Device::Cpu,
         cross_attentions: false,
@@ -332,6 +314,13 @@ impl Decoder for Llama {
     fn mlp(&self, layer: usize, pass: &mut Pass<'_>, hidden: &Tensor) -> Result<Tensor> {
         let mlp = &self.at(layer)?.mlp;
         pass.module(mlp.site, hidden.shallow_clone(), |pass, hidden| {
+            if !pass.wants(mlp.site).inside {
+                return Ok(in_blocks(&hidden, |rows| {
+                    let gate = mlp.act_fn.compute(&mlp.gate_proj.compute(&pass.products, rows)?)?;
+                    let up = mlp.up_proj.compute(&pass.products, rows)?;
+                    mlp.down_proj.compute(&pass.products, &gate.f_mul(&up)?)
+                })?);
+            }
             let gate = mlp.gate_proj.run(pass, &hidden)?;
             let gate = mlp.act_fn.run(pass, &gate)?;
             let up = mlp.up_proj.run(pass, &hidden)?;

@@ -127,7 +127,7 @@ fn differentiable(output: Tensor) -> std::result::Result<Tensor, TchError> {
 }
 
 impl Linear {
-    fn compute(&self, products: &Products, input: &Tensor) -> std::result::Result<Tensor, TchError> {
+    pub fn compute(&self, products: &Products, input: &Tensor) -> std::result::Result<Tensor, TchError> {
         differentiable(products.linear(input, &self.weight, self.bias.as_ref())?)
     }
 
@@ -186,11 +186,13 @@ impl Linear {
 }
 
 impl Conv1D {
+    pub fn compute(&self, products: &Products, input: &Tensor) -> std::result::Result<Tensor, TchError> {
+        differentiable(products.linear(input, &self.weight, Some(&self.bias))?)
+    }
+
     pub fn run(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Tensor> {
         let products = pass.products.clone();
-        pass.unary(self.site, input, |input| {
-            Ok(differentiable(products.linear(input, &self.weight, Some(&self.bias))?)?)
-        })
+        pass.unary(self.site, input, |input| Ok(self.compute(&products, input)?))
     }
 }
 
@@ -245,9 +247,36 @@ impl Dropout {
 }
 
 impl Activation {
-    pub fn run(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Tensor> {
-        pass.unary(self.site, input, |input| Ok(self.function.compute(input)?))
+    pub fn compute(&self, input: &Tensor) -> std::result::Result<Tensor, TchError> {
+        self.function.compute(input)
     }
+
+    pub fn run(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Tensor> {
+        pass.unary(self.site, input, |input| Ok(self.compute(input)?))
+    }
+}
+
+/// Rows that are taken through a feed-forward block at once: what lies between its two products, four times as wide,
+/// stays in a cache.
+const BLOCK: i64 = 256;
+
+/// Applies what treats each row by itself to blocks of rows of equal length, where nobody looks inside.
+pub fn in_blocks(
+    input: &Tensor,
+    apply: impl Fn(&Tensor) -> std::result::Result<Tensor, TchError>,
+) -> std::result::Result<Tensor, TchError> {
+    let mut shape = input.size();
+    let width = shape.pop().unwrap_or(0);
+    let rows: i64 = shape.iter().product();
+    if rows <= BLOCK || input.requires_grad() {
+        return apply(input);
+    }
+    let flat = input.f_reshape([rows, width])?;
+    let length = (rows as u64).div_ceil((rows as u64).div_ceil(BLOCK as u64)).cast_signed();
+    let block = |start: i64| apply(&flat.f_narrow(0, start, length.min(rows - start))?);
+    let blocks = (0..rows).step_by(length as usize).map(block).collect::<std::result::Result<Vec<_>, _>>()?;
+    shape.push(-1);
+    Tensor::f_cat(&blocks, 0)?.f_view(shape.as_slice())
 }
 
 /// What a head returns, by part. They need not be computed yet.

@@ -138,7 +138,7 @@ impl Transformer {
 
     /// Returns how a pass, or a module that a job calls, multiplies.
     pub(crate) fn products(&self, rows: Rows) -> Products {
-        Products { kernels: Rc::clone(&self.kernels), rows }
+        Products::new(&self.kernels, rows)
     }
 
     fn node(&self, site: Site) -> Option<&Node> {

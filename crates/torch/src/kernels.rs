@@ -6,7 +6,7 @@
 //! same bits, is measured when a size first comes: it differs by processor. With AVX-512 all sizes give the same.
 
 use std::cell::RefCell;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use tch::{Device, Kind, TchError, Tensor};
@@ -32,19 +32,27 @@ pub struct Kernels {
     plans: RefCell<HashMap<Shape, Plan>>,
 }
 
-/// How a pass multiplies by weights.
+/// How a pass multiplies by weights, and what it met with.
 #[derive(Clone, Default)]
 pub struct Products {
-    pub kernels: Rc<Kernels>,
-    pub rows: Rows,
+    kernels: Rc<Kernels>,
+    rows: Rows,
+    /// By shape of weight, what names the bits that its kernels came to.
+    met: Rc<RefCell<BTreeMap<[i64; 2], u64>>>,
 }
 
 impl Products {
+    /// Makes a way to multiply that has met nothing yet.
+    #[must_use]
+    pub fn new(kernels: &Rc<Kernels>, rows: Rows) -> Self {
+        Self { kernels: Rc::clone(kernels), rows, met: Rc::default() }
+    }
+
     /// Returns how the head multiplies: which positions others want logits of must not show in anybody's.
     #[must_use]
     pub fn of_head(&self) -> Self {
         let rows = if self.rows == Rows::Own { Rows::Own } else { Rows::Fixed };
-        Self { rows, ..self.clone() }
+        Self::new(&self.kernels, rows)
     }
 
     /// Multiplies `[…, in]` by a `[out, in]` weight, and adds a bias; see [`Kernels::linear`].
@@ -52,22 +60,44 @@ impl Products {
     /// # Errors
     /// When the shapes do not fit.
     pub fn linear(&self, input: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
-        self.kernels.linear(input, weight, bias, self.rows)
+        let (product, class) = self.kernels.linear(input, weight, bias, self.rows)?;
+        if let Some(class) = class {
+            self.met.borrow_mut().insert(weight.size(), class);
+        }
+        Ok(product)
     }
 
-    /// Returns the number of rows that kernels are given for so many, and what names the bits that those of some
-    /// weights come to: equal names, equal bits. An odd name says that this processor has no kernel for the size that
-    /// treats all rows alike. Both are zero for one job's own rows.
+    /// Names the bits of the head's products; zero for one job's own.
     ///
     /// # Errors
     /// When a probe cannot be computed.
-    pub fn class(&self, weights: &[Rc<Weight>], rows: i64) -> Result<(i64, u64), TchError> {
-        let size = match self.rows {
-            Rows::Own => return Ok((0, 0)),
+    pub fn class_of_head(&self, weight: &Weight) -> Result<u64, TchError> {
+        if self.rows == Rows::Own { Ok(0) } else { Ok(self.kernels.plan(weight, BLOCK)?.class) }
+    }
+
+    /// Returns the number of rows that kernels are given for so many; zero for one job's own.
+    #[must_use]
+    pub fn size(&self, rows: i64) -> i64 {
+        match self.rows {
+            Rows::Own => 0,
             Rows::Rounded => rounded(rows),
             Rows::Fixed => BLOCK,
-        };
-        Ok((size, self.kernels.class(weights, size)?))
+        }
+    }
+
+    /// Returns what names the bits of all products since the last time: equal names, equal bits. An odd name says that
+    /// this processor has no kernel for some size that treats all rows alike.
+    #[must_use]
+    pub fn take_class(&self) -> u64 {
+        let mut hasher = blake3::Hasher::new();
+        let mut odd = 0;
+        for ([outputs, inputs], class) in std::mem::take(&mut *self.met.borrow_mut()) {
+            odd |= class & 1;
+            for number in [outputs.cast_unsigned(), inputs.cast_unsigned(), class] {
+                hasher.update(&number.to_le_bytes());
+            }
+        }
+        even(&hasher) | odd
     }
 }
 
@@ -101,8 +131,8 @@ pub fn rounded(rows: i64) -> i64 {
     let step = match rows {
         ..=8 => return u64::try_from(rows).unwrap_or(0).next_power_of_two().cast_signed().max(least()),
         9..=32 => 4,
-        33..=64 => 8,
-        65..=512 => 16,
+        33..=128 => 8,
+        129..=512 => 16,
         513..=1024 => 32,
         _ => 64,
     };
@@ -119,7 +149,8 @@ fn least() -> i64 {
 }
 
 impl Kernels {
-    /// Multiplies `[…, in]` by a `[out, in]` weight, and adds a bias.
+    /// Multiplies `[…, in]` by a `[out, in]` weight, and adds a bias. Returns also what names the bits, where those of
+    /// others had to be thought of.
     ///
     /// Gradients are recorded where the input requires them.
     ///
@@ -131,36 +162,28 @@ impl Kernels {
         weight: &Weight,
         bias: Option<&Tensor>,
         rows: Rows,
-    ) -> Result<Tensor, TchError> {
+    ) -> Result<(Tensor, Option<u64>), TchError> {
         if input.requires_grad() {
-            return input.f_linear(weight.dense()?, bias);
+            return Ok((input.f_linear(weight.dense()?, bias)?, None));
         }
         let [outputs, inputs] = weight.size();
         let (mut shape, count) = (input.size(), count(input));
         if count == 0 || shape.last() != Some(&inputs) {
-            return weight.multiply(input, bias);
+            return Ok((weight.multiply(input, bias)?, None));
         }
         let flat = input.f_reshape([-1, inputs])?;
-        let product = match rows {
-            Rows::Own => padded(count.max(least()), &flat, weight, bias)?,
-            Rows::Rounded => padded(self.plan(weight, rounded(count))?.rows, &flat, weight, bias)?,
-            Rows::Fixed => self.fixed(&flat, weight, bias)?,
+        let (product, class) = match rows {
+            Rows::Own => (padded(count.max(least()), &flat, weight, bias)?, None),
+            Rows::Rounded => {
+                let plan = self.plan(weight, rounded(count))?;
+                (padded(plan.rows, &flat, weight, bias)?, Some(plan.class))
+            }
+            Rows::Fixed => (self.fixed(&flat, weight, bias)?, Some(self.plan(weight, BLOCK)?.class)),
         };
         if let Some(last) = shape.last_mut() {
             *last = outputs;
         }
-        product.f_view(shape.as_slice())
-    }
-
-    fn class(&self, weights: &[Rc<Weight>], size: i64) -> Result<u64, TchError> {
-        let mut hasher = blake3::Hasher::new();
-        let mut odd = 0;
-        for weight in weights {
-            let class = self.plan(weight, size)?.class;
-            odd |= class & 1;
-            hasher.update(&class.to_le_bytes());
-        }
-        Ok(even(&hasher) | odd)
+        Ok((product.f_view(shape.as_slice())?, class))
     }
 
     /// Multiplies so that every row has the bits that it has in a block.
@@ -256,11 +279,11 @@ mod tests {
 
     #[test]
     fn the_grid_is_small_and_its_steps_are_small() {
-        assert_eq!([3, 5, 8, 9, 17, 63, 65, 500, 513, 4000].map(rounded), [4, 8, 8, 12, 20, 64, 80, 512, 544, 4032]);
+        assert_eq!([3, 5, 8, 9, 17, 63, 65, 500, 513, 4000].map(rounded), [4, 8, 8, 12, 20, 64, 72, 512, 544, 4032]);
         for rows in 1..5000 {
             let size = rounded(rows);
             assert!(size >= rows && rounded(size) == size, "{rows}");
-            assert!(rows <= 16 || size - rows <= rows.max(56) / 7, "{rows} becomes {size}");
+            assert!(rows <= 32 || size - rows < rows / 4, "{rows} becomes {size}");
         }
     }
 
@@ -277,7 +300,7 @@ mod tests {
                 for at in [0, rows / 2, rows - 1] {
                     let others = random([rows, 64]) * 1e30;
                     let input = others.index_put(&[Some(Tensor::from(at))], &row.squeeze(), false);
-                    let product = kernels.linear(&input, &weight, Some(&bias), Rows::Rounded).unwrap().get(at);
+                    let product = kernels.linear(&input, &weight, Some(&bias), Rows::Rounded).unwrap().0.get(at);
                     let before = found.get_or_insert_with(|| product.shallow_clone());
                     assert_eq!(*before, product, "row {at} of {rows}, in {size}");
                 }
@@ -290,11 +313,11 @@ mod tests {
         tch::manual_seed(6);
         let (weight, kernels) = (weight(96, 64), Kernels::default());
         let row = random([1, 64]);
-        let alone = kernels.linear(&row, &weight, None, Rows::Fixed).unwrap().get(0);
+        let alone = kernels.linear(&row, &weight, None, Rows::Fixed).unwrap().0.get(0);
         for rows in [2, 3, 5, 9, 17, 64, 65, 100, 700] {
             for at in [0, rows / 3, rows - 1] {
                 let input = random([rows, 64]).index_put(&[Some(Tensor::from(at))], &row.squeeze(), false);
-                let product = kernels.linear(&input, &weight, None, Rows::Fixed).unwrap();
+                let (product, _) = kernels.linear(&input, &weight, None, Rows::Fixed).unwrap();
                 assert_eq!(product.size(), [rows, 96]);
                 assert_eq!(product.get(at), alone, "row {at} of {rows}");
             }
@@ -304,13 +327,13 @@ mod tests {
     #[test]
     fn sizes_of_one_class_give_the_same_bits() {
         tch::manual_seed(7);
-        let (weights, kernels) = ([weight(96, 64), weight(64, 96)], Kernels::default());
+        let (weights, products) = ([weight(96, 64), weight(64, 96)], Products::default());
         let row = random([1, 64]);
         let mut by_class: HashMap<u64, Tensor> = HashMap::new();
         for size in [1, 2, 4, 8, 16, 32, 64, 128, 512] {
-            let class = kernels.class(&weights, size).unwrap();
-            let input = row.expand([size, 64], false);
-            let product = kernels.linear(&input, &weights[0], None, Rows::Rounded).unwrap().get(0);
+            let between = products.linear(&row.expand([size, 64], false), &weights[0], None).unwrap();
+            let product = products.linear(&between, &weights[1], None).unwrap().get(0);
+            let class = products.take_class();
             assert_eq!(*by_class.entry(class).or_insert_with(|| product.shallow_clone()), product, "{size}");
         }
     }
@@ -321,9 +344,9 @@ mod tests {
         let weight = Weight::new(&Tensor::ones([5, 4], (Kind::Float, Device::Cpu))).unwrap();
         let kernels = Kernels::default();
         for rows in [Rows::Own, Rows::Rounded, Rows::Fixed] {
-            assert_eq!(kernels.linear(&input.detach(), &weight, None, rows).unwrap().size(), [2, 3, 5]);
+            assert_eq!(kernels.linear(&input.detach(), &weight, None, rows).unwrap().0.size(), [2, 3, 5]);
         }
-        let product = kernels.linear(&input, &weight, None, Rows::Rounded).unwrap();
+        let (product, _) = kernels.linear(&input, &weight, None, Rows::Rounded).unwrap();
         product.sum(Kind::Float).backward();
         assert_eq!(Vec::<f32>::try_from(input.grad().flatten(0, -1)).unwrap(), [5.0; 24]);
     }
