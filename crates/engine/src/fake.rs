@@ -212,7 +212,7 @@ impl Model for FakeModel {
     }
 
     /// Its arithmetic has no gradients.
-    fn begin(&self, _: &Machine, _: bool, _: Batching) {}
+    fn begin(&self, _: &Machine, _: bool, _: Batching, _: bool) {}
 
     fn recording(&self, _: &Machine) -> bool {
         false

@@ -355,7 +355,13 @@ impl<M: Model> Active<M> {
             }
         }
         let Phase::Running(running) = &mut self.phase else { return None };
-        match running.advance() {
+        let advanced = running.advance();
+        if !self.alone && model.regrets(&running.machine) {
+            running.machine.flush();
+            self.restart_alone();
+            return self.advance_inner(model, order);
+        }
+        match advanced {
             Ok(false) => None,
             Ok(true) => {
                 running.machine.flush();
@@ -564,7 +570,7 @@ fn begin<M: Model>(
     let environment = Rc::new(Environment::new(Rc::clone(&state), Rc::clone(printed)));
     let machine = Machine::new(&job.limits, environment);
     machine.set_stop_flag(std::sync::Arc::clone(&job.stop));
-    model.begin(&machine, gradients::mentioned(program), program.env.batching.unwrap_or_default());
+    model.begin(&machine, gradients::mentioned(program), program.env.batching.unwrap_or_default(), !together);
     let running = start(job, &state, &machine, together);
     if running.is_err() {
         machine.teardown();

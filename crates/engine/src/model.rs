@@ -401,9 +401,15 @@ pub trait Model: 'static {
         Ok(Vec::new())
     }
 
-    /// Sets, before a job's code runs, whether its operations record what gradients need, and what the bits of modules
-    /// that it calls itself may depend on.
-    fn begin(&self, machine: &Machine, recording: bool, batching: Batching);
+    /// Sets, before a job's code runs, whether its operations record what gradients need, what the bits of modules that
+    /// it calls itself may depend on, and whether it runs alone, where nothing may be left out that only others gain by.
+    fn begin(&self, machine: &Machine, recording: bool, batching: Batching, alone: bool);
+
+    /// Returns whether something was left out of what the job computed that it would have needed: it has to run again,
+    /// alone.
+    fn regrets(&self, _machine: &Machine) -> bool {
+        false
+    }
 
     /// Returns whether a job's operations record what gradients need where its code stands now.
     fn recording(&self, machine: &Machine) -> bool;

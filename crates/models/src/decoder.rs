@@ -519,7 +519,7 @@ fn last_positions(pass: &Pass<'_>, hidden: &Tensor, keep: &[i64]) -> Result<(Vec
     for (index, &Part { segment, length, .. }) in pass.layout.parts.iter().enumerate() {
         let own = pass.segment(hidden, index)?;
         let keep = segment.and_then(|segment| keep.get(segment).copied()).filter(|&keep| keep > 0);
-        now.push(keep.is_some());
+        now.push(keep.is_some() || pass.recorder(index).is_some_and(|job| job.whole()));
         kept.push(match keep {
             Some(keep) if keep < length => own.f_narrow(1, length - keep, keep)?,
             _ => own,

@@ -141,20 +141,19 @@ impl Linear {
     pub fn run_logits(&self, pass: &mut Pass<'_>, input: Parts, now: &[bool]) -> Result<Logits> {
         pass.module(self.site, input, |pass, Parts(inputs)| {
             let products = pass.products.of_head();
-            let at_once = |(input, now): &(&Tensor, &bool)| **now || input.requires_grad();
-            let sure: Vec<&Tensor> = inputs.iter().zip(now).filter(at_once).map(|(input, _)| input).collect();
-            let mut computed = self.together(&products, &sure)?.into_iter().peekable();
+            let sure: Vec<&Tensor> = inputs.iter().zip(now).filter(|(_, now)| **now).map(|(input, _)| input).collect();
+            let mut computed = self.together(&products, &sure)?.into_iter();
             let head = Rc::new(torch::Head {
                 weight: Rc::clone(&self.weight),
                 bias: self.bias.as_ref().map(Tensor::shallow_clone),
                 products,
             });
             let mut parts = Vec::with_capacity(inputs.len());
-            for pair in inputs.iter().zip(now) {
-                parts.push(match computed.next_if(|_| at_once(&pair)) {
+            for (part, (input, now)) in inputs.iter().zip(now).enumerate() {
+                parts.push(match if *now { computed.next() } else { None } {
                     Some(logits) => torch::Tensor::new(logits),
                     // A copy, which no block can write to any more.
-                    None => torch::Tensor::unembedded(Tensor::f_cat(&[pair.0], 0)?, &head),
+                    None => torch::Tensor::unembedded(Tensor::f_cat(&[input], 0)?, &head, pass.recorder(part)),
                 });
             }
             Ok(Logits(parts))

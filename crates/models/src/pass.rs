@@ -86,13 +86,21 @@ pub struct Pass<'a> {
     pub products: Products,
     /// By segment, which kernels computed it.
     pub shapes: Vec<ShapeClass>,
+    /// By segment, whose gradients are recorded.
+    pub recorders: Vec<Option<Rc<torch::Job>>>,
 }
 
 impl<'a> Pass<'a> {
     /// Begins a pass over segments.
     pub fn new(observer: &'a mut dyn Observer<torch::Tensor>, layout: Layout, products: Products) -> Self {
         let shapes = vec![ShapeClass::default(); layout.parts.len()];
-        Self { observer, layout, products, shapes }
+        Self { observer, layout, products, shapes, recorders: Vec::new() }
+    }
+
+    /// Returns whose gradients are recorded of a part.
+    pub fn recorder(&self, part: usize) -> Option<Rc<torch::Job>> {
+        let segment = self.layout.parts.get(part)?.segment?;
+        self.recorders.get(segment).cloned().flatten()
     }
 
     /// Returns what anybody wants of a module.

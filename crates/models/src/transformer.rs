@@ -272,6 +272,8 @@ impl Model for Transformer {
         };
         let batching = segments.first().map(|segment| segment.batching).unwrap_or_default();
         let mut pass = Pass::new(observer, Layout::of(segments), self.products(rows(batching)));
+        let recorder = |segment: &Segment<torch::Tensor>| segment.recorder.as_ref().map(torch::Job::of);
+        pass.recorders = segments.iter().map(recorder).collect();
         let run = || Ok(decoder::run(&*self.decoder, &self.head, &mut pass, call)?);
         let output = match segments.iter().find_map(|segment| segment.recorder.as_ref()) {
             None => tch::no_grad(run),
@@ -299,10 +301,15 @@ impl Model for Transformer {
         Ok(trunks.into_iter().map(keep).collect())
     }
 
-    fn begin(&self, machine: &Machine, recording: bool, batching: Batching) {
+    fn begin(&self, machine: &Machine, recording: bool, batching: Batching, alone: bool) {
         let job = torch::Job::of(machine);
         job.set_gradients(recording);
         job.set_rows(rows(batching));
+        job.set_whole(alone);
+    }
+
+    fn regrets(&self, machine: &Machine) -> bool {
+        torch::Job::of(machine).regrets()
     }
 
     fn recording(&self, machine: &Machine) -> bool {

@@ -123,7 +123,7 @@ fn every_module_called_by_itself_returns_what_it_returned_in_the_pass() {
             };
             let machine = machine();
             // Bits are compared: kernels may differ where gradients are recorded, as they were not in the pass.
-            model.begin(&machine, false, Batching::Shared);
+            model.begin(&machine, false, Batching::Shared, false);
             let found = model.call_module(&machine, *site, &args, None);
             let found = found.unwrap_or_else(|raise| panic!("{path}: {}", raise.message()));
             let (found, expected) = (tensors(&found), tensors(&value(output)));

@@ -70,6 +70,7 @@ pub type Reserve = extern "C" fn(*mut c_void, usize) -> bool;
 pub type Release = extern "C" fn(*mut c_void, usize);
 pub type GradientHook = extern "C" fn(*mut c_void, *const c_void, *mut *mut c_void) -> bool;
 pub type Drop = extern "C" fn(*mut c_void);
+pub type Product = extern "C" fn(*const c_void, *const c_void, bool) -> *mut c_void;
 
 unsafe extern "C" {
     pub fn vt_free(memory: *mut c_void);
@@ -135,6 +136,14 @@ unsafe extern "C" {
         handle: *mut c_uint,
         error: *mut Error,
     ) -> bool;
+    pub fn vt_record_product(
+        input: *const c_void,
+        product: *const c_void,
+        context: *mut c_void,
+        multiply: Product,
+        drop: Drop,
+        error: *mut Error,
+    ) -> *mut c_void;
     pub fn vt_remove_hook(tensor: *const c_void, handle: c_uint, error: *mut Error) -> bool;
     pub fn vt_leaves(
         outputs: *const *const c_void,

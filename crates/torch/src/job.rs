@@ -22,6 +22,8 @@ pub struct Job {
     generators: RefCell<Vec<(Device, Rc<Generator>)>>,
     gradients: Cell<bool>,
     rows: Cell<Rows>,
+    whole: Cell<bool>,
+    regrets: Cell<bool>,
     /// Backward passes under way that are not recorded themselves, and all of them.
     unrecorded: Cell<usize>,
     walks: Cell<usize>,
@@ -51,6 +53,8 @@ impl Job {
             generators: RefCell::default(),
             gradients: Cell::new(true),
             rows: Cell::default(),
+            whole: Cell::default(),
+            regrets: Cell::default(),
             unrecorded: Cell::new(0),
             walks: Cell::new(0),
             block: RefCell::default(),
@@ -81,6 +85,28 @@ impl Job {
     /// Sets what [`Job::rows`] returns.
     pub fn set_rows(&self, rows: Rows) {
         self.rows.set(rows);
+    }
+
+    /// Returns whether logits are computed whole, so that gradients can go by way of them.
+    #[must_use]
+    pub fn whole(&self) -> bool {
+        self.whole.get()
+    }
+
+    /// Sets what [`Job::whole`] returns.
+    pub fn set_whole(&self, whole: bool) {
+        self.whole.set(whole);
+    }
+
+    /// Notes that logits were asked for whole after parts of them had been computed by themselves: only from its
+    /// beginning, with whole ones, can the job come to the right gradients.
+    pub fn regret(&self) {
+        self.regrets.set(true);
+    }
+
+    #[must_use]
+    pub fn regrets(&self) -> bool {
+        self.regrets.get()
     }
 
     /// Notes a backward pass until the guard is dropped. What runs within an `unrecorded` one records no gradients.

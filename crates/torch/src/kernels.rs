@@ -12,6 +12,7 @@ use std::rc::Rc;
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::job::Paying;
+use crate::recorded::Recorded;
 use crate::weight::Weight;
 
 /// How many rows a kernel is given: what their bits may depend on, besides themselves.
@@ -55,16 +56,27 @@ impl Products {
         Self::new(&self.kernels, rows)
     }
 
-    /// Multiplies `[…, in]` by a `[out, in]` weight, and adds a bias; see [`Kernels::linear`].
+    /// Multiplies `[…, in]` by a `[out, in]` weight, and adds a bias; see [`Kernels::linear`]. Gradients are recorded where
+    /// the input requires them.
     ///
     /// # Errors
     /// When the shapes do not fit.
-    pub fn linear(&self, input: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
+    pub fn linear(&self, input: &Tensor, weight: &Rc<Weight>, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
         let (product, class) = self.kernels.linear(input, weight, bias, self.rows)?;
         if let Some(class) = class {
             self.met.borrow_mut().insert(weight.size(), class);
         }
-        Ok(product)
+        if input.requires_grad() { self.record(input, weight, &product) } else { Ok(product) }
+    }
+
+    /// Makes a product that was computed without being recorded the outcome of its input.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn record(&self, input: &Tensor, weight: &Rc<Weight>, product: &Tensor) -> Result<Tensor, TchError> {
+        let (kernels, weight, rows) = (Rc::clone(&self.kernels), Rc::clone(weight), self.rows);
+        // Not the view that it may be, which cannot have a history of its own.
+        Recorded { kernels, weight, rows }.attach(input, &product.f_detach()?)
     }
 
     /// Names the bits of the head's products; zero for one job's own.
@@ -150,9 +162,7 @@ fn least() -> i64 {
 
 impl Kernels {
     /// Multiplies `[…, in]` by a `[out, in]` weight, and adds a bias. Returns also what names the bits, where those of
-    /// others had to be thought of.
-    ///
-    /// Gradients are recorded where the input requires them.
+    /// others had to be thought of. Nothing is recorded.
     ///
     /// # Errors
     /// When the shapes do not fit.
@@ -163,9 +173,8 @@ impl Kernels {
         bias: Option<&Tensor>,
         rows: Rows,
     ) -> Result<(Tensor, Option<u64>), TchError> {
-        if input.requires_grad() {
-            return Ok((input.f_linear(weight.dense()?, bias)?, None));
-        }
+        let _unrecorded = tch::no_grad_guard();
+        let input = &input.f_detach()?;
         let [outputs, inputs] = weight.size();
         let (mut shape, count) = (input.size(), count(input));
         if count == 0 || shape.last() != Some(&inputs) {
@@ -346,7 +355,8 @@ mod tests {
         for rows in [Rows::Own, Rows::Rounded, Rows::Fixed] {
             assert_eq!(kernels.linear(&input.detach(), &weight, None, rows).unwrap().0.size(), [2, 3, 5]);
         }
-        let (product, _) = kernels.linear(&input, &weight, None, Rows::Rounded).unwrap();
+        let products = Products::default();
+        let product = products.linear(&input, &Rc::new(weight), None).unwrap();
         product.sum(Kind::Float).backward();
         assert_eq!(Vec::<f32>::try_from(input.grad().flatten(0, -1)).unwrap(), [5.0; 24]);
     }

@@ -22,6 +22,7 @@ mod kernels;
 mod modules;
 mod named;
 mod python;
+mod recorded;
 mod schema;
 mod signatures;
 mod size;

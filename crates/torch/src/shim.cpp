@@ -11,6 +11,8 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/accumulate_grad.h>
+#include <torch/csrc/autograd/functions/utils.h>
+#include <torch/csrc/autograd/saved_variable.h>
 
 #ifdef __GLIBC__
 #include <malloc.h>
@@ -614,6 +616,43 @@ bool vt_leaves(const void* const* outputs, size_t output_count, void*** results,
     *results = data;
     *result_count = leaves.size();
   });
+}
+
+// A product with a weight that has no gradient: what goes in has that of the product, times the weight.
+struct ProductBackward : torch::autograd::Node {
+  Product multiply;
+  std::shared_ptr<void> context;
+  bool released = false;
+
+  ProductBackward(Product multiply, std::shared_ptr<void> context) : multiply(multiply), context(std::move(context)) {}
+
+  torch::autograd::variable_list apply(torch::autograd::variable_list&& gradients) override {
+    // Nothing is saved here that could be lost, but beside any other function PyTorch's own product would be.
+    TORCH_CHECK(!released, torch::autograd::ERR_BACKWARD_TWICE);
+    const at::Tensor& gradient = gradients.at(0);
+    if (!gradient.defined()) return {at::Tensor()};
+    std::unique_ptr<at::Tensor> made(
+        static_cast<at::Tensor*>(multiply(context.get(), &gradient, at::GradMode::is_enabled())));
+    TORCH_CHECK(made != nullptr, "the gradient of a product could not be computed");
+    return {*made};
+  }
+
+  void release_variables() override { released = true; }
+  std::string name() const override { return "LinearBackward0"; }
+};
+
+// Makes a tensor that was computed from `input` by a product its outcome. `drop` ends the context's life.
+void* vt_record_product(const void* input, const void* product, void* context, Product multiply, Drop drop, Error* error) {
+  std::shared_ptr<void> owner(context, drop);
+  void* made = nullptr;
+  guarded(error, [&] {
+    at::Tensor output = tensor_of(product);
+    std::shared_ptr<ProductBackward> node(new ProductBackward(multiply, owner), torch::autograd::deleteNode);
+    node->set_next_edges(torch::autograd::collect_next_edges(tensor_of(input)));
+    torch::autograd::set_history(output, node);
+    made = new at::Tensor(output);
+  });
+  return made;
 }
 
 // Keeps a backward pass on the thread that begins it: hooks belong there, and so do its allocations' accounts.

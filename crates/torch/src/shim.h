@@ -75,6 +75,8 @@ typedef void (*Release)(void* account, size_t bytes);
 // Receives a gradient (borrowed), and fills `replaced` with an owned one to go on with; false ends the pass.
 typedef bool (*GradientHook)(void* context, const void* gradient, void** replaced);
 typedef void (*Drop)(void* context);
+// Returns a new tensor, or null: the gradient of what was multiplied.
+typedef void* (*Product)(const void* context, const void* gradient, bool recorded);
 
 void vt_free(void* memory);
 }

@@ -17,6 +17,7 @@ use program::{DType, TensorData};
 
 use crate::dispatch::{self, Argument, Failure, Output};
 use crate::dtype::{self, Device};
+use crate::job::Job;
 use crate::{autograd, elements, ffi, python};
 
 pub use attributes::get as get_attribute;
@@ -38,10 +39,10 @@ impl Tensor {
     }
 
     /// Shows `[rows, length, vocabulary]` logits of `[rows, length, width]` hidden states, which nobody may write to
-    /// from now on. They are computed when they are used, where that is.
+    /// from now on. They are computed when they are used, where that is. A `recorder` is who has gradients of the states.
     #[must_use]
-    pub fn unembedded(hidden: tch::Tensor, head: &Rc<Head>) -> Self {
-        Self(Rc::new(Object::later(Unembedding::new(hidden, Rc::clone(head)))))
+    pub fn unembedded(hidden: tch::Tensor, head: &Rc<Head>, recorder: Option<Rc<Job>>) -> Self {
+        Self(Rc::new(Object::later(Unembedding::new(hidden, Rc::clone(head), recorder))))
     }
 
     /// Returns how to compute the tensor, while that has not been done.
@@ -174,17 +175,26 @@ impl Tensor {
     /// Returns the element type; float32 for types that this server does not show.
     #[must_use]
     pub fn dtype(&self) -> DType {
+        if let Some(unembedding) = self.pending() {
+            return unembedding.alike().dtype();
+        }
         dtype::of_code(self.facts().dtype).unwrap_or(DType::Float32)
     }
 
     #[must_use]
     pub fn device(&self) -> Device {
+        if let Some(unembedding) = self.pending() {
+            return unembedding.alike().device();
+        }
         let facts = self.facts();
         Device { kind: facts.device_type, index: facts.device_index }
     }
 
     #[must_use]
     pub fn requires_grad(&self) -> bool {
+        if let Some(unembedding) = self.pending() {
+            return unembedding.requires_grad();
+        }
         self.facts().requires_grad
     }
 

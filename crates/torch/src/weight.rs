@@ -1,6 +1,7 @@
 //! Matrices of a model, as kernels want them.
 
 use std::cell::OnceCell;
+use std::rc::Rc;
 
 use tch::{Device, Kind, TchError, Tensor};
 
@@ -18,6 +19,8 @@ pub struct Weight {
     packed: Option<Tensor>,
     /// Row after row. Of a packed one it is made when somebody looks, and kept.
     dense: OnceCell<Tensor>,
+    /// `[in, out]`, which gradients are multiplied by: made when the first is asked for, and kept.
+    transposed: OnceCell<Rc<Self>>,
 }
 
 /// Rows that the blocks are chosen for. A layout for many is good for few too, not the other way round.
@@ -45,7 +48,14 @@ impl Weight {
         let size = <[i64; 2]>::try_from(size).map_err(|size| TchError::Shape(format!("{size:?} is no matrix")))?;
         let known = OnceCell::new();
         let _ = known.set(dense.shallow_clone());
-        Ok(Self { size, kind: dense.f_kind()?, device: dense.device(), packed: pack(dense), dense: known })
+        Ok(Self {
+            size,
+            kind: dense.f_kind()?,
+            device: dense.device(),
+            packed: pack(dense),
+            dense: known,
+            transposed: OnceCell::new(),
+        })
     }
 
     /// Returns `[out, in]`.
@@ -74,6 +84,23 @@ impl Weight {
             let _ = self.dense.set(packed.f_to_dense(None, false)?);
         }
         self.dense.get().ok_or_else(|| TchError::Shape("a weight got lost".into()))
+    }
+
+    /// Returns the matrix whose rows are this one's columns.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub(crate) fn transposed(&self) -> Result<&Self, TchError> {
+        if self.transposed.get().is_none() {
+            let _unpaid = Paying::nobody();
+            let dense = match (self.dense.get(), &self.packed) {
+                (None, Some(packed)) => packed.f_to_dense(None, false)?,
+                _ => self.dense()?.shallow_clone(),
+            };
+            let transposed = Self::new(&dense.f_transpose(0, 1)?.f_contiguous()?)?;
+            let _ = self.transposed.set(Rc::new(transposed));
+        }
+        self.transposed.get().map(Rc::as_ref).ok_or_else(|| TchError::Shape("a weight got lost".into()))
     }
 
     /// Multiplies `[…, in]`, and adds a bias. Nothing is recorded.

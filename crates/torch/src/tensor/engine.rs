@@ -24,6 +24,10 @@ impl engine::Tensor for Tensor {
 
     /// What was computed is cut from its graph; only a leaf still requires grad.
     fn to_data(&self) -> Result<TensorData, Raise> {
+        if let Some(unembedding) = self.pending() {
+            let numbers = unembedding.numbers().map_err(|error| Raise::runtime_error(error.to_string()))?;
+            return Self::new(numbers).to_data();
+        }
         let data = self.to_data()?;
         Ok(TensorData { requires_grad: data.requires_grad && self.facts().is_leaf, ..data })
     }

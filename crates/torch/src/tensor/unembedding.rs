@@ -27,6 +27,14 @@ impl Head {
         self.products.linear(hidden, &self.weight, self.bias.as_ref())
     }
 
+    /// Makes a product that was computed among others the outcome of its own hidden states, where gradients are
+    /// recorded of these.
+    fn own(&self, hidden: &tch::Tensor, product: &tch::Tensor) -> Result<tch::Tensor, TchError> {
+        // A copy: a view would keep everybody's logits alive.
+        let copy = tch::Tensor::f_cat(&[product], 0)?;
+        if hidden.requires_grad() { self.products.record(hidden, &self.weight, &copy) } else { Ok(copy) }
+    }
+
     /// Computes one column, without its dimension. Whoever asks for it has it to himself.
     fn column(&self, hidden: &tch::Tensor, at: i64) -> Result<tch::Tensor, TchError> {
         let bias = self.bias.as_ref().map(|bias| bias.f_narrow(0, at, 1)).transpose()?;
@@ -43,6 +51,8 @@ pub struct Unembedding {
     whole: Option<(Tensor, i64)>,
     /// What was selected and computed already: somebody may have written to it.
     selected: RefCell<Vec<Selected>>,
+    /// Whose gradients are recorded.
+    recorder: Option<Rc<Job>>,
 }
 
 struct Selected {
@@ -67,14 +77,25 @@ fn version(tensor: &tch::Tensor) -> i64 {
 }
 
 impl Unembedding {
-    pub fn new(hidden: tch::Tensor, head: Rc<Head>) -> Self {
-        Self { hidden, head, whole: None, selected: RefCell::default() }
+    pub fn new(hidden: tch::Tensor, head: Rc<Head>, recorder: Option<Rc<Job>>) -> Self {
+        Self { hidden, head, whole: None, selected: RefCell::default(), recorder }
     }
 
     /// Narrows the product, which is `whole`, to some rows.
     pub fn narrow(&self, whole: &Tensor, start: i64, length: i64) -> Result<Self, TchError> {
         let hidden = self.hidden.f_narrow(0, start, length)?;
-        Ok(Self { whole: Some((whole.clone(), start)), ..Self::new(hidden, Rc::clone(&self.head)) })
+        let own = Self::new(hidden, Rc::clone(&self.head), self.recorder.clone());
+        Ok(Self { whole: Some((whole.clone(), start)), ..own })
+    }
+
+    /// Returns whether gradients are recorded.
+    pub fn requires_grad(&self) -> bool {
+        self.hidden.requires_grad()
+    }
+
+    /// Returns a tensor of the same type on the same device.
+    pub fn alike(&self) -> Tensor {
+        Tensor::new(self.hidden.shallow_clone())
     }
 
     /// Returns `[rows, length, vocabulary]`.
@@ -100,15 +121,40 @@ impl Unembedding {
     }
 
     fn try_compute(&self) -> Result<tch::Tensor, TchError> {
+        if let Some(job) = self.recorder.as_ref().filter(|_| self.whole.is_some() || !self.selected.borrow().is_empty())
+        {
+            // Gradients should have gone by way of this tensor, of which there was none.
+            job.regret();
+        }
         if let Some((whole, start)) = &self.whole {
             return whole.tch().f_narrow(0, *start, self.rows());
         }
         let all = self.head.product(&self.hidden)?;
+        let _unrecorded = tch::no_grad_guard();
         for Selected { rows: (start, rows), key, mut product, .. } in self.selected.borrow_mut().drain(..) {
             if let Some(mut place) = select(&all.f_narrow(0, start, rows)?, &key) {
                 place.f_copy_(&product)?;
                 // From now on it is a view, as it always is in PyTorch.
                 let _ = product.f_set_source_tensor_(&place)?;
+            }
+        }
+        Ok(all)
+    }
+
+    /// Returns the numbers, for nobody to write to or to ask gradients of.
+    ///
+    /// # Errors
+    /// When there is no memory for them.
+    pub fn numbers(&self) -> Result<tch::Tensor, TchError> {
+        let _unrecorded = tch::no_grad_guard();
+        if let Some((whole, start)) = &self.whole {
+            let all = whole.pending().map_or_else(|| Ok(whole.tch().shallow_clone()), Self::numbers)?;
+            return all.f_narrow(0, *start, self.rows());
+        }
+        let all = self.head.product(&self.hidden.f_detach()?)?;
+        for Selected { rows: (start, rows), key, product, .. } in self.selected.borrow().iter() {
+            if let Some(mut place) = select(&all.f_narrow(0, *start, *rows)?, key) {
+                place.f_copy_(product)?;
             }
         }
         Ok(all)
@@ -131,7 +177,9 @@ impl Unembedding {
             let found = column.map_or(Ok(product.clone()), |key| index::get(machine, &product, &key));
             return Some(found.map(|found| found.value().into()));
         }
-        let hidden = select(&self.hidden, &keys)?;
+        let recording = Job::of(machine).gradients();
+        let hidden =
+            if recording { select(&self.hidden, &keys)? } else { select(&self.hidden.f_detach().ok()?, &keys)? };
         if hidden.numel() == self.hidden.numel() {
             return None;
         }
@@ -154,7 +202,7 @@ impl Unembedding {
             if let Some(product) = self.known(&deferred.key)? {
                 return Some(Ok(Tensor::new(product).value().into()));
             }
-            return Some(deferred.pay(|hidden| self.head.column(hidden, at)));
+            return Some(deferred.pay(|head, hidden| head.column(hidden, at)));
         }
         Some(Ok(Outcome::Wait(Request::new(deferred))))
     }
@@ -210,16 +258,12 @@ impl Deferred {
                 products = shared.into_iter().map(Some).collect();
             }
         }
-        let answer = |(one, product): (Self, Option<tch::Tensor>)| {
-            let head = Rc::clone(&one.head);
-            match one.pay(|hidden| match product {
-                // A copy: a view would keep everybody's logits alive.
-                Some(product) => tch::Tensor::f_cat(&[product], 0),
-                None => head.product(hidden),
-            })? {
-                Outcome::Ready(value) => Ok(value),
-                _ => Err(Raise::runtime_error("logits did not come")),
-            }
+        let answer = |(one, product): (Self, Option<tch::Tensor>)| match one.pay(|head, hidden| match product {
+            Some(product) => head.own(hidden, &product),
+            None => head.product(hidden),
+        })? {
+            Outcome::Ready(value) => Ok(value),
+            _ => Err(Raise::runtime_error("logits did not come")),
         };
         all.into_iter().zip(products).map(answer).collect()
     }
@@ -227,6 +271,7 @@ impl Deferred {
     /// Returns each one's `[…, vocabulary]`, all views of one tensor.
     fn together(all: &[Self]) -> Result<Vec<tch::Tensor>, TchError> {
         let _unpaid = Paying::nobody();
+        let _unrecorded = tch::no_grad_guard();
         let Some(first) = all.first() else { return Ok(Vec::new()) };
         let width = first.hidden.size().last().copied().unwrap_or(1);
         let flat = all.iter().map(|one| one.hidden.f_reshape([-1, width])).collect::<Result<Vec<_>, _>>()?;
@@ -246,12 +291,12 @@ impl Deferred {
     }
 
     /// Makes the tensor that the block gets, in memory that it pays for.
-    fn pay(self, product: impl FnOnce(&tch::Tensor) -> Result<tch::Tensor, TchError>) -> HostResult {
-        let Self { machine, of, hidden, key, columns, .. } = self;
+    fn pay(self, product: impl FnOnce(&Head, &tch::Tensor) -> Result<tch::Tensor, TchError>) -> HostResult {
+        let Self { machine, of, hidden, key, columns, head } = self;
         machine.charge_fuel(10)?;
         let job = Job::of(&machine);
         let paying = Paying::new(&machine, &job);
-        let product = product(&hidden)
+        let product = product(&head, &hidden)
             .map_err(|error| paying.refusal().unwrap_or_else(|| Raise::runtime_error(error.to_string())))?;
         drop(paying);
         if let Some(unembedding) = of.pending() {
