@@ -239,8 +239,7 @@ impl Deferred {
         machine.charge_fuel(10)?;
         let job = Job::of(&machine);
         let paying = Paying::new(&machine, &job);
-        let product = product(&hidden)
-            .map_err(|error| paying.refusal().unwrap_or_else(|| Raise::runtime_error(error.to_string())))?;
+        let product = paying.settle(product(&hidden).map_err(|error| Raise::runtime_error(error.to_string())))?;
         drop(paying);
         if let Some(unembedding) = of.pending() {
             unembedding.note(key, &product);
