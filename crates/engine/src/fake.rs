@@ -219,7 +219,7 @@ impl Model for FakeModel {
     }
 
     /// Its arithmetic has no gradients.
-    fn set_recording(&self, _: &Machine, _: bool) {}
+    fn begin(&self, _: &Machine, _: bool) {}
 
     fn recording(&self, _: &Machine) -> bool {
         false

@@ -554,7 +554,7 @@ fn begin<M: Model>(
     let environment = Rc::new(Environment::new(Rc::clone(&state), Rc::clone(printed)));
     let machine = Machine::new(&job.limits, environment);
     machine.set_stop_flag(std::sync::Arc::clone(&job.stop));
-    model.set_recording(&machine, gradients::mentioned(program));
+    model.begin(&machine, gradients::mentioned(program));
     let running = start(job, &state, &machine, together);
     if running.is_err() {
         machine.teardown();

@@ -375,8 +375,17 @@ pub trait Model: 'static {
         Ok(Vec::new())
     }
 
-    /// Sets, before a job's code runs, whether its operations record what gradients need.
-    fn set_recording(&self, machine: &Machine, on: bool);
+    /// Moves a tensor that comes from outside to where the model computes.
+    ///
+    /// # Errors
+    /// When there is no room.
+    fn place(&self, tensor: Self::Tensor) -> Result<Self::Tensor, Raise> {
+        Ok(tensor)
+    }
+
+    /// Prepares a job before its code runs: what it makes comes to where the model computes, and its operations record
+    /// what gradients need, or do not.
+    fn begin(&self, machine: &Machine, recording: bool);
 
     /// Returns whether a job's operations record what gradients need where its code stands now.
     fn recording(&self, machine: &Machine) -> bool;

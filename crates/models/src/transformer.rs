@@ -33,6 +33,7 @@ pub struct Transformer {
     nodes: Vec<Node>,
     tokenizer: Rc<Tokenizer>,
     settings: Settings,
+    device: torch::Device,
 }
 
 /// The type that weights have in memory.
@@ -54,14 +55,15 @@ impl FromStr for DType {
     }
 }
 
-/// Loads a folder that Hugging Face's `save_pretrained` wrote. Without a `dtype` the checkpoint's own is kept if it is
-/// bfloat16, and is float32 otherwise. Tells the bytes read, and those of all weights.
+/// Loads a folder that Hugging Face's `save_pretrained` wrote to a device, which must be there. Without a `dtype` the
+/// checkpoint's own is kept if it is bfloat16, and is float32 otherwise. Tells the bytes read, and those of all weights.
 ///
 /// # Errors
 /// When something is missing, damaged, or asks for what is not supported; the message names the file.
 pub fn load(
     folder: &Path,
     dtype: Option<DType>,
+    device: torch::Device,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Box<Transformer>, LoadError> {
     let config = Config::read(folder)?;
@@ -73,7 +75,7 @@ pub fn load(
     };
     let tokenizer = Rc::new(Tokenizer::read(folder)?);
     let settings = Settings::read(folder, &config)?;
-    let mut weights = Weights::open(folder, kind)?;
+    let mut weights = Weights::open(folder, kind, device)?;
     // Checkpoints of the model without its head leave its name out of their tensors' names.
     weights.strip_unless_present(match config.family() {
         Family::Gpt2 => "transformer.",
@@ -82,16 +84,16 @@ pub fn load(
     let mut builder = Builder::new(&mut weights, progress);
     let (decoder, head): (Box<dyn Decoder>, _) = match config.family() {
         Family::Gpt2 => {
-            let (model, head) = gpt2::build(&config, &mut builder, kind)?;
+            let (model, head) = gpt2::build(&config, &mut builder, kind, device.into())?;
             (Box::new(model), head)
         }
         Family::Llama => {
-            let (model, head) = llama::build(&config, &mut builder, kind)?;
+            let (model, head) = llama::build(&config, &mut builder, kind, device.into())?;
             (Box::new(model), head)
         }
     };
     let (schema, nodes) = (builder.schema, builder.nodes);
-    Ok(Box::new(Transformer { config: Rc::new(config), decoder, head, schema, nodes, tokenizer, settings }))
+    Ok(Box::new(Transformer { config: Rc::new(config), decoder, head, schema, nodes, tokenizer, settings, device }))
 }
 
 impl Transformer {
@@ -239,11 +241,14 @@ impl Model for Transformer {
         segments: &mut [Segment<torch::Tensor>],
         observer: &mut dyn Observer<torch::Tensor>,
     ) -> Result<Forwarded<torch::Tensor>, Interrupt> {
-        let own = |tensor: &torch::Tensor| tensor.tch().shallow_clone();
+        let own = |tensor: &torch::Tensor| self.place(tensor.clone()).map(|tensor| tensor.tch().shallow_clone());
+        let each = |one: fn(&Segment<torch::Tensor>) -> Option<&torch::Tensor>| {
+            segments.iter().map(|segment| one(segment).map(own).transpose()).collect::<Result<_, _>>()
+        };
         let call = Call {
-            ids: segments.iter().map(|segment| own(&segment.input_ids)).collect(),
-            padding: segments.iter().map(|segment| segment.attention_mask.as_ref().map(own)).collect(),
-            positions: segments.iter().map(|segment| segment.position_ids.as_ref().map(own)).collect(),
+            ids: segments.iter().map(|segment| own(&segment.input_ids)).collect::<Result<_, _>>()?,
+            padding: each(|segment| segment.attention_mask.as_ref())?,
+            positions: each(|segment| segment.position_ids.as_ref())?,
             caches: segments.iter().map(|segment| segment.cache.as_ref()?.downcast_ref::<Cache>().cloned()).collect(),
             attention: segments.iter().map(|segment| segment.attention).collect(),
             flags: Self::flags(segments)?,
@@ -261,7 +266,8 @@ impl Model for Transformer {
         };
         let job = torch::Job::of(machine);
         let paying = torch::Paying::new(machine, &job);
-        run().map_err(|interrupt| paying.refusal().map_or(interrupt, Interrupt::Failed))
+        let outcome = run();
+        paying.refusal().map_or(outcome, |refused| Err(Interrupt::Failed(refused)))
     }
 
     fn trunks(&self, rows: &[Vec<i64>], attention: Attention) -> Result<Vec<engine::Trunk>, Raise> {
@@ -274,8 +280,14 @@ impl Model for Transformer {
         Ok(trunks.into_iter().map(keep).collect())
     }
 
-    fn set_recording(&self, machine: &Machine, on: bool) {
-        torch::Job::of(machine).set_gradients(on);
+    fn place(&self, tensor: torch::Tensor) -> Result<torch::Tensor, Raise> {
+        tensor.to_device(self.device)
+    }
+
+    fn begin(&self, machine: &Machine, recording: bool) {
+        let job = torch::Job::of(machine);
+        job.set_device(self.device);
+        job.set_gradients(recording);
     }
 
     fn recording(&self, machine: &Machine) -> bool {
