@@ -30,7 +30,6 @@ pub fn load(name: &str) -> Transformer {
 /// When either is not there.
 #[must_use]
 pub fn load_to(name: &str, device: Device) -> Transformer {
-    torch::prepare();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.models/float32").join(name);
     *crate::load(&folder, Some(DType::Float32), device, &mut |_, _| {}).unwrap_or_else(|error| panic!("{error}"))
 }

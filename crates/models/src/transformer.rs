@@ -66,6 +66,7 @@ pub fn load(
     device: torch::Device,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Box<Transformer>, LoadError> {
+    torch::prepare();
     let config = Config::read(folder)?;
     let own = config.get("dtype").and_then(serde_json::Value::as_str);
     let kind = match dtype {
