@@ -153,12 +153,7 @@ async fn serve(options: Options, worker: PathBuf) -> Result<ExitCode> {
     if let Some(folder) = &options.torch_lib {
         arguments.extend(["--torch-lib".into(), folder.into()]);
     }
-    let worker = Worker {
-        program: worker,
-        arguments,
-        token,
-        deaths: tokio::sync::watch::Sender::new(0),
-    };
+    let worker = Worker { program: worker, arguments, token, deaths: tokio::sync::watch::Sender::new(0) };
     let deaths = worker.deaths.subscribe();
     let mut supervisor = tokio::spawn({
         let (stop, kill) = (stop_worker.clone(), kill_worker.clone());
@@ -274,7 +269,12 @@ async fn hosted(options: &Options) -> Result<Vec<HostedModel>> {
     for hosted in &options.models {
         let folder =
             hosted.folder.canonicalize().with_context(|| format!("cannot open {}", hosted.folder.display()))?;
-        models.push(HostedModel { key: hosted.key.clone(), folder, dtype: hosted.dtype.clone(), device: hosted.device.clone() });
+        models.push(HostedModel {
+            key: hosted.key.clone(),
+            folder,
+            dtype: hosted.dtype.clone(),
+            device: hosted.device.clone(),
+        });
     }
     let default = ModelKey::new(SMOLLM2.repo_id, None);
     if !options.no_default_model && !models.iter().any(|model| model.key == default) {

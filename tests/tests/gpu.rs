@@ -24,13 +24,17 @@ fn remote_results_on_a_gpu_are_those_of_local_nnsight() {
 fn a_device_that_is_not_there_is_named_with_what_was_looked_for() {
     let data = Data::default();
     let two = host(gpus(data.up()), ",device=cuda:2").refused();
-    assert!(two.contains("cannot load model ndif-test/tiny-gpt2: the device cuda:2 is not there: the driver shows 2"), "{two}");
+    assert!(
+        two.contains("cannot load model ndif-test/tiny-gpt2: the device cuda:2 is not there: the driver shows 2"),
+        "{two}"
+    );
     let none = host(data.up(), ",device=cuda:99").refused();
     assert!(none.contains("cannot load model ndif-test/tiny-gpt2: the device cuda:99 is not there: "), "{none}");
     let folder = data.path("empty");
     std::fs::create_dir(&folder).unwrap();
     let empty = host(data.up(), "").arguments(&["--torch-lib", folder.to_str().unwrap()]).refused();
-    let expected = format!("no libtorch_cuda.so of torch 2.11.0 is in {}; install torch==2.11.0 with pip", folder.display());
+    let expected =
+        format!("no libtorch_cuda.so of torch 2.11.0 is in {}; install torch==2.11.0 with pip", folder.display());
     assert!(empty.contains(&expected), "{empty}");
 }
 

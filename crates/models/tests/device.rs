@@ -180,10 +180,8 @@ fn a_job_that_fills_the_gpu_fails_alone() {
 }
 
 #[test]
-fn weights_lie_on_the_gpu_and_nowhere_else() {
+fn weights_lie_on_the_gpu() {
     let model = load("tiny-llama");
-    let bytes = model.parameters() * 4;
-    assert!(bytes > 0);
     for path in ["lm_head", "model.layers.0.self_attn.q_proj", "model.norm"] {
         let site = engine::Model::schema(&model).site(path).unwrap();
         let machine = interpreter::Machine::new(&program::Limits::default(), std::rc::Rc::new(Nothing));

@@ -1,4 +1,5 @@
 //! What the engine's tests show on the CPU, on what stands for a GPU: `crates/torch/mock/mock.cpp` says how far that goes.
+#![expect(clippy::duplicate_mod, reason = "each file of tests brings the engine that it is run on")]
 
 #[path = "aliasing.rs"]
 mod aliasing;

@@ -61,9 +61,7 @@ impl Search {
     /// A sentence that says what was looked for and where, and what to do.
     pub fn load(&self) -> Result<Cuda, Missing> {
         if self.folder.is_none() {
-            open(Path::new(DRIVER)).map_err(|why| {
-                Missing::Driver(format!("the NVIDIA driver cannot be opened ({why}); install it, and start again"))
-            })?;
+            open(Path::new(DRIVER)).map_err(|why| Missing::Driver(no_driver(&why)))?;
         }
         let folders = self.folder.clone().map_or_else(|| self.folders(), |folder| vec![folder]);
         let folder = find(&folders).map_err(Missing::Library)?;
@@ -91,9 +89,14 @@ impl Search {
         // SAFETY: CUDA is loaded.
         let devices = usize::try_from(unsafe { ffi::vt_devices() }).unwrap_or(0);
         if devices == 0 {
-            let why = open(Path::new(DRIVER)).err().unwrap_or_else(|| "CUDA_VISIBLE_DEVICES may hide them".into());
             let loaded = library.display();
-            return Err(Missing::Driver(format!("{loaded} was loaded, but the driver shows no GPU ({why})")));
+            return Err(Missing::Driver(match open(Path::new(DRIVER)) {
+                Err(why) => format!("{loaded} was loaded, but {}", no_driver(&why)),
+                Ok(()) => format!(
+                    "{loaded} was loaded, but the driver shows no GPU; nvidia-smi tells what it has, and \
+                     CUDA_VISIBLE_DEVICES hides some"
+                ),
+            }));
         }
         Ok(Cuda { folder, devices, lacking })
     }
@@ -130,6 +133,10 @@ pub fn check(device: crate::Device) -> Result<(), String> {
     // SAFETY: a plain argument; a device of this kind exists only once CUDA is loaded.
     let done = unsafe { ffi::vt_synchronize(device.index, failure.out()) };
     if done { Ok(()) } else { Err(failure.raise().message()) }
+}
+
+fn no_driver(why: &str) -> String {
+    format!("the NVIDIA driver cannot be opened ({why}); install it, and start again")
 }
 
 /// Returns which of some folders to load from.

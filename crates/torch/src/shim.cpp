@@ -15,6 +15,7 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/accumulate_grad.h>
+#include <torch/csrc/profiler/orchestration/observer.h>
 
 #include <algorithm>
 #include <atomic>
@@ -144,8 +145,12 @@ class AccountedAllocator final : public c10::Allocator {
 
 // Charges device memory, which libtorch's allocator tells of once it has been taken: a refusal cannot stop the
 // operation, and is found by whoever pays for it when it is done.
-class DeviceAccounts final : public c10::MemoryReportingInfoBase {
+//
+// The allocator tells the thread's profiler. Whoever looks for a profiler there finds one that is switched off.
+class DeviceAccounts final : public torch::profiler::impl::ProfilerStateBase {
  public:
+  DeviceAccounts() : ProfilerStateBase(Config(torch::profiler::impl::ProfilerState::Disabled)) {}
+
   void reportMemoryUsage(void* block, int64_t bytes, size_t, size_t, c10::Device) override {
     std::lock_guard<std::mutex> lock(mutex);
     // Freed; or freed before, on a thread that tells nobody, and given out again.
@@ -162,7 +167,13 @@ class DeviceAccounts final : public c10::MemoryReportingInfoBase {
   // The CPU's memory is counted already.
   bool memoryProfilingEnabled() const override { return false; }
 
+  torch::profiler::impl::ActiveProfilerType profilerType() override {
+    return torch::profiler::impl::ActiveProfilerType::NONE;
+  }
+
  private:
+  using Config = torch::profiler::impl::ProfilerConfig;
+
   std::mutex mutex;
   std::unordered_map<void*, std::pair<size_t, Account>> blocks;
 };

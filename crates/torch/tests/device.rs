@@ -1,5 +1,5 @@
 //! Blocks whose model is on a GPU, on a stand-in for one: `mock/mock.cpp` says what that shows.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::panic, reason = "a test fails by panicking")]
 
 use std::rc::Rc;
 use std::sync::LazyLock;

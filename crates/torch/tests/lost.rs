@@ -1,5 +1,4 @@
 //! A GPU that has asserted is lost to the whole process, and that can be told. In a process of its own, therefore.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use tch::{Kind, Tensor};
 use torch::Device;
