@@ -21,6 +21,17 @@ fn remote_results_on_a_gpu_are_those_of_local_nnsight() {
 }
 
 #[test]
+fn i4_a_block_that_wants_too_much_of_a_gpu_fails_alone() {
+    let data = Data::default();
+    let server = gpus(data.up()).key().tiny_models().start();
+    let worker = server.children();
+    let said = server.client("hostile.py").succeed();
+    let expected = "a_huge_tensor -> MemoryError: the program needs more memory for tensors than this server allows";
+    assert!(said.lines().any(|line| line == expected), "{said}");
+    assert_eq!(server.children(), worker, "the worker lives on");
+}
+
+#[test]
 fn a_device_that_is_not_there_is_named_with_what_was_looked_for() {
     let data = Data::default();
     let two = host(gpus(data.up()), ",device=cuda:2").refused();

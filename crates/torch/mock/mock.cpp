@@ -59,6 +59,9 @@ class Memory {
     size_t wanted = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     std::lock_guard<std::mutex> lock(mutex);
     auto range = std::find_if(free_ranges.begin(), free_ranges.end(), [&](auto& one) { return one.second >= wanted; });
+    if (range == free_ranges.end()) {
+      c10::reportOutOfMemoryToProfiler(int64_t(wanted), allocated, CAPACITY, c10::Device(c10::kCUDA, device));
+    }
     TORCH_CHECK_WITH(OutOfMemoryError, range != free_ranges.end(), "CUDA out of memory. Tried to allocate ", bytes,
                      " bytes. GPU ", int(device), " has a total capacity of ", CAPACITY, " bytes of which ",
                      CAPACITY - allocated, " bytes is free.");

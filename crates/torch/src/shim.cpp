@@ -164,6 +164,12 @@ class DeviceAccounts final : public torch::profiler::impl::ProfilerStateBase {
     }
   }
 
+  // A job that asks for more than it may have is told so, and not that the device is full.
+  void reportOutOfMemory(int64_t bytes, size_t, size_t, c10::Device) override {
+    Account account = current_account;
+    if (account.reserve != nullptr && account.reserve(account.account, bytes)) account.release(account.account, bytes);
+  }
+
   // The CPU's memory is counted already.
   bool memoryProfilingEnabled() const override { return false; }
 
@@ -182,9 +188,9 @@ std::atomic<bool> has_devices{false};
 
 // Makes the thread's allocations of device memory known, from now to its end.
 void listen_to_devices() {
-  static const auto accounts = std::make_shared<DeviceAccounts>();
   static thread_local bool listening = false;
   if (listening || !has_devices) return;
+  static const auto accounts = std::make_shared<DeviceAccounts>();
   c10::ThreadLocalDebugInfo::_push(c10::DebugInfoKind::PROFILER_STATE, accounts);
   listening = true;
 }

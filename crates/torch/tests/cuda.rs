@@ -23,7 +23,9 @@ fn elsewhere(root: &Path) -> PathBuf {
     let lib = root.join("lib");
     fs::create_dir_all(&lib).unwrap();
     for name in ["libtorch_cuda.so", "libtorch_cuda_linalg.so", "libc10_cuda.so", "libtorch_nvshmem.so"] {
-        fs::hard_link(installed().join(name), lib.join(name)).unwrap();
+        let (from, to) = (installed().join(name), lib.join(name));
+        // Copied where the target folder is on another disk.
+        fs::hard_link(&from, &to).or_else(|_| fs::copy(&from, &to).map(drop)).unwrap();
     }
     fs::write(root.join("build-version"), "2.11.0\n").unwrap();
     lib
