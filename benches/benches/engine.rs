@@ -63,7 +63,7 @@ struct Bench {
 
 impl Bench {
     fn load(&self) -> Box<Transformer> {
-        models::load(&self.folder, Some(DType::Float32), &mut |_, _| {}).unwrap()
+        models::load(&self.folder, Some(DType::Float32), models::Device::CPU, &mut |_, _| {}).unwrap()
     }
 
     fn model(&self) -> &Transformer {

@@ -1,5 +1,6 @@
 //! Keeps one worker process alive.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 /// How to start a worker.
 pub struct Worker {
     pub program: PathBuf,
-    pub arguments: Vec<String>,
+    pub arguments: Vec<OsString>,
     /// Told through the environment: arguments can be read by everybody on the machine.
     pub token: String,
     /// Counts how often it died.

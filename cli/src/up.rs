@@ -35,8 +35,12 @@ pub struct Options {
     #[arg(long, env = "VITRINE_DATA", default_value = ".vitrine", value_name = "DIR")]
     data: PathBuf,
     /// A model to host and the folder that has its config.json, tokenizer and safetensors. May be repeated.
-    #[arg(long = "model", value_name = "REPO_ID=FOLDER[,dtype=float32|bfloat16]")]
+    #[arg(long = "model", value_name = "REPO_ID=FOLDER[,dtype=float32|bfloat16][,device=cpu|cuda|cuda:N]")]
     models: Vec<Hosted>,
+    /// The torch/lib folder of an installed torch 2.11.0, whose libtorch_cuda.so computes on GPUs. Without it, the
+    /// worker looks in the usual places where this machine has an NVIDIA driver.
+    #[arg(long, env = "VITRINE_TORCH_LIB", value_name = "DIR")]
+    torch_lib: Option<PathBuf>,
     /// Do not host SmolLM2-135M-Instruct, which is fetched on first use (93 MB) otherwise.
     #[arg(long)]
     no_default_model: bool,
@@ -57,6 +61,7 @@ struct Hosted {
     key: ModelKey,
     folder: PathBuf,
     dtype: Option<String>,
+    device: Option<String>,
 }
 
 impl FromStr for Hosted {
@@ -64,22 +69,36 @@ impl FromStr for Hosted {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (repo_id, rest) = text.split_once('=').ok_or("it must have the form REPO_ID=FOLDER")?;
-        let (folder, dtype) = match rest.rsplit_once(",dtype=") {
-            Some((folder, dtype)) => (folder, Some(dtype.to_owned())),
-            None => (rest, None),
-        };
+        let (mut folder, mut dtype, mut device) = (rest, None, None);
+        while let Some((before, option)) = folder.rsplit_once(',') {
+            match option.split_once('=') {
+                Some(("dtype", value)) if dtype.is_none() => dtype = Some(value.to_owned()),
+                Some(("device", value)) if device.is_none() => device = Some(value.to_owned()),
+                // A folder may have commas in its name.
+                _ => break,
+            }
+            folder = before;
+        }
         if repo_id.is_empty() || folder.is_empty() {
             return Err("it must have the form REPO_ID=FOLDER".into());
         }
         if let Some(dtype) = dtype.as_deref().filter(|dtype| !["float32", "bfloat16"].contains(dtype)) {
             return Err(format!("dtype must be float32 or bfloat16, not {dtype}"));
         }
+        if let Some(device) = device.as_deref().filter(|device| !is_device(device)) {
+            return Err(format!("device must be cpu, cuda or cuda:N, not {device}"));
+        }
         let (repo_id, revision) = match repo_id.split_once('@') {
             Some((repo_id, revision)) => (repo_id, Some(revision.to_owned())),
             None => (repo_id, None),
         };
-        Ok(Self { key: ModelKey::new(repo_id, revision), folder: folder.into(), dtype })
+        Ok(Self { key: ModelKey::new(repo_id, revision), folder: folder.into(), dtype, device })
     }
+}
+
+fn is_device(name: &str) -> bool {
+    let index = |index: &str| index.parse::<u8>().is_ok();
+    matches!(name, "cpu" | "cuda") || name.strip_prefix("cuda:").is_some_and(index)
 }
 
 /// The tenant of a server that is one person's.
@@ -130,12 +149,11 @@ async fn serve(options: Options, worker: PathBuf) -> Result<ExitCode> {
     let scheduler = scheduler::run(config, Arc::clone(&store), objects.clone()).await?;
 
     let (stop_worker, kill_worker) = (CancellationToken::new(), CancellationToken::new());
-    let worker = Worker {
-        program: worker,
-        arguments: vec!["run".into(), "--scheduler".into(), format!("http://{}", scheduler.address())],
-        token,
-        deaths: tokio::sync::watch::Sender::new(0),
-    };
+    let mut arguments = vec!["run".into(), "--scheduler".into(), format!("http://{}", scheduler.address()).into()];
+    if let Some(folder) = &options.torch_lib {
+        arguments.extend(["--torch-lib".into(), folder.into()]);
+    }
+    let worker = Worker { program: worker, arguments, token, deaths: tokio::sync::watch::Sender::new(0) };
     let deaths = worker.deaths.subscribe();
     let mut supervisor = tokio::spawn({
         let (stop, kill) = (stop_worker.clone(), kill_worker.clone());
@@ -251,7 +269,12 @@ async fn hosted(options: &Options) -> Result<Vec<HostedModel>> {
     for hosted in &options.models {
         let folder =
             hosted.folder.canonicalize().with_context(|| format!("cannot open {}", hosted.folder.display()))?;
-        models.push(HostedModel { key: hosted.key.clone(), folder, dtype: hosted.dtype.clone() });
+        models.push(HostedModel {
+            key: hosted.key.clone(),
+            folder,
+            dtype: hosted.dtype.clone(),
+            device: hosted.device.clone(),
+        });
     }
     let default = ModelKey::new(SMOLLM2.repo_id, None);
     if !options.no_default_model && !models.iter().any(|model| model.key == default) {
@@ -259,7 +282,7 @@ async fn hosted(options: &Options) -> Result<Vec<HostedModel>> {
         let fetched = folder.clone();
         tokio::task::spawn_blocking(move || SMOLLM2.fetch(&fetched, None)).await??;
         let folder = folder.canonicalize().with_context(|| format!("cannot open {}", folder.display()))?;
-        models.push(HostedModel { key: default, folder, dtype: None });
+        models.push(HostedModel { key: default, folder, dtype: None, device: None });
     }
     if models.is_empty() {
         bail!("no model to host: name one with --model REPO_ID=FOLDER, or leave out --no-default-model");
@@ -393,10 +416,18 @@ mod tests {
             key: ModelKey::new(repo, revision.map(str::to_owned)),
             folder: folder.into(),
             dtype: dtype.map(str::to_owned),
+            device: None,
         };
         assert_eq!(parse("o/n=/m"), Ok(hosted("o/n", None, "/m", None)));
         assert_eq!(parse("o/n=/m,dtype=bfloat16"), Ok(hosted("o/n", None, "/m", Some("bfloat16"))));
         assert_eq!(parse("o/n@v1=/a=b"), Ok(hosted("o/n", Some("v1"), "/a=b", None)));
+        let placed = |dtype, device: &str| Hosted { device: Some(device.into()), ..hosted("o/n", None, "/m", dtype) };
+        assert_eq!(parse("o/n=/m,device=cuda:1"), Ok(placed(None, "cuda:1")));
+        assert_eq!(parse("o/n=/m,device=cpu,dtype=float32"), Ok(placed(Some("float32"), "cpu")));
+        assert_eq!(parse("o/n=/m,dtype=float32,device=cuda"), Ok(placed(Some("float32"), "cuda")));
+        assert_eq!(parse("o/n=/a,b,dtype=float32"), Ok(hosted("o/n", None, "/a,b", Some("float32"))));
+        assert_eq!(parse("o/n=/m,device=gpu").unwrap_err(), "device must be cpu, cuda or cuda:N, not gpu");
+        assert_eq!(parse("o/n=/m,device=cuda:x").unwrap_err(), "device must be cpu, cuda or cuda:N, not cuda:x");
         assert_eq!(parse("o/n=/m,dtype=int8").unwrap_err(), "dtype must be float32 or bfloat16, not int8");
         for bad in ["", "o/n", "o/n=", "=/m"] {
             assert!(parse(bad).unwrap_err().contains("REPO_ID=FOLDER"), "{bad}");

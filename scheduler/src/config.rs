@@ -33,6 +33,8 @@ pub struct HostedModel {
     pub folder: PathBuf,
     /// The parameters' type in memory (`float32`, `bfloat16`); `None` leaves the configuration's.
     pub dtype: Option<String>,
+    /// Where it computes (`cpu`, `cuda`, `cuda:1`); `None` leaves it to the worker.
+    pub device: Option<String>,
 }
 
 impl Default for Config {

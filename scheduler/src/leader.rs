@@ -398,5 +398,6 @@ fn leave(running: &mut BTreeMap<TenantId, usize>, tenant: &TenantId) {
 }
 
 fn model_record(hosted: &HostedModel, state: ModelState) -> ModelRecord {
-    ModelRecord { key: hosted.key.clone(), folder: hosted.folder.clone(), dtype: hosted.dtype.clone(), state }
+    let HostedModel { key, folder, dtype, device } = hosted.clone();
+    ModelRecord { key, folder, dtype, state, device }
 }

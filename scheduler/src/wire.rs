@@ -31,6 +31,7 @@ pub fn load_model(hosted: &HostedModel) -> v1::ToWorker {
         model: Some(model(&hosted.key)),
         folder: hosted.folder.display().to_string(),
         dtype: hosted.dtype.clone(),
+        device: hosted.device.clone(),
     }))
 }
 

@@ -8,8 +8,13 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use engine::{Engine, Interleaver};
+use models::cuda::Search;
 use tracing_subscriber::EnvFilter;
 use worker::{Config, Load, Loader};
+
+use crate::device::{Devices, Watched};
+
+mod device;
 
 /// Runs researchers' programs on language models, for a Vitrine scheduler.
 #[derive(Parser)]
@@ -46,6 +51,16 @@ struct Run {
     /// Jobs to take at once.
     #[arg(long, default_value_t = 32, value_name = "COUNT")]
     slots: u32,
+    /// The torch/lib folder of an installed torch 2.11.0, whose libtorch_cuda.so computes on GPUs. Without it, one is
+    /// looked for in the usual places where this machine has an NVIDIA driver.
+    #[arg(long, env = "VITRINE_TORCH_LIB", value_name = "DIR")]
+    torch_lib: Option<PathBuf>,
+    #[arg(long, env = "VIRTUAL_ENV", hide = true)]
+    virtual_env: Option<PathBuf>,
+    #[arg(long, env = "CONDA_PREFIX", hide = true)]
+    conda_prefix: Option<PathBuf>,
+    #[arg(long, env = "HOME", hide = true)]
+    home: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -78,13 +93,18 @@ impl Run {
             (None, Some(token)) => token,
             (None, None) => bail!("a token is needed: --token-file FILE, or VITRINE_WORKER_TOKEN"),
         };
+        // Before there are other threads, and tensors.
+        let usual = ["/usr/local", "/usr", "/opt/conda"].map(PathBuf::from);
+        let home = self.home.map(|home| home.join(".local"));
+        let pythons = self.virtual_env.into_iter().chain(self.conda_prefix).chain(home).chain(usual).collect();
+        let devices = Devices::find(&Search { folder: self.torch_lib, pythons })?;
         let worker_id = self.worker_id.unwrap_or_else(|| {
             let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
             format!("{host}-{}", std::process::id())
         });
         end_with_stdin().context("cannot watch standard input")?;
         let config = Config { slots: self.slots, ..Config::new(self.scheduler, token, worker_id) };
-        let loader: Loader = Arc::new(load);
+        let loader: Loader = Arc::new(move |asked, progress| load(asked, &devices, progress));
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
         let ended = runtime.block_on(worker::run(config, loader));
         // A model's thread may never come back; nobody waits for it.
@@ -94,12 +114,14 @@ impl Run {
 }
 
 /// Loads a model and puts an engine over it.
-fn load(load: &Load, progress: &mut dyn FnMut(f32)) -> Result<Box<dyn Engine>, String> {
+fn load(load: &Load, devices: &Devices, progress: &mut dyn FnMut(f32)) -> Result<Box<dyn Engine>, String> {
+    let device = devices.choose(load.device.as_deref())?;
     let dtype =
         load.dtype.as_deref().map(str::parse).transpose().map_err(|error: models::LoadError| error.to_string())?;
     let mut fraction = |done: u64, all: u64| progress(done as f32 / all.max(1) as f32);
-    let model = models::load(&load.folder, dtype, &mut fraction).map_err(|error| error.to_string())?;
-    Ok(Box::new(Interleaver::new(*model)))
+    let model = models::load(&load.folder, dtype, device, &mut fraction).map_err(|error| error.to_string())?;
+    tracing::info!(model = %load.key, %device, "the model is loaded");
+    Ok(Box::new(Watched { engine: Interleaver::new(*model), device }))
 }
 
 /// Ends the process when whoever holds the other end of the standard input's pipe is gone, however it went.

@@ -17,6 +17,8 @@ pub struct Load {
     pub folder: PathBuf,
     /// The parameters' type in memory as Hugging Face writes it; `None` leaves the configuration's.
     pub dtype: Option<String>,
+    /// Where to put it: `cpu`, `cuda`, `cuda:1`; `None` is for the loader to choose.
+    pub device: Option<String>,
 }
 
 /// Makes an engine over a model, telling how far it is from 0 to 1. The error is a sentence for the operator.

@@ -83,7 +83,8 @@ pub fn model_key(model: v1::Model) -> ModelKey {
 
 /// Reads the order to load a model.
 pub fn load(load: v1::LoadModel) -> Option<Load> {
-    Some(Load { key: model_key(load.model?), folder: load.folder.into(), dtype: load.dtype })
+    let v1::LoadModel { model, folder, dtype, device } = load;
+    Some(Load { key: model_key(model?), folder: folder.into(), dtype, device })
 }
 
 /// Reads limits. What this side cannot count so far is as good as no limit.

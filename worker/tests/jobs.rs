@@ -103,7 +103,7 @@ fn obedient(loads: &Arc<AtomicU32>) -> Loader {
 }
 
 fn settings() -> Config {
-    let model = HostedModel { key: model(), folder: "/models/tiny".into(), dtype: None };
+    let model = HostedModel { key: model(), folder: "/models/tiny".into(), dtype: None, device: None };
     let heartbeat = Duration::from_millis(200);
     Config { token: "token".into(), models: vec![model], heartbeat, ..Config::default() }
 }

@@ -401,8 +401,17 @@ pub trait Model: 'static {
         Ok(Vec::new())
     }
 
-    /// Sets, before a job's code runs, whether its operations record what gradients need, what the bits of modules that
-    /// it calls itself may depend on, and whether it runs alone, where nothing may be left out that only others gain by.
+    /// Moves a tensor that comes from outside to where the model computes.
+    ///
+    /// # Errors
+    /// When there is no room.
+    fn place(&self, tensor: Self::Tensor) -> Result<Self::Tensor, Raise> {
+        Ok(tensor)
+    }
+
+    /// Prepares a job before its code runs: what it makes comes to where the model computes; its operations record what
+    /// gradients need, or do not; what the bits of modules that it calls itself may depend on; and whether it runs alone,
+    /// where nothing may be left out that only others gain by.
     fn begin(&self, machine: &Machine, recording: bool, batching: Batching, alone: bool);
 
     /// Returns whether something was left out of what the job computed that it would have needed: it has to run again,

@@ -164,7 +164,7 @@ impl<'a, M: Model> Thaw<'a, M> {
             }
             Datum::Tensor(data) => {
                 self.machine.charge_tensor(u64::try_from(data.bytes.len()).unwrap_or(u64::MAX))?;
-                M::Tensor::of_data(data)?.to_value(&self.machine)
+                self.job.model.place(M::Tensor::of_data(data)?)?.to_value(&self.machine)
             }
             Datum::Parameter { tensor, .. } => self.value(*tensor)?,
             Datum::Array { data, scalar } => {

@@ -60,6 +60,7 @@ impl<M: Model> TokenizerObject<M> {
             let batch = prompt::pad_left(&rows, prompt::pad_token(&*tokenizer));
             let [ids, mask] =
                 [batch.ids, batch.mask].map(|data| prompt::int_tensor::<M::Tensor>(batch.rows, batch.length, data));
+            let [ids, mask] = [ids?, mask?].map(|tensor| self.job.model.place(tensor));
             vec![("input_ids", ids?.to_value(machine)), ("attention_mask", mask?.to_value(machine))]
         } else {
             let rows = if padding { prompt::pad_left(&rows, prompt::pad_token(&*tokenizer)).split() } else { rows };
@@ -153,7 +154,7 @@ impl<M: Model> HostObject for TokenizerObject<M> {
                 let ids = tokenizer.encode(&text, python::flag(args, "add_special_tokens").unwrap_or(true))?;
                 if python::keyword(args, "return_tensors").is_some_and(|kind| !matches!(kind, Value::None)) {
                     let length = i64::try_from(ids.len()).unwrap_or(i64::MAX);
-                    prompt::int_tensor::<M::Tensor>(1, length, ids)?.to_value(machine).into()
+                    self.job.model.place(prompt::int_tensor(1, length, ids)?)?.to_value(machine).into()
                 } else {
                     python::list(machine, ids.into_iter().map(Value::Int).collect())?.into()
                 }

@@ -231,7 +231,7 @@ impl<M: Model> Trace<M> {
         if let Work::Generate { generation, done: true } = &self.work
             && self.run.ended.is_none()
         {
-            let ids = generation.ids()?;
+            let ids = self.run.job.model.place(generation.ids()?)?;
             let ids = self.run.offer(Location::Generated, 0, Tree::Leaf(ids));
             self.run.offer(Location::Result, 0, ids);
         }

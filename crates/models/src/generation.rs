@@ -346,7 +346,7 @@ impl Sampler {
         let vocabulary = scores.size().last().copied().unwrap_or(0);
         if settings.repetition_penalty != 1.0 {
             let seen: Vec<i64> = sequences.iter().flatten().map(|&id| id.clamp(0, vocabulary - 1)).collect();
-            let seen = Tensor::f_from_slice(&seen)?.f_view([-1, length])?;
+            let seen = Tensor::f_from_slice(&seen)?.f_to_device(scores.device())?.f_view([-1, length])?;
             let score = scores.f_gather(1, &seen, false)?;
             let penalty = settings.repetition_penalty;
             let lower = score.f_mul_scalar(penalty)?.f_where_self(&score.f_lt(0.0)?, &score.f_div_scalar(penalty)?)?;
@@ -436,7 +436,11 @@ fn forbid(scores: &Tensor, tokens: &[i64], vocabulary: i64) -> Result<(), TchErr
     let tokens: Vec<i64> = tokens.iter().copied().filter(|token| (0..vocabulary).contains(token)).collect();
     if !tokens.is_empty() {
         let mut scores = scores.shallow_clone();
-        let _ = scores.f_index_fill_(1, &Tensor::f_from_slice(&tokens)?, f64::NEG_INFINITY)?;
+        let _ = scores.f_index_fill_(
+            1,
+            &Tensor::f_from_slice(&tokens)?.f_to_device(scores.device())?,
+            f64::NEG_INFINITY,
+        )?;
     }
     Ok(())
 }

@@ -84,6 +84,7 @@ pub fn build(
     config: &Config,
     builder: &mut Builder<'_>,
     kind: Kind,
+    device: Device,
 ) -> std::result::Result<(Gpt2, Rc<Linear>), LoadError> {
     for key in ["add_cross_attention", "reorder_and_upcast_attn"] {
         if config.flag(key)? {
@@ -157,7 +158,7 @@ pub fn build(
         attention_form: &ATTENTION,
         layers: layers.iter().map(|layer| layer.site).collect(),
         kind,
-        device: Device::Cpu,
+        device,
         cross_attentions: true,
         flags_to_layers: false,
     };

@@ -27,4 +27,5 @@ mod weights;
 pub use cache::Cache;
 pub use config::{Config, SUPPORTED};
 pub use error::LoadError;
+pub use torch::{Device, cuda};
 pub use transformer::{DType, Transformer, load};

@@ -93,6 +93,7 @@ pub fn build(
     config: &Config,
     builder: &mut Builder<'_>,
     kind: Kind,
+    device: Device,
 ) -> std::result::Result<(Llama, Rc<Linear>), LoadError> {
     let (width, inner) = (config.size("hidden_size")?, config.size("intermediate_size")?);
     let (heads, key_heads) = (config.size("num_attention_heads")?, config.size("num_key_value_heads")?);
@@ -111,7 +112,7 @@ pub fn build(
     let (attention_bias, mlp_bias) = (config.flag("attention_bias")?, config.flag("mlp_bias")?);
     let count = usize::try_from(config.size("num_hidden_layers")?).unwrap_or(0);
     let vocabulary = config.size("vocab_size")?;
-    let inverse_frequencies = inverse_frequencies(config, head_dim)?;
+    let inverse_frequencies = inverse_frequencies(config, head_dim)?.f_to_device(device)?;
 
     let root = builder.open("", "LlamaForCausalLM", Node::Root);
     let base = builder.open("model", "LlamaModel", Node::Base);
@@ -158,7 +159,7 @@ pub fn build(
         attention_form: &ATTENTION,
         layers: layers.iter().map(|layer| layer.site).collect(),
         kind,
-        device: Device::Cpu,
+        device,
         cross_attentions: false,
         flags_to_layers: true,
     };

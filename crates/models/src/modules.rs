@@ -132,7 +132,7 @@ pub fn call(
         },
     };
     let result = if job.gradients() { run() } else { tch::no_grad(run) };
-    result.map_err(|raise| paying.refusal().unwrap_or(raise))
+    paying.settle(result)
 }
 
 /// One unit, and one more for every 64 elements that go in: each meets a row of weights.

@@ -223,7 +223,7 @@ impl RmsNorm {
 
 impl Embedding {
     pub fn compute(&self, ids: &Tensor) -> std::result::Result<Tensor, TchError> {
-        differentiable(Tensor::f_embedding(&self.weight, ids, -1, false, false)?)
+        differentiable(torch::embedding(&self.weight, ids)?)
     }
 
     pub fn run(&self, pass: &mut Pass<'_>, ids: &Tensor) -> Result<Tensor> {

@@ -8,7 +8,7 @@
 use std::rc::Rc;
 
 use engine::{Inputs, Interrupt, Layout, Observer, Packed, Part, ShapeClass, Site, Tree, Wants};
-use interpreter::raise::Raise;
+use interpreter::raise::{Kind as Exception, Raise};
 use tch::{TchError, Tensor};
 use torch::Products;
 
@@ -60,7 +60,13 @@ pub fn raise(error: &TchError) -> Raise {
     };
     // libtorch appends where in its own source the error arose.
     let text = text.split("\nException raised from").next().unwrap_or_default();
-    if text.contains("index out of range") { Raise::index_error(text) } else { Raise::runtime_error(text) }
+    match text {
+        text if text.contains("index out of range") => Raise::index_error(text),
+        text if text.starts_with("CUDA out of memory") => {
+            Raise::named("torch.OutOfMemoryError", Exception::RuntimeError, text)
+        }
+        text => Raise::runtime_error(text),
+    }
 }
 
 /// A module's input: one value in, one value back, whoever looks in between.

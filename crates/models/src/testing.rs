@@ -8,6 +8,7 @@ use engine::conformance::Subject;
 use engine::{Engine, Interleaver};
 
 use crate::transformer::{DType, Transformer};
+use torch::Device;
 
 pub const GPT2: Subject<'_> =
     Subject { layers: "model.transformer.h", head: "model.lm_head", engine: &|| engine("tiny-gpt2") };
@@ -20,9 +21,17 @@ pub const LLAMA: Subject<'_> =
 /// When it is not there.
 #[must_use]
 pub fn load(name: &str) -> Transformer {
-    torch::prepare();
+    load_to(name, Device::CPU)
+}
+
+/// Loads a test model to a device.
+///
+/// # Panics
+/// When either is not there.
+#[must_use]
+pub fn load_to(name: &str, device: Device) -> Transformer {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.models/float32").join(name);
-    *crate::load(&folder, Some(DType::Float32), &mut |_, _| {}).unwrap_or_else(|error| panic!("{error}"))
+    *crate::load(&folder, Some(DType::Float32), device, &mut |_, _| {}).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn engine(name: &str) -> Box<dyn Engine> {

@@ -35,6 +35,7 @@ pub struct Transformer {
     tokenizer: Rc<Tokenizer>,
     settings: Settings,
     kernels: Rc<Kernels>,
+    device: torch::Device,
 }
 
 /// The type that weights have in memory.
@@ -56,16 +57,18 @@ impl FromStr for DType {
     }
 }
 
-/// Loads a folder that Hugging Face's `save_pretrained` wrote. Without a `dtype` the checkpoint's own is kept if it is
-/// bfloat16, and is float32 otherwise. Tells the bytes read, and those of all weights.
+/// Loads a folder that Hugging Face's `save_pretrained` wrote to a device, which must be there. Without a `dtype` the
+/// checkpoint's own is kept if it is bfloat16, and is float32 otherwise. Tells the bytes read, and those of all weights.
 ///
 /// # Errors
 /// When something is missing, damaged, or asks for what is not supported; the message names the file.
 pub fn load(
     folder: &Path,
     dtype: Option<DType>,
+    device: torch::Device,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Box<Transformer>, LoadError> {
+    torch::prepare();
     let config = Config::read(folder)?;
     let own = config.get("dtype").and_then(serde_json::Value::as_str);
     let kind = match dtype {
@@ -75,7 +78,7 @@ pub fn load(
     };
     let tokenizer = Rc::new(Tokenizer::read(folder)?);
     let settings = Settings::read(folder, &config)?;
-    let mut weights = Weights::open(folder, kind)?;
+    let mut weights = Weights::open(folder, kind, device)?;
     // Checkpoints of the model without its head leave its name out of their tensors' names.
     weights.strip_unless_present(match config.family() {
         Family::Gpt2 => "transformer.",
@@ -84,17 +87,17 @@ pub fn load(
     let mut builder = Builder::new(&mut weights, progress);
     let (decoder, head): (Box<dyn Decoder>, _) = match config.family() {
         Family::Gpt2 => {
-            let (model, head) = gpt2::build(&config, &mut builder, kind)?;
+            let (model, head) = gpt2::build(&config, &mut builder, kind, device.into())?;
             (Box::new(model), head)
         }
         Family::Llama => {
-            let (model, head) = llama::build(&config, &mut builder, kind)?;
+            let (model, head) = llama::build(&config, &mut builder, kind, device.into())?;
             (Box::new(model), head)
         }
     };
     let (schema, nodes) = (builder.schema, builder.nodes);
-    let kernels = Rc::default();
-    Ok(Box::new(Transformer { config: Rc::new(config), decoder, head, schema, nodes, tokenizer, settings, kernels }))
+    let (config, kernels) = (Rc::new(config), Rc::default());
+    Ok(Box::new(Transformer { config, decoder, head, schema, nodes, tokenizer, settings, kernels, device }))
 }
 
 impl Transformer {
@@ -256,14 +259,17 @@ impl Model for Transformer {
         segments: &mut [Segment<torch::Tensor>],
         observer: &mut dyn Observer<torch::Tensor>,
     ) -> Result<Forwarded<torch::Tensor>, Interrupt> {
-        let own = |tensor: &torch::Tensor| tensor.tch().shallow_clone();
+        let own = |tensor: &torch::Tensor| self.place(tensor.clone()).map(|tensor| tensor.tch().shallow_clone());
+        let each = |one: fn(&Segment<torch::Tensor>) -> Option<&torch::Tensor>| {
+            segments.iter().map(|segment| one(segment).map(own).transpose()).collect::<Result<_, _>>()
+        };
         let cache = |segment: &Segment<torch::Tensor>| segment.cache.as_ref()?.downcast_ref::<Cache>().cloned();
         // A generation that began with rows kept from before goes on by itself.
         segments.iter().filter(|segment| segment.trunks.is_empty()).filter_map(cache).for_each(|cache| cache.settle());
         let call = Call {
-            ids: segments.iter().map(|segment| own(&segment.input_ids)).collect(),
-            padding: segments.iter().map(|segment| segment.attention_mask.as_ref().map(own)).collect(),
-            positions: segments.iter().map(|segment| segment.position_ids.as_ref().map(own)).collect(),
+            ids: segments.iter().map(|segment| own(&segment.input_ids)).collect::<Result<_, _>>()?,
+            padding: each(|segment| segment.attention_mask.as_ref())?,
+            positions: each(|segment| segment.position_ids.as_ref())?,
             caches: segments.iter().map(cache).collect(),
             attention: segments.iter().map(|segment| segment.attention).collect(),
             flags: Self::flags(segments)?,
@@ -280,7 +286,8 @@ impl Model for Transformer {
             Some(machine) => {
                 let job = torch::Job::of(machine);
                 let paying = torch::Paying::new(machine, &job);
-                run().map_err(|interrupt| paying.refusal().map_or(interrupt, Interrupt::Failed))
+                let outcome = run();
+                paying.refusal().map_or(outcome, |refused| Err(Interrupt::Failed(refused)))
             }
         };
         for (segment, shapes) in segments.iter_mut().zip(&pass.shapes) {
@@ -301,8 +308,13 @@ impl Model for Transformer {
         Ok(trunks.into_iter().map(keep).collect())
     }
 
+    fn place(&self, tensor: torch::Tensor) -> Result<torch::Tensor, Raise> {
+        tensor.to_device(self.device)
+    }
+
     fn begin(&self, machine: &Machine, recording: bool, batching: Batching, alone: bool) {
         let job = torch::Job::of(machine);
+        job.set_device(self.device);
         job.set_gradients(recording);
         job.set_rows(rows(batching));
         job.set_whole(alone);

@@ -9,7 +9,7 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value};
-use tch::{Kind, Tensor};
+use tch::{Device, Kind, Tensor};
 
 use crate::config::read_object;
 use crate::error::LoadError;
@@ -24,6 +24,7 @@ pub struct Weights {
     /// What is blamed for a tensor that no file has.
     root: PathBuf,
     kind: Kind,
+    device: Device,
     left_out: &'static str,
     read_bytes: u64,
     total_bytes: u64,
@@ -39,11 +40,11 @@ struct Entry {
 }
 
 impl Weights {
-    /// Opens a model folder's weight files and reads their headers. Tensors are given as `kind`.
+    /// Opens a model folder's weight files and reads their headers. Tensors are given as `kind`, on a device.
     ///
     /// # Errors
     /// When a file is missing, truncated or corrupt, or a tensor has a type that no model here computes with.
-    pub fn open(folder: &Path, kind: Kind) -> Result<Self, LoadError> {
+    pub fn open(folder: &Path, kind: Kind, device: torch::Device) -> Result<Self, LoadError> {
         let single = folder.join("model.safetensors");
         let index = folder.join("model.safetensors.index.json");
         let (paths, root) = if single.is_file() {
@@ -58,6 +59,7 @@ impl Weights {
             entries: HashMap::new(),
             root,
             kind,
+            device: device.into(),
             left_out: "",
             read_bytes: 0,
             total_bytes: 0,
@@ -108,7 +110,8 @@ impl Weights {
         file.seek(SeekFrom::Start(entry.start)).map_err(LoadError::io(path))?;
         file.read_exact(&mut bytes).map_err(|error| LoadError::tensor(path, name, error.to_string()))?;
         self.read_bytes += entry.bytes as u64;
-        let tensor = Tensor::f_from_data_size(&bytes, shape, entry.kind)?;
+        // One at a time, so that the host never holds the whole; there, as it is on disk.
+        let tensor = Tensor::f_from_data_size(&bytes, shape, entry.kind)?.f_to_device(self.device)?;
         Ok(if entry.kind == self.kind { tensor } else { tensor.f_to_kind(self.kind)? })
     }
 }
@@ -211,7 +214,7 @@ mod tests {
     fn open(bytes: &[u8]) -> Result<Weights, LoadError> {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("model.safetensors"), bytes).unwrap();
-        Weights::open(folder.path(), Kind::Float)
+        Weights::open(folder.path(), Kind::Float, torch::Device::CPU)
     }
 
     const TWO: &str = r#"{"a":{"dtype":"BF16","shape":[2],"data_offsets":[0,4]},"__metadata__":{"format":"pt"}}"#;
@@ -255,10 +258,16 @@ mod tests {
         fs::write(folder.path().join("one.safetensors"), file(TWO, &[0; 4])).unwrap();
         let index = folder.path().join("model.safetensors.index.json");
         fs::write(&index, r#"{"weight_map": {"a": "one.safetensors"}}"#).unwrap();
-        assert!(Weights::open(folder.path(), Kind::Float).unwrap().read("a", &[2]).is_ok());
+        assert!(Weights::open(folder.path(), Kind::Float, torch::Device::CPU).unwrap().read("a", &[2]).is_ok());
         fs::write(&index, r#"{"weight_map": {"a": "../one.safetensors"}}"#).unwrap();
-        assert!(Weights::open(folder.path(), Kind::Float).is_err());
+        assert!(Weights::open(folder.path(), Kind::Float, torch::Device::CPU).is_err());
         fs::write(&index, r#"{"weight_map": {"a": "two.safetensors"}}"#).unwrap();
-        assert!(Weights::open(folder.path(), Kind::Float).err().unwrap().to_string().contains("two.safetensors"));
+        assert!(
+            Weights::open(folder.path(), Kind::Float, torch::Device::CPU)
+                .err()
+                .unwrap()
+                .to_string()
+                .contains("two.safetensors")
+        );
     }
 }

@@ -1,9 +1,15 @@
 //! What a block writes to something it has seen reaches the model where the model still uses that memory.
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
-use engine::conformance::{self, Outcome};
-use models::testing::{GPT2, LLAMA};
+use engine::conformance::{self, Outcome, Subject};
 use program::{Function, TensorData};
+
+#[path = "shared/engine.rs"]
+mod shared;
+use shared::engine;
+
+const GPT2: Subject<'_> = Subject { engine: &|| engine("tiny-gpt2"), ..models::testing::GPT2 };
+const LLAMA: Subject<'_> = Subject { engine: &|| engine("tiny-llama"), ..models::testing::LLAMA };
 
 fn tensors(outcome: &Outcome) -> Vec<TensorData> {
     conformance::flat(outcome.end.as_ref().unwrap_or_else(|failure| panic!("{}", failure.message)))

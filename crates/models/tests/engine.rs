@@ -1,17 +1,16 @@
 //! The real models in the engine: the engine's contract, and rows that compute only what they change.
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
+use engine::Event;
 use engine::conformance::{Outcome, Subject, check, tensor};
-use engine::{Engine, Event, Interleaver};
-use models::testing::load;
 use program::{Function, TensorData};
+
+#[path = "shared/engine.rs"]
+mod shared;
+use shared::engine;
 
 /// Names of the test models, and what their layers and head are called.
 const MODELS: [(&str, &str); 2] = [("tiny-gpt2", "model.transformer.h"), ("tiny-llama", "model.model.layers")];
-
-fn engine(name: &str) -> Box<dyn Engine> {
-    Box::new(Interleaver::new(load(name)))
-}
 
 #[test]
 fn real_models_keep_the_engines_contract() {

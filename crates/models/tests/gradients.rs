@@ -1,10 +1,15 @@
 //! Gradients of jobs that run at the same time.
 #![expect(clippy::panic, reason = "a test fails by panicking")]
 
-use engine::conformance::{self, Outcome};
+use engine::conformance::{self, Outcome, Subject};
 use engine::{Fault, Job};
-use models::testing::GPT2;
 use program::{Function, Limits};
+
+#[path = "shared/engine.rs"]
+mod shared;
+use shared::engine;
+
+const GPT2: Subject<'_> = Subject { engine: &|| engine("tiny-gpt2"), ..models::testing::GPT2 };
 
 /// Saves the gradient of the first layer's output, and what a second walk of the graph raises.
 const GRADIENTS: &str = "

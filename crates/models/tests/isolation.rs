@@ -5,8 +5,14 @@
 
 use engine::conformance::{self, Outcome, Subject, owned, tensor};
 use engine::{Event, Fault, Job};
-use models::testing::{GPT2, LLAMA};
 use program::{Datum, Function, Saved, TensorData};
+
+#[path = "shared/engine.rs"]
+mod shared;
+use shared::engine;
+
+const GPT2: Subject<'_> = Subject { engine: &|| engine("tiny-gpt2"), ..models::testing::GPT2 };
+const LLAMA: Subject<'_> = Subject { engine: &|| engine("tiny-llama"), ..models::testing::LLAMA };
 
 const MODELS: [&Subject<'_>; 2] = [&GPT2, &LLAMA];
 

@@ -57,7 +57,8 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
 
 fn load(name: &str) -> Box<Transformer> {
     torch::prepare();
-    models::load(&FOLDER.join(name), Some(DType::Float32), &mut |_, _| {}).unwrap_or_else(|error| panic!("{error}"))
+    models::load(&FOLDER.join(name), Some(DType::Float32), models::Device::CPU, &mut |_, _| {})
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Runs two rows of four tokens without a cache, and returns the logits.
@@ -146,7 +147,7 @@ fn activations_round_as_transformers_own() {
     for name in ["gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh", "sigmoid"] {
         let config = config.replace("\"gelu_new\"", &format!("\"{name}\""));
         std::fs::write(folder.path().join("config.json"), config).unwrap();
-        let model = models::load(folder.path(), Some(DType::Float32), &mut |_, _| {}).unwrap();
+        let model = models::load(folder.path(), Some(DType::Float32), models::Device::CPU, &mut |_, _| {}).unwrap();
         let site = model.schema().site("transformer.h.0.mlp.act").unwrap();
         for kind in ["float32", "bfloat16"] {
             let input = torch::Tensor::new(value(kind).shallow_clone()).value();

@@ -32,7 +32,8 @@ static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
 });
 
 fn load(name: &str) -> Box<Transformer> {
-    models::load(&FOLDER.join(name), Some(DType::Float32), &mut |_, _| {}).unwrap_or_else(|error| panic!("{error}"))
+    models::load(&FOLDER.join(name), Some(DType::Float32), models::Device::CPU, &mut |_, _| {})
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn json(path: &Path) -> Json {

@@ -1,9 +1,14 @@
 //! Sessions whose traces may wait for each other do what their statements do one after another.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
-use engine::conformance::Outcome;
-use models::testing::GPT2;
+use engine::conformance::{Outcome, Subject};
 use program::{Datum, Ref, Saved};
+
+#[path = "shared/engine.rs"]
+mod shared;
+use shared::engine;
+
+const GPT2: Subject<'_> = Subject { engine: &|| engine("tiny-gpt2"), ..models::testing::GPT2 };
 
 /// Runs a session as it stands.
 fn run(source: &str) -> Outcome {

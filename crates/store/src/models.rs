@@ -25,6 +25,8 @@ pub struct ModelRecord {
     /// The parameters' type in memory as Hugging Face writes it (`float32`); `None` leaves the configuration's.
     pub dtype: Option<String>,
     pub state: ModelState,
+    /// Where the model computes (`cpu`, `cuda:1`); `None` leaves it to the worker.
+    pub device: Option<String>,
 }
 
 /// How far a model is.
@@ -101,5 +103,31 @@ fn prefix() -> String {
 }
 
 fn decode(key: &str, bytes: &[u8]) -> Result<ModelRecord, Error> {
-    postcard::from_bytes(bytes).map_err(|error| Error::Unreadable { key: key.to_owned(), reason: error.to_string() })
+    let record = || -> Result<ModelRecord, postcard::Error> {
+        let ((key, folder, dtype, state), added) = postcard::take_from_bytes(bytes)?;
+        // Records of earlier versions end before the device.
+        let device = if added.is_empty() { None } else { postcard::from_bytes(added)? };
+        Ok(ModelRecord { key, folder, dtype, state, device })
+    };
+    record().map_err(|error| Error::Unreadable { key: key.to_owned(), reason: error.to_string() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_of_earlier_versions_are_read() {
+        let record = ModelRecord {
+            key: ModelKey::new("o/n", None),
+            folder: "/m".into(),
+            dtype: Some("bfloat16".into()),
+            state: ModelState::Loading { fraction: 0.5 },
+            device: Some("cuda:1".into()),
+        };
+        assert_eq!(decode("k", &postcard::to_stdvec(&record).unwrap()).unwrap(), record);
+        let earlier = postcard::to_stdvec(&(&record.key, &record.folder, &record.dtype, &record.state)).unwrap();
+        assert_eq!(decode("k", &earlier).unwrap(), ModelRecord { device: None, ..record });
+        assert!(decode("k", &earlier[..3]).is_err());
+    }
 }

@@ -11,7 +11,8 @@ use interpreter::{Args, HostObject, HostResult, Iteration, Machine, Operator, Ou
 use program::DType;
 
 use crate::dispatch;
-use crate::dtype;
+use crate::dtype::{self, Device};
+use crate::job::Job;
 use crate::modules::{Native, class_named};
 use crate::tensor::{self, Tensor};
 use crate::{binding, create, elements, python};
@@ -56,11 +57,11 @@ impl Array {
     }
 }
 
-/// `tensor.numpy()`: an array over the same memory.
+/// `tensor.numpy()`: an array over the same memory, or over a copy of what lies on a GPU: arrays lie with the host.
 ///
 /// # Errors
 /// `RuntimeError` for tensors that require grad, `TypeError` for types that numpy lacks.
-pub fn of_tensor(_: &Machine, tensor: &Tensor) -> Result<Value, Raise> {
+pub fn of_tensor(machine: &Machine, tensor: &Tensor) -> Result<Value, Raise> {
     if tensor.requires_grad() {
         return Err(Raise::runtime_error(
             "Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.",
@@ -75,24 +76,25 @@ pub fn of_tensor(_: &Machine, tensor: &Tensor) -> Result<Value, Raise> {
         };
         return Err(Raise::type_error(format!("Got unsupported ScalarType {name}")));
     }
-    if tensor.device().kind != 0 {
-        let device = tensor.device();
-        return Err(Raise::type_error(format!(
-            "can't convert {device} device type tensor to numpy. Use Tensor.cpu() to copy the tensor to host memory first."
-        )));
-    }
-    Ok(Value::host(Array::new(tensor.clone())))
+    Ok(Value::host(Array::new(on_host(machine, tensor.clone())?)))
 }
 
-/// `torch.from_numpy(array)`.
+/// `torch.from_numpy(array)`: a tensor over the same memory; like all that is made, on the model's device.
 ///
 /// # Errors
 /// `TypeError` for anything else.
-pub fn to_tensor(_: &Machine, value: &Value) -> HostResult {
+pub fn to_tensor(machine: &Machine, value: &Value) -> HostResult {
     match python::host::<Array>(value) {
-        Some(array) => python::ready(array.tensor.clone()),
+        Some(array) => {
+            let device = Job::of(machine).device();
+            python::ready(create::convert(machine, array.tensor.clone(), None, Some(device))?)
+        }
         None => Err(Raise::type_error(format!("expected np.ndarray (got {})", python::type_name(value)))),
     }
+}
+
+fn on_host(machine: &Machine, tensor: Tensor) -> Result<Tensor, Raise> {
+    create::convert(machine, tensor, None, Some(Device::CPU))
 }
 
 /// Returns the elements of a tensor or an array.
@@ -108,7 +110,8 @@ pub fn function(module: &str, name: &str) -> Option<Native> {
             let [data, dtype, _] = args.bind("array", ["object", "dtype", "copy"], 1)?;
             let dtype = python::given(dtype).map(|dtype| types::require(&dtype)).transpose()?;
             let data = data.unwrap_or(Value::None);
-            Ok(Value::host(Array::new(create::of_numbers(machine, &data, dtype, DType::Float64)?)).into())
+            let made = create::of_numbers(machine, &data, dtype, DType::Float64)?;
+            Ok(Value::host(Array::new(on_host(machine, made)?)).into())
         },
         ("numpy.linalg", "norm") => |machine, args| through(machine, args, "linalg_vector_norm"),
         ("numpy", "mean") => |machine, args| through(machine, args, "mean"),
@@ -142,7 +145,11 @@ pub fn function(module: &str, name: &str) -> Option<Native> {
 
 /// Calls an operator on the tensors of arrays and wraps its results.
 fn through(machine: &Machine, args: Args, operator: &str) -> HostResult {
-    let positional: Vec<Value> = args.positional.iter().map(unwrapped).collect();
+    let positional = args.positional.iter().map(|value| match Tensor::of(value) {
+        Some(tensor) => on_host(machine, tensor).map(|tensor| tensor.value()),
+        None => Ok(unwrapped(value)),
+    });
+    let positional: Vec<Value> = positional.collect::<Result<_, _>>()?;
     let keyword = args.keyword.iter().map(|(name, value)| {
         let value = match &**name {
             "dtype" => dtype::value(types::require(value)?),
@@ -150,7 +157,10 @@ fn through(machine: &Machine, args: Args, operator: &str) -> HostResult {
         };
         Ok((name.clone(), value))
     });
-    let keyword = keyword.collect::<Result<_, Raise>>()?;
+    let mut keyword = keyword.collect::<Result<Vec<_>, Raise>>()?;
+    if matches!(operator, "zeros" | "ones" | "arange" | "linspace") {
+        keyword.push(("device".into(), Device::CPU.value()));
+    }
     let positional = match positional.first() {
         // Reductions take lists too.
         Some(Value::List(_)) if !matches!(operator, "stack" | "cat") => {
@@ -279,7 +289,9 @@ impl HostObject for Array {
             list @ (Value::List(_) | Value::Tuple(_)) => create::of_data(machine, &list, None, None)?.value(),
             other => other,
         };
-        let Value::Host(own) = self.tensor.value() else { return Ok(Outcome::NotImplemented) };
+        let device = tensor.as_ref().map(Tensor::device);
+        let own = create::convert(machine, self.tensor.clone(), None, device)?.value();
+        let Value::Host(own) = own else { return Ok(Outcome::NotImplemented) };
         match own.binary(machine, operator, &other, reflected)? {
             // What a tensor takes part in is a tensor.
             Outcome::Ready(value) if tensor.is_some() => Ok(value.into()),

@@ -115,16 +115,16 @@ fn gradients(
         )
     };
     if !done {
-        return Err(paying.refusal().unwrap_or_else(|| failure.raise()));
+        return paying.settle(Err(failure.raise()));
     }
     if results.is_null() {
-        return Ok(Vec::new());
+        return paying.settle(Ok(Vec::new()));
     }
     // SAFETY: without an error there is one result for each input.
     let handles = unsafe { std::slice::from_raw_parts(results, inputs.len()) }.to_vec();
     // SAFETY: the array is ours and was copied.
     unsafe { ffi::vt_free(results.cast()) };
-    Ok(handles.into_iter().map(|handle| dispatch::adopt(handle).map(Tensor::new)).collect())
+    paying.settle(Ok(handles.into_iter().map(|handle| dispatch::adopt(handle).map(Tensor::new)).collect()))
 }
 
 /// Returns the leaves that outputs were computed from.

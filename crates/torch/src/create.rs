@@ -8,6 +8,7 @@ use crate::array::{self, Array};
 use crate::dispatch::{self, Argument, Number};
 use crate::dtype::{self, Device};
 use crate::elements;
+use crate::job::Job;
 use crate::python;
 use crate::tensor::Tensor;
 
@@ -46,7 +47,8 @@ pub fn convert(
     device: Option<Device>,
 ) -> Result<Tensor, Raise> {
     let dtype = dtype.filter(|dtype| *dtype != tensor.dtype());
-    let device = device.filter(|device| device.kind != tensor.device().kind || device.index > 0);
+    let device = device.map(|device| Job::of(machine).resolve(device).map(|_| device)).transpose()?;
+    let device = device.filter(|device| device.kind != tensor.device().kind);
     if dtype.is_none() && device.is_none() {
         return Ok(tensor);
     }

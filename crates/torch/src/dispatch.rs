@@ -8,6 +8,7 @@ use std::rc::Rc;
 use interpreter::raise::Raise;
 use interpreter::{Kind as Exception, Machine};
 
+use crate::bounds;
 use crate::cost;
 use crate::dtype::Device;
 use crate::ffi::{self, Datum};
@@ -106,14 +107,36 @@ pub fn call(machine: &Machine, operator: &Operator, arguments: &[Argument]) -> R
     refuse_writes(operator, arguments)?;
     machine.charge_fuel(cost::steps(operator, arguments))?;
     let job = Job::of(machine);
+    let paying = Paying::new(machine, &job);
     let lent = match operator.random {
         true if !arguments.iter().any(|argument| matches!(argument, Argument::Generator(_))) => {
-            Some(job.generator(device_of(arguments))?)
+            Some(job.generator(device_of(arguments).unwrap_or(job.device()))?)
         }
         _ => None,
     };
-    let paying = Paying::new(machine, &job);
-    raw(operator, arguments, job.gradients(), lent.as_deref()).map_err(|raise| paying.refusal().unwrap_or(raise))
+    let placed = placed(&job, operator, arguments)?;
+    let arguments = placed.as_deref().unwrap_or(arguments);
+    let checked = if job.device().is_cuda() { bounds::check(operator, arguments) } else { Ok(()) };
+    paying.settle(checked.and_then(|()| raw(operator, arguments, job.gradients(), lent.as_deref())))
+}
+
+/// Replaces the device in an operator's arguments by the one that the job means: that of its model where it names
+/// none for new tensors. `None` where nothing is to be replaced.
+fn placed(job: &Job, operator: &Operator, arguments: &[Argument]) -> Result<Option<Vec<Argument>>, Raise> {
+    let Some(at) = operator.parameters.iter().position(|parameter| parameter.kind == Kind::Device) else {
+        return Ok(None);
+    };
+    let device = match arguments.get(at) {
+        Some(Argument::Device(device)) => *device,
+        _ if arguments.iter().any(|argument| !tensors_of(argument).is_empty()) => return Ok(None),
+        _ => job.device(),
+    };
+    let mut placed = arguments.to_vec();
+    placed.resize(placed.len().max(at + 1), Argument::Default);
+    if let Some(slot) = placed.get_mut(at) {
+        *slot = Argument::Device(job.resolve(device)?);
+    }
+    Ok(Some(placed))
 }
 
 /// Calls an operator by name for the server itself: no job pays. Gradients flow where the arguments require them.
@@ -179,13 +202,12 @@ pub fn read_only_error() -> Raise {
     )
 }
 
-fn device_of(arguments: &[Argument]) -> Device {
-    let given = arguments.iter().find_map(|argument| match argument {
+fn device_of(arguments: &[Argument]) -> Option<Device> {
+    arguments.iter().find_map(|argument| match argument {
         Argument::Tensor(tensor) => Some(tensor.device()),
         Argument::Device(device) => Some(*device),
         _ => None,
-    });
-    given.unwrap_or(Device::CPU)
+    })
 }
 
 fn raw(

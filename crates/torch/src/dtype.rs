@@ -202,6 +202,18 @@ pub struct Device {
 
 impl Device {
     pub const CPU: Self = Self { kind: 0, index: -1 };
+
+    /// Makes a GPU's.
+    #[must_use]
+    pub const fn cuda(index: i32) -> Self {
+        Self { kind: 1, index }
+    }
+
+    #[must_use]
+    pub const fn is_cuda(self) -> bool {
+        self.kind == 1
+    }
+
     const KINDS: [(&'static str, i32); 2] = [("cpu", 0), ("cuda", 1)];
 
     /// Reads `cpu`, `cuda`, `cuda:1`.
@@ -228,7 +240,7 @@ impl Device {
     pub fn of_value(value: &Value) -> Result<Option<Self>, Raise> {
         match value {
             Value::Str(text) => Self::parse(text).map(Some),
-            Value::Int(index) => Ok(u8::try_from(*index).ok().map(|index| Self { kind: 1, index: i32::from(index) })),
+            Value::Int(index) => Ok(u8::try_from(*index).ok().map(|index| Self::cuda(i32::from(index)))),
             value => Ok(python::host::<Self>(value).map(|device| *device)),
         }
     }
@@ -251,6 +263,15 @@ impl fmt::Display for Device {
         match self.index {
             ..0 => f.write_str(self.kind_name()),
             index => write!(f, "{}:{index}", self.kind_name()),
+        }
+    }
+}
+
+impl From<Device> for tch::Device {
+    fn from(device: Device) -> Self {
+        match device {
+            Device { kind: 1, index } => Self::Cuda(usize::try_from(index).unwrap_or(0)),
+            _ => Self::Cpu,
         }
     }
 }

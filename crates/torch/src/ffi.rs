@@ -172,4 +172,9 @@ unsafe extern "C" {
     pub fn vt_generator_initial_seed(generator: *const c_void) -> u64;
     pub fn vt_generator_state(generator: *const c_void, error: *mut Error) -> *mut c_void;
     pub fn vt_generator_set_state(generator: *mut c_void, state: *const c_void, error: *mut Error) -> bool;
+    pub fn vt_load_library(path: *const c_char, error: *mut Error) -> bool;
+    pub fn vt_libtorch_file() -> *mut c_char;
+    pub fn vt_devices() -> i64;
+    pub fn vt_use_devices(error: *mut Error) -> bool;
+    pub fn vt_synchronize(index: i32, error: *mut Error) -> bool;
 }

@@ -12,6 +12,7 @@ use interpreter::{Args, HostObject, HostResult, Machine, Outcome, Value};
 use crate::dispatch::{self, Failure};
 use crate::dtype::Device;
 use crate::ffi;
+use crate::job::Job;
 use crate::python;
 use crate::tensor::Tensor;
 
@@ -25,24 +26,26 @@ impl Generator {
     /// Makes a generator.
     ///
     /// # Errors
-    /// `RuntimeError` for a device that this process does not have.
-    pub fn new(device: Device, seed: u64) -> Result<Self, Raise> {
+    /// `RuntimeError` for a device that the job does not have.
+    pub fn new(job: &Job, device: Device, seed: u64) -> Result<Self, Raise> {
+        let Device { kind, index } = job.resolve(device)?;
         let mut failure = Failure::none();
         // SAFETY: plain arguments; the shim answers with an owned generator or null.
-        let made = unsafe { ffi::vt_generator(device.kind, device.index, seed, failure.out()) };
+        let made = unsafe { ffi::vt_generator(kind, index, seed, failure.out()) };
         NonNull::new(made).map(|generator| Self { generator, device }).ok_or_else(|| failure.raise())
     }
 
-    /// Rebuilds a generator that a request brings: `Generator(device)` with `(seed, offset, state)`.
+    /// Rebuilds a generator that a request brings: `Generator(device)` with `(seed, offset, state)`. Like its tensors,
+    /// it comes to the model's device; where that is of another kind, the seed still tells what to draw.
     ///
     /// # Errors
     /// `RuntimeError` for a state that is none.
-    pub fn rebuild(device: &Value, state: Option<&Value>) -> Result<Value, Raise> {
-        // A request's generator may be of a GPU that this server does not have; its seed still tells what to draw.
-        let device = Device::of_value(device)?.filter(|device| device.kind == 0).unwrap_or(Device::CPU);
+    pub fn rebuild(machine: &Machine, device: &Value, state: Option<&Value>) -> Result<Value, Raise> {
+        let job = Job::of(machine);
+        let same = Device::of_value(device)?.unwrap_or(Device::CPU).kind == job.device().kind;
         let parts = state.and_then(python::sequence).unwrap_or_default();
-        let generator = Self::new(device, python::seed(parts.first().or(Some(&Value::Int(0))))?)?;
-        if let Some(state) = parts.last().and_then(Tensor::of) {
+        let generator = Self::new(&job, job.device(), python::seed(parts.first().or(Some(&Value::Int(0))))?)?;
+        if let Some(state) = parts.last().and_then(Tensor::of).filter(|_| same) {
             generator.set_state(&state)?;
         }
         Ok(Value::host(generator))

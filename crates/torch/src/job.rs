@@ -19,6 +19,9 @@ use crate::tensor::Tensor;
 /// A job's state in this crate, kept as an extension of its [`Machine`].
 pub struct Job {
     account: Arc<Account>,
+    /// Where the model computes, by libtorch's numbers.
+    device: Cell<Device>,
+    seed: Cell<u64>,
     generators: RefCell<Vec<(Device, Rc<Generator>)>>,
     gradients: Cell<bool>,
     rows: Cell<Rows>,
@@ -50,6 +53,8 @@ impl Job {
         }
         let job = Rc::new(Self {
             account: Arc::default(),
+            device: Cell::new(Device::CPU),
+            seed: Cell::new(DEFAULT_SEED),
             generators: RefCell::default(),
             gradients: Cell::new(true),
             rows: Cell::default(),
@@ -62,6 +67,32 @@ impl Job {
         });
         machine.set_extension(job.clone());
         job
+    }
+
+    /// Sets, before the job's code runs, where its model computes.
+    pub fn set_device(&self, device: Device) {
+        self.device.set(device);
+    }
+
+    /// Returns the device of tensors that are made without naming one, by the job's own name for it: the model's.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        if self.device.get().is_cuda() { Device::cuda(0) } else { Device::CPU }
+    }
+
+    /// Returns the device that a job means. It has the CPU and, as `cuda` and `cuda:0`, the GPU of its model, whichever
+    /// of the machine's that is; it reaches no other.
+    ///
+    /// # Errors
+    /// `RuntimeError` for others, with PyTorch's text.
+    pub fn resolve(&self, device: Device) -> Result<Device, Raise> {
+        let own = self.device.get();
+        match device {
+            Device { kind: 0, .. } => Ok(Device::CPU),
+            _ if !own.is_cuda() => Err(Raise::runtime_error("No CUDA GPUs are available")),
+            Device { index: ..=0, .. } => Ok(own),
+            _ => Err(Raise::runtime_error("CUDA error: invalid device ordinal")),
+        }
     }
 
     /// Returns whether operations record what gradients need. True at first, as in Python, and false where a backward
@@ -151,7 +182,7 @@ impl Job {
         if let Some(generator) = found {
             return Ok(generator);
         }
-        let generator = Rc::new(Generator::new(device, DEFAULT_SEED)?);
+        let generator = Rc::new(Generator::new(self, device, self.seed.get())?);
         self.generators.borrow_mut().push((device, generator.clone()));
         Ok(generator)
     }
@@ -161,7 +192,7 @@ impl Job {
     /// # Errors
     /// When a generator refuses the seed.
     pub fn seed(&self, seed: u64) -> Result<(), Raise> {
-        self.generator(Device::CPU)?;
+        self.seed.set(seed);
         self.generators.borrow().iter().try_for_each(|(_, generator)| generator.seed(seed))
     }
 }
@@ -183,7 +214,7 @@ impl Drop for Walking {
 const CYCLIC: u64 = 128;
 
 /// PyTorch's `default_rng_seed_val`.
-const DEFAULT_SEED: u64 = 67_280_421_310_721;
+pub(crate) const DEFAULT_SEED: u64 = 67_280_421_310_721;
 
 /// Bytes that libtorch has freed of a job's, on whichever thread, and the machine does not know of yet.
 #[derive(Default)]
@@ -221,6 +252,15 @@ impl Paying {
     #[must_use]
     pub fn nobody() -> Self {
         Self { before: install(None) }
+    }
+
+    /// Puts a refusal of memory before what became of the operation: it is why the operation failed, and on a device
+    /// it comes when the operation has succeeded.
+    ///
+    /// # Errors
+    /// The refusal, or the operation's own error.
+    pub fn settle<T>(&self, outcome: Result<T, Raise>) -> Result<T, Raise> {
+        self.refusal().map_or(outcome, Err)
     }
 
     /// Takes the reason why memory was refused, if it was.

@@ -17,6 +17,7 @@ use program::DType;
 
 use crate::dtype::{self, Device};
 use crate::generator::Generator;
+use crate::job::{self, Job};
 use crate::signatures::{self, Signature};
 use crate::size::Size;
 use crate::tensor::Tensor;
@@ -304,7 +305,7 @@ pub fn instance(machine: &Machine, class: &str, args: &[Value], state: Option<&V
         "torch.nn.parameter.Parameter" | "torch.nn.Parameter" => {
             ready(functions::parameter(machine, python::positional(args)))
         }
-        "torch._C.Generator" | "torch.Generator" => Generator::rebuild(&first, state),
+        "torch._C.Generator" | "torch.Generator" => Generator::rebuild(machine, &first, state),
         "numpy.ndarray" | "numpy.generic" => match Tensor::of(&first) {
             Some(tensor) => Ok(array::of_request(tensor, class == "numpy.generic")),
             None => Err(Raise::type_error("an array needs its data")),
@@ -391,14 +392,14 @@ fn device(_: &Machine, args: Args) -> HostResult {
     Ok(device.value().into())
 }
 
-fn generator(_: &Machine, args: Args) -> HostResult {
+fn generator(machine: &Machine, args: Args) -> HostResult {
     let [device] = args.bind("Generator", ["device"], 0)?;
+    let job = Job::of(machine);
     let device = match python::given(device) {
         Some(device) => Device::of_value(&device)?.unwrap_or(Device::CPU),
-        None => Device::CPU,
+        None => job.device(),
     };
-    const DEFAULT_SEED: u64 = 67_280_421_310_721;
-    Ok(Value::host(Generator::new(device, DEFAULT_SEED)?).into())
+    Ok(Value::host(Generator::new(&job, device, job::DEFAULT_SEED)?).into())
 }
 
 impl HostObject for Class {
@@ -473,11 +474,13 @@ pub(crate) fn construct(
             Raise::type_error(format!("tensor(): argument 'dtype' must be torch.dtype, not {name}"))
         })?),
     };
+    let data = data.unwrap_or(Value::None);
     let device = match python::given(device) {
-        None => None,
+        // A tensor stays where it is.
+        None => Tensor::of(&data).is_none().then(|| Job::of(machine).device()),
         Some(device) => Device::of_value(&device)?,
     };
-    let made = create::of_data(machine, &data.unwrap_or(Value::None), dtype, device)?;
+    let made = create::of_data(machine, &data, dtype, device)?;
     if matches!(requires_grad, Some(Value::Bool(true))) {
         if !dtype::is_floating(made.dtype()) && !dtype::is_complex(made.dtype()) {
             return Err(Raise::new(

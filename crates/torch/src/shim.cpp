@@ -5,25 +5,32 @@
 #include <ATen/TensorIndexing.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/grad_mode.h>
+#include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/AutogradState.h>
 #include <c10/core/CPUAllocator.h>
 #include <c10/core/impl/alloc_cpu.h>
+#include <c10/util/ThreadLocalDebugInfo.h>
+#include <c10/util/env.h>
+#include <dlfcn.h>
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/functions/accumulate_grad.h>
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/csrc/autograd/saved_variable.h>
+#include <torch/csrc/profiler/orchestration/observer.h>
 
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
 
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <mutex>
 #include <sstream>
 #include <string>
+#include <unordered_map>
 #include <unordered_set>
 #include <vector>
 
@@ -141,6 +148,58 @@ class AccountedAllocator final : public c10::Allocator {
     inner_allocator->copy_data(to, from, count);
   }
 };
+
+// Charges device memory, which libtorch's allocator tells of once it has been taken: a refusal cannot stop the
+// operation, and is found by whoever pays for it when it is done.
+//
+// The allocator tells the thread's profiler. Whoever looks for a profiler there finds one that is switched off.
+class DeviceAccounts final : public torch::profiler::impl::ProfilerStateBase {
+ public:
+  DeviceAccounts() : ProfilerStateBase(Config(torch::profiler::impl::ProfilerState::Disabled)) {}
+
+  void reportMemoryUsage(void* block, int64_t bytes, size_t, size_t, c10::Device) override {
+    std::lock_guard<std::mutex> lock(mutex);
+    // Freed; or freed before, on a thread that tells nobody, and given out again.
+    if (auto known = blocks.extract(block)) {
+      auto [size, account] = known.mapped();
+      account.release(account.account, size);
+    }
+    Account account = current_account;
+    if (bytes > 0 && account.reserve != nullptr && account.reserve(account.account, bytes)) {
+      blocks.emplace(block, std::make_pair(static_cast<size_t>(bytes), account));
+    }
+  }
+
+  // A job that asks for more than it may have is told so, and not that the device is full.
+  void reportOutOfMemory(int64_t bytes, size_t, size_t, c10::Device) override {
+    Account account = current_account;
+    if (account.reserve != nullptr && account.reserve(account.account, bytes)) account.release(account.account, bytes);
+  }
+
+  // The CPU's memory is counted already.
+  bool memoryProfilingEnabled() const override { return false; }
+
+  torch::profiler::impl::ActiveProfilerType profilerType() override {
+    return torch::profiler::impl::ActiveProfilerType::NONE;
+  }
+
+ private:
+  using Config = torch::profiler::impl::ProfilerConfig;
+
+  std::mutex mutex;
+  std::unordered_map<void*, std::pair<size_t, Account>> blocks;
+};
+
+std::atomic<bool> has_devices{false};
+
+// Makes the thread's allocations of device memory known, from now to its end.
+void listen_to_devices() {
+  static thread_local bool listening = false;
+  if (listening || !has_devices) return;
+  static const auto accounts = std::make_shared<DeviceAccounts>();
+  c10::ThreadLocalDebugInfo::_push(c10::DebugInfoKind::PROFILER_STATE, accounts);
+  listening = true;
+}
 
 // ---- Operators --------------------------------------------------------------------------------------------------
 
@@ -363,7 +422,10 @@ void vt_account_allocations() {
 }
 
 // Names the account that pays for this thread's allocations; nulls for none.
-void vt_set_account(void* account, Reserve reserve, Release release) { current_account = {account, reserve, release}; }
+void vt_set_account(void* account, Reserve reserve, Release release) {
+  listen_to_devices();
+  current_account = {account, reserve, release};
+}
 
 // Lists every `aten::` operator, one a line: handle, name, overload, flags, arguments, returns, tab-separated.
 // The text is freed by vt_free.
@@ -736,5 +798,55 @@ void* vt_generator_state(const void* generator, Error* error) {
 
 bool vt_generator_set_state(void* generator, const void* state, Error* error) {
   return guarded(error, [&] { static_cast<at::Generator*>(generator)->set_state(tensor_of(state)); });
+}
+
+// ---- Devices ----------------------------------------------------------------------------------------------------
+
+// Loads a library for the whole process, all that it needs included, and never unloads it.
+bool vt_load_library(const char* path, Error* error) {
+  return guarded(error, [&] {
+    if (dlopen(path, RTLD_NOW | RTLD_GLOBAL) == nullptr) TORCH_CHECK(false, dlerror());
+  });
+}
+
+// The file that libtorch's CPU part was loaded from, malloc'ed.
+char* vt_libtorch_file() {
+  Dl_info info{};
+  auto* known = reinterpret_cast<void*>(&at::detail::getCUDAHooks);
+  return dladdr(known, &info) == 0 || info.dli_fname == nullptr ? nullptr : copy_text(info.dli_fname);
+}
+
+// The devices that a loaded CUDA part shows. Never to be asked before it is loaded: libtorch would remember that there
+// is none.
+int64_t vt_devices() {
+  try {
+    return at::detail::getCUDAHooks().getNumGPUs();
+  } catch (...) {
+    return 0;
+  }
+}
+
+// Has devices compute the same numbers every time, in the precision that tensors have, and counts their memory. While
+// the process has one thread: the environment is written to.
+bool vt_use_devices(Error* error) {
+  return guarded(error, [&] {
+    // cuBLAS chooses among workspaces, and by that among kernels, by what runs beside it.
+    c10::utils::set_env("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
+    auto& context = at::globalContext();
+    context.setFloat32MatmulPrecision("highest");
+    context.setAllowTF32CuBLAS(false);
+    context.setAllowTF32CuDNN(false);
+    context.setAllowFP16ReductionCuBLAS(false);
+    context.setAllowBF16ReductionCuBLAS(false);
+    context.setAllowFP16AccumulationCuBLAS(false);
+    context.setBenchmarkCuDNN(false);
+    context.setDeterministicCuDNN(true);
+    has_devices = true;
+  });
+}
+
+// Waits for a device. Fails where it is lost: nothing that this process asks of it will succeed again.
+bool vt_synchronize(int32_t index, Error* error) {
+  return guarded(error, [&] { at::detail::getCUDAHooks().deviceSynchronize(static_cast<c10::DeviceIndex>(index)); });
 }
 }

@@ -123,6 +123,24 @@ impl Tensor {
         dispatch::adopt(made).map(Self::new).ok_or_else(|| failure.raise())
     }
 
+    /// Moves the tensor to a device, by libtorch's own number. A leaf stays one. Nobody pays.
+    ///
+    /// # Errors
+    /// When there is no room.
+    pub fn to_device(self, device: Device) -> Result<Self, Raise> {
+        let facts = self.facts();
+        if facts.device_type == device.kind && (device == Device::CPU || facts.device_index == device.index) {
+            return Ok(self);
+        }
+        let plain = dispatch::call_unpaid("detach", "", &[(&self).into()])?;
+        let arguments = [plain.into(), Argument::None, Argument::None, Argument::Device(device)];
+        let moved = dispatch::call_unpaid("to", "dtype_layout", &arguments)?;
+        if facts.requires_grad {
+            moved.set_requires_grad(true)?;
+        }
+        Ok(moved)
+    }
+
     /// Copies the elements out, row-major.
     ///
     /// # Errors
@@ -181,13 +199,21 @@ impl Tensor {
         dtype::of_code(self.facts().dtype).unwrap_or(DType::Float32)
     }
 
+    /// Returns the device, as its job names it.
     #[must_use]
     pub fn device(&self) -> Device {
         if let Some(unembedding) = self.pending() {
             return unembedding.alike().device();
         }
-        let facts = self.facts();
-        Device { kind: facts.device_type, index: facts.device_index }
+        match self.facts().device_type {
+            0 => Device::CPU,
+            kind => Device { kind, index: 0 },
+        }
+    }
+
+    #[must_use]
+    pub fn is_on_gpu(&self) -> bool {
+        self.device().is_cuda()
     }
 
     #[must_use]

@@ -47,7 +47,12 @@ impl Cluster {
         if let Some(handle) = self.handle.take() {
             handle.stop().await;
         }
-        let model = HostedModel { key: model(), folder: "/models/tiny".into(), dtype: Some("float32".into()) };
+        let model = HostedModel {
+            key: model(),
+            folder: "/models/tiny".into(),
+            dtype: Some("float32".into()),
+            device: Some("cuda:1".into()),
+        };
         let mut config = Config {
             token: TOKEN.into(),
             models: vec![model],
@@ -147,6 +152,7 @@ impl Cluster {
         }));
         let ToWorker::LoadModel(load) = worker.next().await else { panic!("no model to load") };
         assert_eq!((load.folder.as_str(), load.dtype.as_deref()), ("/models/tiny", Some("float32")));
+        assert_eq!(load.device.as_deref(), Some("cuda:1"));
         worker.tell(FromWorker::ModelState(v1::ModelState { model: load.model, state: Some(state) })).await;
         worker
     }

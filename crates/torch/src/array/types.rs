@@ -10,8 +10,9 @@ use interpreter::{Args, HostObject, HostResult, Machine, Operator, Outcome, Type
 use program::DType;
 
 use super::Array;
+use crate::dtype::{self, Device};
 use crate::modules::class_named;
-use crate::{create, dtype, python};
+use crate::{create, python};
 
 /// A `numpy.dtype`. It equals whatever names the same type: `array.dtype == np.float32`.
 struct ElementType(DType);
@@ -120,7 +121,7 @@ pub fn scalar(machine: &Machine, args: Args, dtype: DType) -> HostResult {
         }
         value => value,
     };
-    Ok(Array::result(create::of_data(machine, &value, Some(dtype), None)?).into())
+    Ok(Array::result(create::of_data(machine, &value, Some(dtype), Some(Device::CPU))?).into())
 }
 
 /// `numpy.dtype(…)`.

@@ -1,5 +1,7 @@
 //! Functions of `torch` that PyTorch writes in Python.
 
+use std::rc::Rc;
+
 use interpreter::raise::Raise;
 use interpreter::{Args, HostResult, Machine, Outcome, Value};
 use program::DType;
@@ -7,6 +9,7 @@ use program::DType;
 use super::{Native, construct};
 use crate::dispatch::{self, Argument, Number, Output};
 use crate::dtype::{self, Device};
+use crate::generator::Generator;
 use crate::job::Job;
 use crate::python::{self, arguments, positional};
 use crate::signatures;
@@ -42,20 +45,20 @@ pub fn torch(name: &str) -> Option<Native> {
             let [seed] = args.bind("manual_seed", ["seed"], 1)?;
             let job = Job::of(machine);
             job.seed(python::seed(seed.as_ref())?)?;
-            Ok(Value::Host(job.generator(Device::CPU)?).into())
+            Ok(Value::Host(job.generator(job.device())?).into())
         },
         "initial_seed" => |machine, args| {
             args.none("initial_seed")?;
-            Ok(python::unsigned(Job::of(machine).generator(Device::CPU)?.initial_seed()).into())
+            Ok(python::unsigned(own_generator(machine)?.initial_seed()).into())
         },
         "get_rng_state" => |machine, args| {
             args.none("get_rng_state")?;
-            python::ready(Job::of(machine).generator(Device::CPU)?.state()?)
+            python::ready(own_generator(machine)?.state()?)
         },
         "set_rng_state" => |machine, args| {
             let state = args.one("set_rng_state")?;
             let state = Tensor::of(&state).ok_or_else(|| Raise::type_error("RNG state must be a torch.ByteTensor"))?;
-            Job::of(machine).generator(Device::CPU)?.set_state(&state)?;
+            own_generator(machine)?.set_state(&state)?;
             Ok(Value::None.into())
         },
         "is_tensor" => |_, args| Ok(Value::Bool(Tensor::of(&args.one("is_tensor")?).is_some()).into()),
@@ -68,9 +71,9 @@ pub fn torch(name: &str) -> Option<Native> {
             args.none("get_default_dtype")?;
             Ok(dtype::value(DType::Float32).into())
         },
-        "get_default_device" => |_, args| {
+        "get_default_device" => |machine, args| {
             args.none("get_default_device")?;
-            Ok(Device::CPU.value().into())
+            Ok(Job::of(machine).device().value().into())
         },
         "is_nonzero" => |machine, args| {
             let value = args.one("is_nonzero")?;
@@ -158,13 +161,20 @@ pub fn linalg(name: &str) -> Option<Native> {
 /// Finds a function of `torch.cuda`.
 pub fn cuda(name: &str) -> Option<Native> {
     Some(match name {
-        "is_available" => |_, args| {
+        // A job has the GPU of its model, and no other.
+        "is_available" => |machine, args| {
             args.none("is_available")?;
-            Ok(Value::Bool(tch::Cuda::is_available()).into())
+            Ok(Value::Bool(Job::of(machine).device().is_cuda()).into())
         },
-        "device_count" => |_, args| {
+        "device_count" => |machine, args| {
             args.none("device_count")?;
-            Ok(Value::Int(tch::Cuda::device_count()).into())
+            Ok(Value::Int(i64::from(Job::of(machine).device().is_cuda())).into())
+        },
+        "current_device" => |machine, args| {
+            args.none("current_device")?;
+            let job = Job::of(machine);
+            job.resolve(Device::cuda(-1))?;
+            Ok(Value::Int(i64::from(job.device().index)).into())
         },
         "manual_seed" | "manual_seed_all" => |machine, args| {
             let [seed] = args.bind("manual_seed", ["seed"], 1)?;
@@ -175,6 +185,12 @@ pub fn cuda(name: &str) -> Option<Native> {
         "empty_cache" | "synchronize" => |_, _| Ok(Value::None.into()),
         _ => return None,
     })
+}
+
+/// Returns the job's default generator of the device that its random numbers are drawn on by default.
+fn own_generator(machine: &Machine) -> Result<Rc<Generator>, Raise> {
+    let job = Job::of(machine);
+    job.generator(job.device())
 }
 
 fn operator(machine: &Machine, name: &str, args: Args) -> HostResult {

@@ -6,6 +6,7 @@ use program::DType;
 
 use super::Tensor;
 use crate::array;
+use crate::bounds;
 use crate::create;
 use crate::dispatch::{self, Argument, Failure, Lists, Number};
 use crate::dtype;
@@ -22,14 +23,17 @@ pub fn get(machine: &Machine, tensor: &Tensor, key: &Value) -> Result<Tensor, Ra
     machine.charge_fuel(10)?;
     let job = Job::of(machine);
     let paying = Paying::new(machine, &job);
+    if job.device().is_cuda() {
+        indices.check(tensor)?;
+    }
     let mut failure = Failure::none();
     let data = indices.data();
     // SAFETY: the data point into `indices`, which outlives the call.
     let made = unsafe { ffi::vt_get_item(tensor.as_ptr(), data.as_ptr(), data.len(), job.gradients(), failure.out()) };
-    match dispatch::adopt(made) {
+    paying.settle(match dispatch::adopt(made) {
         Some(made) => Ok(dispatch::known(made, &[tensor])),
-        None => Err(paying.refusal().unwrap_or_else(|| failure.raise())),
-    }
+        None => Err(failure.raise()),
+    })
 }
 
 /// Writes `tensor[key] = value`.
@@ -55,6 +59,9 @@ pub fn set(machine: &Machine, tensor: &Tensor, key: &Value, value: &Value) -> Re
     machine.charge_fuel(10 + tensor.elements() / 4096)?;
     let job = Job::of(machine);
     let paying = Paying::new(machine, &job);
+    if job.device().is_cuda() {
+        indices.check(tensor)?;
+    }
     let mut failure = Failure::none();
     let data = indices.data();
     let mut lists = Lists::default();
@@ -63,7 +70,7 @@ pub fn set(machine: &Machine, tensor: &Tensor, key: &Value, value: &Value) -> Re
     let done = unsafe {
         ffi::vt_set_item(tensor.as_ptr(), data.as_ptr(), data.len(), &raw const source, job.gradients(), failure.out())
     };
-    if done { Ok(()) } else { Err(paying.refusal().unwrap_or_else(|| failure.raise())) }
+    paying.settle(if done { Ok(()) } else { Err(failure.raise()) })
 }
 
 /// One part of a key.
@@ -86,13 +93,28 @@ impl Indices {
                 None => spread(key).unwrap_or_else(|| vec![key.clone()]),
             },
         };
-        let parts: Vec<Part> = keys.iter().map(|key| part(machine, tensor, key)).collect::<Result<_, _>>()?;
+        let parts: Vec<Part> = keys.iter().map(|key| part(machine, key)).collect::<Result<_, _>>()?;
         let dimensions = tensor.sizes().len();
         let specified: usize = parts.iter().map(Part::specified).sum();
         if specified > dimensions && !(dimensions == 0 && parts.len() == 1) {
             return Err(Raise::index_error(format!("too many indices for tensor of dimension {dimensions}")));
         }
         Ok(Self(parts))
+    }
+
+    /// Checks indices that a GPU is to follow.
+    fn check(&self, tensor: &Tensor) -> Result<(), Raise> {
+        if !tensor.is_on_gpu() {
+            return Ok(());
+        }
+        let sizes = tensor.sizes();
+        let specified: usize = self.0.iter().map(Part::specified).sum();
+        let indices = self.0.iter().flat_map(|part| match part {
+            Part::Tensor(index) => vec![Some(index)],
+            Part::Ellipsis => vec![None; sizes.len().saturating_sub(specified)],
+            part => vec![None; part.specified()],
+        });
+        bounds::indices(&sizes, indices)
     }
 
     fn data(&self) -> Vec<Datum> {
@@ -133,7 +155,7 @@ fn spread(key: &Value) -> Option<Vec<Value>> {
     (items.len() < LONGEST && items.iter().any(tuple_like)).then_some(items)
 }
 
-fn part(machine: &Machine, tensor: &Tensor, key: &Value) -> Result<Part, Raise> {
+fn part(machine: &Machine, key: &Value) -> Result<Part, Raise> {
     if let Some(index) = array::elements_of(key) {
         return Ok(Part::Tensor(index));
     }
@@ -156,7 +178,8 @@ fn part(machine: &Machine, tensor: &Tensor, key: &Value) -> Result<Part, Raise> 
         }
         key => match python::elements(machine, key)? {
             Some(_) => {
-                let index = create::of_data(machine, key, None, Some(tensor.device()))?;
+                // It stays with the host: libtorch takes it from there to a device.
+                let index = create::of_data(machine, key, None, None)?;
                 // As PyTorch: lists of bools are masks, an empty list is of integers.
                 let index = match index.dtype() {
                     DType::Bool | DType::UInt8 | DType::Int64 => index,

@@ -119,7 +119,7 @@ fn own(machine: &Machine, tensor: &Tensor, name: &str, args: Args) -> HostResult
         "numel" | "nelement" => Value::Int(facts.elements),
         "element_size" => Value::Int(facts.element_size),
         "storage_offset" => Value::Int(facts.storage_offset),
-        "get_device" => Value::Int(if facts.device_type == 0 { -1 } else { i64::from(facts.device_index.max(0)) }),
+        "get_device" => Value::Int(i64::from(tensor.device().index)),
         "is_contiguous" => Value::Bool(facts.is_contiguous),
         "is_conj" => Value::Bool(facts.is_conj),
         "has_names" | "is_pinned" | "is_shared" | "is_inference" | "is_neg" => Value::Bool(false),
@@ -145,8 +145,7 @@ fn own(machine: &Machine, tensor: &Tensor, name: &str, args: Args) -> HostResult
                 Some(device) => Device::of_value(&device)?,
                 None => None,
             };
-            create::convert(machine, tensor.clone(), None, Some(device.unwrap_or(Device { kind: 1, index: -1 })))?
-                .value()
+            create::convert(machine, tensor.clone(), None, Some(device.unwrap_or(Device::cuda(-1))))?.value()
         }
         "to_dense" | "resolve_neg" | "pin_memory" => tensor.value(),
         "float" | "double" | "half" | "bfloat16" | "long" | "int" | "short" | "char" | "byte" | "bool" | "cfloat"

@@ -296,8 +296,8 @@ impl Deferred {
         machine.charge_fuel(10)?;
         let job = Job::of(&machine);
         let paying = Paying::new(&machine, &job);
-        let product = product(&head, &hidden)
-            .map_err(|error| paying.refusal().unwrap_or_else(|| Raise::runtime_error(error.to_string())))?;
+        let product =
+            paying.settle(product(&head, &hidden).map_err(|error| Raise::runtime_error(error.to_string())))?;
         drop(paying);
         if let Some(unembedding) = of.pending() {
             unembedding.note(key, &product);

@@ -311,7 +311,7 @@ fn convert(machine: &Machine, module: &Value, name: &str, args: &Args) -> Result
         "half" => dtype = Some(DType::Float16),
         "bfloat16" => dtype = Some(DType::BFloat16),
         "cpu" => device = Some(Device::CPU),
-        "cuda" => device = Some(Device { kind: 1, index: -1 }),
+        "cuda" => device = Some(Device::cuda(-1)),
         _ => {}
     }
     for (_, inner) in modules(machine, module)? {

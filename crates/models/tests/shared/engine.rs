@@ -1,0 +1,23 @@
+//! The tests' models in an engine: on the CPU, and in the binary `on_gpu` on what stands for a GPU.
+
+use std::sync::LazyLock;
+
+use engine::{Engine, Interleaver};
+use models::cuda::Search;
+use models::{Device, testing};
+
+/// Where the models are: on the second GPU of two, so that nothing can do by naming the first.
+static DEVICE: LazyLock<Device> = LazyLock::new(|| {
+    if env!("CARGO_CRATE_NAME") != "on_gpu" {
+        return Device::CPU;
+    }
+    let search = Search { folder: Some(mock::folder().into()), ..Search::default() };
+    let cuda = search.load().unwrap_or_else(|missing| panic!("{missing}"));
+    assert_eq!(cuda.devices, 2);
+    Device::cuda(1)
+});
+
+/// Loads a test model by its folder's name.
+pub fn engine(name: &str) -> Box<dyn Engine> {
+    Box::new(Interleaver::new(testing::load_to(name, *DEVICE)))
+}

@@ -1,0 +1,33 @@
+//! Builds the stand-in for `libtorch_cuda.so` as a library that programs load at run time, as they load the real one.
+#![expect(clippy::panic, reason = "a build script fails by panicking")]
+
+use std::path::{Path, PathBuf};
+use std::{env, fs};
+
+fn main() {
+    println!("cargo:rerun-if-changed=mock.cpp");
+    println!("cargo:rerun-if-env-changed=LIBTORCH");
+    let libtorch = PathBuf::from(env::var_os("LIBTORCH").unwrap_or_default());
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+    let lib = out.join("lib");
+    fs::create_dir_all(&lib).unwrap_or_else(|error| panic!("{}: {error}", lib.display()));
+    // It has the version of the libtorch that it is built for, as an archive of libtorch says it.
+    let version = libtorch.join("build-version");
+    fs::copy(&version, out.join("build-version")).unwrap_or_else(|error| panic!("{}: {error}", version.display()));
+    compile(&libtorch.join("include"), &lib.join("libtorch_cuda.so"));
+}
+
+fn compile(include: &Path, library: &Path) {
+    let compiler = cc::Build::new()
+        .cpp(true)
+        .std("c++17")
+        .pic(true)
+        .warnings(false)
+        .opt_level(1)
+        .define("_GLIBCXX_USE_CXX11_ABI", "1")
+        .include(include)
+        .include(include.join("torch/csrc/api/include"))
+        .get_compiler();
+    let status = compiler.to_command().args(["-shared", "mock.cpp", "-o"]).arg(library).status();
+    assert!(status.is_ok_and(|status| status.success()), "the C++ compiler failed");
+}

@@ -1,0 +1,509 @@
+// A stand-in for `libtorch_cuda.so` on machines without a GPU, for tests only: two devices, `cuda:0` and `cuda:1`, that
+// compute with the CPU's kernels.
+//
+// What it shows of a real device:
+// - Tensors carry the device, and libtorch takes the ways that it takes for CUDA. Mixed devices raise PyTorch's error.
+// - A pointer to device memory cannot be read by the host: the process ends with a segmentation fault.
+// - Memory is limited, filled with NaN until it is written, and every allocation is reported as the real one's are.
+// - Where a real kernel asserts, the device is lost for the whole process.
+//
+// What it cannot show: real kernels, with their numbers, speed and element types, and that they run beside the host.
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/core/Allocator.h>
+#include <c10/core/CPUAllocator.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <sys/mman.h>
+#include <torch/library.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <unordered_map>
+
+namespace {
+
+using torch::jit::Stack;
+
+constexpr c10::DeviceIndex DEVICES = 2;
+
+std::atomic<bool> lost{false};
+
+void check_alive() {
+  TORCH_CHECK(!lost, "CUDA error: device-side assert triggered\nCompile with `TORCH_USE_CUDA_DSA` to enable device-side assertions.");
+}
+
+// ---- Memory -----------------------------------------------------------------------------------------------------
+
+// Bytes of each device.
+constexpr size_t CAPACITY = size_t(1) << 30;
+constexpr size_t ALIGNMENT = 512;
+
+// Hands out ranges of a region that nobody can read. Its contents lie in another region, which only kernels see.
+class Memory {
+ public:
+  Memory() {
+    shown = reserve(PROT_NONE);
+    hidden = reserve(PROT_READ | PROT_WRITE);
+    free_ranges[0] = CAPACITY;
+  }
+
+  void* allocate(size_t bytes, c10::DeviceIndex device) {
+    check_alive();
+    size_t wanted = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    std::lock_guard<std::mutex> lock(mutex);
+    auto range = std::find_if(free_ranges.begin(), free_ranges.end(), [&](auto& one) { return one.second >= wanted; });
+    if (range == free_ranges.end()) {
+      c10::reportOutOfMemoryToProfiler(int64_t(wanted), allocated, CAPACITY, c10::Device(c10::kCUDA, device));
+    }
+    TORCH_CHECK_WITH(OutOfMemoryError, range != free_ranges.end(), "CUDA out of memory. Tried to allocate ", bytes,
+                     " bytes. GPU ", int(device), " has a total capacity of ", CAPACITY, " bytes of which ",
+                     CAPACITY - allocated, " bytes is free.");
+    auto [offset, size] = *range;
+    free_ranges.erase(range);
+    if (size > wanted) free_ranges[offset + wanted] = size - wanted;
+    sizes[offset] = wanted;
+    allocated += wanted;
+    std::memset(hidden + offset, 0xff, wanted);
+    report(shown + offset, int64_t(wanted), device);
+    return shown + offset;
+  }
+
+  void release(void* at, c10::DeviceIndex device) {
+    std::lock_guard<std::mutex> lock(mutex);
+    size_t offset = static_cast<char*>(at) - shown;
+    auto known = sizes.find(offset);
+    size_t size = known->second;
+    sizes.erase(known);
+    allocated -= size;
+    report(at, -int64_t(size), device);
+    auto next = free_ranges.lower_bound(offset);
+    if (next != free_ranges.end() && next->first == offset + size) {
+      size += next->second;
+      next = free_ranges.erase(next);
+    }
+    if (next != free_ranges.begin()) {
+      auto before = std::prev(next);
+      if (before->first + before->second == offset) {
+        before->second += size;
+        return;
+      }
+    }
+    free_ranges[offset] = size;
+  }
+
+  // Where the contents of device memory lie.
+  void* contents(const void* at) const { return hidden + (static_cast<const char*>(at) - shown); }
+
+ private:
+  static char* reserve(int protection) {
+    void* region = mmap(nullptr, CAPACITY, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    TORCH_CHECK(region != MAP_FAILED, "no room for the device's memory");
+    return static_cast<char*>(region);
+  }
+
+  void report(void* at, int64_t bytes, c10::DeviceIndex device) const {
+    c10::reportMemoryUsageToProfiler(at, bytes, allocated, CAPACITY, c10::Device(c10::kCUDA, device));
+  }
+
+  std::mutex mutex;
+  char* shown;
+  char* hidden;
+  std::map<size_t, size_t> free_ranges;
+  std::unordered_map<size_t, size_t> sizes;
+  size_t allocated = 0;
+};
+
+thread_local c10::DeviceIndex current = 0;
+
+template <c10::DeviceIndex index>
+Memory& memory_of() {
+  static auto* memory = new Memory();
+  return *memory;
+}
+
+Memory& memory(c10::DeviceIndex index) { return index == 0 ? memory_of<0>() : memory_of<1>(); }
+
+template <c10::DeviceIndex index>
+void release(void* at) {
+  if (at != nullptr) memory(index).release(at, index);
+}
+
+struct DeviceAllocator final : c10::Allocator {
+  c10::DataPtr allocate(size_t bytes) override {
+    c10::Device device(c10::kCUDA, current);
+    auto deleter = current == 0 ? &release<0> : &release<1>;
+    void* at = bytes == 0 ? nullptr : memory(current).allocate(bytes, current);
+    return {at, at, deleter, device};
+  }
+  c10::DeleterFnPtr raw_deleter() const override { return current == 0 ? &release<0> : &release<1>; }
+  void copy_data(void* to, const void* from, size_t count) const override {
+    std::memcpy(memory(current).contents(to), memory(current).contents(from), count);
+  }
+};
+
+DeviceAllocator allocator;
+
+// ---- Devices and generators -------------------------------------------------------------------------------------
+
+struct Guard final : c10::impl::DeviceGuardImplInterface {
+  c10::DeviceType type() const override { return c10::kCUDA; }
+  c10::Device exchangeDevice(c10::Device device) const override {
+    c10::Device before = getDevice();
+    setDevice(device);
+    return before;
+  }
+  c10::Device getDevice() const override { return {c10::kCUDA, current}; }
+  void setDevice(c10::Device device) const override {
+    TORCH_CHECK(device.index() < DEVICES, "CUDA error: invalid device ordinal");
+    if (device.index() >= 0) current = device.index();
+  }
+  void uncheckedSetDevice(c10::Device device) const noexcept override { current = device.index(); }
+  c10::Stream getStream(c10::Device device) const override {
+    return c10::Stream(c10::Stream::DEFAULT, {c10::kCUDA, device.has_index() ? device.index() : current});
+  }
+  c10::Stream getDefaultStream(c10::Device device) const override { return getStream(device); }
+  c10::Stream exchangeStream(c10::Stream stream) const override { return getStream(stream.device()); }
+  c10::DeviceIndex deviceCount() const noexcept override { return DEVICES; }
+  void synchronizeDevice(c10::DeviceIndex) const override { check_alive(); }
+};
+
+C10_REGISTER_GUARD_IMPL(CUDA, Guard)
+
+// A CPU generator that says that it is the device's.
+struct DeviceGenerator final : c10::GeneratorImpl {
+  explicit DeviceGenerator(c10::DeviceIndex index, at::Generator inner = at::detail::createCPUGenerator())
+      : GeneratorImpl({c10::kCUDA, index}, c10::DispatchKeySet(c10::DispatchKey::CUDA)), inner(std::move(inner)) {}
+  void set_current_seed(uint64_t seed) override { inner.set_current_seed(seed); }
+  void set_offset(uint64_t offset) override { inner.set_offset(offset); }
+  uint64_t get_offset() const override { return inner.get_offset(); }
+  uint64_t current_seed() const override { return inner.current_seed(); }
+  uint64_t seed() override { return inner.unsafeGetGeneratorImpl()->seed(); }
+  void set_state(const c10::TensorImpl& state) override { inner.unsafeGetGeneratorImpl()->set_state(state); }
+  c10::intrusive_ptr<c10::TensorImpl> get_state() const override { return inner.unsafeGetGeneratorImpl()->get_state(); }
+  DeviceGenerator* clone_impl() const override { return new DeviceGenerator(device().index(), inner.clone()); }
+
+  at::Generator inner;
+};
+
+at::Generator& inner_of(const at::Generator& generator) {
+  return static_cast<DeviceGenerator*>(generator.unsafeGetGeneratorImpl())->inner;
+}
+
+c10::DeviceIndex index_or_current(c10::DeviceIndex index) { return index < 0 ? current : index; }
+
+struct CUDAHooks final : at::CUDAHooksInterface {
+  explicit CUDAHooks(at::CUDAHooksArgs) {}
+  void init() const override {}
+  bool isBuilt() const override { return true; }
+  bool isAvailable() const override { return true; }
+  bool hasCUDA() const override { return true; }
+  bool hasPrimaryContext(c10::DeviceIndex) const override { return true; }
+  c10::DeviceIndex deviceCount() const override { return DEVICES; }
+  int getNumGPUs() const override { return DEVICES; }
+  c10::DeviceIndex current_device() const override { return current; }
+  c10::DeviceIndex getCurrentDevice() const override { return current; }
+  void deviceSynchronize(c10::DeviceIndex) const override { check_alive(); }
+  at::Allocator* getCUDADeviceAllocator() const override { return &allocator; }
+  at::Allocator* getPinnedMemoryAllocator() const override { return c10::GetCPUAllocator(); }
+  const at::Generator& getDefaultGenerator(c10::DeviceIndex index) const override {
+    static auto* generators = new std::array<at::Generator, DEVICES>{getNewGenerator(0), getNewGenerator(1)};
+    return generators->at(index_or_current(index));
+  }
+  at::Generator getNewGenerator(c10::DeviceIndex index) const override {
+    return at::make_generator<DeviceGenerator>(index_or_current(index));
+  }
+};
+
+}  // namespace
+
+namespace at {
+using ::CUDAHooks;
+REGISTER_CUDA_HOOKS(CUDAHooks)
+REGISTER_ALLOCATOR(c10::kCUDA, &::allocator)
+}  // namespace at
+
+namespace {
+
+// ---- Kernels ----------------------------------------------------------------------------------------------------
+
+void describe(const at::Tensor& made, c10::IntArrayRef sizes, c10::IntArrayRef strides, int64_t offset) {
+  made.unsafeGetTensorImpl()->set_sizes_and_strides(sizes, strides, offset);
+}
+
+at::Tensor tensor_over(c10::Storage storage, c10::DispatchKey key, const at::Tensor& like) {
+  auto made = at::detail::make_tensor<c10::TensorImpl>(std::move(storage), c10::DispatchKeySet(key), like.dtype());
+  describe(made, like.sizes(), like.strides(), like.storage_offset());
+  if (like.is_conj()) made._set_conj(true);
+  if (like.is_neg()) made._set_neg(true);
+  return made;
+}
+
+c10::Storage device_storage(size_t bytes, c10::DeviceIndex index) {
+  c10::DeviceGuard guard(c10::Device(c10::kCUDA, index));
+  return c10::Storage(c10::make_intrusive<c10::StorageImpl>(c10::StorageImpl::use_byte_size_t(), bytes,
+                                                            allocator.allocate(bytes), &allocator, true));
+}
+
+// Has the CPU's default generator give what the device's would, for kernels that take it where none is given.
+class Lent {
+ public:
+  Lent(bool random, c10::DeviceIndex index) : random(random), index(index) {
+    if (random) exchange();
+  }
+  ~Lent() {
+    if (random) exchange();
+  }
+
+ private:
+  void exchange() {
+    auto& device = inner_of(at::detail::getCUDAHooks().getDefaultGenerator(index));
+    auto cpu = at::detail::getDefaultCPUGenerator();
+    auto [own, other] = std::pair(cpu.get_state(), device.get_state());
+    cpu.set_state(other);
+    device.set_state(own);
+  }
+
+  bool random;
+  c10::DeviceIndex index;
+};
+
+// One call of a CPU kernel on device tensors: on aliases, which share the device memory's contents.
+class Call {
+ public:
+  explicit Call(c10::DeviceIndex index) : index(index) {}
+
+  at::Tensor alias(const at::Tensor& tensor) {
+    if (!tensor.defined() || !tensor.is_cuda()) return tensor;
+    auto [known, fresh] = storages.try_emplace(tensor.storage().unsafeGetStorageImpl());
+    if (fresh) {
+      void* data = tensor.storage().mutable_data();
+      if (data != nullptr) data = memory(tensor.device().index()).contents(data);
+      known->second = c10::Storage(c10::make_intrusive<c10::StorageImpl>(
+          c10::StorageImpl::use_byte_size_t(), tensor.storage().nbytes(),
+          c10::DataPtr(data, c10::Device(c10::kCPU)), c10::GetCPUAllocator(), true));
+      originals.emplace(known->second.unsafeGetStorageImpl(), tensor.storage());
+    }
+    auto made = tensor_over(known->second, c10::DispatchKey::CPU, tensor);
+    if (tensor.unsafeGetTensorImpl()->is_wrapped_number()) made.unsafeGetTensorImpl()->set_wrapped_number(true);
+    aliases.emplace_back(made, tensor);
+    return made;
+  }
+
+  // Brings what a kernel did to the shape of its arguments to the arguments.
+  void settle() {
+    for (auto& [alias, tensor] : aliases) {
+      bool moved = device_of(alias.storage()) != tensor.storage().unsafeGetStorageImpl();
+      if (moved) tensor.unsafeGetTensorImpl()->set_storage_keep_dtype(back(alias.storage()));
+      if (moved || alias.sizes() != tensor.sizes() || alias.strides() != tensor.strides() ||
+          alias.storage_offset() != tensor.storage_offset()) {
+        describe(tensor, alias.sizes(), alias.strides(), alias.storage_offset());
+      }
+    }
+  }
+
+  // Returns the device's tensor for a kernel's result: an argument, a view of one, or a new one.
+  at::Tensor result(const at::Tensor& tensor) {
+    if (!tensor.defined()) return tensor;
+    for (auto& [alias, original] : aliases) {
+      if (alias.is_same(tensor)) return original;
+    }
+    return tensor_over(back(tensor.storage()), c10::DispatchKey::CUDA, tensor);
+  }
+
+ private:
+  c10::StorageImpl* device_of(const c10::Storage& storage) {
+    auto known = originals.find(storage.unsafeGetStorageImpl());
+    // A kernel that resizes leaves the alias and takes other memory.
+    if (known == originals.end() || storage.nbytes() != known->second.nbytes()) return nullptr;
+    return known->second.unsafeGetStorageImpl();
+  }
+
+  c10::Storage back(const c10::Storage& storage) {
+    if (device_of(storage) != nullptr) return originals.at(storage.unsafeGetStorageImpl());
+    c10::Storage made = device_storage(storage.nbytes(), index);
+    if (storage.nbytes() != 0) std::memcpy(memory(index).contents(made.mutable_data()), storage.data(), storage.nbytes());
+    // Others that share the result's memory share this too.
+    originals.emplace(storage.unsafeGetStorageImpl(), made);
+    kept.push_back(storage);
+    return made;
+  }
+
+  c10::DeviceIndex index;
+  std::unordered_map<c10::StorageImpl*, c10::Storage> storages;
+  std::unordered_map<c10::StorageImpl*, c10::Storage> originals;
+  std::vector<std::pair<at::Tensor, at::Tensor>> aliases;
+  std::vector<c10::Storage> kept;
+};
+
+// Operators whose real kernels take indices from the host.
+bool takes_host_indices(const std::string& name) {
+  return name == "aten::index" || name == "aten::index_put_" || name == "aten::_index_put_impl_" ||
+         name == "aten::_unsafe_index" || name == "aten::copy_";
+}
+
+// Says whether a CPU kernel's complaint is about what a real kernel asserts: values, which the host does not know.
+bool asserts(const std::string& text) {
+  static const char* const complaints[] = {
+      "index out of range",
+      "out of bounds",
+      "is out of range",
+      "Class values must be",
+      "probability tensor contains",
+      "invalid multinomial distribution",
+      "all elements of input should be between 0 and 1",
+      "all elements of target should be between 0 and 1",
+      "Expected p_in >= 0 && p_in <= 1",
+      "repeats can not be negative",
+      "Number of elements of source < number of ones in mask",
+      "argument #4 indices",
+      "invalid Poisson rate",
+  };
+  // Of these the host knows, or it asks.
+  if (text.find("Dimension out of range") != std::string::npos) return false;
+  if (text.find("sorter index out of range") != std::string::npos) return false;
+  return std::any_of(std::begin(complaints), std::end(complaints),
+                     [&](const char* complaint) { return text.find(complaint) != std::string::npos; });
+}
+
+std::string names_of(const c10::OperatorHandle& op) {
+  const auto& name = op.operator_name();
+  std::string text = name.name.substr(name.name.find("::") + 2);
+  return name.overload_name.empty() ? text : text + "_" + name.overload_name;
+}
+
+// Says whether an operator was named to lose the device whatever it is given.
+bool is_fatal(const std::string& name) {
+  static const char* const named = std::getenv("MOCK_ASSERTS");
+  return named != nullptr && name == named;
+}
+
+void run(const c10::OperatorHandle& op, Stack* stack) {
+  if (is_fatal(op.operator_name().name)) lost = true;
+  check_alive();
+  const auto& schema = op.schema();
+  size_t count = schema.arguments().size();
+  auto arguments = torch::jit::last(*stack, count);
+
+  std::optional<c10::Device> device;
+  auto each = [&](auto visit) {
+    for (size_t i = 0; i < count; i++) {
+      const auto& value = arguments[i];
+      if (value.isTensor()) {
+        visit(i, value.toTensor());
+      } else if (value.isTensorList()) {
+        for (const at::Tensor& one : value.toTensorVector()) visit(i, one);
+      } else if (value.isList() && value.toListRef().size() > 0) {
+        for (const auto& one : value.toListRef()) {
+          if (one.isTensor()) visit(i, one.toTensor());
+        }
+      }
+    }
+  };
+  each([&](size_t, const at::Tensor& one) {
+    if (one.defined() && one.is_cuda() && !device) device = one.device();
+  });
+  for (size_t i = 0; i < count && !device; i++) {
+    if (arguments[i].isDevice() && arguments[i].toDevice().is_cuda()) device = arguments[i].toDevice();
+  }
+  c10::DeviceIndex index = device && device->has_index() ? device->index() : current;
+  if (!takes_host_indices(op.operator_name().name)) {
+    each([&](size_t at, const at::Tensor& one) {
+      if (!one.defined() || (one.is_cpu() && one.dim() == 0) || (one.is_cuda() && one.device().index() == index)) return;
+      TORCH_CHECK(false, "Expected all tensors to be on the same device, but got ", schema.arguments()[at].name(),
+                  " is on ", one.device(), ", different from other tensors on ", c10::Device(c10::kCUDA, index),
+                  " (when checking argument in method wrapper_CUDA_", names_of(op), ")");
+    });
+  }
+
+  Call call(index);
+  bool random = op.hasTag(at::Tag::nondeterministic_seeded);
+  for (size_t i = 0; i < count; i++) {
+    c10::IValue value = arguments[i];
+    if (value.isTensor()) {
+      (*stack)[stack->size() - count + i] = call.alias(value.toTensor());
+    } else if (value.isTensorList()) {
+      c10::List<at::Tensor> list;
+      for (const at::Tensor& one : value.toTensorVector()) list.push_back(call.alias(one));
+      (*stack)[stack->size() - count + i] = list;
+    } else if (value.isOptionalTensorList()) {
+      c10::List<std::optional<at::Tensor>> list;
+      for (const auto& one : value.toOptionalTensorVector()) {
+        list.push_back(one ? std::optional<at::Tensor>(call.alias(*one)) : std::nullopt);
+      }
+      (*stack)[stack->size() - count + i] = list;
+    } else if (value.isDevice() && value.toDevice().is_cuda()) {
+      (*stack)[stack->size() - count + i] = c10::Device(c10::kCPU);
+    } else if (value.isGenerator() && value.toGenerator().device().is_cuda()) {
+      random = false;
+      (*stack)[stack->size() - count + i] = inner_of(value.toGenerator());
+    }
+  }
+  try {
+    at::AutoDispatchBelowAutograd below;
+    Lent lent(random, index);
+    op.callBoxed(stack);
+  } catch (const c10::Error& error) {
+    if (asserts(error.what_without_backtrace())) {
+      lost = true;
+      check_alive();
+    }
+    throw;
+  }
+  call.settle();
+  size_t results = schema.returns().size();
+  for (size_t i = stack->size() - results; i < stack->size(); i++) {
+    c10::IValue value = (*stack)[i];
+    if (value.isTensor()) {
+      (*stack)[i] = call.result(value.toTensor());
+    } else if (value.isTensorList()) {
+      c10::List<at::Tensor> list;
+      for (const at::Tensor& one : value.toTensorVector()) list.push_back(call.result(one));
+      (*stack)[i] = list;
+    }
+  }
+}
+
+void fallback(const c10::OperatorHandle& op, c10::DispatchKeySet, Stack* stack) { run(op, stack); }
+
+c10::DeviceIndex index_of(std::optional<c10::Device> device) {
+  return device && device->has_index() ? device->index() : current;
+}
+
+at::Tensor empty_strided(c10::SymIntArrayRef sizes, c10::SymIntArrayRef strides, std::optional<c10::ScalarType> dtype,
+                         std::optional<c10::Layout>, std::optional<c10::Device> device, std::optional<bool>) {
+  auto like = at::empty_strided(C10_AS_INTARRAYREF_SLOW(sizes), C10_AS_INTARRAYREF_SLOW(strides),
+                                at::TensorOptions(c10::kMeta).dtype(dtype.value_or(c10::kFloat)));
+  c10::DeviceIndex index = index_of(device);
+  TORCH_CHECK(index < DEVICES, "CUDA error: invalid device ordinal");
+  auto made = at::detail::make_tensor<c10::TensorImpl>(device_storage(like.storage().nbytes(), index),
+                                                       c10::DispatchKeySet(c10::DispatchKey::CUDA), like.dtype());
+  describe(made, like.sizes(), like.strides(), 0);
+  return made;
+}
+
+at::Tensor empty(c10::SymIntArrayRef sizes, std::optional<c10::ScalarType> dtype, std::optional<c10::Layout> layout,
+                 std::optional<c10::Device> device, std::optional<bool> pinned,
+                 std::optional<c10::MemoryFormat> format) {
+  auto like = at::empty(C10_AS_INTARRAYREF_SLOW(sizes), at::TensorOptions(c10::kMeta), format);
+  return empty_strided(sizes, like.sym_strides(), dtype, layout, device, pinned);
+}
+
+TORCH_LIBRARY_IMPL(_, CUDA, library) { library.fallback(torch::CppFunction::makeFromBoxedFunction<&fallback>()); }
+
+TORCH_LIBRARY_IMPL(aten, CUDA, library) {
+  library.impl("empty.memory_format", &empty);
+  library.impl("empty_strided", &empty_strided);
+  // Copies between devices, and operators that libtorch composes of others where a device has no kernel of its own.
+  for (const char* name : {"copy_", "native_layer_norm", "native_group_norm"}) {
+    library.impl(name, torch::CppFunction::makeFromBoxedFunction<&fallback>());
+  }
+}
+
+}  // namespace

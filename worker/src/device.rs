@@ -1,0 +1,108 @@
+//! Where models are put, and what is done when that is lost.
+
+use anyhow::{Result, bail};
+use engine::{Engine, Event, Job};
+use ids::JobId;
+use models::Device;
+use models::cuda::{self, Cuda, Missing, Search};
+
+/// The devices that this worker has.
+pub struct Devices {
+    cuda: Result<Cuda, Missing>,
+}
+
+impl Devices {
+    /// Looks for GPUs. Called once, before there are other threads and before the first tensor.
+    ///
+    /// # Errors
+    /// When the folder that was named has not what it takes to use them.
+    pub fn find(search: &Search) -> Result<Self> {
+        let cuda = search.load();
+        match &cuda {
+            Ok(Cuda { folder, devices, lacking }) => {
+                tracing::info!(folder = %folder.display(), devices, "CUDA is loaded");
+                lacking.iter().for_each(|why| tracing::warn!(why, "operators that need a library of CUDA's will fail"));
+            }
+            Err(Missing::Library(why)) if search.folder.is_some() => bail!("{why}"),
+            Err(Missing::Library(why)) => tracing::warn!(why, "this machine has an NVIDIA driver that is not used"),
+            Err(Missing::Driver(why)) => tracing::info!(why, "models run on the CPU"),
+        }
+        Ok(Self { cuda })
+    }
+
+    /// Chooses where to put a model: where it was asked to be, or on the first GPU if there is one.
+    ///
+    /// # Errors
+    /// A sentence for the operator where the device is not there.
+    pub fn choose(&self, asked: Option<&str>) -> Result<Device, String> {
+        let wanted = match (asked, &self.cuda) {
+            (None, Ok(_)) => Device::cuda(0),
+            (None, Err(_)) => Device::CPU,
+            (Some(name), _) => Device::parse(name).map_err(|raise| raise.message())?,
+        };
+        if !wanted.is_cuda() {
+            return Ok(Device::CPU);
+        }
+        let device = Device::cuda(wanted.index.max(0));
+        match &self.cuda {
+            Err(missing) => Err(format!("the device {device} is not there: {missing}")),
+            Ok(Cuda { devices, .. }) if usize::try_from(device.index).is_ok_and(|index| index < *devices) => Ok(device),
+            Ok(Cuda { devices, .. }) => {
+                Err(format!("the device {device} is not there: the driver shows {devices}, counted from cuda:0"))
+            }
+        }
+    }
+}
+
+/// An engine whose process ends when its device is lost. A GPU that has met an illegal address, or an assertion, answers
+/// nothing more in this process: in the next, whoever was on it runs again.
+pub struct Watched<E> {
+    pub engine: E,
+    pub device: Device,
+}
+
+impl<E: Engine> Engine for Watched<E> {
+    fn submit(&mut self, job: Job) {
+        self.engine.submit(job);
+    }
+
+    fn cancel(&mut self, job: JobId) {
+        self.engine.cancel(job);
+    }
+
+    fn step(&mut self) -> Vec<Event> {
+        let events = self.engine.step();
+        let failed = events.iter().any(|event| matches!(event, Event::Failed(..)));
+        if failed && let Err(why) = cuda::check(self.device) {
+            tracing::error!(device = %self.device, why, "the GPU is lost to this process, which ends");
+            // Nothing is told of these jobs: who was innocent cannot be known. Nor can the driver be asked to tidy up.
+            std::process::abort();
+        }
+        events
+    }
+
+    fn idle(&self) -> bool {
+        self.engine.idle()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_goes_where_it_is_asked_to_be_or_to_the_first_gpu() {
+        let none = Devices { cuda: Err(Missing::Driver("the NVIDIA driver cannot be opened (…)".into())) };
+        assert_eq!(none.choose(None), Ok(Device::CPU));
+        assert_eq!(none.choose(Some("cpu")), Ok(Device::CPU));
+        let error = none.choose(Some("cuda")).unwrap_err();
+        assert_eq!(error, "the device cuda:0 is not there: the NVIDIA driver cannot be opened (…)");
+        let two = Devices { cuda: Ok(Cuda { folder: "/t".into(), devices: 2, lacking: Vec::new() }) };
+        assert_eq!(two.choose(None), Ok(Device::cuda(0)));
+        assert_eq!(two.choose(Some("cpu")), Ok(Device::CPU));
+        assert_eq!(two.choose(Some("cuda:1")), Ok(Device::cuda(1)));
+        let error = two.choose(Some("cuda:2")).unwrap_err();
+        assert_eq!(error, "the device cuda:2 is not there: the driver shows 2, counted from cuda:0");
+        assert!(two.choose(Some("tpu")).unwrap_err().ends_with("at start of device string: tpu"));
+    }
+}
