@@ -154,8 +154,8 @@ pub struct Segment<T> {
     /// Keyword arguments of the forward call that the user gave: `output_hidden_states`, `output_attentions`,
     /// `use_cache`, `logits_to_keep`, ….
     pub flags: Vec<(Rc<str>, Value)>,
-    /// Who pays for what gradients need, where they are recorded. Such a segment has its pass to itself: a backward
-    /// pass over packed rows would walk those of others, and free what they still need.
+    /// Who pays for what gradients need, where they are recorded: of all segments of a pass, or of none. Each has a graph
+    /// of its own, for a backward pass over packed rows would walk those of others, and free what they still need.
     pub recorder: Option<Machine>,
     /// For each row, what [`Model::trunks`] kept of the same tokens: the rows then compute only what differs from it.
     /// Empty where something is missing, and for a segment with a recorder.

@@ -36,6 +36,8 @@ pub struct Company<'a> {
     arguments: &'a str,
     /// Whether it is a step of a generation, for a trace that looks at the call's arguments.
     generating: Option<bool>,
+    /// Whether gradients are recorded of the pass.
+    recording: bool,
 }
 
 enum Work<M: Model> {
@@ -96,7 +98,6 @@ impl<M: Model> Trace<M> {
         let arguments = match request.function {
             // They are for the choice of tokens.
             Function::Generate => Some(String::new()),
-            _ if recording => None,
             _ => name_arguments(&kwargs),
         };
         // Attention weights are shown for all segments of a pass or for none.
@@ -136,7 +137,8 @@ impl<M: Model> Trace<M> {
     pub fn company(&self) -> Option<Company<'_>> {
         let root = Site(0);
         let generating = self.run.wants(root).input.then_some(matches!(self.work, Work::Generate { .. }));
-        self.arguments.as_deref().map(|arguments| Company { arguments, generating })
+        let recording = matches!(self.work, Work::Forward { recording: true, .. });
+        self.arguments.as_deref().map(|arguments| Company { arguments, generating, recording })
     }
 
     /// Returns the tokens of the next pass.

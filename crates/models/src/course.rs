@@ -18,6 +18,7 @@ use crate::attention;
 use crate::cache::{Cache, Caches};
 use crate::decoder::{Call, Decoder, Rotations, Shared, Stream, share};
 use crate::pass::{Nobody, Pass, Result};
+use crate::tokens::Tokens;
 
 /// A row as it is when nobody changes it.
 pub struct Trunk {
@@ -82,7 +83,7 @@ pub struct Course<'a> {
     segments: Vec<Segment>,
     /// What is packed, in order, and what the layers share of it. Empty while everything lies in `segments`.
     lanes: Vec<Lane>,
-    packed: Option<Tensor>,
+    packed: Option<Tokens>,
     /// Whole segments as they may have been shown, and the layer that they come before: blocks may write to them until it runs.
     shown: HashMap<usize, (usize, Tensor)>,
     shared: Rc<Shared>,
@@ -143,7 +144,7 @@ impl<'a> Course<'a> {
     }
 
     /// Returns the packed hidden states.
-    pub fn hidden(&self) -> Option<&Tensor> {
+    pub fn hidden(&self) -> Option<&Tokens> {
         self.packed.as_ref()
     }
 
@@ -206,7 +207,7 @@ impl<'a> Course<'a> {
     }
 
     /// Returns the last hidden states of all segments that are still live, whole, and what they share.
-    pub fn end(mut self, pass: &mut Pass<'_>) -> Result<(Tensor, Rc<Shared>)> {
+    pub fn end(mut self, pass: &mut Pass<'_>) -> Result<(Tokens, Rc<Shared>)> {
         let collecting = self.call.flags.output_hidden_states || self.call.flags.output_attentions;
         let live = (0..self.segments.len()).filter(|&segment| collecting || pass.live(segment));
         let plan: Vec<Lane> = live.map(|segment| Lane { segment, end: None }).collect();

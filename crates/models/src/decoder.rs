@@ -12,21 +12,22 @@ use crate::cache::{Cache, Caches};
 use crate::course::{Course, Trunk};
 use crate::nn::Linear;
 use crate::pass::{Arguments, Flow, Input, Output, Parts, Pass, Result, caches, leaves};
+use crate::tokens::Tokens;
 
 /// One family's arithmetic.
 pub trait Decoder {
     fn describe(&self) -> &Description;
 
     /// Turns ids into the first hidden states, and fills in what the layers share.
-    fn embed(&self, pass: &mut Pass<'_>, ids: Vec<Tensor>, shared: &mut Shared) -> Result<Tensor>;
+    fn embed(&self, pass: &mut Pass<'_>, ids: Vec<Tensor>, shared: &mut Shared) -> Result<Tokens>;
 
-    fn layer(&self, index: usize, pass: &mut Pass<'_>, stream: Stream) -> Result<Tensor>;
+    fn layer(&self, index: usize, pass: &mut Pass<'_>, stream: Stream) -> Result<Tokens>;
 
-    fn norm(&self, pass: &mut Pass<'_>, hidden: &Tensor) -> Result<Tensor>;
+    fn norm(&self, pass: &mut Pass<'_>, hidden: &Tokens) -> Result<Tokens>;
 
     fn attention(&self, layer: usize, pass: &mut Pass<'_>, stream: Stream) -> Result<Attended>;
 
-    fn mlp(&self, layer: usize, pass: &mut Pass<'_>, hidden: &Tensor) -> Result<Tensor>;
+    fn mlp(&self, layer: usize, pass: &mut Pass<'_>, hidden: &Tokens) -> Result<Tokens>;
 
     /// Computes rotary cosines and sines, for families that have such a module.
     fn rotate(&self, pass: &mut Pass<'_>, rotary: Rotary) -> Result<Rotations>;
@@ -195,7 +196,7 @@ pub fn bind(arguments: Arguments, signature: &'static [&'static str]) -> Result<
 
 /// What goes from layer to layer: the hidden states, and what all layers share.
 pub struct Stream {
-    pub hidden: Tensor,
+    pub hidden: Tokens,
     pub shared: Rc<Shared>,
     pub form: &'static Form,
 }
@@ -315,7 +316,7 @@ impl Shared {
 
 impl Stream {
     /// Hands other hidden states to a module that is called in another way.
-    pub fn with(&self, hidden: Tensor, form: &'static Form) -> Self {
+    pub fn with(&self, hidden: Tokens, form: &'static Form) -> Self {
         Self { hidden, shared: Rc::clone(&self.shared), form }
     }
 
@@ -341,7 +342,7 @@ impl Input for Stream {
         let mut shared = (*self.shared).clone();
         for (name, flow) in bind(arguments, self.form.signature)? {
             match name {
-                "hidden_states" => self.hidden = pass.tensor(flow)?,
+                "hidden_states" => self.hidden = pass.tokens(flow)?,
                 name => shared.set(name, flow, pass)?,
             }
         }
@@ -352,7 +353,7 @@ impl Input for Stream {
 
 /// Arguments of a rotary embedding: any hidden states, for their type, and positions.
 pub struct Rotary {
-    pub hidden: Tensor,
+    pub hidden: Tokens,
     pub positions: Vec<Rc<Tensor>>,
 }
 
@@ -365,7 +366,7 @@ impl Input for Rotary {
     fn read(mut self, pass: &Pass<'_>, arguments: Arguments) -> Result<Self> {
         for (name, flow) in bind(arguments, &["x", "position_ids"])? {
             match name {
-                "x" => self.hidden = pass.tensor(flow)?,
+                "x" => self.hidden = pass.tokens(flow)?,
                 "position_ids" => self.positions = pass.tensors(flow)?.into_iter().map(Rc::new).collect(),
                 _ => {}
             }
@@ -394,7 +395,7 @@ impl Output for Rotations {
 /// What attention returns: new hidden states, and the weights `[rows, heads, length, past + length]` by segment where
 /// they are computed.
 pub struct Attended {
-    pub hidden: Tensor,
+    pub hidden: Tokens,
     pub weights: Option<Vec<Tensor>>,
 }
 
@@ -409,7 +410,7 @@ impl Output for Attended {
             flow @ Tree::Leaf(_) => Some(pass.tensors(flow)?),
             _ => None,
         };
-        Ok(Self { hidden: pass.tensor(hidden)?, weights })
+        Ok(Self { hidden: pass.tokens(hidden)?, weights })
     }
 }
 
@@ -431,9 +432,9 @@ fn unpack(flow: Flow) -> Result<[Flow; 2]> {
 
 /// What the base model returns.
 pub struct Encoded {
-    pub hidden: Tensor,
+    pub hidden: Tokens,
     pub caches: Option<Rc<Caches>>,
-    pub hidden_states: Option<Vec<Tensor>>,
+    pub hidden_states: Option<Vec<Tokens>>,
     /// By layer, then by segment. Empty where `sdpa` computes no weights.
     pub attentions: Option<Vec<Vec<Tensor>>>,
     class: &'static str,
@@ -490,7 +491,7 @@ pub fn run(decoder: &dyn Decoder, head: &Linear, pass: &mut Pass<'_>, call: Call
         let keep = call.flags.logits_to_keep.clone();
         let mut encoded = base(decoder, pass, call)?;
         let hidden = encoded.take("last_hidden_state").unwrap_or(Tree::None);
-        let hidden = pass.tensor(hidden)?;
+        let hidden = pass.tokens(hidden)?;
         note_head(pass, head)?;
         let (kept, now) = last_positions(pass, &hidden, &keep)?;
         let logits = head.run_logits(pass, Parts(kept), &now)?;
@@ -514,12 +515,12 @@ fn note_head(pass: &mut Pass<'_>, head: &Linear) -> Result<()> {
 
 /// Returns the positions of each part that logits are made of, and whether somebody is sure to read them: who asks for
 /// the last positions only.
-fn last_positions(pass: &Pass<'_>, hidden: &Tensor, keep: &[i64]) -> Result<(Vec<Tensor>, Vec<bool>)> {
+fn last_positions(pass: &Pass<'_>, hidden: &Tokens, keep: &[i64]) -> Result<(Vec<Tensor>, Vec<bool>)> {
     let (mut kept, mut now) = (Vec::new(), Vec::new());
     for (index, &Part { segment, length, .. }) in pass.layout.parts.iter().enumerate() {
         let own = pass.segment(hidden, index)?;
         let keep = segment.and_then(|segment| keep.get(segment).copied()).filter(|&keep| keep > 0);
-        now.push(keep.is_some() || pass.recorder(index).is_some_and(|job| job.whole()));
+        now.push(keep.is_some() || pass.recorder(index).is_some_and(|recorder| recorder.job.whole()));
         kept.push(match keep {
             Some(keep) if keep < length => own.f_narrow(1, length - keep, keep)?,
             _ => own,
@@ -547,7 +548,7 @@ fn encode(decoder: &dyn Decoder, pass: &mut Pass<'_>, call: &Call) -> Result<Enc
     for layer in 0..about.layers.len() {
         course.prepare(layer, pass)?;
         if let (Some(states), Some(hidden)) = (&mut hidden_states, course.hidden()) {
-            states.push(hidden.shallow_clone());
+            states.push(hidden.share());
         }
         course.run(layer, pass)?;
     }
@@ -555,7 +556,7 @@ fn encode(decoder: &dyn Decoder, pass: &mut Pass<'_>, call: &Call) -> Result<Enc
     let hidden = decoder.norm(pass, &hidden)?;
     // The last entry is the normed one, not the last layer's output.
     if let Some(states) = &mut hidden_states {
-        states.push(hidden.shallow_clone());
+        states.push(hidden.share());
     }
     let attentions = shared.attentions.as_ref().map(|attentions| attentions.take());
     let caches = shared.caches.clone();

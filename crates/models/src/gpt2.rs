@@ -12,7 +12,8 @@ use crate::config::Config;
 use crate::decoder::{Attended, Decoder, Description, Form, Rotary, Rotations, Shared, Stream};
 use crate::error::LoadError;
 use crate::nn::{Activation, Conv1D, Dropout, Embedding, Function, LayerNorm, Linear, in_blocks};
-use crate::pass::{Parts, Pass, Result};
+use crate::pass::{Parts, Pass, Result, no_part};
+use crate::tokens::Tokens;
 
 /// The model below its head.
 pub struct Gpt2 {
@@ -184,9 +185,9 @@ impl Gpt2 {
         self.layers.get(layer).ok_or_else(|| Raise::index_error(format!("there is no layer {layer}")).into())
     }
 
-    fn positions(&self, pass: &mut Pass<'_>, shared: &Shared) -> Result<Tensor> {
+    fn positions(&self, pass: &mut Pass<'_>, shared: &Shared) -> Result<Tokens> {
         let wants = pass.wants(self.wpe.site);
-        if pass.single() || wants.input || wants.output {
+        if pass.single() || !pass.recorders.is_empty() || wants.input || wants.output {
             let ids = shared.positions.iter().map(|part| part.shallow_clone()).collect();
             let embedded = self.wpe.run_parts(pass, Parts(ids))?.0;
             if pass.single() {
@@ -202,7 +203,7 @@ impl Gpt2 {
         for (part, &Part { rows, length, .. }) in shared.positions.iter().zip(&pass.layout.parts) {
             flat.push(part.f_expand([rows, length], false)?.f_reshape([-1])?);
         }
-        Ok(self.wpe.compute(&Tensor::f_cat(&flat, 0)?)?)
+        Ok(Tokens::Packed(self.wpe.compute(&Tensor::f_cat(&flat, 0)?)?))
     }
 }
 
@@ -211,27 +212,28 @@ impl Decoder for Gpt2 {
         &self.about
     }
 
-    fn embed(&self, pass: &mut Pass<'_>, ids: Vec<Tensor>, shared: &mut Shared) -> Result<Tensor> {
+    fn embed(&self, pass: &mut Pass<'_>, ids: Vec<Tensor>, shared: &mut Shared) -> Result<Tokens> {
         let ids = pass.join(ids)?;
         let words = self.wte.run(pass, &ids)?;
         let positions = self.positions(pass, shared)?;
-        self.drop.run(pass, &words.f_add(&positions)?)
+        let embedded = pass.both(&words, &positions, Tensor::f_add)?;
+        self.drop.run(pass, &embedded)
     }
 
-    fn layer(&self, index: usize, pass: &mut Pass<'_>, stream: Stream) -> Result<Tensor> {
+    fn layer(&self, index: usize, pass: &mut Pass<'_>, stream: Stream) -> Result<Tokens> {
         let layer = self.at(index)?;
         pass.module(layer.site, stream, |pass, stream| {
-            let residual = stream.hidden.shallow_clone();
+            let residual = stream.hidden.share();
             let normed = layer.ln_1.run(pass, &residual)?;
             let attended = self.attention(index, pass, stream.with(normed, &ATTENTION))?;
-            let hidden = attended.hidden.f_add(&residual)?;
+            let hidden = pass.both(&attended.hidden, &residual, Tensor::f_add)?;
             let normed = layer.ln_2.run(pass, &hidden)?;
             let fed = self.mlp(index, pass, &normed)?;
-            Ok(hidden.f_add(&fed)?)
+            pass.both(&hidden, &fed, Tensor::f_add)
         })
     }
 
-    fn norm(&self, pass: &mut Pass<'_>, hidden: &Tensor) -> Result<Tensor> {
+    fn norm(&self, pass: &mut Pass<'_>, hidden: &Tokens) -> Result<Tokens> {
         self.ln_f.run(pass, hidden)
     }
 
@@ -243,13 +245,14 @@ impl Decoder for Gpt2 {
             let projected = attn.c_attn.run(pass, &stream.hidden)?;
             let mut attended = Vec::with_capacity(pass.layout.parts.len());
             let mut weights = Vec::new();
-            for (segment, part) in pass.layout.parts.iter().enumerate() {
+            let own = |pass: &Pass<'_>, segment: usize| -> Result<(Tensor, Option<Tensor>)> {
+                let part = pass.layout.parts.get(segment).ok_or_else(no_part)?;
                 let &Part { rows, length, .. } = part;
                 let own = pass.segment(&projected, segment)?;
                 let width = own.size().last().copied().unwrap_or(0) / 3;
-                let heads = |part: i64| {
+                let heads = |part: i64| -> Result<Tensor> {
                     let states = own.f_narrow(-1, part * width, width)?;
-                    states.f_view([rows, length, self.heads, width / self.heads])?.f_transpose(1, 2)
+                    Ok(states.f_view([rows, length, self.heads, width / self.heads])?.f_transpose(1, 2)?)
                 };
                 let (query, mut key, mut value) = (heads(0)?, heads(1)?, heads(2)?);
                 // What a segment skips leaves no keys and values behind.
@@ -257,12 +260,16 @@ impl Decoder for Gpt2 {
                     (key, value) = cache.update(layer, &key, &value)?;
                 }
                 let kind = shared.attention.get(segment).copied().unwrap_or_default();
-                let (hidden, own_weights) = attend(kind, &query, &key, &value, shared.mask(segment), attn.scaling)?;
+                Ok(attend(kind, &query, &key, &value, shared.mask(segment), attn.scaling)?)
+            };
+            for part in 0..pass.layout.parts.len() {
+                let (hidden, own_weights) = pass.paid(part, || own(pass, part))?;
                 attended.push(hidden);
                 weights.extend(own_weights);
             }
             let complete = weights.len() == attended.len();
-            let hidden = attn.c_proj.run(pass, &pass.join(attended)?)?;
+            let attended = pass.join(attended)?;
+            let hidden = attn.c_proj.run(pass, &attended)?;
             let hidden = attn.resid_dropout.run(pass, &hidden)?;
             Ok(Attended { hidden, weights: complete.then_some(weights) })
         })?;
@@ -270,14 +277,14 @@ impl Decoder for Gpt2 {
         Ok(attended)
     }
 
-    fn mlp(&self, layer: usize, pass: &mut Pass<'_>, hidden: &Tensor) -> Result<Tensor> {
+    fn mlp(&self, layer: usize, pass: &mut Pass<'_>, hidden: &Tokens) -> Result<Tokens> {
         let mlp = &self.at(layer)?.mlp;
-        pass.module(mlp.site, hidden.shallow_clone(), |pass, hidden| {
-            if !pass.wants(mlp.site).inside {
-                return Ok(in_blocks(&hidden, |rows| {
+        pass.module(mlp.site, hidden.share(), |pass, hidden| {
+            if let (Tokens::Packed(hidden), false) = (&hidden, pass.wants(mlp.site).inside) {
+                return Ok(Tokens::Packed(in_blocks(hidden, |rows| {
                     let inner = mlp.act.compute(&mlp.c_fc.compute(&pass.products, rows)?)?;
                     mlp.c_proj.compute(&pass.products, &inner)
-                })?);
+                })?));
             }
             let hidden = mlp.c_fc.run(pass, &hidden)?;
             let hidden = mlp.act.run(pass, &hidden)?;

@@ -21,6 +21,7 @@ mod settings;
 pub mod smollm2;
 pub mod testing;
 mod tokenizer;
+mod tokens;
 mod transformer;
 mod weights;
 

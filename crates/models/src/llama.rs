@@ -14,7 +14,8 @@ use crate::config::Config;
 use crate::decoder::{Attended, Decoder, Description, Form, Rotary, Rotations, Shared, Stream};
 use crate::error::LoadError;
 use crate::nn::{Activation, Embedding, Function, Linear, RmsNorm, in_blocks};
-use crate::pass::{Pass, Result};
+use crate::pass::{Pass, Result, no_part};
+use crate::tokens::Tokens;
 
 /// The model below its head.
 pub struct Llama {
@@ -248,28 +249,28 @@ impl Decoder for Llama {
         &self.about
     }
 
-    fn embed(&self, pass: &mut Pass<'_>, ids: Vec<Tensor>, shared: &mut Shared) -> Result<Tensor> {
+    fn embed(&self, pass: &mut Pass<'_>, ids: Vec<Tensor>, shared: &mut Shared) -> Result<Tokens> {
         let ids = pass.join(ids)?;
         let hidden = self.embed_tokens.run(pass, &ids)?;
-        let rotary = Rotary { hidden: hidden.shallow_clone(), positions: shared.positions.clone() };
+        let rotary = Rotary { hidden: hidden.share(), positions: shared.positions.clone() };
         shared.rotations = Some(Rc::new(self.rotate(pass, rotary)?));
         Ok(hidden)
     }
 
-    fn layer(&self, index: usize, pass: &mut Pass<'_>, stream: Stream) -> Result<Tensor> {
+    fn layer(&self, index: usize, pass: &mut Pass<'_>, stream: Stream) -> Result<Tokens> {
         let layer = self.at(index)?;
         pass.module(layer.site, stream, |pass, stream| {
-            let residual = stream.hidden.shallow_clone();
+            let residual = stream.hidden.share();
             let normed = layer.input_layernorm.run(pass, &residual)?;
             let attended = self.attention(index, pass, stream.with(normed, &ATTENTION))?;
-            let hidden = residual.f_add(&attended.hidden)?;
+            let hidden = pass.both(&residual, &attended.hidden, Tensor::f_add)?;
             let normed = layer.post_attention_layernorm.run(pass, &hidden)?;
             let fed = self.mlp(index, pass, &normed)?;
-            Ok(hidden.f_add(&fed)?)
+            pass.both(&hidden, &fed, Tensor::f_add)
         })
     }
 
-    fn norm(&self, pass: &mut Pass<'_>, hidden: &Tensor) -> Result<Tensor> {
+    fn norm(&self, pass: &mut Pass<'_>, hidden: &Tokens) -> Result<Tokens> {
         self.norm.run(pass, hidden)
     }
 
@@ -285,9 +286,10 @@ impl Decoder for Llama {
             let rotations = shared.rotations.as_ref().ok_or_else(missing)?;
             let mut attended = Vec::with_capacity(pass.layout.parts.len());
             let mut weights = Vec::new();
-            for (segment, part) in pass.layout.parts.iter().enumerate() {
+            let own = |pass: &Pass<'_>, segment: usize| -> Result<(Tensor, Option<Tensor>)> {
+                let part = pass.layout.parts.get(segment).ok_or_else(no_part)?;
                 let &Part { rows, length, .. } = part;
-                let heads = |states: &Tensor| -> Result<Tensor> {
+                let heads = |states: &Tokens| -> Result<Tensor> {
                     let own = pass.segment(states, segment)?;
                     Ok(own.f_view([rows, length, -1, self.head_dim])?.f_transpose(1, 2)?)
                 };
@@ -300,38 +302,43 @@ impl Decoder for Llama {
                     (key, value) = cache.update(layer, &key, &value)?;
                 }
                 let kind = shared.attention.get(segment).copied().unwrap_or_default();
-                let (hidden, own_weights) = attend(kind, &query, &key, &value, shared.mask(segment), self.scaling)?;
+                Ok(attend(kind, &query, &key, &value, shared.mask(segment), self.scaling)?)
+            };
+            for part in 0..pass.layout.parts.len() {
+                let (hidden, own_weights) = pass.paid(part, || own(pass, part))?;
                 attended.push(hidden);
                 weights.extend(own_weights);
             }
             let complete = weights.len() == attended.len();
-            let hidden = attn.o_proj.run(pass, &pass.join(attended)?)?;
+            let attended = pass.join(attended)?;
+            let hidden = attn.o_proj.run(pass, &attended)?;
             Ok(Attended { hidden, weights: complete.then_some(weights) })
         })?;
         shared.capture(&attended);
         Ok(attended)
     }
 
-    fn mlp(&self, layer: usize, pass: &mut Pass<'_>, hidden: &Tensor) -> Result<Tensor> {
+    fn mlp(&self, layer: usize, pass: &mut Pass<'_>, hidden: &Tokens) -> Result<Tokens> {
         let mlp = &self.at(layer)?.mlp;
-        pass.module(mlp.site, hidden.shallow_clone(), |pass, hidden| {
-            if !pass.wants(mlp.site).inside {
-                return Ok(in_blocks(&hidden, |rows| {
+        pass.module(mlp.site, hidden.share(), |pass, hidden| {
+            if let (Tokens::Packed(hidden), false) = (&hidden, pass.wants(mlp.site).inside) {
+                return Ok(Tokens::Packed(in_blocks(hidden, |rows| {
                     let gate = mlp.act_fn.compute(&mlp.gate_proj.compute(&pass.products, rows)?)?;
                     let up = mlp.up_proj.compute(&pass.products, rows)?;
                     mlp.down_proj.compute(&pass.products, &gate.f_mul(&up)?)
-                })?);
+                })?));
             }
             let gate = mlp.gate_proj.run(pass, &hidden)?;
             let gate = mlp.act_fn.run(pass, &gate)?;
             let up = mlp.up_proj.run(pass, &hidden)?;
-            mlp.down_proj.run(pass, &gate.f_mul(&up)?)
+            let gated = pass.both(&gate, &up, Tensor::f_mul)?;
+            mlp.down_proj.run(pass, &gated)
         })
     }
 
     fn rotate(&self, pass: &mut Pass<'_>, rotary: Rotary) -> Result<Rotations> {
         pass.module(self.rotary_emb, rotary, |_, Rotary { hidden, positions }| {
-            let kind = hidden.f_kind()?;
+            let kind = hidden.kind()?;
             let mut rotations = Rotations { cosines: Vec::new(), sines: Vec::new() };
             for positions in positions {
                 let (cosines, sines) = self.angles(&positions, kind)?;

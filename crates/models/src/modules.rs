@@ -16,6 +16,7 @@ use crate::config::Config;
 use crate::decoder::{Form, Rotary, Shared, Stream};
 use crate::pass::{Arguments, Flow, Input as _, Output, Pass, Result};
 use crate::settings::Settings;
+use crate::tokens::Tokens;
 use crate::transformer::Transformer;
 
 /// Reads an attribute of a module. `None` where Hugging Face's has no such attribute.
@@ -171,7 +172,8 @@ fn run(
         }
         Node::Rotary => {
             let arguments = arguments(args, &["x", "position_ids"])?;
-            let rotary = Rotary { hidden: Tensor::new(), positions: Vec::new() }.read(pass, arguments)?;
+            let rotary =
+                Rotary { hidden: Tokens::Packed(Tensor::new()), positions: Vec::new() }.read(pass, arguments)?;
             return Ok(decoder.rotate(pass, rotary)?.show(pass));
         }
         Node::List => {
@@ -199,13 +201,13 @@ fn batch(args: &Args) -> Part {
 }
 
 /// Reads the one tensor that a module takes.
-fn input(pass: &Pass<'_>, args: &Args, name: &'static str) -> Result<Tensor> {
+fn input(pass: &Pass<'_>, args: &Args, name: &'static str) -> Result<Tokens> {
     let given = arguments(args, &[name])?;
     if given.args.len() + given.kwargs.len() > 1 {
         return Err(Raise::type_error("forward() takes 2 positional arguments but more were given").into());
     }
     match given.args.into_iter().chain(given.kwargs.into_iter().map(|(_, flow)| flow)).next() {
-        Some(flow) => pass.tensor(flow),
+        Some(flow) => pass.tokens(flow),
         None => Err(Raise::type_error(format!("forward() missing 1 required positional argument: '{name}'")).into()),
     }
 }
@@ -219,7 +221,7 @@ fn stream(pass: &Pass<'_>, args: &Args, form: &'static Form) -> Result<Stream> {
     if !given {
         return Err(Raise::type_error("forward() missing 1 required positional argument: 'hidden_states'").into());
     }
-    Stream { hidden: Tensor::new(), shared: Rc::new(shared), form }.read(pass, arguments)
+    Stream { hidden: Tokens::Packed(Tensor::new()), shared: Rc::new(shared), form }.read(pass, arguments)
 }
 
 /// Takes Python's arguments, whose names must be among those given.

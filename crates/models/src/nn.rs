@@ -3,10 +3,12 @@
 use std::rc::Rc;
 
 use engine::{Packed, Site, Tree};
+use interpreter::raise::Raise;
 use tch::{Kind, TchError, Tensor};
 use torch::{Products, Weight};
 
 use crate::pass::{Flow, Output, Parts, Pass, Result};
+use crate::tokens::Tokens;
 
 /// `torch.nn.Linear`: weight `[out, in]`.
 pub struct Linear {
@@ -119,7 +121,7 @@ impl Function {
 
 /// Makes what a module with weights computed require grad where gradients are recorded, as if the weights did, which
 /// never do. The copy keeps it from being a leaf, so that it can be edited in place.
-fn differentiable(output: Tensor) -> std::result::Result<Tensor, TchError> {
+pub fn differentiable(output: Tensor) -> std::result::Result<Tensor, TchError> {
     if !torch::autograd::recording() || output.requires_grad() {
         return Ok(output);
     }
@@ -131,9 +133,9 @@ impl Linear {
         differentiable(products.linear(input, &self.weight, self.bias.as_ref())?)
     }
 
-    pub fn run(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Tensor> {
-        let products = pass.products.clone();
-        pass.unary(self.site, input, |input| Ok(self.compute(&products, input)?))
+    pub fn run(&self, pass: &mut Pass<'_>, input: &Tokens) -> Result<Tokens> {
+        let run = |pass: &mut Pass<'_>, input: Tokens| pass.multiply(&input, &self.weight, self.bias.as_ref());
+        pass.module(self.site, input.share(), run)
     }
 
     /// Runs on what each part wants logits of: at once where somebody is sure to read them, one product for all, and
@@ -141,19 +143,25 @@ impl Linear {
     pub fn run_logits(&self, pass: &mut Pass<'_>, input: Parts, now: &[bool]) -> Result<Logits> {
         pass.module(self.site, input, |pass, Parts(inputs)| {
             let products = pass.products.of_head();
-            let sure: Vec<&Tensor> = inputs.iter().zip(now).filter(|(_, now)| **now).map(|(input, _)| input).collect();
-            let mut computed = self.together(&products, &sure)?.into_iter();
+            let shared = |&(part, now): &(usize, &bool)| *now && pass.recorder(part).is_none();
+            let sure = now.iter().enumerate().filter(shared).filter_map(|(part, _)| inputs.get(part));
+            let mut computed = self.together(&products, &sure.collect::<Vec<_>>())?.into_iter();
             let head = Rc::new(torch::Head {
                 weight: Rc::clone(&self.weight),
                 bias: self.bias.as_ref().map(Tensor::shallow_clone),
-                products,
+                products: products.clone(),
             });
             let mut parts = Vec::with_capacity(inputs.len());
             for (part, (input, now)) in inputs.iter().zip(now).enumerate() {
-                parts.push(match if *now { computed.next() } else { None } {
-                    Some(logits) => torch::Tensor::new(logits),
-                    // A copy, which no block can write to any more.
-                    None => torch::Tensor::unembedded(Tensor::f_cat(&[input], 0)?, &head, pass.recorder(part)),
+                let job = pass.recorder(part).map(|recorder| Rc::clone(&recorder.job));
+                parts.push(match (now, job) {
+                    (true, None) => computed.next().map(torch::Tensor::new).ok_or_else(missing)?,
+                    (true, Some(_)) => torch::Tensor::new(pass.paid(part, || Ok(self.compute(&products, input)?))?),
+                    (false, job) => {
+                        // A copy, which no block can write to any more.
+                        let own = pass.paid(part, || Ok(Tensor::f_cat(&[input], 0)?))?;
+                        torch::Tensor::unembedded(own, &head, job)
+                    }
                 });
             }
             Ok(Logits(parts))
@@ -184,14 +192,18 @@ impl Linear {
     }
 }
 
+fn missing() -> Raise {
+    Raise::runtime_error("a part's logits got lost")
+}
+
 impl Conv1D {
     pub fn compute(&self, products: &Products, input: &Tensor) -> std::result::Result<Tensor, TchError> {
         differentiable(products.linear(input, &self.weight, Some(&self.bias))?)
     }
 
-    pub fn run(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Tensor> {
-        let products = pass.products.clone();
-        pass.unary(self.site, input, |input| Ok(self.compute(&products, input)?))
+    pub fn run(&self, pass: &mut Pass<'_>, input: &Tokens) -> Result<Tokens> {
+        let run = |pass: &mut Pass<'_>, input: Tokens| pass.multiply(&input, &self.weight, Some(&self.bias));
+        pass.module(self.site, input.share(), run)
     }
 }
 
@@ -201,8 +213,8 @@ impl LayerNorm {
         differentiable(input.f_layer_norm(self.weight.size().as_slice(), weight, bias, self.eps, true)?)
     }
 
-    pub fn run(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Tensor> {
-        pass.unary(self.site, input, |input| Ok(self.compute(input)?))
+    pub fn run(&self, pass: &mut Pass<'_>, input: &Tokens) -> Result<Tokens> {
+        pass.unary(self.site, input, |input| self.compute(input))
     }
 }
 
@@ -216,8 +228,8 @@ impl RmsNorm {
         differentiable(self.weight.f_mul(&normed)?)
     }
 
-    pub fn run(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Tensor> {
-        pass.unary(self.site, input, |input| Ok(self.compute(input)?))
+    pub fn run(&self, pass: &mut Pass<'_>, input: &Tokens) -> Result<Tokens> {
+        pass.unary(self.site, input, |input| self.compute(input))
     }
 }
 
@@ -226,21 +238,21 @@ impl Embedding {
         differentiable(torch::embedding(&self.weight, ids)?)
     }
 
-    pub fn run(&self, pass: &mut Pass<'_>, ids: &Tensor) -> Result<Tensor> {
-        pass.unary(self.site, ids, |ids| Ok(self.compute(ids)?))
+    pub fn run(&self, pass: &mut Pass<'_>, ids: &Tokens) -> Result<Tokens> {
+        pass.unary(self.site, ids, |ids| self.compute(ids))
     }
 
     /// Runs on one tensor of ids for each segment, whose shapes need not be the segments'.
     pub fn run_parts(&self, pass: &mut Pass<'_>, ids: Parts) -> Result<Parts> {
-        pass.module(self.site, ids, |_, Parts(ids)| {
-            let embedded = ids.iter().map(|ids| self.compute(ids)).collect::<std::result::Result<_, _>>()?;
-            Ok(Parts(embedded))
+        pass.module(self.site, ids, |pass, Parts(ids)| {
+            let own = |(part, ids): (usize, &Tensor)| pass.paid(part, || Ok(self.compute(ids)?));
+            Ok(Parts(ids.iter().enumerate().map(own).collect::<Result<_>>()?))
         })
     }
 }
 
 impl Dropout {
-    pub fn run(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Tensor> {
+    pub fn run(&self, pass: &mut Pass<'_>, input: &Tokens) -> Result<Tokens> {
         pass.unary(self.site, input, |input| Ok(input.shallow_clone()))
     }
 }
@@ -250,8 +262,8 @@ impl Activation {
         self.function.compute(input)
     }
 
-    pub fn run(&self, pass: &mut Pass<'_>, input: &Tensor) -> Result<Tensor> {
-        pass.unary(self.site, input, |input| Ok(self.compute(input)?))
+    pub fn run(&self, pass: &mut Pass<'_>, input: &Tokens) -> Result<Tokens> {
+        pass.unary(self.site, input, |input| self.compute(input))
     }
 }
 
@@ -260,6 +272,9 @@ impl Activation {
 const BLOCK: i64 = 256;
 
 /// Applies what treats each row by itself to blocks of rows of equal length, where nobody looks inside.
+///
+/// # Errors
+/// What the function returns.
 pub fn in_blocks(
     input: &Tensor,
     apply: impl Fn(&Tensor) -> std::result::Result<Tensor, TchError>,
@@ -267,7 +282,7 @@ pub fn in_blocks(
     let mut shape = input.size();
     let width = shape.pop().unwrap_or(0);
     let rows: i64 = shape.iter().product();
-    if rows <= BLOCK || input.requires_grad() {
+    if rows <= BLOCK {
         return apply(input);
     }
     let flat = input.f_reshape([rows, width])?;

@@ -13,6 +13,7 @@ use tch::{TchError, Tensor};
 use torch::Products;
 
 use crate::cache::Caches;
+use crate::tokens::{Recorder, Tokens};
 
 /// What flows between modules and their watchers.
 pub type Flow = Tree<Packed<torch::Tensor>>;
@@ -92,8 +93,8 @@ pub struct Pass<'a> {
     pub products: Products,
     /// By segment, which kernels computed it.
     pub shapes: Vec<ShapeClass>,
-    /// By segment, whose gradients are recorded.
-    pub recorders: Vec<Option<Rc<torch::Job>>>,
+    /// By segment; empty where nobody's gradients are recorded.
+    pub recorders: Vec<Recorder>,
 }
 
 impl<'a> Pass<'a> {
@@ -104,9 +105,12 @@ impl<'a> Pass<'a> {
     }
 
     /// Returns whose gradients are recorded of a part.
-    pub fn recorder(&self, part: usize) -> Option<Rc<torch::Job>> {
-        let segment = self.layout.parts.get(part)?.segment?;
-        self.recorders.get(segment).cloned().flatten()
+    pub fn recorder(&self, part: usize) -> Option<&Recorder> {
+        self.recorders.get(self.layout.parts.get(part)?.segment?)
+    }
+
+    fn records(&self) -> bool {
+        !self.recorders.is_empty()
     }
 
     /// Returns what anybody wants of a module.
@@ -175,8 +179,13 @@ impl<'a> Pass<'a> {
     }
 
     /// Runs a module that takes one tensor and returns one.
-    pub fn unary(&mut self, site: Site, input: &Tensor, run: impl FnOnce(&Tensor) -> Result<Tensor>) -> Result<Tensor> {
-        self.module(site, input.shallow_clone(), |_, input| run(&input))
+    pub fn unary(
+        &mut self,
+        site: Site,
+        input: &Tokens,
+        run: impl Fn(&Tensor) -> std::result::Result<Tensor, TchError>,
+    ) -> Result<Tokens> {
+        self.module(site, input.share(), |pass, input| pass.each(&input, run))
     }
 
     /// Returns whether the pass has one segment, in Hugging Face's shape.
@@ -185,33 +194,32 @@ impl<'a> Pass<'a> {
     }
 
     /// Shows a tensor over all tokens.
-    pub fn leaf(&self, tensor: &Tensor) -> Flow {
-        let tensor = torch::Tensor::new(tensor.shallow_clone());
-        Tree::Leaf(if self.single() { Packed::Segments(vec![tensor]) } else { Packed::Tokens(tensor) })
+    pub fn leaf(&self, tokens: &Tokens) -> Flow {
+        match tokens {
+            Tokens::Apart(parts) => leaves(parts),
+            Tokens::Packed(tensor) if self.single() => leaves([tensor]),
+            Tokens::Packed(tensor) => Tree::Leaf(Packed::Tokens(torch::Tensor::new(tensor.shallow_clone()))),
+        }
     }
 
     /// Reads a tensor over all tokens.
-    pub fn tensor(&self, flow: Flow) -> Result<Tensor> {
+    pub fn tokens(&self, flow: Flow) -> Result<Tokens> {
         let Tree::Leaf(packed) = flow else { return Err(not_a_tensor(&flow).into()) };
-        match packed {
-            Packed::Tokens(tensor) if self.single() => self.segment(tensor.tch(), 0),
-            Packed::Tokens(tensor) => Ok(tensor.tch().shallow_clone()),
-            Packed::Segments(parts) if self.single() => match parts.as_slice() {
-                [part] => Ok(part.tch().shallow_clone()),
-                _ => Err(wrong_segments().into()),
-            },
-            Packed::Segments(parts) => {
-                // Rows that lie beside others' must not grow into them.
-                let fits = |(tensor, part): (&torch::Tensor, &Part)| {
-                    tensor.tch().size().starts_with(&[part.rows, part.length])
-                        && parts.first().is_some_and(|first| first.tch().kind() == tensor.tch().kind())
-                };
-                if parts.len() != self.layout.parts.len() || !parts.iter().zip(&self.layout.parts).all(fits) {
-                    return Err(wrong_segments().into());
-                }
-                self.gather(parts.iter().map(|part| part.tch().shallow_clone()).collect())
-            }
+        let parts = match packed {
+            Packed::Tokens(tensor) if self.single() => return self.join(vec![self.view(tensor.tch(), 0)?]),
+            Packed::Tokens(tensor) => return Ok(Tokens::Packed(tensor.tch().shallow_clone())),
+            Packed::Segments(parts) => parts,
+        };
+        // Rows that lie beside others' must not grow into them.
+        let fits = |(tensor, part): (&torch::Tensor, &Part)| {
+            tensor.tch().size().starts_with(&[part.rows, part.length])
+                && parts.first().is_some_and(|first| first.tch().kind() == tensor.tch().kind())
+        };
+        let all_fit = self.single() || parts.iter().zip(&self.layout.parts).all(fits);
+        if parts.len() != self.layout.parts.len() || !all_fit {
+            return Err(wrong_segments().into());
         }
+        self.gather(parts.iter().map(|part| part.tch().shallow_clone()).collect())
     }
 
     /// Reads one tensor per part.
@@ -229,8 +237,12 @@ impl<'a> Pass<'a> {
     }
 
     /// Returns one part of a tensor over all tokens, as `[rows, length, …]`.
-    pub fn segment(&self, tensor: &Tensor, part: usize) -> Result<Tensor> {
-        if self.single() && tensor.dim() > 2 { Ok(tensor.shallow_clone()) } else { self.view(tensor, part) }
+    pub fn segment(&self, tokens: &Tokens, part: usize) -> Result<Tensor> {
+        match tokens {
+            Tokens::Apart(parts) => parts.get(part).map(Tensor::shallow_clone).ok_or_else(|| wrong_segments().into()),
+            Tokens::Packed(tensor) if self.single() && tensor.dim() > 2 => Ok(tensor.shallow_clone()),
+            Tokens::Packed(tensor) => self.view(tensor, part),
+        }
     }
 
     fn view(&self, tensor: &Tensor, part: usize) -> Result<Tensor> {
@@ -242,13 +254,13 @@ impl<'a> Pass<'a> {
     }
 
     /// Joins what blocks may have seen to a tensor over all tokens.
-    pub fn gather(&self, parts: Vec<Tensor>) -> Result<Tensor> {
+    pub fn gather(&self, parts: Vec<Tensor>) -> Result<Tokens> {
         let seen: Vec<Tensor> = parts.iter().map(Tensor::shallow_clone).collect();
         let joined = self.join(parts)?;
-        if !self.single() {
+        if let (Tokens::Packed(packed), false) = (&joined, self.single()) {
             for (index, (part, from)) in self.layout.parts.iter().zip(seen).enumerate() {
                 if let Some(segment) = part.segment {
-                    let to = self.view(&joined, index)?;
+                    let to = self.view(packed, index)?;
                     self.observer.moved(segment, &torch::Tensor::new(from), &torch::Tensor::new(to))?;
                 }
             }
@@ -257,12 +269,15 @@ impl<'a> Pass<'a> {
     }
 
     /// Joins one `[rows, length, …]` tensor per part to a tensor over all tokens.
-    pub fn join(&self, parts: Vec<Tensor>) -> Result<Tensor> {
+    pub fn join(&self, parts: Vec<Tensor>) -> Result<Tokens> {
+        if self.records() {
+            return Ok(Tokens::Apart(parts));
+        }
         if self.single() {
-            return parts.into_iter().next().ok_or_else(|| wrong_segments().into());
+            return parts.into_iter().next().map(Tokens::Packed).ok_or_else(|| wrong_segments().into());
         }
         let flat = parts.iter().map(|part| part.f_flatten(0, 1)).collect::<std::result::Result<Vec<_>, _>>()?;
-        Ok(Tensor::f_cat(&flat, 0)?)
+        Ok(Tokens::Packed(Tensor::f_cat(&flat, 0)?))
     }
 }
 
@@ -293,11 +308,16 @@ fn not_a_tensor(flow: &Flow) -> Raise {
     Raise::type_error(format!("the model computes with a Tensor here, not '{found}'"))
 }
 
+/// The raise for a part that is not there.
+pub fn no_part() -> Raise {
+    Raise::runtime_error("a pass has no such part")
+}
+
 fn wrong_segments() -> Raise {
     Raise::runtime_error("a value does not have one tensor for each part of the pass")
 }
 
-impl Input for Tensor {
+impl Input for Tokens {
     fn show(&self, pass: &Pass<'_>) -> Result<Arguments> {
         Ok(Inputs { args: vec![pass.leaf(self)], kwargs: Vec::new() })
     }
@@ -305,19 +325,19 @@ impl Input for Tensor {
     fn read(self, pass: &Pass<'_>, arguments: Arguments) -> Result<Self> {
         let first = arguments.args.into_iter().next();
         let first = first.or_else(|| arguments.kwargs.into_iter().next().map(|(_, flow)| flow));
-        pass.tensor(
+        pass.tokens(
             first.ok_or_else(|| Raise::type_error("forward() missing 1 required positional argument: 'input'"))?,
         )
     }
 }
 
-impl Output for Tensor {
+impl Output for Tokens {
     fn show(&self, pass: &Pass<'_>) -> Flow {
         pass.leaf(self)
     }
 
     fn read(pass: &Pass<'_>, flow: Flow) -> Result<Self> {
-        pass.tensor(flow)
+        pass.tokens(flow)
     }
 }
 

@@ -22,6 +22,7 @@ use crate::generation::{Sampler, Settings};
 use crate::nn::Linear;
 use crate::pass::{Nobody, Pass};
 use crate::tokenizer::Tokenizer;
+use crate::tokens::Recorder;
 use crate::weights::Weights;
 use crate::{gpt2, llama, modules, settings};
 
@@ -278,18 +279,14 @@ impl Model for Transformer {
         };
         let batching = segments.first().map(|segment| segment.batching).unwrap_or_default();
         let mut pass = Pass::new(observer, Layout::of(segments), self.products(rows(batching)));
-        let recorder = |segment: &Segment<torch::Tensor>| segment.recorder.as_ref().map(torch::Job::of);
-        pass.recorders = segments.iter().map(recorder).collect();
-        let run = || Ok(decoder::run(&*self.decoder, &self.head, &mut pass, call)?);
-        let output = match segments.iter().find_map(|segment| segment.recorder.as_ref()) {
-            None => tch::no_grad(run),
-            Some(machine) => {
-                let job = torch::Job::of(machine);
-                let paying = torch::Paying::new(machine, &job);
-                let outcome = run();
-                paying.refusal().map_or(outcome, |refused| Err(Interrupt::Failed(refused)))
-            }
+        let recorder = |segment: &Segment<torch::Tensor>| {
+            let machine = segment.recorder.clone()?;
+            Some(Recorder { job: torch::Job::of(&machine), machine })
         };
+        pass.recorders = segments.iter().map(recorder).collect::<Option<_>>().unwrap_or_default();
+        let records = !pass.recorders.is_empty();
+        let run = || decoder::run(&*self.decoder, &self.head, &mut pass, call).map_err(Interrupt::from);
+        let output = if records { run() } else { tch::no_grad(run) };
         for (segment, shapes) in segments.iter_mut().zip(&pass.shapes) {
             segment.shapes = *shapes;
         }
