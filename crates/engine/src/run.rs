@@ -169,6 +169,11 @@ impl<M: Model> Run<M> {
         visit
     }
 
+    /// Returns whether a block waits to have something computed.
+    fn computing(&self) -> bool {
+        self.mediators.iter().filter_map(Mediator::pending).any(|pending| matches!(pending.wish, Wish::Deferred(_)))
+    }
+
     /// Takes what blocks wait to have computed, with the number of each block.
     pub fn deferred(&mut self) -> Vec<(usize, Box<dyn Any>)> {
         let mut taken = Vec::new();
@@ -272,9 +277,12 @@ impl<M: Model> Run<M> {
         self.leave(visit)
     }
 
-    /// Serves every block that waits for a visit, until none does: serving one can release another into it.
+    /// Serves every block that waits for a visit, until none does: serving one can release another into it. While a block
+    /// waits to have something computed, those after it wait too: what they do, they do after it.
     fn serve_all(&mut self, visit: &mut Visit<M::Tensor>) {
-        while let Some(index) = self.ready(visit.location) {
+        while !self.computing()
+            && let Some(index) = self.ready(visit.location)
+        {
             match self.serve(index, visit.part, &mut visit.flow) {
                 Ok(wrote) => visit.replaced |= wrote,
                 Err(raise) if raise.as_fatal() == Some(Fatal::Stopped) => visit.stopped = true,

@@ -3,7 +3,7 @@
 
 use engine::conformance::{self, Outcome, Subject};
 use engine::{Fault, Job};
-use program::{Function, Limits};
+use program::{Batching, Function, Limits};
 
 #[path = "shared/engine.rs"]
 mod shared;
@@ -31,8 +31,15 @@ fn gradient(outcome: &Outcome) -> Vec<u8> {
     conformance::tensor(saved, "g").bytes
 }
 
+/// Has the job's bits depend on nobody else, whatever this processor's kernels do.
+fn reproducible(mut job: Job) -> Job {
+    job.program.env.batching = Some(Batching::Reproducible);
+    job
+}
+
 #[test]
 fn i1_gradients_of_one_job_are_the_same_bits_whoever_else_is_there() {
+    let job = |text: &str, source: &str| reproducible(job(text, source));
     let alone = GPT2.outcomes(vec![job("The capital of France", GRADIENTS)]);
     let poison = GRADIENTS.replace("loss =", "LAYERS[0].output[:] *= float('nan')\nloss =");
     let crowd = GPT2.outcomes(vec![
@@ -42,6 +49,7 @@ fn i1_gradients_of_one_job_are_the_same_bits_whoever_else_is_there() {
         job("The capital of France", "HEAD.output[:] = float('nan')\nx = HEAD.output.save()"),
         job("The capital of France", GRADIENTS),
     ]);
+    assert_eq!([0, 1, 2, 4].map(|place| crowd[place].usage.shared), [4; 4], "they share a pass");
     let expected = gradient(&alone[0]);
     assert_eq!([&crowd[1], &crowd[4]].map(gradient), [expected.clone(), expected.clone()]);
     assert_ne!(gradient(&crowd[2]).len(), expected.len());
@@ -60,6 +68,72 @@ fn i1_no_job_frees_the_graph_of_another() {
         let saved = outcome.end.unwrap_or_else(|failure| panic!("{}", failure.message));
         assert_eq!(conformance::names(&saved), ["again", "g"]);
     }
+}
+
+#[test]
+fn every_way_of_asking_for_gradients_works_in_a_shared_pass() {
+    let twice = "
+h = LAYERS[0].output
+a = HEAD.output[:, -1].logsumexp(-1).sum()
+with a.backward(retain_graph=True):
+    first = h.grad.clone()
+with a.backward():
+    second = h.grad.clone()
+g = torch.stack([first, second, second - first]).save()";
+    let edited = "
+h = LAYERS[1].output
+loss = HEAD.output[0, -1, 5]
+with loss.backward():
+    h.grad = h.grad * 2
+g = loss.detach().save()";
+    let invokes = "
+gs = []
+for text in ['The tower', 'The tower of Paris', 'Hello']:
+    with tracer.invoke(text):
+        h = LAYERS[1].output
+        with HEAD.output[:, -1].logsumexp(-1).sum().backward(retain_graph=True):
+            gs.append(h.grad.clone())
+with tracer.invoke('Hello'):
+    last = HEAD.output[0, 0, 0]
+    g = torch.cat([one.flatten() for one in gs]).save()";
+    // Parts of the logits first, and then their gradients as a whole.
+    let whole = "
+logits = HEAD.output
+loss = logits[:, -1].logsumexp(-1).sum() + logits[0, 0, 3]
+with loss.backward():
+    g = logits.grad.clone().save()";
+    let leaf = "
+h = LAYERS[1].output.detach().requires_grad_()
+LAYERS[1].output = h
+HEAD.output[:, -1].logsumexp(-1).sum().backward()
+g = h.grad.save()";
+    let failing = "
+h = LAYERS[0].output
+with HEAD.output[:, -1].sum().backward():
+    g = h.grad.clone().save()
+    1 / 0";
+    let job = |text: &str, source: &str| {
+        let text = if source.contains("invoke") { "" } else { text };
+        reproducible(job(text, &format!("import torch\n{source}")))
+    };
+    let sources = [GRADIENTS, twice, edited, invokes, whole, leaf, failing, GRADIENTS];
+    let texts = ["The tower", "Hello there, world", "A", "", "Number three", "The tower of Paris", "Ten", "The tower"];
+    let jobs = || sources.iter().zip(texts).map(|(source, text)| job(text, source)).collect::<Vec<_>>();
+    let together = GPT2.outcomes(jobs());
+    for (place, found) in together.iter().enumerate() {
+        let alone = GPT2.outcomes(vec![jobs().swap_remove(place)]).remove(0);
+        match (&found.end, &alone.end) {
+            (Ok(_), Ok(_)) => assert_eq!(gradient(found), gradient(&alone), "{}", sources[place]),
+            (Err(found), Err(alone)) => assert_eq!(found.message, alone.message),
+            (found, alone) => panic!("{}\n{found:?}\n{alone:?}", sources[place]),
+        }
+        assert_eq!(found.end.is_err(), place == 6, "{:?}", found.end);
+    }
+    assert!(together.iter().filter(|outcome| outcome.usage.shared > outcome.usage.forwards).count() >= 6);
+    // What was asked for as a whole has gradients where parts of it were used, and none elsewhere.
+    let numbers: Vec<f32> =
+        gradient(&together[4]).as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+    assert!((numbers.iter().sum::<f32>() - 2.0).abs() < 1e-4 && numbers.contains(&0.0));
 }
 
 #[test]

@@ -51,9 +51,23 @@ pub struct Unembedding {
     whole: Option<(Tensor, i64)>,
     /// What was selected and computed already: somebody may have written to it.
     selected: RefCell<Vec<Selected>>,
+    /// What nobody has selected yet, but blocks of other rows are about to.
+    ahead: RefCell<Vec<Ahead>>,
     /// Whose gradients are recorded.
     recorder: Option<Rc<Job>>,
 }
+
+/// What the same key selects of other rows: blocks of one trace mostly ask for the same, one after another, and one
+/// product for all is little more work than the first one's.
+struct Ahead {
+    rows: (i64, i64),
+    key: Vec<Value>,
+    /// `[…, width]`, and then `[…, vocabulary]`.
+    states: tch::Tensor,
+}
+
+/// Rows of others that are computed with a block's.
+const AHEAD: usize = 64;
 
 struct Selected {
     /// First row and number of rows that the key counts in.
@@ -78,7 +92,7 @@ fn version(tensor: &tch::Tensor) -> i64 {
 
 impl Unembedding {
     pub fn new(hidden: tch::Tensor, head: Rc<Head>, recorder: Option<Rc<Job>>) -> Self {
-        Self { hidden, head, whole: None, selected: RefCell::default(), recorder }
+        Self { hidden, head, whole: None, selected: RefCell::default(), ahead: RefCell::default(), recorder }
     }
 
     /// Narrows the product, which is `whole`, to some rows.
@@ -190,6 +204,7 @@ impl Unembedding {
             key: keys,
             head: Rc::clone(&self.head),
             columns,
+            ahead: Vec::new(),
         };
         // One column is no more work than copying it, so that nobody needs to wait for others.
         if let Some(Value::Int(column)) = deferred.columns {
@@ -204,7 +219,30 @@ impl Unembedding {
             }
             return Some(deferred.pay(|head, hidden| head.column(hidden, at)));
         }
+        if let Some(product) = self.take_ahead(&deferred.key) {
+            return Some(deferred.pay(|head, hidden| head.own(hidden, &product)));
+        }
+        deferred.ahead = self.others(&deferred.key);
         Some(Ok(Outcome::Wait(Request::new(deferred))))
+    }
+
+    /// Lists what the same key selects of the next rows, as many at a time as these are.
+    fn others(&self, key: &[Value]) -> Vec<Ahead> {
+        let (rows, Some((root, own))) = (self.rows(), self.root()) else { return Vec::new() };
+        let starts = (own + rows..=root.rows() - rows).step_by(usize::try_from(rows).unwrap_or(1).max(1));
+        let of = |start: i64| {
+            let states = select(&root.hidden.f_detach().ok()?.f_narrow(0, start, rows).ok()?, key)?;
+            Some(Ahead { rows: (start, rows), key: key.to_vec(), states })
+        };
+        starts.take(AHEAD).filter_map(of).collect()
+    }
+
+    fn take_ahead(&self, key: &[Value]) -> Option<tch::Tensor> {
+        let (root, start) = self.root()?;
+        let mut ahead = root.ahead.borrow_mut();
+        let same = |one: &Ahead| one.rows == (start, self.rows()) && are_equal(&one.key, key);
+        let at = ahead.iter().position(same)?;
+        Some(ahead.swap_remove(at).states)
     }
 
     /// Remembers what was selected.
@@ -216,15 +254,18 @@ impl Unembedding {
         }
     }
 
-    /// Returns what the same key selected before, if anything; nothing at all once something selected was written to,
-    /// since this key may select a part of it, and once the whole is computed.
+    /// Returns what the same key selected before, if anything; nothing at all once something selected of these rows was
+    /// written to, since this key may select a part of it, and once the whole is computed.
     fn known(&self, key: &[Value]) -> Option<Option<tch::Tensor>> {
         let (root, start) = self.root()?;
         let all = root.selected.borrow();
         let same = |one: &&Selected| one.rows == (start, self.rows()) && are_equal(&one.key, key);
         match all.iter().find(same) {
             Some(one) => Some(Some(one.product.shallow_clone())),
-            None => (!all.iter().any(Selected::is_written)).then_some(None),
+            None => {
+                let touches = |one: &Selected| one.rows.0 < start + self.rows() && start < one.rows.0 + one.rows.1;
+                (!all.iter().any(|one| touches(one) && one.is_written())).then_some(None)
+            }
         }
     }
 
@@ -246,15 +287,17 @@ pub struct Deferred {
     head: Rc<Head>,
     /// What the block reads of the last dimension, if not everything.
     columns: Option<Value>,
+    ahead: Vec<Ahead>,
 }
 
 impl Deferred {
     /// Computes what many blocks wait for in one product for each head.
     pub fn resolve(all: Vec<Self>) -> Vec<Result<Value, Raise>> {
+        let mut all = all;
         let mut products: Vec<Option<tch::Tensor>> = all.iter().map(|_| None).collect();
-        if all.len() > 1 {
+        if all.len() > 1 || all.iter().any(|one| !one.ahead.is_empty()) {
             let same = all.windows(2).all(|pair| Rc::ptr_eq(&pair[0].head, &pair[1].head));
-            if same && let Ok(shared) = Self::together(&all) {
+            if same && let Ok(shared) = Self::together(&mut all) {
                 products = shared.into_iter().map(Some).collect();
             }
         }
@@ -268,31 +311,40 @@ impl Deferred {
         all.into_iter().zip(products).map(answer).collect()
     }
 
-    /// Returns each one's `[…, vocabulary]`, all views of one tensor.
-    fn together(all: &[Self]) -> Result<Vec<tch::Tensor>, TchError> {
+    /// Returns each one's `[…, vocabulary]`, all views of one tensor. What was computed ahead is laid by.
+    fn together(all: &mut [Self]) -> Result<Vec<tch::Tensor>, TchError> {
         let _unpaid = Paying::nobody();
         let _unrecorded = tch::no_grad_guard();
-        let Some(first) = all.first() else { return Ok(Vec::new()) };
-        let width = first.hidden.size().last().copied().unwrap_or(1);
-        let flat = all.iter().map(|one| one.hidden.f_reshape([-1, width])).collect::<Result<Vec<_>, _>>()?;
-        let product = first.head.product(&tch::Tensor::f_cat(&flat, 0)?)?;
+        let Some(head) = all.first().map(|one| Rc::clone(&one.head)) else { return Ok(Vec::new()) };
+        let states =
+            all.iter().flat_map(|one| std::iter::once(&one.hidden).chain(one.ahead.iter().map(|it| &it.states)));
+        let flat = |states: &tch::Tensor| states.f_detach()?.f_reshape([-1, head.weight.size()[1]]);
+        let product = head.product(&tch::Tensor::f_cat(&states.map(flat).collect::<Result<Vec<_>, _>>()?, 0)?)?;
         let mut start = 0;
-        let mut parts = Vec::with_capacity(all.len());
-        for (one, flat) in all.iter().zip(&flat) {
-            let rows = flat.size().first().copied().unwrap_or(0);
-            let mut shape = one.hidden.size();
-            if let Some(last) = shape.last_mut() {
-                *last = product.size().last().copied().unwrap_or(0);
-            }
-            parts.push(product.f_narrow(0, start, rows)?.f_view(shape.as_slice())?);
+        let mut next = |states: &tch::Tensor| {
+            let mut shape = states.size();
+            shape.pop();
+            let rows = shape.iter().product();
+            shape.push(head.weight.size()[0]);
             start += rows;
+            product.f_narrow(0, start - rows, rows)?.f_view(shape.as_slice())
+        };
+        let mut parts = Vec::with_capacity(all.len());
+        for one in all {
+            parts.push(next(&one.hidden)?);
+            for ahead in &mut one.ahead {
+                ahead.states = next(&ahead.states)?;
+            }
+            if let Some((root, _)) = one.of.pending().and_then(Unembedding::root) {
+                root.ahead.borrow_mut().append(&mut one.ahead);
+            }
         }
         Ok(parts)
     }
 
     /// Makes the tensor that the block gets, in memory that it pays for.
     fn pay(self, product: impl FnOnce(&Head, &tch::Tensor) -> Result<tch::Tensor, TchError>) -> HostResult {
-        let Self { machine, of, hidden, key, columns, head } = self;
+        let Self { machine, of, hidden, key, columns, head, .. } = self;
         machine.charge_fuel(10)?;
         let job = Job::of(&machine);
         let paying = Paying::new(&machine, &job);
