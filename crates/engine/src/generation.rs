@@ -52,6 +52,12 @@ impl<M: Model> Generation<M> {
         })
     }
 
+    /// Returns how long the sequences may get.
+    pub fn longest(&self) -> i64 {
+        let length = self.sequences.first().map_or(0, Vec::len);
+        i64::try_from(length.saturating_add(self.sampler.remaining(length))).unwrap_or(i64::MAX)
+    }
+
     /// Shows the prompt's ids to whoever watches the streamer.
     ///
     /// # Errors

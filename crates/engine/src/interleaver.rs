@@ -21,12 +21,15 @@ use crate::mediator::deferred;
 use crate::model::{Attention, Interrupt, Model, Segment};
 use crate::pass::Pass;
 use crate::run::Ending;
-use crate::trace::Trace;
+use crate::trace::{Prepared, Trace};
 use crate::trunks::{Row, Trunks};
 use crate::{freeze, gradients, thaw};
 
 /// Tokens of one forward pass beyond which no further job joins it.
 const PASS_TOKENS: i64 = 4096;
+
+/// Bytes of one forward pass, as the model estimates them, beyond which no further job joins it.
+const PASS_BYTES: u64 = 2 << 30;
 
 /// Runs jobs over one model.
 pub struct Interleaver<M: Model> {
@@ -65,16 +68,18 @@ impl<M: Model> Interleaver<M> {
 
     /// Runs one forward pass for as many traces as fit.
     fn pass(&mut self, events: &mut Vec<Event>) {
-        let mut tokens = 0;
+        let (mut tokens, mut bytes) = (0, 0);
         let mut joined: Vec<(usize, usize)> = Vec::new();
         let mut shared = None;
         'jobs: for (index, active) in self.active.iter().enumerate() {
             for (place, trace) in active.traces().iter().enumerate().filter(|(_, trace)| trace.wants_pass()) {
                 let company = trace.company().map(|company| (company, active.batching()));
-                let alone = active.alone || trace.tokens() > PASS_TOKENS || company.is_none();
-                let fits = !alone && tokens + trace.tokens() <= PASS_TOKENS && company == shared;
-                if joined.is_empty() || fits {
+                let large = trace.tokens() > PASS_TOKENS || trace.bytes() > PASS_BYTES;
+                let alone = active.alone || large || company.is_none();
+                let room = tokens + trace.tokens() <= PASS_TOKENS && bytes + trace.bytes() <= PASS_BYTES;
+                if joined.is_empty() || (!alone && room && company == shared) {
                     tokens += trace.tokens();
+                    bytes += trace.bytes();
                     joined.push((index, place));
                     shared = company;
                     if alone {
@@ -276,7 +281,7 @@ struct Running<M: Model> {
     /// What the open ones were put off with; empty for a trace that was not.
     put_off: Vec<PutOff>,
     /// Traces that nobody needs yet.
-    waiting: Vec<(TraceRequest, PutOff)>,
+    waiting: Vec<(Prepared<M>, PutOff)>,
     /// Whether any trace was put off.
     late: bool,
     /// Why a trace that had waited could not be opened.
@@ -457,14 +462,18 @@ impl<M: Model> Running<M> {
                     self.settle();
                 }
                 Step::Waiting(request) => match request.0.downcast::<Ask>().map(|ask| *ask) {
-                    Ok(Ask::PutOff(request, put_off)) => {
-                        session.answer = Some(Ok(Value::None));
-                        self.waiting.push((*request, put_off));
-                        self.late = true;
-                        if self.waiting.len() >= WAITING {
-                            self.settle();
+                    // Input is read now: what is wrong with it is raised at its line.
+                    Ok(Ask::PutOff(request, put_off)) => match Prepared::new(&self.state, &self.machine, *request) {
+                        Ok(prepared) => {
+                            session.answer = Some(Ok(Value::None));
+                            self.waiting.push((prepared, put_off));
+                            self.late = true;
+                            if self.waiting.len() >= WAITING {
+                                self.settle();
+                            }
                         }
-                    }
+                        Err(raise) => session.answer = Some(Err(raise)),
+                    },
                     Ok(Ask::Trace(request)) if self.waiting.is_empty() => self.open(*request),
                     Ok(Ask::Trace(request)) => {
                         session.next = Some(request);
@@ -495,8 +504,8 @@ impl<M: Model> Running<M> {
     /// Opens the traces that were put off, all together.
     fn settle(&mut self) {
         self.machine.settled();
-        for (request, put_off) in std::mem::take(&mut self.waiting) {
-            match Trace::open(&self.state, &self.machine, request) {
+        for (prepared, put_off) in std::mem::take(&mut self.waiting) {
+            match prepared.start(&self.state, &self.machine) {
                 Ok(trace) => {
                     self.traces.push(trace);
                     self.put_off.push(put_off);

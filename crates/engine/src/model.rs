@@ -392,6 +392,12 @@ pub trait Model: 'static {
         observer: &mut dyn Observer<Self::Tensor>,
     ) -> Result<Forwarded<Self::Tensor>, Interrupt>;
 
+    /// Estimates the bytes that a pass over `rows × length` tokens takes, weights apart, where caches grow to `total` tokens
+    /// for each row.
+    fn pass_bytes(&self, _rows: i64, _length: i64, _total: i64, _attention: Attention) -> u64 {
+        0
+    }
+
     /// Computes rows of token ids that nobody looks at, and returns what [`Segment::trunks`] starts from; empty for
     /// a model that keeps nothing.
     ///

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use interpreter::frame::Frame;
-use interpreter::raise::Raise;
+use interpreter::raise::{Kind, Raise};
 use interpreter::{Coroutine, Machine, Step, Value};
 use program::Function;
 
@@ -25,6 +25,8 @@ pub struct Trace<M: Model> {
     /// See [`Trace::company`].
     arguments: Option<String>,
     batch: Batch,
+    /// See [`Model::pass_bytes`].
+    bytes: u64,
     tracer: Rc<TraceState>,
     /// The frame around the trace, where names bound inside end up.
     parent: Rc<Frame>,
@@ -53,63 +55,73 @@ enum Work<M: Model> {
     },
 }
 
-impl<M: Model> Trace<M> {
-    /// Collects the trace's blocks, reads their input, and starts them.
+/// A trace whose input was read. Its blocks have not begun.
+pub struct Prepared<M: Model> {
+    request: TraceRequest,
+    kwargs: Vec<(Rc<str>, Value)>,
+    /// `None` where the input is that of invokes, which the body has yet to open.
+    input: Option<Input<M>>,
+}
+
+/// What the model is given, and what for.
+struct Input<M: Model> {
+    batch: Batch,
+    work: Work<M>,
+    arguments: Option<String>,
+    bytes: u64,
+}
+
+impl<M: Model> Prepared<M> {
+    /// Reads a trace's input.
     ///
     /// # Errors
-    /// What the block raises before the model runs, or `ValueError` for input that makes no batch.
-    pub fn open(job: &Rc<JobState<M>>, machine: &Machine, request: TraceRequest) -> Result<Self, Raise> {
-        let tokenizer = job.model.tokenizer();
-        let direct = prompt::read::<M::Tensor>(&*tokenizer, &request.args, &request.kwargs)?;
+    /// `ValueError` for input that makes no batch, `OutOfMemoryError` for one that is too large.
+    pub fn new(job: &Rc<JobState<M>>, machine: &Machine, request: TraceRequest) -> Result<Self, Raise> {
+        let direct = prompt::read::<M::Tensor>(&*job.model.tokenizer(), &request.args, &request.kwargs)?;
+        if direct.rows.is_empty() {
+            return Ok(Self { request, kwargs: direct.rest, input: None });
+        }
+        let input = Input::new(job, machine, request.function, &direct.rows, direct.rest)?;
+        Ok(Self { request, kwargs: Vec::new(), input: Some(input) })
+    }
+
+    /// Collects the trace's blocks, and starts them.
+    ///
+    /// # Errors
+    /// What a body without input raises; `ValueError` where it opens no invokes.
+    pub fn start(self, job: &Rc<JobState<M>>, machine: &Machine) -> Result<Trace<M>, Raise> {
+        let Self { request, mut kwargs, input } = self;
         let parent = Rc::clone(&request.body.frame);
         let mut blocks = Vec::new();
-        let mut rows: Vec<Row> = Vec::new();
-        let mut kwargs = direct.rest;
-        let group_of = |rows: &mut Vec<Row>, more: Vec<Row>| {
-            let start = i64::try_from(rows.len()).unwrap_or(i64::MAX);
-            let length = i64::try_from(more.len()).unwrap_or(i64::MAX);
-            rows.extend(more);
-            (length > 0).then_some((start, length))
-        };
-        if direct.rows.is_empty() {
-            collect(job, machine, &request)?;
-            for invoke in request.tracer.invokes.take() {
-                let prompt = prompt::read::<M::Tensor>(&*tokenizer, &invoke.args, &invoke.kwargs)?;
-                for (name, value) in prompt.rest {
-                    if !kwargs.iter().any(|(other, _)| *other == name) {
-                        kwargs.push((name, value));
+        let input = match input {
+            Some(input) => {
+                blocks.push((Coroutine::of_block(machine, request.body.clone()), Some((0, input.batch.rows))));
+                input
+            }
+            None => {
+                collect(job, machine, &request)?;
+                let mut rows: Vec<Row> = Vec::new();
+                for invoke in request.tracer.invokes.take() {
+                    let prompt = prompt::read::<M::Tensor>(&*job.model.tokenizer(), &invoke.args, &invoke.kwargs)?;
+                    for (name, value) in prompt.rest {
+                        if !kwargs.iter().any(|(other, _)| *other == name) {
+                            kwargs.push((name, value));
+                        }
                     }
+                    let (start, length) = (count(&rows), count(&prompt.rows));
+                    rows.extend(prompt.rows);
+                    let group = (length > 0).then_some((start, length));
+                    blocks.push((Coroutine::of_block(machine, invoke.body), group));
                 }
-                let group = group_of(&mut rows, prompt.rows);
-                blocks.push((Coroutine::of_block(machine, invoke.body), group));
+                if rows.is_empty() {
+                    return Err(Raise::value_error(
+                        "trace() needs an input, or at least one `with tracer.invoke(...)` block",
+                    ));
+                }
+                Input::new(job, machine, request.function, &rows, kwargs)?
             }
-            if blocks.is_empty() || rows.is_empty() {
-                return Err(Raise::value_error(
-                    "trace() needs an input, or at least one `with tracer.invoke(...)` block",
-                ));
-            }
-        } else {
-            let group = group_of(&mut rows, direct.rows);
-            blocks.push((Coroutine::of_block(machine, request.body.clone()), group));
-        }
-        // As the code around the trace has it: what its blocks switch off is their own affair.
-        let recording = job.model.recording(machine);
-        let batch = prompt::pad_left(&rows, prompt::pad_token(&*tokenizer));
-        let arguments = match request.function {
-            // They are for the choice of tokens.
-            Function::Generate => Some(String::new()),
-            _ => name_arguments(&kwargs),
         };
-        // Attention weights are shown for all segments of a pass or for none.
-        let arguments = arguments.map(|named| format!("{named}{:?}", job.attention));
-        let work = match request.function {
-            Function::Call => Work::Forward { kwargs, recording, done: false },
-            Function::Generate => Work::Generate {
-                generation: Box::new(Generation::new(&*job.model, machine, &batch, &kwargs, job.attention)?),
-                done: false,
-            },
-            Function::Pipe => return Err(Raise::attribute_error("model.pipe() is not supported by this server")),
-        };
+        let Input { batch, work, arguments, bytes } = input;
         request.tracer.running.set(true);
         let several = matches!(work, Work::Generate { .. });
         let mut run = Run::start(Rc::clone(job), machine.clone(), blocks, batch.rows, several);
@@ -121,7 +133,61 @@ impl<M: Model> Trace<M> {
             }
             forward => forward,
         };
-        Ok(Self { run, work, arguments, batch, tracer: request.tracer, parent })
+        Ok(Trace { run, work, arguments, batch, bytes, tracer: request.tracer, parent })
+    }
+}
+
+fn count(rows: &[Row]) -> i64 {
+    i64::try_from(rows.len()).unwrap_or(i64::MAX)
+}
+
+impl<M: Model> Input<M> {
+    fn new(
+        job: &Rc<JobState<M>>,
+        machine: &Machine,
+        function: Function,
+        rows: &[Row],
+        kwargs: Vec<(Rc<str>, Value)>,
+    ) -> Result<Self, Raise> {
+        // As the code around the trace has it: what its blocks switch off is their own affair.
+        let recording = job.model.recording(machine);
+        let batch = prompt::pad_left(rows, prompt::pad_token(&*job.model.tokenizer()));
+        let arguments = match function {
+            // They are for the choice of tokens.
+            Function::Generate => Some(String::new()),
+            _ => name_arguments(&kwargs),
+        };
+        // Attention weights are shown for all segments of a pass or for none.
+        let arguments = arguments.map(|named| format!("{named}{:?}", job.attention));
+        let work = match function {
+            Function::Call => Work::Forward { kwargs, recording, done: false },
+            Function::Generate => Work::Generate {
+                generation: Box::new(Generation::new(&*job.model, machine, &batch, &kwargs, job.attention)?),
+                done: false,
+            },
+            Function::Pipe => return Err(Raise::attribute_error("model.pipe() is not supported by this server")),
+        };
+        let total = match &work {
+            Work::Generate { generation, .. } => generation.longest(),
+            Work::Forward { .. } => batch.length,
+        };
+        let bytes = job.model.pass_bytes(batch.rows, batch.length, total, job.attention);
+        let limit = machine.limits().tensor_bytes;
+        if bytes > limit {
+            Err(too_large(&batch, total, bytes, limit))
+        } else {
+            Ok(Self { batch, work, arguments, bytes })
+        }
+    }
+}
+
+impl<M: Model> Trace<M> {
+    /// Prepares a trace and starts its blocks.
+    ///
+    /// # Errors
+    /// As [`Prepared::new`] and [`Prepared::start`].
+    pub fn open(job: &Rc<JobState<M>>, machine: &Machine, request: TraceRequest) -> Result<Self, Raise> {
+        Prepared::new(job, machine, request)?.start(job, machine)
     }
 
     /// Returns whether the model still has something to do for this trace.
@@ -139,6 +205,11 @@ impl<M: Model> Trace<M> {
         let generating = self.run.wants(root).input.then_some(matches!(self.work, Work::Generate { .. }));
         let recording = matches!(self.work, Work::Forward { recording: true, .. });
         self.arguments.as_deref().map(|arguments| Company { arguments, generating, recording })
+    }
+
+    /// Returns the bytes that its passes take at most.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
 
     /// Returns the tokens of the next pass.
@@ -246,6 +317,21 @@ impl<M: Model> Trace<M> {
         }
         Ok(())
     }
+}
+
+/// The error that PyTorch would come to, before anything is computed.
+fn too_large(batch: &Batch, total: i64, bytes: u64, limit: u64) -> Raise {
+    let Batch { rows, length, .. } = *batch;
+    let grown = if total > length { format!(", grown to {total}") } else { String::new() };
+    let [bytes, limit] = [bytes, limit].map(|bytes| match bytes {
+        0..0x4000_0000 => format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
+        _ => format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)),
+    });
+    let message = format!(
+        "a forward pass over {rows} rows of {length} tokens{grown} takes about {bytes} on this server, where a job may \
+         have {limit}: send fewer rows at a time, or shorter ones"
+    );
+    Raise::named("torch.OutOfMemoryError", Kind::RuntimeError, message)
 }
 
 /// Writes keyword arguments down so that equal ones read the same; `None` where one is not a plain value.

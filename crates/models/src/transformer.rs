@@ -293,6 +293,26 @@ impl Model for Transformer {
         Ok(Forwarded { output: output?, layout: pass.layout })
     }
 
+    /// Counts what is alive at once where memory is fullest: in an attention block, its scores if they are written down,
+    /// or in a feed-forward block; and the keys and values of all layers.
+    fn pass_bytes(&self, rows: i64, length: i64, total: i64, attention: Attention) -> u64 {
+        let size = |name: &str| self.config.size(name).unwrap_or(0);
+        // No sequence grows beyond the positions that there are.
+        let total = total.min(size("max_position_embeddings").max(length));
+        let head_dim = self.head_dim().unwrap_or(0);
+        let (width, heads) = (size("hidden_size"), size("num_attention_heads"));
+        let key_heads = self.config.size("num_key_value_heads").unwrap_or(heads);
+        let inner = self.config.size("intermediate_size").unwrap_or(4 * width);
+        let kept = 2 * key_heads * head_dim;
+        let layers = i64::try_from(self.decoder.describe().layers.len()).unwrap_or(0);
+        let scores = if attention == Attention::Eager { 3 * heads * total } else { 0 };
+        let wide = (2 * heads * head_dim + kept + scores).max(3 * inner);
+        let numbers = [rows, length, 3 * width + wide].iter().fold(1_u64, |all, &size| all.saturating_mul(size as u64));
+        let caches = [rows, total, layers, kept].iter().fold(1_u64, |all, &size| all.saturating_mul(size as u64));
+        let element = self.head.weight.kind().elt_size_in_bytes() as u64;
+        numbers.saturating_add(caches).saturating_mul(element)
+    }
+
     fn trunks(&self, rows: &[Vec<i64>], attention: Attention) -> Result<Vec<engine::Trunk>, Raise> {
         let _unrecorded = tch::no_grad_guard();
         let products = self.products(Rows::Rounded);

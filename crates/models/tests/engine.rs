@@ -160,6 +160,36 @@ fn generations_from_a_prompt_that_comes_again_give_what_they_give_alone() {
     }
 }
 
+#[test]
+fn a_batch_that_no_pass_has_room_for_is_refused_with_its_size_and_the_limit() {
+    for (name, layers) in MODELS {
+        let subject = Subject { layers, head: "model.lm_head", engine: &|| engine(name) };
+        let small = |source: &str| {
+            let mut job = subject.session_job(source);
+            job.limits.tensor_bytes = 1 << 20;
+            job
+        };
+        let read = "with model.trace(['Hello there'] * 500):\n    x = LAYERS[0].output.save()";
+        let caught = "size = 500\nwhile True:\n    try:\n        with model.trace(['Hello there'] * size):\n            x = LAYERS[0].output.save()\n        break\n    except RuntimeError as error:\n        why = nnsight.save(type(error).__name__)\n        size //= 4\nrows = nnsight.save(size)";
+        let grown = "with model.generate('Hello', max_new_tokens=100000):\n    x = tracer.result.save()";
+        let outcomes = subject.outcomes(vec![
+            small(read),
+            subject.job("Hello", Function::Call, "x = HEAD.output.save()", &[]),
+            small(caught),
+            small(grown),
+        ]);
+        let message = |outcome: &Outcome| outcome.end.as_ref().unwrap_err().message.clone();
+        let refusal = message(&outcomes[0]);
+        let expected = "torch.OutOfMemoryError: a forward pass over 500 rows of 4 tokens takes about ";
+        assert!(refusal.contains(expected) && refusal.contains("line 1"), "{refusal}");
+        assert!(refusal.contains("where a job may have 1.0 MiB: send fewer rows"), "{refusal}");
+        assert!(outcomes[1].end.is_ok());
+        let saved = outcomes[2].end.as_ref().unwrap_or_else(|failure| panic!("{}", failure.message));
+        assert_eq!(engine::conformance::names(saved), ["rows", "size", "why", "x"]);
+        assert!(message(&outcomes[3]).contains("1 rows of 5 tokens, grown to "), "{}", message(&outcomes[3]));
+    }
+}
+
 fn same(alone: &Outcome, together: &Outcome, block: &str) {
     let (alone, together) = match (&alone.end, &together.end) {
         (Ok(alone), Ok(together)) => (alone, together),
