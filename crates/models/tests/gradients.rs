@@ -139,7 +139,7 @@ with HEAD.output[:, -1].sum().backward():
 #[test]
 fn i4_a_graph_that_is_too_large_ends_its_own_job() {
     let mut large = job("The capital of France", GRADIENTS);
-    large.limits = Limits { tensor_bytes: 4096, ..Limits::default() };
+    large.limits = Limits { tensor_bytes: 64 << 10, ..Limits::default() };
     let outcomes = GPT2.outcomes(vec![large, job("The capital of France", GRADIENTS)]);
     let failure = outcomes[0].end.as_ref().err().unwrap();
     assert_eq!(failure.fault, Fault::Limit, "{}", failure.message);
