@@ -2,6 +2,7 @@
 
 use engine::Attention;
 use tch::{Device, Kind, TchError, Tensor};
+use torch::number;
 
 /// Makes the mask that Hugging Face hands to its layers: `[rows, 1, length, past + length]`, or `None` where the
 /// kernel's own causal mode says the same. For `sdpa` true is visible; for `eager` zero is, and the least finite
@@ -29,7 +30,7 @@ pub fn mask(
     if attention == Attention::Sdpa {
         return Ok(Some(visible));
     }
-    let hidden = Tensor::f_full([1], least(kind), (kind, device))?;
+    let hidden = number::full(least(kind), (kind, device))?;
     let zero = Tensor::f_zeros([1], (kind, device))?;
     Ok(Some(zero.f_where_self(&visible, &hidden)?))
 }
@@ -41,8 +42,8 @@ pub fn visible(
     padding: Option<&Tensor>,
     device: Device,
 ) -> Result<Tensor, TchError> {
-    let keys = Tensor::f_arange(past + length, (Kind::Int64, device))?;
-    let queries = Tensor::f_arange_start(past, past + length, (Kind::Int64, device))?.f_unsqueeze(1)?;
+    let keys = number::range(0, past + length, device)?;
+    let queries = number::range(past, past + length, device)?.f_unsqueeze(1)?;
     let causal = keys.f_le_tensor(&queries)?.f_view([1, 1, length, past + length])?;
     match padding {
         Some(padding) => causal.f_logical_and(&padding.f_view([rows, 1, 1, past + length])?),
@@ -93,7 +94,7 @@ pub fn attend(
         }
         Attention::Eager => {
             let (key, value) = (repeat(key, groups)?, repeat(value, groups)?);
-            let scores = query.f_matmul(&key.f_transpose(-1, -2)?)?.f_mul_scalar(scaling)?;
+            let scores = number::multiply(&query.f_matmul(&key.f_transpose(-1, -2)?)?, scaling)?;
             let scores = match mask {
                 Some(mask) => scores.f_add(mask)?,
                 None => scores,

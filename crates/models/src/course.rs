@@ -12,7 +12,7 @@ use engine::shape::Reach;
 use engine::{Attention, Layout, Part, Site};
 use interpreter::raise::Raise;
 use tch::{Device, Kind, TchError, Tensor};
-use torch::Products;
+use torch::{Products, number};
 
 use crate::attention;
 use crate::cache::{Cache, Caches};
@@ -515,7 +515,7 @@ impl Ends {
         if let Some(positions) = self.positions.get(&(from, length)) {
             return Ok(Rc::clone(positions));
         }
-        let positions = Tensor::f_arange_start(from, from + length, (Kind::Int64, device))?.f_unsqueeze(0)?;
+        let positions = number::range(from, from + length, device)?.f_unsqueeze(0)?;
         let positions = Rc::new(positions);
         self.positions.insert((from, length), Rc::clone(&positions));
         Ok(positions)

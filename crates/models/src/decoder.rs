@@ -6,6 +6,7 @@ use std::rc::Rc;
 use engine::{Attention, Inputs, Part, Site, Tree};
 use interpreter::raise::Raise;
 use tch::{Device, Kind, Tensor};
+use torch::number;
 
 use crate::attention;
 use crate::cache::{Cache, Caches};
@@ -584,7 +585,7 @@ pub fn share(about: &Description, pass: &Pass<'_>, call: &Call) -> Result<Shared
         let mask = attention::mask(attention, shape, past, padding, about.kind, about.device)?;
         let positions = match call.positions.get(segment).and_then(Option::as_ref) {
             Some(positions) => positions.shallow_clone(),
-            None => Tensor::f_arange_start(past, past + shape.1, (Kind::Int64, about.device))?.f_unsqueeze(0)?,
+            None => number::range(past, past + shape.1, about.device)?.f_unsqueeze(0)?,
         };
         shared.past.push(past);
         shared.masks.push(mask.map(Rc::new));

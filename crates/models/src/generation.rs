@@ -7,6 +7,7 @@ use interpreter::raise::Raise;
 use interpreter::{Machine, Value};
 use serde_json::{Map, Value as Json, json};
 use tch::{Kind, TchError, Tensor};
+use torch::number;
 
 use crate::config::{Config, read_optional};
 use crate::error::LoadError;
@@ -349,7 +350,8 @@ impl Sampler {
             let seen = Tensor::f_from_slice(&seen)?.f_to_device(scores.device())?.f_view([-1, length])?;
             let score = scores.f_gather(1, &seen, false)?;
             let penalty = settings.repetition_penalty;
-            let lower = score.f_mul_scalar(penalty)?.f_where_self(&score.f_lt(0.0)?, &score.f_div_scalar(penalty)?)?;
+            let lower = number::multiply(&score, penalty)?
+                .f_where_self(&number::less(&score, 0.0)?, &number::divide(&score, penalty)?)?;
             scores = scores.f_scatter(1, &seen, &lower)?;
         }
         if settings.no_repeat_ngram_size > 0 {
@@ -372,25 +374,25 @@ impl Sampler {
     fn narrow(&self, mut scores: Tensor, vocabulary: i64) -> Result<Tensor, TchError> {
         let settings = &self.settings;
         if settings.temperature != 1.0 {
-            scores = scores.f_div_scalar(settings.temperature)?;
+            scores = number::divide(&scores, settings.temperature)?;
         }
         if settings.top_k != 0 {
             let (top, _) = scores.f_topk(settings.top_k.min(vocabulary), -1, true, true)?;
             let least = top.f_narrow(-1, top.size().last().copied().unwrap_or(1) - 1, 1)?;
-            scores = scores.f_masked_fill(&scores.f_lt_tensor(&least)?, f64::NEG_INFINITY)?;
+            scores = number::fill_where(&scores, &scores.f_lt_tensor(&least)?, f64::NEG_INFINITY)?;
         }
         if settings.top_p < 1.0 {
             let (sorted, order) = scores.f_sort(-1, false)?;
             let cumulative = sorted.f_softmax(-1, Kind::Float)?.f_cumsum(-1, Kind::Float)?;
-            let remove = cumulative.f_le(1.0 - settings.top_p)?;
-            let _ = remove.f_narrow(-1, vocabulary - 1, 1)?.f_fill_(0)?;
-            scores = scores.f_masked_fill(&remove.f_scatter(1, &order, &remove)?, f64::NEG_INFINITY)?;
+            let remove = number::at_most(&cumulative, 1.0 - settings.top_p)?;
+            let _ = remove.f_narrow(-1, vocabulary - 1, 1)?.f_zero_()?;
+            scores = number::fill_where(&scores, &remove.f_scatter(1, &order, &remove)?, f64::NEG_INFINITY)?;
         }
         if let Some(min_p) = settings.min_p {
             let probabilities = scores.f_softmax(-1, Kind::Float)?;
-            let top = probabilities.f_amax([-1].as_slice(), true)?.f_mul_scalar(min_p)?;
+            let top = number::multiply(&probabilities.f_amax([-1].as_slice(), true)?, min_p)?;
             // The likeliest token stays: no probability is less than a part of itself.
-            scores = scores.f_masked_fill(&probabilities.f_lt_tensor(&top)?, f64::NEG_INFINITY)?;
+            scores = number::fill_where(&scores, &probabilities.f_lt_tensor(&top)?, f64::NEG_INFINITY)?;
         }
         Ok(scores)
     }
@@ -436,11 +438,9 @@ fn forbid(scores: &Tensor, tokens: &[i64], vocabulary: i64) -> Result<(), TchErr
     let tokens: Vec<i64> = tokens.iter().copied().filter(|token| (0..vocabulary).contains(token)).collect();
     if !tokens.is_empty() {
         let mut scores = scores.shallow_clone();
-        let _ = scores.f_index_fill_(
-            1,
-            &Tensor::f_from_slice(&tokens)?.f_to_device(scores.device())?,
-            f64::NEG_INFINITY,
-        )?;
+        let (tokens, device) = (Tensor::f_from_slice(&tokens)?, scores.device());
+        let least = number::full(f64::NEG_INFINITY, (scores.f_kind()?, device))?.f_squeeze()?;
+        let _ = scores.f_index_fill_int_tensor_(1, &tokens.f_to_device(device)?, &least)?;
     }
     Ok(())
 }

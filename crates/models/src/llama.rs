@@ -179,12 +179,13 @@ fn inverse_frequencies(config: &Config, head_dim: i64) -> std::result::Result<Te
         let number = rope.get(name).and_then(Value::as_f64).filter(|number| number.is_finite() && *number > 0.0);
         number.ok_or_else(|| config.wrong(KEY, format!("{name} needs a positive number")))
     };
-    let powers = Tensor::f_arange_start_step(0, head_dim, 2, (Kind::Float, Device::Cpu))?;
-    let powers = powers.f_div_scalar(head_dim as f64)?;
-    let plain = Tensor::f_pow_scalar(number("rope_theta")?, &powers)?.f_reciprocal()?;
+    let powers: Vec<f32> = (0..head_dim).step_by(2).map(|power| power as f32).collect();
+    let powers = torch::number::divide(&Tensor::f_from_slice(&powers)?, head_dim as f64)?;
+    let base = torch::number::full(number("rope_theta")?, (Kind::Float, Device::Cpu))?;
+    let plain = base.f_pow(&powers)?.f_reciprocal()?;
     match rope.get("rope_type").and_then(Value::as_str) {
         Some("default") => Ok(plain),
-        Some("linear") => Ok(plain.f_div_scalar(number("factor")?)?),
+        Some("linear") => Ok(torch::number::divide(&plain, number("factor")?)?),
         Some("llama3") => {
             let [factor, low, high, context] =
                 ["factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"].map(number);

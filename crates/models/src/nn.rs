@@ -5,7 +5,7 @@ use std::rc::Rc;
 use engine::{Packed, Site, Tree};
 use interpreter::raise::Raise;
 use tch::{Kind, TchError, Tensor};
-use torch::{Products, Weight};
+use torch::{Products, Weight, number};
 
 use crate::pass::{Flow, Output, Parts, Pass, Result};
 use crate::tokens::Tokens;
@@ -101,14 +101,14 @@ impl Function {
             Self::Gelu => input.f_gelu("none"),
             Self::GeluNew => {
                 // Multiplied in place, a bfloat16 tensor would have the factor rounded first.
-                let cubed = input.f_pow_tensor_scalar(3.0)?.f_mul_scalar(0.044715)?.f_add_(input)?;
-                let inner = cubed.f_mul_scalar((2.0 / std::f64::consts::PI).sqrt())?;
-                input.f_mul_scalar(0.5)?.f_mul(&inner.f_tanh()?.f_add_scalar(1.0)?)
+                let cubed = number::multiply(&number::power(input, 3.0)?, 0.044715)?.f_add_(input)?;
+                let inner = number::multiply(&cubed, (2.0 / std::f64::consts::PI).sqrt())?;
+                number::multiply(input, 0.5)?.f_mul(&number::add(&inner.f_tanh()?, 1.0)?)
             }
             Self::GeluFast => {
-                let squared = input.f_mul_scalar(0.044715)?.f_mul(input)?.f_add_scalar(1.0)?;
-                let inner = input.f_mul_scalar(0.797_884_560_8)?.f_mul(&squared)?;
-                input.f_mul_scalar(0.5)?.f_mul(&inner.f_tanh()?.f_add_scalar(1.0)?)
+                let squared = number::add(&number::multiply(input, 0.044715)?.f_mul(input)?, 1.0)?;
+                let inner = number::multiply(input, 0.797_884_560_8)?.f_mul(&squared)?;
+                number::multiply(input, 0.5)?.f_mul(&number::add(&inner.f_tanh()?, 1.0)?)
             }
             Self::GeluTanh => input.f_gelu("tanh"),
             Self::Relu => input.f_relu(),
@@ -223,7 +223,7 @@ impl RmsNorm {
         let kind = input.f_kind()?;
         let wide = if kind == Kind::Float { input.shallow_clone() } else { input.f_to_kind(Kind::Float)? };
         let variance = wide.f_square()?.f_mean_dim(-1, true, Kind::Float)?;
-        let normed = wide.f_mul(&variance.f_add_scalar(self.eps)?.f_rsqrt()?)?;
+        let normed = wide.f_mul(&number::add(&variance, self.eps)?.f_rsqrt()?)?;
         let normed = if kind == Kind::Float { normed } else { normed.f_to_kind(kind)? };
         differentiable(self.weight.f_mul(&normed)?)
     }

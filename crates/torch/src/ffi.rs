@@ -106,6 +106,7 @@ unsafe extern "C" {
         bias: *const c_void,
         error: *mut Error,
     ) -> *mut c_void;
+    pub fn vt_with_number(operation: i32, tensor: *const c_void, number: f64, error: *mut Error) -> *mut c_void;
     pub fn vt_version(tensor: *const c_void) -> i64;
     pub fn vt_is_same(left: *const c_void, right: *const c_void) -> bool;
     pub fn vt_get_item(

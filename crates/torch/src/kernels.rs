@@ -12,6 +12,7 @@ use std::rc::Rc;
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::job::Paying;
+use crate::number;
 use crate::recorded::Recorded;
 use crate::weight::Weight;
 
@@ -257,7 +258,7 @@ fn padded(rows: i64, input: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> 
 fn probe(rows: i64, weight: &Weight) -> Result<u64, TchError> {
     let _unpaid = Paying::nobody();
     let [_, inputs] = weight.size();
-    let row = Tensor::f_arange(inputs, (Kind::Float, weight.device()))?.f_sin()?.f_to_kind(weight.kind())?;
+    let row = number::range(0, inputs, weight.device())?.f_to_kind(Kind::Float)?.f_sin()?.f_to_kind(weight.kind())?;
     let products = weight.multiply(&row.f_expand([rows, inputs], false)?, None)?;
     let first = products.f_narrow(0, 0, 1)?;
     let uniform = bool::try_from(products.f_eq_tensor(&first)?.f_all()?)?;

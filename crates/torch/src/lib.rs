@@ -24,6 +24,7 @@ mod job;
 mod kernels;
 mod modules;
 mod named;
+pub mod number;
 mod python;
 mod recorded;
 mod schema;

@@ -568,6 +568,23 @@ void* vt_linear_packed(const void* input, const void* weight, const void* bias, 
   return made;
 }
 
+// An operation with a number, in the order of `number.rs`.
+void* vt_with_number(int32_t operation, const void* tensor, double number, Error* error) {
+  void* made = nullptr;
+  guarded(error, [&] {
+    const at::Tensor& t = tensor_of(tensor);
+    switch (operation) {
+      case 0: made = new at::Tensor(at::add(t, number)); break;
+      case 1: made = new at::Tensor(at::mul(t, number)); break;
+      case 2: made = new at::Tensor(at::div(t, number)); break;
+      case 3: made = new at::Tensor(at::pow(t, number)); break;
+      case 4: made = new at::Tensor(at::lt(t, number)); break;
+      default: made = new at::Tensor(at::le(t, number));
+    }
+  });
+  return made;
+}
+
 // Counts the writes in place to a tensor and all views of it.
 int64_t vt_version(const void* tensor) {
   const at::Tensor& own = tensor_of(tensor);
