@@ -80,14 +80,15 @@ pub struct Usage {
     pub tokens: u64,
     /// Rows that computed only what differs from an equal row before.
     pub forks: u64,
-    /// Decoder layers run and skipped by an early exit.
+    /// Decoder layers that computed something of this job over all forwards, and those that had not to: nobody waited for
+    /// them, or what they would have computed was kept.
     pub layers_run: u64,
     pub layers_skipped: u64,
     /// Which kernels computed it.
     pub shapes: ShapeClass,
     /// Interpreter steps.
     pub fuel: u64,
-    /// Seconds of the model thread.
+    /// Seconds of the model thread: those of the job's own code, and its share of each forward by what was computed of it.
     pub seconds: f64,
 }
 

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ids::{JobId, TenantId};
 use interpreter::frame::Frame;
@@ -18,7 +18,7 @@ use crate::environment::Environment;
 use crate::job::JobState;
 use crate::location::Order;
 use crate::mediator::deferred;
-use crate::model::{Attention, Interrupt, Model, Segment};
+use crate::model::{Attention, Done, Interrupt, Model, Segment};
 use crate::pass::Pass;
 use crate::run::Ending;
 use crate::trace::{Prepared, Trace};
@@ -129,41 +129,46 @@ impl<M: Model> Interleaver<M> {
             Err(Interrupt::Enough) => None,
             Err(Interrupt::Failed(raise)) => return Err(raise),
         };
-        let all_tokens: i64 = segments.iter().map(|segment| segment.rows * segment.length).sum();
+        let computed: u64 = segments.iter().map(|segment| segment.done.tokens).sum();
+        let blocks: Duration = members.iter().map(|member| member.trace.run.busy).sum();
+        let seconds = began.elapsed().saturating_sub(blocks).as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
-        let share = |tokens: i64| tokens as f64 / all_tokens.max(1) as f64;
-        let seconds = began.elapsed().as_secs_f64();
+        let share = |done: &Done| match computed {
+            0 => seconds / members.len() as f64,
+            all => seconds * done.tokens as f64 / all as f64,
+        };
+        let layers = u64::try_from(self.model.schema().layers.len()).unwrap_or(0);
+        let costs: Vec<f64> = segments.iter().map(|segment| share(&segment.done)).collect();
         let shared = u64::try_from(members.len()).unwrap_or(0);
-        let mut costs = Vec::with_capacity(members.len());
+        let mut usages = Vec::with_capacity(members.len());
         let mut apart = Vec::new();
-        for (place, (member, segment)) in members.into_iter().zip(segments).enumerate() {
+        for (place, ((member, segment), cost)) in members.into_iter().zip(segments).zip(costs).enumerate() {
             let tokens = segment.rows * segment.length;
             let own = output.as_ref().and_then(|output| Some((output, output.layout.position(place)?)));
-            let complete = own.is_some();
             let count = |number: i64| u64::try_from(number).unwrap_or(0);
             let forks = u64::try_from(segment.trunks.len()).unwrap_or(0);
             if matches!(member.trace.run.ended, Some(Ending::Apart)) {
                 apart.push(member.index);
             }
+            let busy = std::mem::take(&mut member.trace.run.busy).as_secs_f64();
             member.trace.after_pass(own, segment.cache);
-            let (layers_run, layers_skipped) = member.trace.run.layers(complete);
-            let cost = Usage {
+            let usage = Usage {
                 forwards: 1,
                 shared,
                 rows: count(segment.rows),
                 tokens: count(tokens),
                 forks,
-                layers_run,
-                layers_skipped,
-                shapes: segment.shapes,
+                layers_run: segment.done.layers,
+                layers_skipped: layers.saturating_sub(segment.done.layers),
+                shapes: segment.done.shapes,
                 fuel: 0,
-                seconds: seconds * share(tokens),
+                seconds: cost + busy,
             };
-            costs.push((member.index, cost));
+            usages.push((member.index, usage));
         }
-        for (index, cost) in costs {
+        for (index, usage) in usages {
             if let Some(active) = self.active.get_mut(index) {
-                active.usage.add(&cost);
+                active.usage.add(&usage);
             }
         }
         apart.dedup();

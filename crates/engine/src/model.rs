@@ -162,7 +162,17 @@ pub struct Segment<T> {
     pub trunks: Vec<Rc<dyn Any>>,
     /// What the bits may depend on. Segments of one pass agree.
     pub batching: Batching,
-    /// Which kernels computed it, told by the model.
+    /// What the model did for it.
+    pub done: Done,
+}
+
+/// What a pass did for a segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Done {
+    /// Decoder layers that computed something of it, and the tokens that they computed, all layers' together.
+    pub layers: u64,
+    pub tokens: u64,
+    /// Which kernels computed it.
     pub shapes: ShapeClass,
 }
 
@@ -181,7 +191,7 @@ impl<T> Segment<T> {
             recorder: None,
             trunks: Vec::new(),
             batching: Batching::default(),
-            shapes: ShapeClass::default(),
+            done: Done::default(),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 use interpreter::raise::{Fatal, Raise};
 use interpreter::{Coroutine, Machine, Value};
@@ -49,6 +50,8 @@ pub struct Run<M: Model> {
     batching: bool,
     /// Outputs that stand in for skipped modules in this pass.
     skipped: Vec<(Site, Tree<M::Tensor>)>,
+    /// What the blocks themselves took of the pass's time.
+    pub busy: Duration,
     /// Set when the run is over before the model is: `tracer.stop()` or an exception.
     pub ended: Option<Ending>,
 }
@@ -75,8 +78,18 @@ impl<M: Model> Run<M> {
         let watch = Watch::new(job.model.schema().modules.len());
         let mediators =
             blocks.into_iter().map(|(coroutine, group)| Mediator::new(coroutine, group)).collect::<Vec<_>>();
-        let mut run =
-            Self { job, machine, mediators, progress, watch, total, batching, skipped: Vec::new(), ended: None };
+        let mut run = Self {
+            job,
+            machine,
+            mediators,
+            progress,
+            watch,
+            total,
+            batching,
+            skipped: Vec::new(),
+            busy: Duration::ZERO,
+            ended: None,
+        };
         for index in 0..run.mediators.len() {
             if run.ended.is_none() {
                 let result = run.resume(index, None);
@@ -105,21 +118,6 @@ impl<M: Model> Run<M> {
         self.progress.passes
     }
 
-    /// Returns how many decoder layers the last pass ran, and how many it left out by ending early.
-    pub fn layers(&self, complete: bool) -> (u64, u64) {
-        let layers = &self.job.model.schema().layers;
-        let count = |layers: usize| u64::try_from(layers).unwrap_or(u64::MAX);
-        if complete {
-            return (count(layers.len()), 0);
-        }
-        let entered = |site: &&Site| {
-            let moment = self.job.order.of(Location::Input(**site));
-            moment.zip(self.progress.last).is_some_and(|(moment, last)| moment <= last)
-        };
-        let run = layers.iter().filter(entered).count();
-        (count(run), count(layers.len() - run))
-    }
-
     /// Begins a forward pass.
     pub fn begin_pass(&mut self) {
         self.progress.cursor = None;
@@ -145,17 +143,20 @@ impl<M: Model> Run<M> {
         segment: usize,
         inputs: Inputs<M::Tensor>,
     ) -> (Option<Inputs<M::Tensor>>, bool) {
+        let began = Instant::now();
         let visited = self.visit(Location::Input(site), segment, Flow::Inputs(inputs));
         let replaced = match visited {
             Visited { flow: Flow::Inputs(inputs), replaced: true } => Some(inputs),
             _ => None,
         };
         let skip = self.visit_skip(site);
+        self.busy += began.elapsed();
         (replaced, skip)
     }
 
     /// Begins to show a module's output, or what a skip put in its place.
     pub fn open(&mut self, site: Site, part: usize, output: Tree<M::Tensor>) -> Visit<M::Tensor> {
+        let began = Instant::now();
         let skipped = self.skipped.iter().position(|(skipped, _)| *skipped == site);
         let (output, replaced) = match skipped {
             Some(index) => (self.skipped.swap_remove(index).1, true),
@@ -166,6 +167,7 @@ impl<M: Model> Run<M> {
         self.job.gathering.set(true);
         let mut visit = Visit { location, part, flow: Flow::Output(output), replaced, stopped: false };
         self.serve_all(&mut visit);
+        self.busy += began.elapsed();
         visit
     }
 
@@ -189,9 +191,11 @@ impl<M: Model> Run<M> {
     /// Hands a block what was computed for it, and serves whoever waits for the visit then.
     pub fn answer(&mut self, visit: &mut Visit<M::Tensor>, block: usize, value: Result<Value, Raise>) {
         if self.ended.is_none() {
+            let began = Instant::now();
             let resumed = self.resume(block, Some(value));
             self.note(resumed);
             self.serve_all(visit);
+            self.busy += began.elapsed();
         }
     }
 

@@ -186,9 +186,13 @@ impl<'a> Course<'a> {
         if let Some(hidden) = self.packed.take() {
             let form = self.decoder.describe().layer_form;
             let stream = Stream { hidden, shared: Rc::clone(&self.shared), form };
-            self.packed = Some(self.decoder.layer(layer, pass, stream)?);
+            let outcome = self.decoder.layer(layer, pass, stream);
+            // Also where the pass ends in the middle of it.
+            self.note_done(pass);
+            self.packed = Some(outcome?);
+        } else {
+            self.note_done(pass);
         }
-        self.note_shapes(pass);
         let site = self.site(layer)?;
         let mut shown = Vec::new();
         for segment in 0..self.segments.len() {
@@ -230,23 +234,25 @@ impl<'a> Course<'a> {
         }
     }
 
-    /// Notes which kernels computed each segment in a layer.
-    fn note_shapes(&mut self, pass: &mut Pass<'_>) {
+    /// Notes what a layer computed of each segment, and by which kernels.
+    fn note_done(&mut self, pass: &mut Pass<'_>) {
         self.shape = (pass.products.size(pass.layout.tokens()), pass.products.take_class());
         let (size, kernels) = self.shape;
         for (segment, state) in self.segments.iter().enumerate() {
             let live = pass.live(segment);
-            let Some(shapes) = pass.shapes.get_mut(segment) else { continue };
-            let mut lanes = self.lanes.iter().filter(|lane| lane.segment == segment);
-            match lanes.next() {
-                Some(Lane { end: None, .. }) => shapes.add(size, kernels, Reach::Whole),
-                Some(Lane { end: Some(_), .. }) => shapes.add(size, kernels, Reach::Ends),
-                None => {}
+            let Some(done) = pass.done.get_mut(segment) else { continue };
+            let own = self.lanes.iter().zip(&pass.layout.parts).filter(|(lane, _)| lane.segment == segment);
+            let tokens: i64 = own.map(|(_, part)| part.rows * part.length).sum();
+            if tokens > 0 {
+                let whole = self.lanes.contains(&Lane { segment, end: None });
+                done.layers += 1;
+                done.tokens += u64::try_from(tokens).unwrap_or(0);
+                done.shapes.add(size, kernels, if whole { Reach::Whole } else { Reach::Ends });
             }
             if let Segment::Forking(rows) = state
                 && live
             {
-                rows.iter().for_each(|row| shapes.add(row.trunk.shape.0, row.trunk.shape.1, Reach::Kept));
+                rows.iter().for_each(|row| done.shapes.add(row.trunk.shape.0, row.trunk.shape.1, Reach::Kept));
             }
         }
     }

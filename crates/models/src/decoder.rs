@@ -507,8 +507,8 @@ pub fn run(decoder: &dyn Decoder, head: &Linear, pass: &mut Pass<'_>, call: Call
 fn note_head(pass: &mut Pass<'_>, head: &Linear) -> Result<()> {
     let kernels = pass.products.class_of_head(&head.weight)?;
     for segment in pass.layout.parts.iter().filter_map(|part| part.segment) {
-        if let Some(shapes) = pass.shapes.get_mut(segment) {
-            shapes.add_head(kernels);
+        if let Some(done) = pass.done.get_mut(segment) {
+            done.shapes.add_head(kernels);
         }
     }
     Ok(())

@@ -7,7 +7,7 @@
 
 use std::rc::Rc;
 
-use engine::{Inputs, Interrupt, Layout, Observer, Packed, Part, ShapeClass, Site, Tree, Wants};
+use engine::{Done, Inputs, Interrupt, Layout, Observer, Packed, Part, Site, Tree, Wants};
 use interpreter::raise::{Kind as Exception, Raise};
 use tch::{TchError, Tensor};
 use torch::Products;
@@ -91,8 +91,8 @@ pub struct Pass<'a> {
     observer: &'a mut dyn Observer<torch::Tensor>,
     pub layout: Layout,
     pub products: Products,
-    /// By segment, which kernels computed it.
-    pub shapes: Vec<ShapeClass>,
+    /// By segment.
+    pub done: Vec<Done>,
     /// By segment; empty where nobody's gradients are recorded.
     pub recorders: Vec<Recorder>,
 }
@@ -100,8 +100,8 @@ pub struct Pass<'a> {
 impl<'a> Pass<'a> {
     /// Begins a pass over segments.
     pub fn new(observer: &'a mut dyn Observer<torch::Tensor>, layout: Layout, products: Products) -> Self {
-        let shapes = vec![ShapeClass::default(); layout.parts.len()];
-        Self { observer, layout, products, shapes, recorders: Vec::new() }
+        let done = vec![Done::default(); layout.parts.len()];
+        Self { observer, layout, products, done, recorders: Vec::new() }
     }
 
     /// Returns whose gradients are recorded of a part.

@@ -287,8 +287,8 @@ impl Model for Transformer {
         let records = !pass.recorders.is_empty();
         let run = || decoder::run(&*self.decoder, &self.head, &mut pass, call).map_err(Interrupt::from);
         let output = if records { run() } else { tch::no_grad(run) };
-        for (segment, shapes) in segments.iter_mut().zip(&pass.shapes) {
-            segment.shapes = *shapes;
+        for (segment, done) in segments.iter_mut().zip(&pass.done) {
+            segment.done = *done;
         }
         Ok(Forwarded { output: output?, layout: pass.layout })
     }

@@ -79,8 +79,13 @@ fn rows_that_come_again_give_what_they_give_alone() {
         assert!(alone.iter().all(|outcome| outcome.usage.forks == 0), "a row that is new has nothing to fork from");
         // All at once, so that each finds the others' row kept.
         let together = subject.outcomes(BLOCKS.iter().map(|block| job(block)).collect());
+        assert_eq!((together[0].usage.layers_run, together[0].usage.layers_skipped), (0, 4), "nobody changed that row");
+        assert_eq!(together[1].usage.layers_run, 2, "it was changed after the second layer");
         for ((block, alone), together) in BLOCKS.iter().zip(&alone).zip(&together) {
             assert!(together.usage.forks > 0, "{block}");
+            let layers = |outcome: &Outcome| outcome.usage.layers_run + outcome.usage.layers_skipped;
+            assert_eq!(layers(together), layers(alone), "{block}");
+            assert!(together.usage.layers_run <= alone.usage.layers_run, "{block}");
             same(alone, together, block);
         }
     }
