@@ -2,7 +2,8 @@
 //!
 //! Performance-critical. Models are causal: a change at one position of one layer leaves all earlier positions as they
 //! were, so a changed row carries only its own end, on the keys and values of the unchanged one. A row that nobody has
-//! changed yet is not computed at all. What somebody looks at is shown whole.
+//! changed yet is not computed at all. What somebody looks at is shown whole. A row in which somebody put an infinity or
+//! NaN is computed whole from there on: those reach earlier positions.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -188,6 +189,7 @@ impl<'a> Course<'a> {
                 shown.push(segment);
             }
         }
+        self.spread(layer + 1, pass)?;
         if !shown.is_empty() {
             self.unpack(layer + 1, pass)?;
             self.show(layer + 1, &shown, site, pass)?;
@@ -236,6 +238,55 @@ impl<'a> Course<'a> {
         Ok(())
     }
 
+    /// Has rows computed whole from now on whose packed states before a layer would reach earlier positions.
+    fn spread(&mut self, layer: usize, pass: &Pass<'_>) -> Result<()> {
+        let later = |lane: &Lane| match (self.segments.get(lane.segment), lane.end) {
+            (Some(Segment::Forking(_)), Some((_, from))) => from > 0,
+            (Some(Segment::Forking(rows)), None) => rows.iter().any(|row| row.from > 0),
+            _ => false,
+        };
+        let Some(packed) = self.packed.as_ref().filter(|_| self.lanes.iter().any(later)) else { return Ok(()) };
+        if tame(packed)? {
+            return Ok(());
+        }
+        let mut wild = Vec::new();
+        for (part, lane) in self.lanes.iter().enumerate().filter(|(_, lane)| later(lane)) {
+            let states = pass.segment(packed, part)?;
+            if !tame(&states)? {
+                wild.push((*lane, states));
+            }
+        }
+        if wild.is_empty() {
+            return Ok(());
+        }
+        for (lane, states) in wild.iter().filter(|(lane, _)| lane.end.is_none()) {
+            self.begin_wild_rows(lane.segment, states)?;
+        }
+        self.unpack(layer, pass)?;
+        for (lane, states) in wild {
+            if let (Some((index, from)), Some(Segment::Forking(rows))) = (lane.end, self.segments.get_mut(lane.segment))
+                && let Some(row) = rows.get_mut(index)
+            {
+                let kept = row.trunk.state(layer)?.f_narrow(1, 0, from)?;
+                row.own = Some(Tensor::f_cat(&[&kept, &states], 1)?);
+                row.from = 0;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the rows of a forking segment that hold wild numbers differ from their beginning.
+    fn begin_wild_rows(&mut self, segment: usize, whole: &Tensor) -> Result<()> {
+        if let Some(Segment::Forking(rows)) = self.segments.get_mut(segment) {
+            for (index, row) in (0_i64..).zip(rows) {
+                if row.from > 0 && !tame(&whole.f_narrow(0, index, 1)?)? {
+                    row.from = 0;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Shows whole segments that were not computed whole.
     fn show(&mut self, layer: usize, segments: &[usize], site: Site, pass: &mut Pass<'_>) -> Result<()> {
         let mut layout = Layout::default();
@@ -256,6 +307,9 @@ impl<'a> Course<'a> {
                 return Err(Raise::runtime_error(message).into());
             }
             self.note_changes(segment, pass)?;
+            if !tame(&after)? {
+                self.begin_wild_rows(segment, &after)?;
+            }
             self.place(segment, &after)?;
             self.shown.insert(segment, (layer, after));
         }
@@ -391,6 +445,16 @@ impl<'a> Course<'a> {
         shared.rotations = self.whole.rotations.as_ref().map(|_| Rc::new(Rotations { cosines, sines }));
         Ok(shared)
     }
+}
+
+/// Numbers up to here have finite squares, so that norms and attention make finite numbers of them.
+const TAME: f64 = 1e18;
+
+/// Returns whether states have nothing in them that attention would carry to earlier positions: it hides later ones by
+/// multiplying their values by zero, which infinities and NaN survive.
+fn tame(states: &Tensor) -> Result<bool> {
+    let (least, most) = states.f_aminmax(None, false)?;
+    Ok(f64::try_from(least)? > -TAME && f64::try_from(most)? < TAME)
 }
 
 impl Segment {

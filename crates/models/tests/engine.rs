@@ -21,7 +21,7 @@ fn real_models_keep_the_engines_contract() {
 }
 
 /// Blocks that read and change a row in every way that matters to what is kept of it.
-const BLOCKS: [&str; 20] = [
+const BLOCKS: [&str; 26] = [
     "out = HEAD.output.save()",
     "LAYERS[1].output[:, 2] = 0.5\nout = HEAD.output.save()",
     "LAYERS[0].output[:, 0] += 1\nout = HEAD.output.save()",
@@ -36,6 +36,13 @@ const BLOCKS: [&str; 20] = [
     "LAYERS[0].skip(LAYERS[0].input * 3)\nout = HEAD.output.save()",
     "LAYERS[1].output[:, 2] = float('nan')\nout = LAYERS[1].output[:, :2].save()",
     "x = LAYERS[0].MLP.output\nmid = LAYERS[0].output.save()\nx[:, 1] = 9\nout = HEAD.output.save()",
+    // Attention hides later positions by multiplying them by zero, which these survive: they reach earlier ones.
+    "LAYERS[1].output[:, 2] = float('nan')\nmid = LAYERS[2].output.save()\nout = HEAD.output.save()",
+    "LAYERS[0].output[:, 3] = float('inf')\nout = HEAD.output.save()",
+    "LAYERS[1].MLP.output[:, 1] = float('nan')\nout = tracer.result.logits.save()",
+    "x = LAYERS[0].output\ny = LAYERS[1].input\nx[:, 2] = float('nan')\nmid = LAYERS[1].output.save()\nout = HEAD.output.save()",
+    "LAYERS[0].output[:, 2] = 3e38\nmid = LAYERS[1].output.save()\nout = HEAD.output.save()",
+    "LAYERS[0].output[:, 1] = 0.5\nLAYERS[1].output[:, 3] = float('nan')\nout = HEAD.output.save()",
     "l = HEAD.output[0, -1]\nout = (l * 2).save()",
     "x = HEAD.output[:, -1]\nx[:] = 7\nHEAD.output[:, 0] = 3\nout = tracer.result.logits.save()",
     "HEAD.output[:, -1] = 0\nout = tracer.result.logits.save()",
