@@ -20,9 +20,18 @@ pub const LLAMA: Subject<'_> =
 /// When it is not there.
 #[must_use]
 pub fn load(name: &str) -> Transformer {
+    load_as(name, DType::Float32)
+}
+
+/// Loads a test model by its folder's name, with parameters of a type.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn load_as(name: &str, dtype: DType) -> Transformer {
     torch::prepare();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.models/float32").join(name);
-    *crate::load(&folder, Some(DType::Float32), &mut |_, _| {}).unwrap_or_else(|error| panic!("{error}"))
+    *crate::load(&folder, Some(dtype), &mut |_, _| {}).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn engine(name: &str) -> Box<dyn Engine> {

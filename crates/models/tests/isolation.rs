@@ -3,6 +3,11 @@
 //! Tests are named by the rows of the threat table that they show: S1 (reading rows) to S16 (weights).
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "isolation/swaps.rs"]
+mod swaps;
+#[path = "isolation/tags.rs"]
+mod tags;
+
 use engine::conformance::{self, Outcome, Subject, owned, tensor};
 use engine::{Event, Fault, Job};
 use models::testing::{GPT2, LLAMA};
