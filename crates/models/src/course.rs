@@ -81,6 +81,8 @@ pub struct Course<'a> {
     packed: Option<Tensor>,
     /// Whole segments as they may have been shown, and the layer that they come before: blocks may write to them until it runs.
     shown: HashMap<usize, (usize, Tensor)>,
+    /// Forking segments that somebody looked inside, with rotations of their own: blocks may write to what layers share.
+    opened: HashMap<usize, Option<(Tensor, Tensor)>>,
     shared: Rc<Shared>,
     ends: Ends,
 }
@@ -131,8 +133,8 @@ impl<'a> Course<'a> {
             whole.rotations = all_rotations(decoder, &whole, &plain, shared.rotations.as_deref())?;
         }
         let ends = Ends::default();
-        let shown = HashMap::new();
-        Ok(Self { decoder, call, whole, segments, lanes, packed, shown, shared: Rc::new(shared), ends })
+        let (shown, opened) = (HashMap::new(), HashMap::new());
+        Ok(Self { decoder, call, whole, segments, lanes, packed, shown, opened, shared: Rc::new(shared), ends })
     }
 
     /// Returns the packed hidden states.
@@ -410,11 +412,8 @@ impl<'a> Course<'a> {
             let attention = self.whole.attention.get(lane.segment).copied().unwrap_or_default();
             let whole_cache = || self.call.caches.get(lane.segment).cloned().flatten();
             shared.attention.push(attention);
-            let rotation = self
-                .whole
-                .rotations
-                .as_ref()
-                .and_then(|all| Some((all.cosines.get(lane.segment)?, all.sines.get(lane.segment)?)));
+            self.open(lane)?;
+            let rotation = self.rotation(lane.segment);
             let positions = self.whole.positions.get(lane.segment);
             let Some((index, from)) = lane.end else {
                 shared.masks.push(self.whole.masks.get(lane.segment).cloned().flatten());
@@ -422,14 +421,20 @@ impl<'a> Course<'a> {
                 shared.past.push(self.whole.past.get(lane.segment).copied().unwrap_or(0));
                 caches.push(whole_cache());
                 if let Some((cosine, sine)) = rotation {
-                    cosines.push(cosine.shallow_clone());
-                    sines.push(sine.shallow_clone());
+                    cosines.push(cosine);
+                    sines.push(sine);
                 }
                 continue;
             };
             let length = self.length(lane.segment) - from;
             let about = self.decoder.describe();
-            shared.masks.push(self.ends.mask(attention, from, length, about.kind, about.device)?);
+            let mask = self.whole.masks.get(lane.segment).and_then(Option::as_ref);
+            shared.masks.push(match mask.filter(|_| self.opened.contains_key(&lane.segment)) {
+                Some(mask) => {
+                    Some(Rc::new(mask.f_narrow(0, i64::try_from(index).unwrap_or(0), 1)?.f_narrow(2, from, length)?))
+                }
+                None => self.ends.mask(attention, from, length, about.kind, about.device)?,
+            });
             shared.positions.push(self.ends.positions(from, length, about.device)?);
             shared.past.push(from);
             caches.push(match self.segments.get(lane.segment) {
@@ -444,6 +449,27 @@ impl<'a> Course<'a> {
         shared.caches = caches.iter().any(Option::is_some).then(|| Rc::new(Caches(caches)));
         shared.rotations = self.whole.rotations.as_ref().map(|_| Rc::new(Rotations { cosines, sines }));
         Ok(shared)
+    }
+
+    /// Notes that somebody looks inside a forking segment. Segments of one length share rotations until then.
+    fn open(&mut self, lane: &Lane) -> Result<()> {
+        let forks = matches!(self.segments.get(lane.segment), Some(Segment::Forking(_)));
+        if forks && lane.end.is_none() && !self.opened.contains_key(&lane.segment) {
+            let own = match self.rotation(lane.segment) {
+                Some((cosine, sine)) => Some((Tensor::f_cat(&[cosine], 0)?, Tensor::f_cat(&[sine], 0)?)),
+                None => None,
+            };
+            self.opened.insert(lane.segment, own);
+        }
+        Ok(())
+    }
+
+    fn rotation(&self, segment: usize) -> Option<(Tensor, Tensor)> {
+        let all = self.whole.rotations.as_ref()?;
+        let shared = (all.cosines.get(segment)?, all.sines.get(segment)?);
+        let own = self.opened.get(&segment).and_then(Option::as_ref).map(|(cosine, sine)| (cosine, sine));
+        let (cosine, sine) = own.unwrap_or(shared);
+        Some((cosine.shallow_clone(), sine.shallow_clone()))
     }
 }
 

@@ -7,6 +7,8 @@
 mod swaps;
 #[path = "isolation/tags.rs"]
 mod tags;
+#[path = "isolation/views.rs"]
+mod views;
 
 use engine::conformance::{self, Outcome, Subject, owned, tensor};
 use engine::{Event, Fault, Job};
