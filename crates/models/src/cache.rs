@@ -20,6 +20,8 @@ struct Content {
     /// One for each row: what layers without keys and values of their own have, and what comes before those that have
     /// only the ends of rows.
     rows: Vec<Cache>,
+    /// Layers that were left out: they have none, whatever the rows have.
+    left_out: Vec<usize>,
 }
 
 /// Keys and values, `[rows, heads, length, head_dim]` each.
@@ -32,18 +34,27 @@ impl Cache {
     /// Makes an empty cache for a model of so many layers.
     #[must_use]
     pub fn new(layers: usize) -> Self {
-        Self(Rc::new(RefCell::new(Content { layers: (0..layers).map(|_| None).collect(), rows: Vec::new() })))
+        let layers = (0..layers).map(|_| None).collect();
+        Self(Rc::new(RefCell::new(Content { layers, ..Content::default() })))
     }
 
     /// Makes a cache of what only the ends of other caches' rows change, one row each.
     #[must_use]
     pub fn after(rows: Vec<Self>) -> Self {
-        Self(Rc::new(RefCell::new(Content { layers: Vec::new(), rows })))
+        Self(Rc::new(RefCell::new(Content { rows, ..Content::default() })))
     }
 
     /// Fills layers that are never computed from other caches, one for each row.
     pub fn follow(&self, rows: Vec<Self>) {
         self.0.borrow_mut().rows = rows;
+    }
+
+    /// Notes that a layer was run without the cache's own keys and values coming of it, if that is so.
+    pub fn pass_by(&self, layer: usize) {
+        let mut content = self.0.borrow_mut();
+        if !matches!(content.layers.get(layer), Some(Some(_))) {
+            content.left_out.push(layer);
+        }
     }
 
     /// Returns the tokens of each sequence that the cache holds.
@@ -52,6 +63,7 @@ impl Cache {
         let content = self.0.borrow();
         match content.layers.first().and_then(Option::as_ref) {
             Some((keys, _)) => keys.size().get(2).copied().unwrap_or(0),
+            None if content.left_out.contains(&0) => 0,
             None => content.rows.first().map_or(0, Self::length),
         }
     }
@@ -105,6 +117,9 @@ impl Cache {
         let content = self.0.borrow();
         if let Some(Some((keys, values))) = content.layers.get(layer) {
             return Some((keys.shallow_clone(), values.shallow_clone()));
+        }
+        if content.left_out.contains(&layer) {
+            return None;
         }
         let rows: Vec<Layer> = content.rows.iter().map(|row| row.layer(layer)).collect::<Option<_>>()?;
         let (keys, values): (Vec<Tensor>, Vec<Tensor>) = rows.into_iter().unzip();

@@ -186,6 +186,9 @@ impl<'a> Course<'a> {
         for segment in 0..self.segments.len() {
             let Some(Segment::Forking(_)) = self.segments.get(segment) else { continue };
             if self.lanes.contains(&Lane { segment, end: None }) {
+                if let Some(Some(cache)) = self.call.caches.get(segment) {
+                    cache.pass_by(layer);
+                }
                 self.note_changes(segment, pass)?;
             } else if pass.wanted_by(segment, site).output {
                 shown.push(segment);
