@@ -5,10 +5,14 @@
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use auth::{Keys, Scope, ServerSecret};
+use ids::TenantId;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
+use store::{MetadataStore, RedbStore};
 use tempfile::TempDir;
 
 pub mod http;
@@ -60,6 +64,24 @@ impl Data {
     /// Returns a path beside the server's own files, for signals between test and worker.
     pub fn path(&self, name: &str) -> PathBuf {
         self.0.path().join(name)
+    }
+
+    /// Makes an API key for each of some tenants, a second one for a tenant named twice. No server may run on this folder:
+    /// `vitrine up` itself knows a single tenant, whose every key is.
+    pub fn keys(&self, tenants: &[&str]) -> Vec<String> {
+        let folder = self.path("data");
+        std::fs::create_dir_all(&folder).unwrap();
+        let store: Arc<dyn MetadataStore> = Arc::new(RedbStore::open(folder.join("metadata.redb")).unwrap());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let keys = Keys::new(Arc::clone(&store), &ServerSecret::load(store.as_ref()).await.unwrap());
+            let mut made = Vec::new();
+            for tenant in tenants {
+                let key = keys.create(TenantId::new(*tenant), &[Scope::Submit, Scope::ReadOwn]).await.unwrap();
+                made.push(key.reveal().to_owned());
+            }
+            made
+        })
     }
 
     /// Begins a `vitrine up` on this folder and a free port.
@@ -114,6 +136,12 @@ impl Up {
             };
         }
         Self { command }
+    }
+
+    /// Gives libtorch one thread for each model, where several models would only wait for each other's.
+    pub fn one_thread(mut self) -> Self {
+        self.command.env("OMP_NUM_THREADS", "1");
+        self
     }
 
     pub fn arguments(mut self, arguments: &[&str]) -> Self {
@@ -210,6 +238,9 @@ impl Server {
             .env("HF_HUB_DISABLE_TELEMETRY", "1")
             .env("NO_COLOR", "1")
             .env("PYTHONDONTWRITEBYTECODE", "1")
+            // For each request the client reads all that TLS trusts, which takes longer than most requests here.
+            .env_remove("SSL_CERT_FILE")
+            .env("SSL_CERT_DIR", home.path())
             .env("TINY_GPT2", model("tiny-gpt2"))
             .env("TINY_LLAMA", model("tiny-llama"));
         Client { command, _home: home }
@@ -231,6 +262,11 @@ pub struct Client {
 }
 
 impl Client {
+    pub fn arguments(mut self, arguments: &[&str]) -> Self {
+        self.command.args(arguments);
+        self
+    }
+
     pub fn env(mut self, name: &str, value: impl AsRef<std::ffi::OsStr>) -> Self {
         self.command.env(name, value);
         self

@@ -6,14 +6,15 @@ use tests::{Data, smollm2};
 fn remote_results_are_those_of_local_nnsight() {
     let data = Data::default();
     let server = data.up().key().tiny_models().start();
-    server.client("parity.py").succeed();
+    let lists = ["reading", "writing", "invokes", "generation", "sessions", "programs"];
+    server.client("parity.py").arguments(&lists).succeed();
 }
 
 #[test]
 fn gradients_are_those_of_local_nnsight() {
     let data = Data::default();
     let server = data.up().key().tiny_models().start();
-    server.client("gradients.py").succeed();
+    server.client("parity.py").arguments(&["gradients"]).succeed();
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The engine: many jobs' programs over one model, sharing its forward passes.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -88,15 +88,13 @@ impl<M: Model> Interleaver<M> {
                 }
             }
         }
+        let carried: HashSet<JobId> =
+            joined.iter().filter_map(|(index, _)| self.active.get(*index)).map(|active| active.job.id).collect();
         if let Err(raise) = self.run_pass(&joined) {
             self.contain(&joined, &raise, events);
         }
-        // Jobs that wait go first in the next pass.
-        if let Some((first, _)) = joined.first()
-            && self.active.len() > 1
-        {
-            self.active.rotate_left(first + 1);
-        }
+        // Jobs that wait go first in the next pass, so that none waits for more passes than there are kinds of them.
+        self.active.make_contiguous().sort_by_key(|active| carried.contains(&active.job.id));
     }
 
     /// Runs the model over the segments of some jobs' traces, and hands each its part of the outcome.

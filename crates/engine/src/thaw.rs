@@ -219,6 +219,8 @@ impl<'a, M: Model> Thaw<'a, M> {
                 for (name, attribute) in self.named(attributes)? {
                     class.set(name, attribute);
                 }
+                let revived = interpreter::modules::revive(&self.machine, &class)?;
+                python::now(self.machine.settle(revived))?;
                 value
             }
             Datum::Decorated { kind, functions } => {

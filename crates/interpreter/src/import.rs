@@ -30,8 +30,10 @@ pub fn module(machine: &Machine, name: &str) -> Option<Value> {
 }
 
 /// Returns what `from module import name` binds, where finding it needs no user code.
+///
+/// What a standard module has from CPython's C code names that as its module: `functools.reduce` is `_functools.reduce`.
 pub fn member(machine: &Machine, name: &str, member: &str) -> Option<Value> {
-    let module = module(machine, name)?;
+    let module = module(machine, name).or_else(|| modules::import(machine, name.strip_prefix('_')?))?;
     let mut value = module;
     for part in member.split('.') {
         value = match attribute::find(machine, &value, part) {

@@ -116,6 +116,23 @@ pub fn import(machine: &Machine, name: &str) -> Option<Value> {
     Some(module)
 }
 
+/// Makes of a class that came with a request, attribute by attribute, what its metaclass or `namedtuple` made of it where
+/// it was written: members of an enumeration, and a named tuple's fields and constructor.
+///
+/// # Errors
+/// What an enumeration's `__init__` raises, and when the job's memory is spent.
+pub fn revive(machine: &Machine, class: &Rc<Class>) -> HostResult {
+    if class.lineage().skip(1).any(|base| base.module() == "enum") {
+        // These only stand for the members' type.
+        for name in ["__new__", "_new_member_"] {
+            drop(class.remove(name));
+        }
+        return enums::enumerate(machine, Args::of([Value::Class(Rc::clone(class))]));
+    }
+    namedtuple::revive(machine, class)?;
+    Ok(Value::None.into())
+}
+
 /// Says that this server does not offer a module of Python's own; `None` for modules that are not known.
 pub(crate) fn refused(name: &str) -> Option<Raise> {
     let package = name.split('.').next().unwrap_or(name);

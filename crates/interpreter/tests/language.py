@@ -1077,3 +1077,23 @@ except ZeroDivisionError as e:
     raise KeyError('k') from e
 #### error in unary operator
 x = -'a'
+
+#### object.__new__ and that of builtin types
+class One:
+    made = None
+    def __new__(cls):
+        if cls.made is None:
+            cls.made = object.__new__(cls)
+        return cls.made
+class Celsius(float):
+    def __new__(cls, value):
+        return float.__new__(cls, value + 1)
+class Words(tuple):
+    def __new__(cls, *words):
+        return tuple.__new__(cls, words)
+print(One() is One(), type(One()).__name__, Celsius(1) + 1, Words('a', 'b'), len(Words('a')))
+print(int.__new__(int, '7'), list.__new__(list), str.__new__(str, 5))
+new = getattr(object, '__new__')
+print(type(new(One)).__name__)
+try: object.__new__(3)
+except TypeError as e: print(e)

@@ -249,3 +249,50 @@ fn host_code_calls_back() {
     let Step::Done(Ok(Value::Int(5))) = coroutine.resume(None) else { panic!("2 + 3 is 5") };
     assert!(matches!(coroutine.resume(None), Step::Done(Err(_))));
 }
+
+#[test]
+fn classes_that_python_made_by_calling_something_are_made_again() {
+    let (host, machine) = machine();
+    let revived = |class: &Rc<Class>| {
+        let made = interpreter::modules::revive(&machine, class).expect("there is memory");
+        assert!(matches!(Coroutine::of_future(&machine, machine.settle(made)).resume(None), Step::Done(Ok(_))));
+        Value::Class(Rc::clone(class))
+    };
+    let enumeration = interpreter::import::member(&machine, "enum", "Enum").expect("the module is there");
+    let anything = interpreter::import::member(&machine, "builtins", "object");
+    let new = Value::native("__new__", |_, _| Err(Raise::runtime_error("it came without source")));
+    let attributes = vec![
+        ("__new__".into(), new.clone()),
+        ("_new_member_".into(), anything.unwrap_or(Value::None)),
+        ("MEAN".into(), Value::from("mean")),
+        ("LAST".into(), Value::from("last")),
+    ];
+    let kind = Class::new("Kind", "lib", vec![enumeration], attributes).expect("a class");
+    let fields = Value::tuple(vec![Value::from("first"), Value::from("last")]);
+    let attributes = vec![
+        ("__new__".into(), new),
+        ("_fields".into(), fields),
+        ("_field_defaults".into(), Value::dict([(Rc::<str>::from("last"), Value::Int(2))])),
+    ];
+    let span = Class::new("Span", "lib", vec![Value::Type(interpreter::Type::Tuple)], attributes).expect("a class");
+    let text = "print(Kind('last').name, [kind.value for kind in Kind], Kind.MEAN is Kind('mean'), Kind['LAST'])\n\
+                print(Span(1), Span(3, last=4).last, Span(1)._replace(first=5), *Span(7, 8))\n\
+                Kind('none')";
+    let raise = run(&machine, text, &[("Kind", revived(&kind)), ("Span", revived(&span))]).expect_err("no such kind");
+    assert_eq!(raise.message(), "'none' is not a valid Kind");
+    let printed = "LAST ['mean', 'last'] True Kind.LAST\nSpan(first=1, last=2) 4 Span(first=5, last=2) 7 8\n";
+    assert_eq!(*host.printed.borrow(), printed);
+    machine.teardown();
+}
+
+#[test]
+fn functions_that_cpython_has_in_c_are_found_by_the_modules_that_it_names() {
+    let (_, machine) = machine();
+    for (module, name) in [("_functools", "reduce"), ("_operator", "itemgetter"), ("_heapq", "heappush")] {
+        assert!(interpreter::import::member(&machine, module, name).is_some(), "{module}.{name}");
+    }
+    for (module, name) in [("_io", "open"), ("_thread", "start_new_thread"), ("_functools", "nothing"), ("", "reduce")]
+    {
+        assert!(interpreter::import::member(&machine, module, name).is_none(), "{module}.{name}");
+    }
+}

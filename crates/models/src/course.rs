@@ -2,7 +2,8 @@
 //!
 //! Performance-critical. Models are causal: a change at one position of one layer leaves all earlier positions as they
 //! were, so a changed row carries only its own end, on the keys and values of the unchanged one. A row that nobody has
-//! changed yet is not computed at all. What somebody looks at is shown whole.
+//! changed yet is not computed at all. What somebody looks at is shown whole. A row in which somebody put an infinity or
+//! NaN is computed whole from there on: those reach earlier positions.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -86,6 +87,8 @@ pub struct Course<'a> {
     packed: Option<Tokens>,
     /// Whole segments as they may have been shown, and the layer that they come before: blocks may write to them until it runs.
     shown: HashMap<usize, (usize, Tensor)>,
+    /// Forking segments that somebody looked inside, with rotations of their own: blocks may write to what layers share.
+    opened: HashMap<usize, Option<(Tensor, Tensor)>>,
     shared: Rc<Shared>,
     ends: Ends,
     /// See [`Trunk::shape`]: of the last layer.
@@ -138,9 +141,9 @@ impl<'a> Course<'a> {
             whole.rotations = all_rotations(decoder, &whole, &plain, shared.rotations.as_deref())?;
         }
         let ends = Ends::default();
-        let shown = HashMap::new();
-        let shape = (0, 0);
-        Ok(Self { decoder, call, whole, segments, lanes, packed, shown, shared: Rc::new(shared), ends, shape })
+        let (shown, opened, shape) = (HashMap::new(), HashMap::new(), (0, 0));
+        let shared = Rc::new(shared);
+        Ok(Self { decoder, call, whole, segments, lanes, packed, shown, opened, shared, ends, shape })
     }
 
     /// Returns the packed hidden states.
@@ -203,6 +206,7 @@ impl<'a> Course<'a> {
                 shown.push(segment);
             }
         }
+        self.spread(layer + 1, pass)?;
         if !shown.is_empty() {
             self.unpack(layer + 1, pass)?;
             self.show(layer + 1, &shown, site, pass)?;
@@ -284,6 +288,57 @@ impl<'a> Course<'a> {
         Ok(())
     }
 
+    /// Has rows computed whole from now on whose packed states before a layer would reach earlier positions.
+    fn spread(&mut self, layer: usize, pass: &Pass<'_>) -> Result<()> {
+        let later = |lane: &Lane| match (self.segments.get(lane.segment), lane.end) {
+            (Some(Segment::Forking(_)), Some((_, from))) => from > 0,
+            (Some(Segment::Forking(rows)), None) => rows.iter().any(|row| row.from > 0),
+            _ => false,
+        };
+        let Some(packed) = self.packed.as_ref().filter(|_| self.lanes.iter().any(later)) else { return Ok(()) };
+        if let Tokens::Packed(all) = packed
+            && tame(all)?
+        {
+            return Ok(());
+        }
+        let mut wild = Vec::new();
+        for (part, lane) in self.lanes.iter().enumerate().filter(|(_, lane)| later(lane)) {
+            let states = pass.segment(packed, part)?;
+            if !tame(&states)? {
+                wild.push((*lane, states));
+            }
+        }
+        if wild.is_empty() {
+            return Ok(());
+        }
+        for (lane, states) in wild.iter().filter(|(lane, _)| lane.end.is_none()) {
+            self.begin_wild_rows(lane.segment, states)?;
+        }
+        self.unpack(layer, pass)?;
+        for (lane, states) in wild {
+            if let (Some((index, from)), Some(Segment::Forking(rows))) = (lane.end, self.segments.get_mut(lane.segment))
+                && let Some(row) = rows.get_mut(index)
+            {
+                let kept = row.trunk.state(layer)?.f_narrow(1, 0, from)?;
+                row.own = Some(Tensor::f_cat(&[&kept, &states], 1)?);
+                row.from = 0;
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets the rows of a forking segment that hold wild numbers differ from their beginning.
+    fn begin_wild_rows(&mut self, segment: usize, whole: &Tensor) -> Result<()> {
+        if let Some(Segment::Forking(rows)) = self.segments.get_mut(segment) {
+            for (index, row) in (0_i64..).zip(rows) {
+                if row.from > 0 && !tame(&whole.f_narrow(0, index, 1)?)? {
+                    row.from = 0;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Shows whole segments that were not computed whole.
     fn show(&mut self, layer: usize, segments: &[usize], site: Site, pass: &mut Pass<'_>) -> Result<()> {
         let mut layout = Layout::default();
@@ -304,6 +359,9 @@ impl<'a> Course<'a> {
                 return Err(Raise::runtime_error(message).into());
             }
             self.note_changes(segment, pass)?;
+            if !tame(&after)? {
+                self.begin_wild_rows(segment, &after)?;
+            }
             self.place(segment, &after)?;
             self.shown.insert(segment, (layer, after));
         }
@@ -404,11 +462,8 @@ impl<'a> Course<'a> {
             let attention = self.whole.attention.get(lane.segment).copied().unwrap_or_default();
             let whole_cache = || self.call.caches.get(lane.segment).cloned().flatten();
             shared.attention.push(attention);
-            let rotation = self
-                .whole
-                .rotations
-                .as_ref()
-                .and_then(|all| Some((all.cosines.get(lane.segment)?, all.sines.get(lane.segment)?)));
+            self.open(lane)?;
+            let rotation = self.rotation(lane.segment);
             let positions = self.whole.positions.get(lane.segment);
             let Some((index, from)) = lane.end else {
                 shared.masks.push(self.whole.masks.get(lane.segment).cloned().flatten());
@@ -416,14 +471,20 @@ impl<'a> Course<'a> {
                 shared.past.push(self.whole.past.get(lane.segment).copied().unwrap_or(0));
                 caches.push(whole_cache());
                 if let Some((cosine, sine)) = rotation {
-                    cosines.push(cosine.shallow_clone());
-                    sines.push(sine.shallow_clone());
+                    cosines.push(cosine);
+                    sines.push(sine);
                 }
                 continue;
             };
             let length = self.length(lane.segment) - from;
             let about = self.decoder.describe();
-            shared.masks.push(self.ends.mask(attention, from, length, about.kind, about.device)?);
+            let mask = self.whole.masks.get(lane.segment).and_then(Option::as_ref);
+            shared.masks.push(match mask.filter(|_| self.opened.contains_key(&lane.segment)) {
+                Some(mask) => {
+                    Some(Rc::new(mask.f_narrow(0, i64::try_from(index).unwrap_or(0), 1)?.f_narrow(2, from, length)?))
+                }
+                None => self.ends.mask(attention, from, length, about.kind, about.device)?,
+            });
             shared.positions.push(self.ends.positions(from, length, about.device)?);
             shared.past.push(from);
             caches.push(match self.segments.get(lane.segment) {
@@ -439,6 +500,37 @@ impl<'a> Course<'a> {
         shared.rotations = self.whole.rotations.as_ref().map(|_| Rc::new(Rotations { cosines, sines }));
         Ok(shared)
     }
+
+    /// Notes that somebody looks inside a forking segment. Segments of one length share rotations until then.
+    fn open(&mut self, lane: &Lane) -> Result<()> {
+        let forks = matches!(self.segments.get(lane.segment), Some(Segment::Forking(_)));
+        if forks && lane.end.is_none() && !self.opened.contains_key(&lane.segment) {
+            let own = match self.rotation(lane.segment) {
+                Some((cosine, sine)) => Some((Tensor::f_cat(&[cosine], 0)?, Tensor::f_cat(&[sine], 0)?)),
+                None => None,
+            };
+            self.opened.insert(lane.segment, own);
+        }
+        Ok(())
+    }
+
+    fn rotation(&self, segment: usize) -> Option<(Tensor, Tensor)> {
+        let all = self.whole.rotations.as_ref()?;
+        let shared = (all.cosines.get(segment)?, all.sines.get(segment)?);
+        let own = self.opened.get(&segment).and_then(Option::as_ref).map(|(cosine, sine)| (cosine, sine));
+        let (cosine, sine) = own.unwrap_or(shared);
+        Some((cosine.shallow_clone(), sine.shallow_clone()))
+    }
+}
+
+/// Numbers up to here have finite squares, so that norms and attention make finite numbers of them.
+const TAME: f64 = 1e18;
+
+/// Returns whether states have nothing in them that attention would carry to earlier positions: it hides later ones by
+/// multiplying their values by zero, which infinities and NaN survive.
+fn tame(states: &Tensor) -> Result<bool> {
+    let (least, most) = states.f_aminmax(None, false)?;
+    Ok(f64::try_from(least)? > -TAME && f64::try_from(most)? < TAME)
 }
 
 impl Segment {

@@ -30,8 +30,18 @@ pub fn load(name: &str) -> Transformer {
 /// When either is not there.
 #[must_use]
 pub fn load_to(name: &str, device: Device) -> Transformer {
+    load_as(name, DType::Float32, device)
+}
+
+/// Loads a test model to a device, with parameters of a type.
+///
+/// # Panics
+/// When either is not there.
+#[must_use]
+pub fn load_as(name: &str, dtype: DType, device: Device) -> Transformer {
+    torch::prepare();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.models/float32").join(name);
-    *crate::load(&folder, Some(DType::Float32), device, &mut |_, _| {}).unwrap_or_else(|error| panic!("{error}"))
+    *crate::load(&folder, Some(dtype), device, &mut |_, _| {}).unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn engine(name: &str) -> Box<dyn Engine> {

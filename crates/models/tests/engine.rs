@@ -20,7 +20,7 @@ fn real_models_keep_the_engines_contract() {
 }
 
 /// Blocks that read and change a row in every way that matters to what is kept of it.
-const BLOCKS: [&str; 20] = [
+const BLOCKS: [&str; 29] = [
     "out = HEAD.output.save()",
     "LAYERS[1].output[:, 2] = 0.5\nout = HEAD.output.save()",
     "LAYERS[0].output[:, 0] += 1\nout = HEAD.output.save()",
@@ -35,6 +35,16 @@ const BLOCKS: [&str; 20] = [
     "LAYERS[0].skip(LAYERS[0].input * 3)\nout = HEAD.output.save()",
     "LAYERS[1].output[:, 2] = float('nan')\nout = LAYERS[1].output[:, :2].save()",
     "x = LAYERS[0].MLP.output\nmid = LAYERS[0].output.save()\nx[:, 1] = 9\nout = HEAD.output.save()",
+    "LAYERS[1].skip(LAYERS[1].input * 2)\nr = tracer.result\nkeys = [layer.keys for layer in r.past_key_values.layers]\nnone = torch.tensor([float(one is None) for one in keys]).save()\nlast = keys[3].save()\nout = r.logits.save()",
+    "LAYERS[0].output[:, 2] = 3\nLAYERS[2].ATTN.skip((LAYERS[2].ATTN.input, None))\nr = tracer.result\nkeys = [layer.keys for layer in r.past_key_values.layers]\nnone = torch.tensor([float(one is None) for one in keys]).save()\nout = r.logits.save()",
+    "LAYERS[2].MLP.skip(LAYERS[2].MLP.input)\nkeys = [layer.keys for layer in tracer.result.past_key_values.layers]\nout = torch.stack(keys).save()",
+    // Attention hides later positions by multiplying them by zero, which these survive: they reach earlier ones.
+    "LAYERS[1].output[:, 2] = float('nan')\nmid = LAYERS[2].output.save()\nout = HEAD.output.save()",
+    "LAYERS[0].output[:, 3] = float('inf')\nout = HEAD.output.save()",
+    "LAYERS[1].MLP.output[:, 1] = float('nan')\nout = tracer.result.logits.save()",
+    "x = LAYERS[0].output\ny = LAYERS[1].input\nx[:, 2] = float('nan')\nmid = LAYERS[1].output.save()\nout = HEAD.output.save()",
+    "LAYERS[0].output[:, 2] = 3e38\nmid = LAYERS[1].output.save()\nout = HEAD.output.save()",
+    "LAYERS[0].output[:, 1] = 0.5\nLAYERS[1].output[:, 3] = float('nan')\nout = HEAD.output.save()",
     "l = HEAD.output[0, -1]\nout = (l * 2).save()",
     "x = HEAD.output[:, -1]\nx[:] = 7\nHEAD.output[:, 0] = 3\nout = tracer.result.logits.save()",
     "HEAD.output[:, -1] = 0\nout = tracer.result.logits.save()",
@@ -71,8 +81,9 @@ fn logits_are_the_same_wherever_they_are_computed() {
 fn rows_that_come_again_give_what_they_give_alone() {
     for (name, layers) in MODELS {
         let subject = Subject { layers, head: "model.lm_head", engine: &|| engine(name) };
+        let attention = if name == "tiny-llama" { "self_attn" } else { "attn" };
         let job = |block: &str| {
-            let block = block.replace("MLP", "mlp");
+            let block = format!("import torch\n{}", block.replace("MLP", "mlp").replace("ATTN", attention));
             subject.job("Hello there, world", Function::Call, &block, &[])
         };
         let alone: Vec<Outcome> = BLOCKS.iter().flat_map(|block| subject.outcomes(vec![job(block)])).collect();

@@ -3,6 +3,15 @@
 //! Tests are named by the rows of the threat table that they show: S1 (reading rows) to S16 (weights).
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "isolation/shares.rs"]
+mod shares;
+#[path = "isolation/swaps.rs"]
+mod swaps;
+#[path = "isolation/tags.rs"]
+mod tags;
+#[path = "isolation/views.rs"]
+mod views;
+
 use engine::conformance::{self, Outcome, Subject, owned, tensor};
 use engine::{Event, Fault, Job};
 use program::{Datum, Function, Saved, TensorData};

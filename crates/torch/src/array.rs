@@ -116,6 +116,14 @@ pub fn function(module: &str, name: &str) -> Option<Native> {
         ("numpy.linalg", "norm") => |machine, args| through(machine, args, "linalg_vector_norm"),
         ("numpy", "mean") => |machine, args| through(machine, args, "mean"),
         ("numpy", "sum") => |machine, args| through(machine, args, "sum"),
+        ("numpy", "std") => |machine, mut args| {
+            population(&mut args.keyword);
+            through(machine, args, "std")
+        },
+        ("numpy", "var") => |machine, mut args| {
+            population(&mut args.keyword);
+            through(machine, args, "var")
+        },
         ("numpy", "argmax") => |machine, args| through(machine, args, "argmax"),
         ("numpy", "argmin") => |machine, args| through(machine, args, "argmin"),
         ("numpy", "argsort") => |machine, args| through(machine, args, "argsort"),
@@ -141,6 +149,14 @@ pub fn function(module: &str, name: &str) -> Option<Native> {
         ("numpy", "linspace") => |machine, args| factory(machine, args, "linspace"),
         _ => return None,
     })
+}
+
+/// Divides by the number of elements, as numpy's deviations do, where PyTorch's divide by one less.
+fn population(keyword: &mut Vec<(Rc<str>, Value)>) {
+    match keyword.iter_mut().find(|(name, _)| &**name == "ddof") {
+        Some((name, _)) => *name = "correction".into(),
+        None => keyword.push(("correction".into(), Value::Int(0))),
+    }
 }
 
 /// Calls an operator on the tensors of arrays and wraps its results.
@@ -259,10 +275,14 @@ impl HostObject for Array {
                 };
                 let mut all = vec![own.value()];
                 all.extend(args.positional.iter().cloned());
+                let mut keyword = args.keyword.clone();
+                if matches!(operator, "std" | "var") {
+                    population(&mut keyword);
+                }
                 if operator == "reshape" && !matches!(all.get(1), Some(Value::Tuple(_) | Value::List(_))) {
                     all = vec![own.value(), Value::list(all.split_off(1))];
                 }
-                through(machine, Args { positional: all, keyword: args.keyword.clone() }, operator)
+                through(machine, Args { positional: all, keyword }, operator)
             }
             _ => Ok(Outcome::NotImplemented),
         }

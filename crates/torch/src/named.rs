@@ -27,6 +27,13 @@ impl NamedTuple {
         &self.items
     }
 
+    /// Returns the same with some elements replaced.
+    pub fn with(&self, replace: impl Fn(&str, &Value) -> Result<Option<Value>, Raise>) -> Result<Self, Raise> {
+        let items = self.fields.iter().zip(&self.items);
+        let items = items.map(|(field, item)| Ok(replace(field, item)?.unwrap_or_else(|| item.clone())));
+        Ok(Self { name: self.name.clone(), fields: self.fields.clone(), items: items.collect::<Result<_, Raise>>()? })
+    }
+
     fn tuple(&self) -> Value {
         Value::tuple(self.items.clone())
     }

@@ -67,6 +67,7 @@ fn order(class: &Rc<Class>) -> Vec<Value> {
 /// Attributes of a builtin type object.
 pub(super) fn of_type(machine: &Machine, kind: Type, name: &str) -> Option<Value> {
     match name {
+        "__new__" => Some(Value::native(name, make)),
         "__init__" | "__setattr__" | "__delattr__" | "__getattribute__" if kind == Type::Object => {
             object_function(name)
         }
@@ -158,7 +159,11 @@ fn make(machine: &Machine, mut args: Args) -> HostResult {
             args.positional.remove(0);
             return types::construct(machine, kind, args);
         }
-        _ => return Err(Raise::type_error("object.__new__(X): X is not a type object")),
+        Some(other) => {
+            let kind = types::type_name(other);
+            return Err(Raise::type_error(format!("object.__new__(X): X is not a type object ({kind})")));
+        }
+        None => return Err(Raise::type_error("object.__new__(): not enough arguments")),
     };
     args.positional.remove(0);
     let instance = Instance::new(&class);

@@ -55,7 +55,10 @@ pub(crate) fn members_of(class: &Rc<Class>) -> Option<Vec<Value>> {
 }
 
 /// Turns the values in a class body into members.
-fn enumerate(machine: &Machine, args: Args) -> HostResult {
+///
+/// # Errors
+/// What the class's `__init__` raises, and `TypeError` for a class that extends one with members.
+pub fn enumerate(machine: &Machine, args: Args) -> HostResult {
     let Some(Value::Class(class)) = args.positional.into_iter().next() else {
         return Err(Raise::type_error("Enum needs a class"));
     };

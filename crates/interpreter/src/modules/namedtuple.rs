@@ -138,6 +138,26 @@ fn from_pairs(machine: &Machine, args: Args) -> HostResult {
     })
 }
 
+/// Gives a class that has the marks of a named tuple, and nothing that can run, what it had.
+///
+/// # Errors
+/// When the job's memory is spent.
+pub fn revive(machine: &Machine, class: &Rc<Class>) -> Result<(), Raise> {
+    let (Some(Type::Tuple), Some(Value::Tuple(names))) = (class.builtin(), class.own("_fields")) else { return Ok(()) };
+    machine.charge_memory(1024 + 512 * names.len() as u64)?;
+    let defaults = match class.own("_field_defaults") {
+        Some(Value::Dict(defaults)) => defaults.entries(),
+        _ => Vec::new(),
+    };
+    let field = |name: &Value| {
+        let name = name.as_str()?;
+        let default = defaults.iter().find(|(known, _)| known.as_str() == Some(name)).map(|(_, value)| value.clone());
+        Some((Rc::from(name), default))
+    };
+    equip(class, names.iter().filter_map(field).collect());
+    Ok(())
+}
+
 /// Gives a class below `tuple` its fields.
 fn equip(class: &Rc<Class>, fields: Fields) {
     let names: Vec<Rc<str>> = fields.iter().map(|(name, _)| Rc::clone(name)).collect();

@@ -11,6 +11,7 @@ use crate::dispatch::{self, Argument, Number, Output};
 use crate::dtype::{self, Device};
 use crate::generator::Generator;
 use crate::job::Job;
+use crate::named::NamedTuple;
 use crate::python::{self, arguments, positional};
 use crate::signatures;
 use crate::size::Size;
@@ -154,7 +155,37 @@ pub fn functional(name: &str) -> Option<Native> {
 pub fn linalg(name: &str) -> Option<Native> {
     match name {
         "multi_dot" => Some(|machine, args| operator(machine, "linalg_multi_dot", args)),
+        "lstsq" => Some(least_squares),
         _ => None,
+    }
+}
+
+/// `torch.linalg.lstsq`, on the CPU by LAPACK's `gelsd` where PyTorch takes `gelsy`: to that it hands pivots that it has
+/// not set, so that the solution depends on what memory held before.
+fn least_squares(machine: &Machine, mut args: Args) -> HostResult {
+    let on_cpu = args.positional.first().and_then(Tensor::of).is_none_or(|matrix| matrix.device().kind == 0);
+    match args.take_keyword("driver") {
+        Some(Value::Str(driver)) if &*driver == "gelsy" => Err(Raise::runtime_error(
+            "torch.linalg.lstsq: the driver 'gelsy' is not supported by this server; 'gelsd' finds the same solution",
+        )),
+        None | Some(Value::None) if on_cpu => {
+            args.keyword.push(("driver".into(), "gelsd".into()));
+            let found = binding::call(machine, "linalg_lstsq", None, &args)?;
+            let Some(named) = python::host::<NamedTuple>(&found) else { return Ok(found.into()) };
+            // `gelsy` gives neither of these.
+            let named = named.with(|field, item| match (field, Tensor::of(item)) {
+                ("residuals" | "singular_values", Some(tensor)) => {
+                    dispatch::tensor(machine, "new_zeros", "", &[tensor.into(), vec![0].into()])
+                        .map(|none| Some(none.value()))
+                }
+                _ => Ok(None),
+            })?;
+            Ok(Value::Host(Rc::new(named)).into())
+        }
+        driver => {
+            args.keyword.extend(driver.map(|driver| ("driver".into(), driver)));
+            operator(machine, "linalg_lstsq", args)
+        }
     }
 }
 

@@ -1,9 +1,14 @@
-"""Gradients of activations, compared with local nnsight, whose weights require grad. See `compare.py`."""
-import sys
+"""Gradients of activations."""
+import functools
 
-from compare import FRANCE, ITALY, LONG, experiment, layers, main  # (first: it prepares the import of nnsight)
 import nnsight
 import torch
+
+import experiments
+from experiments import FRANCE, ITALY, LONG, layers
+
+# A job that records gradients has passes of its own.
+experiment = functools.partial(experiments.experiment, shared=False)
 
 
 @experiment()
@@ -439,6 +444,3 @@ def steering_by_gradient(model, remote):
         layers(model)[1].output[:, -1] += direction
         logits = model.lm_head.output[0, -1].save()
     return logits
-
-
-main(sys.argv[1:])
