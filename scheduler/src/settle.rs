@@ -6,6 +6,8 @@ use ids::JobId;
 use store::job::Event;
 use store::{Blob, Error, JobRecord, Jobs, Objects, Outcome, Place};
 
+use crate::policy::Told;
+
 /// Writes job records on behalf of the scheduler.
 #[derive(Clone)]
 pub struct Settler {
@@ -25,61 +27,56 @@ pub enum Settled {
 }
 
 impl Settler {
-    /// Commits one event, told for `attempt`.
-    pub async fn settle(&self, job: JobId, attempt: u32, event: &Event) -> Settled {
-        self.settle_with(job, attempt, |_| event.clone()).await
-    }
-
-    /// Commits the event that `decide` makes of the record as it is.
-    pub async fn settle_with(&self, job: JobId, attempt: u32, decide: impl FnOnce(&JobRecord) -> Event) -> Settled {
-        let before = match self.jobs.find(job).await {
-            Ok(Some((record, _))) => record,
-            Ok(None) => return Settled::Refused,
-            Err(error) => return later(job, &error),
-        };
-        let event = decide(&before);
-        match self.jobs.transition(job, attempt, &event, now()).await {
-            Ok(after) => {
-                if after.state.terminal() && matches!(before.payload, Blob::Object(_)) {
-                    self.delete(&Place::payload(&after.tenant, job)).await;
+    /// Commits what was told of an attempt.
+    pub async fn settle(&self, job: JobId, attempt: u32, told: &Told) -> Settled {
+        loop {
+            let (before, revision) = match self.jobs.find(job).await {
+                Ok(Some(found)) => found,
+                Ok(None) => return Settled::Refused,
+                Err(error) => return later(job, &error),
+            };
+            let now = now();
+            let event = told.event(&before, now);
+            let after = match before.after(attempt, &event, now) {
+                Ok(after) => after,
+                Err(refused) => {
+                    tracing::debug!(%job, attempt, %refused, "event refused");
+                    if let Event::Finished { result, .. } = &event {
+                        self.drop_result(job, result).await;
+                    }
+                    return Settled::Refused;
                 }
-                Settled::Done(Box::new(after))
+            };
+            match self.jobs.replace(revision, &after).await {
+                Ok(true) => {
+                    if after.state.terminal() && matches!(before.payload, Blob::Object(_)) {
+                        self.delete(&Place::payload(&after.tenant, job)).await;
+                    }
+                    return Settled::Done(Box::new(after));
+                }
+                // It changed meanwhile.
+                Ok(false) => {}
+                Err(error) => return later(job, &error),
             }
-            Err(Error::Refused { refused, .. }) => {
-                tracing::debug!(%job, attempt, %refused, "event refused");
-                self.drop_result(&event).await;
-                Settled::Refused
-            }
-            Err(Error::NoJob(_)) => {
-                self.drop_result(&event).await;
-                Settled::Refused
-            }
-            Err(error) => later(job, &error),
         }
     }
 
     /// Forgets a job that ended: its record and whatever any attempt left in the object store.
     pub async fn forget(&self, record: &JobRecord) -> Result<(), Error> {
         self.objects.delete(&Place::payload(&record.tenant, record.id)).await?;
-        for attempt in 1..=record.attempt {
-            self.objects.delete(&Place::result(&record.tenant, record.id, attempt)).await?;
-        }
+        self.objects.delete_all(&Place::results(&record.tenant, record.id)).await?;
         self.jobs.forget(record).await
     }
 
-    /// Deletes the result that a refused report brought, unless it is the very one that was committed.
-    async fn drop_result(&self, event: &Event) {
-        let Event::Finished { result: Blob::Object(object), .. } = event else { return };
+    /// Deletes a result that came too late, unless it is the very one that was committed.
+    pub async fn drop_result(&self, job: JobId, result: &Blob) {
+        let Blob::Object(object) = result else { return };
+        // What is not known to be this job's stays; if it is, the sweep deletes it.
+        let Ok(Some((record, _))) = self.jobs.find(job).await else { return };
+        let committed =
+            matches!(&record.outcome, Some(Outcome::Result(Blob::Object(kept))) if kept.path == object.path);
         let Ok(place) = Place::parse(&object.path) else { return };
-        let Some(job) = object.path.rsplit('/').nth(1).and_then(|name| name.parse().ok()) else { return };
-        let committed = match self.jobs.find(job).await {
-            Ok(found) => found.is_some_and(
-                |(record, _)| matches!(record.outcome, Some(Outcome::Result(Blob::Object(kept))) if kept.path == object.path),
-            ),
-            // Not known, so it stays; the sweep deletes it.
-            Err(_) => true,
-        };
-        if !committed {
+        if !committed && Place::results(&record.tenant, job).contains(&place) {
             self.delete(&place).await;
         }
     }

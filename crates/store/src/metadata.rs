@@ -108,11 +108,31 @@ pub enum Compare {
     Unchanged(String, Revision),
 }
 
+impl Compare {
+    /// Returns the key that is looked at.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Absent(key) | Self::Unchanged(key, _) => key,
+        }
+    }
+}
+
 /// A write of a transaction.
 #[derive(Clone, Debug)]
 pub enum Op {
     Put(String, Bytes),
     Delete(String),
+}
+
+impl Op {
+    /// Returns the key that is written.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put(key, _) | Self::Delete(key) => key,
+        }
+    }
 }
 
 /// What survives a crash after the commit was acknowledged.
@@ -142,4 +162,16 @@ pub enum Event {
     },
     /// Changes were dropped: list again.
     Resync,
+}
+
+impl Event {
+    /// Returns the key that changed; that of a resync is empty.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put(entry) => &entry.key,
+            Self::Delete { key, .. } => key,
+            Self::Resync => "",
+        }
+    }
 }
