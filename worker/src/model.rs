@@ -51,11 +51,16 @@ const PROGRESS: Duration = Duration::from_millis(100);
 /// Bytes of one event's printed text.
 const PRINTED_BYTES: usize = 64 << 10;
 
+/// Stack of a model's thread, enough for parsing and for dropping whatever a program may hold; what is not touched takes
+/// no memory.
+const STACK_BYTES: usize = 64 << 20;
+
 /// Starts a model's thread. It ends when the returned sender is dropped.
 pub fn start(load: Load, loader: Loader, reports: Sender<Report>) -> std::io::Result<Sender<Order>> {
     let (orders, inbox) = mpsc::channel(1024);
     std::thread::Builder::new()
         .name("model".into())
+        .stack_size(STACK_BYTES)
         .spawn(move || ModelThread { load, loader, reports }.run(inbox))
         .map(|_| orders)
 }

@@ -265,14 +265,14 @@ impl Session {
 async fn read(objects: &Objects, payload: Option<Blob>) -> Result<Program, String> {
     let payload = payload.ok_or("the job came without its program")?;
     let bytes = objects.load(&payload).await.map_err(|error| format!("cannot read the job's program: {error}"))?;
-    let decoded = tokio::task::spawn_blocking(move || Program::decode(&bytes)).await;
+    let decoded = aside(bytes.len() as u64, move || Program::decode(&bytes)).await;
     decoded.map_err(|error| error.to_string())?.map_err(|error| format!("cannot read the job's program: {error}"))
 }
 
 async fn write(objects: &Objects, running: &Running, saved: Saved) -> Result<Blob, (Fault, String)> {
     let server = |text: String| (Fault::Server, text);
     let compress = running.compress;
-    let encoded = tokio::task::spawn_blocking(move || nnsight::encode_saved(&saved, compress)).await;
+    let encoded = aside(saved.heap.bytes(), move || nnsight::encode_saved(&saved, compress)).await;
     let bytes = encoded.map_err(|error| server(error.to_string()))?.map_err(|error| match error {
         nnsight::EncodeError::Zstd(_) => server(error.to_string()),
         _ => (Fault::User, error.to_string()),
@@ -288,4 +288,15 @@ async fn write(objects: &Objects, running: &Running, saved: Saved) -> Result<Blo
             error => format!("cannot keep the result: {error}"),
         })
     })
+}
+
+/// Bytes whose decoding or encoding takes too short a time to be worth another thread.
+const SMALL: u64 = 64 << 10;
+
+/// Does work on so many bytes: here when they are few, else beside the session.
+async fn aside<T: Send + 'static>(
+    bytes: u64,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, tokio::task::JoinError> {
+    if bytes <= SMALL { Ok(work()) } else { tokio::task::spawn_blocking(work).await }
 }

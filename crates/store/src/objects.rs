@@ -145,10 +145,10 @@ impl Objects {
     /// # Errors
     /// [`Error::NoSpace`], or a failure of the store.
     pub async fn keep(&self, place: &Place, bytes: Bytes) -> Result<Blob, Error> {
-        self.check_space(bytes.len() as u64)?;
         if bytes.len() <= INLINE_BYTES {
             return Ok(Blob::Inline(bytes));
         }
+        self.check_space(bytes.len() as u64)?;
         Ok(Blob::Object(self.put(place, bytes).await?))
     }
 
