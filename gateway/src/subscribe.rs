@@ -26,7 +26,7 @@ use crate::{Error, Gateway, aside, mebibytes, progress};
 /// How often a quiet websocket is pinged, so that proxies keep it and a dead client is noticed.
 const PING: Duration = Duration::from_secs(20);
 /// How long a status waits for the next ones, to be sent with them. Of a job that ends sooner all are sent with its end.
-const PAUSE: Duration = Duration::from_millis(10);
+const PAUSE: Duration = Duration::from_millis(50);
 /// How long a websocket without a valid key may stay: as long as a client needs to be refused.
 const KEYLESS_IDLE: Duration = Duration::from_secs(10);
 /// Bytes a client sends: control frames only.

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::join_all;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use ids::{JobId, ModelKey, TenantId, WorkerId};
@@ -20,7 +19,7 @@ use crate::config::{Config, HostedModel};
 use crate::decide::{Action, Hosting, Queue, SessionId, View, Worker, decide};
 use crate::policy::Told;
 use crate::sessions::{End, News, Outbox};
-use crate::settle::{Settled, Settler, now};
+use crate::settle::{Report, Settled, Settler, now};
 use crate::wire;
 
 /// How often deadlines are looked at and failed commits tried again. Nothing else waits for it.
@@ -41,9 +40,9 @@ pub struct Leader {
     queue: Queue,
     sessions: BTreeMap<SessionId, Session>,
     /// What is to be settled next, together.
-    told: Vec<(JobId, u32, Told)>,
+    reports: Vec<Report>,
     /// What the store did not take.
-    unsettled: Vec<(JobId, u32, Told)>,
+    unsettled: Vec<Report>,
     /// Who waits for the workers to be done. While there is one, nothing is given out.
     drained: Vec<oneshot::Sender<()>>,
     draining: bool,
@@ -77,7 +76,7 @@ impl Leader {
             view: View::default(),
             queue: Queue::default(),
             sessions: BTreeMap::new(),
-            told: Vec::new(),
+            reports: Vec::new(),
             unsettled: Vec::new(),
             drained: Vec::new(),
             draining: false,
@@ -143,7 +142,7 @@ impl Leader {
             }
             // First what does not wait for the disk: who has become free gets more to do.
             self.act().await;
-            if self.settle_told().await {
+            if self.settle_reports().await {
                 self.act().await;
             }
             self.tell_drained();
@@ -156,22 +155,12 @@ impl Leader {
             return;
         }
         let actions = decide(&self.view, &self.queue, now());
-        let settler = &self.settler;
-        let commits = actions.iter().filter_map(|action| {
-            let (job, attempt, event) = match action {
-                Action::Dispatch { job, attempt, session, .. } => {
-                    let worker = self.sessions.get(session)?.worker.clone();
-                    (*job, *attempt, Event::Dispatched { worker })
-                }
-                Action::Expire { job, attempt } => (*job, *attempt, Event::Expired),
-                Action::Refuse { job, attempt, text } => {
-                    let event = Event::Failed { fault: Fault::Server, text: text.clone(), meta: String::new() };
-                    (*job, *attempt, event)
-                }
-            };
-            Some(async move { (action, settler.settle(job, attempt, &Told::Happened(event)).await) })
-        });
-        for (action, settled) in join_all(commits).await {
+        if actions.is_empty() {
+            return;
+        }
+        let reports: Vec<Report> = actions.iter().map(|action| self.report(action)).collect();
+        let settled = self.settler.settle(&reports).await;
+        for (action, settled) in actions.iter().zip(settled) {
             match settled {
                 Settled::Done(record) => {
                     self.queue.remove(action.job());
@@ -186,22 +175,33 @@ impl Leader {
         }
     }
 
+    fn report(&self, action: &Action) -> Report {
+        let (job, attempt, event) = match action {
+            Action::Dispatch { job, attempt, session, .. } => {
+                let worker = self.sessions.get(session).map_or_else(|| WorkerId::new(""), |it| it.worker.clone());
+                (job, attempt, Event::Dispatched { worker })
+            }
+            Action::Expire { job, attempt } => (job, attempt, Event::Expired),
+            Action::Refuse { job, attempt, text } => {
+                let event = Event::Failed { fault: Fault::Server, text: text.clone(), meta: String::new() };
+                (job, attempt, event)
+            }
+        };
+        Report { job: *job, attempt: *attempt, told: Told::Happened(event) }
+    }
+
     /// Commits what was told. Returns whether some jobs are to run again.
-    async fn settle_told(&mut self) -> bool {
-        let settler = &self.settler;
-        let commits = std::mem::take(&mut self.told).into_iter().map(|(job, attempt, told)| async move {
-            let settled = settler.settle(job, attempt, &told).await;
-            (settled, (job, attempt, told))
-        });
+    async fn settle_reports(&mut self) -> bool {
+        let reports = std::mem::take(&mut self.reports);
         let mut again = false;
-        for (settled, told) in join_all(commits).await {
+        for (settled, report) in self.settler.settle(&reports).await.into_iter().zip(reports) {
             match settled {
                 Settled::Done(record) => {
                     again |= record.state == State::Queued;
                     self.enqueue(&record);
                 }
                 Settled::Refused => {}
-                Settled::Later => self.unsettled.push(told),
+                Settled::Later => self.unsettled.push(report),
             }
         }
         again
@@ -277,7 +277,7 @@ impl Leader {
             }
             News::Ended { session, job, attempt, end } => {
                 if self.release(session, job, attempt) {
-                    self.told.push((job, attempt, Told::Ended(end)));
+                    self.reports.push(Report { job, attempt, told: Told::Ended(end) });
                 } else if let End::Finished { result: Some(result), .. } = end
                     && !self.to_be_settled(&result)
                 {
@@ -315,8 +315,7 @@ impl Leader {
             Ok(None) => 0,
             Err(error) => return tracing::error!(%job, %error, "cannot read a job that is to be cancelled"),
         };
-        let told = Told::Happened(Event::Cancelled);
-        match self.settler.settle(job, attempt, &told).await {
+        match self.settle(job, attempt, Event::Cancelled).await {
             Settled::Done(_) => {
                 self.queue.remove(job);
                 self.let_go(job, false);
@@ -326,7 +325,7 @@ impl Leader {
                     tracing::warn!(%job, %error, "a request to cancel stays");
                 }
             }
-            Settled::Later => self.unsettled.push((job, attempt, told)),
+            Settled::Later => {}
         }
     }
 
@@ -342,7 +341,7 @@ impl Leader {
     }
 
     async fn tick(&mut self) {
-        self.told.append(&mut self.unsettled);
+        self.reports.append(&mut self.unsettled);
         let now = Instant::now();
         let mut late = Vec::new();
         for session in self.sessions.values() {
@@ -365,13 +364,15 @@ impl Leader {
     }
 
     /// Commits an event, now or at a later tick.
-    async fn settle(&mut self, job: JobId, attempt: u32, event: Event) {
-        let told = Told::Happened(event);
-        match self.settler.settle(job, attempt, &told).await {
-            Settled::Done(record) => self.enqueue(&record),
+    async fn settle(&mut self, job: JobId, attempt: u32, event: Event) -> Settled {
+        let report = Report { job, attempt, told: Told::Happened(event) };
+        let settled = self.settler.settle(std::slice::from_ref(&report)).await.pop().unwrap_or(Settled::Refused);
+        match &settled {
+            Settled::Done(record) => self.enqueue(record),
             Settled::Refused => {}
-            Settled::Later => self.unsettled.push((job, attempt, told)),
+            Settled::Later => self.unsettled.push(report),
         }
+        settled
     }
 
     /// Puts a job into the queue, if that is its state.
@@ -387,7 +388,7 @@ impl Leader {
         self.view.workers.remove(&id);
         for (job, assigned) in session.jobs {
             leave(&mut self.view.running, &assigned.tenant);
-            self.told.push((job, assigned.attempt, Told::WorkerDied));
+            self.reports.push(Report { job, attempt: assigned.attempt, told: Told::WorkerDied });
         }
         for key in session.models.into_keys() {
             self.refresh_model(&key).await;
@@ -402,10 +403,10 @@ impl Leader {
 
     /// Returns whether a result that is told again is one that has yet to be committed.
     fn to_be_settled(&self, again: &Blob) -> bool {
-        let mut told = self.told.iter().chain(&self.unsettled);
-        told.any(
-            |(.., told)| matches!(told, Told::Ended(End::Finished { result: Some(result), .. }) if result == again),
-        )
+        self.reports.iter().chain(&self.unsettled).any(|report| match &report.told {
+            Told::Ended(End::Finished { result: Some(result), .. }) => result == again,
+            _ => false,
+        })
     }
 
     /// Notes that a worker has a job no longer. Returns whether it had it, under this attempt.

@@ -14,7 +14,7 @@ const DEATHS: u32 = 2;
 /// Attempts that end in a fault of the server before the job fails of it.
 const ATTEMPTS: u32 = 3;
 
-/// What the scheduler was told of a job's attempt.
+/// What may be told of a job's attempt.
 #[derive(Clone, Debug)]
 pub enum Told {
     Happened(Event),
@@ -76,9 +76,19 @@ fn belongs(result: &Blob, record: &JobRecord) -> bool {
 /// Completes a worker's account of what a job cost. An account that is no JSON object is left out.
 fn meta(record: &JobRecord, usage: &str, now: u64) -> String {
     let mut meta: serde_json::Map<String, serde_json::Value> = serde_json::from_str(usage).unwrap_or_default();
-    let started = if record.started_at > 0 { record.started_at } else { now };
-    let queued = Duration::from_millis(started.saturating_sub(record.accepted_at));
-    meta.insert("queue_time_s".into(), queued.as_secs_f64().into());
+    let queued = match record.started_at {
+        // Over before anybody was told that it had begun.
+        0 => {
+            let ran = meta.get("execution_time_s").and_then(serde_json::Value::as_f64).unwrap_or(0.0);
+            seconds(now.saturating_sub(record.accepted_at)) - ran
+        }
+        started => seconds(started.saturating_sub(record.accepted_at)),
+    };
+    meta.insert("queue_time_s".into(), queued.max(0.0).into());
     meta.insert("attempt".into(), record.attempt.into());
     serde_json::Value::Object(meta).to_string()
+}
+
+fn seconds(milliseconds: u64) -> f64 {
+    Duration::from_millis(milliseconds).as_secs_f64()
 }

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ids::JobId;
 use store::job::Event;
-use store::{Blob, Error, JobRecord, Jobs, Objects, Outcome, Place};
+use store::{Blob, Error, JobRecord, Jobs, Objects, Outcome, Place, Revision};
 
 use crate::policy::Told;
 
@@ -15,50 +15,88 @@ pub struct Settler {
     pub objects: Objects,
 }
 
-/// What became of an event.
+/// What was told of a job's attempt.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub job: JobId,
+    pub attempt: u32,
+    pub told: Told,
+}
+
+/// A record to be written.
+struct Step {
+    /// That of the one before.
+    revision: Revision,
+    after: Box<JobRecord>,
+    /// Whether the payload is an object.
+    payload: bool,
+}
+
+/// What became of a report.
 #[derive(Debug)]
 pub enum Settled {
-    /// It happened; the record as it is now.
+    /// It counts; the record as it is now.
     Done(Box<JobRecord>),
     /// It is too late, or the job is gone: nothing changed.
     Refused,
-    /// The store failed; the event has to be told again.
+    /// The store failed; the report has to be settled again.
     Later,
 }
 
 impl Settler {
-    /// Commits what was told of an attempt.
-    pub async fn settle(&self, job: JobId, attempt: u32, told: &Told) -> Settled {
-        loop {
-            let (before, revision) = match self.jobs.find(job).await {
-                Ok(Some(found)) => found,
-                Ok(None) => return Settled::Refused,
-                Err(error) => return later(job, &error),
-            };
-            let now = now();
-            let event = told.event(&before, now);
-            let after = match before.after(attempt, &event, now) {
-                Ok(after) => after,
-                Err(refused) => {
-                    tracing::debug!(%job, attempt, %refused, "event refused");
-                    if let Event::Finished { result, .. } = &event {
-                        self.drop_result(job, result).await;
-                    }
-                    return Settled::Refused;
+    /// Commits what was told, all of it together. Returns what became of each, in order.
+    pub async fn settle(&self, reports: &[Report]) -> Vec<Settled> {
+        let mut settled: Vec<Option<Settled>> = reports.iter().map(|_| None).collect();
+        // Again for those whose record changed meanwhile.
+        while settled.iter().any(Option::is_none) {
+            let mut steps = Vec::with_capacity(reports.len());
+            for (report, slot) in reports.iter().zip(&mut settled).filter(|(_, slot)| slot.is_none()) {
+                match self.step(report).await {
+                    Ok(step) => steps.push((step, slot)),
+                    Err(refused) => *slot = Some(refused),
                 }
-            };
-            match self.jobs.replace(revision, &after).await {
-                Ok(true) => {
-                    if after.state.terminal() && matches!(before.payload, Blob::Object(_)) {
-                        self.delete(&Place::payload(&after.tenant, job)).await;
-                    }
-                    return Settled::Done(Box::new(after));
-                }
-                // It changed meanwhile.
-                Ok(false) => {}
-                Err(error) => return later(job, &error),
+            }
+            let records: Vec<_> = steps.iter().map(|(step, _)| (step.revision, &*step.after)).collect();
+            let outcomes = self.jobs.replace(&records).await;
+            for (index, (step, slot)) in steps.into_iter().enumerate() {
+                *slot = match &outcomes {
+                    Ok(replaced) if replaced.get(index) == Some(&true) => Some(self.done(step).await),
+                    Ok(_) => None,
+                    Err(error) => Some(later(step.after.id, error)),
+                };
             }
         }
+        settled.into_iter().flatten().collect()
+    }
+
+    /// Works out what a report makes of its record; what it cannot settle is why there is none.
+    async fn step(&self, Report { job, attempt, told }: &Report) -> Result<Step, Settled> {
+        let (job, attempt) = (*job, *attempt);
+        let (before, revision) = match self.jobs.find(job).await {
+            Ok(found) => found.ok_or(Settled::Refused)?,
+            Err(error) => return Err(later(job, &error)),
+        };
+        let now = now();
+        let event = told.event(&before, now);
+        match before.after(attempt, &event, now) {
+            Ok(after) => {
+                Ok(Step { revision, after: Box::new(after), payload: matches!(before.payload, Blob::Object(_)) })
+            }
+            Err(refused) => {
+                tracing::debug!(%job, attempt, %refused, "event refused");
+                if let Event::Finished { result, .. } = &event {
+                    self.drop_result(job, result).await;
+                }
+                Err(Settled::Refused)
+            }
+        }
+    }
+
+    async fn done(&self, Step { after, payload, .. }: Step) -> Settled {
+        if after.state.terminal() && payload {
+            self.delete(&Place::payload(&after.tenant, after.id)).await;
+        }
+        Settled::Done(after)
     }
 
     /// Forgets a job that ended: its record and whatever any attempt left in the object store.

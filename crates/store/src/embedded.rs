@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -15,9 +16,12 @@ use crate::recent::{Done, Recent, Snapshot, Written};
 use crate::table::{Mark, Table};
 use crate::watch::Watchers;
 
-/// Transactions that one commit may carry. What has arrived when the writer looks is committed together;
-/// it never waits for more, so a lone transaction pays one sync and a crowd shares it.
+/// Writes that one commit may carry.
 const GROUP: usize = 256;
+
+/// Least time between two syncs while several write at once, so that more of them share one. A lone writer never waits
+/// for others.
+const WINDOW: Duration = Duration::from_millis(2);
 
 /// A [`MetadataStore`] over a redb file and a journal beside it. Clones share the store; the last one closes it.
 ///
@@ -44,8 +48,8 @@ struct Shared {
 }
 
 struct Write {
-    txn: Txn,
-    reply: oneshot::Sender<Result<TxnOutcome, Error>>,
+    txns: Vec<Txn>,
+    reply: oneshot::Sender<Result<Vec<TxnOutcome>, Error>>,
 }
 
 impl RedbStore {
@@ -105,16 +109,16 @@ impl MetadataStore for RedbStore {
         self.inner.shared.list(prefix)
     }
 
-    async fn txn(&self, txn: Txn) -> Result<TxnOutcome, Error> {
-        if txn.durability == Durability::Relaxed
-            && let Some(outcome) = self.inner.shared.relaxed(&txn)?
-        {
-            return Ok(outcome);
+    async fn txns(&self, mut txns: Vec<Txn>) -> Result<Vec<TxnOutcome>, Error> {
+        let mut outcomes = self.inner.shared.relaxed(&txns)?;
+        let txns = txns.split_off(outcomes.len());
+        if !txns.is_empty() {
+            let (reply, answer) = oneshot::channel();
+            let writes = self.inner.writes.as_ref().ok_or(Error::Closed)?;
+            writes.send(Write { txns, reply }).await.map_err(|_| Error::Closed)?;
+            outcomes.append(&mut answer.await.map_err(|_| Error::Closed)??);
         }
-        let (reply, answer) = oneshot::channel();
-        let writes = self.inner.writes.as_ref().ok_or(Error::Closed)?;
-        writes.send(Write { txn, reply }).await.map_err(|_| Error::Closed)?;
-        answer.await.map_err(|_| Error::Closed)?
+        Ok(outcomes)
     }
 
     async fn watch(&self, prefix: &str) -> Result<Watch, Error> {
@@ -133,14 +137,14 @@ impl Shared {
             return Ok(value.clone().map(|value| entry(*revision, value)));
         }
         // What was taken over since then is in the table.
-        Ok(self.table.view()?.get(key)?.map(|(revision, value)| entry(revision, value)))
+        Ok(self.table.view().get(key)?.map(|(revision, value)| entry(revision, value)))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<Entry>, Error> {
         let (written, view) = {
             let recent = self.recent();
             // Both as of now: nothing leaves the one for the other while the lock is held.
-            (recent.list(prefix), self.table.view()?)
+            (recent.list(prefix), self.table.view())
         };
         let mut entries = view.list(prefix)?;
         for (key, Written { revision, value }) in written {
@@ -153,14 +157,21 @@ impl Shared {
         Ok(entries.into_iter().map(entry).collect())
     }
 
-    fn relaxed(&self, txn: &Txn) -> Result<Option<TxnOutcome>, Error> {
+    /// Does relaxed transactions, up to the first that is not or that has to wait for the disk.
+    fn relaxed(&self, txns: &[Txn]) -> Result<Vec<TxnOutcome>, Error> {
+        let mut outcomes = Vec::with_capacity(txns.len());
         let mut recent = self.recent();
-        let done = recent.relaxed(txn, &|key| self.older(key))?;
-        Ok(done.map(|done| self.tell(done)))
+        for txn in txns.iter().take_while(|txn| txn.durability == Durability::Relaxed) {
+            match recent.relaxed(txn, &|key| self.older(key))? {
+                Some(done) => outcomes.push(self.tell(done)),
+                None => break,
+            }
+        }
+        Ok(outcomes)
     }
 
     fn older(&self, key: &str) -> Result<Option<Revision>, Error> {
-        self.table.view()?.revision(key)
+        self.table.view().revision(key)
     }
 
     /// Tells the watchers what happened. To be called before anyone can change more.
@@ -187,18 +198,24 @@ impl Writer {
     /// Takes what has arrived, commits it as one, tells the watchers, answers.
     fn run(mut self, mut inbox: mpsc::Receiver<Write>) {
         let mut group = Vec::new();
+        let (mut crowd, mut began) = (false, Instant::now());
         while let Some(first) = inbox.blocking_recv() {
+            if crowd {
+                std::thread::sleep(WINDOW.saturating_sub(began.elapsed()));
+            }
+            began = Instant::now();
             group.push(first);
             while group.len() < GROUP
                 && let Ok(next) = inbox.try_recv()
             {
                 group.push(next);
             }
+            crowd = group.len() > 1;
             match self.commit(&group) {
-                Ok(outcomes) => {
-                    for (write, outcome) in group.drain(..).zip(outcomes) {
-                        // Whoever asked may have gone away; the write stands.
-                        let _ = write.reply.send(Ok(outcome));
+                Ok(mut outcomes) => {
+                    for write in group.drain(..) {
+                        // Whoever asked may have gone away; the writes stand.
+                        let _ = write.reply.send(Ok(outcomes.drain(..write.txns.len()).collect()));
                     }
                 }
                 Err(error) => {
@@ -218,7 +235,8 @@ impl Writer {
     fn commit(&mut self, group: &[Write]) -> Result<Vec<TxnOutcome>, Error> {
         self.resolve()?;
         let shared = &self.shared;
-        let staged = shared.recent().stage(group.iter().map(|write| &write.txn), &|key| shared.older(key))?;
+        let txns = group.iter().flat_map(|write| &write.txns);
+        let staged = shared.recent().stage(txns, &|key| shared.older(key))?;
         if !staged.encoded.is_empty()
             && let Err(error) = self.journal.append(staged.revision, &staged.encoded)
         {

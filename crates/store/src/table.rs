@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
-use redb::{Database, Durability, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition};
+use redb::{Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
 
 use crate::error::Error;
 use crate::metadata::Revision;
@@ -23,7 +23,10 @@ const GENERATION: TableDefinition<'_, (), u64> = TableDefinition::new("generatio
 /// Entries on disk, sorted by key.
 pub struct Table {
     path: PathBuf,
-    database: RwLock<Database>,
+    /// Locked while it writes.
+    database: Mutex<Database>,
+    /// What was last written. Kept open, for opening it takes longer than reading.
+    view: RwLock<Arc<View>>,
 }
 
 /// Up to where a table has everything.
@@ -34,9 +37,9 @@ pub struct Mark {
 }
 
 /// A table as it was at one moment.
-pub struct View<'a> {
-    table: &'a Table,
-    txn: ReadTransaction,
+pub struct View {
+    path: PathBuf,
+    entries: ReadOnlyTable<&'static str, Row>,
 }
 
 impl Table {
@@ -45,21 +48,14 @@ impl Table {
     /// # Errors
     /// [`Error::InUse`] when another process has it open, [`Error::NoSpace`], or a damaged file.
     pub fn open(path: &Path) -> Result<(Self, Mark), Error> {
-        let database = open(path)?;
-        let mark = mark(&database);
-        let table = Self { path: path.to_owned(), database: RwLock::new(database) };
-        let mark = mark.map_err(|error| table.failed(error))?;
-        Ok((table, mark))
+        let (database, mark) = open(path)?;
+        let view = RwLock::new(view(path, &database)?);
+        Ok((Self { path: path.to_owned(), database: Mutex::new(database), view }, mark))
     }
 
     /// Returns the table as it is now. Reads come from the page cache in microseconds, so they run where they are called.
-    ///
-    /// # Errors
-    /// Those of the disk.
-    pub fn view(&self) -> Result<View<'_>, Error> {
-        let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
-        let txn = database.begin_read().map_err(|error| self.failed(error.into()))?;
-        Ok(View { table: self, txn })
+    pub fn view(&self) -> Arc<View> {
+        Arc::clone(&self.view.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Takes over recent writes, durably, all of them or none.
@@ -67,8 +63,8 @@ impl Table {
     /// # Errors
     /// Those of the disk; then [`Table::reopen`] has to be called before it is tried again.
     pub fn absorb(&self, snapshot: &Snapshot, generation: u64) -> Result<(), Error> {
+        let database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
         let absorb = || -> Result<(), redb::Error> {
-            let database = self.database.read().unwrap_or_else(PoisonError::into_inner);
             let mut txn = database.begin_write()?;
             txn.set_durability(Durability::Immediate)?;
             {
@@ -84,7 +80,9 @@ impl Table {
             }
             Ok(txn.commit()?)
         };
-        absorb().map_err(|error| self.failed(error))
+        absorb().map_err(|error| failed(&self.path, error))?;
+        self.show(view(&self.path, &database)?);
+        Ok(())
     }
 
     /// Opens the file afresh: after an I/O failure (a full disk) redb refuses every further write, and whether the last
@@ -93,37 +91,35 @@ impl Table {
     /// # Errors
     /// Those of [`Table::open`].
     pub fn reopen(&self) -> Result<Mark, Error> {
-        let mut database = self.database.write().unwrap_or_else(PoisonError::into_inner);
+        let mut database = self.database.lock().unwrap_or_else(PoisonError::into_inner);
         // Two openings of one file exclude each other, so the old one must go first.
-        let nowhere = Database::builder()
-            .create_with_backend(redb::backends::InMemoryBackend::new())
-            .map_err(|error| self.failed(error.into()))?;
+        let nowhere = Database::builder().create_with_backend(redb::backends::InMemoryBackend::new());
+        let nowhere = nowhere.map_err(|error| failed(&self.path, error.into()))?;
+        mark(&nowhere).map_err(|error| failed(&self.path, error))?;
+        self.show(view(&self.path, &nowhere)?);
         drop(std::mem::replace(&mut *database, nowhere));
-        *database = open(&self.path)?;
-        mark(&database).map_err(|error| self.failed(error))
+        let (opened, mark) = open(&self.path)?;
+        self.show(view(&self.path, &opened)?);
+        *database = opened;
+        Ok(mark)
     }
 
-    fn failed(&self, error: redb::Error) -> Error {
-        let place = self.path.display().to_string();
-        match error {
-            redb::Error::Io(io) => Error::failed(place, io),
-            other => Error::failed(place, other),
-        }
+    fn show(&self, view: Arc<View>) {
+        *self.view.write().unwrap_or_else(PoisonError::into_inner) = view;
     }
 }
 
-impl View<'_> {
+impl View {
     /// Returns what was written to a key last.
     ///
     /// # Errors
     /// Those of the disk.
     pub fn get(&self, key: &str) -> Result<Option<(Revision, Bytes)>, Error> {
-        self.read(|entries| {
-            Ok(entries.get(key)?.map(|row| {
-                let (revision, value) = row.value();
-                (revision, Bytes::copy_from_slice(value))
-            }))
-        })
+        let found = self.entries.get(key).map_err(|error| self.failed(error))?;
+        Ok(found.map(|row| {
+            let (revision, value) = row.value();
+            (revision, Bytes::copy_from_slice(value))
+        }))
     }
 
     /// Returns when a key was written last.
@@ -131,7 +127,7 @@ impl View<'_> {
     /// # Errors
     /// Those of the disk.
     pub fn revision(&self, key: &str) -> Result<Option<Revision>, Error> {
-        self.read(|entries| Ok(entries.get(key)?.map(|row| row.value().0)))
+        Ok(self.entries.get(key).map_err(|error| self.failed(error))?.map(|row| row.value().0))
     }
 
     /// Returns the entries whose keys begin with `prefix`.
@@ -139,35 +135,31 @@ impl View<'_> {
     /// # Errors
     /// Those of the disk.
     pub fn list(&self, prefix: &str) -> Result<BTreeMap<String, (Revision, Bytes)>, Error> {
-        self.read(|table| {
-            let mut entries = BTreeMap::new();
-            for row in table.range(prefix..)? {
-                let (key, row) = row?;
-                if !key.value().starts_with(prefix) {
-                    break;
-                }
-                let (revision, value) = row.value();
-                entries.insert(key.value().to_owned(), (revision, Bytes::copy_from_slice(value)));
+        let mut entries = BTreeMap::new();
+        for row in self.entries.range(prefix..).map_err(|error| self.failed(error))? {
+            let (key, row) = row.map_err(|error| self.failed(error))?;
+            if !key.value().starts_with(prefix) {
+                break;
             }
-            Ok(entries)
-        })
+            let (revision, value) = row.value();
+            entries.insert(key.value().to_owned(), (revision, Bytes::copy_from_slice(value)));
+        }
+        Ok(entries)
     }
 
-    fn read<T>(
-        &self,
-        read: impl FnOnce(ReadOnlyTable<&'static str, Row>) -> Result<T, redb::Error>,
-    ) -> Result<T, Error> {
-        let entries = self.txn.open_table(ENTRIES).map_err(redb::Error::from);
-        entries.and_then(read).map_err(|error| self.table.failed(error))
+    fn failed(&self, error: redb::StorageError) -> Error {
+        failed(&self.path, error.into())
     }
 }
 
-fn open(path: &Path) -> Result<Database, Error> {
-    Database::create(path).map_err(|error| match error {
+fn open(path: &Path) -> Result<(Database, Mark), Error> {
+    let database = Database::create(path).map_err(|error| match error {
         redb::DatabaseError::DatabaseAlreadyOpen => Error::InUse(path.to_owned()),
-        redb::DatabaseError::Storage(redb::StorageError::Io(io)) => Error::failed(path.display().to_string(), io),
+        redb::DatabaseError::Storage(error) => failed(path, error.into()),
         other => Error::failed(path.display().to_string(), other),
-    })
+    })?;
+    let mark = mark(&database).map_err(|error| failed(path, error))?;
+    Ok((database, mark))
 }
 
 /// Reads a table's mark, making what a new file lacks. What it reads is on disk when it returns.
@@ -178,4 +170,18 @@ fn mark(database: &Database) -> Result<Mark, redb::Error> {
     let generation = txn.open_table(GENERATION)?.get(())?.map_or(0, |row| row.value());
     txn.commit()?;
     Ok(Mark { revision, generation })
+}
+
+fn view(path: &Path, database: &Database) -> Result<Arc<View>, Error> {
+    let entries = (|| Ok(database.begin_read()?.open_table(ENTRIES)?))();
+    let entries = entries.map_err(|error: redb::Error| failed(path, error))?;
+    Ok(Arc::new(View { path: path.to_owned(), entries }))
+}
+
+fn failed(path: &Path, error: redb::Error) -> Error {
+    let place = path.display().to_string();
+    match error {
+        redb::Error::Io(io) => Error::failed(place, io),
+        other => Error::failed(place, other),
+    }
 }
