@@ -5,7 +5,8 @@
 //!
 //! Orders: `{"what": "raw"|"model", "ids": [[…], …], "logits": bool, "repeat": N}` for a forward pass written by hand on
 //! the same libtorch, or the served model's own with nobody watching, up to the logits of all positions or to the last
-//! layer's output; `{"what": "request", "file": PATH, "fields": "…", "repeat": N}` for a recorded request;
+//! layer's output; `"parts"` in the place of `"model"` has each row as a part of its own with a cache, as the rows of
+//! different requests are; `{"what": "request", "file": PATH, "fields": "…", "repeat": N}` for a recorded request;
 //! `{"what": "read", "files": [PATH, …], "fields": "…"}` and then `{"what": "run", "together": N}` for many, N at a time.
 
 use std::cell::OnceCell;
@@ -46,7 +47,8 @@ fn main() {
                 "raw" => {
                     json!(shown(&bench.raw.get_or_init(|| Raw::read(&bench)).forward(&ids(&order), logits(&order))))
                 }
-                "model" => json!(shown(&forward(bench.model(), &ids(&order), logits(&order)))),
+                "model" => json!(shown(&forward(bench.model(), &[ids(&order)], false, logits(&order)))),
+                "parts" => json!(shown(&forward(bench.model(), &ids(&order).split(1, 0), true, logits(&order)))),
                 "request" => {
                     let interleaver = interleaver.get_or_insert_with(|| Interleaver::new(*bench.load()));
                     json!(run(interleaver, vec![asked.clone().unwrap()])[0])
@@ -107,27 +109,31 @@ fn shown(tensor: &Tensor) -> Vec<f64> {
 }
 
 /// Runs the served model with nobody watching, or with one who goes home after the last layer.
-fn forward(model: &Transformer, ids: &Tensor, logits: bool) -> Tensor {
-    let [rows, length] = ids.size()[..] else { panic!("ids are a matrix") };
-    let mut segments = [Segment {
-        rows,
-        length,
+fn forward(model: &Transformer, parts: &[Tensor], caching: bool, logits: bool) -> Tensor {
+    let segment = |ids: &Tensor| Segment {
+        rows: ids.size()[0],
+        length: ids.size()[1],
         input_ids: torch::Tensor::new(ids.shallow_clone()),
         attention_mask: None,
         position_ids: None,
-        cache: None,
+        cache: caching.then(|| model.new_cache()),
         attention: Attention::Sdpa,
         flags: Vec::new(),
         recorder: None,
         trunks: Vec::new(),
-    }];
+    };
+    let mut segments: Vec<Segment<torch::Tensor>> = parts.iter().map(segment).collect();
     let mut observer = Observed { last: (!logits).then(|| *model.schema().layers.last().unwrap()), output: None };
     match model.forward(&mut segments, &mut observer) {
         Ok(Forwarded { output: Tree::Record { fields, .. }, .. }) => {
             let logits = fields.into_iter().find(|(name, _)| *name == "logits").unwrap().1;
             leaf(&logits)
         }
-        Err(Interrupt::Enough) => observer.output.unwrap(),
+        Err(Interrupt::Enough) => {
+            // Several parts lie end to end.
+            let (rows, length) = (segments[0].rows, segments[0].length);
+            observer.output.unwrap().flatten(0, -2).narrow(0, 0, rows * length).view([rows, length, -1])
+        }
         Err(Interrupt::Failed(raise)) => panic!("{}", raise.message()),
         Ok(_) => panic!("a model returns a record"),
     }

@@ -19,7 +19,7 @@ class Engine:
         )  # fmt: skip
 
     def forward(self, what, ids, logits=True):
-        """Runs a forward pass of `raw` or `model`; returns its CPU seconds and some numbers of its output."""
+        """Runs a forward pass of `raw`, `model` or `parts`; returns its CPU seconds and some numbers of its output."""
         return self.measure({"what": what, "ids": ids, "logits": logits})
 
     def request(self, request):

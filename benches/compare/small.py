@@ -85,15 +85,17 @@ def measure_side(side, way, clients, texts, requests):
         check_equal(f"small, {way}", numbers(answer.values()["hidden"]), other)
 
     # The engine without a server around it, and its model's own forward pass over as many rows as passes had on
-    # average, as one batch, up to the last layer's output, as the requests read it.
+    # average, up to the last layer's output, as the requests read it: as one batch, and with each row by itself in what
+    # differs from request to request, attention and caches.
     rows = round(statistics.mean(answer.meta()["occupancy"] for answer in took.answers))
     cpu, found = side.engine.requests(requests, rows)
     side.samples.add(f"{way}: the engine", cpu / share, cpu / share)
     for some, other in zip(found, expected):
         check_equal(f"small, {way}, engine", some, other)
-    cpu, found = side.engine.forward("model", [ids(text) for text in texts[:rows]], logits=False)
-    side.samples.add(f"{way}: the model's arithmetic", cpu / rows, cpu / rows)
-    check_equal(f"small, {way}, model", found, expected[0])
+    for name, what in {"the model's arithmetic": "model", "the model's arithmetic, rows apart": "parts"}.items():
+        cpu, found = side.engine.forward(what, [ids(text) for text in texts[:rows]], logits=False)
+        side.samples.add(f"{way}: {name}", cpu / rows, cpu / rows)
+        check_equal(f"small, {way}, {what}", found, expected[0])
 
 
 def ms(side, name):
