@@ -23,6 +23,9 @@ const GROUP: usize = 256;
 /// for others.
 const WINDOW: Duration = Duration::from_millis(2);
 
+/// Time before the table is asked again to take over what it could not.
+const RETRY: Duration = Duration::from_secs(1);
+
 /// A [`MetadataStore`] over a redb file and a journal beside it. Clones share the store; the last one closes it.
 ///
 /// A durable transaction is one write and one sync of the journal, and a relaxed one is neither. What was written so
@@ -76,8 +79,15 @@ impl RedbStore {
         }
         let shared = Arc::new(Shared { recent: Mutex::new(recent), table, watchers: Watchers::default() });
         let (writes, inbox) = mpsc::channel(1024);
-        let writer =
-            Writer { shared: Arc::clone(&shared), journal, journal_path, journal_bytes, generation, doubtful: None };
+        let writer = Writer {
+            shared: Arc::clone(&shared),
+            journal,
+            journal_path,
+            journal_bytes,
+            generation,
+            failed: None,
+            doubtful: None,
+        };
         let thread = std::thread::Builder::new()
             .name("store".into())
             .spawn(move || writer.run(inbox))
@@ -190,7 +200,8 @@ struct Writer {
     journal_path: PathBuf,
     journal_bytes: u64,
     generation: u64,
-    /// What the table failed to take over, or perhaps did not fail to.
+    /// When the table last failed to take the journal over, and what it failed to take, or perhaps did not fail to.
+    failed: Option<Instant>,
     doubtful: Option<Snapshot>,
 }
 
@@ -225,7 +236,8 @@ impl Writer {
                     }
                 }
             }
-            if self.journal.len() > self.journal_bytes {
+            let failed_lately = self.failed.is_some_and(|failed| failed.elapsed() < RETRY);
+            if self.journal.len() > self.journal_bytes && !failed_lately {
                 self.take_over();
             }
         }
@@ -258,6 +270,7 @@ impl Writer {
             }
             absorbed
         });
+        self.failed = taken.is_err().then(Instant::now);
         if let Err(error) = taken {
             tracing::error!(%error, "the journal could not be taken over");
         }
