@@ -5,7 +5,9 @@
 //!
 //! Orders: `{"what": "raw"|"model", "ids": [[…], …], "logits": bool, "repeat": N}` for a forward pass written by hand on
 //! the same libtorch, or the served model's own with nobody watching, up to the logits of all positions or to the last
-//! layer's output; `{"what": "request", "file": PATH, "fields": "…", "repeat": N}` for a recorded request.
+//! layer's output; `"parts"` in the place of `"model"` has each row as a part of its own with a cache, as the rows of
+//! different requests are; `{"what": "request", "file": PATH, "fields": "…", "repeat": N}` for a recorded request;
+//! `{"what": "read", "files": [PATH, …], "fields": "…"}` and then `{"what": "run", "together": N}` for many, N at a time.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -32,20 +34,38 @@ fn main() {
     let bench = Bench { folder: folder.into(), raw: OnceCell::new(), model: OnceCell::new() };
     // Loaded apart from `model`, for an engine owns its model.
     let mut interleaver = None;
+    let mut programs = Vec::new();
     torch::prepare();
     let _no_grad = tch::no_grad_guard();
     for line in std::io::stdin().lines() {
         let order: Json = serde_json::from_str(&line.unwrap()).unwrap();
         // Decoded once: that is the gateway's work.
-        let program = order["file"].as_str().map(|file| program(file, &order));
-        let mut values = Vec::new();
+        let asked = order["file"].as_str().map(|file| program(file, &order));
+        let mut values = json!(null);
         for _ in 0..order["repeat"].as_u64().unwrap_or(1) {
             values = match order["what"].as_str().unwrap() {
-                "raw" => shown(&bench.raw.get_or_init(|| Raw::read(&bench)).forward(&ids(&order), logits(&order))),
-                "model" => shown(&forward(bench.model(), &ids(&order), logits(&order))),
+                "raw" => {
+                    json!(shown(&bench.raw.get_or_init(|| Raw::read(&bench)).forward(&ids(&order), logits(&order))))
+                }
+                "model" => json!(shown(&forward(bench.model(), &[ids(&order)], false, logits(&order)))),
+                "parts" => json!(shown(&forward(bench.model(), &ids(&order).split(1, 0), true, logits(&order)))),
                 "request" => {
                     let interleaver = interleaver.get_or_insert_with(|| Interleaver::new(*bench.load()));
-                    run(interleaver, program.as_ref().unwrap())
+                    json!(run(interleaver, vec![asked.clone().unwrap()])[0])
+                }
+                "read" => {
+                    let files = order["files"].as_array().unwrap().iter();
+                    programs = files.map(|file| program(file.as_str().unwrap(), &order)).collect();
+                    interleaver.get_or_insert_with(|| Interleaver::new(*bench.load()));
+                    json!(null)
+                }
+                "run" => {
+                    let (interleaver, mut values) = (interleaver.as_mut().unwrap(), Vec::new());
+                    while !programs.is_empty() {
+                        let together = (order["together"].as_u64().unwrap() as usize).min(programs.len());
+                        values.extend(run(interleaver, programs.drain(..together).collect()));
+                    }
+                    json!(values)
                 }
                 other => panic!("no such order: {other}"),
             };
@@ -89,16 +109,23 @@ fn shown(tensor: &Tensor) -> Vec<f64> {
 }
 
 /// Runs the served model with nobody watching, or with one who goes home after the last layer.
-fn forward(model: &Transformer, ids: &Tensor, logits: bool) -> Tensor {
-    let [rows, length] = ids.size()[..] else { panic!("ids are a matrix") };
-    let mut segments = [Segment::new(rows, length, torch::Tensor::new(ids.shallow_clone()))];
+fn forward(model: &Transformer, parts: &[Tensor], caching: bool, logits: bool) -> Tensor {
+    let segment = |ids: &Tensor| Segment {
+        cache: caching.then(|| model.new_cache()),
+        ..Segment::new(ids.size()[0], ids.size()[1], torch::Tensor::new(ids.shallow_clone()))
+    };
+    let mut segments: Vec<Segment<torch::Tensor>> = parts.iter().map(segment).collect();
     let mut observer = Observed { last: (!logits).then(|| *model.schema().layers.last().unwrap()), output: None };
     match model.forward(&mut segments, &mut observer) {
         Ok(Forwarded { output: Tree::Record { fields, .. }, .. }) => {
             let logits = fields.into_iter().find(|(name, _)| *name == "logits").unwrap().1;
             leaf(&logits)
         }
-        Err(Interrupt::Enough) => observer.output.unwrap(),
+        Err(Interrupt::Enough) => {
+            // Several parts lie end to end.
+            let (rows, length) = (segments[0].rows, segments[0].length);
+            observer.output.unwrap().flatten(0, -2).narrow(0, 0, rows * length).view([rows, length, -1])
+        }
         Err(Interrupt::Failed(raise)) => panic!("{}", raise.message()),
         Ok(_) => panic!("a model returns a record"),
     }
@@ -149,24 +176,26 @@ fn program(file: &str, order: &Json) -> Program {
     nnsight::decode(&fields, &blob, &Limits::default()).unwrap()
 }
 
-/// Runs one job to its end. Returns numbers of the first tensor that it saved.
-fn run(interleaver: &mut Interleaver<Transformer>, program: &Program) -> Vec<f64> {
-    interleaver.submit(Job {
-        id: JobId::new(),
-        tenant: TenantId::new("bench"),
-        program: program.clone(),
-        limits: Limits::default(),
-        stop: Default::default(),
-    });
-    loop {
+/// Runs jobs to their ends. Returns numbers of the first tensor that each saved.
+fn run(interleaver: &mut Interleaver<Transformer>, programs: Vec<Program>) -> Vec<Vec<f64>> {
+    let mut jobs = Vec::new();
+    for program in programs {
+        let (id, tenant) = (JobId::new(), TenantId::new("bench"));
+        interleaver.submit(Job { id, tenant, program, limits: Limits::default(), stop: Default::default() });
+        jobs.push((id, Vec::new()));
+    }
+    while !interleaver.idle() {
         for event in interleaver.step() {
             match event {
-                Event::Finished(_, saved, _) => return first_tensor(&saved),
+                Event::Finished(id, saved, _) => {
+                    jobs.iter_mut().find(|(job, _)| *job == id).unwrap().1 = first_tensor(&saved);
+                }
                 Event::Failed(_, failure, _) => panic!("{}", failure.message),
                 Event::Started(_) | Event::Printed(..) => {}
             }
         }
     }
+    jobs.into_iter().map(|(_, values)| values).collect()
 }
 
 /// Returns the first numbers of the last row of the first saved value: a tensor, or a list that begins with one.

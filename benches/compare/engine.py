@@ -19,7 +19,7 @@ class Engine:
         )  # fmt: skip
 
     def forward(self, what, ids, logits=True):
-        """Runs a forward pass of `raw` or `model`; returns its CPU seconds and some numbers of its output."""
+        """Runs a forward pass of `raw`, `model` or `parts`; returns its CPU seconds and some numbers of its output."""
         return self.measure({"what": what, "ids": ids, "logits": logits})
 
     def request(self, request):
@@ -27,6 +27,17 @@ class Engine:
         file = models.ROOT / ".cache/bench/request"
         file.write_bytes(request.payload)
         return self.measure({"what": "request", "file": str(file), "fields": json.dumps(request.fields)})
+
+    def requests(self, requests, together):
+        """Runs recorded requests once each, so many at a time; returns their CPU seconds and each one's numbers."""
+        folder = models.ROOT / ".cache/bench/requests"
+        folder.mkdir(exist_ok=True)
+        files = [folder / str(index) for index in range(len(requests))]
+        for file, request in zip(files, requests):
+            file.write_bytes(request.payload)
+        read = {"what": "read", "files": [str(file) for file in files], "fields": json.dumps(requests[0].fields)}
+        self.ask(read, 1)
+        return self.ask({"what": "run", "together": together}, 1)
 
     def measure(self, order):
         key = json.dumps(order)

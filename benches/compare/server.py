@@ -37,12 +37,22 @@ class Answer:
         Raises:
             Failed: for a job that ended with an error.
         """
+        raw = zstandard.ZstdDecompressor().decompress(self.opened()["data"])
+        return torch.load(io.BytesIO(raw), weights_only=False)
+
+    def meta(self):
+        """Returns what the job cost, as the server tells it.
+
+        Raises:
+            Failed: for a job that ended with an error.
+        """
+        return self.opened()["meta"]
+
+    def opened(self):
         if self.frame.startswith(b"{"):
             frame = json.loads(self.frame)
             raise Failed(frame["description"] or frame["status"])
-        frame = torch.load(io.BytesIO(self.frame), weights_only=False)
-        raw = zstandard.ZstdDecompressor().decompress(frame["data"])
-        return torch.load(io.BytesIO(raw), weights_only=False)
+        return torch.load(io.BytesIO(self.frame), weights_only=False)
 
 
 @dataclasses.dataclass

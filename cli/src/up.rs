@@ -108,6 +108,16 @@ const DEATHS: u32 = 3;
 /// How long open connections may hold up the end, once no job runs.
 const LINGER: Duration = Duration::from_secs(2);
 
+/// Stack of each thread, enough for parsing whatever a request may hold; what is not touched takes no memory.
+const STACK_BYTES: usize = 32 << 20;
+
+/// Returns how many threads serve sockets. One serves thousands of small requests a second; more would, for as many,
+/// wake each other up and take cores from the model.
+fn threads() -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    (cores / 4).clamp(1, 8)
+}
+
 /// Runs the server until it is told to stop.
 ///
 /// # Errors
@@ -120,7 +130,12 @@ pub fn run(options: Options) -> Result<ExitCode> {
             bail!("two folders are given for the model {}; name each model once", hosted.key);
         }
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("cannot start threads")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads())
+        .thread_stack_size(STACK_BYTES)
+        .enable_all()
+        .build()
+        .context("cannot start threads")?;
     let code = runtime.block_on(serve(options, worker));
     // Blocking tasks that still run hold nothing that a crash would lose.
     runtime.shutdown_timeout(Duration::from_secs(1));

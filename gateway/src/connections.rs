@@ -21,6 +21,10 @@ const HEAD_BYTES: usize = 64 << 10;
 
 /// Serves until `stopped` resolves and the requests in flight are answered.
 pub async fn serve(mut listener: TcpListener, gateway: Arc<Gateway>, stopped: impl Future<Output = ()>) {
+    // Inherited by its connections: statuses are small frames that must not wait for one another.
+    if let Err(error) = rustix::net::sockopt::set_tcp_nodelay(&listener, true) {
+        tracing::debug!(%error, "cannot disable Nagle's algorithm");
+    }
     let room = Arc::new(Semaphore::new(gateway.settings.connections));
     let (open, closing) = (TaskTracker::new(), CancellationToken::new());
     let http = http(&gateway.settings);
@@ -34,10 +38,6 @@ pub async fn serve(mut listener: TcpListener, gateway: Arc<Gateway>, stopped: im
             accepted = accept(&mut listener, &room) => accepted,
         };
         let Some((stream, permit)) = accepted else { break };
-        // Statuses are small frames that must not wait for one another.
-        if let Err(error) = stream.set_nodelay(true) {
-            tracing::debug!(%error, "cannot disable Nagle's algorithm");
-        }
         let mut stream = TimeoutStream::new(stream);
         stream.set_write_timeout(Some(patience));
         let stream = TokioIo::new(Box::pin(stream));

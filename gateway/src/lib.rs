@@ -92,6 +92,17 @@ impl Gateway {
     }
 }
 
+/// Bytes whose decoding or encoding takes too short a time to be worth another thread.
+const SMALL: u64 = 64 << 10;
+
+/// Does work on so many bytes: here when they are few, else where it holds up no socket.
+async fn aside<T: Send + 'static>(
+    bytes: u64,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, tokio::task::JoinError> {
+    if bytes <= SMALL { Ok(work()) } else { tokio::task::spawn_blocking(work).await }
+}
+
 /// Returns how many begun mebibytes these bytes are.
 fn mebibytes(bytes: u64) -> u32 {
     u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX)

@@ -15,7 +15,7 @@ use store::{Accepted, Client, Generation, Idempotency, JobRecord, ModelState, Pl
 use tokio::time::timeout;
 
 use crate::authenticate::Caller;
-use crate::{Error, Gateway, unix_millis};
+use crate::{Error, Gateway, aside, unix_millis};
 
 /// Takes a request. Only after its job is durable is the client told `RECEIVED`.
 pub async fn submit(
@@ -44,17 +44,18 @@ pub async fn submit(
     };
 
     let id = JobId::new();
-    let idempotency = idempotency_key.map(|key| Idempotency { key, digest: form.digest() });
     let limits = gateway.settings.limits.clone();
     let (session, compress, blocking) = (fields.session_id.clone(), fields.compress, fields.blocking());
-    let encoded = {
+    let announced = fields.content_bytes(&form.blob).unwrap_or(u64::MAX);
+    let encoded = aside(announced, {
         let limits = limits.clone();
-        let blob = form.blob;
-        // Decompressing and decoding take milliseconds for large requests: not on the threads that serve sockets.
-        tokio::task::spawn_blocking(move || encode(&fields, &blob, &limits)).await.map_err(Error::internal)?
-    };
-    let payload = match encoded {
-        Ok(payload) => payload,
+        move || {
+            let idempotency = idempotency_key.map(|key| Idempotency { key, digest: form.digest() });
+            encode(&fields, &form.blob, &limits).map(|payload| (payload, idempotency))
+        }
+    });
+    let (payload, idempotency) = match encoded.await.map_err(Error::internal)? {
+        Ok(encoded) => encoded,
         // The client shows this one as it shows what a running block raises.
         Err(Error::Program(text)) if blocking => {
             return Ok(Json(ResponseModel::new(id.to_string(), Status::Error, text)));

@@ -34,7 +34,7 @@ async fn server(settings: Settings) -> Server {
     keys.register(&Secret::new("key"), TenantId::new("ada"), &[Scope::Submit]).await.unwrap();
     let (jobs, id, tenant) = (Jobs::new(Arc::clone(&store)), JobId::new(), TenantId::new("ada"));
     let long = format!("/results/{id}?expires={}&signature={}", u32::MAX, links.sign(id, u32::MAX.into()));
-    let result = objects.keep(&Place::result(&tenant, id, 1), vec![0; 32 << 20].into()).await.unwrap();
+    let result = objects.keep(&Place::result(&tenant, id, 1, 2), vec![0; 32 << 20].into()).await.unwrap();
     let empty = Blob::Inline(Default::default());
     jobs.accept(&JobRecord::queued(id, tenant, KeyId::new("k"), ModelKey::new("o/n", None), empty, 1)).await.unwrap();
     jobs.transition(id, 0, &Event::Dispatched { worker: WorkerId::new("w") }, 2).await.unwrap();

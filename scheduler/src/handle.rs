@@ -56,7 +56,7 @@ pub async fn run(config: Config, store: Arc<dyn MetadataStore>, objects: Objects
     let sessions = Sessions {
         token: config.token.clone(),
         heartbeat: config.heartbeat,
-        settler: settler.clone(),
+        objects_folder: settler.objects.folder().map(|folder| folder.display().to_string()).unwrap_or_default(),
         news,
         next: Arc::new(AtomicU64::new(1)),
         stop: stop.clone(),

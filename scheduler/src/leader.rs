@@ -4,27 +4,29 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::StreamExt;
-use futures::future::join_all;
 use futures::stream::BoxStream;
+use futures::{FutureExt, StreamExt};
 use ids::{JobId, ModelKey, TenantId, WorkerId};
 use proto::v1::model_state::State as Loaded;
 use proto::v1::{self, to_worker};
 use store::job::Event;
-use store::{Error, Fault, JobRecord, ModelRecord, ModelState, Models, State, Work};
+use store::{Blob, Error, Fault, JobRecord, ModelRecord, ModelState, Models, State, Work};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, HostedModel};
 use crate::decide::{Action, Hosting, Queue, SessionId, View, Worker, decide};
-use crate::policy;
-use crate::sessions::{News, Outbox};
-use crate::settle::{Settled, Settler, now};
+use crate::policy::Told;
+use crate::sessions::{End, News, Outbox};
+use crate::settle::{Report, Settled, Settler, now};
 use crate::wire;
 
 /// How often deadlines are looked at and failed commits tried again. Nothing else waits for it.
 const TICK: Duration = Duration::from_millis(500);
+
+/// News that are taken in before anything is done about them.
+const TOGETHER: usize = 256;
 
 /// How long a worker may keep a job that has ended before its session is.
 const LET_GO: Duration = Duration::from_secs(60);
@@ -37,8 +39,10 @@ pub struct Leader {
     view: View,
     queue: Queue,
     sessions: BTreeMap<SessionId, Session>,
-    /// Events that the store did not take.
-    unsettled: Vec<(JobId, u32, Event)>,
+    /// What is to be settled next, together.
+    reports: Vec<Report>,
+    /// What the store did not take.
+    unsettled: Vec<Report>,
     /// Who waits for the workers to be done. While there is one, nothing is given out.
     drained: Vec<oneshot::Sender<()>>,
     draining: bool,
@@ -72,6 +76,7 @@ impl Leader {
             view: View::default(),
             queue: Queue::default(),
             sessions: BTreeMap::new(),
+            reports: Vec::new(),
             unsettled: Vec::new(),
             drained: Vec::new(),
             draining: false,
@@ -113,7 +118,6 @@ impl Leader {
     ) {
         let mut ticks = tokio::time::interval(TICK);
         loop {
-            self.act().await;
             // Each branch is cancel-safe. Stopping comes first: sessions that end then are not deaths.
             tokio::select! {
                 biased;
@@ -126,37 +130,37 @@ impl Leader {
                 }
                 _ = ticks.tick() => self.tick().await,
             }
+            // What has come meanwhile is decided on together, and its ends are made durable by one commit.
+            for _ in 0..TOGETHER {
+                if let Ok(news) = news.try_recv() {
+                    self.hear(news).await;
+                } else if let Some(Some(work)) = work.next().now_or_never() {
+                    self.look(work).await;
+                } else {
+                    break;
+                }
+            }
+            // First what does not wait for the disk: who has become free gets more to do.
+            self.act().await;
+            if self.settle_reports().await {
+                self.act().await;
+            }
+            self.tell_drained();
         }
     }
 
     /// Decides, commits the decisions together, and carries out those that were committed.
     async fn act(&mut self) {
         if self.draining {
-            if self.sessions.values().all(|session| session.jobs.is_empty()) {
-                for done in self.drained.drain(..) {
-                    // Whoever waited may have given up.
-                    let _ = done.send(());
-                }
-            }
             return;
         }
         let actions = decide(&self.view, &self.queue, now());
-        let settler = &self.settler;
-        let commits = actions.iter().filter_map(|action| {
-            let (job, attempt, event) = match action {
-                Action::Dispatch { job, attempt, session, .. } => {
-                    let worker = self.sessions.get(session)?.worker.clone();
-                    (*job, *attempt, Event::Dispatched { worker })
-                }
-                Action::Expire { job, attempt } => (*job, *attempt, Event::Expired),
-                Action::Refuse { job, attempt, text } => {
-                    let event = Event::Failed { fault: Fault::Server, text: text.clone(), meta: String::new() };
-                    (*job, *attempt, event)
-                }
-            };
-            Some(async move { (action, settler.settle(job, attempt, &event).await) })
-        });
-        for (action, settled) in join_all(commits).await {
+        if actions.is_empty() {
+            return;
+        }
+        let reports: Vec<Report> = actions.iter().map(|action| self.report(action)).collect();
+        let settled = self.settler.settle(&reports).await;
+        for (action, settled) in actions.iter().zip(settled) {
             match settled {
                 Settled::Done(record) => {
                     self.queue.remove(action.job());
@@ -167,6 +171,47 @@ impl Leader {
                 Settled::Refused => drop(self.queue.remove(action.job())),
                 // It stays in the queue, to be decided again.
                 Settled::Later => {}
+            }
+        }
+    }
+
+    fn report(&self, action: &Action) -> Report {
+        let (job, attempt, event) = match action {
+            Action::Dispatch { job, attempt, session, .. } => {
+                let worker = self.sessions.get(session).map_or_else(|| WorkerId::new(""), |it| it.worker.clone());
+                (job, attempt, Event::Dispatched { worker })
+            }
+            Action::Expire { job, attempt } => (job, attempt, Event::Expired),
+            Action::Refuse { job, attempt, text } => {
+                let event = Event::Failed { fault: Fault::Server, text: text.clone(), meta: String::new() };
+                (job, attempt, event)
+            }
+        };
+        Report { job: *job, attempt: *attempt, told: Told::Happened(event) }
+    }
+
+    /// Commits what was told. Returns whether some jobs are to run again.
+    async fn settle_reports(&mut self) -> bool {
+        let reports = std::mem::take(&mut self.reports);
+        let mut again = false;
+        for (settled, report) in self.settler.settle(&reports).await.into_iter().zip(reports) {
+            match settled {
+                Settled::Done(record) => {
+                    again |= record.state == State::Queued;
+                    self.enqueue(&record);
+                }
+                Settled::Refused => {}
+                Settled::Later => self.unsettled.push(report),
+            }
+        }
+        again
+    }
+
+    fn tell_drained(&mut self) {
+        if self.sessions.values().all(|session| session.jobs.is_empty()) {
+            for done in self.drained.drain(..) {
+                // Whoever waited may have given up.
+                let _ = done.send(());
             }
         }
     }
@@ -215,21 +260,29 @@ impl Leader {
                 self.refresh_worker(session);
                 self.refresh_model(&key).await;
             }
-            News::Started { session, job } => {
-                let assigned = self.sessions.get_mut(&session).and_then(|session| session.jobs.get_mut(&job));
-                if let Some(assigned) = assigned.filter(|assigned| !assigned.ended) {
-                    assigned.deadline = Instant::now().checked_add(assigned.run_time + self.config.grace);
+            News::Started { session, job, attempt } => {
+                let grace = self.config.grace;
+                let Some(assigned) = self.assigned(session, job, attempt) else { return };
+                assigned.deadline = Instant::now().checked_add(assigned.run_time + grace);
+                // Written relaxed, and so without waiting for the disk.
+                self.settle(job, attempt, Event::Started).await;
+            }
+            News::Log { session, job, attempt, number, text } => {
+                if self.assigned(session, job, attempt).is_none() {
+                    tracing::debug!(%job, attempt, "log line refused");
+                } else if let Err(error) = self.settler.jobs.append_log(job, attempt, number, text).await {
+                    // A lost line is better than a lost job.
+                    tracing::warn!(%job, %error, "a log line was lost");
                 }
             }
-            News::Left { session, job, record } => {
-                self.release(session, job);
-                if let Some(record) = record {
-                    self.enqueue(&record);
+            News::Ended { session, job, attempt, end } => {
+                if self.release(session, job, attempt) {
+                    self.reports.push(Report { job, attempt, told: Told::Ended(end) });
+                } else if let End::Finished { result: Some(result), .. } = end
+                    && !self.to_be_settled(&result)
+                {
+                    self.settler.drop_result(job, &result).await;
                 }
-            }
-            News::Unsettled { session, job, attempt, event } => {
-                self.release(session, job);
-                self.unsettled.push((job, attempt, event));
             }
             News::Closed { session } => self.bury(session).await,
         }
@@ -262,7 +315,7 @@ impl Leader {
             Ok(None) => 0,
             Err(error) => return tracing::error!(%job, %error, "cannot read a job that is to be cancelled"),
         };
-        match self.settler.settle(job, attempt, &Event::Cancelled).await {
+        match self.settle(job, attempt, Event::Cancelled).await {
             Settled::Done(_) => {
                 self.queue.remove(job);
                 self.let_go(job, false);
@@ -272,7 +325,7 @@ impl Leader {
                     tracing::warn!(%job, %error, "a request to cancel stays");
                 }
             }
-            Settled::Later => self.unsettled.push((job, attempt, Event::Cancelled)),
+            Settled::Later => {}
         }
     }
 
@@ -288,9 +341,7 @@ impl Leader {
     }
 
     async fn tick(&mut self) {
-        for (job, attempt, event) in std::mem::take(&mut self.unsettled) {
-            self.settle(job, attempt, event).await;
-        }
+        self.reports.append(&mut self.unsettled);
         let now = Instant::now();
         let mut late = Vec::new();
         for session in self.sessions.values() {
@@ -313,12 +364,15 @@ impl Leader {
     }
 
     /// Commits an event, now or at a later tick.
-    async fn settle(&mut self, job: JobId, attempt: u32, event: Event) {
-        match self.settler.settle(job, attempt, &event).await {
-            Settled::Done(record) => self.enqueue(&record),
+    async fn settle(&mut self, job: JobId, attempt: u32, event: Event) -> Settled {
+        let report = Report { job, attempt, told: Told::Happened(event) };
+        let settled = self.settler.settle(std::slice::from_ref(&report)).await.pop().unwrap_or(Settled::Refused);
+        match &settled {
+            Settled::Done(record) => self.enqueue(record),
             Settled::Refused => {}
-            Settled::Later => self.unsettled.push((job, attempt, event)),
+            Settled::Later => self.unsettled.push(report),
         }
+        settled
     }
 
     /// Puts a job into the queue, if that is its state.
@@ -334,26 +388,38 @@ impl Leader {
         self.view.workers.remove(&id);
         for (job, assigned) in session.jobs {
             leave(&mut self.view.running, &assigned.tenant);
-            match self.settler.settle_with(job, assigned.attempt, policy::after_death).await {
-                Settled::Done(record) => self.enqueue(&record),
-                Settled::Refused => {}
-                Settled::Later => {
-                    self.unsettled.push((job, assigned.attempt, Event::Requeued { worker_died: true }));
-                }
-            }
+            self.reports.push(Report { job, attempt: assigned.attempt, told: Told::WorkerDied });
         }
         for key in session.models.into_keys() {
             self.refresh_model(&key).await;
         }
     }
 
-    /// Notes that a worker has a job no longer.
-    fn release(&mut self, id: SessionId, job: JobId) {
-        let removed = self.sessions.get_mut(&id).and_then(|session| session.jobs.remove(&job));
-        if let Some(assigned) = removed {
-            leave(&mut self.view.running, &assigned.tenant);
-            self.refresh_worker(id);
+    /// Returns what a session has, if its attempt is the current one and has not ended over its head.
+    fn assigned(&mut self, session: SessionId, job: JobId, attempt: u32) -> Option<&mut Assigned> {
+        let assigned = self.sessions.get_mut(&session)?.jobs.get_mut(&job)?;
+        (assigned.attempt == attempt && !assigned.ended).then_some(assigned)
+    }
+
+    /// Returns whether a result that is told again is one that has yet to be committed.
+    fn to_be_settled(&self, again: &Blob) -> bool {
+        self.reports.iter().chain(&self.unsettled).any(|report| match &report.told {
+            Told::Ended(End::Finished { result: Some(result), .. }) => result == again,
+            _ => false,
+        })
+    }
+
+    /// Notes that a worker has a job no longer. Returns whether it had it, under this attempt.
+    fn release(&mut self, id: SessionId, job: JobId, attempt: u32) -> bool {
+        let Some(session) = self.sessions.get_mut(&id) else { return false };
+        if session.jobs.get(&job).is_none_or(|assigned| assigned.attempt != attempt) {
+            return false;
         }
+        if let Some(assigned) = session.jobs.remove(&job) {
+            leave(&mut self.view.running, &assigned.tenant);
+        }
+        self.refresh_worker(id);
+        true
     }
 
     fn refresh_worker(&mut self, id: SessionId) {

@@ -1,7 +1,12 @@
-//! What follows a failure: another attempt, or the end. Pure.
+//! What follows when something was told of a job: another attempt, or the end. Pure.
+
+use std::time::Duration;
 
 use store::job::Event;
-use store::{Fault, JobRecord};
+use store::{Blob, Fault, JobRecord};
+
+use crate::sessions::End;
+use crate::wire;
 
 /// Workers that may die under a job before it is taken for the cause.
 const DEATHS: u32 = 2;
@@ -9,8 +14,27 @@ const DEATHS: u32 = 2;
 /// Attempts that end in a fault of the server before the job fails of it.
 const ATTEMPTS: u32 = 3;
 
-/// Says what follows when the worker that had `record` is gone.
-pub fn after_death(record: &JobRecord) -> Event {
+/// What may be told of a job's attempt.
+#[derive(Clone, Debug)]
+pub enum Told {
+    Happened(Event),
+    /// The worker said so.
+    Ended(End),
+    WorkerDied,
+}
+
+impl Told {
+    /// Says what happens to `record` by it at time `now`.
+    pub fn event(&self, record: &JobRecord, now: u64) -> Event {
+        match self {
+            Self::Happened(event) => event.clone(),
+            Self::Ended(end) => after_end(record, end, now),
+            Self::WorkerDied => after_death(record),
+        }
+    }
+}
+
+fn after_death(record: &JobRecord) -> Event {
     if record.deaths + 1 < DEATHS {
         return Event::Requeued { worker_died: true };
     }
@@ -18,11 +42,53 @@ pub fn after_death(record: &JobRecord) -> Event {
     Event::Failed { fault: Fault::Server, text, meta: String::new() }
 }
 
-/// Says what follows when the current attempt of `record` failed.
-pub fn after_failure(record: &JobRecord, fault: Fault, text: String, meta: String) -> Event {
+fn after_end(record: &JobRecord, end: &End, now: u64) -> Event {
+    match end {
+        End::Finished { result: Some(result), usage } if belongs(result, record) => {
+            Event::Finished { result: result.clone(), meta: meta(record, usage, now) }
+        }
+        End::Finished { usage, .. } => {
+            let text = "the worker reported a result that is not where it belongs";
+            after_failure(record, Fault::Server, text.into(), meta(record, usage, now))
+        }
+        End::Failed { fault, text, usage } => after_failure(record, *fault, text.clone(), meta(record, usage, now)),
+        // Where someone asked for it, the record is cancelled already and this is refused.
+        End::LetGo => Event::Requeued { worker_died: false },
+    }
+}
+
+fn after_failure(record: &JobRecord, fault: Fault, text: String, meta: String) -> Event {
     match fault {
         Fault::Server if record.attempt < ATTEMPTS => Event::Requeued { worker_died: false },
         // Run again, the program would do the same.
         Fault::User | Fault::Limit | Fault::Server => Event::Failed { fault, text, meta },
     }
+}
+
+/// Returns whether a result is where the record's current attempt may put it.
+fn belongs(result: &Blob, record: &JobRecord) -> bool {
+    match result {
+        Blob::Inline(_) => true,
+        Blob::Object(object) => object.path == wire::result_place(record).as_str(),
+    }
+}
+
+/// Completes a worker's account of what a job cost. An account that is no JSON object is left out.
+fn meta(record: &JobRecord, usage: &str, now: u64) -> String {
+    let mut meta: serde_json::Map<String, serde_json::Value> = serde_json::from_str(usage).unwrap_or_default();
+    let queued = match record.started_at {
+        // Over before anybody was told that it had begun.
+        0 => {
+            let ran = meta.get("execution_time_s").and_then(serde_json::Value::as_f64).unwrap_or(0.0);
+            seconds(now.saturating_sub(record.accepted_at)) - ran
+        }
+        started => seconds(started.saturating_sub(record.accepted_at)),
+    };
+    meta.insert("queue_time_s".into(), queued.max(0.0).into());
+    meta.insert("attempt".into(), record.attempt.into());
+    serde_json::Value::Object(meta).to_string()
+}
+
+fn seconds(milliseconds: u64) -> f64 {
+    Duration::from_millis(milliseconds).as_secs_f64()
 }

@@ -1,5 +1,4 @@
-//! The server that workers dial. One task reads each session in order, so that what a program printed is stored
-//! before its end is.
+//! The server that workers dial. One task reads each session and passes on what it says, in order.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,8 +10,7 @@ use ids::{JobId, ModelKey, WorkerId};
 use proto::v1::from_worker::Message as FromWorker;
 use proto::v1::worker_sessions_server::WorkerSessions;
 use proto::v1::{self, to_worker};
-use store::job::Event;
-use store::{JobRecord, Place};
+use store::{Blob, Fault};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -20,8 +18,6 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::decide::SessionId;
-use crate::policy;
-use crate::settle::{Settled, Settler, now};
 use crate::wire;
 
 /// Messages that may wait for a worker. A worker that lets more pile up is cut off.
@@ -45,23 +41,43 @@ pub enum News {
     Started {
         session: SessionId,
         job: JobId,
+        attempt: u32,
     },
-    /// A worker no longer has a job. The record is there when the report counted.
-    Left {
-        session: SessionId,
-        job: JobId,
-        record: Option<Box<JobRecord>>,
-    },
-    /// The worker no longer has the job, but the store failed to take the event.
-    Unsettled {
+    /// A job's program printed.
+    Log {
         session: SessionId,
         job: JobId,
         attempt: u32,
-        event: Event,
+        number: u32,
+        text: String,
+    },
+    /// A worker no longer has a job.
+    Ended {
+        session: SessionId,
+        job: JobId,
+        attempt: u32,
+        end: End,
     },
     Closed {
         session: SessionId,
     },
+}
+
+/// How a worker says that an attempt ended.
+#[derive(Clone, Debug)]
+pub enum End {
+    /// `None` stands for a result that is none.
+    Finished {
+        result: Option<Blob>,
+        usage: String,
+    },
+    Failed {
+        fault: Fault,
+        text: String,
+        usage: String,
+    },
+    /// It was told to let go, or is about to stop.
+    LetGo,
 }
 
 /// The way to one worker.
@@ -89,7 +105,8 @@ impl Outbox {
 pub struct Sessions {
     pub token: String,
     pub heartbeat: Duration,
-    pub settler: Settler,
+    /// Where workers put large results.
+    pub objects_folder: String,
     pub news: mpsc::Sender<News>,
     pub next: Arc<AtomicU64>,
     pub stop: CancellationToken,
@@ -114,9 +131,8 @@ impl WorkerSessions for Sessions {
         let session = self.next.fetch_add(1, Ordering::Relaxed);
         let (messages, replies) = mpsc::channel(OUTBOX);
         let outbox = Outbox { messages, closed: self.stop.child_token() };
-        let folder = self.settler.objects.folder().map(|folder| folder.display().to_string());
         outbox.send(wire::to_worker(to_worker::Message::Welcome(v1::Welcome {
-            objects_folder: folder.unwrap_or_default(),
+            objects_folder: self.objects_folder.clone(),
             heartbeat_milliseconds: u32::try_from(self.heartbeat.as_millis()).unwrap_or(u32::MAX),
         })));
         let opened = News::Opened {
@@ -126,8 +142,7 @@ impl WorkerSessions for Sessions {
             outbox: outbox.clone(),
         };
         self.news.send(opened).await.map_err(|_| Status::unavailable("the scheduler is stopping"))?;
-        let reader =
-            Reader { session, settler: self.settler.clone(), news: self.news.clone(), heartbeat: self.heartbeat };
+        let reader = Reader { session, news: self.news.clone(), heartbeat: self.heartbeat };
         self.tasks.spawn(reader.run(inbox, outbox));
         Ok(Response::new(Box::pin(ReceiverStream::new(replies))))
     }
@@ -142,7 +157,6 @@ impl Sessions {
 /// Reads one session to its end.
 struct Reader {
     session: SessionId,
-    settler: Settler,
     news: mpsc::Sender<News>,
     heartbeat: Duration,
 }
@@ -171,7 +185,7 @@ impl Reader {
                     if let Err(why) = self.handle(message).await {
                         break why;
                     }
-                    // Committing may have taken a while, in which the worker could not be heard.
+                    // The leader may have been busy for a while, in which the worker could not be heard.
                     heard = tokio::time::Instant::now();
                 }
                 // A message that only a later version knows.
@@ -186,7 +200,7 @@ impl Reader {
         let _ = self.news.send(News::Closed { session: self.session }).await;
     }
 
-    /// Takes one message in. An error is why the session cannot go on.
+    /// Passes one message on. An error is why the session cannot go on.
     async fn handle(&self, message: FromWorker) -> Result<(), String> {
         let session = self.session;
         let news = match message {
@@ -197,90 +211,28 @@ impl Reader {
             }
             FromWorker::ModelState(_) => return Err("a model state came without model or state".into()),
             FromWorker::Started(v1::Started { job_id, attempt }) => {
-                let job = parse(&job_id)?;
-                self.settler.settle(job, attempt, &Event::Started).await;
-                News::Started { session, job }
+                News::Started { session, job: parse(&job_id)?, attempt }
             }
             FromWorker::Log(v1::Log { job_id, attempt, number, text }) => {
-                return self.log(parse(&job_id)?, attempt, number, text).await;
+                News::Log { session, job: parse(&job_id)?, attempt, number, text }
             }
             FromWorker::Finished(v1::Finished { job_id, attempt, result, usage }) => {
-                self.finished(parse(&job_id)?, attempt, result, &usage).await
+                let end = End::Finished { result: wire::result(result), usage };
+                News::Ended { session, job: parse(&job_id)?, attempt, end }
             }
-            FromWorker::Failed(failed) => self.failed(parse(&failed.job_id)?, failed).await,
+            FromWorker::Failed(failed) => {
+                let (job, attempt) = (parse(&failed.job_id)?, failed.attempt);
+                let end = match wire::fault(failed.fault()) {
+                    Some(fault) => End::Failed { fault, text: failed.text, usage: failed.usage },
+                    None => End::LetGo,
+                };
+                News::Ended { session, job, attempt, end }
+            }
         };
         self.news.send(news).await.map_err(|_| "the scheduler is stopping".into())
-    }
-
-    async fn log(&self, job: JobId, attempt: u32, number: u32, text: String) -> Result<(), String> {
-        match self.settler.jobs.find(job).await {
-            Ok(Some((record, _))) if record.attempt == attempt && !record.state.terminal() => {
-                if let Err(error) = self.settler.jobs.append_log(job, attempt, number, text).await {
-                    // A lost line is better than a lost job.
-                    tracing::warn!(%job, %error, "a log line was lost");
-                }
-            }
-            _ => tracing::debug!(%job, attempt, "log line refused"),
-        }
-        Ok(())
-    }
-
-    async fn finished(&self, job: JobId, attempt: u32, result: Option<v1::Blob>, usage: &str) -> News {
-        let decide = |record: &JobRecord| {
-            let meta = meta(record, usage);
-            match wire::result(result, &Place::result(&record.tenant, job, attempt)) {
-                Some(result) => Event::Finished { result, meta },
-                None => policy::after_failure(
-                    record,
-                    store::Fault::Server,
-                    "the worker reported a result that is not where it belongs".into(),
-                    meta,
-                ),
-            }
-        };
-        self.report(job, attempt, decide).await
-    }
-
-    async fn failed(&self, job: JobId, failed: v1::Failed) -> News {
-        let attempt = failed.attempt;
-        let fault = wire::fault(failed.fault());
-        let decide = |record: &JobRecord| match fault {
-            Some(fault) => {
-                let meta = meta(record, &failed.usage);
-                policy::after_failure(record, fault, failed.text, meta)
-            }
-            // Where someone asked for it, the record is cancelled already and this is refused.
-            None => Event::Requeued { worker_died: false },
-        };
-        self.report(job, attempt, decide).await
-    }
-
-    async fn report(&self, job: JobId, attempt: u32, decide: impl FnOnce(&JobRecord) -> Event) -> News {
-        let session = self.session;
-        let mut told = None;
-        let decide = |record: &JobRecord| told.insert(decide(record)).clone();
-        match self.settler.settle_with(job, attempt, decide).await {
-            Settled::Done(record) => News::Left { session, job, record: Some(record) },
-            Settled::Refused => News::Left { session, job, record: None },
-            Settled::Later => match told {
-                Some(event) => News::Unsettled { session, job, attempt, event },
-                // Not even the record could be read: the attempt counts as lost.
-                None => News::Unsettled { session, job, attempt, event: Event::Requeued { worker_died: false } },
-            },
-        }
     }
 }
 
 fn parse(job: &str) -> Result<JobId, String> {
     job.parse().map_err(|_| format!("{job:?} is no job's id"))
-}
-
-/// Completes a worker's account of what a job cost. An account that is no JSON object is left out.
-fn meta(record: &JobRecord, usage: &str) -> String {
-    let mut meta: serde_json::Map<String, serde_json::Value> = serde_json::from_str(usage).unwrap_or_default();
-    let started = if record.started_at > 0 { record.started_at } else { now() };
-    let queued = Duration::from_millis(started.saturating_sub(record.accepted_at));
-    meta.insert("queue_time_s".into(), queued.as_secs_f64().into());
-    meta.insert("attempt".into(), record.attempt.into());
-    serde_json::Value::Object(meta).to_string()
 }

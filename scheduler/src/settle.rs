@@ -4,7 +4,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ids::JobId;
 use store::job::Event;
-use store::{Blob, Error, JobRecord, Jobs, Objects, Outcome, Place};
+use store::{Blob, Error, JobRecord, Jobs, Objects, Outcome, Place, Revision};
+
+use crate::policy::Told;
 
 /// Writes job records on behalf of the scheduler.
 #[derive(Clone)]
@@ -13,73 +15,106 @@ pub struct Settler {
     pub objects: Objects,
 }
 
-/// What became of an event.
+/// What was told of a job's attempt.
+#[derive(Clone, Debug)]
+pub struct Report {
+    pub job: JobId,
+    pub attempt: u32,
+    pub told: Told,
+}
+
+/// A record to be written.
+struct Step {
+    /// That of the one before.
+    revision: Revision,
+    after: Box<JobRecord>,
+    /// Whether the payload is an object.
+    payload: bool,
+}
+
+/// What became of a report.
 #[derive(Debug)]
 pub enum Settled {
-    /// It happened; the record as it is now.
+    /// It counts; the record as it is now.
     Done(Box<JobRecord>),
     /// It is too late, or the job is gone: nothing changed.
     Refused,
-    /// The store failed; the event has to be told again.
+    /// The store failed; the report has to be settled again.
     Later,
 }
 
 impl Settler {
-    /// Commits one event, told for `attempt`.
-    pub async fn settle(&self, job: JobId, attempt: u32, event: &Event) -> Settled {
-        self.settle_with(job, attempt, |_| event.clone()).await
+    /// Commits what was told, all of it together. Returns what became of each, in order.
+    pub async fn settle(&self, reports: &[Report]) -> Vec<Settled> {
+        let mut settled: Vec<Option<Settled>> = reports.iter().map(|_| None).collect();
+        // Again for those whose record changed meanwhile.
+        while settled.iter().any(Option::is_none) {
+            let mut steps = Vec::with_capacity(reports.len());
+            for (report, slot) in reports.iter().zip(&mut settled).filter(|(_, slot)| slot.is_none()) {
+                match self.step(report).await {
+                    Ok(step) => steps.push((step, slot)),
+                    Err(refused) => *slot = Some(refused),
+                }
+            }
+            let records: Vec<_> = steps.iter().map(|(step, _)| (step.revision, &*step.after)).collect();
+            let outcomes = self.jobs.replace(&records).await;
+            for (index, (step, slot)) in steps.into_iter().enumerate() {
+                *slot = match &outcomes {
+                    Ok(replaced) if replaced.get(index) == Some(&true) => Some(self.done(step).await),
+                    Ok(_) => None,
+                    Err(error) => Some(later(step.after.id, error)),
+                };
+            }
+        }
+        settled.into_iter().flatten().collect()
     }
 
-    /// Commits the event that `decide` makes of the record as it is.
-    pub async fn settle_with(&self, job: JobId, attempt: u32, decide: impl FnOnce(&JobRecord) -> Event) -> Settled {
-        let before = match self.jobs.find(job).await {
-            Ok(Some((record, _))) => record,
-            Ok(None) => return Settled::Refused,
-            Err(error) => return later(job, &error),
+    /// Works out what a report makes of its record; what it cannot settle is why there is none.
+    async fn step(&self, Report { job, attempt, told }: &Report) -> Result<Step, Settled> {
+        let (job, attempt) = (*job, *attempt);
+        let (before, revision) = match self.jobs.find(job).await {
+            Ok(found) => found.ok_or(Settled::Refused)?,
+            Err(error) => return Err(later(job, &error)),
         };
-        let event = decide(&before);
-        match self.jobs.transition(job, attempt, &event, now()).await {
+        let now = now();
+        let event = told.event(&before, now);
+        match before.after(attempt, &event, now) {
             Ok(after) => {
-                if after.state.terminal() && matches!(before.payload, Blob::Object(_)) {
-                    self.delete(&Place::payload(&after.tenant, job)).await;
-                }
-                Settled::Done(Box::new(after))
+                Ok(Step { revision, after: Box::new(after), payload: matches!(before.payload, Blob::Object(_)) })
             }
-            Err(Error::Refused { refused, .. }) => {
+            Err(refused) => {
                 tracing::debug!(%job, attempt, %refused, "event refused");
-                self.drop_result(&event).await;
-                Settled::Refused
+                if let Event::Finished { result, .. } = &event {
+                    self.drop_result(job, result).await;
+                }
+                Err(Settled::Refused)
             }
-            Err(Error::NoJob(_)) => {
-                self.drop_result(&event).await;
-                Settled::Refused
-            }
-            Err(error) => later(job, &error),
         }
+    }
+
+    async fn done(&self, Step { after, payload, .. }: Step) -> Settled {
+        if after.state.terminal() && payload {
+            self.delete(&Place::payload(&after.tenant, after.id)).await;
+        }
+        Settled::Done(after)
     }
 
     /// Forgets a job that ended: its record and whatever any attempt left in the object store.
     pub async fn forget(&self, record: &JobRecord) -> Result<(), Error> {
         self.objects.delete(&Place::payload(&record.tenant, record.id)).await?;
-        for attempt in 1..=record.attempt {
-            self.objects.delete(&Place::result(&record.tenant, record.id, attempt)).await?;
-        }
+        self.objects.delete_all(&Place::results(&record.tenant, record.id)).await?;
         self.jobs.forget(record).await
     }
 
-    /// Deletes the result that a refused report brought, unless it is the very one that was committed.
-    async fn drop_result(&self, event: &Event) {
-        let Event::Finished { result: Blob::Object(object), .. } = event else { return };
+    /// Deletes a result that came too late, unless it is the very one that was committed.
+    pub async fn drop_result(&self, job: JobId, result: &Blob) {
+        let Blob::Object(object) = result else { return };
+        // What is not known to be this job's stays; if it is, the sweep deletes it.
+        let Ok(Some((record, _))) = self.jobs.find(job).await else { return };
+        let committed =
+            matches!(&record.outcome, Some(Outcome::Result(Blob::Object(kept))) if kept.path == object.path);
         let Ok(place) = Place::parse(&object.path) else { return };
-        let Some(job) = object.path.rsplit('/').nth(1).and_then(|name| name.parse().ok()) else { return };
-        let committed = match self.jobs.find(job).await {
-            Ok(found) => found.is_some_and(
-                |(record, _)| matches!(record.outcome, Some(Outcome::Result(Blob::Object(kept))) if kept.path == object.path),
-            ),
-            // Not known, so it stays; the sweep deletes it.
-            Err(_) => true,
-        };
-        if !committed {
+        if !committed && Place::results(&record.tenant, job).contains(&place) {
             self.delete(&place).await;
         }
     }

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use store::{Error, State};
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use crate::settle::{Settler, now};
@@ -26,8 +27,11 @@ pub async fn run(settler: Settler, keep: Duration, stop: CancellationToken) {
 pub async fn sweep(settler: &Settler, keep: Duration) -> Result<usize, Error> {
     let keep = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
     let ended = [State::Completed, State::Failed, State::Cancelled, State::Expired];
+    // That reads every record there is, which would hold up whoever shares the thread.
+    let (jobs, runtime) = (settler.jobs.clone(), Handle::current());
+    let listed = tokio::task::spawn_blocking(move || runtime.block_on(jobs.list(&ended)));
     let mut forgotten = 0;
-    for record in settler.jobs.list(&ended).await? {
+    for record in listed.await.map_err(|_| Error::Closed)?? {
         if record.ended_at.saturating_add(keep) <= now() {
             settler.forget(&record).await?;
             forgotten += 1;

@@ -21,7 +21,7 @@ pub fn assign(record: &JobRecord) -> v1::ToWorker {
         limits: Some(limits(&record.limits)),
         format: format.into(),
         compress: record.client.compress,
-        result_path: Place::result(&record.tenant, record.id, record.attempt).as_str().to_owned(),
+        result_path: result_place(record).as_str().to_owned(),
     }))
 }
 
@@ -45,16 +45,20 @@ pub fn model_key(model: v1::Model) -> ModelKey {
     ModelKey::new(model.repo_id, model.revision)
 }
 
-/// Reads a result that was reported for `record`. `None` when it is not where, or what, it may be.
-pub fn result(blob: Option<v1::Blob>, place: &Place) -> Option<Blob> {
+/// Reads a result. `None` when it is none.
+pub fn result(blob: Option<v1::Blob>) -> Option<Blob> {
     match blob?.blob? {
         v1::blob::Blob::Inline(bytes) => Some(Blob::Inline(bytes)),
-        v1::blob::Blob::Object(object) if object.path == place.as_str() => {
+        v1::blob::Blob::Object(object) => {
             let digest = object.digest.as_ref().try_into().ok()?;
             Some(Blob::Object(ObjectRef { path: object.path, digest, bytes: object.bytes }))
         }
-        v1::blob::Blob::Object(_) => None,
     }
+}
+
+/// Returns where a large result of a dispatched job belongs.
+pub fn result_place(record: &JobRecord) -> Place {
+    Place::result(&record.tenant, record.id, record.attempt, record.dispatched_at)
 }
 
 /// Reads whose doing a failure is; `None` for a cancellation.

@@ -137,7 +137,7 @@ async fn i1_a_result_that_points_at_another_job_is_not_taken() {
     let cluster = Cluster::start().await;
     let mut worker = cluster.worker("w1", 4).await;
     let mine = cluster.submit("lab").await;
-    let foreign = Place::result(&ids::TenantId::new("other"), ids::JobId::new(), 1);
+    let foreign = Place::result(&ids::TenantId::new("other"), ids::JobId::new(), 1, 1);
     let object = cluster.objects.put(&foreign, vec![1; 100_000].into()).await.unwrap();
     for _ in 0..3 {
         let assign = worker.assign().await;

@@ -105,7 +105,8 @@ impl Run {
         end_with_stdin().context("cannot watch standard input")?;
         let config = Config { slots: self.slots, ..Config::new(self.scheduler, token, worker_id) };
         let loader: Loader = Arc::new(move |asked, progress| load(asked, &devices, progress));
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+        // One thread: it only passes on what the model's thread takes and gives.
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let ended = runtime.block_on(worker::run(config, loader));
         // A model's thread may never come back; nobody waits for it.
         runtime.shutdown_background();

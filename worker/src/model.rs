@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use engine::{Engine, Event, Failure, Fault, Job, Usage};
@@ -43,7 +43,9 @@ pub enum Report {
 
 /// What a model's thread is told.
 pub enum Order {
-    Submit(Box<Job>),
+    /// The thread notes when the job begins: its time is running then, and the step that it begins with may take as long
+    /// as the job.
+    Submit(Box<Job>, Arc<OnceLock<Instant>>),
     Cancel(JobId),
 }
 
@@ -53,11 +55,16 @@ const PROGRESS: Duration = Duration::from_millis(100);
 /// Bytes of one event's printed text.
 const PRINTED_BYTES: usize = 64 << 10;
 
+/// Stack of a model's thread, enough for parsing and for dropping whatever a program may hold; what is not touched takes
+/// no memory.
+const STACK_BYTES: usize = 64 << 20;
+
 /// Starts a model's thread. It ends when the returned sender is dropped.
 pub fn start(load: Load, loader: Loader, reports: Sender<Report>) -> std::io::Result<Sender<Order>> {
     let (orders, inbox) = mpsc::channel(1024);
     std::thread::Builder::new()
         .name("model".into())
+        .stack_size(STACK_BYTES)
         .spawn(move || ModelThread { load, loader, reports }.run(inbox))
         .map(|_| orders)
 }
@@ -109,18 +116,14 @@ impl ModelThread {
 
     fn serve(&self, engine: &mut dyn Engine, orders: &mut Receiver<Order>, jobs: &mut BTreeSet<JobId>) {
         loop {
-            let mut begun = Vec::new();
             if engine.idle() {
                 match orders.blocking_recv() {
-                    Some(order) => begun.extend(take(engine, order, jobs)),
+                    Some(order) => take(engine, order, jobs),
                     None => return,
                 }
             }
             while let Ok(order) = orders.try_recv() {
-                begun.extend(take(engine, order, jobs));
-            }
-            if !begun.is_empty() {
-                self.report(Report::Jobs(begun));
+                take(engine, order, jobs);
             }
             let mut events = engine.step();
             events.retain(|event| !matches!(event, Event::Started(_)));
@@ -138,7 +141,7 @@ impl ModelThread {
     /// Answers for a model that could not be loaded.
     fn refuse(&self, mut orders: Receiver<Order>, why: &str) {
         while let Some(order) = orders.blocking_recv() {
-            if let Order::Submit(job) = order {
+            if let Order::Submit(job, _) = order {
                 let text = format!("the model {} cannot be served: {why}", self.load.key);
                 self.report(Report::Jobs(vec![failed(job.id, text)]));
             }
@@ -151,20 +154,16 @@ impl ModelThread {
     }
 }
 
-/// Obeys. A job begins with the next step; that is told now and not by what the step returns, for the step may take
-/// as long as the job, and its time has to be running meanwhile.
-fn take(engine: &mut dyn Engine, order: Order, jobs: &mut BTreeSet<JobId>) -> Option<Event> {
+/// Obeys. A job begins with the next step.
+fn take(engine: &mut dyn Engine, order: Order, jobs: &mut BTreeSet<JobId>) {
     match order {
-        Order::Submit(job) => {
-            let id = job.id;
-            jobs.insert(id);
+        Order::Submit(job, begun) => {
+            jobs.insert(job.id);
+            // Nobody else sets it.
+            let _ = begun.set(Instant::now());
             engine.submit(*job);
-            Some(Event::Started(id))
         }
-        Order::Cancel(job) => {
-            engine.cancel(job);
-            None
-        }
+        Order::Cancel(job) => engine.cancel(job),
     }
 }
 

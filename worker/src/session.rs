@@ -47,6 +47,9 @@ enum Done {
     Unfit { job: JobId, fault: Fault, text: String },
 }
 
+/// How long a job runs before the scheduler is told that it does. Of one that ends sooner its end is told alone.
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// How long dialling and the welcome may take.
 const OPENING: Duration = Duration::from_secs(10);
 
@@ -93,7 +96,14 @@ impl Session {
         let silence = self.heartbeat.saturating_mul(3);
         let mut beats = tokio::time::interval(self.heartbeat.min(Duration::from_millis(500)));
         let mut heard = Instant::now();
+        let mut looks = tokio::time::interval(PAUSE);
+        let mut looking = false;
         loop {
+            let untold = worker.jobs.values().any(|running| running.submitted && !running.told);
+            if untold && !looking {
+                looks.reset();
+            }
+            looking = untold;
             // Each branch is cancel-safe: all of them receive from something that keeps what it has.
             let went_on = tokio::select! {
                 message = self.inbox.message() => {
@@ -112,6 +122,7 @@ impl Session {
                     // The job's end is lost with the task: another attempt is due.
                     Err(error) => Err(format!("a task failed: {error}")),
                 },
+                _ = looks.tick(), if looking => self.tell_started(worker).await,
                 _ = beats.tick() => {
                     worker.check_deadlines().await?;
                     if heard.elapsed() > silence {
@@ -163,7 +174,9 @@ impl Session {
             compress: assign.compress,
             result_path: assign.result_path,
             run_time: limits.run_time,
-            deadline: None,
+            begun: std::sync::Arc::default(),
+            stopping: None,
+            told: false,
             logs: 0,
             submitted: false,
         };
@@ -204,15 +217,15 @@ impl Session {
         let attempt = running.attempt;
         let job_id = job.to_string();
         match event {
-            Event::Started(_) => {
-                if running.deadline.is_none() {
-                    running.deadline = Instant::now().checked_add(running.run_time);
-                }
-                self.tell(wire::from_worker(Message::Started(v1::Started { job_id, attempt }))).await
-            }
+            // What begins is seen by its cell.
+            Event::Started(_) => Ok(()),
             Event::Printed(_, text) => {
                 let number = running.logs;
                 running.logs += 1;
+                // What a job prints comes after the news that it runs.
+                if !std::mem::replace(&mut running.told, true) {
+                    self.tell(wire::started(job, attempt)).await?;
+                }
                 self.tell(wire::from_worker(Message::Log(v1::Log { job_id, attempt, number, text }))).await
             }
             Event::Failed(_, failure, usage) => {
@@ -226,6 +239,16 @@ impl Session {
                 Ok(())
             }
         }
+    }
+
+    /// Tells of the jobs that have begun and were not told of.
+    async fn tell_started(&self, worker: &mut Worker) -> Result<(), String> {
+        for (job, running) in &mut worker.jobs {
+            if running.begun.get().is_some() && !std::mem::replace(&mut running.told, true) {
+                self.tell(wire::started(*job, running.attempt)).await?;
+            }
+        }
+        Ok(())
     }
 
     /// Encodes and keeps a result beside the session, so that a large one holds nobody up.
@@ -265,14 +288,14 @@ impl Session {
 async fn read(objects: &Objects, payload: Option<Blob>) -> Result<Program, String> {
     let payload = payload.ok_or("the job came without its program")?;
     let bytes = objects.load(&payload).await.map_err(|error| format!("cannot read the job's program: {error}"))?;
-    let decoded = tokio::task::spawn_blocking(move || Program::decode(&bytes)).await;
+    let decoded = aside(bytes.len() as u64, move || Program::decode(&bytes)).await;
     decoded.map_err(|error| error.to_string())?.map_err(|error| format!("cannot read the job's program: {error}"))
 }
 
 async fn write(objects: &Objects, running: &Running, saved: Saved) -> Result<Blob, (Fault, String)> {
     let server = |text: String| (Fault::Server, text);
     let compress = running.compress;
-    let encoded = tokio::task::spawn_blocking(move || nnsight::encode_saved(&saved, compress)).await;
+    let encoded = aside(saved.heap.bytes(), move || nnsight::encode_saved(&saved, compress)).await;
     let bytes = encoded.map_err(|error| server(error.to_string()))?.map_err(|error| match error {
         nnsight::EncodeError::Zstd(_) => server(error.to_string()),
         _ => (Fault::User, error.to_string()),
@@ -288,4 +311,15 @@ async fn write(objects: &Objects, running: &Running, saved: Saved) -> Result<Blo
             error => format!("cannot keep the result: {error}"),
         })
     })
+}
+
+/// Bytes whose decoding or encoding takes too short a time to be worth another thread.
+const SMALL: u64 = 64 << 10;
+
+/// Does work on so many bytes: here when they are few, else beside the session.
+async fn aside<T: Send + 'static>(
+    bytes: u64,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, tokio::task::JoinError> {
+    if bytes <= SMALL { Ok(work()) } else { tokio::task::spawn_blocking(work).await }
 }

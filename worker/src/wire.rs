@@ -30,6 +30,11 @@ pub fn model_state(key: &ModelKey, state: &State) -> v1::FromWorker {
     from_worker(Message::ModelState(v1::ModelState { model: Some(model), state: Some(state) }))
 }
 
+/// Writes that a job runs.
+pub fn started(job: JobId, attempt: u32) -> v1::FromWorker {
+    from_worker(Message::Started(v1::Started { job_id: job.to_string(), attempt }))
+}
+
 /// Writes the end of a job that failed.
 pub fn failed(job: JobId, attempt: u32, fault: Fault, text: &str, usage: &Usage) -> v1::FromWorker {
     let fault = match fault {

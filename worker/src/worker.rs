@@ -1,8 +1,8 @@
 //! The worker's life: one session after another, with the models kept between them.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use engine::Event;
@@ -104,12 +104,27 @@ pub struct Running {
     pub compress: bool,
     pub result_path: String,
     pub run_time: Duration,
-    /// When it is out of time, or, once it was told to stop, when it must have done so.
-    pub deadline: Option<Instant>,
+    /// When it began, once it has.
+    pub begun: Arc<OnceLock<std::time::Instant>>,
+    /// When it must have stopped, once it was told to.
+    pub stopping: Option<Instant>,
+    /// Whether the scheduler was told that it runs.
+    pub told: bool,
     /// Logs told so far.
     pub logs: u32,
     /// Whether an engine has it.
     pub submitted: bool,
+}
+
+impl Running {
+    /// Returns whether its time is over.
+    fn late(&self) -> bool {
+        match (self.stopping, self.begun.get()) {
+            (Some(deadline), _) => deadline <= Instant::now(),
+            (None, Some(begun)) => begun.elapsed() >= self.run_time,
+            (None, None) => false,
+        }
+    }
 }
 
 /// As in [`engine::Job::stop`].
@@ -140,7 +155,7 @@ impl Worker {
         let running = self.jobs.get_mut(&job.id).ok_or("the job was dropped before it began")?;
         let hosted = self.models.get(&running.model);
         let hosted = hosted.ok_or_else(|| format!("the model {} is not on this worker", running.model))?;
-        let sent = hosted.orders.send(Order::Submit(Box::new(job))).await;
+        let sent = hosted.orders.send(Order::Submit(Box::new(job), Arc::clone(&running.begun))).await;
         sent.map_err(|_| format!("the thread of the model {} ended", running.model))?;
         running.submitted = true;
         Ok(())
@@ -150,7 +165,7 @@ impl Worker {
     pub async fn stop(&mut self, job: JobId, out_of_time: bool) {
         let Some(running) = self.jobs.get_mut(&job) else { return };
         running.stop.store(if out_of_time { OUT_OF_TIME } else { CANCELLED }, Ordering::Relaxed);
-        running.deadline = Instant::now().checked_add(self.config.let_go);
+        running.stopping = Instant::now().checked_add(self.config.let_go);
         if !out_of_time && let Some(hosted) = self.models.get(&running.model) {
             // A thread that ended has no job to cancel.
             let _ = hosted.orders.send(Order::Cancel(job)).await;
@@ -159,9 +174,7 @@ impl Worker {
 
     /// Stops the jobs whose time is over.
     pub async fn check_deadlines(&mut self) -> Result<(), Error> {
-        let now = Instant::now();
-        let late = |running: &Running| running.deadline.is_some_and(|deadline| deadline <= now);
-        let late: Vec<JobId> = self.jobs.iter().filter(|(_, running)| late(running)).map(|(job, _)| *job).collect();
+        let late: Vec<JobId> = self.jobs.iter().filter(|(_, running)| running.late()).map(|(job, _)| *job).collect();
         for job in late {
             if self.jobs.get(&job).is_some_and(|running| running.stop.load(Ordering::Relaxed) != 0) {
                 return Err(Error::Stuck(job));

@@ -6,17 +6,14 @@ mod lower;
 mod tensor;
 
 use std::borrow::Cow;
-use std::io::Read;
 
 use program::{Entry, Function, Limits, Program, Ref, Source};
 
+use crate::compression::decompress;
 use crate::error::DecodeError;
 use crate::pickle::{self, Bounds, Id};
 use crate::request::RequestFields;
 use lower::Lowering;
-
-/// Largest window that a frame may ask for, as a power of two: 8 MiB, which is zstd's own advice to decoders.
-const WINDOW_LOG_MAX: u32 = 23;
 
 /// Turns a request of the nnsight 0.8 client into a program: the multipart field `data`, parsed, and the file `blob`.
 ///
@@ -52,27 +49,6 @@ pub fn decode(request: &RequestFields, blob: &[u8], limits: &Limits) -> Result<P
         return Err(DecodeError::TooManyValues { limit: limits.heap_nodes });
     }
     Ok(Program { model, env, entry, modules, source, heap, locals, globals })
-}
-
-/// Decompresses one zstd frame, and no more than the limit.
-fn decompress(blob: &[u8], limit: u64) -> Result<Vec<u8>, DecodeError> {
-    let zstd = |error: std::io::Error| DecodeError::Zstd(error.to_string());
-    let too_large = DecodeError::TooLarge { limit, compressed: true };
-    let claimed = zstd::zstd_safe::get_frame_content_size(blob).ok().flatten();
-    if claimed.is_some_and(|size| size > limit) {
-        return Err(too_large);
-    }
-    let mut decoder = zstd::Decoder::with_buffer(blob).map_err(zstd)?.single_frame();
-    decoder.window_log_max(WINDOW_LOG_MAX).map_err(zstd)?;
-    let mut bytes = Vec::new();
-    (&mut decoder).take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(zstd)?;
-    if bytes.len() as u64 > limit {
-        return Err(too_large);
-    }
-    if !decoder.finish().is_empty() {
-        return Err(DecodeError::Zstd("there are bytes after the frame".into()));
-    }
-    Ok(bytes)
 }
 
 /// Returns the file and the function that the block was written in.

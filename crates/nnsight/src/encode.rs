@@ -4,10 +4,10 @@ mod allow;
 pub(crate) mod archive;
 
 use std::collections::HashMap;
-use std::io::Write;
 
 use program::{DType, Datum, Ref, Saved, TensorData};
 
+use crate::compression;
 use crate::error::EncodeError;
 use crate::pickle::Writer;
 use crate::pickle::opcode::{
@@ -16,8 +16,6 @@ use crate::pickle::opcode::{
 };
 use archive::Archive;
 
-/// zstd's fastest level that still finds repeats; activations hardly compress.
-const COMPRESSION_LEVEL: i32 = -1;
 /// How often a value may be met again while its own contents are being written; see [`Encoder::enter`].
 const MAX_REENTRIES: u32 = 64;
 
@@ -40,18 +38,12 @@ pub fn encode_saved(saved: &Saved, compress: bool) -> Result<Vec<u8>, EncodeErro
     let pickle = encoder.writer.finish();
     let mut archive = Archive::new(vec![&pickle]);
     encoder.storages.iter().for_each(|bytes| archive.add_storage(bytes));
-    let length = archive.length();
-    if !compress {
-        let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-        archive.write(&mut bytes)?;
-        return Ok(bytes);
+    if compress {
+        return Ok(compression::compress(&archive)?);
     }
-    let mut frame = zstd::Encoder::new(Vec::new(), COMPRESSION_LEVEL)?;
-    frame.set_pledged_src_size(Some(length))?;
-    frame.include_contentsize(true)?;
-    archive.write(&mut frame)?;
-    frame.flush()?;
-    Ok(frame.finish()?)
+    let mut bytes = Vec::with_capacity(usize::try_from(archive.length()).unwrap_or(0));
+    archive.write(&mut bytes)?;
+    Ok(bytes)
 }
 
 struct Encoder<'s> {

@@ -3,9 +3,11 @@
 //! The client speaks Python pickles both ways. Reading one here runs nothing: [`decode`] builds an inert graph of what
 //! the opcodes say, then lowers the few constructors it knows to plain data and everything else to placeholders that
 //! fail only when a block uses them. Writing one ([`encode_saved`]) names nothing outside a closed list of classes.
-//! No function recurses over foreign data, and no allocation is larger than the bytes that are there to fill it.
+//! No function recurses over foreign data, and no allocation beyond 1 MiB is larger than the bytes that are there to
+//! fill it.
 #![forbid(unsafe_code)]
 
+mod compression;
 mod decode;
 mod encode;
 mod error;

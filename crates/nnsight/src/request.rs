@@ -5,6 +5,7 @@ use program::Env;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::compression;
 use crate::error::DecodeError;
 
 /// Bytes of the `data` field; a real one has a few hundred.
@@ -41,6 +42,12 @@ impl RequestFields {
     #[must_use]
     pub fn blocking(&self) -> bool {
         !self.session_id.is_empty()
+    }
+
+    /// Returns how many bytes a payload takes once decompressed, if it says so. It may lie; decoding will find out.
+    #[must_use]
+    pub fn content_bytes(&self, payload: &[u8]) -> Option<u64> {
+        if self.compress { compression::announced(payload) } else { Some(payload.len() as u64) }
     }
 
     /// Returns the model that the key names. The class before the colon is the client's own and names nothing here.

@@ -52,6 +52,20 @@ impl Heap {
         self.data.len()
     }
 
+    /// Returns about how many bytes there are to encode.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        let own = |datum: &Datum| match datum {
+            Datum::Tensor(data) | Datum::Array { data, .. } => data.bytes.len(),
+            Datum::Bytes(bytes) => bytes.len(),
+            Datum::Str(text) => text.len(),
+            Datum::List(items) | Datum::Tuple(items) | Datum::Set(items) | Datum::FrozenSet(items) => 4 * items.len(),
+            Datum::Dict(pairs) => 8 * pairs.len(),
+            _ => 0,
+        };
+        self.data.iter().map(|datum| 16 + own(datum) as u64).sum()
+    }
+
     /// Returns whether there are no values.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -128,18 +128,36 @@ impl Jobs {
         loop {
             let (before, revision) = self.find(id).await?.ok_or(Error::NoJob(id))?;
             let after = before.after(attempt, event, now).map_err(|refused| Error::Refused { id, refused })?;
-            let key = record_key(id);
-            let mut txn = Txn::default().unchanged(&key, revision).put(&key, after.encode()?);
-            if after.state.terminal() {
-                txn = txn.delete(live_key(id)).delete(cancel_key(id));
-            }
-            if after.state == State::Running {
-                txn = txn.relaxed();
-            }
-            if let TxnOutcome::Committed(_) = self.store.txn(txn).await? {
+            if self.replace(&[(revision, &after)]).await? == [true] {
                 return Ok(after);
             }
         }
+    }
+
+    /// Writes records, each in place of the one that was found at a revision. Returns of each whether that was done:
+    /// `false` when the record has changed since. They wait for the disk together.
+    ///
+    /// That a job is with a worker, and runs, is written relaxed. A crash that undoes it leaves the job queued, and it
+    /// runs again under an attempt of the same number; the session that the earlier one was given out on is gone with
+    /// the crash, and its result, if it wrote one, lies elsewhere ([`crate::Place::result`]).
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn replace(&self, records: &[(Revision, &JobRecord)]) -> Result<Vec<bool>, Error> {
+        let replacement = |(revision, record): &(Revision, &JobRecord)| {
+            let (id, key) = (record.id, record_key(record.id));
+            let mut txn = Txn::default().unchanged(&key, *revision).put(&key, record.encode()?);
+            if record.state.terminal() {
+                txn = txn.delete(live_key(id)).delete(cancel_key(id));
+            }
+            if matches!(record.state, State::Dispatched | State::Running) {
+                txn = txn.relaxed();
+            }
+            Ok(txn)
+        };
+        let txns = records.iter().map(replacement).collect::<Result<_, Error>>()?;
+        let outcomes = self.store.txns(txns).await?;
+        Ok(outcomes.iter().map(|outcome| matches!(outcome, TxnOutcome::Committed(_))).collect())
     }
 
     /// Keeps what a program printed, in the order of `(attempt, number)`. A crash may lose the last of it.

@@ -6,9 +6,12 @@ mod embedded;
 mod error;
 pub mod job;
 mod jobs;
+mod journal;
 mod metadata;
 mod models;
 mod objects;
+mod recent;
+mod table;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 mod watch;

@@ -12,7 +12,7 @@ pub type Revision = u64;
 /// What a watch yields. It does not end by itself.
 pub type Watch = BoxStream<'static, Event>;
 
-/// A map from text keys to bytes, in which only [`MetadataStore::txn`] writes.
+/// A map from text keys to bytes, in which only [`MetadataStore::txns`] writes.
 ///
 /// Transactions are strictly serialisable. A watch delivers each committed change under its prefix once, in
 /// order, after its commit; when it cannot, it says [`Event::Resync`].
@@ -24,8 +24,15 @@ pub trait MetadataStore: Send + Sync + 'static {
     /// Returns all entries whose keys begin with `prefix`, in the order of their keys, as of one instant.
     async fn list(&self, prefix: &str) -> Result<Vec<Entry>, Error>;
 
-    /// Applies all operations if every comparison holds, else none.
-    async fn txn(&self, txn: Txn) -> Result<TxnOutcome, Error>;
+    /// Applies several transactions, each by itself, in order: all operations of one if every comparison of it holds,
+    /// else none. They wait for the disk together.
+    async fn txns(&self, txns: Vec<Txn>) -> Result<Vec<TxnOutcome>, Error>;
+
+    /// Applies one transaction.
+    async fn txn(&self, txn: Txn) -> Result<TxnOutcome, Error> {
+        let outcomes = self.txns(vec![txn]).await?;
+        Ok(outcomes.into_iter().next().unwrap_or(TxnOutcome::Conflict))
+    }
 
     /// Follows the changes under `prefix` from this call on. To miss nothing, watch first and list then;
     /// changes with revisions not above those listed are already in the listing.
@@ -108,11 +115,31 @@ pub enum Compare {
     Unchanged(String, Revision),
 }
 
+impl Compare {
+    /// Returns the key that is looked at.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Absent(key) | Self::Unchanged(key, _) => key,
+        }
+    }
+}
+
 /// A write of a transaction.
 #[derive(Clone, Debug)]
 pub enum Op {
     Put(String, Bytes),
     Delete(String),
+}
+
+impl Op {
+    /// Returns the key that is written.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put(key, _) | Self::Delete(key) => key,
+        }
+    }
 }
 
 /// What survives a crash after the commit was acknowledged.
@@ -142,4 +169,16 @@ pub enum Event {
     },
     /// Changes were dropped: list again.
     Resync,
+}
+
+impl Event {
+    /// Returns the key that changed; that of a resync is empty.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        match self {
+            Self::Put(entry) => &entry.key,
+            Self::Delete { key, .. } => key,
+            Self::Resync => "",
+        }
+    }
 }

@@ -71,10 +71,24 @@ impl Place {
         Self(Path::from_iter(["payloads", tenant.as_str(), &job.to_string()]).to_string())
     }
 
-    /// Where one attempt's result lies. Attempts do not overwrite each other: only the committed one is linked.
+    /// Where one attempt's result lies. Attempts do not overwrite each other, not even where a crash made a scheduler
+    /// count one twice: only the committed one is linked.
     #[must_use]
-    pub fn result(tenant: &TenantId, job: JobId, attempt: u32) -> Self {
-        Self(Path::from_iter(["results", tenant.as_str(), &job.to_string(), &attempt.to_string()]).to_string())
+    pub fn result(tenant: &TenantId, job: JobId, attempt: u32, dispatched_at: u64) -> Self {
+        let name = format!("{attempt}-{dispatched_at}");
+        Self(Path::from_iter(["results", tenant.as_str(), &job.to_string(), &name]).to_string())
+    }
+
+    /// What the places of all results of a job lie under.
+    #[must_use]
+    pub fn results(tenant: &TenantId, job: JobId) -> Self {
+        Self(Path::from_iter(["results", tenant.as_str(), &job.to_string()]).to_string())
+    }
+
+    /// Returns whether `place` lies under this one.
+    #[must_use]
+    pub fn contains(&self, place: &Self) -> bool {
+        place.0.strip_prefix(&self.0).is_some_and(|rest| rest.starts_with('/'))
     }
 
     /// Takes a path that [`Place::as_str`] gave.
@@ -131,10 +145,10 @@ impl Objects {
     /// # Errors
     /// [`Error::NoSpace`], or a failure of the store.
     pub async fn keep(&self, place: &Place, bytes: Bytes) -> Result<Blob, Error> {
-        self.check_space(bytes.len() as u64)?;
         if bytes.len() <= INLINE_BYTES {
             return Ok(Blob::Inline(bytes));
         }
+        self.check_space(bytes.len() as u64)?;
         Ok(Blob::Object(self.put(place, bytes).await?))
     }
 
@@ -204,6 +218,22 @@ impl Objects {
             Err(error) => Err(Error::failed(&place.0, error)),
         }
     }
+
+    /// Removes every object under a place.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub async fn delete_all(&self, under: &Place) -> Result<(), Error> {
+        let failed = |error| Error::failed(&under.0, error);
+        let mut found = self.store.list(Some(&path(&under.0)?));
+        while let Some(object) = found.next().await {
+            match self.store.delete(&object.map_err(failed)?.location).await {
+                Ok(()) | Err(object_store::Error::NotFound { .. }) => {}
+                Err(error) => return Err(failed(error)),
+            }
+        }
+        Ok(())
+    }
 }
 
 fn path(text: &str) -> Result<Path, Error> {
@@ -229,7 +259,7 @@ mod tests {
     fn store() -> (tempfile::TempDir, Objects, Place) {
         let folder = tempfile::tempdir().unwrap();
         let objects = Objects::local(folder.path()).unwrap();
-        (folder, objects, Place::result(&TenantId::new("lab"), JobId::new(), 1))
+        (folder, objects, Place::result(&TenantId::new("lab"), JobId::new(), 1, 1))
     }
 
     async fn pieces(objects: &Objects, object: &ObjectRef) -> Result<Vec<u8>, Error> {
@@ -253,8 +283,22 @@ mod tests {
         assert_eq!(pieces(&objects, object).await.unwrap(), many);
         objects.delete(&place).await.unwrap();
         objects.delete(&place).await.unwrap();
+        objects.delete_all(&place).await.unwrap();
         assert!(matches!(objects.load(&blob).await, Err(Error::NoObject(path)) if path == place.as_str()));
         assert!(matches!(objects.stream(object).await.err(), Some(Error::NoObject(_))));
+    }
+
+    #[tokio::test]
+    async fn the_results_of_all_attempts_of_one_job_can_be_deleted() {
+        let (_folder, objects, _) = store();
+        let (lab, one, other) = (TenantId::new("lab"), JobId::new(), JobId::new());
+        let place = |job, dispatched_at| Place::result(&lab, job, 1, dispatched_at);
+        for place in [place(one, 1), place(one, 2), place(other, 1)] {
+            objects.put(&place, Bytes::from_static(b"result")).await.unwrap();
+        }
+        objects.delete_all(&Place::results(&lab, one)).await.unwrap();
+        let left: Vec<_> = objects.store.list(None).map(|object| object.unwrap().location.to_string()).collect().await;
+        assert_eq!(left, [place(other, 1).as_str()]);
     }
 
     #[tokio::test]

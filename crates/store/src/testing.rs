@@ -30,6 +30,7 @@ where
     a_watch_has_its_prefix_in_order_and_once(&make().await).await;
     a_slow_watch_is_told_to_list_again(&make().await).await;
     relaxed_writes_are_seen_at_once(&make().await).await;
+    txns_given_together_happen_each_by_itself_and_in_order(&make().await).await;
 }
 
 async fn entries_come_back_until_they_are_deleted(store: &impl MetadataStore) {
@@ -182,6 +183,23 @@ async fn relaxed_writes_are_seen_at_once(store: &impl MetadataStore) {
     done(store.txn(Txn::default().put("/r", "1").relaxed()).await);
     assert_eq!(value(store, "/r").await.as_deref(), Some(&b"1"[..]));
     assert!(matches!(next(&mut watch).await, Event::Put(entry) if entry.key == "/r"));
+}
+
+async fn txns_given_together_happen_each_by_itself_and_in_order(store: &impl MetadataStore) {
+    let put = |value: &'static str| Txn::default().put("/t", value);
+    let txns = vec![
+        put("1").absent("/t").relaxed(),
+        put("2").absent("/t").relaxed(),
+        put("3"),
+        put("4").absent("/t").relaxed(),
+        Txn::default().delete("/t"),
+        put("5").absent("/t"),
+    ];
+    let held: Vec<bool> =
+        done(store.txns(txns).await).iter().map(|outcome| matches!(outcome, TxnOutcome::Committed(_))).collect();
+    assert_eq!(held, [true, false, true, false, true, true]);
+    assert_eq!(value(store, "/t").await.as_deref(), Some(&b"5"[..]));
+    assert_eq!(done(store.txns(Vec::new()).await), []);
 }
 
 async fn value(store: &impl MetadataStore, key: &str) -> Option<Bytes> {

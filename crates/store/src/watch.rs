@@ -1,6 +1,6 @@
 //! Hands committed changes to those who watch, without ever waiting for them.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
@@ -13,33 +13,49 @@ use crate::metadata::Event;
 /// Events that a slow watcher may have outstanding before they are replaced by one [`Event::Resync`].
 const OUTSTANDING: usize = 1024;
 
-/// The watchers of one store, by prefix.
-#[derive(Default)]
+/// The watchers of one store.
+#[derive(Clone, Default)]
 pub struct Watchers {
-    by_prefix: Mutex<HashMap<String, Vec<Weak<Queue>>>>,
+    /// By the length of the watched prefix, so that a change looks up one prefix of its key for each length, and by
+    /// the prefix.
+    watched: Arc<Mutex<BTreeMap<usize, Queues>>>,
 }
+
+type Queues = HashMap<String, Vec<Weak<Queue>>>;
 
 impl Watchers {
     /// Registers a watcher of every key that begins with `prefix`. Dropping the stream ends it.
     pub fn watch(&self, prefix: &str) -> Watcher {
         let queue = Arc::new(Queue::default());
-        let mut by_prefix = lock(&self.by_prefix);
-        by_prefix.retain(|_, queues| {
-            queues.retain(|queue| queue.strong_count() > 0);
-            !queues.is_empty()
-        });
-        by_prefix.entry(prefix.to_owned()).or_default().push(Arc::downgrade(&queue));
-        Watcher { queue }
+        let mut watched = lock(&self.watched);
+        let queues = watched.entry(prefix.len()).or_default().entry(prefix.to_owned()).or_default();
+        queues.push(Arc::downgrade(&queue));
+        Watcher { queue, prefix: prefix.to_owned(), watchers: self.clone() }
     }
 
-    /// Delivers one change of `key`.
-    pub fn publish(&self, key: &str, event: &Event) {
-        let by_prefix = lock(&self.by_prefix);
-        for end in 0..=key.len() {
-            let queues = key.get(..end).and_then(|prefix| by_prefix.get(prefix));
+    /// Delivers one change.
+    pub fn publish(&self, event: Event) {
+        let key = event.key();
+        for (length, prefixes) in lock(&self.watched).iter() {
+            let queues = key.get(..*length).and_then(|prefix| prefixes.get(prefix));
             for queue in queues.into_iter().flatten().filter_map(Weak::upgrade) {
                 queue.push(event.clone());
             }
+        }
+    }
+
+    /// Removes the watchers of `prefix` that are gone.
+    fn forget(&self, prefix: &str) {
+        let mut watched = lock(&self.watched);
+        let Some(prefixes) = watched.get_mut(&prefix.len()) else { return };
+        if let Some(queues) = prefixes.get_mut(prefix) {
+            queues.retain(|queue| queue.strong_count() > 0);
+            if queues.is_empty() {
+                prefixes.remove(prefix);
+            }
+        }
+        if prefixes.is_empty() {
+            watched.remove(&prefix.len());
         }
     }
 }
@@ -47,6 +63,15 @@ impl Watchers {
 /// The receiving end: a stream of events that does not end.
 pub struct Watcher {
     queue: Arc<Queue>,
+    prefix: String,
+    watchers: Watchers,
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.queue = Arc::default();
+        self.watchers.forget(&self.prefix);
+    }
 }
 
 impl Stream for Watcher {

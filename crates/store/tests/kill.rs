@@ -1,4 +1,4 @@
-//! A writer that is killed loses nothing that it acknowledged.
+//! A writer that is killed, or whose disk is full, loses nothing that it acknowledged.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -40,6 +40,54 @@ async fn j1_a_killed_writer_loses_no_accepted_job() {
         assert_eq!(missing, 0, "of {} acknowledged jobs, after kill {round}", acknowledged.len());
     }
     assert!(acknowledged.len() > 100, "only {} jobs were accepted in all", acknowledged.len());
+}
+
+/// Files may take no more than this, in blocks of 512 bytes: more than a journal that was not taken over has at first.
+const FULL: u64 = (6 << 20) / 512;
+
+#[tokio::test]
+async fn j1_a_full_disk_loses_no_accepted_job() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("state.redb");
+    // Without the trap, a file that becomes too large is deadly instead of an error.
+    let script = format!("trap '' XFSZ; ulimit -f {FULL}; exec \"$0\" --ignored --exact --nocapture filler");
+    let mut child = Command::new("sh");
+    child.args(["-c", &script]).arg(std::env::current_exe().unwrap()).env(STORE, &path);
+    let output = child.output().unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let acknowledged: Vec<JobId> =
+        text.lines().filter_map(|line| line.strip_prefix("accepted ")?.parse().ok()).collect();
+    assert!(text.contains("full"), "{text}");
+    // More than the journal holds, so some of it was taken over before that failed.
+    assert!(acknowledged.len() > 2000, "only {} jobs were accepted in all", acknowledged.len());
+
+    let jobs = Jobs::new(Arc::new(RedbStore::open(&path).unwrap()));
+    let found = jobs.list(&[State::Queued]).await.unwrap();
+    let missing = acknowledged.iter().filter(|id| !found.iter().any(|record| record.id == **id)).count();
+    assert_eq!(missing, 0, "of {} acknowledged jobs", acknowledged.len());
+    assert_eq!(jobs.accept(&queued()).await.unwrap(), Accepted::New, "with room again, it goes on");
+}
+
+/// Accepts jobs until there is no room, more than once, and ends as if it were killed.
+#[tokio::test]
+#[ignore = "it is the child of the other test"]
+async fn filler() {
+    let Ok(path) = std::env::var(STORE) else { return };
+    let jobs = Jobs::new(Arc::new(RedbStore::open(path).unwrap()));
+    let mut refused = 0;
+    while refused < 20 {
+        let record = queued();
+        match jobs.accept(&record).await {
+            Ok(accepted) => {
+                assert_eq!(accepted, Accepted::New);
+                println!("\naccepted {}", record.id);
+            }
+            Err(store::Error::NoSpace { .. }) => refused += 1,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    println!("\nfull");
+    std::process::abort();
 }
 
 /// Accepts jobs from several tasks at once, and says each when it is told.

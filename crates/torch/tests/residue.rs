@@ -177,7 +177,7 @@ fn s10_no_operator_gives_what_was_in_memory_before() {
     let (mut tried, mut sound, mut gave, mut wrong) = (0, 0, HashSet::new(), Vec::new());
     // Several at a time: to begin a program takes longer than most of them do.
     for some in all.chunks(16) {
-        let calls: Vec<[String; 40]> = some.iter().map(|operator| calls(operator)).collect();
+        let calls: Vec<[String; 40]> = some.iter().map(calls).collect();
         let mut taken: Vec<Vec<String>> = vec![Vec::new(); some.len()];
         for value in VALUES {
             // All arguments for the first value; for others those that it took, and some more.

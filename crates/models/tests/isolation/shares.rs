@@ -5,8 +5,8 @@ use engine::conformance::{self, Outcome, Subject, owned};
 use engine::{Event, Fault, Job, Usage};
 use program::Function;
 
-use crate::tags::assert_same_bits;
-use crate::{Dice, MODELS, assert_near, generation, job, named, prompt, saved};
+use super::tags::assert_same_bits;
+use super::{Dice, MODELS, assert_near, generation, job, named, prompt, saved};
 
 const READS: &str = "middle = LAYERS[2].output.clone().save()
 logits = HEAD.output.save()

@@ -7,8 +7,8 @@ use models::testing::{LLAMA, load_as};
 use program::Function;
 use torch::Device;
 
-use crate::tags::assert_same_bits;
-use crate::{Dice, MODELS, floats, generation, job, named, saved};
+use super::tags::assert_same_bits;
+use super::{Dice, MODELS, floats, generation, job, named, saved};
 
 /// Reads what there is to read, in the order in which it comes.
 const READS: &str = "before = LAYERS[0].input.clone().save()

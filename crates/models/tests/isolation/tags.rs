@@ -5,7 +5,7 @@ use engine::conformance::{self, Outcome, Subject};
 use engine::{Fault, Job};
 use program::{DType, Saved, TensorData};
 
-use crate::{Dice, MODELS, job, prompt, saved};
+use super::{Dice, MODELS, job, prompt, saved};
 
 /// The lists of what may be called, by module.
 const OPERATORS: &str = include_str!("../../../torch/src/operators.txt");

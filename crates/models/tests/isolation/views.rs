@@ -5,8 +5,8 @@ use engine::conformance;
 use models::testing::LLAMA;
 use program::TensorData;
 
-use crate::tags::assert_same_bits;
-use crate::{Dice, MODELS, assert_near, job, saved};
+use super::tags::assert_same_bits;
+use super::{Dice, MODELS, assert_near, job, saved};
 
 /// Ways to look at a part of `x`, `[1, positions, 64]`.
 const VIEWS: [&str; 52] = [

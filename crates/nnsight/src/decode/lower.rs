@@ -58,8 +58,8 @@ impl<'g, 'a> Lowering<'g, 'a> {
     /// Returns the path of each module that is named anywhere, in the order of their first mention.
     pub(super) fn modules(&mut self) -> Result<Vec<String>, DecodeError> {
         let graph = self.graph;
-        let mut seen = HashSet::new();
-        let mut modules = Vec::new();
+        let named = graph.nodes.iter().filter(|node| matches!(node, Node::Persistent(_))).count();
+        let (mut seen, mut modules) = (HashSet::with_capacity(named), Vec::with_capacity(named));
         for node in &graph.nodes {
             let Node::Persistent(name) = node else { continue };
             let Some(path) = graph.text(*name).and_then(|name| name.strip_prefix("Module:")) else { continue };

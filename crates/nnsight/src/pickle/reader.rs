@@ -16,6 +16,8 @@ const MAX_MARKS: usize = 1_000;
 /// Bytes of a module or attribute path.
 const MAX_NAME: usize = 512;
 const NO_NODE: Id = Id(u32::MAX);
+/// Values that room is made for before they are there.
+const MOST_EXPECTED: usize = 8_192;
 
 /// Functions that set the state of their first argument and are then popped: `(module, name)`.
 const SETTERS: [(&str, &str); 3] = [
@@ -30,16 +32,20 @@ const SETTERS: [(&str, &str); 3] = [
 /// [`DecodeError::Pickle`] for opcodes that are unknown, truncated, or find the wrong thing on the stack;
 /// [`DecodeError::TooManyValues`] beyond the bounds.
 pub(crate) fn read(bytes: &[u8], bounds: Bounds) -> Result<(Graph<'_>, Id, usize), DecodeError> {
+    // What the client sends takes some eight bytes a value.
+    let expected = (bytes.len() / 8).min(bounds.nodes as usize).min(MOST_EXPECTED);
+    let mut nodes = Vec::with_capacity(expected + 3);
+    nodes.extend([Node::None, Node::Bool(false), Node::Bool(true)]);
     let mut reader = Reader {
         bytes,
         at: 0,
         op_at: 0,
         bounds,
-        graph: Graph { nodes: vec![Node::None, Node::Bool(false), Node::Bool(true)] },
+        graph: Graph { nodes },
         stack: Vec::new(),
         pushed: 0,
         marks: Vec::new(),
-        memo: Vec::new(),
+        memo: Vec::with_capacity(expected),
         memoized: 0,
     };
     let root = reader.run()?;
@@ -62,6 +68,14 @@ struct Reader<'a> {
     marks: Vec<usize>,
     memo: Vec<Id>,
     memoized: usize,
+}
+
+const LONE_KEY: &str = "a key without a value";
+
+/// Takes keys and values that are stacked in turn by twos; `None` where a key has no value.
+fn pairs(stacked: Option<&[Id]>) -> Option<impl Iterator<Item = (Id, Id)>> {
+    let (pairs, rest) = stacked.unwrap_or_default().as_chunks::<2>();
+    rest.is_empty().then(|| pairs.iter().map(|&[key, value]| (key, value)))
 }
 
 impl<'a> Reader<'a> {
@@ -154,42 +168,42 @@ impl<'a> Reader<'a> {
                 Ok(())
             }
             TUPLE => {
-                let items = self.pop_mark()?;
+                let start = self.pop_mark()?;
+                let items = self.stack.split_off(start);
                 self.make(Node::Tuple(items))
             }
             LIST => {
-                let items = self.pop_mark()?;
+                let start = self.pop_mark()?;
+                let items = self.stack.split_off(start);
                 self.make(Node::List(items))
             }
             FROZENSET => {
-                let items = self.pop_mark()?;
+                let start = self.pop_mark()?;
+                let items = self.stack.split_off(start);
                 self.make(Node::FrozenSet(items))
             }
             DICT => {
-                let items = self.pop_mark()?;
-                let pairs = self.pairs(&items)?;
+                let start = self.pop_mark()?;
+                let Some(pairs) = pairs(self.stack.get(start..)) else { return self.fail(LONE_KEY) };
+                let pairs = pairs.collect();
+                self.stack.truncate(start);
                 self.make(Node::Dict(pairs))
             }
             APPEND => {
-                let item = self.pop()?;
-                self.extend(&[item])
+                let start = self.below_top(1)?;
+                self.extend(start)
             }
-            APPENDS => {
-                let items = self.pop_mark()?;
-                self.extend(&items)
-            }
-            ADDITEMS => {
-                let items = self.pop_mark()?;
-                self.extend(&items)
+            APPENDS | ADDITEMS => {
+                let start = self.pop_mark()?;
+                self.extend(start)
             }
             SETITEM => {
-                let value = self.pop()?;
-                let key = self.pop()?;
-                self.update(&[key, value])
+                let start = self.below_top(2)?;
+                self.update(start)
             }
             SETITEMS => {
-                let items = self.pop_mark()?;
-                self.update(&items)
+                let start = self.pop_mark()?;
+                self.update(start)
             }
             POP => {
                 // A mark alone on top is what `POP` takes, as in Python.
@@ -199,7 +213,11 @@ impl<'a> Reader<'a> {
                 }
                 self.pop().map(drop)
             }
-            POP_MARK => self.pop_mark().map(drop),
+            POP_MARK => {
+                let start = self.pop_mark()?;
+                self.stack.truncate(start);
+                Ok(())
+            }
             DUP => {
                 let top = self.top()?;
                 self.push(top)
@@ -297,40 +315,42 @@ impl<'a> Reader<'a> {
         self.make(Node::Global { module, name })
     }
 
-    fn extend(&mut self, items: &[Id]) -> Result<(), DecodeError> {
-        let top = self.top()?;
-        match self.node_mut(top) {
+    /// Moves what is stacked from `start` on into the container below it.
+    fn extend(&mut self, start: usize) -> Result<(), DecodeError> {
+        let target = self.target(start)?;
+        let items = self.stack.get(start..).unwrap_or_default();
+        match self.graph.nodes.get_mut(target.0 as usize) {
             Some(Node::List(list) | Node::Set(list)) => list.extend_from_slice(items),
             Some(Node::Object(object)) => object.items.extend_from_slice(items),
             _ => return self.fail("items for a value that holds none"),
         }
+        self.stack.truncate(start);
         Ok(())
     }
 
-    fn update(&mut self, items: &[Id]) -> Result<(), DecodeError> {
-        let pairs = self.pairs(items)?;
-        let top = self.top()?;
-        match self.node_mut(top) {
-            Some(Node::Dict(dict)) => dict.extend_from_slice(&pairs),
-            Some(Node::Object(object)) => object.pairs.extend_from_slice(&pairs),
+    /// As [`Self::extend`], with keys and values in turn.
+    fn update(&mut self, start: usize) -> Result<(), DecodeError> {
+        let target = self.target(start)?;
+        let Some(pairs) = pairs(self.stack.get(start..)) else { return self.fail(LONE_KEY) };
+        match self.graph.nodes.get_mut(target.0 as usize) {
+            Some(Node::Dict(dict)) => dict.extend(pairs),
+            Some(Node::Object(object)) => object.pairs.extend(pairs),
             _ => return self.fail("items for a value that holds none"),
         }
+        self.stack.truncate(start);
         Ok(())
     }
 
-    fn pairs(&self, items: &[Id]) -> Result<Vec<(Id, Id)>, DecodeError> {
-        let (pairs, rest) = items.as_chunks::<2>();
-        if !rest.is_empty() {
-            return self.fail("a key without a value");
+    /// Returns what is stacked just below `start`.
+    fn target(&self, start: usize) -> Result<Id, DecodeError> {
+        match start.checked_sub(1).and_then(|index| self.stack.get(index)) {
+            Some(&id) if start > self.floor() => Ok(id),
+            _ => self.fail("an empty stack"),
         }
-        Ok(pairs.iter().map(|&[key, value]| (key, value)).collect())
     }
 
     fn tuple(&mut self, length: usize) -> Result<(), DecodeError> {
-        let floor = self.floor();
-        let Some(start) = self.stack.len().checked_sub(length).filter(|&start| start >= floor) else {
-            return self.fail("an empty stack");
-        };
+        let start = self.below_top(length)?;
         let items = self.stack.split_off(start);
         self.make(Node::Tuple(items))
     }
@@ -424,9 +444,18 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn pop_mark(&mut self) -> Result<Vec<Id>, DecodeError> {
+    /// Returns where the `count` topmost values begin.
+    fn below_top(&self, count: usize) -> Result<usize, DecodeError> {
+        match self.stack.len().checked_sub(count) {
+            Some(start) if start >= self.floor() => Ok(start),
+            _ => self.fail("an empty stack"),
+        }
+    }
+
+    /// Takes the innermost mark away, and returns where the values above it begin.
+    fn pop_mark(&mut self) -> Result<usize, DecodeError> {
         match self.marks.pop() {
-            Some(height) => Ok(self.stack.split_off(height)),
+            Some(height) => Ok(height),
             None => self.fail("no mark on the stack"),
         }
     }

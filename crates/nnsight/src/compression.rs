@@ -1,0 +1,95 @@
+//! zstd frames: bounded when read, and with their content's size when written.
+//!
+//! Performance-critical. Small frames, as most are, go through contexts that a thread keeps: to make one costs more than
+//! to use it.
+
+use std::cell::RefCell;
+use std::io::{self, Read};
+
+use zstd::bulk::{Compressor, Decompressor};
+use zstd::zstd_safe::{find_frame_compressed_size, get_frame_content_size};
+
+use crate::encode::archive::Archive;
+use crate::error::DecodeError;
+
+/// Largest window that a frame may ask for, as a power of two: 8 MiB, which is zstd's own advice to decoders.
+const WINDOW_LOG_MAX: u32 = 23;
+/// zstd's fastest level that still finds repeats; activations hardly compress.
+const LEVEL: i32 = -1;
+/// Bytes of content up to which a frame is small.
+const SMALL: u64 = 1 << 20;
+
+thread_local! {
+    static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
+    static COMPRESSOR: RefCell<Option<Compressor<'static>>> = const { RefCell::new(None) };
+}
+
+/// Returns how many bytes a frame says that it holds.
+pub(crate) fn announced(frame: &[u8]) -> Option<u64> {
+    get_frame_content_size(frame).ok().flatten()
+}
+
+/// Decompresses one frame, and no more than the limit.
+///
+/// # Errors
+/// [`DecodeError::TooLarge`], and [`DecodeError::Zstd`] for bytes that are not one frame.
+pub(crate) fn decompress(blob: &[u8], limit: u64) -> Result<Vec<u8>, DecodeError> {
+    let failed = |error: io::Error| DecodeError::Zstd(error.to_string());
+    let too_large = DecodeError::TooLarge { limit, compressed: true };
+    match announced(blob) {
+        Some(size) if size > limit => return Err(too_large),
+        Some(size) if size <= SMALL && find_frame_compressed_size(blob) == Ok(blob.len()) => {
+            return decompress_small(blob, size as usize).map_err(failed);
+        }
+        _ => {}
+    }
+    let mut decoder = zstd::Decoder::with_buffer(blob).map_err(failed)?.single_frame();
+    decoder.window_log_max(WINDOW_LOG_MAX).map_err(failed)?;
+    let mut bytes = Vec::new();
+    (&mut decoder).take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > limit {
+        return Err(too_large);
+    }
+    if !decoder.finish().is_empty() {
+        return Err(DecodeError::Zstd("there are bytes after the frame".into()));
+    }
+    Ok(bytes)
+}
+
+/// Compresses an archive into one frame.
+///
+/// # Errors
+/// Those of zstd.
+pub(crate) fn compress(archive: &Archive<'_>) -> io::Result<Vec<u8>> {
+    let length = archive.length();
+    if length <= SMALL {
+        let mut content = Vec::with_capacity(length as usize);
+        archive.write(&mut content)?;
+        return compress_small(&content);
+    }
+    let mut frame = zstd::Encoder::new(Vec::new(), LEVEL)?;
+    frame.set_pledged_src_size(Some(length))?;
+    frame.include_contentsize(true)?;
+    archive.write(&mut frame)?;
+    frame.finish()
+}
+
+fn decompress_small(frame: &[u8], size: usize) -> io::Result<Vec<u8>> {
+    DECOMPRESSOR.with_borrow_mut(|kept| {
+        let decompressor = match kept {
+            Some(decompressor) => decompressor,
+            None => kept.insert(Decompressor::new()?),
+        };
+        decompressor.decompress(frame, size)
+    })
+}
+
+fn compress_small(content: &[u8]) -> io::Result<Vec<u8>> {
+    COMPRESSOR.with_borrow_mut(|kept| {
+        let compressor = match kept {
+            Some(compressor) => compressor,
+            None => kept.insert(Compressor::new(LEVEL)?),
+        };
+        compressor.compress(content)
+    })
+}
