@@ -9,11 +9,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
-use auth::{Keys, Links, Scope, Secret, ServerSecret};
+use auth::{Grant, Keys, Links, Scope, Secret, ServerSecret};
 use clap::Args;
 use futures::StreamExt;
 use gateway::Gateway;
 use ids::{ModelKey, TenantId};
+use program::Batching;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use scheduler::HostedModel;
 use store::{Jobs, MetadataStore, ModelState, Models, Objects, RedbStore};
@@ -47,6 +48,9 @@ pub struct Options {
     /// A key that clients may use, besides those that exist. Without it, the first start makes one and shows it.
     #[arg(long, env = "VITRINE_API_KEY", hide_env_values = true, value_name = "KEY")]
     api_key: Option<String>,
+    /// How jobs of that key share forward passes, where a request does not say.
+    #[arg(long, default_value_t, value_name = "shared|reproducible|exclusive")]
+    batching: Batching,
     /// How long to wait for running jobs when asked to stop, in seconds.
     #[arg(long, default_value_t = 20, value_name = "SECONDS")]
     drain: u64,
@@ -153,7 +157,7 @@ async fn serve(options: Options, worker: PathBuf) -> Result<ExitCode> {
     let (store, objects) = open(&options.data)?;
     let secret = ServerSecret::load(store.as_ref()).await?;
     let keys = Keys::new(Arc::clone(&store), &secret);
-    ensure_key(&keys, options.api_key.as_deref()).await?;
+    ensure_key(&keys, options.api_key.as_deref(), options.batching).await?;
 
     let models = tokio::select! {
         models = hosted(&options) => models?,
@@ -266,13 +270,13 @@ fn open(data: &Path) -> Result<(Arc<dyn MetadataStore>, Objects)> {
 }
 
 /// Registers the operator's key, or makes the first one and shows it.
-async fn ensure_key(keys: &Keys, given: Option<&str>) -> Result<()> {
-    let tenant = TenantId::new(TENANT);
+async fn ensure_key(keys: &Keys, given: Option<&str>, batching: Batching) -> Result<()> {
     let scopes = [Scope::Submit, Scope::ReadOwn, Scope::Operate];
+    let grant = Grant { batching, ..Grant::new(TenantId::new(TENANT), &scopes) };
     if let Some(key) = given {
-        keys.register(&Secret::new(key), tenant, &scopes).await?;
+        keys.register(&Secret::new(key), grant).await?;
     } else if keys.none_exist().await? {
-        let key = keys.create(tenant, &scopes).await?;
+        let key = keys.create(grant).await?;
         say(&format!("API key, shown only this once: {}", key.reveal()))?;
     }
     Ok(())

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::http::{Request, Uri};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
+use axum::{Extension, Router};
+use program::Batching;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
@@ -31,7 +32,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         // Below authentication, above everything that reads a body.
         .layer(DefaultBodyLimit::max(gateway.settings.body_bytes));
 
-    Router::new()
+    let api = Router::new()
         .route("/request", post(submit::submit))
         .route("/request/{id}", delete(job::cancel))
         .route("/subscribe", get(subscribe::subscribe))
@@ -42,10 +43,11 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .route("/whoami", get(about::whoami))
         .route("/ping", get(about::ping))
         .route("/healthz", get(about::healthz))
-        .route("/readyz", get(about::readyz))
-        .fallback(hub_or_nothing)
-        .layer(layers)
-        .with_state(gateway)
+        .route("/readyz", get(about::readyz));
+    // A client that can name nothing but its server chooses by the server's name.
+    let under =
+        |app: Router<_>, batching: Batching| app.nest(&format!("/{batching}"), api.clone().layer(Extension(batching)));
+    Batching::ALL.into_iter().fold(api.clone(), under).fallback(hub_or_nothing).layer(layers).with_state(gateway)
 }
 
 fn span<B>(request: &Request<B>) -> tracing::Span {

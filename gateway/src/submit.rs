@@ -10,7 +10,7 @@ use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
 use ids::{JobId, ModelKey};
 use nnsight::{DecodeError, RequestFields, ResponseModel, Status};
-use program::{Limits, Program};
+use program::{Batching, Limits, Program};
 use store::{Accepted, Client, Generation, Idempotency, JobRecord, ModelState, Place};
 use tokio::time::timeout;
 
@@ -27,6 +27,8 @@ pub async fn submit(
     if gateway.draining.is_cancelled() {
         return Err(Error::Stopping);
     }
+    // From the address that the client was given.
+    let batching = request.extensions().get::<Batching>().copied();
     check_length(&gateway, request.headers())?;
     // From here on the body is in memory, so the number of those is bounded. Clients do not try again: a burst waits.
     let turn = timeout(gateway.settings.submission_patience, gateway.submissions.acquire()).await;
@@ -35,6 +37,7 @@ pub async fn submit(
     let form = timeout(gateway.settings.body_patience, Form::read(&gateway, request)).await;
     let form = form.map_err(|_| Error::TooSlow)??;
     let fields = RequestFields::parse(&form.data).map_err(refused)?;
+    let batching = batching.unwrap_or(principal.batching);
     let model = fields.model().map_err(refused)?;
     hosted(&gateway, &model).await?;
     // Claimed before the job exists: a request whose answer nobody can hear is not run.
@@ -51,7 +54,7 @@ pub async fn submit(
         let limits = limits.clone();
         move || {
             let idempotency = idempotency_key.map(|key| Idempotency { key, digest: form.digest() });
-            encode(&fields, &form.blob, &limits).map(|payload| (payload, idempotency))
+            encode(&fields, &form.blob, batching, &limits).map(|payload| (payload, idempotency))
         }
     });
     let (payload, idempotency) = match encoded.await.map_err(Error::internal)? {
@@ -128,8 +131,11 @@ impl Form {
 }
 
 /// Turns a payload into a checked program, encoded as the worker reads it.
-fn encode(fields: &RequestFields, blob: &[u8], limits: &Limits) -> Result<Bytes, Error> {
-    let program: Program = nnsight::decode(fields, blob, limits).map_err(refused)?;
+///
+/// What a request does not say of its batching is as the caller's address or key has it.
+fn encode(fields: &RequestFields, blob: &[u8], batching: Batching, limits: &Limits) -> Result<Bytes, Error> {
+    let mut program: Program = nnsight::decode(fields, blob, limits).map_err(refused)?;
+    program.env.batching.get_or_insert(batching);
     let checked = program::check(program, limits).map_err(|error| Error::Program(error.to_string()))?;
     postcard::to_stdvec(checked.get()).map(Bytes::from).map_err(Error::internal)
 }

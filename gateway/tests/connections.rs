@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::{Keys, Links, Scope, Secret, ServerSecret};
+use auth::{Grant, Keys, Links, Scope, Secret, ServerSecret};
 use gateway::{Gateway, Settings, serve};
 use ids::{JobId, KeyId, ModelKey, TenantId, WorkerId};
 use store::job::Event;
@@ -31,7 +31,7 @@ async fn server(settings: Settings) -> Server {
     let secret = ServerSecret::load(store.as_ref()).await.unwrap();
     let objects = Objects::local(folder.path().join("objects")).unwrap();
     let (keys, links) = (Keys::new(Arc::clone(&store), &secret), Links::new(&secret));
-    keys.register(&Secret::new("key"), TenantId::new("ada"), &[Scope::Submit]).await.unwrap();
+    keys.register(&Secret::new("key"), Grant::new(TenantId::new("ada"), &[Scope::Submit])).await.unwrap();
     let (jobs, id, tenant) = (Jobs::new(Arc::clone(&store)), JobId::new(), TenantId::new("ada"));
     let long = format!("/results/{id}?expires={}&signature={}", u32::MAX, links.sign(id, u32::MAX.into()));
     let result = objects.keep(&Place::result(&tenant, id, 1, 2), vec![0; 32 << 20].into()).await.unwrap();

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use auth::{Keys, Links, Scope, Secret, ServerSecret};
+use auth::{Grant, Keys, Links, Scope, Secret, ServerSecret};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use gateway::{Gateway, Settings, router};
@@ -27,12 +27,13 @@ impl Fixture {
         let keys = Keys::new(Arc::clone(&store), &secret);
         for name in ["ada", "bob"] {
             let scopes = [Scope::Submit, Scope::ReadOwn];
-            keys.register(&Secret::new(format!("key-of-{name}")), TenantId::new(name), &scopes).await.unwrap();
+            let grant = Grant::new(TenantId::new(name), &scopes);
+            keys.register(&Secret::new(format!("key-of-{name}")), grant).await.unwrap();
         }
-        keys.register(&Secret::new("key-of-reader"), TenantId::new("ada"), &[Scope::ReadOwn]).await.unwrap();
-        keys.register(&Secret::new("key-of-operator"), TenantId::new("op"), &[Scope::ReadOwn, Scope::Operate])
-            .await
-            .unwrap();
+        let reader = Grant::new(TenantId::new("ada"), &[Scope::ReadOwn]);
+        keys.register(&Secret::new("key-of-reader"), reader).await.unwrap();
+        let operator = Grant::new(TenantId::new("op"), &[Scope::ReadOwn, Scope::Operate]);
+        keys.register(&Secret::new("key-of-operator"), operator).await.unwrap();
         let objects = Objects::local(folder.path().join("objects")).unwrap();
         let jobs = Jobs::new(Arc::clone(&store));
         let links = Links::new(&secret);

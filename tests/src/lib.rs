@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
-use auth::{Keys, Scope, ServerSecret};
+use auth::{Grant, Keys, Scope, ServerSecret};
 use ids::TenantId;
 use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, prlimit};
 use store::{MetadataStore, RedbStore};
@@ -77,7 +77,8 @@ impl Data {
             let keys = Keys::new(Arc::clone(&store), &ServerSecret::load(store.as_ref()).await.unwrap());
             let mut made = Vec::new();
             for tenant in tenants {
-                let key = keys.create(TenantId::new(*tenant), &[Scope::Submit, Scope::ReadOwn]).await.unwrap();
+                let key =
+                    keys.create(Grant::new(TenantId::new(*tenant), &[Scope::Submit, Scope::ReadOwn])).await.unwrap();
                 made.push(key.reveal().to_owned());
             }
             made

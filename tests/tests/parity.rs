@@ -18,6 +18,15 @@ fn gradients_are_those_of_local_nnsight() {
 }
 
 #[test]
+fn a_request_or_an_address_or_a_key_says_whom_a_job_shares_passes_with() {
+    for batching in ["shared", "reproducible"] {
+        let data = Data::default();
+        let server = data.up().key().arguments(&["--batching", batching]).tiny_models().start();
+        server.client("batching.py").env("BATCHING", batching).succeed();
+    }
+}
+
+#[test]
 fn i4_a_block_that_wants_too_much_fails_alone() {
     let data = Data::default();
     let server = data.up().key().tiny_models().start();

@@ -48,7 +48,7 @@ pub fn failed(job: JobId, attempt: u32, fault: Fault, text: &str, usage: &Usage)
         attempt,
         fault: fault.into(),
         text: shortened(text),
-        usage: self::usage(usage, None),
+        usage: self::usage(usage),
     }))
 }
 
@@ -66,7 +66,7 @@ pub fn finished(job: JobId, attempt: u32, result: &Blob, usage: &Usage) -> v1::F
         job_id: job.to_string(),
         attempt,
         result: Some(v1::Blob { blob: Some(blob) }),
-        usage: self::usage(usage, Some(result.len())),
+        usage: self::usage(usage),
     }))
 }
 
@@ -111,8 +111,8 @@ pub fn limits(limits: Option<v1::Limits>) -> Limits {
     }
 }
 
-fn usage(usage: &Usage, result_bytes: Option<u64>) -> String {
-    let mut json = serde_json::json!({
+fn usage(usage: &Usage) -> String {
+    let json = serde_json::json!({
         "execution_time_s": usage.seconds,
         "forwards": usage.forwards,
         "occupancy": if usage.forwards == 0 { 0.0 } else { usage.shared as f64 / usage.forwards as f64 },
@@ -121,12 +121,10 @@ fn usage(usage: &Usage, result_bytes: Option<u64>) -> String {
         "forks": usage.forks,
         "layers_run": usage.layers_run,
         "layers_skipped": usage.layers_skipped,
+        "batching": usage.batching.name(),
         "shape_class": (!usage.shapes.is_empty()).then(|| usage.shapes.to_string()),
         "fuel": usage.fuel,
     });
-    if let (Some(bytes), Some(object)) = (result_bytes, json.as_object_mut()) {
-        object.insert("result_bytes".into(), bytes.into());
-    }
     json.to_string()
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ids::{KeyId, TenantId};
+use program::Batching;
 use serde::{Deserialize, Serialize};
 use store::MetadataStore;
 use subtle::ConstantTimeEq;
@@ -31,9 +32,9 @@ impl Keys {
     ///
     /// # Errors
     /// When the store or the source of randomness fails.
-    pub async fn create(&self, tenant: TenantId, scopes: &[Scope]) -> Result<Secret, Error> {
+    pub async fn create(&self, grant: Grant) -> Result<Secret, Error> {
         let key = Secret::new(format!("vitrine_{}_{}", hex(&random::<6>()?), hex(&random::<32>()?)));
-        self.register(&key, tenant, scopes).await?;
+        self.register(&key, grant).await?;
         Ok(key)
     }
 
@@ -41,7 +42,7 @@ impl Keys {
     ///
     /// # Errors
     /// [`Error::UnfitKey`] for a text that no client could send; else when the store fails.
-    pub async fn register(&self, key: &Secret, tenant: TenantId, scopes: &[Scope]) -> Result<KeyId, Error> {
+    pub async fn register(&self, key: &Secret, grant: Grant) -> Result<KeyId, Error> {
         let text = key.reveal();
         let fits = (1..=Self::LONGEST).contains(&text.len()) && text.trim() == text;
         if !fits || !text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
@@ -50,11 +51,12 @@ impl Keys {
         let id = self.id_of(text);
         let record = KeyRecord {
             id: id.clone(),
-            tenant,
+            tenant: grant.tenant,
             digest: self.digest(text),
-            scopes: scopes.to_vec(),
+            scopes: grant.scopes,
             created_at: unix_seconds(),
             expires_at: None,
+            batching: grant.batching,
         };
         let bytes = postcard::to_stdvec(&record).map_err(|_| Error::Unreadable(Self::path(&id)))?;
         self.store.put(&Self::path(&id), bytes.into()).await?;
@@ -71,10 +73,11 @@ impl Keys {
         }
         let id = self.id_of(text);
         let Some(entry) = self.store.get(&Self::path(&id)).await? else { return Ok(None) };
-        let record: KeyRecord = postcard::from_bytes(&entry.value).map_err(|_| Error::Unreadable(entry.key.clone()))?;
+        let record = KeyRecord::read(&entry.value).ok_or_else(|| Error::Unreadable(entry.key.clone()))?;
         let right = bool::from(record.digest.ct_eq(&self.digest(text)));
         let expired = record.expires_at.is_some_and(|end| end <= unix_seconds());
-        Ok((right && !expired).then_some(Principal { key: record.id, tenant: record.tenant, scopes: record.scopes }))
+        let KeyRecord { id: key, tenant, scopes, batching, .. } = record;
+        Ok((right && !expired).then_some(Principal { key, tenant, scopes, batching }))
     }
 
     /// Returns whether no key exists yet, as on a first start.
@@ -104,6 +107,23 @@ impl Keys {
     }
 }
 
+/// What a key is given.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    pub tenant: TenantId,
+    pub scopes: Vec<Scope>,
+    /// How its jobs share forward passes where their request does not say.
+    pub batching: Batching,
+}
+
+impl Grant {
+    /// Lets a tenant do some things.
+    #[must_use]
+    pub fn new(tenant: TenantId, scopes: &[Scope]) -> Self {
+        Self { tenant, scopes: scopes.to_vec(), batching: Batching::default() }
+    }
+}
+
 /// What is stored of a key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRecord {
@@ -116,6 +136,15 @@ pub struct KeyRecord {
     pub created_at: u64,
     /// Seconds since 1970; `None` for a key without end.
     pub expires_at: Option<u64>,
+    pub batching: Batching,
+}
+
+impl KeyRecord {
+    fn read(bytes: &[u8]) -> Option<Self> {
+        // Records of keys that were made before there was a choice end one byte earlier.
+        let with_default = || [bytes, &[0]].concat();
+        postcard::from_bytes(bytes).or_else(|_| postcard::from_bytes(&with_default())).ok()
+    }
 }
 
 /// Who sent a request, once their key was found right.
@@ -124,6 +153,7 @@ pub struct Principal {
     pub key: KeyId,
     pub tenant: TenantId,
     pub scopes: Vec<Scope>,
+    pub batching: Batching,
 }
 
 impl Principal {
@@ -162,15 +192,19 @@ mod tests {
         Keys::new(store, &secret)
     }
 
+    fn ada(scopes: &[Scope]) -> Grant {
+        Grant { tenant: TenantId::new("ada"), scopes: scopes.to_vec(), batching: Batching::Reproducible }
+    }
+
     #[tokio::test]
     async fn a_made_key_is_known_and_its_text_is_not_stored() {
         let folder = tempfile::tempdir().unwrap();
         let keys = keys(&folder).await;
         assert!(keys.none_exist().await.unwrap());
-        let key = keys.create(TenantId::new("ada"), &[Scope::Submit]).await.unwrap();
+        let key = keys.create(ada(&[Scope::Submit])).await.unwrap();
         assert!(!keys.none_exist().await.unwrap());
         let principal = keys.authenticate(key.reveal()).await.unwrap().unwrap();
-        assert_eq!(principal.tenant, TenantId::new("ada"));
+        assert_eq!((principal.tenant.clone(), principal.batching), (TenantId::new("ada"), Batching::Reproducible));
         assert!(principal.may(Scope::Submit) && !principal.may(Scope::Operate));
         let secret = key.reveal().rsplit('_').next().unwrap();
         assert_eq!(secret.len(), 64);
@@ -183,7 +217,7 @@ mod tests {
     async fn a_key_with_one_other_character_is_nobody() {
         let folder = tempfile::tempdir().unwrap();
         let keys = keys(&folder).await;
-        let key = keys.create(TenantId::new("ada"), &[Scope::Submit]).await.unwrap();
+        let key = keys.create(ada(&[Scope::Submit])).await.unwrap();
         for at in 0..key.reveal().len() {
             let mut other = key.reveal().to_owned().into_bytes();
             other[at] = if other[at] == b'0' { b'1' } else { b'0' };
@@ -198,12 +232,31 @@ mod tests {
     async fn any_text_that_a_header_can_carry_may_be_registered() {
         let folder = tempfile::tempdir().unwrap();
         let keys = keys(&folder).await;
-        keys.register(&Secret::new("test-key"), TenantId::new("ada"), &[Scope::Admin]).await.unwrap();
+        keys.register(&Secret::new("test-key"), ada(&[Scope::Admin])).await.unwrap();
         assert!(keys.authenticate("test-key").await.unwrap().unwrap().may(Scope::Operate));
         assert_eq!(keys.authenticate("test-kez").await.unwrap(), None);
         for unfit in ["", " edge", "zwei\nZeilen", "schlüssel"] {
-            let outcome = keys.register(&Secret::new(unfit), TenantId::new("ada"), &[]).await;
+            let outcome = keys.register(&Secret::new(unfit), ada(&[])).await;
             assert!(matches!(outcome, Err(Error::UnfitKey)), "{unfit:?}");
         }
+    }
+
+    #[test]
+    fn a_record_from_before_there_was_batching_is_read() {
+        #[derive(Serialize)]
+        struct Before {
+            id: KeyId,
+            tenant: TenantId,
+            digest: [u8; 32],
+            scopes: Vec<Scope>,
+            created_at: u64,
+            expires_at: Option<u64>,
+        }
+        let (id, tenant) = (KeyId::new("0123456789ab"), TenantId::new("ada"));
+        let scopes = vec![Scope::Submit];
+        let before = Before { id, tenant, digest: [7; 32], scopes, created_at: 1, expires_at: None };
+        let read = KeyRecord::read(&postcard::to_stdvec(&before).unwrap()).unwrap();
+        assert_eq!((read.batching, read.created_at, read.digest), (Batching::Shared, 1, [7; 32]));
+        assert_eq!(KeyRecord::read(&postcard::to_stdvec(&read).unwrap()).unwrap(), read);
     }
 }

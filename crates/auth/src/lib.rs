@@ -9,6 +9,6 @@ mod link;
 mod secret;
 
 pub use error::Error;
-pub use key::{KeyRecord, Keys, Principal, Scope};
+pub use key::{Grant, KeyRecord, Keys, Principal, Scope};
 pub use link::Links;
 pub use secret::{Secret, ServerSecret};

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 
 use ids::{JobId, TenantId};
-use program::{Limits, Program, Saved};
+use program::{Batching, Limits, Program, Saved};
 
 use crate::shape::ShapeClass;
 
@@ -84,6 +84,8 @@ pub struct Usage {
     /// them, or what they would have computed was kept.
     pub layers_run: u64,
     pub layers_skipped: u64,
+    /// Whom it shared them with.
+    pub batching: Batching,
     /// Which kernels computed it.
     pub shapes: ShapeClass,
     /// Interpreter steps.

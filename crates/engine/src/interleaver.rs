@@ -73,7 +73,7 @@ impl<M: Model> Interleaver<M> {
         let mut shared = None;
         'jobs: for (index, active) in self.active.iter().enumerate() {
             for (place, trace) in active.traces().iter().enumerate().filter(|(_, trace)| trace.wants_pass()) {
-                let company = trace.company().map(|company| (company, active.batching()));
+                let company = trace.company().map(|company| (company, active.usage.batching));
                 let large = trace.tokens() > PASS_TOKENS || trace.bytes() > PASS_BYTES;
                 let alone = active.alone || large || company.is_none();
                 let room = tokens + trace.tokens() <= PASS_TOKENS && bytes + trace.bytes() <= PASS_BYTES;
@@ -103,7 +103,7 @@ impl<M: Model> Interleaver<M> {
         let mut members: Vec<Member<'_, M>> = Vec::with_capacity(joined.len());
         let mut rest = joined.iter().peekable();
         for (index, active) in self.active.iter_mut().enumerate() {
-            let batching = active.batching();
+            let batching = active.usage.batching;
             let Active { job, phase, alone, .. } = active;
             let Phase::Running(running) = phase else { continue };
             for (place, trace) in running.traces.iter_mut().enumerate() {
@@ -159,8 +159,8 @@ impl<M: Model> Interleaver<M> {
                 layers_run: segment.done.layers,
                 layers_skipped: layers.saturating_sub(segment.done.layers),
                 shapes: segment.done.shapes,
-                fuel: 0,
                 seconds: cost + busy,
+                ..Usage::default()
             };
             usages.push((member.index, usage));
         }
@@ -306,20 +306,17 @@ type End = Result<Saved, Failure>;
 
 impl<M: Model> Active<M> {
     fn new(job: Job) -> Self {
+        let batching = job.program.env.batching.unwrap_or_default();
         Self {
-            alone: job.program.env.batching == Some(Batching::Exclusive),
+            alone: batching == Batching::Exclusive,
             job,
             phase: Phase::New,
-            usage: Usage::default(),
+            usage: Usage { batching, ..Usage::default() },
             started: false,
             printed: Rc::default(),
             reported: 0,
             muted: 0,
         }
-    }
-
-    fn batching(&self) -> Batching {
-        self.job.program.env.batching.unwrap_or_default()
     }
 
     /// Returns the traces that are open.

@@ -1,5 +1,6 @@
 //! The request itself.
 
+use std::fmt::{self, Display, Formatter};
 use std::str::FromStr;
 
 use ids::ModelKey;
@@ -67,6 +68,8 @@ pub enum Batching {
 }
 
 impl Batching {
+    pub const ALL: [Self; 3] = [Self::Shared, Self::Reproducible, Self::Exclusive];
+
     /// As users write it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -78,12 +81,17 @@ impl Batching {
     }
 }
 
+impl Display for Batching {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
 impl FromStr for Batching {
     type Err = String;
 
     fn from_str(name: &str) -> Result<Self, String> {
-        let all = [Self::Shared, Self::Reproducible, Self::Exclusive];
-        let found = all.into_iter().find(|batching| batching.name() == name);
+        let found = Self::ALL.into_iter().find(|batching| batching.name() == name);
         found.ok_or_else(|| format!("batching is shared, reproducible or exclusive, not {name:?}"))
     }
 }
