@@ -1,13 +1,13 @@
 //! The engine without a server, for `benches/compare`: obeys one JSON order a line and answers with a few numbers of
 //! what it computed. The driver measures the CPU time of this process.
 //!
-//!     engine FOLDER       FOLDER holds a GPT-2 or a Llama; `raw` knows GPT-2 only
+//!     engine FOLDER DEVICE       FOLDER holds a GPT-2 or a Llama; `raw` knows GPT-2 only. DEVICE is `cpu` or `cuda`
 //!
-//! Orders: `{"what": "raw"|"model", "ids": [[…], …], "logits": bool, "repeat": N}` for a forward pass written by hand on
+//! Orders: `{"what": "raw"|"packed"|"model", "ids": [[…], …], "logits": bool, "repeat": N}` for a forward pass written by hand on
 //! the same libtorch, or the served model's own with nobody watching, up to the logits of all positions or to the last
-//! layer's output; `"parts"` in the place of `"model"` has each row as a part of its own with a cache, as the rows of
-//! different requests are; `{"what": "request", "file": PATH, "fields": "…", "repeat": N}` for a recorded request;
-//! `{"what": "read", "files": [PATH, …], "fields": "…"}` and then `{"what": "run", "together": N}` for many, N at a time.
+//! layer's output; `"packed"` is `raw` on weights in blocks; `"parts"` in the place of `"model"` has each row as a part of its own with a cache, as the rows of
+//! different requests are; `{"what": "read", "files": [PATH, …], "fields": "…"}` and then `{"what": "run", "together": N}`
+//! for recorded requests, N at a time.
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
@@ -20,18 +20,32 @@ use engine::{
     Site, Tree, Wants,
 };
 use ids::{JobId, TenantId};
+use models::cuda::Search;
 use models::{DType, Transformer};
 use nnsight::RequestFields;
 use program::{Datum, Limits, Program, Saved};
 use serde_json::{Value as Json, json};
 use tch::Tensor;
+use torch::Weight;
 
 /// Numbers of an answer.
 const SHOWN: usize = 16;
 
 fn main() {
-    let folder = std::env::args().skip(1).find(|argument| !argument.starts_with("--")).expect("engine FOLDER");
-    let bench = Bench { folder: folder.into(), raw: OnceCell::new(), model: OnceCell::new() };
+    let mut arguments = std::env::args().skip(1).filter(|argument| !argument.starts_with("--"));
+    let (folder, device) = (arguments.next().expect("engine FOLDER DEVICE"), arguments.next());
+    let device = match device.as_deref() {
+        None | Some("cpu") => models::Device::CPU,
+        Some("cuda") => {
+            let search =
+                Search { folder: std::env::var_os("VITRINE_TORCH_LIB").map(PathBuf::from), ..Search::default() };
+            search.load().unwrap_or_else(|missing| panic!("{missing}"));
+            models::Device::cuda(0)
+        }
+        Some(other) => panic!("no such device: {other}"),
+    };
+    let bench =
+        Bench { folder: folder.into(), device, raw: OnceCell::new(), packed: OnceCell::new(), model: OnceCell::new() };
     // Loaded apart from `model`, for an engine owns its model.
     let mut interleaver = None;
     let mut programs = Vec::new();
@@ -39,22 +53,18 @@ fn main() {
     let _no_grad = tch::no_grad_guard();
     for line in std::io::stdin().lines() {
         let order: Json = serde_json::from_str(&line.unwrap()).unwrap();
-        // Decoded once: that is the gateway's work.
-        let asked = order["file"].as_str().map(|file| program(file, &order));
         let mut values = json!(null);
         for _ in 0..order["repeat"].as_u64().unwrap_or(1) {
             values = match order["what"].as_str().unwrap() {
-                "raw" => {
-                    json!(shown(&bench.raw.get_or_init(|| Raw::read(&bench)).forward(&ids(&order), logits(&order))))
-                }
-                "model" => json!(shown(&forward(bench.model(), &[ids(&order)], false, logits(&order)))),
-                "parts" => json!(shown(&forward(bench.model(), &ids(&order).split(1, 0), true, logits(&order)))),
-                "request" => {
-                    let interleaver = interleaver.get_or_insert_with(|| Interleaver::new(*bench.load()));
-                    json!(run(interleaver, vec![asked.clone().unwrap()])[0])
+                "raw" => json!(shown(&bench.raw(false).forward(&bench.ids(&order), logits(&order)))),
+                "packed" => json!(shown(&bench.raw(true).forward(&bench.ids(&order), logits(&order)))),
+                "model" => json!(shown(&forward(bench.model(), &[bench.ids(&order)], false, logits(&order)))),
+                "parts" => {
+                    json!(shown(&forward(bench.model(), &bench.ids(&order).split(1, 0), true, logits(&order))))
                 }
                 "read" => {
                     let files = order["files"].as_array().unwrap().iter();
+                    // Decoded here: that is the gateway's work.
                     programs = files.map(|file| program(file.as_str().unwrap(), &order)).collect();
                     interleaver.get_or_insert_with(|| Interleaver::new(*bench.load()));
                     json!(null)
@@ -77,25 +87,36 @@ fn main() {
 
 struct Bench {
     folder: PathBuf,
+    device: models::Device,
     raw: OnceCell<Raw>,
+    packed: OnceCell<Raw>,
     model: OnceCell<Box<Transformer>>,
 }
 
 impl Bench {
     fn load(&self) -> Box<Transformer> {
-        models::load(&self.folder, Some(DType::Float32), models::Device::CPU, &mut |_, _| {}).unwrap()
+        models::load(&self.folder, Some(DType::Float32), self.device, &mut |_, _| {}).unwrap()
     }
 
     fn model(&self) -> &Transformer {
         self.model.get_or_init(|| self.load())
     }
-}
 
-/// Returns the order's tokens as `[rows, length]` int64.
-fn ids(order: &Json) -> Tensor {
-    let rows: Vec<Vec<i64>> = serde_json::from_value(order["ids"].clone()).unwrap();
-    let rows: Vec<Tensor> = rows.iter().map(|row| Tensor::from_slice(row)).collect();
-    Tensor::stack(&rows, 0)
+    fn raw(&self, packed: bool) -> &Raw {
+        let cell = if packed { &self.packed } else { &self.raw };
+        cell.get_or_init(|| Raw::read(self, packed))
+    }
+
+    fn tch(&self) -> tch::Device {
+        if self.device == models::Device::CPU { tch::Device::Cpu } else { tch::Device::Cuda(0) }
+    }
+
+    /// Returns the order's tokens as `[rows, length]` int64.
+    fn ids(&self, order: &Json) -> Tensor {
+        let rows: Vec<Vec<i64>> = serde_json::from_value(order["ids"].clone()).unwrap();
+        let rows: Vec<Tensor> = rows.iter().map(|row| Tensor::from_slice(row)).collect();
+        Tensor::stack(&rows, 0).to_device(self.tch())
+    }
 }
 
 fn logits(order: &Json) -> bool {
@@ -104,7 +125,7 @@ fn logits(order: &Json) -> bool {
 
 /// Returns the first numbers of the last position of the first row of a `[rows, length, width]` tensor.
 fn shown(tensor: &Tensor) -> Vec<f64> {
-    let numbers: Vec<f32> = tensor.get(0).get(-1).contiguous().try_into().unwrap();
+    let numbers: Vec<f32> = tensor.get(0).get(-1).to_device(tch::Device::Cpu).contiguous().try_into().unwrap();
     numbers.into_iter().take(SHOWN).map(f64::from).collect()
 }
 
@@ -214,22 +235,28 @@ fn first_tensor(saved: &Saved) -> Vec<f64> {
 /// GPT-2 written by hand, as short as libtorch allows: what a batched forward pass costs without an engine.
 struct Raw {
     tensors: HashMap<String, Tensor>,
+    /// The matrices of layers, in blocks.
+    packed: HashMap<String, Weight>,
     layers: usize,
     heads: i64,
 }
 
 impl Raw {
-    fn read(bench: &Bench) -> Self {
+    fn read(bench: &Bench, packed: bool) -> Self {
         let config: Json = serde_json::from_slice(&fs::read(bench.folder.join("config.json")).unwrap()).unwrap();
         assert_eq!(config["model_type"], "gpt2", "only GPT-2 is written by hand");
         let tensors = Tensor::read_safetensors(bench.folder.join("model.safetensors")).unwrap();
         // `[in, out]` on disk; `[out, in]` is what `linear` takes without copying.
-        let turn = |(name, tensor): (String, Tensor)| match name.contains(".c_") && tensor.dim() == 2 {
-            true => (name, tensor.tr().contiguous()),
-            false => (name, tensor),
+        let is_matrix = |name: &str, tensor: &Tensor| name.contains(".c_") && tensor.dim() == 2;
+        let turn = |(name, tensor): (String, Tensor)| {
+            let tensor = if is_matrix(&name, &tensor) { tensor.tr().contiguous() } else { tensor };
+            (name, tensor.to_device(bench.tch()))
         };
+        let tensors: HashMap<String, Tensor> = tensors.into_iter().map(turn).collect();
+        let matrices = tensors.iter().filter(|(name, tensor)| packed && is_matrix(name, tensor));
         Self {
-            tensors: tensors.into_iter().map(turn).collect(),
+            packed: matrices.map(|(name, tensor)| (name.clone(), Weight::new(tensor).unwrap())).collect(),
+            tensors,
             layers: config["n_layer"].as_u64().unwrap() as usize,
             heads: config["n_head"].as_i64().unwrap(),
         }
@@ -256,7 +283,11 @@ impl Raw {
     }
 
     fn linear(&self, input: &Tensor, name: &str) -> Tensor {
-        input.linear(&self.tensors[&format!("{name}.weight")], Some(&self.tensors[&format!("{name}.bias")]))
+        let (weight, bias) = (format!("{name}.weight"), Some(&self.tensors[&format!("{name}.bias")]));
+        match self.packed.get(&weight) {
+            Some(packed) => packed.multiply(input, bias).unwrap(),
+            None => input.linear(&self.tensors[&weight], bias),
+        }
     }
 
     fn norm(&self, input: &Tensor, name: &str) -> Tensor {

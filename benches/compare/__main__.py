@@ -1,6 +1,6 @@
 """Runs the benches.
 
-    .venv/bin/python -m benches.compare [--only NAME …] [--quick] [--programs target/release]
+    .venv/bin/python -m benches.compare [--only NAME …] [--quick] [--device cuda] [--programs target/release]
 """
 import argparse
 import importlib
@@ -40,6 +40,7 @@ def main():
     arguments.add_argument("--tokens", type=int, help="tokens of the sweep's prompts")
     arguments.add_argument("--model", choices=["tiny", "gpt2s", "llama160"], help="one shape instead of each bench's")
     arguments.add_argument("--libraries", nargs="+", choices=libraries.NAMES, default=[], help="further peers of the sweep")
+    arguments.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="what models compute on")
     chosen = arguments.parse_args()
     logging.disable_progress_bar()
     report = Report()
@@ -51,6 +52,7 @@ def main():
         layers=chosen.layers or (2 if chosen.quick else None),
         tokens=chosen.tokens or (8 if chosen.quick else 32),
         libraries=chosen.libraries,
+        device=chosen.device,
         report=report,
     )
     for name in chosen.only:

@@ -36,8 +36,8 @@ def measure(lab, shape):
                 side.server_samples("full", full)
     for side in sides:
         for name in side.samples.taken:
-            cpu = 1000 * side.samples.cpu(name) / count
-            lab.report.row("early_exit", **side.place, layers=shape.layers, side=name, cpu_ms=cpu)
+            cost = 1000 * side.samples.cost(name) / count
+            lab.report.row("early_exit", **side.place, layers=shape.layers, side=name, ms=cost)
         what = f"layer {LAYER} of {shape.layers} / full forward"
-        value = side.samples.cpu("early") / side.samples.cpu("full")
+        value = side.samples.cost("early") / side.samples.cost("full")
         lab.report.ratio("early_exit", what, value, 0.35, at_least=False, **side.place)

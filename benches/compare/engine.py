@@ -2,34 +2,29 @@
 import json
 import math
 import subprocess
+import time
 
 from . import models
 from .server import cpu_time
 
-# CPU seconds of one measurement.
+# Seconds of one measurement.
 LONG = 0.3
 
 
 class Engine:
-    def __init__(self, program, shape, environment, log):
-        self.shape, self.log, self.repeats = shape, log, {}
+    def __init__(self, program, shape, device, environment, log):
+        self.shape, self.device, self.log, self.repeats = shape, device, log, {}
         self.process = subprocess.Popen(
-            [str(program), str(shape.folder)], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
+            [str(program), str(shape.folder), device], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=log,
             text=True,
         )  # fmt: skip
 
     def forward(self, what, ids, logits=True):
-        """Runs a forward pass of `raw`, `model` or `parts`; returns its CPU seconds and some numbers of its output."""
+        """Runs a forward pass of `raw`, `model` or `parts`; returns what it took in seconds (of CPU time on a CPU) and some numbers of its output."""
         return self.measure({"what": what, "ids": ids, "logits": logits})
 
-    def request(self, request):
-        """Runs a recorded request; returns its CPU seconds and some numbers of the first tensor's last row."""
-        file = models.ROOT / ".cache/bench/request"
-        file.write_bytes(request.payload)
-        return self.measure({"what": "request", "file": str(file), "fields": json.dumps(request.fields)})
-
     def requests(self, requests, together):
-        """Runs recorded requests once each, so many at a time; returns their CPU seconds and each one's numbers."""
+        """Runs recorded requests once each, so many at a time; returns what they took and each one's numbers."""
         folder = models.ROOT / ".cache/bench/requests"
         folder.mkdir(exist_ok=True)
         files = [folder / str(index) for index in range(len(requests))]
@@ -49,13 +44,16 @@ class Engine:
         return self.ask(order, self.repeats[key])
 
     def ask(self, order, repeat):
-        before = cpu_time(self.process.pid)
+        before = self.clock()
         self.process.stdin.write(json.dumps({**order, "repeat": repeat}) + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(f"the engine failed; see {self.log.name}")
-        return (cpu_time(self.process.pid) - before) / repeat, json.loads(line)["values"]
+        return (self.clock() - before) / repeat, json.loads(line)["values"]
+
+    def clock(self):
+        return cpu_time(self.process.pid) if self.device == "cpu" else time.perf_counter()
 
     def close(self):
         self.process.stdin.close()

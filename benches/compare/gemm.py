@@ -54,31 +54,39 @@ def multiply(model, module, rows, width, count, backend=None):
 
 def peer_rate(peer, rows):
     """Runs in the peer's process."""
-    module, made = linear(peer.plain, peer.shape), torch.ones(1, rows, peer.shape.width)
+    module, made = linear(peer.plain, peer.shape), torch.ones(1, rows, peer.shape.width, device=peer.device)
     repeat = count(peer.shape, rows)
-    module(made)
-    begun = time.process_time()
-    for _ in range(repeat):
-        module(made)
-    return flops(peer.shape, rows) * repeat / (time.process_time() - begun) / 1e9
+
+    def multiply():
+        for _ in range(repeat):
+            module(made)
+
+    return flops(peer.shape, rows) * repeat / seconds(multiply, peer.device) / 1e9
+
+
+def seconds(work, device, warm=True):
+    """Returns the CPU time of some work, or on a GPU its time, without what only the first run takes."""
+    if warm:
+        work()
+    if device == "cpu":
+        begun = time.process_time()
+        work()
+        return time.process_time() - begun
+    torch.cuda.synchronize()
+    begun = time.perf_counter()
+    work()
+    torch.cuda.synchronize()
+    return time.perf_counter() - begun
 
 
 def peer_peak(peer):
-    """Returns the best GFLOP/s that one thread reaches on large matrices, by either of libtorch's two ways."""
-    size = 2048
-    matrix = torch.randn(size, size)
-    ways = {
-        "mkl": lambda: torch.nn.functional.linear(matrix, matrix),
-        "onednn": lambda: torch.ops.mkldnn._linear_pointwise(matrix, matrix, None, "none", [], ""),
-    }
-    rates = []
-    for multiply in ways.values():
-        multiply()
-        for _ in range(3):
-            begun = time.process_time()
-            multiply()
-            rates.append(2 * size**3 / (time.process_time() - begun) / 1e9)
-    return max(rates)
+    """Returns the best GFLOP/s on large matrices, on a CPU that of one thread by either of libtorch's two ways."""
+    size = 2048 if peer.device == "cpu" else 8192
+    matrix = torch.randn(size, size, device=peer.device)
+    ways = [lambda: torch.nn.functional.linear(matrix, matrix)]
+    if peer.device == "cpu":
+        ways.append(lambda: torch.ops.mkldnn._linear_pointwise(matrix, matrix, None, "none", [], ""))
+    return max(2 * size**3 / seconds(way, peer.device) / 1e9 for way in ways for _ in range(3))
 
 
 def server_rate(server, requests, shape, rows):
@@ -86,18 +94,13 @@ def server_rate(server, requests, shape, rows):
     few, many = (server.replay([request]) for request in requests)
     for took in few, many:
         took.values()
-    return flops(shape, rows) * count(shape, rows) / (many.cpu - few.cpu) / 1e9
+    took = many.cpu - few.cpu if server.device == "cpu" else many.wall - few.wall
+    return flops(shape, rows) * count(shape, rows) / took / 1e9
 
 
-def bandwidth():
-    """Returns the rate in bytes/s at which one thread reads memory, at its best: a limit, not an average."""
-    side = 8192
-    matrix, vector = torch.ones(side, side), torch.ones(side)
-    rates = []
-    for read in (lambda: torch.mv(matrix, vector), matrix.sum):
-        read()
-        for _ in range(7):
-            begun = time.process_time()
-            read()
-            rates.append(4 * side * side / (time.process_time() - begun))
-    return max(rates)
+def peer_bandwidth(peer):
+    """Returns the rate in bytes/s at which memory is read, on a CPU by one thread: at its best, a limit."""
+    side = 8192 if peer.device == "cpu" else 32768
+    matrix, vector = torch.ones(side, side, device=peer.device), torch.ones(side, device=peer.device)
+    ways = (lambda: torch.mv(matrix, vector), matrix.sum)
+    return max(4 * side * side / seconds(way, peer.device) for way in ways for _ in range(7))

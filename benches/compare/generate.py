@@ -25,15 +25,16 @@ def middle(of):
 def peer_nnsight(peer, prompts, tokens):
     layer = middle(layers(peer.nnsight, peer.shape))
     users = enumerate(prompts)
-    return [steer(peer.nnsight, layer, text, vector(peer.shape, seed), tokens).tolist() for seed, text in users]
+    vectors = lambda seed: vector(peer.shape, seed).to(peer.device)
+    return [steer(peer.nnsight, layer, text, vectors(seed), tokens).tolist() for seed, text in users]
 
 
 def measure(lab, shape):
     shape, tokens = lab.shape(shape), 8 if lab.quick else 32
     layer = middle(layers(model(shape), shape))
-    bandwidth = gemm.bandwidth()
     with lab.sides(shape) as sides:
-        for turn in range(lab.rounds):
+        bandwidth = max(side.peer.run("gemm", "bandwidth")["value"] for side in sides)
+        for turn in lab.turns(sides):
             # No prompt comes twice: what a server kept of one would answer the next.
             batches = [prompts(shape, [LENGTH] * USERS, seed=400 + 3 * turn + batch) for batch in range(3)]
             ways = {"together": (tokens, USERS), "one after another": (tokens, 1), "first token only": (1, 1)}
@@ -57,11 +58,11 @@ def report(lab, side, tokens, floor, bandwidth):
     for name in samples.taken:
         numbers = {"wall_ms": 1000 * samples.wall(name), "cpu_ms": 1000 * samples.cpu(name)}
         lab.report.row("generate", **side.place, users=USERS, tokens=tokens, side=name, **numbers)
-    together, apart = samples.cpu("together"), samples.cpu("one after another")
-    step = (apart - samples.cpu("first token only")) / USERS / (tokens - 1)
+    together, apart = samples.cost("together"), samples.cost("one after another")
+    step = (apart - samples.cost("first token only")) / USERS / (tokens - 1)
     numbers = {"step_ms": 1000 * step, "floor_ms": 1000 * floor, "bandwidth_gb_s": bandwidth / 1e9}
     lab.report.row("generate", **side.place, **numbers)
     lab.report.ratio("generate", "one after another / together", apart / together, 2.5, **side.place)
-    value = samples.cpu("nnsight") / together
+    value = samples.cost("nnsight") / together
     lab.report.ratio("generate", "nnsight one after another / together", value, 2.5, **side.place)
     lab.report.ratio("generate", "decode step / memory floor", step / floor, 1.5, at_least=False, **side.place)

@@ -39,7 +39,7 @@ def measure(lab, shape):
     shape = lab.shape(shape)
     of = layers(model(shape), shape)
     with lab.sides(shape) as sides:
-        for turn in range(lab.rounds):
+        for turn in lab.turns(sides):
             for way, clients in ("one after another", 1), ("together", USERS):
                 # No prompt comes twice: what a server kept of one would answer the next.
                 seeds = range(1000 * turn + 100 * clients, 1000 * turn + 100 * clients + USERS)
@@ -53,9 +53,9 @@ def measure(lab, shape):
     for side in sides:
         samples = side.samples
         for name in samples.taken:
-            cpu = 1000 * samples.cpu(name) / USERS
-            lab.report.row("gradient", **side.place, tokens=lab.tokens, side=name, cpu_ms_per_user=cpu)
-        value = samples.cpu("nnsight") / samples.cpu("one after another")
+            cost = 1000 * samples.cost(name) / USERS
+            lab.report.row("gradient", **side.place, tokens=lab.tokens, side=name, ms_per_user=cost)
+        value = samples.cost("nnsight") / samples.cost("one after another")
         lab.report.ratio("gradient", "nnsight with frozen weights / one after another", value, 1.5, **side.place)
-        value = samples.cpu("one after another") / samples.cpu("together")
+        value = samples.cost("one after another") / samples.cost("together")
         lab.report.ratio("gradient", f"{USERS} users one after another / together", value, 1.5, **side.place)

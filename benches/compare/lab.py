@@ -28,12 +28,15 @@ class Side:
     engine: Engine | None = None
     # The server's GFLOP/s by rows of the multiplied matrix.
     rates: dict = dataclasses.field(default_factory=dict)
-    samples: Samples = dataclasses.field(default_factory=Samples)
+    device: str = "cpu"
+
+    def __post_init__(self):
+        self.samples = Samples(self.device)
 
     @property
     def place(self):
         """What every row about this side says."""
-        return {"model": self.shape.name, "gemm": self.gemm}
+        return {"model": self.shape.name, "gemm": self.gemm if self.device == "cpu" else self.device}
 
     def goal(self, installed, equal):
         """Returns the goal that holds here: against a peer as installed, or one that multiplies as fast."""
@@ -68,6 +71,7 @@ class Lab:
     layers: int | None
     tokens: int
     libraries: list
+    device: str
     report: Report
 
     def shape(self, shape, at_least=0):
@@ -79,6 +83,8 @@ class Lab:
     def environments(self):
         """Returns each GEMM setting's environment. One thread: more wait for each other where cores are shared."""
         plain = dict(os.environ, OMP_NUM_THREADS="1", MKL_NUM_THREADS="1", HF_HUB_OFFLINE="1")
+        if self.device != "cpu":
+            return {AS_INSTALLED: plain}
         return {AS_INSTALLED: plain, EQUAL: dict(plain, LD_PRELOAD=str(gemm.preload()))}
 
     @contextlib.contextmanager
@@ -103,10 +109,10 @@ class Lab:
             sides = []
 
             def start(kind, *arguments):
-                return stack.enter_context(contextlib.closing(kind(*arguments, environment, log)))
+                return stack.enter_context(contextlib.closing(kind(*arguments, self.device, environment, log)))
 
             for setting, environment in self.environments().items():
-                side = Side(setting, shape)
+                side = Side(setting, shape, device=self.device)
                 if server:
                     side.server = start(Server, self.programs, cargo.program("replay", self.profile), shape)
                 if peer:
@@ -120,6 +126,16 @@ class Lab:
             refusals = sum(side.server.refusals for side in sides if side.server)
             if refusals:
                 self.report.row("server", refused_as_busy_and_sent_again=refusals)
+
+    def turns(self, sides, *taken):
+        """Counts the rounds, after one that does not count: what happens only once is not what anyone is measured by."""
+        for turn in range(self.rounds + (not self.quick)):
+            if turn == (not self.quick):
+                for side in sides:
+                    side.samples = Samples(self.device)
+                for measured in taken:
+                    measured.clear()
+            yield turn
 
     def measure_rates(self, shape, sides):
         module = gemm.linear(recording.model(shape), shape)

@@ -50,7 +50,8 @@ def significant(value):
 class Samples:
     """Repeated measurements by name: wall and CPU seconds of each."""
 
-    def __init__(self):
+    def __init__(self, device="cpu"):
+        self.device = device
         self.taken = {}
 
     def add(self, name, wall, cpu):
@@ -61,6 +62,10 @@ class Samples:
 
     def cpu(self, name):
         return statistics.median(cpu for _, cpu in self.taken[name])
+
+    def cost(self, name):
+        """Returns what is scarce: CPU time, which others on the machine do not add to; on a GPU, time."""
+        return self.cpu(name) if self.device == "cpu" else self.wall(name)
 
 
 def check_equal(what, found, expected, tolerance=1e-4):

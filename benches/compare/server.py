@@ -79,16 +79,17 @@ class Replay:
 
 
 class Server:
-    def __init__(self, programs, replay, shape, environment, log):
+    def __init__(self, programs, replay, shape, device, environment, log):
         """Starts a server on a free port that hosts one model, and waits until it is ready."""
         # Requests refused because others were being read.
         self.refusals = 0
+        self.device = device
         self.program = replay
         self.data = Path(tempfile.mkdtemp(prefix="vitrine-bench-"))
         self.key = secrets.token_hex(16)
         program = Path(programs).resolve() / "vitrine"
         command = [program, "up", "--no-default-model", "--listen", "127.0.0.1:0", "--data", self.data / "server"]
-        command += ["--api-key", self.key, "--model", f"{shape.repo_id}={shape.folder},dtype=float32"]
+        command += ["--api-key", self.key, "--model", f"{shape.repo_id}={shape.folder},dtype=float32,device={device}"]
         self.process = subprocess.Popen(
             [str(part) for part in command], env=environment, stdout=subprocess.PIPE, stderr=log, text=True
         )

@@ -99,4 +99,4 @@ def measure_side(side, way, clients, texts, requests):
 
 
 def ms(side, name):
-    return 1000 * side.samples.cpu(name)
+    return 1000 * side.samples.cost(name)

@@ -114,7 +114,7 @@ def measure(lab, shape):
     shape, length = lab.shape(shape), lab.tokens
     differences = []
     with lab.sides(shape) as sides:
-        for turn in range(lab.rounds):
+        for turn in lab.turns(sides):
             # Nothing that a server keeps of one round's prompts may answer the next round's.
             clean, corrupt = pair(shape, length, seed=turn)
             plain = [record(shape, forward, prompt, RIGHT, WRONG) for prompt in prompts(shape, [length] * FORWARDS, turn)]
@@ -165,13 +165,13 @@ def report(lab, sides, difference):
             count = FORWARDS if way == "forward" else runs
             numbers = {"wall_ms": 1000 * samples.wall(way), "cpu_ms": cpu, "cpu_ms_per_run": cpu / count}
             lab.report.row("sweep", **side.place, **facts, side=way, **numbers)
-        session, goal = samples.cpu("session"), side.goal(15, 9)
+        session, goal = samples.cost("session"), side.goal(15, 9)
         for library, bar in [("nnsight", goal), ("hooks", 7), *((library, goal) for library in lab.libraries)]:
-            lab.report.ratio("sweep", f"{library} loop / session", samples.cpu(library) / session, bar, **side.place)
+            lab.report.ratio("sweep", f"{library} loop / session", samples.cost(library) / session, bar, **side.place)
         floor = exact / side.rates[512] / 1e9
         lab.report.ratio("sweep", "exact-reuse floor / session", floor / session, 0.8, **side.place)
         for way in "requests", "clients":
-            value = samples.cpu(way) / runs / (samples.cpu("forward") / FORWARDS)
+            value = samples.cost(way) / runs / (samples.cost("forward") / FORWARDS)
             lab.report.ratio("sweep", f"run in {way} / plain forward", value, 0.4, at_least=False, **side.place)
     counts = {"flops_as_written": written, "flops_exact_reuse": exact}
     lab.report.row("sweep", model=shape.name, **facts, **counts, largest_difference=difference)

@@ -6,7 +6,7 @@ import torch
 
 from .models import layers, prompts
 from .recording import model, record
-from .report import Samples, check_equal
+from .report import check_equal
 
 
 def steer_and_read(model, steered, read, prompt, vector, backend=None):
@@ -35,7 +35,8 @@ def peer_nnsight(peer, prompts):
     steered, read = places(layers(peer.nnsight, peer.shape))
     begun, ended = time.perf_counter(), []
     for seed, prompt in enumerate(prompts):
-        hidden, logits = steer_and_read(peer.nnsight, steered, read, prompt, vector(peer.shape, seed))
+        added = vector(peer.shape, seed).to(peer.device)
+        hidden, logits = steer_and_read(peer.nnsight, steered, read, prompt, added)
         ended.append((time.perf_counter() - begun, numbers(hidden, logits)))
     return ended
 
@@ -45,7 +46,7 @@ def peer_hooks(peer, prompts):
     begun, ended = time.perf_counter(), []
     first = lambda output: output[0] if isinstance(output, tuple) else output
     for seed, prompt in enumerate(prompts):
-        added, kept = vector(peer.shape, seed), []
+        added, kept = vector(peer.shape, seed).to(peer.device), []
 
         def steer(module, arguments, output):
             first(output)[:, -1] += added
@@ -73,9 +74,7 @@ def measure_burst(lab, sides, users):
     steered, read = places(layers(model(shape), shape))
     lengths = torch.randint(16, 65, (users,), generator=torch.Generator().manual_seed(users)).tolist()
     latencies = {}
-    for side in sides:
-        side.samples = Samples()
-    for turn in range(lab.rounds):
+    for turn in lab.turns(sides, latencies):
         # No prompt comes twice: what a server kept of one would answer the next.
         mine, others = (prompts(shape, lengths, seed=1000 * users + 2 * turn + odd) for odd in (0, 1))
         together, alone = (
@@ -97,13 +96,13 @@ def measure_burst(lab, sides, users):
 
 
 def report(lab, side, users, latencies):
-    rates = {name: users / side.samples.cpu(name) for name in latencies}
+    rates = {name: users / side.samples.cost(name) for name in latencies}
     late = {
         name: {share: 1000 * statistics.median(quantile(ended, share) for ended in taken) for share in (0.5, 0.95)}
         for name, taken in latencies.items()
     }
     for name in latencies:
-        numbers = {"per_cpu_second": rates[name], "p50_ms": late[name][0.5], "p95_ms": late[name][0.95]}
+        numbers = {"per_second": rates[name], "p50_ms": late[name][0.5], "p95_ms": late[name][0.95]}
         lab.report.row("users", **side.place, users=users, side=name, **numbers)
     what = f"{users} users: requests per CPU second / nnsight one at a time"
     lab.report.ratio("users", what, rates["burst"] / rates["nnsight"], side.goal(4, 1.7), **side.place)

@@ -12,15 +12,15 @@ use models::{Device, Transformer};
 use program::{DType, Datum, Function, TensorData};
 
 static CUDA: LazyLock<Cuda> = LazyLock::new(|| {
-    let search = Search { folder: Some(mock::folder().into()), ..Search::default() };
+    let search = Search { folder: Some(mock::folder()), ..Search::default() };
     search.load().unwrap_or_else(|missing| panic!("{missing}"))
 });
 
-const GPU: Device = Device::cuda(1);
+/// The last GPU, the second of those that are made up: nothing can do by naming the first.
+static GPU: LazyLock<Device> = LazyLock::new(|| Device::cuda(i32::try_from(CUDA.devices - 1).unwrap()));
 
 fn load(name: &str) -> Transformer {
-    assert_eq!(CUDA.devices, 2);
-    testing::load_to(name, GPU)
+    testing::load_to(name, *GPU)
 }
 
 fn engine(name: &str) -> Box<dyn Engine> {
@@ -101,11 +101,12 @@ const BLOCKS: [&str; 12] = [
 #[test]
 fn a_gpu_gives_what_the_cpu_gives() {
     for [cpu, gpu] in &FAMILIES {
-        for block in BLOCKS {
+        // A real one has random numbers of its own.
+        for block in BLOCKS.iter().filter(|block| !(mock::is_real() && block.contains("manual_seed"))) {
             assert_near(&trace(gpu, block), &trace(cpu, block), block);
         }
     }
-    assert_eq!(cuda::check(GPU), Ok(()));
+    assert_eq!(cuda::check(*GPU), Ok(()));
 }
 
 #[test]
@@ -160,13 +161,17 @@ fn no_index_that_a_block_gives_the_model_is_the_end_of_the_gpu() {
             let (found, expected) = (failure(gpu, block), failure(cpu, block));
             let last = |text: &str| text.lines().last().unwrap().to_owned();
             assert_eq!(last(&found), last(&expected), "{block}");
-            assert_eq!(cuda::check(GPU), Ok(()), "{block}");
+            assert_eq!(cuda::check(*GPU), Ok(()), "{block}");
         }
     }
 }
 
 #[test]
 fn a_job_that_fills_the_gpu_fails_alone() {
+    // A real one has more room than a job may ask for.
+    if mock::is_real() {
+        return;
+    }
     let [_, gpu] = &FAMILIES[0];
     let message = failure(gpu, "kept = []\nfor _ in range(10):\n    kept.append(torch.zeros(50_000_000))");
     assert!(message.contains("CUDA out of memory"), "{message}");
@@ -176,7 +181,7 @@ fn a_job_that_fills_the_gpu_fails_alone() {
     let outcomes = conformance::outcomes(engine.as_mut(), vec![full, sound]);
     assert!(outcomes[0].end.as_ref().unwrap_err().message.contains("out of memory"), "{:?}", outcomes[0].end);
     assert!(outcomes[1].end.is_ok());
-    assert_eq!(cuda::check(GPU), Ok(()));
+    assert_eq!(cuda::check(*GPU), Ok(()));
 }
 
 #[test]
@@ -186,7 +191,7 @@ fn weights_lie_on_the_gpu() {
         let site = engine::Model::schema(&model).site(path).unwrap();
         let machine = interpreter::Machine::new(&program::Limits::default(), std::rc::Rc::new(Nothing));
         let weight = engine::Model::attribute(&model, &machine, site, "weight").unwrap();
-        assert_eq!(torch::Tensor::of(&weight).unwrap().tch().device(), tch::Device::Cuda(1), "{path}");
+        assert_eq!(torch::Tensor::of(&weight).unwrap().tch().device(), tch::Device::Cuda(CUDA.devices - 1), "{path}");
     }
 }
 

@@ -12,7 +12,6 @@ use std::rc::Rc;
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::job::Paying;
-use crate::number;
 use crate::recorded::Recorded;
 use crate::weight::Weight;
 
@@ -85,7 +84,7 @@ impl Products {
     /// # Errors
     /// When a probe cannot be computed.
     pub fn class_of_head(&self, weight: &Weight) -> Result<u64, TchError> {
-        if self.rows == Rows::Own { Ok(0) } else { Ok(self.kernels.plan(weight, BLOCK)?.class) }
+        if self.rows == Rows::Own { Ok(0) } else { Ok(self.kernels.plan(weight, false, BLOCK)?.class) }
     }
 
     /// Returns the number of rows that kernels are given for so many; zero for one job's own.
@@ -122,6 +121,7 @@ struct Shape {
     kind: Kind,
     device: Device,
     packed: bool,
+    biased: bool,
     rows: i64,
 }
 
@@ -185,10 +185,10 @@ impl Kernels {
         let (product, class) = match rows {
             Rows::Own => (padded(count.max(least()), &flat, weight, bias)?, None),
             Rows::Rounded => {
-                let plan = self.plan(weight, rounded(count))?;
+                let plan = self.plan(weight, bias.is_some(), rounded(count))?;
                 (padded(plan.rows, &flat, weight, bias)?, Some(plan.class))
             }
-            Rows::Fixed => (self.fixed(&flat, weight, bias)?, Some(self.plan(weight, BLOCK)?.class)),
+            Rows::Fixed => (self.fixed(&flat, weight, bias)?, Some(self.plan(weight, bias.is_some(), BLOCK)?.class)),
         };
         if let Some(last) = shape.last_mut() {
             *last = outputs;
@@ -198,11 +198,11 @@ impl Kernels {
 
     /// Multiplies so that every row has the bits that it has in a block.
     fn fixed(&self, input: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
-        let class = self.plan(weight, BLOCK)?.class;
+        let class = self.plan(weight, bias.is_some(), BLOCK)?.class;
         let rows = count(input);
         let mut size = rounded(rows);
         loop {
-            let plan = self.plan(weight, size)?;
+            let plan = self.plan(weight, bias.is_some(), size)?;
             if plan.class == class {
                 return padded(plan.rows, input, weight, bias);
             }
@@ -218,17 +218,18 @@ impl Kernels {
         Tensor::f_cat(&products, 0)
     }
 
-    fn plan(&self, weight: &Weight, size: i64) -> Result<Plan, TchError> {
+    fn plan(&self, weight: &Weight, biased: bool, size: i64) -> Result<Plan, TchError> {
         let [outputs, inputs] = weight.size();
         let (kind, device, packed) = (weight.kind(), weight.device(), weight.is_packed());
-        let shape = Shape { outputs, inputs, kind, device, packed, rows: size };
+        let shape = Shape { outputs, inputs, kind, device, packed, biased, rows: size };
         if let Some(&plan) = self.plans.borrow().get(&shape) {
             return Ok(plan);
         }
         // The size itself, or else a few more rows: some of these the kernel's main loop is sure to end with.
-        let mut plan = Plan { rows: size, class: probe(size, weight)? };
+        let probe = |rows| Ok::<_, TchError>(Plan { rows, class: probe(rows, weight, biased)? });
+        let mut plan = probe(size)?;
         if !plan.class.is_multiple_of(2) {
-            let more = Plan { rows: size + MORE, class: probe(size + MORE, weight)? };
+            let more = probe(size + MORE)?;
             if more.class.is_multiple_of(2) {
                 plan = more;
             }
@@ -254,12 +255,36 @@ fn padded(rows: i64, input: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> 
     weight.multiply(&Tensor::f_cat(&[input, &zeros], 0)?, bias)?.f_narrow(0, 0, count)
 }
 
-/// Multiplies equal rows, and returns a digest of the first product: an odd number if not all have its bits.
-fn probe(rows: i64, weight: &Weight) -> Result<u64, TchError> {
+/// Multiplies equal rows by a matrix of a weight's form, and returns a digest of the first product: an odd number if not
+/// all have its bits.
+///
+/// In exact numbers every product is zero, for inputs come in pairs that cancel each other. What is computed is what the
+/// order of the sum made of it: other kernels give other numbers, also where an element type would round that away.
+fn probe(rows: i64, weight: &Weight, biased: bool) -> Result<u64, TchError> {
     let _unpaid = Paying::nobody();
-    let [_, inputs] = weight.size();
-    let row = number::range(0, inputs, weight.device())?.f_to_kind(Kind::Float)?.f_sin()?.f_to_kind(weight.kind())?;
-    let products = weight.multiply(&row.f_expand([rows, inputs], false)?, None)?;
+    let ([outputs, inputs], device, kind) = (weight.size(), weight.device(), weight.kind());
+    let order = shuffled(inputs);
+    let made = |rows: i64, make: &dyn Fn(i64, i64) -> f32| {
+        let mut numbers = Vec::new();
+        for row in 0..rows {
+            numbers.extend(order.iter().map(|at| make(row, *at)));
+        }
+        Tensor::f_from_slice(&numbers)?.f_view([rows, inputs])?.f_to_kind(kind)?.f_to_device(device)
+    };
+    let half = inputs / 2;
+    // A last input that is left over is zero.
+    let factor = |row, at| if at < 2 * half { wave(row * half + at % half, 0.7) } else { 0.0 };
+    // Of several magnitudes: some kernels add a few at a time, as finely as the largest of them allows.
+    let magnitude = |at: i64| f32::from(1_u16 << (at % 12));
+    let number = |_, at| match at - half {
+        ..0 => magnitude(at) * wave(at, 1.3),
+        at => -magnitude(at) * wave(at, 1.3),
+    };
+    let variants: Vec<i64> = (0..outputs).map(|output| output % VARIANTS).collect();
+    let variants = Tensor::f_from_slice(&variants)?.f_to_device(device)?;
+    let (matrix, row) = (made(VARIANTS, &factor)?.f_index_select(0, &variants)?, made(1, &number)?);
+    let bias = if biased { Some(Tensor::f_zeros([outputs], (kind, device))?) } else { None };
+    let products = Weight::new(&matrix)?.multiply(&row.f_expand([rows, inputs], false)?, bias.as_ref())?;
     let first = products.f_narrow(0, 0, 1)?;
     let uniform = bool::try_from(products.f_eq_tensor(&first)?.f_all()?)?;
     let numbers = Vec::<f32>::try_from(first.f_flatten(0, -1)?.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?)?;
@@ -268,6 +293,26 @@ fn probe(rows: i64, weight: &Weight) -> Result<u64, TchError> {
         hasher.update(&number.to_le_bytes());
     }
     Ok(even(&hasher) | u64::from(!uniform))
+}
+
+/// Rows of a probe's matrix that differ: one alone could come to the same number in another order.
+const VARIANTS: i64 = 61;
+
+/// Returns `0..count` in an order like one drawn by lot, always the same.
+fn shuffled(count: i64) -> Vec<i64> {
+    let mut order: Vec<i64> = (0..count).collect();
+    let mut state = 1_u64;
+    for last in (1..order.len()).rev() {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let other = usize::try_from(state >> 33).unwrap_or(0) % (last + 1);
+        order.swap(last, other);
+    }
+    order
+}
+
+#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "any numbers do")]
+fn wave(at: i64, step: f64) -> f32 {
+    (at as f64 * step).sin() as f32
 }
 
 /// Returns a digest, as an even number.

@@ -120,7 +120,8 @@ impl Weight {
                 };
                 dispatch::adopt(made).ok_or_else(|| TchError::Torch(failure.raise().message().to_string()))
             }
-            _ => tch::no_grad(|| input.f_linear(self.dense()?, bias)),
+            // Kernels are chosen by how the input lies, too.
+            _ => tch::no_grad(|| input.f_contiguous()?.f_linear(self.dense()?, bias)),
         }
     }
 

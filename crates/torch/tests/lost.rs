@@ -6,7 +6,7 @@ use torch::cuda::{Search, check};
 
 #[test]
 fn a_lost_gpu_is_told_from_one_that_only_refused() {
-    Search { folder: Some(mock::folder().into()), ..Search::default() }.load().unwrap();
+    Search { folder: Some(mock::folder()), ..Search::default() }.load().unwrap();
     let rows = Tensor::ones([3, 4], (Kind::Float, tch::Device::Cuda(0)));
     let index = |index: i64| Tensor::from_slice(&[index]).to_device(tch::Device::Cuda(0));
     assert!(rows.f_matmul(&rows).is_err());

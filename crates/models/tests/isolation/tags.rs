@@ -146,9 +146,14 @@ fn s1_s10_random_programs_show_no_tag_of_others_and_no_bit_depends_on_one() {
             // Once, that rows are kept by now: how much of them is computed is the same from here on.
             run(&crowd);
             let first = run(&crowd);
+            let again: Vec<bool> = first.iter().zip(&run(&crowd)).map(|(one, two)| one.end == two.end).collect();
             crowd.iter_mut().step_by(2).for_each(|marked| marked.mark(&mut dice));
             let second = run(&crowd);
             for (place, (first, second)) in first.iter().zip(&second).enumerate().skip(1).step_by(2) {
+                // A few operators of a real GPU give other bits each time, whoever is there.
+                if env!("CARGO_CRATE_NAME") == "on_gpu" && mock::is_real() && !again[place] {
+                    continue;
+                }
                 let context = format!("round {round} of {}, job {place}: {:?}", subject.layers, names(first));
                 assert_same_bits(first, second, &context);
             }

@@ -1,9 +1,20 @@
-//! A stand-in for a GPU, for tests: see `mock.cpp`.
+//! A stand-in for a GPU, for tests: see `mock.cpp`. Or a real one, on a machine that has it.
 
-use std::path::Path;
+use std::env;
+use std::path::PathBuf;
 
-/// Returns the folder to load `libtorch_cuda.so` from.
+/// Returns the folder to load `libtorch_cuda.so` from: a real one's, where `VITRINE_TORCH_LIB` names it.
 #[must_use]
-pub fn folder() -> &'static Path {
-    Path::new(concat!(env!("OUT_DIR"), "/lib"))
+pub fn folder() -> PathBuf {
+    real().unwrap_or_else(|| concat!(env!("OUT_DIR"), "/lib").into())
+}
+
+/// Returns whether the tests run on a real GPU.
+#[must_use]
+pub fn is_real() -> bool {
+    real().is_some()
+}
+
+fn real() -> Option<PathBuf> {
+    env::var_os("VITRINE_TORCH_LIB").map(PathBuf::from)
 }
