@@ -34,6 +34,7 @@ def main():
     arguments.add_argument("--only", nargs="+", choices=BENCHES, default=list(BENCHES), help="benches to run")
     arguments.add_argument("--quick", action="store_true", help="small sizes and one round: shows that it works")
     arguments.add_argument("--programs", type=Path, default=models.ROOT / "target/release", help="where vitrine lies")
+    arguments.add_argument("--bench-programs", type=Path, help="where engine and replay lie, to build nothing")
     arguments.add_argument("--profile", default="bench", help="cargo's profile for the benches' own Rust programs")
     arguments.add_argument("--rounds", type=int, help="interleaved rounds to take the median of")
     arguments.add_argument("--layers", type=int, help="layers of each model instead of its own")
@@ -46,6 +47,7 @@ def main():
     report = Report()
     lab = Lab(
         programs=chosen.programs,
+        bench_programs=chosen.bench_programs,
         profile=chosen.profile,
         quick=chosen.quick,
         rounds=chosen.rounds or (1 if chosen.quick else 3),

@@ -63,6 +63,8 @@ class Side:
 @dataclasses.dataclass
 class Lab:
     programs: Path
+    # Where the Rust programs of the benches lie; `None` has cargo build them.
+    bench_programs: Path | None
     # Cargo's profile for the Rust programs of the benches.
     profile: str
     quick: bool
@@ -73,6 +75,9 @@ class Lab:
     libraries: list
     device: str
     report: Report
+
+    def program(self, name):
+        return self.bench_programs.resolve() / name if self.bench_programs else cargo.program(name, self.profile)
 
     def shape(self, shape, at_least=0):
         """Returns a shape with the chosen number of layers, its folder made."""
@@ -114,13 +119,13 @@ class Lab:
             for setting, environment in self.environments().items():
                 side = Side(setting, shape, device=self.device)
                 if server:
-                    side.server = start(Server, self.programs, cargo.program("replay", self.profile), shape)
+                    side.server = start(Server, self.programs, self.program("replay"), shape)
                 if peer:
                     side.peer = start(Peer, sys.executable, shape)
                 if peer and self.libraries:
                     side.library_peer = start(Peer, libraries.python(), shape)
                 if engine:
-                    side.engine = start(Engine, cargo.program("engine", self.profile), shape)
+                    side.engine = start(Engine, self.program("engine"), shape)
                 sides.append(side)
             yield sides
             refusals = sum(side.server.refusals for side in sides if side.server)

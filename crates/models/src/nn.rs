@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use engine::{Packed, Site, Tree};
 use interpreter::raise::Raise;
-use tch::{Kind, TchError, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 use torch::{Products, Weight, number};
 
 use crate::pass::{Flow, Output, Parts, Pass, Result};
@@ -282,7 +282,8 @@ pub fn in_blocks(
     let mut shape = input.size();
     let width = shape.pop().unwrap_or(0);
     let rows: i64 = shape.iter().product();
-    if rows <= BLOCK {
+    // A GPU has caches of its own, and would wait for more launches.
+    if rows <= BLOCK || input.device() != Device::Cpu {
         return apply(input);
     }
     let flat = input.f_reshape([rows, width])?;

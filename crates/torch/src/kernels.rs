@@ -11,7 +11,7 @@ use std::rc::Rc;
 
 use tch::{Device, Kind, TchError, Tensor};
 
-use crate::job::Paying;
+use crate::probe::{even, probe};
 use crate::recorded::Recorded;
 use crate::weight::Weight;
 
@@ -142,7 +142,7 @@ const MORE: i64 = 4;
 #[must_use]
 pub fn rounded(rows: i64) -> i64 {
     let step = match rows {
-        ..=8 => return u64::try_from(rows).unwrap_or(0).next_power_of_two().cast_signed().max(least()),
+        ..=8 => return u64::try_from(rows).unwrap_or(0).next_power_of_two().cast_signed(),
         9..=32 => 4,
         33..=128 => 8,
         129..=512 => 16,
@@ -153,9 +153,9 @@ pub fn rounded(rows: i64) -> i64 {
 }
 
 /// Returns the fewest rows that are worth a kernel: oneDNN's for AVX-512 take longer for one row than for four.
-fn least() -> i64 {
+fn least(weight: &Weight) -> i64 {
     #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx512f") {
+    if weight.is_packed() && std::arch::is_x86_feature_detected!("avx512f") {
         return 4;
     }
     1
@@ -183,7 +183,7 @@ impl Kernels {
         }
         let flat = input.f_reshape([-1, inputs])?;
         let (product, class) = match rows {
-            Rows::Own => (padded(count.max(least()), &flat, weight, bias)?, None),
+            Rows::Own => (padded(count.max(least(weight)), &flat, weight, bias)?, None),
             Rows::Rounded => {
                 let plan = self.plan(weight, bias.is_some(), rounded(count))?;
                 (padded(plan.rows, &flat, weight, bias)?, Some(plan.class))
@@ -227,9 +227,9 @@ impl Kernels {
         }
         // The size itself, or else a few more rows: some of these the kernel's main loop is sure to end with.
         let probe = |rows| Ok::<_, TchError>(Plan { rows, class: probe(rows, weight, biased)? });
-        let mut plan = probe(size)?;
+        let mut plan = probe(size.max(least(weight)))?;
         if !plan.class.is_multiple_of(2) {
-            let more = probe(size + MORE)?;
+            let more = probe(plan.rows + MORE)?;
             if more.class.is_multiple_of(2) {
                 plan = more;
             }
@@ -253,71 +253,6 @@ fn padded(rows: i64, input: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> 
     let [_, inputs] = weight.size();
     let zeros = Tensor::f_zeros([rows - count, inputs], (input.f_kind()?, input.device()))?;
     weight.multiply(&Tensor::f_cat(&[input, &zeros], 0)?, bias)?.f_narrow(0, 0, count)
-}
-
-/// Multiplies equal rows by a matrix of a weight's form, and returns a digest of the first product: an odd number if not
-/// all have its bits.
-///
-/// In exact numbers every product is zero, for inputs come in pairs that cancel each other. What is computed is what the
-/// order of the sum made of it: other kernels give other numbers, also where an element type would round that away.
-fn probe(rows: i64, weight: &Weight, biased: bool) -> Result<u64, TchError> {
-    let _unpaid = Paying::nobody();
-    let ([outputs, inputs], device, kind) = (weight.size(), weight.device(), weight.kind());
-    let order = shuffled(inputs);
-    let made = |rows: i64, make: &dyn Fn(i64, i64) -> f32| {
-        let mut numbers = Vec::new();
-        for row in 0..rows {
-            numbers.extend(order.iter().map(|at| make(row, *at)));
-        }
-        Tensor::f_from_slice(&numbers)?.f_view([rows, inputs])?.f_to_kind(kind)?.f_to_device(device)
-    };
-    let half = inputs / 2;
-    // A last input that is left over is zero.
-    let factor = |row, at| if at < 2 * half { wave(row * half + at % half, 0.7) } else { 0.0 };
-    // Of several magnitudes: some kernels add a few at a time, as finely as the largest of them allows.
-    let magnitude = |at: i64| f32::from(1_u16 << (at % 12));
-    let number = |_, at| match at - half {
-        ..0 => magnitude(at) * wave(at, 1.3),
-        at => -magnitude(at) * wave(at, 1.3),
-    };
-    let variants: Vec<i64> = (0..outputs).map(|output| output % VARIANTS).collect();
-    let variants = Tensor::f_from_slice(&variants)?.f_to_device(device)?;
-    let (matrix, row) = (made(VARIANTS, &factor)?.f_index_select(0, &variants)?, made(1, &number)?);
-    let bias = if biased { Some(Tensor::f_zeros([outputs], (kind, device))?) } else { None };
-    let products = Weight::new(&matrix)?.multiply(&row.f_expand([rows, inputs], false)?, bias.as_ref())?;
-    let first = products.f_narrow(0, 0, 1)?;
-    let uniform = bool::try_from(products.f_eq_tensor(&first)?.f_all()?)?;
-    let numbers = Vec::<f32>::try_from(first.f_flatten(0, -1)?.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?)?;
-    let mut hasher = blake3::Hasher::new();
-    for number in numbers {
-        hasher.update(&number.to_le_bytes());
-    }
-    Ok(even(&hasher) | u64::from(!uniform))
-}
-
-/// Rows of a probe's matrix that differ: one alone could come to the same number in another order.
-const VARIANTS: i64 = 61;
-
-/// Returns `0..count` in an order like one drawn by lot, always the same.
-fn shuffled(count: i64) -> Vec<i64> {
-    let mut order: Vec<i64> = (0..count).collect();
-    let mut state = 1_u64;
-    for last in (1..order.len()).rev() {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        let other = usize::try_from(state >> 33).unwrap_or(0) % (last + 1);
-        order.swap(last, other);
-    }
-    order
-}
-
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "any numbers do")]
-fn wave(at: i64, step: f64) -> f32 {
-    (at as f64 * step).sin() as f32
-}
-
-/// Returns a digest, as an even number.
-fn even(hasher: &blake3::Hasher) -> u64 {
-    hasher.finalize().as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)) & !1
 }
 
 #[cfg(test)]

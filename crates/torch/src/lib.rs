@@ -25,6 +25,7 @@ mod kernels;
 mod modules;
 mod named;
 pub mod number;
+mod probe;
 mod python;
 mod recorded;
 mod schema;

@@ -193,18 +193,21 @@ fn check(place: usize, outcome: &Outcome, crowd: &[Marked], context: &str) {
 
 /// Checks that two outcomes are the same to the last bit.
 pub fn assert_same_bits(one: &Outcome, two: &Outcome, context: &str) {
+    let context = &format!("{context}, {} and {}", one.usage.shapes, two.usage.shapes);
     assert_eq!(one.printed, two.printed, "{context}");
     match (&one.end, &two.end) {
         (Ok(one), Ok(two)) => {
             assert_eq!(conformance::names(one), conformance::names(two), "{context}");
             let (one, two) = (conformance::flat(one), conformance::flat(two));
             assert_eq!(one.len(), two.len(), "{context}");
+            let about = |data: &TensorData| (data.dtype, data.shape.clone());
+            let mut other = Vec::new();
             for (place, (one, two)) in one.iter().zip(&two).enumerate() {
-                let about = |data: &TensorData| (data.dtype, data.shape.clone());
                 assert_eq!(about(one), about(two), "value {place}: {context}");
                 let first = one.bytes.iter().zip(&two.bytes).position(|(one, two)| one != two);
-                assert_eq!(first, None, "value {place}, {:?}, has other bits at this byte: {context}", about(one));
+                other.extend(first.map(|byte| (place, about(one), byte)));
             }
+            assert!(other.is_empty(), "values have other bits from a byte on: {other:?}; {context}");
         }
         (Err(one), Err(two)) => assert_eq!(one, two, "{context}"),
         (one, two) => panic!("{context}: {one:?} and {two:?}"),
