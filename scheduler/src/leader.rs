@@ -145,7 +145,7 @@ impl Leader {
                     break;
                 }
             }
-            // First what does not wait for the disk: who has become free gets more to do.
+            // First what needs no sync of its own: who has become free gets more to do.
             self.write_progress().await;
             self.act().await;
             if self.settle_reports().await {

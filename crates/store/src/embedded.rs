@@ -1,5 +1,7 @@
 //! Metadata in one local file, for a server that is a single process.
 
+use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 use std::thread::JoinHandle;
@@ -68,6 +70,7 @@ impl RedbStore {
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
         let path = path.as_ref().to_owned();
         let (database, revision) = open_database(&path)?;
+        sync_folder(&path).map_err(|error| Error::failed(path.display().to_string(), error))?;
         let view = RwLock::new(Some(view(&path, &database)?));
         let shared = Arc::new(Shared { path: path.clone(), view, watchers: Watchers::default() });
         let writer = Writer {
@@ -274,7 +277,13 @@ fn entry(key: &str, (revision, value): (u64, &[u8])) -> Entry {
 
 /// Opens the file, making it when there is none; with the last revision.
 fn open_database(path: &Path) -> Result<(Database, Revision), Error> {
-    let database = Database::create(path).map_err(|error| match error {
+    let database = match Database::create(path) {
+        Err(redb::DatabaseError::Storage(_)) if unfinished(path) => {
+            fs::remove_file(path).map_err(redb::DatabaseError::from).and_then(|()| Database::create(path))
+        }
+        opened => opened,
+    };
+    let database = database.map_err(|error| match error {
         redb::DatabaseError::DatabaseAlreadyOpen => Error::InUse(path.to_owned()),
         redb::DatabaseError::Storage(error) => failed(path, error.into()),
         other => Error::failed(path.display().to_string(), other),
@@ -288,6 +297,21 @@ fn open_database(path: &Path) -> Result<(Database, Revision), Error> {
     };
     let revision = prepare().map_err(|error| failed(path, error))?;
     Ok((database, revision))
+}
+
+/// Makes it durable that a file is there.
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => fs::File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+/// Returns whether redb was killed while it made a file, which it then refuses: what marks a file as its own comes last.
+fn unfinished(path: &Path) -> bool {
+    let mut mark = [1; 9];
+    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut mark));
+    read.is_ok() && mark == [0; 9]
 }
 
 fn view(path: &Path, database: &Database) -> Result<View, Error> {
@@ -428,6 +452,17 @@ mod tests {
         drop(store);
         let store = RedbStore::open(&path).unwrap();
         assert_eq!(store.list("/").await.unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_file_that_was_never_finished_is_made_anew_and_a_foreign_one_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        fs::write(&path, [0; 5000]).unwrap();
+        drop(RedbStore::open(&path).unwrap());
+        fs::write(&path, "notes").unwrap();
+        assert!(matches!(RedbStore::open(&path), Err(Error::Failed { .. })));
+        assert_eq!(fs::read(&path).unwrap(), b"notes");
     }
 
     #[test]

@@ -227,6 +227,15 @@ impl Jobs {
         Ok(Follow { store, prefix, watch, position, pending: VecDeque::new(), listed: false, ended: false })
     }
 
+    /// Follows a job that is not accepted yet: every state of it will be seen.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn follow_new(&self, id: JobId) -> Result<Follow, Error> {
+        // There is nothing to list.
+        Ok(Follow { listed: true, ..self.follow(id, 0).await? })
+    }
+
     /// Yields the jobs that were accepted, and those whose cancellation was asked for, from now on. An item may
     /// come twice; [`Work::Recheck`] says that some may be missing.
     ///
@@ -507,6 +516,18 @@ pub(crate) mod tests {
         let changes = live(&jobs, &record).await;
         assert_eq!(rest(&mut follow).await, changes);
         assert_eq!(follow.next().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn who_follows_before_a_job_is_accepted_sees_every_change_however_late_it_looks() {
+        let folder = tempfile::tempdir().unwrap();
+        let jobs = jobs(&folder);
+        let record = queued();
+        let mut follow = jobs.follow_new(record.id).await.unwrap();
+        jobs.accept(&record).await.unwrap();
+        let mut changes = vec![Change::Record(Box::new(record.clone()))];
+        changes.extend(live(&jobs, &record).await);
+        assert_eq!(rest(&mut follow).await, changes);
     }
 
     #[tokio::test]
