@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use ids::{JobId, TenantId};
+use store::Follow;
 use tokio::sync::oneshot;
 
 use crate::Error;
@@ -18,19 +19,19 @@ pub struct Sessions {
 struct Waiting {
     /// `None` when the websocket came without a valid key: then no request can claim it.
     tenant: Option<TenantId>,
-    job: oneshot::Sender<JobId>,
+    job: oneshot::Sender<(JobId, Follow)>,
 }
 
 /// A websocket's place among those that wait; dropping it leaves.
 pub struct Session {
     pub id: String,
     /// Yields the job to follow; fails when its request was refused.
-    pub job: oneshot::Receiver<JobId>,
+    pub job: oneshot::Receiver<(JobId, Follow)>,
     sessions: Sessions,
 }
 
 /// A request's hold on its websocket until its job exists; dropping it closes the websocket.
-pub struct Claim(oneshot::Sender<JobId>);
+pub struct Claim(oneshot::Sender<(JobId, Follow)>);
 
 impl Sessions {
     /// Enters a websocket under a fresh, unguessable id.
@@ -76,8 +77,8 @@ impl Drop for Session {
 
 impl Claim {
     /// Tells the websocket which job to follow. A websocket that left meanwhile loses nothing but the news.
-    pub fn attach(self, job: JobId) {
-        if self.0.send(job).is_err() {
+    pub fn attach(self, job: JobId, follow: Follow) {
+        if self.0.send((job, follow)).is_err() {
             tracing::debug!(%job, "the websocket closed before its job was accepted");
         }
     }
@@ -85,17 +86,21 @@ impl Claim {
 
 #[cfg(test)]
 mod tests {
+    use store::{Jobs, RedbStore};
+
     use super::*;
 
-    #[test]
-    fn a_session_is_claimed_once_and_only_by_its_tenant() {
+    #[tokio::test]
+    async fn a_session_is_claimed_once_and_only_by_its_tenant() {
+        let folder = tempfile::tempdir().unwrap();
+        let jobs = Jobs::new(Arc::new(RedbStore::open(folder.path().join("state")).unwrap()));
         let sessions = Sessions::default();
         let (ada, bob) = (TenantId::new("ada"), TenantId::new("bob"));
         let mut session = sessions.open(Some(ada.clone()), 10).unwrap();
         assert!(matches!(sessions.claim(&session.id, &bob), Err(Error::NoSession)));
         let job = JobId::new();
-        sessions.claim(&session.id, &ada).unwrap().attach(job);
-        assert_eq!(session.job.try_recv(), Ok(job));
+        sessions.claim(&session.id, &ada).unwrap().attach(job, jobs.follow_new(job).await.unwrap());
+        assert_eq!(session.job.try_recv().unwrap().0, job);
         assert!(matches!(sessions.claim(&session.id, &ada), Err(Error::NoSession)));
     }
 
@@ -113,7 +118,7 @@ mod tests {
         let mut session = sessions.open(Some(ada.clone()), 1).unwrap();
         assert!(matches!(sessions.open(None, 1), Err(Error::Busy)));
         drop(sessions.claim(&session.id, &ada).unwrap());
-        assert_eq!(session.job.try_recv(), Err(oneshot::error::TryRecvError::Closed));
+        assert!(matches!(session.job.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
         drop(session);
         assert!(sessions.lock().is_empty());
     }

@@ -73,16 +73,17 @@ pub async fn submit(
         idempotency,
         ..JobRecord::queued(id, principal.tenant.clone(), principal.key.clone(), model, payload, unix_millis())
     };
-    let id = match gateway.jobs.accept(&record).await? {
-        Accepted::New => id,
+    let new = gateway.jobs.follow_new(id).await?;
+    let (id, follow) = match gateway.jobs.accept(&record).await? {
+        Accepted::New => (id, new),
         Accepted::Before(earlier) => {
             gateway.objects.delete(&Place::payload(&principal.tenant, id)).await?;
-            earlier
+            (earlier, gateway.jobs.follow(earlier, 0).await?)
         }
     };
     tracing::info!(job = %id, tenant = %principal.tenant, model = %record.model, bytes = record.payload.len(), "accepted");
     if let Some(claim) = claim {
-        claim.attach(id);
+        claim.attach(id, follow);
     }
     Ok(Json(ResponseModel::new(id.to_string(), Status::Received, "Your job has been received.")))
 }

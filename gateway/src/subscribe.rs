@@ -15,7 +15,7 @@ use futures::{SinkExt, StreamExt};
 use ids::JobId;
 use nnsight::{ResponseModel, Status};
 use serde_json::json;
-use store::{Change, JobRecord};
+use store::{Change, Follow, JobRecord};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -84,10 +84,10 @@ impl Subscriber {
         self.write(Message::text(json!({ "session_id": session.id }).to_string())).await?;
         self.send().await?;
         let gateway = Arc::clone(&self.gateway);
-        let job = tokio::select! {
+        let (job, follow) = tokio::select! {
             // Cancel safe: the receiver stays, and closing drops nothing.
-            job = timeout(self.idle, &mut session.job) => match job {
-                Ok(Ok(job)) => job,
+            told = timeout(self.idle, &mut session.job) => match told {
+                Ok(Ok(told)) => told,
                 Ok(Err(_)) => return self.close(close_code::NORMAL, "the request was refused").await,
                 Err(_) => return self.close(close_code::POLICY, "no request came").await,
             },
@@ -95,19 +95,15 @@ impl Subscriber {
             () = gateway.closing.cancelled() => return self.close(close_code::AWAY, "the server is stopping").await,
         };
         drop(session);
-        self.follow(job).await?;
+        self.follow(job, follow).await?;
         // The client closes once it has read its last frame; closing first could cut that off.
         let _ = timeout(gateway.settings.socket_patience, closed(&mut self.socket)).await;
         Ok(())
     }
 
     /// Sends every change of a job until its end.
-    async fn follow(&mut self, job: JobId) -> Result<(), Gone> {
+    async fn follow(&mut self, job: JobId, mut follow: Follow) -> Result<(), Gone> {
         let gateway = Arc::clone(&self.gateway);
-        let mut follow = match self.gateway.jobs.follow(job, 0).await {
-            Ok(follow) => follow,
-            Err(error) => return self.fail(job, &error).await,
-        };
         // When what is unsent, or else a ping, is due.
         let mut due = std::pin::pin!(sleep_until(Instant::now() + PING));
         loop {

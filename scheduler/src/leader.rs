@@ -10,7 +10,7 @@ use ids::{JobId, ModelKey, TenantId, WorkerId};
 use proto::v1::model_state::State as Loaded;
 use proto::v1::{self, to_worker};
 use store::job::Event;
-use store::{Blob, Error, Fault, JobRecord, ModelRecord, ModelState, Models, State, Work};
+use store::{Blob, Error, Fault, JobRecord, Line, ModelRecord, ModelState, Models, State, Work};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -39,6 +39,9 @@ pub struct Leader {
     view: View,
     queue: Queue,
     sessions: BTreeMap<SessionId, Session>,
+    /// Starts and lines that are to be written next, together, before anything else is.
+    starts: Vec<Report>,
+    lines: Vec<Line>,
     /// What is to be settled next, together.
     reports: Vec<Report>,
     /// What the store did not take.
@@ -76,6 +79,8 @@ impl Leader {
             view: View::default(),
             queue: Queue::default(),
             sessions: BTreeMap::new(),
+            starts: Vec::new(),
+            lines: Vec::new(),
             reports: Vec::new(),
             unsettled: Vec::new(),
             drained: Vec::new(),
@@ -140,7 +145,8 @@ impl Leader {
                     break;
                 }
             }
-            // First what does not wait for the disk: who has become free gets more to do.
+            // First what needs no sync of its own: who has become free gets more to do.
+            self.write_progress().await;
             self.act().await;
             if self.settle_reports().await {
                 self.act().await;
@@ -188,6 +194,18 @@ impl Leader {
             }
         };
         Report { job: *job, attempt: *attempt, told: Told::Happened(event) }
+    }
+
+    /// Commits that jobs have started, and what they printed.
+    async fn write_progress(&mut self) {
+        let starts = std::mem::take(&mut self.starts);
+        let settled = self.settler.settle(&starts).await.into_iter().zip(starts);
+        self.unsettled.extend(settled.filter(|(settled, _)| matches!(settled, Settled::Later)).map(|(_, start)| start));
+        let lines = std::mem::take(&mut self.lines);
+        if let Err(error) = self.settler.jobs.append_log(&lines).await {
+            // A lost line is better than a lost job.
+            tracing::warn!(lines = lines.len(), %error, "lines of logs were lost");
+        }
     }
 
     /// Commits what was told. Returns whether some jobs are to run again.
@@ -264,17 +282,12 @@ impl Leader {
                 let grace = self.config.grace;
                 let Some(assigned) = self.assigned(session, job, attempt) else { return };
                 assigned.deadline = Instant::now().checked_add(assigned.run_time + grace);
-                // Written relaxed, and so without waiting for the disk.
-                self.settle(job, attempt, Event::Started).await;
+                self.starts.push(Report { job, attempt, told: Told::Happened(Event::Started) });
             }
-            News::Log { session, job, attempt, number, text } => {
-                if self.assigned(session, job, attempt).is_none() {
-                    tracing::debug!(%job, attempt, "log line refused");
-                } else if let Err(error) = self.settler.jobs.append_log(job, attempt, number, text).await {
-                    // A lost line is better than a lost job.
-                    tracing::warn!(%job, %error, "a log line was lost");
-                }
-            }
+            News::Log { session, job, attempt, number, text } => match self.assigned(session, job, attempt) {
+                Some(_) => self.lines.push(Line { job, attempt, number, text }),
+                None => tracing::debug!(%job, attempt, "log line refused"),
+            },
             News::Ended { session, job, attempt, end } => {
                 if self.release(session, job, attempt) {
                     self.reports.push(Report { job, attempt, told: Told::Ended(end) });
@@ -365,6 +378,7 @@ impl Leader {
 
     /// Commits an event, now or at a later tick.
     async fn settle(&mut self, job: JobId, attempt: u32, event: Event) -> Settled {
+        self.write_progress().await;
         let report = Report { job, attempt, told: Told::Happened(event) };
         let settled = self.settler.settle(std::slice::from_ref(&report)).await.pop().unwrap_or(Settled::Refused);
         match &settled {

@@ -1,20 +1,28 @@
-//! Metadata in local files, for a server that is a single process: what is new in a journal, everything else in a table.
+//! Metadata in one local file, for a server that is a single process.
 
+use std::fs;
+use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockWriteGuard};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::StreamExt;
+use redb::{Database, ReadOnlyTable, ReadableDatabase, ReadableTable, Table, TableDefinition};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::error::Error;
-use crate::journal::{Journal, ROOM};
-use crate::metadata::{Durability, Entry, MetadataStore, Revision, Txn, TxnOutcome, Watch};
-use crate::recent::{Done, Recent, Snapshot, Written};
-use crate::table::{Mark, Table};
+use crate::metadata::{Compare, Durability, Entry, Event, MetadataStore, Op, Revision, Txn, TxnOutcome, Watch};
 use crate::watch::Watchers;
+
+type Row = (u64, &'static [u8]);
+
+/// Keys to the revision that wrote them and their values.
+const ENTRIES: TableDefinition<'_, &str, Row> = TableDefinition::new("entries");
+/// One row: the last revision.
+const REVISION: TableDefinition<'_, (), u64> = TableDefinition::new("revision");
 
 /// Writes that one commit may carry.
 const GROUP: usize = 256;
@@ -23,14 +31,10 @@ const GROUP: usize = 256;
 /// for others.
 const WINDOW: Duration = Duration::from_millis(2);
 
-/// Time before the table is asked again to take over what it could not.
-const RETRY: Duration = Duration::from_secs(1);
+/// Bytes of relaxed writes that a crash may undo; more are made durable without waiting for a durable one.
+const UNSAVED_BYTES: usize = 1 << 20;
 
-/// A [`MetadataStore`] over a redb file and a journal beside it. Clones share the store; the last one closes it.
-///
-/// A durable transaction is one write and one sync of the journal, and a relaxed one is neither. What was written so
-/// lies in memory besides, until there is enough of it for the table to take it over at once: what was written twice
-/// meanwhile is then written once.
+/// A [`MetadataStore`] over redb. Clones share the store; the last one closes it.
 #[derive(Clone)]
 pub struct RedbStore {
     inner: Arc<Inner>,
@@ -44,11 +48,14 @@ struct Inner {
 }
 
 struct Shared {
-    /// Held for microseconds; never while the disk is waited for.
-    recent: Mutex<Recent>,
-    table: Table,
+    path: PathBuf,
+    /// What was last committed. Kept open, for opening it takes longer than reading. `None` where the file could not be
+    /// opened afresh after a failure.
+    view: RwLock<Option<View>>,
     watchers: Watchers,
 }
+
+type View = ReadOnlyTable<&'static str, Row>;
 
 struct Write {
     txns: Vec<Txn>,
@@ -61,33 +68,19 @@ impl RedbStore {
     /// # Errors
     /// [`Error::InUse`] when another process has it open, [`Error::NoSpace`], or a damaged file.
     pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
-        Self::open_with(path.as_ref(), ROOM)
-    }
-
-    /// Opens a store whose journal is taken over once it is longer than `journal_bytes`.
-    fn open_with(path: &Path, journal_bytes: u64) -> Result<Self, Error> {
-        let (table, Mark { revision, generation }) = Table::open(path)?;
-        let journal_path = path.with_extension("journal");
-        let place = journal_path.display().to_string();
-        let (journal, entries) =
-            Journal::open(&journal_path, generation).map_err(|error| Error::failed(place.clone(), error))?;
-        let mut recent = Recent::at(revision);
-        for entry in entries {
-            if !recent.replay(entry.revision, &entry.bytes) {
-                return Err(Error::Unreadable { key: place, reason: "an entry has another form".into() });
-            }
-        }
-        let shared = Arc::new(Shared { recent: Mutex::new(recent), table, watchers: Watchers::default() });
-        let (writes, inbox) = mpsc::channel(1024);
+        let path = path.as_ref().to_owned();
+        let (database, revision) = open_database(&path)?;
+        sync_folder(&path).map_err(|error| Error::failed(path.display().to_string(), error))?;
+        let view = RwLock::new(Some(view(&path, &database)?));
+        let shared = Arc::new(Shared { path: path.clone(), view, watchers: Watchers::default() });
         let writer = Writer {
             shared: Arc::clone(&shared),
-            journal,
-            journal_path,
-            journal_bytes,
-            generation,
-            failed: None,
-            doubtful: None,
+            database: Some(database),
+            revision,
+            unsaved: Vec::new(),
+            unsaved_bytes: 0,
         };
+        let (writes, inbox) = mpsc::channel(1024);
         let thread = std::thread::Builder::new()
             .name("store".into())
             .spawn(move || writer.run(inbox))
@@ -98,7 +91,7 @@ impl RedbStore {
 }
 
 impl Drop for Inner {
-    /// Waits for the writer, so that the files are whole and unlocked afterwards.
+    /// Waits for the writer, so that the file is whole and unlocked afterwards.
     fn drop(&mut self) {
         self.writes = None;
         if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take()
@@ -112,23 +105,31 @@ impl Drop for Inner {
 #[async_trait]
 impl MetadataStore for RedbStore {
     async fn get(&self, key: &str) -> Result<Option<Entry>, Error> {
-        self.inner.shared.get(key)
+        self.inner.shared.read(|view| Ok(view.get(key)?.map(|row| entry(key, row.value()))))
     }
 
     async fn list(&self, prefix: &str) -> Result<Vec<Entry>, Error> {
-        self.inner.shared.list(prefix)
+        self.inner.shared.read(|view| {
+            let mut entries = Vec::new();
+            for row in view.range(prefix..)? {
+                let (key, value) = row?;
+                if !key.value().starts_with(prefix) {
+                    break;
+                }
+                entries.push(entry(key.value(), value.value()));
+            }
+            Ok(entries)
+        })
     }
 
-    async fn txns(&self, mut txns: Vec<Txn>) -> Result<Vec<TxnOutcome>, Error> {
-        let mut outcomes = self.inner.shared.relaxed(&txns)?;
-        let txns = txns.split_off(outcomes.len());
-        if !txns.is_empty() {
-            let (reply, answer) = oneshot::channel();
-            let writes = self.inner.writes.as_ref().ok_or(Error::Closed)?;
-            writes.send(Write { txns, reply }).await.map_err(|_| Error::Closed)?;
-            outcomes.append(&mut answer.await.map_err(|_| Error::Closed)??);
+    async fn txns(&self, txns: Vec<Txn>) -> Result<Vec<TxnOutcome>, Error> {
+        if txns.is_empty() {
+            return Ok(Vec::new());
         }
-        Ok(outcomes)
+        let (reply, answer) = oneshot::channel();
+        let writes = self.inner.writes.as_ref().ok_or(Error::Closed)?;
+        writes.send(Write { txns, reply }).await.map_err(|_| Error::Closed)?;
+        answer.await.map_err(|_| Error::Closed)?
     }
 
     async fn watch(&self, prefix: &str) -> Result<Watch, Error> {
@@ -137,72 +138,29 @@ impl MetadataStore for RedbStore {
 }
 
 impl Shared {
-    fn recent(&self) -> MutexGuard<'_, Recent> {
-        self.recent.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Runs a read on what was last committed. It comes from memory in microseconds, so it runs where it is called. While
+    /// it runs, nothing newer can be shown.
+    fn read<T>(&self, read: impl FnOnce(&View) -> Result<T, redb::StorageError>) -> Result<T, Error> {
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+        let found = view.as_ref().map_or(Err(redb::StorageError::PreviousIo), read);
+        found.map_err(|error| failed(&self.path, error.into()))
     }
 
-    fn get(&self, key: &str) -> Result<Option<Entry>, Error> {
-        let entry = |revision, value| Entry { key: key.to_owned(), value, revision };
-        if let Some(Written { revision, value }) = self.recent().get(key) {
-            return Ok(value.clone().map(|value| entry(*revision, value)));
-        }
-        // What was taken over since then is in the table.
-        Ok(self.table.view().get(key)?.map(|(revision, value)| entry(revision, value)))
-    }
-
-    fn list(&self, prefix: &str) -> Result<Vec<Entry>, Error> {
-        let (written, view) = {
-            let recent = self.recent();
-            // Both as of now: nothing leaves the one for the other while the lock is held.
-            (recent.list(prefix), self.table.view())
-        };
-        let mut entries = view.list(prefix)?;
-        for (key, Written { revision, value }) in written {
-            match value {
-                Some(value) => drop(entries.insert(key, (revision, value))),
-                None => drop(entries.remove(&key)),
-            }
-        }
-        let entry = |(key, (revision, value))| Entry { key, value, revision };
-        Ok(entries.into_iter().map(entry).collect())
-    }
-
-    /// Does relaxed transactions, up to the first that is not or that has to wait for the disk.
-    fn relaxed(&self, txns: &[Txn]) -> Result<Vec<TxnOutcome>, Error> {
-        let mut outcomes = Vec::with_capacity(txns.len());
-        let mut recent = self.recent();
-        for txn in txns.iter().take_while(|txn| txn.durability == Durability::Relaxed) {
-            match recent.relaxed(txn, &|key| self.older(key))? {
-                Some(done) => outcomes.push(self.tell(done)),
-                None => break,
-            }
-        }
-        Ok(outcomes)
-    }
-
-    fn older(&self, key: &str) -> Result<Option<Revision>, Error> {
-        self.table.view().revision(key)
-    }
-
-    /// Tells the watchers what happened. To be called before anyone can change more.
-    fn tell(&self, (outcome, events): Done) -> TxnOutcome {
-        for event in events {
-            self.watchers.publish(event);
-        }
-        outcome
+    /// Locks the view for writing: until that is given back, who reads waits.
+    fn view(&self) -> RwLockWriteGuard<'_, Option<View>> {
+        self.view.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The thread that waits for the disk.
 struct Writer {
     shared: Arc<Shared>,
-    journal: Journal,
-    journal_path: PathBuf,
-    journal_bytes: u64,
-    generation: u64,
-    /// When the table last failed to take the journal over, and what it failed to take, or perhaps did not fail to.
-    failed: Option<Instant>,
-    doubtful: Option<Snapshot>,
+    /// `None` where the file could not be opened afresh after a failure.
+    database: Option<Database>,
+    revision: Revision,
+    /// What was written since the last durable commit, to be written again where a failure undoes it: it was acknowledged.
+    unsaved: Vec<Event>,
+    unsaved_bytes: usize,
 }
 
 impl Writer {
@@ -211,18 +169,20 @@ impl Writer {
         let mut group = Vec::new();
         let (mut crowd, mut began) = (false, Instant::now());
         while let Some(first) = inbox.blocking_recv() {
-            if crowd {
+            if crowd && durable(&first) {
                 std::thread::sleep(WINDOW.saturating_sub(began.elapsed()));
             }
-            began = Instant::now();
             group.push(first);
             while group.len() < GROUP
                 && let Ok(next) = inbox.try_recv()
             {
                 group.push(next);
             }
-            crowd = group.len() > 1;
-            match self.commit(&group) {
+            let durable = self.unsaved_bytes > UNSAVED_BYTES || group.iter().any(durable);
+            if durable {
+                (crowd, began) = (group.len() > 1, Instant::now());
+            }
+            match self.write(&group, durable) {
                 Ok(mut outcomes) => {
                     for write in group.drain(..) {
                         // Whoever asked may have gone away; the writes stand.
@@ -236,65 +196,219 @@ impl Writer {
                     }
                 }
             }
-            let failed_lately = self.failed.is_some_and(|failed| failed.elapsed() < RETRY);
-            if self.journal.len() > self.journal_bytes && !failed_lately {
-                self.take_over();
-            }
         }
-        self.take_over();
-    }
-
-    fn commit(&mut self, group: &[Write]) -> Result<Vec<TxnOutcome>, Error> {
-        self.resolve()?;
-        let shared = &self.shared;
-        let txns = group.iter().flat_map(|write| &write.txns);
-        let staged = shared.recent().stage(txns, &|key| shared.older(key))?;
-        if !staged.encoded.is_empty()
-            && let Err(error) = self.journal.append(staged.revision, &staged.encoded)
+        if !self.unsaved.is_empty()
+            && let Err(error) = self.write(&[], true)
         {
-            shared.recent().abandon();
-            return Err(Error::failed(self.journal_path.display().to_string(), error));
+            tracing::error!(%error, "the last commit failed");
         }
-        let mut recent = shared.recent();
-        Ok(recent.commit(staged).into_iter().map(|done| shared.tell(done)).collect())
     }
 
-    /// Moves what was written into the table. Where that fails, it stays where it is, and the next time may do better.
-    fn take_over(&mut self) {
-        let taken = self.resolve().and_then(|()| {
-            let snapshot = self.shared.recent().snapshot();
-            let absorbed = self.shared.table.absorb(&snapshot, self.generation + 1);
-            match absorbed {
-                Ok(()) => self.taken_over(&snapshot),
-                Err(_) => self.doubtful = Some(snapshot),
+    fn write(&mut self, group: &[Write], durable: bool) -> Result<Vec<TxnOutcome>, Error> {
+        let database = match self.database.take() {
+            Some(database) => database,
+            None => self.reopen()?,
+        };
+        let committed = commit(&database, group, self.revision, durable)
+            .map_err(|error| failed(&self.shared.path, error))
+            .and_then(|committed| Ok((committed, view(&self.shared.path, &database)?)));
+        let (Committed { outcomes, events, revision }, view) = match committed {
+            Ok(committed) => committed,
+            Err(error) => {
+                drop(database);
+                // Not only when somebody writes again: what was there can be read meanwhile.
+                self.database = self.reopen().ok();
+                return Err(error);
             }
-            absorbed
-        });
-        self.failed = taken.is_err().then(Instant::now);
-        if let Err(error) = taken {
-            tracing::error!(%error, "the journal could not be taken over");
+        };
+        self.database = Some(database);
+        self.revision = revision;
+        *self.shared.view() = Some(view);
+        if durable {
+            self.saved();
+        } else {
+            self.unsaved_bytes += events.iter().map(size).sum::<usize>();
+            self.unsaved.extend(events.iter().cloned());
         }
+        for event in events {
+            self.shared.watchers.publish(event);
+        }
+        Ok(outcomes)
     }
 
-    /// Finds out whether the table took over what it seemed to fail to. The journal must not grow before: had it done so,
-    /// what is appended would belong to the generation before the table's.
-    fn resolve(&mut self) -> Result<(), Error> {
-        if self.doubtful.is_some() {
-            let mark = self.shared.table.reopen()?;
-            if let Some(snapshot) = self.doubtful.take()
-                && mark.generation > self.generation
-            {
-                self.taken_over(&snapshot);
+    /// Opens the file afresh: after an I/O failure (a full disk) redb refuses everything.
+    fn reopen(&mut self) -> Result<Database, Error> {
+        let shared = Arc::clone(&self.shared);
+        // Two openings of one file exclude each other, and a view keeps its own alive.
+        let mut shown = shared.view();
+        *shown = None;
+        let (database, revision) = open_database(&shared.path)?;
+        if revision > self.revision {
+            // What failed was done all the same, and nobody was told.
+            self.revision = revision;
+            self.saved();
+            shared.watchers.resync();
+        }
+        restore(&database, &self.unsaved).map_err(|error| failed(&shared.path, error))?;
+        *shown = Some(view(&shared.path, &database)?);
+        Ok(database)
+    }
+
+    fn saved(&mut self) {
+        self.unsaved.clear();
+        self.unsaved_bytes = 0;
+    }
+}
+
+fn durable(write: &Write) -> bool {
+    write.txns.iter().any(|txn| txn.durability == Durability::Durable)
+}
+
+fn size(event: &Event) -> usize {
+    match event {
+        Event::Put(entry) => entry.key.len() + entry.value.len(),
+        other => other.key().len(),
+    }
+}
+
+fn entry(key: &str, (revision, value): (u64, &[u8])) -> Entry {
+    Entry { key: key.to_owned(), value: Bytes::copy_from_slice(value), revision }
+}
+
+/// Opens the file, making it when there is none; with the last revision.
+fn open_database(path: &Path) -> Result<(Database, Revision), Error> {
+    let database = match Database::create(path) {
+        Err(redb::DatabaseError::Storage(_)) if unfinished(path) => {
+            fs::remove_file(path).map_err(redb::DatabaseError::from).and_then(|()| Database::create(path))
+        }
+        opened => opened,
+    };
+    let database = database.map_err(|error| match error {
+        redb::DatabaseError::DatabaseAlreadyOpen => Error::InUse(path.to_owned()),
+        redb::DatabaseError::Storage(error) => failed(path, error.into()),
+        other => Error::failed(path.display().to_string(), other),
+    })?;
+    let prepare = || -> Result<Revision, redb::Error> {
+        let txn = database.begin_write()?;
+        txn.open_table(ENTRIES)?;
+        let revision = txn.open_table(REVISION)?.get(())?.map_or(0, |row| row.value());
+        txn.commit()?;
+        Ok(revision)
+    };
+    let revision = prepare().map_err(|error| failed(path, error))?;
+    Ok((database, revision))
+}
+
+/// Makes it durable that a file is there.
+fn sync_folder(path: &Path) -> std::io::Result<()> {
+    match path.parent() {
+        Some(folder) if folder != Path::new("") => fs::File::open(folder)?.sync_all(),
+        _ => Ok(()),
+    }
+}
+
+/// Returns whether redb was killed while it made a file, which it then refuses: what marks a file as its own comes last.
+fn unfinished(path: &Path) -> bool {
+    let mut mark = [1; 9];
+    let read = fs::File::open(path).and_then(|mut file| file.read_exact(&mut mark));
+    read.is_ok() && mark == [0; 9]
+}
+
+fn view(path: &Path, database: &Database) -> Result<View, Error> {
+    let view = (|| Ok(database.begin_read()?.open_table(ENTRIES)?))();
+    view.map_err(|error: redb::Error| failed(path, error))
+}
+
+fn failed(path: &Path, error: redb::Error) -> Error {
+    let place = path.display().to_string();
+    match error {
+        redb::Error::Io(io) => Error::failed(place, io),
+        other => Error::failed(place, other),
+    }
+}
+
+/// What a commit did.
+struct Committed {
+    outcomes: Vec<TxnOutcome>,
+    events: Vec<Event>,
+    revision: Revision,
+}
+
+/// Applies transactions one after another and commits them as one.
+fn commit(
+    database: &Database,
+    group: &[Write],
+    mut revision: Revision,
+    durable: bool,
+) -> Result<Committed, redb::Error> {
+    let mut outcomes = Vec::with_capacity(group.len());
+    let mut events = Vec::new();
+    let mut txn = database.begin_write()?;
+    txn.set_durability(if durable { redb::Durability::Immediate } else { redb::Durability::None })?;
+    {
+        let mut entries = txn.open_table(ENTRIES)?;
+        for Txn { compares, ops, .. } in group.iter().flat_map(|write| &write.txns) {
+            if !holds(&entries, compares)? {
+                outcomes.push(TxnOutcome::Conflict);
+                continue;
+            }
+            revision += 1;
+            for op in ops {
+                events.push(match op {
+                    Op::Put(key, value) => {
+                        entries.insert(key.as_str(), (revision, value.as_ref()))?;
+                        Event::Put(Entry { key: key.clone(), value: value.clone(), revision })
+                    }
+                    Op::Delete(key) => {
+                        if entries.remove(key.as_str())?.is_none() {
+                            continue;
+                        }
+                        Event::Delete { key: key.clone(), revision }
+                    }
+                });
+            }
+            outcomes.push(TxnOutcome::Committed(revision));
+        }
+        if durable {
+            txn.open_table(REVISION)?.insert((), revision)?;
+        }
+    }
+    txn.commit()?;
+    Ok(Committed { outcomes, events, revision })
+}
+
+/// Writes again what a failure has undone, as relaxed as before.
+fn restore(database: &Database, undone: &[Event]) -> Result<(), redb::Error> {
+    let mut txn = database.begin_write()?;
+    txn.set_durability(redb::Durability::None)?;
+    {
+        let mut entries = txn.open_table(ENTRIES)?;
+        for event in undone {
+            match event {
+                Event::Put(Entry { key, value, revision }) => {
+                    entries.insert(key.as_str(), (*revision, value.as_ref()))?;
+                }
+                Event::Delete { key, .. } => drop(entries.remove(key.as_str())?),
+                Event::Resync => {}
             }
         }
-        Ok(())
     }
+    Ok(txn.commit()?)
+}
 
-    fn taken_over(&mut self, snapshot: &Snapshot) {
-        self.generation += 1;
-        self.journal.begin(self.generation);
-        self.shared.recent().absorbed(snapshot);
+fn holds(entries: &Table<'_, &str, Row>, compares: &[Compare]) -> Result<bool, redb::Error> {
+    for compare in compares {
+        let holds = match compare {
+            Compare::Absent(key) => entries.get(key.as_str())?.is_none(),
+            Compare::Unchanged(key, revision) => {
+                entries.get(key.as_str())?.is_some_and(|row| row.value().0 == *revision)
+            }
+        };
+        if !holds {
+            return Ok(false);
+        }
     }
+    Ok(true)
 }
 
 /// Says the same failure to each of a group.
@@ -320,14 +434,11 @@ mod tests {
     async fn redb_keeps_the_contract() {
         let folder = tempfile::tempdir().unwrap();
         let number = std::sync::atomic::AtomicU32::new(0);
-        // Everything is read from the journal's memory, or from both, or, with no room in the journal, from the table.
-        for journal_bytes in [ROOM, 300, 0] {
-            crate::testing::run_conformance(|| async {
-                let number = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-                RedbStore::open_with(&folder.path().join(number.to_string()), journal_bytes).unwrap()
-            })
-            .await;
-        }
+        crate::testing::run_conformance(|| async {
+            let number = number.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            RedbStore::open(folder.path().join(number.to_string())).unwrap()
+        })
+        .await;
     }
 
     #[tokio::test]
@@ -341,6 +452,17 @@ mod tests {
         drop(store);
         let store = RedbStore::open(&path).unwrap();
         assert_eq!(store.list("/").await.unwrap().len(), 2);
+    }
+
+    #[test]
+    fn a_file_that_was_never_finished_is_made_anew_and_a_foreign_one_is_left_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        fs::write(&path, [0; 5000]).unwrap();
+        drop(RedbStore::open(&path).unwrap());
+        fs::write(&path, "notes").unwrap();
+        assert!(matches!(RedbStore::open(&path), Err(Error::Failed { .. })));
+        assert_eq!(fs::read(&path).unwrap(), b"notes");
     }
 
     #[test]
@@ -359,10 +481,10 @@ mod tests {
 
         /// J1: whenever it stops, what is on disk is all that was written up to the last durable write, in order.
         #[test]
-        fn j1_a_crash_loses_nothing_durable_and_brings_nothing_back(writes in writes(), journal_bytes in 0u64..600) {
+        fn j1_a_crash_loses_nothing_durable_and_brings_nothing_back(writes in writes()) {
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
             let folder = tempfile::tempdir().unwrap();
-            let store = RedbStore::open_with(&folder.path().join("state"), journal_bytes).unwrap();
+            let store = RedbStore::open(folder.path().join("state")).unwrap();
             let mut expected: BTreeMap<String, Vec<u8>> = BTreeMap::new();
             let mut durable = expected.clone();
             let mut last = 0;
@@ -387,13 +509,9 @@ mod tests {
                     durable.clone_from(&expected);
                 }
             }
-            // The writer answers before it takes the journal over, so it may be at that while the files are copied:
-            // first the journal, which is begun anew only after the table has what was in it.
-            let copy = tempfile::tempdir().unwrap();
-            for name in ["state.journal", "state"] {
-                std::fs::copy(folder.path().join(name), copy.path().join(name)).unwrap();
-            }
-            let crashed = RedbStore::open_with(&copy.path().join("state"), journal_bytes).unwrap();
+            let copy = folder.path().join("copy");
+            std::fs::copy(folder.path().join("state"), &copy).unwrap();
+            let crashed = RedbStore::open(&copy).unwrap();
             let found = values(&runtime, &crashed);
             prop_assert!(found == durable || found == expected, "{found:?} is neither {durable:?} nor {expected:?}");
         }

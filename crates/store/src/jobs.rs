@@ -31,6 +31,15 @@ pub enum Accepted {
     Before(JobId),
 }
 
+/// What a job printed: one line or several, without the last line's end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    pub job: JobId,
+    pub attempt: u32,
+    pub number: u32,
+    pub text: String,
+}
+
 /// How far a follower has read. Zero is before everything.
 pub type Position = Revision;
 
@@ -160,13 +169,16 @@ impl Jobs {
         Ok(outcomes.iter().map(|outcome| matches!(outcome, TxnOutcome::Committed(_))).collect())
     }
 
-    /// Keeps what a program printed, in the order of `(attempt, number)`. A crash may lose the last of it.
+    /// Keeps what programs printed, in the order of `(attempt, number)`. A crash may lose the last of it.
     ///
     /// # Errors
     /// Failures of the store.
-    pub async fn append_log(&self, id: JobId, attempt: u32, number: u32, text: String) -> Result<(), Error> {
-        let key = format!("{ROOT}jobs/{id}/log/{attempt:04}/{number:08}");
-        self.store.txn(Txn::default().put(key, text.into_bytes()).relaxed()).await.map(|_| ())
+    pub async fn append_log(&self, lines: &[Line]) -> Result<(), Error> {
+        let put = |Line { job, attempt, number, text }: &Line| {
+            let key = format!("{ROOT}jobs/{job}/log/{attempt:04}/{number:08}");
+            Txn::default().put(key, text.clone().into_bytes()).relaxed()
+        };
+        self.store.txns(lines.iter().map(put).collect()).await.map(|_| ())
     }
 
     /// Asks for a tenant's job to be cancelled; the scheduler sees to it. Returns the record as it is now.
@@ -213,6 +225,15 @@ impl Jobs {
         let watch = self.store.watch(&prefix).await?;
         let store = Arc::clone(&self.store);
         Ok(Follow { store, prefix, watch, position, pending: VecDeque::new(), listed: false, ended: false })
+    }
+
+    /// Follows a job that is not accepted yet: every state of it will be seen.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn follow_new(&self, id: JobId) -> Result<Follow, Error> {
+        // There is nothing to list.
+        Ok(Follow { listed: true, ..self.follow(id, 0).await? })
     }
 
     /// Yields the jobs that were accepted, and those whose cancellation was asked for, from now on. An item may
@@ -364,6 +385,10 @@ pub(crate) mod tests {
         Jobs::new(Arc::new(RedbStore::open(folder.path().join("state.redb")).unwrap()))
     }
 
+    fn line(job: JobId, number: u32, text: String) -> Line {
+        Line { job, attempt: 1, number, text }
+    }
+
     fn dispatched() -> Event {
         Event::Dispatched { worker: WorkerId::new("w") }
     }
@@ -446,7 +471,7 @@ pub(crate) mod tests {
         let (waits, ends) = (queued(), queued());
         jobs.accept(&waits).await.unwrap();
         jobs.accept(&ends).await.unwrap();
-        jobs.append_log(ends.id, 1, 0, "line".into()).await.unwrap();
+        jobs.append_log(&[line(ends.id, 0, "line".into())]).await.unwrap();
         jobs.cancel(&ends.tenant, ends.id).await.unwrap();
         assert_eq!(jobs.cancels().await.unwrap(), [ends.id]);
         jobs.transition(ends.id, 0, &Event::Cancelled, 2).await.unwrap();
@@ -465,7 +490,7 @@ pub(crate) mod tests {
         changes.push(seen(jobs.transition(id, 1, &Event::Started, 3).await.unwrap()));
         for number in 0..3 {
             let text = format!("line {number}");
-            jobs.append_log(id, 1, number, text.clone()).await.unwrap();
+            jobs.append_log(&[line(id, number, text.clone())]).await.unwrap();
             changes.push(Change::Log { attempt: 1, text });
         }
         changes.push(seen(jobs.transition(id, 1, &finished(), 4).await.unwrap()));
@@ -491,6 +516,18 @@ pub(crate) mod tests {
         let changes = live(&jobs, &record).await;
         assert_eq!(rest(&mut follow).await, changes);
         assert_eq!(follow.next().await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn who_follows_before_a_job_is_accepted_sees_every_change_however_late_it_looks() {
+        let folder = tempfile::tempdir().unwrap();
+        let jobs = jobs(&folder);
+        let record = queued();
+        let mut follow = jobs.follow_new(record.id).await.unwrap();
+        jobs.accept(&record).await.unwrap();
+        let mut changes = vec![Change::Record(Box::new(record.clone()))];
+        changes.extend(live(&jobs, &record).await);
+        assert_eq!(rest(&mut follow).await, changes);
     }
 
     #[tokio::test]
@@ -523,7 +560,7 @@ pub(crate) mod tests {
         let mut follow = jobs.follow(record.id, 0).await.unwrap();
         follow.next().await.unwrap();
         for number in 0..3000 {
-            jobs.append_log(record.id, 1, number, number.to_string()).await.unwrap();
+            jobs.append_log(&[line(record.id, number, number.to_string())]).await.unwrap();
         }
         let end = jobs.transition(record.id, 0, &Event::Cancelled, 2).await.unwrap();
         let mut expected: Vec<Change> =

@@ -44,6 +44,13 @@ impl Watchers {
         }
     }
 
+    /// Tells every watcher to list again.
+    pub fn resync(&self) {
+        for queue in lock(&self.watched).values().flat_map(HashMap::values).flatten().filter_map(Weak::upgrade) {
+            queue.push(Event::Resync);
+        }
+    }
+
     /// Removes the watchers of `prefix` that are gone.
     fn forget(&self, prefix: &str) {
         let mut watched = lock(&self.watched);
