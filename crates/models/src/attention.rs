@@ -78,6 +78,10 @@ pub fn attend(
     let &[rows, heads, length, head] = size.as_slice() else {
         return Err(TchError::Shape(format!("queries have shape {size:?}")));
     };
+    // Of heads that end between two steps, kernels would read on into others' rows.
+    let beyond = torch::is_half(query.f_kind()?) && query.device() == Device::Cpu && head % torch::STEP != 0;
+    let own = |tensor: &Tensor| if beyond { tensor.f_contiguous() } else { Ok(tensor.shallow_clone()) };
+    let (query, key, value) = (&own(query)?, &own(key)?, &own(value)?);
     let groups = heads / key.size().get(1).copied().unwrap_or(heads).max(1);
     let (attended, weights) = match attention {
         Attention::Sdpa => {

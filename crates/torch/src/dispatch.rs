@@ -8,6 +8,7 @@ use std::rc::Rc;
 use interpreter::raise::Raise;
 use interpreter::{Kind as Exception, Machine};
 
+use crate::adjacent;
 use crate::bounds;
 use crate::cost;
 use crate::dtype::Device;
@@ -116,8 +117,14 @@ pub fn call(machine: &Machine, operator: &Operator, arguments: &[Argument]) -> R
     };
     let placed = placed(&job, operator, arguments)?;
     let arguments = placed.as_deref().unwrap_or(arguments);
-    let checked = if job.device().is_cuda() { bounds::check(operator, arguments) } else { Ok(()) };
-    paying.settle(checked.and_then(|()| raw(operator, arguments, job.gradients(), lent.as_deref())))
+    let run = || {
+        if job.device().is_cuda() {
+            bounds::check(operator, arguments)?;
+        }
+        let copied = adjacent::copied(operator, arguments, job.gradients())?;
+        raw(operator, copied.as_deref().unwrap_or(arguments), job.gradients(), lent.as_deref())
+    };
+    paying.settle(run())
 }
 
 /// Replaces the device in an operator's arguments by the one that the job means: that of its model where it names
@@ -210,7 +217,8 @@ fn device_of(arguments: &[Argument]) -> Option<Device> {
     })
 }
 
-fn raw(
+/// Calls an operator with arguments that nothing is wrong with.
+pub(crate) fn raw(
     operator: &Operator,
     arguments: &[Argument],
     gradients: bool,

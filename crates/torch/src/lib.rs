@@ -4,6 +4,7 @@
 //! call is one list, `operators.txt`. Weights are shown read-only, every allocation is charged to the job that makes
 //! it, and no memory is shown that nobody has written.
 
+mod adjacent;
 mod allowed;
 mod array;
 pub mod autograd;
@@ -42,7 +43,7 @@ pub use job::{Job, Paying};
 pub use kernels::{Kernels, Products, Rows, rounded};
 pub use modules::{global, import, instance};
 pub use tensor::{Head, Tensor};
-pub use weight::Weight;
+pub use weight::{STEP, Weight, is_half};
 
 /// Puts the accounting of memory in front of libtorch's allocator. Called before the first tensor is made, so that
 /// weights too are freed by the allocator that made them; calling it again does nothing.

@@ -17,11 +17,18 @@ pub struct Weight {
     kind: Kind,
     device: Device,
     packed: Option<Tensor>,
+    /// Zeros after each row of the packed one: see [`STEP`].
+    padding: i64,
     /// Row after row. Of a packed one it is made when somebody looks, and kept.
     dense: OnceCell<Tensor>,
     /// `[in, out]`, which gradients are multiplied by: made when the first is asked for, and kept.
     transposed: OnceCell<Rc<Self>>,
 }
+
+/// Inputs that kernels take at a time in types of half the size of a float, where the processor has tiles (AMX). Of rows that
+/// end in between, they read on into what lies behind, which may be a neighbour's, and multiply it by zero: infinities and
+/// NaN of that would come through.
+pub const STEP: i64 = 32;
 
 /// Rows that the blocks are chosen for. A layout for many is good for few too, not the other way round.
 const PACKED_FOR: i64 = 512;
@@ -33,7 +40,7 @@ impl Weight {
     /// For a tensor that is none.
     pub fn new(dense: &Tensor) -> Result<Self, TchError> {
         let mut weight = Self::beside(dense)?;
-        if weight.packed.is_some() {
+        if weight.packed.is_some() && weight.padding == 0 {
             weight.dense = OnceCell::new();
         }
         Ok(weight)
@@ -46,13 +53,15 @@ impl Weight {
     pub fn beside(dense: &Tensor) -> Result<Self, TchError> {
         let size = dense.size();
         let size = <[i64; 2]>::try_from(size).map_err(|size| TchError::Shape(format!("{size:?} is no matrix")))?;
-        let known = OnceCell::new();
+        let (known, kind) = (OnceCell::new(), dense.f_kind()?);
         let _ = known.set(dense.shallow_clone());
+        let padding = if is_half(kind) { (STEP - size[1] % STEP) % STEP } else { 0 };
         Ok(Self {
             size,
-            kind: dense.f_kind()?,
+            kind,
             device: dense.device(),
-            packed: pack(dense),
+            packed: pack(&widened(dense, padding)?),
+            padding,
             dense: known,
             transposed: OnceCell::new(),
         })
@@ -111,7 +120,7 @@ impl Weight {
         match &self.packed {
             // What does not fit is refused in PyTorch's words.
             Some(packed) if input.kind() == self.kind && input.size().last() == self.size.last() => {
-                let input = input.f_contiguous()?;
+                let input = widened(input, self.padding)?.f_contiguous()?;
                 let bias = bias.map_or(std::ptr::null(), |bias| bias.as_ptr().cast());
                 let mut failure = Failure::none();
                 // SAFETY: the tensors are alive, and the shim only reads them.
@@ -128,6 +137,24 @@ impl Weight {
     pub(crate) fn is_packed(&self) -> bool {
         self.packed.is_some()
     }
+}
+
+/// Returns whether kernels may read rows of a type in steps.
+#[must_use]
+pub fn is_half(kind: Kind) -> bool {
+    matches!(kind, Kind::BFloat16 | Kind::Half)
+}
+
+/// Appends zeros to each row.
+fn widened(rows: &Tensor, padding: i64) -> Result<Tensor, TchError> {
+    if padding == 0 {
+        return Ok(rows.shallow_clone());
+    }
+    let mut size = rows.size();
+    if let Some(last) = size.last_mut() {
+        *last = padding;
+    }
+    Tensor::f_cat(&[rows, &Tensor::f_zeros(size.as_slice(), (rows.f_kind()?, rows.device()))?], -1)
 }
 
 /// Puts a matrix into blocks; `None` where this machine has no kernels for that.

@@ -10,10 +10,13 @@ use torch::Device;
 use super::tags::assert_same_bits;
 use super::{Dice, MODELS, floats, generation, job, named, saved};
 
-/// Reads what there is to read, in the order in which it comes.
-const READS: &str = "before = LAYERS[0].input.clone().save()
+/// Reads what there is to read, in the order in which it comes. Kernels might read on behind the narrow rows.
+const READS: &str = "import torch
+before = LAYERS[0].input.clone().save()
 attended = LAYERS[0].ATTN.output[0].clone().save()
 neurons = LAYERS[1].mlp.output.clone().save()
+narrow = LAYERS[1].mlp.output.view(-1, 16)
+product = (narrow @ torch.ones(16, 3, dtype=narrow.dtype)).save()
 middle = LAYERS[2].output.clone().save()
 normed = NORM.output.clone().save()
 last = HEAD.output[:, -1].save()
