@@ -97,6 +97,10 @@ impl Function {
     /// # Errors
     /// For element types that it is not defined for.
     pub fn compute(self, input: &Tensor) -> std::result::Result<Tensor, TchError> {
+        evenly(input, |input| self.apply(input))
+    }
+
+    fn apply(self, input: &Tensor) -> std::result::Result<Tensor, TchError> {
         match self {
             Self::Gelu => input.f_gelu("none"),
             Self::GeluNew => {
@@ -117,6 +121,33 @@ impl Function {
             Self::Sigmoid => input.f_sigmoid(),
         }
     }
+}
+
+/// Elements that a processor's vectors take at a time, at most.
+const VECTORS: i64 = 64;
+/// Elements from which on libtorch has several threads compute (`at::internal::GRAIN_SIZE`).
+const GRAIN: i64 = 32_768;
+
+/// Applies what treats each element by itself so that its bits depend on nothing else. On a CPU, libtorch computes
+/// exponentials and their like for the elements that are left over behind full vectors in another way, in each thread: so
+/// none are left over.
+fn evenly(
+    input: &Tensor,
+    apply: impl Fn(&Tensor) -> std::result::Result<Tensor, TchError>,
+) -> std::result::Result<Tensor, TchError> {
+    let count = i64::try_from(input.numel()).unwrap_or(0);
+    let threads = i64::from(tch::get_num_threads());
+    let step = |count: i64| VECTORS * threads.min((count + GRAIN - 1) / GRAIN).max(1);
+    let mut whole = count;
+    while whole % step(whole) != 0 {
+        whole += step(whole) - whole % step(whole);
+    }
+    if whole == count || input.device() != Device::Cpu {
+        return apply(input);
+    }
+    let rest = Tensor::f_zeros([whole - count], (input.f_kind()?, Device::Cpu))?;
+    let flat = Tensor::f_cat(&[&input.f_reshape([-1])?, &rest], 0)?;
+    apply(&flat)?.f_narrow(0, 0, count)?.f_view(input.size().as_slice())
 }
 
 /// Makes what a module with weights computed require grad where gradients are recorded, as if the weights did, which
@@ -306,6 +337,27 @@ impl Output for Logits {
         match flow {
             Tree::Leaf(Packed::Segments(parts)) => Ok(Self(parts)),
             flow => Ok(Self(pass.tensors(flow)?.into_iter().map(torch::Tensor::new).collect())),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_activation_has_the_same_bits_wherever_its_row_lies() {
+        tch::manual_seed(3);
+        // Whole vectors and not, in one thread and in several.
+        for (rows, width) in [(3, 176), (5, 20), (7, 8), (301, 176), (1001, 1000)] {
+            let input = Tensor::randn([rows, width], (Kind::Float, Device::Cpu));
+            for function in [Function::Gelu, Function::GeluNew, Function::Silu, Function::Tanh, Function::Sigmoid] {
+                let all = function.compute(&input).unwrap();
+                for row in [0, rows / 2, rows - 1] {
+                    let alone = function.compute(&input.narrow(0, row, 1)).unwrap();
+                    assert_eq!(all.narrow(0, row, 1), alone, "row {row} of {rows}, {width} wide");
+                }
+            }
         }
     }
 }

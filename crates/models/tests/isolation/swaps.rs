@@ -86,6 +86,7 @@ fn i2_s4_no_bit_depends_on_what_neighbours_hold_how_long_they_are_and_where_a_ro
     println!("seed {}", dice.0);
     // Equal numbers of tokens, in rows of one token to the longest that a model takes.
     let few: [&[usize]; 4] = [&[3, 7, 1, 12, 5], &[28], &[14, 14], &[1; 28]];
+    let odd: [&[usize]; 3] = [&[3, 7, 1, 12, 4], &[27], &[1; 27]];
     let many: [&[usize]; 3] = [&[250], &[125, 125], &[50; 5]];
     for subject in MODELS {
         // Many processors are slow at bfloat16.
@@ -94,7 +95,7 @@ fn i2_s4_no_bit_depends_on_what_neighbours_hold_how_long_they_are_and_where_a_ro
                 || -> Box<dyn Engine> { Box::new(Interleaver::new(load_as(name(subject), dtype, Device::CPU))) };
             let subject = &Subject { engine: &engine, ..*subject };
             let own = || job(subject, "own", "The old tower", READS);
-            for sizes in [&few[..], &many[..]] {
+            for sizes in [&few[..], &odd[..], &many[..]] {
                 let expected = among(subject, &own, 0, sizes[0], &mut dice);
                 for round in 0..rounds {
                     let lengths = sizes[dice.roll(sizes.len())];
