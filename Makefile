@@ -54,7 +54,7 @@ demo: setup-tests setup build
 # Peers come from PyPI; LIBRARIES="transformer_lens pyvene" installs those too (0.3 GB to download).
 bench: setup-tests build test-models
 	$(CLIENT) -m benches.compare --programs $(TARGET)/release \
-		$(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(LIBRARIES),--libraries $(LIBRARIES))
+		$(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(DEVICE),--device $(DEVICE)) $(if $(LIBRARIES),--libraries $(LIBRARIES))
 
 clean:
 	rm -rf .libtorch .venv .cache .models .vitrine $(TARGET)
