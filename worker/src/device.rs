@@ -66,6 +66,10 @@ impl<E: Engine> Engine for Watched<E> {
         self.engine.submit(job);
     }
 
+    fn attend(&mut self, waits: Rc<dyn Fn() -> bool>) {
+        self.engine.attend(waits);
+    }
+
     fn cancel(&mut self, job: JobId) {
         self.engine.cancel(job);
     }

@@ -6,6 +6,7 @@
 
 mod allowed;
 mod array;
+mod aside;
 pub mod autograd;
 mod backward;
 mod binding;
@@ -33,6 +34,7 @@ mod size;
 mod tensor;
 mod weight;
 
+pub use aside::Aside;
 pub use data::value_data;
 pub use dtype::Device;
 pub use embedding::embedding;
