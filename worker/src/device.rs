@@ -1,5 +1,7 @@
 //! Where models are put, and what is done when that is lost.
 
+use std::rc::Rc;
+
 use anyhow::{Result, bail};
 use engine::{Engine, Event, Job};
 use ids::JobId;

@@ -706,6 +706,8 @@ fn start<M: Model>(job: &Job, state: &Rc<JobState<M>>, machine: &Machine, togeth
     let locals = names(&mut thaw, &program.locals)?;
     let globals = names(&mut thaw, &program.globals)?;
     let body = Frame::root(machine, &program.source, locals, globals)?;
+    // What a request carries is not what its code takes.
+    state.turn.begin();
     let frame = Rc::clone(&body.frame);
     let (state, machine) = (Rc::clone(state), machine.clone());
     match &program.entry {

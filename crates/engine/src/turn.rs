@@ -78,7 +78,7 @@ impl Turn {
         self.epoch.elapsed().saturating_sub(self.paused.get())
     }
 
-    /// Begins the turn of a job that shares passes: what it does between them, or in one.
+    /// Begins the turn of a job that shares passes: what its code does between them, or in one.
     pub fn begin(&self) {
         if matches!(self.place, Place::Company(_)) {
             self.renew();
