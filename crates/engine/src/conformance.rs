@@ -572,7 +572,9 @@ pub fn outcomes(engine: &mut dyn Engine, jobs: Vec<Job>) -> Vec<Outcome> {
     ids.into_iter().map(|id| outcome_of(id, &events)).collect()
 }
 
-fn outcome_of(id: JobId, events: &[Event]) -> Outcome {
+/// Collects what happened to a job.
+#[must_use]
+pub fn outcome_of(id: JobId, events: &[Event]) -> Outcome {
     let mut printed = Vec::new();
     let mut started = 0;
     let mut end = None;
