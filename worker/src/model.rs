@@ -216,6 +216,36 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_job_that_comes_while_another_computes_for_long_does_not_wait_for_its_end() {
+        let (reports, mut heard) = mpsc::channel(64);
+        let key = ModelKey::new("test/model", None);
+        let load = Load { key, folder: PathBuf::new(), dtype: None, device: None };
+        let orders = start(load, Arc::new(|_, _| Ok(Box::new(engine::fake::engine()))), reports).unwrap();
+        let subject =
+            engine::conformance::Subject { layers: "model.layers", head: "model.head", engine: &|| unreachable!() };
+        let submit = |source: &str, fuel: u64| {
+            let mut job = subject.job("Hello", program::Function::Call, source, &[]);
+            job.limits.fuel = fuel;
+            let id = job.id;
+            orders.blocking_send(Order::Submit(Box::new(job), Arc::default())).unwrap();
+            id
+        };
+        let mut next = || loop {
+            if let Report::Jobs(events) = heard.blocking_recv().unwrap() {
+                break events;
+            }
+        };
+        // Alone at first: it tells that it runs, and goes on in the same step that nobody can interrupt but who comes.
+        let endless = submit("h = LAYERS[0].output\nprint('begun')\nwhile True:\n    pass", u64::MAX);
+        let short = submit("out = HEAD.output.save()", 1_000_000);
+        let ended = std::iter::from_fn(|| Some(next())).flatten().find(|event| matches!(event, Event::Finished(..)));
+        assert_eq!(ended.as_ref().map(job_of), Some(short));
+        orders.blocking_send(Order::Cancel(endless)).unwrap();
+        let ended = std::iter::from_fn(|| Some(next())).flatten().find(|event| matches!(event, Event::Failed(..)));
+        assert_eq!(ended.as_ref().map(job_of), Some(endless));
+    }
+
+    #[test]
     fn lines_of_one_job_are_joined_up_to_a_bound_and_keep_their_place() {
         let (one, two) = (JobId::new(), JobId::new());
         let printed = |job, text: &str| Event::Printed(job, text.into());

@@ -317,7 +317,7 @@ fn cancelling_ends_a_job(subject: &Subject<'_>) {
 }
 
 /// Code of more steps than four slices have, and of less than a job may take.
-const LONG: &str = "n = 0\nfor i in range(1_000_000):\n    n += i % 7";
+const LONG: &str = "n = 0\nfor i in range(50):\n    n += sum(range(100_000))";
 
 /// Programs that take long in a block, in a session between its traces, and in several blocks of a generation's steps.
 fn long_jobs(subject: &Subject<'_>) -> Vec<Job> {
@@ -325,7 +325,7 @@ fn long_jobs(subject: &Subject<'_>) -> Vec<Job> {
     let session = format!(
         "print('begun')\nwith model.trace('Hello'):\n    h = LAYERS[0].output.save()\n{LONG}\nprint(n)\nwith model.trace('Helix'):\n    out = HEAD.output.save()\nprint('done')"
     );
-    let steps = "for step in tracer.iter[:]:\n    h = LAYERS[0].output\n    for i in range(400_000):\n        pass\n    print('step')\nids = tracer.result.save()";
+    let steps = "for step in tracer.iter[:]:\n    h = LAYERS[0].output\n    print(sum(range(1_600_000)))\nids = tracer.result.save()";
     let jobs = vec![
         subject.job("Hello", Function::Call, &block, &[]),
         subject.session_job(&session),
@@ -400,20 +400,20 @@ fn who_waits_outside_is_heard_of(subject: &Subject<'_>) {
         let mut engine = (subject.engine)();
         engine.attend(std::rc::Rc::new(move || waits));
         let long = long_jobs(subject).swap_remove(0);
-        let mut events = Vec::new();
-        let (id, steps) = (long.id, { engine.submit(long); &mut events });
-        let steps = steps_until_done(engine.as_mut(), id, steps);
+        let (id, mut events) = (long.id, Vec::new());
+        engine.submit(long);
+        let steps = steps_until_done(engine.as_mut(), id, &mut events);
         assert!(if waits { steps > 3 } else { steps == 1 }, "{steps} steps where somebody waits: {waits}");
         assert_eq!(outcome_of(id, &events).printed.len(), 2);
     }
 }
 
 fn many_that_take_long_all_finish(subject: &Subject<'_>) {
-    let source = "h = LAYERS[0].output\nfor i in range(400_000):\n    pass\nprint(i)\nout = HEAD.output.save()";
+    let source = "h = LAYERS[0].output\nprint(sum(range(1_100_000)))\nout = HEAD.output.save()";
     let long = || subject.job("Hello", Function::Call, source, &[]);
     let alone = subject.only(long()).end.expect("the program is sound");
     for outcome in subject.outcomes((0..20).map(|_| long()).collect()) {
-        assert_eq!(outcome.printed, ["399999"]);
+        assert_eq!(outcome.printed, ["604999450000"]);
         assert_same(&outcome.end.expect("the program is sound"), &alone);
     }
 }
@@ -442,10 +442,12 @@ fn what_makes_way_ends_as_it_would_alone(subject: &Subject<'_>) {
     let guarded = "h = LAYERS[0].output\ntries = 0\ntry:\n    tries += 1\n    LONG\nexcept BaseException:\n    print('caught')\nfinally:\n    print('finally')\nprint(tries, n)";
     let guarded = guarded.replace("LONG", &LONG.replace('\n', "\n    "));
     let outcomes = subject.outcomes(vec![job(&guarded), job("out = HEAD.output.save()")]);
-    assert_eq!(outcomes.first().map(|outcome| outcome.printed.clone()), Some(vec!["finally".into(), "1 2999997".into()]));
+    assert_eq!(outcomes.first().map(|outcome| outcome.printed.clone()), Some(vec!["finally".into(), "1 249997500000".into()]));
     // Limits hold.
     for endless in ["while True:\n    pass", "h = LAYERS[0].output\nwhile True:\n    pass"] {
-        let outcomes = subject.outcomes(vec![job(endless), job("out = HEAD.output.save()")]);
+        let mut endless = job(endless);
+        endless.limits.fuel = 4_000_000;
+        let outcomes = subject.outcomes(vec![endless, job("out = HEAD.output.save()")]);
         let failure = outcomes.first().and_then(|outcome| outcome.end.as_ref().err()).expect("the loop never ends");
         assert_eq!(failure.fault, Fault::Limit);
         assert!(failure.message.contains("more steps than"), "{}", failure.message);
