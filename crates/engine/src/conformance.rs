@@ -321,7 +321,8 @@ const LONG: &str = "n = 0\nfor i in range(50):\n    n += sum(range(100_000))";
 
 /// Programs that take long in a block, in a session between its traces, and in several blocks of a generation's steps.
 fn long_jobs(subject: &Subject<'_>) -> Vec<Job> {
-    let block = format!("print('begun')\nh = LAYERS[0].output\n{LONG}\nprint(n)\nout = HEAD.output.save()\nn = n.save()");
+    let block =
+        format!("print('begun')\nh = LAYERS[0].output\n{LONG}\nprint(n)\nout = HEAD.output.save()\nn = n.save()");
     let session = format!(
         "print('begun')\nwith model.trace('Hello'):\n    h = LAYERS[0].output.save()\n{LONG}\nprint(n)\nwith model.trace('Helix'):\n    out = HEAD.output.save()\nprint('done')"
     );
@@ -442,7 +443,10 @@ fn what_makes_way_ends_as_it_would_alone(subject: &Subject<'_>) {
     let guarded = "h = LAYERS[0].output\ntries = 0\ntry:\n    tries += 1\n    LONG\nexcept BaseException:\n    print('caught')\nfinally:\n    print('finally')\nprint(tries, n)";
     let guarded = guarded.replace("LONG", &LONG.replace('\n', "\n    "));
     let outcomes = subject.outcomes(vec![job(&guarded), job("out = HEAD.output.save()")]);
-    assert_eq!(outcomes.first().map(|outcome| outcome.printed.clone()), Some(vec!["finally".into(), "1 249997500000".into()]));
+    assert_eq!(
+        outcomes.first().map(|outcome| outcome.printed.clone()),
+        Some(vec!["finally".into(), "1 249997500000".into()])
+    );
     // Limits hold.
     for endless in ["while True:\n    pass", "h = LAYERS[0].output\nwhile True:\n    pass"] {
         let mut endless = job(endless);

@@ -66,9 +66,13 @@ impl<M: Model> Lanes<M> {
             if let Some(code) = Some(active.stop().load(Ordering::Relaxed)).filter(|code| *code != 0) {
                 active.stopped(code, events);
             } else if self.running.len() < LANES {
+                let job = active.id();
                 match Lane::new(active, model, order) {
                     Ok(lane) => self.running.push_back(lane),
-                    Err(failed) => events.push(failed),
+                    Err(error) => {
+                        let message = format!("there is no stack to run the job on: {error}");
+                        events.push(Event::Failed(job, Failure { fault: Fault::Server, message }, Usage::default()));
+                    }
                 }
             } else {
                 self.waiting.push_back(active);
@@ -90,7 +94,7 @@ struct Lane<M: Model> {
 }
 
 impl<M: Model> Lane<M> {
-    fn new(mut active: Active<M>, model: &Rc<M>, order: &Rc<Order>) -> Result<Self, Event> {
+    fn new(mut active: Active<M>, model: &Rc<M>, order: &Rc<Order>) -> std::io::Result<Self> {
         let (job, stop) = (active.id(), Arc::clone(active.stop()));
         let events = Rc::new(RefCell::new(Vec::new()));
         let turn = Rc::new(Turn::in_lane());
@@ -108,10 +112,7 @@ impl<M: Model> Lane<M> {
                 turn.rest();
             }
         };
-        let fiber = Fiber::new(body).map_err(|error| {
-            let failure = Failure { fault: Fault::Server, message: format!("there is no room to run the job: {error}") };
-            Event::Failed(job, failure, Usage::default())
-        })?;
+        let fiber = Fiber::new(body)?;
         Ok(Self { job, stop, model: Rc::clone(model), events, fiber: Some(fiber), aside: None })
     }
 

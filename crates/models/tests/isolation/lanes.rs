@@ -19,7 +19,11 @@ fn lengthen(source: &str) -> String {
     let indented = |line: &str| {
         let indent = line.len() - line.trim_start().len();
         let spaces = &line[..indent];
-        if line.trim() == "LONG" { format!("{spaces}{}", LONG.replace('\n', &format!("\n{spaces}"))) } else { line.into() }
+        if line.trim() == "LONG" {
+            format!("{spaces}{}", LONG.replace('\n', &format!("\n{spaces}")))
+        } else {
+            line.into()
+        }
     };
     format!("n = 0\n{}", source.lines().map(indented).collect::<Vec<_>>().join("\n"))
 }
