@@ -413,7 +413,11 @@ fn many_that_take_long_all_finish(subject: &Subject<'_>) {
     let source = "h = LAYERS[0].output\nprint(sum(range(1_100_000)))\nout = HEAD.output.save()";
     let long = || subject.job("Hello", Function::Call, source, &[]);
     let alone = subject.only(long()).end.expect("the program is sound");
-    for outcome in subject.outcomes((0..20).map(|_| long()).collect()) {
+    let began = std::time::Instant::now();
+    let outcomes = subject.outcomes((0..20).map(|_| long()).collect());
+    let seconds: f64 = outcomes.iter().map(|outcome| outcome.usage.seconds).sum();
+    assert!(seconds <= began.elapsed().as_secs_f64(), "no second is charged to two jobs, though all took turns");
+    for outcome in outcomes {
         assert_eq!(outcome.printed, ["604999450000"]);
         assert_same(&outcome.end.expect("the program is sound"), &alone);
     }

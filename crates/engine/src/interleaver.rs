@@ -197,13 +197,15 @@ impl<M: Model> Together<M> {
             let own = output.as_ref().and_then(|output| Some((output, output.layout.position(place)?)));
             let count = |number: i64| u64::try_from(number).unwrap_or(0);
             let forks = u64::try_from(segment.trunks.len()).unwrap_or(0);
-            if member.trace.run.job.turn.spent() {
-                late.push(member.index);
-            } else if matches!(member.trace.run.ended, Some(Ending::Apart)) {
+            if matches!(member.trace.run.ended, Some(Ending::Apart)) {
                 apart.push(member.index);
             }
-            let busy = std::mem::take(&mut member.trace.run.busy).as_secs_f64();
+            // This runs blocks, too.
             member.trace.after_pass(own, segment.cache);
+            let busy = std::mem::take(&mut member.trace.run.busy).as_secs_f64();
+            if member.trace.run.job.turn.spent() {
+                late.push(member.index);
+            }
             let usage = Usage {
                 forwards: 1,
                 shared,

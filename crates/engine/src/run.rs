@@ -122,6 +122,7 @@ impl<M: Model> Run<M> {
     pub fn begin_pass(&mut self) {
         self.progress.cursor = None;
         self.skipped.clear();
+        self.busy = Duration::ZERO;
     }
 
     /// Ends a forward pass.
@@ -225,7 +226,10 @@ impl<M: Model> Run<M> {
 
     /// Shows a value that no module produces: the result, or generated tokens.
     pub fn offer(&mut self, location: Location, segment: usize, value: Tree<M::Tensor>) -> Tree<M::Tensor> {
-        match self.visit(location, segment, Flow::Output(value)).flow {
+        let stint = self.job.turn.enter();
+        let visited = self.visit(location, segment, Flow::Output(value));
+        self.busy += self.job.turn.leave(stint);
+        match visited.flow {
             Flow::Output(value) => value,
             Flow::Inputs(_) => Tree::None,
         }
