@@ -61,6 +61,14 @@ impl<M: Model> Interleaver<M> {
         let together = Together { model: Rc::new(model), order, active, trunks };
         Self { together, lanes: Lanes::default(), crowd: Rc::default() }
     }
+
+    /// Sets how long a job's own code may keep those waiting that it shares passes with: 25 ms, if this is not called.
+    /// Where only steps count, what shares a pass does not depend on the machine, and neither do last bits.
+    #[must_use]
+    pub fn with_slice(self, slice: Duration) -> Self {
+        self.crowd.slice.set(slice);
+        self
+    }
 }
 
 impl<M: Model> Together<M> {

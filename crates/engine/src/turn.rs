@@ -9,19 +9,26 @@ use interpreter::Fatal;
 use crate::fiber;
 
 /// What a job's own code may take of the thread before others have their turn.
-const SLICE: Duration = Duration::from_millis(25);
+pub const SLICE: Duration = Duration::from_millis(25);
 
 /// The same in interpreter steps, whichever comes first: so that how often a program is interrupted at least does not
 /// depend on the machine.
 const SLICE_STEPS: u64 = 1 << 20;
 
 /// Who else wants the thread.
-#[derive(Default)]
 pub struct Crowd {
+    /// What a job's own code may take of it while they wait.
+    pub slice: Cell<Duration>,
     /// Jobs of the engine.
     pub jobs: Cell<usize>,
     /// Tells whether somebody waits outside the engine.
     pub outside: RefCell<Option<Rc<dyn Fn() -> bool>>>,
+}
+
+impl Default for Crowd {
+    fn default() -> Self {
+        Self { slice: Cell::new(SLICE), jobs: Cell::default(), outside: RefCell::default() }
+    }
 }
 
 impl Crowd {
@@ -121,7 +128,11 @@ impl Turn {
         let steps = self.steps.get().saturating_add(steps);
         self.steps.set(steps);
         let running = self.since.get().map_or(Duration::ZERO, |since| self.clock().saturating_sub(since));
-        if steps < SLICE_STEPS && self.used.get() + running < SLICE {
+        let slice = match &self.place {
+            Place::Company(crowd) => crowd.slice.get(),
+            Place::Lane => SLICE,
+        };
+        if steps < SLICE_STEPS && self.used.get() + running < slice {
             return Ok(());
         }
         match &self.place {

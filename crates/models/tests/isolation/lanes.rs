@@ -3,6 +3,7 @@
 use engine::conformance::{self, Outcome, Subject, owned};
 use engine::{Event, Job};
 
+use super::shared::interleaver;
 use super::tags::assert_same_bits;
 use super::{MODELS, job, named, saved};
 
@@ -124,7 +125,8 @@ fn s12_random_numbers_are_drawn_as_alone() {
 fn s15_slow_operations_of_few_steps_are_interrupted() {
     // No machine sorts as many numbers in two slices, and no program of these has as many steps as one.
     let source = "h = LAYERS[0].output\nx = torch.rand(1 << 20)\nfor turn in range(12):\n    x = x.sort(descending=turn % 2 == 0)[0]\nn = x[0].clone().save()";
-    for subject in MODELS {
+    for (subject, name) in MODELS.into_iter().zip(["tiny-gpt2", "tiny-llama"]) {
+        let subject = &Subject { engine: &|| Box::new(interleaver(name)), ..*subject };
         let long = long(subject, source);
         assert_all_as_alone(subject, &[long], &|| job(subject, "s", "Hi", "out = HEAD.output.save()"), "sorting");
     }
