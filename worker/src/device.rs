@@ -1,5 +1,7 @@
 //! Where models are put, and what is done when that is lost.
 
+use std::rc::Rc;
+
 use anyhow::{Result, bail};
 use engine::{Engine, Event, Job};
 use ids::JobId;
@@ -64,6 +66,10 @@ pub struct Watched<E> {
 impl<E: Engine> Engine for Watched<E> {
     fn submit(&mut self, job: Job) {
         self.engine.submit(job);
+    }
+
+    fn attend(&mut self, waits: Rc<dyn Fn() -> bool>) {
+        self.engine.attend(waits);
     }
 
     fn cancel(&mut self, job: JobId) {

@@ -1,8 +1,10 @@
 //! The thread that owns one model's engine.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -77,19 +79,22 @@ struct ModelThread {
 
 impl ModelThread {
     /// Serves until nobody gives orders; after a panic, with the model loaded again.
-    fn run(self, mut orders: Receiver<Order>) {
+    fn run(self, orders: Receiver<Order>) {
+        let orders = Rc::new(RefCell::new(orders));
         loop {
             let mut engine = match self.make_engine() {
                 Ok(engine) => engine,
                 Err(why) => {
                     tracing::error!(model = %self.load.key, why, "the model cannot be served");
                     self.report(Report::Model(self.load.key.clone(), State::Failed(why.clone())));
-                    return self.refuse(orders, &why);
+                    return self.refuse(&mut orders.borrow_mut(), &why);
                 }
             };
             self.report(Report::Model(self.load.key.clone(), State::Ready));
+            let inbox = Rc::clone(&orders);
+            engine.attend(Rc::new(move || !inbox.borrow().is_empty()));
             let mut jobs = BTreeSet::new();
-            let served = catch_unwind(AssertUnwindSafe(|| self.serve(&mut *engine, &mut orders, &mut jobs)));
+            let served = catch_unwind(AssertUnwindSafe(|| self.serve(&mut *engine, &orders, &mut jobs)));
             let Err(panic) = served else { return };
             let why = text_of(&*panic);
             tracing::error!(model = %self.load.key, why, "the engine panicked; the model is loaded again");
@@ -114,15 +119,18 @@ impl ModelThread {
             .unwrap_or_else(|panic| Err(text_of(&*panic)))
     }
 
-    fn serve(&self, engine: &mut dyn Engine, orders: &mut Receiver<Order>, jobs: &mut BTreeSet<JobId>) {
+    fn serve(&self, engine: &mut dyn Engine, orders: &RefCell<Receiver<Order>>, jobs: &mut BTreeSet<JobId>) {
         loop {
             if engine.idle() {
-                match orders.blocking_recv() {
+                let order = orders.borrow_mut().blocking_recv();
+                match order {
                     Some(order) => take(engine, order, jobs),
                     None => return,
                 }
             }
-            while let Ok(order) = orders.try_recv() {
+            // Nobody borrows it during a step: then the engine looks whether anything waits.
+            loop {
+                let Ok(order) = orders.borrow_mut().try_recv() else { break };
                 take(engine, order, jobs);
             }
             let mut events = engine.step();
@@ -139,7 +147,7 @@ impl ModelThread {
     }
 
     /// Answers for a model that could not be loaded.
-    fn refuse(&self, mut orders: Receiver<Order>, why: &str) {
+    fn refuse(&self, orders: &mut Receiver<Order>, why: &str) {
         while let Some(order) = orders.blocking_recv() {
             if let Order::Submit(job, _) = order {
                 let text = format!("the model {} cannot be served: {why}", self.load.key);
@@ -206,6 +214,36 @@ fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_job_that_comes_while_another_computes_for_long_does_not_wait_for_its_end() {
+        let (reports, mut heard) = mpsc::channel(64);
+        let key = ModelKey::new("test/model", None);
+        let load = Load { key, folder: PathBuf::new(), dtype: None, device: None };
+        let orders = start(load, Arc::new(|_, _| Ok(Box::new(engine::fake::engine()))), reports).unwrap();
+        let subject =
+            engine::conformance::Subject { layers: "model.layers", head: "model.head", engine: &|| unreachable!() };
+        let submit = |source: &str, fuel: u64| {
+            let mut job = subject.job("Hello", program::Function::Call, source, &[]);
+            job.limits.fuel = fuel;
+            let id = job.id;
+            orders.blocking_send(Order::Submit(Box::new(job), Arc::default())).unwrap();
+            id
+        };
+        let mut next = || loop {
+            if let Report::Jobs(events) = heard.blocking_recv().unwrap() {
+                break events;
+            }
+        };
+        // Alone at first: it tells that it runs, and goes on in the same step that nobody can interrupt but who comes.
+        let endless = submit("h = LAYERS[0].output\nprint('begun')\nwhile True:\n    pass", u64::MAX);
+        let short = submit("out = HEAD.output.save()", 1_000_000);
+        let ended = std::iter::from_fn(|| Some(next())).flatten().find(|event| matches!(event, Event::Finished(..)));
+        assert_eq!(ended.as_ref().map(job_of), Some(short));
+        orders.blocking_send(Order::Cancel(endless)).unwrap();
+        let ended = std::iter::from_fn(|| Some(next())).flatten().find(|event| matches!(event, Event::Failed(..)));
+        assert_eq!(ended.as_ref().map(job_of), Some(endless));
+    }
 
     #[test]
     fn lines_of_one_job_are_joined_up_to_a_bound_and_keep_their_place() {

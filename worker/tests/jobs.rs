@@ -3,6 +3,7 @@
 
 use std::collections::VecDeque;
 use std::path::PathBuf;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -24,6 +25,8 @@ impl Engine for Obedient {
     fn submit(&mut self, job: Job) {
         self.jobs.push_back((job, false));
     }
+
+    fn attend(&mut self, _: Rc<dyn Fn() -> bool>) {}
 
     fn cancel(&mut self, job: JobId) {
         for (known, _) in &self.jobs {

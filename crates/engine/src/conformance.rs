@@ -48,6 +48,11 @@ pub fn check(subject: &Subject<'_>) {
     neighbours_change_nothing(subject);
     a_failing_job_disturbs_nobody(subject);
     cancelling_ends_a_job(subject);
+    long_code_makes_way(subject);
+    who_waits_outside_is_heard_of(subject);
+    many_that_take_long_all_finish(subject);
+    what_makes_way_ends_as_it_would_alone(subject);
+    an_engine_can_be_dropped_with_jobs_half_way(subject);
 }
 
 fn saves_what_flows(subject: &Subject<'_>) {
@@ -311,6 +316,193 @@ fn cancelling_ends_a_job(subject: &Subject<'_>) {
     assert!(engine.idle());
 }
 
+/// Code of more steps than four slices have, and of less than a job may take.
+const LONG: &str = "n = 0\nfor i in range(50):\n    n += sum(range(100_000))";
+
+/// Programs that take long in a block, in a session between its traces, and in several blocks of a generation's steps.
+fn long_jobs(subject: &Subject<'_>) -> Vec<Job> {
+    let block =
+        format!("print('begun')\nh = LAYERS[0].output\n{LONG}\nprint(n)\nout = HEAD.output.save()\nn = n.save()");
+    let session = format!(
+        "print('begun')\nwith model.trace('Hello'):\n    h = LAYERS[0].output.save()\n{LONG}\nprint(n)\nwith model.trace('Helix'):\n    out = HEAD.output.save()\nprint('done')"
+    );
+    let steps = "for step in tracer.iter[:]:\n    h = LAYERS[0].output\n    print(sum(range(1_600_000)))\nids = tracer.result.save()";
+    let jobs = vec![
+        subject.job("Hello", Function::Call, &block, &[]),
+        subject.session_job(&session),
+        subject.job("Hello", Function::Generate, steps, &[("max_new_tokens", 4)]),
+    ];
+    let exclusive = |job: &Job| {
+        let mut job = Job { id: JobId::new(), ..job.clone() };
+        job.program.env.batching = Some(program::Batching::Exclusive);
+        job
+    };
+    let own: Vec<Job> = jobs.iter().map(exclusive).collect();
+    jobs.into_iter().chain(own).map(lengthy).collect()
+}
+
+fn lengthy(job: Job) -> Job {
+    Job { limits: Limits { fuel: 20_000_000, ..job.limits.clone() }, ..job }
+}
+
+/// Counts the steps until a job has ended, and notes what happens.
+fn steps_until_done(engine: &mut dyn Engine, job: JobId, events: &mut Vec<Event>) -> usize {
+    let ends = |event: &Event| matches!(event, Event::Finished(ended, ..) | Event::Failed(ended, ..) if *ended == job);
+    (1..=1000)
+        .find(|_| {
+            let happened = engine.step();
+            let done = happened.iter().any(ends);
+            events.extend(happened);
+            done
+        })
+        .expect("the job ends")
+}
+
+fn has_ended(job: JobId, events: &[Event]) -> bool {
+    events.iter().any(|event| matches!(event, Event::Finished(ended, ..) | Event::Failed(ended, ..) if *ended == job))
+}
+
+fn long_code_makes_way(subject: &Subject<'_>) {
+    let short = || subject.job("Helix", Function::Call, "h = LAYERS[1].output.save()\nout = HEAD.output.save()", &[]);
+    let quiet = subject.only(short()).end.expect("the program is sound");
+    for (place, long) in long_jobs(subject).into_iter().enumerate() {
+        let alone = subject.only(long.clone());
+        let expected = alone.end.expect("the program is sound");
+        let mut engine = (subject.engine)();
+        let (id, beside, mut events) = (long.id, short(), Vec::new());
+        let ids = [beside.id, JobId::new(), JobId::new()];
+        engine.submit(long);
+        engine.submit(beside);
+        for (turn, job) in ids.into_iter().enumerate() {
+            if turn > 0 {
+                engine.submit(Job { id: job, ..short() });
+            }
+            let steps = steps_until_done(engine.as_mut(), job, &mut events);
+            assert!(steps == 1, "beside program {place}, a short one takes {steps} steps");
+        }
+        assert!(!has_ended(id, &events), "program {place} takes longer than three short ones");
+        while !engine.idle() {
+            events.extend(engine.step());
+        }
+        let found = outcome_of(id, &events);
+        assert_eq!(found.printed, alone.printed, "program {place} prints what it does alone");
+        assert_same(&found.end.expect("the program is sound"), &expected);
+        for job in ids {
+            let found = outcome_of(job, &events).end.expect("the program is sound");
+            for name in ["h", "out"] {
+                assert!(close(&tensor(&found, name), &tensor(&quiet, name)), "{name} beside program {place}");
+            }
+        }
+    }
+}
+
+fn who_waits_outside_is_heard_of(subject: &Subject<'_>) {
+    for waits in [false, true] {
+        let mut engine = (subject.engine)();
+        engine.attend(std::rc::Rc::new(move || waits));
+        let long = long_jobs(subject).swap_remove(0);
+        let (id, mut events) = (long.id, Vec::new());
+        engine.submit(long);
+        let steps = steps_until_done(engine.as_mut(), id, &mut events);
+        assert!(if waits { steps > 3 } else { steps == 1 }, "{steps} steps where somebody waits: {waits}");
+        assert_eq!(outcome_of(id, &events).printed.len(), 2);
+    }
+}
+
+fn many_that_take_long_all_finish(subject: &Subject<'_>) {
+    let source = "h = LAYERS[0].output\nprint(sum(range(1_100_000)))\nout = HEAD.output.save()";
+    let long = || subject.job("Hello", Function::Call, source, &[]);
+    let alone = subject.only(long()).end.expect("the program is sound");
+    let began = std::time::Instant::now();
+    let outcomes = subject.outcomes((0..20).map(|_| long()).collect());
+    let seconds: f64 = outcomes.iter().map(|outcome| outcome.usage.seconds).sum();
+    assert!(seconds <= began.elapsed().as_secs_f64(), "no second is charged to two jobs, though all took turns");
+    for outcome in outcomes {
+        assert_eq!(outcome.printed, ["604999450000"]);
+        assert_same(&outcome.end.expect("the program is sound"), &alone);
+    }
+}
+
+fn what_makes_way_ends_as_it_would_alone(subject: &Subject<'_>) {
+    let job = |source: &str| lengthy(subject.job("Hello", Function::Call, &source.replace("LONG", LONG), &[]));
+    let begin = |engine: &mut dyn Engine, long: Job| -> JobId {
+        let id = long.id;
+        let mut events = Vec::new();
+        engine.submit(long);
+        engine.submit(subject.job("Hello", Function::Call, "out = HEAD.output.save()", &[]));
+        for _ in 0..2 {
+            events.extend(engine.step());
+        }
+        assert!(!has_ended(id, &events) && !engine.idle(), "it takes longer than two slices");
+        id
+    };
+    // Where it fails, its traceback is that of the run that counts.
+    let failing = job("print('begun')\nh = LAYERS[0].output\nLONG\nbad = h[999]");
+    let alone = subject.only(failing.clone()).end.expect_err("the index is out of range");
+    assert!(alone.message.contains("line 6") && alone.message.contains("IndexError: "), "{}", alone.message);
+    let outcomes = subject.outcomes(vec![failing, job("out = HEAD.output.save()")]);
+    let failure = outcomes.first().and_then(|outcome| outcome.end.as_ref().err()).expect("the index is out of range");
+    assert_eq!(*failure, alone);
+    // It cannot notice, nor prevent it.
+    let guarded = "h = LAYERS[0].output\ntries = 0\ntry:\n    tries += 1\n    LONG\nexcept BaseException:\n    print('caught')\nfinally:\n    print('finally')\nprint(tries, n)";
+    let guarded = guarded.replace("LONG", &LONG.replace('\n', "\n    "));
+    let outcomes = subject.outcomes(vec![job(&guarded), job("out = HEAD.output.save()")]);
+    assert_eq!(
+        outcomes.first().map(|outcome| outcome.printed.clone()),
+        Some(vec!["finally".into(), "1 249997500000".into()])
+    );
+    // Limits hold.
+    for endless in ["while True:\n    pass", "h = LAYERS[0].output\nwhile True:\n    pass"] {
+        let mut endless = job(endless);
+        endless.limits.fuel = 4_000_000;
+        let outcomes = subject.outcomes(vec![endless, job("out = HEAD.output.save()")]);
+        let failure = outcomes.first().and_then(|outcome| outcome.end.as_ref().err()).expect("the loop never ends");
+        assert_eq!(failure.fault, Fault::Limit);
+        assert!(failure.message.contains("more steps than"), "{}", failure.message);
+        assert!(outcomes.get(1).is_some_and(|outcome| outcome.end.is_ok()));
+    }
+    // It can be cancelled, and runs out of time, in the middle.
+    for (code, fault) in [(1, Fault::Cancelled), (2, Fault::Limit)] {
+        let mut engine = (subject.engine)();
+        let mut long = job("h = LAYERS[0].output\nwhile True:\n    pass");
+        let stop = Arc::new(AtomicU8::new(0));
+        long.stop = Arc::clone(&stop);
+        let id = begin(engine.as_mut(), long);
+        if code == 1 {
+            engine.cancel(id);
+        } else {
+            stop.store(code, std::sync::atomic::Ordering::Relaxed);
+        }
+        let events = engine.step();
+        assert!(
+            matches!(events.last(), Some(Event::Failed(failed, failure, _)) if *failed == id && failure.fault == fault),
+            "{events:?}"
+        );
+        assert!(engine.idle());
+    }
+}
+
+fn an_engine_can_be_dropped_with_jobs_half_way(subject: &Subject<'_>) {
+    for place in 0..long_jobs(subject).len() {
+        let mut engine = (subject.engine)();
+        engine.submit(long_jobs(subject).swap_remove(place));
+        engine.submit(subject.job("Hello", Function::Call, "out = HEAD.output.save()", &[]));
+        for _ in 0..3 {
+            engine.step();
+        }
+        assert!(!engine.idle());
+        drop(engine);
+    }
+}
+
+/// Checks that two results are equal, to the bit.
+fn assert_same(found: &Saved, expected: &Saved) {
+    assert_eq!(names(found), names(expected));
+    for name in names(found) {
+        assert_eq!(datum(found, &name), datum(expected, &name), "{name}");
+    }
+}
+
 impl Subject<'_> {
     fn source(&self, text: &str) -> String {
         text.replace("LAYERS", self.layers).replace("HEAD", self.head)
@@ -390,7 +582,9 @@ pub fn outcomes(engine: &mut dyn Engine, jobs: Vec<Job>) -> Vec<Outcome> {
     ids.into_iter().map(|id| outcome_of(id, &events)).collect()
 }
 
-fn outcome_of(id: JobId, events: &[Event]) -> Outcome {
+/// Collects what happened to a job.
+#[must_use]
+pub fn outcome_of(id: JobId, events: &[Event]) -> Outcome {
     let mut printed = Vec::new();
     let mut started = 0;
     let mut end = None;

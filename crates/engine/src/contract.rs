@@ -3,6 +3,7 @@
 //! Synchronous and single-threaded: one thread owns the engine, submits, cancels and steps. Time enters only
 //! through [`Job::stop`], which a watchdog on another thread may set.
 
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
 
@@ -11,12 +12,17 @@ use program::{Batching, Limits, Program, Saved};
 
 use crate::shape::ShapeClass;
 
-/// Executes jobs in steps; each step is at most one forward pass over all that are ready.
+/// Executes jobs in steps; each step is at most one forward pass over all that are ready, and one slice of a job that
+/// runs by itself.
 pub trait Engine {
     /// Takes a job. It begins at the next step; whatever is wrong with it comes back as [`Event::Failed`].
     fn submit(&mut self, job: Job);
 
-    /// Drops a job before its next layer. Its end is an [`Event::Failed`] with [`Fault::Cancelled`], unless it ended already.
+    /// Says how to find out whether somebody waits for the end of a step: a job that is alone may take long ones only as
+    /// long as nobody does.
+    fn attend(&mut self, waits: Rc<dyn Fn() -> bool>);
+
+    /// Drops a job before its next layer, or in the middle of its own code where that is long. Its end is an [`Event::Failed`] with [`Fault::Cancelled`], unless it ended already.
     fn cancel(&mut self, job: JobId);
 
     /// Does a bounded piece of work and returns what happened, in order.

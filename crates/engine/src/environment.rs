@@ -1,9 +1,9 @@
 //! What a job's Python finds around it: importable modules, `.save()`, printing.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use interpreter::raise::Raise;
+use interpreter::raise::{Fatal, Raise};
 use interpreter::{Machine, Value};
 
 use crate::job::{self, JobState};
@@ -14,12 +14,14 @@ use crate::nnsight::Nnsight;
 pub struct Environment<M: Model> {
     job: Rc<JobState<M>>,
     printed: Rc<RefCell<Vec<String>>>,
+    /// Steps that the job's turn knows of.
+    told: Cell<u64>,
 }
 
 impl<M: Model> Environment<M> {
     /// Makes the surroundings of a job whose printed lines go to `printed`.
     pub fn new(job: Rc<JobState<M>>, printed: Rc<RefCell<Vec<String>>>) -> Self {
-        Self { job, printed }
+        Self { job, printed, told: Cell::new(0) }
     }
 }
 
@@ -37,6 +39,12 @@ impl<M: Model> interpreter::Environment for Environment<M> {
 
     fn print(&self, line: &str) {
         self.printed.borrow_mut().push(line.to_owned());
+    }
+
+    fn pace(&self, machine: &Machine) -> Result<(), Fatal> {
+        let used = machine.fuel_used();
+        let steps = used.saturating_sub(self.told.replace(used));
+        self.job.turn.pace(steps, machine.is_held())
     }
 }
 

@@ -133,6 +133,7 @@ fn first(inputs: &Inputs<Packed<FakeTensor>>) -> Result<FakeTensor, Raise> {
 
 impl Model for FakeModel {
     type Tensor = FakeTensor;
+    type Aside = ();
 
     fn schema(&self) -> &Schema {
         &self.schema
@@ -217,6 +218,10 @@ impl Model for FakeModel {
     fn recording(&self, _: &Machine) -> bool {
         false
     }
+
+    fn put_aside(&self) {}
+
+    fn bring_back(&self, (): ()) {}
 
     fn new_cache(&self) -> Box<dyn Any> {
         Box::new(Cache::default())

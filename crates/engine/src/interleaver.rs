@@ -3,8 +3,9 @@
 use std::cell::RefCell;
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
 
 use ids::{JobId, TenantId};
 use interpreter::frame::Frame;
@@ -16,6 +17,7 @@ use crate::ask::{Ask, TraceRequest};
 use crate::contract::{Engine, Event, Failure, Fault, Job, Usage};
 use crate::environment::Environment;
 use crate::job::JobState;
+use crate::lane::Lanes;
 use crate::location::Order;
 use crate::mediator::deferred;
 use crate::model::{Attention, Done, Interrupt, Model, Segment};
@@ -23,6 +25,7 @@ use crate::pass::Pass;
 use crate::run::Ending;
 use crate::trace::{Prepared, Trace};
 use crate::trunks::{Row, Trunks};
+use crate::turn::{Crowd, Turn};
 use crate::{freeze, gradients, thaw};
 
 /// Tokens of one forward pass beyond which no further job joins it.
@@ -33,10 +36,18 @@ const PASS_BYTES: u64 = 2 << 30;
 
 /// Runs jobs over one model.
 pub struct Interleaver<M: Model> {
+    together: Together<M>,
+    lanes: Lanes<M>,
+    crowd: Rc<Crowd>,
+}
+
+/// Jobs that share passes, or one by itself.
+pub struct Together<M: Model> {
     model: Rc<M>,
     order: Rc<Order>,
     active: VecDeque<Active<M>>,
-    trunks: Trunks,
+    /// `None` where a job is by itself.
+    trunks: Option<Trunks>,
 }
 
 /// Bytes of rows kept for later passes.
@@ -46,13 +57,59 @@ impl<M: Model> Interleaver<M> {
     /// Makes an engine over a loaded model.
     pub fn new(model: M) -> Self {
         let order = Rc::new(Order::new(model.schema()));
-        Self { model: Rc::new(model), order, active: VecDeque::new(), trunks: Trunks::new(KEPT_BYTES) }
+        let (active, trunks) = (VecDeque::new(), Some(Trunks::new(KEPT_BYTES)));
+        let together = Together { model: Rc::new(model), order, active, trunks };
+        Self { together, lanes: Lanes::default(), crowd: Rc::default() }
+    }
+
+    /// Sets how long a job's own code may keep those waiting that it shares passes with: 25 ms, if this is not called.
+    /// Where only steps count, what shares a pass does not depend on the machine, and neither do last bits.
+    #[must_use]
+    pub fn with_slice(self, slice: Duration) -> Self {
+        self.crowd.slice.set(slice);
+        self
+    }
+}
+
+impl<M: Model> Together<M> {
+    /// Makes what runs one job by itself.
+    pub fn alone(model: Rc<M>, order: Rc<Order>, active: Active<M>) -> Self {
+        Self { model, order, active: VecDeque::from([active]), trunks: None }
+    }
+
+    /// Returns whether all jobs have ended.
+    pub fn is_empty(&self) -> bool {
+        self.active.is_empty()
+    }
+
+    /// Runs every job's own code, and one pass at most.
+    pub fn step(&mut self, events: &mut Vec<Event>) {
+        self.advance_all(events);
+        if self.active.iter().any(|active| active.traces().iter().any(Trace::wants_pass)) {
+            self.pass(events);
+            self.advance_all(events);
+        }
+    }
+
+    /// Takes out the jobs that must not share the thread like this.
+    fn leaving(&mut self) -> Vec<Active<M>> {
+        if !self.active.iter().any(Active::leaves) {
+            return Vec::new();
+        }
+        let (leaving, staying) = std::mem::take(&mut self.active).into_iter().partition(Active::leaves);
+        self.active = staying;
+        Vec::from(leaving)
     }
 
     /// Brings every job to where it needs the model, or to its end.
     fn advance_all(&mut self, events: &mut Vec<Event>) {
+        let shared = self.trunks.is_some();
         let mut index = 0;
         while let Some(active) = self.active.get_mut(index) {
+            if shared && active.leaves() {
+                index += 1;
+                continue;
+            }
             let end = active.advance(&self.model, &self.order);
             active.report(events);
             match end {
@@ -99,7 +156,6 @@ impl<M: Model> Interleaver<M> {
 
     /// Runs the model over the segments of some jobs' traces, and hands each its part of the outcome.
     fn run_pass(&mut self, joined: &[(usize, usize)]) -> Result<(), Raise> {
-        let began = Instant::now();
         let mut members: Vec<Member<'_, M>> = Vec::with_capacity(joined.len());
         let mut rest = joined.iter().peekable();
         for (index, active) in self.active.iter_mut().enumerate() {
@@ -112,9 +168,13 @@ impl<M: Model> Interleaver<M> {
                 }
             }
         }
+        members.iter().for_each(|member| member.trace.run.job.turn.begin());
+        // In a lane there is one job only, and elsewhere none is paused: any of their clocks measures the pass.
+        let Some(clock) = members.first().map(|member| Rc::clone(&member.trace.run.job.turn)) else { return Ok(()) };
+        let began = clock.clock();
         let segment = |member: &mut Member<'_, M>| Ok(Segment { batching: member.batching, ..member.trace.segment()? });
         let mut segments = members.iter_mut().map(segment).collect::<Result<Vec<_>, Raise>>()?;
-        fork(&*self.model, &mut self.trunks, &members, &mut segments)?;
+        fork(&*self.model, self.trunks.as_mut(), &members, &mut segments)?;
         let outcome = {
             let runs = members.iter_mut().map(|member| &mut member.trace.run).collect();
             let mut pass = Pass::new(runs, segments.iter().map(|segment| !segment.trunks.is_empty()));
@@ -129,7 +189,7 @@ impl<M: Model> Interleaver<M> {
         };
         let computed: u64 = segments.iter().map(|segment| segment.done.tokens).sum();
         let blocks: Duration = members.iter().map(|member| member.trace.run.busy).sum();
-        let seconds = began.elapsed().saturating_sub(blocks).as_secs_f64();
+        let seconds = clock.clock().saturating_sub(began).saturating_sub(blocks).as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
         let share = |done: &Done| match computed {
             0 => seconds / members.len() as f64,
@@ -139,7 +199,7 @@ impl<M: Model> Interleaver<M> {
         let costs: Vec<f64> = segments.iter().map(|segment| share(&segment.done)).collect();
         let shared = u64::try_from(members.len()).unwrap_or(0);
         let mut usages = Vec::with_capacity(members.len());
-        let mut apart = Vec::new();
+        let (mut apart, mut late) = (Vec::new(), Vec::new());
         for (place, ((member, segment), cost)) in members.into_iter().zip(segments).zip(costs).enumerate() {
             let tokens = segment.rows * segment.length;
             let own = output.as_ref().and_then(|output| Some((output, output.layout.position(place)?)));
@@ -148,8 +208,12 @@ impl<M: Model> Interleaver<M> {
             if matches!(member.trace.run.ended, Some(Ending::Apart)) {
                 apart.push(member.index);
             }
-            let busy = std::mem::take(&mut member.trace.run.busy).as_secs_f64();
+            // This runs blocks, too.
             member.trace.after_pass(own, segment.cache);
+            let busy = std::mem::take(&mut member.trace.run.busy).as_secs_f64();
+            if member.trace.run.job.turn.spent() {
+                late.push(member.index);
+            }
             let usage = Usage {
                 forwards: 1,
                 shared,
@@ -169,10 +233,12 @@ impl<M: Model> Interleaver<M> {
                 active.usage.add(&usage);
             }
         }
-        apart.dedup();
-        for index in apart {
-            if let Some(active) = self.active.get_mut(index) {
-                active.restart_alone();
+        for (mut jobs, alone) in [(apart, true), (late, false)] {
+            jobs.dedup();
+            for index in jobs {
+                if let Some(active) = self.active.get_mut(index) {
+                    active.restart(alone);
+                }
             }
         }
         Ok(())
@@ -191,7 +257,7 @@ impl<M: Model> Interleaver<M> {
         jobs.dedup();
         for index in jobs {
             if let Some(active) = self.active.get_mut(index) {
-                active.restart_alone();
+                active.restart(true);
             }
         }
     }
@@ -199,27 +265,38 @@ impl<M: Model> Interleaver<M> {
 
 impl<M: Model> Engine for Interleaver<M> {
     fn submit(&mut self, job: Job) {
-        self.active.push_back(Active::new(job));
+        let active = Active::new(job, &self.crowd);
+        if active.leaves() {
+            self.lanes.push(active);
+        } else {
+            self.together.active.push_back(active);
+        }
+    }
+
+    fn attend(&mut self, waits: Rc<dyn Fn() -> bool>) {
+        *self.crowd.outside.borrow_mut() = Some(waits);
     }
 
     fn cancel(&mut self, job: JobId) {
-        if let Some(active) = self.active.iter().find(|active| active.job.id == job) {
-            active.job.stop.store(1, Ordering::Relaxed);
+        let together = self.together.active.iter().find(|active| active.job.id == job);
+        if let Some(stop) = together.map(|active| &*active.job.stop).or_else(|| self.lanes.stop_flag(job)) {
+            stop.store(1, Ordering::Relaxed);
         }
     }
 
     fn step(&mut self) -> Vec<Event> {
         let mut events = Vec::new();
-        self.advance_all(&mut events);
-        if self.active.iter().any(|active| active.traces().iter().any(Trace::wants_pass)) {
-            self.pass(&mut events);
-            self.advance_all(&mut events);
+        self.crowd.jobs.set(self.together.active.len() + self.lanes.len());
+        self.together.step(&mut events);
+        for active in self.together.leaving() {
+            self.lanes.push(active);
         }
+        self.lanes.step(&self.together.model, &self.together.order, &mut events);
         events
     }
 
     fn idle(&self) -> bool {
-        self.active.is_empty()
+        self.together.is_empty() && self.lanes.len() == 0
     }
 }
 
@@ -236,10 +313,11 @@ struct Member<'a, M: Model> {
 /// Gives segments what is kept of their rows.
 fn fork<M: Model>(
     model: &M,
-    trunks: &mut Trunks,
+    trunks: Option<&mut Trunks>,
     members: &[Member<'_, M>],
     segments: &mut [Segment<M::Tensor>],
 ) -> Result<(), Raise> {
+    let Some(trunks) = trunks else { return Ok(()) };
     let rows_of = |(member, segment): (&Member<'_, M>, &Segment<M::Tensor>)| {
         // What is kept was computed at shapes of then.
         let forks = !member.alone && member.batching == Batching::Shared;
@@ -255,13 +333,16 @@ fn fork<M: Model>(
 }
 
 /// One job that has not ended.
-struct Active<M: Model> {
+pub struct Active<M: Model> {
     job: Job,
     phase: Phase<M>,
+    turn: Rc<Turn>,
     usage: Usage,
     started: bool,
-    /// Whether the job must have passes of its own.
+    /// Whether the job must have passes of its own, trace by trace.
     alone: bool,
+    /// Whether its code took longer than it may among others.
+    long: bool,
     /// Lines printed, until they are reported; and how many of the coming ones were reported before a restart.
     printed: Rc<RefCell<Vec<String>>>,
     reported: usize,
@@ -305,12 +386,14 @@ struct Session {
 type End = Result<Saved, Failure>;
 
 impl<M: Model> Active<M> {
-    fn new(job: Job) -> Self {
+    fn new(job: Job, crowd: &Rc<Crowd>) -> Self {
         let batching = job.program.env.batching.unwrap_or_default();
         Self {
             alone: batching == Batching::Exclusive,
+            long: false,
             job,
             phase: Phase::New,
+            turn: Rc::new(Turn::in_company(crowd)),
             usage: Usage { batching, ..Usage::default() },
             started: false,
             printed: Rc::default(),
@@ -327,23 +410,56 @@ impl<M: Model> Active<M> {
         }
     }
 
-    fn restart_alone(&mut self) {
+    pub fn id(&self) -> JobId {
+        self.job.id
+    }
+
+    /// Returns what stops the job, as in [`Job::stop`].
+    pub fn stop(&self) -> &Arc<AtomicU8> {
+        &self.job.stop
+    }
+
+    /// Has the job, which has not begun or begins again, use the thread as a lane does.
+    pub fn take_turns(&mut self, turn: &Rc<Turn>) {
+        self.turn = Rc::clone(turn);
+    }
+
+    /// Returns whether the job belongs in a lane.
+    fn leaves(&self) -> bool {
+        self.alone || self.long
+    }
+
+    /// Has the job run again from its beginning, in a lane: trace by trace where it is to be `alone`, else as it would if
+    /// there were nobody else.
+    fn restart(&mut self, alone: bool) {
         if let Phase::Running(running) = std::mem::replace(&mut self.phase, Phase::New) {
             running.teardown();
         }
         self.printed.borrow_mut().clear();
-        self.alone = true;
-        self.muted = self.reported;
+        self.alone |= alone;
+        self.long = true;
+        self.muted = self.muted.max(self.reported);
         self.reported = 0;
     }
 
-    /// Runs the job's own code until it needs the model (`None`) or ends.
+    /// Ends a job that was stopped before it began, or began again.
+    pub fn stopped(self, code: u8, events: &mut Vec<Event>) {
+        self.end(Err(stopped(code)), events);
+    }
+
+    /// Runs the job's own code until it needs the model (`None`) or ends. Where it has to run again it does neither.
     fn advance(&mut self, model: &Rc<M>, order: &Rc<Order>) -> Option<End> {
-        let began = Instant::now();
+        let turn = Rc::clone(&self.turn);
+        turn.begin();
+        let stint = turn.enter();
         let end = self.advance_inner(model, order);
-        self.usage.seconds += began.elapsed().as_secs_f64();
+        self.usage.seconds += turn.leave(stint).as_secs_f64();
         if let Phase::Running(running) = &self.phase {
             self.usage.fuel = running.machine.fuel_used();
+        }
+        if turn.spent() {
+            self.restart(false);
+            return None;
         }
         end
     }
@@ -354,7 +470,7 @@ impl<M: Model> Active<M> {
             return Some(Err(stopped(stop)));
         }
         if let Phase::New = self.phase {
-            match begin(&self.job, model, order, &self.printed, !self.alone) {
+            match begin(&self.job, model, order, &self.turn, &self.printed, !self.alone) {
                 Ok(running) => self.phase = Phase::Running(Box::new(running)),
                 Err(failure) => return Some(Err(failure)),
             }
@@ -362,9 +478,8 @@ impl<M: Model> Active<M> {
         let Phase::Running(running) = &mut self.phase else { return None };
         let advanced = running.advance();
         if !self.alone && model.regrets(&running.machine) {
-            running.machine.flush();
-            self.restart_alone();
-            return self.advance_inner(model, order);
+            self.restart(true);
+            return None;
         }
         match advanced {
             Ok(false) => None,
@@ -377,9 +492,8 @@ impl<M: Model> Active<M> {
             }
             // Traces that wait for each other hold more at once than they do in turn.
             Err(raise) if running.late && matches!(raise.as_fatal(), Some(Fatal::Memory | Fatal::Tensors)) => {
-                running.machine.flush();
-                self.restart_alone();
-                self.advance_inner(model, order)
+                self.restart(true);
+                None
             }
             Err(raise) => {
                 running.machine.flush();
@@ -552,6 +666,7 @@ fn begin<M: Model>(
     job: &Job,
     model: &Rc<M>,
     order: &Rc<Order>,
+    turn: &Rc<Turn>,
     printed: &Rc<RefCell<Vec<String>>>,
     together: bool,
 ) -> Result<Running<M>, Failure> {
@@ -575,7 +690,7 @@ fn begin<M: Model>(
             message: format!("ValueError: this server applies no PEFT adapters, and the request asks for {peft:?}"),
         });
     }
-    let state = Rc::new(JobState::new(Rc::clone(model), Rc::clone(order), attention));
+    let state = Rc::new(JobState::new(Rc::clone(model), Rc::clone(order), attention, Rc::clone(turn)));
     let environment = Rc::new(Environment::new(Rc::clone(&state), Rc::clone(printed)));
     let machine = Machine::new(&job.limits, environment);
     machine.set_stop_flag(std::sync::Arc::clone(&job.stop));
@@ -601,6 +716,8 @@ fn start<M: Model>(job: &Job, state: &Rc<JobState<M>>, machine: &Machine, togeth
     let locals = names(&mut thaw, &program.locals)?;
     let globals = names(&mut thaw, &program.globals)?;
     let body = Frame::root(machine, &program.source, locals, globals)?;
+    // What a request carries is not what its code takes.
+    state.turn.begin();
     let frame = Rc::clone(&body.frame);
     let (state, machine) = (Rc::clone(state), machine.clone());
     match &program.entry {

@@ -11,12 +11,14 @@ use crate::ask::{Ask, View};
 use crate::location::{Location, Order};
 use crate::mediator::MediatorState;
 use crate::model::{Attention, Model, Site};
+use crate::turn::Turn;
 
 /// State of one job that its host objects share.
 pub struct JobState<M: Model> {
     pub model: Rc<M>,
     pub order: Rc<Order>,
     pub attention: Attention,
+    pub turn: Rc<Turn>,
     /// Values marked by `.save()`, held so that no other object can take their identity.
     saved: RefCell<HashMap<Identity, Value>>,
     /// Alternative names of modules: `(parent path, alias)` to path.
@@ -29,11 +31,12 @@ pub struct JobState<M: Model> {
 
 impl<M: Model> JobState<M> {
     /// Makes the state of a job that has not begun.
-    pub fn new(model: Rc<M>, order: Rc<Order>, attention: Attention) -> Self {
+    pub fn new(model: Rc<M>, order: Rc<Order>, attention: Attention, turn: Rc<Turn>) -> Self {
         Self {
             model,
             order,
             attention,
+            turn,
             saved: RefCell::default(),
             aliases: RefCell::default(),
             mediator: RefCell::default(),

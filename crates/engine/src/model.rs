@@ -387,6 +387,8 @@ pub struct Forwarded<T> {
 /// A language model: arithmetic and facts, without any notion of jobs.
 pub trait Model: 'static {
     type Tensor: Tensor;
+    /// What the thread holds for the code that runs on it: who pays for memory, whether gradients are recorded.
+    type Aside;
 
     fn schema(&self) -> &Schema;
 
@@ -438,6 +440,12 @@ pub trait Model: 'static {
 
     /// Returns whether a job's operations record what gradients need where its code stands now.
     fn recording(&self, machine: &Machine) -> bool;
+
+    /// Takes what the thread holds for the code that runs, which is about to make way for other code.
+    fn put_aside(&self) -> Self::Aside;
+
+    /// Gives the thread what it held when code was left that is about to go on.
+    fn bring_back(&self, aside: Self::Aside);
 
     /// Makes an empty cache for [`Segment::cache`].
     fn new_cache(&self) -> Box<dyn Any>;

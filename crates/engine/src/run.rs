@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use interpreter::raise::{Fatal, Raise};
 use interpreter::{Coroutine, Machine, Value};
@@ -122,6 +122,7 @@ impl<M: Model> Run<M> {
     pub fn begin_pass(&mut self) {
         self.progress.cursor = None;
         self.skipped.clear();
+        self.busy = Duration::ZERO;
     }
 
     /// Ends a forward pass.
@@ -143,20 +144,20 @@ impl<M: Model> Run<M> {
         segment: usize,
         inputs: Inputs<M::Tensor>,
     ) -> (Option<Inputs<M::Tensor>>, bool) {
-        let began = Instant::now();
+        let stint = self.job.turn.enter();
         let visited = self.visit(Location::Input(site), segment, Flow::Inputs(inputs));
         let replaced = match visited {
             Visited { flow: Flow::Inputs(inputs), replaced: true } => Some(inputs),
             _ => None,
         };
         let skip = self.visit_skip(site);
-        self.busy += began.elapsed();
+        self.busy += self.job.turn.leave(stint);
         (replaced, skip)
     }
 
     /// Begins to show a module's output, or what a skip put in its place.
     pub fn open(&mut self, site: Site, part: usize, output: Tree<M::Tensor>) -> Visit<M::Tensor> {
-        let began = Instant::now();
+        let stint = self.job.turn.enter();
         let skipped = self.skipped.iter().position(|(skipped, _)| *skipped == site);
         let (output, replaced) = match skipped {
             Some(index) => (self.skipped.swap_remove(index).1, true),
@@ -167,7 +168,7 @@ impl<M: Model> Run<M> {
         self.job.gathering.set(true);
         let mut visit = Visit { location, part, flow: Flow::Output(output), replaced, stopped: false };
         self.serve_all(&mut visit);
-        self.busy += began.elapsed();
+        self.busy += self.job.turn.leave(stint);
         visit
     }
 
@@ -191,11 +192,11 @@ impl<M: Model> Run<M> {
     /// Hands a block what was computed for it, and serves whoever waits for the visit then.
     pub fn answer(&mut self, visit: &mut Visit<M::Tensor>, block: usize, value: Result<Value, Raise>) {
         if self.ended.is_none() {
-            let began = Instant::now();
+            let stint = self.job.turn.enter();
             let resumed = self.resume(block, Some(value));
             self.note(resumed);
             self.serve_all(visit);
-            self.busy += began.elapsed();
+            self.busy += self.job.turn.leave(stint);
         }
     }
 
@@ -225,7 +226,10 @@ impl<M: Model> Run<M> {
 
     /// Shows a value that no module produces: the result, or generated tokens.
     pub fn offer(&mut self, location: Location, segment: usize, value: Tree<M::Tensor>) -> Tree<M::Tensor> {
-        match self.visit(location, segment, Flow::Output(value)).flow {
+        let stint = self.job.turn.enter();
+        let visited = self.visit(location, segment, Flow::Output(value));
+        self.busy += self.job.turn.leave(stint);
+        match visited.flow {
             Flow::Output(value) => value,
             Flow::Inputs(_) => Tree::None,
         }

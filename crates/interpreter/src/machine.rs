@@ -50,6 +50,15 @@ pub trait Environment {
 
     /// Takes one line that the program printed, without its end.
     fn print(&self, line: &str) {}
+
+    /// Hears every thousand steps or so, and after operations that took long, that the program computes. May keep it
+    /// waiting unless it [is held](Machine::is_held); must not call it.
+    ///
+    /// # Errors
+    /// What ends the program.
+    fn pace(&self, machine: &Machine) -> Result<(), Fatal> {
+        Ok(())
+    }
 }
 
 /// The interpreter of one job. Cloning gives another handle to the same one.
@@ -68,6 +77,8 @@ struct Inner {
     /// Python calls open on the native stack.
     depth: Cell<u32>,
     stopped: Cell<Option<Fatal>>,
+    /// Frames open on the native stack that must not be left and come back to.
+    held: Cell<u32>,
     flag: RefCell<Option<Arc<AtomicU8>>>,
     extensions: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
     polled: RefCell<Option<Rc<Mailbox>>>,
@@ -92,6 +103,7 @@ impl Machine {
             output: Cell::new(0),
             depth: Cell::new(0),
             stopped: Cell::new(None),
+            held: Cell::new(0),
             flag: RefCell::new(None),
             extensions: RefCell::new(HashMap::new()),
             polled: RefCell::new(None),
@@ -130,6 +142,10 @@ impl Machine {
         }
         if used > self.0.limits.fuel {
             return Err(Raise::fatal(Fatal::Fuel));
+        }
+        if let Err(fatal) = self.0.environment.pace(self) {
+            self.cancel(fatal);
+            return Err(Raise::fatal(fatal));
         }
         let code = self.0.flag.borrow().as_ref().map_or(0, |flag| flag.load(Ordering::Relaxed));
         let fatal = match code {
@@ -180,6 +196,25 @@ impl Machine {
     pub fn cancel(&self, why: Fatal) {
         self.0.stopped.set(Some(why));
         self.0.look_at.set(0);
+    }
+
+    /// Has the next charge of fuel look at what else would end the job, or keep it waiting: after an operation that takes
+    /// longer than its steps say.
+    pub fn look_soon(&self) {
+        self.0.look_at.set(0);
+    }
+
+    /// Notes, until the guard is dropped, that the program runs inside foreign code that must go on before anything else
+    /// on this thread does.
+    #[must_use]
+    pub fn hold(&self) -> Held {
+        self.0.held.set(self.0.held.get() + 1);
+        Held(self.clone())
+    }
+
+    /// Returns whether the program must not be kept waiting.
+    pub fn is_held(&self) -> bool {
+        self.0.held.get() > 0
     }
 
     /// Watches a flag that another thread may set: 0 runs, 1 is cancelled, 2 is out of time.
@@ -391,6 +426,16 @@ pub(crate) struct Entered<'a>(&'a Cell<u32>);
 impl Drop for Entered<'_> {
     fn drop(&mut self) {
         self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+/// See [`Machine::hold`].
+pub struct Held(Machine);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let held = &self.0.0.held;
+        held.set(held.get().saturating_sub(1));
     }
 }
 

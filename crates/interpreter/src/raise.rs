@@ -37,6 +37,8 @@ pub enum Fatal {
     Cancelled,
     /// The host needs nothing more of the program, as after `tracer.stop()`: not an error.
     Stopped,
+    /// The host begins the program again where it is in nobody's way: not an error.
+    Apart,
 }
 
 impl Fatal {
@@ -45,7 +47,7 @@ impl Fatal {
             Self::Fuel | Self::Time => "TimeoutError",
             Self::Memory | Self::Tensors => "MemoryError",
             Self::Output => "OSError",
-            Self::Cancelled | Self::Stopped => "InterruptedError",
+            Self::Cancelled | Self::Stopped | Self::Apart => "InterruptedError",
         }
     }
 
@@ -58,6 +60,7 @@ impl Fatal {
             Self::Output => "the program printed more than this server allows",
             Self::Cancelled => "the program was cancelled",
             Self::Stopped => "the program was stopped",
+            Self::Apart => "the program begins again",
         }
     }
 }

@@ -244,6 +244,7 @@ fn rows(batching: Batching) -> Rows {
 
 impl Model for Transformer {
     type Tensor = torch::Tensor;
+    type Aside = torch::Aside;
 
     fn schema(&self) -> &Schema {
         &self.schema
@@ -339,6 +340,14 @@ impl Model for Transformer {
 
     fn regrets(&self, machine: &Machine) -> bool {
         torch::Job::of(machine).regrets()
+    }
+
+    fn put_aside(&self) -> torch::Aside {
+        torch::Aside::take()
+    }
+
+    fn bring_back(&self, aside: torch::Aside) {
+        aside.bring_back();
     }
 
     fn recording(&self, machine: &Machine) -> bool {

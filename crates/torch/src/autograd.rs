@@ -96,6 +96,8 @@ fn gradients(
     }
     let _walking = job.walk(!options.create_graph, NESTED)?;
     let paying = Paying::new(machine, &job);
+    // A `with loss.backward():` block runs inside libtorch's walk, which keeps by thread how deep and where it is.
+    let _held = machine.hold();
     let mut failure = Failure::none();
     let mut results: *mut *mut c_void = std::ptr::null_mut();
     // SAFETY: every array has as many live tensors, or nulls, as its count says; the out-pointers are locals.

@@ -6,6 +6,8 @@ use crate::tensor::Tensor;
 
 /// Steps of any operation.
 const CALL: u64 = 10;
+/// Steps of an operation that may take longer than they say, sorting for example, so that it is looked at what time it is.
+pub const LONG: u64 = CALL + 8;
 /// Elements read for one step.
 const ELEMENTS: u64 = 4096;
 /// Multiplications for one step: about as long as interpreting one.

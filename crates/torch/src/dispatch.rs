@@ -106,7 +106,11 @@ impl From<Vec<i64>> for Argument {
 /// machine's own when memory is spent.
 pub fn call(machine: &Machine, operator: &Operator, arguments: &[Argument]) -> Result<Vec<Output>, Raise> {
     refuse_writes(operator, arguments)?;
-    machine.charge_fuel(cost::steps(operator, arguments))?;
+    let steps = cost::steps(operator, arguments);
+    machine.charge_fuel(steps)?;
+    if steps >= cost::LONG {
+        machine.look_soon();
+    }
     let job = Job::of(machine);
     let paying = Paying::new(machine, &job);
     let lent = match operator.random {

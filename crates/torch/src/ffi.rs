@@ -129,6 +129,7 @@ unsafe extern "C" {
     pub fn vt_set_grad(tensor: *const c_void, gradient: *const c_void, error: *mut Error) -> bool;
     pub fn vt_retain_grad(tensor: *const c_void, error: *mut Error) -> bool;
     pub fn vt_recording() -> bool;
+    pub fn vt_set_recording(on: bool);
     pub fn vt_register_hook(
         tensor: *const c_void,
         hook: GradientHook,

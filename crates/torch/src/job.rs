@@ -227,11 +227,27 @@ pub struct Paying {
     before: Option<Payer>,
 }
 
+/// Who pays for a thread's allocations.
 #[derive(Clone)]
-struct Payer {
+pub(crate) struct Payer {
     machine: Machine,
     account: Arc<Account>,
     refused: Rc<RefCell<Option<Raise>>>,
+}
+
+impl Payer {
+    /// Sets who pays, and returns who did.
+    pub(crate) fn install(payer: Option<Self>) -> Option<Self> {
+        let account = payer.as_ref().map_or(std::ptr::null(), |payer| Arc::as_ptr(&payer.account));
+        let before = PAYER.replace(payer);
+        let (reserve, release) = match account.is_null() {
+            true => (None, None),
+            false => (Some(reserve as ffi::Reserve), Some(release as ffi::Release)),
+        };
+        // SAFETY: the account lives in PAYER until the next call of this function replaces it.
+        unsafe { ffi::vt_set_account(account.cast_mut().cast(), reserve, release) };
+        before
+    }
 }
 
 thread_local! {
@@ -245,13 +261,13 @@ impl Paying {
         let account = job.account.clone();
         settle(machine, &account);
         let payer = Payer { machine: machine.clone(), account, refused: Rc::default() };
-        Self { before: install(Some(payer)) }
+        Self { before: Payer::install(Some(payer)) }
     }
 
     /// Charges nobody: what follows is the server's own.
     #[must_use]
     pub fn nobody() -> Self {
-        Self { before: install(None) }
+        Self { before: Payer::install(None) }
     }
 
     /// Puts a refusal of memory before what became of the operation: it is why the operation failed, and on a device
@@ -271,20 +287,8 @@ impl Paying {
 
 impl Drop for Paying {
     fn drop(&mut self) {
-        drop(install(self.before.take()));
+        drop(Payer::install(self.before.take()));
     }
-}
-
-fn install(payer: Option<Payer>) -> Option<Payer> {
-    let account = payer.as_ref().map_or(std::ptr::null(), |payer| Arc::as_ptr(&payer.account));
-    let before = PAYER.replace(payer);
-    let (reserve, release) = match account.is_null() {
-        true => (None, None),
-        false => (Some(reserve as ffi::Reserve), Some(release as ffi::Release)),
-    };
-    // SAFETY: the account lives in PAYER until the next call of this function replaces it.
-    unsafe { ffi::vt_set_account(account.cast_mut().cast(), reserve, release) };
-    before
 }
 
 fn settle(machine: &Machine, account: &Account) {

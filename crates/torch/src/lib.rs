@@ -7,6 +7,7 @@
 mod adjacent;
 mod allowed;
 mod array;
+mod aside;
 pub mod autograd;
 mod backward;
 mod binding;
@@ -35,6 +36,7 @@ mod size;
 mod tensor;
 mod weight;
 
+pub use aside::Aside;
 pub use data::value_data;
 pub use dtype::Device;
 pub use embedding::embedding;

@@ -652,6 +652,9 @@ bool vt_retain_grad(const void* tensor, Error* error) {
 // Says whether operations on this thread record what gradients need.
 bool vt_recording() { return at::GradMode::is_enabled(); }
 
+// Sets it.
+void vt_set_recording(bool on) { at::GradMode::set_enabled(on); }
+
 // Calls the hook with the gradient whenever one reaches the tensor. `drop` ends the hook's life.
 bool vt_register_hook(const void* tensor, GradientHook hook, void* context, Drop drop, unsigned* handle, Error* error) {
   std::shared_ptr<void> owner(context, drop);

@@ -210,7 +210,6 @@ fn s15_jobs_that_ask_for_much_do_not_starve_one_that_asks_for_little() {
 }
 
 #[test]
-#[ignore = "not so yet: the thread that runs the passes runs the blocks, each until it needs the model"]
 fn s15_a_block_that_computes_for_long_does_not_hold_the_passes_of_others() {
     for subject in MODELS {
         let (endless, small) =

@@ -1,10 +1,11 @@
 //! The tests' models in an engine: on the CPU, and in the binary `on_gpu` on what stands for a GPU.
 
 use std::sync::LazyLock;
+use std::time::Duration;
 
 use engine::{Engine, Interleaver};
 use models::cuda::Search;
-use models::{Device, testing};
+use models::{Device, Transformer, testing};
 
 /// Where the models are: on the last GPU, the second of those that are made up, so that nothing can do by naming the
 /// first.
@@ -17,7 +18,12 @@ static DEVICE: LazyLock<Device> = LazyLock::new(|| {
     Device::cuda(i32::try_from(cuda.devices - 1).unwrap_or(0))
 });
 
-/// Loads a test model by its folder's name.
+/// Loads a test model by its folder's name. Who shares its passes does not depend on how fast the machine is.
 pub fn engine(name: &str) -> Box<dyn Engine> {
-    Box::new(Interleaver::new(testing::load_to(name, *DEVICE)))
+    Box::new(interleaver(name).with_slice(Duration::MAX))
+}
+
+/// The same, as it is served.
+pub fn interleaver(name: &str) -> Interleaver<Transformer> {
+    Interleaver::new(testing::load_to(name, *DEVICE))
 }

@@ -1,0 +1,229 @@
+//! How long a job may have the thread while others wait.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use interpreter::Fatal;
+
+use crate::fiber;
+
+/// What a job's own code may take of the thread before others have their turn.
+pub const SLICE: Duration = Duration::from_millis(25);
+
+/// The same in interpreter steps, whichever comes first: so that how often a program is interrupted at least does not
+/// depend on the machine.
+const SLICE_STEPS: u64 = 1 << 20;
+
+/// Who else wants the thread.
+pub struct Crowd {
+    /// What a job's own code may take of it while they wait.
+    pub slice: Cell<Duration>,
+    /// Jobs of the engine.
+    pub jobs: Cell<usize>,
+    /// Tells whether somebody waits outside the engine.
+    pub outside: RefCell<Option<Rc<dyn Fn() -> bool>>>,
+}
+
+impl Default for Crowd {
+    fn default() -> Self {
+        Self { slice: Cell::new(SLICE), jobs: Cell::default(), outside: RefCell::default() }
+    }
+}
+
+impl Crowd {
+    fn waits(&self) -> bool {
+        self.jobs.get() > 1 || self.outside.borrow().as_ref().is_some_and(|waits| waits())
+    }
+}
+
+/// One job's turns at the thread.
+pub struct Turn {
+    place: Place,
+    epoch: Instant,
+    /// For how long the job was paused.
+    paused: Cell<Duration>,
+    /// When, by [`Turn::clock`], the job was given the thread; `None` while the time is not its own: in company, where its
+    /// code does not run. And what it had used of its turn before.
+    since: Cell<Option<Duration>>,
+    used: Cell<Duration>,
+    steps: Cell<u64>,
+    spent: Cell<bool>,
+}
+
+enum Place {
+    /// Its blocks run while others' wait: where its turn is over, it has to go.
+    Company(Rc<Crowd>),
+    /// It has a fiber, which is paused.
+    Lane,
+}
+
+impl Turn {
+    /// Makes the turns of a job that shares passes.
+    pub fn in_company(crowd: &Rc<Crowd>) -> Self {
+        Self::new(Place::Company(Rc::clone(crowd)), None)
+    }
+
+    /// Makes the turns of a job that runs in a fiber.
+    pub fn in_lane() -> Self {
+        Self::new(Place::Lane, Some(Duration::ZERO))
+    }
+
+    fn new(place: Place, since: Option<Duration>) -> Self {
+        Self {
+            place,
+            epoch: Instant::now(),
+            paused: Cell::default(),
+            since: Cell::new(since),
+            used: Cell::default(),
+            steps: Cell::default(),
+            spent: Cell::new(false),
+        }
+    }
+
+    /// Returns the time that the job was not paused.
+    pub fn clock(&self) -> Duration {
+        self.epoch.elapsed().saturating_sub(self.paused.get())
+    }
+
+    /// Begins the turn of a job that shares passes: what its code does between them, or in one.
+    pub fn begin(&self) {
+        if matches!(self.place, Place::Company(_)) {
+            self.renew();
+        }
+    }
+
+    fn renew(&self) {
+        self.since.set(self.since.get().map(|_| self.clock()));
+        self.used.set(Duration::ZERO);
+        self.steps.set(0);
+    }
+
+    /// Notes that the job's own code begins to run. It may be part of code that runs already.
+    pub fn enter(&self) -> Stint {
+        let began = self.clock();
+        let outermost = self.since.get().is_none();
+        if outermost {
+            self.since.set(Some(began));
+        }
+        Stint { began, outermost }
+    }
+
+    /// Notes that it has ended, and returns what it took.
+    pub fn leave(&self, stint: Stint) -> Duration {
+        let now = self.clock();
+        if stint.outermost {
+            let since = self.since.take().unwrap_or(now);
+            self.used.set(self.used.get() + now.saturating_sub(since));
+        }
+        now.saturating_sub(stint.began)
+    }
+
+    /// Hears that the job's code has come some steps further. In a lane, pauses it where its turn is over, unless it is
+    /// `held`.
+    ///
+    /// # Errors
+    /// [`Fatal::Apart`] where it must make way for others.
+    pub fn pace(&self, steps: u64, held: bool) -> Result<(), Fatal> {
+        let steps = self.steps.get().saturating_add(steps);
+        self.steps.set(steps);
+        let running = self.since.get().map_or(Duration::ZERO, |since| self.clock().saturating_sub(since));
+        let slice = match &self.place {
+            Place::Company(crowd) => crowd.slice.get(),
+            Place::Lane => SLICE,
+        };
+        if steps < SLICE_STEPS && self.used.get() + running < slice {
+            return Ok(());
+        }
+        match &self.place {
+            Place::Company(crowd) if crowd.waits() => {
+                self.spent.set(true);
+                Err(Fatal::Apart)
+            }
+            Place::Lane if !held => {
+                self.rest();
+                Ok(())
+            }
+            Place::Company(_) | Place::Lane => Ok(()),
+        }
+    }
+
+    /// Lets others have the thread, and begins another turn when it is back.
+    pub fn rest(&self) {
+        let began = Instant::now();
+        if fiber::pause() {
+            self.paused.set(self.paused.get() + began.elapsed());
+        }
+        self.renew();
+    }
+
+    /// Returns whether the job took longer than it may in company: whatever it came to does not count.
+    pub fn spent(&self) -> bool {
+        self.spent.get()
+    }
+}
+
+/// When a job's own code began to run.
+#[derive(Clone, Copy)]
+pub struct Stint {
+    began: Duration,
+    outermost: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lets a slice pass.
+    fn compute() {
+        let began = Instant::now();
+        while began.elapsed() <= SLICE {
+            std::hint::spin_loop();
+        }
+    }
+
+    fn crowd(jobs: usize) -> Rc<Crowd> {
+        let crowd = Rc::new(Crowd::default());
+        crowd.jobs.set(jobs);
+        crowd
+    }
+
+    #[test]
+    fn a_turn_is_over_after_a_time_or_some_steps_where_others_wait() {
+        let others = crowd(2);
+        let steps = Turn::in_company(&others);
+        assert_eq!(steps.pace(SLICE_STEPS - 1, false), Ok(()));
+        assert!(!steps.spent());
+        assert_eq!(steps.pace(1, true), Err(Fatal::Apart));
+        assert!(steps.spent());
+        let time = Turn::in_company(&others);
+        let _running = time.enter();
+        compute();
+        assert_eq!(time.pace(1, false), Err(Fatal::Apart));
+        let alone = Turn::in_company(&crowd(1));
+        assert_eq!(alone.pace(SLICE_STEPS, false), Ok(()));
+        *others.outside.borrow_mut() = Some(Rc::new(|| true));
+        others.jobs.set(1);
+        assert_eq!(Turn::in_company(&others).pace(SLICE_STEPS, false), Err(Fatal::Apart), "somebody waits outside");
+    }
+
+    #[test]
+    fn only_a_jobs_own_code_takes_of_its_turn() {
+        let turn = Turn::in_company(&crowd(2));
+        let before = turn.enter();
+        turn.leave(before);
+        // The model's arithmetic, or others' blocks.
+        compute();
+        assert_eq!(turn.pace(1, false), Ok(()));
+        // What is used in pieces, some inside others, adds up once.
+        let outer = turn.enter();
+        let inner = turn.enter();
+        compute();
+        assert!(turn.leave(inner) >= SLICE);
+        assert!(turn.leave(outer) >= SLICE);
+        assert!(turn.used.get() >= SLICE);
+        assert_eq!(turn.since.get(), None);
+        turn.begin();
+        assert_eq!((turn.used.get(), turn.steps.get()), (Duration::ZERO, 0));
+    }
+}
