@@ -23,7 +23,7 @@ def measure(lab, shape):
     count = 4 if lab.quick else 16
     layer = layers(model(shape), shape)[LAYER]
     with lab.sides(shape) as sides:
-        for turn in range(lab.rounds):
+        for turn in lab.turns(sides):
             # No prompt comes twice: what a server kept of one would answer the next.
             texts = prompts(shape, [lab.tokens] * 2 * count, seed=300 + turn)
             early = [record(shape, read_layer, layer, text) for text in texts[:count]]

@@ -123,8 +123,8 @@ fn s12_random_numbers_are_drawn_as_alone() {
 
 #[test]
 fn s15_slow_operations_of_few_steps_are_interrupted() {
-    // No machine sorts as many numbers in two slices, and no program of these has as many steps as one.
-    let source = "h = LAYERS[0].output\nx = torch.rand(1 << 20)\nfor turn in range(12):\n    x = x.sort(descending=turn % 2 == 0)[0]\nn = x[0].clone().save()";
+    // No processor sorts as many numbers in two slices, and no program of these has as many steps as one.
+    let source = "h = LAYERS[0].output\nx = torch.rand(1 << 20, device='cpu')\nfor turn in range(12):\n    x = x.sort(descending=turn % 2 == 0)[0]\nn = x[0].clone().save()";
     for (subject, name) in MODELS.into_iter().zip(["tiny-gpt2", "tiny-llama"]) {
         let subject = &Subject { engine: &|| Box::new(interleaver(name)), ..*subject };
         let long = long(subject, source);
