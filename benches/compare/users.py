@@ -104,7 +104,8 @@ def report(lab, side, users, latencies):
     for name in latencies:
         numbers = {"per_second": rates[name], "p50_ms": late[name][0.5], "p95_ms": late[name][0.95]}
         lab.report.row("users", **side.place, users=users, side=name, **numbers)
-    what = f"{users} users: requests per {"CPU second" if lab.device == "cpu" else "second"} / nnsight one at a time"
+    second = "CPU second" if lab.device == "cpu" else "second"
+    what = f"{users} users: requests per {second} / nnsight one at a time"
     lab.report.ratio("users", what, rates["burst"] / rates["nnsight"], side.goal(4, 1.7), **side.place)
     what = f"{users} users: p95 of nnsight one at a time / p95"
     lab.report.ratio("users", what, late["nnsight"][0.95] / late["burst"][0.95], 1.7, **side.place)
