@@ -122,8 +122,15 @@ fn load(load: &Load, devices: &Devices, progress: &mut dyn FnMut(f32)) -> Result
     let mut fraction = |done: u64, all: u64| progress(done as f32 / all.max(1) as f32);
     let model = models::load(&load.folder, dtype, device, &mut fraction).map_err(|error| error.to_string())?;
     tracing::info!(model = %load.key, %device, "the model is loaded");
-    Ok(Box::new(Watched { engine: Interleaver::new(*model), device }))
+    let mut engine = Interleaver::new(*model);
+    if device == models::Device::CPU {
+        engine = engine.with_shared_tokens(SHARED_TOKENS);
+    }
+    Ok(Box::new(Watched { engine, device }))
 }
+
+/// Tokens of a pass on a CPU, for which it takes as long each as for any more (`make bench ONLY="forward users"`).
+const SHARED_TOKENS: i64 = 256;
 
 /// Ends the process when whoever holds the other end of the standard input's pipe is gone, however it went.
 fn end_with_stdin() -> Result<()> {

@@ -28,7 +28,7 @@ use crate::trunks::{Row, Trunks};
 use crate::turn::{Crowd, Turn};
 use crate::{freeze, gradients, thaw};
 
-/// Tokens of one forward pass beyond which no further job joins it.
+/// Tokens of one forward pass beyond which no further trace joins it.
 const PASS_TOKENS: i64 = 4096;
 
 /// Bytes of one forward pass, as the model estimates them, beyond which no further job joins it.
@@ -48,6 +48,8 @@ pub struct Together<M: Model> {
     active: VecDeque<Active<M>>,
     /// `None` where a job is by itself.
     trunks: Option<Trunks>,
+    /// Tokens of one pass beyond which no other job joins it.
+    shared_tokens: i64,
 }
 
 /// Bytes of rows kept for later passes.
@@ -58,7 +60,7 @@ impl<M: Model> Interleaver<M> {
     pub fn new(model: M) -> Self {
         let order = Rc::new(Order::new(model.schema()));
         let (active, trunks) = (VecDeque::new(), Some(Trunks::new(KEPT_BYTES)));
-        let together = Together { model: Rc::new(model), order, active, trunks };
+        let together = Together { model: Rc::new(model), order, active, trunks, shared_tokens: PASS_TOKENS };
         Self { together, lanes: Lanes::default(), crowd: Rc::default() }
     }
 
@@ -69,12 +71,20 @@ impl<M: Model> Interleaver<M> {
         self.crowd.slice.set(slice);
         self
     }
+
+    /// Sets how many tokens of different jobs share a pass: 4096, if this is not called. Where more together are no less
+    /// work, fewer have each wait for less.
+    #[must_use]
+    pub fn with_shared_tokens(mut self, tokens: i64) -> Self {
+        self.together.shared_tokens = tokens.min(PASS_TOKENS);
+        self
+    }
 }
 
 impl<M: Model> Together<M> {
     /// Makes what runs one job by itself.
     pub fn alone(model: Rc<M>, order: Rc<Order>, active: Active<M>) -> Self {
-        Self { model, order, active: VecDeque::from([active]), trunks: None }
+        Self { model, order, active: VecDeque::from([active]), trunks: None, shared_tokens: PASS_TOKENS }
     }
 
     /// Returns whether all jobs have ended.
@@ -133,7 +143,9 @@ impl<M: Model> Together<M> {
                 let company = trace.company().map(|company| (company, active.usage.batching));
                 let large = trace.tokens() > PASS_TOKENS || trace.bytes() > PASS_BYTES;
                 let alone = active.alone || large || company.is_none();
-                let room = tokens + trace.tokens() <= PASS_TOKENS && bytes + trace.bytes() <= PASS_BYTES;
+                let own = joined.iter().all(|(other, _)| *other == index);
+                let most = if own { PASS_TOKENS } else { self.shared_tokens };
+                let room = tokens + trace.tokens() <= most && bytes + trace.bytes() <= PASS_BYTES;
                 if joined.is_empty() || (!alone && room && company == shared) {
                     tokens += trace.tokens();
                     bytes += trace.bytes();

@@ -5,12 +5,32 @@ use engine::conformance::{self, Outcome, Subject, owned};
 use engine::{Event, Fault, Job, Usage};
 use program::Function;
 
+use super::shared::interleaver;
 use super::tags::assert_same_bits;
 use super::{Dice, MODELS, assert_near, generation, job, named, prompt, saved};
 
 const READS: &str = "middle = LAYERS[2].output.clone().save()
 logits = HEAD.output.save()
 values = tracer.result.past_key_values.layers[3].values.save()";
+
+#[test]
+fn passes_of_many_jobs_are_bounded_and_those_of_one_are_not() {
+    for (subject, name) in MODELS.into_iter().zip(["tiny-gpt2", "tiny-llama"]) {
+        let jobs = || (0..6).map(|place| job(subject, &format!("t{place}"), "The old tower", READS)).collect();
+        let sessions = "found = nnsight.save([])\nfor turn in range(6):\n    with model.trace('The old tower'):\n        found.append(LAYERS[1].output[0, -1])";
+        let free = subject.outcomes(jobs());
+        // As many as two of them have.
+        let tokens = 2 * i64::try_from(free[0].usage.tokens).unwrap();
+        let bounded = Subject { engine: &|| Box::new(interleaver(name).with_shared_tokens(tokens)), ..*subject };
+        let found = bounded.outcomes(jobs());
+        for (found, free) in found.iter().zip(&free) {
+            assert_near(found, free, "a smaller pass");
+            assert_eq!((free.usage.shared, found.usage.forwards, found.usage.shared), (6, 1, 2));
+        }
+        let session = bounded.outcomes(vec![owned(subject.session_job(&named(subject, sessions)), "s")]).remove(0);
+        assert_eq!((session.usage.forwards, session.usage.shared), (6, 36), "a job's own traces share a pass");
+    }
+}
 
 #[test]
 fn s8_a_job_that_spends_all_of_its_memory_leaves_its_mates_their_bits() {
