@@ -16,8 +16,8 @@ fn gpus(up: Up) -> Up {
 fn remote_results_on_a_gpu_are_those_of_local_nnsight() {
     let data = Data::default();
     let server = gpus(data.up()).key().tiny_models().start();
-    server.client("parity.py").succeed();
-    server.client("gradients.py").succeed();
+    let lists = ["reading", "writing", "invokes", "generation", "sessions", "programs", "gradients"];
+    server.client("parity.py").arguments(&lists).succeed();
 }
 
 #[test]
