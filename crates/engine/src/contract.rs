@@ -22,7 +22,8 @@ pub trait Engine {
     /// long as nobody does.
     fn attend(&mut self, waits: Rc<dyn Fn() -> bool>);
 
-    /// Drops a job before its next layer, or in the middle of its own code where that is long. Its end is an [`Event::Failed`] with [`Fault::Cancelled`], unless it ended already.
+    /// Drops a job before its next layer, or in the middle of its own code where that is long. Its end is an
+    /// [`Event::Failed`] with [`Fault::Cancelled`], unless it ended already.
     fn cancel(&mut self, job: JobId);
 
     /// Does a bounded piece of work and returns what happened, in order.

@@ -291,7 +291,7 @@ impl Model for FakeModel {
     }
 }
 
-/// Returns each segment's logits at its last position: `[rows, 1, vocabulary]`.
+/// Returns each segment's logits, `[rows, length, vocabulary]`, or at its last position where it asks for that alone.
 fn kept_positions(logits: &FakeTensor, segments: &[Segment<FakeTensor>]) -> Result<Vec<FakeTensor>, Raise> {
     let mut start = 0;
     let mut parts = Vec::with_capacity(segments.len());

@@ -118,23 +118,26 @@ impl<M: Model> Lane<M> {
 
     /// Lets the job have the thread for a slice. Returns whether there is more to do.
     fn go_on(&mut self) -> bool {
-        let _outside = Outside::leave(&self.model);
-        if let Some(own) = self.aside.take() {
-            self.model.bring_back(own);
-        }
+        let _outside = self.enter();
         let more = self.fiber.as_mut().is_some_and(Fiber::go_on);
         self.aside = more.then(|| self.model.put_aside());
         more
+    }
+
+    /// Gives the thread what it held for the lane, until what is returned is dropped.
+    fn enter(&mut self) -> Outside<M> {
+        let outside = Outside::leave(&self.model);
+        if let Some(own) = self.aside.take() {
+            self.model.bring_back(own);
+        }
+        outside
     }
 }
 
 impl<M: Model> Drop for Lane<M> {
     fn drop(&mut self) {
         // It unwinds where it stands, so guards find what they left.
-        let _outside = Outside::leave(&self.model);
-        if let Some(own) = self.aside.take() {
-            self.model.bring_back(own);
-        }
+        let _outside = self.enter();
         self.fiber = None;
     }
 }

@@ -8,9 +8,9 @@
 use interpreter::raise::Raise;
 use program::DType;
 
-use crate::dispatch::{Argument, Output, raw};
+use crate::dispatch::{Argument, lookup, raw, single};
 use crate::dtype::Device;
-use crate::schema::{Operator, Operators};
+use crate::schema::Operator;
 use crate::tensor::Tensor;
 
 /// Operators that multiply matrices.
@@ -86,20 +86,13 @@ fn is_read_beyond(tensor: &Tensor) -> bool {
 }
 
 fn copy(tensor: &Tensor, gradients: bool) -> Result<Tensor, Raise> {
-    let clone = Operators::all().overload("clone", "").ok_or_else(missing)?;
-    match raw(clone, &[Argument::Tensor(tensor.clone())], gradients, None)?.pop() {
-        Some(Output::Tensor(copy)) => Ok(copy),
-        _ => Err(missing()),
-    }
-}
-
-fn missing() -> Raise {
-    Raise::runtime_error("this libtorch copies no tensors")
+    single("clone", raw(lookup("clone", "")?, &[tensor.into()], gradients, None)?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schema::Operators;
 
     #[test]
     fn the_operators_are_known_and_in_order() {

@@ -179,7 +179,7 @@ pub fn lookup(name: &str, overload: &str) -> Result<&'static Operator, Raise> {
         .ok_or_else(|| Raise::runtime_error(format!("libtorch has no operator aten::{name}.{overload}")))
 }
 
-fn single(name: &str, outputs: Vec<Output>) -> Result<Tensor, Raise> {
+pub(crate) fn single(name: &str, outputs: Vec<Output>) -> Result<Tensor, Raise> {
     match outputs.into_iter().next() {
         Some(Output::Tensor(tensor)) => Ok(tensor),
         _ => Err(Raise::runtime_error(format!("aten::{name} did not return a tensor"))),
