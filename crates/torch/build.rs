@@ -4,8 +4,7 @@ use std::env;
 use std::path::PathBuf;
 
 fn main() {
-    println!("cargo:rerun-if-changed=src/shim.cpp");
-    println!("cargo:rerun-if-changed=src/shim.h");
+    println!("cargo:rerun-if-changed=src/shim");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     let libtorch = PathBuf::from(env::var_os("LIBTORCH").unwrap_or_default());
     let include = libtorch.join("include");
@@ -17,6 +16,6 @@ fn main() {
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
-        .file("src/shim.cpp")
+        .files(["memory", "operators", "autograd", "devices"].map(|part| format!("src/shim/{part}.cpp")))
         .compile("vitrine_torch_shim");
 }

@@ -609,7 +609,9 @@ impl<M: Model> Running<M> {
                         session.answer =
                             Some(Err(Raise::value_error("nothing of the model can be read outside of a trace")))
                     }
-                    Err(request) => session.answer = Some(deferred::<M::Tensor>(request)),
+                    Err(request) => {
+                        session.answer = Some(self.state.turn.wait(|| deferred::<M::Tensor>(request)));
+                    }
                 },
             }
         }

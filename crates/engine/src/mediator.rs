@@ -116,7 +116,7 @@ impl Mediator {
                     Wish::Deferred(request)
                 }
                 Err(request) => {
-                    answer = Some(deferred::<M::Tensor>(request));
+                    answer = Some(job.turn.wait(|| deferred::<M::Tensor>(request)));
                     continue;
                 }
             };

@@ -119,6 +119,17 @@ impl Turn {
         now.saturating_sub(stint.began)
     }
 
+    /// Computes what the job's code waits for. That is the model's work, as a pass is, and not of the job's turn.
+    pub fn wait<T>(&self, compute: impl FnOnce() -> T) -> T {
+        let running = self.since.take();
+        if let Some(since) = running {
+            self.used.set(self.used.get() + self.clock().saturating_sub(since));
+        }
+        let computed = compute();
+        self.since.set(running.map(|_| self.clock()));
+        computed
+    }
+
     /// Hears that the job's code has come some steps further. In a lane, pauses it where its turn is over, unless it is
     /// `held`.
     ///
@@ -225,5 +236,10 @@ mod tests {
         assert_eq!(turn.since.get(), None);
         turn.begin();
         assert_eq!((turn.used.get(), turn.steps.get()), (Duration::ZERO, 0));
+        // What it waits for is not of its turn either, even where somebody computes it for this job alone.
+        let waiting = turn.enter();
+        turn.wait(compute);
+        assert!(turn.leave(waiting) >= SLICE);
+        assert_eq!(turn.pace(1, false), Ok(()));
     }
 }

@@ -521,7 +521,7 @@ fn last_positions(pass: &Pass<'_>, hidden: &Tokens, keep: &[i64]) -> Result<(Vec
     for (index, &Part { segment, length, .. }) in pass.layout.parts.iter().enumerate() {
         let own = pass.segment(hidden, index)?;
         let keep = segment.and_then(|segment| keep.get(segment).copied()).filter(|&keep| keep > 0);
-        now.push(keep.is_some() || pass.recorder(index).is_some_and(|recorder| recorder.job.whole()));
+        now.push(keep.is_some() || pass.recorder(index).is_some_and(|recorder| !recorder.job.has_company()));
         kept.push(match keep {
             Some(keep) if keep < length => own.f_narrow(1, length - keep, keep)?,
             _ => own,

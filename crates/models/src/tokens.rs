@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use interpreter::Machine;
 use tch::{Kind, TchError, Tensor};
-use torch::{Job, Paying, Weight};
+use torch::{Job, Moment, Paying, Weight};
 
 use crate::nn::differentiable;
 use crate::pass::{Pass, Result};
@@ -110,6 +110,7 @@ impl Pass<'_> {
         let flat = |input: &&Tensor| input.f_detach()?.f_flatten(0, -2);
         let flat = inputs.iter().map(flat).collect::<std::result::Result<Vec<_>, TchError>>()?;
         let all = self.products.linear(&Tensor::f_cat(&flat, 0)?, weight, bias)?;
+        let moment = Moment::new();
         let (mut outputs, mut start) = (Vec::with_capacity(inputs.len()), 0);
         for (part, (input, flat)) in inputs.iter().zip(&flat).enumerate() {
             let rows = flat.size().first().copied().unwrap_or(0);
@@ -122,7 +123,7 @@ impl Pass<'_> {
             outputs.push(self.paid(part, || {
                 let own = tch::no_grad(|| Tensor::f_cat(&[&product], 0))?;
                 if input.requires_grad() {
-                    return Ok(self.products.record(input, weight, &own)?);
+                    return Ok(self.products.record(input, weight, &own, moment)?);
                 }
                 Ok(differentiable(own)?)
             })?);

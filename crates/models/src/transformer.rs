@@ -335,7 +335,7 @@ impl Model for Transformer {
         job.set_device(self.device);
         job.set_gradients(recording);
         job.set_rows(rows(batching));
-        job.set_whole(alone);
+        job.set_company(!alone);
     }
 
     fn regrets(&self, machine: &Machine) -> bool {

@@ -148,6 +148,44 @@ fn i4_a_graph_that_is_too_large_ends_its_own_job() {
 }
 
 #[test]
+fn what_goes_wrong_in_a_walk_that_is_shared_is_nobody_elses() {
+    let failing = GRADIENTS.replace("g = h.grad.clone().save()", "h.grad\n    1 / 0");
+    let misshapen = GRADIENTS.replace("g = h.grad.clone().save()", "h.grad = torch.ones(7)");
+    let greedy = GRADIENTS.replace("g = h.grad", "kept = h.grad.repeat(10**9, 1, 1)\n    g = h.grad");
+    let all = || {
+        let sources = [&failing, &misshapen, &greedy, GRADIENTS, GRADIENTS];
+        sources.map(|source| reproducible(job("The capital of France", &format!("import torch\n{source}"))))
+    };
+    let alone = GPT2.outcomes(vec![job("The capital of France", GRADIENTS)]);
+    let together = GPT2.outcomes(all().into());
+    let message = |at: usize| together[at].end.as_ref().map_err(|failure| failure.message.clone()).unwrap_err();
+    assert!(message(0).contains("ZeroDivisionError"), "{}", message(0));
+    assert!(message(1).contains("has changed the size of value"), "{}", message(1));
+    assert!(message(2).contains("memory for tensors"), "{}", message(2));
+    for place in [3, 4] {
+        assert_eq!(gradient(&together[place]), gradient(&alone[0]));
+        assert_eq!((together[place].usage.forwards, together[place].usage.shared), (1, 5), "it did not begin again");
+    }
+}
+
+#[test]
+fn whatever_memory_a_job_may_have_it_is_the_only_one_that_lacks_it() {
+    let alone = gradient(&GPT2.outcomes(vec![reproducible(job("The capital of France", GRADIENTS))])[0]);
+    let mut refused = 0;
+    for step in 0..40 {
+        let mut poor = reproducible(job("The capital of Italy", GRADIENTS));
+        poor.limits.tensor_bytes = (64 << 10) + step * (16 << 10);
+        let outcomes = GPT2.outcomes(vec![poor, reproducible(job("The capital of France", GRADIENTS))]);
+        assert_eq!(gradient(&outcomes[1]), alone);
+        if let Err(failure) = &outcomes[0].end {
+            assert_eq!(failure.fault, Fault::Limit, "{}", failure.message);
+            refused += 1;
+        }
+    }
+    assert!((1..40).contains(&refused), "{refused} of 40 limits are too low");
+}
+
+#[test]
 fn passes_of_jobs_without_gradients_are_still_shared_and_record_nothing() {
     let source = "h = LAYERS[0].output\nleaf = torch.nn.Parameter(h)\nh[:] = leaf * 2\ng = HEAD.output.save()";
     let source = format!("import torch\n{source}");

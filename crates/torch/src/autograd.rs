@@ -6,26 +6,24 @@ use std::ffi::{CStr, c_void};
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{Args, HostObject, HostResult, Machine, Outcome, Value};
+use interpreter::{Args, HostObject, HostResult, Machine, Outcome, Request, Value};
 
+use crate::deferred::Deferred;
 use crate::dispatch::{self, Failure};
 use crate::ffi;
 use crate::job::{Job, Paying};
 use crate::tensor::Tensor;
 
-/// Sees a gradient on its way; a returned tensor replaces it, and an error ends the backward pass.
-pub(crate) type Hook = Box<dyn Fn(Tensor) -> Result<Option<Tensor>, Failed>>;
-
-/// A hook failed. It keeps the reason itself: libtorch has no place for one.
-pub(crate) struct Failed;
+/// Sees a gradient on its way; a returned tensor, of the same size and type, replaces it.
+pub(crate) type Hook = Box<dyn Fn(Tensor) -> Option<Tensor>>;
 
 /// Backward passes that hooks may begin inside one another. Beyond sixty libtorch goes on with another thread, where
 /// hooks must not run.
-const NESTED: usize = 16;
+pub(crate) const NESTED: usize = 16;
 
 /// How a graph is walked.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Options {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Options {
     pub retain_graph: bool,
     pub create_graph: bool,
     pub allow_unused: bool,
@@ -50,32 +48,55 @@ impl Registered {
     }
 }
 
-/// Adds gradients of `outputs` to `.grad` of the leaves they were computed from.
-///
-/// # Errors
-/// `RuntimeError` for outputs without a graph, for a graph walked twice, and what a hook's replacement causes.
-pub fn backward(
-    machine: &Machine,
-    outputs: &[Tensor],
-    seeds: &[Option<Tensor>],
-    inputs: &[Tensor],
-    options: Options,
-) -> Result<(), Raise> {
-    gradients(machine, outputs, seeds, inputs, true, options).map(|_| ())
+/// A backward pass that a job asks for.
+pub struct Asked {
+    pub(crate) machine: Machine,
+    pub(crate) outputs: Vec<Tensor>,
+    /// The gradient that each output begins with.
+    pub(crate) seeds: Vec<Option<Tensor>>,
+    /// What gradients are wanted of, where not of all leaves.
+    pub(crate) inputs: Vec<Tensor>,
+    pub(crate) options: Options,
+    pub(crate) aim: Aim,
 }
 
-/// Computes gradients of `outputs` with respect to `inputs`; `None` for inputs that take no part.
-///
-/// # Errors
-/// As [`backward`], and for unused inputs unless allowed.
-pub fn grad(
-    machine: &Machine,
-    outputs: &[Tensor],
-    inputs: &[Tensor],
-    seeds: &[Option<Tensor>],
-    options: Options,
-) -> Result<Vec<Option<Tensor>>, Raise> {
-    gradients(machine, outputs, seeds, inputs, false, options)
+/// What is to become of gradients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Aim {
+    /// They are added to `.grad` of the leaves.
+    Accumulate,
+    /// They are returned; those of inputs that take no part as zeros, or else as `None`.
+    Return { zeros: bool },
+}
+
+impl Asked {
+    /// Has the job wait until others have asked as well, where it shares passes.
+    fn outcome(self) -> HostResult {
+        let job = Job::of(&self.machine);
+        if job.has_company() && !job.is_walking() {
+            return Ok(Outcome::Wait(Request::new(Deferred::Gradients(self))));
+        }
+        self.walk().map(Outcome::from)
+    }
+
+    /// Walks the graph, by itself.
+    ///
+    /// # Errors
+    /// `RuntimeError` for outputs without a graph, for a graph walked twice, and for unused inputs unless allowed.
+    pub(crate) fn walk(self) -> Result<Value, Raise> {
+        let accumulate = self.aim == Aim::Accumulate;
+        let found = gradients(&self.machine, &self.outputs, &self.seeds, &self.inputs, accumulate, self.options)?;
+        let Aim::Return { zeros } = self.aim else { return Ok(Value::None) };
+        let mut values = Vec::with_capacity(found.len());
+        for (gradient, input) in found.into_iter().zip(&self.inputs) {
+            values.push(match gradient {
+                Some(gradient) => gradient.value(),
+                None if zeros => dispatch::tensor(&self.machine, "zeros_like", "", &[input.into()])?.value(),
+                None => Value::None,
+            });
+        }
+        Ok(Value::tuple(values))
+    }
 }
 
 fn gradients(
@@ -198,22 +219,17 @@ impl Tensor {
     }
 }
 
-extern "C" fn seen(context: *mut c_void, gradient: *const c_void, replaced: *mut *mut c_void) -> bool {
+extern "C" fn seen(context: *mut c_void, gradient: *const c_void, replaced: *mut *mut c_void) {
     // SAFETY: the context is the box of `on_gradient`, alive until `forget`; a pass stays on the thread it began on.
     let hook = unsafe { &*context.cast::<Hook>() };
     // SAFETY: the gradient is alive during the call; the copy is another owner.
     let copy = unsafe { ffi::vt_clone_handle(gradient) };
-    let Some(gradient) = dispatch::adopt(copy) else { return false };
-    match hook(Tensor::new(gradient)) {
-        Ok(Some(replacement)) => {
-            // SAFETY: the tensor is alive; the shim takes over the copy.
-            let owned = unsafe { ffi::vt_clone_handle(replacement.as_ptr()) };
-            // SAFETY: the shim's local is there during the call.
-            unsafe { *replaced = owned };
-            true
-        }
-        Ok(None) => true,
-        Err(Failed) => false,
+    let Some(gradient) = dispatch::adopt(copy) else { return };
+    if let Some(replacement) = hook(Tensor::new(gradient)) {
+        // SAFETY: the tensor is alive; the shim takes over the copy.
+        let owned = unsafe { ffi::vt_clone_handle(replacement.as_ptr()) };
+        // SAFETY: the shim's local is there during the call.
+        unsafe { *replaced = owned };
     }
 }
 
@@ -304,8 +320,8 @@ pub(crate) fn called(machine: &Machine, tensor: &Tensor, args: &Args) -> HostRes
         Some(seed) => Some(seed),
         None => implicit_seed(machine, tensor)?,
     };
-    backward(machine, std::slice::from_ref(tensor), &[seed], &inputs, options)?;
-    Ok(Value::None.into())
+    let (machine, outputs) = (machine.clone(), vec![tensor.clone()]);
+    Asked { machine, outputs, seeds: vec![seed], inputs, options, aim: Aim::Accumulate }.outcome()
 }
 
 /// Calls `torch.autograd.grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=False,
@@ -331,15 +347,8 @@ pub(crate) fn grad_called(machine: &Machine, args: Args) -> HostResult {
     let materialize = flag(materialize);
     let retain_graph = retain.map_or(create_graph, |value| matches!(value, Value::Bool(true)));
     let options = Options { retain_graph, create_graph, allow_unused: flag(unused) || materialize };
-    let mut gradients = Vec::with_capacity(inputs.len());
-    for (gradient, input) in grad(machine, &outputs, &inputs, &seeds, options)?.into_iter().zip(&inputs) {
-        gradients.push(match gradient {
-            Some(gradient) => gradient.value(),
-            None if materialize => dispatch::tensor(machine, "zeros_like", "", &[input.into()])?.value(),
-            None => Value::None,
-        });
-    }
-    Ok(Value::tuple(gradients).into())
+    let (machine, aim) = (machine.clone(), Aim::Return { zeros: materialize });
+    Asked { machine, outputs, seeds, inputs, options, aim }.outcome()
 }
 
 /// Returns the gradient that each output begins with: the one given for it, else its implicit one.
@@ -431,6 +440,6 @@ pub(crate) fn backward_called(machine: &Machine, args: Args) -> HostResult {
     };
     let create_graph = flag(create);
     let retain_graph = retain.map_or(create_graph, |value| matches!(value, Value::Bool(true)));
-    backward(machine, &outputs, &seeds, &inputs, Options { retain_graph, create_graph, allow_unused: false })?;
-    Ok(Value::None.into())
+    let options = Options { retain_graph, create_graph, allow_unused: false };
+    Asked { machine: machine.clone(), outputs, seeds, inputs, options, aim: Aim::Accumulate }.outcome()
 }

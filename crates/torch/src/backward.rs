@@ -11,10 +11,11 @@ use std::rc::Rc;
 use interpreter::raise::{Kind, Raise};
 use interpreter::{Args, Block, Capture, Coroutine, HostObject, HostResult, Machine, Outcome, Request, Step, Value};
 
-use crate::autograd::{self, Failed, Registered};
+use crate::autograd::{self, Registered};
+use crate::deferred::Deferred;
 use crate::dispatch;
 use crate::job::Job;
-use crate::tensor::{Deferred, Tensor};
+use crate::tensor::{Tensor, legacy_name};
 
 /// What `loss.backward(…)` gives to a `with` statement.
 pub(crate) struct Backward {
@@ -40,12 +41,12 @@ impl HostObject for Backward {
     fn capture(self: Rc<Self>, machine: &Machine, body: Block) -> Result<Capture, Raise> {
         let machine = machine.clone();
         let target = Value::Host(self.clone());
-        let run = async move { machine.recurse(|| run(&machine, &self.tensor, &self.args, body)) };
+        let run = async move { run(&machine, &self.tensor, &self.args, body).await };
         Ok(Capture::Takes { target, outcome: Outcome::Later(Box::pin(run)) })
     }
 }
 
-fn run(machine: &Machine, tensor: &Tensor, args: &Args, body: Block) -> Result<Value, Raise> {
+async fn run(machine: &Machine, tensor: &Tensor, args: &Args, body: Block) -> Result<Value, Raise> {
     if !tensor.requires_grad() {
         return Err(Raise::new(
             Kind::NotImplementedError,
@@ -54,7 +55,6 @@ fn run(machine: &Machine, tensor: &Tensor, args: &Args, body: Block) -> Result<V
              the tensor was created without requires_grad=True.",
         ));
     }
-    let job = Job::of(machine);
     let walk = Rc::new(Walk {
         machine: machine.clone(),
         block: RefCell::new(Coroutine::of_block(machine, body)),
@@ -62,12 +62,20 @@ fn run(machine: &Machine, tensor: &Tensor, args: &Args, body: Block) -> Result<V
         hooks: RefCell::default(),
         raised: RefCell::default(),
     });
-    let outer = job.set_backward_block(Some(Rc::clone(&walk)));
-    let done = walk.run(tensor, args);
-    job.set_backward_block(outer);
-    // Hooks hold the walk, which holds their tensors.
-    let removed = walk.hooks.take().iter().try_for_each(|(_, hook)| hook.remove());
-    done.and(removed).map(|()| Value::None)
+    let _watching = Watching(Rc::clone(&walk));
+    walk.run(tensor, args).await.map(|()| Value::None)
+}
+
+/// Has a walk see gradients until it is dropped: hooks hold the walk, which holds their tensors.
+struct Watching(Rc<Walk>);
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        for (_, hook) in self.0.hooks.take() {
+            // Where libtorch knows it no more, the tensor is gone.
+            let _ = hook.remove();
+        }
+    }
 }
 
 /// One backward pass and the block beside it.
@@ -147,18 +155,22 @@ impl Walk {
         }
         let (walk, watched) = (Rc::clone(self), tensor.clone());
         let hook = tensor.on_gradient(Box::new(move |gradient| {
-            walk.serve(&watched, gradient).map_err(|raise| {
-                *walk.raised.borrow_mut() = Some(raise);
-                Failed
+            // The walk may be others' as well: it goes on, and the block hears no more of it.
+            walk.serve(&watched, gradient).unwrap_or_else(|raise| {
+                walk.raised.borrow_mut().get_or_insert(raise);
+                None
             })
         }))?;
         self.hooks.borrow_mut().push((tensor.clone(), hook));
         Ok(())
     }
 
-    fn run(&self, tensor: &Tensor, args: &Args) -> Result<(), Raise> {
+    async fn run(self: &Rc<Self>, tensor: &Tensor, args: &Args) -> Result<(), Raise> {
         self.resume(None)?;
-        let walked = autograd::called(&self.machine, tensor, args);
+        let walked = match autograd::called(&self.machine, tensor, args) {
+            Ok(outcome) => self.machine.settle(outcome).await,
+            Err(raise) => Err(raise),
+        };
         if let Some(raise) = self.raised.take() {
             return Err(raise);
         }
@@ -170,12 +182,22 @@ impl Walk {
     }
 
     /// Lets the block have a gradient that has come, as long as it asks for it. Returns what replaces it.
-    fn serve(&self, root: &Tensor, gradient: Tensor) -> Result<Option<Tensor>, Raise> {
+    fn serve(self: &Rc<Self>, root: &Tensor, gradient: Tensor) -> Result<Option<Tensor>, Raise> {
+        let before = gradient.clone();
         let (mut gradient, mut replaced) = (gradient, false);
         while let Some(wish) = self.wish_for(root) {
             // What is wrong with a replacement is raised at the user's line.
             let answer = wish.answer(&self.machine, &mut gradient, &mut replaced);
             self.resume(Some(answer))?;
+        }
+        // In PyTorch's words.
+        if gradient.dtype() != before.dtype() {
+            let (was, got) = (legacy_name(&before), legacy_name(&gradient));
+            let text = format!("hook 'hook' has changed the type of value (was {was} got {got})");
+            return Err(Raise::runtime_error(text));
+        }
+        if gradient.sizes() != before.sizes() {
+            return Err(Raise::runtime_error("hook 'hook' has changed the size of value"));
         }
         Ok(replaced.then_some(gradient))
     }
@@ -193,7 +215,15 @@ impl Walk {
 
     /// Runs the block until it waits again or ends. It waits for nothing while it runs, so that a pass which the
     /// block begins itself finds nobody to tell.
-    fn resume(&self, answer: Option<Result<Value, Raise>>) -> Result<(), Raise> {
+    fn resume(self: &Rc<Self>, answer: Option<Result<Value, Raise>>) -> Result<(), Raise> {
+        let job = Job::of(&self.machine);
+        let outer = job.set_backward_block(Some(Rc::clone(self)));
+        let resumed = self.machine.recurse(|| self.resume_block(answer));
+        job.set_backward_block(outer);
+        resumed
+    }
+
+    fn resume_block(&self, answer: Option<Result<Value, Raise>>) -> Result<(), Raise> {
         let mut answer = answer;
         loop {
             let request = match self.block.borrow_mut().resume(answer.take()) {
@@ -202,8 +232,8 @@ impl Walk {
             };
             let waits = match request.downcast::<Wish>().map_err(|request| request.downcast::<Deferred>()) {
                 Ok(wish) => Waits::Gradient(*wish),
-                Err(Ok(logits)) => {
-                    answer = Deferred::resolve(vec![*logits]).pop();
+                Err(Ok(deferred)) => {
+                    answer = Deferred::resolve(vec![*deferred]).pop();
                     continue;
                 }
                 Err(Err(_)) => Waits::Else,

@@ -1,4 +1,4 @@
-//! The shim's C functions, as `shim.h` declares them. Only [`crate::dispatch`] and its neighbours call them.
+//! The shim's C functions, as `shim/shim.h` declares them. Only [`crate::dispatch`] and its neighbours call them.
 
 use std::ffi::{c_char, c_uint, c_void};
 
@@ -66,11 +66,22 @@ pub struct Facts {
     pub is_conj: bool,
 }
 
-pub type Reserve = extern "C" fn(*mut c_void, usize) -> bool;
+/// What becomes of a wish for memory.
+#[repr(i32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reserved {
+    No = 0,
+    Yes = 1,
+    /// Refused, but the operation is others' too and goes on.
+    Unpaid = 2,
+}
+
+pub type Reserve = extern "C" fn(*mut c_void, usize) -> Reserved;
 pub type Release = extern "C" fn(*mut c_void, usize);
-pub type GradientHook = extern "C" fn(*mut c_void, *const c_void, *mut *mut c_void) -> bool;
+pub type GradientHook = extern "C" fn(*mut c_void, *const c_void, *mut *mut c_void);
 pub type Drop = extern "C" fn(*mut c_void);
-pub type Product = extern "C" fn(*const c_void, *const c_void, bool) -> *mut c_void;
+pub type Product = extern "C" fn(*const *const c_void, *const *const c_void, usize, bool, *mut *mut c_void) -> bool;
+pub type Pays = extern "C" fn(usize);
 
 unsafe extern "C" {
     pub fn vt_free(memory: *mut c_void);
@@ -142,6 +153,7 @@ unsafe extern "C" {
         input: *const c_void,
         product: *const c_void,
         context: *mut c_void,
+        moment: u64,
         multiply: Product,
         drop: Drop,
         error: *mut Error,
@@ -165,6 +177,17 @@ unsafe extern "C" {
         create_graph: bool,
         allow_unused: bool,
         results: *mut *mut *mut c_void,
+        error: *mut Error,
+    ) -> bool;
+    pub fn vt_backward_together(
+        outputs: *const *const c_void,
+        seeds: *const *const c_void,
+        owner: *const usize,
+        output_count: usize,
+        owner_count: usize,
+        retain_graph: bool,
+        pays: Pays,
+        walked: *mut bool,
         error: *mut Error,
     ) -> bool;
     pub fn vt_grad_fn(tensor: *const c_void) -> *mut c_char;

@@ -25,7 +25,7 @@ pub struct Job {
     generators: RefCell<Vec<(Device, Rc<Generator>)>>,
     gradients: Cell<bool>,
     rows: Cell<Rows>,
-    whole: Cell<bool>,
+    company: Cell<bool>,
     regrets: Cell<bool>,
     /// Backward passes under way that are not recorded themselves, and all of them.
     unrecorded: Cell<usize>,
@@ -58,7 +58,7 @@ impl Job {
             generators: RefCell::default(),
             gradients: Cell::new(true),
             rows: Cell::default(),
-            whole: Cell::default(),
+            company: Cell::default(),
             regrets: Cell::default(),
             unrecorded: Cell::new(0),
             walks: Cell::new(0),
@@ -118,15 +118,16 @@ impl Job {
         self.rows.set(rows);
     }
 
-    /// Returns whether logits are computed whole, so that gradients can go by way of them.
+    /// Returns whether the job shares passes. Then what it asks for is computed with what others ask for at the same moment,
+    /// and of logits only what it looks at; else logits are computed whole, so that gradients can go by way of them.
     #[must_use]
-    pub fn whole(&self) -> bool {
-        self.whole.get()
+    pub fn has_company(&self) -> bool {
+        self.company.get()
     }
 
-    /// Sets what [`Job::whole`] returns.
-    pub fn set_whole(&self, whole: bool) {
-        self.whole.set(whole);
+    /// Sets what [`Job::has_company`] returns.
+    pub fn set_company(&self, company: bool) {
+        self.company.set(company);
     }
 
     /// Notes that logits were asked for whole after parts of them had been computed by themselves: only from its
@@ -151,6 +152,11 @@ impl Job {
         self.walks.update(|walks| walks + 1);
         self.unrecorded.update(|walks| walks + usize::from(unrecorded));
         Ok(Walking { job: Rc::clone(self), unrecorded })
+    }
+
+    /// Returns whether a backward pass is under way.
+    pub(crate) fn is_walking(&self) -> bool {
+        self.walks.get() > 0
     }
 
     /// Has a tensor's `.grad` emptied when the job ends.
@@ -233,9 +239,33 @@ pub(crate) struct Payer {
     machine: Machine,
     account: Arc<Account>,
     refused: Rc<RefCell<Option<Raise>>>,
+    /// Whether what runs is others' too, and must not fail where memory is refused.
+    shares: bool,
 }
 
 impl Payer {
+    fn new(machine: &Machine, job: &Job) -> Self {
+        let account = job.account.clone();
+        settle(machine, &account);
+        Self { machine: machine.clone(), account, refused: Rc::default(), shares: false }
+    }
+
+    /// Makes a machine pay for its part of what runs for several. What it is refused it gets all the same, and finds the
+    /// refusal in the end.
+    pub(crate) fn sharing(machine: &Machine, job: &Job) -> Self {
+        Self { shares: true, ..Self::new(machine, job) }
+    }
+
+    /// Returns who pays now.
+    pub(crate) fn current() -> Option<Self> {
+        PAYER.with_borrow(Clone::clone)
+    }
+
+    /// Takes the reason why memory was refused, if it was.
+    pub(crate) fn refusal(&self) -> Option<Raise> {
+        self.refused.borrow_mut().take()
+    }
+
     /// Sets who pays, and returns who did.
     pub(crate) fn install(payer: Option<Self>) -> Option<Self> {
         let account = payer.as_ref().map_or(std::ptr::null(), |payer| Arc::as_ptr(&payer.account));
@@ -258,10 +288,7 @@ impl Paying {
     /// Charges the thread's allocations to a machine from now on.
     #[must_use]
     pub fn new(machine: &Machine, job: &Job) -> Self {
-        let account = job.account.clone();
-        settle(machine, &account);
-        let payer = Payer { machine: machine.clone(), account, refused: Rc::default() };
-        Self { before: Payer::install(Some(payer)) }
+        Self { before: Payer::install(Some(Payer::new(machine, job))) }
     }
 
     /// Charges nobody: what follows is the server's own.
@@ -281,7 +308,7 @@ impl Paying {
 
     /// Takes the reason why memory was refused, if it was.
     pub fn refusal(&self) -> Option<Raise> {
-        PAYER.with_borrow(|payer| payer.as_ref().and_then(|payer| payer.refused.borrow_mut().take()))
+        PAYER.with_borrow(|payer| payer.as_ref().and_then(Payer::refusal))
     }
 }
 
@@ -299,17 +326,17 @@ fn settle(machine: &Machine, account: &Account) {
 }
 
 /// Charges the thread's payer. A granted reservation keeps the account alive until [`release`].
-extern "C" fn reserve(_: *mut c_void, bytes: usize) -> bool {
-    let Some(payer) = PAYER.with_borrow(Clone::clone) else { return false };
+extern "C" fn reserve(_: *mut c_void, bytes: usize) -> ffi::Reserved {
+    let Some(payer) = Payer::current() else { return ffi::Reserved::No };
     settle(&payer.machine, &payer.account);
     match payer.machine.charge_tensor(bytes as u64) {
         Ok(()) => {
             let _kept = Arc::into_raw(payer.account);
-            true
+            ffi::Reserved::Yes
         }
         Err(raise) => {
             *payer.refused.borrow_mut() = Some(raise);
-            false
+            if payer.shares { ffi::Reserved::Unpaid } else { ffi::Reserved::No }
         }
     }
 }

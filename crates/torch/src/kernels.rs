@@ -6,13 +6,13 @@
 //! same bits, is measured when a size first comes: it differs by processor. With AVX-512 all sizes give the same.
 
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::probe::{even, probe};
-use crate::recorded::Recorded;
+use crate::recorded::{Moment, Recorded};
 use crate::weight::Weight;
 
 /// How many rows a kernel is given: what their bits may depend on, besides themselves.
@@ -38,9 +38,11 @@ pub struct Kernels {
 pub struct Products {
     kernels: Rc<Kernels>,
     rows: Rows,
-    /// By shape of weight, what names the bits that its kernels came to.
-    met: Rc<RefCell<BTreeMap<[i64; 2], u64>>>,
+    met: Rc<RefCell<BTreeSet<Met>>>,
 }
+
+/// A shape of weight, and what names the bits that a kernel came to.
+type Met = ([i64; 2], u64);
 
 impl Products {
     /// Makes a way to multiply that has met nothing yet.
@@ -62,21 +64,41 @@ impl Products {
     /// # Errors
     /// When the shapes do not fit.
     pub fn linear(&self, input: &Tensor, weight: &Rc<Weight>, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
-        let (product, class) = self.kernels.linear(input, weight, bias, self.rows)?;
-        if let Some(class) = class {
-            self.met.borrow_mut().insert(weight.size(), class);
-        }
-        if input.requires_grad() { self.record(input, weight, &product) } else { Ok(product) }
+        let product = self.multiply(input, weight, bias)?;
+        if input.requires_grad() { self.record(input, weight, &product, Moment::new()) } else { Ok(product) }
     }
 
-    /// Makes a product that was computed without being recorded the outcome of its input.
+    /// Multiplies the gradient of a product by its weight.
+    ///
+    /// # Errors
+    /// When the shapes do not fit.
+    pub(crate) fn gradient(&self, gradient: &Tensor, weight: &Weight) -> Result<Tensor, TchError> {
+        self.multiply(gradient, weight.transposed()?, None)
+    }
+
+    fn multiply(&self, input: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
+        let (product, class) = self.kernels.linear(input, weight, bias, self.rows)?;
+        if let Some(class) = class {
+            self.met.borrow_mut().insert((weight.size(), class));
+        }
+        Ok(product)
+    }
+
+    /// Makes a product that was computed without being recorded the outcome of its input. What was multiplied with it, as
+    /// one, is of the same moment.
     ///
     /// # Errors
     /// When libtorch refuses.
-    pub fn record(&self, input: &Tensor, weight: &Rc<Weight>, product: &Tensor) -> Result<Tensor, TchError> {
-        let (kernels, weight, rows) = (Rc::clone(&self.kernels), Rc::clone(weight), self.rows);
+    pub fn record(
+        &self,
+        input: &Tensor,
+        weight: &Rc<Weight>,
+        product: &Tensor,
+        moment: Moment,
+    ) -> Result<Tensor, TchError> {
         // Not the view that it may be, which cannot have a history of its own.
-        Recorded { kernels, weight, rows }.attach(input, &product.f_detach()?)
+        let own = Recorded { products: self.clone(), weight: Rc::clone(weight) };
+        own.attach(input, &product.f_detach()?, moment)
     }
 
     /// Names the bits of the head's products; zero for one job's own.
@@ -216,6 +238,17 @@ impl Kernels {
             products.push(self.fixed(&input.f_narrow(0, start, BLOCK.min(rows - start))?, weight, bias)?);
         }
         Tensor::f_cat(&products, 0)
+    }
+
+    /// Lists the numbers of rows that a shape of weight was multiplied with.
+    #[cfg(test)]
+    pub(crate) fn sizes(&self, [outputs, inputs]: [i64; 2]) -> Vec<i64> {
+        let plans = self.plans.borrow();
+        plans
+            .keys()
+            .filter(|shape| shape.outputs == outputs && shape.inputs == inputs)
+            .map(|shape| shape.rows)
+            .collect()
     }
 
     fn plan(&self, weight: &Weight, biased: bool, size: i64) -> Result<Plan, TchError> {

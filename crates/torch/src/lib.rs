@@ -16,6 +16,7 @@ mod cost;
 mod create;
 pub mod cuda;
 mod data;
+mod deferred;
 mod dispatch;
 mod dtype;
 mod elements;
@@ -34,16 +35,19 @@ mod schema;
 mod signatures;
 mod size;
 mod tensor;
+mod together;
 mod weight;
 
 pub use aside::Aside;
 pub use data::value_data;
+pub use deferred::Deferred;
 pub use dtype::Device;
 pub use embedding::embedding;
 pub use generator::Generator;
 pub use job::{Job, Paying};
 pub use kernels::{Kernels, Products, Rows, rounded};
 pub use modules::{global, import, instance};
+pub use recorded::Moment;
 pub use tensor::{Head, Tensor};
 pub use weight::{STEP, Weight, is_half};
 

@@ -2,19 +2,34 @@
 
 use std::ffi::c_void;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use tch::{TchError, Tensor};
 
 use crate::dispatch::{self, Failure};
 use crate::ffi;
-use crate::kernels::{Kernels, Rows};
+use crate::job::Paying;
+use crate::kernels::Products;
 use crate::weight::Weight;
+
+/// Names what was multiplied as one, so that its gradients can be, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moment(u64);
+
+impl Moment {
+    /// Returns a name that nothing has yet.
+    #[must_use]
+    #[expect(clippy::new_without_default, reason = "no two are alike")]
+    pub fn new() -> Self {
+        static LAST: AtomicU64 = AtomicU64::new(0);
+        Self(LAST.fetch_add(1, Ordering::Relaxed))
+    }
+}
 
 /// What a backward pass needs of a product.
 pub struct Recorded {
-    pub kernels: Rc<Kernels>,
+    pub products: Products,
     pub weight: Rc<Weight>,
-    pub rows: Rows,
 }
 
 impl Recorded {
@@ -22,7 +37,7 @@ impl Recorded {
     ///
     /// # Errors
     /// When libtorch refuses.
-    pub fn attach(self, input: &Tensor, product: &Tensor) -> Result<Tensor, TchError> {
+    pub fn attach(self, input: &Tensor, product: &Tensor, moment: Moment) -> Result<Tensor, TchError> {
         let context = Box::into_raw(Box::new(self)).cast::<c_void>();
         let mut failure = Failure::none();
         // SAFETY: both tensors are alive; the shim owns the context from here on and ends it with `forget`.
@@ -31,6 +46,7 @@ impl Recorded {
                 input.as_ptr().cast(),
                 product.as_ptr().cast(),
                 context,
+                moment.0,
                 multiply,
                 forget,
                 failure.out(),
@@ -40,26 +56,64 @@ impl Recorded {
     }
 
     fn gradient(&self, gradient: &Tensor, recorded: bool) -> Result<Tensor, TchError> {
-        if recorded {
-            return gradient.f_matmul(self.weight.dense()?);
+        if recorded { gradient.f_matmul(self.weight.dense()?) } else { self.products.gradient(gradient, &self.weight) }
+    }
+
+    /// Computes the gradients of what was multiplied as one. Those of several are views of one tensor, which nobody pays for.
+    fn gradients(parts: &[(&Self, Tensor)], recorded: bool) -> Result<Vec<Tensor>, TchError> {
+        let (Some((first, _)), false) = (parts.first(), recorded || parts.len() == 1) else {
+            return parts.iter().map(|(part, gradient)| part.gradient(gradient, recorded)).collect();
+        };
+        let _unpaid = Paying::nobody();
+        let _unrecorded = tch::no_grad_guard();
+        let flat = |(_, gradient): &(&Self, Tensor)| gradient.f_reshape([-1, first.weight.size()[0]]);
+        let flat = parts.iter().map(flat).collect::<Result<Vec<_>, _>>()?;
+        let all = first.gradient(&Tensor::f_cat(&flat, 0)?, false)?;
+        let (mut start, mut gradients) = (0, Vec::with_capacity(parts.len()));
+        for (_, gradient) in parts {
+            let mut shape = gradient.size();
+            shape.pop();
+            let rows: i64 = shape.iter().product();
+            shape.extend(all.size().last());
+            gradients.push(all.f_narrow(0, start, rows)?.f_view(shape.as_slice())?);
+            start += rows;
         }
-        let (product, _) = self.kernels.linear(gradient, self.weight.transposed()?, None, self.rows)?;
-        Ok(product)
+        Ok(gradients)
     }
 }
 
-/// Computes the gradient of what was multiplied from that of the product; null when it cannot.
-extern "C" fn multiply(context: *const c_void, gradient: *const c_void, recorded: bool) -> *mut c_void {
-    // SAFETY: the context is the box of `attach`, alive until `forget`; a pass stays on the thread it began on.
-    let product = unsafe { &*context.cast::<Recorded>() };
-    // SAFETY: the gradient is alive during the call; the copy is another owner.
-    let copy = unsafe { ffi::vt_clone_handle(gradient) };
-    let Some(gradient) = dispatch::adopt(copy) else { return std::ptr::null_mut() };
-    match product.gradient(&gradient, recorded) {
-        // SAFETY: the tensor is alive; the shim takes over the copy.
-        Ok(made) => unsafe { ffi::vt_clone_handle(made.as_ptr().cast()) },
-        Err(_) => std::ptr::null_mut(),
+/// Computes gradients of what was multiplied from those of products of one moment.
+extern "C" fn multiply(
+    contexts: *const *const c_void,
+    gradients: *const *const c_void,
+    count: usize,
+    recorded: bool,
+    results: *mut *mut c_void,
+) -> bool {
+    // SAFETY: the array has `count` elements, which live during the call.
+    let contexts = unsafe { std::slice::from_raw_parts(contexts, count) };
+    // SAFETY: so has this one.
+    let gradients = unsafe { std::slice::from_raw_parts(gradients, count) };
+    // SAFETY: the array has `count` nulls to fill.
+    let results = unsafe { std::slice::from_raw_parts_mut(results, count) };
+    let (mut parts, mut places) = (Vec::with_capacity(count), Vec::with_capacity(count));
+    for ((context, gradient), place) in contexts.iter().zip(gradients).zip(results) {
+        if gradient.is_null() {
+            continue;
+        }
+        // SAFETY: the gradient is alive during the call; the copy is another owner.
+        let copy = unsafe { ffi::vt_clone_handle(*gradient) };
+        let Some(gradient) = dispatch::adopt(copy) else { return false };
+        // SAFETY: the context is the box of `attach`, alive until `forget`; a pass stays on the thread it began on.
+        parts.push((unsafe { &*context.cast::<Recorded>() }, gradient));
+        places.push(place);
     }
+    let Ok(made) = Recorded::gradients(&parts, recorded) else { return false };
+    for (place, gradient) in places.into_iter().zip(made) {
+        // SAFETY: the tensor is alive; the shim takes over the copy.
+        *place = unsafe { ffi::vt_clone_handle(gradient.as_ptr().cast()) };
+    }
+    true
 }
 
 extern "C" fn forget(context: *mut c_void) {

@@ -22,10 +22,10 @@ use crate::{autograd, elements, ffi, python};
 
 pub use attributes::get as get_attribute;
 pub use host::Object;
-pub use index::{get as get_item, set as set_item};
+pub use index::{get as get_item, legacy_name, set as set_item};
 pub use methods::{call as call_method, is_known as has_method};
 use unembedding::Unembedding;
-pub use unembedding::{Deferred, Head};
+pub use unembedding::{Head, Logits};
 
 /// One Python tensor object. Cloning keeps identity: both are the same tensor in the same memory.
 #[derive(Clone)]

@@ -89,7 +89,11 @@ fn what_goes_wrong_is_raised_where_it_was_written() {
         ("with z.detach().backward():\n    pass", "NotImplementedError: This tensor does not require grad"),
         ("with z.backward():\n    torch.ones(2).grad", "RuntimeError: cannot register a hook on a tensor"),
         ("with z.backward():\n    y.grad = 3", "TypeError: a gradient can only be replaced by a Tensor, not int"),
-        ("with z.backward():\n    y.grad = torch.ones(7)", "RuntimeError: hook '0' has changed the size of value"),
+        ("with z.backward():\n    y.grad = torch.ones(7)", "RuntimeError: hook 'hook' has changed the size of value"),
+        (
+            "with z.backward():\n    y.grad = torch.ones(3).double()",
+            "RuntimeError: hook 'hook' has changed the type of value (was torch.FloatTensor got torch.DoubleTensor)",
+        ),
         ("with y.backward():\n    pass", "RuntimeError: grad can be implicitly created only for scalar outputs"),
         ("z.backward()\nwith z.backward():\n    pass", "RuntimeError: Trying to backward through the graph a second"),
         ("z.backward()\nz.backward()", "RuntimeError: Trying to backward through the graph a second time"),

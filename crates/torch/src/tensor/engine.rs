@@ -4,7 +4,8 @@ use interpreter::{Machine, Value};
 use program::TensorData;
 use tch::{Kind, TchError};
 
-use super::{Deferred, Tensor};
+use super::Tensor;
+use crate::deferred::Deferred;
 use crate::dispatch::{self, Argument};
 
 impl engine::Tensor for Tensor {

@@ -8,9 +8,11 @@ use interpreter::{HostResult, Machine, Outcome, Request, Value};
 use tch::TchError;
 
 use super::{Tensor, index};
+use crate::deferred::Deferred;
 use crate::ffi;
 use crate::job::{Job, Paying};
 use crate::kernels::Products;
+use crate::recorded::Moment;
 use crate::weight::Weight;
 
 /// The matrix that makes logits of hidden states.
@@ -29,10 +31,10 @@ impl Head {
 
     /// Makes a product that was computed among others the outcome of its own hidden states, where gradients are
     /// recorded of these.
-    fn own(&self, hidden: &tch::Tensor, product: &tch::Tensor) -> Result<tch::Tensor, TchError> {
+    fn own(&self, hidden: &tch::Tensor, product: &tch::Tensor, moment: Moment) -> Result<tch::Tensor, TchError> {
         // A copy: a view would keep everybody's logits alive.
         let copy = tch::Tensor::f_cat(&[product], 0)?;
-        if hidden.requires_grad() { self.products.record(hidden, &self.weight, &copy) } else { Ok(copy) }
+        if hidden.requires_grad() { self.products.record(hidden, &self.weight, &copy, moment) } else { Ok(copy) }
     }
 
     /// Computes one column, without its dimension. Whoever asks for it has it to himself.
@@ -197,7 +199,7 @@ impl Unembedding {
         if hidden.numel() == self.hidden.numel() {
             return None;
         }
-        let mut deferred = Deferred {
+        let mut deferred = Logits {
             machine: machine.clone(),
             of: of.clone(),
             hidden,
@@ -220,10 +222,10 @@ impl Unembedding {
             return Some(deferred.pay(|head, hidden| head.column(hidden, at)));
         }
         if let Some(product) = self.take_ahead(&deferred.key) {
-            return Some(deferred.pay(|head, hidden| head.own(hidden, &product)));
+            return Some(deferred.pay(|head, hidden| head.own(hidden, &product, Moment::new())));
         }
         deferred.ahead = self.others(&deferred.key);
-        Some(Ok(Outcome::Wait(Request::new(deferred))))
+        Some(Ok(Outcome::Wait(Request::new(Deferred::Logits(deferred)))))
     }
 
     /// Lists what the same key selects of the next rows, as many at a time as these are.
@@ -278,7 +280,7 @@ impl Unembedding {
 }
 
 /// Logits that a block waits for.
-pub struct Deferred {
+pub struct Logits {
     machine: Machine,
     of: Tensor,
     /// `[…, width]`.
@@ -290,7 +292,7 @@ pub struct Deferred {
     ahead: Vec<Ahead>,
 }
 
-impl Deferred {
+impl Logits {
     /// Computes what many blocks wait for in one product for each head.
     pub fn resolve(all: Vec<Self>) -> Vec<Result<Value, Raise>> {
         let mut all = all;
@@ -301,8 +303,9 @@ impl Deferred {
                 products = shared.into_iter().map(Some).collect();
             }
         }
+        let moment = Moment::new();
         let answer = |(one, product): (Self, Option<tch::Tensor>)| match one.pay(|head, hidden| match product {
-            Some(product) => head.own(hidden, &product),
+            Some(product) => head.own(hidden, &product, moment),
             None => head.product(hidden),
         })? {
             Outcome::Ready(value) => Ok(value),

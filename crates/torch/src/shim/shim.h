@@ -68,15 +68,26 @@ struct Facts {
   uint8_t is_conj;
 };
 
-// Asks the job's account for bytes before they are allocated; false refuses.
-typedef bool (*Reserve)(void* account, size_t bytes);
+// What becomes of a wish for memory.
+enum Reserved : int32_t {
+  RESERVED_NO = 0,
+  RESERVED_YES = 1,
+  RESERVED_UNPAID = 2,  // refused, but the operation is others' too and goes on
+};
+
+// Asks the job's account for bytes before they are allocated.
+typedef Reserved (*Reserve)(void* account, size_t bytes);
 // Tells that bytes were freed, on whichever thread. Called once per granted reservation.
 typedef void (*Release)(void* account, size_t bytes);
-// Receives a gradient (borrowed), and fills `replaced` with an owned one to go on with; false ends the pass.
-typedef bool (*GradientHook)(void* context, const void* gradient, void** replaced);
+// Receives a gradient (borrowed), and fills `replaced` with an owned one to go on with.
+typedef void (*GradientHook)(void* context, const void* gradient, void** replaced);
 typedef void (*Drop)(void* context);
-// Returns a new tensor, or null: the gradient of what was multiplied.
-typedef void* (*Product)(const void* context, const void* gradient, bool recorded);
+// Fills `results` with new tensors, the gradients of what was multiplied, for as many products of one moment by one weight;
+// null for those whose own gradient is null. False where they cannot be computed.
+typedef bool (*Product)(const void* const* contexts, const void* const* gradients, size_t count, bool recorded,
+                        void** results);
+// Has this thread's allocations paid by one of those who walk together.
+typedef void (*Pays)(size_t owner);
 
 void vt_free(void* memory);
 }

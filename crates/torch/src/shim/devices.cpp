@@ -1,0 +1,98 @@
+// Devices, what is brought in at run time for them, and random numbers.
+#include "guard.h"
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/util/env.h>
+#include <dlfcn.h>
+
+extern "C" {
+
+void* vt_generator(int32_t device_type, int32_t device_index, uint64_t seed, Error* error) {
+  void* made = nullptr;
+  guarded(error, [&] {
+    c10::Device device(static_cast<c10::DeviceType>(device_type), static_cast<c10::DeviceIndex>(device_index));
+    at::Generator generator = device.is_cpu() ? at::detail::createCPUGenerator(seed)
+                                              : at::globalContext().defaultGenerator(device).clone();
+    generator.set_current_seed(seed);
+    made = new at::Generator(generator);
+  });
+  return made;
+}
+
+void vt_generator_free(void* generator) { delete static_cast<at::Generator*>(generator); }
+
+bool vt_generator_seed(void* generator, uint64_t seed, Error* error) {
+  return guarded(error, [&] { static_cast<at::Generator*>(generator)->set_current_seed(seed); });
+}
+
+uint64_t vt_generator_initial_seed(const void* generator) {
+  try {
+    return static_cast<const at::Generator*>(generator)->current_seed();
+  } catch (...) {
+    return 0;
+  }
+}
+
+void* vt_generator_state(const void* generator, Error* error) {
+  void* made = nullptr;
+  guarded(error, [&] { made = new at::Tensor(static_cast<const at::Generator*>(generator)->get_state()); });
+  return made;
+}
+
+bool vt_generator_set_state(void* generator, const void* state, Error* error) {
+  return guarded(error, [&] { static_cast<at::Generator*>(generator)->set_state(tensor_of(state)); });
+}
+
+// Loads a library for the whole process, all that it needs included, and never unloads it.
+bool vt_load_library(const char* path, Error* error) {
+  return guarded(error, [&] {
+    if (dlopen(path, RTLD_NOW | RTLD_GLOBAL) == nullptr) TORCH_CHECK(false, dlerror());
+  });
+}
+
+// The file that libtorch's CPU part was loaded from, malloc'ed.
+char* vt_libtorch_file() {
+  Dl_info info{};
+  auto* known = reinterpret_cast<void*>(&at::detail::getCUDAHooks);
+  return dladdr(known, &info) == 0 || info.dli_fname == nullptr ? nullptr : copy_text(info.dli_fname);
+}
+
+// The devices that a loaded CUDA part shows. Never to be asked before it is loaded: libtorch would remember that there
+// is none.
+int64_t vt_devices() {
+  try {
+    return at::detail::getCUDAHooks().getNumGPUs();
+  } catch (...) {
+    return 0;
+  }
+}
+
+// Has devices compute the same numbers every time, in the precision that tensors have, and counts their memory. While
+// the process has one thread: the environment is written to.
+bool vt_use_devices(Error* error) {
+  return guarded(error, [&] {
+    // cuBLAS chooses among workspaces, and by that among kernels, by what runs beside it.
+    c10::utils::set_env("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
+    auto& context = at::globalContext();
+    context.setFloat32MatmulPrecision("highest");
+    context.setAllowTF32CuBLAS(false);
+    context.setAllowTF32CuDNN(false);
+    context.setAllowFP16ReductionCuBLAS(false);
+    context.setAllowBF16ReductionCuBLAS(false);
+    context.setAllowFP16AccumulationCuBLAS(false);
+    context.setBenchmarkCuDNN(false);
+    context.setDeterministicCuDNN(true);
+    // Where no sum of a fixed order is known for an operator, this only warns. What is allocated is written anyway.
+    context.setDeterministicAlgorithms(true, /*warn_only=*/true);
+    context.setDeterministicFillUninitializedMemory(false);
+    count_device_memory();
+  });
+}
+
+// Waits for a device. Fails where it is lost: nothing that this process asks of it will succeed again.
+bool vt_synchronize(int32_t index, Error* error) {
+  return guarded(error, [&] { at::detail::getCUDAHooks().deviceSynchronize(static_cast<c10::DeviceIndex>(index)); });
+}
+}
