@@ -88,6 +88,11 @@ pub trait Tensor: Clone + 'static {
 
     fn shape(&self) -> Vec<i64>;
 
+    /// Returns the shape and the step of each dimension, which operations in place may change as they change numbers.
+    fn form(&self) -> (Vec<i64>, Vec<i64>) {
+        (self.shape(), Vec::new())
+    }
+
     /// Returns what identifies the memory: equal for all views of one allocation.
     fn memory(&self) -> usize {
         0

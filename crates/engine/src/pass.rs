@@ -22,6 +22,17 @@ pub struct Pass<'a, M: Model> {
     left: RefCell<Vec<Trail<M::Tensor>>>,
 }
 
+/// Tensors that were shown, with the forms that they had.
+struct Forms<T>(Vec<((Vec<i64>, Vec<i64>), T)>);
+
+impl<T: Tensor> Forms<T> {
+    /// Returns whether a block gave one of them another form, in place. The model would go on with that, had the job the
+    /// tensor to itself.
+    fn changed(&self) -> bool {
+        self.0.iter().any(|(form, leaf)| leaf.form() != *form)
+    }
+}
+
 /// A run, and what it was shown of its segment if that has trunks.
 type Seeing<'a, M> = (&'a mut Run<M>, Option<&'a mut Shown<<M as Model>::Tensor>>);
 
@@ -58,12 +69,15 @@ impl<'a, M: Model> Pass<'a, M> {
         self.runs.len() == 1 && self.shown.iter().all(Option::is_none)
     }
 
-    /// Notes what memory is about to be shown.
-    fn note<'t>(&mut self, part: &Part, trees: impl Iterator<Item = &'t Tree<M::Tensor>>) {
-        let Some(seen) = part.segment.and_then(|segment| self.seen.get_mut(segment)) else { return };
+    /// Notes what is about to be shown.
+    fn note<'t>(&mut self, part: &Part, trees: impl Iterator<Item = &'t Tree<M::Tensor>>) -> Forms<M::Tensor> {
         let mut leaves = Vec::new();
         trees.for_each(|tree| tree::leaves(tree, &mut leaves));
-        seen.extend(leaves.iter().filter(|leaf| !leaf.pending()).map(Tensor::memory));
+        leaves.retain(|leaf| !leaf.pending());
+        if let Some(seen) = part.segment.and_then(|segment| self.seen.get_mut(segment)) {
+            seen.extend(leaves.iter().map(Tensor::memory));
+        }
+        Forms(leaves.into_iter().map(|leaf| (leaf.form(), leaf)).collect())
     }
 
     fn run(&mut self, part: &Part) -> Option<Seeing<'_, M>> {
@@ -97,12 +111,16 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
                 continue;
             }
             let own = tree::map_inputs(&inputs, |tree| tree::take(tree, layout, index))?;
-            self.note(part, own.trees());
+            let forms = self.note(part, own.trees());
             let Some((run, shown)) = self.run(part) else { continue };
             let mut shown = shown;
             let watched = shown.as_mut().map(|shown| shown.watch(part, own.trees())).transpose()?;
             let (replaced, skip) = run.enter(site, index, own);
             all_skip &= skip;
+            if !free && forms.changed() {
+                run.ended = Some(Ending::Apart);
+                continue;
+            }
             if skip && let Some(shown) = shown.as_mut() {
                 // The output is another from the start: nobody is shown how it would have been.
                 shown.replace_all();
@@ -142,16 +160,21 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
                 continue;
             }
             let own = tree::take(&output, layout, index)?;
-            self.note(part, std::iter::once(&own));
+            let forms = self.note(part, std::iter::once(&own));
             let Some((run, shown)) = self.run(part) else { continue };
             let watched = shown.map(|shown| shown.watch(part, std::iter::once(&own))).transpose()?;
-            open.push((index, part, watched, run.open(site, index, own)));
+            open.push(Open { index, part, watched, forms, visit: run.open(site, index, own) });
         }
         while self.compute_together(&mut open) {}
         let (mut output, free) = (output, self.is_free());
-        for (index, part, watched, visit) in open {
+        for Open { index, part, watched, forms, visit } in open {
             let Some((run, shown)) = self.run(part) else { continue };
-            let Some(new) = run.close(visit) else { continue };
+            let new = run.close(visit);
+            if !free && forms.changed() {
+                run.ended = Some(Ending::Apart);
+                continue;
+            }
+            let Some(new) = new else { continue };
             if !free && !tree::alike(&tree::take(&output, layout, index)?, &new, part) {
                 run.ended = Some(Ending::Apart);
                 continue;
@@ -188,14 +211,21 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
     }
 }
 
-/// A part of the layout that is being shown: its index, what is remembered of how it was, and the visit.
-type Open<'p, T> = (usize, &'p Part, Option<Range<usize>>, Visit<T>);
+/// A part of the layout that is being shown.
+struct Open<'p, T> {
+    index: usize,
+    part: &'p Part,
+    /// What is remembered of how it was.
+    watched: Option<Range<usize>>,
+    forms: Forms<T>,
+    visit: Visit<T>,
+}
 
 impl<M: Model> Pass<'_, M> {
     /// Computes what blocks of all runs wait for, and lets them go on. Returns whether any did.
     fn compute_together(&mut self, open: &mut [Open<'_, M::Tensor>]) -> bool {
         let (mut owners, mut requests) = (Vec::new(), Vec::new());
-        for (at, (_, part, ..)) in open.iter().enumerate() {
+        for (at, Open { part, .. }) in open.iter().enumerate() {
             let Some((run, _)) = self.run(part) else { continue };
             for (block, request) in run.deferred() {
                 if let Ok(request) = request.downcast::<<M::Tensor as Tensor>::Deferred>() {
@@ -206,7 +236,7 @@ impl<M: Model> Pass<'_, M> {
         }
         let waited = !requests.is_empty();
         for ((at, block), value) in owners.into_iter().zip(<M::Tensor as Tensor>::resolve(requests)) {
-            let Some((_, part, _, visit)) = open.get_mut(at) else { continue };
+            let Some(Open { part, visit, .. }) = open.get_mut(at) else { continue };
             if let Some((run, _)) = self.run(part) {
                 run.answer(visit, block, value);
             }

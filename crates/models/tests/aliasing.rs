@@ -131,3 +131,34 @@ fn what_was_seen_before_and_is_used_no_more_is_the_blocks_own() {
     );
     same("i = LAYERS[1].input\nx = LAYERS[2].output\ni[:] = 0\nout = HEAD.output.save()", "out = HEAD.output.save()");
 }
+
+#[test]
+fn another_form_given_in_place_is_what_the_model_goes_on_with_whoever_else_is_there() {
+    let blocks = [
+        "x = LAYERS[1].output\nx.swapaxes_(1, 2)\nout = HEAD.output.save()",
+        "x = LAYERS[1].output\nx.transpose_(0, 1)\nout = HEAD.output.save()",
+        "x = LAYERS[1].output\nx.unsqueeze_(0)\nout = HEAD.output.save()",
+        "x = LAYERS[1].mlp.input\nx.squeeze_(0)\nout = HEAD.output.save()",
+        // And back again.
+        "x = LAYERS[1].output\nx.transpose_(0, 1)\nx.transpose_(0, 1)\nout = HEAD.output.save()",
+        // Nothing of it reaches the model.
+        "x = LAYERS[1].output.view(-1)\nx.unsqueeze_(0)\nout = HEAD.output.save()",
+    ];
+    let mut failed = 0;
+    for subject in [&GPT2, &LLAMA] {
+        for block in blocks {
+            let job = |text: &str, block: &str| subject.job(text, Function::Call, block, &[]);
+            let alone = subject.outcomes(vec![job("Hello there, world", block)]).remove(0);
+            let neighbour = job("a", "x = LAYERS[2].output.save()");
+            let beside = subject.outcomes(vec![job("Hello there, world", block), neighbour]);
+            match (&alone.end, &beside[0].end) {
+                (Ok(_), Ok(_)) => near(&beside[0], &alone, block),
+                (Err(alone), Err(beside)) => assert_eq!(beside.message, alone.message, "{block}"),
+                (alone, beside) => panic!("{block}\nalone: {alone:?}\nbeside others: {beside:?}"),
+            }
+            assert!(beside[1].end.is_ok());
+            failed += usize::from(alone.end.is_err());
+        }
+    }
+    assert!(failed >= 2, "{failed}");
+}

@@ -45,6 +45,10 @@ impl engine::Tensor for Tensor {
         self.sizes()
     }
 
+    fn form(&self) -> (Vec<i64>, Vec<i64>) {
+        (self.sizes(), self.strides())
+    }
+
     fn memory(&self) -> usize {
         self.storage()
     }
