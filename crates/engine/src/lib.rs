@@ -39,7 +39,7 @@ mod written;
 pub use contract::{Engine, Event, Failure, Fault, Job, Usage};
 pub use interleaver::Interleaver;
 pub use model::{
-    Attention, Done, Entered, Forwarded, Inputs, Interrupt, Layout, Model, ModuleSchema, Observer, Packed, Part,
+    Attention, Done, Entered, Form, Forwarded, Inputs, Interrupt, Layout, Model, ModuleSchema, Observer, Packed, Part,
     Sampler, Schema, Segment, Site, Tensor, Tokenizer, Tree, Trunk, Wants,
 };
 pub use shape::ShapeClass;

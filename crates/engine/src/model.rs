@@ -55,6 +55,9 @@ impl Schema {
     }
 }
 
+/// How a tensor lies in its memory: the size and the step of each dimension.
+pub type Form = (Vec<i64>, Vec<i64>);
+
 /// A tensor as the engine handles it. Errors are the exceptions that PyTorch would raise.
 pub trait Tensor: Clone + 'static {
     /// What a block waits for when it uses a tensor that is not computed yet: many such are computed together.
@@ -88,8 +91,8 @@ pub trait Tensor: Clone + 'static {
 
     fn shape(&self) -> Vec<i64>;
 
-    /// Returns the shape and the step of each dimension, which operations in place may change as they change numbers.
-    fn form(&self) -> (Vec<i64>, Vec<i64>) {
+    /// Returns the size and the step of each dimension, which operations in place may change as they change numbers.
+    fn form(&self) -> Form {
         (self.shape(), Vec::new())
     }
 

@@ -6,7 +6,9 @@ use std::ops::Range;
 
 use interpreter::raise::Raise;
 
-use crate::model::{Entered, Inputs, Interrupt, Layout, Model, Observer, Packed, Part, Site, Tensor, Tree, Wants};
+use crate::model::{
+    Entered, Form, Inputs, Interrupt, Layout, Model, Observer, Packed, Part, Site, Tensor, Tree, Wants,
+};
 use crate::run::{Ending, Run, Visit};
 use crate::tree;
 use crate::written::{Shown, Trail};
@@ -23,7 +25,7 @@ pub struct Pass<'a, M: Model> {
 }
 
 /// Tensors that were shown, with the forms that they had.
-struct Forms<T>(Vec<((Vec<i64>, Vec<i64>), T)>);
+struct Forms<T>(Vec<(Form, T)>);
 
 impl<T: Tensor> Forms<T> {
     /// Returns whether a block gave one of them another form, in place. The model would go on with that, had the job the

@@ -16,6 +16,7 @@ mod views;
 
 use engine::conformance::{self, Outcome, Subject, owned, tensor};
 use engine::{Event, Fault, Job};
+use fastrand::Rng;
 use program::{Datum, Function, Saved, TensorData};
 
 #[path = "shared/engine.rs"]
@@ -100,21 +101,11 @@ fn assert_each_as_alone(subject: &Subject<'_>, jobs: &dyn Fn() -> Vec<Job>, cont
     together
 }
 
-/// A small generator: equal seeds give equal tests.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % sides
-    }
-}
-
 /// A prompt of some words.
-fn prompt(dice: &mut Dice) -> String {
+fn prompt(dice: &mut Rng) -> String {
     const WORDS: [&str; 8] = ["The", " tower", " of", " Paris", " is", " old", " and", " tall"];
-    let length = 1 + dice.roll(9);
-    (0..length).map(|_| WORDS[dice.roll(WORDS.len())]).collect()
+    let length = 1 + dice.usize(..9);
+    (0..length).map(|_| WORDS[dice.usize(..WORDS.len())]).collect()
 }
 
 /// Ways to write `TAG`, in the order in which the sites come.
@@ -165,15 +156,15 @@ record = result.logits.save()";
 
 #[test]
 fn s1_s2_no_tag_of_another_job_shows_anywhere_and_each_gives_what_it_gives_alone() {
-    let mut dice = Dice(20_261_123);
-    println!("seed {}", dice.0);
+    let mut dice = Rng::with_seed(20_261_123);
+    println!("seed {}", dice.get_seed());
     for subject in MODELS {
         for round in 0..3 {
             let crowd: Vec<(String, String, f32)> = (0..10)
                 .map(|place| {
                     // Large enough to be told from what the model computes, and exact in float32.
                     let tag = 1_048_576.0 + 4096.0 * place as f32;
-                    let which = dice.roll(WRITES.len());
+                    let which = dice.usize(..WRITES.len());
                     let late = match which {
                         0..=20 => 0,
                         21 => 1,
@@ -266,7 +257,7 @@ fn s2_a_value_of_another_shape_or_type_is_its_own_jobs_affair() {
 }
 
 /// A block that looks at some sites, in the order in which they come, and does something to each.
-fn random_block(dice: &mut Dice) -> String {
+fn random_block(dice: &mut Rng) -> String {
     const SITES: [&str; 7] = [
         "LAYERS[AT].input",
         "LAYERS[AT].FIRST.output",
@@ -291,12 +282,12 @@ fn random_block(dice: &mut Dice) -> String {
     let mut lines = vec!["kept = nnsight.save([])".to_owned()];
     for layer in 0..4 {
         for (place, site) in SITES.iter().enumerate() {
-            if dice.roll(6) > 0 {
+            if dice.usize(..6) > 0 {
                 continue;
             }
             let site = site.replace("AT]", &format!("{layer}]"));
-            let deeds = if place == 2 { [0, 1, 2, 3, 6, 7, 8, 9][dice.roll(8)] } else { dice.roll(DEEDS.len()) };
-            let deed = DEEDS[deeds].replace("SITE", &site).replace("POSITION", &dice.roll(2).to_string());
+            let deeds = if place == 2 { [0, 1, 2, 3, 6, 7, 8, 9][dice.usize(..8)] } else { dice.usize(..DEEDS.len()) };
+            let deed = DEEDS[deeds].replace("SITE", &site).replace("POSITION", &dice.usize(..2).to_string());
             lines.push(format!("x = {site}\n{deed}"));
         }
     }
@@ -307,14 +298,14 @@ fn random_block(dice: &mut Dice) -> String {
         "tracer.stop()",
         "out = NORM.output.clone().save()",
     ];
-    lines.push(end[dice.roll(end.len())].to_owned());
+    lines.push(end[dice.usize(..end.len())].to_owned());
     lines.join("\n")
 }
 
 #[test]
 fn s1_s5_random_programs_give_what_they_give_alone_and_from_rows_that_are_kept() {
-    let mut dice = Dice(71);
-    println!("seed {}", dice.0);
+    let mut dice = Rng::with_seed(71);
+    println!("seed {}", dice.get_seed());
     for subject in MODELS {
         for round in 0..8 {
             let crowd: Vec<(String, String)> = (0..8)

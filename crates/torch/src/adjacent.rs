@@ -52,12 +52,17 @@ const PRODUCTS: [&str; 35] = [
     "vdot",
 ];
 
+/// Returns whether an operator multiplies matrices.
+pub fn is_product(name: &str) -> bool {
+    PRODUCTS.binary_search(&name.trim_end_matches('_')).is_ok()
+}
+
 /// Returns an operator's arguments with copies of what kernels could read beyond. `None` where nothing is to be replaced.
 ///
 /// # Errors
 /// When there is no memory for the copies.
 pub fn copied(operator: &Operator, arguments: &[Argument], gradients: bool) -> Result<Option<Vec<Argument>>, Raise> {
-    if PRODUCTS.binary_search(&operator.name.trim_end_matches('_')).is_err() {
+    if !operator.multiplies {
         return Ok(None);
     }
     let mut copied = None;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 use std::sync::OnceLock;
 
-use crate::ffi;
+use crate::{adjacent, ffi};
 
 /// One overload of an `aten::` operator.
 #[derive(Debug)]
@@ -15,6 +15,8 @@ pub struct Operator {
     pub overload: Box<str>,
     /// Draws random numbers.
     pub random: bool,
+    /// Multiplies matrices.
+    pub multiplies: bool,
     pub parameters: Vec<Parameter>,
     /// Names of the returned values; empty ones are unnamed.
     pub returns: Vec<Box<str>>,
@@ -74,12 +76,13 @@ impl Operator {
     fn parse(line: &str) -> Option<Self> {
         let mut fields = line.split('\t');
         let handle = fields.next()?.parse().ok()?;
-        let name = fields.next()?.into();
+        let name: Box<str> = fields.next()?.into();
         let overload = fields.next()?.into();
+        let multiplies = adjacent::is_product(&name);
         let random = fields.next()?.contains('r');
         let parameters = entries(fields.next()?).map(|(name, kind, flags)| Parameter::new(name, kind, flags)).collect();
         let returns = entries(fields.next()?).map(|(name, ..)| name.into()).collect();
-        Some(Self { handle, name, overload, random, parameters, returns })
+        Some(Self { handle, name, overload, random, multiplies, parameters, returns })
     }
 }
 

@@ -4,6 +4,7 @@
 use std::collections::HashSet;
 use std::rc::Rc;
 
+use fastrand::Rng;
 use interpreter::{Coroutine, Environment, Frame, Machine, Step, Value};
 use program::{Limits, Source};
 
@@ -159,20 +160,10 @@ fn operators() -> Vec<(&'static str, &'static str)> {
     found
 }
 
-/// A small generator: equal seeds give equal tests.
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self, sides: usize) -> usize {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        usize::try_from(self.0 >> 33).unwrap() % sides
-    }
-}
-
 #[test]
 fn s10_no_operator_gives_what_was_in_memory_before() {
-    let mut dice = Dice(20_261_128);
-    println!("seed {}", dice.0);
+    let mut dice = Rng::with_seed(20_261_128);
+    println!("seed {}", dice.get_seed());
     let all = operators();
     let (mut tried, mut sound, mut gave, mut wrong) = (0, 0, HashSet::new(), Vec::new());
     // Several at a time: to begin a program takes longer than most of them do.
@@ -187,7 +178,7 @@ fn s10_no_operator_gives_what_was_in_memory_before() {
                     chosen.extend(calls.iter().map(|call| (place, call.clone())));
                 } else {
                     chosen.extend(taken.iter().take(6).map(|call| (place, call.clone())));
-                    chosen.extend((0..4).map(|_| (place, calls[dice.roll(calls.len())].clone())));
+                    chosen.extend((0..4).map(|_| (place, calls[dice.usize(..calls.len())].clone())));
                 }
             }
             tried += chosen.len();

@@ -3,11 +3,12 @@
 
 use engine::conformance::{self, Outcome, Subject, owned};
 use engine::{Event, Fault, Job, Usage};
+use fastrand::Rng;
 use program::Function;
 
 use super::shared::interleaver;
 use super::tags::assert_same_bits;
-use super::{Dice, MODELS, assert_near, generation, job, named, prompt, saved};
+use super::{MODELS, assert_near, generation, job, named, prompt, saved};
 
 const READS: &str = "middle = LAYERS[2].output.clone().save()
 logits = HEAD.output.save()
@@ -92,8 +93,8 @@ fn counts(usage: &Usage) -> [u64; 7] {
 
 #[test]
 fn s7_no_count_tells_what_another_tenant_has_asked() {
-    let mut dice = Dice(20_261_133);
-    println!("seed {}", dice.0);
+    let mut dice = Rng::with_seed(20_261_133);
+    println!("seed {}", dice.get_seed());
     let blocks = [
         "out = HEAD.output.save()",
         "LAYERS[1].output[:, -1] = 2\nout = HEAD.output[:, -1].save()",
@@ -102,8 +103,8 @@ fn s7_no_count_tells_what_another_tenant_has_asked() {
     ];
     for subject in MODELS {
         let texts: Vec<String> = (0..4).map(|_| prompt(&mut dice)).collect();
-        let ask = |tenant: &str, dice: &mut Dice| -> Job {
-            let (text, block) = (&texts[dice.roll(texts.len())], dice.roll(blocks.len()));
+        let ask = |tenant: &str, dice: &mut Rng| -> Job {
+            let (text, block) = (&texts[dice.usize(..texts.len())], dice.usize(..blocks.len()));
             match blocks[block] {
                 session if session.contains("TEXT") => {
                     owned(subject.session_job(&named(subject, &session.replace("TEXT", text))), tenant)
@@ -123,9 +124,9 @@ fn s7_no_count_tells_what_another_tenant_has_asked() {
         for crowd in 0..4 {
             let mut engine = (subject.engine)();
             for (place, (job, quiet)) in own.iter().zip(&quiet).enumerate() {
-                let before = (0..dice.roll(4)).map(|_| ask("other", &mut dice)).collect();
+                let before = (0..dice.usize(..4)).map(|_| ask("other", &mut dice)).collect();
                 let _ = conformance::outcomes(engine.as_mut(), before);
-                let beside = (0..dice.roll(4)).map(|_| ask("other", &mut dice)).collect();
+                let beside = (0..dice.usize(..4)).map(|_| ask("other", &mut dice)).collect();
                 let found = run(engine.as_mut(), job, beside);
                 let context = format!("crowd {crowd}, job {place} of {}", subject.layers);
                 assert_eq!(counts(&found.usage), counts(&quiet.usage), "{context}");

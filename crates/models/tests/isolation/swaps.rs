@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use engine::conformance::{self, Outcome, Subject, owned};
 use engine::{Engine, Interleaver, Job};
+use fastrand::Rng;
 use models::DType;
 use models::testing::{LLAMA, load_as};
 use program::Function;
 use torch::Device;
 
 use super::tags::assert_same_bits;
-use super::{Dice, MODELS, floats, generation, job, named, saved};
+use super::{MODELS, floats, generation, job, named, saved};
 
 /// Reads what there is to read, in the order in which it comes. Kernels might read on behind the narrow rows.
 const READS: &str = "import torch
@@ -41,18 +42,18 @@ const SITES: [&str; 8] = [
 ];
 
 /// A job of a row of random tokens, which looks at the logits, and does harm on the way.
-fn neighbour(subject: &Subject<'_>, dice: &mut Dice, place: usize, tokens: usize) -> Job {
-    let ids: Vec<String> = (0..tokens).map(|_| (2 + dice.roll(500)).to_string()).collect();
-    let masked = if dice.roll(6) == 0 {
+fn neighbour(subject: &Subject<'_>, dice: &mut Rng, place: usize, tokens: usize) -> Job {
+    let ids: Vec<String> = (0..tokens).map(|_| (2 + dice.usize(..500)).to_string()).collect();
+    let masked = if dice.usize(..6) == 0 {
         format!(", attention_mask=torch.zeros(1, {tokens}, dtype=torch.int64)")
     } else {
         String::new()
     };
-    let harm = match dice.roll(5) {
+    let harm = match dice.usize(..5) {
         0 => String::new(),
         _ => {
-            let (site, value) = (SITES[dice.roll(SITES.len())], VALUES[dice.roll(VALUES.len())]);
-            let part = ["[:]", "[:, -1]", "[..., ::3]"][dice.roll(3)];
+            let (site, value) = (SITES[dice.usize(..SITES.len())], VALUES[dice.usize(..VALUES.len())]);
+            let part = ["[:]", "[:, -1]", "[..., ::3]"][dice.usize(..3)];
             format!("x = {site}\n    x{part} = {value}\n    ")
         }
     };
@@ -66,7 +67,7 @@ fn neighbour(subject: &Subject<'_>, dice: &mut Dice, place: usize, tokens: usize
 }
 
 /// Runs a job at a place among neighbours of so many tokens each.
-fn among(subject: &Subject<'_>, own: &dyn Fn() -> Job, place: usize, lengths: &[usize], dice: &mut Dice) -> Outcome {
+fn among(subject: &Subject<'_>, own: &dyn Fn() -> Job, place: usize, lengths: &[usize], dice: &mut Rng) -> Outcome {
     let mut jobs: Vec<Job> =
         lengths.iter().enumerate().map(|(place, &tokens)| neighbour(subject, dice, place, tokens)).collect();
     jobs.insert(place, own());
@@ -84,8 +85,8 @@ fn among(subject: &Subject<'_>, own: &dyn Fn() -> Job, place: usize, lengths: &[
 
 #[test]
 fn i2_s4_no_bit_depends_on_what_neighbours_hold_how_long_they_are_and_where_a_row_lies() {
-    let mut dice = Dice(20_261_129);
-    println!("seed {}", dice.0);
+    let mut dice = Rng::with_seed(20_261_129);
+    println!("seed {}", dice.get_seed());
     // Equal numbers of tokens, in rows of one token to the longest that a model takes.
     let few: [&[usize]; 4] = [&[3, 7, 1, 12, 5], &[28], &[14, 14], &[1; 28]];
     let odd: [&[usize]; 3] = [&[3, 7, 1, 12, 4], &[27], &[1; 27]];
@@ -101,8 +102,8 @@ fn i2_s4_no_bit_depends_on_what_neighbours_hold_how_long_they_are_and_where_a_ro
             for sizes in [&few[..], &odd[..], &many[..]] {
                 let expected = among(subject, &own, 0, sizes[0], &mut dice);
                 for round in 0..rounds {
-                    let lengths = sizes[dice.roll(sizes.len())];
-                    let place = dice.roll(lengths.len() + 1);
+                    let lengths = sizes[dice.usize(..sizes.len())];
+                    let place = dice.usize(..lengths.len() + 1);
                     let found = among(subject, &own, place, lengths, &mut dice);
                     let context = format!("round {round} of {}, at {place} of {lengths:?}", subject.layers);
                     assert_same_bits(&found, &expected, &context);
@@ -114,8 +115,8 @@ fn i2_s4_no_bit_depends_on_what_neighbours_hold_how_long_they_are_and_where_a_ro
 
 #[test]
 fn i2_s4_s12_generated_tokens_and_samples_do_not_depend_on_neighbours() {
-    let mut dice = Dice(20_261_130);
-    println!("seed {}", dice.0);
+    let mut dice = Rng::with_seed(20_261_130);
+    println!("seed {}", dice.get_seed());
     let sample = "with model.generate('The old tower', max_new_tokens=5, do_sample=True) as tracer:
     steps = nnsight.save([])
     for step in tracer.iter[:5]:
@@ -131,8 +132,9 @@ drawn = torch.rand(3).save()";
             let mut jobs: Vec<Job> = ["Hello there", "The", "Paris is tall and old"]
                 .iter()
                 .map(|text| {
-                    let source =
-                        harm.replace("SITE", sites[dice.roll(3)]).replace("VALUE", VALUES[dice.roll(VALUES.len())]);
+                    let source = harm
+                        .replace("SITE", sites[dice.usize(..3)])
+                        .replace("VALUE", VALUES[dice.usize(..VALUES.len())]);
                     // No end token ends a row early, so that every pass is of one size.
                     let kwargs = [("max_new_tokens", 5), ("min_new_tokens", 5)];
                     generation(subject, "neighbour", text, &source, &kwargs)
@@ -154,8 +156,8 @@ drawn = torch.rand(3).save()";
 fn n2_passes_of_any_size_give_numbers_within_the_published_tolerance() {
     // Read as float32, which holds every bfloat16.
     let reads = "state = LAYERS[3].output.float().save()\nlogits = HEAD.output.float().save()";
-    let mut dice = Dice(20_261_131);
-    println!("seed {}", dice.0);
+    let mut dice = Rng::with_seed(20_261_131);
+    println!("seed {}", dice.get_seed());
     for subject in MODELS {
         let more: &[usize] = &[2, 3, 4, 6, 7, 8, 9, 10, 12, 13, 14, 15, 24, 32, 50, 250];
         for (dtype, tolerance, more) in [(DType::Float32, 1e-4, more), (DType::BFloat16, 2e-2, &[])] {

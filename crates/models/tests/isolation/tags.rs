@@ -3,9 +3,10 @@
 
 use engine::conformance::{self, Outcome, Subject};
 use engine::{Fault, Job};
+use fastrand::Rng;
 use program::{DType, Saved, TensorData};
 
-use super::{Dice, MODELS, job, prompt, saved};
+use super::{MODELS, job, prompt, saved};
 
 /// The lists of what may be called, by module.
 const OPERATORS: &str = include_str!("../../../torch/src/operators.txt");
@@ -83,7 +84,7 @@ struct Marked {
 }
 
 impl Marked {
-    fn random(dice: &mut Dice, operators: &[(&str, String)]) -> Self {
+    fn random(dice: &mut Rng, operators: &[(&str, String)]) -> Self {
         let mut source = BEFORE.to_owned();
         let sites = [
             ("EMBED.output", 8),
@@ -98,11 +99,11 @@ impl Marked {
                 "V = {site}\nV[..., ::3] = TAG\nkeep('site', V)\nW = V * 1\nI = torch.zeros_like(V, dtype=torch.int64)\nM = V > 0\n"
             );
             for _ in 0..count {
-                let (module, name) = &operators[dice.roll(operators.len())];
+                let (module, name) = &operators[dice.usize(..operators.len())];
                 let call = CALLS.iter().find(|(known, _)| known == module).unwrap().1.replace("NAME", name);
                 let mut calls = Vec::new();
                 for _ in 0..6 {
-                    let arguments = ARGUMENTS[dice.roll(ARGUMENTS.len())];
+                    let arguments = ARGUMENTS[dice.usize(..ARGUMENTS.len())];
                     calls.push(format!("lambda: {}", call.replace("ARGS", arguments).replace(", )", ")")));
                 }
                 source += &format!("attempt('{module}.{name}', [{}])\n", calls.join(", "));
@@ -116,8 +117,8 @@ impl Marked {
     }
 
     /// Takes a tag with many digits, which no arithmetic makes by chance, and which float32 holds exactly.
-    fn mark(&mut self, dice: &mut Dice) {
-        self.tag = 1_048_576.0 + dice.roll(1 << 20) as f32 + 0.125 * (1 + 2 * dice.roll(4)) as f32;
+    fn mark(&mut self, dice: &mut Rng) {
+        self.tag = 1_048_576.0 + dice.usize(..1 << 20) as f32 + 0.125 * (1 + 2 * dice.usize(..4)) as f32;
     }
 
     fn job(&self, subject: &Subject<'_>, place: usize) -> Job {
@@ -127,8 +128,8 @@ impl Marked {
 
 #[test]
 fn s1_s10_random_programs_show_no_tag_of_others_and_no_bit_depends_on_one() {
-    let mut dice = Dice(20_261_127);
-    println!("seed {}", dice.0);
+    let mut dice = Rng::with_seed(20_261_127);
+    println!("seed {}", dice.get_seed());
     let operators = operators();
     let mut done: Vec<String> = Vec::new();
     for subject in MODELS {

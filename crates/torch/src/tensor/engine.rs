@@ -45,7 +45,7 @@ impl engine::Tensor for Tensor {
         self.sizes()
     }
 
-    fn form(&self) -> (Vec<i64>, Vec<i64>) {
+    fn form(&self) -> engine::Form {
         (self.sizes(), self.strides())
     }
 
