@@ -51,6 +51,7 @@ pub fn check(subject: &Subject<'_>) {
     long_code_makes_way(subject);
     who_waits_outside_is_heard_of(subject);
     many_that_take_long_all_finish(subject);
+    tenants_take_turns_with_what_takes_long(subject);
     what_makes_way_ends_as_it_would_alone(subject);
     an_engine_can_be_dropped_with_jobs_half_way(subject);
 }
@@ -421,6 +422,21 @@ fn many_that_take_long_all_finish(subject: &Subject<'_>) {
         assert_eq!(outcome.printed, ["604999450000"]);
         assert_same(&outcome.end.expect("the program is sound"), &alone);
     }
+}
+
+fn tenants_take_turns_with_what_takes_long(subject: &Subject<'_>) {
+    let long = || long_jobs(subject).swap_remove(0);
+    let mut engine = (subject.engine)();
+    for _ in 0..70 {
+        engine.submit(owned(Job { id: JobId::new(), ..long() }, "the one with many"));
+    }
+    let one = owned(long(), "the one with one");
+    let (id, mut events) = (one.id, Vec::new());
+    engine.submit(one);
+    steps_until_done(engine.as_mut(), id, &mut events);
+    assert!(outcome_of(id, &events).end.is_ok());
+    let ended = events.iter().filter(|event| matches!(event, Event::Finished(..) | Event::Failed(..))).count();
+    assert_eq!(ended, 1, "a tenant's only job waits for none of another's seventy");
 }
 
 fn what_makes_way_ends_as_it_would_alone(subject: &Subject<'_>) {

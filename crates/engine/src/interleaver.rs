@@ -426,6 +426,10 @@ impl<M: Model> Active<M> {
         self.job.id
     }
 
+    pub fn tenant(&self) -> &TenantId {
+        &self.job.tenant
+    }
+
     /// Returns what stops the job, as in [`Job::stop`].
     pub fn stop(&self) -> &Arc<AtomicU8> {
         &self.job.stop

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use ids::JobId;
+use ids::{JobId, TenantId};
 
 use crate::contract::{Event, Failure, Fault, Usage};
 use crate::fiber::Fiber;
@@ -18,15 +18,20 @@ use crate::turn::Turn;
 /// Jobs that have a lane at once. Each has a stack, which bounds them; further ones wait.
 const LANES: usize = 64;
 
+/// Of these, what one tenant may have: whoever comes next finds room.
+const OF_ONE_TENANT: usize = LANES / 4;
+
 /// The lanes of an engine.
 pub struct Lanes<M: Model> {
     running: VecDeque<Lane<M>>,
     waiting: VecDeque<Active<M>>,
+    /// Tenants of those that run and had the thread before, the one first for whom that is longest ago.
+    turns: VecDeque<TenantId>,
 }
 
 impl<M: Model> Default for Lanes<M> {
     fn default() -> Self {
-        Self { running: VecDeque::new(), waiting: VecDeque::new() }
+        Self { running: VecDeque::new(), waiting: VecDeque::new(), turns: VecDeque::new() }
     }
 }
 
@@ -47,17 +52,31 @@ impl<M: Model> Lanes<M> {
         running.or_else(|| self.waiting.iter().find(|active| active.id() == job).map(|active| &**active.stop()))
     }
 
-    /// Gives one lane the thread, until its slice is over or its pass is done. Lanes take turns; one that has to stop goes
-    /// first.
+    /// Gives one lane the thread, until its slice is over or its pass is done. Tenants take turns, and so do the lanes of
+    /// each; one that has to stop goes first.
     pub fn step(&mut self, model: &Rc<M>, order: &Rc<Order>, events: &mut Vec<Event>) {
         self.open(model, order, events);
         let stopped = self.running.iter().position(|lane| lane.stop.load(Ordering::Relaxed) != 0);
-        let Some(mut lane) = self.running.remove(stopped.unwrap_or(0)) else { return };
-        let more = lane.go_on();
+        let Some(mut lane) = self.running.remove(stopped.unwrap_or_else(|| self.next())) else { return };
+        let (tenant, more) = (lane.tenant.clone(), lane.go_on());
         events.append(&mut lane.events.borrow_mut());
         if more {
             self.running.push_back(lane);
         }
+        self.turns.retain(|other| *other != tenant);
+        if self.running_of(&tenant) > 0 {
+            self.turns.push_back(tenant);
+        }
+    }
+
+    /// Returns the lane whose turn it is: of the tenant who had the thread longest ago, or never yet.
+    fn next(&self) -> usize {
+        let since = |lane: &Lane<M>| self.turns.iter().position(|tenant| *tenant == lane.tenant).map_or(0, |at| at + 1);
+        self.running.iter().enumerate().min_by_key(|(_, lane)| since(lane)).map_or(0, |(at, _)| at)
+    }
+
+    fn running_of(&self, tenant: &TenantId) -> usize {
+        self.running.iter().filter(|lane| lane.tenant == *tenant).count()
     }
 
     /// Opens lanes for those that wait, as far as there is room; who must not begin any more needs none.
@@ -65,7 +84,7 @@ impl<M: Model> Lanes<M> {
         for active in std::mem::take(&mut self.waiting) {
             if let Some(code) = Some(active.stop().load(Ordering::Relaxed)).filter(|code| *code != 0) {
                 active.stopped(code, events);
-            } else if self.running.len() < LANES {
+            } else if self.running.len() < LANES && self.running_of(active.tenant()) < OF_ONE_TENANT {
                 let job = active.id();
                 match Lane::new(active, model, order) {
                     Ok(lane) => self.running.push_back(lane),
@@ -84,6 +103,7 @@ impl<M: Model> Lanes<M> {
 /// One job in a fiber.
 struct Lane<M: Model> {
     job: JobId,
+    tenant: TenantId,
     stop: Arc<AtomicU8>,
     model: Rc<M>,
     /// What happened, until it is told.
@@ -95,7 +115,7 @@ struct Lane<M: Model> {
 
 impl<M: Model> Lane<M> {
     fn new(mut active: Active<M>, model: &Rc<M>, order: &Rc<Order>) -> std::io::Result<Self> {
-        let (job, stop) = (active.id(), Arc::clone(active.stop()));
+        let (job, tenant, stop) = (active.id(), active.tenant().clone(), Arc::clone(active.stop()));
         let events = Rc::new(RefCell::new(Vec::new()));
         let turn = Rc::new(Turn::in_lane());
         active.take_turns(&turn);
@@ -113,7 +133,7 @@ impl<M: Model> Lane<M> {
             }
         };
         let fiber = Fiber::new(body)?;
-        Ok(Self { job, stop, model: Rc::clone(model), events, fiber: Some(fiber), aside: None })
+        Ok(Self { job, tenant, stop, model: Rc::clone(model), events, fiber: Some(fiber), aside: None })
     }
 
     /// Lets the job have the thread for a slice. Returns whether there is more to do.
