@@ -55,6 +55,10 @@ def measure(lab, shape):
         for name in samples.taken:
             cost = 1000 * samples.cost(name) / USERS
             lab.report.row("gradient", **side.place, tokens=lab.tokens, side=name, ms_per_user=cost)
+        # What remains of a user's work when nothing but products is left, and all rows are multiplied at once.
+        products = 1000 * shape.attribution_flops(lab.tokens) / side.rates[512] / 1e9
+        alone = 1000 * samples.cost("one after another") / USERS
+        lab.report.row("gradient", **side.place, products_ms_per_user=products, together_at_most=alone / products)
         value = samples.cost("nnsight") / samples.cost("one after another")
         lab.report.ratio("gradient", "nnsight with frozen weights / one after another", value, 1.5, **side.place)
         value = samples.cost("one after another") / samples.cost("together")

@@ -64,6 +64,11 @@ class Shape:
         layer = 2 * length * self.layer_parameters + self.attention_flops(0, length)
         return rows * self.layers * layer + (rows * length if logits is None else logits) * 2 * self.width * self.vocabulary
 
+    def attribution_flops(self, length):
+        """FLOPs of two forward passes and a backward one that ends behind the first layer."""
+        backward = (self.layers - 1) * 2 * length * self.layer_parameters
+        return 2 * self.forward_flops(1, length, logits=1) + backward
+
     def sweep_flops(self, length):
         """FLOPs of patching every (layer, position), as written and with every unchanged number computed once.
 
