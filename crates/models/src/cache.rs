@@ -39,19 +39,42 @@ enum Slot {
     /// None, whatever the rows have: the layer was left out.
     Missing,
     Own(Layer),
+    /// So many rows, from one on, of what was computed for several caches.
+    Among {
+        all: Rc<Layer>,
+        first: i64,
+        rows: i64,
+    },
 }
 
 impl Slot {
-    fn own(&self) -> Option<Layer> {
-        match self {
+    /// Returns what it has in memory of its own, and nobody else's: it may be shown, and outlive the pass.
+    fn own(&mut self) -> Result<Option<Layer>, TchError> {
+        if let Self::Among { all, first, rows } = self {
+            let copy = |tensor: &Tensor| Tensor::f_cat(&[tensor.f_narrow(0, *first, *rows)?], 0);
+            *self = Self::Own((copy(&all.0)?, copy(&all.1)?));
+        }
+        Ok(match self {
             Self::Own((keys, values)) => Some((keys.shallow_clone(), values.shallow_clone())),
-            Self::Followed | Self::Missing => None,
+            _ => None,
+        })
+    }
+
+    fn bytes(&self) -> u64 {
+        let size = |tensor: &Tensor| tensor.numel() as u64 * tensor.kind().elt_size_in_bytes() as u64;
+        match self {
+            Self::Own((keys, values)) => size(keys) + size(values),
+            Self::Among { all, rows, .. } => {
+                let all_rows = all.0.size().first().copied().unwrap_or(0).max(1);
+                (size(&all.0) + size(&all.1)) / all_rows as u64 * *rows as u64
+            }
+            Self::Followed | Self::Missing => 0,
         }
     }
 }
 
 /// Keys and values, `[rows, heads, length, head_dim]` each.
-type Layer = (Tensor, Tensor);
+pub type Layer = (Tensor, Tensor);
 
 /// The caches of a pass, by segment.
 pub struct Caches(pub Vec<Option<Cache>>);
@@ -84,12 +107,21 @@ impl Cache {
         *self.0.borrow_mut() = Content { layers, rows: Vec::new() };
     }
 
+    /// Lets go of what was computed for others with it.
+    ///
+    /// # Errors
+    /// When there is no memory for a copy.
+    pub fn keep_own(&self) -> Result<(), TchError> {
+        self.0.borrow_mut().layers.iter_mut().try_for_each(|slot| slot.own().map(drop))
+    }
+
     /// Returns the tokens of each sequence that the cache holds.
     #[must_use]
     pub fn length(&self) -> i64 {
         let content = self.0.borrow();
         match content.layers.first() {
             Some(Slot::Own((keys, _))) => keys.size().get(2).copied().unwrap_or(0),
+            Some(Slot::Among { all, .. }) => all.0.size().get(2).copied().unwrap_or(0),
             Some(Slot::Missing) => 0,
             Some(Slot::Followed) | None => content.rows.first().map_or(0, Self::length),
         }
@@ -98,8 +130,7 @@ impl Cache {
     /// Returns the bytes of all keys and values.
     #[must_use]
     pub fn bytes(&self) -> u64 {
-        let size = |tensor: &Tensor| tensor.numel() as u64 * tensor.kind().elt_size_in_bytes() as u64;
-        self.0.borrow().layers.iter().filter_map(Slot::own).map(|(keys, values)| size(&keys) + size(&values)).sum()
+        self.0.borrow().layers.iter().map(Slot::bytes).sum()
     }
 
     /// Appends `[rows, heads, new, head_dim]` keys and values to a layer, and returns all of them.
@@ -120,17 +151,29 @@ impl Cache {
         Ok(joined)
     }
 
+    /// Makes so many rows, from one on, of what was computed for several caches all that a layer has. They are copied when
+    /// somebody asks for them, which mostly nobody does: the pass goes on with what all have.
+    pub fn place(&self, layer: usize, all: &Rc<Layer>, first: i64, rows: i64) {
+        *self.0.borrow_mut().slot(layer) = Slot::Among { all: Rc::clone(all), first, rows };
+    }
+
     /// Begins a layer that is computed whole, or left out: what the rows have there counts no more.
     pub fn begin(&self, layer: usize) {
         *self.0.borrow_mut().slot(layer) = Slot::Missing;
     }
 
+    /// Returns whether so many new keys and values of a layer would be all that it has.
+    #[must_use]
+    pub fn begins(&self, layer: usize, new: i64) -> bool {
+        matches!(self.before(layer, new), Ok(None))
+    }
+
     /// Returns what a layer's new keys and values come after.
     fn before(&self, layer: usize, new: i64) -> Result<Option<Layer>, TchError> {
-        let content = self.0.borrow();
-        match content.layers.get(layer) {
+        let mut content = self.0.borrow_mut();
+        match content.layers.get_mut(layer) {
             Some(Slot::Followed) | None => {}
-            Some(slot) => return Ok(slot.own()),
+            Some(slot) => return slot.own(),
         }
         let [row] = content.rows.as_slice() else { return Ok(None) };
         let kept = row.length() - new;
@@ -142,10 +185,10 @@ impl Cache {
     }
 
     fn layer(&self, layer: usize) -> Option<(Tensor, Tensor)> {
-        let content = self.0.borrow();
-        match content.layers.get(layer) {
+        let mut content = self.0.borrow_mut();
+        match content.layers.get_mut(layer) {
             Some(Slot::Followed) | None => {}
-            Some(slot) => return slot.own(),
+            Some(slot) => return slot.own().ok()?,
         }
         let rows: Vec<Layer> = content.rows.iter().map(|row| row.layer(layer)).collect::<Option<_>>()?;
         let (keys, values): (Vec<Tensor>, Vec<Tensor>) = rows.into_iter().unzip();
@@ -346,6 +389,22 @@ mod tests {
         assert_eq!(all.size(), [1, 1, 2, 2]);
         assert_eq!(Vec::<f32>::try_from(all.flatten(0, -1)).unwrap(), [1.0, 2.0, 9.0, 9.0]);
         assert_eq!((cache.length(), cache.layers()), (2, 2));
+    }
+
+    #[test]
+    fn a_part_of_what_several_caches_have_becomes_a_caches_own_when_it_is_asked_for() {
+        let (cache, mate) = (Cache::new(1), Cache::new(1));
+        let keys = Tensor::from_slice(&[1.0_f32, 2.0]).view([2, 1, 1, 1]);
+        let all = Rc::new((keys.shallow_clone(), keys.shallow_clone()));
+        cache.place(0, &all, 0, 1);
+        mate.place(0, &all, 1, 1);
+        assert_eq!((cache.length(), cache.bytes(), cache.begins(0, 1)), (1, 8, false));
+        let (mut own, _) = cache.layer(0).unwrap();
+        let _ = own.fill_(9.0);
+        assert_eq!(Vec::<f32>::try_from(cache.layer(0).unwrap().0.flatten(0, -1)).unwrap(), [9.0]);
+        let (more, _) = mate.update(0, &keys.narrow(0, 0, 1), &keys.narrow(0, 0, 1)).unwrap();
+        assert_eq!(Vec::<f32>::try_from(more.flatten(0, -1)).unwrap(), [2.0, 1.0]);
+        assert_eq!(Rc::strong_count(&all), 1);
     }
 
     #[test]

@@ -60,6 +60,8 @@ impl Trunk {
         course.record(&pass, &mut states)?;
         let shape = course.shape;
         let caches = call.caches.into_iter().flatten();
+        // Each is dropped at its own time.
+        caches.clone().try_for_each(|cache| cache.keep_own())?;
         Ok(states.into_iter().zip(caches).map(|(states, cache)| Self { states, cache, shape }).collect())
     }
 

@@ -12,7 +12,8 @@ use crate::config::Config;
 use crate::decoder::{Attended, Decoder, Description, Form, Rotary, Rotations, Shared, Stream};
 use crate::error::LoadError;
 use crate::nn::{Activation, Conv1D, Dropout, Embedding, Function, LayerNorm, Linear, in_blocks};
-use crate::pass::{Parts, Pass, Result, no_part};
+use crate::pass::{Parts, Pass, Result};
+use crate::runs::Run;
 use crate::tokens::Tokens;
 
 /// The model below its head.
@@ -245,25 +246,22 @@ impl Decoder for Gpt2 {
             let projected = attn.c_attn.run(pass, &stream.hidden)?;
             let mut attended = Vec::with_capacity(pass.layout.parts.len());
             let mut weights = Vec::new();
-            let own = |pass: &Pass<'_>, segment: usize| -> Result<(Tensor, Option<Tensor>)> {
-                let part = pass.layout.parts.get(segment).ok_or_else(no_part)?;
-                let &Part { rows, length, .. } = part;
-                let own = pass.segment(&projected, segment)?;
+            let own = |pass: &Pass<'_>, run: &Run| -> Result<(Tensor, Option<Tensor>)> {
+                let own = pass.run(&projected, run)?;
                 let width = own.size().last().copied().unwrap_or(0) / 3;
                 let heads = |part: i64| -> Result<Tensor> {
                     let states = own.f_narrow(-1, part * width, width)?;
-                    Ok(states.f_view([rows, length, self.heads, width / self.heads])?.f_transpose(1, 2)?)
+                    Ok(states
+                        .f_view([run.all_rows(), run.length, self.heads, width / self.heads])?
+                        .f_transpose(1, 2)?)
                 };
-                let (query, mut key, mut value) = (heads(0)?, heads(1)?, heads(2)?);
-                // What a segment skips leaves no keys and values behind.
-                if let Some(cache) = shared.cache(segment).filter(|_| !pass.leaves_out(part, attn.site)) {
-                    (key, value) = cache.update(layer, &key, &value)?;
-                }
-                let kind = shared.attention.get(segment).copied().unwrap_or_default();
-                Ok(attend(kind, &query, &key, &value, shared.mask(segment), attn.scaling)?)
+                let (query, key, value) = (heads(0)?, heads(1)?, heads(2)?);
+                let (key, value) = shared.update(pass, attn.site, layer, run, key, value)?;
+                let kind = shared.attention.get(run.first).copied().unwrap_or_default();
+                Ok(attend(kind, &query, &key, &value, shared.mask(run.first), attn.scaling)?)
             };
-            for part in 0..pass.layout.parts.len() {
-                let (hidden, own_weights) = pass.paid(part, || own(pass, part))?;
+            for run in shared.runs(pass, attn.site, layer, &projected) {
+                let (hidden, own_weights) = pass.paid(run.first, || own(pass, &run))?;
                 attended.push(hidden);
                 weights.extend(own_weights);
             }

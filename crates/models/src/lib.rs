@@ -17,6 +17,7 @@ mod llama;
 mod modules;
 mod nn;
 mod pass;
+mod runs;
 mod settings;
 pub mod smollm2;
 pub mod testing;

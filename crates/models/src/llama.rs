@@ -3,7 +3,7 @@
 use std::f32::consts::TAU;
 use std::rc::Rc;
 
-use engine::{Part, Schema, Site};
+use engine::{Schema, Site};
 use interpreter::raise::Raise;
 use serde_json::Value;
 use tch::{Device, Kind, TchError, Tensor};
@@ -14,7 +14,8 @@ use crate::config::Config;
 use crate::decoder::{Attended, Decoder, Description, Form, Rotary, Rotations, Shared, Stream};
 use crate::error::LoadError;
 use crate::nn::{Activation, Embedding, Function, Linear, RmsNorm, in_blocks};
-use crate::pass::{Pass, Result, no_part};
+use crate::pass::{Pass, Result};
+use crate::runs::Run;
 use crate::tokens::Tokens;
 
 /// The model below its head.
@@ -287,26 +288,20 @@ impl Decoder for Llama {
             let rotations = shared.rotations.as_ref().ok_or_else(missing)?;
             let mut attended = Vec::with_capacity(pass.layout.parts.len());
             let mut weights = Vec::new();
-            let own = |pass: &Pass<'_>, segment: usize| -> Result<(Tensor, Option<Tensor>)> {
-                let part = pass.layout.parts.get(segment).ok_or_else(no_part)?;
-                let &Part { rows, length, .. } = part;
+            let own = |pass: &Pass<'_>, run: &Run| -> Result<(Tensor, Option<Tensor>)> {
                 let heads = |states: &Tokens| -> Result<Tensor> {
-                    let own = pass.segment(states, segment)?;
-                    Ok(own.f_view([rows, length, -1, self.head_dim])?.f_transpose(1, 2)?)
+                    let own = pass.run(states, run)?;
+                    Ok(own.f_view([run.all_rows(), run.length, -1, self.head_dim])?.f_transpose(1, 2)?)
                 };
-                let rotation = rotations.cosines.get(segment).zip(rotations.sines.get(segment));
-                let (cosine, sine) = rotation.ok_or_else(missing)?;
-                let query = turn(&heads(&queries)?, cosine, sine)?;
-                let (mut key, mut value) = (turn(&heads(&keys)?, cosine, sine)?, heads(&values)?);
-                // What a segment skips leaves no keys and values behind.
-                if let Some(cache) = shared.cache(segment).filter(|_| !pass.leaves_out(part, attn.site)) {
-                    (key, value) = cache.update(layer, &key, &value)?;
-                }
-                let kind = shared.attention.get(segment).copied().unwrap_or_default();
-                Ok(attend(kind, &query, &key, &value, shared.mask(segment), self.scaling)?)
+                let (cosine, sine) = rotations.of(run)?.ok_or_else(missing)?;
+                let query = turn(&heads(&queries)?, &cosine, &sine)?;
+                let (key, value) = (turn(&heads(&keys)?, &cosine, &sine)?, heads(&values)?);
+                let (key, value) = shared.update(pass, attn.site, layer, run, key, value)?;
+                let kind = shared.attention.get(run.first).copied().unwrap_or_default();
+                Ok(attend(kind, &query, &key, &value, shared.mask(run.first), self.scaling)?)
             };
-            for part in 0..pass.layout.parts.len() {
-                let (hidden, own_weights) = pass.paid(part, || own(pass, part))?;
+            for run in shared.runs(pass, attn.site, layer, &queries) {
+                let (hidden, own_weights) = pass.paid(run.first, || own(pass, &run))?;
                 attended.push(hidden);
                 weights.extend(own_weights);
             }

@@ -13,6 +13,7 @@ use tch::{TchError, Tensor};
 use torch::Products;
 
 use crate::cache::Caches;
+use crate::runs::Run;
 use crate::tokens::{Recorder, Tokens};
 
 /// What flows between modules and their watchers.
@@ -245,8 +246,21 @@ impl<'a> Pass<'a> {
         }
     }
 
+    /// Returns a run's part of a tensor over all tokens, as `[rows, length, …]`.
+    pub fn run(&self, tokens: &Tokens, run: &Run) -> Result<Tensor> {
+        match tokens {
+            Tokens::Packed(tensor) if run.parts > 1 => self.rows(tensor, run.first, (run.all_rows(), run.length)),
+            tokens => self.segment(tokens, run.first),
+        }
+    }
+
     fn view(&self, tensor: &Tensor, part: usize) -> Result<Tensor> {
         let &Part { rows, length, .. } = self.layout.parts.get(part).ok_or_else(wrong_segments)?;
+        self.rows(tensor, part, (rows, length))
+    }
+
+    /// Returns so many rows from the first of a part on.
+    fn rows(&self, tensor: &Tensor, part: usize, (rows, length): (i64, i64)) -> Result<Tensor> {
         let own = tensor.f_narrow(0, self.layout.start(part), rows * length)?;
         let mut shape = vec![rows, length];
         shape.extend(own.size().iter().skip(1));
@@ -268,7 +282,7 @@ impl<'a> Pass<'a> {
         Ok(joined)
     }
 
-    /// Joins one `[rows, length, …]` tensor per part to a tensor over all tokens.
+    /// Joins one `[rows, length, …]` tensor per part, or per run, to a tensor over all tokens.
     pub fn join(&self, parts: Vec<Tensor>) -> Result<Tokens> {
         if self.records() {
             return Ok(Tokens::Apart(parts));
@@ -276,8 +290,8 @@ impl<'a> Pass<'a> {
         if self.single() {
             return parts.into_iter().next().map(Tokens::Packed).ok_or_else(|| wrong_segments().into());
         }
-        let flat = parts.iter().map(|part| part.f_flatten(0, 1)).collect::<std::result::Result<Vec<_>, _>>()?;
-        Ok(Tokens::Packed(Tensor::f_cat(&flat, 0)?))
+        let mut flat = parts.iter().map(|part| part.f_flatten(0, 1)).collect::<std::result::Result<Vec<_>, _>>()?;
+        Ok(Tokens::Packed(if flat.len() == 1 { flat.remove(0) } else { Tensor::f_cat(&flat, 0)? }))
     }
 }
 

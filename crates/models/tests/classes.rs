@@ -105,6 +105,27 @@ fn i2_equal_classes_give_equal_bits_whatever_the_neighbours_hold() {
 }
 
 #[test]
+fn n1_rows_of_one_length_have_the_bits_that_each_has_alone() {
+    for subject in MODELS {
+        for generating in [false, true] {
+            let tested = || batched(under_test(subject, generating), Batching::Reproducible);
+            let alone = bits(&among(subject, tested(), Vec::new(), 0));
+            let edits = "r = tracer.result\nr.past_key_values.layers[0].keys[:] = float('nan')\nx = r.logits.save()";
+            let skips = "LAYERS[1].skip(LAYERS[1].input)\nx = HEAD.output.save()";
+            for place in 0..9 {
+                let neighbour = |(place, block): (usize, &&str)| {
+                    let job = subject.job("The tower of Paris", Function::Call, block, &[]);
+                    batched(owned(job, &format!("neighbour {place}")), Batching::Reproducible)
+                };
+                let others = NEIGHBOURS.iter().chain(&[edits, skips]).enumerate().map(neighbour).collect();
+                let found = among(subject, tested(), others, place);
+                assert!(alone == bits(&found), "at place {place} in {}, generating {generating}", subject.layers);
+            }
+        }
+    }
+}
+
+#[test]
 fn n1_a_reproducible_jobs_bits_depend_on_nobody() {
     let mut dice = Rng::with_seed(77);
     println!("seed {}", dice.get_seed());
