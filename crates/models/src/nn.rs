@@ -103,6 +103,16 @@ impl Function {
     fn apply(self, input: &Tensor) -> std::result::Result<Tensor, TchError> {
         match self {
             Self::Gelu => input.f_gelu("none"),
+            // The same steps in one piece of memory, where nobody needs what comes between them.
+            Self::GeluNew if input.f_kind()? == Kind::Float && !input.requires_grad() => {
+                let mut gate = number::power(input, 3.0)?;
+                number::multiply_(&mut gate, 0.044715)?;
+                let _ = gate.f_add_(input)?;
+                number::multiply_(&mut gate, (2.0 / std::f64::consts::PI).sqrt())?;
+                let _ = gate.f_tanh_()?;
+                number::add_(&mut gate, 1.0)?;
+                gate.f_mul_(&number::multiply(input, 0.5)?)
+            }
             Self::GeluNew => {
                 // Multiplied in place, a bfloat16 tensor would have the factor rounded first.
                 let cubed = number::multiply(&number::power(input, 3.0)?, 0.044715)?.f_add_(input)?;

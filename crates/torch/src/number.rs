@@ -17,11 +17,13 @@ enum Operation {
     Power,
     Less,
     AtMost,
+    AddInPlace,
+    MultiplyInPlace,
 }
 
 fn apply(operation: Operation, tensor: &Tensor, number: f64) -> Result<Tensor, TchError> {
     let mut failure = Failure::none();
-    // SAFETY: the tensor is alive, and the shim only reads it.
+    // SAFETY: the tensor is alive, and nobody else reads it where the shim writes to it.
     let made = unsafe { ffi::vt_with_number(operation as i32, tensor.as_ptr().cast(), number, failure.out()) };
     dispatch::adopt(made).ok_or_else(|| TchError::Torch(failure.raise().message().to_string()))
 }
@@ -40,6 +42,22 @@ pub fn add(tensor: &Tensor, number: f64) -> Result<Tensor, TchError> {
 /// As [`add`].
 pub fn multiply(tensor: &Tensor, number: f64) -> Result<Tensor, TchError> {
     apply(Operation::Multiply, tensor, number)
+}
+
+/// Adds a number to each element, in place.
+///
+/// # Errors
+/// As [`add`].
+pub fn add_(tensor: &mut Tensor, number: f64) -> Result<(), TchError> {
+    apply(Operation::AddInPlace, tensor, number).map(drop)
+}
+
+/// Multiplies each element, in place. In types smaller than float32 the number is rounded first.
+///
+/// # Errors
+/// As [`add`].
+pub fn multiply_(tensor: &mut Tensor, number: f64) -> Result<(), TchError> {
+    apply(Operation::MultiplyInPlace, tensor, number).map(drop)
 }
 
 /// Divides each element.
@@ -114,6 +132,10 @@ mod tests {
         assert_eq!(floats(fill_where(&tensor, &less(&tensor, 2.0).unwrap(), least)), [f32::NEG_INFINITY, 2.0, 4.0]);
         assert_eq!(floats(fill_where(&tensor, &at_most(&tensor, 2.0).unwrap(), 9.0)), [9.0, 9.0, 4.0]);
         assert_eq!(Vec::<i64>::try_from(range(2, 5, Device::Cpu).unwrap()).unwrap(), [2, 3, 4]);
+        let mut own = tensor.copy();
+        add_(&mut own, 0.5).unwrap();
+        multiply_(&mut own, 2.0).unwrap();
+        assert_eq!((floats(Ok(own)), floats(Ok(tensor))), (vec![3.0, 5.0, 9.0], vec![1.0, 2.0, 4.0]));
         let complex = Tensor::zeros([1], (Kind::ComplexFloat, Device::Cpu));
         assert!(less(&complex, 1.0).is_err(), "what fails is an error, not a panic");
     }

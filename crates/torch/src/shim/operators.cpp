@@ -366,7 +366,9 @@ void* vt_with_number(int32_t operation, const void* tensor, double number, Error
       case 2: made = new at::Tensor(at::div(t, number)); break;
       case 3: made = new at::Tensor(at::pow(t, number)); break;
       case 4: made = new at::Tensor(at::lt(t, number)); break;
-      default: made = new at::Tensor(at::le(t, number));
+      case 5: made = new at::Tensor(at::le(t, number)); break;
+      case 6: made = new at::Tensor(t.add_(number)); break;
+      default: made = new at::Tensor(t.mul_(number));
     }
   });
   return made;
