@@ -81,11 +81,6 @@ impl Worker {
             // measured on a busy machine, the 95th percentile of a tiny request fell from 217 ms to 19 ms.
             command.env("OMP_WAIT_POLICY", "passive");
         }
-        if std::env::var_os("GLIBC_TUNABLES").is_none() {
-            // A decode step reads all weights once: in pages of 4 KiB it took a tenth to a fifth longer than in huge ones
-            // (`make bench ONLY=generate`).
-            command.env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1");
-        }
         command
             .args(&self.arguments)
             .env("VITRINE_WORKER_TOKEN", &self.token)
