@@ -71,13 +71,16 @@ impl<'a, M: Model> Pass<'a, M> {
         self.runs.len() == 1 && self.shown.iter().all(Option::is_none)
     }
 
-    /// Notes what is about to be shown.
+    /// Notes what is about to be shown, and where values may not take any form, the form it has.
     fn note<'t>(&mut self, part: &Part, trees: impl Iterator<Item = &'t Tree<M::Tensor>>) -> Forms<M::Tensor> {
         let mut leaves = Vec::new();
         trees.for_each(|tree| tree::leaves(tree, &mut leaves));
         leaves.retain(|leaf| !leaf.pending());
         if let Some(seen) = part.segment.and_then(|segment| self.seen.get_mut(segment)) {
             seen.extend(leaves.iter().map(Tensor::memory));
+        }
+        if self.is_free() {
+            leaves.clear();
         }
         Forms(leaves.into_iter().map(|leaf| (leaf.form(), leaf)).collect())
     }
@@ -119,7 +122,7 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
             let watched = shown.as_mut().map(|shown| shown.watch(part, own.trees())).transpose()?;
             let (replaced, skip) = run.enter(site, index, own);
             all_skip &= skip;
-            if !free && forms.changed() {
+            if forms.changed() {
                 run.ended = Some(Ending::Apart);
                 continue;
             }
@@ -172,7 +175,7 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
         for Open { index, part, watched, forms, visit } in open {
             let Some((run, shown)) = self.run(part) else { continue };
             let new = run.close(visit);
-            if !free && forms.changed() {
+            if forms.changed() {
                 run.ended = Some(Ending::Apart);
                 continue;
             }

@@ -165,7 +165,12 @@ impl Cache {
     /// Returns whether so many new keys and values of a layer would be all that it has.
     #[must_use]
     pub fn begins(&self, layer: usize, new: i64) -> bool {
-        matches!(self.before(layer, new), Ok(None))
+        let content = self.0.borrow();
+        match content.layers.get(layer) {
+            Some(Slot::Missing) => true,
+            Some(Slot::Own(_) | Slot::Among { .. }) => false,
+            Some(Slot::Followed) | None => !matches!(content.rows.as_slice(), [row] if row.length() > new),
+        }
     }
 
     /// Returns what a layer's new keys and values come after.

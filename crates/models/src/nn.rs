@@ -5,7 +5,7 @@ use std::rc::Rc;
 use engine::{Packed, Site, Tree};
 use interpreter::raise::Raise;
 use tch::{Device, Kind, TchError, Tensor};
-use torch::{Products, Weight, number};
+use torch::{Products, Weight, as_one, number};
 
 use crate::pass::{Flow, Output, Parts, Pass, Result};
 use crate::tokens::Tokens;
@@ -214,22 +214,7 @@ impl Linear {
         if let [input] = inputs {
             return Ok(vec![self.compute(products, input)?]);
         }
-        let flat = inputs.iter().map(|input| input.f_flatten(0, -2)).collect::<std::result::Result<Vec<_>, _>>()?;
-        if flat.is_empty() {
-            return Ok(Vec::new());
-        }
-        let all = self.compute(products, &Tensor::f_cat(&flat, 0)?)?;
-        let (mut outputs, mut start) = (Vec::with_capacity(inputs.len()), 0);
-        for (input, flat) in inputs.iter().zip(&flat) {
-            let rows = flat.size().first().copied().unwrap_or(0);
-            let mut shape = input.size();
-            if let Some(last) = shape.last_mut() {
-                *last = all.size().last().copied().unwrap_or(0);
-            }
-            outputs.push(all.f_narrow(0, start, rows)?.f_view(shape.as_slice())?);
-            start += rows;
-        }
-        Ok(outputs)
+        as_one(inputs, |all| self.compute(products, all))
     }
 }
 

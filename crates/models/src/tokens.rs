@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use interpreter::Machine;
 use tch::{Kind, TchError, Tensor};
-use torch::{Job, Moment, Paying, Weight};
+use torch::{Job, Moment, Paying, Weight, as_one};
 
 use crate::nn::differentiable;
 use crate::pass::{Pass, Result};
@@ -107,19 +107,9 @@ impl Pass<'_> {
             let own = self.paid(0, || Ok(differentiable(self.products.linear(input, weight, bias)?)?))?;
             return Ok(vec![own]);
         }
-        let flat = |input: &&Tensor| input.f_detach()?.f_flatten(0, -2);
-        let flat = inputs.iter().map(flat).collect::<std::result::Result<Vec<_>, TchError>>()?;
-        let all = self.products.linear(&Tensor::f_cat(&flat, 0)?, weight, bias)?;
-        let moment = Moment::new();
-        let (mut outputs, mut start) = (Vec::with_capacity(inputs.len()), 0);
-        for (part, (input, flat)) in inputs.iter().zip(&flat).enumerate() {
-            let rows = flat.size().first().copied().unwrap_or(0);
-            let mut shape = input.size();
-            if let Some(last) = shape.last_mut() {
-                *last = all.size().last().copied().unwrap_or(0);
-            }
-            let product = all.f_narrow(0, start, rows)?.f_view(shape.as_slice())?;
-            start += rows;
+        let products = tch::no_grad(|| as_one(inputs, |all| self.products.linear(all, weight, bias)))?;
+        let (moment, mut outputs) = (Moment::new(), Vec::with_capacity(inputs.len()));
+        for (part, (input, product)) in inputs.iter().zip(products).enumerate() {
             outputs.push(self.paid(part, || {
                 let own = tch::no_grad(|| Tensor::f_cat(&[&product], 0))?;
                 if input.requires_grad() {

@@ -190,6 +190,9 @@ impl Walk {
             let answer = wish.answer(&self.machine, &mut gradient, &mut replaced);
             self.resume(Some(answer))?;
         }
+        if !replaced {
+            return Ok(None);
+        }
         // In PyTorch's words.
         if gradient.dtype() != before.dtype() {
             let (was, got) = (legacy_name(&before), legacy_name(&gradient));
@@ -199,7 +202,7 @@ impl Walk {
         if gradient.sizes() != before.sizes() {
             return Err(Raise::runtime_error("hook 'hook' has changed the size of value"));
         }
-        Ok(replaced.then_some(gradient))
+        Ok(Some(gradient))
     }
 
     fn wish_for(&self, root: &Tensor) -> Option<Wish> {

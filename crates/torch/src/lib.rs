@@ -31,6 +31,7 @@ pub mod number;
 mod probe;
 mod python;
 mod recorded;
+mod rows;
 mod schema;
 mod signatures;
 mod size;
@@ -48,6 +49,7 @@ pub use job::{Job, Paying};
 pub use kernels::{Kernels, Products, Rows, rounded};
 pub use modules::{global, import, instance};
 pub use recorded::Moment;
+pub use rows::as_one;
 pub use tensor::{Head, Tensor};
 pub use weight::{STEP, Weight, is_half};
 

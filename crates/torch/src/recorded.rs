@@ -10,6 +10,7 @@ use crate::dispatch::{self, Failure};
 use crate::ffi;
 use crate::job::Paying;
 use crate::kernels::Products;
+use crate::rows::as_one;
 use crate::weight::Weight;
 
 /// Names what was multiplied as one, so that its gradients can be, too.
@@ -66,19 +67,8 @@ impl Recorded {
         };
         let _unpaid = Paying::nobody();
         let _unrecorded = tch::no_grad_guard();
-        let flat = |(_, gradient): &(&Self, Tensor)| gradient.f_reshape([-1, first.weight.size()[0]]);
-        let flat = parts.iter().map(flat).collect::<Result<Vec<_>, _>>()?;
-        let all = first.gradient(&Tensor::f_cat(&flat, 0)?, false)?;
-        let (mut start, mut gradients) = (0, Vec::with_capacity(parts.len()));
-        for (_, gradient) in parts {
-            let mut shape = gradient.size();
-            shape.pop();
-            let rows: i64 = shape.iter().product();
-            shape.extend(all.size().last());
-            gradients.push(all.f_narrow(0, start, rows)?.f_view(shape.as_slice())?);
-            start += rows;
-        }
-        Ok(gradients)
+        let own: Vec<&Tensor> = parts.iter().map(|(_, gradient)| gradient).collect();
+        as_one(&own, |all| first.gradient(all, false))
     }
 }
 

@@ -13,6 +13,7 @@ use crate::ffi;
 use crate::job::{Job, Paying};
 use crate::kernels::Products;
 use crate::recorded::Moment;
+use crate::rows::as_one;
 use crate::weight::Weight;
 
 /// The matrix that makes logits of hidden states.
@@ -321,22 +322,13 @@ impl Logits {
         let Some(head) = all.first().map(|one| Rc::clone(&one.head)) else { return Ok(Vec::new()) };
         let states =
             all.iter().flat_map(|one| std::iter::once(&one.hidden).chain(one.ahead.iter().map(|it| &it.states)));
-        let flat = |states: &tch::Tensor| states.f_detach()?.f_reshape([-1, head.weight.size()[1]]);
-        let product = head.product(&tch::Tensor::f_cat(&states.map(flat).collect::<Result<Vec<_>, _>>()?, 0)?)?;
-        let mut start = 0;
-        let mut next = |states: &tch::Tensor| {
-            let mut shape = states.size();
-            shape.pop();
-            let rows = shape.iter().product();
-            shape.push(head.weight.size()[0]);
-            start += rows;
-            product.f_narrow(0, start - rows, rows)?.f_view(shape.as_slice())
-        };
+        let mut products = as_one(&states.collect::<Vec<_>>(), |all| head.product(all))?.into_iter();
+        let mut next = || products.next().ok_or_else(|| TchError::Shape("a block's logits got lost".into()));
         let mut parts = Vec::with_capacity(all.len());
         for one in all {
-            parts.push(next(&one.hidden)?);
+            parts.push(next()?);
             for ahead in &mut one.ahead {
-                ahead.states = next(&ahead.states)?;
+                ahead.states = next()?;
             }
             if let Some((root, _)) = one.of.pending().and_then(Unembedding::root) {
                 root.ahead.borrow_mut().append(&mut one.ahead);
