@@ -5,8 +5,8 @@ use tch::{Device, Kind, TchError, Tensor};
 use torch::number;
 
 /// Makes the mask that Hugging Face hands to its layers: `[rows, 1, length, past + length]`, or `None` where the
-/// kernel's own causal mode says the same. For `sdpa` true is visible; for `eager` zero is, and the least finite
-/// number is not: minus infinity would turn rows that see nothing into NaN.
+/// kernel's own causal mode says the same, as it mostly does on a GPU ([`torch::varlen`]). For `sdpa` true is visible; for
+/// `eager` zero is, and the least finite number is not: minus infinity would turn rows that see nothing into NaN.
 ///
 /// # Errors
 /// When `padding`, `[rows, past + length]`, does not fit.
@@ -23,7 +23,8 @@ pub fn mask(
         Some(padding) => Some(padding.f_to_kind(Kind::Bool)?),
         None => None,
     };
-    if attention == Attention::Sdpa && padding.is_none() && (length == 1 || past == 0) {
+    let causal = length == 1 || past == 0 || device.is_cuda();
+    if attention == Attention::Sdpa && padding.is_none() && causal {
         return Ok(None);
     }
     let visible = visible((rows, length), past, padding.as_ref(), device)?;
@@ -85,6 +86,14 @@ pub fn attend(
     let groups = heads / key.size().get(1).copied().unwrap_or(heads).max(1);
     let (attended, weights) = match attention {
         Attention::Sdpa => {
+            let past = key.size().get(2).copied().unwrap_or(length) - length;
+            // PyTorch's causal mode counts from the first key.
+            let made = if length > 1 && past > 0 && mask.is_none() {
+                Some(visible((rows, length), past, None, query.device())?)
+            } else {
+                None
+            };
+            let mask = mask.or(made.as_ref());
             let causal = length > 1 && mask.is_none();
             // The fused kernels take grouped heads only without a mask.
             let fused = groups > 1 && mask.is_none() && head <= 256;

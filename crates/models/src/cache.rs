@@ -39,20 +39,55 @@ enum Slot {
     /// None, whatever the rows have: the layer was left out.
     Missing,
     Own(Layer),
-    /// So many rows, from one on, of what was computed for several caches.
-    Among {
-        all: Rc<Layer>,
-        first: i64,
-        rows: i64,
-    },
+    /// Its place among what was computed for several caches.
+    Among(Rc<Layer>, Place),
+}
+
+/// Where the keys and values of one cache lie among those of several.
+#[derive(Clone, Copy)]
+pub enum Place {
+    /// So many rows, from one on, of `[all rows, heads, length, head_dim]`.
+    Rows { first: i64, rows: i64 },
+    /// So many rows of one length, end to end from one token on, of `[all tokens, heads, head_dim]`.
+    Tokens { first: i64, rows: i64, length: i64 },
+}
+
+impl Place {
+    /// Returns the number of rows, and the length of each, in one of several caches' tensors.
+    fn size(self, all: &Tensor) -> [i64; 2] {
+        match self {
+            Self::Rows { rows, .. } => [rows, all.size().get(2).copied().unwrap_or(0)],
+            Self::Tokens { rows, length, .. } => [rows, length],
+        }
+    }
+
+    /// Returns the cache's own rows, in the memory of all.
+    fn view(self, all: &Tensor) -> Result<Tensor, TchError> {
+        match self {
+            Self::Rows { first, rows } => all.f_narrow(0, first, rows),
+            Self::Tokens { first, rows, length } => {
+                let own = all.f_narrow(0, first, rows * length)?;
+                let heads = own.size().get(1).copied().unwrap_or(0);
+                own.f_view([rows, length, heads, -1])?.f_transpose(1, 2)
+            }
+        }
+    }
+
+    /// Returns a copy of the cache's own rows that lies as they do.
+    fn copy(self, all: &Tensor) -> Result<Tensor, TchError> {
+        let view = self.view(all)?;
+        match self {
+            Self::Rows { .. } => Tensor::f_cat(&[view], 0),
+            Self::Tokens { .. } => Tensor::f_cat(&[view.f_transpose(1, 2)?], 0)?.f_transpose(1, 2),
+        }
+    }
 }
 
 impl Slot {
     /// Returns what it has in memory of its own, and nobody else's: it may be shown, and outlive the pass.
     fn own(&mut self) -> Result<Option<Layer>, TchError> {
-        if let Self::Among { all, first, rows } = self {
-            let copy = |tensor: &Tensor| Tensor::f_cat(&[tensor.f_narrow(0, *first, *rows)?], 0);
-            *self = Self::Own((copy(&all.0)?, copy(&all.1)?));
+        if let Self::Among(all, place) = self {
+            *self = Self::Own((place.copy(&all.0)?, place.copy(&all.1)?));
         }
         Ok(match self {
             Self::Own((keys, values)) => Some((keys.shallow_clone(), values.shallow_clone())),
@@ -64,9 +99,10 @@ impl Slot {
         let size = |tensor: &Tensor| tensor.numel() as u64 * tensor.kind().elt_size_in_bytes() as u64;
         match self {
             Self::Own((keys, values)) => size(keys) + size(values),
-            Self::Among { all, rows, .. } => {
-                let all_rows = all.0.size().first().copied().unwrap_or(0).max(1);
-                (size(&all.0) + size(&all.1)) / all_rows as u64 * *rows as u64
+            Self::Among(all, place) => {
+                let [_, heads, ..] = *all.0.size() else { return 0 };
+                let (head, [rows, length]) = (all.0.size().last().copied().unwrap_or(0), place.size(&all.0));
+                2 * (rows * length * heads * head) as u64 * all.0.kind().elt_size_in_bytes() as u64
             }
             Self::Followed | Self::Missing => 0,
         }
@@ -121,7 +157,7 @@ impl Cache {
         let content = self.0.borrow();
         match content.layers.first() {
             Some(Slot::Own((keys, _))) => keys.size().get(2).copied().unwrap_or(0),
-            Some(Slot::Among { all, .. }) => all.0.size().get(2).copied().unwrap_or(0),
+            Some(Slot::Among(all, place)) => place.size(&all.0)[1],
             Some(Slot::Missing) => 0,
             Some(Slot::Followed) | None => content.rows.first().map_or(0, Self::length),
         }
@@ -151,10 +187,10 @@ impl Cache {
         Ok(joined)
     }
 
-    /// Makes so many rows, from one on, of what was computed for several caches all that a layer has. They are copied when
-    /// somebody asks for them, which mostly nobody does: the pass goes on with what all have.
-    pub fn place(&self, layer: usize, all: &Rc<Layer>, first: i64, rows: i64) {
-        *self.0.borrow_mut().slot(layer) = Slot::Among { all: Rc::clone(all), first, rows };
+    /// Makes a place among what was computed for several caches all that a layer has. It is copied when somebody asks for
+    /// it, which mostly nobody does: the pass goes on with what all have.
+    pub fn place(&self, layer: usize, all: &Rc<Layer>, place: Place) {
+        *self.0.borrow_mut().slot(layer) = Slot::Among(Rc::clone(all), place);
     }
 
     /// Begins a layer that is computed whole, or left out: what the rows have there counts no more.
@@ -168,17 +204,22 @@ impl Cache {
         let content = self.0.borrow();
         match content.layers.get(layer) {
             Some(Slot::Missing) => true,
-            Some(Slot::Own(_) | Slot::Among { .. }) => false,
+            Some(Slot::Own(_) | Slot::Among(..)) => false,
             Some(Slot::Followed) | None => !matches!(content.rows.as_slice(), [row] if row.length() > new),
         }
     }
 
-    /// Returns what a layer's new keys and values come after.
-    fn before(&self, layer: usize, new: i64) -> Result<Option<Layer>, TchError> {
-        let mut content = self.0.borrow_mut();
-        match content.layers.get_mut(layer) {
+    /// Returns what so many new keys and values of each row of a layer come after.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn before(&self, layer: usize, new: i64) -> Result<Option<Layer>, TchError> {
+        let content = self.0.borrow();
+        match content.layers.get(layer) {
             Some(Slot::Followed) | None => {}
-            Some(slot) => return slot.own(),
+            Some(Slot::Missing) => return Ok(None),
+            Some(Slot::Own((keys, values))) => return Ok(Some((keys.shallow_clone(), values.shallow_clone()))),
+            Some(Slot::Among(all, place)) => return Ok(Some((place.view(&all.0)?, place.view(&all.1)?))),
         }
         let [row] = content.rows.as_slice() else { return Ok(None) };
         let kept = row.length() - new;
@@ -401,14 +442,31 @@ mod tests {
         let (cache, mate) = (Cache::new(1), Cache::new(1));
         let keys = Tensor::from_slice(&[1.0_f32, 2.0]).view([2, 1, 1, 1]);
         let all = Rc::new((keys.shallow_clone(), keys.shallow_clone()));
-        cache.place(0, &all, 0, 1);
-        mate.place(0, &all, 1, 1);
+        cache.place(0, &all, Place::Rows { first: 0, rows: 1 });
+        mate.place(0, &all, Place::Rows { first: 1, rows: 1 });
         assert_eq!((cache.length(), cache.bytes(), cache.begins(0, 1)), (1, 8, false));
         let (mut own, _) = cache.layer(0).unwrap();
         let _ = own.fill_(9.0);
         assert_eq!(Vec::<f32>::try_from(cache.layer(0).unwrap().0.flatten(0, -1)).unwrap(), [9.0]);
         let (more, _) = mate.update(0, &keys.narrow(0, 0, 1), &keys.narrow(0, 0, 1)).unwrap();
         assert_eq!(Vec::<f32>::try_from(more.flatten(0, -1)).unwrap(), [2.0, 1.0]);
+        assert_eq!(Rc::strong_count(&all), 1);
+    }
+
+    #[test]
+    fn rows_that_lie_end_to_end_with_others_are_read_as_rows() {
+        let all: Vec<f32> = (0..12_u8).map(f32::from).collect();
+        let all = Tensor::from_slice(&all).view([6, 2, 1]);
+        let all = Rc::new((all.shallow_clone(), all));
+        let cache = Cache::new(1);
+        cache.place(0, &all, Place::Tokens { first: 1, rows: 2, length: 2 });
+        assert_eq!((cache.length(), cache.bytes(), cache.begins(0, 2)), (2, 64, false));
+        let expected = [2.0, 4.0, 3.0, 5.0, 6.0, 8.0, 7.0, 9.0];
+        let flat = |layer: Layer| Vec::<f32>::try_from(layer.0.contiguous().flatten(0, -1)).unwrap();
+        assert_eq!(cache.before(0, 1).unwrap().unwrap().0.size(), [2, 2, 2, 1]);
+        assert_eq!(flat(cache.before(0, 1).unwrap().unwrap()), expected);
+        assert_eq!(Rc::strong_count(&all), 2);
+        assert_eq!(flat(cache.layer(0).unwrap()), expected);
         assert_eq!(Rc::strong_count(&all), 1);
     }
 

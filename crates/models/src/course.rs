@@ -532,7 +532,8 @@ const TAME: f64 = 1e18;
 /// multiplying their values by zero, which infinities and NaN survive.
 fn tame(states: &Tensor) -> Result<bool> {
     let (least, most) = states.f_aminmax(None, false)?;
-    Ok(f64::try_from(least)? > -TAME && f64::try_from(most)? < TAME)
+    // Read at once, since a GPU is waited for here. Whatever NaN is compared with, the greater is NaN, and below nothing.
+    Ok(f64::try_from(least.f_neg()?.f_maximum(&most)?)? < TAME)
 }
 
 impl Segment {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use engine::{Attention, Inputs, Part, Site, Tree};
 use interpreter::raise::Raise;
 use tch::{Device, Kind, Tensor};
-use torch::number;
+use torch::{number, varlen};
 
 use crate::attention;
 use crate::cache::{Cache, Caches};
@@ -56,6 +56,8 @@ pub struct Description {
     pub layers: Vec<Site>,
     pub kind: Kind,
     pub device: Device,
+    /// Sequences of any lengths attend in one call: see [`torch::varlen`].
+    pub varlen: bool,
     /// Base and root return an empty `cross_attentions` beside `attentions`.
     pub cross_attentions: bool,
     /// Flags such as `output_attentions` are handed down to the layers.
@@ -218,6 +220,8 @@ pub struct Shared {
     pub flags: Vec<(&'static str, Flow)>,
     /// Collects each layer's attention weights, where the caller asked for them.
     pub attentions: Option<Rc<RefCell<Vec<Vec<Tensor>>>>>,
+    /// Sequences that attend in one call, where the device has kernels for that.
+    pub varlen: Option<Rc<varlen::Known>>,
 }
 
 /// Attention masks by segment, `None` where the kernel's causal mode serves.
@@ -245,6 +249,7 @@ impl Shared {
             flags: self.flags.clone(),
             attentions: self.attentions.clone(),
             use_cache: self.use_cache,
+            varlen: self.varlen.clone(),
         }
     }
 
@@ -572,6 +577,7 @@ pub fn share(about: &Description, pass: &Pass<'_>, call: &Call) -> Result<Shared
         caches: some_caches(&call.caches),
         use_cache: Some(call.flags.use_cache.unwrap_or(true)),
         attentions: call.flags.output_attentions.then(Rc::default),
+        varlen: about.varlen.then(|| Rc::new(varlen::Known::new(about.kind))),
         ..Shared::default()
     };
     if about.flags_to_layers {

@@ -5,8 +5,8 @@ use std::rc::Rc;
 use engine::{Part, Schema, Site};
 use interpreter::raise::Raise;
 use tch::{Device, Kind, Tensor};
+use torch::varlen;
 
-use crate::attention::attend;
 use crate::builder::{Builder, Node};
 use crate::config::Config;
 use crate::decoder::{Attended, Decoder, Description, Form, Rotary, Rotations, Shared, Stream};
@@ -161,6 +161,7 @@ pub fn build(
         layers: layers.iter().map(|layer| layer.site).collect(),
         kind,
         device,
+        varlen: varlen::has_kernels(kind, device, width / heads),
         cross_attentions: true,
         flags_to_layers: false,
     };
@@ -251,16 +252,12 @@ impl Decoder for Gpt2 {
                 let width = own.size().last().copied().unwrap_or(0) / 3;
                 let heads = |part: i64| -> Result<Tensor> {
                     let states = own.f_narrow(-1, part * width, width)?;
-                    Ok(states
-                        .f_view([run.all_rows(), run.length, self.heads, width / self.heads])?
-                        .f_transpose(1, 2)?)
+                    Ok(states.f_view([run.rows, run.length, self.heads, width / self.heads])?.f_transpose(1, 2)?)
                 };
-                let (query, key, value) = (heads(0)?, heads(1)?, heads(2)?);
-                let (key, value) = shared.update(pass, attn.site, layer, run, key, value)?;
-                let kind = shared.attention.get(run.first).copied().unwrap_or_default();
-                Ok(attend(kind, &query, &key, &value, shared.mask(run.first), attn.scaling)?)
+                let states = [heads(0)?, heads(1)?, heads(2)?];
+                shared.attend(pass, (attn.site, layer), run, states, attn.scaling)
             };
-            for run in shared.runs(pass, attn.site, layer, &projected) {
+            for run in shared.runs(pass, (attn.site, layer), &[&projected]) {
                 let (hidden, own_weights) = pass.paid(run.first, || own(pass, &run))?;
                 attended.push(hidden);
                 weights.extend(own_weights);

@@ -7,8 +7,8 @@ use engine::{Schema, Site};
 use interpreter::raise::Raise;
 use serde_json::Value;
 use tch::{Device, Kind, TchError, Tensor};
+use torch::varlen;
 
-use crate::attention::attend;
 use crate::builder::{Builder, Node};
 use crate::config::Config;
 use crate::decoder::{Attended, Decoder, Description, Form, Rotary, Rotations, Shared, Stream};
@@ -162,6 +162,7 @@ pub fn build(
         layers: layers.iter().map(|layer| layer.site).collect(),
         kind,
         device,
+        varlen: varlen::has_kernels(kind, device, head_dim),
         cross_attentions: false,
         flags_to_layers: true,
     };
@@ -291,16 +292,14 @@ impl Decoder for Llama {
             let own = |pass: &Pass<'_>, run: &Run| -> Result<(Tensor, Option<Tensor>)> {
                 let heads = |states: &Tokens| -> Result<Tensor> {
                     let own = pass.run(states, run)?;
-                    Ok(own.f_view([run.all_rows(), run.length, -1, self.head_dim])?.f_transpose(1, 2)?)
+                    Ok(own.f_view([run.rows, run.length, -1, self.head_dim])?.f_transpose(1, 2)?)
                 };
-                let (cosine, sine) = rotations.of(run)?.ok_or_else(missing)?;
+                let (cosine, sine) = rotations.of(pass, run)?.ok_or_else(missing)?;
                 let query = turn(&heads(&queries)?, &cosine, &sine)?;
                 let (key, value) = (turn(&heads(&keys)?, &cosine, &sine)?, heads(&values)?);
-                let (key, value) = shared.update(pass, attn.site, layer, run, key, value)?;
-                let kind = shared.attention.get(run.first).copied().unwrap_or_default();
-                Ok(attend(kind, &query, &key, &value, shared.mask(run.first), self.scaling)?)
+                shared.attend(pass, (attn.site, layer), run, [query, key, value], self.scaling)
             };
-            for run in shared.runs(pass, attn.site, layer, &queries) {
+            for run in shared.runs(pass, (attn.site, layer), &[&queries, &keys, &values]) {
                 let (hidden, own_weights) = pass.paid(run.first, || own(pass, &run))?;
                 attended.push(hidden);
                 weights.extend(own_weights);

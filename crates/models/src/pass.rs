@@ -249,7 +249,13 @@ impl<'a> Pass<'a> {
     /// Returns a run's part of a tensor over all tokens, as `[rows, length, …]`.
     pub fn run(&self, tokens: &Tokens, run: &Run) -> Result<Tensor> {
         match tokens {
-            Tokens::Packed(tensor) if run.parts > 1 => self.rows(tensor, run.first, (run.all_rows(), run.length)),
+            // One part alone lies as `[rows, length, …]`.
+            Tokens::Packed(tensor) if run.is_flat() && self.single() && tensor.dim() > 2 => {
+                Ok(tensor.f_flatten(0, 1)?.f_unsqueeze(0)?)
+            }
+            Tokens::Packed(tensor) if run.is_flat() || run.parts > 1 => {
+                self.rows(tensor, run.first, (run.rows, run.length))
+            }
             tokens => self.segment(tokens, run.first),
         }
     }

@@ -1,118 +1,241 @@
 //! Parts of a pass that attend in one call.
 //!
-//! A call for each part costs more than its arithmetic where parts are short. Adjacent parts of one form that have
-//! nothing before them are rows of one batch to the kernel, which computes each head of each row by itself, at the same
-//! sizes and steps as alone: the bits are those that a part gets alone.
+//! A call for each part costs more than its arithmetic where parts are short. On a GPU, parts of any lengths attend as
+//! sequences that lie end to end. On a CPU, adjacent parts of one form that have nothing before them are rows of one batch
+//! to the kernel, which computes each head of each row by itself, at the same sizes and steps as alone. Either way the bits
+//! are those that a part gets alone.
 
 use std::rc::Rc;
 
-use engine::{Attention, Site};
+use engine::{Attention, Part, Site};
 use tch::{Device, Kind, Tensor};
+use torch::varlen;
 
+use crate::attention::attend;
+use crate::cache::{Cache, Place};
 use crate::decoder::{Rotations, Shared};
 use crate::pass::{Pass, Result, no_part};
 use crate::tokens::Tokens;
 
-/// Adjacent parts of a pass, each of so many rows of one length.
+/// Adjacent parts of a pass that attend in one call.
 pub struct Run {
     pub first: usize,
     pub parts: usize,
-    /// Of each part.
+    /// Of all parts together, as their tensors are viewed: those of a flat run are one row.
     pub rows: i64,
     pub length: i64,
+    form: Form,
+}
+
+/// Which parts can attend with others.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// With none.
+    Alone,
+    /// Those with as many rows of the same length, as one batch.
+    Batch { rows: i64, length: i64 },
+    /// Those of any lengths, end to end; or, where kernels treat them otherwise, those of one token each.
+    Flat { single: bool },
 }
 
 impl Run {
-    /// Returns the rows of all parts.
-    pub fn all_rows(&self) -> i64 {
-        self.rows * i64::try_from(self.parts).unwrap_or(0)
+    /// Returns whether all parts lie end to end in one row.
+    pub fn is_flat(&self) -> bool {
+        matches!(self.form, Form::Flat { .. })
     }
 }
 
 impl Shared {
-    /// Splits a pass into runs, each for one call of attention.
-    pub fn runs(&self, pass: &Pass<'_>, site: Site, layer: usize, projected: &Tokens) -> Vec<Run> {
-        let batches = matches!(projected, Tokens::Packed(tensor) if batches(tensor));
+    /// Splits a pass into runs, each for one call of attention to what was projected.
+    pub fn runs(&self, pass: &Pass<'_>, at: (Site, usize), projected: &[&Tokens]) -> Vec<Run> {
         let mut runs: Vec<Run> = Vec::with_capacity(pass.layout.parts.len());
-        let mut joins = false;
         for (index, part) in pass.layout.parts.iter().enumerate() {
-            let joined = joins;
-            joins = batches && self.begins_here(pass, site, layer, index);
-            match runs.last_mut() {
-                Some(run) if joined && joins && (run.rows, run.length) == (part.rows, part.length) => run.parts += 1,
-                _ => runs.push(Run { first: index, parts: 1, rows: part.rows, length: part.length }),
+            let form = self.form(pass, at, index, projected);
+            match (form, runs.last_mut()) {
+                (Form::Flat { .. }, Some(run)) if run.form == form => {
+                    run.parts += 1;
+                    run.length += part.rows * part.length;
+                }
+                (Form::Batch { .. }, Some(run)) if run.form == form => {
+                    run.parts += 1;
+                    run.rows += part.rows;
+                }
+                _ => {
+                    let flat = matches!(form, Form::Flat { .. });
+                    let (rows, length) = if flat { (1, part.rows * part.length) } else { (part.rows, part.length) };
+                    runs.push(Run { first: index, parts: 1, rows, length, form });
+                }
             }
         }
         runs
     }
 
-    /// Returns whether a part's keys and values of a layer are its new ones, which go into a cache, and no mask hides any.
-    fn begins_here(&self, pass: &Pass<'_>, site: Site, layer: usize, index: usize) -> bool {
+    fn form(&self, pass: &Pass<'_>, (site, layer): (Site, usize), index: usize, projected: &[&Tokens]) -> Form {
         let sdpa = self.attention.get(index).copied().unwrap_or_default() == Attention::Sdpa;
-        let Some(part) = pass.layout.parts.get(index).filter(|_| sdpa && self.mask(index).is_none()) else {
-            return false;
+        let (Some(Tokens::Packed(tensor)), Some(&part)) = (projected.first(), pass.layout.parts.get(index)) else {
+            return Form::Alone;
         };
-        self.rotations.as_ref().is_none_or(|rotations| rotations.batch(index, part.length))
-            && self.cache(index).is_some_and(|cache| cache.begins(layer, part.length))
-            && !pass.leaves_out(part, site)
+        let turned = |own: &Rotations| own.are_made(index, part, tensor);
+        if !sdpa || self.mask(index).is_some() || !self.rotations.as_deref().is_none_or(turned) {
+            return Form::Alone;
+        }
+        if let Some(known) = &self.varlen
+            && projected.iter().all(|tokens| tokens.kind().is_ok_and(|kind| kind == known.kind))
+        {
+            return Form::Flat { single: part.length == 1 && varlen::parts_single_tokens(tensor.kind()) };
+        }
+        let begins = self.cache(index).is_some_and(|cache| cache.begins(layer, part.length));
+        if begins && batches(tensor) && !pass.leaves_out(&part, site) {
+            return Form::Batch { rows: part.rows, length: part.length };
+        }
+        Form::Alone
     }
 
-    /// Puts a run's new keys and values into its caches, and returns all that its queries attend to.
-    pub fn update(
+    /// Puts a run's new keys and values into its caches, and lets its queries attend to all that these have. Takes
+    /// `[rows, heads, length, head_dim]` each, and returns what [`attend`] does.
+    pub fn attend(
         &self,
         pass: &Pass<'_>,
-        site: Site,
-        layer: usize,
+        (site, layer): (Site, usize),
+        run: &Run,
+        [query, keys, values]: [Tensor; 3],
+        scaling: f64,
+    ) -> Result<(Tensor, Option<Tensor>)> {
+        if let (true, Some(known)) = (run.is_flat(), &self.varlen) {
+            return Ok((self.attend_flat(pass, (site, layer), run, [&query, &keys, &values], scaling, known)?, None));
+        }
+        let (keys, values) = self.update(pass, (site, layer), run, keys, values)?;
+        let kind = self.attention.get(run.first).copied().unwrap_or_default();
+        Ok(attend(kind, &query, &keys, &values, self.mask(run.first), scaling)?)
+    }
+
+    /// Returns a part's cache; what a segment skips leaves no keys and values behind.
+    fn filled(&self, pass: &Pass<'_>, site: Site, part: usize) -> Option<&Cache> {
+        let own = pass.layout.parts.get(part)?;
+        self.cache(part).filter(|_| !pass.leaves_out(own, site))
+    }
+
+    fn update(
+        &self,
+        pass: &Pass<'_>,
+        (site, layer): (Site, usize),
         run: &Run,
         keys: Tensor,
         values: Tensor,
     ) -> Result<(Tensor, Tensor)> {
         if run.parts == 1 {
-            let part = pass.layout.parts.get(run.first).ok_or_else(no_part)?;
-            // What a segment skips leaves no keys and values behind.
-            let cache = self.cache(run.first).filter(|_| !pass.leaves_out(part, site));
-            return Ok(match cache {
+            return Ok(match self.filled(pass, site, run.first) {
                 Some(cache) => cache.update(layer, &keys, &values)?,
                 None => (keys, values),
             });
         }
         // A copy, as a cache makes it: at the same steps, and out of reach of later edits of the projections' outputs.
         let all = Rc::new((Tensor::f_cat(&[keys], -2)?, Tensor::f_cat(&[values], -2)?));
+        let rows = run.rows / i64::try_from(run.parts).unwrap_or(1);
         for (part, first) in (run.first..run.first + run.parts).zip(0..) {
             if let Some(cache) = self.cache(part) {
-                cache.place(layer, &all, first * run.rows, run.rows);
+                cache.place(layer, &all, Place::Rows { first: first * rows, rows });
             }
         }
         Ok((all.0.shallow_clone(), all.1.shallow_clone()))
     }
+
+    fn attend_flat(
+        &self,
+        pass: &Pass<'_>,
+        (site, layer): (Site, usize),
+        run: &Run,
+        new: [&Tensor; 3],
+        scaling: f64,
+        known: &varlen::Known,
+    ) -> Result<Tensor> {
+        // `[tokens, heads, head_dim]`.
+        let flat = |own: &Tensor| own.f_transpose(1, 2)?.f_squeeze_dim(0);
+        let (query, keys, values) = (flat(new[0])?, flat(new[1])?, flat(new[2])?);
+        let (mut pieces, mut lengths) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
+        let (mut places, mut at, mut end) = (Vec::new(), 0, 0);
+        for part in run.first..run.first + run.parts {
+            let &Part { rows, length, .. } = pass.layout.parts.get(part).ok_or_else(no_part)?;
+            let cache = self.filled(pass, site, part);
+            let before = cache.map(|cache| cache.before(layer, length)).transpose()?.flatten();
+            let first = end;
+            for row in 0..rows {
+                let mut all = length;
+                if let Some((old_keys, old_values)) = &before {
+                    all += old_keys.size().get(2).copied().unwrap_or(0);
+                    for (pieces, old) in pieces.iter_mut().zip([old_keys, old_values]) {
+                        pieces.push(old.f_select(0, row)?.f_transpose(0, 1)?);
+                    }
+                }
+                for (pieces, new) in pieces.iter_mut().zip([&keys, &values]) {
+                    pieces.push(new.f_narrow(0, at, length)?);
+                }
+                lengths[0].push(length);
+                lengths[1].push(all);
+                at += length;
+                end += all;
+            }
+            if let Some(cache) = cache {
+                places.push((cache, Place::Tokens { first, rows, length: (end - first) / rows.max(1) }));
+            }
+        }
+        // New ones alone are copied all at once, if a cache is to keep them: out of reach of later edits of projections.
+        let all = |pieces: &[Tensor], new: Tensor| match (end > at, places.is_empty()) {
+            (true, _) => Tensor::f_cat(pieces, 0),
+            (false, false) => Tensor::f_cat(&[new], 0),
+            (false, true) => Ok(new),
+        };
+        let all = Rc::new((all(&pieces[0], keys)?, all(&pieces[1], values)?));
+        for (cache, place) in places {
+            cache.place(layer, &all, place);
+        }
+        let [queries, keys] = lengths.map(|lengths| known.of(lengths, query.device()));
+        let attended = varlen::attend([&query, &all.0, &all.1], [&*queries?, &*keys?], scaling)?;
+        let (rows, length) = match pass.layout.parts.as_slice() {
+            [only] => (only.rows, only.length),
+            _ => (1, run.length),
+        };
+        Ok(attended.f_reshape([rows, length, -1])?)
+    }
 }
 
 impl Rotations {
-    /// Returns whether a part's are what the model makes: a user may have put others there.
-    fn batch(&self, part: usize, length: i64) -> bool {
-        let made = |own: &Tensor| batches(own) && matches!(*own.size(), [1, positions, _] if positions == length);
-        self.cosines.get(part).is_some_and(made) && self.sines.get(part).is_some_and(made)
+    /// Returns whether a part's are as the model makes them: a user may have put others there.
+    fn are_made(&self, index: usize, part: Part, like: &Tensor) -> bool {
+        let made = |own: &Tensor| {
+            let [rows, length, _] = *own.size() else { return false };
+            let fits = (rows == 1 || rows == part.rows) && length == part.length;
+            fits && own.kind() == like.kind() && own.device() == like.device()
+        };
+        self.cosines.get(index).is_some_and(made) && self.sines.get(index).is_some_and(made)
     }
 
     /// Returns the cosines and sines of a run, if there are any.
-    pub fn of(&self, run: &Run) -> Result<Option<(Tensor, Tensor)>> {
+    pub fn of(&self, pass: &Pass<'_>, run: &Run) -> Result<Option<(Tensor, Tensor)>> {
         let parts = run.first..run.first + run.parts;
-        let (Some(cosines), Some(sines)) = (self.cosines.get(parts.clone()), self.sines.get(parts)) else {
+        let (Some(cosines), Some(sines)) = (self.cosines.get(parts.clone()), self.sines.get(parts.clone())) else {
             return Ok(None);
         };
-        if let ([cosine], [sine]) = (cosines, sines) {
+        let layouts = pass.layout.parts.get(parts).unwrap_or_default();
+        if let ([cosine], [sine], [Part { rows, .. }]) = (cosines, sines, layouts)
+            && !(run.is_flat() && *rows > 1)
+        {
             return Ok(Some((cosine.shallow_clone(), sine.shallow_clone())));
         }
-        let all = |own: &[Tensor]| {
-            let rows = own.iter().map(|one| one.f_expand([run.rows, -1, -1], false));
-            Tensor::f_cat(&rows.collect::<std::result::Result<Vec<_>, _>>()?, 0)
+        let all = |own: &[Tensor]| -> Result<Tensor> {
+            let mut rows = Vec::with_capacity(own.len());
+            for (one, part) in own.iter().zip(layouts) {
+                let each = one.f_expand([part.rows, -1, -1], false)?;
+                rows.push(if run.is_flat() { each.f_reshape([1, part.rows * part.length, -1])? } else { each });
+            }
+            Ok(Tensor::f_cat(&rows, i64::from(run.is_flat()))?)
         };
         Ok(Some((all(cosines)?, all(sines)?)))
     }
 }
 
 /// Returns whether the kernel computes rows of a batch as it computes them alone: on a CPU in float32. In smaller types it
-/// chooses how to go on by the size of the batch, and on a GPU how to split.
+/// chooses how to go on by the size of the batch.
 fn batches(tensor: &Tensor) -> bool {
     tensor.device() == Device::Cpu && tensor.kind() == Kind::Float
 }

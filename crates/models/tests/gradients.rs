@@ -156,7 +156,7 @@ fn what_goes_wrong_in_a_walk_that_is_shared_is_nobody_elses() {
         let sources = [&failing, &misshapen, &greedy, GRADIENTS, GRADIENTS];
         sources.map(|source| reproducible(job("The capital of France", &format!("import torch\n{source}"))))
     };
-    let alone = GPT2.outcomes(vec![job("The capital of France", GRADIENTS)]);
+    let alone = GPT2.outcomes(vec![reproducible(job("The capital of France", GRADIENTS))]);
     let together = GPT2.outcomes(all().into());
     let message = |at: usize| together[at].end.as_ref().map_err(|failure| failure.message.clone()).unwrap_err();
     assert!(message(0).contains("ZeroDivisionError"), "{}", message(0));

@@ -495,11 +495,52 @@ at::Tensor empty(c10::SymIntArrayRef sizes, std::optional<c10::ScalarType> dtype
   return empty_strided(sizes, like.sym_strides(), dtype, layout, device, pinned);
 }
 
+// Attention of sequences that lie end to end: one after another, for the CPU has no kernel for all.
+at::Tensor attend_varlen(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+                         const at::Tensor& query_starts, const at::Tensor& key_starts, std::optional<double> scale) {
+  auto starts = query_starts.cpu();
+  auto ends = key_starts.cpu();
+  std::vector<at::Tensor> attended;
+  for (int64_t i = 0; i + 1 < starts.numel(); i++) {
+    auto sequence = [&](const at::Tensor& all, const at::Tensor& bounds) {
+      int64_t from = bounds[i].item<int>(), to = bounds[i + 1].item<int>();
+      return all.slice(0, from, to).transpose(0, 1).unsqueeze(0).contiguous();
+    };
+    auto own = sequence(query, starts), keys = sequence(key, ends), values = sequence(value, ends);
+    int64_t length = own.size(2), past = keys.size(2) - length;
+    auto mask = at::ones({length, past + length}, own.options().dtype(at::kBool)).tril(past);
+    auto made = at::scaled_dot_product_attention(own, keys, values, mask, 0.0, false, scale, own.size(1) != keys.size(1));
+    attended.push_back(made.squeeze(0).transpose(0, 1));
+  }
+  return at::cat(attended, 0).contiguous();
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, c10::SymInt, c10::SymInt> efficient_attention(
+    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>&,
+    const std::optional<at::Tensor>& query_starts, const std::optional<at::Tensor>& key_starts,
+    std::optional<c10::SymInt> longest_query, std::optional<c10::SymInt> longest_key, double, int64_t mask, bool,
+    std::optional<double> scale, const std::optional<at::Tensor>&, std::optional<int64_t>) {
+  TORCH_CHECK(query_starts && key_starts && mask == 2 && query.size(2) == key.size(2), "the stand-in has no such attention");
+  auto made = attend_varlen(query[0], key[0], value[0], *query_starts, *key_starts, scale);
+  return {made.unsqueeze(0), {}, {}, {}, *longest_query, *longest_key};
+}
+
+std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> flash_attention(
+    const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
+    const std::optional<at::Tensor>& query_starts, const std::optional<at::Tensor>& key_starts, c10::SymInt, c10::SymInt,
+    double, bool causal, bool, std::optional<double> scale, std::optional<c10::SymInt>, std::optional<c10::SymInt>,
+    const std::optional<at::Tensor>&, const std::optional<at::Tensor>&) {
+  TORCH_CHECK(query_starts && key_starts && causal && query.element_size() == 2, "the stand-in has no such attention");
+  return {attend_varlen(query, key, value, *query_starts, *key_starts, scale), {}, {}, {}, {}};
+}
+
 TORCH_LIBRARY_IMPL(_, CUDA, library) { library.fallback(torch::CppFunction::makeFromBoxedFunction<&fallback>()); }
 
 TORCH_LIBRARY_IMPL(aten, CUDA, library) {
   library.impl("empty.memory_format", &empty);
   library.impl("empty_strided", &empty_strided);
+  library.impl("_efficient_attention_forward", &efficient_attention);
+  library.impl("_flash_attention_forward", &flash_attention);
   // Copies between devices, and operators that libtorch composes of others where a device has no kernel of its own.
   for (const char* name : {"copy_", "native_layer_norm", "native_group_norm"}) {
     library.impl(name, torch::CppFunction::makeFromBoxedFunction<&fallback>());

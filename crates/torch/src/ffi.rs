@@ -117,6 +117,17 @@ unsafe extern "C" {
         bias: *const c_void,
         error: *mut Error,
     ) -> *mut c_void;
+    pub fn vt_attend_varlen(
+        query: *const c_void,
+        key: *const c_void,
+        value: *const c_void,
+        query_starts: *const c_void,
+        key_starts: *const c_void,
+        longest_query: i64,
+        longest_key: i64,
+        scale: f64,
+        error: *mut Error,
+    ) -> *mut c_void;
     pub fn vt_with_number(operation: i32, tensor: *const c_void, number: f64, error: *mut Error) -> *mut c_void;
     pub fn vt_version(tensor: *const c_void) -> i64;
     pub fn vt_is_same(left: *const c_void, right: *const c_void) -> bool;

@@ -11,6 +11,7 @@ use std::rc::Rc;
 
 use tch::{Device, Kind, TchError, Tensor};
 
+use crate::job::Paying;
 use crate::probe::{even, probe};
 use crate::recorded::{Moment, Recorded};
 use crate::weight::Weight;
@@ -31,6 +32,8 @@ pub enum Rows {
 #[derive(Default)]
 pub struct Kernels {
     plans: RefCell<HashMap<Shape, Plan>>,
+    /// Rows of zeros to round up with, by their width: to fill them anew each time is one more kernel on a GPU.
+    zeros: RefCell<HashMap<(i64, Kind, Device), Tensor>>,
 }
 
 /// How a pass multiplies by weights, and what it met with.
@@ -205,10 +208,10 @@ impl Kernels {
         }
         let flat = input.f_reshape([-1, inputs])?;
         let (product, class) = match rows {
-            Rows::Own => (padded(count.max(least(weight)), &flat, weight, bias)?, None),
+            Rows::Own => (self.padded(count.max(least(weight)), &flat, weight, bias)?, None),
             Rows::Rounded => {
                 let plan = self.plan(weight, bias.is_some(), rounded(count))?;
-                (padded(plan.rows, &flat, weight, bias)?, Some(plan.class))
+                (self.padded(plan.rows, &flat, weight, bias)?, Some(plan.class))
             }
             Rows::Fixed => (self.fixed(&flat, weight, bias)?, Some(self.plan(weight, bias.is_some(), BLOCK)?.class)),
         };
@@ -226,7 +229,7 @@ impl Kernels {
         loop {
             let plan = self.plan(weight, bias.is_some(), size)?;
             if plan.class == class {
-                return padded(plan.rows, input, weight, bias);
+                return self.padded(plan.rows, input, weight, bias);
             }
             if size >= BLOCK {
                 break;
@@ -238,6 +241,27 @@ impl Kernels {
             products.push(self.fixed(&input.f_narrow(0, start, BLOCK.min(rows - start))?, weight, bias)?);
         }
         Tensor::f_cat(&products, 0)
+    }
+
+    /// Multiplies so many rows, with zeros after those that there are, and leaves these away.
+    fn padded(&self, rows: i64, input: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
+        let count = count(input);
+        if rows == count {
+            return weight.multiply(input, bias);
+        }
+        let zeros = self.zeros(rows - count, weight.size()[1], input)?;
+        weight.multiply(&Tensor::f_cat(&[input, &zeros], 0)?, bias)?.f_narrow(0, 0, count)
+    }
+
+    /// Returns rows of zeros that lie where a tensor does.
+    fn zeros(&self, rows: i64, inputs: i64, like: &Tensor) -> Result<Tensor, TchError> {
+        let key = (inputs, like.f_kind()?, like.device());
+        let mut all = self.zeros.borrow_mut();
+        if all.get(&key).is_none_or(|zeros| zeros.size().first().is_none_or(|&most| most < rows)) {
+            let _unpaid = Paying::nobody();
+            all.insert(key, Tensor::f_zeros([rows.max(BLOCK), inputs], (key.1, key.2))?);
+        }
+        all.get(&key).ok_or_else(|| TchError::Shape("zeros got lost".into()))?.f_narrow(0, 0, rows)
     }
 
     /// Lists the numbers of rows that a shape of weight was multiplied with.
@@ -275,17 +299,6 @@ impl Kernels {
 fn count(input: &Tensor) -> i64 {
     let size = input.size();
     size.split_last().map_or(0, |(_, rows)| rows.iter().product())
-}
-
-/// Multiplies so many rows, with zeros after those that there are, and leaves these away.
-fn padded(rows: i64, input: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
-    let count = count(input);
-    if rows == count {
-        return weight.multiply(input, bias);
-    }
-    let [_, inputs] = weight.size();
-    let zeros = Tensor::f_zeros([rows - count, inputs], (input.f_kind()?, input.device()))?;
-    weight.multiply(&Tensor::f_cat(&[input, &zeros], 0)?, bias)?.f_narrow(0, 0, count)
 }
 
 #[cfg(test)]

@@ -37,6 +37,7 @@ mod signatures;
 mod size;
 mod tensor;
 mod together;
+pub mod varlen;
 mod weight;
 
 pub use aside::Aside;

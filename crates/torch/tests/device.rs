@@ -6,8 +6,9 @@ use std::sync::LazyLock;
 
 use interpreter::{Coroutine, Environment, Fatal, Frame, Machine, Raise, Step, Value};
 use program::{Limits, Source};
-use torch::Device;
+use tch::{Kind, Tensor};
 use torch::cuda::{Cuda, Search};
+use torch::{Device, varlen};
 
 struct Host;
 
@@ -335,4 +336,73 @@ fn a_gpu_without_room_raises_an_error_that_can_be_caught_and_the_job_goes_on() {
     }
     let code = "try:\n    torch.zeros(2**29)\nexcept RuntimeError as error:\n    result = str(error)[:18]\nassert float(torch.ones(3).sum()) == 3.0";
     assert_eq!(result(code, devices()[1]), "CUDA out of memory");
+}
+
+#[test]
+fn sequences_that_lie_end_to_end_attend_as_each_does_alone() {
+    LazyLock::force(&CUDA);
+    let device = tch::Device::Cuda(0);
+    tch::manual_seed(8);
+    for (kind, heads, key_heads, head) in [(Kind::Float, 4, 4, 16), (Kind::Float, 6, 2, 64), (Kind::BFloat16, 8, 2, 64)]
+    {
+        assert!(varlen::has_kernels(kind, device, head), "{kind:?} {head}");
+        let random = |tokens: i64, heads: i64| {
+            Tensor::randn([tokens, heads, head], (Kind::Float, tch::Device::Cpu)).to_kind(kind).to_device(device)
+        };
+        // Single tokens are kept apart from longer sequences where kernels treat them otherwise.
+        let singles = [(1, 6), (1, 1), (1, 40)];
+        let longer = [(5, 5), (3, 20), (33, 33), (17, 70)];
+        let all = [singles.as_slice(), longer.as_slice()].concat();
+        let groups =
+            if varlen::parts_single_tokens(kind) { vec![singles.to_vec(), longer.to_vec()] } else { vec![all] };
+        for group in groups {
+            let parts: Vec<[Tensor; 3]> = group
+                .iter()
+                .map(|&(length, keys)| [random(length, heads), random(keys, key_heads), random(keys, key_heads)])
+                .collect();
+            let attend = |parts: &[[Tensor; 3]]| {
+                let known = varlen::Known::new(kind);
+                let joined =
+                    [0, 1, 2].map(|of| Tensor::cat(&parts.iter().map(|part| &part[of]).collect::<Vec<_>>(), 0));
+                let lengths = |of: usize| parts.iter().map(|part| part[of].size()[0]).collect();
+                let [queries, keys] = [0, 1].map(|of| known.of(lengths(of), device).unwrap());
+                varlen::attend([&joined[0], &joined[1], &joined[2]], [&queries, &keys], 0.2).unwrap()
+            };
+            let (together, mut start) = (attend(&parts), 0);
+            for (index, part) in parts.iter().enumerate() {
+                let context = format!("{kind:?}, sequence {index} of {group:?}");
+                let (length, keys) = group[index];
+                let own = together.narrow(0, start, length);
+                assert_eq!(own, attend(std::slice::from_ref(part)), "{context}, alone");
+                let others = |other: usize| {
+                    let nothing = |tensor: &Tensor| tensor.full_like(f64::NAN);
+                    if other == index {
+                        part.each_ref().map(Tensor::shallow_clone)
+                    } else {
+                        parts[other].each_ref().map(nothing)
+                    }
+                };
+                let among_nothing: Vec<[Tensor; 3]> = (0..parts.len()).map(others).collect();
+                assert_eq!(own, attend(&among_nothing).narrow(0, start, length), "{context}, among NaN");
+                let [query, key, value] =
+                    part.each_ref().map(|own| own.to_kind(Kind::Float).transpose(0, 1).unsqueeze(0));
+                let wide = |own: &Tensor| own.repeat_interleave_self_int(heads / key_heads, 1, None::<i64>);
+                let mask = Tensor::ones([length, keys], (Kind::Bool, device)).tril(keys - length);
+                let plain = Tensor::scaled_dot_product_attention(
+                    &query,
+                    &wide(&key),
+                    &wide(&value),
+                    Some(&mask),
+                    0.0,
+                    false,
+                    0.2,
+                    false,
+                );
+                let far =
+                    (own.to_kind(Kind::Float) - plain.squeeze_dim(0).transpose(0, 1)).abs().max().double_value(&[]);
+                assert!(far < if kind == Kind::Float { 1e-5 } else { 2e-2 }, "{context}: {far}");
+                start += length;
+            }
+        }
+    }
 }

@@ -4,8 +4,9 @@
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/detail/CUDAHooksInterface.h>
-#include <c10/util/env.h>
 #include <dlfcn.h>
+
+#include <cstdlib>
 
 extern "C" {
 
@@ -73,8 +74,10 @@ int64_t vt_devices() {
 // the process has one thread: the environment is written to.
 bool vt_use_devices(Error* error) {
   return guarded(error, [&] {
-    // cuBLAS chooses among workspaces, and by that among kernels, by what runs beside it.
-    c10::utils::set_env("CUBLAS_WORKSPACE_CONFIG", ":4096:8");
+    // libtorch gives cuBLAS a workspace of a fixed size for each stream, so that it does not choose among several, and
+    // by that among kernels, by what runs beside it. Where this says which size, it is parsed anew for each product,
+    // which takes longer than to launch one.
+    unsetenv("CUBLAS_WORKSPACE_CONFIG");
     auto& context = at::globalContext();
     context.setFloat32MatmulPrecision("highest");
     context.setAllowTF32CuBLAS(false);

@@ -355,6 +355,31 @@ void* vt_linear_packed(const void* input, const void* weight, const void* bias, 
   return made;
 }
 
+// Causal attention of sequences that lie end to end: `[tokens, heads, dim]` each, where they begin being int32. By
+// FlashAttention's kernel for types of half the size, which takes grouped heads, else by xFormers', which does not.
+void* vt_attend_varlen(const void* query, const void* key, const void* value, const void* query_starts,
+                       const void* key_starts, int64_t longest_query, int64_t longest_key, double scale, Error* error) {
+  constexpr int64_t CAUSAL_FROM_THE_END = 2;
+  void* made = nullptr;
+  guarded(error, [&] {
+    at::AutoGradMode mode(false);
+    const at::Tensor& q = tensor_of(query);
+    const at::Tensor& k = tensor_of(key);
+    const at::Tensor& v = tensor_of(value);
+    if (q.element_size() == 2) {
+      made = new at::Tensor(std::get<0>(at::_flash_attention_forward(q, k, v, tensor_of(query_starts),
+                                                                     tensor_of(key_starts), longest_query, longest_key,
+                                                                     0.0, true, false, scale)));
+    } else {
+      auto attended = at::_efficient_attention_forward(q.unsqueeze(0), k.unsqueeze(0), v.unsqueeze(0), std::nullopt,
+                                                       tensor_of(query_starts), tensor_of(key_starts), longest_query,
+                                                       longest_key, 0.0, CAUSAL_FROM_THE_END, false, scale);
+      made = new at::Tensor(std::get<0>(attended).squeeze(0));
+    }
+  });
+  return made;
+}
+
 // An operation with a number, in the order of `number.rs`.
 void* vt_with_number(int32_t operation, const void* tensor, double number, Error* error) {
   void* made = nullptr;
