@@ -338,7 +338,7 @@ fn fork<M: Model>(
         plain.into_iter().flatten().map(row).collect::<Vec<_>>()
     };
     let rows: Vec<Vec<Row>> = members.iter().zip(segments.iter()).map(rows_of).collect();
-    for (segment, own) in segments.iter_mut().zip(trunks.find(model, &rows)?) {
+    for (segment, own) in segments.iter_mut().zip(trunks.find(&rows, |ids, attention| model.trunks(ids, attention))?) {
         segment.trunks = own;
     }
     Ok(())
