@@ -121,6 +121,9 @@ fn load(load: &Load, devices: &Devices, progress: &mut dyn FnMut(f32)) -> Result
         load.dtype.as_deref().map(str::parse).transpose().map_err(|error: models::LoadError| error.to_string())?;
     let mut fraction = |done: u64, all: u64| progress(done as f32 / all.max(1) as f32);
     let model = models::load(&load.folder, dtype, device, &mut fraction).map_err(|error| error.to_string())?;
+    if let Err(raise) = model.warm_up() {
+        tracing::warn!(model = %load.key, %device, "the model could not be warmed up: {}", raise.message());
+    }
     tracing::info!(model = %load.key, %device, "the model is loaded");
     let mut engine = Interleaver::new(*model);
     if device == models::Device::CPU {

@@ -250,11 +250,15 @@ impl Decoder for Gpt2 {
             let own = |pass: &Pass<'_>, run: &Run| -> Result<(Tensor, Option<Tensor>)> {
                 let own = pass.run(&projected, run)?;
                 let width = own.size().last().copied().unwrap_or(0) / 3;
-                let heads = |part: i64| -> Result<Tensor> {
-                    let states = own.f_narrow(-1, part * width, width)?;
-                    Ok(states.f_view([run.rows, run.length, self.heads, width / self.heads])?.f_transpose(1, 2)?)
+                let heads = |part: &Tensor| -> Result<Tensor> {
+                    Ok(part.f_view([run.rows, run.length, self.heads, width / self.heads])?.f_transpose(1, 2)?)
                 };
-                let states = [heads(0)?, heads(1)?, heads(2)?];
+                // Split as one: where gradients are recorded, theirs are put together as one, too.
+                let thirds = own.f_split(width, -1)?;
+                let [query, key, value] = thirds.as_slice() else {
+                    return Err(Raise::value_error("too many values to unpack (expected 3)").into());
+                };
+                let states = [heads(query)?, heads(key)?, heads(value)?];
                 shared.attend(pass, (attn.site, layer), run, states, attn.scaling)
             };
             for run in shared.runs(pass, (attn.site, layer), &[&projected]) {

@@ -221,6 +221,19 @@ impl Kernels {
         Ok((product.f_view(shape.as_slice())?, class))
     }
 
+    /// Looks into all sizes up to one, before the first is met.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn meet(&self, weight: &Weight, biased: bool, most: i64) -> Result<(), TchError> {
+        let mut size = 1;
+        while size <= most {
+            self.plan(weight, biased, size)?;
+            size = rounded(size + 1);
+        }
+        Ok(())
+    }
+
     /// Multiplies so that every row has the bits that it has in a block.
     fn fixed(&self, input: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
         let class = self.plan(weight, bias.is_some(), BLOCK)?.class;
@@ -342,6 +355,19 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn sizes_that_were_met_before_are_those_that_come() {
+        let (weight, kernels) = (weight(96, 64), Kernels::default());
+        kernels.meet(&weight, true, 40).unwrap();
+        let known = kernels.plans.borrow().len();
+        for rows in 1..=40 {
+            drop(
+                kernels.linear(&random([rows, 64]), &weight, Some(&random([1, 96]).squeeze()), Rows::Rounded).unwrap(),
+            );
+        }
+        assert_eq!((known, kernels.plans.borrow().len()), (11, 11));
     }
 
     #[test]
