@@ -67,3 +67,9 @@ void* owned(const at::Tensor& tensor) { return tensor.defined() ? new at::Tensor
 
 // Counts what devices give out, too, from now on.
 void count_device_memory();
+
+// While this lives, what its thread allocates is to stay.
+struct Lasting {
+  Lasting();
+  ~Lasting();
+};

@@ -329,6 +329,7 @@ void* vt_pack_linear(const void* weight, int64_t rows, Error* error) {
     stack.emplace_back(tensor_of(weight));
     stack.emplace_back(rows);
     at::AutoGradMode mode(false);
+    Lasting lasting;
     handle.callBoxed(stack);
     made = new at::Tensor(stack.at(0).toTensor());
   });
