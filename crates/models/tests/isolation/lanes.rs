@@ -2,6 +2,7 @@
 
 use engine::conformance::{self, Outcome, Subject, owned};
 use engine::{Event, Job};
+use models::DType;
 
 use super::shared::interleaver;
 use super::tags::assert_same_bits;
@@ -126,7 +127,7 @@ fn s15_slow_operations_of_few_steps_are_interrupted() {
     // No processor sorts as many numbers in two slices, and no program of these has as many steps as one.
     let source = "h = LAYERS[0].output\nx = torch.rand(1 << 20, device='cpu')\nfor turn in range(12):\n    x = x.sort(descending=turn % 2 == 0)[0]\nn = x[0].clone().save()";
     for (subject, name) in MODELS.into_iter().zip(["tiny-gpt2", "tiny-llama"]) {
-        let subject = &Subject { engine: &|| Box::new(interleaver(name)), ..*subject };
+        let subject = &Subject { engine: &|| Box::new(interleaver(name, DType::Float32)), ..*subject };
         let long = long(subject, source);
         assert_all_as_alone(subject, &[long], &|| job(subject, "s", "Hi", "out = HEAD.output.save()"), "sorting");
     }

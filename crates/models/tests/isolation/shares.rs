@@ -4,6 +4,7 @@
 use engine::conformance::{self, Outcome, Subject, owned};
 use engine::{Event, Fault, Job, Usage};
 use fastrand::Rng;
+use models::DType;
 use program::Function;
 
 use super::shared::interleaver;
@@ -22,7 +23,8 @@ fn passes_of_many_jobs_are_bounded_and_those_of_one_are_not() {
         let free = subject.outcomes(jobs());
         // As many as two of them have.
         let tokens = 2 * i64::try_from(free[0].usage.tokens).unwrap();
-        let bounded = Subject { engine: &|| Box::new(interleaver(name).with_shared_tokens(tokens)), ..*subject };
+        let bounded =
+            Subject { engine: &|| Box::new(interleaver(name, DType::Float32).with_shared_tokens(tokens)), ..*subject };
         let found = bounded.outcomes(jobs());
         for (found, free) in found.iter().zip(&free) {
             assert_near(found, free, "a smaller pass");

@@ -1,15 +1,13 @@
 //! Whatever neighbours are made of, and wherever a job's rows lie, a pass of one size gives a job the same bits.
 
-use std::time::Duration;
-
+use engine::Job;
 use engine::conformance::{self, Outcome, Subject, owned};
-use engine::{Engine, Interleaver, Job};
 use fastrand::Rng;
 use models::DType;
-use models::testing::{LLAMA, load_as};
+use models::testing::LLAMA;
 use program::Function;
-use torch::Device;
 
+use super::shared::engine_of;
 use super::tags::assert_same_bits;
 use super::{MODELS, floats, generation, job, named, saved};
 
@@ -94,9 +92,7 @@ fn i2_s4_no_bit_depends_on_what_neighbours_hold_how_long_they_are_and_where_a_ro
     for subject in MODELS {
         // Many processors are slow at bfloat16.
         for (dtype, rounds) in [(DType::Float32, 24), (DType::BFloat16, 5)] {
-            let engine = || -> Box<dyn Engine> {
-                Box::new(Interleaver::new(load_as(name(subject), dtype, Device::CPU)).with_slice(Duration::MAX))
-            };
+            let engine = || engine_of(name(subject), dtype);
             let subject = &Subject { engine: &engine, ..*subject };
             let own = || job(subject, "own", "The old tower", READS);
             for sizes in [&few[..], &odd[..], &many[..]] {
@@ -161,9 +157,7 @@ fn n2_passes_of_any_size_give_numbers_within_the_published_tolerance() {
     for subject in MODELS {
         let more: &[usize] = &[2, 3, 4, 6, 7, 8, 9, 10, 12, 13, 14, 15, 24, 32, 50, 250];
         for (dtype, tolerance, more) in [(DType::Float32, 1e-4, more), (DType::BFloat16, 2e-2, &[])] {
-            let engine = || -> Box<dyn Engine> {
-                Box::new(Interleaver::new(load_as(name(subject), dtype, Device::CPU)).with_slice(Duration::MAX))
-            };
+            let engine = || engine_of(name(subject), dtype);
             let subject = &Subject { engine: &engine, ..*subject };
             let own = || job(subject, "own", "The old tower", reads);
             let values = |outcome: &Outcome| conformance::flat(saved(outcome));

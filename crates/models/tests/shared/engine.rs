@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use engine::{Engine, Interleaver};
 use models::cuda::Search;
-use models::{Device, Transformer, testing};
+use models::{DType, Device, Transformer, testing};
 
 /// Where the models are: on the last GPU, the second of those that are made up, so that nothing can do by naming the
 /// first.
@@ -20,10 +20,15 @@ static DEVICE: LazyLock<Device> = LazyLock::new(|| {
 
 /// Loads a test model by its folder's name. Who shares its passes does not depend on how fast the machine is.
 pub fn engine(name: &str) -> Box<dyn Engine> {
-    Box::new(interleaver(name).with_slice(Duration::MAX))
+    engine_of(name, DType::Float32)
+}
+
+/// The same, with parameters of a type.
+pub fn engine_of(name: &str, dtype: DType) -> Box<dyn Engine> {
+    Box::new(interleaver(name, dtype).with_slice(Duration::MAX))
 }
 
 /// The same, as it is served.
-pub fn interleaver(name: &str) -> Interleaver<Transformer> {
-    Interleaver::new(testing::load_to(name, *DEVICE))
+pub fn interleaver(name: &str, dtype: DType) -> Interleaver<Transformer> {
+    Interleaver::new(testing::load_as(name, dtype, *DEVICE))
 }
