@@ -121,12 +121,13 @@ fn load(load: &Load, devices: &Devices, progress: &mut dyn FnMut(f32)) -> Result
         load.dtype.as_deref().map(str::parse).transpose().map_err(|error: models::LoadError| error.to_string())?;
     let mut fraction = |done: u64, all: u64| progress(done as f32 / all.max(1) as f32);
     let model = models::load(&load.folder, dtype, device, &mut fraction).map_err(|error| error.to_string())?;
-    if let Err(raise) = model.warm_up() {
+    let on_cpu = device == models::Device::CPU;
+    if let Err(raise) = model.warm_up(if on_cpu { SHARED_TOKENS } else { SHORT_TOKENS }) {
         tracing::warn!(model = %load.key, %device, "the model could not be warmed up: {}", raise.message());
     }
     tracing::info!(model = %load.key, %device, "the model is loaded");
     let mut engine = Interleaver::new(*model);
-    if device == models::Device::CPU {
+    if on_cpu {
         engine = engine.with_shared_tokens(SHARED_TOKENS);
     }
     Ok(Box::new(Watched { engine, device }))
@@ -134,6 +135,9 @@ fn load(load: &Load, devices: &Devices, progress: &mut dyn FnMut(f32)) -> Result
 
 /// Tokens of a pass on a CPU, for which it takes as long each as for any more (`make bench ONLY="forward users"`).
 const SHARED_TOKENS: i64 = 256;
+
+/// Tokens of a pass on a GPU, up to which beginning a kernel takes longer than running it.
+const SHORT_TOKENS: i64 = 512;
 
 /// Ends the process when whoever holds the other end of the standard input's pipe is gone, however it went.
 fn end_with_stdin() -> Result<()> {

@@ -245,9 +245,7 @@ impl Decoder for Gpt2 {
         let attended = pass.module(attn.site, stream, |pass, stream| {
             let shared = Rc::clone(&stream.shared);
             let projected = attn.c_attn.run(pass, &stream.hidden)?;
-            let mut attended = Vec::with_capacity(pass.layout.parts.len());
-            let mut weights = Vec::new();
-            let own = |pass: &Pass<'_>, run: &Run| -> Result<(Tensor, Option<Tensor>)> {
+            let heads = |pass: &Pass<'_>, run: &Run| {
                 let own = pass.run(&projected, run)?;
                 let width = own.size().last().copied().unwrap_or(0) / 3;
                 let heads = |part: &Tensor| -> Result<Tensor> {
@@ -258,19 +256,11 @@ impl Decoder for Gpt2 {
                 let [query, key, value] = thirds.as_slice() else {
                     return Err(Raise::value_error("too many values to unpack (expected 3)").into());
                 };
-                let states = [heads(query)?, heads(key)?, heads(value)?];
-                shared.attend(pass, (attn.site, layer), run, states, attn.scaling)
+                Ok([heads(query)?, heads(key)?, heads(value)?])
             };
-            for run in shared.runs(pass, (attn.site, layer), &[&projected]) {
-                let (hidden, own_weights) = pass.paid(run.first, || own(pass, &run))?;
-                attended.push(hidden);
-                weights.extend(own_weights);
-            }
-            let complete = weights.len() == attended.len();
-            let attended = pass.join(attended)?;
-            let hidden = attn.c_proj.run(pass, &attended)?;
-            let hidden = attn.resid_dropout.run(pass, &hidden)?;
-            Ok(Attended { hidden, weights: complete.then_some(weights) })
+            let attended = shared.attend(pass, (attn.site, layer), &[&projected], attn.scaling, heads)?;
+            let hidden = attn.c_proj.run(pass, &attended.hidden)?;
+            Ok(Attended { hidden: attn.resid_dropout.run(pass, &hidden)?, ..attended })
         })?;
         shared.capture(&attended);
         Ok(attended)

@@ -287,27 +287,18 @@ impl Decoder for Llama {
             let values = attn.v_proj.run(pass, &stream.hidden)?;
             let missing = || Raise::type_error("cannot unpack non-iterable NoneType object");
             let rotations = shared.rotations.as_ref().ok_or_else(missing)?;
-            let mut attended = Vec::with_capacity(pass.layout.parts.len());
-            let mut weights = Vec::new();
-            let own = |pass: &Pass<'_>, run: &Run| -> Result<(Tensor, Option<Tensor>)> {
+            let heads = |pass: &Pass<'_>, run: &Run| {
                 let heads = |states: &Tokens| -> Result<Tensor> {
                     let own = pass.run(states, run)?;
                     Ok(own.f_view([run.rows, run.length, -1, self.head_dim])?.f_transpose(1, 2)?)
                 };
                 let (cosine, sine) = rotations.of(pass, run)?.ok_or_else(missing)?;
                 let query = turn(&heads(&queries)?, &cosine, &sine)?;
-                let (key, value) = (turn(&heads(&keys)?, &cosine, &sine)?, heads(&values)?);
-                shared.attend(pass, (attn.site, layer), run, [query, key, value], self.scaling)
+                Ok([query, turn(&heads(&keys)?, &cosine, &sine)?, heads(&values)?])
             };
-            for run in shared.runs(pass, (attn.site, layer), &[&queries, &keys, &values]) {
-                let (hidden, own_weights) = pass.paid(run.first, || own(pass, &run))?;
-                attended.push(hidden);
-                weights.extend(own_weights);
-            }
-            let complete = weights.len() == attended.len();
-            let attended = pass.join(attended)?;
-            let hidden = attn.o_proj.run(pass, &attended)?;
-            Ok(Attended { hidden, weights: complete.then_some(weights) })
+            let projected = [&queries, &keys, &values];
+            let attended = shared.attend(pass, (attn.site, layer), &projected, self.scaling, heads)?;
+            Ok(Attended { hidden: attn.o_proj.run(pass, &attended.hidden)?, ..attended })
         })?;
         shared.capture(&attended);
         Ok(attended)

@@ -13,7 +13,7 @@ use torch::varlen;
 
 use crate::attention::attend;
 use crate::cache::{Cache, Place};
-use crate::decoder::{Rotations, Shared};
+use crate::decoder::{Attended, Rotations, Shared};
 use crate::pass::{Pass, Result, no_part};
 use crate::tokens::Tokens;
 
@@ -46,8 +46,28 @@ impl Run {
 }
 
 impl Shared {
-    /// Splits a pass into runs, each for one call of attention to what was projected.
-    pub fn runs(&self, pass: &Pass<'_>, at: (Site, usize), projected: &[&Tokens]) -> Vec<Run> {
+    /// Lets what was projected attend, one call for each run. `heads` makes queries, keys and values of a run, as
+    /// `[rows, heads, length, head_dim]`.
+    pub fn attend(
+        &self,
+        pass: &Pass<'_>,
+        at: (Site, usize),
+        projected: &[&Tokens],
+        scaling: f64,
+        heads: impl Fn(&Pass<'_>, &Run) -> Result<[Tensor; 3]>,
+    ) -> Result<Attended> {
+        let (mut attended, mut weights) = (Vec::with_capacity(pass.layout.parts.len()), Vec::new());
+        for run in self.runs(pass, at, projected) {
+            let own = || self.attend_run(pass, at, &run, heads(pass, &run)?, scaling);
+            let (hidden, own_weights) = pass.paid(run.first, own)?;
+            attended.push(hidden);
+            weights.extend(own_weights);
+        }
+        let complete = weights.len() == attended.len();
+        Ok(Attended { hidden: pass.join(attended)?, weights: complete.then_some(weights) })
+    }
+
+    fn runs(&self, pass: &Pass<'_>, at: (Site, usize), projected: &[&Tokens]) -> Vec<Run> {
         let mut runs: Vec<Run> = Vec::with_capacity(pass.layout.parts.len());
         for (index, part) in pass.layout.parts.iter().enumerate() {
             let form = self.form(pass, at, index, projected);
@@ -91,9 +111,9 @@ impl Shared {
         Form::Alone
     }
 
-    /// Puts a run's new keys and values into its caches, and lets its queries attend to all that these have. Takes
-    /// `[rows, heads, length, head_dim]` each, and returns what [`attend`] does.
-    pub fn attend(
+    /// Puts a run's new keys and values into its caches, and lets its queries attend to all that these have. Returns what
+    /// [`attend`] does.
+    fn attend_run(
         &self,
         pass: &Pass<'_>,
         (site, layer): (Site, usize),

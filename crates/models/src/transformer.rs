@@ -26,8 +26,7 @@ use crate::tokens::Recorder;
 use crate::weights::Weights;
 use crate::{gpt2, llama, modules, settings};
 
-/// Rows of a pass, and of logits, up to which a GPU takes longer to begin a kernel than to run it.
-const FEW_ROWS: i64 = 512;
+/// Rows of logits that are met before the first job: more are computed in blocks of so many.
 const FEW_LOGITS: i64 = 64;
 
 /// A decoder-only model with its head, its tokenizer and its settings.
@@ -123,27 +122,28 @@ impl Transformer {
         self.nodes.iter().map(of_node).sum()
     }
 
-    /// On a GPU, meets what passes of few rows will meet, so that the first users do not wait for it: a kernel is loaded when
-    /// it is first launched, and memory is taken when it is first needed.
+    /// Meets what passes of up to so many tokens will meet, so that the first users do not wait for it: which sizes kernels
+    /// treat alike is measured; and on a GPU, kernels are loaded when they are first launched, and memory is taken when it is
+    /// first needed.
     ///
     /// # Errors
     /// When a kernel fails, or memory is short: what PyTorch says.
-    pub fn warm_up(&self) -> Result<(), Raise> {
-        if !self.device.is_cuda() {
-            return Ok(());
-        }
+    pub fn warm_up(&self, tokens: i64) -> Result<(), Raise> {
         for node in &self.nodes {
             let (weight, biased, most) = match node {
                 Node::Linear(linear) if linear.site == self.head.site => (&linear.weight, false, FEW_LOGITS),
-                Node::Linear(linear) => (&linear.weight, linear.bias.is_some(), FEW_ROWS),
-                Node::Conv1D(conv) => (&conv.weight, true, FEW_ROWS),
+                Node::Linear(linear) => (&linear.weight, linear.bias.is_some(), tokens),
+                Node::Conv1D(conv) => (&conv.weight, true, tokens),
                 _ => continue,
             };
             self.kernels.meet(weight, biased, most).map_err(|error| pass::raise(&error))?;
         }
-        let longest = self.config.size("max_position_embeddings").unwrap_or(1).min(FEW_ROWS);
+        if !self.device.is_cuda() {
+            return Ok(());
+        }
+        let longest = self.config.size("max_position_embeddings").unwrap_or(1).min(tokens);
         let row = |length: i64| vec![0; usize::try_from(length.min(longest)).unwrap_or(1)];
-        let rows: Vec<Vec<i64>> = [1, 16, 64, FEW_ROWS].map(row).into();
+        let rows: Vec<Vec<i64>> = [1, 16, 64, longest].map(row).into();
         for rows in rows.chunks(1).chain([rows.as_slice()]) {
             self.trunks(rows, Attention::Sdpa)?;
         }

@@ -207,6 +207,6 @@ impl interpreter::Environment for Nothing {
 fn a_model_warms_up_before_its_first_job() {
     LazyLock::force(&CUDA);
     for name in ["tiny-gpt2", "tiny-llama"] {
-        load(name).warm_up().unwrap_or_else(|raise| panic!("{name}: {}", raise.message()));
+        load(name).warm_up(300).unwrap_or_else(|raise| panic!("{name}: {}", raise.message()));
     }
 }
