@@ -12,7 +12,7 @@ use std::rc::Rc;
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::job::Paying;
-use crate::probe::{even, probe};
+use crate::probe::{Probe, even};
 use crate::recorded::{Moment, Recorded};
 use crate::weight::Weight;
 
@@ -150,6 +150,13 @@ struct Shape {
     rows: i64,
 }
 
+impl Shape {
+    fn new(weight: &Weight, biased: bool, rows: i64) -> Self {
+        let ([outputs, inputs], kind, device) = (weight.size(), weight.kind(), weight.device());
+        Self { outputs, inputs, kind, device, packed: weight.is_packed(), biased, rows }
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Plan {
     /// Rows to give: the size, or a few more where these end in the kernel's main loop.
@@ -226,9 +233,15 @@ impl Kernels {
     /// # Errors
     /// When libtorch refuses.
     pub fn meet(&self, weight: &Weight, biased: bool, most: i64) -> Result<(), TchError> {
-        let mut size = 1;
+        let (mut probe, mut size) = (None, 1);
         while size <= most {
-            self.plan(weight, biased, size)?;
+            if self.known(weight, biased, size).is_none() {
+                let probe = match &mut probe {
+                    Some(probe) => probe,
+                    none => none.insert(Probe::new(weight)?),
+                };
+                self.measure(probe, biased, size)?;
+            }
             size = rounded(size + 1);
         }
         Ok(())
@@ -289,23 +302,28 @@ impl Kernels {
     }
 
     fn plan(&self, weight: &Weight, biased: bool, size: i64) -> Result<Plan, TchError> {
-        let [outputs, inputs] = weight.size();
-        let (kind, device, packed) = (weight.kind(), weight.device(), weight.is_packed());
-        let shape = Shape { outputs, inputs, kind, device, packed, biased, rows: size };
-        if let Some(&plan) = self.plans.borrow().get(&shape) {
-            return Ok(plan);
+        match self.known(weight, biased, size) {
+            Some(plan) => Ok(plan),
+            None => self.measure(&Probe::new(weight)?, biased, size),
         }
+    }
+
+    fn known(&self, weight: &Weight, biased: bool, size: i64) -> Option<Plan> {
+        self.plans.borrow().get(&Shape::new(weight, biased, size)).copied()
+    }
+
+    fn measure(&self, probe: &Probe<'_>, biased: bool, size: i64) -> Result<Plan, TchError> {
         // The size itself, or else a few more rows: some of these the kernel's main loop is sure to end with.
-        let probe = |rows| Ok::<_, TchError>(Plan { rows, class: probe(rows, weight, biased)? });
-        let mut plan = probe(size.max(least(weight)))?;
-        if !plan.class.is_multiple_of(2) {
-            let more = probe(plan.rows + MORE)?;
+        let plan = |rows| Ok::<_, TchError>(Plan { rows, class: probe.digest(rows, biased)? });
+        let mut best = plan(size.max(least(probe.weight)))?;
+        if !best.class.is_multiple_of(2) {
+            let more = plan(best.rows + MORE)?;
             if more.class.is_multiple_of(2) {
-                plan = more;
+                best = more;
             }
         }
-        self.plans.borrow_mut().insert(shape, plan);
-        Ok(plan)
+        self.plans.borrow_mut().insert(Shape::new(probe.weight, biased, size), best);
+        Ok(best)
     }
 }
 

@@ -6,31 +6,50 @@ use crate::job::Paying;
 use crate::number;
 use crate::weight::Weight;
 
-/// Multiplies equal rows by a weight, or a matrix of its form, and returns a digest of the first product: an odd number if
-/// not all have its bits.
-///
-/// # Errors
-/// When libtorch refuses.
-pub fn probe(rows: i64, weight: &Weight, biased: bool) -> Result<u64, TchError> {
-    let _unpaid = Paying::nobody();
-    let ([outputs, inputs], device, kind) = (weight.size(), weight.device(), weight.kind());
-    let (made, row) = match kind {
-        Kind::Float | Kind::Double => {
-            (None, number::range(0, inputs, device)?.f_to_kind(kind)?.f_sin()?.f_view([1, -1])?)
-        }
-        // In these types, sums of another order are mostly rounded to the same number.
-        _ => cancelling(weight).map(|(matrix, row)| (Some(matrix), row))?,
-    };
-    let bias = if biased { Some(Tensor::f_zeros([outputs], (kind, device))?) } else { None };
-    let products = made.as_ref().unwrap_or(weight).multiply(&row.f_expand([rows, inputs], false)?, bias.as_ref())?;
-    let first = products.f_narrow(0, 0, 1)?;
-    let uniform = bool::try_from(products.f_eq_tensor(&first)?.f_all()?)?;
-    let numbers = Vec::<f32>::try_from(first.f_flatten(0, -1)?.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?)?;
-    let mut hasher = blake3::Hasher::new();
-    for number in numbers {
-        hasher.update(&number.to_le_bytes());
+/// What is multiplied to find out: equal rows by a weight, or by a matrix of its form.
+pub struct Probe<'a> {
+    pub weight: &'a Weight,
+    made: Option<Weight>,
+    row: Tensor,
+}
+
+impl<'a> Probe<'a> {
+    /// Prepares a weight's.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn new(weight: &'a Weight) -> Result<Self, TchError> {
+        let _unpaid = Paying::nobody();
+        let ([_, inputs], device, kind) = (weight.size(), weight.device(), weight.kind());
+        let (made, row) = match kind {
+            Kind::Float | Kind::Double => {
+                (None, number::range(0, inputs, device)?.f_to_kind(kind)?.f_sin()?.f_view([1, -1])?)
+            }
+            // In these types, sums of another order are mostly rounded to the same number.
+            _ => cancelling(weight).map(|(matrix, row)| (Some(matrix), row))?,
+        };
+        Ok(Self { weight, made, row })
     }
-    Ok(even(&hasher) | u64::from(!uniform))
+
+    /// Multiplies so many rows, and returns a digest of the first product: an odd number if not all have its bits.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn digest(&self, rows: i64, biased: bool) -> Result<u64, TchError> {
+        let _unpaid = Paying::nobody();
+        let ([outputs, inputs], device, kind) = (self.weight.size(), self.weight.device(), self.weight.kind());
+        let bias = if biased { Some(Tensor::f_zeros([outputs], (kind, device))?) } else { None };
+        let matrix = self.made.as_ref().unwrap_or(self.weight);
+        let products = matrix.multiply(&self.row.f_expand([rows, inputs], false)?, bias.as_ref())?;
+        let first = products.f_narrow(0, 0, 1)?;
+        let uniform = bool::try_from(products.f_eq_tensor(&first)?.f_all()?)?;
+        let numbers = Vec::<f32>::try_from(first.f_flatten(0, -1)?.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?)?;
+        let mut hasher = blake3::Hasher::new();
+        for number in numbers {
+            hasher.update(&number.to_le_bytes());
+        }
+        Ok(even(&hasher) | u64::from(!uniform))
+    }
 }
 
 /// Returns a digest, as an even number.
