@@ -3,9 +3,12 @@
 use engine::Attention;
 use tch::{Device, Kind, TchError, Tensor};
 use torch::number;
+use torch::varlen::repeat;
+
+use crate::decoder::Description;
 
 /// Makes the mask that Hugging Face hands to its layers: `[rows, 1, length, past + length]`, or `None` where the
-/// kernel's own causal mode says the same, as it mostly does on a GPU ([`torch::varlen`]). For `sdpa` true is visible; for
+/// kernel's own causal mode says the same, as that of [`torch::varlen`] always does. For `sdpa` true is visible; for
 /// `eager` zero is, and the least finite number is not: minus infinity would turn rows that see nothing into NaN.
 ///
 /// # Errors
@@ -15,15 +18,15 @@ pub fn mask(
     (rows, length): (i64, i64),
     past: i64,
     padding: Option<&Tensor>,
-    kind: Kind,
-    device: Device,
+    about: &Description,
 ) -> Result<Option<Tensor>, TchError> {
+    let (kind, device) = (about.kind, about.device);
     let padding = match padding {
         Some(padding) if bool::try_from(padding.f_to_kind(Kind::Bool)?.f_all()?)? => None,
         Some(padding) => Some(padding.f_to_kind(Kind::Bool)?),
         None => None,
     };
-    let causal = length == 1 || past == 0 || device.is_cuda();
+    let causal = length == 1 || past == 0 || about.varlen;
     if attention == Attention::Sdpa && padding.is_none() && causal {
         return Ok(None);
     }
@@ -118,21 +121,4 @@ pub fn attend(
     };
     let attended = attended.f_transpose(1, 2)?.f_contiguous()?.f_view([rows, length, heads * head])?;
     Ok((attended, weights))
-}
-
-/// Repeats each head `groups` times in a row.
-fn repeat(states: &Tensor, groups: i64) -> Result<Tensor, TchError> {
-    if groups == 1 {
-        return Ok(states.shallow_clone());
-    }
-    let size = states.size();
-    let &[rows, heads, length, head] = size.as_slice() else {
-        return Err(TchError::Shape(format!("keys have shape {size:?}")));
-    };
-    states.f_unsqueeze(2)?.f_expand([rows, heads, groups, length, head], false)?.f_reshape([
-        rows,
-        heads * groups,
-        length,
-        head,
-    ])
 }

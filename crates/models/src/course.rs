@@ -12,12 +12,12 @@ use std::rc::Rc;
 use engine::shape::Reach;
 use engine::{Attention, Layout, Part, Site};
 use interpreter::raise::Raise;
-use tch::{Device, Kind, TchError, Tensor};
+use tch::{Device, TchError, Tensor};
 use torch::{Products, number};
 
 use crate::attention;
 use crate::cache::{Cache, Caches};
-use crate::decoder::{Call, Decoder, Rotations, Shared, Stream, share};
+use crate::decoder::{Call, Decoder, Description, Rotations, Shared, Stream, share};
 use crate::pass::{Nobody, Pass, Result};
 use crate::tokens::Tokens;
 
@@ -485,7 +485,7 @@ impl<'a> Course<'a> {
                 Some(mask) => {
                     Some(Rc::new(mask.f_narrow(0, i64::try_from(index).unwrap_or(0), 1)?.f_narrow(2, from, length)?))
                 }
-                None => self.ends.mask(attention, from, length, about.kind, about.device)?,
+                None => self.ends.mask(attention, from, length, about)?,
             });
             shared.positions.push(self.ends.positions(from, length, about.device)?);
             shared.past.push(from);
@@ -600,14 +600,13 @@ impl Ends {
         attention: Attention,
         from: i64,
         length: i64,
-        kind: Kind,
-        device: Device,
+        about: &Description,
     ) -> Result<Option<Rc<Tensor>>> {
         let key = (attention, from, length);
         if let Some(mask) = self.masks.get(&key) {
             return Ok(mask.clone());
         }
-        let mask = attention::mask(attention, (1, length), from, None, kind, device)?.map(Rc::new);
+        let mask = attention::mask(attention, (1, length), from, None, about)?.map(Rc::new);
         self.masks.insert(key, mask.clone());
         Ok(mask)
     }

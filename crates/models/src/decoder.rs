@@ -588,7 +588,7 @@ pub fn share(about: &Description, pass: &Pass<'_>, call: &Call) -> Result<Shared
         let past = call.past(segment);
         let attention = call.attention.get(segment).copied().unwrap_or_default();
         let padding = call.padding.get(segment).and_then(Option::as_ref);
-        let mask = attention::mask(attention, shape, past, padding, about.kind, about.device)?;
+        let mask = attention::mask(attention, shape, past, padding, about)?;
         let positions = match call.positions.get(segment).and_then(Option::as_ref) {
             Some(positions) => positions.shallow_clone(),
             None => number::range(past, past + shape.1, about.device)?.f_unsqueeze(0)?,

@@ -9,10 +9,10 @@ use std::rc::Rc;
 
 use engine::{Attention, Part, Site};
 use tch::{Device, Kind, Tensor};
-use torch::varlen;
+use torch::varlen::{self, Known};
 
 use crate::attention::attend;
-use crate::cache::{Cache, Place};
+use crate::cache::{Cache, Layer, Place};
 use crate::decoder::{Attended, Rotations, Shared};
 use crate::pass::{Pass, Result, no_part};
 use crate::tokens::Tokens;
@@ -69,8 +69,11 @@ impl Shared {
 
     fn runs(&self, pass: &Pass<'_>, at: (Site, usize), projected: &[&Tokens]) -> Vec<Run> {
         let mut runs: Vec<Run> = Vec::with_capacity(pass.layout.parts.len());
+        let packed = if let Some(Tokens::Packed(tensor)) = projected.first() { Some(tensor) } else { None };
+        let fits = |known: &Known, tokens: &Tokens| tokens.kind().is_ok_and(|kind| kind == known.kind);
+        let flat = self.varlen.as_ref().is_some_and(|known| projected.iter().all(|tokens| fits(known, tokens)));
         for (index, part) in pass.layout.parts.iter().enumerate() {
-            let form = self.form(pass, at, index, projected);
+            let form = packed.map_or(Form::Alone, |tensor| self.form(pass, at, index, tensor, flat));
             match (form, runs.last_mut()) {
                 (Form::Flat { .. }, Some(run)) if run.form == form => {
                     run.parts += 1;
@@ -90,22 +93,25 @@ impl Shared {
         runs
     }
 
-    fn form(&self, pass: &Pass<'_>, (site, layer): (Site, usize), index: usize, projected: &[&Tokens]) -> Form {
+    fn form(
+        &self,
+        pass: &Pass<'_>,
+        (site, layer): (Site, usize),
+        index: usize,
+        projected: &Tensor,
+        flat: bool,
+    ) -> Form {
         let sdpa = self.attention.get(index).copied().unwrap_or_default() == Attention::Sdpa;
-        let (Some(Tokens::Packed(tensor)), Some(&part)) = (projected.first(), pass.layout.parts.get(index)) else {
-            return Form::Alone;
-        };
-        let turned = |own: &Rotations| own.are_made(index, part, tensor);
+        let Some(&part) = pass.layout.parts.get(index) else { return Form::Alone };
+        let turned = |own: &Rotations| own.are_made(index, part, projected);
         if !sdpa || self.mask(index).is_some() || !self.rotations.as_deref().is_none_or(turned) {
             return Form::Alone;
         }
-        if let Some(known) = &self.varlen
-            && projected.iter().all(|tokens| tokens.kind().is_ok_and(|kind| kind == known.kind))
-        {
-            return Form::Flat { single: part.length == 1 && varlen::parts_single_tokens(tensor.kind()) };
+        if flat {
+            return Form::Flat { single: part.length == 1 && varlen::parts_single_tokens(projected.kind()) };
         }
-        let begins = self.cache(index).is_some_and(|cache| cache.begins(layer, part.length));
-        if begins && batches(tensor) && !pass.leaves_out(&part, site) {
+        let begins = |cache: &Cache| cache.begins(layer, part.length) && !pass.leaves_out(&part, site);
+        if batches(projected) && self.cache(index).is_some_and(begins) {
             return Form::Batch { rows: part.rows, length: part.length };
         }
         Form::Alone
@@ -167,55 +173,71 @@ impl Shared {
         run: &Run,
         new: [&Tensor; 3],
         scaling: f64,
-        known: &varlen::Known,
+        known: &Known,
     ) -> Result<Tensor> {
-        // `[tokens, heads, head_dim]`.
-        let flat = |own: &Tensor| own.f_transpose(1, 2)?.f_squeeze_dim(0);
-        let (query, keys, values) = (flat(new[0])?, flat(new[1])?, flat(new[2])?);
-        let (mut pieces, mut lengths) = ([Vec::new(), Vec::new()], [Vec::new(), Vec::new()]);
-        let (mut places, mut at, mut end) = (Vec::new(), 0, 0);
+        let mut members = Vec::with_capacity(run.parts);
         for part in run.first..run.first + run.parts {
             let &Part { rows, length, .. } = pass.layout.parts.get(part).ok_or_else(no_part)?;
             let cache = self.filled(pass, site, part);
             let before = cache.map(|cache| cache.before(layer, length)).transpose()?.flatten();
-            let first = end;
-            for row in 0..rows {
-                let mut all = length;
-                if let Some((old_keys, old_values)) = &before {
-                    all += old_keys.size().get(2).copied().unwrap_or(0);
-                    for (pieces, old) in pieces.iter_mut().zip([old_keys, old_values]) {
-                        pieces.push(old.f_select(0, row)?.f_transpose(0, 1)?);
-                    }
-                }
-                for (pieces, new) in pieces.iter_mut().zip([&keys, &values]) {
-                    pieces.push(new.f_narrow(0, at, length)?);
-                }
-                lengths[0].push(length);
-                lengths[1].push(all);
-                at += length;
-                end += all;
-            }
+            let past = before.as_ref().and_then(|(keys, _)| keys.size().get(2).copied()).unwrap_or(0);
+            members.push(Member { rows, length, past, before, cache });
+        }
+        // `[tokens, heads, head_dim]`.
+        let flat = |own: &Tensor| own.f_transpose(1, 2)?.f_squeeze_dim(0);
+        let (query, keys, values) = (flat(new[0])?, flat(new[1])?, flat(new[2])?);
+        let keys = Member::join(&members, keys, |before| &before.0)?;
+        let all = Rc::new((keys, Member::join(&members, values, |before| &before.1)?));
+        let mut first = 0;
+        for &Member { rows, length, past, cache, .. } in &members {
             if let Some(cache) = cache {
-                places.push((cache, Place::Tokens { first, rows, length: (end - first) / rows.max(1) }));
+                cache.place(layer, &all, Place::Tokens { first, rows, length: past + length });
             }
+            first += rows * (past + length);
         }
-        // New ones alone are copied all at once, if a cache is to keep them: out of reach of later edits of projections.
-        let all = |pieces: &[Tensor], new: Tensor| match (end > at, places.is_empty()) {
-            (true, _) => Tensor::f_cat(pieces, 0),
-            (false, false) => Tensor::f_cat(&[new], 0),
-            (false, true) => Ok(new),
+        let sequences = |length: fn(&Member<'_>) -> i64| {
+            let each = |member| std::iter::repeat_n(length(member), usize::try_from(member.rows).unwrap_or(0));
+            known.of(members.iter().flat_map(each).collect(), query.device())
         };
-        let all = Rc::new((all(&pieces[0], keys)?, all(&pieces[1], values)?));
-        for (cache, place) in places {
-            cache.place(layer, &all, place);
-        }
-        let [queries, keys] = lengths.map(|lengths| known.of(lengths, query.device()));
-        let attended = varlen::attend([&query, &all.0, &all.1], [&*queries?, &*keys?], scaling)?;
+        let (queries, keys) = (sequences(|member| member.length)?, sequences(|member| member.past + member.length)?);
+        let attended = varlen::attend([&query, &all.0, &all.1], [&*queries, &*keys], scaling)?;
         let (rows, length) = match pass.layout.parts.as_slice() {
             [only] => (only.rows, only.length),
             _ => (1, run.length),
         };
         Ok(attended.f_reshape([rows, length, -1])?)
+    }
+}
+
+/// A part of a flat run, whose rows are sequences of their own.
+struct Member<'a> {
+    rows: i64,
+    length: i64,
+    /// Tokens of each row before the new ones.
+    past: i64,
+    before: Option<Layer>,
+    cache: Option<&'a Cache>,
+}
+
+impl Member<'_> {
+    /// Puts each row's new keys, or values, behind those that it has.
+    fn join(members: &[Self], new: Tensor, of: fn(&Layer) -> &Tensor) -> Result<Tensor> {
+        if members.iter().all(|member| member.before.is_none()) {
+            // A copy, if a cache is to keep it: out of reach of later edits of the projections' outputs.
+            let kept = members.iter().any(|member| member.cache.is_some());
+            return Ok(if kept { Tensor::f_cat(&[new], 0)? } else { new });
+        }
+        let (mut pieces, mut at) = (Vec::new(), 0);
+        for member in members {
+            for row in 0..member.rows {
+                if let Some(before) = &member.before {
+                    pieces.push(of(before).f_select(0, row)?.f_transpose(0, 1)?);
+                }
+                pieces.push(new.f_narrow(0, at, member.length)?);
+                at += member.length;
+            }
+        }
+        Ok(Tensor::f_cat(&pieces, 0)?)
     }
 }
 

@@ -10,7 +10,7 @@ use interpreter::raise::Raise;
 use interpreter::{Args, Machine, Value};
 use program::{Batching, Heap, Ref};
 use tch::{Kind, Tensor};
-use torch::{Kernels, Products, Rows, Weight};
+use torch::{BLOCK, Kernels, Products, Rows, Weight};
 
 use crate::builder::{Builder, Node};
 use crate::cache::Cache;
@@ -25,9 +25,6 @@ use crate::tokenizer::Tokenizer;
 use crate::tokens::Recorder;
 use crate::weights::Weights;
 use crate::{gpt2, llama, modules, settings};
-
-/// Rows of logits that are met before the first job: more are computed in blocks of so many.
-const FEW_LOGITS: i64 = 64;
 
 /// A decoder-only model with its head, its tokenizer and its settings.
 pub struct Transformer {
@@ -131,7 +128,8 @@ impl Transformer {
     pub fn warm_up(&self, tokens: i64) -> Result<(), Raise> {
         for node in &self.nodes {
             let (weight, biased, most) = match node {
-                Node::Linear(linear) if linear.site == self.head.site => (&linear.weight, false, FEW_LOGITS),
+                // Logits are computed in blocks.
+                Node::Linear(linear) if linear.site == self.head.site => (&linear.weight, false, BLOCK),
                 Node::Linear(linear) => (&linear.weight, linear.bias.is_some(), tokens),
                 Node::Conv1D(conv) => (&conv.weight, true, tokens),
                 _ => continue,

@@ -166,7 +166,7 @@ struct Plan {
 }
 
 /// Rows of the block that [`Rows::Fixed`] is held to.
-const BLOCK: i64 = 64;
+pub const BLOCK: i64 = 64;
 /// More rows to try where a size ends in an odd loop: kernels' tiles have 4, 6, 8, 12 or 16 rows.
 const MORE: i64 = 4;
 

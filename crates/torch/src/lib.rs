@@ -47,7 +47,7 @@ pub use dtype::Device;
 pub use embedding::embedding;
 pub use generator::Generator;
 pub use job::{Job, Paying};
-pub use kernels::{Kernels, Products, Rows, rounded};
+pub use kernels::{BLOCK, Kernels, Products, Rows, rounded};
 pub use modules::{global, import, instance};
 pub use recorded::Moment;
 pub use rows::as_one;

@@ -85,8 +85,9 @@ pub fn attend(
     let (key, value) = if is_half(query.f_kind()?) {
         (key.shallow_clone(), value.shallow_clone())
     } else {
-        let heads = query.size().get(1).copied().unwrap_or(0);
-        (repeat(key, heads)?, repeat(value, heads)?)
+        let heads = |states: &Tensor| states.size().get(1).copied().unwrap_or(1).max(1);
+        let groups = heads(query) / heads(key);
+        (repeat(key, groups)?, repeat(value, groups)?)
     };
     let mut failure = Failure::none();
     // SAFETY: the tensors are alive, and the shim only reads them.
@@ -106,14 +107,13 @@ pub fn attend(
     dispatch::adopt(made).ok_or_else(|| TchError::Torch(failure.raise().message().to_string()))
 }
 
-/// Repeats each head as often in a row as it takes for so many.
-fn repeat(states: &Tensor, heads: i64) -> Result<Tensor, TchError> {
-    let size = states.size();
-    let &[tokens, own, head] = size.as_slice() else {
-        return Err(TchError::Shape(format!("keys have shape {size:?}")));
-    };
-    if own == heads || own == 0 {
+/// Repeats each head, of the second dimension, so many times in a row.
+///
+/// # Errors
+/// When there is no memory for it.
+pub fn repeat(states: &Tensor, groups: i64) -> Result<Tensor, TchError> {
+    if groups == 1 {
         return Ok(states.shallow_clone());
     }
-    states.f_unsqueeze(2)?.f_expand([tokens, own, heads / own, head], false)?.f_reshape([tokens, heads, head])
+    states.f_repeat_interleave_self_int(groups, 1, None::<i64>)
 }
