@@ -16,6 +16,11 @@ fn main() {
         .define("_GLIBCXX_USE_CXX11_ABI", "1")
         .include(&include)
         .include(include.join("torch/csrc/api/include"))
-        .files(["memory", "operators", "autograd", "devices"].map(|part| format!("src/shim/{part}.cpp")))
+        // The threads are libtorch's own: both ask for one libgomp.
+        .flag("-fopenmp")
+        // Kernels are of no use, nor to be tested, as they are written down.
+        .opt_level(3)
+        .files(["memory", "operators", "autograd", "devices", "panels"].map(|part| format!("src/shim/{part}.cpp")))
         .compile("vitrine_torch_shim");
+    println!("cargo:rustc-link-lib=gomp");
 }

@@ -66,6 +66,16 @@ pub struct Facts {
     pub is_conj: bool,
 }
 
+/// How a matrix lies in panels of 64 outputs.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Panels {
+    pub data: *const c_void,
+    pub step: i64,
+    pub stride: i64,
+    pub stretch: i64,
+}
+
 /// What becomes of a wish for memory.
 #[repr(i32)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -114,6 +124,14 @@ unsafe extern "C" {
     pub fn vt_linear_packed(
         input: *const c_void,
         weight: *const c_void,
+        bias: *const c_void,
+        error: *mut Error,
+    ) -> *mut c_void;
+    pub fn vt_find_panels(packed: *const c_void, dense: *const c_void, found: *mut Panels, error: *mut Error) -> bool;
+    pub fn vt_multiply_panels(
+        input: *const c_void,
+        panels: *const Panels,
+        outputs: i64,
         bias: *const c_void,
         error: *mut Error,
     ) -> *mut c_void;

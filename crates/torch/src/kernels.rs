@@ -187,7 +187,7 @@ pub fn rounded(rows: i64) -> i64 {
 /// Returns the fewest rows that are worth a kernel: oneDNN's for AVX-512 take longer for one row than for four.
 fn least(weight: &Weight) -> i64 {
     #[cfg(target_arch = "x86_64")]
-    if weight.is_packed() && std::arch::is_x86_feature_detected!("avx512f") {
+    if weight.is_packed() && !weight.is_streamed(1) && std::arch::is_x86_feature_detected!("avx512f") {
         return 4;
     }
     1
@@ -269,10 +269,11 @@ impl Kernels {
         Tensor::f_cat(&products, 0)
     }
 
-    /// Multiplies so many rows, with zeros after those that there are, and leaves these away.
+    /// Multiplies so many rows, with zeros after those that there are, and leaves these away; none where a row's bits do not
+    /// depend on how many there are.
     fn padded(&self, rows: i64, input: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
         let count = count(input);
-        if rows == count {
+        if rows == count || weight.is_streamed(rows) {
             return weight.multiply(input, bias);
         }
         let zeros = self.zeros(rows - count, weight.size()[1], input)?;

@@ -26,7 +26,10 @@ impl<'a> Probe<'a> {
                 (None, number::range(0, inputs, device)?.f_to_kind(kind)?.f_sin()?.f_view([1, -1])?)
             }
             // In these types, sums of another order are mostly rounded to the same number.
-            _ => cancelling(weight).map(|(matrix, row)| (Some(matrix), row))?,
+            _ => {
+                let (matrix, row) = cancelling(weight.size(), kind, device)?;
+                (Some(Weight::new(&matrix)?), row)
+            }
         };
         Ok(Self { weight, made, row })
     }
@@ -62,8 +65,10 @@ const VARIANTS: i64 = 61;
 
 /// Makes a matrix of a weight's form, and a row whose product with it is zero in exact numbers, since inputs come in pairs
 /// that cancel each other. What is computed instead is what the order of the sum made of it.
-fn cancelling(weight: &Weight) -> Result<(Weight, Tensor), TchError> {
-    let ([outputs, inputs], device, kind) = (weight.size(), weight.device(), weight.kind());
+///
+/// # Errors
+/// When libtorch refuses.
+pub fn cancelling([outputs, inputs]: [i64; 2], kind: Kind, device: Device) -> Result<(Tensor, Tensor), TchError> {
     let (half, order) = (inputs / 2, shuffled(inputs));
     let make = |rows: i64, number: &dyn Fn(i64, i64) -> f32| {
         let mut numbers = Vec::new();
@@ -81,8 +86,7 @@ fn cancelling(weight: &Weight) -> Result<(Weight, Tensor), TchError> {
     };
     let variants: Vec<i64> = (0..outputs).map(|output| output % VARIANTS).collect();
     let variants = Tensor::f_from_slice(&variants)?.f_to_device(device)?;
-    let matrix = make(VARIANTS, &factor)?.f_index_select(0, &variants)?;
-    Ok((Weight::new(&matrix)?, make(1, &number)?))
+    Ok((make(VARIANTS, &factor)?.f_index_select(0, &variants)?, make(1, &number)?))
 }
 
 /// Returns `0..count` in an order like one drawn by lot, always the same.
@@ -108,9 +112,8 @@ mod tests {
 
     #[test]
     fn a_probe_tells_orders_of_one_sum_apart_where_the_type_would_round_them_away() {
-        let weight = Weight::new(&Tensor::ones([96, 64], (Kind::BFloat16, Device::Cpu))).unwrap();
-        let (matrix, row) = cancelling(&weight).unwrap();
-        let (matrix, row) = (matrix.dense().unwrap().to_kind(Kind::Float), row.to_kind(Kind::Float).squeeze());
+        let (matrix, row) = cancelling([96, 64], Kind::BFloat16, Device::Cpu).unwrap();
+        let (matrix, row) = (matrix.to_kind(Kind::Float), row.to_kind(Kind::Float).squeeze());
         let exact = matrix.to_kind(Kind::Double).matmul(&row.to_kind(Kind::Double));
         assert_eq!(exact.abs().max().double_value(&[]), 0.0);
         let sum = |steps: i64| -> Vec<f32> {

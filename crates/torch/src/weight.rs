@@ -1,6 +1,8 @@
 //! Matrices of a model, as kernels want them.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
+use std::ffi::c_void;
 use std::rc::Rc;
 
 use tch::{Device, Kind, TchError, Tensor};
@@ -8,21 +10,32 @@ use tch::{Device, Kind, TchError, Tensor};
 use crate::dispatch::{self, Failure};
 use crate::ffi;
 use crate::job::Paying;
+use crate::probe;
 
 /// A `[out, in]` matrix that activations are multiplied by.
 ///
 /// On a CPU it lies in blocks, as oneDNN's kernels read it: for a few rows that is up to twice as fast as row after row.
+/// Where the blocks are panels of columns, and the processor has AVX-512, few rows are multiplied by a kernel of our own, as
+/// fast as memory is read (`shim/panels.cpp`).
 pub struct Weight {
     size: [i64; 2],
     kind: Kind,
     device: Device,
-    packed: Option<Tensor>,
+    packed: Option<Packed>,
     /// Zeros after each row of the packed one: see [`STEP`].
     padding: i64,
     /// Row after row. Of a packed one it is made when somebody looks, and kept.
     dense: OnceCell<Tensor>,
     /// `[in, out]`, which gradients are multiplied by: made when the first is asked for, and kept.
     transposed: OnceCell<Rc<Self>>,
+}
+
+/// A matrix in blocks.
+struct Packed {
+    matrix: Tensor,
+    outputs: i64,
+    /// How it lies, where that is in panels. They are part of the matrix.
+    panels: Option<ffi::Panels>,
 }
 
 /// Inputs that kernels take at a time in types of half the size of a float, where the processor has tiles (AMX). Of rows that
@@ -32,6 +45,16 @@ pub const STEP: i64 = 32;
 
 /// Rows that the blocks are chosen for. A layout for many is good for few too, not the other way round.
 const PACKED_FOR: i64 = 512;
+
+/// Inputs that oneDNN adds up by themselves before it goes on, as seen on processors so far. Where it is another number, few
+/// rows have other bits than many.
+const STRETCHES: [i64; 2] = [1024, 512];
+
+/// Rows that oneDNN treats as it treats many. One alone is added up in another order.
+const SEVERAL: i64 = 8;
+
+/// Most rows that the kernel for panels is given. With more, oneDNN's is as fast.
+const PANEL_ROWS: i64 = 32;
 
 impl Weight {
     /// Takes a matrix over.
@@ -56,15 +79,11 @@ impl Weight {
         let (known, kind) = (OnceCell::new(), dense.f_kind()?);
         let _ = known.set(dense.shallow_clone());
         let padding = if is_half(kind) { (STEP - size[1] % STEP) % STEP } else { 0 };
-        Ok(Self {
-            size,
-            kind,
-            device: dense.device(),
-            packed: pack(&widened(dense, padding)?),
-            padding,
-            dense: known,
-            transposed: OnceCell::new(),
-        })
+        let mut packed = Packed::new(&widened(dense, padding)?);
+        if let Some(panels) = packed.as_mut().and_then(|packed| packed.panels.as_mut()) {
+            panels.stretch = stretch([size[0], size[1] + padding], kind)?;
+        }
+        Ok(Self { size, kind, device: dense.device(), packed, padding, dense: known, transposed: OnceCell::new() })
     }
 
     /// Returns `[out, in]`.
@@ -90,7 +109,7 @@ impl Weight {
     pub fn dense(&self) -> Result<&Tensor, TchError> {
         if let (None, Some(packed)) = (self.dense.get(), &self.packed) {
             let _unpaid = Paying::nobody();
-            let _ = self.dense.set(packed.f_to_dense(None, false)?);
+            let _ = self.dense.set(packed.matrix.f_to_dense(None, false)?);
         }
         self.dense.get().ok_or_else(|| TchError::Shape("a weight got lost".into()))
     }
@@ -103,7 +122,7 @@ impl Weight {
         if self.transposed.get().is_none() {
             let _unpaid = Paying::nobody();
             let dense = match (self.dense.get(), &self.packed) {
-                (None, Some(packed)) => packed.f_to_dense(None, false)?,
+                (None, Some(packed)) => packed.matrix.f_to_dense(None, false)?,
                 _ => self.dense()?.shallow_clone(),
             };
             let transposed = Self::new(&dense.f_transpose(0, 1)?.f_contiguous()?)?;
@@ -121,17 +140,18 @@ impl Weight {
             // What does not fit is refused in PyTorch's words.
             Some(packed) if input.kind() == self.kind && input.size().last() == self.size.last() => {
                 let input = widened(input, self.padding)?.f_contiguous()?;
-                let bias = bias.map_or(std::ptr::null(), |bias| bias.as_ptr().cast());
-                let mut failure = Failure::none();
-                // SAFETY: the tensors are alive, and the shim only reads them.
-                let made = unsafe {
-                    ffi::vt_linear_packed(input.as_ptr().cast(), packed.as_ptr().cast(), bias, failure.out())
-                };
-                dispatch::adopt(made).ok_or_else(|| TchError::Torch(failure.raise().message().to_string()))
+                let few = matches!(input.size().as_slice(), &[rows, _] if self.is_streamed(rows));
+                if few { packed.stream(&input, bias) } else { packed.multiply(&input, bias) }
             }
             // Kernels are chosen by how the input lies, too.
             _ => tch::no_grad(|| input.f_contiguous()?.f_linear(self.dense()?, bias)),
         }
+    }
+
+    /// Returns whether so many rows are multiplied by the kernel for panels: each of them comes to the same, however many
+    /// they are.
+    pub(crate) fn is_streamed(&self, rows: i64) -> bool {
+        rows <= PANEL_ROWS && self.packed.as_ref().is_some_and(|packed| packed.panels.is_some())
     }
 
     pub(crate) fn is_packed(&self) -> bool {
@@ -157,18 +177,94 @@ fn widened(rows: &Tensor, padding: i64) -> Result<Tensor, TchError> {
     Tensor::f_cat(&[rows, &Tensor::f_zeros(size.as_slice(), (rows.f_kind()?, rows.device()))?], -1)
 }
 
-/// Puts a matrix into blocks; `None` where this machine has no kernels for that.
-fn pack(dense: &Tensor) -> Option<Tensor> {
-    if dense.device() != Device::Cpu || !matches!(dense.kind(), Kind::Float | Kind::BFloat16) || dense.numel() == 0 {
-        return None;
+impl Packed {
+    /// Puts a matrix into blocks; `None` where this machine has no kernels for that.
+    fn new(dense: &Tensor) -> Option<Self> {
+        if dense.device() != Device::Cpu || !matches!(dense.kind(), Kind::Float | Kind::BFloat16) || dense.numel() == 0
+        {
+            return None;
+        }
+        // oneDNN gives memory back to whichever allocator is in place then: it has to be the one that it came from.
+        crate::prepare();
+        let _unpaid = Paying::nobody();
+        let mut failure = Failure::none();
+        let dense = dense.f_contiguous().ok()?;
+        // SAFETY: the tensor is alive, and the shim only reads it.
+        let matrix = dispatch::adopt(unsafe { ffi::vt_pack_linear(dense.as_ptr().cast(), PACKED_FOR, failure.out()) })?;
+        let mut packed = Self { matrix, outputs: *dense.size().first()?, panels: None };
+        packed.panels = packed.find_panels(&dense);
+        Some(packed)
     }
-    // oneDNN gives memory back to whichever allocator is in place then: it has to be the one that it came from.
-    crate::prepare();
-    let _unpaid = Paying::nobody();
-    let mut failure = Failure::none();
-    let dense = dense.f_contiguous().ok()?;
-    // SAFETY: the tensor is alive, and the shim only reads it.
-    dispatch::adopt(unsafe { ffi::vt_pack_linear(dense.as_ptr().cast(), PACKED_FOR, failure.out()) })
+
+    /// Finds out how the matrix lies.
+    fn find_panels(&self, dense: &Tensor) -> Option<ffi::Panels> {
+        let mut failure = Failure::none();
+        let mut panels = ffi::Panels { data: std::ptr::null(), step: 0, stride: 0, stretch: 0 };
+        let (matrix, numbers) = (self.matrix.as_ptr().cast(), dense.as_ptr().cast());
+        // SAFETY: both tensors are alive and have the same numbers, and the shim only reads them.
+        let found = unsafe { ffi::vt_find_panels(matrix, numbers, &raw mut panels, failure.out()) };
+        found.then_some(panels)
+    }
+
+    /// Finds out in which order oneDNN adds products up, by a matrix of the same form, so that few rows get the bits of many.
+    fn stretch(size: [i64; 2], kind: Kind) -> Result<i64, TchError> {
+        let (matrix, row) = probe::cancelling(size, kind, Device::Cpu)?;
+        let Some(Self { matrix, outputs, panels: Some(panels) }) = Self::new(&matrix) else { return Ok(STRETCHES[0]) };
+        let several = row.f_expand([SEVERAL, size[1]], false)?.f_contiguous()?;
+        for stretch in STRETCHES {
+            let packed =
+                Self { matrix: matrix.shallow_clone(), outputs, panels: Some(ffi::Panels { stretch, ..panels }) };
+            if packed.multiply(&several, None)?.f_narrow(0, 0, 1)? == packed.stream(&row, None)? {
+                return Ok(stretch);
+            }
+        }
+        Ok(STRETCHES[0])
+    }
+
+    /// Multiplies `[rows, in]` by the kernel for panels, where there are any.
+    fn stream(&self, input: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
+        let Some(panels) = &self.panels else { return self.multiply(input, bias) };
+        let mut failure = Failure::none();
+        // SAFETY: the tensors are alive, and the panels are part of this one's matrix; the shim only reads them.
+        let made = unsafe {
+            ffi::vt_multiply_panels(input.as_ptr().cast(), panels, self.outputs, address(bias), failure.out())
+        };
+        product(made, failure)
+    }
+
+    /// Multiplies by oneDNN.
+    fn multiply(&self, input: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
+        let mut failure = Failure::none();
+        // SAFETY: the tensors are alive, and the shim only reads them.
+        let made = unsafe {
+            let matrix = self.matrix.as_ptr().cast();
+            ffi::vt_linear_packed(input.as_ptr().cast(), matrix, address(bias), failure.out())
+        };
+        product(made, failure)
+    }
+}
+
+fn address(bias: Option<&Tensor>) -> *const c_void {
+    bias.map_or(std::ptr::null(), |bias| bias.as_ptr().cast())
+}
+
+fn product(made: *mut c_void, failure: Failure) -> Result<Tensor, TchError> {
+    dispatch::adopt(made).ok_or_else(|| TchError::Torch(failure.raise().message().to_string()))
+}
+
+/// Returns what [`Packed::stretch`] finds out, once for each form of matrix.
+fn stretch(size: [i64; 2], kind: Kind) -> Result<i64, TchError> {
+    if let Some(known) = LEARNT.with_borrow(|learnt| learnt.get(&(size, kind)).copied()) {
+        return Ok(known);
+    }
+    let found = Packed::stretch(size, kind)?;
+    LEARNT.with_borrow_mut(|learnt| learnt.insert((size, kind), found));
+    Ok(found)
+}
+
+thread_local! {
+    /// What was found out of each form of matrix.
+    static LEARNT: RefCell<HashMap<([i64; 2], Kind), i64>> = RefCell::default();
 }
 
 #[cfg(test)]
@@ -194,6 +290,47 @@ mod tests {
                 }
                 assert_eq!(*weight.dense().unwrap(), dense);
             }
+        }
+    }
+
+    #[test]
+    fn few_rows_by_panels_are_each_what_it_is_alone_and_what_exact_numbers_come_to() {
+        tch::manual_seed(2);
+        let mut streamed = 0;
+        // Large ones; with a panel that is not full, and stretches that are not; small ones, in panels side by side.
+        for [outputs, inputs] in [[768, 768], [1000, 1300], [2320, 40], [192, 64], [64, 250]] {
+            for kind in [Kind::Float, Kind::BFloat16] {
+                let random = |shape: [i64; 2]| Tensor::randn(shape, (Kind::Float, Device::Cpu)).to_kind(kind);
+                let (dense, bias) = (random([outputs, inputs]), random([1, outputs]).squeeze());
+                let weight = Weight::new(&dense).unwrap();
+                if !weight.is_streamed(1) {
+                    continue;
+                }
+                streamed += 1;
+                let rows = random([PANEL_ROWS, inputs]);
+                let exact = rows.to_kind(Kind::Double).matmul(&dense.to_kind(Kind::Double).tr());
+                let exact = exact + bias.to_kind(Kind::Double);
+                let products = weight.multiply(&rows, Some(&bias)).unwrap();
+                let step = if kind == Kind::Float { 2e-6 } else { 1e-2 };
+                let difference = (products.to_kind(Kind::Double) - &exact).abs() - exact.abs() * step;
+                assert!(difference.max().double_value(&[]) < 2e-4, "{outputs} x {inputs}, {kind:?}");
+                assert_eq!(weight.multiply(&rows, None).unwrap().size(), [PANEL_ROWS, outputs]);
+                for count in [1, 2, 3, 4, 5, 6, 7, 12, 31] {
+                    for from in [0, PANEL_ROWS - count] {
+                        let found = weight.multiply(&rows.narrow(0, from, count), Some(&bias)).unwrap();
+                        assert_eq!(found, products.narrow(0, from, count), "{count} of {outputs} x {inputs}, {kind:?}");
+                    }
+                }
+                // Neighbours that are no numbers, before and behind.
+                let foul = rows.index_fill(0, &Tensor::from_slice(&[0_i64, 2]), f64::NAN);
+                let found = weight.multiply(&foul.narrow(0, 0, 3), Some(&bias)).unwrap();
+                assert_eq!(found.get(1), products.get(1));
+                assert!(bool::try_from(found.get(2).isnan().all()).unwrap());
+            }
+        }
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            assert_ne!(streamed, 0, "oneDNN packs matrices in another way than it did");
         }
     }
 

@@ -68,6 +68,15 @@ struct Facts {
   uint8_t is_conj;
 };
 
+// How a matrix lies in panels of 64 outputs. In numbers: from one input (for types of half the size: from two) to the next,
+// and from one panel to the next. And how many inputs are added up by themselves.
+struct Panels {
+  const void* data;
+  int64_t step;
+  int64_t stride;
+  int64_t stretch;
+};
+
 // What becomes of a wish for memory.
 enum Reserved : int32_t {
   RESERVED_NO = 0,
