@@ -71,6 +71,7 @@ pub struct Facts {
 #[derive(Clone, Copy)]
 pub struct Panels {
     pub data: *const c_void,
+    pub outputs: i64,
     pub step: i64,
     pub stride: i64,
     pub stretch: i64,
@@ -131,7 +132,6 @@ unsafe extern "C" {
     pub fn vt_multiply_panels(
         input: *const c_void,
         panels: *const Panels,
-        outputs: i64,
         bias: *const c_void,
         error: *mut Error,
     ) -> *mut c_void;

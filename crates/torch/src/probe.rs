@@ -20,18 +20,8 @@ impl<'a> Probe<'a> {
     /// When libtorch refuses.
     pub fn new(weight: &'a Weight) -> Result<Self, TchError> {
         let _unpaid = Paying::nobody();
-        let ([_, inputs], device, kind) = (weight.size(), weight.device(), weight.kind());
-        let (made, row) = match kind {
-            Kind::Float | Kind::Double => {
-                (None, number::range(0, inputs, device)?.f_to_kind(kind)?.f_sin()?.f_view([1, -1])?)
-            }
-            // In these types, sums of another order are mostly rounded to the same number.
-            _ => {
-                let (matrix, row) = cancelling(weight.size(), kind, device)?;
-                (Some(Weight::new(&matrix)?), row)
-            }
-        };
-        Ok(Self { weight, made, row })
+        let (matrix, row) = numbers(weight.size(), weight.kind(), weight.device())?;
+        Ok(Self { weight, made: matrix.map(|matrix| Weight::new(&matrix)).transpose()?, row })
     }
 
     /// Multiplies so many rows, and returns a digest of the first product: an odd number if not all have its bits.
@@ -60,15 +50,27 @@ pub fn even(hasher: &blake3::Hasher) -> u64 {
     hasher.finalize().as_bytes().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes)) & !1
 }
 
+/// Returns a row whose product shows the order in which it was added up; and what to multiply it by, where that is not any
+/// weight of the form.
+///
+/// # Errors
+/// When libtorch refuses.
+pub fn numbers(size: [i64; 2], kind: Kind, device: Device) -> Result<(Option<Tensor>, Tensor), TchError> {
+    match kind {
+        Kind::Float | Kind::Double => {
+            Ok((None, number::range(0, size[1], device)?.f_to_kind(kind)?.f_sin()?.f_view([1, -1])?))
+        }
+        // In these types, sums of another order are mostly rounded to the same number.
+        _ => cancelling(size, kind, device).map(|(matrix, row)| (Some(matrix), row)),
+    }
+}
+
 /// Rows of a matrix that differ: one alone could come to the same number in another order.
 const VARIANTS: i64 = 61;
 
 /// Makes a matrix of a weight's form, and a row whose product with it is zero in exact numbers, since inputs come in pairs
 /// that cancel each other. What is computed instead is what the order of the sum made of it.
-///
-/// # Errors
-/// When libtorch refuses.
-pub fn cancelling([outputs, inputs]: [i64; 2], kind: Kind, device: Device) -> Result<(Tensor, Tensor), TchError> {
+fn cancelling([outputs, inputs]: [i64; 2], kind: Kind, device: Device) -> Result<(Tensor, Tensor), TchError> {
     let (half, order) = (inputs / 2, shuffled(inputs));
     let make = |rows: i64, number: &dyn Fn(i64, i64) -> f32| {
         let mut numbers = Vec::new();

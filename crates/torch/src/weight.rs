@@ -33,7 +33,6 @@ pub struct Weight {
 /// A matrix in blocks.
 struct Packed {
     matrix: Tensor,
-    outputs: i64,
     /// How it lies, where that is in panels. They are part of the matrix.
     panels: Option<ffi::Panels>,
 }
@@ -80,8 +79,8 @@ impl Weight {
         let _ = known.set(dense.shallow_clone());
         let padding = if is_half(kind) { (STEP - size[1] % STEP) % STEP } else { 0 };
         let mut packed = Packed::new(&widened(dense, padding)?);
-        if let Some(panels) = packed.as_mut().and_then(|packed| packed.panels.as_mut()) {
-            panels.stretch = stretch([size[0], size[1] + padding], kind)?;
+        if let Some(packed) = &mut packed {
+            packed.learn([size[0], size[1] + padding], kind)?;
         }
         Ok(Self { size, kind, device: dense.device(), packed, padding, dense: known, transposed: OnceCell::new() })
     }
@@ -140,8 +139,11 @@ impl Weight {
             // What does not fit is refused in PyTorch's words.
             Some(packed) if input.kind() == self.kind && input.size().last() == self.size.last() => {
                 let input = widened(input, self.padding)?.f_contiguous()?;
-                let few = matches!(input.size().as_slice(), &[rows, _] if self.is_streamed(rows));
-                if few { packed.stream(&input, bias) } else { packed.multiply(&input, bias) }
+                let rows = if let &[rows, _] = input.size().as_slice() { rows } else { i64::MAX };
+                match packed.panels_for(rows) {
+                    Some(panels) => packed.stream(panels, &input, bias),
+                    None => packed.multiply(&input, bias),
+                }
             }
             // Kernels are chosen by how the input lies, too.
             _ => tch::no_grad(|| input.f_contiguous()?.f_linear(self.dense()?, bias)),
@@ -151,7 +153,7 @@ impl Weight {
     /// Returns whether so many rows are multiplied by the kernel for panels: each of them comes to the same, however many
     /// they are.
     pub(crate) fn is_streamed(&self, rows: i64) -> bool {
-        rows <= PANEL_ROWS && self.packed.as_ref().is_some_and(|packed| packed.panels.is_some())
+        self.packed.as_ref().is_some_and(|packed| packed.panels_for(rows).is_some())
     }
 
     pub(crate) fn is_packed(&self) -> bool {
@@ -191,44 +193,49 @@ impl Packed {
         let dense = dense.f_contiguous().ok()?;
         // SAFETY: the tensor is alive, and the shim only reads it.
         let matrix = dispatch::adopt(unsafe { ffi::vt_pack_linear(dense.as_ptr().cast(), PACKED_FOR, failure.out()) })?;
-        let mut packed = Self { matrix, outputs: *dense.size().first()?, panels: None };
-        packed.panels = packed.find_panels(&dense);
-        Some(packed)
+        let panels = find_panels(&matrix, &dense);
+        Some(Self { matrix, panels })
     }
 
-    /// Finds out how the matrix lies.
-    fn find_panels(&self, dense: &Tensor) -> Option<ffi::Panels> {
-        let mut failure = Failure::none();
-        let mut panels = ffi::Panels { data: std::ptr::null(), step: 0, stride: 0, stretch: 0 };
-        let (matrix, numbers) = (self.matrix.as_ptr().cast(), dense.as_ptr().cast());
-        // SAFETY: both tensors are alive and have the same numbers, and the shim only reads them.
-        let found = unsafe { ffi::vt_find_panels(matrix, numbers, &raw mut panels, failure.out()) };
-        found.then_some(panels)
+    /// Finds out in which order oneDNN adds products up, once for each form of matrix, so that few rows get the bits of many.
+    fn learn(&mut self, size: [i64; 2], kind: Kind) -> Result<(), TchError> {
+        let Some(mut panels) = self.panels else { return Ok(()) };
+        let known = LEARNT.with_borrow(|learnt| learnt.get(&(size, kind)).copied());
+        panels.stretch = match known {
+            Some(stretch) => stretch,
+            None => self.stretch(size, kind)?,
+        };
+        LEARNT.with_borrow_mut(|learnt| learnt.insert((size, kind), panels.stretch));
+        self.panels = Some(panels);
+        Ok(())
     }
 
-    /// Finds out in which order oneDNN adds products up, by a matrix of the same form, so that few rows get the bits of many.
-    fn stretch(size: [i64; 2], kind: Kind) -> Result<i64, TchError> {
-        let (matrix, row) = probe::cancelling(size, kind, Device::Cpu)?;
-        let Some(Self { matrix, outputs, panels: Some(panels) }) = Self::new(&matrix) else { return Ok(STRETCHES[0]) };
+    fn stretch(&self, size: [i64; 2], kind: Kind) -> Result<i64, TchError> {
+        let _unpaid = Paying::nobody();
+        let (matrix, row) = probe::numbers(size, kind, Device::Cpu)?;
+        let made = matrix.and_then(|matrix| Self::new(&matrix));
+        let packed = made.as_ref().unwrap_or(self);
+        let Some(panels) = packed.panels else { return Ok(STRETCHES[0]) };
         let several = row.f_expand([SEVERAL, size[1]], false)?.f_contiguous()?;
+        let expected = packed.multiply(&several, None)?.f_narrow(0, 0, 1)?;
         for stretch in STRETCHES {
-            let packed =
-                Self { matrix: matrix.shallow_clone(), outputs, panels: Some(ffi::Panels { stretch, ..panels }) };
-            if packed.multiply(&several, None)?.f_narrow(0, 0, 1)? == packed.stream(&row, None)? {
+            if packed.stream(&ffi::Panels { stretch, ..panels }, &row, None)? == expected {
                 return Ok(stretch);
             }
         }
         Ok(STRETCHES[0])
     }
 
-    /// Multiplies `[rows, in]` by the kernel for panels, where there are any.
-    fn stream(&self, input: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
-        let Some(panels) = &self.panels else { return self.multiply(input, bias) };
+    /// Returns the panels, if so many rows are to be multiplied by their kernel.
+    fn panels_for(&self, rows: i64) -> Option<&ffi::Panels> {
+        self.panels.as_ref().filter(|_| rows <= PANEL_ROWS)
+    }
+
+    /// Multiplies `[rows, in]` by the kernel for panels, which are this matrix'.
+    fn stream(&self, panels: &ffi::Panels, input: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
         let mut failure = Failure::none();
-        // SAFETY: the tensors are alive, and the panels are part of this one's matrix; the shim only reads them.
-        let made = unsafe {
-            ffi::vt_multiply_panels(input.as_ptr().cast(), panels, self.outputs, address(bias), failure.out())
-        };
+        // SAFETY: the tensors are alive, and so are the panels, which are part of one; the shim only reads them.
+        let made = unsafe { ffi::vt_multiply_panels(input.as_ptr().cast(), panels, address(bias), failure.out()) };
         product(made, failure)
     }
 
@@ -244,22 +251,22 @@ impl Packed {
     }
 }
 
+/// Finds out how a packed matrix lies.
+fn find_panels(packed: &Tensor, dense: &Tensor) -> Option<ffi::Panels> {
+    let mut failure = Failure::none();
+    let mut panels = ffi::Panels { data: std::ptr::null(), outputs: 0, step: 0, stride: 0, stretch: 0 };
+    let (matrix, numbers) = (packed.as_ptr().cast(), dense.as_ptr().cast());
+    // SAFETY: both tensors are alive and have the same numbers, and the shim only reads them.
+    let found = unsafe { ffi::vt_find_panels(matrix, numbers, &raw mut panels, failure.out()) };
+    found.then_some(panels)
+}
+
 fn address(bias: Option<&Tensor>) -> *const c_void {
     bias.map_or(std::ptr::null(), |bias| bias.as_ptr().cast())
 }
 
 fn product(made: *mut c_void, failure: Failure) -> Result<Tensor, TchError> {
     dispatch::adopt(made).ok_or_else(|| TchError::Torch(failure.raise().message().to_string()))
-}
-
-/// Returns what [`Packed::stretch`] finds out, once for each form of matrix.
-fn stretch(size: [i64; 2], kind: Kind) -> Result<i64, TchError> {
-    if let Some(known) = LEARNT.with_borrow(|learnt| learnt.get(&(size, kind)).copied()) {
-        return Ok(known);
-    }
-    let found = Packed::stretch(size, kind)?;
-    LEARNT.with_borrow_mut(|learnt| learnt.insert((size, kind), found));
-    Ok(found)
 }
 
 thread_local! {

@@ -158,17 +158,14 @@ bool find(const at::Tensor& dense, const void* data, int64_t bytes, Panels& foun
   const int64_t outputs = dense.size(0), inputs = dense.size(1);
   if (inputs % Type::INPUTS != 0) return false;
   const int64_t held = bytes / static_cast<int64_t>(sizeof(typename Type::Bits));
+  const int64_t whole = (outputs + WIDTH - 1) / WIDTH * WIDTH;
+  const auto in = [&](int64_t step, int64_t stride) {
+    found = {data, outputs, step, stride, inputs};
+    return lies<Type>(dense, found);
+  };
   // One panel behind the other, as large matrices lie; or beside each other, as small ones do.
-  const Panels behind{data, WIDTH * Type::INPUTS, WIDTH * inputs, inputs};
-  const Panels beside{data, outputs * Type::INPUTS, WIDTH * Type::INPUTS, inputs};
-  for (const Panels& panels : {behind, beside}) {
-    const int64_t whole = (outputs + WIDTH - 1) / WIDTH * WIDTH;
-    if (held == whole * inputs && (panels.stride == behind.stride || whole == outputs) && lies<Type>(dense, panels)) {
-      found = panels;
-      return true;
-    }
-  }
-  return false;
+  return held == whole * inputs && (in(WIDTH * Type::INPUTS, WIDTH * inputs) ||
+                                    (whole == outputs && in(outputs * Type::INPUTS, WIDTH * Type::INPUTS)));
 }
 
 int64_t ask(const char* name, const at::Tensor& packed) {
@@ -198,13 +195,14 @@ bool vt_find_panels(const void* packed, const void* dense, Panels* found, Error*
   return lies;
 }
 
-// x · wᵀ + b for `[rows, in]`, `[outputs, in]` being in panels. It records no gradients.
-void* vt_multiply_panels(const void* input, const Panels* panels, int64_t outputs, const void* bias, Error* error) {
+// x · wᵀ + b for `[rows, in]`, w being in panels. It records no gradients.
+void* vt_multiply_panels(const void* input, const Panels* panels, const void* bias, Error* error) {
   void* made = nullptr;
   guarded(error, [&] {
 #ifdef __x86_64__
     at::AutoGradMode mode(false);
     const at::Tensor& rows = tensor_of(input);
+    const int64_t outputs = panels->outputs;
     const at::Tensor added = bias == nullptr ? at::Tensor() : tensor_of(bias).to(at::kFloat).contiguous();
     TORCH_CHECK(!added.defined() || added.numel() == outputs, "a bias of ", added.numel(), " for ", outputs, " outputs");
     at::Tensor output = at::empty({rows.size(0), outputs}, rows.options());

@@ -68,10 +68,11 @@ struct Facts {
   uint8_t is_conj;
 };
 
-// How a matrix lies in panels of 64 outputs. In numbers: from one input (for types of half the size: from two) to the next,
-// and from one panel to the next. And how many inputs are added up by themselves.
+// How a matrix lies in panels of 64 outputs. The step and the stride, in numbers: from one input (for types of half the size:
+// from two) to the next, and from one panel to the next. The stretch: how many inputs are added up by themselves.
 struct Panels {
   const void* data;
+  int64_t outputs;
   int64_t step;
   int64_t stride;
   int64_t stretch;
