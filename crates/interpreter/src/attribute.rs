@@ -46,7 +46,7 @@ pub fn find(machine: &Machine, object: &Value, name: &str) -> Result<Option<Outc
         Value::Function(function) => of_function(function, name).map(Outcome::Ready),
         Value::Method(method) => match of_method(method, name) {
             Some(value) => Some(Outcome::Ready(value)),
-            None => find(machine, &method.function, name)?,
+            None => return machine.recurse(|| find(machine, &method.function, name)),
         },
         Value::Native(native) => match name {
             "__name__" | "__qualname__" => Some(Value::Str(Rc::clone(native.name())).into()),
@@ -198,7 +198,7 @@ fn of_function(function: &Rc<Function>, name: &str) -> Option<Value> {
     let code = function.code();
     Some(match name {
         "__name__" => Value::Str(Rc::clone(&code.name)),
-        "__qualname__" => Value::Str(Rc::clone(&code.qualified_name)),
+        "__qualname__" => Value::Str(code.qualified_name().into()),
         "__doc__" => code.docstring.as_ref().map_or(Value::None, |text| Value::Str(Rc::clone(text))),
         "__module__" => {
             let module =

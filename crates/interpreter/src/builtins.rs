@@ -15,7 +15,7 @@ use crate::host::{Args, HostResult, Outcome};
 use crate::machine::Machine;
 use crate::operators::{self, later, then, with_items};
 use crate::raise::Raise;
-use crate::types::{self, Dict, List, Range, Slice, Type, bytes, dict, float, int, object, sequence, set, sort};
+use crate::types::{self, Dict, List, Range, Slice, Type, bytes, charge, dict, float, int, object, sequence, set, sort};
 use crate::value::Value;
 
 pub use attributes::{is_callable, is_instance, setattr};
@@ -113,13 +113,13 @@ pub fn lookup(name: &str) -> Option<Value> {
     if let Some(made) = MADE.with(|made| made.borrow().get(name).cloned()) {
         return Some(made);
     }
-    let (name, value) = match FUNCTIONS.iter().find(|(known, _)| *known == name) {
-        Some((name, function)) => (*name, Value::native(*name, function)),
+    let (name, value) = charge::shared(|| match FUNCTIONS.iter().find(|(known, _)| *known == name) {
+        Some((name, function)) => Some((*name, Value::native(*name, function))),
         None => {
             let name = REFUSED.iter().find(|known| **known == name)?;
-            (*name, Value::native(*name, move |_, _| Err(refused(name))))
+            Some((*name, Value::native(*name, move |_, _| Err(refused(name)))))
         }
-    };
+    })?;
     MADE.with(|made| made.borrow_mut().insert(name, value.clone()));
     Some(value)
 }
@@ -148,12 +148,12 @@ pub fn construct(machine: &Machine, kind: Type, args: Args) -> HostResult {
         Type::Bytes => bytes::construct(machine, args),
         Type::List => match args.between("list", 0, 1)?.pop() {
             None => Ok(Value::List(Rc::new(List::new(Vec::new()))).into()),
-            Some(iterable) => with_items(machine, iterable, sequence::list),
+            Some(iterable) => with_items(machine, iterable, |machine, items| sequence::list(machine, items.into_vec())),
         },
         Type::Tuple => match args.between("tuple", 0, 1)?.pop() {
             None => Ok(Value::tuple(Vec::new()).into()),
             Some(tuple @ Value::Tuple(_)) => Ok(tuple.into()),
-            Some(iterable) => with_items(machine, iterable, sequence::tuple),
+            Some(iterable) => with_items(machine, iterable, |machine, items| sequence::tuple(machine, items.into_vec())),
         },
         Type::Dict | Type::OrderedDict | Type::DefaultDict | Type::Counter => construct_dict(machine, kind, args),
         Type::Set | Type::FrozenSet => {
@@ -234,7 +234,7 @@ fn sorted(machine: &Machine, mut args: Args) -> HostResult {
         let machine = machine.clone();
         later(async move {
             match sorted.await {
-                (items, None) => match sequence::list(&machine, items)? {
+                (items, None) => match sequence::list(&machine, items.into_vec())? {
                     Outcome::Ready(list) => Ok(list),
                     other => machine.settle(other).await,
                 },

@@ -29,8 +29,18 @@ pub(crate) fn call(machine: &Machine, callee: &Value, mut args: Args) -> HostRes
         }
         Value::Method(method) => {
             args.positional.insert(0, method.receiver.clone());
-            call(machine, &method.function, args)
+            match &method.function {
+                Value::Function(function) => call_function(machine, function, args),
+                function => machine.recurse(|| call(machine, function, args)),
+            }
         }
+        // What stands for something else that is called may stand for its like, as often as a program nests them.
+        callee => machine.recurse(|| call_by_way(machine, callee, args)),
+    }
+}
+
+fn call_by_way(machine: &Machine, callee: &Value, args: Args) -> HostResult {
+    match callee {
         Value::Class(class) => construct(machine, class, args),
         Value::Type(kind) => Ok(implemented(types::construct(machine, *kind, args)?)),
         Value::Decorated(decorated) => match &**decorated {
@@ -85,8 +95,8 @@ fn call_function(machine: &Machine, function: &Rc<Function>, args: Args) -> Host
         return Ok(Value::Iterator(Rc::new(Iterator::generator(generator))).into());
     }
     Ok(Outcome::Later(Box::pin(async move {
-        let body = Box::pin(eval::run_function(&machine, &code, &frame));
-        Counted { machine: &machine, body: Deep(body), started: false }.await
+        let body = Deep::new(eval::run_function(&machine, &code, &frame));
+        Counted { machine: &machine, body, started: false }.await
     })))
 }
 
@@ -126,6 +136,7 @@ fn construct(machine: &Machine, class: &Rc<Class>, args: Args) -> HostResult {
         };
         let (machine, class) = (machine.clone(), Rc::clone(class));
         return Ok(Outcome::Later(Box::pin(async move {
+            let _held = args.held();
             let mut with_class = args.clone();
             with_class.positional.insert(0, Value::Class(Rc::clone(&class)));
             let made = machine.call(&constructor, with_class).await?;
@@ -156,6 +167,7 @@ fn construct_over(machine: &Machine, instance: Rc<Instance>, kind: Type, args: A
     let payload_args = if has_init && mutable { Args::default() } else { args.clone() };
     let machine = machine.clone();
     Ok(Outcome::Later(Box::pin(async move {
+        let _held = args.held();
         let outcome = implemented(types::construct(&machine, kind, payload_args)?);
         instance.set_payload(machine.settle(outcome).await?);
         if has_init {
@@ -238,6 +250,8 @@ fn bind(machine: &Machine, function: &Function, code: &Rc<Code>, args: Args, fra
             extra.push(value);
         }
     }
+    // Each name is looked for among the parameters.
+    machine.charge_fuel(args.keyword.len() as u64 * named as u64 / 32)?;
     let defaults = function.borrow_defaults();
     if !extra.is_empty() && !parameters.star {
         return Err(too_many(code, parameters, &defaults, given, &args.keyword));
@@ -249,7 +263,7 @@ fn bind(machine: &Machine, function: &Function, code: &Rc<Code>, args: Args, fra
             Some(slot) if bound[slot] => {
                 return Err(Raise::type_error(format!(
                     "{}() got multiple values for argument '{name}'",
-                    code.qualified_name
+                    code.qualified_name()
                 )));
             }
             Some(slot) => {
@@ -260,13 +274,13 @@ fn bind(machine: &Machine, function: &Function, code: &Rc<Code>, args: Args, fra
             None if code.slots.iter().take(parameters.positional_only).any(|slot| *slot == name) => {
                 return Err(Raise::type_error(format!(
                     "{}() got some positional-only arguments passed as keyword arguments: '{name}'",
-                    code.qualified_name
+                    code.qualified_name()
                 )));
             }
             None => {
                 return Err(Raise::type_error(format!(
                     "{}() got an unexpected keyword argument '{name}'",
-                    code.qualified_name
+                    code.qualified_name()
                 )));
             }
         }
@@ -331,7 +345,7 @@ fn too_many(
     };
     Raise::type_error(format!(
         "{}() takes {takes} positional argument{plural} but {given} {were} given",
-        code.qualified_name
+        code.qualified_name()
     ))
 }
 
@@ -346,6 +360,6 @@ fn missing_arguments(code: &Code, kind: &str, names: &[&Rc<str>]) -> Raise {
     let plural = if names.len() == 1 { "" } else { "s" };
     Raise::new(
         Kind::TypeError,
-        format!("{}() missing {} required {kind} argument{plural}: {list}", code.qualified_name, names.len()),
+        format!("{}() missing {} required {kind} argument{plural}: {list}", code.qualified_name(), names.len()),
     )
 }

@@ -1,6 +1,7 @@
 //! Classes that programs define, exception classes, and their instances.
 
 use std::cell::{Cell, RefCell};
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 
 use indexmap::IndexMap;
@@ -32,7 +33,12 @@ pub struct Class {
     host: Option<Rc<dyn HostObject>>,
     exception: Option<Kind>,
     immutable: bool,
+    charge: Charge,
 }
+
+/// Bytes charged for a class, and for each class above it.
+const CLASS: u64 = 1024;
+const ANCESTOR: u64 = 16;
 
 impl Class {
     /// Makes a class. Bases are classes, builtin types or host objects that stand for classes.
@@ -82,6 +88,7 @@ impl Class {
         if attributes.contains_key("__eq__") && !attributes.contains_key("__hash__") {
             attributes.insert("__hash__".into(), Value::None);
         }
+        let size = CLASS + ANCESTOR * ancestors.len() as u64 + ATTRIBUTE * attributes.len() as u64;
         Ok(Rc::new(Self {
             qualified_name,
             name,
@@ -93,7 +100,18 @@ impl Class {
             host,
             exception,
             immutable: false,
+            charge: Charge::of(size),
         }))
+    }
+
+    /// Returns the steps that making a class of these bases takes: program code that makes one pays for them before.
+    pub(crate) fn cost(bases: &[Value]) -> u64 {
+        let above = bases.iter().map(|base| match base {
+            Value::Class(class) => class.ancestors.len() + 2,
+            _ => 1,
+        });
+        let longest = above.max().unwrap_or(0) as u64;
+        1 + longest * (bases.len() as u64 + 1) / 16
     }
 
     /// Makes a builtin exception class.
@@ -114,6 +132,7 @@ impl Class {
             host: None,
             exception: Some(kind),
             immutable: true,
+            charge: Charge::default(),
         })
     }
 
@@ -178,7 +197,12 @@ impl Class {
 
     /// Binds an attribute of this very class.
     pub fn set(&self, name: impl Into<Rc<str>>, value: Value) {
-        self.attributes.borrow_mut().insert(name.into(), value);
+        let replaced = self.attributes.borrow_mut().insert(name.into(), value);
+        drop(replaced);
+        if !self.immutable {
+            let above = ANCESTOR * self.ancestors.len() as u64;
+            self.charge.note(CLASS + above + ATTRIBUTE * self.attributes.borrow().len() as u64);
+        }
     }
 
     /// Unbinds an attribute of this very class.
@@ -207,39 +231,47 @@ impl Drop for Class {
 
 /// Merges the bases' orders (C3): every class before its bases, bases as listed.
 fn linearize(bases: &[Value]) -> Result<Vec<Rc<Class>>, Raise> {
-    let direct: Vec<Rc<Class>> = bases
+    let direct: Vec<&Rc<Class>> = bases
         .iter()
         .filter_map(|base| match base {
-            Value::Class(class) => Some(Rc::clone(class)),
+            Value::Class(class) => Some(class),
             _ => None,
         })
         .collect();
-    let mut queues: Vec<Vec<Rc<Class>>> = direct.iter().map(|class| class.lineage().cloned().collect()).collect();
-    queues.push(direct);
+    if let [only] = direct[..] {
+        return Ok(only.lineage().cloned().collect());
+    }
+    // The orders to merge, and how often each class is still to come after the first of one of them.
+    let mut queues: Vec<VecDeque<&Rc<Class>>> = direct.iter().map(|class| class.lineage().collect()).collect();
+    queues.push(direct.iter().copied().collect());
+    let mut later: HashMap<*const Class, usize> = HashMap::new();
+    for class in queues.iter().flat_map(|queue| queue.iter().skip(1)) {
+        *later.entry(Rc::as_ptr(class)).or_default() += 1;
+    }
     let mut order = Vec::new();
     loop {
         queues.retain(|queue| !queue.is_empty());
         if queues.is_empty() {
             return Ok(order);
         }
-        let head = queues.iter().find_map(|queue| {
-            let head = queue.first()?;
-            let free = queues.iter().all(|other| other.iter().skip(1).all(|class| !Rc::ptr_eq(class, head)));
-            free.then(|| Rc::clone(head))
-        });
-        let Some(head) = head else {
-            let names: Vec<&str> = queues.iter().filter_map(|queue| Some(&**queue.first()?.name())).collect();
+        let mut heads = queues.iter().filter_map(|queue| queue.front().copied());
+        let free = heads.find(|head| later.get(&Rc::as_ptr(head)).is_none_or(|count| *count == 0));
+        let Some(head) = free else {
+            let names: Vec<&str> = queues.iter().filter_map(|queue| Some(&**queue.front()?.name())).collect();
             return Err(Raise::type_error(format!(
                 "Cannot create a consistent method resolution\norder (MRO) for bases {}",
                 names.join(", ")
             )));
         };
         for queue in &mut queues {
-            if queue.first().is_some_and(|class| Rc::ptr_eq(class, &head)) {
-                queue.remove(0);
+            if queue.front().is_some_and(|class| Rc::ptr_eq(class, head)) {
+                queue.pop_front();
+                if let Some(count) = queue.front().and_then(|next| later.get_mut(&Rc::as_ptr(next))) {
+                    *count -= 1;
+                }
             }
         }
-        order.push(head);
+        order.push(Rc::clone(head));
     }
 }
 
@@ -282,7 +314,7 @@ impl Instance {
             attributes: RefCell::default(),
             payload: RefCell::new(None),
             exception: class.exception.map(|_| Box::default()),
-            charge: Charge::default(),
+            charge: Charge::of(INSTANCE),
             registered: Cell::new(false),
         })
     }
@@ -337,6 +369,12 @@ impl Instance {
     }
 
     pub fn set_payload(&self, value: Value) {
+        // `int(x)` and its like may give an object of the program, as its `__int__` does: then that object's value counts, so
+        // that no value lies inside another of its kind.
+        let value = match &value {
+            Value::Instance(inner) => inner.payload().unwrap_or(value),
+            _ => value,
+        };
         let replaced = self.payload.replace(Some(value));
         drop(replaced);
     }
@@ -362,6 +400,20 @@ pub enum Decorated {
     StaticMethod(Value),
     ClassMethod(Value),
     Property(Property),
+}
+
+impl Drop for Decorated {
+    fn drop(&mut self) {
+        match self {
+            Self::StaticMethod(function) | Self::ClassMethod(function) => {
+                trash::bury([std::mem::replace(function, Value::None)]);
+            }
+            Self::Property(property) => {
+                let functions = [property.getter.take(), property.setter.take(), property.deleter.take()];
+                trash::bury(functions.into_iter().flatten());
+            }
+        }
+    }
 }
 
 /// The functions of a `property`.

@@ -54,6 +54,7 @@ impl Coroutine {
             return Step::Done(Err(Raise::runtime_error("cannot resume a block that has ended")));
         };
         *self.mailbox.answer.borrow_mut() = answer;
+        let _paying = self.machine.pays();
         let outer = self.machine.set_polled(Some(Rc::clone(&self.mailbox)));
         let polled = grow(|| future.as_mut().poll(&mut Context::from_waker(Waker::noop())));
         self.machine.set_polled(outer);
@@ -74,16 +75,12 @@ impl Coroutine {
 
 impl Drop for Coroutine {
     fn drop(&mut self) {
-        // A suspended coroutine is a nest of futures as deep as its calls; dropping it recurses as deep.
+        // A suspended coroutine is a nest of futures as deep as its calls, each of which sees to its own stack.
         if let Some(future) = self.future.take() {
-            stacker::maybe_grow(DROP_RESERVE, DROP_SEGMENT, || drop(future));
+            grow(|| drop(future));
         }
     }
 }
-
-/// Native stack for dropping a coroutine: pages that are not touched cost nothing.
-const DROP_RESERVE: usize = 16 << 20;
-const DROP_SEGMENT: usize = 32 << 20;
 
 /// What passes between a coroutine and its driver.
 #[derive(Default)]
@@ -104,27 +101,49 @@ impl Mailbox {
     }
 }
 
-/// Polls a boxed future with stack enough for it.
-pub(crate) struct Deep<'a, T>(pub(crate) LocalBoxFuture<'a, T>);
+/// Polls and drops a boxed future with stack enough for it: what awaits another of its kind, as an expression does its parts and
+/// a call the function's body, may nest as deep as a program likes.
+pub(crate) struct Deep<'a, T>(Option<LocalBoxFuture<'a, T>>);
+
+impl<'a, T> Deep<'a, T> {
+    pub(crate) fn new(future: impl Future<Output = T> + 'a) -> Self {
+        Self(Some(Box::pin(future)))
+    }
+}
+
+impl<'a, T> From<LocalBoxFuture<'a, T>> for Deep<'a, T> {
+    fn from(future: LocalBoxFuture<'a, T>) -> Self {
+        Self(Some(future))
+    }
+}
 
 impl<T> Future for Deep<'_, T> {
     type Output = T;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
-        grow(|| self.0.as_mut().poll(context))
+        let Some(future) = self.0.as_mut() else { return Poll::Pending };
+        grow(|| future.as_mut().poll(context))
+    }
+}
+
+impl<T> Drop for Deep<'_, T> {
+    fn drop(&mut self) {
+        if let Some(future) = self.0.take() {
+            grow(|| drop(future));
+        }
     }
 }
 
 /// A future that may poll others like it in turn: counted as a call, with stack enough for it.
 pub(crate) struct Nested {
     machine: Machine,
-    step: LocalBoxFuture<'static, Result<Value, Raise>>,
+    step: Deep<'static, Result<Value, Raise>>,
     started: bool,
 }
 
 impl Nested {
     pub(crate) fn new(machine: Machine, step: impl Future<Output = Result<Value, Raise>> + 'static) -> Self {
-        Self { machine, step: Box::pin(step), started: false }
+        Self { machine, step: Deep::new(step), started: false }
     }
 }
 
@@ -140,7 +159,7 @@ impl Future for Nested {
             Err(_) => None,
         };
         self.started = true;
-        let polled = grow(|| self.step.as_mut().poll(context));
+        let polled = Pin::new(&mut self.step).poll(context);
         drop(entered);
         polled
     }
@@ -150,7 +169,7 @@ impl Outcome {
     /// Counts what is still to come as a call: natives may await each other as deep as a program nests them.
     pub(crate) fn nested(self, machine: &Machine) -> Self {
         match self {
-            Self::Later(step) => Self::Later(Box::pin(Nested { machine: machine.clone(), step, started: false })),
+            Self::Later(step) => Self::Later(Box::pin(Nested { machine: machine.clone(), step: step.into(), started: false })),
             outcome => outcome,
         }
     }

@@ -155,7 +155,7 @@ fn simple(value: &Value) -> Result<Option<String>, Raise> {
             module => format!("<class '{module}.{}'>", class.qualified_name()),
         },
         Value::Function(function) => {
-            format!("<function {} at {}>", function.code().qualified_name, address(value))
+            format!("<function {} at {}>", function.code().qualified_name(), address(value))
         }
         Value::Native(native) => match native.receiver() {
             None => format!("<built-in function {}>", native.name()),
@@ -258,7 +258,7 @@ fn write_repr<'a>(
     text: &'a mut String,
     open: &'a mut Vec<Identity>,
 ) -> Deep<'a, Result<(), Raise>> {
-    Deep(Box::pin(async move {
+    Deep::new(async move {
         machine.charge_fuel(1 + text.len() as u64 / 4096)?;
         ledger::reserve(machine, text.len() as u64 / 64 * 64)?;
         if let Some(own) = repr_scalar(value)? {
@@ -303,7 +303,7 @@ fn write_repr<'a>(
             }
             Value::Method(method) => {
                 let name = match &method.function {
-                    Value::Function(function) => function.code().qualified_name.to_string(),
+                    Value::Function(function) => function.code().qualified_name(),
                     _ => "?".to_owned(),
                 };
                 write_to(text, format_args!("<bound method {name} of "));
@@ -331,7 +331,7 @@ fn write_repr<'a>(
         }
         open.pop();
         Ok(())
-    }))
+    })
 }
 
 fn repr_scalar(value: &Value) -> Result<Option<String>, Raise> {

@@ -47,6 +47,10 @@ pub struct Frame {
 /// Bytes charged for a frame, and for each of its variables.
 const FRAME: u64 = 320;
 const SLOT: u64 = 24;
+/// Nodes inside one another that nearly all code keeps to, and bytes charged for each one more: while something in the innermost
+/// is waited for, each of them has a future, and native stack while it is polled.
+const NODES: u32 = 24;
+const NODE: u64 = 1024;
 
 impl Frame {
     /// Parses a block and makes its frame. Names are looked for in the block's own variables, which start as `locals`,
@@ -97,7 +101,8 @@ impl Frame {
         channel: Option<Rc<Channel>>,
     ) -> Result<Rc<Self>, Raise> {
         let charge = Charge::default();
-        charge.cover(machine, FRAME + SLOT * code.slots.len() as u64)?;
+        let nodes = u64::from(code.deepest.saturating_sub(NODES));
+        charge.cover(machine, FRAME + SLOT * code.slots.len() as u64 + NODE * nodes)?;
         let frame = Rc::new(Self {
             machine: machine.clone(),
             slots: RefCell::new(vec![None; code.slots.len()]),
@@ -373,6 +378,12 @@ impl Drop for Frame {
     fn drop(&mut self) {
         trash::bury(std::mem::take(self.slots.get_mut()).into_iter().flatten());
         trash::bury(std::mem::take(self.extra.get_mut()).into_values());
+        // Scopes nest as deep as lambdas do.
+        if let Some(parent) = self.parent.take()
+            && Rc::strong_count(&parent) == 1
+        {
+            trash::bury_object(Box::new(parent));
+        }
     }
 }
 

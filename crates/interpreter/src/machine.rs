@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
 
@@ -18,13 +19,20 @@ use crate::exceptions::Kind;
 use crate::host::{Args, HostResult, Outcome, Request};
 use crate::raise::{Fatal, Raise};
 use crate::teardown::{self, Cyclic};
+use crate::types::charge::{Meter, Paying};
 use crate::value::Value;
 
-/// Steps between two looks at the stop flag.
-const STOP_INTERVAL: u64 = 1024;
+/// Steps between two looks at what ends a job or keeps it waiting, at most, and at first.
+const STEPS: u64 = 1024;
+/// The time between two looks that is aimed at: where steps take long, looks come after fewer.
+const INTERVAL: Duration = Duration::from_millis(5);
+/// Steps that one operation may take in one piece: a second or so in which nobody else runs.
+const AT_ONCE: u64 = 20_000_000;
 /// Native stack that a Python call or a nested expression may count on, and what is added where there is less.
 const STACK_RESERVE: usize = 256 << 10;
 const STACK_SEGMENT: usize = 4 << 20;
+/// Steps that handing on a line of output takes.
+const PRINT: u64 = 8;
 /// A line of output longer than this is handed on in pieces.
 const PRINT_LINE_BYTES: usize = 64 << 10;
 
@@ -51,13 +59,18 @@ pub trait Environment {
     /// Takes one line that the program printed, without its end.
     fn print(&self, line: &str) {}
 
-    /// Hears every thousand steps or so, and after operations that took long, that the program computes. May keep it
-    /// waiting unless it [is held](Machine::is_held); must not call it.
+    /// Hears every thousand steps or few milliseconds, and after operations that took long, that the program computes. May
+    /// keep it waiting unless it [is held](Machine::is_held); must not call it.
     ///
     /// # Errors
     /// What ends the program.
     fn pace(&self, machine: &Machine) -> Result<(), Fatal> {
         Ok(())
+    }
+
+    /// Returns the time that the program has had; `None` where nobody measures it.
+    fn clock(&self) -> Option<Duration> {
+        None
     }
 }
 
@@ -69,8 +82,10 @@ struct Inner {
     limits: program::Limits,
     environment: Rc<dyn Environment>,
     fuel_used: Cell<u64>,
-    /// Fuel at which the stop flag is looked at next.
-    look_at: Cell<u64>,
+    /// Steps between two looks, as long as they take about as long as the last ones.
+    interval: Cell<u64>,
+    /// When the last look was, and at which step.
+    looked: Cell<(Duration, u64)>,
     memory: Rc<Meter>,
     tensors: Cell<u64>,
     output: Cell<u64>,
@@ -97,8 +112,9 @@ impl Machine {
             limits: limits.clone(),
             environment,
             fuel_used: Cell::new(0),
-            look_at: Cell::new(0),
-            memory: Rc::default(),
+            interval: Cell::new(STEPS),
+            looked: Cell::default(),
+            memory: Rc::new(Meter::new(limits.memory_bytes)),
             tensors: Cell::new(0),
             output: Cell::new(0),
             depth: Cell::new(0),
@@ -132,7 +148,23 @@ impl Machine {
     pub fn charge_fuel(&self, units: u64) -> Result<(), Raise> {
         let used = self.0.fuel_used.get().saturating_add(units);
         self.0.fuel_used.set(used);
-        if used < self.0.look_at.get() { Ok(()) } else { self.look(used) }
+        if used < self.0.memory.look_at.get() { Ok(()) } else { self.look(used) }
+    }
+
+    /// Spends the steps of one operation that is done in one piece.
+    ///
+    /// # Errors
+    /// `OverflowError` naming the operation, which has not begun, where it would take too long; else as
+    /// [`Machine::charge_fuel`].
+    pub fn charge_operation(&self, operation: &str, units: u64) -> Result<(), Raise> {
+        if units > AT_ONCE {
+            let message = format!(
+                "{operation} of numbers this large takes {units} steps, more than the {AT_ONCE} that this server takes \
+                 in one piece"
+            );
+            return Err(Raise::new(Kind::OverflowError, message));
+        }
+        self.charge_fuel(units)
     }
 
     #[cold]
@@ -140,17 +172,27 @@ impl Machine {
         if let Some(fatal) = self.0.stopped.get() {
             return Err(Raise::fatal(fatal));
         }
+        if self.0.memory.is_overdrawn() {
+            self.cancel(Fatal::Memory);
+            return Err(Raise::fatal(Fatal::Memory));
+        }
         if used > self.0.limits.fuel {
             return Err(Raise::fatal(Fatal::Fuel));
         }
-        if let Err(fatal) = self.0.environment.pace(self) {
+        self.adapt(used);
+        // Others may run on this thread while this waits.
+        let nobody = Paying::begin(None);
+        let paced = self.0.environment.pace(self);
+        drop(nobody);
+        if let Err(fatal) = paced {
             self.cancel(fatal);
             return Err(Raise::fatal(fatal));
         }
         let code = self.0.flag.borrow().as_ref().map_or(0, |flag| flag.load(Ordering::Relaxed));
         let fatal = match code {
             0 => {
-                self.0.look_at.set((used + STOP_INTERVAL).min(self.0.limits.fuel.saturating_add(1)));
+                let next = used.saturating_add(self.0.interval.get());
+                self.0.memory.look_at.set(next.min(self.0.limits.fuel.saturating_add(1)));
                 return Ok(());
             }
             1 => Fatal::Cancelled,
@@ -161,12 +203,29 @@ impl Machine {
         Err(Raise::fatal(fatal))
     }
 
+    /// Sees to it that the next look is about [`INTERVAL`] away, by how long the steps since the last one took.
+    fn adapt(&self, used: u64) {
+        let Some(now) = self.0.environment.clock() else { return };
+        let (before, at) = self.0.looked.replace((now, used));
+        let (took, steps) = (now.saturating_sub(before), used.saturating_sub(at));
+        if steps > 0 && !took.is_zero() {
+            let fitting = u128::from(steps) * INTERVAL.as_nanos() / took.as_nanos();
+            self.0.interval.set(u64::try_from(fitting).unwrap_or(STEPS).clamp(1, STEPS));
+        }
+    }
+
+    /// Has this machine's job pay for what is made on this thread until the guard is dropped.
+    #[must_use]
+    pub fn pays(&self) -> Paying {
+        Paying::begin(Some(Rc::clone(&self.0.memory)))
+    }
+
     /// Counts bytes of Python objects.
     ///
     /// # Errors
     /// Fatal where they would exceed the limit; then nothing is counted.
     pub fn charge_memory(&self, bytes: u64) -> Result<(), Raise> {
-        charge(&self.0.memory.0, bytes, self.0.limits.memory_bytes, Fatal::Memory)
+        if self.0.memory.charge(bytes) { Ok(()) } else { Err(Raise::fatal(Fatal::Memory)) }
     }
 
     /// Takes back bytes of Python objects.
@@ -195,13 +254,13 @@ impl Machine {
     /// Ends the job: the next charge of fuel raises `why`.
     pub fn cancel(&self, why: Fatal) {
         self.0.stopped.set(Some(why));
-        self.0.look_at.set(0);
+        self.0.memory.look_at.set(0);
     }
 
     /// Has the next charge of fuel look at what else would end the job, or keep it waiting: after an operation that takes
     /// longer than its steps say.
     pub fn look_soon(&self) {
-        self.0.look_at.set(0);
+        self.0.memory.look_at.set(0);
     }
 
     /// Notes, until the guard is dropped, that the program runs inside foreign code that must go on before anything else
@@ -311,6 +370,8 @@ impl Machine {
     pub fn print(&self, text: &str) -> Result<(), Raise> {
         charge(&self.0.output, text.len() as u64, self.0.limits.output_bytes, Fatal::Output)?;
         for piece in text.split_inclusive('\n') {
+            // Each line is handed on, and may be sent, by itself.
+            self.charge_fuel(PRINT + piece.len() as u64 / 64)?;
             let mut line = self.0.line.borrow_mut();
             line.push_str(piece.strip_suffix('\n').unwrap_or(piece));
             if piece.ends_with('\n') || line.len() >= PRINT_LINE_BYTES {
@@ -343,7 +404,7 @@ impl Machine {
 
     /// Returns the bytes of Python objects counted now. What remains after [`Machine::teardown`] is lost.
     pub fn memory_bytes(&self) -> u64 {
-        self.0.memory.0.get()
+        self.0.memory.used()
     }
 
     /// Runs a step of native recursion (comparing nested lists, say) with stack enough for it.
@@ -407,17 +468,6 @@ fn charge(used: &Cell<u64>, bytes: u64, limit: u64, fatal: Fatal) -> Result<(), 
     }
     used.set(total);
     Ok(())
-}
-
-/// Counts bytes of Python objects alive.
-#[derive(Default)]
-pub struct Meter(Cell<u64>);
-
-impl Meter {
-    /// Takes back bytes.
-    pub fn release(&self, bytes: u64) {
-        self.0.set(self.0.get().saturating_sub(bytes));
-    }
 }
 
 /// Counts one level of nesting until dropped.

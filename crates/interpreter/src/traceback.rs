@@ -121,7 +121,7 @@ fn carets(line: &str, span: Span) -> Option<String> {
     let end = if one_line { (span.end_column as usize).min(trimmed_end) } else { trimmed_end };
     let marked = line.get(start..end).filter(|marked| !marked.is_empty())?;
     let width = marked.chars().count();
-    let marks = match anchors(marked).filter(|_| one_line) {
+    let marks = match anchor(line, span, start) {
         Some((left, right)) => "~".repeat(left) + &"^".repeat(right - left) + &"~".repeat(width.saturating_sub(right)),
         None if start == indent && end == trimmed_end => return None,
         None => "^".repeat(width),
@@ -130,12 +130,12 @@ fn carets(line: &str, span: Span) -> Option<String> {
     Some(" ".repeat(before) + &marks)
 }
 
-/// Finds what CPython points at in an expression, in characters: the operator of a binary operation or the brackets
-/// of a subscript.
-fn anchors(marked: &str) -> Option<(usize, usize)> {
-    let source = format!("({marked})");
-    let (left, right) = program::anchor::of(&source)?;
-    let count = |at: usize| source.get(1..at).map(|text| text.chars().count());
+/// Returns what CPython points at in an expression, in characters from `start`: the operator of a binary operation or the
+/// brackets of a subscript.
+fn anchor(line: &str, span: Span, start: usize) -> Option<(usize, usize)> {
+    let (left, right) = span.anchor;
+    let column = span.column as usize;
+    let count = |offset: u16| line.get(start..column + usize::from(offset)).map(|text| text.chars().count());
     let (left, right) = (count(left)?, count(right)?);
     (left < right).then_some((left, right))
 }

@@ -6,6 +6,7 @@ pub mod charge;
 pub mod dict;
 pub mod float;
 pub mod int;
+pub mod items;
 pub mod iterator;
 pub mod key;
 pub mod ledger;
@@ -35,6 +36,7 @@ use crate::raise::Raise;
 use crate::value::Value;
 
 pub use dict::Dict;
+pub use items::Items;
 pub use iterator::Iterator;
 pub use list::List;
 pub use native::{MethodFn, Native};

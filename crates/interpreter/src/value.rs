@@ -8,6 +8,7 @@ use crate::class::{Class, Decorated, Instance};
 use crate::function::{Function, Method};
 use crate::host::{Args, HostObject, HostResult};
 use crate::machine::Machine;
+use crate::types::ledger;
 use crate::types::{Dict, Iterator, List, Native, Range, Set, Slice, Tuple, Type};
 
 /// One Python object. Cloning is cheap and keeps identity.
@@ -60,10 +61,10 @@ pub enum Identity {
 impl Value {
     /// Makes a string.
     pub fn string(text: impl Into<Rc<str>>) -> Self {
-        Self::Str(text.into())
+        Self::Str(ledger::noted_text(text.into()))
     }
 
-    /// Makes a list whose elements are not charged until it grows.
+    /// Makes a list.
     pub fn list(items: Vec<Value>) -> Self {
         Self::List(Rc::new(List::new(items)))
     }
@@ -88,7 +89,7 @@ impl Value {
         let number = number.into();
         match i64::try_from(&number) {
             Ok(small) => Self::Int(small),
-            Err(_) => Self::Big(Rc::new(number)),
+            Err(_) => Self::Big(ledger::noted_number(number)),
         }
     }
 
@@ -188,12 +189,12 @@ impl From<f64> for Value {
 
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
-        Self::Str(text.into())
+        Self::string(text)
     }
 }
 
 impl From<String> for Value {
     fn from(text: String) -> Self {
-        Self::Str(text.into())
+        Self::string(text)
     }
 }

@@ -49,6 +49,12 @@ fn source_that_nests_too_deep_is_a_syntax_error() {
         "@".repeat(50_000),
         "x = '''".to_owned() + &"a".repeat(100),
         "\0".to_owned(),
+        format!("f = {}0", "lambda a,:".repeat(many / 5)),
+        format!("f = {}0{}", "lambda a=".repeat(many / 5), ":0".repeat(many / 5)),
+        format!("with {}:pass", vec!["a"; many].join(",")),
+        format!("with {}:pass", vec!["a as (b, c)"; many / 5].join(",")),
+        "async ".repeat(many / 4),
+        "if 1: ".repeat(many / 4),
     ] {
         let raise = fails(&text);
         assert!(raise.is(Kind::SyntaxError), "{raise}: {}", text.get(..40).unwrap_or(&text));
@@ -73,6 +79,53 @@ fn the_deepest_source_that_is_allowed_runs_on_a_small_stack() {
         }
     });
     thread.expect("a thread starts").join().expect("the thread ends");
+}
+
+/// What a context manager and its like are written with.
+const MANAGER: &str = "class M:\n  def __enter__(self): opened.append(1)\n  def __exit__(self, *a): opened.pop()\n\
+                       opened = []\nm = M()\n";
+
+#[test]
+fn a_with_statement_of_many_items_runs_on_a_small_stack() {
+    let items = vec!["m"; 5000].join(",");
+    let text = format!("{MANAGER}with {items}:\n  most = len(opened)\nassert (most, opened) == (5000, [])");
+    small(move || {
+        run(&text, &Limits::default()).1.map_err(|raise| raise.traceback_text()).expect("all are opened and closed");
+    });
+}
+
+#[test]
+fn lambdas_nest_as_deep_as_other_expressions() {
+    let text = format!("f = {}7\nfor _ in range(1000): f = f()\nassert f == 7", "lambda: ".repeat(1000));
+    small(move || {
+        run(&text, &Limits::default()).1.map_err(|raise| raise.traceback_text()).expect("the lambdas are called");
+    });
+}
+
+/// Runs something on a stack of 512 KiB.
+fn small(body: impl FnOnce() + Send + 'static) {
+    let thread = std::thread::Builder::new().stack_size(512 << 10).spawn(body);
+    thread.expect("a thread starts").join().expect("the thread ends");
+}
+
+#[test]
+fn the_check_of_a_text_takes_time_as_the_text_is_long() {
+    // Looking through all names for each would take hours.
+    let many = 300_000;
+    let limits = Limits { source_bytes: 64 << 20, ..Limits::default() };
+    let names: String = (0..many).map(|index| format!("a{index}=1\n")).collect();
+    let keywords: Vec<String> = (0..many).map(|index| format!("a{index}=1")).collect();
+    let nested = 400;
+    let free: Vec<String> = (0..many / 10).map(|index| format!("a{index}")).collect();
+    let outer = format!("class {}:\n  x = [{}]", "A".repeat(many), vec!["lambda: 0"; many / 10].join(","));
+    for text in [
+        names,
+        format!("f({})", keywords.join(",")),
+        format!("f = {}[{}]", "lambda: ".repeat(nested), free.join(",")),
+        outer,
+    ] {
+        program::lower::block(&source(&text), &limits).map_err(|error| error.message).expect("the text is in order");
+    }
 }
 
 #[test]
@@ -137,12 +190,65 @@ fn deep_nests_of_values_are_dropped_without_recursion() {
             "e = None\nfor i in range(20000):\n  try:\n    raise ValueError(i) from e\n  except ValueError as err:\n    e = err",
             "x = None\nclass A:\n  def m(self): pass\nfor i in range(50000):\n  a = A()\n  a.x = x\n  x = a.m",
             "x = slice(None)\nfor i in range(100000): x = slice(x)",
-            "class A: pass\nfor i in range(300):\n  class A(A): pass",
+            "x = 1\nfor i in range(100000): x = staticmethod(x)",
+            "x = 1\nfor i in range(100000): x = classmethod(x)",
+            "x = 1\nfor i in range(100000): x = property(x)",
+            "import functools\nx = len\nfor i in range(20000): x = functools.partial(x)",
+            "import typing\nx = int\nfor i in range(50000): x = typing.Optional[x]",
+            "import collections\nx = None\nfor i in range(50000): x = collections.deque([x])",
+            "class A(int):\n  def __int__(self): return self\nx = A(1)\nfor i in range(50000): x = A(x)\nassert x + 1 == 2",
+            "class A: pass\nfor i in range(3000):\n  class A(A): pass",
         ] {
             run(text, &Limits::default()).1.map_err(|raise| raise.traceback_text()).expect("the nest is built");
         }
     });
     thread.expect("a thread starts").join().expect("the thread ends");
+}
+
+#[test]
+fn what_stands_for_something_else_is_called_as_deep_as_the_stack_goes() {
+    small(|| {
+        for text in [
+            "s = len\nfor _ in range(20000): s = staticmethod(s)\ns([])",
+            "i = len\nfor _ in range(5000):\n  class A: pass\n  A.__call__ = i\n  i = A()\ni([])",
+            "class A:\n  def __init__(self, f): self.f = f\n  def __call__(self, x): return self.f(x)\n\
+             i = len\nfor _ in range(5000): i = A(i)\ni([])",
+            "import functools\nclass A:\n  def __call__(self): pass\n\
+             f = A()\nfor _ in range(5000):\n  class A:\n    __call__ = staticmethod(f)\n  f = A()\nf()",
+        ] {
+            let raise = fails(text);
+            assert!(raise.is(Kind::RecursionError), "{text}: {}", raise.traceback_text());
+        }
+    });
+}
+
+#[test]
+fn classes_in_tuples_are_caught_and_tuples_in_tuples_are_not_classes() {
+    small(|| {
+        let raise = fails("t = ()\nfor _ in range(50000): t = (t,)\ntry:\n  raise ValueError\nexcept t:\n  pass");
+        assert!(raise.is(Kind::TypeError), "{raise}");
+        let text = "try:\n  raise KeyError\nexcept (ValueError, LookupError):\n  pass";
+        run(text, &Limits::default()).1.map_err(|raise| raise.traceback_text()).expect("the exception is caught");
+    });
+}
+
+#[test]
+fn deep_expressions_in_deep_calls_are_paid_for_and_dropped() {
+    let deep = format!("{}f(n - 1)", "-".repeat(1900));
+    let text = format!("def f(n):\n  if n == 0: return wait()\n  return {deep}\nf(DEPTH)");
+    small(move || {
+        // Every suspended call holds as many futures as its expression has nodes.
+        let raise = fails(&text.replace("DEPTH", "900"));
+        assert_eq!(raise.as_fatal(), Some(Fatal::Memory), "{raise}");
+        // Dropped while it waits.
+        let machine = Machine::new(&Limits::default(), std::rc::Rc::new(Bare::default()));
+        let wait = interpreter::Value::native("wait", |_, _| Ok(interpreter::Outcome::Wait(interpreter::Request::new(1))));
+        let block = Frame::root(&machine, &source(&text.replace("DEPTH", "40")), vec![("wait".into(), wait)], Vec::new());
+        let mut coroutine = Coroutine::of_block(&machine, block.expect("the program parses"));
+        assert!(matches!(coroutine.resume(None), Step::Waiting(_)), "the program waits");
+        drop(coroutine);
+        machine.teardown();
+    });
 }
 
 #[test]
@@ -159,8 +265,30 @@ fn values_that_grow_run_out_of_memory() {
         "class A: pass\na = A()\ni = 0\nwhile 1:\n  i += 1\n  setattr(a, 'x' + str(i), i)",
         "x = [[0] * 1000 for i in range(10**9)]",
         "x = set()\ni = 0\nwhile 1:\n  i += 1\n  x.add(i)",
+        "big = [0] * 100000\nkeep = []\nwhile 1:\n  first, *rest = big\n  keep.append(rest)",
+        "big = (0,) * 100000\nkeep = []\nwhile 1:\n  *rest, last = big\n  keep.append(rest)",
+        "big = [0] * 100000\nkeep = []\nwhile 1:\n  match big:\n    case [*rest]: keep.append(rest)",
+        "def f(*a): return a\nbig = [0] * 100000\nkeep = []\nwhile 1: keep.append(f(*big))",
+        "def f(**k): return k\nbig = {str(i): i for i in range(10000)}\nkeep = []\nwhile 1: keep.append(f(**big))",
+        "def f(*a): return 1\nbig = [0] * 100000\nf(*big, *big, *big, *big, *big, *big, *big, *big, *big, *big)",
+        "x = list(b'a' * 2000000)",
+        "x = sorted(b'a' * 2000000)",
+        "x = [*(b'a' * 2000000)]",
+        "x = []\nwhile 1: x.append({})",
+        "x = []\nwhile 1: x.append(set())",
+        "x = []\nwhile 1: x.append(list())",
+        "x = []\nwhile 1: x.append(iter([]))",
+        "x = []\nwhile 1: x.append(x.append)",
+        "class A: pass\nx = 0\nwhile 1:\n  x += 1\n  setattr(A, 'x' + str(x), x)",
+        "class A: pass\nwhile 1:\n  class A(A): pass",
+        "x = []\nwhile 1:\n  try: 1/0\n  except ZeroDivisionError as e: x.append(e)",
+        "big = list(range(100000))\ndef f(x): return sorted(big, key=f)\nf(0)",
+        "class A:\n  def __repr__(self): return repr(big)\nbig = [A()] + [0] * 50000\nrepr(big)",
+        "x = ['a'] * 100000\nwhile 1: x.append(' '.join(x))",
     ] {
+        let began = std::time::Instant::now();
         let result = run(text, &limits).1;
+        eprintln!("{:?} {}", began.elapsed(), text.get(..50).unwrap_or(text));
         let raise = result.err().unwrap_or_else(|| panic!("the program ends well: {text}"));
         let ends = raise.as_fatal() == Some(Fatal::Memory) || raise.is(Kind::MemoryError);
         assert!(ends, "{raise}: {text}");

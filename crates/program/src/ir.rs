@@ -10,7 +10,8 @@ pub struct Code {
     pub kind: Scope,
     /// What tracebacks call it: `<module>`, `forward`, `<listcomp>`.
     pub name: Rc<str>,
-    pub qualified_name: Rc<str>,
+    /// The scopes that qualify the name.
+    pub around: Option<Rc<Qualifier>>,
     pub text: Rc<Text>,
     /// Names of the frame's slots. A function's parameters come first, in the order of [`Parameters`].
     pub slots: Vec<Rc<str>>,
@@ -20,6 +21,52 @@ pub struct Code {
     pub generator: bool,
     pub docstring: Option<Rc<str>>,
     pub line: u32,
+    /// The most nodes that lie inside one another, inner scopes apart: what running it may take of the stack.
+    pub deepest: u32,
+}
+
+impl Code {
+    /// Returns the name with the scopes that it lies in: `Model.forward.<locals>.inner`.
+    #[must_use]
+    pub fn qualified_name(&self) -> String {
+        let mut scopes: Vec<&Qualifier> = Vec::new();
+        let mut next = self.around.as_deref();
+        while let Some(scope) = next {
+            scopes.push(scope);
+            next = scope.outer.as_deref();
+        }
+        let mut name = String::new();
+        for scope in scopes.into_iter().rev() {
+            name.push_str(&scope.name);
+            name.push_str(if scope.function { ".<locals>." } else { "." });
+        }
+        name + &self.name
+    }
+}
+
+/// A scope in the qualified names of what is defined in it. Each holds the one around it, so that the names of all that a text
+/// defines take no more room than the text.
+#[derive(Debug)]
+pub struct Qualifier {
+    outer: Option<Rc<Qualifier>>,
+    name: Rc<str>,
+    function: bool,
+}
+
+impl Qualifier {
+    pub(crate) fn new(outer: Option<Rc<Self>>, name: &str, function: bool) -> Self {
+        Self { outer, name: name.into(), function }
+    }
+}
+
+impl Drop for Qualifier {
+    fn drop(&mut self) {
+        // One after another: scopes may nest deep.
+        let mut next = self.outer.take();
+        while let Some(mut qualifier) = next.and_then(Rc::into_inner) {
+            next = qualifier.outer.take();
+        }
+    }
 }
 
 /// Kinds of scope, each with one frame at run time.
@@ -59,6 +106,9 @@ pub struct Span {
     pub column: u32,
     pub end_line: u32,
     pub end_column: u32,
+    /// The operator of a binary operation or the brackets of a subscript, which tracebacks point at: bytes from the start,
+    /// where it stands on one line; else empty.
+    pub anchor: (u16, u16),
 }
 
 /// Statements that run one after another.

@@ -3,7 +3,6 @@
 //!
 //! Nothing here runs anything: no async runtime, no clock, no tensors library.
 
-pub mod anchor;
 pub mod check;
 pub mod datum;
 pub mod effects;

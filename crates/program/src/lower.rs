@@ -16,9 +16,13 @@ use crate::ir::{self, Code, Scope, Span, Text};
 use crate::lower::scope::Scopes;
 use crate::{Limits, Source, SyntaxError, guard};
 
-/// Native stack for parsing, lowering and dropping the deepest tree that the guard lets through.
+/// Native stack for lowering and dropping the deepest tree that the guard lets through.
 const STACK_RESERVE: usize = 16 << 20;
-const STACK_SEGMENT: usize = 64 << 20;
+/// What is added to that for each byte of the text. The parser needs no more stack than there is, but its tree is dropped by
+/// recursion: a node inside another takes a byte of text or more, and text with an error may nest as deep as it likes.
+const STACK_PER_BYTE: usize = 320;
+/// What a new stack has above its reserve.
+const STACK_SPARE: usize = 48 << 20;
 
 /// Lowers a traced block.
 ///
@@ -28,7 +32,7 @@ pub fn block(source: &Source, limits: &Limits) -> Result<Rc<Code>, SyntaxError> 
     let name = if source.function.is_empty() { "<module>" } else { &source.function };
     let text = text_of(&source.text, &source.filename, 1);
     with_tree(&text, limits, |tree, lines| {
-        let mut lower = Lower { text: &text, lines, scopes: Scopes::default(), name: Rc::from(""), loops: 0 };
+        let mut lower = Lower { text: &text, lines, scopes: Scopes::default(), around: None, loops: 0 };
         lower.scopes.enter(Scope::Root);
         let body = lower.body(&tree.body)?;
         Ok(lower.code(name, body, ir::Parameters::default(), None, 1))
@@ -49,7 +53,7 @@ pub fn function(
 ) -> Result<(Rc<Code>, Rc<Code>), SyntaxError> {
     let text = text_of(source, &format!("[{name}:{line}] {filename}"), line.max(1));
     with_tree(&text, limits, |tree, lines| {
-        let mut lower = Lower { text: &text, lines, scopes: Scopes::default(), name: Rc::from(""), loops: 0 };
+        let mut lower = Lower { text: &text, lines, scopes: Scopes::default(), around: None, loops: 0 };
         lower.scopes.enter(Scope::Root);
         let code = if let Some(function) = find_function(tree, name) {
             lower.function_code(function)?
@@ -107,7 +111,8 @@ fn with_tree<T>(
         let line = if excess.line == 0 { 0 } else { excess.line + text.first_line - 1 };
         refuse(excess.message, line)
     })?;
-    stacker::maybe_grow(STACK_RESERVE, STACK_SEGMENT, || {
+    let reserve = STACK_RESERVE + STACK_PER_BYTE * text.text.len();
+    stacker::maybe_grow(reserve, reserve + STACK_SPARE, || {
         let lines = Lines::of(text);
         let parsed = ruff_python_parser::parse_unchecked(&text.text, ParseOptions::from(Mode::Module));
         if let Some(error) = parsed.errors().first() {
@@ -116,6 +121,9 @@ fn with_tree<T>(
         let Some(tree) = parsed.try_into_module() else {
             return Err(refuse("not a module".to_owned(), 0));
         };
+        if let Some((message, range)) = guard::excess_depth(tree.syntax(), limits) {
+            return Err(refuse(message, lines.span(range).line));
+        }
         step(tree.syntax(), lines)
     })
 }
@@ -141,7 +149,7 @@ impl Lines {
     fn span(&self, range: TextRange) -> Span {
         let (line, column) = self.place(range.start().to_usize());
         let (end_line, end_column) = self.place(range.end().to_usize());
-        Span { line, column, end_line, end_column }
+        Span { line, column, end_line, end_column, anchor: (0, 0) }
     }
 }
 
@@ -155,8 +163,8 @@ struct Lower<'a> {
     text: &'a Rc<Text>,
     lines: Lines,
     scopes: Scopes,
-    /// Qualified name of the scope around, with its dot: `Model.forward.<locals>.`
-    name: Rc<str>,
+    /// The scopes that qualify the names here.
+    around: Option<Rc<ir::Qualifier>>,
     /// Loops around the statement at hand, within its scope.
     loops: usize,
 }
@@ -195,7 +203,7 @@ impl Lower<'_> {
         Rc::new(Code {
             kind: scope.kind,
             name: name.into(),
-            qualified_name: format!("{}{name}", self.name).into(),
+            around: self.around.clone(),
             text: Rc::clone(self.text),
             slots: scope.slots,
             parameters,
@@ -203,6 +211,7 @@ impl Lower<'_> {
             generator: scope.yields,
             docstring,
             line,
+            deepest: scope.deepest,
         })
     }
 }

@@ -10,6 +10,7 @@ use crate::machine::Machine;
 use crate::modules::typing;
 use crate::operators::{self, later, special};
 use crate::raise::Raise;
+use crate::teardown::Cyclic;
 use crate::types::object::Opaque;
 use crate::types::{Type, builtin_type, type_name, type_of};
 use crate::value::Value;
@@ -219,7 +220,7 @@ pub fn make_type(machine: &Machine, args: Args) -> HostResult {
     match &args[..] {
         [value] => Ok(type_of(value).into()),
         [Value::Str(name), Value::Tuple(bases), Value::Dict(attributes)] => {
-            machine.charge_memory(512)?;
+            machine.charge_fuel(Class::cost(bases))?;
             let mut named = Vec::new();
             for (key, value) in attributes.entries() {
                 let Value::Str(key) = key else { return Err(Raise::type_error("attribute names must be strings")) };
@@ -227,7 +228,9 @@ pub fn make_type(machine: &Machine, args: Args) -> HostResult {
             }
             let module = attributes.get_string("__module__");
             let module = module.as_ref().and_then(Value::as_str).unwrap_or("__main__").to_owned();
-            Ok(Value::Class(Class::new(Rc::clone(name), module, bases.to_vec(), named)?).into())
+            let class = Class::new(Rc::clone(name), module, bases.to_vec(), named)?;
+            machine.register(Cyclic::Class(Rc::downgrade(&class)));
+            Ok(Value::Class(class).into())
         }
         [_, _, _] => Err(Raise::type_error("type() argument 1 must be str, 2 a tuple, 3 a dict")),
         _ => Err(Raise::type_error("type() takes 1 or 3 arguments")),

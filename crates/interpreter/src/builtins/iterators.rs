@@ -271,7 +271,7 @@ pub fn reversed(machine: &Machine, args: Args) -> HostResult {
     }
     operators::with_items(machine, value, |_, items| {
         let end = items.len();
-        let iteration = Backwards { list: Rc::new(List::new(items)), next: end };
+        let iteration = Backwards { list: Rc::new(List::new(items.into_vec())), next: end };
         Ok(Value::Iterator(Rc::new(Iterator::new("reversed", iteration))).into())
     })
 }

@@ -1,5 +1,6 @@
 //! Evaluates calls and their arguments.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use program::ir::{self, ExprKind, Span};
@@ -8,8 +9,14 @@ use super::expression::Evaluated;
 use super::{Now, Run};
 use crate::host::{Args, HostObject, Outcome};
 use crate::raise::Raise;
+use crate::types::charge::Charge;
 use crate::value::Value;
 use crate::{attribute, operators, types};
+
+/// Keyword arguments that are looked through for a repeated name faster than a set is made.
+const FEW: usize = 16;
+/// Bytes charged for a keyword argument while others are gathered.
+const KEYWORD: u64 = 80;
 
 impl<'a> Run<'a> {
     pub(super) fn call(self, call: &'a ir::Call, span: Span) -> Evaluated<'a> {
@@ -129,6 +136,8 @@ impl<'a> Run<'a> {
         let callee = callee.clone();
         Ok(Now::later(async move {
             let mut args = Args::default();
+            let mut names = HashSet::new();
+            let gathered = Charge::default();
             for argument in &call.positional {
                 let value = self.eval(&argument.value)?.get().await?;
                 if !argument.starred {
@@ -143,13 +152,17 @@ impl<'a> Run<'a> {
                     )));
                 }
                 args.positional.extend(operators::collect(self.machine, &value).await?);
+                gathered.cover(self.machine, (args.positional.len() * size_of::<Value>()) as u64)?;
             }
             for (name, value) in &call.keyword {
                 let value = self.eval(value)?.get().await?;
                 self.at(span);
                 match name {
-                    Some(name) => add_keyword(&mut args.keyword, Rc::clone(name), value, &callee)?,
-                    None => self.unpack_keywords(&value, &mut args.keyword, &callee).await?,
+                    Some(name) => add_keyword(&mut args.keyword, &mut names, Rc::clone(name), value, &callee)?,
+                    None => {
+                        self.unpack_keywords(&value, &mut args.keyword, &mut names, &callee).await?;
+                        gathered.cover(self.machine, KEYWORD * args.keyword.len() as u64)?;
+                    }
                 }
             }
             Ok(args)
@@ -160,6 +173,7 @@ impl<'a> Run<'a> {
         self,
         mapping: &Value,
         keyword: &mut Vec<(Rc<str>, Value)>,
+        names: &mut HashSet<Rc<str>>,
         callee: &Value,
     ) -> Result<(), Raise> {
         let mappable = matches!(operators::plain(mapping), Value::Dict(_) | Value::Instance(_) | Value::Host(_));
@@ -170,7 +184,7 @@ impl<'a> Run<'a> {
         for (key, value) in operators::mapping_entries(self.machine, mapping).await? {
             self.machine.charge_fuel(1)?;
             let Value::Str(key) = key else { return Err(Raise::type_error("keywords must be strings")) };
-            add_keyword(keyword, key, value, callee)?;
+            add_keyword(keyword, names, key, value, callee)?;
         }
         Ok(())
     }
@@ -191,8 +205,22 @@ fn data_method(object: &Value, name: &str) -> Option<types::MethodFn> {
     if data { types::builtin_type(object)?.find(name) } else { None }
 }
 
-fn add_keyword(keyword: &mut Vec<(Rc<str>, Value)>, name: Rc<str>, value: Value, callee: &Value) -> Result<(), Raise> {
-    if keyword.iter().any(|(other, _)| *other == name) {
+/// Adds a keyword argument. `names` holds the names of all once they are many.
+fn add_keyword(
+    keyword: &mut Vec<(Rc<str>, Value)>,
+    names: &mut HashSet<Rc<str>>,
+    name: Rc<str>,
+    value: Value,
+    callee: &Value,
+) -> Result<(), Raise> {
+    if keyword.len() == FEW {
+        names.extend(keyword.iter().map(|(name, _)| Rc::clone(name)));
+    }
+    let repeated = match keyword.len() < FEW {
+        true => keyword.iter().any(|(other, _)| *other == name),
+        false => !names.insert(Rc::clone(&name)),
+    };
+    if repeated {
         let callee = name_of(callee);
         return Err(Raise::type_error(format!("{callee} got multiple values for keyword argument '{name}'")));
     }
@@ -202,6 +230,10 @@ fn add_keyword(keyword: &mut Vec<(Rc<str>, Value)>, name: Rc<str>, value: Value,
 
 /// Names what is called, as messages about unpacked arguments do.
 fn name_of(callee: &Value) -> String {
+    let mut callee = callee;
+    while let Value::Method(method) = callee {
+        callee = &method.function;
+    }
     match callee {
         Value::Function(function) => {
             let module =
@@ -209,9 +241,8 @@ fn name_of(callee: &Value) -> String {
                     Some(Value::Str(name)) => name,
                     _ => "__main__".into(),
                 };
-            format!("{module}.{}()", function.code().qualified_name)
+            format!("{module}.{}()", function.code().qualified_name())
         }
-        Value::Method(method) => name_of(&method.function),
         Value::Class(class) => format!("{}.{}()", class.module(), class.qualified_name()),
         Value::Type(kind) => format!("{}()", kind.name()),
         Value::Native(native) => format!("{}()", native.name()),

@@ -93,7 +93,7 @@ impl<'a> Run<'a> {
                     let values = self.eval(iterable)?.get().await?;
                     self.at(span);
                     let iterator = self.settle(operators::iterate(self.machine, &values))?.get().await?;
-                    Now::Later(Box::pin(self.loops(inner, iterator, sink, span))).get().await?;
+                    Now::later(self.loops(inner, iterator, sink, span)).get().await?;
                 }
                 Some(_) => {}
             }

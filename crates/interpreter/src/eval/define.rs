@@ -104,9 +104,10 @@ impl<'a> Run<'a> {
             let pairs = pairs.map(|(name, text)| (Rc::clone(name), Value::Str(Rc::clone(text))));
             attributes.push(("__annotations__".into(), Value::dict(pairs)));
         }
+        self.machine.charge_fuel(Class::cost(&bases))?;
         let class = Class::qualified(
             Rc::clone(&definition.name),
-            Rc::clone(&definition.code.qualified_name),
+            definition.code.qualified_name().into(),
             module,
             bases,
             attributes,

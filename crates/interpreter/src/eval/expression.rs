@@ -6,9 +6,11 @@ use program::ir::{self, Argument, Binary, Comparison, Constant, Expr, ExprKind, 
 
 use super::{Now, Run};
 use crate::attribute;
+use crate::coroutine::Deep;
 use crate::host::{HostResult, Operator, Outcome};
 use crate::machine::grow;
 use crate::raise::Raise;
+use crate::types::charge::Charge;
 use crate::types::{self, Slice};
 use crate::value::Value;
 use crate::{format, operators};
@@ -337,9 +339,10 @@ impl<'a> Run<'a> {
     async fn arguments_rest(
         self,
         mut values: Vec<Value>,
-        pending: Option<futures::future::LocalBoxFuture<'a, Result<Value, Raise>>>,
+        pending: Option<Deep<'a, Result<Value, Raise>>>,
         elements: &'a [Argument],
     ) -> Result<Vec<Value>, Raise> {
+        let gathered = Charge::default();
         if let Some(pending) = pending {
             values.push(pending.await?);
         }
@@ -355,6 +358,7 @@ impl<'a> Run<'a> {
                 return Err(Raise::type_error(format!("Value after * must be an iterable, not {name}")));
             }
             values.extend(operators::collect(self.machine, &value).await?);
+            gathered.cover(self.machine, (values.len() * size_of::<Value>()) as u64)?;
         }
         Ok(values)
     }
@@ -410,7 +414,7 @@ impl<'a> Run<'a> {
                 ir::Conversion::Repr => Value::from(&*format::repr(self.machine, &value).await?),
                 ir::Conversion::Ascii => Value::from(&*format::ascii(self.machine, &value).await?),
             };
-            let spec = if spec.is_empty() { String::new() } else { Box::pin(self.text_of(spec, span)).await? };
+            let spec = if spec.is_empty() { String::new() } else { Deep::new(self.text_of(spec, span)).await? };
             self.at(span);
             text.push_str(&format::format(self.machine, &value, &spec).await?);
             types::ledger::reserve(self.machine, text.len() as u64)?;

@@ -2,12 +2,12 @@
 
 use std::rc::Rc;
 
-use futures::future::LocalBoxFuture;
 use program::ir::{Body, Case, Expr, Name, Pattern};
 
 use super::expression::value_of;
 use super::{Flow, Now, Run};
 use crate::attribute;
+use crate::coroutine::Deep;
 use crate::host::Operator;
 use crate::operators;
 use crate::raise::Raise;
@@ -47,11 +47,11 @@ impl<'a> Run<'a> {
         pattern: &'a Pattern,
         value: Value,
         captured: &'c mut Vec<(Name, Value)>,
-    ) -> LocalBoxFuture<'c, Result<bool, Raise>>
+    ) -> Deep<'c, Result<bool, Raise>>
     where
         'a: 'c,
     {
-        Box::pin(async move {
+        Deep::new(async move {
             self.machine.charge_fuel(1)?;
             match pattern {
                 Pattern::Value(expr) => {
@@ -100,16 +100,15 @@ impl<'a> Run<'a> {
         value: Value,
         captured: &mut Vec<(Name, Value)>,
     ) -> Result<bool, Raise> {
+        let wanted = before.len() + after.len();
+        let fits = |length: usize| length == wanted || length > wanted && star.is_some();
         let items = match operators::plain(&value) {
-            Value::List(list) => list.to_vec(),
-            Value::Tuple(items) => items.to_vec(),
-            Value::Range(_) => operators::collect(self.machine, &value).await?,
+            Value::List(list) if fits(list.len()) => list.to_vec(),
+            Value::Tuple(items) if fits(items.len()) => items.to_vec().into(),
+            Value::Range(range) if fits(range.len()) => operators::collect(self.machine, &value).await?,
             _ => return Ok(false),
         };
-        let wanted = before.len() + after.len();
-        if items.len() < wanted || items.len() > wanted && star.is_none() {
-            return Ok(false);
-        }
+        self.machine.charge_fuel(items.len() as u64 / 16)?;
         let end = items.len() - after.len();
         let ends = before.iter().zip(&items[..before.len()]).chain(after.iter().zip(&items[end..]));
         for (pattern, item) in ends {
@@ -118,7 +117,9 @@ impl<'a> Run<'a> {
             }
         }
         if let Some(Some(name)) = star {
-            captured.push((*name, Value::list(items[before.len()..end].to_vec())));
+            let middle = &items[before.len()..end];
+            types::sequence::affordable(self.machine, middle.len())?;
+            captured.push((*name, Value::list(middle.to_vec())));
         }
         Ok(true)
     }

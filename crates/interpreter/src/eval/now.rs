@@ -1,7 +1,5 @@
 //! A result that is there already, or a future of it.
 
-use futures::future::LocalBoxFuture;
-
 use crate::coroutine::Deep;
 use crate::eval::Run;
 use crate::host::{HostResult, Outcome};
@@ -11,19 +9,19 @@ use crate::value::Value;
 /// A result now or later.
 pub(super) enum Now<'a, T = Value> {
     Done(T),
-    Later(LocalBoxFuture<'a, Result<T, Raise>>),
+    Later(Deep<'a, Result<T, Raise>>),
 }
 
 impl<'a, T: 'a> Now<'a, T> {
     pub fn later(future: impl Future<Output = Result<T, Raise>> + 'a) -> Self {
-        Self::Later(Box::pin(future))
+        Self::Later(Deep::new(future))
     }
 
-    /// Awaits it, with native stack enough.
+    /// Awaits it.
     pub async fn get(self) -> Result<T, Raise> {
         match self {
             Self::Done(value) => Ok(value),
-            Self::Later(future) => Deep(future).await,
+            Self::Later(future) => future.await,
         }
     }
 }
@@ -34,8 +32,7 @@ impl<'a> Run<'a> {
     pub fn settle(self, result: HostResult) -> Result<Now<'a>, Raise> {
         match result? {
             Outcome::Ready(value) => Ok(Now::Done(value)),
-            Outcome::Later(future) => Ok(Now::Later(future)),
-            outcome => Ok(Now::Later(self.machine.settle(outcome))),
+            outcome => Ok(Now::Later(self.machine.settle(outcome).into())),
         }
     }
 }

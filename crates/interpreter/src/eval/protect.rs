@@ -185,7 +185,7 @@ impl<'a> Run<'a> {
             if let Some(class) = &handler.class {
                 let class_value = self.traced(self.eval(class))?.get().await?;
                 self.at(class.span);
-                if !catches(&raise, &class_value).map_err(|raise| self.pass(raise))? {
+                if !catches(self.machine, &raise, &class_value).map_err(|raise| self.pass(raise))? {
                     continue;
                 }
             }
@@ -262,19 +262,20 @@ async fn run_inline(machine: &Machine, block: &Block) -> Result<Flow, Raise> {
 }
 
 /// Says whether `except class` catches an exception.
-fn catches(raise: &Raise, class: &Value) -> Result<bool, Raise> {
-    match class {
+fn catches(machine: &Machine, raise: &Raise, class: &Value) -> Result<bool, Raise> {
+    let raised = raise.instance().map(|instance| instance.class());
+    let catch = |class: &Value| match class {
         Value::Class(class) if class.exception_kind().is_some() => {
-            Ok(raise.instance().is_some_and(|instance| instance.class().is_subclass(class)))
-        }
-        Value::Tuple(classes) => {
-            for class in classes.iter() {
-                if catches(raise, class)? {
-                    return Ok(true);
-                }
-            }
-            Ok(false)
+            Ok(raised.is_some_and(|raised| raised.is_subclass(class)))
         }
         _ => Err(Raise::type_error("catching classes that do not inherit from BaseException is not allowed")),
+    };
+    let Value::Tuple(classes) = class else { return catch(class) };
+    machine.charge_fuel(classes.len() as u64)?;
+    // All of them are looked at, and tuples in the tuple are no classes.
+    let mut caught = false;
+    for class in classes.iter() {
+        caught |= catch(class)?;
     }
+    Ok(caught)
 }

@@ -8,7 +8,7 @@ use crate::deferral::Entry;
 use crate::modules::copy::deepcopy;
 use crate::operators;
 use crate::raise::Raise;
-use crate::types;
+use crate::types::{self, Items, List};
 use crate::value::Value;
 
 impl<'a> Run<'a> {
@@ -54,6 +54,7 @@ impl<'a> Run<'a> {
                     }
                     if let Some(target) = star {
                         let count = values.len() - after.len();
+                        types::sequence::affordable(self.machine, count)?;
                         let starred: Vec<Value> = values.by_ref().take(count).collect();
                         self.store(target, Value::list(starred))?.get().await?;
                     }
@@ -68,11 +69,29 @@ impl<'a> Run<'a> {
     }
 
     /// Takes as many values as there are targets, or more where one is starred.
-    async fn unpack(self, value: &Value, before: usize, starred: bool, after: usize) -> Result<Vec<Value>, Raise> {
+    async fn unpack(self, value: &Value, before: usize, starred: bool, after: usize) -> Result<Items, Raise> {
         let wanted = before + after;
-        let values = match value {
-            Value::Tuple(items) => items.to_vec(),
-            Value::List(items) => items.to_vec(),
+        let check = |length: usize| {
+            if length < wanted {
+                let least = if starred { "at least " } else { "" };
+                return Err(Raise::value_error(format!(
+                    "not enough values to unpack (expected {least}{wanted}, got {length})"
+                )));
+            }
+            if length > wanted && !starred {
+                return Err(Raise::value_error(format!("too many values to unpack (expected {wanted})")));
+            }
+            self.machine.charge_fuel(length as u64 / 16)
+        };
+        match value {
+            Value::Tuple(items) => {
+                check(items.len())?;
+                Ok(items.to_vec().into())
+            }
+            Value::List(items) => {
+                check(items.len())?;
+                Ok(items.to_vec())
+            }
             value => {
                 let iterator = match operators::iterate(self.machine, value) {
                     Ok(outcome) => self.machine.settle(outcome).await?,
@@ -82,29 +101,19 @@ impl<'a> Run<'a> {
                     }
                     Err(raise) => return Err(raise),
                 };
-                let mut values = Vec::new();
+                let values = List::new(Vec::new());
                 // Without a star, one more than wanted is enough to know.
                 while starred || values.len() <= wanted {
                     self.machine.charge_fuel(1)?;
                     match self.advance(&iterator).await? {
-                        Some(value) => values.push(value),
+                        Some(value) => values.push(self.machine, value)?,
                         None => break,
                     }
                 }
-                values
+                check(values.len())?;
+                values.replace(self.machine, Vec::new())
             }
-        };
-        if values.len() < wanted {
-            let least = if starred { "at least " } else { "" };
-            let got = values.len();
-            return Err(Raise::value_error(format!(
-                "not enough values to unpack (expected {least}{wanted}, got {got})"
-            )));
         }
-        if values.len() > wanted && !starred {
-            return Err(Raise::value_error(format!("too many values to unpack (expected {wanted})")));
-        }
-        Ok(values)
     }
 
     pub(super) fn augmented_assign(

@@ -71,7 +71,7 @@ async fn host(machine: &Machine, value: &Value) -> Result<Value, Raise> {
 
 async fn shallow(machine: &Machine, value: &Value) -> Result<Value, Raise> {
     Ok(match value {
-        Value::List(list) => ready(sequence::list(machine, list.to_vec())?, value),
+        Value::List(list) => ready(sequence::list(machine, list.to_vec().into_vec())?, value),
         Value::Dict(dict) => Value::Dict(Rc::new(dict.copy(machine)?)),
         Value::Set(set) if !set.is_frozen() => Value::Set(Rc::new(set.copy(machine, false)?)),
         Value::Host(_) => host(machine, value).await?,
@@ -159,7 +159,7 @@ async fn copy_anew(machine: &Machine, value: &Value, copies: &Copies) -> Result<
                 return Ok(copy.clone());
             }
             let same = items.iter().zip(tuple.iter()).all(|(copy, item)| copy.is(item));
-            let copy = if same { value.clone() } else { Value::Tuple(Rc::new(Tuple::charged(machine, items)?)) };
+            let copy = if same { value.clone() } else { Value::Tuple(Rc::new(Tuple::new(items))) };
             keep(&copy);
             Ok(copy)
         }

@@ -196,7 +196,7 @@ fn fields_of(object: &Value) -> Option<Vec<Value>> {
         _ => return None,
     };
     match class.find(FIELDS)? {
-        Value::Dict(fields) => Some(fields.values()),
+        Value::Dict(fields) => Some(fields.values().into_vec()),
         _ => None,
     }
 }
@@ -239,7 +239,7 @@ impl Module {
         }
         let annotations = match class.own("__annotations__") {
             Some(Value::Dict(annotations)) => annotations.entries(),
-            _ => Vec::new(),
+            _ => Vec::new().into(),
         };
         let mut kw_only = options.kw_only;
         for (name, text) in annotations {

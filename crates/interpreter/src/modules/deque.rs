@@ -319,7 +319,7 @@ impl HostObject for Deque {
         if operator == Operator::Mul && other.as_int().is_some() {
             let repeated = operators::binary(machine, operator, &items(), other);
             return operators::then(machine, repeated, move |machine, repeated| match repeated {
-                Value::List(repeated) => self.like(machine, repeated.to_vec()),
+                Value::List(repeated) => self.like(machine, repeated.to_vec().into_vec()),
                 _ => Ok(Outcome::NotImplemented),
             });
         }

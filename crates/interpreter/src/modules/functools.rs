@@ -138,7 +138,7 @@ fn make_partial(machine: &Machine, mut args: Args) -> HostResult {
         function = innermost;
     }
     machine.charge_fuel((positional.len() + keyword.len()) as u64)?;
-    let positional = Value::Tuple(Rc::new(Tuple::charged(machine, positional)?));
+    let positional = Value::Tuple(Rc::new(Tuple::new(positional)));
     let partial = Instance::new(&class);
     partial.set("func", function);
     partial.set("args", positional);
@@ -199,7 +199,7 @@ fn update_wrapper(wrapper: Value, wrapped: Value) -> HostResult {
             let code = function.code();
             match name {
                 "__name__" => Some(Value::Str(Rc::clone(&code.name))),
-                "__qualname__" => Some(Value::Str(Rc::clone(&code.qualified_name))),
+                "__qualname__" => Some(Value::Str(code.qualified_name().into())),
                 "__doc__" => code.docstring.as_ref().map(|text| Value::Str(Rc::clone(text))),
                 _ => None,
             }

@@ -7,6 +7,7 @@ use crate::machine::Machine;
 use crate::modules::{Members, functions};
 use crate::operators::{self, later};
 use crate::raise::Raise;
+use crate::types::Items;
 use crate::types::{List, sequence, sort, type_name};
 use crate::value::Value;
 
@@ -152,9 +153,9 @@ fn extremes(machine: &Machine, args: Args, name: &'static str, largest: bool) ->
     operators::with_items(machine, iterable.unwrap_or(Value::None), move |machine, items| {
         let machine = machine.clone();
         later(async move {
-            let mut keys = items.clone();
+            let mut keys: Items = items.iter().cloned().collect();
             if let Some(key) = key {
-                for slot in &mut keys {
+                for slot in keys.iter_mut() {
                     machine.charge_fuel(1)?;
                     *slot = machine.call(&key, Args::of([slot.clone()])).await?;
                 }

@@ -183,7 +183,7 @@ impl Steps for Batched {
             }
         }
         let batch = batch.to_vec();
-        Ok((!batch.is_empty()).then(|| Value::tuple(batch)))
+        Ok((!batch.is_empty()).then(|| Value::tuple(batch.into_vec())))
     }
 }
 
@@ -522,7 +522,7 @@ fn choose(machine: &Machine, args: Args, order: Order) -> HostResult {
             Order::WithReplacement => vec![0; length],
             _ => (0..length).collect(),
         };
-        let pool = List::charged(machine, pool)?;
+        let pool = List::new(pool.into_vec());
         let type_name = match order {
             Order::Combinations => "itertools.combinations",
             Order::WithReplacement => "itertools.combinations_with_replacement",
@@ -594,7 +594,8 @@ impl Steps for Choose {
 }
 
 fn tuple(machine: &Machine, items: Vec<Value>) -> Result<Value, Raise> {
-    Ok(Value::Tuple(Rc::new(crate::types::Tuple::charged(machine, items)?)))
+    crate::types::sequence::affordable(machine, items.len())?;
+    Ok(Value::tuple(items))
 }
 
 fn product(machine: &Machine, mut args: Args) -> HostResult {
@@ -611,7 +612,7 @@ fn product(machine: &Machine, mut args: Args) -> HostResult {
     operators::later(async move {
         let mut pools = Vec::with_capacity(iterables.len());
         for iterable in &iterables {
-            pools.push(List::charged(&machine, operators::collect(&machine, iterable).await?)?);
+            pools.push(List::new(operators::collect(&machine, iterable).await?.into_vec()));
         }
         let steps = Product { indices: vec![0; slots], pools, started: false };
         machine.settle(sized(&machine, "itertools.product", slots, steps)?).await

@@ -10,7 +10,7 @@ use crate::modules::signature::{self, Parameter};
 use crate::modules::{class, class_method, method};
 use crate::operators::{self, with_items};
 use crate::raise::Raise;
-use crate::types::{Tuple, Type};
+use crate::types::{Items, Tuple, Type};
 use crate::value::Value;
 
 /// Fields in order, with their defaults.
@@ -109,7 +109,7 @@ fn from_annotations(machine: &Machine, args: Args) -> HostResult {
     }
     let names = match class.own("__annotations__") {
         Some(Value::Dict(annotations)) => annotations.keys(),
-        _ => Vec::new(),
+        _ => Items::default(),
     };
     let fields: Fields =
         names.iter().filter_map(|name| Some((Rc::from(name.as_str()?), class.own(name.as_str()?)))).collect();
@@ -147,7 +147,7 @@ pub fn revive(machine: &Machine, class: &Rc<Class>) -> Result<(), Raise> {
     machine.charge_memory(1024 + 512 * names.len() as u64)?;
     let defaults = match class.own("_field_defaults") {
         Some(Value::Dict(defaults)) => defaults.entries(),
-        _ => Vec::new(),
+        _ => Items::default(),
     };
     let field = |name: &Value| {
         let name = name.as_str()?;
@@ -207,7 +207,7 @@ fn equip(class: &Rc<Class>, fields: Fields) {
                         let given = items.len();
                         return Err(Raise::type_error(format!("Expected {expected} arguments, got {given}")));
                     }
-                    make(machine, owner, items)
+                    make(machine, owner, items.into_vec())
                 }
                 _ => Err(Raise::type_error("_make() needs a class")),
             })
@@ -243,7 +243,7 @@ fn equip(class: &Rc<Class>, fields: Fields) {
 
 fn make(machine: &Machine, class: &Rc<Class>, values: Vec<Value>) -> HostResult {
     let instance = Instance::new(class);
-    instance.set_payload(Value::Tuple(Rc::new(Tuple::charged(machine, values)?)));
+    instance.set_payload(Value::Tuple(Rc::new(Tuple::new(values))));
     instance.cover(machine)?;
     Ok(Value::Instance(instance).into())
 }

@@ -46,12 +46,14 @@ pub fn builtin(machine: &Machine, operator: Operator, left: &Value, right: &Valu
         }
         (Operator::Add, Value::List(left), Value::List(right)) => {
             machine.charge_fuel((left.len() + right.len()) as u64 / 16)?;
+            sequence::affordable(machine, left.len() + right.len())?;
             let mut items = left.to_vec();
-            items.extend(right.to_vec());
-            sequence::list(machine, items)
+            items.extend(right.items().iter().cloned());
+            sequence::list(machine, items.into_vec())
         }
         (Operator::Add, Value::Tuple(left), Value::Tuple(right)) => {
             machine.charge_fuel((left.len() + right.len()) as u64 / 16)?;
+            sequence::affordable(machine, left.len() + right.len())?;
             sequence::tuple(machine, [&left[..], &right[..]].concat())
         }
         (Operator::Mul, items, count) | (Operator::Mul, count, items)
@@ -114,8 +116,7 @@ fn multiply(machine: &Machine, items: &Value, count: &Value) -> HostResult {
 fn repeat(machine: &Machine, items: &[Value], count: i64) -> Result<Vec<Value>, Raise> {
     let count = usize::try_from(count).unwrap_or(0);
     let length = items.len().saturating_mul(count);
-    machine.charge_memory(sequence::bytes(length))?;
-    machine.release_memory(sequence::bytes(length));
+    sequence::affordable(machine, length)?;
     machine.charge_fuel(length as u64 / 16)?;
     let mut repeated = Vec::with_capacity(length);
     for _ in 0..if items.is_empty() { 0 } else { count } {
@@ -157,7 +158,8 @@ pub fn grow_in_place(machine: &Machine, operator: Operator, left: &Value, right:
         (Operator::Add, Value::List(_)) => "extend",
         (Operator::Mul, Value::List(list)) => {
             let Some(count) = right.as_int() else { return Ok(Outcome::NotImplemented) };
-            let repeated = repeat(machine, &list.to_vec(), count)?;
+            let items = list.to_vec();
+            let repeated = repeat(machine, &items, count)?;
             drop(list.replace(machine, repeated)?);
             return Ok(bound.into());
         }

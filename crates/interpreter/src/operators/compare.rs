@@ -262,13 +262,13 @@ fn compare<'a>(
     right: &'a Value,
     depth: usize,
 ) -> Deep<'a, Result<Value, Raise>> {
-    Deep(Box::pin(async move {
+    Deep::new(async move {
         if depth > DEPTH {
             return Err(too_deep());
         }
         let (left_items, right_items) = match (left, right) {
             (Value::List(left), Value::List(right)) => (left.to_vec(), right.to_vec()),
-            (Value::Tuple(left), Value::Tuple(right)) => (left.to_vec(), right.to_vec()),
+            (Value::Tuple(left), Value::Tuple(right)) => (left.to_vec().into(), right.to_vec().into()),
             (Value::Dict(left), Value::Dict(right)) => {
                 let equal = dicts_equal(machine, left, right, depth).await?;
                 return Ok(Value::Bool(equal == (operator == Operator::Equal)));
@@ -305,7 +305,7 @@ fn compare<'a>(
             };
         }
         Ok(Value::Bool(holds(operator, Some(left_items.len().cmp(&right_items.len())))))
-    }))
+    })
 }
 
 async fn dicts_equal(machine: &Machine, left: &Dict, right: &Dict, depth: usize) -> Result<bool, Raise> {
@@ -332,7 +332,7 @@ async fn dicts_equal(machine: &Machine, left: &Dict, right: &Dict, depth: usize)
 
 fn items(value: &Value) -> Vec<Value> {
     match value {
-        Value::Set(set) => set.items(),
+        Value::Set(set) => set.items().into_vec(),
         _ => Vec::new(),
     }
 }
@@ -350,7 +350,7 @@ pub async fn hash(machine: &Machine, value: &Value) -> Result<i64, Raise> {
 }
 
 fn nested_hash(machine: Machine, value: Value, depth: usize) -> Deep<'static, Result<i64, Raise>> {
-    Deep(Box::pin(async move {
+    Deep::new(async move {
         if depth > DEPTH {
             return Err(Raise::new(Kind::RecursionError, "maximum recursion depth exceeded"));
         }
@@ -407,7 +407,7 @@ fn nested_hash(machine: Machine, value: Value, depth: usize) -> Deep<'static, Re
             },
             value => place(value),
         })
-    }))
+    })
 }
 
 fn place(value: &Value) -> i64 {

@@ -8,7 +8,7 @@ use crate::machine::Machine;
 use crate::modules::{enums, typing};
 use crate::raise::Raise;
 use crate::types::sequence::Elements;
-use crate::types::{Slice, bytes, dict, ledger, sequence, set, string, type_name};
+use crate::types::{Items, Slice, bytes, dict, ledger, sequence, set, string, type_name};
 use crate::value::Value;
 
 use super::{
@@ -241,10 +241,24 @@ pub fn delete_item(machine: &Machine, object: &Value, key: &Value) -> HostResult
         Value::List(list) => {
             if let Value::Slice(slice) = key {
                 let span = slice.span(machine, list.len())?;
-                let removed: std::collections::HashSet<usize> = span.positions().collect();
                 machine.charge_fuel(list.len() as u64 / 8)?;
-                let kept = list.to_vec().into_iter().enumerate();
-                let kept = kept.filter(|(position, _)| !removed.contains(position)).map(|(_, item)| item).collect();
+                if span.step == 1 {
+                    let start = span.start as usize;
+                    list.splice(machine, start, start + span.count, Vec::new())?;
+                    return Ok(Value::None.into());
+                }
+                // Positions in rising order, whichever way the slice goes.
+                let mut rising = span.positions();
+                let mut next = || if span.step > 0 { rising.next() } else { rising.next_back() };
+                let mut removed = next();
+                let mut kept = Vec::with_capacity(list.len() - span.count);
+                for (position, item) in list.to_vec().into_iter().enumerate() {
+                    if removed == Some(position) {
+                        removed = next();
+                    } else {
+                        kept.push(item);
+                    }
+                }
                 drop(list.replace(machine, kept)?);
                 return Ok(Value::None.into());
             }
@@ -462,7 +476,7 @@ pub fn slice_index(machine: &Machine, value: &Value) -> Result<i64, Raise> {
 ///
 /// # Errors
 /// `TypeError` for what is no mapping; what user code raises.
-pub async fn mapping_entries(machine: &Machine, mapping: &Value) -> Result<Vec<(Value, Value)>, Raise> {
+pub async fn mapping_entries(machine: &Machine, mapping: &Value) -> Result<Items<(Value, Value)>, Raise> {
     if let Value::Dict(dict) = plain(mapping) {
         machine.charge_fuel(dict.len() as u64 / 4)?;
         return Ok(dict.entries());
@@ -471,10 +485,12 @@ pub async fn mapping_entries(machine: &Machine, mapping: &Value) -> Result<Vec<(
         return Err(Raise::type_error(format!("'{}' object is not a mapping", type_name(mapping))));
     };
     let keys = machine.call(&keys, Args::default()).await?;
-    let mut entries = Vec::new();
-    for key in super::collect(machine, &keys).await? {
-        let outcome = get_item(machine, mapping, &key)?;
-        entries.push((key, machine.settle(outcome).await?));
+    let keys = super::collect(machine, &keys).await?;
+    let mut values = Vec::with_capacity(keys.len());
+    for key in &keys {
+        machine.charge_fuel(1)?;
+        let outcome = get_item(machine, mapping, key)?;
+        values.push(machine.settle(outcome).await?);
     }
-    Ok(entries)
+    Ok(keys.into_iter().zip(values).collect())
 }

@@ -12,7 +12,7 @@ use crate::raise::Raise;
 use crate::types::dict::DictIteration;
 use crate::types::set::SetIteration;
 use crate::types::view::{Part, View};
-use crate::types::{Iterator, List, Tuple, type_name};
+use crate::types::{Items, Iterator, List, Tuple, ledger, sequence, string, type_name};
 use crate::value::Value;
 
 use super::{UNCHARGED, call_special, get_item, later, payload, special};
@@ -93,7 +93,7 @@ impl Iter {
     ///
     /// # Errors
     /// What iterating raises; memory is spent.
-    pub async fn collect(mut self, machine: &Machine) -> Result<Vec<Value>, Raise> {
+    pub async fn collect(mut self, machine: &Machine) -> Result<Items, Raise> {
         // A list, so that what was gathered is charged while it grows.
         let gathered = List::new(Vec::new());
         while let Some(value) = self.next(machine).await? {
@@ -238,26 +238,35 @@ fn not_iterable(value: &Value) -> Raise {
 ///
 /// # Errors
 /// Memory or fuel is spent.
-pub fn collect_now(machine: &Machine, value: &Value) -> Result<Option<Vec<Value>>, Raise> {
+pub fn collect_now(machine: &Machine, value: &Value) -> Result<Option<Items>, Raise> {
+    // Lists and their like hold their elements already; of others, the elements are made.
+    let afford = |length: usize| {
+        machine.charge_fuel(length as u64 / 4)?;
+        sequence::affordable(machine, length)
+    };
     let items = match value {
         Value::List(list) => list.to_vec(),
-        Value::Tuple(items) => items.to_vec(),
+        Value::Tuple(items) => items.to_vec().into(),
         Value::Dict(dict) => dict.keys(),
         Value::Set(set) => set.items(),
         Value::Str(text) => {
-            machine.charge_memory(crate::types::sequence::bytes(text.len()))?;
-            machine.release_memory(crate::types::sequence::bytes(text.len()));
-            text.chars().map(|char| Value::from(char.encode_utf8(&mut [0; 4]) as &str)).collect()
+            ledger::scanned(machine, text.len() as u64)?;
+            afford(string::length(text))?;
+            return Ok(Some(text.chars().map(|char| Value::from(char.encode_utf8(&mut [0; 4]) as &str)).collect()));
         }
         Value::Range(range) => {
-            let length = range.len();
-            machine.charge_memory(crate::types::sequence::bytes(length))?;
-            machine.release_memory(crate::types::sequence::bytes(length));
-            (0..length).filter_map(|position| range.get(position)).collect()
+            afford(range.len())?;
+            return Ok(Some((0..range.len()).filter_map(|position| range.get(position)).collect()));
         }
-        Value::Bytes(bytes) => bytes.iter().map(|byte| Value::Int(i64::from(*byte))).collect(),
+        Value::Bytes(bytes) => {
+            afford(bytes.len())?;
+            return Ok(Some(bytes.iter().map(|byte| Value::Int(i64::from(*byte))).collect()));
+        }
         Value::Host(object) => match object.as_any().downcast_ref::<View>() {
-            Some(view) => view.items(),
+            Some(view) => {
+                afford(view.len())?;
+                view.items()
+            }
             None => return Ok(None),
         },
         Value::Instance(_) if special(value, "__iter__").is_none() && special(value, "__getitem__").is_none() => {
@@ -276,7 +285,7 @@ pub fn collect_now(machine: &Machine, value: &Value) -> Result<Option<Vec<Value>
 ///
 /// # Errors
 /// `TypeError` for what cannot be iterated over; what iterating raises.
-pub fn collect(machine: &Machine, value: &Value) -> LocalBoxFuture<'static, Result<Vec<Value>, Raise>> {
+pub fn collect(machine: &Machine, value: &Value) -> LocalBoxFuture<'static, Result<Items, Raise>> {
     let (machine, value) = (machine.clone(), value.clone());
     Box::pin(async move {
         match collect_now(&machine, &value)? {
@@ -293,7 +302,7 @@ pub fn collect(machine: &Machine, value: &Value) -> LocalBoxFuture<'static, Resu
 pub fn with_items(
     machine: &Machine,
     iterable: Value,
-    go_on: impl FnOnce(&Machine, Vec<Value>) -> HostResult + 'static,
+    go_on: impl FnOnce(&Machine, Items) -> HostResult + 'static,
 ) -> HostResult {
     if let Some(items) = collect_now(machine, &iterable)? {
         return go_on(machine, items);

@@ -4,9 +4,16 @@ use std::rc::Rc;
 
 use crate::host::Args;
 use crate::raise::Raise;
+use crate::types::charge::Charge;
 use crate::value::Value;
 
 impl Args {
+    /// Charges for the arguments while they are kept beside those of a call that runs.
+    pub(crate) fn held(&self) -> Charge {
+        let bytes = self.positional.len() * size_of::<Value>() + self.keyword.len() * size_of::<(Rc<str>, Value)>();
+        if bytes < 4096 { Charge::default() } else { Charge::of(bytes as u64) }
+    }
+
     /// Makes positional arguments.
     pub fn of(values: impl Into<Vec<Value>>) -> Self {
         Self { positional: values.into(), keyword: Vec::new() }

@@ -14,7 +14,7 @@ use crate::types::charge::Charge;
 use crate::types::key::{self, Key, Keyed};
 use crate::types::table::Table;
 use crate::types::view::Part;
-use crate::types::{Type, trash};
+use crate::types::{Items, Type, trash};
 use crate::value::Value;
 
 pub use kin::{COUNTER_METHODS, ORDERED_METHODS, count};
@@ -22,6 +22,12 @@ pub use methods::{METHODS, fromkeys};
 
 /// Bytes charged for one entry: its slots, its place in the index, and the small objects in it.
 const ENTRY: u64 = 160;
+/// Bytes charged for a dict with no entries.
+const EMPTY: u64 = 256;
+
+fn bytes(entries: usize) -> u64 {
+    EMPTY + ENTRY * entries as u64
+}
 
 /// A `dict`.
 pub struct Dict {
@@ -47,20 +53,25 @@ impl Dict {
 
     /// Makes an empty dict of a kind.
     pub fn of_kind(kind: Kind) -> Self {
-        Self { table: RefCell::default(), charge: Charge::default(), kind }
+        Self::holding(Table::new(), kind)
     }
 
-    /// Makes a dict with string keys, not charged until it grows.
+    fn holding(table: Table<Value>, kind: Kind) -> Self {
+        let charge = Charge::of(bytes(table.len()));
+        Self { table: RefCell::new(table), charge, kind }
+    }
+
+    /// Makes a dict with string keys.
     pub fn from_strings<K: Into<Rc<str>>>(pairs: impl IntoIterator<Item = (K, Value)>) -> Self {
         let mut table = Table::new();
         for (name, value) in pairs {
             let name = name.into();
             table.insert(Key::Str(Rc::clone(&name)), Value::Str(name), value);
         }
-        Self { table: RefCell::new(table), charge: Charge::default(), kind: Kind::Plain }
+        Self::holding(table, Kind::Plain)
     }
 
-    /// Makes a dict of pairs whose keys need no user code, not charged until it grows.
+    /// Makes a dict of pairs whose keys need no user code.
     ///
     /// # Errors
     /// `TypeError` for a key that cannot be hashed, or only by user code.
@@ -70,7 +81,7 @@ impl Dict {
             let Keyed::Now(key) = Key::of(machine, &original)? else { return Err(key::unhashable(&original)) };
             table.insert(key, original, value);
         }
-        Ok(Self { table: RefCell::new(table), charge: Charge::default(), kind: Kind::Plain })
+        Ok(Self::holding(table, Kind::Plain))
     }
 
     /// Returns the kind.
@@ -118,7 +129,7 @@ impl Dict {
     /// # Errors
     /// Memory is spent.
     pub fn insert(&self, machine: &Machine, key: Key, original: Value, value: Value) -> Result<(), Raise> {
-        self.charge.cover(machine, ENTRY * (self.len() as u64 + 1))?;
+        self.charge.cover(machine, bytes(self.len() + 1))?;
         let replaced = self.table.borrow_mut().insert(key, original, value);
         drop(replaced);
         Ok(())
@@ -137,23 +148,23 @@ impl Dict {
     }
 
     /// Returns keys and values in order.
-    pub fn entries(&self) -> Vec<(Value, Value)> {
+    pub fn entries(&self) -> Items<(Value, Value)> {
         self.table.borrow().iter().map(|entry| (entry.original.clone(), entry.value.clone())).collect()
     }
 
     /// Returns keys as the table knows them, with the keys and values, in order.
-    pub fn keyed_entries(&self) -> Vec<(Key, Value, Value)> {
+    pub fn keyed_entries(&self) -> Items<(Key, Value, Value)> {
         let table = self.table.borrow();
         table.iter().map(|entry| (entry.key.clone(), entry.original.clone(), entry.value.clone())).collect()
     }
 
     /// Returns the keys in order.
-    pub fn keys(&self) -> Vec<Value> {
+    pub fn keys(&self) -> Items {
         self.table.borrow().iter().map(|entry| entry.original.clone()).collect()
     }
 
     /// Returns the values in order.
-    pub fn values(&self) -> Vec<Value> {
+    pub fn values(&self) -> Items {
         self.table.borrow().iter().map(|entry| entry.value.clone()).collect()
     }
 
@@ -169,7 +180,7 @@ impl Dict {
             Kind::Counter => Kind::Counter,
             Kind::Default(factory) => Kind::Default(RefCell::new(factory.borrow().clone())),
         });
-        copy.charge.cover(machine, ENTRY * self.len() as u64)?;
+        copy.charge.cover(machine, bytes(self.len()))?;
         *copy.table.borrow_mut() = self.table.borrow().clone();
         Ok(copy)
     }
@@ -313,14 +324,15 @@ fn for_each_pair(
 ) -> HostResult {
     let source = source.map(|source| operators::plain(&source));
     let known = match &source {
-        None => Some(Vec::new()),
+        None => Some(Items::from(Vec::new())),
         Some(Value::Dict(dict)) => Some(dict.entries()),
         Some(_) => None,
     };
     let keyword = keyword.into_iter().map(|(name, value)| (Value::Str(name), value));
-    let pairs: Vec<(Value, Value)> = known.iter().flatten().cloned().chain(keyword).collect();
+    let mapped = known.is_some();
+    let pairs: Items<(Value, Value)> = known.into_iter().flatten().chain(keyword).collect();
     let mut waiting = pairs.into_iter();
-    if known.is_some() {
+    if mapped {
         while let Some((key, value)) = waiting.next() {
             machine.charge_fuel(1)?;
             let outcome = body(machine, key, value)?;
@@ -383,7 +395,7 @@ async fn pair(machine: &Machine, element: &Value, position: usize) -> Result<(Va
     };
     let items = iter.collect(machine).await?;
     let length = items.len();
-    match <[Value; 2]>::try_from(items) {
+    match <[Value; 2]>::try_from(items.into_vec()) {
         Ok([key, value]) => Ok((key, value)),
         Err(_) => Err(Raise::value_error(format!(
             "dictionary update sequence element #{position} has length {length}; 2 is required"

@@ -7,13 +7,18 @@ use crate::generator::Generator;
 use crate::host::{Iteration, Outcome};
 use crate::machine::Machine;
 use crate::raise::Raise;
+use crate::types::charge::Charge;
 use crate::types::trash;
 
 /// One iterator object, as `iter(x)` returns it.
 pub struct Iterator {
     type_name: &'static str,
     source: Source,
+    _charge: Charge,
 }
+
+/// Bytes charged for an iterator and its state.
+const ITERATOR: u64 = 96;
 
 enum Source {
     /// `None` once it has ended: an iterator that has ended stays ended.
@@ -29,12 +34,12 @@ impl Iterator {
 
     /// The same for an iteration that is boxed already.
     pub fn boxed(type_name: &'static str, iteration: Box<dyn Iteration>) -> Self {
-        Self { type_name, source: Source::Native(RefCell::new(Some(iteration))) }
+        Self { type_name, source: Source::Native(RefCell::new(Some(iteration))), _charge: Charge::of(ITERATOR) }
     }
 
     /// Wraps a generator.
     pub fn generator(generator: Rc<Generator>) -> Self {
-        Self { type_name: "generator", source: Source::Generator(generator) }
+        Self { type_name: "generator", source: Source::Generator(generator), _charge: Charge::of(ITERATOR) }
     }
 
     /// Returns the name of its type.

@@ -1,23 +1,27 @@
 //! Charges for strings, bytes and large integers. These have no `Drop` of their own to give bytes back, so
 //! the ledger keeps weak references and looks through them now and then.
 
-use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
 use num_bigint::BigInt;
 
 use crate::machine::Machine;
 use crate::raise::Raise;
+use crate::types::charge::{self, Meter};
 use crate::value::Value;
 
 /// Smaller ones are covered by what the container's slot is charged.
 const SMALL: usize = 64;
 /// Bytes charged between two looks.
 const INTERVAL: u64 = 4 << 20;
+/// Bytes that are copied in the time of one step.
+const COPY: u64 = 256;
+/// Bytes that are looked at one by one in the time of one step.
+const SCAN: u64 = 64;
 
-/// What one machine's program holds.
+/// What one job's program holds.
 #[derive(Default)]
-struct Ledger {
+pub struct Ledger {
     entries: Vec<(Held, u64)>,
     /// Bytes of entries that were alive at the last look.
     alive: u64,
@@ -46,6 +50,14 @@ pub fn text(machine: &Machine, text: impl Into<Rc<str>> + AsRef<str>) -> Result<
     Ok(Value::Str(text))
 }
 
+/// Charges a string that was made without its machine to whoever pays on this thread.
+pub fn noted_text(text: Rc<str>) -> Rc<str> {
+    if text.len() > SMALL {
+        note(Held::Text(Rc::downgrade(&text)), text.len());
+    }
+    text
+}
+
 /// Makes charged bytes.
 ///
 /// # Errors
@@ -67,68 +79,107 @@ pub fn number(machine: &Machine, number: &Rc<BigInt>) -> Result<(), Raise> {
     if length > SMALL { enter(machine, Held::Number(Rc::downgrade(number)), length) } else { Ok(()) }
 }
 
-/// Fails where this many more bytes would not fit, before they are allocated.
+/// Charges a large integer that was made without its machine to whoever pays on this thread.
+pub fn noted_number(number: BigInt) -> Rc<BigInt> {
+    let number = Rc::new(number);
+    let length = (number.bits() / 8) as usize;
+    if length > SMALL {
+        note(Held::Number(Rc::downgrade(&number)), length);
+    }
+    number
+}
+
+/// Fails where this many more bytes would not fit, before they are allocated, and pays for copying them.
 ///
 /// # Errors
-/// Memory is spent.
+/// Memory or fuel is spent.
 pub fn reserve(machine: &Machine, bytes: u64) -> Result<(), Raise> {
     if bytes > INTERVAL {
         sweep(machine)?;
     }
     machine.charge_memory(bytes)?;
     machine.release_memory(bytes);
-    // A copy of a large object is work, too.
-    machine.charge_fuel(bytes / 256)
+    copied(machine, bytes)
+}
+
+/// Pays for bytes that are copied, compared or searched in whole words.
+///
+/// # Errors
+/// Fuel is spent.
+#[inline]
+pub fn copied(machine: &Machine, bytes: u64) -> Result<(), Raise> {
+    if bytes < COPY { Ok(()) } else { machine.charge_fuel(bytes / COPY) }
+}
+
+/// Pays for bytes that are looked at one by one.
+///
+/// # Errors
+/// Fuel is spent.
+#[inline]
+pub fn scanned(machine: &Machine, bytes: u64) -> Result<(), Raise> {
+    if bytes < SCAN { Ok(()) } else { machine.charge_fuel(bytes / SCAN) }
 }
 
 fn enter(machine: &Machine, held: Held, length: usize) -> Result<(), Raise> {
     let bytes = length as u64 + 64;
-    let ledger = ledger(machine);
-    let due = {
-        let ledger = ledger.borrow();
-        ledger.recent + bytes > INTERVAL.max(ledger.alive / 4)
-    };
-    if due {
+    let meter = machine.meter();
+    if meter.ledger.borrow().is_due(bytes) {
         sweep(machine)?;
     }
     machine.charge_memory(bytes)?;
-    let mut ledger = ledger.borrow_mut();
-    ledger.recent += bytes;
-    ledger.entries.push((held, bytes));
+    meter.ledger.borrow_mut().enter(held, bytes);
     Ok(())
+}
+
+fn note(held: Held, length: usize) {
+    let Some(meter) = charge::payer() else { return };
+    let bytes = length as u64 + 64;
+    let due = meter.ledger.borrow().is_due(bytes);
+    if due {
+        meter.ledger.borrow_mut().sweep(&meter);
+    }
+    meter.overdraw(bytes);
+    meter.ledger.borrow_mut().enter(held, bytes);
 }
 
 /// Gives back what is no longer alive.
 fn sweep(machine: &Machine) -> Result<(), Raise> {
-    let ledger = ledger(machine);
-    let mut ledger = ledger.borrow_mut();
-    let looked_at = ledger.entries.len() as u64;
-    let mut freed = 0;
-    let mut alive = 0;
-    ledger.entries.retain(|(held, bytes)| {
-        let living = match held {
-            Held::Text(text) => text.strong_count() > 0,
-            Held::Bytes(bytes) => bytes.strong_count() > 0,
-            Held::Number(number) => number.strong_count() > 0,
-        };
-        if living {
-            alive += bytes
-        } else {
-            freed += bytes
-        }
-        living
-    });
-    ledger.alive = alive;
-    ledger.recent = 0;
-    machine.release_memory(freed);
+    let meter = machine.meter();
+    let looked_at = meter.ledger.borrow_mut().sweep(&meter);
     machine.charge_fuel(looked_at / 16)
 }
 
-fn ledger(machine: &Machine) -> Rc<RefCell<Ledger>> {
-    if let Some(ledger) = machine.extension::<RefCell<Ledger>>() {
-        return ledger;
+impl Ledger {
+    fn is_due(&self, bytes: u64) -> bool {
+        self.recent + bytes > INTERVAL.max(self.alive / 4)
     }
-    let ledger = Rc::new(RefCell::new(Ledger::default()));
-    machine.set_extension(ledger.clone());
-    ledger
+
+    fn enter(&mut self, held: Held, bytes: u64) {
+        self.recent += bytes;
+        self.entries.push((held, bytes));
+    }
+
+    /// Returns how many entries there were.
+    fn sweep(&mut self, meter: &Meter) -> u64 {
+        let looked_at = self.entries.len() as u64;
+        let mut freed = 0;
+        let mut alive = 0;
+        self.entries.retain(|(held, bytes)| {
+            let living = match held {
+                Held::Text(text) => text.strong_count() > 0,
+                Held::Bytes(bytes) => bytes.strong_count() > 0,
+                Held::Number(number) => number.strong_count() > 0,
+            };
+            if living {
+                alive += bytes
+            } else {
+                freed += bytes
+            }
+            living
+        });
+        self.alive = alive;
+        self.recent = 0;
+        meter.release(freed);
+        looked_at
+    }
 }

@@ -9,7 +9,7 @@ use crate::operators::{self, with_items};
 use crate::raise::Raise;
 use crate::types::charge::Charge;
 use crate::types::sequence::Elements;
-use crate::types::{MethodFn, Type, sequence, sort, trash};
+use crate::types::{Items, MethodFn, Type, sequence, sort, trash};
 use crate::value::Value;
 
 /// A `list`.
@@ -34,19 +34,10 @@ pub const METHODS: &[(&str, MethodFn)] = &[
 ];
 
 impl List {
-    /// Holds these elements, not charged until it grows.
+    /// Holds these elements.
     pub fn new(items: Vec<Value>) -> Self {
-        Self { items: RefCell::new(items), charge: Charge::default() }
-    }
-
-    /// Holds these elements, charged to the machine.
-    ///
-    /// # Errors
-    /// Memory is spent.
-    pub fn charged(machine: &Machine, items: Vec<Value>) -> Result<Self, Raise> {
-        let list = Self::new(items);
-        list.charge.cover(machine, sequence::bytes(list.len()))?;
-        Ok(list)
+        let charge = Charge::of(sequence::bytes(items.len()));
+        Self { items: RefCell::new(items), charge }
     }
 
     /// Returns the number of elements.
@@ -65,8 +56,8 @@ impl List {
     }
 
     /// Returns all elements.
-    pub fn to_vec(&self) -> Vec<Value> {
-        self.items.borrow().clone()
+    pub fn to_vec(&self) -> Items {
+        self.items.borrow().clone().into()
     }
 
     /// Returns the elements at these positions.
@@ -104,7 +95,14 @@ impl List {
     ///
     /// # Errors
     /// Memory is spent.
-    pub fn splice(&self, machine: &Machine, start: usize, stop: usize, with: Vec<Value>) -> Result<(), Raise> {
+    pub fn splice(
+        &self,
+        machine: &Machine,
+        start: usize,
+        stop: usize,
+        with: impl Into<Vec<Value>>,
+    ) -> Result<(), Raise> {
+        let with = with.into();
         let length = self.len();
         let (start, stop) = (start.min(length), stop.clamp(start.min(length), length));
         machine.charge_fuel((length - stop + with.len()) as u64 / 16)?;
@@ -124,9 +122,9 @@ impl List {
     ///
     /// # Errors
     /// Memory is spent.
-    pub fn replace(&self, machine: &Machine, items: Vec<Value>) -> Result<Vec<Value>, Raise> {
+    pub fn replace(&self, machine: &Machine, items: Vec<Value>) -> Result<Items, Raise> {
         self.charge.cover(machine, sequence::bytes(items.len()))?;
-        Ok(std::mem::replace(&mut *self.items.borrow_mut(), items))
+        Ok(std::mem::replace(&mut *self.items.borrow_mut(), items).into())
     }
 
     /// Reverses the order.
@@ -154,7 +152,9 @@ fn clear(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
 
 fn copy(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     args.none("list.copy")?;
-    sequence::list(machine, of(receiver, "copy")?.to_vec())
+    let list = of(receiver, "copy")?;
+    machine.charge_fuel(list.len() as u64 / 16)?;
+    sequence::list(machine, list.to_vec().into_vec())
 }
 
 fn count(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
@@ -244,7 +244,7 @@ fn sort_in_place(machine: &Machine, receiver: &Value, args: Args) -> HostResult 
         async move {
             let (items, raised) = sorted.await;
             let changed = !list.is_empty();
-            list.replace(&machine, items)?;
+            list.replace(&machine, items.into_vec())?;
             match raised {
                 Some(raised) => Err(raised),
                 None if changed => Err(Raise::value_error("list modified during sort")),

@@ -4,6 +4,7 @@ use std::rc::Rc;
 
 use crate::host::{Args, HostResult};
 use crate::machine::Machine;
+use crate::types::charge::Charge;
 use crate::types::trash;
 use crate::value::Value;
 
@@ -15,7 +16,11 @@ pub struct Native {
     name: Rc<str>,
     receiver: Value,
     body: Body,
+    _charge: Charge,
 }
+
+/// Bytes charged for a callable and what it holds.
+const NATIVE: u64 = 192;
 
 type Closure = dyn Fn(&Machine, Args) -> HostResult;
 
@@ -27,12 +32,12 @@ enum Body {
 impl Native {
     /// Wraps a function.
     pub fn function(name: impl Into<Rc<str>>, body: impl Fn(&Machine, Args) -> HostResult + 'static) -> Self {
-        Self { name: name.into(), receiver: Value::None, body: Body::Function(Box::new(body)) }
+        Self { name: name.into(), receiver: Value::None, body: Body::Function(Box::new(body)), _charge: Charge::of(NATIVE) }
     }
 
     /// Binds a method of a builtin type to its receiver.
     pub fn bound(name: impl Into<Rc<str>>, receiver: Value, body: MethodFn) -> Self {
-        Self { name: name.into(), receiver, body: Body::Method(body) }
+        Self { name: name.into(), receiver, body: Body::Method(body), _charge: Charge::of(NATIVE) }
     }
 
     /// Returns the name, as `__name__` does.

@@ -22,7 +22,8 @@ pub fn bytes(length: usize) -> u64 {
 /// # Errors
 /// Memory is spent.
 pub fn list(machine: &Machine, items: Vec<Value>) -> HostResult {
-    Ok(Value::List(Rc::new(List::charged(machine, items)?)).into())
+    affordable(machine, items.len())?;
+    Ok(Value::List(Rc::new(List::new(items))).into())
 }
 
 /// Makes a charged tuple.
@@ -30,7 +31,18 @@ pub fn list(machine: &Machine, items: Vec<Value>) -> HostResult {
 /// # Errors
 /// Memory is spent.
 pub fn tuple(machine: &Machine, items: Vec<Value>) -> HostResult {
-    Ok(Value::Tuple(Rc::new(Tuple::charged(machine, items)?)).into())
+    affordable(machine, items.len())?;
+    Ok(Value::Tuple(Rc::new(Tuple::new(items))).into())
+}
+
+/// Fails where a container of so many elements would not fit, before they are made.
+///
+/// # Errors
+/// Memory is spent.
+pub fn affordable(machine: &Machine, length: usize) -> Result<(), Raise> {
+    machine.charge_memory(bytes(length))?;
+    machine.release_memory(bytes(length));
+    Ok(())
 }
 
 /// A list or tuple whose elements are looked at one after another. A list may change meanwhile.
@@ -133,24 +145,24 @@ impl Elements {
 ///
 /// # Errors
 /// What comparing raises.
-pub fn count(machine: &Machine, items: Vec<Value>, value: Value) -> HostResult {
-    Elements::Tuple(Rc::new(Tuple::new(items))).count(machine, value)
+pub fn count(machine: &Machine, items: impl Into<Vec<Value>>, value: Value) -> HostResult {
+    Elements::Tuple(Rc::new(Tuple::new(items.into()))).count(machine, value)
 }
 
 /// [`Elements::find`] in a copy of a container's elements.
 ///
 /// # Errors
 /// What comparing raises.
-pub fn position_of(machine: &Machine, items: Vec<Value>, value: Value) -> HostResult {
-    Elements::Tuple(Rc::new(Tuple::new(items))).find(machine, value, 0, usize::MAX)
+pub fn position_of(machine: &Machine, items: impl Into<Vec<Value>>, value: Value) -> HostResult {
+    Elements::Tuple(Rc::new(Tuple::new(items.into()))).find(machine, value, 0, usize::MAX)
 }
 
 /// [`Elements::index`] in a copy of a container's elements.
 ///
 /// # Errors
 /// `ValueError` with this message where the value is not there; what comparing raises.
-pub fn index(machine: &Machine, items: Vec<Value>, args: Vec<Value>, missing: &str) -> HostResult {
-    Elements::Tuple(Rc::new(Tuple::new(items))).index(machine, args, missing)
+pub fn index(machine: &Machine, items: impl Into<Vec<Value>>, args: Vec<Value>, missing: &str) -> HostResult {
+    Elements::Tuple(Rc::new(Tuple::new(items.into()))).index(machine, args, missing)
 }
 
 /// Turns a Python index into a position; `None` if out of range.

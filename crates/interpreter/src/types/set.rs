@@ -10,11 +10,17 @@ use crate::raise::Raise;
 use crate::types::charge::Charge;
 use crate::types::key::{self, Key, Keyed};
 use crate::types::table::Table;
-use crate::types::{MethodFn, Type, trash};
+use crate::types::{Items, MethodFn, Type, trash};
 use crate::value::Value;
 
 /// Bytes charged for one element.
 const ENTRY: u64 = 136;
+/// Bytes charged for a set with no elements.
+const EMPTY: u64 = 256;
+
+fn bytes(entries: usize) -> u64 {
+    EMPTY + ENTRY * entries as u64
+}
 
 /// A `set` or `frozenset`.
 pub struct Set {
@@ -51,7 +57,7 @@ pub const MUTABLE_METHODS: &[(&str, MethodFn)] = &[
 impl Set {
     /// Makes an empty set.
     pub fn new(frozen: bool) -> Self {
-        Self { table: RefCell::default(), charge: Charge::default(), frozen }
+        Self { table: RefCell::default(), charge: Charge::of(bytes(0)), frozen }
     }
 
     /// Says whether this is a `frozenset`.
@@ -79,7 +85,7 @@ impl Set {
     /// # Errors
     /// Memory is spent.
     pub fn insert(&self, machine: &Machine, key: Key, original: Value) -> Result<(), Raise> {
-        self.charge.cover(machine, ENTRY * (self.len() as u64 + 1))?;
+        self.charge.cover(machine, bytes(self.len() + 1))?;
         self.table.borrow_mut().insert(key, original, ());
         Ok(())
     }
@@ -91,12 +97,12 @@ impl Set {
     }
 
     /// Returns the elements in order of insertion.
-    pub fn items(&self) -> Vec<Value> {
+    pub fn items(&self) -> Items {
         self.table.borrow().iter().map(|entry| entry.original.clone()).collect()
     }
 
     /// Returns the elements as the table knows them.
-    pub fn keys(&self) -> Vec<Key> {
+    pub fn keys(&self) -> Items<Key> {
         self.table.borrow().iter().map(|entry| entry.key.clone()).collect()
     }
 
@@ -107,7 +113,7 @@ impl Set {
     pub fn copy(&self, machine: &Machine, frozen: bool) -> Result<Self, Raise> {
         machine.charge_fuel(self.len() as u64 / 4)?;
         let copy = Self::new(frozen);
-        copy.charge.cover(machine, ENTRY * self.len() as u64)?;
+        copy.charge.cover(machine, bytes(self.len()))?;
         *copy.table.borrow_mut() = self.table.borrow().clone();
         Ok(copy)
     }
@@ -117,7 +123,7 @@ impl Set {
     }
 
     fn replace(&self, machine: &Machine, other: &Self) -> Result<(), Raise> {
-        self.charge.cover(machine, ENTRY * other.len() as u64)?;
+        self.charge.cover(machine, bytes(other.len()))?;
         let table = other.table.borrow().clone();
         drop(self.table.replace(table));
         Ok(())
@@ -161,9 +167,9 @@ impl Iteration for SetIteration {
 ///
 /// # Errors
 /// `TypeError` for what cannot be hashed; what user code raises; memory is spent.
-pub fn build(machine: &Machine, items: Vec<Value>, frozen: bool) -> HostResult {
+pub fn build(machine: &Machine, items: impl Into<Items>, frozen: bool) -> HostResult {
     let set = Rc::new(Set::new(frozen));
-    let added = add_all(machine, Rc::clone(&set), items);
+    let added = add_all(machine, Rc::clone(&set), items.into());
     operators::then(machine, added, move |_, _| Ok(Value::Set(set).into()))
 }
 
@@ -404,7 +410,7 @@ fn update(machine: &Machine, receiver: &Value, args: Args, method: &'static str)
     })
 }
 
-fn add_all(machine: &Machine, set: Rc<Set>, items: Vec<Value>) -> HostResult {
+fn add_all(machine: &Machine, set: Rc<Set>, items: Items) -> HostResult {
     let mut waiting = items.into_iter();
     while let Some(item) = waiting.next() {
         machine.charge_fuel(1)?;

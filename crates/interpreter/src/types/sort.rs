@@ -4,6 +4,8 @@ use crate::host::Args;
 use crate::machine::Machine;
 use crate::operators;
 use crate::raise::Raise;
+use crate::types::Items;
+use crate::types::charge::Charge;
 use crate::value::Value;
 
 /// What `sorted` and `list.sort` take.
@@ -29,9 +31,9 @@ impl Options {
 }
 
 /// Sorts. Where comparing raises, all elements come back in their first order, with what was raised.
-pub async fn sort(machine: Machine, items: Vec<Value>, options: Options) -> (Vec<Value>, Option<Raise>) {
+pub async fn sort(machine: Machine, items: Items, options: Options) -> (Items, Option<Raise>) {
     let keys = match &options.key {
-        None => Ok(items.clone()),
+        None => Ok(items.iter().cloned().collect()),
         Some(function) => keys(&machine, function, &items).await,
     };
     let order = match keys {
@@ -44,8 +46,8 @@ pub async fn sort(machine: Machine, items: Vec<Value>, options: Options) -> (Vec
     }
 }
 
-async fn keys(machine: &Machine, function: &Value, items: &[Value]) -> Result<Vec<Value>, Raise> {
-    let mut keys = Vec::with_capacity(items.len());
+async fn keys(machine: &Machine, function: &Value, items: &[Value]) -> Result<Items, Raise> {
+    let mut keys = Items::from(Vec::with_capacity(items.len()));
     for item in items {
         machine.charge_fuel(1)?;
         keys.push(machine.call(function, Args::of([item.clone()])).await?);
@@ -63,6 +65,8 @@ const RUN: usize = 32;
 /// What comparing raises.
 pub async fn order(machine: &Machine, keys: &[Value], reverse: bool) -> Result<Vec<usize>, Raise> {
     let length = keys.len();
+    // With as much again for what is merged.
+    let _charge = Charge::of(2 * (length * size_of::<usize>()) as u64);
     let mut order: Vec<usize> = (0..length).collect();
     if reverse {
         // Equal elements keep their order through both reversals.

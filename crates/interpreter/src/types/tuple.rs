@@ -14,26 +14,17 @@ use crate::value::Value;
 /// A `tuple`.
 pub struct Tuple {
     items: Box<[Value]>,
-    charge: Charge,
+    _charge: Charge,
 }
 
 /// Methods by name.
 pub const METHODS: &[(&str, MethodFn)] = &[("count", count), ("index", index)];
 
 impl Tuple {
-    /// Holds these elements, not charged.
+    /// Holds these elements.
     pub fn new(items: Vec<Value>) -> Self {
-        Self { items: items.into(), charge: Charge::default() }
-    }
-
-    /// Holds these elements, charged to the machine.
-    ///
-    /// # Errors
-    /// Memory is spent.
-    pub fn charged(machine: &Machine, items: Vec<Value>) -> Result<Self, Raise> {
-        let tuple = Self::new(items);
-        tuple.charge.cover(machine, sequence::bytes(tuple.len()))?;
-        Ok(tuple)
+        let _charge = Charge::of(sequence::bytes(items.len()));
+        Self { items: items.into(), _charge }
     }
 }
 

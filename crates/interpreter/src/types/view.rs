@@ -9,7 +9,7 @@ use crate::machine::Machine;
 use crate::operators;
 use crate::raise::Raise;
 use crate::types::dict::{self, Dict, DictIteration};
-use crate::types::{set, trash};
+use crate::types::{Items, set, trash};
 use crate::value::Value;
 
 /// A live view of a dict.
@@ -60,8 +60,18 @@ impl View {
         Self { dict, part }
     }
 
+    /// Returns how many elements there are.
+    pub fn len(&self) -> usize {
+        self.dict.len()
+    }
+
+    /// Says whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.dict.is_empty()
+    }
+
     /// Returns the elements.
-    pub fn items(&self) -> Vec<Value> {
+    pub fn items(&self) -> Items {
         match self.part {
             Part::Key => self.dict.keys(),
             Part::Value => self.dict.values(),
@@ -83,7 +93,7 @@ impl HostObject for View {
         if name == "isdisjoint" && self.part != Part::Value {
             return Ok(Value::native("isdisjoint", move |machine, args| {
                 let other = args.one("isdisjoint")?;
-                set::operate(machine, "isdisjoint", Value::list(self.items()), vec![other])
+                set::operate(machine, "isdisjoint", Value::list(self.items().into_vec()), vec![other])
             })
             .into());
         }
@@ -121,7 +131,7 @@ impl HostObject for View {
         if self.part == Part::Value {
             return Ok(Outcome::NotImplemented);
         }
-        let own = Value::list(self.items());
+        let own = Value::list(self.items().into_vec());
         let (left, right) = if reflected { (other.clone(), own) } else { (own, other.clone()) };
         let method = match operator {
             Operator::BitAnd => "intersection",

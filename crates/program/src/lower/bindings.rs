@@ -1,5 +1,7 @@
 //! Which names the statements of a scope bind.
 
+use std::collections::HashSet;
+
 use ruff_python_ast::visitor::{Visitor, walk_except_handler, walk_expr, walk_pattern, walk_stmt};
 use ruff_python_ast::{ExceptHandler, Expr, ExprContext, Pattern, Stmt};
 
@@ -10,6 +12,7 @@ pub(super) struct Bindings {
     pub names: Vec<String>,
     pub globals: Vec<String>,
     pub nonlocals: Vec<String>,
+    bound: HashSet<String>,
     comprehensions: usize,
 }
 
@@ -33,7 +36,8 @@ impl Bindings {
     }
 
     fn bind(&mut self, name: &str) {
-        if !self.names.iter().any(|bound| bound == name) {
+        if !self.bound.contains(name) {
+            self.bound.insert(name.to_owned());
             self.names.push(name.to_owned());
         }
     }

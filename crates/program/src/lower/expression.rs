@@ -1,5 +1,6 @@
 //! Lowers expressions.
 
+use std::collections::HashSet;
 use std::rc::Rc;
 
 use num_bigint::BigInt;
@@ -18,7 +19,10 @@ impl Lower<'_> {
 
     pub(super) fn expr(&mut self, expr: &Expr) -> Lowered<ir::Expr> {
         let span = self.place(expr);
-        Ok(ir::Expr { kind: self.kind(expr)?, span })
+        self.scopes.descend();
+        let kind = self.kind(expr)?;
+        self.scopes.ascend();
+        Ok(ir::Expr { kind, span })
     }
 
     fn boxed(&mut self, expr: &Expr) -> Lowered<Box<ir::Expr>> {
@@ -192,10 +196,11 @@ impl Lower<'_> {
 
     pub(super) fn keywords(&mut self, keywords: &[ast::Keyword]) -> Lowered<Vec<(Option<Rc<str>>, ir::Expr)>> {
         let mut lowered: Vec<(Option<Rc<str>>, ir::Expr)> = Vec::with_capacity(keywords.len());
+        let mut names = HashSet::with_capacity(keywords.len());
         for keyword in keywords {
             let name: Option<Rc<str>> = keyword.arg.as_ref().map(|name| name.as_str().into());
             if let Some(name) = &name
-                && lowered.iter().any(|(other, _)| other.as_ref() == Some(name))
+                && !names.insert(Rc::clone(name))
             {
                 return Err(self.error(keyword.range, format!("keyword argument repeated: {name}")));
             }
@@ -211,9 +216,9 @@ impl Lower<'_> {
         let none = ast::Parameters::default();
         let parameters = self.parameters(node.parameters.as_deref().unwrap_or(&none))?;
         self.scopes.declare_all(&Bindings::of_expression(&node.body));
-        let around = self.nest("<lambda>", "<locals>.");
+        let around = self.nest("<lambda>", true);
         let value = self.expr(&node.body)?;
-        self.name = around;
+        self.around = around;
         let span_of_value = value.span;
         let kind = ir::StatementKind::Return(Some(value));
         let body = ir::Body { statements: vec![ir::Statement { kind, span: span_of_value }] };
@@ -238,7 +243,7 @@ impl Lower<'_> {
         for generator in generators {
             self.scopes.declare_all(&Bindings::of_target(&generator.target));
         }
-        let around = self.nest(name, "<locals>.");
+        let around = self.nest(name, true);
         let mut loops = Vec::with_capacity(generators.len());
         for (index, generator) in generators.iter().enumerate() {
             let iterable = if index == 0 { None } else { Some(self.expr(&generator.iter)?) };
@@ -247,7 +252,7 @@ impl Lower<'_> {
             loops.push(ir::Loop { target, iterable, conditions });
         }
         let kind = element(self)?;
-        self.name = around;
+        self.around = around;
         let code = self.code(name, ir::Body::default(), ir::Parameters::default(), None, line);
         Ok(ExprKind::Comprehension(Rc::new(ir::Comprehension { kind, code, first, loops, outward })))
     }

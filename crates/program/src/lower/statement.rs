@@ -9,6 +9,10 @@ use crate::ir::{self, ExprKind, Scope, StatementKind, Target};
 use crate::lower::bindings::Bindings;
 use crate::lower::{Lower, Lowered, number};
 
+/// Nodes inside one another. Expressions are bounded more closely; the items of a `with` statement nest like blocks, of
+/// which CPython allows 20.
+const MAX_NESTING: usize = 10_000;
+
 impl Lower<'_> {
     /// Lowers the statements of a scope that has just been entered.
     pub(super) fn body(&mut self, statements: &[Stmt]) -> Lowered<ir::Body> {
@@ -19,7 +23,10 @@ impl Lower<'_> {
     fn statements(&mut self, statements: &[Stmt]) -> Lowered<ir::Body> {
         let statements = statements.iter().map(|statement| {
             let span = self.span(statement);
-            Ok(ir::Statement { kind: self.statement(statement)?, span })
+            self.scopes.descend();
+            let kind = self.statement(statement)?;
+            self.scopes.ascend();
+            Ok(ir::Statement { kind, span })
         });
         Ok(ir::Body { statements: statements.collect::<Lowered<_>>()? })
     }
@@ -92,7 +99,7 @@ impl Lower<'_> {
                 otherwise: self.statements(&node.orelse)?,
             },
             Stmt::With(node) if node.is_async => return Err(self.unsupported(node.range, "'async with'")),
-            Stmt::With(node) => self.with(&node.items, &node.body, self.span(node))?,
+            Stmt::With(node) => self.with(node)?,
             Stmt::Try(node) if node.is_star => return Err(self.unsupported(node.range, "'except*'")),
             Stmt::Try(node) => StatementKind::Try(Box::new(ir::Try {
                 body: self.statements(&node.body)?,
@@ -136,18 +143,32 @@ impl Lower<'_> {
         Ok(StatementKind::If { branches, otherwise })
     }
 
-    fn with(&mut self, items: &[ast::WithItem], body: &[Stmt], span: ir::Span) -> Lowered<StatementKind> {
-        let Some((first, rest)) = items.split_first() else { return Ok(StatementKind::Pass) };
-        let mut context = self.expr(&first.context_expr)?;
-        if let ExprKind::Call(call) = &mut context.kind {
-            call.opens = true;
+    /// Lowers a `with` of any number of items, each around the next, without recursion.
+    fn with(&mut self, node: &ast::StmtWith) -> Lowered<StatementKind> {
+        let span = self.span(node);
+        if self.scopes.depth() as usize + node.items.len() > MAX_NESTING {
+            return Err(self.error(node.range, "too many statically nested blocks"));
         }
-        let target = first.optional_vars.as_deref().map(|target| self.target(target)).transpose()?;
-        let body = match rest.first() {
-            None => self.statements(body)?,
-            Some(_) => ir::Body { statements: vec![ir::Statement { kind: self.with(rest, body, span)?, span }] },
-        };
-        Ok(StatementKind::With { context, target, body: Rc::new(body) })
+        let mut open = Vec::with_capacity(node.items.len());
+        for item in &node.items {
+            let mut context = self.expr(&item.context_expr)?;
+            if let ExprKind::Call(call) = &mut context.kind {
+                call.opens = true;
+            }
+            let target = item.optional_vars.as_deref().map(|target| self.target(target)).transpose()?;
+            self.scopes.descend();
+            open.push((context, target));
+        }
+        let mut body = self.statements(&node.body)?;
+        while let Some((context, target)) = open.pop() {
+            self.scopes.ascend();
+            let kind = StatementKind::With { context, target, body: Rc::new(body) };
+            if open.is_empty() {
+                return Ok(kind);
+            }
+            body = ir::Body { statements: vec![ir::Statement { kind, span }] };
+        }
+        Ok(StatementKind::Pass)
     }
 
     fn handler(&mut self, handler: &ExceptHandler) -> Lowered<ir::Handler> {
@@ -174,11 +195,11 @@ impl Lower<'_> {
         let name = node.name.to_string();
         self.scopes.enter(Scope::Function);
         let parameters = self.parameters(&node.parameters)?;
-        let around = self.nest(&name, "<locals>.");
+        let around = self.nest(&name, true);
         let loops = std::mem::take(&mut self.loops);
         let body = self.body(&node.body)?;
         self.loops = loops;
-        self.name = around;
+        self.around = around;
         Ok(self.code(&name, body, parameters, docstring(&node.body), line))
     }
 
@@ -194,11 +215,11 @@ impl Lower<'_> {
         self.scopes.enter(Scope::ClassCell);
         self.scopes.declare("__class__");
         self.scopes.enter(Scope::Class);
-        let around = self.nest(&name, "");
+        let around = self.nest(&name, false);
         let loops = std::mem::take(&mut self.loops);
         let body = self.body(&node.body)?;
         self.loops = loops;
-        self.name = around;
+        self.around = around;
         let code = self.code(&name, body, ir::Parameters::default(), docstring(&node.body), line);
         let cell = self.code(&name, ir::Body::default(), ir::Parameters::default(), None, line);
         let annotations = node.body.iter().filter_map(|statement| match statement {
@@ -217,9 +238,9 @@ impl Lower<'_> {
     }
 
     /// Makes the scope's name part of the qualified names inside it; returns what to restore.
-    pub(super) fn nest(&mut self, name: &str, suffix: &str) -> Rc<str> {
-        let inside = format!("{}{name}.{suffix}", self.name).into();
-        std::mem::replace(&mut self.name, inside)
+    pub(super) fn nest(&mut self, name: &str, function: bool) -> Option<Rc<ir::Qualifier>> {
+        let outer = self.around.clone();
+        std::mem::replace(&mut self.around, Some(Rc::new(ir::Qualifier::new(outer, name, function))))
     }
 
     fn import(&mut self, node: &ast::StmtImport) -> Lowered<StatementKind> {
@@ -409,6 +430,11 @@ impl Lower<'_> {
     pub(super) fn place(&self, expr: &Expr) -> ir::Span {
         let span = self.span(expr);
         let attribute = match expr {
+            Expr::BinOp(node) => return self.anchored(span, expr, self.operator(node)),
+            Expr::Subscript(node) => {
+                let brackets = (node.value.end().to_usize(), node.slice.end().to_usize() + 1);
+                return self.anchored(span, expr, Some(brackets));
+            }
             Expr::Attribute(node) => node,
             Expr::Call(node) => match &*node.func {
                 Expr::Attribute(node) => node,
@@ -421,6 +447,26 @@ impl Lower<'_> {
             return span;
         }
         ir::Span { line: name.line, column: name.end_column - number(attribute.attr.as_str().len()), ..span }
+    }
+
+    /// Finds the operator of a binary operation: what follows the left operand, as CPython reads it.
+    fn operator(&self, node: &ast::ExprBinOp) -> Option<(usize, usize)> {
+        let left = node.left.end().to_usize();
+        let between = self.text.text.get(left..node.right.start().to_usize())?;
+        let offset = between.len() - between.trim_start().len();
+        // Operators have one or two characters: `+`, `**`, `//`.
+        let double = between.get(offset + 1..)?.chars().next().is_some_and(|letter| !letter.is_whitespace());
+        Some((left + offset, left + offset + 1 + usize::from(double)))
+    }
+
+    /// Notes in a place the bytes of the text that a traceback points at.
+    fn anchored(&self, span: ir::Span, expr: &Expr, bytes: Option<(usize, usize)>) -> ir::Span {
+        let start = expr.start().to_usize();
+        let offset = |byte: usize| u16::try_from(byte.checked_sub(start)?).ok();
+        match bytes.and_then(|(left, right)| Some((offset(left)?, offset(right)?))) {
+            Some(anchor) if span.line == span.end_line => ir::Span { anchor, ..span },
+            _ => span,
+        }
     }
 }
 

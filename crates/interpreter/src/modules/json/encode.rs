@@ -9,6 +9,7 @@ use crate::host::{Args, HostResult};
 use crate::machine::Machine;
 use crate::operators;
 use crate::raise::Raise;
+use crate::types::Items;
 use crate::types::{int, ledger, sort, type_name};
 use crate::value::{Identity, Value};
 
@@ -152,7 +153,7 @@ async fn container(machine: &Machine, value: &Value, state: &State) -> Result<St
     let inner = state.inside(value)?;
     let items = match operators::plain(value) {
         Value::List(list) => list.to_vec(),
-        Value::Tuple(tuple) => tuple.to_vec(),
+        Value::Tuple(tuple) => tuple.to_vec().into(),
         Value::Dict(dict) => return object(machine, dict.entries(), state, inner).await,
         _ => {
             let Some(default) = &state.options.default else {
@@ -172,7 +173,7 @@ async fn container(machine: &Machine, value: &Value, state: &State) -> Result<St
 
 async fn object(
     machine: &Machine,
-    mut entries: Vec<(Value, Value)>,
+    mut entries: Items<(Value, Value)>,
     state: &State,
     inner: State,
 ) -> Result<String, Raise> {

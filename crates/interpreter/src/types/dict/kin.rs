@@ -54,7 +54,7 @@ fn most_common(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
         let counts: Vec<Value> = entries.iter().map(|(_, count)| count.clone()).collect();
         let order = sort::order(&machine, &counts, true).await?;
         let pair = |position: usize| Value::tuple(vec![entries[position].0.clone(), entries[position].1.clone()]);
-        let pairs = order.into_iter().take(count).map(pair).collect();
+        let pairs: Vec<Value> = order.into_iter().take(count).map(pair).collect();
         machine.settle(sequence::list(&machine, pairs)?).await
     })
 }
@@ -68,7 +68,7 @@ fn subtract(machine: &Machine, receiver: &Value, mut args: Args) -> HostResult {
 
 fn total(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     args.none("total")?;
-    let values = Value::list(of(receiver, "total")?.values());
+    let values = Value::list(of(receiver, "total")?.values().into_vec());
     crate::builtins::sum(machine, Args::of([values]))
 }
 
