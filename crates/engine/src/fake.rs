@@ -162,6 +162,9 @@ impl Model for FakeModel {
             };
             let embedded = module(observer, &layout, self.site("embed"), one(ids), |_, inputs| {
                 let ids = first(&inputs)?;
+                if ids.data().iter().any(|id| !(0.0..VOCABULARY as f64).contains(id)) {
+                    return Err(Raise::index_error("index out of range in self").into());
+                }
                 let hidden = ids.data().iter().flat_map(|id| (0..WIDTH).map(move |dim| id + dim as f64)).collect();
                 Ok(Tree::Leaf(Packed::Tokens(FakeTensor::new(hidden, vec![ids.shape().iter().product(), WIDTH]))))
             })?;
@@ -182,7 +185,13 @@ impl Model for FakeModel {
                             one(mixed.clone()),
                             |_, inputs| {
                                 let scale = layer as f64 + 1.0;
-                                let data = first(&inputs)?.data().iter().map(|value| value * 0.5 + scale).collect();
+                                let input = first(&inputs)?;
+                                if input.data().iter().any(|value| !value.is_finite()) {
+                                    return Err(
+                                        Raise::runtime_error("the toy model computes with finite numbers").into()
+                                    );
+                                }
+                                let data = input.data().iter().map(|value| value * 0.5 + scale).collect();
                                 Ok(Tree::Leaf(Packed::Tokens(FakeTensor::new(data, mixed.shape()))))
                             },
                         )?;
@@ -192,6 +201,7 @@ impl Model for FakeModel {
                     },
                 )?;
                 hidden = tokens(&flow)?;
+                observer.between_layers()?;
             }
             let logits = module(observer, &layout, self.site("head"), one(hidden), |_, inputs| {
                 let hidden = first(&inputs)?;
@@ -225,6 +235,12 @@ impl Model for FakeModel {
 
     fn new_cache(&self) -> Box<dyn Any> {
         Box::new(Cache::default())
+    }
+
+    fn rewind(&self, cache: &dyn Any, length: i64) {
+        if let Some(Cache(sums)) = cache.downcast_ref() {
+            sums.borrow_mut().values_mut().for_each(|sums| sums.truncate(usize::try_from(length).unwrap_or(0)));
+        }
     }
 
     fn call_module(
@@ -304,9 +320,9 @@ fn kept_positions(logits: &FakeTensor, segments: &[Segment<FakeTensor>]) -> Resu
     Ok(parts)
 }
 
-/// Sums of what each layer has seen, by row.
+/// Sums of what each layer has seen, by row: after each token.
 #[derive(Default)]
-struct Cache(RefCell<std::collections::HashMap<(usize, i64, i64), f64>>);
+struct Cache(RefCell<std::collections::HashMap<(usize, i64, i64), Vec<f64>>>);
 
 /// Adds to each position a quarter of the sum of the unpadded positions before it: the toy's attention.
 fn mix(input: &FakeTensor, segments: &[Segment<FakeTensor>], layer: usize) -> FakeTensor {
@@ -319,7 +335,8 @@ fn mix(input: &FakeTensor, segments: &[Segment<FakeTensor>], layer: usize) -> Fa
         for row in 0..segment.rows {
             for dim in 0..WIDTH {
                 let key = (layer, row, dim);
-                let mut sum = cache.and_then(|cache| cache.0.borrow().get(&key).copied()).unwrap_or(0.0);
+                let before = cache.and_then(|cache| cache.0.borrow().get(&key)?.last().copied());
+                let mut sum = before.unwrap_or(0.0);
                 for position in 0..segment.length {
                     let at = ((token + row * segment.length + position) * WIDTH + dim) as usize;
                     let counts = mask.as_ref().is_none_or(|(mask, width)| {
@@ -328,10 +345,10 @@ fn mix(input: &FakeTensor, segments: &[Segment<FakeTensor>], layer: usize) -> Fa
                     if let (Some(out), Some(value)) = (mixed.get_mut(at), data.get(at)) {
                         *out = value + sum * 0.25;
                         sum += if counts { *value } else { 0.0 };
+                        if let Some(cache) = cache {
+                            cache.0.borrow_mut().entry(key).or_default().push(sum);
+                        }
                     }
-                }
-                if let Some(cache) = cache {
-                    cache.0.borrow_mut().insert(key, sum);
                 }
             }
         }

@@ -91,6 +91,7 @@ impl<M: Model> Generation<M> {
             Some(positions) => Some(prompt::int_tensor(rows, length, positions.clone())?),
             None => None,
         };
+        let ids = prompt::int_tensor(rows, length, ids)?;
         Ok(Segment {
             attention_mask,
             position_ids,
@@ -98,8 +99,18 @@ impl<M: Model> Generation<M> {
             attention: self.attention,
             // As transformers' generate does: only the last position is unembedded. Nor are gradients recorded.
             flags: vec![("logits_to_keep".into(), Value::Int(1))],
-            ..Segment::new(rows, length, prompt::int_tensor(rows, length, ids)?)
+            ..Segment::new(rows, length, ids)
         })
+    }
+
+    /// Takes a cache back from a pass that failed: what was computed of it is forgotten.
+    pub fn undo_pass(&mut self, model: &M, cache: Option<Box<dyn Any>>) {
+        let total = self.sequences.first().map_or(0, Vec::len);
+        let before = i64::try_from(total.saturating_sub(self.fresh)).unwrap_or(0);
+        self.cache = cache.filter(|_| before > 0).or_else(|| Some(model.new_cache()));
+        if let Some(cache) = &self.cache {
+            model.rewind(&**cache, before);
+        }
     }
 
     /// Appends one token to every row. Returns whether all rows are complete.

@@ -3,6 +3,8 @@
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use interpreter::raise::Raise;
 use interpreter::{HostResult, Identity, Machine, Outcome, Request, Value};
@@ -19,6 +21,8 @@ pub struct JobState<M: Model> {
     pub order: Rc<Order>,
     pub attention: Attention,
     pub turn: Rc<Turn>,
+    /// As in [`crate::Job::stop`].
+    stop: Arc<AtomicU8>,
     /// Values marked by `.save()`, held so that no other object can take their identity.
     saved: RefCell<HashMap<Identity, Value>>,
     /// Alternative names of modules: `(parent path, alias)` to path.
@@ -31,17 +35,23 @@ pub struct JobState<M: Model> {
 
 impl<M: Model> JobState<M> {
     /// Makes the state of a job that has not begun.
-    pub fn new(model: Rc<M>, order: Rc<Order>, attention: Attention, turn: Rc<Turn>) -> Self {
+    pub fn new(model: Rc<M>, order: Rc<Order>, attention: Attention, turn: Rc<Turn>, stop: Arc<AtomicU8>) -> Self {
         Self {
             model,
             order,
             attention,
             turn,
+            stop,
             saved: RefCell::default(),
             aliases: RefCell::default(),
             mediator: RefCell::default(),
             gathering: Cell::new(false),
         }
+    }
+
+    /// Returns whether something from outside ends the job.
+    pub fn is_stopped(&self) -> bool {
+        self.stop.load(Ordering::Relaxed) != 0
     }
 
     /// Marks a value to be returned.

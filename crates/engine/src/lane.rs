@@ -1,78 +1,100 @@
-//! Jobs that have the thread to themselves, a slice at a time.
+//! What has a stack of its own, and the thread a slice at a time: jobs that run by themselves, and passes that take long.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::{Duration, Instant};
 
 use ids::{JobId, TenantId};
 
+use crate::active::Active;
+use crate::common::Common;
 use crate::contract::{Event, Failure, Fault, Usage};
 use crate::fiber::Fiber;
-use crate::interleaver::{Active, Together};
-use crate::location::Order;
 use crate::model::Model;
+use crate::together::{Party, Together};
 use crate::turn::Turn;
-
-/// Jobs that have a lane at once. Each has a stack, which bounds them; further ones wait.
-const LANES: usize = 64;
-
-/// Of these, what one tenant may have: whoever comes next finds room.
-const OF_ONE_TENANT: usize = LANES / 4;
 
 /// The lanes of an engine.
 pub struct Lanes<M: Model> {
-    running: VecDeque<Lane<M>>,
+    common: Rc<Common<M>>,
+    running: Vec<Lane<M>>,
     waiting: VecDeque<Active<M>>,
-    /// Tenants of those that run and had the thread before, the one first for whom that is longest ago.
-    turns: VecDeque<TenantId>,
-}
-
-impl<M: Model> Default for Lanes<M> {
-    fn default() -> Self {
-        Self { running: VecDeque::new(), waiting: VecDeque::new(), turns: VecDeque::new() }
-    }
+    /// How long each tenant that has lanes has had the thread for them.
+    used: HashMap<TenantId, Duration>,
 }
 
 impl<M: Model> Lanes<M> {
+    /// Makes an engine's lanes.
+    pub fn new(common: &Rc<Common<M>>) -> Self {
+        Self { common: Rc::clone(common), running: Vec::new(), waiting: VecDeque::new(), used: HashMap::new() }
+    }
+
     /// Takes a job that begins from its beginning.
     pub fn push(&mut self, active: Active<M>) {
         self.waiting.push_back(active);
     }
 
+    /// Takes jobs for one pass.
+    pub fn add(&mut self, party: Party<M>, events: &mut Vec<Event>) {
+        let jobs: Vec<Member> = party.jobs().map(Member::of).collect();
+        let back = Rc::new(RefCell::new(Vec::new()));
+        let returned = Rc::clone(&back);
+        let happened = Rc::new(RefCell::new(Vec::new()));
+        let told = Rc::clone(&happened);
+        let body = move || {
+            let jobs = party.run(&told);
+            returned.borrow_mut().extend(jobs);
+        };
+        self.begin(jobs, body, (back, happened), events);
+    }
+
     /// Returns how many jobs there are.
     pub fn len(&self) -> usize {
-        self.running.len() + self.waiting.len()
+        self.running.iter().map(|lane| lane.jobs.len()).sum::<usize>() + self.waiting.len()
     }
 
     /// Returns the flag that stops a job.
     pub fn stop_flag(&self, job: JobId) -> Option<&AtomicU8> {
-        let running = self.running.iter().find(|lane| lane.job == job).map(|lane| &*lane.stop);
-        running.or_else(|| self.waiting.iter().find(|active| active.id() == job).map(|active| &**active.stop()))
+        let running = self.running.iter().flat_map(|lane| &lane.jobs).find(|member| member.job == job);
+        let waiting = || self.waiting.iter().find(|active| active.job.id == job).map(|active| &*active.job.stop);
+        running.map(|member| &*member.stop).or_else(waiting)
     }
 
-    /// Gives one lane the thread, until its slice is over or its pass is done. Tenants take turns, and so do the lanes of
-    /// each; one that has to stop goes first.
-    pub fn step(&mut self, model: &Rc<M>, order: &Rc<Order>, events: &mut Vec<Event>) {
-        self.open(model, order, events);
-        let stopped = self.running.iter().position(|lane| lane.stop.load(Ordering::Relaxed) != 0);
-        let Some(mut lane) = self.running.remove(stopped.unwrap_or_else(|| self.next())) else { return };
-        let (tenant, more) = (lane.tenant.clone(), lane.go_on());
+    /// Returns whether a job has to stop.
+    pub fn any_stopped(&self) -> bool {
+        self.running.iter().any(Lane::is_stopped) || self.waiting.iter().any(Active::is_stopped)
+    }
+
+    /// Gives one lane the thread, until its slice is over or its pass, or a layer of a long one, is done. Those who had it
+    /// shortest go first: of tenants, and then of the lanes of one; but before all, one that has to stop. Returns jobs whose
+    /// pass is done.
+    pub fn step(&mut self, events: &mut Vec<Event>) -> Vec<Active<M>> {
+        self.open(events);
+        let stopped = self.running.iter().position(Lane::is_stopped);
+        let Some(at) = stopped.or_else(|| self.next()) else { return Vec::new() };
+        // It keeps its place among those that were opened.
+        let Some(lane) = self.running.get_mut(at) else { return Vec::new() };
+        let began = Instant::now();
+        let more = lane.go_on();
+        let took = began.elapsed();
+        lane.used += took;
         events.append(&mut lane.events.borrow_mut());
-        if more {
-            self.running.push_back(lane);
-        }
-        self.turns.retain(|other| *other != tenant);
+        let tenant = lane.tenant.clone();
+        let back = if more { Vec::new() } else { self.running.remove(at).back.take() };
         if self.running_of(&tenant) > 0 {
-            self.turns.push_back(tenant);
+            *self.used.entry(tenant).or_default() += took;
+        } else {
+            self.used.remove(&tenant);
         }
+        back
     }
 
-    /// Returns the lane whose turn it is: of the tenant who had the thread longest ago, or never yet.
-    fn next(&self) -> usize {
-        let since = |lane: &Lane<M>| self.turns.iter().position(|tenant| *tenant == lane.tenant).map_or(0, |at| at + 1);
-        self.running.iter().enumerate().min_by_key(|(_, lane)| since(lane)).map_or(0, |(at, _)| at)
+    fn next(&self) -> Option<usize> {
+        let used = |lane: &Lane<M>| (self.used.get(&lane.tenant).copied().unwrap_or_default(), lane.used);
+        self.running.iter().enumerate().min_by_key(|(_, lane)| used(lane)).map(|(at, _)| at)
     }
 
     fn running_of(&self, tenant: &TenantId) -> usize {
@@ -80,60 +102,102 @@ impl<M: Model> Lanes<M> {
     }
 
     /// Opens lanes for those that wait, as far as there is room; who must not begin any more needs none.
-    fn open(&mut self, model: &Rc<M>, order: &Rc<Order>, events: &mut Vec<Event>) {
+    fn open(&mut self, events: &mut Vec<Event>) {
+        let most = self.common.settings.lanes;
         for active in std::mem::take(&mut self.waiting) {
-            if let Some(code) = Some(active.stop().load(Ordering::Relaxed)).filter(|code| *code != 0) {
+            if let Some(code) = Some(active.job.stop.load(Ordering::Relaxed)).filter(|code| *code != 0) {
                 active.stopped(code, events);
-            } else if self.running.len() < LANES && self.running_of(active.tenant()) < OF_ONE_TENANT {
-                let job = active.id();
-                match Lane::new(active, model, order) {
-                    Ok(lane) => self.running.push_back(lane),
-                    Err(error) => {
-                        let message = format!("there is no stack to run the job on: {error}");
-                        events.push(Event::Failed(job, Failure { fault: Fault::Server, message }, Usage::default()));
-                    }
-                }
+            } else if self.running.len() < most && self.running_of(&active.job.tenant) < (most / 4).max(1) {
+                self.open_for(active, events);
             } else {
                 self.waiting.push_back(active);
             }
         }
     }
+
+    fn open_for(&mut self, mut active: Active<M>, events: &mut Vec<Event>) {
+        let job = Member::of(&active);
+        let turn = Rc::new(Turn::in_lane());
+        active.take_turns(&turn);
+        let happened = Rc::new(RefCell::new(Vec::new()));
+        let (told, common) = (Rc::clone(&happened), Rc::clone(&self.common));
+        let body = move || {
+            let mut alone = Together::alone(&common, active);
+            loop {
+                let mut found = Vec::new();
+                alone.step(&mut found);
+                told.borrow_mut().append(&mut found);
+                if alone.active.is_empty() {
+                    return;
+                }
+                turn.rest();
+            }
+        };
+        self.begin(vec![job], body, (Rc::default(), happened), events);
+    }
+
+    fn begin(
+        &mut self,
+        jobs: Vec<Member>,
+        body: impl FnOnce() + 'static,
+        (back, happened): (Rc<RefCell<Vec<Active<M>>>>, Rc<RefCell<Vec<Event>>>),
+        events: &mut Vec<Event>,
+    ) {
+        let Some(tenant) = jobs.first().map(|member| member.tenant.clone()) else { return };
+        match Fiber::new(body) {
+            Ok(fiber) => {
+                // Whoever comes next has had as much as the others: it neither keeps them waiting nor waits for them.
+                let shortest = |used: &mut dyn Iterator<Item = Duration>| used.min().unwrap_or_default();
+                let of_tenant = self.running.iter().filter(|lane| lane.tenant == tenant).map(|lane| lane.used);
+                let used = shortest(&mut of_tenant.into_iter());
+                if !self.used.contains_key(&tenant) {
+                    let least = shortest(&mut self.used.values().copied());
+                    self.used.insert(tenant.clone(), least);
+                }
+                let model = Rc::clone(&self.common.model);
+                let fiber = Some(fiber);
+                self.running.push(Lane { jobs, tenant, model, events: happened, back, used, fiber, aside: None });
+            }
+            Err(error) => {
+                let message = format!("there is no stack to run the job on: {error}");
+                let failure = || Failure { fault: Fault::Server, message: message.clone() };
+                events.extend(jobs.iter().map(|member| Event::Failed(member.job, failure(), Usage::default())));
+            }
+        }
+    }
 }
 
-/// One job in a fiber.
-struct Lane<M: Model> {
+/// A job in a lane.
+struct Member {
     job: JobId,
     tenant: TenantId,
     stop: Arc<AtomicU8>,
+}
+
+impl Member {
+    fn of<M: Model>(active: &Active<M>) -> Self {
+        Self { job: active.job.id, tenant: active.job.tenant.clone(), stop: Arc::clone(&active.job.stop) }
+    }
+}
+
+/// A fiber with one job, or with those of one pass.
+struct Lane<M: Model> {
+    jobs: Vec<Member>,
+    tenant: TenantId,
     model: Rc<M>,
     /// What happened, until it is told.
     events: Rc<RefCell<Vec<Event>>>,
+    /// The jobs of a pass that is done.
+    back: Rc<RefCell<Vec<Active<M>>>>,
+    used: Duration,
     fiber: Option<Fiber>,
     /// What the thread held for the lane when it was paused.
     aside: Option<M::Aside>,
 }
 
 impl<M: Model> Lane<M> {
-    fn new(mut active: Active<M>, model: &Rc<M>, order: &Rc<Order>) -> std::io::Result<Self> {
-        let (job, tenant, stop) = (active.id(), active.tenant().clone(), Arc::clone(active.stop()));
-        let events = Rc::new(RefCell::new(Vec::new()));
-        let turn = Rc::new(Turn::in_lane());
-        active.take_turns(&turn);
-        let (happened, own, order) = (Rc::clone(&events), Rc::clone(model), Rc::clone(order));
-        let body = move || {
-            let mut alone = Together::alone(own, order, active);
-            loop {
-                let mut found = Vec::new();
-                alone.step(&mut found);
-                happened.borrow_mut().append(&mut found);
-                if alone.is_empty() {
-                    return;
-                }
-                turn.rest();
-            }
-        };
-        let fiber = Fiber::new(body)?;
-        Ok(Self { job, tenant, stop, model: Rc::clone(model), events, fiber: Some(fiber), aside: None })
+    fn is_stopped(&self) -> bool {
+        self.jobs.iter().any(|member| member.stop.load(Ordering::Relaxed) != 0)
     }
 
     /// Lets the job have the thread for a slice. Returns whether there is more to do.

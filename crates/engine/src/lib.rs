@@ -4,7 +4,9 @@
 //! the interleaver is that observer: it wakes the users' blocks that wait for a module, hands them their own
 //! rows, and takes back what they changed. [`Engine`] is what a worker sees of it.
 
+mod active;
 mod ask;
+mod common;
 pub mod conformance;
 pub mod contract;
 mod environment;
@@ -22,12 +24,15 @@ mod mediator;
 pub mod model;
 mod nnsight;
 pub mod output;
+mod pacing;
 mod pass;
 pub mod prompt;
 pub mod python;
 mod run;
+pub mod settings;
 pub mod shape;
 mod thaw;
+mod together;
 mod tokenizer;
 mod trace;
 mod tracer;
@@ -42,4 +47,5 @@ pub use model::{
     Attention, Done, Entered, Form, Forwarded, Inputs, Interrupt, Layout, Model, ModuleSchema, Observer, Packed, Part,
     Sampler, Schema, Segment, Site, Tensor, Tokenizer, Tree, Trunk, Wants,
 };
+pub use settings::{Budget, Settings};
 pub use shape::ShapeClass;

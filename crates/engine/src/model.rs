@@ -374,6 +374,17 @@ pub trait Observer<T: Tensor> {
         Ok(())
     }
 
+    /// Hears that the pass could be left here for a while: inside a layer, where that takes long.
+    fn rest(&self) {}
+
+    /// Hears that the pass is between two layers.
+    ///
+    /// # Errors
+    /// [`Interrupt::Enough`] when the pass can end here.
+    fn between_layers(&mut self) -> Result<(), Interrupt> {
+        Ok(())
+    }
+
     /// Returns, for each row of a segment that has trunks, the first position that was changed in anything shown since
     /// the last question: the segment's length where nothing was. No rows mean that nothing ever is.
     ///
@@ -419,12 +430,17 @@ pub trait Model: 'static {
     }
 
     /// Computes rows of token ids that nobody looks at, and returns what [`Segment::trunks`] starts from; empty for
-    /// a model that keeps nothing.
+    /// a model that keeps nothing. `rest` is called where that could be left for a while.
     ///
     /// # Errors
     /// When the arithmetic fails.
-    fn trunks(&self, _rows: &[Vec<i64>], _attention: Attention) -> Result<Vec<Trunk>, Raise> {
+    fn trunks(&self, _rows: &[Vec<i64>], _attention: Attention, _rest: &dyn Fn()) -> Result<Vec<Trunk>, Raise> {
         Ok(Vec::new())
+    }
+
+    /// Returns the bytes of what [`Model::trunks`] makes of a row of so many tokens.
+    fn trunk_bytes(&self, _length: i64) -> u64 {
+        0
     }
 
     /// Moves a tensor that comes from outside to where the model computes.
@@ -455,8 +471,14 @@ pub trait Model: 'static {
     /// Gives the thread what it held when code was left that is about to go on.
     fn bring_back(&self, aside: Self::Aside);
 
+    /// Waits until what was begun is computed, where that happens beside the thread.
+    fn catch_up(&self) {}
+
     /// Makes an empty cache for [`Segment::cache`].
     fn new_cache(&self) -> Box<dyn Any>;
+
+    /// Has a cache forget all tokens from one position on, as if a pass that failed had never begun.
+    fn rewind(&self, cache: &dyn Any, length: i64);
 
     /// Runs one module on a user's own tensors, shaped as Hugging Face shapes them (`model.lm_head(h)` in a block).
     ///

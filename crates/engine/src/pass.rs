@@ -3,12 +3,14 @@
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ops::Range;
+use std::rc::Rc;
 
 use interpreter::raise::Raise;
 
 use crate::model::{
     Entered, Form, Inputs, Interrupt, Layout, Model, Observer, Packed, Part, Site, Tensor, Tree, Wants,
 };
+use crate::pacing::Pacing;
 use crate::run::{Ending, Run, Visit};
 use crate::tree;
 use crate::written::{Shown, Trail};
@@ -22,6 +24,8 @@ pub struct Pass<'a, M: Model> {
     seen: Vec<HashSet<usize>>,
     /// By segment, what the pass has gone on with copies of.
     left: RefCell<Vec<Trail<M::Tensor>>>,
+    /// Where the pass gives way to others; `None` for one that takes no time worth it.
+    pacing: Option<Rc<Pacing<M>>>,
 }
 
 /// Tensors that were shown, with the forms that they had.
@@ -40,11 +44,11 @@ type Seeing<'a, M> = (&'a mut Run<M>, Option<&'a mut Shown<<M as Model>::Tensor>
 
 impl<'a, M: Model> Pass<'a, M> {
     /// Begins a pass. `forking` tells which segments have trunks.
-    pub fn new(runs: Vec<&'a mut Run<M>>, forking: impl Iterator<Item = bool>) -> Self {
+    pub fn new(runs: Vec<&'a mut Run<M>>, forking: impl Iterator<Item = bool>, pacing: Option<Rc<Pacing<M>>>) -> Self {
         let shown = forking.map(|forking| forking.then(Shown::default)).collect();
         let left = RefCell::new(runs.iter().map(|_| Trail::default()).collect());
         let seen = runs.iter().map(|_| HashSet::new()).collect();
-        Self { runs, shown, seen, left }
+        Self { runs, shown, seen, left, pacing }
     }
 
     fn unless_enough<R>(&self, value: R) -> Result<R, Interrupt> {
@@ -206,6 +210,23 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
             Some(left) if seen && self.live(segment) => left.push(vec![from.clone(), to.clone()], from.duplicate()?),
             _ => Ok(()),
         }
+    }
+
+    fn rest(&self) {
+        self.pacing.iter().for_each(|pacing| pacing.pause_if_late());
+    }
+
+    fn between_layers(&mut self) -> Result<(), Interrupt> {
+        let Some(pacing) = &self.pacing else { return Ok(()) };
+        pacing.pause();
+        let mut stopped = false;
+        for run in &mut self.runs {
+            if run.job.is_stopped() && run.ended.is_none() {
+                run.ended = Some(Ending::Stopped);
+                stopped = true;
+            }
+        }
+        if stopped { self.unless_enough(()) } else { Ok(()) }
     }
 
     fn written(&mut self, segment: usize) -> Result<Vec<i64>, Raise> {

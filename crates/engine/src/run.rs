@@ -50,6 +50,8 @@ pub struct Run<M: Model> {
     batching: bool,
     /// Outputs that stand in for skipped modules in this pass.
     skipped: Vec<(Site, Tree<M::Tensor>)>,
+    /// Whether any block ran in this pass.
+    took_part: bool,
     /// What the blocks themselves took of the pass's time.
     pub busy: Duration,
     /// Set when the run is over before the model is: `tracer.stop()` or an exception.
@@ -87,6 +89,7 @@ impl<M: Model> Run<M> {
             total,
             batching,
             skipped: Vec::new(),
+            took_part: false,
             busy: Duration::ZERO,
             ended: None,
         };
@@ -122,7 +125,19 @@ impl<M: Model> Run<M> {
     pub fn begin_pass(&mut self) {
         self.progress.cursor = None;
         self.skipped.clear();
+        self.took_part = false;
         self.busy = Duration::ZERO;
+    }
+
+    /// Returns whether any block ran since the pass began: if none did, the run is where it was before.
+    pub fn took_part(&self) -> bool {
+        self.took_part
+    }
+
+    /// Leaves a pass that failed.
+    pub fn undo_pass(&mut self) {
+        self.job.gathering.set(false);
+        self.progress.cursor = None;
     }
 
     /// Ends a forward pass.
@@ -431,6 +446,7 @@ impl<M: Model> Run<M> {
 
     /// Resumes a block, and those that it releases from a barrier before it goes on itself.
     fn resume(&mut self, index: usize, answer: Option<Result<Value, Raise>>) -> Result<(), Raise> {
+        self.took_part = true;
         let mut stack = vec![(index, answer)];
         while let Some((index, answer)) = stack.pop() {
             let Some(mediator) = self.mediators.get_mut(index) else { continue };

@@ -256,6 +256,14 @@ impl<M: Model> Trace<M> {
         }
     }
 
+    /// Leaves a pass that failed: with the cache that it had, if that had one.
+    pub fn undo_pass(&mut self, cache: Option<Box<dyn std::any::Any>>) {
+        self.run.undo_pass();
+        if let Work::Generate { generation, .. } = &mut self.work {
+            generation.undo_pass(&*self.run.job.model, cache);
+        }
+    }
+
     /// Takes a pass's outcome: the model's output and which part of it is this trace's, or `None` where the pass ended
     /// for this trace before its end.
     pub fn after_pass(

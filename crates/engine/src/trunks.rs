@@ -1,141 +1,222 @@
 //! What the engine keeps of rows that come again, so that later ones compute only what they change.
 
 use std::any::Any;
+use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use ids::TenantId;
-use interpreter::raise::Raise;
 use lru::LruCache;
 
 use crate::model::{Attention, Trunk};
+use crate::settings::Budget;
 
 /// Rows that one tenant has run before. Nothing is shared between tenants: neither values nor the time they save.
 pub struct Trunks {
     /// How often each row came: most never come again.
-    seen: LruCache<Row, u64>,
-    kept: LruCache<Row, Trunk>,
+    seen: LruCache<Key, u64>,
+    kept: LruCache<Key, Trunk>,
     bytes: u64,
-    limit: u64,
+    budget: Arc<Budget>,
 }
 
-/// What makes two rows equal.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// What makes two rows equal: a digest of tenant, attention and token ids, so that what is only remembered takes the same
+/// few bytes however long it is.
+type Key = [u8; 32];
+
+/// A row that may come again.
+#[derive(Clone, Debug)]
 pub struct Row {
-    pub tenant: TenantId,
-    pub attention: Attention,
     pub ids: Rc<[i64]>,
+    attention: Attention,
+    key: Key,
+}
+
+impl Row {
+    /// Describes a tenant's row.
+    pub fn new(tenant: &TenantId, attention: Attention, ids: Vec<i64>) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        let tenant = tenant.as_str();
+        hasher.update(&(tenant.len() as u64).to_le_bytes()).update(tenant.as_bytes());
+        hasher.update(&[match attention {
+            Attention::Sdpa => 0,
+            Attention::Eager => 1,
+        }]);
+        for id in &ids {
+            hasher.update(&id.to_le_bytes());
+        }
+        Self { ids: ids.into(), attention, key: hasher.finalize().into() }
+    }
+}
+
+/// What segments of a pass are given, once what is missing of it is computed.
+pub struct Wanted {
+    forking: Vec<bool>,
+    missing: Vec<Row>,
+}
+
+impl Wanted {
+    /// Lists what has to be computed, together by kinds of attention.
+    pub fn missing(&self) -> impl Iterator<Item = (Vec<Vec<i64>>, Attention)> {
+        let of = |attention| {
+            let own = self.missing.iter().filter(move |row| row.attention == attention);
+            (own.map(|row| row.ids.to_vec()).collect::<Vec<_>>(), attention)
+        };
+        [Attention::Sdpa, Attention::Eager].into_iter().map(of).filter(|(rows, _)| !rows.is_empty())
+    }
 }
 
 /// Rows that are remembered without their states.
 const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
 impl Trunks {
-    /// Makes an empty store that keeps at most so many bytes.
-    pub fn new(limit: u64) -> Self {
-        Self { seen: LruCache::new(REMEMBERED), kept: LruCache::unbounded(), bytes: 0, limit }
+    /// Makes an empty store that keeps what its budget allows.
+    pub fn new(budget: Arc<Budget>) -> Self {
+        Self { seen: LruCache::new(REMEMBERED), kept: LruCache::unbounded(), bytes: 0, budget }
     }
 
-    /// Returns what is kept of each segment's rows, or nothing for a segment of rows that are new. Rows that come again,
-    /// in one pass or since earlier ones, are computed by `compute`, all together.
-    ///
-    /// # Errors
-    /// When the model's arithmetic fails.
-    pub fn find(
-        &mut self,
-        segments: &[Vec<Row>],
-        compute: impl Fn(&[Vec<i64>], Attention) -> Result<Vec<Trunk>, Raise>,
-    ) -> Result<Vec<Vec<Rc<dyn Any>>>, Raise> {
-        let mut missing: Vec<Row> = Vec::new();
+    /// Decides which segments of a pass are to start from what is kept of their rows: those with rows that come again, in
+    /// this pass or since earlier ones, as far as they all fit into the budget together. `bytes` tells what a row's states
+    /// take.
+    pub fn want(&mut self, segments: &[Vec<Row>], bytes: impl Fn(&Row) -> u64) -> Wanted {
         let mut forking = Vec::with_capacity(segments.len());
         for rows in segments {
             let again = rows.iter().filter(|row| self.seen(row)).count();
             // A few new rows among many that come again are worth their computation.
             forking.push(2 * again >= rows.len() && again > 0);
         }
-        // The first of a pass to have a row was new to the store, but not alone.
-        for (rows, forking) in segments.iter().zip(&mut forking) {
-            *forking |= rows.len() == 1 && rows.iter().all(|row| self.seen.peek(row).is_some_and(|&times| times > 1));
-            if *forking {
-                for row in rows.iter().filter(|row| !self.kept.contains(row)) {
-                    if !missing.contains(row) {
-                        missing.push(row.clone());
+        // What other engines keep is theirs to let go of.
+        let limit = self.budget.limit().saturating_sub(self.budget.taken().saturating_sub(self.bytes));
+        let mut wanted = Wanted { forking, missing: Vec::new() };
+        let mut used: HashMap<Key, u64> = HashMap::new();
+        let mut all = 0_u64;
+        for (rows, forking) in segments.iter().zip(&mut wanted.forking) {
+            // The first of a pass to have a row was new to the store, but not alone.
+            let only =
+                rows.len() == 1 && rows.iter().all(|row| self.seen.peek(&row.key).is_some_and(|&times| times > 1));
+            if !*forking && !only {
+                continue;
+            }
+            let mut own = HashMap::new();
+            for row in rows.iter().filter(|row| !used.contains_key(&row.key)) {
+                let size = self.kept.peek(&row.key).map_or_else(|| bytes(row), |trunk| trunk.bytes);
+                own.insert(row.key, (size, row));
+            }
+            let more = own.values().fold(0_u64, |sum, (size, _)| sum.saturating_add(*size));
+            *forking = all.saturating_add(more) <= limit;
+            if !*forking {
+                continue;
+            }
+            all += more;
+            for row in rows {
+                if let Some((size, row)) = own.remove(&row.key) {
+                    used.insert(row.key, size);
+                    if !self.kept.contains(&row.key) {
+                        wanted.missing.push(row.clone());
                     }
                 }
             }
         }
-        self.keep(&missing, compute)?;
-        let mut trunk = |row: &Row| self.kept.get(row).map(|trunk| Rc::clone(&trunk.states));
-        let found = segments.iter().zip(forking).map(|(rows, forking)| {
-            let all: Option<Vec<_>> = forking.then(|| rows.iter().map(&mut trunk).collect()).flatten();
+        wanted
+    }
+
+    /// Returns what is kept of each segment's rows, or nothing for a segment that is computed whole. `computed` is what was
+    /// missing, in the order of [`Wanted::missing`]; it need not be complete.
+    pub fn find(&mut self, segments: &[Vec<Row>], wanted: &Wanted, computed: Vec<Vec<Trunk>>) -> Vec<Vec<Rc<dyn Any>>> {
+        let mut new: HashMap<Key, Trunk> = HashMap::new();
+        for ((rows, attention), trunks) in wanted.missing().zip(computed) {
+            let own = wanted.missing.iter().filter(|row| row.attention == attention);
+            if rows.len() == trunks.len() {
+                new.extend(own.map(|row| row.key).zip(trunks));
+            }
+        }
+        let mut states = |row: &Row| {
+            let kept = self.kept.get(&row.key).or_else(|| new.get(&row.key));
+            kept.map(|trunk| Rc::clone(&trunk.states))
+        };
+        let found = segments.iter().zip(&wanted.forking).map(|(rows, forking)| {
+            let all: Option<Vec<_>> = forking.then(|| rows.iter().map(&mut states).collect()).flatten();
             all.unwrap_or_default()
         });
         let found = found.collect();
-        self.evict();
-        Ok(found)
+        for row in &wanted.missing {
+            if let Some(trunk) = new.remove(&row.key) {
+                self.keep(row.key, trunk);
+            }
+        }
+        found
     }
 
     /// Notes that a row came, and returns whether it came before.
     fn seen(&mut self, row: &Row) -> bool {
-        let times = self.seen.get_or_insert_mut_ref(row, || 0);
+        let times = self.seen.get_or_insert_mut(row.key, || 0);
         *times += 1;
-        *times > 1 || self.kept.contains(row)
+        *times > 1 || self.kept.contains(&row.key)
     }
 
-    fn keep(
-        &mut self,
-        missing: &[Row],
-        compute: impl Fn(&[Vec<i64>], Attention) -> Result<Vec<Trunk>, Raise>,
-    ) -> Result<(), Raise> {
-        for attention in [Attention::Sdpa, Attention::Eager] {
-            let rows: Vec<&Row> = missing.iter().filter(|row| row.attention == attention).collect();
-            let ids: Vec<Vec<i64>> = rows.iter().map(|row| row.ids.to_vec()).collect();
-            if ids.is_empty() {
-                continue;
-            }
-            for (row, trunk) in rows.into_iter().zip(compute(&ids, attention)?) {
-                self.bytes += trunk.bytes;
-                self.kept.put(row.clone(), trunk);
-            }
-        }
-        Ok(())
-    }
-
-    /// Forgets the rows that were used longest ago. Passes in progress hold what they need.
-    fn evict(&mut self) {
-        while self.bytes > self.limit {
-            let Some((row, trunk)) = self.kept.pop_lru() else { return };
-            self.bytes -= trunk.bytes;
+    /// Keeps a row's states, and forgets for them those that were used longest ago. Passes in progress hold what they need.
+    fn keep(&mut self, key: Key, trunk: Trunk) {
+        // Another pass may have computed the same meanwhile.
+        self.forget(&key);
+        while !self.budget.take(trunk.bytes) {
+            let Some((oldest, _)) = self.kept.peek_lru() else { return };
+            let oldest = *oldest;
+            self.forget(&oldest);
             // Computed again only if it comes more than once again.
-            self.seen.pop(&row);
+            self.seen.pop(&oldest);
         }
+        self.bytes += trunk.bytes;
+        self.kept.put(key, trunk);
+    }
+
+    fn forget(&mut self, key: &Key) {
+        if let Some(trunk) = self.kept.pop(key) {
+            self.bytes -= trunk.bytes;
+            self.budget.give_back(trunk.bytes);
+        }
+    }
+}
+
+impl Drop for Trunks {
+    fn drop(&mut self) {
+        self.budget.give_back(self.bytes);
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
     use super::*;
 
     fn row(tenant: &str, first: i64) -> Row {
-        Row { tenant: TenantId::new(tenant), attention: Attention::Sdpa, ids: Rc::new([first, 2, 3]) }
+        Row::new(&TenantId::new(tenant), Attention::Sdpa, vec![first, 2, 3])
     }
 
-    /// Finds one row, each of which weighs ten bytes. Returns its first token if it is kept, and whether it was computed.
+    fn store(limit: u64) -> Trunks {
+        Trunks::new(Arc::new(Budget::new(limit)))
+    }
+
+    /// Finds rows of one segment, each of which weighs ten bytes. Returns their first tokens if they are kept, and how many
+    /// were computed.
+    fn find_all(trunks: &mut Trunks, rows: Vec<Row>) -> (Vec<i64>, usize) {
+        let segments = [rows];
+        let wanted = trunks.want(&segments, |_| 10);
+        let trunk = |ids: Vec<i64>| Trunk { states: Rc::new(ids[0]), bytes: 10 };
+        let computed: Vec<Vec<Trunk>> =
+            wanted.missing().map(|(rows, _)| rows.into_iter().map(trunk).collect()).collect();
+        let count = computed.iter().map(Vec::len).sum();
+        let found = trunks.find(&segments, &wanted, computed);
+        (found[0].iter().map(|states| *states.downcast_ref().unwrap()).collect(), count)
+    }
+
     fn find(trunks: &mut Trunks, row: Row) -> (Option<i64>, bool) {
-        let computed = Cell::new(false);
-        let compute = |rows: &[Vec<i64>], _| {
-            computed.set(true);
-            Ok(rows.iter().map(|ids| Trunk { states: Rc::new(ids[0]), bytes: 10 }).collect())
-        };
-        let found = trunks.find(&[vec![row]], compute).unwrap();
-        (found[0].first().and_then(|states| states.downcast_ref()).copied(), computed.get())
+        let (found, computed) = find_all(trunks, vec![row]);
+        (found.first().copied(), computed > 0)
     }
 
     #[test]
     fn a_row_is_kept_from_the_second_time_on_and_for_its_tenant_alone() {
-        let mut trunks = Trunks::new(100);
+        let mut trunks = store(100);
         assert_eq!(find(&mut trunks, row("a", 1)), (None, false));
         assert_eq!(find(&mut trunks, row("a", 1)), (Some(1), true));
         assert_eq!(find(&mut trunks, row("a", 1)), (Some(1), false));
@@ -144,7 +225,7 @@ mod tests {
 
     #[test]
     fn what_was_used_longest_ago_goes_first_and_what_is_only_remembered_pushes_nothing_out() {
-        let mut trunks = Trunks::new(20);
+        let mut trunks = store(20);
         for first in [1, 1, 2, 2, 1] {
             find(&mut trunks, row("a", first));
         }
@@ -158,9 +239,49 @@ mod tests {
         }
         assert_eq!((find(&mut trunks, row("a", 1)), trunks.bytes), ((None, false), 20));
         assert_eq!(find(&mut trunks, row("a", 2)), (Some(2), false));
-        // A pass has all that it needs, however much that is.
-        let mut small = Trunks::new(5);
-        find(&mut small, row("a", 1));
-        assert_eq!((find(&mut small, row("a", 1)), small.bytes), ((Some(1), true), 0));
+    }
+
+    #[test]
+    fn nothing_is_computed_that_does_not_fit() {
+        let mut small = store(5);
+        for _ in 0..3 {
+            assert_eq!(find(&mut small, row("a", 1)), (None, false));
+        }
+        let mut trunks = store(35);
+        let batch = |rows: i64| (0..rows).map(|first| row("a", first)).collect();
+        for _ in 0..2 {
+            assert_eq!(find_all(&mut trunks, batch(4)), (Vec::new(), 0), "four rows never fit together");
+        }
+        assert_eq!(find_all(&mut trunks, batch(3)), (vec![0, 1, 2], 3));
+        assert_eq!(find_all(&mut trunks, batch(3)), (vec![0, 1, 2], 0));
+    }
+
+    #[test]
+    fn stores_of_one_budget_keep_no_more_than_it_together_and_give_it_back() {
+        let budget = Arc::new(Budget::new(30));
+        let mut first = Trunks::new(Arc::clone(&budget));
+        let mut second = Trunks::new(Arc::clone(&budget));
+        for _ in 0..2 {
+            find_all(&mut first, vec![row("a", 1), row("a", 2)]);
+            find_all(&mut second, vec![row("a", 1)]);
+        }
+        assert_eq!((first.bytes, second.bytes, budget.taken()), (20, 10, 30));
+        for _ in 0..2 {
+            find(&mut second, row("a", 2));
+        }
+        assert_eq!((first.bytes, second.bytes, budget.taken()), (20, 10, 30));
+        drop(first);
+        assert_eq!(budget.taken(), 10);
+    }
+
+    #[test]
+    fn what_could_not_be_computed_is_not_there_and_no_harm() {
+        let mut trunks = store(100);
+        let segments = [vec![row("a", 1)], vec![row("a", 1)]];
+        let wanted = trunks.want(&segments, |_| 10);
+        assert_eq!(wanted.missing().count(), 1);
+        let found = trunks.find(&segments, &wanted, vec![Vec::new()]);
+        assert!(found.iter().all(Vec::is_empty));
+        assert_eq!((trunks.bytes, trunks.budget.taken()), (0, 0));
     }
 }

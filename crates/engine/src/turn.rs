@@ -8,8 +8,8 @@ use interpreter::Fatal;
 
 use crate::fiber;
 
-/// What a job's own code may take of the thread before others have their turn.
-pub const SLICE: Duration = Duration::from_millis(25);
+/// What a lane has of the thread before others have their turn.
+const SLICE: Duration = Duration::from_millis(25);
 
 /// The same in interpreter steps, whichever comes first: so that how often a program is interrupted at least does not
 /// depend on the machine.
@@ -18,20 +18,19 @@ const SLICE_STEPS: u64 = 1 << 20;
 /// Who else wants the thread.
 pub struct Crowd {
     /// What a job's own code may take of it while they wait.
-    pub slice: Cell<Duration>,
+    pub slice: Duration,
     /// Jobs of the engine.
     pub jobs: Cell<usize>,
     /// Tells whether somebody waits outside the engine.
     pub outside: RefCell<Option<Rc<dyn Fn() -> bool>>>,
 }
 
-impl Default for Crowd {
-    fn default() -> Self {
-        Self { slice: Cell::new(SLICE), jobs: Cell::default(), outside: RefCell::default() }
-    }
-}
-
 impl Crowd {
+    /// Makes a crowd of nobody.
+    pub fn new(slice: Duration) -> Self {
+        Self { slice, jobs: Cell::default(), outside: RefCell::default() }
+    }
+
     fn waits(&self) -> bool {
         self.jobs.get() > 1 || self.outside.borrow().as_ref().is_some_and(|waits| waits())
     }
@@ -49,6 +48,8 @@ pub struct Turn {
     used: Cell<Duration>,
     steps: Cell<u64>,
     spent: Cell<bool>,
+    /// Whether the job is alone in a pass that has a stack of its own.
+    rides: Cell<bool>,
 }
 
 enum Place {
@@ -78,6 +79,7 @@ impl Turn {
             used: Cell::default(),
             steps: Cell::default(),
             spent: Cell::new(false),
+            rides: Cell::new(false),
         }
     }
 
@@ -97,6 +99,12 @@ impl Turn {
         self.since.set(self.since.get().map(|_| self.clock()));
         self.used.set(Duration::ZERO);
         self.steps.set(0);
+    }
+
+    /// Says whether the job of all that share passes is alone, from now on, in one that has a stack of its own. There its
+    /// code pauses where its turn is over, as in a lane.
+    pub fn ride(&self, alone: bool) {
+        self.rides.set(alone);
     }
 
     /// Notes that the job's own code begins to run. It may be part of code that runs already.
@@ -130,8 +138,8 @@ impl Turn {
         computed
     }
 
-    /// Hears that the job's code has come some steps further. In a lane, pauses it where its turn is over, unless it is
-    /// `held`.
+    /// Hears that the job's code has come some steps further. On a stack of its own, pauses it where its turn is over,
+    /// unless it is `held`.
     ///
     /// # Errors
     /// [`Fatal::Apart`] where it must make way for others.
@@ -140,23 +148,24 @@ impl Turn {
         self.steps.set(steps);
         let running = self.since.get().map_or(Duration::ZERO, |since| self.clock().saturating_sub(since));
         let slice = match &self.place {
-            Place::Company(crowd) => crowd.slice.get(),
+            Place::Company(crowd) => crowd.slice,
             Place::Lane => SLICE,
         };
         if steps < SLICE_STEPS && self.used.get() + running < slice {
             return Ok(());
         }
         match &self.place {
-            Place::Company(crowd) if crowd.waits() => {
+            Place::Company(crowd) if !self.rides.get() => {
+                if !crowd.waits() {
+                    return Ok(());
+                }
                 self.spent.set(true);
-                Err(Fatal::Apart)
+                return Err(Fatal::Apart);
             }
-            Place::Lane if !held => {
-                self.rest();
-                Ok(())
-            }
-            Place::Company(_) | Place::Lane => Ok(()),
+            Place::Company(_) | Place::Lane if !held => self.rest(),
+            Place::Company(_) | Place::Lane => {}
         }
+        Ok(())
     }
 
     /// Lets others have the thread, and begins another turn when it is back.
@@ -194,7 +203,7 @@ mod tests {
     }
 
     fn crowd(jobs: usize) -> Rc<Crowd> {
-        let crowd = Rc::new(Crowd::default());
+        let crowd = Rc::new(Crowd::new(SLICE));
         crowd.jobs.set(jobs);
         crowd
     }
@@ -216,6 +225,16 @@ mod tests {
         *others.outside.borrow_mut() = Some(Rc::new(|| true));
         others.jobs.set(1);
         assert_eq!(Turn::in_company(&others).pace(SLICE_STEPS, false), Err(Fatal::Apart), "somebody waits outside");
+    }
+
+    #[test]
+    fn who_is_alone_on_a_stack_pauses_and_need_not_go() {
+        let turn = Turn::in_company(&crowd(2));
+        turn.ride(true);
+        assert_eq!(turn.pace(SLICE_STEPS, false), Ok(()));
+        assert!(!turn.spent());
+        turn.ride(false);
+        assert_eq!(turn.pace(SLICE_STEPS, false), Err(Fatal::Apart));
     }
 
     #[test]

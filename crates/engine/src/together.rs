@@ -1,0 +1,441 @@
+//! Jobs that share passes.
+
+use std::cell::RefCell;
+use std::collections::{HashSet, VecDeque};
+use std::rc::Rc;
+use std::time::Duration;
+
+use ids::{JobId, TenantId};
+use interpreter::raise::Raise;
+use program::Batching;
+
+use crate::active::{Active, failure_of};
+use crate::common::{Common, Place};
+use crate::contract::{Event, Usage};
+use crate::model::{Done, Interrupt, Model, Segment};
+use crate::pacing::Pacing;
+use crate::pass::Pass;
+use crate::run::Ending;
+use crate::trace::Trace;
+use crate::trunks::Row;
+
+/// Jobs that share passes, or one by itself.
+pub struct Together<M: Model> {
+    common: Rc<Common<M>>,
+    pub active: VecDeque<Active<M>>,
+    stack: Stack,
+}
+
+/// Whose stack the jobs' code and passes have.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stack {
+    /// The thread's: what takes long has to go elsewhere.
+    Threads,
+    /// That of a lane, for one job alone.
+    Lanes,
+    /// That of one pass.
+    Passes,
+}
+
+/// Jobs that left the others for one pass, which takes long, and come back when it is done.
+pub struct Party<M: Model> {
+    together: Together<M>,
+    joined: Vec<(usize, usize)>,
+    _place: Place,
+}
+
+/// Traces that share a pass: by place among the jobs, and among the traces of each.
+#[derive(Default)]
+struct Chosen {
+    joined: Vec<(usize, usize)>,
+    tokens: i64,
+    bytes: u64,
+}
+
+impl<M: Model> Together<M> {
+    /// Makes a company that nobody has joined yet.
+    pub fn company(common: &Rc<Common<M>>) -> Self {
+        Self { common: Rc::clone(common), active: VecDeque::new(), stack: Stack::Threads }
+    }
+
+    /// Makes what runs one job by itself, in a lane.
+    pub fn alone(common: &Rc<Common<M>>, active: Active<M>) -> Self {
+        Self { common: Rc::clone(common), active: VecDeque::from([active]), stack: Stack::Lanes }
+    }
+
+    /// Runs every job's own code, and one pass at most. Passes that take long begin, too, as far as there is room: what is
+    /// returned runs beside all else. Says also whether there was a pass.
+    pub fn step(&mut self, events: &mut Vec<Event>) -> (Vec<Party<M>>, bool) {
+        self.advance_all(events);
+        let (mut parties, mut passed) = (Vec::new(), false);
+        if self.active.iter().any(wants_pass) {
+            passed = self.pass(&mut parties, events);
+            self.advance_all(events);
+        }
+        (parties, passed)
+    }
+
+    /// Takes jobs back from a pass of their own.
+    pub fn take_back(&mut self, jobs: Vec<Active<M>>, events: &mut Vec<Event>) {
+        if !jobs.is_empty() {
+            self.active.extend(jobs);
+            self.advance_all(events);
+        }
+    }
+
+    /// Takes out the jobs that must not share the thread like this.
+    pub fn leaving(&mut self) -> Vec<Active<M>> {
+        if !self.active.iter().any(Active::leaves) {
+            return Vec::new();
+        }
+        let (leaving, staying) = std::mem::take(&mut self.active).into_iter().partition(Active::leaves);
+        self.active = staying;
+        Vec::from(leaving)
+    }
+
+    /// Brings every job to where it needs the model, or to its end.
+    fn advance_all(&mut self, events: &mut Vec<Event>) {
+        let mut index = 0;
+        while let Some(active) = self.active.get_mut(index) {
+            if self.stack == Stack::Threads && active.leaves() {
+                index += 1;
+                continue;
+            }
+            let end = active.advance(&self.common);
+            active.report(events);
+            match end {
+                None => index += 1,
+                Some(end) => {
+                    if let Some(active) = self.active.remove(index) {
+                        active.end(end, events);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Runs one forward pass for as many traces as fit. Returns whether there was one that does not take long.
+    fn pass(&mut self, parties: &mut Vec<Party<M>>, events: &mut Vec<Event>) -> bool {
+        let (mut held, mut full) = (HashSet::new(), false);
+        loop {
+            let chosen = self.choose(&held);
+            if chosen.joined.is_empty() {
+                return false;
+            }
+            let long = chosen.tokens > self.common.settings.long_tokens;
+            if long && self.stack == Stack::Threads {
+                // Who waits for room does so in the order of coming.
+                let place = if full { None } else { self.common.room.take(chosen.bytes) };
+                match place {
+                    Some(place) => parties.push(self.part_with(&chosen.joined, place)),
+                    None => {
+                        full = true;
+                        held.extend(self.jobs_of(&chosen.joined));
+                    }
+                }
+                continue;
+            }
+            let carried: HashSet<JobId> = self.jobs_of(&chosen.joined).collect();
+            if !long {
+                self.run(&chosen.joined, false, events);
+            } else if let Some(_place) = self.wait_for_room(chosen.bytes) {
+                self.run(&chosen.joined, true, events);
+            }
+            // Jobs that wait go first in the next pass, so that none waits for more passes than there are kinds of them.
+            self.active.make_contiguous().sort_by_key(|active| carried.contains(&active.job.id));
+            return true;
+        }
+    }
+
+    /// Chooses traces for a pass: the first that wants one, and those that fit beside it.
+    fn choose(&self, held: &HashSet<JobId>) -> Chosen {
+        let settings = &self.common.settings;
+        // Nobody is made to wait for a pass that takes long by joining one.
+        let shared_tokens = settings.shared_tokens.min(settings.pass_tokens).min(settings.long_tokens);
+        let mut chosen = Chosen::default();
+        let mut shared = None;
+        for (index, active) in self.active.iter().enumerate() {
+            if held.contains(&active.job.id) {
+                continue;
+            }
+            let group = active.trial.map(|trial| trial.group);
+            for (place, trace) in active.traces().iter().enumerate().filter(|(_, trace)| trace.wants_pass()) {
+                let company = trace.company().map(|company| (company, active.usage.batching, group));
+                let large = trace.tokens() > settings.pass_tokens || trace.bytes() > settings.pass_bytes;
+                let alone = active.alone || large || company.is_none();
+                let own = chosen.joined.iter().all(|(other, _)| *other == index);
+                let most = if own { settings.pass_tokens } else { shared_tokens };
+                let room = chosen.tokens + trace.tokens() <= most
+                    && chosen.bytes.saturating_add(trace.bytes()) <= settings.pass_bytes;
+                if chosen.joined.is_empty() || (!alone && room && company == shared) {
+                    chosen.tokens += trace.tokens();
+                    chosen.bytes = chosen.bytes.saturating_add(trace.bytes());
+                    chosen.joined.push((index, place));
+                    shared = company;
+                    if alone {
+                        return chosen;
+                    }
+                }
+            }
+        }
+        chosen
+    }
+
+    fn jobs_of(&self, joined: &[(usize, usize)]) -> impl Iterator<Item = JobId> {
+        joined.iter().filter_map(|(index, _)| self.active.get(*index)).map(|active| active.job.id)
+    }
+
+    /// Takes out the jobs of a pass that takes long.
+    fn part_with(&mut self, joined: &[(usize, usize)], place: Place) -> Party<M> {
+        let (mut leaving, mut staying) = (VecDeque::new(), VecDeque::new());
+        let mut own = Vec::with_capacity(joined.len());
+        let mut rest = joined.iter().peekable();
+        for (index, active) in std::mem::take(&mut self.active).into_iter().enumerate() {
+            let mut joins = false;
+            while let Some((_, trace)) = rest.next_if(|(other, _)| *other == index) {
+                own.push((leaving.len(), *trace));
+                joins = true;
+            }
+            if joins { leaving.push_back(active) } else { staying.push_back(active) }
+        }
+        self.active = staying;
+        let together = Self { common: Rc::clone(&self.common), active: leaving, stack: Stack::Passes };
+        Party { together, joined: own, _place: place }
+    }
+
+    /// Has the job of a lane wait until there is room for a pass that takes long; `None` where it has to stop.
+    fn wait_for_room(&self, bytes: u64) -> Option<Place> {
+        let active = self.active.front()?;
+        loop {
+            if active.is_stopped() {
+                return None;
+            }
+            if let Some(place) = self.common.room.take(bytes) {
+                return Some(place);
+            }
+            active.turn().rest();
+        }
+    }
+
+    /// Runs a pass, and finds out who is to blame if it fails.
+    fn run(&mut self, joined: &[(usize, usize)], long: bool, events: &mut Vec<Event>) {
+        match self.run_pass(joined, long) {
+            Ok(()) => {}
+            Err(raise) => self.contain(joined, &raise, events),
+        }
+    }
+
+    /// Runs the model over the segments of some jobs' traces, and hands each its part of the outcome.
+    fn run_pass(&mut self, joined: &[(usize, usize)], long: bool) -> Result<(), Raise> {
+        let common = &*self.common;
+        let mut members: Vec<Member<'_, M>> = Vec::with_capacity(joined.len());
+        let mut rest = joined.iter().peekable();
+        for (index, active) in self.active.iter_mut().enumerate() {
+            let (batching, alone) = (active.usage.batching, active.alone);
+            let tenant = active.job.tenant.clone();
+            for (place, trace) in active.traces_mut().iter_mut().enumerate() {
+                if rest.next_if_eq(&&(index, place)).is_some() {
+                    members.push(Member { index, tenant: tenant.clone(), alone, batching, trace });
+                }
+            }
+        }
+        members.iter().for_each(|member| member.trace.run.job.turn.begin());
+        // Who else is in the pass is paused when its first job is: that one's clock measures the pass.
+        let Some(clock) = members.first().map(|member| Rc::clone(&member.trace.run.job.turn)) else { return Ok(()) };
+        let pacing = long.then(|| Rc::new(Pacing::new(&common.model, &clock, common.settings.slice)));
+        let began = clock.clock();
+        let mut segments = Vec::with_capacity(members.len());
+        for at in 0..members.len() {
+            let Some(member) = members.get_mut(at) else { continue };
+            match member.trace.segment() {
+                Ok(segment) => segments.push(Segment { batching: member.batching, ..segment }),
+                Err(raise) => {
+                    undo(&mut members, segments);
+                    return Err(raise);
+                }
+            }
+        }
+        if self.stack != Stack::Lanes {
+            fork(common, &members, &mut segments, pacing.as_deref());
+        }
+        let outcome = {
+            let runs = members.iter_mut().map(|member| &mut member.trace.run).collect();
+            let mut pass = Pass::new(runs, segments.iter().map(|segment| !segment.trunks.is_empty()), pacing);
+            let outcome = common.model.forward(&mut segments, &mut pass);
+            pass.end().map_err(Interrupt::Failed).and(outcome)
+        };
+        let output = match outcome {
+            Ok(output) => Some(output),
+            Err(Interrupt::Enough) => None,
+            Err(Interrupt::Failed(raise)) => {
+                undo(&mut members, segments);
+                return Err(raise);
+            }
+        };
+        let computed: u64 = segments.iter().map(|segment| segment.done.tokens).sum();
+        let blocks: Duration = members.iter().map(|member| member.trace.run.busy).sum();
+        let seconds = clock.clock().saturating_sub(began).saturating_sub(blocks).as_secs_f64();
+        #[expect(clippy::cast_precision_loss, reason = "token counts are far below 2^52")]
+        let share = |done: &Done| match computed {
+            0 => seconds / members.len() as f64,
+            all => seconds * done.tokens as f64 / all as f64,
+        };
+        let layers = u64::try_from(common.model.schema().layers.len()).unwrap_or(0);
+        let costs: Vec<f64> = segments.iter().map(|segment| share(&segment.done)).collect();
+        let shared = u64::try_from(members.len()).unwrap_or(0);
+        let mut usages = Vec::with_capacity(members.len());
+        let (mut apart, mut late) = (Vec::new(), Vec::new());
+        for (place, ((member, segment), cost)) in members.into_iter().zip(segments).zip(costs).enumerate() {
+            let tokens = segment.rows * segment.length;
+            let own = output.as_ref().and_then(|output| Some((output, output.layout.position(place)?)));
+            let count = |number: i64| u64::try_from(number).unwrap_or(0);
+            let forks = u64::try_from(segment.trunks.len()).unwrap_or(0);
+            if matches!(member.trace.run.ended, Some(Ending::Apart)) {
+                apart.push(member.index);
+            }
+            // This runs blocks, too.
+            member.trace.after_pass(own, segment.cache);
+            let busy = std::mem::take(&mut member.trace.run.busy).as_secs_f64();
+            if member.trace.run.job.turn.spent() {
+                late.push(member.index);
+            }
+            let usage = Usage {
+                forwards: 1,
+                shared,
+                rows: count(segment.rows),
+                tokens: count(tokens),
+                forks,
+                layers_run: segment.done.layers,
+                layers_skipped: layers.saturating_sub(segment.done.layers),
+                shapes: segment.done.shapes,
+                seconds: cost + busy,
+                ..Usage::default()
+            };
+            usages.push((member.index, usage));
+        }
+        let mut last = None;
+        for (index, usage) in usages {
+            if let Some(active) = self.active.get_mut(index) {
+                active.usage.add(&usage);
+                if last.replace(index) != Some(index) {
+                    active.note_pass();
+                }
+            }
+        }
+        for (mut jobs, alone) in [(apart, true), (late, false)] {
+            jobs.dedup();
+            for index in jobs {
+                if let Some(active) = self.active.get_mut(index) {
+                    active.restart(alone);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Arithmetic failed in the middle of a pass. A trace that was alone in it is to blame. Of several jobs, half are run
+    /// again with each other, and the other half too: first those apart whose blocks took part before the failure, which
+    /// mostly one of them caused. Whose blocks did not are where they were before the pass, and go on from there; the others
+    /// run again from their beginning. Traces of one job run again one by one, so that what comes before the one that fails
+    /// is done before it.
+    fn contain(&mut self, joined: &[(usize, usize)], raise: &Raise, events: &mut Vec<Event>) {
+        let mut jobs: Vec<(usize, bool)> = Vec::new();
+        for &(index, place) in joined {
+            let trace = self.active.get(index).and_then(|active| active.traces().get(place));
+            let took_part = trace.is_some_and(|trace| trace.run.took_part());
+            match jobs.last_mut().filter(|(last, _)| *last == index) {
+                Some((_, any)) => *any |= took_part,
+                None => jobs.push((index, took_part)),
+            }
+        }
+        if let &[(only, _)] = jobs.as_slice() {
+            if joined.len() == 1 {
+                if let Some(active) = self.active.remove(only) {
+                    active.end(Err(failure_of(raise)), events);
+                }
+            } else if let Some(active) = self.active.get_mut(only) {
+                active.restart(true);
+            }
+            return;
+        }
+        let (mut first, mut second): (Vec<_>, Vec<_>) = jobs.into_iter().partition(|(_, took_part)| *took_part);
+        if first.is_empty() {
+            first = second.split_off(second.len() / 2);
+        } else if second.is_empty() {
+            second = first.split_off(first.len() / 2);
+        }
+        for half in [first, second] {
+            let group = self.common.new_group();
+            for (index, took_part) in half {
+                if let Some(active) = self.active.get_mut(index) {
+                    active.try_again(group, took_part);
+                }
+            }
+        }
+    }
+}
+
+impl<M: Model> Party<M> {
+    /// Returns the jobs.
+    pub fn jobs(&self) -> impl Iterator<Item = &Active<M>> {
+        self.together.active.iter()
+    }
+
+    /// Runs the pass. Returns the jobs as they are then, without those that it ended.
+    pub fn run(mut self, events: &RefCell<Vec<Event>>) -> Vec<Active<M>> {
+        let mut found = Vec::new();
+        let alone = self.together.active.len() == 1;
+        self.jobs().for_each(|active| active.turn().ride(alone));
+        self.together.run(&self.joined, true, &mut found);
+        self.jobs().for_each(|active| active.turn().ride(false));
+        events.borrow_mut().append(&mut found);
+        self.together.active.into()
+    }
+}
+
+fn wants_pass<M: Model>(active: &Active<M>) -> bool {
+    active.traces().iter().any(Trace::wants_pass)
+}
+
+/// A trace that takes part in a pass.
+struct Member<'a, M: Model> {
+    /// Its job's place among the active ones.
+    index: usize,
+    tenant: TenantId,
+    alone: bool,
+    batching: Batching,
+    trace: &'a mut Trace<M>,
+}
+
+/// Makes a pass undone that failed.
+fn undo<M: Model>(members: &mut [Member<'_, M>], segments: Vec<Segment<M::Tensor>>) {
+    for (member, segment) in members.iter_mut().zip(segments) {
+        member.trace.undo_pass(segment.cache);
+    }
+}
+
+/// Gives segments what is kept of their rows. That saves work, and no more: where it cannot be had, they are computed.
+fn fork<M: Model>(
+    common: &Common<M>,
+    members: &[Member<'_, M>],
+    segments: &mut [Segment<M::Tensor>],
+    pacing: Option<&Pacing<M>>,
+) {
+    let rows_of = |(member, segment): (&Member<'_, M>, &Segment<M::Tensor>)| {
+        // What is kept was computed at shapes of then.
+        let forks = !member.alone && member.batching == Batching::Shared;
+        let plain = if forks { member.trace.plain_rows() } else { None };
+        let row = |ids: Vec<i64>| Row::new(&member.tenant, segment.attention, ids);
+        plain.into_iter().flatten().map(row).collect::<Vec<_>>()
+    };
+    let rows: Vec<Vec<Row>> = members.iter().zip(segments.iter()).map(rows_of).collect();
+    let bytes = |row: &Row| common.model.trunk_bytes(i64::try_from(row.ids.len()).unwrap_or(i64::MAX));
+    let wanted = common.trunks.borrow_mut().want(&rows, bytes);
+    // Others may come and go while these are computed.
+    let rest = || pacing.into_iter().for_each(Pacing::pause_if_late);
+    let computed = wanted.missing().map(|(rows, attention)| common.model.trunks(&rows, attention, &rest));
+    let computed = computed.map(Result::unwrap_or_default).collect();
+    for (segment, own) in segments.iter_mut().zip(common.trunks.borrow_mut().find(&rows, &wanted, computed)) {
+        segment.trunks = own;
+    }
+}
