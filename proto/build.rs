@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-const FILES: [&str; 1] = ["vitrine/v1/worker.proto"];
+const FILES: [&str; 2] = ["vitrine/v1/worker.proto", "vitrine/stored/records.proto"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=vitrine");

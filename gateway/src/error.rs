@@ -110,6 +110,7 @@ impl From<store::Error> for Error {
             store::Error::NoJob(_) => Self::NoJob,
             store::Error::KeyReused(_) => Self::Conflict(error.to_string()),
             store::Error::Closed => Self::Stopping,
+            store::Error::Unavailable { .. } => Self::Busy,
             other => Self::internal(other),
         }
     }

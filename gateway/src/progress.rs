@@ -24,7 +24,7 @@ pub fn response(gateway: &Gateway, record: &JobRecord, origin: &str) -> Response
 /// Returns what a job cost, as scheduler and worker told it.
 fn meta(record: &JobRecord) -> Map<String, Value> {
     let mut meta = serde_json::from_str::<Map<String, Value>>(&record.meta).unwrap_or_default();
-    meta.insert("request_bytes".into(), json!(record.payload.len()));
+    meta.insert("request_bytes".into(), json!(record.payload_bytes));
     if let Some(Outcome::Result(result)) = &record.outcome {
         meta.insert("result_bytes".into(), json!(result.len()));
     }

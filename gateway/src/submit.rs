@@ -11,7 +11,7 @@ use bytes::Bytes;
 use ids::{JobId, ModelKey};
 use nnsight::{DecodeError, RequestFields, ResponseModel, Status};
 use program::{Batching, Limits, Program};
-use store::{Accepted, Client, Generation, Idempotency, JobRecord, ModelState, Place};
+use store::{Accepted, Client, Generation, Idempotency, JobRecord, ModelState, Place, Position};
 use tokio::time::timeout;
 
 use crate::authenticate::Caller;
@@ -78,7 +78,7 @@ pub async fn submit(
         Accepted::New => (id, new),
         Accepted::Before(earlier) => {
             gateway.objects.delete(&Place::payload(&principal.tenant, id)).await?;
-            (earlier, gateway.jobs.follow(earlier, 0).await?)
+            (earlier, gateway.jobs.follow(earlier, Position::default()).await?)
         }
     };
     tracing::info!(job = %id, tenant = %principal.tenant, model = %record.model, bytes = record.payload.len(), "accepted");

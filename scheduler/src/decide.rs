@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ids::{JobId, ModelKey, TenantId};
-use store::JobRecord;
+use store::Live;
 
 /// Names one session of a worker; a worker that comes back has another.
 pub type SessionId = u64;
@@ -93,7 +93,7 @@ impl Action {
 
 impl Queue {
     /// Adds a queued job; it keeps the place that its age gives it, also when it comes back.
-    pub fn push(&mut self, record: &JobRecord, queue_millis: u64) {
+    pub fn push(&mut self, record: &Live, queue_millis: u64) {
         let waiting = Waiting {
             attempt: record.attempt,
             alone: record.attempt > 0,

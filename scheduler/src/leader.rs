@@ -10,7 +10,7 @@ use ids::{JobId, ModelKey, TenantId, WorkerId};
 use proto::v1::model_state::State as Loaded;
 use proto::v1::{self, to_worker};
 use store::job::Event;
-use store::{Blob, Error, Fault, JobRecord, Line, ModelRecord, ModelState, Models, State, Work};
+use store::{Blob, Error, Fault, JobRecord, Line, Live, ModelRecord, ModelState, Models, State, Work};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -100,11 +100,11 @@ impl Leader {
             self.models.put(&model_record(hosted, ModelState::Waiting)).await?;
         }
         let work = self.settler.jobs.work().await?;
-        for record in self.settler.jobs.list(&[State::Queued, State::Dispatched, State::Running]).await? {
-            if record.state == State::Queued {
-                self.enqueue(&record);
+        for live in self.settler.jobs.live().await?.jobs {
+            if live.state == State::Queued {
+                self.enqueue(&live);
             } else {
-                self.settle(record.id, record.attempt, Event::Requeued { worker_died: false }).await;
+                self.settle(live.id, live.attempt, Event::Requeued { worker_died: false }).await;
             }
         }
         for job in self.settler.jobs.cancels().await? {
@@ -216,7 +216,7 @@ impl Leader {
             match settled {
                 Settled::Done(record) => {
                     again |= record.state == State::Queued;
-                    self.enqueue(&record);
+                    self.enqueue(&record.live(0));
                 }
                 Settled::Refused => {}
                 Settled::Later => self.unsettled.push(report),
@@ -305,14 +305,14 @@ impl Leader {
     async fn look(&mut self, work: Work) {
         match work {
             Work::Accepted(job) => match self.settler.jobs.find(job).await {
-                Ok(Some((record, _))) => self.enqueue(&record),
+                Ok(Some((record, revision))) => self.enqueue(&record.live(revision)),
                 Ok(None) => {}
                 Err(error) => tracing::error!(%job, %error, "cannot read an accepted job"),
             },
             Work::Cancel(job) => self.cancel(job).await,
-            Work::Recheck => match self.settler.jobs.list(&[State::Queued]).await {
-                Ok(records) => {
-                    records.iter().for_each(|record| self.enqueue(record));
+            Work::Recheck => match self.settler.jobs.live().await {
+                Ok(live) => {
+                    live.jobs.iter().for_each(|job| self.enqueue(job));
                     for job in self.settler.jobs.cancels().await.unwrap_or_default() {
                         self.cancel(job).await;
                     }
@@ -382,7 +382,7 @@ impl Leader {
         let report = Report { job, attempt, told: Told::Happened(event) };
         let settled = self.settler.settle(std::slice::from_ref(&report)).await.pop().unwrap_or(Settled::Refused);
         match &settled {
-            Settled::Done(record) => self.enqueue(record),
+            Settled::Done(record) => self.enqueue(&record.live(0)),
             Settled::Refused => {}
             Settled::Later => self.unsettled.push(report),
         }
@@ -390,9 +390,9 @@ impl Leader {
     }
 
     /// Puts a job into the queue, if that is its state.
-    fn enqueue(&mut self, record: &JobRecord) {
-        if record.state == State::Queued {
-            self.queue.push(record, u64::try_from(self.config.queue_time.as_millis()).unwrap_or(u64::MAX));
+    fn enqueue(&mut self, live: &Live) {
+        if live.state == State::Queued {
+            self.queue.push(live, u64::try_from(self.config.queue_time.as_millis()).unwrap_or(u64::MAX));
         }
     }
 

@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ids::JobId;
 use store::job::Event;
-use store::{Blob, Error, JobRecord, Jobs, Objects, Outcome, Place, Revision};
+use store::{Blob, Ended, Error, JobRecord, Jobs, Objects, Outcome, Place, Replaced, Revision};
 
 use crate::policy::Told;
 
@@ -60,7 +60,9 @@ impl Settler {
             let outcomes = self.jobs.replace(&records).await;
             for (index, (step, slot)) in steps.into_iter().enumerate() {
                 *slot = match &outcomes {
-                    Ok(replaced) if replaced.get(index) == Some(&true) => Some(self.done(step).await),
+                    Ok(replaced) if matches!(replaced.get(index), Some(Replaced::Done(_))) => {
+                        Some(self.done(step).await)
+                    }
                     Ok(_) => None,
                     Err(error) => Some(later(step.after.id, error)),
                 };
@@ -100,10 +102,10 @@ impl Settler {
     }
 
     /// Forgets a job that ended: its record and whatever any attempt left in the object store.
-    pub async fn forget(&self, record: &JobRecord) -> Result<(), Error> {
-        self.objects.delete(&Place::payload(&record.tenant, record.id)).await?;
-        self.objects.delete_all(&Place::results(&record.tenant, record.id)).await?;
-        self.jobs.forget(record).await
+    pub async fn forget(&self, ended: &Ended) -> Result<(), Error> {
+        self.objects.delete(&Place::payload(&ended.tenant, ended.id)).await?;
+        self.objects.delete_all(&Place::results(&ended.tenant, ended.id)).await?;
+        self.jobs.forget(ended).await
     }
 
     /// Deletes a result that came too late, unless it is the very one that was committed.

@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use store::{Error, State};
-use tokio::runtime::Handle;
+use store::Error;
 use tokio_util::sync::CancellationToken;
 
 use crate::settle::{Settler, now};
@@ -25,17 +24,16 @@ pub async fn run(settler: Settler, keep: Duration, stop: CancellationToken) {
 
 /// Forgets the jobs that ended longer than `keep` ago. Returns how many.
 pub async fn sweep(settler: &Settler, keep: Duration) -> Result<usize, Error> {
-    let keep = u64::try_from(keep.as_millis()).unwrap_or(u64::MAX);
-    let ended = [State::Completed, State::Failed, State::Cancelled, State::Expired];
-    // That reads every record there is, which would hold up whoever shares the thread.
-    let (jobs, runtime) = (settler.jobs.clone(), Handle::current());
-    let listed = tokio::task::spawn_blocking(move || runtime.block_on(jobs.list(&ended)));
+    let before = now().saturating_sub(u64::try_from(keep.as_millis()).unwrap_or(u64::MAX));
     let mut forgotten = 0;
-    for record in listed.await.map_err(|_| Error::Closed)?? {
-        if record.ended_at.saturating_add(keep) <= now() {
-            settler.forget(&record).await?;
+    let mut next = Some(String::new());
+    while let Some(after) = next {
+        let ended = settler.jobs.ended(before, &after).await?;
+        for job in &ended.jobs {
+            settler.forget(job).await?;
             forgotten += 1;
         }
+        next = ended.next;
     }
     Ok(forgotten)
 }

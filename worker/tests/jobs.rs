@@ -148,7 +148,7 @@ impl Cluster {
     }
 
     async fn end(&self, job: JobId) -> (JobRecord, Vec<String>) {
-        let mut follow = self.jobs.follow(job, 0).await.unwrap();
+        let mut follow = self.jobs.follow(job, store::Position::default()).await.unwrap();
         let mut logs = Vec::new();
         let mut last = None;
         let changes = async {
@@ -245,7 +245,7 @@ async fn j5_a_job_that_never_comes_back_to_the_engine_is_out_of_time_too() {
 async fn j6_a_cancelled_job_leaves_the_engine() {
     let cluster = Cluster::start().await;
     let job = cluster.submit("endless", Limits::default()).await;
-    let mut follow = cluster.jobs.follow(job, 0).await.unwrap();
+    let mut follow = cluster.jobs.follow(job, store::Position::default()).await.unwrap();
     while let Some(Change::Record(record)) = follow.next().await.unwrap() {
         if record.state == State::Running {
             cluster.jobs.cancel(&record.tenant, job).await.unwrap();

@@ -38,6 +38,27 @@ pub enum Error {
     KeyReused(String),
     #[error("the store is closed")]
     Closed,
+    /// The store did not answer in time. Whoever asks again must bear that the first time counted.
+    #[error(
+        "the metadata store cannot be reached: {reason}{}",
+        if *maybe_done { "; what was asked of it may have been done" } else { "" }
+    )]
+    Unavailable { maybe_done: bool, reason: String },
+    /// The state that a listing began at is gone; it has to begin again.
+    #[error("that state of the metadata store is no longer kept")]
+    Compacted,
+    /// Nothing was written.
+    #[error("{what} is too large for the metadata store: {size}, of {limit} at most")]
+    TooLarge { what: String, size: usize, limit: usize },
+    /// Nothing was written: what one transaction writes, no other of the same commit may name.
+    #[error("a commit names the key {0} twice")]
+    KeyTwice(String),
+    /// Nothing was written: an entry was to go with a lease that has ended.
+    #[error("the lease has ended")]
+    NoLease,
+    /// Nothing was written: another leads now.
+    #[error("another process leads now")]
+    Deposed,
     #[error("cannot access {place}: {source}")]
     Failed { place: String, source: Box<dyn StdError + Send + Sync> },
 }

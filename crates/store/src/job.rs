@@ -4,13 +4,12 @@ use std::fmt;
 
 use ids::{JobId, KeyId, ModelKey, TenantId, WorkerId};
 use program::Limits;
-use serde::{Deserialize, Serialize};
 
-use crate::error::Error;
+use crate::metadata::Revision;
 use crate::objects::Blob;
 
 /// Everything that is remembered of a job. Times are milliseconds since the Unix epoch.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobRecord {
     pub id: JobId,
     pub tenant: TenantId,
@@ -23,8 +22,11 @@ pub struct JobRecord {
     pub limits: Limits,
     /// Lets the same submission arrive twice and count once.
     pub idempotency: Option<Idempotency>,
-    /// The `program::Program`, encoded. Emptied when the job ends.
+    /// The `program::Program`, encoded. Emptied when the job ends; one that is kept inline is empty, too, in what
+    /// followers are shown.
     pub payload: Blob,
+    /// How many bytes the payload has, or had.
+    pub payload_bytes: u64,
 
     pub state: State,
     /// Counts dispatches from 1: the fencing token of the current one.
@@ -57,6 +59,7 @@ impl JobRecord {
             client: Client { generation: Generation::Nnsight08, compress: false },
             limits: Limits::default(),
             idempotency: None,
+            payload_bytes: payload.len(),
             payload,
             state: State::Queued,
             attempt: 0,
@@ -72,8 +75,41 @@ impl JobRecord {
     }
 }
 
+/// What changes of a job until it ends, and what is needed to decide about it: so little that the whole queue is read
+/// at once. Times are milliseconds since the Unix epoch.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Live {
+    pub id: JobId,
+    pub tenant: TenantId,
+    pub model: ModelKey,
+    /// Not a final one.
+    pub state: State,
+    /// As in [`JobRecord`].
+    pub attempt: u32,
+    pub deaths: u32,
+    pub worker: Option<WorkerId>,
+    pub accepted_at: u64,
+    pub dispatched_at: u64,
+    pub started_at: u64,
+    /// Under which it was submitted.
+    pub submission_key: Option<String>,
+    /// What wrote it last: what [`crate::Jobs::replace`] compares. Not stored.
+    pub revision: Revision,
+}
+
+/// A job that has ended, and what has to be known to forget it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ended {
+    pub id: JobId,
+    pub tenant: TenantId,
+    /// Milliseconds since the Unix epoch.
+    pub ended_at: u64,
+    /// Under which it was submitted.
+    pub submission_key: Option<String>,
+}
+
 /// How the client wants its answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Client {
     pub generation: Generation,
     /// Whether the result is compressed.
@@ -81,14 +117,14 @@ pub struct Client {
 }
 
 /// The client's wire format.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Generation {
     /// nnsight 0.8: source text and pickled values; results as `torch.save` writes them.
     Nnsight08,
 }
 
 /// A name that a client gives to one submission, and what was submitted under it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Idempotency {
     pub key: String,
     /// BLAKE3 of the request's body.
@@ -96,7 +132,7 @@ pub struct Idempotency {
 }
 
 /// How far a job is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum State {
     Queued,
     Dispatched,
@@ -130,14 +166,14 @@ impl fmt::Display for State {
 }
 
 /// How a job ended, where there is more to say than its state.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Result(Blob),
     Failure { fault: Fault, text: String },
 }
 
 /// Whose doing a failure is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The program is wrong.
     User,
@@ -242,27 +278,39 @@ impl JobRecord {
         Ok(record)
     }
 
-    /// Encodes the record as stored: one byte of version, then postcard.
-    pub(crate) fn encode(&self) -> Result<Vec<u8>, Error> {
-        postcard::to_extend(self, vec![VERSION]).map_err(|error| self.unreadable(&error.to_string()))
-    }
-
-    /// Decodes what [`JobRecord::encode`] wrote.
-    pub(crate) fn decode(key: &str, bytes: &[u8]) -> Result<Self, Error> {
-        let unreadable = |reason: String| Error::Unreadable { key: key.to_owned(), reason };
-        match bytes.split_first() {
-            Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(|error| unreadable(error.to_string())),
-            Some((version, _)) => Err(unreadable(format!("its version is {version}, this server knows {VERSION}"))),
-            None => Err(unreadable("it is empty".into())),
+    /// Returns the part that changes, as of `revision`.
+    #[must_use]
+    pub fn live(&self, revision: Revision) -> Live {
+        Live {
+            id: self.id,
+            tenant: self.tenant.clone(),
+            model: self.model.clone(),
+            state: self.state,
+            attempt: self.attempt,
+            deaths: self.deaths,
+            worker: self.worker.clone(),
+            accepted_at: self.accepted_at,
+            dispatched_at: self.dispatched_at,
+            started_at: self.started_at,
+            submission_key: self.idempotency.as_ref().map(|it| it.key.clone()),
+            revision,
         }
     }
 
-    fn unreadable(&self, reason: &str) -> Error {
-        Error::Unreadable { key: self.id.to_string(), reason: reason.to_owned() }
+    /// Returns the record as far as `live` says that it is.
+    #[must_use]
+    pub fn at(self, live: &Live) -> Self {
+        Self {
+            state: live.state,
+            attempt: live.attempt,
+            deaths: live.deaths,
+            worker: live.worker.clone(),
+            dispatched_at: live.dispatched_at,
+            started_at: live.started_at,
+            ..self
+        }
     }
 }
-
-const VERSION: u8 = 1;
 
 #[cfg(test)]
 mod tests {
@@ -333,26 +381,5 @@ mod tests {
             let failed = Event::Failed { fault: Fault::Server, text: String::new(), meta: String::new() };
             prop_assert_eq!(record.after(record.attempt, &failed, 2).is_ok(), !record.state.terminal());
         }
-
-        #[test]
-        fn a_record_comes_back_as_it_was_written(history in told()) {
-            let mut record = crate::jobs::tests::queued();
-            for (_, event) in history {
-                record = record.after(record.attempt, &event, 1).unwrap_or(record);
-            }
-            let bytes = record.encode().unwrap();
-            prop_assert_eq!(JobRecord::decode("k", &bytes).unwrap(), record);
-        }
-
-        #[test]
-        fn no_bytes_make_decoding_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
-            let _ = JobRecord::decode("k", &bytes);
-        }
-    }
-
-    #[test]
-    fn a_record_of_another_version_is_refused_by_name() {
-        let error = JobRecord::decode("/vitrine/v1/jobs/x/record", &[9, 0, 0]).unwrap_err().to_string();
-        assert_eq!(error, "cannot read the record /vitrine/v1/jobs/x/record: its version is 9, this server knows 1");
     }
 }

@@ -1,25 +1,42 @@
-//! Job records in the metadata store, and how they are followed.
-//!
-//! `jobs/{id}/record` is the record and `jobs/{id}/log/…` what the program printed: one prefix, so one watch sees
-//! both in order. `live/{id}` exists while the job has not ended, so that a scheduler lists only those.
+//! Job records in the metadata store: accepted, moved on, ended, forgotten.
 
-use std::collections::VecDeque;
+mod follow;
+mod keys;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use ids::{JobId, TenantId};
+use tokio::time::{Instant, sleep};
 
-use crate::ROOT;
 use crate::error::Error;
-use crate::job::{Event, JobRecord, State};
-use crate::metadata::{self, Entry, MetadataStore, Revision, Txn, TxnOutcome, Watch};
+use crate::job::{Ended, Event, JobRecord, Live, State};
+use crate::metadata::{self, Entry, MetadataStore, Range, Revision};
+use crate::objects::Blob;
+use crate::stored;
+use crate::txn::{Op, Txn, TxnOutcome};
+
+pub use follow::{Change, Follow, Position};
+
+/// Bytes of text that lie in one entry of a log.
+const LOG_BYTES: usize = 64 << 10;
+
+/// Entries that make up a record.
+const PARTS: usize = 4;
+
+/// Records that are read together.
+const TOGETHER: usize = 100;
 
 /// The jobs of a metadata store.
 #[derive(Clone)]
 pub struct Jobs {
     store: Arc<dyn MetadataStore>,
+    unreadable: Arc<AtomicU64>,
 }
 
 /// What became of a submission.
@@ -31,6 +48,15 @@ pub enum Accepted {
     Before(JobId),
 }
 
+/// What became of a change to a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// It counts; this is the job's revision now.
+    Done(Revision),
+    /// The job has moved on since, or is gone: nothing was written.
+    Changed,
+}
+
 /// What a job printed: one line or several, without the last line's end.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
@@ -40,23 +66,43 @@ pub struct Line {
     pub text: String,
 }
 
-/// How far a follower has read. Zero is before everything.
-pub type Position = Revision;
+/// All jobs that have not ended, oldest first.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct LiveJobs {
+    pub jobs: Vec<Live>,
+    /// As of when: what comes after it is for a watch.
+    pub revision: Revision,
+    /// Records that this version cannot read, which were skipped.
+    pub unreadable: usize,
+}
 
-/// One step of a job, as its followers see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// The record changed. Intermediate states may be missed by who looks late, the last one never.
-    Record(Box<JobRecord>),
-    /// The program printed: one line or several, without the last line's end.
-    Log { attempt: u32, text: String },
+/// Some jobs that have ended, by the hour of their end.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct EndedJobs {
+    pub jobs: Vec<Ended>,
+    /// Where to go on; `None` when these are the last.
+    pub next: Option<String>,
+}
+
+/// What a scheduler has to look at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Work {
+    Accepted(JobId),
+    Cancel(JobId),
+    Recheck,
 }
 
 impl Jobs {
     /// Views the jobs of `store`.
     #[must_use]
     pub fn new(store: Arc<dyn MetadataStore>) -> Self {
-        Self { store }
+        Self { store, unreadable: Arc::default() }
+    }
+
+    /// Returns how many records were skipped so far because this version cannot read them.
+    #[must_use]
+    pub fn unreadable(&self) -> u64 {
+        self.unreadable.load(Ordering::Relaxed)
     }
 
     /// Makes a queued job durable. Only after this returns may anyone be told that it was accepted.
@@ -64,29 +110,31 @@ impl Jobs {
     /// # Errors
     /// [`Error::KeyReused`] when its idempotency key names another submission; failures of the store.
     pub async fn accept(&self, record: &JobRecord) -> Result<Accepted, Error> {
-        let key = record_key(record.id);
-        let mut txn = Txn::default().absent(&key).put(&key, record.encode()?).put(live_key(record.id), Bytes::new());
-        let submission = record.idempotency.as_ref().map(|idempotency| {
-            let key = format!("{ROOT}submissions/{}/{}", record.tenant, idempotency.key);
-            let mut value = idempotency.digest.to_vec();
-            value.extend_from_slice(record.id.to_string().as_bytes());
-            (key, value)
-        });
-        if let Some((key, value)) = &submission {
-            txn = txn.absent(key).put(key, value.clone());
+        let request = keys::request(record.id);
+        let mut txn = Txn::default().absent(&request).put(&request, stored::request(record));
+        txn = txn.put(keys::live(record.id), stored::live(record));
+        if let Blob::Inline(bytes) = &record.payload {
+            txn = txn.put(keys::payload(record.id), bytes.clone());
         }
-        if let TxnOutcome::Committed(_) = self.store.txn(txn).await? {
-            return Ok(Accepted::New);
+        if let Some(idempotency) = &record.idempotency {
+            let key = keys::submission(&record.tenant, &idempotency.key);
+            txn = txn.absent(&key).put(&key, stored::submission(idempotency, record.id));
         }
-        let (Some((key, _)), Some(idempotency)) = (&submission, &record.idempotency) else {
-            return Ok(Accepted::Before(record.id));
-        };
-        let Some(entry) = self.store.get(key).await? else { return Ok(Accepted::Before(record.id)) };
-        let id = std::str::from_utf8(entry.value.get(32..).unwrap_or_default()).ok().and_then(|text| text.parse().ok());
-        match id {
-            None => Err(Error::Unreadable { key: key.clone(), reason: "it names no job".into() }),
-            Some(id) if entry.value.starts_with(&idempotency.digest) => Ok(Accepted::Before(id)),
-            Some(_) => Err(Error::KeyReused(idempotency.key.clone())),
+        loop {
+            let Some(TxnOutcome::Conflict(compared)) = self.certain(vec![txn.clone()]).await?.pop() else {
+                return Ok(Accepted::New);
+            };
+            let mut compared = compared.into_iter();
+            // A job's name is given to one submission only, so this is the same one, told before.
+            if compared.next().flatten().is_some() {
+                return Ok(Accepted::Before(record.id));
+            }
+            // What stood in its way may have been forgotten meanwhile.
+            let (Some(entry), Some(idempotency)) = (compared.next().flatten(), &record.idempotency) else { continue };
+            return match stored::read_submission(&entry)? {
+                (id, digest) if digest.as_ref() == idempotency.digest => Ok(Accepted::Before(id)),
+                _ => Err(Error::KeyReused(idempotency.key.clone())),
+            };
         }
     }
 
@@ -103,30 +151,76 @@ impl Jobs {
     /// # Errors
     /// Failures of the store.
     pub async fn find(&self, id: JobId) -> Result<Option<(JobRecord, Revision)>, Error> {
-        let entry = self.store.get(&record_key(id)).await?;
-        entry.map(|entry| Ok((JobRecord::decode(&entry.key, &entry.value)?, entry.revision))).transpose()
+        let entries = self.store.read(&parts(id)).await?;
+        joined(id, &entries)
     }
 
-    /// Returns the jobs in one of `states`, oldest first.
+    /// Returns the jobs in one of `states`, oldest first; those that ended, by the hour of their end. A record that this
+    /// version cannot read is left out.
     ///
     /// # Errors
     /// Failures of the store.
     pub async fn list(&self, states: &[State]) -> Result<Vec<JobRecord>, Error> {
-        let mut records = Vec::new();
-        if states.iter().all(|state| !state.terminal()) {
-            for entry in self.store.list(&format!("{ROOT}live/")).await? {
-                let Some(id) = job_of(&entry.key) else { continue };
-                records.extend(self.find(id).await?.map(|(record, _)| record));
+        let mut ids = Vec::new();
+        if states.iter().any(|state| !state.terminal()) {
+            let wanted = |live: &Live| states.contains(&live.state).then_some(live.id);
+            ids.extend(self.live().await?.jobs.iter().filter_map(wanted));
+        }
+        if states.iter().any(|state| state.terminal()) {
+            let mut next = Some(String::new());
+            while let Some(after) = next {
+                let page = self.ended(u64::MAX, &after).await?;
+                ids.extend(page.jobs.iter().map(|ended| ended.id));
+                next = page.next;
             }
-        } else {
-            for entry in self.store.list(&format!("{ROOT}jobs/")).await? {
-                if entry.key.ends_with("/record") {
-                    records.push(JobRecord::decode(&entry.key, &entry.value)?);
+        }
+        let mut records = Vec::new();
+        for ids in ids.chunks(TOGETHER) {
+            let keys: Vec<String> = ids.iter().flat_map(|id| parts(*id)).collect();
+            let entries = self.store.read(&keys).await?;
+            for (id, entries) in ids.iter().zip(entries.chunks(PARTS)) {
+                match joined(*id, entries) {
+                    Ok(found) => records.extend(found.map(|(record, _)| record)),
+                    Err(error) => self.skip(&error),
                 }
             }
         }
+        // A job may have moved on since its name was read.
         records.retain(|record| states.contains(&record.state));
         Ok(records)
+    }
+
+    /// Returns all jobs that have not ended, as of one instant.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn live(&self) -> Result<LiveJobs, Error> {
+        'again: loop {
+            let mut live = LiveJobs::default();
+            let mut next = Some(Range::of(keys::all_live()));
+            while let Some(range) = next.take() {
+                let page = match self.store.range(range.clone()).await {
+                    Ok(page) => page,
+                    Err(Error::Compacted) => continue 'again,
+                    Err(error) => return Err(error),
+                };
+                for entry in &page.entries {
+                    match keys::job_of(&entry.key).map(|id| stored::read_live(id, entry)) {
+                        Some(Ok(job)) => live.jobs.push(job),
+                        Some(Err(error)) => {
+                            self.skip(&error);
+                            live.unreadable += 1;
+                        }
+                        None => {}
+                    }
+                }
+                live.revision = page.revision;
+                next = range.next(&page);
+                // A page takes a millisecond of whoever's thread this is.
+                tokio::task::yield_now().await;
+            }
+            return Ok(live);
+        }
     }
 
     /// Applies an event that was told for `attempt`, atomically. Returns the record as it is then.
@@ -137,14 +231,14 @@ impl Jobs {
         loop {
             let (before, revision) = self.find(id).await?.ok_or(Error::NoJob(id))?;
             let after = before.after(attempt, event, now).map_err(|refused| Error::Refused { id, refused })?;
-            if self.replace(&[(revision, &after)]).await? == [true] {
+            if let [Replaced::Done(_)] = self.replace(&[(revision, &after)]).await?[..] {
                 return Ok(after);
             }
         }
     }
 
-    /// Writes records, each in place of the one that was found at a revision. Returns of each whether that was done:
-    /// `false` when the record has changed since. They wait for the disk together.
+    /// Writes how far jobs are, each in place of what was found at a revision. Returns of each, in order, what came of
+    /// it. They wait for the disk together.
     ///
     /// That a job is with a worker, and runs, is written relaxed. A crash that undoes it leaves the job queued, and it
     /// runs again under an attempt of the same number; the session that the earlier one was given out on is gone with
@@ -152,33 +246,51 @@ impl Jobs {
     ///
     /// # Errors
     /// Failures of the store.
-    pub async fn replace(&self, records: &[(Revision, &JobRecord)]) -> Result<Vec<bool>, Error> {
-        let replacement = |(revision, record): &(Revision, &JobRecord)| {
-            let (id, key) = (record.id, record_key(record.id));
-            let mut txn = Txn::default().unchanged(&key, *revision).put(&key, record.encode()?);
-            if record.state.terminal() {
-                txn = txn.delete(live_key(id)).delete(cancel_key(id));
+    pub async fn replace(&self, records: &[(Revision, &JobRecord)]) -> Result<Vec<Replaced>, Error> {
+        let mut named = BTreeSet::new();
+        // A record that comes twice has changed since it was found the second time.
+        let first = records.iter().enumerate().filter(|(_, (_, record))| named.insert(record.id));
+        let (places, txns): (Vec<usize>, Vec<Txn>) =
+            first.map(|(place, (revision, record))| (place, replacement(*revision, record))).unzip();
+        let outcomes = self.certain(txns).await?;
+        let mut replaced: Vec<Replaced> = records.iter().map(|_| Replaced::Changed).collect();
+        for (place, outcome) in places.iter().zip(outcomes) {
+            if let (Some(slot), Some(revision)) = (replaced.get_mut(*place), outcome.committed()) {
+                *slot = Replaced::Done(revision);
             }
-            if matches!(record.state, State::Dispatched | State::Running) {
-                txn = txn.relaxed();
-            }
-            Ok(txn)
-        };
-        let txns = records.iter().map(replacement).collect::<Result<_, Error>>()?;
-        let outcomes = self.store.txns(txns).await?;
-        Ok(outcomes.iter().map(|outcome| matches!(outcome, TxnOutcome::Committed(_))).collect())
+        }
+        Ok(replaced)
     }
 
-    /// Keeps what programs printed, in the order of `(attempt, number)`. A crash may lose the last of it.
+    /// Keeps what programs printed, in the order of `(attempt, number)`. What one attempt printed in between goes into
+    /// as few entries as hold it. A crash may lose the last of it.
     ///
     /// # Errors
     /// Failures of the store.
     pub async fn append_log(&self, lines: &[Line]) -> Result<(), Error> {
-        let put = |Line { job, attempt, number, text }: &Line| {
-            let key = format!("{ROOT}jobs/{job}/log/{attempt:04}/{number:08}");
-            Txn::default().put(key, text.clone().into_bytes()).relaxed()
-        };
-        self.store.txns(lines.iter().map(put).collect()).await.map(|_| ())
+        // By attempt, and within one by number: a line that came twice counts once.
+        let mut printed: BTreeMap<(JobId, u32), BTreeMap<u32, &str>> = BTreeMap::new();
+        for Line { job, attempt, number, text } in lines {
+            printed.entry((*job, *attempt)).or_default().insert(*number, text);
+        }
+        let mut txns = Vec::new();
+        for ((job, attempt), texts) in printed {
+            let mut texts = texts.into_iter().peekable();
+            while let Some((number, text)) = texts.next() {
+                let mut joined = text.to_owned();
+                let mut last = number;
+                // A gap in the numbers may yet be filled by what comes later.
+                while let Some((next, text)) = texts.next_if(|(next, text)| {
+                    last.checked_add(1) == Some(*next) && joined.len() + 1 + text.len() <= LOG_BYTES
+                }) {
+                    joined.push('\n');
+                    joined.push_str(text);
+                    last = next;
+                }
+                txns.push(Txn::default().put(keys::log(job, attempt, number), joined.into_bytes()).relaxed());
+            }
+        }
+        self.store.commit(txns).await.map(|_| ())
     }
 
     /// Asks for a tenant's job to be cancelled; the scheduler sees to it. Returns the record as it is now.
@@ -188,7 +300,7 @@ impl Jobs {
     pub async fn cancel(&self, tenant: &TenantId, id: JobId) -> Result<JobRecord, Error> {
         let record = self.get(tenant, id).await?.ok_or(Error::NoJob(id))?;
         if !record.state.terminal() {
-            self.store.put(&cancel_key(id), Bytes::new()).await?;
+            self.store.put(&keys::cancel(id), Bytes::new()).await?;
         }
         Ok(record)
     }
@@ -198,20 +310,39 @@ impl Jobs {
     /// # Errors
     /// Failures of the store.
     pub async fn drop_cancel(&self, id: JobId) -> Result<(), Error> {
-        self.store.delete(&cancel_key(id)).await
+        self.store.delete(&keys::cancel(id)).await
+    }
+
+    /// Returns jobs that ended before a time, those after a place that an earlier call told; the empty text is the
+    /// first. A record that this version cannot read is left out.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn ended(&self, before: u64, after: &str) -> Result<EndedJobs, Error> {
+        let range = Range { after: Some(after.to_owned()), ..Range::of(keys::all_ended()).limit(TOGETHER) };
+        let page = self.store.range(range).await?;
+        let until = keys::ended_until(before);
+        let mut ended = EndedJobs::default();
+        for entry in page.entries.iter().take_while(|entry| entry.key < until) {
+            match keys::job_of(&entry.key).map(|id| stored::read_ended(id, entry)) {
+                Some(Ok(job)) if job.ended_at < before => ended.jobs.push(job),
+                Some(Err(error)) => self.skip(&error),
+                _ => {}
+            }
+        }
+        ended.next = page.entries.last().map(|entry| entry.key.clone()).filter(|last| page.more && *last < until);
+        Ok(ended)
     }
 
     /// Forgets a job that has ended: record, log, and the key under which it was submitted.
     ///
     /// # Errors
     /// Failures of the store.
-    pub async fn forget(&self, record: &JobRecord) -> Result<(), Error> {
-        let mut txn = Txn::default().delete(live_key(record.id)).delete(cancel_key(record.id));
-        for entry in self.store.list(&format!("{ROOT}jobs/{}/", record.id)).await? {
-            txn = txn.delete(entry.key);
-        }
-        if let Some(idempotency) = &record.idempotency {
-            txn = txn.delete(format!("{ROOT}submissions/{}/{}", record.tenant, idempotency.key));
+    pub async fn forget(&self, ended: &Ended) -> Result<(), Error> {
+        let mut txn = Txn::default().delete_prefix(keys::job(ended.id)).delete(keys::cancel(ended.id));
+        txn = txn.delete(keys::ended(ended.id, ended.ended_at));
+        if let Some(key) = &ended.submission_key {
+            txn = txn.delete(keys::submission(&ended.tenant, key));
         }
         self.store.txn(txn).await.map(|_| ())
     }
@@ -221,10 +352,7 @@ impl Jobs {
     /// # Errors
     /// Failures of the store.
     pub async fn follow(&self, id: JobId, position: Position) -> Result<Follow, Error> {
-        let prefix = format!("{ROOT}jobs/{id}/");
-        let watch = self.store.watch(&prefix).await?;
-        let store = Arc::clone(&self.store);
-        Ok(Follow { store, prefix, watch, position, pending: VecDeque::new(), listed: false, ended: false })
+        Follow::open(Arc::clone(&self.store), id, position).await
     }
 
     /// Follows a job that is not accepted yet: every state of it will be seen.
@@ -232,8 +360,7 @@ impl Jobs {
     /// # Errors
     /// Failures of the store.
     pub async fn follow_new(&self, id: JobId) -> Result<Follow, Error> {
-        // There is nothing to list.
-        Ok(Follow { listed: true, ..self.follow(id, 0).await? })
+        Follow::open_new(Arc::clone(&self.store), id).await
     }
 
     /// Yields the jobs that were accepted, and those whose cancellation was asked for, from now on. An item may
@@ -242,17 +369,21 @@ impl Jobs {
     /// # Errors
     /// Failures of the store.
     pub async fn work(&self) -> Result<BoxStream<'static, Work>, Error> {
-        let accepted = self.store.watch(&format!("{ROOT}live/")).await?.filter_map(|event| async move {
+        let accepted = self.store.watch(&keys::all_live(), None).await?.filter_map(|event| async move {
             match event {
-                metadata::Event::Put(entry) => job_of(&entry.key).map(Work::Accepted),
-                metadata::Event::Delete { .. } => None,
+                metadata::Event::Put(entry) => {
+                    let live = stored::read_live(keys::job_of(&entry.key)?, &entry).ok()?;
+                    // What happens to it later is the scheduler's own doing.
+                    (live.state == State::Queued && live.attempt == 0).then_some(Work::Accepted(live.id))
+                }
+                metadata::Event::Delete { .. } | metadata::Event::Progress(_) => None,
                 metadata::Event::Resync => Some(Work::Recheck),
             }
         });
-        let cancelled = self.store.watch(&format!("{ROOT}cancels/")).await?.filter_map(|event| async move {
+        let cancelled = self.store.watch(&keys::all_cancels(), None).await?.filter_map(|event| async move {
             match event {
-                metadata::Event::Put(entry) => job_of(&entry.key).map(Work::Cancel),
-                metadata::Event::Delete { .. } => None,
+                metadata::Event::Put(entry) => keys::job_of(&entry.key).map(Work::Cancel),
+                metadata::Event::Delete { .. } | metadata::Event::Progress(_) => None,
                 metadata::Event::Resync => Some(Work::Recheck),
             }
         });
@@ -264,101 +395,97 @@ impl Jobs {
     /// # Errors
     /// Failures of the store.
     pub async fn cancels(&self) -> Result<Vec<JobId>, Error> {
-        let entries = self.store.list(&format!("{ROOT}cancels/")).await?;
-        Ok(entries.iter().filter_map(|entry| job_of(&entry.key)).collect())
+        let entries = self.store.list(&keys::all_cancels()).await?;
+        Ok(entries.iter().filter_map(|entry| keys::job_of(&entry.key)).collect())
     }
-}
 
-/// What a scheduler has to look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Work {
-    Accepted(JobId),
-    Cancel(JobId),
-    Recheck,
-}
-
-/// Reads one job's changes in order.
-pub struct Follow {
-    store: Arc<dyn MetadataStore>,
-    prefix: String,
-    watch: Watch,
-    position: Position,
-    pending: VecDeque<Entry>,
-    /// Whether what was there before the watch (or was dropped from it) has been read.
-    listed: bool,
-    ended: bool,
-}
-
-impl Follow {
-    /// Returns the next change, or `None` after the record of a job that has ended (or was forgotten).
-    ///
-    /// # Errors
-    /// Failures of the store.
-    ///
-    /// # Cancel safety
-    /// Nothing is lost when the future is dropped.
-    pub async fn next(&mut self) -> Result<Option<Change>, Error> {
-        while !self.ended {
-            if let Some(entry) = self.pending.pop_front() {
-                if entry.revision <= self.position {
-                    // Read before; if it is the end of the job, nothing else will come.
-                    self.ended =
-                        entry.key.ends_with("/record") && JobRecord::decode(&entry.key, &entry.value)?.state.terminal();
-                    continue;
+    /// Commits, and where nobody can say whether it was done, does so again until it is known. What then finds its own
+    /// record was done.
+    async fn certain(&self, txns: Vec<Txn>) -> Result<Vec<TxnOutcome>, Error> {
+        let until = Instant::now() + self.store.limits().deadline;
+        let mut pause = Duration::from_millis(20);
+        let mut again = false;
+        loop {
+            match self.store.commit(txns.clone()).await {
+                Ok(mut outcomes) => {
+                    for (outcome, txn) in outcomes.iter_mut().zip(&txns).filter(|_| again) {
+                        if let TxnOutcome::Conflict(compared) = outcome
+                            && let Some(revision) = done_before(txn, compared)
+                        {
+                            *outcome = TxnOutcome::Committed(revision);
+                        }
+                    }
+                    return Ok(outcomes);
                 }
-                self.position = entry.revision;
-                return self.change(&entry).map(Some);
-            }
-            if self.listed {
-                match self.watch.next().await {
-                    Some(metadata::Event::Put(entry)) => self.pending.push_back(entry),
-                    Some(metadata::Event::Delete { key, .. }) => self.ended = key.ends_with("/record"),
-                    Some(metadata::Event::Resync) => self.listed = false,
-                    None => self.ended = true,
+                Err(Error::Unavailable { maybe_done, reason }) if maybe_done || again => {
+                    if Instant::now() + pause >= until {
+                        return Err(Error::Unavailable { maybe_done: true, reason });
+                    }
+                    again = true;
+                    sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_millis(500));
                 }
-            } else {
-                let mut entries = self.store.list(&self.prefix).await?;
-                entries.sort_by_key(|entry| entry.revision);
-                self.ended = entries.is_empty();
-                self.pending = entries.into();
-                self.listed = true;
+                Err(error) => return Err(error),
             }
         }
-        Ok(None)
     }
 
-    /// Returns how far it has read: give it to [`Jobs::follow`] to go on from here.
-    #[must_use]
-    pub fn position(&self) -> Position {
-        self.position
+    fn skip(&self, error: &Error) {
+        self.unreadable.fetch_add(1, Ordering::Relaxed);
+        tracing::warn!(%error, "skipped");
     }
+}
 
-    fn change(&mut self, entry: &Entry) -> Result<Change, Error> {
-        let name = entry.key.get(self.prefix.len()..).unwrap_or_default();
-        if let Some(log) = name.strip_prefix("log/") {
-            let attempt = log.split('/').next().and_then(|text| text.parse().ok()).unwrap_or(0);
-            return Ok(Change::Log { attempt, text: String::from_utf8_lossy(&entry.value).into_owned() });
+/// Returns the revision at which a transaction was applied, where what it compared has become what it writes.
+fn done_before(txn: &Txn, compared: &[Option<Entry>]) -> Option<Revision> {
+    let mut revision = None;
+    for (compare, found) in txn.compares.iter().zip(compared) {
+        let written = txn.ops.iter().find_map(|op| match op {
+            Op::Put { key, value, .. } if key == compare.key() => Some(value),
+            _ => None,
+        });
+        if let Some(value) = written {
+            revision = Some(found.as_ref().filter(|entry| entry.value == value)?.revision);
         }
-        let record = JobRecord::decode(&entry.key, &entry.value)?;
-        self.ended = record.state.terminal();
-        Ok(Change::Record(Box::new(record)))
     }
+    revision
 }
 
-fn record_key(id: JobId) -> String {
-    format!("{ROOT}jobs/{id}/record")
+/// Returns the transaction that makes a job what `record` says.
+fn replacement(revision: Revision, record: &JobRecord) -> Txn {
+    let (id, live) = (record.id, keys::live(record.id));
+    let txn = Txn::default().unchanged(&live, revision);
+    if record.state.terminal() {
+        // Compared so that a conflict shows it.
+        let txn = txn.absent(keys::outcome(id)).put(keys::outcome(id), stored::outcome(record));
+        let txn = txn.put(keys::ended(id, record.ended_at), stored::ended(record));
+        return txn.delete(live).delete(keys::payload(id)).delete(keys::cancel(id));
+    }
+    let txn = txn.put(live, stored::live(record));
+    if matches!(record.state, State::Dispatched | State::Running) { txn.relaxed() } else { txn }
 }
 
-fn live_key(id: JobId) -> String {
-    format!("{ROOT}live/{id}")
+/// Returns where a job's record lies.
+fn parts(id: JobId) -> [String; PARTS] {
+    [keys::request(id), keys::live(id), keys::outcome(id), keys::payload(id)]
 }
 
-fn cancel_key(id: JobId) -> String {
-    format!("{ROOT}cancels/{id}")
-}
-
-fn job_of(key: &str) -> Option<JobId> {
-    key.rsplit('/').next()?.parse().ok()
+/// Puts a job's record together from what lies there.
+fn joined(id: JobId, entries: &[Option<Entry>]) -> Result<Option<(JobRecord, Revision)>, Error> {
+    let [Some(request), live, outcome, payload] = entries else { return Ok(None) };
+    let record = stored::read_request(id, request)?;
+    match (live, outcome) {
+        (_, Some(outcome)) => Ok(Some((stored::read_outcome(record, outcome)?, outcome.revision))),
+        (Some(live), None) => {
+            let live = stored::read_live(id, live)?;
+            let mut record = record.at(&live);
+            if let Some(payload) = payload {
+                record.payload = Blob::Inline(payload.value.clone());
+            }
+            Ok(Some((record, live.revision)))
+        }
+        (None, None) => Ok(None),
+    }
 }
 
 #[cfg(test)]
@@ -366,9 +493,9 @@ pub(crate) mod tests {
     use ids::{KeyId, ModelKey, WorkerId};
 
     use super::*;
-    use crate::embedded::RedbStore;
     use crate::job::{Fault, Idempotency, Refused};
     use crate::objects::Blob;
+    use crate::redb_store::RedbStore;
 
     pub fn queued() -> JobRecord {
         JobRecord::queued(
@@ -383,6 +510,16 @@ pub(crate) mod tests {
 
     fn jobs(folder: &tempfile::TempDir) -> Jobs {
         Jobs::new(Arc::new(RedbStore::open(folder.path().join("state.redb")).unwrap()))
+    }
+
+    fn forgettable(record: &JobRecord) -> Ended {
+        let submission_key = record.idempotency.as_ref().map(|it| it.key.clone());
+        Ended { id: record.id, tenant: record.tenant.clone(), ended_at: record.ended_at, submission_key }
+    }
+
+    /// Returns a change as followers see it, who have no use for the program.
+    fn shown(record: JobRecord) -> Change {
+        Change::Record(Box::new(JobRecord { payload: Blob::Inline(Bytes::new()), ..record }))
     }
 
     fn line(job: JobId, number: u32, text: String) -> Line {
@@ -409,7 +546,8 @@ pub(crate) mod tests {
         assert!(matches!(jobs.accept(&submitted(2)).await, Err(Error::KeyReused(key)) if key == "k"));
         let other = JobRecord { tenant: TenantId::new("other"), ..submitted(2) };
         assert_eq!(jobs.accept(&other).await.unwrap(), Accepted::New);
-        jobs.forget(&first).await.unwrap();
+        let end = jobs.transition(first.id, 0, &Event::Cancelled, 2).await.unwrap();
+        jobs.forget(&forgettable(&end)).await.unwrap();
         assert_eq!(jobs.accept(&submitted(2)).await.unwrap(), Accepted::New);
     }
 
@@ -484,16 +622,15 @@ pub(crate) mod tests {
 
     /// Writes what one job does, and returns it as followers should see it.
     async fn live(jobs: &Jobs, record: &JobRecord) -> Vec<Change> {
-        let seen = |record: JobRecord| Change::Record(Box::new(record));
         let id = record.id;
-        let mut changes = vec![seen(jobs.transition(id, 0, &dispatched(), 2).await.unwrap())];
-        changes.push(seen(jobs.transition(id, 1, &Event::Started, 3).await.unwrap()));
+        let mut changes = vec![shown(jobs.transition(id, 0, &dispatched(), 2).await.unwrap())];
+        changes.push(shown(jobs.transition(id, 1, &Event::Started, 3).await.unwrap()));
         for number in 0..3 {
             let text = format!("line {number}");
             jobs.append_log(&[line(id, number, text.clone())]).await.unwrap();
             changes.push(Change::Log { attempt: 1, text });
         }
-        changes.push(seen(jobs.transition(id, 1, &finished(), 4).await.unwrap()));
+        changes.push(shown(jobs.transition(id, 1, &finished(), 4).await.unwrap()));
         changes
     }
 
@@ -511,8 +648,8 @@ pub(crate) mod tests {
         let jobs = jobs(&folder);
         let record = queued();
         jobs.accept(&record).await.unwrap();
-        let mut follow = jobs.follow(record.id, 0).await.unwrap();
-        assert_eq!(follow.next().await.unwrap(), Some(Change::Record(Box::new(record.clone()))));
+        let mut follow = jobs.follow(record.id, Position::default()).await.unwrap();
+        assert_eq!(follow.next().await.unwrap(), Some(shown(record.clone())));
         let changes = live(&jobs, &record).await;
         assert_eq!(rest(&mut follow).await, changes);
         assert_eq!(follow.next().await.unwrap(), None);
@@ -525,7 +662,7 @@ pub(crate) mod tests {
         let record = queued();
         let mut follow = jobs.follow_new(record.id).await.unwrap();
         jobs.accept(&record).await.unwrap();
-        let mut changes = vec![Change::Record(Box::new(record.clone()))];
+        let mut changes = vec![shown(record.clone())];
         changes.extend(live(&jobs, &record).await);
         assert_eq!(rest(&mut follow).await, changes);
     }
@@ -540,14 +677,14 @@ pub(crate) mod tests {
         // Late, it sees the lines and the last record; from each place where it may have stopped, what is after it.
         let late: Vec<Change> = changes.into_iter().skip(2).collect();
         for stop in 0..=late.len() {
-            let mut follow = jobs.follow(record.id, 0).await.unwrap();
+            let mut follow = jobs.follow(record.id, Position::default()).await.unwrap();
             for change in late.iter().take(stop) {
                 assert_eq!(follow.next().await.unwrap().as_ref(), Some(change));
             }
             let mut resumed = jobs.follow(record.id, follow.position()).await.unwrap();
             assert_eq!(rest(&mut resumed).await, late[stop..]);
         }
-        let mut nobody = jobs.follow(JobId::new(), 0).await.unwrap();
+        let mut nobody = jobs.follow(JobId::new(), Position::default()).await.unwrap();
         assert_eq!(nobody.next().await.unwrap(), None);
     }
 
@@ -557,7 +694,7 @@ pub(crate) mod tests {
         let jobs = jobs(&folder);
         let record = queued();
         jobs.accept(&record).await.unwrap();
-        let mut follow = jobs.follow(record.id, 0).await.unwrap();
+        let mut follow = jobs.follow(record.id, Position::default()).await.unwrap();
         follow.next().await.unwrap();
         for number in 0..3000 {
             jobs.append_log(&[line(record.id, number, number.to_string())]).await.unwrap();
@@ -565,7 +702,7 @@ pub(crate) mod tests {
         let end = jobs.transition(record.id, 0, &Event::Cancelled, 2).await.unwrap();
         let mut expected: Vec<Change> =
             (0..3000).map(|number| Change::Log { attempt: 1, text: number.to_string() }).collect();
-        expected.push(Change::Record(Box::new(end)));
+        expected.push(shown(end));
         assert_eq!(rest(&mut follow).await, expected);
     }
 }

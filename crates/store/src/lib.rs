@@ -2,24 +2,35 @@
 //!
 //! Nothing else in Vitrine holds anything that would be missed after a crash.
 
-mod embedded;
+mod election;
 mod error;
+mod fenced;
 pub mod job;
 mod jobs;
+mod lease;
+mod memory;
 mod metadata;
 mod models;
 mod objects;
+mod redb_store;
+mod stored;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+mod txn;
 mod watch;
 
-pub use embedded::RedbStore;
+pub use election::{Election, Leader, Leadership};
 pub use error::Error;
-pub use job::{Client, Fault, Generation, Idempotency, JobRecord, Outcome, Refused, State};
-pub use jobs::{Accepted, Change, Follow, Jobs, Line, Position, Work};
-pub use metadata::{Compare, Durability, Entry, Event, MetadataStore, Op, Revision, Txn, TxnOutcome, Watch};
+pub use fenced::Fenced;
+pub use job::{Client, Ended, Fault, Generation, Idempotency, JobRecord, Live, Outcome, Refused, State};
+pub use jobs::{Accepted, Change, EndedJobs, Follow, Jobs, Line, LiveJobs, Position, Replaced, Work};
+pub use lease::{Lease, LeaseId};
+pub use memory::{Faults, MemoryStore, Writes};
+pub use metadata::{Entry, Event, Limits, MetadataStore, Page, Range, Revision, Watch};
 pub use models::{ModelRecord, ModelState, Models};
 pub use objects::{Blob, INLINE_BYTES, ObjectRef, Objects, Place};
+pub use redb_store::RedbStore;
+pub use txn::{Compare, Durability, Op, Txn, TxnOutcome};
 
 /// The root of every key. A later layout that cannot be read by this one gets another number.
-pub const ROOT: &str = "/vitrine/v1/";
+pub const ROOT: &str = "/vitrine/v2/";

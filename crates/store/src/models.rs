@@ -4,11 +4,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ids::ModelKey;
-use serde::{Deserialize, Serialize};
 
 use crate::ROOT;
 use crate::error::Error;
-use crate::metadata::{MetadataStore, Txn, Watch};
+use crate::metadata::{MetadataStore, Watch};
+use crate::stored;
+use crate::txn::Txn;
 
 /// The model records of a metadata store.
 #[derive(Clone)]
@@ -17,7 +18,7 @@ pub struct Models {
 }
 
 /// One hosted model.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct ModelRecord {
     pub key: ModelKey,
     /// The folder with `config.json`, the tokenizer and the weights.
@@ -30,7 +31,7 @@ pub struct ModelRecord {
 }
 
 /// How far a model is.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum ModelState {
     /// No worker has it yet.
     Waiting,
@@ -50,13 +51,14 @@ impl Models {
         Self { store }
     }
 
-    /// Returns all models, in the order of their names.
+    /// Returns all models, in the order of their names. A record that this version cannot read is left out.
     ///
     /// # Errors
     /// Failures of the store.
     pub async fn list(&self) -> Result<Vec<ModelRecord>, Error> {
         let entries = self.store.list(&prefix()).await?;
-        entries.iter().map(|entry| decode(&entry.key, &entry.value)).collect()
+        let readable = |entry| stored::read_model(entry).inspect_err(|error| tracing::warn!(%error, "skipped")).ok();
+        Ok(entries.iter().filter_map(readable).collect())
     }
 
     /// Returns one model.
@@ -65,7 +67,7 @@ impl Models {
     /// Failures of the store.
     pub async fn get(&self, key: &ModelKey) -> Result<Option<ModelRecord>, Error> {
         let entry = self.store.get(&format!("{}{key}", prefix())).await?;
-        entry.map(|entry| decode(&entry.key, &entry.value)).transpose()
+        entry.map(|entry| stored::read_model(&entry)).transpose()
     }
 
     /// Writes one model; how far it is loaded only relaxed, for nothing is loaded after a crash.
@@ -74,9 +76,7 @@ impl Models {
     /// Failures of the store.
     pub async fn put(&self, record: &ModelRecord) -> Result<(), Error> {
         let key = format!("{}{}", prefix(), record.key);
-        let value = postcard::to_stdvec(record)
-            .map_err(|error| Error::Unreadable { key: key.clone(), reason: error.to_string() })?;
-        let txn = Txn::default().put(key, value);
+        let txn = Txn::default().put(key, stored::model(record));
         let loading = matches!(record.state, ModelState::Loading { .. });
         self.store.txn(if loading { txn.relaxed() } else { txn }).await.map(|_| ())
     }
@@ -94,7 +94,7 @@ impl Models {
     /// # Errors
     /// Failures of the store.
     pub async fn watch(&self) -> Result<Watch, Error> {
-        self.store.watch(&prefix()).await
+        self.store.watch(&prefix(), None).await
     }
 }
 
@@ -102,32 +102,34 @@ fn prefix() -> String {
     format!("{ROOT}models/")
 }
 
-fn decode(key: &str, bytes: &[u8]) -> Result<ModelRecord, Error> {
-    let record = || -> Result<ModelRecord, postcard::Error> {
-        let ((key, folder, dtype, state), added) = postcard::take_from_bytes(bytes)?;
-        // Records of earlier versions end before the device.
-        let device = if added.is_empty() { None } else { postcard::from_bytes(added)? };
-        Ok(ModelRecord { key, folder, dtype, state, device })
-    };
-    record().map_err(|error| Error::Unreadable { key: key.to_owned(), reason: error.to_string() })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::memory::MemoryStore;
 
-    #[test]
-    fn records_of_earlier_versions_are_read() {
-        let record = ModelRecord {
-            key: ModelKey::new("o/n", None),
+    #[tokio::test]
+    async fn models_come_back_as_they_were_written_and_an_unreadable_one_hides_no_other() {
+        let store = Arc::new(MemoryStore::new(1));
+        let models = Models::new(store.clone());
+        let record = |name: &str, state| ModelRecord {
+            key: ModelKey::new(name, None),
             folder: "/m".into(),
             dtype: Some("bfloat16".into()),
-            state: ModelState::Loading { fraction: 0.5 },
+            state,
             device: Some("cuda:1".into()),
         };
-        assert_eq!(decode("k", &postcard::to_stdvec(&record).unwrap()).unwrap(), record);
-        let earlier = postcard::to_stdvec(&(&record.key, &record.folder, &record.dtype, &record.state)).unwrap();
-        assert_eq!(decode("k", &earlier).unwrap(), ModelRecord { device: None, ..record });
-        assert!(decode("k", &earlier[..3]).is_err());
+        let all = [
+            record("a/failed", ModelState::Failed("why".into())),
+            record("b/loading", ModelState::Loading { fraction: 0.5 }),
+            record("c/ready", ModelState::Ready),
+            ModelRecord { dtype: None, device: None, ..record("d/waiting", ModelState::Waiting) },
+        ];
+        for record in &all {
+            models.put(record).await.unwrap();
+            assert_eq!(models.get(&record.key).await.unwrap().as_ref(), Some(record));
+        }
+        store.put(&format!("{}b/broken", prefix()), vec![0xff; 3].into()).await.unwrap();
+        assert_eq!(models.list().await.unwrap(), all);
+        assert!(models.get(&ModelKey::new("b/broken", None)).await.is_err());
     }
 }

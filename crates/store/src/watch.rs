@@ -4,56 +4,98 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures::Stream;
 use futures::task::AtomicWaker;
 
-use crate::metadata::Event;
+use crate::metadata::{Event, Revision};
 
 /// Events that a slow watcher may have outstanding before they are replaced by one [`Event::Resync`].
 const OUTSTANDING: usize = 1024;
 
+/// Past changes that are kept for those who begin to watch at an earlier revision.
+const RECENT: usize = 4096;
+const RECENT_BYTES: usize = 4 << 20;
+
+/// How often a watch says that it is alive.
+pub const PROGRESS: Duration = Duration::from_secs(5);
+
 /// The watchers of one store.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Watchers {
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
     /// By the length of the watched prefix, so that a change looks up one prefix of its key for each length, and by
     /// the prefix.
-    watched: Arc<Mutex<BTreeMap<usize, Queues>>>,
+    watched: BTreeMap<usize, Queues>,
+    recent: VecDeque<Event>,
+    recent_bytes: usize,
+    /// Every change after this one is among the recent ones.
+    floor: Revision,
 }
 
 type Queues = HashMap<String, Vec<Weak<Queue>>>;
 
 impl Watchers {
+    /// Makes the watchers of a store of which everything after `revision` will be told.
+    pub fn new(revision: Revision) -> Self {
+        let (watched, recent) = (BTreeMap::new(), VecDeque::new());
+        Self { state: Arc::new(Mutex::new(State { watched, recent, recent_bytes: 0, floor: revision })) }
+    }
+
     /// Registers a watcher of every key that begins with `prefix`. Dropping the stream ends it.
-    pub fn watch(&self, prefix: &str) -> Watcher {
-        let queue = Arc::new(Queue::default());
-        let mut watched = lock(&self.watched);
-        let queues = watched.entry(prefix.len()).or_default().entry(prefix.to_owned()).or_default();
+    pub fn watch(&self, prefix: &str, after: Option<Revision>) -> Watcher {
+        let queue = Arc::new(Queue { after: after.unwrap_or(0), ..Queue::default() });
+        let mut state = lock(&self.state);
+        match after {
+            Some(after) if after < state.floor => queue.push(Event::Resync),
+            Some(_) => {
+                for event in state.recent.iter().filter(|event| event.key().starts_with(prefix)) {
+                    queue.push(event.clone());
+                }
+            }
+            None => {}
+        }
+        let queues = state.watched.entry(prefix.len()).or_default().entry(prefix.to_owned()).or_default();
         queues.push(Arc::downgrade(&queue));
         Watcher { queue, prefix: prefix.to_owned(), watchers: self.clone() }
     }
 
-    /// Delivers one change.
-    pub fn publish(&self, event: Event) {
-        let key = event.key();
-        for (length, prefixes) in lock(&self.watched).iter() {
-            let queues = key.get(..*length).and_then(|prefix| prefixes.get(prefix));
-            for queue in queues.into_iter().flatten().filter_map(Weak::upgrade) {
-                queue.push(event.clone());
+    /// Delivers changes, which are in the order of their revisions, and within one in that of their keys.
+    pub fn publish(&self, events: Vec<Event>) {
+        let mut state = lock(&self.state);
+        for event in events {
+            let key = event.key();
+            for (length, prefixes) in &state.watched {
+                let queues = key.get(..*length).and_then(|prefix| prefixes.get(prefix));
+                for queue in queues.into_iter().flatten().filter_map(Weak::upgrade) {
+                    queue.push(event.clone());
+                }
             }
+            state.remember(event);
         }
     }
 
-    /// Tells every watcher to list again.
-    pub fn resync(&self) {
-        for queue in lock(&self.watched).values().flat_map(HashMap::values).flatten().filter_map(Weak::upgrade) {
-            queue.push(Event::Resync);
-        }
+    /// Tells every watcher that it is alive, at `revision`.
+    pub fn progress(&self, revision: Revision) {
+        lock(&self.state).queues().for_each(|queue| queue.push_progress(revision));
+    }
+
+    /// Tells every watcher to list again: what comes from now on is all that comes after `revision`.
+    pub fn resync(&self, revision: Revision) {
+        let mut state = lock(&self.state);
+        state.recent.clear();
+        state.recent_bytes = 0;
+        state.floor = revision;
+        state.queues().for_each(|queue| queue.push(Event::Resync));
     }
 
     /// Removes the watchers of `prefix` that are gone.
     fn forget(&self, prefix: &str) {
-        let mut watched = lock(&self.watched);
+        let watched = &mut lock(&self.state).watched;
         let Some(prefixes) = watched.get_mut(&prefix.len()) else { return };
         if let Some(queues) = prefixes.get_mut(prefix) {
             queues.retain(|queue| queue.strong_count() > 0);
@@ -64,6 +106,30 @@ impl Watchers {
         if prefixes.is_empty() {
             watched.remove(&prefix.len());
         }
+    }
+}
+
+impl State {
+    fn queues(&self) -> impl Iterator<Item = Arc<Queue>> {
+        self.watched.values().flat_map(HashMap::values).flatten().filter_map(Weak::upgrade)
+    }
+
+    fn remember(&mut self, event: Event) {
+        self.recent_bytes += size(&event);
+        self.recent.push_back(event);
+        while self.recent.len() > RECENT || self.recent_bytes > RECENT_BYTES {
+            let Some(oldest) = self.recent.pop_front() else { return };
+            self.recent_bytes -= size(&oldest);
+            self.floor = oldest.revision();
+        }
+    }
+}
+
+/// Returns how many bytes a change holds.
+pub fn size(event: &Event) -> usize {
+    match event {
+        Event::Put(entry) => entry.key.len() + entry.value.len(),
+        other => other.key().len(),
     }
 }
 
@@ -98,19 +164,34 @@ impl Stream for Watcher {
 struct Queue {
     events: Mutex<VecDeque<Event>>,
     waker: AtomicWaker,
+    /// Changes up to here are not wanted.
+    after: Revision,
 }
 
 impl Queue {
     fn push(&self, event: Event) {
+        if matches!(&event, Event::Put(_) | Event::Delete { .. }) && event.revision() <= self.after {
+            return;
+        }
         let mut events = lock(&self.events);
-        if events.len() < OUTSTANDING {
-            events.push_back(event);
-        } else {
+        if events.len() >= OUTSTANDING || event == Event::Resync {
             events.clear();
             events.push_back(Event::Resync);
+        } else {
+            events.push_back(event);
         }
         drop(events);
         self.waker.wake();
+    }
+
+    /// Who has something to read knows already that the watch is alive.
+    fn push_progress(&self, revision: Revision) {
+        let mut events = lock(&self.events);
+        if events.is_empty() {
+            events.push_back(Event::Progress(revision));
+            drop(events);
+            self.waker.wake();
+        }
     }
 }
 

@@ -98,7 +98,7 @@ impl Cluster {
     }
 
     async fn record(&self, job: JobId, accept: impl Fn(&JobRecord) -> bool) -> JobRecord {
-        let mut follow = self.jobs.follow(job, 0).await.unwrap();
+        let mut follow = self.jobs.follow(job, store::Position::default()).await.unwrap();
         let found = async {
             loop {
                 match follow.next().await.unwrap() {

@@ -1,0 +1,81 @@
+//! Where the parts of a job lie.
+//!
+//! `jobs/{id}/request` is what was asked for, `jobs/{id}/payload` the program where it is short, `jobs/{id}/log/…` what
+//! it printed, `jobs/{id}/outcome` how it ended. `live/{id}` is how far it is, and there until it has ended. Nothing that
+//! is read often has to list what has been: `ended/{hour}/{id}` says when to forget which, `cancels/{id}` whom to end.
+
+use ids::{JobId, TenantId};
+
+use crate::ROOT;
+
+/// Milliseconds of an hour.
+const HOUR: u64 = 3_600_000;
+
+pub fn job(id: JobId) -> String {
+    format!("{ROOT}jobs/{id}/")
+}
+
+pub fn request(id: JobId) -> String {
+    format!("{ROOT}jobs/{id}/request")
+}
+
+pub fn payload(id: JobId) -> String {
+    format!("{ROOT}jobs/{id}/payload")
+}
+
+pub fn outcome(id: JobId) -> String {
+    format!("{ROOT}jobs/{id}/outcome")
+}
+
+pub fn log(id: JobId, attempt: u32, number: u32) -> String {
+    format!("{ROOT}jobs/{id}/log/{attempt:010}/{number:010}")
+}
+
+/// Returns the attempt that an entry of a log belongs to; `None` where it is another entry.
+pub fn log_attempt(key: &str) -> Option<u32> {
+    let (_, rest) = key.split_once("/log/")?;
+    rest.split('/').next()?.parse().ok()
+}
+
+pub fn all_live() -> String {
+    format!("{ROOT}live/")
+}
+
+pub fn live(id: JobId) -> String {
+    format!("{ROOT}live/{id}")
+}
+
+pub fn all_cancels() -> String {
+    format!("{ROOT}cancels/")
+}
+
+pub fn cancel(id: JobId) -> String {
+    format!("{ROOT}cancels/{id}")
+}
+
+pub fn all_ended() -> String {
+    format!("{ROOT}ended/")
+}
+
+pub fn ended(id: JobId, ended_at: u64) -> String {
+    format!("{}{id}", ended_in(ended_at / HOUR))
+}
+
+/// Returns what the keys of all begin with that ended in an hour.
+fn ended_in(hour: u64) -> String {
+    format!("{ROOT}ended/{hour:010}/")
+}
+
+/// Returns a key that is later than those of all that ended up to a time, and before those of all later hours.
+pub fn ended_until(time: u64) -> String {
+    ended_in(time / HOUR + 1)
+}
+
+pub fn submission(tenant: &TenantId, key: &str) -> String {
+    format!("{ROOT}submissions/{tenant}/{key}")
+}
+
+/// Returns the job that the last part of a key names.
+pub fn job_of(key: &str) -> Option<JobId> {
+    key.rsplit('/').next()?.parse().ok()
+}

@@ -1,0 +1,358 @@
+//! Records as they are stored: messages of `proto::stored`, and what they mean here.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use ids::{JobId, KeyId, ModelKey, TenantId, WorkerId};
+use program::Limits;
+use proto::{Message, stored, v1};
+
+use crate::election::Leader;
+use crate::error::Error;
+use crate::job::{Client, Ended, Fault, Generation, Idempotency, JobRecord, Live, Outcome, State};
+use crate::metadata::Entry;
+use crate::models::{ModelRecord, ModelState};
+use crate::objects::{Blob, ObjectRef};
+
+/// Writes what was asked for.
+pub fn request(record: &JobRecord) -> Vec<u8> {
+    let JobRecord { tenant, key, model, session, client, limits, idempotency, payload, .. } = record;
+    let Generation::Nnsight08 = client.generation;
+    let message = stored::Request {
+        tenant: tenant.to_string(),
+        key: key.to_string(),
+        model: Some(model_name(model)),
+        session: session.clone(),
+        format: v1::ClientFormat::Nnsight08.into(),
+        compress: client.compress,
+        limits: Some(limits_message(limits)),
+        submission: idempotency.as_ref().map(|idempotency| stored::Submission {
+            key: idempotency.key.clone(),
+            digest: idempotency.digest.to_vec().into(),
+            job: String::new(),
+        }),
+        payload: match payload {
+            Blob::Inline(_) => None,
+            Blob::Object(object) => Some(object_message(object)),
+        },
+        payload_bytes: record.payload_bytes,
+        accepted_at: record.accepted_at,
+    };
+    message.encode_to_vec()
+}
+
+/// Writes how far a job is that has not ended.
+pub fn live(record: &JobRecord) -> Vec<u8> {
+    let message = stored::Live {
+        state: state_number(record.state),
+        tenant: record.tenant.to_string(),
+        model: Some(model_name(&record.model)),
+        accepted_at: record.accepted_at,
+        progress: Some(progress(record)),
+        submission_key: submission_key(record),
+    };
+    message.encode_to_vec()
+}
+
+/// Writes how a job ended.
+pub fn outcome(record: &JobRecord) -> Vec<u8> {
+    let end = record.outcome.as_ref().map(|outcome| match outcome {
+        Outcome::Result(blob) => stored::outcome::End::Result(blob_message(blob)),
+        Outcome::Failure { fault, text } => {
+            let fault = match fault {
+                Fault::User => v1::Fault::User,
+                Fault::Limit => v1::Fault::Limit,
+                Fault::Server => v1::Fault::Server,
+            };
+            stored::outcome::End::Failure(stored::Failure { fault: fault.into(), text: text.clone() })
+        }
+    });
+    let message = stored::Outcome {
+        state: state_number(record.state),
+        progress: Some(progress(record)),
+        ended_at: record.ended_at,
+        end,
+        meta: record.meta.clone(),
+    };
+    message.encode_to_vec()
+}
+
+/// Writes what has to be known to forget a job.
+pub fn ended(record: &JobRecord) -> Vec<u8> {
+    let message = stored::Ended {
+        tenant: record.tenant.to_string(),
+        ended_at: record.ended_at,
+        submission_key: submission_key(record),
+    };
+    message.encode_to_vec()
+}
+
+/// Writes which job came of a submission.
+pub fn submission(idempotency: &Idempotency, job: JobId) -> Vec<u8> {
+    let digest = idempotency.digest.to_vec().into();
+    stored::Submission { key: idempotency.key.clone(), digest, job: job.to_string() }.encode_to_vec()
+}
+
+/// Reads the record of a job as it was asked for; how far it is, is read from another entry.
+pub fn read_request(id: JobId, entry: &Entry) -> Result<JobRecord, Error> {
+    let unreadable = |reason: &str| unreadable(entry, reason);
+    let message = decode::<stored::Request>(entry)?;
+    match message.format() {
+        v1::ClientFormat::Nnsight08 => {}
+        v1::ClientFormat::Unspecified => return Err(unreadable("its client's format is not known to this server")),
+    }
+    let payload = match message.payload {
+        None => Blob::Inline(Bytes::new()),
+        Some(object) => Blob::Object(object_ref(object).ok_or_else(|| unreadable("its payload's digest is none"))?),
+    };
+    let idempotency = message.submission.map(|submission| {
+        let digest = submission.digest.as_ref().try_into().map_err(|_| unreadable("its digest is none"))?;
+        Ok::<_, Error>(Idempotency { key: submission.key, digest })
+    });
+    let model = model_key(message.model.ok_or_else(|| unreadable("it names no model"))?);
+    let limits = read_limits(&message.limits.ok_or_else(|| unreadable("it has no limits"))?);
+    Ok(JobRecord {
+        session: message.session,
+        client: Client { generation: Generation::Nnsight08, compress: message.compress },
+        limits,
+        idempotency: idempotency.transpose()?,
+        payload_bytes: message.payload_bytes,
+        ..JobRecord::queued(
+            id,
+            TenantId::new(message.tenant),
+            KeyId::new(message.key),
+            model,
+            payload,
+            message.accepted_at,
+        )
+    })
+}
+
+/// Reads how far a job is.
+pub fn read_live(id: JobId, entry: &Entry) -> Result<Live, Error> {
+    let message = decode::<stored::Live>(entry)?;
+    let state = state(message.state).filter(|state| !state.terminal());
+    let progress = message.progress.unwrap_or_default();
+    Ok(Live {
+        id,
+        tenant: TenantId::new(message.tenant),
+        model: model_key(message.model.ok_or_else(|| unreadable(entry, "it names no model"))?),
+        state: state.ok_or_else(|| unreadable(entry, "its state is not known to this server"))?,
+        attempt: progress.attempt,
+        deaths: progress.deaths,
+        worker: (!progress.worker.is_empty()).then(|| WorkerId::new(progress.worker)),
+        accepted_at: message.accepted_at,
+        dispatched_at: progress.dispatched_at,
+        started_at: progress.started_at,
+        submission_key: (!message.submission_key.is_empty()).then_some(message.submission_key),
+        revision: entry.revision,
+    })
+}
+
+/// Completes a record by how the job ended.
+pub fn read_outcome(mut record: JobRecord, entry: &Entry) -> Result<JobRecord, Error> {
+    let unreadable = |reason: &str| unreadable(entry, reason);
+    let message = decode::<stored::Outcome>(entry)?;
+    let ended = state(message.state).filter(|state| state.terminal());
+    record.state = ended.ok_or_else(|| unreadable("its state is not known to this server"))?;
+    record.outcome = match message.end {
+        None => None,
+        Some(stored::outcome::End::Result(blob)) => {
+            Some(Outcome::Result(read_blob(blob).ok_or_else(|| unreadable("its result is none"))?))
+        }
+        Some(stored::outcome::End::Failure(failure)) => {
+            let fault = match failure.fault() {
+                v1::Fault::User => Fault::User,
+                v1::Fault::Limit => Fault::Limit,
+                v1::Fault::Server | v1::Fault::Unspecified | v1::Fault::Cancelled => Fault::Server,
+            };
+            Some(Outcome::Failure { fault, text: failure.text })
+        }
+    };
+    let progress = message.progress.unwrap_or_default();
+    record.attempt = progress.attempt;
+    record.deaths = progress.deaths;
+    record.worker = (!progress.worker.is_empty()).then(|| WorkerId::new(progress.worker));
+    record.dispatched_at = progress.dispatched_at;
+    record.started_at = progress.started_at;
+    record.ended_at = message.ended_at;
+    record.meta = message.meta;
+    record.payload = Blob::Inline(Bytes::new());
+    Ok(record)
+}
+
+/// Reads what has to be known to forget a job.
+pub fn read_ended(id: JobId, entry: &Entry) -> Result<Ended, Error> {
+    let stored::Ended { tenant, ended_at, submission_key } = decode::<stored::Ended>(entry)?;
+    let submission_key = (!submission_key.is_empty()).then_some(submission_key);
+    Ok(Ended { id, tenant: TenantId::new(tenant), ended_at, submission_key })
+}
+
+/// Reads which job came of a submission, and the digest of what was submitted.
+pub fn read_submission(entry: &Entry) -> Result<(JobId, Bytes), Error> {
+    let message = decode::<stored::Submission>(entry)?;
+    let job = message.job.parse().map_err(|_| unreadable(entry, "it names no job"))?;
+    Ok((job, message.digest))
+}
+
+/// Writes a hosted model.
+pub fn model(record: &ModelRecord) -> Vec<u8> {
+    use stored::hosted_model::State;
+    let message = stored::HostedModel {
+        model: Some(model_name(&record.key)),
+        folder: record.folder.display().to_string(),
+        dtype: record.dtype.clone(),
+        device: record.device.clone(),
+        state: Some(match &record.state {
+            ModelState::Waiting => State::Waiting(true),
+            ModelState::Loading { fraction } => State::Loading(*fraction),
+            ModelState::Ready => State::Ready(true),
+            ModelState::Failed(why) => State::Failed(why.clone()),
+        }),
+    };
+    message.encode_to_vec()
+}
+
+/// Reads a hosted model.
+pub fn read_model(entry: &Entry) -> Result<ModelRecord, Error> {
+    use stored::hosted_model::State;
+    let message = decode::<stored::HostedModel>(entry)?;
+    Ok(ModelRecord {
+        key: model_key(message.model.ok_or_else(|| unreadable(entry, "it names no model"))?),
+        folder: message.folder.into(),
+        dtype: message.dtype,
+        device: message.device,
+        state: match message.state.ok_or_else(|| unreadable(entry, "its state is not known to this server"))? {
+            State::Waiting(_) => ModelState::Waiting,
+            State::Loading(fraction) => ModelState::Loading { fraction },
+            State::Ready(_) => ModelState::Ready,
+            State::Failed(why) => ModelState::Failed(why),
+        },
+    })
+}
+
+/// Writes who leads.
+pub fn leader(candidacy: &str, address: &str) -> Vec<u8> {
+    stored::Leader { candidacy: candidacy.to_owned(), address: address.to_owned() }.encode_to_vec()
+}
+
+/// Reads who leads.
+pub fn read_leader(entry: &Entry) -> Result<Leader, Error> {
+    let stored::Leader { address, .. } = decode::<stored::Leader>(entry)?;
+    Ok(Leader { address, epoch: entry.revision })
+}
+
+fn decode<M: Message + Default>(entry: &Entry) -> Result<M, Error> {
+    M::decode(entry.value.clone()).map_err(|error| unreadable(entry, &error.to_string()))
+}
+
+fn unreadable(entry: &Entry, reason: &str) -> Error {
+    Error::Unreadable { key: entry.key.clone(), reason: reason.to_owned() }
+}
+
+fn progress(record: &JobRecord) -> stored::Progress {
+    stored::Progress {
+        attempt: record.attempt,
+        deaths: record.deaths,
+        worker: record.worker.as_ref().map(ToString::to_string).unwrap_or_default(),
+        dispatched_at: record.dispatched_at,
+        started_at: record.started_at,
+    }
+}
+
+fn submission_key(record: &JobRecord) -> String {
+    record.idempotency.as_ref().map(|it| it.key.clone()).unwrap_or_default()
+}
+
+fn state_number(state: State) -> i32 {
+    let state = match state {
+        State::Queued => stored::State::Queued,
+        State::Dispatched => stored::State::Dispatched,
+        State::Running => stored::State::Running,
+        State::Completed => stored::State::Completed,
+        State::Failed => stored::State::Failed,
+        State::Cancelled => stored::State::Cancelled,
+        State::Expired => stored::State::Expired,
+    };
+    state.into()
+}
+
+fn state(number: i32) -> Option<State> {
+    match stored::State::try_from(number).ok()? {
+        stored::State::Unspecified => None,
+        stored::State::Queued => Some(State::Queued),
+        stored::State::Dispatched => Some(State::Dispatched),
+        stored::State::Running => Some(State::Running),
+        stored::State::Completed => Some(State::Completed),
+        stored::State::Failed => Some(State::Failed),
+        stored::State::Cancelled => Some(State::Cancelled),
+        stored::State::Expired => Some(State::Expired),
+    }
+}
+
+fn model_name(key: &ModelKey) -> v1::Model {
+    v1::Model { repo_id: key.repo_id().to_owned(), revision: key.revision().map(str::to_owned) }
+}
+
+fn model_key(model: v1::Model) -> ModelKey {
+    ModelKey::new(model.repo_id, model.revision)
+}
+
+fn blob_message(blob: &Blob) -> v1::Blob {
+    let blob = match blob {
+        Blob::Inline(bytes) => v1::blob::Blob::Inline(bytes.clone()),
+        Blob::Object(object) => v1::blob::Blob::Object(object_message(object)),
+    };
+    v1::Blob { blob: Some(blob) }
+}
+
+fn read_blob(blob: v1::Blob) -> Option<Blob> {
+    match blob.blob? {
+        v1::blob::Blob::Inline(bytes) => Some(Blob::Inline(bytes)),
+        v1::blob::Blob::Object(object) => object_ref(object).map(Blob::Object),
+    }
+}
+
+fn object_message(object: &ObjectRef) -> v1::Object {
+    v1::Object { path: object.path.clone(), digest: object.digest.to_vec().into(), bytes: object.bytes }
+}
+
+fn object_ref(object: v1::Object) -> Option<ObjectRef> {
+    let digest = object.digest.as_ref().try_into().ok()?;
+    Some(ObjectRef { path: object.path, digest, bytes: object.bytes })
+}
+
+fn limits_message(limits: &Limits) -> v1::Limits {
+    v1::Limits {
+        heap_nodes: limits.heap_nodes.into(),
+        source_bytes: limits.source_bytes as u64,
+        bracket_depth: limits.bracket_depth as u64,
+        chain_length: limits.chain_length as u64,
+        call_depth: limits.call_depth,
+        fuel: limits.fuel,
+        memory_bytes: limits.memory_bytes,
+        tensor_bytes: limits.tensor_bytes,
+        output_bytes: limits.output_bytes,
+        saved_bytes: limits.saved_bytes,
+        run_time_milliseconds: u64::try_from(limits.run_time.as_millis()).unwrap_or(u64::MAX),
+        decoded_bytes: limits.decoded_bytes,
+    }
+}
+
+fn read_limits(limits: &v1::Limits) -> Limits {
+    let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
+    Limits {
+        decoded_bytes: limits.decoded_bytes,
+        heap_nodes: u32::try_from(limits.heap_nodes).unwrap_or(u32::MAX),
+        source_bytes: size(limits.source_bytes),
+        bracket_depth: size(limits.bracket_depth),
+        chain_length: size(limits.chain_length),
+        call_depth: limits.call_depth,
+        fuel: limits.fuel,
+        memory_bytes: limits.memory_bytes,
+        tensor_bytes: limits.tensor_bytes,
+        output_bytes: limits.output_bytes,
+        saved_bytes: limits.saved_bytes,
+        run_time: Duration::from_millis(limits.run_time_milliseconds),
+    }
+}
