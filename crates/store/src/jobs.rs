@@ -259,6 +259,22 @@ impl Jobs {
         Ok(futures::stream::select(accepted, cancelled).boxed())
     }
 
+    /// Yields the jobs that were accepted and those that ended, from now on; [`Live::Recheck`] says that some may be
+    /// missing.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn live(&self) -> Result<BoxStream<'static, Live>, Error> {
+        let changes = self.store.watch(&format!("{ROOT}live/")).await?.filter_map(|event| async move {
+            match event {
+                metadata::Event::Put(entry) => job_of(&entry.key).map(Live::Accepted),
+                metadata::Event::Delete { key, .. } => job_of(&key).map(Live::Ended),
+                metadata::Event::Resync => Some(Live::Recheck),
+            }
+        });
+        Ok(changes.boxed())
+    }
+
     /// Returns the jobs whose cancellation was asked for and not yet seen to.
     ///
     /// # Errors
@@ -274,6 +290,14 @@ impl Jobs {
 pub enum Work {
     Accepted(JobId),
     Cancel(JobId),
+    Recheck,
+}
+
+/// What becomes of the jobs that wait or run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Live {
+    Accepted(JobId),
+    Ended(JobId),
     Recheck,
 }
 

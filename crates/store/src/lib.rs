@@ -16,7 +16,7 @@ mod watch;
 pub use embedded::RedbStore;
 pub use error::Error;
 pub use job::{Client, Fault, Generation, Idempotency, JobRecord, Outcome, Refused, State};
-pub use jobs::{Accepted, Change, Follow, Jobs, Line, Position, Work};
+pub use jobs::{Accepted, Change, Follow, Jobs, Line, Live, Position, Work};
 pub use metadata::{Compare, Durability, Entry, Event, MetadataStore, Op, Revision, Txn, TxnOutcome, Watch};
 pub use models::{ModelRecord, ModelState, Models};
 pub use objects::{Blob, INLINE_BYTES, ObjectRef, Objects, Place};
