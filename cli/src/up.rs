@@ -188,7 +188,8 @@ async fn serve(options: Options, worker: PathBuf) -> Result<ExitCode> {
     settings.sockets = settings.sockets.min(files / 4);
     let gateway = Gateway::new(jobs, objects, hosted_models.clone(), keys, links, settings);
     let stop_gateway = CancellationToken::new();
-    let server = tokio::spawn(gateway::serve(listener, Arc::clone(&gateway), stop_gateway.clone().cancelled_owned()));
+    let server =
+        tokio::spawn(gateway::serve(listener, None, Arc::clone(&gateway), stop_gateway.clone().cancelled_owned()));
 
     let outcome = tokio::select! {
         outcome = until_loaded(&hosted_models, deaths) => outcome,
@@ -229,7 +230,8 @@ async fn serve(options: Options, worker: PathBuf) -> Result<ExitCode> {
     }
     stop_gateway.cancel();
     match timeout(LINGER, server).await {
-        Ok(Ok(())) => {}
+        Ok(Ok(Ok(()))) => {}
+        Ok(Ok(Err(error))) => tracing::warn!(%error, "the server ended badly"),
         Ok(Err(error)) => tracing::warn!(%error, "the server ended badly"),
         Err(_) => tracing::debug!("connections were still open at the end"),
     }

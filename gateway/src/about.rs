@@ -71,15 +71,7 @@ pub async fn healthz() -> &'static str {
     "ok"
 }
 
-/// `GET /readyz`: whether requests can be served now.
+/// `GET /readyz`: whether a job that came now would be taken. Models may still load: their jobs wait.
 pub async fn readyz(State(gateway): State<Arc<Gateway>>) -> Result<&'static str, Error> {
-    if gateway.draining.is_cancelled() {
-        return Err(Error::Stopping);
-    }
-    let models = gateway.models.list().await?;
-    let loading = models.iter().find(|record| matches!(record.state, ModelState::Waiting | ModelState::Loading { .. }));
-    match loading {
-        Some(record) => Err(Error::Loading(record.key.clone())),
-        None => Ok("ready"),
-    }
+    gateway.ready().await.map(|()| "ready")
 }

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use axum::extract::DefaultBodyLimit;
 use axum::http::{Request, Uri};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
@@ -17,20 +16,22 @@ use tower_http::trace::TraceLayer;
 use crate::authenticate::authenticate;
 use crate::{Error, Gateway, about, hub, job, result, submit, subscribe};
 
+const REQUEST_ID: &str = "x-request-id";
+
 /// Builds the service.
 pub fn router(gateway: Arc<Gateway>) -> Router {
     let layers = ServiceBuilder::new()
-        // The request id comes first: every line logged below carries it.
+        // What a client calls its request is logged and sent back, so it must be a plain word.
+        .map_request(plain_request_id)
+        // The request id comes before what follows: every line logged below carries it.
         .layer(SetRequestIdLayer::x_request_id(MakeRequestUuid))
         // Above the panic catcher, so that a panic is logged as the failure of its request.
         // Failures are logged where they become answers, with their cause.
         .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(CatchPanicLayer::custom(|_| Error::internal("a handler panicked").into_response()))
-        // Before the body limit: a caller without a key must not learn more than that.
-        .layer(middleware::from_fn_with_state(Arc::clone(&gateway), authenticate))
-        // Below authentication, above everything that reads a body.
-        .layer(DefaultBodyLimit::max(gateway.settings.body_bytes));
+        // Innermost: a caller without a key learns no more than that. Who reads a body bounds it.
+        .layer(middleware::from_fn_with_state(Arc::clone(&gateway), authenticate));
 
     let api = Router::new()
         .route("/request", post(submit::submit))
@@ -50,8 +51,18 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
     Batching::ALL.into_iter().fold(api.clone(), under).fallback(hub_or_nothing).layer(layers).with_state(gateway)
 }
 
+fn plain_request_id<B>(mut request: Request<B>) -> Request<B> {
+    let plain = |byte: &u8| byte.is_ascii_alphanumeric() || b"-_.".contains(byte);
+    if let Some(id) = request.headers().get(REQUEST_ID)
+        && !(id.len() <= 64 && id.as_bytes().iter().all(plain))
+    {
+        request.headers_mut().remove(REQUEST_ID);
+    }
+    request
+}
+
 fn span<B>(request: &Request<B>) -> tracing::Span {
-    let request_id = request.headers().get("x-request-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let request_id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
     // The query is left out: it may hold a link's signature.
     tracing::info_span!("http", method = %request.method(), path = request.uri().path(), request_id)
 }
@@ -64,7 +75,7 @@ async fn hub_or_nothing(
     uri: Uri,
 ) -> Result<Response, Error> {
     match hub::Ask::parse(uri.path()) {
-        Some(ask) => hub::answer(&gateway, &ask, &method, &headers).await,
-        None => Err(Error::NoRoute(uri.path().to_owned())),
+        Some(ask) if gateway.settings.hub => hub::answer(&gateway, &ask, &method, &headers).await,
+        _ => Err(Error::NoRoute(uri.path().to_owned())),
     }
 }

@@ -1,5 +1,6 @@
 //! Finds out who sends a request, before anything of its body is read.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use auth::{Principal, Scope};
@@ -20,19 +21,31 @@ pub enum Caller {
     Known(Principal),
 }
 
+/// Where a connection comes from.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
+
 /// The middleware that puts a [`Caller`] into every request.
 pub async fn authenticate(
     State(gateway): State<Arc<Gateway>>,
     mut request: Request,
     next: Next,
 ) -> Result<Response, Error> {
-    let caller = match request.headers().get("ndif-api-key") {
-        None => Caller::Nobody,
-        Some(key) => match key.to_str() {
+    let mut keys = request.headers().get_all("ndif-api-key").into_iter();
+    let caller = match (keys.next(), keys.next()) {
+        (None, _) => Caller::Nobody,
+        (Some(key), None) => match key.to_str() {
             Ok(text) => gateway.keys.authenticate(text).await?.map_or(Caller::Unknown, Caller::Known),
             Err(_) => Caller::Unknown,
         },
+        // Whose request it would be depended on who reads it.
+        (Some(_), Some(_)) => Caller::Unknown,
     };
+    match (&caller, request.extensions().get::<Peer>()) {
+        (Caller::Known(principal), _) => gateway.rates.key(&principal.key)?,
+        (Caller::Nobody | Caller::Unknown, Some(Peer(address))) => gateway.rates.address(*address)?,
+        (Caller::Nobody | Caller::Unknown, None) => {}
+    }
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
 }

@@ -19,8 +19,6 @@ pub enum Error {
     Forbidden(&'static str),
     #[error("model {asked} is not hosted here; hosted are: {}", list(.hosted))]
     UnknownModel { asked: ModelKey, hosted: Vec<ModelKey> },
-    #[error("model {0} is still loading; try again in a few seconds")]
-    Loading(ModelKey),
     #[error("model {model} could not be loaded, which only the operator can mend: {reason}")]
     BrokenModel { model: ModelKey, reason: String },
     #[error("malformed request: {0}")]
@@ -44,6 +42,22 @@ pub enum Error {
     Conflict(String),
     #[error("the server is busy with other requests; try again in a second")]
     Busy,
+    #[error("too many of your requests are under way at once; try again when some are answered")]
+    TooManyAtOnce,
+    #[error("you make more requests than this server takes in a second; try again in {seconds} s")]
+    TooOften { seconds: u64 },
+    #[error(
+        "{jobs} jobs of yours, of {bytes} bytes, wait or run, which is as much as this server takes of one tenant; \
+         send more when some have ended"
+    )]
+    OwnQueueFull { jobs: u64, bytes: u64 },
+    #[error(
+        "your jobs that wait hold {bytes} bytes, and less than that is free on the server's disk; send more when some \
+         have ended"
+    )]
+    OwnDiskFull { bytes: u64 },
+    #[error("the server's queue is full; try again in a minute")]
+    QueueFull,
     #[error("the server is stopping and takes no new requests; try again in a minute")]
     Stopping,
     #[error(
@@ -67,8 +81,9 @@ impl Error {
             Self::NoKey | Self::WrongKey => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) | Self::BadLink => StatusCode::FORBIDDEN,
             Self::UnknownModel { .. } | Self::NoJob | Self::NoResult(_) | Self::NoRoute(_) => StatusCode::NOT_FOUND,
-            Self::Loading(_) | Self::BrokenModel { .. } | Self::Busy | Self::Stopping => {
-                StatusCode::SERVICE_UNAVAILABLE
+            Self::BrokenModel { .. } | Self::Busy | Self::QueueFull | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::TooManyAtOnce | Self::TooOften { .. } | Self::OwnQueueFull { .. } | Self::OwnDiskFull { .. } => {
+                StatusCode::TOO_MANY_REQUESTS
             }
             Self::Malformed(_) | Self::Program(_) | Self::NoSession => StatusCode::BAD_REQUEST,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
@@ -80,11 +95,12 @@ impl Error {
     }
 
     /// Returns after how many seconds trying again makes sense.
-    fn retry_after(&self) -> Option<u16> {
+    fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Busy => Some(1),
-            Self::Loading(_) => Some(5),
-            Self::Stopping => Some(60),
+            Self::Busy | Self::TooManyAtOnce => Some(1),
+            Self::TooOften { seconds } => Some(*seconds),
+            Self::OwnQueueFull { .. } | Self::OwnDiskFull { .. } => Some(10),
+            Self::QueueFull | Self::Stopping => Some(60),
             _ => None,
         }
     }

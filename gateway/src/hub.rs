@@ -239,34 +239,73 @@ enum Kind {
     Other,
 }
 
-/// Tells what a client needs to describe a model from what holds its parameters.
+/// Tells what a client needs to describe a model, by its name, from what holds its parameters. What else lies in a
+/// folder is nobody's business.
 fn kind(name: &str) -> Kind {
     const WEIGHTS: [&str; 10] = ["safetensors", "bin", "pt", "pth", "gguf", "ggml", "h5", "msgpack", "onnx", "npz"];
-    const SERVED: [&str; 6] = ["json", "txt", "jinja", "model", "md", "tiktoken"];
+    const SERVED: [&str; 24] = [
+        "LICENSE",
+        "LICENSE.md",
+        "LICENSE.txt",
+        "NOTICE",
+        "README.md",
+        "USE_POLICY.md",
+        "added_tokens.json",
+        "bpe.codes",
+        "chat_template.jinja",
+        "chat_template.json",
+        "config.json",
+        "generation_config.json",
+        "merges.txt",
+        "preprocessor_config.json",
+        "processor_config.json",
+        "sentencepiece.bpe.model",
+        "special_tokens_map.json",
+        "spiece.model",
+        "tekken.json",
+        "tokenizer.json",
+        "tokenizer.model",
+        "tokenizer_config.json",
+        "vocab.json",
+        "vocab.txt",
+    ];
+    if SERVED.contains(&name) || name.ends_with(".tiktoken") {
+        return Kind::Served;
+    }
     // The index names every tensor of weights that are not there to be had.
     let name = name.strip_suffix(".index.json").unwrap_or(name);
-    let extension = name.rsplit_once('.').map(|(_, extension)| extension);
-    match extension {
-        Some(extension) if WEIGHTS.contains(&extension) => Kind::Weights,
-        Some(extension) if SERVED.contains(&extension) => Kind::Served,
-        None if ["LICENSE", "NOTICE", "README"].contains(&name) => Kind::Served,
+    match name.rsplit_once('.') {
+        Some((_, extension)) if WEIGHTS.contains(&extension) => Kind::Weights,
         _ => Kind::Other,
     }
 }
 
 /// Lists the plain files directly inside a folder, by name.
 fn stamp(folder: &Path) -> std::io::Result<Stamp> {
+    let roots = roots(folder)?;
     let mut stamp = Stamp::new();
     for entry in std::fs::read_dir(folder)? {
         let entry = entry?;
-        // Follows links: the cache of the Hub's own client consists of them.
-        let Ok(meta) = std::fs::metadata(entry.path()) else { continue };
-        if let (true, Ok(name)) = (meta.is_file(), entry.file_name().into_string()) {
+        // Where a link leads: the cache of the Hub's own client consists of them. None leads anywhere else.
+        let Ok(path) = entry.path().canonicalize() else { continue };
+        let Ok(meta) = path.metadata() else { continue };
+        if roots.iter().any(|root| path.starts_with(root))
+            && let (true, Ok(name)) = (meta.is_file(), entry.file_name().into_string())
+        {
             stamp.push((name, meta.len(), meta.modified().ok()));
         }
     }
     stamp.sort();
     Ok(stamp)
+}
+
+/// Returns the folders that a model's files may lie in: its own and, of one in the cache of the Hub's client
+/// (`…/snapshots/{commit}`), the `blobs` that the links of its snapshots lead to.
+fn roots(folder: &Path) -> std::io::Result<Vec<PathBuf>> {
+    let folder = folder.canonicalize()?;
+    let blobs = folder.parent().filter(|parent| parent.ends_with("snapshots")).and_then(Path::parent);
+    let blobs = blobs.map(|cache| cache.join("blobs"));
+    Ok([Some(folder), blobs].into_iter().flatten().collect())
 }
 
 /// Reads `bytes=N-`, with which a client resumes a download. Other ranges are answered with the whole file.
@@ -294,20 +333,10 @@ fn digits(hash: &blake3::Hash) -> String {
     hash.to_hex().chars().take(40).collect()
 }
 
-/// Undoes percent-encoding; `None` where it is broken or hides a separator.
+/// Undoes percent-encoding; `None` where what comes out is no text, or hides a separator.
 fn decode(segment: &str) -> Option<String> {
-    let mut bytes = Vec::with_capacity(segment.len());
-    let mut rest = segment.bytes();
-    while let Some(byte) = rest.next() {
-        if byte == b'%' {
-            let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
-            let (high, low) = (digit(rest.next())?, digit(rest.next())?);
-            bytes.push(u8::try_from(high * 16 + low).ok()?);
-        } else {
-            bytes.push(byte);
-        }
-    }
-    String::from_utf8(bytes).ok().filter(|text| !text.is_empty() && !text.contains(['\0', '\\']))
+    let text = percent_encoding::percent_decode_str(segment).decode_utf8().ok()?;
+    Some(text.into_owned()).filter(|text| !text.is_empty() && !text.contains(['\0', '\\']))
 }
 
 #[cfg(test)]
@@ -342,7 +371,8 @@ mod tests {
             "/o/n/blob/main/x",
             "/api/datasets/o/n",
             "/o//resolve/main/x",
-            "/%zz/n/resolve/main/x",
+            "/o/n/resolve/main/x%00",
+            "/o/n/resolve/main/%ff",
         ] {
             assert_eq!(Ask::parse(other), None, "{other}");
         }
@@ -377,6 +407,30 @@ mod tests {
             let response = repo.answer(&ask, &Method::GET, &HeaderMap::new());
             assert_eq!(response.status(), status, "{name}");
         }
+    }
+
+    #[test]
+    fn links_are_followed_within_a_model_and_its_cache_and_nowhere_else() {
+        use std::os::unix::fs::symlink;
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for inner in ["cache/blobs", "cache/snapshots/abc", "other"] {
+            std::fs::create_dir_all(at(inner)).unwrap();
+        }
+        for name in ["cache/blobs/1", "cache/secret.json", "other/tokenizer.json"] {
+            std::fs::write(at(name), name).unwrap();
+        }
+        let snapshot = at("cache/snapshots/abc");
+        symlink("../../blobs/1", snapshot.join("config.json")).unwrap();
+        symlink("../../secret.json", snapshot.join("vocab.json")).unwrap();
+        symlink("/etc/passwd", snapshot.join("merges.txt")).unwrap();
+        symlink(at("other/tokenizer.json"), snapshot.join("tokenizer.json")).unwrap();
+        symlink("config.json", snapshot.join("generation_config.json")).unwrap();
+        for other in ["secrets.json", "notes.txt", "credentials.json"] {
+            std::fs::write(snapshot.join(other), "{}").unwrap();
+        }
+        let repo = Hub::default().repo(&snapshot).unwrap();
+        assert_eq!(repo.files.keys().collect::<Vec<_>>(), ["config.json", "generation_config.json"]);
     }
 
     #[test]

@@ -3,16 +3,20 @@
 mod about;
 mod app;
 mod authenticate;
+mod backlog;
+mod budget;
 mod connections;
 mod error;
 mod hub;
 mod job;
 mod progress;
+mod rates;
 mod result;
 mod session;
 mod settings;
 mod submit;
 mod subscribe;
+mod upload;
 
 use std::sync::Arc;
 
@@ -21,6 +25,10 @@ use store::{Jobs, Models, Objects};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+
+use backlog::Backlog;
+use budget::Budget;
+use rates::Rates;
 
 pub use app::router;
 pub use connections::serve;
@@ -37,17 +45,25 @@ pub struct Gateway {
     hub: hub::Hub,
     sessions: session::Sessions,
     settings: Settings,
-    /// Bounds the requests whose bodies are in memory.
-    submissions: Semaphore,
-    /// Bounds the websockets that are open.
-    sockets: Arc<Semaphore>,
-    /// Bounds the results that websockets hold in memory: one permit for each mebibyte.
-    inline_memory: Semaphore,
+    /// Bytes of bodies in memory.
+    uploads: Budget,
+    /// Processors that read large requests.
+    decodes: Budget,
+    /// Open websockets of tenants.
+    sockets: Budget,
+    /// Open websockets of nobody.
+    keyless_sockets: Arc<Semaphore>,
+    /// Bytes of results that websockets hold.
+    inline_memory: Budget,
+    backlog: Backlog,
+    rates: Rates,
     /// Set when no new request is taken.
     draining: CancellationToken,
     /// Set when websockets have to end.
     closing: CancellationToken,
     followers: TaskTracker,
+    /// What makes jobs durable, and cleans up after what became none.
+    submissions: TaskTracker,
 }
 
 impl Gateway {
@@ -69,13 +85,18 @@ impl Gateway {
             links,
             hub: hub::Hub::default(),
             sessions: session::Sessions::default(),
-            submissions: Semaphore::new(settings.submissions),
-            sockets: Arc::new(Semaphore::new(settings.sockets)),
-            inline_memory: Semaphore::new(mebibytes(settings.inline_memory_bytes) as usize),
+            uploads: Budget::new(settings.upload_bytes, settings.upload_bytes_per_tenant),
+            decodes: Budget::new(settings.decodes.into(), u64::from(settings.decodes / 2)),
+            sockets: Budget::new(settings.sockets as u64, settings.sockets_per_tenant as u64),
+            keyless_sockets: Arc::new(Semaphore::new(settings.sockets_keyless)),
+            inline_memory: Budget::new(settings.inline_memory_bytes, settings.inline_memory_bytes / 4),
+            backlog: Backlog::new(&settings),
+            rates: Rates::new(&settings),
             settings,
             draining: CancellationToken::new(),
             closing: CancellationToken::new(),
             followers: TaskTracker::new(),
+            submissions: TaskTracker::new(),
         })
     }
 
@@ -87,12 +108,28 @@ impl Gateway {
     /// Lets websockets deliver what has happened so far, ends them, and waits until they have ended.
     pub async fn close(&self) {
         self.closing.cancel();
-        self.followers.close();
-        self.followers.wait().await;
+        for tasks in [&self.submissions, &self.followers] {
+            tasks.close();
+            tasks.wait().await;
+        }
+    }
+
+    /// Says why a job that came now would not be taken.
+    ///
+    /// # Errors
+    /// What a client would be told.
+    pub async fn ready(&self) -> Result<(), Error> {
+        if self.draining.is_cancelled() {
+            return Err(Error::Stopping);
+        }
+        self.models.list().await?;
+        self.objects.check_space(0)?;
+        self.backlog.has_room()
     }
 }
 
-/// Bytes whose decoding or encoding takes too short a time to be worth another thread.
+/// Bytes that are read, written or hashed in too short a time to be worth another thread: an upper bound of what is
+/// done of such work on the threads that serve sockets.
 const SMALL: u64 = 64 << 10;
 
 /// Does work on so many bytes: here when they are few, else where it holds up no socket.
@@ -101,11 +138,6 @@ async fn aside<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, tokio::task::JoinError> {
     if bytes <= SMALL { Ok(work()) } else { tokio::task::spawn_blocking(work).await }
-}
-
-/// Returns how many begun mebibytes these bytes are.
-fn mebibytes(bytes: u64) -> u32 {
-    u32::try_from(bytes.div_ceil(1 << 20)).unwrap_or(u32::MAX)
 }
 
 /// Returns the seconds since 1970.

@@ -39,13 +39,21 @@ pub fn result(record: &JobRecord) -> Option<&Blob> {
     }
 }
 
-/// Returns what links of this server begin with, as the client that sent `headers` sees it.
+/// Returns what links of this server begin with: what the operator says, else as the client that sent `headers` sees
+/// it. A client that lies about the host gets links to where it said.
 pub fn origin(gateway: &Gateway, headers: &HeaderMap) -> String {
     if let Some(url) = &gateway.settings.public_url {
         return url.trim_end_matches('/').to_owned();
     }
-    let host = headers.get("host").and_then(|host| host.to_str().ok()).unwrap_or("localhost");
-    format!("http://{host}")
+    let host = headers.get("host").and_then(|host| host.to_str().ok()).filter(|host| is_host(host));
+    let scheme = if gateway.settings.https { "https" } else { "http" };
+    format!("{scheme}://{}", host.unwrap_or("localhost"))
+}
+
+/// Says whether a text is a name or an address, perhaps with a port, and nothing that a link could begin or end with.
+fn is_host(text: &str) -> bool {
+    let named = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    (1..=255).contains(&text.len()) && text.bytes().all(named)
 }
 
 fn status(state: State) -> Status {
@@ -79,4 +87,20 @@ fn link(gateway: &Gateway, record: &JobRecord, origin: &str) -> String {
     let expires = unix_seconds() + gateway.settings.link_lifetime.as_secs();
     let signature = gateway.links.sign(record.id, expires);
     format!("{origin}/results/{}?expires={expires}&signature={signature}", record.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_a_name_or_an_address_and_a_port() {
+        for good in ["localhost", "vitrine.example.org", "127.0.0.1:8000", "[::1]:8000", "a_b"] {
+            assert!(is_host(good), "{good}");
+        }
+        let long = "x".repeat(256);
+        for bad in ["", "evil/", "a b", "user@host", "host?x", "host#x", "h\\h", "hüst", &long] {
+            assert!(!is_host(bad), "{bad}");
+        }
+    }
 }

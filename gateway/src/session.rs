@@ -37,16 +37,13 @@ impl Sessions {
     /// Enters a websocket under a fresh, unguessable id.
     ///
     /// # Errors
-    /// [`Error::Busy`] when `most` wait already.
-    pub fn open(&self, tenant: Option<TenantId>, most: usize) -> Result<Session, Error> {
+    /// When the source of randomness fails.
+    pub fn open(&self, tenant: Option<TenantId>) -> Result<Session, Error> {
         let mut random = [0; 16];
         getrandom::fill(&mut random).map_err(|error| Error::internal(error.to_string()))?;
         let id = format!("{:032x}", u128::from_be_bytes(random));
         let (sender, job) = oneshot::channel();
         let mut waiting = self.lock();
-        if waiting.len() >= most {
-            return Err(Error::Busy);
-        }
         waiting.insert(id.clone(), Waiting { tenant, job: sender });
         drop(waiting);
         Ok(Session { id, job, sessions: self.clone() })
@@ -96,7 +93,7 @@ mod tests {
         let jobs = Jobs::new(Arc::new(RedbStore::open(folder.path().join("state")).unwrap()));
         let sessions = Sessions::default();
         let (ada, bob) = (TenantId::new("ada"), TenantId::new("bob"));
-        let mut session = sessions.open(Some(ada.clone()), 10).unwrap();
+        let mut session = sessions.open(Some(ada.clone())).unwrap();
         assert!(matches!(sessions.claim(&session.id, &bob), Err(Error::NoSession)));
         let job = JobId::new();
         sessions.claim(&session.id, &ada).unwrap().attach(job, jobs.follow_new(job).await.unwrap());
@@ -107,7 +104,7 @@ mod tests {
     #[test]
     fn a_websocket_without_a_key_is_nobodys() {
         let sessions = Sessions::default();
-        let session = sessions.open(None, 10).unwrap();
+        let session = sessions.open(None).unwrap();
         assert!(matches!(sessions.claim(&session.id, &TenantId::new("ada")), Err(Error::NoSession)));
     }
 
@@ -115,8 +112,7 @@ mod tests {
     fn a_refused_request_frees_its_websocket_and_a_closed_websocket_leaves() {
         let sessions = Sessions::default();
         let ada = TenantId::new("ada");
-        let mut session = sessions.open(Some(ada.clone()), 1).unwrap();
-        assert!(matches!(sessions.open(None, 1), Err(Error::Busy)));
+        let mut session = sessions.open(Some(ada.clone())).unwrap();
         drop(sessions.claim(&session.id, &ada).unwrap());
         assert!(matches!(session.job.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
         drop(session);

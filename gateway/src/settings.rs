@@ -11,29 +11,73 @@ pub struct Settings {
     /// Connections open at once, websockets apart; more wait to be accepted. Default 8,192.
     pub connections: usize,
     /// How long a connection may wait for a request, and a request's head take to arrive. Default 30 seconds.
+    #[serde(with = "humantime_serde")]
     pub head_patience: Duration,
+    /// The same while more than three quarters of the connections are taken. Default 2 seconds.
+    #[serde(with = "humantime_serde")]
+    pub head_patience_crowded: Duration,
+    /// Requests in a second that one key may make on average. Default 2,000.
+    pub key_rate: u32,
+    /// Requests that one key may make at once before that counts. Default 4,000.
+    pub key_burst: u32,
+    /// Requests in a second that one address may make without a valid key. Default 500.
+    pub keyless_rate: u32,
+    /// Requests that one address may make at once without a valid key before that counts. Default 2,000.
+    pub keyless_burst: u32,
     /// Bytes of one request's body. Default 65 MiB.
     pub body_bytes: usize,
-    /// Requests whose bodies are read or decoded at once; more wait. Default 16.
-    pub submissions: usize,
-    /// How long a request may wait to be read before it is refused. Default 30 seconds.
-    pub submission_patience: Duration,
-    /// How long a body may take to arrive. Default 2 minutes.
-    pub body_patience: Duration,
-    /// Bytes of a result that travels inside the last websocket frame; a larger one is given as a link. Default 256 MiB.
+    /// Bytes of bodies in memory at once; more wait. Default 512 MiB.
+    pub upload_bytes: u64,
+    /// Bytes of them that may be one tenant's. Default 160 MiB.
+    pub upload_bytes_per_tenant: u64,
+    /// How long a request may wait to be read, or decoded, before it is refused. Default 30 seconds.
+    #[serde(with = "humantime_serde")]
+    pub upload_patience: Duration,
+    /// Bytes in a second at which a body must arrive on average. Default 64 KiB.
+    pub upload_rate: u64,
+    /// How far a body may be behind that. Default 10 seconds.
+    #[serde(with = "humantime_serde")]
+    pub upload_grace: Duration,
+    /// Large requests that are decoded at once; more wait. One tenant's may be half of them. Default 4.
+    pub decodes: u32,
+    /// Jobs that may wait or run, of all tenants. Default 100,000.
+    pub queued_jobs: u64,
+    /// Jobs of one tenant that may wait or run. Default 10,000.
+    pub queued_jobs_per_tenant: u64,
+    /// Bytes of the requests of jobs that wait or run, of all tenants. Default 32 GiB.
+    pub queued_bytes: u64,
+    /// Bytes of the requests of one tenant's jobs that wait or run; and no more than is left free on the disk.
+    /// Default 4 GiB.
+    pub queued_bytes_per_tenant: u64,
+    /// Bytes of a result that travels inside the last websocket frame; a larger one is given as a link. At most 16 MiB.
+    /// Default 1 MiB.
     pub inline_result_bytes: u64,
-    /// Bytes of results that websockets hold in memory at once; more wait. Default 1 GiB.
+    /// Bytes of results that websockets hold in memory at once, of which one tenant may have a quarter; where there is
+    /// no room, results are given as links. Default 256 MiB.
     pub inline_memory_bytes: u64,
     /// How long a link to a result is valid. Default 1 hour.
+    #[serde(with = "humantime_serde")]
     pub link_lifetime: Duration,
     /// What links begin with, for example `https://vitrine.example.org`. Default: the address that the client used.
     pub public_url: Option<String>,
-    /// Websockets open at once. Default 4,096.
+    /// Whether clients reach this server by `https`, as links say where `public_url` is not set. Default: whether it has
+    /// a certificate.
+    pub https: bool,
+    /// Whether configuration and tokenizer files of hosted models are given to everybody, as the Hugging Face Hub does.
+    /// Default true.
+    pub hub: bool,
+    /// Websockets open at once with a valid key. Default 4,096.
     pub sockets: usize,
+    /// Those of one tenant. Default 1,024.
+    pub sockets_per_tenant: usize,
+    /// Websockets open at once without a valid key, besides. Default 256.
+    pub sockets_keyless: usize,
     /// How long a websocket may stay open without a request of its own, with a valid key. Default 1 minute.
+    #[serde(with = "humantime_serde")]
     pub socket_idle: Duration,
     /// How long a client may take to accept more of an answer. A websocket's has for a frame, besides, a second for
     /// each 256 KiB. Default 30 seconds.
+    #[serde(with = "humantime_serde")]
     pub socket_patience: Duration,
     /// What one job may use.
     pub limits: program::Limits,
@@ -44,15 +88,31 @@ impl Default for Settings {
         Self {
             connections: 8192,
             head_patience: Duration::from_secs(30),
+            head_patience_crowded: Duration::from_secs(2),
+            key_rate: 2_000,
+            key_burst: 4_000,
+            keyless_rate: 500,
+            keyless_burst: 2_000,
             body_bytes: 65 << 20,
-            submissions: 16,
-            submission_patience: Duration::from_secs(30),
-            body_patience: Duration::from_secs(120),
-            inline_result_bytes: 256 << 20,
-            inline_memory_bytes: 1 << 30,
+            upload_bytes: 512 << 20,
+            upload_bytes_per_tenant: 160 << 20,
+            upload_patience: Duration::from_secs(30),
+            upload_rate: 64 << 10,
+            upload_grace: Duration::from_secs(10),
+            decodes: 4,
+            queued_jobs: 100_000,
+            queued_jobs_per_tenant: 10_000,
+            queued_bytes: 32 << 30,
+            queued_bytes_per_tenant: 4 << 30,
+            inline_result_bytes: 1 << 20,
+            inline_memory_bytes: 256 << 20,
             link_lifetime: Duration::from_secs(3600),
             public_url: None,
+            https: false,
+            hub: true,
             sockets: 4096,
+            sockets_per_tenant: 1024,
+            sockets_keyless: 256,
             socket_idle: Duration::from_secs(60),
             socket_patience: Duration::from_secs(30),
             limits: program::Limits::default(),

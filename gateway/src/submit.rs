@@ -2,20 +2,24 @@
 
 use std::sync::Arc;
 
-use auth::Scope;
+use auth::{Principal, Scope};
 use axum::Json;
-use axum::extract::multipart::{Multipart, MultipartError};
-use axum::extract::{FromRequest, Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, header};
 use bytes::Bytes;
 use ids::{JobId, ModelKey};
 use nnsight::{DecodeError, RequestFields, ResponseModel, Status};
 use program::{Batching, Limits, Program};
-use store::{Accepted, Client, Generation, Idempotency, JobRecord, ModelState, Place, Position};
+use store::{Accepted, Blob, Client, Follow, Generation, Idempotency, JobRecord, ModelState, Objects, Place, Position};
 use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use crate::authenticate::Caller;
-use crate::{Error, Gateway, aside, unix_millis};
+use crate::backlog::Entered;
+use crate::budget::{Held, Short};
+use crate::upload::Upload;
+use crate::{Error, Gateway, SMALL, aside, unix_millis};
 
 /// Takes a request. Only after its job is durable is the client told `RECEIVED`.
 pub async fn submit(
@@ -27,17 +31,22 @@ pub async fn submit(
     if gateway.draining.is_cancelled() {
         return Err(Error::Stopping);
     }
-    // From the address that the client was given.
-    let batching = request.extensions().get::<Batching>().copied();
-    check_length(&gateway, request.headers())?;
-    // From here on the body is in memory, so the number of those is bounded. Clients do not try again: a burst waits.
-    let turn = timeout(gateway.settings.submission_patience, gateway.submissions.acquire()).await;
-    let _permit = turn.ok().and_then(Result::ok).ok_or(Error::Busy)?;
-    let idempotency_key = idempotency_key(request.headers())?;
-    let form = timeout(gateway.settings.body_patience, Form::read(&gateway, request)).await;
-    let form = form.map_err(|_| Error::TooSlow)??;
+    let (parts, body) = request.into_parts();
+    // From the address that the client was given, or as its key has it.
+    let batching = parts.extensions.get::<Batching>().copied().unwrap_or(principal.batching);
+    let idempotency_key = idempotency_key(&parts.headers)?;
+    let announced = announced(&parts.headers);
+    check_room(&gateway, &principal, announced)?;
+    let upload = Upload::read(&gateway, &principal.tenant, &parts.headers, announced, body).await?;
+
+    // Held while more than a little is read at once: there are as many processors as there are.
+    let mut turn = None;
+    let length = upload.len();
+    if length > SMALL {
+        turn = Some(take_turn(&gateway, &principal).await?);
+    }
+    let form = aside(length, move || upload.form()).await.map_err(Error::internal)??;
     let fields = RequestFields::parse(&form.data).map_err(refused)?;
-    let batching = batching.unwrap_or(principal.batching);
     let model = fields.model().map_err(refused)?;
     hosted(&gateway, &model).await?;
     // Claimed before the job exists: a request whose answer nobody can hear is not run.
@@ -49,107 +58,202 @@ pub async fn submit(
     let id = JobId::new();
     let limits = gateway.settings.limits.clone();
     let (session, compress, blocking) = (fields.session_id.clone(), fields.compress, fields.blocking());
-    let announced = fields.content_bytes(&form.blob).unwrap_or(u64::MAX);
-    let encoded = aside(announced, {
-        let limits = limits.clone();
-        move || {
-            let idempotency = idempotency_key.map(|key| Idempotency { key, digest: form.digest() });
-            encode(&fields, &form.blob, batching, &limits).map(|payload| (payload, idempotency))
+    let reading = Reading { fields, blob: form.blob.clone(), batching, limits: limits.clone(), idempotency_key };
+    let read = match reading.at_once() {
+        Some(read) => Ok(read),
+        None => {
+            if turn.is_none() {
+                turn = Some(take_turn(&gateway, &principal).await?);
+            }
+            tokio::task::spawn_blocking(move || reading.read(&reading.limits)).await.map_err(Error::internal)?
         }
-    });
-    let (payload, idempotency) = match encoded.await.map_err(Error::internal)? {
-        Ok(encoded) => encoded,
+    };
+    let (payload, idempotency) = match read {
+        Ok(read) => read,
         // The client shows this one as it shows what a running block raises.
         Err(Error::Program(text)) if blocking => {
             return Ok(Json(ResponseModel::new(id.to_string(), Status::Error, text)));
         }
         Err(error) => return Err(error),
     };
-    let payload = gateway.objects.keep(&Place::payload(&principal.tenant, id), payload).await?;
+    // What follows waits for the disk, not for a processor.
+    drop(turn);
     let record = JobRecord {
         session,
         client: Client { generation: Generation::Nnsight08, compress },
         limits,
         idempotency,
-        ..JobRecord::queued(id, principal.tenant.clone(), principal.key.clone(), model, payload, unix_millis())
+        ..JobRecord::queued(
+            id,
+            principal.tenant.clone(),
+            principal.key.clone(),
+            model,
+            Blob::Inline(Bytes::new()),
+            unix_millis(),
+        )
     };
-    let new = gateway.jobs.follow_new(id).await?;
-    let (id, follow) = match gateway.jobs.accept(&record).await? {
-        Accepted::New => (id, new),
-        Accepted::Before(earlier) => {
-            gateway.objects.delete(&Place::payload(&principal.tenant, id)).await?;
-            (earlier, gateway.jobs.follow(earlier, Position::default()).await?)
-        }
-    };
-    tracing::info!(job = %id, tenant = %principal.tenant, model = %record.model, bytes = record.payload.len(), "accepted");
+    let entered = gateway.backlog.enter(id, &principal.tenant, payload.len() as u64)?;
+    let here = CancellationToken::new();
+    let _here = here.clone().drop_guard();
+    let committing = commit(Arc::clone(&gateway), record, payload, entered, here);
+    // By itself, so that it is done to its end, and cleaned up after, also where the client has hung up.
+    let committed = gateway.submissions.spawn(committing).await.map_err(Error::internal)?;
+    let (id, follow) = committed?;
+    drop(form);
     if let Some(claim) = claim {
         claim.attach(id, follow);
     }
     Ok(Json(ResponseModel::new(id.to_string(), Status::Received, "Your job has been received.")))
 }
 
-/// The two parts of the form, in whichever order they came.
-struct Form {
-    data: Bytes,
-    blob: Bytes,
+/// Keeps a payload and makes its job durable. Returns the job that stands for the request, and how to follow it.
+/// Nothing of a request that becomes no job stays behind.
+async fn commit(
+    gateway: Arc<Gateway>,
+    mut record: JobRecord,
+    payload: Bytes,
+    entered: Entered,
+    gone: CancellationToken,
+) -> Result<(JobId, Follow), Error> {
+    let id = record.id;
+    let place = Place::payload(&record.tenant, id);
+    let mut kept = Kept { objects: gateway.objects.clone(), tasks: gateway.submissions.clone(), place: None };
+    if payload.len() > store::INLINE_BYTES {
+        kept.place = Some(place.clone());
+    }
+    record.payload = gateway.objects.keep(&place, payload).await?;
+    let new = gateway.jobs.follow_new(id).await?;
+    if gone.is_cancelled() {
+        // The client hung up before anything was promised.
+        return Err(Error::Busy);
+    }
+    let accepted = match gateway.jobs.accept(&record).await {
+        Ok(accepted) => accepted,
+        // What failed may have been done all the same.
+        Err(error) => match gateway.jobs.find(id).await {
+            Ok(Some(_)) => Accepted::New,
+            Ok(None) => return Err(error.into()),
+            Err(_) => {
+                // Nobody can say. A job without its payload would be worse than a payload without its job.
+                kept.place = None;
+                return Err(error.into());
+            }
+        },
+    };
+    let (accepted, follow) = match accepted {
+        Accepted::Before(earlier) if earlier != id => {
+            (earlier, gateway.jobs.follow(earlier, Position::default()).await?)
+        }
+        Accepted::New | Accepted::Before(_) => {
+            kept.place = None;
+            entered.stay();
+            (id, new)
+        }
+    };
+    let JobRecord { tenant, model, payload, .. } = &record;
+    tracing::info!(job = %accepted, %tenant, %model, bytes = payload.len(), "accepted");
+    Ok((accepted, follow))
 }
 
-impl Form {
-    async fn read(gateway: &Gateway, request: Request) -> Result<Self, Error> {
-        let failed = |error: MultipartError| match error.status() {
-            StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge { limit: gateway.settings.body_bytes },
-            _ => Error::Malformed(format!(
-                "the body is not the multipart form that nnsight 0.8 sends: {}",
-                error.body_text()
-            )),
+/// A payload that no job names yet; dropping it removes it.
+struct Kept {
+    objects: Objects,
+    tasks: TaskTracker,
+    place: Option<Place>,
+}
+
+impl Drop for Kept {
+    fn drop(&mut self) {
+        let Some(place) = self.place.take() else { return };
+        let objects = self.objects.clone();
+        self.tasks.spawn(async move {
+            if let Err(error) = objects.delete(&place).await {
+                tracing::warn!(%error, place = place.as_str(), "a payload without a job is left behind");
+            }
+        });
+    }
+}
+
+/// A payload about to become a program.
+struct Reading {
+    fields: RequestFields,
+    blob: Bytes,
+    batching: Batching,
+    limits: Limits,
+    idempotency_key: Option<String>,
+}
+
+/// A checked program, encoded as the worker reads it, and what tells the same request when it comes again.
+type Read = (Bytes, Option<Idempotency>);
+
+impl Reading {
+    /// Reads what is little work, in place of handing it to another thread, which would be more. `None` where it turns
+    /// out to be much, or fails: few bytes can ask for much work.
+    fn at_once(&self) -> Option<Read> {
+        let few = self.blob.len() as u64 <= SMALL && self.fields.content_bytes(&self.blob).is_some_and(|n| n <= SMALL);
+        let little = usize::try_from(SMALL).unwrap_or(usize::MAX);
+        let limits = Limits {
+            decoded_bytes: self.limits.decoded_bytes.min(SMALL),
+            source_bytes: self.limits.source_bytes.min(little),
+            ..self.limits.clone()
         };
-        let mut parts = Multipart::from_request(request, &()).await.map_err(|rejection| {
-            Error::Malformed(format!(
-                "the body is not a multipart form, which nnsight 0.8 sends: {}",
-                rejection.body_text()
-            ))
-        })?;
-        let (mut data, mut blob) = (None, None);
-        while let Some(part) = parts.next_field().await.map_err(failed)? {
-            let slot = match part.name() {
-                Some("data") => &mut data,
-                Some("blob") => &mut blob,
-                // A later client may send more.
-                _ => continue,
-            };
-            *slot = Some(part.bytes().await.map_err(failed)?);
-        }
-        let missing = |name: &str| Error::Malformed(format!("the form has no part `{name}`"));
-        Ok(Self { data: data.ok_or_else(|| missing("data"))?, blob: blob.ok_or_else(|| missing("blob"))? })
+        few.then(|| self.read(&limits).ok()).flatten()
     }
 
-    fn digest(&self) -> [u8; 32] {
+    fn read(&self, limits: &Limits) -> Result<Read, Error> {
+        let mut program: Program = nnsight::decode(&self.fields, &self.blob, limits).map_err(refused)?;
+        program.env.batching.get_or_insert(self.batching);
+        let checked = program::check(program, limits).map_err(|error| Error::Program(error.to_string()))?;
+        let payload = postcard::to_stdvec(checked.get()).map(Bytes::from).map_err(Error::internal)?;
+        let idempotency = match &self.idempotency_key {
+            Some(key) => Some(Idempotency { key: key.clone(), digest: self.digest()? }),
+            None => None,
+        };
+        Ok((payload, idempotency))
+    }
+
+    /// Tells one request from another: by all that decides what it computes, and not by the websocket that waits for it,
+    /// which is another when the client tries again.
+    fn digest(&self) -> Result<[u8; 32], Error> {
+        let RequestFields { model_key, compress, env, session_id: _ } = &self.fields;
+        let fields = serde_json::to_vec(&(model_key, compress, env, self.batching)).map_err(Error::internal)?;
         let mut hasher = blake3::Hasher::new();
         // The length keeps the two parts apart.
-        hasher.update(&(self.data.len() as u64).to_le_bytes()).update(&self.data).update(&self.blob);
-        hasher.finalize().into()
+        hasher.update(&(fields.len() as u64).to_le_bytes()).update(&fields).update(&self.blob);
+        Ok(hasher.finalize().into())
     }
 }
 
-/// Turns a payload into a checked program, encoded as the worker reads it.
-///
-/// What a request does not say of its batching is as the caller's address or key has it.
-fn encode(fields: &RequestFields, blob: &[u8], batching: Batching, limits: &Limits) -> Result<Bytes, Error> {
-    let mut program: Program = nnsight::decode(fields, blob, limits).map_err(refused)?;
-    program.env.batching.get_or_insert(batching);
-    let checked = program::check(program, limits).map_err(|error| Error::Program(error.to_string()))?;
-    postcard::to_stdvec(checked.get()).map(Bytes::from).map_err(Error::internal)
+/// Waits for a processor, fairly among tenants.
+async fn take_turn(gateway: &Gateway, principal: &Principal) -> Result<Held, Error> {
+    match timeout(gateway.settings.upload_patience, gateway.decodes.take(&principal.tenant, 1)).await {
+        Ok(Ok(turn)) => Ok(turn),
+        Ok(Err(Short::Own)) => Err(Error::TooManyAtOnce),
+        Ok(Err(Short::All)) | Err(_) => Err(Error::Busy),
+    }
+}
+
+/// Returns the length of the body, if the head tells it.
+fn announced(headers: &HeaderMap) -> Option<u64> {
+    headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok())
 }
 
 /// Refuses by the announced length, before a byte of the body is read.
-fn check_length(gateway: &Gateway, headers: &HeaderMap) -> Result<(), Error> {
+fn check_room(gateway: &Gateway, principal: &Principal, announced: Option<u64>) -> Result<(), Error> {
     let limit = gateway.settings.body_bytes;
-    let announced = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
-    if announced.is_some_and(|length| length > limit as u64) {
+    let length = announced.unwrap_or(0);
+    if length > limit as u64 {
         return Err(Error::TooLarge { limit });
     }
-    // Room for the payload, with what the store keeps in reserve.
-    Ok(gateway.objects.check_space(announced.unwrap_or(0))?)
+    gateway.backlog.check(&principal.tenant, length)?;
+    // Room for the payload, with what the store keeps in reserve. What one tenant has waiting leaves as much again to
+    // the others.
+    gateway.objects.check_space(length)?;
+    let waiting = gateway.backlog.bytes(&principal.tenant);
+    match gateway.objects.check_space(waiting.saturating_add(length)) {
+        Err(store::Error::NoSpace { .. }) => Err(Error::OwnDiskFull { bytes: waiting }),
+        checked => Ok(checked?),
+    }
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Error> {

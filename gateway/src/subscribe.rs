@@ -12,7 +12,7 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket, WebSocketUpgrade, close_
 use axum::http::HeaderMap;
 use axum::response::Response;
 use futures::{SinkExt, StreamExt};
-use ids::JobId;
+use ids::{JobId, TenantId};
 use nnsight::{ResponseModel, Status};
 use serde_json::json;
 use store::{Change, Follow, JobRecord};
@@ -20,8 +20,9 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::authenticate::Caller;
+use crate::budget::{Held, Short};
 use crate::session::Session;
-use crate::{Error, Gateway, aside, mebibytes, progress};
+use crate::{Error, Gateway, aside, progress};
 
 /// How often a quiet websocket is pinged, so that proxies keep it and a dead client is noticed.
 const PING: Duration = Duration::from_secs(20);
@@ -33,6 +34,10 @@ const KEYLESS_IDLE: Duration = Duration::from_secs(10);
 const INCOMING_BYTES: usize = 16 << 10;
 /// Bytes that are made room for before each read.
 const READ_BYTES: usize = 1 << 10;
+/// Bytes that wait for others to be sent with.
+const WRITE_BYTES: usize = 16 << 10;
+/// Bytes of printed text in one frame.
+const PIECE_BYTES: usize = 16 << 10;
 /// Bytes per second below which a reader is too slow for its frame.
 const SLOWEST: u64 = 256 << 10;
 
@@ -44,18 +49,27 @@ pub async fn subscribe(
     headers: HeaderMap,
     upgrade: WebSocketUpgrade,
 ) -> Result<Response, Error> {
-    let permit = Arc::clone(&gateway.sockets).try_acquire_owned().map_err(|_| Error::Busy)?;
-    let tenant = match caller {
-        Caller::Known(principal) => Some(principal.tenant),
-        Caller::Nobody | Caller::Unknown => None,
+    let (place, tenant, idle) = match caller {
+        Caller::Known(principal) => {
+            let held = gateway.sockets.try_take(&principal.tenant, 1).map_err(|short| match short {
+                Short::Own => Error::TooManyAtOnce,
+                Short::All => Error::Busy,
+            })?;
+            (Place::Tenants { _held: held }, Some(principal.tenant), gateway.settings.socket_idle)
+        }
+        Caller::Nobody | Caller::Unknown => {
+            let permit = Arc::clone(&gateway.keyless_sockets).try_acquire_owned().map_err(|_| Error::NoKey)?;
+            (Place::Nobodys { _permit: permit }, None, KEYLESS_IDLE)
+        }
     };
-    let idle = if tenant.is_some() { gateway.settings.socket_idle } else { KEYLESS_IDLE };
-    let session = gateway.sessions.open(tenant, gateway.settings.sockets)?;
+    let session = gateway.sessions.open(tenant.clone())?;
     let origin = progress::origin(&gateway, &headers);
-    let upgrade = upgrade.max_message_size(INCOMING_BYTES).max_frame_size(INCOMING_BYTES).read_buffer_size(READ_BYTES);
+    let upgrade = upgrade.max_message_size(INCOMING_BYTES).max_frame_size(INCOMING_BYTES);
+    let upgrade = upgrade.read_buffer_size(READ_BYTES).write_buffer_size(WRITE_BYTES);
     let followers = gateway.followers.clone();
     Ok(upgrade.on_upgrade(move |socket| {
-        let subscriber = Subscriber { gateway, origin, idle, socket, unsent: 0, _permit: permit };
+        let subscriber =
+            Subscriber { gateway, origin, tenant, idle, socket, unsent: 0, attempt: 1, result: None, _place: place };
         followers.track_future(async move {
             if let Err(gone) = subscriber.run(session).await {
                 tracing::debug!(reason = %gone.0, "websocket closed early");
@@ -68,12 +82,24 @@ pub async fn subscribe(
 struct Subscriber {
     gateway: Arc<Gateway>,
     origin: String,
+    /// Whose it is; `None` for nobody's.
+    tenant: Option<TenantId>,
     /// How long it waits for its request.
     idle: Duration,
     socket: WebSocket,
     /// Bytes that were written and not yet sent.
     unsent: u64,
-    _permit: OwnedSemaphorePermit,
+    /// The attempt whose lines were told last.
+    attempt: u32,
+    /// The memory of a result, until the websocket is closed: its buffers keep what they grew to.
+    result: Option<Held>,
+    _place: Place,
+}
+
+/// A websocket's place among those that may be open.
+enum Place {
+    Tenants { _held: Held },
+    Nobodys { _permit: OwnedSemaphorePermit },
 }
 
 /// Why the client hears no more.
@@ -136,10 +162,16 @@ impl Subscriber {
 
     async fn tell(&mut self, job: JobId, change: Change) -> Result<(), Gone> {
         match change {
-            Change::Log { text, .. } => {
-                // The client prints each frame on a line of its own.
-                for line in text.split('\n') {
-                    self.write_text(&ResponseModel::new(job.to_string(), Status::Log, line)).await?;
+            Change::Log { attempt, text } => {
+                if attempt > self.attempt {
+                    self.attempt = attempt;
+                    let text =
+                        format!("[attempt {attempt} of this job begins: the lines above are of one that was lost]");
+                    self.tell_line(job, &text).await?;
+                }
+                // A frame for each line would cost the more the shorter they are.
+                for piece in pieces(&text) {
+                    self.tell_line(job, piece).await?;
                 }
                 Ok(())
             }
@@ -147,16 +179,18 @@ impl Subscriber {
         }
     }
 
+    async fn tell_line(&mut self, job: JobId, text: &str) -> Result<(), Gone> {
+        self.write_text(&ResponseModel::new(job.to_string(), Status::Log, text)).await
+    }
+
     async fn tell_state(&mut self, record: &JobRecord) -> Result<(), Gone> {
         let response = progress::response(&self.gateway, record, &self.origin);
         let inline = progress::result(record).filter(|blob| blob.len() <= self.gateway.settings.inline_result_bytes);
-        let Some(blob) = inline else { return self.write_text(&response).await };
-        let gateway = Arc::clone(&self.gateway);
-        // Twice its length: the bytes as stored, and the frame around a copy of them.
-        let whole = mebibytes(gateway.settings.inline_memory_bytes);
-        let memory = gateway.inline_memory.acquire_many(mebibytes(blob.len() * 2).min(whole)).await;
-        let _memory = memory.map_err(|_| Gone("the server is stopping"))?;
-        match gateway.objects.load(blob).await {
+        let Some((blob, held)) = inline.and_then(|blob| Some((blob, self.room(blob.len())?))) else {
+            return self.write_text(&response).await;
+        };
+        self.result = Some(held);
+        match self.gateway.objects.load(blob).await {
             Ok(bytes) => {
                 let frame = move || {
                     let ResponseModel { id, status, description, meta, .. } = response;
@@ -168,6 +202,12 @@ impl Subscriber {
             }
             Err(error) => self.fail(record.id, &error).await,
         }
+    }
+
+    /// Takes memory for a result of so many bytes, as stored and in the frame around a copy of them. Nobody waits for
+    /// it: where there is none, the result is given as a link.
+    fn room(&self, bytes: u64) -> Option<Held> {
+        self.gateway.inline_memory.try_take(self.tenant.as_ref()?, bytes * 2).ok()
     }
 
     /// Tells the client that its job may be fine, but this server cannot say.
@@ -222,6 +262,32 @@ impl Subscriber {
     }
 }
 
+/// Cuts a text of many lines into pieces that are worth a frame each, at the ends of lines where there are any.
+fn pieces(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    std::iter::from_fn(move || {
+        let all = rest?;
+        if all.len() <= PIECE_BYTES {
+            rest = None;
+            return Some(all);
+        }
+        let mut end = PIECE_BYTES;
+        while !all.is_char_boundary(end) {
+            end -= 1;
+        }
+        match all[..end].rfind('\n') {
+            Some(line) => {
+                rest = Some(&all[line + 1..]);
+                Some(&all[..line])
+            }
+            None => {
+                rest = Some(&all[end..]);
+                Some(&all[..end])
+            }
+        }
+    })
+}
+
 /// Gives up on a client that does not read.
 async fn patient(patience: Duration, sent: impl Future<Output = Result<(), axum::Error>>) -> Result<(), Gone> {
     match timeout(patience, sent).await {
@@ -237,5 +303,23 @@ async fn closed(socket: &mut WebSocket) {
         if matches!(message, Message::Close(_)) {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_burst_of_lines_is_few_pieces_and_loses_nothing_but_the_ends_between_them() {
+        let burst = "\n".repeat(1_000_000);
+        assert!(pieces(&burst).count() <= 1_000_000 / PIECE_BYTES + 1);
+        let lines: Vec<String> = (0..20_000).map(|number| format!("line {number} ä")).collect();
+        let text = lines.join("\n");
+        assert_eq!(pieces(&text).collect::<Vec<_>>().join("\n"), text);
+        assert!(pieces(&text).all(|piece| piece.len() <= PIECE_BYTES));
+        let long = "ä".repeat(PIECE_BYTES);
+        assert_eq!(pieces(&long).collect::<String>(), long);
+        assert_eq!(pieces("").collect::<Vec<_>>(), [""]);
     }
 }

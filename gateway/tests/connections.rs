@@ -31,7 +31,9 @@ async fn server(settings: Settings) -> Server {
     let secret = ServerSecret::load(store.as_ref()).await.unwrap();
     let objects = Objects::local(folder.path().join("objects")).unwrap();
     let (keys, links) = (Keys::new(Arc::clone(&store), &secret), Links::new(&secret));
-    keys.register(&Secret::new("key"), Grant::new(TenantId::new("ada"), &[Scope::Submit])).await.unwrap();
+    for (key, tenant) in [("key", "ada"), ("key of bob", "bob"), ("key of eve", "eve")] {
+        keys.register(&Secret::new(key), Grant::new(TenantId::new(tenant), &[Scope::Submit])).await.unwrap();
+    }
     let (jobs, id, tenant) = (Jobs::new(Arc::clone(&store)), JobId::new(), TenantId::new("ada"));
     let long = format!("/results/{id}?expires={}&signature={}", u32::MAX, links.sign(id, u32::MAX.into()));
     let result = objects.keep(&Place::result(&tenant, id, 1, 2), vec![0; 32 << 20].into()).await.unwrap();
@@ -42,7 +44,10 @@ async fn server(settings: Settings) -> Server {
     let gateway = Gateway::new(jobs, objects, Models::new(store), keys, links, settings);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
-    let ended = tokio::spawn(serve(listener, gateway, stop.clone().cancelled_owned()));
+    let ended = tokio::spawn({
+        let stopped = stop.clone().cancelled_owned();
+        async move { serve(listener, None, gateway, stopped).await.unwrap() }
+    });
     Server { address, long, stop, ended, _folder: folder }
 }
 
@@ -99,7 +104,7 @@ async fn an_answer_that_nobody_reads_gives_its_room_to_the_next() {
 async fn a_head_without_end_is_refused() {
     let server = server(Settings::default()).await;
     let answer = rest(server.send(&format!("GET /ping HTTP/1.1\r\nx: {}", "y".repeat(80 << 10))).await).await;
-    assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431 "), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 431 "), "{answer:?}");
 }
 
 #[tokio::test]
@@ -114,18 +119,98 @@ async fn stopping_closes_what_is_idle_and_answers_what_was_asked() {
     assert!(TcpStream::connect(server.address).await.is_err(), "nobody listens any more");
 }
 
+/// The head of a request whose body is a form of so many bytes.
+fn post(key: &str, length: usize) -> String {
+    format!(
+        "POST /request HTTP/1.1\r\nhost: h\r\nndif-api-key: {key}\r\nconnection: close\r\n\
+         content-type: multipart/form-data; boundary=b\r\ncontent-length: {length}\r\n\r\n"
+    )
+}
+
 #[tokio::test]
-async fn a_burst_of_requests_waits_for_its_turn() {
-    let server = server(Settings { submissions: 1, ..Settings::default() }).await;
-    let head = |length: usize| {
-        format!(
-            "POST /request HTTP/1.1\r\nhost: h\r\nndif-api-key: key\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
-        )
+async fn uploads_of_one_tenant_wait_for_one_another_and_cost_others_nothing() {
+    let settings = Settings {
+        upload_bytes: 4000,
+        upload_bytes_per_tenant: 2000,
+        upload_grace: Duration::from_secs(3600),
+        ..Settings::default()
     };
-    // Whichever of them is read first, none is refused for the other's sake.
-    let slow = server.send(&head(1000)).await;
-    let waiting = server.send(&head(0)).await;
-    drop(slow);
-    let answer = rest(waiting).await;
-    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    let server = server(settings).await;
+    // As many as there are to be had, and none of them sends a byte.
+    let mut idle = Vec::new();
+    for _ in 0..20 {
+        idle.push(server.send(&post("key", 2000)).await);
+    }
+    // Of another key of the same tenant, the answer comes only when all of those are gone.
+    let own = server.send(&post("key", 0)).await;
+    let other = rest(server.send(&post("key of bob", 0)).await).await;
+    assert!(other.starts_with("HTTP/1.1 400 "), "bob is read at once: {other}");
+    drop(idle);
+    let own = rest(own).await;
+    assert!(own.starts_with("HTTP/1.1 400 "), "{own}");
+}
+
+#[tokio::test]
+async fn an_upload_that_does_not_arrive_gives_its_room_to_the_next() {
+    let settings =
+        Settings { upload_bytes: 1000, upload_bytes_per_tenant: 1000, upload_grace: PATIENCE, ..Settings::default() };
+    let server = server(settings).await;
+    let idle = server.send(&post("key", 1000)).await;
+    let waiting = server.send(&post("key", 0)).await;
+    let idle = rest(idle).await;
+    assert!(idle.starts_with("HTTP/1.1 408 ") && idle.contains("took too long to arrive"), "{idle}");
+    assert!(rest(waiting).await.starts_with("HTTP/1.1 400 "));
+}
+
+#[tokio::test]
+async fn too_many_requests_of_one_key_or_of_nobody_are_told_when_to_come_again() {
+    let settings = Settings { key_rate: 1, key_burst: 2, keyless_rate: 1, keyless_burst: 2, ..Settings::default() };
+    let server = server(settings).await;
+    for key in ["ndif-api-key: key\r\n", ""] {
+        let request = format!("GET /ping HTTP/1.1\r\nhost: h\r\n{key}\r\n");
+        let last = "GET /ping HTTP/1.1\r\nhost: h\r\nconnection: close\r\n".to_owned() + key + "\r\n";
+        let answers = rest(server.send(&(request.repeat(3) + &last)).await).await;
+        assert_eq!(answers.matches("\"pong\"").count(), 2, "{answers}");
+        assert_eq!(answers.matches("HTTP/1.1 429 ").count(), 2, "{answers}");
+        assert!(answers.contains("retry-after: 1\r\n") || answers.contains("retry-after: 2\r\n"), "{answers}");
+    }
+    let bob = rest(
+        server.send("GET /ping HTTP/1.1\r\nhost: h\r\nconnection: close\r\nndif-api-key: key of bob\r\n\r\n").await,
+    );
+    assert!(bob.await.ends_with("\"pong\""), "another key is another's");
+}
+
+/// The head of a websocket's request.
+fn subscribe(key: &str) -> String {
+    format!(
+        "GET /subscribe HTTP/1.1\r\nhost: h\r\nconnection: Upgrade\r\nupgrade: websocket\r\n{key}\
+         sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+}
+
+async fn status(stream: &mut TcpStream) -> String {
+    let mut line = vec![0; 12];
+    stream.read_exact(&mut line).await.unwrap();
+    String::from_utf8(line).unwrap()
+}
+
+#[tokio::test]
+async fn websockets_without_a_key_and_those_of_one_tenant_leave_room_for_others() {
+    let settings = Settings { sockets: 4, sockets_per_tenant: 2, sockets_keyless: 2, ..Settings::default() };
+    let server = server(settings).await;
+    let mut open = Vec::new();
+    for (key, expected) in [
+        ("", ["101", "101", "401"]),
+        ("ndif-api-key: wrong\r\n", ["401", "401", "401"]),
+        ("ndif-api-key: key\r\n", ["101", "101", "429"]),
+        ("ndif-api-key: key of bob\r\n", ["101", "101", "429"]),
+        ("ndif-api-key: key of eve\r\n", ["503", "503", "503"]),
+    ] {
+        for code in expected {
+            let mut stream = server.send(&subscribe(key)).await;
+            assert_eq!(status(&mut stream).await, format!("HTTP/1.1 {code}"), "{key}");
+            open.push(stream);
+        }
+    }
+    drop(open);
 }

@@ -242,8 +242,10 @@ fn deep_expressions_in_deep_calls_are_paid_for_and_dropped() {
         assert_eq!(raise.as_fatal(), Some(Fatal::Memory), "{raise}");
         // Dropped while it waits.
         let machine = Machine::new(&Limits::default(), std::rc::Rc::new(Bare::default()));
-        let wait = interpreter::Value::native("wait", |_, _| Ok(interpreter::Outcome::Wait(interpreter::Request::new(1))));
-        let block = Frame::root(&machine, &source(&text.replace("DEPTH", "40")), vec![("wait".into(), wait)], Vec::new());
+        let wait =
+            interpreter::Value::native("wait", |_, _| Ok(interpreter::Outcome::Wait(interpreter::Request::new(1))));
+        let block =
+            Frame::root(&machine, &source(&text.replace("DEPTH", "40")), vec![("wait".into(), wait)], Vec::new());
         let mut coroutine = Coroutine::of_block(&machine, block.expect("the program parses"));
         assert!(matches!(coroutine.resume(None), Step::Waiting(_)), "the program waits");
         drop(coroutine);

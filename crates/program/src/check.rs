@@ -19,8 +19,8 @@ impl<T> Checked<T> {
     }
 }
 
-/// Parses the block and the blocks of edits, which will run, and checks the number of values. The functions that came
-/// along are parsed where they run: most of a library is never called.
+/// Parses the block, which will run, and checks the number of values. The functions that came along are parsed where
+/// they run: most of a library is never called. Edits are refused here, since they could not run; none is parsed.
 ///
 /// # Errors
 /// The first source that cannot run, with the user's file and line.
@@ -29,14 +29,15 @@ pub fn check(program: Program, limits: &Limits) -> Result<Checked<Program>, Synt
         let message = format!("the request holds {} values, more than {}", program.heap.len(), limits.heap_nodes);
         return Err(SyntaxError { message, filename: program.source.filename, line: 0, text: None });
     }
-    lower::block(&program.source, limits)?;
     for index in 0..program.heap.len() {
         let Ok(index) = u32::try_from(index) else { break };
-        if let Some(Datum::Envoy(envoy)) = program.heap.get(Ref(index)) {
-            for edit in &envoy.edits {
-                lower::block(&edit.source, limits)?;
-            }
+        if let Some(Datum::Envoy(envoy)) = program.heap.get(Ref(index))
+            && !envoy.edits.is_empty()
+        {
+            let message = "model.edit() is not supported by this server".into();
+            return Err(SyntaxError { message, filename: program.source.filename, line: 0, text: None });
         }
     }
+    lower::block(&program.source, limits)?;
     Ok(Checked(program))
 }

@@ -92,6 +92,15 @@ pub enum Work {
     Recheck,
 }
 
+/// What becomes of the jobs that wait or run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Presence {
+    /// It waits or runs; it may have been told before.
+    Live(JobId),
+    Ended(JobId),
+    Recheck,
+}
+
 impl Jobs {
     /// Views the jobs of `store`.
     #[must_use]
@@ -388,6 +397,23 @@ impl Jobs {
             }
         });
         Ok(futures::stream::select(accepted, cancelled).boxed())
+    }
+
+    /// Yields the jobs that changed and those that ended, from now on; [`Presence::Recheck`] says that some may be
+    /// missing.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn presence(&self) -> Result<BoxStream<'static, Presence>, Error> {
+        let changes = self.store.watch(&keys::all_live(), None).await?.filter_map(|event| async move {
+            match event {
+                metadata::Event::Put(entry) => keys::job_of(&entry.key).map(Presence::Live),
+                metadata::Event::Delete { key, .. } => keys::job_of(&key).map(Presence::Ended),
+                metadata::Event::Progress(_) => None,
+                metadata::Event::Resync => Some(Presence::Recheck),
+            }
+        });
+        Ok(changes.boxed())
     }
 
     /// Returns the jobs whose cancellation was asked for and not yet seen to.

@@ -157,8 +157,8 @@ impl Objects {
     /// # Errors
     /// [`Error::NoSpace`], or a failure of the store.
     pub async fn put(&self, place: &Place, bytes: Bytes) -> Result<ObjectRef, Error> {
-        let object =
-            ObjectRef { path: place.0.clone(), digest: blake3::hash(&bytes).into(), bytes: bytes.len() as u64 };
+        let digest = hash(&bytes).await?.into();
+        let object = ObjectRef { path: place.0.clone(), digest, bytes: bytes.len() as u64 };
         let put = self.store.put(&path(&object.path)?, bytes.into()).await;
         put.map_err(|error| Error::failed(&object.path, error))?;
         Ok(object)
@@ -183,7 +183,7 @@ impl Objects {
         let path = path(&object.path)?;
         let read = async { self.store.get(&path).await?.bytes().await };
         let bytes = read.await.map_err(|error| read_failed(object, error))?;
-        check(object, bytes.len() as u64, blake3::hash(&bytes))?;
+        check(object, bytes.len() as u64, hash(&bytes).await?)?;
         Ok(bytes)
     }
 
@@ -234,6 +234,16 @@ impl Objects {
         }
         Ok(())
     }
+}
+
+/// Hashes bytes: where they are many, on a thread that holds up nobody.
+async fn hash(bytes: &Bytes) -> Result<blake3::Hash, Error> {
+    const MANY: usize = 64 << 10;
+    if bytes.len() <= MANY {
+        return Ok(blake3::hash(bytes));
+    }
+    let bytes = bytes.clone();
+    tokio::task::spawn_blocking(move || blake3::hash(&bytes)).await.map_err(|_| Error::Closed)
 }
 
 fn path(text: &str) -> Result<Path, Error> {

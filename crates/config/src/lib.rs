@@ -1,0 +1,1 @@
+//! Settings, from wherever an operator has put them.

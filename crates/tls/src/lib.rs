@@ -1,0 +1,17 @@
+//! TLS from files: who this is, whom it trusts, and which role the other end has.
+//!
+//! A role stands in a certificate as the name `{role}.vitrine.internal`. Between the parts of a cluster both ends show
+//! one; the public side of a gateway asks nobody for theirs. Files that change are read again without a restart.
+
+mod client;
+pub mod dev;
+mod error;
+mod files;
+mod role;
+mod server;
+
+pub use client::Client;
+pub use error::Error;
+pub use files::Files;
+pub use role::Role;
+pub use server::Server;

@@ -1,0 +1,7 @@
+//! A gateway on a socket, as clients that are many, slow or hostile meet it.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod access;
+mod results;
+mod site;
+mod submissions;
