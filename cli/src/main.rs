@@ -1,7 +1,15 @@
 //! The `vitrine` program: what operators and laptop users type.
 
+mod cert;
+mod config;
+mod data;
+mod environment;
+mod home;
+mod hosted;
+mod listen;
 mod model;
 mod progress;
+mod signals;
 mod supervise;
 mod telemetry;
 mod up;
@@ -23,18 +31,22 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Start everything in one process, for one machine.
-    Up(up::Options),
+    Up(Box<config::Flags>),
     /// Bring models to this machine.
     #[command(subcommand)]
     Model(model::Command),
+    /// Make certificates.
+    #[command(subcommand)]
+    Cert(cert::Command),
 }
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
     telemetry::start(&cli.telemetry);
     let outcome = match cli.command {
-        Command::Up(options) => up::run(options),
+        Command::Up(flags) => up::run(&flags),
         Command::Model(command) => model::run(&command),
+        Command::Cert(command) => cert::run(&command),
     };
     match outcome {
         Ok(code) => code,

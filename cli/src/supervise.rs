@@ -12,6 +12,8 @@ use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::environment;
+
 /// How to start a worker.
 pub struct Worker {
     pub program: PathBuf,
@@ -80,6 +82,9 @@ impl Worker {
             // libtorch's idle threads would spin on the cores that the gateway and the model's own thread need:
             // measured on a busy machine, the 95th percentile of a tiny request fell from 217 ms to 19 ms.
             command.env("OMP_WAIT_POLICY", "passive");
+        }
+        for secret in environment::secrets() {
+            command.env_remove(secret);
         }
         command
             .args(&self.arguments)

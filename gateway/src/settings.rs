@@ -80,6 +80,7 @@ pub struct Settings {
     #[serde(with = "humantime_serde")]
     pub socket_patience: Duration,
     /// What one job may use.
+    #[serde(with = "limits")]
     pub limits: program::Limits,
 }
 
@@ -117,5 +118,76 @@ impl Default for Settings {
             socket_patience: Duration::from_secs(30),
             limits: program::Limits::default(),
         }
+    }
+}
+
+/// The largest [`Settings::inline_result_bytes`]: a frame is moved about in memory as it is sent.
+const INLINE_BYTES: u64 = 16 << 20;
+/// The largest `limits.output_bytes`: what a program prints at once travels as one message.
+const OUTPUT_BYTES: u64 = 32 << 20;
+
+impl Settings {
+    /// Says what cannot be as it is set.
+    ///
+    /// # Errors
+    /// A sentence that begins with the setting's name.
+    pub fn check(&self) -> Result<(), String> {
+        let at_least_one = [
+            ("connections", self.connections as u64),
+            ("key_rate", self.key_rate.into()),
+            ("keyless_rate", self.keyless_rate.into()),
+            ("decodes", self.decodes.into()),
+            ("upload_rate", self.upload_rate),
+            ("queued_jobs_per_tenant", self.queued_jobs_per_tenant),
+            ("sockets_per_tenant", self.sockets_per_tenant as u64),
+            ("sockets_keyless", self.sockets_keyless as u64),
+        ];
+        if let Some((name, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
+            return Err(format!("{name} must be at least 1"));
+        }
+        let body = self.body_bytes as u64;
+        let at_most = [
+            ("body_bytes", body, "gateway.upload_bytes_per_tenant", self.upload_bytes_per_tenant),
+            ("upload_bytes_per_tenant", self.upload_bytes_per_tenant, "gateway.upload_bytes", self.upload_bytes),
+            ("queued_jobs_per_tenant", self.queued_jobs_per_tenant, "gateway.queued_jobs", self.queued_jobs),
+            ("queued_bytes_per_tenant", self.queued_bytes_per_tenant, "gateway.queued_bytes", self.queued_bytes),
+            ("sockets_per_tenant", self.sockets_per_tenant as u64, "gateway.sockets", self.sockets as u64),
+            ("inline_result_bytes", self.inline_result_bytes, "16 MiB", INLINE_BYTES),
+            ("limits.output_bytes", self.limits.output_bytes, "32 MiB", OUTPUT_BYTES),
+        ];
+        if let Some((name, value, other, bound)) = at_most.iter().find(|(_, value, _, bound)| value > bound) {
+            return Err(format!("{name} is {value}, which is more than {other} ({bound})"));
+        }
+        match &self.public_url {
+            Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => {
+                Err(format!("public_url must begin with http:// or https://, not be {url:?}"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Limits as people write them. Elsewhere they are stored, in another form.
+mod limits {
+    use program::Limits;
+    use serde::de::Error as _;
+    use serde::ser::Error as _;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use serde_json::{Map, Value};
+
+    pub fn serialize<S: Serializer>(limits: &Limits, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serde_json::to_value(limits).map_err(S::Error::custom)?;
+        fields["run_time"] = humantime::format_duration(limits.run_time).to_string().into();
+        fields.serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Limits, D::Error> {
+        let mut fields = Map::<String, Value>::deserialize(deserializer)?;
+        if let Some(Value::String(text)) = fields.get("run_time") {
+            let time = humantime::parse_duration(text);
+            let time = time.map_err(|error| D::Error::custom(format!("limits.run_time is {text:?}: {error}")))?;
+            fields.insert("run_time".into(), serde_json::to_value(time).map_err(D::Error::custom)?);
+        }
+        serde_json::from_value(Value::Object(fields)).map_err(|error| D::Error::custom(format!("limits: {error}")))
     }
 }

@@ -33,9 +33,17 @@ impl Keys {
     /// # Errors
     /// When the store or the source of randomness fails.
     pub async fn create(&self, grant: Grant) -> Result<Secret, Error> {
-        let key = Secret::new(format!("vitrine_{}_{}", hex(&random::<6>()?), hex(&random::<32>()?)));
+        let key = Self::make()?;
         self.register(&key, grant).await?;
         Ok(key)
+    }
+
+    /// Makes a key that is worth nothing until it is registered.
+    ///
+    /// # Errors
+    /// When the source of randomness fails.
+    pub fn make() -> Result<Secret, Error> {
+        Ok(Secret::new(format!("vitrine_{}_{}", hex(&random::<6>()?), hex(&random::<32>()?))))
     }
 
     /// Accepts a key that somebody else made: any text that fits an HTTP header.

@@ -1,7 +1,8 @@
 //! Who may do what: API keys, and links that carry their own permission.
 //!
-//! A key's text is shown once, when it is made. Only its keyed hash is stored, so that a copy of the metadata
-//! store opens nothing.
+//! A key's text is shown once, when it is made. Only its keyed hash is stored, so that whoever has a copy of the metadata
+//! store cannot act under a key. They can read results: the secret that signs links lies there, too, and so the store is
+//! for its owner's eyes.
 
 mod error;
 mod key;

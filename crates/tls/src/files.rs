@@ -1,5 +1,6 @@
 //! Where a certificate and its key lie.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -21,8 +22,8 @@ pub struct Files {
     pub authority: Option<PathBuf>,
 }
 
-/// What files looked like when they were read: lengths and times.
-pub(crate) type Stamp = Vec<Option<(u64, SystemTime)>>;
+/// What files looked like when they were read: which they were, their lengths and times.
+pub(crate) type Stamp = Vec<Option<(u64, u64, SystemTime)>>;
 
 impl Files {
     pub(crate) fn chain(&self) -> Result<Vec<CertificateDer<'static>>, Error> {
@@ -54,7 +55,7 @@ impl Files {
     pub(crate) fn stamp(&self) -> Stamp {
         let look = |path: &PathBuf| {
             let meta = std::fs::metadata(path).ok()?;
-            Some((meta.len(), meta.modified().ok()?))
+            Some((meta.ino(), meta.len(), meta.modified().ok()?))
         };
         [Some(&self.certificate), Some(&self.key), self.authority.as_ref()].into_iter().flatten().map(look).collect()
     }

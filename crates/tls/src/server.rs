@@ -210,6 +210,8 @@ mod tests {
     async fn a_changed_certificate_is_used_without_a_restart_and_a_broken_one_is_not() {
         let fixture = Fixture::new();
         let client = fixture.client(Role::Worker);
+        // The client's came with the authority's own, written again.
+        assert!(fixture.server.reload().unwrap());
         assert!(!fixture.server.reload().unwrap());
         // Another authority's: whoever trusts the first no longer gets through, which shows that it is in use.
         let files = Authority::new().unwrap().write(fixture.folder.path(), Role::Scheduler, &[]).unwrap();

@@ -1,0 +1,31 @@
+//! What of this process's environment is nobody else's.
+
+use std::ffi::OsString;
+
+/// Words in the names of variables that hold secrets.
+const SECRET: [&str; 6] = ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"];
+
+/// Returns the names of the variables that a child which runs strangers' programs must not be given.
+pub fn secrets() -> impl Iterator<Item = OsString> {
+    std::env::vars_os().map(|(name, _)| name).filter(|name| is_secret(&name.to_string_lossy()))
+}
+
+fn is_secret(name: &str) -> bool {
+    let name = name.to_ascii_uppercase();
+    SECRET.iter().any(|word| name.contains(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_told_by_their_names() {
+        for secret in ["VITRINE_API_KEY", "AWS_SECRET_ACCESS_KEY", "HF_TOKEN", "PGPASSWORD", "google_credentials"] {
+            assert!(is_secret(secret), "{secret}");
+        }
+        for open in ["PATH", "HOME", "OMP_NUM_THREADS", "CUDA_VISIBLE_DEVICES", "VITRINE_LOG", "LD_LIBRARY_PATH"] {
+            assert!(!is_secret(open), "{open}");
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Where clients connect.
+
+use std::net::SocketAddr;
+
+use anyhow::{Context, Result, anyhow, bail};
+use tls::Files;
+use tokio::net::TcpListener;
+
+use crate::config::Config;
+
+/// A port that is taken, and the certificate that is shown there.
+pub struct Listen {
+    pub listener: TcpListener,
+    pub address: SocketAddr,
+    pub tls: Option<tls::Server>,
+}
+
+impl Listen {
+    /// Takes the port.
+    ///
+    /// # Errors
+    /// A sentence that says what to do. Without TLS, only this machine may be listened to, unless the operator says that
+    /// they mean it.
+    pub async fn open(config: &Config) -> Result<Self> {
+        let listener = TcpListener::bind(&config.listen).await.map_err(|error| refused(&config.listen, &error))?;
+        let address = listener.local_addr().context("cannot tell the port")?;
+        let tls = match (&config.tls_certificate, &config.tls_key) {
+            (Some(certificate), Some(key)) => {
+                let files = Files { certificate: certificate.clone(), key: key.clone(), authority: None };
+                Some(tls::Server::public(files, b"http/1.1")?)
+            }
+            _ => None,
+        };
+        if tls.is_none() && !address.ip().is_loopback() && !config.plaintext {
+            bail!(
+                "will not listen on {address}, beyond this machine, without TLS: keys and results could be read on the \
+                 way. Give --tls-certificate and --tls-key (`vitrine cert dev` makes a pair to try it with), or \
+                 --plaintext where a proxy with TLS stands in front"
+            );
+        }
+        Ok(Self { listener, address, tls })
+    }
+
+    /// Returns what clients call this server, as far as it can tell.
+    pub fn url(&self) -> String {
+        let scheme = if self.tls.is_some() { "https" } else { "http" };
+        format!("{scheme}://{}", self.address)
+    }
+}
+
+fn refused(address: &str, error: &std::io::Error) -> anyhow::Error {
+    match error.kind() {
+        std::io::ErrorKind::AddrInUse => {
+            anyhow!(
+                "cannot listen on {address}: the port is in use; stop what uses it, or choose another with --listen"
+            )
+        }
+        std::io::ErrorKind::PermissionDenied => {
+            anyhow!("cannot listen on {address}: this user may not use the port; choose one above 1023 with --listen")
+        }
+        std::io::ErrorKind::InvalidInput => {
+            anyhow!("cannot listen on {address}: --listen takes an address and a port, such as 127.0.0.1:8000")
+        }
+        std::io::ErrorKind::AddrNotAvailable => {
+            anyhow!("cannot listen on {address}: this machine does not have the address; choose one with --listen")
+        }
+        _ => anyhow!("cannot listen on {address}: {error}"),
+    }
+}
