@@ -7,6 +7,7 @@
 mod ask;
 pub mod conformance;
 pub mod contract;
+mod deferral;
 mod environment;
 mod envoy;
 pub mod fake;

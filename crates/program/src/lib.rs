@@ -6,7 +6,6 @@
 pub mod anchor;
 pub mod check;
 pub mod datum;
-pub mod effects;
 mod error;
 mod guard;
 pub mod ir;

@@ -104,6 +104,8 @@ impl<'a> Run<'a> {
             Value::List(list) => list.to_vec(),
             Value::Tuple(items) => items.to_vec(),
             Value::Range(_) => operators::collect(self.machine, &value).await?,
+            // `torch.Size`, for example.
+            Value::Host(host) if host.is_instance("tuple") => operators::collect(self.machine, &value).await?,
             _ => return Ok(false),
         };
         let wanted = before.len() + after.len();

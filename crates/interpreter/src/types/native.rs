@@ -1,7 +1,9 @@
 //! Callables written in Rust.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
+use crate::effect::Effect;
 use crate::host::{Args, HostResult};
 use crate::machine::Machine;
 use crate::types::trash;
@@ -15,6 +17,7 @@ pub struct Native {
     name: Rc<str>,
     receiver: Value,
     body: Body,
+    effect: Cell<Effect>,
 }
 
 type Closure = dyn Fn(&Machine, Args) -> HostResult;
@@ -27,17 +30,32 @@ enum Body {
 impl Native {
     /// Wraps a function.
     pub fn function(name: impl Into<Rc<str>>, body: impl Fn(&Machine, Args) -> HostResult + 'static) -> Self {
-        Self { name: name.into(), receiver: Value::None, body: Body::Function(Box::new(body)) }
+        Self {
+            name: name.into(),
+            receiver: Value::None,
+            body: Body::Function(Box::new(body)),
+            effect: Cell::new(Effect::Anything),
+        }
     }
 
     /// Binds a method of a builtin type to its receiver.
     pub fn bound(name: impl Into<Rc<str>>, receiver: Value, body: MethodFn) -> Self {
-        Self { name: name.into(), receiver, body: Body::Method(body) }
+        Self { name: name.into(), receiver, body: Body::Method(body), effect: Cell::new(Effect::Anything) }
     }
 
     /// Returns the name, as `__name__` does.
     pub fn name(&self) -> &Rc<str> {
         &self.name
+    }
+
+    /// Says what calling it does.
+    pub fn declare(&self, effect: Effect) {
+        self.effect.set(effect);
+    }
+
+    /// Returns what calling it does, as far as its maker has said.
+    pub fn effect(&self) -> Effect {
+        self.effect.get()
     }
 
     /// Returns the object that a bound method is bound to.
