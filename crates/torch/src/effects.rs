@@ -180,7 +180,9 @@ const OF_MODULES: &[(&str, &[&str])] = &[
             "unravel_index",
         ],
     ),
-    ("torch.cuda", &["device_count", "is_available", "is_bf16_supported"]),
+    ("torch.cuda", &["current_device", "device_count", "is_available"]),
+    ("torch.nn.functional", &["kl_div", "normalize", "softmin", "softsign", "tanhshrink"]),
+    ("torch.linalg", &["lstsq", "multi_dot"]),
     ("einops", &["asnumpy", "einsum", "parse_shape", "rearrange", "reduce", "repeat"]),
     (
         "numpy",
@@ -254,7 +256,12 @@ pub(crate) fn of_function(operator: &str) -> Effect {
 }
 
 /// Returns what calling a function that is written in Rust does.
-pub(crate) fn of_native(module: &str, name: &str) -> Effect {
+pub(crate) fn of_native(module: &str, name: &str, usage: Use<'_>) -> Effect {
+    if let Use::Call { keywords, .. } = usage
+        && keywords.contains(&"out")
+    {
+        return Effect::Anything;
+    }
     let module = if module == "torch.functional" { "torch" } else { module };
     let looks = OF_MODULES.iter().any(|(known, names)| *known == module && names.contains(&name));
     if looks { Effect::Looks } else { Effect::Anything }
@@ -333,7 +340,7 @@ mod tests {
         assert_eq!(of_tensor("data", Use::Store), Some(Effect::Anything));
         assert_eq!(of_tensor("no_such_method", CALL), None);
         for name in ["manual_seed", "set_rng_state", "get_rng_state", "initial_seed"] {
-            assert_eq!(of_native("torch", name), Effect::Anything, "{name}");
+            assert_eq!(of_native("torch", name, CALL), Effect::Anything, "{name}");
         }
     }
 
@@ -345,7 +352,7 @@ mod tests {
         for (module, names) in OF_MODULES {
             for name in *names {
                 assert!(crate::modules::has_function(module, name), "{module}.{name}");
-                assert_eq!(of_native(module, name), Effect::Looks);
+                assert_eq!(of_native(module, name, CALL), Effect::Looks);
             }
         }
     }

@@ -229,7 +229,7 @@ impl Body {
             Self::Operator(operator) => effects::of_function(operator),
             Self::Signature(signature) if signature.writes(usage) => Effect::Anything,
             Self::Signature(signature) => effects::of_function(signature.operator()),
-            Self::Native(_) => effects::of_native(module, name),
+            Self::Native(_) => effects::of_native(module, name, usage),
         }
     }
 }
