@@ -7,13 +7,15 @@ use std::sync::atomic::Ordering;
 
 use interpreter::frame::Frame;
 use interpreter::raise::{Fatal, Raise};
-use interpreter::{Coroutine, Machine, PutOff, Settle, Step, Value};
+use interpreter::{Coroutine, Machine, Step, Value};
 use program::{Batching, Entry, Saved};
 
 use crate::ask::{Ask, TraceRequest};
 use crate::common::Common;
 use crate::contract::{Event, Failure, Fault, Job, Usage};
+use crate::deferral::{Deferral, Knows, PutOff, Settle};
 use crate::environment::Environment;
+use crate::envoy::Envoy;
 use crate::job::JobState;
 use crate::mediator::deferred;
 use crate::model::{Attention, Model};
@@ -87,6 +89,8 @@ struct Session {
     /// The trace to open after those that waited.
     next: Option<Box<TraceRequest>>,
     done: bool,
+    /// What the code raised, while traces that stand before that waited: one of theirs would have come first.
+    raised: Option<Raise>,
 }
 
 pub type End = Result<Saved, Failure>;
@@ -298,7 +302,10 @@ impl<M: Model> Running<M> {
                 let closed = self.close();
                 match &mut self.session {
                     None => return closed.map(|()| true),
-                    Some(Session { done: true, .. }) => return closed.map(|()| true),
+                    Some(Session { done: true, raised, .. }) => {
+                        closed?;
+                        return raised.take().map_or(Ok(true), Err);
+                    }
                     Some(session) => match (session.next.take(), closed) {
                         (Some(request), Ok(())) => self.open(*request),
                         (_, closed) => session.answer = Some(closed.map(|()| Value::None)),
@@ -313,7 +320,10 @@ impl<M: Model> Running<M> {
             match session.coroutine.resume(session.answer.take()) {
                 Step::Done(result) => {
                     session.done = true;
-                    result?;
+                    match result {
+                        Err(raise) if raise.as_fatal().is_some() || self.waiting.is_empty() => return Err(raise),
+                        result => session.raised = result.err(),
+                    }
                     self.settle();
                 }
                 Step::Waiting(request) if request.0.is::<Settle>() => {
@@ -364,7 +374,9 @@ impl<M: Model> Running<M> {
 
     /// Opens the traces that were put off, all together.
     fn settle(&mut self) {
-        self.machine.settled();
+        if let Some(deferral) = Deferral::of(&self.machine) {
+            deferral.settled();
+        }
         for (prepared, put_off) in std::mem::take(&mut self.waiting) {
             match prepared.start(&self.state, &self.machine) {
                 Ok(trace) => {
@@ -386,11 +398,9 @@ impl<M: Model> Running<M> {
         for trace in std::mem::take(&mut self.traces) {
             trace.close()?;
             if let Some(put_off) = put_off.next() {
-                put_off.bind(&self.frame);
-                let storing = put_off.store(&self.machine);
-                match Coroutine::of_future(&self.machine, Box::pin(async move { storing.await.map(|()| Value::None) }))
-                    .resume(None)
-                {
+                let finished = put_off.finish(self.machine.clone(), Rc::clone(&self.frame));
+                let finished = Box::pin(async move { finished.await.map(|()| Value::None) });
+                match Coroutine::of_future(&self.machine, finished).resume(None) {
                     Step::Done(stored) => drop(stored?),
                     Step::Waiting(_) => {
                         return Err(Raise::runtime_error("nothing can be stored that waits for the model"));
@@ -474,9 +484,10 @@ fn start<M: Model>(job: &Job, state: &Rc<JobState<M>>, machine: &Machine, togeth
         Entry::Session => {
             let coroutine = Coroutine::of_block(&machine, body);
             if together {
-                machine.allow_deferral(&frame);
+                let knows = Knows { is_model: Envoy::<M>::is_model, opens: Envoy::<M>::opens };
+                Deferral::watch(&machine, &frame, knows);
             }
-            let session = Session { coroutine, answer: None, next: None, done: false };
+            let session = Session { coroutine, answer: None, next: None, done: false, raised: None };
             Ok(Running::new(state, machine, frame, Some(session)))
         }
         Entry::Trace { function, envoy, args, kwargs } => {

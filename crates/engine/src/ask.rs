@@ -2,9 +2,10 @@
 
 use std::rc::Rc;
 
-use interpreter::{Block, PutOff, Value};
+use interpreter::{Block, Value};
 use program::Function;
 
+use crate::deferral::PutOff;
 use crate::location::Location;
 
 /// A request that leaves the interpreter while a block waits.

@@ -4,11 +4,12 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use interpreter::raise::{Fatal, Raise};
-use interpreter::{Machine, Value};
+use interpreter::{Effect, Machine, Use, Value};
 
 use crate::job::{self, JobState};
 use crate::model::Model;
 use crate::nnsight::Nnsight;
+use crate::{envoy, output, tokenizer, tracer};
 
 /// The surroundings of one job.
 pub struct Environment<M: Model> {
@@ -35,6 +36,18 @@ impl<M: Model> interpreter::Environment for Environment<M> {
 
     fn attribute(&self, _machine: &Machine, object: &Value, name: &str) -> Option<Value> {
         (name == "save").then(|| job::save_method(Rc::clone(&self.job), object))
+    }
+
+    fn effect(&self, machine: &Machine, name: &str, usage: Use<'_>) -> Option<Effect> {
+        let objects = [
+            (name == "save").then_some(Effect::Looks),
+            envoy::effect(self.job.model.schema(), name, usage),
+            output::effect(name, usage),
+            tokenizer::effect(name, usage),
+            tracer::effect(name, usage),
+            self.job.model.effect(machine, name, usage),
+        ];
+        objects.into_iter().flatten().max()
     }
 
     fn print(&self, line: &str) {

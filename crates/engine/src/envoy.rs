@@ -6,13 +6,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{Args, HostObject, HostResult, Iteration, Machine, Outcome, Value};
+use interpreter::{Args, Effect, HostObject, HostResult, Iteration, Machine, Outcome, Use, Value};
 use program::Function;
 
 use crate::ask::{Ask, View};
 use crate::job::JobState;
 use crate::location::Location;
-use crate::model::{Model, Site};
+use crate::model::{Model, Schema, Site};
 use crate::python;
 use crate::tokenizer::TokenizerObject;
 use crate::tracer::{Iterations, TraceRequestParts, Tracer};
@@ -53,6 +53,11 @@ impl<M: Model> Envoy<M> {
     pub fn is_model(value: &Value) -> bool {
         let Value::Host(host) = value else { return false };
         host.as_any().is::<Self>() || host.type_name() == "module"
+    }
+
+    /// Returns whether an object's method opens a trace.
+    pub fn opens(object: &Value, method: &str) -> bool {
+        python::host::<Self>(object).is_some() && method == "trace"
     }
 
     /// Returns what the envoy stands for.
@@ -164,6 +169,41 @@ impl<M: Model> HostObject for Envoy<M> {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn effect(&self, machine: &Machine, name: &str, usage: Use<'_>) -> Effect {
+        let child = self.child(name).is_some();
+        if child && !matches!(usage, Use::Store) {
+            return Effect::Looks;
+        }
+        if let Some(effect) = effect(self.job.model.schema(), name, usage) {
+            return effect;
+        }
+        let attribute = match self.place {
+            Place::Module(site) => self.job.model.attribute(machine, site, name),
+            Place::Generator | Place::Streamer => None,
+        };
+        match usage {
+            Use::Read if attribute.is_some() => Effect::Looks,
+            _ => Effect::Anything,
+        }
+    }
+
+    fn member(self: Rc<Self>, machine: &Machine, name: &str) -> Option<Value> {
+        if let Some(child) = self.child(name) {
+            return Some(child);
+        }
+        match self.place {
+            _ if name == "tokenizer" && self.is_root() => {
+                Some(Value::Host(Rc::new(TokenizerObject::new(Rc::clone(&self.job)))))
+            }
+            Place::Module(site) => self.job.model.attribute(machine, site, name),
+            Place::Generator | Place::Streamer => None,
+        }
+    }
+
+    fn holds(&self) -> Option<Vec<Value>> {
+        Some(Vec::new())
     }
 
     fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {
@@ -312,6 +352,20 @@ impl<M: Model> HostObject for Envoy<M> {
 
     fn repr(&self, _machine: &Machine) -> Result<Option<String>, Raise> {
         Ok(Some(format!("<Envoy {}>", self.path())))
+    }
+}
+
+/// Says what using a name of a model's envoys does, whichever it is; `None` for names that none of them has.
+pub fn effect(schema: &Schema, name: &str, usage: Use<'_>) -> Option<Effect> {
+    match (name, usage) {
+        ("output" | "input" | "inputs", Use::Store) => Some(Effect::Changes),
+        (_, Use::Store) => None,
+        ("skip", Use::Call { .. }) => Some(Effect::Changes),
+        ("output" | "input" | "inputs" | "path" | "tokenizer" | "generator" | "streamer", _) => Some(Effect::Looks),
+        // The model's modules only compute.
+        ("__call__" | "get" | "modules" | "named_modules", _) => Some(Effect::Looks),
+        (name, _) if METHODS.contains(&name) || matches!(name, "iter" | "source") => Some(Effect::Anything),
+        (name, _) => schema.has_child(name).then_some(Effect::Looks),
     }
 }
 

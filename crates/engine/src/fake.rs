@@ -10,7 +10,7 @@ use std::convert::Infallible;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{Args, HostObject, HostResult, Machine, Operator, Outcome, Value};
+use interpreter::{Args, Effect, HostObject, HostResult, Machine, Operator, Outcome, Use, Value};
 use program::{Batching, DType, Heap, Ref, TensorData};
 
 use crate::interleaver::Interleaver;
@@ -255,6 +255,10 @@ impl Model for FakeModel {
 
     fn attribute(&self, _machine: &Machine, site: Site, name: &str) -> Option<Value> {
         (site == Site(0) && name == "vocab_size").then_some(Value::Int(VOCABULARY))
+    }
+
+    fn effect(&self, _machine: &Machine, name: &str, usage: Use<'_>) -> Option<Effect> {
+        effect(name, usage)
     }
 
     fn object(&self, _machine: &Machine, _object: &Rc<dyn Any>, _segment: usize) -> Value {
@@ -599,6 +603,14 @@ impl HostObject for FakeObject {
         self
     }
 
+    fn effect(&self, _machine: &Machine, name: &str, usage: Use<'_>) -> Effect {
+        effect(name, usage).unwrap_or(Effect::Anything)
+    }
+
+    fn holds(&self) -> Option<Vec<Value>> {
+        Some(Vec::new())
+    }
+
     fn get_attribute(self: Rc<Self>, _machine: &Machine, name: &str) -> HostResult {
         Ok(match name {
             "shape" => Value::tuple(self.0.shape.iter().copied().map(Value::Int).collect()).into(),
@@ -650,5 +662,14 @@ impl HostObject for FakeObject {
         };
         let result = self.0.zip(other, |a, b| if reflected { compute(b, a) } else { compute(a, b) })?;
         Ok(result.map_or(Outcome::NotImplemented, |tensor| tensor.to_value(machine).into()))
+    }
+}
+
+/// Says what using a name of a toy tensor does; `None` for names that it does not have.
+fn effect(name: &str, usage: Use<'_>) -> Option<Effect> {
+    match (name, usage) {
+        ("__setitem__", Use::Call { .. }) => Some(Effect::Changes),
+        (_, Use::Store) => None,
+        (name, _) => matches!(name, "shape" | "sum" | "item" | "clone").then_some(Effect::Looks),
     }
 }

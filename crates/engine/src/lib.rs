@@ -9,6 +9,7 @@ mod ask;
 mod common;
 pub mod conformance;
 pub mod contract;
+mod deferral;
 mod environment;
 mod envoy;
 pub mod fake;

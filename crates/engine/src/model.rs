@@ -8,7 +8,7 @@ use std::any::Any;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{Args, Machine, Value};
+use interpreter::{Args, Effect, Machine, Use, Value};
 use program::{Batching, TensorData};
 
 use crate::shape::ShapeClass;
@@ -46,6 +46,12 @@ impl Schema {
     pub fn site(&self, path: &str) -> Option<Site> {
         let index = self.modules.iter().position(|module| module.path == path)?;
         u32::try_from(index).ok().map(Site)
+    }
+
+    /// Returns whether any module has a child of this name.
+    #[must_use]
+    pub fn has_child(&self, name: &str) -> bool {
+        self.modules.iter().any(|module| module.children.iter().any(|(child, _)| child == name))
     }
 
     /// Returns a module's description.
@@ -495,6 +501,10 @@ pub trait Model: 'static {
     /// Reads a plain attribute of a module: a weight (read-only), a buffer, `head_dim`, `config`, `training`.
     /// `None` where the Hugging Face module has no such attribute.
     fn attribute(&self, machine: &Machine, site: Site, name: &str) -> Option<Value>;
+
+    /// Says what using a name does of any of the objects that the model and its tensors have, where the object that is
+    /// meant is not known yet; `None` where none has the name. What may do harm in one must be said to.
+    fn effect(&self, machine: &Machine, name: &str, usage: Use<'_>) -> Option<Effect>;
 
     /// Shows a leaf that is no tensor to Python, for example a cache, as one segment sees it.
     fn object(&self, machine: &Machine, object: &Rc<dyn Any>, segment: usize) -> Value;

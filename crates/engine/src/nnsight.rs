@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{HostObject, HostResult, Machine, Value};
+use interpreter::{Effect, HostObject, HostResult, Machine, Use, Value};
 
 use crate::environment::unsupported;
 use crate::job::JobState;
@@ -45,6 +45,14 @@ impl<M: Model> HostObject for Nnsight<M> {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn effect(&self, _machine: &Machine, name: &str, _usage: Use<'_>) -> Effect {
+        if name == "save" { Effect::Looks } else { Effect::Anything }
+    }
+
+    fn holds(&self) -> Option<Vec<Value>> {
+        Some(Vec::new())
     }
 
     fn get_attribute(self: Rc<Self>, _machine: &Machine, name: &str) -> HostResult {

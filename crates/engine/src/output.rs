@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use interpreter::raise::Raise;
 use interpreter::types::object::Opaque;
-use interpreter::{Args, HostObject, HostResult, Machine, Outcome, Value};
+use interpreter::{Args, Effect, HostObject, HostResult, Machine, Outcome, Use, Value};
 
 use crate::python;
 
@@ -82,6 +82,17 @@ impl HostObject for ModelOutput {
         Some(Opaque::named(self.class))
     }
 
+    fn effect(&self, _machine: &Machine, name: &str, usage: Use<'_>) -> Effect {
+        match usage {
+            Use::Read if self.field(name).is_some() => Effect::Looks,
+            usage => effect(name, usage).unwrap_or(Effect::Anything),
+        }
+    }
+
+    fn holds(&self) -> Option<Vec<Value>> {
+        Some(self.values())
+    }
+
     fn get_attribute(self: Rc<Self>, _machine: &Machine, name: &str) -> HostResult {
         match self.field(name) {
             Some(value) => Ok(value.into()),
@@ -141,5 +152,25 @@ impl HostObject for ModelOutput {
         // Iterating a ModelOutput walks its keys, being an OrderedDict.
         let keys = self.fields().iter().map(|(name, _)| Value::string(*name)).collect();
         Ok(Some(python::iterate_all(keys)))
+    }
+}
+
+/// Says what using a name of a record does, whichever it is; `None` for names that none has.
+pub fn effect(name: &str, usage: Use<'_>) -> Option<Effect> {
+    const FIELDS: [&str; 9] = [
+        "attention_mask",
+        "attentions",
+        "cross_attentions",
+        "hidden_states",
+        "input_ids",
+        "last_hidden_state",
+        "logits",
+        "loss",
+        "past_key_values",
+    ];
+    let known = FIELDS.contains(&name) || matches!(name, "keys" | "values" | "items" | "to_tuple" | "get");
+    match usage {
+        Use::Store => None,
+        Use::Read | Use::Call { .. } => known.then_some(Effect::Looks),
     }
 }

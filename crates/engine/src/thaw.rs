@@ -240,7 +240,7 @@ impl<'a, M: Model> Thaw<'a, M> {
                 let mut next = || functions.next().flatten();
                 let decorated = match kind {
                     Decorator::Property => {
-                        Decorated::Property(Property { getter: next(), setter: next(), deleter: next() })
+                        Decorated::Property(Property { getter: next(), setter: next(), deleter: next(), doc: None })
                     }
                     Decorator::StaticMethod => Decorated::StaticMethod(next().unwrap_or(Value::None)),
                     Decorator::ClassMethod => Decorated::ClassMethod(next().unwrap_or(Value::None)),

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{Args, HostObject, HostResult, Machine, Outcome, Value};
+use interpreter::{Args, Effect, HostObject, HostResult, Machine, Outcome, Use, Value};
 
 use crate::job::JobState;
 use crate::model::{Model, Tensor};
@@ -88,6 +88,17 @@ impl<M: Model> HostObject for TokenizerObject<M> {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn effect(&self, _machine: &Machine, name: &str, usage: Use<'_>) -> Effect {
+        match name {
+            "__call__" => Effect::Looks,
+            name => effect(name, usage).unwrap_or(Effect::Anything),
+        }
+    }
+
+    fn holds(&self) -> Option<Vec<Value>> {
+        Some(Vec::new())
     }
 
     fn get_attribute(self: Rc<Self>, _machine: &Machine, name: &str) -> HostResult {
@@ -191,6 +202,16 @@ impl<M: Model> HostObject for TokenizerObject<M> {
             }
             _ => Outcome::NotImplemented,
         })
+    }
+}
+
+/// Says what using a name of the tokenizer does; `None` for names that it does not have.
+pub fn effect(name: &str, usage: Use<'_>) -> Option<Effect> {
+    let plain =
+        matches!(name, "vocab_size" | "padding_side") || name.ends_with("_token") || name.ends_with("_token_id");
+    match usage {
+        Use::Store => None,
+        Use::Read | Use::Call { .. } => (plain || METHODS.contains(&name)).then_some(Effect::Looks),
     }
 }
 

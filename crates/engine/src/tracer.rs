@@ -7,11 +7,11 @@ use std::rc::Rc;
 
 use interpreter::raise::Raise;
 use interpreter::{
-    Args, Block, Capture, HostObject, HostResult, Iteration, Machine, Outcome, Request, Siblings, Value,
+    Args, Block, Capture, Effect, HostObject, HostResult, Iteration, Machine, Outcome, Request, Siblings, Use, Value,
 };
 
 use crate::ask::{Ask, Barrier, TraceRequest, View};
-use crate::envoy::Envoy;
+use crate::deferral::Deferral;
 use crate::job::JobState;
 use crate::location::Location;
 use crate::model::Model;
@@ -43,6 +43,16 @@ pub struct Tracer<M: Model> {
     pub request: RefCell<Option<TraceRequestParts>>,
 }
 
+/// Says what using a name of a tracer does; `None` for names that it does not have.
+pub fn effect(name: &str, usage: Use<'_>) -> Option<Effect> {
+    match (name, usage) {
+        ("result", Use::Store) => Some(Effect::Changes),
+        ("result", _) => Some(Effect::Looks),
+        ("iter" | "stop" | "all" | "invoke" | "barrier" | "cache" | "local" | "apply", _) => Some(Effect::Anything),
+        _ => None,
+    }
+}
+
 /// What `model.trace(…)` was called with, until the body is known.
 pub struct TraceRequestParts {
     pub function: program::Function,
@@ -57,6 +67,14 @@ impl<M: Model> HostObject for Tracer<M> {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn effect(&self, _machine: &Machine, name: &str, usage: Use<'_>) -> Effect {
+        effect(name, usage).unwrap_or(Effect::Anything)
+    }
+
+    fn holds(&self) -> Option<Vec<Value>> {
+        Some(Vec::new())
     }
 
     fn get_attribute(self: Rc<Self>, _machine: &Machine, name: &str) -> HostResult {
@@ -112,8 +130,8 @@ impl<M: Model> HostObject for Tracer<M> {
         let simple = parts.function == program::Function::Call && !parts.args.is_empty();
         let arguments: Vec<Value> =
             parts.args.iter().chain(parts.kwargs.iter().map(|(_, value)| value)).cloned().collect();
-        let put_off =
-            simple.then(|| machine.put_off(&body, &arguments, &self.state.siblings, &Envoy::<M>::is_model)).flatten();
+        let deferral = if simple { Deferral::of(machine) } else { None };
+        let put_off = deferral.and_then(|deferral| deferral.put_off(&body, &arguments, &self.state.siblings));
         let body = put_off.as_ref().map_or(body, |put_off| put_off.block.clone());
         let request = Box::new(TraceRequest {
             function: parts.function,

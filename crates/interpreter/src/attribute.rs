@@ -43,6 +43,7 @@ pub fn find(machine: &Machine, object: &Value, name: &str) -> Result<Option<Outc
             Outcome::NotImplemented => None,
             outcome => Some(outcome),
         },
+        Value::Function(function) if name == "__dict__" => Some(Value::Dict(function.dict(machine)?).into()),
         Value::Function(function) => of_function(function, name).map(Outcome::Ready),
         Value::Method(method) => match of_method(method, name) {
             Some(value) => Some(Outcome::Ready(value)),
@@ -217,7 +218,6 @@ fn of_function(function: &Rc<Function>, name: &str) -> Option<Value> {
             let pairs = code.parameters.annotations.iter();
             Value::dict(pairs.map(|(name, text)| (Rc::clone(name), Value::Str(Rc::clone(text)))))
         }
-        "__dict__" => Value::dict(function.attributes()),
         "__call__" => Value::Function(Rc::clone(function)),
         "__get__" => {
             let function = Value::Function(Rc::clone(function));
@@ -248,6 +248,11 @@ fn of_decorated(decorated: &Rc<Decorated>, name: &str) -> Option<Value> {
         (Decorated::StaticMethod(function) | Decorated::ClassMethod(function), "__func__" | "__wrapped__") => {
             Some(function.clone())
         }
+        (Decorated::Property(property), "__doc__") => match (&property.doc, &property.getter) {
+            (Some(doc), _) => Some(doc.clone()),
+            (None, Some(Value::Function(getter))) => of_function(getter, "__doc__"),
+            _ => None,
+        },
         (Decorated::Property(property), "fget") => or_none(&property.getter),
         (Decorated::Property(property), "fset") => or_none(&property.setter),
         (Decorated::Property(property), "fdel") => or_none(&property.deleter),

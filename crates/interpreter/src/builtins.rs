@@ -10,13 +10,14 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::class::{Decorated, Property};
+use crate::effect::Effect;
 use crate::exceptions;
 use crate::host::{Args, HostResult, Outcome};
 use crate::machine::Machine;
 use crate::operators::{self, later, then, with_items};
 use crate::raise::Raise;
 use crate::types::{
-    self, Dict, List, Range, Slice, Type, bytes, charge, dict, float, int, object, sequence, set, sort,
+    self, Dict, List, Native, Range, Slice, Type, bytes, charge, dict, float, int, object, sequence, set, sort,
 };
 use crate::value::Value;
 
@@ -71,6 +72,34 @@ const FUNCTIONS: &[(&str, Builtin)] = &[
     ("vars", attributes::vars),
 ];
 
+/// Functions that leave no marks, as long as the functions that they are given leave none.
+const LOOKS: &[&str] = &[
+    "abs",
+    "all",
+    "any",
+    "ascii",
+    "bin",
+    "callable",
+    "chr",
+    "divmod",
+    "format",
+    "hash",
+    "hex",
+    "isinstance",
+    "issubclass",
+    "iter",
+    "len",
+    "max",
+    "min",
+    "oct",
+    "ord",
+    "pow",
+    "repr",
+    "round",
+    "sorted",
+    "sum",
+];
+
 /// Functions that reach out of the program: they are refused by name.
 const REFUSED: &[&str] = &[
     "__import__",
@@ -116,7 +145,13 @@ pub fn lookup(name: &str) -> Option<Value> {
         return Some(made);
     }
     let (name, value) = charge::shared(|| match FUNCTIONS.iter().find(|(known, _)| *known == name) {
-        Some((name, function)) => Some((*name, Value::native(*name, function))),
+        Some((name, function)) => {
+            let native = Native::function(*name, function);
+            if LOOKS.contains(name) {
+                native.declare(Effect::Looks);
+            }
+            Some((*name, Value::Native(Rc::new(native))))
+        }
         None => {
             let name = REFUSED.iter().find(|known| **known == name)?;
             Some((*name, Value::native(*name, move |_, _| Err(refused(name)))))
@@ -187,9 +222,10 @@ pub fn construct(machine: &Machine, kind: Type, args: Args) -> HostResult {
         Type::Filter => iterators::filter(machine, args),
         Type::Reversed => iterators::reversed(machine, args),
         Type::Property => {
-            let [getter, setter, deleter, _doc] = args.bind("property", ["fget", "fset", "fdel", "doc"], 0)?;
+            let [getter, setter, deleter, doc] = args.bind("property", ["fget", "fset", "fdel", "doc"], 0)?;
             let given = |function: Option<Value>| function.filter(|function| !matches!(function, Value::None));
-            let property = Property { getter: given(getter), setter: given(setter), deleter: given(deleter) };
+            let property =
+                Property { getter: given(getter), setter: given(setter), deleter: given(deleter), doc: given(doc) };
             Ok(Value::Decorated(Rc::new(Decorated::Property(property))).into())
         }
         Type::StaticMethod => Ok(decorated(Decorated::StaticMethod(args.one("staticmethod")?)).into()),

@@ -6,17 +6,15 @@ use std::rc::Rc;
 
 use indexmap::IndexMap;
 
+use crate::attributes::Attributes;
 use crate::exceptions::Kind;
 use crate::host::HostObject;
 use crate::machine::Machine;
 use crate::raise::{Entry, Raise};
 use crate::teardown::Cyclic;
 use crate::types::charge::Charge;
-use crate::types::{Type, trash};
+use crate::types::{Dict, Type, trash};
 use crate::value::Value;
-
-/// Names and values in order, as in a `__dict__`.
-pub type Attributes = IndexMap<Rc<str>, Value>;
 
 /// A class.
 pub struct Class {
@@ -26,7 +24,7 @@ pub struct Class {
     bases: Vec<Value>,
     /// The classes after this one in method resolution order.
     ancestors: Vec<Rc<Class>>,
-    attributes: RefCell<Attributes>,
+    attributes: RefCell<IndexMap<Rc<str>, Value>>,
     /// The builtin type that instances are also values of.
     builtin: Option<Type>,
     /// The host's class below: construction, calls and missing attributes go to it.
@@ -34,6 +32,10 @@ pub struct Class {
     exception: Option<Kind>,
     immutable: bool,
     charge: Charge,
+    /// It, or an ancestor, defines `__getattribute__`.
+    intercepts: Cell<bool>,
+    /// It and all its ancestors define `__slots__`: objects have those attributes and no others.
+    slotted: bool,
 }
 
 /// Bytes charged for a class, and for each class above it.
@@ -83,13 +85,20 @@ impl Class {
             }
         }
         let ancestors = linearize(&bases)?;
-        let mut attributes: Attributes = attributes.into_iter().collect();
+        let mut attributes: IndexMap<Rc<str>, Value> = attributes.into_iter().collect();
         // Objects that compare by value cannot keep the hash of their identity.
         if attributes.contains_key("__eq__") && !attributes.contains_key("__hash__") {
             attributes.insert("__hash__".into(), Value::None);
         }
         let size = CLASS + ANCESTOR * ancestors.len() as u64 + ATTRIBUTE * attributes.len() as u64;
+        let intercepts =
+            attributes.contains_key("__getattribute__") || ancestors.iter().any(|class| class.intercepts.get());
+        let slotted = attributes.contains_key("__slots__")
+            && (builtin.is_none() && host.is_none() && exception.is_none())
+            && ancestors.iter().all(|class| class.slotted);
         Ok(Rc::new(Self {
+            intercepts: Cell::new(intercepts),
+            slotted,
             qualified_name,
             name,
             module: module.into(),
@@ -133,6 +142,8 @@ impl Class {
             exception: Some(kind),
             immutable: true,
             charge: Charge::default(),
+            intercepts: Cell::new(false),
+            slotted: false,
         })
     }
 
@@ -197,12 +208,33 @@ impl Class {
 
     /// Binds an attribute of this very class.
     pub fn set(&self, name: impl Into<Rc<str>>, value: Value) {
-        let replaced = self.attributes.borrow_mut().insert(name.into(), value);
+        let name = name.into();
+        if &*name == "__getattribute__" {
+            self.intercepts.set(true);
+        }
+        let replaced = self.attributes.borrow_mut().insert(name, value);
         drop(replaced);
         if !self.immutable {
             let above = ANCESTOR * self.ancestors.len() as u64;
             self.charge.note(CLASS + above + ATTRIBUTE * self.attributes.borrow().len() as u64);
         }
+    }
+
+    /// Says whether the program's own `__getattribute__` reads the attributes of its objects.
+    pub(crate) fn intercepts(&self) -> bool {
+        self.intercepts.get()
+    }
+
+    /// Says whether its objects may have an attribute of this name: where all classes have `__slots__`, only those.
+    pub(crate) fn allows(self: &Rc<Self>, name: &str) -> bool {
+        let is_one = |slot: &Value| slot.as_str().is_some_and(|slot| slot == name || slot == "__dict__");
+        let names = |slots: Value| match slots {
+            Value::Tuple(all) => all.iter().any(is_one),
+            Value::List(all) => all.to_vec().iter().any(is_one),
+            one @ Value::Str(_) => is_one(&one),
+            _ => true,
+        };
+        !self.slotted || self.lineage().filter_map(|class| class.own("__slots__")).any(names)
     }
 
     /// Unbinds an attribute of this very class.
@@ -278,7 +310,7 @@ fn linearize(bases: &[Value]) -> Result<Vec<Rc<Class>>, Raise> {
 /// An object of a class.
 pub struct Instance {
     class: Rc<Class>,
-    attributes: RefCell<Attributes>,
+    attributes: Attributes,
     /// The value of the builtin base, for classes like `class Stack(list)`.
     payload: RefCell<Option<Value>>,
     exception: Option<Box<RefCell<ExceptionState>>>,
@@ -311,7 +343,7 @@ impl Instance {
     pub fn new(class: &Rc<Class>) -> Rc<Self> {
         Rc::new(Self {
             class: Rc::clone(class),
-            attributes: RefCell::default(),
+            attributes: Attributes::default(),
             payload: RefCell::new(None),
             exception: class.exception.map(|_| Box::default()),
             charge: Charge::of(INSTANCE),
@@ -324,7 +356,8 @@ impl Instance {
     /// # Errors
     /// Memory is spent.
     pub(crate) fn cover(self: &Rc<Self>, machine: &Machine) -> Result<(), Raise> {
-        let attributes = self.attributes.borrow().len() as u64;
+        let attributes = self.attributes.len() as u64;
+        self.attributes.cover(machine)?;
         if !self.registered.replace(true) {
             machine.register(Cyclic::Instance(Rc::downgrade(self)));
         }
@@ -337,30 +370,40 @@ impl Instance {
 
     /// Returns an attribute of this very object.
     pub fn own(&self, name: &str) -> Option<Value> {
-        self.attributes.borrow().get(name).cloned()
+        self.attributes.get(name)
     }
 
     /// Binds an attribute of this very object.
     pub fn set(&self, name: impl Into<Rc<str>>, value: Value) {
-        // The value replaced is dropped after the borrow: its drop must not find the attributes borrowed.
-        let replaced = self.attributes.borrow_mut().insert(name.into(), value);
-        drop(replaced);
+        self.attributes.set(name.into(), value);
     }
 
     /// Unbinds an attribute of this very object.
     pub fn remove(&self, name: &str) -> Option<Value> {
-        self.attributes.borrow_mut().shift_remove(name)
+        self.attributes.remove(name)
     }
 
-    /// Returns the attributes of this very object, in order: its `__dict__`.
+    /// Returns the attributes of this very object, in order.
     pub fn attributes(&self) -> Vec<(Rc<str>, Value)> {
-        self.attributes.borrow().iter().map(|(name, value)| (Rc::clone(name), value.clone())).collect()
+        self.attributes.entries()
+    }
+
+    /// Returns the dict that holds the attributes of this very object from now on: its `__dict__`.
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub fn dict(&self, machine: &Machine) -> Result<Rc<Dict>, Raise> {
+        self.attributes.show(machine)
+    }
+
+    /// Makes another dict the object's `__dict__`.
+    pub fn set_dict(&self, dict: Rc<Dict>) {
+        self.attributes.adopt(dict);
     }
 
     /// Unbinds everything.
     pub fn clear(&self) {
-        let attributes = std::mem::take(&mut *self.attributes.borrow_mut());
-        drop(attributes);
+        drop(self.attributes.take());
     }
 
     /// Returns the value of the builtin base.
@@ -386,7 +429,6 @@ impl Instance {
 
 impl Drop for Instance {
     fn drop(&mut self) {
-        trash::bury(std::mem::take(self.attributes.get_mut()).into_values());
         trash::bury(self.payload.get_mut().take());
         if let Some(state) = &mut self.exception {
             let state = std::mem::take(state.get_mut());
@@ -422,4 +464,6 @@ pub struct Property {
     pub getter: Option<Value>,
     pub setter: Option<Value>,
     pub deleter: Option<Value>,
+    /// Its `__doc__`, where that is not the getter's.
+    pub doc: Option<Value>,
 }

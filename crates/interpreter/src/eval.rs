@@ -18,12 +18,10 @@ use std::rc::Rc;
 use program::ir::{Code, Span};
 
 use crate::class::Instance;
-use crate::deferral::Entry;
 use crate::eval::now::Now;
 use crate::frame::Frame;
-use crate::host::{Args, Block};
+use crate::host::{Args, Block, Request};
 use crate::machine::Machine;
-use crate::operators;
 use crate::raise::Raise;
 use crate::value::Value;
 
@@ -60,37 +58,6 @@ pub(crate) async fn run_function(machine: &Machine, code: &Rc<Code>, frame: &Rc<
     }
 }
 
-/// Does what a block that was put off has written down.
-pub(crate) async fn store_all(machine: &Machine, frame: &Rc<Frame>, entries: Vec<Entry>) -> Result<(), Raise> {
-    let run = Run { machine, frame };
-    for entry in entries {
-        let stored = match entry {
-            Entry::Append { list: Value::List(list), item, span } => {
-                run.at(span);
-                list.push(machine, item)
-            }
-            Entry::Append { list, item, span } => {
-                run.at(span);
-                match machine.get_attribute(&list, "append").await {
-                    Ok(append) => {
-                        machine.call(&append, Args { positional: vec![item], keyword: vec![] }).await.map(drop)
-                    }
-                    Err(raise) => Err(raise),
-                }
-            }
-            Entry::Item { object, key, value, span } => {
-                run.at(span);
-                match operators::set_item(machine, &object, &key, value) {
-                    Ok(outcome) => machine.settle(outcome).await.map(drop),
-                    Err(raise) => Err(raise),
-                }
-            }
-        };
-        stored.map_err(|raise| run.pass(raise))?;
-    }
-    Ok(())
-}
-
 /// Makes what `raise value` raises: an exception, or an object of an exception class.
 ///
 /// # Errors
@@ -117,14 +84,18 @@ impl<'a> Run<'a> {
 
     /// Adds this frame to the traceback of something raised in it or passing through it.
     #[cold]
-    fn pass(self, mut raise: Raise) -> Raise {
-        if !raise.has_traceback()
-            && let Some(handled) = self.machine.handled()
-        {
-            raise.set_context(self.machine, &handled);
+    fn pass(self, raise: Raise) -> Raise {
+        self.frame.pass(raise)
+    }
+
+    /// Asks the driver for something that has to be done first.
+    async fn ask(self, request: Request) -> Result<(), Raise> {
+        match self.machine.wait(request).await {
+            Ok(_) => Ok(()),
+            // It happened elsewhere, and says where.
+            Err(raise) if raise.has_traceback() => Err(raise),
+            Err(raise) => Err(self.pass(raise)),
         }
-        raise.pass(self.frame.code(), self.frame.position.get());
-        raise
     }
 
     /// Adds this frame to what a part of a statement raises.

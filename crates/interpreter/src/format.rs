@@ -59,7 +59,7 @@ pub fn str(machine: &Machine, value: &Value) -> Text {
             }
         }
         if let Value::Host(object) = &value
-            && let Some(text) = object.format(&machine, "")?
+            && let Some(text) = object.str(&machine)?
         {
             return Ok(text);
         }
@@ -89,13 +89,13 @@ pub fn format(machine: &Machine, value: &Value, spec: &str) -> Text {
                 }
             };
         }
-        if spec.is_empty() {
-            return str(&machine, &value).await;
-        }
         if let Value::Host(object) = &value
             && let Some(text) = object.format(&machine, &spec)?
         {
             return Ok(text);
+        }
+        if spec.is_empty() {
+            return str(&machine, &value).await;
         }
         spec::format(&machine, &operators::plain(&value), &spec, &type_name(&value))
     })
@@ -444,10 +444,20 @@ async fn repr_instance(
     if let Some(payload) = instance.payload() {
         return write_repr(machine, &payload, text, open).await;
     }
+    text.push_str(&plain_repr(value, instance));
+    Ok(())
+}
+
+/// `object.__repr__(value)` of a value of no program's class.
+pub(crate) fn plain_repr_of(value: &Value) -> String {
+    format!("<{} object at {}>", type_name(value), address(value))
+}
+
+/// `object.__repr__(value)`.
+pub(crate) fn plain_repr(value: &Value, instance: &Instance) -> String {
     let class = instance.class();
     let (module, name) = (class.module(), class.qualified_name());
-    write_to(text, format_args!("<{module}.{name} object at {}>", address(value)));
-    Ok(())
+    format!("<{module}.{name} object at {}>", address(value))
 }
 
 /// Calls `__repr__` or `__str__`.

@@ -6,7 +6,6 @@ use std::rc::{Rc, Weak};
 use indexmap::IndexMap;
 use program::ir::{Code, Name, Scope, Span};
 
-use crate::deferral::Log;
 use crate::generator::Channel;
 use crate::host::Block;
 use crate::machine::Machine;
@@ -33,8 +32,6 @@ pub struct Frame {
     /// Where a frame of module scope keeps its variables: in `globals`.
     by_globals: bool,
     siblings: Option<Rc<Siblings>>,
-    /// Where the stores of a block that was put off go.
-    log: Option<Rc<Log>>,
     /// Frames forked from this one that a `with` statement has yet to bind its target in.
     forks: RefCell<Vec<Weak<Frame>>>,
     /// Where the code stands, for tracebacks.
@@ -112,7 +109,6 @@ impl Frame {
             globals,
             by_globals,
             siblings: None,
-            log: None,
             forks: RefCell::default(),
             position: Cell::default(),
             channel,
@@ -125,15 +121,6 @@ impl Frame {
     /// Makes a snapshot for a body that runs as its own coroutine. A name that it lacks is looked for among those
     /// that its siblings have bound; what it binds, its siblings see.
     pub fn fork(self: &Rc<Self>, shared: &Rc<Siblings>) -> Rc<Self> {
-        self.snapshot(shared, None)
-    }
-
-    /// Makes a snapshot whose stores in what lies around it are written down.
-    pub(crate) fn fork_logged(self: &Rc<Self>, shared: &Rc<Siblings>, log: &Rc<Log>) -> Rc<Self> {
-        self.snapshot(shared, Some(Rc::clone(log)))
-    }
-
-    fn snapshot(self: &Rc<Self>, shared: &Rc<Siblings>, log: Option<Rc<Log>>) -> Rc<Self> {
         let frame = Rc::new(Self {
             machine: self.machine.clone(),
             code: Rc::clone(&self.code),
@@ -143,7 +130,6 @@ impl Frame {
             globals: Rc::clone(&self.globals),
             by_globals: self.by_globals,
             siblings: Some(Rc::clone(shared)),
-            log,
             forks: RefCell::default(),
             position: self.position.clone(),
             channel: self.channel.clone(),
@@ -152,10 +138,6 @@ impl Frame {
         self.machine.register(Cyclic::Frame(Rc::downgrade(&frame)));
         self.forks.borrow_mut().push(Rc::downgrade(&frame));
         frame
-    }
-
-    pub(crate) fn log(&self) -> Option<&Rc<Log>> {
-        self.log.as_ref()
     }
 
     /// Takes the frames forked from this one since the last time.
@@ -176,6 +158,34 @@ impl Frame {
     /// Returns the variables of its module.
     pub fn globals(&self) -> &Globals {
         &self.globals
+    }
+
+    /// Returns where the code stands.
+    pub fn position(&self) -> Span {
+        self.position.get()
+    }
+
+    /// Adds this frame, standing at `span`, to the traceback of something that is raised for it.
+    pub fn raised_at(&self, raise: Raise, span: Span) -> Raise {
+        self.position.set(span);
+        self.pass(raise)
+    }
+
+    /// Adds this frame to the traceback of something raised in it or passing through it.
+    #[cold]
+    pub(crate) fn pass(&self, mut raise: Raise) -> Raise {
+        if !raise.has_traceback()
+            && let Some(handled) = self.machine.handled()
+        {
+            raise.set_context(&self.machine, &handled);
+        }
+        raise.pass(&self.code, self.position.get());
+        raise
+    }
+
+    /// Returns what code in this frame reads by a name, builtins included; `None` where it is not bound.
+    pub fn value(&self, name: Name) -> Option<Value> {
+        self.load(name).ok()
     }
 
     /// Returns a variable as the code here would read it, builtins apart.
@@ -294,7 +304,7 @@ impl Frame {
     }
 
     /// Returns the frame `depth` scopes out.
-    pub(crate) fn outward(&self, depth: u32) -> &Self {
+    pub fn outward(&self, depth: u32) -> &Self {
         let mut frame = self;
         for _ in 0..depth {
             match &frame.parent {
@@ -309,8 +319,8 @@ impl Frame {
         self.parent.as_ref()
     }
 
-    /// Binds parameters at the start of a call.
-    pub(crate) fn fill(&self, slot: usize, value: Value) {
+    /// Binds a slot of this very frame, unseen by its siblings: parameters at the start of a call.
+    pub fn fill(&self, slot: usize, value: Value) {
         if let Some(place) = self.slots.borrow_mut().get_mut(slot) {
             *place = Some(value);
         }

@@ -5,10 +5,11 @@ use std::rc::Rc;
 
 use program::ir::Code;
 
-use crate::class::Attributes;
+use crate::attributes::Attributes;
 use crate::frame::{Frame, Globals, syntax_error};
 use crate::machine::Machine;
 use crate::raise::Raise;
+use crate::types::Dict;
 use crate::types::charge::Charge;
 use crate::types::trash;
 use crate::value::Value;
@@ -18,7 +19,7 @@ pub struct Function {
     code: Rc<Code>,
     surroundings: RefCell<Option<Rc<Frame>>>,
     defaults: RefCell<Defaults>,
-    attributes: RefCell<Attributes>,
+    attributes: Attributes,
     _charge: Charge,
 }
 
@@ -51,7 +52,7 @@ impl Function {
             code,
             surroundings: RefCell::new(Some(surroundings)),
             defaults: RefCell::new(defaults),
-            attributes: RefCell::default(),
+            attributes: Attributes::default(),
             _charge: charge,
         })
     }
@@ -101,7 +102,8 @@ impl Function {
         self.defaults.borrow()
     }
 
-    pub(crate) fn surroundings(&self) -> Option<Rc<Frame>> {
+    /// Returns the frame that it was defined in; `None` after the machine's teardown.
+    pub fn surroundings(&self) -> Option<Rc<Frame>> {
         self.surroundings.borrow().clone()
     }
 
@@ -110,25 +112,32 @@ impl Function {
         let surroundings = self.surroundings.borrow_mut().take();
         drop(surroundings);
         let defaults = std::mem::take(&mut *self.defaults.borrow_mut());
-        let attributes = std::mem::take(&mut *self.attributes.borrow_mut());
+        let attributes = self.attributes.take();
         let keyword = defaults.keyword.into_iter().map(|(_, value)| value);
-        defaults.positional.into_iter().chain(keyword).chain(attributes.into_values()).collect()
+        defaults.positional.into_iter().chain(keyword).chain(attributes).collect()
     }
 
     /// Returns an attribute set on the function object.
     pub fn own(&self, name: &str) -> Option<Value> {
-        self.attributes.borrow().get(name).cloned()
+        self.attributes.get(name)
     }
 
     /// Sets an attribute on the function object.
     pub fn set(&self, name: impl Into<Rc<str>>, value: Value) {
-        let replaced = self.attributes.borrow_mut().insert(name.into(), value);
-        drop(replaced);
+        self.attributes.set(name.into(), value);
     }
 
     /// Returns the attributes set on the function object.
     pub fn attributes(&self) -> Vec<(Rc<str>, Value)> {
-        self.attributes.borrow().iter().map(|(name, value)| (Rc::clone(name), value.clone())).collect()
+        self.attributes.entries()
+    }
+
+    /// Returns the dict that holds them from now on.
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub fn dict(&self, machine: &Machine) -> Result<Rc<Dict>, Raise> {
+        self.attributes.show(machine)
     }
 }
 
@@ -136,7 +145,6 @@ impl Drop for Function {
     fn drop(&mut self) {
         let defaults = std::mem::take(self.defaults.get_mut());
         trash::bury(defaults.positional.into_iter().chain(defaults.keyword.into_iter().map(|(_, value)| value)));
-        trash::bury(std::mem::take(self.attributes.get_mut()).into_values());
     }
 }
 

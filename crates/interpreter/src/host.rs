@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use futures::future::LocalBoxFuture;
 
+use crate::effect::{Effect, Use};
 use crate::frame::Frame;
 use crate::machine::Machine;
 use crate::raise::Raise;
@@ -123,6 +124,24 @@ pub trait HostObject: Any {
         None
     }
 
+    /// Says what using a name of the object does, before anything is used: of an attribute, of a method, and of
+    /// `__call__`, `__setitem__` and `append`, which are what they say.
+    fn effect(&self, machine: &Machine, name: &str, usage: Use<'_>) -> Effect {
+        Effect::Anything
+    }
+
+    /// Returns what the object holds under a name for good, reading which runs nothing: a module's function, a part of a
+    /// model.
+    fn member(self: Rc<Self>, machine: &Machine, name: &str) -> Option<Value> {
+        None
+    }
+
+    /// Returns the other objects that code can get at by way of this one; `None` where that is not known, or looking may
+    /// run a user's code or use something up.
+    fn holds(&self) -> Option<Vec<Value>> {
+        None
+    }
+
     /// Reads an attribute. `NotImplemented` means that there is none.
     fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {
         Ok(Outcome::NotImplemented)
@@ -214,6 +233,11 @@ pub trait HostObject: Any {
     /// `repr(self)` of a container: what stands before, between commas, and after. Asked where `repr` gave nothing.
     fn repr_parts(&self, machine: &Machine) -> Result<Option<(String, Vec<Value>, String)>, Raise> {
         Ok(None)
+    }
+
+    /// `str(self)`; the default is `format(self, "")`.
+    fn str(&self, machine: &Machine) -> Result<Option<String>, Raise> {
+        self.format(machine, "")
     }
 
     /// `format(self, spec)`; the default is `str(self)` for an empty spec.

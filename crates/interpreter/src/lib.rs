@@ -5,11 +5,12 @@
 //! Nothing here knows of tensors, threads, clocks or sockets.
 
 pub mod attribute;
+mod attributes;
 pub mod builtins;
 mod call;
 pub mod class;
 pub mod coroutine;
-pub mod deferral;
+pub mod effect;
 mod eval;
 pub mod exceptions;
 pub mod format;
@@ -26,10 +27,11 @@ mod teardown;
 mod traceback;
 pub mod types;
 pub mod value;
+pub mod watch;
 
 pub use class::{Class, Decorated, Instance, Property};
 pub use coroutine::{Coroutine, Step};
-pub use deferral::{PutOff, Settle};
+pub use effect::{Effect, Use};
 pub use exceptions::Kind;
 pub use frame::{Frame, Globals, Siblings};
 pub use function::{Defaults, Function, Method};
@@ -39,3 +41,4 @@ pub use machine::{Environment, Held, Machine};
 pub use raise::{Entry, Fatal, Raise};
 pub use types::{Dict, Iterator, List, Native, Range, Set, Slice, Tuple, Type};
 pub use value::{Identity, Value};
+pub use watch::{Compound, Part, Watch};

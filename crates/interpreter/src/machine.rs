@@ -1,7 +1,7 @@
 //! One job's interpreter: its meters, its host, and the way from Rust into Python.
 
 use std::any::{Any, TypeId};
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
@@ -14,13 +14,15 @@ use std::time::Duration;
 use futures::future::LocalBoxFuture;
 
 use crate::coroutine::Mailbox;
-use crate::deferral::Deferral;
+use crate::effect::{Effect, Use};
 use crate::exceptions::Kind;
+use crate::frame::Frame;
 use crate::host::{Args, HostResult, Outcome, Request};
 use crate::raise::{Fatal, Raise};
 use crate::teardown::{self, Cyclic};
 use crate::types::charge::{Meter, Paying};
 use crate::value::Value;
+use crate::watch::{Compound, Part, Watch};
 
 /// Steps between two looks at what ends a job or keeps it waiting, at most, and at first.
 const STEPS: u64 = 1024;
@@ -53,6 +55,12 @@ pub trait Environment {
 
     /// Returns a name that is known everywhere, tried after Python's own builtins.
     fn builtin(&self, machine: &Machine, name: &str) -> Option<Value> {
+        None
+    }
+
+    /// Says what using a name does of any of the outside's objects, where the one that is meant is not known yet; `None`
+    /// where none has the name.
+    fn effect(&self, machine: &Machine, name: &str, usage: Use<'_>) -> Option<Effect> {
         None
     }
 
@@ -102,7 +110,7 @@ struct Inner {
     /// What may be part of a cycle of references.
     cyclic: RefCell<Vec<Cyclic>>,
     line: RefCell<String>,
-    deferral: Deferral,
+    watch: OnceCell<Rc<dyn Watch>>,
 }
 
 impl Machine {
@@ -126,7 +134,7 @@ impl Machine {
             idle: Rc::default(),
             cyclic: RefCell::new(Vec::new()),
             line: RefCell::new(String::new()),
-            deferral: Deferral::default(),
+            watch: OnceCell::new(),
         }))
     }
 
@@ -342,8 +350,19 @@ impl Machine {
         }
     }
 
-    pub(crate) fn deferral(&self) -> &Deferral {
-        &self.0.deferral
+    /// Has a host hear where the program has come to. The first one stays.
+    pub fn watch(&self, watch: Rc<dyn Watch>) {
+        let _ = self.0.watch.set(watch);
+    }
+
+    #[inline]
+    pub(crate) fn before(&self, frame: &Rc<Frame>, part: Part<'_>, opened: Option<&dyn Any>) -> Option<Request> {
+        self.0.watch.get()?.before(frame, part, opened)
+    }
+
+    #[inline]
+    pub(crate) fn open(&self, frame: &Rc<Frame>, compound: Compound<'_>) -> Option<Box<dyn Any>> {
+        self.0.watch.get()?.open(frame, compound)
     }
 
     /// Leaves a question in the mailbox of the coroutine being polled, and resolves to its driver's answer.

@@ -3,9 +3,10 @@
 mod abc;
 mod collections;
 mod contextlib;
-pub(crate) mod copy;
+mod copy;
 mod dataclasses;
 mod deque;
+mod effects;
 pub(crate) mod enums;
 mod functools;
 mod heap;
@@ -30,6 +31,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::class::{Class, Decorated, Property};
+use crate::effect::{Effect, Use};
 use crate::exceptions::Kind;
 use crate::function::Method;
 use crate::host::{Args, HostObject, HostResult};
@@ -37,6 +39,8 @@ use crate::machine::Machine;
 use crate::raise::Raise;
 use crate::types::trash;
 use crate::value::Value;
+
+pub use copy::deepcopy;
 
 /// A function of a module.
 type Function = fn(&Machine, Args) -> HostResult;
@@ -110,7 +114,8 @@ pub fn import(machine: &Machine, name: &str) -> Option<Value> {
         return Some(module.clone());
     }
     // Making a module only fails where the job's memory is spent, which the next charge reports again.
-    let members = make(machine).ok()?.into_iter().collect();
+    let members: HashMap<_, _> = make(machine).ok()?.into_iter().collect();
+    effects::declare(name, &members);
     let module = Value::host(Module { name, members });
     made.borrow_mut().insert(name, module.clone());
     Some(module)
@@ -168,6 +173,18 @@ impl HostObject for Module {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn effect(&self, machine: &Machine, name: &str, usage: Use<'_>) -> Effect {
+        self.members.get(name).map_or(Effect::Anything, |member| Effect::of(machine, member, usage))
+    }
+
+    fn member(self: Rc<Self>, _: &Machine, name: &str) -> Option<Value> {
+        self.members.get(name).cloned()
+    }
+
+    fn holds(&self) -> Option<Vec<Value>> {
+        Some(Vec::new())
     }
 
     fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {

@@ -68,6 +68,14 @@ fn one(raise: &Raise) -> String {
         text.push_str(&message);
     }
     text.push('\n');
+    if let Some(Value::List(notes)) = raise.instance().and_then(|instance| instance.own("__notes__")) {
+        for note in notes.to_vec() {
+            if let Value::Str(note) = note {
+                text.push_str(&note);
+                text.push('\n');
+            }
+        }
+    }
     text
 }
 

@@ -55,6 +55,7 @@ pub enum Identity {
     Place(usize),
     Int(i64),
     Float(u64),
+    Complex(u64, u64),
     Singleton(u8),
 }
 
@@ -128,7 +129,7 @@ impl Value {
             Self::Type(kind) => Identity::Singleton(8 + *kind as u8),
             Self::Int(number) => Identity::Int(*number),
             Self::Float(number) => Identity::Float(number.to_bits()),
-            Self::Complex(real, imaginary) => Identity::Float(real.to_bits() ^ imaginary.to_bits().rotate_left(1)),
+            Self::Complex(real, imaginary) => Identity::Complex(real.to_bits(), imaginary.to_bits()),
             Self::Big(number) => place(number),
             Self::Str(text) if text.is_empty() => Identity::Singleton(5),
             Self::Str(text) => place(text),

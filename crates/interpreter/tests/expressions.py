@@ -497,3 +497,60 @@ f'{[1]:5}'
 '{:x}'.format(1.5)
 '{:,d}'.format(1.5)
 '{:+}'.format('a')
+# letters, numerals and names by Unicode's categories
+"ß".casefold(), "ẞ".casefold(), "ſ".casefold(), "İ".casefold(), "ﬃ".casefold(), "ΣΑΣ".casefold(), "ı".casefold(), "ꭰᏸ".casefold()
+"Straße".casefold() == "STRASSE".casefold()
+"Ⅷ".isalpha(), "ª".isalpha(), "ʰ".isalpha(), "中".isalpha(), "\u0345".isalpha(), "a1".isalpha(), "".isalpha()
+"Ⅷ".isalnum(), "a1".isalnum(), "½".isalnum(), "_".isalnum(), "\u0301".isalnum(), "٣".isalnum()
+"٣".isdecimal(), "²".isdecimal(), "12".isdecimal(), "Ⅷ".isdecimal(), "𝟗".isdecimal()
+"²".isdigit(), "٣".isdigit(), "½".isnumeric(), "Ⅷ".isnumeric()
+"a_1".isidentifier(), "1a".isidentifier(), "é".isidentifier(), "a\u0301".isidentifier(), "ﬁ".isidentifier(), "".isidentifier(), "a-b".isidentifier(), "℘".isidentifier()
+# sizes of what is too long
+len(range(-2**63, 2**63 - 1))
+len(range(10**30))
+# classes only
+isinstance(None, None)
+isinstance(1, (str, None))
+isinstance(1, int | None), isinstance(None, int | None)
+# identity of numbers
+(1+2j) == -1.0, [1+2j] == [-1.0], (1+2j) in (-1.0, 1), {1j: 1, 1.0: 2}
+# text of objects
+type(object.__repr__(5)).__name__, object.__repr__(5)[:10]
+# strings
+'%5.2f|%-8s|%+d|%x|%o|%e|%c|%%' % (3.14159, 'ab', 5, 255, 8, 12345.678, 'z')
+'{0:>10}|{1:<6}|{2:^7}|{3:,}|{4:.3%}|{5:#x}|{6:08.3f}'.format('a', 'b', 'c', 1234567, 0.1234, 255, 3.14159)
+'{a[0]}{b.real}{c!r}'.format(a=[1], b=2, c='x')
+'a,b,,c'.split(','), 'a b  c'.split(), ' a b '.rsplit(None, 1), 'a,b,c'.split(',', 1), 'abc'.partition('b'), 'abcbd'.rpartition('b')
+'abc'.center(9, '*'), 'abc'.ljust(5) + '|', 'abc'.rjust(5), '42'.zfill(5), '-42'.zfill(5), 'a\tb'.expandtabs(4)
+'Hello World'.swapcase(), 'hello world'.title(), "they're".title(), 'hELLO'.capitalize(), 'ABC'.lower(), 'ß'.upper()
+'abcabc'.replace('b', 'X', 1), 'abcabc'.count('bc'), 'abcabc'.find('c', 3), 'abcabc'.rfind('a'), 'abc'.index('c')
+'xxabcxx'.strip('x'), 'xxabcxx'.lstrip('x'), 'prefix-body'.removeprefix('prefix-'), 'body.py'.removesuffix('.py')
+'a\nb\r\nc'.splitlines(), 'a\nb\n'.splitlines(True), ''.splitlines()
+'abc'.translate({97: 'x', 98: None}), str.maketrans('ab', 'xy'), 'aabb'.translate(str.maketrans('ab', 'xy', 'b'))
+'abc'.startswith(('x', 'a')), 'abc'.endswith('bc', 1), 'abc'.startswith('b', 1)
+','.join(str(i) for i in range(3)), ''.join([]), 'ab' * 3, 3 * 'ab', 'a' in 'cat', '' in 'x'
+'abc'[::-1], 'abcdef'[1:5:2], 'abc'[-1], 'abc'[5:], 'abc'[-5:2]
+'é'.encode(), b'\xc3\xa9'.decode(), 'abc'.encode('ascii'), bytes([1, 2, 3]), b'ab' + b'cd', b'abc'[1], b'abc'[1:]
+repr('a\'b"c'), repr("a'b"), repr('\n\t\\'), repr('\x00\x7f\u200b'), ascii('é中')
+f'{3.14159:.2f} {1000000:,} {255:#b} {"x":>5} {"x":*^5} {1e10:g} {0.1:.0%} {-5:+d} {5: d}'
+f'{1:{">"}{5}}', f'{"a" "b"}', f'{{}}', f'{1!r:>3}', f'{[1, 2]!s}', f'{None}', f'{3:05}', f'{3.0:g}', f'{2**70:,}'
+# sorting and sets
+sorted([3, 1, 2], reverse=True), sorted('bca'), sorted({'b': 1, 'a': 2}), sorted([(1, 'b'), (1, 'a')]), sorted([1, 'a'])
+min([3, 1], default=0), max([], default='d'), max('a', 'bb', key=len), min({}, default=None), max([])
+{1, 2} | {3}, {1, 2} & {2}, {1, 2} - {2}, {1, 2} ^ {2, 3}, {1} < {1, 2}, {1}.isdisjoint({2}), frozenset([1]) == {1}
+{'a': 1} | {'b': 2}, dict([('a', 1)], b=2), dict.fromkeys('ab', 0), {'a': 1}.items() & {('a', 1)}, list({'b': 1, 'a': 2})
+[1, 2] < [1, 3], (1, 2) == [1, 2], [1] + [2], [1] * 3, [1, 2, 3].index(2), [1, 1].count(1), [3, 2][::-1]
+list(zip([1, 2], 'ab', strict=True)), list(zip([1], 'ab')), list(enumerate('ab', 1)), list(reversed([1, 2])), list(map(str, [1, 2]))
+list(zip([1], 'ab', strict=True))
+any([]), all([]), any([0, 1]), all([1, 0]), sum([1.5, 2]), sum([[1], [2]], []), divmod(7, 3), pow(2, 10, 7), abs(-3+4j)
+int('0x1f', 16), int('101', 2), int(' 42 '), int(3.9), int('1_000'), float('1e3'), float(' inf '), complex('1+2j'), bool('')
+int('abc')
+float('x')
+round(2.5), round(3.5), round(1234.567, -2), round(1.005, 2), 7 // -2, -7 % 3, 7.5 // 2, -7.5 % 2, 2 ** -1
+1 / 0
+1 % 0
+[][0]
+{}['k']
+(1).bit_length(), (255).to_bytes(2, 'big'), int.from_bytes(b'\x01\x00', 'big'), (0.5).as_integer_ratio(), (2.0).is_integer()
+slice(1, 5, 2).indices(4), range(5)[1:3], range(0, 10, 3)[-1], 5 in range(0, 10, 5), range(3) == range(0, 3), list(range(5, 0, -2))
+type(1).__name__, type('').__mro__[-1].__name__, isinstance(True, int), issubclass(bool, int), callable(len), hash('a') == hash('a')

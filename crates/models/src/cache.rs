@@ -300,6 +300,10 @@ fn object(heap: &mut Heap, name: &str, state: &[(&str, Ref)]) -> Ref {
     heap.push(Datum::Object { class, called: false, args: Vec::new(), state, items: Vec::new(), pairs: Vec::new() })
 }
 
+/// Names of caches and their layers, which are all for looking.
+pub const NAMES: [&str; 7] =
+    ["get_max_length", "get_seq_length", "is_compileable", "is_initialized", "is_sliding", "layers", "offloading"];
+
 /// `transformers.cache_utils.DynamicCache`.
 struct CacheObject(Cache);
 

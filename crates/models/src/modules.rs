@@ -19,6 +19,50 @@ use crate::settings::Settings;
 use crate::tokens::Tokens;
 use crate::transformer::Transformer;
 
+/// Names of modules' plain attributes, see [`attribute`]: they are for looking.
+pub const ATTRIBUTES: &[&str] = &[
+    "attention_dropout",
+    "attention_scaling",
+    "bias",
+    "config",
+    "device",
+    "dtype",
+    "elementwise_affine",
+    "embed_dim",
+    "embedding_dim",
+    "eps",
+    "generation_config",
+    "gradient_checkpointing",
+    "head_dim",
+    "hidden_size",
+    "in_features",
+    "inplace",
+    "intermediate_size",
+    "inv_freq",
+    "is_causal",
+    "is_cross_attention",
+    "layer_idx",
+    "max_seq_len_cached",
+    "nf",
+    "normalized_shape",
+    "num_embeddings",
+    "num_heads",
+    "num_key_value_groups",
+    "nx",
+    "original_inv_freq",
+    "original_max_seq_len",
+    "out_features",
+    "p",
+    "padding_idx",
+    "rope_type",
+    "scaling",
+    "split_size",
+    "training",
+    "variance_epsilon",
+    "vocab_size",
+    "weight",
+];
+
 /// Reads an attribute of a module. `None` where Hugging Face's has no such attribute.
 pub fn attribute(model: &Transformer, machine: &Machine, node: &Node, name: &str) -> Option<Value> {
     let weight = |tensor: &Tensor| torch::Tensor::weight(tensor.shallow_clone()).value();

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{Args, HostObject, HostResult, Machine, Outcome, Value};
+use interpreter::{Args, Effect, HostObject, HostResult, Machine, Outcome, Use, Value};
 use serde_json::Value as Json;
 
 use crate::config::Config;
@@ -73,6 +73,15 @@ impl HostObject for Settings {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn effect(&self, _: &Machine, _: &str, usage: Use<'_>) -> Effect {
+        // Read-only throughout.
+        if let Use::Store = usage { Effect::Anything } else { Effect::Looks }
+    }
+
+    fn holds(&self) -> Option<Vec<Value>> {
+        Some(Vec::new())
     }
 
     fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {

@@ -7,13 +7,13 @@ use std::str::FromStr;
 
 use engine::{Attention, Forwarded, Interrupt, Layout, Model, Observer, Schema, Segment, Site, Tree};
 use interpreter::raise::Raise;
-use interpreter::{Args, Machine, Value};
+use interpreter::{Args, Effect, Machine, Use, Value};
 use program::{Batching, Heap, Ref};
 use tch::{Kind, Tensor};
 use torch::{BLOCK, Kernels, Products, Rows, Weight};
 
 use crate::builder::{Builder, Node};
-use crate::cache::Cache;
+use crate::cache::{self, Cache};
 use crate::config::{Config, Family};
 use crate::course::Trunk;
 use crate::decoder::{self, Call, Decoder, Flags};
@@ -403,6 +403,16 @@ impl Model for Transformer {
 
     fn attribute(&self, machine: &Machine, site: Site, name: &str) -> Option<Value> {
         modules::attribute(self, machine, self.node(site)?, name)
+    }
+
+    fn effect(&self, _: &Machine, name: &str, usage: Use<'_>) -> Option<Effect> {
+        let plain = match usage {
+            Use::Store => false,
+            Use::Read | Use::Call { .. } => {
+                modules::ATTRIBUTES.contains(&name) || cache::NAMES.contains(&name) || self.config.get(name).is_some()
+            }
+        };
+        Effect::either(plain.then_some(Effect::Looks), torch::effects::of_object(name, usage))
     }
 
     fn object(&self, _: &Machine, object: &Rc<dyn Any>, segment: usize) -> Value {

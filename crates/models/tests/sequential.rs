@@ -153,9 +153,20 @@ fn random_numbers_come_in_their_order() {
         "torch.nn.functional.dropout(torch.ones(4))",
         "torch.nn.functional.alpha_dropout(torch.ones(4), training=True)",
         "torch.nn.functional.rrelu(-torch.ones(4), training=True)",
+        "torch.binomial(torch.ones(4) * 9, torch.ones(4) / 2)",
+        "torch.bernoulli(torch.ones(4) / 2)",
+        "torch.multinomial(torch.ones(4), 2)",
+        "torch.normal(torch.zeros(3), torch.ones(3))",
+        "torch.randn_like(h[0, 0, :3])",
+        "torch.nn.functional.scaled_dot_product_attention(torch.ones(1, 4, 4), torch.ones(1, 4, 4), torch.ones(1, 4, 4), dropout_p=0.5)",
+        "torch.nn.functional.scaled_dot_product_attention(torch.ones(1, 4, 4), torch.ones(1, 4, 4), torch.ones(1, 4, 4), None, 0.5)",
+        "list(map(torch.bernoulli, [torch.ones(4) / 2]))",
+        "max([torch.ones(4) / 2], key=torch.bernoulli)",
+        "drawn(2)",
+        "torch.nn.Linear(2, 2).weight.detach()",
     ] {
         let source = format!(
-            "torch.manual_seed(3)\nfound = nnsight.save([])\nfor turn in range(3):\n    with model.trace('Hello'):\n        h = LAYERS[0].output\n        found.append({draw})\n        h = LAYERS[1].output\n        found.append({draw})"
+            "torch.manual_seed(3)\ndraw = torch.rand\ndef drawn(count):\n    return draw(count)\nfound = nnsight.save([])\nfor turn in range(3):\n    with model.trace('Hello'):\n        h = LAYERS[0].output\n        found.append({draw})\n        h = LAYERS[1].output\n        found.append({draw})"
         );
         // Not every way of drawing is supported; those that are not say so wherever they run.
         if let Err(failure) = in_turn(&source).end {
@@ -205,4 +216,73 @@ fn other_collections_are_appended_to_as_well() {
     same(
         "from collections import deque\nlast = deque(maxlen=2)\nfor turn in range(3):\n    with model.trace('Hello'):\n        last.append(LAYERS[0].output.shape[1] + turn)\nfound = nnsight.save(list(last))",
     );
+}
+
+#[test]
+fn what_changes_an_argument_happens_in_turn() {
+    let blocks = [
+        "torch.relu_(buffer)",
+        "torch.nn.functional.relu(buffer, inplace=True)",
+        "torch.nn.functional.relu(buffer, True)",
+        "torch.nn.functional.batch_norm(torch.ones(2, 4) * turn, buffer, torch.ones(4), training=True)",
+        "buffer.add_(1)",
+        "buffer.data.add_(1)",
+        "view = buffer[:2]\n        view += 1",
+        "torch.as_tensor(buffer).mul_(2)",
+        "torch.stack([buffer, buffer]).unbind()[0].mul_(2)",
+        "list(buffer)[0].add_(1)",
+        "buffer.numpy()[0] = turn",
+        "torch.manual_seed(turn)",
+        "torch.set_grad_enabled(False)",
+    ];
+    for block in blocks {
+        same(&format!(
+            "buffer = torch.tensor([-2.0, 1.0, -3.0, 4.0])\nfound = nnsight.save([])\nfor turn in range(3):\n    with model.trace('Hello'):\n        h = LAYERS[0].output\n        {block}\n        found.append(buffer.sum().item())\n    with model.trace('Hello'):\n        found.append((buffer * 1, LAYERS[0].output[0, 0, 0] * 1))"
+        ));
+    }
+}
+
+/// The loops that researchers write have their traces wait: they take one pass of the engine, or a few, for all.
+#[test]
+fn plain_sweeps_wait() {
+    let steps = |source: &str| {
+        let job = GPT2.session_job(&format!(
+            "import torch\nimport torch.nn.functional as F\nimport numpy as np\nimport math\nimport einops\n{source}"
+        ));
+        let (id, mut engine, mut events, mut steps) = (job.id, (GPT2.engine)(), Vec::new(), 0);
+        engine.submit(job);
+        while !engine.idle() {
+            events.extend(engine.step());
+            steps += 1;
+        }
+        let outcome = engine::conformance::outcome_of(id, &events);
+        assert!(outcome.end.is_ok(), "{source}\n{:?}", outcome.end);
+        steps
+    };
+    let before = "with model.trace('Hello'):\n    clean = [layer.output.clone() for layer in LAYERS]\n    probabilities = HEAD.output[0, -1].softmax(-1)\nrows, table = nnsight.save([]), nnsight.save({})\ntoken = 5\ndef difference(logits, a, b):\n    return (logits[a] - logits[b]).item()\ndef steered(h, scale):\n    return h + scale * torch.nn.functional.normalize(h, dim=-1)\n";
+    let blocks = [
+        "LAYERS[turn % 2].output[:, -1] = clean[turn % 2][:, -1]\n        rows.append(HEAD.output[0, -1, token].item())",
+        "LAYERS[0].output = clean[0]\n        logits = HEAD.output[0, -1]\n        table[turn] = (logits[3] - logits[4]).item()",
+        "out = LAYERS[1].output\n        out[:, -1, :] += 0.5 * clean[1][:, -1, :]\n        rows.append((turn, HEAD.output[0, -1].argmax(dim=-1).item()))",
+        "LAYERS[0].output[:] = 0\n        logits = HEAD.output[0, -1]\n        rows.append(F.kl_div(logits.log_softmax(-1), probabilities, reduction='sum').item())",
+        "LAYERS[1].mlp.output = torch.zeros_like(LAYERS[1].mlp.output)\n        rows.append(difference(HEAD.output[0, -1], 3, 4))",
+        "LAYERS[0].output = steered(LAYERS[0].output, turn)\n        values, indices = HEAD.output[0, -1].topk(3)\n        rows.append((values.tolist(), [model.tokenizer.decode(i) for i in indices]))",
+        "norms = []\n        for layer in LAYERS:\n            norms.append(layer.output[0, -1].norm().item())\n        rows.append(norms)",
+        "h = einops.rearrange(LAYERS[0].output, 'b s (h d) -> b s h d', h=2).clone()\n        h[:, :, 0] = 0\n        LAYERS[0].output = einops.rearrange(h, 'b s h d -> b s (h d)')\n        rows.append(round(math.exp(HEAD.output[0, -1].log_softmax(-1)[token].item()), 4))",
+        "rows.append(model.transformer.h[1].attn.output[0][:, -1].detach().cpu().float().numpy().mean())",
+        "logits = model.output.logits[:, -1]\n        rows.append(torch.cat([logits, logits]).std(dim=0).max().item())",
+        "LAYERS[0].output[:, torch.arange(2)] = clean[0][:, torch.arange(2)]\n        x = HEAD.output[0, -1].save()\n        rows.append(f'{x[token].item():.3f}')",
+        "LAYERS[1].skip(LAYERS[0].output)\n        rows.append(HEAD.output[0, -1, token].item())",
+        "rows.append((LAYERS[0].output @ model.lm_head.weight.T)[0, -1].sort(descending=True).values[:3])",
+        "rows.append(model.lm_head(model.transformer.ln_f(LAYERS[turn % 2].output))[0, -1].argmax().item())",
+    ];
+    let waiting: Vec<(usize, &str)> = blocks
+        .iter()
+        .map(|block| {
+            let source = format!("{before}for turn in range(6):\n    with model.trace('Hello'):\n        {block}");
+            (steps(&source), *block)
+        })
+        .filter(|(steps, _)| *steps > 4)
+        .collect();
+    assert!(waiting.is_empty(), "these run in turn: {waiting:#?}");
 }

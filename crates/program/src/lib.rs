@@ -5,7 +5,6 @@
 
 pub mod check;
 pub mod datum;
-pub mod effects;
 mod error;
 mod guard;
 pub mod ir;

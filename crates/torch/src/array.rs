@@ -7,7 +7,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{Args, HostObject, HostResult, Iteration, Machine, Operator, Outcome, Value};
+use interpreter::{Args, Effect, HostObject, HostResult, Iteration, Machine, Operator, Outcome, Use, Value};
 use program::DType;
 
 use crate::dispatch;
@@ -234,6 +234,20 @@ impl HostObject for Array {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn effect(&self, _: &Machine, name: &str, usage: Use<'_>) -> Effect {
+        match (name, usage) {
+            (_, Use::Store) => Effect::Anything,
+            ("__setitem__", _) => Effect::Changes,
+            ("shape" | "size" | "dtype" | "T" | "ndim" | "itemsize" | "nbytes", _) => Effect::Looks,
+            (name, _) if METHODS.contains(&name) => Effect::Looks,
+            _ => Effect::Anything,
+        }
+    }
+
+    fn holds(&self) -> Option<Vec<Value>> {
+        Some(Vec::new())
     }
 
     fn memory(&self) -> Option<usize> {

@@ -189,8 +189,7 @@ pub(crate) fn single(name: &str, outputs: Vec<Output>) -> Result<Tensor, Raise> 
 /// Refuses to write to weights, by an operator's own account or, for normalisation with running statistics, in spite
 /// of it: their schemas do not say that training updates them.
 fn refuse_writes(operator: &Operator, arguments: &[Argument]) -> Result<(), Raise> {
-    let hidden =
-        matches!(&*operator.name, "batch_norm" | "instance_norm" | "_batch_norm_impl_index" | "cudnn_batch_norm");
+    let hidden = writes_unsaid(&operator.name);
     for (parameter, argument) in operator.parameters.iter().zip(arguments) {
         let written = parameter.written || hidden && parameter.name.starts_with("running_");
         let read_only = match argument {
@@ -203,6 +202,11 @@ fn refuse_writes(operator: &Operator, arguments: &[Argument]) -> Result<(), Rais
         }
     }
     Ok(())
+}
+
+/// Says whether an operator updates running statistics, which its schema does not say.
+pub fn writes_unsaid(operator: &str) -> bool {
+    matches!(operator, "batch_norm" | "instance_norm" | "_batch_norm_impl_index" | "cudnn_batch_norm")
 }
 
 /// The error of every attempt to change a weight.

@@ -6,7 +6,7 @@ use std::fmt;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{HostObject, HostResult, Machine, Operator, Outcome, Value};
+use interpreter::{Effect, HostObject, HostResult, Machine, Operator, Outcome, Use, Value};
 use program::DType;
 
 use crate::modules::class_named;
@@ -118,6 +118,20 @@ impl HostObject for Object {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn effect(&self, _: &Machine, name: &str, usage: Use<'_>) -> Effect {
+        match (name, usage) {
+            (_, Use::Store) => Effect::Anything,
+            ("is_floating_point" | "is_complex" | "is_signed" | "itemsize" | "to_real" | "to_complex", _) => {
+                Effect::Looks
+            }
+            _ => Effect::Anything,
+        }
+    }
+
+    fn holds(&self) -> Option<Vec<Value>> {
+        Some(Vec::new())
     }
 
     fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
@@ -285,6 +299,18 @@ impl HostObject for Device {
         self
     }
 
+    fn effect(&self, _: &Machine, name: &str, usage: Use<'_>) -> Effect {
+        match (name, usage) {
+            (_, Use::Store) => Effect::Anything,
+            ("type" | "index", _) => Effect::Looks,
+            _ => Effect::Anything,
+        }
+    }
+
+    fn holds(&self) -> Option<Vec<Value>> {
+        Some(Vec::new())
+    }
+
     fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
         Ok(match name {
             "type" => Value::from(self.kind_name()).into(),
@@ -359,6 +385,10 @@ impl HostObject for Constant {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn holds(&self) -> Option<Vec<Value>> {
+        Some(Vec::new())
     }
 
     fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {

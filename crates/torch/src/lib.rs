@@ -19,6 +19,7 @@ mod data;
 mod deferred;
 mod dispatch;
 mod dtype;
+pub mod effects;
 mod elements;
 mod embedding;
 mod ffi;

@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{Args, HostObject, HostResult, Kind, Machine, Operator, Outcome, Value};
+use interpreter::{Args, Effect, HostObject, HostResult, Kind, Machine, Operator, Outcome, Use, Value};
 use program::DType;
 
 use crate::dtype::{self, Device};
@@ -21,7 +21,7 @@ use crate::job::{self, Job};
 use crate::signatures::{self, Signature};
 use crate::size::Size;
 use crate::tensor::Tensor;
-use crate::{allowed, array, binding, create, python};
+use crate::{allowed, array, binding, create, effects, python};
 
 /// Modules that can be imported, submodules included.
 const MODULES: &[&str] = &[
@@ -122,6 +122,28 @@ impl HostObject for Module {
         self
     }
 
+    fn effect(&self, machine: &Machine, name: &str, usage: Use<'_>) -> Effect {
+        if let Some(body) = find(self.name, name) {
+            return body.effect(self.name, name, usage);
+        }
+        match (member(machine, self.name, name), usage) {
+            (Ok(Some(Value::Host(member))), Use::Call { .. }) => member.effect(machine, "__call__", usage),
+            (Ok(Some(Value::Host(member))), Use::Read) if member.class_name().is_some() => {
+                member.effect(machine, "__call__", usage)
+            }
+            (Ok(Some(_)), Use::Read) => Effect::Looks,
+            _ => Effect::Anything,
+        }
+    }
+
+    fn member(self: Rc<Self>, machine: &Machine, name: &str) -> Option<Value> {
+        member(machine, self.name, name).ok().flatten()
+    }
+
+    fn holds(&self) -> Option<Vec<Value>> {
+        Some(Vec::new())
+    }
+
     fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {
         if let Some(value) = member(machine, self.name, name)? {
             return Ok(value.into());
@@ -200,6 +222,18 @@ impl Body {
     }
 }
 
+impl Body {
+    /// Returns what calling it does.
+    fn effect(self, module: &str, name: &str, usage: Use<'_>) -> Effect {
+        match self {
+            Self::Operator(operator) => effects::of_function(operator),
+            Self::Signature(signature) if signature.writes(usage) => Effect::Anything,
+            Self::Signature(signature) => effects::of_function(signature.operator()),
+            Self::Native(_) => effects::of_native(module, name, usage),
+        }
+    }
+}
+
 /// Finds a function: first those written in Rust, then signatures, then the list of operators.
 fn find(module: &str, name: &str) -> Option<Body> {
     let natives = match module {
@@ -233,6 +267,18 @@ impl HostObject for Function {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn effect(&self, _: &Machine, name: &str, usage: Use<'_>) -> Effect {
+        match name {
+            "__call__" => self.body.effect(self.module, &self.name, usage),
+            "__name__" => Effect::Looks,
+            _ => Effect::Anything,
+        }
+    }
+
+    fn holds(&self) -> Option<Vec<Value>> {
+        Some(Vec::new())
     }
 
     fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
@@ -413,6 +459,18 @@ impl HostObject for Class {
 
     fn class_name(&self) -> Option<Cow<'static, str>> {
         Some(self.name.clone())
+    }
+
+    fn effect(&self, _: &Machine, name: &str, _: Use<'_>) -> Effect {
+        match name {
+            "__call__" if effects::makes_plain_objects(&self.name) => Effect::Looks,
+            "__name__" => Effect::Looks,
+            _ => Effect::Anything,
+        }
+    }
+
+    fn holds(&self) -> Option<Vec<Value>> {
+        Some(Vec::new())
     }
 
     fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {

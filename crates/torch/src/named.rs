@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{HostObject, HostResult, Iteration, Machine, Operator, Outcome, Value};
+use interpreter::{Effect, HostObject, HostResult, Iteration, Machine, Operator, Outcome, Use, Value};
 
 use crate::modules::class_named;
 use crate::python::Items;
@@ -46,6 +46,17 @@ impl HostObject for NamedTuple {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn effect(&self, _: &Machine, name: &str, usage: Use<'_>) -> Effect {
+        match usage {
+            Use::Read if self.fields.iter().any(|field| **field == *name) => Effect::Looks,
+            _ => Effect::Anything,
+        }
+    }
+
+    fn holds(&self) -> Option<Vec<Value>> {
+        Some(self.items.clone())
     }
 
     fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::OnceLock;
 
 use interpreter::raise::Raise;
-use interpreter::{Args, Machine, Value};
+use interpreter::{Args, Machine, Use, Value};
 
 use crate::binding;
 use crate::python;
@@ -89,6 +89,17 @@ impl Signature {
     #[must_use]
     pub fn operator(&self) -> &'static str {
         self.operator.trim_end_matches('!')
+    }
+
+    /// Returns whether a call may write to its first argument.
+    #[must_use]
+    pub fn writes(&self, usage: Use<'_>) -> bool {
+        let in_place = self.parameters.iter().position(|(name, _)| *name == "inplace");
+        match (in_place.filter(|_| self.operator.ends_with('!')), usage) {
+            (None, _) => false,
+            (Some(at), Use::Call { positional, keywords }) => positional > at || keywords.contains(&"inplace"),
+            (Some(_), _) => true,
+        }
     }
 
     /// Calls the function.

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{Args, HostObject, HostResult, Iteration, Machine, Operator, Outcome, Value};
+use interpreter::{Args, Effect, HostObject, HostResult, Iteration, Machine, Operator, Outcome, Use, Value};
 
 use crate::modules::class_named;
 use crate::python::{self, Items};
@@ -65,6 +65,18 @@ impl HostObject for Size {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn effect(&self, _: &Machine, name: &str, usage: Use<'_>) -> Effect {
+        match (name, usage) {
+            (_, Use::Store) => Effect::Anything,
+            ("numel" | "count" | "index", _) => Effect::Looks,
+            _ => Effect::Anything,
+        }
+    }
+
+    fn holds(&self) -> Option<Vec<Value>> {
+        Some(Vec::new())
     }
 
     fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {

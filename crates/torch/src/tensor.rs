@@ -21,9 +21,10 @@ use crate::job::Job;
 use crate::{autograd, elements, ffi, python};
 
 pub use attributes::get as get_attribute;
+pub use attributes::is_known as has_attribute;
 pub use host::Object;
 pub use index::{get as get_item, legacy_name, set as set_item};
-pub use methods::{call as call_method, is_known as has_method};
+pub use methods::{call as call_method, is_known as has_method, is_own as is_own_method};
 use unembedding::Unembedding;
 pub use unembedding::{Head, Logits};
 

@@ -8,6 +8,7 @@ use crate::host::{Args, HostResult, Outcome};
 use crate::machine::Machine;
 use crate::operators;
 use crate::raise::Raise;
+use crate::types::proxy::Proxy;
 use crate::types::{self, Type};
 use crate::value::Value;
 
@@ -32,7 +33,7 @@ pub(super) fn find(machine: &Machine, class: &Rc<Class>, name: &str) -> Result<O
                 Ok(Value::list(order.clone()).into())
             })
         }
-        "__dict__" => Value::dict(class.attributes()),
+        "__dict__" => Proxy::of(class),
         _ => {
             if let Some(value) = inherited(class, name) {
                 return Ok(Some(value.into()));
@@ -113,6 +114,10 @@ fn object_function(name: &str) -> Option<Value> {
             _ => Err(Raise::type_error("attribute name must be string")),
         },
         "__getattribute__" => |machine, args| match args.between("__getattribute__", 2, 2)?.as_slice() {
+            [object @ Value::Instance(instance), Value::Str(name)] => {
+                let found = instance::find_past(machine, object, instance, name, false)?;
+                found.ok_or_else(|| super::missing(object, name))
+            }
             [object, Value::Str(name)] => super::get(machine, object, name),
             _ => Err(Raise::type_error("attribute name must be string")),
         },

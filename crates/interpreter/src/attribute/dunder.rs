@@ -29,6 +29,10 @@ pub(super) fn unbound(name: &str) -> Option<Value> {
             return Err(crate::Raise::type_error(message));
         }
         let object = args.positional.remove(0);
+        if owned == "__repr__" && !matches!(object, Value::Instance(_)) {
+            args.none("__repr__")?;
+            return Ok(Value::from(format::plain_repr_of(&object)).into());
+        }
         special(machine, &object, args)
     }))
 }
@@ -57,9 +61,12 @@ fn lookup(name: &str) -> Option<Special> {
             args.none("__str__")?;
             text(machine, object)
         },
-        "__format__" => |machine, object, args| {
-            let _ = args.one("__format__")?;
-            text(machine, object)
+        "__format__" => |machine, object, args| match args.one("__format__")? {
+            Value::Str(spec) if !spec.is_empty() => {
+                let name = crate::types::type_name(object);
+                Err(crate::Raise::type_error(format!("unsupported format string passed to {name}.__format__")))
+            }
+            _ => text(machine, object),
         },
         _ => return None,
     })
@@ -74,9 +81,7 @@ fn repr(machine: &Machine, object: &Value) -> HostResult {
         let (machine, instance) = (machine.clone(), Rc::clone(instance));
         return later(async move { Ok(Value::from(crate::traceback::plain_repr(&machine, &instance).await?)) });
     }
-    let class = instance.class();
-    let (module, name) = (class.module(), class.qualified_name());
-    Ok(Value::from(format!("<{module}.{name} object at {:#x}>", Rc::as_ptr(instance).addr())).into())
+    Ok(Value::from(format::plain_repr(object, instance)).into())
 }
 
 /// `BaseException.__str__`, and `object.__str__`, which is the object's own `__repr__`.

@@ -7,8 +7,9 @@ use crate::class::{Decorated, Instance};
 use crate::exceptions::Kind;
 use crate::host::{Args, HostResult, Outcome};
 use crate::machine::Machine;
+use crate::operators::later;
 use crate::raise::Raise;
-use crate::types::{self, Type};
+use crate::types::{self, List, Type};
 use crate::value::Value;
 
 pub(super) fn find(
@@ -16,6 +17,47 @@ pub(super) fn find(
     object: &Value,
     instance: &Rc<Instance>,
     name: &str,
+) -> Result<Option<Outcome>, Raise> {
+    if !instance.class().intercepts() {
+        return find_past(machine, object, instance, name, true);
+    }
+    let Some(reader) = special(machine, object, "__getattribute__") else {
+        return find_past(machine, object, instance, name, true);
+    };
+    let read = machine.call_now(&reader, Args::of([Value::from(name)]));
+    let Some(getter) = special(machine, object, "__getattr__") else { return read.map(Some) };
+    let instead = move |machine: &Machine, name: Rc<str>, raise: Raise| match raise.is(Kind::AttributeError) {
+        true => machine.call_now(&getter, Args::of([Value::Str(name)])),
+        false => Err(raise),
+    };
+    let name: Rc<str> = name.into();
+    match read {
+        Err(raise) => instead(machine, name, raise).map(Some),
+        Ok(ready @ Outcome::Ready(_)) => Ok(Some(ready)),
+        Ok(outcome) => {
+            let (machine, outcome) = (machine.clone(), machine.settle(outcome));
+            later(async move {
+                match outcome.await {
+                    Ok(value) => Ok(value),
+                    Err(raise) => {
+                        let read = instead(&machine, name, raise)?;
+                        machine.settle(read).await
+                    }
+                }
+            })
+            .map(Some)
+        }
+    }
+}
+
+/// Reads an attribute as `object.__getattribute__` does, past a `__getattribute__` of the program; `hook` says that the
+/// program's `__getattr__` is asked at last.
+pub(super) fn find_past(
+    machine: &Machine,
+    object: &Value,
+    instance: &Rc<Instance>,
+    name: &str,
+    hook: bool,
 ) -> Result<Option<Outcome>, Raise> {
     let class = instance.class();
     let owner = || Value::Class(Rc::clone(class));
@@ -32,6 +74,9 @@ pub(super) fn find(
     if let Some(found) = on_class {
         return bind_found(machine, found, Some(object), &owner()).map(Some);
     }
+    if name == "__dict__" {
+        return Ok(Some(Value::Dict(instance.dict(machine)?).into()));
+    }
     if let Some(value) = of_object(instance, name).or_else(|| of_exception(object, instance, name)) {
         return Ok(Some(value.into()));
     }
@@ -43,7 +88,7 @@ pub(super) fn find(
     if let Some(value) = machine.environment().attribute(machine, object, name) {
         return Ok(Some(value.into()));
     }
-    if let Some(getter) = special(machine, object, "__getattr__") {
+    if let Some(getter) = special(machine, object, "__getattr__").filter(|_| hook) {
         return machine.call_now(&getter, Args::of([Value::from(name)])).map(Some);
     }
     if let Some(host) = class.host() {
@@ -61,7 +106,10 @@ pub(super) fn find(
 fn is_data_descriptor(found: &Value) -> bool {
     match found {
         Value::Decorated(decorated) => matches!(&**decorated, Decorated::Property(_)),
-        Value::Instance(descriptor) => descriptor.class().find("__set__").is_some(),
+        Value::Instance(descriptor) => {
+            let class = descriptor.class();
+            class.find("__set__").is_some() || class.find("__delete__").is_some()
+        }
         _ => false,
     }
 }
@@ -70,7 +118,6 @@ fn of_object(instance: &Rc<Instance>, name: &str) -> Option<Value> {
     let class = instance.class();
     match name {
         "__class__" => Some(Value::Class(Rc::clone(class))),
-        "__dict__" => Some(Value::dict(instance.attributes())),
         "__module__" => Some(Value::from(class.module())),
         "__doc__" => Some(Value::None),
         _ => None,
@@ -93,15 +140,40 @@ fn of_exception(object: &Value, instance: &Rc<Instance>, name: &str) -> Option<V
         "msg" if matches!(instance.class().exception_kind(), Some(Kind::ImportError | Kind::ModuleNotFoundError)) => {
             arg(0)
         }
-        "with_traceback" | "add_note" => {
-            let (object, part) = (object.clone(), name == "with_traceback");
+        "with_traceback" => {
+            let object = object.clone();
             Some(Value::native(name, move |_, args| {
-                let _ = args.one("with_traceback")?;
-                Ok(if part { object.clone() } else { Value::None }.into())
+                // A traceback is where the exception has been, which nothing changes.
+                let _traceback = args.one("with_traceback")?;
+                Ok(object.clone().into())
             }))
+        }
+        "add_note" => {
+            let instance = Rc::clone(instance);
+            Some(Value::native(name, move |machine, args| add_note(machine, &instance, args.one("add_note")?)))
         }
         _ => None,
     }
+}
+
+/// `exception.add_note(note)`.
+fn add_note(machine: &Machine, instance: &Rc<Instance>, note: Value) -> HostResult {
+    if !matches!(note, Value::Str(_)) {
+        let name = types::type_name(&note);
+        return Err(Raise::type_error(format!("note must be a str, not '{name}'")));
+    }
+    let notes = match instance.own("__notes__") {
+        Some(Value::List(notes)) => notes,
+        Some(_) => return Err(Raise::type_error("Cannot add note: __notes__ is not a list")),
+        None => {
+            let notes = Rc::new(List::charged(machine, Vec::new())?);
+            instance.set("__notes__", Value::List(Rc::clone(&notes)));
+            instance.cover(machine)?;
+            notes
+        }
+    };
+    notes.push(machine, note)?;
+    Ok(Value::None.into())
 }
 
 pub(super) fn set(machine: &Machine, object: &Value, instance: &Rc<Instance>, name: &str, value: Value) -> HostResult {
@@ -169,13 +241,11 @@ pub(super) fn set_plain(
         let Value::Dict(dict) = &value else {
             return Err(Raise::type_error("__dict__ must be set to a dictionary"));
         };
-        instance.clear();
-        for (key, value) in dict.entries() {
-            if let Value::Str(key) = key {
-                instance.set(key, value);
-            }
-        }
+        instance.set_dict(Rc::clone(dict));
         return Ok(Value::None.into());
+    }
+    if !instance.class().allows(name) {
+        return Err(missing(object, name));
     }
     instance.set(name, value);
     instance.cover(machine)?;
@@ -198,6 +268,11 @@ pub(super) fn delete_plain(machine: &Machine, object: &Value, instance: &Rc<Inst
             Some(deleter) => machine.call_now(deleter, Args::of([object.clone()])),
             None => Err(Raise::attribute_error(format!("property '{name}' of '{class}' object has no deleter"))),
         };
+    }
+    if let Some(descriptor @ Value::Instance(_)) = instance.class().find(name)
+        && let Some(deleter) = special(machine, &descriptor, "__delete__")
+    {
+        return machine.call_now(&deleter, Args::of([object.clone()]));
     }
     match instance.remove(name) {
         Some(_) => Ok(Value::None.into()),

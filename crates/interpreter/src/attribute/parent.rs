@@ -73,7 +73,7 @@ impl HostObject for Parent {
             {
                 return Ok(value.into());
             }
-            if !matches!(name, "__init__" | "__setattr__" | "__delattr__")
+            if !matches!(name, "__init__" | "__setattr__" | "__delattr__" | "__getattribute__")
                 && let Some(host) = instance.class().host()
             {
                 match Rc::clone(host).instance_attribute(machine, &self.receiver, name)? {

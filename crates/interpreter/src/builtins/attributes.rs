@@ -99,6 +99,7 @@ pub fn is_callable(value: &Value) -> bool {
         | Value::Class(_)
         | Value::Type(_)
         | Value::Host(_) => true,
+        Value::Decorated(decorated) => matches!(&**decorated, crate::Decorated::StaticMethod(_)),
         Value::Instance(instance) => special(value, "__call__").is_some() || instance.class().host().is_some(),
         _ => false,
     }
@@ -125,7 +126,6 @@ pub fn is_instance(machine: &Machine, value: &Value, class: &Value) -> Result<bo
             }
             Ok(false)
         }),
-        Value::None => Ok(matches!(value, Value::None)),
         Value::Type(Type::Object) => Ok(true),
         Value::Type(kind) => Ok(match value {
             Value::Instance(instance) => instance.class().builtin().is_some_and(|builtin| builtin.is_subtype(*kind)),
@@ -141,7 +141,12 @@ pub fn is_instance(machine: &Machine, value: &Value, class: &Value) -> Result<bo
             if let Some(union) = class.as_any().downcast_ref::<typing::Union>() {
                 return machine.recurse(|| {
                     for class in union.members() {
-                        if is_instance(machine, value, class)? {
+                        // In a union, `None` is its own type.
+                        let is_one = match class {
+                            Value::None => matches!(value, Value::None),
+                            class => is_instance(machine, value, class)?,
+                        };
+                        if is_one {
                             return Ok(true);
                         }
                     }

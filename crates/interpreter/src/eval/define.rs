@@ -14,6 +14,7 @@ use crate::host::Args;
 use crate::import;
 use crate::raise::Raise;
 use crate::teardown::Cyclic;
+use crate::types::{self, Type};
 use crate::value::Value;
 
 impl<'a> Run<'a> {
@@ -80,7 +81,19 @@ impl<'a> Run<'a> {
         for (name, value) in &definition.keywords {
             let value = self.eval(value)?.get().await?;
             match name.as_deref() {
-                Some("metaclass") => {}
+                // Which is what makes every class here.
+                Some("metaclass") if matches!(value, Value::Type(Type::Type)) => {}
+                Some("metaclass") => {
+                    return Err(Raise::type_error(format!(
+                        "class {}: metaclass={} is not supported by this server, whose classes are all made by type; \
+                         __init_subclass__ or a class decorator may do",
+                        definition.name,
+                        match &value {
+                            Value::Class(class) => Rc::clone(class.name()),
+                            value => types::type_name(value).into(),
+                        }
+                    )));
+                }
                 Some(name) => keywords.push((Rc::from(name), value)),
                 None => return Err(Raise::type_error("unpacking keywords of a class is not supported by this server")),
             }

@@ -80,18 +80,37 @@ impl<'a> Run<'a> {
             }
             ExprKind::Slice(parts) => {
                 let [start, stop, step] = &**parts;
-                let part = |part: &'a Option<Expr>| match part {
+                let part = move |part: &'a Option<Expr>| match part {
                     Some(expr) => self.eval(expr),
                     None => Ok(Now::Done(Value::None)),
                 };
-                match (part(start)?, part(stop)?, part(step)?) {
-                    (Now::Done(start), Now::Done(stop), Now::Done(step)) => {
-                        Ok(Now::Done(Value::Slice(Rc::new(Slice::new(start, stop, step)))))
+                // One after another: what one begins to do, the next may see.
+                let start = match part(start)? {
+                    Now::Done(start) => start,
+                    Now::Later(future) => {
+                        return Ok(Now::later(async move {
+                            let start = future.await?;
+                            let stop = part(stop)?.get().await?;
+                            let step = part(step)?.get().await?;
+                            Ok(Value::Slice(Rc::new(Slice::new(start, stop, step))))
+                        }));
                     }
-                    (start, stop, step) => Ok(Now::later(async move {
-                        let (start, stop, step) = (start.get().await?, stop.get().await?, step.get().await?);
-                        Ok(Value::Slice(Rc::new(Slice::new(start, stop, step))))
-                    })),
+                };
+                let stop = match part(stop)? {
+                    Now::Done(stop) => stop,
+                    Now::Later(future) => {
+                        return Ok(Now::later(async move {
+                            let stop = future.await?;
+                            let step = part(step)?.get().await?;
+                            Ok(Value::Slice(Rc::new(Slice::new(start, stop, step))))
+                        }));
+                    }
+                };
+                match part(step)? {
+                    Now::Done(step) => Ok(Now::Done(Value::Slice(Rc::new(Slice::new(start, stop, step))))),
+                    Now::Later(future) => {
+                        Ok(Now::later(async move { Ok(Value::Slice(Rc::new(Slice::new(start, stop, future.await?)))) }))
+                    }
                 }
             }
             ExprKind::Call(call) => self.call(call, span),

@@ -106,8 +106,13 @@ impl<'a> Run<'a> {
             Value::List(list) if fits(list.len()) => list.to_vec(),
             Value::Tuple(items) if fits(items.len()) => items.to_vec().into(),
             Value::Range(range) if fits(range.len()) => operators::collect(self.machine, &value).await?,
+            // `torch.Size`, for example.
+            Value::Host(host) if host.is_instance("tuple") => operators::collect(self.machine, &value).await?,
             _ => return Ok(false),
         };
+        if !fits(items.len()) {
+            return Ok(false);
+        }
         self.machine.charge_fuel(items.len() as u64 / 16)?;
         let end = items.len() - after.len();
         let ends = before.iter().zip(&items[..before.len()]).chain(after.iter().zip(&items[end..]));

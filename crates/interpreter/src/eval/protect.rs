@@ -13,6 +13,7 @@ use crate::operators;
 use crate::raise::Raise;
 use crate::types;
 use crate::value::Value;
+use crate::watch::Compound;
 
 impl<'a> Run<'a> {
     pub(super) async fn with(
@@ -85,7 +86,7 @@ impl<'a> Run<'a> {
     }
 
     async fn managed_body(self, target: Option<&'a Target>, value: Value, body: &'a Body) -> Result<Flow, Raise> {
-        let _guard = self.machine.guard_deferral();
+        let _guard = self.machine.open(self.frame, Compound::Guard);
         if let Some(target) = target {
             self.traced(self.store(target, value))?.get().await?;
         }
@@ -110,7 +111,7 @@ impl<'a> Run<'a> {
         block: Block,
         span: Span,
     ) -> Result<Flow, Raise> {
-        let _guard = self.machine.guard_deferral();
+        let _guard = self.machine.open(self.frame, Compound::Guard);
         let entered = match Rc::clone(host).enter(self.machine).map_err(|raise| self.pass(raise))? {
             Outcome::NotImplemented => {
                 let name = host.type_name();
@@ -147,7 +148,7 @@ impl<'a> Run<'a> {
     }
 
     pub(super) async fn try_statement(self, node: &'a ir::Try) -> Result<Flow, Raise> {
-        let _guard = self.machine.guard_deferral();
+        let _guard = self.machine.open(self.frame, Compound::Guard);
         let result = self.guarded(node).await;
         if node.finally.statements.is_empty() {
             return result;

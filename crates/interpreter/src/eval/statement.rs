@@ -1,17 +1,16 @@
 //! Runs statements.
 
-use program::effects;
 use program::ir::{Body, Expr, Span, Statement, StatementKind, Target};
 
 use super::{Flow, Now, Run};
-use crate::deferral::{Deferral, Entry, Settle};
 use crate::exceptions::Kind;
-use crate::host::{Outcome, Request};
+use crate::host::Outcome;
 use crate::import;
 use crate::machine::grow;
 use crate::operators;
 use crate::raise::Raise;
 use crate::value::Value;
+use crate::watch::{Compound, Part};
 
 type Ran<'a> = Result<Now<'a, Flow>, Raise>;
 
@@ -53,12 +52,9 @@ impl<'a> Run<'a> {
         if let Err(raise) = self.machine.charge_fuel(1) {
             return Err(self.pass(raise));
         }
-        if self.machine.deferral().waiting()
-            && !self.in_fork()
-            && !self.machine.deferral().passes(self.frame, statement)
-        {
+        if let Some(request) = self.machine.before(self.frame, Part::Statement(statement), None) {
             return Ok(Now::later(async move {
-                self.machine.wait(Request::new(Settle)).await.map_err(|raise| self.pass(raise))?;
+                self.ask(request).await?;
                 self.at(statement.span);
                 self.perform(statement)?.get().await
             }));
@@ -66,36 +62,12 @@ impl<'a> Run<'a> {
         self.perform(statement)
     }
 
-    /// Returns whether the code runs in a snapshot: it is put off itself.
-    fn in_fork(self) -> bool {
-        let mut frame = Some(self.frame);
-        while let Some(inner) = frame {
-            if inner.log().is_some() {
-                return true;
-            }
-            frame = inner.parent();
-        }
-        false
-    }
-
     fn perform(self, statement: &'a Statement) -> Ran<'a> {
         match &statement.kind {
             StatementKind::Pass => Ok(Now::Done(Flow::Next)),
             StatementKind::Break => Ok(Now::Done(Flow::Break)),
             StatementKind::Continue => Ok(Now::Done(Flow::Continue)),
-            StatementKind::Expression(expr) => {
-                if let Some(log) = self.frame.log()
-                    && let Some((list, item)) = effects::append(expr).filter(|(list, _)| log.takes(*list))
-                {
-                    return self.then_next(self.traced(Ok(Now::later(async move {
-                        let list = self.frame.load(list)?;
-                        let item = self.eval(item)?.get().await?;
-                        log.entries.borrow_mut().push(Entry::Append { list, item, span: expr.span });
-                        Ok(())
-                    }))));
-                }
-                self.then_next(self.traced(self.eval(expr)))
-            }
+            StatementKind::Expression(expr) => self.then_next(self.traced(self.eval(expr))),
             StatementKind::Assign { targets, value } => self.assign(targets, value),
             StatementKind::AugmentedAssign { target, operator, value } => {
                 let span = statement.span;
@@ -188,7 +160,9 @@ impl<'a> Run<'a> {
     async fn while_loop(self, test: &'a Expr, body: &'a Body, otherwise: &'a Body) -> Result<Flow, Raise> {
         loop {
             self.machine.charge_fuel(1).map_err(|raise| self.pass(raise))?;
-            self.settle_waiting().await?;
+            if let Some(request) = self.machine.before(self.frame, Part::Test, None) {
+                self.ask(request).await?;
+            }
             if !self.traced(self.condition(test))?.get().await? {
                 return self.body(otherwise)?.get().await;
             }
@@ -208,8 +182,7 @@ impl<'a> Run<'a> {
         otherwise: &'a Body,
         span: Span,
     ) -> Result<Flow, Raise> {
-        let plain = Deferral::is_plain_iterable(self.frame, iterable);
-        let _iterated = self.machine.iterates(self.frame, iterable);
+        let opened = self.machine.open(self.frame, Compound::Loop(iterable));
         let values = self.traced(self.eval(iterable))?.get().await?;
         self.at(span);
         let iterator = self.traced(self.settle(operators::iterate(self.machine, &values)))?.get().await?;
@@ -217,9 +190,8 @@ impl<'a> Run<'a> {
         loop {
             self.at(span);
             self.machine.charge_fuel(1).map_err(|raise| self.pass(raise))?;
-            let deferral = self.machine.deferral();
-            if deferral.waiting() && !(plain && deferral.may_bind(self.frame, target)) {
-                self.settle_waiting().await?;
+            if let Some(request) = self.machine.before(self.frame, Part::Turn(target), opened.as_deref()) {
+                self.ask(request).await?;
                 self.at(span);
             }
             let Some(value) = self.advance(&iterator).await.map_err(|raise| self.pass(raise))? else {
@@ -235,14 +207,6 @@ impl<'a> Run<'a> {
                 Flow::Return(value) => return Ok(Flow::Return(value)),
             }
         }
-    }
-
-    /// Has blocks that were put off run, before code that no statement announces.
-    async fn settle_waiting(self) -> Result<(), Raise> {
-        if self.machine.deferral().waiting() && !self.in_fork() {
-            self.machine.wait(Request::new(Settle)).await.map_err(|raise| self.pass(raise))?;
-        }
-        Ok(())
     }
 
     /// Takes the next element of an iterator; `None` at its end.

@@ -1,11 +1,9 @@
 //! Assigns to and deletes targets.
 
-use program::ir::{Binary, Expr, ExprKind, Span, Target};
+use program::ir::{Binary, Expr, Span, Target};
 
 use super::{Now, Run, expression::operator};
 use crate::attribute;
-use crate::deferral::Entry;
-use crate::modules::copy::deepcopy;
 use crate::operators;
 use crate::raise::Raise;
 use crate::types::{self, Items, List};
@@ -25,22 +23,9 @@ impl<'a> Run<'a> {
                 self.settle(attribute::set(self.machine, &object, name, value))?.get().await.map(|_| ())
             })),
             Target::Item { object, key, span } => Ok(Now::later(async move {
-                let name = if let ExprKind::Name(name) = &object.kind { Some(name) } else { None };
                 let object = self.eval(object)?.get().await?;
                 let key = self.eval(key)?.get().await?;
                 self.at(*span);
-                if let (Some(log), Some(name)) = (self.frame.log(), name)
-                    && log.takes(*name)
-                {
-                    let (mut key, mut value) = (key, value);
-                    // What is stored in a tensor is copied into it, as it is now.
-                    if let Value::Host(_) = object {
-                        key = deepcopy(self.machine, key).await?;
-                        value = deepcopy(self.machine, value).await?;
-                    }
-                    log.entries.borrow_mut().push(Entry::Item { object, key, value, span: *span });
-                    return Ok(());
-                }
                 self.settle(operators::set_item(self.machine, &object, &key, value))?.get().await.map(|_| ())
             })),
             Target::Sequence { before, star, after, span } => {

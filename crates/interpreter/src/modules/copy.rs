@@ -226,7 +226,7 @@ async fn set_items(
     Ok(items)
 }
 
-/// Copies a value with all it holds, for other modules.
-pub(crate) fn deepcopy(machine: &Machine, value: Value) -> LocalBoxFuture<'static, Result<Value, Raise>> {
+/// Copies a value with all it holds.
+pub fn deepcopy(machine: &Machine, value: Value) -> LocalBoxFuture<'static, Result<Value, Raise>> {
     nested(machine.clone(), value, Copies::default())
 }

@@ -6,6 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
 
+use crate::effect::{Effect, Use};
 use crate::host::{Args, HostObject, HostResult, Iteration, Operator, Outcome};
 use crate::machine::Machine;
 use crate::operators::{self, with_items};
@@ -24,6 +25,14 @@ impl HostObject for DequeType {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn effect(&self, _: &Machine, name: &str, _: Use<'_>) -> Effect {
+        if name == "__call__" { Effect::Looks } else { Effect::Anything }
+    }
+
+    fn holds(&self) -> Option<Vec<Value>> {
+        Some(Vec::new())
     }
 
     fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
@@ -275,6 +284,18 @@ impl HostObject for Deque {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn effect(&self, _: &Machine, name: &str, _: Use<'_>) -> Effect {
+        match name {
+            "copy" | "count" | "index" | "maxlen" => Effect::Looks,
+            "append" | "appendleft" | "extend" | "extendleft" | "insert" | "__setitem__" => Effect::Changes,
+            _ => Effect::Anything,
+        }
+    }
+
+    fn holds(&self) -> Option<Vec<Value>> {
+        Some(self.to_vec())
     }
 
     fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {

@@ -9,7 +9,7 @@ use crate::function::Method;
 use crate::host::{Args, HostResult, Operator};
 use crate::machine::Machine;
 use crate::modules::represent::represent;
-use crate::modules::{Function, Members, class, functions};
+use crate::modules::{Function, Members, class, functions, signature};
 use crate::operators::{self, Iter, later};
 use crate::raise::Raise;
 use crate::types::{Dict, Tuple, dict};
@@ -28,7 +28,7 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
         "functools",
         vec![],
         &[("__call__", call_cached), ("__get__", bind_to_object)],
-        &[("cache_info", cache_info), ("cache_clear", cache_clear)],
+        &[("cache_info", cache_info), ("cache_clear", cache_clear), ("cache_parameters", cache_parameters)],
     )?;
     let property = class("cached_property", "functools", vec![], &[("__get__", get_cached_property)], &[])?;
     for (name, body) in [("__init__", initialize_cached_property as Function), ("__set_name__", name_cached_property)] {
@@ -54,25 +54,22 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
         }),
         ("total_ordering", total_ordering),
         ("update_wrapper", |_, args| {
-            let [wrapper, wrapped, ..] = args
-                .bind("update_wrapper", ["wrapper", "wrapped", "assigned", "updated"], 2)?
-                .map(|value| value.unwrap_or(Value::None));
-            update_wrapper(wrapper, wrapped)
+            let [wrapper, wrapped, assigned, updated] =
+                args.bind("update_wrapper", ["wrapper", "wrapped", "assigned", "updated"], 2)?;
+            refuse("update_wrapper", &assigned, &updated)?;
+            update_wrapper(wrapper.unwrap_or(Value::None), wrapped.unwrap_or(Value::None))
         }),
         ("wraps", |_, args| {
-            let [wrapped, ..] = args.bind("wraps", ["wrapped", "assigned", "updated"], 1)?;
+            let [wrapped, assigned, updated] = args.bind("wraps", ["wrapped", "assigned", "updated"], 1)?;
+            refuse("wraps", &assigned, &updated)?;
             let wrapped = wrapped.unwrap_or(Value::None);
-            Ok(Value::native("wraps", move |machine, args| {
-                let _ = machine;
-                update_wrapper(args.one("wraps")?, wrapped.clone())
-            })
-            .into())
+            Ok(Value::native("wraps", move |_, args| update_wrapper(args.one("wraps")?, wrapped.clone())).into())
         }),
     ]);
     let unbounded = Rc::clone(&cached);
     members.push((
         "cache",
-        Value::native("cache", move |machine, args| wrap(machine, &unbounded, args.one("cache")?, None)),
+        Value::native("cache", move |machine, args| wrap(machine, &unbounded, args.one("cache")?, None, false)),
     ));
     members.push(("lru_cache", Value::native("lru_cache", move |machine, args| lru_cache(machine, &cached, args))));
     members.push(("partial", Value::Class(partial)));
@@ -230,22 +227,36 @@ fn update_wrapper(wrapper: Value, wrapped: Value) -> HostResult {
     Ok(wrapper.into())
 }
 
+/// Refuses to be told which attributes to copy: it is always the usual ones.
+fn refuse(name: &str, assigned: &Option<Value>, updated: &Option<Value>) -> Result<(), Raise> {
+    match (assigned, updated) {
+        (None, None) => Ok(()),
+        (Some(_), _) => Err(signature::unsupported(name, "assigned")),
+        (None, Some(_)) => Err(signature::unsupported(name, "updated")),
+    }
+}
+
 fn lru_cache(machine: &Machine, class: &Rc<Class>, args: Args) -> HostResult {
-    let [limit, _typed] = args.bind("lru_cache", ["maxsize", "typed"], 0)?;
+    let [limit, typed] = args.bind("lru_cache", ["maxsize", "typed"], 0)?;
+    let typed = typed.map_or(Ok(false), |typed| operators::truth_sync(machine, &typed))?;
     let limit = match limit {
         None => Some(128),
         Some(Value::None) => None,
-        Some(function) if crate::builtins::is_callable(&function) => return wrap(machine, class, function, Some(128)),
+        Some(function) if crate::builtins::is_callable(&function) => {
+            return wrap(machine, class, function, Some(128), typed);
+        }
         Some(limit) => Some(operators::index_clamped(machine, &limit)?.max(0)),
     };
     let class = Rc::clone(class);
-    Ok(Value::native("lru_cache", move |machine, args| wrap(machine, &class, args.one("lru_cache")?, limit)).into())
+    Ok(Value::native("lru_cache", move |machine, args| wrap(machine, &class, args.one("lru_cache")?, limit, typed))
+        .into())
 }
 
-fn wrap(machine: &Machine, class: &Rc<Class>, function: Value, limit: Option<i64>) -> HostResult {
+fn wrap(machine: &Machine, class: &Rc<Class>, function: Value, limit: Option<i64>, typed: bool) -> HostResult {
     let cached = Instance::new(class);
     cached.set(TABLE, Value::Dict(Rc::new(Dict::of_kind(dict::Kind::Ordered))));
     cached.set(LIMIT, limit.map_or(Value::None, Value::Int));
+    cached.set(TYPED, Value::Bool(typed));
     cached.set(HITS, Value::Int(0));
     cached.set(MISSES, Value::Int(0));
     cached.cover(machine)?;
@@ -255,6 +266,7 @@ fn wrap(machine: &Machine, class: &Rc<Class>, function: Value, limit: Option<i64
 /// Attributes of a cached function that only this module reads.
 const TABLE: &str = " table";
 const LIMIT: &str = " limit";
+const TYPED: &str = " typed";
 const HITS: &str = " hits";
 const MISSES: &str = " misses";
 
@@ -273,7 +285,16 @@ fn call_cached(machine: &Machine, mut args: Args) -> HostResult {
         parts.push(function.clone());
         parts.extend(args.keyword.iter().flat_map(|(name, value)| [Value::Str(Rc::clone(name)), value.clone()]));
     }
-    let (machine, original) = (machine.clone(), Value::tuple(parts));
+    if matches!(cached.own(TYPED), Some(Value::Bool(true))) {
+        let values = args.positional.iter().chain(args.keyword.iter().map(|(_, value)| value));
+        parts.extend(values.map(crate::types::type_of));
+    }
+    // As CPython, which keeps a single number or text as it is, and so apart from what equals it.
+    let original = match (parts.as_slice(), args.positional.len()) {
+        ([one @ (Value::Int(_) | Value::Big(_) | Value::Str(_))], 1) => one.clone(),
+        _ => Value::tuple(parts),
+    };
+    let machine = machine.clone();
     later(async move {
         let key = table.resolve(&machine, &original).await?;
         if let Some(value) = table.get(&key) {
@@ -329,6 +350,12 @@ fn repr_info(_: &Machine, mut args: Args) -> HostResult {
         .map(|(name, value)| format!("{name}={}", crate::format::repr_now(&value).unwrap_or_default()))
         .collect();
     Ok(Value::from(format!("CacheInfo({})", parts.join(", "))).into())
+}
+
+fn cache_parameters(_: &Machine, mut args: Args) -> HostResult {
+    let cached = receiver(&mut args)?;
+    let part = |name: &str| cached.own(name).unwrap_or(Value::None);
+    Ok(Value::dict([("maxsize", part(LIMIT)), ("typed", part(TYPED))]).into())
 }
 
 fn cache_clear(_: &Machine, mut args: Args) -> HostResult {

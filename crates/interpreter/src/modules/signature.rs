@@ -14,6 +14,11 @@ pub(super) struct Parameter {
     pub keyword_only: bool,
 }
 
+/// Refuses an argument that CPython has and this server does not obey.
+pub(super) fn unsupported(function: &str, parameter: &str) -> Raise {
+    Raise::type_error(format!("{function}(): the argument '{parameter}' is not supported by this server"))
+}
+
 /// Binds the arguments after `self`, with the messages of functions written in Python. `None` where left out.
 ///
 /// # Errors

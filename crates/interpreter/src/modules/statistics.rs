@@ -10,7 +10,7 @@ use crate::class::Class;
 use crate::exceptions;
 use crate::host::{Args, HostResult, Operator};
 use crate::machine::Machine;
-use crate::modules::{Members, class};
+use crate::modules::{Members, class, signature};
 use crate::operators::{self, later, with_items};
 use crate::raise::{Kind, Raise};
 use crate::types::{float, int, sort, type_name};
@@ -27,7 +27,15 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
             name,
             Value::native(name, move |machine, args| {
                 let error = Rc::clone(&error);
-                let [data, _centre] = args.bind(name, ["data", "xbar"], 1)?;
+                let second = match name {
+                    "mean" | "fmean" => "weights",
+                    "pstdev" | "pvariance" => "mu",
+                    _ => "xbar",
+                };
+                let [data, given] = args.bind(name, ["data", second], 1)?;
+                if given.is_some_and(|given| !matches!(given, Value::None)) {
+                    return Err(signature::unsupported(name, second));
+                }
                 with_items(machine, data.unwrap_or(Value::None), move |machine, items| {
                     if items.len() < least {
                         return Err(few(&error, name, least));

@@ -11,7 +11,7 @@ use crate::host::{HostResult, Operator, Outcome};
 use crate::machine::Machine;
 use crate::raise::Raise;
 use crate::types::key::{self, Key};
-use crate::types::{Dict, set};
+use crate::types::{Dict, dict, set};
 use crate::value::Value;
 
 use super::arithmetic::{self, Number};
@@ -235,23 +235,55 @@ fn sequences(machine: &Machine, operator: Operator, left: &[Value], right: &[Val
 }
 
 fn dicts(machine: &Machine, left: &Dict, right: &Dict) -> Result<Option<bool>, Raise> {
-    if left.len() != right.len() {
+    let comparison = Comparison::of(left, right);
+    if comparison != Comparison::Counts && left.len() != right.len() {
         return Ok(Some(false));
     }
     machine.recurse(|| {
-        for (key, _, value) in left.keyed_entries() {
+        let (ours, theirs) = (left.keyed_entries(), right.keyed_entries());
+        if ours.iter().chain(&theirs).any(|(key, ..)| matches!(key, Key::User(..))) {
+            return Ok(None);
+        }
+        if comparison == Comparison::Ordered && ours.iter().zip(&theirs).any(|((own, ..), (other, ..))| own != other) {
+            return Ok(Some(false));
+        }
+        let counts = if comparison == Comparison::Counts { &theirs[..] } else { &[] };
+        for (key, ..) in ours.iter().chain(counts) {
             machine.charge_fuel(1)?;
-            if matches!(key, Key::User(..)) {
-                return Ok(None);
-            }
-            let Some(other) = right.get(&key) else { return Ok(Some(false)) };
-            match same_or_equal_now(machine, &value, &other)? {
+            let (Some(own), Some(other)) = (comparison.of_key(left, key), comparison.of_key(right, key)) else {
+                return Ok(Some(false));
+            };
+            match same_or_equal_now(machine, &own, &other)? {
                 Some(true) => {}
                 answer => return Ok(answer),
             }
         }
         Ok(Some(true))
     })
+}
+
+/// What makes two dicts equal besides equal values under equal keys.
+#[derive(Clone, Copy, PartialEq)]
+enum Comparison {
+    Plain,
+    /// The order of the keys: both are `OrderedDict`s.
+    Ordered,
+    /// What is missing counts as none: both are `Counter`s.
+    Counts,
+}
+
+impl Comparison {
+    fn of(left: &Dict, right: &Dict) -> Self {
+        match (left.kind(), right.kind()) {
+            (dict::Kind::Ordered, dict::Kind::Ordered) => Self::Ordered,
+            (dict::Kind::Counter, dict::Kind::Counter) => Self::Counts,
+            _ => Self::Plain,
+        }
+    }
+
+    fn of_key(self, dict: &Dict, key: &Key) -> Option<Value> {
+        dict.get(key).or((self == Self::Counts).then_some(Value::Int(0)))
+    }
 }
 
 /// Compares containers among whose elements user or host code must be asked.
@@ -309,13 +341,27 @@ fn compare<'a>(
 }
 
 async fn dicts_equal(machine: &Machine, left: &Dict, right: &Dict, depth: usize) -> Result<bool, Raise> {
-    if left.len() != right.len() {
+    let comparison = Comparison::of(left, right);
+    if comparison != Comparison::Counts && left.len() != right.len() {
         return Ok(false);
     }
-    for (original, value) in left.entries() {
+    let (ours, theirs) = (left.keys(), right.keys());
+    if comparison == Comparison::Ordered {
+        for (own, other) in ours.iter().zip(&theirs) {
+            machine.charge_fuel(1)?;
+            if !same_or_equal(machine, own, other).await? {
+                return Ok(false);
+            }
+        }
+    }
+    let counts = if comparison == Comparison::Counts { theirs } else { Vec::new() };
+    for original in ours.into_iter().chain(counts) {
         machine.charge_fuel(1)?;
+        let own = left.resolve(machine, &original).await?;
         let key = right.resolve(machine, &original).await?;
-        let Some(other) = right.get(&key) else { return Ok(false) };
+        let (Some(value), Some(other)) = (comparison.of_key(left, &own), comparison.of_key(right, &key)) else {
+            return Ok(false);
+        };
         let equal = match same_or_equal_now(machine, &value, &other)? {
             Some(equal) => equal,
             None => {

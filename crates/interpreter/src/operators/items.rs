@@ -316,7 +316,10 @@ pub fn length_now(machine: &Machine, object: &Value) -> Result<usize, Raise> {
 /// As [`length`].
 pub fn length_outcome(machine: &Machine, object: &Value) -> HostResult {
     let Some(method) = special(object, "__len__") else {
-        return Ok(Value::Int(length_now(machine, object)? as i64).into());
+        return match i64::try_from(length_now(machine, object)?) {
+            Ok(length) => Ok(Value::Int(length).into()),
+            Err(_) => Err(Raise::new(Kind::OverflowError, "Python int too large to convert to C ssize_t")),
+        };
     };
     let answer = call_special(machine, &method, object, vec![]);
     then(machine, answer, |machine, answer| {

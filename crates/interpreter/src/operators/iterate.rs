@@ -218,10 +218,11 @@ fn native(machine: &Machine, value: &Value) -> Result<Option<Rc<Iterator>>, Rais
             if special(value, "__iter__").is_some_and(|method| !matches!(method, Value::None)) {
                 return Ok(None);
             }
-            if special(value, "__getitem__").is_some() {
-                Iterator::new("iterator", ItemIteration { object: value.clone(), next: 0 })
-            } else if let Some(payload) = payload(value) {
+            // A builtin base has its own way of iterating, whatever becomes of its items.
+            if let Some(payload) = payload(value) {
                 return native(machine, &payload);
+            } else if special(value, "__getitem__").is_some() {
+                Iterator::new("iterator", ItemIteration { object: value.clone(), next: 0 })
             } else {
                 return Err(not_iterable(value));
             }
@@ -269,12 +270,10 @@ pub fn collect_now(machine: &Machine, value: &Value) -> Result<Option<Items>, Ra
             }
             None => return Ok(None),
         },
-        Value::Instance(_) if special(value, "__iter__").is_none() && special(value, "__getitem__").is_none() => {
-            match payload(value) {
-                Some(payload) => return collect_now(machine, &payload),
-                None => return Ok(None),
-            }
-        }
+        Value::Instance(_) if special(value, "__iter__").is_none() => match payload(value) {
+            Some(payload) => return collect_now(machine, &payload),
+            None => return Ok(None),
+        },
         _ => return Ok(None),
     };
     machine.charge_fuel(items.len() as u64 / 4)?;

@@ -118,13 +118,18 @@ fn undecodable(codec: &str, byte: u8, position: usize, why: &str) -> Raise {
 /// # Errors
 /// As CPython.
 pub fn construct(machine: &Machine, args: Args) -> HostResult {
-    let [source, encoding, _errors] = args.bind("bytes", ["source", "encoding", "errors"], 0)?;
+    let [source, encoding, errors] = args.bind("bytes", ["source", "encoding", "errors"], 0)?;
     match source.as_ref().map(operators::plain) {
         None => Ok(Value::Bytes(Rc::from([])).into()),
         Some(Value::Str(text)) => match encoding {
             None => Err(Raise::type_error("string argument without an encoding")),
-            Some(encoding) => super::call_method(machine, &Value::Str(text), "encode", Args::of([encoding]))
-                .unwrap_or_else(|| Ok(Value::None.into())),
+            Some(encoding) => super::call_method(
+                machine,
+                &Value::Str(text),
+                "encode",
+                Args { positional: [Some(encoding), errors].into_iter().flatten().collect(), keyword: vec![] },
+            )
+            .unwrap_or_else(|| Ok(Value::None.into())),
         },
         Some(bytes @ Value::Bytes(_)) => Ok(bytes.into()),
         Some(Value::Int(count)) => {

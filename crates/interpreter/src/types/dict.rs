@@ -119,6 +119,25 @@ impl Dict {
         self.get(&Key::string(name))
     }
 
+    /// Puts a value under a string; [`Dict::cover`] charges for it.
+    pub(crate) fn set_string(&self, name: Rc<str>, value: Value) {
+        let replaced = self.table.borrow_mut().insert(Key::Str(Rc::clone(&name)), Value::Str(name), value);
+        drop(replaced);
+    }
+
+    /// Removes the value under a string.
+    pub(crate) fn remove_string(&self, name: &str) -> Option<Value> {
+        self.remove(&Key::string(name)).map(|(_, value)| value)
+    }
+
+    /// Charges for the dict as it is now.
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub(crate) fn cover(&self, machine: &Machine) -> Result<(), Raise> {
+        self.charge.cover(machine, ENTRY * self.len() as u64)
+    }
+
     /// Says whether a key is there.
     pub fn contains(&self, key: &Key) -> bool {
         self.table.borrow().contains(key)

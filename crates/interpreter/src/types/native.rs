@@ -1,7 +1,9 @@
 //! Callables written in Rust.
 
+use std::cell::Cell;
 use std::rc::Rc;
 
+use crate::effect::Effect;
 use crate::host::{Args, HostResult};
 use crate::machine::Machine;
 use crate::types::charge::Charge;
@@ -17,6 +19,7 @@ pub struct Native {
     receiver: Value,
     body: Body,
     _charge: Charge,
+    effect: Cell<Effect>,
 }
 
 /// Bytes charged for a callable and what it holds.
@@ -37,17 +40,29 @@ impl Native {
             receiver: Value::None,
             body: Body::Function(Box::new(body)),
             _charge: Charge::of(NATIVE),
+            effect: Cell::new(Effect::Anything),
         }
     }
 
     /// Binds a method of a builtin type to its receiver.
     pub fn bound(name: impl Into<Rc<str>>, receiver: Value, body: MethodFn) -> Self {
-        Self { name: name.into(), receiver, body: Body::Method(body), _charge: Charge::of(NATIVE) }
+        let effect = Cell::new(Effect::Anything);
+        Self { name: name.into(), receiver, body: Body::Method(body), effect, _charge: Charge::of(NATIVE) }
     }
 
     /// Returns the name, as `__name__` does.
     pub fn name(&self) -> &Rc<str> {
         &self.name
+    }
+
+    /// Says what calling it does.
+    pub fn declare(&self, effect: Effect) {
+        self.effect.set(effect);
+    }
+
+    /// Returns what calling it does, as far as its maker has said.
+    pub fn effect(&self) -> Effect {
+        self.effect.get()
     }
 
     /// Returns the object that a bound method is bound to.

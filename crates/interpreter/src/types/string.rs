@@ -1,6 +1,9 @@
 //! `str`.
 
 use std::rc::Rc;
+use std::sync::LazyLock;
+
+use regex::Regex;
 
 use crate::exceptions::Kind;
 use crate::host::{Args, HostResult};
@@ -17,7 +20,7 @@ mod search;
 /// Methods by name.
 pub const METHODS: &[(&str, MethodFn)] = &[
     ("capitalize", |machine, receiver, args| map(machine, receiver, args, "capitalize", capitalize)),
-    ("casefold", |machine, receiver, args| map(machine, receiver, args, "casefold", str::to_lowercase)),
+    ("casefold", |machine, receiver, args| map(machine, receiver, args, "casefold", folded)),
     ("center", |machine, receiver, args| pad(machine, receiver, args, "center")),
     ("count", search::count),
     ("encode", encode),
@@ -27,13 +30,13 @@ pub const METHODS: &[(&str, MethodFn)] = &[
     ("format", crate::format::format_method),
     ("format_map", crate::format::format_map),
     ("index", |machine, receiver, args| search::find(machine, receiver, args, "index")),
-    ("isalnum", |_, receiver, args| all(receiver, args, "isalnum", char::is_alphanumeric)),
-    ("isalpha", |_, receiver, args| all(receiver, args, "isalpha", char::is_alphabetic)),
+    ("isalnum", |_, receiver, args| every(receiver, args, "isalnum", &ALPHANUMERIC)),
+    ("isalpha", |_, receiver, args| every(receiver, args, "isalpha", &ALPHABETIC)),
     ("isascii", |_, receiver, args| {
         args.none("str.isascii")?;
         Ok(Value::Bool(of(receiver, "isascii")?.is_ascii()).into())
     }),
-    ("isdecimal", |_, receiver, args| all(receiver, args, "isdecimal", |char| char.is_numeric() && decimal(char))),
+    ("isdecimal", |_, receiver, args| every(receiver, args, "isdecimal", &DECIMAL)),
     ("isdigit", |_, receiver, args| all(receiver, args, "isdigit", digit)),
     ("isidentifier", isidentifier),
     ("islower", |_, receiver, args| cased(receiver, args, "islower", char::is_lowercase, char::is_uppercase)),
@@ -202,6 +205,37 @@ fn digit(char: char) -> bool {
     decimal(char) || matches!(char as u32, 0xb2 | 0xb3 | 0xb9 | 0x2070 | 0x2074..=0x2079 | 0x2080..=0x2089)
 }
 
+/// Texts of letters, of letters and numerals, of digits, and names: by Unicode's categories, as Python has them.
+static ALPHABETIC: LazyLock<Option<Regex>> = LazyLock::new(|| whole(r"\p{L}+"));
+static ALPHANUMERIC: LazyLock<Option<Regex>> = LazyLock::new(|| whole(r"[\p{L}\p{N}]+"));
+static DECIMAL: LazyLock<Option<Regex>> = LazyLock::new(|| whole(r"\p{Nd}+"));
+static IDENTIFIER: LazyLock<Option<Regex>> = LazyLock::new(|| whole(r"[\p{XID_Start}_]\p{XID_Continue}*"));
+
+/// Compiles a pattern for a whole text. These all compile: a test uses each.
+fn whole(pattern: &str) -> Option<Regex> {
+    Regex::new(&format!(r"\A(?:{pattern})\z")).ok()
+}
+
+fn every(receiver: &Value, args: Args, name: &str, texts: &LazyLock<Option<Regex>>) -> HostResult {
+    args.none(&format!("str.{name}"))?;
+    let text = of(receiver, name)?;
+    Ok(Value::Bool(texts.as_ref().is_some_and(|texts| texts.is_match(&text))).into())
+}
+
+/// Folds the case of a text: as upper case has it, in lower case, but for scripts whose upper case came first.
+fn folded(text: &str) -> String {
+    let mut folded = String::with_capacity(text.len());
+    for char in text.chars() {
+        match char {
+            'ı' | '\u{13a0}'..='\u{13f5}' => folded.push(char),
+            '\u{13f8}'..='\u{13fd}' | '\u{ab70}'..='\u{abbf}' => folded.extend(char.to_uppercase()),
+            'ẞ' => folded.push_str("ss"),
+            char => folded.extend(char.to_uppercase().flat_map(char::to_lowercase)),
+        }
+    }
+    folded
+}
+
 fn all(receiver: &Value, args: Args, name: &str, test: fn(char) -> bool) -> HostResult {
     args.none(&format!("str.{name}"))?;
     let text = of(receiver, name)?;
@@ -217,8 +251,7 @@ fn cased(receiver: &Value, args: Args, name: &str, wanted: fn(char) -> bool, oth
 fn isidentifier(_: &Machine, receiver: &Value, args: Args) -> HostResult {
     args.none("str.isidentifier")?;
     let text = of(receiver, "isidentifier")?;
-    let starts = text.starts_with(|char: char| char == '_' || char.is_alphabetic());
-    Ok(Value::Bool(starts && text.chars().all(|char| char == '_' || char.is_alphanumeric())).into())
+    Ok(Value::Bool(IDENTIFIER.as_ref().is_some_and(|names| names.is_match(&text))).into())
 }
 
 fn istitle(_: &Machine, receiver: &Value, args: Args) -> HostResult {

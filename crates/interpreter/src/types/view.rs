@@ -4,6 +4,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use crate::effect::{Effect, Use};
 use crate::host::{HostObject, HostResult, Iteration, Operator, Outcome};
 use crate::machine::Machine;
 use crate::operators;
@@ -87,6 +88,14 @@ impl HostObject for View {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn effect(&self, _: &Machine, name: &str, _: Use<'_>) -> Effect {
+        if name == "isdisjoint" { Effect::Looks } else { Effect::Anything }
+    }
+
+    fn holds(&self) -> Option<Vec<Value>> {
+        Some(vec![Value::Dict(Rc::clone(&self.dict))])
     }
 
     fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {

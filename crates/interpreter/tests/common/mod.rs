@@ -30,6 +30,12 @@ pub fn source(text: &str) -> Source {
 
 /// Runs a program that asks its host nothing.
 pub fn run(text: &str, limits: &Limits) -> (String, Result<Value, Raise>) {
+    let (printed, result, _) = run_to_text(text, limits);
+    (printed, result)
+}
+
+/// The same with the traceback, which is written before everything is let go of.
+fn run_to_text(text: &str, limits: &Limits) -> (String, Result<Value, Raise>, String) {
     let host = Rc::new(Bare::default());
     let machine = Machine::new(limits, host.clone());
     let globals = vec![(Rc::from("__name__"), Value::from("__main__"))];
@@ -41,18 +47,16 @@ pub fn run(text: &str, limits: &Limits) -> (String, Result<Value, Raise>) {
             }
         });
     machine.flush();
+    let traceback = result.as_ref().err().map(Raise::traceback_text).unwrap_or_default();
     machine.teardown();
     let printed = host.printed.borrow().clone();
-    (printed, result)
+    (printed, result, traceback)
 }
 
 /// Runs a program and returns its output with its traceback.
 pub fn transcript(text: &str) -> String {
-    let (printed, result) = run(text, &Limits::default());
-    match result {
-        Ok(_) => printed,
-        Err(raise) => format!("{printed}{}", raise.traceback_text()),
-    }
+    let (printed, _, traceback) = run_to_text(text, &Limits::default());
+    printed + &traceback
 }
 
 /// CPython, in one process for all programs of a test.

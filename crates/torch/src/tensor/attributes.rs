@@ -50,6 +50,45 @@ pub fn get(machine: &Machine, tensor: &Tensor, name: &str) -> HostResult {
     .into())
 }
 
+/// Attributes that are no methods.
+const NAMES: &[&str] = &[
+    "H",
+    "T",
+    "data",
+    "device",
+    "dtype",
+    "grad",
+    "grad_fn",
+    "imag",
+    "is_cpu",
+    "is_cuda",
+    "is_leaf",
+    "is_meta",
+    "is_mkldnn",
+    "is_mps",
+    "is_nested",
+    "is_quantized",
+    "is_sparse",
+    "is_sparse_csr",
+    "is_xla",
+    "is_xpu",
+    "itemsize",
+    "layout",
+    "mH",
+    "mT",
+    "name",
+    "nbytes",
+    "ndim",
+    "real",
+    "requires_grad",
+    "shape",
+];
+
+/// Says whether tensors have an attribute of this name that is no method.
+pub fn is_known(name: &str) -> bool {
+    NAMES.contains(&name)
+}
+
 /// Writes an attribute: `requires_grad`, `grad`, or `data` by copying.
 pub fn set(machine: &Machine, tensor: &Tensor, name: &str, value: &Value) -> HostResult {
     match name {

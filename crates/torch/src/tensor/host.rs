@@ -6,7 +6,7 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{Args, HostObject, HostResult, Iteration, Machine, Operator, Outcome, Value};
+use interpreter::{Args, Effect, HostObject, HostResult, Iteration, Machine, Operator, Outcome, Use, Value};
 
 use super::{Tensor, Unembedding, attributes, index, methods, print};
 use crate::backward::Backward;
@@ -80,6 +80,14 @@ impl HostObject for Object {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn effect(&self, _: &Machine, name: &str, usage: Use<'_>) -> Effect {
+        crate::effects::of_tensor(name, usage).unwrap_or(Effect::Anything)
+    }
+
+    fn holds(&self) -> Option<Vec<Value>> {
+        Some(Vec::new())
     }
 
     fn memory(&self) -> Option<usize> {
@@ -219,6 +227,10 @@ impl HostObject for Object {
 
     fn repr(&self, machine: &Machine) -> Result<Option<String>, Raise> {
         print::repr(machine, &self.tensor()).map(Some)
+    }
+
+    fn str(&self, machine: &Machine) -> Result<Option<String>, Raise> {
+        self.repr(machine)
     }
 
     fn format(&self, machine: &Machine, spec: &str) -> Result<Option<String>, Raise> {

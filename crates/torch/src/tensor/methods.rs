@@ -80,6 +80,11 @@ pub fn is_known(name: &str) -> bool {
     OWN.contains(&name) || allowed::method(name).is_some()
 }
 
+/// Says whether a method is written here.
+pub fn is_own(name: &str) -> bool {
+    OWN.contains(&name)
+}
+
 /// Calls `tensor.name(…)`; `NotImplemented` where there is no such method.
 pub fn call(machine: &Machine, tensor: &Tensor, name: &str, args: &Args) -> HostResult {
     if OWN.contains(&name) {

@@ -7,6 +7,7 @@ use std::rc::{Rc, Weak};
 
 use regex::{Captures, Regex, RegexBuilder};
 
+use crate::effect::{Effect, Use};
 use crate::host::{Args, HostObject, HostResult, Outcome};
 use crate::machine::Machine;
 use crate::modules::lazy::{Steps, iterator};
@@ -378,6 +379,17 @@ impl HostObject for Pattern {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn effect(&self, _: &Machine, name: &str, _: Use<'_>) -> Effect {
+        match name {
+            "findall" | "fullmatch" | "match" | "pattern" | "search" | "split" | "sub" | "subn" => Effect::Looks,
+            _ => Effect::Anything,
+        }
+    }
+
+    fn holds(&self) -> Option<Vec<Value>> {
+        Some(Vec::new())
     }
 
     fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
