@@ -15,7 +15,9 @@ use crate::host::{Args, HostResult, Outcome};
 use crate::machine::Machine;
 use crate::operators::{self, later, then, with_items};
 use crate::raise::Raise;
-use crate::types::{self, Dict, List, Range, Slice, Type, bytes, charge, dict, float, int, object, sequence, set, sort};
+use crate::types::{
+    self, Dict, List, Range, Slice, Type, bytes, charge, dict, float, int, object, sequence, set, sort,
+};
 use crate::value::Value;
 
 pub use attributes::{is_callable, is_instance, setattr};
@@ -90,6 +92,11 @@ thread_local! {
     static MADE: RefCell<HashMap<&'static str, Value>> = RefCell::default();
 }
 
+/// Returns the names of the functions.
+pub fn names() -> impl std::iter::Iterator<Item = &'static str> {
+    FUNCTIONS.iter().map(|(name, _)| *name)
+}
+
 /// Returns a builtin by name.
 pub fn lookup(name: &str) -> Option<Value> {
     let visible = |kind: &Type| kind.module() == "builtins" && *kind as u8 != Type::NoneType as u8;
@@ -153,7 +160,9 @@ pub fn construct(machine: &Machine, kind: Type, args: Args) -> HostResult {
         Type::Tuple => match args.between("tuple", 0, 1)?.pop() {
             None => Ok(Value::tuple(Vec::new()).into()),
             Some(tuple @ Value::Tuple(_)) => Ok(tuple.into()),
-            Some(iterable) => with_items(machine, iterable, |machine, items| sequence::tuple(machine, items.into_vec())),
+            Some(iterable) => {
+                with_items(machine, iterable, |machine, items| sequence::tuple(machine, items.into_vec()))
+            }
         },
         Type::Dict | Type::OrderedDict | Type::DefaultDict | Type::Counter => construct_dict(machine, kind, args),
         Type::Set | Type::FrozenSet => {

@@ -169,7 +169,9 @@ impl Outcome {
     /// Counts what is still to come as a call: natives may await each other as deep as a program nests them.
     pub(crate) fn nested(self, machine: &Machine) -> Self {
         match self {
-            Self::Later(step) => Self::Later(Box::pin(Nested { machine: machine.clone(), step: step.into(), started: false })),
+            Self::Later(step) => {
+                Self::Later(Box::pin(Nested { machine: machine.clone(), step: step.into(), started: false }))
+            }
             outcome => outcome,
         }
     }

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::ir::{
-    Argument, Body, Call, Code, Collect, Comprehension, Expr, ExprKind, Name, Piece, StatementKind, Target,
+    self, Argument, Body, Call, Code, Collect, Comprehension, Expr, ExprKind, Name, Piece, StatementKind, Target,
 };
 
 /// What a block does, by slots of the frame that it runs in.
@@ -29,7 +29,7 @@ pub struct Effects {
 #[must_use]
 pub fn of(body: &Body) -> Option<Effects> {
     let mut walk = Walk::default();
-    walk.body(body, true)?;
+    ir::deep(|| walk.body(body, true))?;
     let effects = walk.effects;
     effects.receives.is_disjoint(&effects.reads).then_some(effects)
 }
@@ -42,7 +42,7 @@ pub fn of_function(code: &Code) -> Option<BTreeSet<(u32, u32)>> {
     if code.generator {
         return None;
     }
-    walk.body(&code.body, true)?;
+    ir::deep(|| walk.body(&code.body, true))?;
     let Effects { changes, receives, calls, .. } = walk.effects;
     (changes.is_empty() && receives.is_empty() && calls.is_empty()).then_some(walk.free)
 }

@@ -43,7 +43,9 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
             name,
             Value::native(name, move |machine, args| {
                 let error = Rc::clone(&error);
-                with_items(machine, args.one(name)?, move |machine, items| median(machine, &error, items.into_vec(), pick))
+                with_items(machine, args.one(name)?, move |machine, items| {
+                    median(machine, &error, items.into_vec(), pick)
+                })
             }),
         ));
     }

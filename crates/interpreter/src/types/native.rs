@@ -32,7 +32,12 @@ enum Body {
 impl Native {
     /// Wraps a function.
     pub fn function(name: impl Into<Rc<str>>, body: impl Fn(&Machine, Args) -> HostResult + 'static) -> Self {
-        Self { name: name.into(), receiver: Value::None, body: Body::Function(Box::new(body)), _charge: Charge::of(NATIVE) }
+        Self {
+            name: name.into(),
+            receiver: Value::None,
+            body: Body::Function(Box::new(body)),
+            _charge: Charge::of(NATIVE),
+        }
     }
 
     /// Binds a method of a builtin type to its receiver.
