@@ -2,6 +2,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
+use std::time::Duration;
 
 use interpreter::raise::{Fatal, Raise};
 use interpreter::{Effect, Machine, Use, Value};
@@ -58,6 +59,10 @@ impl<M: Model> interpreter::Environment for Environment<M> {
         let used = machine.fuel_used();
         let steps = used.saturating_sub(self.told.replace(used));
         self.job.turn.pace(steps, machine.is_held())
+    }
+
+    fn clock(&self) -> Option<Duration> {
+        Some(self.job.turn.clock())
     }
 }
 

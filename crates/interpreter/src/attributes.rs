@@ -109,7 +109,7 @@ impl Attributes {
         match self.0.take() {
             Store::Own(own) => own.into_values().collect(),
             Store::Shown(dict) => {
-                let values = dict.values();
+                let values = dict.values().into_vec();
                 dict.clear();
                 values
             }

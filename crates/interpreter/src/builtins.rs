@@ -121,6 +121,11 @@ thread_local! {
     static MADE: RefCell<HashMap<&'static str, Value>> = RefCell::default();
 }
 
+/// Returns the names of the functions.
+pub fn names() -> impl std::iter::Iterator<Item = &'static str> {
+    FUNCTIONS.iter().map(|(name, _)| *name)
+}
+
 /// Returns a builtin by name.
 pub fn lookup(name: &str) -> Option<Value> {
     let visible = |kind: &Type| kind.module() == "builtins" && *kind as u8 != Type::NoneType as u8;

@@ -18,7 +18,7 @@ use crate::machine::Machine;
 use crate::operators::{self, call_special, later, payload, special};
 use crate::raise::Raise;
 use crate::types::view::View;
-use crate::types::{Dict, dict, int, ledger, type_name};
+use crate::types::{Dict, Items, dict, int, ledger, type_name};
 use crate::value::{Identity, Value};
 
 pub use float::{complex_repr, float_repr};
@@ -45,6 +45,7 @@ pub fn str(machine: &Machine, value: &Value) -> Text {
     let (machine, value) = (machine.clone(), value.clone());
     Box::pin(async move {
         if let Value::Str(text) = &value {
+            ledger::reserve(&machine, text.len() as u64)?;
             return Ok(text.to_string());
         }
         if let Value::Instance(instance) = &value {
@@ -70,8 +71,12 @@ pub fn str(machine: &Machine, value: &Value) -> Text {
 /// `ascii(value)`.
 pub fn ascii(machine: &Machine, value: &Value) -> Text {
     let text = repr(machine, value);
+    let machine = machine.clone();
     Box::pin(async move {
-        Ok(text.await?.chars().map(|char| if char.is_ascii() { char.to_string() } else { escape(char) }).collect())
+        let text = text.await?;
+        ledger::scanned(&machine, 4 * text.len() as u64)?;
+        ledger::reserve(&machine, 6 * text.len() as u64)?;
+        Ok(text.chars().map(|char| if char.is_ascii() { char.to_string() } else { escape(char) }).collect())
     })
 }
 
@@ -109,6 +114,7 @@ pub fn str_outcome(machine: &Machine, value: &Value) -> HostResult {
     if let Value::Str(_) = value {
         return Ok(value.clone().into());
     }
+    pay_for_digits(machine, value)?;
     if let Some(text) = simple(value)? {
         return Ok(ledger::text(machine, text)?.into());
     }
@@ -124,7 +130,30 @@ pub fn charged(machine: &Machine, text: Text) -> HostResult {
     later(async move { ledger::text(&machine, text.await?) })
 }
 
-/// `repr` of values that need no other code to run, for error messages.
+/// `repr` of values that need no other code to run, for error messages: long ones are paid for.
+///
+/// # Errors
+/// Memory or fuel is spent.
+pub fn repr_shown(machine: &Machine, value: &Value) -> Result<Option<String>, Raise> {
+    pay_for_digits(machine, value)?;
+    Ok(repr_now(value))
+}
+
+/// Pays for writing a value that holds no others, before it is written: a character may take ten.
+fn pay_for_digits(machine: &Machine, value: &Value) -> Result<(), Raise> {
+    let length = match value {
+        Value::Str(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        _ => return Ok(()),
+    };
+    if length < 4096 {
+        return Ok(());
+    }
+    ledger::scanned(machine, 4 * length as u64)?;
+    ledger::reserve(machine, 6 * length as u64)
+}
+
+/// `repr` of values that need no other code to run, of which the text is short.
 pub fn repr_now(value: &Value) -> Option<String> {
     match value {
         Value::Str(text) => Some(quote(text)),
@@ -259,11 +288,9 @@ fn write_repr<'a>(
     open: &'a mut Vec<Identity>,
 ) -> Deep<'a, Result<(), Raise>> {
     Deep::new(async move {
-        machine.charge_fuel(1 + text.len() as u64 / 4096)?;
-        ledger::reserve(machine, text.len() as u64 / 64 * 64)?;
-        if let Some(own) = repr_scalar(value)? {
-            text.push_str(&own);
-            return Ok(());
+        machine.charge_fuel(1)?;
+        if let Some(own) = repr_scalar(machine, value)? {
+            return append(machine, text, &own);
         }
         let place = value.identity();
         let (left, right) = match value {
@@ -316,7 +343,7 @@ fn write_repr<'a>(
                     items(machine, &left, &view.items(), "])", text, open).await?;
                 }
                 None => match object.repr(machine)? {
-                    Some(own) => text.push_str(&own),
+                    Some(own) => append(machine, text, &own)?,
                     None => {
                         let parts = object.repr_parts(machine)?;
                         match parts {
@@ -334,7 +361,18 @@ fn write_repr<'a>(
     })
 }
 
-fn repr_scalar(value: &Value) -> Result<Option<String>, Raise> {
+/// Appends to a text that grows: it takes up to twice its length, and is copied when it has grown so much.
+fn append(machine: &Machine, text: &mut String, more: &str) -> Result<(), Raise> {
+    if text.capacity() - text.len() < more.len() && text.len() + more.len() > 4096 {
+        ledger::reserve(machine, 2 * (text.len() + more.len()) as u64)?;
+    }
+    ledger::copied(machine, more.len() as u64)?;
+    text.push_str(more);
+    Ok(())
+}
+
+fn repr_scalar(machine: &Machine, value: &Value) -> Result<Option<String>, Raise> {
+    pay_for_digits(machine, value)?;
     match value {
         Value::Str(text) => Ok(Some(quote(text))),
         value => simple(value),
@@ -359,10 +397,10 @@ async fn items(
         if position > 0 {
             text.push_str(", ");
         }
-        match repr_scalar(item)? {
+        match repr_scalar(machine, item)? {
             Some(own) => {
                 machine.charge_fuel(1)?;
-                text.push_str(&own);
+                append(machine, text, &own)?;
             }
             None => write_repr(machine, item, text, open).await?,
         }
@@ -384,8 +422,7 @@ async fn repr_dict(
             return Ok(());
         }
         dict::Kind::Ordered => {
-            let pairs: Vec<Value> =
-                dict.entries().into_iter().map(|(key, value)| Value::tuple(vec![key, value])).collect();
+            let pairs: Items = dict.entries().into_iter().map(|(key, value)| Value::tuple(vec![key, value])).collect();
             return items(machine, "OrderedDict([", &pairs, "])", text, open).await;
         }
         dict::Kind::Counter if dict.is_empty() => {
@@ -406,7 +443,7 @@ async fn repr_dict(
     };
     let mut entries = dict.entries();
     if let dict::Kind::Counter = dict.kind() {
-        let counts: Vec<Value> = entries.iter().map(|(_, count)| count.clone()).collect();
+        let counts: Items = entries.iter().map(|(_, count)| count.clone()).collect();
         // Counts that cannot be ordered are shown as they stand.
         if let Ok(order) = crate::types::sort::order(machine, &counts, true).await {
             entries = order.into_iter().map(|position| entries[position].clone()).collect();
@@ -434,8 +471,8 @@ async fn repr_instance(
     open: &mut Vec<Identity>,
 ) -> Result<(), Raise> {
     if let Some(method) = special(value, "__repr__") {
-        text.push_str(&returned(machine, &method, value, "__repr__").await?);
-        return Ok(());
+        let own = returned(machine, &method, value, "__repr__").await?;
+        return append(machine, text, &own);
     }
     if let Some(state) = instance.exception() {
         let args = state.borrow().args.clone();

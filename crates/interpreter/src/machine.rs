@@ -390,12 +390,13 @@ impl Machine {
         charge(&self.0.output, text.len() as u64, self.0.limits.output_bytes, Fatal::Output)?;
         for piece in text.split_inclusive('\n') {
             // Each line is handed on, and may be sent, by itself.
-            self.charge_fuel(PRINT + piece.len() as u64 / 64)?;
+            self.charge_fuel(1 + piece.len() as u64 / 64)?;
             let mut line = self.0.line.borrow_mut();
             line.push_str(piece.strip_suffix('\n').unwrap_or(piece));
             if piece.ends_with('\n') || line.len() >= PRINT_LINE_BYTES {
                 let whole = std::mem::take(&mut *line);
                 drop(line);
+                self.charge_fuel(PRINT)?;
                 self.0.environment.print(&whole);
             }
         }
@@ -419,6 +420,8 @@ impl Machine {
         drop(extensions);
         let alive = std::mem::take(&mut *self.0.cyclic.borrow_mut());
         teardown::clear(self, &alive);
+        drop(alive);
+        self.0.memory.settle();
     }
 
     /// Returns the bytes of Python objects counted now. What remains after [`Machine::teardown`] is lost.

@@ -121,6 +121,17 @@ pub fn import(machine: &Machine, name: &str) -> Option<Value> {
     Some(module)
 }
 
+/// Returns the names of the modules, each with those of its members.
+///
+/// # Errors
+/// Memory is spent.
+pub fn catalog(machine: &Machine) -> Result<Vec<(&'static str, Vec<&'static str>)>, Raise> {
+    let names = |(module, make): &(&'static str, Make)| {
+        Ok((*module, make(machine)?.into_iter().map(|(name, _)| name).collect()))
+    };
+    MODULES.iter().map(names).collect()
+}
+
 /// Makes of a class that came with a request, attribute by attribute, what its metaclass or `namedtuple` made of it where
 /// it was written: members of an enumeration, and a named tuple's fields and constructor.
 ///
@@ -134,7 +145,7 @@ pub fn revive(machine: &Machine, class: &Rc<Class>) -> HostResult {
         }
         return enums::enumerate(machine, Args::of([Value::Class(Rc::clone(class))]));
     }
-    namedtuple::revive(machine, class)?;
+    namedtuple::revive(class);
     Ok(Value::None.into())
 }
 

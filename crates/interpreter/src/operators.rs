@@ -36,6 +36,9 @@ pub use names::symbol;
 /// many there can be.
 pub const UNCHARGED: u64 = 8;
 
+/// Strings that are compared as fast as a step is done.
+const LONG: usize = 1024;
+
 /// Computes numbers, where that needs no large integer; `None` for everything else.
 #[inline]
 pub fn binary_now(operator: Operator, left: &Value, right: &Value) -> Option<Result<Value, Raise>> {
@@ -48,7 +51,8 @@ pub fn binary_now(operator: Operator, left: &Value, right: &Value) -> Option<Res
         (Value::Int(left), Value::Float(right)) if left.unsigned_abs() < 1 << 53 => {
             arithmetic::float_now(operator, *left as f64, *right)
         }
-        (Value::Str(left), Value::Str(right)) => match operator {
+        // Comparing long ones has to be paid for.
+        (Value::Str(left), Value::Str(right)) if left.len() != right.len() || left.len() < LONG => match operator {
             Operator::Equal => Some(Ok(Value::Bool(left == right))),
             Operator::NotEqual => Some(Ok(Value::Bool(left != right))),
             _ => None,
@@ -206,6 +210,8 @@ pub fn unary(machine: &Machine, operator: Operator, operand: &Value) -> HostResu
     let (symbol, name) = (symbol(operator), type_name(operand));
     Err(Raise::type_error(format!("bad operand type for unary {symbol}: '{name}'")))
 }
+
+pub use arithmetic::{division, multiplication};
 
 /// `pow(base, exponent, modulus)` of integers.
 ///

@@ -255,7 +255,7 @@ fn deep_expressions_in_deep_calls_are_paid_for_and_dropped() {
 
 #[test]
 fn values_that_grow_run_out_of_memory() {
-    let limits = Limits { memory_bytes: 16 << 20, ..Limits::default() };
+    let limits = Limits { memory_bytes: 8 << 20, ..Limits::default() };
     for text in [
         "x = []\nwhile 1: x.append(1)",
         "x = []\nclass A: pass\nwhile 1: x.append(A())",
@@ -288,13 +288,94 @@ fn values_that_grow_run_out_of_memory() {
         "class A:\n  def __repr__(self): return repr(big)\nbig = [A()] + [0] * 50000\nrepr(big)",
         "x = ['a'] * 100000\nwhile 1: x.append(' '.join(x))",
     ] {
-        let began = std::time::Instant::now();
         let result = run(text, &limits).1;
-        eprintln!("{:?} {}", began.elapsed(), text.get(..50).unwrap_or(text));
         let raise = result.err().unwrap_or_else(|| panic!("the program ends well: {text}"));
         let ends = raise.as_fatal() == Some(Fatal::Memory) || raise.is(Kind::MemoryError);
         assert!(ends, "{raise}: {text}");
     }
+}
+
+#[test]
+fn operations_that_would_take_too_long_are_refused_by_name() {
+    for (text, operation) in [
+        ("x = (1 << 20000000) * ((1 << 20000000) - 1)", "a multiplication"),
+        ("x = 3 ** 20000000", "a power"),
+        ("x = ((1 << 4000000) + 1) // ((1 << 2000000) + 1)", "a division"),
+        ("x = ((1 << 4000000) + 1) / ((1 << 2000000) + 1)", "a division"),
+        ("x = pow(3, 1 << 100000, (1 << 100000) + 1)", "a power with a modulus"),
+        ("x = pow(1 << 1600000000, 1, (1 << 320000) + 1)", "a power with a modulus"),
+        ("x = round((1 << 4000000) + 1, -500000)", "rounding"),
+        ("import math\nx = math.gcd((1 << 3000000) - 1, (1 << 2999999) - 1)", "gcd"),
+    ] {
+        let limits = Limits { fuel: 100_000_000, ..Limits::default() };
+        let raise = run(text, &limits).1.err().unwrap_or_else(|| panic!("the program ends well: {text}"));
+        assert!(raise.is(Kind::OverflowError) && raise.message().starts_with(operation), "{raise}: {text}");
+    }
+}
+
+#[test]
+fn long_texts_are_looked_through_once_and_paid_for() {
+    // In 300,000 steps.
+    for text in [
+        "s = 'ab' * 1000000\nfor i in range(10000): assert s[i] == 'ab'[i % 2] and len(s) == 2000000",
+        "s = 'äé' * 300000\nfor i in range(5000): assert s[i * 100 + 1] == 'é' and len(s) == 600000",
+        "s = 'ä' * 300000 + 'x'\nassert s[-1] == 'x' and s.index('x') == 300000 and s[299999:] == 'äx'",
+        "a = 1 << 1000000\nfor i in range(100): assert a == a and not a < a",
+    ] {
+        let limits = Limits { fuel: 300_000, ..Limits::default() };
+        run(text, &limits).1.map_err(|raise| raise.traceback_text()).expect("the program has fuel enough");
+    }
+    for text in [
+        "s = 'a' * 10000000\nwhile True: s.isalpha()",
+        "s = 'é' * 5000000\nwhile True: s.islower()",
+        "a = 1 << 100000000\nb = (1 << 100000000) + 1\nwhile True: a == b",
+        "d = {}\ns = 'x' * 10000000\nwhile True: s in d",
+        "s = 'x' * 10000000\nt = 'x' * 9999999 + 'y'\nwhile True: s == t",
+        "s = 'x' * 10000000\nwhile True: 'y' in s",
+        "b = b'x' * 10000000\nwhile True: b.find(b'y')",
+        "class A: pass\nfor _ in range(20000):\n  class A(A): pass",
+    ] {
+        let limits = Limits { fuel: 1_000_000, ..Limits::default() };
+        let raise = run(text, &limits).1.err().unwrap_or_else(|| panic!("the program ends well: {text}"));
+        assert!(matches!(raise.as_fatal(), Some(Fatal::Fuel | Fatal::Memory)), "{raise}: {text}");
+    }
+}
+
+#[test]
+fn looks_come_as_time_passes() {
+    /// Has a clock that every step, as the test makes it, moves on.
+    #[derive(Default)]
+    struct Slow {
+        now: std::cell::Cell<Duration>,
+        looks: std::cell::Cell<u32>,
+    }
+    impl interpreter::Environment for Slow {
+        fn pace(&self, _: &Machine) -> Result<(), Fatal> {
+            self.looks.set(self.looks.get() + 1);
+            Ok(())
+        }
+
+        fn clock(&self) -> Option<Duration> {
+            Some(self.now.get())
+        }
+    }
+    let host = std::rc::Rc::new(Slow::default());
+    let machine = Machine::new(&Limits::default(), host.clone());
+    let looks = |steps: u32, step: Duration| {
+        host.looks.set(0);
+        for _ in 0..steps {
+            host.now.set(host.now.get() + step);
+            machine.charge_fuel(1).expect("there is fuel");
+        }
+        host.looks.get()
+    };
+    let fast = looks(10_000, Duration::from_nanos(100));
+    assert!(fast < 20, "{fast} looks where steps are short");
+    // Steps become long: after the first look that notices, another comes every few milliseconds.
+    looks(1024, Duration::from_millis(1));
+    let slow = looks(1000, Duration::from_millis(1));
+    assert!(slow >= 150, "{slow} looks in a second");
+    machine.teardown();
 }
 
 #[test]

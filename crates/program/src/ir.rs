@@ -117,15 +117,20 @@ pub struct Body {
     pub statements: Vec<Statement>,
 }
 
-/// Native stack for dropping a nest of expressions, which the guard bounds.
-const DROP_RESERVE: usize = 1 << 20;
-const DROP_SEGMENT: usize = 8 << 20;
+/// Native stack for going through a nest of expressions, which the guard bounds.
+const DEEP_RESERVE: usize = 4 << 20;
+const DEEP_SEGMENT: usize = 16 << 20;
+
+/// Runs what goes through code by recursion, as deep as that nests, with stack enough for it.
+pub fn deep<T>(walk: impl FnOnce() -> T) -> T {
+    stacker::maybe_grow(DEEP_RESERVE, DEEP_SEGMENT, walk)
+}
 
 impl Drop for Body {
     fn drop(&mut self) {
         let statements = std::mem::take(&mut self.statements);
         if !statements.is_empty() {
-            stacker::maybe_grow(DROP_RESERVE, DROP_SEGMENT, || drop(statements));
+            deep(|| drop(statements));
         }
     }
 }

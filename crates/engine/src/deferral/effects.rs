@@ -10,7 +10,8 @@ use std::rc::Rc;
 use interpreter::types::{Type, builtin_type};
 use interpreter::{Effect, Frame, Use, Value};
 use program::ir::{
-    Argument, Body, Call, Code, Collect, Comprehension, Expr, ExprKind, Name, Piece, Statement, StatementKind, Target,
+    self, Argument, Body, Call, Code, Collect, Comprehension, Expr, ExprKind, Name, Piece, Statement, StatementKind,
+    Target,
 };
 
 use super::Knows;
@@ -41,7 +42,7 @@ impl Effects {
 #[must_use]
 pub fn of_block(frame: &Rc<Frame>, body: &Body, knows: Knows) -> Option<Effects> {
     let mut walk = Walk::new(frame, false, knows);
-    walk.to_its_end(body)?;
+    ir::deep(|| walk.to_its_end(body))?;
     let effects = walk.effects;
     let apart = effects.receives().all(|slot| !effects.reads.contains(&slot));
     apart.then_some(effects)
@@ -55,7 +56,7 @@ pub fn of_function(around: &Rc<Frame>, code: &Code, knows: Knows) -> Option<BTre
         return None;
     }
     let mut walk = Walk::new(around, true, knows);
-    walk.to_its_end(&code.body)?;
+    ir::deep(|| walk.to_its_end(&code.body))?;
     Some(walk.free)
 }
 

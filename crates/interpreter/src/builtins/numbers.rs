@@ -34,8 +34,12 @@ pub fn abs(machine: &Machine, args: Args) -> HostResult {
             }
             Err(no_abs(&value))
         }
-        plain => match int::big(&plain) {
-            Some(number) => Ok(int::charged(machine, number.abs())?.into()),
+        Value::Big(number) if !number.is_negative() => Ok(Value::Big(number).into()),
+        plain => match int::shared(&plain) {
+            Some(number) => {
+                ledger::reserve(machine, number.bits() / 8)?;
+                Ok(int::charged(machine, number.abs())?.into())
+            }
             None => Err(no_abs(&value)),
         },
     }
@@ -76,16 +80,23 @@ pub fn round(machine: &Machine, args: Args) -> HostResult {
             }
         }
         plain => {
-            let Some(number) = int::big(&plain) else { return Err(undefined()) };
+            let Some(number) = int::shared(&plain) else { return Err(undefined()) };
             let digits = digits.map_or(Ok(0), |digits| operators::index_clamped(machine, &digits))?;
             if digits >= 0 {
-                return Ok(int::charged(machine, number)?.into());
+                return Ok(match plain {
+                    Value::Bool(truth) => Value::Int(i64::from(truth)),
+                    plain => plain,
+                }
+                .into());
             }
             let places = digits.unsigned_abs();
             if places > number.bits() {
                 return Ok(Value::Int(0).into());
             }
-            machine.charge_fuel(places)?;
+            let (long, short) = (number.bits() / 64 + 1, places / 16 + 1);
+            let work = operators::multiplication(short, short).saturating_add(operators::division(long, short));
+            ledger::reserve(machine, long * 32)?;
+            machine.charge_operation("rounding", work.saturating_add(long))?;
             let unit: BigInt = Pow::pow(BigInt::from(10), places);
             let (mut quotient, rest) = number.div_mod_floor(&unit);
             let twice = rest * 2;
@@ -278,11 +289,11 @@ pub fn radix(machine: &Machine, value: Value, radix: u32, prefix: &'static str) 
         Value::Host(object) => object.integer(machine, true)?,
         plain => Some(plain),
     };
-    let Some(number) = plain.as_ref().and_then(int::big) else {
+    let Some(number) = plain.as_ref().and_then(int::shared) else {
         return Err(Raise::type_error(format!("'{}' object cannot be interpreted as an integer", type_name(&value))));
     };
     machine.charge_fuel(number.bits() / 64)?;
-    ledger::reserve(machine, number.bits())?;
+    ledger::reserve(machine, number.bits() * 3)?;
     let sign = if number.is_negative() { "-" } else { "" };
     Ok(ledger::text(machine, format!("{sign}{prefix}{}", number.abs().to_str_radix(radix)))?.into())
 }

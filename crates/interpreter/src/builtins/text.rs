@@ -25,15 +25,17 @@ pub fn print(machine: &Machine, mut args: Args) -> HostResult {
     args.no_more_keywords("print")?;
     let machine = machine.clone();
     later(async move {
-        let mut line = String::new();
+        let _held = args.held();
         for (position, value) in args.positional.iter().enumerate() {
             if position > 0 {
-                line.push_str(&separator);
+                machine.print(&separator)?;
             }
-            line.push_str(&crate::format::str(&machine, value).await?);
+            match value {
+                Value::Str(text) => machine.print(text)?,
+                value => machine.print(&crate::format::str(&machine, value).await?)?,
+            }
         }
-        line.push_str(&end);
-        machine.print(&line)?;
+        machine.print(&end)?;
         Ok(Value::None)
     })
 }
@@ -86,12 +88,12 @@ pub fn chr(machine: &Machine, args: Args) -> HostResult {
     }
 }
 
-pub fn ord(_: &Machine, args: Args) -> HostResult {
+pub fn ord(machine: &Machine, args: Args) -> HostResult {
     match operators::plain(&args.one("ord")?) {
         Value::Str(text) => match string::single(&text) {
             Some(char) => Ok(Value::Int(i64::from(char as u32)).into()),
             None => {
-                let length = string::length(&text);
+                let length = string::Shape::of(machine, &text)?.length();
                 Err(Raise::type_error(format!("ord() expected a character, but string of length {length} found")))
             }
         },

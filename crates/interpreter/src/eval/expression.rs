@@ -271,8 +271,12 @@ impl<'a> Run<'a> {
             Comparison::LessEqual => Operator::LessEqual,
             Comparison::Greater => Operator::Greater,
             Comparison::GreaterEqual => Operator::GreaterEqual,
-            Comparison::Is => return Ok(Value::Bool(left.is(right)).into()),
-            Comparison::IsNot => return Ok(Value::Bool(!left.is(right)).into()),
+            Comparison::Is | Comparison::IsNot => {
+                if let (Value::Str(left), Value::Str(right)) = (left, right) {
+                    types::ledger::copied(self.machine, left.len().min(right.len()) as u64)?;
+                }
+                return Ok(Value::Bool(left.is(right) == (comparison == Comparison::Is)).into());
+            }
             Comparison::In => return operators::contains(self.machine, right, left),
             Comparison::NotIn => {
                 return Ok(match operators::contains(self.machine, right, left)? {
@@ -420,6 +424,7 @@ impl<'a> Run<'a> {
         for piece in pieces {
             let (value, conversion, spec) = match piece {
                 ir::Piece::Literal(literal) => {
+                    types::ledger::copied(self.machine, literal.len() as u64)?;
                     text.push_str(literal);
                     continue;
                 }
@@ -427,6 +432,12 @@ impl<'a> Run<'a> {
             };
             let value = self.eval(value)?.get().await?;
             self.at(span);
+            if let (Value::Str(part), [], ir::Conversion::None | ir::Conversion::Str) = (&value, &spec[..], conversion)
+            {
+                types::ledger::reserve(self.machine, 2 * (text.len() + part.len()) as u64)?;
+                text.push_str(part);
+                continue;
+            }
             let value = match conversion {
                 ir::Conversion::None => value,
                 ir::Conversion::Str => Value::from(&*format::str(self.machine, &value).await?),

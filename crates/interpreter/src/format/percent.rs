@@ -8,7 +8,7 @@ use crate::host::HostResult;
 use crate::machine::Machine;
 use crate::operators::{self, later};
 use crate::raise::Raise;
-use crate::types::{float, int, ledger, string, type_name};
+use crate::types::{Items, float, int, ledger, string, type_name};
 use crate::value::Value;
 
 use super::float as digits;
@@ -38,12 +38,13 @@ struct Directive {
 
 async fn fill(machine: &Machine, template: &str, values: &Value) -> Result<String, Raise> {
     let mut arguments = match values {
-        Value::Tuple(items) => items.to_vec(),
-        value => vec![value.clone()],
+        Value::Tuple(items) => Items::from(items.to_vec()),
+        value => vec![value.clone()].into(),
     }
     .into_iter();
     let mut by_name = false;
-    let chars: Vec<char> = template.chars().collect();
+    ledger::reserve(machine, (template.len() * size_of::<char>()) as u64)?;
+    let chars: Items<char> = template.chars().collect();
     let mut filled = String::new();
     let mut at = 0;
     while at < chars.len() {
@@ -54,7 +55,6 @@ async fn fill(machine: &Machine, template: &str, values: &Value) -> Result<Strin
             filled.push(char);
             continue;
         }
-        ledger::reserve(machine, filled.len() as u64)?;
         let mut named = None;
         if chars.get(at) == Some(&'(') {
             let Some(length) = chars[at..].iter().position(|char| *char == ')') else {
@@ -108,7 +108,8 @@ async fn fill(machine: &Machine, template: &str, values: &Value) -> Result<Strin
             at += 1;
             directive.precision = Some(usize::try_from(size(&mut at)?.unwrap_or(0)).unwrap_or(0));
         }
-        ledger::reserve(machine, (directive.width as u64).saturating_add(directive.precision.unwrap_or(0) as u64))?;
+        let size = (directive.width as u64).saturating_add(directive.precision.unwrap_or(0) as u64);
+        ledger::reserve(machine, size.saturating_mul(4).saturating_add(filled.capacity() as u64))?;
         while matches!(chars.get(at), Some('l' | 'L' | 'h')) {
             at += 1;
         }
@@ -122,7 +123,11 @@ async fn fill(machine: &Machine, template: &str, values: &Value) -> Result<Strin
             Some(value) => value,
             None => arguments.next().ok_or_else(|| Raise::type_error("not enough arguments for format string"))?,
         };
-        filled.push_str(&directive.format(machine, code, at - 1, &value).await?);
+        let text = directive.format(machine, code, at - 1, &value).await?;
+        if filled.capacity() - filled.len() < text.len() {
+            ledger::reserve(machine, 2 * (filled.len() + text.len()) as u64)?;
+        }
+        filled.push_str(&text);
     }
     let left_over = arguments.next().is_some() && !by_name;
     if left_over && !matches!(operators::plain(values), Value::Dict(_) | Value::List(_)) {
@@ -173,7 +178,8 @@ impl Directive {
                 code => format!("%{code} format: an integer is required, not {name}"),
             }));
         };
-        ledger::reserve(machine, number.bits())?;
+        ledger::reserve(machine, number.bits().saturating_mul(2))?;
+        ledger::scanned(machine, number.bits())?;
         let magnitude = number.abs();
         let (prefix, digits) = match code {
             'x' => ("0x", magnitude.to_str_radix(16)),

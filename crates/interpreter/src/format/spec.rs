@@ -35,15 +35,22 @@ pub fn format(machine: &Machine, value: &Value, text: &str, name: &str) -> Resul
         _ => return Err(Raise::type_error(format!("unsupported format string passed to {name}.__format__"))),
     };
     let spec = Spec::parse(text, kind)?;
-    ledger::reserve(machine, (spec.width as u64).saturating_mul(4))?;
-    ledger::reserve(machine, spec.precision.unwrap_or(0) as u64)?;
+    ledger::reserve(machine, (spec.width as u64).saturating_mul(10))?;
+    ledger::scanned(machine, spec.width as u64)?;
+    ledger::reserve(machine, (spec.precision.unwrap_or(0) as u64).saturating_mul(4))?;
+    if let Value::Str(text) = value {
+        ledger::reserve(machine, 2 * text.len() as u64)?;
+        ledger::scanned(machine, 2 * text.len() as u64)?;
+    }
     match value {
         Value::Str(text) => spec.string(text),
         Value::Float(number) => spec.float(*number, kind),
         Value::Complex(real, imaginary) => spec.complex(*real, *imaginary, kind),
         value => {
-            let number = int::big(value).unwrap_or_default();
-            ledger::reserve(machine, number.bits())?;
+            let number = int::shared(value).unwrap_or_default();
+            // Digits, grouped, and filled to the width.
+            ledger::reserve(machine, number.bits().saturating_mul(4))?;
+            ledger::scanned(machine, number.bits())?;
             match spec.code {
                 Some('e' | 'E' | 'f' | 'F' | 'g' | 'G' | '%') => spec.float(float::from_big(&number)?, kind),
                 _ => spec.integer(&number, kind),
@@ -250,7 +257,11 @@ impl Spec {
         if self.align == Some('=') && self.fill == Some('0') {
             let room = self.width.saturating_sub(lead.len() + rest.len());
             let grouped = |count: usize| count + (count - 1) / every;
-            let mut count = digits.len().max(1);
+            // Of every group, one place less is a digit.
+            let mut count = digits.len().max(1).max(room / (every + 1) * every);
+            while count > digits.len().max(1) && grouped(count - 1) >= room {
+                count -= 1;
+            }
             while grouped(count) < room {
                 count += 1;
             }

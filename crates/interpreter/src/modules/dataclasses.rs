@@ -299,7 +299,6 @@ impl Module {
 fn equip(module: &Rc<Module>, machine: &Machine, decorated: Value, options: Options) -> HostResult {
     let Value::Class(class) = &decorated else { return Err(Raise::type_error("dataclass() needs a class")) };
     let objects = module.collect(machine, class, options)?;
-    machine.charge_memory(1024 + 512 * objects.len() as u64)?;
     let fields: Rc<[Field]> = objects
         .iter()
         .filter_map(|(_, object)| match object {

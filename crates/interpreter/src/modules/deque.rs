@@ -12,7 +12,7 @@ use crate::machine::Machine;
 use crate::operators::{self, with_items};
 use crate::raise::Raise;
 use crate::types::charge::Charge;
-use crate::types::{MethodFn, Native, sequence, trash, type_name};
+use crate::types::{Items, MethodFn, Native, sequence, trash, type_name};
 use crate::value::Value;
 
 /// The type object.
@@ -100,7 +100,7 @@ impl Deque {
         Self { class, items, limit, changes, charge }
     }
 
-    fn to_vec(&self) -> Vec<Value> {
+    fn to_vec(&self) -> Items {
         self.items.borrow().iter().cloned().collect()
     }
 
@@ -192,15 +192,17 @@ const METHODS: &[(&str, MethodFn)] = &[
     ("copy", |machine, receiver, args| {
         args.none("deque.copy")?;
         let deque = of(receiver)?;
-        deque.like(machine, deque.to_vec())
+        deque.like(machine, deque.to_vec().into_vec())
     }),
     ("count", |machine, receiver, args| sequence::count(machine, of(receiver)?.to_vec(), args.one("deque.count")?)),
     ("extend", |machine, receiver, args| extend(machine, receiver, args.one("deque.extend")?, End::Right)),
     ("extendleft", |machine, receiver, args| extend(machine, receiver, args.one("deque.extendleft")?, End::Left)),
     ("index", |machine, receiver, args| {
         let args = args.between("index", 1, 3)?;
-        let text = crate::format::repr_now(&args[0]).unwrap_or_else(|| "x".to_owned());
-        sequence::index(machine, of(receiver)?.to_vec(), args, &format!("{text} is not in deque"))
+        sequence::index(machine, of(receiver)?.to_vec(), args, |machine, value| {
+            let text = crate::format::repr_shown(machine, value)?.unwrap_or_else(|| "x".to_owned());
+            Ok(format!("{text} is not in deque"))
+        })
     }),
     ("insert", |machine, receiver, args| {
         let mut args = args.between("insert", 2, 2)?;
@@ -211,8 +213,9 @@ const METHODS: &[(&str, MethodFn)] = &[
         let value = args.pop().unwrap_or(Value::None);
         let mut items = deque.to_vec();
         machine.charge_fuel(items.len() as u64 / 16)?;
-        items.insert(sequence::clamp(operators::index_clamped(machine, &args[0])?, items.len()), value);
-        deque.replace(machine, items)?;
+        let position = sequence::clamp(operators::index_clamped(machine, &args[0])?, items.len());
+        items.insert(position, value);
+        deque.replace(machine, items.into_vec())?;
         Ok(Value::None.into())
     }),
     ("pop", |_, receiver, args| {
@@ -225,7 +228,7 @@ const METHODS: &[(&str, MethodFn)] = &[
     }),
     ("remove", |machine, receiver, args| {
         let (value, owner) = (args.one("deque.remove")?, receiver.clone());
-        let text = crate::format::repr_now(&value).unwrap_or_else(|| "x".to_owned());
+        let text = crate::format::repr_shown(machine, &value)?.unwrap_or_else(|| "x".to_owned());
         let found = sequence::position_of(machine, of(receiver)?.to_vec(), value);
         operators::then(machine, found, move |_, found| {
             let deque = of(&owner)?;
@@ -295,7 +298,7 @@ impl HostObject for Deque {
     }
 
     fn holds(&self) -> Option<Vec<Value>> {
-        Some(self.to_vec())
+        Some(self.to_vec().into_vec())
     }
 
     fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
@@ -336,7 +339,7 @@ impl HostObject for Deque {
     }
 
     fn binary(self: Rc<Self>, machine: &Machine, operator: Operator, other: &Value, reflected: bool) -> HostResult {
-        let items = || Value::list(self.to_vec());
+        let items = || Value::list(self.to_vec().into_vec());
         if operator == Operator::Mul && other.as_int().is_some() {
             let repeated = operators::binary(machine, operator, &items(), other);
             return operators::then(machine, repeated, move |machine, repeated| match repeated {
@@ -350,7 +353,7 @@ impl HostObject for Deque {
             Operator::Add => {
                 let (mut all, more) = if reflected { (right, self.to_vec()) } else { (self.to_vec(), right) };
                 all.extend(more);
-                self.like(machine, all)
+                self.like(machine, all.into_vec())
             }
             Operator::Equal
             | Operator::NotEqual
@@ -358,8 +361,11 @@ impl HostObject for Deque {
             | Operator::LessEqual
             | Operator::Greater
             | Operator::GreaterEqual => {
-                let (left, right) =
-                    if reflected { (Value::list(right), items()) } else { (items(), Value::list(right)) };
+                let (left, right) = if reflected {
+                    (Value::list(right.into_vec()), items())
+                } else {
+                    (items(), Value::list(right.into_vec()))
+                };
                 operators::binary(machine, operator, &left, &right)
             }
             _ => Ok(Outcome::NotImplemented),
@@ -376,7 +382,7 @@ impl HostObject for Deque {
     }
 
     fn contains(self: Rc<Self>, machine: &Machine, element: &Value) -> HostResult {
-        operators::contains(machine, &Value::list(self.to_vec()), element)
+        operators::contains(machine, &Value::list(self.to_vec().into_vec()), element)
     }
 
     fn length(&self, _: &Machine) -> Result<Option<usize>, Raise> {
@@ -394,7 +400,7 @@ impl HostObject for Deque {
 
     fn repr_parts(&self, _: &Machine) -> Result<Option<(String, Vec<Value>, String)>, Raise> {
         let after = self.limit.map_or_else(|| "])".to_owned(), |limit| format!("], maxlen={limit})"));
-        Ok(Some(("deque([".to_owned(), self.to_vec(), after)))
+        Ok(Some(("deque([".to_owned(), self.to_vec().into_vec(), after)))
     }
 
     fn is_instance(&self, class: &str) -> bool {

@@ -80,7 +80,6 @@ pub fn enumerate(machine: &Machine, args: Args) -> HostResult {
             if hidden || part {
                 continue;
             }
-            machine.charge_memory(512)?;
             let value = match &value {
                 Value::Instance(auto) if auto.class().module() == "enum" && &**auto.class().name() == "auto" => {
                     match class.builtin() {

@@ -35,10 +35,9 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
         property.set(name, Value::native(name, body));
     }
     let mut members = functions(&[
-        ("cmp_to_key", |machine, args| {
+        ("cmp_to_key", |_, args| {
             let compare = args.one("cmp_to_key")?;
             let key = class("K", "functools", vec![], &[("__lt__", less_by_comparison)], &[])?;
-            machine.charge_memory(512)?;
             Ok(Value::native("K", move |machine, args| {
                 let key = Instance::new(&key);
                 key.set("obj", args.one("K")?);
@@ -412,14 +411,13 @@ fn less_by_comparison(machine: &Machine, args: Args) -> HostResult {
 }
 
 /// Adds the comparisons that a class lacks, made of one that it has and `__eq__`.
-fn total_ordering(machine: &Machine, args: Args) -> HostResult {
+fn total_ordering(_: &Machine, args: Args) -> HostResult {
     let object = args.one("total_ordering")?;
     let Value::Class(class) = &object else { return Err(Raise::type_error("total_ordering needs a class")) };
     let order = ["__lt__", "__le__", "__gt__", "__ge__"];
     let Some(root) = order.into_iter().find(|name| class.find(name).is_some()) else {
         return Err(Raise::value_error("must define at least one ordering operation: < > <= >="));
     };
-    machine.charge_memory(512)?;
     // `a ? b` from the root's answer: itself or its opposite, and what equality adds to it.
     for name in order.into_iter().filter(|name| class.find(name).is_none()) {
         let less = |name: &str| matches!(name, "__lt__" | "__le__");

@@ -234,8 +234,10 @@ fn round(machine: &Machine, args: Args, name: &str, special: &str, function: fn(
     if let Some(method) = operators::special(&value, special) {
         return operators::call_special(machine, &method, &value, vec![]);
     }
-    if let Some(number) = int::big(&value) {
-        return Ok(Value::integer(number).into());
+    match operators::plain(&value) {
+        number @ (Value::Int(_) | Value::Big(_)) => return Ok(number.into()),
+        Value::Bool(truth) => return Ok(Value::Int(i64::from(truth)).into()),
+        _ => {}
     }
     let number = real(machine, &value).map_err(|raise| match (name, raise.is(Kind::TypeError)) {
         ("trunc", true) => Raise::type_error(format!("type {} doesn't define __trunc__ method", type_name(&value))),
@@ -424,8 +426,11 @@ fn fold_integers(
     let mut result = start;
     for value in &args.positional {
         let number = integer(machine, value)?;
-        let bits = result.bits() + number.bits();
-        machine.charge_fuel(1 + bits / 64 * (bits / 4096 + 1))?;
+        // A bit at a time, over all limbs.
+        let bits = result.bits().max(number.bits());
+        let limbs = bits / 64 + 1;
+        machine.charge_operation(name, 1 + bits.saturating_mul(limbs) / 64)?;
+        crate::types::ledger::reserve(machine, 4 * bits / 8)?;
         result = combine(&result, &number);
     }
     Ok(int::charged(machine, result)?.into())

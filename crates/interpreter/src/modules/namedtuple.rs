@@ -43,7 +43,7 @@ pub fn namedtuple(machine: &Machine, mut args: Args) -> HostResult {
         _ => names,
     };
     with_items(machine, names, move |machine, names| {
-        with_items(machine, defaults.unwrap_or_else(|| Value::tuple(vec![])), move |machine, defaults| {
+        with_items(machine, defaults.unwrap_or_else(|| Value::tuple(vec![])), move |_, defaults| {
             let mut fields: Fields = Vec::with_capacity(names.len());
             for (position, field) in names.iter().enumerate() {
                 let Value::Str(field) = field else {
@@ -64,7 +64,6 @@ pub fn namedtuple(machine: &Machine, mut args: Args) -> HostResult {
             for ((_, slot), default) in fields[first..].iter_mut().zip(defaults) {
                 *slot = Some(default);
             }
-            machine.charge_memory(1024 + 512 * fields.len() as u64)?;
             let module = module.unwrap_or_else(|| "__main__".to_owned());
             let class = Class::new(name, module, vec![Value::Type(Type::Tuple)], [])?;
             equip(&class, fields);
@@ -100,7 +99,7 @@ pub fn base() -> Result<Rc<Class>, Raise> {
     class("NamedTuple", "typing", vec![Value::Type(Type::Tuple)], special, &[])
 }
 
-fn from_annotations(machine: &Machine, args: Args) -> HostResult {
+fn from_annotations(_: &Machine, args: Args) -> HostResult {
     let Some(Value::Class(class)) = args.positional.into_iter().next() else {
         return Err(Raise::type_error("NamedTuple needs a class"));
     };
@@ -113,7 +112,6 @@ fn from_annotations(machine: &Machine, args: Args) -> HostResult {
     };
     let fields: Fields =
         names.iter().filter_map(|name| Some((Rc::from(name.as_str()?), class.own(name.as_str()?)))).collect();
-    machine.charge_memory(1024 + 512 * fields.len() as u64)?;
     if let Some(at) = fields.windows(2).position(|pair| pair[0].1.is_some() && pair[1].1.is_none()) {
         let (default, field) = (&fields[at].0, &fields[at + 1].0);
         return Err(Raise::type_error(format!(
@@ -139,12 +137,8 @@ fn from_pairs(machine: &Machine, args: Args) -> HostResult {
 }
 
 /// Gives a class that has the marks of a named tuple, and nothing that can run, what it had.
-///
-/// # Errors
-/// When the job's memory is spent.
-pub fn revive(machine: &Machine, class: &Rc<Class>) -> Result<(), Raise> {
-    let (Some(Type::Tuple), Some(Value::Tuple(names))) = (class.builtin(), class.own("_fields")) else { return Ok(()) };
-    machine.charge_memory(1024 + 512 * names.len() as u64)?;
+pub fn revive(class: &Rc<Class>) {
+    let (Some(Type::Tuple), Some(Value::Tuple(names))) = (class.builtin(), class.own("_fields")) else { return };
     let defaults = match class.own("_field_defaults") {
         Some(Value::Dict(defaults)) => defaults.entries(),
         _ => Items::default(),
@@ -155,7 +149,6 @@ pub fn revive(machine: &Machine, class: &Rc<Class>) -> Result<(), Raise> {
         Some((Rc::from(name), default))
     };
     equip(class, names.iter().filter_map(field).collect());
-    Ok(())
 }
 
 /// Gives a class below `tuple` its fields.

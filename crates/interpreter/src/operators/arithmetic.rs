@@ -1,5 +1,8 @@
 //! Numbers: `int` of any size, `float`, `complex`, with Python's rounding and errors.
 
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
 use num_bigint::BigInt;
 use num_integer::Integer;
 use num_traits::{FromPrimitive, One, Signed, ToPrimitive, Zero};
@@ -34,11 +37,11 @@ impl Number {
         })
     }
 
-    fn big(&self) -> Option<BigInt> {
+    fn big(&self) -> Option<Cow<'_, BigInt>> {
         match self {
-            Self::Bool(truth) => Some(BigInt::from(u8::from(*truth))),
-            Self::Int(number) => Some(BigInt::from(*number)),
-            Self::Big(number) => Some((**number).clone()),
+            Self::Bool(truth) => Some(Cow::Owned(BigInt::from(u8::from(*truth)))),
+            Self::Int(number) => Some(Cow::Owned(BigInt::from(*number))),
+            Self::Big(number) => Some(Cow::Borrowed(number)),
             _ => None,
         }
     }
@@ -147,24 +150,49 @@ pub fn compute(machine: &Machine, operator: Operator, left: Number, right: Numbe
         return complex(operator, &left, &right);
     }
     match (left.big(), right.big()) {
-        (Some(left), Some(right)) => integers(machine, operator, left, right),
+        (Some(left), Some(right)) => integers(machine, operator, &left, &right),
         _ => floats(operator, left.float()?, right.float()?),
     }
 }
 
-fn integers(machine: &Machine, operator: Operator, left: BigInt, right: BigInt) -> Result<Option<Value>, Raise> {
-    let limbs = |number: &BigInt| number.bits() / 64 + 1;
-    machine.charge_fuel((limbs(&left) + limbs(&right)) / 16)?;
-    let product = (limbs(&left).saturating_mul(limbs(&right))) / 32;
+fn limbs(number: &BigInt) -> u64 {
+    number.bits() / 64 + 1
+}
+
+/// Steps for multiplying numbers of so many limbs.
+pub fn multiplication(left: u64, right: u64) -> u64 {
+    let (short, long) = (left.min(right), left.max(right));
+    // Beyond some length, numbers are cut in pieces, which grows more slowly than the square of the length.
+    let piece = if short <= 64 { short.saturating_mul(short) } else { ((short as f64).powf(1.6) * 6.0) as u64 };
+    piece.saturating_mul(long / short + 1) / 32
+}
+
+/// Steps for dividing numbers of so many limbs.
+pub fn division(left: u64, right: u64) -> u64 {
+    (left.saturating_sub(right) + 1).saturating_mul(right) / 32
+}
+
+fn integers(machine: &Machine, operator: Operator, left: &BigInt, right: &BigInt) -> Result<Option<Value>, Raise> {
+    let longer = left.bits().max(right.bits());
     let number = match operator {
-        Operator::Add => left + right,
-        Operator::Sub => left - right,
+        Operator::Add | Operator::Sub | Operator::BitAnd | Operator::BitOr | Operator::BitXor => {
+            ledger::reserve(machine, longer / 8 + 8)?;
+            // A sign has to be carried through.
+            ledger::copied(machine, longer / 2)?;
+            match operator {
+                Operator::Add => left + right,
+                Operator::Sub => left - right,
+                Operator::BitAnd => left & right,
+                Operator::BitOr => left | right,
+                _ => left ^ right,
+            }
+        }
         Operator::Mul => {
             ledger::reserve(machine, (left.bits() + right.bits()) / 8)?;
-            machine.charge_fuel(product)?;
+            machine.charge_operation("a multiplication", multiplication(limbs(left), limbs(right)))?;
             left * right
         }
-        Operator::Div => return divide(machine, &left, &right).map(Some),
+        Operator::Div => return divide(machine, left, right).map(Some),
         Operator::FloorDiv | Operator::Mod => {
             if right.is_zero() {
                 return Err(zero_division(match operator {
@@ -172,24 +200,25 @@ fn integers(machine: &Machine, operator: Operator, left: BigInt, right: BigInt) 
                     _ => "integer division or modulo by zero",
                 }));
             }
-            machine.charge_fuel(product)?;
-            if operator == Operator::Mod { left.mod_floor(&right) } else { left.div_floor(&right) }
+            ledger::reserve(machine, 2 * longer / 8)?;
+            machine.charge_operation("a division", division(limbs(left), limbs(right)))?;
+            if operator == Operator::Mod { left.mod_floor(right) } else { left.div_floor(right) }
         }
         Operator::Pow => {
             if right.is_negative() {
-                return floats(operator, float::from_big(&left)?, float::from_big(&right)?);
+                return floats(operator, float::from_big(left)?, float::from_big(right)?);
             }
-            if left.is_zero() || left.is_one() || (-&left).is_one() {
-                return Ok(Some(Value::Int(match (&left, right.is_even()) {
+            if left.is_zero() || left.is_one() || left.magnitude().is_one() {
+                return Ok(Some(Value::Int(match (left, right.is_even()) {
                     (left, _) if left.is_zero() => i64::from(right.is_zero()),
-                    (_, even) if even || left.is_one() => 1,
+                    (left, even) if even || left.is_one() => 1,
                     _ => -1,
                 })));
             }
             let exponent = right.to_u64().unwrap_or(u64::MAX);
             let bits = left.bits().saturating_mul(exponent);
             ledger::reserve(machine, bits / 8)?;
-            machine.charge_fuel((bits / 64).saturating_mul(bits / 64) / 32)?;
+            machine.charge_operation("a power", multiplication(bits / 64 + 1, bits / 64 + 1))?;
             left.pow(u32::try_from(exponent).unwrap_or(u32::MAX))
         }
         Operator::LeftShift | Operator::RightShift => {
@@ -201,17 +230,15 @@ fn integers(machine: &Machine, operator: Operator, left: BigInt, right: BigInt) 
                 if count > left.bits() {
                     return Ok(Some(Value::Int(if left.is_negative() { -1 } else { 0 })));
                 }
+                ledger::reserve(machine, (left.bits() - count) / 8)?;
                 left >> count
             } else if left.is_zero() {
-                left
+                return Ok(Some(Value::Int(0)));
             } else {
                 ledger::reserve(machine, left.bits().saturating_add(count) / 8)?;
                 left << count
             }
         }
-        Operator::BitAnd => left & right,
-        Operator::BitOr => left | right,
-        Operator::BitXor => left ^ right,
         _ => return Ok(None),
     };
     int::charged(machine, number).map(Some)
@@ -222,7 +249,10 @@ fn divide(machine: &Machine, left: &BigInt, right: &BigInt) -> Result<Value, Rai
     if right.is_zero() {
         return Err(zero_division("division by zero"));
     }
-    machine.charge_fuel((left.bits() / 64 + 1).saturating_mul(right.bits() / 64 + 1) / 32)?;
+    // Only the first bits of a long quotient are asked for, but no shorter division is made.
+    let (longer, shorter) = (limbs(left).max(limbs(right)), limbs(left).min(limbs(right)));
+    ledger::reserve(machine, 3 * longer * 8)?;
+    machine.charge_operation("a division", division(longer + 2, shorter).max(division(longer + 2, longer)))?;
     // The quotient of integers scaled to 66 bits or more, its last bit set where something was cut off.
     let shift = 66 + right.bits() as i64 - left.bits() as i64;
     let (numerator, denominator) =
@@ -380,12 +410,14 @@ pub fn unary(machine: &Machine, operator: Operator, number: Number) -> Result<Op
         (Operator::Positive, Number::Float(number)) => Value::Float(number),
         (Operator::Positive, Number::Complex(real, imaginary)) => Value::Complex(real, imaginary),
         (_, Number::Float(_) | Number::Complex(..)) => return Ok(None),
+        (Operator::Positive, Number::Big(number)) => Value::Big(number),
         (_, number) => {
             let Some(number) = number.big() else { return Ok(None) };
+            ledger::reserve(machine, number.bits() / 8)?;
             let result = match operator {
-                Operator::Negative => -number,
-                Operator::Positive => number,
-                _ => -(number + BigInt::one()),
+                Operator::Negative => -&*number,
+                Operator::Positive => number.into_owned(),
+                _ => -(&*number + BigInt::one()),
             };
             int::charged(machine, result)?
         }
@@ -400,8 +432,11 @@ pub fn modular_power(machine: &Machine, base: &Value, exponent: &Value, modulus:
     if modulus.is_zero() {
         return Err(Raise::value_error("pow() 3rd argument cannot be 0"));
     }
-    let limbs = modulus.bits() / 64 + 1;
-    machine.charge_fuel(limbs.saturating_mul(limbs).saturating_mul(exponent.bits() + 1) / 16)?;
+    let (long, short) = (limbs(&base).max(limbs(&modulus)), limbs(&modulus));
+    let inverse = if exponent.is_negative() { long.saturating_mul(long).saturating_mul(4) } else { 0 };
+    let square = short.saturating_mul(short).saturating_mul(exponent.bits() + 1) / 8;
+    let work = division(long, short).saturating_add(square).saturating_add(inverse);
+    machine.charge_operation("a power with a modulus", work)?;
     let (base, exponent) = if exponent.is_negative() {
         match base.modinv(&modulus) {
             Some(inverse) => (inverse, -exponent),
@@ -414,16 +449,26 @@ pub fn modular_power(machine: &Machine, base: &Value, exponent: &Value, modulus:
 }
 
 /// Compares two real numbers exactly; `None` where one is NaN.
-pub fn order(left: &Number, right: &Number) -> Option<std::cmp::Ordering> {
-    match (left.big(), right.big()) {
-        (Some(left), Some(right)) => Some(left.cmp(&right)),
-        (None, None) => left.float().ok()?.partial_cmp(&right.float().ok()?),
-        (Some(left), None) => order_mixed(&left, right.float().ok()?),
-        (None, Some(right)) => order_mixed(&right, left.float().ok()?).map(std::cmp::Ordering::reverse),
+pub fn order(left: &Number, right: &Number) -> Option<Ordering> {
+    match (left, right) {
+        (Number::Big(left), Number::Big(right)) => Some(left.cmp(right)),
+        // What is not small lies beyond all that are, on the side of its sign.
+        (Number::Big(left), right) if right.small().is_some() => Some(sign(left)),
+        (left, Number::Big(right)) if left.small().is_some() => Some(sign(right).reverse()),
+        _ => match (left.big(), right.big()) {
+            (Some(left), Some(right)) => Some(left.cmp(&right)),
+            (None, None) => left.float().ok()?.partial_cmp(&right.float().ok()?),
+            (Some(left), None) => order_mixed(&left, right.float().ok()?),
+            (None, Some(right)) => order_mixed(&right, left.float().ok()?).map(Ordering::reverse),
+        },
     }
 }
 
-fn order_mixed(integer: &BigInt, float: f64) -> Option<std::cmp::Ordering> {
+fn sign(number: &BigInt) -> Ordering {
+    if number.is_negative() { Ordering::Less } else { Ordering::Greater }
+}
+
+fn order_mixed(integer: &BigInt, float: f64) -> Option<Ordering> {
     if float.is_nan() {
         return None;
     }

@@ -11,7 +11,7 @@ use crate::host::{HostResult, Operator, Outcome};
 use crate::machine::Machine;
 use crate::raise::Raise;
 use crate::types::key::{self, Key};
-use crate::types::{Dict, dict, set};
+use crate::types::{Dict, dict, ledger, set};
 use crate::value::Value;
 
 use super::arithmetic::{self, Number};
@@ -53,7 +53,19 @@ pub fn equal_now(machine: &Machine, left: &Value, right: &Value) -> Result<Optio
 /// # Errors
 /// As [`equal_now`].
 pub fn same_or_equal_now(machine: &Machine, left: &Value, right: &Value) -> Result<Option<bool>, Raise> {
-    if left.is(right) { Ok(Some(true)) } else { equal_now(machine, left, right) }
+    match (left, right) {
+        (Value::Str(left), Value::Str(right)) => {
+            pay(machine, left.len(), right.len())?;
+            Ok(Some(left == right))
+        }
+        _ if left.is(right) => Ok(Some(true)),
+        _ => equal_now(machine, left, right),
+    }
+}
+
+/// Pays for comparing two texts, or numbers, of so many bytes.
+fn pay(machine: &Machine, left: usize, right: usize) -> Result<(), Raise> {
+    ledger::copied(machine, left.min(right) as u64)
 }
 
 /// `left == right`.
@@ -74,7 +86,10 @@ pub async fn equal(machine: &Machine, left: &Value, right: &Value) -> Result<boo
 /// # Errors
 /// What comparing raises.
 pub async fn same_or_equal(machine: &Machine, left: &Value, right: &Value) -> Result<bool, Raise> {
-    Ok(left.is(right) || equal(machine, left, right).await?)
+    if let Some(equal) = same_or_equal_now(machine, left, right)? {
+        return Ok(equal);
+    }
+    equal(machine, left, right).await
 }
 
 /// `left < right` where no user code must be asked, else `None`.
@@ -110,6 +125,9 @@ enum Compared {
 fn compare_now(machine: &Machine, operator: Operator, left: &Value, right: &Value) -> Result<Compared, Raise> {
     use Value::{Dict as D, List as L, Set as S, Tuple as T};
     let equality = matches!(operator, Operator::Equal | Operator::NotEqual);
+    if let (Value::Big(left), Value::Big(right)) = (left, right) {
+        pay(machine, (left.bits() / 8) as usize, (right.bits() / 8) as usize)?;
+    }
     if let (Some(left), Some(right)) = (Number::of(left), Number::of(right)) {
         return Ok(numbers(operator, &left, &right));
     }
@@ -141,8 +159,14 @@ fn compare_now(machine: &Machine, operator: Operator, left: &Value, right: &Valu
             };
         }
         (Value::Host(_), _) | (_, Value::Host(_)) => return Ok(Compared::Ask),
-        (Value::Str(left), Value::Str(right)) => left.cmp(right),
-        (Value::Bytes(left), Value::Bytes(right)) => left.cmp(right),
+        (Value::Str(left), Value::Str(right)) => {
+            pay(machine, left.len(), right.len())?;
+            left.cmp(right)
+        }
+        (Value::Bytes(left), Value::Bytes(right)) => {
+            pay(machine, left.len(), right.len())?;
+            left.cmp(right)
+        }
         (L(left), L(right)) => return sequences(machine, operator, &left.items(), &right.items()),
         (T(left), T(right)) => return sequences(machine, operator, left, right),
         (D(left), D(right)) if equality => {
@@ -250,6 +274,7 @@ fn dicts(machine: &Machine, left: &Dict, right: &Dict) -> Result<Option<bool>, R
         let counts = if comparison == Comparison::Counts { &theirs[..] } else { &[] };
         for (key, ..) in ours.iter().chain(counts) {
             machine.charge_fuel(1)?;
+            ledger::scanned(machine, key.weight())?;
             let (Some(own), Some(other)) = (comparison.of_key(left, key), comparison.of_key(right, key)) else {
                 return Ok(Some(false));
             };
@@ -354,7 +379,7 @@ async fn dicts_equal(machine: &Machine, left: &Dict, right: &Dict, depth: usize)
             }
         }
     }
-    let counts = if comparison == Comparison::Counts { theirs } else { Vec::new() };
+    let counts = if comparison == Comparison::Counts { theirs.into_vec() } else { Vec::new() };
     for original in ours.into_iter().chain(counts) {
         machine.charge_fuel(1)?;
         let own = left.resolve(machine, &original).await?;
@@ -404,13 +429,22 @@ fn nested_hash(machine: Machine, value: Value, depth: usize) -> Deep<'static, Re
         Ok(match &value {
             Value::Bool(truth) => i64::from(*truth),
             Value::Int(number) => hash_integer(&BigInt::from(*number)),
-            Value::Big(number) => hash_integer(number),
+            Value::Big(number) => {
+                ledger::scanned(&machine, number.bits() / 8)?;
+                hash_integer(number)
+            }
             Value::Float(number) => hash_float(*number),
             Value::Complex(real, imaginary) => {
                 not_minus_one(hash_float(*real).wrapping_add(hash_float(*imaginary).wrapping_mul(1_000_003)))
             }
-            Value::Str(text) => scrambled(text.as_bytes()),
-            Value::Bytes(bytes) => scrambled(bytes),
+            Value::Str(text) => {
+                ledger::scanned(&machine, text.len() as u64)?;
+                scrambled(text.as_bytes())
+            }
+            Value::Bytes(bytes) => {
+                ledger::scanned(&machine, bytes.len() as u64)?;
+                scrambled(bytes)
+            }
             Value::Tuple(items) => {
                 let mut hashes = Vec::with_capacity(items.len());
                 for item in items.iter() {

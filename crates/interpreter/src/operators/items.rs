@@ -43,19 +43,26 @@ pub fn get_item(machine: &Machine, object: &Value, key: &Value) -> HostResult {
         }),
         Value::Dict(dict) => dict::get_item(machine, dict.clone(), key.clone()),
         Value::Str(text) => {
-            // Characters have different widths: finding one is a walk.
-            machine.charge_fuel(if text.is_ascii() { 0 } else { text.len() as u64 / 32 })?;
-            pick(machine, key, "string", string::length(text), |machine, picked| match picked {
-                Picked::One(position) => Ok(string::char_at(text, position).unwrap_or(Value::None).into()),
-                Picked::Span(positions) if text.is_ascii() => {
-                    let bytes = text.as_bytes();
-                    let part: String =
-                        positions.filter_map(|position| bytes.get(position)).map(|byte| char::from(*byte)).collect();
-                    Ok(ledger::text(machine, part)?.into())
+            let shape = string::Shape::of(machine, text)?;
+            if let Value::Slice(slice) = key {
+                let span = slice.span(machine, shape.length())?;
+                if span.step == 1 {
+                    let start = span.start as usize;
+                    return Ok(ledger::text(machine, shape.part(text, start, start + span.count))?.into());
                 }
+            }
+            pick(machine, key, "string", shape.length(), |machine, picked| match picked {
+                Picked::One(position) => Ok(shape.character(text, position).unwrap_or(Value::None).into()),
                 Picked::Span(positions) => {
-                    let chars: Vec<char> = text.chars().collect();
-                    let part: String = positions.filter_map(|position| chars.get(position)).collect();
+                    let part: String = match shape.as_bytes(text) {
+                        Some(bytes) => positions.filter_map(|at| bytes.get(at)).map(|byte| char::from(*byte)).collect(),
+                        None => {
+                            ledger::reserve(machine, (shape.length() * size_of::<char>()) as u64)?;
+                            ledger::scanned(machine, text.len() as u64)?;
+                            let chars: Vec<char> = text.chars().collect();
+                            positions.filter_map(|position| chars.get(position)).collect()
+                        }
+                    };
                     Ok(ledger::text(machine, part)?.into())
                 }
             })
@@ -137,6 +144,9 @@ fn pick(
     if let Value::Slice(slice) = key {
         let span = slice.span(machine, length)?;
         machine.charge_fuel(span.count as u64 / 8)?;
+        if matches!(what, "list" | "tuple") {
+            sequence::affordable(machine, span.count)?;
+        }
         return read(machine, Picked::Span(&mut span.positions()));
     }
     let Some(index) = index_if_any(machine, key)? else {
@@ -292,7 +302,7 @@ pub fn delete_item(machine: &Machine, object: &Value, key: &Value) -> HostResult
 /// `TypeError` for what has no length.
 pub fn length_now(machine: &Machine, object: &Value) -> Result<usize, Raise> {
     let length = match object {
-        Value::Str(text) => Some(string::length(text)),
+        Value::Str(text) => Some(string::Shape::of(machine, text)?.length()),
         Value::Bytes(bytes) => Some(bytes.len()),
         Value::List(list) => Some(list.len()),
         Value::Tuple(items) => Some(items.len()),
@@ -354,11 +364,11 @@ pub fn contains(machine: &Machine, container: &Value, element: &Value) -> HostRe
                 let name = type_name(element);
                 return Err(Raise::type_error(format!("'in <string>' requires string as left operand, not {name}")));
             };
-            machine.charge_fuel(text.len() as u64 / 64)?;
+            ledger::scanned(machine, text.len() as u64)?;
             return Ok(Value::Bool(text.contains(&*part)).into());
         }
         Value::Bytes(data) => {
-            machine.charge_fuel(data.len() as u64 / 16)?;
+            ledger::scanned(machine, data.len() as u64)?;
             return match plain(element) {
                 Value::Bytes(part) => Ok(Value::Bool(bytes::find(data, &part).is_some()).into()),
                 Value::Int(byte) => match u8::try_from(byte) {

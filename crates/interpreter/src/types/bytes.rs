@@ -7,7 +7,7 @@ use crate::host::{Args, HostResult};
 use crate::machine::Machine;
 use crate::operators::{self, with_items};
 use crate::raise::Raise;
-use crate::types::{MethodFn, Type, ledger, sequence};
+use crate::types::{List, MethodFn, Type, ledger, sequence};
 use crate::value::Value;
 
 /// Methods by name.
@@ -25,7 +25,9 @@ pub const METHODS: &[(&str, MethodFn)] = &[
     ("join", join),
     ("lower", |machine, receiver, args| {
         args.none("bytes.lower")?;
-        Ok(ledger::bytes(machine, of(receiver, "lower")?.to_ascii_lowercase())?.into())
+        let bytes = of(receiver, "lower")?;
+        ledger::reserve(machine, 2 * bytes.len() as u64)?;
+        Ok(ledger::bytes(machine, bytes.to_ascii_lowercase())?.into())
     }),
     ("lstrip", |machine, receiver, args| strip(machine, receiver, args, "lstrip")),
     ("replace", replace),
@@ -36,7 +38,9 @@ pub const METHODS: &[(&str, MethodFn)] = &[
     ("strip", |machine, receiver, args| strip(machine, receiver, args, "strip")),
     ("upper", |machine, receiver, args| {
         args.none("bytes.upper")?;
-        Ok(ledger::bytes(machine, of(receiver, "upper")?.to_ascii_uppercase())?.into())
+        let bytes = of(receiver, "upper")?;
+        ledger::reserve(machine, 2 * bytes.len() as u64)?;
+        Ok(ledger::bytes(machine, bytes.to_ascii_uppercase())?.into())
     }),
 ];
 
@@ -72,7 +76,10 @@ pub fn decode(
 ) -> Result<Value, Raise> {
     let codec = codec(encoding.and_then(Value::as_str).unwrap_or("utf-8"))?;
     let errors = errors.and_then(Value::as_str).unwrap_or("strict");
-    ledger::reserve(machine, bytes.len() as u64 * 2)?;
+    // Every byte that is replaced takes three.
+    let growth = if errors == "replace" { 4 } else { 2 };
+    ledger::reserve(machine, bytes.len() as u64 * growth)?;
+    ledger::scanned(machine, bytes.len() as u64)?;
     let text: String = match codec {
         Codec::Latin1 => bytes.iter().map(|byte| char::from(*byte)).collect(),
         Codec::Ascii => match bytes.iter().position(|byte| !byte.is_ascii()) {
@@ -134,7 +141,7 @@ pub fn construct(machine: &Machine, args: Args) -> HostResult {
         Some(bytes @ Value::Bytes(_)) => Ok(bytes.into()),
         Some(Value::Int(count)) => {
             let count = usize::try_from(count).map_err(|_| Raise::value_error("negative count"))?;
-            ledger::reserve(machine, count as u64)?;
+            ledger::reserve(machine, (count as u64).saturating_mul(2))?;
             Ok(ledger::bytes(machine, vec![0; count])?.into())
         }
         Some(iterable) if operators::is_iterable(&iterable) => with_items(machine, iterable, |machine, items| {
@@ -163,6 +170,7 @@ pub fn fromhex(machine: &Machine, args: Args) -> HostResult {
         return Err(Raise::type_error(format!("fromhex() argument must be str, not {name}")));
     };
     machine.charge_fuel(text.len() as u64 / 8)?;
+    ledger::reserve(machine, text.len() as u64)?;
     let mut bytes = Vec::with_capacity(text.len() / 2);
     let mut chars = text.chars().enumerate().filter(|(_, char)| !char.is_ascii_whitespace());
     while let Some((position, high)) = chars.next() {
@@ -181,7 +189,7 @@ pub fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     if wanted.is_empty() {
         return Some(0);
     }
-    bytes.windows(wanted.len()).position(|window| window == wanted)
+    memchr::memmem::find(bytes, wanted)
 }
 
 fn search(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostResult {
@@ -200,25 +208,15 @@ fn search(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostRe
     };
     let (start, stop) = (bound(1, 0)?, bound(2, bytes.len())?);
     let area = bytes.get(start..stop).unwrap_or_default();
-    machine.charge_fuel(area.len() as u64 * wanted.len().max(1) as u64 / 16)?;
+    ledger::scanned(machine, 2 * (area.len() + wanted.len()) as u64)?;
     if name == "count" {
-        let mut found = 0;
-        let mut rest = area;
-        while let Some(position) = find(rest, &wanted) {
-            if wanted.is_empty() {
-                found = area.len() as i64 + 1;
-                break;
-            }
-            found += 1;
-            rest = &rest[position + wanted.len()..];
-        }
-        return Ok(Value::Int(found).into());
+        let found = match wanted.is_empty() {
+            true => area.len() + 1,
+            false => memchr::memmem::find_iter(area, &*wanted).count(),
+        };
+        return Ok(Value::Int(found as i64).into());
     }
-    let found = if name == "rfind" {
-        (0..=area.len()).rev().find(|position| area[*position..].starts_with(&wanted))
-    } else {
-        find(area, &wanted)
-    };
+    let found = if name == "rfind" { memchr::memmem::rfind(area, &wanted) } else { find(area, &wanted) };
     match found {
         Some(position) => Ok(Value::Int((start + position) as i64).into()),
         None if name == "index" => Err(Raise::value_error("subsection not found")),
@@ -226,7 +224,7 @@ fn search(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostRe
     }
 }
 
-fn affix(_: &Machine, receiver: &Value, args: Args, name: &str) -> HostResult {
+fn affix(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostResult {
     let bytes = of(receiver, name)?;
     let affix = args.one(&format!("bytes.{name}"))?;
     let affixes = match &affix {
@@ -235,6 +233,8 @@ fn affix(_: &Machine, receiver: &Value, args: Args, name: &str) -> HostResult {
     };
     for affix in &affixes {
         let affix = like(affix)?;
+        machine.charge_fuel(1)?;
+        ledger::copied(machine, affix.len() as u64)?;
         if if name == "startswith" { bytes.starts_with(&affix) } else { bytes.ends_with(&affix) } {
             return Ok(Value::Bool(true).into());
         }
@@ -245,14 +245,21 @@ fn affix(_: &Machine, receiver: &Value, args: Args, name: &str) -> HostResult {
 fn hex(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     args.none("bytes.hex")?;
     let bytes = of(receiver, "hex")?;
-    ledger::reserve(machine, bytes.len() as u64 * 2)?;
-    Ok(ledger::text(machine, bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>())?.into())
+    ledger::reserve(machine, bytes.len() as u64 * 4)?;
+    ledger::scanned(machine, bytes.len() as u64 * 2)?;
+    let digit = |digit: u8| char::from_digit(u32::from(digit), 16).unwrap_or('0');
+    let text: String = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
+    Ok(ledger::text(machine, text)?.into())
 }
 
 fn join(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     let separator = of(receiver, "join")?;
     with_items(machine, args.one("bytes.join")?, move |machine, items| {
-        let mut joined = Vec::new();
+        let total: usize = items.iter().map(|item| if let Value::Bytes(part) = item { part.len() } else { 0 }).sum();
+        let total = total.saturating_add(separator.len().saturating_mul(items.len()));
+        machine.charge_fuel(items.len() as u64)?;
+        ledger::reserve(machine, (total as u64).saturating_mul(2))?;
+        let mut joined = Vec::with_capacity(total);
         for (position, item) in items.iter().enumerate() {
             let Value::Bytes(part) = item else {
                 let name = super::type_name(item);
@@ -263,7 +270,6 @@ fn join(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
             if position > 0 {
                 joined.extend_from_slice(&separator);
             }
-            ledger::reserve(machine, (joined.len() + part.len()) as u64)?;
             joined.extend_from_slice(part);
         }
         Ok(ledger::bytes(machine, joined)?.into())
@@ -276,7 +282,13 @@ fn strip(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostRes
         None | Some(Value::None) => Rc::from(*b" \t\n\r\x0b\x0c"),
         Some(chars) => like(&chars)?,
     };
-    let outside = |byte: &u8| !chars.contains(byte);
+    let mut strips = [false; 256];
+    for byte in chars.iter() {
+        strips[usize::from(*byte)] = true;
+    }
+    ledger::scanned(machine, (bytes.len() + chars.len()) as u64)?;
+    ledger::reserve(machine, 2 * bytes.len() as u64)?;
+    let outside = |byte: &u8| !strips[usize::from(*byte)];
     let start = if name == "rstrip" { 0 } else { bytes.iter().position(outside).unwrap_or(bytes.len()) };
     let stop = if name == "lstrip" { bytes.len() } else { bytes.iter().rposition(outside).map_or(start, |at| at + 1) };
     Ok(ledger::bytes(machine, bytes[start..stop.max(start)].to_vec())?.into())
@@ -286,13 +298,15 @@ fn replace(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     let bytes = of(receiver, "replace")?;
     let args = args.between("replace", 2, 2)?;
     let (old, new) = (like(&args[0])?, like(&args[1])?);
+    machine.charge_fuel(bytes.len() as u64 / 16)?;
+    let found = if old.is_empty() { 0 } else { memchr::memmem::find_iter(&bytes, &*old).count() };
+    let size = (found as u64).saturating_mul(new.len() as u64).saturating_add(bytes.len() as u64);
+    ledger::reserve(machine, size.saturating_mul(2))?;
     let mut result = Vec::with_capacity(bytes.len());
     let mut rest: &[u8] = &bytes;
-    machine.charge_fuel(bytes.len() as u64 / 4)?;
     while !old.is_empty()
         && let Some(position) = find(rest, &old)
     {
-        ledger::reserve(machine, (result.len() + position + new.len()) as u64)?;
         result.extend_from_slice(&rest[..position]);
         result.extend_from_slice(&new);
         rest = &rest[position + old.len()..];
@@ -306,11 +320,17 @@ fn split(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     let [separator, most] = args.bind("split", ["sep", "maxsplit"], 0)?;
     let most = most.map_or(Ok(-1), |most| operators::index_fitting(machine, &most))?;
     let most = usize::try_from(most).unwrap_or(usize::MAX);
-    machine.charge_fuel(bytes.len() as u64 / 4)?;
-    let mut parts: Vec<Vec<u8>> = Vec::new();
+    machine.charge_fuel(bytes.len() as u64 / 16)?;
+    let parts = List::new(Vec::new());
+    // Each part is charged as it is found: there may be as many as bytes.
+    let add = |part: &[u8]| -> Result<(), Raise> {
+        machine.charge_fuel(1)?;
+        ledger::reserve(machine, 2 * part.len() as u64)?;
+        parts.push(machine, ledger::bytes(machine, part.to_vec())?)
+    };
     match separator {
         None | Some(Value::None) => {
-            parts.extend(bytes.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty()).map(<[u8]>::to_vec));
+            bytes.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty()).try_for_each(add)?;
         }
         Some(separator) => {
             let separator = like(&separator)?;
@@ -321,14 +341,13 @@ fn split(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
             while parts.len() < most
                 && let Some(position) = find(rest, &separator)
             {
-                parts.push(rest[..position].to_vec());
+                add(&rest[..position])?;
                 rest = &rest[position + separator.len()..];
             }
-            parts.push(rest.to_vec());
+            add(rest)?;
         }
     }
-    let parts = parts.into_iter().map(|part| ledger::bytes(machine, part)).collect::<Result<_, _>>()?;
-    sequence::list(machine, parts)
+    Ok(Value::List(Rc::new(parts)).into())
 }
 
 fn like(value: &Value) -> Result<Rc<[u8]>, Raise> {

@@ -58,6 +58,11 @@ impl Meter {
         self.used.set(self.used.get().saturating_sub(bytes));
     }
 
+    /// Gives back what is no longer alive.
+    pub(crate) fn settle(&self) {
+        self.ledger.borrow_mut().sweep(self);
+    }
+
     /// Returns the bytes counted now.
     pub(crate) fn used(&self) -> u64 {
         self.used.get()

@@ -1,5 +1,7 @@
 //! `float` and `complex`.
 
+use std::borrow::Cow;
+
 use num_bigint::BigInt;
 use num_traits::{FromPrimitive, One, ToPrimitive};
 
@@ -8,7 +10,7 @@ use crate::host::{Args, HostResult};
 use crate::machine::Machine;
 use crate::operators::{self, then};
 use crate::raise::Raise;
-use crate::types::{MethodFn, Type};
+use crate::types::{MethodFn, Type, int, ledger};
 use crate::value::Value;
 
 /// Methods of `float` by name.
@@ -57,17 +59,15 @@ pub fn construct(machine: &Machine, args: Args) -> HostResult {
     }
     let plain = operators::plain(&value);
     let text = match &plain {
-        Value::Str(text) => text.to_string(),
-        Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        Value::Str(text) => Cow::Borrowed(&**text),
+        Value::Bytes(bytes) => int::decoded(machine, bytes)?,
         _ => return Ok(Value::Float(real(machine, &plain)?).into()),
     };
-    machine.charge_fuel(text.len() as u64 / 16)?;
+    ledger::reserve(machine, 2 * text.len() as u64)?;
+    ledger::scanned(machine, 8 * text.len() as u64)?;
     match parse(&text) {
         Some(number) => Ok(Value::Float(number).into()),
-        None => {
-            let text: String = crate::format::repr_now(&plain).unwrap_or_default().chars().take(200).collect();
-            Err(Raise::value_error(format!("could not convert string to float: {text}")))
-        }
+        None => Err(Raise::value_error(format!("could not convert string to float: {}", int::shown(&plain)))),
     }
 }
 
@@ -140,6 +140,8 @@ pub fn construct_complex(machine: &Machine, args: Args) -> HostResult {
         if imaginary_part.is_some() {
             return Err(Raise::type_error("complex() can't take second arg if first is a string"));
         }
+        ledger::reserve(machine, 4 * text.len() as u64)?;
+        ledger::scanned(machine, 16 * text.len() as u64)?;
         let malformed = || Raise::value_error("complex() arg is a malformed string");
         return parse_complex(text)
             .map(|(real, imaginary)| Value::Complex(real, imaginary).into())

@@ -1,5 +1,6 @@
 //! `int` and `bool`.
 
+use std::borrow::Cow;
 use std::rc::Rc;
 
 use num_bigint::{BigInt, Sign};
@@ -15,6 +16,8 @@ use crate::value::Value;
 
 /// Decimal digits that conversions between `str` and `int` take on, as in CPython.
 const DIGITS: usize = 4300;
+/// Characters of a text that an error message shows.
+const SHOWN: usize = 200;
 
 /// Methods by name.
 pub const METHODS: &[(&str, MethodFn)] = &[
@@ -40,10 +43,15 @@ pub fn charged(machine: &Machine, number: BigInt) -> Result<Value, Raise> {
 
 /// Returns an integer of any size, also for `bool` and classes that derive from `int`.
 pub fn big(value: &Value) -> Option<BigInt> {
+    shared(value).map(Rc::unwrap_or_clone)
+}
+
+/// The same without a copy of a large one.
+pub fn shared(value: &Value) -> Option<Rc<BigInt>> {
     match operators::plain(value) {
-        Value::Int(number) => Some(BigInt::from(number)),
-        Value::Bool(truth) => Some(BigInt::from(u8::from(truth))),
-        Value::Big(number) => Some((*number).clone()),
+        Value::Int(number) => Some(Rc::new(BigInt::from(number))),
+        Value::Bool(truth) => Some(Rc::new(BigInt::from(u8::from(truth)))),
+        Value::Big(number) => Some(number),
         _ => None,
     }
 }
@@ -89,8 +97,8 @@ pub fn construct(machine: &Machine, args: Args) -> HostResult {
     if let Some(base) = base {
         let base = operators::index_fitting(machine, &base)?;
         let text = match &plain {
-            Value::Str(text) => text.to_string(),
-            Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            Value::Str(text) => Cow::Borrowed(&**text),
+            Value::Bytes(bytes) => decoded(machine, bytes)?,
             _ => return Err(Raise::type_error("int() can't convert non-string with explicit base")),
         };
         return Ok(parse(machine, &text, base, &plain)?.into());
@@ -104,7 +112,7 @@ pub fn construct(machine: &Machine, args: Args) -> HostResult {
         Value::Bool(truth) => Value::Int(i64::from(*truth)),
         Value::Float(number) => from_float(machine, *number)?,
         Value::Str(text) => parse(machine, text, 10, &plain)?,
-        Value::Bytes(bytes) => parse(machine, &String::from_utf8_lossy(bytes), 10, &plain)?,
+        Value::Bytes(bytes) => parse(machine, &decoded(machine, bytes)?, 10, &plain)?,
         Value::Host(object) => match object.integer(machine, false)? {
             Some(number) => number,
             None => return Err(no_int(&plain)),
@@ -112,6 +120,26 @@ pub fn construct(machine: &Machine, args: Args) -> HostResult {
         _ => return Err(no_int(&plain)),
     }
     .into())
+}
+
+/// Reads bytes as text.
+pub(super) fn decoded<'a>(machine: &Machine, bytes: &'a [u8]) -> Result<Cow<'a, str>, Raise> {
+    ledger::reserve(machine, 3 * bytes.len() as u64)?;
+    ledger::scanned(machine, bytes.len() as u64)?;
+    Ok(String::from_utf8_lossy(bytes))
+}
+
+/// Returns the start of a text as error messages show it.
+pub(super) fn shown(value: &Value) -> String {
+    let text = match value {
+        Value::Str(text) => crate::format::quote(&text.chars().take(SHOWN).collect::<String>()),
+        Value::Bytes(bytes) => {
+            let start: Rc<[u8]> = bytes.iter().copied().take(SHOWN).collect();
+            crate::format::repr_now(&Value::Bytes(start)).unwrap_or_default()
+        }
+        value => crate::format::repr_now(value).unwrap_or_default(),
+    };
+    text.chars().take(SHOWN).collect()
 }
 
 fn no_int(value: &Value) -> Raise {
@@ -137,11 +165,9 @@ fn parse(machine: &Machine, text: &str, base: i64, original: &Value) -> Result<V
     if base != 0 && !(2..=36).contains(&base) {
         return Err(Raise::value_error("int() base must be >= 2 and <= 36, or 0"));
     }
-    let invalid = || {
-        let text = crate::format::repr_now(original).unwrap_or_default();
-        let text: String = text.chars().take(200).collect();
-        Raise::value_error(format!("invalid literal for int() with base {base}: {text}"))
-    };
+    let invalid = || Raise::value_error(format!("invalid literal for int() with base {base}: {}", shown(original)));
+    ledger::reserve(machine, 3 * text.len() as u64)?;
+    ledger::scanned(machine, 4 * text.len() as u64)?;
     let trimmed = text.trim();
     let (negative, digits) = match trimmed.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -189,6 +215,7 @@ pub fn from_bytes(machine: &Machine, args: Args) -> HostResult {
     let signed = signed.map_or(Ok(false), |signed| operators::truth_sync(machine, &signed))?;
     let bytes = bytes.unwrap_or(Value::None);
     operators::with_items(machine, bytes, move |machine, items| {
+        ledger::reserve(machine, 2 * items.len() as u64)?;
         let mut raw = Vec::with_capacity(items.len());
         for item in &items {
             let byte = operators::index_fitting(machine, item)?;
@@ -216,7 +243,7 @@ fn little_endian(order: Option<&Value>) -> Result<bool, Raise> {
 /// `real`, `imag`, `numerator`, `denominator`.
 pub fn attribute(receiver: &Value, name: &str) -> Option<Value> {
     match name {
-        "real" | "numerator" => big(receiver).map(Value::integer),
+        "real" | "numerator" => Some(own(receiver)),
         "imag" => Some(Value::Int(0)),
         "denominator" => Some(Value::Int(1)),
         _ => None,
@@ -225,14 +252,16 @@ pub fn attribute(receiver: &Value, name: &str) -> Option<Value> {
 
 fn as_integer_ratio(_: &Machine, receiver: &Value, args: Args) -> HostResult {
     args.none("int.as_integer_ratio")?;
-    let number = of(receiver, "as_integer_ratio")?;
-    Ok(Value::tuple(vec![Value::integer(number), Value::Int(1)]).into())
+    of(receiver, "as_integer_ratio")?;
+    Ok(Value::tuple(vec![own(receiver), Value::Int(1)]).into())
 }
 
-fn bit_count(_: &Machine, receiver: &Value, args: Args) -> HostResult {
+fn bit_count(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     args.none("int.bit_count")?;
-    let ones: u32 = of(receiver, "bit_count")?.iter_u64_digits().map(u64::count_ones).sum();
-    Ok(Value::Int(i64::from(ones)).into())
+    let number = of(receiver, "bit_count")?;
+    ledger::copied(machine, number.bits() / 8)?;
+    let ones: u64 = number.iter_u64_digits().map(|digit| u64::from(digit.count_ones())).sum();
+    Ok(Value::Int(ones as i64).into())
 }
 
 fn bit_length(_: &Machine, receiver: &Value, args: Args) -> HostResult {
@@ -242,7 +271,16 @@ fn bit_length(_: &Machine, receiver: &Value, args: Args) -> HostResult {
 
 fn conjugate(_: &Machine, receiver: &Value, args: Args) -> HostResult {
     args.none("int.conjugate")?;
-    Ok(Value::integer(of(receiver, "conjugate")?).into())
+    of(receiver, "conjugate")?;
+    Ok(own(receiver).into())
+}
+
+/// Returns an integer itself: `int` of a `bool` or of an object of a class over `int`.
+fn own(receiver: &Value) -> Value {
+    match operators::plain(receiver) {
+        Value::Bool(truth) => Value::Int(i64::from(truth)),
+        plain => plain,
+    }
 }
 
 fn to_bytes(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
@@ -255,8 +293,8 @@ fn to_bytes(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     if number.is_negative() && !signed {
         return Err(Raise::new(Kind::OverflowError, "can't convert negative int to unsigned"));
     }
-    machine.charge_fuel(length as u64 / 8)?;
-    ledger::reserve(machine, length as u64)?;
+    ledger::scanned(machine, length as u64)?;
+    ledger::reserve(machine, (length as u64).saturating_add(number.bits() / 8))?;
     let mut raw = if signed { number.to_signed_bytes_le() } else { number.to_bytes_le().1 };
     if !signed && number.is_zero() {
         raw.clear();
@@ -271,8 +309,8 @@ fn to_bytes(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     Ok(Outcome::Ready(ledger::bytes(machine, raw)?))
 }
 
-fn of(receiver: &Value, method: &str) -> Result<BigInt, Raise> {
-    big(receiver).ok_or_else(|| super::wrong_receiver(method, Type::Int, receiver))
+fn of(receiver: &Value, method: &str) -> Result<Rc<BigInt>, Raise> {
+    shared(receiver).ok_or_else(|| super::wrong_receiver(method, Type::Int, receiver))
 }
 
 /// `bool(…)`.

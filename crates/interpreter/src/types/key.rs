@@ -11,7 +11,7 @@ use crate::attribute;
 use crate::machine::Machine;
 use crate::operators;
 use crate::raise::Raise;
-use crate::types::Type;
+use crate::types::{Type, ledger};
 use crate::value::{Identity, Value};
 
 /// Nested tuples that a key may have. CPython has no bound of its own here.
@@ -76,14 +76,24 @@ impl Key {
         let key = match value {
             Value::Bool(truth) => Self::Int(i64::from(*truth)),
             Value::Int(number) => Self::Int(*number),
-            Value::Big(number) => Self::Big(number.clone()),
+            Value::Big(number) => {
+                ledger::scanned(machine, number.bits() / 8)?;
+                Self::Big(number.clone())
+            }
             Value::Float(number) => Self::float(*number),
             Value::Complex(real, imaginary) if *imaginary == 0.0 => Self::float(*real),
             Value::Complex(real, imaginary) => Self::Complex((real + 0.0).to_bits(), (imaginary + 0.0).to_bits()),
-            Value::Str(text) => Self::Str(text.clone()),
-            Value::Bytes(bytes) => Self::Bytes(bytes.clone()),
+            Value::Str(text) => {
+                ledger::scanned(machine, text.len() as u64)?;
+                Self::Str(text.clone())
+            }
+            Value::Bytes(bytes) => {
+                ledger::scanned(machine, bytes.len() as u64)?;
+                Self::Bytes(bytes.clone())
+            }
             Value::Tuple(items) => {
                 machine.charge_fuel(items.len() as u64)?;
+                crate::types::sequence::affordable(machine, items.len())?;
                 let mut keys = Vec::with_capacity(items.len());
                 for item in items.iter() {
                     match Self::nested(machine, item, depth + 1)? {
@@ -120,6 +130,18 @@ impl Key {
             _ => Self::Object(value.identity()),
         };
         Ok(Keyed::Now(key))
+    }
+
+    /// Returns about how many bytes are looked at to hash or compare it.
+    pub fn weight(&self) -> u64 {
+        match self {
+            Self::Str(text) => text.len() as u64,
+            Self::Bytes(bytes) => bytes.len() as u64,
+            Self::Big(number) => number.bits() / 8,
+            Self::Tuple(keys) => keys.iter().map(|key| 8 + key.weight()).sum(),
+            Self::Frozen(keys) => 64 * keys.0.len() as u64,
+            _ => 8,
+        }
     }
 
     fn float(number: f64) -> Self {

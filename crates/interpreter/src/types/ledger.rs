@@ -1,6 +1,7 @@
 //! Charges for strings, bytes and large integers. These have no `Drop` of their own to give bytes back, so
 //! the ledger keeps weak references and looks through them now and then.
 
+use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 
 use num_bigint::BigInt;
@@ -8,6 +9,7 @@ use num_bigint::BigInt;
 use crate::machine::Machine;
 use crate::raise::Raise;
 use crate::types::charge::{self, Meter};
+use crate::types::string::Shape;
 use crate::value::Value;
 
 /// Smaller ones are covered by what the container's slot is charged.
@@ -27,6 +29,8 @@ pub struct Ledger {
     alive: u64,
     /// Bytes charged since.
     recent: u64,
+    /// What is known of long strings, by their places; each of them has an entry, which keeps its place from others.
+    shapes: HashMap<*const u8, Shape>,
 }
 
 enum Held {
@@ -56,6 +60,30 @@ pub fn noted_text(text: Rc<str>) -> Rc<str> {
         note(Held::Text(Rc::downgrade(&text)), text.len());
     }
     text
+}
+
+/// Returns the shape of a long string, which is found out once.
+///
+/// # Errors
+/// Memory or fuel is spent.
+pub fn shape(machine: &Machine, text: &Rc<str>) -> Result<Shape, Raise> {
+    let meter = machine.meter();
+    let place = text.as_ptr();
+    let known = meter.ledger.borrow().shapes.get(&place).cloned();
+    if let Some(shape) = known {
+        return Ok(shape);
+    }
+    scanned(machine, text.len() as u64)?;
+    let shape = Shape::read(text);
+    let bytes = shape.bytes();
+    if meter.ledger.borrow().is_due(bytes) {
+        sweep(machine)?;
+    }
+    machine.charge_memory(bytes)?;
+    let mut ledger = meter.ledger.borrow_mut();
+    ledger.enter(Held::Text(Rc::downgrade(text)), bytes);
+    ledger.shapes.insert(place, shape.clone());
+    Ok(shape)
 }
 
 /// Makes charged bytes.
@@ -160,13 +188,20 @@ impl Ledger {
     }
 
     /// Returns how many entries there were.
-    fn sweep(&mut self, meter: &Meter) -> u64 {
+    pub(crate) fn sweep(&mut self, meter: &Meter) -> u64 {
         let looked_at = self.entries.len() as u64;
         let mut freed = 0;
         let mut alive = 0;
+        let shapes = &mut self.shapes;
         self.entries.retain(|(held, bytes)| {
             let living = match held {
-                Held::Text(text) => text.strong_count() > 0,
+                Held::Text(text) => {
+                    let living = text.strong_count() > 0;
+                    if !living && !shapes.is_empty() {
+                        shapes.remove(&text.as_ptr().cast::<u8>());
+                    }
+                    living
+                }
                 Held::Bytes(bytes) => bytes.strong_count() > 0,
                 Held::Number(number) => number.strong_count() > 0,
             };

@@ -174,11 +174,12 @@ fn index(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     let args = args.between("index", 1, 3)?;
     let list = of(receiver, "index")?;
     // CPython prints the element.
-    let missing = match crate::format::repr_now(&args[0]) {
-        Some(text) => format!("{text} is not in list"),
-        None => "list.index(x): x not in list".to_owned(),
-    };
-    Elements::List(list).index(machine, args, &missing)
+    Elements::List(list).index(machine, args, |machine, value| {
+        Ok(match crate::format::repr_shown(machine, value)? {
+            Some(text) => format!("{text} is not in list"),
+            None => "list.index(x): x not in list".to_owned(),
+        })
+    })
 }
 
 fn insert(machine: &Machine, receiver: &Value, args: Args) -> HostResult {

@@ -169,7 +169,7 @@ fn index(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     match value.as_int().and_then(|number| range.find(number)) {
         Some(position) => Ok(Value::Int(position as i64).into()),
         None => {
-            let text = crate::format::repr_now(&value).unwrap_or_else(|| "sequence.index(x): x".to_owned());
+            let text = crate::format::repr_shown(machine, &value)?.unwrap_or_else(|| "sequence.index(x): x".to_owned());
             let _ = (machine, sequence::bytes(0));
             Err(Raise::value_error(format!("{text} is not in range")))
         }

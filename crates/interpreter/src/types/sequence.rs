@@ -125,17 +125,22 @@ impl Elements {
     /// `index(value[, start[, stop]])`.
     ///
     /// # Errors
-    /// `ValueError` with this message where the value is not there; what comparing raises.
-    pub fn index(self, machine: &Machine, mut args: Vec<Value>, missing: &str) -> HostResult {
+    /// `ValueError` with what `missing` says where the value is not there; what comparing raises.
+    pub fn index(
+        self,
+        machine: &Machine,
+        mut args: Vec<Value>,
+        missing: impl FnOnce(&Machine, &Value) -> Result<String, Raise> + 'static,
+    ) -> HostResult {
         let bound = |position: usize, default: usize| match args.get(position) {
             Some(bound) => Ok(clamp(operators::index_clamped(machine, bound)?, self.len())),
             None => Ok(default),
         };
         let (start, stop) = (bound(1, 0)?, bound(2, usize::MAX)?);
-        let missing = missing.to_owned();
-        let found = self.find(machine, args.swap_remove(0), start, stop);
-        operators::then(machine, found, move |_, position| match position {
-            Value::None => Err(Raise::value_error(missing)),
+        let wanted = args.swap_remove(0);
+        let found = self.find(machine, wanted.clone(), start, stop);
+        operators::then(machine, found, move |machine, position| match position {
+            Value::None => Err(Raise::value_error(missing(machine, &wanted)?)),
             position => Ok(position.into()),
         })
     }
@@ -160,8 +165,13 @@ pub fn position_of(machine: &Machine, items: impl Into<Vec<Value>>, value: Value
 /// [`Elements::index`] in a copy of a container's elements.
 ///
 /// # Errors
-/// `ValueError` with this message where the value is not there; what comparing raises.
-pub fn index(machine: &Machine, items: impl Into<Vec<Value>>, args: Vec<Value>, missing: &str) -> HostResult {
+/// `ValueError` with what `missing` says where the value is not there; what comparing raises.
+pub fn index(
+    machine: &Machine,
+    items: impl Into<Vec<Value>>,
+    args: Vec<Value>,
+    missing: impl FnOnce(&Machine, &Value) -> Result<String, Raise> + 'static,
+) -> HostResult {
     Elements::Tuple(Rc::new(Tuple::new(items.into()))).index(machine, args, missing)
 }
 

@@ -10,7 +10,7 @@ use crate::raise::Raise;
 use crate::types::charge::Charge;
 use crate::types::key::{self, Key, Keyed};
 use crate::types::table::Table;
-use crate::types::{Items, MethodFn, Type, trash};
+use crate::types::{Items, MethodFn, Type, ledger, trash};
 use crate::value::Value;
 
 /// Bytes charged for one element.
@@ -260,8 +260,17 @@ pub fn compare_items(machine: &Machine, operator: Operator, left: Value, right: 
 /// Fuel is spent.
 pub fn compare(machine: &Machine, operator: Operator, left: &Set, right: &Set) -> Result<bool, Raise> {
     let within = |inner: &Set, outer: &Set| -> Result<bool, Raise> {
+        if inner.len() > outer.len() {
+            return Ok(false);
+        }
         machine.charge_fuel(inner.len() as u64 / 4)?;
-        Ok(inner.len() <= outer.len() && inner.table.borrow().iter().all(|entry| outer.contains(&entry.key)))
+        for entry in inner.table.borrow().iter() {
+            ledger::scanned(machine, entry.key.weight())?;
+            if !outer.contains(&entry.key) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     };
     Ok(match operator {
         Operator::Equal => left.len() == right.len() && within(left, right)?,
@@ -318,7 +327,11 @@ fn operate_sets(
         _ => Set::new(frozen),
     };
     let keep = |from: &Set, wanted: &dyn Fn(&Key) -> bool| -> Result<(), Raise> {
-        for entry in from.table.borrow().iter().filter(|entry| wanted(&entry.key)) {
+        for entry in from.table.borrow().iter() {
+            ledger::scanned(machine, 2 * entry.key.weight())?;
+            if !wanted(&entry.key) {
+                continue;
+            }
             result.insert(machine, entry.key.clone(), entry.original.clone())?;
         }
         Ok(())

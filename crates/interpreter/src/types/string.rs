@@ -12,10 +12,13 @@ use crate::operators::{self, with_items};
 use crate::raise::Raise;
 use crate::types::dict::Dict;
 use crate::types::key::Key;
-use crate::types::{MethodFn, Type, ledger, sequence};
+use crate::types::{List, MethodFn, Type, ledger, sequence};
 use crate::value::Value;
 
 mod search;
+mod shape;
+
+pub use shape::Shape;
 
 /// Methods by name.
 pub const METHODS: &[(&str, MethodFn)] = &[
@@ -30,24 +33,31 @@ pub const METHODS: &[(&str, MethodFn)] = &[
     ("format", crate::format::format_method),
     ("format_map", crate::format::format_map),
     ("index", |machine, receiver, args| search::find(machine, receiver, args, "index")),
-    ("isalnum", |_, receiver, args| every(receiver, args, "isalnum", &ALPHANUMERIC)),
-    ("isalpha", |_, receiver, args| every(receiver, args, "isalpha", &ALPHABETIC)),
-    ("isascii", |_, receiver, args| {
+    ("isalnum", |machine, receiver, args| every(machine, receiver, args, "isalnum", &ALPHANUMERIC)),
+    ("isalpha", |machine, receiver, args| every(machine, receiver, args, "isalpha", &ALPHABETIC)),
+    ("isascii", |machine, receiver, args| {
         args.none("str.isascii")?;
-        Ok(Value::Bool(of(receiver, "isascii")?.is_ascii()).into())
+        let text = of(receiver, "isascii")?;
+        ledger::copied(machine, text.len() as u64)?;
+        Ok(Value::Bool(text.is_ascii()).into())
     }),
-    ("isdecimal", |_, receiver, args| every(receiver, args, "isdecimal", &DECIMAL)),
-    ("isdigit", |_, receiver, args| all(receiver, args, "isdigit", digit)),
+    ("isdecimal", |machine, receiver, args| every(machine, receiver, args, "isdecimal", &DECIMAL)),
+    ("isdigit", |machine, receiver, args| all(machine, receiver, args, "isdigit", digit)),
     ("isidentifier", isidentifier),
-    ("islower", |_, receiver, args| cased(receiver, args, "islower", char::is_lowercase, char::is_uppercase)),
-    ("isnumeric", |_, receiver, args| all(receiver, args, "isnumeric", char::is_numeric)),
-    ("isprintable", |_, receiver, args| {
-        args.none("str.isprintable")?;
-        Ok(Value::Bool(of(receiver, "isprintable")?.chars().all(crate::format::is_printable)).into())
+    ("islower", |machine, receiver, args| {
+        cased(machine, receiver, args, "islower", char::is_lowercase, char::is_uppercase)
     }),
-    ("isspace", |_, receiver, args| all(receiver, args, "isspace", is_space)),
+    ("isnumeric", |machine, receiver, args| all(machine, receiver, args, "isnumeric", char::is_numeric)),
+    ("isprintable", |machine, receiver, args| {
+        let empty = of(receiver, "isprintable")?.is_empty();
+        let printable = all(machine, receiver, args, "isprintable", crate::format::is_printable)?;
+        Ok(if empty { Value::Bool(true).into() } else { printable })
+    }),
+    ("isspace", |machine, receiver, args| all(machine, receiver, args, "isspace", is_space)),
     ("istitle", istitle),
-    ("isupper", |_, receiver, args| cased(receiver, args, "isupper", char::is_uppercase, char::is_lowercase)),
+    ("isupper", |machine, receiver, args| {
+        cased(machine, receiver, args, "isupper", char::is_uppercase, char::is_lowercase)
+    }),
     ("join", join),
     ("ljust", |machine, receiver, args| pad(machine, receiver, args, "ljust")),
     ("lower", |machine, receiver, args| map(machine, receiver, args, "lower", str::to_lowercase)),
@@ -78,13 +88,17 @@ pub fn length(text: &str) -> usize {
     if text.is_ascii() { text.len() } else { text.chars().count() }
 }
 
-/// Returns the character at a position.
-pub fn char_at(text: &str, position: usize) -> Option<Value> {
-    if text.is_ascii() {
-        return text.get(position..position + 1).map(Value::from);
-    }
-    let char = text.chars().nth(position)?;
-    Some(Value::from(char.encode_utf8(&mut [0; 4]) as &str))
+/// Bytes of a piece of text that is looked through before the next look at who else waits.
+const PIECE: usize = 64 << 10;
+
+/// Hands out a text in pieces, each paid for before it is looked through.
+pub fn pieces<'a>(machine: &'a Machine, text: &'a str) -> impl Iterator<Item = Result<&'a str, Raise>> {
+    let mut rest = text;
+    std::iter::from_fn(move || {
+        let (piece, next) = rest.split_at(rest.floor_char_boundary(PIECE));
+        rest = next;
+        (!piece.is_empty()).then(|| ledger::scanned(machine, piece.len() as u64).map(|()| piece))
+    })
 }
 
 /// Returns the characters from one position up to another.
@@ -122,6 +136,15 @@ pub fn repeat(machine: &Machine, text: &str, count: usize) -> Result<Value, Rais
 /// As CPython.
 pub fn maketrans(machine: &Machine, args: Args) -> HostResult {
     let args = args.between("maketrans", 1, 3)?;
+    for argument in &args {
+        let entries = match argument {
+            Value::Str(text) => text.len(),
+            Value::Dict(dict) => dict.len(),
+            _ => 0,
+        };
+        machine.charge_fuel(entries as u64)?;
+        sequence::affordable(machine, 4 * entries)?;
+    }
     let ordinal = |char: char| Value::Int(i64::from(char as u32));
     let mut pairs = Vec::new();
     match &args[..] {
@@ -163,7 +186,17 @@ fn map(machine: &Machine, receiver: &Value, args: Args, name: &str, change: fn(&
     args.none(&format!("str.{name}"))?;
     let text = of(receiver, name)?;
     ledger::reserve(machine, text.len() as u64)?;
-    Ok(ledger::text(machine, change(&text))?.into())
+    let mut changed = String::with_capacity(text.len());
+    // What a character becomes depends on those beside it: letters are not parted from their words.
+    if text.len() <= PIECE || name != "upper" {
+        ledger::scanned(machine, 2 * text.len() as u64)?;
+        changed.push_str(&change(&text));
+    } else {
+        for piece in pieces(machine, &text) {
+            changed.push_str(&change(piece?));
+        }
+    }
+    Ok(ledger::text(machine, changed)?.into())
 }
 
 fn capitalize(text: &str) -> String {
@@ -205,21 +238,28 @@ fn digit(char: char) -> bool {
     decimal(char) || matches!(char as u32, 0xb2 | 0xb3 | 0xb9 | 0x2070 | 0x2074..=0x2079 | 0x2080..=0x2089)
 }
 
-/// Texts of letters, of letters and numerals, of digits, and names: by Unicode's categories, as Python has them.
+/// Texts of letters, of letters and numerals, of digits, and what names begin and go on with: by Unicode's categories, as Python has them.
 static ALPHABETIC: LazyLock<Option<Regex>> = LazyLock::new(|| whole(r"\p{L}+"));
 static ALPHANUMERIC: LazyLock<Option<Regex>> = LazyLock::new(|| whole(r"[\p{L}\p{N}]+"));
 static DECIMAL: LazyLock<Option<Regex>> = LazyLock::new(|| whole(r"\p{Nd}+"));
-static IDENTIFIER: LazyLock<Option<Regex>> = LazyLock::new(|| whole(r"[\p{XID_Start}_]\p{XID_Continue}*"));
+static CONTINUED: LazyLock<Option<Regex>> = LazyLock::new(|| whole(r"\p{XID_Continue}+"));
+static IDENTIFIER: LazyLock<Option<Regex>> = LazyLock::new(|| whole(r"[\p{XID_Start}_]"));
 
 /// Compiles a pattern for a whole text. These all compile: a test uses each.
 fn whole(pattern: &str) -> Option<Regex> {
     Regex::new(&format!(r"\A(?:{pattern})\z")).ok()
 }
 
-fn every(receiver: &Value, args: Args, name: &str, texts: &LazyLock<Option<Regex>>) -> HostResult {
+fn every(machine: &Machine, receiver: &Value, args: Args, name: &str, texts: &LazyLock<Option<Regex>>) -> HostResult {
     args.none(&format!("str.{name}"))?;
     let text = of(receiver, name)?;
-    Ok(Value::Bool(texts.as_ref().is_some_and(|texts| texts.is_match(&text))).into())
+    for piece in pieces(machine, &text) {
+        let piece = piece?;
+        if !texts.as_ref().is_some_and(|texts| texts.is_match(piece)) {
+            return Ok(Value::Bool(false).into());
+        }
+    }
+    Ok(Value::Bool(!text.is_empty()).into())
 }
 
 /// Folds the case of a text: as upper case has it, in lower case, but for scripts whose upper case came first.
@@ -236,27 +276,53 @@ fn folded(text: &str) -> String {
     folded
 }
 
-fn all(receiver: &Value, args: Args, name: &str, test: fn(char) -> bool) -> HostResult {
+fn all(machine: &Machine, receiver: &Value, args: Args, name: &str, test: fn(char) -> bool) -> HostResult {
     args.none(&format!("str.{name}"))?;
     let text = of(receiver, name)?;
-    Ok(Value::Bool(!text.is_empty() && text.chars().all(test)).into())
+    for piece in pieces(machine, &text) {
+        if !piece?.chars().all(test) {
+            return Ok(Value::Bool(false).into());
+        }
+    }
+    Ok(Value::Bool(!text.is_empty()).into())
 }
 
-fn cased(receiver: &Value, args: Args, name: &str, wanted: fn(char) -> bool, other: fn(char) -> bool) -> HostResult {
+fn cased(
+    machine: &Machine,
+    receiver: &Value,
+    args: Args,
+    name: &str,
+    wanted: fn(char) -> bool,
+    other: fn(char) -> bool,
+) -> HostResult {
     args.none(&format!("str.{name}"))?;
     let text = of(receiver, name)?;
-    Ok(Value::Bool(text.chars().any(wanted) && !text.chars().any(other)).into())
+    let mut found = false;
+    for piece in pieces(machine, &text) {
+        for char in piece?.chars() {
+            if other(char) {
+                return Ok(Value::Bool(false).into());
+            }
+            found |= wanted(char);
+        }
+    }
+    Ok(Value::Bool(found).into())
 }
 
-fn isidentifier(_: &Machine, receiver: &Value, args: Args) -> HostResult {
-    args.none("str.isidentifier")?;
-    let text = of(receiver, "isidentifier")?;
-    Ok(Value::Bool(IDENTIFIER.as_ref().is_some_and(|names| names.is_match(&text))).into())
+fn isidentifier(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
+    let starts = of(receiver, "isidentifier")?
+        .chars()
+        .next()
+        .is_some_and(|first| IDENTIFIER.as_ref().is_some_and(|names| names.is_match(first.encode_utf8(&mut [0; 4]))));
+    let rest = every(machine, receiver, args, "isidentifier", &CONTINUED)?;
+    Ok(if starts { rest } else { Value::Bool(false).into() })
 }
 
-fn istitle(_: &Machine, receiver: &Value, args: Args) -> HostResult {
+fn istitle(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     args.none("str.istitle")?;
     let text = of(receiver, "istitle")?;
+    ledger::reserve(machine, text.len() as u64)?;
+    ledger::scanned(machine, 2 * text.len() as u64)?;
     Ok(Value::Bool(text.chars().any(char::is_alphabetic) && title(&text) == *text).into())
 }
 
@@ -266,6 +332,7 @@ fn encode(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     let encoding = encoding.as_ref().and_then(Value::as_str).unwrap_or("utf-8");
     let errors = errors.as_ref().and_then(Value::as_str).unwrap_or("strict").to_owned();
     ledger::reserve(machine, text.len() as u64)?;
+    ledger::scanned(machine, text.len() as u64)?;
     let limit = match super::bytes::codec(encoding)? {
         super::bytes::Codec::Utf8 => return Ok(ledger::bytes(machine, text.as_bytes().to_vec())?.into()),
         super::bytes::Codec::Ascii => 0x80,
@@ -298,6 +365,7 @@ fn expandtabs(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     let [size] = args.bind("expandtabs", ["tabsize"], 0)?;
     let size = size.map_or(Ok(8), |size| operators::index_fitting(machine, &size))?;
     let size = usize::try_from(size).unwrap_or(0);
+    ledger::scanned(machine, 2 * text.len() as u64)?;
     let tabs = text.matches('\t').count() as u64;
     ledger::reserve(machine, (text.len() as u64).saturating_add(tabs.saturating_mul(size as u64)))?;
     let mut result = String::with_capacity(text.len());
@@ -337,7 +405,7 @@ fn join(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
             total += (part.len() + separator.len()) as u64;
             parts.push(part);
         }
-        machine.charge_fuel(parts.len() as u64)?;
+        machine.charge_fuel(parts.len() as u64 / 2)?;
         ledger::reserve(machine, total)?;
         Ok(ledger::text(machine, parts.join(&*separator))?.into())
     })
@@ -358,9 +426,11 @@ fn pad(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostResul
             return Err(Raise::type_error(format!("The fill character must be a unicode character, not {name}")));
         }
     };
-    let missing = usize::try_from(width).unwrap_or(0).saturating_sub(length(&text));
-    ledger::reserve(machine, (missing as u64).saturating_mul(4))?;
-    let width = missing + length(&text);
+    let characters = Shape::of(machine, &text)?.length();
+    let missing = usize::try_from(width).unwrap_or(0).saturating_sub(characters);
+    ledger::reserve(machine, (missing as u64).saturating_mul(8).saturating_add(text.len() as u64))?;
+    ledger::scanned(machine, missing as u64)?;
+    let width = missing + characters;
     let left = match name {
         "ljust" => 0,
         "rjust" => missing,
@@ -378,7 +448,9 @@ fn strip(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostRes
         Some(Value::Str(chars)) => Some(chars),
         Some(_) => return Err(Raise::type_error(format!("{name} arg must be None or str"))),
     };
-    machine.charge_fuel(text.len() as u64 / 64)?;
+    // Each character that is stripped is looked for among those to strip.
+    let many = chars.as_ref().map_or(1, |chars| chars.len() as u64 / 16 + 1);
+    ledger::scanned(machine, (text.len() as u64).saturating_mul(many))?;
     let inside = |char: char| match &chars {
         Some(chars) => chars.contains(char),
         None => is_space(char),
@@ -404,7 +476,7 @@ fn partition(machine: &Machine, receiver: &Value, args: Args, name: &str) -> Hos
     if separator.is_empty() {
         return Err(Raise::value_error("empty separator"));
     }
-    machine.charge_fuel(text.len() as u64 / 64)?;
+    ledger::scanned(machine, text.len() as u64)?;
     let found = if name == "partition" { text.split_once(separator) } else { text.rsplit_once(separator) };
     let parts = match found {
         Some((before, after)) => [before, separator, after],
@@ -422,6 +494,7 @@ fn remove(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostRe
         let kind = super::type_name(&affix);
         return Err(Raise::type_error(format!("{name}() argument must be str, not {kind}")));
     };
+    ledger::copied(machine, affix.len() as u64)?;
     let rest = if name == "removeprefix" { text.strip_prefix(affix) } else { text.strip_suffix(affix) };
     match rest {
         Some(rest) => Ok(ledger::text(machine, rest)?.into()),
@@ -446,6 +519,7 @@ fn replace(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     };
     let most = usize::try_from(most).unwrap_or(usize::MAX);
     machine.charge_fuel(text.len() as u64 / 16)?;
+    ledger::scanned(machine, 2 * text.len() as u64)?;
     let found = if old.is_empty() { length(&text) + 1 } else { text.matches(&*old).count() };
     let growth = (found.min(most) as u64).saturating_mul(new.len() as u64);
     let size = (text.len() as u64).saturating_add(growth);
@@ -459,67 +533,74 @@ fn split(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostRes
     let [separator, most] = args.bind(name, ["sep", "maxsplit"], 0)?;
     let most = most.map_or(Ok(-1), |most| operators::index_fitting(machine, &most))?;
     let most = usize::try_from(most).unwrap_or(usize::MAX);
-    machine.charge_fuel(text.len() as u64 / 8)?;
+    ledger::scanned(machine, text.len() as u64)?;
     let limit = most.saturating_add(1);
-    let mut parts: Vec<&str> = match &separator {
-        None | Some(Value::None) => words(&text, most, name == "split"),
+    let parts = List::new(Vec::new());
+    // Each part is charged as it is found: there may be as many as characters.
+    let add = |part: &str| -> Result<(), Raise> {
+        machine.charge_fuel(1)?;
+        parts.push(machine, ledger::text(machine, part)?)
+    };
+    match &separator {
+        None | Some(Value::None) => words(&text, most, name == "split").try_for_each(add)?,
         Some(Value::Str(separator)) if separator.is_empty() => return Err(Raise::value_error("empty separator")),
-        Some(Value::Str(separator)) if name == "split" => text.splitn(limit, &**separator).collect(),
-        Some(Value::Str(separator)) => text.rsplitn(limit, &**separator).collect(),
+        Some(Value::Str(separator)) if name == "split" => text.splitn(limit, &**separator).try_for_each(add)?,
+        Some(Value::Str(separator)) => text.rsplitn(limit, &**separator).try_for_each(add)?,
         Some(other) => {
             let name = super::type_name(other);
             return Err(Raise::type_error(format!("must be str or None, not {name}")));
         }
-    };
+    }
     if name == "rsplit" {
         parts.reverse();
     }
-    machine.charge_fuel(parts.len() as u64)?;
-    let parts = parts.into_iter().map(|part| ledger::text(machine, part)).collect::<Result<_, _>>()?;
-    sequence::list(machine, parts)
+    Ok(Value::List(Rc::new(parts)).into())
 }
 
 /// Splits at white space, at most so often; from the end, last word first, unless `forward`.
-fn words(text: &str, most: usize, forward: bool) -> Vec<&str> {
-    let mut parts = Vec::new();
+fn words(text: &str, most: usize, forward: bool) -> impl Iterator<Item = &str> {
     let mut rest = if forward { text.trim_start_matches(is_space) } else { text.trim_end_matches(is_space) };
-    while !rest.is_empty() {
-        if parts.len() == most {
-            parts.push(rest);
-            break;
+    let mut found = 0;
+    std::iter::from_fn(move || {
+        if rest.is_empty() {
+            return None;
+        }
+        found += 1;
+        if found > most {
+            return Some(std::mem::take(&mut rest));
         }
         if forward {
-            let end = rest.find(is_space).unwrap_or(rest.len());
-            parts.push(&rest[..end]);
-            rest = rest[end..].trim_start_matches(is_space);
-        } else {
-            let start =
-                rest.rfind(is_space).map_or(0, |space| space + rest[space..].chars().next().map_or(1, char::len_utf8));
-            parts.push(&rest[start..]);
-            rest = rest[..start].trim_end_matches(is_space);
+            let (word, after) = rest.split_at(rest.find(is_space).unwrap_or(rest.len()));
+            rest = after.trim_start_matches(is_space);
+            return Some(word);
         }
-    }
-    parts
+        let space = rest.rfind(is_space);
+        let start = space.map_or(0, |space| space + rest[space..].chars().next().map_or(1, char::len_utf8));
+        let (before, word) = rest.split_at(start);
+        rest = before.trim_end_matches(is_space);
+        Some(word)
+    })
 }
 
 fn splitlines(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     let text = of(receiver, "splitlines")?;
     let [keep] = args.bind("splitlines", ["keepends"], 0)?;
     let keep = keep.map_or(Ok(false), |keep| operators::truth_sync(machine, &keep))?;
-    machine.charge_fuel(text.len() as u64 / 8)?;
+    ledger::scanned(machine, text.len() as u64)?;
     let ends = |char: char| {
         matches!(char, '\n' | '\r' | '\x0b' | '\x0c' | '\x1c'..='\x1e' | '\u{85}' | '\u{2028}' | '\u{2029}')
     };
-    let mut parts = Vec::new();
+    let parts = List::new(Vec::new());
     let mut rest: &str = &text;
     while !rest.is_empty() {
+        machine.charge_fuel(1)?;
         let end = rest.find(ends).unwrap_or(rest.len());
         let width =
             if rest[end..].starts_with("\r\n") { 2 } else { rest[end..].chars().next().map_or(0, char::len_utf8) };
-        parts.push(ledger::text(machine, &rest[..if keep { end + width } else { end }])?);
+        parts.push(machine, ledger::text(machine, &rest[..if keep { end + width } else { end }])?)?;
         rest = &rest[end + width..];
     }
-    sequence::list(machine, parts)
+    Ok(Value::List(Rc::new(parts)).into())
 }
 
 fn translate(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
@@ -528,6 +609,7 @@ fn translate(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     let Value::Dict(table) = operators::plain(&table) else {
         return Err(Raise::type_error("translate() needs a dict on this server"));
     };
+    ledger::reserve(machine, text.len() as u64)?;
     let mut result = String::with_capacity(text.len());
     for char in text.chars() {
         machine.charge_fuel(1)?;
@@ -535,7 +617,10 @@ fn translate(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
             None => result.push(char),
             Some(Value::None) => {}
             Some(Value::Str(new)) => {
-                ledger::reserve(machine, (result.len() + new.len()) as u64 / 256)?;
+                if result.capacity() - result.len() < new.len() {
+                    ledger::reserve(machine, 2 * (result.len() + new.len()) as u64)?;
+                }
+                ledger::copied(machine, new.len() as u64)?;
                 result.push_str(&new);
             }
             Some(Value::Int(code)) => match u32::try_from(code).ok().and_then(char::from_u32) {
@@ -551,12 +636,13 @@ fn translate(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
 fn zfill(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     let text = of(receiver, "zfill")?;
     let width = operators::index_fitting(machine, &args.one("str.zfill")?)?;
-    let missing = usize::try_from(width).unwrap_or(0).saturating_sub(length(&text));
+    let characters = Shape::of(machine, &text)?.length();
+    let missing = usize::try_from(width).unwrap_or(0).saturating_sub(characters);
     let (sign, digits) = match text.strip_prefix(['+', '-']) {
         Some(rest) => text.split_at(text.len() - rest.len()),
         None => ("", &*text),
     };
-    ledger::reserve(machine, missing as u64)?;
+    ledger::reserve(machine, (missing as u64).saturating_mul(2).saturating_add(text.len() as u64))?;
     Ok(ledger::text(machine, format!("{sign}{}{digits}", "0".repeat(missing)))?.into())
 }
 

@@ -48,7 +48,7 @@ fn count(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
 
 fn index(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     let args = args.between("index", 1, 3)?;
-    elements(receiver, "index")?.index(machine, args, "tuple.index(x): x not in tuple")
+    elements(receiver, "index")?.index(machine, args, |_, _| Ok("tuple.index(x): x not in tuple".to_owned()))
 }
 
 fn elements(receiver: &Value, method: &str) -> Result<Elements, Raise> {

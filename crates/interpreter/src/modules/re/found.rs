@@ -11,6 +11,7 @@ use crate::modules::re::template::Template;
 use crate::operators;
 use crate::raise::Raise;
 use crate::types::charge::Charge;
+use crate::types::string::Shape;
 use crate::types::{MethodFn, Native, ledger};
 use crate::value::Value;
 
@@ -78,18 +79,13 @@ impl Match {
     fn span(&self, machine: &Machine, group: usize) -> Result<(i64, i64), Raise> {
         let Some((start, end)) = self.spans.get(group).copied().flatten() else { return Ok((-1, -1)) };
         let before = characters(machine, &self.subject, start)?;
-        Ok((before, before + self.subject.get(start..end).map_or(0, |text| text.chars().count() as i64)))
+        Ok((before, characters(machine, &self.subject, end)?))
     }
 }
 
 /// Counts the characters before a byte.
-pub fn characters(machine: &Machine, text: &str, byte: usize) -> Result<i64, Raise> {
-    if text.is_ascii() {
-        machine.charge_fuel(text.len() as u64 / 256)?;
-        return Ok(byte as i64);
-    }
-    machine.charge_fuel(byte as u64 / 64)?;
-    Ok(text.get(..byte).map_or(0, |before| before.chars().count()) as i64)
+pub fn characters(machine: &Machine, text: &Rc<str>, byte: usize) -> Result<i64, Raise> {
+    Ok(Shape::of(machine, text)?.position(text, byte) as i64)
 }
 
 const METHODS: &[(&str, MethodFn)] = &[

@@ -16,7 +16,7 @@ use crate::modules::re::template::{Replacement, Template};
 use crate::modules::re::translate::{Refused, translate};
 use crate::modules::re::{DOT_ALL, FLAGS, IGNORE_CASE, MULTILINE, UNICODE, VERBOSE};
 use crate::operators::{self, later};
-use crate::raise::Raise;
+use crate::raise::{Kind, Raise};
 use crate::types::charge::Charge;
 use crate::types::{List, MethodFn, Native, ledger, string, type_name};
 use crate::value::Value;
@@ -26,6 +26,8 @@ const MATCH: u64 = 160;
 const GROUP: u64 = 24;
 /// Bytes that one compiled form of a pattern may take, for its program and again for its tables.
 const PROGRAM_BYTES: usize = 256 << 10;
+/// Steps that one search may take in one piece.
+const MATCHING: u64 = 20_000_000;
 
 /// `re.Pattern` itself, for `isinstance`.
 pub struct PatternType;
@@ -137,6 +139,14 @@ impl Pattern {
     fn find(&self, machine: &Machine, subject: &Rc<str>, from: usize, anchor: Anchor) -> Result<Option<Match>, Raise> {
         let rest = (subject.len().saturating_sub(from)) as u64;
         machine.charge_fuel(4 + rest / 512)?;
+        if rest.saturating_mul(self.weight) / 64 > MATCHING {
+            return Err(Raise::new(
+                Kind::OverflowError,
+                format!(
+                    "a pattern of this size takes too long on {rest} characters for this server; match parts of the text"
+                ),
+            ));
+        }
         let Some(regex) = self.regex(anchor) else {
             return Err(Raise::value_error("the pattern is too large for this server"));
         };
@@ -283,6 +293,7 @@ fn window(machine: &Machine, args: Args, name: &str) -> Result<(Rc<str>, usize),
     let mut subject = text(subject)?;
     let clamp = |value: &Value, subject: &str| -> Result<usize, Raise> {
         let position = operators::index_clamped(machine, value)?;
+        ledger::scanned(machine, 2 * subject.len() as u64)?;
         Ok(usize::try_from(position).unwrap_or(0).min(string::length(subject)))
     };
     if let Some(end) = end {
