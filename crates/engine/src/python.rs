@@ -66,7 +66,7 @@ pub fn set(machine: &Machine, items: Vec<Value>, frozen: bool) -> Result<Value, 
 #[must_use]
 pub fn set_items(value: &Value) -> (Vec<Value>, bool) {
     match value {
-        Value::Set(set) => (set.items(), set.is_frozen()),
+        Value::Set(set) => (set.items().into_vec(), set.is_frozen()),
         _ => (Vec::new(), false),
     }
 }
@@ -75,7 +75,7 @@ pub fn set_items(value: &Value) -> (Vec<Value>, bool) {
 #[must_use]
 pub fn items(value: &Value) -> Vec<(Value, Value)> {
     match value {
-        Value::Dict(dict) => dict.entries(),
+        Value::Dict(dict) => dict.entries().into_vec(),
         _ => Vec::new(),
     }
 }
@@ -95,7 +95,7 @@ pub fn string_items(value: &Value) -> Option<Vec<(Rc<str>, Value)>> {
 #[must_use]
 pub fn sequence(value: &Value) -> Option<Vec<Value>> {
     match value {
-        Value::List(list) => Some(list.to_vec()),
+        Value::List(list) => Some(list.to_vec().into_vec()),
         Value::Tuple(tuple) => Some(tuple.to_vec()),
         _ => None,
     }

@@ -37,7 +37,7 @@ pub fn type_name(value: &Value) -> String {
 /// Returns the elements of a list, a tuple or a `torch.Size`.
 pub fn sequence(value: &Value) -> Option<Vec<Value>> {
     match value {
-        Value::List(list) => Some(list.to_vec()),
+        Value::List(list) => Some(list.to_vec().into_vec()),
         Value::Tuple(tuple) => Some(tuple.to_vec()),
         _ => {
             if let Some(size) = host::<Size>(value) {

@@ -40,6 +40,15 @@ impl List {
         Self { items: RefCell::new(items), charge }
     }
 
+    /// Holds these elements, where there is memory for them.
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub fn charged(machine: &Machine, items: Vec<Value>) -> Result<Self, Raise> {
+        sequence::affordable(machine, items.len())?;
+        Ok(Self::new(items))
+    }
+
     /// Returns the number of elements.
     pub fn len(&self) -> usize {
         self.items.borrow().len()

@@ -146,7 +146,7 @@ impl Part {
 fn spread(key: &Value) -> Option<Vec<Value>> {
     const LONGEST: usize = 32;
     let Value::List(list) = key else { return None };
-    let items = list.to_vec();
+    let items = list.to_vec().into_vec();
     let tuple_like = |item: &Value| {
         matches!(item, Value::None | Value::Ellipsis | Value::Slice(_))
             || array::elements_of(item).is_some()
