@@ -41,7 +41,7 @@ impl Effects {
 #[must_use]
 pub fn of_block(frame: &Rc<Frame>, body: &Body, knows: Knows) -> Option<Effects> {
     let mut walk = Walk::new(frame, false, knows);
-    walk.to_its_end(body)?;
+    walk.through(body)?;
     let effects = walk.effects;
     let apart = effects.receives().all(|slot| !effects.reads.contains(&slot));
     apart.then_some(effects)
@@ -55,7 +55,7 @@ pub fn of_function(around: &Rc<Frame>, code: &Code, knows: Knows) -> Option<BTre
         return None;
     }
     let mut walk = Walk::new(around, true, knows);
-    walk.to_its_end(&code.body)?;
+    walk.through(&code.body)?;
     Some(walk.free)
 }
 
@@ -118,7 +118,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn to_its_end(&mut self, body: &Body) -> Option<()> {
+    fn through(&mut self, body: &Body) -> Option<()> {
         for _ in 0..ROUNDS {
             self.grown = false;
             self.effects = Effects::default();
