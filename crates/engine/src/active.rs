@@ -396,17 +396,19 @@ impl<M: Model> Running<M> {
     fn close(&mut self) -> Result<(), Raise> {
         let mut put_off = std::mem::take(&mut self.put_off).into_iter();
         for trace in std::mem::take(&mut self.traces) {
-            trace.close()?;
+            let closed = trace.close();
             if let Some(put_off) = put_off.next() {
                 let finished = put_off.finish(self.machine.clone(), Rc::clone(&self.frame));
                 let finished = Box::pin(async move { finished.await.map(|()| Value::None) });
                 match Coroutine::of_future(&self.machine, finished).resume(None) {
+                    // What it stored comes before what it raised, and may have failed itself.
                     Step::Done(stored) => drop(stored?),
                     Step::Waiting(_) => {
                         return Err(Raise::runtime_error("nothing can be stored that waits for the model"));
                     }
                 }
             }
+            closed?;
         }
         self.refused.take().map_or(Ok(()), Err)
     }

@@ -607,6 +607,10 @@ impl HostObject for FakeObject {
         effect(name, usage).unwrap_or(Effect::Anything)
     }
 
+    fn memory(&self) -> Option<usize> {
+        Some(Rc::as_ptr(&self.0.storage).addr())
+    }
+
     fn holds(&self) -> Option<Vec<Value>> {
         Some(Vec::new())
     }
@@ -614,6 +618,10 @@ impl HostObject for FakeObject {
     fn get_attribute(self: Rc<Self>, _machine: &Machine, name: &str) -> HostResult {
         Ok(match name {
             "shape" => Value::tuple(self.0.shape.iter().copied().map(Value::Int).collect()).into(),
+            "clone" => Value::native("clone", move |machine: &Machine, args: Args| {
+                Rc::clone(&self).call_method(machine, "clone", &args)
+            })
+            .into(),
             _ => Outcome::NotImplemented,
         })
     }

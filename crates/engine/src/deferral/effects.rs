@@ -42,7 +42,7 @@ impl Effects {
 #[must_use]
 pub fn of_block(frame: &Rc<Frame>, body: &Body, knows: Knows) -> Option<Effects> {
     let mut walk = Walk::new(frame, false, knows);
-    ir::deep(|| walk.to_its_end(body))?;
+    ir::deep(|| walk.through(body))?;
     let effects = walk.effects;
     let apart = effects.receives().all(|slot| !effects.reads.contains(&slot));
     apart.then_some(effects)
@@ -56,7 +56,7 @@ pub fn of_function(around: &Rc<Frame>, code: &Code, knows: Knows) -> Option<BTre
         return None;
     }
     let mut walk = Walk::new(around, true, knows);
-    ir::deep(|| walk.to_its_end(&code.body))?;
+    ir::deep(|| walk.through(&code.body))?;
     Some(walk.free)
 }
 
@@ -119,7 +119,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn to_its_end(&mut self, body: &Body) -> Option<()> {
+    fn through(&mut self, body: &Body) -> Option<()> {
         for _ in 0..ROUNDS {
             self.grown = false;
             self.effects = Effects::default();

@@ -115,8 +115,10 @@ impl HostObject for Receiver {
     }
 
     fn set_item(self: Rc<Self>, machine: &Machine, key: &Value, value: Value) -> HostResult {
-        // What is stored in a tensor is copied into it, as it is now.
-        if let Value::Host(_) = self.object {
+        // What is stored in a tensor is copied into its memory, as it is now.
+        if let Value::Host(host) = &self.object
+            && host.memory().is_some()
+        {
             let copies = (deepcopy(machine, key.clone()), deepcopy(machine, value));
             return Ok(Outcome::Later(Box::pin(async move {
                 self.note(Store::Item(copies.0.await?, copies.1.await?));
