@@ -72,9 +72,13 @@ fn beside(engine: &mut dyn Engine, long: Job, short: &dyn Fn() -> Job) -> (Outco
 
 #[test]
 fn a_long_pass_that_is_left_between_its_layers_has_the_bits_of_one_that_is_not() {
-    for dtype in [DType::Float32, DType::BFloat16] {
+    let ways: [(DType, &[Batching]); 2] = [
+        (DType::Float32, &[Batching::Shared, Batching::Reproducible, Batching::Exclusive]),
+        (DType::BFloat16, &[Batching::Reproducible]),
+    ];
+    for (dtype, batchings) in ways {
         for (subject, name) in MODELS.into_iter().zip(NAMES) {
-            for batching in [Batching::Shared, Batching::Reproducible, Batching::Exclusive] {
+            for &batching in batchings {
                 let batched = |job: Job| {
                     let mut job = job;
                     job.program.env.batching = Some(batching);
