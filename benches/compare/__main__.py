@@ -24,6 +24,7 @@ BENCHES = {
     "early_exit": [models.GPT2, models.LLAMA],
     "sweep": [models.GPT2, models.LLAMA],
     "users": [models.GPT2],
+    "neighbour": [models.LONG],
     "generate": [models.GPT2],
     "gradient": [models.GPT2],
 }

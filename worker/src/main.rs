@@ -7,14 +7,16 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
-use engine::{Engine, Interleaver};
+use engine::{Engine, Interleaver, Settings};
 use models::cuda::Search;
 use tracing_subscriber::EnvFilter;
 use worker::{Config, Load, Loader};
 
 use crate::device::{Devices, Watched};
+use crate::room::{Room, SHARED_TOKENS};
 
 mod device;
+mod room;
 
 /// Runs researchers' programs on language models, for a Vitrine scheduler.
 #[derive(Parser)]
@@ -51,6 +53,8 @@ struct Run {
     /// Jobs to take at once.
     #[arg(long, default_value_t = 32, value_name = "COUNT")]
     slots: u32,
+    #[command(flatten)]
+    room: Room,
     /// The torch/lib folder of an installed torch 2.11.0, whose libtorch_cuda.so computes on GPUs. Without it, one is
     /// looked for in the usual places where this machine has an NVIDIA driver.
     #[arg(long, env = "VITRINE_TORCH_LIB", value_name = "DIR")]
@@ -104,7 +108,11 @@ impl Run {
         });
         end_with_stdin().context("cannot watch standard input")?;
         let config = Config { slots: self.slots, ..Config::new(self.scheduler, token, worker_id) };
-        let loader: Loader = Arc::new(move |asked, progress| load(asked, &devices, progress));
+        let (room, kept) = (self.room.clone(), self.room.budget());
+        let loader: Loader = Arc::new(move |asked, progress| {
+            let settings = |on_cpu| room.settings(&kept, on_cpu);
+            load(asked, &devices, &settings, progress)
+        });
         // One thread: it only passes on what the model's thread takes and gives.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let ended = runtime.block_on(worker::run(config, loader));
@@ -115,7 +123,12 @@ impl Run {
 }
 
 /// Loads a model and puts an engine over it.
-fn load(load: &Load, devices: &Devices, progress: &mut dyn FnMut(f32)) -> Result<Box<dyn Engine>, String> {
+fn load(
+    load: &Load,
+    devices: &Devices,
+    settings: &dyn Fn(bool) -> Settings,
+    progress: &mut dyn FnMut(f32),
+) -> Result<Box<dyn Engine>, String> {
     let device = devices.choose(load.device.as_deref())?;
     let dtype =
         load.dtype.as_deref().map(str::parse).transpose().map_err(|error: models::LoadError| error.to_string())?;
@@ -126,15 +139,9 @@ fn load(load: &Load, devices: &Devices, progress: &mut dyn FnMut(f32)) -> Result
         tracing::warn!(model = %load.key, %device, "the model could not be warmed up: {}", raise.message());
     }
     tracing::info!(model = %load.key, %device, "the model is loaded");
-    let mut engine = Interleaver::new(*model);
-    if on_cpu {
-        engine = engine.with_shared_tokens(SHARED_TOKENS);
-    }
+    let engine = Interleaver::with_settings(*model, settings(on_cpu));
     Ok(Box::new(Watched { engine, device }))
 }
-
-/// Tokens of a pass on a CPU, for which it takes as long each as for any more (`make bench ONLY="forward users"`).
-const SHARED_TOKENS: i64 = 256;
 
 /// Tokens of a pass on a GPU, up to which beginning a kernel takes longer than running it.
 const SHORT_TOKENS: i64 = 512;

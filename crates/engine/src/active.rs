@@ -184,6 +184,11 @@ impl<M: Model> Active<M> {
         }
     }
 
+    /// Returns whether the job has code of its own between passes, which is to run now.
+    pub fn is_between_traces(&self) -> bool {
+        matches!(self.job.program.entry, Entry::Session) && !self.traces().iter().any(Trace::wants_pass)
+    }
+
     /// Notes that a pass of the job's is done.
     pub fn note_pass(&mut self) {
         self.passes += 1;

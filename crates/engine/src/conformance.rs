@@ -501,6 +501,7 @@ fn what_makes_way_ends_as_it_would_alone(subject: &Subject<'_>) {
 fn an_engine_can_be_dropped_with_jobs_half_way(subject: &Subject<'_>) {
     for place in 0..long_jobs(subject).len() {
         let mut engine = (subject.engine)();
+        engine.attend(std::rc::Rc::new(|| true));
         engine.submit(long_jobs(subject).swap_remove(place));
         engine.submit(subject.job("Hello", Function::Call, "out = HEAD.output.save()", &[]));
         for _ in 0..3 {

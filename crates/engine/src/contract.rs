@@ -13,7 +13,7 @@ use program::{Batching, Limits, Program, Saved};
 use crate::shape::ShapeClass;
 
 /// Executes jobs in steps; each step is at most one forward pass over all that are ready, and one slice of a job that
-/// runs by itself.
+/// runs by itself, or one layer of a pass that takes long.
 pub trait Engine {
     /// Takes a job. It begins at the next step; whatever is wrong with it comes back as [`Event::Failed`].
     fn submit(&mut self, job: Job);

@@ -237,10 +237,11 @@ impl Model for FakeModel {
         Box::new(Cache::default())
     }
 
-    fn rewind(&self, cache: &dyn Any, length: i64) {
+    fn rewind(&self, cache: &dyn Any, length: i64) -> Result<(), Raise> {
         if let Some(Cache(sums)) = cache.downcast_ref() {
             sums.borrow_mut().values_mut().for_each(|sums| sums.truncate(usize::try_from(length).unwrap_or(0)));
         }
+        Ok(())
     }
 
     fn call_module(
@@ -428,7 +429,7 @@ pub struct FakeTensor {
 }
 
 impl FakeTensor {
-    fn new(data: Vec<f64>, shape: Vec<i64>) -> Self {
+    pub(crate) fn new(data: Vec<f64>, shape: Vec<i64>) -> Self {
         Self { storage: Rc::new(RefCell::new(data)), start: 0, shape }
     }
 
@@ -436,11 +437,11 @@ impl FakeTensor {
         usize::try_from(self.shape.iter().product::<i64>()).unwrap_or(0)
     }
 
-    fn data(&self) -> Vec<f64> {
+    pub(crate) fn data(&self) -> Vec<f64> {
         self.storage.borrow().get(self.start..self.start + self.len()).unwrap_or_default().to_vec()
     }
 
-    fn write(&self, mut value: impl FnMut(usize, f64) -> f64) {
+    pub(crate) fn write(&self, mut value: impl FnMut(usize, f64) -> f64) {
         let mut storage = self.storage.borrow_mut();
         if let Some(own) = storage.get_mut(self.start..self.start + self.len()) {
             own.iter_mut().enumerate().for_each(|(index, number)| *number = value(index, *number));

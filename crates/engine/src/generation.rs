@@ -40,7 +40,7 @@ impl<M: Model> Generation<M> {
         let sequences = batch.sequences();
         let sampler = model.sampler(machine, kwargs, &sequences)?;
         let mask = (!batch.full()).then(|| batch.split().into_iter().map(|row| row.mask).collect());
-        Ok(Self {
+        let own = Self {
             sampler,
             finished: vec![false; sequences.len()],
             fresh: usize::try_from(batch.length).unwrap_or(0),
@@ -49,7 +49,11 @@ impl<M: Model> Generation<M> {
             sequences,
             cache: Some(model.new_cache()),
             attention,
-        })
+        };
+        if let Some(cache) = &own.cache {
+            model.expect(&**cache, own.longest());
+        }
+        Ok(own)
     }
 
     /// Returns how long the sequences may get.
@@ -104,13 +108,18 @@ impl<M: Model> Generation<M> {
     }
 
     /// Takes a cache back from a pass that failed: what was computed of it is forgotten.
-    pub fn undo_pass(&mut self, model: &M, cache: Option<Box<dyn Any>>) {
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub fn undo_pass(&mut self, model: &M, cache: Option<Box<dyn Any>>) -> Result<(), Raise> {
         let total = self.sequences.first().map_or(0, Vec::len);
         let before = i64::try_from(total.saturating_sub(self.fresh)).unwrap_or(0);
         self.cache = cache.filter(|_| before > 0).or_else(|| Some(model.new_cache()));
         if let Some(cache) = &self.cache {
-            model.rewind(&**cache, before);
+            model.expect(&**cache, self.longest());
+            model.rewind(&**cache, before)?;
         }
+        Ok(())
     }
 
     /// Appends one token to every row. Returns whether all rows are complete.

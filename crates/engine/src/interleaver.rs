@@ -86,10 +86,7 @@ impl<M: Model> Engine for Interleaver<M> {
         let mut events = Vec::new();
         self.crowd.jobs.set(self.together.active.len() + self.lanes.len());
         let began = Instant::now();
-        let (parties, passed) = self.together.step(&mut events);
-        for party in parties {
-            self.lanes.add(party, &mut events);
-        }
+        let passed = self.together.step(&mut self.lanes, &mut events);
         for active in self.together.leaving() {
             self.lanes.push(active);
         }
@@ -99,7 +96,7 @@ impl<M: Model> Engine for Interleaver<M> {
             let began = Instant::now();
             let back = self.lanes.step(&mut events);
             self.ahead += began.elapsed();
-            self.together.take_back(back, &mut events);
+            self.together.take_back(back, &mut self.lanes, &mut events);
             for active in self.together.leaving() {
                 self.lanes.push(active);
             }

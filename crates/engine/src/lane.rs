@@ -14,7 +14,7 @@ use crate::common::Common;
 use crate::contract::{Event, Failure, Fault, Usage};
 use crate::fiber::Fiber;
 use crate::model::Model;
-use crate::together::{Party, Together};
+use crate::together::{Back, Party, Together};
 use crate::turn::Turn;
 
 /// The lanes of an engine.
@@ -37,9 +37,27 @@ impl<M: Model> Lanes<M> {
         self.waiting.push_back(active);
     }
 
-    /// Takes jobs for one pass.
+    /// Takes a job for something that takes long.
     pub fn add(&mut self, party: Party<M>, events: &mut Vec<Event>) {
-        let jobs: Vec<Member> = party.jobs().map(Member::of).collect();
+        if let Some(lane) = self.lane_for(party, events) {
+            self.begin(lane);
+        }
+    }
+
+    /// Takes a job for something that may take long, and gives it a slice at once. Returns the job if it is done then.
+    pub fn try_at_once(&mut self, party: Party<M>, events: &mut Vec<Event>) -> Option<Back<M>> {
+        let mut lane = self.lane_for(party, events)?;
+        let more = lane.go_on();
+        events.append(&mut lane.events.borrow_mut());
+        if more {
+            self.begin(lane);
+            return None;
+        }
+        lane.back.take().pop()
+    }
+
+    fn lane_for(&self, party: Party<M>, events: &mut Vec<Event>) -> Option<Lane<M>> {
+        let member = party.jobs().next().map(Member::of)?;
         let back = Rc::new(RefCell::new(Vec::new()));
         let returned = Rc::clone(&back);
         let happened = Rc::new(RefCell::new(Vec::new()));
@@ -48,17 +66,17 @@ impl<M: Model> Lanes<M> {
             let jobs = party.run(&told);
             returned.borrow_mut().extend(jobs);
         };
-        self.begin(jobs, body, (back, happened), events);
+        Lane::new(&self.common, member, body, (back, happened), events)
     }
 
     /// Returns how many jobs there are.
     pub fn len(&self) -> usize {
-        self.running.iter().map(|lane| lane.jobs.len()).sum::<usize>() + self.waiting.len()
+        self.running.len() + self.waiting.len()
     }
 
     /// Returns the flag that stops a job.
     pub fn stop_flag(&self, job: JobId) -> Option<&AtomicU8> {
-        let running = self.running.iter().flat_map(|lane| &lane.jobs).find(|member| member.job == job);
+        let running = self.running.iter().map(|lane| &lane.member).find(|member| member.job == job);
         let waiting = || self.waiting.iter().find(|active| active.job.id == job).map(|active| &*active.job.stop);
         running.map(|member| &*member.stop).or_else(waiting)
     }
@@ -69,9 +87,9 @@ impl<M: Model> Lanes<M> {
     }
 
     /// Gives one lane the thread, until its slice is over or its pass, or a layer of a long one, is done. Those who had it
-    /// shortest go first: of tenants, and then of the lanes of one; but before all, one that has to stop. Returns jobs whose
-    /// pass is done.
-    pub fn step(&mut self, events: &mut Vec<Event>) -> Vec<Active<M>> {
+    /// shortest go first: of tenants, and then of the lanes of one; but before all, one that has to stop. Returns jobs that
+    /// are done with what took long.
+    pub fn step(&mut self, events: &mut Vec<Event>) -> Vec<Back<M>> {
         self.open(events);
         let stopped = self.running.iter().position(Lane::is_stopped);
         let Some(at) = stopped.or_else(|| self.next()) else { return Vec::new() };
@@ -82,7 +100,7 @@ impl<M: Model> Lanes<M> {
         let took = began.elapsed();
         lane.used += took;
         events.append(&mut lane.events.borrow_mut());
-        let tenant = lane.tenant.clone();
+        let tenant = lane.member.tenant.clone();
         let back = if more { Vec::new() } else { self.running.remove(at).back.take() };
         if self.running_of(&tenant) > 0 {
             *self.used.entry(tenant).or_default() += took;
@@ -93,12 +111,12 @@ impl<M: Model> Lanes<M> {
     }
 
     fn next(&self) -> Option<usize> {
-        let used = |lane: &Lane<M>| (self.used.get(&lane.tenant).copied().unwrap_or_default(), lane.used);
+        let used = |lane: &Lane<M>| (self.used.get(&lane.member.tenant).copied().unwrap_or_default(), lane.used);
         self.running.iter().enumerate().min_by_key(|(_, lane)| used(lane)).map(|(at, _)| at)
     }
 
     fn running_of(&self, tenant: &TenantId) -> usize {
-        self.running.iter().filter(|lane| lane.tenant == *tenant).count()
+        self.running.iter().filter(|lane| lane.member.tenant == *tenant).count()
     }
 
     /// Opens lanes for those that wait, as far as there is room; who must not begin any more needs none.
@@ -116,16 +134,18 @@ impl<M: Model> Lanes<M> {
     }
 
     fn open_for(&mut self, mut active: Active<M>, events: &mut Vec<Event>) {
-        let job = Member::of(&active);
+        let member = Member::of(&active);
         let turn = Rc::new(Turn::in_lane());
         active.take_turns(&turn);
         let happened = Rc::new(RefCell::new(Vec::new()));
         let (told, common) = (Rc::clone(&happened), Rc::clone(&self.common));
         let body = move || {
             let mut alone = Together::alone(&common, active);
+            // Nothing of it goes elsewhere.
+            let mut none = Lanes::new(&common);
             loop {
                 let mut found = Vec::new();
-                alone.step(&mut found);
+                alone.step(&mut none, &mut found);
                 told.borrow_mut().append(&mut found);
                 if alone.active.is_empty() {
                     return;
@@ -133,37 +153,22 @@ impl<M: Model> Lanes<M> {
                 turn.rest();
             }
         };
-        self.begin(vec![job], body, (Rc::default(), happened), events);
+        if let Some(lane) = Lane::new(&self.common, member, body, (Rc::default(), happened), events) {
+            self.begin(lane);
+        }
     }
 
-    fn begin(
-        &mut self,
-        jobs: Vec<Member>,
-        body: impl FnOnce() + 'static,
-        (back, happened): (Rc<RefCell<Vec<Active<M>>>>, Rc<RefCell<Vec<Event>>>),
-        events: &mut Vec<Event>,
-    ) {
-        let Some(tenant) = jobs.first().map(|member| member.tenant.clone()) else { return };
-        match Fiber::new(body) {
-            Ok(fiber) => {
-                // Whoever comes next has had as much as the others: it neither keeps them waiting nor waits for them.
-                let shortest = |used: &mut dyn Iterator<Item = Duration>| used.min().unwrap_or_default();
-                let of_tenant = self.running.iter().filter(|lane| lane.tenant == tenant).map(|lane| lane.used);
-                let used = shortest(&mut of_tenant.into_iter());
-                if !self.used.contains_key(&tenant) {
-                    let least = shortest(&mut self.used.values().copied());
-                    self.used.insert(tenant.clone(), least);
-                }
-                let model = Rc::clone(&self.common.model);
-                let fiber = Some(fiber);
-                self.running.push(Lane { jobs, tenant, model, events: happened, back, used, fiber, aside: None });
-            }
-            Err(error) => {
-                let message = format!("there is no stack to run the job on: {error}");
-                let failure = || Failure { fault: Fault::Server, message: message.clone() };
-                events.extend(jobs.iter().map(|member| Event::Failed(member.job, failure(), Usage::default())));
-            }
+    /// Has a lane take turns. Whoever comes next counts as having had as much as the others: it neither keeps them waiting
+    /// nor waits for them.
+    fn begin(&mut self, mut lane: Lane<M>) {
+        let tenant = &lane.member.tenant;
+        let own = self.running.iter().filter(|other| other.member.tenant == *tenant);
+        lane.used = own.map(|other| other.used).min().unwrap_or_default();
+        if !self.used.contains_key(tenant) {
+            let least = self.used.values().min().copied().unwrap_or_default();
+            self.used.insert(tenant.clone(), least);
         }
+        self.running.push(lane);
     }
 }
 
@@ -180,15 +185,14 @@ impl Member {
     }
 }
 
-/// A fiber with one job, or with those of one pass.
+/// A fiber, for a whole job or for something that takes long of one.
 struct Lane<M: Model> {
-    jobs: Vec<Member>,
-    tenant: TenantId,
+    member: Member,
     model: Rc<M>,
     /// What happened, until it is told.
     events: Rc<RefCell<Vec<Event>>>,
-    /// The jobs of a pass that is done.
-    back: Rc<RefCell<Vec<Active<M>>>>,
+    /// The job, once it is done with what took long.
+    back: Rc<RefCell<Vec<Back<M>>>>,
     used: Duration,
     fiber: Option<Fiber>,
     /// What the thread held for the lane when it was paused.
@@ -196,8 +200,28 @@ struct Lane<M: Model> {
 }
 
 impl<M: Model> Lane<M> {
+    fn new(
+        common: &Common<M>,
+        member: Member,
+        body: impl FnOnce() + 'static,
+        (back, happened): (Rc<RefCell<Vec<Back<M>>>>, Rc<RefCell<Vec<Event>>>),
+        events: &mut Vec<Event>,
+    ) -> Option<Self> {
+        match Fiber::new(body) {
+            Ok(fiber) => {
+                let (model, fiber) = (Rc::clone(&common.model), Some(fiber));
+                Some(Self { member, model, events: happened, back, used: Duration::ZERO, fiber, aside: None })
+            }
+            Err(error) => {
+                let message = format!("there is no stack to run the job on: {error}");
+                events.push(Event::Failed(member.job, Failure { fault: Fault::Server, message }, Usage::default()));
+                None
+            }
+        }
+    }
+
     fn is_stopped(&self) -> bool {
-        self.jobs.iter().any(|member| member.stop.load(Ordering::Relaxed) != 0)
+        self.member.stop.load(Ordering::Relaxed) != 0
     }
 
     /// Lets the job have the thread for a slice. Returns whether there is more to do.

@@ -32,6 +32,7 @@ pub mod python;
 mod run;
 pub mod settings;
 pub mod shape;
+mod splice;
 mod thaw;
 mod together;
 mod tokenizer;

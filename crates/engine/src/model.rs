@@ -142,6 +142,12 @@ pub trait Tensor: Clone + 'static {
     /// When there is none.
     fn duplicate(&self) -> Result<Self, Raise>;
 
+    /// Returns how often the memory was written to, by way of whatever tensor: as long as that stays the same nobody wrote.
+    /// It may count writes that changed nothing, or other parts of the memory; `None` where nobody counts.
+    fn writes(&self) -> Option<i64> {
+        None
+    }
+
     /// Returns, for each entry of dim 0, the first entry of dim 1 whose bits differ from `other`'s, or the length of
     /// dim 1 where none does. Zeros for tensors of other shapes.
     ///
@@ -483,8 +489,14 @@ pub trait Model: 'static {
     /// Makes an empty cache for [`Segment::cache`].
     fn new_cache(&self) -> Box<dyn Any>;
 
+    /// Says how many tokens each sequence of a cache will have at most, so that there can be room for them.
+    fn expect(&self, _cache: &dyn Any, _longest: i64) {}
+
     /// Has a cache forget all tokens from one position on, as if a pass that failed had never begun.
-    fn rewind(&self, cache: &dyn Any, length: i64);
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    fn rewind(&self, cache: &dyn Any, length: i64) -> Result<(), Raise>;
 
     /// Runs one module on a user's own tensors, shaped as Hugging Face shapes them (`model.lm_head(h)` in a block).
     ///

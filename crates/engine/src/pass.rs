@@ -145,10 +145,9 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
                 if let (Some(shown), Some(watched)) = (shown, watched) {
                     shown.replace(watched, new.trees());
                 }
-                match put_inputs(&inputs, layout, index, new) {
-                    Ok(new) => inputs = new,
-                    // Only the run that assigned the value is to blame.
-                    Err(raise) => run.ended = Some(Ending::Failed(raise)),
+                // Only the run that assigned the value is to blame.
+                if let Err(raise) = put_inputs(&mut inputs, layout, index, new) {
+                    run.ended = Some(Ending::Failed(raise));
                 }
             }
         }
@@ -191,10 +190,9 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
             if let (Some(shown), Some(watched)) = (shown, watched) {
                 shown.replace(watched, std::iter::once(&new));
             }
-            match tree::put(&output, layout, index, new) {
-                Ok(new) => output = new,
-                // Only the run that assigned the value is to blame.
-                Err(raise) => run.ended = Some(Ending::Failed(raise)),
+            // Only the run that assigned the value is to blame.
+            if let Err(raise) = tree::put(&mut output, layout, index, new) {
+                run.ended = Some(Ending::Failed(raise));
             }
         }
         self.unless_enough(output)
@@ -207,7 +205,7 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
     fn moved(&self, segment: usize, from: &M::Tensor, to: &M::Tensor) -> Result<(), Raise> {
         let seen = !from.pending() && self.seen.get(segment).is_some_and(|seen| seen.contains(&from.memory()));
         match self.left.borrow_mut().get_mut(segment) {
-            Some(left) if seen && self.live(segment) => left.push(vec![from.clone(), to.clone()], from.duplicate()?),
+            Some(left) if seen && self.live(segment) => left.push(vec![from.clone(), to.clone()], &from.duplicate()?),
             _ => Ok(()),
         }
     }
@@ -286,25 +284,16 @@ impl<M: Model> Pass<'_, M> {
 }
 
 fn put_inputs<T: crate::model::Tensor>(
-    inputs: &Inputs<Packed<T>>,
+    inputs: &mut Inputs<Packed<T>>,
     layout: &Layout,
     part: usize,
     new: Inputs<T>,
-) -> Result<Inputs<Packed<T>>, Raise> {
-    let mut args = Vec::with_capacity(inputs.args.len());
-    let mut given = new.args.into_iter();
-    for old in &inputs.args {
-        args.push(match given.next() {
-            Some(new) => tree::put(old, layout, part, new)?,
-            None => old.clone(),
-        });
+) -> Result<(), Raise> {
+    inputs.args.iter_mut().zip(new.args).try_for_each(|(old, new)| tree::put(old, layout, part, new))?;
+    for (name, new) in new.kwargs {
+        if let Some((_, old)) = inputs.kwargs.iter_mut().find(|(other, _)| *other == name) {
+            tree::put(old, layout, part, new)?;
+        }
     }
-    let mut kwargs = Vec::with_capacity(inputs.kwargs.len());
-    for (name, old) in &inputs.kwargs {
-        kwargs.push(match new.kwargs.iter().find(|(other, _)| other == name) {
-            Some((_, new)) => (*name, tree::put(old, layout, part, new.clone())?),
-            None => (*name, old.clone()),
-        });
-    }
-    Ok(Inputs { args, kwargs })
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! One trace in progress: its blocks beside the model's forward passes.
 
 use std::any::Any;
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use crate::job::JobState;
 use crate::location::{Location, Order};
 use crate::mediator::{Mediator, Pending, Status, Wish};
 use crate::model::{Inputs, Model, Site, Tree, Wants};
-use crate::tree::{self, Rows};
+use crate::splice::{self, Leaf, Rows};
 
 /// What flows past a location, as one job sees it.
 pub enum Flow<T> {
@@ -30,9 +31,13 @@ pub struct Visited<T> {
 /// A location that the model is at, as one job sees it.
 pub struct Visit<T> {
     location: Location,
+    /// Which visit of the location it is.
+    occurrence: i64,
     /// Index of the job's part in the layout.
     part: usize,
-    flow: Flow<T>,
+    flow: Flow<Leaf<T>>,
+    /// Blocks that wait for it, by their numbers.
+    waiting: BTreeSet<usize>,
     replaced: bool,
     /// Whether a block stopped the trace: the others are served first.
     stopped: bool,
@@ -43,6 +48,10 @@ pub struct Run<M: Model> {
     pub job: Rc<JobState<M>>,
     pub machine: Machine,
     mediators: Vec<Mediator>,
+    /// Blocks that wait to have something computed.
+    computing: BTreeSet<usize>,
+    /// Blocks that ran since somebody looked what they wait for.
+    ran: Vec<usize>,
     progress: Progress,
     watch: Watch,
     /// Rows of the whole batch, and whether several invokes share it.
@@ -84,6 +93,8 @@ impl<M: Model> Run<M> {
             job,
             machine,
             mediators,
+            computing: BTreeSet::new(),
+            ran: Vec::new(),
             progress,
             watch,
             total,
@@ -181,21 +192,18 @@ impl<M: Model> Run<M> {
         let location = Location::Output(site);
         self.progress.reach(location);
         self.job.gathering.set(true);
-        let mut visit = Visit { location, part, flow: Flow::Output(output), replaced, stopped: false };
+        let mut visit = self.begin_visit(location, part, Flow::Output(splice::open(output)));
+        visit.replaced = replaced;
         self.serve_all(&mut visit);
         self.busy += self.job.turn.leave(stint);
         visit
     }
 
-    /// Returns whether a block waits to have something computed.
-    fn computing(&self) -> bool {
-        self.mediators.iter().filter_map(Mediator::pending).any(|pending| matches!(pending.wish, Wish::Deferred(_)))
-    }
-
     /// Takes what blocks wait to have computed, with the number of each block.
     pub fn deferred(&mut self) -> Vec<(usize, Box<dyn Any>)> {
         let mut taken = Vec::new();
-        for (index, mediator) in self.mediators.iter_mut().enumerate() {
+        for index in std::mem::take(&mut self.computing) {
+            let Some(mediator) = self.mediators.get_mut(index) else { continue };
             match std::mem::replace(&mut mediator.status, Status::Done) {
                 Status::Parked(Pending { wish: Wish::Deferred(request), .. }) => taken.push((index, request)),
                 other => mediator.status = other,
@@ -295,17 +303,55 @@ impl<M: Model> Run<M> {
 
     fn visit(&mut self, location: Location, part: usize, flow: Flow<M::Tensor>) -> Visited<M::Tensor> {
         self.progress.reach(location);
-        let mut visit = Visit { location, part, flow, replaced: false, stopped: false };
+        let flow = match flow {
+            Flow::Inputs(inputs) => match splice::each(inputs, |tree| Ok(splice::open(tree))) {
+                Ok(inputs) => Flow::Inputs(inputs),
+                Err(_) => Flow::Output(Tree::None),
+            },
+            Flow::Output(tree) => Flow::Output(splice::open(tree)),
+        };
+        let mut visit = self.begin_visit(location, part, flow);
         self.serve_all(&mut visit);
         self.leave(visit)
+    }
+
+    fn begin_visit(&mut self, location: Location, part: usize, flow: Flow<Leaf<M::Tensor>>) -> Visit<M::Tensor> {
+        let occurrence = self.progress.occurrence(location);
+        let waiting = self.waiting(location, occurrence);
+        Visit { location, occurrence, part, flow, waiting, replaced: false, stopped: false }
+    }
+
+    /// Lists the blocks that wait for a visit of a location.
+    fn waiting(&mut self, location: Location, occurrence: i64) -> BTreeSet<usize> {
+        self.ran.clear();
+        (0..self.mediators.len()).filter(|&index| self.waits(index, location, occurrence)).collect()
+    }
+
+    fn waits(&self, index: usize, location: Location, occurrence: i64) -> bool {
+        let pending = self.mediators.get(index).and_then(Mediator::pending);
+        pending.is_some_and(|pending| pending.wish.location() == Some(location) && pending.occurrence == occurrence)
+    }
+
+    /// Notes what the blocks wait for that ran since the last time.
+    fn look_again(&mut self, waiting: &mut BTreeSet<usize>, location: Location, occurrence: i64) {
+        for index in std::mem::take(&mut self.ran) {
+            if self.waits(index, location, occurrence) {
+                waiting.insert(index);
+            } else {
+                waiting.remove(&index);
+            }
+        }
     }
 
     /// Serves every block that waits for a visit, until none does: serving one can release another into it. While a block
     /// waits to have something computed, those after it wait too: what they do, they do after it.
     fn serve_all(&mut self, visit: &mut Visit<M::Tensor>) {
-        while !self.computing()
-            && let Some(index) = self.ready(visit.location)
-        {
+        loop {
+            self.look_again(&mut visit.waiting, visit.location, visit.occurrence);
+            let Some(&index) = visit.waiting.first().filter(|_| self.ended.is_none() && self.computing.is_empty())
+            else {
+                break;
+            };
             match self.serve(index, visit.part, &mut visit.flow) {
                 Ok(wrote) => visit.replaced |= wrote,
                 Err(raise) if raise.as_fatal() == Some(Fatal::Stopped) => visit.stopped = true,
@@ -323,7 +369,17 @@ impl<M: Model> Run<M> {
             self.ended = Some(Ending::Stopped);
         }
         self.rewatch();
-        Visited { flow: visit.flow, replaced: visit.replaced }
+        let flow = match visit.flow {
+            Flow::Inputs(inputs) => splice::each(inputs, splice::close).map(Flow::Inputs),
+            Flow::Output(tree) => splice::close(tree).map(Flow::Output),
+        };
+        match flow {
+            Ok(flow) => Visited { flow, replaced: visit.replaced },
+            Err(raise) => {
+                self.note(Err(raise));
+                Visited { flow: Flow::Output(Tree::None), replaced: false }
+            }
+        }
     }
 
     fn visit_skip(&mut self, site: Site) -> bool {
@@ -331,7 +387,11 @@ impl<M: Model> Run<M> {
         self.progress.reach(location);
         let mut parts = Vec::new();
         let mut whole = None;
-        while let Some(index) = self.ready(location) {
+        let occurrence = self.progress.occurrence(location);
+        let mut waiting = self.waiting(location, occurrence);
+        loop {
+            self.look_again(&mut waiting, location, occurrence);
+            let Some(&index) = waiting.first().filter(|_| self.ended.is_none()) else { break };
             let rows = self.rows(index);
             let Some(value) = self.take_wish(index, |wish| match wish {
                 Wish::Skip(_, value) => Some(value.clone()),
@@ -339,21 +399,20 @@ impl<M: Model> Run<M> {
             }) else {
                 break;
             };
-            let served = tree::merge::<M::Tensor>(&Tree::None, &value, Rows { group: None, total: rows.total })
-                .and_then(|tree| {
-                    match rows.group {
-                        Some(group) => parts.push((group, tree)),
-                        None => whole = Some(tree),
-                    }
-                    self.resume(index, Some(Ok(Value::None)))
-                });
+            let served = splice::skipped::<M::Tensor>(&value, rows.total).and_then(|tree| {
+                match rows.group {
+                    Some(group) => parts.push((group, tree)),
+                    None => whole = Some(tree),
+                }
+                self.resume(index, Some(Ok(Value::None)))
+            });
             self.note(served);
             if self.ended.is_some() {
                 break;
             }
         }
         if !parts.is_empty() {
-            match tree::join_skips(parts, self.total) {
+            match splice::join_skips(parts, self.total) {
                 Ok(tree) => whole = Some(tree),
                 Err(raise) => self.note(Err(raise)),
             }
@@ -368,21 +427,8 @@ impl<M: Model> Run<M> {
         skipped
     }
 
-    /// Finds a block that waits for this visit of a location.
-    fn ready(&self, location: Location) -> Option<usize> {
-        if self.ended.is_some() {
-            return None;
-        }
-        let occurrence = self.progress.occurrence(location);
-        self.mediators.iter().position(|mediator| {
-            mediator
-                .pending()
-                .is_some_and(|pending| pending.wish.location() == Some(location) && pending.occurrence == occurrence)
-        })
-    }
-
     /// Answers one request of a block. Returns whether it replaced the value.
-    fn serve(&mut self, index: usize, segment: usize, flow: &mut Flow<M::Tensor>) -> Result<bool, Raise> {
+    fn serve(&mut self, index: usize, part: usize, flow: &mut Flow<Leaf<M::Tensor>>) -> Result<bool, Raise> {
         let rows = self.rows(index);
         let Some(mediator) = self.mediators.get_mut(index) else { return Ok(false) };
         // A pinned step after the first holds for one request; the rest of the step follows the model.
@@ -397,32 +443,29 @@ impl<M: Model> Run<M> {
         let mut replaced = false;
         // What goes wrong while a value is shown or spliced is raised at the user's line.
         let answer = match (wish, &mut *flow) {
-            (Wish::Read(_, View::Whole), Flow::Output(tree)) => tree::show(&*model, &self.machine, tree, segment, rows),
+            (Wish::Read(_, View::Whole), Flow::Output(tree)) => splice::show(&*model, &self.machine, tree, part, rows),
             (Wish::Read(_, view), Flow::Inputs(inputs)) => {
                 if view == View::Whole {
-                    tree::show_inputs(&*model, &self.machine, inputs, segment, rows)
+                    splice::show_inputs(&*model, &self.machine, inputs, part, rows)
                 } else {
                     match first_argument(inputs) {
-                        Some(tree) => tree::show(&*model, &self.machine, tree, segment, rows),
+                        Some(tree) => splice::show(&*model, &self.machine, tree, part, rows),
                         None => {
                             Err(Raise::value_error("the module is called without arguments; read `.inputs` instead"))
                         }
                     }
                 }
             }
-            (Wish::Write(_, value), Flow::Output(tree)) => tree::merge(tree, &value, rows).map(|new| {
-                *tree = new;
+            (Wish::Write(_, value), Flow::Output(tree)) => splice::assign(tree, &value, rows).map(|()| {
                 replaced = true;
                 Value::None
             }),
-            (Wish::Write(_, value), Flow::Inputs(inputs)) => tree::merge_inputs(inputs, &value, rows).map(|new| {
-                *inputs = new;
+            (Wish::Write(_, value), Flow::Inputs(inputs)) => splice::assign_inputs(inputs, &value, rows).map(|()| {
                 replaced = true;
                 Value::None
             }),
-            (Wish::WriteFirst(_, value), Flow::Inputs(inputs)) => match first_argument_mut(inputs) {
-                Some(tree) => tree::merge(tree, &value, rows).map(|new| {
-                    *tree = new;
+            (Wish::WriteFirst(_, value), Flow::Inputs(inputs)) => match first_argument(inputs) {
+                Some(tree) => splice::assign(tree, &value, rows).map(|()| {
                     replaced = true;
                     Value::None
                 }),
@@ -451,14 +494,19 @@ impl<M: Model> Run<M> {
         while let Some((index, answer)) = stack.pop() {
             let Some(mediator) = self.mediators.get_mut(index) else { continue };
             let progress = &self.progress;
+            self.ran.push(index);
             mediator.resume(&self.job, answer, |location| progress.occurrence(location))?;
-            if let Some(Wish::Barrier(barrier)) = mediator.pending().map(|pending| &pending.wish) {
-                let mut waiting = barrier.waiting.borrow_mut();
-                waiting.push(index);
-                if waiting.len() >= barrier.count {
-                    // The last to arrive goes on last, so it lies at the bottom.
-                    stack.extend(waiting.drain(..).rev().map(|index| (index, Some(Ok(Value::None)))));
+            match mediator.pending().map(|pending| &pending.wish) {
+                Some(Wish::Barrier(barrier)) => {
+                    let mut waiting = barrier.waiting.borrow_mut();
+                    waiting.push(index);
+                    if waiting.len() >= barrier.count {
+                        // The last to arrive goes on last, so it lies at the bottom.
+                        stack.extend(waiting.drain(..).rev().map(|index| (index, Some(Ok(Value::None)))));
+                    }
                 }
+                Some(Wish::Deferred(_)) => drop(self.computing.insert(index)),
+                _ => {}
             }
         }
         Ok(())
@@ -494,11 +542,7 @@ fn out_of_order(message: String) -> Raise {
     Raise::named("nnsight.intervention.interleaver.OutOfOrderError", interpreter::Kind::Exception, message)
 }
 
-fn first_argument<T>(inputs: &Inputs<T>) -> Option<&Tree<T>> {
-    inputs.args.first().or_else(|| inputs.kwargs.first().map(|(_, tree)| tree))
-}
-
-fn first_argument_mut<T>(inputs: &mut Inputs<T>) -> Option<&mut Tree<T>> {
+fn first_argument<T>(inputs: &mut Inputs<T>) -> Option<&mut Tree<T>> {
     if inputs.args.is_empty() { inputs.kwargs.first_mut().map(|(_, tree)| tree) } else { inputs.args.first_mut() }
 }
 

@@ -9,9 +9,10 @@ use ids::{JobId, TenantId};
 use interpreter::raise::Raise;
 use program::Batching;
 
-use crate::active::{Active, failure_of};
+use crate::active::{Active, End, failure_of};
 use crate::common::{Common, Place};
 use crate::contract::{Event, Usage};
+use crate::lane::Lanes;
 use crate::model::{Done, Interrupt, Model, Segment};
 use crate::pacing::Pacing;
 use crate::pass::Pass;
@@ -37,12 +38,21 @@ enum Stack {
     Passes,
 }
 
-/// Jobs that left the others for one pass, which takes long, and come back when it is done.
+/// A job that left the others for something that takes long, on a stack of its own, and comes back when it is done.
 pub struct Party<M: Model> {
     together: Together<M>,
-    joined: Vec<(usize, usize)>,
-    _place: Place,
+    task: Task,
 }
+
+enum Task {
+    /// A pass over some of its traces.
+    Pass(Vec<(usize, usize)>, Place),
+    /// Its own code, up to where it needs the model.
+    Code,
+}
+
+/// A job that comes back, and how it ended, if it did.
+pub type Back<M> = (Active<M>, Option<End>);
 
 /// Traces that share a pass: by place among the jobs, and among the traces of each.
 #[derive(Default)]
@@ -63,24 +73,28 @@ impl<M: Model> Together<M> {
         Self { common: Rc::clone(common), active: VecDeque::from([active]), stack: Stack::Lanes }
     }
 
-    /// Runs every job's own code, and one pass at most. Passes that take long begin, too, as far as there is room: what is
-    /// returned runs beside all else. Says also whether there was a pass.
-    pub fn step(&mut self, events: &mut Vec<Event>) -> (Vec<Party<M>>, bool) {
-        self.advance_all(events);
-        let (mut parties, mut passed) = (Vec::new(), false);
-        if self.active.iter().any(wants_pass) {
-            passed = self.pass(&mut parties, events);
-            self.advance_all(events);
-        }
-        (parties, passed)
+    /// Runs every job's own code, and one pass at most. What takes long begins, too, as far as there is room, and goes on
+    /// in lanes. Returns whether there was a pass that does not take long.
+    pub fn step(&mut self, lanes: &mut Lanes<M>, events: &mut Vec<Event>) -> bool {
+        self.advance_all(lanes, events);
+        let passed = self.active.iter().any(wants_pass) && self.pass(lanes, events);
+        self.advance_all(lanes, events);
+        passed
     }
 
-    /// Takes jobs back from a pass of their own.
-    pub fn take_back(&mut self, jobs: Vec<Active<M>>, events: &mut Vec<Event>) {
-        if !jobs.is_empty() {
-            self.active.extend(jobs);
-            self.advance_all(events);
+    /// Takes jobs back that are done with what took long.
+    pub fn take_back(&mut self, jobs: Vec<Back<M>>, lanes: &mut Lanes<M>, events: &mut Vec<Event>) {
+        if jobs.is_empty() {
+            return;
         }
+        for (mut active, end) in jobs {
+            active.report(events);
+            match end {
+                Some(end) => active.end(end, events),
+                None => self.active.push_back(active),
+            }
+        }
+        self.advance_all(lanes, events);
     }
 
     /// Takes out the jobs that must not share the thread like this.
@@ -94,11 +108,25 @@ impl<M: Model> Together<M> {
     }
 
     /// Brings every job to where it needs the model, or to its end.
-    fn advance_all(&mut self, events: &mut Vec<Event>) {
+    fn advance_all(&mut self, lanes: &mut Lanes<M>, events: &mut Vec<Event>) {
         let mut index = 0;
         while let Some(active) = self.active.get_mut(index) {
             if self.stack == Stack::Threads && active.leaves() {
                 index += 1;
+                continue;
+            }
+            if self.stack == Stack::Threads && active.is_between_traces() {
+                // What a session does between its traces may take long: on a stack of its own it can be left.
+                let Some(active) = self.active.remove(index) else { continue };
+                let Some((mut active, end)) = lanes.try_at_once(self.for_code(active), events) else { continue };
+                active.report(events);
+                match end {
+                    Some(end) => active.end(end, events),
+                    None => {
+                        self.active.insert(index, active);
+                        index += 1;
+                    }
+                }
                 continue;
             }
             let end = active.advance(&self.common);
@@ -115,7 +143,7 @@ impl<M: Model> Together<M> {
     }
 
     /// Runs one forward pass for as many traces as fit. Returns whether there was one that does not take long.
-    fn pass(&mut self, parties: &mut Vec<Party<M>>, events: &mut Vec<Event>) -> bool {
+    fn pass(&mut self, lanes: &mut Lanes<M>, events: &mut Vec<Event>) -> bool {
         let (mut held, mut full) = (HashSet::new(), false);
         loop {
             let chosen = self.choose(&held);
@@ -127,7 +155,10 @@ impl<M: Model> Together<M> {
                 // Who waits for room does so in the order of coming.
                 let place = if full { None } else { self.common.room.take(chosen.bytes) };
                 match place {
-                    Some(place) => parties.push(self.part_with(&chosen.joined, place)),
+                    Some(place) => {
+                        let party = self.part_with(&chosen.joined, place);
+                        lanes.add(party, events);
+                    }
                     None => {
                         full = true;
                         held.extend(self.jobs_of(&chosen.joined));
@@ -200,7 +231,13 @@ impl<M: Model> Together<M> {
         }
         self.active = staying;
         let together = Self { common: Rc::clone(&self.common), active: leaving, stack: Stack::Passes };
-        Party { together, joined: own, _place: place }
+        Party { together, task: Task::Pass(own, place) }
+    }
+
+    /// Takes a job for what it does between two passes.
+    fn for_code(&self, active: Active<M>) -> Party<M> {
+        let active = VecDeque::from([active]);
+        Party { together: Self { common: Rc::clone(&self.common), active, stack: Stack::Passes }, task: Task::Code }
     }
 
     /// Has the job of a lane wait until there is room for a pass that takes long; `None` where it has to stop.
@@ -227,7 +264,8 @@ impl<M: Model> Together<M> {
 
     /// Runs the model over the segments of some jobs' traces, and hands each its part of the outcome.
     fn run_pass(&mut self, joined: &[(usize, usize)], long: bool) -> Result<(), Raise> {
-        let common = &*self.common;
+        let common = Rc::clone(&self.common);
+        let common = &*common;
         let mut members: Vec<Member<'_, M>> = Vec::with_capacity(joined.len());
         let mut rest = joined.iter().peekable();
         for (index, active) in self.active.iter_mut().enumerate() {
@@ -381,15 +419,24 @@ impl<M: Model> Party<M> {
         self.together.active.iter()
     }
 
-    /// Runs the pass. Returns the jobs as they are then, without those that it ended.
-    pub fn run(mut self, events: &RefCell<Vec<Event>>) -> Vec<Active<M>> {
-        let mut found = Vec::new();
-        let alone = self.together.active.len() == 1;
-        self.jobs().for_each(|active| active.turn().ride(alone));
-        self.together.run(&self.joined, true, &mut found);
+    /// Does what takes long. Returns the job as it is then, unless a pass ended it.
+    pub fn run(mut self, events: &RefCell<Vec<Event>>) -> Vec<Back<M>> {
+        self.jobs().for_each(|active| active.turn().ride(true));
+        let mut ends = Vec::new();
+        match &self.task {
+            Task::Pass(joined, _) => {
+                let mut found = Vec::new();
+                self.together.run(joined, true, &mut found);
+                events.borrow_mut().append(&mut found);
+            }
+            Task::Code => {
+                let common = Rc::clone(&self.together.common);
+                ends.extend(self.together.active.iter_mut().map(|active| active.advance(&common)));
+            }
+        }
         self.jobs().for_each(|active| active.turn().ride(false));
-        events.borrow_mut().append(&mut found);
-        self.together.active.into()
+        let ends = ends.into_iter().chain(std::iter::repeat_with(|| None));
+        self.together.active.into_iter().zip(ends).collect()
     }
 }
 

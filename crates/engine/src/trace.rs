@@ -259,8 +259,10 @@ impl<M: Model> Trace<M> {
     /// Leaves a pass that failed: with the cache that it had, if that had one.
     pub fn undo_pass(&mut self, cache: Option<Box<dyn std::any::Any>>) {
         self.run.undo_pass();
-        if let Work::Generate { generation, .. } = &mut self.work {
-            generation.undo_pass(&*self.run.job.model, cache);
+        if let Work::Generate { generation, .. } = &mut self.work
+            && let Err(raise) = generation.undo_pass(&*self.run.job.model, cache)
+        {
+            self.run.ended = Some(Ending::Failed(raise));
         }
     }
 

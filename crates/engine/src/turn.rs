@@ -48,7 +48,7 @@ pub struct Turn {
     used: Cell<Duration>,
     steps: Cell<u64>,
     spent: Cell<bool>,
-    /// Whether the job is alone in a pass that has a stack of its own.
+    /// Whether what runs of the job has a stack of its own, though it shares passes otherwise.
     rides: Cell<bool>,
 }
 
@@ -101,10 +101,10 @@ impl Turn {
         self.steps.set(0);
     }
 
-    /// Says whether the job of all that share passes is alone, from now on, in one that has a stack of its own. There its
-    /// code pauses where its turn is over, as in a lane.
-    pub fn ride(&self, alone: bool) {
-        self.rides.set(alone);
+    /// Says whether what runs of a job that shares passes has a stack of its own from now on. There its code pauses where
+    /// its turn is over, as in a lane.
+    pub fn ride(&self, on: bool) {
+        self.rides.set(on);
     }
 
     /// Notes that the job's own code begins to run. It may be part of code that runs already.
@@ -155,17 +155,18 @@ impl Turn {
             return Ok(());
         }
         match &self.place {
-            Place::Company(crowd) if !self.rides.get() => {
-                if !crowd.waits() {
-                    return Ok(());
-                }
+            Place::Company(crowd) if !crowd.waits() => Ok(()),
+            Place::Company(_) if !self.rides.get() => {
                 self.spent.set(true);
-                return Err(Fatal::Apart);
+                Err(Fatal::Apart)
             }
-            Place::Company(_) | Place::Lane if !held => self.rest(),
-            Place::Company(_) | Place::Lane => {}
+            Place::Company(_) | Place::Lane => {
+                if !held {
+                    self.rest();
+                }
+                Ok(())
+            }
         }
-        Ok(())
     }
 
     /// Lets others have the thread, and begins another turn when it is back.

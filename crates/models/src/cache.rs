@@ -19,6 +19,8 @@ struct Content {
     layers: Vec<Slot>,
     /// One for each row: what layers that follow them have, and what comes before those that have only the ends of rows.
     rows: Vec<Cache>,
+    /// Tokens of each sequence that there will be at most; zero where nobody knows.
+    longest: i64,
 }
 
 impl Content {
@@ -39,6 +41,8 @@ enum Slot {
     /// None, whatever the rows have: the layer was left out.
     Missing,
     Own(Layer),
+    /// So many tokens, and room for more behind them. Nobody has seen it.
+    Growing(Layer, i64),
     /// Its place among what was computed for several caches.
     Among(Rc<Layer>, Place),
 }
@@ -86,8 +90,13 @@ impl Place {
 impl Slot {
     /// Returns what it has in memory of its own, and nobody else's: it may be shown, and outlive the pass.
     fn own(&mut self) -> Result<Option<Layer>, TchError> {
-        if let Self::Among(all, place) = self {
-            *self = Self::Own((place.copy(&all.0)?, place.copy(&all.1)?));
+        match self {
+            Self::Among(all, place) => *self = Self::Own((place.copy(&all.0)?, place.copy(&all.1)?)),
+            Self::Growing((keys, values), length) => {
+                let own = |room: &Tensor| room.f_narrow(2, 0, *length)?.f_contiguous();
+                *self = Self::Own((own(keys)?, own(values)?));
+            }
+            _ => {}
         }
         Ok(match self {
             Self::Own((keys, values)) => Some((keys.shallow_clone(), values.shallow_clone())),
@@ -98,7 +107,7 @@ impl Slot {
     fn bytes(&self) -> u64 {
         let size = |tensor: &Tensor| tensor.numel() as u64 * tensor.kind().elt_size_in_bytes() as u64;
         match self {
-            Self::Own((keys, values)) => size(keys) + size(values),
+            Self::Own((keys, values)) | Self::Growing((keys, values), _) => size(keys) + size(values),
             Self::Among(all, place) => {
                 let [_, heads, ..] = *all.0.size() else { return 0 };
                 let (head, [rows, length]) = (all.0.size().last().copied().unwrap_or(0), place.size(&all.0));
@@ -112,6 +121,33 @@ impl Slot {
 /// Keys and values, `[rows, heads, length, head_dim]` each.
 pub type Layer = (Tensor, Tensor);
 
+/// Puts new keys, or values, behind those that there are, in room for as many. What is behind them are zeros: a kernel may
+/// read on there.
+fn with_room(old: &Tensor, new: &Tensor, capacity: i64) -> Result<Tensor, TchError> {
+    let (mut size, length) = (old.size(), old.size().get(2).copied().unwrap_or(0));
+    if let Some(tokens) = size.get_mut(2) {
+        *tokens = capacity;
+    }
+    let room = Tensor::f_zeros(size.as_slice(), (old.f_kind()?, old.device()))?;
+    room.f_narrow(2, 0, length)?.f_copy_(old)?;
+    append(&room, length, new)?;
+    Ok(room)
+}
+
+fn append(room: &Tensor, length: i64, new: &Tensor) -> Result<(), TchError> {
+    let tokens = new.size().get(2).copied().unwrap_or(0);
+    room.f_narrow(2, length, tokens)?.f_copy_(new).map(drop)
+}
+
+/// Returns whether what is new can lie behind what there is, as one tensor.
+fn continues(room: &Tensor, new: &Tensor) -> Result<bool, TchError> {
+    let (have, more) = (room.size(), new.size());
+    let fits = matches!((have.as_slice(), more.as_slice()),
+        ([rows, heads, _, head], [own_rows, own_heads, _, own_head])
+            if (rows, heads, head) == (own_rows, own_heads, own_head));
+    Ok(fits && room.f_kind()? == new.f_kind()? && room.device() == new.device() && !new.requires_grad())
+}
+
 /// The caches of a pass, by segment.
 pub struct Caches(pub Vec<Option<Cache>>);
 
@@ -119,13 +155,14 @@ impl Cache {
     /// Makes an empty cache for a model of so many layers.
     #[must_use]
     pub fn new(layers: usize) -> Self {
-        Self(Rc::new(RefCell::new(Content { layers: (0..layers).map(|_| Slot::Followed).collect(), rows: Vec::new() })))
+        let layers = (0..layers).map(|_| Slot::Followed).collect();
+        Self(Rc::new(RefCell::new(Content { layers, ..Content::default() })))
     }
 
     /// Makes a cache of what only the ends of other caches' rows change, one row each.
     #[must_use]
     pub fn after(rows: Vec<Self>) -> Self {
-        Self(Rc::new(RefCell::new(Content { layers: Vec::new(), rows })))
+        Self(Rc::new(RefCell::new(Content { rows, ..Content::default() })))
     }
 
     /// Fills layers that are never computed from other caches, one for each row.
@@ -140,7 +177,35 @@ impl Cache {
         }
         let slot = |layer| self.layer(layer).map_or(Slot::Missing, Slot::Own);
         let layers = (0..self.layers()).map(slot).collect();
-        *self.0.borrow_mut() = Content { layers, rows: Vec::new() };
+        let mut content = self.0.borrow_mut();
+        (content.layers, content.rows) = (layers, Vec::new());
+    }
+
+    /// Says how many tokens each sequence will have at most: there will be room for them, doubled as they come.
+    pub fn expect(&self, longest: i64) {
+        self.0.borrow_mut().longest = longest;
+    }
+
+    /// Forgets all tokens of each sequence from one on.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn rewind(&self, length: i64) -> Result<(), TchError> {
+        for slot in &mut self.0.borrow_mut().layers {
+            if let Slot::Among(all, place) = slot
+                && place.size(&all.0)[1] > length
+            {
+                slot.own()?;
+            }
+            match slot {
+                Slot::Growing(_, tokens) => *tokens = length.min(*tokens),
+                Slot::Own((keys, values)) if keys.size().get(2).is_some_and(|&tokens| tokens > length) => {
+                    *slot = Slot::Own((keys.f_narrow(2, 0, length)?, values.f_narrow(2, 0, length)?));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     /// Lets go of what was computed for others with it.
@@ -157,6 +222,7 @@ impl Cache {
         let content = self.0.borrow();
         match content.layers.first() {
             Some(Slot::Own((keys, _))) => keys.size().get(2).copied().unwrap_or(0),
+            Some(Slot::Growing(_, length)) => *length,
             Some(Slot::Among(all, place)) => place.size(&all.0)[1],
             Some(Slot::Missing) => 0,
             Some(Slot::Followed) | None => content.rows.first().map_or(0, Self::length),
@@ -169,14 +235,40 @@ impl Cache {
         self.0.borrow().layers.iter().map(Slot::bytes).sum()
     }
 
-    /// Appends `[rows, heads, new, head_dim]` keys and values to a layer, and returns all of them.
+    /// Appends `[rows, heads, new, head_dim]` keys and values to a layer, and returns all of them. What is there already
+    /// stays where it is, as long as there is room behind it and nobody has seen it: whoever has may write to it, which
+    /// must not reach what comes after.
     ///
     /// # Errors
     /// When they do not fit what is there.
     pub fn update(&self, layer: usize, keys: &Tensor, values: &Tensor) -> Result<(Tensor, Tensor), TchError> {
-        let before = self.before(layer, keys.size().get(2).copied().unwrap_or(0))?;
+        let new = keys.size().get(2).copied().unwrap_or(0);
+        let before = self.before(layer, new)?;
         let mut content = self.0.borrow_mut();
+        let longest = content.longest;
+        if let Slot::Growing(room, length) = content.slot(layer)
+            && continues(&room.0, keys)?
+            && continues(&room.1, values)?
+            && room.0.size().get(2).is_some_and(|&capacity| *length + new <= capacity)
+        {
+            append(&room.0, *length, keys)?;
+            append(&room.1, *length, values)?;
+            *length += new;
+            return Ok((room.0.f_narrow(2, 0, *length)?, room.1.f_narrow(2, 0, *length)?));
+        }
         let joined = match &before {
+            Some((old_keys, old_values))
+                if longest > old_keys.size().get(2).copied().unwrap_or(0) + new
+                    && continues(old_keys, keys)?
+                    && continues(old_values, values)? =>
+            {
+                let total = old_keys.size().get(2).copied().unwrap_or(0) + new;
+                let capacity = longest.min(2 * total);
+                let room = (with_room(old_keys, keys, capacity)?, with_room(old_values, values, capacity)?);
+                let all = (room.0.f_narrow(2, 0, total)?, room.1.f_narrow(2, 0, total)?);
+                *content.slot(layer) = Slot::Growing(room, total);
+                return Ok(all);
+            }
             Some((old_keys, old_values)) => {
                 (Tensor::f_cat(&[old_keys, keys], -2)?, Tensor::f_cat(&[old_values, values], -2)?)
             }
@@ -204,7 +296,7 @@ impl Cache {
         let content = self.0.borrow();
         match content.layers.get(layer) {
             Some(Slot::Missing) => true,
-            Some(Slot::Own(_) | Slot::Among(..)) => false,
+            Some(Slot::Own(_) | Slot::Growing(..) | Slot::Among(..)) => false,
             Some(Slot::Followed) | None => !matches!(content.rows.as_slice(), [row] if row.length() > new),
         }
     }
@@ -219,6 +311,9 @@ impl Cache {
             Some(Slot::Followed) | None => {}
             Some(Slot::Missing) => return Ok(None),
             Some(Slot::Own((keys, values))) => return Ok(Some((keys.shallow_clone(), values.shallow_clone()))),
+            Some(Slot::Growing((keys, values), length)) => {
+                return Ok(Some((keys.f_narrow(2, 0, *length)?, values.f_narrow(2, 0, *length)?)));
+            }
             Some(Slot::Among(all, place)) => return Ok(Some((place.view(&all.0)?, place.view(&all.1)?))),
         }
         let [row] = content.rows.as_slice() else { return Ok(None) };
@@ -439,6 +534,62 @@ mod tests {
         assert_eq!(all.size(), [1, 1, 2, 2]);
         assert_eq!(Vec::<f32>::try_from(all.flatten(0, -1)).unwrap(), [1.0, 2.0, 9.0, 9.0]);
         assert_eq!((cache.length(), cache.layers()), (2, 2));
+    }
+
+    #[test]
+    fn a_cache_grows_in_place_until_somebody_sees_it() {
+        let cache = Cache::new(1);
+        cache.expect(11);
+        let token = |number: f32| Tensor::from_slice(&[number, -number]).view([1, 2, 1, 1]);
+        let place = |cache: &Cache| cache.before(0, 1).unwrap().unwrap().0.data_ptr();
+        let read = |keys: &Tensor| Vec::<f32>::try_from(keys.contiguous().flatten(0, -1)).unwrap();
+        let (mut places, mut bytes) = (Vec::new(), Vec::new());
+        for number in 0..11_u8 {
+            let new = token(number.into());
+            let (keys, values) = cache.update(0, &new, &new).unwrap();
+            let expected: Vec<f32> = (0..=number).map(f32::from).collect();
+            assert_eq!(read(&keys.narrow(1, 0, 1)), expected);
+            assert_eq!(read(&values.narrow(1, 1, 1)), expected.iter().map(|number| -number).collect::<Vec<_>>());
+            places.push(place(&cache));
+            bytes.push(cache.bytes() / 16);
+        }
+        places.dedup();
+        assert_eq!(places.len(), 4, "the first, and three times twice as many");
+        assert_eq!(bytes, [1, 4, 4, 4, 10, 10, 10, 10, 10, 10, 11], "no room that nobody needs");
+        // What was seen stays as it is, and what is written to it before the next token comes along.
+        let before = cache.layer(0).unwrap().0;
+        let mut seen = before.shallow_clone();
+        assert!(seen.is_contiguous() && seen.size() == [1, 2, 11, 1]);
+        let _ = seen.narrow(2, 0, 1).fill_(7.0);
+        let (keys, _) = cache.update(0, &token(11.0), &token(11.0)).unwrap();
+        let _ = seen.fill_(9.0);
+        assert_eq!(read(&keys.narrow(1, 0, 1))[..2], [7.0, 1.0]);
+        assert_eq!(read(&cache.layer(0).unwrap().0.narrow(1, 0, 1))[..2], [7.0, 1.0]);
+    }
+
+    #[test]
+    fn a_cache_that_is_rewound_goes_on_as_if_nothing_had_come() {
+        let token = |number: f32| Tensor::from_slice(&[number]).view([1, 1, 1, 1]);
+        let read = |keys: &Tensor| Vec::<f32>::try_from(keys.contiguous().flatten(0, -1)).unwrap();
+        for seen in [false, true] {
+            let cache = Cache::new(2);
+            cache.expect(9);
+            let mut all = None;
+            for number in [1.0, 2.0, 3.0] {
+                all = Some(cache.update(0, &token(number), &token(number)).unwrap().0);
+                if seen {
+                    drop(cache.layer(0).unwrap());
+                }
+            }
+            assert_eq!(read(&all.unwrap()), [1.0, 2.0, 3.0]);
+            cache.rewind(2).unwrap();
+            assert_eq!(cache.length(), 2);
+            assert_eq!(read(&cache.update(0, &token(4.0), &token(4.0)).unwrap().0), [1.0, 2.0, 4.0]);
+            let among = Rc::new((token(5.0).expand([1, 1, 3, 1], false), token(5.0).expand([1, 1, 3, 1], false)));
+            cache.place(1, &among, Place::Rows { first: 0, rows: 1 });
+            cache.rewind(1).unwrap();
+            assert_eq!((read(&cache.layer(0).unwrap().0), read(&cache.layer(1).unwrap().0)), (vec![1.0], vec![5.0]));
+        }
     }
 
     #[test]

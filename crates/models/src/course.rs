@@ -18,7 +18,7 @@ use torch::{Products, number};
 use crate::attention;
 use crate::cache::{Cache, Caches};
 use crate::decoder::{Call, Decoder, Description, Rotations, Shared, Stream, share};
-use crate::pass::{Nobody, Pass, Result};
+use crate::pass::{Pass, Result, Unseen};
 use crate::tokens::Tokens;
 
 /// A row as it is when nobody changes it.
@@ -36,13 +36,19 @@ impl Trunk {
     ///
     /// # Errors
     /// When the arithmetic fails.
-    pub fn compute(decoder: &dyn Decoder, products: Products, rows: &[Vec<i64>], kind: Attention) -> Result<Vec<Self>> {
+    pub fn compute(
+        decoder: &dyn Decoder,
+        products: Products,
+        rows: &[Vec<i64>],
+        kind: Attention,
+        rest: &dyn Fn(),
+    ) -> Result<Vec<Self>> {
         let about = decoder.describe();
         let length = |row: &[i64]| i64::try_from(row.len()).unwrap_or(i64::MAX);
         let parts =
             rows.iter().enumerate().map(|(segment, row)| Part { segment: Some(segment), rows: 1, length: length(row) });
-        let mut nobody = Nobody;
-        let mut pass = Pass::new(&mut nobody, Layout { parts: parts.collect() }, products);
+        let mut unseen = Unseen(rest);
+        let mut pass = Pass::new(&mut unseen, Layout { parts: parts.collect() }, products);
         let ids = |row: &Vec<i64>| Tensor::f_from_slice(row)?.f_to_device(about.device)?.f_view([1, length(row)]);
         let call = Call {
             ids: rows.iter().map(ids).collect::<std::result::Result<_, TchError>>()?,
@@ -56,6 +62,7 @@ impl Trunk {
             course.prepare(layer, &mut pass)?;
             course.record(&pass, &mut states)?;
             course.run(layer, &mut pass)?;
+            rest();
         }
         course.record(&pass, &mut states)?;
         let shape = course.shape;
@@ -70,6 +77,15 @@ impl Trunk {
     pub fn bytes(&self) -> u64 {
         let size = |tensor: &Tensor| tensor.numel() as u64 * tensor.kind().elt_size_in_bytes() as u64;
         self.states.iter().map(size).sum::<u64>() + self.cache.bytes()
+    }
+
+    /// Returns the bytes that the trunk of a row of so many tokens will hold, where a token has so many numbers of keys and
+    /// values in each layer.
+    #[must_use]
+    pub fn estimate(about: &Description, width: i64, kept: i64, length: i64) -> u64 {
+        let layers = i64::try_from(about.layers.len()).unwrap_or(0);
+        let numbers = ((layers + 1) * width + layers * kept).cast_unsigned().saturating_mul(length.cast_unsigned());
+        numbers.saturating_mul(about.kind.elt_size_in_bytes() as u64)
     }
 
     fn state(&self, layer: usize) -> Result<&Tensor> {

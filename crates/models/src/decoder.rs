@@ -557,6 +557,7 @@ fn encode(decoder: &dyn Decoder, pass: &mut Pass<'_>, call: &Call) -> Result<Enc
             states.push(hidden.share());
         }
         course.run(layer, pass)?;
+        pass.between_layers()?;
     }
     let (hidden, shared) = course.end(pass)?;
     let hidden = decoder.norm(pass, &hidden)?;

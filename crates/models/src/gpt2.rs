@@ -270,10 +270,14 @@ impl Decoder for Gpt2 {
         let mlp = &self.at(layer)?.mlp;
         pass.module(mlp.site, hidden.share(), |pass, hidden| {
             if let (Tokens::Packed(hidden), false) = (&hidden, pass.wants(mlp.site).inside) {
-                return Ok(Tokens::Packed(in_blocks(hidden, |rows| {
-                    let inner = mlp.act.compute(&mlp.c_fc.compute(&pass.products, rows)?)?;
-                    mlp.c_proj.compute(&pass.products, &inner)
-                })?));
+                return Ok(Tokens::Packed(in_blocks(
+                    hidden,
+                    || pass.rest(),
+                    |rows| {
+                        let inner = mlp.act.compute(&mlp.c_fc.compute(&pass.products, rows)?)?;
+                        mlp.c_proj.compute(&pass.products, &inner)
+                    },
+                )?));
             }
             let hidden = mlp.c_fc.run(pass, &hidden)?;
             let hidden = mlp.act.run(pass, &hidden)?;

@@ -308,11 +308,15 @@ impl Decoder for Llama {
         let mlp = &self.at(layer)?.mlp;
         pass.module(mlp.site, hidden.share(), |pass, hidden| {
             if let (Tokens::Packed(hidden), false) = (&hidden, pass.wants(mlp.site).inside) {
-                return Ok(Tokens::Packed(in_blocks(hidden, |rows| {
-                    let gate = mlp.act_fn.compute(&mlp.gate_proj.compute(&pass.products, rows)?)?;
-                    let up = mlp.up_proj.compute(&pass.products, rows)?;
-                    mlp.down_proj.compute(&pass.products, &gate.f_mul(&up)?)
-                })?));
+                return Ok(Tokens::Packed(in_blocks(
+                    hidden,
+                    || pass.rest(),
+                    |rows| {
+                        let gate = mlp.act_fn.compute(&mlp.gate_proj.compute(&pass.products, rows)?)?;
+                        let up = mlp.up_proj.compute(&pass.products, rows)?;
+                        mlp.down_proj.compute(&pass.products, &gate.f_mul(&up)?)
+                    },
+                )?));
             }
             let gate = mlp.gate_proj.run(pass, &hidden)?;
             let gate = mlp.act_fn.run(pass, &gate)?;

@@ -300,12 +300,14 @@ impl Activation {
 /// stays in a cache.
 const BLOCK: i64 = 256;
 
-/// Applies what treats each row by itself to blocks of rows of equal length, where nobody looks inside.
+/// Applies what treats each row by itself to blocks of rows of equal length, where nobody looks inside. `rest` is called
+/// between blocks.
 ///
 /// # Errors
 /// What the function returns.
 pub fn in_blocks(
     input: &Tensor,
+    rest: impl Fn(),
     apply: impl Fn(&Tensor) -> std::result::Result<Tensor, TchError>,
 ) -> std::result::Result<Tensor, TchError> {
     let mut shape = input.size();
@@ -317,7 +319,11 @@ pub fn in_blocks(
     }
     let flat = input.f_reshape([rows, width])?;
     let length = (rows as u64).div_ceil((rows as u64).div_ceil(BLOCK as u64)).cast_signed();
-    let block = |start: i64| apply(&flat.f_narrow(0, start, length.min(rows - start))?);
+    let block = |start: i64| {
+        let done = apply(&flat.f_narrow(0, start, length.min(rows - start))?);
+        rest();
+        done
+    };
     let blocks = (0..rows).step_by(length as usize).map(block).collect::<std::result::Result<Vec<_>, _>>()?;
     shape.push(-1);
     Tensor::f_cat(&blocks, 0)?.f_view(shape.as_slice())

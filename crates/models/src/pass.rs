@@ -138,6 +138,16 @@ impl<'a> Pass<'a> {
         part.segment.is_some_and(|segment| self.observer.leaves_out(site, segment))
     }
 
+    /// Tells the observer that the pass could be left here for a while.
+    pub fn rest(&self) {
+        self.observer.rest();
+    }
+
+    /// Tells the observer that the pass is between two layers.
+    pub fn between_layers(&mut self) -> Result<()> {
+        Ok(self.observer.between_layers()?)
+    }
+
     /// Returns where each row of a segment was first changed since the last question.
     pub fn written(&mut self, segment: usize) -> Result<Vec<i64>> {
         Ok(self.observer.written(segment)?)
@@ -171,6 +181,7 @@ impl<'a> Pass<'a> {
         } else {
             run(self, input)?
         };
+        self.observer.rest();
         if !self.wants(site).output {
             return Ok(output);
         }
@@ -388,6 +399,9 @@ impl Output for Parts {
 /// Watches nothing.
 pub struct Nobody;
 
+/// Watches nothing, and is told where what is computed could be left for a while.
+pub struct Unseen<'a>(pub &'a dyn Fn());
+
 impl Observer<torch::Tensor> for Nobody {
     fn wants(&self, _: Site, _: usize) -> Wants {
         Wants::default()
@@ -404,5 +418,28 @@ impl Observer<torch::Tensor> for Nobody {
 
     fn exit(&mut self, _: Site, output: Flow, _: &Layout) -> std::result::Result<Flow, Interrupt> {
         Ok(output)
+    }
+}
+
+impl Observer<torch::Tensor> for Unseen<'_> {
+    fn wants(&self, _: Site, _: usize) -> Wants {
+        Wants::default()
+    }
+
+    fn enter(
+        &mut self,
+        site: Site,
+        inputs: Arguments,
+        layout: &Layout,
+    ) -> std::result::Result<engine::Entered<torch::Tensor>, Interrupt> {
+        Nobody.enter(site, inputs, layout)
+    }
+
+    fn exit(&mut self, site: Site, output: Flow, layout: &Layout) -> std::result::Result<Flow, Interrupt> {
+        Nobody.exit(site, output, layout)
+    }
+
+    fn rest(&self) {
+        self.0();
     }
 }

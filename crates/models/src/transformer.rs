@@ -143,7 +143,7 @@ impl Transformer {
         let row = |length: i64| vec![0; usize::try_from(length.min(longest)).unwrap_or(1)];
         let rows: Vec<Vec<i64>> = [1, 16, 64, longest].map(row).into();
         for rows in rows.chunks(1).chain([rows.as_slice()]) {
-            self.trunks(rows, Attention::Sdpa)?;
+            self.trunks(rows, Attention::Sdpa, &|| {})?;
         }
         Ok(())
     }
@@ -159,6 +159,12 @@ impl Transformer {
     pub(crate) fn head_dim(&self) -> Option<i64> {
         let own = self.config.size("head_dim").ok();
         own.or_else(|| Some(self.config.size("hidden_size").ok()? / self.config.size("num_attention_heads").ok()?))
+    }
+
+    /// Returns how many numbers of keys and values a token has in a layer.
+    fn kept(&self) -> i64 {
+        let heads = self.config.size("num_key_value_heads").or_else(|_| self.config.size("num_attention_heads"));
+        2 * heads.unwrap_or(0) * self.head_dim().unwrap_or(0)
     }
 
     pub(crate) fn config_value(&self) -> Value {
@@ -331,9 +337,8 @@ impl Model for Transformer {
         let total = total.min(size("max_position_embeddings").max(length));
         let head_dim = self.head_dim().unwrap_or(0);
         let (width, heads) = (size("hidden_size"), size("num_attention_heads"));
-        let key_heads = self.config.size("num_key_value_heads").unwrap_or(heads);
         let inner = self.config.size("intermediate_size").unwrap_or(4 * width);
-        let kept = 2 * key_heads * head_dim;
+        let kept = self.kept();
         let layers = i64::try_from(self.decoder.describe().layers.len()).unwrap_or(0);
         let scores = if attention == Attention::Eager { 3 * heads * total } else { 0 };
         let wide = (2 * heads * head_dim + kept + scores).max(3 * inner);
@@ -343,16 +348,29 @@ impl Model for Transformer {
         numbers.saturating_add(caches).saturating_mul(element)
     }
 
-    fn trunks(&self, rows: &[Vec<i64>], attention: Attention) -> Result<Vec<engine::Trunk>, Raise> {
+    fn trunks(&self, rows: &[Vec<i64>], attention: Attention, rest: &dyn Fn()) -> Result<Vec<engine::Trunk>, Raise> {
         let _unrecorded = tch::no_grad_guard();
         let products = self.products(Rows::Rounded);
-        let trunks =
-            Trunk::compute(&*self.decoder, products, rows, attention).map_err(|stop| match Interrupt::from(stop) {
+        let trunks = Trunk::compute(&*self.decoder, products, rows, attention, rest).map_err(|stop| {
+            match Interrupt::from(stop) {
                 Interrupt::Failed(raise) => raise,
                 Interrupt::Enough => Raise::runtime_error("nobody needs these rows"),
-            })?;
+            }
+        })?;
         let keep = |trunk: Trunk| engine::Trunk { bytes: trunk.bytes(), states: Rc::new(trunk) };
         Ok(trunks.into_iter().map(keep).collect())
+    }
+
+    fn trunk_bytes(&self, length: i64) -> u64 {
+        let size = |name: &str| self.config.size(name).unwrap_or(0);
+        Trunk::estimate(self.decoder.describe(), size("hidden_size"), self.kept(), length)
+    }
+
+    fn catch_up(&self) {
+        if self.device.is_cuda() {
+            // A GPU that is lost is found out by whoever asks it for something.
+            let _ = torch::cuda::check(self.device);
+        }
     }
 
     fn place(&self, tensor: torch::Tensor) -> Result<torch::Tensor, Raise> {
@@ -385,6 +403,18 @@ impl Model for Transformer {
 
     fn new_cache(&self) -> Box<dyn Any> {
         Box::new(Cache::new(self.decoder.describe().layers.len()))
+    }
+
+    fn expect(&self, cache: &dyn Any, longest: i64) {
+        if let Some(cache) = cache.downcast_ref::<Cache>() {
+            let positions = self.config.size("max_position_embeddings").unwrap_or(longest);
+            cache.expect(longest.min(positions.max(cache.length())));
+        }
+    }
+
+    fn rewind(&self, cache: &dyn Any, length: i64) -> Result<(), Raise> {
+        let own = cache.downcast_ref::<Cache>();
+        own.map_or(Ok(()), |cache| cache.rewind(length)).map_err(|error| pass::raise(&error))
     }
 
     fn call_module(

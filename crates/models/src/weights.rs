@@ -17,8 +17,12 @@ use crate::error::LoadError;
 /// Largest header that is read: a model of 100,000 tensors needs a tenth.
 const HEADER_BYTES: u64 = 100 << 20;
 
+/// Bytes that are read at a time: whole numbers of every type.
+const BUFFER_BYTES: usize = 4 << 20;
+
 /// Finds and reads tensors by name.
 pub struct Weights {
+    buffer: Vec<u8>,
     files: Vec<(PathBuf, File)>,
     entries: HashMap<String, Entry>,
     /// What is blamed for a tensor that no file has.
@@ -55,6 +59,7 @@ impl Weights {
             return Err(LoadError::NoWeights(folder.to_path_buf()));
         };
         let mut weights = Self {
+            buffer: Vec::new(),
             files: Vec::new(),
             entries: HashMap::new(),
             root,
@@ -106,13 +111,23 @@ impl Weights {
             let (file, tensor) = (path.clone(), name.to_owned());
             return Err(LoadError::Shape { file, tensor, found: entry.shape.clone(), expected: shape.to_vec() });
         }
-        let mut bytes = vec![0; entry.bytes];
         file.seek(SeekFrom::Start(entry.start)).map_err(LoadError::io(path))?;
-        file.read_exact(&mut bytes).map_err(|error| LoadError::tensor(path, name, error.to_string()))?;
+        self.buffer.resize(BUFFER_BYTES, 0);
+        // Piece by piece, while each is in the processor's caches: a tensor as it is on disk never lies in memory as a whole.
+        let count: i64 = shape.iter().product();
+        let tensor = Tensor::f_empty([count], (self.kind, self.device))?;
+        let (mut rest, mut at) = (entry.bytes, 0);
+        while rest > 0 {
+            let length = rest.min(BUFFER_BYTES);
+            let piece = self.buffer.get_mut(..length).unwrap_or_default();
+            file.read_exact(piece).map_err(|error| LoadError::tensor(path, name, error.to_string()))?;
+            let numbers = i64::try_from(length / entry.kind.elt_size_in_bytes().max(1)).unwrap_or(0);
+            let piece = Tensor::f_from_data_size(piece, &[numbers], entry.kind)?;
+            tensor.f_narrow(0, at, numbers)?.f_copy_(&piece)?;
+            (rest, at) = (rest - length, at + numbers);
+        }
         self.read_bytes += entry.bytes as u64;
-        // One at a time, so that the host never holds the whole; there, as it is on disk.
-        let tensor = Tensor::f_from_data_size(&bytes, shape, entry.kind)?.f_to_device(self.device)?;
-        Ok(if entry.kind == self.kind { tensor } else { tensor.f_to_kind(self.kind)? })
+        Ok(tensor.f_view(shape)?)
     }
 }
 
@@ -225,6 +240,27 @@ mod tests {
         let tensor = weights.read("a", &[2]).unwrap();
         assert_eq!(Vec::<f32>::try_from(tensor).unwrap(), [1.0, -2.0]);
         assert_eq!(weights.progress(), (4, 4));
+    }
+
+    #[test]
+    fn a_tensor_of_many_pieces_is_read_in_order_and_converted() {
+        let count = 2 * BUFFER_BYTES / 2 + 3;
+        let header = format!(
+            r#"{{"a":{{"dtype":"BF16","shape":[1,{count}],"data_offsets":[0,{}]}},"b":{{"dtype":"F32","shape":[],"data_offsets":[{0},{}]}}}}"#,
+            2 * count,
+            2 * count + 4
+        );
+        // Whole numbers below 256, which bfloat16 has exactly.
+        let number = |at: usize| (at * 7 % 251) as f32;
+        let mut data: Vec<u8> =
+            (0..count).flat_map(|at| (number(at).to_bits() >> 16).to_le_bytes()[..2].to_vec()).collect();
+        data.extend(2.5_f32.to_le_bytes());
+        let mut weights = open(&file(&header, &data)).unwrap();
+        let tensor = weights.read("a", &[1, i64::try_from(count).unwrap()]).unwrap();
+        let found = Vec::<f32>::try_from(tensor.view([-1])).unwrap();
+        assert!(found.iter().enumerate().all(|(at, found)| *found == number(at)));
+        assert_eq!(Vec::<f32>::try_from(weights.read("b", &[]).unwrap().view([-1])).unwrap(), [2.5]);
+        assert_eq!(weights.progress(), (2 * count as u64 + 4, 2 * count as u64 + 4));
     }
 
     #[test]

@@ -5,6 +5,8 @@
 
 #[path = "isolation/lanes.rs"]
 mod lanes;
+#[path = "isolation/long.rs"]
+mod long;
 #[path = "isolation/shares.rs"]
 mod shares;
 #[path = "isolation/swaps.rs"]

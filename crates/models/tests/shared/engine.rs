@@ -3,7 +3,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
-use engine::{Engine, Interleaver};
+use engine::{Engine, Interleaver, Settings};
 use models::cuda::Search;
 use models::{DType, Device, Transformer, testing};
 
@@ -28,7 +28,12 @@ pub fn engine_of(name: &str, dtype: DType) -> Box<dyn Engine> {
     Box::new(interleaver(name, dtype).with_slice(Duration::MAX))
 }
 
+/// The same, with settings of its own.
+pub fn interleaver_with(name: &str, dtype: DType, settings: Settings) -> Interleaver<Transformer> {
+    Interleaver::with_settings(testing::load_as(name, dtype, *DEVICE), settings)
+}
+
 /// The same, as it is served.
 pub fn interleaver(name: &str, dtype: DType) -> Interleaver<Transformer> {
-    Interleaver::new(testing::load_as(name, dtype, *DEVICE))
+    interleaver_with(name, dtype, Settings::default())
 }

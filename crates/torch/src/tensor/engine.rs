@@ -77,6 +77,10 @@ impl engine::Tensor for Tensor {
         dispatch::call_unpaid("clone", "", &[self.into()])
     }
 
+    fn writes(&self) -> Option<i64> {
+        self.pending().is_none().then(|| super::unembedding::version(self.tch()))
+    }
+
     fn first_differences(&self, other: &Self) -> Result<Vec<i64>, Raise> {
         let (own, sizes) = (self.tch(), self.sizes());
         let rows = sizes.first().copied().unwrap_or(1);

@@ -88,7 +88,8 @@ impl Selected {
     }
 }
 
-fn version(tensor: &tch::Tensor) -> i64 {
+/// Returns how often libtorch has written to a tensor's memory, by way of whatever view.
+pub(super) fn version(tensor: &tch::Tensor) -> i64 {
     // SAFETY: the tensor is alive.
     unsafe { ffi::vt_version(tensor.as_ptr().cast()) }
 }
