@@ -46,6 +46,14 @@ impl<M: Model> interpreter::Environment for Environment<M> {
         let steps = used.saturating_sub(self.told.replace(used));
         self.job.turn.pace(steps, machine.is_held())
     }
+
+    fn lasts(&self, _: &Machine) -> Result<bool, Fatal> {
+        self.job.turn.lasts()
+    }
+
+    fn rest(&self) {
+        self.job.turn.rest();
+    }
 }
 
 /// Makes the error for an importable name that this server does not have.

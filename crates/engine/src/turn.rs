@@ -159,6 +159,21 @@ impl Turn {
         }
     }
 
+    /// Hears that the job's code is about to begin something long, which another thread can do. Returns whether it may wait
+    /// for that.
+    ///
+    /// # Errors
+    /// [`Fatal::Apart`] in company: whoever comes meanwhile would wait for it.
+    pub fn lasts(&self) -> Result<bool, Fatal> {
+        match self.place {
+            Place::Company(_) => {
+                self.spent.set(true);
+                Err(Fatal::Apart)
+            }
+            Place::Lane => Ok(true),
+        }
+    }
+
     /// Lets others have the thread, and begins another turn when it is back.
     pub fn rest(&self) {
         let began = Instant::now();
@@ -216,6 +231,14 @@ mod tests {
         *others.outside.borrow_mut() = Some(Rc::new(|| true));
         others.jobs.set(1);
         assert_eq!(Turn::in_company(&others).pace(SLICE_STEPS, false), Err(Fatal::Apart), "somebody waits outside");
+    }
+
+    #[test]
+    fn what_lasts_is_begun_in_a_lane() {
+        let alone = Turn::in_company(&crowd(1));
+        assert_eq!(alone.lasts(), Err(Fatal::Apart));
+        assert!(alone.spent());
+        assert_eq!(Turn::in_lane().lasts(), Ok(true));
     }
 
     #[test]

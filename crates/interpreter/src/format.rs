@@ -59,7 +59,7 @@ pub fn str(machine: &Machine, value: &Value) -> Text {
             }
         }
         if let Value::Host(object) = &value
-            && let Some(text) = object.format(&machine, "")?
+            && let Some(text) = object.text(&machine)?
         {
             return Ok(text);
         }
@@ -89,13 +89,13 @@ pub fn format(machine: &Machine, value: &Value, spec: &str) -> Text {
                 }
             };
         }
-        if spec.is_empty() {
-            return str(&machine, &value).await;
-        }
         if let Value::Host(object) = &value
             && let Some(text) = object.format(&machine, &spec)?
         {
             return Ok(text);
+        }
+        if spec.is_empty() {
+            return str(&machine, &value).await;
         }
         spec::format(&machine, &operators::plain(&value), &spec, &type_name(&value))
     })

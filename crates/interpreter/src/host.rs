@@ -216,6 +216,11 @@ pub trait HostObject: Any {
         Ok(None)
     }
 
+    /// `str(self)`; the default is the format without a spec, or else `repr(self)`.
+    fn text(&self, machine: &Machine) -> Result<Option<String>, Raise> {
+        self.format(machine, "")
+    }
+
     /// `format(self, spec)`; the default is `str(self)` for an empty spec.
     fn format(&self, machine: &Machine, spec: &str) -> Result<Option<String>, Raise> {
         Ok(None)
