@@ -448,6 +448,43 @@ mod tests {
     }
 
     #[test]
+    fn copies_are_kept_as_far_as_they_may_and_come_to_the_same_without() {
+        tch::manual_seed(4);
+        for kind in [Kind::Float, Kind::BFloat16, Kind::Double] {
+            let random = |shape: [i64; 2]| Tensor::randn(shape, (Kind::Float, Device::Cpu)).to_kind(kind);
+            let (dense, gradient) = (random([64, 48]), random([5, 64]));
+            let weight = Weight::new(&dense).unwrap();
+            keep_copies(0);
+            let (one, other) = (weight.transposed().unwrap(), weight.transposed().unwrap());
+            assert_eq!(weight.dense().unwrap(), dense);
+            assert!(weight.unpacked.get().is_none());
+            // Where nothing is packed, it is a view.
+            let shares = one.dense().unwrap().data_ptr() == dense.data_ptr();
+            assert_eq!((Rc::ptr_eq(&one, &other), shares, one.is_flipped()), [!weight.is_packed(); 3].into());
+            keep_copies(1 << 30);
+            let kept = weight.transposed().unwrap();
+            assert!(Rc::ptr_eq(&kept, &weight.transposed().unwrap()));
+            let [found, expected] = [&one, &kept].map(|transposed| transposed.multiply(&gradient, None).unwrap());
+            assert_eq!(found, expected, "{kind:?}");
+            let tolerance = if kind == Kind::BFloat16 { 0.3 } else { 1e-4 };
+            assert!((found - gradient.matmul(&dense)).abs().max().double_value(&[]) < tolerance);
+        }
+    }
+
+    #[test]
+    fn nothing_is_unpacked_on_the_way_to_an_error() {
+        let weight = Weight::new(&Tensor::ones([24, 16], (Kind::Float, Device::Cpu))).unwrap();
+        for (input, text) in [
+            (Tensor::ones([2, 16], (Kind::Double, Device::Cpu)), "same dtype"),
+            (Tensor::ones([2, 15], (Kind::Float, Device::Cpu)), "shapes cannot be multiplied (2x15 and 16x24)"),
+        ] {
+            let error = weight.multiply(&input, None).unwrap_err().to_string();
+            assert!(error.contains(text), "{error}");
+            assert!(weight.unpacked.get().is_none());
+        }
+    }
+
+    #[test]
     fn what_does_not_fit_is_refused() {
         let ones = |shape: &[i64]| Tensor::ones(shape, (Kind::Float, Device::Cpu));
         assert!(Weight::new(&ones(&[3])).is_err());
