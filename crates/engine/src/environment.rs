@@ -64,6 +64,14 @@ impl<M: Model> interpreter::Environment for Environment<M> {
     fn clock(&self) -> Option<Duration> {
         Some(self.job.turn.clock())
     }
+
+    fn lasts(&self, _: &Machine) -> Result<bool, Fatal> {
+        self.job.turn.lasts()
+    }
+
+    fn rest(&self) {
+        self.job.turn.rest();
+    }
 }
 
 /// Makes the error for an importable name that this server does not have.

@@ -169,6 +169,21 @@ impl Turn {
         }
     }
 
+    /// Hears that the job's code is about to begin something long, which another thread can do. Returns whether it may wait
+    /// for that.
+    ///
+    /// # Errors
+    /// [`Fatal::Apart`] in company, without a stack of its own: whoever comes meanwhile would wait for it.
+    pub fn lasts(&self) -> Result<bool, Fatal> {
+        match self.place {
+            Place::Company(_) if !self.rides.get() => {
+                self.spent.set(true);
+                Err(Fatal::Apart)
+            }
+            Place::Company(_) | Place::Lane => Ok(true),
+        }
+    }
+
     /// Lets others have the thread, and begins another turn when it is back.
     pub fn rest(&self) {
         let began = Instant::now();
@@ -236,6 +251,14 @@ mod tests {
         assert!(!turn.spent());
         turn.ride(false);
         assert_eq!(turn.pace(SLICE_STEPS, false), Err(Fatal::Apart));
+    }
+
+    #[test]
+    fn what_lasts_is_begun_in_a_lane() {
+        let alone = Turn::in_company(&crowd(1));
+        assert_eq!(alone.lasts(), Err(Fatal::Apart));
+        assert!(alone.spent());
+        assert_eq!(Turn::in_lane().lasts(), Ok(true));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Running code that stops at questions.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -56,7 +56,10 @@ impl Coroutine {
         *self.mailbox.answer.borrow_mut() = answer;
         let _paying = self.machine.pays();
         let outer = self.machine.set_polled(Some(Rc::clone(&self.mailbox)));
+        let switches = self.machine.switches();
+        let around = switches.replace(self.mailbox.switches.get());
         let polled = grow(|| future.as_mut().poll(&mut Context::from_waker(Waker::noop())));
+        self.mailbox.switches.set(switches.replace(around));
         self.machine.set_polled(outer);
         match polled {
             Poll::Ready(result) => {
@@ -89,6 +92,8 @@ pub(crate) struct Mailbox {
     answer: RefCell<Option<Result<Value, Raise>>>,
     /// Exceptions being handled, outermost first: what a bare `raise` raises and what new ones name as their context.
     pub(crate) handled: RefCell<Vec<Value>>,
+    /// See [`Machine::switches`], while the coroutine does not run.
+    switches: Cell<u64>,
 }
 
 impl Mailbox {

@@ -37,7 +37,7 @@ pub use frame::{Frame, Globals, Siblings};
 pub use function::{Defaults, Function, Method};
 pub use generator::Generator;
 pub use host::{Args, Block, Capture, HostObject, HostResult, Iteration, Operator, Outcome, Request};
-pub use machine::{Environment, Held, Machine};
+pub use machine::{Environment, Held, Machine, Meter};
 pub use raise::{Entry, Fatal, Raise};
 pub use types::{Dict, Iterator, List, Native, Range, Set, Slice, Tuple, Type};
 pub use value::{Identity, Value};

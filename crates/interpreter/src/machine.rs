@@ -80,6 +80,18 @@ pub trait Environment {
     fn clock(&self) -> Option<Duration> {
         None
     }
+
+    /// Hears that the program is about to begin something long that this thread need not do itself. Returns whether the
+    /// program may wait for it by [`rest`](Environment::rest).
+    ///
+    /// # Errors
+    /// What ends the program.
+    fn lasts(&self, machine: &Machine) -> Result<bool, Fatal> {
+        Ok(false)
+    }
+
+    /// Lets others have the thread for a while.
+    fn rest(&self) {}
 }
 
 /// The interpreter of one job. Cloning gives another handle to the same one.
@@ -105,6 +117,7 @@ struct Inner {
     flag: RefCell<Option<Arc<AtomicU8>>>,
     extensions: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
     polled: RefCell<Option<Rc<Mailbox>>>,
+    switches: Rc<Cell<u64>>,
     /// Stands in for a coroutine's mailbox while none is polled.
     idle: Rc<Mailbox>,
     /// What may be part of a cycle of references.
@@ -131,6 +144,7 @@ impl Machine {
             flag: RefCell::new(None),
             extensions: RefCell::new(HashMap::new()),
             polled: RefCell::new(None),
+            switches: Rc::default(),
             idle: Rc::default(),
             cyclic: RefCell::new(Vec::new()),
             line: RefCell::new(String::new()),
@@ -269,6 +283,31 @@ impl Machine {
     /// longer than its steps say.
     pub fn look_soon(&self) {
         self.0.memory.look_at.set(0);
+    }
+
+    /// Tells that something long is about to begin. Returns whether another thread may do it while the program waits:
+    /// [`rests`](Machine::rest) until it is done.
+    ///
+    /// # Errors
+    /// Fatal where the program has to make way for others.
+    pub fn lasts(&self) -> Result<bool, Raise> {
+        if self.is_held() {
+            return Ok(false);
+        }
+        self.0.environment.lasts(self).map_err(|fatal| {
+            self.cancel(fatal);
+            Raise::fatal(fatal)
+        })
+    }
+
+    /// Lets others have the thread for a while.
+    ///
+    /// # Errors
+    /// Fatal where the program is cancelled or stopped from outside meanwhile.
+    pub fn rest(&self) -> Result<(), Raise> {
+        self.0.environment.rest();
+        self.look_soon();
+        self.charge_fuel(0)
     }
 
     /// Notes, until the guard is dropped, that the program runs inside foreign code that must go on before anything else
@@ -445,6 +484,12 @@ impl Machine {
         }
         self.0.depth.set(depth + 1);
         Ok(Entered(&self.0.depth))
+    }
+
+    /// Returns the switches of the coroutine that runs, for a host to keep what Python keeps for each thread: every
+    /// coroutine has its own, and begins with none of them set.
+    pub fn switches(&self) -> Rc<Cell<u64>> {
+        Rc::clone(&self.0.switches)
     }
 
     pub(crate) fn polled(&self) -> Option<Rc<Mailbox>> {

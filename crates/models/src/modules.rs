@@ -66,14 +66,24 @@ pub const ATTRIBUTES: &[&str] = &[
 /// Reads an attribute of a module. `None` where Hugging Face's has no such attribute.
 pub fn attribute(model: &Transformer, machine: &Machine, node: &Node, name: &str) -> Option<Value> {
     let weight = |tensor: &Tensor| torch::Tensor::weight(tensor.shallow_clone()).value();
-    let matrix = |matrix: &torch::Weight| matrix.dense().ok().map(weight);
+    let dense = |matrix: &torch::Weight| match matrix.shown(machine) {
+        Ok(shown) => Some(shown),
+        Err(raise) => {
+            // Where the job may not have a copy of it, it ends.
+            raise.as_fatal().into_iter().for_each(|fatal| machine.cancel(fatal));
+            None
+        }
+    };
+    let matrix = |matrix: &torch::Weight| dense(matrix).map(|shown| shown.value());
     let side = |matrix: &torch::Weight, dim: usize| Value::Int(matrix.size().get(dim).copied().unwrap_or(0));
     let size = |tensor: &Tensor, dim: usize| Value::Int(tensor.size().get(dim).copied().unwrap_or(0));
     let number = |name: &str| model.config.size(name).map(Value::Int).ok();
     Some(match (node, name) {
         (_, "training") => Value::Bool(false),
         (Node::Root | Node::Base, "dtype" | "device") => {
-            let Value::Host(tensor) = matrix(&model.head.weight)? else { return None };
+            // Of a tensor like it: the weight itself need not be unpacked for that.
+            let like = Tensor::f_zeros([0], (model.head.weight.kind(), model.head.weight.device())).ok()?;
+            let Value::Host(tensor) = torch::Tensor::new(like).value() else { return None };
             match tensor.get_attribute(machine, name) {
                 Ok(interpreter::Outcome::Ready(value)) => value,
                 _ => return None,
@@ -91,7 +101,7 @@ pub fn attribute(model: &Transformer, machine: &Machine, node: &Node, name: &str
         (Node::Linear(linear), "bias") => linear.bias.as_ref().map_or(Value::None, weight),
         (Node::Linear(linear), "out_features") => side(&linear.weight, 0),
         (Node::Linear(linear), "in_features") => side(&linear.weight, 1),
-        (Node::Conv1D(conv), "weight") => weight(&conv.weight.dense().ok()?.transpose(0, 1)),
+        (Node::Conv1D(conv), "weight") => weight(&dense(&conv.weight)?.tch().transpose(0, 1)),
         (Node::Conv1D(conv), "bias") => weight(&conv.bias),
         (Node::Conv1D(conv), "nx") => side(&conv.weight, 1),
         (Node::Conv1D(conv), "nf") => side(&conv.weight, 0),
@@ -162,6 +172,12 @@ pub fn call(
     observer: &mut dyn Observer<torch::Tensor>,
 ) -> std::result::Result<Value, Raise> {
     let job = torch::Job::of(machine);
+    if job.casts() {
+        return Err(Raise::runtime_error(
+            "calling a module of the served model inside torch.autocast is not supported by this server: it computes in the \
+             type of its weights",
+        ));
+    }
     machine.charge_fuel(fuel(args))?;
     let paying = torch::Paying::new(machine, &job);
     // As in a pass, so that a module gives the same bits in both.

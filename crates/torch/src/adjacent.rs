@@ -10,6 +10,7 @@ use program::DType;
 
 use crate::dispatch::{Argument, lookup, raw, single};
 use crate::dtype::Device;
+use crate::ffi::Mode;
 use crate::schema::Operator;
 use crate::tensor::Tensor;
 
@@ -91,7 +92,7 @@ fn is_read_beyond(tensor: &Tensor) -> bool {
 }
 
 fn copy(tensor: &Tensor, gradients: bool) -> Result<Tensor, Raise> {
-    single("clone", raw(lookup("clone", "")?, &[tensor.into()], gradients, None)?)
+    single("clone", raw(lookup("clone", "")?, &[tensor.into()], Mode::plain(gradients), None)?)
 }
 
 #[cfg(test)]

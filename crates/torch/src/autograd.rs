@@ -10,8 +10,11 @@ use interpreter::{Args, HostObject, HostResult, Machine, Outcome, Request, Value
 
 use crate::deferred::Deferred;
 use crate::dispatch::{self, Failure};
+use crate::dtype;
 use crate::ffi;
+use crate::foreign;
 use crate::job::{Job, Paying};
+use crate::python;
 use crate::tensor::Tensor;
 
 /// Sees a gradient on its way; a returned tensor, of the same size and type, replaces it.
@@ -73,6 +76,12 @@ impl Asked {
     /// Has the job wait until others have asked as well, where it shares passes.
     fn outcome(self) -> HostResult {
         let job = Job::of(&self.machine);
+        if job.casts() {
+            return Err(Raise::runtime_error(
+                "a backward pass inside torch.autocast is not supported by this server: leave the `with` block before, as \
+                 PyTorch recommends",
+            ));
+        }
         if job.has_company() && !job.is_walking() {
             return Ok(Outcome::Wait(Request::new(Deferred::Gradients(self))));
         }
@@ -137,6 +146,7 @@ fn gradients(
             failure.out(),
         )
     };
+    foreign::go_on();
     if !done {
         return paying.settle(Err(failure.raise()));
     }
@@ -225,7 +235,7 @@ extern "C" fn seen(context: *mut c_void, gradient: *const c_void, replaced: *mut
     // SAFETY: the gradient is alive during the call; the copy is another owner.
     let copy = unsafe { ffi::vt_clone_handle(gradient) };
     let Some(gradient) = dispatch::adopt(copy) else { return };
-    if let Some(replacement) = hook(Tensor::new(gradient)) {
+    if let Some(replacement) = foreign::called(None, || hook(Tensor::new(gradient))) {
         // SAFETY: the tensor is alive; the shim takes over the copy.
         let owned = unsafe { ffi::vt_clone_handle(replacement.as_ptr()) };
         // SAFETY: the shim's local is there during the call.
@@ -235,7 +245,8 @@ extern "C" fn seen(context: *mut c_void, gradient: *const c_void, replaced: *mut
 
 extern "C" fn forget(context: *mut c_void) {
     // SAFETY: the shim calls this once, with the box of `on_gradient`.
-    drop(unsafe { Box::from_raw(context.cast::<Hook>()) });
+    let hook = unsafe { Box::from_raw(context.cast::<Hook>()) };
+    foreign::ended(|| drop(hook));
 }
 
 /// What `tensor.grad_fn` shows: the name of the function that computed the tensor.
@@ -295,7 +306,7 @@ pub(crate) fn write(machine: &Machine, tensor: &Tensor, value: &Value) -> HostRe
             return Err(Raise::runtime_error("assigned grad has data of a different size or type than its tensor"));
         }
         (value, None) => {
-            let name = crate::python::type_name(value);
+            let name = python::type_name(value);
             return Err(Raise::type_error(format!(
                 "assigned grad expected to be a Tensor or None but got grad of type {name}"
             )));
@@ -308,20 +319,48 @@ pub(crate) fn write(machine: &Machine, tensor: &Tensor, value: &Value) -> HostRe
 pub(crate) fn called(machine: &Machine, tensor: &Tensor, args: &Args) -> HostResult {
     let parameters = ["gradient", "retain_graph", "create_graph", "inputs"];
     let [gradient, retain, create, inputs] = args.clone().bind("backward", parameters, 0)?;
-    let create_graph = create.is_some_and(|value| matches!(value, Value::Bool(true)));
-    let retain_graph = retain.map_or(create_graph, |value| matches!(value, Value::Bool(true)));
-    let seed = gradient.as_ref().and_then(Tensor::of);
-    let inputs = match &inputs {
-        None | Some(Value::None) => Vec::new(),
-        Some(value) => tensors_of(value)?,
+    backward(machine, vec![tensor.clone()], gradient, [retain, create], inputs)
+}
+
+/// Calls `torch.autograd.backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, inputs=None)`.
+pub(crate) fn backward_called(machine: &Machine, args: Args) -> HostResult {
+    let parameters = ["tensors", "grad_tensors", "retain_graph", "create_graph", "grad_variables", "inputs"];
+    let [tensors, seeds, retain, create, old_seeds, inputs] = args.bind("backward", parameters, 1)?;
+    let seeds = match (python::given(seeds), python::given(old_seeds)) {
+        (Some(_), Some(_)) => {
+            return Err(Raise::runtime_error(
+                "`grad_tensors` and `grad_variables` (deprecated) arguments both passed to `backward()`. Please only use \
+                 `grad_tensors`.",
+            ));
+        }
+        (seeds, old) => seeds.or(old),
     };
+    let outputs = tensors_of(&tensors.unwrap_or(Value::None), not_an_output)?;
+    backward(machine, outputs, seeds, [retain, create], inputs)
+}
+
+fn backward(
+    machine: &Machine,
+    outputs: Vec<Tensor>,
+    seeds: Option<Value>,
+    [retain, create]: [Option<Value>; 2],
+    inputs: Option<Value>,
+) -> HostResult {
+    let create_graph = flag(machine, create, false)?;
+    let retain_graph = flag(machine, python::given(retain), create_graph)?;
+    let inputs = match python::given(inputs) {
+        None => Vec::new(),
+        Some(value) => {
+            let inputs = tensors_of(&value, not_an_input)?;
+            if inputs.is_empty() {
+                return Err(Raise::runtime_error("`inputs` argument to `backward()` cannot be empty."));
+            }
+            inputs
+        }
+    };
+    let seeds = seeds_of(machine, &outputs, seeds)?;
     let options = Options { retain_graph, create_graph, allow_unused: false };
-    let seed = match seed {
-        Some(seed) => Some(seed),
-        None => implicit_seed(machine, tensor)?,
-    };
-    let (machine, outputs) = (machine.clone(), vec![tensor.clone()]);
-    Asked { machine, outputs, seeds: vec![seed], inputs, options, aim: Aim::Accumulate }.outcome()
+    Asked { machine: machine.clone(), outputs, seeds, inputs, options, aim: Aim::Accumulate }.outcome()
 }
 
 /// Calls `torch.autograd.grad(outputs, inputs, grad_outputs=None, retain_graph=None, create_graph=False,
@@ -333,57 +372,104 @@ pub(crate) fn grad_called(machine: &Machine, args: Args) -> HostResult {
         "grad_outputs",
         "retain_graph",
         "create_graph",
+        // Without effect in PyTorch, too.
         "only_inputs",
         "allow_unused",
         "is_grads_batched",
         "materialize_grads",
     ];
-    let [outputs, inputs, seeds, retain, create, _, unused, _, materialize] = args.bind("grad", parameters, 2)?;
-    let flag = |value: Option<Value>| value.is_some_and(|value| matches!(value, Value::Bool(true)));
-    let outputs = tensors_of(&outputs.unwrap_or(Value::None))?;
-    let inputs = tensors_of(&inputs.unwrap_or(Value::None))?;
+    let [outputs, inputs, seeds, retain, create, _, unused, batched, materialize] = args.bind("grad", parameters, 2)?;
+    if flag(machine, batched, false)? {
+        return Err(Raise::runtime_error("grad(): argument 'is_grads_batched' is not supported by this server"));
+    }
+    let zeros = flag(machine, materialize, false)?;
+    let unused = python::given(unused).map(|unused| flag(machine, Some(unused), false)).transpose()?;
+    if zeros && unused == Some(false) {
+        return Err(Raise::value_error(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, but got: allow_unused=False.",
+        ));
+    }
+    let outputs = tensors_of(&outputs.unwrap_or(Value::None), not_an_output)?;
+    let inputs = tensors_of(&inputs.unwrap_or(Value::None), not_an_input)?;
     let seeds = seeds_of(machine, &outputs, seeds)?;
-    let create_graph = flag(create);
-    let materialize = flag(materialize);
-    let retain_graph = retain.map_or(create_graph, |value| matches!(value, Value::Bool(true)));
-    let options = Options { retain_graph, create_graph, allow_unused: flag(unused) || materialize };
-    let (machine, aim) = (machine.clone(), Aim::Return { zeros: materialize });
-    Asked { machine, outputs, seeds, inputs, options, aim }.outcome()
+    let create_graph = flag(machine, create, false)?;
+    let retain_graph = flag(machine, python::given(retain), create_graph)?;
+    let options = Options { retain_graph, create_graph, allow_unused: unused.unwrap_or(zeros) };
+    Asked { machine: machine.clone(), outputs, seeds, inputs, options, aim: Aim::Return { zeros } }.outcome()
 }
 
-/// Returns the gradient that each output begins with: the one given for it, else its implicit one.
+fn flag(machine: &Machine, value: Option<Value>, default: bool) -> Result<bool, Raise> {
+    value.map_or(Ok(default), |value| python::truth(machine, &value))
+}
+
+/// Returns the gradient that each output begins with, as PyTorch's `_make_grads`: the one given for it, which has its
+/// shape, else its implicit one.
 fn seeds_of(machine: &Machine, outputs: &[Tensor], given: Option<Value>) -> Result<Vec<Option<Tensor>>, Raise> {
-    let given = match given {
-        None | Some(Value::None) => Vec::new(),
+    let given = match python::given(given) {
+        None => vec![Value::None; outputs.len()],
         Some(given) => match Tensor::of(&given) {
-            Some(seed) => vec![Some(seed)],
-            None => crate::python::sequence(&given).unwrap_or_default().iter().map(Tensor::of).collect(),
+            Some(_) => vec![given],
+            None => items_of(&given)?,
         },
     };
     let mut seeds = Vec::with_capacity(outputs.len());
-    for (at, output) in outputs.iter().enumerate() {
-        seeds.push(match given.get(at).cloned().flatten() {
-            Some(seed) => Some(seed),
-            None => implicit_seed(machine, output)?,
+    for (at, (output, given)) in outputs.iter().zip(&given).enumerate() {
+        seeds.push(match (given, Tensor::of(given)) {
+            (_, Some(seed)) => Some(fitting(output, seed, at)?),
+            (Value::None, None) => implicit_seed(machine, output)?,
+            (other, None) => {
+                let name = python::type_name(other);
+                return Err(Raise::type_error(format!("gradients can be either Tensors or None, but got {name}")));
+            }
         });
+    }
+    if given.len() != outputs.len() {
+        let (tensors, gradients) = (outputs.len(), seeds.len());
+        return Err(Raise::runtime_error(format!("got {tensors} tensors and {gradients} gradients")));
     }
     Ok(seeds)
 }
 
-fn tensors_of(value: &Value) -> Result<Vec<Tensor>, Raise> {
-    if let Some(tensor) = Tensor::of(value) {
-        return Ok(vec![tensor]);
+fn fitting(output: &Tensor, seed: Tensor, at: usize) -> Result<Tensor, Raise> {
+    let shape = |tensor: &Tensor| format!("torch.Size({:?})", tensor.sizes());
+    if output.sizes() != seed.sizes() {
+        let (given, own) = (shape(&seed), shape(output));
+        return Err(Raise::runtime_error(format!(
+            "Mismatch in shape: grad_output[{at}] has a shape of {given} and output[{at}] has a shape of {own}."
+        )));
     }
-    let items = crate::python::sequence(value).unwrap_or_default();
-    items
-        .iter()
-        .map(|item| {
-            Tensor::of(item).ok_or_else(|| {
-                let name = crate::python::type_name(item);
-                Raise::type_error(format!("'{name}' object has no attribute 'requires_grad'"))
-            })
-        })
-        .collect()
+    if dtype::is_complex(output.dtype()) != dtype::is_complex(seed.dtype()) {
+        let (given, own) = (seed.dtype().name(), output.dtype().name());
+        return Err(Raise::runtime_error(format!(
+            "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in dtype: \
+             grad_output[{at}] has a dtype of torch.{given} and output[{at}] has a dtype of torch.{own}."
+        )));
+    }
+    Ok(seed)
+}
+
+fn items_of(value: &Value) -> Result<Vec<Value>, Raise> {
+    match (python::sequence(value), value) {
+        (Some(items), _) => Ok(items),
+        (None, Value::Str(text)) => Ok(text.chars().map(|char| Value::from(char.to_string().as_str())).collect()),
+        (None, other) => Err(Raise::type_error(format!("'{}' object is not iterable", python::type_name(other)))),
+    }
+}
+
+fn tensors_of(value: &Value, wrong: fn(&Value) -> Raise) -> Result<Vec<Tensor>, Raise> {
+    match Tensor::of(value) {
+        Some(tensor) => Ok(vec![tensor]),
+        None => items_of(value)?.iter().map(|item| Tensor::of(item).ok_or_else(|| wrong(item))).collect(),
+    }
+}
+
+fn not_an_output(item: &Value) -> Raise {
+    Raise::type_error(format!("'{}' object has no attribute 'requires_grad'", python::type_name(item)))
+}
+
+fn not_an_input(item: &Value) -> Raise {
+    let name = python::type_name(item);
+    Raise::runtime_error(format!("all inputs have to be Tensors or GradientEdges, but got {name}"))
 }
 
 /// The error of every attempt to get a weight's gradient.
@@ -407,6 +493,12 @@ fn implicit_seed(machine: &Machine, output: &Tensor) -> Result<Option<Tensor>, R
     if output.elements() != 1 {
         return Err(Raise::runtime_error("grad can be implicitly created only for scalar outputs"));
     }
+    if !dtype::is_floating(output.dtype()) {
+        return Err(Raise::runtime_error(format!(
+            "grad can be implicitly created only for real scalar outputs but got torch.{}",
+            output.dtype().name()
+        )));
+    }
     dispatch::tensor(machine, "ones_like", "", &[output.into()]).map(Some)
 }
 
@@ -425,21 +517,4 @@ impl Tensor {
         unsafe { ffi::vt_free(name.cast()) };
         Some(text)
     }
-}
-
-/// Calls `torch.autograd.backward(tensors, grad_tensors=None, retain_graph=None, create_graph=False, inputs=None)`.
-pub(crate) fn backward_called(machine: &Machine, args: Args) -> HostResult {
-    let parameters = ["tensors", "grad_tensors", "retain_graph", "create_graph", "grad_variables", "inputs"];
-    let [tensors, seeds, retain, create, _, inputs] = args.bind("backward", parameters, 1)?;
-    let flag = |value: Option<Value>| value.is_some_and(|value| matches!(value, Value::Bool(true)));
-    let outputs = tensors_of(&tensors.unwrap_or(Value::None))?;
-    let seeds = seeds_of(machine, &outputs, seeds)?;
-    let inputs = match &inputs {
-        None | Some(Value::None) => Vec::new(),
-        Some(value) => tensors_of(value)?,
-    };
-    let create_graph = flag(create);
-    let retain_graph = retain.map_or(create_graph, |value| matches!(value, Value::Bool(true)));
-    let options = Options { retain_graph, create_graph, allow_unused: false };
-    Asked { machine: machine.clone(), outputs, seeds, inputs, options, aim: Aim::Accumulate }.outcome()
 }

@@ -302,6 +302,13 @@ impl Call<'_> {
         place: Option<usize>,
     ) -> Result<Option<Argument>, Mismatch> {
         let number = python::number(value);
+        let takes_number = match parameter.kind {
+            Kind::Tensor => self.numbers_as_tensors(),
+            kind => kind == Kind::Scalar,
+        };
+        if takes_number && let Some(raise) = python::too_big(value) {
+            return Err(Mismatch::Raise(raise));
+        }
         Ok(match parameter.kind {
             Kind::Tensor => match Tensor::of(value) {
                 Some(tensor) => Some(Argument::Tensor(tensor)),
@@ -310,15 +317,19 @@ impl Call<'_> {
             },
             Kind::Tensors => tensors(value).map(Argument::Tensors),
             Kind::OptionalTensors => optional_tensors(value).map(Argument::OptionalTensors),
-            Kind::Scalar => number.or_else(|| scalar_of_tensor(value)).map(Argument::Number),
+            Kind::Scalar => match number.or_else(|| scalar_of_tensor(value)) {
+                Some(Number::Unsigned(number)) => Some(Argument::Number(self.signed(number)?)),
+                number => number.map(Argument::Number),
+            },
             Kind::Int => match value {
                 Value::Int(number) => Some(Argument::from(*number)),
                 Value::Big(_) => {
-                    return Err(Mismatch::Raise(Raise::runtime_error("Overflow when unpacking long long")));
+                    return Err(Mismatch::Raise(python::no_long()));
                 }
                 value => index_tensor(value).map(Argument::from),
             },
             Kind::Float => match (value, number) {
+                (Value::Big(_), _) => python::float(value).map(Argument::from),
                 (Value::Bool(_), _) | (_, Some(Number::Complex(..))) => None,
                 (_, Some(number)) => Some(Argument::Number(number)),
                 (value, None) => match scalar_of_tensor(value) {
@@ -360,6 +371,18 @@ impl Call<'_> {
             Kind::Generator => python::host::<Generator>(value).map(Argument::Generator),
             Kind::Other => None,
         })
+    }
+
+    /// Returns an integer beyond the signed ones as what kernels take: a float, where it meets floats.
+    fn signed(&self, number: u64) -> Result<Number, Mismatch> {
+        let mut given = self.args.positional.iter().chain(self.args.keyword.iter().map(|(_, value)| value));
+        let first = self.receiver.cloned().or_else(|| given.find_map(Tensor::of));
+        match first.map(|tensor| tensor.dtype()) {
+            Some(dtype) if dtype::is_floating(dtype) || dtype::is_complex(dtype) => Ok(Number::Float(number as f64)),
+            _ => {
+                Err(Mismatch::Raise(Raise::runtime_error("value cannot be converted to type int64_t without overflow")))
+            }
+        }
     }
 
     fn numbers_as_tensors(&self) -> bool {

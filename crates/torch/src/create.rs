@@ -33,7 +33,7 @@ pub fn of_numbers(machine: &Machine, data: &Value, dtype: Option<DType>, float: 
         let copy = dispatch::tensor(machine, "clone", "", &[Argument::from(detached)])?;
         return convert(machine, copy, dtype, None);
     }
-    let mut collected = Collected { numbers: Vec::new(), dtypes: Vec::new(), float };
+    let mut collected = Collected { numbers: Vec::new(), beyond: false, floats: false, dtypes: Vec::new(), float };
     let shape = collected.shape(machine, data)?;
     collected.fill(machine, data, &shape, 0)?;
     collected.tensor(machine, &shape, dtype)
@@ -59,6 +59,10 @@ pub fn convert(
 
 struct Collected {
     numbers: Vec<Number>,
+    /// Whether there are integers among them that no tensor of integers holds.
+    beyond: bool,
+    /// Whether there are floats among them.
+    floats: bool,
     /// Types of the tensors and arrays among the elements.
     dtypes: Vec<DType>,
     /// The type of Python's own floats.
@@ -87,6 +91,10 @@ impl Collected {
         let Some(&size) = shape.get(dim) else {
             let number = match (array::elements_of(data), python::number(data)) {
                 (None, Some(number)) => number,
+                (None, None) if let (Value::Big(_), Some(number)) = (data, python::float(data)) => {
+                    self.beyond = true;
+                    Number::Float(number)
+                }
                 (Some(tensor), _) => {
                     if tensor.elements() != 1 {
                         return Err(Raise::value_error("only one element tensors can be converted to Python scalars"));
@@ -96,6 +104,7 @@ impl Collected {
                 }
                 (None, None) => return Err(no_number(data, dim)),
             };
+            self.floats |= matches!(data, Value::Float(_) | Value::Complex(..));
             self.numbers.push(number);
             return Ok(());
         };
@@ -114,6 +123,8 @@ impl Collected {
         machine.charge_fuel(self.numbers.len() as u64 / 64)?;
         // Elements that are tensors bring their own types.
         let own = match elements::natural(&self.numbers) {
+            // Integers stand as floats where they are beyond: without a float among them, no type holds them.
+            DType::Float32 if self.beyond && !self.floats => DType::Int64,
             DType::Float32 => self.float,
             own => own,
         };
@@ -125,6 +136,9 @@ impl Collected {
             None => own,
         };
         let kind = wanted.unwrap_or(natural);
+        if self.beyond && !dtype::is_floating(kind) && !dtype::is_complex(kind) {
+            return Err(python::no_long());
+        }
         let (stored, bytes) = elements::encode(&self.numbers, kind)?;
         let made = Tensor::of_bytes(stored, shape, &bytes)?;
         // The conversion's result is charged to the job; the first copy is gone by then.

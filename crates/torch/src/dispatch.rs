@@ -9,11 +9,12 @@ use interpreter::raise::Raise;
 use interpreter::{Kind as Exception, Machine};
 
 use crate::adjacent;
+use crate::away;
 use crate::bounds;
-use crate::cost;
+use crate::cost::{self, Work};
 use crate::dtype::Device;
-use crate::ffi::{self, Datum};
-use crate::generator::Generator;
+use crate::ffi::{self, Datum, Mode, error};
+use crate::generator::{self, Generator};
 use crate::job::{Job, Paying};
 use crate::schema::{Kind, Operator, Operators};
 use crate::tensor::Tensor;
@@ -42,6 +43,8 @@ pub enum Argument {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Number {
     Int(i64),
+    /// An integer beyond the signed ones.
+    Unsigned(u64),
     Float(f64),
     Bool(bool),
     Complex(f64, f64),
@@ -104,31 +107,66 @@ impl From<Vec<i64>> for Argument {
 /// # Errors
 /// The exception that PyTorch raises, with its text; `RuntimeError` for writing to a read-only tensor; the
 /// machine's own when memory is spent.
-pub fn call(machine: &Machine, operator: &Operator, arguments: &[Argument]) -> Result<Vec<Output>, Raise> {
+pub fn call(machine: &Machine, operator: &'static Operator, arguments: &[Argument]) -> Result<Vec<Output>, Raise> {
     refuse_writes(operator, arguments)?;
-    let steps = cost::steps(operator, arguments);
-    machine.charge_fuel(steps)?;
-    if steps >= cost::LONG {
-        machine.look_soon();
-    }
     let job = Job::of(machine);
-    let paying = Paying::new(machine, &job);
-    let lent = match operator.random {
-        true if !arguments.iter().any(|argument| matches!(argument, Argument::Generator(_))) => {
-            Some(job.generator(device_of(arguments).unwrap_or(job.device()))?)
-        }
-        _ => None,
+    let work = cost::of(operator, arguments);
+    let drawing = match operator.random && !arguments.iter().any(|argument| matches!(argument, Argument::Generator(_)))
+    {
+        true => Some(job.generator(device_of(arguments).unwrap_or(job.device()))?),
+        false => None,
     };
     let placed = placed(&job, operator, arguments)?;
     let arguments = placed.as_deref().unwrap_or(arguments);
-    let run = || {
+    // Where the operator does not take a generator, the process's own one is lent to the job.
+    let (given, lent) = match drawing.map(|generator| drawn(operator, arguments, &generator).ok_or(generator)) {
+        Some(Ok(given)) => (Some(given), None),
+        Some(Err(generator)) => (None, Some(generator)),
+        None => (None, None),
+    };
+    let (operator, arguments) = given.as_ref().map_or((operator, arguments), |(twin, given)| (*twin, given.as_slice()));
+    let is_long = away::is_long(work) && lent.is_none() && !is_on_gpu(&job, arguments);
+    if is_long && away::may_wait(machine, &operator.name, work)? {
+        let copied = job.pay(machine, Work::default(), || adjacent::copied(operator, arguments, job.gradients()))?;
+        let arguments = copied.as_deref().unwrap_or(arguments);
+        let task = Owned::new(operator, arguments);
+        let (handle, mode) = (operator.handle, job.mode());
+        let sent = away::run(machine, &job, move || invoke(handle, task.data(), mode, None))?;
+        return job.pay(machine, Work::default(), || Ok(shown(sent.map_err(Problem::raise)?, arguments)));
+    }
+    let work = if is_long { Work::default() } else { work };
+    job.pay(machine, work, || {
         if job.device().is_cuda() {
             bounds::check(operator, arguments)?;
         }
         let copied = adjacent::copied(operator, arguments, job.gradients())?;
-        raw(operator, copied.as_deref().unwrap_or(arguments), job.gradients(), lent.as_deref())
-    };
-    paying.settle(run())
+        raw(operator, copied.as_deref().unwrap_or(arguments), job.mode(), lent.as_deref())
+    })
+}
+
+/// Gives an operator that draws random numbers a job's generator, in the overload that takes one; `None` where there is
+/// none.
+fn drawn(
+    operator: &'static Operator,
+    arguments: &[Argument],
+    generator: &Rc<Generator>,
+) -> Option<(&'static Operator, Vec<Argument>)> {
+    let takes =
+        |operator: &Operator| operator.parameters.iter().position(|parameter| parameter.kind == Kind::Generator);
+    let mut given = arguments.to_vec();
+    given.resize(operator.parameters.len().max(given.len()), Argument::Default);
+    if let Some(at) = takes(operator) {
+        *given.get_mut(at)? = Argument::Generator(Rc::clone(generator));
+        return Some((operator, given));
+    }
+    let twin = Operators::all().get(&operator.name)?.get(operator.twin?)?;
+    given.insert(takes(twin)?, Argument::Generator(Rc::clone(generator)));
+    Some((twin, given))
+}
+
+/// Whether an operation is a GPU's, which does not keep the thread.
+fn is_on_gpu(job: &Job, arguments: &[Argument]) -> bool {
+    job.device().is_cuda() && device_of(arguments).unwrap_or(job.device()).is_cuda()
 }
 
 /// Replaces the device in an operator's arguments by the one that the job means: that of its model where it names
@@ -158,7 +196,7 @@ pub fn call_unpaid(name: &str, overload: &str, arguments: &[Argument]) -> Result
     let operator = lookup(name, overload)?;
     refuse_writes(operator, arguments)?;
     let _nobody = Paying::nobody();
-    single(name, raw(operator, arguments, true, None)?)
+    single(name, raw(operator, arguments, Mode::plain(true), None)?)
 }
 
 /// Calls an operator that returns one tensor. Trailing arguments may be left out where the schema has defaults.
@@ -229,46 +267,183 @@ fn device_of(arguments: &[Argument]) -> Option<Device> {
 pub(crate) fn raw(
     operator: &Operator,
     arguments: &[Argument],
-    gradients: bool,
+    mode: Mode,
     lent: Option<&Generator>,
 ) -> Result<Vec<Output>, Raise> {
     let mut lists = Lists::default();
+    let data = described(operator, arguments, |argument| lists.datum(argument));
+    let sent = invoke(operator.handle, &data, mode, lent).map_err(Problem::raise)?;
+    Ok(shown(sent, arguments))
+}
+
+/// Describes an operator's arguments, those that are left out included.
+fn described(operator: &Operator, arguments: &[Argument], describe: impl FnMut(&Argument) -> Datum) -> Vec<Datum> {
     let mut data: Vec<Datum> = Vec::with_capacity(operator.parameters.len());
-    for argument in arguments {
-        data.push(lists.datum(argument));
-    }
+    data.extend(arguments.iter().map(describe));
     data.resize(operator.parameters.len().max(data.len()), Datum::of(ffi::DEFAULT));
     for (datum, parameter) in data.iter_mut().zip(&operator.parameters) {
         if datum.tag == ffi::INT && parameter.kind == Kind::Float {
             (datum.tag, datum.real) = (ffi::FLOAT, datum.integer as f64);
         }
     }
+    data
+}
+
+/// One result of an operator, as it comes from the shim, on whichever thread.
+enum Sent {
+    None,
+    Tensor(tch::Tensor),
+    Tensors(Vec<tch::Tensor>),
+    Number(Number),
+    Ints(Vec<i64>),
+    Str(String),
+}
+
+/// Calls an operator. What the data point at must outlive the call.
+fn invoke(handle: usize, data: &[Datum], mode: Mode, lent: Option<&Generator>) -> Result<Vec<Sent>, Problem> {
     let mut failure = Failure::none();
     let (mut results, mut count) = (std::ptr::null_mut::<Datum>(), 0_usize);
     let lent = lent.map_or(std::ptr::null_mut(), Generator::as_ptr);
-    // SAFETY: the data point into `arguments` and `lists`, which outlive the call; the out-pointers are locals.
+    // SAFETY: the data point at what outlives the call; the out-pointers are locals.
     let done = unsafe {
-        ffi::vt_call(
-            operator.handle,
-            data.as_ptr(),
-            data.len(),
-            gradients,
-            lent,
-            &raw mut results,
-            &raw mut count,
-            failure.out(),
-        )
+        ffi::vt_call(handle, data.as_ptr(), data.len(), mode, lent, &raw mut results, &raw mut count, failure.out())
     };
     if !done {
-        return Err(failure.raise());
+        return Err(failure.problem());
     }
-    let inputs: Vec<&Tensor> = arguments.iter().flat_map(tensors_of).collect();
     // SAFETY: the call succeeded, so `results` points at `count` values.
     let values = unsafe { std::slice::from_raw_parts(results, count) };
-    let outputs = values.iter().map(|value| output(value, &inputs)).collect();
+    let sent = values.iter().map(sent).collect();
     // SAFETY: the array is ours, and its contents have been taken over.
     unsafe { ffi::vt_free(results.cast()) };
-    Ok(outputs)
+    Ok(sent)
+}
+
+fn sent(datum: &Datum) -> Sent {
+    match datum.tag {
+        ffi::TENSOR => adopt(datum.data.cast_mut()).map_or(Sent::None, Sent::Tensor),
+        ffi::TENSORS => Sent::Tensors(taken::<*mut c_void>(datum).into_iter().filter_map(adopt).collect()),
+        ffi::INT => Sent::Number(Number::Int(datum.integer)),
+        ffi::FLOAT => Sent::Number(Number::Float(datum.real)),
+        ffi::BOOL => Sent::Number(Number::Bool(datum.integer != 0)),
+        ffi::COMPLEX => Sent::Number(Number::Complex(datum.real, datum.imaginary)),
+        ffi::INTS => Sent::Ints(taken(datum)),
+        ffi::STRING => Sent::Str(String::from_utf8_lossy(&taken::<u8>(datum)).into_owned()),
+        _ => Sent::None,
+    }
+}
+
+/// Makes objects of results.
+fn shown(sent: Vec<Sent>, arguments: &[Argument]) -> Vec<Output> {
+    let inputs: Vec<&Tensor> = arguments.iter().flat_map(tensors_of).collect();
+    let output = |sent| match sent {
+        Sent::None => Output::None,
+        Sent::Tensor(tensor) => Output::Tensor(known(tensor, &inputs)),
+        Sent::Tensors(tensors) => Output::Tensors(tensors.into_iter().map(|tensor| known(tensor, &inputs)).collect()),
+        Sent::Number(number) => Output::Number(number),
+        Sent::Ints(ints) => Output::Ints(ints),
+        Sent::Str(text) => Output::Str(text),
+    };
+    sent.into_iter().map(output).collect()
+}
+
+/// An operator's arguments for another thread: handles and copies of its own, so that nothing of the job's is touched there.
+pub(crate) struct Owned {
+    data: Vec<Datum>,
+    _tensors: Vec<tch::Tensor>,
+    _generators: Vec<generator::Handle>,
+    _texts: Vec<Box<[u8]>>,
+    _ints: Vec<Box<[i64]>>,
+    _floats: Vec<Box<[f64]>>,
+    _lists: Lists,
+}
+
+// SAFETY: the data point at what the other fields own, which is plain memory and handles that libtorch counts atomically.
+unsafe impl Send for Owned {}
+
+impl Owned {
+    fn new(operator: &Operator, arguments: &[Argument]) -> Self {
+        let mut own = Self::empty();
+        own.data = described(operator, arguments, |argument| own.describe(argument));
+        own
+    }
+
+    pub fn empty() -> Self {
+        Self {
+            data: Vec::new(),
+            _tensors: Vec::new(),
+            _generators: Vec::new(),
+            _texts: Vec::new(),
+            _ints: Vec::new(),
+            _floats: Vec::new(),
+            _lists: Lists::default(),
+        }
+    }
+
+    pub fn data(&self) -> &[Datum] {
+        &self.data
+    }
+
+    /// Adds an argument as it is.
+    pub fn push(&mut self, datum: Datum) {
+        self.data.push(datum);
+    }
+
+    /// Takes a copy of an argument, and describes it.
+    pub fn describe(&mut self, argument: &Argument) -> Datum {
+        let list = |tag, data: *const c_void, length| Datum { data, length, ..Datum::of(tag) };
+        match argument {
+            Argument::Tensor(tensor) => Datum { data: self.tensor(tensor), ..Datum::of(ffi::TENSOR) },
+            Argument::Tensors(tensors) => {
+                let pointers = tensors.iter().map(|tensor| self.tensor(tensor)).collect();
+                self._lists.tensors(ffi::TENSORS, pointers)
+            }
+            Argument::OptionalTensors(tensors) => {
+                let pointers =
+                    tensors.iter().map(|one| one.as_ref().map_or(std::ptr::null(), |one| self.tensor(one))).collect();
+                self._lists.tensors(ffi::OPTIONAL_TENSORS, pointers)
+            }
+            Argument::Str(text) => {
+                let text: Box<[u8]> = text.as_bytes().into();
+                let datum = list(ffi::STRING, text.as_ptr().cast(), text.len());
+                self._texts.push(text);
+                datum
+            }
+            Argument::Ints(ints) => self.ints(ints),
+            Argument::Floats(floats) => {
+                let floats: Box<[f64]> = floats.as_slice().into();
+                let datum = list(ffi::FLOATS, floats.as_ptr().cast(), floats.len());
+                self._floats.push(floats);
+                datum
+            }
+            Argument::Generator(generator) => {
+                let handle = generator.handle();
+                let datum = Datum { data: handle.as_ptr(), ..Datum::of(ffi::GENERATOR) };
+                self._generators.push(handle);
+                datum
+            }
+            Argument::Default
+            | Argument::None
+            | Argument::Number(_)
+            | Argument::Wrapped(_)
+            | Argument::Bools(_)
+            | Argument::Device(_) => self._lists.datum(argument),
+        }
+    }
+
+    pub fn ints(&mut self, ints: &[i64]) -> Datum {
+        let ints: Box<[i64]> = ints.into();
+        let datum = Datum { data: ints.as_ptr().cast(), length: ints.len(), ..Datum::of(ffi::INTS) };
+        self._ints.push(ints);
+        datum
+    }
+
+    pub fn tensor(&mut self, tensor: &Tensor) -> *const c_void {
+        let handle = tensor.handle();
+        let pointer = handle.as_ptr().cast::<c_void>();
+        self._tensors.push(handle);
+        pointer
+    }
 }
 
 fn tensors_of(argument: &Argument) -> Vec<&Tensor> {
@@ -277,25 +452,6 @@ fn tensors_of(argument: &Argument) -> Vec<&Tensor> {
         Argument::Tensors(tensors) => tensors.iter().collect(),
         Argument::OptionalTensors(tensors) => tensors.iter().flatten().collect(),
         _ => Vec::new(),
-    }
-}
-
-fn output(datum: &Datum, inputs: &[&Tensor]) -> Output {
-    match datum.tag {
-        ffi::TENSOR => {
-            adopt(datum.data.cast_mut()).map_or(Output::None, |tensor| Output::Tensor(known(tensor, inputs)))
-        }
-        ffi::TENSORS => {
-            let handles: Vec<*mut c_void> = taken(datum);
-            Output::Tensors(handles.into_iter().filter_map(adopt).map(|tensor| known(tensor, inputs)).collect())
-        }
-        ffi::INT => Output::Number(Number::Int(datum.integer)),
-        ffi::FLOAT => Output::Number(Number::Float(datum.real)),
-        ffi::BOOL => Output::Number(Number::Bool(datum.integer != 0)),
-        ffi::COMPLEX => Output::Number(Number::Complex(datum.real, datum.imaginary)),
-        ffi::INTS => Output::Ints(taken(datum)),
-        ffi::STRING => Output::Str(String::from_utf8_lossy(&taken::<u8>(datum)).into_owned()),
-        _ => Output::None,
     }
 }
 
@@ -385,6 +541,7 @@ impl Number {
     pub fn datum(self) -> Datum {
         match self {
             Self::Int(integer) => Datum { integer, ..Datum::of(ffi::INT) },
+            Self::Unsigned(integer) => Datum { integer: integer.cast_signed(), ..Datum::of(ffi::UNSIGNED) },
             Self::Float(real) => Datum { real, ..Datum::of(ffi::FLOAT) },
             Self::Bool(flag) => Datum { integer: i64::from(flag), ..Datum::of(ffi::BOOL) },
             Self::Complex(real, imaginary) => Datum { real, imaginary, ..Datum::of(ffi::COMPLEX) },
@@ -410,20 +567,42 @@ impl Failure {
 
     /// Makes the exception that PyTorch raises.
     pub fn raise(self) -> Raise {
+        self.problem().raise()
+    }
+
+    /// Takes what was said, for any thread.
+    pub fn problem(self) -> Problem {
         let text = if self.0.text.is_null() {
             String::from("libtorch gave no reason")
         } else {
             // SAFETY: a non-null text is NUL-terminated.
             unsafe { CStr::from_ptr(self.0.text) }.to_string_lossy().into_owned()
         };
-        match self.0.kind {
-            1 => Raise::index_error(text),
-            2 => Raise::value_error(text),
-            3 => Raise::type_error(text),
-            4 => Raise::new(Exception::NotImplementedError, text),
-            5 => Raise::named("torch._C._LinAlgError", Exception::RuntimeError, text),
-            6 => Raise::named("torch.OutOfMemoryError", Exception::RuntimeError, text),
-            _ => Raise::runtime_error(text),
+        Problem { kind: self.0.kind, text }
+    }
+}
+
+/// Why an operator failed.
+pub(crate) struct Problem {
+    kind: i32,
+    text: String,
+}
+
+impl Problem {
+    /// Makes the exception that PyTorch raises.
+    pub fn raise(self) -> Raise {
+        let text = self.text;
+        match self.kind {
+            error::INDEX => Raise::index_error(text),
+            error::VALUE => Raise::value_error(text),
+            error::TYPE => Raise::type_error(text),
+            error::NOT_IMPLEMENTED => Raise::new(Exception::NotImplementedError, text),
+            error::LINALG => Raise::named("torch._C._LinAlgError", Exception::RuntimeError, text),
+            error::MEMORY => Raise::named("torch.OutOfMemoryError", Exception::RuntimeError, text),
+            error::RUNTIME => Raise::runtime_error(text),
+            other => {
+                Raise::runtime_error(format!("{text} (an error of kind {other}, which this server does not know)"))
+            }
         }
     }
 }

@@ -50,7 +50,7 @@ fn each<const N: usize>(bytes: &[u8], read: impl Fn([u8; N]) -> Value) -> Vec<Va
 pub fn natural(numbers: &[Number]) -> DType {
     let rank = |number: &Number| match number {
         Number::Bool(_) => 0,
-        Number::Int(_) => 1,
+        Number::Int(_) | Number::Unsigned(_) => 1,
         Number::Float(_) => 2,
         Number::Complex(..) => 3,
     };
@@ -67,7 +67,8 @@ fn range(dtype: DType) -> Option<(i128, i128)> {
     let bits = dtype.size() as u32 * 8;
     match dtype {
         DType::Int8 | DType::Int16 | DType::Int32 | DType::Int64 => Some((-(1 << (bits - 1)), (1 << (bits - 1)) - 1)),
-        DType::UInt8 | DType::UInt16 | DType::UInt32 | DType::UInt64 => Some((0, (1 << bits) - 1)),
+        // Negative numbers are taken as what their bits say, as in C.
+        DType::UInt8 | DType::UInt16 | DType::UInt32 | DType::UInt64 => Some((1 - (1 << bits), (1 << bits) - 1)),
         _ => None,
     }
 }
@@ -81,12 +82,16 @@ pub fn encode(numbers: &[Number], kind: DType) -> Result<(DType, Vec<u8>), Raise
     if let Some((least, most)) = range(kind) {
         let fits = |number: &Number| match *number {
             Number::Int(number) => least <= i128::from(number) && i128::from(number) <= most,
+            Number::Unsigned(number) => i128::from(number) <= most,
             Number::Float(number) => {
                 number.is_finite() && least as f64 <= number.trunc() && number.trunc() <= most as f64
             }
             Number::Bool(_) | Number::Complex(..) => true,
         };
         if !numbers.iter().all(fits) {
+            if numbers.iter().any(|number| matches!(number, Number::Unsigned(_))) {
+                return Err(python::no_long());
+            }
             let name = kind.name();
             return Err(Raise::runtime_error(format!("value cannot be converted to type {name} without overflow")));
         }
@@ -100,6 +105,7 @@ pub fn encode(numbers: &[Number], kind: DType) -> Result<(DType, Vec<u8>), Raise
         | DType::BFloat16
         | DType::Float8E4M3Fn
         | DType::Float8E5M2 => DType::Float64,
+        DType::UInt64 => DType::UInt64,
         _ => DType::Int64,
     };
     for number in numbers {
@@ -115,6 +121,7 @@ pub fn encode(numbers: &[Number], kind: DType) -> Result<(DType, Vec<u8>), Raise
             }
             (DType::Float64, number) => bytes.extend(number.complex().0.to_le_bytes()),
             (_, Number::Int(number)) => bytes.extend(number.to_le_bytes()),
+            (_, Number::Unsigned(number)) => bytes.extend(number.to_le_bytes()),
             (_, Number::Bool(flag)) => bytes.extend(i64::from(flag).to_le_bytes()),
             (_, Number::Float(number)) => bytes.extend((number as i64).to_le_bytes()),
         }
@@ -130,6 +137,7 @@ impl Number {
     fn complex(self) -> (f64, f64) {
         match self {
             Self::Int(number) => (number as f64, 0.0),
+            Self::Unsigned(number) => (number as f64, 0.0),
             Self::Float(number) => (number, 0.0),
             Self::Bool(flag) => (f64::from(u8::from(flag)), 0.0),
             Self::Complex(real, imaginary) => (real, imaginary),

@@ -91,8 +91,30 @@ impl Generator {
         if done { Ok(()) } else { Err(failure.raise()) }
     }
 
+    /// Returns another handle on the same generator.
+    pub(crate) fn handle(&self) -> Handle {
+        // SAFETY: the generator is alive.
+        Handle(unsafe { ffi::vt_generator_handle(self.generator.as_ptr()) })
+    }
+
     pub(crate) fn as_ptr(&self) -> *mut c_void {
         self.generator.as_ptr()
+    }
+}
+
+/// A handle on a generator, for another thread.
+pub(crate) struct Handle(*mut c_void);
+
+impl Handle {
+    pub fn as_ptr(&self) -> *const c_void {
+        self.0
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        // SAFETY: the handle is ours; deleting none is nothing.
+        unsafe { ffi::vt_generator_free(self.0) };
     }
 }
 

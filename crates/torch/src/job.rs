@@ -4,16 +4,20 @@ use std::cell::{Cell, RefCell};
 use std::ffi::c_void;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
-use interpreter::Machine;
 use interpreter::raise::Raise;
+use interpreter::{Machine, Meter};
 
 use crate::backward::Walk;
+use crate::cost::{self, Work};
 use crate::dtype::Device;
 use crate::ffi;
+use crate::foreign;
 use crate::generator::Generator;
 use crate::kernels::Rows;
+use crate::modes::Modes;
 use crate::tensor::Tensor;
 
 /// A job's state in this crate, kept as an extension of its [`Machine`].
@@ -23,7 +27,9 @@ pub struct Job {
     device: Cell<Device>,
     seed: Cell<u64>,
     generators: RefCell<Vec<(Device, Rc<Generator>)>>,
+    /// Whether anything of the job may record what gradients need.
     gradients: Cell<bool>,
+    modes: Modes,
     rows: Cell<Rows>,
     company: Cell<bool>,
     regrets: Cell<bool>,
@@ -57,6 +63,7 @@ impl Job {
             seed: Cell::new(DEFAULT_SEED),
             generators: RefCell::default(),
             gradients: Cell::new(true),
+            modes: Modes::new(machine.switches()),
             rows: Cell::default(),
             company: Cell::default(),
             regrets: Cell::default(),
@@ -95,16 +102,32 @@ impl Job {
         }
     }
 
-    /// Returns whether operations record what gradients need. True at first, as in Python, and false where a backward
-    /// pass runs that nobody wants the gradient of, whatever the code beside it says.
+    /// Returns whether operations of the code that runs record what gradients need. True at first, as in Python, and
+    /// false where a backward pass runs that nobody wants the gradient of, whatever the code beside it says.
     #[must_use]
     pub fn gradients(&self) -> bool {
-        self.gradients.get() && self.unrecorded.get() == 0
+        self.gradients.get() && self.modes.gradients() && self.unrecorded.get() == 0
     }
 
-    /// Sets whether operations record what gradients need, and returns what was set before.
+    /// Sets whether any code of the job may have gradients, and returns what was set before.
     pub fn set_gradients(&self, on: bool) -> bool {
         self.gradients.replace(on)
+    }
+
+    /// Returns what the code that runs has set for itself.
+    pub(crate) fn modes(&self) -> &Modes {
+        &self.modes
+    }
+
+    /// Returns whether the code that runs is inside `torch.autocast`.
+    #[must_use]
+    pub fn casts(&self) -> bool {
+        self.modes.casts()
+    }
+
+    /// Returns the modes that the code that runs calls operators under.
+    pub(crate) fn mode(&self) -> ffi::Mode {
+        self.modes.mode(self.gradients())
     }
 
     /// Returns what the bits of the model's modules may depend on where the job calls them itself.
@@ -179,6 +202,30 @@ impl Job {
         self.block.replace(block)
     }
 
+    /// Does an operation on this thread. The job pays: before, in steps for what is read and computed and in memory for the
+    /// tensors that are made; while it runs, for their elements; and when it is done, in steps for what was written.
+    ///
+    /// # Errors
+    /// What the operation raises; memory or fuel is spent.
+    pub(crate) fn pay<T>(
+        &self,
+        machine: &Machine,
+        work: Work,
+        operation: impl FnOnce() -> Result<T, Raise>,
+    ) -> Result<T, Raise> {
+        charge(machine, work)?;
+        let began = Instant::now();
+        let paying = Paying::new(machine, self);
+        let outcome = paying.settle(operation());
+        let written = paying.written();
+        drop(paying);
+        if began.elapsed() > LONG {
+            machine.look_soon();
+        }
+        machine.charge_fuel(cost::written(written))?;
+        outcome
+    }
+
     /// Returns the job's default generator of a device. Seeded with PyTorch's own default until `manual_seed`.
     ///
     /// # Errors
@@ -201,6 +248,23 @@ impl Job {
         self.seed.set(seed);
         self.generators.borrow().iter().try_for_each(|(_, generator)| generator.seed(seed))
     }
+}
+
+/// Operations that took longer are looked after: somebody may wait.
+const LONG: Duration = Duration::from_millis(5);
+
+/// Charges for an operation before it begins: nothing is made that could not be paid for.
+///
+/// # Errors
+/// Fuel or memory is spent.
+pub(crate) fn charge(machine: &Machine, work: Work) -> Result<(), Raise> {
+    machine.charge_fuel(work.steps)?;
+    let handles = work.handles.saturating_mul(HANDLE);
+    if handles > 0 {
+        machine.charge_memory(handles)?;
+        machine.release_memory(handles);
+    }
+    Ok(())
 }
 
 /// A backward pass under way.
@@ -239,6 +303,8 @@ pub(crate) struct Payer {
     machine: Machine,
     account: Arc<Account>,
     refused: Rc<RefCell<Option<Raise>>>,
+    /// Bytes that were given out.
+    written: Rc<Cell<u64>>,
     /// Whether what runs is others' too, and must not fail where memory is refused.
     shares: bool,
 }
@@ -247,7 +313,7 @@ impl Payer {
     fn new(machine: &Machine, job: &Job) -> Self {
         let account = job.account.clone();
         settle(machine, &account);
-        Self { machine: machine.clone(), account, refused: Rc::default(), shares: false }
+        Self { machine: machine.clone(), account, refused: Rc::default(), written: Rc::default(), shares: false }
     }
 
     /// Makes a machine pay for its part of what runs for several. What it is refused it gets all the same, and finds the
@@ -256,14 +322,24 @@ impl Payer {
         Self { shares: true, ..Self::new(machine, job) }
     }
 
-    /// Returns who pays now.
-    pub(crate) fn current() -> Option<Self> {
-        PAYER.with_borrow(Clone::clone)
-    }
-
     /// Takes the reason why memory was refused, if it was.
     pub(crate) fn refusal(&self) -> Option<Raise> {
         self.refused.borrow_mut().take()
+    }
+
+    fn reserve(&self, bytes: usize) -> ffi::Reserved {
+        settle(&self.machine, &self.account);
+        match self.machine.charge_tensor(bytes as u64) {
+            Ok(()) => {
+                self.written.set(self.written.get().saturating_add(bytes as u64));
+                let _kept = Arc::into_raw(Arc::clone(&self.account));
+                ffi::Reserved::Yes
+            }
+            Err(raise) => {
+                *self.refused.borrow_mut() = Some(raise);
+                if self.shares { ffi::Reserved::Unpaid } else { ffi::Reserved::No }
+            }
+        }
     }
 
     /// Sets who pays, and returns who did.
@@ -303,7 +379,13 @@ impl Paying {
     /// # Errors
     /// The refusal, or the operation's own error.
     pub fn settle<T>(&self, outcome: Result<T, Raise>) -> Result<T, Raise> {
+        foreign::go_on();
         self.refusal().map_or(outcome, Err)
+    }
+
+    /// Returns the bytes that the payer has been given since it pays.
+    pub(crate) fn written(&self) -> u64 {
+        PAYER.with_borrow(|payer| payer.as_ref().map_or(0, |payer| payer.written.get()))
     }
 
     /// Takes the reason why memory was refused, if it was.
@@ -327,22 +409,123 @@ fn settle(machine: &Machine, account: &Account) {
 
 /// Charges the thread's payer. A granted reservation keeps the account alive until [`release`].
 extern "C" fn reserve(_: *mut c_void, bytes: usize) -> ffi::Reserved {
-    let Some(payer) = Payer::current() else { return ffi::Reserved::No };
-    settle(&payer.machine, &payer.account);
-    match payer.machine.charge_tensor(bytes as u64) {
-        Ok(()) => {
-            let _kept = Arc::into_raw(payer.account);
-            ffi::Reserved::Yes
-        }
-        Err(raise) => {
-            *payer.refused.borrow_mut() = Some(raise);
-            if payer.shares { ffi::Reserved::Unpaid } else { ffi::Reserved::No }
-        }
-    }
+    foreign::called(ffi::Reserved::No, || {
+        PAYER.with_borrow(|payer| payer.as_ref().map_or(ffi::Reserved::No, |payer| payer.reserve(bytes)))
+    })
 }
 
 extern "C" fn release(account: *mut c_void, bytes: usize) {
-    // SAFETY: the pointer comes from `Arc::into_raw` in `reserve`, once for each granted reservation.
-    let account = unsafe { Arc::from_raw(account.cast_const().cast::<Account>()) };
-    account.freed.fetch_add(bytes as u64, Ordering::Relaxed);
+    foreign::ended(|| {
+        // SAFETY: the pointer comes from `Arc::into_raw` in `reserve` or `reserve_away`, once for each granted reservation.
+        let account = unsafe { Arc::from_raw(account.cast_const().cast::<Account>()) };
+        account.freed.fetch_add(bytes as u64, Ordering::Relaxed);
+    });
+}
+
+/// What an operation on another thread may take of its job's memory, while the job waits.
+pub(crate) struct Purse {
+    account: Arc<Account>,
+    /// Bytes that the job has when the operation begins, and may have.
+    before: u64,
+    most: u64,
+    taken: AtomicU64,
+    refused: AtomicBool,
+}
+
+thread_local! {
+    static PURSE: RefCell<Option<Arc<Purse>>> = const { RefCell::new(None) };
+}
+
+impl Purse {
+    pub fn new(machine: &Machine, job: &Job) -> Arc<Self> {
+        settle(machine, &job.account);
+        Arc::new(Self {
+            account: Arc::clone(&job.account),
+            before: machine.tensor_bytes(),
+            most: machine.limits().tensor_bytes,
+            taken: AtomicU64::new(0),
+            refused: AtomicBool::new(false),
+        })
+    }
+
+    /// Has the thread that calls this pay from the purse for what it does.
+    pub fn pay<T>(self: &Arc<Self>, task: impl FnOnce() -> T) -> T {
+        PURSE.set(Some(Arc::clone(self)));
+        let account = Arc::as_ptr(&self.account).cast_mut().cast();
+        // SAFETY: the account lives in PURSE until the second call.
+        unsafe { ffi::vt_set_account(account, Some(reserve_away), Some(release)) };
+        let done = task();
+        // SAFETY: no account is named.
+        unsafe { ffi::vt_set_account(std::ptr::null_mut(), None, None) };
+        PURSE.take();
+        done
+    }
+
+    fn reserve(&self, bytes: usize) -> ffi::Reserved {
+        let bytes = bytes as u64;
+        let freed = self.account.freed.load(Ordering::Relaxed);
+        let taken = self.taken.load(Ordering::Relaxed);
+        if self.before.saturating_add(taken).saturating_sub(freed).saturating_add(bytes) > self.most {
+            self.refused.store(true, Ordering::Relaxed);
+            return ffi::Reserved::No;
+        }
+        self.taken.store(taken + bytes, Ordering::Relaxed);
+        let _kept = Arc::into_raw(Arc::clone(&self.account));
+        ffi::Reserved::Yes
+    }
+
+    /// Charges the job, which goes on, for what was taken: memory that is not free again, and steps for all that was
+    /// written.
+    ///
+    /// # Errors
+    /// That memory was refused; fuel is spent.
+    pub fn close(&self, machine: &Machine) -> Result<(), Raise> {
+        let (taken, freed) = (self.taken.load(Ordering::Relaxed), self.account.freed.swap(0, Ordering::Relaxed));
+        match taken.checked_sub(freed) {
+            Some(more) => machine.charge_tensor(more)?,
+            None => machine.release_tensor(freed - taken),
+        }
+        if self.refused.load(Ordering::Relaxed) {
+            machine.charge_tensor(u64::MAX)?;
+        }
+        machine.charge_fuel(cost::written(taken))
+    }
+}
+
+/// Charges the purse of an operation's own thread.
+extern "C" fn reserve_away(_: *mut c_void, bytes: usize) -> ffi::Reserved {
+    foreign::called(ffi::Reserved::No, || {
+        PURSE.with_borrow(|purse| purse.as_ref().map_or(ffi::Reserved::No, |purse| purse.reserve(bytes)))
+    })
+}
+
+/// What a tensor costs beside its elements: the objects that stand for it, here and in libtorch.
+pub(crate) const HANDLE: u64 = 512;
+
+/// A tensor's part of the memory of whoever paid when it was made, until it is dropped.
+#[derive(Default)]
+pub(crate) struct Price(Option<Rc<Meter>>);
+
+impl Price {
+    /// Has the thread's payer pay for a tensor. A refusal is found when the operation is done.
+    pub fn pay() -> Self {
+        PAYER.with_borrow(|payer| {
+            let Some(payer) = payer.as_ref().filter(|payer| !payer.shares) else { return Self(None) };
+            match payer.machine.charge_memory(HANDLE) {
+                Ok(()) => Self(Some(payer.machine.meter())),
+                Err(raise) => {
+                    payer.refused.borrow_mut().get_or_insert(raise);
+                    Self(None)
+                }
+            }
+        })
+    }
+}
+
+impl Drop for Price {
+    fn drop(&mut self) {
+        if let Some(meter) = &self.0 {
+            meter.release(HANDLE);
+        }
+    }
 }

@@ -76,7 +76,8 @@ impl Products {
     /// # Errors
     /// When the shapes do not fit.
     pub(crate) fn gradient(&self, gradient: &Tensor, weight: &Weight) -> Result<Tensor, TchError> {
-        self.multiply(gradient, weight.transposed()?, None)
+        let transposed = weight.transposed()?;
+        self.multiply(gradient, &transposed, None)
     }
 
     fn multiply(&self, input: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
@@ -146,6 +147,7 @@ struct Shape {
     kind: Kind,
     device: Device,
     packed: bool,
+    flipped: bool,
     biased: bool,
     rows: i64,
 }
@@ -153,7 +155,7 @@ struct Shape {
 impl Shape {
     fn new(weight: &Weight, biased: bool, rows: i64) -> Self {
         let ([outputs, inputs], kind, device) = (weight.size(), weight.kind(), weight.device());
-        Self { outputs, inputs, kind, device, packed: weight.is_packed(), biased, rows }
+        Self { outputs, inputs, kind, device, packed: weight.is_packed(), flipped: weight.is_flipped(), biased, rows }
     }
 }
 

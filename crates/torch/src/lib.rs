@@ -9,6 +9,7 @@ mod allowed;
 mod array;
 mod aside;
 pub mod autograd;
+mod away;
 mod backward;
 mod binding;
 mod bounds;
@@ -23,9 +24,11 @@ pub mod effects;
 mod elements;
 mod embedding;
 mod ffi;
+mod foreign;
 mod generator;
 mod job;
 mod kernels;
+mod modes;
 mod modules;
 mod named;
 pub mod number;
@@ -53,7 +56,7 @@ pub use modules::{global, import, instance};
 pub use recorded::Moment;
 pub use rows::as_one;
 pub use tensor::{Head, Tensor};
-pub use weight::{STEP, Weight, is_half};
+pub use weight::{STEP, Weight, is_half, keep_copies};
 
 /// Puts the accounting of memory in front of libtorch's allocator. Called before the first tensor is made, so that
 /// weights too are freed by the allocator that made them; calling it again does nothing.

@@ -21,7 +21,11 @@ impl<'a> Probe<'a> {
     pub fn new(weight: &'a Weight) -> Result<Self, TchError> {
         let _unpaid = Paying::nobody();
         let (matrix, row) = numbers(weight.size(), weight.kind(), weight.device())?;
-        Ok(Self { weight, made: matrix.map(|matrix| Weight::new(&matrix)).transpose()?, row })
+        let made = |matrix: Tensor| match weight.is_flipped() {
+            true => Weight::beside(&matrix.f_transpose(0, 1)?.f_contiguous()?.f_transpose(0, 1)?),
+            false => Weight::new(&matrix),
+        };
+        Ok(Self { weight, made: matrix.map(made).transpose()?, row })
     }
 
     /// Multiplies so many rows, and returns a digest of the first product: an odd number if not all have its bits.

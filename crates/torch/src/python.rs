@@ -79,12 +79,12 @@ pub fn int(value: &Value) -> Option<i64> {
     }
 }
 
-/// Returns a Python number. Integers beyond 64 bits become floats, as PyTorch's scalars do not hold them.
+/// Returns a Python number that PyTorch's scalars hold: of integers, those of 64 bits, signed or not. See [`too_big`].
 pub fn number(value: &Value) -> Option<Number> {
     match value {
         Value::Bool(flag) => Some(Number::Bool(*flag)),
         Value::Int(number) => Some(Number::Int(*number)),
-        Value::Big(number) => number.to_f64().map(Number::Float),
+        Value::Big(number) => number.to_u64().map(Number::Unsigned),
         Value::Float(number) => Some(Number::Float(*number)),
         Value::Complex(real, imaginary) => Some(Number::Complex(*real, *imaginary)),
         // A numpy scalar counts as the number that it is.
@@ -94,11 +94,31 @@ pub fn number(value: &Value) -> Option<Number> {
     }
 }
 
+/// Returns the error of an integer that PyTorch's scalars do not hold; `None` for all other values.
+pub fn too_big(value: &Value) -> Option<Raise> {
+    let Value::Big(number) = value else { return None };
+    let text = match (number.sign(), number.to_u64()) {
+        (_, Some(_)) => return None,
+        (num_bigint::Sign::Minus, _) => "can't convert negative int to unsigned",
+        _ => "int too big to convert",
+    };
+    Some(Raise::new(interpreter::Kind::OverflowError, text))
+}
+
+/// The error of an integer beyond 64 bits where PyTorch takes a C integer.
+pub fn no_long() -> Raise {
+    Raise::value_error("Overflow when unpacking long long")
+}
+
 /// Returns a real Python number.
 pub fn float(value: &Value) -> Option<f64> {
+    if let Value::Big(number) = value {
+        return number.to_f64().filter(|number| number.is_finite());
+    }
     match number(value)? {
         Number::Bool(flag) => Some(f64::from(u8::from(flag))),
         Number::Int(number) => Some(number as f64),
+        Number::Unsigned(number) => Some(number as f64),
         Number::Float(number) => Some(number),
         Number::Complex(..) => None,
     }
@@ -174,6 +194,7 @@ impl From<Number> for Value {
     fn from(number: Number) -> Self {
         match number {
             Number::Int(number) => Self::Int(number),
+            Number::Unsigned(number) => unsigned(number),
             Number::Float(number) => Self::Float(number),
             Number::Bool(flag) => Self::Bool(flag),
             Number::Complex(real, imaginary) => Self::Complex(real, imaginary),

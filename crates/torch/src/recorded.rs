@@ -8,6 +8,7 @@ use tch::{TchError, Tensor};
 
 use crate::dispatch::{self, Failure};
 use crate::ffi;
+use crate::foreign;
 use crate::job::Paying;
 use crate::kernels::Products;
 use crate::rows::as_one;
@@ -57,7 +58,7 @@ impl Recorded {
     }
 
     fn gradient(&self, gradient: &Tensor, recorded: bool) -> Result<Tensor, TchError> {
-        if recorded { gradient.f_matmul(self.weight.dense()?) } else { self.products.gradient(gradient, &self.weight) }
+        if recorded { gradient.f_matmul(&self.weight.dense()?) } else { self.products.gradient(gradient, &self.weight) }
     }
 
     /// Computes the gradients of what was multiplied as one. Those of several are views of one tensor, which nobody pays for.
@@ -98,7 +99,8 @@ extern "C" fn multiply(
         parts.push((unsafe { &*context.cast::<Recorded>() }, gradient));
         places.push(place);
     }
-    let Ok(made) = Recorded::gradients(&parts, recorded) else { return false };
+    let made = foreign::called(None, || Recorded::gradients(&parts, recorded).ok());
+    let Some(made) = made else { return false };
     for (place, gradient) in places.into_iter().zip(made) {
         // SAFETY: the tensor is alive; the shim takes over the copy.
         *place = unsafe { ffi::vt_clone_handle(gradient.as_ptr().cast()) };
@@ -108,5 +110,6 @@ extern "C" fn multiply(
 
 extern "C" fn forget(context: *mut c_void) {
     // SAFETY: the shim calls this once, with the box of `attach`.
-    drop(unsafe { Box::from_raw(context.cast::<Recorded>()) });
+    let recorded = unsafe { Box::from_raw(context.cast::<Recorded>()) };
+    foreign::ended(|| drop(recorded));
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 use std::sync::OnceLock;
 
+use crate::cost::Nature;
 use crate::{adjacent, ffi};
 
 /// One overload of an `aten::` operator.
@@ -18,6 +19,10 @@ pub struct Operator {
     /// Multiplies matrices.
     pub multiplies: bool,
     pub parameters: Vec<Parameter>,
+    /// The overload that takes a generator besides, where this one takes none.
+    pub(crate) twin: Option<usize>,
+    /// What its cost depends on.
+    pub(crate) nature: Nature,
     /// Names of the returned values; empty ones are unnamed.
     pub returns: Vec<Box<str>>,
 }
@@ -80,9 +85,11 @@ impl Operator {
         let overload = fields.next()?.into();
         let multiplies = adjacent::is_product(&name);
         let random = fields.next()?.contains('r');
-        let parameters = entries(fields.next()?).map(|(name, kind, flags)| Parameter::new(name, kind, flags)).collect();
+        let parameters: Vec<Parameter> =
+            entries(fields.next()?).map(|(name, kind, flags)| Parameter::new(name, kind, flags)).collect();
+        let nature = Nature::of(&name, random, parameters.iter().any(|parameter| parameter.viewed));
         let returns = entries(fields.next()?).map(|(name, ..)| name.into()).collect();
-        Some(Self { handle, name, overload, random, multiplies, parameters, returns })
+        Some(Self { handle, name, overload, random, multiplies, parameters, twin: None, nature, returns })
     }
 }
 
@@ -172,7 +179,8 @@ impl Operators {
             for operator in listing().lines().filter_map(Operator::parse).filter(|operator| !operator.is_internal()) {
                 operators.entry(operator.name.clone()).or_default().push(operator);
             }
-            Self(operators.into_iter().map(|(name, overloads)| (name, in_order_of_trial(overloads))).collect())
+            let ordered = |(name, overloads)| (name, with_twins(in_order_of_trial(overloads)));
+            Self(operators.into_iter().map(ordered).collect())
         })
     }
 
@@ -215,6 +223,22 @@ fn in_order_of_trial(mut overloads: Vec<Operator>) -> Vec<Operator> {
     ordered
 }
 
+/// Notes for each overload that draws random numbers which other one takes a generator, too.
+fn with_twins(mut overloads: Vec<Operator>) -> Vec<Operator> {
+    let form = |operator: &Operator| -> Vec<(Box<str>, Kind)> {
+        let parameters = operator.parameters.iter().filter(|parameter| parameter.kind != Kind::Generator);
+        parameters.map(|parameter| (parameter.name.clone(), parameter.kind)).collect()
+    };
+    let takes = |operator: &Operator| operator.parameters.iter().any(|parameter| parameter.kind == Kind::Generator);
+    for at in 0..overloads.len() {
+        if overloads[at].random && !takes(&overloads[at]) {
+            let own = form(&overloads[at]);
+            overloads[at].twin = overloads.iter().position(|other| takes(other) && form(other) == own);
+        }
+    }
+    overloads
+}
+
 fn is_smaller(left: &Operator, right: &Operator) -> bool {
     let mut strictly = false;
     left.parameters.len() == right.parameters.len()
@@ -238,6 +262,15 @@ mod tests {
         let add = Operators::all().overload("add", "Tensor");
         let names: Vec<_> = add.iter().flat_map(|add| &add.parameters).map(|p| (&*p.name, p.kind)).collect();
         assert_eq!(names, [("self", Kind::Tensor), ("other", Kind::Tensor), ("alpha", Kind::Scalar)]);
+    }
+
+    #[test]
+    fn who_draws_has_a_twin_that_takes_a_generator() {
+        let drawing =
+            |name| Operators::all().get(name).into_iter().flatten().find(|operator| operator.overload.is_empty());
+        let twin = |name| Operators::all().get(name)?.get(drawing(name)?.twin?).map(|twin| &*twin.overload);
+        assert_eq!([twin("randn"), twin("rand"), twin("randperm")], [Some("generator"); 3]);
+        assert_eq!(twin("dropout"), None);
     }
 
     #[test]

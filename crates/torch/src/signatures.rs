@@ -1,5 +1,7 @@
 //! Functions that PyTorch writes in Python as little more than a call of an operator: `signatures.txt`.
 
+mod checks;
+
 use std::collections::HashMap;
 use std::sync::OnceLock;
 
@@ -17,6 +19,29 @@ pub struct Signature {
     parameters: Vec<(&'static str, Option<&'static str>)>,
     operator: &'static str,
     arguments: Vec<Argument>,
+    check: Option<&'static str>,
+    /// Parameters that only their default may be given for.
+    refused: Vec<&'static str>,
+    /// Parameters that have no effect in PyTorch either.
+    #[cfg_attr(not(test), expect(dead_code, reason = "what they are given does not matter"))]
+    ignored: Vec<&'static str>,
+}
+
+/// The arguments of one call, by the names of the parameters.
+pub struct Bound(Vec<(&'static str, Value)>);
+
+impl Bound {
+    /// Returns an argument.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Value> {
+        self.0.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone())
+    }
+
+    /// Returns an argument that is a tensor.
+    #[must_use]
+    pub fn tensor(&self, name: &str) -> Option<Tensor> {
+        self.get(name).as_ref().and_then(Tensor::of)
+    }
 }
 
 /// One argument of the call.
@@ -51,6 +76,11 @@ pub fn find(module: &str, name: &str) -> Option<&'static Signature> {
 impl Signature {
     /// Reads one line.
     pub fn parse(line: &'static str) -> Option<Self> {
+        let (line, notes) = line.split_once(" | ").unwrap_or((line, ""));
+        let note = |key: &str| {
+            let found = notes.split("; ").find_map(|note| note.strip_prefix(key)?.strip_prefix(": "));
+            found.map(|names| names.split(", ").collect::<Vec<_>>()).unwrap_or_default()
+        };
         let (left, right) = line.split_once(") = ")?;
         let (name, parameters) = left.split_once('(')?;
         let (operator, arguments) = right.strip_suffix(')')?.split_once('(')?;
@@ -64,7 +94,15 @@ impl Signature {
                 source.split_once(':').map_or((source, None), |(source, adapter)| (source, Some(adapter)));
             Argument { keyword, source, adapter }
         });
-        Some(Self { name, parameters: parameters.collect(), operator, arguments: arguments.collect() })
+        Some(Self {
+            name,
+            parameters: parameters.collect(),
+            operator,
+            arguments: arguments.collect(),
+            check: note("check").first().copied(),
+            refused: note("refused"),
+            ignored: note("ignored"),
+        })
     }
 
     /// Returns the function's name.
@@ -77,6 +115,23 @@ impl Signature {
     #[must_use]
     pub fn arguments(&self) -> &[Argument] {
         &self.arguments
+    }
+
+    /// Returns the names of the parameters.
+    pub fn parameters(&self) -> impl Iterator<Item = &'static str> + '_ {
+        self.parameters.iter().map(|(name, _)| *name)
+    }
+
+    /// Says whether a parameter may be left out.
+    #[cfg(test)]
+    pub fn has_default(&self, name: &str) -> bool {
+        self.parameters.iter().any(|(known, default)| *known == name && default.is_some())
+    }
+
+    /// Says whether only a parameter's default may be given for it.
+    #[cfg(test)]
+    pub fn refuses(&self, name: &str) -> bool {
+        self.refused.contains(&name)
     }
 
     /// Says whether the function has a parameter of this name.
@@ -108,13 +163,15 @@ impl Signature {
     /// `TypeError` as Python gives for its own functions; what the operator raises.
     pub fn call(&self, machine: &Machine, args: &Args) -> Result<Value, Raise> {
         let bound = self.bind(args)?;
-        let value = |name: &str| bound.iter().find(|(known, _)| *known == name).map(|(_, value)| value.clone());
-        let input = bound.first().and_then(|(_, value)| Tensor::of(value));
+        let (input, weight) = (bound.0.first().and_then(|(_, value)| Tensor::of(value)), bound.tensor("weight"));
+        if let Some(check) = self.check.and_then(checks::find) {
+            check(machine, &bound)?;
+        }
         let mut passed = Args::default();
         for argument in &self.arguments {
-            let given = value(argument.source).unwrap_or_else(|| literal(argument.source));
-            let weight = value("weight").as_ref().and_then(Tensor::of);
+            let given = bound.get(argument.source).unwrap_or_else(|| literal(argument.source));
             let adapted = match argument.adapter {
+                Some("reduction") => reduction(&reduced(machine, &bound)?.unwrap_or(given))?,
                 Some(adapter) => adapt(adapter, given, input.as_ref(), weight.as_ref())?,
                 None => given,
             };
@@ -124,10 +181,8 @@ impl Signature {
                 Some(keyword) => passed.keyword.push((keyword.into(), adapted)),
             }
         }
-        if python::given(value("max_norm")).is_some() {
-            return Err(Raise::runtime_error("embedding(): argument 'max_norm' is not supported by this server"));
-        }
-        let in_place = self.operator.ends_with('!') && matches!(value("inplace"), Some(Value::Bool(true)));
+        let in_place = self.operator.ends_with('!')
+            && bound.get("inplace").map_or(Ok(false), |value| python::truth(machine, &value))?;
         let operator = self.operator();
         match in_place {
             true => binding::call(machine, &format!("{operator}_"), None, &passed),
@@ -138,8 +193,8 @@ impl Signature {
     /// Gives each parameter its argument or default.
     ///
     /// # Errors
-    /// `TypeError` as Python gives for its own functions.
-    pub fn bind(&self, args: &Args) -> Result<Vec<(&'static str, Value)>, Raise> {
+    /// `TypeError` as Python gives for its own functions; `RuntimeError` for an argument that could not be obeyed.
+    pub fn bind(&self, args: &Args) -> Result<Bound, Raise> {
         let name = self.name;
         let (most, given) = (self.parameters.len(), args.positional.len());
         if given > most {
@@ -172,7 +227,19 @@ impl Signature {
             }
         }
         match missing.as_slice() {
-            [] => Ok(bound),
+            [] => {
+                let is_default = |name: &str, value: &Value| {
+                    let default =
+                        self.parameters.iter().find(|(known, _)| *known == name).and_then(|(_, default)| *default);
+                    default.is_some_and(|default| is_same(&literal(default), value))
+                };
+                match bound.iter().find(|(name, value)| self.refused.contains(name) && !is_default(name, value)) {
+                    Some((refused, _)) => Err(Raise::runtime_error(format!(
+                        "{name}(): argument '{refused}' is not supported by this server"
+                    ))),
+                    None => Ok(Bound(bound)),
+                }
+            }
             [one] => Err(Raise::type_error(format!("{name}() missing 1 required positional argument: {one}"))),
             [most @ .., last] => {
                 let (count, most) = (missing.len(), most.join(", "));
@@ -180,6 +247,19 @@ impl Signature {
                     "{name}() missing {count} required positional arguments: {most} and {last}"
                 )))
             }
+        }
+    }
+}
+
+/// Says whether an argument is the default that it could have been left to.
+fn is_same(default: &Value, given: &Value) -> bool {
+    match (default, given) {
+        (Value::None, Value::None) => true,
+        (Value::Bool(default), Value::Bool(given)) => default == given,
+        (Value::Str(default), Value::Str(given)) => default == given,
+        (default, given) => {
+            let numbers = (python::float(default), python::float(given));
+            matches!(numbers, (Some(default), Some(given)) if default == given)
         }
     }
 }
@@ -198,10 +278,49 @@ pub fn literal(text: &str) -> Value {
     }
 }
 
+/// Returns the reduction that the parameters before `reduction` ask for, as PyTorch's `legacy_get_string`; `None` where
+/// they are not given.
+///
+/// # Errors
+/// What `bool()` of them raises.
+pub fn reduced(machine: &Machine, bound: &Bound) -> Result<Option<Value>, Raise> {
+    let [average, reduce] = ["size_average", "reduce"].map(|name| python::given(bound.get(name)));
+    legacy_reduction(machine, average, reduce)
+}
+
+/// As [`reduced`], of the arguments themselves.
+///
+/// # Errors
+/// What `bool()` of them raises.
+pub fn legacy_reduction(
+    machine: &Machine,
+    average: Option<Value>,
+    reduce: Option<Value>,
+) -> Result<Option<Value>, Raise> {
+    if average.is_none() && reduce.is_none() {
+        return Ok(None);
+    }
+    let flag = |value: Option<Value>| value.map_or(Ok(true), |value| python::truth(machine, &value));
+    Ok(Some(match (flag(average)?, flag(reduce)?) {
+        (true, true) => "mean".into(),
+        (false, true) => "sum".into(),
+        (_, false) => "none".into(),
+    }))
+}
+
 /// Changes an argument as PyTorch's Python code does on the way to the operator.
 fn adapt(adapter: &str, value: Value, input: Option<&Tensor>, weight: Option<&Tensor>) -> Result<Value, Raise> {
     Ok(match adapter {
-        "reduction" => reduction(&value)?,
+        "distance" => match value.as_str() {
+            Some("use_mm_for_euclid_dist_if_necessary") => Value::None,
+            Some("use_mm_for_euclid_dist") => Value::Int(1),
+            Some("donot_use_mm_for_euclid_dist") => Value::Int(2),
+            _ => {
+                let text = interpreter::format::repr_now(&value).unwrap_or_default();
+                let text = text.trim_matches('\'');
+                return Err(Raise::value_error(format!("{text} is not a valid value for compute_mode")));
+            }
+        },
         // Without a dim, the old rule of `_get_softmax_dim`.
         "softmax_dim" => match (&value, input.map(|input| input.sizes().len())) {
             (Value::None, Some(0 | 1 | 3)) => Value::Int(0),
@@ -255,6 +374,27 @@ mod tests {
             if signature.operator.ends_with('!') {
                 let in_place = format!("{operator}_");
                 assert!(Operators::all().get(&in_place).is_some(), "{in_place}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_parameter_is_obeyed_or_refused_by_name() {
+        let lines = include_str!("signatures.txt").lines().filter(|line| line.contains('(') && !line.starts_with('#'));
+        for signature in lines.filter_map(Signature::parse) {
+            let name = signature.name;
+            if let Some(check) = signature.check {
+                assert!(checks::find(check).is_some(), "{name}: there is no check {check}");
+            }
+            for (parameter, _) in &signature.parameters {
+                let passed = signature.arguments.iter().any(|argument| argument.source == *parameter);
+                let reduces = signature.arguments.iter().any(|argument| argument.adapter == Some("reduction"));
+                let used = passed
+                    || reduces && ["size_average", "reduce"].contains(parameter)
+                    || *parameter == "inplace" && signature.operator.ends_with('!')
+                    || signature.check == Some("embedding") && ["max_norm", "norm_type"].contains(parameter);
+                let listed = signature.refused.contains(parameter) || signature.ignored.contains(parameter);
+                assert!(used != listed, "{name}: what becomes of '{parameter}'?");
             }
         }
     }

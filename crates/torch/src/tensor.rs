@@ -36,7 +36,7 @@ impl Tensor {
     /// Shows a tensor with live memory: in-place operations of a user reach it.
     #[must_use]
     pub fn new(tensor: tch::Tensor) -> Self {
-        Self(Rc::new(Object::new(tensor, false, false)))
+        Self(Rc::new(Object::priced(tensor, false, false)))
     }
 
     /// Shows `[rows, length, vocabulary]` logits of `[rows, length, width]` hidden states, which nobody may write to
@@ -60,13 +60,18 @@ impl Tensor {
     /// Makes a `torch.nn.Parameter` of a user's own tensor. It shares the tensor's memory.
     #[must_use]
     pub fn parameter(&self) -> Self {
-        Self(Rc::new(Object::new(self.0.handle(), self.0.read_only, true)))
+        Self(Rc::new(Object::priced(self.0.handle(), self.0.read_only, true)))
     }
 
     /// Returns the same tensor, guarded against changes.
     #[must_use]
     pub fn read_only(self) -> Self {
         Self(Rc::new(Object::new(self.0.handle(), true, self.0.parameter)))
+    }
+
+    /// Returns another owner of the libtorch tensor.
+    pub(crate) fn handle(&self) -> tch::Tensor {
+        self.0.handle()
     }
 
     /// Returns the libtorch tensor.

@@ -12,6 +12,7 @@ use interpreter::raise::Raise;
 use crate::autograd::{Aim, Asked, NESTED};
 use crate::dispatch::Failure;
 use crate::ffi;
+use crate::foreign;
 use crate::job::{Job, Payer, Paying};
 use crate::tensor::Tensor;
 
@@ -92,6 +93,7 @@ fn walk_as_one(members: &[&Asked], retain: bool) -> Vec<Option<Result<(), Raise>
         )
     };
     drop(walkers);
+    foreign::go_on();
     if done {
         let answer = |(walked, payer): (bool, &Payer)| walked.then(|| payer.refusal().map_or(Ok(()), Err));
         return walked.into_iter().zip(&payers).map(answer).collect();
@@ -129,7 +131,7 @@ impl Drop for Walkers {
 
 /// Has one of those that walk pay from now on.
 extern "C" fn pays(owner: usize) {
-    drop(Payer::install(WALKERS.with_borrow(|all| all.get(owner).cloned())));
+    foreign::called((), || drop(Payer::install(WALKERS.with_borrow(|all| all.get(owner).cloned()))));
 }
 
 #[cfg(test)]

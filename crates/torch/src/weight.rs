@@ -1,15 +1,18 @@
 //! Matrices of a model, as kernels want them.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::HashMap;
 use std::ffi::c_void;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use interpreter::Machine;
+use interpreter::raise::Raise;
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::dispatch::{self, Failure};
 use crate::ffi;
-use crate::job::Paying;
+use crate::job::{Job, Paying};
 use crate::probe;
 
 /// A `[out, in]` matrix that activations are multiplied by.
@@ -24,10 +27,76 @@ pub struct Weight {
     packed: Option<Packed>,
     /// Zeros after each row of the packed one: see [`STEP`].
     padding: i64,
-    /// Row after row. Of a packed one it is made when somebody looks, and kept.
-    dense: OnceCell<Tensor>,
-    /// `[in, out]`, which gradients are multiplied by: made when the first is asked for, and kept.
-    transposed: OnceCell<Rc<Self>>,
+    /// Row after row, where it is there besides.
+    dense: Option<Tensor>,
+    /// The same, made of a packed one.
+    unpacked: Copy<Tensor>,
+    /// `[in, out]`, which gradients are multiplied by.
+    transposed: Copy<Rc<Self>>,
+}
+
+/// Bytes that copies of weights may take in this process, and take.
+static MOST: AtomicU64 = AtomicU64::new(1 << 30);
+static KEPT: AtomicU64 = AtomicU64::new(0);
+
+/// Sets how many bytes copies of packed weights may take: unpacked ones, for who reads `.weight`, and transposed ones, for
+/// gradients. What finds no room is made each time. It is 1 GiB at first; what is kept already stays.
+pub fn keep_copies(bytes: u64) {
+    MOST.store(bytes, Ordering::Relaxed);
+}
+
+/// Another form of a weight, made when it is asked for, and kept while there is room.
+struct Copy<T> {
+    made: OnceCell<T>,
+    bytes: Cell<u64>,
+}
+
+impl<T> Default for Copy<T> {
+    fn default() -> Self {
+        Self { made: OnceCell::new(), bytes: Cell::new(0) }
+    }
+}
+
+impl<T> Copy<T> {
+    fn get(&self) -> Option<&T> {
+        self.made.get()
+    }
+
+    /// Makes it. What is kept nobody pays for.
+    fn keep(
+        &self,
+        bytes: u64,
+        make: impl FnOnce() -> Result<T, TchError>,
+        share: impl FnOnce(&T) -> T,
+    ) -> Result<T, TchError> {
+        let room = |kept: u64| kept.checked_add(bytes).filter(|kept| *kept <= MOST.load(Ordering::Relaxed));
+        if KEPT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_err() {
+            return make();
+        }
+        let _unpaid = Paying::nobody();
+        match make() {
+            Ok(made) => {
+                let shared = share(&made);
+                self.bytes.set(bytes);
+                let _ = self.made.set(made);
+                Ok(shared)
+            }
+            Err(error) => {
+                KEPT.fetch_sub(bytes, Ordering::Relaxed);
+                Err(error)
+            }
+        }
+    }
+}
+
+impl<T> Drop for Copy<T> {
+    fn drop(&mut self) {
+        KEPT.fetch_sub(self.bytes.get(), Ordering::Relaxed);
+    }
+}
+
+fn lost() -> TchError {
+    TchError::Shape("a weight got lost".into())
 }
 
 /// A matrix in blocks.
@@ -63,7 +132,7 @@ impl Weight {
     pub fn new(dense: &Tensor) -> Result<Self, TchError> {
         let mut weight = Self::beside(dense)?;
         if weight.packed.is_some() && weight.padding == 0 {
-            weight.dense = OnceCell::new();
+            weight.dense = None;
         }
         Ok(weight)
     }
@@ -75,14 +144,14 @@ impl Weight {
     pub fn beside(dense: &Tensor) -> Result<Self, TchError> {
         let size = dense.size();
         let size = <[i64; 2]>::try_from(size).map_err(|size| TchError::Shape(format!("{size:?} is no matrix")))?;
-        let (known, kind) = (OnceCell::new(), dense.f_kind()?);
-        let _ = known.set(dense.shallow_clone());
+        let (known, kind) = (Some(dense.shallow_clone()), dense.f_kind()?);
         let padding = if is_half(kind) { (STEP - size[1] % STEP) % STEP } else { 0 };
         let mut packed = Packed::new(&widened(dense, padding)?);
         if let Some(packed) = &mut packed {
             packed.learn([size[0], size[1] + padding], kind)?;
         }
-        Ok(Self { size, kind, device: dense.device(), packed, padding, dense: known, transposed: OnceCell::new() })
+        let (unpacked, transposed) = (Copy::default(), Copy::default());
+        Ok(Self { size, kind, device: dense.device(), packed, padding, dense: known, unpacked, transposed })
     }
 
     /// Returns `[out, in]`.
@@ -101,33 +170,57 @@ impl Weight {
         self.device
     }
 
-    /// Returns the matrix row after row.
+    /// Returns the matrix row after row. Of a packed one that is a copy, which is kept as far as [`keep_copies`] allows;
+    /// otherwise whoever pays on this thread pays for it.
     ///
     /// # Errors
     /// When there is no memory for it.
-    pub fn dense(&self) -> Result<&Tensor, TchError> {
-        if let (None, Some(packed)) = (self.dense.get(), &self.packed) {
-            let _unpaid = Paying::nobody();
-            let _ = self.dense.set(packed.matrix.f_to_dense(None, false)?);
+    pub fn dense(&self) -> Result<Tensor, TchError> {
+        let Some(packed) = &self.packed else { return self.dense.as_ref().map(Tensor::shallow_clone).ok_or_else(lost) };
+        match (&self.dense, self.unpacked.get()) {
+            (Some(dense), _) | (None, Some(dense)) => Ok(dense.shallow_clone()),
+            (None, None) => {
+                self.unpacked.keep(self.bytes(), || packed.matrix.f_to_dense(None, false), Tensor::shallow_clone)
+            }
         }
-        self.dense.get().ok_or_else(|| TchError::Shape("a weight got lost".into()))
     }
 
-    /// Returns the matrix whose rows are this one's columns.
+    /// Shows the matrix to a job, read-only. Where its copy is not kept, the job pays for it.
+    ///
+    /// # Errors
+    /// When there is no memory for it, or the job has none left.
+    pub fn shown(&self, machine: &Machine) -> Result<crate::Tensor, Raise> {
+        let paying = Paying::new(machine, &Job::of(machine));
+        let dense = self.dense().map_err(|error| Raise::runtime_error(error.to_string()));
+        paying.settle(dense.map(crate::Tensor::weight))
+    }
+
+    /// Returns the matrix whose rows are this one's columns: a view where nothing is packed, else a copy, which is kept as
+    /// far as [`keep_copies`] allows.
     ///
     /// # Errors
     /// When there is no memory for it.
-    pub(crate) fn transposed(&self) -> Result<&Self, TchError> {
-        if self.transposed.get().is_none() {
-            let _unpaid = Paying::nobody();
-            let dense = match (self.dense.get(), &self.packed) {
-                (None, Some(packed)) => packed.matrix.f_to_dense(None, false)?,
-                _ => self.dense()?.shallow_clone(),
-            };
-            let transposed = Self::new(&dense.f_transpose(0, 1)?.f_contiguous()?)?;
-            let _ = self.transposed.set(Rc::new(transposed));
+    pub(crate) fn transposed(&self) -> Result<Rc<Self>, TchError> {
+        if let Some(transposed) = self.transposed.get() {
+            return Ok(Rc::clone(transposed));
         }
-        self.transposed.get().map(Rc::as_ref).ok_or_else(|| TchError::Shape("a weight got lost".into()))
+        let Some(packed) = &self.packed else {
+            let view = Self::beside(&self.dense.as_ref().ok_or_else(lost)?.f_transpose(0, 1)?)?;
+            return self.transposed.keep(0, || Ok(Rc::new(view)), Rc::clone);
+        };
+        let make = || {
+            let dense = match &self.dense {
+                Some(dense) => dense.shallow_clone(),
+                None => packed.matrix.f_to_dense(None, false)?,
+            };
+            Self::new(&dense.f_transpose(0, 1)?.f_contiguous()?).map(Rc::new)
+        };
+        self.transposed.keep(self.bytes(), make, Rc::clone)
+    }
+
+    fn bytes(&self) -> u64 {
+        let [outputs, inputs] = self.size.map(|size| u64::try_from(size).unwrap_or(0));
+        outputs * inputs * self.kind.elt_size_in_bytes() as u64
     }
 
     /// Multiplies `[…, in]`, and adds a bias. Nothing is recorded.
@@ -145,9 +238,22 @@ impl Weight {
                     None => packed.multiply(&input, bias),
                 }
             }
+            // Nothing is unpacked on the way to an error.
+            Some(_) => tch::no_grad(|| {
+                let alike = Tensor::f_zeros([1, 1], (self.kind, self.device))?.f_expand(self.size, false)?;
+                match input.f_contiguous()?.f_linear(&alike, bias) {
+                    Err(error) => Err(error),
+                    Ok(_) => input.f_contiguous()?.f_linear(&self.dense()?, bias),
+                }
+            }),
             // Kernels are chosen by how the input lies, too.
-            _ => tch::no_grad(|| input.f_contiguous()?.f_linear(self.dense()?, bias)),
+            None => tch::no_grad(|| input.f_contiguous()?.f_linear(&self.dense()?, bias)),
         }
+    }
+
+    /// Whether the matrix lies column after column, of which kernels make other bits.
+    pub(crate) fn is_flipped(&self) -> bool {
+        self.packed.is_none() && self.dense.as_ref().is_some_and(|dense| !dense.is_contiguous())
     }
 
     /// Returns whether so many rows are multiplied by the kernel for panels: each of them comes to the same, however many
@@ -295,7 +401,7 @@ mod tests {
                         assert!((found - expected).abs().max().double_value(&[]) < tolerance);
                     }
                 }
-                assert_eq!(*weight.dense().unwrap(), dense);
+                assert_eq!(weight.dense().unwrap(), dense);
             }
         }
     }
@@ -338,6 +444,43 @@ mod tests {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx512f") {
             assert_ne!(streamed, 0, "oneDNN packs matrices in another way than it did");
+        }
+    }
+
+    #[test]
+    fn copies_are_kept_as_far_as_they_may_and_come_to_the_same_without() {
+        tch::manual_seed(4);
+        for kind in [Kind::Float, Kind::BFloat16, Kind::Double] {
+            let random = |shape: [i64; 2]| Tensor::randn(shape, (Kind::Float, Device::Cpu)).to_kind(kind);
+            let (dense, gradient) = (random([64, 48]), random([5, 64]));
+            let weight = Weight::new(&dense).unwrap();
+            keep_copies(0);
+            let (one, other) = (weight.transposed().unwrap(), weight.transposed().unwrap());
+            assert_eq!(weight.dense().unwrap(), dense);
+            assert!(weight.unpacked.get().is_none());
+            // Where nothing is packed, it is a view.
+            let shares = one.dense().unwrap().data_ptr() == dense.data_ptr();
+            assert_eq!((Rc::ptr_eq(&one, &other), shares, one.is_flipped()), [!weight.is_packed(); 3].into());
+            keep_copies(1 << 30);
+            let kept = weight.transposed().unwrap();
+            assert!(Rc::ptr_eq(&kept, &weight.transposed().unwrap()));
+            let [found, expected] = [&one, &kept].map(|transposed| transposed.multiply(&gradient, None).unwrap());
+            assert_eq!(found, expected, "{kind:?}");
+            let tolerance = if kind == Kind::BFloat16 { 0.3 } else { 1e-4 };
+            assert!((found - gradient.matmul(&dense)).abs().max().double_value(&[]) < tolerance);
+        }
+    }
+
+    #[test]
+    fn nothing_is_unpacked_on_the_way_to_an_error() {
+        let weight = Weight::new(&Tensor::ones([24, 16], (Kind::Float, Device::Cpu))).unwrap();
+        for (input, text) in [
+            (Tensor::ones([2, 16], (Kind::Double, Device::Cpu)), "same dtype"),
+            (Tensor::ones([2, 15], (Kind::Float, Device::Cpu)), "shapes cannot be multiplied (2x15 and 16x24)"),
+        ] {
+            let error = weight.multiply(&input, None).unwrap_err().to_string();
+            assert!(error.contains(text), "{error}");
+            assert!(weight.unpacked.get().is_none());
         }
     }
 

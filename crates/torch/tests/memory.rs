@@ -96,3 +96,32 @@ fn arithmetic_is_paid_for_in_fuel() {
         }
     }
 }
+
+#[test]
+fn many_tensors_are_refused_before_they_are_made() {
+    for code in [
+        "torch.zeros(60_000_000).unbind()",
+        "torch.zeros(300_000_000, 0).unbind()",
+        "list(torch.zeros(10_000_000))",
+        "torch.zeros(10_000_000).split(1)",
+        "torch.zeros(10_000_000).tensor_split(10_000_000)",
+        "for row in torch.zeros(10_000_000):\n    pass",
+        "x = torch.zeros(1)\nkept = []\nwhile True:\n    kept.append(x.view(1))",
+        "x = torch.zeros(1, requires_grad=True)\nkept = []\nwhile True:\n    kept.append(x.detach())",
+    ] {
+        let limits = Limits { memory_bytes: 64 << 20, ..Limits::default() };
+        let machine = Machine::new(&limits, Rc::new(Host));
+        let source =
+            Source { text: format!("import torch\n{code}\n"), filename: "case".into(), function: "<module>".into() };
+        let block = Frame::root(&machine, &source, Vec::new(), Vec::new()).unwrap();
+        match Coroutine::of_block(&machine, block).resume(None) {
+            Step::Done(Err(raise)) => {
+                let fatal = raise.as_fatal();
+                assert!(matches!(fatal, Some(Fatal::Memory | Fatal::Fuel)), "{code}: {}", raise.message());
+            }
+            _ => panic!("{code} ended"),
+        }
+        machine.teardown();
+        assert_eq!(machine.memory_bytes(), 0, "{code}: what was charged is given back");
+    }
+}

@@ -26,7 +26,8 @@ pub fn torch(name: &str) -> Option<Native> {
             let [data, dtype, device, requires_grad, _] = args.bind("tensor", parameters, 1)?;
             construct(machine, data, dtype, device, requires_grad)
         },
-        "as_tensor" | "asarray" => as_tensor,
+        "as_tensor" => as_tensor,
+        "asarray" => as_array,
         "from_numpy" => |machine, args| crate::array::to_tensor(machine, &args.one("from_numpy")?),
         "scalar_tensor" => |machine, args| {
             let parameters = ["s", "dtype", "device", "requires_grad"];
@@ -35,13 +36,7 @@ pub fn torch(name: &str) -> Option<Native> {
         },
         // What nobody has written must not be seen.
         "empty" => |machine, args| zeros(machine, args),
-        "empty_strided" => |machine, mut args| {
-            if args.positional.len() > 1 {
-                args.positional.truncate(1);
-            }
-            args.take_keyword("stride");
-            zeros(machine, args)
-        },
+        "empty_strided" => empty_strided,
         "manual_seed" => |machine, args| {
             let [seed] = args.bind("manual_seed", ["seed"], 1)?;
             let job = Job::of(machine);
@@ -80,18 +75,8 @@ pub fn torch(name: &str) -> Option<Native> {
             let value = args.one("is_nonzero")?;
             Ok(Value::Bool(python::truth(machine, &value)?).into())
         },
-        "promote_types" => |_, args| {
-            let [left, right] = args.bind("promote_types", ["type1", "type2"], 2)?;
-            let dtype = |value: Option<Value>| {
-                let dtype = value.as_ref().and_then(dtype::of_value);
-                dtype.ok_or_else(|| Raise::type_error("promote_types(): arguments must be torch.dtype"))
-            };
-            Ok(dtype::value(dtype::promote(dtype(left)?, dtype(right)?)).into())
-        },
-        "result_type" => |machine, args| {
-            let sum = binding::tensor(machine, "add", &args)?;
-            Ok(dtype::value(sum.dtype()).into())
-        },
+        "promote_types" => |machine, args| shown_dtype(operator(machine, "promote_types", args)?),
+        "result_type" => |machine, args| shown_dtype(operator(machine, "result_type", args)?),
         "einsum" => einsum,
         "tensordot" => tensordot,
         "meshgrid" => |machine, args| variadic(machine, args, "meshgrid"),
@@ -112,8 +97,8 @@ pub fn torch(name: &str) -> Option<Native> {
         "istft" => |machine, args| operator(machine, "istft", args),
         "gradient" => gradient,
         "unravel_index" => unravel_index,
-        // Printing and precision are the server's.
-        "set_printoptions" | "set_float32_matmul_precision" | "set_num_threads" | "use_deterministic_algorithms" => {
+        // Precision and threads are the server's.
+        "set_float32_matmul_precision" | "set_num_threads" | "use_deterministic_algorithms" => {
             |_, _| Ok(Value::None.into())
         }
         _ => return None,
@@ -147,6 +132,8 @@ pub fn functional(name: &str) -> Option<Native> {
             python::ready(dispatch::tensor(machine, "div", "Tensor", &[input.into(), denominator.into()])?)
         },
         "gumbel_softmax" => gumbel_softmax,
+        "dropout1d" => |machine, args| channel_dropout(machine, "dropout1d", args, 3),
+        "dropout3d" => |machine, args| channel_dropout(machine, "dropout3d", args, 5),
         _ => return None,
     })
 }
@@ -251,11 +238,98 @@ fn zeros(machine: &Machine, mut args: Args) -> HostResult {
     operator(machine, "zeros", args)
 }
 
-/// `torch.as_tensor`: the tensor itself where nothing is to be changed.
+/// `torch.empty_strided(size, stride)`: zeros, which lie in the order that the strides ask for, without gaps.
+fn empty_strided(machine: &Machine, mut args: Args) -> HostResult {
+    let mut place = |name: &str| match args.positional.is_empty() {
+        true => args.take_keyword(name),
+        false => Some(args.positional.remove(0)),
+    };
+    let (size, stride) = (place("size"), place("stride"));
+    let ints = |value: Option<Value>, name: &str| {
+        let value = value.unwrap_or(Value::None);
+        let items = python::sequence(&value);
+        items.and_then(|items| items.iter().map(Value::as_int).collect::<Option<Vec<i64>>>()).ok_or_else(|| {
+            let found = python::type_name(&value);
+            Raise::type_error(format!("empty_strided(): argument '{name}' must be tuple of ints, not {found}"))
+        })
+    };
+    let (size, stride) = (ints(size, "size")?, ints(stride, "stride")?);
+    // From the dimension whose entries are furthest apart to the one in which they touch.
+    let mut order: Vec<usize> = (0..size.len().min(stride.len())).collect();
+    order.sort_by_key(|&dim| std::cmp::Reverse((stride[dim], size[dim])));
+    let mut step = 1;
+    let dense = order.iter().rev().all(|&dim| {
+        let fits = size[dim] == 1 || stride[dim] == step;
+        step *= size[dim].max(1);
+        fits
+    });
+    if !dense || size.len() != stride.len() {
+        return Err(Raise::runtime_error(
+            "empty_strided(): strides that leave gaps or overlap are not supported by this server",
+        ));
+    }
+    let sizes = order.iter().map(|&dim| Value::Int(size[dim])).collect();
+    args.positional = vec![Value::tuple(sizes)];
+    let Outcome::Ready(made) = zeros(machine, args)? else { return Ok(Outcome::NotImplemented) };
+    let made = tensor_argument("empty_strided", "size", 1, Some(made))?;
+    let mut back = vec![0; order.len()];
+    order.iter().enumerate().for_each(|(place, &dim)| back[dim] = place as i64);
+    python::ready(dispatch::tensor(machine, "permute", "", &[made.into(), back.into()])?)
+}
+
+/// Shows libtorch's number of an element type as the type.
+fn shown_dtype(code: Outcome) -> HostResult {
+    let Outcome::Ready(Value::Int(code)) = code else { return Ok(code) };
+    match i32::try_from(code).ok().and_then(dtype::of_code) {
+        Some(dtype) => Ok(dtype::value(dtype).into()),
+        None => Err(Raise::runtime_error("tensors of this element type are not supported by this server")),
+    }
+}
+
+/// `torch.as_tensor(data, dtype=None, device=None)`: the tensor itself where nothing is to be changed.
 fn as_tensor(machine: &Machine, args: Args) -> HostResult {
-    let [data, dtype, device, _, _] =
-        args.bind("as_tensor", ["data", "dtype", "device", "copy", "requires_grad"], 1)?;
+    let [data, dtype, device] = args.bind("as_tensor", ["data", "dtype", "device"], 1)?;
+    shared(machine, data.unwrap_or(Value::None), dtype, device)
+}
+
+/// `torch.asarray(obj, *, dtype=None, device=None, copy=None, requires_grad=False)`: shares the memory where it can, and
+/// never the graph.
+fn as_array(machine: &Machine, args: Args) -> HostResult {
+    let parameters = ["obj", "dtype", "device", "copy", "requires_grad"];
+    if args.positional.len() > 1 {
+        let given = args.positional.len();
+        return Err(Raise::type_error(format!("asarray() takes 1 positional argument but {given} were given")));
+    }
+    let [data, dtype, device, copy, requires_grad] = args.bind("asarray", parameters, 1)?;
     let data = data.unwrap_or(Value::None);
+    let copy = python::given(copy).map(|copy| python::truth(machine, &copy)).transpose()?;
+    let requires_grad = requires_grad.map_or(Ok(false), |value| python::truth(machine, &value))?;
+    let own = crate::array::elements_of(&data);
+    if own.is_none() && copy == Some(false) {
+        return Err(Raise::value_error("can't alias arbitrary sequence into a tensor."));
+    }
+    let Outcome::Ready(made) = shared(machine, data, dtype, device)? else { return Ok(Outcome::NotImplemented) };
+    let mut made = tensor_argument("asarray", "obj", 1, Some(made))?;
+    if let Some(own) = own {
+        let same = made.storage() == own.storage();
+        if copy == Some(false) && !same {
+            return Err(Raise::value_error("can't alias tensor with the device or dtype that was asked for."));
+        }
+        if copy == Some(true) && same {
+            made = dispatch::tensor(machine, "clone", "", &[Argument::from(made)])?;
+        }
+        if made.requires_grad() && (!made.facts().is_leaf || !requires_grad) {
+            made = dispatch::tensor(machine, "detach", "", &[Argument::from(made)])?;
+        }
+    }
+    if requires_grad {
+        made.set_requires_grad(true)?;
+    }
+    python::ready(made)
+}
+
+/// Makes a tensor that shares the memory of what is one already, unless another type or device is asked for.
+fn shared(machine: &Machine, data: Value, dtype: Option<Value>, device: Option<Value>) -> HostResult {
     match Tensor::of(&data) {
         Some(tensor) => {
             let device = match python::given(device) {
@@ -517,7 +591,10 @@ fn unravel_index(machine: &Machine, args: Args) -> HostResult {
 
 /// `F.normalize(input, p=2.0, dim=1, eps=1e-12)`.
 fn normalize(machine: &Machine, args: Args) -> HostResult {
-    let [input, p, dim, eps, _] = args.bind("normalize", ["input", "p", "dim", "eps", "out"], 1)?;
+    let [input, p, dim, eps, out] = args.bind("normalize", ["input", "p", "dim", "eps", "out"], 1)?;
+    if python::given(out).is_some() {
+        return Err(Raise::type_error("normalize(): argument 'out' is not supported by this server"));
+    }
     let input = tensor_argument("normalize", "input", 1, input)?;
     let norm_args = arguments(
         vec![input.value(), p.unwrap_or(Value::Float(2.0)), dim.unwrap_or(Value::Int(1))],
@@ -533,11 +610,16 @@ fn normalize(machine: &Machine, args: Args) -> HostResult {
 /// `F.kl_div(input, target, size_average=None, reduce=None, reduction="mean", log_target=False)`.
 fn kl_div(machine: &Machine, args: Args) -> HostResult {
     let parameters = ["input", "target", "size_average", "reduce", "reduction", "log_target"];
-    let [input, target, _, _, reduction, log_target] = args.bind("kl_div", parameters, 2)?;
+    let [input, target, average, reduce, reduction, log_target] = args.bind("kl_div", parameters, 2)?;
     let input = tensor_argument("kl_div", "input", 1, input)?;
     let word = reduction.unwrap_or_else(|| "mean".into());
     let per_batch = word.as_str() == Some("batchmean");
-    let code = if per_batch { Value::Int(2) } else { signatures::reduction(&word)? };
+    let legacy = signatures::legacy_reduction(machine, python::given(average), python::given(reduce))?;
+    let code = match legacy {
+        Some(legacy) => signatures::reduction(&legacy)?,
+        None if per_batch => Value::Int(2),
+        None => signatures::reduction(&word)?,
+    };
     let log_target = log_target.unwrap_or(Value::Bool(false));
     let args = arguments(vec![input.value(), target.unwrap_or(Value::None), code], [("log_target", Some(log_target))]);
     let loss = binding::tensor(machine, "kl_div", &args)?;
@@ -550,9 +632,41 @@ fn kl_div(machine: &Machine, args: Args) -> HostResult {
     }
 }
 
+/// `F.dropout1d(input, p=0.5, training=True, inplace=False)` and its like: whole channels, of one sample where a dimension
+/// for the batch is missing.
+fn channel_dropout(machine: &Machine, name: &'static str, args: Args, batched: usize) -> HostResult {
+    let [input, p, training, inplace] = args.bind(name, ["input", "p", "training", "inplace"], 1)?;
+    let input = tensor_argument(name, "input", 1, input)?;
+    let p = p.unwrap_or(Value::Float(0.5));
+    if python::float(&p).is_some_and(|number| !(0.0..=1.0).contains(&number)) {
+        let p = interpreter::format::repr_now(&p).unwrap_or_default();
+        return Err(Raise::value_error(format!("dropout probability has to be between 0 and 1, but got {p}")));
+    }
+    let dimensions = input.sizes().len();
+    if name == "dropout1d" && !(2..=3).contains(&dimensions) {
+        return Err(Raise::runtime_error(format!(
+            "dropout1d: Expected 2D or 3D input, but received a {dimensions}D input. Note that dropout1d exists to provide \
+             channel-wise dropout on inputs with 1 spatial dimension, a channel dimension, and an optional batch dimension \
+             (i.e. 2D or 3D inputs)."
+        )));
+    }
+    let in_place = inplace.map_or(Ok(false), |value| python::truth(machine, &value))?;
+    let mark = if in_place { "_" } else { "" };
+    let call = |name: &str, tensor: Value, rest: Vec<Value>| {
+        let all: Vec<Value> = std::iter::once(tensor).chain(rest).collect();
+        binding::call(machine, &format!("{name}{mark}"), None, &positional(all))
+    };
+    let own = dimensions == batched;
+    let input = input.value();
+    let input = if own { input } else { call("unsqueeze", input, vec![Value::Int(0)])? };
+    let dropped = call("feature_dropout", input, vec![p, training.unwrap_or(Value::Bool(true))])?;
+    Ok(if own { dropped } else { call("squeeze", dropped, vec![Value::Int(0)])? }.into())
+}
+
 /// `F.gumbel_softmax(logits, tau=1, hard=False, eps=1e-10, dim=-1)`.
 fn gumbel_softmax(machine: &Machine, args: Args) -> HostResult {
-    let [logits, tau, hard, _, dim] = args.bind("gumbel_softmax", ["logits", "tau", "hard", "eps", "dim"], 1)?;
+    // `eps` has no effect in PyTorch either.
+    let [logits, tau, hard, _eps, dim] = args.bind("gumbel_softmax", ["logits", "tau", "hard", "eps", "dim"], 1)?;
     let logits = tensor_argument("gumbel_softmax", "logits", 1, logits)?;
     let (tau, dim) = (tau.unwrap_or(Value::Int(1)), dim.unwrap_or(Value::Int(-1)));
     let noise = dispatch::tensor(machine, "zeros_like", "", &[(&logits).into()])?;

@@ -2,6 +2,7 @@
 
 mod base;
 mod container;
+mod hooks;
 mod layer;
 
 use interpreter::raise::Raise;
@@ -22,39 +23,69 @@ pub fn class(name: &str) -> Option<Value> {
     Some(Value::host(Class::dynamic(format!("torch.nn.{name}"), construct)))
 }
 
-/// Rebuilds a layer or a container from the state that a request brings: the object's `__dict__`.
+/// What a request brings of a module: the object's `__dict__`.
+pub(super) struct State {
+    /// Parameters, buffers and modules, by name and in order.
+    members: Vec<(Box<str>, Value)>,
+    /// All other attributes.
+    plain: Vec<(Box<str>, Value)>,
+}
+
+/// Rebuilds a layer or a container from the state that a request brings.
 pub fn of_state(machine: &Machine, class: &str, state: &Value) -> Option<Result<Value, Raise>> {
     let name = class.rsplit('.').next()?;
-    let state = flattened(state);
+    let state = State::new(state);
     container::of_state(machine, name, &state).or_else(|| layer::of_state(name, state).map(Ok))
 }
 
-/// Returns a module's attributes in order, with its parameters, buffers and submodules among them.
-fn flattened(state: &Value) -> Vec<(Box<str>, Value)> {
-    let mut flat = Vec::new();
-    let Value::Dict(dict) = state else { return flat };
-    for (name, value) in dict.entries() {
-        let Value::Str(name) = name else { continue };
-        match (&*name, &value) {
-            ("_parameters", Value::Dict(members)) => {
-                for (name, value) in members.entries() {
-                    let value = match Tensor::of(&value) {
-                        Some(tensor) if !tensor.is_parameter() => tensor.parameter().value(),
-                        _ => value,
-                    };
-                    flat.extend(name.as_str().map(|name| (name.into(), value)));
+impl State {
+    fn new(state: &Value) -> Self {
+        let mut read = Self { members: Vec::new(), plain: Vec::new() };
+        let Value::Dict(dict) = state else { return read };
+        for (name, value) in dict.entries() {
+            let Value::Str(name) = name else { continue };
+            match (&*name, &value) {
+                ("_parameters", Value::Dict(members)) => {
+                    for (name, value) in members.entries() {
+                        let value = match Tensor::of(&value) {
+                            Some(tensor) if !tensor.is_parameter() => tensor.parameter().value(),
+                            _ => value,
+                        };
+                        read.members.extend(name.as_str().map(|name| (name.into(), value)));
+                    }
                 }
+                ("_buffers" | "_modules", Value::Dict(members)) => {
+                    let named = members.entries().into_iter();
+                    read.members.extend(named.filter_map(|(name, value)| Some((name.as_str()?.into(), value))));
+                }
+                (name, _)
+                    if name.starts_with('_') && !hooks::KEPT.contains(&name) && !hooks::REFUSED.contains(&name) => {}
+                _ => read.plain.push(((&*name).into(), value)),
             }
-            ("_buffers" | "_modules", Value::Dict(members)) => {
-                flat.extend(
-                    members.entries().into_iter().filter_map(|(name, value)| Some((name.as_str()?.into(), value))),
-                );
-            }
-            (name, _) if name.starts_with('_') => {}
-            _ => flat.push(((&*name).into(), value)),
         }
+        read
     }
-    flat
+}
+
+/// Reads what a module has for itself: not its members, nor what its class has.
+pub(super) fn own(module: &Value, name: &str) -> Option<Value> {
+    use crate::python::host;
+    if let Value::Instance(instance) = module {
+        return instance.own(name);
+    }
+    host::<Layer>(module).map_or_else(|| host::<Container>(module)?.own(name), |layer| layer.get(name))
+}
+
+/// Sets what [`own`] reads.
+pub(super) fn set_own(module: &Value, name: &str, value: Value) {
+    use crate::python::host;
+    if let Value::Instance(instance) = module {
+        instance.set(name, value);
+    } else if let Some(layer) = host::<Layer>(module) {
+        layer.set(name, value);
+    } else if let Some(container) = host::<Container>(module) {
+        container.set_own(name, value);
+    }
 }
 
 /// Returns the tensors and modules directly inside a module: a layer, a container, or an instance of a user's class.
@@ -73,4 +104,40 @@ pub(super) fn members(module: &Value) -> Vec<(String, Value)> {
 pub(super) fn is_module(value: &Value) -> bool {
     use crate::python::host;
     host::<Layer>(value).is_some() || host::<Container>(value).is_some() || base::is_instance(value)
+}
+
+/// Refuses to put anything but a parameter, or nothing, where a module has a parameter.
+pub(super) fn refuse_assignment(before: Option<&Value>, name: &str, value: &Value) -> Result<(), Raise> {
+    let is_parameter = |value: &Value| Tensor::of(value).is_some_and(|tensor| tensor.is_parameter());
+    if !before.is_some_and(is_parameter) || is_parameter(value) || matches!(value, Value::None) {
+        return Ok(());
+    }
+    let kind = match Tensor::of(value) {
+        Some(tensor) => crate::tensor::legacy_name(&tensor).to_owned(),
+        None => crate::python::type_name(value),
+    };
+    Err(Raise::type_error(format!(
+        "cannot assign '{kind}' as parameter '{name}' (torch.nn.Parameter or None expected)"
+    )))
+}
+
+/// Writes a module as PyTorch does: what describes it, or a line for each module inside.
+pub(super) fn described(machine: &Machine, name: &str, extra: &str, module: &Value) -> Result<String, Raise> {
+    let mut lines = Vec::new();
+    for (child, value) in members(module).into_iter().filter(|(_, value)| is_module(value)) {
+        let text = match &value {
+            Value::Host(object) => machine.recurse(|| object.repr(machine))?,
+            Value::Instance(instance) => {
+                let class = instance.class().name().to_string();
+                Some(machine.recurse(|| described(machine, &class, "", &value))?)
+            }
+            _ => None,
+        };
+        lines.push(format!("  ({child}): {}", text.unwrap_or_default().replace('\n', "\n  ")));
+    }
+    Ok(match (extra, lines.is_empty()) {
+        (extra, true) => format!("{name}({extra})"),
+        ("", false) => format!("{name}(\n{}\n)", lines.join("\n")),
+        (extra, false) => format!("{name}(\n  {extra}\n{}\n)", lines.join("\n")),
+    })
 }

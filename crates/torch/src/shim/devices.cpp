@@ -22,6 +22,11 @@ void* vt_generator(int32_t device_type, int32_t device_index, uint64_t seed, Err
   return made;
 }
 
+// Another handle on the same generator.
+void* vt_generator_handle(const void* generator) {
+  return new (std::nothrow) at::Generator(*static_cast<const at::Generator*>(generator));
+}
+
 void vt_generator_free(void* generator) { delete static_cast<at::Generator*>(generator); }
 
 bool vt_generator_seed(void* generator, uint64_t seed, Error* error) {

@@ -59,6 +59,15 @@ bool guarded(Error* error, Body body) {
   }
 }
 
+// Runs the body, and leaves it where it throws: what it has not written stays as it was.
+template <typename Body>
+void quietly(Body body) {
+  try {
+    body();
+  } catch (...) {
+  }
+}
+
 const at::Tensor& tensor_of(const void* tensor) { return *static_cast<const at::Tensor*>(tensor); }
 
 void* owned(const at::Tensor& tensor) { return tensor.defined() ? new at::Tensor(tensor) : nullptr; }

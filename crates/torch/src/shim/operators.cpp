@@ -3,6 +3,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/TensorIndexing.h>
+#include <ATen/autocast_mode.h>
 #include <ATen/core/dispatch/Dispatcher.h>
 #include <ATen/core/grad_mode.h>
 
@@ -43,7 +44,9 @@ c10::IValue number(const Datum& datum, int32_t tag) {
 }
 
 at::Tensor wrapped(const Datum& datum) {
-  at::Tensor tensor = c10::scalar_to_tensor(number(datum, datum.kind).toScalar());
+  const bool is_unsigned = datum.kind == TAG_UNSIGNED;
+  at::Tensor tensor = c10::scalar_to_tensor(is_unsigned ? at::Scalar(static_cast<uint64_t>(datum.integer))
+                                                        : number(datum, datum.kind).toScalar());
   tensor.unsafeGetTensorImpl()->set_wrapped_number(true);
   return tensor;
 }
@@ -148,6 +151,50 @@ Datum result_of(const c10::IValue& value) {
   return datum;
 }
 
+// Sets autocast for a kind of device, and puts back what was set.
+class Cast {
+ public:
+  Cast(at::DeviceType device, int8_t type) : device(device), before(at::autocast::is_autocast_enabled(device)) {
+    on = type != NO_CAST;
+    if (!on && !before) return;
+    before_type = at::autocast::get_autocast_dtype(device);
+    if (on) at::autocast::set_autocast_dtype(device, static_cast<at::ScalarType>(type));
+    at::autocast::set_autocast_enabled(device, on);
+  }
+
+  ~Cast() {
+    if (!on && !before) return;
+    at::autocast::set_autocast_enabled(device, before);
+    at::autocast::set_autocast_dtype(device, before_type);
+  }
+
+  bool on;
+
+ private:
+  at::DeviceType device;
+  bool before;
+  at::ScalarType before_type = at::kFloat;
+};
+
+// Calls operators as a mode says while it lives. Of weights that were cast nothing is kept: the cache has no owner to pay.
+class Under {
+ public:
+  explicit Under(Mode mode) : recording(mode.gradients), cpu(at::kCPU, mode.cpu_cast), gpu(at::kCUDA, mode.gpu_cast) {
+    if (!cpu.on && !gpu.on) return;
+    cached = at::autocast::is_autocast_cache_enabled();
+    at::autocast::set_autocast_cache_enabled(false);
+  }
+
+  ~Under() {
+    if (cpu.on || gpu.on) at::autocast::set_autocast_cache_enabled(cached);
+  }
+
+ private:
+  at::AutoGradMode recording;
+  Cast cpu, gpu;
+  bool cached = true;
+};
+
 // Lends a job's generator to an operator that only knows the process's default one.
 template <typename Body>
 void with_default_generator(at::Generator* job, Body body) {
@@ -214,6 +261,32 @@ extern "C" {
 
 void vt_free(void* memory) { std::free(memory); }
 
+// Says what this side takes the numbers and the forms of the interface to be: `name=number` in each line. Freed by vt_free.
+char* vt_interface(Error* error) {
+  char* text = nullptr;
+  guarded(error, [&] {
+    std::ostringstream out;
+#define SAY(what) out << #what << '=' << static_cast<int64_t>(what) << '\n'
+    SAY(TAG_DEFAULT), SAY(TAG_NONE), SAY(TAG_TENSOR), SAY(TAG_INT), SAY(TAG_FLOAT), SAY(TAG_BOOL), SAY(TAG_COMPLEX);
+    SAY(TAG_STRING), SAY(TAG_INTS), SAY(TAG_FLOATS), SAY(TAG_BOOLS), SAY(TAG_TENSORS), SAY(TAG_OPTIONAL_TENSORS);
+    SAY(TAG_WRAPPED), SAY(TAG_DEVICE), SAY(TAG_GENERATOR), SAY(TAG_ELLIPSIS), SAY(TAG_SLICE), SAY(TAG_UNSIGNED);
+    SAY(ERROR_RUNTIME), SAY(ERROR_INDEX), SAY(ERROR_VALUE), SAY(ERROR_TYPE), SAY(ERROR_NOT_IMPLEMENTED);
+    SAY(ERROR_LINALG), SAY(ERROR_MEMORY), SAY(RESERVED_NO), SAY(RESERVED_YES), SAY(RESERVED_UNPAID), SAY(NO_CAST);
+    SAY(sizeof(Datum)), SAY(offsetof(Datum, kind)), SAY(offsetof(Datum, integer)), SAY(offsetof(Datum, real));
+    SAY(offsetof(Datum, imaginary)), SAY(offsetof(Datum, data)), SAY(offsetof(Datum, length));
+    SAY(sizeof(Error)), SAY(offsetof(Error, text)), SAY(sizeof(Mode)), SAY(offsetof(Mode, cpu_cast));
+    SAY(offsetof(Mode, gpu_cast)), SAY(sizeof(Panels)), SAY(offsetof(Panels, outputs)), SAY(offsetof(Panels, step));
+    SAY(offsetof(Panels, stride)), SAY(offsetof(Panels, stretch)), SAY(sizeof(Facts)), SAY(offsetof(Facts, device_type));
+    SAY(offsetof(Facts, device_index)), SAY(offsetof(Facts, layout)), SAY(offsetof(Facts, dimensions));
+    SAY(offsetof(Facts, elements)), SAY(offsetof(Facts, element_size)), SAY(offsetof(Facts, storage_offset));
+    SAY(offsetof(Facts, storage)), SAY(offsetof(Facts, requires_grad)), SAY(offsetof(Facts, is_leaf));
+    SAY(offsetof(Facts, is_contiguous)), SAY(offsetof(Facts, is_conj));
+#undef SAY
+    text = copy_text(out.str());
+  });
+  return text;
+}
+
 // Lists every `aten::` operator, one a line: handle, name, overload, flags, arguments, returns, tab-separated.
 // The text is freed by vt_free.
 char* vt_operators(Error* error) {
@@ -248,7 +321,7 @@ char* vt_operators(Error* error) {
 }
 
 // Calls an operator. `results` receives a malloc'ed array of `*count` values; the caller owns it and all in it.
-bool vt_call(size_t handle, const Datum* arguments, size_t count, bool gradients, at::Generator* lent, Datum** results,
+bool vt_call(size_t handle, const Datum* arguments, size_t count, Mode mode, at::Generator* lent, Datum** results,
              size_t* result_count, Error* error) {
   return guarded(error, [&] {
     const auto& op = operators().at(handle);
@@ -257,7 +330,7 @@ bool vt_call(size_t handle, const Datum* arguments, size_t count, bool gradients
     Stack stack;
     stack.reserve(count);
     for (size_t i = 0; i < count; i++) stack.push_back(argument_of(arguments[i], &schema[i]));
-    at::AutoGradMode mode(gradients);
+    Under under(mode);
     if (lent == nullptr) {
       op.callBoxed(&stack);
     } else {
@@ -272,26 +345,32 @@ bool vt_call(size_t handle, const Datum* arguments, size_t count, bool gradients
 }
 
 void vt_facts(const void* tensor, Facts* facts) {
-  const at::Tensor& t = tensor_of(tensor);
-  facts->dtype = static_cast<int32_t>(t.scalar_type());
-  facts->device_type = static_cast<int32_t>(t.device().type());
-  facts->device_index = t.device().index();
-  facts->layout = static_cast<int32_t>(t.layout());
-  facts->dimensions = t.dim();
-  facts->elements = t.numel();
-  facts->element_size = static_cast<int64_t>(t.element_size());
-  facts->storage = t.has_storage() ? t.storage().unsafeGetStorageImpl() : nullptr;
-  facts->storage_offset = t.has_storage() ? t.storage_offset() : 0;
-  facts->requires_grad = t.requires_grad();
-  facts->is_leaf = t.is_leaf();
-  facts->is_contiguous = t.has_storage() && t.is_contiguous();
-  facts->is_conj = t.is_conj();
+  *facts = Facts{};
+  quietly([&] {
+    const at::Tensor& t = tensor_of(tensor);
+    facts->dtype = static_cast<int32_t>(t.scalar_type());
+    facts->device_type = static_cast<int32_t>(t.device().type());
+    facts->device_index = t.device().index();
+    facts->layout = static_cast<int32_t>(t.layout());
+    facts->dimensions = t.dim();
+    facts->elements = t.numel();
+    facts->element_size = static_cast<int64_t>(t.element_size());
+    facts->storage = t.has_storage() ? t.storage().unsafeGetStorageImpl() : nullptr;
+    facts->storage_offset = t.has_storage() ? t.storage_offset() : 0;
+    facts->requires_grad = t.requires_grad();
+    facts->is_leaf = t.is_leaf();
+    facts->is_contiguous = t.has_storage() && t.is_contiguous();
+    facts->is_conj = t.is_conj();
+  });
 }
 
+// Both have room for as many numbers as `vt_facts` said that there are dimensions, and are zeros before.
 void vt_sizes(const void* tensor, int64_t* sizes, int64_t* strides) {
-  const at::Tensor& t = tensor_of(tensor);
-  std::copy(t.sizes().begin(), t.sizes().end(), sizes);
-  if (t.layout() == at::kStrided) std::copy(t.strides().begin(), t.strides().end(), strides);
+  quietly([&] {
+    const at::Tensor& t = tensor_of(tensor);
+    std::copy(t.sizes().begin(), t.sizes().end(), sizes);
+    if (t.layout() == at::kStrided) std::copy(t.strides().begin(), t.strides().end(), strides);
+  });
 }
 
 // Copies the elements, row-major, to plain memory of exactly that size.
@@ -402,25 +481,29 @@ void* vt_with_number(int32_t operation, const void* tensor, double number, Error
 
 // Counts the writes in place to a tensor and all views of it.
 int64_t vt_version(const void* tensor) {
-  const at::Tensor& own = tensor_of(tensor);
-  return own.is_inference() ? 0 : own._version();
+  int64_t version = 0;
+  quietly([&] {
+    const at::Tensor& own = tensor_of(tensor);
+    if (!own.is_inference()) version = own._version();
+  });
+  return version;
 }
 
-bool vt_is_same(const void* left, const void* right) { return tensor_of(left).is_same(tensor_of(right)); }
+bool vt_is_same(const void* left, const void* right) noexcept { return tensor_of(left).is_same(tensor_of(right)); }
 
-void* vt_get_item(const void* tensor, const Datum* indices, size_t count, bool gradients, Error* error) {
+void* vt_get_item(const void* tensor, const Datum* indices, size_t count, Mode mode, Error* error) {
   void* made = nullptr;
   guarded(error, [&] {
-    at::AutoGradMode mode(gradients);
+    Under under(mode);
     made = new at::Tensor(at::indexing::get_item(tensor_of(tensor), indices_of(indices, count)));
   });
   return made;
 }
 
 // Writes a tensor, or a number, through indices.
-bool vt_set_item(const void* tensor, const Datum* indices, size_t count, const Datum* value, bool gradients, Error* error) {
+bool vt_set_item(const void* tensor, const Datum* indices, size_t count, const Datum* value, Mode mode, Error* error) {
   return guarded(error, [&] {
-    at::AutoGradMode mode(gradients);
+    Under under(mode);
     const at::Tensor& self = tensor_of(tensor);
     at::Tensor from;
     if (value->tag == TAG_TENSOR) {

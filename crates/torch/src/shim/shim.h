@@ -25,6 +25,7 @@ enum Tag : int32_t {
   TAG_GENERATOR = 15,     // data: Generator*
   TAG_ELLIPSIS = 16,      // indices only
   TAG_SLICE = 17,         // indices only; data: int64_t[3], kind: which are given, as bits
+  TAG_UNSIGNED = 18,      // integer, as 64 bits without a sign; wrapped only
 };
 
 struct Datum {
@@ -77,6 +78,14 @@ struct Panels {
   int64_t stride;
   int64_t stretch;
 };
+
+// What an operator is called under: whether gradients are recorded, and the types that autocast computes in, or NO_CAST.
+struct Mode {
+  bool gradients;
+  int8_t cpu_cast;
+  int8_t gpu_cast;
+};
+enum : int8_t { NO_CAST = -1 };
 
 // What becomes of a wish for memory.
 enum Reserved : int32_t {

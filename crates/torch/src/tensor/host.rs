@@ -12,6 +12,7 @@ use super::{Tensor, Unembedding, attributes, index, methods, print};
 use crate::backward::Backward;
 use crate::binding;
 use crate::dispatch::{self, Argument};
+use crate::job::Price;
 use crate::modules::class_named;
 use crate::size::Size;
 use crate::{dtype, ffi, python};
@@ -27,6 +28,8 @@ pub struct Object {
     pub(super) parameter: bool,
     /// The batch that this shows some rows of: the first, and how many.
     pub(super) rows: Option<(Tensor, i64, i64)>,
+    /// What it costs, apart from its elements.
+    _price: Price,
 }
 
 /// The operator behind a Python operator, and its in-place form.
@@ -70,7 +73,7 @@ fn mirrored(operator: Operator) -> Option<Operator> {
 }
 
 fn is_operand(value: &Value) -> bool {
-    python::number(value).is_some() || Tensor::of(value).is_some()
+    matches!(value, Value::Big(_)) || python::number(value).is_some() || Tensor::of(value).is_some()
 }
 
 impl HostObject for Object {
@@ -211,6 +214,7 @@ impl HostObject for Object {
         {
             return Err(Raise::type_error("only integer tensors of a single element can be converted to an index"));
         }
+        one_element(&tensor)?;
         Ok(Some(match tensor.item()? {
             Value::Bool(flag) => Value::Int(i64::from(flag)),
             Value::Float(number) => integer_of_float(number)?,
@@ -219,7 +223,9 @@ impl HostObject for Object {
     }
 
     fn float(&self, _: &Machine) -> Result<Option<f64>, Raise> {
-        let item = self.tensor().item()?;
+        let tensor = self.tensor();
+        one_element(&tensor)?;
+        let item = tensor.item()?;
         python::float(&item)
             .map(Some)
             .ok_or_else(|| Raise::runtime_error("value cannot be converted to type double without overflow"))
@@ -229,6 +235,7 @@ impl HostObject for Object {
         print::repr(machine, &self.tensor()).map(Some)
     }
 
+    /// Not the number that a tensor without dimensions is formatted as.
     fn str(&self, machine: &Machine) -> Result<Option<String>, Raise> {
         self.repr(machine)
     }
@@ -264,7 +271,17 @@ impl HostObject for Object {
 
 impl Object {
     pub(super) fn new(tensor: tch::Tensor, read_only: bool, parameter: bool) -> Self {
-        Self { tensor: OnceCell::from(tensor), later: None, read_only, parameter, rows: None }
+        Self { tensor: OnceCell::from(tensor), later: None, read_only, parameter, rows: None, _price: Price::default() }
+    }
+
+    /// Makes an object that whoever pays on this thread pays for.
+    pub(super) fn priced(tensor: tch::Tensor, read_only: bool, parameter: bool) -> Self {
+        Self { _price: Price::pay(), ..Self::new(tensor, read_only, parameter) }
+    }
+
+    fn bare() -> Self {
+        let (tensor, _price) = (OnceCell::new(), Price::default());
+        Self { tensor, later: None, read_only: false, parameter: false, rows: None, _price }
     }
 
     pub(super) fn part(tensor: tch::Tensor, rows: (Tensor, i64, i64)) -> Self {
@@ -272,7 +289,7 @@ impl Object {
     }
 
     pub(super) fn later(unembedding: Unembedding) -> Self {
-        Self { tensor: OnceCell::new(), later: Some(unembedding), read_only: false, parameter: false, rows: None }
+        Self { later: Some(unembedding), ..Self::bare() }
     }
 
     /// Returns the libtorch tensor, computed now if it has not been.
@@ -314,6 +331,14 @@ pub fn legacy_class(class: &str) -> Option<program::DType> {
         "BoolTensor" => DType::Bool,
         _ => return None,
     })
+}
+
+/// `int(tensor)` and `float(tensor)` take one element.
+fn one_element(tensor: &Tensor) -> Result<(), Raise> {
+    match tensor.elements() {
+        1 => Ok(()),
+        _ => Err(Raise::value_error("only one element tensors can be converted to Python scalars")),
+    }
 }
 
 fn integer_of_float(number: f64) -> Result<Value, Raise> {

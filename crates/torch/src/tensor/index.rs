@@ -1,17 +1,21 @@
 //! `tensor[…]`, read and written, with PyTorch's rules.
 
+use std::ffi::c_void;
+
 use interpreter::raise::Raise;
 use interpreter::{Machine, Value};
 use program::DType;
 
 use super::Tensor;
 use crate::array;
+use crate::away;
 use crate::bounds;
+use crate::cost::{self, Work};
 use crate::create;
-use crate::dispatch::{self, Argument, Failure, Lists, Number};
+use crate::dispatch::{self, Argument, Failure, Lists, Number, Owned, Problem};
 use crate::dtype;
-use crate::ffi::{self, Datum};
-use crate::job::{Job, Paying};
+use crate::ffi::{self, Datum, Mode};
+use crate::job::Job;
 use crate::python;
 
 /// Reads `tensor[key]`: a view where the key selects, a copy where it gathers.
@@ -20,20 +24,48 @@ use crate::python;
 /// `IndexError` and `TypeError` as PyTorch.
 pub fn get(machine: &Machine, tensor: &Tensor, key: &Value) -> Result<Tensor, Raise> {
     let indices = Indices::new(machine, tensor, key)?;
-    machine.charge_fuel(10)?;
     let job = Job::of(machine);
-    let paying = Paying::new(machine, &job);
-    if job.device().is_cuda() {
-        indices.check(tensor)?;
+    // A view looks at nothing.
+    let looked = if indices.gather() { indices.selected(tensor) } else { 0 };
+    let (work, mode) = (cost::indexing(looked), job.mode());
+    let is_long = away::is_long(work) && !tensor.is_on_gpu();
+    if is_long && away::may_wait(machine, "index", work)? {
+        let mut own = Owned::empty();
+        let from = Pointer(own.tensor(tensor));
+        indices.parts().for_each(|part| part.hand_over(&mut own));
+        let made = away::run(machine, &job, move || read(from, own.data(), mode))?;
+        return job.pay(machine, Work::default(), || Ok(dispatch::known(made.map_err(Problem::raise)?, &[tensor])));
     }
-    let mut failure = Failure::none();
-    let data = indices.data();
-    // SAFETY: the data point into `indices`, which outlives the call.
-    let made = unsafe { ffi::vt_get_item(tensor.as_ptr(), data.as_ptr(), data.len(), job.gradients(), failure.out()) };
-    paying.settle(match dispatch::adopt(made) {
-        Some(made) => Ok(dispatch::known(made, &[tensor])),
-        None => Err(failure.raise()),
+    let work = if is_long { Work::default() } else { work };
+    job.pay(machine, work, || {
+        if job.device().is_cuda() {
+            indices.check(tensor)?;
+        }
+        let made = read(Pointer(tensor.as_ptr()), &indices.data(), mode).map_err(Problem::raise)?;
+        Ok(dispatch::known(made, &[tensor]))
     })
+}
+
+/// A tensor of ours, for another thread.
+#[derive(Clone, Copy)]
+struct Pointer(*const c_void);
+
+// SAFETY: libtorch's handles may be used by any thread, one at a time.
+unsafe impl Send for Pointer {}
+
+fn read(from: Pointer, indices: &[Datum], mode: Mode) -> Result<tch::Tensor, Problem> {
+    let mut failure = Failure::none();
+    // SAFETY: the tensor, and what the data point at, outlive the call.
+    let made = unsafe { ffi::vt_get_item(from.0, indices.as_ptr(), indices.len(), mode, failure.out()) };
+    dispatch::adopt(made).ok_or_else(|| failure.problem())
+}
+
+fn write(to: Pointer, indices: &[Datum], value: Datum, mode: Mode) -> Result<(), Problem> {
+    let mut failure = Failure::none();
+    // SAFETY: the tensor, and what the data point at, outlive the call.
+    let done =
+        unsafe { ffi::vt_set_item(to.0, indices.as_ptr(), indices.len(), &raw const value, mode, failure.out()) };
+    if done { Ok(()) } else { Err(failure.problem()) }
 }
 
 /// Writes `tensor[key] = value`.
@@ -47,7 +79,9 @@ pub fn set(machine: &Machine, tensor: &Tensor, key: &Value, value: &Value) -> Re
     let indices = Indices::new(machine, tensor, key)?;
     let source = match (Tensor::of(value), python::number(value)) {
         (Some(source), _) => Argument::Tensor(source),
+        (None, Some(Number::Unsigned(_))) => return Err(python::no_long()),
         (None, Some(number)) => Argument::Number(number),
+        (None, None) if matches!(value, Value::Big(_)) => return Err(python::no_long()),
         (None, None) => {
             return Err(Raise::type_error(format!(
                 "can't assign a {} to a {}",
@@ -56,21 +90,30 @@ pub fn set(machine: &Machine, tensor: &Tensor, key: &Value, value: &Value) -> Re
             )));
         }
     };
-    machine.charge_fuel(10 + tensor.elements() / 4096)?;
     let job = Job::of(machine);
-    let paying = Paying::new(machine, &job);
-    if job.device().is_cuda() {
-        indices.check(tensor)?;
+    let (work, mode) = (cost::indexing(indices.selected(tensor)), job.mode());
+    let is_long = away::is_long(work) && !tensor.is_on_gpu();
+    if is_long && away::may_wait(machine, "index_put_", work)? {
+        let mut own = Owned::empty();
+        let to = Pointer(own.tensor(tensor));
+        indices.parts().for_each(|part| part.hand_over(&mut own));
+        let source = own.describe(&source);
+        own.push(source);
+        let written = away::run(machine, &job, move || match own.data().split_last() {
+            Some((value, indices)) => write(to, indices, *value, mode),
+            None => Ok(()),
+        })?;
+        return written.map_err(Problem::raise);
     }
-    let mut failure = Failure::none();
-    let data = indices.data();
-    let mut lists = Lists::default();
-    let source = lists.datum(&source);
-    // SAFETY: the data point into `indices` and `value`, which outlive the call.
-    let done = unsafe {
-        ffi::vt_set_item(tensor.as_ptr(), data.as_ptr(), data.len(), &raw const source, job.gradients(), failure.out())
-    };
-    paying.settle(if done { Ok(()) } else { Err(failure.raise()) })
+    let work = if is_long { Work::default() } else { work };
+    job.pay(machine, work, || {
+        if job.device().is_cuda() {
+            indices.check(tensor)?;
+        }
+        let mut lists = Lists::default();
+        let source = lists.datum(&source);
+        write(Pointer(tensor.as_ptr()), &indices.data(), source, mode).map_err(Problem::raise)
+    })
 }
 
 /// One part of a key.
@@ -102,6 +145,40 @@ impl Indices {
         Ok(Self(parts))
     }
 
+    fn parts(&self) -> impl Iterator<Item = &Part> {
+        self.0.iter()
+    }
+
+    /// Returns how many elements are looked at, at most: those that are selected, and those of masks.
+    fn selected(&self, tensor: &Tensor) -> u64 {
+        let (mut rest, mut places, mut looked) = (tensor.elements(), 1_u64, 0_u64);
+        let sizes = tensor.sizes();
+        let mut dim = 0;
+        let specified: usize = self.0.iter().map(Part::specified).sum();
+        for part in &self.0 {
+            let size = |dim: usize| sizes.get(dim).map_or(1, |&size| u64::try_from(size).unwrap_or(1)).max(1);
+            match part {
+                Part::Tensor(index) => {
+                    looked = looked.saturating_add(index.elements());
+                    let spans = part.specified();
+                    (dim..dim + spans).for_each(|dim| rest /= size(dim));
+                    places = places.max(index.elements());
+                }
+                Part::Number(Number::Int(_)) => rest /= size(dim),
+                Part::Slice { .. } => rest = rest / size(dim) * part.length(size(dim)),
+                Part::Ellipsis => dim += sizes.len().saturating_sub(specified),
+                _ => {}
+            }
+            dim += part.specified();
+        }
+        looked.saturating_add(rest.saturating_mul(places))
+    }
+
+    /// Whether elements are gathered, so that what is read is no view.
+    fn gather(&self) -> bool {
+        self.0.iter().any(|part| matches!(part, Part::Tensor(_)))
+    }
+
     /// Checks indices that a GPU is to follow.
     fn check(&self, tensor: &Tensor) -> Result<(), Raise> {
         if !tensor.is_on_gpu() {
@@ -118,20 +195,47 @@ impl Indices {
     }
 
     fn data(&self) -> Vec<Datum> {
-        let datum = |part: &Part| match part {
-            Part::None => Datum::of(ffi::NONE),
-            Part::Ellipsis => Datum::of(ffi::ELLIPSIS),
-            Part::Number(number) => number.datum(),
-            Part::Tensor(tensor) => Datum { data: tensor.as_ptr(), ..Datum::of(ffi::TENSOR) },
-            Part::Slice { bounds, given } => {
-                Datum { data: bounds.as_ptr().cast(), kind: *given, ..Datum::of(ffi::SLICE) }
-            }
-        };
-        self.0.iter().map(datum).collect()
+        self.0.iter().map(Part::datum).collect()
     }
 }
 
 impl Part {
+    fn datum(&self) -> Datum {
+        match self {
+            Self::None => Datum::of(ffi::NONE),
+            Self::Ellipsis => Datum::of(ffi::ELLIPSIS),
+            Self::Number(number) => number.datum(),
+            Self::Tensor(tensor) => Datum { data: tensor.as_ptr(), ..Datum::of(ffi::TENSOR) },
+            Self::Slice { bounds, given } => {
+                Datum { data: bounds.as_ptr().cast(), kind: *given, ..Datum::of(ffi::SLICE) }
+            }
+        }
+    }
+
+    /// Returns how many of a dimension's entries a slice selects.
+    fn length(&self, size: u64) -> u64 {
+        let Self::Slice { bounds: [start, stop, step], given } = *self else { return size };
+        let size = i64::try_from(size).unwrap_or(i64::MAX);
+        let bound = |at: i64, which: i32, default: i64| match given >> which & 1 {
+            0 => default,
+            _ if at < 0 => at.saturating_add(size).max(0),
+            _ => at.min(size),
+        };
+        let step = if given & 4 == 0 { 1 } else { step.max(1) };
+        let length = bound(stop, 1, size) - bound(start, 0, 0);
+        u64::try_from(length.max(0).saturating_add(step - 1) / step).unwrap_or(0)
+    }
+
+    /// Describes the part for another thread.
+    fn hand_over(&self, own: &mut Owned) {
+        let datum = match self {
+            Self::Tensor(tensor) => Datum { data: own.tensor(tensor), ..self.datum() },
+            Self::Slice { bounds, .. } => Datum { data: own.ints(bounds).data, ..self.datum() },
+            part => part.datum(),
+        };
+        own.push(datum);
+    }
+
     /// Returns how many dimensions this part is about.
     fn specified(&self) -> usize {
         match self {
@@ -164,6 +268,7 @@ fn part(machine: &Machine, key: &Value) -> Result<Part, Raise> {
         Value::Ellipsis => Part::Ellipsis,
         Value::Bool(flag) => Part::Number(Number::Bool(*flag)),
         Value::Int(index) => Part::Number(Number::Int(*index)),
+        Value::Big(_) => return Err(python::no_long()),
         Value::Str(_) => return Err(Raise::type_error("new(): invalid data type 'str'")),
         Value::Slice(slice) => {
             let mut bounds = [0; 3];

@@ -125,7 +125,16 @@ fn own(machine: &Machine, tensor: &Tensor, name: &str, args: Args) -> HostResult
         "element_size" => Value::Int(facts.element_size),
         "storage_offset" => Value::Int(facts.storage_offset),
         "get_device" => Value::Int(i64::from(tensor.device().index)),
-        "is_contiguous" => Value::Bool(facts.is_contiguous),
+        "is_contiguous" => {
+            let [format] = args.bind("is_contiguous", ["memory_format"], 0)?;
+            let format = python::given(format).and_then(|format| python::host::<dtype::Constant>(&format));
+            if format.is_some_and(|format| format.name != "contiguous_format") {
+                return Err(Raise::runtime_error(
+                    "is_contiguous(): argument 'memory_format' is not supported by this server",
+                ));
+            }
+            Value::Bool(facts.is_contiguous)
+        }
         "is_conj" => Value::Bool(facts.is_conj),
         "has_names" | "is_pinned" | "is_shared" | "is_inference" | "is_neg" => Value::Bool(false),
         "dim_order" => {
@@ -145,7 +154,10 @@ fn own(machine: &Machine, tensor: &Tensor, name: &str, args: Args) -> HostResult
         "is_nonzero" => Value::Bool(python::truth(machine, &tensor.value())?),
         "cpu" => create::convert(machine, tensor.clone(), None, Some(Device::CPU))?.value(),
         "cuda" => {
-            let [device, _, _] = args.bind("cuda", ["device", "non_blocking", "memory_format"], 0)?;
+            let [device, _waits, format] = args.bind("cuda", ["device", "non_blocking", "memory_format"], 0)?;
+            if python::given(format).is_some() {
+                return Err(Raise::runtime_error("cuda(): argument 'memory_format' is not supported by this server"));
+            }
             let device = match python::given(device) {
                 Some(device) => Device::of_value(&device)?,
                 None => None,
@@ -170,7 +182,13 @@ fn own(machine: &Machine, tensor: &Tensor, name: &str, args: Args) -> HostResult
         "new_tensor" => {
             let [data, dtype, device, requires_grad] =
                 args.bind("new_tensor", ["data", "dtype", "device", "requires_grad"], 1)?;
-            let dtype = dtype.as_ref().and_then(dtype::of_value).unwrap_or(tensor.dtype());
+            let dtype = match python::given(dtype) {
+                None => tensor.dtype(),
+                Some(dtype) => dtype::of_value(&dtype).ok_or_else(|| {
+                    let name = python::type_name(&dtype);
+                    Raise::type_error(format!("new_tensor(): argument 'dtype' must be torch.dtype, not {name}"))
+                })?,
+            };
             let device = match python::given(device) {
                 Some(device) => Device::of_value(&device)?,
                 None => Some(tensor.device()),
@@ -253,11 +271,15 @@ fn dimension(tensor: &Tensor, dim: &Value, function: &str) -> Result<usize, Rais
 fn to(machine: &Machine, tensor: &Tensor, mut args: Args) -> Result<Value, Raise> {
     let mut wanted = (None, None);
     let named = ["device", "dtype", "other"].map(|name| args.take_keyword(name));
-    let copy = args.take_keyword("copy").is_some_and(|value| matches!(value, Value::Bool(true)));
+    let copy = args.take_keyword("copy");
     let format = args.take_keyword("memory_format");
-    args.take_keyword("non_blocking");
+    let waits = args.take_keyword("non_blocking");
     args.no_more_keywords("to")?;
     let flags = |value: &Value| matches!(value, Value::Bool(_));
+    // By place, the first flag is `non_blocking`, unless that is named; the other is `copy`.
+    let placed: Vec<&Value> = args.positional.iter().filter(|value| flags(value)).collect();
+    let copy = copy.as_ref().or(placed.get(usize::from(waits.is_none())).copied());
+    let copy = copy.map_or(Ok(false), |value| python::truth(machine, value))?;
     for value in args.positional.iter().filter(|value| !flags(value)).chain(named.iter().flatten()) {
         if let Some(dtype) = dtype::of_value(value) {
             wanted.0 = Some(dtype);
@@ -277,10 +299,14 @@ fn to(machine: &Machine, tensor: &Tensor, mut args: Args) -> Result<Value, Raise
         }
     }
     let converted = create::convert(machine, tensor.clone(), wanted.0, wanted.1)?;
-    if let Some(format) = python::given(format) {
-        let args = python::arguments(Vec::new(), [("memory_format", Some(format))]);
-        return binding::call(machine, "contiguous", Some(&converted), &args);
-    }
+    let converted = match python::given(format) {
+        Some(format) => {
+            let args = python::arguments(Vec::new(), [("memory_format", Some(format))]);
+            let shown = binding::call(machine, "contiguous", Some(&converted), &args)?;
+            Tensor::of(&shown).unwrap_or(converted)
+        }
+        None => converted,
+    };
     if copy && converted.is_same(tensor) {
         return Ok(dispatch::tensor(machine, "clone", "", &[Argument::from(converted)])?.value());
     }

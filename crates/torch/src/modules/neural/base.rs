@@ -8,7 +8,8 @@ use interpreter::raise::Raise;
 use interpreter::{Args, HostObject, HostResult, Instance, Machine, Outcome, Value};
 use program::DType;
 
-use super::members as members_of;
+use super::{hooks, members as members_of};
+use crate::allowed;
 use crate::dispatch::{self, Argument};
 use crate::dtype::{self, Device};
 use crate::python;
@@ -91,11 +92,15 @@ impl HostObject for Module {
     }
 
     fn call_instance(self: Rc<Self>, machine: &Machine, instance: &Value, args: Args) -> HostResult {
-        let (machine, instance) = (machine.clone(), instance.clone());
-        Ok(Outcome::Later(Box::pin(async move {
-            let forward = machine.get_attribute(&instance, "forward").await?;
-            machine.call(&forward, args).await
-        })))
+        let module = instance.clone();
+        let forward: hooks::Forward = Rc::new(move |machine, args| {
+            let (machine, module) = (machine.clone(), module.clone());
+            Ok(Outcome::Later(Box::pin(async move {
+                let forward = machine.get_attribute(&module, "forward").await?;
+                machine.call(&forward, args).await
+            })))
+        });
+        hooks::call(machine, instance, args, forward)
     }
 
     fn instance_attribute(self: Rc<Self>, machine: &Machine, instance: &Value, name: &str) -> HostResult {
@@ -107,7 +112,7 @@ impl HostObject for Module {
         if name == "training" {
             return Ok(Value::Bool(true).into());
         }
-        Ok(method(machine, instance, name).map_or(Outcome::NotImplemented, Outcome::Ready))
+        method(machine, instance, name)
     }
 
     fn set_instance_attribute(
@@ -119,6 +124,8 @@ impl HostObject for Module {
     ) -> HostResult {
         // What a request's state registered stays registered under its name.
         if let Value::Instance(own) = instance {
+            let before = own.own(name).or_else(|| registered(own, name));
+            super::refuse_assignment(before.as_ref(), name, value)?;
             for register in REGISTERS {
                 if let Some(Value::Dict(dict)) = own.own(register)
                     && dict.get_string(name).is_some()
@@ -135,83 +142,170 @@ impl HostObject for Module {
 
 /// Methods that all modules share.
 const METHODS: &[&str] = &[
-    "parameters",
-    "named_parameters",
+    "add_module",
+    "apply",
+    "bfloat16",
     "buffers",
-    "named_buffers",
     "children",
-    "named_children",
-    "modules",
-    "named_modules",
-    "state_dict",
-    "eval",
-    "train",
-    "requires_grad_",
-    "zero_grad",
-    "to",
     "cpu",
     "cuda",
-    "float",
     "double",
-    "half",
-    "bfloat16",
-    "type",
-    "register_buffer",
-    "register_parameter",
-    "add_module",
-    "register_module",
+    "eval",
     "extra_repr",
+    "float",
+    "get_buffer",
     "get_parameter",
     "get_submodule",
-    "get_buffer",
+    "half",
+    "modules",
+    "named_buffers",
+    "named_children",
+    "named_modules",
+    "named_parameters",
+    "parameters",
+    "register_buffer",
+    "register_forward_hook",
+    "register_forward_pre_hook",
+    "register_module",
+    "register_parameter",
+    "requires_grad_",
+    "state_dict",
+    "to",
+    "train",
+    "type",
+    "zero_grad",
 ];
 
-/// Returns a method of any module, bound.
-pub fn method(_: &Machine, module: &Value, name: &str) -> Option<Value> {
-    let name = METHODS.iter().find(|known| **known == name)?;
+/// Methods that PyTorch's modules have besides.
+const REFUSED: &[&str] = &[
+    "compile",
+    "get_extra_state",
+    "ipu",
+    "load_state_dict",
+    "mtia",
+    "register_backward_hook",
+    "register_full_backward_hook",
+    "register_full_backward_pre_hook",
+    "register_load_state_dict_post_hook",
+    "register_load_state_dict_pre_hook",
+    "register_state_dict_post_hook",
+    "register_state_dict_pre_hook",
+    "set_extra_state",
+    "set_submodule",
+    "share_memory",
+    "to_empty",
+    "xpu",
+];
+
+/// Where the names of buffers are that `state_dict` leaves out.
+const PASSING: &str = "_non_persistent_buffers_set";
+
+/// Reads a method of any module, bound; `NotImplemented` for other names.
+///
+/// # Errors
+/// `AttributeError` for methods that this server does not have.
+pub fn method(_: &Machine, module: &Value, name: &str) -> HostResult {
+    if REFUSED.contains(&name) {
+        return Err(allowed::refused("torch.nn.Module", name));
+    }
+    let Some(name) = METHODS.iter().find(|known| **known == name) else { return Ok(Outcome::NotImplemented) };
     let module = module.clone();
-    Some(Value::native(*name, move |machine, args| call(machine, &module, name, args)))
+    Ok(Value::native(*name, move |machine, args| call(machine, &module, name, args)).into())
 }
 
-fn call(machine: &Machine, module: &Value, name: &str, mut args: Args) -> HostResult {
-    let pairs = |pairs: Vec<(String, Value)>| {
-        Value::list(pairs.into_iter().map(|(name, value)| Value::tuple(vec![name.into(), value])).collect())
-    };
-    let values = |pairs: Vec<(String, Value)>| Value::list(pairs.into_iter().map(|(_, value)| value).collect());
-    let children = || members_of(module).into_iter().filter(|(_, value)| super::is_module(value)).collect::<Vec<_>>();
+type Pairs = Vec<(String, Value)>;
+
+fn iterator(machine: &Machine, values: Vec<Value>) -> Result<Value, Raise> {
+    machine.charge_fuel(values.len() as u64 / 8)?;
+    Ok(Value::Iterator(Rc::new(interpreter::Iterator::new("generator", python::Items::new(values)))))
+}
+
+fn values(machine: &Machine, pairs: Pairs) -> Result<Value, Raise> {
+    iterator(machine, pairs.into_iter().map(|(_, value)| value).collect())
+}
+
+fn pairs(machine: &Machine, pairs: Pairs, prefix: Option<Value>) -> Result<Value, Raise> {
+    let prefix = prefix.as_ref().and_then(Value::as_str).unwrap_or_default();
+    let named = pairs.into_iter().map(|(name, value)| {
+        let between = if prefix.is_empty() || name.is_empty() { "" } else { "." };
+        Value::tuple(vec![format!("{prefix}{between}{name}").into(), value])
+    });
+    iterator(machine, named.collect())
+}
+
+fn flag(machine: &Machine, value: Option<Value>, default: bool) -> Result<bool, Raise> {
+    value.map_or(Ok(default), |value| python::truth(machine, &value))
+}
+
+fn call(machine: &Machine, module: &Value, name: &str, args: Args) -> HostResult {
+    let children = || members_of(module).into_iter().filter(|(_, value)| super::is_module(value)).collect::<Pairs>();
     Ok(match name {
-        "parameters" => values(tensors(machine, module, true)?),
-        "named_parameters" => pairs(tensors(machine, module, true)?),
-        "buffers" => values(tensors(machine, module, false)?),
-        "named_buffers" => pairs(tensors(machine, module, false)?),
-        "children" => values(children()),
-        "named_children" => pairs(children()),
-        "modules" => values(modules(machine, module)?),
-        "named_modules" => pairs(modules(machine, module)?),
-        "state_dict" => {
-            let mut all = tensors(machine, module, true)?;
-            all.extend(tensors(machine, module, false)?);
-            Value::dict(all)
+        "parameters" | "buffers" => {
+            let [deep] = args.bind(name, ["recurse"], 0)?;
+            values(machine, tensors(machine, module, name == "parameters", flag(machine, deep, true)?)?)?
         }
+        "named_parameters" | "named_buffers" => {
+            let [prefix, deep, once] = args.bind(name, ["prefix", "recurse", "remove_duplicate"], 0)?;
+            only_once(machine, name, once)?;
+            let found = tensors(machine, module, name == "named_parameters", flag(machine, deep, true)?)?;
+            pairs(machine, found, prefix)?
+        }
+        "children" | "named_children" => {
+            args.none(name)?;
+            if name == "children" { values(machine, children())? } else { pairs(machine, children(), None)? }
+        }
+        "modules" => {
+            args.none(name)?;
+            values(machine, modules(machine, module)?)?
+        }
+        "named_modules" => {
+            let [memo, prefix, once] = args.bind(name, ["memo", "prefix", "remove_duplicate"], 0)?;
+            only_once(machine, name, once)?;
+            if python::given(memo).is_some() {
+                return Err(Raise::runtime_error("named_modules(): argument 'memo' is not supported by this server"));
+            }
+            pairs(machine, modules(machine, module)?, prefix)?
+        }
+        "state_dict" => state_dict(machine, module, args)?,
         "get_parameter" | "get_submodule" | "get_buffer" => {
-            let target = args.one(name)?;
+            let [target] = args.bind(name, ["target"], 1)?;
+            let target = target.unwrap_or(Value::None);
             let target = target.as_str().unwrap_or_default();
-            let mut all = modules(machine, module)?;
-            all.extend(tensors(machine, module, true)?);
-            all.extend(tensors(machine, module, false)?);
+            let all = match name {
+                "get_submodule" => modules(machine, module)?,
+                name => tensors(machine, module, name == "get_parameter", true)?,
+            };
             let found = all.into_iter().find(|(name, _)| name == target);
-            found.map(|(_, value)| value).ok_or_else(|| Raise::attribute_error(format!("no member named {target}")))?
+            let kind = name.trim_start_matches("get_");
+            found.map(|(_, value)| value).ok_or_else(|| {
+                let class = python::type_name(module);
+                Raise::attribute_error(format!("{class} has no {kind} `{target}`"))
+            })?
         }
         "eval" | "train" => {
-            let mode = !matches!((name, args.positional.pop()), ("eval", _) | (_, Some(Value::Bool(false))));
+            let mode = match name {
+                "eval" => {
+                    args.none("eval")?;
+                    false
+                }
+                _ => {
+                    let [mode] = args.bind("train", ["mode"], 0)?;
+                    match mode {
+                        None => true,
+                        Some(Value::Bool(mode)) => mode,
+                        Some(_) => return Err(Raise::value_error("training mode is expected to be boolean")),
+                    }
+                }
+            };
             for (_, inner) in modules(machine, module)? {
-                set_training(&inner, mode);
+                super::set_own(&inner, "training", Value::Bool(mode));
             }
             module.clone()
         }
         "requires_grad_" => {
-            let on = !matches!(args.positional.pop(), Some(Value::Bool(false)));
-            for (_, parameter) in tensors(machine, module, true)? {
+            let [on] = args.bind("requires_grad_", ["requires_grad"], 0)?;
+            let on = flag(machine, on, true)?;
+            for (_, parameter) in tensors(machine, module, true, true)? {
                 if let Some(tensor) = Tensor::of(&parameter).filter(|tensor| !tensor.is_read_only()) {
                     tensor.set_requires_grad(on)?;
                 }
@@ -219,9 +313,17 @@ fn call(machine: &Machine, module: &Value, name: &str, mut args: Args) -> HostRe
             module.clone()
         }
         "zero_grad" => {
-            for (_, parameter) in tensors(machine, module, true)? {
-                if let Some(tensor) = Tensor::of(&parameter).filter(|tensor| !tensor.is_read_only()) {
-                    tensor.set_grad(None)?;
+            let [to_none] = args.bind("zero_grad", ["set_to_none"], 0)?;
+            let to_none = flag(machine, to_none, true)?;
+            for (_, parameter) in tensors(machine, module, true, true)? {
+                let Some(tensor) = Tensor::of(&parameter).filter(|tensor| !tensor.is_read_only()) else { continue };
+                match tensor.grad()? {
+                    Some(gradient) if !to_none => {
+                        let plain = dispatch::tensor(machine, "detach", "", &[gradient.into()])?;
+                        dispatch::tensor(machine, "zero_", "", &[(&plain).into()])?;
+                        tensor.set_grad(Some(&plain))?;
+                    }
+                    _ => tensor.set_grad(None)?,
                 }
             }
             Value::None
@@ -230,15 +332,46 @@ fn call(machine: &Machine, module: &Value, name: &str, mut args: Args) -> HostRe
             convert(machine, module, name, &args)?;
             module.clone()
         }
-        "register_buffer" | "register_parameter" | "add_module" | "register_module" => {
-            let [key, value, _] = args.bind(name, ["name", "value", "persistent"], 1)?;
-            let key = key.unwrap_or(Value::None);
-            let Some(key) = key.as_str() else { return Err(Raise::type_error("module names must be str")) };
-            let (machine, module, key) = (machine.clone(), module.clone(), key.to_owned());
+        "register_buffer" => {
+            let [key, tensor, persistent] = args.bind(name, ["name", "tensor", "persistent"], 2)?;
+            let key = member_name(name, key)?;
+            let tensor = tensor.unwrap_or(Value::None);
+            if Tensor::of(&tensor).is_none() && !matches!(tensor, Value::None) {
+                let found = python::type_name(&tensor);
+                return Err(Raise::type_error(format!(
+                    "cannot assign '{found}' object to buffer '{key}' (torch Tensor or None required)"
+                )));
+            }
+            if !flag(machine, persistent, true)? {
+                put(machine, module, PASSING, &key, Value::Bool(true))?;
+            }
+            match module {
+                Value::Instance(_) => put(machine, module, "_buffers", &key, tensor)?,
+                module => replace(machine, module, &key, tensor)?,
+            }
+            Value::None
+        }
+        "register_parameter" | "add_module" | "register_module" => {
+            let second = if name == "register_parameter" { "param" } else { "module" };
+            let [key, value] = args.bind(name, ["name", second], 2)?;
+            let (machine, module, key) = (machine.clone(), module.clone(), member_name(name, key)?);
             let value = value.unwrap_or(Value::None);
             return Ok(Outcome::Later(Box::pin(async move {
                 machine.set_attribute(&module, &key, value).await?;
                 Ok(Value::None)
+            })));
+        }
+        "register_forward_hook" | "register_forward_pre_hook" => return hooks::register(machine, module, name, args),
+        "apply" => {
+            let [function] = args.bind("apply", ["fn"], 1)?;
+            let (machine, module, function) = (machine.clone(), module.clone(), function.unwrap_or(Value::None));
+            let all = modules(&machine, &module)?;
+            return Ok(Outcome::Later(Box::pin(async move {
+                // Children before what they are part of.
+                for (_, inner) in inner_first(all) {
+                    machine.call(&function, python::positional([inner])).await?;
+                }
+                Ok(module)
             })));
         }
         "extra_repr" => Value::from(""),
@@ -247,21 +380,101 @@ fn call(machine: &Machine, module: &Value, name: &str, mut args: Args) -> HostRe
     .into())
 }
 
-fn set_training(module: &Value, mode: bool) {
-    match module {
-        Value::Instance(instance) => instance.set("training", Value::Bool(mode)),
-        module => {
-            if let Some(layer) = python::host::<super::Layer>(module) {
-                layer.set("training", Value::Bool(mode));
+/// Orders modules, which come depth first, so that each follows all inside it.
+fn inner_first(all: Pairs) -> Pairs {
+    let inside = |outer: &str, name: &str| outer.is_empty() || name.starts_with(&format!("{outer}."));
+    let (mut open, mut ordered): (Pairs, Pairs) = (Vec::new(), Vec::new());
+    for (name, module) in all {
+        while let Some((last, _)) = open.last() {
+            if inside(last, &name) {
+                break;
             }
+            ordered.extend(open.pop());
+        }
+        open.push((name, module));
+    }
+    open.reverse();
+    ordered.extend(open);
+    ordered
+}
+
+fn only_once(machine: &Machine, name: &str, once: Option<Value>) -> Result<(), Raise> {
+    match flag(machine, once, true)? {
+        true => Ok(()),
+        false => {
+            Err(Raise::runtime_error(format!("{name}(): argument 'remove_duplicate' is not supported by this server")))
         }
     }
 }
 
-/// Returns all tensors of a module and those inside it, with dotted names.
-pub fn tensors(machine: &Machine, module: &Value, parameters: bool) -> Result<Vec<(String, Value)>, Raise> {
-    let mut found = Vec::new();
+fn member_name(method: &str, name: Option<Value>) -> Result<String, Raise> {
+    let name = name.unwrap_or(Value::None);
+    match name.as_str() {
+        Some("") => Err(Raise::key_error(Value::from("module name can't be empty string \"\""))),
+        Some(name) if name.contains('.') => {
+            Err(Raise::key_error(Value::from(format!("module name can't contain \".\", got: {name}").as_str())))
+        }
+        Some(name) => Ok(name.to_owned()),
+        None => {
+            let found = python::type_name(&name);
+            Err(Raise::type_error(format!("{method}(): the name should be a string. Got {found}")))
+        }
+    }
+}
+
+/// `state_dict(*, destination=None, prefix="", keep_vars=False)`: tensors cut from their graphs unless they are to be kept.
+fn state_dict(machine: &Machine, module: &Value, args: Args) -> Result<Value, Raise> {
+    let [destination, prefix, keep] = args.bind("state_dict", ["destination", "prefix", "keep_vars"], 0)?;
+    if python::given(destination).is_some() {
+        return Err(Raise::runtime_error("state_dict(): argument 'destination' is not supported by this server"));
+    }
+    let prefix = prefix.as_ref().and_then(Value::as_str).unwrap_or_default().to_owned();
+    let keep = flag(machine, keep, false)?;
+    let mut state = Vec::new();
     for (path, inner) in modules(machine, module)? {
+        let passing = passing(&inner);
+        let (mut parameters, mut buffers) = (Vec::new(), Vec::new());
+        for (name, value) in members_of(&inner) {
+            let Some(tensor) = Tensor::of(&value).filter(|_| !passing.contains(&name)) else { continue };
+            let value =
+                if keep { value } else { dispatch::tensor(machine, "detach", "", &[(&tensor).into()])?.value() };
+            let between = if path.is_empty() { "" } else { "." };
+            let named = (format!("{prefix}{path}{between}{name}"), value);
+            if tensor.is_parameter() { parameters.push(named) } else { buffers.push(named) }
+        }
+        state.extend(parameters);
+        state.extend(buffers);
+    }
+    Ok(Value::dict(state))
+}
+
+/// Returns the buffers of a module that its state does not have.
+fn passing(module: &Value) -> Vec<String> {
+    match super::own(module, PASSING) {
+        Some(Value::Dict(names)) => names.keys().iter().filter_map(|name| Some(name.as_str()?.to_owned())).collect(),
+        Some(Value::Set(names)) => names.items().iter().filter_map(|name| Some(name.as_str()?.to_owned())).collect(),
+        _ => Vec::new(),
+    }
+}
+
+/// Puts an entry into a dictionary that a module keeps.
+fn put(machine: &Machine, module: &Value, register: &str, name: &str, value: Value) -> Result<(), Raise> {
+    let dict = match super::own(module, register) {
+        Some(Value::Dict(dict)) => dict,
+        _ => {
+            let dict = Rc::new(interpreter::Dict::new());
+            super::set_own(module, register, Value::Dict(Rc::clone(&dict)));
+            dict
+        }
+    };
+    dict.insert(machine, interpreter::types::key::Key::string(name), Value::from(name), value)
+}
+
+/// Returns all tensors of a module and, where `deep`, those inside it, with dotted names.
+pub fn tensors(machine: &Machine, module: &Value, parameters: bool, deep: bool) -> Result<Pairs, Raise> {
+    let mut found = Vec::new();
+    let owners = if deep { modules(machine, module)? } else { vec![(String::new(), module.clone())] };
+    for (path, inner) in owners {
         for (name, value) in members_of(&inner) {
             if Tensor::of(&value).is_some_and(|tensor| tensor.is_parameter() == parameters) {
                 let name = if path.is_empty() { name } else { format!("{path}.{name}") };
@@ -275,11 +488,11 @@ pub fn tensors(machine: &Machine, module: &Value, parameters: bool) -> Result<Ve
 }
 
 /// Returns a module and all modules inside it, each once, with dotted names.
-fn modules(machine: &Machine, module: &Value) -> Result<Vec<(String, Value)>, Raise> {
+fn modules(machine: &Machine, module: &Value) -> Result<Pairs, Raise> {
     let mut found = vec![(String::new(), module.clone())];
     let mut next = 0;
     while let Some((path, inner)) = found.get(next).cloned() {
-        machine.charge_fuel(1)?;
+        machine.charge_fuel(1 + found.len() as u64 / 64)?;
         let children = members_of(&inner).into_iter().filter(|(_, value)| super::is_module(value));
         let mut at = next + 1;
         for (name, child) in children {
@@ -314,6 +527,12 @@ fn convert(machine: &Machine, module: &Value, name: &str, args: &Args) -> Result
         "cuda" => device = Some(Device::cuda(-1)),
         _ => {}
     }
+    if let Some(wanted) = dtype.filter(|dtype| !dtype::is_floating(*dtype) && !dtype::is_complex(*dtype)) {
+        let wanted = wanted.name();
+        return Err(Raise::type_error(format!(
+            "nn.Module.to only accepts floating point or complex dtypes, but got desired dtype=torch.{wanted}"
+        )));
+    }
     for (_, inner) in modules(machine, module)? {
         for (name, value) in members_of(&inner) {
             let Some(tensor) = Tensor::of(&value) else { continue };
@@ -345,6 +564,8 @@ fn replace(machine: &Machine, module: &Value, name: &str, value: Value) -> Resul
         instance.set(name, value);
     } else if let Some(layer) = python::host::<super::Layer>(module) {
         layer.set(name, value);
+    } else if let Some(container) = python::host::<super::Container>(module) {
+        container.set_member(name, value);
     }
     Ok(())
 }

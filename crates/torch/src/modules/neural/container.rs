@@ -1,5 +1,5 @@
-//! Modules that hold modules: `Sequential`, `ModuleList`, `ModuleDict`, `ParameterList`, `ParameterDict`, and the
-//! layers without weights or table entry: `Identity`, `Flatten`.
+//! Modules that hold modules: `Sequential`, `ModuleList`, `ModuleDict`, `ParameterList`, `ParameterDict`, and `Identity`,
+//! which takes anything.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -9,10 +9,10 @@ use std::rc::Rc;
 use interpreter::raise::Raise;
 use interpreter::{Args, HostObject, HostResult, Iteration, Machine, Outcome, Value};
 
-use super::base;
-use crate::binding;
+use super::{State, base, hooks};
 use crate::modules::Construct;
 use crate::python;
+use crate::tensor::Tensor;
 
 /// Which container.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -21,17 +21,15 @@ enum Kind {
     List,
     Dict,
     Identity,
-    Flatten,
 }
 
-const NAMES: [(&str, Kind); 7] = [
+const NAMES: [(&str, Kind); 6] = [
     ("Sequential", Kind::Sequential),
     ("ModuleList", Kind::List),
     ("ParameterList", Kind::List),
     ("ModuleDict", Kind::Dict),
     ("ParameterDict", Kind::Dict),
     ("Identity", Kind::Identity),
-    ("Flatten", Kind::Flatten),
 ];
 
 /// A module of modules, by name and in order.
@@ -39,23 +37,51 @@ pub struct Container {
     name: &'static str,
     kind: Kind,
     items: RefCell<Vec<(Box<str>, Value)>>,
+    attributes: RefCell<Vec<(Box<str>, Value)>>,
 }
 
 /// Finds a container's constructor.
 pub fn constructor(name: &str) -> Option<Construct> {
     let (name, kind) = *NAMES.iter().find(|(known, _)| *known == name)?;
     Some(Rc::new(move |machine, args| {
-        let items = match (kind, args.positional.as_slice()) {
-            (Kind::Identity | Kind::Flatten, _) => {
-                args.keyword.iter().map(|(name, value)| ((&**name).into(), value.clone())).collect()
+        let container = Rc::new(Container::new(name, kind));
+        if kind == Kind::Identity {
+            // As PyTorch, whatever it is given.
+            return Ok(Value::Host(container).into());
+        }
+        args.no_keywords(name)?;
+        match (kind, args.positional.as_slice()) {
+            (Kind::Sequential | Kind::Dict, [Value::Dict(dict)]) => {
+                for (key, value) in dict.entries() {
+                    let Some(key) = key.as_str() else {
+                        let found = python::type_name(&key);
+                        return Err(Raise::type_error(format!("module name should be a string. Got {found}")));
+                    };
+                    container.put(key, value)?;
+                }
             }
-            (_, [Value::Dict(dict)]) => {
-                dict.entries().into_iter().filter_map(|(name, value)| Some((name.as_str()?.into(), value))).collect()
+            (Kind::Sequential, modules) => {
+                modules
+                    .iter()
+                    .enumerate()
+                    .try_for_each(|(at, module)| container.put(&at.to_string(), module.clone()))?;
             }
-            (Kind::List, [list]) => numbered(python::elements(machine, list)?.unwrap_or_default()),
-            _ => numbered(args.positional.clone()),
-        };
-        Ok(Value::host(Container { name, kind, items: RefCell::new(items) }).into())
+            (Kind::List, [values]) => {
+                let (machine, values) = (machine.clone(), values.clone());
+                return Ok(Outcome::Later(Box::pin(async move {
+                    container.extend(&machine, &values).await?;
+                    Ok(Value::Host(container))
+                })));
+            }
+            (Kind::List | Kind::Dict, []) => {}
+            (_, given) => {
+                let given = given.len() + 1;
+                return Err(Raise::type_error(format!(
+                    "{name}.__init__() takes from 1 to 2 positional arguments but {given} were given"
+                )));
+            }
+        }
+        Ok(Value::Host(container).into())
     }))
 }
 
@@ -63,48 +89,108 @@ fn numbered(values: Vec<Value>) -> Vec<(Box<str>, Value)> {
     values.into_iter().enumerate().map(|(at, value)| (at.to_string().into(), value)).collect()
 }
 
-/// Rebuilds a container from its attributes.
-pub fn of_state(_: &Machine, name: &str, state: &[(Box<str>, Value)]) -> Option<Result<Value, Raise>> {
+/// Rebuilds a container from what a request brings of it.
+pub fn of_state(_: &Machine, name: &str, state: &State) -> Option<Result<Value, Raise>> {
     let (name, kind) = *NAMES.iter().find(|(known, _)| *known == name)?;
-    let keep =
-        |value: &Value| kind == Kind::Flatten || super::is_module(value) || crate::tensor::Tensor::of(value).is_some();
-    let items = state.iter().filter(|(_, value)| keep(value)).cloned().collect();
-    Some(Ok(Value::host(Container { name, kind, items: RefCell::new(items) })))
+    let container = Container {
+        items: RefCell::new(state.members.clone()),
+        attributes: RefCell::new(state.plain.clone()),
+        ..Container::new(name, kind)
+    };
+    Some(Ok(Value::host(container)))
 }
 
 impl Container {
+    fn new(name: &'static str, kind: Kind) -> Self {
+        let training = ("training".into(), Value::Bool(true));
+        Self { name, kind, items: RefCell::default(), attributes: RefCell::new(vec![training]) }
+    }
+
     /// Returns what is inside.
     pub fn members(&self) -> Vec<(String, Value)> {
         self.items.borrow().iter().map(|(name, value)| (name.to_string(), value.clone())).collect()
+    }
+
+    /// Returns an attribute that is no member.
+    pub fn own(&self, name: &str) -> Option<Value> {
+        self.attributes.borrow().iter().find(|(known, _)| **known == *name).map(|(_, value)| value.clone())
+    }
+
+    /// Sets an attribute that is no member.
+    pub fn set_own(&self, name: &str, value: Value) {
+        let mut attributes = self.attributes.borrow_mut();
+        match attributes.iter_mut().find(|(known, _)| **known == *name) {
+            Some((_, slot)) => *slot = value,
+            None => attributes.push((name.into(), value)),
+        }
+    }
+
+    /// Replaces a member.
+    pub fn set_member(&self, name: &str, value: Value) {
+        let mut items = self.items.borrow_mut();
+        match items.iter_mut().find(|(known, _)| **known == *name) {
+            Some((_, slot)) => *slot = value,
+            None => items.push((name.into(), value)),
+        }
+    }
+
+    /// Puts a module, or a parameter where such are held, in.
+    fn put(&self, name: &str, value: Value) -> Result<(), Raise> {
+        let value = match (self.name.starts_with("Parameter"), Tensor::of(&value)) {
+            (true, Some(tensor)) if !tensor.is_parameter() => {
+                let parameter = tensor.parameter();
+                parameter.set_requires_grad(true)?;
+                parameter.value()
+            }
+            (true, _) => value,
+            (false, _) if super::is_module(&value) || matches!(value, Value::None) => value,
+            (false, _) => {
+                let found = python::type_name(&value);
+                return Err(Raise::type_error(format!("{found} is not a Module subclass")));
+            }
+        };
+        self.set_member(name, value);
+        Ok(())
+    }
+
+    async fn extend(&self, machine: &Machine, values: &Value) -> Result<(), Raise> {
+        let list = interpreter::builtins::lookup("list").unwrap_or(Value::None);
+        let listed = machine.call(&list, python::positional([values.clone()])).await?;
+        for value in python::sequence(&listed).unwrap_or_default() {
+            let place = self.items.borrow().len();
+            self.put(&place.to_string(), value)?;
+        }
+        Ok(())
     }
 
     fn values(&self) -> Vec<Value> {
         self.items.borrow().iter().map(|(_, value)| value.clone()).collect()
     }
 
+    /// Returns which member an index means.
+    fn place(&self, index: &Value) -> Result<usize, Raise> {
+        let length = self.items.borrow().len();
+        let Some(index) = index.as_int() else {
+            return Err(Raise::type_error("module indices must be integers"));
+        };
+        let at = if index < 0 { index + length as i64 } else { index };
+        let place = usize::try_from(at).ok().filter(|at| *at < length);
+        place.ok_or_else(|| Raise::index_error(format!("index {index} is out of range")))
+    }
+
     fn forward(&self, machine: &Machine, args: Args) -> HostResult {
         match self.kind {
-            Kind::Identity => Ok(args.positional.into_iter().next().unwrap_or(Value::None).into()),
-            Kind::Flatten => {
-                let own = |name: &str, default: i64| {
-                    let items = self.items.borrow();
-                    items
-                        .iter()
-                        .find(|(known, _)| **known == *name)
-                        .map_or(Value::Int(default), |(_, value)| value.clone())
-                };
-                let mut all = args.positional;
-                all.extend([own("start_dim", 1), own("end_dim", -1)]);
-                binding::call(machine, "flatten", None, &python::positional(all)).map(Outcome::Ready)
+            Kind::Identity => {
+                let [input] = args.bind("Identity.forward", ["input"], 1)?;
+                Ok(input.unwrap_or(Value::None).into())
             }
             Kind::Sequential => {
+                let [input] = args.bind("Sequential.forward", ["input"], 1)?;
                 let (machine, modules) = (machine.clone(), self.values());
                 Ok(Outcome::Later(Box::pin(async move {
-                    let mut args = args;
-                    let mut last = args.positional.first().cloned().unwrap_or(Value::None);
+                    let mut last = input.unwrap_or(Value::None);
                     for module in &modules {
-                        last = machine.call(module, args).await?;
-                        args = python::positional([last.clone()]);
+                        last = machine.call(module, python::positional([last])).await?;
                     }
                     Ok(last)
                 })))
@@ -127,38 +213,104 @@ impl HostObject for Container {
     }
 
     fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {
-        let found = self.items.borrow().iter().find(|(known, _)| **known == *name).map(|(_, value)| value.clone());
-        if let Some(value) = found {
+        let member = self.items.borrow().iter().find(|(known, _)| **known == *name).map(|(_, value)| value.clone());
+        if let Some(value) = member.or_else(|| self.own(name)) {
             return Ok(value.into());
         }
-        Ok(match name {
-            "forward" => Value::native("forward", move |machine, args| self.forward(machine, args)).into(),
-            "training" => Value::Bool(true).into(),
-            "append" | "items" | "keys" | "values" => python::method(self, name).into(),
-            _ => base::method(machine, &Value::Host(self), name).map_or(Outcome::NotImplemented, Outcome::Ready),
+        let listed = match self.kind {
+            Kind::Sequential => matches!(name, "append" | "extend" | "insert"),
+            Kind::List => matches!(name, "append" | "extend" | "insert"),
+            Kind::Dict => matches!(name, "items" | "keys" | "values" | "update"),
+            Kind::Identity => false,
+        };
+        if listed {
+            return Ok(python::method(self, name).into());
+        }
+        match name {
+            "forward" => Ok(Value::native("forward", move |machine, args| self.forward(machine, args)).into()),
+            _ => base::method(machine, &Value::Host(self), name),
+        }
+    }
+
+    fn set_attribute(self: Rc<Self>, _: &Machine, name: &str, value: Value) -> HostResult {
+        let before = self.items.borrow().iter().find(|(known, _)| **known == *name).map(|(_, value)| value.clone());
+        super::refuse_assignment(before.as_ref(), name, &value)?;
+        let registered = super::is_module(&value) || Tensor::of(&value).is_some_and(|tensor| tensor.is_parameter());
+        match registered || before.is_some() {
+            true => self.set_member(name, value),
+            false => self.set_own(name, value),
+        }
+        Ok(Value::None.into())
+    }
+
+    fn call_method(self: Rc<Self>, machine: &Machine, name: &str, args: &Args) -> HostResult {
+        if self.own(name).is_some() {
+            return Ok(Outcome::NotImplemented);
+        }
+        Ok(match (self.kind, name) {
+            (Kind::Sequential | Kind::List, "append") => {
+                let value = args.clone().one("append")?;
+                let place = self.items.borrow().len();
+                self.put(&place.to_string(), value)?;
+                Value::Host(self).into()
+            }
+            (Kind::Sequential | Kind::List, "extend") => {
+                let (machine, values) = (machine.clone(), args.clone().one("extend")?);
+                Outcome::Later(Box::pin(async move {
+                    self.extend(&machine, &values).await?;
+                    Ok(Value::Host(self))
+                }))
+            }
+            (Kind::Sequential | Kind::List, "insert") => {
+                let [index, module] = args.clone().bind("insert", ["index", "module"], 2)?;
+                let length = self.items.borrow().len();
+                let index = index.as_ref().and_then(Value::as_int).unwrap_or(0);
+                let at = if index < 0 { index + length as i64 } else { index };
+                let at = usize::try_from(at).unwrap_or(0).min(length);
+                self.put(&length.to_string(), module.unwrap_or(Value::None))?;
+                let mut values = self.values();
+                if let Some(last) = values.pop() {
+                    values.insert(at, last);
+                }
+                *self.items.borrow_mut() = numbered(values);
+                Value::Host(self).into()
+            }
+            (Kind::Dict, "keys") => {
+                Value::list(self.members().into_iter().map(|(name, _)| name.into()).collect()).into()
+            }
+            (Kind::Dict, "values") => Value::list(self.values()).into(),
+            (Kind::Dict, "items") => {
+                let pairs = self.members().into_iter().map(|(name, value)| Value::tuple(vec![name.into(), value]));
+                Value::list(pairs.collect()).into()
+            }
+            (Kind::Dict, "update") => {
+                let Value::Dict(dict) = args.clone().one("update")? else {
+                    return Err(Raise::type_error(format!("{}.update takes a dict on this server", self.name)));
+                };
+                for (key, value) in dict.entries() {
+                    self.put(key.as_str().unwrap_or_default(), value)?;
+                }
+                Value::None.into()
+            }
+            _ => return Ok(Outcome::NotImplemented),
         })
     }
 
-    fn call_method(self: Rc<Self>, _: &Machine, name: &str, args: &Args) -> HostResult {
-        Ok(match name {
-            "append" => {
-                let value = args.clone().one("append")?;
-                let name = self.items.borrow().len().to_string();
-                self.items.borrow_mut().push((name.into(), value));
-                Value::Host(self)
-            }
-            "keys" => Value::list(self.members().into_iter().map(|(name, _)| name.into()).collect()),
-            "values" => Value::list(self.values()),
-            "items" => Value::list(
-                self.members().into_iter().map(|(name, value)| Value::tuple(vec![name.into(), value])).collect(),
-            ),
-            _ => return Ok(Outcome::NotImplemented),
-        }
-        .into())
+    fn call(self: Rc<Self>, machine: &Machine, args: Args) -> HostResult {
+        let module = Value::Host(self.clone());
+        hooks::call(machine, &module, args, Rc::new(move |machine, args| self.forward(machine, args)))
     }
 
-    fn call(self: Rc<Self>, machine: &Machine, args: Args) -> HostResult {
-        self.forward(machine, args)
+    fn set_item(self: Rc<Self>, _: &Machine, key: &Value, value: Value) -> HostResult {
+        match key {
+            Value::Str(name) => self.put(name, value)?,
+            key => {
+                let place = self.place(key)?;
+                let name = self.items.borrow().get(place).map(|(name, _)| name.clone());
+                self.put(&name.unwrap_or_default(), value)?;
+            }
+        }
+        Ok(Value::None.into())
     }
 
     fn get_item(self: Rc<Self>, machine: &Machine, key: &Value) -> HostResult {
@@ -172,18 +324,16 @@ impl HostObject for Container {
                 let span = slice.span(machine, items.len())?;
                 let part: Vec<Value> =
                     span.positions().filter_map(|at| items.get(at)).map(|(_, value)| value.clone()).collect();
-                let part = Self { name: self.name, kind: self.kind, items: RefCell::new(numbered(part)) };
-                Ok(Value::host(part).into())
+                let items = match self.kind {
+                    // Names stay, as in PyTorch.
+                    Kind::Sequential => span.positions().filter_map(|at| items.get(at)).cloned().collect(),
+                    _ => numbered(part),
+                };
+                Ok(Value::host(Self { items: RefCell::new(items), ..Self::new(self.name, self.kind) }).into())
             }
             key => {
-                let Some(index) = key.as_int() else {
-                    return Err(Raise::type_error("module indices must be integers"));
-                };
-                let at = if index < 0 { index + items.len() as i64 } else { index };
-                match usize::try_from(at).ok().and_then(|at| items.get(at)) {
-                    Some((_, value)) => Ok(value.clone().into()),
-                    None => Err(Raise::index_error(format!("index {index} is out of range"))),
-                }
+                let place = self.place(key)?;
+                Ok(items.get(place).map_or(Value::None, |(_, value)| value.clone()).into())
             }
         }
     }
@@ -209,8 +359,10 @@ impl HostObject for Container {
         Ok(Some(Box::new(python::Items::new(items))))
     }
 
-    fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
-        Ok(Some(format!("{}({} modules)", self.name, self.items.borrow().len())))
+    fn repr(&self, machine: &Machine) -> Result<Option<String>, Raise> {
+        // Another object with the same members: this one's own `Rc` is not at hand.
+        let alike = Self { items: self.items.clone(), ..Self::new(self.name, self.kind) };
+        super::described(machine, self.name, "", &Value::host(alike)).map(Some)
     }
 
     fn is_instance(&self, class: &str) -> bool {

@@ -8,14 +8,15 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 
 use interpreter::raise::Raise;
-use interpreter::{Args, HostObject, HostResult, Machine, Outcome, Value};
+use interpreter::{Args, HostObject, HostResult, Kind as Exception, Machine, Value};
 use program::DType;
 
-use super::base;
-use crate::dispatch::{self, Argument};
-use crate::dtype;
+use super::{State, base, hooks};
+use crate::dispatch::{self, Argument, Number};
+use crate::dtype::{self, Device};
 use crate::modules::Construct;
-use crate::signatures::{Signature, literal};
+use crate::python;
+use crate::signatures::{self, Bound, Signature, literal};
 use crate::tensor::Tensor;
 
 /// A layer: a class of the table and its attributes.
@@ -35,26 +36,78 @@ fn table() -> &'static HashMap<&'static str, Signature> {
 /// Finds a layer's constructor.
 pub fn constructor(name: &str) -> Option<Construct> {
     let class = table().get(name)?;
-    Some(Rc::new(move |machine, args| Layer::construct(machine, class, &args)))
+    Some(Rc::new(move |machine, args| Ok(Value::host(Layer::construct(machine, class, &args)?).into())))
 }
 
-/// Rebuilds a layer from its attributes.
-pub fn of_state(name: &str, attributes: Vec<(Box<str>, Value)>) -> Option<Value> {
+/// Rebuilds a layer from what a request brings of it.
+pub fn of_state(name: &str, state: State) -> Option<Value> {
     let class = table().get(name)?;
+    let mut attributes = state.plain;
+    attributes.extend(state.members);
     Some(Value::host(Layer { class, attributes: RefCell::new(attributes) }))
 }
 
+/// Arguments of a constructor that the making of weights asks for, by name.
+struct Given<'a> {
+    bound: &'a Bound,
+    asked: RefCell<Vec<&'static str>>,
+}
+
+impl Given<'_> {
+    fn get(&self, name: &'static str) -> Option<Value> {
+        self.asked.borrow_mut().push(name);
+        self.bound.get(name)
+    }
+
+    fn int(&self, name: &'static str) -> i64 {
+        self.get(name).as_ref().and_then(Value::as_int).unwrap_or(0)
+    }
+
+    fn flag(&self, machine: &Machine, name: &'static str) -> Result<bool, Raise> {
+        self.get(name).map_or(Ok(false), |value| python::truth(machine, &value))
+    }
+
+    fn sizes(&self, name: &'static str) -> Vec<i64> {
+        match self.get(name) {
+            Some(Value::Int(size)) => vec![size],
+            Some(value) => python::sequence(&value).unwrap_or_default().iter().filter_map(Value::as_int).collect(),
+            None => Vec::new(),
+        }
+    }
+
+    /// A kernel's size in so many dimensions.
+    fn kernel(&self, dimensions: usize) -> Vec<i64> {
+        match self.sizes("kernel_size").as_slice() {
+            &[size] => vec![size; dimensions],
+            sizes => sizes.to_vec(),
+        }
+    }
+}
+
 impl Layer {
-    fn construct(machine: &Machine, class: &'static Signature, args: &Args) -> HostResult {
+    fn construct(machine: &Machine, class: &'static Signature, args: &Args) -> Result<Self, Raise> {
         let bound = class.bind(args)?;
-        let attributes = bound.into_iter().map(|(name, value)| (name.into(), value)).collect();
+        let (layer, _) = Self::made(machine, class, &bound)?;
+        Ok(layer)
+    }
+
+    /// Makes a layer, and tells which arguments its weights were made by.
+    fn made(machine: &Machine, class: &'static Signature, bound: &Bound) -> Result<(Self, Vec<&'static str>), Raise> {
+        let mut attributes = vec![("training".into(), Value::Bool(true))];
+        // Where weights lie and of which type they show themselves.
+        let named = class.parameters().filter(|name| !matches!(*name, "device" | "dtype" | "size_average" | "reduce"));
+        attributes.extend(named.map(|name| (name.into(), bound.get(name).unwrap_or(Value::None))));
         let layer = Self { class, attributes: RefCell::new(attributes) };
         if let Some(Value::Int(size)) = layer.get("normalized_shape") {
             layer.set("normalized_shape", Value::tuple(vec![Value::Int(size)]));
         }
-        layer.set("training", Value::Bool(true));
-        layer.initialize(machine)?;
-        Ok(Value::host(layer).into())
+        if let Some(reduction) = signatures::reduced(machine, bound)? {
+            layer.set("reduction", reduction);
+        }
+        let given = Given { bound, asked: RefCell::default() };
+        layer.initialize(machine, &given)?;
+        let asked = given.asked.take();
+        Ok((layer, asked))
     }
 
     /// Returns an attribute.
@@ -78,70 +131,63 @@ impl Layer {
         tensors.map(|(name, value)| (name.to_string(), value.clone())).collect()
     }
 
-    fn int(&self, name: &str) -> i64 {
-        self.get(name).as_ref().and_then(Value::as_int).unwrap_or(0)
-    }
-
-    fn flag(&self, name: &str) -> bool {
-        matches!(self.get(name), Some(Value::Bool(true)))
-    }
-
     /// Makes the weights, as `reset_parameters` of each class does.
-    fn initialize(&self, machine: &Machine) -> Result<(), Raise> {
-        let sizes = |value: Option<Value>| match value {
-            Some(Value::Int(size)) => vec![size],
-            Some(value) => {
-                crate::python::sequence(&value).unwrap_or_default().iter().filter_map(Value::as_int).collect()
-            }
-            None => Vec::new(),
-        };
+    fn initialize(&self, machine: &Machine, given: &Given<'_>) -> Result<(), Raise> {
         match self.class.name() {
             "Linear" => {
-                let (inputs, outputs) = (self.int("in_features"), self.int("out_features"));
-                self.uniform(machine, &[outputs, inputs], inputs, outputs)?;
+                let (inputs, outputs) = (given.int("in_features"), given.int("out_features"));
+                self.uniform(machine, given, &[outputs, inputs], inputs, outputs)?;
             }
             "Bilinear" => {
                 let (left, right, outputs) =
-                    (self.int("in1_features"), self.int("in2_features"), self.int("out_features"));
-                self.uniform(machine, &[outputs, left, right], left, outputs)?;
+                    (given.int("in1_features"), given.int("in2_features"), given.int("out_features"));
+                self.uniform(machine, given, &[outputs, left, right], left, outputs)?;
             }
             name @ ("Conv1d" | "Conv2d") => {
-                let (inputs, outputs) = (self.int("in_channels") / self.int("groups").max(1), self.int("out_channels"));
-                let mut kernel = sizes(self.get("kernel_size"));
-                if name == "Conv2d" && kernel.len() == 1 {
-                    kernel = vec![kernel[0]; 2];
+                let groups = given.int("groups").max(1);
+                let (channels, outputs) = (given.int("in_channels"), given.int("out_channels"));
+                for (channels, what) in [(channels, "in_channels"), (outputs, "out_channels")] {
+                    if channels % groups != 0 {
+                        return Err(Raise::value_error(format!("{what} must be divisible by groups")));
+                    }
                 }
+                let inputs = channels / groups;
+                let kernel = given.kernel(if name == "Conv2d" { 2 } else { 1 });
                 let fan = inputs * kernel.iter().product::<i64>();
                 let shape: Vec<i64> = [outputs, inputs].into_iter().chain(kernel).collect();
-                self.uniform(machine, &shape, fan, outputs)?;
+                self.uniform(machine, given, &shape, fan, outputs)?;
             }
-            "Embedding" => {
-                let shape = vec![self.int("num_embeddings"), self.int("embedding_dim")];
-                let weight = dispatch::tensor(machine, "zeros", "", &[Argument::Ints(shape)])?;
-                let weight = dispatch::tensor(machine, "normal_", "", &[weight.into()])?;
-                self.parameter("weight", weight)?;
+            "Embedding" => self.embedding(machine, given)?,
+            name @ ("LayerNorm" | "RMSNorm") => {
+                let (shape, scale) = (given.sizes("normalized_shape"), given.flag(machine, "elementwise_affine")?);
+                let shift = name == "LayerNorm" && given.flag(machine, "bias")?;
+                self.affine(machine, given, &shape, scale, scale && shift)?;
             }
-            "LayerNorm" | "RMSNorm" if self.flag("elementwise_affine") => {
-                let shape = sizes(self.get("normalized_shape"));
-                let bias = self.class.name() == "LayerNorm" && self.flag("bias");
-                self.affine(machine, &shape, bias)?;
-            }
-            "LayerNorm" | "RMSNorm" => self.affine(machine, &[], false)?,
-            "GroupNorm" => self.affine(machine, &[self.int("num_channels")], true)?,
-            "BatchNorm1d" | "BatchNorm2d" => {
-                let shape = vec![self.int("num_features")];
-                self.affine(machine, &shape, true)?;
-                for (name, operator) in [("running_mean", "zeros"), ("running_var", "ones")] {
-                    self.set(name, dispatch::tensor(machine, operator, "", &[Argument::Ints(shape.clone())])?.value());
+            "GroupNorm" => {
+                let (groups, channels) = (given.int("num_groups"), given.int("num_channels"));
+                if groups == 0 || channels % groups != 0 {
+                    return Err(Raise::value_error(format!(
+                        "num_channels ({channels}) must be divisible by num_groups ({groups})"
+                    )));
                 }
+                let affine = given.flag(machine, "affine")?;
+                self.affine(machine, given, &[channels], affine, affine)?;
+            }
+            "BatchNorm1d" | "BatchNorm2d" => {
+                let (shape, affine) = ([given.int("num_features")], given.flag(machine, "affine")?);
+                self.affine(machine, given, &shape, affine, affine)?;
+                let tracked = given.flag(machine, "track_running_stats")?;
+                for (name, number) in [("running_mean", 0.0), ("running_var", 1.0)] {
+                    let buffer = if tracked { full(machine, given, &shape, number)?.value() } else { Value::None };
+                    self.set(name, buffer);
+                }
+                let count = dispatch::tensor(machine, "zeros", "", &[Argument::Ints(Vec::new())])?;
+                let count = crate::create::convert(machine, count, Some(DType::Int64), device(given)?)?;
+                self.set("num_batches_tracked", if tracked { count.value() } else { Value::None });
             }
             "PReLU" => {
-                let (count, init) = (self.int("num_parameters"), self.get("init"));
-                let init = init.as_ref().and_then(crate::python::float).unwrap_or(0.25);
-                self.parameter(
-                    "weight",
-                    dispatch::tensor(machine, "full", "", &[Argument::Ints(vec![count]), init.into()])?,
-                )?;
+                let init = given.get("init").as_ref().and_then(python::float).unwrap_or(0.25);
+                self.parameter("weight", full(machine, given, &[given.int("num_parameters")], init)?)?;
             }
             _ => {}
         }
@@ -149,20 +195,27 @@ impl Layer {
     }
 
     /// Weights uniform within a bound of the fan-in, as `kaiming_uniform_(a=√5)`, and biases alike.
-    fn uniform(&self, machine: &Machine, shape: &[i64], fan: i64, outputs: i64) -> Result<(), Raise> {
+    fn uniform(
+        &self,
+        machine: &Machine,
+        given: &Given<'_>,
+        shape: &[i64],
+        fan: i64,
+        outputs: i64,
+    ) -> Result<(), Raise> {
         // PyTorch computes the bound from a gain of √(2 / (1 + 5)) in this order, which decides the last bit.
         let gain = (2.0_f64 / (1.0 + 5.0_f64.sqrt().powi(2))).sqrt();
         let standard = gain / (fan.max(1) as f64).sqrt();
         let weights =
             if self.class.name() == "Bilinear" { 1.0 / (fan.max(1) as f64).sqrt() } else { 3.0_f64.sqrt() * standard };
         let biases = 1.0 / (fan.max(1) as f64).sqrt();
-        let draw = |shape: Vec<i64>, bound: f64| {
-            let zeros = dispatch::tensor(machine, "zeros", "", &[Argument::Ints(shape)])?;
+        let draw = |shape: &[i64], bound: f64| {
+            let zeros = full(machine, given, shape, 0.0)?;
             dispatch::tensor(machine, "uniform_", "", &[zeros.into(), (-bound).into(), bound.into()])
         };
-        self.parameter("weight", draw(shape.to_vec(), weights)?)?;
-        match self.flag("bias") {
-            true => self.parameter("bias", draw(vec![outputs], biases)?),
+        self.parameter("weight", draw(shape, weights)?)?;
+        match given.flag(machine, "bias")? {
+            true => self.parameter("bias", draw(&[outputs], biases)?),
             false => {
                 self.set("bias", Value::None);
                 Ok(())
@@ -170,31 +223,89 @@ impl Layer {
         }
     }
 
-    /// A scale of ones and, where wanted, a shift of zeros. Without a shape there is neither.
-    fn affine(&self, machine: &Machine, shape: &[i64], bias: bool) -> Result<(), Raise> {
-        self.set("weight", Value::None);
-        self.set("bias", Value::None);
-        if !shape.is_empty() {
-            self.parameter("weight", dispatch::tensor(machine, "ones", "", &[Argument::Ints(shape.to_vec())])?)?;
+    /// Rows drawn from a normal distribution; the one that stands for padding is zero.
+    fn embedding(&self, machine: &Machine, given: &Given<'_>) -> Result<(), Raise> {
+        let (rows, width) = (given.int("num_embeddings"), given.int("embedding_dim"));
+        let padding = match given.get("padding_idx") {
+            Some(Value::Int(index)) if !(-rows..rows.max(1)).contains(&index) => {
+                return Err(Raise::new(Exception::AssertionError, "Padding_idx must be within num_embeddings"));
+            }
+            Some(Value::Int(index)) => Some(if index < 0 { index + rows } else { index }),
+            _ => None,
+        };
+        let weight = full(machine, given, &[rows, width], 0.0)?;
+        let weight = dispatch::tensor(machine, "normal_", "", &[weight.into()])?;
+        if let Some(padding) = padding {
+            self.set("padding_idx", Value::Int(padding));
+            let row =
+                dispatch::tensor(machine, "select", "int", &[(&weight).into(), Argument::from(0), padding.into()])?;
+            dispatch::tensor(machine, "zero_", "", &[row.into()])?;
         }
-        if bias {
-            self.parameter("bias", dispatch::tensor(machine, "zeros", "", &[Argument::Ints(shape.to_vec())])?)?;
+        self.parameter("weight", weight)
+    }
+
+    /// A scale of ones and a shift of zeros, where they are wanted.
+    fn affine(
+        &self,
+        machine: &Machine,
+        given: &Given<'_>,
+        shape: &[i64],
+        scale: bool,
+        shift: bool,
+    ) -> Result<(), Raise> {
+        for (name, wanted, number) in [("weight", scale, 1.0), ("bias", shift, 0.0)] {
+            match wanted {
+                true => self.parameter(name, full(machine, given, shape, number)?)?,
+                false => self.set(name, Value::None),
+            }
         }
         Ok(())
     }
 
     fn parameter(&self, name: &str, tensor: Tensor) -> Result<(), Raise> {
-        let wanted = self.get("dtype").as_ref().and_then(dtype::of_value).unwrap_or(DType::Float32);
-        let tensor = match tensor.dtype() == wanted {
-            true => tensor,
-            false => dispatch::call_unpaid("to", "dtype", &[tensor.into(), i64::from(dtype::code(wanted)).into()])?,
-        };
         let parameter = tensor.parameter();
         parameter.set_requires_grad(true)?;
         // Parameters follow one another in the order in which they were made, whatever the constructor's arguments.
         self.attributes.borrow_mut().retain(|(known, _)| **known != *name);
         self.set(name, parameter.value());
         Ok(())
+    }
+
+    /// Sets what a call of a batch norm depends on besides its attributes, and counts the batch, as PyTorch's `forward`.
+    fn normalized(&self, machine: &Machine, input: Option<&Value>, name: &'static str) -> Result<Normalized, Raise> {
+        if let Some(input) = input.and_then(Tensor::of) {
+            let dimensions = input.sizes().len();
+            match name {
+                "BatchNorm1d" if !(2..=3).contains(&dimensions) => {
+                    return Err(Raise::value_error(format!("expected 2D or 3D input (got {dimensions}D input)")));
+                }
+                "BatchNorm2d" if dimensions != 4 => {
+                    return Err(Raise::value_error(format!("expected 4D input (got {dimensions}D input)")));
+                }
+                _ => {}
+            }
+        }
+        let flag = |name: &str| self.get(name).map_or(Ok(true), |value| python::truth(machine, &value));
+        let (training, tracks) = (flag("training")?, flag("track_running_stats")?);
+        let running = |name: &str| self.get(name).as_ref().and_then(Tensor::of);
+        let mut momentum = python::given(self.get("momentum"));
+        if training
+            && tracks
+            && let Some(count) = running("num_batches_tracked")
+        {
+            let one = Argument::Wrapped(Number::Int(1));
+            dispatch::tensor(machine, "add_", "Tensor", &[(&count).into(), one])?;
+            if momentum.is_none() {
+                let batches = count.item()?.as_int().unwrap_or(1).max(1);
+                momentum = Some(Value::Float(1.0 / batches as f64));
+            }
+        }
+        let none = running("running_mean").is_none() && running("running_var").is_none();
+        Ok(Normalized {
+            by_batch: training || none,
+            runs: !training || tracks,
+            momentum: momentum.unwrap_or(Value::Float(0.0)),
+        })
     }
 
     /// Computes the layer: the table's function of the inputs and the attributes.
@@ -204,8 +315,15 @@ impl Layer {
         inputs.extend(args.keyword.iter().map(|(_, value)| value.clone()));
         let mut used = 0;
         let mut passed = Args::default();
+        let normalized = match name {
+            "BatchNorm1d" | "BatchNorm2d" => Some(self.normalized(machine, inputs.first(), name)?),
+            _ => None,
+        };
         for argument in self.class.arguments() {
             let value = match argument.source {
+                "training" if let Some(normalized) = &normalized => Value::Bool(normalized.by_batch),
+                "momentum" if let Some(normalized) = &normalized => normalized.momentum.clone(),
+                "running_mean" | "running_var" if normalized.as_ref().is_some_and(|one| !one.runs) => Value::None,
                 "input" | "input2" | "input3" => {
                     let place = used;
                     used += 1;
@@ -234,8 +352,40 @@ impl Layer {
                 "{name}.forward() takes {takes} positional arguments but {given} were given"
             )));
         }
-        crate::modules::call_function(machine, "torch.nn.functional", self.class.operator(), &passed)
+        let (module, function) = match self.class.operator().split_once('.') {
+            Some(("torch", function)) => ("torch", function),
+            _ => ("torch.nn.functional", self.class.operator()),
+        };
+        crate::modules::call_function(machine, module, function, &passed)
     }
+}
+
+/// What a call of a batch norm depends on besides the layer's attributes.
+struct Normalized {
+    /// By the batch's own statistics.
+    by_batch: bool,
+    /// Whether the running ones take part.
+    runs: bool,
+    momentum: Value,
+}
+
+/// Makes a tensor of one number, of the type and on the device that a constructor is given.
+fn full(machine: &Machine, given: &Given<'_>, shape: &[i64], number: f64) -> Result<Tensor, Raise> {
+    let dtype = match python::given(given.get("dtype")) {
+        None => DType::Float32,
+        Some(dtype) => dtype::of_value(&dtype).ok_or_else(|| {
+            let name = python::type_name(&dtype);
+            Raise::type_error(format!("empty(): argument 'dtype' must be torch.dtype, not {name}"))
+        })?,
+    };
+    let device = device(given)?.map_or(Argument::None, Argument::Device);
+    let code = Argument::from(i64::from(dtype::code(dtype)));
+    let arguments = [Argument::Ints(shape.to_vec()), number.into(), code, Argument::None, device];
+    dispatch::tensor(machine, "full", "", &arguments)
+}
+
+fn device(given: &Given<'_>) -> Result<Option<Device>, Raise> {
+    python::given(given.get("device")).map_or(Ok(None), |device| Device::of_value(&device))
 }
 
 impl HostObject for Layer {
@@ -254,16 +404,18 @@ impl HostObject for Layer {
         if name == "forward" {
             return Ok(Value::native("forward", move |machine, args| self.forward(machine, &args)).into());
         }
-        Ok(base::method(machine, &Value::Host(self), name).map_or(Outcome::NotImplemented, Outcome::Ready))
+        base::method(machine, &Value::Host(self), name)
     }
 
     fn set_attribute(self: Rc<Self>, _: &Machine, name: &str, value: Value) -> HostResult {
+        super::refuse_assignment(self.get(name).as_ref(), name, &value)?;
         self.set(name, value);
         Ok(Value::None.into())
     }
 
     fn call(self: Rc<Self>, machine: &Machine, args: Args) -> HostResult {
-        self.forward(machine, &args)
+        let module = Value::Host(self.clone());
+        hooks::call(machine, &module, args, Rc::new(move |machine, args| self.forward(machine, &args)))
     }
 
     fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
@@ -296,15 +448,46 @@ impl HostObject for Layer {
 
 #[cfg(test)]
 mod tests {
+    use interpreter::Environment;
+    use program::Limits;
+
     use super::*;
     use crate::modules::has_function;
+
+    struct Host;
+
+    impl Environment for Host {}
 
     #[test]
     fn every_class_computes_a_known_function() {
         let lines = include_str!("layers.txt").lines().filter(|line| !line.starts_with('#') && !line.is_empty());
         assert_eq!(lines.count(), table().len());
         for (name, class) in table() {
-            assert!(has_function("torch.nn.functional", class.operator()), "{name}: {}", class.operator());
+            let (module, function) = match class.operator().split_once('.') {
+                Some((module, function)) => (module, function),
+                None => ("torch.nn.functional", class.operator()),
+            };
+            assert!(has_function(module, function), "{name}: {function}");
+        }
+    }
+
+    #[test]
+    fn every_argument_of_a_constructor_is_obeyed_or_refused_by_name() {
+        let machine = Machine::new(&Limits::default(), Rc::new(Host));
+        for (name, class) in table() {
+            // Sizes that go with each other, whatever they are of.
+            let count = class.parameters().filter(|parameter| !class.has_default(parameter)).count();
+            let args = Args { positional: vec![Value::Int(2); count], keyword: Vec::new() };
+            let bound = class.bind(&args).unwrap_or_else(|raise| panic!("{name}: {}", raise.message()));
+            let (_, asked) =
+                Layer::made(&machine, class, &bound).unwrap_or_else(|raise| panic!("{name}: {}", raise.message()));
+            for parameter in class.parameters() {
+                let called = class.arguments().iter().any(|argument| argument.source == parameter);
+                // They choose the reduction, and a layer keeps that; statistics are those of a batch where none run.
+                let chosen = ["size_average", "reduce", "track_running_stats"].contains(&parameter);
+                let used = called || chosen || asked.contains(&parameter);
+                assert!(used != class.refuses(parameter), "{name}: what becomes of '{parameter}'?");
+            }
         }
     }
 }
