@@ -5,8 +5,10 @@
 //! rows, and takes back what they changed. [`Engine`] is what a worker sees of it.
 
 mod ask;
+pub mod batch_encoding;
 pub mod conformance;
 pub mod contract;
+pub mod encoding;
 mod environment;
 mod envoy;
 pub mod fake;
@@ -17,6 +19,7 @@ mod gradients;
 mod interleaver;
 mod job;
 mod lane;
+mod layouts;
 mod location;
 mod mediator;
 pub mod model;

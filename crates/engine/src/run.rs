@@ -12,6 +12,8 @@ use crate::job::JobState;
 use crate::location::{Location, Order};
 use crate::mediator::{Mediator, Pending, Status, Wish};
 use crate::model::{Inputs, Model, Site, Tree, Wants};
+use crate::output::ModelOutput;
+use crate::python;
 use crate::tree::{self, Rows};
 
 /// What flows past a location, as one job sees it.
@@ -34,6 +36,8 @@ pub struct Visit<T> {
     part: usize,
     flow: Flow<T>,
     replaced: bool,
+    /// Records that blocks hold, with the rows that each shows: who sets a field of one changes the value.
+    records: Vec<(Rows, Value)>,
     /// Whether a block stopped the trace: the others are served first.
     stopped: bool,
 }
@@ -166,7 +170,8 @@ impl<M: Model> Run<M> {
         let location = Location::Output(site);
         self.progress.reach(location);
         self.job.gathering.set(true);
-        let mut visit = Visit { location, part, flow: Flow::Output(output), replaced, stopped: false };
+        let mut visit =
+            Visit { location, part, flow: Flow::Output(output), replaced, records: Vec::new(), stopped: false };
         self.serve_all(&mut visit);
         self.busy += self.job.turn.leave(stint);
         visit
@@ -280,7 +285,7 @@ impl<M: Model> Run<M> {
 
     fn visit(&mut self, location: Location, part: usize, flow: Flow<M::Tensor>) -> Visited<M::Tensor> {
         self.progress.reach(location);
-        let mut visit = Visit { location, part, flow, replaced: false, stopped: false };
+        let mut visit = Visit { location, part, flow, replaced: false, records: Vec::new(), stopped: false };
         self.serve_all(&mut visit);
         self.leave(visit)
     }
@@ -288,10 +293,15 @@ impl<M: Model> Run<M> {
     /// Serves every block that waits for a visit, until none does: serving one can release another into it. While a block
     /// waits to have something computed, those after it wait too: what they do, they do after it.
     fn serve_all(&mut self, visit: &mut Visit<M::Tensor>) {
-        while !self.computing()
-            && let Some(index) = self.ready(visit.location)
-        {
-            match self.serve(index, visit.part, &mut visit.flow) {
+        loop {
+            if let Err(raise) = take_written(visit) {
+                self.ended = Some(Ending::Failed(raise));
+            }
+            if self.computing() {
+                break;
+            }
+            let Some(index) = self.ready(visit.location) else { break };
+            match self.serve(index, visit) {
                 Ok(wrote) => visit.replaced |= wrote,
                 Err(raise) if raise.as_fatal() == Some(Fatal::Stopped) => visit.stopped = true,
                 Err(raise) => {
@@ -367,8 +377,9 @@ impl<M: Model> Run<M> {
     }
 
     /// Answers one request of a block. Returns whether it replaced the value.
-    fn serve(&mut self, index: usize, segment: usize, flow: &mut Flow<M::Tensor>) -> Result<bool, Raise> {
-        let rows = self.rows(index);
+    fn serve(&mut self, index: usize, visit: &mut Visit<M::Tensor>) -> Result<bool, Raise> {
+        let Visit { part: segment, flow, records, .. } = visit;
+        let (segment, rows) = (*segment, self.rows(index));
         let Some(mediator) = self.mediators.get_mut(index) else { return Ok(false) };
         // A pinned step after the first holds for one request; the rest of the step follows the model.
         if mediator.state.iteration.get().is_some_and(|step| step != 0) {
@@ -382,7 +393,17 @@ impl<M: Model> Run<M> {
         let mut replaced = false;
         // What goes wrong while a value is shown or spliced is raised at the user's line.
         let answer = match (wish, &mut *flow) {
-            (Wish::Read(_, View::Whole), Flow::Output(tree)) => tree::show(&*model, &self.machine, tree, segment, rows),
+            (Wish::Read(_, View::Whole), Flow::Output(tree)) => {
+                // One object for all who see the same rows, as the module returned one.
+                match records.iter().find(|(shown, _)| shown.group == rows.group) {
+                    Some((_, record)) => Ok(record.clone()),
+                    None => tree::show(&*model, &self.machine, tree, segment, rows).inspect(|value| {
+                        if let Tree::Record { .. } = tree {
+                            records.push((rows, value.clone()));
+                        }
+                    }),
+                }
+            }
             (Wish::Read(_, view), Flow::Inputs(inputs)) => {
                 if view == View::Whole {
                     tree::show_inputs(&*model, &self.machine, inputs, segment, rows)
@@ -398,6 +419,7 @@ impl<M: Model> Run<M> {
             (Wish::Write(_, value), Flow::Output(tree)) => tree::merge(tree, &value, rows).map(|new| {
                 *tree = new;
                 replaced = true;
+                records.clear();
                 Value::None
             }),
             (Wish::Write(_, value), Flow::Inputs(inputs)) => tree::merge_inputs(inputs, &value, rows).map(|new| {
@@ -471,6 +493,21 @@ impl<M: Model> Run<M> {
             self.watch.add(Location::Output(*site), self.job.model.schema());
         }
     }
+}
+
+/// Goes on with what blocks set in the records that they were shown.
+fn take_written<T: crate::model::Tensor>(visit: &mut Visit<T>) -> Result<(), Raise> {
+    let Flow::Output(tree) = &mut visit.flow else { return Ok(()) };
+    let written =
+        |(_, record): &(Rows, Value)| python::host::<ModelOutput>(record).is_some_and(ModelOutput::take_written);
+    while let Some(at) = visit.records.iter().position(written) {
+        // Others read it anew: it has this block's rows in it.
+        let (rows, record) = visit.records.swap_remove(at);
+        *tree = tree::merge(tree, &record, rows)?;
+        visit.records = vec![(rows, record)];
+        visit.replaced = true;
+    }
+    Ok(())
 }
 
 /// Makes the error for a location that the run never reached, or had passed.
