@@ -13,6 +13,7 @@ use interpreter::raise::Raise;
 use interpreter::{Args, Effect, HostObject, HostResult, Machine, Operator, Outcome, Use, Value};
 use program::{Batching, DType, Heap, Ref, TensorData};
 
+use crate::encoding::{Encoding, How, Source, Text};
 use crate::interleaver::Interleaver;
 use crate::model::{
     Entered, Forwarded, Inputs, Interrupt, Layout, Model, ModuleSchema, Observer, Packed, Sampler, Schema, Segment,
@@ -395,11 +396,17 @@ impl Sampler<FakeTensor> for Greedy {
 struct Letters;
 
 impl Tokenizer for Letters {
-    fn encode(&self, text: &str, _special_tokens: bool) -> Result<Vec<i64>, Raise> {
-        Ok(text.bytes().map(|byte| 1 + i64::from(byte) % (VOCABULARY - 1)).collect())
+    fn encode(&self, machine: &Machine, sources: &[Source], _how: &How) -> Result<Vec<Encoding>, Raise> {
+        let encode = |source: &Source| {
+            machine.charge_fuel(source.bytes() as u64)?;
+            let Text::Whole(text) = &source.text else { return Err(Raise::value_error("the toy model takes text")) };
+            let ids: Vec<u32> = text.bytes().map(|byte| 1 + u32::from(byte) % (VOCABULARY as u32 - 1)).collect();
+            Ok(Encoding { attention_mask: vec![1; ids.len()], ids, ..Encoding::default() })
+        };
+        sources.iter().map(encode).collect()
     }
 
-    fn decode(&self, ids: &[i64], _skip_special_tokens: bool) -> Result<String, Raise> {
+    fn decode(&self, ids: &[i64], _skip_special_tokens: bool, _clean_up: Option<bool>) -> Result<String, Raise> {
         Ok(ids.iter().map(i64::to_string).collect::<Vec<_>>().join(" "))
     }
 

@@ -10,7 +10,9 @@ use interpreter::{Identity, Machine, Value};
 use num_bigint::BigInt;
 use program::{Datum, Heap, Limits, Ref, Saved};
 
+use crate::batch_encoding::{self, BatchEncoding, Span};
 use crate::job::JobState;
+use crate::layouts::Layouts;
 use crate::model::{Model, Tensor};
 use crate::output::ModelOutput;
 use crate::python;
@@ -28,8 +30,15 @@ pub fn saved<M: Model>(
     frame: &Frame,
     limits: &Limits,
 ) -> Result<Saved, Raise> {
-    let mut freeze =
-        Freeze { job, machine, heap: Heap::default(), made: HashMap::new(), budget: limits.saved_bytes, depth: 0 };
+    let mut freeze = Freeze {
+        job,
+        machine,
+        heap: Heap::default(),
+        made: HashMap::new(),
+        layouts: Layouts::default(),
+        budget: limits.saved_bytes,
+        depth: 0,
+    };
     let mut names = Vec::new();
     for (name, value) in frame.names() {
         if !job.is_saved(&value) {
@@ -51,7 +60,9 @@ pub fn saved<M: Model>(
         })?;
         names.push((name.to_string(), at));
     }
-    Ok(Saved { heap: freeze.heap, names })
+    let Freeze { mut heap, layouts, .. } = freeze;
+    layouts.settle(&mut heap);
+    Ok(Saved { heap, names })
 }
 
 enum Trouble {
@@ -71,6 +82,8 @@ struct Freeze<'a, M: Model> {
     machine: &'a Machine,
     heap: Heap,
     made: HashMap<Identity, Ref>,
+    /// How the tensors lie that were copied.
+    layouts: Layouts,
     budget: u64,
     depth: usize,
 }
@@ -93,24 +106,40 @@ impl<M: Model> Freeze<'_, M> {
             self.made.insert(identity, at);
         }
         self.depth += 1;
-        let datum = self.datum(value);
+        let datum = self.datum(at, value);
         self.depth -= 1;
         self.heap.set(at, datum?);
         Ok(at)
     }
 
-    fn datum(&mut self, value: &Value) -> Result<Datum, Trouble> {
+    fn datum(&mut self, at: Ref, value: &Value) -> Result<Datum, Trouble> {
         if let Some(tensor) = M::Tensor::of_value(value) {
-            let elements =
-                tensor.shape().iter().try_fold(1_u64, |product, size| product.checked_mul(u64::try_from(*size).ok()?));
-            // At least one byte an element; the exact size is known after the copy.
-            if elements.is_none_or(|elements| elements > self.budget) {
-                return Err(Trouble::TooLarge);
-            }
-            let data = tensor.to_data()?;
-            self.spend(u64::try_from(data.bytes.len()).unwrap_or(u64::MAX))?;
+            return self.tensor(at, &tensor);
+        }
+        self.other(value)
+    }
+
+    /// Copies a tensor's elements.
+    fn tensor(&mut self, at: Ref, tensor: &M::Tensor) -> Result<Datum, Trouble> {
+        let elements =
+            tensor.shape().iter().try_fold(1_u64, |product, size| product.checked_mul(u64::try_from(*size).ok()?));
+        // At least one byte an element; the exact size is known after the copy.
+        if elements.is_none_or(|elements| elements > self.budget) {
+            return Err(Trouble::TooLarge);
+        }
+        let data = tensor.to_data()?;
+        self.spend(u64::try_from(data.bytes.len()).unwrap_or(u64::MAX))?;
+        if !tensor.is_parameter() {
+            self.layouts.note(at, tensor);
             return Ok(Datum::Tensor(data));
         }
+        let requires_grad = data.requires_grad;
+        let inner = self.heap.push(Datum::Tensor(data));
+        self.layouts.note(inner, tensor);
+        Ok(Datum::Parameter { tensor: inner, requires_grad })
+    }
+
+    fn other(&mut self, value: &Value) -> Result<Datum, Trouble> {
         Ok(match value {
             Value::None => Datum::None,
             Value::NotImplemented => Datum::NotImplemented,
@@ -178,8 +207,30 @@ impl<M: Model> Freeze<'_, M> {
     }
 
     fn host(&mut self, value: &Value) -> Result<Datum, Trouble> {
+        let Value::Host(host) = value else { return Ok(Datum::None) };
         if let Some(output) = python::host::<ModelOutput>(value) {
             return self.output(output);
+        }
+        if let Some(encoding) = python::host::<BatchEncoding>(value) {
+            return self.encoding(encoding);
+        }
+        if let Some((name, items)) = self.job.model.named_result(value) {
+            let items = items.iter().map(|item| self.value(item)).collect::<Result<_, _>>()?;
+            let class = self.heap.push(Datum::Global { module: "torch.return_types".into(), name });
+            let tuple = self.heap.push(Datum::Tuple(items));
+            return Ok(called(class, vec![tuple]));
+        }
+        if let Some(class) = host.class_name() {
+            return Ok(global(&class));
+        }
+        if host.is_instance("collections.deque") {
+            return self.deque(value);
+        }
+        if let Some(span) = python::host::<Span>(value) {
+            let class = self.heap.push(global(&format!("transformers.tokenization_utils_base.{}", span.class)));
+            let bounds = [span.start, span.end].map(|bound| self.heap.push(Datum::Int(bound.into()))).to_vec();
+            // A named tuple is made by `__new__`.
+            return Ok(object(class, bounds, None));
         }
         let found = match self.job.model.object_data(value, &mut self.heap) {
             Some(at) => Some(at),
@@ -191,15 +242,52 @@ impl<M: Model> Freeze<'_, M> {
         }
     }
 
+    fn deque(&mut self, value: &Value) -> Result<Datum, Trouble> {
+        let limit = python::now(self.machine.get_attribute(value, "maxlen"))?;
+        let (machine, deque) = (self.machine.clone(), value.clone());
+        let items = python::now(Box::pin(async move {
+            let items = interpreter::operators::collect(&machine, &deque).await?;
+            python::list(&machine, items.into_vec())
+        }))?;
+        let items = self.sequence(&items)?;
+        let args = match limit {
+            Value::None => Vec::new(),
+            limit => vec![self.heap.push(Datum::Tuple(Vec::new())), self.value(&limit)?],
+        };
+        let class = self.heap.push(global("collections.deque"));
+        Ok(Datum::Object { class, called: true, args, state: None, items, pairs: Vec::new() })
+    }
+
+    /// Writes an encoding as Hugging Face pickles its own.
+    fn encoding(&mut self, encoding: &BatchEncoding) -> Result<Datum, Trouble> {
+        let data = self.value(&Value::Dict(Rc::clone(encoding.data())))?;
+        let encodings = match encoding.encodings() {
+            None => self.heap.push(Datum::None),
+            Some(rows) => {
+                let class = self.heap.push(Datum::Global { module: "tokenizers".into(), name: "Encoding".into() });
+                let mut made = Vec::with_capacity(rows.len());
+                for row in rows.iter() {
+                    let json = serde_json::to_vec(row).map_err(|error| Raise::runtime_error(error.to_string()))?;
+                    self.spend(json.len() as u64)?;
+                    let state = self.heap.push(Datum::Bytes(json));
+                    made.push(self.heap.push(object(class, Vec::new(), Some(state))));
+                }
+                self.heap.push(Datum::List(made))
+            }
+        };
+        let mut pairs = Vec::with_capacity(2);
+        for (name, at) in [("data", data), ("encodings", encodings)] {
+            pairs.push((self.heap.push(Datum::Str(name.into())), at));
+        }
+        let state = self.heap.push(Datum::Dict(pairs));
+        let (module, name) = batch_encoding::CLASS.rsplit_once('.').unwrap_or_default();
+        let class = self.heap.push(Datum::Global { module: module.into(), name: name.into() });
+        Ok(object(class, Vec::new(), Some(state)))
+    }
+
     fn output(&mut self, output: &ModelOutput) -> Result<Datum, Trouble> {
         let Some(declared) = ModelOutput::declared(output.class) else {
-            // An encoding: a plain dict says all of it.
-            let mut pairs = Vec::new();
-            for (name, field) in output.fields() {
-                let name = self.heap.push(Datum::Str(name.to_owned()));
-                pairs.push((name, self.value(&field)?));
-            }
-            return Ok(Datum::Dict(pairs));
+            return Err(Trouble::Unsendable(format!("an object of type '{}'", output.class)));
         };
         let mut args = Vec::with_capacity(declared.len());
         for name in declared {
@@ -215,4 +303,20 @@ impl<M: Model> Freeze<'_, M> {
         self.budget = self.budget.checked_sub(bytes).ok_or(Trouble::TooLarge)?;
         Ok(())
     }
+}
+
+/// Makes an object that is not called: its state says all of it.
+fn object(class: Ref, args: Vec<Ref>, state: Option<Ref>) -> Datum {
+    Datum::Object { class, called: false, args, state, items: Vec::new(), pairs: Vec::new() }
+}
+
+/// Makes what a class gives for some arguments.
+fn called(class: Ref, args: Vec<Ref>) -> Datum {
+    Datum::Object { class, called: true, args, state: None, items: Vec::new(), pairs: Vec::new() }
+}
+
+/// Names something importable by its path.
+fn global(path: &str) -> Datum {
+    let (module, name) = path.rsplit_once('.').unwrap_or(("builtins", path));
+    Datum::Global { module: module.into(), name: name.into() }
 }

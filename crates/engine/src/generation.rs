@@ -18,9 +18,13 @@ pub struct Generation<M: Model> {
     finished: Vec<bool>,
     /// The prompt's mask, grown by one for every token.
     mask: Option<Vec<Vec<i64>>>,
-    positions: Option<Vec<i64>>,
-    /// Tokens of each row that the cache does not hold yet.
+    /// Positions of all tokens of each row; `None` counts them from zero.
+    positions: Option<Vec<Vec<i64>>>,
+    /// Positions that the model has at all.
+    limit: Option<i64>,
+    /// Tokens of each row that the next pass computes: those that the cache does not hold, or all without one.
     fresh: usize,
+    caching: bool,
     cache: Option<Box<dyn Any>>,
     attention: Attention,
 }
@@ -39,21 +43,40 @@ impl<M: Model> Generation<M> {
     ) -> Result<Self, Raise> {
         let sequences = batch.sequences();
         let sampler = model.sampler(machine, kwargs, &sequences)?;
-        let mask = (!batch.full()).then(|| batch.split().into_iter().map(|row| row.mask).collect());
+        let mask: Option<Vec<Vec<i64>>> =
+            (!batch.full()).then(|| batch.split().into_iter().map(|row| row.mask).collect());
+        let length = usize::try_from(batch.length).unwrap_or(0).max(1);
+        let positions = match &batch.positions {
+            Some(given) => Some(given.chunks(length).map(<[i64]>::to_vec).collect()),
+            None => mask.as_ref().map(|mask| mask.iter().map(|row| counted(row)).collect()),
+        };
+        let caching = sampler.caches();
         let own = Self {
             sampler,
+            caching,
+            limit: model.positions(),
             finished: vec![false; sequences.len()],
             fresh: usize::try_from(batch.length).unwrap_or(0),
             mask,
-            positions: batch.positions.clone(),
+            positions,
             sequences,
-            cache: Some(model.new_cache()),
+            cache: caching.then(|| model.new_cache()),
             attention,
         };
         if let Some(cache) = &own.cache {
             model.expect(&**cache, own.longest());
         }
         Ok(own)
+    }
+
+    /// Returns whether keys and values are kept from step to step.
+    pub fn caches(&self) -> bool {
+        self.caching
+    }
+
+    /// Returns how many tokens of each row the next pass computes.
+    pub fn fresh(&self) -> i64 {
+        i64::try_from(self.fresh).unwrap_or(i64::MAX)
     }
 
     /// Returns how long the sequences may get.
@@ -78,7 +101,7 @@ impl<M: Model> Generation<M> {
     /// When a tensor cannot be made.
     pub fn segment(&mut self) -> Result<Segment<M::Tensor>, Raise> {
         let rows = i64::try_from(self.sequences.len()).unwrap_or(i64::MAX);
-        let length = i64::try_from(self.fresh).unwrap_or(i64::MAX);
+        let length = self.fresh();
         let total = self.sequences.first().map_or(0, Vec::len);
         let past = total - self.fresh;
         let newest = |row: &Vec<i64>| row.get(past..).unwrap_or_default().to_vec();
@@ -92,7 +115,7 @@ impl<M: Model> Generation<M> {
             None => None,
         };
         let position_ids = match &self.positions {
-            Some(positions) => Some(prompt::int_tensor(rows, length, positions.clone())?),
+            Some(positions) => Some(prompt::int_tensor(rows, length, positions.iter().flat_map(newest).collect())?),
             None => None,
         };
         let ids = prompt::int_tensor(rows, length, ids)?;
@@ -102,7 +125,12 @@ impl<M: Model> Generation<M> {
             cache: self.cache.take(),
             attention: self.attention,
             // As transformers' generate does: only the last position is unembedded. Nor are gradients recorded.
-            flags: vec![("logits_to_keep".into(), Value::Int(1))],
+            flags: vec![
+                ("logits_to_keep".into(), Value::Int(1)),
+                ("use_cache".into(), Value::Bool(self.caching)),
+                ("return_dict".into(), Value::Bool(true)),
+            ],
+            generating: true,
             ..Segment::new(rows, length, ids)
         })
     }
@@ -147,13 +175,21 @@ impl<M: Model> Generation<M> {
             mask.iter_mut().for_each(|row| row.push(1));
         }
         if let Some(positions) = &mut self.positions {
-            *positions = positions.chunks(self.fresh.max(1)).map(|row| row.last().copied().unwrap_or(0) + 1).collect();
+            positions.iter_mut().for_each(|row| row.push(row.last().copied().unwrap_or(0) + 1));
         }
-        self.fresh = 1;
+        self.fresh = if self.caching { 1 } else { self.sequences.first().map_or(0, Vec::len) };
         let rows = i64::try_from(chosen.len()).unwrap_or(i64::MAX);
         run.offer(Location::Streamed, segment, Tree::Leaf(prompt::shaped_tensor(vec![rows], &chosen)?));
         let length = self.sequences.first().map_or(0, Vec::len);
-        Ok(self.finished.iter().all(|&done| done) || self.sampler.remaining(length) == 0)
+        let done = self.finished.iter().all(|&done| done) || self.sampler.remaining(length) == 0;
+        let furthest = match &self.positions {
+            Some(positions) => positions.iter().flatten().copied().max(),
+            None => i64::try_from(length).ok().map(|length| length - 1),
+        };
+        if !done && self.limit.zip(furthest).is_some_and(|(limit, furthest)| furthest >= limit) {
+            return Err(prompt::out_of_range());
+        }
+        Ok(done)
     }
 
     /// Returns whether there is nothing to generate from the start.
@@ -170,5 +206,27 @@ impl<M: Model> Generation<M> {
         let rows = i64::try_from(self.sequences.len()).unwrap_or(i64::MAX);
         let length = i64::try_from(self.sequences.first().map_or(0, Vec::len)).unwrap_or(i64::MAX);
         prompt::int_tensor(rows, length, self.sequences.iter().flatten().copied().collect())
+    }
+}
+
+/// Counts a row's tokens as `generate()` does where nobody gave positions: what is masked stands at zero.
+fn counted(mask: &[i64]) -> Vec<i64> {
+    let mut seen = 0;
+    let position = |&one: &i64| {
+        seen += one;
+        if one == 0 { 0 } else { seen - 1 }
+    };
+    mask.iter().map(position).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masked_tokens_stand_at_zero_and_the_others_are_counted() {
+        assert_eq!(counted(&[0, 0, 1, 1]), [0, 0, 0, 1]);
+        assert_eq!(counted(&[1, 0, 1]), [0, 0, 1]);
+        assert_eq!(counted(&[1, 1, 0]), [0, 1, 0]);
     }
 }

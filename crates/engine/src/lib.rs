@@ -6,10 +6,12 @@
 
 mod active;
 mod ask;
+pub mod batch_encoding;
 mod common;
 pub mod conformance;
 pub mod contract;
 mod deferral;
+pub mod encoding;
 mod environment;
 mod envoy;
 pub mod fake;
@@ -20,6 +22,7 @@ mod gradients;
 mod interleaver;
 mod job;
 mod lane;
+mod layouts;
 mod location;
 mod mediator;
 pub mod model;

@@ -11,6 +11,7 @@ use interpreter::raise::Raise;
 use interpreter::{Args, Effect, Machine, Use, Value};
 use program::{Batching, TensorData};
 
+use crate::encoding::{Encoding, How, Source};
 use crate::shape::ShapeClass;
 
 /// Numbers a module of [`Schema::modules`].
@@ -107,6 +108,34 @@ pub trait Tensor: Clone + 'static {
         0
     }
 
+    /// Returns where in that memory the first element is, in elements.
+    fn offset(&self) -> i64 {
+        0
+    }
+
+    /// Returns a view of the memory with other sizes and steps.
+    ///
+    /// # Errors
+    /// For one that reaches beyond it.
+    fn strided(&self, shape: &[i64], strides: &[i64], offset: i64) -> Result<Self, Raise> {
+        let _ = (strides, offset);
+        self.view(shape)
+    }
+
+    /// Makes a tensor, fresh from outside, what the caller's was: one that gradients are recorded for, a parameter.
+    ///
+    /// # Errors
+    /// `RuntimeError` for element types that have no gradients.
+    fn leaf(self, requires_grad: bool, parameter: bool) -> Result<Self, Raise> {
+        let _ = (requires_grad, parameter);
+        Ok(self)
+    }
+
+    /// Returns whether it is an `nn.Parameter`.
+    fn is_parameter(&self) -> bool {
+        false
+    }
+
     /// Returns whether both have one element type and lie on one device.
     fn same_kind(&self, _other: &Self) -> bool {
         true
@@ -174,6 +203,8 @@ pub struct Segment<T> {
     /// Keyword arguments of the forward call that the user gave: `output_hidden_states`, `output_attentions`,
     /// `use_cache`, `logits_to_keep`, ….
     pub flags: Vec<(Rc<str>, Value)>,
+    /// Whether this is a step of `generate()`, whose calls have other arguments than a user's.
+    pub generating: bool,
     /// Who pays for what gradients need, where they are recorded: of all segments of a pass, or of none. Each has a graph
     /// of its own, for a backward pass over packed rows would walk those of others, and free what they still need.
     pub recorder: Option<Machine>,
@@ -208,6 +239,7 @@ impl<T> Segment<T> {
             cache: None,
             attention: Attention::default(),
             flags: Vec::new(),
+            generating: false,
             recorder: None,
             trunks: Vec::new(),
             batching: Batching::default(),
@@ -441,6 +473,24 @@ pub trait Model: 'static {
         0
     }
 
+    /// Returns how many tokens the model has embeddings of: no other id can be looked up.
+    fn vocabulary(&self) -> Option<i64> {
+        None
+    }
+
+    /// Returns how many positions the model has embeddings of; `None` where positions are computed.
+    fn positions(&self) -> Option<i64> {
+        None
+    }
+
+    /// Checks the keyword arguments of a forward call before it waits for anything.
+    ///
+    /// # Errors
+    /// `ValueError` naming what is not supported.
+    fn accept(&self, _kwargs: &[(Rc<str>, Value)]) -> Result<(), Raise> {
+        Ok(())
+    }
+
     /// Computes rows of token ids that nobody looks at, and returns what [`Segment::trunks`] starts from; empty for
     /// a model that keeps nothing. `rest` is called where that could be left for a while.
     ///
@@ -550,6 +600,11 @@ pub trait Model: 'static {
         state: Option<&Value>,
     ) -> Option<Result<Value, Raise>>;
 
+    /// Returns what an operator with named results returned: the name in `torch.return_types`, and the results.
+    fn named_result(&self, _value: &Value) -> Option<(String, Vec<Value>)> {
+        None
+    }
+
     /// Turns a value of the host (dtype, size, array) into plain data for a result; tensors go through [`Tensor`].
     fn value_data(&self, value: &Value, heap: &mut program::Heap) -> Option<Result<program::Ref, Raise>>;
 }
@@ -568,23 +623,43 @@ pub trait Sampler<T: Tensor> {
     /// Returns the token that fills finished rows.
     fn pad_token(&self) -> i64;
 
+    /// Returns whether keys and values are kept from step to step.
+    fn caches(&self) -> bool {
+        true
+    }
+
     /// Returns how many tokens may still be appended to a sequence of this length.
     fn remaining(&self, length: usize) -> usize;
 }
 
-/// Text to token ids and back.
+/// Text to token ids and back, as Hugging Face's tokenizer of the checkpoint does it.
 pub trait Tokenizer {
-    /// Encodes text with the special tokens that the checkpoint's tokenizer adds.
+    /// Encodes texts, each by itself. The job pays by their length, in steps and in memory, and is looked at between
+    /// pieces.
     ///
     /// # Errors
-    /// For text that the tokenizer refuses.
-    fn encode(&self, text: &str, special_tokens: bool) -> Result<Vec<i64>, Raise>;
+    /// For text that the tokenizer refuses, truncation that cannot be done, and the machine's own when what the job may
+    /// have is spent.
+    fn encode(&self, machine: &Machine, sources: &[Source], how: &How) -> Result<Vec<Encoding>, Raise>;
 
-    /// Decodes ids.
+    /// Decodes ids. `clean_up` overrides what the checkpoint says of spaces before punctuation.
     ///
     /// # Errors
-    /// For ids outside the vocabulary.
-    fn decode(&self, ids: &[i64], skip_special_tokens: bool) -> Result<String, Raise>;
+    /// For ids that are no token's.
+    fn decode(&self, ids: &[i64], skip_special_tokens: bool, clean_up: Option<bool>) -> Result<String, Raise>;
+
+    /// Joins tokens to the text that they stand for (`convert_tokens_to_string`).
+    ///
+    /// # Errors
+    /// For what the tokenizer cannot decode.
+    fn join(&self, tokens: Vec<String>) -> Result<String, Raise> {
+        Ok(tokens.join(" "))
+    }
+
+    /// Lists the special tokens that the checkpoint names, by Hugging Face's names and in its order: `bos_token`, ….
+    fn specials(&self) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
 
     /// Returns a special token's id by its Hugging Face name: `eos_token_id`, `bos_token_id`, `pad_token_id`, `unk_token_id`.
     fn special(&self, name: &str) -> Option<i64>;
@@ -594,5 +669,38 @@ pub trait Tokenizer {
 
     fn id(&self, token: &str) -> Option<i64>;
 
+    /// Returns how many tokens there are, added ones included.
     fn vocabulary_size(&self) -> usize;
+
+    /// Returns how many tokens there are without added ones.
+    fn base_vocabulary_size(&self) -> usize {
+        self.vocabulary_size()
+    }
+
+    /// Lists all tokens with their ids, and those that were added to the model's own.
+    fn vocabulary(&self, added: bool) -> Vec<(String, i64)> {
+        let _ = added;
+        Vec::new()
+    }
+
+    /// Returns how many special tokens one text gets, or two.
+    fn added_tokens(&self, pair: bool) -> usize {
+        let _ = pair;
+        0
+    }
+
+    /// Returns the most bytes of text that one token can stand for, where there is such a bound.
+    fn longest_token(&self) -> Option<usize> {
+        None
+    }
+
+    /// Returns the length that `truncation=True` cuts to, if the checkpoint has one.
+    fn model_max_length(&self) -> Option<i64> {
+        None
+    }
+
+    /// Lists what an encoding contains unless it is asked for something else.
+    fn input_names(&self) -> Vec<String> {
+        vec!["input_ids".into(), "attention_mask".into()]
+    }
 }

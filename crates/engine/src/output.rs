@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
@@ -16,30 +16,48 @@ pub struct ModelOutput {
     /// Import path of the class.
     pub class: &'static str,
     fields: RefCell<Vec<(&'static str, Value)>>,
+    /// Whether a field was set since somebody asked.
+    written: Cell<bool>,
 }
+
+/// Records of the families that are served, by import path, with the fields that each declares.
+const CLASSES: [(&str, &[&str]); 4] = [
+    (
+        "transformers.modeling_outputs.CausalLMOutputWithPast",
+        &["loss", "logits", "past_key_values", "hidden_states", "attentions"],
+    ),
+    (
+        "transformers.modeling_outputs.CausalLMOutputWithCrossAttentions",
+        &["loss", "logits", "past_key_values", "hidden_states", "attentions", "cross_attentions"],
+    ),
+    (
+        "transformers.modeling_outputs.BaseModelOutputWithPast",
+        &["last_hidden_state", "past_key_values", "hidden_states", "attentions"],
+    ),
+    (
+        "transformers.modeling_outputs.BaseModelOutputWithPastAndCrossAttentions",
+        &["last_hidden_state", "past_key_values", "hidden_states", "attentions", "cross_attentions"],
+    ),
+];
 
 impl ModelOutput {
     /// Makes a record; fields that are `None` are left out, as in Hugging Face's.
     #[must_use]
     pub fn new(class: &'static str, fields: Vec<(&'static str, Value)>) -> Self {
         let fields = fields.into_iter().filter(|(_, value)| !matches!(value, Value::None)).collect();
-        Self { class, fields: RefCell::new(fields) }
+        Self { class, fields: RefCell::new(fields), written: Cell::new(false) }
     }
 
     /// Returns the fields that a class declares, in order; `None` for a class that is no `ModelOutput`.
     #[must_use]
     pub fn declared(class: &str) -> Option<&'static [&'static str]> {
-        Some(match class.rsplit('.').next()? {
-            "CausalLMOutputWithPast" => &["loss", "logits", "past_key_values", "hidden_states", "attentions"],
-            "CausalLMOutputWithCrossAttentions" => {
-                &["loss", "logits", "past_key_values", "hidden_states", "attentions", "cross_attentions"]
-            }
-            "BaseModelOutputWithPast" => &["last_hidden_state", "past_key_values", "hidden_states", "attentions"],
-            "BaseModelOutputWithPastAndCrossAttentions" => {
-                &["last_hidden_state", "past_key_values", "hidden_states", "attentions", "cross_attentions"]
-            }
-            _ => return None,
-        })
+        Self::class(class).map(|(_, fields)| fields)
+    }
+
+    /// Returns a class by its import path, and the fields that it declares.
+    #[must_use]
+    pub fn class(path: &str) -> Option<(&'static str, &'static [&'static str])> {
+        CLASSES.iter().find(|(class, _)| *class == path).copied()
     }
 
     /// Returns a field.
@@ -54,20 +72,27 @@ impl ModelOutput {
         self.fields.borrow().clone()
     }
 
+    /// Returns whether a field was set since the last question: what the model goes on with then follows.
+    pub fn take_written(&self) -> bool {
+        self.written.take()
+    }
+
     fn set(&self, name: &str, value: Value) -> bool {
-        match self.fields.borrow_mut().iter_mut().find(|(field, _)| *field == name) {
-            Some((_, slot)) => {
-                *slot = value;
-                true
-            }
-            None => false,
-        }
+        let before = match self.fields.borrow_mut().iter_mut().find(|(field, _)| *field == name) {
+            Some((_, slot)) => std::mem::replace(slot, value),
+            None => return false,
+        };
+        drop(before);
+        self.written.set(true);
+        true
     }
 
     fn values(&self) -> Vec<Value> {
         self.fields.borrow().iter().map(|(_, value)| value.clone()).collect()
     }
 }
+
+const METHODS: [&str; 5] = ["keys", "values", "items", "to_tuple", "get"];
 
 impl HostObject for ModelOutput {
     fn type_name(&self) -> Cow<'static, str> {
@@ -96,6 +121,11 @@ impl HostObject for ModelOutput {
     fn get_attribute(self: Rc<Self>, _machine: &Machine, name: &str) -> HostResult {
         match self.field(name) {
             Some(value) => Ok(value.into()),
+            None if METHODS.contains(&name) => {
+                let method = name.to_owned();
+                let bound = move |machine: &Machine, args: Args| Rc::clone(&self).call_method(machine, &method, &args);
+                Ok(Value::native(name, bound).into())
+            }
             // A declared field that the model did not fill reads as None.
             None if Self::declared(self.class).is_some_and(|fields| fields.contains(&name)) => Ok(Value::None.into()),
             None => Ok(Outcome::NotImplemented),

@@ -13,6 +13,8 @@ use crate::job::JobState;
 use crate::location::{Location, Order};
 use crate::mediator::{Mediator, Pending, Status, Wish};
 use crate::model::{Inputs, Model, Site, Tree, Wants};
+use crate::output::ModelOutput;
+use crate::python;
 use crate::splice::{self, Leaf, Rows};
 
 /// What flows past a location, as one job sees it.
@@ -39,6 +41,8 @@ pub struct Visit<T> {
     /// Blocks that wait for it, by their numbers.
     waiting: BTreeSet<usize>,
     replaced: bool,
+    /// Records that blocks hold, with the rows that each shows: who sets a field of one changes the value.
+    records: Vec<(Rows, Value)>,
     /// Whether a block stopped the trace: the others are served first.
     stopped: bool,
 }
@@ -318,7 +322,7 @@ impl<M: Model> Run<M> {
     fn begin_visit(&mut self, location: Location, part: usize, flow: Flow<Leaf<M::Tensor>>) -> Visit<M::Tensor> {
         let occurrence = self.progress.occurrence(location);
         let waiting = self.waiting(location, occurrence);
-        Visit { location, occurrence, part, flow, waiting, replaced: false, stopped: false }
+        Visit { location, occurrence, part, flow, waiting, replaced: false, records: Vec::new(), stopped: false }
     }
 
     /// Lists the blocks that wait for a visit of a location.
@@ -347,12 +351,15 @@ impl<M: Model> Run<M> {
     /// waits to have something computed, those after it wait too: what they do, they do after it.
     fn serve_all(&mut self, visit: &mut Visit<M::Tensor>) {
         loop {
+            if let Err(raise) = take_written(visit) {
+                self.ended = Some(Ending::Failed(raise));
+            }
             self.look_again(&mut visit.waiting, visit.location, visit.occurrence);
             let Some(&index) = visit.waiting.first().filter(|_| self.ended.is_none() && self.computing.is_empty())
             else {
                 break;
             };
-            match self.serve(index, visit.part, &mut visit.flow) {
+            match self.serve(index, visit) {
                 Ok(wrote) => visit.replaced |= wrote,
                 Err(raise) if raise.as_fatal() == Some(Fatal::Stopped) => visit.stopped = true,
                 Err(raise) => {
@@ -428,8 +435,9 @@ impl<M: Model> Run<M> {
     }
 
     /// Answers one request of a block. Returns whether it replaced the value.
-    fn serve(&mut self, index: usize, part: usize, flow: &mut Flow<Leaf<M::Tensor>>) -> Result<bool, Raise> {
-        let rows = self.rows(index);
+    fn serve(&mut self, index: usize, visit: &mut Visit<M::Tensor>) -> Result<bool, Raise> {
+        let Visit { part, flow, records, .. } = visit;
+        let (part, rows) = (*part, self.rows(index));
         let Some(mediator) = self.mediators.get_mut(index) else { return Ok(false) };
         // A pinned step after the first holds for one request; the rest of the step follows the model.
         if mediator.state.iteration.get().is_some_and(|step| step != 0) {
@@ -443,7 +451,17 @@ impl<M: Model> Run<M> {
         let mut replaced = false;
         // What goes wrong while a value is shown or spliced is raised at the user's line.
         let answer = match (wish, &mut *flow) {
-            (Wish::Read(_, View::Whole), Flow::Output(tree)) => splice::show(&*model, &self.machine, tree, part, rows),
+            (Wish::Read(_, View::Whole), Flow::Output(tree)) => {
+                // One object for all who see the same rows, as the module returned one.
+                match records.iter().find(|(shown, _)| shown.group == rows.group) {
+                    Some((_, record)) => Ok(record.clone()),
+                    None => splice::show(&*model, &self.machine, tree, part, rows).inspect(|value| {
+                        if let Tree::Record { .. } = tree {
+                            records.push((rows, value.clone()));
+                        }
+                    }),
+                }
+            }
             (Wish::Read(_, view), Flow::Inputs(inputs)) => {
                 if view == View::Whole {
                     splice::show_inputs(&*model, &self.machine, inputs, part, rows)
@@ -458,6 +476,7 @@ impl<M: Model> Run<M> {
             }
             (Wish::Write(_, value), Flow::Output(tree)) => splice::assign(tree, &value, rows).map(|()| {
                 replaced = true;
+                records.clear();
                 Value::None
             }),
             (Wish::Write(_, value), Flow::Inputs(inputs)) => splice::assign_inputs(inputs, &value, rows).map(|()| {
@@ -535,6 +554,21 @@ impl<M: Model> Run<M> {
             self.watch.add(Location::Output(*site), self.job.model.schema());
         }
     }
+}
+
+/// Goes on with what blocks set in the records that they were shown.
+fn take_written<T: crate::model::Tensor>(visit: &mut Visit<T>) -> Result<(), Raise> {
+    let Flow::Output(tree) = &mut visit.flow else { return Ok(()) };
+    let written =
+        |(_, record): &(Rows, Value)| python::host::<ModelOutput>(record).is_some_and(ModelOutput::take_written);
+    while let Some(at) = visit.records.iter().position(written) {
+        // Others read it anew: it has this block's rows in it.
+        let (rows, record) = visit.records.swap_remove(at);
+        splice::assign(tree, &record, rows)?;
+        visit.records = vec![(rows, record)];
+        visit.replaced = true;
+    }
+    Ok(())
 }
 
 /// Makes the error for a location that the run never reached, or had passed.

@@ -11,8 +11,10 @@ use interpreter::function::{Defaults, Function};
 use interpreter::raise::Raise;
 use interpreter::{Args, HostObject, HostResult, Machine, Outcome, Value};
 use program::datum::Decorator;
-use program::{Datum, Heap, Ref};
+use program::{Datum, Heap, Ref, TensorData};
 
+use crate::batch_encoding::{self, BatchEncoding};
+use crate::encoding::Encoding;
 use crate::envoy::{Envoy, Place};
 use crate::job::JobState;
 use crate::model::{Model, Site, Tensor};
@@ -31,6 +33,8 @@ pub struct Thaw<'a, M: Model> {
     machine: Machine,
     heap: &'a Heap,
     made: HashMap<Ref, Value>,
+    /// What several tensors look into.
+    storages: HashMap<Ref, M::Tensor>,
     tracer: Rc<TraceState>,
     depth: usize,
 }
@@ -50,6 +54,7 @@ impl<'a, M: Model> Thaw<'a, M> {
             machine: machine.clone(),
             heap,
             made: HashMap::new(),
+            storages: HashMap::new(),
             tracer: Rc::default(),
             depth: 0,
         }
@@ -171,11 +176,18 @@ impl<'a, M: Model> Thaw<'a, M> {
                 let bounds = self.values(&[*start, *stop, *step])?;
                 self.construct("slice", bounds)?
             }
-            Datum::Tensor(data) => {
-                self.machine.charge_tensor(u64::try_from(data.bytes.len()).unwrap_or(u64::MAX))?;
-                self.job.model.place(M::Tensor::of_data(data)?)?.to_value(&self.machine)
+            Datum::Tensor(_) | Datum::View { .. } => {
+                let (tensor, requires_grad) = self.tensor(at, datum)?;
+                tensor.leaf(requires_grad, false)?.to_value(&self.machine)
             }
-            Datum::Parameter { tensor, .. } => self.value(*tensor)?,
+            Datum::Parameter { tensor, requires_grad } => match heap.get(*tensor) {
+                Some(datum @ (Datum::Tensor(_) | Datum::View { .. })) => {
+                    let (inner, _) = self.tensor(*tensor, datum)?;
+                    inner.leaf(*requires_grad, true)?.to_value(&self.machine)
+                }
+                _ => return Err(Raise::value_error("the request has a parameter without a tensor")),
+            },
+            Datum::Storage(_) => return Err(Raise::value_error("the request has memory where a value should be")),
             Datum::Array { data, scalar } => {
                 self.machine.charge_tensor(u64::try_from(data.bytes.len()).unwrap_or(u64::MAX))?;
                 let tensor = M::Tensor::of_data(data)?.to_value(&self.machine);
@@ -284,6 +296,33 @@ impl<'a, M: Model> Thaw<'a, M> {
         })
     }
 
+    /// Makes a tensor of a request, and says whether gradients are recorded for it.
+    fn tensor(&mut self, at: Ref, datum: &Datum) -> Result<(M::Tensor, bool), Raise> {
+        let (storage, shape, strides, offset, requires_grad) = match datum {
+            Datum::Tensor(data) => return Ok((self.memory(at, data)?, data.requires_grad)),
+            Datum::View { storage, shape, strides, offset, requires_grad } => {
+                (*storage, shape, strides, *offset, *requires_grad)
+            }
+            _ => return Err(Raise::value_error("the request has no tensor where one should be")),
+        };
+        let memory = match self.heap.get(storage) {
+            Some(Datum::Storage(data)) => self.memory(storage, data)?,
+            _ => return Err(Raise::value_error("the request has a tensor without memory")),
+        };
+        Ok((memory.strided(shape, strides, offset)?, requires_grad))
+    }
+
+    /// Makes the memory at a place once, where the model computes.
+    fn memory(&mut self, at: Ref, data: &TensorData) -> Result<M::Tensor, Raise> {
+        if let Some(memory) = self.storages.get(&at) {
+            return Ok(memory.clone());
+        }
+        self.machine.charge_tensor(u64::try_from(data.bytes.len()).unwrap_or(u64::MAX))?;
+        let memory = self.job.model.place(M::Tensor::of_data(data)?)?;
+        self.storages.insert(at, memory.clone());
+        Ok(memory)
+    }
+
     fn object(
         &mut self,
         at: Ref,
@@ -315,21 +354,17 @@ impl<'a, M: Model> Thaw<'a, M> {
             return Ok(value);
         };
         let path = format!("{module}.{name}");
-        if path == "transformers.tokenization_utils_base.BatchEncoding" {
+        if path == batch_encoding::CLASS {
             let state = state.map(|state| self.value(state)).transpose()?;
-            let data = state
-                .as_ref()
-                .and_then(python::string_items)
-                .and_then(|fields| fields.into_iter().find(|(name, _)| &**name == "data"))
-                .map(|(_, data)| data);
-            let data = data.as_ref().and_then(python::string_items).unwrap_or_default();
-            let fields = ENCODING_FIELDS.into_iter().filter_map(|field| {
-                data.iter().find(|(name, _)| &**name == field).map(|(_, value)| (field, value.clone()))
-            });
-            return Ok(Value::Host(Rc::new(ModelOutput::new(
-                "transformers.tokenization_utils_base.BatchEncoding",
-                fields.collect(),
-            ))));
+            let fields = state.as_ref().and_then(python::string_items).unwrap_or_default();
+            let field = |name: &str| fields.iter().find(|(other, _)| &**other == name).map(|(_, value)| value.clone());
+            let data = match field("data") {
+                Some(Value::Dict(data)) => data,
+                _ => Rc::new(interpreter::Dict::new()),
+            };
+            let encodings = field("encodings").and_then(|list| python::sequence(&list));
+            let encodings = encodings.map(|rows| rows.iter().map(encoding).collect::<Option<Vec<_>>>());
+            return BatchEncoding::value(&self.machine, data, encodings.flatten().map(Rc::new));
         }
         let args = self.values(args)?;
         if let Some(builtin) = builtin_container(&path) {
@@ -346,6 +381,10 @@ impl<'a, M: Model> Thaw<'a, M> {
             self.made.insert(at, made.clone());
             self.fill(&made, contents)?;
             return Ok(made);
+        }
+        if let Some((class, declared)) = ModelOutput::class(&path) {
+            let fields = declared.iter().copied().zip(args).collect();
+            return Ok(Value::Host(Rc::new(ModelOutput::new(class, fields))));
         }
         let state = state.map(|state| self.value(state)).transpose()?;
         Ok(match self.job.model.instance(&self.machine, &path, &args, state.as_ref()) {
@@ -416,7 +455,13 @@ fn builtin_container(path: &str) -> Option<(&'static str, &'static str)> {
     })
 }
 
-const ENCODING_FIELDS: [&str; 5] = ["input_ids", "attention_mask", "token_type_ids", "position_ids", "labels"];
+/// Reads what `tokenizers.Encoding` was pickled to.
+fn encoding(state: &Value) -> Option<Encoding> {
+    match state {
+        Value::Bytes(json) => serde_json::from_slice(json).ok(),
+        _ => None,
+    }
+}
 
 /// Makes a value that is an error only when used.
 fn unsupported(what: &str) -> Value {

@@ -3,7 +3,7 @@
 use std::rc::Rc;
 
 use interpreter::frame::Frame;
-use interpreter::raise::{Kind, Raise};
+use interpreter::raise::Raise;
 use interpreter::{Coroutine, Machine, Step, Value};
 use program::Function;
 
@@ -13,7 +13,7 @@ use crate::job::JobState;
 use crate::location::Location;
 use crate::mediator::deferred;
 use crate::model::{Forwarded, Model, Segment, Site, Tree};
-use crate::prompt::{self, Batch, Row};
+use crate::prompt::{self, Batch, Beside, Prompt, Row};
 use crate::run::{Ending, Run};
 use crate::tracer::TraceState;
 use crate::tree;
@@ -36,10 +36,19 @@ pub struct Trace<M: Model> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Company<'a> {
     arguments: &'a str,
-    /// Whether it is a step of a generation, for a trace that looks at the call's arguments.
-    generating: Option<bool>,
+    /// What tells calls apart, for a trace that looks at the call's arguments.
+    call: Option<CallForm>,
     /// Whether gradients are recorded of the pass.
     recording: bool,
+}
+
+/// Which arguments a call of the model has.
+#[derive(Clone, Copy, PartialEq, Eq)]
+struct CallForm {
+    /// Whether it is a step of a generation, which calls the model with more.
+    generating: bool,
+    masked: bool,
+    placed: bool,
 }
 
 enum Work<M: Model> {
@@ -77,11 +86,11 @@ impl<M: Model> Prepared<M> {
     /// # Errors
     /// `ValueError` for input that makes no batch, `OutOfMemoryError` for one that is too large.
     pub fn new(job: &Rc<JobState<M>>, machine: &Machine, request: TraceRequest) -> Result<Self, Raise> {
-        let direct = prompt::read::<M::Tensor>(&*job.model.tokenizer(), &request.args, &request.kwargs)?;
+        let direct = prompt::read(job, machine, &request.args, &request.kwargs)?;
         if direct.rows.is_empty() {
             return Ok(Self { request, kwargs: direct.rest, input: None });
         }
-        let input = Input::new(job, machine, request.function, &direct.rows, direct.rest)?;
+        let input = Input::new(job, machine, request.function, direct)?;
         Ok(Self { request, kwargs: Vec::new(), input: Some(input) })
     }
 
@@ -101,13 +110,16 @@ impl<M: Model> Prepared<M> {
             None => {
                 collect(job, machine, &request)?;
                 let mut rows: Vec<Row> = Vec::new();
+                let mut beside = Beside::default();
                 for invoke in request.tracer.invokes.take() {
-                    let prompt = prompt::read::<M::Tensor>(&*job.model.tokenizer(), &invoke.args, &invoke.kwargs)?;
+                    let prompt = prompt::read(job, machine, &invoke.args, &invoke.kwargs)?;
+                    // Of what several invokes say, the last holds for all.
                     for (name, value) in prompt.rest {
-                        if !kwargs.iter().any(|(other, _)| *other == name) {
-                            kwargs.push((name, value));
-                        }
+                        kwargs.retain(|(other, _)| *other != name);
+                        kwargs.push((name, value));
                     }
+                    beside.mask = prompt.beside.mask.or(beside.mask);
+                    beside.positions = prompt.beside.positions.or(beside.positions);
                     let (start, length) = (count(&rows), count(&prompt.rows));
                     rows.extend(prompt.rows);
                     let group = (length > 0).then_some((start, length));
@@ -118,7 +130,7 @@ impl<M: Model> Prepared<M> {
                         "trace() needs an input, or at least one `with tracer.invoke(...)` block",
                     ));
                 }
-                Input::new(job, machine, request.function, &rows, kwargs)?
+                Input::new(job, machine, request.function, Prompt { rows, rest: kwargs, beside })?
             }
         };
         let Input { batch, work, arguments, bytes } = input;
@@ -142,43 +154,58 @@ fn count(rows: &[Row]) -> i64 {
 }
 
 impl<M: Model> Input<M> {
-    fn new(
-        job: &Rc<JobState<M>>,
-        machine: &Machine,
-        function: Function,
-        rows: &[Row],
-        kwargs: Vec<(Rc<str>, Value)>,
-    ) -> Result<Self, Raise> {
+    fn new(job: &Rc<JobState<M>>, machine: &Machine, function: Function, prompt: Prompt) -> Result<Self, Raise> {
         // As the code around the trace has it: what its blocks switch off is their own affair.
         let recording = job.model.recording(machine);
-        let batch = prompt::pad_left(rows, prompt::pad_token(&*job.model.tokenizer()));
-        let arguments = match function {
-            // They are for the choice of tokens.
-            Function::Generate => Some(String::new()),
-            _ => name_arguments(&kwargs),
-        };
-        // Attention weights are shown for all segments of a pass or for none.
-        let arguments = arguments.map(|named| format!("{named}{:?}", job.attention));
+        let mut batch = prompt::pad_left(&prompt.rows, prompt::pad_token(&*job.model.tokenizer()));
+        batch.replace(prompt.beside)?;
+        check_range(&*job.model, &batch)?;
+        let kwargs = prompt.rest;
         let work = match function {
-            Function::Call => Work::Forward { kwargs, recording, done: false },
+            Function::Call => {
+                job.model.accept(&kwargs)?;
+                Work::Forward { kwargs, recording, done: false }
+            }
             Function::Generate => Work::Generate {
                 generation: Box::new(Generation::new(&*job.model, machine, &batch, &kwargs, job.attention)?),
                 done: false,
             },
             Function::Pipe => return Err(Raise::attribute_error("model.pipe() is not supported by this server")),
         };
-        let total = match &work {
-            Work::Generate { generation, .. } => generation.longest(),
-            Work::Forward { .. } => batch.length,
+        let arguments = match &work {
+            Work::Forward { kwargs, .. } => name_arguments(kwargs),
+            // The others are for the choice of tokens.
+            Work::Generate { generation, .. } if generation.caches() => Some(String::new()),
+            Work::Generate { .. } => Some("use_cache=False ".into()),
         };
-        let bytes = job.model.pass_bytes(batch.rows, batch.length, total, job.attention);
+        // Attention weights are shown for all segments of a pass or for none.
+        let arguments = arguments.map(|named| format!("{named}{:?}", job.attention));
+        let (length, total) = match &work {
+            Work::Generate { generation, .. } if generation.caches() => (batch.length, generation.longest()),
+            // Each step computes all that is there.
+            Work::Generate { generation, .. } => (generation.longest(), generation.longest()),
+            Work::Forward { .. } => (batch.length, batch.length),
+        };
+        let bytes = job.model.pass_bytes(batch.rows, length, total, job.attention);
         let limit = machine.limits().tensor_bytes;
         if bytes > limit {
-            Err(too_large(&batch, total, bytes, limit))
+            Err(prompt::too_large(batch.rows, length, total, bytes, limit))
         } else {
             Ok(Self { batch, work, arguments, bytes })
         }
     }
+}
+
+/// Looks tokens and positions up in what the model has of them, before anything is computed for anybody.
+fn check_range<M: Model>(model: &M, batch: &Batch) -> Result<(), Raise> {
+    let within = |numbers: &[i64], count: Option<i64>| {
+        count.is_none_or(|count| numbers.iter().all(|number| (0..count).contains(number)))
+    };
+    let positions = match &batch.positions {
+        Some(positions) => within(positions, model.positions()),
+        None => model.positions().is_none_or(|count| batch.length <= count),
+    };
+    if positions && within(&batch.ids, model.vocabulary()) { Ok(()) } else { Err(prompt::out_of_range()) }
 }
 
 impl<M: Model> Trace<M> {
@@ -201,10 +228,16 @@ impl<M: Model> Trace<M> {
     /// Names whom the trace may share its next pass with: a model takes the arguments of a forward call for a whole pass,
     /// and whoever looks at them sees what generation adds to them. `None` is for a trace that shares with nobody.
     pub fn company(&self) -> Option<Company<'_>> {
-        let root = Site(0);
-        let generating = self.run.wants(root).input.then_some(matches!(self.work, Work::Generate { .. }));
+        // The base model is called with what the root was.
+        let base = self.run.job.model.schema().execution.get(1).copied().unwrap_or(Site(0));
+        let looks = self.run.wants(Site(0)).input || self.run.wants(base).input;
+        let call = looks.then_some(CallForm {
+            generating: matches!(self.work, Work::Generate { .. }),
+            masked: !self.batch.full(),
+            placed: self.batch.positions.is_some(),
+        });
         let recording = matches!(self.work, Work::Forward { recording: true, .. });
-        self.arguments.as_deref().map(|arguments| Company { arguments, generating, recording })
+        self.arguments.as_deref().map(|arguments| Company { arguments, call, recording })
     }
 
     /// Returns the bytes that its passes take at most.
@@ -215,8 +248,8 @@ impl<M: Model> Trace<M> {
     /// Returns the tokens of the next pass.
     pub fn tokens(&self) -> i64 {
         match &self.work {
-            Work::Generate { .. } if self.run.passes() > 0 => self.batch.rows,
-            _ => self.batch.rows * self.batch.length,
+            Work::Generate { generation, .. } => self.batch.rows * generation.fresh(),
+            Work::Forward { .. } => self.batch.rows * self.batch.length,
         }
     }
 
@@ -225,7 +258,7 @@ impl<M: Model> Trace<M> {
     pub fn plain_rows(&self) -> Option<Vec<Vec<i64>>> {
         let plain = match &self.work {
             Work::Forward { kwargs, recording, .. } => !recording && kwargs.is_empty(),
-            Work::Generate { .. } => self.run.passes() == 0,
+            Work::Generate { generation, .. } => self.run.passes() == 0 && generation.caches(),
         };
         (plain && self.batch.full() && self.batch.positions.is_none()).then(|| self.batch.sequences())
     }
@@ -327,21 +360,6 @@ impl<M: Model> Trace<M> {
         }
         Ok(())
     }
-}
-
-/// The error that PyTorch would come to, before anything is computed.
-fn too_large(batch: &Batch, total: i64, bytes: u64, limit: u64) -> Raise {
-    let Batch { rows, length, .. } = *batch;
-    let grown = if total > length { format!(", grown to {total}") } else { String::new() };
-    let [bytes, limit] = [bytes, limit].map(|bytes| match bytes {
-        0..0x4000_0000 => format!("{:.1} MiB", bytes as f64 / f64::from(1 << 20)),
-        _ => format!("{:.1} GiB", bytes as f64 / f64::from(1 << 30)),
-    });
-    let message = format!(
-        "a forward pass over {rows} rows of {length} tokens{grown} takes about {bytes} on this server, where a job may \
-         have {limit}: send fewer rows at a time, or shorter ones"
-    );
-    Raise::named("torch.OutOfMemoryError", Kind::RuntimeError, message)
 }
 
 /// Writes keyword arguments down so that equal ones read the same; `None` where one is not a plain value.

@@ -57,6 +57,13 @@ impl Config {
         if let Some(old) = values.remove("torch_dtype") {
             values.insert("dtype".into(), old);
         }
+        if let Some(quantization) = values.get("quantization_config").filter(|value| !value.is_null()) {
+            let method = quantization.get("quant_method").and_then(Value::as_str).unwrap_or("?");
+            let reason = format!(
+                "quantized checkpoints ({method}) are not served: convert the weights to float32, bfloat16 or float16"
+            );
+            return Err(LoadError::Config { file, key: "quantization_config".into(), reason });
+        }
         let mut config = Self { file, values, family };
         if family == Family::Llama {
             config.complete_llama()?;
@@ -231,6 +238,12 @@ mod tests {
     fn what_cannot_be_served_is_named() {
         let error = read(r#"{"model_type": "t5"}"#).unwrap_err().to_string();
         assert!(error.contains(r#"model_type "t5" is not supported; supported are gpt2, llama"#), "{error}");
+        let quantized = r#"{"model_type": "llama", "quantization_config": {"quant_method": "compressed-tensors"}}"#;
+        let error = read(quantized).unwrap_err().to_string();
+        assert!(
+            error.contains("quantization_config: quantized checkpoints (compressed-tensors) are not served"),
+            "{error}"
+        );
         let error = read("[1]").unwrap_err().to_string();
         assert!(error.ends_with("is not a JSON object"), "{error}");
         let config = read(r#"{"model_type": "gpt2", "n_head": 0}"#).unwrap();

@@ -4,8 +4,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use engine::{Attention, Inputs, Part, Site, Tree};
+use interpreter::Value;
 use interpreter::raise::Raise;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 use torch::{number, varlen};
 
 use crate::attention;
@@ -84,6 +85,71 @@ pub struct Flags {
     pub logits_to_keep: Vec<i64>,
 }
 
+impl Flags {
+    /// Adds the keyword arguments of one call. Returns how many last positions it wants logits of; zero is all.
+    ///
+    /// # Errors
+    /// `ValueError` naming an argument that is not supported.
+    pub fn add(&mut self, arguments: &[(Rc<str>, Value)]) -> std::result::Result<i64, Raise> {
+        let mut keep = 0;
+        for (name, value) in arguments {
+            let set = matches!(value, Value::Bool(true));
+            let Some(known) = KNOWN.iter().copied().find(|known| **known == **name) else {
+                // As in Hugging Face's forward, which passes on what it does not know.
+                continue;
+            };
+            match known {
+                "output_hidden_states" => self.output_hidden_states |= set,
+                "output_attentions" => self.output_attentions |= set,
+                "use_cache" => {
+                    if let Value::Bool(flag) = value {
+                        self.use_cache = Some(*flag || self.use_cache.unwrap_or(false));
+                    }
+                }
+                "logits_to_keep" => {
+                    let number = value.as_int().filter(|number| *number >= 0);
+                    keep = number.ok_or_else(|| {
+                        Raise::value_error("`logits_to_keep` has to be a number of positions on this server")
+                    })?;
+                }
+                "return_dict" if !matches!(value, Value::Bool(false)) => {}
+                "max_length" | "prefix_length" => {}
+                _ if matches!(value, Value::None) => {}
+                _ => {
+                    let message = format!("the model's argument `{known}` is not supported by this server");
+                    return Err(Raise::value_error(message));
+                }
+            }
+            let shown = match value {
+                Value::Bool(flag) => Tree::Bool(*flag),
+                Value::Int(number) => Tree::Int(*number),
+                _ => Tree::None,
+            };
+            if !self.given.iter().any(|(name, _)| *name == known) {
+                self.given.push((known, shown));
+            }
+        }
+        Ok(keep)
+    }
+}
+
+/// Keyword arguments that are obeyed, or refused by name.
+const KNOWN: [&str; 13] = [
+    "output_hidden_states",
+    "output_attentions",
+    "use_cache",
+    "logits_to_keep",
+    "return_dict",
+    "max_length",
+    "prefix_length",
+    "labels",
+    "inputs_embeds",
+    "past_key_values",
+    "token_type_ids",
+    "encoder_hidden_states",
+    "encoder_attention_mask",
+];
+
 /// The arguments of the root and of the base model.
 #[derive(Default)]
 pub struct Call {
@@ -98,6 +164,8 @@ pub struct Call {
     pub flags: Flags,
     /// For each row of a segment, an equal row that was computed before; empty where there is none.
     pub trunks: Vec<Vec<Rc<Trunk>>>,
+    /// Which segments are steps of `generate()`. Where somebody looks at the arguments, all are or none is.
+    pub generating: Vec<bool>,
     /// How the arguments are shown: the root's callers use keywords for what they have.
     pub form: Option<&'static Form>,
 }
@@ -113,22 +181,45 @@ impl Call {
         self.caches.get(segment).and_then(Option::as_ref).map_or(0, Cache::length)
     }
 
-    fn field(&self, name: &str) -> Flow {
+    fn generates(&self) -> bool {
+        self.generating.first().is_some_and(|generating| *generating)
+    }
+
+    fn field(&self, name: &str) -> std::result::Result<Flow, TchError> {
         let optional = |parts: &[Option<Tensor>]| {
             let present: Option<Vec<&Tensor>> = parts.iter().map(Option::as_ref).collect();
             present.map_or(Tree::None, leaves)
         };
-        match name {
+        Ok(match name {
             "input_ids" => leaves(&self.ids),
-            "attention_mask" => optional(&self.padding),
-            "position_ids" => optional(&self.positions),
-            // An empty cache is made inside the base model.
-            "past_key_values" if (0..self.ids.len()).any(|segment| self.past(segment) > 0) => {
-                caches(some_caches(&self.caches).as_ref())
+            // generate() leaves out a mask that hides nothing; nnsight does not.
+            "attention_mask" if self.generates() => optional(&self.padding),
+            "attention_mask" => {
+                let mask = |(padding, ids): (&Option<Tensor>, &Tensor)| match padding {
+                    Some(padding) => Ok(padding.shallow_clone()),
+                    None => ids.f_ones_like(),
+                };
+                let masks = self.padding.iter().zip(&self.ids).map(mask).collect::<std::result::Result<Vec<_>, _>>()?;
+                leaves(&masks)
             }
+            "position_ids" if self.generates() => {
+                let positions = |(segment, (given, ids)): (usize, (&Option<Tensor>, &Tensor))| match given {
+                    Some(given) => Ok(given.shallow_clone()),
+                    None => {
+                        let size = ids.size();
+                        let (past, length) = (self.past(segment), size.last().copied().unwrap_or(0));
+                        number::range(past, past + length, ids.device())?.f_expand(&size, false)?.f_contiguous()
+                    }
+                };
+                let all = self.positions.iter().zip(&self.ids).enumerate().map(positions);
+                leaves(&all.collect::<std::result::Result<Vec<_>, _>>()?)
+            }
+            "position_ids" => optional(&self.positions),
+            // generate() makes the cache; in a plain call, the base model makes it.
+            "past_key_values" if self.generates() => caches(some_caches(&self.caches).as_ref()),
             "use_cache" => self.flags.use_cache.map_or(Tree::None, Tree::Bool),
             _ => Tree::None,
-        }
+        })
     }
 }
 
@@ -138,17 +229,29 @@ fn some_caches(caches: &[Option<Cache>]) -> Option<Rc<Caches>> {
 
 const ROOT: Form = Form {
     positional: &[],
-    keyword: &["input_ids", "past_key_values", "attention_mask", "position_ids"],
+    keyword: &["input_ids", "attention_mask", "position_ids"],
     signature: &["input_ids", "attention_mask", "position_ids"],
+};
+
+/// How `generate()` calls the root.
+const STEP: Form = Form {
+    positional: &[],
+    keyword: &["input_ids", "past_key_values", "position_ids", "attention_mask"],
+    signature: ROOT.signature,
 };
 
 impl Input for Call {
     fn show(&self, _: &Pass<'_>) -> Result<Arguments> {
-        let form = self.form.unwrap_or(&ROOT);
-        let args = form.positional.iter().map(|name| self.field(name)).collect();
-        let named = form.keyword.iter().map(|name| (*name, self.field(name)));
-        // The root is called with what there is; the base model is called with everything.
-        let mut kwargs: Vec<_> = named.filter(|(_, flow)| self.form.is_some() || !matches!(flow, Tree::None)).collect();
+        let form = self.form.unwrap_or(if self.generates() { &STEP } else { &ROOT });
+        let args = form.positional.iter().map(|name| self.field(name)).collect::<std::result::Result<_, _>>()?;
+        let mut kwargs = Vec::with_capacity(form.keyword.len());
+        for name in form.keyword {
+            let flow = self.field(name)?;
+            // The root is called with what there is; the base model is called with everything.
+            if self.form.is_some() || !matches!(flow, Tree::None) {
+                kwargs.push((*name, flow));
+            }
+        }
         let given = self.flags.given.iter().filter(|(name, _)| self.form.is_none() || PASSED_ON.contains(name));
         kwargs.extend(given.cloned());
         Ok(Inputs { args, kwargs })
@@ -183,7 +286,10 @@ impl Input for Call {
 }
 
 /// Flags that every module hands to the next.
-const PASSED_ON: [&str; 2] = ["output_hidden_states", "output_attentions"];
+const PASSED_ON: [&str; 4] = ["output_hidden_states", "output_attentions", "max_length", "prefix_length"];
+
+/// What the text-generation pipeline leaves among the arguments of a forward call, which no module knows.
+const UNKNOWN: [&str; 2] = ["max_length", "prefix_length"];
 
 /// Names arguments given by position.
 pub fn bind(arguments: Arguments, signature: &'static [&'static str]) -> Result<Vec<(&'static str, Flow)>> {
@@ -216,6 +322,8 @@ pub struct Shared {
     pub use_cache: Option<bool>,
     /// Tokens of each sequence that came before this pass.
     pub past: Vec<i64>,
+    /// Which segments are steps of `generate()`.
+    pub generating: Vec<bool>,
     /// Flags that are handed down.
     pub flags: Vec<(&'static str, Flow)>,
     /// Collects each layer's attention weights, where the caller asked for them.
@@ -246,6 +354,7 @@ impl Shared {
             rotations: None,
             caches,
             past: pick(&self.past, segments),
+            generating: pick(&self.generating, segments),
             flags: self.flags.clone(),
             attentions: self.attentions.clone(),
             use_cache: self.use_cache,
@@ -268,7 +377,18 @@ impl Shared {
     fn field(&self, name: &str, pass: &Pass<'_>) -> Result<Flow> {
         Ok(match name {
             "attention_mask" if self.masks.iter().any(Option::is_some) => leaves(&self.written_masks(pass)?),
-            "position_ids" if !self.positions.is_empty() => leaves(self.positions.iter().map(|part| &**part)),
+            "position_ids" if !self.positions.is_empty() => {
+                let shown = |((part, positions), generating): ((&Part, &Rc<Tensor>), &bool)| match generating {
+                    // generate() gives each row its own.
+                    true => positions.f_expand([part.rows, part.length], false),
+                    false => Ok(positions.shallow_clone()),
+                };
+                let parts = pass.layout.parts.iter().zip(&self.positions).zip(&self.generating);
+                match parts.map(shown).collect::<std::result::Result<Vec<_>, _>>()? {
+                    all if all.len() == self.positions.len() => leaves(&all),
+                    _ => leaves(self.positions.iter().map(|part| &**part)),
+                }
+            }
             "position_embeddings" => self.rotations.as_ref().map_or(Tree::None, |rotations| rotations.show(pass)),
             "past_key_values" => caches(self.caches.as_ref()),
             "use_cache" => self.use_cache.map_or(Tree::None, Tree::Bool),
@@ -578,12 +698,16 @@ pub fn share(about: &Description, pass: &Pass<'_>, call: &Call) -> Result<Shared
         caches: some_caches(&call.caches),
         use_cache: Some(call.flags.use_cache.unwrap_or(true)),
         attentions: call.flags.output_attentions.then(Rc::default),
+        generating: call.generating.clone(),
         varlen: about.varlen.then(|| Rc::new(varlen::Known::new(about.kind))),
         ..Shared::default()
     };
-    if about.flags_to_layers {
-        shared.flags = call.flags.given.iter().filter(|(name, _)| PASSED_ON.contains(name)).cloned().collect();
-    }
+    let passed_on = |name: &str| match about.flags_to_layers {
+        true => PASSED_ON.contains(&name),
+        // Where the base model declares the flags, it hands down only what it does not know.
+        false => UNKNOWN.contains(&name),
+    };
+    shared.flags = call.flags.given.iter().filter(|(name, _)| passed_on(name)).cloned().collect();
     for (segment, part) in pass.layout.parts.iter().enumerate() {
         let shape = (part.rows, part.length);
         let past = call.past(segment);
@@ -592,7 +716,15 @@ pub fn share(about: &Description, pass: &Pass<'_>, call: &Call) -> Result<Shared
         let mask = attention::mask(attention, shape, past, padding, about)?;
         let positions = match call.positions.get(segment).and_then(Option::as_ref) {
             Some(positions) => positions.shallow_clone(),
-            None => number::range(past, past + shape.1, about.device)?.f_unsqueeze(0)?,
+            None => {
+                let counted = number::range(past, past + shape.1, about.device)?.f_unsqueeze(0)?;
+                let generating = call.generating.get(segment).is_some_and(|generating| *generating);
+                // generate() gives each row its own. Rows that fork from others' states count as those do.
+                match generating && shape.0 > 1 && call.trunks.get(segment).is_none_or(Vec::is_empty) {
+                    true => counted.f_expand([shape.0, shape.1], false)?.f_contiguous()?,
+                    false => counted,
+                }
+            }
         };
         shared.past.push(past);
         shared.masks.push(mask.map(Rc::new));

@@ -25,6 +25,9 @@ pub enum LoadError {
     Corrupt { file: PathBuf, reason: String },
     #[error("{file} is corrupt at tensor {tensor}: {reason}")]
     Tensor { file: PathBuf, tensor: String, reason: String },
+    /// The tensor is fine, and would be left out or misread.
+    #[error("{file}: tensor {tensor} {reason}")]
+    NotServed { file: PathBuf, tensor: String, reason: String },
     #[error("{file} has no tensor {tensor}")]
     Missing { file: PathBuf, tensor: String },
     #[error("{file}: tensor {tensor} has shape {found:?}, but config.json asks for {expected:?}")]

@@ -29,6 +29,7 @@ pub struct Settings {
     repetition_penalty: f64,
     no_repeat_ngram_size: i64,
     renormalize_logits: bool,
+    use_cache: bool,
     bos: Option<i64>,
     eos: Vec<i64>,
     pad: Option<i64>,
@@ -57,6 +58,7 @@ impl Settings {
             repetition_penalty: 1.0,
             no_repeat_ngram_size: 0,
             renormalize_logits: false,
+            use_cache: true,
             bos: None,
             eos: Vec::new(),
             pad: None,
@@ -84,7 +86,8 @@ impl Settings {
     pub fn with(&self, kwargs: &[(Rc<str>, Value)]) -> Result<Self, Raise> {
         let mut settings = self.clone();
         for (name, value) in kwargs {
-            if !settings.set(name, value)? {
+            // As in Hugging Face: what is None was not given.
+            if !settings.set(name, value)? && !matches!(value, Value::None) {
                 return Err(Raise::value_error(format!(
                     "The following `model_kwargs` are not used by the model: ['{name}'] (note: typos in the generate \
                      arguments will also show up in this list)"
@@ -121,6 +124,7 @@ impl Settings {
             "repetition_penalty" => self.repetition_penalty = number(name, value)?,
             "no_repeat_ngram_size" => self.no_repeat_ngram_size = integer(name, value)?,
             "renormalize_logits" => self.renormalize_logits = flag(name, value)?,
+            "use_cache" => self.use_cache = flag(name, value)?,
             "bos_token_id" => self.bos = Some(integer(name, value)?),
             "pad_token_id" => self.pad = Some(integer(name, value)?),
             "eos_token_id" => {
@@ -149,7 +153,7 @@ impl Settings {
             ("min_new_tokens", json!(self.min_new_tokens)),
             ("do_sample", json!(self.do_sample)),
             ("num_beams", json!(1)),
-            ("use_cache", json!(true)),
+            ("use_cache", json!(self.use_cache)),
             ("temperature", json!(self.temperature)),
             ("top_k", json!(self.top_k)),
             ("top_p", json!(self.top_p)),
@@ -164,7 +168,7 @@ impl Settings {
     }
 }
 
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 18] = [
     "max_new_tokens",
     "max_length",
     "min_new_tokens",
@@ -177,6 +181,7 @@ const KNOWN: [&str; 17] = [
     "repetition_penalty",
     "no_repeat_ngram_size",
     "renormalize_logits",
+    "use_cache",
     "bos_token_id",
     "pad_token_id",
     "eos_token_id",
@@ -240,15 +245,18 @@ fn neutral(name: &str, value: &Value) -> Result<bool, Raise> {
         | "dola_layers"
         | "negative_prompt_ids"
         | "streamer"
+        | "cache_config"
+        | "max_cache_len"
         | "prefill_chunk_size" => matches!(value, Value::None),
+        // Other caches keep something else, or show something else to whoever looks.
+        "cache_implementation" => {
+            matches!(value, Value::None)
+                || value.as_str().is_some_and(|name| matches!(name, "dynamic" | "dynamic_full"))
+        }
         // These steer what beam search, assistants and compilation do, none of which is there, or what an answer
         // that is the same either way is kept in.
         "early_stopping"
         | "length_penalty"
-        | "use_cache"
-        | "cache_implementation"
-        | "cache_config"
-        | "max_cache_len"
         | "synced_gpus"
         | "low_memory"
         | "disable_compile"
@@ -465,6 +473,10 @@ impl engine::Sampler<torch::Tensor> for Sampler {
 
     fn pad_token(&self) -> i64 {
         self.settings.pad.or_else(|| self.settings.eos.first().copied()).unwrap_or(0)
+    }
+
+    fn caches(&self) -> bool {
+        self.settings.use_cache
     }
 
     fn remaining(&self, length: usize) -> usize {

@@ -236,7 +236,18 @@ impl Decoder for Gpt2 {
     }
 
     fn norm(&self, pass: &mut Pass<'_>, hidden: &Tokens) -> Result<Tokens> {
-        self.ln_f.run(pass, hidden)
+        let normed = self.ln_f.run(pass, hidden)?;
+        let Tokens::Apart(parts) = normed else { return Ok(normed) };
+        // As Hugging Face's model, which gives what it returns the length of the input, whatever was assigned on the way.
+        let own = |(part, &Part { length, .. }): (Tensor, &Part)| {
+            let size = part.size();
+            match size.as_slice() {
+                &[_, found, width] if found != length => part.f_view([-1, length, width]),
+                _ => Ok(part),
+            }
+        };
+        let parts = parts.into_iter().zip(&pass.layout.parts).map(own);
+        Ok(Tokens::Apart(parts.collect::<std::result::Result<_, _>>()?))
     }
 
     fn attention(&self, layer: usize, pass: &mut Pass<'_>, stream: Stream) -> Result<Attended> {

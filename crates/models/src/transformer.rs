@@ -5,7 +5,7 @@ use std::path::Path;
 use std::rc::Rc;
 use std::str::FromStr;
 
-use engine::{Attention, Forwarded, Interrupt, Layout, Model, Observer, Schema, Segment, Site, Tree};
+use engine::{Attention, Forwarded, Interrupt, Layout, Model, Observer, Schema, Segment, Site};
 use interpreter::raise::Raise;
 use interpreter::{Args, Effect, Machine, Use, Value};
 use program::{Batching, Heap, Ref};
@@ -97,6 +97,7 @@ pub fn load(
         }
     };
     let (schema, nodes) = (builder.schema, builder.nodes);
+    weights.finish(config.flag("tie_word_embeddings").unwrap_or(false))?;
     let (config, kernels) = (Rc::new(config), Rc::default());
     Ok(Box::new(Transformer { config, decoder, head, schema, nodes, tokenizer, settings, kernels, device }))
 }
@@ -213,56 +214,7 @@ impl Transformer {
     fn flags(segments: &[Segment<torch::Tensor>]) -> Result<Flags, Raise> {
         let mut flags = Flags::default();
         for segment in segments {
-            let mut keep = 0;
-            for (name, value) in &segment.flags {
-                let set = matches!(value, Value::Bool(true));
-                let given: &'static str = match &**name {
-                    "output_hidden_states" => {
-                        flags.output_hidden_states |= set;
-                        "output_hidden_states"
-                    }
-                    "output_attentions" => {
-                        flags.output_attentions |= set;
-                        "output_attentions"
-                    }
-                    "use_cache" => {
-                        if let Value::Bool(flag) = value {
-                            flags.use_cache = Some(*flag || flags.use_cache.unwrap_or(false));
-                        }
-                        "use_cache"
-                    }
-                    "logits_to_keep" => {
-                        let number = value.as_int().filter(|number| *number >= 0);
-                        keep = number.ok_or_else(|| {
-                            Raise::value_error("`logits_to_keep` has to be a number of positions on this server")
-                        })?;
-                        "logits_to_keep"
-                    }
-                    "return_dict" if !matches!(value, Value::Bool(false)) => continue,
-                    "labels"
-                    | "inputs_embeds"
-                    | "past_key_values"
-                    | "token_type_ids"
-                    | "encoder_hidden_states"
-                    | "encoder_attention_mask"
-                    | "return_dict"
-                        if !matches!(value, Value::None) =>
-                    {
-                        let message = format!("the model's argument `{name}` is not supported by this server");
-                        return Err(Raise::value_error(message));
-                    }
-                    // As in Hugging Face's forward, which passes on what it does not know.
-                    _ => continue,
-                };
-                let shown = match value {
-                    Value::Bool(flag) => Tree::Bool(*flag),
-                    Value::Int(number) => Tree::Int(*number),
-                    _ => Tree::None,
-                };
-                if !flags.given.iter().any(|(name, _)| *name == given) {
-                    flags.given.push((given, shown));
-                }
-            }
+            let keep = flags.add(&segment.flags)?;
             flags.logits_to_keep.push(keep);
         }
         Ok(flags)
@@ -311,6 +263,7 @@ impl Model for Transformer {
             attention: segments.iter().map(|segment| segment.attention).collect(),
             flags: Self::flags(segments)?,
             trunks: self.trunks_of(segments, observer),
+            generating: segments.iter().map(|segment| segment.generating).collect(),
             form: None,
         };
         let batching = segments.first().map(|segment| segment.batching).unwrap_or_default();
@@ -327,6 +280,21 @@ impl Model for Transformer {
             segment.done = *done;
         }
         Ok(Forwarded { output: output?, layout: pass.layout })
+    }
+
+    fn vocabulary(&self) -> Option<i64> {
+        self.config.size("vocab_size").ok()
+    }
+
+    fn positions(&self) -> Option<i64> {
+        match self.config.family() {
+            Family::Gpt2 => self.config.size("n_positions").ok(),
+            Family::Llama => None,
+        }
+    }
+
+    fn accept(&self, kwargs: &[(Rc<str>, Value)]) -> Result<(), Raise> {
+        Flags::default().add(kwargs).map(drop)
     }
 
     /// Counts what is alive at once where memory is fullest: in an attention block, its scores if they are written down,
@@ -479,6 +447,10 @@ impl Model for Transformer {
         state: Option<&Value>,
     ) -> Option<Result<Value, Raise>> {
         torch::instance(machine, class, args, state)
+    }
+
+    fn named_result(&self, value: &Value) -> Option<(String, Vec<Value>)> {
+        torch::named_result(value)
     }
 
     fn value_data(&self, value: &Value, heap: &mut Heap) -> Option<Result<Ref, Raise>> {

@@ -3,7 +3,7 @@
 //! Read, not mapped: a file that shrinks under a mapping kills the process, and nothing is kept in the form it has
 //! on disk anyway.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
@@ -20,6 +20,10 @@ const HEADER_BYTES: u64 = 100 << 20;
 /// Bytes that are read at a time: whole numbers of every type.
 const BUFFER_BYTES: usize = 4 << 20;
 
+/// Ends of the names of buffers that older files carry: GPT-2's causal masks, and the frequencies of rotary positions.
+/// They follow from the configuration.
+const BUFFERS: [&str; 3] = [".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq"];
+
 /// Finds and reads tensors by name.
 pub struct Weights {
     buffer: Vec<u8>,
@@ -30,6 +34,7 @@ pub struct Weights {
     kind: Kind,
     device: Device,
     left_out: &'static str,
+    read: HashSet<String>,
     read_bytes: u64,
     total_bytes: u64,
 }
@@ -37,6 +42,8 @@ pub struct Weights {
 /// Where a tensor lies.
 struct Entry {
     file: usize,
+    /// The element type as the file has it, and as PyTorch does.
+    name: &'static str,
     kind: Kind,
     shape: Vec<i64>,
     start: u64,
@@ -66,6 +73,7 @@ impl Weights {
             kind,
             device: device.into(),
             left_out: "",
+            read: HashSet::new(),
             read_bytes: 0,
             total_bytes: 0,
         };
@@ -95,6 +103,30 @@ impl Weights {
         (self.read_bytes, self.total_bytes)
     }
 
+    /// Checks that everything that the files have was read, but for what says nothing about the model.
+    ///
+    /// # Errors
+    /// [`LoadError::NotServed`] naming a tensor that would be left out, as scales of quantized weights or adapters are.
+    pub fn finish(&self, tied_head: bool) -> Result<(), LoadError> {
+        let mut unread: Vec<&String> = self.entries.keys().filter(|name| !self.read.contains(*name)).collect();
+        unread.retain(|name| {
+            let buffer = BUFFERS.iter().any(|buffer| name.ends_with(buffer));
+            !buffer && !(tied_head && name.ends_with("lm_head.weight"))
+        });
+        unread.sort_unstable();
+        let Some(first) = unread.first() else { return Ok(()) };
+        let file = self.entries.get(*first).and_then(|entry| self.files.get(entry.file));
+        let file = file.map_or(&self.root, |(path, _)| path).clone();
+        let reason = format!(
+            "is not a part of this model as it is served{}: without it, other numbers would come out",
+            match unread.len() {
+                1 => String::new(),
+                more => format!(", nor are {} others", more - 1),
+            }
+        );
+        Err(LoadError::NotServed { file, tensor: (*first).clone(), reason })
+    }
+
     /// Reads a tensor, which must have this shape.
     ///
     /// # Errors
@@ -107,6 +139,13 @@ impl Weights {
         let Some((path, file)) = self.files.get_mut(entry.file) else {
             return Err(LoadError::Missing { file: self.root.clone(), tensor: name.into() });
         };
+        if !matches!(entry.kind, Kind::Float | Kind::Half | Kind::BFloat16 | Kind::Double) {
+            let reason = format!(
+                "is {}, but a weight has to be F32, BF16 or F16: quantized checkpoints are not served",
+                entry.name
+            );
+            return Err(LoadError::NotServed { file: path.clone(), tensor: name.into(), reason });
+        }
         if entry.shape != shape {
             let (file, tensor) = (path.clone(), name.to_owned());
             return Err(LoadError::Shape { file, tensor, found: entry.shape.clone(), expected: shape.to_vec() });
@@ -127,6 +166,7 @@ impl Weights {
             (rest, at) = (rest - length, at + numbers);
         }
         self.read_bytes += entry.bytes as u64;
+        self.read.insert(name.to_owned());
         Ok(tensor.f_view(shape)?)
     }
 }
@@ -174,14 +214,17 @@ fn header(path: &Path, file: &mut File, index: usize) -> Result<Vec<(String, Ent
 
 fn entry(value: &Value, file: usize, start: u64, size: u64) -> Result<Entry, String> {
     let name = value.get("dtype").and_then(Value::as_str).ok_or("it has no dtype")?;
-    let (kind, element) = match name {
-        "F32" => (Kind::Float, 4),
-        "F16" => (Kind::Half, 2),
-        "BF16" => (Kind::BFloat16, 2),
-        "F64" => (Kind::Double, 8),
-        // Older GPT-2 files carry their causal masks as buffers; nothing reads them.
-        "U8" | "I8" | "BOOL" => (Kind::Uint8, 1),
-        "I64" => (Kind::Int64, 8),
+    let (name, kind, element) = match name {
+        "F32" => ("F32", Kind::Float, 4),
+        "F16" => ("F16", Kind::Half, 2),
+        "BF16" => ("BF16", Kind::BFloat16, 2),
+        "F64" => ("F64", Kind::Double, 8),
+        // Nothing reads these: older GPT-2 files carry their causal masks as buffers.
+        "U8" => ("U8", Kind::Uint8, 1),
+        "I8" => ("I8", Kind::Int8, 1),
+        "BOOL" => ("BOOL", Kind::Bool, 1),
+        "I64" => ("I64", Kind::Int64, 8),
+        "I32" => ("I32", Kind::Int, 4),
         other => return Err(format!("its dtype {other} is not supported; F32, BF16 and F16 are")),
     };
     let integers = |key: &str| -> Option<Vec<u64>> {
@@ -203,6 +246,7 @@ fn entry(value: &Value, file: usize, start: u64, size: u64) -> Result<Entry, Str
     }
     Ok(Entry {
         file,
+        name,
         kind,
         shape: shape
             .into_iter()
@@ -286,6 +330,27 @@ mod tests {
         assert!(error.contains("tensor a has shape [2], but config.json asks for [3]"), "{error}");
         let error = weights.read("b", &[3]).unwrap_err().to_string();
         assert!(error.ends_with("model.safetensors has no tensor b"), "{error}");
+    }
+
+    #[test]
+    fn what_would_be_left_out_or_misread_is_refused() {
+        let tensor = |name: &str, dtype: &str, at: u64| {
+            format!(r#""{name}":{{"dtype":"{dtype}","shape":[2],"data_offsets":[{at},{}]}}"#, at + 2)
+        };
+        let (quantized, scale) = (tensor("q.weight", "I8", 0), tensor("q.weight_scale", "U8", 2));
+        let masks = tensor("h.0.attn.bias", "BOOL", 4);
+        let mut weights = open(&file(&format!("{{{quantized},{scale},{masks}}}"), &[0; 6])).unwrap();
+        let error = weights.read("q.weight", &[2]).unwrap_err().to_string();
+        assert!(error.contains("tensor q.weight is I8, but a weight has to be F32, BF16 or F16"), "{error}");
+        let error = weights.finish(false).unwrap_err().to_string();
+        assert!(
+            error.contains("tensor q.weight is not a part of this model as it is served, nor are 1 others"),
+            "{error}"
+        );
+        assert!(open(&file(&format!("{{{masks}}}"), &[0; 6])).unwrap().finish(false).is_ok());
+        let head = tensor("lm_head.weight", "U8", 0);
+        let weights = open(&file(&format!("{{{head}}}"), &[0; 6])).unwrap();
+        assert!(weights.finish(true).is_ok() && weights.finish(false).is_err());
     }
 
     #[test]

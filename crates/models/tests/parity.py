@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models as tokenizer_models
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import DynamicCache, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 from transformers.activations import ACT2FN
 from transformers.utils import logging
 
@@ -92,6 +92,10 @@ MODELS = {
 }  # fmt: skip
 
 
+# What generate() adds to each call.
+STEP = dict(logits_to_keep=1, use_cache=True, return_dict=True)
+
+
 def calls(model):
     ids = torch.randint(2, VOCABULARY, (3, 7))
     mask = torch.ones_like(ids)
@@ -101,19 +105,21 @@ def calls(model):
     return {
         "plain": [dict(input_ids=ids)],
         "long": [dict(input_ids=torch.randint(2, VOCABULARY, (1, 50)))],
-        "uncached": [dict(input_ids=ids[:1], use_cache=False)],
-        "masked": [dict(input_ids=ids, attention_mask=torch.ones_like(ids))],
+        "uncached": [dict(input_ids=ids[:1], use_cache=False, max_length=9)],
+        "masked": [dict(input_ids=ids, attention_mask=mask)],
         "padded": [dict(input_ids=ids, attention_mask=mask, position_ids=positions,
                         output_hidden_states=True, output_attentions=True)],
         "steps": [
-            dict(input_ids=ids, logits_to_keep=2),
-            dict(input_ids=ids[:, :1]),
-            dict(input_ids=ids[:, 1:4]),
+            dict(input_ids=ids, **STEP),
+            dict(input_ids=ids[:, :1], **STEP),
+            dict(input_ids=ids[:, 1:4], **STEP),
         ],
         "padded-steps": [
-            dict(input_ids=ids, attention_mask=mask, position_ids=positions),
-            dict(input_ids=ids[:, :1], attention_mask=torch.cat([mask, mask[:, -1:]], 1), position_ids=positions[:, -1:] + 1),
+            dict(input_ids=ids, attention_mask=mask, position_ids=positions, **STEP),
+            dict(input_ids=ids[:, :1], attention_mask=torch.cat([mask, mask[:, -1:]], 1), position_ids=positions[:, -1:] + 1,
+                 **STEP),
         ],
+        "uncached-steps": [dict(input_ids=ids, **STEP | dict(use_cache=False)), dict(input_ids=ids[:, :4], **STEP | dict(use_cache=False))],
     }  # fmt: skip
 
 
@@ -132,9 +138,18 @@ def write(path, model, attention, steps):
 
         paths = {module: path for path, module in model.named_modules()}
         handles = [module.register_forward_hook(hook, with_kwargs=True) for module in paths]
-        given = dict(call)
-        if cache is not None:
-            given["past_key_values"] = cache
+        # The rest of what nnsight passes, or generate(), in their order.
+        generating = "return_dict" in call
+        ids, past = call["input_ids"], 0
+        given = {"input_ids": ids}
+        if generating:
+            if call["use_cache"]:
+                cache = cache or DynamicCache(config=model.config)
+                given["past_key_values"], past = cache, cache.get_seq_length()
+            given["position_ids"] = torch.arange(past, past + ids.shape[1]).expand(ids.shape)
+        else:
+            given["attention_mask"] = torch.ones_like(ids)
+        given |= call
         with torch.no_grad():
             output = model(**given)
         for handle in handles:
@@ -146,7 +161,7 @@ def write(path, model, attention, steps):
                 tensors[f"{number}|call|{name}"] = value.clone().contiguous()
             else:
                 shown[name] = value
-        structure.append({"flags": shown, "modules": seen})
+        structure.append({"flags": shown, "generating": generating, "modules": seen})
     save_file(tensors, f"{path}.safetensors")
     Path(f"{path}.json").write_text(json.dumps({"attention": attention, "steps": structure}))
 

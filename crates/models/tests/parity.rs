@@ -19,7 +19,7 @@ use tch::{Kind, Tensor};
 /// Largest difference between two float32 elements.
 const TOLERANCE: f64 = 1e-4;
 const MODELS: [&str; 5] = ["gpt2", "gpt2-variant", "llama", "llama-tied", "llama-linear"];
-const CASES: [&str; 7] = ["plain", "long", "uncached", "masked", "padded", "steps", "padded-steps"];
+const CASES: [&str; 8] = ["plain", "long", "uncached", "masked", "padded", "steps", "padded-steps", "uncached-steps"];
 
 /// What `parity.py` wrote, made once.
 static FOLDER: LazyLock<PathBuf> = LazyLock::new(|| {
@@ -156,6 +156,7 @@ impl Case {
             cache: cached.then(|| share(cache)),
             attention: self.attention,
             flags,
+            generating: self.steps[step]["generating"] == true,
             ..Segment::new(rows, length, input_ids)
         }
     }

@@ -31,6 +31,7 @@ pub fn encode_saved(saved: &Saved, compress: bool) -> Result<Vec<u8>, EncodeErro
         memo: HashMap::new(),
         open: HashMap::new(),
         storages: Vec::new(),
+        keys: HashMap::new(),
         work: Vec::new(),
         name: "",
     };
@@ -54,6 +55,8 @@ struct Encoder<'s> {
     /// Values whose contents must be written before they can be memoised, and are being written now.
     open: HashMap<Ref, u32>,
     storages: Vec<&'s [u8]>,
+    /// By place: the number of the storage that was written for it.
+    keys: HashMap<Ref, usize>,
     /// What is still to be written, last first.
     work: Vec<Step<'s>>,
     /// The variable being written.
@@ -185,13 +188,16 @@ impl<'s> Encoder<'s> {
                 self.work.extend([Step::Close { at, stacked: Stacked::Values(2), end }, Step::Tuple(3)]);
                 self.values(&[*start, *stop, *step]);
             }
-            Datum::Tensor(data) => self.tensor(data, Some(at))?,
+            Datum::Tensor(_) | Datum::View { .. } => {
+                self.tensor(at)?;
+                self.memoize(at);
+            }
             Datum::Parameter { tensor, requires_grad } => {
-                let Some(Datum::Tensor(data)) = self.saved.heap.get(*tensor) else {
+                let Some(Datum::Tensor(_) | Datum::View { .. }) = self.saved.heap.get(*tensor) else {
                     return self.malformed("a parameter holds no tensor");
                 };
                 self.writer.global("torch._utils", "_rebuild_parameter");
-                self.tensor(data, None)?;
+                self.tensor(*tensor)?;
                 self.writer.boolean(*requires_grad);
                 self.ordered_dict();
                 self.call(3, at);
@@ -230,6 +236,12 @@ impl<'s> Encoder<'s> {
     ) -> Result<(), EncodeError> {
         let (module, name) = match self.saved.heap.get(class) {
             Some(Datum::Global { module, name }) if allow::class(module, name) => (module, name),
+            // An operator whose results Python's torch gives as a plain tuple.
+            Some(Datum::Global { module, .. }) if module == "torch.return_types" => {
+                let Some(&tuple) = args.first() else { return self.malformed("a named result has no elements") };
+                self.work.push(Step::Value(tuple));
+                return Ok(());
+            }
             Some(Datum::Global { module, name }) => {
                 return self.unsupported(format!("this server does not send objects of `{module}.{name}`"));
             }
@@ -266,9 +278,30 @@ impl<'s> Encoder<'s> {
         Ok(())
     }
 
-    /// Writes a tensor over a storage of its own.
-    fn tensor(&mut self, data: &'s TensorData, at: Option<Ref>) -> Result<(), EncodeError> {
-        let Some(elements) = self.sized(data) else { return self.malformed("a tensor's bytes do not fit its shape") };
+    /// Writes a tensor, over a storage of its own or one that others have too.
+    fn tensor(&mut self, at: Ref) -> Result<(), EncodeError> {
+        let saved = self.saved;
+        let laid = match saved.heap.get(at) {
+            Some(Datum::Tensor(data)) => {
+                let (shape, strides) = (data.shape.as_slice(), TensorData::row_major(&data.shape));
+                Laid { storage: at, data, shape, strides, offset: 0, requires_grad: data.requires_grad }
+            }
+            Some(Datum::View { storage, shape, strides, offset, requires_grad }) => {
+                let Some(Datum::Storage(data)) = saved.heap.get(*storage) else {
+                    return self.malformed("a tensor looks into no storage");
+                };
+                let (storage, strides) = (*storage, strides.clone());
+                Laid { storage, data, shape, strides, offset: *offset, requires_grad: *requires_grad }
+            }
+            _ => return self.malformed("a tensor is something else"),
+        };
+        let Some(elements) = self.sized(laid.data) else {
+            return self.malformed("a tensor's bytes do not fit its shape");
+        };
+        if !laid.fits(elements) {
+            return self.malformed("a tensor reaches beyond its storage");
+        }
+        let data = laid.data;
         let class = storage_class(data.dtype);
         let rebuild = if class.is_some() { "_rebuild_tensor_v2" } else { "_rebuild_tensor_v3" };
         self.writer.global("torch._utils", rebuild);
@@ -279,26 +312,27 @@ impl<'s> Encoder<'s> {
             Some(class) => self.writer.global("torch", class),
             None => self.writer.global("torch.storage", "UntypedStorage"),
         }
-        self.writer.text(&self.storages.len().to_string());
+        let next = self.storages.len();
+        let key = *self.keys.entry(laid.storage).or_insert(next);
+        if key == next {
+            self.storages.push(&data.bytes);
+        }
+        self.writer.text(&key.to_string());
         self.writer.text("cpu");
         let count = if class.is_some() { elements } else { data.bytes.len() as u64 };
         self.writer.integer(i64::try_from(count).unwrap_or(i64::MAX));
         self.writer.op(TUPLE);
         self.writer.op(BINPERSID);
-        self.storages.push(&data.bytes);
-        self.writer.integer(0);
-        self.writer.integers(&data.shape);
-        self.writer.integers(&strides(&data.shape));
-        self.writer.boolean(data.requires_grad && differentiable(data.dtype));
+        self.writer.integer(laid.offset);
+        self.writer.integers(laid.shape);
+        self.writer.integers(&laid.strides);
+        self.writer.boolean(laid.requires_grad && differentiable(data.dtype));
         self.ordered_dict();
         if class.is_none() {
             self.writer.global("torch", data.dtype.name());
         }
         self.writer.op(TUPLE);
         self.writer.op(REDUCE);
-        if let Some(at) = at {
-            self.memoize(at);
-        }
         Ok(())
     }
 
@@ -439,6 +473,35 @@ impl<'s> Encoder<'s> {
     }
 }
 
+/// A tensor and the elements that it looks into.
+struct Laid<'s> {
+    storage: Ref,
+    data: &'s TensorData,
+    shape: &'s [i64],
+    strides: Vec<i64>,
+    offset: i64,
+    requires_grad: bool,
+}
+
+impl Laid<'_> {
+    /// Returns whether all elements are among so many.
+    fn fits(&self, elements: u64) -> bool {
+        if self.shape.len() != self.strides.len() || self.offset < 0 || self.shape.iter().any(|&size| size < 0) {
+            return false;
+        }
+        if self.shape.contains(&0) {
+            return true;
+        }
+        let mut last = u64::try_from(self.offset).ok();
+        for (&size, &stride) in self.shape.iter().zip(&self.strides) {
+            let (size, stride) = (u64::try_from(size).ok(), u64::try_from(stride).ok());
+            let reach = size.zip(stride).and_then(|(size, stride)| (size - 1).checked_mul(stride));
+            last = last.zip(reach).and_then(|(last, reach)| last.checked_add(reach));
+        }
+        last.is_some_and(|last| last < elements)
+    }
+}
+
 /// Says what a value is that cannot be sent.
 fn describe(datum: &Datum) -> String {
     match datum {
@@ -456,15 +519,6 @@ fn describe(datum: &Datum) -> String {
         Datum::Opaque { what } => format!("it holds {what}"),
         _ => "it holds a value that is not sent back".into(),
     }
-}
-
-/// Returns row-major strides, in elements.
-fn strides(shape: &[i64]) -> Vec<i64> {
-    let mut strides = vec![1_i64; shape.len()];
-    for axis in (1..shape.len()).rev() {
-        strides[axis - 1] = strides[axis].saturating_mul(shape[axis].max(1));
-    }
-    strides
 }
 
 /// Returns the typed storage of an element type, or `None` for those that came after typed storages.

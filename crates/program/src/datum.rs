@@ -56,7 +56,8 @@ impl Heap {
     #[must_use]
     pub fn bytes(&self) -> u64 {
         let own = |datum: &Datum| match datum {
-            Datum::Tensor(data) | Datum::Array { data, .. } => data.bytes.len(),
+            Datum::Tensor(data) | Datum::Storage(data) | Datum::Array { data, .. } => data.bytes.len(),
+            Datum::View { shape, .. } => 16 * shape.len(),
             Datum::Bytes(bytes) => bytes.len(),
             Datum::Str(text) => text.len(),
             Datum::List(items) | Datum::Tuple(items) | Datum::Set(items) | Datum::FrozenSet(items) => 4 * items.len(),
@@ -183,6 +184,18 @@ pub enum Datum {
     Opaque {
         what: String,
     },
+
+    /// Elements in one dimension, which tensors look into: several of them, or one whose elements lie in another order
+    /// than row by row.
+    Storage(TensorData),
+    /// A tensor over a [`Datum::Storage`]; `strides` and `offset` count elements.
+    View {
+        storage: Ref,
+        shape: Vec<i64>,
+        strides: Vec<i64>,
+        offset: i64,
+        requires_grad: bool,
+    },
 }
 
 /// Which wrapper a [`Datum::Decorated`] is.
@@ -224,6 +237,16 @@ pub struct TensorData {
 }
 
 impl TensorData {
+    /// Returns the steps of a tensor that lies row by row, in elements.
+    #[must_use]
+    pub fn row_major(shape: &[i64]) -> Vec<i64> {
+        let mut strides = vec![1_i64; shape.len()];
+        for axis in (1..shape.len()).rev() {
+            strides[axis - 1] = strides[axis].saturating_mul(shape[axis].max(1));
+        }
+        strides
+    }
+
     /// Returns how many elements the shape has, or `None` where that overflows or a size is negative.
     #[must_use]
     pub fn elements(&self) -> Option<u64> {

@@ -55,3 +55,18 @@ fn tensor_data(tensor: &Tensor, heap: &mut Heap) -> Result<Ref, Raise> {
         false => inner,
     })
 }
+
+/// Returns the name in `torch.return_types` and the elements of a result with named fields.
+pub fn named_result(value: &Value) -> Option<(String, Vec<Value>)> {
+    let named = python::host::<NamedTuple>(value)?;
+    Some((named.name().to_owned(), named.items().to_vec()))
+}
+
+/// Makes a result with named fields that a request brings, by its name in `torch.return_types`.
+pub fn make_named(name: &str, items: Vec<Value>) -> Option<Value> {
+    let overloads = crate::schema::Operators::all().get(name)?;
+    let of_this_form =
+        |returns: &[Box<str>]| returns.len() == items.len() && returns.iter().all(|name| !name.is_empty());
+    let operator = overloads.iter().find(|operator| of_this_form(&operator.returns))?;
+    Some(Value::host(NamedTuple::new(name, &operator.returns, items)))
+}

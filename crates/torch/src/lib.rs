@@ -45,7 +45,7 @@ pub mod varlen;
 mod weight;
 
 pub use aside::Aside;
-pub use data::value_data;
+pub use data::{named_result, value_data};
 pub use deferred::Deferred;
 pub use dtype::Device;
 pub use embedding::embedding;

@@ -364,6 +364,9 @@ pub fn instance(machine: &Machine, class: &str, args: &[Value], state: Option<&V
             Some(tensor) => Ok(array::of_request(tensor, class == "numpy.generic")),
             None => Err(Raise::type_error("an array needs its data")),
         },
+        class if let Some(name) = class.strip_prefix("torch.return_types.") => {
+            return crate::data::make_named(name, python::sequence(&first).unwrap_or_default()).map(Ok);
+        }
         class if class.starts_with("torch.nn.modules.") => match state {
             Some(state) => return neural::of_state(machine, class, state),
             None => return None,

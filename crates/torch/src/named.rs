@@ -23,6 +23,11 @@ impl NamedTuple {
         Self { name: name.into(), fields: fields.to_vec(), items }
     }
 
+    /// Returns the name in `torch.return_types`.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     pub fn items(&self) -> &[Value] {
         &self.items
     }

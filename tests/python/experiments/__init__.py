@@ -3,6 +3,7 @@
 An experiment is a function of a model and of `remote`, which returns what it saved. Each module of this package is a
 list of them; importing it registers them, for GPT-2 and Llama where it names no model.
 """
+import collections
 import contextlib
 import io
 import math
@@ -140,6 +141,16 @@ def difference(want, got, agree, path="result"):
         return f"{path}: largest difference {(want.double() - got.double()).abs().max().item():.3g}"
     if type(want) is not type(got):
         return f"{path}: {type(got).__name__} is not {type(want).__name__}"
+    if isinstance(want, collections.deque):
+        if want.maxlen != got.maxlen:
+            return f"{path}: maxlen {got.maxlen} is not {want.maxlen}"
+        want, got = list(want), list(got)
+    if isinstance(want, collections.UserDict):
+        # An encoding: what is in it, and what it knows of each row.
+        tokens = [[[row.tokens, row.offsets, row.word_ids] for row in one.encodings or []] for one in (want, got)]
+        want, got = {"data": want.data, "tokens": tokens[0]}, {"data": got.data, "tokens": tokens[1]}
+    if type(want).__module__.startswith("transformers.cache_utils"):
+        want, got = dict(vars(want)), dict(vars(got))
     if isinstance(want, dict):
         if list(want) != list(got):
             return f"{path}: {list(got)} is not {list(want)}"

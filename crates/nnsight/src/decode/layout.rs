@@ -19,6 +19,33 @@ pub(super) fn elements(shape: &[i64]) -> Result<u64, DecodeError> {
     Ok(if shape.contains(&0) { 0 } else { product })
 }
 
+/// Returns which elements of a storage of `count` elements a view reaches, from the first to behind the last.
+pub(super) fn reach(
+    count: usize,
+    offset: i64,
+    shape: &[i64],
+    strides: &[i64],
+) -> Result<std::ops::Range<usize>, DecodeError> {
+    if shape.len() != strides.len() {
+        return Err(DecodeError::Tensor("its sizes and strides differ in number"));
+    }
+    let elements = elements(shape)?;
+    let offset = usize::try_from(offset).map_err(|_| DecodeError::Tensor("its offset is negative"))?;
+    if elements == 0 {
+        return Ok(0..0);
+    }
+    let mut last = offset;
+    for (&size, &stride) in shape.iter().zip(strides) {
+        let stride = usize::try_from(stride).map_err(|_| DecodeError::Tensor("a stride is negative"))?;
+        let size = usize::try_from(size).map_err(|_| OUTSIDE)?;
+        last = (size - 1).checked_mul(stride).and_then(|reach| last.checked_add(reach)).ok_or(OUTSIDE)?;
+    }
+    let end = last.checked_add(1).ok_or(OUTSIDE)?;
+    if end > count { Err(OUTSIDE) } else { Ok(offset..end) }
+}
+
+const OUTSIDE: DecodeError = DecodeError::Tensor("it reaches beyond its storage");
+
 /// Copies the elements of a view into a contiguous buffer. `offset` and `strides` count elements of `width` bytes.
 /// The caller has charged for the result.
 pub(super) fn gather(
@@ -28,7 +55,6 @@ pub(super) fn gather(
     shape: &[i64],
     strides: &[i64],
 ) -> Result<Vec<u8>, DecodeError> {
-    const OUTSIDE: DecodeError = DecodeError::Tensor("it reaches beyond its storage");
     if shape.len() != strides.len() {
         return Err(DecodeError::Tensor("its sizes and strides differ in number"));
     }
@@ -103,6 +129,14 @@ mod tests {
     }
 
     #[test]
+    fn a_view_reaches_from_its_first_element_to_its_last() {
+        assert_eq!(reach(12, 1, &[2, 3], &[6, 2]).unwrap(), 1..12);
+        assert_eq!(reach(12, 4, &[5], &[0]).unwrap(), 4..5);
+        assert_eq!(reach(12, 99, &[0, 5], &[1, 1]).unwrap(), 0..0);
+        assert!(reach(11, 1, &[2, 3], &[6, 2]).is_err());
+    }
+
+    #[test]
     fn geometry_that_does_not_fit_is_refused() {
         let storage = [0_u8; 16];
         let huge = i64::MAX;
@@ -120,6 +154,7 @@ mod tests {
             (0, &[1; 65], &[0; 65]),
         ] {
             assert!(gather(&storage, 1, offset, shape, strides).is_err(), "{offset} {shape:?} {strides:?}");
+            assert!(reach(storage.len(), offset, shape, strides).is_err(), "{offset} {shape:?} {strides:?}");
         }
     }
 }

@@ -10,7 +10,7 @@ use num_bigint::BigInt;
 use program::datum::Decorator;
 use program::{DType, Datum, Heap, Ref};
 
-use crate::decode::tensor::Storage;
+use crate::decode::tensor::{Memory, Storage};
 use crate::error::DecodeError;
 use crate::pickle::{Graph, Id, Node, Object};
 
@@ -26,6 +26,9 @@ pub(super) struct Lowering<'g, 'a> {
     limit: u64,
     left: u64,
     pub(super) storages: HashMap<Id, Storage<'a>>,
+    /// What tensors look into, and where that is by the client's name for it.
+    pub(super) all_memories: Vec<Memory<'a>>,
+    pub(super) memories: HashMap<&'a str, Vec<u32>>,
 }
 
 impl<'g, 'a> Lowering<'g, 'a> {
@@ -39,6 +42,8 @@ impl<'g, 'a> Lowering<'g, 'a> {
             limit,
             left: limit,
             storages: HashMap::new(),
+            all_memories: Vec::new(),
+            memories: HashMap::new(),
         }
     }
 
@@ -79,6 +84,7 @@ impl<'g, 'a> Lowering<'g, 'a> {
             let place = self.refer(id);
             self.heap.set(place, datum);
         }
+        self.settle_memories()?;
         Ok(self.heap)
     }
 
@@ -289,11 +295,21 @@ impl<'g, 'a> Lowering<'g, 'a> {
                 opaque("the tracer of another block")
             }
             ("transformers.tokenization_utils_base", "BatchEncoding", _) => {
-                // Beside its data it holds the tokenizer's own records, which nothing here reads.
+                // Beside its data it holds what the tokenizer made of each row: objects whose state is their bytes.
                 let Some(state) = object.state else { return Ok(None) };
                 let Some(data) = self.entry(state, "data")? else { return Ok(None) };
-                let state = Datum::Dict(vec![(self.heap.push(Datum::Str("data".into())), self.refer(data))]);
-                self.known(object.callee, false, Vec::new(), Some(state))
+                let mut fields = vec![(self.heap.push(Datum::Str("data".into())), self.refer(data))];
+                if let Some(rows) = self.entry(state, "encodings")?
+                    && let Node::List(rows) = graph.get(rows)
+                {
+                    let bytes = rows.iter().filter_map(|&row| graph.object(row)?.state);
+                    let bytes: Vec<Id> = bytes.filter(|&state| matches!(graph.get(state), Node::Bytes(_))).collect();
+                    if bytes.len() == rows.len() {
+                        let rows = Datum::List(self.refer_all(&bytes)?);
+                        fields.push((self.heap.push(Datum::Str("encodings".into())), self.heap.push(rows)));
+                    }
+                }
+                self.known(object.callee, false, Vec::new(), Some(Datum::Dict(fields)))
             }
             ("functools", "partial", &[_]) => {
                 // The state is the function, its arguments, its keywords, and attributes of the partial itself.

@@ -1,8 +1,8 @@
 //! Tensors and arrays: storages as the client writes them, and views into them.
 
-use program::{DType, Datum, TensorData};
+use program::{DType, Datum, Ref, TensorData};
 
-use crate::decode::layout::{elements, gather};
+use crate::decode::layout::{elements, gather, reach};
 use crate::decode::lower::Lowering;
 use crate::error::DecodeError;
 use crate::pickle::{self, Bounds, Graph, Id, Node};
@@ -12,6 +12,15 @@ use crate::pickle::{self, Bounds, Graph, Id, Node};
 pub(super) struct Storage<'a> {
     dtype: Option<DType>,
     bytes: &'a [u8],
+    /// What the client calls the memory. It sends it once for each tensor.
+    key: &'a str,
+}
+
+/// One memory of the client's, with the type that its tensors have.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Memory<'a> {
+    storage: Storage<'a>,
+    dtype: DType,
 }
 
 impl<'a> Lowering<'_, 'a> {
@@ -43,10 +52,83 @@ impl<'a> Lowering<'_, 'a> {
         else {
             return Err(DecodeError::Tensor("its geometry is not made of integers"));
         };
-        self.charge(dtype, &shape)?;
-        let bytes = gather(storage.bytes, dtype.size(), offset, &shape, &strides)?;
+        reach(storage.bytes.len() / dtype.size(), offset, &shape, &strides)?;
         let requires_grad = graph.truth(grad).unwrap_or(false);
-        Ok(Some(Datum::Tensor(TensorData { dtype, shape, bytes, requires_grad })))
+        // Until all tensors are known, the reference is the number of the memory.
+        let storage = self.memory(storage, dtype)?;
+        Ok(Some(Datum::View { storage, shape, strides, offset, requires_grad }))
+    }
+
+    /// Returns the number of a memory: tensors that share one on the client share it here.
+    fn memory(&mut self, storage: Storage<'a>, dtype: DType) -> Result<Ref, DecodeError> {
+        for at in self.memories.get(storage.key).cloned().unwrap_or_default() {
+            let Some(known) = self.all_memories.get(at as usize).copied() else { continue };
+            // A name is that of an address, which may have been used again.
+            self.spend(1)?;
+            if known.dtype == dtype && known.storage.bytes.len() == storage.bytes.len() {
+                self.spend(storage.bytes.len() as u64 / 8)?;
+                if known.storage.bytes == storage.bytes {
+                    return Ok(Ref(at));
+                }
+            }
+        }
+        let at = u32::try_from(self.all_memories.len()).unwrap_or(u32::MAX);
+        self.all_memories.push(Memory { storage, dtype });
+        self.memories.entry(storage.key).or_default().push(at);
+        Ok(Ref(at))
+    }
+
+    /// Gives every tensor its bytes: its own where it lies row by row and shares them with nobody, else a part of a
+    /// storage.
+    pub(super) fn settle_memories(&mut self) -> Result<(), DecodeError> {
+        let mut tensors: Vec<Vec<Ref>> = vec![Vec::new(); self.all_memories.len()];
+        for at in (0..u32::try_from(self.heap.len()).unwrap_or(u32::MAX)).map(Ref) {
+            if let Some(Datum::View { storage, .. }) = self.heap.get(at)
+                && let Some(users) = tensors.get_mut(storage.0 as usize)
+            {
+                users.push(at);
+            }
+        }
+        for (memory, users) in self.all_memories.clone().into_iter().zip(tensors) {
+            self.settle(memory, &users)?;
+        }
+        Ok(())
+    }
+
+    fn settle(&mut self, Memory { storage, dtype }: Memory<'a>, users: &[Ref]) -> Result<(), DecodeError> {
+        let width = dtype.size();
+        let mut ranges = Vec::with_capacity(users.len());
+        for at in users {
+            let Some(Datum::View { shape, strides, offset, requires_grad, .. }) = self.heap.get(*at).cloned() else {
+                continue;
+            };
+            let range = reach(storage.bytes.len() / width, offset, &shape, &strides)?;
+            let plain = range.is_empty() || rows_follow(&shape, &strides);
+            if plain && users.len() == 1 {
+                self.charge(dtype, &shape)?;
+                let bytes = gather(storage.bytes, width, offset, &shape, &strides)?;
+                self.heap.set(*at, Datum::Tensor(TensorData { dtype, shape, bytes, requires_grad }));
+                return Ok(());
+            }
+            if !range.is_empty() {
+                ranges.push(range);
+            }
+        }
+        let start = ranges.iter().map(|range| range.start).min().unwrap_or(0);
+        let end = ranges.iter().map(|range| range.end).max().unwrap_or(0);
+        let count = i64::try_from(end - start).map_err(|_| DecodeError::Tensor("its size overflows"))?;
+        self.charge(dtype, &[count])?;
+        let bytes = storage.bytes.get(start * width..end * width).unwrap_or_default().to_vec();
+        let data = TensorData { dtype, shape: vec![count], bytes, requires_grad: false };
+        let shared = self.heap.push(Datum::Storage(data));
+        for at in users {
+            if let Some(Datum::View { storage, shape, offset, .. }) = self.heap.get_mut(*at) {
+                *storage = shared;
+                let moved = *offset - i64::try_from(start).unwrap_or(0);
+                *offset = if shape.contains(&0) { 0 } else { moved };
+            }
+        }
+        Ok(())
     }
 
     /// Builds a numpy array from `(version, shape, dtype, fortran, bytes)`.
@@ -107,6 +189,13 @@ impl<'a> Lowering<'_, 'a> {
     }
 }
 
+/// Says whether elements lie row by row, whatever the steps of dimensions of one element are.
+fn rows_follow(shape: &[i64], strides: &[i64]) -> bool {
+    let expected = TensorData::row_major(shape);
+    let mut each = shape.iter().zip(strides).zip(&expected);
+    each.all(|((&size, stride), expected)| size == 1 || stride == expected)
+}
+
 /// Reads `torch.save`'s legacy form of one storage: five pickles (magic number, version, system, the storage's
 /// description, its key), the number of elements, and the elements.
 fn saved_storage(saved: &[u8]) -> Result<Storage<'_>, DecodeError> {
@@ -134,7 +223,7 @@ fn saved_storage(saved: &[u8]) -> Result<Storage<'_>, DecodeError> {
     }
     let (described, root) = next()?;
     let &Node::Persistent(tuple) = described.get(root) else { return Err(MALFORMED) };
-    let Some(&[_, class, _, _, count, view]) = described.tuple(tuple) else { return Err(MALFORMED) };
+    let Some(&[_, class, key, _, count, view]) = described.tuple(tuple) else { return Err(MALFORMED) };
     let (Some((_, class)), Some(count), Node::None) =
         (described.global(class), described.integer(count), described.get(view))
     else {
@@ -151,7 +240,7 @@ fn saved_storage(saved: &[u8]) -> Result<Storage<'_>, DecodeError> {
     if u64::from_le_bytes(*header) != count || count.checked_mul(width as u64) != Some(bytes.len() as u64) {
         return Err(DecodeError::Tensor("its storage has another size than it says"));
     }
-    Ok(Storage { dtype, bytes })
+    Ok(Storage { dtype, bytes, key: described.text(key).unwrap_or_default() })
 }
 
 fn storage_dtype(class: &str) -> Option<DType> {

@@ -7,7 +7,47 @@ const CLASSES: &[(&str, &[&str])] = &[
     ("collections", &["Counter", "OrderedDict", "defaultdict", "deque"]),
     ("types", &["SimpleNamespace"]),
     ("pathlib", &["PosixPath", "PurePosixPath"]),
-    ("transformers.tokenization_utils_base", &["BatchEncoding"]),
+    (
+        "torch.return_types",
+        &[
+            "aminmax",
+            "cummax",
+            "cummin",
+            "frexp",
+            "geqrf",
+            "histogram",
+            "histogramdd",
+            "kthvalue",
+            "linalg_cholesky_ex",
+            "linalg_eig",
+            "linalg_eigh",
+            "linalg_inv_ex",
+            "linalg_ldl_factor",
+            "linalg_ldl_factor_ex",
+            "linalg_lstsq",
+            "linalg_lu",
+            "linalg_lu_factor",
+            "linalg_lu_factor_ex",
+            "linalg_qr",
+            "linalg_slogdet",
+            "linalg_solve_ex",
+            "linalg_svd",
+            "lu_unpack",
+            "max",
+            "median",
+            "min",
+            "mode",
+            "nanmedian",
+            "qr",
+            "slogdet",
+            "sort",
+            "svd",
+            "topk",
+            "triangular_solve",
+        ],
+    ),
+    ("tokenizers", &["Encoding"]),
+    ("transformers.tokenization_utils_base", &["BatchEncoding", "CharSpan", "TokenSpan"]),
     ("transformers.cache_utils", &["DynamicCache", "DynamicLayer", "DynamicSlidingWindowLayer", "EncoderDecoderCache"]),
     (
         "transformers.modeling_outputs",
@@ -59,5 +99,7 @@ pub(super) fn class(module: &str, name: &str) -> bool {
 pub(super) fn value(module: &str, name: &str) -> bool {
     class(module, name)
         || module == "builtins" && TYPES.contains(&name)
-        || module == "torch" && matches!(name, "Tensor" | "Size" | "device" | "dtype")
+        || module == "torch" && matches!(name, "Tensor" | "Size" | "device" | "dtype" | "Generator")
+        || module == "torch.nn" && name == "Parameter"
+        || module == "numpy" && matches!(name, "ndarray" | "dtype")
 }

@@ -23,14 +23,13 @@ impl engine::Tensor for Tensor {
         Self::of_data(data)
     }
 
-    /// What was computed is cut from its graph; only a leaf still requires grad.
+    /// What was computed is cut from its graph, and requires grad as a leaf does.
     fn to_data(&self) -> Result<TensorData, Raise> {
         if let Some(unembedding) = self.pending() {
             let numbers = unembedding.numbers().map_err(|error| Raise::runtime_error(error.to_string()))?;
             return Self::new(numbers).to_data();
         }
-        let data = self.to_data()?;
-        Ok(TensorData { requires_grad: data.requires_grad && self.facts().is_leaf, ..data })
+        self.to_data()
     }
 
     fn to_value(&self, _: &Machine) -> Value {
@@ -51,6 +50,26 @@ impl engine::Tensor for Tensor {
 
     fn memory(&self) -> usize {
         self.storage()
+    }
+
+    fn offset(&self) -> i64 {
+        self.facts().storage_offset
+    }
+
+    fn strided(&self, shape: &[i64], strides: &[i64], offset: i64) -> Result<Self, Raise> {
+        let arguments = [self.into(), shape.to_vec().into(), strides.to_vec().into(), offset.into()];
+        dispatch::call_unpaid("as_strided", "", &arguments)
+    }
+
+    fn leaf(self, requires_grad: bool, parameter: bool) -> Result<Self, Raise> {
+        if requires_grad {
+            self.set_requires_grad(true)?;
+        }
+        Ok(if parameter { self.parameter() } else { self })
+    }
+
+    fn is_parameter(&self) -> bool {
+        self.is_parameter()
     }
 
     fn same_kind(&self, other: &Self) -> bool {
