@@ -11,6 +11,13 @@ fn remote_results_are_those_of_local_nnsight() {
 }
 
 #[test]
+fn small_programs_give_what_local_nnsight_gives() {
+    let data = Data::default();
+    let server = data.up().key().tiny_models().start();
+    server.client("parity.py").arguments(&["table"]).succeed();
+}
+
+#[test]
 fn gradients_are_those_of_local_nnsight() {
     let data = Data::default();
     let server = data.up().key().tiny_models().start();

@@ -667,10 +667,9 @@ pub fn names(saved: &Saved) -> Vec<String> {
 /// Returns a saved tensor.
 #[must_use]
 pub fn tensor(saved: &Saved, name: &str) -> TensorData {
-    match datum(saved, name) {
-        Datum::Tensor(data) => data.clone(),
-        other => panic!("{name} is no tensor but {other:?}"),
-    }
+    let at = saved.names.iter().find(|(other, _)| other == name).map(|(_, at)| *at);
+    let found = at.and_then(|at| saved.heap.tensor(at));
+    found.unwrap_or_else(|| panic!("{name} is no tensor but {:?}", datum(saved, name)))
 }
 
 /// Returns all tensors of a result, in order.
@@ -680,9 +679,8 @@ pub fn flat(saved: &Saved) -> Vec<TensorData> {
     let mut found = Vec::new();
     while let Some(at) = open.pop() {
         match saved.heap.get(at) {
-            Some(Datum::Tensor(data)) => found.push(data.clone()),
             Some(Datum::List(items)) => open.extend(items.iter().rev()),
-            _ => {}
+            _ => found.extend(saved.heap.tensor(at)),
         }
     }
     found

@@ -31,7 +31,8 @@ struct Laid {
 impl Layouts {
     /// Notes how a tensor lies whose copy is at a place of the heap, row by row.
     pub fn note<T: Tensor>(&mut self, at: Ref, tensor: &T) {
-        if tensor.pending() {
+        // Zero is the memory of tensors that do not say where they lie: nothing tells which of them share any.
+        if tensor.pending() || tensor.memory() == 0 {
             return;
         }
         let (shape, strides) = tensor.form();

@@ -141,7 +141,7 @@ fn invokes_of_one_row_give_what_they_give_alone() {
         let saved = outcome.end.unwrap();
         let program::Datum::List(items) = saved.heap.get(saved.names[0].1).unwrap().clone() else { panic!("no list") };
         for (position, item) in items.into_iter().enumerate() {
-            let program::Datum::Tensor(together) = saved.heap.get(item).unwrap() else { panic!("no tensor") };
+            let together = &saved.heap.tensor(item).unwrap();
             let block = format!("LAYERS[1].output[:, {position}] = 0.5\nout = HEAD.output.save()");
             let alone =
                 subject.outcomes(vec![subject.job("Hello there, world", Function::Call, &block, &[])]).remove(0);

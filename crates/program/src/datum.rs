@@ -46,6 +46,30 @@ impl Heap {
         self.data.get_mut(at.0 as usize)
     }
 
+    /// Returns the elements of a tensor row by row, wherever they lie; `None` for any other value.
+    #[must_use]
+    pub fn tensor(&self, at: Ref) -> Option<TensorData> {
+        let (storage, shape, strides, offset, requires_grad) = match self.get(at)? {
+            Datum::Tensor(data) => return Some(data.clone()),
+            Datum::View { storage, shape, strides, offset, requires_grad } => {
+                (*storage, shape, strides, *offset, *requires_grad)
+            }
+            _ => return None,
+        };
+        let Datum::Storage(data) = self.get(storage)? else { return None };
+        let mut places = vec![offset];
+        for (&size, &stride) in shape.iter().zip(strides) {
+            places = places.iter().flat_map(|&place| (0..size).map(move |index| place + index * stride)).collect();
+        }
+        let width = data.dtype.size();
+        let mut bytes = Vec::with_capacity(places.len() * width);
+        for place in places {
+            let start = usize::try_from(place).ok()?.checked_mul(width)?;
+            bytes.extend_from_slice(data.bytes.get(start..start.checked_add(width)?)?);
+        }
+        Some(TensorData { dtype: data.dtype, shape: shape.clone(), bytes, requires_grad })
+    }
+
     /// Returns how many values there are.
     #[must_use]
     pub fn len(&self) -> usize {
