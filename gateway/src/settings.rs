@@ -55,6 +55,10 @@ pub struct Settings {
     /// Bytes of results that websockets hold in memory at once, of which one tenant may have a quarter; where there is
     /// no room, results are given as links. Default 256 MiB.
     pub inline_memory_bytes: u64,
+    /// Results that are read by link at once, of those that are files. Default 2,048.
+    pub downloads: u64,
+    /// Those of one tenant. Default 256.
+    pub downloads_per_tenant: u64,
     /// How long a link to a result is valid. Default 1 hour.
     #[serde(with = "humantime_serde")]
     pub link_lifetime: Duration,
@@ -107,6 +111,8 @@ impl Default for Settings {
             queued_bytes_per_tenant: 4 << 30,
             inline_result_bytes: 1 << 20,
             inline_memory_bytes: 256 << 20,
+            downloads: 2048,
+            downloads_per_tenant: 256,
             link_lifetime: Duration::from_secs(3600),
             public_url: None,
             https: false,
@@ -140,6 +146,7 @@ impl Settings {
             ("upload_rate", self.upload_rate),
             ("queued_jobs_per_tenant", self.queued_jobs_per_tenant),
             ("sockets_per_tenant", self.sockets_per_tenant as u64),
+            ("downloads_per_tenant", self.downloads_per_tenant),
             ("sockets_keyless", self.sockets_keyless as u64),
         ];
         if let Some((name, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
@@ -152,6 +159,7 @@ impl Settings {
             ("queued_jobs_per_tenant", self.queued_jobs_per_tenant, "gateway.queued_jobs", self.queued_jobs),
             ("queued_bytes_per_tenant", self.queued_bytes_per_tenant, "gateway.queued_bytes", self.queued_bytes),
             ("sockets_per_tenant", self.sockets_per_tenant as u64, "gateway.sockets", self.sockets as u64),
+            ("downloads_per_tenant", self.downloads_per_tenant, "gateway.downloads", self.downloads),
             ("inline_result_bytes", self.inline_result_bytes, "16 MiB", INLINE_BYTES),
             ("limits.output_bytes", self.limits.output_bytes, "32 MiB", OUTPUT_BYTES),
         ];
