@@ -16,13 +16,13 @@ pub struct Settings {
     /// The same while more than three quarters of the connections are taken. Default 2 seconds.
     #[serde(with = "humantime_serde")]
     pub head_patience_crowded: Duration,
-    /// Requests in a second that one key may make on average. Default 2,000.
+    /// Requests in a second that one key may make on average. Default 5,000.
     pub key_rate: u32,
-    /// Requests that one key may make at once before that counts. Default 4,000.
+    /// Requests that one key may make at once before that counts. Default 10,000.
     pub key_burst: u32,
-    /// Requests in a second that one address may make without a valid key. Default 500.
+    /// Requests in a second that one address may make without a valid key. Default 1,000.
     pub keyless_rate: u32,
-    /// Requests that one address may make at once without a valid key before that counts. Default 2,000.
+    /// Requests that one address may make at once without a valid key before that counts. Default 4,000.
     pub keyless_burst: u32,
     /// Bytes of one request's body. Default 65 MiB.
     pub body_bytes: usize,
@@ -94,10 +94,10 @@ impl Default for Settings {
             connections: 8192,
             head_patience: Duration::from_secs(30),
             head_patience_crowded: Duration::from_secs(2),
-            key_rate: 2_000,
-            key_burst: 4_000,
-            keyless_rate: 500,
-            keyless_burst: 2_000,
+            key_rate: 5_000,
+            key_burst: 10_000,
+            keyless_rate: 1_000,
+            keyless_burst: 4_000,
             body_bytes: 65 << 20,
             upload_bytes: 512 << 20,
             upload_bytes_per_tenant: 160 << 20,
