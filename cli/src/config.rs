@@ -33,7 +33,6 @@ pub struct Config {
     /// Whether SmolLM2-135M-Instruct is hosted, too, which is fetched on first use (93 MB). Default true.
     pub default_model: bool,
     /// A key that clients may use, besides those that exist. Default: the first start makes one and shows it.
-    #[serde(skip_serializing)]
     pub api_key: Option<String>,
     /// How jobs of that key share forward passes, where a request does not say. Default `shared`.
     pub batching: Batching,
@@ -104,6 +103,14 @@ impl Scheduler {
 }
 
 impl Config {
+    /// Returns the settings as a file would have them, but for the key, which is nobody's to read.
+    ///
+    /// # Errors
+    /// When one cannot be written down, which is a fault of this program.
+    pub fn print(&self) -> Result<String> {
+        Ok(config::print(&Self { api_key: None, ..self.clone() })?)
+    }
+
     /// Says what cannot be as it is set.
     ///
     /// # Errors
@@ -276,11 +283,11 @@ mod tests {
     #[test]
     fn what_is_printed_says_the_same_and_tells_no_key() {
         let config = load("", &["--api-key", "secret words", "--set", "gateway.limits.run_time=90s"]).unwrap();
-        let printed = config::print(&config).unwrap();
+        let printed = config.print().unwrap();
         assert!(!printed.contains("secret"), "{printed}");
         let again = load(&printed, &[]).unwrap();
         assert_eq!(again.gateway, config.gateway);
-        assert_eq!(config::print(&again).unwrap(), printed);
+        assert_eq!(again.print().unwrap(), printed);
     }
 
     #[test]

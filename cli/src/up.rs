@@ -53,7 +53,7 @@ fn threads() -> usize {
 pub fn run(flags: &Flags) -> Result<ExitCode> {
     let config = flags.load()?;
     if flags.print_config {
-        return say(config::print(&config)?.trim_end()).map(|()| ExitCode::SUCCESS);
+        return say(config.print()?.trim_end()).map(|()| ExitCode::SUCCESS);
     }
     let worker = config.worker.clone().map_or_else(supervise::find_worker, Ok)?;
     hosted::check(&config.models)?;

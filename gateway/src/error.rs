@@ -8,6 +8,8 @@ use axum::response::{IntoResponse, Response};
 use ids::ModelKey;
 use serde_json::json;
 
+use crate::budget::Short;
+
 /// Why a request was not served.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -116,6 +118,15 @@ impl IntoResponse for Error {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+}
+
+impl From<Short> for Error {
+    fn from(short: Short) -> Self {
+        match short {
+            Short::Own => Self::TooManyAtOnce,
+            Short::All => Self::Busy,
+        }
     }
 }
 

@@ -55,6 +55,8 @@ pub struct Gateway {
     keyless_sockets: Arc<Semaphore>,
     /// Bytes of results that websockets hold.
     inline_memory: Budget,
+    /// Results that are read by link.
+    downloads: Budget,
     backlog: Backlog,
     rates: Rates,
     /// Set when no new request is taken.
@@ -90,6 +92,7 @@ impl Gateway {
             sockets: Budget::new(settings.sockets as u64, settings.sockets_per_tenant as u64),
             keyless_sockets: Arc::new(Semaphore::new(settings.sockets_keyless)),
             inline_memory: Budget::new(settings.inline_memory_bytes, settings.inline_memory_bytes / 4),
+            downloads: Budget::new(settings.downloads, settings.downloads_per_tenant),
             backlog: Backlog::new(&settings),
             rates: Rates::new(&settings),
             settings,

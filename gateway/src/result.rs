@@ -37,7 +37,9 @@ pub async fn download(
     let body = match blob {
         Blob::Inline(bytes) => Body::from(bytes.clone()),
         Blob::Object(object) => {
-            let pieces = gateway.objects.stream(object).await?;
+            // Until it is read to its end, or given up.
+            let held = gateway.downloads.try_take(&record.tenant, 1)?;
+            let pieces = gateway.objects.stream(object).await?.inspect_ok(move |_| _ = &held);
             // What fails here fails after the headers were sent: the client sees a body cut short.
             Body::from_stream(pieces.inspect_err(move |error| tracing::error!(job = %id, %error, "download cut short")))
         }

@@ -16,13 +16,13 @@ pub struct Settings {
     /// The same while more than three quarters of the connections are taken. Default 2 seconds.
     #[serde(with = "humantime_serde")]
     pub head_patience_crowded: Duration,
-    /// Requests in a second that one key may make on average. Default 2,000.
+    /// Requests in a second that one key may make on average. Default 5,000.
     pub key_rate: u32,
-    /// Requests that one key may make at once before that counts. Default 4,000.
+    /// Requests that one key may make at once before that counts. Default 10,000.
     pub key_burst: u32,
-    /// Requests in a second that one address may make without a valid key. Default 500.
+    /// Requests in a second that one address may make without a valid key. Default 1,000.
     pub keyless_rate: u32,
-    /// Requests that one address may make at once without a valid key before that counts. Default 2,000.
+    /// Requests that one address may make at once without a valid key before that counts. Default 4,000.
     pub keyless_burst: u32,
     /// Bytes of one request's body. Default 65 MiB.
     pub body_bytes: usize,
@@ -55,6 +55,10 @@ pub struct Settings {
     /// Bytes of results that websockets hold in memory at once, of which one tenant may have a quarter; where there is
     /// no room, results are given as links. Default 256 MiB.
     pub inline_memory_bytes: u64,
+    /// Results that are read by link at once, of those that are files. Default 2,048.
+    pub downloads: u64,
+    /// Those of one tenant. Default 256.
+    pub downloads_per_tenant: u64,
     /// How long a link to a result is valid. Default 1 hour.
     #[serde(with = "humantime_serde")]
     pub link_lifetime: Duration,
@@ -90,10 +94,10 @@ impl Default for Settings {
             connections: 8192,
             head_patience: Duration::from_secs(30),
             head_patience_crowded: Duration::from_secs(2),
-            key_rate: 2_000,
-            key_burst: 4_000,
-            keyless_rate: 500,
-            keyless_burst: 2_000,
+            key_rate: 5_000,
+            key_burst: 10_000,
+            keyless_rate: 1_000,
+            keyless_burst: 4_000,
             body_bytes: 65 << 20,
             upload_bytes: 512 << 20,
             upload_bytes_per_tenant: 160 << 20,
@@ -107,6 +111,8 @@ impl Default for Settings {
             queued_bytes_per_tenant: 4 << 30,
             inline_result_bytes: 1 << 20,
             inline_memory_bytes: 256 << 20,
+            downloads: 2048,
+            downloads_per_tenant: 256,
             link_lifetime: Duration::from_secs(3600),
             public_url: None,
             https: false,
@@ -140,6 +146,7 @@ impl Settings {
             ("upload_rate", self.upload_rate),
             ("queued_jobs_per_tenant", self.queued_jobs_per_tenant),
             ("sockets_per_tenant", self.sockets_per_tenant as u64),
+            ("downloads_per_tenant", self.downloads_per_tenant),
             ("sockets_keyless", self.sockets_keyless as u64),
         ];
         if let Some((name, _)) = at_least_one.iter().find(|(_, value)| *value == 0) {
@@ -152,6 +159,7 @@ impl Settings {
             ("queued_jobs_per_tenant", self.queued_jobs_per_tenant, "gateway.queued_jobs", self.queued_jobs),
             ("queued_bytes_per_tenant", self.queued_bytes_per_tenant, "gateway.queued_bytes", self.queued_bytes),
             ("sockets_per_tenant", self.sockets_per_tenant as u64, "gateway.sockets", self.sockets as u64),
+            ("downloads_per_tenant", self.downloads_per_tenant, "gateway.downloads", self.downloads),
             ("inline_result_bytes", self.inline_result_bytes, "16 MiB", INLINE_BYTES),
             ("limits.output_bytes", self.limits.output_bytes, "32 MiB", OUTPUT_BYTES),
         ];

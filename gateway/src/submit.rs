@@ -76,7 +76,13 @@ pub async fn submit(
         }
         Err(error) => return Err(error),
     };
-    // What follows waits for the disk, not for a processor.
+    // What was read may be much larger than what came. It has room of its own before the next is read in its place; then
+    // it waits for the disk, and not for a processor.
+    drop(form);
+    let room = match payload.len() as u64 {
+        0..=SMALL => None,
+        large => Some(granted(&gateway, gateway.uploads.take(&principal.tenant, large)).await?),
+    };
     drop(turn);
     let record = JobRecord {
         session,
@@ -95,11 +101,10 @@ pub async fn submit(
     let entered = gateway.backlog.enter(id, &principal.tenant, payload.len() as u64)?;
     let here = CancellationToken::new();
     let _here = here.clone().drop_guard();
-    let committing = commit(Arc::clone(&gateway), record, payload, entered, here);
+    let committing = commit(Arc::clone(&gateway), record, payload, (entered, room), here);
     // By itself, so that it is done to its end, and cleaned up after, also where the client has hung up.
     let committed = gateway.submissions.spawn(committing).await.map_err(Error::internal)?;
     let (id, follow) = committed?;
-    drop(form);
     if let Some(claim) = claim {
         claim.attach(id, follow);
     }
@@ -112,7 +117,7 @@ async fn commit(
     gateway: Arc<Gateway>,
     mut record: JobRecord,
     payload: Bytes,
-    entered: Entered,
+    (entered, room): (Entered, Option<Held>),
     gone: CancellationToken,
 ) -> Result<(JobId, Follow), Error> {
     let id = record.id;
@@ -122,6 +127,7 @@ async fn commit(
         kept.place = Some(place.clone());
     }
     record.payload = gateway.objects.keep(&place, payload).await?;
+    drop(room);
     let new = gateway.jobs.follow_new(id).await?;
     if gone.is_cancelled() {
         // The client hung up before anything was promised.
@@ -226,10 +232,14 @@ impl Reading {
 
 /// Waits for a processor, fairly among tenants.
 async fn take_turn(gateway: &Gateway, principal: &Principal) -> Result<Held, Error> {
-    match timeout(gateway.settings.upload_patience, gateway.decodes.take(&principal.tenant, 1)).await {
-        Ok(Ok(turn)) => Ok(turn),
-        Ok(Err(Short::Own)) => Err(Error::TooManyAtOnce),
-        Ok(Err(Short::All)) | Err(_) => Err(Error::Busy),
+    granted(gateway, gateway.decodes.take(&principal.tenant, 1)).await
+}
+
+/// Waits for a part of a budget, and not for ever. Clients do not try again: a burst waits.
+pub async fn granted(gateway: &Gateway, part: impl Future<Output = Result<Held, Short>>) -> Result<Held, Error> {
+    match timeout(gateway.settings.upload_patience, part).await {
+        Ok(part) => Ok(part?),
+        Err(_) => Err(Error::Busy),
     }
 }
 
@@ -287,5 +297,78 @@ fn refused(error: DecodeError) -> Error {
     match error {
         DecodeError::TooLarge { limit, .. } => Error::TooLarge { limit: usize::try_from(limit).unwrap_or(usize::MAX) },
         other => Error::Malformed(other.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reading(blob: Vec<u8>) -> Reading {
+        let key = r#"m:{"repo_id": "o/n", "revision": null}"#;
+        let fields = serde_json::json!({ "model_key": key, "session_id": "one" });
+        Reading {
+            fields: RequestFields::parse(fields.to_string().as_bytes()).unwrap(),
+            blob: blob.into(),
+            batching: Batching::Shared,
+            limits: Limits::default(),
+            idempotency_key: Some("key".into()),
+        }
+    }
+
+    fn text(text: &str) -> Vec<u8> {
+        [b"X".as_slice(), &u32::try_from(text.len()).unwrap().to_le_bytes(), text.as_bytes()].concat()
+    }
+
+    /// A session's payload that reads a value, written as Python's pickler would.
+    fn payload(value: &[u8]) -> Vec<u8> {
+        let new =
+            |name: &str, state: Vec<u8>| [b"cnnsight.tracing.t\n", name.as_bytes(), b"\n)\x81", &state, b"b"].concat();
+        let dict = |entries: &[(&str, Vec<u8>)]| {
+            let entries: Vec<u8> =
+                entries.iter().flat_map(|(name, value)| [text(name), value.clone()].concat()).collect();
+            [b"}(".to_vec(), entries, b"u".to_vec()].concat()
+        };
+        let code = new("Code", dict(&[("co_filename", text("f.py")), ("co_name", text("<module>"))]));
+        let tracer =
+            new("Tracer", dict(&[("info", new("Info", dict(&[("frame", new("Frame", dict(&[("f_code", code)])))])))]));
+        let block = [b"(".to_vec(), text("x"), dict(&[]), dict(&[("x", value.to_vec())]), b"t".to_vec()].concat();
+        [b"\x80\x04".to_vec(), tracer, block, b"\x86.".to_vec()].concat()
+    }
+
+    #[test]
+    fn few_bytes_that_ask_for_much_work_are_not_read_where_sockets_are_served() {
+        assert!(reading(payload(b"K\x07")).at_once().is_some());
+        let much = reading(payload(&text(&"y".repeat(70_000))));
+        assert!(much.at_once().is_none() && much.read(&much.limits).is_ok());
+        // One text of 30 KB, named 500 times as the source of a function.
+        let load = b"cnnsight.intervention.serialization\n_load_function\n\x94(".to_vec();
+        let first = [
+            load,
+            text(&"#".repeat(30_000)),
+            b"\x94".to_vec(),
+            text("f"),
+            b"\x94)}NX\x01\x00\x00\x00fK\x01tR".to_vec(),
+        ];
+        let more = b"h\x00(h\x01h\x02)}NX\x01\x00\x00\x00fK\x01tR".repeat(500);
+        let bomb = reading(payload(&[b"](".to_vec(), first.concat(), more, b"e".to_vec()].concat()));
+        assert!(bomb.blob.len() as u64 <= SMALL, "{} bytes", bomb.blob.len());
+        assert!(bomb.at_once().is_none());
+        let (program, _) = bomb.read(&bomb.limits).unwrap();
+        assert!(program.len() > 500 * 30_000, "{} bytes", program.len());
+    }
+
+    #[test]
+    fn a_request_is_the_same_whichever_websocket_waits_for_it_and_another_when_it_computes_anything_else() {
+        let digest = |reading: Reading| reading.at_once().unwrap().1.unwrap().digest;
+        let first = digest(reading(payload(b"K\x07")));
+        let mut again = reading(payload(b"K\x07"));
+        again.fields.session_id = "two".into();
+        assert_eq!(digest(again), first);
+        let mut compressed = reading(payload(b"K\x07"));
+        compressed.fields.env.insert("attn_implementation".into(), "eager".into());
+        assert_ne!(digest(compressed), first);
+        assert_ne!(digest(Reading { batching: Batching::Exclusive, ..reading(payload(b"K\x07")) }), first);
+        assert_ne!(digest(reading(payload(b"K\x08"))), first);
     }
 }

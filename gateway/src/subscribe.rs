@@ -20,7 +20,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use crate::authenticate::Caller;
-use crate::budget::{Held, Short};
+use crate::budget::Held;
 use crate::session::Session;
 use crate::{Error, Gateway, aside, progress};
 
@@ -51,10 +51,7 @@ pub async fn subscribe(
 ) -> Result<Response, Error> {
     let (place, tenant, idle) = match caller {
         Caller::Known(principal) => {
-            let held = gateway.sockets.try_take(&principal.tenant, 1).map_err(|short| match short {
-                Short::Own => Error::TooManyAtOnce,
-                Short::All => Error::Busy,
-            })?;
+            let held = gateway.sockets.try_take(&principal.tenant, 1)?;
             (Place::Tenants { _held: held }, Some(principal.tenant), gateway.settings.socket_idle)
         }
         Caller::Nobody | Caller::Unknown => {

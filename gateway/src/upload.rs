@@ -1,14 +1,17 @@
 //! A request's body: held within its tenant's share, and only for as long as it arrives at a fair rate.
 
+use std::time::Duration;
+
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
 use futures::FutureExt;
 use http_body_util::BodyExt;
 use ids::TenantId;
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::time::{Instant, timeout_at};
 
-use crate::budget::{Held, Short};
+use crate::budget::Held;
+use crate::submit::granted;
 use crate::{Error, Gateway};
 
 /// Parts of a form that are looked at; the client sends two.
@@ -21,7 +24,7 @@ pub struct Upload {
     body: Bytes,
     boundary: String,
     /// Its bytes of the budget, for as long as anything of it is in memory.
-    pub held: Held,
+    held: Held,
 }
 
 impl Upload {
@@ -40,18 +43,12 @@ impl Upload {
         let settings = &gateway.settings;
         let boundary = boundary(headers)?;
         let limit = settings.body_bytes;
-        let room = gateway.uploads.take(tenant, announced.unwrap_or(limit as u64));
-        // Clients do not try again: a burst waits.
-        let held = match timeout(settings.upload_patience, room).await {
-            Ok(Ok(held)) => held,
-            Ok(Err(Short::Own)) => return Err(Error::TooManyAtOnce),
-            Ok(Err(Short::All)) | Err(_) => return Err(Error::Busy),
-        };
+        let held = granted(gateway, gateway.uploads.take(tenant, announced.unwrap_or(limit as u64))).await?;
         let (mut body, mut read, began) = (body, BytesMut::new(), Instant::now());
         loop {
             // What has come pays for the time until the next.
             let paid = settings.upload_grace.as_secs_f64() + read.len() as f64 / settings.upload_rate.max(1) as f64;
-            let due = began + std::time::Duration::from_secs_f64(paid);
+            let due = began + Duration::from_secs_f64(paid);
             let frame = timeout_at(due, body.frame()).await.map_err(|_| Error::TooSlow)?;
             let Some(frame) = frame else { break };
             let frame = frame.map_err(|error| Error::Malformed(format!("its body ended early: {error}")))?;

@@ -82,6 +82,17 @@ async fn unfinished_heads_give_their_room_to_the_next() {
 }
 
 #[tokio::test]
+async fn connections_that_ask_for_nothing_leave_sooner_when_there_is_little_room() {
+    let settings = Settings { connections: 8, head_patience_crowded: PATIENCE, ..Settings::default() };
+    let server = server(Settings { head_patience: Duration::from_secs(3600), ..settings }).await;
+    let mut idle = Vec::new();
+    for _ in 0..8 {
+        idle.push(server.send("").await);
+    }
+    assert!(rest(server.send(PING).await).await.ends_with("\"pong\""));
+}
+
+#[tokio::test]
 async fn an_idle_connection_is_closed_after_its_answers() {
     let server = server(Settings { head_patience: PATIENCE, ..Settings::default() }).await;
     let request = "GET /ping HTTP/1.1\r\nhost: h\r\n\r\n";

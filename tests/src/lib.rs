@@ -194,6 +194,11 @@ impl Server {
         self.child.wait().unwrap();
     }
 
+    /// Returns its process.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();

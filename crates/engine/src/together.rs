@@ -45,8 +45,8 @@ pub struct Party<M: Model> {
 }
 
 enum Task {
-    /// A pass over some of its traces.
-    Pass(Vec<(usize, usize)>, Place),
+    /// A pass over some of its traces, and the room that it has until it is done.
+    Pass { joined: Vec<(usize, usize)>, _room: Place },
     /// Its own code, up to where it needs the model.
     Code,
 }
@@ -231,7 +231,7 @@ impl<M: Model> Together<M> {
         }
         self.active = staying;
         let together = Self { common: Rc::clone(&self.common), active: leaving, stack: Stack::Passes };
-        Party { together, task: Task::Pass(own, place) }
+        Party { together, task: Task::Pass { joined: own, _room: place } }
     }
 
     /// Takes a job for what it does between two passes.
@@ -424,7 +424,7 @@ impl<M: Model> Party<M> {
         self.jobs().for_each(|active| active.turn().ride(true));
         let mut ends = Vec::new();
         match &self.task {
-            Task::Pass(joined, _) => {
+            Task::Pass { joined, .. } => {
                 let mut found = Vec::new();
                 self.together.run(joined, true, &mut found);
                 events.borrow_mut().append(&mut found);

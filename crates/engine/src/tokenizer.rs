@@ -454,8 +454,7 @@ impl<M: Model> HostObject for TokenizerObject<M> {
 
 /// Says what using a name of the tokenizer does; `None` for names that it does not have.
 pub fn effect(name: &str, usage: Use<'_>) -> Option<Effect> {
-    let plain =
-        ATTRIBUTES.contains(&name) || SPECIAL.contains(&name.trim_end_matches("_id"));
+    let plain = ATTRIBUTES.contains(&name) || SPECIAL.contains(&name.trim_end_matches("_id"));
     match usage {
         Use::Store => None,
         Use::Read | Use::Call { .. } => (plain || METHODS.contains(&name)).then_some(Effect::Looks),

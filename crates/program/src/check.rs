@@ -41,3 +41,30 @@ pub fn check(program: Program, limits: &Limits) -> Result<Checked<Program>, Synt
     lower::block(&program.source, limits)?;
     Ok(Checked(program))
 }
+
+#[cfg(test)]
+mod tests {
+    use ids::ModelKey;
+
+    use super::*;
+    use crate::datum::{Edit, Envoy};
+    use crate::{Entry, Env, Heap, Source};
+
+    #[test]
+    fn an_edit_is_refused_and_not_parsed() {
+        let source = |text: &str| Source { text: text.into(), filename: "f.py".into(), function: String::new() };
+        let program = |edits: Vec<Edit>| {
+            let mut heap = Heap::default();
+            heap.push(Datum::Envoy(Envoy { path: String::new(), edits, aliases: Vec::new() }));
+            let (model, env, entry) = (ModelKey::new("o/n", None), Env::default(), Entry::Session);
+            let source = source("x");
+            Program { model, env, entry, modules: Vec::new(), source, heap, locals: Vec::new(), globals: Vec::new() }
+        };
+        assert!(check(program(Vec::new()), &Limits::default()).is_ok());
+        // Its text would be an error of its own.
+        let edit = Edit { source: source("((("), globals: Vec::new(), locals: Vec::new() };
+        let refused = check(program(vec![edit]), &Limits::default()).unwrap_err();
+        assert_eq!(refused.message, "model.edit() is not supported by this server");
+        assert_eq!(refused.filename, "f.py");
+    }
+}

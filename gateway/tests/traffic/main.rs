@@ -1,5 +1,5 @@
 //! A gateway on a socket, as clients that are many, slow or hostile meet it.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod access;
 mod results;

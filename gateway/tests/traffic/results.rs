@@ -67,6 +67,27 @@ async fn results_that_nobody_reads_delay_nobody_elses() {
 }
 
 #[tokio::test]
+async fn downloads_that_nobody_reads_leave_room_for_others() {
+    let settings = Settings { downloads: 3, downloads_per_tenant: 2, inline_result_bytes: 0, ..Settings::default() };
+    let site = Site::new(settings).await;
+    let mut links = Vec::new();
+    for tenant in ["ada", "bob"] {
+        let (mut socket, job) = begin(&site, tenant).await;
+        site.finish(tenant, job, 1, 32 << 20).await;
+        links.push(end(&mut socket).await.unwrap_err().strip_prefix("http://h").unwrap().to_owned());
+    }
+    let mut unread = Vec::new();
+    for (link, code) in [(&links[0], 200), (&links[0], 200), (&links[0], 429), (&links[1], 200), (&links[1], 503)] {
+        let (status, stream) = site.begin(link).await;
+        assert_eq!(status, code);
+        unread.push(stream);
+    }
+    drop(unread);
+    // Given back once the server has seen that they are gone.
+    while site.begin(&links[0]).await.0 != 200 {}
+}
+
+#[tokio::test]
 async fn a_burst_of_lines_is_few_frames_and_lines_of_a_lost_attempt_are_told_apart() {
     let site = Site::new(Settings::default()).await;
     let (mut socket, job) = begin(&site, "ada").await;

@@ -86,6 +86,15 @@ impl Site {
         self.send(format!("GET {path} HTTP/1.1\r\nconnection: close\r\n{head}\r\n").as_bytes()).await
     }
 
+    /// Asks for a path, and reads no more of the answer than its status.
+    pub async fn begin(&self, path: &str) -> (u16, TcpStream) {
+        let mut stream = TcpStream::connect(self.address).await.unwrap();
+        stream.write_all(format!("GET {path} HTTP/1.1\r\nhost: h\r\n\r\n").as_bytes()).await.unwrap();
+        let mut start = [0; 12];
+        stream.read_exact(&mut start).await.unwrap();
+        (std::str::from_utf8(&start[9..]).unwrap().parse().unwrap(), stream)
+    }
+
     async fn send(&self, bytes: &[u8]) -> Answer {
         let mut stream = TcpStream::connect(self.address).await.unwrap();
         // A server that refuses early may not read the body.
