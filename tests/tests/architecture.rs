@@ -43,10 +43,11 @@ fn reach<'a>(all: &'a BTreeMap<String, BTreeSet<String>>, from: &'a str) -> BTre
 #[test]
 fn each_heavy_dependency_stays_in_its_place() {
     let all = dependencies();
-    let places: [(&str, &[&str]); 5] = [
+    let places: [(&str, &[&str]); 6] = [
         ("prost", &["proto"]),
         ("axum", &["gateway"]),
         ("redb", &["store"]),
+        ("etcd-client", &["store"]),
         ("tch", &["models", "torch"]),
         ("ruff_python_parser", &["program"]),
     ];
