@@ -1,5 +1,5 @@
 # The commands of the README. Everything they fetch or make lies inside the checkout:
-# .libtorch .venv .cache .models .vitrine target
+# .libtorch .protoc .venv .cache .models .vitrine target
 
 PYTHON ?= python3
 CLIENT := .venv/bin/python
@@ -19,15 +19,17 @@ help:
 	@echo 'make build        $(TARGET)/release/vitrine and $(TARGET)/release/vitrine-worker'
 	@echo 'make lint         formatting and clippy'
 	@echo 'make bench        the benches: one with ONLY=sweep, a short run of little meaning with QUICK=1'
-	@echo 'make setup        libtorch for the build (0.55 GB to download)'
+	@echo 'make setup        libtorch and protox for the build (0.55 GB to download)'
 	@echo 'make setup-tests  the client environment of tests and demo (2.8 GB to download, that torch included)'
 	@echo 'make clean        remove all that the above made'
 
 setup:
 	@$(PYTHON) tools/setup.py libtorch
+	@$(PYTHON) tools/setup.py protoc
 
 setup-tests:
 	@$(PYTHON) tools/setup.py client
+	@$(PYTHON) tools/setup.py etcd
 
 build: setup
 	cargo build --release --locked --package cli --package worker
@@ -57,4 +59,4 @@ bench: setup-tests build test-models
 		$(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(DEVICE),--device $(DEVICE)) $(if $(LIBRARIES),--libraries $(LIBRARIES))
 
 clean:
-	rm -rf .libtorch .venv .cache .models .vitrine $(TARGET)
+	rm -rf .libtorch .protoc .venv .cache .models .vitrine $(TARGET)

@@ -2,7 +2,9 @@
 """Brings what Vitrine's build and tests need into the checkout, and nothing anywhere else.
 
     setup.py libtorch   .libtorch/{include,lib}: libtorch 2.11.0 for the build, from PyPI wheels
+    setup.py protoc     .protoc/bin/protox: what compiles the .proto files of the client for etcd, from crates.io
     setup.py client     .venv: the nnsight client and a whole torch, for the tests and the demo
+    setup.py etcd       etcd for the tests, from apt where it is missing
 
 Both may run again at any time: what is in place is left alone. torch is downloaded once, whichever comes
 first: `client` installs the wheel that `libtorch` kept, and `libtorch` links into a .venv that has torch.
@@ -12,11 +14,13 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBTORCH = ROOT / ".libtorch"
+PROTOC = ROOT / ".protoc"
 VENV = ROOT / ".venv"
 CACHE = ROOT / ".cache"
 WHEELS = CACHE / "wheels"
 REQUIREMENTS = ROOT / "tools" / "requirements.txt"
 
+PROTOX_VERSION = "0.10.0"
 TORCH_VERSION = "2.11.0"
 # sha256 of the x86-64 Linux wheel for each CPython; about 531 MB each.
 TORCH_DIGESTS = {
@@ -44,7 +48,7 @@ HEADERS = "torch/include/"
 
 
 def main():
-    commands = {"libtorch": libtorch, "client": client}
+    commands = {"libtorch": libtorch, "protoc": protoc, "client": client, "etcd": etcd}
     if len(sys.argv) != 2 or sys.argv[1] not in commands:
         sys.exit(__doc__)
     if platform.system() != "Linux" or platform.machine() != "x86_64":
@@ -73,6 +77,33 @@ def libtorch():
     shutil.rmtree(LIBTORCH, ignore_errors=True)
     fresh.rename(LIBTORCH)
     say(f"libtorch {TORCH_VERSION} is ready in .libtorch")
+
+
+def protoc():
+    """Builds a compiler of .proto files that asks for nothing but cargo; its options are those of protoc."""
+    if (PROTOC / "bin" / "protox").is_file():
+        say(f"protox {PROTOX_VERSION} is in place")
+        return
+    if not shutil.which("cargo"):
+        sys.exit("setup: cargo is missing; install Rust with rustup first")
+    say(f"building protox {PROTOX_VERSION}")
+    fresh = ROOT / ".protoc.new"
+    shutil.rmtree(fresh, ignore_errors=True)
+    # Without optimisation: it runs once a build, for a fraction of a second.
+    run("cargo", "install", "protox", "--version", PROTOX_VERSION, "--features", "bin", "--locked", "--debug", "--quiet",
+        "--no-track", "--root", fresh, "--target-dir", fresh / "target")  # fmt: skip
+    shutil.rmtree(fresh / "target")
+    shutil.rmtree(PROTOC, ignore_errors=True)
+    fresh.rename(PROTOC)
+    say("protox is ready in .protoc")
+
+
+def etcd():
+    """The tests start etcd themselves, from where the system has it."""
+    if shutil.which("etcd"):
+        say("etcd is in place")
+    else:
+        install_packages("etcd-server")
 
 
 def client():
@@ -216,7 +247,8 @@ def install_packages(*names):
     if os.geteuid() != 0 or not shutil.which("apt-get"):
         sys.exit(f"setup: {wanted} is missing; install it, for example: sudo apt-get install {wanted}")
     say(f"installing {wanted} with apt-get")
-    quiet = dict(os.environ, DEBIAN_FRONTEND="noninteractive")
+    # The run level keeps what is installed from being started.
+    quiet = dict(os.environ, DEBIAN_FRONTEND="noninteractive", RUNLEVEL="1")
     run("apt-get", "update", "--quiet", env=quiet)
     run("apt-get", "install", "--yes", "--quiet", "--no-install-recommends", *names, env=quiet)
 

@@ -120,7 +120,7 @@ impl Backlog {
                     if let Some((record, _)) = jobs.find(job).await?
                         && !record.state.terminal()
                     {
-                        let (tenant, bytes) = (record.tenant, record.payload.len());
+                        let (tenant, bytes) = (record.tenant, record.payload_bytes);
                         self.lock().add(job, Job { tenant, bytes, accepted: true });
                     }
                 }
@@ -145,7 +145,7 @@ impl Backlog {
             counted.remove(id);
         }
         for record in listed {
-            let (tenant, bytes) = (record.tenant, record.payload.len());
+            let (tenant, bytes) = (record.tenant, record.payload_bytes);
             counted.add(record.id, Job { tenant, bytes, accepted: true });
         }
         Ok(())

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures::StreamExt;
 use store::Error;
 use tokio_util::sync::CancellationToken;
 
@@ -10,10 +11,26 @@ use crate::settle::{Settler, now};
 /// Time between sweeps.
 const INTERVAL: Duration = Duration::from_secs(600);
 
+/// Sweeps between two searches for objects that nobody knows, which read the name of every object there is.
+const SEARCH: u64 = 36;
+
+/// How long an object may lie before somebody has to know it. Requests and results are kept before they are committed.
+const UNKNOWN: Duration = Duration::from_secs(6 * 3600);
+
 /// Sweeps until `stop`.
 pub async fn run(settler: Settler, keep: Duration, stop: CancellationToken) {
     let mut interval = tokio::time::interval(INTERVAL);
-    while stop.run_until_cancelled(interval.tick()).await.is_some() {
+    for number in 1u64.. {
+        if stop.run_until_cancelled(interval.tick()).await.is_none() {
+            return;
+        }
+        if number.is_multiple_of(SEARCH) {
+            match remove_unknown(&settler, UNKNOWN).await {
+                Ok(0) => {}
+                Ok(objects) => tracing::info!(objects, "removed objects that belonged to nobody"),
+                Err(error) => tracing::warn!(%error, "the search for objects that belong to nobody stopped early"),
+            }
+        }
         match sweep(&settler, keep).await {
             Ok(0) => {}
             Ok(jobs) => tracing::info!(jobs, "forgot jobs whose results were kept long enough"),
@@ -36,4 +53,63 @@ pub async fn sweep(settler: &Settler, keep: Duration) -> Result<usize, Error> {
         next = ended.next;
     }
     Ok(forgotten)
+}
+
+/// Removes the objects older than `age` that no job needs: what requests that were cut off, and attempts that did not
+/// count, left behind. Returns how many.
+pub async fn remove_unknown(settler: &Settler, age: Duration) -> Result<usize, Error> {
+    let mut removed = 0;
+    let mut old = settler.objects.older(age);
+    while let Some(place) = old.next().await {
+        let place = place?;
+        if !settler.jobs.needs(&place).await? {
+            settler.objects.delete(&place).await?;
+            removed += 1;
+        }
+    }
+    Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use ids::{JobId, KeyId, ModelKey, TenantId};
+    use store::job::Event;
+    use store::{Blob, JobRecord, Jobs, MemoryStore, Objects, Place};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_sweep_forgets_whose_time_is_over_and_removes_what_belongs_to_nobody() {
+        let folder = tempfile::tempdir().unwrap();
+        let objects = Objects::local(folder.path()).unwrap();
+        let jobs = Jobs::new(Arc::new(MemoryStore::new(1)));
+        let settler = Settler { jobs: jobs.clone(), objects: objects.clone() };
+        let lab = TenantId::new("lab");
+        let mut places = Vec::new();
+        for ended in [1, now()] {
+            let id = JobId::new();
+            let payload = objects.put(&Place::payload(&lab, id), vec![1; 10].into()).await.unwrap();
+            let record =
+                JobRecord::queued(id, lab.clone(), KeyId::new("k"), ModelKey::new("m", None), Blob::Object(payload), 1);
+            jobs.accept(&record).await.unwrap();
+            jobs.transition(id, 0, &Event::Dispatched { worker: ids::WorkerId::new("w") }, 1).await.unwrap();
+            let result = objects.put(&Place::result(&lab, id, 1, 1), vec![2; 10].into()).await.unwrap();
+            let finished = Event::Finished { result: Blob::Object(result), meta: String::new() };
+            jobs.transition(id, 1, &finished, ended).await.unwrap();
+            places.push((id, Place::payload(&lab, id), Place::result(&lab, id, 1, 1)));
+        }
+        let nobodys = Place::payload(&lab, JobId::new());
+        objects.put(&nobodys, vec![3; 10].into()).await.unwrap();
+
+        assert_eq!(sweep(&settler, Duration::from_secs(3600)).await.unwrap(), 1);
+        assert!(jobs.find(places[0].0).await.unwrap().is_none());
+        assert!(jobs.find(places[1].0).await.unwrap().is_some());
+        assert_eq!(remove_unknown(&settler, Duration::from_secs(3600)).await.unwrap(), 0, "all is new");
+        // The payload of the job that has ended, and what was never accepted.
+        assert_eq!(remove_unknown(&settler, Duration::ZERO).await.unwrap(), 2);
+        let left: Vec<Place> = objects.older(Duration::ZERO).map(Result::unwrap).collect().await;
+        assert_eq!(left, [places[1].2.clone()]);
+    }
 }

@@ -43,10 +43,11 @@ fn reach<'a>(all: &'a BTreeMap<String, BTreeSet<String>>, from: &'a str) -> BTre
 #[test]
 fn each_heavy_dependency_stays_in_its_place() {
     let all = dependencies();
-    let places: [(&str, &[&str]); 7] = [
+    let places: [(&str, &[&str]); 8] = [
         ("prost", &["proto"]),
         ("axum", &["gateway"]),
         ("redb", &["store"]),
+        ("etcd-client", &["store"]),
         ("rustls", &["tls"]),
         ("figment", &["config"]),
         ("tch", &["models", "torch"]),

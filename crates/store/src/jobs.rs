@@ -15,9 +15,9 @@ use ids::{JobId, TenantId};
 use tokio::time::{Instant, sleep};
 
 use crate::error::Error;
-use crate::job::{Ended, Event, JobRecord, Live, State};
+use crate::job::{Ended, Event, JobRecord, Live, Outcome, State};
 use crate::metadata::{self, Entry, MetadataStore, Range, Revision};
-use crate::objects::Blob;
+use crate::objects::{Blob, Place};
 use crate::stored;
 use crate::txn::{Op, Txn, TxnOutcome};
 
@@ -356,6 +356,28 @@ impl Jobs {
         self.store.txn(txn).await.map(|_| ())
     }
 
+    /// Says whether somebody may yet need the object at `place`. What lies there for a while and nobody needs is left from
+    /// a request that was never accepted, or from an attempt that did not count.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn needs(&self, place: &Place) -> Result<bool, Error> {
+        // What was never put there for a job is not ours to judge.
+        let Some(id) = place.job() else { return Ok(true) };
+        match self.find(id).await {
+            Ok(None) => Ok(false),
+            Ok(Some((record, _))) => Ok(match &record.outcome {
+                Some(Outcome::Result(Blob::Object(object))) => object.path == place.as_str(),
+                _ => !record.state.terminal(),
+            }),
+            Err(error @ Error::Unreadable { .. }) => {
+                self.skip(&error);
+                Ok(true)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Follows a job from just after `position`. It reads on until the job has ended.
     ///
     /// # Errors
@@ -428,7 +450,8 @@ impl Jobs {
     /// Commits, and where nobody can say whether it was done, does so again until it is known. What then finds its own
     /// record was done.
     async fn certain(&self, txns: Vec<Txn>) -> Result<Vec<TxnOutcome>, Error> {
-        let until = Instant::now() + self.store.limits().deadline;
+        // Long enough that a call that was given up is followed by one that can be answered.
+        let until = Instant::now() + self.store.limits().deadline * 2;
         let mut pause = Duration::from_millis(20);
         let mut again = false;
         loop {
@@ -520,7 +543,8 @@ pub(crate) mod tests {
 
     use super::*;
     use crate::job::{Fault, Idempotency, Refused};
-    use crate::objects::Blob;
+    use crate::memory::{Faults, MemoryStore};
+    use crate::objects::{Blob, ObjectRef};
     use crate::redb_store::RedbStore;
 
     pub fn queued() -> JobRecord {
@@ -730,5 +754,223 @@ pub(crate) mod tests {
             (0..3000).map(|number| Change::Log { attempt: 1, text: number.to_string() }).collect();
         expected.push(shown(end));
         assert_eq!(rest(&mut follow).await, expected);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn b19_whatever_answers_are_lost_each_job_is_accepted_once_and_ends_once() {
+        for seed in 0..200 {
+            let store = MemoryStore::new(seed);
+            store.set_faults(Faults {
+                unknown_outcome: 0.4,
+                conflict: 0.2,
+                gap: 0.1,
+                delay: Duration::from_millis(20),
+                ..Faults::default()
+            });
+            let jobs = Jobs::new(Arc::new(store.clone()));
+            let record = JobRecord { idempotency: Some(Idempotency { key: "k".into(), digest: [1; 32] }), ..queued() };
+            let id = record.id;
+            let mut follow = jobs.follow_new(id).await.unwrap();
+            assert_eq!(jobs.accept(&record).await.unwrap(), Accepted::New, "seed {seed}");
+            let again = JobRecord { idempotency: record.idempotency.clone(), ..queued() };
+            assert_eq!(jobs.accept(&again).await.unwrap(), Accepted::Before(id), "seed {seed}");
+            // Whoever is told that it happened goes on; nobody is told that something else did.
+            jobs.transition(id, 0, &dispatched(), 2).await.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            jobs.transition(id, 1, &Event::Started, 3).await.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+            let (finished, cancelled) = (finished(), Event::Cancelled);
+            let (one, other) =
+                tokio::join!(jobs.transition(id, 1, &finished, 4), jobs.transition(id, 1, &cancelled, 4),);
+            assert_eq!([&one, &other].iter().filter(|end| end.is_ok()).count(), 1, "seed {seed}: {one:?} {other:?}");
+            let end = one.or(other).unwrap().state;
+            let changes = rest(&mut follow).await;
+            let Some(Change::Record(last)) = changes.last() else { panic!("seed {seed}: no end") };
+            assert_eq!(last.state, end, "seed {seed}");
+            assert!(jobs.live().await.unwrap().jobs.is_empty(), "seed {seed}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a15_what_cannot_be_read_is_skipped_and_counted_and_hides_nothing_else() {
+        let store = Arc::new(MemoryStore::new(1));
+        let jobs = Jobs::new(store.clone());
+        let (waits, ends) = (queued(), queued());
+        jobs.accept(&waits).await.unwrap();
+        jobs.accept(&ends).await.unwrap();
+        jobs.transition(ends.id, 0, &Event::Cancelled, 2).await.unwrap();
+        let broken = || Bytes::from_static(&[0xff, 0xff, 0xff]);
+        for key in [keys::live(JobId::new()), keys::live(JobId::new()), keys::ended(JobId::new(), 1)] {
+            store.put(&key, broken()).await.unwrap();
+        }
+        let live = jobs.live().await.unwrap();
+        assert_eq!((live.jobs.len(), live.unreadable), (1, 2));
+        assert_eq!(jobs.list(&[State::Queued]).await.unwrap(), [waits]);
+        let ended = jobs.ended(10, "").await.unwrap();
+        assert_eq!(ended.jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [ends.id]);
+        assert_eq!(jobs.unreadable(), 5);
+        assert!(jobs.find(live.jobs[0].id).await.unwrap().is_some());
+    }
+
+    #[tokio::test]
+    async fn a2_what_has_ended_is_found_by_its_time_and_forgotten_without_a_trace() {
+        let store = Arc::new(MemoryStore::new(1));
+        let jobs = Jobs::new(store.clone());
+        const HOUR: u64 = 3_600_000;
+        let mut records = Vec::new();
+        for number in 0..250u64 {
+            let submission = Idempotency { key: number.to_string(), digest: [0; 32] };
+            let record = JobRecord { idempotency: Some(submission), ..queued() };
+            jobs.accept(&record).await.unwrap();
+            jobs.append_log(&[line(record.id, 0, "printed".into())]).await.unwrap();
+            // One in ten ends later than the others.
+            let end = if number % 10 == 0 { 7 * HOUR } else { 5 * HOUR + number };
+            records.push(jobs.transition(record.id, 0, &Event::Cancelled, end).await.unwrap());
+        }
+        let waits = queued();
+        jobs.accept(&waits).await.unwrap();
+        let (mut next, mut pages) = (Some(String::new()), 0);
+        while let Some(after) = next {
+            let page = jobs.ended(5 * HOUR + 200, &after).await.unwrap();
+            for job in &page.jobs {
+                jobs.forget(job).await.unwrap();
+            }
+            (next, pages) = (page.next, pages + 1);
+        }
+        assert!(pages <= 4, "{pages} pages were read for 250 jobs");
+        let old = |record: &JobRecord| record.ended_at < 5 * HOUR + 200;
+        for record in &records {
+            assert_eq!(jobs.find(record.id).await.unwrap().is_none(), old(record));
+        }
+        let (gone, kept): (Vec<_>, Vec<_>) = records.iter().partition(|record| old(record));
+        let all = store.list("").await.unwrap();
+        assert!(!all.iter().any(|entry| gone.iter().any(|record| entry.key.contains(&record.id.to_string()))));
+        // Request, log, outcome, the time of its end, and its submission; request, payload and live of who waits.
+        assert_eq!(all.len(), kept.len() * 5 + 3);
+    }
+
+    #[tokio::test]
+    async fn a_jobs_life_is_four_commits_of_four_kibibytes_and_its_changing_part_is_small() {
+        let store = Arc::new(MemoryStore::new(1));
+        let jobs = Jobs::new(store.clone());
+        let inline = store.limits().inline_bytes;
+        let record = JobRecord {
+            tenant: TenantId::new("t".repeat(40)),
+            key: KeyId::new("0123456789ab"),
+            model: ModelKey::new(
+                "meta-llama/Llama-3.1-70B-Instruct",
+                Some("0123456789abcdef0123456789abcdef01234567".into()),
+            ),
+            session: "s".repeat(64),
+            idempotency: Some(Idempotency { key: "8d1c5c4e-8d0c-4a3e-9a9f-3b6f4d1c5c4e".into(), digest: [7; 32] }),
+            payload: Blob::Inline(vec![1; inline].into()),
+            payload_bytes: inline as u64,
+            accepted_at: 1_790_000_000_000,
+            ..queued()
+        };
+        let id = record.id;
+        jobs.accept(&record).await.unwrap();
+        let worker = WorkerId::new("gpu-node-17.cluster.example.org/0123456789abcdef");
+        jobs.transition(id, 0, &Event::Dispatched { worker }, 1_790_000_001_000).await.unwrap();
+        jobs.transition(id, 1, &Event::Started, 1_790_000_002_000).await.unwrap();
+        let live = store.get(&keys::live(id)).await.unwrap().unwrap();
+        assert!(live.value.len() <= 300, "{} bytes", live.value.len());
+        let meta =
+            r#"{"execution_time_s": 12.345678, "tokens": 123456, "queue_time_s": 1.25, "attempt": 1, "fuel": 1234567}"#;
+        let result = Blob::Inline(vec![2; inline].into());
+        jobs.transition(id, 1, &Event::Finished { result, meta: meta.into() }, 1_790_000_003_000).await.unwrap();
+        let writes = store.writes();
+        assert_eq!(writes.commits, 4);
+        assert!(writes.bytes <= 4096, "{} bytes", writes.bytes);
+        let submission = keys::submission(&record.tenant, "8d1c5c4e-8d0c-4a3e-9a9f-3b6f4d1c5c4e");
+        assert!(store.get(&submission).await.unwrap().is_some());
+        assert_eq!(store.get(&keys::payload(id)).await.unwrap(), None, "a program is not kept longer than its job");
+    }
+
+    #[tokio::test]
+    async fn lines_that_are_kept_together_are_few_entries_and_all_there() {
+        let store = Arc::new(MemoryStore::new(1));
+        let jobs = Jobs::new(store.clone());
+        let (one, other) = (queued(), queued());
+        jobs.accept(&one).await.unwrap();
+        let before = store.writes();
+        let mut lines: Vec<Line> = (0..1000).map(|number| line(one.id, number, format!("line {number}"))).collect();
+        lines.push(line(one.id, 7, "line 7".into()));
+        lines.push(line(one.id, 2000, "x".repeat(LOG_BYTES)));
+        lines.push(line(one.id, 2001, "after a gap".into()));
+        lines.push(line(other.id, 0, "another's".into()));
+        jobs.append_log(&lines).await.unwrap();
+        assert_eq!(store.writes().txns - before.txns, 4);
+        let end = jobs.transition(one.id, 0, &Event::Cancelled, 2).await.unwrap();
+        let mut follow = jobs.follow(one.id, Position::default()).await.unwrap();
+        let mut text = Vec::new();
+        for change in rest(&mut follow).await {
+            match change {
+                Change::Log { text: more, attempt: 1 } => text.extend(more.split('\n').map(str::to_owned)),
+                Change::Record(record) => assert_eq!(record.state, end.state),
+                other => panic!("unexpected {other:?}"),
+            }
+        }
+        let mut expected: Vec<String> = (0..1000).map(|number| format!("line {number}")).collect();
+        expected.extend(["x".repeat(LOG_BYTES), "after a gap".into()]);
+        assert_eq!(text, expected);
+    }
+
+    #[tokio::test]
+    async fn two_entries_of_one_commit_are_both_told_to_who_resumes_between_them() {
+        let store = Arc::new(MemoryStore::new(1));
+        let jobs = Jobs::new(store.clone());
+        let record = queued();
+        jobs.accept(&record).await.unwrap();
+        let txn = (0..5).fold(Txn::default(), |txn, number| {
+            txn.put(keys::log(record.id, 1, number), format!("line {number}").into_bytes())
+        });
+        store.txn(txn).await.unwrap();
+        jobs.transition(record.id, 0, &Event::Cancelled, 2).await.unwrap();
+        let mut position = Position::default();
+        let mut told = 0;
+        loop {
+            let mut follow = jobs.follow(record.id, position.clone()).await.unwrap();
+            match follow.next().await.unwrap() {
+                Some(Change::Log { text, .. }) => {
+                    assert_eq!(text, format!("line {told}"));
+                    told += 1;
+                }
+                Some(Change::Record(record)) => {
+                    assert_eq!((record.state, told), (State::Cancelled, 5));
+                    break;
+                }
+                None => panic!("it has an end"),
+            }
+            position = follow.position();
+        }
+    }
+
+    #[tokio::test]
+    async fn a6_an_object_is_needed_by_a_job_that_runs_and_by_its_committed_result() {
+        let store = Arc::new(MemoryStore::new(1));
+        let jobs = Jobs::new(store.clone());
+        let record = queued();
+        let (id, lab) = (record.id, record.tenant.clone());
+        let (payload, kept, late) =
+            (Place::payload(&lab, id), Place::result(&lab, id, 1, 2), Place::result(&lab, id, 2, 9));
+        let needed = async || {
+            let mut needed = Vec::new();
+            for place in [&payload, &kept, &late] {
+                needed.push(jobs.needs(place).await.unwrap());
+            }
+            needed
+        };
+        assert_eq!(needed().await, [false, false, false], "no such job was accepted");
+        jobs.accept(&record).await.unwrap();
+        jobs.transition(id, 0, &dispatched(), 2).await.unwrap();
+        assert_eq!(needed().await, [true, true, true]);
+        let object = ObjectRef { path: kept.as_str().into(), digest: [1; 32], bytes: 5 };
+        let end = Event::Finished { result: Blob::Object(object), meta: "{}".into() };
+        let end = jobs.transition(id, 1, &end, 3).await.unwrap();
+        assert_eq!(needed().await, [false, true, false]);
+        store.put(&keys::outcome(id), Bytes::from_static(&[0xff])).await.unwrap();
+        assert_eq!(needed().await, [true, true, true], "who cannot read it cannot tell");
+        jobs.forget(&forgettable(&end)).await.unwrap();
+        assert_eq!(needed().await, [false, false, false]);
+        assert!(jobs.needs(&Place::parse("models/weights").unwrap()).await.unwrap());
     }
 }

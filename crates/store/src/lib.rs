@@ -4,6 +4,7 @@
 
 mod election;
 mod error;
+mod etcd;
 mod fenced;
 pub mod job;
 mod jobs;
@@ -21,6 +22,7 @@ mod watch;
 
 pub use election::{Election, Leader, Leadership};
 pub use error::Error;
+pub use etcd::{EtcdOptions, EtcdStore, EtcdTls};
 pub use fenced::Fenced;
 pub use job::{Client, Ended, Fault, Generation, Idempotency, JobRecord, Live, Outcome, Refused, State};
 pub use jobs::{Accepted, Change, EndedJobs, Follow, Jobs, Line, LiveJobs, Position, Presence, Replaced, Work};
@@ -28,7 +30,7 @@ pub use lease::{Lease, LeaseId};
 pub use memory::{Faults, MemoryStore, Writes};
 pub use metadata::{Entry, Event, Limits, MetadataStore, Page, Range, Revision, Watch};
 pub use models::{ModelRecord, ModelState, Models};
-pub use objects::{Blob, INLINE_BYTES, ObjectRef, Objects, Place};
+pub use objects::{Blob, Grant, INLINE_BYTES, ObjectRef, Objects, Place, S3Options};
 pub use redb_store::RedbStore;
 pub use txn::{Compare, Durability, Op, Txn, TxnOutcome};
 

@@ -1,19 +1,28 @@
 //! Payloads and results: blobs that are written once, read whole, and checked when read.
 
+mod grants;
+mod local;
+mod s3;
+
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
 use ids::{JobId, TenantId};
-use object_store::local::LocalFileSystem;
 use object_store::path::Path;
+use object_store::signer::Signer;
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Error;
 
-/// Blobs up to this many bytes lie in the job record instead of an object of their own: one sync less.
+pub use grants::Grant;
+pub use s3::S3Options;
+
+/// Blobs up to this many bytes lie in the job record instead of an object of their own, where nobody says otherwise:
+/// one sync less.
 pub const INLINE_BYTES: usize = 32 << 10;
 
 /// Bytes of disk that are left free: metadata must still be writable when payloads no longer are.
@@ -25,6 +34,9 @@ pub struct Objects {
     store: Arc<dyn ObjectStore>,
     /// The folder, when it is a local one.
     folder: Option<PathBuf>,
+    /// What signs grants, when they are links.
+    signer: Option<Arc<dyn Signer>>,
+    inline_bytes: usize,
 }
 
 /// Bytes, here or elsewhere.
@@ -91,6 +103,12 @@ impl Place {
         place.0.strip_prefix(&self.0).is_some_and(|rest| rest.starts_with('/'))
     }
 
+    /// Returns the job whose payload or result lies there.
+    #[must_use]
+    pub fn job(&self) -> Option<JobId> {
+        self.0.split('/').find_map(|part| part.parse().ok())
+    }
+
     /// Takes a path that [`Place::as_str`] gave.
     ///
     /// # Errors
@@ -108,16 +126,31 @@ impl Place {
 
 impl Objects {
     /// Keeps objects as files under `folder`, making it when there is none. A file appears under its name
-    /// only when it is whole and synced, its folder too.
+    /// only when it is whole and synced, its folder too. Nobody but this user can read them.
     ///
     /// # Errors
     /// When the folder cannot be made.
     pub fn local(folder: impl AsRef<FilePath>) -> Result<Self, Error> {
-        let folder = folder.as_ref();
-        let place = folder.display().to_string();
-        std::fs::create_dir_all(folder).map_err(|error| Error::failed(place.clone(), error))?;
-        let store = LocalFileSystem::new_with_prefix(folder).map_err(|error| Error::failed(place, error))?;
-        Ok(Self { store: Arc::new(store.with_fsync(true)), folder: Some(folder.to_owned()) })
+        let folder = folder.as_ref().to_owned();
+        let store = local::open(&folder).map_err(|error| Error::failed(folder.display().to_string(), error))?;
+        Ok(Self { store, folder: Some(folder), signer: None, inline_bytes: INLINE_BYTES })
+    }
+
+    /// Keeps objects in a bucket of S3 or of what speaks its protocol.
+    ///
+    /// # Errors
+    /// When the options cannot be.
+    pub fn s3(options: S3Options) -> Result<Self, Error> {
+        let place = format!("the bucket {}", options.bucket);
+        let store = Arc::new(s3::open(options).map_err(|error| Error::failed(place, error))?);
+        let signer: Arc<dyn Signer> = Arc::<object_store::aws::AmazonS3>::clone(&store);
+        Ok(Self { store, folder: None, signer: Some(signer), inline_bytes: INLINE_BYTES })
+    }
+
+    /// Sets how many bytes stay inline: as many as the metadata store likes to hold ([`crate::Limits`]).
+    #[must_use]
+    pub fn with_inline_bytes(self, inline_bytes: usize) -> Self {
+        Self { inline_bytes, ..self }
     }
 
     /// Returns the folder of a local store.
@@ -145,7 +178,7 @@ impl Objects {
     /// # Errors
     /// [`Error::NoSpace`], or a failure of the store.
     pub async fn keep(&self, place: &Place, bytes: Bytes) -> Result<Blob, Error> {
-        if bytes.len() <= INLINE_BYTES {
+        if bytes.len() <= self.inline_bytes {
             return Ok(Blob::Inline(bytes));
         }
         self.check_space(bytes.len() as u64)?;
@@ -161,6 +194,9 @@ impl Objects {
         let object = ObjectRef { path: place.0.clone(), digest, bytes: bytes.len() as u64 };
         let put = self.store.put(&path(&object.path)?, bytes.into()).await;
         put.map_err(|error| Error::failed(&object.path, error))?;
+        if let Some(folder) = &self.folder {
+            local::hide(&folder.join(&object.path)).map_err(|error| Error::failed(&object.path, error))?;
+        }
         Ok(object)
     }
 
@@ -217,6 +253,40 @@ impl Objects {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(Error::failed(&place.0, error)),
         }
+    }
+
+    /// Yields the objects that have not been written to for `age`, whoever they belong to: those that nobody knows are left
+    /// from a request or a result that was cut off.
+    #[must_use]
+    pub fn older(&self, age: Duration) -> BoxStream<'static, Result<Place, Error>> {
+        let before = SystemTime::now().checked_sub(age);
+        let found = self.store.list(None).filter_map(move |object| async move {
+            match object {
+                Ok(object) => {
+                    let old = before.is_some_and(|before| SystemTime::from(object.last_modified) <= before);
+                    old.then(|| Ok(Place(object.location.to_string())))
+                }
+                Err(object_store::Error::NotFound { .. }) => None,
+                Err(error) => Some(Err(Error::failed("the objects", error))),
+            }
+        });
+        found.boxed()
+    }
+
+    /// Lets whoever gets the grant read one object, for a time.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub async fn grant_get(&self, place: &Place, lifetime: Duration) -> Result<Grant, Error> {
+        self.grant(object_store::signer::Method::GET, place, lifetime).await
+    }
+
+    /// Lets whoever gets the grant write one object, for a time.
+    ///
+    /// # Errors
+    /// A failure of the store.
+    pub async fn grant_put(&self, place: &Place, lifetime: Duration) -> Result<Grant, Error> {
+        self.grant(object_store::signer::Method::PUT, place, lifetime).await
     }
 
     /// Removes every object under a place.
@@ -332,6 +402,50 @@ mod tests {
         assert_eq!(error.to_string(), format!("no space left on the disk that holds {}", folder.path().display()));
         assert!(matches!(error, Error::NoSpace { .. }));
         assert!(!folder.path().join(place.as_str()).exists());
+    }
+
+    #[tokio::test]
+    async fn nobody_else_can_read_what_is_kept() {
+        use std::os::unix::fs::PermissionsExt;
+        let (folder, _, place) = store();
+        // One that was made when folders were open to all.
+        std::fs::set_permissions(folder.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        let objects = Objects::local(folder.path()).unwrap();
+        objects.put(&place, Bytes::from(vec![1; 100])).await.unwrap();
+        let mode = |path: &FilePath| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!(mode(folder.path()), 0o700);
+        assert_eq!(mode(&folder.path().join(place.as_str())), 0o600);
+    }
+
+    #[tokio::test]
+    async fn objects_that_have_lain_for_a_while_are_found_and_name_their_job() {
+        let (folder, objects, _) = store();
+        let (lab, job) = (TenantId::new("lab"), JobId::new());
+        let (old, new) = (Place::result(&lab, job, 1, 1), Place::payload(&lab, job));
+        for place in [&old, &new] {
+            objects.put(place, Bytes::from_static(b"x")).await.unwrap();
+        }
+        let file = std::fs::File::options().append(true).open(folder.path().join(old.as_str())).unwrap();
+        file.set_modified(SystemTime::now() - Duration::from_secs(7200)).unwrap();
+        let found: Vec<Place> = objects.older(Duration::from_secs(3600)).map(|place| place.unwrap()).collect().await;
+        assert_eq!(found, [old]);
+        assert_eq!(found[0].job(), Some(job));
+        assert_eq!(objects.older(Duration::ZERO).count().await, 2);
+    }
+
+    #[tokio::test]
+    async fn a_local_grant_is_a_file_and_is_checked_when_it_is_read() {
+        let (_folder, objects, place) = store();
+        let hour = Duration::from_secs(3600);
+        let bytes = Bytes::from(vec![5; 70_000]);
+        let object = objects.grant_put(&place, hour).await.unwrap().put(&place, bytes.clone()).await.unwrap();
+        assert_eq!(objects.get(&object).await.unwrap(), bytes);
+        let grant = objects.grant_get(&place, hour).await.unwrap();
+        assert_eq!(grant.get(&object).await.unwrap(), bytes);
+        let other = ObjectRef { digest: [0; 32], ..object.clone() };
+        assert!(matches!(grant.get(&other).await, Err(Error::Damaged(_))));
+        objects.delete(&place).await.unwrap();
+        assert!(matches!(grant.get(&object).await, Err(Error::NoObject(_))));
     }
 
     #[test]

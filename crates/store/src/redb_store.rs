@@ -213,6 +213,94 @@ mod tests {
         assert!(error.contains("/nonexistent/state"), "{error}");
     }
 
+    #[test]
+    fn nobody_else_can_read_the_file() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let mode = || fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        drop(RedbStore::open(&path).unwrap());
+        assert_eq!(mode(), 0o600);
+        // One that was made when files were open to all.
+        fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+        drop(RedbStore::open(&path).unwrap());
+        assert_eq!(mode(), 0o600);
+    }
+
+    #[tokio::test]
+    async fn what_is_under_a_lease_is_gone_when_the_file_is_opened_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state");
+        let store = RedbStore::open(&path).unwrap();
+        let lease = store.lease(Duration::from_secs(60)).await.unwrap();
+        let put = |key: &str| Txn::default().put_leased(key, "", lease.id());
+        store.txn(put("/leased")).await.unwrap();
+        store.txn(put("/relaxed").relaxed()).await.unwrap();
+        store.txn(put("/freed")).await.unwrap();
+        store.put("/freed", Bytes::new()).await.unwrap();
+        let last = store.snapshot("/").await.unwrap();
+        assert_eq!(last.entries.len(), 3);
+        // As a crash leaves it.
+        let copy = folder.path().join("copy");
+        fs::copy(&path, &copy).unwrap();
+        let again = RedbStore::open(&copy).unwrap();
+        let left = again.list("/").await.unwrap();
+        assert_eq!(left.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>(), ["/freed"]);
+        // Nothing is given a revision that something had before.
+        let put = again.txn(Txn::default().put("/new", "")).await.unwrap();
+        assert!(put.committed() > Some(last.revision));
+    }
+
+    #[tokio::test]
+    async fn a10_a_store_whose_file_was_away_is_there_again_when_the_file_is_and_never_empty() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, away) = (folder.path().join("state"), folder.path().join("away"));
+        let store = RedbStore::open(&path).unwrap();
+        store.put("/kept", Bytes::from_static(b"1")).await.unwrap();
+        store.txn(Txn::default().put("/relaxed", "2").relaxed()).await.unwrap();
+        fs::rename(&path, &away).unwrap();
+        // As after a commit that failed: the file has to be opened afresh.
+        store.inner.ask(|reply| Order::Reopen { reply }).await.unwrap();
+        assert!(matches!(store.get("/kept").await, Err(Error::Failed { .. })));
+        assert!(matches!(store.put("/other", Bytes::new()).await, Err(Error::Failed { .. })));
+        assert!(!path.exists(), "an empty file took its place");
+        fs::rename(&away, &path).unwrap();
+        // Nobody writes: who reads finds it again all the same.
+        let back = async {
+            while store.get("/kept").await.is_err() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), back).await.unwrap();
+        let value = |entry: Option<Entry>| entry.map(|entry| entry.value);
+        assert_eq!(value(store.get("/kept").await.unwrap()).as_deref(), Some(&b"1"[..]));
+        assert_eq!(value(store.get("/relaxed").await.unwrap()).as_deref(), Some(&b"2"[..]));
+        store.put("/other", Bytes::new()).await.unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a2_a_long_listing_holds_up_no_write() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = RedbStore::open(folder.path().join("state")).unwrap();
+        for batch in 0..20 {
+            let txns = (0..200).map(|number| {
+                Txn::default().put(format!("/history/{batch:02}/{number:03}"), vec![7; 4 << 10]).relaxed()
+            });
+            store.commit(txns.collect()).await.unwrap();
+        }
+        // Between any two pages somebody writes, and the listing stays what it was.
+        let (mut next, mut entries, mut pages) = (Some(Range::of("/history/").limit(500)), 0, 0);
+        while let Some(range) = next {
+            let page = store.range(range.clone()).await.unwrap();
+            entries += page.entries.len();
+            pages += 1;
+            store.put(&format!("/history/00/{pages:03}x"), Bytes::new()).await.unwrap();
+            next = range.next(&page);
+        }
+        assert_eq!(entries, 4000);
+        assert!(pages >= 16, "a page holds a mebibyte at most, so these are more than {pages}");
+    }
+
     /// A write of a value, or a deletion; and whether it is durable.
     fn writes() -> impl Strategy<Value = Vec<(u8, Option<u8>, bool)>> {
         proptest::collection::vec((0u8..6, any::<Option<u8>>(), any::<bool>()), 1..60)

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Read;
 use std::ops::Bound;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -56,6 +57,7 @@ pub struct Committed {
 impl File {
     /// Opens the file, making it when there is none; with a revision that is larger than any before.
     pub fn create(path: &Path) -> Result<(Self, Revision), Error> {
+        hide(path).map_err(|error| Error::failed(path.display().to_string(), error))?;
         let database = match Database::create(path) {
             Err(redb::DatabaseError::Storage(_)) if unfinished(path) => {
                 fs::remove_file(path).map_err(redb::DatabaseError::from).and_then(|()| Database::create(path))
@@ -293,6 +295,16 @@ fn conflict(entries: &Table<'_, &str, Row>, compares: &[Compare]) -> Result<Opti
 
 fn entry(key: &str, (revision, value): (u64, &[u8])) -> Entry {
     Entry { key: key.to_owned(), value: Bytes::copy_from_slice(value), revision }
+}
+
+/// Makes the file if there is none, and closes it to others: secrets lie in it.
+fn hide(path: &Path) -> std::io::Result<()> {
+    let file = fs::File::options().create(true).truncate(false).write(true).mode(0o600).open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(fs::Permissions::from_mode(0o600))?;
+        tracing::warn!(file = %path.display(), "the metadata was open to others; it is closed now");
+    }
+    Ok(())
 }
 
 /// Makes it durable that a file is there.

@@ -30,10 +30,27 @@ const AGAIN: Duration = Duration::from_secs(1);
 
 /// What the writer is asked to do.
 pub enum Order {
-    Commit { txns: Vec<Txn>, reply: oneshot::Sender<Result<Vec<TxnOutcome>, Error>> },
-    Grant { ttl: Duration, reply: oneshot::Sender<LeaseId> },
-    Renew { id: LeaseId, reply: oneshot::Sender<bool> },
-    Revoke { id: LeaseId, reply: oneshot::Sender<()> },
+    Commit {
+        txns: Vec<Txn>,
+        reply: oneshot::Sender<Result<Vec<TxnOutcome>, Error>>,
+    },
+    Grant {
+        ttl: Duration,
+        reply: oneshot::Sender<LeaseId>,
+    },
+    Renew {
+        id: LeaseId,
+        reply: oneshot::Sender<bool>,
+    },
+    Revoke {
+        id: LeaseId,
+        reply: oneshot::Sender<()>,
+    },
+    /// As a failure does it.
+    #[cfg(test)]
+    Reopen {
+        reply: oneshot::Sender<()>,
+    },
 }
 
 pub struct Writer {
@@ -157,6 +174,12 @@ impl Writer {
                 if let Some(held) = held {
                     held.until = Instant::now() + held.ttl;
                 }
+            }
+            #[cfg(test)]
+            Order::Reopen { reply } => {
+                self.file = None;
+                self.file = self.reopen().ok();
+                let _ = reply.send(());
             }
             Order::Revoke { id, reply } => {
                 if let Some(held) = self.leases.get_mut(&id) {

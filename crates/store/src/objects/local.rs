@@ -1,0 +1,50 @@
+//! Objects as files that nobody else can read.
+
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::Path;
+use std::sync::Arc;
+
+use object_store::ObjectStore;
+use object_store::local::LocalFileSystem;
+
+/// Opens a folder of objects, making it when there is none and closing it to others when it is open.
+pub fn open(folder: &Path) -> io::Result<Arc<dyn ObjectStore>> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let mode = fs::metadata(folder)?.permissions().mode();
+    if mode & 0o077 != 0 {
+        fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+        tracing::warn!(folder = %folder.display(), "the folder of objects was open to others; it is closed now");
+    }
+    let store = LocalFileSystem::new_with_prefix(folder).map_err(io::Error::other)?;
+    Ok(Arc::new(store.with_fsync(true)))
+}
+
+/// Closes a file to others. Its folder is closed already, so that nobody got there before.
+pub fn hide(file: &Path) -> io::Result<()> {
+    match fs::set_permissions(file, Permissions::from_mode(0o600)) {
+        // Whoever was to read it was faster than this, and removed it.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        hidden => hidden,
+    }
+}
+
+/// Writes a file that appears under its name only when it is whole and synced, its folder too.
+pub fn write(file: &Path, bytes: &[u8]) -> io::Result<()> {
+    let folder = file.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    let staged = file.with_extension(format!("{:016x}", fastrand::u64(..)));
+    let written = (|| {
+        let mut opened = fs::File::options().write(true).create_new(true).mode(0o600).open(&staged)?;
+        opened.write_all(bytes)?;
+        opened.sync_all()?;
+        fs::rename(&staged, file)?;
+        fs::File::open(folder)?.sync_all()
+    })();
+    if written.is_err() {
+        // What is left of it is no object of anybody's.
+        let _ = fs::remove_file(&staged);
+    }
+    written
+}
