@@ -199,12 +199,15 @@ struct Lane<M: Model> {
     aside: Option<M::Aside>,
 }
 
+/// What a lane's body leaves for whoever runs the lane.
+type Shared<T> = Rc<RefCell<Vec<T>>>;
+
 impl<M: Model> Lane<M> {
     fn new(
         common: &Common<M>,
         member: Member,
         body: impl FnOnce() + 'static,
-        (back, happened): (Rc<RefCell<Vec<Back<M>>>>, Rc<RefCell<Vec<Event>>>),
+        (back, happened): (Shared<Back<M>>, Shared<Event>),
         events: &mut Vec<Event>,
     ) -> Option<Self> {
         match Fiber::new(body) {

@@ -103,7 +103,7 @@ fn compact(shape: &[i64], strides: &[i64]) -> Vec<i64> {
         if strides[axis] < reach {
             return plain;
         }
-        reach = strides[axis] * (shape[axis] - 1) + reach;
+        reach += strides[axis] * (shape[axis] - 1);
     }
     let mut compact = strides.to_vec();
     let mut step = 1;

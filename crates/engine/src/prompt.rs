@@ -196,9 +196,12 @@ fn split(rows: &mut [Row], name: &str, given: Vec<Vec<i64>>) -> Result<(), Raise
     Ok(())
 }
 
+/// Keyword arguments, in order.
+type Keywords = Vec<(Rc<str>, Value)>;
+
 /// Sorts arguments into those that are not split by row and those that are; of each name, the last.
-fn separate(pairs: impl IntoIterator<Item = (Rc<str>, Value)>) -> (Vec<(Rc<str>, Value)>, Vec<(Rc<str>, Value)>) {
-    let (mut rest, mut fields): (Vec<(Rc<str>, Value)>, Vec<(Rc<str>, Value)>) = (Vec::new(), Vec::new());
+fn separate(pairs: impl IntoIterator<Item = (Rc<str>, Value)>) -> (Keywords, Keywords) {
+    let (mut rest, mut fields) = (Keywords::new(), Keywords::new());
     for (name, value) in pairs {
         let list = if ROW_FIELDS.contains(&&*name) && !matches!(value, Value::None) { &mut fields } else { &mut rest };
         list.retain(|(other, _)| *other != name);

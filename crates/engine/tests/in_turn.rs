@@ -1,5 +1,5 @@
 //! Random sessions give what they give when each trace runs in its turn: the same values, lines and errors.
-#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use engine::conformance::{Outcome, Subject, outcome_of};
 use engine::{Engine, Job, fake};

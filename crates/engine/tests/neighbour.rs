@@ -1,5 +1,5 @@
 //! What one job computes costs others nothing that they notice: measured in passes and layers, on the toy model.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::panic, reason = "a test fails by panicking")]
 
 use engine::conformance::{Outcome, Subject, outcome_of, owned, tensor};
 use engine::fake::FakeModel;

@@ -1,5 +1,5 @@
 //! No input aborts the process or runs on: every one ends in an error value.
-#![expect(clippy::panic, reason = "a test fails by panicking")]
+#![expect(clippy::panic, clippy::expect_used, reason = "a test fails by panicking")]
 
 mod common;
 

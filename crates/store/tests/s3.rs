@@ -1,4 +1,5 @@
 //! Objects in a bucket: what is kept comes back, grants are enough to read or write one object and nothing else.
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "a test fails by panicking")]
 
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;

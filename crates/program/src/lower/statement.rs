@@ -240,7 +240,7 @@ impl Lower<'_> {
     /// Makes the scope's name part of the qualified names inside it; returns what to restore.
     pub(super) fn nest(&mut self, name: &str, function: bool) -> Option<Rc<ir::Qualifier>> {
         let outer = self.around.clone();
-        std::mem::replace(&mut self.around, Some(Rc::new(ir::Qualifier::new(outer, name, function))))
+        self.around.replace(Rc::new(ir::Qualifier::new(outer, name, function)))
     }
 
     fn import(&mut self, node: &ast::StmtImport) -> Lowered<StatementKind> {

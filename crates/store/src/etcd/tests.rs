@@ -293,8 +293,7 @@ async fn s2_a_cluster_that_loses_its_leader_goes_on() {
     let lease = store.lease(Duration::from_secs(20)).await.unwrap();
     store.txn(Txn::default().put_leased("/leased", "", lease.id())).await.unwrap();
     let mut watch = store.watch("/w/", None).await.unwrap();
-    let mut expected = 0;
-    for _ in 0..2 {
+    for expected in 0..2 {
         let mut leader = None;
         for (number, member) in cluster.members.iter().enumerate() {
             let status = Client::connect([&member.url], None).await.unwrap().status().await.unwrap();
@@ -322,7 +321,6 @@ async fn s2_a_cluster_that_loses_its_leader_goes_on() {
         };
         timeout(PATIENCE, put).await.unwrap();
         assert_eq!(next(&mut watch).await.key(), format!("/w/{expected}"));
-        expected += 1;
         assert!(lease.holds());
         cluster.members[leader].start_again();
         cluster.ready().await;
