@@ -172,7 +172,14 @@ async fn serve(options: Options, worker: PathBuf) -> Result<ExitCode> {
     if let Some(folder) = &options.torch_lib {
         arguments.extend(["--torch-lib".into(), folder.into()]);
     }
-    let worker = Worker { program: worker, arguments, token, deaths: tokio::sync::watch::Sender::new(0) };
+    let (died, mut gone) = tokio::sync::mpsc::unbounded_channel();
+    let worker = Worker { program: worker, arguments, token, deaths: tokio::sync::watch::Sender::new(0), died };
+    let departures = scheduler.departures();
+    tokio::spawn(async move {
+        while let Some(instance) = gone.recv().await {
+            departures.gone(instance).await;
+        }
+    });
     let deaths = worker.deaths.subscribe();
     let mut supervisor = tokio::spawn({
         let (stop, kill) = (stop_worker.clone(), kill_worker.clone());
@@ -207,6 +214,11 @@ async fn serve(options: Options, worker: PathBuf) -> Result<ExitCode> {
 
     tokio::select! {
         () = signals.asked() => {}
+        () = scheduler.failed() => {
+            stop_worker.cancel();
+            kill_worker.cancel();
+            bail!("the scheduler failed; its own lines are above");
+        }
         // It ends by itself only when the worker's program can no longer be started.
         ended = &mut supervisor => {
             scheduler.stop().await;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ids::{JobId, KeyId, ModelKey, TenantId, WorkerId};
+use ids::{JobId, KeyId, ModelKey, TenantId, Token, WorkerId};
 use program::Limits;
 use serde::{Deserialize, Serialize};
 
@@ -27,9 +27,9 @@ pub struct JobRecord {
     pub payload: Blob,
 
     pub state: State,
-    /// Counts dispatches from 1: the fencing token of the current one.
+    /// Counts dispatches from 1.
     pub attempt: u32,
-    /// Workers that died while they had this job.
+    /// Processes of workers that died while they had this job and no other.
     pub deaths: u32,
     pub worker: Option<WorkerId>,
     /// Set when, and only when, the state is [`State::Completed`] or [`State::Failed`].
@@ -41,9 +41,19 @@ pub struct JobRecord {
     pub dispatched_at: u64,
     pub started_at: u64,
     pub ended_at: u64,
+
+    /// The epoch of the scheduler that gave the current attempt out.
+    #[serde(skip)]
+    pub epoch: u64,
 }
 
 impl JobRecord {
+    /// Returns the fencing token of the current attempt.
+    #[must_use]
+    pub fn token(&self) -> Token {
+        Token { epoch: self.epoch, attempt: self.attempt }
+    }
+
     /// Makes the record of a job that was just accepted: of an nnsight 0.8 client that polls and wants its result
     /// uncompressed, under the default limits.
     #[must_use]
@@ -68,6 +78,7 @@ impl JobRecord {
             dispatched_at: 0,
             started_at: 0,
             ended_at: 0,
+            epoch: 0,
         }
     }
 }
@@ -153,6 +164,8 @@ pub enum Event {
     /// It is given to a worker, under the next attempt.
     Dispatched {
         worker: WorkerId,
+        /// Of the scheduler that gives it.
+        epoch: u64,
     },
     /// Its first step runs.
     Started,
@@ -214,8 +227,9 @@ impl JobRecord {
         }
         let mut record = Self { state, ..self.clone() };
         match event {
-            Event::Dispatched { worker } => {
+            Event::Dispatched { worker, epoch } => {
                 record.attempt += 1;
+                record.epoch = *epoch;
                 record.worker = Some(worker.clone());
                 record.dispatched_at = now;
                 record.started_at = 0;
@@ -242,16 +256,25 @@ impl JobRecord {
         Ok(record)
     }
 
-    /// Encodes the record as stored: one byte of version, then postcard.
+    /// Encodes the record as stored: one byte of version, then postcard, with what was added later behind it.
     pub(crate) fn encode(&self) -> Result<Vec<u8>, Error> {
-        postcard::to_extend(self, vec![VERSION]).map_err(|error| self.unreadable(&error.to_string()))
+        let encoded = postcard::to_extend(self, vec![VERSION]);
+        let encoded = encoded.and_then(|bytes| postcard::to_extend(&self.epoch, bytes));
+        encoded.map_err(|error| self.unreadable(&error.to_string()))
     }
 
     /// Decodes what [`JobRecord::encode`] wrote.
     pub(crate) fn decode(key: &str, bytes: &[u8]) -> Result<Self, Error> {
         let unreadable = |reason: String| Error::Unreadable { key: key.to_owned(), reason };
         match bytes.split_first() {
-            Some((&VERSION, rest)) => postcard::from_bytes(rest).map_err(|error| unreadable(error.to_string())),
+            Some((&VERSION, rest)) => {
+                let record = || -> Result<Self, postcard::Error> {
+                    let (record, added) = postcard::take_from_bytes::<Self>(rest)?;
+                    let epoch = if added.is_empty() { 0 } else { postcard::from_bytes(added)? };
+                    Ok(Self { epoch, ..record })
+                };
+                record().map_err(|error| unreadable(error.to_string()))
+            }
             Some((version, _)) => Err(unreadable(format!("its version is {version}, this server knows {VERSION}"))),
             None => Err(unreadable("it is empty".into())),
         }
@@ -274,7 +297,7 @@ mod tests {
     fn event() -> impl Strategy<Value = Event> {
         let fault = prop_oneof![Just(Fault::User), Just(Fault::Limit), Just(Fault::Server)];
         prop_oneof![
-            Just(Event::Dispatched { worker: WorkerId::new("w") }),
+            any::<u64>().prop_map(|epoch| Event::Dispatched { worker: WorkerId::new("w"), epoch }),
             Just(Event::Started),
             any::<u8>().prop_map(|byte| Event::Finished {
                 result: Blob::Inline(Bytes::from(vec![byte])),
@@ -305,6 +328,7 @@ mod tests {
                         prop_assert_eq!(attempt, record.attempt, "an old attempt was heard");
                         let dispatched = matches!(event, Event::Dispatched { .. });
                         prop_assert_eq!(after.attempt, record.attempt + u32::from(dispatched));
+                        prop_assert!(dispatched || after.token() == record.token());
                         prop_assert!(after.deaths >= record.deaths);
                         let told = matches!(after.state, State::Completed | State::Failed);
                         prop_assert_eq!(after.outcome.is_some(), told);

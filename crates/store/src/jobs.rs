@@ -390,7 +390,7 @@ pub(crate) mod tests {
     }
 
     fn dispatched() -> Event {
-        Event::Dispatched { worker: WorkerId::new("w") }
+        Event::Dispatched { worker: WorkerId::new("w"), epoch: 1 }
     }
 
     fn finished() -> Event {
