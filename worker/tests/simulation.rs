@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 #[path = "../../scheduler/tests/harness/memory.rs"]
+#[expect(dead_code, reason = "a store that fails is for the scheduler's own tests")]
 mod memory;
 mod simulation {
     pub mod history;
