@@ -23,6 +23,7 @@ use tonic::transport::server::{Connected, TcpIncoming};
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
 use crate::leader::Leader;
+use crate::roster::Roster;
 use crate::sessions::{News, Role, Sessions};
 use crate::settle::Settler;
 use crate::{epoch, sweep};
@@ -105,7 +106,8 @@ pub async fn start(
     };
     let keep = config.result_time;
     let address = config.listen;
-    let mut leader = Leader::new(config, settler.clone(), Models::new(store), epoch);
+    let roster = Roster::load(Arc::clone(&store)).await?;
+    let mut leader = Leader::new(config, settler.clone(), Models::new(store), roster, epoch);
     let work = leader.recover().await?;
     let handle = Handle { address, epoch, sessions, drains, stop: stop.clone(), failed, tasks };
     handle.essential("leader", leader.run(work, inbox, drain_requests, stop.clone()));

@@ -22,6 +22,7 @@ use crate::clock::Pace;
 use crate::config::{Config, HostedModel};
 use crate::crew::{Assigned, Crew, Phase, Replica};
 use crate::placement::{Action, End, Hosting, Queue, Seat, Told, View, Waiting, decide};
+use crate::roster::Roster;
 use crate::sessions::{News, SessionId};
 use crate::settle::{Report, Settled, Settler};
 use crate::wire;
@@ -44,6 +45,7 @@ pub struct Leader {
     config: Arc<Config>,
     settler: Settler,
     models: Models,
+    roster: Roster,
     epoch: u64,
     pace: Pace,
     view: View,
@@ -52,6 +54,10 @@ pub struct Leader {
     /// Jobs that an earlier scheduler gave out and nobody has come back with, and until when somebody may.
     orphans: BTreeMap<JobId, Orphan>,
     orphans_until: Duration,
+    /// Jobs that were found in the queue and may be out all the same, since a crash may have undone that they were given
+    /// out, and the workers that may have them.
+    unsure: BTreeMap<JobId, Live>,
+    awaited: BTreeSet<WorkerId>,
     /// When each job that was seen to come expires.
     expiries: BTreeMap<JobId, Duration>,
     /// Jobs that were with a process when it died, beside others.
@@ -75,18 +81,21 @@ struct Orphan {
 }
 
 impl Leader {
-    pub fn new(config: Config, settler: Settler, models: Models, epoch: u64) -> Self {
+    pub fn new(config: Config, settler: Settler, models: Models, roster: Roster, epoch: u64) -> Self {
         Self {
             orphans_until: config.reattach,
             config: Arc::new(config),
             settler,
             models,
+            roster,
             epoch,
             pace: Pace::start(),
             view: View::default(),
             queue: Queue::default(),
             crew: Crew::default(),
             orphans: BTreeMap::new(),
+            unsure: BTreeMap::new(),
+            awaited: BTreeSet::new(),
             expiries: BTreeMap::new(),
             suspects: BTreeSet::new(),
             starts: Vec::new(),
@@ -253,6 +262,7 @@ impl Leader {
     /// Forgets what is only known of jobs that have not ended.
     fn forget(&mut self, job: JobId) {
         self.orphans.remove(&job);
+        self.unsure.remove(&job);
         self.expiries.remove(&job);
         self.suspects.remove(&job);
     }
@@ -416,7 +426,7 @@ impl Leader {
 
     /// Puts a job into the queue, if that is its state, to be given out from an instant on.
     fn enqueue(&mut self, live: &Live, from: Option<Duration>) {
-        if live.state != State::Queued {
+        if live.state != State::Queued || self.unsure.contains_key(&live.id) {
             return;
         }
         let waiting = Waiting {

@@ -13,6 +13,7 @@ mod epoch;
 mod handle;
 mod leader;
 mod placement;
+mod roster;
 mod sessions;
 mod settle;
 mod sweep;

@@ -190,7 +190,9 @@ impl Sessions {
     pub async fn accept(&self, mut inbox: Inbox) -> Result<Replies, Status> {
         let first = tokio::time::timeout(self.heartbeat.saturating_mul(SILENCE), inbox.next()).await;
         let first = first.map_err(|_| Status::deadline_exceeded("no hello came"))?.transpose()?;
-        let Some(v1::FromWorker { message: Some(FromWorker::Hello(hello)) }) = first else {
+        // A line that broke is nothing wrong with the worker.
+        let first = first.ok_or_else(|| Status::unavailable("the connection ended before a hello came"))?;
+        let v1::FromWorker { message: Some(FromWorker::Hello(hello)) } = first else {
             return Err(Status::invalid_argument("the first message must be a hello"));
         };
         // Hashes compare in constant time.

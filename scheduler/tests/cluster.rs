@@ -436,6 +436,38 @@ async fn j6_a_job_that_was_cancelled_while_its_worker_was_away_is_dropped_when_t
 }
 
 #[tokio::test(start_paused = true)]
+async fn b16_what_a_crash_made_queued_waits_for_the_worker_that_may_have_it() {
+    for comes_back in [true, false] {
+        let mut cluster = Cluster::start().await;
+        let mut worker = cluster.worker("w1", 1).await;
+        let job = cluster.submit("lab").await;
+        let assign = worker.assign().await;
+        worker.started(&assign).await;
+        cluster.wait_for(job, State::Running).await;
+        let process = worker.cut();
+        cluster.crash().await;
+        assert_eq!(cluster.now(job).await.state, State::Queued);
+        cluster.restart(|_| {}).await;
+        let mut other = cluster.worker("w2", 1).await;
+        // What comes new cannot be with anybody.
+        let new = cluster.submit("lab").await;
+        let assigned = other.assign().await;
+        assert_eq!(assigned.job_id, new.to_string());
+        other.finish(&assigned, b"new").await;
+        assert!(other.quiet().await, "it is given out while w1 may run it");
+        if comes_back {
+            let (_worker, welcome) = cluster.dial(process, &[held(&assign, HeldState::Running)]).await.unwrap();
+            assert_eq!(welcome.keep, [given(&assign)]);
+            assert!(other.quiet().await, "it is given out while w1 runs it");
+        } else {
+            let again = other.assign().await;
+            assert_eq!((again.job_id.clone(), again.attempt), (job.to_string(), 1));
+            assert_ne!(again.epoch, assign.epoch);
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn b3_a_job_whose_end_the_store_took_at_a_later_try_is_let_go() {
     let cluster = Cluster::start().await;
     let mut worker = cluster.worker("w1", 2).await;

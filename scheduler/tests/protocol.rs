@@ -87,6 +87,8 @@ struct Scheduler {
     /// The process that has the current attempt. `None` while that was given out by an earlier scheduler and nobody came
     /// back with it.
     holder: Option<(usize, u8)>,
+    /// The workers that may have a job of which a crash undid that it was given out.
+    awaited: [bool; 2],
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -95,6 +97,8 @@ struct Cluster {
     record: Record,
     /// What a crash of the store's only process leaves of the record.
     synced: Record,
+    /// The workers that may have the job, which is written durably.
+    roster: [bool; 2],
     schedulers: Vec<Scheduler>,
     workers: [Worker; 2],
     /// Faults that may still come.
@@ -128,6 +132,8 @@ enum Step {
     Window(usize, usize),
     /// Nobody came back with what an earlier scheduler gave out.
     OrphansWindow(usize),
+    /// Some who may have it did not come.
+    RosterWindow(usize),
 }
 
 /// Why the job is given out again.
@@ -171,6 +177,12 @@ impl Cluster {
         true
     }
 
+    /// Says whether some worker has the job, under whichever token.
+    fn anybody_has_it(&self) -> bool {
+        let comes = |link: &Link| link.to_worker.iter().any(|message| matches!(message, ToWorker::Assign(_)));
+        self.workers.iter().any(|worker| worker.held.is_some() || worker.link.as_ref().is_some_and(comes))
+    }
+
     fn requeue(&mut self, at: usize, why: Why) {
         let token = self.schedulers[at].copy.token;
         let runs = |worker: &Worker| worker.held.is_some_and(|held| held.token == token);
@@ -189,6 +201,7 @@ impl Cluster {
 
     /// A process that had a name is gone.
     fn bury(&mut self, at: usize, name: usize, why: Why) {
+        self.roster[name] = false;
         let scheduler = &mut self.schedulers[at];
         let buried = std::mem::take(&mut scheduler.known[name]).instance;
         if scheduler.holder.is_some() && scheduler.holder == buried.map(|instance| (name, instance)) {
@@ -199,6 +212,7 @@ impl Cluster {
     fn step_down(&mut self, at: usize) {
         self.schedulers[at].epoch = 0;
         self.schedulers[at].known = Default::default();
+        self.schedulers[at].awaited = [false; 2];
         self.schedulers[at].holder = None;
         for worker in &mut self.workers {
             worker.link.take_if(|link| link.scheduler == at);
@@ -225,6 +239,7 @@ impl Cluster {
         if self.schedulers[at].epoch == 0 {
             return;
         }
+        self.roster[name] = true;
         self.schedulers[at].known[name] = Known { instance: Some(instance), attached: true };
         if let Some(link) = &mut self.workers[name].link {
             link.greeted = true;
@@ -250,6 +265,7 @@ impl Cluster {
             }
             Stage::Out(_) | Stage::Ended => {}
         }
+        self.schedulers[at].awaited[name] = false;
         let epoch = self.schedulers[at].epoch;
         self.send(at, name, ToWorker::Welcome { epoch, keep });
     }
@@ -289,12 +305,14 @@ impl Model for Protocol {
 
     fn init_states(&self) -> Vec<Cluster> {
         let record = Record { stage: Stage::Queued, token: Token { epoch: 0, attempt: 0 } };
-        let scheduler = Scheduler { epoch: 0, copy: record, known: Default::default(), holder: None };
+        let (known, awaited) = Default::default();
+        let scheduler = Scheduler { epoch: 0, copy: record, known, holder: None, awaited };
         let worker = Worker { instance: 1, epoch: 0, held: None, link: None };
         vec![Cluster {
             leader: 0,
             record,
             synced: record,
+            roster: [false; 2],
             schedulers: vec![scheduler; self.schedulers],
             workers: [worker.clone(), worker],
             cuts: self.cuts,
@@ -325,11 +343,16 @@ impl Model for Protocol {
             if matches!(scheduler.copy.stage, Stage::Out(_)) && scheduler.holder.is_none() {
                 steps.push(Step::OrphansWindow(at));
             }
+            if scheduler.copy.stage == Stage::Queued && scheduler.awaited != [false; 2] {
+                steps.push(Step::RosterWindow(at));
+            }
             for (name, (known, worker)) in scheduler.known.iter().zip(&cluster.workers).enumerate() {
                 let here = worker.link.as_ref().is_some_and(|link| link.scheduler == at);
                 match known {
                     Known { attached: true, .. } if !here => steps.push(Step::Notice(at, name)),
-                    Known { attached: true, .. } if scheduler.copy.stage == Stage::Queued => {
+                    Known { attached: true, .. }
+                        if scheduler.copy.stage == Stage::Queued && scheduler.awaited == [false; 2] =>
+                    {
                         steps.push(Step::Dispatch(at, name));
                     }
                     Known { attached: false, instance: Some(_) } => steps.push(Step::Window(at, name)),
@@ -375,7 +398,8 @@ impl Model for Protocol {
                 next.usurpations -= u8::from(before.elected());
                 next.leader += 1;
                 let (epoch, copy) = (next.leader, next.record);
-                next.schedulers[at] = Scheduler { epoch, copy, known: Default::default(), holder: None };
+                let (known, awaited) = (Default::default(), next.roster);
+                next.schedulers[at] = Scheduler { epoch, copy, known, holder: None, awaited };
             }
             Step::StepDown(at) => next.step_down(at),
             Step::Crash(at) => {
@@ -412,7 +436,9 @@ impl Model for Protocol {
                 let scheduler = &next.schedulers[at];
                 let (instance, attempt) = (scheduler.known[name].instance?, scheduler.copy.token.attempt + 1);
                 let token = Token { epoch: scheduler.epoch, attempt };
+                let hasty = before.windows == 0 && before.anybody_has_it();
                 if next.commit(at, Record { stage: Stage::Out(name), token }, !self.relaxed) {
+                    next.hasty_reruns += u8::from(hasty);
                     next.schedulers[at].holder = Some((name, instance));
                     next.send(at, name, ToWorker::Assign(token));
                 }
@@ -436,6 +462,10 @@ impl Model for Protocol {
             Step::Told(at, name) => next.bury(at, name, Why::Proof),
             Step::Window(at, name) => next.bury(at, name, Why::Window),
             Step::OrphansWindow(at) => next.requeue(at, Why::Window),
+            Step::RosterWindow(at) => {
+                next.schedulers[at].awaited = [false; 2];
+                next.windows += 1;
+            }
         }
         Some(next)
     }

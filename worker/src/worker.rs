@@ -605,10 +605,13 @@ fn waits() -> ExponentialBackoff {
 
 /// Waits until there is room for a message, where there was none; for ever, where nothing is to be sent.
 async fn room(full: Option<mpsc::Sender<v1::FromWorker>>) {
-    match full {
-        Some(outbox) => drop(outbox.reserve().await),
-        None => std::future::pending().await,
+    if let Some(outbox) = full
+        && outbox.reserve().await.is_ok()
+    {
+        return;
     }
+    // Where nobody takes anything any more, the session's other half ends, too, or is silent.
+    std::future::pending().await
 }
 
 /// Returns which time of which job's being given out a message of progress is about.

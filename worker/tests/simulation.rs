@@ -138,7 +138,7 @@ impl Simulation {
             task.abort();
             // It is gone before anybody can look.
             let ended = task.await;
-            assert!(ended.is_err_and(|error| error.is_cancelled()), "a worker ended by itself");
+            assert!(matches!(&ended, Err(error) if error.is_cancelled()), "a worker ended by itself: {ended:?}");
         }
     }
 

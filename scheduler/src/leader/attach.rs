@@ -44,6 +44,10 @@ impl Leader {
                 return outbox.refuse(Status::aborted("a later hello of this worker came before"));
             }
         }
+        if let Err(error) = self.roster.enter(&worker).await {
+            tracing::error!(%worker, %error, "cannot note a worker");
+            return outbox.refuse(Status::unavailable("the scheduler's store does not answer"));
+        }
         let seat = self.crew.named(&worker).unwrap_or_else(|| {
             let link = Link::Away { until: self.pace.passed(), closed: Closed::Silent };
             let (jobs, models) = Default::default();
@@ -83,6 +87,8 @@ impl Leader {
                 }
             }
         }
+        self.awaited.remove(&worker);
+        self.settle_doubts();
         outbox.send(to_worker::Message::Welcome(welcome));
         for hosted in &self.config.models {
             outbox.send(wire::load_model(hosted));
@@ -141,6 +147,7 @@ impl Leader {
     /// Takes a job up again that a worker came back with.
     fn adopt(&mut self, seat: Seat, hold: &Hold, record: &JobRecord) {
         self.orphans.remove(&hold.job);
+        self.unsure.remove(&hold.job);
         self.queue.adopt(&record.tenant);
         let now = self.pace.passed();
         let left = record.limits.run_time.saturating_sub(hold.ran) + self.config.grace;

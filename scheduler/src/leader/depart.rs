@@ -37,6 +37,7 @@ impl Leader {
     pub(super) async fn depart(&mut self, seat: Seat, why: &Why) {
         let Some(member) = self.crew.remove(seat) else { return };
         self.view.remove(seat);
+        self.roster.leave(&member.worker).await;
         if let Some(outbox) = member.outbox() {
             outbox.close();
         }
@@ -63,6 +64,10 @@ impl Leader {
         if now >= self.orphans_until {
             let orphans = std::mem::take(&mut self.orphans);
             self.reports.extend(orphans.into_iter().map(|(job, it)| Report::of(job, it.token, Told::Lost)));
+            for worker in std::mem::take(&mut self.awaited) {
+                self.roster.leave(&worker).await;
+            }
+            self.settle_doubts();
         }
         let mut due: Vec<(Seat, JobId, Token, Due)> = Vec::new();
         for (seat, member) in self.crew.iter_mut() {
