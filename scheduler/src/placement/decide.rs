@@ -416,37 +416,45 @@ mod tests {
         }
     }
 
+    /// A job that is given out changes its tenant's turn in every model, so that for it two lines at most of each model with
+    /// room are looked at, and a few more of each to find that its room is gone: however many lines there are.
     #[test]
     fn a11_what_is_looked_at_does_not_grow_with_the_lines_that_wait() {
-        let mut queue = Queue::default();
-        // 10,000 lines: 100 tenants wait for each of 100 models.
-        for owner in 0..100 {
-            for wants in 0..100 {
-                add(&mut queue, owner, wants, false);
-            }
-        }
-        let looked = |view: &View| {
-            let mut round = Round::default();
-            round.end(view, &queue, Duration::ZERO);
-            round.give(view, &queue);
-            (round.actions.len(), round.looked)
-        };
+        const MODELS: usize = 100;
         // 1,000 workers, each with one of the models and two more.
         let busy = |free: usize| {
             let mut view = View::default();
-            (0..100).for_each(|number| view.host(model(number), Hosting::Served));
+            (0..MODELS).for_each(|number| view.host(model(number), Hosting::Served));
             for seat in 0..1_000 {
-                let ready = [seat % 100, (seat + 1) % 100, (seat + 2) % 100];
+                let ready = [seat % MODELS, (seat + 1) % MODELS, (seat + 2) % MODELS];
                 view.put(seat as Seat, worker(4, if seat < free { 3 } else { 4 }, &ready));
             }
             view
         };
-        assert_eq!(looked(&busy(0)), (0, (0, 0)), "with no room, no line is looked at");
-        let (given, (lines, workers)) = looked(&busy(1));
-        assert_eq!(given, 1);
-        assert!(lines <= 16 && workers <= 16, "for one free slot, {lines} lines and {workers} workers");
-        let (given, (lines, workers)) = looked(&busy(256));
-        assert_eq!(given, 256);
-        assert!(lines <= 8 * 256 && workers <= 8 * 256, "for 256 free slots, {lines} lines and {workers} workers");
+        // Each tenant waits for every model: 10,000 lines, and 40,000.
+        for tenants in [100, 400] {
+            let mut queue = Queue::default();
+            for owner in 0..tenants {
+                for wants in 0..MODELS {
+                    add(&mut queue, owner, wants, false);
+                }
+            }
+            let looked = |view: &View| {
+                let mut round = Round::default();
+                round.end(view, &queue, Duration::ZERO);
+                round.give(view, &queue);
+                (round.actions.len(), round.looked)
+            };
+            assert_eq!(looked(&busy(0)), (0, (0, 0)), "with no room, no line is looked at");
+            for (free, with_room) in [(1, 3), (4, 6), (256, MODELS)] {
+                let (given, (lines, workers)) = looked(&busy(free));
+                assert_eq!(given, free);
+                assert!(
+                    lines <= 2 * free * with_room + 4 * with_room,
+                    "{tenants} tenants, {free} free slots: {lines} lines"
+                );
+                assert!(workers <= 8 * free + with_room, "{tenants} tenants, {free} free slots: {workers} workers");
+            }
+        }
     }
 }
