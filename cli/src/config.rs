@@ -54,6 +54,13 @@ pub struct Scheduler {
     /// Time between signs of life of a worker; three missed end its session. Default 2 seconds.
     #[serde(with = "humantime_serde")]
     pub heartbeat: Duration,
+    /// How long a worker whose connection ended may take to come back with what it has; then that runs elsewhere. It has
+    /// as long after a start. Default 45 seconds.
+    #[serde(with = "humantime_serde")]
+    pub reattach: Duration,
+    /// How long a worker may take to begin with a job before it must give it back. Default 10 minutes.
+    #[serde(with = "humantime_serde")]
+    pub start_time: Duration,
     /// How long a job may wait before it expires. Default 1 day.
     #[serde(with = "humantime_serde")]
     pub queue_time: Duration,
@@ -89,16 +96,18 @@ impl Default for Config {
 
 impl Default for Scheduler {
     fn default() -> Self {
-        let scheduler::Config { heartbeat, queue_time, grace, result_time, .. } = scheduler::Config::default();
-        Self { heartbeat, queue_time, grace, result_time }
+        let scheduler::Config { heartbeat, reattach, start_time, queue_time, grace, result_time, .. } =
+            scheduler::Config::default();
+        Self { heartbeat, reattach, start_time, queue_time, grace, result_time }
     }
 }
 
 impl Scheduler {
     /// Returns the scheduler's own settings, the rest of them as they are by default.
     pub fn config(&self) -> scheduler::Config {
-        let Self { heartbeat, queue_time, grace, result_time } = *self;
-        scheduler::Config { heartbeat, queue_time, grace, result_time, ..scheduler::Config::default() }
+        let Self { heartbeat, reattach, start_time, queue_time, grace, result_time } = *self;
+        let default = scheduler::Config::default();
+        scheduler::Config { heartbeat, reattach, start_time, queue_time, grace, result_time, ..default }
     }
 }
 

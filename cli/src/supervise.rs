@@ -6,9 +6,11 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use ids::InstanceId;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -22,9 +24,13 @@ pub struct Worker {
     pub token: String,
     /// Counts how often it died.
     pub deaths: watch::Sender<u32>,
+    /// Told of each process that died.
+    pub died: mpsc::UnboundedSender<InstanceId>,
 }
 
-/// The wait before a restart doubles from the first to the second while restarts follow one another.
+/// The name of the one worker here. A process under it shows that the one before is gone.
+const NAME: &str = "local";
+/// The waits before a restart, from the first to the longest, while restarts follow one another.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 /// A worker that lived this long starts from the first wait again.
 const STEADY: Duration = Duration::from_secs(60);
@@ -50,10 +56,10 @@ impl Worker {
     /// # Errors
     /// When the program cannot be started at all.
     pub async fn supervise(&self, stop: CancellationToken, kill: CancellationToken) -> Result<()> {
-        let mut wait = BACKOFF.0;
+        let mut waits = waits();
         while !stop.is_cancelled() {
-            let started = Instant::now();
-            let mut child = self.start()?;
+            let (started, instance) = (Instant::now(), InstanceId::unique());
+            let mut child = self.start(&instance)?;
             // Waiting would close the pipe, by whose end the worker knows that this process is gone.
             let _lifeline = child.stdin.take();
             // Cancel safe: the child stays with us, and a token stays cancelled.
@@ -61,22 +67,26 @@ impl Worker {
                 status = child.wait() => {
                     let status = status.context("cannot wait for the worker")?;
                     if started.elapsed() > STEADY {
-                        wait = BACKOFF.0;
+                        waits = self::waits();
                     }
-                    tracing::warn!(%status, restart_in = ?wait, "the worker died");
+                    tracing::warn!(%status, "the worker died");
                     self.deaths.send_modify(|deaths| *deaths += 1);
+                    // Nobody listens when everything stops.
+                    let _ = self.died.send(instance);
                 }
                 () = stop.cancelled() => return end(child, kill).await,
             }
+            let wait = waits.next().unwrap_or(BACKOFF.1);
+            tracing::info!(restart_in = ?wait, "the worker is to be started again");
             tokio::select! {
-                () = sleep(wait) => wait = (wait * 2).min(BACKOFF.1),
+                () = sleep(wait) => {}
                 () = stop.cancelled() => {}
             }
         }
         Ok(())
     }
 
-    fn start(&self) -> Result<Child> {
+    fn start(&self, instance: &InstanceId) -> Result<Child> {
         let mut command = Command::new(&self.program);
         if std::env::var_os("OMP_WAIT_POLICY").is_none() {
             // libtorch's idle threads would spin on the cores that the gateway and the model's own thread need:
@@ -88,6 +98,7 @@ impl Worker {
         }
         command
             .args(&self.arguments)
+            .args(["--worker-id", NAME, "--instance", instance.as_str()])
             .env("VITRINE_WORKER_TOKEN", &self.token)
             // The worker ends when this pipe does, so that it does not outlive a killed parent.
             .stdin(Stdio::piped())
@@ -99,6 +110,11 @@ impl Worker {
             .spawn()
             .with_context(|| format!("cannot start {}", self.program.display()))
     }
+}
+
+fn waits() -> ExponentialBackoff {
+    let waits = ExponentialBuilder::default().with_min_delay(BACKOFF.0).with_max_delay(BACKOFF.1);
+    waits.with_jitter().without_max_times().build()
 }
 
 async fn end(mut child: Child, kill: CancellationToken) -> Result<()> {

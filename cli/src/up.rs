@@ -109,7 +109,14 @@ async fn serve(config: Config, worker: PathBuf) -> Result<ExitCode> {
     if let Some(folder) = &config.torch_lib {
         arguments.extend(["--torch-lib".into(), folder.into()]);
     }
-    let worker = Worker { program: worker, arguments, token, deaths: tokio::sync::watch::Sender::new(0) };
+    let (died, mut gone) = tokio::sync::mpsc::unbounded_channel();
+    let worker = Worker { program: worker, arguments, token, deaths: tokio::sync::watch::Sender::new(0), died };
+    let departures = scheduler.departures();
+    tokio::spawn(async move {
+        while let Some(instance) = gone.recv().await {
+            departures.gone(instance).await;
+        }
+    });
     let deaths = worker.deaths.subscribe();
     let mut supervisor = tokio::spawn({
         let (stop, kill) = (stop_worker.clone(), kill_worker.clone());
@@ -134,6 +141,7 @@ async fn serve(config: Config, worker: PathBuf) -> Result<ExitCode> {
     let outcome = tokio::select! {
         outcome = until_loaded(&hosted_models, deaths) => outcome,
         ended = &mut server => Err(broken(ended)),
+        () = scheduler.failed() => Err(scheduler_failed()),
         () = signals.asked() => {
             stop_worker.cancel();
             kill_worker.cancel();
@@ -152,6 +160,7 @@ async fn serve(config: Config, worker: PathBuf) -> Result<ExitCode> {
     let ended = tokio::select! {
         () = signals.asked() => None,
         ended = &mut server => Some(broken(ended)),
+        () = scheduler.failed() => Some(scheduler_failed()),
         // It ends by itself only when the worker's program can no longer be started.
         ended = &mut supervisor => {
             scheduler.stop().await;
@@ -218,6 +227,10 @@ fn broken(ended: Result<Result<(), gateway::Error>, tokio::task::JoinError>) -> 
         Err(error) => error.into(),
     };
     error.context("the gateway failed, which is a fault of this program; jobs that were accepted are kept")
+}
+
+fn scheduler_failed() -> anyhow::Error {
+    anyhow::anyhow!("the scheduler failed, which is a fault of this program; jobs that were accepted are kept")
 }
 
 /// Ends scheduler and worker, in this order: a session that ends after the scheduler is no death of a worker.

@@ -39,7 +39,7 @@ async fn server(settings: Settings) -> Server {
     let result = objects.keep(&Place::result(&tenant, id, 1, 2), vec![0; 32 << 20].into()).await.unwrap();
     let empty = Blob::Inline(Default::default());
     jobs.accept(&JobRecord::queued(id, tenant, KeyId::new("k"), ModelKey::new("o/n", None), empty, 1)).await.unwrap();
-    jobs.transition(id, 0, &Event::Dispatched { worker: WorkerId::new("w") }, 2).await.unwrap();
+    jobs.transition(id, 0, &Event::Dispatched { worker: WorkerId::new("w"), epoch: 1 }, 2).await.unwrap();
     jobs.transition(id, 1, &Event::Finished { result, meta: "{}".into() }, 3).await.unwrap();
     let gateway = Gateway::new(jobs, objects, Models::new(store), keys, links, settings);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

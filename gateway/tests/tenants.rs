@@ -53,7 +53,7 @@ impl Fixture {
             1,
         );
         self.jobs.accept(&record).await.unwrap();
-        self.jobs.transition(id, 0, &Event::Dispatched { worker: WorkerId::new("w") }, 2).await.unwrap();
+        self.jobs.transition(id, 0, &Event::Dispatched { worker: WorkerId::new("w"), epoch: 1 }, 2).await.unwrap();
         let result = Blob::Inline("the result".into());
         self.jobs.transition(id, 1, &Event::Finished { result, meta: "{}".into() }, 3).await.unwrap();
         id

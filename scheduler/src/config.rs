@@ -16,8 +16,13 @@ pub struct Config {
     pub token: String,
     /// The models that are hosted.
     pub models: Vec<HostedModel>,
-    /// Time between signs of life on a session; three missed end it. Default 2 s.
+    /// Time between signs of life on a session; three missed end it, but nothing that runs. Default 2 s.
     pub heartbeat: Duration,
+    /// How long a worker whose connection ended may take to come back with what it has; then that runs elsewhere. It has
+    /// as long after a scheduler's start. Default 45 s.
+    pub reattach: Duration,
+    /// How long a worker may take to begin with a job before it must give it back. Default 10 minutes.
+    pub start_time: Duration,
     /// How long a job may wait before it expires. Default 24 h.
     pub queue_time: Duration,
     /// What a job gets beyond its running time before the scheduler ends it over the worker's head. Default 10 s.
@@ -44,6 +49,8 @@ impl Default for Config {
             token: String::new(),
             models: Vec::new(),
             heartbeat: Duration::from_secs(2),
+            reattach: Duration::from_secs(45),
+            start_time: Duration::from_secs(600),
             queue_time: Duration::from_secs(24 * 3600),
             grace: Duration::from_secs(10),
             result_time: Duration::from_secs(7 * 24 * 3600),

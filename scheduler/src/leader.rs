@@ -1,25 +1,30 @@
 //! The loop that owns the view of the cluster: takes news in, decides, commits, acts.
 
-use std::collections::BTreeMap;
+mod attach;
+mod depart;
+mod recover;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use backon::BackoffBuilder;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
-use ids::{JobId, ModelKey, TenantId, WorkerId};
+use ids::{JobId, ModelKey, Token, WorkerId};
 use proto::v1::model_state::State as Loaded;
-use proto::v1::{self, to_worker};
 use store::job::Event;
-use store::{Blob, Error, Fault, JobRecord, Line, Live, ModelRecord, ModelState, Models, State, Work};
+use store::{Fault, JobRecord, Line, Live, ModelRecord, ModelState, Models, State, Work};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use crate::clock::Pace;
 use crate::config::{Config, HostedModel};
-use crate::decide::{Action, Hosting, Queue, SessionId, View, Worker, decide};
-use crate::policy::Told;
-use crate::sessions::{End, News, Outbox};
-use crate::settle::{Report, Settled, Settler, now};
+use crate::crew::{Assigned, Crew, Phase, Replica};
+use crate::placement::{Action, End, Hosting, Queue, Seat, Told, View, Waiting, decide};
+use crate::roster::Roster;
+use crate::sessions::{News, SessionId};
+use crate::settle::{Report, Settled, Settler};
 use crate::wire;
 
 /// How often deadlines are looked at and failed commits tried again. Nothing else waits for it.
@@ -28,17 +33,35 @@ const TICK: Duration = Duration::from_millis(500);
 /// News that are taken in before anything is done about them.
 const TOGETHER: usize = 256;
 
-/// How long a worker may keep a job that has ended before its session is.
+/// How long a worker may keep a job that it was told to let go. By then it should have ended itself.
 const LET_GO: Duration = Duration::from_secs(60);
+
+/// The time that a job has to wait still, at least, when a scheduler finds it that did not see it come: clocks may
+/// differ, and nobody could run it while there was no scheduler.
+const WAITS_AT_LEAST: Duration = Duration::from_secs(600);
 
 /// Everything that the scheduler knows beyond the store, all of which a restart can do without.
 pub struct Leader {
     config: Arc<Config>,
     settler: Settler,
     models: Models,
+    roster: Roster,
+    epoch: u64,
+    pace: Pace,
     view: View,
     queue: Queue,
-    sessions: BTreeMap<SessionId, Session>,
+    crew: Crew,
+    /// Jobs that an earlier scheduler gave out and nobody has come back with, and until when somebody may.
+    orphans: BTreeMap<JobId, Orphan>,
+    orphans_until: Duration,
+    /// Jobs that were found in the queue and may be out all the same, since a crash may have undone that they were given
+    /// out, and the workers that may have them.
+    unsure: BTreeMap<JobId, Live>,
+    awaited: BTreeSet<WorkerId>,
+    /// When each job that was seen to come expires.
+    expiries: BTreeMap<JobId, Duration>,
+    /// Jobs that were with a process when it died, beside others.
+    suspects: BTreeSet<JobId>,
     /// Starts and lines that are to be written next, together, before anything else is.
     starts: Vec<Report>,
     lines: Vec<Line>,
@@ -51,34 +74,30 @@ pub struct Leader {
     draining: bool,
 }
 
-/// A worker's session.
-struct Session {
-    worker: WorkerId,
-    outbox: Outbox,
-    jobs: BTreeMap<JobId, Assigned>,
-    models: BTreeMap<ModelKey, ModelState>,
-}
-
-/// A job that a worker has.
-struct Assigned {
-    attempt: u32,
-    tenant: TenantId,
-    alone: bool,
-    run_time: Duration,
-    deadline: Option<Instant>,
-    /// Whether it has ended and the worker was told to let go of it.
-    ended: bool,
+/// A job that an earlier scheduler gave out.
+struct Orphan {
+    token: Token,
+    worker: Option<WorkerId>,
 }
 
 impl Leader {
-    pub fn new(config: Config, settler: Settler, models: Models) -> Self {
+    pub fn new(config: Config, settler: Settler, models: Models, roster: Roster, epoch: u64) -> Self {
         Self {
+            orphans_until: config.reattach,
             config: Arc::new(config),
             settler,
             models,
+            roster,
+            epoch,
+            pace: Pace::start(),
             view: View::default(),
             queue: Queue::default(),
-            sessions: BTreeMap::new(),
+            crew: Crew::default(),
+            orphans: BTreeMap::new(),
+            unsure: BTreeMap::new(),
+            awaited: BTreeSet::new(),
+            expiries: BTreeMap::new(),
+            suspects: BTreeSet::new(),
             starts: Vec::new(),
             lines: Vec::new(),
             reports: Vec::new(),
@@ -86,31 +105,6 @@ impl Leader {
             drained: Vec::new(),
             draining: false,
         }
-    }
-
-    /// Takes up what an earlier scheduler left: no session of its time is alive, so what was with workers waits again.
-    pub async fn recover(&mut self) -> Result<BoxStream<'static, Work>, Error> {
-        for record in self.models.list().await? {
-            if !self.config.models.iter().any(|hosted| hosted.key == record.key) {
-                self.models.remove(&record.key).await?;
-            }
-        }
-        for hosted in Arc::clone(&self.config).models.iter() {
-            self.view.models.insert(hosted.key.clone(), Hosting::Served);
-            self.models.put(&model_record(hosted, ModelState::Waiting)).await?;
-        }
-        let work = self.settler.jobs.work().await?;
-        for live in self.settler.jobs.live().await?.jobs {
-            if live.state == State::Queued {
-                self.enqueue(&live);
-            } else {
-                self.settle(live.id, live.attempt, Event::Requeued { worker_died: false }).await;
-            }
-        }
-        for job in self.settler.jobs.cancels().await? {
-            self.cancel(job).await;
-        }
-        Ok(work)
     }
 
     /// Runs until `stop`.
@@ -122,8 +116,9 @@ impl Leader {
         stop: CancellationToken,
     ) {
         let mut ticks = tokio::time::interval(TICK);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            // Each branch is cancel-safe. Stopping comes first: sessions that end then are not deaths.
+            // Each branch is cancel-safe. Stopping comes first: sessions that end then are not heard.
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return,
@@ -135,6 +130,7 @@ impl Leader {
                 }
                 _ = ticks.tick() => self.tick().await,
             }
+            self.pace.step();
             // What has come meanwhile is decided on together, and its ends are made durable by one commit.
             for _ in 0..TOGETHER {
                 if let Ok(news) = news.try_recv() {
@@ -160,7 +156,8 @@ impl Leader {
         if self.draining {
             return;
         }
-        let actions = decide(&self.view, &self.queue, now());
+        self.queue.wake(self.pace.passed());
+        let actions = decide(&self.view, &self.queue, self.pace.passed());
         if actions.is_empty() {
             return;
         }
@@ -170,11 +167,16 @@ impl Leader {
             match settled {
                 Settled::Done(record) => {
                     self.queue.remove(action.job());
-                    if let Action::Dispatch { session, alone, .. } = action {
-                        self.dispatched(*session, *alone, &record);
+                    match action {
+                        Action::Dispatch { seat, alone, .. } => self.dispatched(*seat, *alone, &record),
+                        Action::Expire { .. } | Action::Refuse { .. } => self.forget(record.id),
                     }
                 }
-                Settled::Refused => drop(self.queue.remove(action.job())),
+                // It is not as the queue has it: something was written of which the answer was lost, perhaps.
+                Settled::Refused => {
+                    self.queue.remove(action.job());
+                    self.look_again(action.job()).await;
+                }
                 // It stays in the queue, to be decided again.
                 Settled::Later => {}
             }
@@ -182,18 +184,18 @@ impl Leader {
     }
 
     fn report(&self, action: &Action) -> Report {
-        let (job, attempt, event) = match action {
-            Action::Dispatch { job, attempt, session, .. } => {
-                let worker = self.sessions.get(session).map_or_else(|| WorkerId::new(""), |it| it.worker.clone());
-                (job, attempt, Event::Dispatched { worker })
+        let (job, token, event) = match action {
+            Action::Dispatch { job, token, seat, .. } => {
+                let worker = self.crew.get(*seat).map_or_else(|| WorkerId::new(""), |member| member.worker.clone());
+                (job, token, Event::Dispatched { worker, epoch: self.epoch })
             }
-            Action::Expire { job, attempt } => (job, attempt, Event::Expired),
-            Action::Refuse { job, attempt, text } => {
+            Action::Expire { job, token } => (job, token, Event::Expired),
+            Action::Refuse { job, token, text } => {
                 let event = Event::Failed { fault: Fault::Server, text: text.clone(), meta: String::new() };
-                (job, attempt, event)
+                (job, token, event)
             }
         };
-        Report { job: *job, attempt: *attempt, told: Told::Happened(event) }
+        Report::of(*job, *token, Told::Happened(event))
     }
 
     /// Commits that jobs have started, and what they printed.
@@ -208,7 +210,7 @@ impl Leader {
         }
     }
 
-    /// Commits what was told. Returns whether some jobs are to run again.
+    /// Commits what was told, and does what follows. Returns whether some jobs are to run again.
     async fn settle_reports(&mut self) -> bool {
         let reports = std::mem::take(&mut self.reports);
         let mut again = false;
@@ -216,17 +218,57 @@ impl Leader {
             match settled {
                 Settled::Done(record) => {
                     again |= record.state == State::Queued;
-                    self.enqueue(&record.live(0));
+                    self.done(&report, &record);
                 }
-                Settled::Refused => {}
+                Settled::Refused if matches!(report.told, Told::Happened(Event::Cancelled)) => {
+                    if let Err(error) = self.settler.jobs.drop_cancel(report.job).await {
+                        tracing::warn!(job = %report.job, %error, "a request to cancel stays");
+                    }
+                }
+                Settled::Refused => self.tell_settled(&report),
                 Settled::Later => self.unsettled.push(report),
             }
         }
         again
     }
 
+    /// Does what follows from a report that was committed, at once or at a later try.
+    fn done(&mut self, report: &Report, record: &JobRecord) {
+        self.tell_settled(report);
+        if record.state == State::Queued {
+            self.orphans.remove(&record.id);
+            if report.told.suspicious() {
+                self.suspects.insert(record.id);
+            }
+            let from = report.told.rests().then(|| self.pace.passed() + rest(record.attempt));
+            self.enqueue(&record.live(0), from);
+        } else if record.state.terminal() {
+            self.queue.remove(record.id);
+            self.forget(record.id);
+            let out_of_time = matches!(report.told, Told::Happened(Event::Failed { fault: Fault::Limit, .. }));
+            self.let_go(record.id, out_of_time);
+        }
+    }
+
+    /// Tells whoever keeps an end that it need not.
+    fn tell_settled(&self, report: &Report) {
+        if let (Some(seat), Some(token)) = (report.from, report.token)
+            && let Some(outbox) = self.crew.get(seat).and_then(|member| member.outbox())
+        {
+            outbox.send(wire::settled(report.job, token));
+        }
+    }
+
+    /// Forgets what is only known of jobs that have not ended.
+    fn forget(&mut self, job: JobId) {
+        self.orphans.remove(&job);
+        self.unsure.remove(&job);
+        self.expiries.remove(&job);
+        self.suspects.remove(&job);
+    }
+
     fn tell_drained(&mut self) {
-        if self.sessions.values().all(|session| session.jobs.is_empty()) {
+        if self.orphans.is_empty() && self.crew.iter().all(|(_, member)| member.jobs.is_empty()) {
             for done in self.drained.drain(..) {
                 // Whoever waited may have given up.
                 let _ = done.send(());
@@ -234,70 +276,90 @@ impl Leader {
         }
     }
 
-    fn dispatched(&mut self, id: SessionId, alone: bool, record: &JobRecord) {
-        let Some(session) = self.sessions.get_mut(&id) else { return };
+    fn dispatched(&mut self, seat: Seat, alone: bool, record: &JobRecord) {
         self.queue.serve(&record.tenant);
-        *self.view.running.entry(record.tenant.clone()).or_default() += 1;
+        let deadline = self.pace.passed() + self.config.start_time;
+        let Some(member) = self.crew.get_mut(seat) else { return };
         let assigned = Assigned {
-            attempt: record.attempt,
+            token: record.token(),
             tenant: record.tenant.clone(),
             alone,
             run_time: record.limits.run_time,
-            deadline: None,
-            ended: false,
+            phase: Phase::Given,
+            deadline: Some(deadline),
         };
-        session.jobs.insert(record.id, assigned);
-        session.outbox.send(wire::assign(record));
-        self.refresh_worker(id);
+        // It may have an older attempt still, which it ends before it begins with this one.
+        let before = member.jobs.insert(record.id, assigned);
+        if let Some(outbox) = member.outbox() {
+            outbox.send(wire::assign(record));
+        }
+        if let Some(before) = before {
+            self.queue.leave(&before.tenant);
+        }
+        self.refresh(seat);
     }
 
     /// Takes in what a session told.
     async fn hear(&mut self, news: News) {
         match news {
-            News::Opened { session, worker, slots, outbox } => {
-                tracing::info!(session, %worker, slots, "worker session opened");
-                for other in self.sessions.values().filter(|other| other.worker == worker) {
-                    other.outbox.close();
-                }
-                for hosted in &self.config.models {
-                    outbox.send(wire::load_model(hosted));
-                }
-                let models = BTreeMap::new();
-                self.sessions.insert(session, Session { worker, outbox, jobs: BTreeMap::new(), models });
-                self.view.workers.insert(session, Worker { slots, ..Worker::default() });
-            }
-            News::Model { session, key, state } => {
+            News::Hello(hello) => self.attach(hello).await,
+            News::Model { session, key, state, hopeless } => {
                 let state = match state {
                     Loaded::Loading(fraction) => ModelState::Loading { fraction },
                     Loaded::Ready(_) => ModelState::Ready,
                     Loaded::Failed(why) => ModelState::Failed(why),
                 };
-                if let Some(session) = self.sessions.get_mut(&session) {
-                    session.models.insert(key.clone(), state);
+                let Some(seat) = self.crew.of_session(session) else { return };
+                if let Some(member) = self.crew.get_mut(seat) {
+                    member.models.insert(key.clone(), Replica { state, hopeless });
                 }
-                self.refresh_worker(session);
+                self.refresh(seat);
                 self.refresh_model(&key).await;
             }
-            News::Started { session, job, attempt } => {
-                let grace = self.config.grace;
-                let Some(assigned) = self.assigned(session, job, attempt) else { return };
-                assigned.deadline = Instant::now().checked_add(assigned.run_time + grace);
-                self.starts.push(Report { job, attempt, told: Told::Happened(Event::Started) });
-            }
-            News::Log { session, job, attempt, number, text } => match self.assigned(session, job, attempt) {
-                Some(_) => self.lines.push(Line { job, attempt, number, text }),
-                None => tracing::debug!(%job, attempt, "log line refused"),
-            },
-            News::Ended { session, job, attempt, end } => {
-                if self.release(session, job, attempt) {
-                    self.reports.push(Report { job, attempt, told: Told::Ended(end) });
-                } else if let End::Finished { result: Some(result), .. } = end
-                    && !self.to_be_settled(&result)
-                {
-                    self.settler.drop_result(job, &result).await;
+            News::Started { session, job, token } => {
+                let deadline = self.pace.passed() + self.config.grace;
+                let Some(assigned) = self.assigned(session, job, token) else { return };
+                if assigned.phase == Phase::Given {
+                    assigned.phase = Phase::Running;
+                    assigned.deadline = deadline.checked_add(assigned.run_time);
+                    self.starts.push(Report::of(job, token, Told::Happened(Event::Started)));
                 }
             }
-            News::Closed { session } => self.bury(session).await,
+            News::Log { session, job, token, number, text } => match self.assigned(session, job, token) {
+                Some(_) => self.lines.push(Line { job, attempt: token.attempt, number, text }),
+                None => tracing::debug!(%job, %token, "log line refused"),
+            },
+            News::Ended { session, job, token, end } => self.ended(session, job, token, end).await,
+            News::Goodbye { session, culprits } => {
+                if let Some(seat) = self.crew.of_session(session) {
+                    self.depart(seat, &depart::Why::Goodbye(culprits)).await;
+                }
+            }
+            News::Closed { session, closed } => {
+                let until = self.pace.passed() + self.config.reattach;
+                if let Some(seat) = self.crew.detach(session, closed, until) {
+                    self.view.remove(seat);
+                }
+            }
+            News::Gone(instance) => {
+                if let Some(seat) = self.crew.of_instance(&instance) {
+                    self.depart(seat, &depart::Why::Died).await;
+                }
+            }
+        }
+    }
+
+    async fn ended(&mut self, session: SessionId, job: JobId, token: Token, end: End) {
+        let Some(seat) = self.crew.of_session(session) else { return };
+        let report = Report { job, token: Some(token), told: Told::Ended(end), from: Some(seat) };
+        if self.release(seat, job, token) {
+            self.reports.push(report);
+        } else if !self.pending(job, token) {
+            // Told again, or of an attempt that does not count.
+            if let Told::Ended(End::Finished { result: Some(result), .. }) = &report.told {
+                self.settler.drop_result(job, result).await;
+            }
+            self.tell_settled(&report);
         }
     }
 
@@ -305,16 +367,20 @@ impl Leader {
     async fn look(&mut self, work: Work) {
         match work {
             Work::Accepted(job) => match self.settler.jobs.find(job).await {
-                Ok(Some((record, revision))) => self.enqueue(&record.live(revision)),
+                Ok(Some((record, revision))) => {
+                    let expires = self.pace.passed() + self.config.queue_time;
+                    self.expiries.entry(job).or_insert(expires);
+                    self.enqueue(&record.live(revision), None);
+                }
                 Ok(None) => {}
                 Err(error) => tracing::error!(%job, %error, "cannot read an accepted job"),
             },
-            Work::Cancel(job) => self.cancel(job).await,
+            Work::Cancel(job) => self.cancel(job),
             Work::Recheck => match self.settler.jobs.live().await {
                 Ok(live) => {
-                    live.jobs.iter().for_each(|job| self.enqueue(job));
+                    live.jobs.iter().for_each(|job| self.enqueue(job, None));
                     for job in self.settler.jobs.cancels().await.unwrap_or_default() {
-                        self.cancel(job).await;
+                        self.cancel(job);
                     }
                 }
                 Err(error) => tracing::error!(%error, "cannot list the queued jobs"),
@@ -322,159 +388,137 @@ impl Leader {
         }
     }
 
-    async fn cancel(&mut self, job: JobId) {
-        let attempt = match self.settler.jobs.find(job).await {
-            Ok(Some((record, _))) => record.attempt,
-            Ok(None) => 0,
-            Err(error) => return tracing::error!(%job, %error, "cannot read a job that is to be cancelled"),
-        };
-        match self.settle(job, attempt, Event::Cancelled).await {
-            Settled::Done(_) => {
-                self.queue.remove(job);
-                self.let_go(job, false);
+    /// Reads again a job that is not as it was thought to be.
+    async fn look_again(&mut self, job: JobId) {
+        match self.settler.jobs.find(job).await {
+            Ok(Some((record, revision))) if record.state == State::Queued => {
+                self.enqueue(&record.live(revision), None);
             }
-            Settled::Refused => {
-                if let Err(error) = self.settler.jobs.drop_cancel(job).await {
-                    tracing::warn!(%job, %error, "a request to cancel stays");
-                }
+            Ok(Some((record, _))) if !record.state.terminal() && !self.is_out(job, record.token()) => {
+                self.reports.push(Report::of(job, record.token(), Told::Lost));
             }
-            Settled::Later => {}
+            Ok(Some(_)) => {}
+            Ok(None) => self.forget(job),
+            Err(error) => tracing::error!(%job, %error, "cannot read a job again"),
         }
     }
 
-    /// Tells whoever has a job that it has ended. Who does not let go in time is cut off.
+    fn cancel(&mut self, job: JobId) {
+        self.queue.remove(job);
+        self.reports.push(Report { job, token: None, told: Told::Happened(Event::Cancelled), from: None });
+    }
+
+    /// Tells whoever has a job that it is to be let go.
     fn let_go(&mut self, job: JobId, out_of_time: bool) {
-        for session in self.sessions.values_mut() {
-            let Some(assigned) = session.jobs.get_mut(&job) else { continue };
-            assigned.ended = true;
-            assigned.deadline = Instant::now().checked_add(LET_GO);
-            let cancel = v1::Cancel { job_id: job.to_string(), attempt: assigned.attempt, out_of_time };
-            session.outbox.send(wire::to_worker(to_worker::Message::Cancel(cancel)));
-        }
-    }
-
-    async fn tick(&mut self) {
-        self.reports.append(&mut self.unsettled);
-        let now = Instant::now();
-        let mut late = Vec::new();
-        for session in self.sessions.values() {
-            for (job, assigned) in &session.jobs {
-                if assigned.deadline.is_some_and(|deadline| deadline <= now) {
-                    if assigned.ended {
-                        tracing::warn!(worker = %session.worker, %job, "the worker does not let go of a job");
-                        session.outbox.close();
-                    } else {
-                        late.push((*job, assigned.attempt, assigned.run_time));
-                    }
-                }
+        let deadline = self.pace.passed() + LET_GO;
+        for (_, member) in self.crew.iter_mut() {
+            let Some(assigned) = member.jobs.get_mut(&job).filter(|assigned| assigned.phase != Phase::Leaving) else {
+                continue;
+            };
+            assigned.phase = Phase::Leaving;
+            assigned.deadline = Some(deadline);
+            let message = wire::cancel(job, assigned.token, out_of_time);
+            if let Some(outbox) = member.outbox() {
+                outbox.send(message);
             }
         }
-        for (job, attempt, run_time) in late {
-            let text = format!("the job ran for longer than its limit of {} s", run_time.as_secs_f64());
-            self.settle(job, attempt, Event::Failed { fault: Fault::Limit, text, meta: String::new() }).await;
-            self.let_go(job, true);
+    }
+
+    /// Puts a job into the queue, if that is its state, to be given out from an instant on.
+    fn enqueue(&mut self, live: &Live, from: Option<Duration>) {
+        if live.state != State::Queued || self.unsure.contains_key(&live.id) {
+            return;
         }
+        let waiting = Waiting {
+            token: live.token(),
+            alone: live.deaths > 0 || self.suspects.contains(&live.id),
+            expires_at: self.expires_at(live),
+        };
+        self.queue.push(live.id, &live.tenant, &live.model, waiting, from);
     }
 
-    /// Commits an event, now or at a later tick.
-    async fn settle(&mut self, job: JobId, attempt: u32, event: Event) -> Settled {
-        self.write_progress().await;
-        let report = Report { job, attempt, told: Told::Happened(event) };
-        let settled = self.settler.settle(std::slice::from_ref(&report)).await.pop().unwrap_or(Settled::Refused);
-        match &settled {
-            Settled::Done(record) => self.enqueue(&record.live(0)),
-            Settled::Refused => {}
-            Settled::Later => self.unsettled.push(report),
-        }
-        settled
+    fn expires_at(&mut self, live: &Live) -> Duration {
+        let all = self.config.queue_time;
+        let age = self.settler.clock.unix_millis().saturating_sub(live.accepted_at);
+        let left = all.saturating_sub(Duration::from_millis(age)).max(all.min(WAITS_AT_LEAST));
+        *self.expiries.entry(live.id).or_insert(self.pace.passed() + left)
     }
 
-    /// Puts a job into the queue, if that is its state.
-    fn enqueue(&mut self, live: &Live) {
-        if live.state == State::Queued {
-            self.queue.push(live, u64::try_from(self.config.queue_time.as_millis()).unwrap_or(u64::MAX));
-        }
+    /// Returns what a session's process has, if its attempt is this one and was not told to leave.
+    fn assigned(&mut self, session: SessionId, job: JobId, token: Token) -> Option<&mut Assigned> {
+        let seat = self.crew.of_session(session)?;
+        let assigned = self.crew.get_mut(seat)?.jobs.get_mut(&job)?;
+        (assigned.token == token && assigned.phase != Phase::Leaving).then_some(assigned)
     }
 
-    /// Ends a session: what the worker had is run again, or fails if it seems to be the cause.
-    async fn bury(&mut self, id: SessionId) {
-        let Some(session) = self.sessions.remove(&id) else { return };
-        self.view.workers.remove(&id);
-        for (job, assigned) in session.jobs {
-            leave(&mut self.view.running, &assigned.tenant);
-            self.reports.push(Report { job, attempt: assigned.attempt, told: Told::WorkerDied });
-        }
-        for key in session.models.into_keys() {
-            self.refresh_model(&key).await;
-        }
+    /// Returns whether an end of this attempt was told and is not committed yet.
+    fn pending(&self, job: JobId, token: Token) -> bool {
+        self.reports.iter().chain(&self.unsettled).any(|report| report.ends(job, token))
     }
 
-    /// Returns what a session has, if its attempt is the current one and has not ended over its head.
-    fn assigned(&mut self, session: SessionId, job: JobId, attempt: u32) -> Option<&mut Assigned> {
-        let assigned = self.sessions.get_mut(&session)?.jobs.get_mut(&job)?;
-        (assigned.attempt == attempt && !assigned.ended).then_some(assigned)
+    /// Returns whether somebody has a job under a token, or may come back with it, or has told its end.
+    fn is_out(&self, job: JobId, token: Token) -> bool {
+        let has = |assigned: &Assigned| assigned.token == token;
+        self.orphans.contains_key(&job)
+            || self.pending(job, token)
+            || self.crew.iter().any(|(_, member)| member.jobs.get(&job).is_some_and(has))
     }
 
-    /// Returns whether a result that is told again is one that has yet to be committed.
-    fn to_be_settled(&self, again: &Blob) -> bool {
-        self.reports.iter().chain(&self.unsettled).any(|report| match &report.told {
-            Told::Ended(End::Finished { result: Some(result), .. }) => result == again,
-            _ => false,
-        })
-    }
-
-    /// Notes that a worker has a job no longer. Returns whether it had it, under this attempt.
-    fn release(&mut self, id: SessionId, job: JobId, attempt: u32) -> bool {
-        let Some(session) = self.sessions.get_mut(&id) else { return false };
-        if session.jobs.get(&job).is_none_or(|assigned| assigned.attempt != attempt) {
+    /// Notes that a process has a job no longer. Returns whether it had it, under this token.
+    fn release(&mut self, seat: Seat, job: JobId, token: Token) -> bool {
+        let Some(member) = self.crew.get_mut(seat) else { return false };
+        if member.jobs.get(&job).is_none_or(|assigned| assigned.token != token) {
             return false;
         }
-        if let Some(assigned) = session.jobs.remove(&job) {
-            leave(&mut self.view.running, &assigned.tenant);
+        if let Some(assigned) = member.jobs.remove(&job) {
+            self.queue.leave(&assigned.tenant);
         }
-        self.refresh_worker(id);
+        self.refresh(seat);
         true
     }
 
-    fn refresh_worker(&mut self, id: SessionId) {
-        let (Some(session), Some(worker)) = (self.sessions.get(&id), self.view.workers.get_mut(&id)) else { return };
-        worker.busy = session.jobs.len();
-        worker.alone = session.jobs.values().any(|assigned| assigned.alone);
-        let ready = session.models.iter().filter(|(_, state)| **state == ModelState::Ready);
-        worker.ready = ready.map(|(key, _)| key.clone()).collect();
+    /// Shows decisions how a worker is.
+    fn refresh(&mut self, seat: Seat) {
+        match self.crew.get(seat) {
+            Some(member) if member.outbox().is_some() => self.view.put(seat, member.view()),
+            _ => self.view.remove(seat),
+        }
     }
 
-    /// Works a model's state out from all sessions, the best of them, and publishes it.
+    /// Works a model's state out from all workers, the best of them, and publishes it.
     async fn refresh_model(&mut self, key: &ModelKey) {
         let Some(hosted) = self.config.models.iter().find(|hosted| hosted.key == *key) else { return };
-        let rank = |state: &ModelState| match state {
-            ModelState::Ready => (3, 0.0),
-            ModelState::Loading { fraction } => (2, *fraction),
-            ModelState::Failed(_) => (1, 0.0),
-            ModelState::Waiting => (0, 0.0),
+        let rank = |replica: &Replica| match replica.state {
+            ModelState::Ready => (4, 0.0),
+            ModelState::Loading { fraction } => (3, fraction),
+            ModelState::Waiting => (2, 0.0),
+            ModelState::Failed(_) => (i32::from(!replica.hopeless), 0.0),
         };
-        let states = self.sessions.values().filter_map(|session| session.models.get(key));
+        let replicas = self.crew.iter().filter_map(|(_, member)| member.models.get(key));
         let best =
-            states.max_by(|left, right| rank(left).partial_cmp(&rank(right)).unwrap_or(std::cmp::Ordering::Equal));
-        let state = best.cloned().unwrap_or(ModelState::Waiting);
-        let hosting = match &state {
-            ModelState::Failed(why) => Hosting::Failed(why.clone()),
-            _ => Hosting::Served,
+            replicas.max_by(|left, right| rank(left).partial_cmp(&rank(right)).unwrap_or(std::cmp::Ordering::Equal));
+        let (state, hosting) = match best {
+            None => (ModelState::Waiting, Hosting::Served),
+            Some(Replica { state: ModelState::Failed(why), hopeless: true }) => {
+                (ModelState::Failed(why.clone()), Hosting::Hopeless(why.clone()))
+            }
+            Some(Replica { state, .. }) => (state.clone(), Hosting::Served),
         };
-        self.view.models.insert(key.clone(), hosting);
+        self.view.host(key.clone(), hosting);
         if let Err(error) = self.models.put(&model_record(hosted, state)).await {
             tracing::warn!(model = %key, %error, "a model's state is not shown");
         }
     }
 }
 
-fn leave(running: &mut BTreeMap<TenantId, usize>, tenant: &TenantId) {
-    if let Some(count) = running.get_mut(tenant) {
-        *count = count.saturating_sub(1);
-        if *count == 0 {
-            running.remove(tenant);
-        }
-    }
+/// How long a job rests after an attempt that came to nothing: longer after each, and not all for the same time.
+fn rest(attempt: u32) -> Duration {
+    let backoff = backon::ExponentialBuilder::default()
+        .with_min_delay(Duration::from_millis(100))
+        .with_max_delay(Duration::from_secs(30))
+        .with_jitter()
+        .without_max_times();
+    backoff.build().nth(attempt.saturating_sub(1) as usize).unwrap_or_default()
 }
 
 fn model_record(hosted: &HostedModel, state: ModelState) -> ModelRecord {

@@ -1,17 +1,25 @@
 //! Decides which worker runs which job, and sees every job to exactly one end.
 //!
 //! State is committed first and acted on then, so a crash between the two leaves work to do again, never work
-//! forgotten. Whoever reports on a job names its attempt; reports under an old one are refused.
+//! forgotten. Whoever reports on a job names its token; reports under an old one are refused.
+//!
+//! A session is not a life: when a connection ends, what runs goes on. A job is given out again only when the process
+//! that had it is known to be gone, has shown that it does not have it, or has not come back for long enough.
 
+mod clock;
 mod config;
-mod decide;
+mod crew;
+mod epoch;
 mod handle;
 mod leader;
-mod policy;
+mod placement;
+mod roster;
 mod sessions;
 mod settle;
 mod sweep;
 mod wire;
 
+pub use clock::{Clock, SystemClock};
 pub use config::{Config, HostedModel};
-pub use handle::{Error, Handle, run};
+pub use handle::{Departures, Error, Handle, run, start};
+pub use sessions::{Inbox, Replies, Role, Sessions};

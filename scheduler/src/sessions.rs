@@ -5,79 +5,113 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use futures::Stream;
-use ids::{JobId, ModelKey, WorkerId};
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt};
+use ids::{InstanceId, JobId, ModelKey, Token, WorkerId};
 use proto::v1::from_worker::Message as FromWorker;
 use proto::v1::worker_sessions_server::WorkerSessions;
 use proto::v1::{self, to_worker};
-use store::{Blob, Fault};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::decide::SessionId;
+use crate::config::Config;
+use crate::placement::End;
 use crate::wire;
 
-/// Messages that may wait for a worker. A worker that lets more pile up is cut off.
+/// Messages that may wait for a worker. A worker that lets more pile up is cut off, and may come back.
 const OUTBOX: usize = 1024;
+
+/// Heartbeats without a word after which a session is over.
+const SILENCE: u32 = 3;
+
+/// Names one session. A worker that comes back has another.
+pub type SessionId = u64;
+
+/// What a worker sends, however it gets here.
+pub type Inbox = BoxStream<'static, Result<v1::FromWorker, Status>>;
+
+/// What is sent to a worker.
+pub type Replies = ReceiverStream<Result<v1::ToWorker, Status>>;
 
 /// What sessions tell the leader.
 #[derive(Debug)]
 pub enum News {
-    Opened {
-        session: SessionId,
-        worker: WorkerId,
-        slots: usize,
-        outbox: Outbox,
-    },
+    Hello(Hello),
     Model {
         session: SessionId,
         key: ModelKey,
         state: v1::model_state::State,
+        hopeless: bool,
     },
     /// A job began to run.
     Started {
         session: SessionId,
         job: JobId,
-        attempt: u32,
+        token: Token,
     },
     /// A job's program printed.
     Log {
         session: SessionId,
         job: JobId,
-        attempt: u32,
+        token: Token,
         number: u32,
         text: String,
     },
-    /// A worker no longer has a job.
+    /// A worker no longer runs a job.
     Ended {
         session: SessionId,
         job: JobId,
-        attempt: u32,
+        token: Token,
         end: End,
+    },
+    /// The worker's process is about to end, because of these jobs if there are any.
+    Goodbye {
+        session: SessionId,
+        culprits: Vec<JobId>,
     },
     Closed {
         session: SessionId,
+        closed: Closed,
     },
+    /// A process was seen to have ended.
+    Gone(InstanceId),
 }
 
-/// How a worker says that an attempt ended.
-#[derive(Clone, Debug)]
-pub enum End {
-    /// `None` stands for a result that is none.
-    Finished {
-        result: Option<Blob>,
-        usage: String,
-    },
-    Failed {
-        fault: Fault,
-        text: String,
-        usage: String,
-    },
-    /// It was told to let go, or is about to stop.
-    LetGo,
+/// The first thing that a worker says.
+#[derive(Debug)]
+pub struct Hello {
+    pub session: SessionId,
+    pub worker: WorkerId,
+    pub instance: InstanceId,
+    /// Counts the hellos of that process.
+    pub dial: u64,
+    pub slots: usize,
+    /// The highest epoch that it was welcomed under.
+    pub epoch: u64,
+    pub holds: Vec<Hold>,
+    pub outbox: Outbox,
+}
+
+/// A job that a worker says it has.
+#[derive(Clone, Copy, Debug)]
+pub struct Hold {
+    pub job: JobId,
+    pub token: Token,
+    pub state: v1::HeldState,
+    pub ran: Duration,
+}
+
+/// How a session ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Closed {
+    /// The other side closed the connection, as the system does for a process that died.
+    Left,
+    /// Nothing was heard, or it was closed from here.
+    Silent,
 }
 
 /// The way to one worker.
@@ -89,10 +123,17 @@ pub struct Outbox {
 
 impl Outbox {
     /// Sends a message, or ends the session of a worker that does not read.
-    pub fn send(&self, message: v1::ToWorker) {
-        if self.messages.try_send(Ok(message)).is_err() {
+    pub fn send(&self, message: to_worker::Message) {
+        if self.messages.try_send(Ok(wire::to_worker(message))).is_err() {
             self.close();
         }
+    }
+
+    /// Says why there is no session, and ends it.
+    pub fn refuse(&self, status: Status) {
+        // Who does not read learns nothing.
+        let _ = self.messages.try_send(Err(status));
+        self.close();
     }
 
     /// Ends the session.
@@ -101,16 +142,24 @@ impl Outbox {
     }
 }
 
+/// Whether a scheduler gives out jobs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Role {
+    Leads,
+    /// Another one does, at this address if it is known.
+    Follows(Option<String>),
+}
+
 /// The service.
+#[derive(Clone)]
 pub struct Sessions {
-    pub token: String,
-    pub heartbeat: Duration,
-    /// Where workers put large results.
-    pub objects_folder: String,
-    pub news: mpsc::Sender<News>,
-    pub next: Arc<AtomicU64>,
-    pub stop: CancellationToken,
-    pub tasks: TaskTracker,
+    pub(crate) token: String,
+    pub(crate) heartbeat: Duration,
+    pub(crate) news: mpsc::Sender<News>,
+    pub(crate) next: Arc<AtomicU64>,
+    pub(crate) role: watch::Receiver<Role>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
 }
 
 #[tonic::async_trait]
@@ -118,39 +167,65 @@ impl WorkerSessions for Sessions {
     type OpenStream = Pin<Box<dyn Stream<Item = Result<v1::ToWorker, Status>> + Send>>;
 
     async fn open(&self, request: Request<Streaming<v1::FromWorker>>) -> Result<Response<Self::OpenStream>, Status> {
-        let mut inbox = request.into_inner();
-        let first = tokio::time::timeout(self.silence(), inbox.message()).await;
-        let hello = match first.map_err(|_| Status::deadline_exceeded("no hello came"))?? {
-            Some(v1::FromWorker { message: Some(FromWorker::Hello(hello)) }) => hello,
-            _ => return Err(Status::invalid_argument("the first message must be a hello")),
+        let replies = self.accept(request.into_inner().boxed()).await?;
+        Ok(Response::new(Box::pin(replies)))
+    }
+}
+
+impl Sessions {
+    /// Answers workers for a scheduler that may lead one day: they are sent to the one that does.
+    #[must_use]
+    pub fn standby(config: &Config, role: watch::Receiver<Role>) -> Self {
+        let (token, heartbeat) = (config.token.clone(), config.heartbeat);
+        // Nobody listens: while it follows, nobody is let in.
+        let (news, _) = mpsc::channel(1);
+        let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        Self { token, heartbeat, news, next: Arc::default(), role, stop, tasks }
+    }
+
+    /// Opens a session with whoever sends `inbox`, over whatever network. The leader's answer comes first.
+    ///
+    /// # Errors
+    /// When the worker does not belong here.
+    pub async fn accept(&self, mut inbox: Inbox) -> Result<Replies, Status> {
+        let first = tokio::time::timeout(self.heartbeat.saturating_mul(SILENCE), inbox.next()).await;
+        let first = first.map_err(|_| Status::deadline_exceeded("no hello came"))?.transpose()?;
+        // A line that broke is nothing wrong with the worker.
+        let first = first.ok_or_else(|| Status::unavailable("the connection ended before a hello came"))?;
+        let v1::FromWorker { message: Some(FromWorker::Hello(hello)) } = first else {
+            return Err(Status::invalid_argument("the first message must be a hello"));
         };
         // Hashes compare in constant time.
         if self.token.is_empty() || blake3::hash(hello.token.as_bytes()) != blake3::hash(self.token.as_bytes()) {
             return Err(Status::unauthenticated("the worker's token is not this cluster's"));
         }
-        let session = self.next.fetch_add(1, Ordering::Relaxed);
+        if hello.worker_id.is_empty() || hello.instance.is_empty() {
+            return Err(Status::invalid_argument("a worker must say its name and that of its process"));
+        }
         let (messages, replies) = mpsc::channel(OUTBOX);
         let outbox = Outbox { messages, closed: self.stop.child_token() };
-        outbox.send(wire::to_worker(to_worker::Message::Welcome(v1::Welcome {
-            objects_folder: self.objects_folder.clone(),
-            heartbeat_milliseconds: u32::try_from(self.heartbeat.as_millis()).unwrap_or(u32::MAX),
-        })));
-        let opened = News::Opened {
+        if let Role::Follows(leader) = &*self.role.borrow() {
+            let address = leader.clone().unwrap_or_default();
+            outbox.send(to_worker::Message::NotLeader(v1::NotLeader { address }));
+            return Ok(ReceiverStream::new(replies));
+        }
+        let session = self.next.fetch_add(1, Ordering::Relaxed);
+        let holds = hello.holds.iter().map(wire::hold).collect::<Result<_, _>>().map_err(Status::invalid_argument)?;
+        let hello = Hello {
             session,
             worker: WorkerId::new(hello.worker_id),
+            instance: InstanceId::new(hello.instance),
+            dial: hello.dial,
             slots: usize::try_from(hello.slots).unwrap_or(1).max(1),
+            epoch: hello.epoch,
+            holds,
             outbox: outbox.clone(),
         };
-        self.news.send(opened).await.map_err(|_| Status::unavailable("the scheduler is stopping"))?;
-        let reader = Reader { session, news: self.news.clone(), heartbeat: self.heartbeat };
+        self.news.send(News::Hello(hello)).await.map_err(|_| Status::unavailable("the scheduler is stopping"))?;
+        // The hello is the first.
+        let reader = Reader { session, news: self.news.clone(), heartbeat: self.heartbeat, received: 1 };
         self.tasks.spawn(reader.run(inbox, outbox));
-        Ok(Response::new(Box::pin(ReceiverStream::new(replies))))
-    }
-}
-
-impl Sessions {
-    fn silence(&self) -> Duration {
-        self.heartbeat.saturating_mul(3)
+        Ok(ReceiverStream::new(replies))
     }
 }
 
@@ -159,45 +234,49 @@ struct Reader {
     session: SessionId,
     news: mpsc::Sender<News>,
     heartbeat: Duration,
+    /// Messages taken in.
+    received: u64,
 }
 
 impl Reader {
-    async fn run(self, mut inbox: Streaming<v1::FromWorker>, outbox: Outbox) {
-        let silence = self.heartbeat.saturating_mul(3);
-        let mut beats = tokio::time::interval(self.heartbeat);
-        let mut heard = tokio::time::Instant::now();
-        let why = loop {
-            // Each branch is cancel-safe: `message` keeps what it has of a frame.
+    async fn run(mut self, mut inbox: Inbox, outbox: Outbox) {
+        let mut beats = tokio::time::interval_at(Instant::now() + self.heartbeat, self.heartbeat);
+        // Where this process was stopped for a while, that is one beat: what came meanwhile is read before the next.
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut quiet = 0;
+        let (closed, why) = loop {
+            // Each branch is cancel-safe: the stream keeps what it has of a frame. A flood must not keep beats back.
             let message = tokio::select! {
-                () = outbox.closed.cancelled() => break "it was closed".to_owned(),
-                message = inbox.message() => message,
+                biased;
+                () = outbox.closed.cancelled() => break (Closed::Silent, "it was closed".to_owned()),
                 _ = beats.tick() => {
-                    if heard.elapsed() > silence {
-                        break "the worker was silent".to_owned();
+                    quiet += 1;
+                    if quiet > SILENCE {
+                        break (Closed::Silent, "the worker was silent".to_owned());
                     }
-                    outbox.send(wire::to_worker(to_worker::Message::Heartbeat(v1::Heartbeat {})));
+                    outbox.send(to_worker::Message::Heartbeat(v1::Heartbeat { received: self.received }));
                     continue;
                 }
+                message = inbox.next() => message,
             };
-            heard = tokio::time::Instant::now();
             match message {
-                Ok(Some(v1::FromWorker { message: Some(message) })) => {
+                Some(Ok(v1::FromWorker { message: Some(message) })) => {
                     if let Err(why) = self.handle(message).await {
-                        break why;
+                        break (Closed::Silent, why);
                     }
-                    // The leader may have been busy for a while, in which the worker could not be heard.
-                    heard = tokio::time::Instant::now();
                 }
                 // A message that only a later version knows.
-                Ok(Some(v1::FromWorker { message: None })) => {}
-                Ok(None) => break "the worker left".to_owned(),
-                Err(status) => break format!("the connection broke: {}", status.message()),
+                Some(Ok(v1::FromWorker { message: None })) => {}
+                None => break (Closed::Left, "the worker left".to_owned()),
+                Some(Err(status)) => break (Closed::Left, format!("the connection broke: {}", status.message())),
             }
+            self.received += 1;
+            quiet = 0;
         };
         outbox.close();
         tracing::info!(session = self.session, why, "worker session ended");
         // The leader is gone only when everything stops.
-        let _ = self.news.send(News::Closed { session: self.session }).await;
+        let _ = self.news.send(News::Closed { session: self.session, closed }).await;
     }
 
     /// Passes one message on. An error is why the session cannot go on.
@@ -206,33 +285,34 @@ impl Reader {
         let news = match message {
             FromWorker::Hello(_) => return Err("the worker said hello twice".into()),
             FromWorker::Heartbeat(_) => return Ok(()),
-            FromWorker::ModelState(v1::ModelState { model: Some(model), state: Some(state) }) => {
-                News::Model { session, key: wire::model_key(model), state }
+            FromWorker::ModelState(v1::ModelState { model: Some(model), state: Some(state), hopeless }) => {
+                News::Model { session, key: wire::model_key(model), state, hopeless }
             }
             FromWorker::ModelState(_) => return Err("a model state came without model or state".into()),
-            FromWorker::Started(v1::Started { job_id, attempt }) => {
-                News::Started { session, job: parse(&job_id)?, attempt }
+            FromWorker::Started(v1::Started { job_id, attempt, epoch }) => {
+                News::Started { session, job: wire::job(&job_id)?, token: Token { epoch, attempt } }
             }
-            FromWorker::Log(v1::Log { job_id, attempt, number, text }) => {
-                News::Log { session, job: parse(&job_id)?, attempt, number, text }
+            FromWorker::Log(v1::Log { job_id, attempt, number, text, epoch }) => {
+                News::Log { session, job: wire::job(&job_id)?, token: Token { epoch, attempt }, number, text }
             }
-            FromWorker::Finished(v1::Finished { job_id, attempt, result, usage }) => {
+            FromWorker::Finished(v1::Finished { job_id, attempt, result, usage, epoch }) => {
                 let end = End::Finished { result: wire::result(result), usage };
-                News::Ended { session, job: parse(&job_id)?, attempt, end }
+                News::Ended { session, job: wire::job(&job_id)?, token: Token { epoch, attempt }, end }
             }
             FromWorker::Failed(failed) => {
-                let (job, attempt) = (parse(&failed.job_id)?, failed.attempt);
+                let token = Token { epoch: failed.epoch, attempt: failed.attempt };
+                let job = wire::job(&failed.job_id)?;
                 let end = match wire::fault(failed.fault()) {
                     Some(fault) => End::Failed { fault, text: failed.text, usage: failed.usage },
                     None => End::LetGo,
                 };
-                News::Ended { session, job, attempt, end }
+                News::Ended { session, job, token, end }
+            }
+            FromWorker::Goodbye(v1::Goodbye { culprits }) => {
+                let culprits = culprits.iter().map(|job| wire::job(job)).collect::<Result<_, _>>()?;
+                News::Goodbye { session, culprits }
             }
         };
         self.news.send(news).await.map_err(|_| "the scheduler is stopping".into())
     }
-}
-
-fn parse(job: &str) -> Result<JobId, String> {
-    job.parse().map_err(|_| format!("{job:?} is no job's id"))
 }

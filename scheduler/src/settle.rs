@@ -1,26 +1,42 @@
 //! Commits what happened to jobs, and cleans up behind those that ended.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::Arc;
 
-use ids::JobId;
-use store::job::Event;
+use ids::{JobId, Token};
 use store::{Blob, Ended, Error, JobRecord, Jobs, Objects, Outcome, Place, Replaced, Revision};
 
-use crate::policy::Told;
+use crate::clock::Clock;
+use crate::placement::{End, Seat, Told};
 
 /// Writes job records on behalf of the scheduler.
 #[derive(Clone)]
 pub struct Settler {
     pub jobs: Jobs,
     pub objects: Objects,
+    pub clock: Arc<dyn Clock>,
 }
 
 /// What was told of a job's attempt.
 #[derive(Clone, Debug)]
 pub struct Report {
     pub job: JobId,
-    pub attempt: u32,
+    /// The attempt. `None` stands for whichever is the current one.
+    pub token: Option<Token>,
     pub told: Told,
+    /// Who told it, and keeps it until it is settled.
+    pub from: Option<Seat>,
+}
+
+impl Report {
+    /// Returns a report of what happens to an attempt of itself, or by the scheduler's doing.
+    pub fn of(job: JobId, token: Token, told: Told) -> Self {
+        Self { job, token: Some(token), told, from: None }
+    }
+
+    /// Returns whether this is how that attempt ended on its worker.
+    pub fn ends(&self, job: JobId, token: Token) -> bool {
+        self.job == job && self.token == Some(token) && matches!(self.told, Told::Ended(_))
+    }
 }
 
 /// A record to be written.
@@ -72,21 +88,23 @@ impl Settler {
     }
 
     /// Works out what a report makes of its record; what it cannot settle is why there is none.
-    async fn step(&self, Report { job, attempt, told }: &Report) -> Result<Step, Settled> {
-        let (job, attempt) = (*job, *attempt);
+    async fn step(&self, Report { job, token, told, .. }: &Report) -> Result<Step, Settled> {
+        let job = *job;
         let (before, revision) = match self.jobs.find(job).await {
             Ok(found) => found.ok_or(Settled::Refused)?,
             Err(error) => return Err(later(job, &error)),
         };
-        let now = now();
+        let now = self.clock.unix_millis();
         let event = told.event(&before, now);
-        match before.after(attempt, &event, now) {
-            Ok(after) => {
+        let token = token.unwrap_or(before.token());
+        let after = before.after(token.attempt, &event, now);
+        match after {
+            Ok(after) if token == before.token() => {
                 Ok(Step { revision, after: Box::new(after), payload: matches!(before.payload, Blob::Object(_)) })
             }
-            Err(refused) => {
-                tracing::debug!(%job, attempt, %refused, "event refused");
-                if let Event::Finished { result, .. } = &event {
+            refused => {
+                tracing::debug!(%job, %token, current = %before.token(), refused = ?refused.err(), "event refused");
+                if let Told::Ended(End::Finished { result: Some(result), .. }) = told {
                     self.drop_result(job, result).await;
                 }
                 Err(Settled::Refused)
@@ -131,10 +149,4 @@ impl Settler {
 fn later(job: JobId, error: &Error) -> Settled {
     tracing::error!(%job, %error, "the store failed; trying again");
     Settled::Later
-}
-
-/// Returns the milliseconds since the Unix epoch.
-pub fn now() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -1,12 +1,14 @@
 //! Forgets jobs whose time is over.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt;
 use store::Error;
 use tokio_util::sync::CancellationToken;
 
-use crate::settle::{Settler, now};
+use crate::clock::Steady;
+use crate::settle::Settler;
 
 /// Time between sweeps.
 const INTERVAL: Duration = Duration::from_secs(600);
@@ -20,6 +22,8 @@ const UNKNOWN: Duration = Duration::from_secs(6 * 3600);
 /// Sweeps until `stop`.
 pub async fn run(settler: Settler, keep: Duration, stop: CancellationToken) {
     let mut interval = tokio::time::interval(INTERVAL);
+    // What is deleted stays deleted: a clock that jumps ahead must not make everything old at once.
+    let clock = Steady::start(Arc::clone(&settler.clock));
     for number in 1u64.. {
         if stop.run_until_cancelled(interval.tick()).await.is_none() {
             return;
@@ -31,7 +35,7 @@ pub async fn run(settler: Settler, keep: Duration, stop: CancellationToken) {
                 Err(error) => tracing::warn!(%error, "the search for objects that belong to nobody stopped early"),
             }
         }
-        match sweep(&settler, keep).await {
+        match sweep(&settler, keep, clock.unix_millis()).await {
             Ok(0) => {}
             Ok(jobs) => tracing::info!(jobs, "forgot jobs whose results were kept long enough"),
             Err(error) => tracing::warn!(%error, "the sweep stopped early"),
@@ -39,9 +43,9 @@ pub async fn run(settler: Settler, keep: Duration, stop: CancellationToken) {
     }
 }
 
-/// Forgets the jobs that ended longer than `keep` ago. Returns how many.
-pub async fn sweep(settler: &Settler, keep: Duration) -> Result<usize, Error> {
-    let before = now().saturating_sub(u64::try_from(keep.as_millis()).unwrap_or(u64::MAX));
+/// Forgets the jobs that ended longer than `keep` before `now`. Returns how many.
+pub async fn sweep(settler: &Settler, keep: Duration, now: u64) -> Result<usize, Error> {
+    let before = now.saturating_sub(u64::try_from(keep.as_millis()).unwrap_or(u64::MAX));
     let mut forgotten = 0;
     let mut next = Some(String::new());
     while let Some(after) = next {
@@ -72,29 +76,29 @@ pub async fn remove_unknown(settler: &Settler, age: Duration) -> Result<usize, E
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use ids::{JobId, KeyId, ModelKey, TenantId};
     use store::job::Event;
     use store::{Blob, JobRecord, Jobs, MemoryStore, Objects, Place};
 
     use super::*;
+    use crate::clock::{Clock, SystemClock};
 
     #[tokio::test]
     async fn a_sweep_forgets_whose_time_is_over_and_removes_what_belongs_to_nobody() {
         let folder = tempfile::tempdir().unwrap();
         let objects = Objects::local(folder.path()).unwrap();
         let jobs = Jobs::new(Arc::new(MemoryStore::new(1)));
-        let settler = Settler { jobs: jobs.clone(), objects: objects.clone() };
+        let settler = Settler { jobs: jobs.clone(), objects: objects.clone(), clock: Arc::new(SystemClock) };
+        let now = SystemClock.unix_millis();
         let lab = TenantId::new("lab");
         let mut places = Vec::new();
-        for ended in [1, now()] {
+        for ended in [1, now] {
             let id = JobId::new();
             let payload = objects.put(&Place::payload(&lab, id), vec![1; 10].into()).await.unwrap();
             let record =
                 JobRecord::queued(id, lab.clone(), KeyId::new("k"), ModelKey::new("m", None), Blob::Object(payload), 1);
             jobs.accept(&record).await.unwrap();
-            jobs.transition(id, 0, &Event::Dispatched { worker: ids::WorkerId::new("w") }, 1).await.unwrap();
+            jobs.transition(id, 0, &Event::Dispatched { worker: ids::WorkerId::new("w"), epoch: 1 }, 1).await.unwrap();
             let result = objects.put(&Place::result(&lab, id, 1, 1), vec![2; 10].into()).await.unwrap();
             let finished = Event::Finished { result: Blob::Object(result), meta: String::new() };
             jobs.transition(id, 1, &finished, ended).await.unwrap();
@@ -103,7 +107,7 @@ mod tests {
         let nobodys = Place::payload(&lab, JobId::new());
         objects.put(&nobodys, vec![3; 10].into()).await.unwrap();
 
-        assert_eq!(sweep(&settler, Duration::from_secs(3600)).await.unwrap(), 1);
+        assert_eq!(sweep(&settler, Duration::from_secs(3600), now).await.unwrap(), 1);
         assert!(jobs.find(places[0].0).await.unwrap().is_none());
         assert!(jobs.find(places[1].0).await.unwrap().is_some());
         assert_eq!(remove_unknown(&settler, Duration::from_secs(3600)).await.unwrap(), 0, "all is new");

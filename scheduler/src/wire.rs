@@ -1,18 +1,23 @@
 //! The scheduler's words to and from workers, between their stored and their wire forms.
 
-use ids::ModelKey;
+use std::time::Duration;
+
+use ids::{JobId, ModelKey, Token};
 use program::Limits;
 use proto::v1;
-use store::{Blob, Fault, Generation, JobRecord, ObjectRef, Place};
+use proto::v1::to_worker::Message;
+use store::{Blob, Fault, Generation, JobRecord, ObjectRef};
 
 use crate::config::HostedModel;
+use crate::placement::result_place;
+use crate::sessions::Hold;
 
 /// Writes the assignment of a dispatched job.
-pub fn assign(record: &JobRecord) -> v1::ToWorker {
+pub fn assign(record: &JobRecord) -> Message {
     let format = match record.client.generation {
         Generation::Nnsight08 => v1::ClientFormat::Nnsight08,
     };
-    to_worker(v1::to_worker::Message::Assign(v1::Assign {
+    Message::Assign(v1::Assign {
         job_id: record.id.to_string(),
         attempt: record.attempt,
         tenant: record.tenant.to_string(),
@@ -22,21 +27,22 @@ pub fn assign(record: &JobRecord) -> v1::ToWorker {
         format: format.into(),
         compress: record.client.compress,
         result_path: result_place(record).as_str().to_owned(),
-    }))
+        epoch: record.epoch,
+    })
 }
 
 /// Writes the order to load a model.
-pub fn load_model(hosted: &HostedModel) -> v1::ToWorker {
-    to_worker(v1::to_worker::Message::LoadModel(v1::LoadModel {
+pub fn load_model(hosted: &HostedModel) -> Message {
+    Message::LoadModel(v1::LoadModel {
         model: Some(model(&hosted.key)),
         folder: hosted.folder.display().to_string(),
         dtype: hosted.dtype.clone(),
         device: hosted.device.clone(),
-    }))
+    })
 }
 
 /// Wraps a message.
-pub fn to_worker(message: v1::to_worker::Message) -> v1::ToWorker {
+pub fn to_worker(message: Message) -> v1::ToWorker {
     v1::ToWorker { message: Some(message) }
 }
 
@@ -56,9 +62,35 @@ pub fn result(blob: Option<v1::Blob>) -> Option<Blob> {
     }
 }
 
-/// Returns where a large result of a dispatched job belongs.
-pub fn result_place(record: &JobRecord) -> Place {
-    Place::result(&record.tenant, record.id, record.attempt, record.dispatched_at)
+/// Reads a job's id.
+pub fn job(id: &str) -> Result<JobId, String> {
+    id.parse().map_err(|_| format!("{id:?} is no job's id"))
+}
+
+/// Reads what a worker says that it has.
+pub fn hold(held: &v1::Held) -> Result<Hold, String> {
+    Ok(Hold {
+        job: job(&held.job_id)?,
+        token: Token { epoch: held.epoch, attempt: held.attempt },
+        state: held.state(),
+        ran: Duration::from_millis(held.ran_milliseconds),
+    })
+}
+
+/// Writes one time that a job was given out.
+pub fn given(job: JobId, token: Token) -> v1::Given {
+    v1::Given { job_id: job.to_string(), attempt: token.attempt, epoch: token.epoch }
+}
+
+/// Writes that the end of a job need not be kept.
+pub fn settled(job: JobId, token: Token) -> Message {
+    Message::Settled(v1::Settled { job_id: job.to_string(), attempt: token.attempt, epoch: token.epoch })
+}
+
+/// Writes that a job is to be let go.
+pub fn cancel(job: JobId, token: Token, out_of_time: bool) -> Message {
+    let Token { epoch, attempt } = token;
+    Message::Cancel(v1::Cancel { job_id: job.to_string(), attempt, out_of_time, epoch })
 }
 
 /// Reads whose doing a failure is; `None` for a cancellation.

@@ -69,6 +69,59 @@ fn j3_a_job_whose_worker_dies_runs_again() {
 }
 
 #[test]
+fn a7_what_a_killed_server_had_running_runs_again_together() {
+    let data = Data::default();
+    let server = up(&data);
+    let mut client = server.client("poll.py").start();
+    client.expect("here");
+    let gate = data.path("gate");
+    // A mark says which attempt makes it: the first ones are taken away before the second begins.
+    let marks: Vec<_> = (0..8).map(|number| data.path(&format!("mark {number}"))).collect();
+    let directive = |mark: &std::path::Path| format!("mark {}\", \"canned:wait {}", mark.display(), gate.display());
+    let jobs: Vec<String> = marks.iter().map(|mark| submit(&mut client, &directive(mark))).collect();
+    marks.iter().for_each(|mark| until(mark));
+    server.kill();
+    marks.iter().for_each(|mark| fs::remove_file(mark).unwrap());
+    let server = up(&data);
+    // All of them, though none may end yet.
+    marks.iter().for_each(|mark| until(mark));
+    client.say(&format!("host {}", server.url));
+    client.expect("host");
+    fs::write(&gate, "").unwrap();
+    for job in &jobs {
+        assert!(result(&mut client, job).starts_with(r#"{"answer": 42"#));
+    }
+    client.finish();
+}
+
+#[test]
+fn a8_a_server_that_is_stopped_for_a_while_twice_harms_no_job() {
+    let data = Data::default();
+    let server = up(&data);
+    let mut client = server.client("poll.py").start();
+    client.expect("here");
+    let (marked, gate) = (data.path("marked"), data.path("gate"));
+    let job = submit(&mut client, &format!("mark {}\", \"canned:wait {}", marked.display(), gate.display()));
+    until(&marked);
+    let worker = server.children();
+    for _ in 0..2 {
+        // For longer than either side of a session bears silence.
+        server.signal(rustix::process::Signal::STOP);
+        std::thread::sleep(Duration::from_secs(9));
+        server.signal(rustix::process::Signal::CONT);
+        // It answers again.
+        let began = Instant::now();
+        while http::get(&server.url, "/healthz").status != 200 {
+            assert!(began.elapsed() < Duration::from_secs(60));
+        }
+    }
+    fs::write(&gate, "").unwrap();
+    assert_eq!(result(&mut client, &job), r#"{"answer": 42, "attempt": 1}"#);
+    assert_eq!(server.children(), worker, "it is another worker");
+    client.finish();
+}
+
+#[test]
 fn a_worker_killed_from_outside_is_replaced() {
     let data = Data::default();
     let server = up(&data);
@@ -139,7 +192,10 @@ fn a_client_that_waits_is_told_where_its_job_went() {
     until(&running);
     // The second signal does not wait for the job.
     server.signal(rustix::process::Signal::TERM);
-    while http::get(&server.url, "/readyz").status == 200 {}
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while http::get(&server.url, "/readyz").status == 200 {
+        assert!(Instant::now() < deadline, "it is ready, though it was told to stop");
+    }
     server.signal(rustix::process::Signal::TERM);
     let told = client.expect("error ");
     assert!(told.contains("The job is kept and runs when the server is back"), "{told}");

@@ -1,12 +1,17 @@
 //! A worker: holds models, runs jobs on them, and reports to the scheduler, which it dials.
 //!
 //! Each model has a thread of its own, which owns the engine; nothing of a job's but plain data leaves that thread.
-//! The session and the results are asynchronous tasks beside it.
+//! The session and the results are asynchronous tasks beside it. What runs outlives every session.
 
+mod held;
+mod hosted;
 mod model;
+mod results;
 mod session;
 mod wire;
 mod worker;
 
-pub use model::{Load, Loader};
-pub use worker::{Config, Error, run};
+pub use hosted::Host;
+pub use model::{Load, Loader, NotLoaded, Order, Report, State};
+pub use session::{Dial, Dialled};
+pub use worker::{Config, Error, run, run_over};

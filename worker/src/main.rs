@@ -8,9 +8,12 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use clap::{Args, Parser, Subcommand};
 use engine::{Engine, Interleaver, Settings};
+use ids::InstanceId;
+use models::LoadError;
 use models::cuda::Search;
+use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
-use worker::{Config, Load, Loader};
+use worker::{Config, Load, Loader, NotLoaded};
 
 use crate::device::{Devices, Watched};
 use crate::room::{Room, SHARED_TOKENS};
@@ -39,9 +42,9 @@ enum Command {
 
 #[derive(Args)]
 struct Run {
-    /// Address of the scheduler, for example `http://127.0.0.1:7000`.
-    #[arg(long, value_name = "URL")]
-    scheduler: String,
+    /// Address of a scheduler, for example `http://127.0.0.1:7000`. May be repeated: the worker finds out which one leads.
+    #[arg(long = "scheduler", value_name = "URL", required = true)]
+    schedulers: Vec<String>,
     /// File with the token that the scheduler asks for; the environment variable `VITRINE_WORKER_TOKEN` serves too.
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -50,6 +53,9 @@ struct Run {
     /// Name of this worker; no two of a cluster may share one. By default made of the host and the process.
     #[arg(long, value_name = "NAME")]
     worker_id: Option<String>,
+    /// Name of this process, for whoever started it and sees it end. By default one that nobody else knows.
+    #[arg(long, hide = true, value_name = "NAME")]
+    instance: Option<String>,
     /// Jobs to take at once.
     #[arg(long, default_value_t = 32, value_name = "COUNT")]
     slots: u32,
@@ -107,7 +113,10 @@ impl Run {
             format!("{host}-{}", std::process::id())
         });
         end_with_stdin().context("cannot watch standard input")?;
-        let config = Config { slots: self.slots, ..Config::new(self.scheduler, token, worker_id) };
+        let mut config = Config { slots: self.slots, ..Config::new(self.schedulers, token, worker_id) };
+        if let Some(instance) = self.instance {
+            config.instance = InstanceId::new(instance);
+        }
         let (room, kept) = (self.room.clone(), self.room.budget());
         let loader: Loader = Arc::new(move |asked, progress| {
             let settings = |on_cpu| room.settings(&kept, on_cpu);
@@ -115,10 +124,20 @@ impl Run {
         });
         // One thread: it only passes on what the model's thread takes and gives.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let ended = runtime.block_on(worker::run(config, loader));
+        let ended = runtime.block_on(async {
+            let mut terminate = signal(SignalKind::terminate())?;
+            let leave = config.leave.clone();
+            tokio::spawn(async move {
+                // What runs here is to run elsewhere at once.
+                if terminate.recv().await.is_some() {
+                    leave.cancel();
+                }
+            });
+            Ok::<_, anyhow::Error>(worker::run(config, loader).await?)
+        });
         // A model's thread may never come back; nobody waits for it.
         runtime.shutdown_background();
-        Ok(ended?)
+        ended
     }
 }
 
@@ -128,12 +147,11 @@ fn load(
     devices: &Devices,
     settings: &dyn Fn(bool) -> Settings,
     progress: &mut dyn FnMut(f32),
-) -> Result<Box<dyn Engine>, String> {
+) -> Result<Box<dyn Engine>, NotLoaded> {
     let device = devices.choose(load.device.as_deref())?;
-    let dtype =
-        load.dtype.as_deref().map(str::parse).transpose().map_err(|error: models::LoadError| error.to_string())?;
+    let dtype = load.dtype.as_deref().map(str::parse).transpose().map_err(not_loaded)?;
     let mut fraction = |done: u64, all: u64| progress(done as f32 / all.max(1) as f32);
-    let model = models::load(&load.folder, dtype, device, &mut fraction).map_err(|error| error.to_string())?;
+    let model = models::load(&load.folder, dtype, device, &mut fraction).map_err(not_loaded)?;
     let on_cpu = device == models::Device::CPU;
     if let Err(raise) = model.warm_up(if on_cpu { SHARED_TOKENS } else { SHORT_TOKENS }) {
         tracing::warn!(model = %load.key, %device, "the model could not be warmed up: {}", raise.message());
@@ -141,6 +159,12 @@ fn load(
     tracing::info!(model = %load.key, %device, "the model is loaded");
     let engine = Interleaver::with_settings(*model, settings(on_cpu));
     Ok(Box::new(Watched { engine, device }))
+}
+
+/// Says whether it is of any use to try again: a file may be mended, but what this version cannot do it never will.
+fn not_loaded(error: LoadError) -> NotLoaded {
+    let hopeless = matches!(error, LoadError::Unsupported { .. } | LoadError::Config { .. } | LoadError::DType(_));
+    NotLoaded { why: error.to_string(), hopeless }
 }
 
 /// Tokens of a pass on a GPU, up to which beginning a kernel takes longer than running it.

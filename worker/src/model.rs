@@ -23,16 +23,32 @@ pub struct Load {
     pub device: Option<String>,
 }
 
-/// Makes an engine over a model, telling how far it is from 0 to 1. The error is a sentence for the operator.
-/// It runs on the model's thread, where the engine stays.
-pub type Loader = Arc<dyn Fn(&Load, &mut dyn FnMut(f32)) -> Result<Box<dyn Engine>, String> + Send + Sync>;
+/// Makes an engine over a model, telling how far it is from 0 to 1. It runs on the model's thread, where the engine stays.
+pub type Loader = Arc<dyn Fn(&Load, &mut dyn FnMut(f32)) -> Result<Box<dyn Engine>, NotLoaded> + Send + Sync>;
+
+/// Why a model could not be loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotLoaded {
+    /// A sentence for the operator.
+    pub why: String,
+    /// Whether it can be loaded nowhere and never, as it was specified. What may be otherwise later, or on another
+    /// machine, is not.
+    pub hopeless: bool,
+}
+
+impl From<String> for NotLoaded {
+    fn from(why: String) -> Self {
+        Self { why, hopeless: false }
+    }
+}
 
 /// How far a model is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
     Loading(f32),
     Ready,
-    Failed(String),
+    /// The thread has ended.
+    Failed(NotLoaded),
 }
 
 /// What a model's thread tells.
@@ -78,16 +94,15 @@ struct ModelThread {
 }
 
 impl ModelThread {
-    /// Serves until nobody gives orders; after a panic, with the model loaded again.
+    /// Serves until nobody gives orders, or the model cannot be loaded; after a panic, with the model loaded again.
     fn run(self, orders: Receiver<Order>) {
         let orders = Rc::new(RefCell::new(orders));
         loop {
             let mut engine = match self.make_engine() {
                 Ok(engine) => engine,
-                Err(why) => {
-                    tracing::error!(model = %self.load.key, why, "the model cannot be served");
-                    self.report(Report::Model(self.load.key.clone(), State::Failed(why.clone())));
-                    return self.refuse(&mut orders.borrow_mut(), &why);
+                Err(failed) => {
+                    tracing::error!(model = %self.load.key, why = failed.why, "the model cannot be served");
+                    return self.report(Report::Model(self.load.key.clone(), State::Failed(failed)));
                 }
             };
             self.report(Report::Model(self.load.key.clone(), State::Ready));
@@ -105,7 +120,7 @@ impl ModelThread {
         }
     }
 
-    fn make_engine(&self) -> Result<Box<dyn Engine>, String> {
+    fn make_engine(&self) -> Result<Box<dyn Engine>, NotLoaded> {
         let mut told: Option<Instant> = None;
         let mut progress = |fraction: f32| {
             if told.is_none_or(|told| told.elapsed() >= PROGRESS) {
@@ -116,7 +131,7 @@ impl ModelThread {
         };
         progress(0.0);
         catch_unwind(AssertUnwindSafe(|| (self.loader)(&self.load, &mut progress)))
-            .unwrap_or_else(|panic| Err(text_of(&*panic)))
+            .unwrap_or_else(|panic| Err(text_of(&*panic).into()))
     }
 
     fn serve(&self, engine: &mut dyn Engine, orders: &RefCell<Receiver<Order>>, jobs: &mut BTreeSet<JobId>) {
@@ -142,16 +157,6 @@ impl ModelThread {
             }
             if !events.is_empty() {
                 self.report(Report::Jobs(join_printed(events)));
-            }
-        }
-    }
-
-    /// Answers for a model that could not be loaded.
-    fn refuse(&self, orders: &mut Receiver<Order>, why: &str) {
-        while let Some(order) = orders.blocking_recv() {
-            if let Order::Submit(job, _) = order {
-                let text = format!("the model {} cannot be served: {why}", self.load.key);
-                self.report(Report::Jobs(vec![failed(job.id, text)]));
             }
         }
     }

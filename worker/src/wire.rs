@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use engine::{Fault, Usage};
-use ids::{JobId, ModelKey};
+use ids::{JobId, ModelKey, Token};
 use program::Limits;
 use proto::v1;
 use proto::v1::from_worker::Message;
@@ -22,21 +22,34 @@ pub fn from_worker(message: Message) -> v1::FromWorker {
 /// Writes how far a model is.
 pub fn model_state(key: &ModelKey, state: &State) -> v1::FromWorker {
     let model = v1::Model { repo_id: key.repo_id().to_owned(), revision: key.revision().map(str::to_owned) };
+    let hopeless = matches!(state, State::Failed(failed) if failed.hopeless);
     let state = match state {
         State::Loading(fraction) => v1::model_state::State::Loading(*fraction),
         State::Ready => v1::model_state::State::Ready(true),
-        State::Failed(why) => v1::model_state::State::Failed(why.clone()),
+        State::Failed(failed) => v1::model_state::State::Failed(failed.why.clone()),
     };
-    from_worker(Message::ModelState(v1::ModelState { model: Some(model), state: Some(state) }))
+    from_worker(Message::ModelState(v1::ModelState { model: Some(model), state: Some(state), hopeless }))
 }
 
 /// Writes that a job runs.
-pub fn started(job: JobId, attempt: u32) -> v1::FromWorker {
-    from_worker(Message::Started(v1::Started { job_id: job.to_string(), attempt }))
+pub fn started(job: JobId, token: Token) -> v1::FromWorker {
+    let Token { epoch, attempt } = token;
+    from_worker(Message::Started(v1::Started { job_id: job.to_string(), attempt, epoch }))
+}
+
+/// Writes what a job printed.
+pub fn log(job: JobId, token: Token, number: u32, text: String) -> v1::FromWorker {
+    let Token { epoch, attempt } = token;
+    from_worker(Message::Log(v1::Log { job_id: job.to_string(), attempt, number, text, epoch }))
+}
+
+/// Writes that a job was let go: it may run elsewhere.
+pub fn let_go(job: JobId, token: Token) -> v1::FromWorker {
+    failed(job, token, Fault::Cancelled, "", &Usage::default())
 }
 
 /// Writes the end of a job that failed.
-pub fn failed(job: JobId, attempt: u32, fault: Fault, text: &str, usage: &Usage) -> v1::FromWorker {
+pub fn failed(job: JobId, token: Token, fault: Fault, text: &str, usage: &Usage) -> v1::FromWorker {
     let fault = match fault {
         Fault::User => v1::Fault::User,
         Fault::Limit => v1::Fault::Limit,
@@ -45,15 +58,16 @@ pub fn failed(job: JobId, attempt: u32, fault: Fault, text: &str, usage: &Usage)
     };
     from_worker(Message::Failed(v1::Failed {
         job_id: job.to_string(),
-        attempt,
+        attempt: token.attempt,
         fault: fault.into(),
         text: shortened(text),
         usage: self::usage(usage),
+        epoch: token.epoch,
     }))
 }
 
 /// Writes the end of a job that finished.
-pub fn finished(job: JobId, attempt: u32, result: &Blob, usage: &Usage) -> v1::FromWorker {
+pub fn finished(job: JobId, token: Token, result: &Blob, usage: &Usage) -> v1::FromWorker {
     let blob = match result {
         Blob::Inline(bytes) => v1::blob::Blob::Inline(bytes.clone()),
         Blob::Object(object) => v1::blob::Blob::Object(v1::Object {
@@ -64,10 +78,16 @@ pub fn finished(job: JobId, attempt: u32, result: &Blob, usage: &Usage) -> v1::F
     };
     from_worker(Message::Finished(v1::Finished {
         job_id: job.to_string(),
-        attempt,
+        attempt: token.attempt,
         result: Some(v1::Blob { blob: Some(blob) }),
         usage: self::usage(usage),
+        epoch: token.epoch,
     }))
+}
+
+/// Reads which time a job was given out.
+pub fn given(given: &v1::Given) -> Option<(JobId, Token)> {
+    Some((given.job_id.parse().ok()?, Token { epoch: given.epoch, attempt: given.attempt }))
 }
 
 /// Reads where a payload is. `None` when it is nowhere.

@@ -1,46 +1,76 @@
-//! The worker's life: one session after another, with the models kept between them.
+//! The worker's life: what it has, and one session after another.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::collections::VecDeque;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use engine::Event;
-use ids::{JobId, ModelKey};
-use tokio::sync::mpsc::{self, Receiver, Sender};
-use tokio::time::Instant;
+use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
+use engine::{Event, Fault, Job, Usage};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use ids::{InstanceId, JobId, ModelKey, TenantId, Token};
+use program::Saved;
+use proto::v1;
+use proto::v1::from_worker::Message;
+use proto::v1::to_worker::Message as Told;
+use store::Objects;
+use tokio::sync::mpsc::{self, Receiver};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, Sleep};
+use tokio_util::sync::CancellationToken;
 
-use crate::model::{self, Load, Loader, Order, Report, State, job_of};
-use crate::session;
+use crate::held::{Held, Phase, Running};
+use crate::hosted::{Host, Hosted};
+use crate::model::{self, Loader, Order, Report, State, job_of};
+use crate::results::{self, Results};
+use crate::session::{self, Dial, Grpc, NotOpened, Session};
+use crate::wire;
 
 /// The worker's settings.
 #[derive(Clone)]
 pub struct Config {
-    /// Where the scheduler listens, for example `http://127.0.0.1:7000`.
-    pub scheduler: String,
-    /// What it asks for.
+    /// Where schedulers listen, for example `http://127.0.0.1:7000`. One of them leads.
+    pub schedulers: Vec<String>,
+    /// What they ask for.
     pub token: String,
     /// Names this worker among others.
     pub worker_id: String,
+    /// Names this process. By default a name that no other has.
+    pub instance: InstanceId,
     /// Jobs that it takes at once. Default 32.
     pub slots: u32,
     /// How long a job may keep the model after it was told to stop; then the process cannot be trusted. Default 30 s.
     pub let_go: Duration,
+    /// Bytes of saved values that are encoded at once; a larger result has the room for itself. Default 1 GiB.
+    pub result_bytes: u64,
+    /// Makes the worker say goodbye and end.
+    pub leave: CancellationToken,
 }
 
 impl Config {
     /// Settings with their defaults.
     #[must_use]
-    pub fn new(scheduler: String, token: String, worker_id: String) -> Self {
-        Self { scheduler, token, worker_id, slots: 32, let_go: Duration::from_secs(30) }
+    pub fn new(schedulers: Vec<String>, token: String, worker_id: String) -> Self {
+        Self {
+            schedulers,
+            token,
+            worker_id,
+            instance: InstanceId::unique(),
+            slots: 32,
+            let_go: Duration::from_secs(30),
+            result_bytes: 1 << 30,
+            leave: CancellationToken::new(),
+        }
     }
 }
 
 /// Why a worker ends.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{0:?} is no address of a scheduler")]
-    Address(String),
+    #[error("no scheduler was named")]
+    NoScheduler,
     #[error("the scheduler refuses this worker: {0}")]
     Unwelcome(String),
     #[error("job {0} does not let go of the model")]
@@ -49,134 +79,489 @@ pub enum Error {
     Thread(#[from] std::io::Error),
 }
 
-/// The wait before dialling again doubles from the first to the second while nobody answers.
-const BACKOFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+/// The waits before dialling again, while that follows on itself.
+const WAITS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
 
-/// Runs a worker until it has to end. It dials again whenever a session ends.
+/// A session that lasted so long was a good one: the next wait is short again.
+const STEADY: Duration = Duration::from_secs(10);
+
+/// Between looks at deadlines, and at most between signs of life.
+const BEAT: Duration = Duration::from_millis(500);
+
+/// How long a job runs before the scheduler is told that it does. Of one that ends sooner its end is told alone.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// How long a goodbye may take.
+const GOODBYE: Duration = Duration::from_secs(2);
+
+/// Runs a worker over TCP, with a thread for each model, until it has to end.
 ///
 /// # Errors
 /// When dialling again, or running on, would be no use.
 pub async fn run(config: Config, loader: Loader) -> Result<(), Error> {
-    let (report, reports) = mpsc::channel(256);
-    let mut worker = Worker { config, loader, report, reports, models: HashMap::new(), jobs: HashMap::new() };
-    let mut wait = BACKOFF.0;
-    loop {
-        match session::open(&worker.config).await {
-            Ok(session) => {
-                wait = BACKOFF.0;
-                let why = session.run(&mut worker).await?;
-                tracing::warn!(why, "the session with the scheduler ended");
-                worker.quiesce().await?;
+    let host: Host = Arc::new(move |load, reports| model::start(load, Arc::clone(&loader), reports));
+    run_over(config, Arc::new(Grpc), host).await
+}
+
+/// Runs a worker over a network and models of the caller's choice.
+///
+/// # Errors
+/// When dialling again, or running on, would be no use.
+pub async fn run_over(config: Config, dial: Arc<dyn Dial>, host: Host) -> Result<(), Error> {
+    if config.schedulers.is_empty() {
+        return Err(Error::NoScheduler);
+    }
+    let (reporter, reports) = mpsc::channel(256);
+    let worker = Worker {
+        results: Results::new(config.result_bytes),
+        dial,
+        hosted: Hosted::new(host, reporter),
+        held: Held::default(),
+        tasks: JoinSet::new(),
+        objects: None,
+        epoch: 0,
+        connection: Connection::Waiting(Box::pin(tokio::time::sleep(Duration::ZERO))),
+        opened: Instant::now(),
+        waits: waits(),
+        scheduler: 0,
+        dials: 0,
+        outgoing: VecDeque::new(),
+        config,
+    };
+    worker.run(reports).await
+}
+
+struct Worker {
+    config: Config,
+    dial: Arc<dyn Dial>,
+    hosted: Hosted,
+    held: Held,
+    /// Reading of programs and writing of results.
+    tasks: JoinSet<Done>,
+    results: Results,
+    /// Where results go; known from the first welcome on.
+    objects: Option<Objects>,
+    /// The highest epoch that this process was welcomed under.
+    epoch: u64,
+    connection: Connection,
+    opened: Instant,
+    waits: ExponentialBackoff,
+    /// Which of the schedulers is dialled.
+    scheduler: usize,
+    dials: u64,
+    /// What is to be told.
+    outgoing: VecDeque<v1::FromWorker>,
+}
+
+/// The way to the scheduler.
+enum Connection {
+    /// Before it dials again.
+    Waiting(Pin<Box<Sleep>>),
+    Dialling(BoxFuture<'static, Result<(Session, v1::Welcome), NotOpened>>),
+    Open(Box<Session>),
+}
+
+/// What came of the connection.
+enum Came {
+    Waited,
+    Opened(Result<(Session, v1::Welcome), NotOpened>),
+    Told(Result<Told, String>),
+}
+
+impl Connection {
+    /// Waits for what comes next.
+    ///
+    /// # Cancel safety
+    /// Nothing is lost when the future is dropped.
+    async fn next(&mut self) -> Came {
+        match self {
+            Self::Waiting(sleep) => {
+                sleep.await;
+                Came::Waited
             }
-            Err(session::NotOpened::Never(error)) => return Err(error),
-            Err(session::NotOpened::NotNow(why)) => {
-                tracing::info!(why, again_in = ?wait, "the scheduler cannot be reached");
-                worker.listen(wait).await;
-                wait = (wait * 2).min(BACKOFF.1);
-            }
+            Self::Dialling(dialling) => Came::Opened(dialling.await),
+            Self::Open(session) => Came::Told(session.next().await),
         }
     }
 }
 
-/// What outlives a session.
-pub struct Worker {
-    pub config: Config,
-    loader: Loader,
-    report: Sender<Report>,
-    pub reports: Receiver<Report>,
-    models: HashMap<ModelKey, Hosted>,
-    /// The jobs that engines have, and those about to be given to one.
-    pub jobs: HashMap<JobId, Running>,
+/// What a task beside the worker made.
+enum Done {
+    /// A program was read.
+    Read { job: JobId, token: Token, program: Result<Box<Job>, String> },
+    /// A result was written, or not: the message that tells of it.
+    Written { job: JobId, token: Token, message: Box<v1::FromWorker> },
 }
-
-struct Hosted {
-    load: Load,
-    orders: Sender<Order>,
-    state: State,
-}
-
-/// A job on this worker.
-pub struct Running {
-    pub attempt: u32,
-    pub model: ModelKey,
-    /// As in [`engine::Job::stop`].
-    pub stop: Arc<AtomicU8>,
-    pub compress: bool,
-    pub result_path: String,
-    pub run_time: Duration,
-    /// When it began, once it has.
-    pub begun: Arc<OnceLock<std::time::Instant>>,
-    /// When it must have stopped, once it was told to.
-    pub stopping: Option<Instant>,
-    /// Whether the scheduler was told that it runs.
-    pub told: bool,
-    /// Logs told so far.
-    pub logs: u32,
-    /// Whether an engine has it.
-    pub submitted: bool,
-}
-
-impl Running {
-    /// Returns whether its time is over.
-    fn late(&self) -> bool {
-        match (self.stopping, self.begun.get()) {
-            (Some(deadline), _) => deadline <= Instant::now(),
-            (None, Some(begun)) => begun.elapsed() >= self.run_time,
-            (None, None) => false,
-        }
-    }
-}
-
-/// As in [`engine::Job::stop`].
-const CANCELLED: u8 = 1;
-const OUT_OF_TIME: u8 = 2;
 
 impl Worker {
-    /// Starts a model's thread, unless the very same is there. Returns how far the model is.
-    pub fn load(&mut self, load: Load) -> Result<State, Error> {
-        if let Some(hosted) = self.models.get(&load.key).filter(|hosted| hosted.load == load) {
-            return Ok(hosted.state.clone());
+    async fn run(mut self, mut reports: Receiver<Report>) -> Result<(), Error> {
+        let mut beats = tokio::time::interval(BEAT);
+        beats.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut looks = tokio::time::interval(PAUSE);
+        let mut looking = false;
+        loop {
+            let untold = self.held.running.values().any(|running| running.phase == Phase::Submitted && !running.told);
+            if untold && !looking {
+                looks.reset();
+            }
+            looking = untold;
+            let full = self.flush();
+            // Each branch is cancel-safe: all of them receive from something that keeps what it has.
+            tokio::select! {
+                biased;
+                // A flood of anything must not keep these back.
+                _ = beats.tick() => self.beat().await?,
+                () = self.config.leave.cancelled() => {
+                    self.say_goodbye(&[]).await;
+                    return Ok(());
+                }
+                _ = looks.tick(), if looking => self.tell_started(),
+                came = self.connection.next() => self.came(came).await?,
+                Some(done) = self.tasks.join_next() => self.done(done).await,
+                Some(report) = reports.recv() => self.report(report),
+                // There is room again.
+                () = room(full) => {}
+            }
         }
-        let orders = model::start(load.clone(), Arc::clone(&self.loader), self.report.clone())?;
-        let state = State::Loading(0.0);
-        self.models.insert(load.key.clone(), Hosted { load, orders, state: state.clone() });
-        Ok(state)
     }
 
-    /// Notes how far a model is.
-    pub fn note(&mut self, key: &ModelKey, state: State) {
-        if let Some(hosted) = self.models.get_mut(key) {
-            hosted.state = state;
+    /// Sends what is to be told, as far as there is room. Returns where to wait for more.
+    fn flush(&mut self) -> Option<mpsc::Sender<v1::FromWorker>> {
+        let Connection::Open(session) = &mut self.connection else { return None };
+        while let Some(message) = self.outgoing.pop_front() {
+            if let Err(message) = session.send(message) {
+                self.outgoing.push_front(message);
+                return Some(session.outbox.clone());
+            }
         }
+        None
     }
 
-    /// Gives a job to its engine. The error is a sentence saying why not.
-    pub async fn submit(&mut self, job: engine::Job) -> Result<(), String> {
-        let running = self.jobs.get_mut(&job.id).ok_or("the job was dropped before it began")?;
-        let hosted = self.models.get(&running.model);
-        let hosted = hosted.ok_or_else(|| format!("the model {} is not on this worker", running.model))?;
-        let sent = hosted.orders.send(Order::Submit(Box::new(job), Arc::clone(&running.begun))).await;
-        sent.map_err(|_| format!("the thread of the model {} ended", running.model))?;
-        running.submitted = true;
+    async fn came(&mut self, came: Came) -> Result<(), Error> {
+        match came {
+            Came::Waited => self.begin_to_dial(),
+            Came::Opened(Ok((session, welcome))) => {
+                if let Err(why) = self.welcome(session, welcome).await {
+                    self.not_opened(&why);
+                }
+            }
+            Came::Opened(Err(NotOpened::Never(error))) => return Err(error),
+            Came::Opened(Err(NotOpened::NotNow(why))) => self.not_opened(&why),
+            Came::Opened(Err(NotOpened::Refused(why))) => {
+                tracing::warn!(scheduler = self.address(), why, "the scheduler lets this worker not in");
+                self.not_opened(&why);
+            }
+            Came::Opened(Err(NotOpened::NotLeader(address))) => self.not_leader(&address),
+            Came::Told(Ok(message)) => self.told(message).await?,
+            Came::Told(Err(why)) => self.closed(&why),
+        }
         Ok(())
     }
 
-    /// Makes a job stop at its next layer. Its end will be reported by the engine.
-    pub async fn stop(&mut self, job: JobId, out_of_time: bool) {
-        let Some(running) = self.jobs.get_mut(&job) else { return };
-        running.stop.store(if out_of_time { OUT_OF_TIME } else { CANCELLED }, Ordering::Relaxed);
-        running.stopping = Instant::now().checked_add(self.config.let_go);
-        if !out_of_time && let Some(hosted) = self.models.get(&running.model) {
-            // A thread that ended has no job to cancel.
-            let _ = hosted.orders.send(Order::Cancel(job)).await;
+    fn begin_to_dial(&mut self) {
+        self.dials += 1;
+        let hello = v1::WorkerHello {
+            worker_id: self.config.worker_id.clone(),
+            token: self.config.token.clone(),
+            version: env!("CARGO_PKG_VERSION").into(),
+            slots: self.config.slots,
+            instance: self.config.instance.to_string(),
+            dial: self.dials,
+            holds: self.held.list(),
+            epoch: self.epoch,
+        };
+        let (dial, address) = (Arc::clone(&self.dial), self.address().to_owned());
+        self.connection =
+            Connection::Dialling(Box::pin(async move { session::open(dial.as_ref(), &address, hello).await }));
+    }
+
+    fn address(&self) -> &str {
+        self.config.schedulers.get(self.scheduler).map_or("", String::as_str)
+    }
+
+    fn not_opened(&mut self, why: &str) {
+        let wait = self.waits.next().unwrap_or(WAITS.1);
+        tracing::info!(scheduler = self.address(), why, again_in = ?wait, "there is no session with the scheduler");
+        self.scheduler = (self.scheduler + 1) % self.config.schedulers.len();
+        self.connection = Connection::Waiting(Box::pin(tokio::time::sleep(wait)));
+    }
+
+    fn not_leader(&mut self, address: &str) {
+        self.not_opened("it does not lead");
+        // Only a scheduler that was named is told the token.
+        if let Some(named) = self.config.schedulers.iter().position(|named| named == address) {
+            self.scheduler = named;
         }
     }
 
-    /// Stops the jobs whose time is over.
-    pub async fn check_deadlines(&mut self) -> Result<(), Error> {
-        let late: Vec<JobId> = self.jobs.iter().filter(|(_, running)| running.late()).map(|(job, _)| *job).collect();
+    /// Begins a session: what is not wanted any more is let go, and what was not told yet is told.
+    async fn welcome(&mut self, session: Session, welcome: v1::Welcome) -> Result<(), String> {
+        if session.epoch < self.epoch {
+            return Err("a scheduler that began later was met before".into());
+        }
+        let objects = Objects::local(&welcome.objects_folder).map_err(|error| error.to_string())?;
+        self.objects = Some(objects);
+        self.epoch = session.epoch;
+        self.opened = Instant::now();
+        let kept: Vec<(JobId, Token)> = welcome.keep.iter().filter_map(wire::given).collect();
+        for (job, token) in welcome.drop.iter().filter_map(wire::given) {
+            self.held.settle(job, token);
+            if self.held.current(job, token).is_some() {
+                self.stop(job, false).await;
+            }
+        }
+        self.outgoing.retain(|message| about(message).is_some_and(|about| kept.contains(&about)));
+        self.outgoing.extend(self.held.ends().cloned());
+        self.outgoing.extend(self.hosted.states().map(|(key, state)| wire::model_state(key, state)));
+        self.connection = Connection::Open(Box::new(session));
+        Ok(())
+    }
+
+    /// Goes on without a session. What may not have been taken in is told again on the next one.
+    fn closed(&mut self, why: &str) {
+        tracing::warn!(why, running = self.held.running.len(), "the session with the scheduler ended");
+        if self.opened.elapsed() >= STEADY {
+            self.waits = waits();
+        }
+        let wait = self.waits.next().unwrap_or(WAITS.1);
+        let waiting = Connection::Waiting(Box::pin(tokio::time::sleep(wait)));
+        if let Connection::Open(session) = std::mem::replace(&mut self.connection, waiting) {
+            let later = std::mem::take(&mut self.outgoing);
+            self.outgoing = session.unheard().chain(later.into_iter().filter(session::progress)).collect();
+        }
+    }
+
+    /// Does what the scheduler says.
+    async fn told(&mut self, message: Told) -> Result<(), Error> {
+        match message {
+            Told::Welcome(_) | Told::Heartbeat(_) | Told::NotLeader(_) => {}
+            Told::LoadModel(load) => {
+                let Some(load) = wire::load(load) else {
+                    self.closed("a model without a name was ordered");
+                    return Ok(());
+                };
+                let key = load.key.clone();
+                let state = self.hosted.load(load)?;
+                self.outgoing.push_back(wire::model_state(&key, &state));
+            }
+            Told::Assign(assign) => self.assigned(assign).await,
+            Told::Cancel(v1::Cancel { job_id, attempt, out_of_time, epoch }) => {
+                let given = v1::Given { job_id, attempt, epoch };
+                if let Some((job, token)) = wire::given(&given)
+                    && let Some(running) = self.held.current(job, token)
+                {
+                    // A later attempt that waits here is not meant.
+                    if running.stopping.is_none() {
+                        self.stop(job, out_of_time).await;
+                    }
+                }
+            }
+            Told::Settled(v1::Settled { job_id, attempt, epoch }) => {
+                if let Some((job, token)) = wire::given(&v1::Given { job_id, attempt, epoch }) {
+                    self.held.settle(job, token);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn assigned(&mut self, assign: v1::Assign) {
+        let token = Token { epoch: assign.epoch, attempt: assign.attempt };
+        let Ok(job) = assign.job_id.parse::<JobId>() else { return self.closed("a job without an id was assigned") };
+        if let Some(running) = self.held.running.get_mut(&job) {
+            // It is given out again while an older attempt is on its way out.
+            if running.token != token {
+                running.next = Some(assign);
+                self.stop(job, false).await;
+            }
+            return;
+        }
+        self.held.supersede(job);
+        self.begin(job, token, assign);
+    }
+
+    fn begin(&mut self, job: JobId, token: Token, assign: v1::Assign) {
+        let limits = wire::limits(assign.limits);
+        let model = assign.model.map(wire::model_key);
+        let running = Running {
+            token,
+            model: model.clone().unwrap_or_else(|| ModelKey::new("", None)),
+            stop: Arc::default(),
+            compress: assign.compress,
+            result_path: assign.result_path,
+            run_time: limits.run_time,
+            begun: Arc::default(),
+            stopping: None,
+            phase: Phase::Reading,
+            told: false,
+            logs: 0,
+            next: None,
+        };
+        let stop = Arc::clone(&running.stop);
+        self.held.running.insert(job, running);
+        let (payload, objects) = (wire::blob(assign.payload), self.objects.clone());
+        let tenant = TenantId::new(assign.tenant);
+        self.tasks.spawn(async move {
+            let read = async {
+                let objects = objects.ok_or("there was no welcome")?;
+                let program = results::read(&objects, payload).await?;
+                Ok::<_, String>(Box::new(Job { id: job, tenant, program, limits, stop }))
+            };
+            let program = std::panic::AssertUnwindSafe(read).catch_unwind().await;
+            let program = program.unwrap_or_else(|_| Err("reading the job's program failed".into()));
+            Done::Read { job, token, program }
+        });
+    }
+
+    async fn done(&mut self, done: Result<Done, tokio::task::JoinError>) {
+        match done {
+            // Panics are caught within tasks, and nobody cancels them.
+            Err(error) => tracing::error!(%error, "a task failed"),
+            Ok(Done::Written { job, token, message }) => self.end(job, token, *message),
+            Ok(Done::Read { job, token, program }) => {
+                if self.held.current(job, token).is_none() {
+                    return;
+                }
+                match program {
+                    Ok(program) => self.submit(token, program).await,
+                    Err(text) => {
+                        self.end(job, token, wire::failed(job, token, Fault::Server, &text, &Usage::default()));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Gives a job to its engine. Where that cannot be, it is let go, for another worker may.
+    async fn submit(&mut self, token: Token, program: Box<Job>) {
+        let job = program.id;
+        let Some(running) = self.held.running.get_mut(&job) else { return };
+        let sent = match self.hosted.orders(&running.model) {
+            Some(orders) => orders.send(Order::Submit(program, Arc::clone(&running.begun))).await.is_ok(),
+            None => false,
+        };
+        if sent {
+            running.phase = Phase::Submitted;
+        } else {
+            self.end(job, token, wire::let_go(job, token));
+        }
+    }
+
+    /// Makes a job stop at its next layer. Its end will be reported by the engine.
+    async fn stop(&mut self, job: JobId, out_of_time: bool) {
+        let Some(running) = self.held.running.get_mut(&job) else { return };
+        running.stop.store(if out_of_time { OUT_OF_TIME } else { CANCELLED }, Ordering::Relaxed);
+        running.stopping = Instant::now().checked_add(self.config.let_go);
+        if !out_of_time
+            && running.phase == Phase::Submitted
+            && let Some(orders) = self.hosted.orders(&running.model)
+        {
+            // A thread that ended has no job to cancel.
+            let _ = orders.send(Order::Cancel(job)).await;
+        }
+    }
+
+    /// Notes and tells the end of a job.
+    fn end(&mut self, job: JobId, token: Token, message: v1::FromWorker) {
+        if self.held.current(job, token).is_none() {
+            return;
+        }
+        self.outgoing.push_back(message.clone());
+        if let Some(next) = self.held.end(job, token, message) {
+            let token = Token { epoch: next.epoch, attempt: next.attempt };
+            self.held.supersede(job);
+            self.begin(job, token, next);
+        }
+    }
+
+    /// Takes in what a model's thread told.
+    fn report(&mut self, report: Report) {
+        match report {
+            Report::Model(key, state) => {
+                self.outgoing.push_back(wire::model_state(&key, &state));
+                if let State::Failed(_) = state {
+                    self.abandon(&key);
+                }
+                self.hosted.note(&key, state);
+            }
+            Report::Jobs(events) => events.into_iter().for_each(|event| self.event(event)),
+        }
+    }
+
+    /// Lets the jobs go that a model's thread has left behind.
+    fn abandon(&mut self, key: &ModelKey) {
+        let running = self.held.running.iter().filter(|(_, it)| it.phase == Phase::Submitted && it.model == *key);
+        let left: Vec<(JobId, Token)> = running.map(|(job, running)| (*job, running.token)).collect();
+        for (job, token) in left {
+            self.end(job, token, wire::let_go(job, token));
+        }
+    }
+
+    fn event(&mut self, event: Event) {
+        let job = job_of(&event);
+        let Some(running) = self.held.running.get_mut(&job) else { return };
+        let token = running.token;
+        match event {
+            // What begins is seen by its cell.
+            Event::Started(_) => {}
+            Event::Printed(_, text) => {
+                let number = running.logs;
+                running.logs += 1;
+                // What a job prints comes after the news that it runs.
+                if !std::mem::replace(&mut running.told, true) {
+                    self.outgoing.push_back(wire::started(job, token));
+                }
+                self.outgoing.push_back(wire::log(job, token, number, text));
+            }
+            Event::Failed(_, failure, usage) => {
+                self.end(job, token, wire::failed(job, token, failure.fault, &failure.message, &usage));
+            }
+            Event::Finished(_, saved, usage) => self.finish(job, saved, usage),
+        }
+    }
+
+    /// Encodes and keeps a result beside everything else, so that a large one holds nobody up.
+    fn finish(&mut self, job: JobId, saved: Saved, usage: Usage) {
+        let Some(running) = self.held.running.get_mut(&job) else { return };
+        running.phase = Phase::Writing;
+        let (token, compress, path) = (running.token, running.compress, running.result_path.clone());
+        let (results, objects) = (self.results.clone(), self.objects.clone());
+        self.tasks.spawn(async move {
+            let server = |text: &str| (Fault::Server, text.to_owned());
+            let write = async {
+                let objects = objects.ok_or_else(|| server("there was no welcome"))?;
+                results.write(&objects, &path, compress, saved).await
+            };
+            let written = std::panic::AssertUnwindSafe(write).catch_unwind().await;
+            let message = match written.unwrap_or_else(|_| Err(server("writing the job's result failed"))) {
+                Ok(blob) => wire::finished(job, token, &blob, &usage),
+                Err((fault, text)) => wire::failed(job, token, fault, &text, &usage),
+            };
+            Done::Written { job, token, message: Box::new(message) }
+        });
+    }
+
+    /// Tells of the jobs that have begun and were not told of.
+    fn tell_started(&mut self) {
+        for (job, running) in &mut self.held.running {
+            if running.begun.get().is_some() && !std::mem::replace(&mut running.told, true) {
+                self.outgoing.push_back(wire::started(*job, running.token));
+            }
+        }
+    }
+
+    async fn beat(&mut self) -> Result<(), Error> {
+        if let Connection::Open(session) = &mut self.connection
+            && let Err(why) = session.beat(BEAT)
+        {
+            self.closed(&why);
+        }
+        self.hosted.again()?;
+        let running = self.held.running.iter();
+        let late: Vec<JobId> = running.filter(|(_, running)| running.late()).map(|(job, _)| *job).collect();
         for job in late {
-            if self.jobs.get(&job).is_some_and(|running| running.stop.load(Ordering::Relaxed) != 0) {
+            if self.held.running.get(&job).is_some_and(|running| running.stopping.is_some()) {
+                self.say_goodbye(&[job]).await;
                 return Err(Error::Stuck(job));
             }
             self.stop(job, true).await;
@@ -184,32 +569,58 @@ impl Worker {
         Ok(())
     }
 
-    /// Ends what a session left behind: the scheduler gives those jobs out again, perhaps to this very worker, so
-    /// none of them may be here still.
-    async fn quiesce(&mut self) -> Result<(), Error> {
-        self.jobs.retain(|_, running| running.submitted);
-        for job in self.jobs.keys().copied().collect::<Vec<_>>() {
-            self.stop(job, false).await;
-        }
-        while !self.jobs.is_empty() {
-            self.listen(Duration::from_millis(100)).await;
-            self.check_deadlines().await?;
-        }
-        Ok(())
-    }
-
-    /// Takes reports in while there is no session to pass them on to, for `time` or until one came.
-    async fn listen(&mut self, time: Duration) {
-        match tokio::time::timeout(time, self.reports.recv()).await {
-            Ok(Some(Report::Model(key, state))) => self.note(&key, state),
-            Ok(Some(Report::Jobs(events))) => {
-                for event in &events {
-                    if let Event::Finished(..) | Event::Failed(..) = event {
-                        self.jobs.remove(&job_of(event));
+    /// Tells the scheduler that this process ends, and because of which jobs, so that it waits for nothing and suspects
+    /// nobody else.
+    async fn say_goodbye(&mut self, culprits: &[JobId]) {
+        let culprits = culprits.iter().map(ToString::to_string).collect();
+        self.outgoing.push_back(wire::from_worker(Message::Goodbye(v1::Goodbye { culprits })));
+        let said = async {
+            loop {
+                let full = self.flush();
+                let Connection::Open(session) = &mut self.connection else { return };
+                tokio::select! {
+                    // The scheduler ends the session when it has heard it.
+                    ended = session.next() => {
+                        if ended.is_err() {
+                            return;
+                        }
                     }
+                    () = room(full) => {}
                 }
             }
-            Ok(None) | Err(_) => {}
+        };
+        // Who is not heard in time is missed soon enough.
+        let _ = tokio::time::timeout(GOODBYE, said).await;
+    }
+}
+
+/// As in [`engine::Job::stop`].
+const CANCELLED: u8 = 1;
+const OUT_OF_TIME: u8 = 2;
+
+fn waits() -> ExponentialBackoff {
+    let waits = ExponentialBuilder::default().with_min_delay(WAITS.0).with_max_delay(WAITS.1);
+    waits.with_jitter().without_max_times().build()
+}
+
+/// Waits until there is room for a message, where there was none; for ever, where nothing is to be sent.
+async fn room(full: Option<mpsc::Sender<v1::FromWorker>>) {
+    if let Some(outbox) = full
+        && outbox.reserve().await.is_ok()
+    {
+        return;
+    }
+    // Where nobody takes anything any more, the session's other half ends, too, or is silent.
+    std::future::pending().await
+}
+
+/// Returns which time of which job's being given out a message of progress is about.
+fn about(message: &v1::FromWorker) -> Option<(JobId, Token)> {
+    match message.message.as_ref()? {
+        Message::Started(v1::Started { job_id, attempt, epoch })
+        | Message::Log(v1::Log { job_id, attempt, epoch, .. }) => {
+            Some((job_id.parse().ok()?, Token { epoch: *epoch, attempt: *attempt }))
         }
+        _ => None,
     }
 }

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use engine::{Engine, Event, Failure, Job, Usage};
@@ -91,24 +91,29 @@ struct Cluster {
     scheduler: scheduler::Handle,
     worker: tokio::task::JoinHandle<Result<(), worker::Error>>,
     loads: Arc<AtomicU32>,
+    /// Whether loading fails.
+    broken: Arc<AtomicBool>,
+    leave: tokio_util::sync::CancellationToken,
     store: Arc<dyn MetadataStore>,
     _folder: tempfile::TempDir,
 }
 
-fn obedient(loads: &Arc<AtomicU32>) -> Loader {
-    let loads = Arc::clone(loads);
+fn obedient(loads: &Arc<AtomicU32>, broken: &Arc<AtomicBool>) -> Loader {
+    let (loads, broken) = (Arc::clone(loads), Arc::clone(broken));
     Arc::new(move |load: &Load, progress: &mut dyn FnMut(f32)| {
         assert_eq!(load.folder, PathBuf::from("/models/tiny"));
         progress(0.5);
         loads.fetch_add(1, Ordering::Relaxed);
+        if broken.load(Ordering::Relaxed) {
+            return Err("model.safetensors is not there".to_owned().into());
+        }
         Ok(Box::<Obedient>::default())
     })
 }
 
 fn settings() -> Config {
     let model = HostedModel { key: model(), folder: "/models/tiny".into(), dtype: None, device: None };
-    let heartbeat = Duration::from_millis(200);
-    Config { token: "token".into(), models: vec![model], heartbeat, ..Config::default() }
+    Config { token: "token".into(), models: vec![model], ..Config::default() }
 }
 
 impl Cluster {
@@ -117,11 +122,44 @@ impl Cluster {
         let store: Arc<dyn MetadataStore> = Arc::new(RedbStore::open(folder.path().join("state.redb")).unwrap());
         let objects = Objects::local(folder.path().join("objects")).unwrap();
         let scheduler = scheduler::run(settings(), Arc::clone(&store), objects.clone()).await.unwrap();
-        let loads = Arc::new(AtomicU32::new(0));
+        let (loads, broken) = (Arc::new(AtomicU32::new(0)), Arc::new(AtomicBool::new(false)));
         let address = format!("http://{}", scheduler.address());
-        let config = worker::Config::new(address, "token".into(), "w1".into());
-        let worker = tokio::spawn(worker::run(config, obedient(&loads)));
-        Self { jobs: Jobs::new(Arc::clone(&store)), objects, scheduler, worker, loads, store, _folder: folder }
+        let config = worker::Config::new(vec![address], "token".into(), "w1".into());
+        let leave = config.leave.clone();
+        let worker = tokio::spawn(worker::run(config, obedient(&loads, &broken)));
+        let jobs = Jobs::new(Arc::clone(&store));
+        Self { jobs, objects, scheduler, worker, loads, broken, leave, store, _folder: folder }
+    }
+
+    /// Starts another worker.
+    fn join(&self, name: &str) -> tokio::task::JoinHandle<Result<(), worker::Error>> {
+        let address = format!("http://{}", self.scheduler.address());
+        let config = worker::Config::new(vec![address], "token".into(), name.into());
+        tokio::spawn(worker::run(config, obedient(&self.loads, &self.broken)))
+    }
+
+    /// Waits until so many loads were begun.
+    async fn loaded(&self, enough: impl Fn(u32) -> bool) {
+        let loaded = async {
+            while !enough(self.loads.load(Ordering::Relaxed)) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(60), loaded).await.expect("it was not loaded so often");
+    }
+
+    /// Waits until a job runs.
+    async fn running(&self, job: JobId) {
+        let mut follow = self.jobs.follow(job, store::Position::default()).await.unwrap();
+        let running = async {
+            while let Some(change) = follow.next().await.unwrap() {
+                if matches!(change, Change::Record(record) if record.state == State::Running) {
+                    return;
+                }
+            }
+            panic!("the job ended");
+        };
+        tokio::time::timeout(Duration::from_secs(60), running).await.expect("the job did not begin");
     }
 
     async fn submit(&self, words: &str, limits: Limits) -> JobId {
@@ -257,43 +295,71 @@ async fn j6_a_cancelled_job_leaves_the_engine() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_worker_dials_again_with_its_models_loaded() {
+async fn a_scheduler_that_starts_again_finds_what_runs_and_the_models_loaded() {
     let mut cluster = Cluster::start().await;
     let endless = cluster.submit("endless", Limits::default()).await;
+    cluster.running(endless).await;
     let address = cluster.scheduler.address();
     assert_eq!(cluster.run("save 1").await.0.state, State::Completed);
     cluster.scheduler.stop().await;
     let config = Config { listen: address, ..settings() };
     let store = Arc::clone(&cluster.store);
     cluster.scheduler = scheduler::run(config, store, cluster.objects.clone()).await.unwrap();
-    cluster.jobs.cancel(&TenantId::new("lab"), endless).await.unwrap();
-    assert_eq!(cluster.end(endless).await.0.state, State::Cancelled);
     assert_eq!(cluster.run("save 1").await.0.state, State::Completed);
+    // It runs still, in the same attempt, and is stopped where it is.
+    cluster.jobs.cancel(&TenantId::new("lab"), endless).await.unwrap();
+    let (record, _) = cluster.end(endless).await;
+    assert_eq!((record.state, record.attempt, record.epoch), (State::Cancelled, 1, 1));
+    assert!(cluster.scheduler.drain(Duration::from_secs(20)).await);
     assert_eq!(cluster.loads.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a9_a_model_that_cannot_be_loaded_again_is_tried_until_it_can() {
+    let cluster = Cluster::start().await;
+    assert_eq!(cluster.run("save 1").await.0.state, State::Completed);
+    // The engine panics, and its model is not there any more when it is to be loaded again.
+    cluster.broken.store(true, Ordering::Relaxed);
+    let panics = cluster.submit("panic", Limits::default()).await;
+    cluster.loaded(|loads| loads >= 3).await;
+    let waits = cluster.submit("save 1", Limits::default()).await;
+    cluster.broken.store(false, Ordering::Relaxed);
+    assert_eq!(cluster.end(waits).await.0.state, State::Completed);
+    let (record, _) = cluster.end(panics).await;
+    assert_eq!(failure(&record).0, Fault::Server);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_to_leave_says_so_and_its_jobs_run_elsewhere_at_once() {
+    let cluster = Cluster::start().await;
+    let job = cluster.submit("endless", Limits::default()).await;
+    cluster.running(job).await;
+    let other = cluster.join("w2");
+    cluster.leave.cancel();
+    // Its window would be longer than a test waits.
+    let (record, _) = tokio::time::timeout(Duration::from_secs(30), async {
+        loop {
+            let (record, _) = cluster.jobs.find(job).await.unwrap().unwrap();
+            if record.attempt == 2 && record.state == State::Running {
+                cluster.jobs.cancel(&TenantId::new("lab"), job).await.unwrap();
+                return cluster.end(job).await;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+    .expect("it was waited for");
+    assert_eq!((record.state, record.deaths), (State::Cancelled, 0));
+    cluster.worker.await.unwrap().unwrap();
+    other.abort();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_without_the_token_ends_and_says_why() {
     let cluster = Cluster::start().await;
     let address = format!("http://{}", cluster.scheduler.address());
-    let config = worker::Config::new(address, "another".into(), "w2".into());
-    let error = worker::run(config, obedient(&cluster.loads)).await.unwrap_err().to_string();
+    let config = worker::Config::new(vec![address], "another".into(), "w2".into());
+    let error = worker::run(config, obedient(&cluster.loads, &cluster.broken)).await.unwrap_err().to_string();
     assert_eq!(error, "the scheduler refuses this worker: the worker's token is not this cluster's");
     assert!(!cluster.worker.is_finished());
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_way_from_acceptance_to_completion_is_short() {
-    let cluster = Cluster::start().await;
-    cluster.run("save 1").await;
-    let mut times = Vec::new();
-    for _ in 0..101 {
-        let began = std::time::Instant::now();
-        assert_eq!(cluster.run("save 1").await.0.state, State::Completed);
-        times.push(began.elapsed());
-    }
-    times.sort();
-    println!("from acceptance to completion: median {:?}, nine of ten under {:?}", times[50], times[90]);
-    // Generous: in a quiet release build it is a few milliseconds; a polling loop or a sleep would show.
-    assert!(times[50] < Duration::from_millis(50), "the median is {:?}", times[50]);
 }

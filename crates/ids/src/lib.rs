@@ -14,6 +14,9 @@ use uuid::Uuid;
 pub struct JobId(Uuid);
 
 impl JobId {
+    /// No id comes after it.
+    pub const MAX: Self = Self(Uuid::max());
+
     /// Makes the id of a new job.
     #[must_use]
     pub fn new() -> Self {
@@ -77,8 +80,36 @@ text_id! {
     KeyId
 }
 text_id! {
-    /// Names a worker process for the length of its session.
+    /// Names a worker among those of a cluster, whichever process it is.
     WorkerId
+}
+text_id! {
+    /// Names one process of a worker, from its start to its end. Nobody else knows it before the process has said so.
+    InstanceId
+}
+
+impl InstanceId {
+    /// Makes the name of a new process.
+    #[must_use]
+    pub fn unique() -> Self {
+        Self(Uuid::now_v7().to_string())
+    }
+}
+
+/// Names one time that a job was given out: the fencing token of whoever runs it.
+///
+/// The epoch is that of the scheduler that gave it out, and the attempt counts within the job. A crash may undo that an
+/// attempt was counted, but never that an epoch was, so no two are alike.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct Token {
+    pub epoch: u64,
+    pub attempt: u32,
+}
+
+impl fmt::Display for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.epoch, self.attempt)
+    }
 }
 
 /// Names a hosted model as the Hugging Face Hub does: repository and revision.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use ids::{JobId, KeyId, ModelKey, TenantId, WorkerId};
+use ids::{JobId, KeyId, ModelKey, TenantId, Token, WorkerId};
 use program::Limits;
 
 use crate::metadata::Revision;
@@ -29,9 +29,11 @@ pub struct JobRecord {
     pub payload_bytes: u64,
 
     pub state: State,
-    /// Counts dispatches from 1: the fencing token of the current one.
+    /// Counts dispatches from 1.
     pub attempt: u32,
-    /// Workers that died while they had this job.
+    /// That of the scheduler which gave the current attempt out.
+    pub epoch: u64,
+    /// Processes of workers that died while they had this job and no other.
     pub deaths: u32,
     pub worker: Option<WorkerId>,
     /// Set when, and only when, the state is [`State::Completed`] or [`State::Failed`].
@@ -46,6 +48,12 @@ pub struct JobRecord {
 }
 
 impl JobRecord {
+    /// Returns the fencing token of the current attempt.
+    #[must_use]
+    pub fn token(&self) -> Token {
+        Token { epoch: self.epoch, attempt: self.attempt }
+    }
+
     /// Makes the record of a job that was just accepted: of an nnsight 0.8 client that polls and wants its result
     /// uncompressed, under the default limits.
     #[must_use]
@@ -63,6 +71,7 @@ impl JobRecord {
             payload,
             state: State::Queued,
             attempt: 0,
+            epoch: 0,
             deaths: 0,
             worker: None,
             outcome: None,
@@ -86,6 +95,7 @@ pub struct Live {
     pub state: State,
     /// As in [`JobRecord`].
     pub attempt: u32,
+    pub epoch: u64,
     pub deaths: u32,
     pub worker: Option<WorkerId>,
     pub accepted_at: u64,
@@ -95,6 +105,14 @@ pub struct Live {
     pub submission_key: Option<String>,
     /// What wrote it last: what [`crate::Jobs::replace`] compares. Not stored.
     pub revision: Revision,
+}
+
+impl Live {
+    /// Returns the fencing token of the current attempt.
+    #[must_use]
+    pub fn token(&self) -> Token {
+        Token { epoch: self.epoch, attempt: self.attempt }
+    }
 }
 
 /// A job that has ended, and what has to be known to forget it.
@@ -189,6 +207,8 @@ pub enum Event {
     /// It is given to a worker, under the next attempt.
     Dispatched {
         worker: WorkerId,
+        /// Of the scheduler that gives it.
+        epoch: u64,
     },
     /// Its first step runs.
     Started,
@@ -250,8 +270,9 @@ impl JobRecord {
         }
         let mut record = Self { state, ..self.clone() };
         match event {
-            Event::Dispatched { worker } => {
+            Event::Dispatched { worker, epoch } => {
                 record.attempt += 1;
+                record.epoch = *epoch;
                 record.worker = Some(worker.clone());
                 record.dispatched_at = now;
                 record.started_at = 0;
@@ -287,6 +308,7 @@ impl JobRecord {
             model: self.model.clone(),
             state: self.state,
             attempt: self.attempt,
+            epoch: self.epoch,
             deaths: self.deaths,
             worker: self.worker.clone(),
             accepted_at: self.accepted_at,
@@ -303,6 +325,7 @@ impl JobRecord {
         Self {
             state: live.state,
             attempt: live.attempt,
+            epoch: live.epoch,
             deaths: live.deaths,
             worker: live.worker.clone(),
             dispatched_at: live.dispatched_at,
@@ -322,7 +345,7 @@ mod tests {
     fn event() -> impl Strategy<Value = Event> {
         let fault = prop_oneof![Just(Fault::User), Just(Fault::Limit), Just(Fault::Server)];
         prop_oneof![
-            Just(Event::Dispatched { worker: WorkerId::new("w") }),
+            any::<u64>().prop_map(|epoch| Event::Dispatched { worker: WorkerId::new("w"), epoch }),
             Just(Event::Started),
             any::<u8>().prop_map(|byte| Event::Finished {
                 result: Blob::Inline(Bytes::from(vec![byte])),
@@ -353,6 +376,7 @@ mod tests {
                         prop_assert_eq!(attempt, record.attempt, "an old attempt was heard");
                         let dispatched = matches!(event, Event::Dispatched { .. });
                         prop_assert_eq!(after.attempt, record.attempt + u32::from(dispatched));
+                        prop_assert!(dispatched || after.token() == record.token());
                         prop_assert!(after.deaths >= record.deaths);
                         let told = matches!(after.state, State::Completed | State::Failed);
                         prop_assert_eq!(after.outcome.is_some(), told);

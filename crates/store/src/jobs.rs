@@ -249,9 +249,8 @@ impl Jobs {
     /// Writes how far jobs are, each in place of what was found at a revision. Returns of each, in order, what came of
     /// it. They wait for the disk together.
     ///
-    /// That a job is with a worker, and runs, is written relaxed. A crash that undoes it leaves the job queued, and it
-    /// runs again under an attempt of the same number; the session that the earlier one was given out on is gone with
-    /// the crash, and its result, if it wrote one, lies elsewhere ([`crate::Place::result`]).
+    /// That a job is with a worker, and runs, is written relaxed. A crash that undoes it leaves the job queued; if it runs
+    /// again, then under a token of another epoch, and the result lies elsewhere ([`crate::Place::result`]).
     ///
     /// # Errors
     /// Failures of the store.
@@ -277,6 +276,9 @@ impl Jobs {
     /// # Errors
     /// Failures of the store.
     pub async fn append_log(&self, lines: &[Line]) -> Result<(), Error> {
+        if lines.is_empty() {
+            return Ok(());
+        }
         // By attempt, and within one by number: a line that came twice counts once.
         let mut printed: BTreeMap<(JobId, u32), BTreeMap<u32, &str>> = BTreeMap::new();
         for Line { job, attempt, number, text } in lines {
@@ -539,7 +541,7 @@ fn joined(id: JobId, entries: &[Option<Entry>]) -> Result<Option<(JobRecord, Rev
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use ids::{KeyId, ModelKey, WorkerId};
+    use ids::{KeyId, ModelKey, Token, WorkerId};
 
     use super::*;
     use crate::job::{Fault, Idempotency, Refused};
@@ -577,7 +579,7 @@ pub(crate) mod tests {
     }
 
     fn dispatched() -> Event {
-        Event::Dispatched { worker: WorkerId::new("w") }
+        Event::Dispatched { worker: WorkerId::new("w"), epoch: 1 }
     }
 
     fn finished() -> Event {
@@ -623,12 +625,17 @@ pub(crate) mod tests {
         jobs.accept(&record).await.unwrap();
         jobs.transition(id, 0, &dispatched(), 2).await.unwrap();
         jobs.transition(id, 1, &Event::Requeued { worker_died: true }, 3).await.unwrap();
-        jobs.transition(id, 1, &dispatched(), 4).await.unwrap();
+        let again = Event::Dispatched { worker: WorkerId::new("w"), epoch: 2 };
+        let given = jobs.transition(id, 1, &again, 4).await.unwrap();
+        assert_eq!(given.token(), Token { epoch: 2, attempt: 2 });
+        assert_eq!(jobs.find(id).await.unwrap().unwrap().0, given);
+        assert_eq!(jobs.live().await.unwrap().jobs[0].token(), given.token());
         let late = jobs.transition(id, 1, &finished(), 5).await;
         let attempt = Refused::Attempt { told: 1, current: 2 };
         assert!(matches!(late, Err(Error::Refused { refused, .. }) if refused == attempt));
         let done = jobs.transition(id, 2, &finished(), 6).await.unwrap();
         assert_eq!((done.state, done.deaths, done.ended_at), (State::Completed, 1, 6));
+        assert_eq!(jobs.find(id).await.unwrap().unwrap().0, done);
         let again = jobs.transition(id, 2, &Event::Cancelled, 7).await;
         assert!(matches!(again, Err(Error::Refused { refused: Refused::State(State::Completed), .. })));
     }
@@ -869,7 +876,7 @@ pub(crate) mod tests {
         let id = record.id;
         jobs.accept(&record).await.unwrap();
         let worker = WorkerId::new("gpu-node-17.cluster.example.org/0123456789abcdef");
-        jobs.transition(id, 0, &Event::Dispatched { worker }, 1_790_000_001_000).await.unwrap();
+        jobs.transition(id, 0, &Event::Dispatched { worker, epoch: 1_000 }, 1_790_000_001_000).await.unwrap();
         jobs.transition(id, 1, &Event::Started, 1_790_000_002_000).await.unwrap();
         let live = store.get(&keys::live(id)).await.unwrap().unwrap();
         assert!(live.value.len() <= 300, "{} bytes", live.value.len());

@@ -27,7 +27,7 @@ pub use fenced::Fenced;
 pub use job::{Client, Ended, Fault, Generation, Idempotency, JobRecord, Live, Outcome, Refused, State};
 pub use jobs::{Accepted, Change, EndedJobs, Follow, Jobs, Line, LiveJobs, Position, Presence, Replaced, Work};
 pub use lease::{Lease, LeaseId};
-pub use memory::{Faults, MemoryStore, Writes};
+pub use memory::{CommitFault, Faults, MemoryStore, Writes};
 pub use metadata::{Entry, Event, Limits, MetadataStore, Page, Range, Revision, Watch};
 pub use models::{ModelRecord, ModelState, Models};
 pub use objects::{Blob, Grant, INLINE_BYTES, ObjectRef, Objects, Place, S3Options};

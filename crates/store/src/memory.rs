@@ -1,6 +1,6 @@
 //! Metadata in memory, for tests: it keeps the whole contract, and breaks off where it is told to.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
@@ -12,7 +12,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use crate::error::Error;
 use crate::lease::{Lease, LeaseId, Renewal};
 use crate::metadata::{Entry, Event, Limits, MetadataStore, Page, Range, Revision, Watch};
-use crate::txn::{self, Op, Txn, TxnOutcome};
+use crate::txn::{self, Durability, Op, Txn, TxnOutcome};
 use crate::watch::{PROGRESS, Watchers};
 
 /// Those of etcd, so that what does not fit there shows here.
@@ -37,6 +37,8 @@ pub struct MemoryStore {
 /// What lies between a caller and the entries.
 struct Way {
     faults: Faults,
+    /// How the next commits end, whatever is drawn.
+    planned: VecDeque<CommitFault>,
     random: fastrand::Rng,
 }
 
@@ -57,6 +59,15 @@ pub struct Faults {
     pub delay: Duration,
 }
 
+/// How one commit goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CommitFault {
+    /// Nothing is written, and the caller is told so.
+    Refused,
+    /// It is written, and the caller is not told.
+    Unheard,
+}
+
 struct Inner {
     state: Mutex<State>,
     watchers: Watchers,
@@ -66,6 +77,8 @@ type Entries = BTreeMap<String, Entry>;
 
 struct State {
     entries: Arc<Entries>,
+    /// What was there before the writes that a crash undoes.
+    undone: BTreeMap<String, Option<Entry>>,
     revision: Revision,
     kept: Vec<(Revision, Arc<Entries>)>,
     leases: HashMap<LeaseId, Held>,
@@ -96,6 +109,7 @@ impl MemoryStore {
     pub fn new(seed: u64) -> Self {
         let state = State {
             entries: Arc::default(),
+            undone: BTreeMap::new(),
             revision: 0,
             kept: Vec::new(),
             leases: HashMap::new(),
@@ -117,6 +131,31 @@ impl MemoryStore {
     /// Has calls fail from now on.
     pub fn set_faults(&self, faults: Faults) {
         self.way().faults = faults;
+    }
+
+    /// Has the next commits on this way go wrong, one for each.
+    pub fn plan(&self, faults: &[CommitFault]) {
+        self.way().planned.extend(faults);
+    }
+
+    /// Undoes what a crash of the machine undoes: relaxed writes after the last durable one, and what is under a lease.
+    /// Who still watches is told to list again.
+    pub fn crash(&self) {
+        let state = &mut *self.state();
+        state.revision += 1;
+        let entries = Arc::make_mut(&mut state.entries);
+        for (key, before) in std::mem::take(&mut state.undone) {
+            match before {
+                Some(entry) => entries.insert(key, entry),
+                None => entries.remove(&key),
+            };
+        }
+        for key in std::mem::take(&mut state.leased).into_keys() {
+            entries.remove(&key);
+        }
+        state.leases.clear();
+        state.kept.clear();
+        self.inner.watchers.resync(state.revision);
     }
 
     /// Returns what has been written so far.
@@ -147,7 +186,8 @@ impl MemoryStore {
 
 impl Way {
     fn new(seed: u64) -> Arc<Mutex<Self>> {
-        Arc::new(Mutex::new(Self { faults: Faults::default(), random: fastrand::Rng::with_seed(seed) }))
+        let (faults, planned, random) = (Faults::default(), VecDeque::new(), fastrand::Rng::with_seed(seed));
+        Arc::new(Mutex::new(Self { faults, planned, random }))
     }
 
     fn draw(&mut self, probability: impl Fn(&Faults) -> f64) -> bool {
@@ -210,7 +250,18 @@ impl MetadataStore for MemoryStore {
     async fn commit(&self, txns: Vec<Txn>) -> Result<Vec<TxnOutcome>, Error> {
         txn::check(&txns, &LIMITS)?;
         self.reach().await?;
+        if txns.is_empty() {
+            return Ok(Vec::new());
+        }
         let way = &mut *self.way();
+        match way.planned.pop_front() {
+            None => {}
+            Some(CommitFault::Refused) => return Err(unavailable(false)),
+            Some(CommitFault::Unheard) => {
+                self.inner.apply(way, &txns)?;
+                return Err(unavailable(true));
+            }
+        }
         let unknown = way.draw(|faults| faults.unknown_outcome);
         if unknown && way.random.bool() {
             return Err(unavailable(true));
@@ -276,6 +327,9 @@ impl Inner {
             for op in &txn.ops {
                 state.apply(op, &mut events);
             }
+            if txn.durability == Durability::Durable {
+                state.undone.clear();
+            }
             events.sort_by(|left: &Event, right| left.key().cmp(right.key()));
             changes.append(&mut events);
             outcomes.push(TxnOutcome::Committed(state.revision));
@@ -308,11 +362,13 @@ impl State {
     fn apply(&mut self, op: &Op, events: &mut Vec<Event>) {
         let revision = self.revision;
         let entries = Arc::make_mut(&mut self.entries);
+        let undone = &mut self.undone;
         match op {
             Op::Put { key, value, lease } => {
                 self.writes.bytes += (key.len() + value.len()) as u64;
                 let entry = Entry { key: key.clone(), value: value.clone(), revision };
-                entries.insert(key.clone(), entry.clone());
+                let before = entries.insert(key.clone(), entry.clone());
+                undone.entry(key.clone()).or_insert(before);
                 match lease {
                     Some(lease) => self.leased.insert(key.clone(), *lease),
                     None => self.leased.remove(key),
@@ -321,7 +377,8 @@ impl State {
             }
             Op::Delete(key) => {
                 self.leased.remove(key);
-                if entries.remove(key).is_some() {
+                if let Some(before) = entries.remove(key) {
+                    undone.entry(key.clone()).or_insert(Some(before));
                     events.push(Event::Delete { key: key.clone(), revision });
                 }
             }
@@ -330,7 +387,8 @@ impl State {
                 let keys: Vec<String> =
                     within.map(|(key, _)| key.clone()).take_while(|key| key.starts_with(prefix)).collect();
                 for key in keys {
-                    entries.remove(&key);
+                    let before = entries.remove(&key);
+                    undone.entry(key.clone()).or_insert(before);
                     self.leased.remove(&key);
                     events.push(Event::Delete { key, revision });
                 }
@@ -402,5 +460,39 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn memory_keeps_the_contract() {
         crate::testing::run_conformance(|| async { MemoryStore::new(1) }).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crash_undoes_what_was_written_relaxed_since_the_last_durable_write() {
+        let store = MemoryStore::new(1);
+        let value = |text: &'static str| bytes::Bytes::from_static(text.as_bytes());
+        let keys = ["kept", "changed", "made", "deleted"].map(str::to_owned);
+        store.txn(Txn::default().put("kept", "relaxed, then synced").relaxed()).await.unwrap();
+        for key in ["changed", "deleted"] {
+            store.put(key, value("durable")).await.unwrap();
+        }
+        let before = store.read(&keys).await.unwrap();
+        for text in ["one", "two"] {
+            store.txn(Txn::default().put("changed", text).put("made", text).relaxed()).await.unwrap();
+        }
+        store.txn(Txn::default().delete("deleted").relaxed()).await.unwrap();
+        let mut watch = store.watch("", None).await.unwrap();
+        store.crash();
+        assert_eq!(store.read(&keys).await.unwrap(), before);
+        assert_eq!(watch.next().await, Some(Event::Resync));
+        store.crash();
+        assert_eq!(store.read(&keys).await.unwrap(), before);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_planned_fault_happens_to_the_next_commit_and_to_no_other() {
+        let store = MemoryStore::new(1);
+        store.plan(&[CommitFault::Refused, CommitFault::Unheard]);
+        for (maybe, written) in [(false, false), (true, true)] {
+            let told = store.put("key", bytes::Bytes::new()).await;
+            assert!(matches!(told, Err(Error::Unavailable { maybe_done, .. }) if maybe_done == maybe), "{told:?}");
+            assert_eq!(store.get("key").await.unwrap().is_some(), written);
+        }
+        store.put("key", bytes::Bytes::new()).await.unwrap();
     }
 }

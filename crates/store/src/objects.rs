@@ -84,10 +84,10 @@ impl Place {
     }
 
     /// Where one attempt's result lies. Attempts do not overwrite each other, not even where a crash made a scheduler
-    /// count one twice: only the committed one is linked.
+    /// count one twice, for the epoch is another then: only the committed one is linked.
     #[must_use]
-    pub fn result(tenant: &TenantId, job: JobId, attempt: u32, dispatched_at: u64) -> Self {
-        let name = format!("{attempt}-{dispatched_at}");
+    pub fn result(tenant: &TenantId, job: JobId, attempt: u32, epoch: u64) -> Self {
+        let name = format!("{attempt}-{epoch}");
         Self(Path::from_iter(["results", tenant.as_str(), &job.to_string(), &name]).to_string())
     }
 
@@ -372,7 +372,7 @@ mod tests {
     async fn the_results_of_all_attempts_of_one_job_can_be_deleted() {
         let (_folder, objects, _) = store();
         let (lab, one, other) = (TenantId::new("lab"), JobId::new(), JobId::new());
-        let place = |job, dispatched_at| Place::result(&lab, job, 1, dispatched_at);
+        let place = |job, epoch| Place::result(&lab, job, 1, epoch);
         for place in [place(one, 1), place(one, 2), place(other, 1)] {
             objects.put(&place, Bytes::from_static(b"result")).await.unwrap();
         }

@@ -139,6 +139,7 @@ pub fn read_live(id: JobId, entry: &Entry) -> Result<Live, Error> {
         model: model_key(message.model.ok_or_else(|| unreadable(entry, "it names no model"))?),
         state: state.ok_or_else(|| unreadable(entry, "its state is not known to this server"))?,
         attempt: progress.attempt,
+        epoch: progress.epoch,
         deaths: progress.deaths,
         worker: (!progress.worker.is_empty()).then(|| WorkerId::new(progress.worker)),
         accepted_at: message.accepted_at,
@@ -171,6 +172,7 @@ pub fn read_outcome(mut record: JobRecord, entry: &Entry) -> Result<JobRecord, E
     };
     let progress = message.progress.unwrap_or_default();
     record.attempt = progress.attempt;
+    record.epoch = progress.epoch;
     record.deaths = progress.deaths;
     record.worker = (!progress.worker.is_empty()).then(|| WorkerId::new(progress.worker));
     record.dispatched_at = progress.dispatched_at;
@@ -257,6 +259,7 @@ fn progress(record: &JobRecord) -> stored::Progress {
         worker: record.worker.as_ref().map(ToString::to_string).unwrap_or_default(),
         dispatched_at: record.dispatched_at,
         started_at: record.started_at,
+        epoch: record.epoch,
     }
 }
 

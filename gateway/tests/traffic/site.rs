@@ -121,7 +121,7 @@ impl Site {
     /// Gives a job to a worker of the play.
     pub async fn dispatch(&self, job: JobId, attempt: u32) {
         let worker = WorkerId::new("w");
-        self.jobs.transition(job, attempt, &Event::Dispatched { worker }, 2).await.unwrap();
+        self.jobs.transition(job, attempt, &Event::Dispatched { worker, epoch: 1 }, 2).await.unwrap();
     }
 
     /// Ends a job with a result of so many bytes.

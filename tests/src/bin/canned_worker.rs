@@ -4,20 +4,42 @@
 //! `canned:print TEXT`, `canned:fail TEXT`, `canned:mark FILE` (makes it), `canned:wait FILE` (until it is
 //! there), `canned:die FILE` (the process ends, once: it makes the file), `canned:big BYTES`.
 //! The result is `{"answer": 42, "attempt": N}`, and `big` beside.
+//!
+//! Like the real one it outlives its sessions: it dials again with what it has, and keeps an end until it is settled.
 
+use std::collections::HashMap;
 use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use clap::Parser;
+use ids::InstanceId;
 use program::{DType, Datum, Program, Ref, Saved, TensorData};
 use proto::v1::from_worker::Message;
 use proto::v1::to_worker::Message as Told;
 use proto::v1::worker_sessions_client::WorkerSessionsClient;
 use proto::v1::{self, FromWorker};
 use store::{Blob, Objects, Place};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
 type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// The command line of the real worker, as far as it matters here.
+#[derive(Parser)]
+enum Command {
+    Run {
+        #[arg(long)]
+        scheduler: String,
+        #[arg(long)]
+        worker_id: Option<String>,
+        #[arg(long)]
+        instance: Option<String>,
+    },
+}
+
+/// What it has: each job's attempt and epoch, and its end once it has come to that.
+type Held = Arc<Mutex<HashMap<String, (u32, u64, Option<FromWorker>)>>>;
 
 #[tokio::main]
 async fn main() -> Result<(), Failure> {
@@ -26,67 +48,129 @@ async fn main() -> Result<(), Failure> {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         std::process::exit(0);
     });
-    let scheduler = std::env::args().nth(3).ok_or("usage: canned-worker run --scheduler URL")?;
-    let (outbox, messages) = mpsc::channel(64);
-    let hello = v1::WorkerHello {
-        worker_id: format!("canned-{}", std::process::id()),
+    let Command::Run { scheduler, worker_id, instance } = Command::parse();
+    let mut hello = v1::WorkerHello {
+        worker_id: worker_id.unwrap_or_else(|| format!("canned-{}", std::process::id())),
         token: std::env::var("VITRINE_WORKER_TOKEN")?,
         version: env!("CARGO_PKG_VERSION").into(),
         slots: 8,
+        instance: instance.unwrap_or_else(|| InstanceId::unique().to_string()),
+        ..v1::WorkerHello::default()
     };
-    tell(&outbox, Message::Hello(hello)).await?;
-    let mut client = WorkerSessionsClient::connect(scheduler).await?;
-    let mut inbox = client.open(ReceiverStream::new(messages)).await?.into_inner();
-    let mut objects = None;
-    let mut beats = tokio::time::interval(Duration::from_millis(500));
+    let held = Held::default();
+    // Where jobs tell of themselves: the latest session.
+    let (latest, outboxes) = watch::channel(None);
     loop {
-        tokio::select! {
-            // An error, too, is the end of a scheduler that was killed.
-            message = inbox.message() => match message.ok().flatten().and_then(|message| message.message) {
-                None => return Ok(()),
-                Some(Told::Welcome(welcome)) => objects = Some(Objects::local(welcome.objects_folder)?),
-                Some(Told::LoadModel(load)) => {
-                    let state = Some(v1::model_state::State::Ready(true));
-                    tell(&outbox, Message::ModelState(v1::ModelState { model: load.model, state })).await?;
-                }
-                Some(Told::Assign(assign)) => {
-                    let job = Job { outbox: outbox.clone(), objects: objects.clone().ok_or("no welcome")?, assign };
-                    tokio::spawn(async move {
-                        if let Err(error) = job.run().await {
-                            fail(&error);
+        hello.dial += 1;
+        hello.holds = holds(&held);
+        let session = Session { held: Arc::clone(&held), latest: latest.clone(), outboxes: outboxes.clone() };
+        // Whatever ended it, it dials again.
+        let _ = session.run(&scheduler, &mut hello).await;
+        latest.send_replace(None);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn holds(held: &Held) -> Vec<v1::Held> {
+    let held = held.lock().unwrap();
+    let hold = |(job, (attempt, epoch, end)): (&String, &(u32, u64, Option<FromWorker>))| v1::Held {
+        job_id: job.clone(),
+        attempt: *attempt,
+        epoch: *epoch,
+        state: if end.is_some() { v1::HeldState::Ended } else { v1::HeldState::Running }.into(),
+        ran_milliseconds: 0,
+    };
+    held.iter().map(hold).collect()
+}
+
+struct Session {
+    held: Held,
+    latest: watch::Sender<Option<mpsc::Sender<FromWorker>>>,
+    outboxes: watch::Receiver<Option<mpsc::Sender<FromWorker>>>,
+}
+
+impl Session {
+    async fn run(&self, scheduler: &str, hello: &mut v1::WorkerHello) -> Result<(), Failure> {
+        let (outbox, messages) = mpsc::channel(64);
+        send(&outbox, Message::Hello(hello.clone())).await?;
+        let mut client = WorkerSessionsClient::connect(scheduler.to_owned()).await?;
+        let mut inbox = client.open(ReceiverStream::new(messages)).await?.into_inner();
+        let mut objects = None;
+        let mut beats = tokio::time::interval(Duration::from_millis(500));
+        loop {
+            tokio::select! {
+                message = inbox.message() => match message?.and_then(|message| message.message) {
+                    None => return Ok(()),
+                    Some(Told::Welcome(welcome)) => {
+                        objects = Some(Objects::local(&welcome.objects_folder)?);
+                        hello.epoch = welcome.epoch;
+                        let ends: Vec<FromWorker> = {
+                            let mut held = self.held.lock().unwrap();
+                            welcome.drop.iter().for_each(|dropped| drop(held.remove(&dropped.job_id)));
+                            held.values().filter_map(|(_, _, end)| end.clone()).collect()
+                        };
+                        self.latest.send_replace(Some(outbox.clone()));
+                        for end in ends {
+                            outbox.send(end).await?;
                         }
-                    });
-                }
-                Some(Told::Cancel(_) | Told::Heartbeat(_)) => {}
-            },
-            _ = beats.tick() => tell(&outbox, Message::Heartbeat(v1::Heartbeat {})).await?,
+                    }
+                    Some(Told::LoadModel(load)) => {
+                        let state = Some(v1::model_state::State::Ready(true));
+                        let state = v1::ModelState { model: load.model, state, hopeless: false };
+                        send(&outbox, Message::ModelState(state)).await?;
+                    }
+                    Some(Told::Assign(assign)) => {
+                        let (held, outboxes) = (Arc::clone(&self.held), self.outboxes.clone());
+                        held.lock().unwrap().insert(assign.job_id.clone(), (assign.attempt, assign.epoch, None));
+                        let job = Job { outboxes, held, objects: objects.clone().ok_or("no welcome")?, assign };
+                        tokio::spawn(async move {
+                            if let Err(error) = job.run().await {
+                                fail(&error);
+                            }
+                        });
+                    }
+                    Some(Told::Settled(settled)) => {
+                        let mut held = self.held.lock().unwrap();
+                        if held.get(&settled.job_id).is_some_and(|(attempt, epoch, _)| {
+                            (*attempt, *epoch) == (settled.attempt, settled.epoch)
+                        }) {
+                            held.remove(&settled.job_id);
+                        }
+                    }
+                    Some(Told::Cancel(_) | Told::Heartbeat(_) | Told::NotLeader(_)) => {}
+                },
+                _ = beats.tick() => send(&outbox, Message::Heartbeat(v1::Heartbeat::default())).await?,
+            }
         }
     }
 }
 
 struct Job {
-    outbox: mpsc::Sender<FromWorker>,
+    outboxes: watch::Receiver<Option<mpsc::Sender<FromWorker>>>,
+    held: Held,
     objects: Objects,
     assign: v1::Assign,
 }
 
 impl Job {
-    async fn run(self) -> Result<(), Failure> {
+    async fn run(mut self) -> Result<(), Failure> {
+        let epoch = self.assign.epoch;
         let (job_id, attempt) = (self.assign.job_id.clone(), self.assign.attempt);
-        tell(&self.outbox, Message::Started(v1::Started { job_id: job_id.clone(), attempt })).await?;
+        self.tell(Message::Started(v1::Started { job_id: job_id.clone(), attempt, epoch })).await;
         let program = self.program().await?;
         let (mut number, mut big) = (0, 0);
         for directive in directives(&program.source.text) {
             match directive.split_once(' ') {
                 Some(("print", text)) => {
-                    let log = v1::Log { job_id: job_id.clone(), attempt, number, text: text.into() };
-                    tell(&self.outbox, Message::Log(log)).await?;
+                    let log = v1::Log { job_id: job_id.clone(), attempt, number, text: text.into(), epoch };
+                    self.tell(Message::Log(log)).await;
                     number += 1;
                 }
                 Some(("fail", text)) => {
                     let (fault, usage) = (v1::Fault::User.into(), "{}".into());
-                    let failed = v1::Failed { job_id, attempt, fault, text: text.into(), usage };
-                    return tell(&self.outbox, Message::Failed(failed)).await;
+                    let failed = v1::Failed { job_id, attempt, fault, text: text.into(), usage, epoch };
+                    self.end(Message::Failed(failed)).await;
+                    return Ok(());
                 }
                 Some(("mark", file)) => drop(std::fs::File::create(file)?),
                 Some(("wait", file)) => {
@@ -105,8 +189,35 @@ impl Job {
         }
         let result = nnsight::encode_saved(&saved(attempt, big), self.assign.compress)?;
         let result = self.objects.keep(&Place::parse(&self.assign.result_path)?, result.into()).await?;
-        let finished = v1::Finished { job_id, attempt, result: Some(to_wire(result)), usage: "{}".into() };
-        tell(&self.outbox, Message::Finished(finished)).await
+        let finished = v1::Finished { job_id, attempt, result: Some(to_wire(result)), usage: "{}".into(), epoch };
+        self.end(Message::Finished(finished)).await;
+        Ok(())
+    }
+
+    /// Tells the latest session, or the next one.
+    async fn tell(&mut self, message: Message) {
+        let message = FromWorker { message: Some(message) };
+        loop {
+            let outbox = self.outboxes.wait_for(Option::is_some).await.unwrap().clone();
+            if outbox.unwrap().send(message.clone()).await.is_ok() {
+                return;
+            }
+            // That one is over; another comes.
+            self.outboxes.changed().await.unwrap();
+        }
+    }
+
+    /// Tells an end, and keeps it until it is settled.
+    async fn end(&self, message: Message) {
+        let message = FromWorker { message: Some(message) };
+        if let Some((_, _, end)) = self.held.lock().unwrap().get_mut(&self.assign.job_id) {
+            *end = Some(message.clone());
+        }
+        // Without a session it is told on the next one.
+        let outbox = self.outboxes.borrow().clone();
+        if let Some(outbox) = outbox {
+            let _ = outbox.send(message).await;
+        }
     }
 
     async fn program(&self) -> Result<Program, Failure> {
@@ -153,7 +264,7 @@ fn to_wire(blob: Blob) -> v1::Blob {
     v1::Blob { blob: Some(blob) }
 }
 
-async fn tell(outbox: &mpsc::Sender<FromWorker>, message: Message) -> Result<(), Failure> {
+async fn send(outbox: &mpsc::Sender<FromWorker>, message: Message) -> Result<(), Failure> {
     Ok(outbox.send(FromWorker { message: Some(message) }).await?)
 }
 

@@ -394,7 +394,7 @@ async fn a_jobs_whole_life_is_four_writes_and_its_followers_see_it() {
     let mut follow = jobs.follow_new(record.id).await.unwrap();
     assert_eq!(jobs.accept(&record).await.unwrap(), Accepted::New);
     let worker = ids::WorkerId::new("w");
-    jobs.transition(record.id, 0, &JobEvent::Dispatched { worker }, 2).await.unwrap();
+    jobs.transition(record.id, 0, &JobEvent::Dispatched { worker, epoch: 1 }, 2).await.unwrap();
     jobs.transition(record.id, 1, &JobEvent::Started, 3).await.unwrap();
     let finished =
         JobEvent::Finished { result: crate::objects::Blob::Inline(Bytes::from_static(b"42")), meta: "{}".into() };

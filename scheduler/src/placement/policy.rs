@@ -1,18 +1,35 @@
-//! What follows when something was told of a job: another attempt, or the end. Pure.
+//! What follows when something was told of a job: another attempt, or the end.
 
 use std::time::Duration;
 
 use store::job::Event;
-use store::{Blob, Fault, JobRecord};
+use store::{Blob, Fault, JobRecord, Place};
 
-use crate::sessions::End;
-use crate::wire;
-
-/// Workers that may die under a job before it is taken for the cause.
+/// Processes that may die under a job that they had alone before it is taken for the cause.
 const DEATHS: u32 = 2;
 
 /// Attempts that end in a fault of the server before the job fails of it.
 const ATTEMPTS: u32 = 3;
+
+/// Attempts that may come to nothing, for whatever reason, before the job fails of that.
+const ATTEMPTS_IN_ALL: u32 = 20;
+
+/// How a worker says that an attempt ended.
+#[derive(Clone, Debug)]
+pub enum End {
+    /// `None` stands for a result that is none.
+    Finished {
+        result: Option<Blob>,
+        usage: String,
+    },
+    Failed {
+        fault: Fault,
+        text: String,
+        usage: String,
+    },
+    /// It was told to let go, or cannot run it now.
+    LetGo,
+}
 
 /// What may be told of a job's attempt.
 #[derive(Clone, Debug)]
@@ -20,7 +37,12 @@ pub enum Told {
     Happened(Event),
     /// The worker said so.
     Ended(End),
-    WorkerDied,
+    /// The process that had it ended. One that had others beside it says nothing about any of them.
+    Died {
+        alone: bool,
+    },
+    /// Whoever had it is gone, or never got it, through no fault of the job.
+    Lost,
 }
 
 impl Told {
@@ -29,17 +51,25 @@ impl Told {
         match self {
             Self::Happened(event) => event.clone(),
             Self::Ended(end) => after_end(record, end, now),
-            Self::WorkerDied => after_death(record),
+            Self::Died { alone: true } if record.deaths + 1 >= DEATHS => {
+                let text =
+                    format!("the worker died {DEATHS} times while it ran this job, so the job is not tried again");
+                Event::Failed { fault: Fault::Server, text, meta: String::new() }
+            }
+            Self::Died { alone } => again(record, *alone),
+            Self::Lost => again(record, false),
         }
     }
-}
 
-fn after_death(record: &JobRecord) -> Event {
-    if record.deaths + 1 < DEATHS {
-        return Event::Requeued { worker_died: true };
+    /// Returns whether the next attempt should not follow at once: what made this one come to nothing may last.
+    pub fn rests(&self) -> bool {
+        matches!(self, Self::Ended(_))
     }
-    let text = format!("the worker died {DEATHS} times while it ran this job, so the job is not tried again");
-    Event::Failed { fault: Fault::Server, text, meta: String::new() }
+
+    /// Returns whether the job may be what ended the process that had it.
+    pub fn suspicious(&self) -> bool {
+        matches!(self, Self::Died { .. })
+    }
 }
 
 fn after_end(record: &JobRecord, end: &End, now: u64) -> Event {
@@ -53,7 +83,7 @@ fn after_end(record: &JobRecord, end: &End, now: u64) -> Event {
         }
         End::Failed { fault, text, usage } => after_failure(record, *fault, text.clone(), meta(record, usage, now)),
         // Where someone asked for it, the record is cancelled already and this is refused.
-        End::LetGo => Event::Requeued { worker_died: false },
+        End::LetGo => again(record, false),
     }
 }
 
@@ -65,12 +95,28 @@ fn after_failure(record: &JobRecord, fault: Fault, text: String, meta: String) -
     }
 }
 
+fn again(record: &JobRecord, worker_died: bool) -> Event {
+    if record.attempt < ATTEMPTS_IN_ALL {
+        return Event::Requeued { worker_died };
+    }
+    let text = format!(
+        "the job was given to workers {ATTEMPTS_IN_ALL} times and none came to an end with it, which is the server's \
+         fault; submit it again when the workers are well"
+    );
+    Event::Failed { fault: Fault::Server, text, meta: String::new() }
+}
+
 /// Returns whether a result is where the record's current attempt may put it.
 fn belongs(result: &Blob, record: &JobRecord) -> bool {
     match result {
         Blob::Inline(_) => true,
-        Blob::Object(object) => object.path == wire::result_place(record).as_str(),
+        Blob::Object(object) => object.path == result_place(record).as_str(),
     }
+}
+
+/// Returns where a large result of a dispatched job belongs.
+pub fn result_place(record: &JobRecord) -> Place {
+    Place::result(&record.tenant, record.id, record.attempt, record.epoch)
 }
 
 /// Completes a worker's account of what a job cost. An account that is no JSON object is left out.

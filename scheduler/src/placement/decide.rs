@@ -1,0 +1,460 @@
+//! Chooses what to do next.
+//!
+//! Only models with both work and room are looked at, and of their lines only those whose turn comes: the lines of each
+//! model lie in the order of their turns, and so do its workers. What a decision changes is kept beside them, and an
+//! entry that it made stale is put back where it belongs when it comes up. That is right since within a round a tenant
+//! only ever gets more, and a worker only ever busier.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, btree_map, btree_set};
+use std::iter::Peekable;
+use std::time::Duration;
+
+use ids::{JobId, ModelKey, TenantId, Token};
+
+use super::queue::{Lines, Queue, Rank, Share, Waiting};
+use super::view::{Hosting, Seat, View};
+
+/// What is to be done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    Dispatch {
+        job: JobId,
+        /// Of the attempt before.
+        token: Token,
+        seat: Seat,
+        alone: bool,
+    },
+    Expire {
+        job: JobId,
+        token: Token,
+    },
+    /// No worker will ever run it.
+    Refuse {
+        job: JobId,
+        token: Token,
+        text: String,
+    },
+}
+
+impl Action {
+    /// Returns the job that it is about.
+    pub fn job(&self) -> JobId {
+        match self {
+            Self::Dispatch { job, .. } | Self::Expire { job, .. } | Self::Refuse { job, .. } => *job,
+        }
+    }
+}
+
+/// Chooses what to do next: same view, queue and instant, same actions.
+///
+/// Turns go to the tenant with the fewest jobs running; among equals to the one served longest ago, then to the
+/// oldest job. A job that wants no company gets a worker that is idle; until there is one, its turn holds the
+/// worker with the least to do, so that a steady flow of others cannot starve it.
+pub fn decide(view: &View, queue: &Queue, now: Duration) -> Vec<Action> {
+    let mut round = Round::default();
+    round.end(view, queue, now);
+    round.give(view, queue);
+    round.actions
+}
+
+/// One round of decisions.
+#[derive(Default)]
+struct Round<'a> {
+    actions: Vec<Action>,
+    /// Jobs that wait no longer, though they are in the queue.
+    ended: BTreeSet<JobId>,
+    refused: BTreeSet<&'a ModelKey>,
+    turns: BinaryHeap<Reverse<Turn<'a>>>,
+    models: BTreeMap<&'a ModelKey, Model<'a>>,
+    /// The shares that this round changed.
+    shares: BTreeMap<&'a TenantId, Share>,
+    turn: u64,
+    /// How the workers are that this round changed.
+    workers: BTreeMap<Seat, Taken>,
+    /// Lines and workers that were looked at.
+    looked: (usize, usize),
+}
+
+/// A line whose turn may have come. Ordered as its rank is, and then by the model.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Turn<'a> {
+    share: Share,
+    oldest: JobId,
+    tenant: &'a TenantId,
+    model: &'a ModelKey,
+    /// Whether it came from the model's lines, so that the next one has to follow it.
+    first: bool,
+}
+
+/// A model with work and room.
+struct Model<'a> {
+    lines: &'a Lines,
+    ranks: btree_set::Iter<'a, Rank>,
+    /// What is left of each line that was looked at.
+    rest: BTreeMap<&'a TenantId, Peekable<btree_map::Iter<'a, JobId, Waiting>>>,
+    room: Room<'a>,
+}
+
+/// The workers that can take a job for a model, least busy first.
+struct Room<'a> {
+    fresh: Peekable<btree_set::Iter<'a, (usize, Seat)>>,
+    /// Those that have become busier in this round.
+    busier: BinaryHeap<Reverse<(usize, Seat)>>,
+}
+
+/// A worker as this round leaves it.
+#[derive(Clone, Copy)]
+struct Taken {
+    busy: usize,
+    alone: bool,
+    /// Whether it is kept for a job that wants no company, until it is idle.
+    held: bool,
+}
+
+impl<'a> Round<'a> {
+    /// Ends what waited for too long, and what can never run.
+    fn end(&mut self, view: &View, queue: &'a Queue, now: Duration) {
+        for (job, token) in queue.expired(now) {
+            self.ended.insert(job);
+            self.actions.push(Action::Expire { job, token });
+        }
+        for (model, lines) in queue.lines() {
+            let text = match view.hosting(model) {
+                Some(Hosting::Served) => continue,
+                Some(Hosting::Hopeless(why)) => format!("the model {model} cannot be served: {why}"),
+                None => format!("the model {model} is not hosted here any longer"),
+            };
+            self.refused.insert(model);
+            for (&job, waiting) in lines.by_tenant.values().flatten() {
+                if self.ended.insert(job) {
+                    self.actions.push(Action::Refuse { job, token: waiting.token, text: text.clone() });
+                }
+            }
+        }
+    }
+
+    /// Gives out what somebody can take.
+    fn give(&mut self, view: &'a View, queue: &'a Queue) {
+        self.turn = queue.turn();
+        for (model, lines) in queue.lines() {
+            let Some(room) = view.room(model).filter(|_| !self.refused.contains(model)) else { continue };
+            let room = Room { fresh: room.iter().peekable(), busier: BinaryHeap::new() };
+            self.models.insert(model, Model { lines, ranks: lines.ranks.iter(), rest: BTreeMap::new(), room });
+            self.next_line(model);
+        }
+        while let Some(Reverse(turn)) = self.turns.pop() {
+            self.looked.0 += 1;
+            if turn.first {
+                self.next_line(turn.model);
+            }
+            self.take_turn(view, &turn, queue.share(turn.tenant));
+        }
+    }
+
+    fn next_line(&mut self, model: &'a ModelKey) {
+        let rank = self.models.get_mut(model).and_then(|it| it.ranks.next());
+        if let Some(Rank { share, oldest, tenant }) = rank {
+            self.turns.push(Reverse(Turn { share: *share, oldest: *oldest, tenant, model, first: true }));
+        }
+    }
+
+    fn take_turn(&mut self, view: &View, turn: &Turn<'a>, before: Share) {
+        let Turn { tenant, model, .. } = *turn;
+        let share = self.shares.get(tenant).copied().unwrap_or(before);
+        // Without an entry, nobody can take what is left of this model.
+        let Some(entry) = self.models.get_mut(model) else { return };
+        let Some(line) = entry.lines.by_tenant.get(tenant) else { return };
+        let rest = entry.rest.entry(tenant).or_insert_with(|| line.iter().peekable());
+        while rest.next_if(|(job, _)| self.ended.contains(*job)).is_some() {}
+        let Some(&(&oldest, waiting)) = rest.peek() else { return };
+        if (share, oldest) != (turn.share, turn.oldest) {
+            return self.turns.push(Reverse(Turn { share, oldest, tenant, model, first: false }));
+        }
+        let Some((busy, seat)) = entry.room.least_busy(view, &self.workers, &mut self.looked.1) else {
+            self.models.remove(model);
+            return;
+        };
+        if waiting.alone && busy > 0 {
+            // The rest of the line waits behind it.
+            self.workers.insert(seat, Taken { busy, alone: false, held: true });
+            return;
+        }
+        self.actions.push(Action::Dispatch { job: oldest, token: waiting.token, seat, alone: waiting.alone });
+        self.workers.insert(seat, Taken { busy: busy + 1, alone: waiting.alone, held: false });
+        self.turn += 1;
+        let share = Share { running: share.running + 1, served: self.turn };
+        self.shares.insert(tenant, share);
+        rest.next();
+        if let Some(&(&oldest, _)) = rest.peek() {
+            self.turns.push(Reverse(Turn { share, oldest, tenant, model, first: false }));
+        }
+    }
+}
+
+impl Room<'_> {
+    /// Returns the worker with the least to do that can take a job, and how much that is.
+    fn least_busy(&mut self, view: &View, taken: &BTreeMap<Seat, Taken>, looked: &mut usize) -> Option<(usize, Seat)> {
+        loop {
+            *looked += 1;
+            let (fresh, again) = (self.fresh.peek().map(|it| **it), self.busier.peek().map(|it| it.0));
+            let (busy, seat) = fresh.into_iter().chain(again).min()?;
+            let Some(now) = taken.get(&seat) else { return Some((busy, seat)) };
+            let full = view.worker(seat).is_none_or(|worker| now.busy >= worker.slots);
+            let able = !now.held && !now.alone && !full;
+            if able && now.busy == busy {
+                return Some((busy, seat));
+            }
+            if fresh == Some((busy, seat)) {
+                self.fresh.next();
+            } else {
+                self.busier.pop();
+            }
+            if able {
+                self.busier.push(Reverse((now.busy, seat)));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::view::Worker;
+    use super::*;
+
+    const LATER: Duration = Duration::from_secs(100);
+
+    fn tenant(number: usize) -> TenantId {
+        TenantId::new(format!("tenant {number}"))
+    }
+
+    fn model(number: usize) -> ModelKey {
+        ModelKey::new(format!("model {number}"), None)
+    }
+
+    fn add(queue: &mut Queue, owner: usize, wants: usize, alone: bool) -> JobId {
+        let job = JobId::new();
+        let waiting = Waiting { token: token(alone), alone, expires_at: LATER };
+        queue.push(job, &tenant(owner), &model(wants), waiting, None);
+        job
+    }
+
+    fn token(alone: bool) -> Token {
+        Token { epoch: 1, attempt: u32::from(alone) }
+    }
+
+    fn worker(slots: usize, busy: usize, ready: &[usize]) -> Worker {
+        Worker { slots, busy, alone: false, ready: ready.iter().map(|&number| model(number)).collect() }
+    }
+
+    fn view(workers: &[Worker]) -> View {
+        let mut view = View::default();
+        (0..4).for_each(|number| view.host(model(number), Hosting::Served));
+        (1..).zip(workers).for_each(|(seat, worker)| view.put(seat, worker.clone()));
+        view
+    }
+
+    fn dispatched(actions: &[Action]) -> Vec<(JobId, Seat)> {
+        let pair = |action: &Action| match action {
+            Action::Dispatch { job, seat, .. } => Some((*job, *seat)),
+            _ => None,
+        };
+        actions.iter().filter_map(pair).collect()
+    }
+
+    #[test]
+    fn who_has_fewest_running_is_next_then_who_waited_longest_for_a_turn() {
+        let mut queue = Queue::default();
+        let (a, b, c) = (add(&mut queue, 0, 0, false), add(&mut queue, 1, 0, false), add(&mut queue, 2, 0, false));
+        queue.serve(&tenant(1));
+        queue.leave(&tenant(1));
+        queue.adopt(&tenant(0));
+        let view = view(&[worker(3, 0, &[0])]);
+        assert_eq!(dispatched(&decide(&view, &queue, Duration::ZERO)), [(c, 1), (b, 1), (a, 1)]);
+    }
+
+    #[test]
+    fn jobs_go_to_the_least_busy_worker_that_has_their_model() {
+        let mut queue = Queue::default();
+        let (zero, one) = (add(&mut queue, 0, 0, false), add(&mut queue, 0, 1, false));
+        let nobody = add(&mut queue, 1, 2, false);
+        let view = view(&[worker(4, 2, &[0, 1]), worker(4, 1, &[0])]);
+        let placed = dispatched(&decide(&view, &queue, Duration::ZERO));
+        assert_eq!(placed, [(zero, 2), (one, 1)]);
+        assert!(!placed.iter().any(|(job, _)| *job == nobody));
+    }
+
+    #[test]
+    fn a_job_that_wants_no_company_holds_the_worker_until_it_is_idle() {
+        let mut queue = Queue::default();
+        let alone = add(&mut queue, 0, 0, true);
+        let other = add(&mut queue, 1, 0, false);
+        let busy = view(&[worker(4, 1, &[0])]);
+        assert_eq!(decide(&busy, &queue, Duration::ZERO), []);
+        let idle = view(&[worker(4, 0, &[0])]);
+        assert_eq!(dispatched(&decide(&idle, &queue, Duration::ZERO)), [(alone, 1)]);
+        queue.remove(alone);
+        let taken = Worker { alone: true, ..worker(4, 1, &[0]) };
+        assert_eq!(decide(&view(&[taken]), &queue, Duration::ZERO), []);
+        assert_eq!(dispatched(&decide(&busy, &queue, Duration::ZERO)), [(other, 1)]);
+    }
+
+    #[test]
+    fn what_can_never_run_is_refused_and_what_waited_too_long_expires() {
+        let mut queue = Queue::default();
+        let (broken, gone, late) = (add(&mut queue, 0, 0, false), add(&mut queue, 0, 9, false), JobId::new());
+        let waiting = Waiting { token: token(false), alone: false, expires_at: Duration::from_secs(1) };
+        queue.push(late, &tenant(0), &model(1), waiting, None);
+        let mut view = view(&[worker(4, 0, &[1])]);
+        view.host(model(0), Hosting::Hopeless("no such type".into()));
+        let refuse = |job, text: &str| Action::Refuse { job, token: token(false), text: text.into() };
+        let expected = [
+            Action::Expire { job: late, token: token(false) },
+            refuse(broken, "the model model 0 cannot be served: no such type"),
+            refuse(gone, "the model model 9 is not hosted here any longer"),
+        ];
+        assert_eq!(decide(&view, &queue, Duration::from_secs(1)), expected);
+    }
+
+    #[test]
+    fn b15_what_rests_is_not_given_out_but_expires_and_is_removed() {
+        let mut queue = Queue::default();
+        let job = JobId::new();
+        let waiting = Waiting { token: token(false), alone: false, expires_at: LATER };
+        queue.push(job, &tenant(0), &model(0), waiting, Some(Duration::from_secs(5)));
+        let view = view(&[worker(1, 0, &[0])]);
+        queue.wake(Duration::from_secs(4));
+        assert_eq!(decide(&view, &queue, Duration::from_secs(4)), []);
+        assert_eq!(decide(&view, &queue, LATER), [Action::Expire { job, token: token(false) }]);
+        let mut awake = queue.clone();
+        awake.wake(Duration::from_secs(5));
+        assert_eq!(dispatched(&decide(&view, &awake, Duration::from_secs(5))), [(job, 1)]);
+        assert!(queue.remove(job) && !queue.remove(job));
+        queue.wake(LATER);
+        assert_eq!(decide(&view, &queue, LATER), []);
+    }
+
+    /// Looks at everything for each decision, as is said in [`decide`].
+    fn plainly(workers: &[Worker], queue: &Queue) -> Vec<(JobId, Seat)> {
+        let mut workers: BTreeMap<Seat, Worker> = (1..).zip(workers.iter().cloned()).collect();
+        let mut held = BTreeSet::new();
+        let mut shares: BTreeMap<&TenantId, Share> = BTreeMap::new();
+        let mut turn = queue.turn();
+        let all = queue.lines().iter().flat_map(|(model, lines)| {
+            lines.by_tenant.iter().map(move |(tenant, line)| ((tenant, model), line.iter().peekable()))
+        });
+        let mut lines: BTreeMap<_, _> = all.collect();
+        let mut placed = Vec::new();
+        loop {
+            let share = |tenant| shares.get(tenant).copied().unwrap_or(queue.share(tenant));
+            let ranked = lines.iter_mut().filter_map(|(name, line)| {
+                let job = line.peek()?.0;
+                Some(((share(name.0), *job), *name))
+            });
+            let Some(((share, job), name)) = ranked.min() else { return placed };
+            let Some((_, waiting)) = lines.get_mut(&name).and_then(Iterator::next) else { return placed };
+            let able = workers.iter_mut().filter(|(seat, worker)| {
+                !held.contains(*seat) && !worker.alone && worker.busy < worker.slots && worker.ready.contains(name.1)
+            });
+            match able.min_by_key(|(seat, worker)| (worker.busy, **seat)) {
+                Some((&seat, worker)) if !waiting.alone || worker.busy == 0 => {
+                    worker.busy += 1;
+                    worker.alone = waiting.alone;
+                    turn += 1;
+                    shares.insert(name.0, Share { running: share.running + 1, served: turn });
+                    placed.push((job, seat));
+                }
+                Some((&seat, _)) => {
+                    held.insert(seat);
+                    lines.remove(&name);
+                }
+                None => drop(lines.remove(&name)),
+            }
+        }
+    }
+
+    proptest! {
+        /// The short way of looking decides as the plain one does, whatever came before, and leaves nobody idle who
+        /// could take a job.
+        #[test]
+        fn decisions_are_those_of_looking_at_everything(
+            workers in proptest::collection::vec((1usize..4, 0usize..4, any::<bool>(), 0usize..3, 0usize..3), 0..5),
+            wants in proptest::collection::vec((0usize..4, 0usize..3, proptest::bool::weighted(0.2)), 0..30),
+            before in proptest::collection::vec((0usize..4, any::<bool>()), 0..8),
+        ) {
+            let ready = |one: usize, two: usize| worker(1, 0, &[one, two]).ready;
+            let workers: Vec<Worker> = workers.into_iter().map(|(slots, busy, alone, one, two)| {
+                let busy = busy.min(slots);
+                Worker { slots, busy, alone: alone && busy > 0, ready: ready(one, two) }
+            }).collect();
+            let view = view(&workers);
+            let mut queue = Queue::default();
+            let mut jobs = BTreeMap::new();
+            for (owner, wanted, alone) in wants {
+                jobs.insert(add(&mut queue, owner, wanted, alone), wanted);
+            }
+            for (owner, leaves) in before {
+                queue.serve(&tenant(owner));
+                if leaves {
+                    queue.leave(&tenant(owner));
+                }
+            }
+            let actions = decide(&view, &queue, Duration::ZERO);
+            prop_assert_eq!(dispatched(&actions), plainly(&workers, &queue));
+            let mut after: BTreeMap<Seat, Worker> = (1..).zip(workers).collect();
+            for (job, seat) in dispatched(&actions) {
+                queue.remove(job);
+                jobs.remove(&job).expect("given out once");
+                let worker = after.get_mut(&seat).expect("a worker that is there");
+                worker.busy += 1;
+            }
+            let idle = |wanted: usize| after.values().any(|it| it.busy == 0 && it.ready.contains(&model(wanted)));
+            prop_assert!(!jobs.values().any(|wanted| idle(*wanted)), "a worker idles while a job waits for its model");
+            prop_assert_eq!(queue.lines().values().flat_map(|it| it.by_tenant.values()).flatten().count(), jobs.len());
+        }
+    }
+
+    /// A job that is given out changes its tenant's turn in every model, so that for it two lines at most of each model with
+    /// room are looked at, and a few more of each to find that its room is gone: however many lines there are.
+    #[test]
+    fn a11_what_is_looked_at_does_not_grow_with_the_lines_that_wait() {
+        const MODELS: usize = 100;
+        // 1,000 workers, each with one of the models and two more.
+        let busy = |free: usize| {
+            let mut view = View::default();
+            (0..MODELS).for_each(|number| view.host(model(number), Hosting::Served));
+            for seat in 0..1_000 {
+                let ready = [seat % MODELS, (seat + 1) % MODELS, (seat + 2) % MODELS];
+                view.put(seat as Seat, worker(4, if seat < free { 3 } else { 4 }, &ready));
+            }
+            view
+        };
+        // Each tenant waits for every model: 10,000 lines, and 40,000.
+        for tenants in [100, 400] {
+            let mut queue = Queue::default();
+            for owner in 0..tenants {
+                for wants in 0..MODELS {
+                    add(&mut queue, owner, wants, false);
+                }
+            }
+            let looked = |view: &View| {
+                let mut round = Round::default();
+                round.end(view, &queue, Duration::ZERO);
+                round.give(view, &queue);
+                (round.actions.len(), round.looked)
+            };
+            assert_eq!(looked(&busy(0)), (0, (0, 0)), "with no room, no line is looked at");
+            for (free, with_room) in [(1, 3), (4, 6), (256, MODELS)] {
+                let (given, (lines, workers)) = looked(&busy(free));
+                assert_eq!(given, free);
+                assert!(
+                    lines <= 2 * free * with_room + 4 * with_room,
+                    "{tenants} tenants, {free} free slots: {lines} lines"
+                );
+                assert!(workers <= 8 * free + with_room, "{tenants} tenants, {free} free slots: {workers} workers");
+            }
+        }
+    }
+}

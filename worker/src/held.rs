@@ -1,0 +1,118 @@
+//! What a worker has of the scheduler's jobs: those that run, and the ends that are not settled yet.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU8;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use ids::{JobId, ModelKey, Token};
+use proto::v1;
+use tokio::time::Instant;
+
+/// The jobs of a worker. They outlive every session.
+#[derive(Default)]
+pub struct Held {
+    pub running: BTreeMap<JobId, Running>,
+    ended: BTreeMap<JobId, Ended>,
+}
+
+/// A job that has not ended here.
+pub struct Running {
+    pub token: Token,
+    pub model: ModelKey,
+    /// As in [`engine::Job::stop`].
+    pub stop: Arc<AtomicU8>,
+    pub compress: bool,
+    pub result_path: String,
+    pub run_time: Duration,
+    /// When it began, once it has.
+    pub begun: Arc<OnceLock<std::time::Instant>>,
+    /// When it must have stopped, once it was told to.
+    pub stopping: Option<Instant>,
+    pub phase: Phase,
+    /// Whether the scheduler was told that it runs.
+    pub told: bool,
+    /// Logs told so far.
+    pub logs: u32,
+    /// A later attempt, which was given to this very worker. It begins when this one is out.
+    pub next: Option<v1::Assign>,
+}
+
+/// How far a job is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Its program is read.
+    Reading,
+    /// An engine has it.
+    Submitted,
+    /// Its result is written.
+    Writing,
+}
+
+/// The end of a job, as it is told until it is settled.
+struct Ended {
+    token: Token,
+    message: v1::FromWorker,
+}
+
+impl Running {
+    /// Returns whether its time with the engine is over.
+    pub fn late(&self) -> bool {
+        match (self.phase, self.stopping, self.begun.get()) {
+            (Phase::Reading | Phase::Writing, ..) | (Phase::Submitted, None, None) => false,
+            (Phase::Submitted, Some(deadline), _) => deadline <= Instant::now(),
+            (Phase::Submitted, None, Some(begun)) => begun.elapsed() >= self.run_time,
+        }
+    }
+}
+
+impl Held {
+    /// Says what is here.
+    pub fn list(&self) -> Vec<v1::Held> {
+        let held = |job: &JobId, token: Token, state: v1::HeldState, ran: Duration| v1::Held {
+            job_id: job.to_string(),
+            attempt: token.attempt,
+            epoch: token.epoch,
+            state: state.into(),
+            ran_milliseconds: u64::try_from(ran.as_millis()).unwrap_or(u64::MAX),
+        };
+        let running = self.running.iter().map(|(job, running)| match running.begun.get() {
+            Some(begun) => held(job, running.token, v1::HeldState::Running, begun.elapsed()),
+            None => held(job, running.token, v1::HeldState::Waiting, Duration::ZERO),
+        });
+        let ended = self.ended.iter().map(|(job, ended)| held(job, ended.token, v1::HeldState::Ended, Duration::ZERO));
+        // A job that runs again while an older end of it is kept is the later of the two.
+        running
+            .chain(ended.filter(|held| !held.job_id.parse().is_ok_and(|job| self.running.contains_key(&job))))
+            .collect()
+    }
+
+    /// Returns a job that runs under a token.
+    pub fn current(&mut self, job: JobId, token: Token) -> Option<&mut Running> {
+        self.running.get_mut(&job).filter(|running| running.token == token)
+    }
+
+    /// Notes the end of a job, which is kept until it is settled. Returns a later attempt of it that waits here.
+    pub fn end(&mut self, job: JobId, token: Token, message: v1::FromWorker) -> Option<v1::Assign> {
+        let running = self.running.remove(&job);
+        self.ended.insert(job, Ended { token, message });
+        running?.next
+    }
+
+    /// Returns the ends that are to be told.
+    pub fn ends(&self) -> impl Iterator<Item = &v1::FromWorker> {
+        self.ended.values().map(|ended| &ended.message)
+    }
+
+    /// Forgets the end of an attempt.
+    pub fn settle(&mut self, job: JobId, token: Token) {
+        if self.ended.get(&job).is_some_and(|ended| ended.token == token) {
+            self.ended.remove(&job);
+        }
+    }
+
+    /// Forgets the ends of attempts before one that was given out later: they do not count.
+    pub fn supersede(&mut self, job: JobId) {
+        self.ended.remove(&job);
+    }
+}
