@@ -7,7 +7,7 @@ pub mod v1 {
 }
 
 /// What the metadata store holds. Fields are only ever added, and numbers never used again.
-#[expect(clippy::all, clippy::allow_attributes, reason = "generated")]
+#[expect(clippy::all, reason = "generated")]
 pub mod stored {
     tonic::include_proto!("vitrine.stored");
 }

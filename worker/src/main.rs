@@ -35,7 +35,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Dials a scheduler and works for it. Ends when its standard input is a pipe and that closes.
-    Run(Run),
+    Run(Box<Run>),
     /// Converts a GGUF file of the Llama family to a folder as Hugging Face has it.
     ImportGguf { gguf: PathBuf, folder: PathBuf },
 }
