@@ -116,7 +116,7 @@ struct Cluster {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Step {
     Elect(usize),
-    StepDown(usize),
+    Resign(usize),
     Crash(usize),
     Dial(usize, usize),
     Cut(usize),
@@ -335,7 +335,7 @@ impl Model for Protocol {
                 continue;
             }
             if scheduler.epoch != cluster.leader {
-                steps.push(Step::StepDown(at));
+                steps.push(Step::Resign(at));
             }
             if cluster.crashes > 0 {
                 steps.push(Step::Crash(at));
@@ -401,7 +401,7 @@ impl Model for Protocol {
                 let (known, awaited) = (Default::default(), next.roster);
                 next.schedulers[at] = Scheduler { epoch, copy, known, holder: None, awaited };
             }
-            Step::StepDown(at) => next.step_down(at),
+            Step::Resign(at) => next.step_down(at),
             Step::Crash(at) => {
                 next.crashes -= 1;
                 next.step_down(at);
@@ -497,7 +497,6 @@ impl Model for Protocol {
 
 fn check(protocol: Protocol) {
     let checker = protocol.checker().threads(1).spawn_bfs().join();
-    println!("{} states", checker.unique_state_count());
     checker.assert_properties();
     assert!(checker.unique_state_count() > 1_000, "hardly anything was looked at");
 }

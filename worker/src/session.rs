@@ -145,7 +145,7 @@ impl Session {
     }
 
     /// Sends a message, or gives it back when too many are on their way.
-    pub fn send(&mut self, message: v1::FromWorker) -> Result<(), v1::FromWorker> {
+    pub fn send(&mut self, message: v1::FromWorker) -> Result<(), Box<v1::FromWorker>> {
         let again = progress(&message).then(|| message.clone());
         match self.outbox.try_send(message) {
             Ok(()) => {
@@ -153,7 +153,9 @@ impl Session {
                 self.unheard.extend(again.map(|message| (self.sent, message)));
                 Ok(())
             }
-            Err(mpsc::error::TrySendError::Full(message) | mpsc::error::TrySendError::Closed(message)) => Err(message),
+            Err(mpsc::error::TrySendError::Full(message) | mpsc::error::TrySendError::Closed(message)) => {
+                Err(Box::new(message))
+            }
         }
     }
 

@@ -230,7 +230,7 @@ impl Worker {
         let Connection::Open(session) = &mut self.connection else { return None };
         while let Some(message) = self.outgoing.pop_front() {
             if let Err(message) = session.send(message) {
-                self.outgoing.push_front(message);
+                self.outgoing.push_front(*message);
                 return Some(session.outbox.clone());
             }
         }

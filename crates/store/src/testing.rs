@@ -145,7 +145,10 @@ async fn a_watch_has_its_prefix_in_order_and_once(store: &impl MetadataStore) {
         assert!(revision >= last, "a watch never goes back");
         last = revision;
         let end = text.starts_with("/w/last");
-        seen.push(text);
+        // What is older than the watch may come, too: it named no revision.
+        if !(seen.is_empty() && text == "/w/before=") {
+            seen.push(text);
+        }
         if end {
             break;
         }
@@ -190,7 +193,13 @@ async fn relaxed_writes_are_seen_at_once(store: &impl MetadataStore) {
     let mut watch = done(store.watch("/r", None).await);
     done(store.txn(Txn::default().put("/r", "1").relaxed()).await);
     assert_eq!(value(store, "/r").await.as_deref(), Some(&b"1"[..]));
-    assert!(matches!(next(&mut watch).await, Event::Put(entry) if entry.key == "/r"));
+    let event = loop {
+        match next(&mut watch).await {
+            Event::Progress(_) => {}
+            event => break event,
+        }
+    };
+    assert!(matches!(event, Event::Put(entry) if entry.key == "/r"));
 }
 
 async fn txns_given_together_happen_each_by_itself(store: &impl MetadataStore) {
