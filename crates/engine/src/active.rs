@@ -504,7 +504,8 @@ fn start<M: Model>(job: &Job, state: &Rc<JobState<M>>, machine: &Machine, togeth
                 .iter()
                 .map(|(name, at)| Ok((Rc::from(name.as_str()), thaw.value(*at)?)))
                 .collect::<Result<_, Raise>>()?;
-            let request = TraceRequest { function: *function, args, kwargs, body, tracer: thaw.tracer_state() };
+            let (tracer, recording) = (thaw.tracer_state(), state.model.recording(&machine));
+            let request = TraceRequest { function: *function, args, kwargs, body, tracer, recording };
             let trace = Trace::open(&state, &machine, request)?;
             let mut running = Running::new(state, machine, frame, None);
             running.traces.push(trace);

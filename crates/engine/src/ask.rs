@@ -42,6 +42,8 @@ pub struct TraceRequest {
     pub kwargs: Vec<(Rc<str>, Value)>,
     pub body: Block,
     pub tracer: Rc<crate::tracer::TraceState>,
+    /// Whether the code around the trace records what gradients need; what its blocks switch off is their own affair.
+    pub recording: bool,
 }
 
 /// A meeting point of a trace's blocks.

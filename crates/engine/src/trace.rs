@@ -90,7 +90,7 @@ impl<M: Model> Prepared<M> {
         if direct.rows.is_empty() {
             return Ok(Self { request, kwargs: direct.rest, input: None });
         }
-        let input = Input::new(job, machine, request.function, direct)?;
+        let input = Input::new(job, machine, &request, direct)?;
         Ok(Self { request, kwargs: Vec::new(), input: Some(input) })
     }
 
@@ -130,7 +130,7 @@ impl<M: Model> Prepared<M> {
                         "trace() needs an input, or at least one `with tracer.invoke(...)` block",
                     ));
                 }
-                Input::new(job, machine, request.function, Prompt { rows, rest: kwargs, beside })?
+                Input::new(job, machine, &request, Prompt { rows, rest: kwargs, beside })?
             }
         };
         let Input { batch, work, arguments, bytes } = input;
@@ -154,9 +154,8 @@ fn count(rows: &[Row]) -> i64 {
 }
 
 impl<M: Model> Input<M> {
-    fn new(job: &Rc<JobState<M>>, machine: &Machine, function: Function, prompt: Prompt) -> Result<Self, Raise> {
-        // As the code around the trace has it: what its blocks switch off is their own affair.
-        let recording = job.model.recording(machine);
+    fn new(job: &Rc<JobState<M>>, machine: &Machine, request: &TraceRequest, prompt: Prompt) -> Result<Self, Raise> {
+        let TraceRequest { function, recording, .. } = *request;
         let mut batch = prompt::pad_left(&prompt.rows, prompt::pad_token(&*job.model.tokenizer()));
         batch.replace(prompt.beside)?;
         check_range(&*job.model, &batch)?;

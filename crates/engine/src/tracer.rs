@@ -139,6 +139,7 @@ impl<M: Model> HostObject for Tracer<M> {
             kwargs: parts.kwargs,
             body,
             tracer: Rc::clone(&self.state),
+            recording: self.job.model.recording(machine),
         });
         let ask = match put_off {
             Some(put_off) => Ask::PutOff(request, put_off),
