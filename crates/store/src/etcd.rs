@@ -218,12 +218,10 @@ impl MetadataStore for EtcdStore {
             let request = requests::commit(&link.namespace, group);
             let mut kv = link.client.kv_client().max_decoding_message_size(requests::ANSWER_BYTES);
             let answer = link.once(true, link.limits.deadline, kv.txn(request)).await;
-            let answer = answer.map_err(|error| match error {
-                // Nothing of this group was written, but those before it were.
-                Error::Unavailable { reason, .. } if !outcomes.is_empty() => {
-                    Error::Unavailable { maybe_done: true, reason }
-                }
-                error => error,
+            let answer = answer.map_err(|error| {
+                // Whatever became of this request, those before it were done.
+                let done = !outcomes.is_empty();
+                if done { Error::Unavailable { maybe_done: true, reason: error.to_string() } } else { error }
             })?;
             outcomes.extend(requests::outcomes(&link.namespace, group, &answer));
         }
