@@ -43,18 +43,8 @@ impl Effect {
     #[must_use]
     pub fn of(machine: &Machine, value: &Value, usage: Use<'_>) -> Self {
         match value {
-            Value::None
-            | Value::NotImplemented
-            | Value::Ellipsis
-            | Value::Bool(_)
-            | Value::Int(_)
-            | Value::Big(_)
-            | Value::Float(_)
-            | Value::Complex(..)
-            | Value::Str(_)
-            | Value::Bytes(_)
-            | Value::Range(_)
-            | Value::Slice(_) => Self::Looks,
+            value if value.is_scalar() => Self::Looks,
+            Value::Slice(_) => Self::Looks,
             Value::Type(kind) => kind.effect_of_call(),
             Value::Native(native) => native.effect(),
             Value::Host(host) => host.effect(machine, "__call__", usage),

@@ -60,6 +60,25 @@ pub enum Identity {
 }
 
 impl Value {
+    /// Says whether the value is one that cannot change and holds no others.
+    #[must_use]
+    pub fn is_scalar(&self) -> bool {
+        matches!(
+            self,
+            Self::None
+                | Self::NotImplemented
+                | Self::Ellipsis
+                | Self::Bool(_)
+                | Self::Int(_)
+                | Self::Big(_)
+                | Self::Float(_)
+                | Self::Complex(..)
+                | Self::Str(_)
+                | Self::Bytes(_)
+                | Self::Range(_)
+        )
+    }
+
     /// Makes a string.
     pub fn string(text: impl Into<Rc<str>>) -> Self {
         Self::Str(ledger::noted_text(text.into()))

@@ -418,7 +418,7 @@ impl<'a> Walk<'a> {
         let live = value.as_ref().is_some_and(self.knows.is_model);
         let fixed = match &value {
             None | Some(Value::Type(_) | Value::Native(_) | Value::Function(_)) => true,
-            Some(value) => live || is_scalar(value),
+            Some(value) => live || value.is_scalar(),
         };
         let roots = if fixed { Roots::default() } else { roots };
         Thing { live, known: value, ..Thing::part(roots) }
@@ -575,20 +575,3 @@ impl<'a> Walk<'a> {
 
 /// Methods of the model's parts whose argument takes the place of a value, as an assignment's does.
 const TAKES_PLACE: [&str; 1] = ["skip"];
-
-fn is_scalar(value: &Value) -> bool {
-    matches!(
-        value,
-        Value::None
-            | Value::NotImplemented
-            | Value::Ellipsis
-            | Value::Bool(_)
-            | Value::Int(_)
-            | Value::Big(_)
-            | Value::Float(_)
-            | Value::Complex(..)
-            | Value::Str(_)
-            | Value::Bytes(_)
-            | Value::Range(_)
-    )
-}

@@ -46,19 +46,5 @@ pub fn bury_object(object: Box<dyn Any>) {
 
 /// Says whether dropping this value may drop others.
 fn holds_values(value: &Value) -> bool {
-    !matches!(
-        value,
-        Value::None
-            | Value::NotImplemented
-            | Value::Ellipsis
-            | Value::Bool(_)
-            | Value::Int(_)
-            | Value::Big(_)
-            | Value::Float(_)
-            | Value::Complex(..)
-            | Value::Str(_)
-            | Value::Bytes(_)
-            | Value::Range(_)
-            | Value::Type(_)
-    )
+    !value.is_scalar() && !matches!(value, Value::Type(_))
 }
