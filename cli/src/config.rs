@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 use clap::Args;
-use config::Sources;
 use program::Batching;
 use serde::{Deserialize, Serialize};
 
 use crate::hosted::Hosted;
+use config::Given;
 
 /// The settings of `vitrine up`.
 #[derive(Clone, Serialize, Deserialize)]
@@ -103,6 +103,17 @@ impl Default for Scheduler {
 }
 
 impl Scheduler {
+    /// Says what cannot be as it is set.
+    ///
+    /// # Errors
+    /// A sentence that names the key.
+    pub fn check(&self) -> Result<()> {
+        if self.heartbeat < Duration::from_millis(100) {
+            return Err(anyhow!("scheduler.heartbeat must be at least 100ms"));
+        }
+        Ok(())
+    }
+
     /// Returns the scheduler's own settings, the rest of them as they are by default.
     pub fn config(&self) -> scheduler::Config {
         let Self { heartbeat, reattach, start_time, queue_time, grace, result_time } = *self;
@@ -128,9 +139,7 @@ impl Config {
         if self.tls_certificate.is_some() != self.tls_key.is_some() {
             return Err(anyhow!("tls_certificate and tls_key belong together: set both or neither"));
         }
-        if self.scheduler.heartbeat < Duration::from_millis(100) {
-            return Err(anyhow!("scheduler.heartbeat must be at least 100ms"));
-        }
+        self.scheduler.check()?;
         self.gateway.check().map_err(|why| anyhow!("gateway.{why}"))
     }
 }
@@ -138,18 +147,8 @@ impl Config {
 /// The flags of `vitrine up`. Each says what its setting is called elsewhere; those without a flag have `--set`.
 #[derive(Args)]
 pub struct Flags {
-    /// A file of settings in TOML [env: VITRINE_CONFIG].
-    #[arg(long, value_name = "FILE")]
-    config: Option<PathBuf>,
-    /// Any setting, for example `gateway.key_rate=100` [env: VITRINE_GATEWAY__KEY_RATE]. May be repeated.
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-    /// Print all settings as they would be used, and end.
-    #[arg(long)]
-    pub print_config: bool,
-    /// Look whether the settings can be used, and end.
-    #[arg(long)]
-    pub check_config: bool,
+    #[command(flatten)]
+    pub given: Given,
     /// Where clients connect; port 0 takes a free one [default: 127.0.0.1:8000] [env: VITRINE_LISTEN].
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
@@ -202,23 +201,13 @@ impl Flags {
     /// # Errors
     /// A sentence that names the key and where its value came from.
     pub fn load(&self) -> Result<Config> {
-        let environment: Vec<_> = std::env::vars_os()
-            .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .collect();
-        let named = environment.iter().find(|(name, _)| name == "VITRINE_CONFIG").map(|(_, path)| PathBuf::from(path));
-        let file = self.config.clone().or(named);
-        let sources = Sources { file: file.as_deref(), environment, flags: self.texts()? };
-        let config: Config = config::load(&sources)?;
+        let config: Config = self.given.load(self.texts()?)?;
         config.check()?;
         Ok(config)
     }
 
     fn texts(&self) -> Result<Vec<(String, String)>> {
         let mut texts = Vec::new();
-        for set in &self.set {
-            let (key, value) = set.split_once('=').ok_or_else(|| anyhow!("--set takes KEY=VALUE, not {set:?}"))?;
-            texts.push((key.to_owned(), value.to_owned()));
-        }
         let mut add = |key: &str, value: Option<String>| texts.extend(value.map(|value| (key.to_owned(), value)));
         add("listen", self.listen.clone());
         add("tls_certificate", self.tls_certificate.clone());

@@ -2,12 +2,32 @@
 
 use std::ffi::OsString;
 
+use anyhow::Result;
+
+use crate::config::Config;
+
 /// Words in the names of variables that hold secrets.
 const SECRET: [&str; 6] = ["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"];
 
 /// Returns the names of the variables that a child which runs strangers' programs must not be given.
 pub fn secrets() -> impl Iterator<Item = OsString> {
     std::env::vars_os().map(|(name, _)| name).filter(|name| is_secret(&name.to_string_lossy()))
+}
+
+/// Returns the names of the variables that are settings of this process, and not of a child that has settings, too.
+///
+/// # Errors
+/// When the settings cannot be written down, which is a fault of this program.
+pub fn own() -> Result<impl Iterator<Item = OsString>> {
+    let mut own = Vec::new();
+    for (name, _) in std::env::vars_os() {
+        if let Some(text) = name.to_str()
+            && config::reads::<Config>(text)?
+        {
+            own.push(name);
+        }
+    }
+    Ok(own.into_iter())
 }
 
 fn is_secret(name: &str) -> bool {

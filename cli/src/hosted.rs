@@ -91,8 +91,16 @@ impl fmt::Display for Hosted {
 /// # Errors
 /// A sentence that names the model.
 pub fn check(models: &[Hosted]) -> Result<()> {
+    check_names(models)?;
+    models.iter().try_for_each(check_folder)
+}
+
+/// Looks whether each model is named once.
+///
+/// # Errors
+/// A sentence that names the model.
+pub fn check_names(models: &[Hosted]) -> Result<()> {
     for (index, hosted) in models.iter().enumerate() {
-        check_folder(hosted)?;
         if models[..index].iter().any(|before| before.key == hosted.key) {
             bail!("two folders are given for the model {}; name each model once", hosted.key);
         }

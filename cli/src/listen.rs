@@ -1,12 +1,11 @@
 //! Where clients connect.
 
 use std::net::SocketAddr;
+use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, bail};
 use tls::Files;
 use tokio::net::TcpListener;
-
-use crate::config::Config;
 
 /// A port that is taken, and the certificate that is shown there.
 pub struct Listen {
@@ -15,23 +14,33 @@ pub struct Listen {
     pub tls: Option<tls::Server>,
 }
 
+/// What an operator says about where clients connect.
+pub struct Public<'a> {
+    pub listen: &'a str,
+    pub certificate: Option<&'a Path>,
+    pub key: Option<&'a Path>,
+    /// Whether clients beyond this machine may connect without TLS.
+    pub plaintext: bool,
+}
+
 impl Listen {
     /// Takes the port.
     ///
     /// # Errors
     /// A sentence that says what to do. Without TLS, only this machine may be listened to, unless the operator says that
     /// they mean it.
-    pub async fn open(config: &Config) -> Result<Self> {
-        let listener = TcpListener::bind(&config.listen).await.map_err(|error| refused(&config.listen, &error))?;
+    pub async fn open(public: Public<'_>) -> Result<Self> {
+        let Public { listen, certificate, key, plaintext } = public;
+        let listener = TcpListener::bind(listen).await.map_err(|error| refused(listen, &error))?;
         let address = listener.local_addr().context("cannot tell the port")?;
-        let tls = match (&config.tls_certificate, &config.tls_key) {
+        let tls = match (certificate, key) {
             (Some(certificate), Some(key)) => {
-                let files = Files { certificate: certificate.clone(), key: key.clone(), authority: None };
+                let files = Files { certificate: certificate.to_owned(), key: key.to_owned(), authority: None };
                 Some(tls::Server::public(files, b"http/1.1")?)
             }
             _ => None,
         };
-        if tls.is_none() && !address.ip().is_loopback() && !config.plaintext {
+        if tls.is_none() && !address.ip().is_loopback() && !plaintext {
             bail!(
                 "will not listen on {address}, beyond this machine, without TLS: keys and results could be read on the \
                  way. Give --tls-certificate and --tls-key (`vitrine cert dev` makes a pair to try it with), or \

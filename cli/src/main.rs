@@ -1,14 +1,18 @@
 //! The `vitrine` program: what operators and laptop users type.
 
+mod backend;
 mod cert;
 mod config;
 mod data;
 mod environment;
 mod home;
 mod hosted;
+mod key;
 mod listen;
 mod model;
 mod progress;
+mod role;
+mod serving;
 mod signals;
 mod supervise;
 mod telemetry;
@@ -32,9 +36,16 @@ struct Cli {
 enum Command {
     /// Start everything in one process, for one machine.
     Up(Box<config::Flags>),
+    /// Take requests and tell of jobs: one gateway of a cluster.
+    Gateway(Box<role::gateway::Flags>),
+    /// Decide which worker runs which job: one scheduler of a cluster, of which one leads.
+    Scheduler(Box<role::scheduler::Flags>),
     /// Bring models to this machine.
     #[command(subcommand)]
     Model(model::Command),
+    /// Give people keys to a cluster.
+    #[command(subcommand)]
+    Key(key::Command),
     /// Make certificates.
     #[command(subcommand)]
     Cert(cert::Command),
@@ -45,7 +56,10 @@ fn main() -> ExitCode {
     telemetry::start(&cli.telemetry);
     let outcome = match cli.command {
         Command::Up(flags) => up::run(&flags),
+        Command::Gateway(flags) => role::gateway::run(&flags),
+        Command::Scheduler(flags) => role::scheduler::run(&flags),
         Command::Model(command) => model::run(&command),
+        Command::Key(command) => key::run(&command),
         Command::Cert(command) => cert::run(&command),
     };
     match outcome {

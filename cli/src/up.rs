@@ -1,10 +1,8 @@
 //! `vitrine up`: store, scheduler and gateway in this process, one worker as its child.
 
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use auth::{Grant, Keys, Links, Scope, Secret, ServerSecret};
@@ -13,15 +11,15 @@ use gateway::Gateway;
 use health::Health;
 use ids::TenantId;
 use program::Batching;
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use store::{Jobs, ModelState, Models};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use crate::config::{Config, Flags};
 use crate::home::Home;
-use crate::listen::Listen;
+use crate::listen::{Listen, Public};
 use crate::progress::{self, Bar};
+use crate::serving::{self, LINGER};
 use crate::signals::Signals;
 use crate::supervise::{self, Worker};
 use crate::{data, hosted};
@@ -30,59 +28,37 @@ use crate::{data, hosted};
 const TENANT: &str = "local";
 /// Deaths of the worker while models load, after which something other than chance is wrong.
 const DEATHS: u32 = 3;
-/// How long open connections may hold up the end, once no job runs.
-const LINGER: Duration = Duration::from_secs(2);
-
-/// How often the gateway says whether it takes jobs.
-const READY: Duration = Duration::from_secs(1);
-
-/// Stack of each thread, enough for parsing whatever a request may hold; what is not touched takes no memory.
-const STACK_BYTES: usize = 32 << 20;
-
-/// Returns how many threads serve sockets. One serves thousands of small requests a second; more would, for as many,
-/// wake each other up and take cores from the model.
-fn threads() -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    (cores / 4).clamp(1, 8)
-}
-
 /// Runs the server until it is told to stop.
 ///
 /// # Errors
 /// A sentence that says why it did not start, or what broke.
 pub fn run(flags: &Flags) -> Result<ExitCode> {
     let config = flags.load()?;
-    if flags.print_config {
-        return say(config.print()?.trim_end()).map(|()| ExitCode::SUCCESS);
+    if flags.given.print_config {
+        return serving::say(config.print()?.trim_end()).map(|()| ExitCode::SUCCESS);
     }
     let worker = config.worker.clone().map_or_else(supervise::find_worker, Ok)?;
     hosted::check(&config.models)?;
-    if flags.check_config {
+    if flags.given.check_config {
         progress::line("the settings can be used");
         return Ok(ExitCode::SUCCESS);
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(threads())
-        .thread_stack_size(STACK_BYTES)
-        .enable_all()
-        .build()
-        .context("cannot start threads")?;
-    let code = runtime.block_on(serve(config, worker));
-    // Blocking tasks that still run hold nothing that a crash would lose.
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    code
+    serving::run(serve(config, worker))
 }
 
 async fn serve(config: Config, worker: PathBuf) -> Result<ExitCode> {
     let mut signals = Signals::new()?;
     // The port comes first: when it is taken, nothing has been written yet.
-    let listen = Listen::open(&config).await?;
+    let listen = Listen::open(Public {
+        listen: &config.listen,
+        certificate: config.tls_certificate.as_deref(),
+        key: config.tls_key.as_deref(),
+        plaintext: config.plaintext,
+    })
+    .await?;
     let url = listen.url();
     let health = Health::default();
-    if let Some(address) = config.health {
-        let served = health.serve(address).with_context(|| format!("cannot answer probes on {address}"))?;
-        tracing::info!(address = %served, "probes are answered");
-    }
+    serving::answer_probes(&health, config.health)?;
     let (store, objects) = data::open(&config.data)?;
     let secret = ServerSecret::load(store.as_ref()).await?;
     let keys = Keys::new(Arc::clone(&store), &secret);
@@ -94,7 +70,7 @@ async fn serve(config: Config, worker: PathBuf) -> Result<ExitCode> {
     };
     let token = Secret::random()?.reveal().to_owned();
     // The scheduler hears workers and is heard by them whatever the gateway is busy with.
-    let home = Home::new("scheduler", STACK_BYTES)?;
+    let home = Home::new("scheduler", serving::STACK_BYTES)?;
     home.spawn(health.pulse("scheduler"));
     let scheduler = home
         .run({
@@ -126,21 +102,21 @@ async fn serve(config: Config, worker: PathBuf) -> Result<ExitCode> {
     let hosted_models = Models::new(Arc::clone(&store));
     let jobs = Jobs::new(Arc::clone(&store));
     let links = Links::new(&secret);
-    let settings = settings(&config, &listen);
+    let settings = serving::within_limits(&config.gateway, &listen);
     let gateway = Gateway::new(jobs, objects, hosted_models.clone(), keys, links, settings);
     let Listen { listener, tls, .. } = listen;
     if let Some(tls) = tls.clone() {
         tokio::spawn(async move { tls.follow().await });
     }
     tokio::spawn(health.pulse("gateway"));
-    tokio::spawn(tell_ready(Arc::clone(&gateway), health.clone()));
+    tokio::spawn(serving::tell_ready(Arc::clone(&gateway), health.clone()));
     let stop_gateway = CancellationToken::new();
     let stopped = stop_gateway.clone().cancelled_owned();
     let mut server = tokio::spawn(gateway::serve(listener, tls, Arc::clone(&gateway), stopped));
 
     let outcome = tokio::select! {
         outcome = until_loaded(&hosted_models, deaths) => outcome,
-        ended = &mut server => Err(broken(ended)),
+        ended = &mut server => Err(serving::broken(ended)),
         () = scheduler.failed() => Err(scheduler_failed()),
         () = signals.asked() => {
             stop_worker.cancel();
@@ -154,12 +130,12 @@ async fn serve(config: Config, worker: PathBuf) -> Result<ExitCode> {
         return Err(error);
     }
     health.started();
-    say(&format!("ready {url}"))?;
+    serving::say(&format!("ready {url}"))?;
 
     // What ends by itself was needed: without it, the others would take jobs that nobody runs or answers.
     let ended = tokio::select! {
         () = signals.asked() => None,
-        ended = &mut server => Some(broken(ended)),
+        ended = &mut server => Some(serving::broken(ended)),
         () = scheduler.failed() => Some(scheduler_failed()),
         // It ends by itself only when the worker's program can no longer be started.
         ended = &mut supervisor => {
@@ -182,51 +158,10 @@ async fn serve(config: Config, worker: PathBuf) -> Result<ExitCode> {
         progress::line("stopped before all jobs had ended; they run again at the next start");
         kill_worker.cancel();
     }
-    // Clients that wait for a result get it before their connections end.
-    if timeout(LINGER, gateway.close()).await.is_err() {
-        tracing::warn!("some clients did not read their last status");
-    }
-    stop_gateway.cancel();
-    match timeout(LINGER, server).await {
-        Ok(Ok(Ok(()))) => {}
-        Ok(ended) => tracing::warn!(error = %broken(ended), "the server ended badly"),
-        Err(_) => tracing::debug!("connections were still open at the end"),
-    }
+    serving::close(&gateway, stop_gateway, server).await;
     stop_worker.cancel();
     finish(supervisor, scheduler).await?;
     Ok(ExitCode::SUCCESS)
-}
-
-/// Returns the gateway's settings, within what this process may open.
-fn settings(config: &Config, listen: &Listen) -> gateway::Settings {
-    let mut settings = config.gateway.clone();
-    settings.https |= listen.tls.is_some();
-    let files = open_files();
-    settings.connections = settings.connections.min(files / 2);
-    settings.sockets = settings.sockets.min(files / 4);
-    // A share stays a share.
-    settings.sockets_per_tenant = settings.sockets_per_tenant.min((settings.sockets / 4).max(1));
-    settings.sockets_keyless = settings.sockets_keyless.min((files / 16).max(1));
-    settings
-}
-
-/// Says again and again whether jobs are taken.
-async fn tell_ready(gateway: Arc<Gateway>, health: Health) {
-    loop {
-        health.ready(gateway.ready().await.map_err(|error| error.to_string()));
-        tokio::time::sleep(READY).await;
-    }
-}
-
-/// Says why a gateway is no longer there that nobody stopped.
-fn broken(ended: Result<Result<(), gateway::Error>, tokio::task::JoinError>) -> anyhow::Error {
-    let error = match ended {
-        Ok(Ok(())) => anyhow::anyhow!("it ended by itself"),
-        Ok(Err(gateway::Error::Internal(source))) => anyhow::anyhow!(source),
-        Ok(Err(error)) => error.into(),
-        Err(error) => error.into(),
-    };
-    error.context("the gateway failed, which is a fault of this program; jobs that were accepted are kept")
 }
 
 fn scheduler_failed() -> anyhow::Error {
@@ -250,7 +185,7 @@ async fn ensure_key(keys: &Keys, given: Option<&str>, batching: Batching) -> Res
     } else if keys.none_exist().await? {
         // Shown first: a key that nobody has seen would be the only one, and no other would ever be made.
         let key = Keys::make()?;
-        say(&format!("API key, shown only this once: {}", key.reveal()))?;
+        serving::say(&format!("API key, shown only this once: {}", key.reveal()))?;
         keys.register(&key, grant).await?;
     }
     Ok(())
@@ -293,20 +228,4 @@ async fn until_loaded(models: &Models, mut deaths: tokio::sync::watch::Receiver<
             }
         }
     }
-}
-
-/// Returns how many files this process may have open, as many as the system lets it choose.
-fn open_files() -> usize {
-    let limit = getrlimit(Resource::Nofile);
-    let most = Rlimit { current: limit.maximum, maximum: limit.maximum };
-    let raised = setrlimit(Resource::Nofile, most).is_ok();
-    // Without a limit there is no number.
-    let open = if raised { limit.maximum } else { limit.current };
-    open.and_then(|files| usize::try_from(files).ok()).unwrap_or(usize::MAX)
-}
-
-/// Writes a line to stdout, at once even into a pipe.
-fn say(line: &str) -> Result<()> {
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").and_then(|()| out.flush()).context("cannot write to stdout")
 }

@@ -117,6 +117,12 @@ impl Gateway {
         }
     }
 
+    /// Waits until no websocket follows a job, of those that are open and those that still come.
+    pub async fn followed(&self) {
+        self.followers.close();
+        self.followers.wait().await;
+    }
+
     /// Says why a job that came now would not be taken.
     ///
     /// # Errors

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use futures::{FutureExt, Stream, StreamExt};
 use ids::InstanceId;
-use proto::v1::worker_sessions_server::WorkerSessionsServer;
+use proto::v1::worker_sessions_server::{WorkerSessions, WorkerSessionsServer};
 use store::{Jobs, MetadataStore, Models, Objects};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
@@ -74,7 +74,7 @@ pub async fn run(config: Config, store: Arc<dyn MetadataStore>, objects: Objects
     let address = listener.local_addr().map_err(listen_failed)?;
     let mut handle = start(config, store, objects, Arc::new(SystemClock)).await?;
     handle.address = address;
-    handle.serve(TcpIncoming::from(listener).with_nodelay(Some(true)));
+    handle.serve(plaintext(listener));
     Ok(handle)
 }
 
@@ -90,7 +90,7 @@ pub async fn start(
 ) -> Result<Handle, Error> {
     let epoch = epoch::begin(store.as_ref()).await?;
     let (stop, failed, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
-    let settler = Settler { jobs: Jobs::new(Arc::clone(&store)), objects, clock };
+    let (settler, removing) = Settler::new(Jobs::new(Arc::clone(&store)), objects, clock);
     let (news, inbox) = mpsc::channel(1024);
     let (drains, drain_requests) = mpsc::channel(1);
     // Whoever has an epoch leads.
@@ -111,7 +111,10 @@ pub async fn start(
     let work = leader.recover().await?;
     let handle = Handle { address, epoch, sessions, drains, stop: stop.clone(), failed, tasks };
     handle.essential("leader", leader.run(work, inbox, drain_requests, stop.clone()));
-    handle.essential("sweep", sweep::run(settler, keep, stop));
+    handle.essential("sweep", sweep::run(settler, keep, stop.clone()));
+    handle.essential("remover", async move {
+        stop.run_until_cancelled(removing).await;
+    });
     Ok(handle)
 }
 
@@ -139,16 +142,7 @@ impl Handle {
     where
         IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     {
-        let (sessions, stop) = (self.sessions.clone(), self.stop.clone());
-        self.essential("server for workers", async move {
-            let service = WorkerSessionsServer::new(sessions).max_decoding_message_size(MESSAGE_BYTES);
-            let server = Server::builder().add_service(service);
-            // Its accepting ends with the stream; one connection that fails ends nobody else's.
-            let incoming = incoming.boxed();
-            if let Err(error) = server.serve_with_incoming_shutdown(incoming, stop.cancelled()).await {
-                tracing::error!(%error, "the server for workers failed");
-            }
-        });
+        self.essential("server for workers", answer(self.sessions.clone(), incoming, self.stop.clone()));
     }
 
     /// Returns the way to tell of processes that ended.
@@ -193,6 +187,29 @@ impl Handle {
                 stop.cancel();
             }
         });
+    }
+}
+
+/// Yields the connections of a port, in plain text.
+#[must_use]
+pub fn plaintext(listener: TcpListener) -> TcpIncoming {
+    TcpIncoming::from(listener).with_nodelay(Some(true))
+}
+
+/// Answers the workers that dial in by gRPC, until `stop`.
+pub(crate) async fn answer<IO>(
+    sessions: impl WorkerSessions,
+    incoming: impl Stream<Item = io::Result<IO>> + Send + 'static,
+    stop: CancellationToken,
+) where
+    IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
+{
+    let service = WorkerSessionsServer::new(sessions).max_decoding_message_size(MESSAGE_BYTES);
+    let server = Server::builder().add_service(service);
+    // Its accepting ends with the stream; one connection that fails ends nobody else's.
+    let incoming = incoming.boxed();
+    if let Err(error) = server.serve_with_incoming_shutdown(incoming, stop.cancelled()).await {
+        tracing::error!(%error, "the server for workers failed");
     }
 }
 

@@ -36,6 +36,10 @@ const TOGETHER: usize = 256;
 /// How long a worker may keep a job that it was told to let go. By then it should have ended itself.
 const LET_GO: Duration = Duration::from_secs(60);
 
+/// How long a worker may try to write a result when the job has run.
+const AFTERWARDS: Duration = Duration::from_secs(3600);
+const LONGEST_GRANT: Duration = Duration::from_secs(7 * 24 * 3600);
+
 /// The time that a job has to wait still, at least, when a scheduler finds it that did not see it come: clocks may
 /// differ, and nobody could run it while there was no scheduler.
 const WAITS_AT_LEAST: Duration = Duration::from_secs(600);
@@ -69,6 +73,9 @@ pub struct Leader {
     reports: Vec<Report>,
     /// What the store did not take.
     unsettled: Vec<Report>,
+    /// Jobs that the store did not give when they were to be read, and whether it did not list them.
+    unread: BTreeSet<JobId>,
+    unlisted: bool,
     /// Who waits for the workers to be done. While there is one, nothing is given out.
     drained: Vec<oneshot::Sender<()>>,
     draining: bool,
@@ -102,6 +109,8 @@ impl Leader {
             lines: Vec::new(),
             reports: Vec::new(),
             unsettled: Vec::new(),
+            unread: BTreeSet::new(),
+            unlisted: false,
             drained: Vec::new(),
             draining: false,
         }
@@ -168,7 +177,7 @@ impl Leader {
                 Settled::Done(record) => {
                     self.queue.remove(action.job());
                     match action {
-                        Action::Dispatch { seat, alone, .. } => self.dispatched(*seat, *alone, &record),
+                        Action::Dispatch { seat, alone, .. } => self.dispatched(*seat, *alone, &record).await,
                         Action::Expire { .. } | Action::Refuse { .. } => self.forget(record.id),
                     }
                 }
@@ -276,8 +285,16 @@ impl Leader {
         }
     }
 
-    fn dispatched(&mut self, seat: Seat, alone: bool, record: &JobRecord) {
+    async fn dispatched(&mut self, seat: Seat, alone: bool, record: &JobRecord) {
         self.queue.serve(&record.tenant);
+        let grants = match self.settler.grants(record, self.grants_last(record)).await {
+            Ok(grants) => grants,
+            Err(error) => {
+                tracing::error!(job = %record.id, %error, "a worker cannot be given leave to read and write a job's objects");
+                self.reports.push(Report::of(record.id, record.token(), Told::Lost));
+                return;
+            }
+        };
         let deadline = self.pace.passed() + self.config.start_time;
         let Some(member) = self.crew.get_mut(seat) else { return };
         let assigned = Assigned {
@@ -291,12 +308,19 @@ impl Leader {
         // It may have an older attempt still, which it ends before it begins with this one.
         let before = member.jobs.insert(record.id, assigned);
         if let Some(outbox) = member.outbox() {
-            outbox.send(wire::assign(record));
+            outbox.send(wire::assign(record, grants));
         }
         if let Some(before) = before {
             self.queue.leave(&before.tenant);
         }
         self.refresh(seat);
+    }
+
+    /// Returns how long a worker may need to read a job's program and to write its result.
+    fn grants_last(&self, record: &JobRecord) -> Duration {
+        let Config { start_time, reattach, grace, .. } = &*self.config;
+        // Links of S3 last for a week at most.
+        (*start_time + *reattach + *grace + AFTERWARDS).saturating_add(record.limits.run_time).min(LONGEST_GRANT)
     }
 
     /// Takes in what a session told.
@@ -373,18 +397,37 @@ impl Leader {
                     self.enqueue(&record.live(revision), None);
                 }
                 Ok(None) => {}
-                Err(error) => tracing::error!(%job, %error, "cannot read an accepted job"),
+                Err(error) => {
+                    tracing::error!(%job, %error, "cannot read an accepted job; trying again");
+                    self.unread.insert(job);
+                }
             },
             Work::Cancel(job) => self.cancel(job),
-            Work::Recheck => match self.settler.jobs.live().await {
-                Ok(live) => {
-                    live.jobs.iter().for_each(|job| self.enqueue(job, None));
-                    for job in self.settler.jobs.cancels().await.unwrap_or_default() {
-                        self.cancel(job);
-                    }
+            Work::Recheck => {
+                if let Err(error) = self.recheck().await {
+                    tracing::error!(%error, "cannot list the queued jobs; trying again");
+                    self.unlisted = true;
                 }
-                Err(error) => tracing::error!(%error, "cannot list the queued jobs"),
-            },
+            }
+        }
+    }
+
+    /// Looks through all jobs for what the watch may not have told.
+    async fn recheck(&mut self) -> Result<(), store::Error> {
+        let live = self.settler.jobs.live().await?;
+        let cancels = self.settler.jobs.cancels().await?;
+        live.jobs.iter().for_each(|job| self.enqueue(job, None));
+        cancels.into_iter().for_each(|job| self.cancel(job));
+        Ok(())
+    }
+
+    /// Reads what the store did not give when it was asked first.
+    pub(super) async fn look_for_unread(&mut self) {
+        if std::mem::take(&mut self.unlisted) {
+            self.look(Work::Recheck).await;
+        }
+        for job in std::mem::take(&mut self.unread) {
+            self.look_again(job).await;
         }
     }
 
@@ -399,7 +442,10 @@ impl Leader {
             }
             Ok(Some(_)) => {}
             Ok(None) => self.forget(job),
-            Err(error) => tracing::error!(%job, %error, "cannot read a job again"),
+            Err(error) => {
+                tracing::error!(%job, %error, "cannot read a job; trying again");
+                self.unread.insert(job);
+            }
         }
     }
 

@@ -12,6 +12,7 @@ mod crew;
 mod epoch;
 mod handle;
 mod leader;
+mod office;
 mod placement;
 mod roster;
 mod sessions;
@@ -21,5 +22,6 @@ mod wire;
 
 pub use clock::{Clock, SystemClock};
 pub use config::{Config, HostedModel};
-pub use handle::{Departures, Error, Handle, run, start};
+pub use handle::{Departures, Error, Handle, plaintext, run, start};
+pub use office::{Candidate, Ended};
 pub use sessions::{Inbox, Replies, Role, Sessions};

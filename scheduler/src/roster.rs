@@ -28,6 +28,11 @@ impl Roster {
         Ok(Self { store, names })
     }
 
+    /// Returns whether somebody may have what is found in the queue: not where the store forgets nothing.
+    pub fn has_doubts(&self) -> bool {
+        self.store.limits().forgets_relaxed
+    }
+
     pub fn names(&self) -> &BTreeSet<WorkerId> {
         &self.names
     }

@@ -11,6 +11,7 @@ use ids::{InstanceId, JobId, ModelKey, Token, WorkerId};
 use proto::v1::from_worker::Message as FromWorker;
 use proto::v1::worker_sessions_server::WorkerSessions;
 use proto::v1::{self, to_worker};
+use store::messages;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_stream::wrappers::ReceiverStream;
@@ -286,7 +287,7 @@ impl Reader {
             FromWorker::Hello(_) => return Err("the worker said hello twice".into()),
             FromWorker::Heartbeat(_) => return Ok(()),
             FromWorker::ModelState(v1::ModelState { model: Some(model), state: Some(state), hopeless }) => {
-                News::Model { session, key: wire::model_key(model), state, hopeless }
+                News::Model { session, key: messages::read_model(model), state, hopeless }
             }
             FromWorker::ModelState(_) => return Err("a model state came without model or state".into()),
             FromWorker::Started(v1::Started { job_id, attempt, epoch }) => {
@@ -296,7 +297,7 @@ impl Reader {
                 News::Log { session, job: wire::job(&job_id)?, token: Token { epoch, attempt }, number, text }
             }
             FromWorker::Finished(v1::Finished { job_id, attempt, result, usage, epoch }) => {
-                let end = End::Finished { result: wire::result(result), usage };
+                let end = End::Finished { result: result.and_then(messages::read_blob), usage };
                 News::Ended { session, job: wire::job(&job_id)?, token: Token { epoch, attempt }, end }
             }
             FromWorker::Failed(failed) => {

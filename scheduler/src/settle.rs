@@ -1,12 +1,17 @@
 //! Commits what happened to jobs, and cleans up behind those that ended.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures::StreamExt;
 use ids::{JobId, Token};
 use store::{Blob, Ended, Error, JobRecord, Jobs, Objects, Outcome, Place, Replaced, Revision};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
 
 use crate::clock::Clock;
-use crate::placement::{End, Seat, Told};
+use crate::placement::{End, Seat, Told, result_place};
+use crate::wire::Grants;
 
 /// Writes job records on behalf of the scheduler.
 #[derive(Clone)]
@@ -14,7 +19,15 @@ pub struct Settler {
     pub jobs: Jobs,
     pub objects: Objects,
     pub clock: Arc<dyn Clock>,
+    /// What removes objects beside everything else.
+    removals: mpsc::Sender<Place>,
 }
+
+/// Objects that may wait to be removed.
+const REMOVALS: usize = 16 << 10;
+
+/// Objects that are removed at once.
+const AT_ONCE: usize = 16;
 
 /// What was told of a job's attempt.
 #[derive(Clone, Debug)]
@@ -60,6 +73,34 @@ pub enum Settled {
 }
 
 impl Settler {
+    /// Makes a settler, and what removes objects for it for as long as it is polled: an object store that is slow, or away,
+    /// must hold up nobody's job.
+    pub fn new(jobs: Jobs, objects: Objects, clock: Arc<dyn Clock>) -> (Self, impl Future<Output = ()> + Send + use<>) {
+        let (removals, asked) = mpsc::channel(REMOVALS);
+        let settler = Self { jobs, objects: objects.clone(), clock, removals };
+        let removing = ReceiverStream::new(asked).for_each_concurrent(AT_ONCE, move |place| {
+            let objects = objects.clone();
+            async move {
+                if let Err(error) = objects.delete(&place).await {
+                    tracing::warn!(%error, path = place.as_str(), "an object stays until its job is swept");
+                }
+            }
+        });
+        (settler, removing)
+    }
+
+    /// Lets a worker read a job's program and write its result, for a time.
+    ///
+    /// # Errors
+    /// Failures of the object store.
+    pub async fn grants(&self, record: &JobRecord, time: Duration) -> Result<Grants, Error> {
+        let payload = match &record.payload {
+            Blob::Inline(_) => None,
+            Blob::Object(object) => Some(self.objects.grant_get(&Place::parse(&object.path)?, time).await?),
+        };
+        Ok(Grants { payload, result: self.objects.grant_put(&result_place(record), time).await? })
+    }
+
     /// Commits what was told, all of it together. Returns what became of each, in order.
     pub async fn settle(&self, reports: &[Report]) -> Vec<Settled> {
         let mut settled: Vec<Option<Settled>> = reports.iter().map(|_| None).collect();
@@ -76,9 +117,7 @@ impl Settler {
             let outcomes = self.jobs.replace(&records).await;
             for (index, (step, slot)) in steps.into_iter().enumerate() {
                 *slot = match &outcomes {
-                    Ok(replaced) if matches!(replaced.get(index), Some(Replaced::Done(_))) => {
-                        Some(self.done(step).await)
-                    }
+                    Ok(replaced) if matches!(replaced.get(index), Some(Replaced::Done(_))) => Some(self.done(step)),
                     Ok(_) => None,
                     Err(error) => Some(later(step.after.id, error)),
                 };
@@ -112,9 +151,9 @@ impl Settler {
         }
     }
 
-    async fn done(&self, Step { after, payload, .. }: Step) -> Settled {
+    fn done(&self, Step { after, payload, .. }: Step) -> Settled {
         if after.state.terminal() && payload {
-            self.delete(&Place::payload(&after.tenant, after.id)).await;
+            self.delete(Place::payload(&after.tenant, after.id));
         }
         Settled::Done(after)
     }
@@ -135,13 +174,14 @@ impl Settler {
             matches!(&record.outcome, Some(Outcome::Result(Blob::Object(kept))) if kept.path == object.path);
         let Ok(place) = Place::parse(&object.path) else { return };
         if !committed && Place::results(&record.tenant, job).contains(&place) {
-            self.delete(&place).await;
+            self.delete(place);
         }
     }
 
-    async fn delete(&self, place: &Place) {
-        if let Err(error) = self.objects.delete(place).await {
-            tracing::warn!(%error, path = place.as_str(), "an object stays until its job is swept");
+    fn delete(&self, place: Place) {
+        if let Err(refused) = self.removals.try_send(place) {
+            let place = refused.into_inner();
+            tracing::warn!(path = place.as_str(), "too much is to be removed: an object stays until its job is swept");
         }
     }
 }

@@ -88,7 +88,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let objects = Objects::local(folder.path()).unwrap();
         let jobs = Jobs::new(Arc::new(MemoryStore::new(1)));
-        let settler = Settler { jobs: jobs.clone(), objects: objects.clone(), clock: Arc::new(SystemClock) };
+        let (settler, _) = Settler::new(jobs.clone(), objects.clone(), Arc::new(SystemClock));
         let now = SystemClock.unix_millis();
         let lab = TenantId::new("lab");
         let mut places = Vec::new();

@@ -9,6 +9,8 @@ use ids::{JobId, ModelKey, Token};
 use proto::v1;
 use tokio::time::Instant;
 
+use crate::results::Destination;
+
 /// The jobs of a worker. They outlive every session.
 #[derive(Default)]
 pub struct Held {
@@ -23,7 +25,8 @@ pub struct Running {
     /// As in [`engine::Job::stop`].
     pub stop: Arc<AtomicU8>,
     pub compress: bool,
-    pub result_path: String,
+    /// Where its result goes; the error says why it can go nowhere.
+    pub result: Result<Destination, String>,
     pub run_time: Duration,
     /// When it began, once it has.
     pub begun: Arc<OnceLock<std::time::Instant>>,

@@ -4,10 +4,12 @@ use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
-use clap::{Args, Parser, Subcommand};
-use engine::{Engine, Interleaver, Settings};
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+use engine::{Engine, Interleaver};
+use health::Health;
 use ids::InstanceId;
 use models::LoadError;
 use models::cuda::Search;
@@ -16,10 +18,10 @@ use tracing_subscriber::EnvFilter;
 use worker::{Config, Load, Loader, NotLoaded};
 
 use crate::device::{Devices, Watched};
-use crate::room::{Room, SHARED_TOKENS};
+use crate::settings::{Flags, SHARED_TOKENS};
 
 mod device;
-mod room;
+mod settings;
 
 /// Runs researchers' programs on language models, for a Vitrine scheduler.
 #[derive(Parser)]
@@ -35,42 +37,9 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Dials a scheduler and works for it. Ends when its standard input is a pipe and that closes.
-    Run(Box<Run>),
+    Run(Box<Flags>),
     /// Converts a GGUF file of the Llama family to a folder as Hugging Face has it.
     ImportGguf { gguf: PathBuf, folder: PathBuf },
-}
-
-#[derive(Args)]
-struct Run {
-    /// Address of a scheduler, for example `http://127.0.0.1:7000`. May be repeated: the worker finds out which one leads.
-    #[arg(long = "scheduler", value_name = "URL", required = true)]
-    schedulers: Vec<String>,
-    /// File with the token that the scheduler asks for; the environment variable `VITRINE_WORKER_TOKEN` serves too.
-    #[arg(long, value_name = "FILE")]
-    token_file: Option<PathBuf>,
-    #[arg(long, env = "VITRINE_WORKER_TOKEN", hide = true, hide_env_values = true)]
-    token: Option<String>,
-    /// Name of this worker; no two of a cluster may share one. By default made of the host and the process.
-    #[arg(long, value_name = "NAME")]
-    worker_id: Option<String>,
-    /// Name of this process, for whoever started it and sees it end. By default one that nobody else knows.
-    #[arg(long, hide = true, value_name = "NAME")]
-    instance: Option<String>,
-    /// Jobs to take at once.
-    #[arg(long, default_value_t = 32, value_name = "COUNT")]
-    slots: u32,
-    #[command(flatten)]
-    room: Room,
-    /// The torch/lib folder of an installed torch 2.11.0, whose libtorch_cuda.so computes on GPUs. Without it, one is
-    /// looked for in the usual places where this machine has an NVIDIA driver.
-    #[arg(long, env = "VITRINE_TORCH_LIB", value_name = "DIR")]
-    torch_lib: Option<PathBuf>,
-    #[arg(long, env = "VIRTUAL_ENV", hide = true)]
-    virtual_env: Option<PathBuf>,
-    #[arg(long, env = "CONDA_PREFIX", hide = true)]
-    conda_prefix: Option<PathBuf>,
-    #[arg(long, env = "HOME", hide = true)]
-    home: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -81,7 +50,7 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr);
     lines.init();
     let done = match arguments.command {
-        Command::Run(run) => run.run(),
+        Command::Run(flags) => run(&flags),
         Command::ImportGguf { gguf, folder } => import(&gguf, &folder),
     };
     match done {
@@ -94,50 +63,69 @@ fn main() -> ExitCode {
     }
 }
 
-impl Run {
-    fn run(self) -> Result<()> {
-        let token = match (&self.token_file, self.token) {
-            (Some(file), _) => {
-                std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?.trim().into()
+/// Works for a scheduler until it is told to stop.
+fn run(flags: &Flags) -> Result<()> {
+    let settings = flags.load()?;
+    if flags.given.print_config {
+        // Nobody is left to tell if this fails.
+        return Ok(write!(std::io::stdout(), "{}", config::print(&settings)?)?);
+    }
+    let token = settings.token(flags.token.clone())?;
+    if flags.given.check_config {
+        return Ok(writeln!(std::io::stderr(), "the settings can be used")?);
+    }
+    // Before there are other threads, and tensors.
+    let usual = ["/usr/local", "/usr", "/opt/conda"].map(PathBuf::from);
+    let home = flags.home.as_ref().map(|home| home.join(".local"));
+    let own = flags.virtual_env.iter().chain(&flags.conda_prefix).cloned();
+    let pythons = own.chain(home).chain(usual).collect();
+    let devices = Devices::find(&Search { folder: settings.torch_lib.clone(), pythons })?;
+    end_with_stdin().context("cannot watch standard input")?;
+    let health = Health::default();
+    if let Some(address) = settings.health {
+        health.serve(address).with_context(|| format!("cannot answer probes on {address}"))?;
+    }
+    let name = settings.name.clone().unwrap_or_else(config::process_name);
+    let mut config = Config {
+        slots: settings.slots,
+        tls: settings.tls.as_ref().map(tls::Certificates::files),
+        ..Config::new(settings.schedulers.clone(), token, name)
+    };
+    if let Some(instance) = &flags.instance {
+        config.instance = InstanceId::new(instance);
+    }
+    let (session, kept) = (config.session.subscribe(), settings.budget());
+    let loader: Loader = Arc::new(move |asked, progress| {
+        let engine = |on_cpu| settings.engine(&kept, on_cpu);
+        load(asked, &devices, &engine, progress)
+    });
+    // One thread: it only passes on what the model's thread takes and gives.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let ended = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let leave = config.leave.clone();
+        tokio::spawn(async move {
+            // What runs here is to run elsewhere at once.
+            if terminate.recv().await.is_some() {
+                leave.cancel();
             }
-            (None, Some(token)) => token,
-            (None, None) => bail!("a token is needed: --token-file FILE, or VITRINE_WORKER_TOKEN"),
-        };
-        // Before there are other threads, and tensors.
-        let usual = ["/usr/local", "/usr", "/opt/conda"].map(PathBuf::from);
-        let home = self.home.map(|home| home.join(".local"));
-        let pythons = self.virtual_env.into_iter().chain(self.conda_prefix).chain(home).chain(usual).collect();
-        let devices = Devices::find(&Search { folder: self.torch_lib, pythons })?;
-        let worker_id = self.worker_id.unwrap_or_else(|| {
-            let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-            format!("{host}-{}", std::process::id())
         });
-        end_with_stdin().context("cannot watch standard input")?;
-        let mut config = Config { slots: self.slots, ..Config::new(self.schedulers, token, worker_id) };
-        if let Some(instance) = self.instance {
-            config.instance = InstanceId::new(instance);
-        }
-        let (room, kept) = (self.room.clone(), self.room.budget());
-        let loader: Loader = Arc::new(move |asked, progress| {
-            let settings = |on_cpu| room.settings(&kept, on_cpu);
-            load(asked, &devices, &settings, progress)
-        });
-        // One thread: it only passes on what the model's thread takes and gives.
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let ended = runtime.block_on(async {
-            let mut terminate = signal(SignalKind::terminate())?;
-            let leave = config.leave.clone();
-            tokio::spawn(async move {
-                // What runs here is to run elsewhere at once.
-                if terminate.recv().await.is_some() {
-                    leave.cancel();
-                }
-            });
-            Ok::<_, anyhow::Error>(worker::run(config, loader).await?)
-        });
-        // A model's thread may never come back; nobody waits for it.
-        runtime.shutdown_background();
-        ended
+        tokio::spawn(health.pulse("session"));
+        tokio::spawn(tell_ready(session, health.clone()));
+        health.started();
+        Ok::<_, anyhow::Error>(worker::run(config, loader).await?)
+    });
+    // A model's thread may never come back; nobody waits for it.
+    runtime.shutdown_background();
+    ended
+}
+
+/// Says again and again whether a scheduler gives it jobs.
+async fn tell_ready(session: tokio::sync::watch::Receiver<bool>, health: Health) {
+    loop {
+        let open = *session.borrow();
+        health.ready(if open { Ok(()) } else { Err("no scheduler has let it in".into()) });
+        tokio::time::sleep(READY).await;
     }
 }
 
@@ -145,7 +133,7 @@ impl Run {
 fn load(
     load: &Load,
     devices: &Devices,
-    settings: &dyn Fn(bool) -> Settings,
+    settings: &dyn Fn(bool) -> engine::Settings,
     progress: &mut dyn FnMut(f32),
 ) -> Result<Box<dyn Engine>, NotLoaded> {
     let device = devices.choose(load.device.as_deref())?;
@@ -166,6 +154,9 @@ fn not_loaded(error: LoadError) -> NotLoaded {
     let hopeless = matches!(error, LoadError::Unsupported { .. } | LoadError::Config { .. } | LoadError::DType(_));
     NotLoaded { why: error.to_string(), hopeless }
 }
+
+/// How often it says whether it takes jobs.
+const READY: Duration = Duration::from_secs(1);
 
 /// Tokens of a pass on a GPU, up to which beginning a kernel takes longer than running it.
 const SHORT_TOKENS: i64 = 512;

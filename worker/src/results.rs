@@ -1,11 +1,41 @@
-//! Reading programs and writing results, beside the session.
+//! Writing results, beside the session.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use engine::Fault;
-use program::{Program, Saved};
-use store::{Blob, Objects, Place};
+use program::Saved;
+use proto::v1;
+use store::{Blob, Grant, Place, messages};
 use tokio::sync::Semaphore;
+
+use crate::aside::aside;
+use crate::patience::until_reached;
+
+/// How long an object store that cannot be reached is waited for, which costs only that the result is kept in memory.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// Where one attempt's result goes.
+#[derive(Clone)]
+pub struct Destination {
+    place: Place,
+    grant: Grant,
+    /// Bytes up to which it travels with the news of its end.
+    inline_bytes: usize,
+}
+
+impl Destination {
+    /// Reads what an assignment says.
+    ///
+    /// # Errors
+    /// A sentence, when it says nothing.
+    pub fn read(path: &str, grant: Option<v1::Grant>, inline_bytes: usize) -> Result<Self, String> {
+        let place = Place::parse(path).map_err(|error| error.to_string())?;
+        let grant = grant.and_then(messages::read_grant).ok_or("the job came without leave to write its result")?;
+        Ok(Self { place, grant, inline_bytes })
+    }
+}
 
 /// Writes results, of so many bytes at once and no more.
 #[derive(Clone)]
@@ -30,8 +60,7 @@ impl Results {
     /// Whose fault it is, and a sentence.
     pub async fn write(
         &self,
-        objects: &Objects,
-        path: &str,
+        destination: &Destination,
         compress: bool,
         saved: Saved,
     ) -> Result<Blob, (Fault, String)> {
@@ -45,8 +74,13 @@ impl Results {
             nnsight::EncodeError::Zstd(_) => server(error.to_string()),
             _ => (Fault::User, error.to_string()),
         })?;
-        let place = Place::parse(path).map_err(|error| server(error.to_string()))?;
-        objects.keep(&place, bytes.into()).await.map_err(|error| {
+        let bytes = Bytes::from(bytes);
+        let Destination { place, grant, inline_bytes } = destination;
+        if bytes.len() <= *inline_bytes {
+            return Ok(Blob::Inline(bytes));
+        }
+        let put = until_reached(PATIENCE, || grant.put(place, bytes.clone())).await;
+        put.map(Blob::Object).map_err(|error| {
             server(match error {
                 store::Error::NoSpace { .. } => {
                     "there is no disk space left for the result, which only the operator can mend; save less, or try \
@@ -59,25 +93,6 @@ impl Results {
     }
 }
 
-/// Reads a job's program. The error is a sentence.
-pub async fn read(objects: &Objects, payload: Option<Blob>) -> Result<Program, String> {
-    let payload = payload.ok_or("the job came without its program")?;
-    let bytes = objects.load(&payload).await.map_err(|error| format!("cannot read the job's program: {error}"))?;
-    let decoded = aside(bytes.len() as u64, move || Program::decode(&bytes)).await;
-    decoded.map_err(|error| error.to_string())?.map_err(|error| format!("cannot read the job's program: {error}"))
-}
-
-/// Bytes whose decoding or encoding takes too short a time to be worth another thread.
-const SMALL: u64 = 64 << 10;
-
-/// Does work on so many bytes: here when they are few, else beside the session.
-async fn aside<T: Send + 'static>(
-    bytes: u64,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, tokio::task::JoinError> {
-    if bytes <= SMALL { Ok(work()) } else { tokio::task::spawn_blocking(work).await }
-}
-
 #[cfg(test)]
 mod tests {
     use program::{Datum, Heap};
@@ -87,7 +102,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn b17_results_that_are_too_large_together_are_written_one_after_another() {
         let folder = tempfile::tempdir().unwrap();
-        let objects = Objects::local(folder.path()).unwrap();
+        let destination = |path: &str| Destination {
+            place: Place::parse(path).unwrap(),
+            grant: Grant::File(folder.path().join(path)),
+            inline_bytes: 1 << 10,
+        };
+        let (one, two) = (destination("results/a/b/1-1"), destination("results/a/b/2-1"));
         let results = Results::new(4 * MIB);
         let saved = |bytes: usize| {
             let mut heap = Heap::default();
@@ -95,13 +115,13 @@ mod tests {
             Saved { heap, names: vec![("x".into(), value)] }
         };
         let held = results.room.clone().acquire_many_owned(2).await.unwrap();
-        let mut large = Box::pin(results.write(&objects, "results/a/b/1-1", false, saved(3 << 20)));
+        let mut large = Box::pin(results.write(&one, false, saved(3 << 20)));
         let waited = tokio::time::timeout(std::time::Duration::from_secs(60), &mut large).await;
         assert!(waited.is_err(), "it was encoded beside what fills half the room");
         // One that is larger than the room has it for itself.
         drop(held);
         assert!(matches!(large.await, Ok(Blob::Object(_))));
-        let whole = results.write(&objects, "results/a/b/2-1", false, saved(9 << 20)).await;
+        let whole = results.write(&two, false, saved(9 << 20)).await;
         assert!(matches!(whole, Ok(Blob::Object(object)) if object.bytes > 9 << 20));
         assert_eq!(results.room.available_permits(), 4);
     }

@@ -6,14 +6,17 @@ use std::time::Duration;
 use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
+use http::Uri;
+use hyper_util::rt::TokioIo;
 use proto::v1;
 use proto::v1::from_worker::Message;
 use proto::v1::to_worker::Message as Told;
 use proto::v1::worker_sessions_client::WorkerSessionsClient;
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Status;
-use tonic::transport::Endpoint;
+use tonic::transport::{Channel, Endpoint};
 
 use crate::wire;
 use crate::worker::Error;
@@ -27,21 +30,60 @@ pub trait Dial: Send + Sync + 'static {
 /// What comes from the other side, or why nothing does.
 pub type Dialled = Result<BoxStream<'static, Result<v1::ToWorker, Status>>, Status>;
 
-/// Dials by gRPC over TCP.
-pub struct Grpc;
+/// Dials by gRPC over TCP, within TLS where there are files for it.
+pub struct Grpc {
+    pub tls: Option<tls::Files>,
+}
 
 impl Dial for Grpc {
     fn dial(&self, address: &str, messages: ReceiverStream<v1::FromWorker>) -> BoxFuture<'static, Dialled> {
-        let address = address.to_owned();
+        let (address, files) = (address.to_owned(), self.tls.clone());
         Box::pin(async move {
-            let endpoint = Endpoint::from_shared(address.clone());
-            let endpoint = endpoint.map_err(|_| Status::invalid_argument(format!("{address:?} is no address")))?;
-            let channel = endpoint.tcp_nodelay(true).connect().await;
-            let channel = channel.map_err(|error| Status::unavailable(error.to_string()))?;
+            let channel = channel(&address, files).await?;
             let reply = WorkerSessionsClient::new(channel).open(messages).await?;
             Ok(reply.into_inner().boxed())
         })
     }
+}
+
+/// Connects to a scheduler. Its certificate must say that it is one.
+async fn channel(address: &str, files: Option<tls::Files>) -> Result<Channel, Status> {
+    let wrong = || Status::invalid_argument(format!("{address:?} is no address of a scheduler"));
+    let unavailable = |error: &dyn std::error::Error| Status::unavailable(causes(error));
+    let uri: Uri = address.parse().map_err(|_| wrong())?;
+    let authority = uri.authority().ok_or_else(wrong)?.clone();
+    let Some(files) = files else {
+        if uri.scheme_str() != Some("http") {
+            return Err(Status::invalid_argument(format!("{address:?} wants TLS, and this worker has no certificate")));
+        }
+        let endpoint = Endpoint::from(uri).tcp_nodelay(true);
+        return endpoint.connect().await.map_err(|error| unavailable(&error));
+    };
+    if uri.scheme_str() != Some("https") {
+        return Err(Status::invalid_argument(format!("{address:?} would be dialled without TLS; write https")));
+    }
+    // Read each time: a certificate is renewed while this process lives.
+    let client = tls::Client::open(&files, b"h2").map_err(|error| unavailable(&error))?;
+    let host = authority.host().trim_matches(['[', ']']).to_owned();
+    let port = authority.port_u16().unwrap_or(443);
+    // What is below speaks TLS already, so that what is above must not.
+    let endpoint = Endpoint::from_shared(format!("http://{authority}")).map_err(|_| wrong())?;
+    let connect = tower::service_fn(move |_: Uri| {
+        let (client, host) = (client.clone(), host.clone());
+        async move {
+            let stream = TcpStream::connect((host.as_str(), port)).await?;
+            stream.set_nodelay(true)?;
+            let stream = client.connect(tls::Role::Scheduler, stream).await.map_err(std::io::Error::other)?;
+            Ok::<_, std::io::Error>(TokioIo::new(stream))
+        }
+    });
+    endpoint.connect_with_connector(connect).await.map_err(|error| unavailable(&error))
+}
+
+/// Writes an error with what caused it.
+fn causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// An open session.

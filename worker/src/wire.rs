@@ -1,13 +1,10 @@
 //! The worker's words to and from the scheduler, between what the engine means and the wire.
 
-use std::time::Duration;
-
 use engine::{Fault, Usage};
 use ids::{JobId, ModelKey, Token};
-use program::Limits;
 use proto::v1;
 use proto::v1::from_worker::Message;
-use store::{Blob, ObjectRef};
+use store::{Blob, messages};
 
 use crate::model::{Load, State};
 
@@ -21,14 +18,13 @@ pub fn from_worker(message: Message) -> v1::FromWorker {
 
 /// Writes how far a model is.
 pub fn model_state(key: &ModelKey, state: &State) -> v1::FromWorker {
-    let model = v1::Model { repo_id: key.repo_id().to_owned(), revision: key.revision().map(str::to_owned) };
     let hopeless = matches!(state, State::Failed(failed) if failed.hopeless);
     let state = match state {
         State::Loading(fraction) => v1::model_state::State::Loading(*fraction),
         State::Ready => v1::model_state::State::Ready(true),
         State::Failed(failed) => v1::model_state::State::Failed(failed.why.clone()),
     };
-    from_worker(Message::ModelState(v1::ModelState { model: Some(model), state: Some(state), hopeless }))
+    from_worker(Message::ModelState(v1::ModelState { model: Some(messages::model(key)), state: Some(state), hopeless }))
 }
 
 /// Writes that a job runs.
@@ -68,18 +64,10 @@ pub fn failed(job: JobId, token: Token, fault: Fault, text: &str, usage: &Usage)
 
 /// Writes the end of a job that finished.
 pub fn finished(job: JobId, token: Token, result: &Blob, usage: &Usage) -> v1::FromWorker {
-    let blob = match result {
-        Blob::Inline(bytes) => v1::blob::Blob::Inline(bytes.clone()),
-        Blob::Object(object) => v1::blob::Blob::Object(v1::Object {
-            path: object.path.clone(),
-            digest: object.digest.to_vec().into(),
-            bytes: object.bytes,
-        }),
-    };
     from_worker(Message::Finished(v1::Finished {
         job_id: job.to_string(),
         attempt: token.attempt,
-        result: Some(v1::Blob { blob: Some(blob) }),
+        result: Some(messages::blob(result)),
         usage: self::usage(usage),
         epoch: token.epoch,
     }))
@@ -90,45 +78,10 @@ pub fn given(given: &v1::Given) -> Option<(JobId, Token)> {
     Some((given.job_id.parse().ok()?, Token { epoch: given.epoch, attempt: given.attempt }))
 }
 
-/// Reads where a payload is. `None` when it is nowhere.
-pub fn blob(blob: Option<v1::Blob>) -> Option<Blob> {
-    match blob?.blob? {
-        v1::blob::Blob::Inline(bytes) => Some(Blob::Inline(bytes)),
-        v1::blob::Blob::Object(object) => {
-            let digest = object.digest.as_ref().try_into().ok()?;
-            Some(Blob::Object(ObjectRef { path: object.path, digest, bytes: object.bytes }))
-        }
-    }
-}
-
-/// Reads a model's name.
-pub fn model_key(model: v1::Model) -> ModelKey {
-    ModelKey::new(model.repo_id, model.revision)
-}
-
 /// Reads the order to load a model.
 pub fn load(load: v1::LoadModel) -> Option<Load> {
     let v1::LoadModel { model, folder, dtype, device } = load;
-    Some(Load { key: model_key(model?), folder: folder.into(), dtype, device })
-}
-
-/// Reads limits. What this side cannot count so far is as good as no limit.
-pub fn limits(limits: Option<v1::Limits>) -> Limits {
-    let Some(limits) = limits else { return Limits::default() };
-    Limits {
-        decoded_bytes: limits.decoded_bytes,
-        heap_nodes: limits.heap_nodes.try_into().unwrap_or(u32::MAX),
-        source_bytes: limits.source_bytes.try_into().unwrap_or(usize::MAX),
-        bracket_depth: limits.bracket_depth.try_into().unwrap_or(usize::MAX),
-        chain_length: limits.chain_length.try_into().unwrap_or(usize::MAX),
-        call_depth: limits.call_depth,
-        fuel: limits.fuel,
-        memory_bytes: limits.memory_bytes,
-        tensor_bytes: limits.tensor_bytes,
-        output_bytes: limits.output_bytes,
-        saved_bytes: limits.saved_bytes,
-        run_time: Duration::from_millis(limits.run_time_milliseconds),
-    }
+    Some(Load { key: messages::read_model(model?), folder: folder.into(), dtype, device })
 }
 
 fn usage(usage: &Usage) -> String {

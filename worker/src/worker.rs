@@ -11,12 +11,13 @@ use engine::{Event, Fault, Job, Usage};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use ids::{InstanceId, JobId, ModelKey, TenantId, Token};
-use program::Saved;
+use program::{Limits, Saved};
 use proto::v1;
 use proto::v1::from_worker::Message;
 use proto::v1::to_worker::Message as Told;
-use store::Objects;
+use store::messages;
 use tokio::sync::mpsc::{self, Receiver};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, Sleep};
 use tokio_util::sync::CancellationToken;
@@ -24,7 +25,8 @@ use tokio_util::sync::CancellationToken;
 use crate::held::{Held, Phase, Running};
 use crate::hosted::{Host, Hosted};
 use crate::model::{self, Loader, Order, Report, State, job_of};
-use crate::results::{self, Results};
+use crate::payload::{Payload, Unread};
+use crate::results::{Destination, Results};
 use crate::session::{self, Dial, Grpc, NotOpened, Session};
 use crate::wire;
 
@@ -35,6 +37,8 @@ pub struct Config {
     pub schedulers: Vec<String>,
     /// What they ask for.
     pub token: String,
+    /// The certificate to show them, and whose word on theirs is taken. Without it, schedulers are dialled in plain text.
+    pub tls: Option<tls::Files>,
     /// Names this worker among others.
     pub worker_id: String,
     /// Names this process. By default a name that no other has.
@@ -47,6 +51,8 @@ pub struct Config {
     pub result_bytes: u64,
     /// Makes the worker say goodbye and end.
     pub leave: CancellationToken,
+    /// Shows whether a scheduler has let it in.
+    pub session: watch::Sender<bool>,
 }
 
 impl Config {
@@ -56,12 +62,14 @@ impl Config {
         Self {
             schedulers,
             token,
+            tls: None,
             worker_id,
             instance: InstanceId::unique(),
             slots: 32,
             let_go: Duration::from_secs(30),
             result_bytes: 1 << 30,
             leave: CancellationToken::new(),
+            session: watch::Sender::new(false),
         }
     }
 }
@@ -100,7 +108,8 @@ const GOODBYE: Duration = Duration::from_secs(2);
 /// When dialling again, or running on, would be no use.
 pub async fn run(config: Config, loader: Loader) -> Result<(), Error> {
     let host: Host = Arc::new(move |load, reports| model::start(load, Arc::clone(&loader), reports));
-    run_over(config, Arc::new(Grpc), host).await
+    let dial = Arc::new(Grpc { tls: config.tls.clone() });
+    run_over(config, dial, host).await
 }
 
 /// Runs a worker over a network and models of the caller's choice.
@@ -118,7 +127,7 @@ pub async fn run_over(config: Config, dial: Arc<dyn Dial>, host: Host) -> Result
         hosted: Hosted::new(host, reporter),
         held: Held::default(),
         tasks: JoinSet::new(),
-        objects: None,
+        inline_bytes: 0,
         epoch: 0,
         connection: Connection::Waiting(Box::pin(tokio::time::sleep(Duration::ZERO))),
         opened: Instant::now(),
@@ -139,8 +148,8 @@ struct Worker {
     /// Reading of programs and writing of results.
     tasks: JoinSet<Done>,
     results: Results,
-    /// Where results go; known from the first welcome on.
-    objects: Option<Objects>,
+    /// Bytes of a result that travel with the news of its end, as the latest welcome said.
+    inline_bytes: usize,
     /// The highest epoch that this process was welcomed under.
     epoch: u64,
     connection: Connection,
@@ -188,7 +197,7 @@ impl Connection {
 /// What a task beside the worker made.
 enum Done {
     /// A program was read.
-    Read { job: JobId, token: Token, program: Result<Box<Job>, String> },
+    Read { job: JobId, token: Token, program: Result<Box<Job>, Unread> },
     /// A result was written, or not: the message that tells of it.
     Written { job: JobId, token: Token, message: Box<v1::FromWorker> },
 }
@@ -299,8 +308,7 @@ impl Worker {
         if session.epoch < self.epoch {
             return Err("a scheduler that began later was met before".into());
         }
-        let objects = Objects::local(&welcome.objects_folder).map_err(|error| error.to_string())?;
-        self.objects = Some(objects);
+        self.inline_bytes = usize::try_from(welcome.inline_bytes).unwrap_or(usize::MAX);
         self.epoch = session.epoch;
         self.opened = Instant::now();
         let kept: Vec<(JobId, Token)> = welcome.keep.iter().filter_map(wire::given).collect();
@@ -314,12 +322,14 @@ impl Worker {
         self.outgoing.extend(self.held.ends().cloned());
         self.outgoing.extend(self.hosted.states().map(|(key, state)| wire::model_state(key, state)));
         self.connection = Connection::Open(Box::new(session));
+        self.config.session.send_replace(true);
         Ok(())
     }
 
     /// Goes on without a session. What may not have been taken in is told again on the next one.
     fn closed(&mut self, why: &str) {
         tracing::warn!(why, running = self.held.running.len(), "the session with the scheduler ended");
+        self.config.session.send_replace(false);
         if self.opened.elapsed() >= STEADY {
             self.waits = waits();
         }
@@ -381,14 +391,14 @@ impl Worker {
     }
 
     fn begin(&mut self, job: JobId, token: Token, assign: v1::Assign) {
-        let limits = wire::limits(assign.limits);
-        let model = assign.model.map(wire::model_key);
+        let limits = assign.limits.as_ref().map_or_else(Limits::default, messages::read_limits);
+        let model = assign.model.map(messages::read_model);
         let running = Running {
             token,
             model: model.clone().unwrap_or_else(|| ModelKey::new("", None)),
             stop: Arc::default(),
             compress: assign.compress,
-            result_path: assign.result_path,
+            result: Destination::read(&assign.result_path, assign.result_grant, self.inline_bytes),
             run_time: limits.run_time,
             begun: Arc::default(),
             stopping: None,
@@ -399,16 +409,15 @@ impl Worker {
         };
         let stop = Arc::clone(&running.stop);
         self.held.running.insert(job, running);
-        let (payload, objects) = (wire::blob(assign.payload), self.objects.clone());
+        let payload = Payload::read(assign.payload, assign.payload_grant);
         let tenant = TenantId::new(assign.tenant);
         self.tasks.spawn(async move {
             let read = async {
-                let objects = objects.ok_or("there was no welcome")?;
-                let program = results::read(&objects, payload).await?;
-                Ok::<_, String>(Box::new(Job { id: job, tenant, program, limits, stop }))
+                let program = payload?.program().await?;
+                Ok(Box::new(Job { id: job, tenant, program, limits, stop }))
             };
             let program = std::panic::AssertUnwindSafe(read).catch_unwind().await;
-            let program = program.unwrap_or_else(|_| Err("reading the job's program failed".into()));
+            let program = program.unwrap_or_else(|_| Err(Unread::Unfit("reading the job's program failed".into())));
             Done::Read { job, token, program }
         });
     }
@@ -424,8 +433,13 @@ impl Worker {
                 }
                 match program {
                     Ok(program) => self.submit(token, program).await,
-                    Err(text) => {
+                    Err(Unread::Unfit(text)) => {
                         self.end(job, token, wire::failed(job, token, Fault::Server, &text, &Usage::default()));
+                    }
+                    // Another worker may reach it.
+                    Err(Unread::Unreached(error)) => {
+                        tracing::warn!(%job, %error, "a job's program cannot be read from here; the job is let go");
+                        self.end(job, token, wire::let_go(job, token));
                     }
                 }
             }
@@ -524,13 +538,13 @@ impl Worker {
     fn finish(&mut self, job: JobId, saved: Saved, usage: Usage) {
         let Some(running) = self.held.running.get_mut(&job) else { return };
         running.phase = Phase::Writing;
-        let (token, compress, path) = (running.token, running.compress, running.result_path.clone());
-        let (results, objects) = (self.results.clone(), self.objects.clone());
+        let (token, compress, destination) = (running.token, running.compress, running.result.clone());
+        let results = self.results.clone();
         self.tasks.spawn(async move {
             let server = |text: &str| (Fault::Server, text.to_owned());
             let write = async {
-                let objects = objects.ok_or_else(|| server("there was no welcome"))?;
-                results.write(&objects, &path, compress, saved).await
+                let destination = destination.map_err(|why| server(&why))?;
+                results.write(&destination, compress, saved).await
             };
             let written = std::panic::AssertUnwindSafe(write).catch_unwind().await;
             let message = match written.unwrap_or_else(|_| Err(server("writing the job's result failed"))) {

@@ -1,88 +1,18 @@
 //! The worker under the real scheduler, with an engine that does what a job's source says.
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
-use std::collections::VecDeque;
-use std::path::PathBuf;
-use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-use engine::{Engine, Event, Failure, Job, Usage};
-use ids::{JobId, KeyId, ModelKey, TenantId};
-use program::{Datum, Entry, Env, Heap, Limits, Program, Saved, Source};
+use harness::obedient::{model, obedient, queued, saved};
+use ids::{JobId, TenantId};
+use program::Limits;
 use scheduler::{Config, HostedModel};
-use store::{Accepted, Blob, Change, Fault, JobRecord, Jobs, MetadataStore, Objects, Outcome, Place, RedbStore, State};
-use worker::{Load, Loader};
+use store::{Accepted, Blob, Change, Fault, JobRecord, Jobs, MetadataStore, Objects, Outcome, RedbStore, State};
 
-/// Obeys words: `print N`, `save N` (bytes), `raise`, `panic`, `endless` (step by step), `spin` (within one step).
-#[derive(Default)]
-struct Obedient {
-    jobs: VecDeque<(Job, bool)>,
-}
-
-impl Engine for Obedient {
-    fn submit(&mut self, job: Job) {
-        self.jobs.push_back((job, false));
-    }
-
-    fn attend(&mut self, _: Rc<dyn Fn() -> bool>) {}
-
-    fn cancel(&mut self, job: JobId) {
-        for (known, _) in &self.jobs {
-            if known.id == job {
-                known.stop.store(1, Ordering::Relaxed);
-            }
-        }
-    }
-
-    fn step(&mut self) -> Vec<Event> {
-        let Some((job, started)) = self.jobs.pop_front() else { return Vec::new() };
-        let mut events = Vec::new();
-        if !started {
-            events.push(Event::Started(job.id));
-        }
-        let usage = Usage { tokens: 7, ..Usage::default() };
-        let failed = |fault, message: &str| Event::Failed(job.id, Failure { fault, message: message.into() }, usage);
-        let words: Vec<&str> = job.program.source.text.split(' ').collect();
-        let end = match (words.as_slice(), job.stop.load(Ordering::Relaxed)) {
-            (_, 1) => failed(engine::Fault::Cancelled, "cancelled"),
-            (_, 2) => failed(engine::Fault::Limit, "the job ran out of time"),
-            (["print", count], _) => {
-                let count: usize = count.parse().unwrap();
-                events.extend((0..count).map(|number| Event::Printed(job.id, format!("line {number}"))));
-                Event::Finished(job.id, saved(0), usage)
-            }
-            (["save", bytes], _) => Event::Finished(job.id, saved(bytes.parse().unwrap()), usage),
-            (["spin"], _) => {
-                while job.stop.load(Ordering::Relaxed) == 0 {
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                self.jobs.push_back((job, true));
-                return events;
-            }
-            (["raise"], _) => failed(engine::Fault::User, "Traceback …\nValueError: no"),
-            (["panic"], _) => panic!("an index was out of range"),
-            (["endless"], _) => {
-                std::thread::sleep(Duration::from_millis(1));
-                self.jobs.push_back((job, true));
-                return events;
-            }
-            _ => failed(engine::Fault::Server, "no such word"),
-        };
-        events.push(end);
-        events
-    }
-
-    fn idle(&self) -> bool {
-        self.jobs.is_empty()
-    }
-}
-
-fn saved(bytes: usize) -> Saved {
-    let mut heap = Heap::default();
-    let value = heap.push(Datum::Bytes(vec![7; bytes]));
-    Saved { heap, names: vec![("x".into(), value)] }
+mod harness {
+    pub mod obedient;
 }
 
 struct Cluster {
@@ -96,19 +26,6 @@ struct Cluster {
     leave: tokio_util::sync::CancellationToken,
     store: Arc<dyn MetadataStore>,
     _folder: tempfile::TempDir,
-}
-
-fn obedient(loads: &Arc<AtomicU32>, broken: &Arc<AtomicBool>) -> Loader {
-    let (loads, broken) = (Arc::clone(loads), Arc::clone(broken));
-    Arc::new(move |load: &Load, progress: &mut dyn FnMut(f32)| {
-        assert_eq!(load.folder, PathBuf::from("/models/tiny"));
-        progress(0.5);
-        loads.fetch_add(1, Ordering::Relaxed);
-        if broken.load(Ordering::Relaxed) {
-            return Err("model.safetensors is not there".to_owned().into());
-        }
-        Ok(Box::<Obedient>::default())
-    })
 }
 
 fn settings() -> Config {
@@ -163,24 +80,8 @@ impl Cluster {
     }
 
     async fn submit(&self, words: &str, limits: Limits) -> JobId {
-        let id = JobId::new();
-        let tenant = TenantId::new("lab");
-        let program = Program {
-            model: model(),
-            env: Env::default(),
-            entry: Entry::Session,
-            modules: Vec::new(),
-            source: Source { text: words.into(), ..Source::default() },
-            heap: Heap::default(),
-            locals: Vec::new(),
-            globals: Vec::new(),
-        };
-        let bytes = program.encode().unwrap();
-        let payload = self.objects.keep(&Place::payload(&tenant, id), bytes.into()).await.unwrap();
-        let record = JobRecord { limits, ..JobRecord::queued(id, tenant, KeyId::new("key"), model(), payload, 1) };
-        // What waits must not expire, however long ago it says it was accepted.
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        let record = JobRecord { accepted_at: now.as_millis().try_into().unwrap(), ..record };
+        let record = queued(&self.objects, words, limits).await;
+        let id = record.id;
         assert_eq!(self.jobs.accept(&record).await.unwrap(), Accepted::New);
         id
     }
@@ -205,10 +106,6 @@ impl Cluster {
         let job = self.submit(words, Limits::default()).await;
         self.end(job).await
     }
-}
-
-fn model() -> ModelKey {
-    ModelKey::new("test/tiny", None)
 }
 
 fn failure(record: &JobRecord) -> (Fault, &str) {

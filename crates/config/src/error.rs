@@ -9,6 +9,8 @@ pub enum Error {
     NoFile(PathBuf),
     #[error("{key} must be {expected}, not {value:?}, in {place}")]
     Text { key: String, expected: &'static str, value: String, place: &'static str },
+    #[error("--set takes KEY=VALUE, not {0:?}")]
+    Set(String),
     #[error("{0}")]
     Layers(String),
     #[error("a setting cannot be printed: {0}")]

@@ -5,6 +5,8 @@
 //! once and passes them on: nobody else reads the environment.
 
 mod error;
+mod given;
+mod name;
 mod texts;
 
 use std::path::Path;
@@ -15,6 +17,8 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub use error::Error;
+pub use given::Given;
+pub use name::process_name;
 pub use texts::Texts;
 
 /// Where settings come from, besides their defaults.
@@ -27,9 +31,6 @@ pub struct Sources<'a> {
     /// `section.key=value`, as flags give them.
     pub flags: Vec<(String, String)>,
 }
-
-/// What variables of the environment begin with.
-const PREFIX: &str = "VITRINE_";
 
 /// Fills settings.
 ///
@@ -45,15 +46,22 @@ pub fn load<T: Serialize + DeserializeOwned + Default>(sources: &Sources<'_>) ->
         }
         layers = layers.merge(Toml::file_exact(path));
     }
-    let variables = sources.environment.iter().filter_map(|(name, value)| {
-        let path = name.strip_prefix(PREFIX)?.to_ascii_lowercase().replace("__", ".");
-        // Others may have variables that begin like ours; what names a section is meant for it.
-        (known.has(&path) || path.contains('.')).then(|| (path, value.clone()))
-    });
+    let variables = sources.environment.iter().filter_map(|(name, value)| Some((known.named_by(name)?, value.clone())));
     layers = layers.merge(known.layer("the environment", variables)?);
     layers = layers.merge(known.layer("the flags", sources.flags.iter().cloned())?);
     layers.extract().map_err(Error::from)
 }
+
+/// Returns whether a variable of the environment is read for settings of a kind: whoever starts another role leaves it out.
+///
+/// # Errors
+/// When the settings cannot be written down, which none should.
+pub fn reads<T: Serialize + Default>(variable: &str) -> Result<bool, Error> {
+    Ok(variable == FILE_VARIABLE || Texts::known(&T::default())?.named_by(variable).is_some())
+}
+
+/// The variable that names the file.
+pub(crate) const FILE_VARIABLE: &str = "VITRINE_CONFIG";
 
 /// Writes settings as a file would have them.
 ///

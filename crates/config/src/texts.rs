@@ -6,6 +6,9 @@ use serde::Serialize;
 
 use crate::Error;
 
+/// What variables of the environment begin with.
+const PREFIX: &str = "VITRINE_";
+
 /// The settings there are, by which a text becomes a number where a number is wanted, and stays a text elsewhere.
 pub struct Texts {
     defaults: Value,
@@ -30,6 +33,14 @@ impl Texts {
     #[must_use]
     pub fn has(&self, path: &str) -> bool {
         self.defaults.find_ref(path).is_some()
+    }
+
+    /// Returns which setting a variable of the environment stands for. Others may have variables that begin like ours;
+    /// what names a section is meant for it.
+    #[must_use]
+    pub fn named_by(&self, variable: &str) -> Option<String> {
+        let path = variable.strip_prefix(PREFIX)?.to_ascii_lowercase().replace("__", ".");
+        (self.has(&path) || path.contains('.')).then_some(path)
     }
 
     /// Makes a layer of settings out of texts. What no setting has is kept, to be refused by its name.

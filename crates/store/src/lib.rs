@@ -10,6 +10,7 @@ pub mod job;
 mod jobs;
 mod lease;
 mod memory;
+pub mod messages;
 mod metadata;
 mod models;
 mod objects;

@@ -22,6 +22,7 @@ const LIMITS: Limits = Limits {
     txn_bytes: 1 << 20,
     inline_bytes: 1 << 10,
     deadline: Duration::from_secs(5),
+    forgets_relaxed: true,
 };
 
 /// Listings that can be gone on with.

@@ -121,6 +121,8 @@ pub struct Limits {
     pub inline_bytes: usize,
     /// The longest wait of any call.
     pub deadline: Duration,
+    /// Whether a crash may undo what was written relaxed.
+    pub forgets_relaxed: bool,
 }
 
 /// A key, its value, and the commit that wrote it last.

@@ -153,10 +153,10 @@ impl Objects {
         Self { inline_bytes, ..self }
     }
 
-    /// Returns the folder of a local store.
+    /// Returns how many bytes stay inline.
     #[must_use]
-    pub fn folder(&self) -> Option<&FilePath> {
-        self.folder.as_deref()
+    pub fn inline_bytes(&self) -> usize {
+        self.inline_bytes
     }
 
     /// Refuses early: says whether `bytes` more would leave the reserve free.
@@ -164,13 +164,7 @@ impl Objects {
     /// # Errors
     /// [`Error::NoSpace`].
     pub fn check_space(&self, bytes: u64) -> Result<(), Error> {
-        let Some(folder) = &self.folder else { return Ok(()) };
-        let place = || folder.display().to_string();
-        let stat = rustix::fs::statvfs(folder).map_err(|error| Error::failed(place(), std::io::Error::from(error)))?;
-        if stat.f_bavail.saturating_mul(stat.f_frsize) < bytes.saturating_add(RESERVE_BYTES) {
-            return Err(Error::NoSpace { place: place() });
-        }
-        Ok(())
+        self.folder.as_deref().map_or(Ok(()), |folder| local::check_space(folder, bytes))
     }
 
     /// Keeps `bytes` durably: in the returned value itself when they are few, else as an object.

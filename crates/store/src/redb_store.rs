@@ -30,6 +30,7 @@ const LIMITS: Limits = Limits {
     txn_bytes: 32 << 20,
     inline_bytes: 32 << 10,
     deadline: Duration::from_secs(30),
+    forgets_relaxed: true,
 };
 
 /// A [`MetadataStore`] over redb. Clones share the store; the last one closes it.

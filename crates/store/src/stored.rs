@@ -1,18 +1,16 @@
 //! Records as they are stored: messages of `proto::stored`, and what they mean here.
 
-use std::time::Duration;
-
 use bytes::Bytes;
-use ids::{JobId, KeyId, ModelKey, TenantId, WorkerId};
-use program::Limits;
+use ids::{JobId, KeyId, TenantId, WorkerId};
 use proto::{Message, stored, v1};
 
 use crate::election::Leader;
 use crate::error::Error;
 use crate::job::{Client, Ended, Fault, Generation, Idempotency, JobRecord, Live, Outcome, State};
+use crate::messages;
 use crate::metadata::Entry;
 use crate::models::{ModelRecord, ModelState};
-use crate::objects::{Blob, ObjectRef};
+use crate::objects::Blob;
 
 /// Writes what was asked for.
 pub fn request(record: &JobRecord) -> Vec<u8> {
@@ -21,11 +19,11 @@ pub fn request(record: &JobRecord) -> Vec<u8> {
     let message = stored::Request {
         tenant: tenant.to_string(),
         key: key.to_string(),
-        model: Some(model_name(model)),
+        model: Some(messages::model(model)),
         session: session.clone(),
         format: v1::ClientFormat::Nnsight08.into(),
         compress: client.compress,
-        limits: Some(limits_message(limits)),
+        limits: Some(messages::limits(limits)),
         submission: idempotency.as_ref().map(|idempotency| stored::Submission {
             key: idempotency.key.clone(),
             digest: idempotency.digest.to_vec().into(),
@@ -33,7 +31,7 @@ pub fn request(record: &JobRecord) -> Vec<u8> {
         }),
         payload: match payload {
             Blob::Inline(_) => None,
-            Blob::Object(object) => Some(object_message(object)),
+            Blob::Object(object) => Some(messages::object(object)),
         },
         payload_bytes: record.payload_bytes,
         accepted_at: record.accepted_at,
@@ -46,7 +44,7 @@ pub fn live(record: &JobRecord) -> Vec<u8> {
     let message = stored::Live {
         state: state_number(record.state),
         tenant: record.tenant.to_string(),
-        model: Some(model_name(&record.model)),
+        model: Some(messages::model(&record.model)),
         accepted_at: record.accepted_at,
         progress: Some(progress(record)),
         submission_key: submission_key(record),
@@ -57,7 +55,7 @@ pub fn live(record: &JobRecord) -> Vec<u8> {
 /// Writes how a job ended.
 pub fn outcome(record: &JobRecord) -> Vec<u8> {
     let end = record.outcome.as_ref().map(|outcome| match outcome {
-        Outcome::Result(blob) => stored::outcome::End::Result(blob_message(blob)),
+        Outcome::Result(blob) => stored::outcome::End::Result(messages::blob(blob)),
         Outcome::Failure { fault, text } => {
             let fault = match fault {
                 Fault::User => v1::Fault::User,
@@ -103,14 +101,16 @@ pub fn read_request(id: JobId, entry: &Entry) -> Result<JobRecord, Error> {
     }
     let payload = match message.payload {
         None => Blob::Inline(Bytes::new()),
-        Some(object) => Blob::Object(object_ref(object).ok_or_else(|| unreadable("its payload's digest is none"))?),
+        Some(object) => {
+            Blob::Object(messages::read_object(object).ok_or_else(|| unreadable("its payload's digest is none"))?)
+        }
     };
     let idempotency = message.submission.map(|submission| {
         let digest = submission.digest.as_ref().try_into().map_err(|_| unreadable("its digest is none"))?;
         Ok::<_, Error>(Idempotency { key: submission.key, digest })
     });
-    let model = model_key(message.model.ok_or_else(|| unreadable("it names no model"))?);
-    let limits = read_limits(&message.limits.ok_or_else(|| unreadable("it has no limits"))?);
+    let model = messages::read_model(message.model.ok_or_else(|| unreadable("it names no model"))?);
+    let limits = messages::read_limits(&message.limits.ok_or_else(|| unreadable("it has no limits"))?);
     Ok(JobRecord {
         session: message.session,
         client: Client { generation: Generation::Nnsight08, compress: message.compress },
@@ -136,7 +136,7 @@ pub fn read_live(id: JobId, entry: &Entry) -> Result<Live, Error> {
     Ok(Live {
         id,
         tenant: TenantId::new(message.tenant),
-        model: model_key(message.model.ok_or_else(|| unreadable(entry, "it names no model"))?),
+        model: messages::read_model(message.model.ok_or_else(|| unreadable(entry, "it names no model"))?),
         state: state.ok_or_else(|| unreadable(entry, "its state is not known to this server"))?,
         attempt: progress.attempt,
         epoch: progress.epoch,
@@ -159,7 +159,7 @@ pub fn read_outcome(mut record: JobRecord, entry: &Entry) -> Result<JobRecord, E
     record.outcome = match message.end {
         None => None,
         Some(stored::outcome::End::Result(blob)) => {
-            Some(Outcome::Result(read_blob(blob).ok_or_else(|| unreadable("its result is none"))?))
+            Some(Outcome::Result(messages::read_blob(blob).ok_or_else(|| unreadable("its result is none"))?))
         }
         Some(stored::outcome::End::Failure(failure)) => {
             let fault = match failure.fault() {
@@ -201,7 +201,7 @@ pub fn read_submission(entry: &Entry) -> Result<(JobId, Bytes), Error> {
 pub fn model(record: &ModelRecord) -> Vec<u8> {
     use stored::hosted_model::State;
     let message = stored::HostedModel {
-        model: Some(model_name(&record.key)),
+        model: Some(messages::model(&record.key)),
         folder: record.folder.display().to_string(),
         dtype: record.dtype.clone(),
         device: record.device.clone(),
@@ -220,7 +220,7 @@ pub fn read_model(entry: &Entry) -> Result<ModelRecord, Error> {
     use stored::hosted_model::State;
     let message = decode::<stored::HostedModel>(entry)?;
     Ok(ModelRecord {
-        key: model_key(message.model.ok_or_else(|| unreadable(entry, "it names no model"))?),
+        key: messages::read_model(message.model.ok_or_else(|| unreadable(entry, "it names no model"))?),
         folder: message.folder.into(),
         dtype: message.dtype,
         device: message.device,
@@ -290,72 +290,5 @@ fn state(number: i32) -> Option<State> {
         stored::State::Failed => Some(State::Failed),
         stored::State::Cancelled => Some(State::Cancelled),
         stored::State::Expired => Some(State::Expired),
-    }
-}
-
-fn model_name(key: &ModelKey) -> v1::Model {
-    v1::Model { repo_id: key.repo_id().to_owned(), revision: key.revision().map(str::to_owned) }
-}
-
-fn model_key(model: v1::Model) -> ModelKey {
-    ModelKey::new(model.repo_id, model.revision)
-}
-
-fn blob_message(blob: &Blob) -> v1::Blob {
-    let blob = match blob {
-        Blob::Inline(bytes) => v1::blob::Blob::Inline(bytes.clone()),
-        Blob::Object(object) => v1::blob::Blob::Object(object_message(object)),
-    };
-    v1::Blob { blob: Some(blob) }
-}
-
-fn read_blob(blob: v1::Blob) -> Option<Blob> {
-    match blob.blob? {
-        v1::blob::Blob::Inline(bytes) => Some(Blob::Inline(bytes)),
-        v1::blob::Blob::Object(object) => object_ref(object).map(Blob::Object),
-    }
-}
-
-fn object_message(object: &ObjectRef) -> v1::Object {
-    v1::Object { path: object.path.clone(), digest: object.digest.to_vec().into(), bytes: object.bytes }
-}
-
-fn object_ref(object: v1::Object) -> Option<ObjectRef> {
-    let digest = object.digest.as_ref().try_into().ok()?;
-    Some(ObjectRef { path: object.path, digest, bytes: object.bytes })
-}
-
-fn limits_message(limits: &Limits) -> v1::Limits {
-    v1::Limits {
-        heap_nodes: limits.heap_nodes.into(),
-        source_bytes: limits.source_bytes as u64,
-        bracket_depth: limits.bracket_depth as u64,
-        chain_length: limits.chain_length as u64,
-        call_depth: limits.call_depth,
-        fuel: limits.fuel,
-        memory_bytes: limits.memory_bytes,
-        tensor_bytes: limits.tensor_bytes,
-        output_bytes: limits.output_bytes,
-        saved_bytes: limits.saved_bytes,
-        run_time_milliseconds: u64::try_from(limits.run_time.as_millis()).unwrap_or(u64::MAX),
-        decoded_bytes: limits.decoded_bytes,
-    }
-}
-
-fn read_limits(limits: &v1::Limits) -> Limits {
-    let size = |number: u64| usize::try_from(number).unwrap_or(usize::MAX);
-    Limits {
-        decoded_bytes: limits.decoded_bytes,
-        heap_nodes: u32::try_from(limits.heap_nodes).unwrap_or(u32::MAX),
-        source_bytes: size(limits.source_bytes),
-        bracket_depth: size(limits.bracket_depth),
-        chain_length: size(limits.chain_length),
-        call_depth: limits.call_depth,
-        fuel: limits.fuel,
-        memory_bytes: limits.memory_bytes,
-        tensor_bytes: limits.tensor_bytes,
-        output_bytes: limits.output_bytes,
-        saved_bytes: limits.saved_bytes,
-        run_time: Duration::from_millis(limits.run_time_milliseconds),
     }
 }

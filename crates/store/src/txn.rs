@@ -225,8 +225,14 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits =
-        Limits { value_bytes: 10, txn_ops: 3, txn_bytes: 40, inline_bytes: 1, deadline: Duration::from_secs(1) };
+    const LIMITS: Limits = Limits {
+        value_bytes: 10,
+        txn_ops: 3,
+        txn_bytes: 40,
+        inline_bytes: 1,
+        deadline: Duration::from_secs(1),
+        forgets_relaxed: true,
+    };
 
     fn refused(txns: &[Txn]) -> Option<String> {
         check(txns, &LIMITS).err().map(|error| error.to_string())

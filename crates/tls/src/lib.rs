@@ -3,13 +3,16 @@
 //! A role stands in a certificate as the name `{role}.vitrine.internal`. Between the parts of a cluster both ends show
 //! one; the public side of a gateway asks nobody for theirs. Files that change are read again without a restart.
 
+mod certificates;
 mod client;
 pub mod dev;
 mod error;
 mod files;
+mod incoming;
 mod role;
 mod server;
 
+pub use certificates::Certificates;
 pub use client::Client;
 pub use error::Error;
 pub use files::Files;

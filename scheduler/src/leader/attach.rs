@@ -63,7 +63,7 @@ impl Leader {
         }
         self.miss(seat, &worker, &holds);
         let mut welcome = v1::Welcome {
-            objects_folder: self.settler.objects.folder().map(|it| it.display().to_string()).unwrap_or_default(),
+            inline_bytes: u32::try_from(self.settler.objects.inline_bytes()).unwrap_or(u32::MAX),
             heartbeat_milliseconds: u32::try_from(self.config.heartbeat.as_millis()).unwrap_or(u32::MAX),
             epoch: self.epoch,
             ..v1::Welcome::default()

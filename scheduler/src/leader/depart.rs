@@ -60,6 +60,7 @@ impl Leader {
     pub(super) async fn tick(&mut self) {
         self.pace.step();
         self.reports.append(&mut self.unsettled);
+        self.look_for_unread().await;
         let now = self.pace.passed();
         if now >= self.orphans_until {
             let orphans = std::mem::take(&mut self.orphans);

@@ -24,8 +24,10 @@ impl Leader {
         self.awaited = self.roster.names().clone();
         let work = self.settler.jobs.work().await?;
         for live in self.settler.jobs.live().await?.jobs {
-            if live.state == State::Queued {
+            if live.state == State::Queued && self.roster.has_doubts() {
                 self.unsure.insert(live.id, live);
+            } else if live.state == State::Queued {
+                self.enqueue(&live, None);
             } else {
                 let orphan = Orphan { token: live.token(), worker: live.worker };
                 self.orphans.insert(live.id, orphan);

@@ -19,7 +19,7 @@ use proto::v1::from_worker::Message;
 use proto::v1::to_worker::Message as Told;
 use proto::v1::worker_sessions_client::WorkerSessionsClient;
 use proto::v1::{self, FromWorker};
-use store::{Blob, Objects, Place};
+use store::{Blob, Place, messages};
 use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -32,7 +32,7 @@ enum Command {
         #[arg(long)]
         scheduler: String,
         #[arg(long)]
-        worker_id: Option<String>,
+        name: Option<String>,
         #[arg(long)]
         instance: Option<String>,
     },
@@ -48,9 +48,9 @@ async fn main() -> Result<(), Failure> {
         let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
         std::process::exit(0);
     });
-    let Command::Run { scheduler, worker_id, instance } = Command::parse();
+    let Command::Run { scheduler, name, instance } = Command::parse();
     let mut hello = v1::WorkerHello {
-        worker_id: worker_id.unwrap_or_else(|| format!("canned-{}", std::process::id())),
+        worker_id: name.unwrap_or_else(|| format!("canned-{}", std::process::id())),
         token: std::env::var("VITRINE_WORKER_TOKEN")?,
         version: env!("CARGO_PKG_VERSION").into(),
         slots: 8,
@@ -95,15 +95,15 @@ impl Session {
         send(&outbox, Message::Hello(hello.clone())).await?;
         let mut client = WorkerSessionsClient::connect(scheduler.to_owned()).await?;
         let mut inbox = client.open(ReceiverStream::new(messages)).await?.into_inner();
-        let mut objects = None;
+        let mut inline_bytes = 0;
         let mut beats = tokio::time::interval(Duration::from_millis(500));
         loop {
             tokio::select! {
                 message = inbox.message() => match message?.and_then(|message| message.message) {
                     None => return Ok(()),
                     Some(Told::Welcome(welcome)) => {
-                        objects = Some(Objects::local(&welcome.objects_folder)?);
                         hello.epoch = welcome.epoch;
+                        inline_bytes = welcome.inline_bytes as usize;
                         let ends: Vec<FromWorker> = {
                             let mut held = self.held.lock().unwrap();
                             welcome.drop.iter().for_each(|dropped| drop(held.remove(&dropped.job_id)));
@@ -122,7 +122,7 @@ impl Session {
                     Some(Told::Assign(assign)) => {
                         let (held, outboxes) = (Arc::clone(&self.held), self.outboxes.clone());
                         held.lock().unwrap().insert(assign.job_id.clone(), (assign.attempt, assign.epoch, None));
-                        let job = Job { outboxes, held, objects: objects.clone().ok_or("no welcome")?, assign };
+                        let job = Job { outboxes, held, inline_bytes, assign };
                         tokio::spawn(async move {
                             if let Err(error) = job.run().await {
                                 fail(&error);
@@ -148,7 +148,7 @@ impl Session {
 struct Job {
     outboxes: watch::Receiver<Option<mpsc::Sender<FromWorker>>>,
     held: Held,
-    objects: Objects,
+    inline_bytes: usize,
     assign: v1::Assign,
 }
 
@@ -188,8 +188,14 @@ impl Job {
             }
         }
         let result = nnsight::encode_saved(&saved(attempt, big), self.assign.compress)?;
-        let result = self.objects.keep(&Place::parse(&self.assign.result_path)?, result.into()).await?;
-        let finished = v1::Finished { job_id, attempt, result: Some(to_wire(result)), usage: "{}".into(), epoch };
+        let result = if result.len() <= self.inline_bytes {
+            Blob::Inline(result.into())
+        } else {
+            let grant = self.assign.result_grant.clone().and_then(messages::read_grant).ok_or("no grant")?;
+            Blob::Object(grant.put(&Place::parse(&self.assign.result_path)?, result.into()).await?)
+        };
+        let result = Some(messages::blob(&result));
+        let finished = v1::Finished { job_id, attempt, result, usage: "{}".into(), epoch };
         self.end(Message::Finished(finished)).await;
         Ok(())
     }
@@ -221,12 +227,12 @@ impl Job {
     }
 
     async fn program(&self) -> Result<Program, Failure> {
-        let payload = self.assign.payload.clone().and_then(|payload| payload.blob).ok_or("no payload")?;
+        let payload = self.assign.payload.clone().and_then(messages::read_blob).ok_or("no payload")?;
         let bytes = match payload {
-            v1::blob::Blob::Inline(bytes) => bytes,
-            v1::blob::Blob::Object(object) => {
-                let digest = object.digest[..].try_into()?;
-                self.objects.get(&store::ObjectRef { path: object.path, digest, bytes: object.bytes }).await?
+            Blob::Inline(bytes) => bytes,
+            Blob::Object(object) => {
+                let grant = self.assign.payload_grant.clone().and_then(messages::read_grant).ok_or("no grant")?;
+                grant.get(&object).await?
             }
         };
         Ok(postcard::from_bytes(&bytes)?)
@@ -251,17 +257,6 @@ fn saved(attempt: u32, big: usize) -> Saved {
         add("big", Datum::Tensor(TensorData { dtype: DType::UInt8, shape, bytes: vec![7; big], requires_grad: false }));
     }
     saved
-}
-
-fn to_wire(blob: Blob) -> v1::Blob {
-    let blob = match blob {
-        Blob::Inline(bytes) => v1::blob::Blob::Inline(bytes),
-        Blob::Object(object) => {
-            let (path, digest, bytes) = (object.path, object.digest.to_vec().into(), object.bytes);
-            v1::blob::Blob::Object(v1::Object { path, digest, bytes })
-        }
-    };
-    v1::Blob { blob: Some(blob) }
 }
 
 async fn send(outbox: &mpsc::Sender<FromWorker>, message: Message) -> Result<(), Failure> {

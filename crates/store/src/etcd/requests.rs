@@ -20,6 +20,7 @@ pub const LIMITS: Limits = Limits {
     txn_bytes: 1 << 20,
     inline_bytes: 1 << 10,
     deadline: Duration::from_secs(5),
+    forgets_relaxed: false,
 };
 
 /// Operations of a request. Those of a transaction within it count beside the number of such transactions.

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use object_store::signer::Method;
 use reqwest::StatusCode;
 
-use super::{ObjectRef, Objects, Place, check, local, path};
+use super::{ObjectRef, Objects, Place, check, hash, local, path};
 use crate::error::Error;
 
 /// A permission.
@@ -63,7 +63,8 @@ impl Grant {
     /// Reads the object whole.
     ///
     /// # Errors
-    /// [`Error::NoObject`], [`Error::Damaged`], or a failure of the store; a link that has expired is one.
+    /// [`Error::NoObject`], [`Error::Damaged`]; [`Error::Unavailable`] where it may go better in a moment; or a failure of
+    /// the store, of which a link that has expired is one.
     pub async fn get(&self, object: &ObjectRef) -> Result<Bytes, Error> {
         let bytes = match self {
             Self::File(file) => match tokio::fs::read(file).await {
@@ -74,7 +75,7 @@ impl Grant {
                 Err(error) => return Err(Error::failed(&object.path, error)),
             },
             Self::Link { url, .. } => {
-                let failed = |error: reqwest::Error| Error::failed(&object.path, error.without_url());
+                let failed = |error| failed(&object.path, error);
                 let answer = client()?.get(url).send().await.map_err(failed)?;
                 if answer.status() == StatusCode::NOT_FOUND {
                     return Err(Error::NoObject(object.path.clone()));
@@ -82,28 +83,41 @@ impl Grant {
                 answer.error_for_status().map_err(failed)?.bytes().await.map_err(failed)?
             }
         };
-        check(object, bytes.len() as u64, blake3::hash(&bytes))?;
+        check(object, bytes.len() as u64, hash(&bytes).await?)?;
         Ok(bytes)
     }
 
     /// Writes the object, which lies at `place`.
     ///
     /// # Errors
-    /// [`Error::NoSpace`], or a failure of the store; a link that has expired is one.
+    /// [`Error::NoSpace`]; [`Error::Unavailable`] where it may go better in a moment; or a failure of the store, of which a
+    /// link that has expired is one.
     pub async fn put(&self, place: &Place, bytes: Bytes) -> Result<ObjectRef, Error> {
-        let object =
-            ObjectRef { path: place.0.clone(), digest: blake3::hash(&bytes).into(), bytes: bytes.len() as u64 };
+        let digest = hash(&bytes).await?.into();
+        let object = ObjectRef { path: place.0.clone(), digest, bytes: bytes.len() as u64 };
         match self {
             Self::File(file) => {
+                local::check_space(file, object.bytes)?;
                 let (file, failed) = (file.clone(), |error| Error::failed(place.as_str(), error));
                 let written = tokio::task::spawn_blocking(move || local::write(&file, &bytes)).await;
                 written.map_err(std::io::Error::other).map_err(failed)?.map_err(failed)?;
             }
             Self::Link { url, .. } => {
-                let failed = |error: reqwest::Error| Error::failed(place.as_str(), error.without_url());
+                let failed = |error| failed(place.as_str(), error);
                 client()?.put(url).body(bytes).send().await.map_err(failed)?.error_for_status().map_err(failed)?;
             }
         }
         Ok(object)
     }
+}
+
+/// Tells what may pass from what will not.
+fn failed(place: &str, error: reqwest::Error) -> Error {
+    let error = error.without_url();
+    let lasts =
+        error.status().is_some_and(|status| status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS);
+    if lasts || error.is_builder() {
+        return Error::failed(place, error);
+    }
+    Error::Unavailable { maybe_done: true, reason: format!("cannot access {place}: {error}") }
 }

@@ -9,6 +9,9 @@ use std::sync::Arc;
 use object_store::ObjectStore;
 use object_store::local::LocalFileSystem;
 
+use super::RESERVE_BYTES;
+use crate::error::Error;
+
 /// Opens a folder of objects, making it when there is none and closing it to others when it is open.
 pub fn open(folder: &Path) -> io::Result<Arc<dyn ObjectStore>> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
@@ -19,6 +22,17 @@ pub fn open(folder: &Path) -> io::Result<Arc<dyn ObjectStore>> {
     }
     let store = LocalFileSystem::new_with_prefix(folder).map_err(io::Error::other)?;
     Ok(Arc::new(store.with_fsync(true)))
+}
+
+/// Refuses what would leave too little free on the disk of a folder, or of where it is going to be.
+pub fn check_space(place: &Path, bytes: u64) -> Result<(), Error> {
+    let there = place.ancestors().find(|folder| folder.exists()).unwrap_or(place);
+    let name = || there.display().to_string();
+    let stat = rustix::fs::statvfs(there).map_err(|error| Error::failed(name(), io::Error::from(error)))?;
+    if stat.f_bavail.saturating_mul(stat.f_frsize) < bytes.saturating_add(RESERVE_BYTES) {
+        return Err(Error::NoSpace { place: name() });
+    }
+    Ok(())
 }
 
 /// Closes a file to others. Its folder is closed already, so that nobody got there before.
