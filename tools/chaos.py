@@ -453,6 +453,8 @@ def main():
     commit = run("git", "-C", ROOT, "rev-parse", "--short", "HEAD").strip() if (ROOT / ".git").exists() else "unknown"
     say(f"seed {chosen.seed}, {chosen.kills} kills, commit {commit}")
     os.umask(0o077)
+    # What roles say of each job is what one wants to read where something went wrong.
+    os.environ.setdefault("VITRINE_LOG", "info")
     torch.set_num_threads(1)
     folder = chosen.folder or Path(tempfile.mkdtemp(prefix="vitrine-chaos-"))
     folder.mkdir(parents=True, exist_ok=True)

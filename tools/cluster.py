@@ -23,7 +23,6 @@ import socket
 import subprocess
 import sys
 import time
-import urllib.error
 import urllib.request
 from pathlib import Path
 
@@ -164,9 +163,8 @@ class Cluster:
         files = {}
         for name, (port, door) in doors.items():
             top = {
-                "name": name, "listen": f"127.0.0.1:{port}", "advertise": f"https://127.0.0.1:{door}",
-                "health": self.health(), "drain": "3s", "models": self.models,
-                "token_file": str(self.folder / "worker.token"),
+                "listen": f"127.0.0.1:{port}", "advertise": f"https://127.0.0.1:{door}", "health": self.health(),
+                "models": self.models, "token_file": str(self.folder / "worker.token"),
             }  # fmt: skip
             files[name] = self.file(name, {"": top, "tls": self.tls("scheduler"), **shared, "store.tls": self.tls("scheduler")})
         for name in names("gateway", GATEWAYS):
@@ -231,13 +229,19 @@ class Cluster:
 
     async def serves(self):
         """True when every role says that it is ready, and every gateway that every model can be used."""
-        roles = [role for role in self.supervisor.roles.values() if role.floor == 0]
-        if not all([self.supervisor.said_ready(role) for role in roles]):
-            return False
-        for role in roles:
-            if role.kind == "gateway" and not await asyncio.to_thread(models_are_ready, role.address, len(self.models)):
+        for role in self.supervisor.roles.values():
+            if role.kind == "worker":
+                # It is when a scheduler has let it in.
+                ready = role.alive and await asyncio.to_thread(answers, f"{role.address}/readyz")
+            elif role.floor == 0:
+                ready = self.supervisor.said_ready(role)
+            else:
+                ready = role.alive
+            if ready and role.kind == "gateway":
+                ready = await asyncio.to_thread(models_are_ready, role.address, len(self.models))
+            if not ready:
                 return False
-        return True
+        return await self.etcd_answers() and await self.bucket_answers()
 
     async def stop(self):
         await self.supervisor.stop()
@@ -290,6 +294,14 @@ def section(title, values):
     """Writes a table of TOML; JSON's strings and lists are TOML's."""
     lines = [f"{key} = {json.dumps(value)}" for key, value in values.items()]
     return "\n".join(([f"[{title}]"] if title else []) + lines) + "\n\n"
+
+
+def answers(url):
+    try:
+        with urllib.request.urlopen(url, timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
 
 
 def models_are_ready(address, number):
