@@ -35,7 +35,7 @@ import history
 from cluster import ROOT, Cluster, default_models, names, run
 from supervisor import Failed, describe, die_with, send
 
-CLIENTS, USERS = 8, 2
+CLIENTS, USERS = 16, 2
 # Time for all that was accepted to end when nothing is disturbed any more.
 CALM = 240.0
 SCHEDULERS, GATEWAYS, WORKERS = names("scheduler", 2), names("gateway", 2), names("worker", 3)
@@ -93,11 +93,13 @@ class Faults:
         await asyncio.gather(*lasting)
 
     def some(self, kinds=KINDS):
-        return self.chance.choice(self.chance.choice(kinds))
+        return self.chance.choice([name for kind in kinds for name in kind])
 
     def kill(self):
-        kinds = self.chance.sample(KINDS, 2 if self.chance.random() < 0.25 else 1)
-        victims = [self.chance.choice(kind) for kind in kinds]
+        victims = [self.some()]
+        if self.chance.random() < 0.25:
+            # With one of another kind.
+            victims.append(self.some([kind for kind in KINDS if victims[0] not in kind]))
         for name in victims:
             role = self.supervisor.roles[name]
             if role.alive and role.kind == "worker":
@@ -367,7 +369,8 @@ async def disturb(cluster, folder, seed, kills):
     sending = [asyncio.create_task(clients.client(number)) for number in range(CLIENTS)]
     began = time.monotonic()
     faulting = asyncio.create_task(faults.run())
-    done, _ = await asyncio.wait([faulting, *sending], return_when=asyncio.FIRST_EXCEPTION)
+    # Clients end by themselves only when something is wrong.
+    done, _ = await asyncio.wait([faulting, *sending], return_when=asyncio.FIRST_COMPLETED)
     for task in done:
         task.result()
     say(f"nothing is disturbed any more, after {time.monotonic() - began:.0f} s: {dict(faults.counts)}")

@@ -29,29 +29,33 @@ class Life:
 
 def lives(events):
     """Returns the lives of all jobs, by id. Events come in the order of their revisions."""
-    jobs, leader = {}, None
+    # `term` is the number that whoever leads has counted for what it gives out; None where nobody has.
+    jobs, led, term = {}, False, None
     for event in events:
         if not event.key.startswith(ROOT):
             continue
         kind, _, rest = event.key[len(ROOT) :].partition("/")
         if kind == "election":
-            leader = None if event.value is None else leader if event.version > 1 else event.revision
+            if event.value is None or event.version == 1:
+                led, term = event.value is not None, None
+        elif kind == "scheduler" and rest == "epoch":
+            term = int(event.value) if led else None
         elif kind == "jobs":
             job, _, part = rest.partition("/")
             life = jobs.setdefault(job, Life())
             if part == "request" and event.value is not None:
                 life.requests += 1
             elif part == "outcome":
-                outcome(life, event, leader)
+                outcome(life, event, led)
         elif kind == "live":
-            live(jobs.setdefault(rest, Life()), event, leader)
+            live(jobs.setdefault(rest, Life()), event, led, term)
     for life in jobs.values():
         if life.live and life.outcomes:
             life.faults.append(("doubled", "it ended and lives on"))
     return jobs
 
 
-def outcome(life, event, leader):
+def outcome(life, event, led):
     if event.value is None:
         life.faults.append(("lost", f"its outcome was removed at revision {event.revision}"))
         return
@@ -61,13 +65,13 @@ def outcome(life, event, leader):
     life.ended_at = event.revision
     state, token = progress(event.value, 2)
     if state in LED:
-        if leader is None:
+        if not led:
             life.faults.append(("stale", f"its outcome was written at revision {event.revision}, when nobody led"))
         if token != life.token:
             life.faults.append(("stale", f"attempt {token} ended it, when {life.token} was under way"))
 
 
-def live(life, event, leader):
+def live(life, event, led, term):
     life.live = event.value is not None
     if event.value is None:
         return
@@ -75,11 +79,11 @@ def live(life, event, leader):
     # The outcome and the removal are one revision, in any order.
     if life.outcomes and event.revision != life.ended_at:
         life.faults.append(("doubled", f"it was written at revision {event.revision}, after its end"))
-    if state in LED and leader is None:
+    if state in LED and not led:
         life.faults.append(("stale", f"state {state} was written at revision {event.revision}, when nobody led"))
     if state == DISPATCHED:
-        if token[1] != leader:
-            life.faults.append(("stale", f"attempt {token} was given out under leader {leader}"))
+        if token[1] != term:
+            life.faults.append(("stale", f"attempt {token} was given out in term {term}"))
         if life.token and token[0] <= life.token[0]:
             life.faults.append(("stale", f"attempt {token} came after {life.token}"))
         life.token = token
@@ -146,8 +150,11 @@ def check_the_checker():
                     versions[key] = 0
         return [kind for kind, _ in lives(events).get("a", Life()).faults]
 
-    led = (election, b"")
+    led, deposed = (election, b""), (election, None)
     accepted = [(request, b""), (alive, written(QUEUED, 5, 0, 0))]
+
+    def term(number):
+        return (ROOT + "scheduler/epoch", str(number).encode())
 
     def given(attempt, epoch):
         return (alive, written(DISPATCHED, 5, attempt, epoch))
@@ -158,22 +165,24 @@ def check_the_checker():
     def ended(attempt, epoch, state=COMPLETED):
         return [(end, written(state, 2, attempt, epoch)), (alive, None)]
 
-    # The leader of revision 1 gives the job out, and it ends; also when the next leader takes it over.
-    assert story(led, accepted, given(1, 1), runs(1, 1), ended(1, 1)) == []
-    assert story(led, accepted, given(1, 1), (election, None), led, runs(1, 1), ended(1, 1)) == []
-    assert story(led, accepted, given(1, 1), (election, None), led, given(2, 5), ended(2, 5)) == []
-    assert story(led, accepted, ended(0, 0, CANCELLED)) == []
+    first, second = [led, term(1)], [led, term(2)]
+    # The leader gives the job out, and it ends; also when the next leader takes it over, or gives it out again.
+    assert story(first, accepted, given(1, 1), runs(1, 1), ended(1, 1)) == []
+    assert story(first, accepted, given(1, 1), deposed, second, runs(1, 1), ended(1, 1)) == []
+    assert story(first, accepted, given(1, 1), deposed, second, given(2, 2), ended(2, 2)) == []
+    assert story(first, accepted, ended(0, 0, CANCELLED)) == []
     # One end too many, or life after it.
-    assert "doubled" in story(led, accepted, given(1, 1), ended(1, 1), ended(1, 1))
-    assert "doubled" in story(led, accepted, given(1, 1), ended(1, 1), runs(1, 1))
-    assert "lost" in story(led, accepted, given(1, 1), ended(1, 1), (end, None))
+    assert "doubled" in story(first, accepted, given(1, 1), ended(1, 1), ended(1, 1))
+    assert "doubled" in story(first, accepted, given(1, 1), ended(1, 1), runs(1, 1))
+    assert "lost" in story(first, accepted, given(1, 1), ended(1, 1), (end, None))
     # Somebody who no longer leads, or an attempt that is no longer the one.
-    assert "stale" in story(led, accepted, (election, None), given(1, 1))
-    assert "stale" in story(led, accepted, (election, None), led, given(1, 1))
-    assert "stale" in story(led, accepted, given(1, 1), given(2, 1), ended(1, 1))
-    assert "stale" in story(led, accepted, given(1, 1), (election, None), led, given(2, 5), runs(1, 1))
-    assert "stale" in story(led, accepted, given(1, 1), (election, None), ended(1, 1))
-    assert "stale" in story(led, accepted, given(2, 1), given(1, 1))
+    assert "stale" in story(first, accepted, deposed, given(1, 1))
+    assert "stale" in story(first, accepted, deposed, second, given(1, 1))
+    assert "stale" in story(first, accepted, deposed, led, given(1, 1))
+    assert "stale" in story(first, accepted, given(1, 1), given(2, 1), ended(1, 1))
+    assert "stale" in story(first, accepted, given(1, 1), deposed, second, given(2, 2), runs(1, 1))
+    assert "stale" in story(first, accepted, given(1, 1), deposed, ended(1, 1))
+    assert "stale" in story(first, accepted, given(2, 1), given(1, 1))
     print("the checker finds what is wrong, and nothing else")
 
 
