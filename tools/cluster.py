@@ -118,7 +118,8 @@ class Cluster:
         port = self.ports.take
         command = [
             ROOT / ".venv/bin/weed", "-logtostderr=true", "server", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", "-s3", "-filer",
-            "-master.telemetry=false", "-master.volumeSizeLimitMB=256", "-volume.max=200", "-volume.preStopSeconds=0",
+            # A master that is alone elects itself after this time, at each start.
+            "-master.electionTimeout=1s", "-master.telemetry=false", "-master.volumeSizeLimitMB=256", "-volume.max=200", "-volume.preStopSeconds=0",
             "-volume.minFreeSpace=1", "-s3.port.iceberg=0", "-s3.port.lance=0", f"-dir={self.folder / 'objects'}",
             f"-s3.config={config}", f"-s3.port={self.objects_port}", f"-s3.port.grpc={port()}",
             # S3 is the only way to what is kept that asks for a key.

@@ -40,7 +40,7 @@ pub enum Error {
     Closed,
     /// The store did not answer in time. Whoever asks again must bear that the first time counted.
     #[error(
-        "the metadata store cannot be reached: {reason}{}",
+        "the store cannot be reached: {reason}{}",
         if *maybe_done { "; what was asked of it may have been done" } else { "" }
     )]
     Unavailable { maybe_done: bool, reason: String },

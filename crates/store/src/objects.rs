@@ -182,12 +182,12 @@ impl Objects {
     /// Writes an object durably.
     ///
     /// # Errors
-    /// [`Error::NoSpace`], or a failure of the store.
+    /// [`Error::NoSpace`]; [`Error::Unavailable`] where a bucket does not answer; or a failure of the store.
     pub async fn put(&self, place: &Place, bytes: Bytes) -> Result<ObjectRef, Error> {
         let digest = hash(&bytes).await?.into();
         let object = ObjectRef { path: place.0.clone(), digest, bytes: bytes.len() as u64 };
         let put = self.store.put(&path(&object.path)?, bytes.into()).await;
-        put.map_err(|error| Error::failed(&object.path, error))?;
+        put.map_err(|error| failed(&object.path, error))?;
         if let Some(folder) = &self.folder {
             local::hide(&folder.join(&object.path)).map_err(|error| Error::failed(&object.path, error))?;
         }
@@ -245,7 +245,7 @@ impl Objects {
     pub async fn delete(&self, place: &Place) -> Result<(), Error> {
         match self.store.delete(&path(&place.0)?).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(error) => Err(Error::failed(&place.0, error)),
+            Err(error) => Err(failed(&place.0, error)),
         }
     }
 
@@ -322,7 +322,18 @@ fn check(object: &ObjectRef, bytes: u64, digest: blake3::Hash) -> Result<(), Err
 fn read_failed(object: &ObjectRef, error: object_store::Error) -> Error {
     match error {
         object_store::Error::NotFound { .. } => Error::NoObject(object.path.clone()),
-        other => Error::failed(&object.path, other),
+        other => failed(&object.path, other),
+    }
+}
+
+/// Tells a bucket that does not answer, which passes, from what is wrong with what was asked of it.
+fn failed(place: &str, error: object_store::Error) -> Error {
+    match error {
+        // It was asked several times: refusals have errors of their own.
+        object_store::Error::Generic { store: "S3", source } => {
+            Error::Unavailable { maybe_done: true, reason: format!("cannot access {place}: {source}") }
+        }
+        other => Error::failed(place, other),
     }
 }
 

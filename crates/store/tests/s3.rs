@@ -159,3 +159,24 @@ async fn a_bucket_keeps_what_it_is_given_and_a_grant_opens_one_object() {
     assert!(matches!(grant.get(&object).await, Err(Error::NoObject(_))));
     assert_eq!(objects.older(Duration::ZERO).count().await, 0);
 }
+
+#[tokio::test]
+async fn a_bucket_that_does_not_answer_is_told_from_one_that_refuses() {
+    // It hangs up on everybody.
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let nobody = listener.local_addr().unwrap();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    let options = S3Options {
+        bucket: "vitrine".into(),
+        region: "us-east-1".into(),
+        endpoint: Some(format!("http://{nobody}")),
+        key: Some((ID.into(), SECRET.into())),
+        allow_http: true,
+    };
+    let objects = Objects::s3(options).unwrap();
+    let (place, bytes) = (Place::parse("probe").unwrap(), Bytes::from_static(b"x"));
+    assert!(matches!(objects.put(&place, bytes).await, Err(Error::Unavailable { maybe_done: true, .. })));
+    let object = ObjectRef { path: "probe".into(), digest: [0; 32], bytes: 1 };
+    assert!(matches!(objects.get(&object).await, Err(Error::Unavailable { .. })));
+    assert!(matches!(objects.delete(&place).await, Err(Error::Unavailable { .. })));
+}

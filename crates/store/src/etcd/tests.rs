@@ -282,7 +282,7 @@ async fn an_etcd_that_is_not_there_is_named_in_time() {
         EtcdOptions { deadline: Duration::from_millis(500), ..EtcdOptions::new([format!("http://127.0.0.1:{port}")]) };
     let error = timeout(PATIENCE, EtcdStore::connect(options)).await.unwrap().err().unwrap();
     assert!(matches!(error, Error::Unavailable { maybe_done: false, .. }), "{error}");
-    assert!(error.to_string().starts_with("the metadata store cannot be reached: "), "{error}");
+    assert!(error.to_string().starts_with("the store cannot be reached: "), "{error}");
 }
 
 #[tokio::test]
