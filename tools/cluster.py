@@ -46,15 +46,15 @@ PORTS = range(20_000, 32_000)
 class Cluster:
     """One cluster, from the making of its folder to the end of its processes."""
 
-    def __init__(self, folder, programs, models, doors=False, settings=()):
+    def __init__(self, folder, programs, models, doors=False):
         self.folder, self.programs, self.models = folder.resolve(), programs.resolve(), models
         # With doors, what roles say to each other passes through `ways`, where it can be cut.
         self.doors = doors
-        # Further lines of roles' files: {"scheduler": "[scheduler]\nreattach = '10s'"}.
-        self.settings = dict(settings)
         self.certificates = self.folder / "certificates"
         self.secret, self.token = secrets.token_hex(20), secrets.token_hex(20)
         self.ports = Ports()
+        # Of each role with a file, where it can be reached.
+        self.addresses = {}
         self.environment = environment(WORKERS)
 
     async def start(self, tell=print):
@@ -70,7 +70,6 @@ class Cluster:
         self.start_etcd()
         await self.supervisor.until("etcd", self.etcd_answers, PATIENCE)
         await self.supervisor.until("the server of S3", self.bucket_answers, PATIENCE)
-        # The files of roles that need the keys and the store come when both are there.
         files = await self.write_files()
         self.supervisor.about["api_key"] = await self.key(files["gateway-1"], "submit", "read-own")
         self.supervisor.about["admin_key"] = await self.key(files["gateway-1"], "admin")
@@ -180,6 +179,7 @@ class Cluster:
         return files
 
     def health(self):
+        """Returns an address for probes."""
         return f"127.0.0.1:{self.ports.take()}"
 
     def tls(self, role):
@@ -187,11 +187,11 @@ class Cluster:
         return {key: str(self.certificates / name) for key, name in names.items()}
 
     def file(self, name, sections):
+        """Writes a role's settings."""
         text = "".join(section(title, values) for title, values in sections.items())
-        self.addresses = getattr(self, "addresses", {})
         top = sections[""]
         self.addresses[name] = top.get("listen") or top["health"]
-        return self.keep(f"{name}.toml", text + self.settings.get(name.rsplit("-", 1)[0], ""))
+        return self.keep(f"{name}.toml", text)
 
     async def key(self, file, *scopes):
         """Makes an API key."""

@@ -41,7 +41,7 @@ class Etcd:
     def history(self):
         """Returns every change since the beginning, in order. Nothing may have been compacted."""
         last = self.revision()
-        # A first write marks the end where the last revision is one of a key outside the prefix.
+        # All of Vitrine's keys begin with a slash, so that the last revision is one of what is watched.
         request = {"create_request": {"key": encode("/"), "range_end": encode("0"), "start_revision": "1"}}
         events = []
         for port in self.ports:
