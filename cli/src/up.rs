@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use auth::{Grant, Keys, Links, Scope, Secret, ServerSecret};
+use auth::{Grant, Keys, Links, Scope, Secret, ServerSecret, SessionIds};
 use futures::StreamExt;
 use gateway::Gateway;
 use health::Health;
@@ -28,6 +28,8 @@ use crate::{data, hosted};
 
 /// The tenant of a server that is one person's.
 const TENANT: &str = "local";
+/// The name of the only gateway.
+const GATEWAY: &str = "local";
 /// Deaths of the worker while models load, after which something other than chance is wrong.
 const DEATHS: u32 = 3;
 /// How long open connections may hold up the end, once no job runs.
@@ -125,9 +127,9 @@ async fn serve(config: Config, worker: PathBuf) -> Result<ExitCode> {
 
     let hosted_models = Models::new(Arc::clone(&store));
     let jobs = Jobs::new(Arc::clone(&store));
-    let links = Links::new(&secret);
+    let (links, sessions) = (Links::new(&secret), SessionIds::new(&secret, GATEWAY));
     let settings = settings(&config, &listen);
-    let gateway = Gateway::new(jobs, objects, hosted_models.clone(), keys, links, settings);
+    let gateway = Gateway::new(jobs, objects, hosted_models.clone(), keys, links, sessions, settings);
     let Listen { listener, tls, .. } = listen;
     if let Some(tls) = tls.clone() {
         tokio::spawn(async move { tls.follow().await });
