@@ -1,5 +1,5 @@
 # The commands of the README. Everything they fetch or make lies inside the checkout:
-# .libtorch .protoc .venv .cache .models .vitrine target
+# .libtorch .protoc .venv .cache .models .vitrine .cluster target
 
 PYTHON ?= python3
 CLIENT := .venv/bin/python
@@ -9,8 +9,12 @@ DATA ?= .vitrine
 FETCH_MODEL = PATH="$(CURDIR)/.venv/bin:$$PATH" $(TARGET)/$(1)/vitrine model fetch smollm2
 # `make demo KEEP=1` leaves the server running until Ctrl-C even without a terminal.
 KEEP ?=
+# `make cluster PROFILE=debug` and `make chaos PROFILE=release` take the other programs than they do by themselves.
+BUILD_PROFILE = $(if $(filter debug,$(1)),cargo build --locked --package cli --package worker,$(MAKE) build)
+KILLS ?= 100
+SEED ?=
 
-.PHONY: help setup setup-tests test-models build test lint demo bench clean
+.PHONY: help setup setup-tests test-models build test lint demo bench cluster cluster-stop chaos clean
 .NOTPARALLEL:
 
 help:
@@ -19,6 +23,9 @@ help:
 	@echo 'make build        $(TARGET)/release/vitrine and $(TARGET)/release/vitrine-worker'
 	@echo 'make lint         formatting and clippy'
 	@echo 'make bench        the benches: one with ONLY=sweep, a short run of little meaning with QUICK=1'
+	@echo 'make cluster      a whole cluster on this machine, until Ctrl-C; in the background with DETACH=1'
+	@echo 'make cluster-stop end it'
+	@echo 'make chaos        kill, stop and cut off parts of a cluster that works: KILLS=100 SEED=7'
 	@echo 'make setup        libtorch and protox for the build (0.55 GB to download)'
 	@echo 'make setup-tests  the client environment of tests and demo (2.8 GB to download, that torch included)'
 	@echo 'make clean        remove all that the above made'
@@ -58,5 +65,19 @@ bench: setup-tests build test-models
 	$(CLIENT) -m benches.compare --programs $(TARGET)/release \
 		$(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(DEVICE),--device $(DEVICE)) $(if $(LIBRARIES),--libraries $(LIBRARIES))
 
+# MODELS="REPO=FOLDER,dtype=float32 …" hosts others than the two small random ones.
+cluster: PROFILE ?= release
+cluster: setup-tests setup $(if $(MODELS),,test-models)
+	$(call BUILD_PROFILE,$(PROFILE))
+	@$(CLIENT) tools/cluster.py run --programs $(TARGET)/$(PROFILE) --models "$(MODELS)" $(if $(DETACH),--detach)
+
+cluster-stop:
+	@$(PYTHON) tools/cluster.py stop
+
+chaos: PROFILE ?= release
+chaos: setup-tests setup test-models
+	$(call BUILD_PROFILE,$(PROFILE))
+	@$(CLIENT) tools/chaos.py --programs $(TARGET)/$(PROFILE) --kills $(KILLS) $(if $(SEED),--seed $(SEED))
+
 clean:
-	rm -rf .libtorch .protoc .venv .cache .models .vitrine $(TARGET)
+	rm -rf .libtorch .protoc .venv .cache .models .vitrine .cluster $(TARGET)
