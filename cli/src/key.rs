@@ -3,11 +3,11 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use auth::{Grant, Keys, Scope, Secret, ServerSecret};
 use clap::{Args, Subcommand, ValueEnum};
 use config::Given;
-use ids::TenantId;
+use ids::{KeyId, TenantId};
 use program::Batching;
 
 use crate::role::gateway::Config;
@@ -17,6 +17,27 @@ use crate::{progress, serving};
 pub enum Command {
     /// Make a key, or take one that somebody else made, and print it. It is shown only this once.
     Add(Box<Add>),
+    /// Show all keys: whose each is and what it permits. What a key is made of is nowhere to be seen.
+    List(Box<List>),
+    /// End a key. Within 5 seconds it is worth nothing at any gateway.
+    Revoke(Box<Revoke>),
+}
+
+#[derive(Args)]
+pub struct List {
+    /// The settings are those of the cluster's gateways.
+    #[command(flatten)]
+    given: Given,
+}
+
+#[derive(Args)]
+pub struct Revoke {
+    /// The settings are those of the cluster's gateways.
+    #[command(flatten)]
+    given: Given,
+    /// The public part of the key, as `vitrine key list` shows it: of `vitrine_ID_…` it is the ID.
+    #[arg(value_name = "ID")]
+    id: String,
 }
 
 #[derive(Args)]
@@ -67,14 +88,15 @@ impl From<Permission> for Scope {
 /// # Errors
 /// A sentence that says what failed.
 pub fn run(command: &Command) -> Result<ExitCode> {
-    let Command::Add(add) = command;
-    let config: Config = add.given.load(Vec::new())?;
-    config.check()?;
-    serving::run(self::add(add, config))
+    match command {
+        Command::Add(add) => serving::run(self::add(add)),
+        Command::List(list) => serving::run(self::list(&list.given)),
+        Command::Revoke(revoke) => serving::run(self::revoke(&revoke.given, &revoke.id)),
+    }
 }
 
-async fn add(add: &Add, config: Config) -> Result<ExitCode> {
-    let keys = open(&config).await?;
+async fn add(add: &Add) -> Result<ExitCode> {
+    let keys = open(&add.given).await?;
     let scopes: Vec<Scope> = match add.scopes.as_slice() {
         [] => vec![Scope::Submit, Scope::ReadOwn],
         scopes => scopes.iter().copied().map(Scope::from).collect(),
@@ -90,7 +112,37 @@ async fn add(add: &Add, config: Config) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-async fn open(config: &Config) -> Result<Keys> {
+async fn list(given: &Given) -> Result<ExitCode> {
+    let mut records = open(given).await?.list().await?;
+    records.sort_by(|left, right| (&left.tenant, &left.id).cmp(&(&right.tenant, &right.id)));
+    for record in records {
+        let scopes: Vec<&str> = record.scopes.iter().map(|scope| name(*scope)).collect();
+        serving::say(&format!("{}  {}  {}", record.id, record.tenant, scopes.join(",")))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn revoke(given: &Given, id: &str) -> Result<ExitCode> {
+    if open(given).await?.revoke(&KeyId::new(id)).await? {
+        progress::line(&format!("the key {id} is worth nothing any more"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    bail!("there is no key {id}; `vitrine key list` shows those that there are")
+}
+
+/// Returns what a permission is called where it is typed.
+fn name(scope: Scope) -> &'static str {
+    match scope {
+        Scope::Submit => "submit",
+        Scope::ReadOwn => "read-own",
+        Scope::Operate => "operate",
+        Scope::Admin => "admin",
+    }
+}
+
+async fn open(given: &Given) -> Result<Keys> {
+    let config: Config = given.load(Vec::new())?;
+    config.check()?;
     let store = config.store.open().await?;
     let secret = ServerSecret::load(store.as_ref()).await.context("cannot read the cluster's secret")?;
     Ok(Keys::new(Arc::clone(&store), &secret))

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
-use auth::{Grant, Keys, Links, Scope, Secret, ServerSecret};
+use auth::{Grant, Keys, Links, Scope, Secret, ServerSecret, SessionIds};
 use futures::StreamExt;
 use gateway::Gateway;
 use health::Health;
@@ -26,6 +26,8 @@ use crate::{data, hosted};
 
 /// The tenant of a server that is one person's.
 const TENANT: &str = "local";
+/// The name of the only gateway.
+const GATEWAY: &str = "local";
 /// Deaths of the worker while models load, after which something other than chance is wrong.
 const DEATHS: u32 = 3;
 /// Runs the server until it is told to stop.
@@ -101,9 +103,9 @@ async fn serve(config: Config, worker: PathBuf) -> Result<ExitCode> {
 
     let hosted_models = Models::new(Arc::clone(&store));
     let jobs = Jobs::new(Arc::clone(&store));
-    let links = Links::new(&secret);
+    let (links, sessions) = (Links::new(&secret), SessionIds::new(&secret, GATEWAY));
     let settings = serving::within_limits(&config.gateway, &listen);
-    let gateway = Gateway::new(jobs, objects, hosted_models.clone(), keys, links, settings);
+    let gateway = Gateway::new(jobs, objects, hosted_models.clone(), keys, links, sessions, settings);
     let Listen { listener, tls, .. } = listen;
     if let Some(tls) = tls.clone() {
         tokio::spawn(async move { tls.follow().await });

@@ -1,21 +1,15 @@
 //! The jobs that have not ended, by tenant: what bounds how much anybody may have waiting.
 //!
-//! Counted here and told by the store, so that jobs which other gateways accepted count, too. What is counted decides
-//! only whether one more is taken; it may lag behind by a moment.
+//! Counted here and told by the store ([`crate::presence`]), so that jobs which other gateways accepted count, too. What
+//! is counted decides only whether one more is taken; it may lag behind by a moment.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use futures::StreamExt;
 use ids::{JobId, TenantId};
-use store::{Jobs, Presence, State as JobState};
-use tokio::runtime::Handle;
+use store::JobRecord;
 
 use crate::{Error, Settings};
-
-/// How long a store that failed is left alone.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// The counts of one gateway. Clones share them.
 #[derive(Clone)]
@@ -51,7 +45,7 @@ struct Job {
     accepted: bool,
 }
 
-/// A job's place in the backlog before it is accepted; dropping it leaves.
+/// A job's place in the backlog before it is accepted; dropping it leaves, unless the store has told of the job.
 pub struct Entered {
     backlog: Backlog,
     job: Option<JobId>,
@@ -101,43 +95,18 @@ impl Backlog {
         if full { Err(Error::QueueFull) } else { Ok(()) }
     }
 
-    /// Keeps the counts true, for as long as it is polled.
-    pub async fn track(&self, jobs: &Jobs) {
-        loop {
-            let Err(error) = self.follow(jobs).await;
-            tracing::warn!(%error, "cannot follow the jobs that wait; trying again");
-            tokio::time::sleep(PAUSE).await;
-        }
+    /// Counts a job that another gateway accepted.
+    pub fn add(&self, record: &JobRecord) {
+        self.lock().add(record.id, Job::accepted(record));
     }
 
-    async fn follow(&self, jobs: &Jobs) -> Result<std::convert::Infallible, store::Error> {
-        let mut changes = jobs.presence().await?;
-        self.recount(jobs).await?;
-        while let Some(change) = changes.next().await {
-            match change {
-                Presence::Live(job) if self.knows(job) => {}
-                Presence::Live(job) => {
-                    if let Some((record, _)) = jobs.find(job).await?
-                        && !record.state.terminal()
-                    {
-                        let (tenant, bytes) = (record.tenant, record.payload_bytes);
-                        self.lock().add(job, Job { tenant, bytes, accepted: true });
-                    }
-                }
-                Presence::Ended(job) => self.lock().remove(job),
-                Presence::Recheck => self.recount(jobs).await?,
-            }
-        }
-        Err(store::Error::Closed)
+    /// Counts a job no longer.
+    pub fn remove(&self, job: JobId) {
+        self.lock().remove(job);
     }
 
     /// Counts afresh what the store has. What is about to be accepted stays counted.
-    async fn recount(&self, jobs: &Jobs) -> Result<(), store::Error> {
-        const LIVE: [JobState; 3] = [JobState::Queued, JobState::Dispatched, JobState::Running];
-        // That reads every one of them, which would hold up whoever shares the thread.
-        let (jobs, runtime) = (jobs.clone(), Handle::current());
-        let listed = tokio::task::spawn_blocking(move || runtime.block_on(jobs.list(&LIVE)));
-        let listed = listed.await.map_err(|_| store::Error::Closed)??;
+    pub fn recount(&self, listed: &[JobRecord]) {
         let mut counted = self.lock();
         let known: HashSet<JobId> = listed.iter().map(|record| record.id).collect();
         let ended = counted.jobs.iter().filter(|(id, job)| job.accepted && !known.contains(id));
@@ -145,13 +114,13 @@ impl Backlog {
             counted.remove(id);
         }
         for record in listed {
-            let (tenant, bytes) = (record.tenant, record.payload_bytes);
-            counted.add(record.id, Job { tenant, bytes, accepted: true });
+            counted.add(record.id, Job::accepted(record));
         }
-        Ok(())
     }
 
-    fn knows(&self, job: JobId) -> bool {
+    /// Says whether a job is counted, which the store has told of.
+    #[must_use]
+    pub fn knows(&self, job: JobId) -> bool {
         match self.lock().jobs.get_mut(&job) {
             Some(job) => {
                 job.accepted = true;
@@ -163,6 +132,12 @@ impl Backlog {
 
     fn lock(&self) -> MutexGuard<'_, Counted> {
         self.counted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Job {
+    fn accepted(record: &JobRecord) -> Self {
+        Self { tenant: record.tenant.clone(), bytes: record.payload_bytes, accepted: true }
     }
 }
 
@@ -205,15 +180,17 @@ impl Entered {
     /// Leaves the job counted until it has ended.
     pub fn stay(mut self) {
         if let Some(job) = self.job.take() {
-            self.backlog.knows(job);
+            let _ = self.backlog.knows(job);
         }
     }
 }
 
 impl Drop for Entered {
     fn drop(&mut self) {
-        if let Some(job) = self.job {
-            self.backlog.lock().remove(job);
+        let Some(job) = self.job else { return };
+        let mut counted = self.backlog.lock();
+        if counted.jobs.get(&job).is_some_and(|job| !job.accepted) {
+            counted.remove(job);
         }
     }
 }
@@ -221,8 +198,7 @@ impl Drop for Entered {
 #[cfg(test)]
 mod tests {
     use ids::{KeyId, ModelKey};
-    use store::job::Event;
-    use store::{Blob, JobRecord, RedbStore};
+    use store::Blob;
 
     use super::*;
 
@@ -234,6 +210,37 @@ mod tests {
             queued_bytes_per_tenant: 600,
             ..Settings::default()
         }
+    }
+
+    fn counted(backlog: &Backlog) -> (u64, u64) {
+        let all = backlog.lock().all;
+        (all.jobs, all.bytes)
+    }
+
+    #[test]
+    fn each_job_counts_once_whoever_accepted_it_until_it_ends() {
+        let backlog = Backlog::new(&bounds());
+        let job = || {
+            let blob = Blob::Inline(vec![0; 100].into());
+            let (tenant, key, model) = (TenantId::new("ada"), KeyId::new("k"), ModelKey::new("o/n", None));
+            JobRecord::queued(JobId::new(), tenant, key, model, blob, 1)
+        };
+        let (own, theirs) = (job(), job());
+        let entered = backlog.enter(own.id, &own.tenant, 100).unwrap();
+        backlog.recount(&[]);
+        assert_eq!(counted(&backlog), (1, 100), "the store need not know it yet");
+        backlog.add(&theirs);
+        backlog.recount(&[own.clone(), theirs.clone()]);
+        assert_eq!(counted(&backlog), (2, 200));
+        entered.stay();
+        backlog.remove(own.id);
+        backlog.recount(&[]);
+        assert_eq!(counted(&backlog), (0, 0));
+        // Nobody could say whether it was accepted; then the store tells that it was.
+        let unknown = backlog.enter(own.id, &own.tenant, 100).unwrap();
+        assert!(backlog.knows(own.id) && !backlog.knows(theirs.id));
+        drop(unknown);
+        assert_eq!(counted(&backlog), (1, 100));
     }
 
     #[test]
@@ -253,49 +260,5 @@ mod tests {
         drop((second, theirs));
         assert_eq!(backlog.lock().all, Load::default());
         assert!(backlog.lock().own.is_empty());
-    }
-
-    #[tokio::test]
-    async fn jobs_count_from_whoever_accepted_them_until_they_end() {
-        let folder = tempfile::tempdir().unwrap();
-        let jobs = Jobs::new(Arc::new(RedbStore::open(folder.path().join("state")).unwrap()));
-        let job = || {
-            let blob = Blob::Inline(vec![0; 100].into());
-            let (tenant, key, model) = (TenantId::new("ada"), KeyId::new("k"), ModelKey::new("o/n", None));
-            JobRecord::queued(JobId::new(), tenant, key, model, blob, 1)
-        };
-        let (before, after) = (job(), job());
-        jobs.accept(&before).await.unwrap();
-        let backlog = Backlog::new(&bounds());
-        let tracking = tokio::spawn({
-            let (backlog, jobs) = (backlog.clone(), jobs.clone());
-            async move { backlog.track(&jobs).await }
-        });
-        let until = |load: Load| {
-            let backlog = backlog.clone();
-            async move {
-                while backlog.lock().all != load {
-                    tokio::task::yield_now().await;
-                }
-            }
-        };
-        until(Load { jobs: 1, bytes: 100 }).await;
-        jobs.accept(&after).await.unwrap();
-        until(Load { jobs: 2, bytes: 200 }).await;
-        jobs.transition(before.id, 0, &Event::Cancelled, 2).await.unwrap();
-        until(Load { jobs: 1, bytes: 100 }).await;
-        // One that this gateway accepts itself counts once.
-        jobs.transition(after.id, 0, &Event::Cancelled, 2).await.unwrap();
-        until(Load::default()).await;
-        let own = job();
-        let entered = backlog.enter(own.id, &own.tenant, 100).unwrap();
-        jobs.accept(&own).await.unwrap();
-        entered.stay();
-        let other = job();
-        jobs.accept(&other).await.unwrap();
-        until(Load { jobs: 2, bytes: 200 }).await;
-        jobs.transition(own.id, 0, &Event::Cancelled, 2).await.unwrap();
-        until(Load { jobs: 1, bytes: 100 }).await;
-        tracking.abort();
     }
 }

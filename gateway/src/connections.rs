@@ -31,7 +31,7 @@ const HEAD_BYTES: usize = 64 << 10;
 /// Serves until `stopped` resolves and the requests in flight are answered; over TLS where there is a certificate.
 ///
 /// # Errors
-/// When what keeps the gateway's own counts has ended, which only a fault of this program does.
+/// When what follows the store has ended, which only a fault of this program does.
 pub async fn serve(
     mut listener: TcpListener,
     tls: Option<tls::Server>,
@@ -50,14 +50,14 @@ pub async fn serve(
     let patience = gateway.settings.socket_patience;
     let mut tracking = tokio::spawn({
         let gateway = Arc::clone(&gateway);
-        async move { tokio::join!(gateway.backlog.track(&gateway.jobs), gateway.rates.forget()) }
+        async move { gateway.keep().await }
     });
     let router = router(gateway);
     let mut stopped = pin!(stopped);
     let ended = loop {
         let accepted = tokio::select! {
             () = &mut stopped => None,
-            ended = &mut tracking => break Err(Error::internal(format!("the counts are no longer kept: {ended:?}"))),
+            ended = &mut tracking => break Err(Error::internal(format!("the store is no longer followed: {ended:?}"))),
             // Cancel safe: a connection that was not returned is still in the listener's queue.
             accepted = accept(&mut listener, &room) => accepted,
         };

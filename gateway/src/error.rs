@@ -34,6 +34,11 @@ pub enum Error {
     TooSlow,
     #[error("the websocket of this request is gone, or has had its request already; open another")]
     NoSession,
+    #[error(
+        "this request came before and is job {0}, for which another websocket waits, or none; fetch its result with \
+         RemoteBackend(model.to_model_key(), blocking=False, job_id=\"{0}\")()"
+    )]
+    HeardElsewhere(ids::JobId),
     #[error("no job of yours has this id")]
     NoJob,
     #[error("job {0} has no result to download")]
@@ -58,6 +63,21 @@ pub enum Error {
          have ended"
     )]
     OwnDiskFull { bytes: u64 },
+    #[error(
+        "the server cannot reach its store at the moment, so that it can neither take jobs nor look them up, which is no \
+         fault of yours; try again in a few seconds"
+    )]
+    StoreAway,
+    #[error(
+        "the server's store did not answer, so that nobody can say yet whether this request was accepted, which is no \
+         fault of yours; {}",
+        repeat(.job, *.named)
+    )]
+    Unknown {
+        job: ids::JobId,
+        /// Whether it has an idempotency key.
+        named: bool,
+    },
     #[error("the server's queue is full; try again in a minute")]
     QueueFull,
     #[error("the server is stopping and takes no new requests; try again in a minute")]
@@ -84,13 +104,14 @@ impl Error {
             Self::Forbidden(_) | Self::BadLink => StatusCode::FORBIDDEN,
             Self::UnknownModel { .. } | Self::NoJob | Self::NoResult(_) | Self::NoRoute(_) => StatusCode::NOT_FOUND,
             Self::BrokenModel { .. } | Self::Busy | Self::QueueFull | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
+            Self::StoreAway | Self::Unknown { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooManyAtOnce | Self::TooOften { .. } | Self::OwnQueueFull { .. } | Self::OwnDiskFull { .. } => {
                 StatusCode::TOO_MANY_REQUESTS
             }
             Self::Malformed(_) | Self::Program(_) | Self::NoSession => StatusCode::BAD_REQUEST,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::Conflict(_) => StatusCode::CONFLICT,
+            Self::Conflict(_) | Self::HeardElsewhere(_) => StatusCode::CONFLICT,
             Self::NoSpace => StatusCode::INSUFFICIENT_STORAGE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -100,6 +121,7 @@ impl Error {
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::Busy | Self::TooManyAtOnce => Some(1),
+            Self::StoreAway | Self::Unknown { .. } => Some(2),
             Self::TooOften { seconds } => Some(*seconds),
             Self::OwnQueueFull { .. } | Self::OwnDiskFull { .. } => Some(10),
             Self::QueueFull | Self::Stopping => Some(60),
@@ -110,8 +132,10 @@ impl Error {
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        if let Self::Internal(source) = &self {
-            tracing::error!(error = %source, "request failed");
+        match &self {
+            Self::Internal(source) => tracing::error!(error = %source, "request failed"),
+            Self::StoreAway | Self::Unknown { .. } => tracing::warn!(error = %self, "request failed"),
+            _ => {}
         }
         let mut response = (self.status(), Json(json!({ "detail": self.to_string() }))).into_response();
         if let Some(seconds) = self.retry_after() {
@@ -137,7 +161,7 @@ impl From<store::Error> for Error {
             store::Error::NoJob(_) => Self::NoJob,
             store::Error::KeyReused(_) => Self::Conflict(error.to_string()),
             store::Error::Closed => Self::Stopping,
-            store::Error::Unavailable { .. } => Self::Busy,
+            store::Error::Unavailable { .. } => Self::StoreAway,
             other => Self::internal(other),
         }
     }
@@ -149,6 +173,16 @@ impl From<auth::Error> for Error {
             auth::Error::Store(error) => error.into(),
             other => Self::internal(other),
         }
+    }
+}
+
+fn repeat(job: &ids::JobId, named: bool) -> String {
+    match named {
+        true => "send it again with the same Idempotency-Key: it is accepted once".into(),
+        false => format!(
+            "if it was, it is job {job}: ask for /response/{job} in a few seconds before you send it again. A request \
+             with an Idempotency-Key can be sent again at any time"
+        ),
     }
 }
 

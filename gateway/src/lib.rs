@@ -9,6 +9,7 @@ mod connections;
 mod error;
 mod hub;
 mod job;
+mod presence;
 mod progress;
 mod rates;
 mod result;
@@ -20,8 +21,8 @@ mod upload;
 
 use std::sync::Arc;
 
-use auth::{Keys, Links};
-use store::{Jobs, Models, Objects};
+use auth::{Keys, Links, SessionIds};
+use store::{Jobs, Models, Objects, ShownModels};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -39,7 +40,7 @@ pub use settings::Settings;
 pub struct Gateway {
     jobs: Jobs,
     objects: Objects,
-    models: Models,
+    models: ShownModels,
     keys: Keys,
     links: Links,
     hub: hub::Hub,
@@ -69,7 +70,7 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Makes a gateway over the stores.
+    /// Makes a gateway over the stores. `sessions` has its name, which no other gateway of the installation has.
     #[must_use]
     pub fn new(
         jobs: Jobs,
@@ -77,16 +78,17 @@ impl Gateway {
         models: Models,
         keys: Keys,
         links: Links,
+        sessions: SessionIds,
         settings: Settings,
     ) -> Arc<Self> {
         Arc::new(Self {
             jobs,
             objects,
-            models,
+            models: models.shown(),
             keys,
             links,
             hub: hub::Hub::default(),
-            sessions: session::Sessions::default(),
+            sessions: session::Sessions::new(sessions),
             uploads: Budget::new(settings.upload_bytes, settings.upload_bytes_per_tenant),
             decodes: Budget::new(settings.decodes.into(), u64::from(settings.decodes / 2)),
             sockets: Budget::new(settings.sockets as u64, settings.sockets_per_tenant as u64),
@@ -101,6 +103,13 @@ impl Gateway {
             followers: TaskTracker::new(),
             submissions: TaskTracker::new(),
         })
+    }
+
+    /// Keeps what the gateway knows of jobs, keys and models as the store has it, for as long as it is polled.
+    async fn keep(&self) {
+        let (jobs, backlog, sessions) = (self.jobs.clone(), self.backlog.clone(), self.sessions.clone());
+        let tracker = presence::Tracker { jobs, backlog, sessions };
+        tokio::join!(tracker.track(), self.rates.forget(), self.keys.keep(), self.models.keep());
     }
 
     /// Refuses new requests from now on; what was accepted can still be followed and fetched.

@@ -1,25 +1,52 @@
 //! The websockets that wait for a request. A request names its websocket by the session id that the websocket's
 //! first frame gave out; after that the two are joined and the id is spent.
+//!
+//! The request may come to another gateway. That one sees from the id that it is a websocket of the same tenant's, and
+//! the job's record has the id in it: the websocket's own gateway, which looks at what others accept, finds it there.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use auth::SessionIds;
 use ids::{JobId, TenantId};
-use store::Follow;
+use store::{Follow, Jobs};
 use tokio::sync::oneshot;
 
-use crate::Error;
+use crate::{Error, unix_millis, unix_seconds};
 
-/// The waiting websockets of one gateway.
-#[derive(Clone, Default)]
+/// Seconds by which gateways' clocks may differ.
+const CLOCKS: u64 = 60;
+
+/// Names of spent websockets, of other gateways, that are kept before it is looked which of them have expired.
+const SPENT: usize = 1024;
+
+/// The waiting websockets of one gateway. Clones share them.
+#[derive(Clone)]
 pub struct Sessions {
+    ids: SessionIds,
     waiting: Arc<Mutex<HashMap<String, Waiting>>>,
+    spent: Arc<Mutex<Spent>>,
 }
 
 struct Waiting {
     /// `None` when the websocket came without a valid key: then no request can claim it.
     tenant: Option<TenantId>,
+    /// Milliseconds since 1970.
+    opened_at: u64,
     job: oneshot::Sender<(JobId, Follow)>,
+}
+
+/// Websockets of other gateways that had their request here, by their names.
+struct Spent {
+    names: HashMap<String, Request>,
+    /// How many there may be before those that have expired are forgotten.
+    room: usize,
+}
+
+struct Request {
+    expires: u64,
+    idempotency_key: Option<String>,
 }
 
 /// A websocket's place among those that wait; dropping it leaves.
@@ -30,92 +57,243 @@ pub struct Session {
     sessions: Sessions,
 }
 
-/// A request's hold on its websocket until its job exists; dropping it closes the websocket.
-pub struct Claim(oneshot::Sender<(JobId, Follow)>);
+/// A request's hold on its websocket until its job exists; dropping it frees the websocket, which is closed if it is
+/// here.
+pub enum Claim {
+    Here(oneshot::Sender<(JobId, Follow)>),
+    There(Elsewhere),
+}
+
+/// A hold on a websocket of another gateway.
+pub struct Elsewhere {
+    sessions: Sessions,
+    id: String,
+    /// Whether it is to be free again when this is dropped.
+    frees: bool,
+}
 
 impl Sessions {
-    /// Enters a websocket under a fresh, unguessable id.
+    #[must_use]
+    pub fn new(ids: SessionIds) -> Self {
+        let spent = Spent { names: HashMap::new(), room: SPENT };
+        Self { ids, waiting: Arc::default(), spent: Arc::new(Mutex::new(spent)) }
+    }
+
+    /// Enters a websocket, which waits for so long, under a fresh name.
     ///
     /// # Errors
     /// When the source of randomness fails.
-    pub fn open(&self, tenant: Option<TenantId>) -> Result<Session, Error> {
-        let mut random = [0; 16];
-        getrandom::fill(&mut random).map_err(|error| Error::internal(error.to_string()))?;
-        let id = format!("{:032x}", u128::from_be_bytes(random));
+    pub fn open(&self, tenant: Option<TenantId>, patience: Duration) -> Result<Session, Error> {
+        let id = self.ids.make(tenant.as_ref(), unix_seconds() + patience.as_secs())?;
         let (sender, job) = oneshot::channel();
-        let mut waiting = self.lock();
-        waiting.insert(id.clone(), Waiting { tenant, job: sender });
-        drop(waiting);
+        self.waiting().insert(id.clone(), Waiting { tenant, opened_at: unix_millis(), job: sender });
         Ok(Session { id, job, sessions: self.clone() })
     }
 
-    /// Takes the websocket that a tenant's request names.
+    /// Takes the websocket that a tenant's request names, wherever it is. Where the same request came before, as its
+    /// idempotency key shows, one of another gateway may be named again.
     ///
     /// # Errors
-    /// [`Error::NoSession`] when none waits under this id, or when it is another tenant's.
-    pub fn claim(&self, id: &str, tenant: &TenantId) -> Result<Claim, Error> {
-        let mut waiting = self.lock();
-        if waiting.get(id).is_none_or(|session| session.tenant.as_ref() != Some(tenant)) {
+    /// [`Error::NoSession`] when it is known that none waits under this name, or when it is another tenant's.
+    pub fn claim(&self, id: &str, tenant: &TenantId, idempotency_key: Option<&str>) -> Result<Claim, Error> {
+        let named = self.ids.read(id, tenant).ok_or(Error::NoSession)?;
+        if named.here {
+            return self.take(id, tenant).map(Claim::Here).ok_or(Error::NoSession);
+        }
+        if named.expires + CLOCKS < unix_seconds() {
             return Err(Error::NoSession);
         }
-        waiting.remove(id).map(|session| Claim(session.job)).ok_or(Error::NoSession)
+        let mut spent = self.spent();
+        let before = spent.names.get(id);
+        let again =
+            before.is_some_and(|it| it.idempotency_key.is_some() && it.idempotency_key.as_deref() == idempotency_key);
+        if before.is_some() && !again {
+            return Err(Error::NoSession);
+        }
+        spent.add(id, Request { expires: named.expires, idempotency_key: idempotency_key.map(str::to_owned) });
+        drop(spent);
+        Ok(Claim::There(Elsewhere { sessions: self.clone(), id: id.to_owned(), frees: !again }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, Waiting>> {
+    /// Takes a websocket that waits here.
+    pub fn take(&self, id: &str, tenant: &TenantId) -> Option<oneshot::Sender<(JobId, Follow)>> {
+        let mut waiting = self.waiting();
+        waiting.get(id).filter(|session| session.tenant.as_ref() == Some(tenant))?;
+        waiting.remove(id).map(|session| session.job)
+    }
+
+    /// Says whether a tenant's websocket waits here under this name.
+    #[must_use]
+    pub fn waits(&self, id: &str, tenant: &TenantId) -> bool {
+        self.waiting().get(id).is_some_and(|session| session.tenant.as_ref() == Some(tenant))
+    }
+
+    /// Returns a time before which no job was accepted that a websocket here waits for, in milliseconds since 1970.
+    /// `None` where none waits.
+    #[must_use]
+    pub fn since(&self) -> Option<u64> {
+        let oldest = self.waiting().values().map(|session| session.opened_at).min();
+        oldest.map(|opened_at| opened_at.saturating_sub(CLOCKS * 1000))
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, HashMap<String, Waiting>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spent(&self) -> MutexGuard<'_, Spent> {
+        self.spent.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Spent {
+    fn add(&mut self, id: &str, request: Request) {
+        if self.names.len() >= self.room {
+            let now = unix_seconds();
+            self.names.retain(|_, request| request.expires + CLOCKS >= now);
+            self.room = (self.names.len() * 2).max(SPENT);
+        }
+        self.names.insert(id.to_owned(), request);
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.sessions.lock().remove(&self.id);
+        self.sessions.waiting().remove(&self.id);
     }
 }
 
 impl Claim {
-    /// Tells the websocket which job to follow. A websocket that left meanwhile loses nothing but the news.
+    /// Refuses a websocket that would never hear of a job: one of another gateway, which learns from the job's record
+    /// who waits for it, where the record of a request that came before names another.
+    ///
+    /// # Errors
+    /// [`Error::HeardElsewhere`]; failures of the store.
+    pub async fn check(&self, jobs: &Jobs, job: JobId) -> Result<(), Error> {
+        let Self::There(elsewhere) = self else { return Ok(()) };
+        match jobs.look(&[job]).await?.first() {
+            Some(record) if record.session == elsewhere.id => Ok(()),
+            _ => Err(Error::HeardElsewhere(job)),
+        }
+    }
+
+    /// Tells the websocket which job to follow. A websocket that left meanwhile loses nothing but the news. One of
+    /// another gateway is told by that one.
     pub fn attach(self, job: JobId, follow: Follow) {
-        if self.0.send((job, follow)).is_err() {
-            tracing::debug!(%job, "the websocket closed before its job was accepted");
+        match self {
+            Self::Here(sender) => attach(sender, job, follow),
+            there @ Self::There(_) => there.spend(),
+        }
+    }
+
+    /// Lets no other request have the websocket, which hears of this one's job if there is one.
+    pub fn spend(self) {
+        if let Self::There(mut elsewhere) = self {
+            elsewhere.frees = false;
+        }
+    }
+}
+
+/// Tells a websocket which job to follow.
+pub fn attach(sender: oneshot::Sender<(JobId, Follow)>, job: JobId, follow: Follow) {
+    if sender.send((job, follow)).is_err() {
+        tracing::debug!(%job, "the websocket closed before its job was accepted");
+    }
+}
+
+impl Drop for Elsewhere {
+    fn drop(&mut self) {
+        if self.frees {
+            self.sessions.spent().names.remove(&self.id);
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use store::{Jobs, RedbStore};
+    use auth::ServerSecret;
+    use store::{MemoryStore, MetadataStore};
 
     use super::*;
 
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    /// Makes the websockets of two gateways of one installation.
+    async fn two() -> (MemoryStore, Sessions, Sessions) {
+        let store = MemoryStore::new(1);
+        let secret = ServerSecret::load(&store as &dyn MetadataStore).await.unwrap();
+        let sessions = |name: &str| Sessions::new(SessionIds::new(&secret, name));
+        (store, sessions("one"), sessions("other"))
+    }
+
+    fn tenants() -> (TenantId, TenantId) {
+        (TenantId::new("ada"), TenantId::new("bob"))
+    }
+
+    fn refused(claim: &Result<Claim, Error>) -> bool {
+        matches!(claim, Err(Error::NoSession))
+    }
+
     #[tokio::test]
     async fn a_session_is_claimed_once_and_only_by_its_tenant() {
-        let folder = tempfile::tempdir().unwrap();
-        let jobs = Jobs::new(Arc::new(RedbStore::open(folder.path().join("state")).unwrap()));
-        let sessions = Sessions::default();
-        let (ada, bob) = (TenantId::new("ada"), TenantId::new("bob"));
-        let mut session = sessions.open(Some(ada.clone())).unwrap();
-        assert!(matches!(sessions.claim(&session.id, &bob), Err(Error::NoSession)));
+        let (store, sessions, _) = two().await;
+        let jobs = Jobs::new(Arc::new(store));
+        let (ada, bob) = tenants();
+        let mut session = sessions.open(Some(ada.clone()), PATIENCE).unwrap();
+        assert!(refused(&sessions.claim(&session.id, &bob, None)));
         let job = JobId::new();
-        sessions.claim(&session.id, &ada).unwrap().attach(job, jobs.follow_new(job).await.unwrap());
+        sessions.claim(&session.id, &ada, None).unwrap().attach(job, jobs.follow_new(job).await.unwrap());
         assert_eq!(session.job.try_recv().unwrap().0, job);
-        assert!(matches!(sessions.claim(&session.id, &ada), Err(Error::NoSession)));
+        assert!(refused(&sessions.claim(&session.id, &ada, None)));
     }
 
-    #[test]
-    fn a_websocket_without_a_key_is_nobodys() {
-        let sessions = Sessions::default();
-        let session = sessions.open(None).unwrap();
-        assert!(matches!(sessions.claim(&session.id, &TenantId::new("ada")), Err(Error::NoSession)));
+    #[tokio::test]
+    async fn a_websocket_without_a_key_is_nobodys() {
+        let (_, sessions, other) = two().await;
+        let session = sessions.open(None, PATIENCE).unwrap();
+        assert!(refused(&sessions.claim(&session.id, &tenants().0, None)));
+        assert!(refused(&other.claim(&session.id, &tenants().0, None)));
     }
 
-    #[test]
-    fn a_refused_request_frees_its_websocket_and_a_closed_websocket_leaves() {
-        let sessions = Sessions::default();
-        let ada = TenantId::new("ada");
-        let mut session = sessions.open(Some(ada.clone())).unwrap();
-        drop(sessions.claim(&session.id, &ada).unwrap());
+    #[tokio::test]
+    async fn a_refused_request_frees_its_websocket_and_a_closed_websocket_leaves() {
+        let (_, sessions, _) = two().await;
+        let (ada, _) = tenants();
+        let mut session = sessions.open(Some(ada.clone()), PATIENCE).unwrap();
+        assert!(sessions.waits(&session.id, &ada) && sessions.since().is_some());
+        drop(sessions.claim(&session.id, &ada, None).unwrap());
         assert!(matches!(session.job.try_recv(), Err(oneshot::error::TryRecvError::Closed)));
         drop(session);
-        assert!(sessions.lock().is_empty());
+        assert!(sessions.waiting().is_empty() && sessions.since().is_none());
+    }
+
+    #[tokio::test]
+    async fn a_websocket_of_another_gateway_has_one_request_of_its_tenants() {
+        let (_, one, other) = two().await;
+        let (ada, bob) = tenants();
+        let session = one.open(Some(ada.clone()), PATIENCE).unwrap();
+        assert!(refused(&other.claim(&session.id, &bob, None)));
+        assert!(refused(&other.claim(&session.id.replace('.', "0"), &ada, None)));
+        drop(other.claim(&session.id, &ada, Some("k")).unwrap());
+        // What was refused has not had it; what may have been accepted has.
+        other.claim(&session.id, &ada, Some("k")).unwrap().spend();
+        assert!(refused(&other.claim(&session.id, &ada, None)));
+        assert!(refused(&other.claim(&session.id, &ada, Some("another"))));
+        drop(other.claim(&session.id, &ada, Some("k")).unwrap());
+        assert!(refused(&other.claim(&session.id, &ada, None)), "it stays spent");
+        assert!(one.waits(&session.id, &ada));
+    }
+
+    #[tokio::test]
+    async fn the_names_of_websockets_that_are_long_gone_are_refused_and_forgotten() {
+        let (_, one, other) = two().await;
+        let (ada, _) = tenants();
+        let id = |expires| one.ids.make(Some(&ada), expires).unwrap();
+        assert!(refused(&other.claim(&id(unix_seconds() - CLOCKS - 1), &ada, None)));
+        for number in 0..10_000 {
+            other.spent().add(&number.to_string(), Request { expires: 1, idempotency_key: None });
+        }
+        assert!(other.spent().names.len() <= SPENT);
+        other.claim(&id(unix_seconds()), &ada, None).unwrap().spend();
+        assert_eq!(other.spent().names.values().filter(|request| request.expires > 1).count(), 1);
     }
 }

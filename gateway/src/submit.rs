@@ -51,7 +51,10 @@ pub async fn submit(
     hosted(&gateway, &model).await?;
     // Claimed before the job exists: a request whose answer nobody can hear is not run.
     let claim = match fields.blocking() {
-        true => Some(gateway.sessions.claim(&fields.session_id, &principal.tenant)?),
+        true => {
+            let key = idempotency_key.as_deref();
+            Some(gateway.sessions.claim(&fields.session_id, &principal.tenant, key)?)
+        }
         false => None,
     };
 
@@ -104,10 +107,23 @@ pub async fn submit(
     let committing = commit(Arc::clone(&gateway), record, payload, (entered, room), here);
     // By itself, so that it is done to its end, and cleaned up after, also where the client has hung up.
     let committed = gateway.submissions.spawn(committing).await.map_err(Error::internal)?;
-    let (id, follow) = committed?;
+    let (accepted, follow) = match committed {
+        Err(error @ Error::Unknown { .. }) => {
+            // If there is a job, it is this websocket's.
+            if let Some(claim) = claim {
+                claim.spend();
+            }
+            return Err(error);
+        }
+        committed => committed?,
+    };
     if let Some(claim) = claim {
-        claim.attach(id, follow);
+        if accepted != id {
+            claim.check(&gateway.jobs, accepted).await?;
+        }
+        claim.attach(accepted, follow);
     }
+    let id = accepted;
     Ok(Json(ResponseModel::new(id.to_string(), Status::Received, "Your job has been received.")))
 }
 
@@ -123,7 +139,7 @@ async fn commit(
     let id = record.id;
     let place = Place::payload(&record.tenant, id);
     let mut kept = Kept { objects: gateway.objects.clone(), tasks: gateway.submissions.clone(), place: None };
-    if payload.len() > store::INLINE_BYTES {
+    if payload.len() > gateway.objects.inline_bytes() {
         kept.place = Some(place.clone());
     }
     record.payload = gateway.objects.keep(&place, payload).await?;
@@ -133,10 +149,17 @@ async fn commit(
         // The client hung up before anything was promised.
         return Err(Error::Busy);
     }
-    let accepted = match gateway.jobs.accept(&record).await {
-        Ok(accepted) => accepted,
+    let accepted = match timeout(gateway.jobs.deadline(), gateway.jobs.accept(&record)).await {
+        Ok(Ok(accepted)) => accepted,
+        // It was asked again and again and nobody can say. If there is a job, it needs its payload.
+        Err(_) | Ok(Err(store::Error::Unavailable { maybe_done: true, .. })) => {
+            kept.place = None;
+            return Err(Error::Unknown { job: id, named: record.idempotency.is_some() });
+        }
+        // Nothing was done.
+        Ok(Err(error @ store::Error::Unavailable { .. })) => return Err(error.into()),
         // What failed may have been done all the same.
-        Err(error) => match gateway.jobs.find(id).await {
+        Ok(Err(error)) => match gateway.jobs.find(id).await {
             Ok(Some(_)) => Accepted::New,
             Ok(None) => return Err(error.into()),
             Err(_) => {

@@ -17,7 +17,7 @@ use nnsight::{ResponseModel, Status};
 use serde_json::json;
 use store::{Change, Follow, JobRecord};
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::authenticate::Caller;
 use crate::budget::Held;
@@ -30,6 +30,8 @@ const PING: Duration = Duration::from_secs(20);
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long a websocket without a valid key may stay: as long as a client needs to be refused.
 const KEYLESS_IDLE: Duration = Duration::from_secs(10);
+/// How long a store that failed is left alone.
+const AWAY: Duration = Duration::from_millis(500);
 /// Bytes a client sends: control frames only.
 const INCOMING_BYTES: usize = 16 << 10;
 /// Bytes that are made room for before each read.
@@ -59,7 +61,7 @@ pub async fn subscribe(
             (Place::Nobodys { _permit: permit }, None, KEYLESS_IDLE)
         }
     };
-    let session = gateway.sessions.open(tenant.clone())?;
+    let session = gateway.sessions.open(tenant.clone(), idle)?;
     let origin = progress::origin(&gateway, &headers);
     let upgrade = upgrade.max_message_size(INCOMING_BYTES).max_frame_size(INCOMING_BYTES);
     let upgrade = upgrade.read_buffer_size(READ_BYTES).write_buffer_size(WRITE_BYTES);
@@ -130,11 +132,11 @@ impl Subscriber {
         // When what is unsent, or else a ping, is due.
         let mut due = std::pin::pin!(sleep_until(Instant::now() + PING));
         loop {
-            // Cancel safe: `Follow::next` says so, reading a websocket and sleeping are. In this order, so that
+            // Cancel safe: `next` says so, reading a websocket and sleeping are. In this order, so that
             // what has happened is told before a stopping server ends the websocket.
             tokio::select! {
                 biased;
-                change = follow.next() => match change {
+                change = next(&mut follow) => match change {
                     Ok(Some(change)) => {
                         if self.unsent == 0 {
                             due.as_mut().reset(Instant::now() + PAUSE);
@@ -291,6 +293,21 @@ async fn patient(patience: Duration, sent: impl Future<Output = Result<(), axum:
         Ok(Ok(())) => Ok(()),
         Ok(Err(_)) => Err(Gone("the connection broke")),
         Err(_) => Err(Gone("the client reads too slowly")),
+    }
+}
+
+/// Returns a job's next change. Where the store is away, it waits until that is back.
+///
+/// Cancel safe, as [`Follow::next`] is: who failed goes on where it was.
+async fn next(follow: &mut Follow) -> Result<Option<Change>, store::Error> {
+    loop {
+        match follow.next().await {
+            Err(store::Error::Unavailable { reason, .. }) => {
+                tracing::debug!(reason, "a job cannot be followed for now");
+                sleep(AWAY).await;
+            }
+            told => return told,
+        }
     }
 }
 

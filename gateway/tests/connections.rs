@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::{Grant, Keys, Links, Scope, Secret, ServerSecret};
+use auth::{Grant, Keys, Links, Scope, Secret, ServerSecret, SessionIds};
 use gateway::{Gateway, Settings, serve};
 use ids::{JobId, KeyId, ModelKey, TenantId, WorkerId};
 use store::job::Event;
@@ -31,6 +31,7 @@ async fn server(settings: Settings) -> Server {
     let secret = ServerSecret::load(store.as_ref()).await.unwrap();
     let objects = Objects::local(folder.path().join("objects")).unwrap();
     let (keys, links) = (Keys::new(Arc::clone(&store), &secret), Links::new(&secret));
+    let sessions = SessionIds::new(&secret, "one");
     for (key, tenant) in [("key", "ada"), ("key of bob", "bob"), ("key of eve", "eve")] {
         keys.register(&Secret::new(key), Grant::new(TenantId::new(tenant), &[Scope::Submit])).await.unwrap();
     }
@@ -41,7 +42,7 @@ async fn server(settings: Settings) -> Server {
     jobs.accept(&JobRecord::queued(id, tenant, KeyId::new("k"), ModelKey::new("o/n", None), empty, 1)).await.unwrap();
     jobs.transition(id, 0, &Event::Dispatched { worker: WorkerId::new("w"), epoch: 1 }, 2).await.unwrap();
     jobs.transition(id, 1, &Event::Finished { result, meta: "{}".into() }, 3).await.unwrap();
-    let gateway = Gateway::new(jobs, objects, Models::new(store), keys, links, settings);
+    let gateway = Gateway::new(jobs, objects, Models::new(store), keys, links, sessions, settings);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
     let ended = tokio::spawn({

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use auth::{Grant, Keys, Links, Scope, Secret, ServerSecret};
+use auth::{Grant, Keys, Links, Scope, Secret, ServerSecret, SessionIds};
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use gateway::{Gateway, Settings, router};
@@ -36,8 +36,9 @@ impl Fixture {
         keys.register(&Secret::new("key-of-operator"), operator).await.unwrap();
         let objects = Objects::local(folder.path().join("objects")).unwrap();
         let jobs = Jobs::new(Arc::clone(&store));
-        let links = Links::new(&secret);
-        let gateway = Gateway::new(jobs.clone(), objects, Models::new(store), keys, links, Settings::default());
+        let (links, sessions) = (Links::new(&secret), SessionIds::new(&secret, "one"));
+        let models = Models::new(store);
+        let gateway = Gateway::new(jobs.clone(), objects, models, keys, links, sessions, Settings::default());
         Self { app: router(gateway), jobs, _folder: folder }
     }
 

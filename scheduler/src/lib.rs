@@ -23,5 +23,5 @@ mod wire;
 pub use clock::{Clock, SystemClock};
 pub use config::{Config, HostedModel};
 pub use handle::{Departures, Error, Handle, plaintext, run, start};
-pub use office::{Candidate, Ended};
+pub use office::{Candidate, Door, Ended};
 pub use sessions::{Inbox, Replies, Role, Sessions};

@@ -1,5 +1,6 @@
 //! One of several schedulers: it answers workers for as long as it lives, and leads whenever it is elected.
 
+use std::convert::Infallible;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -19,7 +20,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::handle::{self, Error, Handle};
-use crate::sessions::{Role, Sessions};
+use crate::sessions::{Inbox, Replies, Role, Sessions};
 
 /// The office that schedulers are elected to.
 const OFFICE: &str = "scheduler";
@@ -50,12 +51,32 @@ pub enum Ended {
 }
 
 impl Candidate {
-    /// Answers workers and stands for election, again and again, until `stop`; then the office is given up at once. What
-    /// workers have goes on, and is taken up by whoever leads next. `role` shows what it is.
+    /// Returns where workers come in, whoever leads.
+    #[must_use]
+    pub fn door(&self) -> Door {
+        let (follows, followed) = watch::channel(Role::Follows(None));
+        let standby = Sessions::standby(&self.config, followed);
+        Door { sessions: Arc::new(RwLock::new(standby.clone())), standby, follows }
+    }
+
+    /// Stands for election, again and again, until `stop`; then the office is given up at once. What workers have goes on,
+    /// and is taken up by whoever leads next. `role` shows what this one is.
     ///
     /// # Errors
     /// When a part that nothing works without fails: the process had better end.
-    pub async fn stand<IO>(
+    pub async fn stand(self, door: Door, role: watch::Sender<Role>, stop: CancellationToken) -> Result<(), Ended> {
+        let election = Election::new(Arc::clone(&self.store), OFFICE);
+        tokio::select! {
+            ended = self.lead_whenever_elected(&election, &door, &role, &stop) => ended,
+            never = follow(&election, &door, &role) => match never {},
+        }
+    }
+
+    /// Stands for election, and answers the workers that dial in by gRPC.
+    ///
+    /// # Errors
+    /// As [`Candidate::stand`].
+    pub async fn serve<IO>(
         self,
         incoming: impl Stream<Item = io::Result<IO>> + Send + 'static,
         role: watch::Sender<Role>,
@@ -64,17 +85,12 @@ impl Candidate {
     where
         IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
     {
-        let election = Election::new(Arc::clone(&self.store), OFFICE);
-        let (follows, followed) = watch::channel(Role::Follows(None));
-        let standby = Sessions::standby(&self.config, followed);
-        let door = Door { sessions: Arc::new(RwLock::new(standby.clone())) };
+        let door = self.door();
         let mut answering = tokio::spawn(handle::answer(door.clone(), incoming, stop.clone()));
-        let following = tokio::spawn(follow(election.clone(), follows.clone(), role.clone()));
         let ended = tokio::select! {
-            ended = self.lead_whenever_elected(&election, &door, &standby, (&role, &follows), &stop) => ended,
+            ended = self.stand(door, role, stop.clone()) => ended,
             _ = &mut answering => if stop.is_cancelled() { Ok(()) } else { Err(Ended::Failed) },
         };
-        following.abort();
         answering.abort();
         ended
     }
@@ -83,12 +99,11 @@ impl Candidate {
         &self,
         election: &Election,
         door: &Door,
-        standby: &Sessions,
-        (role, follows): (&watch::Sender<Role>, &watch::Sender<Role>),
+        role: &watch::Sender<Role>,
         stop: &CancellationToken,
     ) -> Result<(), Ended> {
         loop {
-            role.send_replace(follows.borrow().clone());
+            role.send_replace(door.follows.borrow().clone());
             let Some(elected) = stop.run_until_cancelled(election.campaign(&self.address)).await else {
                 return Ok(());
             };
@@ -111,14 +126,14 @@ impl Candidate {
                     continue;
                 }
             };
-            door.open(handle.sessions());
+            door.lead(Some(handle.sessions()));
             role.send_replace(Role::Leads);
             let failed = tokio::select! {
                 () = leadership.lost().cancelled_owned() => false,
                 () = handle.failed() => true,
                 () = stop.cancelled() => false,
             };
-            door.open(standby.clone());
+            door.lead(None);
             tracing::info!(epoch = handle.epoch(), "this scheduler leads no longer");
             if timeout(LINGER, handle.stop()).await.is_err() {
                 tracing::warn!("what was begun as leader took too long to end");
@@ -143,13 +158,13 @@ impl Candidate {
 }
 
 /// Keeps it known who leads, for as long as it is polled.
-async fn follow(election: Election, follows: watch::Sender<Role>, role: watch::Sender<Role>) {
+async fn follow(election: &Election, door: &Door, role: &watch::Sender<Role>) -> Infallible {
     loop {
         match election.leaders().await {
             Ok(mut leaders) => {
                 while let Some(leader) = leaders.next().await {
                     let leader = Role::Follows(leader.map(|leader| leader.address));
-                    follows.send_replace(leader.clone());
+                    door.follows.send_replace(leader.clone());
                     role.send_if_modified(|role| {
                         let follows = *role != Role::Leads;
                         if follows {
@@ -165,15 +180,32 @@ async fn follow(election: Election, follows: watch::Sender<Role>, role: watch::S
     }
 }
 
-/// Leads each worker that dials to what this process is at the moment.
+/// Where workers come in: it lets them in while this process leads, and tells them who does otherwise. Clones share it.
 #[derive(Clone)]
-struct Door {
+pub struct Door {
+    /// What answers at the moment.
     sessions: Arc<RwLock<Sessions>>,
+    standby: Sessions,
+    /// Who leads, as others see it.
+    follows: watch::Sender<Role>,
 }
 
 impl Door {
-    fn open(&self, sessions: Sessions) {
+    /// Opens a session with whoever sends `inbox`, over whatever network.
+    ///
+    /// # Errors
+    /// When the worker does not belong here.
+    pub async fn accept(&self, inbox: Inbox) -> Result<Replies, Status> {
+        self.sessions().accept(inbox).await
+    }
+
+    fn lead(&self, sessions: Option<Sessions>) {
+        let sessions = sessions.unwrap_or_else(|| self.standby.clone());
         *self.sessions.write().unwrap_or_else(PoisonError::into_inner) = sessions;
+    }
+
+    fn sessions(&self) -> Sessions {
+        self.sessions.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 }
 
@@ -182,7 +214,6 @@ impl WorkerSessions for Door {
     type OpenStream = Pin<Box<dyn Stream<Item = Result<v1::ToWorker, Status>> + Send>>;
 
     async fn open(&self, request: Request<Streaming<v1::FromWorker>>) -> Result<Response<Self::OpenStream>, Status> {
-        let sessions = self.sessions.read().unwrap_or_else(PoisonError::into_inner).clone();
-        sessions.open(request).await
+        self.sessions().open(request).await
     }
 }

@@ -51,7 +51,7 @@ impl Standing {
         };
         let (told, role) = watch::channel(Role::Follows(None));
         let stop = CancellationToken::new();
-        let task = tokio::spawn(candidate.stand(server.incoming(listener), told, stop.clone()));
+        let task = tokio::spawn(candidate.serve(server.incoming(listener), told, stop.clone()));
         Self { address, store, role, stop, task }
     }
 

@@ -5,7 +5,9 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod simulation {
+    pub mod day;
     pub mod history;
+    pub mod jobs;
     pub mod models;
     pub mod network;
 }
@@ -15,19 +17,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fastrand::Rng;
-use ids::{JobId, KeyId, ModelKey, TenantId};
-use program::{Entry, Env, Heap, Program, Source};
-use scheduler::{Clock, HostedModel};
+use ids::{JobId, TenantId};
+use scheduler::{Clock, Sessions};
+use simulation::day::Day;
 use simulation::history::History;
-use simulation::network::Network;
-use store::{Accepted, Blob, JobRecord, Jobs, MemoryStore, MetadataStore, Objects, Outcome, State};
+use simulation::jobs::{hosted, queued, seeds};
+use simulation::network::{Listener, Network};
+use store::{Accepted, Blob, Jobs, MemoryStore, MetadataStore, Objects, Outcome, State};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// How long a worker that was cut off is waited for.
 const REATTACH: Duration = Duration::from_secs(45);
+const ADDRESS: &str = "http://scheduler";
 const WORKERS: usize = 3;
 const JOBS: usize = 12;
+/// The longest that a message takes between workers and the scheduler, in microseconds.
+const SLOWEST: u64 = 20_000;
 /// How long things go wrong.
 const TROUBLE: Duration = Duration::from_secs(90);
 
@@ -39,14 +45,6 @@ struct Faults {
     cuts: bool,
     /// Whether cuts may last longer than a worker is waited for.
     long: bool,
-}
-
-struct Day(Instant);
-
-impl Clock for Day {
-    fn unix_millis(&self) -> u64 {
-        1_800_000_000_000 + u64::try_from(self.0.elapsed().as_millis()).unwrap()
-    }
 }
 
 struct Simulation {
@@ -72,7 +70,7 @@ struct Worker {
 }
 
 impl Simulation {
-    async fn new(seed: u64, faults: Faults, objects: Objects) -> Self {
+    async fn new(seed: u64, faults: Faults, objects: Objects, slowest: u64) -> Self {
         let store = Arc::new(MemoryStore::new(seed));
         let jobs = Jobs::new(Arc::clone(&store) as Arc<dyn MetadataStore>);
         let workers = (0..WORKERS).map(|_| Worker { task: None, back: Some(Instant::now()) }).collect();
@@ -83,7 +81,7 @@ impl Simulation {
             objects,
             jobs,
             clock: Arc::new(Day(Instant::now())),
-            network: Arc::new(Network::new(WORKERS, seed)),
+            network: Arc::new(Network::new(WORKERS, seed, slowest)),
             history: Arc::default(),
             scheduler: None,
             back: None,
@@ -96,23 +94,22 @@ impl Simulation {
     }
 
     async fn start_scheduler(&mut self) {
-        let model = HostedModel { key: model(), folder: "/models/tiny".into(), dtype: None, device: None };
         let config = scheduler::Config {
             token: "token".into(),
-            models: vec![model],
+            models: vec![hosted()],
             reattach: REATTACH,
             ..scheduler::Config::default()
         };
         let store = Arc::clone(&self.store) as Arc<dyn MetadataStore>;
         let clock = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let handle = scheduler::start(config, store, self.objects.clone(), clock).await.unwrap();
-        self.network.listen(Some(handle.sessions()));
+        self.network.listen(ADDRESS, Some(listener(handle.sessions())));
         self.scheduler = Some(handle);
         self.back = None;
     }
 
     async fn stop_scheduler(&mut self) {
-        self.network.listen(None);
+        self.network.listen(ADDRESS, None);
         if let Some(handle) = self.scheduler.take() {
             handle.stop().await;
         }
@@ -124,8 +121,7 @@ impl Simulation {
 
     fn start_worker(&mut self, index: usize) {
         let name = format!("w{index}");
-        let config =
-            worker::Config { slots: 4, ..worker::Config::new(vec!["http://scheduler".into()], "token".into(), name) };
+        let config = worker::Config { slots: 4, ..worker::Config::new(vec![ADDRESS.into()], "token".into(), name) };
         let dial = simulation::network::Line { network: Arc::clone(&self.network), worker: index };
         let host = simulation::models::host(Arc::clone(&self.history), config.instance.clone());
         let task = tokio::spawn(worker::run_over(config, Arc::new(dial), host));
@@ -143,22 +139,9 @@ impl Simulation {
     }
 
     async fn submit(&mut self) {
-        let id = JobId::new();
-        let run = self.random.u64(0..20_000);
-        let program = Program {
-            model: model(),
-            env: Env::default(),
-            entry: Entry::Session,
-            modules: Vec::new(),
-            source: Source { text: run.to_string(), ..Source::default() },
-            heap: Heap::default(),
-            locals: Vec::new(),
-            globals: Vec::new(),
-        };
         let tenant = TenantId::new(format!("tenant {}", self.random.u32(0..3)));
-        let payload = Blob::Inline(program.encode().unwrap().into());
-        let now = self.clock.unix_millis();
-        let record = JobRecord::queued(id, tenant, KeyId::new("key"), model(), payload, now);
+        let record = queued(tenant, self.random.u64(0..20_000), self.clock.unix_millis());
+        let id = record.id;
         assert_eq!(self.jobs.accept(&record).await.unwrap(), Accepted::New);
         self.accepted.push(id);
         if self.random.u32(0..8) == 0 {
@@ -256,14 +239,11 @@ impl Simulation {
     }
 }
 
-fn model() -> ModelKey {
-    ModelKey::new("test/tiny", None)
-}
-
-fn seeds(usual: Range<u64>) -> Range<u64> {
-    let Ok(asked) = std::env::var("VITRINE_SEEDS") else { return usual };
-    let (from, to) = asked.split_once("..").expect("VITRINE_SEEDS=from..to");
-    from.parse().unwrap()..to.parse().unwrap()
+fn listener(sessions: Sessions) -> Listener {
+    Arc::new(move |inbox| {
+        let sessions = sessions.clone();
+        Box::pin(async move { sessions.accept(inbox).await })
+    })
 }
 
 fn simulate(faults: Faults, usual: Range<u64>) {
@@ -274,7 +254,7 @@ fn simulate(faults: Faults, usual: Range<u64>) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build().unwrap();
         let objects = objects.clone();
         let ran = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            runtime.block_on(async { Simulation::new(seed, faults, objects).await.run().await });
+            runtime.block_on(async { Simulation::new(seed, faults, objects, SLOWEST).await.run().await });
         }));
         if ran.is_err() {
             panic!("seed {seed} with {faults:?}; VITRINE_SEEDS={seed}..{} runs it again", seed + 1);
@@ -302,24 +282,11 @@ fn j1_j2_j3_every_job_ends_once_where_lines_are_down_for_longer_than_anybody_wai
 #[tokio::test(start_paused = true)]
 async fn the_way_from_acceptance_to_completion_waits_for_nothing() {
     let folder = tempfile::tempdir().unwrap();
-    let mut simulation = Simulation::new(7, WELL, Objects::local(folder.path()).unwrap()).await;
-    simulation.network.instant();
+    let mut simulation = Simulation::new(7, WELL, Objects::local(folder.path()).unwrap(), 0).await;
     simulation.mend().await;
     tokio::time::sleep(Duration::from_secs(5)).await;
     for _ in 0..20 {
-        let program = Program {
-            model: model(),
-            env: Env::default(),
-            entry: Entry::Session,
-            modules: Vec::new(),
-            source: Source { text: "0".into(), ..Source::default() },
-            heap: Heap::default(),
-            locals: Vec::new(),
-            globals: Vec::new(),
-        };
-        let payload = Blob::Inline(program.encode().unwrap().into());
-        let now = simulation.clock.unix_millis();
-        let record = JobRecord::queued(JobId::new(), TenantId::new("lab"), KeyId::new("key"), model(), payload, now);
+        let record = queued(TenantId::new("lab"), 0, simulation.clock.unix_millis());
         let mut follow = simulation.jobs.follow_new(record.id).await.unwrap();
         let began = Instant::now();
         simulation.jobs.accept(&record).await.unwrap();

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use ::gateway::Gateway;
 use anyhow::{Context, Result, anyhow};
-use auth::{Keys, Links, ServerSecret};
+use auth::{Keys, Links, ServerSecret, SessionIds};
 use clap::Args;
 use config::Given;
 use health::Health;
@@ -132,6 +132,7 @@ async fn serve(config: Config) -> Result<ExitCode> {
         Models::new(Arc::clone(&store)),
         Keys::new(store, &secret),
         Links::new(&secret),
+        SessionIds::new(&secret, &name),
         serving::within_limits(&config.gateway, &listen),
     );
     let Listen { listener, tls, .. } = listen;

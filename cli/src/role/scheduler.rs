@@ -155,11 +155,11 @@ async fn serve(config: Config, token: String) -> Result<ExitCode> {
             let server = tls::Server::mutual(certificates.files(), b"h2", &[tls::Role::Worker])?;
             let renewing = server.clone();
             tokio::spawn(async move { renewing.follow().await });
-            tokio::spawn(candidate.stand(server.incoming(listener), role, stop.clone()))
+            tokio::spawn(candidate.serve(server.incoming(listener), role, stop.clone()))
         }
         None => {
             let incoming = ::scheduler::plaintext(listener);
-            tokio::spawn(candidate.stand(incoming, role, stop.clone()))
+            tokio::spawn(candidate.serve(incoming, role, stop.clone()))
         }
     };
     tokio::spawn(health.pulse("scheduler"));

@@ -1,22 +1,24 @@
 //! API keys: made, stored as hashes, and told apart in constant time.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use ids::{KeyId, TenantId};
 use program::Batching;
 use serde::{Deserialize, Serialize};
-use store::MetadataStore;
+use store::{Entry, MetadataStore, Mirror, Txn, Unsure};
 use subtle::ConstantTimeEq;
 
 use crate::secret::{hex, random};
 use crate::{Error, Secret, ServerSecret};
 
-/// The keys of one installation.
+/// The keys of one installation. Clones share what they keep in memory.
 #[derive(Clone)]
 pub struct Keys {
     store: Arc<dyn MetadataStore>,
     hash_key: [u8; 32],
+    mirror: Mirror<KeyRecord>,
 }
 
 impl Keys {
@@ -25,7 +27,14 @@ impl Keys {
 
     /// Opens the keys that `store` holds.
     pub fn new(store: Arc<dyn MetadataStore>, secret: &ServerSecret) -> Self {
-        Self { store, hash_key: secret.derive("vitrine 2026 hash of API keys") }
+        let mirror = Mirror::new(Arc::clone(&store), Self::PREFIX, |entry| KeyRecord::read(&entry.value));
+        Self { store, hash_key: secret.derive("vitrine 2026 hash of API keys"), mirror }
+    }
+
+    /// Keeps the keys in memory, for as long as it is polled: a key that is made or revoked anywhere counts a moment
+    /// later here. While nobody does, and where the store was not heard of for seconds, it is asked about every key.
+    pub async fn keep(&self) -> Infallible {
+        self.mirror.keep().await
     }
 
     /// Makes a key `vitrine_<id>_<256 random bits>` and stores its hash. Its text exists only in what this returns.
@@ -67,8 +76,35 @@ impl Keys {
             batching: grant.batching,
         };
         let bytes = postcard::to_stdvec(&record).map_err(|_| Error::Unreadable(Self::path(&id)))?;
-        self.store.put(&Self::path(&id), bytes.into()).await?;
+        let written = self.store.txn(Txn::default().put(Self::path(&id), bytes)).await?;
+        if let Some(revision) = written.committed() {
+            self.mirror.shows(revision).await;
+        }
         Ok(id)
+    }
+
+    /// Ends a key. It is dead here when this returns, and everywhere within 5 s where the store can be reached. Returns
+    /// whether there was one.
+    ///
+    /// # Errors
+    /// When the store fails; then it may be done all the same, and can be asked for again.
+    pub async fn revoke(&self, id: &KeyId) -> Result<bool, Error> {
+        let path = Self::path(id);
+        let there = self.store.get(&path).await?.is_some();
+        let removed = self.store.txn(Txn::default().delete(path)).await?;
+        if let Some(revision) = removed.committed().filter(|_| there) {
+            self.mirror.shows(revision).await;
+        }
+        Ok(there)
+    }
+
+    /// Returns all keys, those that have expired too, in the order of their ids.
+    ///
+    /// # Errors
+    /// When the store fails; [`Error::Unreadable`] for a record that this version cannot read.
+    pub async fn list(&self) -> Result<Vec<KeyRecord>, Error> {
+        let read = |entry: &Entry| KeyRecord::read(&entry.value).ok_or_else(|| Error::Unreadable(entry.key.clone()));
+        self.store.list(Self::PREFIX).await?.iter().map(read).collect()
     }
 
     /// Returns whose key this is, or `None` for a key that is unknown or has expired.
@@ -79,13 +115,18 @@ impl Keys {
         if text.is_empty() || text.len() > Self::LONGEST {
             return Ok(None);
         }
-        let id = self.id_of(text);
-        let Some(entry) = self.store.get(&Self::path(&id)).await? else { return Ok(None) };
-        let record = KeyRecord::read(&entry.value).ok_or_else(|| Error::Unreadable(entry.key.clone()))?;
+        let path = Self::path(&self.id_of(text));
+        let record = match self.mirror.get(&path) {
+            Ok(None) => return Ok(None),
+            Ok(Some(record)) => record,
+            Err(Unsure) => {
+                let Some(entry) = self.store.get(&path).await? else { return Ok(None) };
+                Arc::new(KeyRecord::read(&entry.value).ok_or(Error::Unreadable(path))?)
+            }
+        };
         let right = bool::from(record.digest.ct_eq(&self.digest(text)));
         let expired = record.expires_at.is_some_and(|end| end <= unix_seconds());
-        let KeyRecord { id: key, tenant, scopes, batching, .. } = record;
-        Ok((right && !expired).then_some(Principal { key, tenant, scopes, batching }))
+        Ok((right && !expired).then(|| record.principal()))
     }
 
     /// Returns whether no key exists yet, as on a first start.
@@ -148,6 +189,11 @@ pub struct KeyRecord {
 }
 
 impl KeyRecord {
+    fn principal(&self) -> Principal {
+        let Self { id, tenant, scopes, batching, .. } = self.clone();
+        Principal { key: id, tenant, scopes, batching }
+    }
+
     fn read(bytes: &[u8]) -> Option<Self> {
         // Records of keys that were made before there was a choice end one byte earlier.
         let with_default = || [bytes, &[0]].concat();
@@ -200,6 +246,15 @@ mod tests {
         Keys::new(store, &secret)
     }
 
+    /// Has keys kept in memory, and waits until they are there.
+    async fn keep(keys: &Keys) {
+        let keeper = keys.clone();
+        tokio::spawn(async move { keeper.keep().await });
+        while keys.mirror.all().is_err() {
+            tokio::task::yield_now().await;
+        }
+    }
+
     fn ada(scopes: &[Scope]) -> Grant {
         Grant { tenant: TenantId::new("ada"), scopes: scopes.to_vec(), batching: Batching::Reproducible }
     }
@@ -246,6 +301,56 @@ mod tests {
         for unfit in ["", " edge", "zwei\nZeilen", "schlüssel"] {
             let outcome = keys.register(&Secret::new(unfit), ada(&[])).await;
             assert!(matches!(outcome, Err(Error::UnfitKey)), "{unfit:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_revoked_key_is_dead_at_once_where_it_is_revoked_and_a_moment_later_everywhere() {
+        let store = store::MemoryStore::new(1);
+        let secret = ServerSecret::load(&store).await.unwrap();
+        let keys = || Keys::new(Arc::new(store.clone()), &secret);
+        let [here, there, unkept] = [keys(), keys(), keys()];
+        keep(&here).await;
+        keep(&there).await;
+        let key = here.create(ada(&[Scope::Submit])).await.unwrap();
+        let other = here.create(ada(&[Scope::Submit])).await.unwrap();
+        let knows = async |keys: &Keys, key: &Secret| keys.authenticate(key.reveal()).await.unwrap().is_some();
+        assert!(knows(&here, &key).await && knows(&unkept, &key).await);
+        while !knows(&there, &key).await {
+            tokio::task::yield_now().await;
+        }
+        let listed = here.list().await.unwrap();
+        let id = here.authenticate(key.reveal()).await.unwrap().unwrap().key;
+        assert_eq!(listed.iter().filter(|record| record.id == id).count(), 1);
+        assert_eq!(listed.len(), 2);
+        assert!(here.revoke(&id).await.unwrap());
+        assert!(!knows(&here, &key).await && !knows(&unkept, &key).await);
+        while knows(&there, &key).await {
+            tokio::task::yield_now().await;
+        }
+        assert!(!here.revoke(&id).await.unwrap(), "there is none any more");
+        assert_eq!(here.list().await.unwrap().len(), 1);
+        assert!(knows(&there, &other).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_kept_key_costs_the_store_nothing_and_ends_when_it_expires() {
+        let store = store::MemoryStore::new(1);
+        let secret = ServerSecret::load(&store).await.unwrap();
+        let keys = Keys::new(Arc::new(store.clone()), &secret);
+        keep(&keys).await;
+        let text = Secret::new("some key");
+        let id = keys.register(&text, ada(&[Scope::Submit])).await.unwrap();
+        // What can be told without the store is told while it is away, as it is for a moment when a member of it dies.
+        store.set_faults(store::Faults { unavailable: 1.0, ..store::Faults::default() });
+        assert_eq!(keys.authenticate("some key").await.unwrap().map(|found| found.key), Some(id.clone()));
+        assert_eq!(keys.authenticate("some other").await.unwrap(), None);
+        store.set_faults(store::Faults::default());
+        let mut record = keys.list().await.unwrap().remove(0);
+        record.expires_at = Some(unix_seconds());
+        store.put(&Keys::path(&id), postcard::to_stdvec(&record).unwrap().into()).await.unwrap();
+        while keys.authenticate("some key").await.unwrap().is_some() {
+            tokio::task::yield_now().await;
         }
     }
 

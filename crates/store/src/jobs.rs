@@ -12,7 +12,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use ids::{JobId, TenantId};
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::Error;
 use crate::job::{Ended, Event, JobRecord, Live, Outcome, State};
@@ -114,10 +114,19 @@ impl Jobs {
         self.unreadable.load(Ordering::Relaxed)
     }
 
+    /// Returns how long a call of the store may take.
+    #[must_use]
+    pub fn deadline(&self) -> Duration {
+        self.store.limits().deadline
+    }
+
     /// Makes a queued job durable. Only after this returns may anyone be told that it was accepted.
     ///
     /// # Errors
     /// [`Error::KeyReused`] when its idempotency key names another submission; failures of the store.
+    ///
+    /// # Cancel safety
+    /// Whoever drops the future does not know whether the job was accepted.
     pub async fn accept(&self, record: &JobRecord) -> Result<Accepted, Error> {
         let request = keys::request(record.id);
         let mut txn = Txn::default().absent(&request).put(&request, stored::request(record));
@@ -129,8 +138,10 @@ impl Jobs {
             let key = keys::submission(&record.tenant, &idempotency.key);
             txn = txn.absent(&key).put(&key, stored::submission(idempotency, record.id));
         }
+        // A part of the store that is silent must not take all the time: another may answer. It is as if nobody could say.
+        let patience = self.deadline() / 3;
         loop {
-            let Some(TxnOutcome::Conflict(compared)) = self.certain(vec![txn.clone()]).await?.pop() else {
+            let Some(TxnOutcome::Conflict(compared)) = self.certain(vec![txn.clone()], patience).await?.pop() else {
                 return Ok(Accepted::New);
             };
             let mut compared = compared.into_iter();
@@ -185,17 +196,40 @@ impl Jobs {
         }
         let mut records = Vec::new();
         for ids in ids.chunks(TOGETHER) {
-            let keys: Vec<String> = ids.iter().flat_map(|id| parts(*id)).collect();
-            let entries = self.store.read(&keys).await?;
-            for (id, entries) in ids.iter().zip(entries.chunks(PARTS)) {
-                match joined(*id, entries) {
-                    Ok(found) => records.extend(found.map(|(record, _)| record)),
-                    Err(error) => self.skip(&error),
-                }
-            }
+            records.extend(self.read(ids, PARTS).await?);
         }
         // A job may have moved on since its name was read.
         records.retain(|record| states.contains(&record.state));
+        Ok(records)
+    }
+
+    /// Returns those of some jobs that exist, as their followers are shown them. A record that this version cannot read
+    /// is left out.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn look(&self, ids: &[JobId]) -> Result<Vec<JobRecord>, Error> {
+        let mut records = Vec::new();
+        for ids in ids.chunks(TOGETHER) {
+            // All but the last, which is the program.
+            records.extend(self.read(ids, PARTS - 1).await?);
+            // They take a part of a millisecond of whoever's thread this is.
+            tokio::task::yield_now().await;
+        }
+        Ok(records)
+    }
+
+    /// Reads so many parts of some records.
+    async fn read(&self, ids: &[JobId], count: usize) -> Result<Vec<JobRecord>, Error> {
+        let keys: Vec<String> = ids.iter().flat_map(|id| parts(*id).into_iter().take(count)).collect();
+        let entries = self.store.read(&keys).await?;
+        let mut records = Vec::new();
+        for (id, entries) in ids.iter().zip(entries.chunks(count)) {
+            match joined(*id, entries) {
+                Ok(found) => records.extend(found.map(|(record, _)| record)),
+                Err(error) => self.skip(&error),
+            }
+        }
         Ok(records)
     }
 
@@ -260,7 +294,7 @@ impl Jobs {
         let first = records.iter().enumerate().filter(|(_, (_, record))| named.insert(record.id));
         let (places, txns): (Vec<usize>, Vec<Txn>) =
             first.map(|(place, (revision, record))| (place, replacement(*revision, record))).unzip();
-        let outcomes = self.certain(txns).await?;
+        let outcomes = self.certain(txns, self.deadline()).await?;
         let mut replaced: Vec<Replaced> = records.iter().map(|_| Replaced::Changed).collect();
         for (place, outcome) in places.iter().zip(outcomes) {
             if let (Some(slot), Some(revision)) = (replaced.get_mut(*place), outcome.committed()) {
@@ -342,6 +376,29 @@ impl Jobs {
             }
         }
         ended.next = page.entries.last().map(|entry| entry.key.clone()).filter(|last| page.more && *last < until);
+        Ok(ended)
+    }
+
+    /// Returns jobs that were accepted since a time and have ended, those after a place that an earlier call told; the
+    /// empty text is the first. A record that this version cannot read is left out.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn ended_since(&self, accepted: u64, after: &str) -> Result<EndedJobs, Error> {
+        let after = keys::ended_since(accepted).max(after.to_owned());
+        let range = Range { after: Some(after), ..Range::of(keys::all_ended()).limit(TOGETHER) };
+        let page = self.store.range(range).await?;
+        let mut ended = EndedJobs::default();
+        for entry in page.entries.iter().filter(|entry| keys::ended_of(&entry.key, accepted).is_none()) {
+            match keys::job_of(&entry.key).map(|id| stored::read_ended(id, entry)) {
+                Some(Ok(job)) => ended.jobs.push(job),
+                Some(Err(error)) => self.skip(&error),
+                None => {}
+            }
+        }
+        // Those of an hour that were accepted before are passed over.
+        let next = |last: &Entry| keys::ended_of(&last.key, accepted).unwrap_or_else(|| last.key.clone());
+        ended.next = page.entries.last().map(next).filter(|_| page.more);
         Ok(ended)
     }
 
@@ -450,14 +507,15 @@ impl Jobs {
     }
 
     /// Commits, and where nobody can say whether it was done, does so again until it is known. What then finds its own
-    /// record was done.
-    async fn certain(&self, txns: Vec<Txn>) -> Result<Vec<TxnOutcome>, Error> {
+    /// record was done. No commit is waited for longer than `patience`.
+    async fn certain(&self, txns: Vec<Txn>, patience: Duration) -> Result<Vec<TxnOutcome>, Error> {
         // Long enough that a call that was given up is followed by one that can be answered.
-        let until = Instant::now() + self.store.limits().deadline * 2;
+        let until = Instant::now() + self.deadline() * 2;
         let mut pause = Duration::from_millis(20);
         let mut again = false;
         loop {
-            match self.store.commit(txns.clone()).await {
+            let committed = timeout(patience, self.store.commit(txns.clone())).await;
+            match committed.unwrap_or_else(|_| Err(silent(patience))) {
                 Ok(mut outcomes) => {
                     for (outcome, txn) in outcomes.iter_mut().zip(&txns).filter(|_| again) {
                         if let TxnOutcome::Conflict(compared) = outcome
@@ -485,6 +543,10 @@ impl Jobs {
         self.unreadable.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(%error, "skipped");
     }
+}
+
+fn silent(patience: Duration) -> Error {
+    Error::Unavailable { maybe_done: true, reason: format!("no answer within {} s", patience.as_secs_f64()) }
 }
 
 /// Returns the revision at which a transaction was applied, where what it compared has become what it writes.
@@ -523,14 +585,14 @@ fn parts(id: JobId) -> [String; PARTS] {
 
 /// Puts a job's record together from what lies there.
 fn joined(id: JobId, entries: &[Option<Entry>]) -> Result<Option<(JobRecord, Revision)>, Error> {
-    let [Some(request), live, outcome, payload] = entries else { return Ok(None) };
+    let [Some(request), live, outcome, payload @ ..] = entries else { return Ok(None) };
     let record = stored::read_request(id, request)?;
     match (live, outcome) {
         (_, Some(outcome)) => Ok(Some((stored::read_outcome(record, outcome)?, outcome.revision))),
         (Some(live), None) => {
             let live = stored::read_live(id, live)?;
             let mut record = record.at(&live);
-            if let Some(payload) = payload {
+            if let [Some(payload)] = payload {
                 record.payload = Blob::Inline(payload.value.clone());
             }
             Ok(Some((record, live.revision)))
@@ -855,6 +917,51 @@ pub(crate) mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_accepted_since_a_time_and_has_ended_is_found_without_reading_what_is_older() {
+        const HOUR: u64 = 3_600_000;
+        let store = Arc::new(MemoryStore::new(1));
+        let jobs = Jobs::new(store.clone());
+        let began = 500_000 * HOUR + 1234;
+        // Names as they would be made so much before or after a time.
+        let made = |at: u64, number: u64| -> JobId {
+            let (high, low) = (at >> 16, at & 0xffff);
+            format!("{high:08x}-{low:04x}-7000-8000-{number:012x}").parse().unwrap()
+        };
+        let mut expected = Vec::new();
+        for number in 0..300u64 {
+            let lives = [
+                (began - 1, began + 5),
+                (began - HOUR, began + HOUR),
+                (began + number, began + number + 1),
+                (began + number, began + 2 * HOUR),
+            ];
+            for (way, (accepted, ended)) in (0..).zip(lives) {
+                let id = made(accepted, number * 4 + way);
+                let record = JobRecord { id, accepted_at: accepted, ..queued() };
+                jobs.accept(&record).await.unwrap();
+                jobs.transition(id, 0, &Event::Cancelled, ended).await.unwrap();
+                if accepted >= began {
+                    expected.push(id);
+                }
+            }
+        }
+        jobs.accept(&JobRecord { id: made(began + 9, 9), ..queued() }).await.unwrap();
+        let (mut found, mut next, mut pages) = (Vec::new(), Some(String::new()), 0);
+        while let Some(after) = next {
+            let page = jobs.ended_since(began, &after).await.unwrap();
+            found.extend(page.jobs.iter().map(|job| job.id));
+            (next, pages) = (page.next, pages + 1);
+        }
+        found.sort_unstable();
+        expected.sort_unstable();
+        assert_eq!(found, expected);
+        assert!(pages <= 9, "{pages} pages were read for 600 jobs of two hours");
+        let records = jobs.look(&expected).await.unwrap();
+        assert_eq!(records.iter().map(|record| record.id).collect::<Vec<_>>(), expected);
+        assert!(records.iter().all(|record| record.state == State::Cancelled && record.payload.is_empty()));
+    }
+
+    #[tokio::test]
     async fn a_jobs_life_is_four_commits_of_four_kibibytes_and_its_changing_part_is_small() {
         let store = Arc::new(MemoryStore::new(1));
         let jobs = Jobs::new(store.clone());
@@ -866,7 +973,7 @@ pub(crate) mod tests {
                 "meta-llama/Llama-3.1-70B-Instruct",
                 Some("0123456789abcdef0123456789abcdef01234567".into()),
             ),
-            session: "s".repeat(64),
+            session: "s".repeat(100),
             idempotency: Some(Idempotency { key: "8d1c5c4e-8d0c-4a3e-9a9f-3b6f4d1c5c4e".into(), digest: [7; 32] }),
             payload: Blob::Inline(vec![1; inline].into()),
             payload_bytes: inline as u64,

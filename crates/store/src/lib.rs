@@ -12,6 +12,7 @@ mod lease;
 mod memory;
 pub mod messages;
 mod metadata;
+mod mirror;
 mod models;
 mod objects;
 mod redb_store;
@@ -30,7 +31,8 @@ pub use jobs::{Accepted, Change, EndedJobs, Follow, Jobs, Line, LiveJobs, Positi
 pub use lease::{Lease, LeaseId};
 pub use memory::{CommitFault, Faults, MemoryStore, Writes};
 pub use metadata::{Entry, Event, Limits, MetadataStore, Page, Range, Revision, Watch};
-pub use models::{ModelRecord, ModelState, Models};
+pub use mirror::{Mirror, Unsure};
+pub use models::{ModelRecord, ModelState, Models, ShownModels};
 pub use objects::{Blob, Grant, INLINE_BYTES, ObjectRef, Objects, Place, S3Options};
 pub use redb_store::RedbStore;
 pub use txn::{Compare, Durability, Op, Txn, TxnOutcome};

@@ -86,6 +86,8 @@ struct State {
     leased: BTreeMap<String, LeaseId>,
     last_lease: i64,
     writes: Writes,
+    /// Whether a crash undoes nothing but what is under a lease.
+    durable: bool,
 }
 
 struct Held {
@@ -117,10 +119,19 @@ impl MemoryStore {
             leased: BTreeMap::new(),
             last_lease: 0,
             writes: Writes::default(),
+            durable: false,
         };
         let inner = Arc::new(Inner { state: Mutex::new(state), watchers: Watchers::new(0) });
         tokio::spawn(tell_progress(Arc::downgrade(&inner)));
         Self { inner, way: Way::new(seed) }
+    }
+
+    /// Makes one that forgets nothing, as a store of several machines does not.
+    #[must_use]
+    pub fn durable(seed: u64) -> Self {
+        let store = Self::new(seed);
+        store.state().durable = true;
+        store
     }
 
     /// Returns a store of the same entries that has faults of its own, as another process does.
@@ -212,7 +223,7 @@ async fn reach(way: &Mutex<Way>) -> Result<(), Error> {
 #[async_trait]
 impl MetadataStore for MemoryStore {
     fn limits(&self) -> Limits {
-        LIMITS
+        Limits { forgets_relaxed: !self.state().durable, ..LIMITS }
     }
 
     async fn read(&self, keys: &[String]) -> Result<Vec<Option<Entry>>, Error> {
@@ -328,7 +339,7 @@ impl Inner {
             for op in &txn.ops {
                 state.apply(op, &mut events);
             }
-            if txn.durability == Durability::Durable {
+            if txn.durability == Durability::Durable || state.durable {
                 state.undone.clear();
             }
             events.sort_by(|left: &Event, right| left.key().cmp(right.key()));

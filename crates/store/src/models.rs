@@ -1,5 +1,6 @@
 //! The hosted models and how far each is, as gateways show them.
 
+use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -7,7 +8,8 @@ use ids::ModelKey;
 
 use crate::ROOT;
 use crate::error::Error;
-use crate::metadata::{MetadataStore, Watch};
+use crate::metadata::{Entry, MetadataStore, Watch};
+use crate::mirror::{Mirror, Unsure};
 use crate::stored;
 use crate::txn::Txn;
 
@@ -89,12 +91,57 @@ impl Models {
         self.store.delete(&format!("{}{key}", prefix())).await
     }
 
+    /// Returns the models as they can be kept in memory.
+    #[must_use]
+    pub fn shown(&self) -> ShownModels {
+        let read =
+            |entry: &Entry| stored::read_model(entry).inspect_err(|error| tracing::warn!(%error, "skipped")).ok();
+        ShownModels { models: self.clone(), mirror: Mirror::new(Arc::clone(&self.store), &prefix(), read) }
+    }
+
     /// Watches for changes: on each event, list again.
     ///
     /// # Errors
     /// Failures of the store.
     pub async fn watch(&self) -> Result<Watch, Error> {
         self.store.watch(&prefix(), None).await
+    }
+}
+
+/// The models in memory, for who looks with every request. It may lag behind the store by a moment; where that could be
+/// longer, and while nobody polls [`ShownModels::keep`], the store is asked.
+#[derive(Clone)]
+pub struct ShownModels {
+    models: Models,
+    mirror: Mirror<ModelRecord>,
+}
+
+impl ShownModels {
+    /// As [`Models::list`].
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn list(&self) -> Result<Vec<ModelRecord>, Error> {
+        match self.mirror.all() {
+            Ok(records) => Ok(records.iter().map(|record| ModelRecord::clone(record)).collect()),
+            Err(Unsure) => self.models.list().await,
+        }
+    }
+
+    /// As [`Models::get`].
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn get(&self, key: &ModelKey) -> Result<Option<ModelRecord>, Error> {
+        match self.mirror.get(&format!("{}{key}", prefix())) {
+            Ok(record) => Ok(record.map(|record| ModelRecord::clone(&record))),
+            Err(Unsure) => self.models.get(key).await,
+        }
+    }
+
+    /// Keeps it as the store has it, for as long as it is polled.
+    pub async fn keep(&self) -> Infallible {
+        self.mirror.keep().await
     }
 }
 
@@ -130,6 +177,24 @@ mod tests {
         }
         store.put(&format!("{}b/broken", prefix()), vec![0xff; 3].into()).await.unwrap();
         assert_eq!(models.list().await.unwrap(), all);
-        assert!(models.get(&ModelKey::new("b/broken", None)).await.is_err());
+        let broken = ModelKey::new("b/broken", None);
+        assert!(models.get(&broken).await.is_err());
+        // In memory they are the same, whether or not somebody keeps them there.
+        let shown = models.shown();
+        for kept in [false, true] {
+            assert_eq!(shown.list().await.unwrap(), all);
+            for record in &all {
+                assert_eq!(shown.get(&record.key).await.unwrap().as_ref(), Some(record));
+            }
+            assert_eq!(shown.get(&ModelKey::new("b/none", None)).await.unwrap(), None);
+            assert!(shown.get(&broken).await.is_err());
+            if !kept {
+                let keeper = shown.clone();
+                tokio::spawn(async move { keeper.keep().await });
+                while shown.mirror.all() == Err(Unsure) {
+                    tokio::task::yield_now().await;
+                }
+            }
+        }
     }
 }

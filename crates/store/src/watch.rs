@@ -19,7 +19,7 @@ const RECENT: usize = 4096;
 const RECENT_BYTES: usize = 4 << 20;
 
 /// How often a watch says that it is alive.
-pub const PROGRESS: Duration = Duration::from_secs(5);
+pub const PROGRESS: Duration = Duration::from_secs(2);
 
 /// The watchers of one store.
 #[derive(Clone)]

@@ -2,6 +2,9 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod access;
+mod away;
+mod etcd;
 mod results;
+mod several;
 mod site;
 mod submissions;

@@ -14,27 +14,13 @@ async fn begin(site: &Site, tenant: &str) -> (Socket, JobId) {
     (socket, job)
 }
 
-/// Reads to the end of a job: the bytes of a result that came inside, or the link to one that did not.
-async fn end(socket: &mut Socket) -> Result<usize, String> {
-    loop {
-        let (binary, bytes) = socket.frame().await;
-        if binary {
-            return Ok(bytes.len());
-        }
-        let frame: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
-        if frame["status"] == "COMPLETED" {
-            return Err(frame["data"].as_str().unwrap().to_owned());
-        }
-    }
-}
-
 #[tokio::test]
 async fn a_small_result_comes_inside_and_a_large_one_by_link() {
     let site = Site::new(Settings { inline_result_bytes: 100_000, ..Settings::default() }).await;
     for (bytes, inside) in [(10, true), (100_000, true), (100_001, false)] {
         let (mut socket, job) = begin(&site, "ada").await;
         site.finish("ada", job, 1, bytes).await;
-        match end(&mut socket).await {
+        match socket.end().await {
             Ok(length) => assert!(inside && length > bytes, "{bytes}"),
             Err(link) => {
                 assert!(!inside, "{bytes}");
@@ -58,10 +44,10 @@ async fn results_that_nobody_reads_delay_nobody_elses() {
     }
     let (mut socket, job) = begin(&site, "bob").await;
     site.finish("bob", job, 1, result).await;
-    assert!(end(&mut socket).await.unwrap() > result, "bob's comes, and inside");
+    assert!(socket.end().await.unwrap() > result, "bob's comes, and inside");
     let mut inside = 0;
     for socket in &mut unread {
-        inside += usize::from(end(socket).await.is_ok());
+        inside += usize::from(socket.end().await.is_ok());
     }
     assert_eq!(inside, 2, "ada's share; the others were given as links");
 }
@@ -74,7 +60,7 @@ async fn downloads_that_nobody_reads_leave_room_for_others() {
     for tenant in ["ada", "bob"] {
         let (mut socket, job) = begin(&site, tenant).await;
         site.finish(tenant, job, 1, 32 << 20).await;
-        links.push(end(&mut socket).await.unwrap_err().strip_prefix("http://h").unwrap().to_owned());
+        links.push(socket.end().await.unwrap_err().strip_prefix("http://h").unwrap().to_owned());
     }
     let mut unread = Vec::new();
     for (link, code) in [(&links[0], 200), (&links[0], 200), (&links[0], 429), (&links[1], 200), (&links[1], 503)] {

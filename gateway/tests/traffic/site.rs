@@ -4,13 +4,14 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use auth::{Grant, Keys, Links, Scope, Secret, ServerSecret};
+use auth::{Grant, Keys, Links, Scope, Secret, ServerSecret, SessionIds};
 use bytes::Bytes;
 use gateway::{Gateway, Settings, serve};
 use ids::{JobId, ModelKey, TenantId, WorkerId};
 use serde_json::{Value, json};
 use store::job::Event;
 use store::{Jobs, MetadataStore, ModelRecord, ModelState, Models, Objects, Place, RedbStore};
+use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_util::sync::CancellationToken;
@@ -23,7 +24,8 @@ pub struct Site {
     pub jobs: Jobs,
     pub models: Models,
     pub objects: Objects,
-    folder: tempfile::TempDir,
+    pub keys: Keys,
+    folder: Arc<TempDir>,
     stop: CancellationToken,
 }
 
@@ -36,23 +38,43 @@ impl Drop for Site {
 impl Site {
     /// Knows `key of ada` and `key of bob`, each a tenant's, and hosts one model.
     pub async fn new(settings: Settings) -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = Arc::new(tempfile::tempdir().unwrap());
         let store: Arc<dyn MetadataStore> = Arc::new(RedbStore::open(folder.path().join("metadata.redb")).unwrap());
+        Self::among(&store, Arc::clone(&store), folder, "one", settings).await
+    }
+
+    /// A gateway among others over `store`, with all their objects in one folder. It sees the store as `seen`.
+    pub async fn among(
+        store: &Arc<dyn MetadataStore>,
+        seen: Arc<dyn MetadataStore>,
+        folder: Arc<TempDir>,
+        name: &str,
+        settings: Settings,
+    ) -> Self {
         let secret = ServerSecret::load(store.as_ref()).await.unwrap();
         let objects = Objects::local(folder.path().join("objects")).unwrap();
-        let (keys, links) = (Keys::new(Arc::clone(&store), &secret), Links::new(&secret));
+        let keys = Keys::new(Arc::clone(store), &secret);
         for tenant in ["ada", "bob"] {
             let grant = Grant::new(TenantId::new(tenant), &[Scope::Submit, Scope::ReadOwn]);
             keys.register(&Secret::new(format!("key of {tenant}")), grant).await.unwrap();
         }
         let nothing = Grant::new(TenantId::new("ada"), &[]);
         keys.register(&Secret::new("key of ada that may do nothing"), nothing).await.unwrap();
-        let (jobs, models) = (Jobs::new(Arc::clone(&store)), Models::new(store));
-        let gateway = Gateway::new(jobs.clone(), objects.clone(), models.clone(), keys, links, settings);
+        let keys = Keys::new(Arc::clone(&seen), &secret);
+        let gateway = Gateway::new(
+            Jobs::new(Arc::clone(&seen)),
+            objects.clone(),
+            Models::new(seen),
+            keys.clone(),
+            Links::new(&secret),
+            SessionIds::new(&secret, name),
+            settings,
+        );
+        let (jobs, models) = (Jobs::new(Arc::clone(store)), Models::new(Arc::clone(store)));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (address, stop) = (listener.local_addr().unwrap(), CancellationToken::new());
         tokio::spawn(serve(listener, None, Arc::clone(&gateway), stop.clone().cancelled_owned()));
-        let site = Self { address, gateway, jobs, models, objects, folder, stop };
+        let site = Self { address, gateway, jobs, models, objects, keys, folder, stop };
         site.model(ModelState::Ready).await;
         site
     }
@@ -128,7 +150,9 @@ impl Site {
     pub async fn finish(&self, tenant: &str, job: JobId, attempt: u32, bytes: usize) {
         let place = Place::result(&TenantId::new(tenant), job, attempt, 2);
         let result = self.objects.keep(&place, Bytes::from(vec![7; bytes])).await.unwrap();
-        self.jobs.transition(job, attempt, &Event::Finished { result, meta: "{}".into() }, 3).await.unwrap();
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let finished = Event::Finished { result, meta: "{}".into() };
+        self.jobs.transition(job, attempt, &finished, now.as_millis() as u64).await.unwrap();
     }
 
     /// Opens a websocket.
@@ -224,6 +248,21 @@ impl Socket {
                 2 => return (true, bytes),
                 8 => panic!("the server closed: {}", String::from_utf8_lossy(&bytes[2..])),
                 _ => {}
+            }
+        }
+    }
+
+    /// Reads to the end of a job: the bytes of a result that came inside, or the link to one that did not.
+    pub async fn end(&mut self) -> Result<usize, String> {
+        loop {
+            let (binary, bytes) = self.frame().await;
+            if binary {
+                return Ok(bytes.len());
+            }
+            let frame: Value = serde_json::from_slice(&bytes).unwrap();
+            assert_ne!(frame["status"], "ERROR", "{frame}");
+            if frame["status"] == "COMPLETED" {
+                return Err(frame["data"].as_str().unwrap().to_owned());
             }
         }
     }

@@ -1,5 +1,6 @@
-//! Lines between workers and the scheduler, which take time, break, or swallow what is sent.
+//! Lines between workers and schedulers, which take time, break, or swallow what is sent.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use futures::StreamExt;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use proto::v1;
-use scheduler::Sessions;
+use scheduler::{Inbox, Replies};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tokio_stream::wrappers::ReceiverStream;
@@ -21,11 +22,16 @@ pub struct Network(Mutex<State>);
 
 struct State {
     random: Rng,
-    instant: bool,
-    scheduler: Option<Sessions>,
+    /// The longest that a message takes, in microseconds.
+    slowest: u64,
+    /// Who listens, by address.
+    schedulers: BTreeMap<String, Listener>,
     /// By worker.
     lines: Vec<Wire>,
 }
+
+/// What answers workers.
+pub type Listener = Arc<dyn Fn(Inbox) -> BoxFuture<'static, Result<Replies, Status>> + Send + Sync>;
 
 /// How one worker's line is.
 #[derive(Clone)]
@@ -37,16 +43,20 @@ struct Wire {
 }
 
 impl Network {
-    pub fn new(workers: usize, seed: u64) -> Self {
+    pub fn new(workers: usize, seed: u64, slowest: u64) -> Self {
         let now = Instant::now();
         let wire = || Wire { down_until: now, mute_until: now, open: CancellationToken::new() };
         let lines = (0..workers).map(|_| wire()).collect();
-        Self(Mutex::new(State { random: Rng::with_seed(!seed), instant: false, scheduler: None, lines }))
+        Self(Mutex::new(State { random: Rng::with_seed(!seed), slowest, schedulers: BTreeMap::new(), lines }))
     }
 
-    /// Names who listens, if anybody does.
-    pub fn listen(&self, scheduler: Option<Sessions>) {
-        self.lock().scheduler = scheduler;
+    /// Names who listens at an address, if anybody does.
+    pub fn listen(&self, address: &str, listener: Option<Listener>) {
+        let schedulers = &mut self.lock().schedulers;
+        match listener {
+            Some(listener) => schedulers.insert(address.to_owned(), listener),
+            None => schedulers.remove(address),
+        };
     }
 
     /// Breaks a worker's connection, and lets none be made for a while.
@@ -75,11 +85,6 @@ impl Network {
         }
     }
 
-    /// Lets everything through at once from now on.
-    pub fn instant(&self) {
-        self.lock().instant = true;
-    }
-
     fn lock(&self) -> MutexGuard<'_, State> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -87,7 +92,8 @@ impl Network {
     /// Returns how long a message takes.
     fn latency(&self) -> Duration {
         let mut state = self.lock();
-        if state.instant { Duration::ZERO } else { Duration::from_micros(state.random.u64(0..20_000)) }
+        let slowest = state.slowest;
+        Duration::from_micros(state.random.u64(0..=slowest))
     }
 
     fn wire(&self, worker: usize) -> Wire {
@@ -102,8 +108,8 @@ pub struct Line {
 }
 
 impl Dial for Line {
-    fn dial(&self, _: &str, messages: ReceiverStream<v1::FromWorker>) -> BoxFuture<'static, Dialled> {
-        let (network, worker) = (Arc::clone(&self.network), self.worker);
+    fn dial(&self, address: &str, messages: ReceiverStream<v1::FromWorker>) -> BoxFuture<'static, Dialled> {
+        let (network, worker, address) = (Arc::clone(&self.network), self.worker, address.to_owned());
         Box::pin(async move {
             pause(network.latency()).await;
             let wire = network.wire(worker);
@@ -111,12 +117,12 @@ impl Dial for Line {
                 // Nobody hears it, and nobody says so.
                 tokio::time::sleep_until(wire.mute_until).await;
             }
-            let scheduler = network.lock().scheduler.clone();
+            let scheduler = network.lock().schedulers.get(&address).cloned();
             let Some(scheduler) = scheduler.filter(|_| wire.down_until <= Instant::now()) else {
                 return Err(Status::unavailable("the connection was refused"));
             };
             let inbox = carry(&network, worker, &wire.open, messages.map(Ok).boxed());
-            let replies = scheduler.accept(inbox).await?;
+            let replies = scheduler(inbox).await?;
             Ok(carry(&network, worker, &wire.open, replies.boxed()))
         })
     }

@@ -71,6 +71,25 @@ pub fn ended_until(time: u64) -> String {
     ended_in(time / HOUR + 1)
 }
 
+/// Returns a key before those of all jobs that were accepted since a time, of those that ended in the same hour as the
+/// job of `key`; `None` for a key that is not of such a job, or not before them.
+pub fn ended_of(key: &str, accepted: u64) -> Option<String> {
+    let (hour, id) = key.rsplit_once('/')?;
+    let first = first_of(accepted);
+    (id < first.as_str()).then(|| format!("{hour}/{first}"))
+}
+
+/// Returns a key before those of all jobs that were accepted since a time and have ended, also where the clock that
+/// told their end is an hour behind.
+pub fn ended_since(accepted: u64) -> String {
+    format!("{}{}", ended_in((accepted / HOUR).saturating_sub(1)), first_of(accepted))
+}
+
+/// Returns what the names of jobs that were made at a time, in milliseconds since the Unix epoch, begin with.
+fn first_of(made: u64) -> String {
+    format!("{:08x}-{:04x}", made >> 16, made & 0xffff)
+}
+
 pub fn submission(tenant: &TenantId, key: &str) -> String {
     format!("{ROOT}submissions/{tenant}/{key}")
 }
@@ -78,4 +97,25 @@ pub fn submission(tenant: &TenantId, key: &str) -> String {
 /// Returns the job that the last part of a key names.
 pub fn job_of(key: &str) -> Option<JobId> {
     key.rsplit('/').next()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_jobs_name_begins_with_when_it_was_made() {
+        let now = || {
+            let elapsed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+            u64::try_from(elapsed.as_millis()).unwrap()
+        };
+        let (before, id, after) = (now(), JobId::new(), now());
+        let id = id.to_string();
+        assert!(first_of(before) <= id && id < first_of(after + 1), "{before} {id} {after}");
+        let key = ended(id.parse().unwrap(), after + 5 * HOUR);
+        assert_eq!(ended_of(&key, before), None);
+        let later = ended_of(&key, after + 1).unwrap();
+        assert!(later > key && later < ended_in(after / HOUR + 6) && later.starts_with(&ended_in(after / HOUR + 5)));
+        assert!(ended_since(before) < key);
+    }
 }
