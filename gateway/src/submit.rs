@@ -147,7 +147,8 @@ async fn commit(
     if payload.len() > store::INLINE_BYTES {
         kept.place = Some(place.clone());
     }
-    record.payload = gateway.objects.keep(&place, payload).await?;
+    let keeping = gateway.objects.keep(&place, payload).await;
+    record.payload = keeping.map_err(|error| Error::objects(&gateway.objects, error))?;
     drop(room);
     let new = gateway.jobs.follow_new(id).await?;
     if gone.is_cancelled() {
