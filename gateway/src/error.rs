@@ -7,6 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ids::ModelKey;
 use serde_json::json;
+use store::Objects;
 
 use crate::budget::Short;
 
@@ -69,6 +70,11 @@ pub enum Error {
     )]
     StoreAway,
     #[error(
+        "the server cannot reach where it keeps large requests and results at the moment, which is no fault of yours; try \
+         again in a few seconds, and tell the operator if it stays"
+    )]
+    ObjectsAway,
+    #[error(
         "the server's store did not answer, so that nobody can say yet whether this request was accepted, which is no \
          fault of yours; {}",
         repeat(.job, *.named)
@@ -98,13 +104,24 @@ impl Error {
         Self::Internal(source.into())
     }
 
+    /// Reads a failure of the objects: a bucket may be away, as the store may be.
+    pub(crate) fn objects(objects: &Objects, error: store::Error) -> Self {
+        match error {
+            store::Error::Failed { .. } if objects.folder().is_none() => {
+                tracing::error!(%error, "the objects cannot be reached");
+                Self::ObjectsAway
+            }
+            other => other.into(),
+        }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::NoKey | Self::WrongKey => StatusCode::UNAUTHORIZED,
             Self::Forbidden(_) | Self::BadLink => StatusCode::FORBIDDEN,
             Self::UnknownModel { .. } | Self::NoJob | Self::NoResult(_) | Self::NoRoute(_) => StatusCode::NOT_FOUND,
             Self::BrokenModel { .. } | Self::Busy | Self::QueueFull | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-            Self::StoreAway | Self::Unknown { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::StoreAway | Self::ObjectsAway | Self::Unknown { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooManyAtOnce | Self::TooOften { .. } | Self::OwnQueueFull { .. } | Self::OwnDiskFull { .. } => {
                 StatusCode::TOO_MANY_REQUESTS
             }
@@ -121,7 +138,7 @@ impl Error {
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::Busy | Self::TooManyAtOnce => Some(1),
-            Self::StoreAway | Self::Unknown { .. } => Some(2),
+            Self::StoreAway | Self::ObjectsAway | Self::Unknown { .. } => Some(2),
             Self::TooOften { seconds } => Some(*seconds),
             Self::OwnQueueFull { .. } | Self::OwnDiskFull { .. } => Some(10),
             Self::QueueFull | Self::Stopping => Some(60),
@@ -134,7 +151,9 @@ impl IntoResponse for Error {
     fn into_response(self) -> Response {
         match &self {
             Self::Internal(source) => tracing::error!(error = %source, "request failed"),
-            Self::StoreAway | Self::Unknown { .. } => tracing::warn!(error = %self, "request failed"),
+            Self::StoreAway | Self::ObjectsAway | Self::Unknown { .. } => {
+                tracing::warn!(error = %self, "request failed")
+            }
             _ => {}
         }
         let mut response = (self.status(), Json(json!({ "detail": self.to_string() }))).into_response();

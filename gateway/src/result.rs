@@ -39,7 +39,9 @@ pub async fn download(
         Blob::Object(object) => {
             // Until it is read to its end, or given up.
             let held = gateway.downloads.try_take(&record.tenant, 1)?;
-            let pieces = gateway.objects.stream(object).await?.inspect_ok(move |_| _ = &held);
+            let pieces = gateway.objects.stream(object).await;
+            let pieces = pieces.map_err(|error| Error::objects(&gateway.objects, error))?;
+            let pieces = pieces.inspect_ok(move |_| _ = &held);
             // What fails here fails after the headers were sent: the client sees a body cut short.
             Body::from_stream(pieces.inspect_err(move |error| tracing::error!(job = %id, %error, "download cut short")))
         }

@@ -57,8 +57,8 @@ pub struct Session {
     sessions: Sessions,
 }
 
-/// A request's hold on its websocket until its job exists; dropping it frees the websocket, which is closed if it is
-/// here.
+/// A request's hold on its websocket until its job exists. Dropping it closes a websocket that is here, and frees one of
+/// another gateway.
 pub enum Claim {
     Here(oneshot::Sender<(JobId, Follow)>),
     There(Elsewhere),
@@ -68,8 +68,9 @@ pub enum Claim {
 pub struct Elsewhere {
     sessions: Sessions,
     id: String,
-    /// Whether it is to be free again when this is dropped.
-    frees: bool,
+    /// Whether it was so before.
+    again: bool,
+    spent: bool,
 }
 
 impl Sessions {
@@ -112,7 +113,7 @@ impl Sessions {
         }
         spent.add(id, Request { expires: named.expires, idempotency_key: idempotency_key.map(str::to_owned) });
         drop(spent);
-        Ok(Claim::There(Elsewhere { sessions: self.clone(), id: id.to_owned(), frees: !again }))
+        Ok(Claim::There(Elsewhere { sessions: self.clone(), id: id.to_owned(), again, spent: false }))
     }
 
     /// Takes a websocket that waits here.
@@ -179,16 +180,22 @@ impl Claim {
     /// Tells the websocket which job to follow. A websocket that left meanwhile loses nothing but the news. One of
     /// another gateway is told by that one.
     pub fn attach(self, job: JobId, follow: Follow) {
-        match self {
-            Self::Here(sender) => attach(sender, job, follow),
-            there @ Self::There(_) => there.spend(),
+        if let Self::Here(sender) = self {
+            attach(sender, job, follow);
         }
     }
 
-    /// Lets no other request have the websocket, which hears of this one's job if there is one.
-    pub fn spend(self) {
-        if let Self::There(mut elsewhere) = self {
-            elsewhere.frees = false;
+    /// Lets no other request have a websocket of another gateway, for a job of this one may be accepted from now on.
+    pub fn spend(&mut self) {
+        if let Self::There(elsewhere) = self {
+            elsewhere.spent = true;
+        }
+    }
+
+    /// Undoes [`Claim::spend`]: it is known that there is no such job.
+    pub fn free(&mut self) {
+        if let Self::There(elsewhere) = self {
+            elsewhere.spent = false;
         }
     }
 }
@@ -202,7 +209,7 @@ pub fn attach(sender: oneshot::Sender<(JobId, Follow)>, job: JobId, follow: Foll
 
 impl Drop for Elsewhere {
     fn drop(&mut self) {
-        if self.frees {
+        if !self.again && !self.spent {
             self.sessions.spent().names.remove(&self.id);
         }
     }
@@ -275,7 +282,9 @@ mod tests {
         assert!(refused(&other.claim(&session.id.replace('.', "0"), &ada, None)));
         drop(other.claim(&session.id, &ada, Some("k")).unwrap());
         // What was refused has not had it; what may have been accepted has.
-        other.claim(&session.id, &ada, Some("k")).unwrap().spend();
+        let mut claim = other.claim(&session.id, &ada, Some("k")).unwrap();
+        claim.spend();
+        drop(claim);
         assert!(refused(&other.claim(&session.id, &ada, None)));
         assert!(refused(&other.claim(&session.id, &ada, Some("another"))));
         drop(other.claim(&session.id, &ada, Some("k")).unwrap());

@@ -50,7 +50,7 @@ pub async fn submit(
     let model = fields.model().map_err(refused)?;
     hosted(&gateway, &model).await?;
     // Claimed before the job exists: a request whose answer nobody can hear is not run.
-    let claim = match fields.blocking() {
+    let mut claim = match fields.blocking() {
         true => {
             let key = idempotency_key.as_deref();
             Some(gateway.sessions.claim(&fields.session_id, &principal.tenant, key)?)
@@ -104,22 +104,27 @@ pub async fn submit(
     let entered = gateway.backlog.enter(id, &principal.tenant, payload.len() as u64)?;
     let here = CancellationToken::new();
     let _here = here.clone().drop_guard();
+    if let Some(claim) = &mut claim {
+        claim.spend();
+    }
     let committing = commit(Arc::clone(&gateway), record, payload, (entered, room), here);
     // By itself, so that it is done to its end, and cleaned up after, also where the client has hung up.
     let committed = gateway.submissions.spawn(committing).await.map_err(Error::internal)?;
-    let (accepted, follow) = match committed {
-        Err(error @ Error::Unknown { .. }) => {
-            // If there is a job, it is this websocket's.
-            if let Some(claim) = claim {
-                claim.spend();
-            }
+    let (accepted, follow) = match (committed, claim.as_mut()) {
+        (Ok(accepted), _) => accepted,
+        // If there is a job, it is this websocket's.
+        (Err(error @ Error::Unknown { .. }), _) | (Err(error), None) => return Err(error),
+        (Err(error), Some(claim)) => {
+            claim.free();
             return Err(error);
         }
-        committed => committed?,
     };
-    if let Some(claim) = claim {
-        if accepted != id {
-            claim.check(&gateway.jobs, accepted).await?;
+    if let Some(mut claim) = claim {
+        if accepted != id
+            && let Err(error) = claim.check(&gateway.jobs, accepted).await
+        {
+            claim.free();
+            return Err(error);
         }
         claim.attach(accepted, follow);
     }
@@ -142,7 +147,8 @@ async fn commit(
     if payload.len() > gateway.objects.inline_bytes() {
         kept.place = Some(place.clone());
     }
-    record.payload = gateway.objects.keep(&place, payload).await?;
+    let keeping = gateway.objects.keep(&place, payload).await;
+    record.payload = keeping.map_err(|error| Error::objects(&gateway.objects, error))?;
     drop(room);
     let new = gateway.jobs.follow_new(id).await?;
     if gone.is_cancelled() {

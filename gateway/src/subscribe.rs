@@ -199,6 +199,11 @@ impl Subscriber {
                 self.write(Message::binary(frame)).await?;
                 self.send().await
             }
+            // It may be there again by the time that the client follows the link.
+            Err(error @ store::Error::Failed { .. }) => {
+                tracing::warn!(job = %record.id, %error, "a result cannot be read; its link is given");
+                self.write_text(&response).await
+            }
             Err(error) => self.fail(record.id, &error).await,
         }
     }

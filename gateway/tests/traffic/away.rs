@@ -1,6 +1,7 @@
 //! The store is away: nothing is acknowledged that is not committed, nobody is told that a job failed, and what was going
 //! on goes on when it is back.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +12,8 @@ use gateway::{Settings, router};
 use http_body_util::BodyExt;
 use ids::{JobId, TenantId};
 use serde_json::Value;
-use store::{Faults, MemoryStore, MetadataStore};
+use store::job::Event;
+use store::{Blob, Faults, MemoryStore, MetadataStore, ObjectRef, Objects, Place, S3Options};
 use tokio::time::Instant;
 use tower::ServiceExt;
 
@@ -95,6 +97,36 @@ async fn before_it_has_reached_the_store_a_gateway_is_not_ready_and_takes_nothin
     way.set_faults(Faults::default());
     assert_eq!(site.ask("GET", "/readyz", "", b"").await.status, 200);
     submit().await.job();
+}
+
+#[tokio::test]
+async fn where_the_bucket_is_away_large_requests_are_refused_and_a_result_is_given_as_a_link() {
+    // Nobody listens there.
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let options = S3Options {
+        bucket: "b".into(),
+        region: "us-east-1".into(),
+        endpoint: Some(format!("http://127.0.0.1:{port}")),
+        key: Some(("id".into(), "secret".into())),
+        allow_http: true,
+    };
+    let store: Arc<dyn MetadataStore> = Arc::new(MemoryStore::new(1));
+    let folder = Arc::new(tempfile::tempdir().unwrap());
+    let objects = Objects::s3(options).unwrap();
+    let site = Site::with(&store, Arc::clone(&store), objects, folder, "one", Settings::default()).await;
+    let large = pickle::payload(&pickle::text(&"y".repeat(100_000)));
+    let refused = site.submit("ada", "", &large, "").await;
+    assert_eq!((refused.status, refused.retry_after()), (503, Some(2)), "{}", refused.detail());
+    assert!(refused.detail().starts_with("the server cannot reach where it keeps large requests"));
+    let mut socket = site.subscribe("ada").await;
+    let job = post(&site, &socket).await.job();
+    site.dispatch(job, 0).await;
+    let place = Place::result(&TenantId::new("ada"), job, 1, 2);
+    let result = Blob::Object(ObjectRef { path: place.as_str().into(), digest: [7; 32], bytes: 100_000 });
+    site.jobs.transition(job, 1, &Event::Finished { result, meta: "{}".into() }, 3).await.unwrap();
+    let link = socket.end().await.unwrap_err();
+    let refused = site.ask("GET", link.strip_prefix("http://h").unwrap(), "", b"").await;
+    assert_eq!((refused.status, refused.retry_after()), (503, Some(2)), "{}", refused.detail());
 }
 
 /// Posts a request without a socket, so that time can be played; says how long the answer took, too.

@@ -51,8 +51,19 @@ impl Site {
         name: &str,
         settings: Settings,
     ) -> Self {
-        let secret = ServerSecret::load(store.as_ref()).await.unwrap();
         let objects = Objects::local(folder.path().join("objects")).unwrap();
+        Self::with(store, seen, objects, folder, name, settings).await
+    }
+
+    pub async fn with(
+        store: &Arc<dyn MetadataStore>,
+        seen: Arc<dyn MetadataStore>,
+        objects: Objects,
+        folder: Arc<TempDir>,
+        name: &str,
+        settings: Settings,
+    ) -> Self {
+        let secret = ServerSecret::load(store.as_ref()).await.unwrap();
         let keys = Keys::new(Arc::clone(store), &secret);
         for tenant in ["ada", "bob"] {
             let grant = Grant::new(TenantId::new(tenant), &[Scope::Submit, Scope::ReadOwn]);
