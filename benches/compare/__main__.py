@@ -18,6 +18,7 @@ from .report import Report
 # Each bench with the shapes it runs on.
 BENCHES = {
     "request": [models.TINY],
+    "leader": [models.TINY],
     "small": [models.TINY],
     "overhead": [models.GPT2],
     "forward": [models.GPT2, models.LLAMA],

@@ -30,7 +30,7 @@ use crate::wire;
 /// How often deadlines are looked at and failed commits tried again. Nothing else waits for it.
 const TICK: Duration = Duration::from_millis(500);
 
-/// News that are taken in before anything is done about them.
+/// News that are taken in before anything is done about them, and decisions that are committed together.
 const TOGETHER: usize = 256;
 
 /// How long a worker may keep a job that it was told to let go. By then it should have ended itself.
@@ -126,6 +126,7 @@ impl Leader {
     ) {
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut more = false;
         loop {
             // Each branch is cancel-safe. Stopping comes first: sessions that end then are not heard.
             tokio::select! {
@@ -138,6 +139,7 @@ impl Leader {
                     self.drained.push(done);
                 }
                 _ = ticks.tick() => self.tick().await,
+                () = std::future::ready(()), if more => {}
             }
             self.pace.step();
             // What has come meanwhile is decided on together, and its ends are made durable by one commit.
@@ -152,29 +154,33 @@ impl Leader {
             }
             // First what needs no sync of its own: who has become free gets more to do.
             self.write_progress().await;
-            self.act().await;
+            more = self.act().await;
             if self.settle_reports().await {
-                self.act().await;
+                more = self.act().await;
             }
             self.tell_drained();
         }
     }
 
-    /// Decides, commits the decisions together, and carries out those that were committed.
-    async fn act(&mut self) {
+    /// Decides, commits the decisions together, and carries out those that were committed. Returns whether there is more
+    /// to be done than was: news come between.
+    async fn act(&mut self) -> bool {
         if self.draining {
-            return;
+            return false;
         }
         self.queue.wake(self.pace.passed());
-        let actions = decide(&self.view, &self.queue, self.pace.passed());
+        let actions = decide(&self.view, &self.queue, self.pace.passed(), TOGETHER);
         if actions.is_empty() {
-            return;
+            return false;
         }
+        let more = actions.len() == TOGETHER;
+        let mut done = false;
         let reports: Vec<Report> = actions.iter().map(|action| self.report(action)).collect();
         let settled = self.settler.settle(&reports).await;
         for (action, settled) in actions.iter().zip(settled) {
             match settled {
                 Settled::Done(record) => {
+                    done = true;
                     self.queue.remove(action.job());
                     match action {
                         Action::Dispatch { seat, alone, .. } => self.dispatched(*seat, *alone, &record).await,
@@ -190,6 +196,8 @@ impl Leader {
                 Settled::Later => {}
             }
         }
+        // Where the store takes nothing, the next tick is soon enough.
+        more && done
     }
 
     fn report(&self, action: &Action) -> Report {

@@ -13,7 +13,7 @@ mod epoch;
 mod handle;
 mod leader;
 mod office;
-mod placement;
+pub mod placement;
 mod roster;
 mod sessions;
 mod settle;

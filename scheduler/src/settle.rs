@@ -52,6 +52,9 @@ impl Report {
     }
 }
 
+/// What the store has of a job.
+type Found = Result<Option<(JobRecord, Revision)>, Error>;
+
 /// A record to be written.
 struct Step {
     /// That of the one before.
@@ -106,9 +109,18 @@ impl Settler {
         let mut settled: Vec<Option<Settled>> = reports.iter().map(|_| None).collect();
         // Again for those whose record changed meanwhile.
         while settled.iter().any(Option::is_none) {
-            let mut steps = Vec::with_capacity(reports.len());
-            for (report, slot) in reports.iter().zip(&mut settled).filter(|(_, slot)| slot.is_none()) {
-                match self.step(report).await {
+            let mut open: Vec<_> = reports.iter().zip(&mut settled).filter(|(_, slot)| slot.is_none()).collect();
+            let jobs: Vec<JobId> = open.iter().map(|(report, _)| report.job).collect();
+            let found = match self.jobs.find_all(&jobs).await {
+                Ok(found) => found,
+                Err(error) => {
+                    open.iter_mut().for_each(|(report, slot)| **slot = Some(later(report.job, &error)));
+                    break;
+                }
+            };
+            let mut steps = Vec::with_capacity(open.len());
+            for ((report, slot), found) in open.into_iter().zip(found) {
+                match self.step(report, found).await {
                     Ok(step) => steps.push((step, slot)),
                     Err(refused) => *slot = Some(refused),
                 }
@@ -127,9 +139,10 @@ impl Settler {
     }
 
     /// Works out what a report makes of its record; what it cannot settle is why there is none.
-    async fn step(&self, Report { job, token, told, .. }: &Report) -> Result<Step, Settled> {
+    async fn step(&self, report: &Report, found: Found) -> Result<Step, Settled> {
+        let Report { job, token, told, .. } = report;
         let job = *job;
-        let (before, revision) = match self.jobs.find(job).await {
+        let (before, revision) = match found {
             Ok(found) => found.ok_or(Settled::Refused)?,
             Err(error) => return Err(later(job, &error)),
         };

@@ -46,13 +46,14 @@ impl Action {
     }
 }
 
-/// Chooses what to do next: same view, queue and instant, same actions.
+/// Chooses what to do next, `at_most` so many things: same view, queue and instant, same actions.
 ///
 /// Turns go to the tenant with the fewest jobs running; among equals to the one served longest ago, then to the
 /// oldest job. A job that wants no company gets a worker that is idle; until there is one, its turn holds the
 /// worker with the least to do, so that a steady flow of others cannot starve it.
-pub fn decide(view: &View, queue: &Queue, now: Duration) -> Vec<Action> {
-    let mut round = Round::default();
+#[must_use]
+pub fn decide(view: &View, queue: &Queue, now: Duration, at_most: usize) -> Vec<Action> {
+    let mut round = Round { at_most, ..Round::default() };
     round.end(view, queue, now);
     round.give(view, queue);
     round.actions
@@ -62,6 +63,7 @@ pub fn decide(view: &View, queue: &Queue, now: Duration) -> Vec<Action> {
 #[derive(Default)]
 struct Round<'a> {
     actions: Vec<Action>,
+    at_most: usize,
     /// Jobs that wait no longer, though they are in the queue.
     ended: BTreeSet<JobId>,
     refused: BTreeSet<&'a ModelKey>,
@@ -115,7 +117,7 @@ struct Taken {
 impl<'a> Round<'a> {
     /// Ends what waited for too long, and what can never run.
     fn end(&mut self, view: &View, queue: &'a Queue, now: Duration) {
-        for (job, token) in queue.expired(now) {
+        for (job, token) in queue.expired(now).take(self.at_most) {
             self.ended.insert(job);
             self.actions.push(Action::Expire { job, token });
         }
@@ -127,6 +129,9 @@ impl<'a> Round<'a> {
             };
             self.refused.insert(model);
             for (&job, waiting) in lines.by_tenant.values().flatten() {
+                if self.actions.len() >= self.at_most {
+                    break;
+                }
                 if self.ended.insert(job) {
                     self.actions.push(Action::Refuse { job, token: waiting.token, text: text.clone() });
                 }
@@ -143,7 +148,9 @@ impl<'a> Round<'a> {
             self.models.insert(model, Model { lines, ranks: lines.ranks.iter(), rest: BTreeMap::new(), room });
             self.next_line(model);
         }
-        while let Some(Reverse(turn)) = self.turns.pop() {
+        while self.actions.len() < self.at_most
+            && let Some(Reverse(turn)) = self.turns.pop()
+        {
             self.looked.0 += 1;
             if turn.first {
                 self.next_line(turn.model);
@@ -272,7 +279,7 @@ mod tests {
         queue.leave(&tenant(1));
         queue.adopt(&tenant(0));
         let view = view(&[worker(3, 0, &[0])]);
-        assert_eq!(dispatched(&decide(&view, &queue, Duration::ZERO)), [(c, 1), (b, 1), (a, 1)]);
+        assert_eq!(dispatched(&decide(&view, &queue, Duration::ZERO, usize::MAX)), [(c, 1), (b, 1), (a, 1)]);
     }
 
     #[test]
@@ -281,7 +288,7 @@ mod tests {
         let (zero, one) = (add(&mut queue, 0, 0, false), add(&mut queue, 0, 1, false));
         let nobody = add(&mut queue, 1, 2, false);
         let view = view(&[worker(4, 2, &[0, 1]), worker(4, 1, &[0])]);
-        let placed = dispatched(&decide(&view, &queue, Duration::ZERO));
+        let placed = dispatched(&decide(&view, &queue, Duration::ZERO, usize::MAX));
         assert_eq!(placed, [(zero, 2), (one, 1)]);
         assert!(!placed.iter().any(|(job, _)| *job == nobody));
     }
@@ -292,13 +299,13 @@ mod tests {
         let alone = add(&mut queue, 0, 0, true);
         let other = add(&mut queue, 1, 0, false);
         let busy = view(&[worker(4, 1, &[0])]);
-        assert_eq!(decide(&busy, &queue, Duration::ZERO), []);
+        assert_eq!(decide(&busy, &queue, Duration::ZERO, usize::MAX), []);
         let idle = view(&[worker(4, 0, &[0])]);
-        assert_eq!(dispatched(&decide(&idle, &queue, Duration::ZERO)), [(alone, 1)]);
+        assert_eq!(dispatched(&decide(&idle, &queue, Duration::ZERO, usize::MAX)), [(alone, 1)]);
         queue.remove(alone);
         let taken = Worker { alone: true, ..worker(4, 1, &[0]) };
-        assert_eq!(decide(&view(&[taken]), &queue, Duration::ZERO), []);
-        assert_eq!(dispatched(&decide(&busy, &queue, Duration::ZERO)), [(other, 1)]);
+        assert_eq!(decide(&view(&[taken]), &queue, Duration::ZERO, usize::MAX), []);
+        assert_eq!(dispatched(&decide(&busy, &queue, Duration::ZERO, usize::MAX)), [(other, 1)]);
     }
 
     #[test]
@@ -315,7 +322,7 @@ mod tests {
             refuse(broken, "the model model 0 cannot be served: no such type"),
             refuse(gone, "the model model 9 is not hosted here any longer"),
         ];
-        assert_eq!(decide(&view, &queue, Duration::from_secs(1)), expected);
+        assert_eq!(decide(&view, &queue, Duration::from_secs(1), usize::MAX), expected);
     }
 
     #[test]
@@ -326,14 +333,14 @@ mod tests {
         queue.push(job, &tenant(0), &model(0), waiting, Some(Duration::from_secs(5)));
         let view = view(&[worker(1, 0, &[0])]);
         queue.wake(Duration::from_secs(4));
-        assert_eq!(decide(&view, &queue, Duration::from_secs(4)), []);
-        assert_eq!(decide(&view, &queue, LATER), [Action::Expire { job, token: token(false) }]);
+        assert_eq!(decide(&view, &queue, Duration::from_secs(4), usize::MAX), []);
+        assert_eq!(decide(&view, &queue, LATER, usize::MAX), [Action::Expire { job, token: token(false) }]);
         let mut awake = queue.clone();
         awake.wake(Duration::from_secs(5));
-        assert_eq!(dispatched(&decide(&view, &awake, Duration::from_secs(5))), [(job, 1)]);
+        assert_eq!(dispatched(&decide(&view, &awake, Duration::from_secs(5), usize::MAX)), [(job, 1)]);
         assert!(queue.remove(job) && !queue.remove(job));
         queue.wake(LATER);
-        assert_eq!(decide(&view, &queue, LATER), []);
+        assert_eq!(decide(&view, &queue, LATER, usize::MAX), []);
     }
 
     /// Looks at everything for each decision, as is said in [`decide`].
@@ -401,7 +408,7 @@ mod tests {
                     queue.leave(&tenant(owner));
                 }
             }
-            let actions = decide(&view, &queue, Duration::ZERO);
+            let actions = decide(&view, &queue, Duration::ZERO, usize::MAX);
             prop_assert_eq!(dispatched(&actions), plainly(&workers, &queue));
             let mut after: BTreeMap<Seat, Worker> = (1..).zip(workers).collect();
             for (job, seat) in dispatched(&actions) {
@@ -440,7 +447,7 @@ mod tests {
                 }
             }
             let looked = |view: &View| {
-                let mut round = Round::default();
+                let mut round = Round { at_most: usize::MAX, ..Round::default() };
                 round.end(view, &queue, Duration::ZERO);
                 round.give(view, &queue);
                 (round.actions.len(), round.looked)

@@ -1,0 +1,168 @@
+//! What deciding costs where there is much to decide, and how soon a new leader gives out its first job where many wait.
+//!
+//!     make bench ONLY=leader        or: cargo bench --package benches --bench leader [-- QUEUED]
+//!
+//! Prints a JSON object a line. Jobs wait in a store in memory and, where Debian's `etcd` is installed, in a member of it.
+
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use ids::{JobId, KeyId, ModelKey, TenantId, Token, WorkerId};
+use proto::v1::{self, from_worker::Message, to_worker::Message as Told};
+use scheduler::placement::{Hosting, Queue, View, Waiting, Worker, decide};
+use scheduler::{Config, HostedModel, SystemClock};
+use serde_json::json;
+use store::{Blob, EtcdOptions, EtcdStore, JobRecord, Jobs, MemoryStore, MetadataStore, Objects};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+
+const WORKERS: usize = 1_000;
+const TENANTS: usize = 1_000;
+const SLOTS: usize = 32;
+
+fn main() {
+    let queued = std::env::args().find_map(|argument| argument.parse().ok()).unwrap_or(100_000);
+    for (what, busy) in [("one free slot a worker", SLOTS - 1), ("every slot free", 0), ("no slot free", SLOTS)] {
+        deciding(queued, what, busy);
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        taking_over("memory", Arc::new(MemoryStore::durable(1)), queued).await;
+        if let Some(etcd) = Etcd::start() {
+            let store = EtcdStore::connect(EtcdOptions::new([etcd.url.as_str()])).await.unwrap();
+            taking_over("etcd", Arc::new(store), queued).await;
+        }
+    });
+}
+
+fn model() -> ModelKey {
+    ModelKey::new("bench/model", None)
+}
+
+fn tenant(number: usize) -> TenantId {
+    TenantId::new(format!("tenant-{number}"))
+}
+
+/// Measures one round of decisions.
+fn deciding(queued: usize, what: &str, busy: usize) {
+    let (mut view, mut queue) = (View::default(), Queue::default());
+    view.host(model(), Hosting::Served);
+    for seat in 0..WORKERS {
+        let ready = [model()].into();
+        view.put(seat as u64, Worker { slots: SLOTS, busy, alone: false, ready });
+    }
+    for number in 0..queued {
+        let waiting =
+            Waiting { token: Token { epoch: 1, attempt: 0 }, alone: false, expires_at: Duration::from_secs(86_400) };
+        queue.push(JobId::new(), &tenant(number % TENANTS), &model(), waiting, None);
+    }
+    let mut times: Vec<f64> = Vec::new();
+    let mut actions = 0;
+    for _ in 0..20 {
+        let began = Instant::now();
+        actions = decide(&view, &queue, Duration::from_secs(1), 256).len();
+        times.push(began.elapsed().as_secs_f64() * 1000.0);
+    }
+    times.sort_by(f64::total_cmp);
+    println!(
+        "{}",
+        json!({
+            "what": "decide", "case": what, "workers": WORKERS, "tenants": TENANTS, "queued": queued,
+            "actions": actions, "median_ms": times[times.len() / 2], "slowest_ms": times[times.len() - 1],
+        })
+    );
+}
+
+/// Measures the time from the beginning of a scheduler's term to its first job's being with a worker.
+async fn taking_over(name: &str, store: Arc<dyn MetadataStore>, queued: usize) {
+    let jobs = Jobs::new(Arc::clone(&store));
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as u64;
+    let accepting = futures::stream::iter(0..queued).for_each_concurrent(64, |number| {
+        let jobs = jobs.clone();
+        let payload = Blob::Inline(vec![0; 300].into());
+        let record =
+            JobRecord::queued(JobId::new(), tenant(number % TENANTS), KeyId::new("key"), model(), payload, now);
+        async move { drop(jobs.accept(&record).await.unwrap()) }
+    });
+    accepting.await;
+    let folder = tempfile::tempdir().unwrap();
+    let objects = Objects::local(folder.path()).unwrap();
+    let hosted = HostedModel { key: model(), folder: "/model".into(), dtype: None, device: None };
+    let config = Config { token: "token".into(), models: vec![hosted], ..Config::default() };
+    let began = Instant::now();
+    let handle = scheduler::start(config, store, objects, Arc::new(SystemClock)).await.unwrap();
+    let recovered = began.elapsed();
+    let worker = WorkerId::new("w1");
+    let (outbox, messages) = mpsc::channel(64);
+    let hello = v1::WorkerHello {
+        worker_id: worker.to_string(),
+        token: "token".into(),
+        slots: 1,
+        instance: "i1".into(),
+        dial: 1,
+        ..v1::WorkerHello::default()
+    };
+    let say = |message| v1::FromWorker { message: Some(message) };
+    outbox.send(say(Message::Hello(hello))).await.unwrap();
+    let inbox = ReceiverStream::new(messages).map(Ok).boxed();
+    let mut replies = handle.sessions().accept(inbox).await.unwrap();
+    while let Some(reply) = replies.next().await {
+        match reply.unwrap().message {
+            Some(Told::LoadModel(load)) => {
+                let state = Some(v1::model_state::State::Ready(true));
+                let state = v1::ModelState { model: load.model, state, hopeless: false };
+                outbox.send(say(Message::ModelState(state))).await.unwrap();
+            }
+            Some(Told::Assign(_)) => break,
+            _ => {}
+        }
+    }
+    println!(
+        "{}",
+        json!({
+            "what": "take over", "store": name, "queued": queued,
+            "recovered_ms": recovered.as_secs_f64() * 1000.0, "first_job_ms": began.elapsed().as_secs_f64() * 1000.0,
+        })
+    );
+    handle.stop().await;
+}
+
+/// A member of etcd, alone, which ends with this.
+struct Etcd {
+    url: String,
+    child: Child,
+    _folder: tempfile::TempDir,
+}
+
+impl Etcd {
+    /// Starts it, if it is installed.
+    fn start() -> Option<Self> {
+        let folder = tempfile::tempdir().unwrap();
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (client, peer) = (free(), free());
+        let url = format!("http://127.0.0.1:{client}");
+        let child = Command::new("etcd")
+            .arg(format!("--data-dir={}", folder.path().display()))
+            .arg(format!("--listen-client-urls={url}"))
+            .arg(format!("--advertise-client-urls={url}"))
+            .arg(format!("--listen-peer-urls=http://127.0.0.1:{peer}"))
+            .arg(format!("--initial-advertise-peer-urls=http://127.0.0.1:{peer}"))
+            .arg(format!("--initial-cluster=default=http://127.0.0.1:{peer}"))
+            .args(["--log-level=error", "--quota-backend-bytes=8589934592"])
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .ok()?;
+        Some(Self { url, child, _folder: folder })
+    }
+}
+
+impl Drop for Etcd {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
