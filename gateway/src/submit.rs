@@ -142,6 +142,7 @@ async fn commit(
     if payload.len() > gateway.objects.inline_bytes() {
         kept.place = Some(place.clone());
     }
+    record.payload_bytes = payload.len() as u64;
     record.payload = gateway.objects.keep(&place, payload).await?;
     drop(room);
     let new = gateway.jobs.follow_new(id).await?;
