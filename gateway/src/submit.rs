@@ -147,6 +147,7 @@ async fn commit(
     if payload.len() > gateway.objects.inline_bytes() {
         kept.place = Some(place.clone());
     }
+    record.payload_bytes = payload.len() as u64;
     let keeping = gateway.objects.keep(&place, payload).await;
     record.payload = keeping.map_err(|error| Error::objects(&gateway.objects, error))?;
     drop(room);

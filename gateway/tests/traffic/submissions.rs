@@ -37,6 +37,17 @@ async fn what_is_refused_after_its_payload_was_written_leaves_no_file() {
 }
 
 #[tokio::test]
+async fn what_a_job_keeps_of_its_request_is_counted_wherever_it_lies() {
+    let site = Site::new(Settings::default()).await;
+    for (payload, at_least) in [(small(), 1), (large(), 100_000)] {
+        let job = site.submit("ada", "", &payload, "").await.job();
+        let (record, _) = site.jobs.find(job).await.unwrap().unwrap();
+        assert!(record.payload_bytes >= at_least, "{} bytes", record.payload_bytes);
+        assert_eq!(record.payload_bytes, record.payload.len());
+    }
+}
+
+#[tokio::test]
 async fn a_client_that_hangs_up_leaves_a_job_or_nothing() {
     let site = Site::new(Settings::default()).await;
     let app = router(std::sync::Arc::clone(&site.gateway));
