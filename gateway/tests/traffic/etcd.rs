@@ -14,6 +14,10 @@ use tempfile::TempDir;
 use crate::several::{fetch, post};
 use crate::site::{Site, pickle};
 
+/// How long a gateway's call of etcd may take, and one of the test's own.
+const DEADLINE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
+
 /// An etcd of some members on this machine.
 struct Etcd {
     members: Vec<Member>,
@@ -115,13 +119,12 @@ async fn connect(options: EtcdOptions) -> Arc<dyn MetadataStore> {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_of_two_gateways_over_etcd_survives_that_etcd_is_stopped() {
     let etcd = Etcd::start(1);
-    let short = Duration::from_secs(2);
-    let play = etcd.store(short).await;
+    let play = etcd.store(PATIENCE).await;
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let settings = Settings { inline_result_bytes: 0, ..Settings::default() };
     let mut sites = Vec::new();
     for name in ["a", "b", "c"] {
-        sites.push(Site::among(&play, etcd.store(short).await, Arc::clone(&folder), name, settings.clone()).await);
+        sites.push(Site::among(&play, etcd.store(DEADLINE).await, Arc::clone(&folder), name, settings.clone()).await);
     }
     let [a, b, c] = &sites[..] else { panic!("there are three") };
     let mut socket = a.subscribe("ada").await;
@@ -167,15 +170,14 @@ async fn post_until_taken(sites: &[Site]) -> (Vec<JobId>, Duration) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s2_gateways_take_jobs_whichever_member_of_etcd_dies_or_is_stopped() {
     let mut etcd = Etcd::start(3);
-    let deadline = Duration::from_secs(5);
-    let play = etcd.store(deadline).await;
+    let play = etcd.store(PATIENCE).await;
     for member in &etcd.members {
         member.ready().await;
     }
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let mut sites = Vec::new();
     for name in ["a", "b"] {
-        let seen = etcd.store(deadline).await;
+        let seen = etcd.store(DEADLINE).await;
         sites.push(Site::among(&play, seen, Arc::clone(&folder), name, Settings::default()).await);
     }
     let mut socket = sites[0].subscribe("ada").await;
