@@ -234,3 +234,33 @@ fn near(left: &TensorData, right: &TensorData, context: &str) {
         );
     }
 }
+
+#[test]
+fn a_sequence_that_was_lengthened_is_given_the_length_of_the_input_where_hugging_face_does() {
+    let shape = |outcome: &Outcome, name: &str| tensor(outcome.end.as_ref().unwrap(), name).shape;
+    for (name, layers) in MODELS {
+        let subject = Subject { layers, head: "model.lm_head", engine: &|| engine(name) };
+        let job = |block: &str| subject.job("Hello there, world", Function::Call, block, &[]);
+        let plain = "out = HEAD.output.save()";
+        let with = |new: &str| {
+            job(&format!(
+                "import torch\nx = LAYERS[-1].output\nLAYERS[-1].output = {new}\n{plain}\nlast = tracer.result.logits.save()"
+            ))
+        };
+        let length = shape(&subject.outcomes(vec![job(plain)])[0], "out")[1];
+        for company in [0, 2] {
+            let mut jobs = vec![with("torch.cat([x, x], 1)"), with("torch.cat([x, x[:, :1]], 1)")];
+            jobs.extend((0..company).map(|_| job(plain)));
+            let outcomes = subject.outcomes(jobs);
+            if name == "tiny-gpt2" {
+                assert_eq!(shape(&outcomes[0], "out")[..2], [2, length], "{company}");
+                assert_eq!(shape(&outcomes[0], "last")[..2], [2, length], "{company}");
+                let failure = outcomes[1].end.as_ref().unwrap_err();
+                assert!(failure.message.contains("is invalid for input of size"), "{}", failure.message);
+            } else {
+                assert_eq!(shape(&outcomes[0], "out")[..2], [1, 2 * length], "{company}");
+                assert_eq!(shape(&outcomes[1], "out")[..2], [1, length + 1], "{company}");
+            }
+        }
+    }
+}
