@@ -1,5 +1,5 @@
 # The commands of the README. Everything they fetch or make lies inside the checkout:
-# .libtorch .protoc .venv .cache .models .vitrine target
+# .libtorch .protoc .venv .cache .models .vitrine fuzz/corpus fuzz/artifacts fuzz/target target
 
 PYTHON ?= python3
 CLIENT := .venv/bin/python
@@ -9,8 +9,13 @@ DATA ?= .vitrine
 FETCH_MODEL = PATH="$(CURDIR)/.venv/bin:$$PATH" $(TARGET)/$(1)/vitrine model fetch smollm2
 # `make demo KEEP=1` leaves the server running until Ctrl-C even without a terminal.
 KEEP ?=
+# `make fuzz SECONDS=60` runs each of these for so long; `make fuzz ONLY=gguf` one of them.
+SECONDS ?= 60
+FUZZERS := request archive source lower evaluate gguf safetensors multipart
+FUZZ := .cache/cargo-fuzz/bin/cargo-fuzz
+CARGO_FUZZ_VERSION := 0.13.2
 
-.PHONY: help setup setup-tests test-models build test lint demo bench clean
+.PHONY: help setup setup-tests test-models build test lint fuzz demo bench clean
 .NOTPARALLEL:
 
 help:
@@ -18,6 +23,7 @@ help:
 	@echo 'make test         set up what the tests need, lint, and run them all'
 	@echo 'make build        $(TARGET)/release/vitrine and $(TARGET)/release/vitrine-worker'
 	@echo 'make lint         formatting and clippy'
+	@echo 'make fuzz         what reads foreign bytes, each for SECONDS=60, or one with ONLY=gguf'
 	@echo 'make bench        the benches: one with ONLY=sweep, a short run of little meaning with QUICK=1'
 	@echo 'make setup        libtorch and protox for the build (0.55 GB to download)'
 	@echo 'make setup-tests  the client environment of tests and demo (2.8 GB to download, that torch included)'
@@ -49,6 +55,19 @@ test-models: setup-tests
 	@$(CLIENT) tools/test_models.py .models/float32
 	@$(CLIENT) tools/test_models.py .models/bfloat16 --dtype bfloat16
 
+# Needs what the build does not: nightly Rust, which has the coverage that libFuzzer follows, and cargo-fuzz.
+fuzz: setup
+	@rustup toolchain list | grep -q '^nightly' || { echo 'fuzzing needs nightly Rust: installing that'; \
+		rustup toolchain install nightly --profile minimal; }
+	@test -x $(FUZZ) || { echo 'fuzzing needs cargo-fuzz: installing that into .cache'; \
+		cargo install cargo-fuzz --locked --version $(CARGO_FUZZ_VERSION) --root .cache/cargo-fuzz; }
+	cargo run --locked --package targets --bin corpus -- fuzz/corpus
+	@cp Cargo.lock fuzz/Cargo.lock
+	@failed=; for target in $(or $(ONLY),$(FUZZERS)); do \
+		LD_LIBRARY_PATH="$(CURDIR)/.libtorch/lib" rustup run nightly $(FUZZ) run --fuzz-dir fuzz --sanitizer none $$target -- \
+			-max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 || failed="$$failed $$target"; \
+	done; test -z "$$failed" || { echo "found something:$$failed; the inputs are in fuzz/artifacts"; exit 1; }
+
 demo: setup-tests setup build
 	$(call FETCH_MODEL,release)
 	$(CLIENT) tools/demo.py --vitrine $(TARGET)/release/vitrine --data $(DATA) $(if $(KEEP),--keep)
@@ -59,4 +78,4 @@ bench: setup-tests build test-models
 		$(if $(ONLY),--only $(ONLY)) $(if $(QUICK),--quick) $(if $(DEVICE),--device $(DEVICE)) $(if $(LIBRARIES),--libraries $(LIBRARIES))
 
 clean:
-	rm -rf .libtorch .protoc .venv .cache .models .vitrine $(TARGET)
+	rm -rf .libtorch .protoc .venv .cache .models .vitrine fuzz/artifacts fuzz/corpus fuzz/target fuzz/Cargo.lock $(TARGET)
