@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use fastrand::Rng;
 use targets::ALL;
 
-/// Inputs of each target.
+/// Inputs of each target, unless `VITRINE_INPUTS` says how many.
 const INPUTS: usize = 1_500;
 
 /// Numbers that lengths and offsets are mistaken for.
@@ -46,7 +46,9 @@ fn change(dice: &mut Rng, mut bytes: Vec<u8>, other: &[u8]) -> Vec<u8> {
 }
 
 fn check(name: &str) {
-    let seed = std::env::var("VITRINE_SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(1);
+    let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse().ok());
+    let seed = number("VITRINE_SEED").unwrap_or(1);
+    let inputs = number("VITRINE_INPUTS").map_or(INPUTS, |inputs| usize::try_from(inputs).unwrap_or(INPUTS));
     println!("VITRINE_SEED={seed}");
     let target = ALL.iter().find(|target| target.name == name).expect("a target of this name");
     let mut dice = Rng::with_seed(seed);
@@ -58,7 +60,7 @@ fn check(name: &str) {
     };
     let taken = seeds.iter().filter(|seed| run(seed)).count();
     assert!(taken >= seeds.len() * 3 / 4, "{name}: only {taken} of {} seeds are taken", seeds.len());
-    for _ in 0..INPUTS {
+    for _ in 0..inputs {
         let (one, other) = (&seeds[dice.usize(..seeds.len())], &seeds[dice.usize(..seeds.len())]);
         run(&change(&mut dice, one.clone(), other));
     }
