@@ -28,6 +28,7 @@ mod foreign;
 mod generator;
 mod job;
 mod kernels;
+mod learned;
 mod modes;
 mod modules;
 mod named;
