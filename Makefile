@@ -1,5 +1,5 @@
 # The commands of the README. Everything they fetch or make lies inside the checkout:
-# .libtorch .protoc .venv .cache .models .vitrine .cluster target
+# .libtorch .protoc .venv .cache .models .vitrine .cluster fuzz/corpus fuzz/artifacts fuzz/target target
 
 PYTHON ?= python3
 CLIENT := .venv/bin/python
@@ -14,7 +14,14 @@ BUILD_PROFILE = $(if $(filter debug,$(1)),cargo build --locked --package cli --p
 KILLS ?= 100
 SEED ?=
 
-.PHONY: help setup setup-tests test-models build test lint demo bench cluster cluster-stop chaos clean
+# `make fuzz SECONDS=60` runs each of these for so long; `make fuzz ONLY=gguf` one of them.
+SECONDS ?= 60
+FUZZERS := request archive source lower evaluate gguf safetensors multipart
+FUZZ := .cache/cargo-fuzz/bin/cargo-fuzz
+CARGO_FUZZ_VERSION := 0.13.2
+
+
+.PHONY: help setup setup-tests test-models build test lint fuzz demo bench cluster cluster-stop chaos clean
 .NOTPARALLEL:
 
 help:
@@ -22,6 +29,7 @@ help:
 	@echo 'make test         set up what the tests need, lint, and run them all'
 	@echo 'make build        $(TARGET)/release/vitrine and $(TARGET)/release/vitrine-worker'
 	@echo 'make lint         formatting and clippy'
+	@echo 'make fuzz         what reads foreign bytes, each for SECONDS=60, or one with ONLY=gguf'
 	@echo 'make bench        the benches: one with ONLY=sweep, a short run of little meaning with QUICK=1'
 	@echo 'make cluster      a whole cluster on this machine, until Ctrl-C; in the background with DETACH=1'
 	@echo 'make cluster-stop end it'
@@ -56,6 +64,19 @@ test-models: setup-tests
 	@$(CLIENT) tools/test_models.py .models/float32
 	@$(CLIENT) tools/test_models.py .models/bfloat16 --dtype bfloat16
 
+# Needs what the build does not: nightly Rust, which has the coverage that libFuzzer follows, and cargo-fuzz.
+fuzz: setup
+	@rustup toolchain list | grep -q '^nightly' || { echo 'fuzzing needs nightly Rust: installing that'; \
+		rustup toolchain install nightly --profile minimal; }
+	@test -x $(FUZZ) || { echo 'fuzzing needs cargo-fuzz: installing that into .cache'; \
+		cargo install cargo-fuzz --locked --version $(CARGO_FUZZ_VERSION) --root .cache/cargo-fuzz; }
+	cargo run --locked --package targets --bin corpus -- fuzz/corpus
+	@cp Cargo.lock fuzz/Cargo.lock
+	@failed=; for target in $(or $(ONLY),$(FUZZERS)); do \
+		LD_LIBRARY_PATH="$(CURDIR)/.libtorch/lib" rustup run nightly $(FUZZ) run --fuzz-dir fuzz --sanitizer none $$target -- \
+			-max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 || failed="$$failed $$target"; \
+	done; test -z "$$failed" || { echo "found something:$$failed; the inputs are in fuzz/artifacts"; exit 1; }
+
 demo: setup-tests setup build
 	$(call FETCH_MODEL,release)
 	$(CLIENT) tools/demo.py --vitrine $(TARGET)/release/vitrine --data $(DATA) $(if $(KEEP),--keep)
@@ -81,3 +102,4 @@ chaos: setup-tests setup test-models
 
 clean:
 	rm -rf .libtorch .protoc .venv .cache .models .vitrine .cluster $(TARGET)
+	rm -rf fuzz/artifacts fuzz/corpus fuzz/target fuzz/Cargo.lock

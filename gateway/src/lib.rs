@@ -35,6 +35,7 @@ pub use app::router;
 pub use connections::serve;
 pub use error::Error;
 pub use settings::Settings;
+pub use upload::form;
 
 /// Everything that the handlers share.
 pub struct Gateway {

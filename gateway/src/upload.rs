@@ -41,7 +41,8 @@ impl Upload {
         body: Body,
     ) -> Result<Self, Error> {
         let settings = &gateway.settings;
-        let boundary = boundary(headers)?;
+        let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let boundary = boundary(kind)?;
         let limit = settings.body_bytes;
         let held = granted(gateway, gateway.uploads.take(tenant, announced.unwrap_or(limit as u64))).await?;
         let (mut body, mut read, began) = (body, BytesMut::new(), Instant::now());
@@ -73,10 +74,8 @@ impl Upload {
     /// [`Error::Malformed`].
     pub fn form(self) -> Result<Form, Error> {
         let Self { body, boundary, held } = self;
-        let whole = futures::stream::once(std::future::ready(Ok::<_, std::convert::Infallible>(body)));
-        // All of it is here, so nothing is waited for.
-        let form = Form::read(multer::Multipart::new(whole, boundary), held).now_or_never();
-        form.unwrap_or_else(|| Err(malformed("it ends in the middle")))
+        let (data, blob) = apart(boundary, body)?;
+        Ok(Form { data, blob, _held: held })
     }
 }
 
@@ -87,45 +86,57 @@ pub struct Form {
     _held: Held,
 }
 
-impl Form {
-    async fn read(mut parts: multer::Multipart<'_>, held: Held) -> Result<Self, Error> {
-        let (mut data, mut blob) = (None, None);
-        let mut seen = 0;
-        while let Some(mut part) = parts.next_field().await.map_err(malformed)? {
-            seen += 1;
-            if seen > PARTS {
-                return Err(malformed(format_args!("it has more than {PARTS} parts")));
-            }
-            // A later client may send more.
-            let slot = match part.name() {
-                Some("data") => Some(&mut data),
-                Some("blob") => Some(&mut blob),
-                _ => None,
-            };
-            // One piece, and no copy, since the whole is there.
-            let mut bytes = Bytes::new();
-            while let Some(piece) = part.chunk().await.map_err(malformed)? {
-                bytes = if bytes.is_empty() { piece } else { [bytes, piece].concat().into() };
-            }
-            if let Some(slot) = slot {
-                *slot = Some(bytes);
-            }
+/// Takes a body apart that came with this `Content-Type`: its parts `data` and `blob`.
+///
+/// # Errors
+/// [`Error::Malformed`].
+pub fn form(kind: &str, body: Bytes) -> Result<(Bytes, Bytes), Error> {
+    apart(boundary(kind)?, body)
+}
+
+fn apart(boundary: String, body: Bytes) -> Result<(Bytes, Bytes), Error> {
+    let whole = futures::stream::once(std::future::ready(Ok::<_, std::convert::Infallible>(body)));
+    // All of it is here, so nothing is waited for.
+    let parts = parts(multer::Multipart::new(whole, boundary)).now_or_never();
+    parts.unwrap_or_else(|| Err(malformed("it ends in the middle")))
+}
+
+async fn parts(mut parts: multer::Multipart<'_>) -> Result<(Bytes, Bytes), Error> {
+    let (mut data, mut blob) = (None, None);
+    let mut seen = 0;
+    while let Some(mut part) = parts.next_field().await.map_err(malformed)? {
+        seen += 1;
+        if seen > PARTS {
+            return Err(malformed(format_args!("it has more than {PARTS} parts")));
         }
-        let missing = |name: &str| Error::Malformed(format!("the form has no part `{name}`"));
-        let (data, blob) = (data.ok_or_else(|| missing("data"))?, blob.ok_or_else(|| missing("blob"))?);
-        if data.len() > DATA_BYTES {
-            return Err(Error::Malformed(format!("the form's part `data` has more than {DATA_BYTES} bytes")));
+        // A later client may send more.
+        let slot = match part.name() {
+            Some("data") => Some(&mut data),
+            Some("blob") => Some(&mut blob),
+            _ => None,
+        };
+        // One piece, and no copy, since the whole is there.
+        let mut bytes = Bytes::new();
+        while let Some(piece) = part.chunk().await.map_err(malformed)? {
+            bytes = if bytes.is_empty() { piece } else { [bytes, piece].concat().into() };
         }
-        Ok(Self { data, blob, _held: held })
+        if let Some(slot) = slot {
+            *slot = Some(bytes);
+        }
     }
+    let missing = |name: &str| Error::Malformed(format!("the form has no part `{name}`"));
+    let (data, blob) = (data.ok_or_else(|| missing("data"))?, blob.ok_or_else(|| missing("blob"))?);
+    if data.len() > DATA_BYTES {
+        return Err(Error::Malformed(format!("the form's part `data` has more than {DATA_BYTES} bytes")));
+    }
+    Ok((data, blob))
 }
 
 fn malformed(why: impl std::fmt::Display) -> Error {
     Error::Malformed(format!("the body is not the multipart form that nnsight 0.8 sends: {why}"))
 }
 
-fn boundary(headers: &HeaderMap) -> Result<String, Error> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+fn boundary(kind: &str) -> Result<String, Error> {
     multer::parse_boundary(kind).map_err(|error| {
         Error::Malformed(format!("the body is not a multipart form, which nnsight 0.8 sends: {error}"))
     })

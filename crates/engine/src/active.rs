@@ -504,6 +504,7 @@ fn start<M: Model>(job: &Job, state: &Rc<JobState<M>>, machine: &Machine, togeth
                 .iter()
                 .map(|(name, at)| Ok((Rc::from(name.as_str()), thaw.value(*at)?)))
                 .collect::<Result<_, Raise>>()?;
+            state.model.opens(&machine, *function);
             let (tracer, recording) = (thaw.tracer_state(), state.model.recording(&machine));
             let request = TraceRequest { function: *function, args, kwargs, body, tracer, recording };
             let trace = Trace::open(&state, &machine, request)?;

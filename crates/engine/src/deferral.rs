@@ -88,7 +88,8 @@ impl Deferral {
         let effects = self.effects(frame, &block.code)?;
         let mut seen: Vec<Value> = effects.reads.iter().filter_map(|&slot| value(frame, slot)).collect();
         seen.extend_from_slice(arguments);
-        let reached = Reached::by(seen, frame, self.knows)?;
+        let called = effects.called.iter().filter_map(|&slot| value(frame, slot)).collect();
+        let reached = Reached::by(seen, called, frame, self.knows)?;
         if !self.fits(frame, &effects, &reached) {
             return None;
         }
@@ -146,10 +147,10 @@ impl Deferral {
     /// Returns whether a block uses nothing that the waiting ones leave behind, and leaves alone what they will use.
     fn meets_nothing(&self, frame: &Rc<Frame>, effects: &Effects) -> bool {
         let bound = self.bound.borrow();
-        effects.reads.is_disjoint(&bound)
+        effects.uses().all(|slot| !bound.contains(&slot))
             && effects.receives().all(|slot| !bound.contains(&slot))
             && effects.binds.is_disjoint(&self.depended.borrow())
-            && !effects.reads.iter().filter_map(|&slot| value(frame, slot)).any(|value| self.receives(&value))
+            && !effects.uses().filter_map(|slot| value(frame, slot)).any(|value| self.receives(&value))
     }
 
     fn receives(&self, value: &Value) -> bool {

@@ -127,7 +127,8 @@ impl<M: Model> Freeze<'_, M> {
         if elements.is_none_or(|elements| elements > self.budget) {
             return Err(Trouble::TooLarge);
         }
-        let data = tensor.to_data()?;
+        let mut data = tensor.to_data()?;
+        data.requires_grad |= tensor.would_require_grad(self.machine);
         self.spend(u64::try_from(data.bytes.len()).unwrap_or(u64::MAX))?;
         if !tensor.is_parameter() {
             self.layouts.note(at, tensor);

@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use interpreter::raise::Raise;
 use interpreter::{Args, Effect, Machine, Use, Value};
-use program::{Batching, TensorData};
+use program::{Batching, Function, TensorData};
 
 use crate::encoding::{Encoding, How, Source};
 use crate::shape::ShapeClass;
@@ -89,6 +89,11 @@ pub trait Tensor: Clone + 'static {
     /// # Errors
     /// When the copy cannot be made.
     fn to_data(&self) -> Result<TensorData, Raise>;
+
+    /// Returns whether the tensor would require grad if the job recorded gradients.
+    fn would_require_grad(&self, _machine: &Machine) -> bool {
+        false
+    }
 
     /// Shows the tensor to Python. Writes in place reach this very memory.
     fn to_value(&self, machine: &Machine) -> Value;
@@ -526,6 +531,12 @@ pub trait Model: 'static {
 
     /// Returns whether a job's operations record what gradients need where its code stands now.
     fn recording(&self, machine: &Machine) -> bool;
+
+    /// Hears of a trace that the job's code opens where it stands now.
+    fn opens(&self, _machine: &Machine, _function: Function) {}
+
+    /// Hears of a value that a block of the job puts in the place of one of the model's.
+    fn takes(&self, _machine: &Machine, _value: &Value) {}
 
     /// Takes what the thread holds for the code that runs, which is about to make way for other code.
     fn put_aside(&self) -> Self::Aside;

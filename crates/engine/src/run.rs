@@ -351,7 +351,7 @@ impl<M: Model> Run<M> {
     /// waits to have something computed, those after it wait too: what they do, they do after it.
     fn serve_all(&mut self, visit: &mut Visit<M::Tensor>) {
         loop {
-            if let Err(raise) = take_written(visit) {
+            if let Err(raise) = take_written(visit, |record| self.job.model.takes(&self.machine, record)) {
                 self.ended = Some(Ending::Failed(raise));
             }
             self.look_again(&mut visit.waiting, visit.location, visit.occurrence);
@@ -406,6 +406,7 @@ impl<M: Model> Run<M> {
             }) else {
                 break;
             };
+            self.job.model.takes(&self.machine, &value);
             let served = splice::skipped::<M::Tensor>(&value, rows.total).and_then(|tree| {
                 match rows.group {
                     Some(group) => parts.push((group, tree)),
@@ -449,6 +450,9 @@ impl<M: Model> Run<M> {
         };
         let model = Rc::clone(&self.job.model);
         let mut replaced = false;
+        if let Wish::Write(_, value) | Wish::WriteFirst(_, value) = &wish {
+            model.takes(&self.machine, value);
+        }
         // What goes wrong while a value is shown or spliced is raised at the user's line.
         let answer = match (wish, &mut *flow) {
             (Wish::Read(_, View::Whole), Flow::Output(tree)) => {
@@ -557,13 +561,14 @@ impl<M: Model> Run<M> {
 }
 
 /// Goes on with what blocks set in the records that they were shown.
-fn take_written<T: crate::model::Tensor>(visit: &mut Visit<T>) -> Result<(), Raise> {
+fn take_written<T: crate::model::Tensor>(visit: &mut Visit<T>, takes: impl Fn(&Value)) -> Result<(), Raise> {
     let Flow::Output(tree) = &mut visit.flow else { return Ok(()) };
     let written =
         |(_, record): &(Rows, Value)| python::host::<ModelOutput>(record).is_some_and(ModelOutput::take_written);
     while let Some(at) = visit.records.iter().position(written) {
         // Others read it anew: it has this block's rows in it.
         let (rows, record) = visit.records.swap_remove(at);
+        takes(&record);
         splice::assign(tree, &record, rows)?;
         visit.records = vec![(rows, record)];
         visit.replaced = true;

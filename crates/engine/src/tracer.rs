@@ -133,6 +133,7 @@ impl<M: Model> HostObject for Tracer<M> {
         let deferral = if simple { Deferral::of(machine) } else { None };
         let put_off = deferral.and_then(|deferral| deferral.put_off(&body, &arguments, &self.state.siblings));
         let body = put_off.as_ref().map_or(body, |put_off| put_off.block.clone());
+        self.job.model.opens(machine, parts.function);
         let request = Box::new(TraceRequest {
             function: parts.function,
             args: parts.args,

@@ -142,6 +142,12 @@ pub trait HostObject: Any {
         None
     }
 
+    /// Returns the other objects that calling this one looks at, which may be fewer than those that code can get at by way
+    /// of it; `None` where that is not known.
+    fn looked_at_by_calls(&self) -> Option<Vec<Value>> {
+        self.holds()
+    }
+
     /// Reads an attribute. `NotImplemented` means that there is none.
     fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {
         Ok(Outcome::NotImplemented)

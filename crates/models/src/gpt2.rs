@@ -237,7 +237,6 @@ impl Decoder for Gpt2 {
 
     fn norm(&self, pass: &mut Pass<'_>, hidden: &Tokens) -> Result<Tokens> {
         let normed = self.ln_f.run(pass, hidden)?;
-        let Tokens::Apart(parts) = normed else { return Ok(normed) };
         // As Hugging Face's model, which gives what it returns the length of the input, whatever was assigned on the way.
         let own = |(part, &Part { length, .. }): (Tensor, &Part)| {
             let size = part.size();
@@ -246,8 +245,16 @@ impl Decoder for Gpt2 {
                 _ => Ok(part),
             }
         };
-        let parts = parts.into_iter().zip(&pass.layout.parts).map(own);
-        Ok(Tokens::Apart(parts.collect::<std::result::Result<_, _>>()?))
+        let parts = &pass.layout.parts;
+        Ok(match normed {
+            Tokens::Apart(all) => {
+                Tokens::Apart(all.into_iter().zip(parts).map(own).collect::<std::result::Result<_, _>>()?)
+            }
+            Tokens::Packed(tensor) => match parts.as_slice() {
+                [part] => Tokens::Packed(own((tensor, part))?),
+                _ => Tokens::Packed(tensor),
+            },
+        })
     }
 
     fn attention(&self, layer: usize, pass: &mut Pass<'_>, stream: Stream) -> Result<Attended> {

@@ -321,15 +321,29 @@ fn flow(value: &Value) -> std::result::Result<Flow, Raise> {
     })
 }
 
-/// Shows what a module returned for its only segment.
+/// Says whether a value that stands in the place of one of the model's is made of what comes of its parameters.
+pub fn is_learned(value: &Value) -> bool {
+    match value {
+        Value::None | Value::Bool(_) | Value::Int(_) => true,
+        Value::Tuple(items) => items.iter().all(is_learned),
+        value => torch::Tensor::of(value).is_some_and(|tensor| tensor.is_learned()),
+    }
+}
+
+/// Shows what a module returned for its only segment. Whether that comes of its parameters or of what it was given, nobody
+/// says.
 fn value(flow: &Flow) -> std::result::Result<Value, Raise> {
+    let own = |tensor: &torch::Tensor| {
+        tensor.set_learned(false);
+        tensor.value()
+    };
     Ok(match flow {
         Tree::None => Value::None,
         Tree::Bool(flag) => Value::Bool(*flag),
         Tree::Int(number) => Value::Int(*number),
         Tree::Float(number) => Value::Float(*number),
-        Tree::Leaf(Packed::Tokens(tensor)) => tensor.value(),
-        Tree::Leaf(Packed::Segments(parts)) => parts.first().map_or(Value::None, torch::Tensor::value),
+        Tree::Leaf(Packed::Tokens(tensor)) => own(tensor),
+        Tree::Leaf(Packed::Segments(parts)) => parts.first().map_or(Value::None, own),
         Tree::Tuple(items) => Value::tuple(items.iter().map(value).collect::<std::result::Result<_, _>>()?),
         Tree::Record { class, fields } => {
             let fields = fields.iter().map(|(name, field)| Ok((*name, value(field)?)));

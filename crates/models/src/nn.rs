@@ -334,7 +334,7 @@ pub struct Logits(Vec<torch::Tensor>);
 
 impl Output for Logits {
     fn show(&self, _: &Pass<'_>) -> Flow {
-        Tree::Leaf(Packed::Segments(self.0.clone()))
+        Tree::Leaf(Packed::Segments(self.0.iter().map(|logits| logits.clone().learned()).collect()))
     }
 
     fn read(pass: &Pass<'_>, flow: Flow) -> Result<Self> {

@@ -155,7 +155,7 @@ impl<'a> Pass<'a> {
 
     /// Shows one tensor for each of some whole segments as a module's output, and returns what became of them.
     pub fn exit_parts(&mut self, site: Site, layout: &Layout, parts: &[Tensor]) -> Result<Vec<Tensor>> {
-        match self.observer.exit(site, leaves(parts), layout)? {
+        match self.observer.exit(site, learned(parts), layout)? {
             Tree::Leaf(Packed::Segments(parts)) => Ok(parts.iter().map(|part| part.tch().shallow_clone()).collect()),
             other => Err(not_a_tensor(&other).into()),
         }
@@ -208,9 +208,9 @@ impl<'a> Pass<'a> {
     /// Shows a tensor over all tokens.
     pub fn leaf(&self, tokens: &Tokens) -> Flow {
         match tokens {
-            Tokens::Apart(parts) => leaves(parts),
-            Tokens::Packed(tensor) if self.single() => leaves([tensor]),
-            Tokens::Packed(tensor) => Tree::Leaf(Packed::Tokens(torch::Tensor::new(tensor.shallow_clone()))),
+            Tokens::Apart(parts) => learned(parts),
+            Tokens::Packed(tensor) if self.single() => learned([tensor]),
+            Tokens::Packed(tensor) => Tree::Leaf(Packed::Tokens(torch::Tensor::new(tensor.shallow_clone()).learned())),
         }
     }
 
@@ -312,6 +312,12 @@ impl<'a> Pass<'a> {
     }
 }
 
+/// Shows one tensor per part that comes of the model's parameters.
+fn learned<'t>(parts: impl IntoIterator<Item = &'t Tensor>) -> Flow {
+    let shown = |part: &Tensor| torch::Tensor::new(part.shallow_clone()).learned();
+    Tree::Leaf(Packed::Segments(parts.into_iter().map(shown).collect()))
+}
+
 /// Shows one tensor per part.
 pub fn leaves<'t>(parts: impl IntoIterator<Item = &'t Tensor>) -> Flow {
     Tree::Leaf(Packed::Segments(parts.into_iter().map(|part| torch::Tensor::new(part.shallow_clone())).collect()))
@@ -388,7 +394,7 @@ impl Input for Parts {
 
 impl Output for Parts {
     fn show(&self, _: &Pass<'_>) -> Flow {
-        leaves(&self.0)
+        learned(&self.0)
     }
 
     fn read(pass: &Pass<'_>, flow: Flow) -> Result<Self> {

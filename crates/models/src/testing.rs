@@ -7,7 +7,9 @@ use std::path::Path;
 use engine::conformance::Subject;
 use engine::{Engine, Interleaver};
 
+use crate::error::LoadError;
 use crate::transformer::{DType, Transformer};
+use crate::weights::Weights;
 use torch::Device;
 
 pub const GPT2: Subject<'_> =
@@ -42,6 +44,16 @@ pub fn load_as(name: &str, dtype: DType, device: Device) -> Transformer {
     torch::prepare();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.models/float32").join(name);
     *crate::load(&folder, Some(dtype), device, &mut |_, _| {}).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Reads all tensors of a folder's weight files.
+///
+/// # Errors
+/// What is wrong with the first file or tensor that is not as it should be.
+pub fn read_weights(folder: &Path) -> Result<(), LoadError> {
+    let mut weights = Weights::open(folder, tch::Kind::Float, Device::CPU)?;
+    weights.shapes().iter().try_for_each(|(name, shape)| weights.read(name, shape).map(drop))?;
+    weights.finish(false)
 }
 
 fn engine(name: &str) -> Box<dyn Engine> {

@@ -8,7 +8,7 @@ use std::str::FromStr;
 use engine::{Attention, Forwarded, Interrupt, Layout, Model, Observer, Schema, Segment, Site};
 use interpreter::raise::Raise;
 use interpreter::{Args, Effect, Machine, Use, Value};
-use program::{Batching, Heap, Ref};
+use program::{Batching, Function, Heap, Ref};
 use tch::{Kind, Tensor};
 use torch::{BLOCK, Kernels, Products, Rows, Weight};
 
@@ -367,6 +367,16 @@ impl Model for Transformer {
 
     fn recording(&self, machine: &Machine) -> bool {
         torch::Job::of(machine).gradients()
+    }
+
+    fn opens(&self, machine: &Machine, function: Function) {
+        torch::Job::of(machine).note_trace(function == Function::Call);
+    }
+
+    fn takes(&self, machine: &Machine, value: &Value) {
+        if !modules::is_learned(value) {
+            torch::Job::of(machine).doubt();
+        }
     }
 
     fn new_cache(&self) -> Box<dyn Any> {

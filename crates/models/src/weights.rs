@@ -103,6 +103,12 @@ impl Weights {
         (self.read_bytes, self.total_bytes)
     }
 
+    /// Returns the names and shapes of all tensors.
+    #[must_use]
+    pub fn shapes(&self) -> Vec<(String, Vec<i64>)> {
+        self.entries.iter().map(|(name, entry)| (name.clone(), entry.shape.clone())).collect()
+    }
+
     /// Checks that everything that the files have was read, but for what says nothing about the model.
     ///
     /// # Errors

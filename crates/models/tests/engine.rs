@@ -234,3 +234,82 @@ fn near(left: &TensorData, right: &TensorData, context: &str) {
         );
     }
 }
+
+#[test]
+fn a_sequence_that_was_lengthened_is_given_the_length_of_the_input_where_hugging_face_does() {
+    let shape = |outcome: &Outcome, name: &str| tensor(outcome.end.as_ref().unwrap(), name).shape;
+    for (name, layers) in MODELS {
+        let subject = Subject { layers, head: "model.lm_head", engine: &|| engine(name) };
+        let job = |block: &str| subject.job("Hello there, world", Function::Call, block, &[]);
+        let plain = "out = HEAD.output.save()";
+        let with = |new: &str| {
+            job(&format!(
+                "import torch\nx = LAYERS[-1].output\nLAYERS[-1].output = {new}\n{plain}\nlast = tracer.result.logits.save()"
+            ))
+        };
+        let length = shape(&subject.outcomes(vec![job(plain)])[0], "out")[1];
+        for company in [0, 2] {
+            let mut jobs = vec![with("torch.cat([x, x], 1)"), with("torch.cat([x, x[:, :1]], 1)")];
+            jobs.extend((0..company).map(|_| job(plain)));
+            let outcomes = subject.outcomes(jobs);
+            if name == "tiny-gpt2" {
+                assert_eq!(shape(&outcomes[0], "out")[..2], [2, length], "{company}");
+                assert_eq!(shape(&outcomes[0], "last")[..2], [2, length], "{company}");
+                let failure = outcomes[1].end.as_ref().unwrap_err();
+                assert!(failure.message.contains("is invalid for input of size"), "{}", failure.message);
+            } else {
+                assert_eq!(shape(&outcomes[0], "out")[..2], [1, 2 * length], "{company}");
+                assert_eq!(shape(&outcomes[1], "out")[..2], [1, length + 1], "{company}");
+            }
+        }
+    }
+}
+
+/// Blocks, whether their `out` would require grad, and why.
+const REQUIRING: [(&str, bool); 21] = [
+    ("out = LAYERS[1].output.save()", true),
+    ("out = LAYERS[1].input.save()", true),
+    ("out = LAYERS[0].mlp.output[0, -1].save()", true),
+    ("out = HEAD.output.save()", true),
+    ("out = HEAD.output[:, -1].softmax(-1).save()", true),
+    ("out = HEAD.output[0, -1, 3].save()", true),
+    ("out = tracer.result.logits.save()", true),
+    ("out = (LAYERS[0].output * 2 + 1).mean().save()", true),
+    ("out = torch.zeros(3)\nout[0] = LAYERS[0].output.sum()\nout = out.save()", true),
+    ("LAYERS[0].output[:] = 0\nout = LAYERS[0].output.save()", true),
+    ("LAYERS[0].output = LAYERS[0].output * 2\nout = LAYERS[1].input.save()", true),
+    ("out = LAYERS[0].output.detach().save()", false),
+    ("out = LAYERS[0].output.argmax(-1).save()", false),
+    ("out = (LAYERS[0].output > 0).save()", false),
+    ("out = torch.zeros_like(LAYERS[0].output).save()", false),
+    ("out = (LAYERS[0].output.detach() * 2).save()", false),
+    ("with torch.no_grad():\n    out = (LAYERS[0].output * 2).save()", false),
+    ("@torch.no_grad()\ndef f(h):\n    return h * 2\nout = f(LAYERS[0].output).save()", false),
+    ("out = torch.ones(2, 3).softmax(-1).save()", false),
+    ("LAYERS[0].output = torch.zeros_like(LAYERS[0].output)\nout = LAYERS[1].input.save()", false),
+    ("out = model.inputs[1]['input_ids'].save()", false),
+];
+
+#[test]
+fn what_comes_of_parameters_is_sent_back_as_requiring_grad() {
+    for (name, layers) in MODELS {
+        let subject = Subject { layers, head: "model.lm_head", engine: &|| engine(name) };
+        let requires = |outcome: &Outcome| tensor(outcome.end.as_ref().unwrap(), "out").requires_grad;
+        let source = |block: &str| format!("import torch\n{block}");
+        let jobs = |function: Function| {
+            let job = |(block, _): &(&str, bool)| subject.job("Hello there, world", function, &source(block), &[]);
+            REQUIRING.iter().map(job).collect::<Vec<_>>()
+        };
+        let alone = jobs(Function::Call).into_iter().map(|job| subject.outcomes(vec![job]).remove(0));
+        for outcomes in [alone.collect(), subject.outcomes(jobs(Function::Call))] {
+            for ((block, expected), outcome) in REQUIRING.iter().zip(&outcomes) {
+                assert_eq!(requires(outcome), *expected, "{name}: {block}");
+            }
+        }
+        // Hugging Face's generate() records nothing.
+        let generated = subject.job("Hello", Function::Generate, &source(REQUIRING[0].0), &[]);
+        assert!(!requires(&subject.outcomes(vec![generated])[0]));
+        let session = "import torch\nwith torch.no_grad():\n    with model.trace('Hello'):\n        out = LAYERS[0].output.save()";
+        assert!(!requires(&subject.outcomes(vec![subject.session_job(session)])[0]));
+    }
+}

@@ -187,11 +187,15 @@ fn whatever_memory_a_job_may_have_it_is_the_only_one_that_lacks_it() {
 
 #[test]
 fn passes_of_jobs_without_gradients_are_still_shared_and_record_nothing() {
-    let source = "h = LAYERS[0].output\nleaf = torch.nn.Parameter(h)\nh[:] = leaf * 2\ng = HEAD.output.save()";
+    let source = "h = LAYERS[0].output\nleaf = torch.nn.Parameter(h)\nh[:] = leaf * 2\ng = HEAD.output.save()\nshown = nnsight.save(repr(g))";
     let source = format!("import torch\n{source}");
     let outcomes = GPT2.outcomes(vec![job("The Eiffel Tower", &source), job("The capital of France", &source)]);
     for outcome in &outcomes {
         assert!(!gradient(outcome).is_empty());
-        assert!(!conformance::tensor(outcome.end.as_ref().unwrap(), "g").requires_grad);
+        let saved = outcome.end.as_ref().unwrap();
+        // It comes of parameters, and says so; there is no graph that it is the end of.
+        assert!(conformance::tensor(saved, "g").requires_grad);
+        let shown = saved.names.iter().find(|(name, _)| name == "shown").and_then(|(_, at)| saved.heap.get(*at));
+        assert!(matches!(shown, Some(program::Datum::Str(text)) if !text.contains("grad")), "{shown:?}");
     }
 }

@@ -286,3 +286,114 @@ fn plain_sweeps_wait() {
         .collect();
     assert!(waiting.is_empty(), "these run in turn: {waiting:#?}");
 }
+
+/// What sessions with layers begin with.
+const LAYERS: &str = "import torch.nn as nn
+torch.manual_seed(7)
+rows = nnsight.save([])
+seen = []
+probe = nn.Linear(4, 3)
+drop = nn.Dropout(0.5)
+norm = nn.BatchNorm1d(4)
+stack = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Dropout(0.3), nn.Identity(), nn.Linear(4, 2))
+relu = nn.ReLU(inplace=True)
+words = nn.Embedding(5, 4, max_norm=1.0)
+hooked = nn.Linear(4, 3)
+hooked.register_forward_hook(lambda module, args, output: seen.append(len(seen)))
+replaced = nn.Linear(4, 3)
+replaced.forward = lambda x: x * len(seen)
+itself = nn.Sequential(nn.Tanh())
+itself.append(nn.Sequential(itself[0]))
+kept = torch.ones(2, 4)
+weight = probe.weight
+which = probe
+calm = nn.Dropout(0.5).eval()
+still = nn.BatchNorm1d(4).eval()
+row = None
+";
+
+/// What blocks do with layers; `h` is two rows of four.
+const CALLS: [&str; 30] = [
+    "rows.append(probe(h).sum().item())",
+    "rows.append(which(h).sum().item())",
+    "rows.append(drop(h).sum().item())",
+    "rows.append(norm(h).sum().item())",
+    "rows.append(stack(h).sum().item())",
+    "rows.append(calm(h).sum().item())",
+    "rows.append(still(h).sum().item())",
+    "rows.append(relu(kept - 2).sum().item())",
+    "relu(kept)",
+    "y = calm(kept)\n        y += 1",
+    "rows.append(words(torch.tensor([1, 2])).norm().item())",
+    "rows.append(hooked(h).sum().item())",
+    "rows.append(replaced(h).sum().item())",
+    "rows.append(itself(h).sum().item())",
+    "rows.append(len(seen))",
+    "rows.append(weight.sum().item())",
+    "rows.append(kept.sum().item())",
+    "probe.weight.data.mul_(2)",
+    "probe.bias = nn.Parameter(torch.ones(3))",
+    "which = drop",
+    "which = stack",
+    "which = stack[0]",
+    "drop.eval()",
+    "drop.train()",
+    "norm.eval()",
+    "stack.eval()",
+    "stack.append(nn.Tanh())",
+    "probe.register_forward_hook(lambda module, args, output: output + 1)",
+    "row = h[0]",
+    "y = [probe, stack]\n        rows.append(y[0](h).sum().item())\n        y[1].double().float()",
+];
+
+#[test]
+fn layers_that_blocks_call_give_what_they_give_in_turn() {
+    let mut dice = fastrand::Rng::with_seed(20_261_130);
+    println!("seed {}", dice.get_seed());
+    for call in CALLS {
+        let again = CALLS[dice.usize(..CALLS.len())];
+        same(&session(&[call, again], &mut dice));
+    }
+    for _ in 0..40 {
+        let some: Vec<&str> = (0..4).map(|_| CALLS[dice.usize(..CALLS.len())]).collect();
+        same(&session(&some, &mut dice));
+    }
+}
+
+/// Writes a loop of traces, each of which does one thing or two.
+fn session(calls: &[&str], dice: &mut fastrand::Rng) -> String {
+    let mut text = format!("{LAYERS}for turn in range(2):\n");
+    for call in calls {
+        let layer = dice.usize(..3);
+        text += &format!(
+            "    with model.trace('Hello'):\n        h = LAYERS[{layer}].output[0, -2:, :4]\n        {call}\n        \
+             rows.append((turn, h.sum().item()))\n"
+        );
+    }
+    text + "state = nnsight.save([value.sum().item() for value in stack.state_dict().values()])"
+}
+
+#[test]
+fn traces_whose_blocks_call_layers_that_only_look_wait() {
+    let steps = |call: &str| {
+        let source = format!(
+            "import torch\n{LAYERS}for turn in range(6):\n    with model.trace('Hello'):\n        h = LAYERS[0].output[0, -2:, :4]\n        {call}"
+        );
+        let job = GPT2.session_job(&source);
+        let (id, mut engine, mut events, mut steps) = (job.id, (GPT2.engine)(), Vec::new(), 0);
+        engine.submit(job);
+        while !engine.idle() {
+            events.extend(engine.step());
+            steps += 1;
+        }
+        let outcome = engine::conformance::outcome_of(id, &events);
+        assert!(outcome.end.is_ok(), "{source}\n{:?}", outcome.end);
+        steps
+    };
+    for waits in ["probe", "calm", "still", "which"] {
+        assert!(steps(&format!("rows.append({waits}(h).sum().item())")) <= 4, "{waits} runs in turn");
+    }
+    for turns in ["drop", "norm", "stack", "relu", "hooked", "replaced"] {
+        assert!(steps(&format!("rows.append({turns}(h).sum().item())")) > 4, "{turns} waits");
+    }
+}

@@ -92,7 +92,7 @@ fn is_read_beyond(tensor: &Tensor) -> bool {
 }
 
 fn copy(tensor: &Tensor, gradients: bool) -> Result<Tensor, Raise> {
-    single("clone", raw(lookup("clone", "")?, &[tensor.into()], Mode::plain(gradients), None)?)
+    single("clone", raw(lookup("clone", "")?, &[tensor.into()], Mode::plain(gradients), None, true)?)
 }
 
 #[cfg(test)]

@@ -17,6 +17,9 @@ use crate::modules::{Native, class_named};
 use crate::tensor::{self, Tensor};
 use crate::{binding, create, elements, python};
 
+/// Bytes for an element that is written out.
+const ELEMENT: u64 = 96;
+
 /// A `numpy.ndarray`, or a numpy scalar, which is a 0-dim array that indexing or reducing made.
 pub struct Array {
     tensor: Tensor,
@@ -384,6 +387,12 @@ impl HostObject for Array {
     }
 
     fn repr(&self, machine: &Machine) -> Result<Option<String>, Raise> {
+        let elements = self.tensor.elements();
+        machine.charge_fuel(elements)?;
+        // Its elements, each as a number and as text.
+        let room = elements.saturating_mul(ELEMENT);
+        machine.charge_memory(room)?;
+        machine.release_memory(room);
         let numbers = elements::decode(&self.tensor.to_data()?);
         if self.scalar {
             let number = numbers.first().map(|number| self.digits(number)).unwrap_or_default();
@@ -392,7 +401,6 @@ impl HostObject for Array {
                 dtype => format!("np.{}({number})", dtype.name()),
             }));
         }
-        machine.charge_fuel(self.tensor.elements())?;
         let mut texts = numbers.iter().map(|number| self.digits(number));
         Ok(Some(format!("array({})", nested(&mut texts, &self.tensor.sizes()))))
     }

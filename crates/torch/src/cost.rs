@@ -37,11 +37,15 @@ const MULTIPLICATIONS: f64 = 1.0e6;
 /// Multiplications of products and of decompositions that a second has time for, on a few cores.
 const PRODUCTS_PER_SECOND: f64 = 2.0e10;
 const DECOMPOSED_PER_SECOND: f64 = 5.0e9;
+/// What a way to cut a part of a chain of products takes, in multiplications; a sixth of the cube are tried.
+const CUT: f64 = 10.0;
 /// Seconds for an element of what passes over memory, draws random numbers, computes a series, and compares for a sort.
 const PASSED: f64 = 1.0e-9;
 const DRAWN: f64 = 8.0e-9;
 const SUMMED: f64 = 3.0e-7;
 const COMPARED: f64 = 4.0e-9;
+/// Seconds for comparing two rows of a tensor, where rows are what is sorted.
+const ROWS_COMPARED: f64 = 2.0e-7;
 
 /// Operators whose work for an element is a series or a loop of its own.
 const SERIES: [&str; 33] = [
@@ -238,7 +242,7 @@ pub fn of(operator: &Operator, arguments: &[Argument]) -> Work {
     let read = if nature.views { 0.0 } else { read };
     let name = plain(&operator.name);
     let (multiplications, rate) = if nature.grows { call.multiplications(name) } else { (0.0, PRODUCTS_PER_SECOND) };
-    let handles = if nature.lists { call.handles(name) } else { 0 };
+    let handles = if nature.lists || nature.grows { call.handles(name) } else { 0 };
     let each = match nature.pass {
         Pass::Sort => COMPARED * passes.max(2.0).log2(),
         Pass::Series => SUMMED,
@@ -247,11 +251,13 @@ pub fn of(operator: &Operator, arguments: &[Argument]) -> Work {
     };
     // A sort's comparisons, and what a series adds up, are steps as well.
     let more = if nature.views { 0.0 } else { (each / PASSED - 1.0).max(0.0) * passes / ELEMENTS as f64 };
+    let rows = if name == "unique_dim" { call.rows_compared() * ROWS_COMPARED } else { 0.0 };
+    let more = more + rows / (PASSED * ELEMENTS as f64);
     let slowness = if multiplications > 0.0 { call.slowness() } else { 1.0 };
     Work {
         steps: CALL + read as u64 / ELEMENTS + (multiplications / MULTIPLICATIONS + more) as u64 + handles,
-        seconds: passes * each + multiplications * slowness / rate,
-        reading: read * each + multiplications * slowness / rate,
+        seconds: passes * each + multiplications * slowness / rate + rows,
+        reading: read * each + multiplications * slowness / rate + rows,
         handles,
     }
 }
@@ -475,10 +481,21 @@ impl Call<'_> {
         self.elements_of(0) * self.elements_of(1) / shared.max(1.0)
     }
 
-    /// A chain of products, multiplied from left to right.
+    /// A chain of products, multiplied from left to right. Which order is best is found by trying all ways to cut all parts
+    /// of the chain.
     fn chain(&self) -> f64 {
-        let rows = self.size(0, 2);
-        (1..self.tensors.len()).map(|at| rows * self.elements_of(at)).sum()
+        let (rows, count) = (self.size(0, 2), self.tensors.len() as f64);
+        let products: f64 = (1..self.tensors.len()).map(|at| rows * self.elements_of(at)).sum();
+        products + count.powi(3) * CUT
+    }
+
+    /// Comparisons of rows that sorting them along `dim` takes.
+    fn rows_compared(&self) -> f64 {
+        let sizes = self.tensors.first().map(|tensor| tensor.sizes()).unwrap_or_default();
+        let dim = self.int("dim").unwrap_or(0);
+        let at = usize::try_from(if dim < 0 { dim + sizes.len() as i64 } else { dim }).ok();
+        let rows = at.and_then(|at| sizes.get(at)).map_or(1.0, |&rows| rows.max(1) as f64);
+        rows * rows.max(2.0).log2()
     }
 
     /// Elements that the windows of a pool show.
@@ -500,6 +517,8 @@ impl Call<'_> {
         };
         let along = || size(self.int("dim").unwrap_or(0));
         let handles = match name {
+            // What is known of all parts of a chain.
+            "multi_dot" | "chain_matmul" => (self.tensors.len() as u64).pow(2) / 32,
             "unbind" => along(),
             "split" => match (self.int("split_size"), self.ints("split_size")) {
                 (Some(part), _) => along() / u64::try_from(part).unwrap_or(1).max(1),
@@ -571,6 +590,16 @@ mod tests {
     fn long_operations_are_told_from_short_ones() {
         assert!(work("linalg_svd", "", &[tensor(&[2000, 2000])]).seconds > 1.0);
         assert!(work("linalg_svd", "", &[tensor(&[64, 64])]).seconds < 0.01);
+        assert!(work("unique_dim", "", &[tensor(&[200_000]), Argument::from(0)]).seconds > 0.3);
+        assert!(work("unique_dim", "", &[tensor(&[100, 2000]), Argument::from(0)]).seconds < 0.05);
+        let links = |count| {
+            Argument::Tensors(vec![
+                Tensor::new(tch::Tensor::zeros([2, 2], (tch::Kind::Float, tch::Device::Cpu)));
+                count
+            ])
+        };
+        assert!(work("linalg_multi_dot", "", &[links(3000)]).seconds > 1.0);
+        assert_eq!(work("linalg_multi_dot", "", &[links(10)]).handles, 0);
         let many = Argument::Ints(vec![900_000_000]);
         assert!(work("randn", "", std::slice::from_ref(&many)).seconds > 1.0);
         assert!(work("zeros", "", &[many]).seconds > 0.1);

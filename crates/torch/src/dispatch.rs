@@ -132,7 +132,8 @@ pub fn call(machine: &Machine, operator: &'static Operator, arguments: &[Argumen
         let task = Owned::new(operator, arguments);
         let (handle, mode) = (operator.handle, job.mode());
         let sent = away::run(machine, &job, move || invoke(handle, task.data(), mode, None))?;
-        return job.pay(machine, Work::default(), || Ok(shown(sent.map_err(Problem::raise)?, arguments)));
+        let learns = operator.passes_on && job.modes().gradients();
+        return job.pay(machine, Work::default(), || Ok(shown(sent.map_err(Problem::raise)?, arguments, learns)));
     }
     let work = if is_long { Work::default() } else { work };
     job.pay(machine, work, || {
@@ -140,7 +141,8 @@ pub fn call(machine: &Machine, operator: &'static Operator, arguments: &[Argumen
             bounds::check(operator, arguments)?;
         }
         let copied = adjacent::copied(operator, arguments, job.gradients())?;
-        raw(operator, copied.as_deref().unwrap_or(arguments), job.mode(), lent.as_deref())
+        let arguments = copied.as_deref().unwrap_or(arguments);
+        raw(operator, arguments, job.mode(), lent.as_deref(), job.modes().gradients())
     })
 }
 
@@ -196,7 +198,7 @@ pub fn call_unpaid(name: &str, overload: &str, arguments: &[Argument]) -> Result
     let operator = lookup(name, overload)?;
     refuse_writes(operator, arguments)?;
     let _nobody = Paying::nobody();
-    single(name, raw(operator, arguments, Mode::plain(true), None)?)
+    single(name, raw(operator, arguments, Mode::plain(true), None, true)?)
 }
 
 /// Calls an operator that returns one tensor. Trailing arguments may be left out where the schema has defaults.
@@ -263,17 +265,18 @@ fn device_of(arguments: &[Argument]) -> Option<Device> {
     })
 }
 
-/// Calls an operator with arguments that nothing is wrong with.
+/// Calls an operator with arguments that nothing is wrong with. Where it `learns`, what comes of parameters says so.
 pub(crate) fn raw(
     operator: &Operator,
     arguments: &[Argument],
     mode: Mode,
     lent: Option<&Generator>,
+    learns: bool,
 ) -> Result<Vec<Output>, Raise> {
     let mut lists = Lists::default();
     let data = described(operator, arguments, |argument| lists.datum(argument));
     let sent = invoke(operator.handle, &data, mode, lent).map_err(Problem::raise)?;
-    Ok(shown(sent, arguments))
+    Ok(shown(sent, arguments, learns && operator.passes_on))
 }
 
 /// Describes an operator's arguments, those that are left out included.
@@ -334,12 +337,12 @@ fn sent(datum: &Datum) -> Sent {
 }
 
 /// Makes objects of results.
-fn shown(sent: Vec<Sent>, arguments: &[Argument]) -> Vec<Output> {
-    let inputs: Vec<&Tensor> = arguments.iter().flat_map(tensors_of).collect();
+fn shown(sent: Vec<Sent>, arguments: &[Argument], learns: bool) -> Vec<Output> {
+    let inputs = Inputs::of(arguments.iter().flat_map(tensors_of), learns);
     let output = |sent| match sent {
         Sent::None => Output::None,
-        Sent::Tensor(tensor) => Output::Tensor(known(tensor, &inputs)),
-        Sent::Tensors(tensors) => Output::Tensors(tensors.into_iter().map(|tensor| known(tensor, &inputs)).collect()),
+        Sent::Tensor(tensor) => Output::Tensor(inputs.shown(tensor)),
+        Sent::Tensors(tensors) => Output::Tensors(tensors.into_iter().map(|tensor| inputs.shown(tensor)).collect()),
         Sent::Number(number) => Output::Number(number),
         Sent::Ints(ints) => Output::Ints(ints),
         Sent::Str(text) => Output::Str(text),
@@ -465,15 +468,50 @@ fn taken<T: Copy>(datum: &Datum) -> Vec<T> {
 }
 
 /// Finds the object that a result already has, or makes one that is as read-only as what it looks at.
-pub fn known(tensor: tch::Tensor, inputs: &[&Tensor]) -> Tensor {
-    let made = Tensor::new(tensor);
-    if let Some(same) = inputs.iter().find(|input| input.is_same(&made)) {
-        return (*same).clone();
+/// Where it `learns`, it comes of parameters as that does.
+pub fn known(tensor: tch::Tensor, input: &Tensor, learns: bool) -> Tensor {
+    Inputs::of([input], learns).shown(tensor)
+}
+
+/// The tensors that an operator was given, in an order in which one of many is found soon.
+struct Inputs<'a> {
+    objects: Vec<(usize, &'a Tensor)>,
+    /// Memory of weights.
+    guarded: Vec<usize>,
+    /// What is made of them comes of parameters.
+    learned: bool,
+}
+
+impl<'a> Inputs<'a> {
+    fn of(tensors: impl IntoIterator<Item = &'a Tensor>, learns: bool) -> Self {
+        let mut objects: Vec<_> = tensors.into_iter().map(|tensor| (tensor.object(), tensor)).collect();
+        // One tensor may be there as several objects of Python's; the first stands for it.
+        objects.sort_by_key(|(object, tensor)| (*object, !tensor.is_learned()));
+        objects.dedup_by_key(|(object, _)| *object);
+        let guarded = objects.iter().filter(|(_, tensor)| tensor.is_read_only());
+        let mut guarded: Vec<_> = guarded.map(|(_, tensor)| tensor.storage()).collect();
+        guarded.sort_unstable();
+        let learned = learns && objects.iter().any(|(_, tensor)| tensor.is_learned());
+        Self { objects, guarded, learned }
     }
-    let mut guards = inputs.iter().filter(|input| input.is_read_only());
-    match guards.any(|input| input.storage() == made.storage()) {
-        true => made.read_only(),
-        false => made,
+
+    fn shown(&self, tensor: tch::Tensor) -> Tensor {
+        let made = Tensor::new(tensor);
+        if let Ok(at) = self.objects.binary_search_by_key(&made.object(), |(object, _)| *object)
+            && let Some((_, same)) = self.objects.get(at)
+        {
+            if self.learned {
+                same.set_learned(true);
+            }
+            return (*same).clone();
+        }
+        if self.learned {
+            made.set_learned(true);
+        }
+        match !self.guarded.is_empty() && self.guarded.binary_search(&made.storage()).is_ok() {
+            true => made.read_only(),
+            false => made,
+        }
     }
 }
 

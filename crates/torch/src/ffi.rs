@@ -181,6 +181,7 @@ unsafe extern "C" {
     ) -> *mut c_void;
     pub fn vt_with_number(operation: i32, tensor: *const c_void, number: f64, error: *mut Error) -> *mut c_void;
     pub fn vt_version(tensor: *const c_void) -> i64;
+    pub fn vt_identity(tensor: *const c_void) -> *const c_void;
     pub fn vt_is_same(left: *const c_void, right: *const c_void) -> bool;
     pub fn vt_get_item(
         tensor: *const c_void,

@@ -32,6 +32,8 @@ pub struct Job {
     modes: Modes,
     rows: Cell<Rows>,
     company: Cell<bool>,
+    /// Something took place by which not all that the model shows comes of its parameters.
+    doubts: Cell<bool>,
     regrets: Cell<bool>,
     /// Backward passes under way that are not recorded themselves, and all of them.
     unrecorded: Cell<usize>,
@@ -66,6 +68,7 @@ impl Job {
             modes: Modes::new(machine.switches()),
             rows: Cell::default(),
             company: Cell::default(),
+            doubts: Cell::default(),
             regrets: Cell::default(),
             unrecorded: Cell::new(0),
             walks: Cell::new(0),
@@ -151,6 +154,22 @@ impl Job {
     /// Sets what [`Job::has_company`] returns.
     pub fn set_company(&self, company: bool) {
         self.company.set(company);
+    }
+
+    /// Notes that not all that the model shows from now on would require grad.
+    pub fn doubt(&self) {
+        self.doubts.set(true);
+    }
+
+    /// Notes a trace, whose pass records gradients, with the client, where the code around it does.
+    pub fn note_trace(&self, recorded: bool) {
+        self.doubts.set(self.doubts.get() || !(recorded && self.modes.gradients()));
+    }
+
+    /// Returns whether tensors that come of the model's parameters would require grad.
+    #[must_use]
+    pub fn learns(&self) -> bool {
+        !self.gradients.get() && !self.doubts.get()
     }
 
     /// Notes that logits were asked for whole after parts of them had been computed by themselves: only from its

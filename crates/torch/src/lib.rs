@@ -28,6 +28,7 @@ mod foreign;
 mod generator;
 mod job;
 mod kernels;
+mod learned;
 mod modes;
 mod modules;
 mod named;
@@ -55,6 +56,7 @@ pub use kernels::{BLOCK, Kernels, Products, Rows, rounded};
 pub use modules::{global, import, instance};
 pub use recorded::Moment;
 pub use rows::as_one;
+pub use schema::{Kind, Operators};
 pub use tensor::{Head, Tensor};
 pub use weight::{STEP, Weight, is_half, keep_copies};
 

@@ -262,6 +262,12 @@ fn find(module: &str, name: &str) -> Option<Body> {
         .or_else(|| allowed::function(module, name).map(Body::Operator))
 }
 
+/// Returns what calling a function of a module does that is told to work in place nowhere.
+fn effect_of(module: &str, name: &str) -> Effect {
+    let usage = Use::Call { positional: 1, keywords: &[] };
+    find(module, name).map_or(Effect::Anything, |body| body.effect(module, name, usage))
+}
+
 /// Says whether a module has a function of this name.
 #[cfg(test)]
 pub fn has_function(module: &str, name: &str) -> bool {

@@ -5,7 +5,7 @@ use std::ffi::CStr;
 use std::sync::OnceLock;
 
 use crate::cost::Nature;
-use crate::{adjacent, ffi};
+use crate::{adjacent, ffi, learned};
 
 /// One overload of an `aten::` operator.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub struct Operator {
     pub random: bool,
     /// Multiplies matrices.
     pub multiplies: bool,
+    /// Its results come of parameters where its tensors do.
+    pub(crate) passes_on: bool,
     pub parameters: Vec<Parameter>,
     /// The overload that takes a generator besides, where this one takes none.
     pub(crate) twin: Option<usize>,
@@ -83,13 +85,13 @@ impl Operator {
         let handle = fields.next()?.parse().ok()?;
         let name: Box<str> = fields.next()?.into();
         let overload = fields.next()?.into();
-        let multiplies = adjacent::is_product(&name);
+        let (multiplies, passes_on) = (adjacent::is_product(&name), learned::passes_on(&name));
         let random = fields.next()?.contains('r');
         let parameters: Vec<Parameter> =
             entries(fields.next()?).map(|(name, kind, flags)| Parameter::new(name, kind, flags)).collect();
         let nature = Nature::of(&name, random, parameters.iter().any(|parameter| parameter.viewed));
         let returns = entries(fields.next()?).map(|(name, ..)| name.into()).collect();
-        Some(Self { handle, name, overload, random, multiplies, parameters, twin: None, nature, returns })
+        Some(Self { handle, name, overload, random, multiplies, passes_on, parameters, twin: None, nature, returns })
     }
 }
 

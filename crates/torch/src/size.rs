@@ -90,7 +90,8 @@ impl HostObject for Size {
         match name {
             "numel" => {
                 args.none("numel")?;
-                Ok(Value::Int(self.0.iter().product()).into())
+                // As PyTorch's own, which wraps around.
+                Ok(Value::Int(self.0.iter().fold(1, |product, &size| product.wrapping_mul(size))).into())
             }
             "count" | "index" => {
                 let called = machine.get_attribute(&self.tuple(), name);

@@ -66,7 +66,28 @@ impl Tensor {
     /// Returns the same tensor, guarded against changes.
     #[must_use]
     pub fn read_only(self) -> Self {
-        Self(Rc::new(Object::new(self.0.handle(), true, self.0.parameter)))
+        let guarded = Self(Rc::new(Object::new(self.0.handle(), true, self.0.parameter)));
+        guarded.0.learned.set(self.is_learned());
+        guarded
+    }
+
+    /// Returns the same tensor, which comes of a model's parameters.
+    #[must_use]
+    pub fn learned(self) -> Self {
+        self.set_learned(true);
+        self
+    }
+
+    /// Sets whether the tensor comes of a model's parameters; whole numbers never do.
+    pub fn set_learned(&self, learned: bool) {
+        let dtype = || self.dtype();
+        self.0.learned.set(learned && (dtype::is_floating(dtype()) || dtype::is_complex(dtype())));
+    }
+
+    /// Says whether the tensor is known to come of a model's parameters.
+    #[must_use]
+    pub fn is_learned(&self) -> bool {
+        self.0.learned.get()
     }
 
     /// Returns another owner of the libtorch tensor.
@@ -241,6 +262,13 @@ impl Tensor {
         self.0.parameter
     }
 
+    /// Returns what names the tensor object: equal for all handles of it.
+    #[must_use]
+    pub fn object(&self) -> usize {
+        // SAFETY: the tensor is alive.
+        unsafe { ffi::vt_identity(self.as_ptr()) }.addr()
+    }
+
     /// Says whether both are the same tensor object.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
@@ -314,11 +342,15 @@ impl Tensor {
         if let Some(later) = self.pending() {
             let rows = later.narrow(self, start, length);
             let rows = rows.map_err(|error| Raise::runtime_error(error.to_string()))?;
-            return Ok(Self(Rc::new(Object::later(rows))));
+            let rows = Self(Rc::new(Object::later(rows)));
+            rows.0.learned.set(self.is_learned());
+            return Ok(rows);
         }
         let arguments = [self.into(), Argument::from(0), start.into(), length.into()];
         let view = dispatch::call_unpaid("narrow", "", &arguments)?;
-        Ok(Self(Rc::new(Object::part(view.0.handle(), (self.clone(), start, length)))))
+        let rows = Self(Rc::new(Object::part(view.0.handle(), (self.clone(), start, length))));
+        rows.0.learned.set(self.is_learned());
+        Ok(rows)
     }
 
     /// Returns the batch that this is a part of, and the first row and number of rows.

@@ -26,6 +26,8 @@ pub struct Effects {
     pub binds: BTreeSet<u32>,
     /// Names whose values from around it uses.
     pub reads: BTreeSet<u32>,
+    /// Names of objects from around it that it calls, those that it does nothing else with not among `reads`.
+    pub called: BTreeSet<u32>,
     /// Names of what it appends to, and of what it stores items in, and does nothing else with.
     pub appended: BTreeSet<u32>,
     pub stored: BTreeSet<u32>,
@@ -36,6 +38,11 @@ impl Effects {
     pub fn receives(&self) -> impl Iterator<Item = u32> {
         self.appended.union(&self.stored).copied()
     }
+
+    /// Returns the names whose values from around it uses in any way.
+    pub fn uses(&self) -> impl Iterator<Item = u32> {
+        self.reads.union(&self.called).copied()
+    }
 }
 
 /// Describes a block in the frame that it stands in; `None` for one that may do anything.
@@ -44,7 +51,7 @@ pub fn of_block(frame: &Rc<Frame>, body: &Body, knows: Knows) -> Option<Effects>
     let mut walk = Walk::new(frame, false, knows);
     ir::deep(|| walk.through(body))?;
     let effects = walk.effects;
-    let apart = effects.receives().all(|slot| !effects.reads.contains(&slot));
+    let apart = effects.receives().all(|slot| effects.uses().all(|used| used != slot));
     apart.then_some(effects)
 }
 
@@ -413,6 +420,13 @@ impl<'a> Walk<'a> {
         self.around(self.frame.outward(up - 1).value(Name { depth: 0, slot: name.slot }), Roots::beyond())
     }
 
+    /// Returns the object from around a block that a name certainly means: no function, which may read names of its own.
+    fn object_around(&self, name: Name) -> Option<Value> {
+        let around = !self.function && name.depth == 0 && !self.things.contains_key(&name.slot);
+        let value = self.frame.value(name).filter(|_| around && self.nests.is_empty())?;
+        matches!(value, Value::Host(_)).then_some(value)
+    }
+
     /// Describes a value from around the code.
     fn around(&self, value: Option<Value>, roots: Roots) -> Thing {
         let live = value.as_ref().is_some_and(self.knows.is_model);
@@ -427,7 +441,13 @@ impl<'a> Walk<'a> {
     fn call(&mut self, call: &Call) -> Option<Thing> {
         let callee = &call.callee.kind;
         let receiver = match callee {
-            ExprKind::Name(name) => self.load(*name),
+            ExprKind::Name(name) => match self.object_around(*name) {
+                Some(object) => {
+                    self.effects.called.insert(name.slot);
+                    Thing { known: Some(object), ..Thing::beyond() }
+                }
+                None => self.load(*name),
+            },
             ExprKind::Attribute { object, .. } => self.expr(object)?,
             _ => return None,
         };

@@ -19,11 +19,16 @@ pub struct Reached {
 }
 
 impl Reached {
-    /// Finds all objects that code can look at by way of some values; `None` where looking may run a user's code, use
-    /// something up, or find too much, or where an object does not say what it leads to. `session` is the frame whose
-    /// names may mean something else by then.
-    pub fn by(values: Vec<Value>, session: &Rc<Frame>, knows: Knows) -> Option<Self> {
+    /// Finds all objects that code can look at by way of some values, and of some that it only calls; `None` where looking
+    /// may run a user's code, use something up, or find too much, or where an object does not say what it leads to.
+    /// `session` is the frame whose names may mean something else by then.
+    pub fn by(values: Vec<Value>, called: Vec<Value>, session: &Rc<Frame>, knows: Knows) -> Option<Self> {
         let (mut found, mut open) = (Self::default(), values);
+        for object in called {
+            let Value::Host(host) = &object else { return None };
+            open.extend(host.looked_at_by_calls()?);
+            found.objects.insert(place(&object));
+        }
         while let Some(value) = open.pop() {
             let size = match &value {
                 Value::List(list) => list.len(),

@@ -489,6 +489,9 @@ int64_t vt_version(const void* tensor) {
   return version;
 }
 
+// Names the object that a tensor is a handle of.
+const void* vt_identity(const void* tensor) noexcept { return tensor_of(tensor).unsafeGetTensorImpl(); }
+
 bool vt_is_same(const void* left, const void* right) noexcept { return tensor_of(left).is_same(tensor_of(right)); }
 
 void* vt_get_item(const void* tensor, const Datum* indices, size_t count, Mode mode, Error* error) {

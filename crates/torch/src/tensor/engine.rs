@@ -7,6 +7,7 @@ use tch::{Kind, TchError};
 use super::Tensor;
 use crate::deferred::Deferred;
 use crate::dispatch::{self, Argument};
+use crate::job::Job;
 
 impl engine::Tensor for Tensor {
     type Deferred = Deferred;
@@ -30,6 +31,10 @@ impl engine::Tensor for Tensor {
             return Self::new(numbers).to_data();
         }
         self.to_data()
+    }
+
+    fn would_require_grad(&self, machine: &Machine) -> bool {
+        self.is_learned() && Job::of(machine).learns()
     }
 
     fn to_value(&self, _: &Machine) -> Value {

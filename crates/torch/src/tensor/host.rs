@@ -2,7 +2,7 @@
 
 use std::any::Any;
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
@@ -28,6 +28,8 @@ pub struct Object {
     pub(super) parameter: bool,
     /// The batch that this shows some rows of: the first, and how many.
     pub(super) rows: Option<(Tensor, i64, i64)>,
+    /// Comes of a model's parameters: see [`crate::learned`].
+    pub(super) learned: Cell<bool>,
     /// What it costs, apart from its elements.
     _price: Price,
 }
@@ -271,7 +273,7 @@ impl HostObject for Object {
 
 impl Object {
     pub(super) fn new(tensor: tch::Tensor, read_only: bool, parameter: bool) -> Self {
-        Self { tensor: OnceCell::from(tensor), later: None, read_only, parameter, rows: None, _price: Price::default() }
+        Self { tensor: OnceCell::from(tensor), read_only, parameter, ..Self::bare() }
     }
 
     /// Makes an object that whoever pays on this thread pays for.
@@ -281,7 +283,7 @@ impl Object {
 
     fn bare() -> Self {
         let (tensor, _price) = (OnceCell::new(), Price::default());
-        Self { tensor, later: None, read_only: false, parameter: false, rows: None, _price }
+        Self { tensor, later: None, read_only: false, parameter: false, rows: None, learned: Cell::new(false), _price }
     }
 
     pub(super) fn part(tensor: tch::Tensor, rows: (Tensor, i64, i64)) -> Self {

@@ -28,13 +28,15 @@ pub fn get(machine: &Machine, tensor: &Tensor, key: &Value) -> Result<Tensor, Ra
     // A view looks at nothing.
     let looked = if indices.gather() { indices.selected(tensor) } else { 0 };
     let (work, mode) = (cost::indexing(looked), job.mode());
+    let learns = job.modes().gradients();
     let is_long = away::is_long(work) && !tensor.is_on_gpu();
     if is_long && away::may_wait(machine, "index", work)? {
         let mut own = Owned::empty();
         let from = Pointer(own.tensor(tensor));
         indices.parts().for_each(|part| part.hand_over(&mut own));
         let made = away::run(machine, &job, move || read(from, own.data(), mode))?;
-        return job.pay(machine, Work::default(), || Ok(dispatch::known(made.map_err(Problem::raise)?, &[tensor])));
+        return job
+            .pay(machine, Work::default(), || Ok(dispatch::known(made.map_err(Problem::raise)?, tensor, learns)));
     }
     let work = if is_long { Work::default() } else { work };
     job.pay(machine, work, || {
@@ -42,7 +44,7 @@ pub fn get(machine: &Machine, tensor: &Tensor, key: &Value) -> Result<Tensor, Ra
             indices.check(tensor)?;
         }
         let made = read(Pointer(tensor.as_ptr()), &indices.data(), mode).map_err(Problem::raise)?;
-        Ok(dispatch::known(made, &[tensor]))
+        Ok(dispatch::known(made, tensor, learns))
     })
 }
 
@@ -91,6 +93,12 @@ pub fn set(machine: &Machine, tensor: &Tensor, key: &Value, value: &Value) -> Re
         }
     };
     let job = Job::of(machine);
+    if job.modes().gradients()
+        && let Argument::Tensor(source) = &source
+        && source.is_learned()
+    {
+        tensor.set_learned(true);
+    }
     let (work, mode) = (cost::indexing(indices.selected(tensor)), job.mode());
     let is_long = away::is_long(work) && !tensor.is_on_gpu();
     if is_long && away::may_wait(machine, "index_put_", work)? {

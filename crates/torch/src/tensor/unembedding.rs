@@ -190,7 +190,7 @@ impl Unembedding {
         }
         let columns = if keys.len() == 3 { keys.pop().filter(|column| !is_everything(column)) } else { None };
         if let Some(product) = self.known(&keys)? {
-            let product = Tensor::new(product);
+            let product = of.selection(machine, product);
             let column = columns.map(|column| Value::tuple(vec![Value::Ellipsis, column]));
             let found = column.map_or(Ok(product.clone()), |key| index::get(machine, &product, &key));
             return Some(found.map(|found| found.value().into()));
@@ -219,7 +219,7 @@ impl Unembedding {
             deferred.key.push(Value::Int(at));
             deferred.columns = None;
             if let Some(product) = self.known(&deferred.key)? {
-                return Some(Ok(Tensor::new(product).value().into()));
+                return Some(Ok(of.selection(machine, product).value().into()));
             }
             return Some(deferred.pay(|head, hidden| head.column(hidden, at)));
         }
@@ -350,7 +350,7 @@ impl Logits {
         if let Some(unembedding) = of.pending() {
             unembedding.note(key, &product);
         }
-        let product = Tensor::new(product);
+        let product = of.selection(&machine, product);
         Ok(match columns {
             Some(columns) => {
                 let key = Value::tuple(vec![Value::Ellipsis, columns]);
@@ -359,6 +359,15 @@ impl Logits {
             None => product.value(),
         }
         .into())
+    }
+}
+
+impl Tensor {
+    /// Shows what was selected of this product.
+    fn selection(&self, machine: &Machine, selected: tch::Tensor) -> Self {
+        let selected = Self::new(selected);
+        selected.set_learned(self.is_learned() && Job::of(machine).modes().gradients());
+        selected
     }
 }
 

@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{Args, HostObject, HostResult, Iteration, Machine, Outcome, Value};
+use interpreter::{Args, Effect, HostObject, HostResult, Iteration, Machine, Outcome, Use, Value};
 
 use super::{State, base, hooks};
 use crate::modules::Construct;
@@ -31,6 +31,9 @@ const NAMES: [(&str, Kind); 6] = [
     ("ParameterDict", Kind::Dict),
     ("Identity", Kind::Identity),
 ];
+
+/// Modules that are looked at to tell what a call does.
+const PARTS: usize = 64;
 
 /// A module of modules, by name and in order.
 pub struct Container {
@@ -178,6 +181,30 @@ impl Container {
         place.ok_or_else(|| Raise::index_error(format!("index {index} is out of range")))
     }
 
+    /// Returns the modules that a call goes through and that are no containers themselves; `None` where a container's call
+    /// does more than that, or there are too many to look at them for each call.
+    fn plain_parts(&self) -> Option<Vec<Value>> {
+        let is_plain = |container: &Self| {
+            matches!(container.kind, Kind::Sequential | Kind::Identity) && hooks::are_none(|name| container.own(name))
+        };
+        let (mut parts, mut seen, mut open) = (Vec::new(), 0, self.values());
+        if !is_plain(self) {
+            return None;
+        }
+        while let Some(part) = open.pop() {
+            seen += 1;
+            if seen > PARTS {
+                return None;
+            }
+            match python::host::<Self>(&part) {
+                Some(container) if is_plain(&container) => open.extend(container.values()),
+                Some(_) => return None,
+                None => parts.push(part),
+            }
+        }
+        Some(parts)
+    }
+
     fn forward(&self, machine: &Machine, args: Args) -> HostResult {
         match self.kind {
             Kind::Identity => {
@@ -210,6 +237,23 @@ impl HostObject for Container {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn effect(&self, machine: &Machine, name: &str, usage: Use<'_>) -> Effect {
+        if name != "__call__" || !matches!(usage, Use::Call { .. }) {
+            return Effect::Anything;
+        }
+        let Some(parts) = self.plain_parts() else { return Effect::Anything };
+        parts.iter().map(|part| Effect::of(machine, part, usage)).max().unwrap_or(Effect::Looks)
+    }
+
+    fn looked_at_by_calls(&self) -> Option<Vec<Value>> {
+        let mut seen = Vec::new();
+        for part in self.plain_parts()? {
+            let Value::Host(part) = part else { return None };
+            seen.extend(part.looked_at_by_calls()?);
+        }
+        Some(seen)
     }
 
     fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {

@@ -55,6 +55,16 @@ fn found(module: &Value, name: &str, with_keywords: &str) -> Vec<Hook> {
         .collect()
 }
 
+/// Says whether calling a module does what its class does and nothing else: no hooks, no `forward` of the object's own.
+pub fn are_none(own: impl Fn(&str) -> Option<Value>) -> bool {
+    let empty = |value: Option<Value>| match value {
+        None => true,
+        Some(Value::Dict(dict)) => dict.is_empty(),
+        Some(_) => false,
+    };
+    own("forward").is_none() && KEPT.iter().chain(&REFUSED).all(|name| empty(own(name)))
+}
+
 /// How a module computes by itself.
 pub type Forward = Rc<dyn Fn(&Machine, Args) -> HostResult>;
 

@@ -8,7 +8,7 @@ use std::rc::Rc;
 use std::sync::OnceLock;
 
 use interpreter::raise::Raise;
-use interpreter::{Args, HostObject, HostResult, Kind as Exception, Machine, Value};
+use interpreter::{Args, Effect, HostObject, HostResult, Kind as Exception, Machine, Use, Value};
 use program::DType;
 
 use super::{State, base, hooks};
@@ -153,7 +153,7 @@ impl Layer {
                 }
                 let inputs = channels / groups;
                 let kernel = given.kernel(if name == "Conv2d" { 2 } else { 1 });
-                let fan = inputs * kernel.iter().product::<i64>();
+                let fan = kernel.iter().fold(inputs, |fan, &size| fan.saturating_mul(size));
                 let shape: Vec<i64> = [outputs, inputs].into_iter().chain(kernel).collect();
                 self.uniform(machine, given, &shape, fan, outputs)?;
             }
@@ -352,11 +352,34 @@ impl Layer {
                 "{name}.forward() takes {takes} positional arguments but {given} were given"
             )));
         }
-        let (module, function) = match self.class.operator().split_once('.') {
+        let (module, function) = self.function();
+        crate::modules::call_function(machine, module, function, &passed)
+    }
+
+    /// Returns the function that a call computes, by its module and name.
+    fn function(&self) -> (&'static str, &'static str) {
+        match self.class.operator().split_once('.') {
             Some(("torch", function)) => ("torch", function),
             _ => ("torch.nn.functional", self.class.operator()),
-        };
-        crate::modules::call_function(machine, module, function, &passed)
+        }
+    }
+
+    /// Returns what a call does besides giving a value.
+    fn effect_of_call(&self) -> Effect {
+        let is = |name: &str, flag: bool| matches!(self.get(name), Some(Value::Bool(found)) if found == flag);
+        let lacks = |name: &str| matches!(self.get(name), None | Some(Value::None));
+        // Rows that are longer than allowed are made shorter where they lie.
+        if !hooks::are_none(|name| self.get(name)) || !(lacks("inplace") || is("inplace", false)) || !lacks("max_norm")
+        {
+            return Effect::Anything;
+        }
+        let (module, function) = self.function();
+        // What trains draws random numbers, or writes down what it has seen.
+        match self.class.arguments().iter().any(|argument| argument.source == "training") {
+            true if is("training", false) => Effect::Looks,
+            true => Effect::Anything,
+            false => crate::modules::effect_of(module, function),
+        }
     }
 }
 
@@ -395,6 +418,17 @@ impl HostObject for Layer {
 
     fn as_any(&self) -> &dyn Any {
         self
+    }
+
+    fn effect(&self, _: &Machine, name: &str, usage: Use<'_>) -> Effect {
+        match (name, usage) {
+            ("__call__", Use::Call { .. }) => self.effect_of_call(),
+            _ => Effect::Anything,
+        }
+    }
+
+    fn looked_at_by_calls(&self) -> Option<Vec<Value>> {
+        Some(self.attributes.borrow().iter().map(|(_, value)| value.clone()).collect())
     }
 
     fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {
