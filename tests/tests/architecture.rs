@@ -1,5 +1,8 @@
 //! The directions that ARCHITECTURE.md promises, read from `cargo metadata`.
 
+#[path = "architecture/floors.rs"]
+mod floors;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 

@@ -11,10 +11,11 @@
 
 pub mod evaluation;
 pub mod library;
+mod python;
 pub mod values;
 
-pub use evaluation::{attribute, coroutine, format, import, operators};
-pub use library::{builtins, modules};
+pub use evaluation::{attribute, coroutine, format, import, mapping, operators, set};
+pub use library::{builtins, methods, modules};
 pub use values::{class, effect, exceptions, frame, function, generator, host, machine, raise, types, value, watch};
 
 pub use class::{Class, Decorated, Instance, Property};

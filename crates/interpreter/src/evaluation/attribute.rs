@@ -10,7 +10,7 @@ use std::rc::Rc;
 use crate::values::class::{Decorated, Property};
 use crate::values::frame::Frame;
 use crate::values::function::{Function, Method};
-use crate::values::host::{HostResult, Outcome};
+use crate::values::host::{Args, HostResult, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::types::{self, Type};
@@ -59,9 +59,9 @@ pub fn find(machine: &Machine, object: &Value, name: &str) -> Result<Option<Outc
         Value::Iterator(iterator) => iterator
             .as_generator()
             .and_then(|generator| dunder::of_generator(generator, name))
-            .or_else(|| types::method(machine, object, name))
+            .or_else(|| machine.language().attribute(machine, object, name))
             .map(Outcome::Ready),
-        _ => types::method(machine, object, name).map(Outcome::Ready),
+        _ => machine.language().attribute(machine, object, name).map(Outcome::Ready),
     };
     if found.is_some() {
         return Ok(found);
@@ -292,7 +292,7 @@ fn bind_found(machine: &Machine, found: Value, object: Option<&Value>, owner: &V
             (Decorated::StaticMethod(function), _) => Ok(function.clone().into()),
             (Decorated::ClassMethod(function), _) => Ok(method(function.clone(), owner.clone()).into()),
             (Decorated::Property(property), Some(object)) => match &property.getter {
-                Some(getter) => machine.call_now(getter, crate::values::host::Args::of([object.clone()])),
+                Some(getter) => machine.call_now(getter, Args::of([object.clone()])),
                 None => Err(Raise::attribute_error("property has no getter")),
             },
             (Decorated::Property(_), None) => Ok(found.into()),
@@ -300,7 +300,7 @@ fn bind_found(machine: &Machine, found: Value, object: Option<&Value>, owner: &V
         Value::Instance(descriptor) if descriptor.class().find("__get__").is_some() => {
             let args = vec![object.cloned().unwrap_or(Value::None), owner.clone()];
             match special(machine, &found, "__get__") {
-                Some(getter) => machine.call_now(&getter, crate::values::host::Args::of(args)),
+                Some(getter) => machine.call_now(&getter, Args::of(args)),
                 None => Ok(found.into()),
             }
         }

@@ -4,7 +4,6 @@ use std::rc::Rc;
 
 use program::ir::{Code, Parameters};
 
-use crate::evaluation::coroutine::Deep;
 use crate::evaluation::{attribute, eval};
 use crate::values::class::{Class, Decorated, Instance};
 use crate::values::exceptions::Kind;
@@ -14,6 +13,7 @@ use crate::values::generator::{Channel, Generator};
 use crate::values::host::{Args, HostResult, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
+use crate::values::suspension::Deep;
 use crate::values::types::{self, Iterator, Type};
 use crate::values::value::Value;
 
@@ -41,7 +41,7 @@ pub(crate) fn call(machine: &Machine, callee: &Value, mut args: Args) -> HostRes
 fn call_by_way(machine: &Machine, callee: &Value, args: Args) -> HostResult {
     match callee {
         Value::Class(class) => construct(machine, class, args),
-        Value::Type(kind) => Ok(implemented(types::construct(machine, *kind, args)?)),
+        Value::Type(kind) => Ok(implemented(machine.language().construct(machine, *kind, args)?)),
         Value::Decorated(decorated) => match &**decorated {
             Decorated::StaticMethod(function) => call(machine, function, args),
             _ => Err(not_callable(callee)),
@@ -167,7 +167,7 @@ fn construct_over(machine: &Machine, instance: Rc<Instance>, kind: Type, args: A
     let machine = machine.clone();
     Ok(Outcome::Later(Box::pin(async move {
         let _held = args.held();
-        let outcome = implemented(types::construct(&machine, kind, payload_args)?);
+        let outcome = implemented(machine.language().construct(&machine, kind, payload_args)?);
         instance.set_payload(machine.settle(outcome).await?);
         if has_init {
             let outcome = initialize(&machine, &instance, args)?;

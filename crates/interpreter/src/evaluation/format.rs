@@ -10,16 +10,16 @@ use std::rc::Rc;
 
 use futures::future::LocalBoxFuture;
 
-use crate::evaluation::coroutine::Deep;
 use crate::evaluation::operators::{self, call_special, later, payload, special};
+use crate::evaluation::sort;
 use crate::evaluation::view::View;
-use crate::library::methods::int;
 use crate::values::class::Instance;
 use crate::values::exceptions::Kind;
 use crate::values::host::HostResult;
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::{Dict, Items, dict, ledger, type_name};
+use crate::values::suspension::Deep;
+use crate::values::types::{Dict, Items, dict, int, ledger, type_name};
 use crate::values::value::{Identity, Value};
 
 pub use float::{complex_repr, float_repr};
@@ -446,7 +446,7 @@ async fn repr_dict(
     if let dict::Kind::Counter = dict.kind() {
         let counts: Items = entries.iter().map(|(_, count)| count.clone()).collect();
         // Counts that cannot be ordered are shown as they stand.
-        if let Ok(order) = crate::evaluation::sort::order(machine, &counts, true).await {
+        if let Ok(order) = sort::order(machine, &counts, true).await {
             entries = order.into_iter().map(|position| entries[position].clone()).collect();
         }
     }

@@ -1,8 +1,8 @@
 //! `import`: modules of the evaluator, then those of the environment.
 
 use crate::evaluation::attribute;
-use crate::library::modules;
 use crate::values::exceptions::Kind;
+use crate::values::host::Outcome;
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::value::Value;
@@ -14,7 +14,7 @@ use crate::values::value::Value;
 pub fn import(machine: &Machine, name: &str, submodule: bool) -> Result<Value, Raise> {
     machine.charge_fuel(1)?;
     let Some(found) = module(machine, name) else {
-        return Err(modules::refused(name).unwrap_or_else(|| {
+        return Err(machine.language().refused(name).unwrap_or_else(|| {
             Raise::new(Kind::ModuleNotFoundError, format!("No module named '{name}' on this server"))
         }));
     };
@@ -26,18 +26,18 @@ pub fn import(machine: &Machine, name: &str, submodule: bool) -> Result<Value, R
 
 /// Returns a module by its full name.
 pub fn module(machine: &Machine, name: &str) -> Option<Value> {
-    modules::import(machine, name).or_else(|| machine.environment().import(machine, name))
+    machine.language().import(machine, name).or_else(|| machine.environment().import(machine, name))
 }
 
 /// Returns what `from module import name` binds, where finding it needs no user code.
 ///
 /// What a standard module has from CPython's C code names that as its module: `functools.reduce` is `_functools.reduce`.
 pub fn member(machine: &Machine, name: &str, member: &str) -> Option<Value> {
-    let module = module(machine, name).or_else(|| modules::import(machine, name.strip_prefix('_')?))?;
+    let module = module(machine, name).or_else(|| machine.language().import(machine, name.strip_prefix('_')?))?;
     let mut value = module;
     for part in member.split('.') {
         value = match attribute::find(machine, &value, part) {
-            Ok(Some(crate::values::host::Outcome::Ready(value))) => value,
+            Ok(Some(Outcome::Ready(value))) => value,
             _ => return None,
         };
     }

@@ -24,10 +24,11 @@ use crate::values::value::Value;
 use builtin::{builtin, combine_counters, grow_in_place};
 use names::{Form, special_name, unsupported};
 
+pub use crate::values::class::{payload, plain, special};
 pub use compare::{equal, equal_now, hash, less, less_now, same_or_equal, same_or_equal_now};
 pub use items::{
     contains, delete_item, get_item, index_clamped, index_fitting, length, length_now, length_outcome, mapping_entries,
-    set_item, slice_index,
+    set_item, slice_index, span,
 };
 pub use iterate::{Iter, Stepped, collect, collect_now, is_iterable, iterate, next, with_items};
 pub use names::symbol;
@@ -308,27 +309,6 @@ fn waits() -> Raise {
 /// `left is right`.
 pub fn is(left: &Value, right: &Value) -> bool {
     left.is(right)
-}
-
-/// Returns the builtin value that an instance of a class like `class Stack(list)` stands for, or the value itself.
-pub fn plain(value: &Value) -> Value {
-    payload(value).unwrap_or_else(|| value.clone())
-}
-
-/// Returns the builtin value that an instance stands for.
-pub fn payload(value: &Value) -> Option<Value> {
-    match value {
-        Value::Instance(instance) => instance.payload(),
-        _ => None,
-    }
-}
-
-/// Finds a special method in the class of an instance.
-pub fn special(value: &Value, name: &str) -> Option<Value> {
-    match value {
-        Value::Instance(instance) => instance.class().find(name),
-        _ => None,
-    }
 }
 
 /// Calls a special method that [`special`] found.

@@ -4,7 +4,7 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use crate::evaluation::operators;
+use crate::evaluation::{format, operators};
 use crate::values::class::Class;
 use crate::values::host::{Args, HostObject, HostResult, Iteration, Operator, Outcome};
 use crate::values::machine::Machine;
@@ -46,7 +46,7 @@ impl HostObject for Proxy {
     }
 
     fn call_method(self: Rc<Self>, machine: &Machine, name: &str, args: &Args) -> HostResult {
-        match Type::Dict.find(name).filter(|_| METHODS.contains(&name)) {
+        match machine.language().method(Type::Dict, name).filter(|_| METHODS.contains(&name)) {
             Some(method) => {
                 machine.charge_fuel(self.0.attributes().len() as u64)?;
                 method(machine, &self.dict(), args.clone())
@@ -99,11 +99,8 @@ impl HostObject for Proxy {
         let pairs: Vec<String> = names
             .iter()
             .map(|(name, value)| {
-                let value = crate::evaluation::format::repr_now(value).unwrap_or_else(|| "...".into());
-                format!(
-                    "{}: {value}",
-                    crate::evaluation::format::repr_now(&Value::Str(Rc::clone(name))).unwrap_or_default()
-                )
+                let value = format::repr_now(value).unwrap_or_else(|| "...".into());
+                format!("{}: {value}", format::repr_now(&Value::Str(Rc::clone(name))).unwrap_or_default())
             })
             .collect();
         Ok(Some(format!("mappingproxy({{{}}})", pairs.join(", "))))

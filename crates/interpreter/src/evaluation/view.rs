@@ -4,13 +4,12 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use crate::evaluation::operators;
-use crate::library::methods::set;
+use crate::evaluation::{mapping, operators, set};
 use crate::values::effect::{Effect, Use};
 use crate::values::host::{HostObject, HostResult, Iteration, Operator, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::dict::{self, Dict, DictIteration};
+use crate::values::types::dict::{Dict, DictIteration, Part};
 use crate::values::types::{Items, trash};
 use crate::values::value::Value;
 
@@ -18,42 +17,6 @@ use crate::values::value::Value;
 pub struct View {
     dict: Rc<Dict>,
     part: Part,
-}
-
-/// What of each entry a view or iteration shows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Part {
-    Key,
-    Value,
-    Item,
-}
-
-impl Part {
-    /// Picks the part of an entry.
-    pub fn of(self, key: &Value, value: &Value) -> Value {
-        match self {
-            Self::Key => key.clone(),
-            Self::Value => value.clone(),
-            Self::Item => Value::tuple(vec![key.clone(), value.clone()]),
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Key => "dict_keys",
-            Self::Value => "dict_values",
-            Self::Item => "dict_items",
-        }
-    }
-
-    /// Returns the name of the iterator's type.
-    pub fn iterator_name(self) -> &'static str {
-        match self {
-            Self::Key => "dict_keyiterator",
-            Self::Value => "dict_valueiterator",
-            Self::Item => "dict_itemiterator",
-        }
-    }
 }
 
 impl View {
@@ -121,17 +84,17 @@ impl HostObject for View {
 
     fn contains(self: Rc<Self>, machine: &Machine, element: &Value) -> HostResult {
         match self.part {
-            Part::Key => dict::contains(machine, Rc::clone(&self.dict), element.clone()),
+            Part::Key => mapping::contains(machine, Rc::clone(&self.dict), element.clone()),
             Part::Value => Ok(Outcome::NotImplemented),
             Part::Item => {
                 let Value::Tuple(pair) = element else { return Ok(Value::Bool(false).into()) };
                 let [key, value] = &pair[..] else { return Ok(Value::Bool(false).into()) };
                 let value = value.clone();
-                dict::with_key(machine, Rc::clone(&self.dict), key.clone(), move |machine, dict, key, _| {
-                    match dict.get(&key) {
-                        Some(found) => operators::binary(machine, Operator::Equal, &found, &value),
-                        None => Ok(Value::Bool(false).into()),
-                    }
+                mapping::with_key(machine, Rc::clone(&self.dict), key.clone(), move |machine, dict, key, _| match dict
+                    .get(&key)
+                {
+                    Some(found) => operators::binary(machine, Operator::Equal, &found, &value),
+                    None => Ok(Value::Bool(false).into()),
                 })
             }
         }

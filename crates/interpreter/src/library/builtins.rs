@@ -10,15 +10,15 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::evaluation::operators::{self, later, then, with_items};
-use crate::evaluation::{sequence, sort};
-use crate::library::methods::{bytes, float, int, object, set};
+use crate::evaluation::{format, mapping, set, sort};
+use crate::library::methods::{bytes, counter, float, int, object, range};
 use crate::values::class::{Decorated, Property};
 use crate::values::effect::Effect;
 use crate::values::exceptions;
 use crate::values::host::{Args, HostResult, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::{self, Dict, List, Native, Range, Slice, Type, charge, dict};
+use crate::values::types::{self, Dict, List, Native, Slice, Type, charge, dict, sequence};
 use crate::values::value::Value;
 
 pub use attributes::{is_callable, is_instance, setattr};
@@ -33,7 +33,7 @@ const FUNCTIONS: &[(&str, Builtin)] = &[
     ("any", |machine, args| iterators::quantify(machine, args.one("any")?, true)),
     ("ascii", |machine, args| {
         let value = args.one("ascii")?;
-        crate::evaluation::format::charged(machine, crate::evaluation::format::ascii(machine, &value))
+        format::charged(machine, format::ascii(machine, &value))
     }),
     ("bin", |machine, args| numbers::radix(machine, args.one("bin")?, 2, "0b")),
     ("callable", attributes::callable),
@@ -49,7 +49,7 @@ const FUNCTIONS: &[(&str, Builtin)] = &[
         later(async move { Ok(Value::Int(operators::hash(&machine, &value).await?)) })
     }),
     ("hex", |machine, args| numbers::radix(machine, args.one("hex")?, 16, "0x")),
-    ("id", |_, args| Ok(Value::Int(crate::evaluation::format::id(&args.one("id")?)).into())),
+    ("id", |_, args| Ok(Value::Int(format::id(&args.one("id")?)).into())),
     ("isinstance", attributes::isinstance),
     ("issubclass", attributes::issubclass),
     ("iter", iterators::iter),
@@ -63,7 +63,7 @@ const FUNCTIONS: &[(&str, Builtin)] = &[
     ("print", text::print),
     ("repr", |machine, args| {
         let value = args.one("repr")?;
-        crate::evaluation::format::charged(machine, crate::evaluation::format::repr(machine, &value))
+        format::charged(machine, format::repr(machine, &value))
     }),
     ("round", numbers::round),
     ("setattr", attributes::setattr),
@@ -210,7 +210,7 @@ pub fn construct(machine: &Machine, kind: Type, args: Args) -> HostResult {
                 None => set::build(machine, Vec::new(), frozen),
             }
         }
-        Type::Range => Ok(Value::Range(Rc::new(Range::construct(machine, args)?)).into()),
+        Type::Range => Ok(Value::Range(Rc::new(range::construct(machine, args)?)).into()),
         Type::Slice => {
             let mut parts = args.between("slice", 1, 3)?;
             if parts.len() == 1 {
@@ -264,8 +264,8 @@ fn construct_dict(machine: &Machine, kind: Type, mut args: Args) -> HostResult {
     }
     let source = positional.pop();
     let filled = match kind {
-        Type::Counter => dict::count(machine, Rc::clone(&made), source, args.keyword, 1),
-        _ => dict::merge(machine, Rc::clone(&made), source, args.keyword),
+        Type::Counter => counter::count(machine, Rc::clone(&made), source, args.keyword, 1),
+        _ => mapping::merge(machine, Rc::clone(&made), source, args.keyword),
     };
     then(machine, filled, move |_, _| Ok(Value::Dict(made).into()))
 }

@@ -16,6 +16,9 @@ use crate::values::types::charge::Charge;
 use crate::values::types::{Dict, Type, trash};
 use crate::values::value::Value;
 
+/// The attribute in which a class keeps its members by name, aliases included.
+pub(crate) const MEMBERS: &str = "_member_map_";
+
 /// A class.
 pub struct Class {
     name: Rc<str>,
@@ -235,6 +238,20 @@ impl Class {
             _ => true,
         };
         !self.slotted || self.lineage().filter_map(|class| class.own("__slots__")).any(names)
+    }
+
+    /// Returns the members of an enumeration in order, without aliases; `None` for other classes.
+    pub fn members(self: &Rc<Self>) -> Option<Vec<Value>> {
+        let Value::Dict(members) = self.find(MEMBERS)? else { return None };
+        let mut found: Vec<Value> = Vec::new();
+        for (name, member) in members.entries() {
+            // An alias is the member under another name.
+            let own = matches!(&member, Value::Instance(member) if member.own("_name_").is_some_and(|own| own.as_str() == name.as_str()));
+            if own {
+                found.push(member);
+            }
+        }
+        Some(found)
     }
 
     /// Unbinds an attribute of this very class.
@@ -466,4 +483,25 @@ pub struct Property {
     pub deleter: Option<Value>,
     /// Its `__doc__`, where that is not the getter's.
     pub doc: Option<Value>,
+}
+
+/// Returns the builtin value that an instance of a class like `class Stack(list)` stands for, or the value itself.
+pub fn plain(value: &Value) -> Value {
+    payload(value).unwrap_or_else(|| value.clone())
+}
+
+/// Returns the builtin value that an instance stands for.
+pub fn payload(value: &Value) -> Option<Value> {
+    match value {
+        Value::Instance(instance) => instance.payload(),
+        _ => None,
+    }
+}
+
+/// Finds a special method in the class of an instance.
+pub fn special(value: &Value, name: &str) -> Option<Value> {
+    match value {
+        Value::Instance(instance) => instance.class().find(name),
+        _ => None,
+    }
 }

@@ -4,7 +4,6 @@
 //! anything, so that a new function is run in its turn until somebody has said more of it.
 
 use crate::values::machine::Machine;
-use crate::values::types::Type;
 use crate::values::value::Value;
 
 /// What using a name does.
@@ -50,11 +49,5 @@ impl Effect {
             Value::Host(host) => host.effect(machine, "__call__", usage),
             _ => Self::Anything,
         }
-    }
-
-    /// Returns what a method of builtin values does, whichever type they have; `None` where none has it.
-    #[must_use]
-    pub fn of_builtins(name: &str) -> Option<Self> {
-        Type::ALL.iter().filter_map(|kind| kind.effect(name)).max()
     }
 }

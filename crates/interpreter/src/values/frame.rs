@@ -6,8 +6,6 @@ use std::rc::{Rc, Weak};
 use indexmap::IndexMap;
 use program::ir::{Code, Name, Scope, Span};
 
-use crate::evaluation::attribute;
-use crate::library::builtins;
 use crate::values::exceptions;
 use crate::values::generator::Channel;
 use crate::values::host::Block;
@@ -424,7 +422,7 @@ impl Siblings {
 }
 
 fn builtin(machine: &Machine, name: &str) -> Option<Value> {
-    let found = builtins::lookup(name).or_else(|| attribute::builtin(name));
+    let found = machine.language().builtin(name);
     found.or_else(|| machine.environment().builtin(machine, name))
 }
 

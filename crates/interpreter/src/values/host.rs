@@ -105,8 +105,7 @@ pub struct Block {
 impl Block {
     /// Runs the body here and now, as part of the code that runs already.
     pub fn run(&self, machine: &Machine) -> LocalBoxFuture<'static, Result<Value, Raise>> {
-        let (machine, block) = (machine.clone(), self.clone());
-        Box::pin(async move { crate::evaluation::eval::run_block(&machine, &block).await })
+        machine.language().run(machine, self)
     }
 }
 

@@ -13,12 +13,13 @@ use std::time::Duration;
 
 use futures::future::LocalBoxFuture;
 
-use crate::evaluation::coroutine::Mailbox;
 use crate::values::effect::{Effect, Use};
 use crate::values::exceptions::Kind;
 use crate::values::frame::Frame;
 use crate::values::host::{Args, HostResult, Outcome, Request};
+use crate::values::language::Language;
 use crate::values::raise::{Fatal, Raise};
+use crate::values::suspension::Mailbox;
 use crate::values::teardown::{self, Cyclic};
 use crate::values::types::charge::{Meter, Paying};
 use crate::values::value::Value;
@@ -99,6 +100,7 @@ pub trait Environment {
 pub struct Machine(Rc<Inner>);
 
 struct Inner {
+    language: &'static dyn Language,
     limits: program::Limits,
     environment: Rc<dyn Environment>,
     fuel_used: Cell<u64>,
@@ -127,9 +129,14 @@ struct Inner {
 }
 
 impl Machine {
-    /// Starts an interpreter with nothing used.
-    pub fn new(limits: &program::Limits, environment: Rc<dyn Environment>) -> Self {
+    /// Starts an interpreter of a language with nothing used.
+    pub fn speaking(
+        language: &'static dyn Language,
+        limits: &program::Limits,
+        environment: Rc<dyn Environment>,
+    ) -> Self {
         Self(Rc::new(Inner {
+            language,
             limits: limits.clone(),
             environment,
             fuel_used: Cell::new(0),
@@ -150,6 +157,11 @@ impl Machine {
             line: RefCell::new(String::new()),
             watch: OnceCell::new(),
         }))
+    }
+
+    /// Returns what the floors above make of values.
+    pub(crate) fn language(&self) -> &'static dyn Language {
+        self.0.language
     }
 
     /// Returns the outside.
@@ -361,12 +373,12 @@ impl Machine {
     /// # Errors
     /// What the callable raises before it first suspends.
     pub fn call_now(&self, callee: &Value, args: Args) -> HostResult {
-        crate::evaluation::call::call(self, callee, args)
+        self.0.language.call(self, callee, args)
     }
 
     /// Reads an attribute, as `object.name` does.
     pub fn get_attribute(&self, object: &Value, name: &str) -> LocalBoxFuture<'static, Result<Value, Raise>> {
-        match crate::evaluation::attribute::get(self, object, name) {
+        match self.0.language.get_attribute(self, object, name) {
             Ok(outcome) => self.settle(outcome),
             Err(raise) => Box::pin(std::future::ready(Err(raise))),
         }
@@ -379,7 +391,7 @@ impl Machine {
         name: &str,
         value: Value,
     ) -> LocalBoxFuture<'static, Result<(), Raise>> {
-        match crate::evaluation::attribute::set(self, object, name, value) {
+        match self.0.language.set_attribute(self, object, name, value) {
             Ok(Outcome::Ready(_)) => Box::pin(std::future::ready(Ok(()))),
             Ok(outcome) => {
                 let settled = self.settle(outcome);

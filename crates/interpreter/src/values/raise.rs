@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use program::ir::{Code, Span};
 
-use crate::values::class::{Class, Instance};
-use crate::values::exceptions;
+use crate::values::class::{Class, ExceptionState, Instance};
 pub use crate::values::exceptions::Kind;
 use crate::values::machine::Machine;
 use crate::values::value::Value;
+use crate::values::{exceptions, traceback};
 
 /// Something raised: a Python exception, or the end of the job.
 #[derive(Clone)]
@@ -206,7 +206,7 @@ impl Raise {
 
     /// Returns the text that CPython prints for an exception that nobody caught, chained ones included.
     pub fn traceback_text(&self) -> String {
-        crate::evaluation::traceback::text(self)
+        traceback::text(self)
     }
 
     /// Adds the frame that this passes through.
@@ -266,25 +266,8 @@ impl Raise {
         }
     }
 
-    fn state(&self) -> Option<&std::cell::RefCell<crate::values::class::ExceptionState>> {
+    fn state(&self) -> Option<&std::cell::RefCell<ExceptionState>> {
         self.instance()?.exception()
-    }
-
-    /// Computes the text of this exception and of those it is chained to, which may run users' `__str__`.
-    pub(crate) async fn describe(&self, machine: &Machine) {
-        let mut next = self.value();
-        let mut links = 0;
-        while let Some(Value::Instance(instance)) = next.take() {
-            links += 1;
-            let Some(state) = instance.exception() else { return };
-            if state.borrow().text.is_some() || links > crate::evaluation::traceback::MAX_LINKS {
-                return;
-            }
-            let text = crate::evaluation::traceback::describe(machine, &instance).await;
-            let mut state = state.borrow_mut();
-            state.text = Some(text);
-            next = state.cause.clone().or_else(|| state.context.clone());
-        }
     }
 }
 

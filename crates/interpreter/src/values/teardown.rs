@@ -6,6 +6,7 @@ use std::rc::Weak;
 use crate::values::class::{Class, Decorated, Instance};
 use crate::values::frame::Frame;
 use crate::values::machine::Machine;
+use crate::values::raise;
 use crate::values::value::Value;
 
 /// An object that may be part of a cycle, held weakly.
@@ -89,7 +90,7 @@ fn empty(machine: &Machine, value: &Value, queue: &mut Vec<Value>) {
             queue.extend(instance.payload());
             if let Some(state) = instance.exception() {
                 // What an exception prints stays: its host may report it after the job has been torn down.
-                let text = crate::values::raise::message(instance);
+                let text = raise::message(instance);
                 let mut state = state.borrow_mut();
                 state.text.get_or_insert_with(|| text.into());
                 queue.extend(std::mem::take(&mut state.args));

@@ -1,17 +1,24 @@
 //! Python's builtin types: their values, methods and type objects.
 
 pub mod arguments;
+pub mod bytes;
 pub mod charge;
 pub mod dict;
+pub mod float;
+pub mod int;
 pub mod items;
 pub mod iterator;
 pub mod key;
 pub mod ledger;
 pub mod list;
 pub mod native;
+pub mod opaque;
 pub mod range;
+pub mod sequence;
+pub mod set;
 pub mod shape;
 pub mod slice;
+pub mod string;
 pub mod table;
 pub mod trash;
 pub mod tuple;
@@ -19,21 +26,19 @@ pub mod tuple;
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use crate::evaluation::operators;
 use crate::values::class::Decorated;
-use crate::values::host::{Args, HostResult};
-use crate::values::machine::Machine;
+use crate::values::effect::Effect;
 use crate::values::raise::Raise;
 use crate::values::value::Value;
+use opaque::Opaque;
 
-pub use crate::library::methods::set::Set;
-pub use crate::library::methods::{object, set};
 pub use dict::Dict;
 pub use items::Items;
 pub use iterator::Iterator;
 pub use list::List;
 pub use native::{MethodFn, Native};
 pub use range::Range;
+pub use set::Set;
 pub use slice::Slice;
 pub use tuple::Tuple;
 
@@ -115,34 +120,52 @@ impl Type {
         self == other || self.base().is_some_and(|base| base.is_subtype(other))
     }
 
-    /// Returns the methods by name, without those of the base.
-    pub fn methods(self) -> impl std::iter::Iterator<Item = &'static (&'static str, MethodFn)> {
-        let (own, more): (&'static [_], &'static [_]) = match self {
-            Self::Int => (crate::library::methods::int::METHODS, &[]),
-            Self::Float => (crate::library::methods::float::METHODS, &[]),
-            Self::Complex => (crate::library::methods::float::COMPLEX_METHODS, &[]),
-            Self::Str => (crate::library::methods::string::METHODS, &[]),
-            Self::Bytes => (crate::library::methods::bytes::METHODS, &[]),
-            Self::List => (list::METHODS, &[]),
-            Self::Tuple => (tuple::METHODS, &[]),
-            Self::Dict => (dict::METHODS, &[]),
-            Self::OrderedDict => (dict::ORDERED_METHODS, &[]),
-            Self::Counter => (dict::COUNTER_METHODS, &[]),
-            Self::Set => (crate::library::methods::set::METHODS, crate::library::methods::set::MUTABLE_METHODS),
-            Self::FrozenSet => (crate::library::methods::set::METHODS, &[]),
-            Self::Range => (range::METHODS, &[]),
-            Self::Slice => (slice::METHODS, &[]),
-            _ => (&[], &[]),
-        };
-        own.iter().chain(more)
+    /// Returns what calling the type does: making a value of others, most often.
+    #[must_use]
+    pub fn effect_of_call(self) -> Effect {
+        match self {
+            Self::Bool
+            | Self::Int
+            | Self::Float
+            | Self::Complex
+            | Self::Str
+            | Self::Bytes
+            | Self::List
+            | Self::Tuple
+            | Self::Dict
+            | Self::OrderedDict
+            | Self::DefaultDict
+            | Self::Counter
+            | Self::Set
+            | Self::FrozenSet
+            | Self::Range
+            | Self::Slice
+            | Self::Enumerate
+            | Self::Zip
+            | Self::Map
+            | Self::Filter
+            | Self::Reversed => Effect::Looks,
+            _ => Effect::Anything,
+        }
     }
 
-    /// Finds a method of this type or its base.
-    pub fn find(self, name: &str) -> Option<MethodFn> {
-        std::iter::successors(Some(self), |kind| kind.base())
-            .find_map(|kind| kind.methods().find(|(known, _)| *known == name))
-            .map(|(_, method)| *method)
-            .or_else(|| crate::library::methods::special::find(self, name))
+    /// Returns whether calling the type makes a new object, which only its elements share with what it is made of.
+    #[must_use]
+    pub fn makes_containers(self) -> bool {
+        matches!(
+            self,
+            Self::List
+                | Self::Dict
+                | Self::OrderedDict
+                | Self::DefaultDict
+                | Self::Counter
+                | Self::Set
+                | Self::Enumerate
+                | Self::Zip
+                | Self::Map
+                | Self::Filter
+                | Self::Reversed
+        )
     }
 }
 
@@ -207,53 +230,10 @@ pub fn type_of(value: &Value) -> Value {
         Value::Instance(instance) => Value::Class(Rc::clone(instance.class())),
         Value::Host(object) => object.class().unwrap_or_else(|| match object.type_name() {
             name if name == Type::Type.name() => Value::Type(Type::Type),
-            name => crate::library::methods::object::Opaque::named(name),
+            name => Opaque::named(name),
         }),
-        value => builtin_type(value)
-            .map_or_else(|| crate::library::methods::object::Opaque::named(type_name(value)), Value::Type),
+        value => builtin_type(value).map_or_else(|| Opaque::named(type_name(value)), Value::Type),
     }
-}
-
-/// Calls a builtin type: `int("3")`, `list()`.
-///
-/// # Errors
-/// As CPython.
-pub fn construct(machine: &Machine, kind: Type, args: Args) -> HostResult {
-    crate::library::builtins::construct(machine, kind, args)
-}
-
-/// Reads an attribute of a builtin value.
-pub fn method(machine: &Machine, receiver: &Value, name: &str) -> Option<Value> {
-    // Should the fuel be spent, the next charge says so.
-    let _ = machine.charge_fuel(operators::UNCHARGED);
-    let plain = operators::plain(receiver);
-    if let Some(value) = crate::library::methods::object::attribute(receiver, &plain, name) {
-        return Some(value);
-    }
-    let body = kind_of(&plain)?.find(name)?;
-    Some(Value::Native(Rc::new(Native::bound(name, receiver.clone(), body))))
-}
-
-/// Returns the type whose methods a value has. All iterators have the same.
-fn kind_of(value: &Value) -> Option<Type> {
-    match value {
-        Value::Iterator(_) => Some(Type::Map),
-        value => builtin_type(value),
-    }
-}
-
-/// Calls a builtin value's method without making a bound one; `None` if there is no such method.
-pub fn call_method(machine: &Machine, receiver: &Value, name: &str, args: Args) -> Option<HostResult> {
-    let kind = match receiver {
-        Value::Instance(_) => builtin_type(&operators::plain(receiver))?,
-        receiver => kind_of(receiver)?,
-    };
-    Some(kind.find(name)?(machine, receiver, args))
-}
-
-/// Reads an attribute of a builtin type: `str.join`, `dict.fromkeys`, `int.__name__`.
-pub fn attribute(machine: &Machine, kind: Type, name: &str) -> Option<Value> {
-    crate::library::methods::object::type_attribute(machine, kind, name)
 }
 
 /// Raises for a method that was called on a value of another type.

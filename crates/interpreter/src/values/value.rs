@@ -8,7 +8,7 @@ use crate::values::class::{Class, Decorated, Instance};
 use crate::values::function::{Function, Method};
 use crate::values::host::{Args, HostObject, HostResult};
 use crate::values::machine::Machine;
-use crate::values::types::{Dict, Iterator, List, Native, Range, Set, Slice, Tuple, Type, ledger};
+use crate::values::types::{self, Dict, Iterator, List, Native, Range, Set, Slice, Tuple, Type, ledger};
 
 /// One Python object. Cloning is cheap and keeps identity.
 #[derive(Clone)]
@@ -184,7 +184,7 @@ impl Value {
 impl std::fmt::Debug for Value {
     /// Shows the type alone: values may be large, and cyclic.
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "<{}>", crate::values::types::type_name(self))
+        write!(formatter, "<{}>", types::type_name(self))
     }
 }
 

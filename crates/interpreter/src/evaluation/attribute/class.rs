@@ -73,7 +73,7 @@ pub(super) fn of_type(machine: &Machine, kind: Type, name: &str) -> Option<Value
             object_function(name)
         }
         "__repr__" | "__str__" | "__eq__" | "__ne__" | "__hash__" if kind == Type::Object => dunder::unbound(name),
-        _ => types::attribute(machine, kind, name),
+        _ => machine.language().type_attribute(machine, kind, name),
     }
 }
 
@@ -138,7 +138,7 @@ fn initialize(machine: &Machine, mut args: Args) -> HostResult {
         return Ok(Value::None.into());
     }
     if let Some(kind) = instance::builtin_base(instance) {
-        return match kind.find("__init__") {
+        return match machine.language().method(kind, "__init__") {
             Some(initialize) => initialize(machine, &object, args),
             None => Ok(Value::None.into()),
         };
@@ -162,7 +162,7 @@ fn make(machine: &Machine, mut args: Args) -> HostResult {
         Some(Value::Type(kind)) => {
             let kind = *kind;
             args.positional.remove(0);
-            return types::construct(machine, kind, args);
+            return machine.language().construct(machine, kind, args);
         }
         Some(other) => {
             let kind = types::type_name(other);
@@ -178,7 +178,7 @@ fn make(machine: &Machine, mut args: Args) -> HostResult {
     }
     let Some(kind) = instance::builtin_base(&instance) else { return Ok(Value::Instance(instance).into()) };
     let mutable = matches!(kind, Type::List | Type::Set) || kind.is_subtype(Type::Dict);
-    let payload = types::construct(machine, kind, if mutable { Args::default() } else { args });
+    let payload = machine.language().construct(machine, kind, if mutable { Args::default() } else { args });
     operators::then(machine, payload, move |_, payload| {
         instance.set_payload(payload);
         Ok(Value::Instance(instance).into())

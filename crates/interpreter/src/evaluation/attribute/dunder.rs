@@ -2,11 +2,13 @@
 
 use std::rc::Rc;
 
-use crate::evaluation::format;
 use crate::evaluation::operators::later;
+use crate::evaluation::{describe, eval, format};
 use crate::values::generator::Generator;
 use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
+use crate::values::raise::Raise;
+use crate::values::types;
 use crate::values::value::Value;
 
 type Special = fn(&Machine, &Value, Args) -> HostResult;
@@ -26,7 +28,7 @@ pub(super) fn unbound(name: &str) -> Option<Value> {
     Some(Value::native(name, move |machine, mut args: Args| {
         if args.positional.is_empty() {
             let message = format!("unbound method object.{owned}() needs an argument");
-            return Err(crate::values::raise::Raise::type_error(message));
+            return Err(Raise::type_error(message));
         }
         let object = args.positional.remove(0);
         if owned == "__repr__" && !matches!(object, Value::Instance(_)) {
@@ -51,7 +53,7 @@ fn lookup(name: &str) -> Option<Special> {
         "__hash__" => |_, object, args| {
             args.none("__hash__")?;
             // As `id`, so that no address of this process shows.
-            Ok(Value::Int(crate::evaluation::format::id(object) >> 4).into())
+            Ok(Value::Int(format::id(object) >> 4).into())
         },
         "__repr__" => |machine, object, args| {
             args.none("__repr__")?;
@@ -63,10 +65,8 @@ fn lookup(name: &str) -> Option<Special> {
         },
         "__format__" => |machine, object, args| match args.one("__format__")? {
             Value::Str(spec) if !spec.is_empty() => {
-                let name = crate::values::types::type_name(object);
-                Err(crate::values::raise::Raise::type_error(format!(
-                    "unsupported format string passed to {name}.__format__"
-                )))
+                let name = types::type_name(object);
+                Err(Raise::type_error(format!("unsupported format string passed to {name}.__format__")))
             }
             _ => text(machine, object),
         },
@@ -81,9 +81,7 @@ fn repr(machine: &Machine, object: &Value) -> HostResult {
     };
     if instance.exception().is_some() {
         let (machine, instance) = (machine.clone(), Rc::clone(instance));
-        return later(
-            async move { Ok(Value::from(crate::evaluation::traceback::plain_repr(&machine, &instance).await?)) },
-        );
+        return later(async move { Ok(Value::from(describe::plain_repr(&machine, &instance).await?)) });
     }
     Ok(Value::from(format::plain_repr(object, instance)).into())
 }
@@ -95,7 +93,7 @@ fn text(machine: &Machine, object: &Value) -> HostResult {
         if let Value::Instance(instance) = &object
             && instance.exception().is_some()
         {
-            return Ok(Value::from(crate::evaluation::traceback::plain_text(&machine, instance).await?));
+            return Ok(Value::from(describe::plain_text(&machine, instance).await?));
         }
         Ok(Value::from(&*format::repr(&machine, &object).await?))
     })
@@ -111,7 +109,7 @@ pub(super) fn of_generator(generator: &Rc<Generator>, name: &str) -> Option<Valu
             let generator = Rc::clone(&generator);
             let machine = machine.clone();
             later(async move {
-                let raise = crate::evaluation::eval::to_raise(&machine, &thrown).await?;
+                let raise = eval::to_raise(&machine, &thrown).await?;
                 let outcome = generator.throw(&machine, raise)?;
                 machine.settle(outcome).await
             })

@@ -81,7 +81,7 @@ pub(super) fn find_past(
         return Ok(Some(value.into()));
     }
     if let Some(payload) = instance.payload()
-        && let Some(value) = types::method(machine, &payload, name)
+        && let Some(value) = machine.language().attribute(machine, &payload, name)
     {
         return Ok(Some(value.into()));
     }

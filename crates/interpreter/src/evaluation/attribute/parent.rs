@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use super::{bind_found, class, method};
-use crate::values::class::Class;
+use crate::values::class::{Class, Decorated};
 use crate::values::host::{HostObject, HostResult, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
@@ -67,8 +67,10 @@ impl HostObject for Parent {
         }
         if let Value::Instance(instance) = &self.receiver {
             if let Some(payload) = instance.payload()
-                && let Some(value) =
-                    types::method(machine, &payload, name).or_else(|| super::dunder::bound(&payload, name))
+                && let Some(value) = machine
+                    .language()
+                    .attribute(machine, &payload, name)
+                    .or_else(|| super::dunder::bound(&payload, name))
                 && name != "__init__"
             {
                 return Ok(value.into());
@@ -94,7 +96,7 @@ impl HostObject for Parent {
 fn unwrap_static(found: Value) -> Value {
     match &found {
         Value::Decorated(decorated) => match &**decorated {
-            crate::values::class::Decorated::StaticMethod(function) => function.clone(),
+            Decorated::StaticMethod(function) => function.clone(),
             _ => found,
         },
         _ => found,

@@ -9,6 +9,7 @@ use super::expression::Evaluated;
 use super::{Now, Run};
 use crate::evaluation::{attribute, operators};
 use crate::values::host::{Args, HostObject, Outcome};
+use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::types;
 use crate::values::types::charge::Charge;
@@ -43,7 +44,7 @@ impl<'a> Run<'a> {
     fn call_method(self, object: Value, name: &'a Rc<str>, call: &'a ir::Call, span: Span) -> Evaluated<'a> {
         let Value::Host(host) = &object else {
             // Nor is one of a builtin type.
-            if let Some(method) = data_method(&object, name) {
+            if let Some(method) = data_method(self.machine, &object, name) {
                 return match self.call_arguments(call, span, &object)? {
                     Now::Done(args) => {
                         self.at(span);
@@ -192,7 +193,7 @@ impl<'a> Run<'a> {
 }
 
 /// Finds a method of a value of a builtin data type.
-fn data_method(object: &Value, name: &str) -> Option<types::MethodFn> {
+fn data_method(machine: &Machine, object: &Value, name: &str) -> Option<types::MethodFn> {
     let data = matches!(
         object,
         Value::Str(_)
@@ -203,7 +204,7 @@ fn data_method(object: &Value, name: &str) -> Option<types::MethodFn> {
             | Value::Int(_)
             | Value::Float(_)
     );
-    if data { types::builtin_type(object)?.find(name) } else { None }
+    if data { machine.language().method(types::builtin_type(object)?, name) } else { None }
 }
 
 /// Adds a keyword argument. `names` holds the names of all once they are many.

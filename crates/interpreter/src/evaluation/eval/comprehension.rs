@@ -5,13 +5,13 @@ use std::rc::Rc;
 use program::ir::{Collect, Comprehension, Expr, Loop, Span};
 
 use super::{Now, Run};
-use crate::evaluation::operators;
+use crate::evaluation::{operators, set};
 use crate::values::frame::Frame;
 use crate::values::generator::{Channel, Generator};
 use crate::values::host::Args;
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::{self, Iterator, List};
+use crate::values::types::{Iterator, List};
 use crate::values::value::Value;
 
 /// Where a comprehension's elements go.
@@ -39,9 +39,8 @@ impl<'a> Run<'a> {
                 (Sink::List(Rc::clone(&list), element), Value::List(list))
             }
             Collect::Set(element) => {
-                let set =
-                    self.settle(crate::library::methods::set::build(self.machine, Vec::new(), false))?.get().await?;
-                let add = types::method(self.machine, &set, "add").unwrap_or(Value::None);
+                let set = self.settle(set::build(self.machine, Vec::new(), false))?.get().await?;
+                let add = self.machine.language().attribute(self.machine, &set, "add").unwrap_or(Value::None);
                 (Sink::Set(add, element), set)
             }
             Collect::Dict(key, value) => {

@@ -5,13 +5,14 @@ use std::rc::Rc;
 use program::ir::{self, Argument, Binary, Comparison, Constant, Expr, ExprKind, Span, Unary};
 
 use super::{Now, Run};
-use crate::evaluation::coroutine::Deep;
-use crate::evaluation::{attribute, format, operators};
+use crate::evaluation::{attribute, format, operators, set};
+use crate::values::class::Decorated;
 use crate::values::host::{HostResult, Operator, Outcome};
 use crate::values::machine::grow;
 use crate::values::raise::Raise;
+use crate::values::suspension::Deep;
 use crate::values::types::charge::Charge;
-use crate::values::types::{self, Slice};
+use crate::values::types::{self, Slice, sequence};
 use crate::values::value::Value;
 
 pub(super) type Evaluated<'a> = Result<Now<'a>, Raise>;
@@ -117,15 +118,9 @@ impl<'a> Run<'a> {
                 self.at(span);
                 self.parent(*class, *receiver).map(Now::Done)
             }
-            ExprKind::List(elements) => {
-                self.display(elements, |run, items| crate::evaluation::sequence::list(run.machine, items))
-            }
-            ExprKind::Tuple(elements) => {
-                self.display(elements, |run, items| crate::evaluation::sequence::tuple(run.machine, items))
-            }
-            ExprKind::Set(elements) => {
-                self.display(elements, |run, items| crate::library::methods::set::build(run.machine, items, false))
-            }
+            ExprKind::List(elements) => self.display(elements, |run, items| sequence::list(run.machine, items)),
+            ExprKind::Tuple(elements) => self.display(elements, |run, items| sequence::tuple(run.machine, items)),
+            ExprKind::Set(elements) => self.display(elements, |run, items| set::build(run.machine, items, false)),
             ExprKind::Dict(pairs) => Ok(Now::later(self.dict(pairs, span))),
             ExprKind::Lambda(definition) => Ok(Now::later(self.function(definition))),
             ExprKind::Comprehension(comprehension) => Ok(Now::later(self.comprehension(comprehension, span))),
@@ -331,10 +326,8 @@ impl<'a> Run<'a> {
         let holds = |value: &Value| match value {
             Value::Function(function) => Rc::ptr_eq(function.code(), self.frame.code()),
             Value::Decorated(decorated) => match &**decorated {
-                crate::values::class::Decorated::StaticMethod(Value::Function(function))
-                | crate::values::class::Decorated::ClassMethod(Value::Function(function)) => {
-                    Rc::ptr_eq(function.code(), self.frame.code())
-                }
+                Decorated::StaticMethod(Value::Function(function))
+                | Decorated::ClassMethod(Value::Function(function)) => Rc::ptr_eq(function.code(), self.frame.code()),
                 _ => false,
             },
             _ => false,

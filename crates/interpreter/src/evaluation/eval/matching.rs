@@ -6,11 +6,12 @@ use program::ir::{Body, Case, Expr, Name, Pattern};
 
 use super::expression::value_of;
 use super::{Flow, Now, Run};
-use crate::evaluation::coroutine::Deep;
-use crate::evaluation::{attribute, operators};
+use crate::evaluation::{attribute, mapping, operators};
+use crate::values::exceptions::Kind;
 use crate::values::host::Operator;
 use crate::values::raise::Raise;
-use crate::values::types::{self, Type};
+use crate::values::suspension::Deep;
+use crate::values::types::{self, Type, sequence};
 use crate::values::value::Value;
 
 impl<'a> Run<'a> {
@@ -122,7 +123,7 @@ impl<'a> Run<'a> {
         }
         if let Some(Some(name)) = star {
             let middle = &items[before.len()..end];
-            crate::evaluation::sequence::affordable(self.machine, middle.len())?;
+            sequence::affordable(self.machine, middle.len())?;
             captured.push((*name, Value::list(middle.to_vec())));
         }
         Ok(true)
@@ -139,7 +140,7 @@ impl<'a> Run<'a> {
         let mut seen = Vec::new();
         for (key, pattern) in pairs {
             let key = self.eval(key)?.get().await?;
-            let key = dict.resolve(self.machine, &key).await?;
+            let key = mapping::resolve(self.machine, &dict, &key).await?;
             let Some(item) = dict.get(&key) else { return Ok(false) };
             if !self.matches(pattern, item, captured).await? {
                 return Ok(false);
@@ -166,7 +167,7 @@ impl<'a> Run<'a> {
     ) -> Result<bool, Raise> {
         let class_value = self.eval(class)?.get().await?;
         self.at(class.span);
-        if !crate::library::builtins::is_instance(self.machine, &value, &class_value)? {
+        if !self.machine.language().is_instance(self.machine, &value, &class_value)? {
             return Ok(false);
         }
         // `int(x)` and its like match the value itself.
@@ -234,7 +235,7 @@ impl<'a> Run<'a> {
         };
         match found {
             Ok(value) => Ok(Some(value)),
-            Err(raise) if raise.is(crate::values::exceptions::Kind::AttributeError) => Ok(None),
+            Err(raise) if raise.is(Kind::AttributeError) => Ok(None),
             Err(raise) => Err(raise),
         }
     }

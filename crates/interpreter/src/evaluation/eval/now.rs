@@ -1,9 +1,9 @@
 //! A result that is there already, or a future of it.
 
-use crate::evaluation::coroutine::Deep;
 use crate::evaluation::eval::Run;
 use crate::values::host::{HostResult, Outcome};
 use crate::values::raise::Raise;
+use crate::values::suspension::Deep;
 use crate::values::value::Value;
 
 /// A result now or later.

@@ -6,7 +6,7 @@ use super::expression::operator;
 use super::{Now, Run};
 use crate::evaluation::{attribute, operators};
 use crate::values::raise::Raise;
-use crate::values::types::{self, Items, List};
+use crate::values::types::{self, Items, List, sequence};
 use crate::values::value::Value;
 
 impl<'a> Run<'a> {
@@ -39,7 +39,7 @@ impl<'a> Run<'a> {
                     }
                     if let Some(target) = star {
                         let count = values.len() - after.len();
-                        crate::evaluation::sequence::affordable(self.machine, count)?;
+                        sequence::affordable(self.machine, count)?;
                         let starred: Vec<Value> = values.by_ref().take(count).collect();
                         self.store(target, Value::list(starred))?.get().await?;
                     }

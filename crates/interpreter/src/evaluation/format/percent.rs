@@ -5,11 +5,12 @@ use std::rc::Rc;
 use num_traits::Signed;
 
 use crate::evaluation::operators::{self, later};
-use crate::library::methods::{float, int, string};
+use crate::values::exceptions::Kind;
 use crate::values::host::HostResult;
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::{Items, ledger, type_name};
+use crate::values::types::float::real;
+use crate::values::types::{Items, int, ledger, string, type_name};
 use crate::values::value::Value;
 
 use super::float as digits;
@@ -195,8 +196,8 @@ impl Directive {
     }
 
     fn float(&self, machine: &Machine, code: char, value: &Value) -> Result<String, Raise> {
-        let number = float::real(machine, value).map_err(|raise| {
-            if raise.is(crate::values::exceptions::Kind::TypeError) {
+        let number = real(machine, value).map_err(|raise| {
+            if raise.is(Kind::TypeError) {
                 return Raise::type_error(format!("must be real number, not {}", type_name(value)));
             }
             raise
@@ -241,7 +242,7 @@ fn character(value: &Value) -> Result<String, Raise> {
         Value::Str(text) if string::single(&text).is_some() => Ok(text.to_string()),
         Value::Int(code) => match u32::try_from(code).ok().and_then(char::from_u32) {
             Some(char) => Ok(char.to_string()),
-            None => Err(Raise::new(crate::values::exceptions::Kind::OverflowError, "%c arg not in range(0x110000)")),
+            None => Err(Raise::new(Kind::OverflowError, "%c arg not in range(0x110000)")),
         },
         _ => Err(Raise::type_error("%c requires int or char")),
     }

@@ -3,11 +3,12 @@
 use num_bigint::BigInt;
 use num_traits::Signed;
 
-use crate::library::methods::{float, int, string};
 use crate::values::exceptions::Kind;
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::ledger;
+use crate::values::types::float::from_big;
+use crate::values::types::string::{length, substring};
+use crate::values::types::{int, ledger};
 use crate::values::value::Value;
 
 use super::float as digits;
@@ -53,7 +54,7 @@ pub fn format(machine: &Machine, value: &Value, text: &str, name: &str) -> Resul
             ledger::reserve(machine, number.bits().saturating_mul(4))?;
             ledger::scanned(machine, number.bits())?;
             match spec.code {
-                Some('e' | 'E' | 'f' | 'F' | 'g' | 'G' | '%') => spec.float(float::from_big(&number)?, kind),
+                Some('e' | 'E' | 'f' | 'F' | 'g' | 'G' | '%') => spec.float(from_big(&number)?, kind),
                 _ => spec.integer(&number, kind),
             }
         }
@@ -131,7 +132,7 @@ impl Spec {
             (_, Some('=')) => "'=' alignment not allowed in string format specifier",
             _ => {
                 let text = match self.precision {
-                    Some(precision) => string::substring(text, 0, precision),
+                    Some(precision) => substring(text, 0, precision),
                     None => text,
                 };
                 return Ok(self.pad("", text, '<'));
@@ -280,7 +281,7 @@ impl Spec {
 
     /// Fills to the width. `lead` stays left of what `=` fills in.
     fn pad(&self, lead: &str, text: &str, default: char) -> String {
-        let missing = self.width.saturating_sub(string::length(lead) + string::length(text));
+        let missing = self.width.saturating_sub(length(lead) + length(text));
         let fill = |count: usize| std::iter::repeat_n(self.fill.unwrap_or(' '), count).collect::<String>();
         match self.align.unwrap_or(default) {
             '<' => format!("{lead}{text}{}", fill(missing)),

@@ -6,7 +6,7 @@ use crate::evaluation::operators::{self, later};
 use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::ledger;
+use crate::values::types::{self, Type, ledger};
 use crate::values::value::Value;
 
 /// `str.format(*args, **kwargs)`.
@@ -35,7 +35,7 @@ pub fn format_map(machine: &Machine, receiver: &Value, args: Args) -> HostResult
 fn text(receiver: &Value) -> Result<Rc<str>, Raise> {
     match operators::plain(receiver) {
         Value::Str(text) => Ok(text),
-        _ => Err(crate::values::types::wrong_receiver("format", crate::values::types::Type::Str, receiver)),
+        _ => Err(types::wrong_receiver("format", Type::Str, receiver)),
     }
 }
 

@@ -7,12 +7,12 @@ use num_bigint::BigInt;
 use num_integer::Integer;
 use num_traits::{FromPrimitive, One, Signed, ToPrimitive, Zero};
 
-use crate::library::methods::{float, int};
 use crate::values::exceptions::Kind;
 use crate::values::host::Operator;
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::ledger;
+use crate::values::types::float::from_big;
+use crate::values::types::{int, ledger};
 use crate::values::value::Value;
 
 /// A number.
@@ -51,7 +51,7 @@ impl Number {
         match self {
             Self::Bool(truth) => Ok(f64::from(u8::from(*truth))),
             Self::Int(number) => Ok(*number as f64),
-            Self::Big(number) => float::from_big(number),
+            Self::Big(number) => from_big(number),
             Self::Float(number) | Self::Complex(number, _) => Ok(*number),
         }
     }
@@ -207,7 +207,7 @@ fn integers(machine: &Machine, operator: Operator, left: &BigInt, right: &BigInt
         }
         Operator::Pow => {
             if right.is_negative() {
-                return floats(operator, float::from_big(left)?, float::from_big(right)?);
+                return floats(operator, from_big(left)?, from_big(right)?);
             }
             if left.is_zero() || left.is_one() || left.magnitude().is_one() {
                 return Ok(Some(Value::Int(match (left, right.is_even()) {

@@ -2,14 +2,12 @@
 
 use std::rc::Rc;
 
-use crate::evaluation::sequence;
-use crate::library::methods::{set, string};
-use crate::library::modules::typing;
+use crate::evaluation::{format, mapping, set};
 use crate::values::exceptions::Kind;
 use crate::values::host::{Args, HostResult, Operator, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::{Type, dict, ledger};
+use crate::values::types::{Type, dict, ledger, sequence, string};
 use crate::values::value::Value;
 
 use super::{arithmetic, binary, compare, index_fitting, is_iterable, less_now, plain, special, then};
@@ -66,10 +64,10 @@ pub fn builtin(machine: &Machine, operator: Operator, left: &Value, right: &Valu
         (Operator::Mul, items, count) if special(count, "__index__").is_some() => {
             multiply(machine, items, &Value::Int(index_fitting(machine, count)?))
         }
-        (Operator::Mod, Value::Str(text), arguments) => crate::evaluation::format::percent(machine, text, arguments),
+        (Operator::Mod, Value::Str(text), arguments) => format::percent(machine, text, arguments),
         (Operator::BitOr, Value::Dict(left), Value::Dict(_)) => {
             let merged = Rc::new(left.copy(machine)?);
-            let done = dict::merge(machine, merged.clone(), Some(right.clone()), Vec::new());
+            let done = mapping::merge(machine, merged.clone(), Some(right.clone()), Vec::new());
             then(machine, done, move |_, _| Ok(Value::Dict(merged).into()))
         }
         (_, Value::Dict(left), Value::Dict(right))
@@ -87,8 +85,8 @@ pub fn builtin(machine: &Machine, operator: Operator, left: &Value, right: &Valu
             };
             set::operate(machine, method, left.clone(), vec![right.clone()])
         }
-        (Operator::BitOr, left, right) if typing::is_annotation(left) && typing::is_annotation(right) => {
-            Ok(typing::union(machine, vec![left.clone(), right.clone()])?.into())
+        (Operator::BitOr, left, right) => {
+            Ok(machine.language().union(machine, left, right)?.map_or(Outcome::NotImplemented, Outcome::Ready))
         }
         _ => Ok(Outcome::NotImplemented),
     }
@@ -175,7 +173,7 @@ pub fn grow_in_place(machine: &Machine, operator: Operator, left: &Value, right:
     if matches!(left, Value::Set(_)) && !matches!(plain(right), Value::Set(_)) {
         return Ok(Outcome::NotImplemented);
     }
-    match crate::values::types::call_method(machine, left, method, Args::of([right.clone()])) {
+    match machine.language().call_method(machine, left, method, Args::of([right.clone()])) {
         Some(done) => then(machine, done, move |_, _| Ok(bound.into())),
         None => Ok(Outcome::NotImplemented),
     }

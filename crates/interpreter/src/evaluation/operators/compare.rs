@@ -5,18 +5,17 @@ use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use num_bigint::BigInt;
 use num_traits::{FromPrimitive, Signed, ToPrimitive};
 
-use crate::evaluation::coroutine::Deep;
-use crate::library::methods::set;
+use crate::evaluation::{mapping, set};
 use crate::values::exceptions::Kind;
 use crate::values::host::{HostResult, Operator, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
+use crate::values::suspension::Deep;
 use crate::values::types::key::{self, Key};
-use crate::values::types::{Dict, dict, ledger};
+use crate::values::types::{Dict, Slice, dict, ledger};
 use crate::values::value::Value;
 
-use super::arithmetic;
-use super::arithmetic::Number;
+use super::arithmetic::{self, Number};
 use super::{binary, call_special, later, payload, special, truth};
 
 /// Nested containers that are compared while user code takes part.
@@ -178,7 +177,7 @@ fn compare_now(machine: &Machine, operator: Operator, left: &Value, right: &Valu
             });
         }
         (S(left), S(right)) => {
-            if set::has_user_keys(left) && set::has_user_keys(right) {
+            if left.has_user_keys() && right.has_user_keys() {
                 return Ok(Compared::Ask);
             }
             return Ok(Compared::Answer(set::compare(machine, operator, left, right)?));
@@ -187,8 +186,7 @@ fn compare_now(machine: &Machine, operator: Operator, left: &Value, right: &Valu
             return Ok(Compared::Answer((left == right) == (operator == Operator::Equal)));
         }
         (Value::Slice(left), Value::Slice(right)) => {
-            let parts =
-                |slice: &crate::values::types::Slice| [slice.start.clone(), slice.stop.clone(), slice.step.clone()];
+            let parts = |slice: &Slice| [slice.start.clone(), slice.stop.clone(), slice.step.clone()];
             return sequences(machine, operator, &parts(left), &parts(right));
         }
         (Value::Method(left), Value::Method(right)) if equality => {
@@ -385,8 +383,8 @@ async fn dicts_equal(machine: &Machine, left: &Dict, right: &Dict, depth: usize)
     let counts = if comparison == Comparison::Counts { theirs.into_vec() } else { Vec::new() };
     for original in ours.into_iter().chain(counts) {
         machine.charge_fuel(1)?;
-        let own = left.resolve(machine, &original).await?;
-        let key = right.resolve(machine, &original).await?;
+        let own = mapping::resolve(machine, left, &original).await?;
+        let key = mapping::resolve(machine, right, &original).await?;
         let (Some(value), Some(other)) = (comparison.of_key(left, &own), comparison.of_key(right, &key)) else {
             return Ok(false);
         };

@@ -2,14 +2,15 @@
 
 use num_traits::Signed;
 
-use crate::evaluation::sequence::{self, Elements};
-use crate::library::methods::{bytes, set, string};
-use crate::library::modules::{enums, typing};
+use crate::evaluation::elements::Elements;
+use crate::evaluation::{attribute, mapping, set};
 use crate::values::exceptions::Kind;
 use crate::values::host::{Args, HostResult, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::{Items, Slice, dict, ledger, type_name};
+use crate::values::types::shape::Shape;
+use crate::values::types::slice::Span;
+use crate::values::types::{Items, List, Slice, bytes, ledger, sequence, type_name};
 use crate::values::value::Value;
 
 use super::{
@@ -42,11 +43,11 @@ pub fn get_item(machine: &Machine, object: &Value, key: &Value) -> HostResult {
                 sequence::tuple(machine, positions.filter_map(|position| tuple.get(position).cloned()).collect())
             }
         }),
-        Value::Dict(dict) => dict::get_item(machine, dict.clone(), key.clone()),
+        Value::Dict(dict) => mapping::get_item(machine, dict.clone(), key.clone()),
         Value::Str(text) => {
-            let shape = string::Shape::of(machine, text)?;
+            let shape = Shape::of(machine, text)?;
             if let Value::Slice(slice) = key {
-                let span = slice.span(machine, shape.length())?;
+                let span = span(machine, slice, shape.length())?;
                 if span.step == 1 {
                     let start = span.start as usize;
                     return Ok(ledger::text(machine, shape.part(text, start, start + span.count))?.into());
@@ -76,7 +77,10 @@ pub fn get_item(machine: &Machine, object: &Value, key: &Value) -> HostResult {
             }
         }),
         Value::Range(range) => match key {
-            Value::Slice(slice) => Ok(Value::Range(std::rc::Rc::new(range.slice(machine, slice)?)).into()),
+            Value::Slice(slice) => {
+                let part = range.slice(span(machine, slice, range.len())?);
+                Ok(Value::Range(std::rc::Rc::new(part)).into())
+            }
             key => pick(machine, key, "range object", range.len(), |_, picked| match picked {
                 Picked::One(position) => Ok(range.get(position).unwrap_or(Value::None).into()),
                 Picked::Span(_) => Ok(Value::None.into()),
@@ -100,14 +104,14 @@ pub fn get_item(machine: &Machine, object: &Value, key: &Value) -> HostResult {
             (None, Some(payload)) => get_item(machine, &payload, key),
             (None, None) => Err(not_subscriptable(object)),
         },
-        Value::Type(_) => Ok(typing::alias(object, key).into()),
+        Value::Type(_) => Ok(machine.language().parameterize(object, key).into()),
         Value::Class(class) => match class.find("__class_getitem__") {
             Some(method) => {
                 let (machine, class, key) = (machine.clone(), object.clone(), key.clone());
                 later(async move {
                     let bound = match &method {
                         Value::Decorated(_) => {
-                            let bound = crate::evaluation::attribute::get(&machine, &class, "__class_getitem__")?;
+                            let bound = attribute::get(&machine, &class, "__class_getitem__")?;
                             return {
                                 let bound = machine.settle(bound).await?;
                                 machine.call(&bound, Args::of([key])).await
@@ -118,7 +122,7 @@ pub fn get_item(machine: &Machine, object: &Value, key: &Value) -> HostResult {
                     machine.call(&bound, Args::of([class, key])).await
                 })
             }
-            None if class.own("__orig_bases__").is_some() => Ok(typing::alias(object, key).into()),
+            None if class.own("__orig_bases__").is_some() => Ok(machine.language().parameterize(object, key).into()),
             None => Err(Raise::type_error(format!("type '{}' is not subscriptable", class.name()))),
         },
         _ => Err(not_subscriptable(object)),
@@ -143,7 +147,7 @@ fn pick(
     read: impl FnOnce(&Machine, Picked<'_>) -> HostResult,
 ) -> HostResult {
     if let Value::Slice(slice) = key {
-        let span = slice.span(machine, length)?;
+        let span = span(machine, slice, length)?;
         machine.charge_fuel(span.count as u64 / 8)?;
         if matches!(what, "list" | "tuple") {
             sequence::affordable(machine, span.count)?;
@@ -186,7 +190,7 @@ pub fn set_item(machine: &Machine, object: &Value, key: &Value, value: Value) ->
                 _ => Err(Raise::index_error("list assignment index out of range")),
             }
         }
-        Value::Dict(dict) => dict::set_item(machine, dict.clone(), key.clone(), value),
+        Value::Dict(dict) => mapping::set_item(machine, dict.clone(), key.clone(), value),
         Value::Host(host) => match host.clone().set_item(machine, key, value)? {
             Outcome::NotImplemented => Err(no_item_assignment(object)),
             outcome => Ok(outcome),
@@ -204,12 +208,7 @@ fn no_item_assignment(object: &Value) -> Raise {
     Raise::type_error(format!("'{}' object does not support item assignment", type_name(object)))
 }
 
-fn set_slice(
-    machine: &Machine,
-    list: std::rc::Rc<crate::values::types::List>,
-    slice: std::rc::Rc<Slice>,
-    value: Value,
-) -> HostResult {
+fn set_slice(machine: &Machine, list: std::rc::Rc<List>, slice: std::rc::Rc<Slice>, value: Value) -> HostResult {
     let simple = match &slice.step {
         Value::None => true,
         step => slice_index(machine, step)? == 1,
@@ -222,7 +221,7 @@ fn set_slice(
         }));
     }
     super::with_items(machine, value, move |machine, items| {
-        let span = slice.span(machine, list.len())?;
+        let span = span(machine, &slice, list.len())?;
         if simple {
             let start = span.start as usize;
             list.splice(machine, start, start + span.count, items)?;
@@ -251,7 +250,7 @@ pub fn delete_item(machine: &Machine, object: &Value, key: &Value) -> HostResult
     match object {
         Value::List(list) => {
             if let Value::Slice(slice) = key {
-                let span = slice.span(machine, list.len())?;
+                let span = span(machine, slice, list.len())?;
                 machine.charge_fuel(list.len() as u64 / 8)?;
                 if span.step == 1 {
                     let start = span.start as usize;
@@ -283,7 +282,7 @@ pub fn delete_item(machine: &Machine, object: &Value, key: &Value) -> HostResult
                 None => Err(Raise::index_error("list assignment index out of range")),
             }
         }
-        Value::Dict(dict) => dict::delete_item(machine, dict.clone(), key.clone()),
+        Value::Dict(dict) => mapping::delete_item(machine, dict.clone(), key.clone()),
         Value::Host(host) => match host.clone().delete_item(machine, key)? {
             Outcome::NotImplemented => Err(unsupported()),
             outcome => Ok(outcome),
@@ -303,7 +302,7 @@ pub fn delete_item(machine: &Machine, object: &Value, key: &Value) -> HostResult
 /// `TypeError` for what has no length.
 pub fn length_now(machine: &Machine, object: &Value) -> Result<usize, Raise> {
     let length = match object {
-        Value::Str(text) => Some(string::Shape::of(machine, text)?.length()),
+        Value::Str(text) => Some(Shape::of(machine, text)?.length()),
         Value::Bytes(bytes) => Some(bytes.len()),
         Value::List(list) => Some(list.len()),
         Value::Tuple(items) => Some(items.len()),
@@ -311,7 +310,7 @@ pub fn length_now(machine: &Machine, object: &Value) -> Result<usize, Raise> {
         Value::Set(set) => Some(set.len()),
         Value::Range(range) => Some(range.len()),
         Value::Host(host) => host.length(machine)?,
-        Value::Class(class) => enums::members_of(class).map(|members| members.len()),
+        Value::Class(class) => class.members().map(|members| members.len()),
         Value::Instance(_) => match payload(object) {
             Some(payload) => return length_now(machine, &payload),
             None => None,
@@ -358,7 +357,7 @@ pub async fn length(machine: &Machine, object: &Value) -> Result<usize, Raise> {
 /// As CPython; what comparing raises.
 pub fn contains(machine: &Machine, container: &Value, element: &Value) -> HostResult {
     match container {
-        Value::Dict(dict) => return dict::contains(machine, dict.clone(), element.clone()),
+        Value::Dict(dict) => return mapping::contains(machine, dict.clone(), element.clone()),
         Value::Set(set) => return set::contains(machine, set.clone(), element.clone()),
         Value::Str(text) => {
             let Value::Str(part) = plain(element) else {
@@ -507,4 +506,36 @@ pub async fn mapping_entries(machine: &Machine, mapping: &Value) -> Result<Items
         values.push(machine.settle(outcome).await?);
     }
     Ok(keys.into_iter().zip(values).collect())
+}
+
+/// Computes the positions in a sequence of this length.
+///
+/// # Errors
+/// `TypeError` for a part that is no index, `ValueError` for a step of zero.
+pub fn span(machine: &Machine, slice: &Slice, length: usize) -> Result<Span, Raise> {
+    let length = length as i64;
+    let part = |value: &Value| match value {
+        Value::None => Ok(None),
+        value => slice_index(machine, value).map(Some),
+    };
+    let step = part(&slice.step)?.unwrap_or(1).max(-i64::MAX);
+    if step == 0 {
+        return Err(Raise::value_error("slice step cannot be zero"));
+    }
+    let (lowest, highest) = if step < 0 { (-1, length - 1) } else { (0, length) };
+    let clamp = |index: Option<i64>, default: i64| match index {
+        None => default,
+        Some(index) if index < 0 => index.saturating_add(length).max(lowest),
+        Some(index) => index.min(highest),
+    };
+    let start = clamp(part(&slice.start)?, if step < 0 { highest } else { lowest });
+    let stop = clamp(part(&slice.stop)?, if step < 0 { lowest } else { highest });
+    let count = if step < 0 && stop < start {
+        (start - stop - 1) / -step + 1
+    } else if step > 0 && start < stop {
+        (stop - start - 1) / step + 1
+    } else {
+        0
+    };
+    Ok(Span { start, stop, step, count: count as usize })
 }

@@ -4,17 +4,14 @@ use std::rc::Rc;
 
 use futures::future::LocalBoxFuture;
 
-use crate::evaluation::sequence;
-use crate::evaluation::view::{Part, View};
-use crate::library::methods::set::SetIteration;
-use crate::library::methods::string;
-use crate::library::modules::enums;
+use crate::evaluation::view::View;
 use crate::values::exceptions::Kind;
 use crate::values::host::{Args, HostResult, Iteration, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::dict::DictIteration;
-use crate::values::types::{Items, Iterator, List, Tuple, ledger, type_name};
+use crate::values::types::dict::{DictIteration, Part};
+use crate::values::types::set::SetIteration;
+use crate::values::types::{Items, Iterator, List, Tuple, ledger, sequence, string, type_name};
 use crate::values::value::Value;
 
 use super::{UNCHARGED, call_special, get_item, later, payload, special};
@@ -177,7 +174,7 @@ pub fn is_iterable(value: &Value) -> bool {
         | Value::Range(_)
         | Value::Iterator(_)
         | Value::Host(_) => true,
-        Value::Class(class) => enums::members_of(class).is_some(),
+        Value::Class(class) => class.members().is_some(),
         Value::Instance(_) => {
             special(value, "__iter__").is_some()
                 || special(value, "__getitem__").is_some()
@@ -192,7 +189,7 @@ fn native(machine: &Machine, value: &Value) -> Result<Option<Rc<Iterator>>, Rais
     machine.charge_fuel(UNCHARGED)?;
     Ok(Some(Rc::new(match value {
         Value::Iterator(iterator) => return Ok(Some(Rc::clone(iterator))),
-        Value::Class(class) if let Some(members) = enums::members_of(class) => {
+        Value::Class(class) if let Some(members) = class.members() => {
             return native(machine, &Value::tuple(members));
         }
         Value::List(list) => Iterator::new("list_iterator", ListIteration { list: Rc::clone(list), next: 0 }),

@@ -2,7 +2,7 @@
 
 use crate::values::host::Operator;
 use crate::values::raise::Raise;
-use crate::values::types::{Type, type_name};
+use crate::values::types::{self, Type, type_name};
 use crate::values::value::Value;
 
 use super::plain;
@@ -86,7 +86,7 @@ pub fn unsupported(operator: Operator, left: &Value, right: &Value, suffix: &str
             format!("'{symbol}' not supported between instances of '{left_name}' and '{right_name}'")
         }
         (Operator::Add, Value::Str(_) | Value::List(_) | Value::Tuple(_)) => {
-            let kind = crate::values::types::builtin_type(&plain(left)).map_or("sequence", Type::name);
+            let kind = types::builtin_type(&plain(left)).map_or("sequence", Type::name);
             format!("can only concatenate {kind} (not \"{right_name}\") to {kind}")
         }
         (Operator::Add, Value::Bytes(_)) => format!("can't concat {right_name} to bytes"),

@@ -4,14 +4,15 @@ use std::rc::Rc;
 
 use crate::evaluation::attribute;
 use crate::evaluation::operators::{self, later, special};
-use crate::library::methods::object::Opaque;
+use crate::library::methods;
 use crate::library::modules::typing;
-use crate::values::class::Class;
+use crate::values::class::{Class, Decorated};
 use crate::values::exceptions::Kind;
 use crate::values::host::{Args, HostResult, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::teardown::Cyclic;
+use crate::values::types::opaque::Opaque;
 use crate::values::types::{Type, builtin_type, type_name, type_of};
 use crate::values::value::Value;
 
@@ -99,7 +100,7 @@ pub fn is_callable(value: &Value) -> bool {
         | Value::Class(_)
         | Value::Type(_)
         | Value::Host(_) => true,
-        Value::Decorated(decorated) => matches!(&**decorated, crate::values::class::Decorated::StaticMethod(_)),
+        Value::Decorated(decorated) => matches!(&**decorated, Decorated::StaticMethod(_)),
         Value::Instance(instance) => special(value, "__call__").is_some() || instance.class().host().is_some(),
         _ => false,
     }
@@ -282,7 +283,7 @@ pub fn dir(machine: &Machine, args: Args) -> HostResult {
         value => builtin_type(&operators::plain(value)),
     };
     for kind in std::iter::successors(kind, |kind| kind.base()) {
-        names.extend(kind.methods().map(|(name, _)| Rc::from(*name)));
+        names.extend(methods::of(kind).map(|(name, _)| Rc::from(*name)));
     }
     names.sort();
     names.dedup();

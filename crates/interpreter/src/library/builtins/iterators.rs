@@ -4,10 +4,11 @@ use std::rc::Rc;
 
 use crate::evaluation::operators::{self, call_special, iterate, later, special, then};
 use crate::evaluation::view::View;
+use crate::values::exceptions::Kind;
 use crate::values::host::{Args, HostResult, Iteration, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::{Iterator, List, type_name};
+use crate::values::types::{Iterator, List, Type, type_name};
 use crate::values::value::Value;
 
 /// Turns iterables into iterators, first to last, and goes on with them.
@@ -179,7 +180,7 @@ pub async fn advance(machine: &Machine, iterator: &Value) -> Result<Option<Value
         Some(Outcome::Ready(value)) => Ok(Some(value)),
         Some(pending) => match machine.settle(pending).await {
             Ok(value) => Ok(Some(value)),
-            Err(raise) if raise.is(crate::values::exceptions::Kind::StopIteration) => Ok(None),
+            Err(raise) if raise.is(Kind::StopIteration) => Ok(None),
             Err(raise) => Err(raise),
         },
     }
@@ -220,7 +221,7 @@ impl Iteration for Filter {
             while let Some(value) = advance(&machine, &iterator).await? {
                 machine.charge_fuel(1)?;
                 let answer = match &function {
-                    Value::None | Value::Type(crate::values::types::Type::Bool) => value.clone(),
+                    Value::None | Value::Type(Type::Bool) => value.clone(),
                     function => machine.call(function, Args::of([value.clone()])).await?,
                 };
                 if operators::truth(&machine, &answer).await? {
@@ -346,9 +347,7 @@ pub fn next(machine: &Machine, args: Args) -> HostResult {
             let machine = machine.clone();
             later(async move {
                 match (machine.settle(pending).await, default) {
-                    (Err(raise), Some(default)) if raise.is(crate::values::exceptions::Kind::StopIteration) => {
-                        Ok(default)
-                    }
+                    (Err(raise), Some(default)) if raise.is(Kind::StopIteration) => Ok(default),
                     (result, _) => result,
                 }
             })

@@ -5,11 +5,11 @@ use num_integer::Integer;
 use num_traits::{One, Pow, Signed, Zero};
 
 use crate::evaluation::operators::{self, call_special, later, special, then};
-use crate::library::methods::int;
+use crate::values::exceptions::Kind;
 use crate::values::host::{Args, HostResult, Operator, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::{ledger, type_name};
+use crate::values::types::{int, ledger, type_name};
 use crate::values::value::Value;
 
 use super::iterators::{advance, with_iterators};
@@ -144,11 +144,11 @@ pub fn divmod(machine: &Machine, args: Args) -> HostResult {
             value => value.as_int() == Some(0),
         };
         if zero {
-            return Err(Raise::new(crate::values::exceptions::Kind::ZeroDivisionError, "float divmod()"));
+            return Err(Raise::new(Kind::ZeroDivisionError, "float divmod()"));
         }
     }
     let quotient = operators::binary(machine, Operator::FloorDiv, &left, &right).map_err(|raise| {
-        match raise.is(crate::values::exceptions::Kind::TypeError) {
+        match raise.is(Kind::TypeError) {
             true => Raise::type_error(format!(
                 "unsupported operand type(s) for divmod(): '{}' and '{}'",
                 type_name(&left),
@@ -206,7 +206,7 @@ pub fn sum(machine: &Machine, args: Args) -> HostResult {
                     let own = machine.clone();
                     return later(async move {
                         let value = match own.settle(pending).await {
-                            Err(raise) if raise.is(crate::values::exceptions::Kind::StopIteration) => return Ok(total),
+                            Err(raise) if raise.is(Kind::StopIteration) => return Ok(total),
                             value => value?,
                         };
                         let sum = operators::binary(&own, Operator::Add, &total, &value)?;

@@ -1,11 +1,12 @@
 //! `print`, `str`, `format`, `chr`, `ord`.
 
 use crate::evaluation::operators::{self, later};
-use crate::library::methods::{bytes, string};
+use crate::library::methods::bytes;
 use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::type_name;
+use crate::values::types::shape::Shape;
+use crate::values::types::{string, type_name};
 use crate::values::value::Value;
 
 pub fn print(machine: &Machine, mut args: Args) -> HostResult {
@@ -94,7 +95,7 @@ pub fn ord(machine: &Machine, args: Args) -> HostResult {
         Value::Str(text) => match string::single(&text) {
             Some(char) => Ok(Value::Int(i64::from(char as u32)).into()),
             None => {
-                let length = string::Shape::of(machine, &text)?.length();
+                let length = Shape::of(machine, &text)?.length();
                 Err(Raise::type_error(format!("ord() expected a character, but string of length {length} found")))
             }
         },

@@ -3,12 +3,13 @@
 use std::rc::Rc;
 
 use crate::evaluation::operators::{self, with_items};
-use crate::evaluation::sequence;
+use crate::library::methods;
 use crate::values::exceptions::Kind;
 use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::{List, MethodFn, Type, ledger};
+use crate::values::types::bytes::find;
+use crate::values::types::{self, List, MethodFn, Type, ledger, sequence};
 use crate::values::value::Value;
 
 /// Methods by name.
@@ -131,7 +132,7 @@ pub fn construct(machine: &Machine, args: Args) -> HostResult {
         None => Ok(Value::Bytes(Rc::from([])).into()),
         Some(Value::Str(text)) => match encoding {
             None => Err(Raise::type_error("string argument without an encoding")),
-            Some(encoding) => crate::values::types::call_method(
+            Some(encoding) => methods::call_method(
                 machine,
                 &Value::Str(text),
                 "encode",
@@ -154,7 +155,7 @@ pub fn construct(machine: &Machine, args: Args) -> HostResult {
             Ok(ledger::bytes(machine, bytes)?.into())
         }),
         Some(other) => {
-            let name = crate::values::types::type_name(&other);
+            let name = types::type_name(&other);
             Err(Raise::type_error(format!("cannot convert '{name}' object to bytes")))
         }
     }
@@ -167,7 +168,7 @@ pub fn construct(machine: &Machine, args: Args) -> HostResult {
 pub fn fromhex(machine: &Machine, args: Args) -> HostResult {
     let text = args.one("bytes.fromhex")?;
     let Some(text) = text.as_str() else {
-        let name = crate::values::types::type_name(&text);
+        let name = types::type_name(&text);
         return Err(Raise::type_error(format!("fromhex() argument must be str, not {name}")));
     };
     machine.charge_fuel(text.len() as u64 / 8)?;
@@ -183,14 +184,6 @@ pub fn fromhex(machine: &Machine, args: Args) -> HostResult {
         bytes.push((high * 16 + low) as u8);
     }
     Ok(ledger::bytes(machine, bytes)?.into())
-}
-
-/// Finds bytes in bytes.
-pub fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    if wanted.is_empty() {
-        return Some(0);
-    }
-    memchr::memmem::find(bytes, wanted)
 }
 
 fn search(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostResult {
@@ -263,7 +256,7 @@ fn join(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
         let mut joined = Vec::with_capacity(total);
         for (position, item) in items.iter().enumerate() {
             let Value::Bytes(part) = item else {
-                let name = crate::values::types::type_name(item);
+                let name = types::type_name(item);
                 return Err(Raise::type_error(format!(
                     "sequence item {position}: expected a bytes-like object, {name} found"
                 )));
@@ -355,7 +348,7 @@ fn like(value: &Value) -> Result<Rc<[u8]>, Raise> {
     match operators::plain(value) {
         Value::Bytes(bytes) => Ok(bytes),
         other => {
-            let name = crate::values::types::type_name(&other);
+            let name = types::type_name(&other);
             Err(Raise::type_error(format!("a bytes-like object is required, not '{name}'")))
         }
     }
@@ -364,6 +357,6 @@ fn like(value: &Value) -> Result<Rc<[u8]>, Raise> {
 fn of(receiver: &Value, method: &str) -> Result<Rc<[u8]>, Raise> {
     match operators::plain(receiver) {
         Value::Bytes(bytes) => Ok(bytes),
-        _ => Err(crate::values::types::wrong_receiver(method, Type::Bytes, receiver)),
+        _ => Err(types::wrong_receiver(method, Type::Bytes, receiver)),
     }
 }

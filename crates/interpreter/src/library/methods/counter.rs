@@ -2,13 +2,15 @@
 
 use std::rc::Rc;
 
+use crate::evaluation::mapping::{for_each_pair, with_key};
 use crate::evaluation::operators::{self, later, with_items};
-use crate::evaluation::{sequence, sort};
+use crate::evaluation::sort;
+use crate::library::builtins;
 use crate::values::host::{Args, HostResult, Operator};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::MethodFn;
-use crate::values::types::dict::{Dict, for_each_pair, with_key};
+use crate::values::types::dict::Dict;
+use crate::values::types::{MethodFn, sequence};
 use crate::values::value::Value;
 
 use super::dict::of;
@@ -70,7 +72,7 @@ fn subtract(machine: &Machine, receiver: &Value, mut args: Args) -> HostResult {
 fn total(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     args.none("total")?;
     let values = Value::list(of(receiver, "total")?.values().into_vec());
-    crate::library::builtins::sum(machine, Args::of([values]))
+    builtins::sum(machine, Args::of([values]))
 }
 
 /// Adds counts to a `Counter`: of a mapping its values, of an iterable one for each element.

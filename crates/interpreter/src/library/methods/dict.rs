@@ -2,13 +2,14 @@
 
 use std::rc::Rc;
 
+use crate::evaluation::mapping::{merge, with_key};
 use crate::evaluation::operators::{self, with_items};
-use crate::evaluation::view::{Part, View};
+use crate::evaluation::view::View;
 use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::dict::{Dict, Kind, merge, with_key};
-use crate::values::types::{MethodFn, Type};
+use crate::values::types::dict::{Dict, Kind, Part};
+use crate::values::types::{self, MethodFn, Type};
 use crate::values::value::Value;
 
 use super::counter::count;
@@ -73,7 +74,7 @@ fn pop(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
 
 fn popitem(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     let dict = of(receiver, "popitem")?;
-    let ordered = matches!(dict.kind, Kind::Ordered);
+    let ordered = matches!(dict.kind(), Kind::Ordered);
     let last = if ordered {
         let [last] = args.bind("popitem", ["last"], 0)?;
         last.map_or(Ok(true), |last| operators::truth_sync(machine, &last))?
@@ -81,14 +82,7 @@ fn popitem(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
         args.none("dict.popitem")?;
         true
     };
-    let key = {
-        let mut table = dict.table.borrow_mut();
-        if last {
-            table.last().map(|entry| entry.key.clone())
-        } else {
-            table.after(0).map(|(_, entry)| entry.key.clone())
-        }
-    };
+    let key = if last { dict.last() } else { dict.first().map(|(key, ..)| key) };
     match key.and_then(|key| dict.remove(&key)) {
         Some((key, value)) => Ok(Value::tuple(vec![key, value]).into()),
         None if ordered => Err(Raise::key_error("dictionary is empty".into())),
@@ -113,7 +107,7 @@ fn update(machine: &Machine, receiver: &Value, mut args: Args) -> HostResult {
     let dict = of(receiver, "update")?;
     let keyword = std::mem::take(&mut args.keyword);
     let source = args.between("update", 0, 1)?.pop();
-    if matches!(dict.kind, Kind::Counter) {
+    if matches!(dict.kind(), Kind::Counter) {
         return count(machine, dict, source, keyword, 1);
     }
     merge(machine, dict, source, keyword)
@@ -141,6 +135,6 @@ pub fn fromkeys(machine: &Machine, args: Args) -> HostResult {
 pub fn of(receiver: &Value, method: &str) -> Result<Rc<Dict>, Raise> {
     match operators::plain(receiver) {
         Value::Dict(dict) => Ok(dict),
-        _ => Err(crate::values::types::wrong_receiver(method, Type::Dict, receiver)),
+        _ => Err(types::wrong_receiver(method, Type::Dict, receiver)),
     }
 }

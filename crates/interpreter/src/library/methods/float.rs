@@ -3,15 +3,17 @@
 use std::borrow::Cow;
 
 use num_bigint::BigInt;
-use num_traits::{FromPrimitive, One, ToPrimitive};
+use num_traits::{FromPrimitive, One};
 
+use crate::evaluation::format;
 use crate::evaluation::operators::{self, then};
 use crate::library::methods::int;
 use crate::values::exceptions::Kind;
 use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::{MethodFn, Type, ledger};
+use crate::values::types::float::real;
+use crate::values::types::{self, MethodFn, Type, ledger};
 use crate::values::value::Value;
 
 /// Methods of `float` by name.
@@ -34,7 +36,7 @@ pub const COMPLEX_METHODS: &[(&str, MethodFn)] = &[("conjugate", |_, receiver, a
     args.none("complex.conjugate")?;
     match operators::plain(receiver) {
         Value::Complex(real, imaginary) => Ok(Value::Complex(real, -imaginary).into()),
-        _ => Err(crate::values::types::wrong_receiver("conjugate", Type::Complex, receiver)),
+        _ => Err(types::wrong_receiver("conjugate", Type::Complex, receiver)),
     }
 })];
 
@@ -69,42 +71,6 @@ pub fn construct(machine: &Machine, args: Args) -> HostResult {
     match parse(&text) {
         Some(number) => Ok(Value::Float(number).into()),
         None => Err(Raise::value_error(format!("could not convert string to float: {}", int::shown(&plain)))),
-    }
-}
-
-/// Returns the float of a number, a host object that has one, or raises.
-///
-/// # Errors
-/// `TypeError` for others, `OverflowError` for integers out of range.
-pub fn real(machine: &Machine, value: &Value) -> Result<f64, Raise> {
-    let wrong = || {
-        let name = crate::values::types::type_name(value);
-        Raise::type_error(format!("float() argument must be a string or a real number, not '{name}'"))
-    };
-    match operators::plain(value) {
-        Value::Float(number) => Ok(number),
-        Value::Int(number) => Ok(number as f64),
-        Value::Bool(truth) => Ok(f64::from(u8::from(truth))),
-        Value::Big(number) => from_big(&number),
-        Value::Host(object) => match object.float(machine)? {
-            Some(number) => Ok(number),
-            None => match object.integer(machine, true)? {
-                Some(Value::Int(number)) => Ok(number as f64),
-                _ => Err(wrong()),
-            },
-        },
-        _ => Err(wrong()),
-    }
-}
-
-/// Rounds a large integer to the nearest float.
-///
-/// # Errors
-/// `OverflowError` where it is out of range.
-pub fn from_big(number: &BigInt) -> Result<f64, Raise> {
-    match number.to_f64() {
-        Some(number) if number.is_finite() => Ok(number),
-        _ => Err(Raise::new(Kind::OverflowError, "int too large to convert to float")),
     }
 }
 
@@ -155,7 +121,7 @@ pub fn construct_complex(machine: &Machine, args: Args) -> HostResult {
         None => Ok((0.0, 0.0)),
         Some(Value::Complex(real, imaginary)) => Ok((real, imaginary)),
         Some(value) => real(machine, &value).map(|real| (real, 0.0)).map_err(|_| {
-            let name = crate::values::types::type_name(&value);
+            let name = types::type_name(&value);
             Raise::type_error(format!("complex() first argument must be a string or a number, not '{name}'"))
         }),
     };
@@ -208,7 +174,7 @@ fn hex(_: &Machine, receiver: &Value, args: Args) -> HostResult {
     args.none("float.hex")?;
     let number = of(receiver, "hex")?;
     if !number.is_finite() {
-        return Ok(Value::from(crate::evaluation::format::float_repr(number)).into());
+        return Ok(Value::from(format::float_repr(number)).into());
     }
     let bits = number.to_bits();
     let sign = if number.is_sign_negative() { "-" } else { "" };
@@ -224,6 +190,6 @@ fn hex(_: &Machine, receiver: &Value, args: Args) -> HostResult {
 fn of(receiver: &Value, method: &str) -> Result<f64, Raise> {
     match operators::plain(receiver) {
         Value::Float(number) => Ok(number),
-        _ => Err(crate::values::types::wrong_receiver(method, Type::Float, receiver)),
+        _ => Err(types::wrong_receiver(method, Type::Float, receiver)),
     }
 }

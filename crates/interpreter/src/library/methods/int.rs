@@ -4,18 +4,18 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use num_bigint::{BigInt, Sign};
-use num_traits::{Num, Signed, ToPrimitive, Zero};
+use num_traits::{Num, Signed, Zero};
 
+use crate::evaluation::format;
 use crate::evaluation::operators::{self, later};
 use crate::values::exceptions::Kind;
 use crate::values::host::{Args, HostResult, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::{MethodFn, Type, ledger};
+use crate::values::types::int::{DIGITS, charged, from_float, shared};
+use crate::values::types::{self, MethodFn, Type, ledger};
 use crate::values::value::Value;
 
-/// Decimal digits that conversions between `str` and `int` take on, as in CPython.
-const DIGITS: usize = 4300;
 /// Characters of a text that an error message shows.
 const SHOWN: usize = 200;
 
@@ -27,50 +27,6 @@ pub const METHODS: &[(&str, MethodFn)] = &[
     ("conjugate", conjugate),
     ("to_bytes", to_bytes),
 ];
-
-/// Makes an integer whose size is charged.
-///
-/// # Errors
-/// Memory is spent.
-pub fn charged(machine: &Machine, number: BigInt) -> Result<Value, Raise> {
-    if let Some(small) = number.to_i64() {
-        return Ok(Value::Int(small));
-    }
-    let number = Rc::new(number);
-    ledger::number(machine, &number)?;
-    Ok(Value::Big(number))
-}
-
-/// Returns an integer of any size, also for `bool` and classes that derive from `int`.
-pub fn big(value: &Value) -> Option<BigInt> {
-    shared(value).map(Rc::unwrap_or_clone)
-}
-
-/// The same without a copy of a large one.
-pub fn shared(value: &Value) -> Option<Rc<BigInt>> {
-    match operators::plain(value) {
-        Value::Int(number) => Some(Rc::new(BigInt::from(number))),
-        Value::Bool(truth) => Some(Rc::new(BigInt::from(u8::from(truth)))),
-        Value::Big(number) => Some(number),
-        _ => None,
-    }
-}
-
-/// Writes an integer in decimal.
-///
-/// # Errors
-/// `ValueError` for more digits than CPython converts.
-pub fn decimal(number: &BigInt) -> Result<String, Raise> {
-    // 3.32 bits a digit: a cheap bound before the quadratic conversion.
-    let text = if number.bits() < 4 * DIGITS as u64 { number.to_string() } else { String::new() };
-    if text.is_empty() || text.trim_start_matches('-').len() > DIGITS {
-        return Err(Raise::value_error(format!(
-            "Exceeds the limit ({DIGITS} digits) for integer string conversion; \
-             use sys.set_int_max_str_digits() to increase the limit"
-        )));
-    }
-    Ok(text)
-}
 
 /// `int(…)`.
 ///
@@ -132,33 +88,19 @@ pub(super) fn decoded<'a>(machine: &Machine, bytes: &'a [u8]) -> Result<Cow<'a, 
 /// Returns the start of a text as error messages show it.
 pub(super) fn shown(value: &Value) -> String {
     let text = match value {
-        Value::Str(text) => crate::evaluation::format::quote(&text.chars().take(SHOWN).collect::<String>()),
+        Value::Str(text) => format::quote(&text.chars().take(SHOWN).collect::<String>()),
         Value::Bytes(bytes) => {
             let start: Rc<[u8]> = bytes.iter().copied().take(SHOWN).collect();
-            crate::evaluation::format::repr_now(&Value::Bytes(start)).unwrap_or_default()
+            format::repr_now(&Value::Bytes(start)).unwrap_or_default()
         }
-        value => crate::evaluation::format::repr_now(value).unwrap_or_default(),
+        value => format::repr_now(value).unwrap_or_default(),
     };
     text.chars().take(SHOWN).collect()
 }
 
 fn no_int(value: &Value) -> Raise {
-    let name = crate::values::types::type_name(value);
+    let name = types::type_name(value);
     Raise::type_error(format!("int() argument must be a string, a bytes-like object or a real number, not '{name}'"))
-}
-
-/// Truncates a float.
-///
-/// # Errors
-/// `OverflowError` for infinities, `ValueError` for NaN.
-pub fn from_float(machine: &Machine, number: f64) -> Result<Value, Raise> {
-    if number.is_nan() {
-        return Err(Raise::value_error("cannot convert float NaN to integer"));
-    }
-    match num_traits::FromPrimitive::from_f64(number) {
-        Some(number) => charged(machine, number),
-        None => Err(Raise::new(Kind::OverflowError, "cannot convert float infinity to integer")),
-    }
 }
 
 fn parse(machine: &Machine, text: &str, base: i64, original: &Value) -> Result<Value, Raise> {
@@ -310,7 +252,7 @@ fn to_bytes(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
 }
 
 fn of(receiver: &Value, method: &str) -> Result<Rc<BigInt>, Raise> {
-    shared(receiver).ok_or_else(|| crate::values::types::wrong_receiver(method, Type::Int, receiver))
+    shared(receiver).ok_or_else(|| types::wrong_receiver(method, Type::Int, receiver))
 }
 
 /// `bool(…)`.

@@ -2,21 +2,20 @@
 
 use std::any::Any;
 use std::borrow::Cow;
-use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::evaluation::operators;
 use crate::library::methods::{bytes, float, int, string};
-use crate::values::host::{HostObject, HostResult};
+use crate::values::host::HostObject;
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::{Native, Type, builtin_type, dict};
+use crate::values::types::{self, Native, Type, builtin_type, dict};
 use crate::values::value::Value;
 
 /// Attributes that are no methods.
 pub fn attribute(receiver: &Value, plain: &Value, name: &str) -> Option<Value> {
     match (name, plain) {
-        ("__class__", _) => return Some(crate::values::types::type_of(receiver)),
+        ("__class__", _) => return Some(types::type_of(receiver)),
         ("__doc__", Value::Native(_)) => return Some(Value::None),
         ("__name__" | "__qualname__", Value::Native(native)) => return Some(Value::Str(Rc::clone(native.name()))),
         ("__self__", Value::Native(native)) => return native.receiver().cloned(),
@@ -57,13 +56,15 @@ pub fn type_attribute(_: &Machine, kind: Type, name: &str) -> Option<Value> {
             let line = std::iter::successors(Some(kind), |kind| kind.base());
             return Some(Value::tuple(line.map(Value::Type).collect()));
         }
-        (Type::Dict | Type::OrderedDict, "fromkeys") => return Some(Value::native("fromkeys", dict::fromkeys)),
+        (Type::Dict | Type::OrderedDict, "fromkeys") => {
+            return Some(Value::native("fromkeys", super::dict::fromkeys));
+        }
         (Type::Str, "maketrans") => return Some(Value::native("maketrans", string::maketrans)),
         (Type::Bytes, "fromhex") => return Some(Value::native("fromhex", bytes::fromhex)),
         (Type::Int, "from_bytes") => return Some(Value::native("from_bytes", int::from_bytes)),
         _ => {}
     }
-    let method = kind.find(name)?;
+    let method = super::find(kind, name)?;
     let (short, owner) = (name.to_owned(), kind);
     Some(Value::Native(Rc::new(Native::function(name, move |machine, mut args| {
         if args.positional.is_empty() {
@@ -72,7 +73,7 @@ pub fn type_attribute(_: &Machine, kind: Type, name: &str) -> Option<Value> {
         }
         let receiver = args.positional.remove(0);
         if !builtin_type(&operators::plain(&receiver)).is_some_and(|kind| kind.is_subtype(owner)) {
-            return Err(crate::values::types::wrong_receiver(&short, owner, &receiver));
+            return Err(types::wrong_receiver(&short, owner, &receiver));
         }
         method(machine, &receiver, args)
     }))))
@@ -92,51 +93,5 @@ impl HostObject for Plain {
 
     fn class(&self) -> Option<Value> {
         Some(Value::Type(Type::Object))
-    }
-}
-
-/// A type object that has a name and nothing else.
-pub struct Opaque {
-    name: Cow<'static, str>,
-}
-
-impl Opaque {
-    /// Returns the type of this name, with its module before it if that is known: `re.Pattern`. There is one of each
-    /// name, so that `is` can compare them; the names are the server's own, and few.
-    pub fn named(name: impl Into<Cow<'static, str>>) -> Value {
-        thread_local! {
-            static KNOWN: RefCell<Vec<Rc<Opaque>>> = const { RefCell::new(Vec::new()) };
-        }
-        let name = name.into();
-        KNOWN.with_borrow_mut(|known| {
-            if let Some(known) = known.iter().find(|known| known.name == name) {
-                return Value::Host(Rc::clone(known) as Rc<dyn HostObject>);
-            }
-            let made = Rc::new(Self { name });
-            known.push(Rc::clone(&made));
-            Value::Host(made)
-        })
-    }
-}
-
-impl HostObject for Opaque {
-    fn type_name(&self) -> Cow<'static, str> {
-        "type".into()
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
-        match name {
-            "__name__" | "__qualname__" => Ok(Value::from(self.name.rsplit('.').next().unwrap_or_default()).into()),
-            "__module__" => Ok(Value::from(self.name.rsplit_once('.').map_or("builtins", |(module, _)| module)).into()),
-            _ => Ok(crate::values::host::Outcome::NotImplemented),
-        }
-    }
-
-    fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
-        Ok(Some(format!("<class '{}'>", self.name)))
     }
 }

@@ -2,6 +2,7 @@
 //! They work on the builtin value itself, so that `super().__getitem__(key)` in a class over `dict` ends here.
 
 use crate::evaluation::operators::{self, later, plain};
+use crate::library::builtins;
 use crate::values::host::{Args, HostResult, Operator, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
@@ -30,7 +31,7 @@ macro_rules! operator {
 }
 
 const SPECIAL: &[Special] = &[
-    ("__abs__", |machine, receiver, _| crate::library::builtins::abs(machine, Args::of([plain(receiver)])), number),
+    ("__abs__", |machine, receiver, _| builtins::abs(machine, Args::of([plain(receiver)])), number),
     ("__add__", operator!(Add), |kind| number(kind) || sequence(kind)),
     ("__and__", operator!(BitAnd), |kind| integer(kind) || set(kind)),
     ("__bool__", truth, number),
@@ -62,11 +63,7 @@ const SPECIAL: &[Special] = &[
     ("__mul__", operator!(Mul), |kind| number(kind) || sequence(kind)),
     ("__ne__", operator!(NotEqual), any),
     ("__neg__", |machine, receiver, _| operators::unary(machine, Operator::Negative, &plain(receiver)), number),
-    (
-        "__next__",
-        |machine, receiver, _| crate::library::builtins::next(machine, Args::of([receiver.clone()])),
-        iterator,
-    ),
+    ("__next__", |machine, receiver, _| builtins::next(machine, Args::of([receiver.clone()])), iterator),
     ("__or__", operator!(BitOr), |kind| integer(kind) || set(kind) || mapping(kind)),
     ("__pos__", |machine, receiver, _| operators::unary(machine, Operator::Positive, &plain(receiver)), number),
     ("__pow__", operator!(Pow), number),
@@ -80,9 +77,7 @@ const SPECIAL: &[Special] = &[
     ),
     (
         "__reversed__",
-        |machine, receiver, _| {
-            crate::library::builtins::construct(machine, Type::Reversed, Args::of([plain(receiver)]))
-        },
+        |machine, receiver, _| builtins::construct(machine, Type::Reversed, Args::of([plain(receiver)])),
         |kind| kind == Type::List || kind == Type::Range || mapping(kind),
     ),
     ("__rmul__", operator!(reflected Mul), |kind| number(kind) || sequence(kind)),
@@ -91,7 +86,7 @@ const SPECIAL: &[Special] = &[
         |machine, receiver, args| {
             let mut positional = vec![plain(receiver)];
             positional.extend(args.between("__round__", 0, 1)?);
-            crate::library::builtins::round(machine, Args::of(positional))
+            builtins::round(machine, Args::of(positional))
         },
         number,
     ),

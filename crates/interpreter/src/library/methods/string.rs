@@ -5,15 +5,16 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::evaluation::format;
 use crate::evaluation::operators::{self, with_items};
-use crate::evaluation::sequence;
 use crate::values::exceptions::Kind;
 use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::types::dict::Dict;
 use crate::values::types::key::Key;
-use crate::values::types::{List, MethodFn, Type, ledger};
+use crate::values::types::string::{length, single};
+use crate::values::types::{self, List, MethodFn, Type, ledger, sequence};
 use crate::values::value::Value;
 
 mod search;
@@ -30,8 +31,8 @@ pub const METHODS: &[(&str, MethodFn)] = &[
     ("endswith", |machine, receiver, args| search::affix(machine, receiver, args, "endswith")),
     ("expandtabs", expandtabs),
     ("find", |machine, receiver, args| search::find(machine, receiver, args, "find")),
-    ("format", crate::evaluation::format::format_method),
-    ("format_map", crate::evaluation::format::format_map),
+    ("format", format::format_method),
+    ("format_map", format::format_map),
     ("index", |machine, receiver, args| search::find(machine, receiver, args, "index")),
     ("isalnum", |machine, receiver, args| every(machine, receiver, args, "isalnum", &ALPHANUMERIC)),
     ("isalpha", |machine, receiver, args| every(machine, receiver, args, "isalpha", &ALPHABETIC)),
@@ -50,7 +51,7 @@ pub const METHODS: &[(&str, MethodFn)] = &[
     ("isnumeric", |machine, receiver, args| all(machine, receiver, args, "isnumeric", char::is_numeric)),
     ("isprintable", |machine, receiver, args| {
         let empty = of(receiver, "isprintable")?.is_empty();
-        let printable = all(machine, receiver, args, "isprintable", crate::evaluation::format::is_printable)?;
+        let printable = all(machine, receiver, args, "isprintable", format::is_printable)?;
         Ok(if empty { Value::Bool(true).into() } else { printable })
     }),
     ("isspace", |machine, receiver, args| all(machine, receiver, args, "isspace", is_space)),
@@ -83,11 +84,6 @@ pub const METHODS: &[(&str, MethodFn)] = &[
     ("zfill", zfill),
 ];
 
-/// Returns a string's length in characters.
-pub fn length(text: &str) -> usize {
-    if text.is_ascii() { text.len() } else { text.chars().count() }
-}
-
 /// Bytes of a piece of text that is looked through before the next look at who else waits.
 const PIECE: usize = 64 << 10;
 
@@ -101,33 +97,9 @@ pub fn pieces<'a>(machine: &'a Machine, text: &'a str) -> impl Iterator<Item = R
     })
 }
 
-/// Returns the characters from one position up to another.
-pub fn substring(text: &str, start: usize, stop: usize) -> &str {
-    if start >= stop {
-        return "";
-    }
-    let byte = |position: usize| {
-        if text.is_ascii() {
-            position.min(text.len())
-        } else {
-            text.char_indices().nth(position).map_or(text.len(), |(byte, _)| byte)
-        }
-    };
-    text.get(byte(start)..byte(stop)).unwrap_or_default()
-}
-
 /// Says whether Python counts a character as white space.
 pub fn is_space(char: char) -> bool {
     char.is_whitespace() || matches!(char, '\x1c'..='\x1f')
-}
-
-/// Repeats a string.
-///
-/// # Errors
-/// Memory is spent.
-pub fn repeat(machine: &Machine, text: &str, count: usize) -> Result<Value, Raise> {
-    ledger::reserve(machine, (text.len() as u64).saturating_mul(count as u64))?;
-    ledger::text(machine, text.repeat(count))
 }
 
 /// `str.maketrans(x[, y[, z]])`.
@@ -174,12 +146,6 @@ pub fn maketrans(machine: &Machine, args: Args) -> HostResult {
         _ => return Err(Raise::type_error("if you give only one argument to maketrans it must be a dict")),
     }
     Ok(Value::Dict(Rc::new(Dict::from_pairs(machine, pairs)?)).into())
-}
-
-/// Returns the only character of a string.
-pub fn single(text: &str) -> Option<char> {
-    let mut chars = text.chars();
-    chars.next().filter(|_| chars.next().is_none())
 }
 
 fn map(machine: &Machine, receiver: &Value, args: Args, name: &str, change: fn(&str) -> String) -> HostResult {
@@ -346,7 +312,7 @@ fn encode(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
             (_, "replace") => bytes.push(b'?'),
             _ => {
                 let name = if limit == 0x80 { "ascii" } else { "latin-1" };
-                let escaped = crate::evaluation::format::escape(char);
+                let escaped = format::escape(char);
                 return Err(Raise::new(
                     Kind::UnicodeEncodeError,
                     format!(
@@ -397,7 +363,7 @@ fn join(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
         let mut parts = Vec::with_capacity(items.len());
         for (position, item) in items.iter().enumerate() {
             let Value::Str(part) = operators::plain(item) else {
-                let name = crate::values::types::type_name(item);
+                let name = types::type_name(item);
                 return Err(Raise::type_error(format!(
                     "sequence item {position}: expected str instance, {name} found"
                 )));
@@ -422,7 +388,7 @@ fn pad(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostResul
             None => return Err(Raise::type_error("The fill character must be exactly one character long")),
         },
         Some(other) => {
-            let name = crate::values::types::type_name(other);
+            let name = types::type_name(other);
             return Err(Raise::type_error(format!("The fill character must be a unicode character, not {name}")));
         }
     };
@@ -470,7 +436,7 @@ fn partition(machine: &Machine, receiver: &Value, args: Args, name: &str) -> Hos
     let text = of(receiver, name)?;
     let separator = args.one(&format!("str.{name}"))?;
     let Some(separator) = separator.as_str() else {
-        let name = crate::values::types::type_name(&separator);
+        let name = types::type_name(&separator);
         return Err(Raise::type_error(format!("must be str, not {name}")));
     };
     if separator.is_empty() {
@@ -491,7 +457,7 @@ fn remove(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostRe
     let text = of(receiver, name)?;
     let affix = args.one(&format!("str.{name}"))?;
     let Some(affix) = affix.as_str() else {
-        let kind = crate::values::types::type_name(&affix);
+        let kind = types::type_name(&affix);
         return Err(Raise::type_error(format!("{name}() argument must be str, not {kind}")));
     };
     ledger::copied(machine, affix.len() as u64)?;
@@ -508,7 +474,7 @@ fn replace(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     let argument = |position: usize| match operators::plain(&args[position]) {
         Value::Str(text) => Ok(text),
         other => {
-            let name = crate::values::types::type_name(&other);
+            let name = types::type_name(&other);
             Err(Raise::type_error(format!("replace() argument {} must be str, not {name}", position + 1)))
         }
     };
@@ -547,7 +513,7 @@ fn split(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostRes
         Some(Value::Str(separator)) if name == "split" => text.splitn(limit, &**separator).try_for_each(add)?,
         Some(Value::Str(separator)) => text.rsplitn(limit, &**separator).try_for_each(add)?,
         Some(other) => {
-            let name = crate::values::types::type_name(other);
+            let name = types::type_name(other);
             return Err(Raise::type_error(format!("must be str or None, not {name}")));
         }
     }
@@ -649,6 +615,6 @@ fn zfill(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
 fn of(receiver: &Value, method: &str) -> Result<Rc<str>, Raise> {
     match operators::plain(receiver) {
         Value::Str(text) => Ok(text),
-        _ => Err(crate::values::types::wrong_receiver(method, Type::Str, receiver)),
+        _ => Err(types::wrong_receiver(method, Type::Str, receiver)),
     }
 }

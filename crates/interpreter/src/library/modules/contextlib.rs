@@ -7,6 +7,7 @@ use crate::library::builtins;
 use crate::library::modules::{Members, class, functions};
 use crate::values::class::Instance;
 use crate::values::exceptions::{self, Kind};
+use crate::values::function::Method;
 use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
@@ -141,7 +142,7 @@ fn bind_wrapper(_: &Machine, mut args: Args) -> HostResult {
     let wrapper = Value::Instance(receiver(&mut args)?);
     Ok(match args.positional.into_iter().next() {
         None | Some(Value::None) => wrapper,
-        Some(receiver) => Value::Method(Rc::new(crate::values::function::Method { function: wrapper, receiver })),
+        Some(receiver) => Value::Method(Rc::new(Method { function: wrapper, receiver })),
     }
     .into())
 }

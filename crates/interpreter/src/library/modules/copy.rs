@@ -6,16 +6,15 @@ use std::rc::Rc;
 
 use futures::future::LocalBoxFuture;
 
-use crate::evaluation::coroutine::Nested;
 use crate::evaluation::operators::{self, later};
-use crate::evaluation::sequence;
-use crate::library::methods::set;
+use crate::evaluation::{mapping, set};
 use crate::library::modules::{Members, functions};
 use crate::values::class::Instance;
-use crate::values::host::{Args, HostResult, Outcome};
+use crate::values::host::{Args, HostObject, HostResult, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::{Kind, Raise};
-use crate::values::types::{List, Set, Tuple};
+use crate::values::suspension::Nested;
+use crate::values::types::{List, Set, Tuple, sequence};
 use crate::values::value::{Identity, Value};
 
 pub fn members(_: &Machine) -> Result<Members, Raise> {
@@ -49,7 +48,7 @@ type Copies = Rc<RefCell<HashMap<Identity, (Value, Value)>>>;
 /// The memo as users' `__deepcopy__` gets and passes it.
 struct Memo(Copies);
 
-impl crate::values::host::HostObject for Memo {
+impl HostObject for Memo {
     fn type_name(&self) -> std::borrow::Cow<'static, str> {
         "dict".into()
     }
@@ -172,7 +171,7 @@ async fn copy_anew(machine: &Machine, value: &Value, copies: &Copies) -> Result<
             keep(&copy);
             for (key, item) in dict.entries() {
                 let (key, item) = (inner(key).await?, inner(item).await?);
-                let found = made.resolve(machine, &key).await?;
+                let found = mapping::resolve(machine, &made, &key).await?;
                 made.insert(machine, found, key, item)?;
             }
             Ok(copy)

@@ -4,9 +4,8 @@ use std::rc::Rc;
 
 use futures::future::LocalBoxFuture;
 
-use crate::evaluation::attribute;
-use crate::evaluation::coroutine::Nested;
 use crate::evaluation::operators::{self, later};
+use crate::evaluation::{attribute, mapping};
 use crate::library::modules::represent::represent;
 use crate::library::modules::signature::{self, Parameter};
 use crate::library::modules::{Members, class, copy, functions};
@@ -15,7 +14,8 @@ use crate::values::exceptions;
 use crate::values::host::{Args, HostResult, Operator, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::{Kind, Raise};
-use crate::values::types::{List, Type};
+use crate::values::suspension::Nested;
+use crate::values::types::{self, List, Type};
 use crate::values::value::Value;
 
 /// The attribute in which a class keeps its fields by name.
@@ -279,9 +279,7 @@ impl Module {
 
     /// Makes the field of an annotation without `field(…)`.
     fn plain(&self, machine: &Machine, name: &str, default: Option<Value>) -> Result<Rc<Instance>, Raise> {
-        if let Some(kind @ (Type::List | Type::Dict | Type::Set)) =
-            default.as_ref().and_then(crate::values::types::builtin_type)
-        {
+        if let Some(kind @ (Type::List | Type::Dict | Type::Set)) = default.as_ref().and_then(types::builtin_type) {
             let kind = kind.name();
             return Err(Raise::value_error(format!(
                 "mutable default <class '{kind}'> for field {name} is not allowed: use default_factory"
@@ -574,7 +572,7 @@ fn exported(machine: Machine, value: Value, how: Rc<Export>) -> LocalBoxFuture<'
                 made.clear();
                 for (key, item) in dict.entries() {
                     let (key, item) = (inner(key).await?, inner(item).await?);
-                    let found = made.resolve(&machine, &key).await?;
+                    let found = mapping::resolve(&machine, &made, &key).await?;
                     made.insert(&machine, found, key, item)?;
                 }
                 Ok(Value::Dict(made))

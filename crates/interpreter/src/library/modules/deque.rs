@@ -7,13 +7,14 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use crate::evaluation::operators::{self, with_items};
-use crate::evaluation::sequence;
+use crate::evaluation::{elements, format};
+use crate::library::modules::typing;
 use crate::values::effect::{Effect, Use};
 use crate::values::host::{Args, HostObject, HostResult, Iteration, Operator, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::types::charge::Charge;
-use crate::values::types::{Items, MethodFn, Native, trash, type_name};
+use crate::values::types::{Items, MethodFn, Native, sequence, trash, type_name};
 use crate::values::value::Value;
 
 /// The type object.
@@ -45,7 +46,7 @@ impl HostObject for DequeType {
     }
 
     fn get_item(self: Rc<Self>, _: &Machine, key: &Value) -> HostResult {
-        Ok(crate::library::modules::typing::alias(&Value::Host(self), key).into())
+        Ok(typing::alias(&Value::Host(self), key).into())
     }
 
     fn call(self: Rc<Self>, machine: &Machine, args: Args) -> HostResult {
@@ -195,13 +196,13 @@ const METHODS: &[(&str, MethodFn)] = &[
         let deque = of(receiver)?;
         deque.like(machine, deque.to_vec().into_vec())
     }),
-    ("count", |machine, receiver, args| sequence::count(machine, of(receiver)?.to_vec(), args.one("deque.count")?)),
+    ("count", |machine, receiver, args| elements::count(machine, of(receiver)?.to_vec(), args.one("deque.count")?)),
     ("extend", |machine, receiver, args| extend(machine, receiver, args.one("deque.extend")?, End::Right)),
     ("extendleft", |machine, receiver, args| extend(machine, receiver, args.one("deque.extendleft")?, End::Left)),
     ("index", |machine, receiver, args| {
         let args = args.between("index", 1, 3)?;
-        sequence::index(machine, of(receiver)?.to_vec(), args, |machine, value| {
-            let text = crate::evaluation::format::repr_shown(machine, value)?.unwrap_or_else(|| "x".to_owned());
+        elements::index(machine, of(receiver)?.to_vec(), args, |machine, value| {
+            let text = format::repr_shown(machine, value)?.unwrap_or_else(|| "x".to_owned());
             Ok(format!("{text} is not in deque"))
         })
     }),
@@ -229,8 +230,8 @@ const METHODS: &[(&str, MethodFn)] = &[
     }),
     ("remove", |machine, receiver, args| {
         let (value, owner) = (args.one("deque.remove")?, receiver.clone());
-        let text = crate::evaluation::format::repr_shown(machine, &value)?.unwrap_or_else(|| "x".to_owned());
-        let found = sequence::position_of(machine, of(receiver)?.to_vec(), value);
+        let text = format::repr_shown(machine, &value)?.unwrap_or_else(|| "x".to_owned());
+        let found = elements::position_of(machine, of(receiver)?.to_vec(), value);
         operators::then(machine, found, move |_, found| {
             let deque = of(&owner)?;
             match found.as_int().and_then(|found| deque.items.borrow_mut().remove(usize::try_from(found).ok()?)) {

@@ -171,17 +171,18 @@ pub(super) fn declare(module: &str, members: &HashMap<&'static str, Value>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::values::machine::Machine;
+    use crate::values::effect::Use;
+    use crate::values::machine::{Environment, Machine};
 
     struct Nothing;
 
-    impl crate::values::machine::Environment for Nothing {}
+    impl Environment for Nothing {}
 
     fn effect(module: &str, name: &str) -> Effect {
         let machine = Machine::new(&program::Limits::default(), std::rc::Rc::new(Nothing));
-        let module = crate::library::modules::import(&machine, module).unwrap();
+        let module = super::super::import(&machine, module).unwrap();
         let Value::Host(module) = module else { panic!("a module is a host object") };
-        module.effect(&machine, name, crate::values::effect::Use::Read)
+        module.effect(&machine, name, Use::Read)
     }
 
     #[test]

@@ -3,17 +3,16 @@
 use std::cell::RefCell;
 use std::rc::{Rc, Weak};
 
+use crate::evaluation::format;
 use crate::evaluation::operators::{self, later};
+use crate::library::builtins;
 use crate::library::modules::{Function, Members, class, functions};
-use crate::values::class::{Class, Decorated, Instance};
+use crate::values::class::{Class, Decorated, Instance, MEMBERS};
 use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::{Type, builtin_type};
+use crate::values::types::{Type, builtin_type, ledger};
 use crate::values::value::Value;
-
-/// The attribute in which a class keeps its members by name, aliases included.
-const MEMBERS: &str = "_member_map_";
 
 pub fn members(_: &Machine) -> Result<Members, Raise> {
     let special: &[(&'static str, Function)] = &[
@@ -25,9 +24,7 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
     ];
     let plain: &[(&'static str, Function)] = &[("__str__", |machine, args| {
         let (machine, value) = (machine.clone(), operators::plain(&args.one("__str__")?));
-        later(async move {
-            crate::values::types::ledger::text(&machine, crate::evaluation::format::str(&machine, &value).await?)
-        })
+        later(async move { ledger::text(&machine, format::str(&machine, &value).await?) })
     })];
     let root = Value::Class(class("Enum", "enum", vec![], special, &[])?);
     let auto = class("auto", "enum", vec![], &[], &[])?;
@@ -42,20 +39,6 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
     Ok(members)
 }
 
-/// Returns the members of an enumeration in order, without aliases; `None` for other classes.
-pub(crate) fn members_of(class: &Rc<Class>) -> Option<Vec<Value>> {
-    let Value::Dict(members) = class.find(MEMBERS)? else { return None };
-    let mut found: Vec<Value> = Vec::new();
-    for (name, member) in members.entries() {
-        // An alias is the member under another name.
-        let own = matches!(&member, Value::Instance(member) if member.own("_name_").is_some_and(|own| own.as_str() == name.as_str()));
-        if own {
-            found.push(member);
-        }
-    }
-    Some(found)
-}
-
 /// Turns the values in a class body into members.
 ///
 /// # Errors
@@ -67,8 +50,7 @@ pub fn enumerate(machine: &Machine, args: Args) -> HostResult {
     if class.module() == "enum" {
         return Ok(Value::None.into());
     }
-    if let Some(base) = class.lineage().skip(1).find(|base| members_of(base).is_some_and(|members| !members.is_empty()))
-    {
+    if let Some(base) = class.lineage().skip(1).find(|base| base.members().is_some_and(|members| !members.is_empty())) {
         let (name, base) = (class.name(), base.name());
         return Err(Raise::type_error(format!("<enum '{name}'> cannot extend <enum '{base}'>")));
     }
@@ -150,7 +132,7 @@ async fn member(machine: &Machine, class: &Rc<Class>, name: &Rc<str>, value: Val
     let mut own = value.clone();
     if let Some(kind) = class.builtin() {
         if builtin_type(&value) != Some(kind) {
-            let outcome = crate::values::types::construct(machine, kind, Args::of(arguments.clone()))?;
+            let outcome = builtins::construct(machine, kind, Args::of(arguments.clone()))?;
             own = machine.settle(outcome).await?;
         }
         member.set_payload(own.clone());
@@ -179,7 +161,7 @@ fn look_up(machine: &Machine, args: Args) -> HostResult {
     let Value::Class(class) = class else { return Err(Raise::type_error("Enum needs a class")) };
     let machine = machine.clone();
     later(async move {
-        for member in members_of(&class).unwrap_or_default() {
+        for member in class.members().unwrap_or_default() {
             machine.charge_fuel(1)?;
             let Value::Instance(instance) = &member else { continue };
             let known = instance.own("_value_").unwrap_or(Value::None);
@@ -195,7 +177,7 @@ fn look_up(machine: &Machine, args: Args) -> HostResult {
                 return Ok(found);
             }
         }
-        let (text, name) = (crate::evaluation::format::repr(&machine, &value).await?, class.qualified_name());
+        let (text, name) = (format::repr(&machine, &value).await?, class.qualified_name());
         Err(Raise::value_error(format!("{text} is not a valid {name}")))
     })
 }
@@ -223,8 +205,8 @@ fn show(machine: &Machine, args: Args, full: bool) -> HostResult {
     let value = member.own("_value_").unwrap_or(Value::None);
     let machine = machine.clone();
     later(async move {
-        let value = crate::evaluation::format::repr(&machine, &value).await?;
-        crate::values::types::ledger::text(&machine, format!("<{name}: {value}>"))
+        let value = format::repr(&machine, &value).await?;
+        ledger::text(&machine, format!("<{name}: {value}>"))
     })
 }
 

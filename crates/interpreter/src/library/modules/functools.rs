@@ -2,8 +2,9 @@
 
 use std::rc::Rc;
 
-use crate::evaluation::attribute;
 use crate::evaluation::operators::{self, Iter, later};
+use crate::evaluation::{attribute, format, mapping};
+use crate::library::builtins;
 use crate::library::modules::represent::represent;
 use crate::library::modules::{Function, Members, class, functions, signature};
 use crate::values::class::{Class, Instance};
@@ -12,7 +13,7 @@ use crate::values::function::Method;
 use crate::values::host::{Args, HostResult, Operator};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::{Dict, Tuple, dict};
+use crate::values::types::{self, Dict, Tuple, dict};
 use crate::values::value::Value;
 
 pub fn members(_: &Machine) -> Result<Members, Raise> {
@@ -119,7 +120,7 @@ fn make_partial(machine: &Machine, mut args: Args) -> HostResult {
         return Err(Raise::type_error("functools.partial.__new__(X): X is not a type object"));
     };
     let function = args.positional.remove(0);
-    if !crate::library::builtins::is_callable(&function) {
+    if !builtins::is_callable(&function) {
         return Err(Raise::type_error("the first argument must be callable"));
     }
     let (mut function, mut positional, mut keyword) = (function, args.positional, args.keyword);
@@ -241,7 +242,7 @@ fn lru_cache(machine: &Machine, class: &Rc<Class>, args: Args) -> HostResult {
     let limit = match limit {
         None => Some(128),
         Some(Value::None) => None,
-        Some(function) if crate::library::builtins::is_callable(&function) => {
+        Some(function) if builtins::is_callable(&function) => {
             return wrap(machine, class, function, Some(128), typed);
         }
         Some(limit) => Some(operators::index_clamped(machine, &limit)?.max(0)),
@@ -286,7 +287,7 @@ fn call_cached(machine: &Machine, mut args: Args) -> HostResult {
     }
     if matches!(cached.own(TYPED), Some(Value::Bool(true))) {
         let values = args.positional.iter().chain(args.keyword.iter().map(|(_, value)| value));
-        parts.extend(values.map(crate::values::types::type_of));
+        parts.extend(values.map(types::type_of));
     }
     // As CPython, which keeps a single number or text as it is, and so apart from what equals it.
     let original = match (parts.as_slice(), args.positional.len()) {
@@ -295,7 +296,7 @@ fn call_cached(machine: &Machine, mut args: Args) -> HostResult {
     };
     let machine = machine.clone();
     later(async move {
-        let key = table.resolve(&machine, &original).await?;
+        let key = mapping::resolve(&machine, &table, &original).await?;
         if let Some(value) = table.get(&key) {
             cached.set(HITS, Value::Int(number(&cached, HITS) + 1));
             table.move_to_end(&key, true);
@@ -346,7 +347,7 @@ fn repr_info(_: &Machine, mut args: Args) -> HostResult {
     let parts: Vec<String> = info
         .attributes()
         .into_iter()
-        .map(|(name, value)| format!("{name}={}", crate::evaluation::format::repr_now(&value).unwrap_or_default()))
+        .map(|(name, value)| format!("{name}={}", format::repr_now(&value).unwrap_or_default()))
         .collect();
     Ok(Value::from(format!("CacheInfo({})", parts.join(", "))).into())
 }

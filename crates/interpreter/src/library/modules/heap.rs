@@ -3,12 +3,12 @@
 use std::rc::Rc;
 
 use crate::evaluation::operators::{self, later};
-use crate::evaluation::{sequence, sort};
+use crate::evaluation::sort;
 use crate::library::modules::{Members, functions};
 use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::{Items, List, type_name};
+use crate::values::types::{Items, List, sequence, type_name};
 use crate::values::value::Value;
 
 /// Makes `heapq`.

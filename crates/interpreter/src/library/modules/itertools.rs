@@ -4,13 +4,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use crate::evaluation::operators::{self, Iter, with_items};
-use crate::evaluation::sequence;
 use crate::library::modules::lazy::{Steps, iterator, iters, sized};
 use crate::library::modules::{Members, functions};
-use crate::values::host::{Args, HostResult, Operator};
+use crate::values::host::{Args, HostObject, HostResult, Operator, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::List;
+use crate::values::types::{List, sequence};
 use crate::values::value::Value;
 
 pub fn members(_: &Machine) -> Result<Members, Raise> {
@@ -68,7 +67,7 @@ impl OrNone for Option<Value> {
 /// `itertools.chain`, which has a class method.
 struct ChainType;
 
-impl crate::values::host::HostObject for ChainType {
+impl HostObject for ChainType {
     fn type_name(&self) -> std::borrow::Cow<'static, str> {
         "type".into()
     }
@@ -85,7 +84,7 @@ impl crate::values::host::HostObject for ChainType {
             })
             .into()),
             "__name__" | "__qualname__" => Ok(Value::from("chain").into()),
-            _ => Ok(crate::values::host::Outcome::NotImplemented),
+            _ => Ok(Outcome::NotImplemented),
         }
     }
 
@@ -595,7 +594,7 @@ impl Steps for Choose {
 }
 
 fn tuple(machine: &Machine, items: Vec<Value>) -> Result<Value, Raise> {
-    crate::evaluation::sequence::affordable(machine, items.len())?;
+    sequence::affordable(machine, items.len())?;
     Ok(Value::tuple(items))
 }
 
@@ -702,7 +701,7 @@ fn tee(machine: &Machine, args: Args) -> HostResult {
     for _ in 0..count {
         machine.charge_fuel(1)?;
         match iterator(machine, "itertools._tee", Branch { shared: Rc::clone(&shared), next: 0 })? {
-            crate::values::host::Outcome::Ready(branch) => branches.push(branch),
+            Outcome::Ready(branch) => branches.push(branch),
             _ => continue,
         }
     }

@@ -5,13 +5,12 @@ use num_integer::Integer;
 use num_traits::{One, Signed, ToPrimitive, Zero};
 
 use crate::evaluation::operators::{self, later, with_items};
-use crate::library::methods::{float, int};
 use crate::library::modules::{Members, functions};
 use crate::values::exceptions::Kind;
 use crate::values::host::{Args, HostResult, Operator, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::type_name;
+use crate::values::types::{float, int, ledger, type_name};
 use crate::values::value::Value;
 
 pub fn members(_: &Machine) -> Result<Members, Raise> {
@@ -431,7 +430,7 @@ fn fold_integers(
         let bits = result.bits().max(number.bits());
         let limbs = bits / 64 + 1;
         machine.charge_operation(name, 1 + bits.saturating_mul(limbs) / 64)?;
-        crate::values::types::ledger::reserve(machine, 4 * bits / 8)?;
+        ledger::reserve(machine, 4 * bits / 8)?;
         result = combine(&result, &number);
     }
     Ok(int::charged(machine, result)?.into())
@@ -443,7 +442,7 @@ fn product(machine: &Machine, first: u64, last: u64) -> Result<BigInt, Raise> {
     for factor in first..=last {
         machine.charge_fuel(1 + product.bits() / 4096)?;
         if factor % 1024 == 0 {
-            crate::values::types::ledger::reserve(machine, product.bits() / 8)?;
+            ledger::reserve(machine, product.bits() / 8)?;
         }
         product *= factor;
     }

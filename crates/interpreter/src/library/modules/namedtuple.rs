@@ -5,12 +5,12 @@ use std::rc::Rc;
 use crate::evaluation::operators::{self, with_items};
 use crate::library::modules::represent::represent;
 use crate::library::modules::signature::{self, Parameter};
-use crate::library::modules::{class, class_method, method};
+use crate::library::modules::{Function, class, class_method, method};
 use crate::values::class::{Class, Decorated, Instance, Property};
 use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::{Items, Tuple, Type};
+use crate::values::types::{self, Items, Tuple, Type};
 use crate::values::value::Value;
 
 /// Fields in order, with their defaults.
@@ -94,8 +94,7 @@ fn refusal(field: &str, before: &Fields) -> Option<String> {
 /// # Errors
 /// Never.
 pub fn base() -> Result<Rc<Class>, Raise> {
-    let special: &[(&'static str, crate::library::modules::Function)] =
-        &[("__init_subclass__", from_annotations), ("__new__", from_pairs)];
+    let special: &[(&'static str, Function)] = &[("__init_subclass__", from_annotations), ("__new__", from_pairs)];
     class("NamedTuple", "typing", vec![Value::Type(Type::Tuple)], special, &[])
 }
 
@@ -265,6 +264,6 @@ fn object_names(object: &Value) -> Vec<Rc<str>> {
 fn show(machine: &Machine, args: Args) -> HostResult {
     let object = args.one("__repr__")?;
     let parts = object_names(&object).into_iter().map(Some).zip(items(&object)?.iter().cloned()).collect();
-    let name = crate::values::types::type_name(&object).into_owned();
+    let name = types::type_name(&object).into_owned();
     represent(machine, object, name, parts, "...".to_owned())
 }

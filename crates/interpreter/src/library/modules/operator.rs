@@ -2,14 +2,15 @@
 
 use std::rc::Rc;
 
+use crate::evaluation::elements;
 use crate::evaluation::operators::{self, later};
-use crate::evaluation::sequence;
 use crate::library::builtins;
 use crate::library::modules::{Members, functions};
 use crate::values::host::{Args, HostResult, Operator, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::types::charge::Charge;
+use crate::values::types::sequence;
 use crate::values::value::Value;
 
 /// Operators with two operands, by the names of their functions.
@@ -76,7 +77,7 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
             let args = args.between("countOf", 2, 2)?;
             let wanted = args[1].clone();
             operators::with_items(machine, args[0].clone(), move |machine, items| {
-                sequence::count(machine, items, wanted)
+                elements::count(machine, items, wanted)
             })
         }),
         ("delitem", |machine, args| {

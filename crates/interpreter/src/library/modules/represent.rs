@@ -3,9 +3,10 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::evaluation::coroutine::Nested;
+use crate::evaluation::format;
 use crate::values::host::{HostResult, Outcome};
 use crate::values::machine::Machine;
+use crate::values::suspension::Nested;
 use crate::values::types::ledger;
 use crate::values::value::{Identity, Value};
 
@@ -35,7 +36,7 @@ pub(super) fn represent(
         open.0.borrow_mut().push(identity);
         let mut texts = Vec::with_capacity(parts.len());
         for (key, value) in &parts {
-            match crate::evaluation::format::repr(&handle, value).await {
+            match format::repr(&handle, value).await {
                 Ok(text) => texts.push(match key {
                     Some(key) => format!("{key}={text}"),
                     None => text,

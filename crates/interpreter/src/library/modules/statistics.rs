@@ -8,14 +8,13 @@ use num_traits::{One, Signed, ToPrimitive, Zero};
 
 use crate::evaluation::operators::{self, later, with_items};
 use crate::evaluation::sort;
-use crate::library::methods::{float, int};
 use crate::library::modules::{Members, class, signature};
 use crate::values::class::Class;
 use crate::values::exceptions;
 use crate::values::host::{Args, HostResult, Operator};
 use crate::values::machine::Machine;
 use crate::values::raise::{Kind, Raise};
-use crate::values::types::type_name;
+use crate::values::types::{Type, float, int, type_name};
 use crate::values::value::Value;
 use std::rc::Rc;
 
@@ -64,7 +63,7 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
         members.push((
             name,
             Value::native(name, move |machine, args| {
-                let counter = Value::Type(crate::values::types::Type::Counter);
+                let counter = Value::Type(Type::Counter);
                 let counted = machine.call_now(&counter, Args::of([args.one(name)?]));
                 let error = Rc::clone(&error);
                 operators::then(machine, counted, move |_, counted| {

@@ -3,6 +3,7 @@
 use crate::library::modules::{Members, functions};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
+use crate::values::types::ledger;
 use crate::values::value::Value;
 
 const LOWER: &str = "abcdefghijklmnopqrstuvwxyz";
@@ -28,7 +29,7 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
             Some(separator) => text.split(separator).map(capitalize).collect::<Vec<_>>().join(separator),
             None => text.split_whitespace().map(capitalize).collect::<Vec<_>>().join(" "),
         };
-        Ok(crate::values::types::ledger::text(machine, words)?.into())
+        Ok(ledger::text(machine, words)?.into())
     })]);
     for (name, text) in [
         ("ascii_letters", format!("{LOWER}{UPPER}")),

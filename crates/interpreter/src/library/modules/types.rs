@@ -2,15 +2,15 @@
 
 use std::rc::Rc;
 
-use crate::evaluation::coroutine::Nested;
-use crate::evaluation::operators;
+use crate::evaluation::{attribute, operators};
 use crate::library::modules::represent::represent;
-use crate::library::modules::{Members, class, functions, import};
+use crate::library::modules::{Function, Members, class, functions, import};
 use crate::values::class::Instance;
 use crate::values::exceptions;
 use crate::values::host::{Args, HostResult, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
+use crate::values::suspension::Nested;
 use crate::values::types::Type;
 use crate::values::value::Value;
 
@@ -78,12 +78,11 @@ fn equal(machine: &Machine, args: Args) -> HostResult {
 
 /// Makes `warnings`, which warns nobody.
 pub fn warnings(machine: &Machine) -> Result<Members, Raise> {
-    let ignore: crate::library::modules::Function = |_, _| Ok(Value::None.into());
+    let ignore: Function = |_, _| Ok(Value::None.into());
     let mut members =
         functions(&[("filterwarnings", ignore), ("resetwarnings", ignore), ("simplefilter", ignore), ("warn", ignore)]);
     if let Some(contextlib) = import(machine, "contextlib")
-        && let Ok(Some(Outcome::Ready(Value::Class(null)))) =
-            crate::evaluation::attribute::find(machine, &contextlib, "nullcontext")
+        && let Ok(Some(Outcome::Ready(Value::Class(null)))) = attribute::find(machine, &contextlib, "nullcontext")
     {
         members.push((
             "catch_warnings",

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::rc::Rc;
 
-use crate::evaluation::operators;
+use crate::evaluation::{attribute, format, operators};
 use crate::library::builtins;
 use crate::library::modules::{Members, class, functions, namedtuple};
 use crate::values::class::Class;
@@ -14,7 +14,7 @@ use crate::values::exceptions::Kind;
 use crate::values::host::{Args, HostObject, HostResult, Operator, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::{Type, builtin_type, trash};
+use crate::values::types::{Type, builtin_type, ledger, trash};
 use crate::values::value::Value;
 
 /// Names with no behaviour but subscripting, and the builtin type that calling or `isinstance` means.
@@ -296,14 +296,14 @@ fn text(machine: &Machine, value: &Value) -> Result<String, Raise> {
             Some(text) => text,
             None => object.type_name().into_owned(),
         },
-        value => crate::evaluation::format::repr_now(value).unwrap_or_else(|| "...".to_owned()),
+        value => format::repr_now(value).unwrap_or_else(|| "...".to_owned()),
     })
 }
 
 fn texts(machine: &Machine, values: &[Value]) -> Result<String, Raise> {
     let texts: Result<Vec<String>, Raise> = values.iter().map(|value| text(machine, value)).collect();
     let joined = texts?.join(", ");
-    crate::values::types::ledger::reserve(machine, joined.len() as u64)?;
+    ledger::reserve(machine, joined.len() as u64)?;
     machine.charge_fuel(joined.len() as u64 / 64)?;
     Ok(joined)
 }
@@ -377,7 +377,7 @@ impl HostObject for Name {
 
     fn call(self: Rc<Self>, machine: &Machine, args: Args) -> HostResult {
         match self.builtin {
-            Some(kind) => crate::values::types::construct(machine, kind, args),
+            Some(kind) => builtins::construct(machine, kind, args),
             None => Err(Raise::type_error(format!("Cannot instantiate {}.{}", self.module, self.name))),
         }
     }
@@ -422,9 +422,7 @@ impl HostObject for Alias {
             "__origin__" => Ok(real_origin(&self.origin).into()),
             "__args__" => Ok(Value::tuple(self.args.clone()).into()),
             "__parameters__" => Ok(Value::tuple(vec![]).into()),
-            name => {
-                Ok(crate::evaluation::attribute::find(machine, &self.origin, name)?.unwrap_or(Outcome::NotImplemented))
-            }
+            name => Ok(attribute::find(machine, &self.origin, name)?.unwrap_or(Outcome::NotImplemented)),
         }
     }
 

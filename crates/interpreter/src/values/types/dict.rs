@@ -3,9 +3,7 @@
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use crate::evaluation::operators::{self, Iter, later};
-use crate::evaluation::view::Part;
-use crate::values::host::{Args, HostResult, Iteration, Outcome};
+use crate::values::host::{Iteration, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::types::charge::Charge;
@@ -13,9 +11,6 @@ use crate::values::types::key::{self, Key, Keyed};
 use crate::values::types::table::Table;
 use crate::values::types::{Items, Type, trash};
 use crate::values::value::Value;
-
-pub use crate::library::methods::counter::{COUNTER_METHODS, ORDERED_METHODS, count};
-pub use crate::library::methods::dict::{METHODS, fromkeys};
 
 /// Bytes charged for one entry: its slots, its place in the index, and the small objects in it.
 const ENTRY: u64 = 160;
@@ -28,9 +23,9 @@ fn bytes(entries: usize) -> u64 {
 
 /// A `dict`.
 pub struct Dict {
-    pub(crate) table: RefCell<Table<Value>>,
+    table: RefCell<Table<Value>>,
     charge: Charge,
-    pub(crate) kind: Kind,
+    kind: Kind,
 }
 
 /// What a missing key does, and what the type is called.
@@ -215,12 +210,14 @@ impl Dict {
         Some((entry.key.clone(), entry.original.clone(), entry.value.clone()))
     }
 
-    /// Finds the key of a value, asking user code where that is needed.
-    ///
-    /// # Errors
-    /// `TypeError` for what cannot be hashed; what user code raises.
-    pub async fn resolve(&self, machine: &Machine, value: &Value) -> Result<Key, Raise> {
-        key::resolve(machine, value, |hash| self.table.borrow().candidates(hash)).await
+    /// Returns the key of the last entry, as the table knows it.
+    pub(crate) fn last(&self) -> Option<Key> {
+        self.table.borrow().last().map(|entry| entry.key.clone())
+    }
+
+    /// Returns the entries whose keys have this hash of the user's own.
+    pub(crate) fn candidates(&self, hash: i64) -> Vec<(Key, Value)> {
+        self.table.borrow().candidates(hash)
     }
 }
 
@@ -238,184 +235,6 @@ impl Drop for Dict {
         if let Kind::Default(factory) = &mut self.kind {
             trash::bury([std::mem::replace(factory.get_mut(), Value::None)]);
         }
-    }
-}
-
-/// Goes on with the key of a value, at once where no user code must be asked.
-///
-/// # Errors
-/// `TypeError` for what cannot be hashed.
-pub fn with_key(
-    machine: &Machine,
-    dict: Rc<Dict>,
-    value: Value,
-    go_on: impl FnOnce(&Machine, &Rc<Dict>, Key, Value) -> HostResult + 'static,
-) -> HostResult {
-    match Key::of(machine, &value)? {
-        Keyed::Now(key) => go_on(machine, &dict, key, value),
-        Keyed::Ask => {
-            let machine = machine.clone();
-            later(async move {
-                let key = dict.resolve(&machine, &value).await?;
-                let outcome = go_on(&machine, &dict, key, value)?;
-                machine.settle(outcome).await
-            })
-        }
-    }
-}
-
-/// `dict[key]`.
-///
-/// # Errors
-/// `KeyError`; `TypeError` for what cannot be hashed.
-pub fn get_item(machine: &Machine, dict: Rc<Dict>, key: Value) -> HostResult {
-    with_key(machine, dict, key, |machine, dict, key, original| match dict.get(&key) {
-        Some(value) => Ok(value.into()),
-        None => missing(machine, dict, key, original),
-    })
-}
-
-/// What `dict[key]` does without such a key.
-fn missing(machine: &Machine, dict: &Rc<Dict>, key: Key, original: Value) -> HostResult {
-    match &dict.kind {
-        Kind::Counter => Ok(Value::Int(0).into()),
-        Kind::Default(factory) if !matches!(&*factory.borrow(), Value::None) => {
-            let factory = factory.borrow().clone();
-            let dict = Rc::clone(dict);
-            let made = operators::call(machine, &factory, Args::default());
-            operators::then(machine, made, move |machine, value| {
-                dict.insert(machine, key, original, value.clone())?;
-                Ok(value.into())
-            })
-        }
-        _ => Err(Raise::key_error(original)),
-    }
-}
-
-/// `dict[key] = value`.
-///
-/// # Errors
-/// `TypeError` for what cannot be hashed; memory is spent.
-pub fn set_item(machine: &Machine, dict: Rc<Dict>, key: Value, value: Value) -> HostResult {
-    with_key(machine, dict, key, move |machine, dict, key, original| {
-        dict.insert(machine, key, original, value)?;
-        Ok(Value::None.into())
-    })
-}
-
-/// `del dict[key]`.
-///
-/// # Errors
-/// `KeyError`; `TypeError` for what cannot be hashed.
-pub fn delete_item(machine: &Machine, dict: Rc<Dict>, key: Value) -> HostResult {
-    with_key(machine, dict, key, |_, dict, key, original| match dict.remove(&key) {
-        Some(_) => Ok(Value::None.into()),
-        None => Err(Raise::key_error(original)),
-    })
-}
-
-/// `key in dict`.
-///
-/// # Errors
-/// `TypeError` for what cannot be hashed.
-pub fn contains(machine: &Machine, dict: Rc<Dict>, key: Value) -> HostResult {
-    with_key(machine, dict, key, |_, dict, key, _| Ok(Value::Bool(dict.contains(&key)).into()))
-}
-
-/// Puts pairs and keyword arguments into a dict, as `dict(…)` and `update` do: `source` is a mapping or an
-/// iterable of pairs.
-///
-/// # Errors
-/// As CPython for what is neither; what user code raises.
-pub fn merge(machine: &Machine, dict: Rc<Dict>, source: Option<Value>, keyword: Vec<(Rc<str>, Value)>) -> HostResult {
-    for_each_pair(machine, source, keyword, move |machine, key, value| set_item(machine, Rc::clone(&dict), key, value))
-}
-
-/// Runs `body` on each pair of a mapping or iterable of pairs, then on the keyword arguments.
-pub(crate) fn for_each_pair(
-    machine: &Machine,
-    source: Option<Value>,
-    keyword: Vec<(Rc<str>, Value)>,
-    body: impl Fn(&Machine, Value, Value) -> HostResult + 'static,
-) -> HostResult {
-    let source = source.map(|source| operators::plain(&source));
-    let known = match &source {
-        None => Some(Items::from(Vec::new())),
-        Some(Value::Dict(dict)) => Some(dict.entries()),
-        Some(_) => None,
-    };
-    let keyword = keyword.into_iter().map(|(name, value)| (Value::Str(name), value));
-    let mapped = known.is_some();
-    let pairs: Items<(Value, Value)> = known.into_iter().flatten().chain(keyword).collect();
-    let mut waiting = pairs.into_iter();
-    if mapped {
-        while let Some((key, value)) = waiting.next() {
-            machine.charge_fuel(1)?;
-            let outcome = body(machine, key, value)?;
-            if !matches!(outcome, Outcome::Ready(_)) {
-                let machine = machine.clone();
-                return later(async move {
-                    machine.settle(outcome).await?;
-                    for (key, value) in waiting {
-                        machine.charge_fuel(1)?;
-                        let outcome = body(&machine, key, value)?;
-                        machine.settle(outcome).await?;
-                    }
-                    Ok(Value::None)
-                });
-            }
-        }
-        return Ok(Value::None.into());
-    }
-    let machine = machine.clone();
-    later(async move {
-        if let Some(source) = source {
-            match operators::attribute_if_any(&machine, &source, "keys").await? {
-                Some(keys) => {
-                    let keys = machine.call(&keys, Args::default()).await?;
-                    let mut keys = Iter::of(&machine, &keys)?;
-                    while let Some(key) = keys.next(&machine).await? {
-                        machine.charge_fuel(1)?;
-                        let found = operators::get_item(&machine, &source, &key)?;
-                        let value = machine.settle(found).await?;
-                        let outcome = body(&machine, key, value)?;
-                        machine.settle(outcome).await?;
-                    }
-                }
-                None => {
-                    let mut elements = Iter::of(&machine, &source)?;
-                    let mut position = 0;
-                    while let Some(element) = elements.next(&machine).await? {
-                        machine.charge_fuel(1)?;
-                        let (key, value) = pair(&machine, &element, position).await?;
-                        let outcome = body(&machine, key, value)?;
-                        machine.settle(outcome).await?;
-                        position += 1;
-                    }
-                }
-            }
-        }
-        for (key, value) in waiting {
-            let outcome = body(&machine, key, value)?;
-            machine.settle(outcome).await?;
-        }
-        Ok(Value::None)
-    })
-}
-
-async fn pair(machine: &Machine, element: &Value, position: usize) -> Result<(Value, Value), Raise> {
-    let Ok(iter) = Iter::of(machine, element) else {
-        return Err(Raise::type_error(format!(
-            "cannot convert dictionary update sequence element #{position} to a sequence"
-        )));
-    };
-    let items = iter.collect(machine).await?;
-    let length = items.len();
-    match <[Value; 2]>::try_from(items.into_vec()) {
-        Ok([key, value]) => Ok((key, value)),
-        Err(_) => Err(Raise::value_error(format!(
-            "dictionary update sequence element #{position} has length {length}; 2 is required"
-        ))),
     }
 }
 
@@ -444,5 +263,41 @@ impl Iteration for DictIteration {
         let Some((next, entry)) = table.after(self.position) else { return Ok(None) };
         self.position = next;
         Ok(Some(self.part.of(&entry.original, &entry.value).into()))
+    }
+}
+
+/// What of each entry a view or iteration shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Key,
+    Value,
+    Item,
+}
+
+impl Part {
+    /// Picks the part of an entry.
+    pub fn of(self, key: &Value, value: &Value) -> Value {
+        match self {
+            Self::Key => key.clone(),
+            Self::Value => value.clone(),
+            Self::Item => Value::tuple(vec![key.clone(), value.clone()]),
+        }
+    }
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Key => "dict_keys",
+            Self::Value => "dict_values",
+            Self::Item => "dict_items",
+        }
+    }
+
+    /// Returns the name of the iterator's type.
+    pub fn iterator_name(self) -> &'static str {
+        match self {
+            Self::Key => "dict_keyiterator",
+            Self::Value => "dict_valueiterator",
+            Self::Item => "dict_itemiterator",
+        }
     }
 }

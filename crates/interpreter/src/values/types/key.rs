@@ -7,10 +7,10 @@ use std::rc::Rc;
 use num_bigint::BigInt;
 use num_traits::FromPrimitive;
 
-use crate::evaluation::{attribute, operators};
+use crate::values::class::{payload, special};
 use crate::values::machine::Machine;
-use crate::values::raise::Raise;
-use crate::values::types::{Type, ledger};
+use crate::values::raise::{Kind, Raise};
+use crate::values::types::{Type, ledger, sequence};
 use crate::values::value::{Identity, Value};
 
 /// Nested tuples that a key may have. CPython has no bound of its own here.
@@ -70,7 +70,7 @@ impl Key {
 
     fn nested(machine: &Machine, value: &Value, depth: usize) -> Result<Keyed, Raise> {
         if depth > DEPTH {
-            return Err(Raise::new(crate::values::raise::Kind::RecursionError, "maximum recursion depth exceeded"));
+            return Err(Raise::new(Kind::RecursionError, "maximum recursion depth exceeded"));
         }
         let key = match value {
             Value::Bool(truth) => Self::Int(i64::from(*truth)),
@@ -92,7 +92,7 @@ impl Key {
             }
             Value::Tuple(items) => {
                 machine.charge_fuel(items.len() as u64)?;
-                crate::evaluation::sequence::affordable(machine, items.len())?;
+                sequence::affordable(machine, items.len())?;
                 let mut keys = Vec::with_capacity(items.len());
                 for item in items.iter() {
                     match Self::nested(machine, item, depth + 1)? {
@@ -115,7 +115,7 @@ impl Key {
                 let (start, step, count) = range.canonical();
                 Self::Tuple([Self::Object(Value::Type(Type::Range).identity()), start, step, count].into())
             }
-            Value::Instance(_) => match (attribute::find_special(value, "__hash__"), operators::payload(value)) {
+            Value::Instance(_) => match (special(value, "__hash__"), payload(value)) {
                 (Some(Value::None), _) => return Err(unhashable(value)),
                 (Some(_), _) => return Ok(Keyed::Ask),
                 (None, Some(payload)) => return Self::nested(machine, &payload, depth + 1),
@@ -154,29 +154,6 @@ impl Key {
         }
         Self::Float(number.to_bits())
     }
-}
-
-/// Finds the key of a value whose hash or equality is the user's, among the entries of one container:
-/// `candidates` gives those whose user hash is the same.
-///
-/// # Errors
-/// What the user's code raises, and `TypeError` for what cannot be hashed.
-pub async fn resolve(
-    machine: &Machine,
-    value: &Value,
-    candidates: impl Fn(i64) -> Vec<(Key, Value)>,
-) -> Result<Key, Raise> {
-    if let Keyed::Now(key) = Key::of(machine, value)? {
-        return Ok(key);
-    }
-    let hash = operators::hash(machine, value).await?;
-    for (key, stored) in candidates(hash) {
-        machine.charge_fuel(1)?;
-        if stored.is(value) || operators::equal(machine, &stored, value).await? {
-            return Ok(key);
-        }
-    }
-    Ok(Key::User(hash, value.identity()))
 }
 
 /// Raises for a value that has no hash.

@@ -6,10 +6,10 @@ use std::rc::{Rc, Weak};
 
 use num_bigint::BigInt;
 
-use crate::library::methods::string::Shape;
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::types::charge::{self, Meter};
+use crate::values::types::shape::Shape;
 use crate::values::value::Value;
 
 /// Smaller ones are covered by what the container's slot is charged.

@@ -3,12 +3,11 @@
 use num_bigint::BigInt;
 use num_traits::{Signed, Zero};
 
-use crate::evaluation::{operators, sequence};
-use crate::values::host::{Args, HostResult, Iteration, Outcome};
+use crate::values::host::{Iteration, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::types::key::Key;
-use crate::values::types::{MethodFn, Slice, Type};
+use crate::values::types::slice::Span;
 use crate::values::value::Value;
 
 /// A `range`. Its bounds fit 64 bits; larger ones are refused.
@@ -19,39 +18,7 @@ pub struct Range {
     pub step: i64,
 }
 
-/// Methods by name.
-pub const METHODS: &[(&str, MethodFn)] = &[("count", count), ("index", index)];
-
 impl Range {
-    /// Calls `range(…)`.
-    ///
-    /// # Errors
-    /// `TypeError`, `ValueError` as CPython; `OverflowError` for bounds beyond 64 bits.
-    pub fn construct(machine: &Machine, args: Args) -> Result<Self, Raise> {
-        args.no_keywords("range")?;
-        let given = args.positional.len();
-        if given == 0 {
-            return Err(Raise::type_error("range expected at least 1 argument, got 0"));
-        }
-        if given > 3 {
-            return Err(Raise::type_error(format!("range expected at most 3 arguments, got {given}")));
-        }
-        let mut parts = Vec::with_capacity(3);
-        for value in &args.positional {
-            parts.push(operators::index_fitting(machine, value)?);
-        }
-        let (start, stop, step) = match parts[..] {
-            [stop] => (0, stop, 1),
-            [start, stop] => (start, stop, 1),
-            [start, stop, step, ..] => (start, stop, step),
-            [] => (0, 0, 1),
-        };
-        if step == 0 {
-            return Err(Raise::value_error("range() arg 3 must not be zero"));
-        }
-        Ok(Self { start, stop, step })
-    }
-
     /// Returns the number of elements.
     pub fn len(&self) -> usize {
         let (low, high) = if self.step > 0 { (self.start, self.stop) } else { (self.stop, self.start) };
@@ -91,13 +58,9 @@ impl Range {
     }
 
     /// Returns a part of it.
-    ///
-    /// # Errors
-    /// As [`Slice::span`].
-    pub fn slice(&self, machine: &Machine, slice: &Slice) -> Result<Self, Raise> {
-        let span = slice.span(machine, self.len())?;
+    pub fn slice(&self, span: Span) -> Self {
         let at = |turn: i64| self.start.saturating_add(turn.saturating_mul(self.step));
-        Ok(Self { start: at(span.start), stop: at(span.stop), step: span.step.saturating_mul(self.step) })
+        Self { start: at(span.start), stop: at(span.stop), step: span.step.saturating_mul(self.step) }
     }
 
     /// Returns what equality and hash look at: start, step and length, as far as they matter.
@@ -154,33 +117,5 @@ impl Iteration for RangeIteration {
         let value = self.range.at(self.next);
         self.next += 1;
         Ok(Some(Value::Int(value).into()))
-    }
-}
-
-fn count(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
-    let range = of(receiver, "count")?;
-    let value = args.one("range.count")?;
-    let _ = machine;
-    Ok(Value::Int(i64::from(value.as_int().is_some_and(|number| range.find(number).is_some()))).into())
-}
-
-fn index(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
-    let range = of(receiver, "index")?;
-    let value = args.one("range.index")?;
-    match value.as_int().and_then(|number| range.find(number)) {
-        Some(position) => Ok(Value::Int(position as i64).into()),
-        None => {
-            let text = crate::evaluation::format::repr_shown(machine, &value)?
-                .unwrap_or_else(|| "sequence.index(x): x".to_owned());
-            let _ = (machine, sequence::bytes(0));
-            Err(Raise::value_error(format!("{text} is not in range")))
-        }
-    }
-}
-
-fn of(receiver: &Value, method: &str) -> Result<Range, Raise> {
-    match receiver {
-        Value::Range(range) => Ok(**range),
-        _ => Err(super::wrong_receiver(method, Type::Range, receiver)),
     }
 }

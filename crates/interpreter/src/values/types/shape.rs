@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::ledger;
+use crate::values::types::{ledger, string};
 use crate::values::value::Value;
 
 /// Shorter ones are looked through each time.
@@ -37,7 +37,7 @@ impl Shape {
     pub fn of(machine: &Machine, text: &Rc<str>) -> Result<Self, Raise> {
         if text.len() < LONG {
             let places = if text.is_ascii() { Places::Bytes } else { Places::Unknown };
-            return Ok(Self { length: crate::library::methods::string::length(text), places });
+            return Ok(Self { length: string::length(text), places });
         }
         ledger::shape(machine, text)
     }

@@ -2,14 +2,16 @@
 
 use std::rc::Rc;
 
-use crate::evaluation::{operators, sequence};
+use crate::evaluation::operators;
 use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::ledger;
+use crate::values::types::shape::Shape;
+use crate::values::types::string::length;
+use crate::values::types::{self, ledger, sequence};
 use crate::values::value::Value;
 
-use super::{Shape, length, of};
+use super::of;
 
 /// A part of a string to search in.
 struct Area<'a> {
@@ -65,7 +67,7 @@ pub fn affix(machine: &Machine, receiver: &Value, args: Args, name: &str) -> Hos
         Ok(area.valid && if name == "startswith" { area.text.starts_with(affix) } else { area.text.ends_with(affix) })
     };
     let wrong = |value: &Value, place: &str| {
-        let kind = crate::values::types::type_name(value);
+        let kind = types::type_name(value);
         Raise::type_error(format!("{name} {place} must be str or a tuple of str, not {kind}"))
     };
     match operators::plain(&args[0]) {
@@ -74,7 +76,7 @@ pub fn affix(machine: &Machine, receiver: &Value, args: Args, name: &str) -> Hos
             for affix in affixes.iter() {
                 machine.charge_fuel(1)?;
                 let Some(text) = affix.as_str() else {
-                    let kind = crate::values::types::type_name(affix);
+                    let kind = types::type_name(affix);
                     return Err(Raise::type_error(format!("tuple for {name} must only contain str, not {kind}")));
                 };
                 if test(text)? {
@@ -90,7 +92,7 @@ pub fn affix(machine: &Machine, receiver: &Value, args: Args, name: &str) -> Hos
 fn wanted(value: &Value) -> Result<std::rc::Rc<str>, Raise> {
     match operators::plain(value) {
         Value::Str(text) => Ok(text),
-        other => Err(Raise::type_error(format!("must be str, not {}", crate::values::types::type_name(&other)))),
+        other => Err(Raise::type_error(format!("must be str, not {}", types::type_name(&other)))),
     }
 }
 

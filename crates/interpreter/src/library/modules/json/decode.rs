@@ -9,7 +9,7 @@ use crate::values::host::{Args, HostResult, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::types::key::Key;
-use crate::values::types::{Dict, List, ledger};
+use crate::values::types::{self, Dict, List, ledger};
 use crate::values::value::Value;
 
 /// Parses a text, or bytes in UTF-8.
@@ -23,7 +23,7 @@ pub fn loads(machine: &Machine, error: &Rc<Class>, mut args: Args) -> HostResult
         Value::Str(text) => text,
         Value::Bytes(bytes) => String::from_utf8_lossy(&bytes).into(),
         other => {
-            let name = crate::values::types::type_name(&other);
+            let name = types::type_name(&other);
             return Err(Raise::type_error(format!("the JSON object must be str, bytes or bytearray, not {name}")));
         }
     };

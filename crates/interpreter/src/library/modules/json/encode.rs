@@ -4,13 +4,12 @@ use std::rc::Rc;
 
 use futures::future::LocalBoxFuture;
 
-use crate::evaluation::coroutine::Nested;
-use crate::evaluation::{operators, sort};
-use crate::library::methods::int;
+use crate::evaluation::{format, operators, sort};
 use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::{Items, ledger, type_name};
+use crate::values::suspension::Nested;
+use crate::values::types::{Items, int, ledger, type_name};
 use crate::values::value::{Identity, Value};
 
 /// What `dumps` was asked for.
@@ -107,7 +106,7 @@ impl State {
 
 fn float(number: f64, options: &Options) -> Result<String, Raise> {
     if number.is_finite() {
-        return Ok(crate::evaluation::format::float_repr(number));
+        return Ok(format::float_repr(number));
     }
     if !options.allow_nan {
         return Err(Raise::value_error("Out of range float values are not JSON compliant"));

@@ -4,14 +4,14 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::rc::Rc;
 
-use crate::evaluation::operators;
-use crate::library::methods::string::Shape;
+use crate::evaluation::{format, operators};
 use crate::library::modules::re::pattern::Pattern;
 use crate::library::modules::re::template::Template;
 use crate::values::host::{Args, HostObject, HostResult, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::types::charge::Charge;
+use crate::values::types::shape::Shape;
 use crate::values::types::{MethodFn, Native, ledger};
 use crate::values::value::Value;
 
@@ -94,7 +94,7 @@ const METHODS: &[(&str, MethodFn)] = &[
         let (found, template) = (of(receiver)?, args.one("expand")?);
         let Some(template) = template.as_str() else { return Err(Raise::type_error("expand() needs a str")) };
         let template = Template::parse(machine, &found.pattern, template)?;
-        Ok(crate::values::types::ledger::text(machine, template.expand(found))?.into())
+        Ok(ledger::text(machine, template.expand(found))?.into())
     }),
     ("group", |machine, receiver, args| {
         let found = of(receiver)?;
@@ -184,8 +184,7 @@ impl HostObject for Match {
 
     fn repr(&self, machine: &Machine) -> Result<Option<String>, Raise> {
         let (start, end) = self.span(machine, 0)?;
-        let text: String =
-            crate::evaluation::format::quote(self.text(0).unwrap_or_default()).chars().take(50).collect();
+        let text: String = format::quote(self.text(0).unwrap_or_default()).chars().take(50).collect();
         Ok(Some(format!("<re.Match object; span=({start}, {end}), match={text}>")))
     }
 

@@ -7,8 +7,8 @@ use std::rc::{Rc, Weak};
 
 use regex::{Captures, Regex, RegexBuilder};
 
+use crate::evaluation::format;
 use crate::evaluation::operators::{self, later};
-use crate::library::methods::string;
 use crate::library::modules::lazy::{Steps, iterator};
 use crate::library::modules::re::found::Match;
 use crate::library::modules::re::template::{Replacement, Template};
@@ -19,7 +19,7 @@ use crate::values::host::{Args, HostObject, HostResult, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::{Kind, Raise};
 use crate::values::types::charge::Charge;
-use crate::values::types::{List, MethodFn, Native, ledger, type_name};
+use crate::values::types::{List, MethodFn, Native, ledger, string, type_name};
 use crate::values::value::Value;
 
 /// Bytes charged for a match, and for each of its groups.
@@ -424,7 +424,7 @@ impl HostObject for Pattern {
             .filter(|(_, _, flag)| self.flags & flag != 0 && *flag != UNICODE)
             .map(|(name, ..)| format!("re.{name}"))
             .collect();
-        let source: String = crate::evaluation::format::quote(&self.source).chars().take(200).collect();
+        let source: String = format::quote(&self.source).chars().take(200).collect();
         Ok(Some(match flags.is_empty() {
             true => format!("re.compile({source})"),
             false => format!("re.compile({source}, {})", flags.join("|")),

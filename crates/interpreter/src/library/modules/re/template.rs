@@ -7,6 +7,7 @@ use crate::library::modules::re::found::Match;
 use crate::library::modules::re::pattern::Pattern;
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
+use crate::values::value::Value;
 
 /// A replacement with references to groups.
 pub struct Template(Vec<Part>);
@@ -113,5 +114,5 @@ impl Template {
 /// What `sub` puts in place of a match.
 pub enum Replacement {
     Template(Rc<Template>),
-    Function(crate::values::value::Value),
+    Function(Value),
 }

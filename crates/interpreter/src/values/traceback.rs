@@ -1,13 +1,8 @@
 //! The text that CPython prints for an exception that nobody caught.
 
-use std::rc::Rc;
-
 use program::ir::Span;
 
-use crate::evaluation::format;
-use crate::values::class::Instance;
 use crate::values::exceptions::Kind;
-use crate::values::machine::Machine;
 use crate::values::raise::{Entry, Raise};
 use crate::values::value::Value;
 
@@ -157,44 +152,5 @@ fn syntax_error_place(raise: &Raise, text: &mut String) {
     text.push_str(&format!("  File \"{filename}\", line {line}\n"));
     if let Some(Value::Str(source)) = instance.own("text") {
         text.push_str(&format!("    {}\n", source.trim()));
-    }
-}
-
-/// Returns `str(exception)`, by the program's own `__str__` where there is one.
-pub(crate) async fn describe(machine: &Machine, instance: &Rc<Instance>) -> Rc<str> {
-    let object = Value::Instance(Rc::clone(instance));
-    let described = match crate::evaluation::attribute::special(machine, &object, "__str__") {
-        Some(method) => match machine.call(&method, crate::values::host::Args::default()).await {
-            Ok(Value::Str(text)) => Ok(text),
-            Ok(_) => Err(()),
-            Err(_) => Err(()),
-        },
-        None => plain_text(machine, instance).await.map(Rc::from).map_err(|_| ()),
-    };
-    described.unwrap_or_else(|()| "<exception str() failed>".into())
-}
-
-/// Returns `BaseException.__str__(exception)`.
-pub(crate) async fn plain_text(machine: &Machine, instance: &Rc<Instance>) -> Result<String, Raise> {
-    let Some(state) = instance.exception() else { return Ok(String::new()) };
-    let args = state.borrow().args.clone();
-    match args.as_slice() {
-        [] => Ok(String::new()),
-        [one] if instance.class().exception_kind() == Some(Kind::KeyError) => {
-            Ok(format::repr(machine, one).await?.to_string())
-        }
-        [Value::Str(text)] => Ok(text.to_string()),
-        [one] => Ok(format::str(machine, one).await?.to_string()),
-        _ => Ok(format::repr(machine, &Value::tuple(args)).await?.to_string()),
-    }
-}
-
-/// Returns `BaseException.__repr__(exception)`.
-pub(crate) async fn plain_repr(machine: &Machine, instance: &Rc<Instance>) -> Result<String, Raise> {
-    let args = instance.exception().map(|state| state.borrow().args.clone()).unwrap_or_default();
-    let name = instance.class().name();
-    match args.as_slice() {
-        [one] => Ok(format!("{name}({})", format::repr(machine, one).await?)),
-        _ => Ok(format!("{name}{}", format::repr(machine, &Value::tuple(args)).await?)),
     }
 }
