@@ -4,8 +4,10 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 use std::sync::OnceLock;
 
+use libtorch::ffi;
+
+use crate::adjacent;
 use crate::cost::Nature;
-use crate::{adjacent, ffi};
 
 /// One overload of an `aten::` operator.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use crate::values::value::Value;
 
 /// The language that a machine runs: what syntax does with values, and what its library holds.
 ///
-/// There is one, [`crate::python`]; this is how the lower floors reach what is above them.
+/// There is one, Python; this is how the lower floors reach what is above them.
 pub trait Language {
     /// Calls anything. The outcome is never `NotImplemented`.
     ///

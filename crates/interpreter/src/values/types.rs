@@ -1,4 +1,4 @@
-//! Python's builtin types: their values, methods and type objects.
+//! Python's builtin types: their values and type objects.
 
 pub mod arguments;
 pub mod bytes;

@@ -7,10 +7,9 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use libtorch::{Failure, ffi};
 use tch::{Device, Kind, TchError, Tensor};
 
-use crate::dispatch::{self, Failure};
-use crate::ffi;
 use crate::weight::is_half;
 
 /// Sequences that lie end to end.
@@ -104,7 +103,7 @@ pub fn attend(
             failure.out(),
         )
     };
-    dispatch::adopt(made).ok_or_else(|| TchError::Torch(failure.raise().message().to_string()))
+    libtorch::adopt(made).ok_or_else(|| TchError::Torch(failure.problem().text))
 }
 
 /// Repeats each head, of the second dimension, so many times in a row.

@@ -4,13 +4,10 @@ use std::ffi::c_void;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use libtorch::{Failure, account, ffi, foreign};
 use tch::{TchError, Tensor};
 
-use crate::dispatch::{self, Failure};
-use crate::ffi;
-use crate::foreign;
-use crate::job::Paying;
-use crate::kernels::Products;
+use crate::products::Products;
 use crate::rows::as_one;
 use crate::weight::Weight;
 
@@ -54,7 +51,7 @@ impl Recorded {
                 failure.out(),
             )
         };
-        dispatch::adopt(made).ok_or_else(|| TchError::Torch(failure.raise().message().to_string()))
+        libtorch::adopt(made).ok_or_else(|| TchError::Torch(failure.problem().text))
     }
 
     fn gradient(&self, gradient: &Tensor, recorded: bool) -> Result<Tensor, TchError> {
@@ -66,7 +63,7 @@ impl Recorded {
         let (Some((first, _)), false) = (parts.first(), recorded || parts.len() == 1) else {
             return parts.iter().map(|(part, gradient)| part.gradient(gradient, recorded)).collect();
         };
-        let _unpaid = Paying::nobody();
+        let _unpaid = account::unpaid();
         let _unrecorded = tch::no_grad_guard();
         let own: Vec<&Tensor> = parts.iter().map(|(_, gradient)| gradient).collect();
         as_one(&own, |all| first.gradient(all, false))
@@ -94,7 +91,7 @@ extern "C" fn multiply(
         }
         // SAFETY: the gradient is alive during the call; the copy is another owner.
         let copy = unsafe { ffi::vt_clone_handle(*gradient) };
-        let Some(gradient) = dispatch::adopt(copy) else { return false };
+        let Some(gradient) = libtorch::adopt(copy) else { return false };
         // SAFETY: the context is the box of `attach`, alive until `forget`; a pass stays on the thread it began on.
         parts.push((unsafe { &*context.cast::<Recorded>() }, gradient));
         places.push(place);

@@ -3,10 +3,8 @@
 //! `tch` frees a number before it looks whether the operation failed, and panics if it did: as it does when a job has
 //! no memory left. These fail as every other operation does.
 
+use libtorch::{Failure, ffi};
 use tch::{Device, Kind, TchError, Tensor};
-
-use crate::dispatch::{self, Failure};
-use crate::ffi;
 
 #[repr(i32)]
 #[derive(Clone, Copy)]
@@ -25,7 +23,7 @@ fn apply(operation: Operation, tensor: &Tensor, number: f64) -> Result<Tensor, T
     let mut failure = Failure::none();
     // SAFETY: the tensor is alive, and nobody else reads it where the shim writes to it.
     let made = unsafe { ffi::vt_with_number(operation as i32, tensor.as_ptr().cast(), number, failure.out()) };
-    dispatch::adopt(made).ok_or_else(|| TchError::Torch(failure.raise().message().to_string()))
+    libtorch::adopt(made).ok_or_else(|| TchError::Torch(failure.problem().text))
 }
 
 /// Adds a number to each element.

@@ -1,8 +1,8 @@
 //! What a kernel's bits are at a number of rows, found out by trying.
 
+use libtorch::account;
 use tch::{Device, Kind, TchError, Tensor};
 
-use crate::job::Paying;
 use crate::number;
 use crate::weight::Weight;
 
@@ -19,7 +19,7 @@ impl<'a> Probe<'a> {
     /// # Errors
     /// When libtorch refuses.
     pub fn new(weight: &'a Weight) -> Result<Self, TchError> {
-        let _unpaid = Paying::nobody();
+        let _unpaid = account::unpaid();
         let (matrix, row) = numbers(weight.size(), weight.kind(), weight.device())?;
         let made = |matrix: Tensor| match weight.is_flipped() {
             true => Weight::beside(&matrix.f_transpose(0, 1)?.f_contiguous()?.f_transpose(0, 1)?),
@@ -33,7 +33,7 @@ impl<'a> Probe<'a> {
     /// # Errors
     /// When libtorch refuses.
     pub fn digest(&self, rows: i64, biased: bool) -> Result<u64, TchError> {
-        let _unpaid = Paying::nobody();
+        let _unpaid = account::unpaid();
         let ([outputs, inputs], device, kind) = (self.weight.size(), self.weight.device(), self.weight.kind());
         let bias = if biased { Some(Tensor::f_zeros([outputs], (kind, device))?) } else { None };
         let matrix = self.made.as_ref().unwrap_or(self.weight);

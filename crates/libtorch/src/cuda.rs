@@ -9,7 +9,7 @@ use std::fs;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use crate::dispatch::Failure;
+use crate::failure::Failure;
 use crate::ffi;
 
 /// The version of libtorch that this program is built for. Its parts do not fit those of another one.
@@ -84,7 +84,7 @@ impl Search {
         let mut failure = Failure::none();
         // SAFETY: called while the process has one thread, as this function asks.
         if !unsafe { ffi::vt_use_devices(failure.out()) } {
-            return Err(Missing::Library(failure.raise().message()));
+            return Err(Missing::Library(failure.problem().text));
         }
         // SAFETY: CUDA is loaded.
         let devices = usize::try_from(unsafe { ffi::vt_devices() }).unwrap_or(0);
@@ -121,18 +121,15 @@ impl Search {
     }
 }
 
-/// Says whether a GPU still answers. Once it does not, nothing that this process asks of it will succeed.
+/// Waits for all that a GPU was asked for. Once it does not answer, nothing that this process asks of it will succeed.
 ///
 /// # Errors
 /// What the driver says.
-pub fn check(device: crate::Device) -> Result<(), String> {
-    if !device.is_cuda() {
-        return Ok(());
-    }
+pub fn synchronize(index: i32) -> Result<(), String> {
     let mut failure = Failure::none();
-    // SAFETY: a plain argument; a device of this kind exists only once CUDA is loaded.
-    let done = unsafe { ffi::vt_synchronize(device.index, failure.out()) };
-    if done { Ok(()) } else { Err(failure.raise().message()) }
+    // SAFETY: a plain argument.
+    let done = unsafe { ffi::vt_synchronize(index, failure.out()) };
+    if done { Ok(()) } else { Err(failure.problem().text) }
 }
 
 fn no_driver(why: &str) -> String {
@@ -185,7 +182,7 @@ fn open(library: &Path) -> Result<(), String> {
     // SAFETY: the path is NUL-terminated. What the library does as it is loaded is the operator's choice, as are the
     // libraries that the program is linked with.
     let done = unsafe { ffi::vt_load_library(path.as_ptr(), failure.out()) };
-    if done { Ok(()) } else { Err(failure.raise().message()) }
+    if done { Ok(()) } else { Err(failure.problem().text) }
 }
 
 /// Returns the file of libtorch's CPU part, where it really lies.

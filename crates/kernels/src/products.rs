@@ -9,9 +9,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 
+use libtorch::account;
 use tch::{Device, Kind, TchError, Tensor};
 
-use crate::job::Paying;
 use crate::probe::{Probe, even};
 use crate::recorded::{Moment, Recorded};
 use crate::weight::Weight;
@@ -287,15 +287,15 @@ impl Kernels {
         let key = (inputs, like.f_kind()?, like.device());
         let mut all = self.zeros.borrow_mut();
         if all.get(&key).is_none_or(|zeros| zeros.size().first().is_none_or(|&most| most < rows)) {
-            let _unpaid = Paying::nobody();
+            let _unpaid = account::unpaid();
             all.insert(key, Tensor::f_zeros([rows.max(BLOCK), inputs], (key.1, key.2))?);
         }
         all.get(&key).ok_or_else(|| TchError::Shape("zeros got lost".into()))?.f_narrow(0, 0, rows)
     }
 
     /// Lists the numbers of rows that a shape of weight was multiplied with.
-    #[cfg(test)]
-    pub(crate) fn sizes(&self, [outputs, inputs]: [i64; 2]) -> Vec<i64> {
+    #[must_use]
+    pub fn sizes(&self, [outputs, inputs]: [i64; 2]) -> Vec<i64> {
         let plans = self.plans.borrow();
         plans
             .keys()

@@ -6,13 +6,9 @@ use std::ffi::c_void;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use interpreter::Machine;
-use interpreter::raise::Raise;
+use libtorch::{Failure, account, ffi};
 use tch::{Device, Kind, TchError, Tensor};
 
-use crate::dispatch::{self, Failure};
-use crate::ffi;
-use crate::job::{Job, Paying};
 use crate::probe;
 
 /// A `[out, in]` matrix that activations are multiplied by.
@@ -73,7 +69,7 @@ impl<T> Copy<T> {
         if KEPT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, room).is_err() {
             return make();
         }
-        let _unpaid = Paying::nobody();
+        let _unpaid = account::unpaid();
         match make() {
             Ok(made) => {
                 let shared = share(&made);
@@ -185,16 +181,6 @@ impl Weight {
         }
     }
 
-    /// Shows the matrix to a job, read-only. Where its copy is not kept, the job pays for it.
-    ///
-    /// # Errors
-    /// When there is no memory for it, or the job has none left.
-    pub fn shown(&self, machine: &Machine) -> Result<crate::Tensor, Raise> {
-        let paying = Paying::new(machine, &Job::of(machine));
-        let dense = self.dense().map_err(|error| Raise::runtime_error(error.to_string()));
-        paying.settle(dense.map(crate::Tensor::weight))
-    }
-
     /// Returns the matrix whose rows are this one's columns: a view where nothing is packed, else a copy, which is kept as
     /// far as [`keep_copies`] allows.
     ///
@@ -293,12 +279,12 @@ impl Packed {
             return None;
         }
         // oneDNN gives memory back to whichever allocator is in place then: it has to be the one that it came from.
-        crate::prepare();
-        let _unpaid = Paying::nobody();
+        libtorch::prepare();
+        let _unpaid = account::unpaid();
         let mut failure = Failure::none();
         let dense = dense.f_contiguous().ok()?;
         // SAFETY: the tensor is alive, and the shim only reads it.
-        let matrix = dispatch::adopt(unsafe { ffi::vt_pack_linear(dense.as_ptr().cast(), PACKED_FOR, failure.out()) })?;
+        let matrix = libtorch::adopt(unsafe { ffi::vt_pack_linear(dense.as_ptr().cast(), PACKED_FOR, failure.out()) })?;
         let panels = find_panels(&matrix, &dense);
         Some(Self { matrix, panels })
     }
@@ -317,7 +303,7 @@ impl Packed {
     }
 
     fn stretch(&self, size: [i64; 2], kind: Kind) -> Result<i64, TchError> {
-        let _unpaid = Paying::nobody();
+        let _unpaid = account::unpaid();
         let (matrix, row) = probe::numbers(size, kind, Device::Cpu)?;
         let made = matrix.and_then(|matrix| Self::new(&matrix));
         let packed = made.as_ref().unwrap_or(self);
@@ -372,7 +358,7 @@ fn address(bias: Option<&Tensor>) -> *const c_void {
 }
 
 fn product(made: *mut c_void, failure: Failure) -> Result<Tensor, TchError> {
-    dispatch::adopt(made).ok_or_else(|| TchError::Torch(failure.raise().message().to_string()))
+    libtorch::adopt(made).ok_or_else(|| TchError::Torch(failure.problem().text))
 }
 
 thread_local! {

@@ -1,4 +1,4 @@
-//! The shim's C functions, as `shim/shim.h` declares them. Only [`crate::dispatch`] and its neighbours call them.
+//! The shim's C functions, as `shim/shim.h` declares them. Only the crates beside this one call them.
 
 use std::ffi::{c_char, c_uint, c_void};
 
