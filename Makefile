@@ -20,7 +20,6 @@ FUZZERS := request archive source lower evaluate gguf safetensors multipart
 FUZZ := .cache/cargo-fuzz/bin/cargo-fuzz
 CARGO_FUZZ_VERSION := 0.13.2
 
-
 .PHONY: help setup setup-tests test-models build test lint fuzz demo bench cluster cluster-stop chaos clean
 .NOTPARALLEL:
 

@@ -20,13 +20,13 @@ use engine::{
     Site, Tree, Wants,
 };
 use ids::{JobId, TenantId};
+use kernels::Weight;
 use models::cuda::Search;
 use models::{DType, Transformer};
 use nnsight::RequestFields;
 use program::{Datum, Limits, Program, Saved};
 use serde_json::{Value as Json, json};
 use tch::Tensor;
-use torch::Weight;
 
 /// Numbers of an answer.
 const SHOWN: usize = 16;

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use interpreter::raise::{Kind, Raise};
 use interpreter::types::charge::Charge;
-use interpreter::types::object::Opaque;
+use interpreter::types::opaque::Opaque;
 use interpreter::{Args, Dict, HostObject, HostResult, Machine, Operator, Outcome, Value};
 
 use crate::encoding::Encoding;
@@ -70,7 +70,7 @@ impl BatchEncoding {
                 }
                 let method = machine.get_attribute(&value, "to").await?;
                 let moved = machine.call(&method, args.clone()).await?;
-                let done = interpreter::types::dict::set_item(&machine, Rc::clone(&self.data), key, moved)?;
+                let done = interpreter::mapping::set_item(&machine, Rc::clone(&self.data), key, moved)?;
                 machine.settle(done).await?;
             }
             Ok(Value::Host(self))
@@ -218,7 +218,7 @@ impl HostObject for BatchEncoding {
 
     fn get_item(self: Rc<Self>, machine: &Machine, key: &Value) -> HostResult {
         if let Value::Str(_) = key {
-            return interpreter::types::dict::get_item(machine, Rc::clone(&self.data), key.clone());
+            return interpreter::mapping::get_item(machine, Rc::clone(&self.data), key.clone());
         }
         if self.encodings.is_some() {
             return Err(Raise::new(
@@ -241,15 +241,15 @@ impl HostObject for BatchEncoding {
     }
 
     fn set_item(self: Rc<Self>, machine: &Machine, key: &Value, value: Value) -> HostResult {
-        interpreter::types::dict::set_item(machine, Rc::clone(&self.data), key.clone(), value)
+        interpreter::mapping::set_item(machine, Rc::clone(&self.data), key.clone(), value)
     }
 
     fn delete_item(self: Rc<Self>, machine: &Machine, key: &Value) -> HostResult {
-        interpreter::types::dict::delete_item(machine, Rc::clone(&self.data), key.clone())
+        interpreter::mapping::delete_item(machine, Rc::clone(&self.data), key.clone())
     }
 
     fn contains(self: Rc<Self>, machine: &Machine, element: &Value) -> HostResult {
-        interpreter::types::dict::contains(machine, Rc::clone(&self.data), element.clone())
+        interpreter::mapping::contains(machine, Rc::clone(&self.data), element.clone())
     }
 
     fn length(&self, _machine: &Machine) -> Result<Option<usize>, Raise> {

@@ -6,7 +6,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::types::object::Opaque;
+use interpreter::types::opaque::Opaque;
 use interpreter::{Args, Effect, HostObject, HostResult, Machine, Outcome, Use, Value};
 
 use crate::python;

@@ -46,7 +46,7 @@ pub fn append(machine: &Machine, list: &Value, item: Value) -> Result<(), Raise>
 pub fn insert(machine: &Machine, dict: &Value, key: Value, value: Value) -> Result<(), Raise> {
     match dict {
         Value::Dict(dict) => {
-            let done = interpreter::types::dict::set_item(machine, Rc::clone(dict), key, value)?;
+            let done = interpreter::mapping::set_item(machine, Rc::clone(dict), key, value)?;
             now(machine.settle(done)).map(drop)
         }
         _ => Ok(()),
@@ -58,7 +58,7 @@ pub fn insert(machine: &Machine, dict: &Value, key: Value, value: Value) -> Resu
 /// # Errors
 /// `TypeError` for unhashable elements.
 pub fn set(machine: &Machine, items: Vec<Value>, frozen: bool) -> Result<Value, Raise> {
-    let made = interpreter::types::set::build(machine, items, frozen)?;
+    let made = interpreter::set::build(machine, items, frozen)?;
     now(machine.settle(made))
 }
 

@@ -4,30 +4,19 @@
 //! Objects of the outside (tensors, modules of a model, tracers) take part through [`HostObject`].
 //! Nothing here knows of tensors, threads, clocks or sockets.
 
-pub mod attribute;
-mod attributes;
-pub mod builtins;
-mod call;
-pub mod class;
-pub mod coroutine;
-pub mod effect;
-mod eval;
-pub mod exceptions;
-pub mod format;
-pub mod frame;
-pub mod function;
-pub mod generator;
-pub mod host;
-pub mod import;
-pub mod machine;
-pub mod modules;
-pub mod operators;
-pub mod raise;
-mod teardown;
-mod traceback;
-pub mod types;
-pub mod value;
-pub mod watch;
+//!
+//! Three floors, each of which knows only those below it (`cargo test -p tests --test architecture` shows it):
+//! [`values`] are what a program computes with and who pays for it, [`evaluation`] is what syntax does with them, and
+//! [`library`] is what a program finds there by name.
+
+pub mod evaluation;
+pub mod library;
+mod python;
+pub mod values;
+
+pub use evaluation::{attribute, coroutine, format, import, mapping, operators, set};
+pub use library::{builtins, methods, modules};
+pub use values::{class, effect, exceptions, frame, function, generator, host, machine, raise, types, value, watch};
 
 pub use class::{Class, Decorated, Instance, Property};
 pub use coroutine::{Coroutine, Step};

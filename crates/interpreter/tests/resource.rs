@@ -177,7 +177,7 @@ fn callables() -> Vec<(String, Vec<&'static str>)> {
         if builtins::lookup(kind.name()).is_some() {
             all.push((kind.name().to_owned(), Vec::new()));
         }
-        for (name, _) in kind.methods().filter(|_| !receivers.is_empty()) {
+        for (name, _) in interpreter::methods::of(*kind).filter(|_| !receivers.is_empty()) {
             all.push((format!("{}.{name}", kind.name()), receivers.clone()));
         }
     }

@@ -1,14 +1,14 @@
 //! Attention of one segment, as Hugging Face computes it.
 
 use engine::Attention;
+use kernels::number;
+use kernels::varlen::repeat;
 use tch::{Device, Kind, TchError, Tensor};
-use torch::number;
-use torch::varlen::repeat;
 
 use crate::decoder::Description;
 
 /// Makes the mask that Hugging Face hands to its layers: `[rows, 1, length, past + length]`, or `None` where the
-/// kernel's own causal mode says the same, as that of [`torch::varlen`] always does. For `sdpa` true is visible; for
+/// kernel's own causal mode says the same, as that of [`kernels::varlen`] always does. For `sdpa` true is visible; for
 /// `eager` zero is, and the least finite number is not: minus infinity would turn rows that see nothing into NaN.
 ///
 /// # Errors
@@ -83,7 +83,7 @@ pub fn attend(
         return Err(TchError::Shape(format!("queries have shape {size:?}")));
     };
     // Of heads that end between two steps, kernels would read on into others' rows.
-    let beyond = torch::is_half(query.f_kind()?) && query.device() == Device::Cpu && head % torch::STEP != 0;
+    let beyond = kernels::is_half(query.f_kind()?) && query.device() == Device::Cpu && head % kernels::STEP != 0;
     let own = |tensor: &Tensor| if beyond { tensor.f_contiguous() } else { Ok(tensor.shallow_clone()) };
     let (query, key, value) = (&own(query)?, &own(key)?, &own(value)?);
     let groups = heads / key.size().get(1).copied().unwrap_or(heads).max(1);

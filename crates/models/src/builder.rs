@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use engine::{ModuleSchema, Schema, Site};
+use kernels::Weight;
 use tch::Tensor;
-use torch::Weight;
 
 use crate::error::LoadError;
 use crate::nn::{Activation, Conv1D, Dropout, Embedding, Function, LayerNorm, Linear, RmsNorm};

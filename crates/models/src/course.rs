@@ -12,8 +12,8 @@ use std::rc::Rc;
 use engine::shape::Reach;
 use engine::{Attention, Layout, Part, Site};
 use interpreter::raise::Raise;
+use kernels::{Products, number};
 use tch::{Device, TchError, Tensor};
-use torch::{Products, number};
 
 use crate::attention;
 use crate::cache::{Cache, Caches};

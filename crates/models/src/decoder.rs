@@ -6,8 +6,8 @@ use std::rc::Rc;
 use engine::{Attention, Inputs, Part, Site, Tree};
 use interpreter::Value;
 use interpreter::raise::Raise;
+use kernels::{number, varlen};
 use tch::{Device, Kind, TchError, Tensor};
-use torch::{number, varlen};
 
 use crate::attention;
 use crate::cache::{Cache, Caches};
@@ -57,7 +57,7 @@ pub struct Description {
     pub layers: Vec<Site>,
     pub kind: Kind,
     pub device: Device,
-    /// Sequences of any lengths attend in one call: see [`torch::varlen`].
+    /// Sequences of any lengths attend in one call: see [`kernels::varlen`].
     pub varlen: bool,
     /// Base and root return an empty `cross_attentions` beside `attentions`.
     pub cross_attentions: bool,

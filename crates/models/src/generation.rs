@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use interpreter::raise::Raise;
 use interpreter::{Machine, Value};
+use kernels::number;
 use serde_json::{Map, Value as Json, json};
 use tch::{Kind, TchError, Tensor};
-use torch::number;
 
 use crate::config::{Config, read_optional};
 use crate::error::LoadError;

@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use engine::{Part, Schema, Site};
 use interpreter::raise::Raise;
+use kernels::varlen;
 use tch::{Device, Kind, Tensor};
-use torch::varlen;
 
 use crate::builder::{Builder, Node};
 use crate::config::Config;

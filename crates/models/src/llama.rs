@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use engine::{Schema, Site};
 use interpreter::raise::Raise;
+use kernels::varlen;
 use serde_json::Value;
 use tch::{Device, Kind, TchError, Tensor};
-use torch::varlen;
 
 use crate::builder::{Builder, Node};
 use crate::config::Config;
@@ -182,12 +182,12 @@ fn inverse_frequencies(config: &Config, head_dim: i64) -> std::result::Result<Te
         number.ok_or_else(|| config.wrong(KEY, format!("{name} needs a positive number")))
     };
     let powers: Vec<f32> = (0..head_dim).step_by(2).map(|power| power as f32).collect();
-    let powers = torch::number::divide(&Tensor::f_from_slice(&powers)?, head_dim as f64)?;
-    let base = torch::number::full(number("rope_theta")?, (Kind::Float, Device::Cpu))?;
+    let powers = kernels::number::divide(&Tensor::f_from_slice(&powers)?, head_dim as f64)?;
+    let base = kernels::number::full(number("rope_theta")?, (Kind::Float, Device::Cpu))?;
     let plain = base.f_pow(&powers)?.f_reciprocal()?;
     match rope.get("rope_type").and_then(Value::as_str) {
         Some("default") => Ok(plain),
-        Some("linear") => Ok(torch::number::divide(&plain, number("factor")?)?),
+        Some("linear") => Ok(kernels::number::divide(&plain, number("factor")?)?),
         Some("llama3") => {
             let [factor, low, high, context] =
                 ["factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"].map(number);

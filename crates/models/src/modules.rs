@@ -6,9 +6,9 @@ use engine::output::ModelOutput;
 use engine::{Attention, Inputs, Layout, Observer, Packed, Part, Tree};
 use interpreter::raise::{Kind as Exception, Raise};
 use interpreter::{Args, Machine, Value};
+use kernels::Products;
 use serde_json::Value as Json;
 use tch::Tensor;
-use torch::Products;
 
 use crate::builder::Node;
 use crate::cache::{Cache, Caches};
@@ -66,7 +66,7 @@ pub const ATTRIBUTES: &[&str] = &[
 /// Reads an attribute of a module. `None` where Hugging Face's has no such attribute.
 pub fn attribute(model: &Transformer, machine: &Machine, node: &Node, name: &str) -> Option<Value> {
     let weight = |tensor: &Tensor| torch::Tensor::weight(tensor.shallow_clone()).value();
-    let dense = |matrix: &torch::Weight| match matrix.shown(machine) {
+    let dense = |matrix: &kernels::Weight| match torch::Tensor::of_weight(machine, matrix) {
         Ok(shown) => Some(shown),
         Err(raise) => {
             // Where the job may not have a copy of it, it ends.
@@ -74,8 +74,8 @@ pub fn attribute(model: &Transformer, machine: &Machine, node: &Node, name: &str
             None
         }
     };
-    let matrix = |matrix: &torch::Weight| dense(matrix).map(|shown| shown.value());
-    let side = |matrix: &torch::Weight, dim: usize| Value::Int(matrix.size().get(dim).copied().unwrap_or(0));
+    let matrix = |matrix: &kernels::Weight| dense(matrix).map(|shown| shown.value());
+    let side = |matrix: &kernels::Weight, dim: usize| Value::Int(matrix.size().get(dim).copied().unwrap_or(0));
     let size = |tensor: &Tensor, dim: usize| Value::Int(tensor.size().get(dim).copied().unwrap_or(0));
     let number = |name: &str| model.config.size(name).map(Value::Int).ok();
     Some(match (node, name) {

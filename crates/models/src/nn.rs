@@ -4,8 +4,8 @@ use std::rc::Rc;
 
 use engine::{Packed, Site, Tree};
 use interpreter::raise::Raise;
+use kernels::{Products, Weight, as_one, number};
 use tch::{Device, Kind, TchError, Tensor};
-use torch::{Products, Weight, as_one, number};
 
 use crate::pass::{Flow, Output, Parts, Pass, Result};
 use crate::tokens::Tokens;
@@ -166,7 +166,7 @@ fn evenly(
 /// Makes what a module with weights computed require grad where gradients are recorded, as if the weights did, which
 /// never do. The copy keeps it from being a leaf, so that it can be edited in place.
 pub fn differentiable(output: Tensor) -> std::result::Result<Tensor, TchError> {
-    if !torch::autograd::recording() || output.requires_grad() {
+    if !libtorch::recording() || output.requires_grad() {
         return Ok(output);
     }
     Tensor::f_cat(&[output.f_set_requires_grad(true)?], 0)

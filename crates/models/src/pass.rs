@@ -9,8 +9,8 @@ use std::rc::Rc;
 
 use engine::{Done, Inputs, Interrupt, Layout, Observer, Packed, Part, Site, Tree, Wants};
 use interpreter::raise::{Kind as Exception, Raise};
+use kernels::Products;
 use tch::{TchError, Tensor};
-use torch::Products;
 
 use crate::cache::Caches;
 use crate::runs::Run;

@@ -8,8 +8,8 @@
 use std::rc::Rc;
 
 use engine::{Attention, Part, Site};
+use kernels::varlen::{self, Known};
 use tch::{Device, Kind, Tensor};
-use torch::varlen::{self, Known};
 
 use crate::attention::attend;
 use crate::cache::{Cache, Layer, Place};

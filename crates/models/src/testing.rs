@@ -41,7 +41,7 @@ pub fn load_to(name: &str, device: Device) -> Transformer {
 /// When either is not there.
 #[must_use]
 pub fn load_as(name: &str, dtype: DType, device: Device) -> Transformer {
-    torch::prepare();
+    libtorch::prepare();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.models/float32").join(name);
     *crate::load(&folder, Some(dtype), device, &mut |_, _| {}).unwrap_or_else(|error| panic!("{error}"))
 }

@@ -3,8 +3,9 @@
 use std::rc::Rc;
 
 use interpreter::Machine;
+use kernels::{Moment, Weight, as_one};
 use tch::{Kind, TchError, Tensor};
-use torch::{Job, Moment, Paying, Weight, as_one};
+use torch::{Job, Paying};
 
 use crate::nn::differentiable;
 use crate::pass::{Pass, Result};

@@ -8,9 +8,9 @@ use std::str::FromStr;
 use engine::{Attention, Forwarded, Interrupt, Layout, Model, Observer, Schema, Segment, Site};
 use interpreter::raise::Raise;
 use interpreter::{Args, Effect, Machine, Use, Value};
+use kernels::{BLOCK, Kernels, Products, Rows, Weight};
 use program::{Batching, Function, Heap, Ref};
 use tch::{Kind, Tensor};
-use torch::{BLOCK, Kernels, Products, Rows, Weight};
 
 use crate::builder::{Builder, Node};
 use crate::cache::{self, Cache};
@@ -69,7 +69,7 @@ pub fn load(
     device: torch::Device,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Box<Transformer>, LoadError> {
-    torch::prepare();
+    libtorch::prepare();
     let config = Config::read(folder)?;
     let own = config.get("dtype").and_then(serde_json::Value::as_str);
     let kind = match dtype {

@@ -3,14 +3,14 @@
 //! What a block sees of a pass lies between the rows of other jobs. On processors with tiles (AMX), kernels that multiply
 //! in bfloat16 or float16 read rows in steps of 32 elements: behind a row that ends in between they read on, and multiply
 //! what is there by zero, which infinities and NaN survive. So they are given copies, behind which nothing of others
-//! lies. Of the model's own products, [`crate::Weight`] takes care.
+//! lies. Of the model's own products, [`kernels::Weight`] takes care.
 
 use interpreter::raise::Raise;
+use libtorch::ffi::Mode;
 use program::DType;
 
 use crate::dispatch::{Argument, lookup, raw, single};
 use crate::dtype::Device;
-use crate::ffi::Mode;
 use crate::schema::Operator;
 use crate::tensor::Tensor;
 

@@ -1,14 +1,15 @@
 //! What the thread holds for the code that runs on it, while other code does.
 
-use crate::autograd;
-use crate::ffi;
-use crate::job::Payer;
+use std::rc::Rc;
 
-/// Everything of this crate and of libtorch that is set for a thread and unset when a frame ends: who pays for memory,
+use libtorch::account::{self, Pays};
+use libtorch::ffi;
+
+/// Everything of ours and of libtorch that is set for a thread and unset when a frame ends: who pays for memory,
 /// and whether gradients are recorded. Frames of libtorch's own set more, so code that runs inside a backward pass
 /// [must not be left](interpreter::Machine::hold).
 pub struct Aside {
-    payer: Option<Payer>,
+    payer: Option<Rc<dyn Pays>>,
     recording: bool,
 }
 
@@ -16,13 +17,13 @@ impl Aside {
     /// Takes what the thread holds. From here on nobody pays.
     #[must_use]
     pub fn take() -> Self {
-        Self { payer: Payer::install(None), recording: autograd::recording() }
+        Self { payer: account::install(None), recording: libtorch::recording() }
     }
 
     /// Gives it back to the thread.
     pub fn bring_back(self) {
         // SAFETY: the function sets a flag of the thread.
         unsafe { ffi::vt_set_recording(self.recording) };
-        drop(Payer::install(self.payer));
+        drop(account::install(self.payer));
     }
 }

@@ -7,14 +7,14 @@ use std::rc::Rc;
 
 use interpreter::raise::Raise;
 use interpreter::{Args, HostObject, HostResult, Machine, Outcome, Request, Value};
+use libtorch::{Failure, ffi, foreign};
 
 use crate::deferred::Deferred;
-use crate::dispatch::{self, Failure};
+use crate::dispatch;
 use crate::dtype;
-use crate::ffi;
-use crate::foreign;
 use crate::job::{Job, Paying};
 use crate::python;
+use crate::raising::Raising;
 use crate::tensor::Tensor;
 
 /// Sees a gradient on its way; a returned tensor, of the same size and type, replaces it.
@@ -157,7 +157,7 @@ fn gradients(
     let handles = unsafe { std::slice::from_raw_parts(results, inputs.len()) }.to_vec();
     // SAFETY: the array is ours and was copied.
     unsafe { ffi::vt_free(results.cast()) };
-    paying.settle(Ok(handles.into_iter().map(|handle| dispatch::adopt(handle).map(Tensor::new)).collect()))
+    paying.settle(Ok(handles.into_iter().map(|handle| libtorch::adopt(handle).map(Tensor::new)).collect()))
 }
 
 /// Returns the leaves that outputs were computed from.
@@ -173,7 +173,7 @@ fn leaves(roots: &[*const c_void]) -> Result<Vec<Tensor>, Raise> {
     let handles = unsafe { std::slice::from_raw_parts(results, count) }.to_vec();
     // SAFETY: the array is ours and was copied.
     unsafe { ffi::vt_free(results.cast()) };
-    Ok(handles.into_iter().filter_map(dispatch::adopt).map(Tensor::new).collect())
+    Ok(handles.into_iter().filter_map(libtorch::adopt).map(Tensor::new).collect())
 }
 
 impl Tensor {
@@ -187,7 +187,7 @@ impl Tensor {
         let found = unsafe { ffi::vt_grad(self.as_ptr(), failure.out()) };
         match (found.is_null(), failure.is_set()) {
             (true, true) => Err(failure.raise()),
-            _ => Ok(dispatch::adopt(found).map(Self::new)),
+            _ => Ok(libtorch::adopt(found).map(Self::new)),
         }
     }
 
@@ -234,7 +234,7 @@ extern "C" fn seen(context: *mut c_void, gradient: *const c_void, replaced: *mut
     let hook = unsafe { &*context.cast::<Hook>() };
     // SAFETY: the gradient is alive during the call; the copy is another owner.
     let copy = unsafe { ffi::vt_clone_handle(gradient) };
-    let Some(gradient) = dispatch::adopt(copy) else { return };
+    let Some(gradient) = libtorch::adopt(copy) else { return };
     if let Some(replacement) = foreign::called(None, || hook(Tensor::new(gradient))) {
         // SAFETY: the tensor is alive; the shim takes over the copy.
         let owned = unsafe { ffi::vt_clone_handle(replacement.as_ptr()) };
@@ -475,13 +475,6 @@ fn not_an_input(item: &Value) -> Raise {
 /// The error of every attempt to get a weight's gradient.
 pub(crate) fn no_weight_gradients() -> Raise {
     Raise::runtime_error("gradients of the served model's weights are not available: a weight cannot require grad")
-}
-
-/// Says whether what this thread computes records what gradients need.
-#[must_use]
-pub fn recording() -> bool {
-    // SAFETY: the function reads a flag of the thread.
-    unsafe { ffi::vt_recording() }
 }
 
 /// Returns the gradient of a scalar output with respect to itself.

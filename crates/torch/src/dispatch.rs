@@ -2,20 +2,22 @@
 //!
 //! Performance-critical: one call here per operation of a user's block.
 
-use std::ffi::{CStr, c_void};
+use std::ffi::c_void;
 use std::rc::Rc;
 
+use interpreter::Machine;
 use interpreter::raise::Raise;
-use interpreter::{Kind as Exception, Machine};
+use libtorch::ffi::{self, Datum, Mode};
+use libtorch::{Failure, Problem, adopt};
 
 use crate::adjacent;
 use crate::away;
 use crate::bounds;
 use crate::cost::{self, Work};
 use crate::dtype::Device;
-use crate::ffi::{self, Datum, Mode, error};
 use crate::generator::{self, Generator};
 use crate::job::{Job, Paying};
+use crate::raising::Raising;
 use crate::schema::{Kind, Operator, Operators};
 use crate::tensor::Tensor;
 
@@ -60,9 +62,6 @@ pub enum Output {
     Ints(Vec<i64>),
     Str(String),
 }
-
-/// What the shim said about a failed call.
-pub struct Failure(ffi::Error);
 
 impl From<Tensor> for Argument {
     fn from(tensor: Tensor) -> Self {
@@ -515,15 +514,6 @@ impl<'a> Inputs<'a> {
     }
 }
 
-/// Takes over a tensor that the shim made.
-pub fn adopt(tensor: *mut c_void) -> Option<tch::Tensor> {
-    if tensor.is_null() {
-        return None;
-    }
-    // SAFETY: the shim hands out `at::Tensor`s made by `new`, which is what tch owns.
-    Some(unsafe { tch::Tensor::from_ptr(tensor.cast()) })
-}
-
 /// Keeps the arrays that data point into.
 #[derive(Default)]
 pub struct Lists {
@@ -584,70 +574,5 @@ impl Number {
             Self::Bool(flag) => Datum { integer: i64::from(flag), ..Datum::of(ffi::BOOL) },
             Self::Complex(real, imaginary) => Datum { real, imaginary, ..Datum::of(ffi::COMPLEX) },
         }
-    }
-}
-
-impl Failure {
-    /// Nothing has failed yet.
-    pub fn none() -> Self {
-        Self(ffi::Error { kind: 0, text: std::ptr::null_mut() })
-    }
-
-    /// Where the shim writes.
-    pub fn out(&mut self) -> *mut ffi::Error {
-        &raw mut self.0
-    }
-
-    /// Says whether something failed.
-    pub fn is_set(&self) -> bool {
-        !self.0.text.is_null()
-    }
-
-    /// Makes the exception that PyTorch raises.
-    pub fn raise(self) -> Raise {
-        self.problem().raise()
-    }
-
-    /// Takes what was said, for any thread.
-    pub fn problem(self) -> Problem {
-        let text = if self.0.text.is_null() {
-            String::from("libtorch gave no reason")
-        } else {
-            // SAFETY: a non-null text is NUL-terminated.
-            unsafe { CStr::from_ptr(self.0.text) }.to_string_lossy().into_owned()
-        };
-        Problem { kind: self.0.kind, text }
-    }
-}
-
-/// Why an operator failed.
-pub(crate) struct Problem {
-    kind: i32,
-    text: String,
-}
-
-impl Problem {
-    /// Makes the exception that PyTorch raises.
-    pub fn raise(self) -> Raise {
-        let text = self.text;
-        match self.kind {
-            error::INDEX => Raise::index_error(text),
-            error::VALUE => Raise::value_error(text),
-            error::TYPE => Raise::type_error(text),
-            error::NOT_IMPLEMENTED => Raise::new(Exception::NotImplementedError, text),
-            error::LINALG => Raise::named("torch._C._LinAlgError", Exception::RuntimeError, text),
-            error::MEMORY => Raise::named("torch.OutOfMemoryError", Exception::RuntimeError, text),
-            error::RUNTIME => Raise::runtime_error(text),
-            other => {
-                Raise::runtime_error(format!("{text} (an error of kind {other}, which this server does not know)"))
-            }
-        }
-    }
-}
-
-impl Drop for Failure {
-    fn drop(&mut self) {
-        // SAFETY: the text is malloc'ed by the shim, or null.
-        unsafe { ffi::vt_free(self.0.text.cast()) };
     }
 }

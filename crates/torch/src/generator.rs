@@ -8,12 +8,12 @@ use std::rc::Rc;
 
 use interpreter::raise::Raise;
 use interpreter::{Args, HostObject, HostResult, Machine, Outcome, Value};
+use libtorch::{Failure, ffi};
 
-use crate::dispatch::{self, Failure};
 use crate::dtype::Device;
-use crate::ffi;
 use crate::job::Job;
 use crate::python;
+use crate::raising::Raising;
 use crate::tensor::Tensor;
 
 /// A generator of one device; Mersenne Twister on CPUs, so that a seed gives the numbers it gives in Python.
@@ -77,7 +77,7 @@ impl Generator {
         let mut failure = Failure::none();
         // SAFETY: the generator is alive as long as `self`.
         let state = unsafe { ffi::vt_generator_state(self.generator.as_ptr(), failure.out()) };
-        dispatch::adopt(state).map(Tensor::new).ok_or_else(|| failure.raise())
+        libtorch::adopt(state).map(Tensor::new).ok_or_else(|| failure.raise())
     }
 
     /// Goes on from a state.

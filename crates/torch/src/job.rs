@@ -1,7 +1,7 @@
 //! What one job's tensors share: who pays for memory, the random numbers, whether gradients are recorded.
 
+use std::any::Any;
 use std::cell::{Cell, RefCell};
-use std::ffi::c_void;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -9,14 +9,15 @@ use std::time::{Duration, Instant};
 
 use interpreter::raise::Raise;
 use interpreter::{Machine, Meter};
+use kernels::Rows;
+use libtorch::account::{self, Account, Pays};
+use libtorch::ffi::{self, Reserved};
+use libtorch::foreign;
 
 use crate::backward::Walk;
 use crate::cost::{self, Work};
 use crate::dtype::Device;
-use crate::ffi;
-use crate::foreign;
 use crate::generator::Generator;
-use crate::kernels::Rows;
 use crate::modes::Modes;
 use crate::tensor::Tensor;
 
@@ -305,15 +306,9 @@ const CYCLIC: u64 = 128;
 /// PyTorch's `default_rng_seed_val`.
 pub(crate) const DEFAULT_SEED: u64 = 67_280_421_310_721;
 
-/// Bytes that libtorch has freed of a job's, on whichever thread, and the machine does not know of yet.
-#[derive(Default)]
-struct Account {
-    freed: AtomicU64,
-}
-
 /// While it lives, this thread's allocations are charged to a machine.
 pub struct Paying {
-    before: Option<Payer>,
+    _begun: account::Paying,
 }
 
 /// Who pays for a thread's allocations.
@@ -346,50 +341,47 @@ impl Payer {
         self.refused.borrow_mut().take()
     }
 
-    fn reserve(&self, bytes: usize) -> ffi::Reserved {
+    /// Looks at the machine that pays on this thread, if one does.
+    fn current<T>(look: impl FnOnce(Option<&Self>) -> T) -> T {
+        account::with_payer(|payer| look(payer.and_then(|payer| payer.as_any().downcast_ref())))
+    }
+}
+
+impl Pays for Payer {
+    fn account(&self) -> &Arc<Account> {
+        &self.account
+    }
+
+    fn reserve(&self, bytes: usize) -> Reserved {
         settle(&self.machine, &self.account);
         match self.machine.charge_tensor(bytes as u64) {
             Ok(()) => {
                 self.written.set(self.written.get().saturating_add(bytes as u64));
-                let _kept = Arc::into_raw(Arc::clone(&self.account));
-                ffi::Reserved::Yes
+                Reserved::Yes
             }
             Err(raise) => {
                 *self.refused.borrow_mut() = Some(raise);
-                if self.shares { ffi::Reserved::Unpaid } else { ffi::Reserved::No }
+                if self.shares { Reserved::Unpaid } else { Reserved::No }
             }
         }
     }
 
-    /// Sets who pays, and returns who did.
-    pub(crate) fn install(payer: Option<Self>) -> Option<Self> {
-        let account = payer.as_ref().map_or(std::ptr::null(), |payer| Arc::as_ptr(&payer.account));
-        let before = PAYER.replace(payer);
-        let (reserve, release) = match account.is_null() {
-            true => (None, None),
-            false => (Some(reserve as ffi::Reserve), Some(release as ffi::Release)),
-        };
-        // SAFETY: the account lives in PAYER until the next call of this function replaces it.
-        unsafe { ffi::vt_set_account(account.cast_mut().cast(), reserve, release) };
-        before
+    fn as_any(&self) -> &dyn Any {
+        self
     }
-}
-
-thread_local! {
-    static PAYER: RefCell<Option<Payer>> = const { RefCell::new(None) };
 }
 
 impl Paying {
     /// Charges the thread's allocations to a machine from now on.
     #[must_use]
     pub fn new(machine: &Machine, job: &Job) -> Self {
-        Self { before: Payer::install(Some(Payer::new(machine, job))) }
+        Self { _begun: account::paying(Rc::new(Payer::new(machine, job))) }
     }
 
     /// Charges nobody: what follows is the server's own.
     #[must_use]
     pub fn nobody() -> Self {
-        Self { before: Payer::install(None) }
+        Self { _begun: account::unpaid() }
     }
 
     /// Puts a refusal of memory before what became of the operation: it is why the operation failed, and on a device
@@ -404,41 +396,20 @@ impl Paying {
 
     /// Returns the bytes that the payer has been given since it pays.
     pub(crate) fn written(&self) -> u64 {
-        PAYER.with_borrow(|payer| payer.as_ref().map_or(0, |payer| payer.written.get()))
+        Payer::current(|payer| payer.map_or(0, |payer| payer.written.get()))
     }
 
     /// Takes the reason why memory was refused, if it was.
     pub fn refusal(&self) -> Option<Raise> {
-        PAYER.with_borrow(|payer| payer.as_ref().and_then(Payer::refusal))
-    }
-}
-
-impl Drop for Paying {
-    fn drop(&mut self) {
-        drop(Payer::install(self.before.take()));
+        Payer::current(|payer| payer.and_then(Payer::refusal))
     }
 }
 
 fn settle(machine: &Machine, account: &Account) {
-    let freed = account.freed.swap(0, Ordering::Relaxed);
+    let freed = account.take();
     if freed > 0 {
         machine.release_tensor(freed);
     }
-}
-
-/// Charges the thread's payer. A granted reservation keeps the account alive until [`release`].
-extern "C" fn reserve(_: *mut c_void, bytes: usize) -> ffi::Reserved {
-    foreign::called(ffi::Reserved::No, || {
-        PAYER.with_borrow(|payer| payer.as_ref().map_or(ffi::Reserved::No, |payer| payer.reserve(bytes)))
-    })
-}
-
-extern "C" fn release(account: *mut c_void, bytes: usize) {
-    foreign::ended(|| {
-        // SAFETY: the pointer comes from `Arc::into_raw` in `reserve` or `reserve_away`, once for each granted reservation.
-        let account = unsafe { Arc::from_raw(account.cast_const().cast::<Account>()) };
-        account.freed.fetch_add(bytes as u64, Ordering::Relaxed);
-    });
 }
 
 /// What an operation on another thread may take of its job's memory, while the job waits.
@@ -449,10 +420,6 @@ pub(crate) struct Purse {
     most: u64,
     taken: AtomicU64,
     refused: AtomicBool,
-}
-
-thread_local! {
-    static PURSE: RefCell<Option<Arc<Purse>>> = const { RefCell::new(None) };
 }
 
 impl Purse {
@@ -469,28 +436,8 @@ impl Purse {
 
     /// Has the thread that calls this pay from the purse for what it does.
     pub fn pay<T>(self: &Arc<Self>, task: impl FnOnce() -> T) -> T {
-        PURSE.set(Some(Arc::clone(self)));
-        let account = Arc::as_ptr(&self.account).cast_mut().cast();
-        // SAFETY: the account lives in PURSE until the second call.
-        unsafe { ffi::vt_set_account(account, Some(reserve_away), Some(release)) };
-        let done = task();
-        // SAFETY: no account is named.
-        unsafe { ffi::vt_set_account(std::ptr::null_mut(), None, None) };
-        PURSE.take();
-        done
-    }
-
-    fn reserve(&self, bytes: usize) -> ffi::Reserved {
-        let bytes = bytes as u64;
-        let freed = self.account.freed.load(Ordering::Relaxed);
-        let taken = self.taken.load(Ordering::Relaxed);
-        if self.before.saturating_add(taken).saturating_sub(freed).saturating_add(bytes) > self.most {
-            self.refused.store(true, Ordering::Relaxed);
-            return ffi::Reserved::No;
-        }
-        self.taken.store(taken + bytes, Ordering::Relaxed);
-        let _kept = Arc::into_raw(Arc::clone(&self.account));
-        ffi::Reserved::Yes
+        let _paying = account::paying(Rc::new(Purser(Arc::clone(self))));
+        task()
     }
 
     /// Charges the job, which goes on, for what was taken: memory that is not free again, and steps for all that was
@@ -499,7 +446,7 @@ impl Purse {
     /// # Errors
     /// That memory was refused; fuel is spent.
     pub fn close(&self, machine: &Machine) -> Result<(), Raise> {
-        let (taken, freed) = (self.taken.load(Ordering::Relaxed), self.account.freed.swap(0, Ordering::Relaxed));
+        let (taken, freed) = (self.taken.load(Ordering::Relaxed), self.account.take());
         match taken.checked_sub(freed) {
             Some(more) => machine.charge_tensor(more)?,
             None => machine.release_tensor(freed - taken),
@@ -511,11 +458,29 @@ impl Purse {
     }
 }
 
-/// Charges the purse of an operation's own thread.
-extern "C" fn reserve_away(_: *mut c_void, bytes: usize) -> ffi::Reserved {
-    foreign::called(ffi::Reserved::No, || {
-        PURSE.with_borrow(|purse| purse.as_ref().map_or(ffi::Reserved::No, |purse| purse.reserve(bytes)))
-    })
+/// The purse, in the hand of the operation's own thread.
+struct Purser(Arc<Purse>);
+
+impl Pays for Purser {
+    fn account(&self) -> &Arc<Account> {
+        &self.0.account
+    }
+
+    fn reserve(&self, bytes: usize) -> Reserved {
+        let bytes = bytes as u64;
+        let freed = self.0.account.freed();
+        let taken = self.0.taken.load(Ordering::Relaxed);
+        if self.0.before.saturating_add(taken).saturating_sub(freed).saturating_add(bytes) > self.0.most {
+            self.0.refused.store(true, Ordering::Relaxed);
+            return Reserved::No;
+        }
+        self.0.taken.store(taken + bytes, Ordering::Relaxed);
+        Reserved::Yes
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
 }
 
 /// What a tensor costs beside its elements: the objects that stand for it, here and in libtorch.
@@ -528,8 +493,8 @@ pub(crate) struct Price(Option<Rc<Meter>>);
 impl Price {
     /// Has the thread's payer pay for a tensor. A refusal is found when the operation is done.
     pub fn pay() -> Self {
-        PAYER.with_borrow(|payer| {
-            let Some(payer) = payer.as_ref().filter(|payer| !payer.shares) else { return Self(None) };
+        Payer::current(|payer| {
+            let Some(payer) = payer.filter(|payer| !payer.shares) else { return Self(None) };
             match payer.machine.charge_memory(HANDLE) {
                 Ok(()) => Self(Some(payer.machine.meter())),
                 Err(raise) => {

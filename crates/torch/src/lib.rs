@@ -15,7 +15,6 @@ mod binding;
 mod bounds;
 mod cost;
 mod create;
-pub mod cuda;
 mod data;
 mod deferred;
 mod dispatch;
@@ -23,27 +22,20 @@ mod dtype;
 pub mod effects;
 mod elements;
 mod embedding;
-mod ffi;
-mod foreign;
 mod generator;
+mod gpu;
 mod job;
-mod kernels;
 mod learned;
 mod modes;
 mod modules;
 mod named;
-pub mod number;
-mod probe;
 mod python;
-mod recorded;
-mod rows;
+mod raising;
 mod schema;
 mod signatures;
 mod size;
 mod tensor;
 mod together;
-pub mod varlen;
-mod weight;
 
 pub use aside::Aside;
 pub use data::{named_result, value_data};
@@ -52,17 +44,14 @@ pub use dtype::Device;
 pub use embedding::embedding;
 pub use generator::Generator;
 pub use job::{Job, Paying};
-pub use kernels::{BLOCK, Kernels, Products, Rows, rounded};
+pub use libtorch::prepare;
 pub use modules::{global, import, instance};
-pub use recorded::Moment;
-pub use rows::as_one;
 pub use schema::{Kind, Operators};
 pub use tensor::{Head, Tensor};
-pub use weight::{STEP, Weight, is_half, keep_copies};
 
-/// Puts the accounting of memory in front of libtorch's allocator. Called before the first tensor is made, so that
-/// weights too are freed by the allocator that made them; calling it again does nothing.
-pub fn prepare() {
-    // SAFETY: the shim guards against being called twice, and touches only libtorch's allocator registry.
-    unsafe { ffi::vt_account_allocations() };
+/// CUDA: how it is found and loaded, and whether a GPU answers.
+pub mod cuda {
+    pub use libtorch::cuda::{Cuda, Missing, Search};
+
+    pub use crate::gpu::check;
 }

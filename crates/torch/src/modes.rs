@@ -4,10 +4,10 @@
 use std::cell::Cell;
 use std::rc::Rc;
 
+use libtorch::ffi;
 use program::DType;
 
 use crate::dtype;
-use crate::ffi;
 
 /// The modes of whichever coroutine of a job runs. Each begins as a thread does: gradients are recorded, nothing is cast.
 pub struct Modes(Rc<Cell<u64>>);

@@ -4,8 +4,11 @@ use std::collections::HashMap;
 use std::ffi::CStr;
 use std::sync::OnceLock;
 
+use libtorch::ffi;
+
+use crate::adjacent;
 use crate::cost::Nature;
-use crate::{adjacent, ffi, learned};
+use crate::learned;
 
 /// One overload of an `aten::` operator.
 #[derive(Debug)]

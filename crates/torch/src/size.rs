@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{Args, Effect, HostObject, HostResult, Iteration, Machine, Operator, Outcome, Use, Value};
+use interpreter::{Args, Effect, HostObject, HostResult, Iteration, Machine, Operator, Outcome, Use, Value, operators};
 
 use crate::modules::class_named;
 use crate::python::{self, Items};
@@ -104,7 +104,7 @@ impl HostObject for Size {
 
     fn get_item(self: Rc<Self>, machine: &Machine, key: &Value) -> HostResult {
         if let Value::Slice(slice) = key {
-            let span = slice.span(machine, self.0.len())?;
+            let span = operators::span(machine, slice, self.0.len())?;
             let part: Vec<i64> = span.positions().filter_map(|at| self.0.get(at).copied()).collect();
             return Ok(Self::value(&part).into());
         }

@@ -13,12 +13,15 @@ use std::rc::Rc;
 
 use interpreter::raise::Raise;
 use interpreter::{Machine, Value};
+use kernels::Weight;
+use libtorch::{Failure, ffi};
 use program::{DType, TensorData};
 
-use crate::dispatch::{self, Argument, Failure, Output};
+use crate::dispatch::{self, Argument, Output};
 use crate::dtype::{self, Device};
-use crate::job::Job;
-use crate::{autograd, elements, ffi, python};
+use crate::job::{Job, Paying};
+use crate::raising::Raising;
+use crate::{autograd, elements, python};
 
 pub use attributes::get as get_attribute;
 pub use attributes::is_known as has_attribute;
@@ -49,6 +52,16 @@ impl Tensor {
     /// Returns how to compute the tensor, while that has not been done.
     pub(crate) fn pending(&self) -> Option<&Unembedding> {
         self.0.pending()
+    }
+
+    /// Shows a model's matrix to a job, read-only. Where its copy is not kept, the job pays for it.
+    ///
+    /// # Errors
+    /// When there is no memory for it, or the job has none left.
+    pub fn of_weight(machine: &Machine, weight: &Weight) -> Result<Self, Raise> {
+        let paying = Paying::new(machine, &Job::of(machine));
+        let dense = weight.dense().map_err(|error| Raise::runtime_error(error.to_string()));
+        paying.settle(dense.map(Self::weight))
     }
 
     /// Shows a model's weight: neither it nor any view of it can be changed.
@@ -147,7 +160,7 @@ impl Tensor {
                 failure.out(),
             )
         };
-        dispatch::adopt(made).map(Self::new).ok_or_else(|| failure.raise())
+        libtorch::adopt(made).map(Self::new).ok_or_else(|| failure.raise())
     }
 
     /// Moves the tensor to a device, by libtorch's own number. A leaf stays one. Nobody pays.

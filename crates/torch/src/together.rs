@@ -8,12 +8,12 @@ use std::rc::Rc;
 
 use interpreter::Value;
 use interpreter::raise::Raise;
+use libtorch::account::{self, Pays};
+use libtorch::{Failure, ffi, foreign};
 
 use crate::autograd::{Aim, Asked, NESTED};
-use crate::dispatch::Failure;
-use crate::ffi;
-use crate::foreign;
 use crate::job::{Job, Payer, Paying};
+use crate::raising::Raising;
 use crate::tensor::Tensor;
 
 /// Answers all, those of different jobs together.
@@ -131,7 +131,10 @@ impl Drop for Walkers {
 
 /// Has one of those that walk pay from now on.
 extern "C" fn pays(owner: usize) {
-    foreign::called((), || drop(Payer::install(WALKERS.with_borrow(|all| all.get(owner).cloned()))));
+    foreign::called((), || {
+        let payer = WALKERS.with_borrow(|all| all.get(owner).cloned());
+        drop(account::install(payer.map(|payer| Rc::new(payer) as Rc<dyn Pays>)));
+    });
 }
 
 #[cfg(test)]
@@ -142,9 +145,9 @@ mod tests {
 
     use super::*;
     use crate::autograd::Options;
-    use crate::kernels::{Kernels, Products, Rows};
-    use crate::recorded::Moment;
-    use crate::weight::Weight;
+    use kernels::Moment;
+    use kernels::Weight;
+    use kernels::{Kernels, Products, Rows};
 
     struct Host;
 

@@ -5,10 +5,11 @@ use std::rc::Rc;
 use std::sync::LazyLock;
 
 use interpreter::{Coroutine, Environment, Fatal, Frame, Machine, Raise, Step, Value};
+use kernels::varlen;
 use program::{Limits, Source};
 use tch::{Kind, Tensor};
+use torch::Device;
 use torch::cuda::{Cuda, Search};
-use torch::{Device, varlen};
 
 struct Host;
 

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use interpreter::types::{Type, builtin_type};
-use interpreter::{Effect, Frame, Use, Value};
+use interpreter::{Effect, Frame, Use, Value, methods};
 use program::ir::{
     self, Argument, Body, Call, Code, Collect, Comprehension, Expr, ExprKind, Name, Piece, Statement, StatementKind,
     Target,
@@ -509,14 +509,14 @@ impl<'a> Walk<'a> {
         let machine = self.frame.machine();
         let shared = machine.environment().effect(machine, name, usage);
         let known = match &thing.known {
-            None => Effect::either(Effect::of_builtins(name), shared),
+            None => Effect::either(methods::any_effect(name), shared),
             Some(Value::Host(host)) => match host.effect(machine, name, usage) {
                 // It may be a name that every object has.
                 Effect::Anything if name == "save" => shared,
                 effect => Some(effect),
             },
-            Some(Value::Type(kind)) => kind.effect(name).filter(|effect| *effect == Effect::Looks),
-            Some(value) => builtin_type(value).and_then(|kind| kind.effect(name)).or(match name {
+            Some(Value::Type(kind)) => methods::effect(*kind, name).filter(|effect| *effect == Effect::Looks),
+            Some(value) => builtin_type(value).and_then(|kind| methods::effect(kind, name)).or(match name {
                 "save" => shared,
                 _ => None,
             }),

@@ -4,8 +4,8 @@ use std::any::Any;
 use std::borrow::Cow;
 use std::rc::Rc;
 
+use interpreter::builtins::construct;
 use interpreter::raise::Raise;
-use interpreter::types::construct;
 use interpreter::{Args, HostObject, HostResult, Machine, Operator, Outcome, Type, Value};
 use program::DType;
 

@@ -7,6 +7,7 @@ use std::rc::Rc;
 
 use interpreter::raise::Raise;
 use interpreter::{Args, Effect, HostObject, HostResult, Iteration, Machine, Operator, Outcome, Use, Value};
+use libtorch::ffi;
 
 use super::{Tensor, Unembedding, attributes, index, methods, print};
 use crate::backward::Backward;
@@ -15,7 +16,7 @@ use crate::dispatch::{self, Argument};
 use crate::job::Price;
 use crate::modules::class_named;
 use crate::size::Size;
-use crate::{dtype, ffi, python};
+use crate::{dtype, python};
 
 /// What a Python reference to a tensor points at.
 pub struct Object {
@@ -313,7 +314,7 @@ impl Object {
         // SAFETY: the tensor is alive.
         let copy = unsafe { ffi::vt_clone_handle(self.get().as_ptr().cast()) };
         // Without memory for sixteen bytes the process cannot go on anyway; an undefined tensor stands for it.
-        dispatch::adopt(copy).unwrap_or_default()
+        libtorch::adopt(copy).unwrap_or_default()
     }
 }
 

@@ -4,6 +4,8 @@ use std::ffi::c_void;
 
 use interpreter::raise::Raise;
 use interpreter::{Machine, Value};
+use libtorch::ffi::{self, Datum, Mode};
+use libtorch::{Failure, Problem};
 use program::DType;
 
 use super::Tensor;
@@ -12,11 +14,11 @@ use crate::away;
 use crate::bounds;
 use crate::cost::{self, Work};
 use crate::create;
-use crate::dispatch::{self, Argument, Failure, Lists, Number, Owned, Problem};
+use crate::dispatch::{self, Argument, Lists, Number, Owned};
 use crate::dtype;
-use crate::ffi::{self, Datum, Mode};
 use crate::job::Job;
 use crate::python;
+use crate::raising::Raising;
 
 /// Reads `tensor[key]`: a view where the key selects, a copy where it gathers.
 ///
@@ -59,7 +61,7 @@ fn read(from: Pointer, indices: &[Datum], mode: Mode) -> Result<tch::Tensor, Pro
     let mut failure = Failure::none();
     // SAFETY: the tensor, and what the data point at, outlive the call.
     let made = unsafe { ffi::vt_get_item(from.0, indices.as_ptr(), indices.len(), mode, failure.out()) };
-    dispatch::adopt(made).ok_or_else(|| failure.problem())
+    libtorch::adopt(made).ok_or_else(|| failure.problem())
 }
 
 fn write(to: Pointer, indices: &[Datum], value: Datum, mode: Mode) -> Result<(), Problem> {

@@ -5,16 +5,13 @@ use std::rc::Rc;
 
 use interpreter::raise::Raise;
 use interpreter::{HostResult, Machine, Outcome, Request, Value};
+use kernels::{Moment, Products, Weight, as_one};
+use libtorch::ffi;
 use tch::TchError;
 
 use super::{Tensor, index};
 use crate::deferred::Deferred;
-use crate::ffi;
 use crate::job::{Job, Paying};
-use crate::kernels::Products;
-use crate::recorded::Moment;
-use crate::rows::as_one;
-use crate::weight::Weight;
 
 /// The matrix that makes logits of hidden states.
 pub struct Head {

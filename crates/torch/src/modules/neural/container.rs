@@ -7,7 +7,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{Args, Effect, HostObject, HostResult, Iteration, Machine, Outcome, Use, Value};
+use interpreter::{Args, Effect, HostObject, HostResult, Iteration, Machine, Outcome, Use, Value, operators};
 
 use super::{State, base, hooks};
 use crate::modules::Construct;
@@ -365,7 +365,7 @@ impl HostObject for Container {
                 None => Err(Raise::key_error(key.clone())),
             },
             Value::Slice(slice) => {
-                let span = slice.span(machine, items.len())?;
+                let span = operators::span(machine, slice, items.len())?;
                 let part: Vec<Value> =
                     span.positions().filter_map(|at| items.get(at)).map(|(_, value)| value.clone()).collect();
                 let items = match self.kind {

@@ -1,0 +1,57 @@
+//! `import`: modules of the evaluator, then those of the environment.
+
+use crate::evaluation::attribute;
+use crate::values::exceptions::Kind;
+use crate::values::host::Outcome;
+use crate::values::machine::Machine;
+use crate::values::raise::Raise;
+use crate::values::value::Value;
+
+/// Runs `import module`: the module itself where `submodule`, else the package that its first name stands for.
+///
+/// # Errors
+/// `ModuleNotFoundError` for what this server does not have.
+pub fn import(machine: &Machine, name: &str, submodule: bool) -> Result<Value, Raise> {
+    machine.charge_fuel(1)?;
+    let Some(found) = module(machine, name) else {
+        return Err(machine.language().refused(name).unwrap_or_else(|| {
+            Raise::new(Kind::ModuleNotFoundError, format!("No module named '{name}' on this server"))
+        }));
+    };
+    match name.split_once('.') {
+        Some((package, _)) if !submodule => Ok(module(machine, package).unwrap_or(found)),
+        _ => Ok(found),
+    }
+}
+
+/// Returns a module by its full name.
+pub fn module(machine: &Machine, name: &str) -> Option<Value> {
+    machine.language().import(machine, name).or_else(|| machine.environment().import(machine, name))
+}
+
+/// Returns what `from module import name` binds, where finding it needs no user code.
+///
+/// What a standard module has from CPython's C code names that as its module: `functools.reduce` is `_functools.reduce`.
+pub fn member(machine: &Machine, name: &str, member: &str) -> Option<Value> {
+    let module = module(machine, name).or_else(|| machine.language().import(machine, name.strip_prefix('_')?))?;
+    let mut value = module;
+    for part in member.split('.') {
+        value = match attribute::find(machine, &value, part) {
+            Ok(Some(Outcome::Ready(value))) => value,
+            _ => return None,
+        };
+    }
+    Some(value)
+}
+
+/// Says that a module lacks a name.
+pub(crate) fn cannot_import(module: &str, name: &str, cause: &Raise) -> Raise {
+    // A host's module says more about what it lacks than CPython does.
+    let message = cause.message();
+    let message = if message.is_empty() || message.contains("object has no attribute") {
+        format!("cannot import name '{name}' from '{module}'")
+    } else {
+        format!("cannot import name '{name}' from '{module}' ({message})")
+    };
+    Raise::new(Kind::ImportError, message)
+}

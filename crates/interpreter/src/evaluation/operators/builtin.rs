@@ -1,0 +1,180 @@
+//! What builtin types other than numbers do with each other.
+
+use std::rc::Rc;
+
+use crate::evaluation::{format, mapping, set};
+use crate::values::exceptions::Kind;
+use crate::values::host::{Args, HostResult, Operator, Outcome};
+use crate::values::machine::Machine;
+use crate::values::raise::Raise;
+use crate::values::types::{Type, dict, ledger, sequence, string};
+use crate::values::value::Value;
+
+use super::{arithmetic, binary, compare, index_fitting, is_iterable, less_now, plain, special, then};
+
+/// What builtin types do with each other; `NotImplemented` where they do not go together.
+pub fn builtin(machine: &Machine, operator: Operator, left: &Value, right: &Value) -> HostResult {
+    let (left, right) = (plain(left), plain(right));
+    if matches!(
+        operator,
+        Operator::Equal
+            | Operator::NotEqual
+            | Operator::Less
+            | Operator::LessEqual
+            | Operator::Greater
+            | Operator::GreaterEqual
+    ) {
+        return compare::builtin(machine, operator, &left, &right);
+    }
+    if let (Some(left), Some(right)) = (arithmetic::Number::of(&left), arithmetic::Number::of(&right)) {
+        return Ok(match arithmetic::compute(machine, operator, left, right)? {
+            Some(value) => Outcome::Ready(value),
+            None => Outcome::NotImplemented,
+        });
+    }
+    match (operator, &left, &right) {
+        (Operator::Add, Value::Str(left), Value::Str(right)) => {
+            ledger::reserve(machine, (left.len() + right.len()) as u64)?;
+            let mut text = String::with_capacity(left.len() + right.len());
+            text.push_str(left);
+            text.push_str(right);
+            Ok(ledger::text(machine, text)?.into())
+        }
+        (Operator::Add, Value::Bytes(left), Value::Bytes(right)) => {
+            ledger::reserve(machine, (left.len() + right.len()) as u64)?;
+            Ok(ledger::bytes(machine, [&left[..], &right[..]].concat())?.into())
+        }
+        (Operator::Add, Value::List(left), Value::List(right)) => {
+            machine.charge_fuel((left.len() + right.len()) as u64 / 16)?;
+            sequence::affordable(machine, left.len() + right.len())?;
+            let mut items = left.to_vec();
+            items.extend(right.items().iter().cloned());
+            sequence::list(machine, items.into_vec())
+        }
+        (Operator::Add, Value::Tuple(left), Value::Tuple(right)) => {
+            machine.charge_fuel((left.len() + right.len()) as u64 / 16)?;
+            sequence::affordable(machine, left.len() + right.len())?;
+            sequence::tuple(machine, [&left[..], &right[..]].concat())
+        }
+        (Operator::Mul, items, count) | (Operator::Mul, count, items)
+            if matches!(count, Value::Int(_) | Value::Bool(_) | Value::Big(_)) =>
+        {
+            multiply(machine, items, count)
+        }
+        (Operator::Mul, items, count) if special(count, "__index__").is_some() => {
+            multiply(machine, items, &Value::Int(index_fitting(machine, count)?))
+        }
+        (Operator::Mod, Value::Str(text), arguments) => format::percent(machine, text, arguments),
+        (Operator::BitOr, Value::Dict(left), Value::Dict(_)) => {
+            let merged = Rc::new(left.copy(machine)?);
+            let done = mapping::merge(machine, merged.clone(), Some(right.clone()), Vec::new());
+            then(machine, done, move |_, _| Ok(Value::Dict(merged).into()))
+        }
+        (_, Value::Dict(left), Value::Dict(right))
+            if left.type_of() == Type::Counter && right.type_of() == Type::Counter =>
+        {
+            combine_counters(machine, operator, left, right)
+        }
+        (_, Value::Set(_), Value::Set(_)) => {
+            let method = match operator {
+                Operator::BitOr => "union",
+                Operator::BitAnd => "intersection",
+                Operator::Sub => "difference",
+                Operator::BitXor => "symmetric_difference",
+                _ => return Ok(Outcome::NotImplemented),
+            };
+            set::operate(machine, method, left.clone(), vec![right.clone()])
+        }
+        (Operator::BitOr, left, right) => {
+            Ok(machine.language().union(machine, left, right)?.map_or(Outcome::NotImplemented, Outcome::Ready))
+        }
+        _ => Ok(Outcome::NotImplemented),
+    }
+}
+
+fn multiply(machine: &Machine, items: &Value, count: &Value) -> HostResult {
+    let is_sequence = matches!(items, Value::Str(_) | Value::Bytes(_) | Value::List(_) | Value::Tuple(_));
+    if !is_sequence {
+        return Ok(Outcome::NotImplemented);
+    }
+    let Some(count) = count.as_int() else {
+        return Err(Raise::new(Kind::OverflowError, "cannot fit 'int' into an index-sized integer"));
+    };
+    match items {
+        Value::Str(text) => Ok(string::repeat(machine, text, usize::try_from(count).unwrap_or(0))?.into()),
+        Value::Bytes(bytes) => {
+            let count = usize::try_from(count).unwrap_or(0);
+            ledger::reserve(machine, (bytes.len() as u64).saturating_mul(count as u64))?;
+            Ok(ledger::bytes(machine, bytes.repeat(count))?.into())
+        }
+        Value::List(list) => sequence::list(machine, repeat(machine, &list.to_vec(), count)?),
+        Value::Tuple(tuple) => sequence::tuple(machine, repeat(machine, tuple, count)?),
+        _ => Ok(Outcome::NotImplemented),
+    }
+}
+
+fn repeat(machine: &Machine, items: &[Value], count: i64) -> Result<Vec<Value>, Raise> {
+    let count = usize::try_from(count).unwrap_or(0);
+    let length = items.len().saturating_mul(count);
+    sequence::affordable(machine, length)?;
+    machine.charge_fuel(length as u64 / 16)?;
+    let mut repeated = Vec::with_capacity(length);
+    for _ in 0..if items.is_empty() { 0 } else { count } {
+        repeated.extend_from_slice(items);
+    }
+    Ok(repeated)
+}
+
+/// `+`, `-`, `|` and `&` of counters keep positive counts only.
+pub fn combine_counters(machine: &Machine, operator: Operator, left: &dict::Dict, right: &dict::Dict) -> HostResult {
+    let result = dict::Dict::of_kind(dict::Kind::Counter);
+    let zero = || Value::Int(0);
+    let mut entries = left.keyed_entries();
+    entries.extend(right.keyed_entries().into_iter().filter(|(key, ..)| !left.contains(key)));
+    for (key, original, _) in entries {
+        let (mine, yours) = (left.get(&key).unwrap_or_else(zero), right.get(&key).unwrap_or_else(zero));
+        let count = match operator {
+            Operator::Add | Operator::Sub => match binary(machine, operator, &mine, &yours)? {
+                Outcome::Ready(count) => count,
+                _ => return Ok(Outcome::NotImplemented),
+            },
+            Operator::BitOr | Operator::BitAnd => {
+                let less = less_now(machine, &mine, &yours)?.unwrap_or(false);
+                if less == (operator == Operator::BitOr) { yours } else { mine }
+            }
+            _ => return Ok(Outcome::NotImplemented),
+        };
+        if less_now(machine, &zero(), &count)?.unwrap_or(false) {
+            result.insert(machine, key, original, count)?;
+        }
+    }
+    Ok(Value::Dict(Rc::new(result)).into())
+}
+
+/// What mutable builtin containers do with `+=` and its like; `bound` is what the target is bound to.
+pub fn grow_in_place(machine: &Machine, operator: Operator, left: &Value, right: &Value, bound: &Value) -> HostResult {
+    let bound = bound.clone();
+    let method = match (operator, left) {
+        (Operator::Add, Value::List(_)) => "extend",
+        (Operator::Mul, Value::List(list)) => {
+            let Some(count) = right.as_int() else { return Ok(Outcome::NotImplemented) };
+            let items = list.to_vec();
+            let repeated = repeat(machine, &items, count)?;
+            drop(list.replace(machine, repeated)?);
+            return Ok(bound.into());
+        }
+        (Operator::BitOr, Value::Dict(_)) if is_iterable(right) => "update",
+        (Operator::BitOr, Value::Set(set)) if !set.is_frozen() && matches!(plain(right), Value::Set(_)) => "update",
+        (Operator::BitAnd, Value::Set(set)) if !set.is_frozen() => "intersection_update",
+        (Operator::Sub, Value::Set(set)) if !set.is_frozen() => "difference_update",
+        (Operator::BitXor, Value::Set(set)) if !set.is_frozen() => "symmetric_difference_update",
+        _ => return Ok(Outcome::NotImplemented),
+    };
+    if matches!(left, Value::Set(_)) && !matches!(plain(right), Value::Set(_)) {
+        return Ok(Outcome::NotImplemented);
+    }
+    match machine.language().call_method(machine, left, method, Args::of([right.clone()])) {
+        Some(done) => then(machine, done, move |_, _| Ok(bound.into())),
+        None => Ok(Outcome::NotImplemented),
+    }
+}

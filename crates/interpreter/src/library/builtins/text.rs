@@ -1,0 +1,108 @@
+//! `print`, `str`, `format`, `chr`, `ord`.
+
+use crate::evaluation::operators::{self, later};
+use crate::library::methods::bytes;
+use crate::values::host::{Args, HostResult};
+use crate::values::machine::Machine;
+use crate::values::raise::Raise;
+use crate::values::types::shape::Shape;
+use crate::values::types::{string, type_name};
+use crate::values::value::Value;
+
+pub fn print(machine: &Machine, mut args: Args) -> HostResult {
+    let mut option = |name: &str, default: &str| match args.take_keyword(name) {
+        None | Some(Value::None) => Ok(default.to_owned()),
+        Some(Value::Str(text)) => Ok(text.to_string()),
+        Some(other) => {
+            let kind = type_name(&other);
+            Err(Raise::type_error(format!("{name} must be None or a string, not {kind}")))
+        }
+    };
+    let (separator, end) = (option("sep", " ")?, option("end", "\n")?);
+    let _flush = args.take_keyword("flush");
+    if let Some(file) = args.take_keyword("file").filter(|file| !matches!(file, Value::None)) {
+        let name = type_name(&file);
+        return Err(Raise::type_error(format!("print(file=…) is not supported by this server ('{name}' object)")));
+    }
+    args.no_more_keywords("print")?;
+    let machine = machine.clone();
+    later(async move {
+        let _held = args.held();
+        for (position, value) in args.positional.iter().enumerate() {
+            if position > 0 {
+                machine.print(&separator)?;
+            }
+            match value {
+                Value::Str(text) => machine.print(text)?,
+                value => machine.print(&crate::evaluation::format::str(&machine, value).await?)?,
+            }
+        }
+        machine.print(&end)?;
+        Ok(Value::None)
+    })
+}
+
+/// `str(…)`.
+///
+/// # Errors
+/// What `__str__` raises.
+pub fn construct(machine: &Machine, args: Args) -> HostResult {
+    let [object, encoding, errors] = args.bind("str", ["object", "encoding", "errors"], 0)?;
+    let Some(object) = object else { return Ok(Value::from("").into()) };
+    if encoding.is_none() && errors.is_none() {
+        return crate::evaluation::format::str_outcome(machine, &object);
+    }
+    if let Some(wrong) = encoding.as_ref().filter(|encoding| encoding.as_str().is_none()) {
+        let name = type_name(wrong);
+        return Err(Raise::type_error(format!("str() argument 'encoding' must be str, not {name}")));
+    }
+    match operators::plain(&object) {
+        Value::Bytes(data) => Ok(bytes::decode(machine, &data, encoding.as_ref(), errors.as_ref())?.into()),
+        Value::Str(_) => Err(Raise::type_error("decoding str is not supported")),
+        other => {
+            let name = type_name(&other);
+            Err(Raise::type_error(format!("decoding to str: need a bytes-like object, {name} found")))
+        }
+    }
+}
+
+pub fn format(machine: &Machine, args: Args) -> HostResult {
+    let args = args.between("format", 1, 2)?;
+    let spec = match args.get(1) {
+        None => "",
+        Some(Value::Str(spec)) => spec,
+        Some(other) => {
+            let name = type_name(other);
+            return Err(Raise::type_error(format!("format() argument 2 must be str, not {name}")));
+        }
+    };
+    crate::evaluation::format::charged(machine, crate::evaluation::format::format(machine, &args[0], spec))
+}
+
+pub fn chr(machine: &Machine, args: Args) -> HostResult {
+    let code = operators::index_fitting(machine, &args.one("chr")?)?;
+    match u32::try_from(code).ok().filter(|code| *code < 0x11_0000) {
+        Some(code) => match char::from_u32(code) {
+            Some(char) => Ok(Value::from(char.to_string()).into()),
+            None => Err(Raise::value_error("surrogates are not supported by this server")),
+        },
+        None => Err(Raise::value_error("chr() arg not in range(0x110000)")),
+    }
+}
+
+pub fn ord(machine: &Machine, args: Args) -> HostResult {
+    match operators::plain(&args.one("ord")?) {
+        Value::Str(text) => match string::single(&text) {
+            Some(char) => Ok(Value::Int(i64::from(char as u32)).into()),
+            None => {
+                let length = Shape::of(machine, &text)?.length();
+                Err(Raise::type_error(format!("ord() expected a character, but string of length {length} found")))
+            }
+        },
+        Value::Bytes(bytes) if bytes.len() == 1 => Ok(Value::Int(i64::from(bytes[0])).into()),
+        other => {
+            let name = type_name(&other);
+            Err(Raise::type_error(format!("ord() expected string of length 1, but {name} found")))
+        }
+    }
+}

@@ -1,0 +1,362 @@
+//! `bytes`.
+
+use std::rc::Rc;
+
+use crate::evaluation::operators::{self, with_items};
+use crate::library::methods;
+use crate::values::exceptions::Kind;
+use crate::values::host::{Args, HostResult};
+use crate::values::machine::Machine;
+use crate::values::raise::Raise;
+use crate::values::types::bytes::find;
+use crate::values::types::{self, List, MethodFn, Type, ledger, sequence};
+use crate::values::value::Value;
+
+/// Methods by name.
+pub const METHODS: &[(&str, MethodFn)] = &[
+    ("count", |machine, receiver, args| search(machine, receiver, args, "count")),
+    ("decode", |machine, receiver, args| {
+        let bytes = of(receiver, "decode")?;
+        let [encoding, errors] = args.bind("decode", ["encoding", "errors"], 0)?;
+        Ok(decode(machine, &bytes, encoding.as_ref(), errors.as_ref())?.into())
+    }),
+    ("endswith", |machine, receiver, args| affix(machine, receiver, args, "endswith")),
+    ("find", |machine, receiver, args| search(machine, receiver, args, "find")),
+    ("hex", hex),
+    ("index", |machine, receiver, args| search(machine, receiver, args, "index")),
+    ("join", join),
+    ("lower", |machine, receiver, args| {
+        args.none("bytes.lower")?;
+        let bytes = of(receiver, "lower")?;
+        ledger::reserve(machine, 2 * bytes.len() as u64)?;
+        Ok(ledger::bytes(machine, bytes.to_ascii_lowercase())?.into())
+    }),
+    ("lstrip", |machine, receiver, args| strip(machine, receiver, args, "lstrip")),
+    ("replace", replace),
+    ("rfind", |machine, receiver, args| search(machine, receiver, args, "rfind")),
+    ("rstrip", |machine, receiver, args| strip(machine, receiver, args, "rstrip")),
+    ("split", split),
+    ("startswith", |machine, receiver, args| affix(machine, receiver, args, "startswith")),
+    ("strip", |machine, receiver, args| strip(machine, receiver, args, "strip")),
+    ("upper", |machine, receiver, args| {
+        args.none("bytes.upper")?;
+        let bytes = of(receiver, "upper")?;
+        ledger::reserve(machine, 2 * bytes.len() as u64)?;
+        Ok(ledger::bytes(machine, bytes.to_ascii_uppercase())?.into())
+    }),
+];
+
+/// Encodings that this server knows.
+pub enum Codec {
+    Utf8,
+    Ascii,
+    Latin1,
+}
+
+/// Finds an encoding by name.
+///
+/// # Errors
+/// `LookupError` for others.
+pub fn codec(name: &str) -> Result<Codec, Raise> {
+    match name.to_ascii_lowercase().replace('_', "-").as_str() {
+        "utf-8" | "utf8" | "u8" => Ok(Codec::Utf8),
+        "ascii" | "us-ascii" => Ok(Codec::Ascii),
+        "latin-1" | "latin1" | "iso-8859-1" | "iso8859-1" => Ok(Codec::Latin1),
+        _ => Err(Raise::new(Kind::LookupError, format!("unknown encoding: {name}"))),
+    }
+}
+
+/// `bytes.decode(…)` and `str(bytes, …)`.
+///
+/// # Errors
+/// `UnicodeDecodeError`, `LookupError`.
+pub fn decode(
+    machine: &Machine,
+    bytes: &[u8],
+    encoding: Option<&Value>,
+    errors: Option<&Value>,
+) -> Result<Value, Raise> {
+    let codec = codec(encoding.and_then(Value::as_str).unwrap_or("utf-8"))?;
+    let errors = errors.and_then(Value::as_str).unwrap_or("strict");
+    // Every byte that is replaced takes three.
+    let growth = if errors == "replace" { 4 } else { 2 };
+    ledger::reserve(machine, bytes.len() as u64 * growth)?;
+    ledger::scanned(machine, bytes.len() as u64)?;
+    let text: String = match codec {
+        Codec::Latin1 => bytes.iter().map(|byte| char::from(*byte)).collect(),
+        Codec::Ascii => match bytes.iter().position(|byte| !byte.is_ascii()) {
+            Some(position) if errors == "strict" => {
+                return Err(undecodable("ascii", bytes[position], position, "ordinal not in range(128)"));
+            }
+            _ => {
+                let known = |byte: &u8| match byte.is_ascii() {
+                    true => Some(char::from(*byte)),
+                    false => (errors == "replace").then_some('\u{fffd}'),
+                };
+                bytes.iter().filter_map(known).collect()
+            }
+        },
+        Codec::Utf8 => match std::str::from_utf8(bytes) {
+            Ok(text) => text.to_owned(),
+            Err(_) if errors == "replace" => String::from_utf8_lossy(bytes).into_owned(),
+            Err(_) if errors == "ignore" => bytes.utf8_chunks().map(|chunk| chunk.valid()).collect(),
+            Err(error) => {
+                let position = error.valid_up_to();
+                let byte = bytes.get(position).copied().unwrap_or_default();
+                let why = match error.error_len() {
+                    None => "unexpected end of data",
+                    Some(_) if matches!(byte, 0x80..=0xc1 | 0xf5..=0xff) => "invalid start byte",
+                    Some(_) => "invalid continuation byte",
+                };
+                return Err(undecodable("utf-8", byte, position, why));
+            }
+        },
+    };
+    ledger::text(machine, text)
+}
+
+fn undecodable(codec: &str, byte: u8, position: usize, why: &str) -> Raise {
+    Raise::new(
+        Kind::UnicodeDecodeError,
+        format!("'{codec}' codec can't decode byte 0x{byte:02x} in position {position}: {why}"),
+    )
+}
+
+/// `bytes(…)`.
+///
+/// # Errors
+/// As CPython.
+pub fn construct(machine: &Machine, args: Args) -> HostResult {
+    let [source, encoding, errors] = args.bind("bytes", ["source", "encoding", "errors"], 0)?;
+    match source.as_ref().map(operators::plain) {
+        None => Ok(Value::Bytes(Rc::from([])).into()),
+        Some(Value::Str(text)) => match encoding {
+            None => Err(Raise::type_error("string argument without an encoding")),
+            Some(encoding) => methods::call_method(
+                machine,
+                &Value::Str(text),
+                "encode",
+                Args { positional: [Some(encoding), errors].into_iter().flatten().collect(), keyword: vec![] },
+            )
+            .unwrap_or_else(|| Ok(Value::None.into())),
+        },
+        Some(bytes @ Value::Bytes(_)) => Ok(bytes.into()),
+        Some(Value::Int(count)) => {
+            let count = usize::try_from(count).map_err(|_| Raise::value_error("negative count"))?;
+            ledger::reserve(machine, (count as u64).saturating_mul(2))?;
+            Ok(ledger::bytes(machine, vec![0; count])?.into())
+        }
+        Some(iterable) if operators::is_iterable(&iterable) => with_items(machine, iterable, |machine, items| {
+            let mut bytes = Vec::with_capacity(items.len());
+            for item in &items {
+                let byte = u8::try_from(operators::index_fitting(machine, item)?);
+                bytes.push(byte.map_err(|_| Raise::value_error("bytes must be in range(0, 256)"))?);
+            }
+            Ok(ledger::bytes(machine, bytes)?.into())
+        }),
+        Some(other) => {
+            let name = types::type_name(&other);
+            Err(Raise::type_error(format!("cannot convert '{name}' object to bytes")))
+        }
+    }
+}
+
+/// `bytes.fromhex(text)`.
+///
+/// # Errors
+/// `ValueError`.
+pub fn fromhex(machine: &Machine, args: Args) -> HostResult {
+    let text = args.one("bytes.fromhex")?;
+    let Some(text) = text.as_str() else {
+        let name = types::type_name(&text);
+        return Err(Raise::type_error(format!("fromhex() argument must be str, not {name}")));
+    };
+    machine.charge_fuel(text.len() as u64 / 8)?;
+    ledger::reserve(machine, text.len() as u64)?;
+    let mut bytes = Vec::with_capacity(text.len() / 2);
+    let mut chars = text.chars().enumerate().filter(|(_, char)| !char.is_ascii_whitespace());
+    while let Some((position, high)) = chars.next() {
+        let invalid =
+            |at| Raise::value_error(format!("non-hexadecimal number found in fromhex() arg at position {at}"));
+        let high = high.to_digit(16).ok_or_else(|| invalid(position))?;
+        let (low_at, low) = chars.next().ok_or_else(|| invalid(position + 1))?;
+        let low = low.to_digit(16).ok_or_else(|| invalid(low_at))?;
+        bytes.push((high * 16 + low) as u8);
+    }
+    Ok(ledger::bytes(machine, bytes)?.into())
+}
+
+fn search(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostResult {
+    let bytes = of(receiver, name)?;
+    let args = args.between(name, 1, 3)?;
+    let wanted = match &args[0] {
+        Value::Int(byte) => match u8::try_from(*byte) {
+            Ok(byte) => Rc::from([byte]),
+            Err(_) => return Err(Raise::value_error("byte must be in range(0, 256)")),
+        },
+        value => like(value)?,
+    };
+    let bound = |position: usize, default: usize| match args.get(position) {
+        None | Some(Value::None) => Ok(default),
+        Some(value) => Ok(sequence::clamp(operators::index_clamped(machine, value)?, bytes.len())),
+    };
+    let (start, stop) = (bound(1, 0)?, bound(2, bytes.len())?);
+    let area = bytes.get(start..stop).unwrap_or_default();
+    ledger::scanned(machine, 2 * (area.len() + wanted.len()) as u64)?;
+    if name == "count" {
+        let found = match wanted.is_empty() {
+            true => area.len() + 1,
+            false => memchr::memmem::find_iter(area, &*wanted).count(),
+        };
+        return Ok(Value::Int(found as i64).into());
+    }
+    let found = if name == "rfind" { memchr::memmem::rfind(area, &wanted) } else { find(area, &wanted) };
+    match found {
+        Some(position) => Ok(Value::Int((start + position) as i64).into()),
+        None if name == "index" => Err(Raise::value_error("subsection not found")),
+        None => Ok(Value::Int(-1).into()),
+    }
+}
+
+fn affix(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostResult {
+    let bytes = of(receiver, name)?;
+    let affix = args.one(&format!("bytes.{name}"))?;
+    let affixes = match &affix {
+        Value::Tuple(affixes) => affixes.to_vec(),
+        _ => vec![affix],
+    };
+    for affix in &affixes {
+        let affix = like(affix)?;
+        machine.charge_fuel(1)?;
+        ledger::copied(machine, affix.len() as u64)?;
+        if if name == "startswith" { bytes.starts_with(&affix) } else { bytes.ends_with(&affix) } {
+            return Ok(Value::Bool(true).into());
+        }
+    }
+    Ok(Value::Bool(false).into())
+}
+
+fn hex(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
+    args.none("bytes.hex")?;
+    let bytes = of(receiver, "hex")?;
+    ledger::reserve(machine, bytes.len() as u64 * 4)?;
+    ledger::scanned(machine, bytes.len() as u64 * 2)?;
+    let digit = |digit: u8| char::from_digit(u32::from(digit), 16).unwrap_or('0');
+    let text: String = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
+    Ok(ledger::text(machine, text)?.into())
+}
+
+fn join(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
+    let separator = of(receiver, "join")?;
+    with_items(machine, args.one("bytes.join")?, move |machine, items| {
+        let total: usize = items.iter().map(|item| if let Value::Bytes(part) = item { part.len() } else { 0 }).sum();
+        let total = total.saturating_add(separator.len().saturating_mul(items.len()));
+        machine.charge_fuel(items.len() as u64)?;
+        ledger::reserve(machine, (total as u64).saturating_mul(2))?;
+        let mut joined = Vec::with_capacity(total);
+        for (position, item) in items.iter().enumerate() {
+            let Value::Bytes(part) = item else {
+                let name = types::type_name(item);
+                return Err(Raise::type_error(format!(
+                    "sequence item {position}: expected a bytes-like object, {name} found"
+                )));
+            };
+            if position > 0 {
+                joined.extend_from_slice(&separator);
+            }
+            joined.extend_from_slice(part);
+        }
+        Ok(ledger::bytes(machine, joined)?.into())
+    })
+}
+
+fn strip(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostResult {
+    let bytes = of(receiver, name)?;
+    let chars = match args.between(name, 0, 1)?.pop() {
+        None | Some(Value::None) => Rc::from(*b" \t\n\r\x0b\x0c"),
+        Some(chars) => like(&chars)?,
+    };
+    let mut strips = [false; 256];
+    for byte in chars.iter() {
+        strips[usize::from(*byte)] = true;
+    }
+    ledger::scanned(machine, (bytes.len() + chars.len()) as u64)?;
+    ledger::reserve(machine, 2 * bytes.len() as u64)?;
+    let outside = |byte: &u8| !strips[usize::from(*byte)];
+    let start = if name == "rstrip" { 0 } else { bytes.iter().position(outside).unwrap_or(bytes.len()) };
+    let stop = if name == "lstrip" { bytes.len() } else { bytes.iter().rposition(outside).map_or(start, |at| at + 1) };
+    Ok(ledger::bytes(machine, bytes[start..stop.max(start)].to_vec())?.into())
+}
+
+fn replace(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
+    let bytes = of(receiver, "replace")?;
+    let args = args.between("replace", 2, 2)?;
+    let (old, new) = (like(&args[0])?, like(&args[1])?);
+    machine.charge_fuel(bytes.len() as u64 / 16)?;
+    let found = if old.is_empty() { 0 } else { memchr::memmem::find_iter(&bytes, &*old).count() };
+    let size = (found as u64).saturating_mul(new.len() as u64).saturating_add(bytes.len() as u64);
+    ledger::reserve(machine, size.saturating_mul(2))?;
+    let mut result = Vec::with_capacity(bytes.len());
+    let mut rest: &[u8] = &bytes;
+    while !old.is_empty()
+        && let Some(position) = find(rest, &old)
+    {
+        result.extend_from_slice(&rest[..position]);
+        result.extend_from_slice(&new);
+        rest = &rest[position + old.len()..];
+    }
+    result.extend_from_slice(rest);
+    Ok(ledger::bytes(machine, result)?.into())
+}
+
+fn split(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
+    let bytes = of(receiver, "split")?;
+    let [separator, most] = args.bind("split", ["sep", "maxsplit"], 0)?;
+    let most = most.map_or(Ok(-1), |most| operators::index_fitting(machine, &most))?;
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    machine.charge_fuel(bytes.len() as u64 / 16)?;
+    let parts = List::new(Vec::new());
+    // Each part is charged as it is found: there may be as many as bytes.
+    let add = |part: &[u8]| -> Result<(), Raise> {
+        machine.charge_fuel(1)?;
+        ledger::reserve(machine, 2 * part.len() as u64)?;
+        parts.push(machine, ledger::bytes(machine, part.to_vec())?)
+    };
+    match separator {
+        None | Some(Value::None) => {
+            bytes.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty()).try_for_each(add)?;
+        }
+        Some(separator) => {
+            let separator = like(&separator)?;
+            if separator.is_empty() {
+                return Err(Raise::value_error("empty separator"));
+            }
+            let mut rest: &[u8] = &bytes;
+            while parts.len() < most
+                && let Some(position) = find(rest, &separator)
+            {
+                add(&rest[..position])?;
+                rest = &rest[position + separator.len()..];
+            }
+            add(rest)?;
+        }
+    }
+    Ok(Value::List(Rc::new(parts)).into())
+}
+
+fn like(value: &Value) -> Result<Rc<[u8]>, Raise> {
+    match operators::plain(value) {
+        Value::Bytes(bytes) => Ok(bytes),
+        other => {
+            let name = types::type_name(&other);
+            Err(Raise::type_error(format!("a bytes-like object is required, not '{name}'")))
+        }
+    }
+}
+
+fn of(receiver: &Value, method: &str) -> Result<Rc<[u8]>, Raise> {
+    match operators::plain(receiver) {
+        Value::Bytes(bytes) => Ok(bytes),
+        _ => Err(types::wrong_receiver(method, Type::Bytes, receiver)),
+    }
+}

@@ -1,0 +1,161 @@
+//! Functions with source, and functions bound to their first argument.
+
+use std::cell::{Ref, RefCell};
+use std::rc::Rc;
+
+use program::ir::Code;
+
+use crate::values::attributes::Attributes;
+use crate::values::frame::{Frame, Globals, syntax_error};
+use crate::values::machine::Machine;
+use crate::values::raise::Raise;
+use crate::values::types::charge::Charge;
+use crate::values::types::{Dict, trash};
+use crate::values::value::Value;
+
+/// A function or lambda and the frame it was defined in.
+pub struct Function {
+    code: Rc<Code>,
+    surroundings: RefCell<Option<Rc<Frame>>>,
+    defaults: RefCell<Defaults>,
+    attributes: Attributes,
+    _charge: Charge,
+}
+
+/// Bytes charged for a function object.
+const FUNCTION: u64 = 256;
+
+/// Values of parameters that a call leaves out.
+#[derive(Clone, Default)]
+pub struct Defaults {
+    /// Of the last positional parameters.
+    pub positional: Vec<Value>,
+    /// Of keyword-only parameters.
+    pub keyword: Vec<(Rc<str>, Value)>,
+}
+
+impl Function {
+    /// Closes code over the frame it was defined in.
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub(crate) fn new(
+        machine: &Machine,
+        code: Rc<Code>,
+        surroundings: Rc<Frame>,
+        defaults: Defaults,
+    ) -> Result<Self, Raise> {
+        let charge = Charge::default();
+        charge.cover(machine, FUNCTION)?;
+        Ok(Self {
+            code,
+            surroundings: RefCell::new(Some(surroundings)),
+            defaults: RefCell::new(defaults),
+            attributes: Attributes::default(),
+            _charge: charge,
+        })
+    }
+
+    /// Makes a function from the source of its `def` or `lambda`, which stands at `line` of `filename`.
+    /// Decorators in the source are not applied. `globals` may be filled later, so that functions can know each other.
+    ///
+    /// Source that does not parse, holds no such function, or needs what the evaluator lacks makes a function that
+    /// raises `SyntaxError` when called: programs bring along much that they never call.
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub fn from_source(
+        machine: &Machine,
+        source: &str,
+        name: &str,
+        filename: &str,
+        line: u32,
+        defaults: Defaults,
+        globals: Globals,
+    ) -> Result<Value, Raise> {
+        let (root, code) = match program::lower::function(source, name, filename, line, machine.limits()) {
+            Ok(lowered) => lowered,
+            Err(error) => return Ok(Value::native(name, move |_, _| Err(syntax_error(&error)))),
+        };
+        let surroundings = Frame::around(machine, root, globals)?;
+        Ok(Value::Function(Rc::new(Self::new(machine, code, surroundings, defaults)?)))
+    }
+
+    pub fn code(&self) -> &Rc<Code> {
+        &self.code
+    }
+
+    /// Returns `__name__`.
+    pub fn name(&self) -> Rc<str> {
+        match self.own("__name__") {
+            Some(Value::Str(name)) => name,
+            _ => Rc::clone(&self.code.name),
+        }
+    }
+
+    pub fn defaults(&self) -> Defaults {
+        self.defaults.borrow().clone()
+    }
+
+    pub(crate) fn borrow_defaults(&self) -> Ref<'_, Defaults> {
+        self.defaults.borrow()
+    }
+
+    /// Returns the frame that it was defined in; `None` after the machine's teardown.
+    pub fn surroundings(&self) -> Option<Rc<Frame>> {
+        self.surroundings.borrow().clone()
+    }
+
+    /// Lets go of everything and returns what was held.
+    pub(crate) fn clear(&self) -> Vec<Value> {
+        let surroundings = self.surroundings.borrow_mut().take();
+        drop(surroundings);
+        let defaults = std::mem::take(&mut *self.defaults.borrow_mut());
+        let attributes = self.attributes.take();
+        let keyword = defaults.keyword.into_iter().map(|(_, value)| value);
+        defaults.positional.into_iter().chain(keyword).chain(attributes).collect()
+    }
+
+    /// Returns an attribute set on the function object.
+    pub fn own(&self, name: &str) -> Option<Value> {
+        self.attributes.get(name)
+    }
+
+    /// Sets an attribute on the function object.
+    pub fn set(&self, name: impl Into<Rc<str>>, value: Value) {
+        self.attributes.set(name.into(), value);
+    }
+
+    /// Returns the attributes set on the function object.
+    pub fn attributes(&self) -> Vec<(Rc<str>, Value)> {
+        self.attributes.entries()
+    }
+
+    /// Returns the dict that holds them from now on.
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub fn dict(&self, machine: &Machine) -> Result<Rc<Dict>, Raise> {
+        self.attributes.show(machine)
+    }
+}
+
+impl Drop for Function {
+    fn drop(&mut self) {
+        let defaults = std::mem::take(self.defaults.get_mut());
+        trash::bury(defaults.positional.into_iter().chain(defaults.keyword.into_iter().map(|(_, value)| value)));
+    }
+}
+
+/// A function bound to its first argument.
+pub struct Method {
+    pub function: Value,
+    pub receiver: Value,
+}
+
+impl Drop for Method {
+    fn drop(&mut self) {
+        let function = std::mem::replace(&mut self.function, Value::None);
+        trash::bury([function, std::mem::replace(&mut self.receiver, Value::None)]);
+    }
+}

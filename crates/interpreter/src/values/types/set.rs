@@ -1,0 +1,161 @@
+//! `set` and `frozenset`.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use crate::values::host::{Iteration, Outcome};
+use crate::values::machine::Machine;
+use crate::values::raise::Raise;
+use crate::values::types::charge::Charge;
+use crate::values::types::key::Key;
+use crate::values::types::table::Table;
+use crate::values::types::{Items, trash};
+use crate::values::value::Value;
+
+/// Bytes charged for one element.
+const ENTRY: u64 = 136;
+
+/// Bytes charged for a set with no elements.
+const EMPTY: u64 = 256;
+
+fn bytes(entries: usize) -> u64 {
+    EMPTY + ENTRY * entries as u64
+}
+
+/// A `set` or `frozenset`.
+pub struct Set {
+    table: RefCell<Table<()>>,
+    charge: Charge,
+    frozen: bool,
+}
+
+impl Set {
+    /// Makes an empty set.
+    pub fn new(frozen: bool) -> Self {
+        Self { table: RefCell::default(), charge: Charge::of(bytes(0)), frozen }
+    }
+
+    /// Says whether this is a `frozenset`.
+    pub fn is_frozen(&self) -> bool {
+        self.frozen
+    }
+
+    /// Returns the number of elements.
+    pub fn len(&self) -> usize {
+        self.table.borrow().len()
+    }
+
+    /// Says whether there are no elements.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Says whether an element is there.
+    pub fn contains(&self, key: &Key) -> bool {
+        self.table.borrow().contains(key)
+    }
+
+    /// Adds an element.
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub fn insert(&self, machine: &Machine, key: Key, original: Value) -> Result<(), Raise> {
+        self.charge.cover(machine, bytes(self.len() + 1))?;
+        self.table.borrow_mut().insert(key, original, ());
+        Ok(())
+    }
+
+    /// Removes an element.
+    pub fn remove(&self, key: &Key) -> Option<Value> {
+        let entry = self.table.borrow_mut().remove(key)?;
+        Some(entry.original)
+    }
+
+    /// Returns the elements in order of insertion.
+    pub fn items(&self) -> Items {
+        self.table.borrow().iter().map(|entry| entry.original.clone()).collect()
+    }
+
+    /// Returns the elements as the table knows them.
+    pub fn keys(&self) -> Items<Key> {
+        self.table.borrow().iter().map(|entry| entry.key.clone()).collect()
+    }
+
+    /// Copies the elements.
+    ///
+    /// # Errors
+    /// Memory or fuel is spent.
+    pub fn copy(&self, machine: &Machine, frozen: bool) -> Result<Self, Raise> {
+        machine.charge_fuel(self.len() as u64 / 4)?;
+        let copy = Self::new(frozen);
+        copy.charge.cover(machine, bytes(self.len()))?;
+        *copy.table.borrow_mut() = self.table.borrow().clone();
+        Ok(copy)
+    }
+
+    /// Says whether elements of a set have the user's own hash: then keys of two sets only match once resolved.
+    pub fn has_user_keys(&self) -> bool {
+        self.table.borrow().iter().any(|entry| matches!(entry.key, Key::User(..)))
+    }
+
+    /// Goes through the elements with their keys, which must not be changed meanwhile.
+    pub(crate) fn table(&self) -> std::cell::Ref<'_, Table<()>> {
+        self.table.borrow()
+    }
+
+    /// Takes the first element out.
+    pub(crate) fn pop(&self) -> Option<Value> {
+        let first = self.table.borrow_mut().after(0).map(|(_, entry)| entry.key.clone());
+        first.and_then(|key| self.remove(&key))
+    }
+
+    /// Takes all elements out.
+    pub(crate) fn clear(&self) {
+        drop(self.table.take());
+    }
+
+    /// Returns the elements whose keys have this hash of the user's own.
+    pub(crate) fn candidates(&self, hash: i64) -> Vec<(Key, Value)> {
+        self.table.borrow().candidates(hash)
+    }
+
+    pub(crate) fn replace(&self, machine: &Machine, other: &Self) -> Result<(), Raise> {
+        self.charge.cover(machine, bytes(other.len()))?;
+        let table = other.table.borrow().clone();
+        drop(self.table.replace(table));
+        Ok(())
+    }
+}
+
+impl Drop for Set {
+    fn drop(&mut self) {
+        trash::bury(self.table.get_mut().take().map(|entry| entry.original));
+    }
+}
+
+/// The state of an iteration over a set.
+pub struct SetIteration {
+    set: Rc<Set>,
+    position: usize,
+    length: usize,
+}
+
+impl SetIteration {
+    /// Starts before the first element.
+    pub fn new(set: Rc<Set>) -> Self {
+        let length = set.len();
+        Self { set, position: 0, length }
+    }
+}
+
+impl Iteration for SetIteration {
+    fn next(&mut self, _: &Machine) -> Result<Option<Outcome>, Raise> {
+        if self.set.len() != self.length {
+            return Err(Raise::runtime_error("Set changed size during iteration"));
+        }
+        let mut table = self.set.table.borrow_mut();
+        let Some((next, entry)) = table.after(self.position) else { return Ok(None) };
+        self.position = next;
+        Ok(Some(entry.original.clone().into()))
+    }
+}

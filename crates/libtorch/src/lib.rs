@@ -1,0 +1,26 @@
+//! libtorch, where `tch` does not reach: its dispatcher, its allocator and its autograd by C functions of our own (the
+//! *shim*), who pays for memory, code of ours that it calls, and CUDA.
+//!
+//! Nothing here knows what is computed, or for whom.
+
+pub mod account;
+pub mod cuda;
+mod failure;
+pub mod ffi;
+pub mod foreign;
+
+pub use failure::{Failure, Problem, adopt};
+
+/// Puts the accounting of memory in front of libtorch's allocator. Called before the first tensor is made, so that
+/// weights too are freed by the allocator that made them; calling it again does nothing.
+pub fn prepare() {
+    // SAFETY: the shim guards against being called twice, and touches only libtorch's allocator registry.
+    unsafe { ffi::vt_account_allocations() };
+}
+
+/// Says whether what this thread computes records what gradients need.
+#[must_use]
+pub fn recording() -> bool {
+    // SAFETY: the function reads a flag of the thread.
+    unsafe { ffi::vt_recording() }
+}
