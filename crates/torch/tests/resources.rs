@@ -4,7 +4,7 @@
 //! Every operator, function, method and layer of the tables is called with arguments of the types that its schemas
 //! name, large and odd ones among them. A child process does it, so that one that dies tells which call it was. How long
 //! something may take between two looks is measured in time that the thread had a processor for, beside a plain loop.
-#![expect(clippy::panic, clippy::unwrap_used, reason = "a test fails by panicking")]
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::cell::Cell;
 use std::collections::{BTreeSet, HashSet};
