@@ -87,8 +87,13 @@ pub enum Error {
     Thread(#[from] std::io::Error),
 }
 
-/// The waits before dialling again, while that follows on itself.
-const WAITS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(2));
+/// The waits before dialling again, from the first to the longest, while that follows on itself; chance makes one up to
+/// twice as long.
+const WAITS: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
+/// The longest wait where schedulers are there and none leads: that takes a lease's five seconds, and what no worker is
+/// there to run waits for longer.
+const ELECTION: Duration = Duration::from_millis(500);
 
 /// A session that lasted so long was a good one: the next wait is short again.
 const STEADY: Duration = Duration::from_secs(10);
@@ -251,14 +256,14 @@ impl Worker {
             Came::Waited => self.begin_to_dial(),
             Came::Opened(Ok((session, welcome))) => {
                 if let Err(why) = self.welcome(session, welcome).await {
-                    self.not_opened(&why);
+                    self.not_opened(&why, Duration::MAX);
                 }
             }
             Came::Opened(Err(NotOpened::Never(error))) => return Err(error),
-            Came::Opened(Err(NotOpened::NotNow(why))) => self.not_opened(&why),
+            Came::Opened(Err(NotOpened::NotNow(why))) => self.not_opened(&why, Duration::MAX),
             Came::Opened(Err(NotOpened::Refused(why))) => {
                 tracing::warn!(scheduler = self.address(), why, "the scheduler lets this worker not in");
-                self.not_opened(&why);
+                self.not_opened(&why, Duration::MAX);
             }
             Came::Opened(Err(NotOpened::NotLeader(address))) => self.not_leader(&address),
             Came::Told(Ok(message)) => self.told(message).await?,
@@ -288,15 +293,15 @@ impl Worker {
         self.config.schedulers.get(self.scheduler).map_or("", String::as_str)
     }
 
-    fn not_opened(&mut self, why: &str) {
-        let wait = self.waits.next().unwrap_or(WAITS.1);
+    fn not_opened(&mut self, why: &str, longest: Duration) {
+        let wait = self.waits.next().unwrap_or(WAITS.1).min(longest);
         tracing::info!(scheduler = self.address(), why, again_in = ?wait, "there is no session with the scheduler");
         self.scheduler = (self.scheduler + 1) % self.config.schedulers.len();
         self.connection = Connection::Waiting(Box::pin(tokio::time::sleep(wait)));
     }
 
     fn not_leader(&mut self, address: &str) {
-        self.not_opened("it does not lead");
+        self.not_opened("it does not lead", ELECTION);
         // Only a scheduler that was named is told the token.
         if let Some(named) = self.config.schedulers.iter().position(|named| named == address) {
             self.scheduler = named;
