@@ -153,6 +153,12 @@ impl Objects {
         Self { inline_bytes, ..self }
     }
 
+    /// Returns whether they lie elsewhere, which can be away.
+    #[must_use]
+    pub fn is_remote(&self) -> bool {
+        self.folder.is_none()
+    }
+
     /// Returns how many bytes stay inline.
     #[must_use]
     pub fn inline_bytes(&self) -> usize {
