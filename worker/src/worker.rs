@@ -176,6 +176,7 @@ enum Connection {
 }
 
 /// What came of the connection.
+#[expect(clippy::large_enum_variant, reason = "there is one at a time, and it is taken apart at once")]
 enum Came {
     Waited,
     Opened(Result<(Session, v1::Welcome), NotOpened>),
