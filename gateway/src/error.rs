@@ -107,7 +107,7 @@ impl Error {
     /// Reads a failure of the objects: a bucket may be away, as the store may be.
     pub(crate) fn objects(objects: &Objects, error: store::Error) -> Self {
         match error {
-            store::Error::Failed { .. } if objects.is_remote() => {
+            store::Error::Failed { .. } | store::Error::Unavailable { .. } if objects.is_remote() => {
                 tracing::error!(%error, "the objects cannot be reached");
                 Self::ObjectsAway
             }
