@@ -259,8 +259,8 @@ class Clients:
         kind, what = job.end
         if kind == "ERROR" and job.to_cancel and what == "Your job was cancelled.":
             return None
-        if kind == "ERROR" and "the worker died 2 times" in what:
-            # It says so of what was alone with two processes that died, whoever killed them.
+        if kind == "ERROR" and "the worker died 3 times" in what:
+            # It says so of what was alone with three processes that died, whoever killed them.
             during = [moment for moment in self.faults.deaths if job.accepted_at <= moment <= job.ended_at]
             job.blamed = len(during) >= 2
             if job.blamed:
@@ -315,7 +315,7 @@ class User:
 
     def verdicts(self, faults):
         for job in self.jobs.values():
-            if job.wrong and "the worker died 2 times" in job.wrong:
+            if job.wrong and "the worker died 3 times" in job.wrong:
                 job.blamed = len([one for one in faults.deaths if job.accepted_at <= one <= job.ended_at]) >= 2
                 job.wrong = None if job.blamed else job.wrong
 

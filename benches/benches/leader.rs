@@ -15,7 +15,7 @@ use proto::v1::{self, from_worker::Message, to_worker::Message as Told};
 use scheduler::placement::{Hosting, Queue, View, Waiting, Worker, decide};
 use scheduler::{Config, HostedModel, SystemClock};
 use serde_json::json;
-use store::{Blob, EtcdOptions, EtcdStore, JobRecord, Jobs, MemoryStore, MetadataStore, Objects};
+use store::{Accepted, Blob, EtcdOptions, EtcdStore, JobRecord, Jobs, MemoryStore, MetadataStore, Objects};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -85,7 +85,7 @@ async fn taking_over(name: &str, store: Arc<dyn MetadataStore>, queued: usize) {
         let payload = Blob::Inline(vec![0; 300].into());
         let record =
             JobRecord::queued(JobId::new(), tenant(number % TENANTS), KeyId::new("key"), model(), payload, now);
-        async move { drop(jobs.accept(&record).await.unwrap()) }
+        async move { assert_eq!(jobs.accept(&record).await.unwrap(), Accepted::New) }
     });
     accepting.await;
     let folder = tempfile::tempdir().unwrap();

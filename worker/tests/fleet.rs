@@ -294,9 +294,9 @@ impl Fleet {
                     assert!(bytes.windows(own.len()).any(|window| window == own.as_bytes()), "{job} has another's");
                 }
                 (State::Cancelled, None) => assert!(self.cancelled.contains(job), "{job} was cancelled by nobody"),
-                // Who is alone with two processes that die is blamed, as it must be.
+                // Who is alone with three processes that die is blamed, as it must be.
                 (State::Failed, Some(Outcome::Failure { .. })) if self.troubles.workers => {
-                    assert_eq!(record.deaths, 1);
+                    assert_eq!(record.deaths, 2);
                 }
                 other => panic!("{job} ended as {other:?}"),
             }

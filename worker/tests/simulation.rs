@@ -223,8 +223,8 @@ impl Simulation {
                     assert!(bytes.windows(own.len()).any(|window| window == own.as_bytes()), "{job} has another's");
                 }
                 (State::Cancelled, None) => assert!(self.cancelled.contains(job), "{job} was cancelled by nobody"),
-                // Who is alone with two processes that die is blamed, as it must be.
-                (State::Failed, Some(Outcome::Failure { .. })) if self.faults.deaths => assert_eq!(record.deaths, 1),
+                // Who is alone with three processes that die is blamed, as it must be.
+                (State::Failed, Some(Outcome::Failure { .. })) if self.faults.deaths => assert_eq!(record.deaths, 2),
                 other => panic!("{job} ended as {other:?}"),
             }
             if !self.faults.deaths && !self.faults.long {

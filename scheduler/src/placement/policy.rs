@@ -6,7 +6,7 @@ use store::job::Event;
 use store::{Blob, Fault, JobRecord, Place};
 
 /// Processes that may die under a job that they had alone before it is taken for the cause.
-const DEATHS: u32 = 2;
+const DEATHS: u32 = 3;
 
 /// Attempts that end in a fault of the server before the job fails of it.
 const ATTEMPTS: u32 = 3;
