@@ -145,6 +145,12 @@ impl Up {
         self
     }
 
+    /// Writes all there is to log to a file.
+    pub fn traced_to(mut self, file: &Path) -> Self {
+        self.command.env("VITRINE_LOG", "trace").stderr(std::fs::File::create(file).unwrap());
+        self
+    }
+
     pub fn arguments(mut self, arguments: &[&str]) -> Self {
         self.command.args(arguments);
         self

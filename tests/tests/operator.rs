@@ -100,6 +100,23 @@ fn what_a_server_keeps_is_for_its_own_user_and_its_key_is_not_its_workers() {
 }
 
 #[test]
+fn c12_no_log_has_what_a_user_sends_or_is_sent_or_the_key() {
+    const WORD: &str = "zebraxylophonequux";
+    let data = Data::default();
+    let log = data.path("log");
+    let server = data.up().key().tiny_models().traced_to(&log).start();
+    server.client("tagged.py").env("WORD", WORD).succeed();
+    server.signal(Signal::TERM);
+    assert!(server.wait(), "it ends badly");
+    let lines = String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned();
+    assert!(lines.contains("POST") && lines.contains("TRACE"), "too little was logged to show anything");
+    for secret in [WORD, KEY] {
+        let found = lines.lines().find(|line| line.contains(secret));
+        assert_eq!(found, None, "{secret} is in a log");
+    }
+}
+
+#[test]
 fn a_key_that_nobody_saw_is_not_made() {
     let data = Data::default();
     let mut up = data.up().tiny_models().canned();
