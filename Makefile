@@ -48,9 +48,10 @@ setup-tests:
 build: setup
 	cargo build --release --locked --package cli --package worker
 
-# setup-tests comes before setup: its torch then serves the build too.
+# setup-tests comes before setup: its torch then serves the build too. The programs are made for the tests beside them:
+# `cargo build` would compile everything a second time, with fewer features.
 test: setup-tests setup lint test-models
-	cargo build --locked --workspace
+	cargo test --locked --workspace --no-run
 	$(call FETCH_MODEL,debug)
 	cargo test --locked --workspace --no-fail-fast
 
