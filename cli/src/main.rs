@@ -37,9 +37,9 @@ enum Command {
     /// Start everything in one process, for one machine.
     Up(Box<config::Flags>),
     /// Take requests and tell of jobs: one gateway of a cluster.
-    Gateway(Box<role::gateway::Flags>),
+    Gateway(Box<role::Flags>),
     /// Decide which worker runs which job: one scheduler of a cluster, of which one leads.
-    Scheduler(Box<role::scheduler::Flags>),
+    Scheduler(Box<role::Flags>),
     /// Bring models to this machine.
     #[command(subcommand)]
     Model(model::Command),

@@ -27,7 +27,11 @@ pub fn program(name: &str) -> PathBuf {
     let own = std::env::current_exe().unwrap();
     // target/debug/deps/test-1234 -> target/debug/name
     let path = own.parent().and_then(Path::parent).unwrap().join(name);
-    assert!(path.is_file(), "{} is missing: run `cargo test --workspace --no-run` first, as `make test` does", path.display());
+    assert!(
+        path.is_file(),
+        "{} is missing: run `cargo test --workspace --no-run` first, as `make test` does",
+        path.display()
+    );
     path
 }
 

@@ -23,9 +23,9 @@ use ids::{JobId, TenantId};
 use scheduler::{Candidate, Clock, Door, Ended, Role};
 use simulation::day::Day;
 use simulation::history::History;
-use simulation::jobs::{hosted, queued, seeds};
+use simulation::jobs::{ended_well, hosted, queued, seeds};
 use simulation::network::{Line, Listener, Network};
-use store::{Blob, Error, Faults, JobRecord, Jobs, MemoryStore, MetadataStore, Objects, Outcome, State};
+use store::{Error, Faults, JobRecord, Jobs, MemoryStore, MetadataStore, Objects};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
@@ -288,18 +288,7 @@ impl Fleet {
     async fn check(&self, jobs: &Jobs) {
         for job in &self.accepted {
             let (record, _) = jobs.find(*job).await.unwrap().unwrap();
-            match (&record.state, &record.outcome) {
-                (State::Completed, Some(Outcome::Result(Blob::Inline(bytes)))) => {
-                    let own = job.to_string();
-                    assert!(bytes.windows(own.len()).any(|window| window == own.as_bytes()), "{job} has another's");
-                }
-                (State::Cancelled, None) => assert!(self.cancelled.contains(job), "{job} was cancelled by nobody"),
-                // Who is alone with three processes that die is blamed, as it must be.
-                (State::Failed, Some(Outcome::Failure { .. })) if self.troubles.workers => {
-                    assert_eq!(record.deaths, 2);
-                }
-                other => panic!("{job} ended as {other:?}"),
-            }
+            ended_well(&record, self.cancelled.contains(job), self.troubles.workers);
             if !self.troubles.workers {
                 // Whoever leads, what runs goes on: only an assignment that was lost on its way is given out again.
                 let begun = self.history.begun(*job);

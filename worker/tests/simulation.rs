@@ -21,9 +21,9 @@ use ids::{JobId, TenantId};
 use scheduler::{Clock, Sessions};
 use simulation::day::Day;
 use simulation::history::History;
-use simulation::jobs::{hosted, queued, seeds};
+use simulation::jobs::{ended_well, hosted, queued, seeds};
 use simulation::network::{Listener, Network};
-use store::{Accepted, Blob, Jobs, MemoryStore, MetadataStore, Objects, Outcome, State};
+use store::{Accepted, Jobs, MemoryStore, MetadataStore, Objects};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -217,16 +217,7 @@ impl Simulation {
     async fn check(&self) {
         for job in &self.accepted {
             let (record, _) = self.jobs.find(*job).await.unwrap().unwrap();
-            match (&record.state, &record.outcome) {
-                (State::Completed, Some(Outcome::Result(Blob::Inline(bytes)))) => {
-                    let own = job.to_string();
-                    assert!(bytes.windows(own.len()).any(|window| window == own.as_bytes()), "{job} has another's");
-                }
-                (State::Cancelled, None) => assert!(self.cancelled.contains(job), "{job} was cancelled by nobody"),
-                // Who is alone with three processes that die is blamed, as it must be.
-                (State::Failed, Some(Outcome::Failure { .. })) if self.faults.deaths => assert_eq!(record.deaths, 2),
-                other => panic!("{job} ended as {other:?}"),
-            }
+            ended_well(&record, self.cancelled.contains(job), self.faults.deaths);
             if !self.faults.deaths && !self.faults.long {
                 // Only an assignment that was lost on its way is given out again, and then nothing of it ran.
                 let begun = self.history.begun(*job);

@@ -9,14 +9,13 @@ use std::time::Duration;
 use ::gateway::Gateway;
 use anyhow::{Context, Result, anyhow};
 use auth::{Keys, Links, ServerSecret, SessionIds};
-use clap::Args;
-use config::Given;
 use health::Health;
 use serde::{Deserialize, Serialize};
 use store::{Jobs, MetadataStore, Models};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use super::Flags;
 use crate::backend::{Etcd, ObjectStore};
 use crate::listen::{Listen, Public};
 use crate::progress;
@@ -79,23 +78,12 @@ impl Config {
     }
 }
 
-/// The flags of `vitrine gateway`.
-#[derive(Args)]
-pub struct Flags {
-    #[command(flatten)]
-    given: Given,
-    /// Where clients connect; port 0 takes a free one [default: 127.0.0.1:8000] [env: VITRINE_LISTEN].
-    #[arg(long, value_name = "ADDR")]
-    listen: Option<String>,
-}
-
 /// Runs a gateway until it is told to stop.
 ///
 /// # Errors
 /// A sentence that says why it did not start, or what broke.
 pub fn run(flags: &Flags) -> Result<ExitCode> {
-    let named = flags.listen.iter().map(|listen| ("listen".to_owned(), listen.clone())).collect();
-    let config: Config = flags.given.load(named)?;
+    let config: Config = flags.load()?;
     config.check()?;
     if flags.given.print_config {
         return serving::say(config::print(&config)?.trim_end()).map(|()| ExitCode::SUCCESS);

@@ -8,8 +8,6 @@ use std::time::Duration;
 
 use ::scheduler::{Candidate, HostedModel, Role, SystemClock};
 use anyhow::{Context, Result, bail};
-use clap::Args;
-use config::Given;
 use health::Health;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
@@ -17,6 +15,7 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
+use super::Flags;
 use crate::backend::{Etcd, ObjectStore, secret};
 use crate::config::Scheduler;
 use crate::hosted::{self, Hosted};
@@ -88,23 +87,12 @@ impl Config {
     }
 }
 
-/// The flags of `vitrine scheduler`.
-#[derive(Args)]
-pub struct Flags {
-    #[command(flatten)]
-    given: Given,
-    /// Where workers dial in [default: 127.0.0.1:7000] [env: VITRINE_LISTEN].
-    #[arg(long, value_name = "ADDR")]
-    listen: Option<String>,
-}
-
 /// Runs a scheduler until it is told to stop.
 ///
 /// # Errors
 /// A sentence that says why it did not start, or what broke.
 pub fn run(flags: &Flags) -> Result<ExitCode> {
-    let named = flags.listen.iter().map(|listen| ("listen".to_owned(), listen.clone())).collect();
-    let config: Config = flags.given.load(named)?;
+    let config: Config = flags.load()?;
     config.check()?;
     if flags.given.print_config {
         return serving::say(config::print(&config)?.trim_end()).map(|()| ExitCode::SUCCESS);

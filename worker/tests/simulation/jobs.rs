@@ -5,7 +5,7 @@ use std::ops::Range;
 use ids::{JobId, KeyId, ModelKey, TenantId};
 use program::{Entry, Env, Heap, Program, Source};
 use scheduler::HostedModel;
-use store::{Blob, JobRecord};
+use store::{Blob, JobRecord, Outcome, State};
 
 /// Returns the one model that is hosted.
 pub fn hosted() -> HostedModel {
@@ -30,6 +30,21 @@ pub fn queued(tenant: TenantId, run: u64, now: u64) -> JobRecord {
     };
     let payload = Blob::Inline(program.encode().unwrap().into());
     JobRecord::queued(JobId::new(), tenant, KeyId::new("key"), model(), payload, now)
+}
+
+/// Fails where a job did not end as it must: with its own result, or as somebody asked.
+pub fn ended_well(record: &JobRecord, cancelled: bool, workers_die: bool) {
+    let job = record.id;
+    match (&record.state, &record.outcome) {
+        (State::Completed, Some(Outcome::Result(Blob::Inline(bytes)))) => {
+            let own = job.to_string();
+            assert!(bytes.windows(own.len()).any(|window| window == own.as_bytes()), "{job} has another's");
+        }
+        (State::Cancelled, None) => assert!(cancelled, "{job} was cancelled by nobody"),
+        // Who is alone with three processes that die is blamed, as it must be.
+        (State::Failed, Some(Outcome::Failure { .. })) if workers_die => assert_eq!(record.deaths, 2),
+        other => panic!("{job} ended as {other:?}"),
+    }
 }
 
 /// Returns the seeds that are asked for, or else the usual ones.
