@@ -10,6 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
+use futures::{FutureExt, TryFutureExt};
 use ids::{JobId, TenantId};
 use object_store::path::Path;
 use object_store::signer::Signer;
@@ -192,8 +193,9 @@ impl Objects {
     pub async fn put(&self, place: &Place, bytes: Bytes) -> Result<ObjectRef, Error> {
         let digest = hash(&bytes).await?.into();
         let object = ObjectRef { path: place.0.clone(), digest, bytes: bytes.len() as u64 };
-        let put = self.store.put(&path(&object.path)?, bytes.into()).await;
-        put.map_err(|error| failed(&object.path, error))?;
+        let place = path(&object.path)?;
+        let put = self.store.put(&place, bytes.into()).map_err(|error| failed(&object.path, error));
+        self.in_time(object.bytes, &object.path, put).await?;
         if let Some(folder) = &self.folder {
             local::hide(&folder.join(&object.path)).map_err(|error| Error::failed(&object.path, error))?;
         }
@@ -218,7 +220,8 @@ impl Objects {
     pub async fn get(&self, object: &ObjectRef) -> Result<Bytes, Error> {
         let path = path(&object.path)?;
         let read = async { self.store.get(&path).await?.bytes().await };
-        let bytes = read.await.map_err(|error| read_failed(object, error))?;
+        let read = read.map_err(|error| read_failed(object, error));
+        let bytes = self.in_time(object.bytes, &object.path, read).await?;
         check(object, bytes.len() as u64, hash(&bytes).await?)?;
         Ok(bytes)
     }
@@ -228,7 +231,9 @@ impl Objects {
     /// # Errors
     /// [`Error::NoObject`], or a failure of the store.
     pub async fn stream(&self, object: &ObjectRef) -> Result<BoxStream<'static, Result<Bytes, Error>>, Error> {
-        let got = self.store.get(&path(&object.path)?).await.map_err(|error| read_failed(object, error))?;
+        let place = path(&object.path)?;
+        let got = self.store.get(&place).map_err(|error| read_failed(object, error));
+        let got = self.in_time(0, &object.path, got).await?;
         let state = (got.into_stream(), blake3::Hasher::new(), 0u64, object.clone());
         let pieces = futures::stream::try_unfold(state, |(mut pieces, mut hasher, read, object)| async move {
             match pieces.next().await {
@@ -249,10 +254,29 @@ impl Objects {
     /// # Errors
     /// A failure of the store.
     pub async fn delete(&self, place: &Place) -> Result<(), Error> {
-        match self.store.delete(&path(&place.0)?).await {
+        let path = path(&place.0)?;
+        let deleted = self.store.delete(&path).map(|deleted| match deleted {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
             Err(error) => Err(failed(&place.0, error)),
+        });
+        self.in_time(0, &place.0, deleted).await
+    }
+
+    /// Gives up on a store elsewhere that says nothing, as one does that was stopped.
+    async fn in_time<T>(
+        &self,
+        bytes: u64,
+        place: &str,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        if !self.is_remote() {
+            return work.await;
         }
+        let patience = patience(bytes);
+        tokio::time::timeout(patience, work).await.unwrap_or_else(|_| {
+            let reason = format!("nothing came of {place} within {} s", patience.as_secs());
+            Err(Error::Unavailable { maybe_done: true, reason })
+        })
     }
 
     /// Yields the objects that have not been written to for `age`, whoever they belong to: those that nobody knows are left
@@ -304,6 +328,14 @@ impl Objects {
         }
         Ok(())
     }
+}
+
+/// Returns how long reading or writing so many bytes may take, elsewhere.
+fn patience(bytes: u64) -> Duration {
+    const LEAST: Duration = Duration::from_secs(20);
+    /// Bytes in a second.
+    const SLOWEST: u64 = 1 << 20;
+    LEAST + Duration::from_secs(bytes / SLOWEST)
 }
 
 /// Hashes bytes: where they are many, on a thread that holds up nobody.
@@ -377,6 +409,25 @@ mod tests {
         objects.delete_all(&place).await.unwrap();
         assert!(matches!(objects.load(&blob).await, Err(Error::NoObject(path)) if path == place.as_str()));
         assert!(matches!(objects.stream(object).await.err(), Some(Error::NoObject(_))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bucket_that_says_nothing_is_not_waited_for_without_end() {
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let options = S3Options {
+            bucket: "b".into(),
+            region: "r".into(),
+            endpoint: Some(format!("http://{}", silent.local_addr().unwrap())),
+            key: Some(("k".into(), "s".into())),
+            allow_http: true,
+        };
+        let objects = Objects::s3(options).unwrap();
+        let (_folder, _, place) = store();
+        let began = tokio::time::Instant::now();
+        let put = objects.put(&place, Bytes::from(vec![1; 3 << 20])).await;
+        assert!(matches!(put, Err(Error::Unavailable { maybe_done: true, .. })), "{put:?}");
+        assert!(matches!(objects.delete(&place).await, Err(Error::Unavailable { .. })));
+        assert!(began.elapsed() <= patience(3 << 20) + patience(0), "it took {:?}", began.elapsed());
     }
 
     #[tokio::test]

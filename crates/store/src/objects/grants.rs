@@ -9,7 +9,7 @@ use bytes::Bytes;
 use object_store::signer::Method;
 use reqwest::StatusCode;
 
-use super::{ObjectRef, Objects, Place, check, hash, local, path};
+use super::{ObjectRef, Objects, Place, check, hash, local, path, patience};
 use crate::error::Error;
 
 /// A permission.
@@ -37,14 +37,12 @@ impl fmt::Debug for Grant {
 /// Returns the one pool of connections for all who have grants.
 fn client() -> Result<&'static reqwest::Client, Error> {
     static CLIENT: LazyLock<Result<reqwest::Client, String>> = LazyLock::new(|| {
-        let client = reqwest::Client::builder().connect_timeout(Duration::from_secs(5)).read_timeout(SILENCE);
+        // Without a bound on silence: while a large object is written, nothing is said until its end.
+        let client = reqwest::Client::builder().connect_timeout(Duration::from_secs(5));
         client.build().map_err(|error| error.to_string())
     });
     CLIENT.as_ref().map_err(|reason| Error::Failed { place: "objects".into(), source: reason.clone().into() })
 }
-
-/// How long an object store may say nothing while an object is read.
-const SILENCE: Duration = Duration::from_secs(30);
 
 impl Objects {
     pub(super) async fn grant(&self, method: Method, place: &Place, lifetime: Duration) -> Result<Grant, Error> {
@@ -76,7 +74,7 @@ impl Grant {
             },
             Self::Link { url, .. } => {
                 let failed = |error| failed(&object.path, error);
-                let answer = client()?.get(url).send().await.map_err(failed)?;
+                let answer = client()?.get(url).timeout(patience(object.bytes)).send().await.map_err(failed)?;
                 if answer.status() == StatusCode::NOT_FOUND {
                     return Err(Error::NoObject(object.path.clone()));
                 }
@@ -104,7 +102,16 @@ impl Grant {
             }
             Self::Link { url, .. } => {
                 let failed = |error| failed(place.as_str(), error);
-                client()?.put(url).body(bytes).send().await.map_err(failed)?.error_for_status().map_err(failed)?;
+                let patience = patience(object.bytes);
+                client()?
+                    .put(url)
+                    .timeout(patience)
+                    .body(bytes)
+                    .send()
+                    .await
+                    .map_err(failed)?
+                    .error_for_status()
+                    .map_err(failed)?;
             }
         }
         Ok(object)
