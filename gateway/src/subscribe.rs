@@ -200,7 +200,7 @@ impl Subscriber {
                 self.send().await
             }
             // It may be there again by the time that the client follows the link.
-            Err(error @ store::Error::Failed { .. }) => {
+            Err(error @ (store::Error::Failed { .. } | store::Error::Unavailable { .. })) => {
                 tracing::warn!(job = %record.id, %error, "a result cannot be read; its link is given");
                 self.write_text(&response).await
             }

@@ -31,7 +31,8 @@ struct Member {
 }
 
 impl Etcd {
-    fn start(members: usize) -> Self {
+    /// Starts it, and waits until each member takes part.
+    async fn start(members: usize) -> Self {
         let bound = (0..members * 2).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
         // All are bound before the first is given back, so that no two are the same.
         let bound: Vec<TcpListener> = bound.collect();
@@ -55,7 +56,11 @@ impl Etcd {
             let child = spawn(&arguments);
             Member { url: client.clone(), arguments, child, _folder: folder }
         };
-        Self { members: (0..members).map(start).collect() }
+        let etcd = Self { members: (0..members).map(start).collect() };
+        for member in &etcd.members {
+            member.ready().await;
+        }
+        etcd
     }
 
     /// Returns a store of its own for each of several processes.
@@ -118,7 +123,7 @@ async fn connect(options: EtcdOptions) -> Arc<dyn MetadataStore> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_of_two_gateways_over_etcd_survives_that_etcd_is_stopped() {
-    let etcd = Etcd::start(1);
+    let etcd = Etcd::start(1).await;
     let play = etcd.store(PATIENCE).await;
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let settings = Settings { inline_result_bytes: 0, ..Settings::default() };
@@ -169,7 +174,7 @@ async fn post_until_taken(sites: &[Site]) -> (Vec<JobId>, Duration) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s2_gateways_take_jobs_whichever_member_of_etcd_dies_or_is_stopped() {
-    let mut etcd = Etcd::start(3);
+    let mut etcd = Etcd::start(3).await;
     let play = etcd.store(PATIENCE).await;
     for member in &etcd.members {
         member.ready().await;
