@@ -165,6 +165,8 @@ class User:
             self.requests = pickle.load(file)
         self.hosts = os.environ["GATEWAYS"].split(",")
         self.models = {name: LanguageModel(repo) for name, repo in MODELS.items()}
+        # Asked of a gateway the first time, which later may be down.
+        self.keys = {name: model.to_model_key() for name, model in self.models.items()}
         self.stopping = False
 
     def live(self):
@@ -200,7 +202,7 @@ class User:
     def attempt(self, program, name, place, blocking, accepted):
         """Submits a job; adds its id to `accepted` if it was. Returns its end, or None if that has to be asked for."""
         CONFIG.API.HOST = self.random.choice(self.hosts)
-        backend = RemoteBackend(self.models[name].to_model_key(), blocking=blocking)
+        backend = RemoteBackend(self.keys[name], blocking=blocking)
         note = backend.note
 
         def noting(response):
@@ -227,7 +229,7 @@ class User:
 
     def poll(self, job):
         CONFIG.API.HOST = self.random.choice(self.hosts)
-        backend = RemoteBackend(self.models["gpt2"].to_model_key(), blocking=False, job_id=job)
+        backend = RemoteBackend(self.keys["gpt2"], blocking=False, job_id=job)
         try:
             if (result := backend()) is not None:
                 return "result", result
@@ -242,9 +244,10 @@ class User:
 def broken():
     """What the client raises where a connection is refused, breaks or answers with a refusal."""
     import httpx
+    import httpx2  # the library of the Hub's client
     import websocket
 
-    return httpx.HTTPError, websocket.WebSocketException
+    return httpx.HTTPError, httpx2.HTTPError, websocket.WebSocketException
 
 
 def last_line(error):
