@@ -121,7 +121,7 @@ impl EtcdStore {
 }
 
 impl Link {
-    /// Makes a call that changes nothing, again until it is answered or its time is over.
+    /// Makes a call that may be made twice, again until it is answered or its time is over.
     async fn ask<T, F>(&self, call: impl Fn(Client) -> F) -> Result<T, Error>
     where
         F: Future<Output = Result<T, etcd_client::Error>>,
@@ -261,9 +261,10 @@ impl Renewal for Held {
     }
 
     async fn revoke(&self) {
-        let mut client = self.link.client.lease_client();
+        let id = self.id;
+        let revoke = |client: Client| async move { client.lease_client().revoke(id).await };
         // What cannot be given back ends by itself.
-        let _ = self.link.once(true, self.link.limits.deadline, client.revoke(self.id)).await;
+        let _ = self.link.ask(revoke).await;
     }
 }
 
