@@ -425,7 +425,7 @@ async def judge(cluster, jobs, faults):
     programs = collections.Counter(job.program for job in jobs)
     say(f"jobs: {dict(programs)}, of which {sum(job.to_cancel for job in jobs)} were to be cancelled")
     unheard = set(lives) - {job.id for job in jobs}
-    say(f"{len(unheard)} jobs were accepted of which nobody heard; {sum(job.blamed for job in jobs)} failed because two "
+    say(f"{len(unheard)} jobs were accepted of which nobody heard; {sum(job.blamed for job in jobs)} failed because three "
         "workers were killed that had nothing else")  # fmt: skip
     ended = sum(1 for job in jobs if job.ended_at)
     print(f"accepted {len(jobs)}, ended {ended}, lost {len(lost)}, doubled {len(doubled)}, wrong {len(wrong)}", flush=True)
