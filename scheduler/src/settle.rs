@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use ids::{JobId, Token};
-use store::{Blob, Ended, Error, JobRecord, Jobs, Objects, Outcome, Place, Replaced, Revision};
+use store::{Blob, Ended, Error, Found, JobRecord, Jobs, Objects, Outcome, Place, Replaced, Revision};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -51,9 +51,6 @@ impl Report {
         self.job == job && self.token == Some(token) && matches!(self.told, Told::Ended(_))
     }
 }
-
-/// What the store has of a job.
-type Found = Result<Option<(JobRecord, Revision)>, Error>;
 
 /// A record to be written.
 struct Step {

@@ -3,6 +3,7 @@
 use std::error::Error as StdError;
 use std::io;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use ids::JobId;
 
@@ -64,6 +65,11 @@ pub enum Error {
 }
 
 impl Error {
+    /// Says that somebody who was asked was silent for too long.
+    pub(crate) fn silent(who: &str, maybe_done: bool, patience: Duration) -> Self {
+        Self::Unavailable { maybe_done, reason: format!("{who} did not answer within {} s", patience.as_secs_f64()) }
+    }
+
     /// Wraps a failure of `place`; a full disk is told apart, wherever in the chain of causes it shows.
     pub(crate) fn failed(place: impl Into<String>, source: impl StdError + Send + Sync + 'static) -> Self {
         let place = place.into();

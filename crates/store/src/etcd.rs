@@ -110,7 +110,9 @@ impl EtcdStore {
         }
         let limits = Limits { deadline, ..requests::LIMITS };
         let connected = timeout(deadline, Client::connect(&endpoints, Some(connect))).await;
-        let client = connected.map_err(|_| late(false, deadline))?.map_err(|error| requests::failure(&error, false))?;
+        let client = connected
+            .map_err(|_| Error::silent("etcd", false, deadline))?
+            .map_err(|error| requests::failure(&error, false))?;
         let link = Link { client, namespace, limits };
         let revision = link.revision().await?;
         let watchers = Watchers::new(revision);
@@ -153,7 +155,7 @@ impl Link {
         match timeout(patience, call).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(requests::failure(&error, writes)),
-            Err(_) => Err(late(writes, patience)),
+            Err(_) => Err(Error::silent("etcd", writes, patience)),
         }
     }
 
@@ -266,10 +268,6 @@ impl Renewal for Held {
         // What cannot be given back ends by itself.
         let _ = self.link.ask(revoke).await;
     }
-}
-
-fn late(maybe_done: bool, patience: Duration) -> Error {
-    Error::Unavailable { maybe_done, reason: format!("etcd did not answer within {} s", patience.as_secs_f64()) }
 }
 
 #[cfg(test)]

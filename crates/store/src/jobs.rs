@@ -32,6 +32,9 @@ const PARTS: usize = 4;
 /// Records that are read together.
 const TOGETHER: usize = 100;
 
+/// What the store has of a job: its record and the revision to change it from, if there is one.
+pub type Found = Result<Option<(JobRecord, Revision)>, Error>;
+
 /// The jobs of a metadata store.
 #[derive(Clone)]
 pub struct Jobs {
@@ -170,7 +173,7 @@ impl Jobs {
     ///
     /// # Errors
     /// Failures of the store.
-    pub async fn find(&self, id: JobId) -> Result<Option<(JobRecord, Revision)>, Error> {
+    pub async fn find(&self, id: JobId) -> Found {
         let entries = self.store.read(&parts(id)).await?;
         joined(id, &entries)
     }
@@ -180,12 +183,10 @@ impl Jobs {
     ///
     /// # Errors
     /// Failures of the store.
-    pub async fn find_all(&self, ids: &[JobId]) -> Result<Vec<Result<Option<(JobRecord, Revision)>, Error>>, Error> {
+    pub async fn find_all(&self, ids: &[JobId]) -> Result<Vec<Found>, Error> {
         let mut found = Vec::with_capacity(ids.len());
         for ids in ids.chunks(TOGETHER) {
-            let keys: Vec<String> = ids.iter().flat_map(|id| parts(*id)).collect();
-            let entries = self.store.read(&keys).await?;
-            found.extend(ids.iter().zip(entries.chunks(PARTS)).map(|(id, entries)| joined(*id, entries)));
+            found.extend(self.read(ids, PARTS).await?);
         }
         Ok(found)
     }
@@ -211,7 +212,7 @@ impl Jobs {
         }
         let mut records = Vec::new();
         for ids in ids.chunks(TOGETHER) {
-            records.extend(self.read(ids, PARTS).await?);
+            records.extend(self.readable(self.read(ids, PARTS).await?));
         }
         // A job may have moved on since its name was read.
         records.retain(|record| states.contains(&record.state));
@@ -227,25 +228,29 @@ impl Jobs {
         let mut records = Vec::new();
         for ids in ids.chunks(TOGETHER) {
             // All but the last, which is the program.
-            records.extend(self.read(ids, PARTS - 1).await?);
+            records.extend(self.readable(self.read(ids, PARTS - 1).await?));
             // They take a part of a millisecond of whoever's thread this is.
             tokio::task::yield_now().await;
         }
         Ok(records)
     }
 
-    /// Reads so many parts of some records.
-    async fn read(&self, ids: &[JobId], count: usize) -> Result<Vec<JobRecord>, Error> {
+    /// Reads so many parts of some records. Of each, in order, what is known.
+    async fn read(&self, ids: &[JobId], count: usize) -> Result<Vec<Found>, Error> {
         let keys: Vec<String> = ids.iter().flat_map(|id| parts(*id).into_iter().take(count)).collect();
         let entries = self.store.read(&keys).await?;
-        let mut records = Vec::new();
-        for (id, entries) in ids.iter().zip(entries.chunks(count)) {
-            match joined(*id, entries) {
-                Ok(found) => records.extend(found.map(|(record, _)| record)),
-                Err(error) => self.skip(&error),
+        Ok(ids.iter().zip(entries.chunks(count)).map(|(id, entries)| joined(*id, entries)).collect())
+    }
+
+    /// Leaves out what is not there, and what this version cannot read.
+    fn readable(&self, found: Vec<Found>) -> impl Iterator<Item = JobRecord> {
+        found.into_iter().filter_map(|found| match found {
+            Ok(found) => found.map(|(record, _)| record),
+            Err(error) => {
+                self.skip(&error);
+                None
             }
-        }
-        Ok(records)
+        })
     }
 
     /// Returns all jobs that have not ended, as of one instant.
@@ -530,7 +535,7 @@ impl Jobs {
         let mut again = false;
         loop {
             let committed = timeout(patience, self.store.commit(txns.clone())).await;
-            match committed.unwrap_or_else(|_| Err(silent(patience))) {
+            match committed.unwrap_or_else(|_| Err(Error::silent("it", true, patience))) {
                 Ok(mut outcomes) => {
                     for (outcome, txn) in outcomes.iter_mut().zip(&txns).filter(|_| again) {
                         if let TxnOutcome::Conflict(compared) = outcome
@@ -558,10 +563,6 @@ impl Jobs {
         self.unreadable.fetch_add(1, Ordering::Relaxed);
         tracing::warn!(%error, "skipped");
     }
-}
-
-fn silent(patience: Duration) -> Error {
-    Error::Unavailable { maybe_done: true, reason: format!("no answer within {} s", patience.as_secs_f64()) }
 }
 
 /// Returns the revision at which a transaction was applied, where what it compared has become what it writes.
@@ -599,7 +600,7 @@ fn parts(id: JobId) -> [String; PARTS] {
 }
 
 /// Puts a job's record together from what lies there.
-fn joined(id: JobId, entries: &[Option<Entry>]) -> Result<Option<(JobRecord, Revision)>, Error> {
+fn joined(id: JobId, entries: &[Option<Entry>]) -> Found {
     let [Some(request), live, outcome, payload @ ..] = entries else { return Ok(None) };
     let record = stored::read_request(id, request)?;
     match (live, outcome) {

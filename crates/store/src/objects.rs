@@ -273,10 +273,8 @@ impl Objects {
             return work.await;
         }
         let patience = patience(bytes);
-        tokio::time::timeout(patience, work).await.unwrap_or_else(|_| {
-            let reason = format!("nothing came of {place} within {} s", patience.as_secs());
-            Err(Error::Unavailable { maybe_done: true, reason })
-        })
+        let done = tokio::time::timeout(patience, work).await;
+        done.unwrap_or_else(|_| Err(Error::silent(&format!("the object store, asked about {place},"), true, patience)))
     }
 
     /// Yields the objects that have not been written to for `age`, whoever they belong to: those that nobody knows are left

@@ -3,6 +3,8 @@
 //! Each case gets an empty store; a failed expectation panics, as in any test.
 #![expect(clippy::panic, reason = "a failed expectation must fail the test that runs it")]
 
+pub mod etcd;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;

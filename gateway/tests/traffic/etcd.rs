@@ -1,15 +1,12 @@
 //! Several gateways over etcd, and etcd stopped and continued under them.
 
-use std::net::{Ipv4Addr, TcpListener};
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gateway::Settings;
 use ids::JobId;
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
+use store::testing::etcd::Cluster;
 use store::{EtcdOptions, EtcdStore, MetadataStore};
-use tempfile::TempDir;
 
 use crate::several::{fetch, post};
 use crate::site::{Site, pickle};
@@ -18,118 +15,22 @@ use crate::site::{Site, pickle};
 const DEADLINE: Duration = Duration::from_secs(5);
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// An etcd of some members on this machine.
-struct Etcd {
-    members: Vec<Member>,
-}
-
-struct Member {
-    url: String,
-    arguments: Vec<String>,
-    child: Child,
-    _folder: TempDir,
-}
-
-impl Etcd {
-    /// Starts it, and waits until each member takes part.
-    async fn start(members: usize) -> Self {
-        let bound = (0..members * 2).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap());
-        // All are bound before the first is given back, so that no two are the same.
-        let bound: Vec<TcpListener> = bound.collect();
-        let urls: Vec<String> = bound.iter().map(|bound| format!("http://{}", bound.local_addr().unwrap())).collect();
-        drop(bound);
-        let (clients, peers) = urls.split_at(members);
-        let all: Vec<String> = (0..members).map(|number| format!("m{number}={}", peers[number])).collect();
-        let start = |number: usize| {
-            let folder = tempfile::tempdir().unwrap();
-            let (client, peer) = (&clients[number], &peers[number]);
-            let arguments = vec![
-                format!("--name=m{number}"),
-                format!("--data-dir={}", folder.path().display()),
-                format!("--listen-client-urls={client}"),
-                format!("--advertise-client-urls={client}"),
-                format!("--listen-peer-urls={peer}"),
-                format!("--initial-advertise-peer-urls={peer}"),
-                format!("--initial-cluster={}", all.join(",")),
-                "--log-level=error".into(),
-            ];
-            let child = spawn(&arguments);
-            Member { url: client.clone(), arguments, child, _folder: folder }
-        };
-        let etcd = Self { members: (0..members).map(start).collect() };
-        for member in &etcd.members {
-            member.ready().await;
-        }
-        etcd
-    }
-
-    /// Returns a store of its own for each of several processes.
-    async fn store(&self, deadline: Duration) -> Arc<dyn MetadataStore> {
-        let urls = self.members.iter().map(|member| &member.url);
-        connect(EtcdOptions { deadline, ..EtcdOptions::new(urls) }).await
-    }
-}
-
-impl Member {
-    /// Waits until it takes part.
-    async fn ready(&self) {
-        connect(EtcdOptions::new([&self.url])).await;
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    fn start_again(&mut self) {
-        self.child = spawn(&self.arguments);
-    }
-
-    /// Stops it, and waits until it does no more.
-    fn stop(&self) {
-        let process = Pid::from_child(&self.child);
-        kill_process(process, Signal::STOP).unwrap();
-        let (_, status) = waitpid(Some(process), WaitOptions::UNTRACED).unwrap().unwrap();
-        assert!(status.stopped());
-    }
-
-    fn go_on(&self) {
-        kill_process(Pid::from_child(&self.child), Signal::CONT).unwrap();
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        // It may have been killed by its test. One that is stopped can be killed, too.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn spawn(arguments: &[String]) -> Child {
-    let started = Command::new("etcd").args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    started.unwrap_or_else(|error| panic!("cannot start etcd, which `make setup-tests` installs: {error}"))
-}
-
-/// Connects, as soon as there is somebody who answers.
-async fn connect(options: EtcdOptions) -> Arc<dyn MetadataStore> {
-    loop {
-        if let Ok(store) = EtcdStore::connect(options.clone()).await {
-            return Arc::new(store);
-        }
-        tokio::task::yield_now().await;
-    }
+/// Returns a store of its own for each of several processes.
+async fn connect(etcd: &Cluster, deadline: Duration) -> Arc<dyn MetadataStore> {
+    Arc::new(EtcdStore::connect(EtcdOptions { deadline, ..etcd.options() }).await.unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_job_of_two_gateways_over_etcd_survives_that_etcd_is_stopped() {
-    let etcd = Etcd::start(1).await;
-    let play = etcd.store(PATIENCE).await;
+    let etcd = Cluster::start(1).await;
+    let play = connect(&etcd, PATIENCE).await;
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let settings = Settings { inline_result_bytes: 0, ..Settings::default() };
     let mut sites = Vec::new();
     for name in ["a", "b", "c"] {
-        sites.push(Site::among(&play, etcd.store(DEADLINE).await, Arc::clone(&folder), name, settings.clone()).await);
+        sites.push(
+            Site::among(&play, connect(&etcd, DEADLINE).await, Arc::clone(&folder), name, settings.clone()).await,
+        );
     }
     let [a, b, c] = &sites[..] else { panic!("there are three") };
     let mut socket = a.subscribe("ada").await;
@@ -174,15 +75,12 @@ async fn post_until_taken(sites: &[Site]) -> (Vec<JobId>, Duration) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn s2_gateways_take_jobs_whichever_member_of_etcd_dies_or_is_stopped() {
-    let mut etcd = Etcd::start(3).await;
-    let play = etcd.store(PATIENCE).await;
-    for member in &etcd.members {
-        member.ready().await;
-    }
+    let mut etcd = Cluster::start(3).await;
+    let play = connect(&etcd, PATIENCE).await;
     let folder = Arc::new(tempfile::tempdir().unwrap());
     let mut sites = Vec::new();
     for name in ["a", "b"] {
-        let seen = etcd.store(DEADLINE).await;
+        let seen = connect(&etcd, DEADLINE).await;
         sites.push(Site::among(&play, seen, Arc::clone(&folder), name, Settings::default()).await);
     }
     let mut socket = sites[0].subscribe("ada").await;

@@ -1,7 +1,6 @@
 //! The contract on real etcd, and what etcd and the way to it can do to us.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::process::{Child, Command, Stdio};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
@@ -9,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use etcd_client::Client;
 use futures::StreamExt;
-use rustix::process::{Pid, Signal, kill_process};
 use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
@@ -19,112 +17,18 @@ use crate::fenced::Fenced;
 use crate::job::{Event as JobEvent, State};
 use crate::jobs::{Accepted, Change, Jobs};
 use crate::metadata::Event;
+use crate::testing::etcd::{Cluster, Member, free_ports};
 
 /// Time for whatever must happen sooner or later.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Members of a cluster on this machine, with folders of their own.
-struct Cluster {
-    members: Vec<Member>,
+async fn open(cluster: &Cluster) -> EtcdStore {
+    EtcdStore::connect(cluster.options()).await.unwrap()
 }
 
-struct Member {
-    arguments: Vec<String>,
-    url: String,
-    child: Child,
-    _folder: tempfile::TempDir,
-}
-
-impl Cluster {
-    /// Starts so many members, and waits until they answer.
-    async fn start(members: usize) -> Self {
-        let ports = free_ports(members * 2);
-        let peers: Vec<String> =
-            (0..members).map(|number| format!("m{number}=http://127.0.0.1:{}", ports[number])).collect();
-        let start = |number: usize| {
-            let folder = tempfile::tempdir().unwrap();
-            let (peer, client) = (ports[number], ports[members + number]);
-            let arguments = [
-                format!("--name=m{number}"),
-                format!("--data-dir={}", folder.path().display()),
-                format!("--listen-peer-urls=http://127.0.0.1:{peer}"),
-                format!("--initial-advertise-peer-urls=http://127.0.0.1:{peer}"),
-                format!("--listen-client-urls=http://127.0.0.1:{client}"),
-                format!("--advertise-client-urls=http://127.0.0.1:{client}"),
-                format!("--initial-cluster={}", peers.join(",")),
-                "--log-level=error".into(),
-            ];
-            let child = spawn(&arguments);
-            let url = format!("http://127.0.0.1:{client}");
-            Member { arguments: arguments.into(), url, child, _folder: folder }
-        };
-        let cluster = Self { members: (0..members).map(start).collect() };
-        cluster.ready().await;
-        cluster
-    }
-
-    /// Waits until every member takes part.
-    async fn ready(&self) {
-        for member in &self.members {
-            let ready = async {
-                loop {
-                    if let Ok(mut client) = Client::connect([&member.url], None).await
-                        && let Ok(Ok(_)) = timeout(Duration::from_secs(1), client.get("/", None)).await
-                    {
-                        return;
-                    }
-                    sleep(Duration::from_millis(50)).await;
-                }
-            };
-            timeout(PATIENCE, ready).await.expect("etcd does not answer");
-        }
-    }
-
-    fn options(&self) -> EtcdOptions {
-        EtcdOptions::new(self.members.iter().map(|member| &member.url))
-    }
-
-    async fn store(&self) -> EtcdStore {
-        EtcdStore::connect(self.options()).await.unwrap()
-    }
-
-    /// A client that knows nothing of our ways.
-    async fn stranger(&self) -> Client {
-        Client::connect([&self.members[0].url], None).await.unwrap()
-    }
-}
-
-impl Member {
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-    }
-
-    fn start_again(&mut self) {
-        self.child = spawn(&self.arguments);
-    }
-}
-
-impl Drop for Member {
-    fn drop(&mut self) {
-        // It may have been killed by its test.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn spawn(arguments: &[String]) -> Child {
-    let started = Command::new("etcd").args(arguments).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
-    started.unwrap_or_else(|error| panic!("cannot start etcd, which `make setup-tests` installs: {error}"))
-}
-
-fn free_ports(count: usize) -> Vec<u16> {
-    let bound: Vec<TcpListener> = (0..count).map(|_| TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap()).collect();
-    bound.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+/// A client that knows nothing of our ways.
+async fn stranger(cluster: &Cluster) -> Client {
+    Client::connect([&cluster.members[0].url], None).await.unwrap()
 }
 
 /// A way to a member that can be cut.
@@ -191,14 +95,14 @@ async fn etcd_keeps_the_contract() {
     })
     .await;
     // Nothing leaves its namespace.
-    let all = cluster.stranger().await.get("/", Some(GetOptions::new().with_prefix())).await.unwrap();
+    let all = stranger(&cluster).await.get("/", Some(GetOptions::new().with_prefix())).await.unwrap();
     assert!(all.kvs().iter().all(|pair| pair.key().starts_with(b"/tests/")));
 }
 
 #[tokio::test]
 async fn a_watch_goes_on_where_it_was_when_etcd_comes_back() {
     let mut cluster = Cluster::start(1).await;
-    let store = cluster.store().await;
+    let store = open(&cluster).await;
     let mut watch = store.watch("/w/", None).await.unwrap();
     store.put("/w/0", Bytes::new()).await.unwrap();
     assert_eq!(next(&mut watch).await.key(), "/w/0");
@@ -208,7 +112,7 @@ async fn a_watch_goes_on_where_it_was_when_etcd_comes_back() {
         cluster.ready().await;
         let key = format!("/w/{number}");
         // Before the watch has found its way, perhaps.
-        cluster.stranger().await.put(key.clone(), "", None).await.unwrap();
+        stranger(&cluster).await.put(key.clone(), "", None).await.unwrap();
         assert_eq!(next(&mut watch).await.key(), key);
     }
     assert_eq!(store.list("/w/").await.unwrap().len(), 4);
@@ -223,7 +127,7 @@ async fn after_a_compaction_a_watch_is_told_to_list_and_misses_nothing_later() {
     let from = store.snapshot("/w/").await.unwrap().revision;
     let mut watch = store.watch("/w/", Some(from)).await.unwrap();
     way.cut().await;
-    let mut stranger = cluster.stranger().await;
+    let mut stranger = stranger(&cluster).await;
     let mut revision = 0;
     for number in 0..10 {
         let put = stranger.put(format!("/w/{number}"), "", None).await.unwrap();
@@ -246,7 +150,7 @@ async fn after_a_compaction_a_watch_is_told_to_list_and_misses_nothing_later() {
 #[tokio::test]
 async fn a_watch_says_that_it_is_alive() {
     let cluster = Cluster::start(1).await;
-    let store = cluster.store().await;
+    let store = open(&cluster).await;
     store.put("/w", Bytes::new()).await.unwrap();
     let mut watch = store.watch("/elsewhere", None).await.unwrap();
     let event = timeout(PATIENCE, watch.next()).await.unwrap().unwrap();
@@ -259,7 +163,7 @@ async fn b19_an_accept_whose_answer_was_lost_is_one_job_and_a_success() {
     let options = EtcdOptions { deadline: Duration::from_secs(1), ..cluster.options() };
     let store = Arc::new(EtcdStore::connect(options).await.unwrap());
     let jobs = Jobs::new(store.clone());
-    cluster.members[0].signal(Signal::STOP);
+    cluster.members[0].stop();
     let put = store.put("/unknown", Bytes::new()).await;
     assert!(matches!(put, Err(Error::Unavailable { maybe_done: true, .. })), "{put:?}");
     let record = crate::jobs::tests::queued();
@@ -269,7 +173,7 @@ async fn b19_an_accept_whose_answer_was_lost_is_one_job_and_a_success() {
     });
     // Longer than one call may take: the first is given up, and done all the same when etcd wakes up.
     sleep(Duration::from_millis(1300)).await;
-    cluster.members[0].signal(Signal::CONT);
+    cluster.members[0].go_on();
     assert_eq!(accepting.await.unwrap().unwrap(), Accepted::New);
     let live = jobs.live().await.unwrap();
     assert_eq!(live.jobs.iter().map(|job| job.id).collect::<Vec<_>>(), [record.id]);
@@ -288,7 +192,7 @@ async fn an_etcd_that_is_not_there_is_named_in_time() {
 #[tokio::test]
 async fn s2_a_cluster_that_loses_its_leader_goes_on() {
     let mut cluster = Cluster::start(3).await;
-    let store = Arc::new(cluster.store().await);
+    let store = Arc::new(open(&cluster).await);
     let jobs = Jobs::new(store.clone());
     let lease = store.lease(Duration::from_secs(20)).await.unwrap();
     store.txn(Txn::default().put_leased("/leased", "", lease.id())).await.unwrap();
@@ -336,7 +240,7 @@ async fn s2_a_cluster_that_loses_its_leader_goes_on() {
 #[tokio::test]
 async fn who_is_deposed_behind_its_back_writes_nothing_more() {
     let cluster = Cluster::start(1).await;
-    let (one, other) = (Arc::new(cluster.store().await), Arc::new(cluster.store().await));
+    let (one, other) = (Arc::new(open(&cluster).await), Arc::new(open(&cluster).await));
     let election = |store: &Arc<EtcdStore>| Election::new(store.clone(), "scheduler");
     let old = election(&one).campaign("http://one").await.unwrap();
     let fenced = Fenced::new(one.clone(), old.fence());
@@ -346,7 +250,7 @@ async fn who_is_deposed_behind_its_back_writes_nothing_more() {
     assert_eq!((seen.address.as_str(), seen.epoch), ("http://one", old.epoch()));
     let campaign = tokio::spawn(async move { standby.campaign("http://other").await });
     // As if it had been paused for longer than its lease.
-    let mut stranger = cluster.stranger().await;
+    let mut stranger = stranger(&cluster).await;
     for lease in stranger.leases().await.unwrap().leases() {
         let keys = stranger
             .lease_time_to_live(lease.id(), Some(etcd_client::LeaseTimeToLiveOptions::new().with_keys()))
@@ -374,7 +278,7 @@ async fn a_full_etcd_is_a_full_disk() {
     cluster.members[0].arguments.push(format!("--quota-backend-bytes={}", 1 << 20));
     cluster.members[0].start_again();
     cluster.ready().await;
-    let store = cluster.store().await;
+    let store = open(&cluster).await;
     let fill = async {
         for number in 0..100 {
             store.put(&format!("/{number}"), vec![7; 500_000].into()).await?;
@@ -389,7 +293,7 @@ async fn a_full_etcd_is_a_full_disk() {
 #[tokio::test]
 async fn a_jobs_whole_life_is_four_writes_and_its_followers_see_it() {
     let cluster = Cluster::start(1).await;
-    let store = Arc::new(cluster.store().await);
+    let store = Arc::new(open(&cluster).await);
     let jobs = Jobs::new(store.clone());
     let before = store.snapshot("/none").await.unwrap().revision;
     let record = crate::jobs::tests::queued();
