@@ -12,6 +12,7 @@ mod simulation {
     pub mod jobs;
     pub mod models;
     pub mod network;
+    pub mod workers;
 }
 
 use std::ops::Range;
@@ -24,7 +25,8 @@ use scheduler::{Candidate, Clock, Door, Ended, Role};
 use simulation::day::Day;
 use simulation::history::History;
 use simulation::jobs::{ended_well, hosted, queued, seeds};
-use simulation::network::{Line, Listener, Network};
+use simulation::network::{Listener, Network};
+use simulation::workers::Workers;
 use store::{Error, Faults, JobRecord, Jobs, MemoryStore, MetadataStore, Objects};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -62,7 +64,7 @@ struct Fleet {
     network: Arc<Network>,
     history: Arc<History>,
     schedulers: Vec<Scheduler>,
-    workers: Vec<Worker>,
+    workers: Workers,
     gateways: Vec<Gateway>,
     accepted: Vec<JobId>,
     cancelled: Vec<JobId>,
@@ -77,11 +79,6 @@ struct Scheduler {
     back: Option<Instant>,
     /// When its way to the store is mended.
     reaches: Option<Instant>,
-}
-
-struct Worker {
-    task: Option<JoinHandle<Result<(), worker::Error>>>,
-    back: Option<Instant>,
 }
 
 struct Gateway {
@@ -121,15 +118,19 @@ impl Fleet {
             store.set_faults(uncertain());
             Gateway { jobs: Jobs::new(Arc::new(store.clone())), store }
         });
+        let schedulers: Vec<Scheduler> = schedulers.collect();
+        let addresses = schedulers.iter().map(|scheduler| scheduler.address.clone()).collect();
+        let (network, history) = (Arc::new(Network::new(WORKERS, seed, SLOWEST)), Arc::default());
+        let workers = Workers::new(WORKERS, addresses, &network, &history);
         Self {
             random: Rng::with_seed(seed),
             troubles,
             objects,
             clock: Arc::new(Day(Instant::now())),
-            network: Arc::new(Network::new(WORKERS, seed, SLOWEST)),
-            history: Arc::default(),
-            schedulers: schedulers.collect(),
-            workers: (0..WORKERS).map(|_| Worker { task: None, back: now }).collect(),
+            network,
+            history,
+            schedulers,
+            workers,
             gateways: gateways.collect(),
             accepted: Vec::new(),
             cancelled: Vec::new(),
@@ -171,25 +172,6 @@ impl Fleet {
         scheduler.back = Some(back);
     }
 
-    fn start_worker(&mut self, index: usize) {
-        let addresses = self.schedulers.iter().map(|scheduler| scheduler.address.clone()).collect();
-        let config = worker::Config::new(addresses, "token".into(), format!("w{index}"));
-        let config = worker::Config { slots: 4, ..config };
-        let dial = Line { network: Arc::clone(&self.network), worker: index };
-        let host = simulation::models::host(Arc::clone(&self.history), config.instance.clone());
-        let task = tokio::spawn(worker::run_over(config, Arc::new(dial), host));
-        self.workers[index] = Worker { task: Some(task), back: None };
-    }
-
-    async fn kill_worker(&mut self, index: usize) {
-        let back = Some(Instant::now() + self.seconds(0.0..10.0));
-        if let Some(task) = std::mem::replace(&mut self.workers[index], Worker { task: None, back }).task {
-            task.abort();
-            let ended = task.await;
-            assert!(matches!(&ended, Err(error) if error.is_cancelled()), "a worker ended by itself: {ended:?}");
-        }
-    }
-
     /// Does as a gateway: what was asked of the store without an answer is asked again until there is one.
     async fn submit(&mut self) {
         let tenant = TenantId::new(format!("tenant {}", self.random.u32(0..3)));
@@ -220,7 +202,10 @@ impl Fleet {
                 self.schedulers[scheduler].store.set_faults(cut());
                 self.schedulers[scheduler].reaches = Some(Instant::now() + time);
             }
-            2 if self.troubles.workers => self.kill_worker(worker).await,
+            2 if self.troubles.workers => {
+                let back = Instant::now() + self.seconds(0.0..10.0);
+                self.workers.kill(worker, back).await;
+            }
             // Otherwise one outage could follow on another for longer than anybody waits.
             3 | 4 if !self.network.well(worker) => {}
             3 if self.troubles.lines => self.network.cut(worker, time),
@@ -246,11 +231,7 @@ impl Fleet {
                 self.start_scheduler(index);
             }
         }
-        for index in 0..WORKERS {
-            if self.workers[index].back.is_some_and(|back| back <= now) {
-                self.start_worker(index);
-            }
-        }
+        self.workers.mend();
     }
 
     async fn run(mut self) {

@@ -10,6 +10,7 @@ mod simulation {
     pub mod jobs;
     pub mod models;
     pub mod network;
+    pub mod workers;
 }
 
 use std::ops::Range;
@@ -23,8 +24,8 @@ use simulation::day::Day;
 use simulation::history::History;
 use simulation::jobs::{ended_well, hosted, queued, seeds};
 use simulation::network::{Listener, Network};
+use simulation::workers::Workers;
 use store::{Accepted, Jobs, MemoryStore, MetadataStore, Objects};
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// How long a worker that was cut off is waited for.
@@ -59,21 +60,17 @@ struct Simulation {
     scheduler: Option<scheduler::Handle>,
     /// When it is to start again.
     back: Option<Instant>,
-    workers: Vec<Worker>,
+    workers: Workers,
     accepted: Vec<JobId>,
     cancelled: Vec<JobId>,
-}
-
-struct Worker {
-    task: Option<JoinHandle<Result<(), worker::Error>>>,
-    back: Option<Instant>,
 }
 
 impl Simulation {
     async fn new(seed: u64, faults: Faults, objects: Objects, slowest: u64) -> Self {
         let store = Arc::new(MemoryStore::new(seed));
         let jobs = Jobs::new(Arc::clone(&store) as Arc<dyn MetadataStore>);
-        let workers = (0..WORKERS).map(|_| Worker { task: None, back: Some(Instant::now()) }).collect();
+        let (network, history) = (Arc::new(Network::new(WORKERS, seed, slowest)), Arc::default());
+        let workers = Workers::new(WORKERS, vec![ADDRESS.into()], &network, &history);
         let mut simulation = Self {
             random: Rng::with_seed(seed),
             faults,
@@ -81,8 +78,8 @@ impl Simulation {
             objects,
             jobs,
             clock: Arc::new(Day(Instant::now())),
-            network: Arc::new(Network::new(WORKERS, seed, slowest)),
-            history: Arc::default(),
+            network,
+            history,
             scheduler: None,
             back: None,
             workers,
@@ -119,25 +116,6 @@ impl Simulation {
         self.back = Some(Instant::now() + self.seconds(0.0..8.0));
     }
 
-    fn start_worker(&mut self, index: usize) {
-        let name = format!("w{index}");
-        let config = worker::Config { slots: 4, ..worker::Config::new(vec![ADDRESS.into()], "token".into(), name) };
-        let dial = simulation::network::Line { network: Arc::clone(&self.network), worker: index };
-        let host = simulation::models::host(Arc::clone(&self.history), config.instance.clone());
-        let task = tokio::spawn(worker::run_over(config, Arc::new(dial), host));
-        self.workers[index] = Worker { task: Some(task), back: None };
-    }
-
-    async fn kill_worker(&mut self, index: usize) {
-        let back = Some(Instant::now() + self.seconds(0.0..10.0));
-        if let Some(task) = std::mem::replace(&mut self.workers[index], Worker { task: None, back }).task {
-            task.abort();
-            // It is gone before anybody can look.
-            let ended = task.await;
-            assert!(matches!(&ended, Err(error) if error.is_cancelled()), "a worker ended by itself: {ended:?}");
-        }
-    }
-
     async fn submit(&mut self) {
         let tenant = TenantId::new(format!("tenant {}", self.random.u32(0..3)));
         let record = queued(tenant, self.random.u64(0..20_000), self.clock.unix_millis());
@@ -157,7 +135,10 @@ impl Simulation {
         let time = self.seconds(0.0..if self.faults.long { 100.0 } else { 20.0 });
         match self.random.u32(0..4) {
             0 if self.faults.restarts && self.scheduler.is_some() => self.stop_scheduler().await,
-            1 if self.faults.deaths => self.kill_worker(worker).await,
+            1 if self.faults.deaths => {
+                let back = Instant::now() + self.seconds(0.0..10.0);
+                self.workers.kill(worker, back).await;
+            }
             // Otherwise one outage could follow on another for longer than anybody waits.
             2 | 3 if !self.faults.long && !self.network.well(worker) => {}
             2 if self.faults.cuts => self.network.cut(worker, time),
@@ -203,15 +184,10 @@ impl Simulation {
 
     /// Starts again what was ended for long enough.
     async fn mend(&mut self) {
-        let now = Instant::now();
-        if self.back.is_some_and(|back| back <= now) {
+        if self.back.is_some_and(|back| back <= Instant::now()) {
             self.start_scheduler().await;
         }
-        for index in 0..WORKERS {
-            if self.workers[index].back.is_some_and(|back| back <= now) {
-                self.start_worker(index);
-            }
-        }
+        self.workers.mend();
     }
 
     async fn check(&self) {
