@@ -2,10 +2,8 @@
 //!
 //!     make bench ONLY=leader        or: cargo bench --package benches --bench leader [-- QUEUED]
 //!
-//! Prints a JSON object a line. Jobs wait in a store in memory and, where Debian's `etcd` is installed, in a member of it.
+//! Prints a JSON object a line. Jobs wait in a store in memory and in a member of etcd, which `make setup-tests` installs.
 
-use std::net::TcpListener;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -15,7 +13,8 @@ use proto::v1::{self, from_worker::Message, to_worker::Message as Told};
 use scheduler::placement::{Hosting, Queue, View, Waiting, Worker, decide};
 use scheduler::{Config, HostedModel, SystemClock};
 use serde_json::json;
-use store::{Accepted, Blob, EtcdOptions, EtcdStore, JobRecord, Jobs, MemoryStore, MetadataStore, Objects};
+use store::testing::etcd::Cluster;
+use store::{Accepted, Blob, EtcdStore, JobRecord, Jobs, MemoryStore, MetadataStore, Objects};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
@@ -31,10 +30,9 @@ fn main() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
     runtime.block_on(async {
         taking_over("memory", Arc::new(MemoryStore::durable(1)), queued).await;
-        if let Some(etcd) = Etcd::start() {
-            let store = EtcdStore::connect(EtcdOptions::new([etcd.url.as_str()])).await.unwrap();
-            taking_over("etcd", Arc::new(store), queued).await;
-        }
+        let etcd = Cluster::start(1).await;
+        let store = EtcdStore::connect(etcd.options()).await.unwrap();
+        taking_over("etcd", Arc::new(store), queued).await;
     });
 }
 
@@ -128,41 +126,4 @@ async fn taking_over(name: &str, store: Arc<dyn MetadataStore>, queued: usize) {
         })
     );
     handle.stop().await;
-}
-
-/// A member of etcd, alone, which ends with this.
-struct Etcd {
-    url: String,
-    child: Child,
-    _folder: tempfile::TempDir,
-}
-
-impl Etcd {
-    /// Starts it, if it is installed.
-    fn start() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let (client, peer) = (free(), free());
-        let url = format!("http://127.0.0.1:{client}");
-        let child = Command::new("etcd")
-            .arg(format!("--data-dir={}", folder.path().display()))
-            .arg(format!("--listen-client-urls={url}"))
-            .arg(format!("--advertise-client-urls={url}"))
-            .arg(format!("--listen-peer-urls=http://127.0.0.1:{peer}"))
-            .arg(format!("--initial-advertise-peer-urls=http://127.0.0.1:{peer}"))
-            .arg(format!("--initial-cluster=default=http://127.0.0.1:{peer}"))
-            .args(["--log-level=error", "--quota-backend-bytes=8589934592"])
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .ok()?;
-        Some(Self { url, child, _folder: folder })
-    }
-}
-
-impl Drop for Etcd {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
 }

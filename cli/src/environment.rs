@@ -19,15 +19,9 @@ pub fn secrets() -> impl Iterator<Item = OsString> {
 /// # Errors
 /// When the settings cannot be written down, which is a fault of this program.
 pub fn own() -> Result<impl Iterator<Item = OsString>> {
-    let mut own = Vec::new();
-    for (name, _) in std::env::vars_os() {
-        if let Some(text) = name.to_str()
-            && config::reads::<Config>(text)?
-        {
-            own.push(name);
-        }
-    }
-    Ok(own.into_iter())
+    // A name that is no text names no setting.
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    Ok(config::read_for::<Config>(names)?.into_iter().map(OsString::from))
 }
 
 fn is_secret(name: &str) -> bool {

@@ -52,12 +52,15 @@ pub fn load<T: Serialize + DeserializeOwned + Default>(sources: &Sources<'_>) ->
     layers.extract().map_err(Error::from)
 }
 
-/// Returns whether a variable of the environment is read for settings of a kind: whoever starts another role leaves it out.
+/// Returns which variables of the environment are read for settings of a kind: whoever starts another role leaves them
+/// out.
 ///
 /// # Errors
 /// When the settings cannot be written down, which none should.
-pub fn reads<T: Serialize + Default>(variable: &str) -> Result<bool, Error> {
-    Ok(variable == FILE_VARIABLE || Texts::known(&T::default())?.named_by(variable).is_some())
+pub fn read_for<T: Serialize + Default>(variables: impl IntoIterator<Item = String>) -> Result<Vec<String>, Error> {
+    let known = Texts::known(&T::default())?;
+    let read = |name: &String| name == FILE_VARIABLE || known.named_by(name).is_some();
+    Ok(variables.into_iter().filter(read).collect())
 }
 
 /// The variable that names the file.

@@ -242,22 +242,27 @@ fn what_changes_an_argument_happens_in_turn() {
     }
 }
 
+/// Runs a session, which must end well. Returns how many steps the engine took.
+fn steps_of(source: &str) -> usize {
+    let job = GPT2.session_job(source);
+    let (id, mut engine, mut events, mut steps) = (job.id, (GPT2.engine)(), Vec::new(), 0);
+    engine.submit(job);
+    while !engine.idle() {
+        events.extend(engine.step());
+        steps += 1;
+    }
+    let outcome = engine::conformance::outcome_of(id, &events);
+    assert!(outcome.end.is_ok(), "{source}\n{:?}", outcome.end);
+    steps
+}
+
 /// The loops that researchers write have their traces wait: they take one pass of the engine, or a few, for all.
 #[test]
 fn plain_sweeps_wait() {
     let steps = |source: &str| {
-        let job = GPT2.session_job(&format!(
+        steps_of(&format!(
             "import torch\nimport torch.nn.functional as F\nimport numpy as np\nimport math\nimport einops\n{source}"
-        ));
-        let (id, mut engine, mut events, mut steps) = (job.id, (GPT2.engine)(), Vec::new(), 0);
-        engine.submit(job);
-        while !engine.idle() {
-            events.extend(engine.step());
-            steps += 1;
-        }
-        let outcome = engine::conformance::outcome_of(id, &events);
-        assert!(outcome.end.is_ok(), "{source}\n{:?}", outcome.end);
-        steps
+        ))
     };
     let before = "with model.trace('Hello'):\n    clean = [layer.output.clone() for layer in LAYERS]\n    probabilities = HEAD.output[0, -1].softmax(-1)\nrows, table = nnsight.save([]), nnsight.save({})\ntoken = 5\ndef difference(logits, a, b):\n    return (logits[a] - logits[b]).item()\ndef steered(h, scale):\n    return h + scale * torch.nn.functional.normalize(h, dim=-1)\n";
     let blocks = [
@@ -376,19 +381,9 @@ fn session(calls: &[&str], dice: &mut fastrand::Rng) -> String {
 #[test]
 fn traces_whose_blocks_call_layers_that_only_look_wait() {
     let steps = |call: &str| {
-        let source = format!(
+        steps_of(&format!(
             "import torch\n{LAYERS}for turn in range(6):\n    with model.trace('Hello'):\n        h = LAYERS[0].output[0, -2:, :4]\n        {call}"
-        );
-        let job = GPT2.session_job(&source);
-        let (id, mut engine, mut events, mut steps) = (job.id, (GPT2.engine)(), Vec::new(), 0);
-        engine.submit(job);
-        while !engine.idle() {
-            events.extend(engine.step());
-            steps += 1;
-        }
-        let outcome = engine::conformance::outcome_of(id, &events);
-        assert!(outcome.end.is_ok(), "{source}\n{:?}", outcome.end);
-        steps
+        ))
     };
     for waits in ["probe", "calm", "still", "which"] {
         assert!(steps(&format!("rows.append({waits}(h).sum().item())")) <= 4, "{waits} runs in turn");
