@@ -265,6 +265,10 @@ class Clients:
             job.blamed = len(during) >= 2
             if job.blamed:
                 return None
+        if job.program == "endless":
+            # No gateway may have heard of the cancelling before the steps that a job is allowed were taken.
+            right = kind == "ERROR" and what.strip().splitlines()[-1] == chaos_jobs.LIMIT
+            return None if right else f"{kind}: {what!r}"
         if job.program == "failing":
             right = kind == "ERROR" and what.strip().splitlines()[-1] == chaos_jobs.FAILURE.format(mark=mark)
             return None if right else f"{kind}: {what!r}"

@@ -85,7 +85,7 @@ def failing(model, prompt, **how):
 
 
 def endless(model, prompt, **how):
-    """Ends when it is cancelled."""
+    """Ends when it is cancelled, or at the limit of a job's steps."""
     with model.trace(prompt, **how) as tracer:
         state = layers(model)[0].output.save()
         while 900000001 > 0:
@@ -95,6 +95,7 @@ def endless(model, prompt, **how):
 
 PROGRAMS = {program.__name__: program for program in (read, patch, large, generate, long, failing, endless)}
 FAILURE = "ValueError: mark {mark} of 1 rows"
+LIMIT = "TimeoutError: the program took more steps than this server allows"
 ANSWERED = [name for name in PROGRAMS if name not in ("failing", "endless")]
 
 
