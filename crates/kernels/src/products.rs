@@ -71,13 +71,52 @@ impl Products {
         if input.requires_grad() { self.record(input, weight, &product, Moment::new()) } else { Ok(product) }
     }
 
-    /// Multiplies the gradient of a product by its weight.
+    /// The same, where there may be so many rows that others should not wait for all of them: they may have the thread
+    /// between pieces, if whoever pays [rests](account::rest).
+    ///
+    /// # Errors
+    /// When the shapes do not fit.
+    pub fn linear_in_pieces(
+        &self,
+        input: &Tensor,
+        weight: &Rc<Weight>,
+        bias: Option<&Tensor>,
+    ) -> Result<Tensor, TchError> {
+        let product = self.multiply_in_pieces(input, weight, bias)?;
+        if input.requires_grad() { self.record(input, weight, &product, Moment::new()) } else { Ok(product) }
+    }
+
+    /// Multiplies the gradient of a product by its weight, in pieces.
     ///
     /// # Errors
     /// When the shapes do not fit.
     pub(crate) fn gradient(&self, gradient: &Tensor, weight: &Weight) -> Result<Tensor, TchError> {
         let transposed = weight.transposed()?;
-        self.multiply(gradient, &transposed, None)
+        self.multiply_in_pieces(gradient, &transposed, None)
+    }
+
+    /// How many rows a piece has depends on the weight alone: its bits, where they are a job's own, on no clock.
+    fn multiply_in_pieces(&self, input: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
+        let [outputs, inputs] = weight.size();
+        let (mut shape, rows) = (input.size(), count(input));
+        let piece = (PIECE / (outputs * inputs).max(1)).max(1) * BLOCK;
+        // A GPU computes while its thread does something else.
+        if rows <= piece || shape.last() != Some(&inputs) || input.device() != Device::Cpu {
+            return self.multiply(input, weight, bias);
+        }
+        let _unrecorded = tch::no_grad_guard();
+        let flat = input.f_detach()?.f_reshape([rows, inputs])?;
+        let all = Tensor::f_empty([rows, outputs], (flat.f_kind()?, flat.device()))?;
+        for start in (0..rows).step_by(usize::try_from(piece).unwrap_or(usize::MAX)) {
+            let length = piece.min(rows - start);
+            let product = self.multiply(&flat.f_narrow(0, start, length)?, weight, bias)?;
+            all.f_narrow(0, start, length)?.f_copy_(&product)?;
+            account::rest();
+        }
+        if let Some(last) = shape.last_mut() {
+            *last = outputs;
+        }
+        all.f_view(shape.as_slice())
     }
 
     fn multiply(&self, input: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
@@ -169,6 +208,8 @@ struct Plan {
 
 /// Rows of the block that [`Rows::Fixed`] is held to.
 pub const BLOCK: i64 = 64;
+/// Multiplications for a block of rows that a piece of a product has: a piece takes some tenths of a second.
+const PIECE: i64 = 1 << 27;
 /// More rows to try where a size ends in an odd loop: kernels' tiles have 4, 6, 8, 12 or 16 rows.
 const MORE: i64 = 4;
 

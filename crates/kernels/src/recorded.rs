@@ -4,7 +4,7 @@ use std::ffi::c_void;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use libtorch::{Failure, account, ffi, foreign};
+use libtorch::{Failure, account, apart, ffi};
 use tch::{TchError, Tensor};
 
 use crate::products::Products;
@@ -84,29 +84,32 @@ extern "C" fn multiply(
     let gradients = unsafe { std::slice::from_raw_parts(gradients, count) };
     // SAFETY: the array has `count` nulls to fill.
     let results = unsafe { std::slice::from_raw_parts_mut(results, count) };
-    let (mut parts, mut places) = (Vec::with_capacity(count), Vec::with_capacity(count));
-    for ((context, gradient), place) in contexts.iter().zip(gradients).zip(results) {
-        if gradient.is_null() {
-            continue;
+    // A thread of its own may walk: what is ours stays where it belongs.
+    apart::called(false, || {
+        let (mut parts, mut places) = (Vec::with_capacity(count), Vec::with_capacity(count));
+        for ((context, gradient), place) in contexts.iter().zip(gradients).zip(results) {
+            if gradient.is_null() {
+                continue;
+            }
+            // SAFETY: the gradient is alive during the call; the copy is another owner.
+            let copy = unsafe { ffi::vt_clone_handle(*gradient) };
+            let Some(gradient) = libtorch::adopt(copy) else { return false };
+            // SAFETY: the context is the box of `attach`, alive until `forget`, on the thread that it belongs to.
+            parts.push((unsafe { &*context.cast::<Recorded>() }, gradient));
+            places.push(place);
         }
-        // SAFETY: the gradient is alive during the call; the copy is another owner.
-        let copy = unsafe { ffi::vt_clone_handle(*gradient) };
-        let Some(gradient) = libtorch::adopt(copy) else { return false };
-        // SAFETY: the context is the box of `attach`, alive until `forget`; a pass stays on the thread it began on.
-        parts.push((unsafe { &*context.cast::<Recorded>() }, gradient));
-        places.push(place);
-    }
-    let made = foreign::called(None, || Recorded::gradients(&parts, recorded).ok());
-    let Some(made) = made else { return false };
-    for (place, gradient) in places.into_iter().zip(made) {
-        // SAFETY: the tensor is alive; the shim takes over the copy.
-        *place = unsafe { ffi::vt_clone_handle(gradient.as_ptr().cast()) };
-    }
-    true
+        let Ok(made) = Recorded::gradients(&parts, recorded) else { return false };
+        for (place, gradient) in places.into_iter().zip(made) {
+            // SAFETY: the tensor is alive; the shim takes over the copy.
+            *place = unsafe { ffi::vt_clone_handle(gradient.as_ptr().cast()) };
+        }
+        true
+    })
 }
 
 extern "C" fn forget(context: *mut c_void) {
-    // SAFETY: the shim calls this once, with the box of `attach`.
-    let recorded = unsafe { Box::from_raw(context.cast::<Recorded>()) };
-    foreign::ended(|| drop(recorded));
+    apart::ended(|| {
+        // SAFETY: the shim calls this once, with the box of `attach`.
+        drop(unsafe { Box::from_raw(context.cast::<Recorded>()) });
+    });
 }

@@ -18,6 +18,9 @@ pub trait Pays: Any {
     /// Answers a wish for memory. What is granted is counted as freed by the account one day.
     fn reserve(&self, bytes: usize) -> Reserved;
 
+    /// Lets others have the thread, if it may, between two pieces of something long.
+    fn rest(&self) {}
+
     fn as_any(&self) -> &dyn Any;
 }
 
@@ -60,6 +63,13 @@ pub fn unpaid() -> Paying {
 impl Drop for Paying {
     fn drop(&mut self) {
         drop(install(self.before.take()));
+    }
+}
+
+/// Lets others than the payer have this thread for a while, where it may. Nothing that others reach may be borrowed.
+pub fn rest() {
+    if let Some(payer) = PAYER.with_borrow(Clone::clone) {
+        payer.rest();
     }
 }
 

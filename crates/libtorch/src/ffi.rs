@@ -229,6 +229,7 @@ unsafe extern "C" {
         result_count: *mut usize,
         error: *mut Error,
     ) -> bool;
+    pub fn vt_graph_work(outputs: *const *const c_void, output_count: usize) -> f64;
     pub fn vt_gradients(
         outputs: *const *const c_void,
         seeds: *const *const c_void,

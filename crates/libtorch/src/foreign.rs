@@ -11,7 +11,7 @@ thread_local! {
 
 /// Runs what C++ calls; `otherwise` where it panics, or where what was called before has.
 pub fn called<T>(otherwise: T, body: impl FnOnce() -> T) -> T {
-    if PANIC.with_borrow(Option::is_some) {
+    if has_panicked() {
         return otherwise;
     }
     // What is left half done belongs to the job, which ends.
@@ -31,6 +31,11 @@ pub fn ended(body: impl FnOnce()) {
             kept.get_or_insert(panic);
         });
     }
+}
+
+/// Says whether a panic is kept.
+pub(crate) fn has_panicked() -> bool {
+    PANIC.with_borrow(Option::is_some)
 }
 
 /// Goes on with a panic, if one was kept: to be called when C++ has returned.

@@ -4,6 +4,7 @@
 //! Nothing here knows what is computed, or for whom.
 
 pub mod account;
+pub mod apart;
 pub mod cuda;
 mod failure;
 pub mod ffi;

@@ -7,8 +7,10 @@ use std::rc::Rc;
 
 use interpreter::raise::Raise;
 use interpreter::{Args, HostObject, HostResult, Machine, Outcome, Request, Value};
-use libtorch::{Failure, ffi, foreign};
+use libtorch::{Failure, Problem, apart, ffi, foreign};
 
+use crate::away;
+use crate::cost::PRODUCTS_PER_SECOND;
 use crate::deferred::Deferred;
 use crate::dispatch;
 use crate::dtype;
@@ -82,7 +84,8 @@ impl Asked {
                  PyTorch recommends",
             ));
         }
-        if job.has_company() && !job.is_walking() {
+        // What takes long others do not wait for.
+        if job.has_company() && !job.is_walking() && !is_long(&self.outputs, self.options) {
             return Ok(Outcome::Wait(Request::new(Deferred::Gradients(self))));
         }
         self.walk().map(Outcome::from)
@@ -108,6 +111,55 @@ impl Asked {
     }
 }
 
+/// A walk through a graph, with handles of its own, so that any thread can do it.
+struct Walk {
+    outputs: Vec<tch::Tensor>,
+    seeds: Vec<Option<tch::Tensor>>,
+    inputs: Vec<tch::Tensor>,
+    accumulate: bool,
+    options: Options,
+}
+
+impl Walk {
+    /// Returns the gradients of the inputs, where these are not accumulated.
+    fn run(&self) -> Result<Vec<Option<tch::Tensor>>, Problem> {
+        let pointer = |tensor: &tch::Tensor| tensor.as_ptr().cast::<c_void>();
+        let roots: Vec<_> = self.outputs.iter().map(pointer).collect();
+        let wanted: Vec<_> = self.inputs.iter().map(pointer).collect();
+        let given = self.seeds.iter().map(|seed| seed.as_ref().map_or(std::ptr::null(), pointer));
+        let given: Vec<_> = given.chain(std::iter::repeat(std::ptr::null())).take(roots.len()).collect();
+        let mut failure = Failure::none();
+        let mut results: *mut *mut c_void = std::ptr::null_mut();
+        // SAFETY: every array has as many live tensors, or nulls, as its count says; the out-pointers are locals.
+        let done = unsafe {
+            ffi::vt_gradients(
+                roots.as_ptr(),
+                given.as_ptr(),
+                roots.len(),
+                wanted.as_ptr(),
+                wanted.len(),
+                self.accumulate,
+                self.options.retain_graph,
+                self.options.create_graph,
+                self.options.allow_unused,
+                &raw mut results,
+                failure.out(),
+            )
+        };
+        if !done {
+            return Err(failure.problem());
+        }
+        if results.is_null() {
+            return Ok(Vec::new());
+        }
+        // SAFETY: without an error there is one result for each input.
+        let handles = unsafe { std::slice::from_raw_parts(results, wanted.len()) }.to_vec();
+        // SAFETY: the array is ours and was copied.
+        unsafe { ffi::vt_free(results.cast()) };
+        Ok(handles.into_iter().map(libtorch::adopt).collect())
+    }
+}
+
 fn gradients(
     machine: &Machine,
     outputs: &[Tensor],
@@ -116,48 +168,47 @@ fn gradients(
     accumulate: bool,
     options: Options,
 ) -> Result<Vec<Option<Tensor>>, Raise> {
-    let pointers = |tensors: &[Tensor]| tensors.iter().map(Tensor::as_ptr).collect::<Vec<_>>();
-    let (roots, wanted) = (pointers(outputs), pointers(inputs));
-    let given = seeds.iter().map(|seed| seed.as_ref().map_or(std::ptr::null(), Tensor::as_ptr));
-    let given: Vec<_> = given.chain(std::iter::repeat(std::ptr::null())).take(outputs.len()).collect();
     let job = Job::of(machine);
     if accumulate && options.create_graph {
+        let roots: Vec<_> = outputs.iter().map(Tensor::as_ptr).collect();
         leaves(&roots)?.into_iter().try_for_each(|leaf| job.empty_at_end(machine, leaf))?;
     }
-    let _walking = job.walk(!options.create_graph, NESTED)?;
-    let paying = Paying::new(machine, &job);
-    // A `with loss.backward():` block runs inside libtorch's walk, which keeps by thread how deep and where it is.
-    let _held = machine.hold();
-    let mut failure = Failure::none();
-    let mut results: *mut *mut c_void = std::ptr::null_mut();
-    // SAFETY: every array has as many live tensors, or nulls, as its count says; the out-pointers are locals.
-    let done = unsafe {
-        ffi::vt_gradients(
-            roots.as_ptr(),
-            given.as_ptr(),
-            roots.len(),
-            wanted.as_ptr(),
-            wanted.len(),
-            accumulate,
-            options.retain_graph,
-            options.create_graph,
-            options.allow_unused,
-            &raw mut results,
-            failure.out(),
-        )
+    let handles = |tensors: &[Tensor]| tensors.iter().map(|tensor| tensor.tch().shallow_clone()).collect::<Vec<_>>();
+    let walk = Walk {
+        outputs: handles(outputs),
+        seeds: seeds.iter().map(|seed| seed.as_ref().map(|seed| seed.tch().shallow_clone())).collect(),
+        inputs: handles(inputs),
+        accumulate,
+        options,
     };
-    foreign::go_on();
-    if !done {
-        return paying.settle(Err(failure.raise()));
+    let _walking = job.walk(!options.create_graph, NESTED)?;
+    let found = if is_long(outputs, options) && machine.lasts()? {
+        away::attend(machine, &job, move || walk.run())?.map_err(Raising::raise)?
+    } else {
+        let paying = Paying::new(machine, &job);
+        // A `with loss.backward():` block runs inside libtorch's walk, which keeps by thread how deep and where it is.
+        let _held = machine.hold();
+        let found = walk.run();
+        foreign::go_on();
+        paying.settle(found.map_err(Raising::raise))?
+    };
+    let paying = Paying::new(machine, &job);
+    paying.settle(Ok(found.into_iter().map(|gradient| gradient.map(Tensor::new)).collect()))
+}
+
+/// Walks that are likely to take longer, in seconds, leave the model's thread to others.
+const LONG: f64 = 1.0;
+
+/// Says whether a walk takes so long that others should not wait for it. One that is recorded has to stay with its graph:
+/// libtorch counts, by thread, which of its nodes came first. A GPU computes by itself.
+fn is_long(outputs: &[Tensor], options: Options) -> bool {
+    if options.create_graph || outputs.iter().any(Tensor::is_on_gpu) {
+        return false;
     }
-    if results.is_null() {
-        return paying.settle(Ok(Vec::new()));
-    }
-    // SAFETY: without an error there is one result for each input.
-    let handles = unsafe { std::slice::from_raw_parts(results, inputs.len()) }.to_vec();
-    // SAFETY: the array is ours and was copied.
-    unsafe { ffi::vt_free(results.cast()) };
-    paying.settle(Ok(handles.into_iter().map(|handle| libtorch::adopt(handle).map(Tensor::new)).collect()))
+    let roots: Vec<_> = outputs.iter().map(Tensor::as_ptr).collect();
+    // SAFETY: the roots are alive.
+    let multiplications = unsafe { ffi::vt_graph_work(roots.as_ptr(), roots.len()) };
+    multiplications > LONG * PRODUCTS_PER_SECOND
 }
 
 /// Returns the leaves that outputs were computed from.
@@ -230,23 +281,26 @@ impl Tensor {
 }
 
 extern "C" fn seen(context: *mut c_void, gradient: *const c_void, replaced: *mut *mut c_void) {
-    // SAFETY: the context is the box of `on_gradient`, alive until `forget`; a pass stays on the thread it began on.
-    let hook = unsafe { &*context.cast::<Hook>() };
-    // SAFETY: the gradient is alive during the call; the copy is another owner.
-    let copy = unsafe { ffi::vt_clone_handle(gradient) };
-    let Some(gradient) = libtorch::adopt(copy) else { return };
-    if let Some(replacement) = foreign::called(None, || hook(Tensor::new(gradient))) {
-        // SAFETY: the tensor is alive; the shim takes over the copy.
-        let owned = unsafe { ffi::vt_clone_handle(replacement.as_ptr()) };
-        // SAFETY: the shim's local is there during the call.
-        unsafe { *replaced = owned };
-    }
+    apart::called((), || {
+        // SAFETY: the context is the box of `on_gradient`, alive until `forget`, on the thread that it belongs to.
+        let hook = unsafe { &*context.cast::<Hook>() };
+        // SAFETY: the gradient is alive during the call; the copy is another owner.
+        let copy = unsafe { ffi::vt_clone_handle(gradient) };
+        let Some(gradient) = libtorch::adopt(copy) else { return };
+        if let Some(replacement) = hook(Tensor::new(gradient)) {
+            // SAFETY: the tensor is alive; the shim takes over the copy.
+            let owned = unsafe { ffi::vt_clone_handle(replacement.as_ptr()) };
+            // SAFETY: the shim's local is there during the call.
+            unsafe { *replaced = owned };
+        }
+    });
 }
 
 extern "C" fn forget(context: *mut c_void) {
-    // SAFETY: the shim calls this once, with the box of `on_gradient`.
-    let hook = unsafe { Box::from_raw(context.cast::<Hook>()) };
-    foreign::ended(|| drop(hook));
+    apart::ended(|| {
+        // SAFETY: the shim calls this once, with the box of `on_gradient`.
+        drop(unsafe { Box::from_raw(context.cast::<Hook>()) });
+    });
 }
 
 /// What `tensor.grad_fn` shows: the name of the function that computed the tensor.

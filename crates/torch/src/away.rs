@@ -3,15 +3,19 @@
 //! What the operation needs it owns, so that a job which is cancelled does not wait for its end. Kernels split their work
 //! among as many threads as ever, so that they come to the same bits.
 
+use std::cell::Cell;
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::Duration;
 
 use interpreter::Machine;
 use interpreter::raise::Raise;
+use libtorch::apart::Apart;
+use libtorch::foreign;
 
 use crate::cost::Work;
-use crate::job::{self, Job, Purse};
+use crate::job::{self, Job, Paying, Purse};
 
 /// Operations that are likely to take longer are done on a thread of their own: several times what a job has the model's
 /// thread for.
@@ -67,7 +71,7 @@ pub fn run<T: Send + 'static>(
         // Nobody may be there any more to be told.
         let _ = tell.send(own.pay(task));
     });
-    begun.map_err(|error| Raise::runtime_error(format!("there is no thread for a long operation: {error}")))?;
+    begun.map_err(no_thread)?;
     loop {
         match told.recv_timeout(GLANCE) {
             Ok(done) => {
@@ -75,9 +79,54 @@ pub fn run<T: Send + 'static>(
                 return Ok(done);
             }
             Err(RecvTimeoutError::Timeout) => machine.rest()?,
-            Err(RecvTimeoutError::Disconnected) => return Err(Raise::runtime_error("a long operation was lost")),
+            Err(RecvTimeoutError::Disconnected) => return Err(lost()),
         }
     }
+}
+
+/// Does a task on another thread whose hooks, and whatever else it calls of ours, are done on this one. The job pays for the
+/// memory that it takes, and waits.
+///
+/// # Errors
+/// As of [`run`]; and a panic of what it calls goes on.
+pub(crate) fn attend<T: Send + 'static>(
+    machine: &Machine,
+    job: &Job,
+    task: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Raise> {
+    let place = Cell::new(Some(Place::wait(machine)?));
+    let purse = Purse::new(machine, job);
+    let (own, threads) = (std::sync::Arc::clone(&purse), tch::get_num_threads());
+    let begun = Apart::begin("operation", move || {
+        tch::set_num_threads(threads);
+        own.pay(task)
+    });
+    let begun = begun.map_err(no_thread)?;
+    let flow = |outcome: Result<(), Raise>| outcome.map_or_else(ControlFlow::Break, ControlFlow::Continue);
+    let call = |call: &mut dyn FnMut()| {
+        // The task waits meanwhile, and what it calls may want a place itself.
+        place.take();
+        let called = purse.lend(machine, || {
+            let _paying = Paying::new(machine, job);
+            call();
+        });
+        flow(called.and_then(|()| Place::wait(machine)).map(|own| place.set(Some(own))))
+    };
+    let ended = begun.attend(|| flow(machine.rest()), call);
+    foreign::go_on();
+    match ended {
+        ControlFlow::Break(raise) => Err(raise),
+        ControlFlow::Continue(None) => Err(lost()),
+        ControlFlow::Continue(Some(done)) => purse.close(machine).map(|()| done),
+    }
+}
+
+fn no_thread(error: std::io::Error) -> Raise {
+    Raise::runtime_error(format!("there is no thread for a long operation: {error}"))
+}
+
+fn lost() -> Raise {
+    Raise::runtime_error("a long operation was lost")
 }
 
 /// A place among the operations that are done at once.

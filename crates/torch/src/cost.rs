@@ -35,7 +35,7 @@ const BYTES: u64 = 16384;
 const MULTIPLICATIONS: f64 = 1.0e6;
 
 /// Multiplications of products and of decompositions that a second has time for, on a few cores.
-const PRODUCTS_PER_SECOND: f64 = 2.0e10;
+pub const PRODUCTS_PER_SECOND: f64 = 2.0e10;
 const DECOMPOSED_PER_SECOND: f64 = 5.0e9;
 /// What a way to cut a part of a chain of products takes, in multiplications; a sixth of the cube are tried.
 const CUT: f64 = 10.0;

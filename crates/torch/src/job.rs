@@ -366,6 +366,14 @@ impl Pays for Payer {
         }
     }
 
+    fn rest(&self) {
+        // Whoever shares what runs has no stack of its own here, and foreign code must go on first.
+        if !self.shares && !self.machine.is_held() {
+            // That the job is to stop it finds where it looks next.
+            let _ = self.machine.rest();
+        }
+    }
+
     fn as_any(&self) -> &dyn Any {
         self
     }
@@ -415,8 +423,8 @@ fn settle(machine: &Machine, account: &Account) {
 /// What an operation on another thread may take of its job's memory, while the job waits.
 pub(crate) struct Purse {
     account: Arc<Account>,
-    /// Bytes that the job has when the operation begins, and may have.
-    before: u64,
+    /// Bytes that the job had when the purse was filled, and may have.
+    before: AtomicU64,
     most: u64,
     taken: AtomicU64,
     refused: AtomicBool,
@@ -427,7 +435,7 @@ impl Purse {
         settle(machine, &job.account);
         Arc::new(Self {
             account: Arc::clone(&job.account),
-            before: machine.tensor_bytes(),
+            before: AtomicU64::new(machine.tensor_bytes()),
             most: machine.limits().tensor_bytes,
             taken: AtomicU64::new(0),
             refused: AtomicBool::new(false),
@@ -440,13 +448,26 @@ impl Purse {
         task()
     }
 
+    /// Lets the job take memory itself for a while, in which the operation takes none: what was taken is charged before, and
+    /// the purse is filled anew after.
+    ///
+    /// # Errors
+    /// As of [`Purse::close`].
+    pub fn lend<T>(&self, machine: &Machine, task: impl FnOnce() -> T) -> Result<T, Raise> {
+        self.close(machine)?;
+        let done = task();
+        settle(machine, &self.account);
+        self.before.store(machine.tensor_bytes(), Ordering::Relaxed);
+        Ok(done)
+    }
+
     /// Charges the job, which goes on, for what was taken: memory that is not free again, and steps for all that was
     /// written.
     ///
     /// # Errors
     /// That memory was refused; fuel is spent.
     pub fn close(&self, machine: &Machine) -> Result<(), Raise> {
-        let (taken, freed) = (self.taken.load(Ordering::Relaxed), self.account.take());
+        let (taken, freed) = (self.taken.swap(0, Ordering::Relaxed), self.account.take());
         match taken.checked_sub(freed) {
             Some(more) => machine.charge_tensor(more)?,
             None => machine.release_tensor(freed - taken),
@@ -470,7 +491,9 @@ impl Pays for Purser {
         let bytes = bytes as u64;
         let freed = self.0.account.freed();
         let taken = self.0.taken.load(Ordering::Relaxed);
-        if self.0.before.saturating_add(taken).saturating_sub(freed).saturating_add(bytes) > self.0.most {
+        if self.0.before.load(Ordering::Relaxed).saturating_add(taken).saturating_sub(freed).saturating_add(bytes)
+            > self.0.most
+        {
             self.0.refused.store(true, Ordering::Relaxed);
             return Reserved::No;
         }

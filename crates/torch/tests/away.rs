@@ -110,3 +110,53 @@ fn what_a_job_has_no_time_for_is_refused_with_a_sentence() {
     assert!(message.starts_with("linalg_svd() would take about "), "{message}");
     assert!(message.contains("a job has 2"), "{message}");
 }
+
+/// Two products of 1,800 rows, columns and terms, of which a backward pass has four.
+const GRAPH: &str = "x = torch.randn(1800, 1800, requires_grad=True)\ny = x @ x\nz = (y @ x).sum()\n";
+
+/// Ways to have the graph walked, with blocks beside.
+const WALKS: [&str; 4] = [
+    "z.backward()\nr = repr(x.grad[3, :5])",
+    "with z.backward():\n    g = y.grad\n    y.grad = g * 2\nr = repr((g[1, :5], x.grad[3, :5]))",
+    "(g,) = torch.autograd.grad(z, [x], retain_graph=True)\nz.backward()\nr = repr((g - x.grad).abs().max())",
+    "u = (x * 3).sum()\nwith z.backward(retain_graph=True):\n    y.grad\n    with u.backward():\n        g = u.grad\n\
+     z.backward()\nr = repr((g, x.grad[3, :5]))",
+];
+
+#[test]
+fn a_long_walk_through_a_graph_comes_to_the_same_on_a_thread_of_its_own() {
+    for code in WALKS {
+        let code = format!("{GRAPH}{code}");
+        let (here, there) = (run(&code, false, false, &Limits::default()), run(&code, true, false, &Limits::default()));
+        let rests = there.host.rests.get();
+        let (here, there) =
+            (here.outcome.map_err(|raise| raise.message()), there.outcome.map_err(|raise| raise.message()));
+        assert!(here.as_ref().is_ok_and(Option::is_some), "{code}: {here:?}");
+        assert_eq!(here, there, "{code}");
+        assert!(rests > 0, "{code}");
+    }
+}
+
+#[test]
+fn what_goes_wrong_in_a_long_walk_is_the_jobs_own_fault() {
+    let (raise, limits) = ("with z.backward():\n    y.grad\n    raise ValueError('no more')", Limits::default());
+    let raised = run(&format!("{GRAPH}{raise}"), true, false, &limits);
+    assert_eq!(raised.outcome.err().map(|raise| raise.message().to_string()).as_deref(), Some("no more"));
+    let again = run(&format!("{GRAPH}z.backward()\nz.backward()"), true, false, &limits);
+    let message = again.outcome.err().map(|raise| raise.message().to_string()).unwrap_or_default();
+    assert!(message.starts_with("Trying to backward through the graph a second time"), "{message}");
+    // The graph has 13 MB of x, and as much of y; gradients are as large.
+    let limits = Limits { tensor_bytes: 45_000_000, ..Limits::default() };
+    let refused = run(&format!("{GRAPH}z.backward()"), true, false, &limits);
+    assert_eq!(refused.outcome.err().and_then(|raise| raise.as_fatal()), Some(Fatal::Tensors));
+    let stopped = run(&format!("{GRAPH}z.backward()"), true, true, &Limits::default());
+    assert_eq!(stopped.outcome.err().and_then(|raise| raise.as_fatal()), Some(Fatal::Cancelled));
+}
+
+#[test]
+fn what_a_long_walk_takes_is_charged_and_given_back() {
+    let code = format!("{GRAPH}z.backward()\ndel y, z");
+    let [here, there] = [false, true].map(|waits| run(&code, waits, false, &Limits::default()));
+    assert!(there.outcome.is_ok() && there.host.rests.get() > 0);
+    assert_eq!(there.machine.tensor_bytes(), here.machine.tensor_bytes());
+}

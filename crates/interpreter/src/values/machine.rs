@@ -317,7 +317,10 @@ impl Machine {
     /// # Errors
     /// Fatal where the program is cancelled or stopped from outside meanwhile.
     pub fn rest(&self) -> Result<(), Raise> {
+        // Others may run on this thread while this waits.
+        let nobody = Paying::begin(None);
         self.0.environment.rest();
+        drop(nobody);
         self.look_soon();
         self.charge_fuel(0)
     }

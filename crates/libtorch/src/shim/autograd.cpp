@@ -11,7 +11,11 @@
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/csrc/autograd/saved_variable.h>
 
+#include <cmath>
+#include <functional>
 #include <memory>
+#include <numeric>
+#include <string>
 #include <unordered_map>
 #include <unordered_set>
 #include <utility>
@@ -177,13 +181,53 @@ void each_node(const torch::autograd::variable_list& roots, Visit visit) {
   }
 }
 
+// The sizes of what comes to a node by an edge; none where they are not plain numbers.
+std::vector<double> sizes_of(const torch::autograd::Node& node, uint32_t place) {
+  std::vector<double> sizes;
+  if (place >= node.num_inputs() || node.input_metadata(place).is_nested_tensor()) return sizes;
+  for (const auto& size : node.input_metadata(place).shape_as_dim_vector()) {
+    sizes.push_back(static_cast<double>(size.maybe_as_int().value_or(1)));
+  }
+  return sizes;
+}
+
+double elements_of(const std::vector<double>& sizes) {
+  return std::accumulate(sizes.begin(), sizes.end(), 1.0, std::multiplies<>());
+}
+
+// About how many multiplications a node takes, counting elements that are passed over as one each.
+double work_of(torch::autograd::Node& node) {
+  const auto sizes = sizes_of(node, 0);
+  const double made = elements_of(sizes);
+  std::vector<double> inputs;
+  for (const auto& edge : node.next_edges()) {
+    if (edge.is_valid()) inputs.push_back(elements_of(sizes_of(*edge.function, edge.input_nr)));
+  }
+  const std::string name = node.name();
+  const auto is = [&](const char* part) { return name.find(part) != std::string::npos; };
+  if (is("Attention") && sizes.size() >= 2) {
+    // Each position by each, in five products.
+    return 5 * made * sizes[sizes.size() - 2];
+  }
+  if (dynamic_cast<ProductBackward*>(&node) != nullptr) {
+    const auto rows = sizes.empty() || sizes.back() == 0 ? 0 : made / sizes.back();
+    return rows == 0 || inputs.empty() ? 0 : made * inputs[0] / rows;
+  }
+  if ((is("MmBackward") || is("mmBackward")) && made > 0) {
+    // From the sizes of [n, m], [m, p] and [n, p]. Of a side that is not recorded, the product's stand for its own.
+    const double left = inputs.empty() ? made : inputs.front(), right = inputs.size() < 2 ? made : inputs.back();
+    return 2 * made * std::sqrt(left * right / made);
+  }
+  return made + std::accumulate(inputs.begin(), inputs.end(), 0.0);
+}
+
 torch::autograd::variable_list tensors_of(const void* const* from, size_t count) {
   torch::autograd::variable_list tensors;
   for (size_t i = 0; i < count; i++) tensors.push_back(from[i] == nullptr ? at::Tensor() : tensor_of(from[i]));
   return tensors;
 }
 
-// Keeps a backward pass on the thread that begins it: hooks belong there, and so do its allocations' accounts.
+// Keeps a backward pass on the thread that begins it: hooks know which that is, and its allocations are that one's.
 struct OneThread {
   bool before = c10::AutogradState::get_tls_state().get_multithreading_enabled();
   OneThread() { c10::AutogradState::get_tls_state().set_multithreading_enabled(false); }
@@ -260,6 +304,13 @@ bool vt_leaves(const void* const* outputs, size_t output_count, void*** results,
     *results = data;
     *result_count = leaves.size();
   });
+}
+
+// About how many multiplications a walk from these outputs takes.
+double vt_graph_work(const void* const* outputs, size_t count) {
+  double work = 0;
+  quietly([&] { each_node(tensors_of(outputs, count), [&](torch::autograd::Node* node) { work += work_of(*node); }); });
+  return work;
 }
 
 // Makes a tensor that was computed from `input` by a product its outcome. `drop` ends the context's life.

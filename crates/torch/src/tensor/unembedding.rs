@@ -24,7 +24,7 @@ pub struct Head {
 
 impl Head {
     fn product(&self, hidden: &tch::Tensor) -> Result<tch::Tensor, TchError> {
-        self.products.linear(hidden, &self.weight, self.bias.as_ref())
+        self.products.linear_in_pieces(hidden, &self.weight, self.bias.as_ref())
     }
 
     /// Makes a product that was computed among others the outcome of its own hidden states, where gradients are
