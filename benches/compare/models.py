@@ -100,6 +100,7 @@ GPT2 = Shape("gpt2s", "gpt2", 12, 768, 12, 12, 3072, 50257, 1024)
 LLAMA = Shape("llama160", "llama", 12, 768, 12, 4, 3072, 32000, 2048)
 # The same for prompts of thousands of tokens.
 LONG = dataclasses.replace(LLAMA, name="llama160long", context=4096)
+SHAPES = {shape.name: shape for shape in (TINY, GPT2, LLAMA, LONG)}
 
 
 def make(shape):

@@ -104,7 +104,7 @@ def main():
     logging.disable_progress_bar()
     torch.set_grad_enabled(False)
     name, layers, device = sys.argv[1:]
-    shape = next(shape for shape in (models.TINY, models.GPT2, models.LLAMA) if shape.name == name)
+    shape = models.SHAPES[name]
     peer = Models(shape.with_layers(int(layers)), device)
     for line in sys.stdin:
         order = json.loads(line)
