@@ -5,14 +5,24 @@ pub fn float_repr(number: f64) -> String {
     if let Some(special) = special(number) {
         return special;
     }
-    let scientific = format!("{number:e}");
+    let scientific = shortest(number);
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     if (-4..16).contains(&exponent) {
-        let fixed = format!("{number}");
-        return if fixed.contains('.') { fixed } else { fixed + ".0" };
+        let decimals = i32::try_from(mantissa.len()).unwrap_or(0) - mantissa.find('.').map_or(1, |_| 2);
+        let sign = i32::from(number.is_sign_negative());
+        return fixed(number, usize::try_from((decimals - sign - exponent).max(1)).unwrap_or(1));
     }
     format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
+}
+
+/// Returns the shortest digits that read back as the same number, with an exponent. Of several that are as short these are
+/// the nearest, and of two that are equally near, as of -0.0200824737548828125, the even one, as in CPython.
+fn shortest(number: f64) -> String {
+    let found = format!("{number:e}");
+    let digits = found.bytes().take_while(|byte| *byte != b'e').filter(u8::is_ascii_digit).count();
+    let rounded = format!("{number:.*e}", digits.saturating_sub(1));
+    if rounded.parse() == Ok(number) { rounded } else { found }
 }
 
 /// `repr(complex)`.
