@@ -41,13 +41,15 @@ pub struct Frame {
     _charge: Charge,
 }
 
-/// Bytes charged for a frame, and for each of its variables.
-const FRAME: u64 = 320;
+/// Bytes charged for a frame with the future of the call that it belongs to, and for each of its variables.
+const FRAME: u64 = 768;
 const SLOT: u64 = 24;
-/// Nodes inside one another that nearly all code keeps to, and bytes charged for each one more: while something in the innermost
-/// is waited for, each of them has a future, and native stack while it is polled.
+/// Bytes charged for each of the nodes that lie inside one another: while something in the innermost is waited for, each has
+/// a future.
+const NODE: u64 = 352;
+/// Nodes that nearly all code keeps to, and bytes charged for each one more: so many take native stack while they are polled.
 const NODES: u32 = 24;
-const NODE: u64 = 1024;
+const DEEP_NODE: u64 = 1024;
 
 impl Frame {
     /// Parses a block and makes its frame. Names are looked for in the block's own variables, which start as `locals`,
@@ -98,8 +100,9 @@ impl Frame {
         channel: Option<Rc<Channel>>,
     ) -> Result<Rc<Self>, Raise> {
         let charge = Charge::default();
-        let nodes = u64::from(code.deepest.saturating_sub(NODES));
-        charge.cover(machine, FRAME + SLOT * code.slots.len() as u64 + NODE * nodes)?;
+        let (nodes, deep) = (code.deepest.min(NODES), code.deepest.saturating_sub(NODES));
+        let nodes = NODE * u64::from(nodes) + DEEP_NODE * u64::from(deep);
+        charge.cover(machine, FRAME + SLOT * code.slots.len() as u64 + nodes)?;
         let frame = Rc::new(Self {
             machine: machine.clone(),
             slots: RefCell::new(vec![None; code.slots.len()]),
