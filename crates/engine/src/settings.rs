@@ -4,6 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use interpreter::Pool;
+
 /// The settings of an engine. The defaults are for tests: a worker has its own.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -24,6 +26,8 @@ pub struct Settings {
     pub long_bytes: u64,
     /// What is kept of rows for later passes: engines of one worker have one budget.
     pub kept: Arc<Budget>,
+    /// What jobs hold together: engines of one worker have one pool.
+    pub memory: Pool,
     /// Traces of one session that wait for each other at most: their states are held together.
     pub waiting_traces: usize,
     /// Jobs and passes that have a stack of their own at one time; further ones wait. A tenant has a quarter of them.
@@ -40,6 +44,7 @@ impl Default for Settings {
             pass_bytes: 2 << 30,
             long_bytes: 4 << 30,
             kept: Arc::new(Budget::new(1 << 30)),
+            memory: Pool::default(),
             waiting_traces: 1024,
             lanes: 64,
         }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use interpreter::pool::Short;
 use interpreter::raise::Raise;
-use interpreter::{Machine, Meter};
+use interpreter::{Fatal, Machine, Meter, Share};
 use kernels::Rows;
 use libtorch::account::{self, Account, Pays};
 use libtorch::ffi::{self, Reserved};
@@ -420,6 +421,10 @@ pub(crate) struct Purse {
     most: u64,
     taken: AtomicU64,
     refused: AtomicBool,
+    /// What the job has of the memory that all share, and what it holds beside its tensors.
+    share: Option<Arc<Share>>,
+    beside: u64,
+    crowded: AtomicBool,
 }
 
 impl Purse {
@@ -431,6 +436,9 @@ impl Purse {
             most: machine.limits().tensor_bytes,
             taken: AtomicU64::new(0),
             refused: AtomicBool::new(false),
+            share: machine.share(),
+            beside: machine.memory_bytes(),
+            crowded: AtomicBool::new(false),
         })
     }
 
@@ -454,6 +462,9 @@ impl Purse {
         if self.refused.load(Ordering::Relaxed) {
             machine.charge_tensor(u64::MAX)?;
         }
+        if self.crowded.load(Ordering::Relaxed) {
+            return Err(Raise::fatal(Fatal::Crowded));
+        }
         machine.charge_fuel(cost::written(taken))
     }
 }
@@ -470,8 +481,16 @@ impl Pays for Purser {
         let bytes = bytes as u64;
         let freed = self.0.account.freed();
         let taken = self.0.taken.load(Ordering::Relaxed);
-        if self.0.before.saturating_add(taken).saturating_sub(freed).saturating_add(bytes) > self.0.most {
+        let all = self.0.before.saturating_add(taken).saturating_sub(freed).saturating_add(bytes);
+        if all > self.0.most {
             self.0.refused.store(true, Ordering::Relaxed);
+            return Reserved::No;
+        }
+        if let Some(share) = &self.0.share
+            && let Err(short) = share.cover(all.saturating_add(self.0.beside))
+        {
+            let why = if short == Short::Now { &self.0.crowded } else { &self.0.refused };
+            why.store(true, Ordering::Relaxed);
             return Reserved::No;
         }
         self.0.taken.store(taken + bytes, Ordering::Relaxed);

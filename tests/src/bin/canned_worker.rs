@@ -254,7 +254,7 @@ fn saved(attempt: u32, big: usize) -> Saved {
     add("attempt", Datum::Int(attempt.into()));
     if big > 0 {
         let shape = vec![i64::try_from(big).unwrap_or(0)];
-        add("big", Datum::Tensor(TensorData { dtype: DType::UInt8, shape, bytes: vec![7; big], requires_grad: false }));
+        add("big", Datum::Tensor(TensorData { dtype: DType::UInt8, shape, bytes: vec![7; big].into(), requires_grad: false }));
     }
     saved
 }

@@ -79,7 +79,7 @@ impl Engine for Obedient {
 
 pub fn saved(bytes: usize) -> Saved {
     let mut heap = Heap::default();
-    let value = heap.push(Datum::Bytes(vec![7; bytes]));
+    let value = heap.push(Datum::Bytes(vec![7; bytes].into()));
     Saved { heap, names: vec![("x".into(), value)] }
 }
 
