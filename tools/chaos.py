@@ -153,20 +153,26 @@ class Faults:
         say(f"{role.name} ended at {point}")
 
     async def meet(self):
-        """Waits until all that were armed have ended where they were to. Schedulers come there when they lead."""
+        """Waits until all that were armed have ended where they were to. A scheduler comes there when it leads, which it
+        does when the other one is stopped."""
         deadline = time.monotonic() + LAST
+        stopped = None
         while armed := [role for role in self.supervisor.roles.values() if role.failpoint]:
             if time.monotonic() > deadline:
                 self.failed += [f"{role.name} did not come to the failpoint {role.failpoint}" for role in armed]
-                return
-            if any(role.kind == "scheduler" for role in armed):
-                for name in SCHEDULERS:
-                    if not self.supervisor.roles[name].failpoint:
-                        self.end(name)
-            for _ in range(100):
-                if not all(role.failpoint for role in armed):
-                    break
-                await asyncio.sleep(0.1)
+                break
+            waiting = [role.name for role in armed if role.kind == "scheduler"]
+            others = [self.supervisor.roles[name] for name in SCHEDULERS if name not in waiting]
+            if stopped is None and waiting and others:
+                stopped = others[0]
+                say(f"stop {stopped.name}, so that {waiting[0]} leads")
+                send(stopped, signal.SIGSTOP)
+            elif stopped is not None and not waiting:
+                send(stopped, signal.SIGCONT)
+                stopped = None
+            await asyncio.sleep(0.1)
+        if stopped is not None:
+            send(stopped, signal.SIGCONT)
 
     async def stop(self):
         name, seconds = self.some(), self.chance.uniform(6, 12)
