@@ -146,7 +146,9 @@ mod tests {
                 assert!(awaited.held.len() < HELD);
             }
             let mut written = Spool::new(folder.path());
-            for piece in all.chunks(2 * HELD + 1).flat_map(|chunk| [&chunk[..chunk.len() / 3], &chunk[chunk.len() / 3..]]) {
+            for piece in
+                all.chunks(2 * HELD + 1).flat_map(|chunk| [&chunk[..chunk.len() / 3], &chunk[chunk.len() / 3..]])
+            {
                 written.write_all(piece).unwrap();
                 assert!(written.held.len() < HELD);
             }

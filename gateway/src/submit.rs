@@ -263,7 +263,9 @@ impl Reading {
             return Ok(nnsight::decode(&self.fields, &self.blob, limits)?);
         }
         let mut payload = Spool::new(&self.folder);
-        nnsight::decompress_to(&self.blob, limits.decoded_bytes, |piece| payload.write_all(piece).map_err(Error::disk))?;
+        nnsight::decompress_to(&self.blob, limits.decoded_bytes, |piece| {
+            payload.write_all(piece).map_err(Error::disk)
+        })?;
         Ok(nnsight::decode_payload(&self.fields, &payload.finish().map_err(Error::disk)?, limits)?)
     }
 

@@ -118,7 +118,9 @@ async fn apart(
                 let mut bytes = BytesMut::new();
                 while let Some(piece) = part.chunk().await.map_err(unread)? {
                     if bytes.len() + piece.len() > DATA_BYTES {
-                        return Err(Error::Malformed(format!("the form's part `data` has more than {DATA_BYTES} bytes")));
+                        return Err(Error::Malformed(format!(
+                            "the form's part `data` has more than {DATA_BYTES} bytes"
+                        )));
                     }
                     bytes.extend_from_slice(&piece);
                 }

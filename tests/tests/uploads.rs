@@ -6,7 +6,7 @@ use std::sync::Barrier;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tests::{Data, KEY, Server};
+use tests::{Data, KEY, memory};
 
 const MIB: usize = 1 << 20;
 
@@ -21,16 +21,10 @@ fn number(variable: &str, default: usize) -> usize {
     std::env::var(variable).map_or(default, |text| text.parse().unwrap())
 }
 
-/// Returns MiB of a process's memory, of a kind that Linux tells apart.
-fn memory(server: &Server, kind: &str) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid().as_raw_nonzero())).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(':')).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
-}
-
 /// What comes before and after the bytes that a request's block reads.
 fn around(bytes: usize) -> (Vec<u8>, Vec<u8>) {
-    let text = |text: &str| [b"X".as_slice(), &u32::try_from(text.len()).unwrap().to_le_bytes(), text.as_bytes()].concat();
+    let text =
+        |text: &str| [b"X".as_slice(), &u32::try_from(text.len()).unwrap().to_le_bytes(), text.as_bytes()].concat();
     let dict = |entries: &[(&str, &[u8])]| {
         let entries = entries.iter().map(|(name, value)| [text(name), value.to_vec()].concat());
         [b"}(".to_vec(), entries.collect::<Vec<_>>().concat(), b"u".to_vec()].concat()
@@ -89,14 +83,14 @@ fn b8_many_large_uploads_take_little_memory() {
     }
     up.command.env("VITRINE_GATEWAY__UPLOAD_PATIENCE", "5m");
     let server = up.start();
-    let before = memory(&server, "RssAnon");
+    let before = memory(server.pid(), "RssAnon");
     let (arrived, done) = (Barrier::new(count), AtomicBool::new(false));
     let (most, mapped) = std::thread::scope(|scope| {
         let looking = scope.spawn(|| {
             let (mut most, mut mapped) = (before, 0);
             while !done.load(Ordering::Relaxed) {
-                most = most.max(memory(&server, "RssAnon"));
-                mapped = mapped.max(memory(&server, "RssFile"));
+                most = most.max(memory(server.pid(), "RssAnon"));
+                mapped = mapped.max(memory(server.pid(), "RssFile"));
                 std::thread::sleep(Duration::from_millis(2));
             }
             (most, mapped)

@@ -164,8 +164,12 @@ mod tests {
     use super::*;
 
     fn laid(heap: &mut Heap, memory: usize, offset: i64, shape: &[i64], strides: &[i64], bytes: &[u8]) -> Laid {
-        let data =
-            TensorData { dtype: DType::UInt8, shape: shape.to_vec(), bytes: bytes.to_vec().into(), requires_grad: false };
+        let data = TensorData {
+            dtype: DType::UInt8,
+            shape: shape.to_vec(),
+            bytes: bytes.to_vec().into(),
+            requires_grad: false,
+        };
         let at = heap.push(Datum::Tensor(data));
         let last = shape.iter().zip(strides).map(|(size, stride)| (size - 1) * stride).sum::<i64>();
         let range = offset..offset + last + 1;

@@ -294,7 +294,8 @@ impl<'a, M: Model> Thaw<'a, M> {
 
     /// Reads the source of a function, once for all that have the same.
     fn definition(&mut self, source: Ref, name: &'a str, filename: &'a str, line: u32) -> Result<Definition, Raise> {
-        let text = self.heap.text(source).ok_or_else(|| Raise::value_error("the request has a function without source"))?;
+        let text =
+            self.heap.text(source).ok_or_else(|| Raise::value_error("the request has a function without source"))?;
         let machine = &self.machine;
         let known = self.definitions.entry((source, name, filename, line));
         Ok(known.or_insert_with(|| Definition::read(machine, text, name, filename, line)).clone())

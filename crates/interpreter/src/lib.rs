@@ -16,7 +16,9 @@ pub mod values;
 
 pub use evaluation::{attribute, coroutine, format, import, mapping, operators, set};
 pub use library::{builtins, methods, modules};
-pub use values::{class, effect, exceptions, frame, function, generator, host, machine, pool, raise, types, value, watch};
+pub use values::{
+    class, effect, exceptions, frame, function, generator, host, machine, pool, raise, types, value, watch,
+};
 
 pub use class::{Class, Decorated, Instance, Property};
 pub use coroutine::{Coroutine, Step};

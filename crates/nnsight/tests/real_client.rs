@@ -231,7 +231,9 @@ fn functions_come_as_source_with_what_they_read() {
     let view = View::of("functions");
     let at = view.find("countdown");
     let Datum::Function { source, name, defaults, keyword_defaults, globals, .. } = view.get(at) else { panic!() };
-    assert!(view.text(*source).starts_with("def countdown(n, step=1, *rest, floor=0, **options):\n") && name == "countdown");
+    assert!(
+        view.text(*source).starts_with("def countdown(n, step=1, *rest, floor=0, **options):\n") && name == "countdown"
+    );
     assert_eq!(defaults.iter().map(|&at| view.get(at)).collect::<Vec<_>>(), [&Datum::Int(1.into())]);
     assert_eq!(view.attribute(keyword_defaults, "floor"), &Datum::Int(0.into()));
     assert_eq!(globals.iter().find(|(name, _)| name == "countdown").unwrap().1, at, "it calls itself");
@@ -349,12 +351,18 @@ fn a_payload_cut_anywhere_is_an_error() {
     for case in ["trace", "functions"] {
         let (fields, pickle) = post(case).pickle();
         for end in 0..pickle.len() {
-            assert!(decode(&fields, &pickle[..end].to_vec().into(), &Limits::default()).is_err(), "{case} cut at {end}");
+            assert!(
+                decode(&fields, &pickle[..end].to_vec().into(), &Limits::default()).is_err(),
+                "{case} cut at {end}"
+            );
         }
         assert!(decode(&fields, &pickle.clone().into(), &Limits::default()).is_ok());
         let Post { fields, blob, .. } = post(case);
         for end in 0..blob.len() {
-            assert!(matches!(decode(fields, &blob[..end].to_vec().into(), &Limits::default()), Err(DecodeError::Zstd(_))));
+            assert!(matches!(
+                decode(fields, &blob[..end].to_vec().into(), &Limits::default()),
+                Err(DecodeError::Zstd(_))
+            ));
         }
     }
 }

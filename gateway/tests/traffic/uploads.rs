@@ -34,9 +34,11 @@ fn large(bytes: &[u8]) -> Vec<u8> {
 fn open_files(folder: &Path) -> usize {
     let of_folder = |path: &Path| path.starts_with(folder);
     let open = std::fs::read_dir("/proc/self/fd").unwrap();
-    let open = open.filter(|entry| std::fs::read_link(entry.as_ref().unwrap().path()).is_ok_and(|path| of_folder(&path)));
+    let open =
+        open.filter(|entry| std::fs::read_link(entry.as_ref().unwrap().path()).is_ok_and(|path| of_folder(&path)));
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
-    let mapped = maps.lines().filter(|line| line.split_whitespace().nth(5).is_some_and(|path| of_folder(Path::new(path))));
+    let mapped =
+        maps.lines().filter(|line| line.split_whitespace().nth(5).is_some_and(|path| of_folder(Path::new(path))));
     open.count() + mapped.count()
 }
 
@@ -75,10 +77,8 @@ async fn a_large_request_is_kept_as_it_came_compressed_or_not() {
     let at = body.windows(16).position(|window| window == br#""compress":false"#).unwrap();
     let compressed = [&body[..at], br#""compress":true"#, &body[at + 16..]].concat();
     let head = format!("{FORM}ndif-api-key: key of ada\r\n");
-    let jobs = [
-        site.submit("ada", "", &plain, "").await.job(),
-        site.ask("POST", "/request", &head, &compressed).await.job(),
-    ];
+    let jobs =
+        [site.submit("ada", "", &plain, "").await.job(), site.ask("POST", "/request", &head, &compressed).await.job()];
     for job in jobs {
         let (record, _) = site.jobs.find(job).await.unwrap().unwrap();
         assert_eq!(record.payload_bytes, record.payload.len());
@@ -94,7 +94,8 @@ async fn a_large_request_is_kept_as_it_came_compressed_or_not() {
 async fn an_upload_that_is_cut_off_leaves_nothing_and_gives_its_room_back() {
     let body = form("", &large(&bytes(3 * MIB)));
     let (upload_bytes, length) = (body.len() as u64, format!("content-length: {}", body.len()));
-    let settings = Settings { body_bytes: body.len(), upload_bytes, upload_bytes_per_tenant: upload_bytes, ..Settings::default() };
+    let settings =
+        Settings { body_bytes: body.len(), upload_bytes, upload_bytes_per_tenant: upload_bytes, ..Settings::default() };
     let (folder, site) = site(settings).await;
     for tenant in ["ada", "bob"] {
         let cut = begin(&site, tenant, &length, &body[..2 * MIB]).await;

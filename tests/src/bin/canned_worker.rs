@@ -248,7 +248,8 @@ fn directives(source: &str) -> impl Iterator<Item = &str> {
 
 /// Bytes that cannot be compressed, the same each time.
 fn noise(count: usize) -> Vec<u8> {
-    let next = |state: &u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+    let next =
+        |state: &u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
     std::iter::successors(Some(1), next).map(|state: u64| (state >> 56) as u8).take(count).collect()
 }
 
