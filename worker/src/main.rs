@@ -89,14 +89,14 @@ fn run(flags: &Flags) -> Result<()> {
     let name = settings.name.clone().unwrap_or_else(config::process_name);
     let mut config = Config {
         slots: settings.slots,
-        memory: settings.pool(),
+        memory: settings.memory(),
         tls: settings.tls.as_ref().map(tls::Certificates::files),
         ..Config::new(settings.schedulers.clone(), token, name)
     };
     if let Some(instance) = &flags.instance {
         config.instance = InstanceId::new(instance);
     }
-    let (session, kept, memory) = (config.session.subscribe(), settings.budget(), config.memory.clone());
+    let (session, kept, memory) = (config.session.subscribe(), settings.kept(), config.memory.clone());
     let loader: Loader = Arc::new(move |asked, progress| {
         let engine = |on_cpu| settings.engine(&kept, &memory, on_cpu);
         let loaded = load(asked, &devices, &engine, progress)?;

@@ -4,12 +4,11 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use config::Given;
-use engine::{Budget, Pool};
+use engine::Pool;
 use serde::{Deserialize, Serialize};
 use tls::Certificates;
 
@@ -127,17 +126,17 @@ impl Settings {
     }
 
     /// Makes what jobs hold, of all models together.
-    pub fn pool(&self) -> Pool {
+    pub fn memory(&self) -> Pool {
         if self.memory.0 == 0 { Pool::default() } else { Pool::new(self.memory.0) }
     }
 
     /// Makes what is kept between passes, of all models together.
-    pub fn budget(&self) -> Arc<Budget> {
-        Arc::new(Budget::new(self.kept_bytes.0))
+    pub fn kept(&self) -> Pool {
+        Pool::new(self.kept_bytes.0)
     }
 
     /// Returns the settings of a model's engine.
-    pub fn engine(&self, kept: &Arc<Budget>, memory: &Pool, on_cpu: bool) -> engine::Settings {
+    pub fn engine(&self, kept: &Pool, memory: &Pool, on_cpu: bool) -> engine::Settings {
         let pass_tokens = i64::from(self.pass_tokens);
         let shared_tokens = match i64::from(self.shared_tokens) {
             0 if on_cpu => SHARED_TOKENS,
@@ -151,7 +150,7 @@ impl Settings {
             long_tokens,
             pass_bytes: self.pass_bytes.0,
             long_bytes: self.long_bytes.0,
-            kept: Arc::clone(kept),
+            kept: kept.clone(),
             memory: memory.clone(),
             waiting_traces: self.waiting_traces.max(1) as usize,
             lanes: self.lanes.max(1) as usize,

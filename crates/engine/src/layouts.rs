@@ -179,7 +179,7 @@ mod tests {
     fn view(heap: &Heap, at: Ref) -> (Vec<u8>, Vec<i64>, i64) {
         let Some(Datum::View { storage, strides, offset, .. }) = heap.get(at) else { panic!("{:?}", heap.get(at)) };
         let Some(Datum::Storage(data)) = heap.get(*storage) else { panic!("no storage") };
-        (data.bytes.clone(), strides.clone(), *offset)
+        (data.bytes.to_vec(), strides.clone(), *offset)
     }
 
     #[test]

@@ -53,5 +53,5 @@ pub use model::{
     Attention, Done, Entered, Form, Forwarded, Inputs, Interrupt, Layout, Model, ModuleSchema, Observer, Packed, Part,
     Sampler, Schema, Segment, Site, Tensor, Tokenizer, Tree, Trunk, Wants,
 };
-pub use settings::{Budget, Settings};
+pub use settings::Settings;
 pub use shape::ShapeClass;

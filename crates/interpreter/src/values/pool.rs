@@ -1,4 +1,4 @@
-//! Memory that the jobs of a process share.
+//! Memory that several share: the jobs of a process, or what its engines keep.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Jobs take memory of the pool in pieces of so many bytes, and give it back when they hold two less.
 const PIECE: u64 = 4 << 20;
 
-/// Bytes that all jobs of a process may hold together. Clones are the same pool.
+/// Bytes that several may hold together. Clones are the same pool.
 #[derive(Clone, Debug)]
 pub struct Pool(Arc<Inner>);
 
@@ -51,6 +51,12 @@ impl Pool {
         self.0.limit.store(limit, Ordering::Relaxed);
     }
 
+    /// Returns how many bytes there are.
+    #[must_use]
+    pub fn limit(&self) -> u64 {
+        self.0.limit.load(Ordering::Relaxed)
+    }
+
     /// Returns how many bytes are taken.
     #[must_use]
     pub fn taken(&self) -> u64 {
@@ -70,13 +76,16 @@ impl Pool {
         Share { pool: self.clone(), held: Mutex::new(bytes) }
     }
 
-    fn take(&self, bytes: u64) -> bool {
-        let limit = self.0.limit.load(Ordering::Relaxed);
+    /// Takes bytes, if there are so many left.
+    #[must_use]
+    pub fn take(&self, bytes: u64) -> bool {
+        let limit = self.limit();
         let fits = |taken: u64| taken.checked_add(bytes).filter(|all| *all <= limit);
         self.0.taken.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits).is_ok()
     }
 
-    fn give_back(&self, bytes: u64) {
+    /// Gives back bytes that were taken.
+    pub fn give_back(&self, bytes: u64) {
         self.0.taken.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
@@ -88,7 +97,7 @@ impl Share {
     /// [`Short`]; then it has what it had.
     pub fn cover(&self, bytes: u64) -> Result<(), Short> {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if bytes > self.pool.0.limit.load(Ordering::Relaxed) {
+        if bytes > self.pool.limit() {
             return Err(Short::Never);
         }
         let wanted = bytes.div_ceil(PIECE).saturating_mul(PIECE);
@@ -113,6 +122,15 @@ impl Drop for Share {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn no_more_is_taken_than_there_is() {
+        let pool = Pool::new(10);
+        assert!(pool.take(6) && !pool.take(5) && pool.take(4) && !pool.take(1) && !pool.take(u64::MAX));
+        pool.give_back(6);
+        assert!(pool.take(5));
+        assert_eq!(pool.taken(), 9);
+    }
 
     #[test]
     fn jobs_take_what_they_hold_and_are_told_whether_there_could_be_more() {
