@@ -420,6 +420,7 @@ impl Worker {
             stopping: None,
             phase: Phase::Reading,
             told: false,
+            memory: None,
             logs: 0,
             next: None,
         };
@@ -466,6 +467,7 @@ impl Worker {
     async fn submit(&mut self, token: Token, program: Box<Job>) {
         let job = program.id;
         let Some(running) = self.held.running.get_mut(&job) else { return };
+        running.memory = Some(self.config.memory.note(program.program.heap.bytes()));
         let sent = match self.hosted.orders(&running.model) {
             Some(orders) => orders.send(Order::Submit(program, Arc::clone(&running.begun))).await.is_ok(),
             None => false,
@@ -557,12 +559,11 @@ impl Worker {
     fn finish(&mut self, job: JobId, saved: Saved, usage: Usage) {
         let Some(running) = self.held.running.get_mut(&job) else { return };
         running.phase = Phase::Writing;
+        // Others are not to take its room before it is written.
+        running.memory = Some(self.config.memory.note(saved.heap.bytes()));
         let (token, compress, destination) = (running.token, running.compress, running.result.clone());
         let results = self.results.clone();
-        // Others are not to take its room before it is written.
-        let held = self.config.memory.note(saved.heap.bytes());
         self.tasks.spawn(async move {
-            let _held = held;
             let server = |text: &str| (Fault::Server, text.to_owned());
             let write = async {
                 let destination = destination.map_err(|why| server(&why))?;

@@ -48,7 +48,7 @@ mod written;
 
 pub use contract::{Engine, Event, Failure, Fault, Job, Usage};
 pub use interleaver::Interleaver;
-pub use interpreter::Pool;
+pub use interpreter::{Pool, Share};
 pub use model::{
     Attention, Done, Entered, Form, Forwarded, Inputs, Interrupt, Layout, Model, ModuleSchema, Observer, Packed, Part,
     Sampler, Schema, Segment, Site, Tensor, Tokenizer, Tree, Trunk, Wants,
