@@ -163,16 +163,15 @@ class Faults:
                 break
             waiting = [role.name for role in armed if role.kind == "scheduler"]
             others = [self.supervisor.roles[name] for name in SCHEDULERS if name not in waiting]
-            if stopped is None and waiting and others:
-                stopped = others[0]
-                say(f"stop {stopped.name}, so that {waiting[0]} leads")
-                send(stopped, signal.SIGSTOP)
+            if waiting and others and others[0].alive and others[0].process is not stopped:
+                stopped = others[0].process
+                say(f"stop {others[0].name}, so that {waiting[0]} leads")
+                send(others[0], signal.SIGSTOP)
             elif stopped is not None and not waiting:
-                send(stopped, signal.SIGCONT)
-                stopped = None
+                stopped = resume(stopped)
             await asyncio.sleep(0.1)
         if stopped is not None:
-            send(stopped, signal.SIGCONT)
+            resume(stopped)
 
     async def stop(self):
         name, seconds = self.some(), self.chance.uniform(6, 12)
@@ -190,8 +189,7 @@ class Faults:
             self.failed.append(f"{name} was stopped, and runs")
         await asyncio.sleep(seconds)
         self.stopped.discard(name)
-        if process.returncode is None:
-            os.kill(process.pid, signal.SIGCONT)
+        resume(process)
 
     async def cut(self):
         what, pairs = self.chance.choice(
@@ -402,6 +400,12 @@ def client_environment(gateways, key, folder):
         # For each request the client reads all that TLS trusts.
         "SSL_CERT_DIR": str(folder / "none"), **tiny,
     }  # fmt: skip
+
+
+def resume(process):
+    """Has a process that was stopped go on, if it is still there."""
+    if process.returncode is None:
+        os.kill(process.pid, signal.SIGCONT)
 
 
 def has_failpoints(programs):

@@ -421,8 +421,8 @@ pub(crate) struct Purse {
     most: u64,
     taken: AtomicU64,
     refused: AtomicBool,
-    /// What the job has of the memory that all share, and what it holds beside its tensors.
-    share: Option<Arc<Share>>,
+    /// What the operation has of the memory that all share, and what its job holds beside tensors.
+    share: Option<Share>,
     beside: u64,
     crowded: AtomicBool,
 }
@@ -436,7 +436,7 @@ impl Purse {
             most: machine.limits().tensor_bytes,
             taken: AtomicU64::new(0),
             refused: AtomicBool::new(false),
-            share: machine.share(),
+            share: machine.pool().map(|pool| pool.share()),
             beside: machine.memory_bytes(),
             crowded: AtomicBool::new(false),
         })
@@ -455,6 +455,8 @@ impl Purse {
     /// That memory was refused; fuel is spent.
     pub fn close(&self, machine: &Machine) -> Result<(), Raise> {
         let (taken, freed) = (self.taken.load(Ordering::Relaxed), self.account.take());
+        // The job has it from now on. Nothing can always be had.
+        let _ = self.share.as_ref().map(|share| share.cover(0));
         match taken.checked_sub(freed) {
             Some(more) => machine.charge_tensor(more)?,
             None => machine.release_tensor(freed - taken),
@@ -487,7 +489,7 @@ impl Pays for Purser {
             return Reserved::No;
         }
         if let Some(share) = &self.0.share
-            && let Err(short) = share.cover(all.saturating_add(self.0.beside))
+            && let Err(short) = cover(share, all.saturating_add(self.0.beside), (taken + bytes).saturating_sub(freed))
         {
             let why = if short == Short::Now { &self.0.crowded } else { &self.0.refused };
             why.store(true, Ordering::Relaxed);
@@ -500,6 +502,11 @@ impl Pays for Purser {
     fn as_any(&self) -> &dyn Any {
         self
     }
+}
+
+/// Takes what an operation has on its thread, unless it is too much with all that its job has.
+fn cover(share: &Share, all: u64, own: u64) -> Result<(), Short> {
+    if all > share.pool().limit() { Err(Short::Never) } else { share.cover(own) }
 }
 
 /// What a tensor costs beside its elements: the objects that stand for it, here and in libtorch.

@@ -109,6 +109,7 @@ fn b6_another_thread_takes_no_more_than_others_leave() {
     assert_eq!(outcome(code).err().and_then(|raise| raise.as_fatal()), Some(Fatal::Crowded));
     drop(others);
     assert!(outcome(code).is_ok());
+    assert!(outcome("x = torch.randn(10_000_000)\nx = torch.randn(10_000_000)").is_ok());
     assert_eq!(outcome("x = torch.randn(30_000_000)").err().and_then(|raise| raise.as_fatal()), Some(Fatal::Tensors));
     assert_eq!(pool.taken(), 0);
 }

@@ -18,7 +18,7 @@ use crate::values::exceptions::Kind;
 use crate::values::frame::Frame;
 use crate::values::host::{Args, HostResult, Outcome, Request};
 use crate::values::language::Language;
-use crate::values::pool::{Share, Short};
+use crate::values::pool::{Pool, Share, Short};
 use crate::values::raise::{Fatal, Raise};
 use crate::values::suspension::Mailbox;
 use crate::values::teardown::{self, Cyclic};
@@ -121,7 +121,7 @@ struct Inner {
     held: Cell<u32>,
     flag: RefCell<Option<Arc<AtomicU8>>>,
     /// What the job has of the memory that all share.
-    share: RefCell<Option<Arc<Share>>>,
+    share: RefCell<Option<Share>>,
     extensions: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
     polled: RefCell<Option<Rc<Mailbox>>>,
     switches: Rc<Cell<u64>>,
@@ -357,12 +357,12 @@ impl Machine {
     /// Has the job take its memory from what several share: tensors before they are made, Python objects when they are
     /// large, and else soon after.
     pub fn set_share(&self, share: Share) {
-        *self.0.share.borrow_mut() = Some(Arc::new(share));
+        *self.0.share.borrow_mut() = Some(share);
     }
 
-    /// Returns what [`Machine::set_share`] has set, for threads that work for the job.
-    pub fn share(&self) -> Option<Arc<Share>> {
-        self.0.share.borrow().clone()
+    /// Returns what the job shares with others, for threads that work for it: they have a share of their own.
+    pub fn pool(&self) -> Option<Pool> {
+        self.0.share.borrow().as_ref().map(Share::pool)
     }
 
     /// Sees to it that what is counted, and so many bytes more, is had of what several share.

@@ -16,7 +16,7 @@ struct Inner {
     taken: AtomicU64,
 }
 
-/// What one job has of a pool, until it is dropped. A job may take from several threads.
+/// What one job, or a thread that works for it, has of a pool, until it is dropped.
 #[derive(Debug)]
 pub struct Share {
     pool: Pool,
@@ -91,6 +91,12 @@ impl Pool {
 }
 
 impl Share {
+    /// Returns what it is a share of.
+    #[must_use]
+    pub fn pool(&self) -> Pool {
+        self.pool.clone()
+    }
+
     /// Sees to it that the job has so many bytes of the pool, and not many more.
     ///
     /// # Errors
