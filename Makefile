@@ -11,6 +11,7 @@ FETCH_MODEL = PATH="$(CURDIR)/.venv/bin:$$PATH" $(TARGET)/$(1)/vitrine model fet
 KEEP ?=
 # `make cluster PROFILE=debug` and `make chaos PROFILE=release` take the other programs than they do by themselves.
 BUILD_PROFILE = $(if $(filter debug,$(1)),cargo build --locked --package cli --package worker,$(MAKE) build)
+PROGRAMS := vitrine vitrine-worker
 KILLS ?= 100
 SEED ?=
 
@@ -95,10 +96,18 @@ cluster: setup-tests setup $(if $(MODELS),,test-models)
 cluster-stop:
 	@$(PYTHON) tools/cluster.py stop
 
+# Its programs have failpoints, which none has that people are to run. They go to a folder of their own, and what
+# `make build` has made stays where it is.
 chaos: PROFILE ?= release
 chaos: setup-tests setup test-models
-	$(call BUILD_PROFILE,$(PROFILE))
-	@$(CLIENT) tools/chaos.py --programs $(TARGET)/$(PROFILE) --kills $(KILLS) $(if $(SEED),--seed $(SEED))
+	@mkdir -p $(TARGET)/chaos
+	@cd $(TARGET) && for program in $(PROGRAMS); do \
+		if test -e $(PROFILE)/$$program; then ln -f $(PROFILE)/$$program chaos/$$program.kept; fi; done
+	cargo build --locked --package cli --package worker --features cli/failpoints,worker/failpoints \
+		$(if $(filter debug,$(PROFILE)),,--release)
+	@cd $(TARGET) && for program in $(PROGRAMS); do mv $(PROFILE)/$$program chaos; \
+		if test -e chaos/$$program.kept; then mv chaos/$$program.kept $(PROFILE)/$$program; fi; done
+	@$(CLIENT) tools/chaos.py --programs $(TARGET)/chaos --kills $(KILLS) $(if $(SEED),--seed $(SEED))
 
 clean:
 	rm -rf .libtorch .protoc .venv .cache .models .vitrine .cluster $(TARGET)

@@ -4,7 +4,8 @@
     .venv/bin/python tools/chaos.py [--kills N] [--seed S] [--programs FOLDER]
 
 The seed decides what happens to whom, for how long and after which pauses, and which jobs are sent; what they meet is
-the machine's. A job counts as accepted when a gateway has said so. In the end each accepted job must have ended once, with
+the machine's. A quarter of the kills start a process that ends by itself between two durable steps, where the programs
+have such places (`crates/failpoints`). A job counts as accepted when a gateway has said so. In the end each accepted job must have ended once, with
 the answer that local nnsight gives, by the same word of every gateway, and no record of etcd's history may have been
 written by who no longer led. The last line is `accepted N, ended N, lost N, doubled N, wrong N`.
 """
@@ -13,7 +14,9 @@ import asyncio
 import collections
 import contextlib
 import io
+import itertools
 import json
+import mmap
 import os
 import pickle
 import random
@@ -41,6 +44,17 @@ CALM = 240.0
 SCHEDULERS, GATEWAYS, WORKERS = names("scheduler", 2), names("gateway", 2), names("worker", 3)
 ETCD, OBJECTS = names("etcd", 3), ["objects-1"]
 KINDS = [SCHEDULERS, GATEWAYS, WORKERS, ETCD, OBJECTS]
+# Places between two durable steps (`failpoints::Point`), where a role ends by itself, and who passes there while jobs run.
+FAILPOINTS = [
+    *((GATEWAYS, point) for point in ["payload-kept", "accepted", "cancel-committed", "result-linked"]),
+    *((SCHEDULERS, point) for point in ["lease-granted", "elected", "epoch-counted", "worker-entered", "decided"]),
+    *((SCHEDULERS, point) for point in ["assignment-committed", "end-heard", "outcome-committed"]),
+    *((WORKERS, point) for point in ["assignment-heard", "result-kept", "end-told", "settled-heard"]),
+]
+# Passed once by a process.
+ONCE = ["lease-granted", "elected", "epoch-counted"]
+# Time for those that were armed to come to their failpoints when all else has happened.
+LAST = 90.0
 
 
 def say(line):
@@ -70,10 +84,16 @@ class Faults:
 
     def __init__(self, cluster, chance, kills):
         self.cluster, self.supervisor, self.chance = cluster, cluster.supervisor, chance
-        plan = ["kill"] * kills + ["stop"] * (kills // 4) + ["cut"] * (kills // 4)
+        armed = kills // 4 if has_failpoints(cluster.programs) else 0
+        plan = ["kill"] * (kills - armed) + ["arm"] * armed + ["stop"] * (kills // 4) + ["cut"] * (kills // 4)
         chance.shuffle(plan)
         self.plan = plan
+        # Each once before one comes again.
+        self.failpoints = itertools.cycle(chance.sample(FAILPOINTS, len(FAILPOINTS)))
+        self.supervisor.fell = self.fell
         self.counts = collections.Counter()
+        # How often a process ended at each failpoint.
+        self.met = collections.Counter()
         # When workers were killed.
         self.deaths = []
         # Faults that were not in force, which would show nothing.
@@ -87,10 +107,13 @@ class Faults:
             await asyncio.sleep(self.chance.uniform(0.3, 2.5))
             if kind == "kill":
                 self.kill()
+            elif kind == "arm":
+                await self.arm()
             else:
                 # They last, and others happen meanwhile.
                 lasting.append(asyncio.create_task(self.stop() if kind == "stop" else self.cut()))
         await asyncio.gather(*lasting)
+        await self.meet()
 
     def some(self, kinds=KINDS):
         return self.chance.choice([name for kind in kinds for name in kind])
@@ -101,12 +124,54 @@ class Faults:
             # With one of another kind.
             victims.append(self.some([kind for kind in KINDS if victims[0] not in kind]))
         for name in victims:
-            role = self.supervisor.roles[name]
-            if role.alive and role.kind == "worker":
-                self.deaths.append(time.monotonic())
-            send(role, signal.SIGKILL)
-        self.counts["kills"] += len(victims)
+            self.end(name)
         say(f"kill {' and '.join(victims)}")
+
+    def end(self, name):
+        role = self.supervisor.roles[name]
+        if role.alive and role.kind == "worker":
+            self.deaths.append(time.monotonic())
+        send(role, signal.SIGKILL)
+        self.counts["kills"] += 1
+
+    async def arm(self):
+        """Kills a role, so that who is started in its place ends by itself at a failpoint."""
+        names, point = next(self.failpoints)
+        while not (free := [name for name in names if not self.supervisor.roles[name].failpoint]):
+            await asyncio.sleep(0.1)
+        name = self.chance.choice(free)
+        passing = 1 if point in ONCE else self.chance.randint(1, 3)
+        self.supervisor.roles[name].failpoint = f"{point}:{passing}"
+        self.counts["armed"] += 1
+        self.end(name)
+        say(f"kill {name}, and the next one at {point}, time {passing}")
+
+    def fell(self, point, role):
+        self.met[point] += 1
+        if role.kind == "worker":
+            self.deaths.append(time.monotonic())
+        say(f"{role.name} ended at {point}")
+
+    async def meet(self):
+        """Waits until all that were armed have ended where they were to. A scheduler comes there when it leads, which it
+        does when the other one is stopped."""
+        deadline = time.monotonic() + LAST
+        stopped = None
+        while armed := [role for role in self.supervisor.roles.values() if role.failpoint]:
+            if time.monotonic() > deadline:
+                self.failed += [f"{role.name} did not come to the failpoint {role.failpoint}" for role in armed]
+                break
+            waiting = [role.name for role in armed if role.kind == "scheduler"]
+            others = [self.supervisor.roles[name] for name in SCHEDULERS if name not in waiting]
+            if waiting and others and others[0].alive and others[0].process is not stopped:
+                stopped = others[0].process
+                say(f"stop {others[0].name}, so that {waiting[0]} leads")
+                send(others[0], signal.SIGSTOP)
+            elif stopped is not None and not waiting:
+                stopped = resume(stopped)
+            await asyncio.sleep(0.1)
+        if stopped is not None:
+            resume(stopped)
 
     async def stop(self):
         name, seconds = self.some(), self.chance.uniform(6, 12)
@@ -124,8 +189,7 @@ class Faults:
             self.failed.append(f"{name} was stopped, and runs")
         await asyncio.sleep(seconds)
         self.stopped.discard(name)
-        if process.returncode is None:
-            os.kill(process.pid, signal.SIGCONT)
+        resume(process)
 
     async def cut(self):
         what, pairs = self.chance.choice(
@@ -338,6 +402,22 @@ def client_environment(gateways, key, folder):
     }  # fmt: skip
 
 
+def resume(process):
+    """Has a process that was stopped go on, if it is still there."""
+    if process.returncode is None:
+        os.kill(process.pid, signal.SIGCONT)
+
+
+def has_failpoints(programs):
+    """True if both programs were built with failpoints."""
+    for name in ("vitrine", "vitrine-worker"):
+        with open(programs / name, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as program:
+            if program.find(b"VITRINE_FAILPOINT") < 0:
+                say(f"{programs / name} has no failpoints: all are killed at random moments")
+                return False
+    return True
+
+
 def state_of(pid):
     try:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0]
@@ -426,6 +506,7 @@ async def judge(cluster, jobs, faults):
             say(f"{title}: {job}: {what:.500}")
     for failed in faults.failed:
         say(f"a fault was not in force: {failed}")
+    say(f"ended at failpoints: {dict(faults.met)}")
     programs = collections.Counter(job.program for job in jobs)
     say(f"jobs: {dict(programs)}, of which {sum(job.to_cancel for job in jobs)} were to be cancelled")
     unheard = set(lives) - {job.id for job in jobs}

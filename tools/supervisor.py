@@ -37,6 +37,8 @@ class Role:
     # Where its log was when this process started.
     log_from: int = 0
     been_ready: bool = False
+    # Where the process that is started next ends by itself, and how often it passes there: `accepted:2`.
+    failpoint: str | None = None
 
     @property
     def pid(self):
@@ -61,6 +63,8 @@ class Supervisor:
         self.roles = {}
         # Called with a line for each thing that happens.
         self.tell = lambda line: None
+        # Called with the name of a failpoint and the role whose process ended at it.
+        self.fell = lambda point, role: None
         self.stopping = False
         self.failed = None
         self.changed = asyncio.Event()
@@ -74,11 +78,12 @@ class Supervisor:
         if self.stopping or role.alive:
             return
         log = self.log(role)
+        armed = {"VITRINE_FAILPOINT": role.failpoint} if role.failpoint else {}
         with open(log, "ab") as output:
             role.log_from = output.tell()
             role.process = subprocess.Popen(
                 [str(part) for part in role.command], stdin=subprocess.DEVNULL, stdout=output, stderr=output,
-                env=role.environment, cwd=self.folder, start_new_session=True, preexec_fn=die_with(os.getpid()),
+                env=role.environment | armed, cwd=self.folder, start_new_session=True, preexec_fn=die_with(os.getpid()),
             )  # fmt: skip
         role.starts += 1
         watched = os.pidfd_open(role.pid)
@@ -89,6 +94,9 @@ class Supervisor:
         asyncio.get_running_loop().remove_reader(watched)
         os.close(watched)
         status = role.process.wait()
+        if role.failpoint and status == -signal.SIGABRT and self.said(role, b"failpoint "):
+            point, role.failpoint = role.failpoint.split(":")[0], None
+            self.fell(point, role)
         self.write()
         self.changed.set()
         if self.stopping:
@@ -111,13 +119,15 @@ class Supervisor:
 
     def said_ready(self, role):
         """True if the role's present process has printed its `ready` line."""
-        if not role.alive:
-            return False
-        with open(self.log(role), "rb") as log:
-            log.seek(role.log_from)
-            found = any(line.startswith(b"ready ") for line in log)
+        found = role.alive and self.said(role, b"ready ")
         role.been_ready |= found
         return found
+
+    def said(self, role, beginning):
+        """True if the role's latest process has printed a line that begins so."""
+        with open(self.log(role), "rb") as log:
+            log.seek(role.log_from)
+            return any(line.startswith(beginning) for line in log)
 
     async def stop(self):
         """Ends all processes: those of lower floors first, and who does not want to by force."""

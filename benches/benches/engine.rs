@@ -194,7 +194,7 @@ impl Observer<torch::Tensor> for Observed {
 fn program(file: &str, order: &Json) -> Program {
     let fields = RequestFields::parse(order["fields"].as_str().unwrap().as_bytes()).unwrap();
     let blob = fs::read(file).unwrap();
-    nnsight::decode(&fields, &blob, &Limits::default()).unwrap()
+    nnsight::decode(&fields, &blob.into(), &Limits::default()).unwrap()
 }
 
 /// Runs jobs to their ends. Returns numbers of the first tensor that each saved.

@@ -54,19 +54,23 @@ enum Command {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     telemetry::start(&cli.telemetry);
-    let outcome = match cli.command {
-        Command::Up(flags) => up::run(&flags),
-        Command::Gateway(flags) => role::gateway::run(&flags),
-        Command::Scheduler(flags) => role::scheduler::run(&flags),
-        Command::Model(command) => model::run(&command),
-        Command::Key(command) => key::run(&command),
-        Command::Cert(command) => cert::run(&command),
-    };
+    let outcome = failpoints::arm().map_err(anyhow::Error::msg).and_then(|()| run(cli.command));
     match outcome {
         Ok(code) => code,
         Err(error) => {
             progress::line(&format!("vitrine: {error:#}"));
             ExitCode::FAILURE
         }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Up(flags) => up::run(&flags),
+        Command::Gateway(flags) => role::gateway::run(&flags),
+        Command::Scheduler(flags) => role::scheduler::run(&flags),
+        Command::Model(command) => model::run(&command),
+        Command::Key(command) => key::run(&command),
+        Command::Cert(command) => cert::run(&command),
     }
 }

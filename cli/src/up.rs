@@ -104,7 +104,8 @@ async fn serve(config: Config, worker: PathBuf) -> Result<ExitCode> {
     let hosted_models = Models::new(Arc::clone(&store));
     let jobs = Jobs::new(Arc::clone(&store));
     let (links, sessions) = (Links::new(&secret), SessionIds::new(&secret, GATEWAY));
-    let settings = serving::within_limits(&config.gateway, &listen);
+    let mut settings = serving::within_limits(&config.gateway, &listen);
+    settings.upload_folder.get_or_insert_with(|| config.data.clone());
     let gateway = Gateway::new(jobs, objects, hosted_models.clone(), keys, links, sessions, settings);
     let Listen { listener, tls, .. } = listen;
     if let Some(tls) = tls.clone() {

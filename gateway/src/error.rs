@@ -2,10 +2,13 @@
 //!
 //! The client prints `detail` verbatim, so each says whose doing it is and what to do.
 
+use std::io;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ids::ModelKey;
+use nnsight::DecodeError;
 use serde_json::json;
 use store::Objects;
 
@@ -104,6 +107,14 @@ impl Error {
         Self::Internal(source.into())
     }
 
+    /// Reads a failure of the disk that large bodies lie on while they arrive.
+    pub(crate) fn disk(source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
+            _ => Self::internal(source),
+        }
+    }
+
     /// Reads a failure of the objects: a bucket may be away, as the store may be.
     pub(crate) fn objects(objects: &Objects, error: store::Error) -> Self {
         match error {
@@ -161,6 +172,17 @@ impl IntoResponse for Error {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
+    }
+}
+
+impl From<DecodeError> for Error {
+    fn from(error: DecodeError) -> Self {
+        match error {
+            DecodeError::TooLarge { limit, .. } => {
+                Self::TooLarge { limit: usize::try_from(limit).unwrap_or(usize::MAX) }
+            }
+            other => Self::Malformed(other.to_string()),
+        }
     }
 }
 

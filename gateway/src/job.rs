@@ -6,6 +6,7 @@ use auth::{Principal, Scope};
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
+use failpoints::Point;
 use ids::{JobId, TenantId};
 use nnsight::ResponseModel;
 
@@ -36,6 +37,7 @@ pub async fn cancel(
     let id = id.parse::<JobId>().map_err(|_| Error::NoJob)?;
     let tenant = owner(&gateway, &principal, id).await?;
     let record = gateway.jobs.cancel(&tenant, id).await?;
+    failpoints::pass(Point::CancelCommitted);
     tracing::info!(job = %id, %tenant, by = %principal.key, "cancellation asked for");
     let response = progress::response(&gateway, &record, &progress::origin(&gateway, &headers));
     Ok((StatusCode::ACCEPTED, Json(response)))

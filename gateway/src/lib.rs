@@ -15,10 +15,12 @@ mod rates;
 mod result;
 mod session;
 mod settings;
+mod spool;
 mod submit;
 mod subscribe;
 mod upload;
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use auth::{Keys, Links, SessionIds};
@@ -47,8 +49,10 @@ pub struct Gateway {
     hub: hub::Hub,
     sessions: session::Sessions,
     settings: Settings,
-    /// Bytes of bodies in memory.
+    /// Bytes of bodies that arrive or are read.
     uploads: Budget,
+    /// Where they lie meanwhile when they are large.
+    folder: PathBuf,
     /// Processors that read large requests.
     decodes: Budget,
     /// Open websockets of tenants.
@@ -91,6 +95,7 @@ impl Gateway {
             hub: hub::Hub::default(),
             sessions: session::Sessions::new(sessions),
             uploads: Budget::new(settings.upload_bytes, settings.upload_bytes_per_tenant),
+            folder: settings.upload_folder.clone().unwrap_or_else(std::env::temp_dir),
             decodes: Budget::new(settings.decodes.into(), u64::from(settings.decodes / 2)),
             sockets: Budget::new(settings.sockets as u64, settings.sockets_per_tenant as u64),
             keyless_sockets: Arc::new(Semaphore::new(settings.sockets_keyless)),

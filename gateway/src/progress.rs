@@ -1,6 +1,7 @@
 //! A job's record in the client's terms.
 
 use axum::http::HeaderMap;
+use failpoints::Point;
 use nnsight::{ResponseModel, Status};
 use serde_json::{Map, Value, json};
 use store::{Blob, Fault, JobRecord, Outcome, State};
@@ -86,6 +87,7 @@ fn description(record: &JobRecord) -> String {
 fn link(gateway: &Gateway, record: &JobRecord, origin: &str) -> String {
     let expires = unix_seconds() + gateway.settings.link_lifetime.as_secs();
     let signature = gateway.links.sign(record.id, expires);
+    failpoints::pass(Point::ResultLinked);
     format!("{origin}/results/{}?expires={expires}&signature={signature}", record.id)
 }
 

@@ -1,5 +1,6 @@
 //! What an operator can set about the gateway.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -26,10 +27,13 @@ pub struct Settings {
     pub keyless_burst: u32,
     /// Bytes of one request's body. Default 65 MiB.
     pub body_bytes: usize,
-    /// Bytes of bodies in memory at once; more wait. Default 512 MiB.
+    /// Bytes of bodies that arrive or are read at once; more wait. Default 512 MiB.
     pub upload_bytes: u64,
     /// Bytes of them that may be one tenant's. Default 160 MiB.
     pub upload_bytes_per_tenant: u64,
+    /// Where bodies of more than 1 MiB lie while they arrive and are read, in files without names: a folder on a disk, not
+    /// in memory. Default: the data folder of `vitrine up`, else that of temporary files.
+    pub upload_folder: Option<PathBuf>,
     /// How long a request may wait to be read, or decoded, before it is refused. Default 30 seconds.
     #[serde(with = "humantime_serde")]
     pub upload_patience: Duration,
@@ -101,6 +105,7 @@ impl Default for Settings {
             body_bytes: 65 << 20,
             upload_bytes: 512 << 20,
             upload_bytes_per_tenant: 160 << 20,
+            upload_folder: None,
             upload_patience: Duration::from_secs(30),
             upload_rate: 64 << 10,
             upload_grace: Duration::from_secs(10),
@@ -165,6 +170,9 @@ impl Settings {
         ];
         if let Some((name, value, other, bound)) = at_most.iter().find(|(_, value, _, bound)| value > bound) {
             return Err(format!("{name} is {value}, which is more than {other} ({bound})"));
+        }
+        if let Some(folder) = self.upload_folder.as_ref().filter(|folder| !folder.is_dir()) {
+            return Err(format!("upload_folder is {}, which is no folder", folder.display()));
         }
         match &self.public_url {
             Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => {

@@ -1,38 +1,42 @@
-//! A request's body: held within its tenant's share, and only for as long as it arrives at a fair rate.
+//! A request's body: held within its tenant's share, and only for as long as it arrives at a fair rate. It is taken apart as
+//! it comes, so that however large it is, little of it is in memory.
 
+use std::path::Path;
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
-use futures::FutureExt;
+use futures::{FutureExt, Stream};
 use http_body_util::BodyExt;
 use ids::TenantId;
+use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
 use crate::budget::Held;
+use crate::spool::Spool;
 use crate::submit::granted;
-use crate::{Error, Gateway};
+use crate::{Error, Gateway, SMALL, Settings};
 
 /// Parts of a form that are looked at; the client sends two.
 const PARTS: usize = 16;
 /// Bytes of the part `data`; a real one has a few hundred.
 const DATA_BYTES: usize = 64 << 10;
 
-/// A body that has arrived whole.
+/// A body that has arrived whole: the two parts of its form, in whichever order they came.
 pub struct Upload {
-    body: Bytes,
-    boundary: String,
-    /// Its bytes of the budget, for as long as anything of it is in memory.
-    held: Held,
+    pub data: Bytes,
+    pub blob: Bytes,
+    /// Its bytes of the budget, for as long as anything of it is here.
+    _held: Held,
 }
 
 impl Upload {
-    /// Reads a body. Room for all of it is taken first, so that no two wait for each other with halves in memory.
+    /// Reads a body. Room for all of it is taken first, so that no two wait for each other half read.
     ///
     /// # Errors
     /// [`Error::Busy`] and [`Error::TooManyAtOnce`] where there is no room in time, [`Error::TooSlow`],
-    /// [`Error::TooLarge`], [`Error::Malformed`].
+    /// [`Error::TooLarge`], [`Error::Malformed`], [`Error::NoSpace`].
     pub async fn read(
         gateway: &Gateway,
         tenant: &TenantId,
@@ -43,93 +47,109 @@ impl Upload {
         let settings = &gateway.settings;
         let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let boundary = boundary(kind)?;
-        let limit = settings.body_bytes;
-        let held = granted(gateway, gateway.uploads.take(tenant, announced.unwrap_or(limit as u64))).await?;
-        let (mut body, mut read, began) = (body, BytesMut::new(), Instant::now());
-        loop {
-            // What has come pays for the time until the next.
-            let paid = settings.upload_grace.as_secs_f64() + read.len() as f64 / settings.upload_rate.max(1) as f64;
-            let due = began + Duration::from_secs_f64(paid);
-            let frame = timeout_at(due, body.frame()).await.map_err(|_| Error::TooSlow)?;
-            let Some(frame) = frame else { break };
-            let frame = frame.map_err(|error| Error::Malformed(format!("its body ended early: {error}")))?;
-            let Ok(bytes) = frame.into_data() else { continue };
-            if read.len() + bytes.len() > limit {
-                return Err(Error::TooLarge { limit });
-            }
-            read.extend_from_slice(&bytes);
-        }
-        Ok(Self { body: read.freeze(), boundary, held })
+        let held = granted(gateway, gateway.uploads.take(tenant, announced.unwrap_or(settings.body_bytes as u64)));
+        let held = held.await?;
+        let (data, blob) = apart(pieces(body, settings), boundary, &gateway.folder).await?;
+        Ok(Self { data, blob, _held: held })
     }
 
     /// Returns how many bytes have come.
     #[must_use]
     pub fn len(&self) -> u64 {
-        self.body.len() as u64
-    }
-
-    /// Takes the body apart. Blocks for as long as looking at each of its bytes takes.
-    ///
-    /// # Errors
-    /// [`Error::Malformed`].
-    pub fn form(self) -> Result<Form, Error> {
-        let Self { body, boundary, held } = self;
-        let (data, blob) = apart(boundary, body)?;
-        Ok(Form { data, blob, _held: held })
+        (self.data.len() + self.blob.len()) as u64
     }
 }
 
-/// The two parts of the form, in whichever order they came.
-pub struct Form {
-    pub data: Bytes,
-    pub blob: Bytes,
-    _held: Held,
-}
-
-/// Takes a body apart that came with this `Content-Type`: its parts `data` and `blob`.
+/// Takes a short body apart that came with this `Content-Type`: its parts `data` and `blob`.
 ///
 /// # Errors
 /// [`Error::Malformed`].
 pub fn form(kind: &str, body: Bytes) -> Result<(Bytes, Bytes), Error> {
-    apart(boundary(kind)?, body)
-}
-
-fn apart(boundary: String, body: Bytes) -> Result<(Bytes, Bytes), Error> {
-    let whole = futures::stream::once(std::future::ready(Ok::<_, std::convert::Infallible>(body)));
-    // All of it is here, so nothing is waited for.
-    let parts = parts(multer::Multipart::new(whole, boundary)).now_or_never();
+    let boundary = boundary(kind)?;
+    let whole = futures::stream::once(std::future::ready(Ok(body)));
+    // All of it is here, so nothing is waited for, unless it were so long that it became a file.
+    let parts = apart(whole, boundary, Path::new("")).now_or_never();
     parts.unwrap_or_else(|| Err(malformed("it ends in the middle")))
 }
 
-async fn parts(mut parts: multer::Multipart<'_>) -> Result<(Bytes, Bytes), Error> {
+/// Yields a body as it comes, and ends with an error where it comes too slowly or has too many bytes.
+fn pieces(body: Body, settings: &Settings) -> impl Stream<Item = Result<Bytes, Error>> + Send + 'static {
+    let (limit, rate, grace) = (settings.body_bytes, settings.upload_rate.max(1) as f64, settings.upload_grace);
+    let (began, came, ahead) = (Instant::now(), 0usize, 0u64);
+    futures::stream::try_unfold((body, came, ahead), move |(mut body, mut came, mut ahead)| async move {
+        // Whoever reads takes all that there is before any of it is looked at.
+        if ahead >= SMALL {
+            yield_now().await;
+            ahead = 0;
+        }
+        loop {
+            // What has come pays for the time until the next.
+            let due = began + grace + Duration::from_secs_f64(came as f64 / rate);
+            let frame = timeout_at(due, body.frame()).await.map_err(|_| Error::TooSlow)?;
+            let Some(frame) = frame else { return Ok(None) };
+            let frame = frame.map_err(|error| Error::Malformed(format!("its body ended early: {error}")))?;
+            let Ok(bytes) = frame.into_data() else { continue };
+            came += bytes.len();
+            if came > limit {
+                return Err(Error::TooLarge { limit });
+            }
+            ahead += bytes.len() as u64;
+            return Ok(Some((bytes, (body, came, ahead))));
+        }
+    })
+}
+
+/// Takes a form apart: its parts `data` and `blob`. What is large of it lies in `folder`, without a name.
+async fn apart(
+    pieces: impl Stream<Item = Result<Bytes, Error>> + Send,
+    boundary: String,
+    folder: &Path,
+) -> Result<(Bytes, Bytes), Error> {
+    let mut parts = multer::Multipart::new(pieces, boundary);
     let (mut data, mut blob) = (None, None);
     let mut seen = 0;
-    while let Some(mut part) = parts.next_field().await.map_err(malformed)? {
+    while let Some(mut part) = parts.next_field().await.map_err(unread)? {
         seen += 1;
         if seen > PARTS {
             return Err(malformed(format_args!("it has more than {PARTS} parts")));
         }
-        // A later client may send more.
-        let slot = match part.name() {
-            Some("data") => Some(&mut data),
-            Some("blob") => Some(&mut blob),
-            _ => None,
-        };
-        // One piece, and no copy, since the whole is there.
-        let mut bytes = Bytes::new();
-        while let Some(piece) = part.chunk().await.map_err(malformed)? {
-            bytes = if bytes.is_empty() { piece } else { [bytes, piece].concat().into() };
-        }
-        if let Some(slot) = slot {
-            *slot = Some(bytes);
+        match part.name() {
+            Some("data") => {
+                let mut bytes = BytesMut::new();
+                while let Some(piece) = part.chunk().await.map_err(unread)? {
+                    if bytes.len() + piece.len() > DATA_BYTES {
+                        return Err(Error::Malformed(format!(
+                            "the form's part `data` has more than {DATA_BYTES} bytes"
+                        )));
+                    }
+                    bytes.extend_from_slice(&piece);
+                }
+                data = Some(bytes.freeze());
+            }
+            Some("blob") => {
+                let mut bytes = Spool::new(folder);
+                while let Some(piece) = part.chunk().await.map_err(unread)? {
+                    bytes.add(&piece).await.map_err(Error::disk)?;
+                }
+                blob = Some(bytes.end().await.map_err(Error::disk)?);
+            }
+            // A later client may send more.
+            _ => while part.chunk().await.map_err(unread)?.is_some() {},
         }
     }
     let missing = |name: &str| Error::Malformed(format!("the form has no part `{name}`"));
-    let (data, blob) = (data.ok_or_else(|| missing("data"))?, blob.ok_or_else(|| missing("blob"))?);
-    if data.len() > DATA_BYTES {
-        return Err(Error::Malformed(format!("the form's part `data` has more than {DATA_BYTES} bytes")));
+    Ok((data.ok_or_else(|| missing("data"))?, blob.ok_or_else(|| missing("blob"))?))
+}
+
+/// Tells why a body could not be read from what is wrong with it.
+fn unread(error: multer::Error) -> Error {
+    match error {
+        multer::Error::StreamReadFailed(source) => match source.downcast::<Error>() {
+            Ok(error) => *error,
+            Err(other) => malformed(other),
+        },
+        other => malformed(other),
     }
-    Ok((data, blob))
 }
 
 fn malformed(why: impl std::fmt::Display) -> Error {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
+use failpoints::Point;
 use futures::{FutureExt, Stream, StreamExt};
 use ids::InstanceId;
 use proto::v1::worker_sessions_server::{WorkerSessions, WorkerSessionsServer};
@@ -89,6 +90,7 @@ pub async fn start(
     clock: Arc<dyn Clock>,
 ) -> Result<Handle, Error> {
     let epoch = epoch::begin(store.as_ref()).await?;
+    failpoints::pass(Point::EpochCounted);
     let (stop, failed, tasks) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
     let (settler, removing) = Settler::new(Jobs::new(Arc::clone(&store)), objects, clock);
     let (news, inbox) = mpsc::channel(1024);

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use backon::BackoffBuilder;
+use failpoints::Point;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use ids::{JobId, ModelKey, Token, WorkerId};
@@ -173,6 +174,7 @@ impl Leader {
         if actions.is_empty() {
             return false;
         }
+        failpoints::pass(Point::Decided);
         let more = actions.len() == TOGETHER;
         let mut done = false;
         let reports: Vec<Report> = actions.iter().map(|action| self.report(action)).collect();
@@ -230,6 +232,9 @@ impl Leader {
     /// Commits what was told, and does what follows. Returns whether some jobs are to run again.
     async fn settle_reports(&mut self) -> bool {
         let reports = std::mem::take(&mut self.reports);
+        if reports.iter().any(|report| matches!(report.told, Told::Ended(_))) {
+            failpoints::pass(Point::EndHeard);
+        }
         let mut again = false;
         for (settled, report) in self.settler.settle(&reports).await.into_iter().zip(reports) {
             match settled {
@@ -251,6 +256,9 @@ impl Leader {
 
     /// Does what follows from a report that was committed, at once or at a later try.
     fn done(&mut self, report: &Report, record: &JobRecord) {
+        if matches!(report.told, Told::Ended(_)) {
+            failpoints::pass(Point::OutcomeCommitted);
+        }
         self.tell_settled(report);
         if record.state == State::Queued {
             self.orphans.remove(&record.id);
@@ -294,6 +302,7 @@ impl Leader {
     }
 
     async fn dispatched(&mut self, seat: Seat, alone: bool, record: &JobRecord) {
+        failpoints::pass(Point::AssignmentCommitted);
         self.queue.serve(&record.tenant);
         let grants = match self.settler.grants(record, self.grants_last(record)).await {
             Ok(grants) => grants,

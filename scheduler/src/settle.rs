@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use failpoints::Point;
 use futures::StreamExt;
 use ids::{JobId, Token};
 use store::{Blob, Ended, Error, Found, JobRecord, Jobs, Objects, Outcome, Place, Replaced, Revision};
@@ -172,7 +173,10 @@ impl Settler {
     pub async fn forget(&self, ended: &Ended) -> Result<(), Error> {
         self.objects.delete(&Place::payload(&ended.tenant, ended.id)).await?;
         self.objects.delete_all(&Place::results(&ended.tenant, ended.id)).await?;
-        self.jobs.forget(ended).await
+        failpoints::pass(Point::ObjectsRemoved);
+        self.jobs.forget(ended).await?;
+        failpoints::pass(Point::RecordsRemoved);
+        Ok(())
     }
 
     /// Deletes a result that came too late, unless it is the very one that was committed.

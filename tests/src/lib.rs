@@ -189,6 +189,13 @@ impl Up {
     }
 }
 
+/// Returns MiB of a process's memory, of a kind that Linux tells apart: `RssAnon`, `RssFile`.
+pub fn memory(process: Pid, kind: &str) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(kind)?.strip_prefix(':')).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() >> 10
+}
+
 /// A running `vitrine up`; dropping it kills it.
 pub struct Server {
     pub url: String,

@@ -6,8 +6,8 @@ mod floors;
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
 
-/// Direct dependencies of each member of the workspace, those for its tests apart.
-fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+/// What cargo says of each member of the workspace.
+fn packages() -> Vec<serde_json::Value> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
@@ -16,7 +16,12 @@ fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
         .expect("cargo runs");
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).expect("cargo metadata prints JSON");
-    let packages = metadata["packages"].as_array().expect("cargo metadata lists packages");
+    metadata["packages"].as_array().expect("cargo metadata lists packages").clone()
+}
+
+/// Direct dependencies of each member of the workspace, those for its tests apart.
+fn dependencies() -> BTreeMap<String, BTreeSet<String>> {
+    let packages = packages();
     let direct = |package: &serde_json::Value| {
         let all = package["dependencies"].as_array().expect("a package lists its dependencies").iter();
         all.filter(|dependency| dependency["kind"].as_str() != Some("dev"))
@@ -114,4 +119,19 @@ fn only_the_worker_links_libtorch() {
         let reached = reach(&all, member);
         assert!(!reached.contains("libtorch") && !reached.contains("models"), "{member} links libtorch");
     }
+}
+
+#[test]
+fn no_program_that_people_are_to_run_has_failpoints() {
+    let turned_on = |package: &serde_json::Value| {
+        let dependencies = package["dependencies"].as_array().expect("a package lists its dependencies").clone();
+        let mut on = dependencies.iter().filter(|dependency| dependency["name"] == "failpoints");
+        let by_itself = on.any(|dependency| dependency["features"] != serde_json::json!([]));
+        let default = package["features"]["default"].as_array().is_some_and(|default| !default.is_empty());
+        let knows = dependencies.iter().any(|dependency| dependency["name"] == "failpoints");
+        by_itself || (default && (knows || package["name"] == "failpoints"))
+    };
+    let packages = packages();
+    let users: Vec<_> = packages.iter().filter(|package| turned_on(package)).map(|package| &package["name"]).collect();
+    assert_eq!(users, ["tests"], "only these may turn failpoints on, for themselves or by default");
 }

@@ -29,6 +29,7 @@ fn j1_j3_s1_s2_twenty_kills_among_stops_and_cuts_lose_and_double_nothing() {
     let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     print!("{said}");
     assert!(output.status.success(), "{said}\n{errors}");
+    assert!(!said.contains("has no failpoints"), "the programs were built without the tests: {said}");
     let last = said.lines().last().unwrap();
     let accepted: u32 = last.strip_prefix("accepted ").unwrap().split(',').next().unwrap().parse().unwrap();
     assert!(accepted > 20, "only {accepted} jobs were accepted, too few to show anything");

@@ -1,9 +1,14 @@
 //! J1, J2, J3: what was accepted ends, and ends once, whatever dies meanwhile.
 
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use tests::{Conversation, Data, KEY, Server, http};
+use failpoints::Point;
+use rustix::process::Signal;
+use tests::{Conversation, Data, KEY, Server, Up, http};
 
 /// Waits for a file that the worker makes.
 fn until(exists: &std::path::Path) {
@@ -207,6 +212,67 @@ fn a_client_that_waits_is_told_where_its_job_went() {
     fs::write(&gate, "").unwrap();
     assert!(result(&mut client, &job).starts_with(r#"{"answer": 42"#));
     client.finish();
+}
+
+/// Sweeps what has ended, whenever that was.
+fn sweeping(data: &Data) -> Up {
+    let mut up = data.up().key().tiny_models().canned();
+    up.command.env("VITRINE_SCHEDULER__RESULT_TIME", "0s");
+    up
+}
+
+/// Runs a server that sweeps until it ends at a failpoint, which must be soon.
+fn ends_at(data: &Data, point: Point) {
+    let mut up = sweeping(data);
+    let said = data.path("said");
+    up.command.env("VITRINE_FAILPOINT", format!("{}:1", point.name()));
+    up.command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(fs::File::create(&said).unwrap());
+    let mut server = up.command.spawn().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let status = loop {
+        if let Some(status) = server.try_wait().unwrap() {
+            break status;
+        }
+        if Instant::now() > deadline {
+            server.kill().unwrap();
+            panic!("it did not come to {}", point.name());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    let said = fs::read_to_string(said).unwrap();
+    assert_eq!(status.signal(), Some(Signal::ABORT.as_raw()), "{said}");
+    assert!(said.contains(&format!("failpoint {} ends this process", point.name())), "{said}");
+}
+
+fn files(folder: &Path) -> usize {
+    let Ok(entries) = fs::read_dir(folder) else { return 0 };
+    entries.map(|entry| entry.unwrap().path()).map(|path| if path.is_dir() { files(&path) } else { 1 }).sum()
+}
+
+#[test]
+fn j7_a_sweep_that_is_cut_off_is_ended_by_the_next_and_forgets_nothing_else() {
+    for point in [Point::ObjectsRemoved, Point::RecordsRemoved] {
+        let data = Data::default();
+        let server = up(&data);
+        let mut client = server.client("poll.py").start();
+        client.expect("here");
+        let jobs: Vec<String> = (0..2).map(|_| submit(&mut client, "noise 100000")).collect();
+        jobs.iter().for_each(|job| assert!(result(&mut client, job).starts_with(r#"{"answer": 42"#)));
+        let objects = data.path("data").join("objects");
+        assert_eq!(files(&objects), 2);
+        server.kill();
+
+        ends_at(&data, point);
+        assert_eq!(files(&objects), 1, "the first one's are gone");
+        let server = sweeping(&data).start();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while jobs.iter().any(|job| http::get(&server.url, &format!("/response/{job}")).status != 404) {
+            assert!(Instant::now() < deadline, "a job is not forgotten");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+        assert_eq!(files(&objects), 0);
+        client.finish();
+    }
 }
 
 /// Posts a recorded request without waiting for its end; `None` when the server was not there to accept it.

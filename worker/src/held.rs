@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU8;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use engine::Share;
 use ids::{JobId, ModelKey, Token};
 use proto::v1;
 use tokio::time::Instant;
@@ -35,6 +36,8 @@ pub struct Running {
     pub phase: Phase,
     /// Whether the scheduler was told that it runs.
     pub told: bool,
+    /// What its program, and then what it saved, takes of the memory of all jobs.
+    pub memory: Option<Share>,
     /// Logs told so far.
     pub logs: u32,
     /// A later attempt, which was given to this very worker. It begins when this one is out.

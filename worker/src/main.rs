@@ -21,6 +21,7 @@ use crate::device::{Devices, Watched};
 use crate::settings::{Flags, SHARED_TOKENS};
 
 mod device;
+mod memory;
 mod settings;
 
 /// Runs researchers' programs on language models, for a Vitrine scheduler.
@@ -50,7 +51,7 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr);
     lines.init();
     let done = match arguments.command {
-        Command::Run(flags) => run(&flags),
+        Command::Run(flags) => failpoints::arm().map_err(anyhow::Error::msg).and_then(|()| run(&flags)),
         Command::ImportGguf { gguf, folder } => import(&gguf, &folder),
     };
     match done {
@@ -88,16 +89,23 @@ fn run(flags: &Flags) -> Result<()> {
     let name = settings.name.clone().unwrap_or_else(config::process_name);
     let mut config = Config {
         slots: settings.slots,
+        memory: settings.memory(),
         tls: settings.tls.as_ref().map(tls::Certificates::files),
         ..Config::new(settings.schedulers.clone(), token, name)
     };
     if let Some(instance) = &flags.instance {
         config.instance = InstanceId::new(instance);
     }
-    let (session, kept) = (config.session.subscribe(), settings.budget());
+    let (session, kept, memory) = (config.session.subscribe(), settings.kept(), config.memory.clone());
     let loader: Loader = Arc::new(move |asked, progress| {
-        let engine = |on_cpu| settings.engine(&kept, on_cpu);
-        load(asked, &devices, &engine, progress)
+        let engine = |on_cpu| settings.engine(&kept, &memory, on_cpu);
+        let loaded = load(asked, &devices, &engine, progress)?;
+        if settings.memory.0 == 0 {
+            let limit = memory.taken().saturating_add(memory::free() / 4 * 3);
+            tracing::info!(bytes = limit, "so much jobs may hold together");
+            memory.set_limit(limit);
+        }
+        Ok(loaded)
     });
     // One thread: it only passes on what the model's thread takes and gives.
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;

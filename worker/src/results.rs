@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use engine::Fault;
+use failpoints::Point;
 use program::Saved;
 use proto::v1;
 use store::{Blob, Grant, Place, messages};
@@ -80,6 +81,9 @@ impl Results {
             return Ok(Blob::Inline(bytes));
         }
         let put = until_reached(PATIENCE, || grant.put(place, bytes.clone())).await;
+        if put.is_ok() {
+            failpoints::pass(Point::ResultKept);
+        }
         put.map(Blob::Object).map_err(|error| {
             server(match error {
                 store::Error::NoSpace { .. } => {
@@ -111,7 +115,7 @@ mod tests {
         let results = Results::new(4 * MIB);
         let saved = |bytes: usize| {
             let mut heap = Heap::default();
-            let value = heap.push(Datum::Bytes(vec![7; bytes]));
+            let value = heap.push(Datum::Bytes(vec![7; bytes].into()));
             Saved { heap, names: vec![("x".into(), value)] }
         };
         let held = results.room.clone().acquire_many_owned(2).await.unwrap();

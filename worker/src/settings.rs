@@ -4,12 +4,11 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
 use config::Given;
-use engine::Budget;
+use engine::Pool;
 use serde::{Deserialize, Serialize};
 use tls::Certificates;
 
@@ -33,6 +32,10 @@ pub struct Settings {
     /// The torch/lib folder of an installed torch 2.11.0, whose libtorch_cuda.so computes on GPUs. Default: looked for in
     /// the usual places where this machine has an NVIDIA driver.
     pub torch_lib: Option<PathBuf>,
+    /// Bytes that all jobs hold together, in Python objects and in tensors on whichever device. A job that needs more while
+    /// others hold it is let go and comes again; one that needs more than this in all fails. Default 0, which is three
+    /// quarters of what the machine, or its container, has free when a model has been loaded.
+    pub memory: Size,
     /// Bytes of hidden states, keys and values that are kept of prompts which come again, of all models together.
     /// Default `1G`.
     pub kept_bytes: Size,
@@ -69,6 +72,7 @@ impl Default for Settings {
             health: None,
             slots: 32,
             torch_lib: None,
+            memory: Size(0),
             kept_bytes: Size(1 << 30),
             pass_bytes: Size(2 << 30),
             long_bytes: Size(4 << 30),
@@ -121,13 +125,18 @@ impl Settings {
         }
     }
 
+    /// Makes what jobs hold, of all models together.
+    pub fn memory(&self) -> Pool {
+        if self.memory.0 == 0 { Pool::default() } else { Pool::new(self.memory.0) }
+    }
+
     /// Makes what is kept between passes, of all models together.
-    pub fn budget(&self) -> Arc<Budget> {
-        Arc::new(Budget::new(self.kept_bytes.0))
+    pub fn kept(&self) -> Pool {
+        Pool::new(self.kept_bytes.0)
     }
 
     /// Returns the settings of a model's engine.
-    pub fn engine(&self, kept: &Arc<Budget>, on_cpu: bool) -> engine::Settings {
+    pub fn engine(&self, kept: &Pool, memory: &Pool, on_cpu: bool) -> engine::Settings {
         let pass_tokens = i64::from(self.pass_tokens);
         let shared_tokens = match i64::from(self.shared_tokens) {
             0 if on_cpu => SHARED_TOKENS,
@@ -141,7 +150,8 @@ impl Settings {
             long_tokens,
             pass_bytes: self.pass_bytes.0,
             long_bytes: self.long_bytes.0,
-            kept: Arc::clone(kept),
+            kept: kept.clone(),
+            memory: memory.clone(),
             waiting_traces: self.waiting_traces.max(1) as usize,
             lanes: self.lanes.max(1) as usize,
             ..engine::Settings::default()

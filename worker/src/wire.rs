@@ -50,7 +50,8 @@ pub fn failed(job: JobId, token: Token, fault: Fault, text: &str, usage: &Usage)
         Fault::User => v1::Fault::User,
         Fault::Limit => v1::Fault::Limit,
         Fault::Server => v1::Fault::Server,
-        Fault::Cancelled => v1::Fault::Cancelled,
+        // It is let go: it may run elsewhere, or here when others have ended.
+        Fault::Cancelled | Fault::Crowded => v1::Fault::Cancelled,
     };
     from_worker(Message::Failed(v1::Failed {
         job_id: job.to_string(),

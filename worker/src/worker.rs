@@ -7,7 +7,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use backon::{BackoffBuilder, ExponentialBackoff, ExponentialBuilder};
-use engine::{Event, Fault, Job, Usage};
+use engine::{Event, Fault, Job, Pool, Usage};
+use failpoints::Point;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use ids::{InstanceId, JobId, ModelKey, TenantId, Token};
@@ -47,6 +48,8 @@ pub struct Config {
     pub slots: u32,
     /// How long a job may keep the model after it was told to stop; then the process cannot be trusted. Default 30 s.
     pub let_go: Duration,
+    /// What jobs hold together.
+    pub memory: Pool,
     /// Bytes of saved values that are encoded at once; a larger result has the room for itself. Default 1 GiB.
     pub result_bytes: u64,
     /// Makes the worker say goodbye and end.
@@ -67,6 +70,7 @@ impl Config {
             instance: InstanceId::unique(),
             slots: 32,
             let_go: Duration::from_secs(30),
+            memory: Pool::default(),
             result_bytes: 1 << 30,
             leave: CancellationToken::new(),
             session: watch::Sender::new(false),
@@ -244,9 +248,13 @@ impl Worker {
     fn flush(&mut self) -> Option<mpsc::Sender<v1::FromWorker>> {
         let Connection::Open(session) = &mut self.connection else { return None };
         while let Some(message) = self.outgoing.pop_front() {
+            let ends = matches!(message.message, Some(Message::Finished(_) | Message::Failed(_)));
             if let Err(message) = session.send(message) {
                 self.outgoing.push_front(*message);
                 return Some(session.outbox.clone());
+            }
+            if ends {
+                failpoints::pass(Point::EndTold);
             }
         }
         None
@@ -373,6 +381,7 @@ impl Worker {
                 }
             }
             Told::Settled(v1::Settled { job_id, attempt, epoch }) => {
+                failpoints::pass(Point::SettledHeard);
                 if let Some((job, token)) = wire::given(&v1::Given { job_id, attempt, epoch }) {
                     self.held.settle(job, token);
                 }
@@ -384,6 +393,7 @@ impl Worker {
     async fn assigned(&mut self, assign: v1::Assign) {
         let token = Token { epoch: assign.epoch, attempt: assign.attempt };
         let Ok(job) = assign.job_id.parse::<JobId>() else { return self.closed("a job without an id was assigned") };
+        failpoints::pass(Point::AssignmentHeard);
         if let Some(running) = self.held.running.get_mut(&job) {
             // It is given out again while an older attempt is on its way out.
             if running.token != token {
@@ -410,6 +420,7 @@ impl Worker {
             stopping: None,
             phase: Phase::Reading,
             told: false,
+            memory: None,
             logs: 0,
             next: None,
         };
@@ -456,6 +467,7 @@ impl Worker {
     async fn submit(&mut self, token: Token, program: Box<Job>) {
         let job = program.id;
         let Some(running) = self.held.running.get_mut(&job) else { return };
+        running.memory = Some(self.config.memory.note(program.program.heap.bytes()));
         let sent = match self.hosted.orders(&running.model) {
             Some(orders) => orders.send(Order::Submit(program, Arc::clone(&running.begun))).await.is_ok(),
             None => false,
@@ -534,6 +546,9 @@ impl Worker {
                 self.outgoing.push_back(wire::log(job, token, number, text));
             }
             Event::Failed(_, failure, usage) => {
+                if failure.fault == Fault::Crowded {
+                    tracing::info!(%job, "other jobs hold the memory that a job needs; it is let go");
+                }
                 self.end(job, token, wire::failed(job, token, failure.fault, &failure.message, &usage));
             }
             Event::Finished(_, saved, usage) => self.finish(job, saved, usage),
@@ -544,6 +559,8 @@ impl Worker {
     fn finish(&mut self, job: JobId, saved: Saved, usage: Usage) {
         let Some(running) = self.held.running.get_mut(&job) else { return };
         running.phase = Phase::Writing;
+        // Others are not to take its room before it is written.
+        running.memory = Some(self.config.memory.note(saved.heap.bytes()));
         let (token, compress, destination) = (running.token, running.compress, running.result.clone());
         let results = self.results.clone();
         self.tasks.spawn(async move {

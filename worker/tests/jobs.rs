@@ -115,6 +115,13 @@ fn failure(record: &JobRecord) -> (Fault, &str) {
     }
 }
 
+#[tokio::test]
+async fn b6_a_job_that_others_leave_no_memory_comes_again_and_nobody_is_blamed() {
+    let cluster = Cluster::start().await;
+    let (record, _) = cluster.run("crowded").await;
+    assert_eq!((record.state, record.attempt, record.deaths), (State::Completed, 2, 0));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn small_results_lie_in_the_record_and_large_ones_in_an_object() {
     let cluster = Cluster::start().await;

@@ -459,6 +459,7 @@ fn begin<M: Model>(
     let environment = Rc::new(Environment::new(Rc::clone(&state), Rc::clone(printed)));
     let machine = Machine::new(&job.limits, environment);
     machine.set_stop_flag(Arc::clone(&job.stop));
+    machine.set_share(common.settings.memory.share());
     common.model.begin(&machine, gradients::mentioned(program), program.env.batching.unwrap_or_default(), !together);
     let running = start(job, &state, &machine, together);
     if running.is_err() {
@@ -520,6 +521,7 @@ pub fn failure_of(raise: &Raise) -> Failure {
     let fault = match raise.as_fatal() {
         None => Fault::User,
         Some(Fatal::Cancelled) => Fault::Cancelled,
+        Some(Fatal::Crowded) => Fault::Crowded,
         Some(_) => Fault::Limit,
     };
     Failure { fault, message: raise.traceback_text().trim_end().to_owned() }

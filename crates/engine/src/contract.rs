@@ -72,6 +72,8 @@ pub enum Fault {
     /// The server broke.
     Server,
     Cancelled,
+    /// Other jobs hold the memory that it needs: it can run, from its beginning, when some of them have ended.
+    Crowded,
 }
 
 /// What a job cost.

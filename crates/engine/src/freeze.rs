@@ -156,7 +156,7 @@ impl<M: Model> Freeze<'_, M> {
             }
             Value::Bytes(bytes) => {
                 self.spend(bytes.len() as u64)?;
-                Datum::Bytes(bytes.to_vec())
+                Datum::Bytes(bytes.to_vec().into())
             }
             Value::List(_) => Datum::List(self.sequence(value)?),
             Value::Tuple(_) => Datum::Tuple(self.sequence(value)?),
@@ -270,7 +270,7 @@ impl<M: Model> Freeze<'_, M> {
                 for row in rows.iter() {
                     let json = serde_json::to_vec(row).map_err(|error| Raise::runtime_error(error.to_string()))?;
                     self.spend(json.len() as u64)?;
-                    let state = self.heap.push(Datum::Bytes(json));
+                    let state = self.heap.push(Datum::Bytes(json.into()));
                     made.push(self.heap.push(object(class, Vec::new(), Some(state))));
                 }
                 self.heap.push(Datum::List(made))

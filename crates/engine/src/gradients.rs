@@ -3,6 +3,8 @@
 //! PyTorch records what gradients need wherever a parameter takes part. Here no weight requires grad, and a pass whose
 //! rows are shared records nothing; so a program that may ask for gradients is known by the names it uses.
 
+use std::collections::HashSet;
+
 use program::{Datum, Program, Ref};
 
 /// Names that every way of asking for gradients, or of asking whether they are recorded, has to use.
@@ -22,8 +24,10 @@ const NAMES: [&str; 10] = [
 /// Says whether any source text of a program, or a name that it refers to, mentions gradients. Strings and comments
 /// count: `getattr(loss, "backward")` is found, and a needless find costs only shared passes.
 pub fn mentioned(program: &Program) -> bool {
+    let mut sources = HashSet::new();
     let datum = |datum: &Datum| match datum {
-        Datum::Function { source, .. } => named(source),
+        // Many functions may share one.
+        Datum::Function { source, .. } => sources.insert(*source) && program.heap.text(*source).is_some_and(named),
         Datum::Envoy(envoy) => envoy.edits.iter().any(|edit| named(&edit.source.text)),
         Datum::Global { module, name } => named(module) || named(name),
         Datum::Attribute { name, .. } => named(name),

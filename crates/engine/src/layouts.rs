@@ -120,19 +120,16 @@ fn compact(shape: &[i64], strides: &[i64]) -> Vec<i64> {
 
 /// Moves the elements of tensors into one storage that begins at an element of their memory.
 fn place(heap: &mut Heap, group: &[Laid], start: i64, count: i64) {
-    let mut storage: Option<TensorData> = None;
+    let mut storage: Option<(DType, Vec<u8>)> = None;
     for laid in group {
         let Some(Datum::Tensor(data)) = heap.get(laid.at) else { continue };
-        let target = storage.get_or_insert_with(|| TensorData {
-            dtype: data.dtype,
-            shape: vec![count],
-            bytes: vec![0; usize::try_from(count).unwrap_or(0) * data.dtype.size()],
-            requires_grad: false,
-        });
-        scatter(&data.bytes, data.dtype.size(), laid, start, &mut target.bytes);
+        let empty = || (data.dtype, vec![0; usize::try_from(count).unwrap_or(0) * data.dtype.size()]);
+        let (_, target) = storage.get_or_insert_with(empty);
+        scatter(&data.bytes, data.dtype.size(), laid, start, target);
     }
-    let Some(storage) = storage else { return };
-    let storage = heap.push(Datum::Storage(storage));
+    let Some((dtype, bytes)) = storage else { return };
+    let data = TensorData { dtype, shape: vec![count], bytes: bytes.into(), requires_grad: false };
+    let storage = heap.push(Datum::Storage(data));
     for laid in group {
         let Some(Datum::Tensor(data)) = heap.get(laid.at) else { continue };
         let requires_grad = data.requires_grad;
@@ -167,8 +164,12 @@ mod tests {
     use super::*;
 
     fn laid(heap: &mut Heap, memory: usize, offset: i64, shape: &[i64], strides: &[i64], bytes: &[u8]) -> Laid {
-        let data =
-            TensorData { dtype: DType::UInt8, shape: shape.to_vec(), bytes: bytes.to_vec(), requires_grad: false };
+        let data = TensorData {
+            dtype: DType::UInt8,
+            shape: shape.to_vec(),
+            bytes: bytes.to_vec().into(),
+            requires_grad: false,
+        };
         let at = heap.push(Datum::Tensor(data));
         let last = shape.iter().zip(strides).map(|(size, stride)| (size - 1) * stride).sum::<i64>();
         let range = offset..offset + last + 1;
@@ -178,7 +179,7 @@ mod tests {
     fn view(heap: &Heap, at: Ref) -> (Vec<u8>, Vec<i64>, i64) {
         let Some(Datum::View { storage, strides, offset, .. }) = heap.get(at) else { panic!("{:?}", heap.get(at)) };
         let Some(Datum::Storage(data)) = heap.get(*storage) else { panic!("no storage") };
-        (data.bytes.clone(), strides.clone(), *offset)
+        (data.bytes.to_vec(), strides.clone(), *offset)
     }
 
     #[test]

@@ -48,9 +48,10 @@ mod written;
 
 pub use contract::{Engine, Event, Failure, Fault, Job, Usage};
 pub use interleaver::Interleaver;
+pub use interpreter::{Pool, Share};
 pub use model::{
     Attention, Done, Entered, Form, Forwarded, Inputs, Interrupt, Layout, Model, ModuleSchema, Observer, Packed, Part,
     Sampler, Schema, Segment, Site, Tensor, Tokenizer, Tree, Trunk, Wants,
 };
-pub use settings::{Budget, Settings};
+pub use settings::Settings;
 pub use shape::ShapeClass;

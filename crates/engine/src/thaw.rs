@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use interpreter::class::{Class, Decorated, Instance, Property};
-use interpreter::function::{Defaults, Function};
+use interpreter::function::{Defaults, Definition};
 use interpreter::raise::Raise;
 use interpreter::{Args, HostObject, HostResult, Machine, Outcome, Value};
 use program::datum::Decorator;
@@ -35,6 +35,8 @@ pub struct Thaw<'a, M: Model> {
     made: HashMap<Ref, Value>,
     /// What several tensors look into.
     storages: HashMap<Ref, M::Tensor>,
+    /// By source, name, file and line.
+    definitions: HashMap<(Ref, &'a str, &'a str, u32), Definition>,
     tracer: Rc<TraceState>,
     depth: usize,
 }
@@ -55,6 +57,7 @@ impl<'a, M: Model> Thaw<'a, M> {
             heap,
             made: HashMap::new(),
             storages: HashMap::new(),
+            definitions: HashMap::new(),
             tracer: Rc::default(),
             depth: 0,
         }
@@ -140,7 +143,7 @@ impl<'a, M: Model> Thaw<'a, M> {
             Datum::Float(value) => Value::Float(*value),
             Datum::Complex(real, imaginary) => Value::Complex(*real, *imaginary),
             Datum::Str(text) => Value::string(text.as_str()),
-            Datum::Bytes(bytes) => Value::Bytes(bytes.as_slice().into()),
+            Datum::Bytes(bytes) => Value::Bytes((&**bytes).into()),
             Datum::List(items) => {
                 let list = Value::list(Vec::new());
                 self.made.insert(at, list.clone());
@@ -214,15 +217,8 @@ impl<'a, M: Model> Thaw<'a, M> {
             Datum::Function { source, name, filename, line, defaults, keyword_defaults, globals } => {
                 let variables = Rc::new(RefCell::default());
                 let defaults = Defaults { positional: self.values(defaults)?, keyword: self.named(keyword_defaults)? };
-                let function = Function::from_source(
-                    &self.machine,
-                    source,
-                    name,
-                    filename,
-                    *line,
-                    defaults,
-                    Rc::clone(&variables),
-                )?;
+                let definition = self.definition(*source, name, filename, *line)?;
+                let function = definition.function(&self.machine, defaults, Rc::clone(&variables))?;
                 // Known before its globals are made: a recursive function is among them.
                 self.made.insert(at, function.clone());
                 for (name, value) in self.named(globals)? {
@@ -294,6 +290,15 @@ impl<'a, M: Model> Thaw<'a, M> {
             })),
             Datum::Opaque { what } => unsupported(what),
         })
+    }
+
+    /// Reads the source of a function, once for all that have the same.
+    fn definition(&mut self, source: Ref, name: &'a str, filename: &'a str, line: u32) -> Result<Definition, Raise> {
+        let text =
+            self.heap.text(source).ok_or_else(|| Raise::value_error("the request has a function without source"))?;
+        let machine = &self.machine;
+        let known = self.definitions.entry((source, name, filename, line));
+        Ok(known.or_insert_with(|| Definition::read(machine, text, name, filename, line)).clone())
     }
 
     /// Makes a tensor of a request, and says whether gradients are recorded for it.

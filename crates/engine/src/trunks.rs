@@ -4,13 +4,12 @@ use std::any::Any;
 use std::collections::HashMap;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
-use std::sync::Arc;
 
 use ids::TenantId;
+use interpreter::Pool;
 use lru::LruCache;
 
 use crate::model::{Attention, Trunk};
-use crate::settings::Budget;
 
 /// Rows that one tenant has run before. Nothing is shared between tenants: neither values nor the time they save.
 pub struct Trunks {
@@ -18,7 +17,7 @@ pub struct Trunks {
     seen: LruCache<Key, u64>,
     kept: LruCache<Key, Trunk>,
     bytes: u64,
-    budget: Arc<Budget>,
+    budget: Pool,
 }
 
 /// What makes two rows equal: a digest of tenant, attention and token ids, so that what is only remembered takes the same
@@ -72,7 +71,7 @@ const REMEMBERED: NonZeroUsize = NonZeroUsize::new(4096).unwrap();
 
 impl Trunks {
     /// Makes an empty store that keeps what its budget allows.
-    pub fn new(budget: Arc<Budget>) -> Self {
+    pub fn new(budget: Pool) -> Self {
         Self { seen: LruCache::new(REMEMBERED), kept: LruCache::unbounded(), bytes: 0, budget }
     }
 
@@ -193,7 +192,7 @@ mod tests {
     }
 
     fn store(limit: u64) -> Trunks {
-        Trunks::new(Arc::new(Budget::new(limit)))
+        Trunks::new(Pool::new(limit))
     }
 
     /// Finds rows of one segment, each of which weighs ten bytes. Returns their first tokens if they are kept, and how many
@@ -258,9 +257,9 @@ mod tests {
 
     #[test]
     fn stores_of_one_budget_keep_no_more_than_it_together_and_give_it_back() {
-        let budget = Arc::new(Budget::new(30));
-        let mut first = Trunks::new(Arc::clone(&budget));
-        let mut second = Trunks::new(Arc::clone(&budget));
+        let budget = Pool::new(30);
+        let mut first = Trunks::new(budget.clone());
+        let mut second = Trunks::new(budget.clone());
         for _ in 0..2 {
             find_all(&mut first, vec![row("a", 1), row("a", 2)]);
             find_all(&mut second, vec![row("a", 1)]);

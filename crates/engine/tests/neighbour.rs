@@ -3,7 +3,7 @@
 
 use engine::conformance::{Outcome, Subject, outcome_of, owned, tensor};
 use engine::fake::FakeModel;
-use engine::{Engine, Event, Fault, Interleaver, Job, Settings};
+use engine::{Engine, Event, Fault, Interleaver, Job, Pool, Settings};
 use ids::JobId;
 use program::Function;
 
@@ -82,6 +82,27 @@ fn long_jobs() -> Vec<Job> {
         TOY.session_job(&long(in_turn)),
         trace(LONG, "h = LAYERS[1].output\nprint('begun')\nh.no_such_thing"),
     ]
+}
+
+#[test]
+fn b6_a_job_that_needs_what_others_hold_can_run_when_they_have_ended() {
+    let pool = Pool::new(12 << 20);
+    let mut engine = engine_of(Settings { memory: pool.clone(), ..settings() });
+    let mut run = |mib: usize| {
+        let job = trace("Hello", &format!("kept = b'x' * ({mib} * 2**20)\nout = HEAD.output.save()"));
+        let (id, mut events) = (job.id, Vec::new());
+        engine.submit(job);
+        finish(&mut *engine, &mut events);
+        outcome_of(id, &events).end
+    };
+    let others = pool.note(8 << 20);
+    assert_eq!(run(6).map_err(|failure| failure.fault).err(), Some(Fault::Crowded));
+    drop(others);
+    assert!(run(6).is_ok());
+    let never = run(14).unwrap_err();
+    assert_eq!(never.fault, Fault::Limit);
+    assert!(never.message.contains("MemoryError"), "{}", never.message);
+    assert_eq!(pool.taken(), 0);
 }
 
 #[test]

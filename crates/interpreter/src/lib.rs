@@ -16,7 +16,9 @@ pub mod values;
 
 pub use evaluation::{attribute, coroutine, format, import, mapping, operators, set};
 pub use library::{builtins, methods, modules};
-pub use values::{class, effect, exceptions, frame, function, generator, host, machine, raise, types, value, watch};
+pub use values::{
+    class, effect, exceptions, frame, function, generator, host, machine, pool, raise, types, value, watch,
+};
 
 pub use class::{Class, Decorated, Instance, Property};
 pub use coroutine::{Coroutine, Step};
@@ -27,6 +29,7 @@ pub use function::{Defaults, Function, Method};
 pub use generator::Generator;
 pub use host::{Args, Block, Capture, HostObject, HostResult, Iteration, Operator, Outcome, Request};
 pub use machine::{Environment, Held, Machine};
+pub use pool::{Pool, Share};
 pub use raise::{Entry, Fatal, Raise};
 pub use types::charge::Meter;
 pub use types::{Dict, Iterator, List, Native, Range, Set, Slice, Tuple, Type};

@@ -11,6 +11,7 @@ pub mod generator;
 pub mod host;
 pub mod language;
 pub mod machine;
+pub mod pool;
 pub mod raise;
 pub(crate) mod suspension;
 pub(crate) mod teardown;

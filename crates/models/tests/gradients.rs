@@ -28,7 +28,7 @@ fn job(text: &str, source: &str) -> Job {
 
 fn gradient(outcome: &Outcome) -> Vec<u8> {
     let saved = outcome.end.as_ref().unwrap_or_else(|failure| panic!("{}", failure.message));
-    conformance::tensor(saved, "g").bytes
+    conformance::tensor(saved, "g").bytes.to_vec()
 }
 
 /// Has the job's bits depend on nobody else, whatever this processor's kernels do.

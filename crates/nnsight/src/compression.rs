@@ -18,6 +18,8 @@ const WINDOW_LOG_MAX: u32 = 23;
 const LEVEL: i32 = -1;
 /// Bytes of content up to which a frame is small.
 const SMALL: u64 = 1 << 20;
+/// Bytes of a piece of content.
+const PIECE: usize = 128 << 10;
 
 thread_local! {
     static DECOMPRESSOR: RefCell<Option<Decompressor<'static>>> = const { RefCell::new(None) };
@@ -34,26 +36,50 @@ pub(crate) fn announced(frame: &[u8]) -> Option<u64> {
 /// # Errors
 /// [`DecodeError::TooLarge`], and [`DecodeError::Zstd`] for bytes that are not one frame.
 pub(crate) fn decompress(blob: &[u8], limit: u64) -> Result<Vec<u8>, DecodeError> {
-    let failed = |error: io::Error| DecodeError::Zstd(error.to_string());
-    let too_large = DecodeError::TooLarge { limit, compressed: true };
     match announced(blob) {
-        Some(size) if size > limit => return Err(too_large),
-        Some(size) if size <= SMALL && find_frame_compressed_size(blob) == Ok(blob.len()) => {
-            return decompress_small(blob, size as usize).map_err(failed);
+        Some(size) if size <= SMALL.min(limit) && find_frame_compressed_size(blob) == Ok(blob.len()) => {
+            decompress_small(blob, size as usize).map_err(|error| DecodeError::Zstd(error.to_string()))
         }
-        _ => {}
+        _ => {
+            let mut bytes = Vec::new();
+            decompress_to(blob, limit, |piece| {
+                bytes.extend_from_slice(piece);
+                Ok::<_, DecodeError>(())
+            })?;
+            Ok(bytes)
+        }
+    }
+}
+
+/// Decompresses one frame, and no more than the limit, and gives its content away piece by piece.
+///
+/// # Errors
+/// [`DecodeError::TooLarge`], and [`DecodeError::Zstd`] for bytes that are not one frame; what `take` fails with.
+pub fn decompress_to<E: From<DecodeError>>(
+    blob: &[u8],
+    limit: u64,
+    mut take: impl FnMut(&[u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let failed = |error: io::Error| DecodeError::Zstd(error.to_string());
+    let mut left = limit;
+    if announced(blob).is_some_and(|size| size > limit) {
+        return Err(DecodeError::TooLarge { limit, compressed: true }.into());
     }
     let mut decoder = zstd::Decoder::with_buffer(blob).map_err(failed)?.single_frame();
     decoder.window_log_max(WINDOW_LOG_MAX).map_err(failed)?;
-    let mut bytes = Vec::new();
-    (&mut decoder).take(limit.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() as u64 > limit {
-        return Err(too_large);
+    let mut buffer = vec![0; PIECE];
+    loop {
+        let read = decoder.read(&mut buffer).map_err(failed)?;
+        if read == 0 {
+            break;
+        }
+        left = left.checked_sub(read as u64).ok_or(DecodeError::TooLarge { limit, compressed: true })?;
+        take(buffer.get(..read).unwrap_or_default())?;
     }
     if !decoder.finish().is_empty() {
-        return Err(DecodeError::Zstd("there are bytes after the frame".into()));
+        return Err(DecodeError::Zstd("there are bytes after the frame".into()).into());
     }
-    Ok(bytes)
+    Ok(())
 }
 
 /// Compresses an archive into one frame.

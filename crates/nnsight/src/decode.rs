@@ -5,8 +5,7 @@ mod layout;
 mod lower;
 mod tensor;
 
-use std::borrow::Cow;
-
+use bytes::Bytes;
 use program::{Entry, Function, Limits, Program, Ref, Source};
 
 use crate::compression::decompress;
@@ -15,30 +14,40 @@ use crate::pickle::{self, Bounds, Id};
 use crate::request::RequestFields;
 use lower::Lowering;
 
-/// Turns a request of the nnsight 0.8 client into a program: the multipart field `data`, parsed, and the file `blob`.
+/// Turns a request of the nnsight 0.8 client into a program: the multipart field `data`, parsed, and the file `blob`. The
+/// bytes of its tensors are parts of the payload where they can be.
 ///
 /// # Errors
 /// A [`DecodeError`] whose message can be shown to the user. Values that this server does not know are no error
 /// here: they become placeholders that fail when used.
-pub fn decode(request: &RequestFields, blob: &[u8], limits: &Limits) -> Result<Program, DecodeError> {
+pub fn decode(request: &RequestFields, blob: &Bytes, limits: &Limits) -> Result<Program, DecodeError> {
+    if request.compress {
+        let payload = decompress(blob, limits.decoded_bytes)?;
+        decode_payload(request, &payload.into(), limits)
+    } else {
+        decode_payload(request, blob, limits)
+    }
+}
+
+/// As [`decode`], of what was [decompressed](crate::decompress_to) already where it came compressed.
+///
+/// # Errors
+/// As [`decode`].
+pub fn decode_payload(request: &RequestFields, payload: &Bytes, limits: &Limits) -> Result<Program, DecodeError> {
     let model = request.model()?;
     let env = request.environment()?;
-    let bytes = if request.compress {
-        Cow::Owned(decompress(blob, limits.decoded_bytes)?)
-    } else if blob.len() as u64 > limits.decoded_bytes {
-        return Err(DecodeError::TooLarge { limit: limits.decoded_bytes, compressed: false });
-    } else {
-        Cow::Borrowed(blob)
-    };
-    let (graph, root, end) = pickle::read(&bytes, Bounds { nodes: limits.heap_nodes })?;
-    if end != bytes.len() {
+    if payload.len() as u64 > limits.decoded_bytes {
+        return Err(DecodeError::TooLarge { limit: limits.decoded_bytes, compressed: request.compress });
+    }
+    let (graph, root, end) = pickle::read(payload, Bounds { nodes: limits.heap_nodes })?;
+    if end != payload.len() {
         return Err(DecodeError::Payload("there are bytes after the pickle"));
     }
     let (tracer, block) = match graph.tuple(root) {
         Some(&[tracer, block]) => (tracer, block),
         _ => return Err(DecodeError::Payload("it is not a tracer and its block")),
     };
-    let mut lowering = Lowering::new(&graph, tracer, limits.decoded_bytes);
+    let mut lowering = Lowering::new(&graph, payload, tracer, limits.decoded_bytes);
     let (text, globals, locals) = lowering.block(block)?;
     let (filename, function) = origin(&mut lowering, tracer)?;
     let entry = entry(&mut lowering, tracer)?;

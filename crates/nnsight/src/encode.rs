@@ -626,11 +626,11 @@ mod tests {
     #[test]
     fn tensors_whose_bytes_do_not_fit_are_refused() {
         for (shape, bytes) in [(vec![2], 4), (vec![-1], 0), (vec![i64::MAX, i64::MAX], 0), (vec![], 0)] {
-            let data = TensorData { dtype: DType::Float32, shape, bytes: vec![0; bytes], requires_grad: false };
+            let data = TensorData { dtype: DType::Float32, shape, bytes: vec![0; bytes].into(), requires_grad: false };
             assert!(refusal(|_| Datum::Tensor(data.clone())).contains("do not fit"));
             assert!(refusal(|_| Datum::Array { data, scalar: false }).contains("do not fit"));
         }
-        let data = TensorData { dtype: DType::BFloat16, shape: vec![], bytes: vec![0; 2], requires_grad: false };
+        let data = TensorData { dtype: DType::BFloat16, shape: vec![], bytes: vec![0; 2].into(), requires_grad: false };
         assert!(refusal(|_| Datum::Array { data, scalar: true }).contains("bfloat16"));
         assert!(refusal(|_| Datum::Parameter { tensor: Ref(0), requires_grad: true }).contains("no tensor"));
     }

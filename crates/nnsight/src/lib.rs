@@ -15,7 +15,8 @@ mod pickle;
 mod request;
 mod response;
 
-pub use decode::decode;
+pub use compression::decompress_to;
+pub use decode::{decode, decode_payload};
 pub use encode::encode_saved;
 pub use error::{DecodeError, EncodeError};
 pub use request::RequestFields;

@@ -27,7 +27,7 @@ fn run(pickle: &[u8]) -> Result<Program, DecodeError> {
 
 fn run_fields(fields: &RequestFields, blob: &[u8]) -> Result<Program, DecodeError> {
     let (start, before) = (Instant::now(), peak_kib());
-    let result = decode(fields, blob, &limits());
+    let result = decode(fields, &blob.to_vec().into(), &limits());
     assert!(start.elapsed() < Duration::from_secs(10), "took {:?}", start.elapsed());
     // Tests share a process, so this bounds what they use together: a few times the limit of one.
     let used = peak_kib().saturating_sub(before);
@@ -219,6 +219,31 @@ fn one_large_value_used_everywhere_is_charged_for_each_copy() {
     // A storage of 16 kB, of which ten thousand tensors each take most.
     let view = b"ctorch._utils\n_rebuild_tensor_v2\n(ctorch.storage\n_load_from_bytes\nh\x00\x85RK\x00M\x10\x0e\x85K\x01\x85NNtR";
     many(op::bytes(&floats(4_000)), view);
+}
+
+#[test]
+fn a_source_is_kept_once_however_many_functions_have_it() {
+    let source = format!("def f():\n    return 1  # {}", "x".repeat(480));
+    let new = |source: &[u8]| {
+        let function = b"cnnsight.intervention.serialization\n_load_function\n(".to_vec();
+        [function, source.to_vec(), op::text("f"), b")}NX\x01\x00\x00\x00fK\x01tR".to_vec()].concat()
+    };
+    // Once as it is sent first, ten thousand times by the memo, and twice in full.
+    let first = new(&[op::text(&source), b"\x94".to_vec()].concat());
+    let again = new(&op::text(&source)).repeat(2);
+    let all = [b"](".to_vec(), first, new(b"h\x00").repeat(10_000), again, b"e".to_vec()].concat();
+    let program = run(&payload(&all)).unwrap();
+    let Some(Datum::List(functions)) = program.heap.get(program.locals[0].1) else { panic!("{program:?}") };
+    assert_eq!(functions.len(), 10_003);
+    let sources = functions.iter().map(|at| match program.heap.get(*at) {
+        Some(Datum::Function { source, .. }) => *source,
+        other => panic!("{other:?}"),
+    });
+    let sources: std::collections::BTreeSet<Ref> = sources.collect();
+    assert_eq!(sources.iter().map(|at| program.heap.text(*at)).collect::<Vec<_>>(), [Some(source.as_str())]);
+    let encoded = program.encode().unwrap();
+    assert!(encoded.len() < 10_003 * 32, "{} bytes", encoded.len());
+    assert_eq!(Program::decode(&encoded).unwrap(), program);
 }
 
 #[test]

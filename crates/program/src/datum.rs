@@ -3,6 +3,7 @@
 //! A [`Heap`] holds values by index, so that one object referred to twice stays one object
 //! and a list that holds itself can be written down.
 
+use bytes::Bytes;
 use num_bigint::BigInt;
 use serde::{Deserialize, Serialize};
 
@@ -67,7 +68,16 @@ impl Heap {
             let start = usize::try_from(place).ok()?.checked_mul(width)?;
             bytes.extend_from_slice(data.bytes.get(start..start.checked_add(width)?)?);
         }
-        Some(TensorData { dtype: data.dtype, shape: shape.clone(), bytes, requires_grad })
+        Some(TensorData { dtype: data.dtype, shape: shape.clone(), bytes: bytes.into(), requires_grad })
+    }
+
+    /// Returns the text at a reference; `None` for any other value.
+    #[must_use]
+    pub fn text(&self, at: Ref) -> Option<&str> {
+        match self.get(at) {
+            Some(Datum::Str(text)) => Some(text),
+            _ => None,
+        }
     }
 
     /// Returns how many values there are.
@@ -109,7 +119,7 @@ pub enum Datum {
     Float(f64),
     Complex(f64, f64),
     Str(String),
-    Bytes(#[serde(with = "serde_bytes")] Vec<u8>),
+    Bytes(Bytes),
     List(Vec<Ref>),
     Tuple(Vec<Ref>),
     Set(Vec<Ref>),
@@ -145,10 +155,10 @@ pub enum Datum {
     /// `torch.device`, by its text: `cpu`, `cuda:0`.
     Device(String),
 
-    /// A function or lambda whose source the client sent. `globals` holds everything it reads
-    /// from outside itself, its closure included.
+    /// A function or lambda whose source the client sent, as a [`Datum::Str`] that others may share. `globals` holds
+    /// everything it reads from outside itself, its closure included.
     Function {
-        source: String,
+        source: Ref,
         name: String,
         filename: String,
         line: u32,
@@ -255,8 +265,8 @@ pub struct Edit {
 pub struct TensorData {
     pub dtype: DType,
     pub shape: Vec<i64>,
-    #[serde(with = "serde_bytes")]
-    pub bytes: Vec<u8>,
+    /// Those of a request may be a part of it.
+    pub bytes: Bytes,
     pub requires_grad: bool,
 }
 

@@ -1,6 +1,7 @@
 //! The request itself.
 
 use std::fmt::{self, Display, Formatter};
+use std::io::Write;
 use std::str::FromStr;
 
 use ids::ModelKey;
@@ -32,6 +33,14 @@ impl Program {
     /// When a length does not fit the encoding.
     pub fn encode(&self) -> Result<Vec<u8>, postcard::Error> {
         postcard::to_stdvec(self)
+    }
+
+    /// As [`Program::encode`], piece by piece, to wherever there is room for it.
+    ///
+    /// # Errors
+    /// As [`Program::encode`]; when it cannot be written.
+    pub fn encode_to(&self, place: &mut impl Write) -> Result<(), postcard::Error> {
+        postcard::to_io(self, place).map(|_| ())
     }
 
     /// Decodes what [`Program::encode`] wrote.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use failpoints::Point;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::time::sleep;
@@ -71,6 +72,7 @@ impl Election {
                 sleep(AGAIN).await;
                 continue;
             };
+            failpoints::pass(Point::LeaseGranted);
             while lease.holds() {
                 let txn = Txn::default().absent(&self.key).put_leased(&self.key, value.clone(), lease.id());
                 let compared = match reached(self.store.txn(txn).await) {
@@ -129,6 +131,7 @@ impl Election {
     }
 
     fn won(&self, lease: Lease, epoch: Revision) -> Leadership {
+        failpoints::pass(Point::Elected);
         Leadership { lease, key: self.key.clone(), epoch }
     }
 

@@ -17,7 +17,7 @@ pub fn run(data: &[u8]) -> bool {
         let _ = (other.model().is_ok(), other.environment().is_ok());
     }
     let limits = Limits { decoded_bytes: 1 << 20, heap_nodes: 20_000, ..Limits::default() };
-    let program = match decode(&fields, payload, &limits) {
+    let program = match decode(&fields, &bytes::Bytes::copy_from_slice(payload), &limits) {
         Ok(program) => program,
         Err(error) => {
             assert!(!error.to_string().is_empty());

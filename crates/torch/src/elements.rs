@@ -12,7 +12,7 @@ use crate::python;
 /// callers convert first.
 #[must_use]
 pub fn decode(data: &TensorData) -> Vec<Value> {
-    let bytes = data.bytes.as_slice();
+    let bytes = &*data.bytes;
     match data.dtype {
         DType::Float64 => each(bytes, |b| Value::Float(f64::from_le_bytes(b))),
         DType::Float32 => each(bytes, |b| Value::Float(f64::from(f32::from_le_bytes(b)))),

@@ -7,8 +7,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use interpreter::pool::Short;
 use interpreter::raise::Raise;
-use interpreter::{Machine, Meter};
+use interpreter::{Fatal, Machine, Meter, Share};
 use kernels::Rows;
 use libtorch::account::{self, Account, Pays};
 use libtorch::ffi::{self, Reserved};
@@ -428,6 +429,10 @@ pub(crate) struct Purse {
     most: u64,
     taken: AtomicU64,
     refused: AtomicBool,
+    /// What the operation has of the memory that all share, and what its job holds beside tensors.
+    share: Option<Share>,
+    beside: u64,
+    crowded: AtomicBool,
 }
 
 impl Purse {
@@ -439,6 +444,9 @@ impl Purse {
             most: machine.limits().tensor_bytes,
             taken: AtomicU64::new(0),
             refused: AtomicBool::new(false),
+            share: machine.pool().map(|pool| pool.share()),
+            beside: machine.memory_bytes(),
+            crowded: AtomicBool::new(false),
         })
     }
 
@@ -468,12 +476,17 @@ impl Purse {
     /// That memory was refused; fuel is spent.
     pub fn close(&self, machine: &Machine) -> Result<(), Raise> {
         let (taken, freed) = (self.taken.swap(0, Ordering::Relaxed), self.account.take());
+        // The job has it from now on. Nothing can always be had.
+        let _ = self.share.as_ref().map(|share| share.cover(0));
         match taken.checked_sub(freed) {
             Some(more) => machine.charge_tensor(more)?,
             None => machine.release_tensor(freed - taken),
         }
         if self.refused.load(Ordering::Relaxed) {
             machine.charge_tensor(u64::MAX)?;
+        }
+        if self.crowded.load(Ordering::Relaxed) {
+            return Err(Raise::fatal(Fatal::Crowded));
         }
         machine.charge_fuel(cost::written(taken))
     }
@@ -491,10 +504,17 @@ impl Pays for Purser {
         let bytes = bytes as u64;
         let freed = self.0.account.freed();
         let taken = self.0.taken.load(Ordering::Relaxed);
-        if self.0.before.load(Ordering::Relaxed).saturating_add(taken).saturating_sub(freed).saturating_add(bytes)
-            > self.0.most
-        {
+        let before = self.0.before.load(Ordering::Relaxed);
+        let all = before.saturating_add(taken).saturating_sub(freed).saturating_add(bytes);
+        if all > self.0.most {
             self.0.refused.store(true, Ordering::Relaxed);
+            return Reserved::No;
+        }
+        if let Some(share) = &self.0.share
+            && let Err(short) = cover(share, all.saturating_add(self.0.beside), (taken + bytes).saturating_sub(freed))
+        {
+            let why = if short == Short::Now { &self.0.crowded } else { &self.0.refused };
+            why.store(true, Ordering::Relaxed);
             return Reserved::No;
         }
         self.0.taken.store(taken + bytes, Ordering::Relaxed);
@@ -504,6 +524,11 @@ impl Pays for Purser {
     fn as_any(&self) -> &dyn Any {
         self
     }
+}
+
+/// Takes what an operation has on its thread, unless it is too much with all that its job has.
+fn cover(share: &Share, all: u64, own: u64) -> Result<(), Short> {
+    if all > share.pool().limit() { Err(Short::Never) } else { share.cover(own) }
 }
 
 /// What a tensor costs beside its elements: the objects that stand for it, here and in libtorch.

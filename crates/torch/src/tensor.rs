@@ -196,7 +196,9 @@ impl Tensor {
         // SAFETY: `bytes` has `length` bytes, which the shim checks against the tensor's.
         let done = unsafe { ffi::vt_read(self.as_ptr(), bytes.as_mut_ptr().cast(), length, failure.out()) };
         match done {
-            true => Ok(TensorData { dtype, shape: self.sizes(), bytes, requires_grad: facts.requires_grad }),
+            true => {
+                Ok(TensorData { dtype, shape: self.sizes(), bytes: bytes.into(), requires_grad: facts.requires_grad })
+            }
             false => Err(failure.raise()),
         }
     }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
-use interpreter::{Coroutine, Environment, Fatal, Frame, Machine, Raise, Step, Value};
+use interpreter::{Coroutine, Environment, Fatal, Frame, Machine, Pool, Raise, Step, Value};
 use program::{Limits, Source};
 
 /// A host whose programs may wait, as in a lane, or not.
@@ -41,9 +41,15 @@ struct Ran {
 }
 
 fn run(code: &str, waits: bool, stops: bool, limits: &Limits) -> Ran {
+    run_among(&Pool::default(), code, waits, stops, limits)
+}
+
+/// Runs code beside what others hold.
+fn run_among(pool: &Pool, code: &str, waits: bool, stops: bool, limits: &Limits) -> Ran {
     let host = Rc::new(Host { waits, rests: Cell::new(0), stop: Arc::default(), stops });
     let machine = Machine::new(limits, host.clone());
     machine.set_stop_flag(Arc::clone(&host.stop));
+    machine.set_share(pool.share());
     let text = format!("import torch\ntorch.manual_seed(5)\n{code}\n");
     let source = Source { text, filename: "case".into(), function: "<module>".into() };
     let block = Frame::root(&machine, &source, Vec::new(), Vec::new()).unwrap();
@@ -93,6 +99,19 @@ fn what_another_thread_takes_is_charged_and_given_back() {
         &Limits::default(),
     );
     assert!(freed.machine.tensor_bytes() < 1 << 20, "{}", freed.machine.tensor_bytes());
+}
+
+#[test]
+fn b6_another_thread_takes_no_more_than_others_leave() {
+    let (pool, code) = (Pool::new(100_000_000), "x = torch.randn(15_000_000)");
+    let outcome = |code| run_among(&pool, code, true, false, &Limits::default()).outcome;
+    let others = pool.note(50_000_000);
+    assert_eq!(outcome(code).err().and_then(|raise| raise.as_fatal()), Some(Fatal::Crowded));
+    drop(others);
+    assert!(outcome(code).is_ok());
+    assert!(outcome("x = torch.randn(10_000_000)\nx = torch.randn(10_000_000)").is_ok());
+    assert_eq!(outcome("x = torch.randn(30_000_000)").err().and_then(|raise| raise.as_fatal()), Some(Fatal::Tensors));
+    assert_eq!(pool.taken(), 0);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use interpreter::{Coroutine, Environment, Fatal, Frame, Machine, Step, Value};
+use interpreter::{Coroutine, Environment, Fatal, Frame, Machine, Pool, Step, Value};
 use program::{Limits, Source};
 
 struct Host;
@@ -17,8 +17,14 @@ impl Environment for Host {
 const LIMIT: u64 = 64 << 20;
 
 fn run(code: &str) -> (Machine, Result<(), Option<Fatal>>) {
+    run_among(&Pool::default(), code)
+}
+
+/// Runs code beside what others hold.
+fn run_among(pool: &Pool, code: &str) -> (Machine, Result<(), Option<Fatal>>) {
     let limits = Limits { tensor_bytes: LIMIT, ..Limits::default() };
     let machine = Machine::new(&limits, Rc::new(Host));
+    machine.set_share(pool.share());
     let text = format!("import torch\nimport torch.nn.functional as F\n{code}\n");
     let source = Source { text, filename: "case".into(), function: "<module>".into() };
     let block = Frame::root(&machine, &source, Vec::new(), Vec::new()).unwrap();
@@ -54,6 +60,25 @@ fn a_job_that_asks_for_too_much_ends_before_the_memory_is_taken() {
         // Whichever budget is asked first: large results are charged as steps, too.
         assert!(matches!(outcome, Err(Some(Fatal::Tensors | Fatal::Fuel))), "{code}: {outcome:?}");
     }
+}
+
+#[test]
+fn b6_what_others_hold_is_told_from_what_there_never_is() {
+    let pool = Pool::new(48 << 20);
+    let run = |code: &str| {
+        let (machine, outcome) = run_among(&pool, code);
+        machine.teardown();
+        outcome
+    };
+    let others = pool.note(40 << 20);
+    let code = "x = torch.zeros(4 * 2**20)";
+    assert_eq!(run(code), Err(Some(Fatal::Crowded)));
+    assert_eq!(pool.taken(), 40 << 20, "what has ended holds nothing");
+    drop(others);
+    assert_eq!(run(code), Ok(()));
+    assert_eq!(run("for _ in range(20):\n    x = torch.zeros(4 * 2**20)"), Ok(()));
+    assert_eq!(run("x = torch.zeros(15 * 2**20)"), Err(Some(Fatal::Tensors)));
+    assert_eq!(pool.taken(), 0);
 }
 
 #[test]

@@ -8,3 +8,4 @@ mod results;
 mod several;
 mod site;
 mod submissions;
+mod uploads;

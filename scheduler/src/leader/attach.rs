@@ -1,5 +1,6 @@
 //! A worker that comes, or comes back with what it has.
 
+use failpoints::Point;
 use ids::{JobId, WorkerId};
 use proto::v1::{self, HeldState, to_worker};
 use store::job::Event;
@@ -48,6 +49,7 @@ impl Leader {
             tracing::error!(%worker, %error, "cannot note a worker");
             return outbox.refuse(Status::unavailable("the scheduler's store does not answer"));
         }
+        failpoints::pass(Point::WorkerEntered);
         let seat = self.crew.named(&worker).unwrap_or_else(|| {
             let link = Link::Away { until: self.pace.passed(), closed: Closed::Silent };
             let (jobs, models) = Default::default();

@@ -2,7 +2,8 @@
 //!
 //! It lets tests stop a job at an exact place, which no real program can. The strings:
 //! `canned:print TEXT`, `canned:fail TEXT`, `canned:mark FILE` (makes it), `canned:wait FILE` (until it is
-//! there), `canned:die FILE` (the process ends, once: it makes the file), `canned:big BYTES`.
+//! there), `canned:die FILE` (the process ends, once: it makes the file), `canned:big BYTES`, `canned:noise BYTES`
+//! (of which none can be spared).
 //! The result is `{"answer": 42, "attempt": N}`, and `big` beside.
 //!
 //! Like the real one it outlives its sessions: it dials again with what it has, and keeps an end until it is settled.
@@ -158,7 +159,7 @@ impl Job {
         let (job_id, attempt) = (self.assign.job_id.clone(), self.assign.attempt);
         self.tell(Message::Started(v1::Started { job_id: job_id.clone(), attempt, epoch })).await;
         let program = self.program().await?;
-        let (mut number, mut big) = (0, 0);
+        let (mut number, mut big) = (0, Vec::new());
         for directive in directives(&program.source.text) {
             match directive.split_once(' ') {
                 Some(("print", text)) => {
@@ -183,7 +184,8 @@ impl Job {
                         std::process::exit(3);
                     }
                 }
-                Some(("big", bytes)) => big = bytes.parse()?,
+                Some(("big", bytes)) => big = vec![7; bytes.parse()?],
+                Some(("noise", bytes)) => big = noise(bytes.parse()?),
                 _ => return Err(format!("unknown directive {directive:?}").into()),
             }
         }
@@ -244,7 +246,14 @@ fn directives(source: &str) -> impl Iterator<Item = &str> {
     source.split(['"', '\'']).filter_map(|text| text.strip_prefix("canned:"))
 }
 
-fn saved(attempt: u32, big: usize) -> Saved {
+/// Bytes that cannot be compressed, the same each time.
+fn noise(count: usize) -> Vec<u8> {
+    let next =
+        |state: &u64| Some(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
+    std::iter::successors(Some(1), next).map(|state: u64| (state >> 56) as u8).take(count).collect()
+}
+
+fn saved(attempt: u32, big: Vec<u8>) -> Saved {
     let mut saved = Saved::default();
     let mut add = |name: &str, datum: Datum| {
         let at: Ref = saved.heap.push(datum);
@@ -252,9 +261,9 @@ fn saved(attempt: u32, big: usize) -> Saved {
     };
     add("answer", Datum::Int(42.into()));
     add("attempt", Datum::Int(attempt.into()));
-    if big > 0 {
-        let shape = vec![i64::try_from(big).unwrap_or(0)];
-        add("big", Datum::Tensor(TensorData { dtype: DType::UInt8, shape, bytes: vec![7; big], requires_grad: false }));
+    if !big.is_empty() {
+        let shape = vec![i64::try_from(big.len()).unwrap_or(0)];
+        add("big", Datum::Tensor(TensorData { dtype: DType::UInt8, shape, bytes: big.into(), requires_grad: false }));
     }
     saved
 }

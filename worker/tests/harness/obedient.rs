@@ -1,6 +1,6 @@
 //! An engine that does what a job's source says, and jobs for it.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -13,10 +13,13 @@ use program::{Datum, Entry, Env, Heap, Limits, Program, Saved, Source};
 use store::{JobRecord, Objects, Place};
 use worker::{Load, Loader};
 
-/// Obeys words: `print N`, `save N` (bytes), `raise`, `panic`, `endless` (step by step), `spin` (within one step).
+/// Obeys words: `print N`, `save N` (bytes), `raise`, `panic`, `endless` (step by step), `spin` (within one step),
+/// `crowded` (there is memory for it only the second time).
 #[derive(Default)]
 struct Obedient {
     jobs: VecDeque<(Job, bool)>,
+    /// Those that found no memory.
+    crowded: BTreeSet<JobId>,
 }
 
 impl Engine for Obedient {
@@ -60,6 +63,9 @@ impl Engine for Obedient {
                 return events;
             }
             (["raise"], _) => failed(engine::Fault::User, "Traceback …\nValueError: no"),
+            // The first time.
+            (["crowded"], _) if self.crowded.insert(job.id) => failed(engine::Fault::Crowded, "others hold the memory"),
+            (["crowded"], _) => Event::Finished(job.id, saved(0), usage),
             (["panic"], _) => panic!("an index was out of range"),
             (["endless"], _) => {
                 std::thread::sleep(Duration::from_millis(1));
@@ -79,7 +85,7 @@ impl Engine for Obedient {
 
 pub fn saved(bytes: usize) -> Saved {
     let mut heap = Heap::default();
-    let value = heap.push(Datum::Bytes(vec![7; bytes]));
+    let value = heap.push(Datum::Bytes(vec![7; bytes].into()));
     Saved { heap, names: vec![("x".into(), value)] }
 }
 

@@ -3,6 +3,7 @@
 use std::cell::{Ref, RefCell};
 use std::rc::Rc;
 
+use program::SyntaxError;
 use program::ir::Code;
 
 use crate::values::attributes::Attributes;
@@ -20,6 +21,39 @@ pub struct Function {
     defaults: RefCell<Defaults>,
     attributes: Attributes,
     _charge: Charge,
+}
+
+/// What a `def` or `lambda` that came as source says. Any number of functions can be made from it.
+#[derive(Clone)]
+pub struct Definition {
+    name: Rc<str>,
+    /// The module around it, which has nothing else, and its own code.
+    lowered: Result<(Rc<Code>, Rc<Code>), Rc<SyntaxError>>,
+}
+
+impl Definition {
+    /// Reads source that stands at `line` of `filename`. What cannot be read makes functions that say so when called.
+    #[must_use]
+    pub fn read(machine: &Machine, source: &str, name: &str, filename: &str, line: u32) -> Self {
+        let lowered = program::lower::function(source, name, filename, line, machine.limits()).map_err(Rc::new);
+        Self { name: name.into(), lowered }
+    }
+
+    /// Makes a function, as [`Function::from_source`] does.
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub fn function(&self, machine: &Machine, defaults: Defaults, globals: Globals) -> Result<Value, Raise> {
+        let (root, code) = match &self.lowered {
+            Ok((root, code)) => (Rc::clone(root), Rc::clone(code)),
+            Err(error) => {
+                let error = Rc::clone(error);
+                return Ok(Value::native(&*self.name, move |_, _| Err(syntax_error(&error))));
+            }
+        };
+        let surroundings = Frame::around(machine, root, globals)?;
+        Ok(Value::Function(Rc::new(Function::new(machine, code, surroundings, defaults)?)))
+    }
 }
 
 /// Bytes charged for a function object.
@@ -73,12 +107,7 @@ impl Function {
         defaults: Defaults,
         globals: Globals,
     ) -> Result<Value, Raise> {
-        let (root, code) = match program::lower::function(source, name, filename, line, machine.limits()) {
-            Ok(lowered) => lowered,
-            Err(error) => return Ok(Value::native(name, move |_, _| Err(syntax_error(&error)))),
-        };
-        let surroundings = Frame::around(machine, root, globals)?;
-        Ok(Value::Function(Rc::new(Self::new(machine, code, surroundings, defaults)?)))
+        Definition::read(machine, source, name, filename, line).function(machine, defaults, globals)
     }
 
     pub fn code(&self) -> &Rc<Code> {

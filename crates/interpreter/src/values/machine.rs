@@ -18,6 +18,7 @@ use crate::values::exceptions::Kind;
 use crate::values::frame::Frame;
 use crate::values::host::{Args, HostResult, Outcome, Request};
 use crate::values::language::Language;
+use crate::values::pool::{Pool, Share, Short};
 use crate::values::raise::{Fatal, Raise};
 use crate::values::suspension::Mailbox;
 use crate::values::teardown::{self, Cyclic};
@@ -34,6 +35,8 @@ const AT_ONCE: u64 = 20_000_000;
 /// Native stack that a Python call or a nested expression may count on, and what is added where there is less.
 const STACK_RESERVE: usize = 256 << 10;
 const STACK_SEGMENT: usize = 4 << 20;
+/// Bytes of Python objects that are taken before they are made of what several jobs share.
+const LARGE: u64 = 1 << 20;
 /// Steps that handing on a line of output takes.
 const PRINT: u64 = 8;
 /// A line of output longer than this is handed on in pieces.
@@ -117,6 +120,8 @@ struct Inner {
     /// Frames open on the native stack that must not be left and come back to.
     held: Cell<u32>,
     flag: RefCell<Option<Arc<AtomicU8>>>,
+    /// What the job has of the memory that all share.
+    share: RefCell<Option<Share>>,
     extensions: RefCell<HashMap<TypeId, Rc<dyn Any>>>,
     polled: RefCell<Option<Rc<Mailbox>>>,
     switches: Rc<Cell<u64>>,
@@ -149,6 +154,7 @@ impl Machine {
             stopped: Cell::new(None),
             held: Cell::new(0),
             flag: RefCell::new(None),
+            share: RefCell::new(None),
             extensions: RefCell::new(HashMap::new()),
             polled: RefCell::new(None),
             switches: Rc::default(),
@@ -213,6 +219,10 @@ impl Machine {
         if used > self.0.limits.fuel {
             return Err(Raise::fatal(Fatal::Fuel));
         }
+        if let Err(fatal) = self.cover(0, Fatal::Memory) {
+            self.cancel(fatal);
+            return Err(Raise::fatal(fatal));
+        }
         self.adapt(used);
         // Others may run on this thread while this waits.
         let nobody = Paying::begin(None);
@@ -259,6 +269,9 @@ impl Machine {
     /// # Errors
     /// Fatal where they would exceed the limit; then nothing is counted.
     pub fn charge_memory(&self, bytes: u64) -> Result<(), Raise> {
+        if bytes >= LARGE {
+            self.cover(bytes, Fatal::Memory).map_err(Raise::fatal)?;
+        }
         if self.0.memory.charge(bytes) { Ok(()) } else { Err(Raise::fatal(Fatal::Memory)) }
     }
 
@@ -277,7 +290,13 @@ impl Machine {
     /// # Errors
     /// Fatal where they would exceed the limit; then nothing is counted.
     pub fn charge_tensor(&self, bytes: u64) -> Result<(), Raise> {
-        charge(&self.0.tensors, bytes, self.0.limits.tensor_bytes, Fatal::Tensors)
+        let all = self.0.tensors.get().saturating_add(bytes);
+        if all > self.0.limits.tensor_bytes {
+            return Err(Raise::fatal(Fatal::Tensors));
+        }
+        self.cover(bytes, Fatal::Tensors).map_err(Raise::fatal)?;
+        self.0.tensors.set(all);
+        Ok(())
     }
 
     /// Takes back bytes of tensors.
@@ -336,6 +355,28 @@ impl Machine {
     /// Returns whether the program must not be kept waiting.
     pub fn is_held(&self) -> bool {
         self.0.held.get() > 0
+    }
+
+    /// Has the job take its memory from what several share: tensors before they are made, Python objects when they are
+    /// large, and else soon after.
+    pub fn set_share(&self, share: Share) {
+        *self.0.share.borrow_mut() = Some(share);
+    }
+
+    /// Returns what the job shares with others, for threads that work for it: they have a share of their own.
+    pub fn pool(&self) -> Option<Pool> {
+        self.0.share.borrow().as_ref().map(Share::pool)
+    }
+
+    /// Sees to it that what is counted, and so many bytes more, is had of what several share.
+    fn cover(&self, more: u64, never: Fatal) -> Result<(), Fatal> {
+        let share = self.0.share.borrow();
+        let Some(share) = &*share else { return Ok(()) };
+        let all = self.0.memory.used().saturating_add(self.0.tensors.get()).saturating_add(more);
+        share.cover(all).map_err(|short| match short {
+            Short::Now => Fatal::Crowded,
+            Short::Never => never,
+        })
     }
 
     /// Watches a flag that another thread may set: 0 runs, 1 is cancelled, 2 is out of time.
@@ -441,7 +482,11 @@ impl Machine {
     /// # Errors
     /// Fatal where the text would exceed the limit.
     pub fn print(&self, text: &str) -> Result<(), Raise> {
-        charge(&self.0.output, text.len() as u64, self.0.limits.output_bytes, Fatal::Output)?;
+        let printed = self.0.output.get().saturating_add(text.len() as u64);
+        if printed > self.0.limits.output_bytes {
+            return Err(Raise::fatal(Fatal::Output));
+        }
+        self.0.output.set(printed);
         for piece in text.split_inclusive('\n') {
             // Each line is handed on, and may be sent, by itself.
             self.charge_fuel(1 + piece.len() as u64 / 64)?;
@@ -541,15 +586,6 @@ impl Machine {
 /// Runs `step` with at least [`STACK_RESERVE`] bytes of native stack.
 pub(crate) fn grow<T>(step: impl FnOnce() -> T) -> T {
     stacker::maybe_grow(STACK_RESERVE, STACK_SEGMENT, step)
-}
-
-fn charge(used: &Cell<u64>, bytes: u64, limit: u64, fatal: Fatal) -> Result<(), Raise> {
-    let total = used.get().saturating_add(bytes);
-    if total > limit {
-        return Err(Raise::fatal(fatal));
-    }
-    used.set(total);
-    Ok(())
 }
 
 /// Counts one level of nesting until dropped.

@@ -39,6 +39,8 @@ pub enum Fatal {
     Stopped,
     /// The host begins the program again where it is in nobody's way: not an error.
     Apart,
+    /// Other programs hold the memory that it needs, which it can have when some of them have ended: not an error.
+    Crowded,
 }
 
 impl Fatal {
@@ -47,7 +49,7 @@ impl Fatal {
             Self::Fuel | Self::Time => "TimeoutError",
             Self::Memory | Self::Tensors => "MemoryError",
             Self::Output => "OSError",
-            Self::Cancelled | Self::Stopped | Self::Apart => "InterruptedError",
+            Self::Cancelled | Self::Stopped | Self::Apart | Self::Crowded => "InterruptedError",
         }
     }
 
@@ -61,6 +63,7 @@ impl Fatal {
             Self::Cancelled => "the program was cancelled",
             Self::Stopped => "the program was stopped",
             Self::Apart => "the program begins again",
+            Self::Crowded => "other programs hold the memory that the program needs",
         }
     }
 }

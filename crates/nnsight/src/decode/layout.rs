@@ -1,5 +1,7 @@
 //! Strided bytes to row-major ones, with every product and sum checked.
 
+use std::borrow::Cow;
+
 use crate::error::DecodeError;
 
 /// Dimensions of one tensor; PyTorch stops at 64.
@@ -46,22 +48,23 @@ pub(super) fn reach(
 
 const OUTSIDE: DecodeError = DecodeError::Tensor("it reaches beyond its storage");
 
-/// Copies the elements of a view into a contiguous buffer. `offset` and `strides` count elements of `width` bytes.
+/// Returns the elements of a view row by row: copied, unless they lie so. `offset` and `strides` count elements of `width`
+/// bytes.
 /// The caller has charged for the result.
-pub(super) fn gather(
-    storage: &[u8],
+pub(super) fn gather<'a>(
+    storage: &'a [u8],
     width: usize,
     offset: i64,
     shape: &[i64],
     strides: &[i64],
-) -> Result<Vec<u8>, DecodeError> {
+) -> Result<Cow<'a, [u8]>, DecodeError> {
     if shape.len() != strides.len() {
         return Err(DecodeError::Tensor("its sizes and strides differ in number"));
     }
     let count = elements(shape)?;
     let offset = usize::try_from(offset).map_err(|_| DecodeError::Tensor("its offset is negative"))?;
     if count == 0 {
-        return Ok(Vec::new());
+        return Ok(Cow::default());
     }
     let mut dimensions = Vec::with_capacity(shape.len());
     let mut last = offset;
@@ -86,6 +89,9 @@ pub(super) fn gather(
         run *= size;
         dimensions.pop();
     }
+    if dimensions.is_empty() {
+        return storage.get(offset * width..(offset + run) * width).map(Cow::Borrowed).ok_or(OUTSIDE);
+    }
     let bytes = usize::try_from(count).ok().and_then(|count| count.checked_mul(width)).ok_or(OUTSIDE)?;
     let mut result = Vec::with_capacity(bytes);
     let mut index = vec![0; dimensions.len()];
@@ -94,7 +100,7 @@ pub(super) fn gather(
         result.extend_from_slice(storage.get(at * width..(at + run) * width).ok_or(OUTSIDE)?);
         let mut axis = dimensions.len();
         loop {
-            let Some(next) = axis.checked_sub(1) else { return Ok(result) };
+            let Some(next) = axis.checked_sub(1) else { return Ok(Cow::Owned(result)) };
             axis = next;
             let (size, stride) = dimensions[axis];
             index[axis] += 1;

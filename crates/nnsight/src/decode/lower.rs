@@ -4,8 +4,10 @@
 //! recurses. Everything copied or searched is charged against one budget: a pickle may refer to one large value
 //! from a million places.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
+use bytes::Bytes;
 use num_bigint::BigInt;
 use program::datum::Decorator;
 use program::{DType, Datum, Heap, Ref};
@@ -16,11 +18,15 @@ use crate::pickle::{Graph, Id, Node, Object};
 
 pub(super) struct Lowering<'g, 'a> {
     pub(super) graph: &'g Graph<'a>,
+    /// What was read.
+    pub(super) payload: &'g Bytes,
     pub(super) heap: Heap,
     /// By node: where its value is, once something refers to it.
     places: Vec<Option<Ref>>,
     /// Nodes that have a place and no value yet.
     work: Vec<Id>,
+    /// Where each source text is.
+    sources: HashMap<&'a str, Ref>,
     /// The tracer whose block this is.
     tracer: Id,
     limit: u64,
@@ -32,12 +38,14 @@ pub(super) struct Lowering<'g, 'a> {
 }
 
 impl<'g, 'a> Lowering<'g, 'a> {
-    pub(super) fn new(graph: &'g Graph<'a>, tracer: Id, limit: u64) -> Self {
+    pub(super) fn new(graph: &'g Graph<'a>, payload: &'g Bytes, tracer: Id, limit: u64) -> Self {
         Self {
             graph,
+            payload,
             heap: Heap::default(),
             places: vec![None; graph.nodes.len()],
             work: Vec::new(),
+            sources: HashMap::new(),
             tracer,
             limit,
             left: limit,
@@ -96,6 +104,19 @@ impl<'g, 'a> Lowering<'g, 'a> {
                 Ok(())
             }
             None => Err(DecodeError::TooManyBytes { limit: self.limit }),
+        }
+    }
+
+    /// Keeps bytes: what is a part of the payload is not copied.
+    pub(super) fn keep(&self, bytes: Cow<'_, [u8]>) -> Bytes {
+        let part = match bytes {
+            Cow::Owned(bytes) => return bytes.into(),
+            Cow::Borrowed(part) => part,
+        };
+        let start = (part.as_ptr() as usize).checked_sub(self.payload.as_ptr() as usize);
+        match start.filter(|start| start.saturating_add(part.len()) <= self.payload.len()) {
+            Some(start) if !part.is_empty() => self.payload.slice(start..start + part.len()),
+            _ => Bytes::copy_from_slice(part),
         }
     }
 
@@ -174,7 +195,7 @@ impl<'g, 'a> Lowering<'g, 'a> {
             Node::Str(text) => Datum::Str(self.copy(text)?),
             Node::Bytes(bytes) => {
                 self.spend(bytes.len() as u64)?;
-                Datum::Bytes(bytes.to_vec())
+                Datum::Bytes(self.keep((*bytes).into()))
             }
             Node::List(items) => Datum::List(self.refer_all(items)?),
             Node::Tuple(items) => Datum::Tuple(self.refer_all(items)?),
@@ -405,13 +426,13 @@ impl<'g, 'a> Lowering<'g, 'a> {
     fn function(&mut self, object: &'g Object, args: &[Id]) -> Result<Option<Datum>, DecodeError> {
         let graph = self.graph;
         let &[source, name, defaults, keyword_defaults, _, filename, line] = args else { return Ok(None) };
-        let (Some(source), Some(name), Some(filename)) = (graph.text(source), graph.text(name), graph.text(filename))
+        let (Some(text), Some(name), Some(filename)) = (graph.text(source), graph.text(name), graph.text(filename))
         else {
             return Ok(None);
         };
         let line = graph.integer(line).and_then(|line| u32::try_from(line).ok()).unwrap_or(1);
         Ok(Some(Datum::Function {
-            source: self.copy(source)?,
+            source: self.source(source, text)?,
             name: self.copy(name)?,
             filename: self.copy(filename)?,
             line,
@@ -422,6 +443,19 @@ impl<'g, 'a> Lowering<'g, 'a> {
                 None => Vec::new(),
             },
         }))
+    }
+
+    /// Returns where a source text is or will be. It is kept once, however many functions have it, and parsed for each,
+    /// which is what is charged for here.
+    fn source(&mut self, id: Id, text: &'a str) -> Result<Ref, DecodeError> {
+        self.spend(text.len() as u64)?;
+        if let Some(slot @ None) = self.places.get_mut(id.0 as usize) {
+            // The same text, read elsewhere.
+            *slot = self.sources.get(text).copied();
+        }
+        let place = self.refer(id);
+        self.sources.insert(text, place);
+        Ok(place)
     }
 
     /// Stands for a function that came as the byte code of the client's Python.

@@ -106,7 +106,7 @@ impl<'a> Lowering<'_, 'a> {
             let plain = range.is_empty() || rows_follow(&shape, &strides);
             if plain && users.len() == 1 {
                 self.charge(dtype, &shape)?;
-                let bytes = gather(storage.bytes, width, offset, &shape, &strides)?;
+                let bytes = self.keep(gather(storage.bytes, width, offset, &shape, &strides)?);
                 self.heap.set(*at, Datum::Tensor(TensorData { dtype, shape, bytes, requires_grad }));
                 return Ok(());
             }
@@ -118,7 +118,7 @@ impl<'a> Lowering<'_, 'a> {
         let end = ranges.iter().map(|range| range.end).max().unwrap_or(0);
         let count = i64::try_from(end - start).map_err(|_| DecodeError::Tensor("its size overflows"))?;
         self.charge(dtype, &[count])?;
-        let bytes = storage.bytes.get(start * width..end * width).unwrap_or_default().to_vec();
+        let bytes = self.keep(storage.bytes.get(start * width..end * width).unwrap_or_default().into());
         let data = TensorData { dtype, shape: vec![count], bytes, requires_grad: false };
         let shared = self.heap.push(Datum::Storage(data));
         for at in users {
@@ -145,9 +145,9 @@ impl<'a> Lowering<'_, 'a> {
         let strides = row_strides(&shape, graph.truth(fortran) == Some(true))?;
         let mut bytes = gather(bytes, dtype.size(), 0, &shape, &strides)?;
         if swapped {
-            swap(dtype, &mut bytes);
+            swap(dtype, bytes.to_mut());
         }
-        let data = TensorData { dtype, shape, bytes, requires_grad: false };
+        let data = TensorData { dtype, shape, bytes: self.keep(bytes), requires_grad: false };
         Ok(Some(Datum::Array { data, scalar: false }))
     }
 
@@ -159,13 +159,13 @@ impl<'a> Lowering<'_, 'a> {
         };
         let mut bytes = gather(bytes, dtype.size(), 0, &[], &[])?;
         if swapped {
-            swap(dtype, &mut bytes);
+            swap(dtype, bytes.to_mut());
         }
-        let data = TensorData { dtype, shape: Vec::new(), bytes, requires_grad: false };
+        let data = TensorData { dtype, shape: Vec::new(), bytes: self.keep(bytes), requires_grad: false };
         Ok(Some(Datum::Array { data, scalar: true }))
     }
 
-    /// Charges for a result before it is allocated.
+    /// Charges for a result before it is made.
     fn charge(&mut self, dtype: DType, shape: &[i64]) -> Result<(), DecodeError> {
         let bytes = elements(shape)?.checked_mul(dtype.size() as u64);
         self.spend(bytes.ok_or(DecodeError::Tensor("its size overflows"))?)
