@@ -6,12 +6,17 @@ use common::Oracle;
 
 #[test]
 fn standard_modules_behave_as_in_cpython() {
-    let programs: Vec<(String, String)> = include_str!("modules.py")
-        .split("#### ")
-        .filter_map(|part| part.split_once('\n'))
-        .map(|(title, source)| (title.to_owned(), source.to_owned()))
-        .collect();
-    Oracle::check(&programs);
+    Oracle::check(&programs(include_str!("modules.py")));
+}
+
+#[test]
+fn modules_written_in_python_behave_as_in_cpython() {
+    Oracle::check(&programs(include_str!("library.py")));
+}
+
+fn programs(text: &str) -> Vec<(String, String)> {
+    let parts = text.split("#### ").filter_map(|part| part.split_once('\n'));
+    parts.map(|(title, source)| (title.to_owned(), source.to_owned())).collect()
 }
 
 /// Programs that would take forever or all memory, with the exceptions that end them.
@@ -123,6 +128,18 @@ fn hostile_programs_end() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_a_module_keeps_for_itself_is_not_found_in_it() {
+    let text = "import dataclasses, collections\nfor module in dataclasses, collections:\n    for name in '_FIELD', '_signature', \
+                'operator', '_equip', '_NamedTuple', '__all__':\n        assert not hasattr(module, name), name\n\
+                from dataclasses import _equip";
+    let (_, result) = common::run(text, &program::Limits::default());
+    assert_eq!(
+        result.err().map(|raise| raise.message()).unwrap_or_default(),
+        "cannot import name '_equip' from 'dataclasses' (module 'dataclasses' has no attribute '_equip')"
+    );
 }
 
 #[test]

@@ -88,6 +88,8 @@ pub struct Text {
     pub text: Rc<str>,
     /// Number of the first line.
     pub first_line: u32,
+    /// Text of the server's own, which no traceback shows: what it raises is the doing of who called it.
+    pub hidden: bool,
 }
 
 impl Text {

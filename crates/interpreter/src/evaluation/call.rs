@@ -84,7 +84,7 @@ fn call_function(machine: &Machine, function: &Rc<Function>, args: Args) -> Host
     };
     let channel = code.generator.then(Rc::<Channel>::default);
     let frame = Frame::inner(machine, &code, &surroundings, channel.clone())?;
-    bind(machine, function, &code, args, &frame)?;
+    bind(machine, &code, &function.borrow_defaults(), args, &frame)?;
     let machine = machine.clone();
     if let Some(channel) = channel {
         let name = Rc::clone(&code.name);
@@ -234,7 +234,16 @@ pub(crate) fn then_value(machine: &Machine, outcome: Outcome, value: Value) -> H
 }
 
 /// Binds arguments to the slots of a new frame, with CPython's messages.
-fn bind(machine: &Machine, function: &Function, code: &Rc<Code>, args: Args, frame: &Frame) -> Result<(), Raise> {
+///
+/// # Errors
+/// `TypeError` for arguments that do not fit.
+pub(crate) fn bind(
+    machine: &Machine,
+    code: &Code,
+    defaults: &Defaults,
+    args: Args,
+    frame: &Frame,
+) -> Result<(), Raise> {
     let parameters = &code.parameters;
     let positional = parameters.positional_only + parameters.positional;
     let named = positional + parameters.keyword_only;
@@ -251,9 +260,8 @@ fn bind(machine: &Machine, function: &Function, code: &Rc<Code>, args: Args, fra
     }
     // Each name is looked for among the parameters.
     machine.charge_fuel(args.keyword.len() as u64 * named as u64 / 32)?;
-    let defaults = function.borrow_defaults();
     if !extra.is_empty() && !parameters.star {
-        return Err(too_many(code, parameters, &defaults, given, &args.keyword));
+        return Err(too_many(code, parameters, defaults, given, &args.keyword));
     }
     let mut unknown = Vec::new();
     for (name, value) in args.keyword {

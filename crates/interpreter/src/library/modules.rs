@@ -1,4 +1,4 @@
-//! The standard modules that research code imports, written in Rust.
+//! The standard modules that research code imports: written in Python where that is shorter, else in Rust.
 
 mod abc;
 mod collections;
@@ -14,7 +14,6 @@ mod itertools;
 mod json;
 mod lazy;
 mod math;
-mod namedtuple;
 mod operator;
 mod re;
 mod represent;
@@ -23,6 +22,7 @@ mod statistics;
 mod text;
 mod types;
 pub mod typing;
+mod written;
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -33,14 +33,18 @@ use std::rc::Rc;
 use crate::values::class::{Class, Decorated, Property};
 use crate::values::effect::{Effect, Use};
 use crate::values::exceptions::Kind;
+use crate::values::frame::Frame;
 use crate::values::function::Method;
 use crate::values::host::{Args, HostObject, HostResult};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::trash;
+use crate::values::teardown::Cyclic;
+use crate::values::types::{Type, trash};
 use crate::values::value::Value;
 
+use Source::{Python, Rust};
 pub use copy::deepcopy;
+use written::Written;
 
 /// A function of a module.
 type Function = fn(&Machine, Args) -> HostResult;
@@ -51,33 +55,41 @@ type Members = Vec<(&'static str, Value)>;
 /// Makes the members of a module.
 type Make = fn(&Machine) -> Result<Members, Raise>;
 
-/// Modules by name, with what makes their members. Each is made once a machine.
-const MODULES: &[(&str, Make)] = &[
-    ("__future__", |_| {
-        Ok(["annotations", "division", "print_function"].map(|name| (name, Value::Bool(true))).to_vec())
-    }),
-    ("abc", abc::members),
-    ("bisect", heap::bisect),
-    ("collections", collections::members),
-    ("collections.abc", typing::abstract_containers),
-    ("contextlib", contextlib::members),
-    ("copy", copy::members),
-    ("dataclasses", dataclasses::members),
-    ("enum", enums::members),
-    ("functools", functools::members),
-    ("heapq", heap::heapq),
-    ("itertools", itertools::members),
-    ("json", json::members),
-    ("math", math::members),
-    ("numbers", typing::numbers),
-    ("operator", operator::members),
-    ("re", re::members),
-    ("statistics", statistics::members),
-    ("string", text::members),
-    ("types", types::members),
-    ("typing", typing::members),
-    ("typing_extensions", typing::members),
-    ("warnings", types::warnings),
+/// What a module is written in.
+#[derive(Clone, Copy)]
+enum Source {
+    Rust(Make),
+    Python(&'static Written),
+}
+
+/// Modules by name. Each is made once a machine.
+const MODULES: &[(&str, Source)] = &[
+    (
+        "__future__",
+        Rust(|_| Ok(["annotations", "division", "print_function"].map(|name| (name, Value::Bool(true))).to_vec())),
+    ),
+    ("abc", Rust(abc::members)),
+    ("bisect", Rust(heap::bisect)),
+    ("collections", Python(&collections::COLLECTIONS)),
+    ("collections.abc", Rust(typing::abstract_containers)),
+    ("contextlib", Rust(contextlib::members)),
+    ("copy", Rust(copy::members)),
+    ("dataclasses", Python(&dataclasses::DATACLASSES)),
+    ("enum", Rust(enums::members)),
+    ("functools", Rust(functools::members)),
+    ("heapq", Rust(heap::heapq)),
+    ("itertools", Rust(itertools::members)),
+    ("json", Rust(json::members)),
+    ("math", Rust(math::members)),
+    ("numbers", Rust(typing::numbers)),
+    ("operator", Rust(operator::members)),
+    ("re", Rust(re::members)),
+    ("statistics", Rust(statistics::members)),
+    ("string", Rust(text::members)),
+    ("types", Rust(types::members)),
+    ("typing", Rust(typing::members)),
+    ("typing_extensions", Rust(typing::members)),
+    ("warnings", Rust(types::warnings)),
 ];
 
 /// Modules of Python that reach out of the program, with what to use instead where there is something.
@@ -107,29 +119,69 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 /// Returns a standard module by name, or `None` for any other. A machine always gives the same object.
-pub fn import(machine: &Machine, name: &str) -> Option<Value> {
-    let (name, make) = MODULES.iter().find(|(known, _)| *known == name)?;
+///
+/// # Errors
+/// Fuel or memory is spent, or calls are too deep to make it here.
+pub fn import(machine: &Machine, name: &str) -> Result<Option<Value>, Raise> {
+    let Some((name, source)) = MODULES.iter().find(|(known, _)| *known == name) else { return Ok(None) };
     let made = made(machine);
     if let Some(module) = made.borrow().get(name) {
-        return Some(module.clone());
+        return Ok(Some(module.clone()));
     }
-    // Making a module only fails where the job's memory is spent, which the next charge reports again.
-    let members: HashMap<_, _> = make(machine).ok()?.into_iter().collect();
+    let (members, variables) = source.members(machine, name)?;
+    let members = members.into_iter().collect();
     effects::declare(name, &members);
-    let module = Value::host(Module { name, members });
+    let module = Value::host(Module { name, members, variables });
     made.borrow_mut().insert(name, module.clone());
-    Some(module)
+    Ok(Some(module))
+}
+
+/// Returns what a module written in Python keeps under a name, which programs may not find there.
+///
+/// # Errors
+/// As [`import`].
+fn kept(machine: &Machine, module: &str, name: &str) -> Result<Value, Raise> {
+    let found = import(machine, module)?;
+    let variables = match &found {
+        Some(Value::Host(module)) => {
+            module.as_any().downcast_ref().and_then(|module: &Module| module.variables.clone())
+        }
+        _ => None,
+    };
+    let kept = variables.and_then(|variables| variables.get(name));
+    kept.ok_or_else(|| Raise::runtime_error(format!("the module {module} has no {name}")))
 }
 
 /// Returns the names of the modules, each with those of its members.
 ///
 /// # Errors
 /// Memory is spent.
-pub fn catalog(machine: &Machine) -> Result<Vec<(&'static str, Vec<&'static str>)>, Raise> {
-    let names = |(module, make): &(&'static str, Make)| {
-        Ok((*module, make(machine)?.into_iter().map(|(name, _)| name).collect()))
+pub fn catalog(machine: &Machine) -> Result<Vec<(&'static str, Vec<Rc<str>>)>, Raise> {
+    let names = |(module, source): &(&'static str, Source)| {
+        Ok((*module, source.members(machine, module)?.0.into_iter().map(|(name, _)| name).collect()))
     };
     MODULES.iter().map(names).collect()
+}
+
+impl Source {
+    /// Makes what a program finds in the module, and the variables of one that has a text.
+    fn members(
+        self,
+        machine: &Machine,
+        name: &'static str,
+    ) -> Result<(Vec<(Rc<str>, Value)>, Option<Rc<Frame>>), Raise> {
+        match self {
+            Rust(make) => Ok((named(make(machine)?), None)),
+            Python(written) => {
+                let variables = written.run(machine, name)?;
+                Ok((Written::public(&variables), Some(variables)))
+            }
+        }
+    }
+}
+
+fn named(members: Members) -> Vec<(Rc<str>, Value)> {
+    members.into_iter().map(|(name, value)| (Rc::from(name), value)).collect()
 }
 
 /// Makes of a class that came with a request, attribute by attribute, what its metaclass or `namedtuple` made of it where
@@ -145,8 +197,15 @@ pub fn revive(machine: &Machine, class: &Rc<Class>) -> HostResult {
         }
         return enums::enumerate(machine, Args::of([Value::Class(Rc::clone(class))]));
     }
-    namedtuple::revive(class);
-    Ok(Value::None.into())
+    match (class.builtin(), class.own("_fields")) {
+        (Some(Type::Tuple), Some(Value::Tuple(_))) => {
+            // Its methods and the class hold each other.
+            machine.register(Cyclic::Class(Rc::downgrade(class)));
+            let revive = kept(machine, "collections", "_revive")?;
+            machine.call_now(&revive, Args::of([Value::Class(Rc::clone(class))]))
+        }
+        _ => Ok(Value::None.into()),
+    }
 }
 
 /// Says that this server does not offer a module of Python's own; `None` for modules that are not known.
@@ -174,7 +233,9 @@ fn made(machine: &Machine) -> Rc<Made> {
 /// A module object.
 struct Module {
     name: &'static str,
-    members: HashMap<&'static str, Value>,
+    members: HashMap<Rc<str>, Value>,
+    /// All that a text binds, what is its own included.
+    variables: Option<Rc<Frame>>,
 }
 
 impl HostObject for Module {
@@ -244,9 +305,4 @@ fn method(name: &str, body: Function) -> Value {
         Ok(Value::Method(Rc::new(Method { function: function.clone(), receiver })).into())
     });
     Value::Decorated(Rc::new(Decorated::Property(Property { getter: Some(getter), ..Property::default() })))
-}
-
-/// Makes a class attribute that is bound to the class.
-fn class_method(name: &str, body: Function) -> Value {
-    Value::Decorated(Rc::new(Decorated::ClassMethod(Value::native(name, body))))
 }

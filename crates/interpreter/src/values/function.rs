@@ -1,11 +1,12 @@
 //! Functions with source, and functions bound to their first argument.
 
-use std::cell::{Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::rc::Rc;
 
 use program::ir::Code;
 
 use crate::values::attributes::Attributes;
+use crate::values::effect::Effect;
 use crate::values::frame::{Frame, Globals, syntax_error};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
@@ -19,6 +20,7 @@ pub struct Function {
     surroundings: RefCell<Option<Rc<Frame>>>,
     defaults: RefCell<Defaults>,
     attributes: Attributes,
+    effect: Cell<Effect>,
     _charge: Charge,
 }
 
@@ -52,6 +54,7 @@ impl Function {
             surroundings: RefCell::new(Some(surroundings)),
             defaults: RefCell::new(defaults),
             attributes: Attributes::default(),
+            effect: Cell::new(Effect::Anything),
             _charge: charge,
         })
     }
@@ -79,6 +82,16 @@ impl Function {
         };
         let surroundings = Frame::around(machine, root, globals)?;
         Ok(Value::Function(Rc::new(Self::new(machine, code, surroundings, defaults)?)))
+    }
+
+    /// Says what calling it does.
+    pub fn declare(&self, effect: Effect) {
+        self.effect.set(effect);
+    }
+
+    /// Returns what calling it does, as far as its maker has said: the text of a program's own says more.
+    pub fn effect(&self) -> Effect {
+        self.effect.get()
     }
 
     pub fn code(&self) -> &Rc<Code> {

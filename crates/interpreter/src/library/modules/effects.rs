@@ -4,6 +4,7 @@
 //! changes an argument, and what keeps something between two calls.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use crate::values::effect::Effect;
 use crate::values::value::Value;
@@ -159,11 +160,13 @@ const LOOKS: &[(&str, &[&str])] = &[
 ];
 
 /// Marks the members of a module that was just made.
-pub(super) fn declare(module: &str, members: &HashMap<&'static str, Value>) {
+pub(super) fn declare(module: &str, members: &HashMap<Rc<str>, Value>) {
     let looks = LOOKS.iter().find(|(known, _)| *known == module).map_or(&[][..], |(_, names)| names);
     for name in looks {
-        if let Some(Value::Native(native)) = members.get(name) {
-            native.declare(Effect::Looks);
+        match members.get(*name) {
+            Some(Value::Native(native)) => native.declare(Effect::Looks),
+            Some(Value::Function(function)) => function.declare(Effect::Looks),
+            _ => {}
         }
     }
 }
@@ -180,7 +183,7 @@ mod tests {
 
     fn effect(module: &str, name: &str) -> Effect {
         let machine = Machine::new(&program::Limits::default(), std::rc::Rc::new(Nothing));
-        let module = super::super::import(&machine, module).unwrap();
+        let module = super::super::import(&machine, module).unwrap().unwrap();
         let Value::Host(module) = module else { panic!("a module is a host object") };
         module.effect(&machine, name, Use::Read)
     }

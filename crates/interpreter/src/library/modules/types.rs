@@ -81,7 +81,7 @@ pub fn warnings(machine: &Machine) -> Result<Members, Raise> {
     let ignore: Function = |_, _| Ok(Value::None.into());
     let mut members =
         functions(&[("filterwarnings", ignore), ("resetwarnings", ignore), ("simplefilter", ignore), ("warn", ignore)]);
-    if let Some(contextlib) = import(machine, "contextlib")
+    if let Some(contextlib) = import(machine, "contextlib")?
         && let Ok(Some(Outcome::Ready(Value::Class(null)))) = attribute::find(machine, &contextlib, "nullcontext")
     {
         members.push((

@@ -1,0 +1,58 @@
+//! Modules written in Python.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use program::ir::Code;
+
+use super::{Make, named};
+use crate::evaluation::coroutine::{Coroutine, Step};
+use crate::values::frame::{Frame, syntax_error};
+use crate::values::machine::Machine;
+use crate::values::raise::Raise;
+use crate::values::value::Value;
+
+/// The text of a module. It says in `__all__` what programs find in it; its other names are its own.
+pub struct Written {
+    pub text: &'static str,
+    /// Makes what the text finds under names that it does not bind: what it cannot do itself.
+    pub natives: Make,
+}
+
+thread_local! {
+    /// Texts that were lowered before. Code is shared by all machines of a thread.
+    static LOWERED: RefCell<HashMap<&'static str, Rc<Code>>> = RefCell::default();
+}
+
+impl Written {
+    /// Runs the text on a machine, and returns its variables.
+    ///
+    /// # Errors
+    /// Fuel or memory is spent, or calls are too deep.
+    pub fn run(&self, machine: &Machine, name: &'static str) -> Result<Rc<Frame>, Raise> {
+        let module = [(Rc::from("__name__"), Value::from(name))];
+        let block = Frame::of_root(machine, self.code(name)?, named((self.natives)(machine)?), module)?;
+        let frame = Rc::clone(&block.frame);
+        if let Step::Done(result) = Coroutine::of_block(machine, block).resume(None) {
+            result?;
+        }
+        Ok(frame)
+    }
+
+    /// Returns what a program finds in the module.
+    pub fn public(variables: &Frame) -> Vec<(Rc<str>, Value)> {
+        let Some(Value::Tuple(names)) = variables.get("__all__") else { return Vec::new() };
+        let named = names.iter().filter_map(Value::as_str);
+        named.filter_map(|name| Some((Rc::from(name), variables.get(name)?))).collect()
+    }
+
+    fn code(&self, name: &'static str) -> Result<Rc<Code>, Raise> {
+        if let Some(code) = LOWERED.with_borrow(|lowered| lowered.get(name).cloned()) {
+            return Ok(code);
+        }
+        let code = program::lower::library(name, self.text).map_err(|error| syntax_error(&error))?;
+        LOWERED.with_borrow_mut(|lowered| lowered.insert(name, Rc::clone(&code)));
+        Ok(code)
+    }
+}

@@ -1,0 +1,455 @@
+#### dataclasses: inheritance, overriding and order of fields
+from __future__ import annotations
+from dataclasses import dataclass, field, fields, MISSING, is_dataclass
+import dataclasses
+@dataclass
+class A:
+    x: int = 1
+    y: str = 'y'
+@dataclass
+class B(A):
+    z: float = 2.0
+    x: int = 10
+    def __repr__(self): return 'own repr ' + str(self.x)
+class C(B):
+    w: int = 5
+b = B()
+print(b, [f.name for f in fields(B)], [f.default for f in fields(B)], B.x, A.x, B(z=3).z, B('a', 'b', 'c').z)
+print(C(), is_dataclass(C), [f.name for f in fields(C)], C.__match_args__, C() == C(), C() == B(), A() == A(), A() != A(2))
+print(fields(A)[0].name, fields(A)[0].type, fields(A)[1].default_factory is MISSING, fields(b)[0].init, fields(A)[0].kw_only)
+class D(A):
+    def __init__(self, x, extra):
+        super().__init__(x)
+        self.extra = extra
+d = D(4, 'e')
+print(d, d.extra, D.__init__.__qualname__, A.__init__.__qualname__, A.__init__.__name__, A.__eq__.__qualname__, A.__repr__.__name__)
+@dataclass
+class E(A):
+    def __post_init__(self):
+        self.y = self.y.upper()
+    v: list = field(default_factory=lambda: [1])
+@dataclass
+class F(E):
+    def __post_init__(self):
+        super().__post_init__()
+        self.v.append(len(self.y))
+print(E(y='abc'), F(y='abc'), F().v is F().v)
+A.__init__(d, 9)
+print(d.x, vars(d), vars(b))
+#### dataclasses: arguments that do not fit
+from dataclasses import dataclass, field, KW_ONLY
+@dataclass
+class P:
+    x: int
+    y: int
+    z: int = 3
+@dataclass
+class Q:
+    a: int
+    _: KW_ONLY
+    b: int
+    c: int = 2
+    d: int
+@dataclass
+class N: pass
+@dataclass
+class One:
+    self: int
+for f in (lambda: P(), lambda: P(1), lambda: P(1, 2, 3, 4), lambda: P(1, 2, w=3), lambda: P(1, 2, x=3), lambda: P(*range(3)), lambda: P(**{'x': 1, 'y': 2}),
+          lambda: Q(), lambda: Q(1), lambda: Q(1, b=2), lambda: Q(1, 2), lambda: Q(1, b=2, d=4), lambda: Q(1, 2, b=3, d=1), lambda: N(), lambda: N(1), lambda: N(a=1), lambda: One(self=3), lambda: One(4)):
+    try: print(f())
+    except TypeError as e: print(e)
+#### dataclasses: eq, order, hash and frozen
+from dataclasses import dataclass, field, FrozenInstanceError
+nan = float('nan')
+@dataclass(order=True)
+class O:
+    a: int
+    b: object = field(default=0, compare=False)
+    c: float = nan
+print(O(1) == O(1), O(1, 5) == O(1, 6), O(1) < O(2), O(2) <= O(1), O(3) > O(2), O(1) >= O(1), O(1, c=1.0) < O(1, c=2.0))
+for f in (lambda: O(1) < 3, lambda: O(1) == 3, lambda: O(1) != (1, nan), lambda: O('a') < O(1), lambda: hash(O(1))):
+    try: print(f())
+    except TypeError as e: print(e)
+class Sub(O): pass
+print(Sub(1) == O(1), Sub(1) == Sub(1), O(1).__eq__(Sub(1)), O(1).__lt__(3))
+@dataclass(frozen=True)
+class Z:
+    a: int
+    b: list = field(default_factory=list, hash=False)
+    c: int = field(default=3, init=False)
+z = Z(1)
+print(z, hash(z) == hash((1, 3)), {Z(2): 'two'}[Z(2)], z.c, 'c' in vars(z))
+for f in (lambda: setattr(z, 'a', 2), lambda: setattr(z, 'nothing', 2), lambda: delattr(z, 'a'), lambda: delattr(z, 'other')):
+    try: f()
+    except FrozenInstanceError as e: print(type(e).__name__, e, e.args)
+class Open(Z): pass
+o = Open(1)
+o.more = 5
+print(o, o.more)
+try: o.a = 3
+except AttributeError as e: print(e)
+@dataclass(unsafe_hash=True)
+class H:
+    a: int
+    b: int = field(default=2, hash=True, compare=False)
+    c: list = field(default_factory=list, hash=False)
+print(hash(H(1)) == hash((1, 2)), H(1) == H(1, 3), hash(H(1)) == hash(H(1, 3)))
+@dataclass(eq=False)
+class I:
+    a: int
+print(I(1) == I(1), hash(I(1)) != 0 or True)
+@dataclass
+class Own:
+    a: int
+    def __eq__(self, other): return 'own eq'
+    def __hash__(self): return 7
+print(Own(1) == 2, hash(Own(1)))
+@dataclass
+class Kept:
+    a: int
+    def __hash__(self): return 8
+print(hash(Kept(1)), Kept(1) == Kept(1))
+#### dataclasses: what cannot be made
+from dataclasses import dataclass, field, InitVar, KW_ONLY, replace, asdict, astuple, fields
+from typing import ClassVar
+def attempt(make):
+    try: print(make())
+    except Exception as e: print(type(e).__name__, e)
+def order():
+    @dataclass
+    class A:
+        x: int = 1
+        y: int
+def mutable(kind):
+    def make():
+        @dataclass
+        class A:
+            x: object = kind()
+    return make
+def overwrite():
+    @dataclass(order=True)
+    class A:
+        x: int
+        def __lt__(self, other): return True
+def frozen_setattr():
+    @dataclass(frozen=True)
+    class A:
+        x: int
+        def __setattr__(self, name, value): pass
+def thaw():
+    @dataclass(frozen=True)
+    class A:
+        x: int
+    @dataclass
+    class B(A):
+        y: int
+def freeze():
+    @dataclass
+    class A:
+        x: int
+    @dataclass(frozen=True)
+    class B(A):
+        y: int
+def no_annotation():
+    @dataclass
+    class A:
+        x = field(default=1)
+def both():
+    field(default=1, default_factory=list)
+def unordered():
+    @dataclass(order=True, eq=False)
+    class A: pass
+def rehash():
+    @dataclass(unsafe_hash=True)
+    class A:
+        def __hash__(self): return 1
+def twice():
+    @dataclass
+    class A:
+        _: KW_ONLY
+        x: int
+        __: KW_ONLY
+def factory():
+    @dataclass
+    class A:
+        x: ClassVar[list] = field(default_factory=list)
+def positional():
+    field(3)
+def unknown():
+    @dataclass(fast=True)
+    class A: pass
+def weak():
+    @dataclass(weakref_slot=True)
+    class A: pass
+def slots():
+    @dataclass(slots=True)
+    class A:
+        __slots__ = ('x',)
+        x: int
+@dataclass
+class R:
+    a: int
+    b: int = field(default=2, init=False)
+    c: InitVar[int] = 3
+    d: InitVar[int] = field(default=4, kw_only=True)
+    def __post_init__(self, c, d): self.seen = (c, d)
+@dataclass
+class S:
+    a: int
+    b: InitVar[int]
+    def __post_init__(self, b): pass
+class Eq:
+    def __eq__(self, other): return True
+for make in (order, mutable(list), mutable(dict), mutable(set), mutable(tuple), mutable(Eq), overwrite, frozen_setattr, thaw, freeze, no_annotation, both,
+             unordered, rehash, twice, factory, positional, unknown, weak, slots,
+             lambda: replace(R(1), a=5), lambda: replace(R(1), b=5), lambda: replace(3), lambda: replace(R), lambda: replace(S(1, 2), a=3), lambda: replace(S(1, 2), b=3), lambda: replace(R(1), q=1),
+             lambda: asdict(R), lambda: astuple([R(1)]), lambda: fields(3), lambda: fields(list), lambda: asdict(), lambda: R(1, c=5, d=6).seen):
+    attempt(make)
+#### dataclasses: repr
+from __future__ import annotations
+from dataclasses import dataclass, field, MISSING
+@dataclass
+class A:
+    a: int
+    b: str = field(default='x', repr=False)
+    class Inner: pass
+@dataclass
+class Outer:
+    @dataclass
+    class Nested:
+        v: object
+    n: object = None
+o = Outer.Nested([A(1), {'k': A(2, 'q')}])
+print(o, str(o), f'{o}', [o], A('text'))
+o.v.append(o)
+print(o)
+def local():
+    @dataclass
+    class L:
+        x: int
+    return L(3)
+print(local())
+class Bad:
+    def __repr__(self): raise ValueError('no repr')
+try: repr(A(Bad()))
+except ValueError as e: print(e)
+w = A(Bad()); w.a = 5
+print(w, A.__dataclass_params__)
+print(repr(A.__dataclass_fields__['b']).replace(repr(MISSING), 'MISSING').replace('mappingproxy({})', '{}'))
+class Sub(A): pass
+print(Sub(1))
+#### dataclasses: exports
+from dataclasses import dataclass, field, asdict, astuple
+from collections import namedtuple, OrderedDict, defaultdict
+@dataclass
+class P:
+    x: int
+    y: object = None
+T = namedtuple('T', 'u v')
+class L(list): pass
+shared = [1]
+v = P(1, [P(2), (P(3), 4), {'k': P(5), P: 6}, T(P(7), 8), OrderedDict(a=P(9)), L([P(10)]), {1, 2}, shared])
+d = asdict(v)
+print(d, d['y'][7] is shared, type(d['y'][3]).__name__, type(d['y'][4]).__name__, type(d['y'][5]).__name__)
+print(astuple(v), asdict(P(1, 2), dict_factory=list), astuple(P(1, 2), tuple_factory=list), asdict(P(1, P(2)), dict_factory=lambda pairs: dict(reversed(pairs))))
+v.y = v
+try: asdict(v)
+except RecursionError as e: print('RecursionError')
+@dataclass(frozen=True)
+class K:
+    a: int
+print(asdict(P(K(1), {K(2): K(3)}['x'] if False else [K(4)])))
+#### dataclasses: slots, keyword only and match
+from dataclasses import dataclass, field, fields
+@dataclass(slots=True)
+class S:
+    x: int
+    y: int = 5
+    z: list = field(default_factory=list)
+    def total(self): return self.x + self.y
+s = S(1)
+print(s, s.total(), S.__slots__, hasattr(s, '__dict__'), s == S(1), S.__qualname__, S.__module__)
+try: s.other = 3
+except AttributeError as e: print(e)
+@dataclass(slots=True)
+class U(S):
+    w: int = 7
+print(U(1), U.__slots__, U(1).w, U.__mro__[1] is S)
+@dataclass(kw_only=True)
+class K:
+    a: int = 1
+    b: int
+    c: int = field(kw_only=False)
+print(K(3, b=2), K.__match_args__, [f.kw_only for f in fields(K)])
+@dataclass(match_args=False)
+class M:
+    a: int
+print(hasattr(M, '__match_args__'))
+@dataclass(init=False)
+class NoInit:
+    a: int
+    b: int = 4
+    def __init__(self): self.a = 9
+print(NoInit(), NoInit().b)
+match K(3, b=2):
+    case K(c): print('matched', c)
+match S(1, 2):
+    case S(x=1, y=y): print(y)
+@dataclass()
+class Called:
+    a: int = 1
+print(Called())
+#### dataclasses: functions that make classes and fields
+from dataclasses import make_dataclass, field, dataclass, fields, is_dataclass, asdict, replace, MISSING, Field
+C = make_dataclass('C', ['x', ('y', int), ('z', int, field(default=5))], namespace={'double': lambda self: self.x * 2})
+print(C(1, 2), C(3, 4).double(), C.__name__, [f.name for f in fields(C)], is_dataclass(C), asdict(C(1, 2)))
+class Base: tag = 'base'
+D = make_dataclass('D', [('a', int, 1)], bases=(Base,), frozen=True)
+print(D(), D.tag, hash(D()) == hash((1,)))
+for bad in (lambda: make_dataclass('E', ['1a']), lambda: make_dataclass('E', ['a', 'a'])):
+    try: bad()
+    except TypeError as e: print(e)
+f = field(default=3, metadata={'unit': 'ms'})
+print(f.default, f.metadata['unit'], f.name, f.init, f.compare, f.hash, f.kw_only is MISSING, isinstance(f, Field), f.default_factory is MISSING)
+@dataclass
+class G:
+    """Says what it is."""
+    a: int = f
+print(G(), fields(G)[0].metadata['unit'], G.__doc__, G.a, replace(G(1), a=2))
+class Plain: pass
+print(dataclass(Plain) is Plain, Plain() == Plain(), Plain())
+#### dataclasses: properties, descriptors and hooks of classes
+from dataclasses import dataclass, field
+from typing import ClassVar
+import typing, dataclasses
+@dataclass
+class A:
+    n: int
+    count: typing.ClassVar[int] = 0
+    other: ClassVar[int] = 1
+    scale: dataclasses.InitVar[int] = 1
+    def __post_init__(self, scale):
+        A.count += 1
+        self.n *= scale
+    @property
+    def double(self): return self.n * 2
+    @classmethod
+    def of(cls, text): return cls(int(text))
+    @staticmethod
+    def helper(): return 'helped'
+    def __setattr__(self, name, value):
+        print('set', name, value)
+        super().__setattr__(name, value)
+print(A(2, 3).double, A.of('4'), A.helper(), A.count, A.other, A.scale, [f.name for f in dataclasses.fields(A)])
+class Registered:
+    known = []
+    def __init_subclass__(cls): Registered.known.append(cls.__name__)
+@dataclass
+class R(Registered):
+    a: int = 1
+print(Registered.known, R())
+class Up:
+    def __set_name__(self, owner, name): self.name = '_' + name
+    def __get__(self, object, owner): return 3 if object is None else getattr(object, self.name)
+    def __set__(self, object, value): setattr(object, self.name, value * 10)
+@dataclass
+class W:
+    v: int = Up()
+print(W(2).v, W().v)
+def fail(): raise KeyError('factory')
+@dataclass
+class Failing:
+    a: int = field(default_factory=fail)
+try: Failing()
+except KeyError as e: print(e)
+@dataclass
+class Post:
+    a: int
+    def __post_init__(self):
+        if self.a < 0: raise ValueError('negative')
+print(Post(1))
+try: Post(-1)
+except ValueError as e: print(e)
+#### dataclasses: fields whose comparison fails show the program's lines
+from dataclasses import dataclass
+class V:
+    def __eq__(self, other): raise ValueError('cannot compare')
+@dataclass
+class A:
+    v: object
+def compare(a, b):
+    return a == b
+try: compare(A(V()), A(V()))
+except ValueError as e: print(e)
+print(A(1).missing)
+#### namedtuple
+from collections import namedtuple
+from typing import NamedTuple
+import collections
+P = namedtuple('P', ['x', 'y'])
+Q = namedtuple('Q', 'a, b c', defaults=(1, 2), module='elsewhere')
+print(P._fields, Q._field_defaults, Q(0), Q(0, 5), Q.__module__, P.__module__, P.__doc__, P.x.__doc__, Q.__name__, P.__match_args__)
+p = P(1, y=2)
+print(p, repr(p), p.x, p[1], p[-1], p[:1], len(p), p == (1, 2), p != (1, 2), p < P(1, 3), hash(p) == hash((1, 2)), tuple(p), [*p], p.index(2), p.count(1), 2 in p, p * 2, (0,) + p)
+print(p._replace(y=[3]), p._asdict(), P._make('ab'), P._make(iter([1, 2]))._replace(), isinstance(p, tuple), issubclass(P, tuple), type(p) is P)
+def attempt(f):
+    try: print(f())
+    except Exception as e: print(type(e).__name__, e)
+for f in (lambda: P(), lambda: P(1), lambda: P(1, 2, 3), lambda: P(1, 2, z=3), lambda: P(1, x=2), lambda: P._make([1]), lambda: P._make(3), lambda: p._replace(z=3, w=1),
+          lambda: namedtuple('A', 'a a'), lambda: namedtuple('A', '_a'), lambda: namedtuple('A', 'for'), lambda: namedtuple('1', 'a'), lambda: namedtuple('class', 'a'), lambda: namedtuple('A', [1]),
+          lambda: namedtuple('A', 'a', defaults=[1, 2]), lambda: namedtuple('A', 'b a _c def a', rename=True)._fields, lambda: namedtuple('A', '')(), lambda: namedtuple('A', ()), lambda: namedtuple('A'),
+          lambda: namedtuple('A', 'x', verbose=True), lambda: p.z, lambda: delattr(p, 'x'), lambda: setattr(p, 'x', 1), lambda: Q(), lambda: Q(b=3)):
+    attempt(f)
+class Sub(P):
+    scale = 3
+    def __new__(cls, x, y=7):
+        return super().__new__(cls, x * cls.scale, y)
+    @property
+    def total(self): return self.x + self.y
+    def __repr__(self): return f'Sub<{super().__repr__()}>'
+s = Sub(1)
+print(s, s.total, s._replace(x=5), type(s._replace(x=5)).__name__, Sub._make([1, 2]))
+class N(NamedTuple):
+    """A point."""
+    a: int
+    b: str = 'dflt'
+    def both(self): return (self.a, self.b)
+    @classmethod
+    def origin(cls): return cls(0)
+print(N(1), N(2, b='z').both(), N.origin(), N._field_defaults, N.__doc__, N(1) == (1, 'dflt'), N.a.__doc__)
+def wrong():
+    class W(NamedTuple):
+        a: int = 1
+        b: int
+attempt(wrong)
+attempt(lambda: N())
+attempt(lambda: N(1, 2, 3))
+V = NamedTuple('V', [('x', int), ('y', str)])
+print(V(1, 'a'), V._fields)
+match P(1, 2):
+    case P(x, 2): print('matched', x)
+a, b = P(5, 6)
+print(a, b, sorted([P(2, 1), P(1, 9)]), max(P(1, 2), P(1, 3)), {P(1, 2): 'k'}[(1, 2)], '%s %s' % P(1, 2))
+loop = P([], 1)
+loop.x.append(loop.x)
+print(loop)
+class Index(namedtuple('Index', 'layer head')):
+    __slots__ = ()
+    def __str__(self): return f'L{self.layer}H{self.head}'
+    def __getitem__(self, key): return 'own'
+i = Index(1, 2)
+print(i, str(i), i[0], i.layer, i.head, list(i), i._asdict())
+#### ChainMap
+from collections import ChainMap
+c = ChainMap({'a': 1}, {'a': 2, 'b': 3})
+print(c, c['a'], c['b'], len(c), list(c), dict(c), 'b' in c, c.get('z'), c.get('z', 5), bool(ChainMap()), list(c.items()), list(c.values()), list(c.keys()))
+c['n'] = 4
+del c['a']
+print(c, c['a'], c.new_child({'a': 9})['a'], c.parents, c.copy() == c, c | {'q': 1}, c.pop('n'), c.setdefault('s', 6), c.maps)
+c.update(x=1)
+for f in (lambda: c['zz'], lambda: c.__delitem__('b'), lambda: c.pop('b'), lambda: ChainMap().popitem()):
+    try: print(f())
+    except KeyError as e: print(e)
+c.clear()
+print(c, {**c}, c.new_child())
