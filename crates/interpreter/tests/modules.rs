@@ -14,6 +14,11 @@ fn modules_written_in_python_behave_as_in_cpython() {
     Oracle::check(&programs(include_str!("library.py")));
 }
 
+#[test]
+fn patterns_match_as_in_cpython() {
+    Oracle::check(&programs(include_str!("patterns.py")));
+}
+
 fn programs(text: &str) -> Vec<(String, String)> {
     let parts = text.split("#### ").filter_map(|part| part.split_once('\n'));
     parts.map(|(title, source)| (title.to_owned(), source.to_owned())).collect()
@@ -106,6 +111,18 @@ const HOSTILE: &[(&str, &str)] = &[
     ),
     ("from functools import partial\np = int\nwhile True: p = partial(p, 1)", "TimeoutError|MemoryError"),
     ("import typing\nx = int\nfor i in range(20000): x = list[x]\nrepr(x)", "RecursionError"),
+    ("import re\nre.match('(a*)*b(?=c)', 'a' * 40)", "no exception|OverflowError"),
+    ("import re\nre.match(r'(a|aa)+(?=b)$', 'a' * 1000)", "OverflowError|TimeoutError"),
+    ("import re\nre.search(r'(?=(.*)(.*)(.*)(.*)z)', 'a' * 3000)", "no exception"),
+    ("import re\nre.match(r'(?:(?=.*z)a)*', 'a' * 100000 + 'z')", "OverflowError"),
+    ("import re\nre.match(r'(?:(?=(?:(?=.*z)a)*z)a)*', 'a' * 3000 + 'z')", "OverflowError"),
+    ("import re\nre.match(r'(.*)(.*)(.*)\\1\\2\\3x', 'ab' * 200)", "OverflowError|TimeoutError"),
+    ("import re\nre.findall(r'\\w+(?=,)', 'word ' * 200000)", "OverflowError"),
+    ("import re\nre.sub(r'(?<=a)', 'y' * 100000, 'a' * 100000)", "MemoryError|TimeoutError|OverflowError"),
+    ("import re\nre.compile('(?=a)' * 1000)", "error"),
+    ("import re\nre.compile('(?=' * 10000)", "error"),
+    ("import re\nre.compile('(?=' * 30 + ')' * 30).match('a')", "no exception|error"),
+    ("import re\nre.compile('(?=((a{1000}){1000}){1000})').match('a')", "error"),
     ("import statistics\nstatistics.mean([10**100000] * 10**6)", "TimeoutError|MemoryError"),
     ("import statistics\nstatistics.stdev(2**i for i in range(100000))", "TimeoutError|MemoryError"),
 ];

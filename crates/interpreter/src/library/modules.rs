@@ -52,6 +52,9 @@ type Function = fn(&Machine, Args) -> HostResult;
 /// What a module holds, by name.
 type Members = Vec<(&'static str, Value)>;
 
+/// What programs find in a module, by name.
+type Found = Vec<(Rc<str>, Value)>;
+
 /// Makes the members of a module.
 type Make = fn(&Machine) -> Result<Members, Raise>;
 
@@ -84,7 +87,7 @@ const MODULES: &[(&str, Source)] = &[
     ("numbers", Rust(typing::numbers)),
     ("operator", Rust(operator::members)),
     ("re", Rust(re::members)),
-    ("statistics", Rust(statistics::members)),
+    ("statistics", Python(&statistics::STATISTICS)),
     ("string", Rust(text::members)),
     ("types", Rust(types::members)),
     ("typing", Rust(typing::members)),
@@ -152,24 +155,22 @@ fn kept(machine: &Machine, module: &str, name: &str) -> Result<Value, Raise> {
     kept.ok_or_else(|| Raise::runtime_error(format!("the module {module} has no {name}")))
 }
 
-/// Returns the names of the modules, each with those of its members.
+/// Returns the names of all that programs find in the modules: `math.sqrt`.
 ///
 /// # Errors
 /// Memory is spent.
-pub fn catalog(machine: &Machine) -> Result<Vec<(&'static str, Vec<Rc<str>>)>, Raise> {
-    let names = |(module, source): &(&'static str, Source)| {
-        Ok((*module, source.members(machine, module)?.0.into_iter().map(|(name, _)| name).collect()))
-    };
-    MODULES.iter().map(names).collect()
+pub fn catalog(machine: &Machine) -> Result<Vec<String>, Raise> {
+    let mut names = Vec::new();
+    for (module, source) in MODULES {
+        let (members, _) = source.members(machine, module)?;
+        names.extend(members.into_iter().map(|(name, _)| format!("{module}.{name}")));
+    }
+    Ok(names)
 }
 
 impl Source {
     /// Makes what a program finds in the module, and the variables of one that has a text.
-    fn members(
-        self,
-        machine: &Machine,
-        name: &'static str,
-    ) -> Result<(Vec<(Rc<str>, Value)>, Option<Rc<Frame>>), Raise> {
+    fn members(self, machine: &Machine, name: &'static str) -> Result<(Found, Option<Rc<Frame>>), Raise> {
         match self {
             Rust(make) => Ok((named(make(machine)?), None)),
             Python(written) => {
@@ -180,7 +181,7 @@ impl Source {
     }
 }
 
-fn named(members: Members) -> Vec<(Rc<str>, Value)> {
+fn named(members: Members) -> Found {
     members.into_iter().map(|(name, value)| (Rc::from(name), value)).collect()
 }
 

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use program::ir::Code;
 
-use super::{Make, named};
+use super::{Found, Make, named};
 use crate::evaluation::coroutine::{Coroutine, Step};
 use crate::values::frame::{Frame, syntax_error};
 use crate::values::machine::Machine;
@@ -41,7 +41,7 @@ impl Written {
     }
 
     /// Returns what a program finds in the module.
-    pub fn public(variables: &Frame) -> Vec<(Rc<str>, Value)> {
+    pub fn public(variables: &Frame) -> Found {
         let Some(Value::Tuple(names)) = variables.get("__all__") else { return Vec::new() };
         let named = names.iter().filter_map(Value::as_str);
         named.filter_map(|name| Some((Rc::from(name), variables.get(name)?))).collect()
