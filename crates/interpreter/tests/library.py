@@ -453,3 +453,178 @@ for f in (lambda: c['zz'], lambda: c.__delitem__('b'), lambda: c.pop('b'), lambd
     except KeyError as e: print(e)
 c.clear()
 print(c, {**c}, c.new_child())
+#### statistics: averages
+import statistics as st
+from math import inf, nan
+def attempt(f):
+    try: print(repr(f()))
+    except Exception as e: print(type(e).__name__, e)
+for d in ([1], [1, 2], [True, False, True], [1.5, 2], (1, 2, 3, 4), range(7), {1: 'a', 4: 'b'}, iter([2, 4]), [inf, 1], [inf, -inf], [nan, 1], [-0.0, 0.0], [10**20, 1], [1e300, 1e300, -1e300], [0.1, 0.2, 0.3, 10**15], [5e-324, 5e-324], [1e308] * 3, []):
+    d = d if hasattr(d, '__len__') else list(d)
+    special = inf in d or -inf in d or nan in d
+    for f in (st.mean, st.fmean, st.median, st.pvariance, st.variance) + (() if special else (st.pstdev, st.stdev)):
+        attempt(lambda: f(d))
+for d in (['a'], [None], [1, 'b'], 'ab', 3, [[1]], [1j], b'ab'):
+    for f in (st.mean, st.variance):
+        try: print(f(d))
+        except TypeError as e: print('TypeError')
+print(st.variance([1, 2, 3, 4], 2.5), st.pvariance([1, 2, 3, 4], mu=2.5), st.stdev([1.0, 2.0], xbar=1.5), st.pstdev([1, 2, 3], 2), st.pvariance([1, 2], 1), st.variance([1, 2, 9], xbar=4))
+print(st.fmean([1, 2, 3], [1, 0, 1]), st.fmean([1, 2], weights=[3, 1]), st.fmean(iter([1, 2])))
+for f in (lambda: st.fmean([1, 2], [1]), lambda: st.fmean([1], [0]), lambda: st.fmean([]), lambda: st.mean(), lambda: st.mean([1], 2), lambda: st.stdev([1]), lambda: st.pstdev([]), lambda: st.variance([3], 3), lambda: st.geometric_mean([0]), lambda: st.geometric_mean([])):
+    attempt(f)
+print(st.geometric_mean([54, 24, 36]), st.StatisticsError.__mro__[1], issubclass(st.StatisticsError, ValueError))
+#### statistics: order and counts
+import statistics as st
+def attempt(f):
+    try: print(repr(f()))
+    except Exception as e: print(type(e).__name__, e)
+for f in (lambda: st.median([3, 1, 2]), lambda: st.median([1, 2, 3, 4]), lambda: st.median_low([1, 2, 3, 4]), lambda: st.median_high([1, 2, 3, 4]), lambda: st.median(x for x in (3, 1)), lambda: st.median('abc'), lambda: st.median('abcd'), lambda: st.median_low('badc'), lambda: st.median([]), lambda: st.median_low([]), lambda: st.median_high(()),
+          lambda: st.mode([1, 1, 2]), lambda: st.mode('abcab'), lambda: st.mode([]), lambda: st.mode([[1]]), lambda: st.multimode([]), lambda: st.multimode('aabbc'), lambda: st.mode(iter([3])), lambda: st.multimode([1, True, 2]),
+          lambda: st.quantiles([1, 2, 3, 4, 5, 6]), lambda: st.quantiles([3, 1, 2], n=10), lambda: st.quantiles([1, 2], n=3, method='inclusive'), lambda: st.quantiles([1.5, 2.5, 9], n=1), lambda: st.quantiles([1]), lambda: st.quantiles([1, 2], n=0), lambda: st.quantiles([1, 2], method='x'), lambda: st.quantiles(range(100), n=4, method='inclusive'), lambda: st.quantiles(range(10), n=100)[:3],
+          lambda: st.correlation([1, 2, 3], [2, 4, 7]), lambda: st.covariance([1, 2, 3], [1, 5, 7]), lambda: st.correlation([1, 1], [1, 2]), lambda: st.correlation([1], [2]), lambda: st.covariance([1, 2], [1])):
+    attempt(f)
+#### contextlib: managers of generators
+from contextlib import contextmanager, nullcontext, suppress, closing, ExitStack, ContextDecorator, AbstractContextManager
+import contextlib
+def attempt(f):
+    try: print(f())
+    except BaseException as e: print(type(e).__name__, e, repr(e.__cause__), e.__suppress_context__)
+@contextmanager
+def tracked(name, *more, **options):
+    """Says when."""
+    print('in', name, more, options)
+    try:
+        yield name
+    except KeyError as e:
+        print('handled', e)
+    else:
+        print('clean', name)
+    finally:
+        print('out', name)
+print(tracked.__name__, tracked.__doc__, tracked.__wrapped__.__name__)
+with tracked('a', 1, k=2) as a, tracked('b') as b: print(a, b)
+with tracked('c'): raise KeyError('k')
+@contextmanager
+def never():
+    if False: yield
+@contextmanager
+def twice():
+    yield 1
+    yield 2
+@contextmanager
+def again():
+    try: yield
+    except ValueError: yield 3
+@contextmanager
+def other():
+    try: yield
+    except ValueError as e: raise KeyError('other') from e
+@contextmanager
+def stops():
+    yield
+@contextmanager
+def early():
+    try: yield
+    except ValueError: return
+def use(manager, error=None):
+    with manager as value:
+        if error: raise error
+        return value
+attempt(lambda: use(never())); attempt(lambda: use(twice())); attempt(lambda: use(again(), ValueError('v'))); attempt(lambda: use(other(), ValueError('v')))
+attempt(lambda: use(stops(), StopIteration('s'))); attempt(lambda: use(early(), ValueError('v'))); attempt(lambda: use(stops(), RuntimeError('r'))); attempt(lambda: use(stops(), GeneratorExit('g')))
+attempt(lambda: use(tracked('x'), ValueError('through')))
+one = tracked('once')
+attempt(lambda: use(one)); attempt(lambda: use(one))
+@tracked('deco')
+def f(x, y=1):
+    """f doc"""
+    return x + y
+print(f(1), f(2, y=5), f.__name__, f.__doc__)
+@tracked('failing')
+def g(): raise KeyError('inside')
+attempt(g)
+class K:
+    n = 3
+    @contextmanager
+    def method(self, by): yield self.n * by
+    @staticmethod
+    @contextmanager
+    def static(v): yield v
+    @classmethod
+    @contextmanager
+    def of(cls, v): yield (cls.__name__, v)
+with K().method(2) as r, K.static(4) as s, K.of(5) as t: print(r, s, t)
+def count():
+    with tracked('gen'):
+        yield 1
+        yield 2
+for i in count(): print(i)
+g = count(); next(g); g.close()
+with tracked('return'):
+    for i in range(3):
+        with tracked(i):
+            if i == 1: break
+print(isinstance(tracked('z'), AbstractContextManager), isinstance(tracked('z'), ContextDecorator))
+#### contextlib: other managers
+from contextlib import nullcontext, suppress, closing, ExitStack, ContextDecorator, AbstractContextManager, contextmanager
+class R:
+    def __init__(self, name): self.name = name
+    def __enter__(self): print('enter', self.name); return self.name
+    def __exit__(self, *raised): print('exit', self.name, raised[0] and raised[0].__name__); return self.name == 'swallow'
+    def close(self): print('close', self.name)
+with nullcontext() as n, nullcontext(3) as m, nullcontext(enter_result=4) as k: print(n, m, k)
+with suppress(): print('nothing')
+with suppress(LookupError): [][1]
+s = suppress(KeyError, ZeroDivisionError)
+for e in (KeyError('a'), 1):
+    with s:
+        if e == 1: 1 / 0
+        raise e
+with closing(R('c')) as c: print(c.name)
+try:
+    with closing(R('c')): raise ValueError('v')
+except ValueError as e: print(e)
+with ExitStack() as stack:
+    print(stack.enter_context(R('one')), stack.enter_context(R('two')), stack.push(R('three')).name)
+    stack.callback(print, 'called', sep='-', end='!\n')
+    print(stack.callback(lambda: print('last')) is not None)
+with ExitStack() as stack:
+    stack.enter_context(R('outer')); stack.enter_context(R('swallow')); stack.enter_context(R('inner'))
+    raise ValueError('v')
+print('swallowed')
+kept = ExitStack()
+with ExitStack() as stack:
+    stack.enter_context(R('kept'))
+    kept = stack.pop_all()
+print('still open'); kept.close()
+try:
+    with ExitStack() as stack:
+        stack.push(lambda *raised: 1 / 0)
+        stack.enter_context(R('sees'))
+        raise ValueError('v')
+except ZeroDivisionError as e: print(e, repr(e.__context__))
+try:
+    with ExitStack() as stack: stack.enter_context(3)
+except TypeError as e: print(e)
+class Mine(ContextDecorator):
+    def __enter__(self): print('mine'); return self
+    def __exit__(self, *raised): print('done'); return False
+@Mine()
+def h(x): return x * 2
+print(h(4))
+class Base(AbstractContextManager):
+    def __exit__(self, *raised): print('base exit')
+with Base() as b: print(isinstance(b, AbstractContextManager))
+#### contextlib: what is raised shows the program's lines
+from contextlib import contextmanager
+@contextmanager
+def m():
+    try:
+        yield
+    finally:
+        print('cleaned')
+def inner():
+    with m():
+        raise KeyError('deep')
+with m():
+    inner()

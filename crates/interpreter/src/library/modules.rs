@@ -75,7 +75,7 @@ const MODULES: &[(&str, Source)] = &[
     ("bisect", Rust(heap::bisect)),
     ("collections", Python(&collections::COLLECTIONS)),
     ("collections.abc", Rust(typing::abstract_containers)),
-    ("contextlib", Rust(contextlib::members)),
+    ("contextlib", Python(&contextlib::CONTEXTLIB)),
     ("copy", Rust(copy::members)),
     ("dataclasses", Python(&dataclasses::DATACLASSES)),
     ("enum", Rust(enums::members)),

@@ -35,6 +35,8 @@ class _GeneratorContextManager(ContextDecorator, AbstractContextManager):
         return self.__class__(self.func, self.args, self.kwds)
 
     def __enter__(self):
+        # What makes it again is needed no more: it is entered once.
+        del self.func, self.args, self.kwds
         try:
             return next(self.gen)
         except StopIteration:
