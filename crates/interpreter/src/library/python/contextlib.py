@@ -36,7 +36,7 @@ class _GeneratorContextManager(ContextDecorator, AbstractContextManager):
 
     def __enter__(self):
         # What makes it again is needed no more: it is entered once.
-        del self.func, self.args, self.kwds
+        del self.args, self.kwds, self.func
         try:
             return next(self.gen)
         except StopIteration:
