@@ -628,3 +628,153 @@ def inner():
         raise KeyError('deep')
 with m():
     inner()
+#### functools: wrappers
+from functools import wraps, update_wrapper, partial, WRAPPER_ASSIGNMENTS
+def attempt(f):
+    try: print(f())
+    except Exception as e: print(type(e).__name__, e)
+def f(a, b: int = 2):
+    """f doc"""
+    return a + b
+f.tag = 'tagged'
+def deco(function):
+    @wraps(function)
+    def inner(*args, **kwargs):
+        """inner doc"""
+        return function(*args, **kwargs)
+    inner.own = 1
+    return inner
+g = deco(f)
+print(g(1), g.__name__, g.__qualname__, g.__doc__, g.__module__, g.tag, g.own, g.__wrapped__ is f, sorted(vars(g)))
+def plain(): pass
+print(update_wrapper(plain, f, assigned=('__doc__',), updated=()) is plain, plain.__name__, plain.__doc__, hasattr(plain, 'tag'), plain.__wrapped__ is f)
+class Callable:
+    """Callable doc"""
+    def __init__(self, function): update_wrapper(self, function)
+    def __call__(self, *args): return self.__wrapped__(*args) * 10
+c = Callable(f)
+print(c(1), c.__name__, c.__doc__, c.tag)
+@wraps(partial(f, 1))
+def from_partial(): """own"""
+print(from_partial.__name__, from_partial.__wrapped__())
+@wraps(len)
+def from_builtin(x): return len(x)
+print(from_builtin.__name__, from_builtin.__qualname__, from_builtin('abc'))
+attempt(lambda: wraps()); attempt(lambda: update_wrapper(f))
+print(WRAPPER_ASSIGNMENTS)
+#### functools: caches
+from functools import lru_cache, cache, cached_property
+def attempt(f):
+    try: print(f())
+    except Exception as e: print(type(e).__name__, e)
+@lru_cache(maxsize=3, typed=True)
+def f(*args, **kwargs):
+    """f doc"""
+    print('run', args, kwargs)
+    return len(args) + len(kwargs)
+for args, kwargs in (((1,), {}), ((1.0,), {}), ((1,), {}), ((True,), {}), ((), {'a': 1}), ((), {'a': 1.0}), ((1,), {})):
+    f(*args, **kwargs)
+info = f.cache_info()
+print(info, info.hits, info[1], tuple(info), info._fields, info == (1, 2, 3, 4), f.cache_parameters(), f.__name__, f.__doc__, f.__wrapped__(7))
+f.cache_clear(); print(f.cache_info())
+@lru_cache(0)
+def none(x): return x
+print(none(1), none(1), none.cache_info())
+@lru_cache(-5)
+def negative(x): return x
+print(negative(1), negative.cache_info(), negative.cache_parameters())
+@cache
+def add(a, b=1): return a + b
+print(add(1), add(1, 1), add(a=1), add(1, b=1), add.cache_info(), cache(lambda: 3)())
+attempt(lambda: add([])); attempt(lambda: lru_cache('x')); attempt(lambda: lru_cache(1.5)); attempt(lambda: add()); attempt(lambda: cache())
+@lru_cache
+def fails(x): raise ValueError(x)
+attempt(lambda: fails(1)); attempt(lambda: fails(1)); print(fails.cache_info())
+class C:
+    count = 0
+    def __init__(self, v): self.v = v
+    @lru_cache
+    def m(self, x): C.count += 1; return self.v + x
+    @staticmethod
+    @lru_cache
+    def s(x): C.count += 1; return x
+    @classmethod
+    @cache
+    def k(cls, x): C.count += 1; return cls.__name__ * x
+    @property
+    @cache
+    def p(self): C.count += 1; return self.v
+    @cached_property
+    def lazy(self):
+        """lazy doc"""
+        C.count += 1
+        return [self.v]
+a, b = C(1), C(2)
+print(a.m(1), b.m(1), a.m(1), C.s(3), a.s(3), C.k(2), a.k(2), a.p, a.p, a.lazy is a.lazy, a.lazy, b.lazy, C.count, C.m.cache_info())
+a.lazy = 'set'; print(a.lazy); del a.lazy; print(a.lazy, C.lazy.__doc__, type(C.lazy).__name__, C.lazy.attrname)
+class S:
+    __slots__ = ()
+    @cached_property
+    def x(self): return 1
+attempt(lambda: S().x)
+n = cached_property(lambda self: 1)
+attempt(lambda: n.__get__(C(1)))
+@cache
+def fib(n): return n if n < 2 else fib(n - 1) + fib(n - 2)
+print(fib(100), fib(300) % 1000007)
+#### functools: order and partial
+from functools import total_ordering, cmp_to_key, partial, partialmethod, reduce
+def attempt(f):
+    try: print(f())
+    except Exception as e: print(type(e).__name__, e)
+@total_ordering
+class V:
+    def __init__(self, v): self.v = v
+    def __eq__(self, other): return self.v == other.v if isinstance(other, V) else NotImplemented
+    def __lt__(self, other): return self.v < other.v if isinstance(other, V) else NotImplemented
+    def __repr__(self): return f'V{self.v}'
+print(sorted([V(3), V(1), V(2)], reverse=True), max(V(1), V(5)), V(1) >= V(1), V(2) > V(3), V(1) <= V(0), V.__le__.__name__, V.__ge__(V(1), V(2)))
+attempt(lambda: V(1) <= 3); attempt(lambda: V(1).__ge__(3))
+@total_ordering
+class W(V):
+    def __le__(self, other): print('own le'); return True
+print(W(1) <= W(0), W(1) > W(0))
+def none():
+    @total_ordering
+    class N: pass
+attempt(none)
+key = cmp_to_key(lambda a, b: (a > b) - (a < b))
+print(key(1) < key(2), key(1) == key(1), key(3) >= key(2), key(1) != key(2), key(5).obj, sorted('bca', key=key), max([3, 9, 4], key=cmp_to_key(lambda a, b: b - a)), min([3, 9, 4], key=key))
+attempt(lambda: sorted([2, 1], key=cmp_to_key(lambda a, b: 1 / 0)))
+p = partial(dict, a=1)
+print(p(b=2), p(a=3), p.func, p.args, p.keywords, partial(p, b=4)(), repr(partial(max, 1, key=abs)) == f'functools.partial({max!r}, 1, key={abs!r})')
+p.note = 'kept'; print(p.note, callable(p))
+class M:
+    def set(self, k, v): return (k, v)
+    on = partialmethod(set, 'power', v=True)
+    half = partial(pow, 2)
+print(M().on(), M().on(v=3), M().half(3))
+attempt(lambda: partialmethod(3)); attempt(lambda: partial(3)); attempt(lambda: reduce(max, [])); attempt(lambda: reduce(max, 3)); attempt(lambda: reduce(max, [], 4)); attempt(lambda: reduce(max))
+#### functools: dispatch by the type of an argument
+from functools import singledispatch, singledispatchmethod
+@singledispatch
+def show(x, *more):
+    """show doc"""
+    return f'object {x}'
+@show.register(int)
+def _(x): return f'int {x}'
+@show.register(list)
+def of_list(x, *more): return f'list of {len(x)} {more}'
+show.register(str, lambda x: f'str {x}')
+class A: pass
+class B(A): pass
+show.register(A, lambda x: 'an A')
+print(show(1), show(True), show(1.5), show([1, 2], 3), show('s'), show(B()), show(None), show.__name__, show.__doc__, of_list([1]), show.dispatch(int)(3), sorted(t.__name__ for t in show.registry))
+try: show()
+except TypeError as e: print(e)
+class C:
+    @singledispatchmethod
+    def m(self, x): return 'object'
+    @m.register(int)
+    def _(self, x): return f'int {x}'
+print(C().m(1), C().m('a'))

@@ -79,7 +79,7 @@ const MODULES: &[(&str, Source)] = &[
     ("copy", Rust(copy::members)),
     ("dataclasses", Python(&dataclasses::DATACLASSES)),
     ("enum", Rust(enums::members)),
-    ("functools", Rust(functools::members)),
+    ("functools", Python(&functools::FUNCTOOLS)),
     ("heapq", Rust(heap::heapq)),
     ("itertools", Rust(itertools::members)),
     ("json", Rust(json::members)),

@@ -20,12 +20,18 @@ pub struct Function {
     surroundings: RefCell<Option<Rc<Frame>>>,
     defaults: RefCell<Defaults>,
     attributes: Attributes,
+    /// What it was told of itself: its name, its text, where it is from.
+    described: Attributes,
     effect: Cell<Effect>,
     _charge: Charge,
 }
 
 /// Bytes charged for a function object.
 const FUNCTION: u64 = 256;
+
+/// Attributes that every function has, and that are none of its `__dict__`.
+const DESCRIBING: [&str; 7] =
+    ["__annotations__", "__defaults__", "__doc__", "__kwdefaults__", "__module__", "__name__", "__qualname__"];
 
 /// Values of parameters that a call leaves out.
 #[derive(Clone, Default)]
@@ -54,6 +60,7 @@ impl Function {
             surroundings: RefCell::new(Some(surroundings)),
             defaults: RefCell::new(defaults),
             attributes: Attributes::default(),
+            described: Attributes::default(),
             effect: Cell::new(Effect::Anything),
             _charge: charge,
         })
@@ -124,22 +131,26 @@ impl Function {
         let surroundings = self.surroundings.borrow_mut().take();
         drop(surroundings);
         let defaults = std::mem::take(&mut *self.defaults.borrow_mut());
-        let attributes = self.attributes.take();
+        let attributes = self.attributes.take().into_iter().chain(self.described.take());
         let keyword = defaults.keyword.into_iter().map(|(_, value)| value);
         defaults.positional.into_iter().chain(keyword).chain(attributes).collect()
     }
 
     /// Returns an attribute set on the function object.
     pub fn own(&self, name: &str) -> Option<Value> {
-        self.attributes.get(name)
+        self.described.get(name).or_else(|| self.attributes.get(name))
     }
 
     /// Sets an attribute on the function object.
     pub fn set(&self, name: impl Into<Rc<str>>, value: Value) {
-        self.attributes.set(name.into(), value);
+        let name = name.into();
+        match DESCRIBING.contains(&&*name) {
+            true => self.described.set(name, value),
+            false => self.attributes.set(name, value),
+        }
     }
 
-    /// Returns the attributes set on the function object.
+    /// Returns the attributes set on the function object, but for those that describe it.
     pub fn attributes(&self) -> Vec<(Rc<str>, Value)> {
         self.attributes.entries()
     }

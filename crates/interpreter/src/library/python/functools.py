@@ -1,8 +1,8 @@
-from collections import OrderedDict
+from collections import namedtuple
 
 __all__ = (
     "WRAPPER_ASSIGNMENTS", "WRAPPER_UPDATES", "cache", "cached_property", "cmp_to_key", "lru_cache", "partial",
-    "partialmethod", "reduce", "singledispatch", "total_ordering", "update_wrapper", "wraps",
+    "partialmethod", "reduce", "singledispatch", "singledispatchmethod", "total_ordering", "update_wrapper", "wraps",
 )
 
 WRAPPER_ASSIGNMENTS = ("__module__", "__name__", "__qualname__", "__doc__", "__annotations__")
@@ -36,13 +36,12 @@ _ORDER = {
 
 
 def total_ordering(cls):
-    roots = [name for name in _ORDER if getattr(cls, name, None) is not getattr(object, name, None)]
+    roots = [name for name in _ORDER if hasattr(cls, name)]
     if not roots:
         raise ValueError("must define at least one ordering operation: < > <= >=")
-    root = roots[0]
-    for name, (negate, equality) in _ORDER[root].items():
+    for name, (negate, equality) in _ORDER[max(roots)].items():
         if name not in roots:
-            setattr(cls, name, _comparison(name, root, negate, equality))
+            setattr(cls, name, _comparison(name, max(roots), negate, equality))
     return cls
 
 
@@ -61,12 +60,12 @@ def _comparison(name, root, negate, equality):
 
 
 class _Key:
-    """An object as a function of two objects orders it."""
-
-    __slots__ = ("obj", "_compare")
+    """An object that a function of two objects orders."""
 
     def __init__(self, obj, compare):
         self.obj, self._compare = obj, compare
+
+    __hash__ = None
 
     def __lt__(self, other):
         return self._compare(self.obj, other.obj) < 0
@@ -86,3 +85,106 @@ class _Key:
 
 def cmp_to_key(mycmp):
     return lambda obj: _Key(obj, mycmp)
+
+
+class partialmethod:
+    def __init__(self, func, /, *args, **keywords):
+        if not callable(func) and not hasattr(func, "__get__"):
+            raise TypeError(f"{func!r} is not callable or a descriptor")
+        self.func, self.args, self.keywords = func, args, keywords
+
+    def __get__(self, obj, cls=None):
+        bound = self.func.__get__(obj, cls) if hasattr(self.func, "__get__") else partial(self.func, obj)
+        return partial(bound, *self.args, **self.keywords)
+
+
+class cached_property:
+    def __init__(self, func):
+        self.func = func
+        self.attrname = None
+        self.__doc__ = func.__doc__
+
+    def __set_name__(self, owner, name):
+        if self.attrname is None:
+            self.attrname = name
+        elif name != self.attrname:
+            raise TypeError("Cannot assign the same cached_property to two different names "
+                            f"({self.attrname!r} and {name!r}).")
+
+    def __get__(self, instance, owner=None):
+        if instance is None:
+            return self
+        if self.attrname is None:
+            raise TypeError("Cannot use cached_property instance without calling __set_name__ on it.")
+        try:
+            cached = instance.__dict__
+        except AttributeError:
+            raise TypeError(f"No '__dict__' attribute on {type(instance).__name__!r} instance to cache "
+                            f"{self.attrname!r} property.") from None
+        if self.attrname not in cached:
+            cached[self.attrname] = self.func(instance)
+        return cached[self.attrname]
+
+
+_CacheInfo = namedtuple("CacheInfo", ["hits", "misses", "maxsize", "currsize"], module="functools")
+
+
+def lru_cache(maxsize=128, typed=False):
+    if callable(maxsize):
+        return _cached(maxsize, 128, typed)
+    if maxsize is not None and not isinstance(maxsize, int):
+        raise TypeError("Expected first argument to be an integer, a callable, or None")
+    return lambda function: _cached(function, maxsize, typed)
+
+
+def cache(user_function, /):
+    return _cached(user_function, None, False)
+
+
+def _cached(function, maxsize, typed):
+    maxsize = maxsize if maxsize is None else max(maxsize, 0)
+    wrapper = update_wrapper(_lru_cache_wrapper(function, maxsize, bool(typed), _CacheInfo), function)
+    wrapper.cache_parameters = lambda: {"maxsize": maxsize, "typed": typed}
+    return wrapper
+
+
+def singledispatch(func):
+    registered = {object: func}
+
+    def dispatch(cls):
+        for above in (*getattr(cls, "__mro__", (cls,)), object):
+            if above in registered:
+                return registered[above]
+
+    def register(cls, func=None):
+        if func is None:
+            if isinstance(cls, type):
+                return lambda function: register(cls, function)
+            raise TypeError(f"Invalid first argument to `register()`: {cls!r}. Use either `@register(some_class)` or "
+                            "plain `@register` on an annotated function: annotations are text on this server.")
+        registered[cls] = func
+        return func
+
+    def wrapper(*args, **kw):
+        if not args:
+            raise TypeError(f"{func.__name__} requires at least 1 positional argument")
+        return dispatch(type(args[0]))(*args, **kw)
+
+    wrapper.register, wrapper.dispatch, wrapper.registry = register, dispatch, registered
+    return update_wrapper(wrapper, func)
+
+
+class singledispatchmethod:
+    def __init__(self, func):
+        self.dispatcher = singledispatch(func)
+        self.func = func
+
+    def register(self, cls, method=None):
+        return self.dispatcher.register(cls, method)
+
+    def __get__(self, obj, cls=None):
+        def method(*args, **kwargs):
+            return self.dispatcher.dispatch(type(args[0])).__get__(obj, cls)(*args, **kwargs)
+
+        method.register = self.register
+        return method
