@@ -778,3 +778,151 @@ class C:
     @m.register(int)
     def _(self, x): return f'int {x}'
 print(C().m(1), C().m('a'))
+#### enum: members
+from enum import Enum, IntEnum, StrEnum, auto, unique
+import enum
+def attempt(f):
+    try: print(f())
+    except Exception as e: print(type(e).__name__, e)
+class Color(Enum):
+    """Color doc"""
+    RED = 1
+    GREEN = 'g'
+    BLUE = (1, 2)
+    CRIMSON = 1
+    NONE = None
+    _private = 5
+    def hello(self): return f'hello {self.name}'
+    @property
+    def loud(self): return self.name + '!'
+    @staticmethod
+    def helper(): return 'helped'
+    @classmethod
+    def pick(cls, value): return cls(value)
+    plain = lambda self: self.value
+print(Color.RED, repr(Color.GREEN), Color.BLUE.value, Color.CRIMSON, Color.CRIMSON is Color.RED, Color((1, 2)), Color(None), Color['NONE'], Color._private, Color.__doc__, Color.__name__)
+print(list(Color), len(Color), [c.name for c in Color], dict(Color.__members__), Color.RED in Color, Color.RED.hello(), Color.RED.loud, Color.helper(), Color.pick('g'), Color.GREEN.plain(), Color.RED.CRIMSON)
+print(Color.RED == 1, Color.RED == Color.RED, Color.RED != Color.GREEN, Color.RED is Color(1), {Color.RED: 'r', Color.GREEN: 'g'}[Color.GREEN], f'{Color.RED}', '%s' % Color.RED, str(Color.RED), bool(Color.NONE), isinstance(Color.RED, Color), type(Color.RED) is Color)
+for f in (lambda: Color(9), lambda: Color['no'], lambda: Color.RED < Color.GREEN, lambda: Color('G'), lambda: Color([1])):
+    attempt(f)
+def extend():
+    class More(Color):
+        PINK = 7
+attempt(extend)
+class Base(Enum):
+    def shared(self): return (type(self).__name__, self.value)
+class One(Base):
+    A = 'a'
+print(One.A.shared(), list(Base), issubclass(One, Base))
+class Num(IntEnum):
+    ONE = 1
+    TWO = auto()
+    TEN = 10
+    ELEVEN = auto()
+print(Num.ONE + 1, Num.TWO, repr(Num.TEN), f'{Num.ELEVEN}', Num.TWO == 2, Num.ONE < Num.TWO, [5, 6, 7][Num.ONE], sorted([Num.TEN, Num.ONE]), max(Num), sum(Num), Num(2), {1: 'x'}[Num.ONE], hash(Num.ONE) == hash(1), isinstance(Num.ONE, int), '%d' % Num.TEN, Num.TEN.bit_length(), range(Num.TWO), Num.ONE in (1, 2), int(Num.TEN), Num.TEN.name, Num.TEN.value, -Num.ONE, Num.TWO * 'ab')
+class S(StrEnum):
+    A = auto()
+    B = 'bee'
+print(S.A, repr(S.A), S.B == 'bee', S.B.upper(), f'{S.A}', S('bee'), S.A + 'x', {'a': 1}[S.A], ','.join(S), S.A.value, S.B in ('bee',), len(S.B))
+def wrong():
+    class W(StrEnum):
+        A = 1
+attempt(wrong)
+class Mode(str, Enum):
+    X = 'x'
+    Y = 'y'
+print(Mode.X, Mode.X == 'x', Mode('y'), Mode.X.value, Mode.X.upper(), str(Mode.X), 'x' == Mode.X, Mode.X in ['x'], repr(Mode.Y))
+class F(float, Enum):
+    HALF = 0.5
+print(F.HALF * 2, F.HALF == 0.5, repr(F.HALF), F(0.5))
+#### enum: values that members make
+from enum import Enum, IntEnum, auto, unique, member, nonmember
+def attempt(f):
+    try: print(f())
+    except Exception as e: print(type(e).__name__, e)
+class Planet(Enum):
+    EARTH = (5.9, 6.3)
+    MARS = (0.6, 3.3)
+    def __init__(self, mass, radius): self.mass, self.radius = mass, radius
+    @property
+    def density(self): return round(self.mass / self.radius, 2)
+print(Planet.EARTH.mass, Planet.MARS.density, Planet((0.6, 3.3)), Planet.EARTH.value, vars(Planet.MARS)['mass'])
+class Own(Enum):
+    A = 'a'
+    B = 'b'
+    def __new__(cls, text):
+        made = object.__new__(cls)
+        made._value_ = ord(text)
+        made.text = text
+        return made
+print(Own.A.value, Own.A.text, Own(98), list(Own))
+class Coord(bytes, Enum):
+    def __new__(cls, value, label):
+        made = bytes.__new__(cls, [value])
+        made._value_ = value
+        made.label = label
+        return made
+    PX = (0, 'P.X')
+    PY = (1, 'P.Y')
+print(Coord.PY.value, Coord.PY.label, Coord(0).name, Coord.PX == b'\x00')
+class Named(Enum):
+    def _generate_next_value_(name, start, count, last_values): return (name.lower(), start, count, last_values)
+    ONE = auto()
+    TWO = auto()
+print(Named.ONE.value, Named.TWO.value)
+class Auto(Enum):
+    A = auto()
+    B = 7
+    C = auto()
+    D = auto()
+print([m.value for m in Auto])
+class Missing(Enum):
+    A = 1
+    @classmethod
+    def _missing_(cls, value):
+        if value == 'bad': return 3
+        if value == 'raise': raise KeyError('own')
+        return cls.A if isinstance(value, str) else None
+print(Missing('anything'))
+attempt(lambda: Missing(2)); attempt(lambda: Missing('bad')); attempt(lambda: Missing('raise'))
+class Marked(Enum):
+    _ignore_ = 'tmp other'
+    tmp = 3
+    other = 4
+    A = 1
+    N = nonmember(5)
+    F = member(6)
+print(list(Marked), Marked.N, Marked.F, hasattr(Marked, 'tmp'))
+def duplicates():
+    @unique
+    class U(Enum):
+        A = 1
+        B = 2
+        C = 1
+        D = 2
+attempt(duplicates)
+@unique
+class Fine(IntEnum):
+    A = 1
+    B = 2
+print(list(Fine))
+Animal = Enum('Animal', 'ANT BEE, CAT')
+print(list(Animal), Animal.BEE, Animal(3), Animal['ANT'].value)
+print(list(Enum('P', ['X', 'Y'], start=5)), list(Enum('Q', {'A': 'a', 'B': 'b'})), list(Enum('R', [('A', 1), ('B', 4)])), IntEnum('I', 'A B').B + 1)
+class Call(Enum):
+    ADD = 1
+    SUB = 2
+    def __call__(self, a, b): return a + b if self is Call.ADD else a - b
+    def __str__(self): return 'own ' + self.name
+    def __eq__(self, other): return 'compared'
+    def __hash__(self): return 3
+print(Call.ADD(1, 2), Call.SUB(5, 1), str(Call.ADD), f'{Call.SUB}', Call.ADD == 1, hash(Call.ADD))
+class Ordered(Enum):
+    LOW, HIGH = 1, 2
+    def __lt__(self, other): return self.value < other.value
+print(sorted([Ordered.HIGH, Ordered.LOW]), min(Ordered), Ordered.LOW < Ordered.HIGH)
+match Auto.B:
+    case Auto.A: print('A')
+    case Auto.B: print('B')
+import copy
+print(copy.deepcopy([Auto.A])[0] is Auto.A)

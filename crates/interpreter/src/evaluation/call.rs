@@ -5,7 +5,7 @@ use std::rc::Rc;
 use program::ir::{Code, Parameters};
 
 use crate::evaluation::{attribute, eval};
-use crate::values::class::{Class, Decorated, Instance};
+use crate::values::class::{Class, Decorated, Instance, MEMBERS};
 use crate::values::exceptions::Kind;
 use crate::values::frame::Frame;
 use crate::values::function::{Defaults, Function};
@@ -140,7 +140,8 @@ fn construct(machine: &Machine, class: &Rc<Class>, args: Args) -> HostResult {
             with_class.positional.insert(0, Value::Class(Rc::clone(&class)));
             let made = machine.call(&constructor, with_class).await?;
             match &made {
-                Value::Instance(instance) if instance.class().is_subclass(&class) => {
+                // A member of an enumeration was found, not made.
+                Value::Instance(instance) if instance.class().is_subclass(&class) && class.find(MEMBERS).is_none() => {
                     let outcome = initialize(&machine, instance, args)?;
                     machine.settle(outcome).await?;
                     Ok(made)

@@ -7,7 +7,7 @@ mod copy;
 mod dataclasses;
 mod deque;
 mod effects;
-pub(crate) mod enums;
+mod enums;
 mod functools;
 mod heap;
 mod itertools;
@@ -78,7 +78,7 @@ const MODULES: &[(&str, Source)] = &[
     ("contextlib", Python(&contextlib::CONTEXTLIB)),
     ("copy", Rust(copy::members)),
     ("dataclasses", Python(&dataclasses::DATACLASSES)),
-    ("enum", Rust(enums::members)),
+    ("enum", Python(&enums::ENUM)),
     ("functools", Python(&functools::FUNCTOOLS)),
     ("heapq", Rust(heap::heapq)),
     ("itertools", Rust(itertools::members)),
@@ -191,22 +191,20 @@ fn named(members: Members) -> Found {
 /// # Errors
 /// What an enumeration's `__init__` raises, and when the job's memory is spent.
 pub fn revive(machine: &Machine, class: &Rc<Class>) -> HostResult {
-    if class.lineage().skip(1).any(|base| base.module() == "enum") {
+    let revive = if class.lineage().skip(1).any(|base| base.module() == "enum") {
         // These only stand for the members' type.
         for name in ["__new__", "_new_member_"] {
             drop(class.remove(name));
         }
-        return enums::enumerate(machine, Args::of([Value::Class(Rc::clone(class))]));
-    }
-    match (class.builtin(), class.own("_fields")) {
-        (Some(Type::Tuple), Some(Value::Tuple(_))) => {
-            // Its methods and the class hold each other.
-            machine.register(Cyclic::Class(Rc::downgrade(class)));
-            let revive = kept(machine, "collections", "_revive")?;
-            machine.call_now(&revive, Args::of([Value::Class(Rc::clone(class))]))
-        }
-        _ => Ok(Value::None.into()),
-    }
+        kept(machine, "enum", "_enumerate")?
+    } else if class.builtin() == Some(Type::Tuple) && matches!(class.own("_fields"), Some(Value::Tuple(_))) {
+        kept(machine, "collections", "_revive")?
+    } else {
+        return Ok(Value::None.into());
+    };
+    // The class and what it is given hold each other.
+    machine.register(Cyclic::Class(Rc::downgrade(class)));
+    machine.call_now(&revive, Args::of([Value::Class(Rc::clone(class))]))
 }
 
 /// Says that this server does not offer a module of Python's own; `None` for modules that are not known.
