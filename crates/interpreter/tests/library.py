@@ -926,3 +926,62 @@ match Auto.B:
     case Auto.B: print('B')
 import copy
 print(copy.deepcopy([Auto.A])[0] is Auto.A)
+#### copy: containers and objects
+import copy
+from collections import OrderedDict, defaultdict, Counter, deque, namedtuple
+from dataclasses import dataclass
+from enum import Enum
+inner = [1]
+P = namedtuple('P', 'a b')
+@dataclass
+class D:
+    x: list
+class L(list): pass
+class M(dict): pass
+class Slotted:
+    __slots__ = ('a', 'b')
+class E(Exception):
+    def __init__(self, *args): super().__init__(*args); self.extra = inner
+class K(Enum):
+    A = 1
+s = Slotted(); s.a = inner
+l = L([inner]); l.tag = inner
+for x in ([inner], (inner,), {'k': inner}, OrderedDict(k=inner), defaultdict(list, k=inner), deque([inner], 3), P(inner, 2), D(inner), l, M(k=inner), frozenset([1]), {1}, (1, 2), (), 'text', 3, None, len, int, D, K.A, lambda: 0, Counter("aab"), range(3), b'b', 1.5, 2j):
+    a, b = copy.copy(x), copy.deepcopy(x)
+    print(type(x).__name__, a is x, b is x, type(a) is type(b) is type(x), a == x, b == x)
+print(copy.copy([inner])[0] is inner, copy.deepcopy([inner])[0] is inner, copy.deepcopy(P(inner, 2)).a is inner, copy.deepcopy(D(inner)).x is inner, copy.copy(D(inner)).x is inner, copy.deepcopy(l)[0] is inner, copy.deepcopy(l).tag is inner, copy.copy(s).a is inner, copy.deepcopy(s).a is inner, hasattr(copy.copy(s), 'b'))
+print(copy.deepcopy(defaultdict(list, k=inner))['new'], copy.deepcopy(deque([inner], 3)).maxlen, copy.deepcopy(deque([inner]))[0] is inner, list(copy.copy(OrderedDict(b=1, a=2))))
+e = copy.deepcopy(E('message', 3))
+print(repr(e), e.args, e.extra, e.extra is inner, copy.copy(E('m')).extra is inner)
+#### copy: what holds itself, and hooks
+import copy
+a = [1]; a.append(a); t = ([],); t[0].append(t); d = {}; d['d'] = d
+x, y, z = copy.deepcopy(a), copy.deepcopy(t), copy.deepcopy(d)
+print(x[1] is x, y[0][0] is y, z['d'] is z, copy.deepcopy([a, a])[0] is not a)
+class Node:
+    def __init__(self): self.peer = None
+n, m = Node(), Node()
+n.peer, m.peer = m, n
+c = copy.deepcopy(n)
+print(c.peer.peer is c, c.peer is not m)
+class H:
+    def __init__(self, v): self.v = v
+    def __copy__(self): return H(('copy', self.v))
+    def __deepcopy__(self, memo):
+        memo['seen'] = True
+        return H(('deep', copy.deepcopy(self.v, memo), type(memo).__name__))
+print(copy.copy(H(1)).v, copy.deepcopy(H([1])).v, copy.deepcopy([H(1)])[0].v)
+shared = H(1)
+p, q = copy.deepcopy([shared, shared])
+print(p is q)
+memo = {}
+one = [[1]]
+two = copy.deepcopy(one, memo)
+print(copy.deepcopy(one, memo) is two, copy.deepcopy(x=one) == one, issubclass(copy.Error, Exception))
+class Bad:
+    def __deepcopy__(self, memo): raise ValueError('no copies')
+try: copy.deepcopy({'k': [Bad()]})
+except ValueError as e: print(e)
+deep = []
+for i in range(400): deep = [deep]
+print(len(copy.deepcopy(deep)))

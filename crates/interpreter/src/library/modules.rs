@@ -76,7 +76,7 @@ const MODULES: &[(&str, Source)] = &[
     ("collections", Python(&collections::COLLECTIONS)),
     ("collections.abc", Rust(typing::abstract_containers)),
     ("contextlib", Python(&contextlib::CONTEXTLIB)),
-    ("copy", Rust(copy::members)),
+    ("copy", Python(&copy::COPY)),
     ("dataclasses", Python(&dataclasses::DATACLASSES)),
     ("enum", Python(&enums::ENUM)),
     ("functools", Python(&functools::FUNCTOOLS)),

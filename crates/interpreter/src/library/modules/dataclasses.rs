@@ -1,7 +1,55 @@
 //! `dataclasses`.
 
+use std::rc::Rc;
+
+use crate::evaluation::operators::{self, later};
 use crate::library::modules::signature;
 use crate::library::modules::written::Written;
+use crate::values::host::{Args, HostResult};
+use crate::values::machine::Machine;
+use crate::values::raise::Raise;
+use crate::values::value::Value;
 
-pub const DATACLASSES: Written =
-    Written { text: include_str!("../python/dataclasses.py"), natives: |_| Ok(signature::natives()) };
+pub const DATACLASSES: Written = Written {
+    text: include_str!("../python/dataclasses.py"),
+    natives: |_| {
+        let mut natives = signature::natives();
+        natives.push(("_assigner", Value::native("_assigner", assigner)));
+        Ok(natives)
+    },
+};
+
+/// Makes what gives an object those attributes that a dict has, in the order of a list; past `__setattr__` where the
+/// class is frozen.
+fn assigner(machine: &Machine, args: Args) -> HostResult {
+    let [names, frozen] = args.bind("_assigner", ["names", "frozen"], 2)?;
+    let names: Rc<[Rc<str>]> = match names {
+        Some(Value::List(names)) => names.to_vec().iter().filter_map(|name| Some(Rc::from(name.as_str()?))).collect(),
+        _ => return Err(Raise::type_error("_assigner() takes a list of names")),
+    };
+    let frozen = operators::truth_sync(machine, &frozen.unwrap_or(Value::None))?;
+    Ok(Value::native("assign", move |machine, args| {
+        let [object, Value::Dict(given)] = &args.between("assign", 2, 2)?[..] else {
+            return Err(Raise::type_error("assign() takes an object and a dict"));
+        };
+        if let (true, Value::Instance(instance)) = (frozen, object) {
+            for name in names.iter() {
+                if let Some(value) = given.get_string(name) {
+                    instance.set(Rc::clone(name), value);
+                }
+            }
+            instance.cover(machine)?;
+            return Ok(Value::None.into());
+        }
+        let (machine, object, given, names) = (machine.clone(), object.clone(), Rc::clone(given), Rc::clone(&names));
+        later(async move {
+            for name in names.iter() {
+                if let Some(value) = given.get_string(name) {
+                    machine.set_attribute(&object, name, value).await?;
+                }
+            }
+            Ok(Value::None)
+        })
+    })
+    .into())
+}

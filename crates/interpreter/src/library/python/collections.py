@@ -42,9 +42,10 @@ def _equip(cls, names, defaults):
     """Gives a class below tuple its fields."""
     bind = _signature(f"{cls.__name__}.__new__", ["_cls", *names], [], defaults)
 
-    def __new__(*args, **kwargs):
-        cls, *values = bind(args, kwargs).values()
-        return tuple.__new__(cls, values)
+    def __new__(_cls, /, *args, **kwargs):
+        if kwargs or len(args) != len(names):
+            _cls, *args = bind((_cls, *args), kwargs).values()
+        return tuple.__new__(_cls, args)
 
     cls.__new__ = __new__
     cls._fields = cls.__match_args__ = tuple(names)

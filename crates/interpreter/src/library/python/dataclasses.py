@@ -223,23 +223,23 @@ def _initializer(cls, taken, frozen, slots):
         {f.name: f.default for f in asked if _is_optional(f)},
     )
     # A default of what is no parameter is the class's attribute, which classes with slots do not keep.
-    plan = [(f.name, f.init, f.default if slots else MISSING, f.default_factory, f._field_type is _FIELD) for f in taken]
-    store = object.__setattr__ if frozen else setattr
+    fixed = {f.name: f.default for f in taken if slots and not f.init and f.default is not MISSING}
+    factories = [(f.name, f.default_factory) for f in taken if f.default_factory is not MISSING]
+    assign = _assigner([f.name for f in taken if f._field_type is _FIELD], frozen)
+    passed = [f.name for f in taken if f._field_type is _FIELD_INITVAR]
     hooked = hasattr(cls, "__post_init__")
 
     def __init__(*args, **kwargs):
         given = bind(args, kwargs)
-        self, passed = given[own], []
-        for name, is_parameter, default, factory, is_stored in plan:
-            value = given[name] if is_parameter else default
-            if value is MISSING and factory is not MISSING:
-                value = factory()
-            if not is_stored:
-                passed.append(value)
-            elif value is not MISSING:
-                store(self, name, value)
+        if fixed:
+            given.update(fixed)
+        for name, factory in factories:
+            if given.get(name, MISSING) is MISSING:
+                given[name] = factory()
+        self = given[own]
+        assign(self, given)
         if hooked:
-            self.__post_init__(*passed)
+            self.__post_init__(*[given[name] for name in passed])
 
     return __init__
 
@@ -258,21 +258,27 @@ def _writer(names):
     return __repr__
 
 
-def _values(object, names):
-    return tuple([getattr(object, name) for name in names])
+def _values(names):
+    """Makes what reads attributes of an object, as a tuple."""
+    if len(names) > 1:
+        return operator.attrgetter(*names)
+    return lambda object: tuple([getattr(object, name) for name in names])
 
 
 def _comparison(names, compare):
+    values = _values(names)
+
     def method(self, other):
         if other.__class__ is not self.__class__:
             return NotImplemented
-        return compare(_values(self, names), _values(other, names))
+        return compare(values(self), values(other))
 
     return method
 
 
 def _hasher(names):
-    return lambda self: hash(_values(self, names))
+    values = _values(names)
+    return lambda self: hash(values(self))
 
 
 def _refusal(cls, names, method, verb):

@@ -1,5 +1,3 @@
-from collections import namedtuple
-
 __all__ = (
     "WRAPPER_ASSIGNMENTS", "WRAPPER_UPDATES", "cache", "cached_property", "cmp_to_key", "lru_cache", "partial",
     "partialmethod", "reduce", "singledispatch", "singledispatchmethod", "total_ordering", "update_wrapper", "wraps",
@@ -126,7 +124,16 @@ class cached_property:
         return cached[self.attrname]
 
 
-_CacheInfo = namedtuple("CacheInfo", ["hits", "misses", "maxsize", "currsize"], module="functools")
+_CacheInfo = None
+
+
+def _info(*counts):
+    global _CacheInfo
+    if _CacheInfo is None:
+        # Few ask, and many import this module.
+        from collections import namedtuple
+        _CacheInfo = namedtuple("CacheInfo", ["hits", "misses", "maxsize", "currsize"], module="functools")
+    return _CacheInfo(*counts)
 
 
 def lru_cache(maxsize=128, typed=False):
@@ -143,7 +150,7 @@ def cache(user_function, /):
 
 def _cached(function, maxsize, typed):
     maxsize = maxsize if maxsize is None else max(maxsize, 0)
-    wrapper = update_wrapper(_lru_cache_wrapper(function, maxsize, bool(typed), _CacheInfo), function)
+    wrapper = update_wrapper(_lru_cache_wrapper(function, maxsize, bool(typed), _info), function)
     wrapper.cache_parameters = lambda: {"maxsize": maxsize, "typed": typed}
     return wrapper
 

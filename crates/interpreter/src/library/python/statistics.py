@@ -1,5 +1,4 @@
 import math
-from collections import Counter
 
 __all__ = (
     "StatisticsError", "correlation", "covariance", "fmean", "geometric_mean", "mean", "median", "median_high",
