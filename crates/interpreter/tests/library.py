@@ -985,3 +985,52 @@ except ValueError as e: print(e)
 deep = []
 for i in range(400): deep = [deep]
 print(len(copy.deepcopy(deep)))
+#### heapq and bisect
+import heapq, bisect
+def attempt(f):
+    try: print(f())
+    except Exception as e: print(type(e).__name__, e)
+h = []
+for x in (5, 3, 8, 1, 9, 2, 7): heapq.heappush(h, x); print(h)
+print(heapq.heappushpop(h, 0), heapq.heappushpop(h, 4), h, heapq.heapreplace(h, 0), h, heapq.heappushpop([], 3))
+print([heapq.heappop(h) for _ in range(len(h))], h)
+w = [(2, 'b'), (1, 'z'), (2, 'a'), (1, 'c')]
+heapq.heapify(w); print(w, heapq.nsmallest(2, w), heapq.nlargest(2, w, key=lambda t: t[1]), heapq.nlargest(0, w), heapq.nlargest(-1, w), heapq.nsmallest(9, [3, 1]))
+print(list(heapq.merge([1, 4, 9], [2, 4, 6], [])), list(heapq.merge(['bb', 'a'], ['cc', 'd'], key=len, reverse=True)), list(heapq.merge([9, 3], [8, 1], reverse=True)), list(heapq.merge()))
+big = [(i * 7919) % 1009 for i in range(300)]
+heapq.heapify(big); print(big[:20], heapq.nsmallest(5, big), [heapq.heappop(big) for _ in range(300)] == sorted((i * 7919) % 1009 for i in range(300)))
+for f in (lambda: heapq.heappop([]), lambda: heapq.heapreplace([], 1), lambda: heapq.heapify((1, 2)), lambda: heapq.heappush({}, 1), lambda: heapq.heappush([1], 'a'), lambda: heapq.nlargest(2, 5)):
+    attempt(f)
+class Task:
+    def __init__(self, n): self.n = n
+    def __lt__(self, other): return self.n > other.n
+    def __repr__(self): return f'T{self.n}'
+t = [Task(1), Task(5), Task(3)]
+heapq.heapify(t); print(t, heapq.heappop(t))
+a = [1, 2, 2, 2, 5, 8]
+print(bisect.bisect(a, 2), bisect.bisect_left(a, 2), bisect.bisect_right(a, 0), bisect.bisect(a, 9), bisect.bisect_left(a, 2, 2), bisect.bisect_left(a, 2, lo=0, hi=1), bisect.bisect([], 1), bisect.bisect_left([5, 3, 1], -3, key=lambda x: -x), bisect.bisect is bisect.bisect_right)
+bisect.insort(a, 3); bisect.insort_left(a, 2.0); bisect.insort(a, 0, 2); print(a)
+r = ['a', 'bb', 'cccc']; bisect.insort(r, 'ddd', key=len); bisect.insort_left(r, 'e', key=len); print(r)
+attempt(lambda: bisect.bisect(a, 1, -1)); attempt(lambda: bisect.bisect(a, 'x')); attempt(lambda: bisect.insort((1, 2), 3))
+#### types, string and warnings
+import types, string, warnings
+from types import SimpleNamespace
+n = SimpleNamespace(b=1, a=[2])
+n.c = n.a
+class Sub(SimpleNamespace):
+    def total(self): return self.b + len(self.a)
+s = Sub(b=2, a='xy')
+print(n, s, s.total(), n == SimpleNamespace(b=1, a=[2], c=[2]), n == 3, n != s, vars(n), s == SimpleNamespace(b=2, a='xy'), SimpleNamespace(), repr(Sub()), hasattr(n, 'z'))
+n.me = n; n.s = s; s.n = n
+print(n)
+del n.b
+for f in (lambda: SimpleNamespace(1), lambda: hash(SimpleNamespace())):
+    try: print(f())
+    except AttributeError as e: print(e)
+    except TypeError as e: print('TypeError')
+print([isinstance(x, t) for x, t in ((lambda: 0, types.FunctionType), (lambda: 0, types.LambdaType), (len, types.BuiltinFunctionType), (s.total, types.MethodType), ((x for x in ()), types.GeneratorType), (None, types.NoneType), (..., types.EllipsisType), (NotImplemented, types.NotImplementedType), (3, types.FunctionType))])
+print(string.capwords('hello  big WORLD'), string.capwords('a-b', '-'), string.capwords('  x '), string.octdigits, string.ascii_uppercase, repr(string.punctuation), repr(string.printable))
+with warnings.catch_warnings(record=True) as caught: print(caught)
+with warnings.catch_warnings(): warnings.simplefilter('ignore')
+warnings.filterwarnings('ignore', category=UserWarning, message='x'); warnings.resetwarnings()
+print(issubclass(UserWarning, Warning))

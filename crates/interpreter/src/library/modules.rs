@@ -7,20 +7,14 @@ mod copy;
 mod dataclasses;
 mod deque;
 mod effects;
-mod enums;
 mod functools;
-mod heap;
 mod itertools;
 mod json;
 mod lazy;
 mod math;
 mod operator;
 mod re;
-mod represent;
 mod signature;
-mod statistics;
-mod text;
-mod types;
 pub mod typing;
 mod written;
 
@@ -62,7 +56,7 @@ type Make = fn(&Machine) -> Result<Members, Raise>;
 #[derive(Clone, Copy)]
 enum Source {
     Rust(Make),
-    Python(&'static Written),
+    Python(Written),
 }
 
 /// Modules by name. Each is made once a machine.
@@ -72,27 +66,33 @@ const MODULES: &[(&str, Source)] = &[
         Rust(|_| Ok(["annotations", "division", "print_function"].map(|name| (name, Value::Bool(true))).to_vec())),
     ),
     ("abc", Rust(abc::members)),
-    ("bisect", Rust(heap::bisect)),
-    ("collections", Python(&collections::COLLECTIONS)),
+    ("bisect", alone(include_str!("python/bisect.py"))),
+    ("collections", Python(collections::COLLECTIONS)),
     ("collections.abc", Rust(typing::abstract_containers)),
-    ("contextlib", Python(&contextlib::CONTEXTLIB)),
-    ("copy", Python(&copy::COPY)),
-    ("dataclasses", Python(&dataclasses::DATACLASSES)),
-    ("enum", Python(&enums::ENUM)),
-    ("functools", Python(&functools::FUNCTOOLS)),
-    ("heapq", Rust(heap::heapq)),
+    ("contextlib", Python(contextlib::CONTEXTLIB)),
+    ("copy", Python(copy::COPY)),
+    ("dataclasses", Python(dataclasses::DATACLASSES)),
+    ("enum", alone(include_str!("python/enum.py"))),
+    ("functools", Python(functools::FUNCTOOLS)),
+    ("heapq", alone(include_str!("python/heapq.py"))),
     ("itertools", Rust(itertools::members)),
     ("json", Rust(json::members)),
     ("math", Rust(math::members)),
     ("numbers", Rust(typing::numbers)),
     ("operator", Rust(operator::members)),
     ("re", Rust(re::members)),
-    ("statistics", Python(&statistics::STATISTICS)),
-    ("string", Rust(text::members)),
-    ("types", Rust(types::members)),
+    (
+        "statistics",
+        Python(Written {
+            text: include_str!("python/statistics.py"),
+            natives: |_| Ok(vec![("Counter", Value::Type(Type::Counter))]),
+        }),
+    ),
+    ("string", alone(include_str!("python/string.py"))),
+    ("types", alone(include_str!("python/types.py"))),
     ("typing", Rust(typing::members)),
     ("typing_extensions", Rust(typing::members)),
-    ("warnings", Rust(types::warnings)),
+    ("warnings", alone(include_str!("python/warnings.py"))),
 ];
 
 /// Modules of Python that reach out of the program, with what to use instead where there is something.
@@ -168,6 +168,11 @@ pub fn catalog(machine: &Machine) -> Result<Vec<String>, Raise> {
     Ok(names)
 }
 
+/// A module that needs nothing of Rust's.
+const fn alone(text: &'static str) -> Source {
+    Python(Written { text, natives: |_| Ok(Vec::new()) })
+}
+
 impl Source {
     /// Makes what a program finds in the module, and the variables of one that has a text.
     fn members(self, machine: &Machine, name: &'static str) -> Result<(Found, Option<Rc<Frame>>), Raise> {
@@ -175,7 +180,7 @@ impl Source {
             Rust(make) => Ok((named(make(machine)?), None)),
             Python(written) => {
                 let variables = written.run(machine, name)?;
-                Ok((Written::public(&variables), Some(variables)))
+                Ok((Written::public(machine, &variables), Some(variables)))
             }
         }
     }

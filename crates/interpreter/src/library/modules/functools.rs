@@ -5,7 +5,6 @@ use std::rc::Rc;
 use crate::evaluation::mapping;
 use crate::evaluation::operators::{Iter, later};
 use crate::library::builtins;
-use crate::library::modules::represent::represent;
 use crate::library::modules::written::Written;
 use crate::library::modules::{Members, class};
 use crate::values::class::Instance;
@@ -21,13 +20,7 @@ pub const FUNCTOOLS: Written = Written { text: include_str!("../python/functools
 
 /// What is called often, and as deep as in CPython: functions there, too, that are not written in Python.
 fn natives(_: &Machine) -> Result<Members, Raise> {
-    let partial = class(
-        "partial",
-        "functools",
-        vec![],
-        &[("__new__", make_partial), ("__call__", call_partial), ("__repr__", repr_partial)],
-        &[],
-    )?;
+    let partial = class("partial", "functools", vec![], &[("__new__", make_partial), ("__call__", call_partial)], &[])?;
     let cached = class(
         "_lru_cache_wrapper",
         "functools",
@@ -134,24 +127,6 @@ fn call_partial(machine: &Machine, mut args: Args) -> HostResult {
     let call = Args { positional, keyword: merged(&keywords, args.keyword) };
     // Partials of partials of … call each other on the native stack.
     machine.recurse(|| machine.call_now(&function, call))
-}
-
-fn repr_partial(machine: &Machine, mut args: Args) -> HostResult {
-    let partial = receiver(&mut args)?;
-    let mut parts = vec![(None, partial.own("func").unwrap_or(Value::None))];
-    if let Some(Value::Tuple(args)) = partial.own("args") {
-        parts.extend(args.iter().map(|value| (None, value.clone())));
-    }
-    if let Some(Value::Dict(keywords)) = partial.own("keywords") {
-        parts.extend(keywords.entries().into_iter().map(|(name, value)| (name.as_str().map(Rc::from), value)));
-    }
-    represent(
-        machine,
-        Value::Instance(partial),
-        "functools.partial".to_owned(),
-        parts,
-        "functools.partial(...)".to_owned(),
-    )
 }
 
 /// Attributes of a cached function that only this module reads.

@@ -86,8 +86,3 @@ impl Signature {
         Ok(Value::dict(frame.names()).into())
     }
 }
-
-/// Refuses an argument that CPython has and this server does not obey.
-pub(super) fn unsupported(function: &str, parameter: &str) -> Raise {
-    Raise::type_error(format!("{function}(): the argument '{parameter}' is not supported by this server"))
-}

@@ -14,6 +14,7 @@ use crate::values::raise::Raise;
 use crate::values::value::Value;
 
 /// The text of a module. It says in `__all__` what programs find in it; its other names are its own.
+#[derive(Clone, Copy)]
 pub struct Written {
     pub text: &'static str,
     /// Makes what the text finds under names that it does not bind: what it cannot do itself.
@@ -40,11 +41,12 @@ impl Written {
         Ok(frame)
     }
 
-    /// Returns what a program finds in the module.
-    pub fn public(variables: &Frame) -> Found {
+    /// Returns what a program finds in the module, builtins that it names among that.
+    pub fn public(machine: &Machine, variables: &Frame) -> Found {
         let Some(Value::Tuple(names)) = variables.get("__all__") else { return Vec::new() };
         let named = names.iter().filter_map(Value::as_str);
-        named.filter_map(|name| Some((Rc::from(name), variables.get(name)?))).collect()
+        let value = |name| variables.get(name).or_else(|| machine.language().builtin(name));
+        named.filter_map(|name| Some((Rc::from(name), value(name)?))).collect()
     }
 
     fn code(&self, name: &'static str) -> Result<Rc<Code>, Raise> {

@@ -85,6 +85,25 @@ def cmp_to_key(mycmp):
     return lambda obj: _Key(obj, mycmp)
 
 
+# Partials whose repr is being written.
+_open = set()
+
+
+def _repr_partial(self):
+    if id(self) in _open:
+        return "functools.partial(...)"
+    _open.add(id(self))
+    try:
+        parts = [repr(part) for part in (self.func, *self.args)]
+        parts += [f"{name}={value!r}" for name, value in self.keywords.items()]
+        return f"functools.partial({', '.join(parts)})"
+    finally:
+        _open.discard(id(self))
+
+
+partial.__repr__ = _repr_partial
+
+
 class partialmethod:
     def __init__(self, func, /, *args, **keywords):
         if not callable(func) and not hasattr(func, "__get__"):
