@@ -656,7 +656,7 @@ c = Callable(f)
 print(c(1), c.__name__, c.__doc__, c.tag)
 @wraps(partial(f, 1))
 def from_partial(): """own"""
-print(from_partial.__name__, from_partial.__wrapped__())
+print(from_partial.__name__, from_partial.__wrapped__(), hasattr(from_partial, 'func'))
 @wraps(len)
 def from_builtin(x): return len(x)
 print(from_builtin.__name__, from_builtin.__qualname__, from_builtin('abc'))
@@ -722,6 +722,8 @@ attempt(lambda: n.__get__(C(1)))
 @cache
 def fib(n): return n if n < 2 else fib(n - 1) + fib(n - 2)
 print(fib(100), fib(300) % 1000007)
+outer = cache(fib)
+print(outer(5), outer(5), outer.cache_info(), outer.__wrapped__ is fib)
 #### functools: order and partial
 from functools import total_ordering, cmp_to_key, partial, partialmethod, reduce
 def attempt(f):

@@ -92,7 +92,7 @@ const HOSTILE: &[(&str, &str)] = &[
     ("it = [1]\nfor i in range(20000): it = zip(it)\nnext(it)", "RecursionError"),
     ("it = [1]\nfor i in range(20000): it = filter(None, it)\nnext(it)", "RecursionError"),
     ("import operator\noperator.call(*[operator.call] * 20000, int)", "RecursionError"),
-    ("import functools\nf = int\nfor i in range(10000): f = functools.cache(f)\nf()", "RecursionError"),
+    ("import functools\nf = int\nfor i in range(10000): f = functools.cache(f)\nf()", "RecursionError|MemoryError"),
     (
         "import contextlib\nf = int\nfor i in range(10000): f = contextlib.contextmanager(f)\nf()",
         "RecursionError|MemoryError",
@@ -111,7 +111,7 @@ const HOSTILE: &[(&str, &str)] = &[
     ),
     ("from functools import partial\np = int\nwhile True: p = partial(p, 1)", "TimeoutError|MemoryError"),
     ("import typing\nx = int\nfor i in range(20000): x = list[x]\nrepr(x)", "RecursionError"),
-    ("import re\nre.match('(a*)*b(?=c)', 'a' * 40)", "no exception|OverflowError"),
+    ("import re\nre.match('(a*)*b(?=c)', 'a' * 40)", "TimeoutError|OverflowError"),
     ("import re\nre.match(r'(a|aa)+(?=b)$', 'a' * 1000)", "OverflowError|TimeoutError"),
     ("import re\nre.search(r'(?=(.*)(.*)(.*)(.*)z)', 'a' * 3000)", "no exception"),
     ("import re\nre.match(r'(?:(?=.*z)a)*', 'a' * 100000 + 'z')", "OverflowError"),

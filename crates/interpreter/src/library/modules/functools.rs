@@ -26,7 +26,7 @@ fn natives(_: &Machine) -> Result<Members, Raise> {
         "functools",
         vec![],
         &[("__init__", initialize_cached), ("__call__", call_cached), ("__get__", bind_to_object)],
-        &[("cache_info", cache_info), ("cache_clear", cache_clear)],
+        &[("cache_info", cache_info), ("cache_clear", cache_clear), ("cache_parameters", cache_parameters)],
     )?;
     Ok(vec![
         ("partial", Value::Class(partial)),
@@ -216,6 +216,12 @@ fn cache_info(machine: &Machine, mut args: Args) -> HostResult {
     let part = |name: &str| cached.own(name).unwrap_or(Value::None);
     let parts = [part(HITS), part(MISSES), part(LIMIT), Value::Int(length)];
     machine.call_now(&part(INFO), Args::of(parts))
+}
+
+fn cache_parameters(_: &Machine, mut args: Args) -> HostResult {
+    let cached = receiver(&mut args)?;
+    let part = |name: &str| cached.own(name).unwrap_or(Value::None);
+    Ok(Value::dict([("maxsize", part(LIMIT)), ("typed", part(TYPED))]).into())
 }
 
 fn cache_clear(_: &Machine, mut args: Args) -> HostResult {

@@ -14,8 +14,11 @@ def update_wrapper(wrapper, wrapped, assigned=WRAPPER_ASSIGNMENTS, updated=WRAPP
         except AttributeError:
             continue
         setattr(wrapper, name, value)
+    # What this module keeps in its own objects is none of their attributes.
+    own = ("func", "args", "keywords") if isinstance(wrapped, partial) else ()
     for name in updated:
-        getattr(wrapper, name).update(getattr(wrapped, name, {}))
+        attributes = getattr(wrapped, name, {}).items()
+        getattr(wrapper, name).update({key: value for key, value in attributes if key not in own and key[:1] != " "})
     wrapper.__wrapped__ = wrapped
     return wrapper
 
@@ -169,9 +172,7 @@ def cache(user_function, /):
 
 def _cached(function, maxsize, typed):
     maxsize = maxsize if maxsize is None else max(maxsize, 0)
-    wrapper = update_wrapper(_lru_cache_wrapper(function, maxsize, bool(typed), _info), function)
-    wrapper.cache_parameters = lambda: {"maxsize": maxsize, "typed": typed}
-    return wrapper
+    return update_wrapper(_lru_cache_wrapper(function, maxsize, bool(typed), _info), function)
 
 
 def singledispatch(func):
