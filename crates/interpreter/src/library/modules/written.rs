@@ -35,10 +35,10 @@ impl Written {
         let module = [(Rc::from("__name__"), Value::from(name))];
         let block = Frame::of_root(machine, self.code(name)?, named((self.natives)(machine)?), module)?;
         let frame = Rc::clone(&block.frame);
-        if let Step::Done(result) = Coroutine::of_block(machine, block).resume(None) {
-            result?;
+        match Coroutine::of_block(machine, block).resume(None) {
+            Step::Done(result) => result.map(|_| frame),
+            Step::Waiting(_) => Err(Raise::runtime_error(format!("the module {name} waits where it is made"))),
         }
-        Ok(frame)
     }
 
     /// Returns what a program finds in the module, builtins that it names among that.
