@@ -193,7 +193,11 @@ fn questions_may_stand_anywhere() {
             "[2] [2, 1]",
         ),
         ("import functools\n@functools.cache\ndef f(x): return ask(x)\nprint(f(1), f(1), f(2))", 2, "10 10 20"),
-        ("import copy\nclass A:\n  def __deepcopy__(self, memo): return ask(4)\nprint(copy.deepcopy([A()]))", 1, "[40]"),
+        (
+            "import copy\nclass A:\n  def __deepcopy__(self, memo): return ask(4)\nprint(copy.deepcopy([A()]))",
+            1,
+            "[40]",
+        ),
         ("import statistics\nprint(statistics.mean(ask(i) for i in range(3)))", 3, "10"),
         ("from enum import Enum\nclass E(Enum):\n  A = ask(1)\nprint(E.A.value, E(10).name)", 1, "10 A"),
         ("import re\nprint(re.sub(r'(?<=a)b', lambda m: str(ask(1)), 'ab ab'))", 2, "a10 a10"),

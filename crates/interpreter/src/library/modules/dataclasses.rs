@@ -24,7 +24,14 @@ pub const DATACLASSES: Written = Written {
 fn assigner(machine: &Machine, args: Args) -> HostResult {
     let [names, frozen] = args.bind("_assigner", ["names", "frozen"], 2)?;
     let names: Rc<[Rc<str>]> = match names {
-        Some(Value::List(names)) => names.to_vec().iter().filter_map(|name| Some(Rc::from(name.as_str()?))).collect(),
+        Some(Value::List(names)) => {
+            machine.charge_fuel(names.len() as u64)?;
+            let name = |name: Value| match name {
+                Value::Str(name) => Some(name),
+                _ => None,
+            };
+            names.to_vec().into_iter().filter_map(name).collect()
+        }
         _ => return Err(Raise::type_error("_assigner() takes a list of names")),
     };
     let frozen = operators::truth_sync(machine, &frozen.unwrap_or(Value::None))?;

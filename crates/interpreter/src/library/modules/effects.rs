@@ -142,7 +142,10 @@ const LOOKS: &[(&str, &[&str])] = &[
     (
         "statistics",
         &[
+            "correlation",
+            "covariance",
             "fmean",
+            "geometric_mean",
             "mean",
             "median",
             "median_high",
@@ -151,6 +154,7 @@ const LOOKS: &[(&str, &[&str])] = &[
             "multimode",
             "pstdev",
             "pvariance",
+            "quantiles",
             "stdev",
             "variance",
         ],

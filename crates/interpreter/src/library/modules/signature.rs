@@ -12,13 +12,19 @@ use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::types::Dict;
+use crate::values::types::charge::Charge;
 use crate::values::value::Value;
 
 /// The parameters of a function that has no text.
 struct Signature {
     code: Rc<Code>,
     defaults: Defaults,
+    _charge: Charge,
 }
+
+/// Bytes charged for a signature, and for each of its parameters.
+const SIGNATURE: u64 = 512;
+const PARAMETER: u64 = 64;
 
 /// Makes `_signature`, which modules written in Python know: `_signature(function, positional, keyword, defaults)` takes
 /// a function's name, the names of its parameters of both kinds, and what they are where a call leaves them out. It gives
@@ -38,15 +44,26 @@ pub(super) fn natives() -> Members {
         };
         let (positional, keyword) = (positional.to_vec(), keyword.to_vec());
         machine.charge_fuel((positional.len() + keyword.len()) as u64)?;
-        let signature = Signature::new(function, &positional, &keyword, &defaults);
+        let signature = Signature::new(machine, function, &positional, &keyword, &defaults)?;
         Ok(Value::native("bind", move |machine, args| signature.bind(machine, &args.between("bind", 2, 2)?)).into())
     };
     vec![("_signature", Value::native("_signature", make))]
 }
 
 impl Signature {
-    fn new(function: Rc<str>, positional: &[Value], keyword: &[Value], defaults: &Dict) -> Self {
-        let name = |name: &Value| name.as_str().map(Rc::<str>::from);
+    fn new(
+        machine: &Machine,
+        function: Rc<str>,
+        positional: &[Value],
+        keyword: &[Value],
+        defaults: &Dict,
+    ) -> Result<Self, Raise> {
+        let charge = Charge::default();
+        charge.cover(machine, SIGNATURE + PARAMETER * (positional.len() + keyword.len()) as u64)?;
+        let name = |name: &Value| match name {
+            Value::Str(name) => Some(Rc::clone(name)),
+            _ => None,
+        };
         let default = |name: &Value| defaults.get_string(name.as_str()?);
         let parameters =
             Parameters { positional: positional.len(), keyword_only: keyword.len(), ..Parameters::default() };
@@ -68,7 +85,7 @@ impl Signature {
             positional: positional.iter().filter_map(default).collect(),
             keyword: keyword.iter().filter_map(|key| Some((name(key)?, default(key)?))).collect(),
         };
-        Self { code: Rc::new(code), defaults }
+        Ok(Self { code: Rc::new(code), defaults, _charge: charge })
     }
 
     fn bind(&self, machine: &Machine, args: &[Value]) -> HostResult {
