@@ -1,5 +1,4 @@
 import operator
-from copy import deepcopy
 
 __all__ = (
     "Field", "FrozenInstanceError", "InitVar", "KW_ONLY", "MISSING", "asdict", "astuple", "dataclass", "field",
@@ -344,6 +343,8 @@ def _export(obj, factory, by_name):
     if isinstance(obj, dict):
         pairs = [(_export(key, factory, by_name), _export(value, factory, by_name)) for key, value in obj.items()]
         return kind(obj.default_factory, pairs) if hasattr(obj, "default_factory") else kind(pairs)
+    # Few export, and many import this module.
+    from copy import deepcopy
     return deepcopy(obj)
 
 

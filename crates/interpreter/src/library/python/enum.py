@@ -29,7 +29,7 @@ def _enumerate(cls):
         if getattr(base, "_member_map_", None):
             raise TypeError(f"<enum {cls.__name__!r}> cannot extend <enum {base.__name__!r}>")
     own = dict(cls.__dict__)
-    if "__new__" in own and cls.__module__ != "enum":
+    if "__new__" in own:
         # It makes the members; calling the class looks them up.
         cls._new_member_ = own["__new__"]
         del cls.__new__
@@ -84,7 +84,8 @@ def _make(cls, kind, value):
 
 class Enum:
     def __init_subclass__(cls, **options):
-        _enumerate(cls)
+        if cls.__module__ != "enum":
+            _enumerate(cls)
 
     def __new__(cls, value, names=None, *, module="__main__", qualname=None, type=None, start=1):
         if names is not None:
