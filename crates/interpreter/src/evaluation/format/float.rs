@@ -5,14 +5,45 @@ pub fn float_repr(number: f64) -> String {
     if let Some(special) = special(number) {
         return special;
     }
-    let scientific = format!("{number:e}");
+    let scientific = shortest(number);
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     if (-4..16).contains(&exponent) {
-        let fixed = format!("{number}");
-        return if fixed.contains('.') { fixed } else { fixed + ".0" };
+        return plain(mantissa, exponent);
     }
     format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
+}
+
+/// Returns the fewest digits that read back as the same number, and of those the nearest to it, in scientific notation.
+fn shortest(number: f64) -> String {
+    let text = format!("{number:e}");
+    let count = digits(text.split_once('e').map_or(&text, |(mantissa, _)| mantissa));
+    if count < LONG {
+        return text;
+    }
+    // Between two that are equally near, it is the even one, as in CPython.
+    let even = format!("{number:.*e}", count - 1);
+    if even.parse() == Ok(number) { even } else { text }
+}
+
+/// Writes a mantissa and a small exponent without one.
+fn plain(mantissa: &str, exponent: i32) -> String {
+    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
+    let digits = mantissa.replace('.', "");
+    match usize::try_from(exponent) {
+        Err(_) => format!("{sign}0.{}{digits}", "0".repeat(usize::try_from(-exponent - 1).unwrap_or(0))),
+        Ok(exponent) => match digits.split_at_checked(exponent + 1) {
+            Some((whole, part)) => format!("{sign}{whole}.{}", if part.is_empty() { "0" } else { part }),
+            None => format!("{sign}{digits}{}.0", "0".repeat(exponent + 1 - digits.len())),
+        },
+    }
+}
+
+/// Digits of which two numbers may be equally near to a float.
+const LONG: usize = 15;
+
+fn digits(mantissa: &str) -> usize {
+    mantissa.bytes().filter(u8::is_ascii_digit).count()
 }
 
 /// `repr(complex)`.
