@@ -36,6 +36,7 @@ fn find(machine: &Machine, name: &str) -> Result<Option<Value>, Raise> {
 
 /// Returns what `from module import name` binds, where finding it needs no user code.
 ///
+/// It may be what only requests name: `dataclasses._FIELD`.
 /// What a standard module has from CPython's C code names that as its module: `functools.reduce` is `_functools.reduce`.
 pub fn member(machine: &Machine, name: &str, member: &str) -> Option<Value> {
     let inner = || machine.language().import(machine, name.strip_prefix('_')?).ok()?;
@@ -43,7 +44,10 @@ pub fn member(machine: &Machine, name: &str, member: &str) -> Option<Value> {
     for part in member.split('.') {
         value = match attribute::find(machine, &value, part) {
             Ok(Some(Outcome::Ready(value))) => value,
-            _ => return None,
+            _ => match value {
+                Value::Host(host) => host.member(machine, part)?,
+                _ => return None,
+            },
         };
     }
     Some(value)

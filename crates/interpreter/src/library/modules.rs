@@ -190,8 +190,8 @@ fn named(members: Members) -> Found {
     members.into_iter().map(|(name, value)| (Rc::from(name), value)).collect()
 }
 
-/// Makes of a class that came with a request, attribute by attribute, what its metaclass or `namedtuple` made of it where
-/// it was written: members of an enumeration, and a named tuple's fields and constructor.
+/// Makes of a class that came with a request, attribute by attribute, what its metaclass, `namedtuple` or `dataclass` made
+/// of it where it was written: members of an enumeration, a named tuple's fields, and functions without a text.
 ///
 /// # Errors
 /// What an enumeration's `__init__` raises, and when the job's memory is spent.
@@ -202,6 +202,8 @@ pub fn revive(machine: &Machine, class: &Rc<Class>) -> HostResult {
             drop(class.remove(name));
         }
         kept(machine, "enum", "_enumerate")?
+    } else if matches!(class.own("__dataclass_fields__"), Some(Value::Dict(_))) {
+        kept(machine, "dataclasses", "_revive")?
     } else if class.builtin() == Some(Type::Tuple) && matches!(class.own("_fields"), Some(Value::Tuple(_))) {
         kept(machine, "collections", "_revive")?
     } else {
@@ -256,7 +258,7 @@ impl HostObject for Module {
     }
 
     fn member(self: Rc<Self>, _: &Machine, name: &str) -> Option<Value> {
-        self.members.get(name).cloned()
+        self.members.get(name).cloned().or_else(|| Written::sent(self.variables.as_ref()?, name))
     }
 
     fn holds(&self) -> Option<Vec<Value>> {

@@ -13,7 +13,8 @@ use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::value::Value;
 
-/// The text of a module. It says in `__all__` what programs find in it; its other names are its own.
+/// The text of a module. It says in `__all__` what programs find in it, and in `__sent__` what requests name besides; its
+/// other names are its own.
 #[derive(Clone, Copy)]
 pub struct Written {
     pub text: &'static str,
@@ -47,6 +48,12 @@ impl Written {
         let named = names.iter().filter_map(Value::as_str);
         let value = |name| variables.get(name).or_else(|| machine.language().builtin(name));
         named.filter_map(|name| Some((Rc::from(name), value(name)?))).collect()
+    }
+
+    /// Returns what requests may name in the module, though programs do not find it.
+    pub fn sent(variables: &Frame, name: &str) -> Option<Value> {
+        let Some(Value::Tuple(names)) = variables.get("__sent__") else { return None };
+        names.iter().find(|known| known.as_str() == Some(name)).and_then(|_| variables.get(name))
     }
 
     fn code(&self, name: &'static str) -> Result<Rc<Code>, Raise> {

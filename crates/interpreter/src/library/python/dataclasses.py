@@ -5,6 +5,9 @@ __all__ = (
     "fields", "is_dataclass", "make_dataclass", "replace",
 )
 
+# What a class that was made where a request was written may name, besides.
+__sent__ = ("_DataclassParams", "_FIELD", "_FIELD_CLASSVAR", "_FIELD_INITVAR", "_MISSING_TYPE")
+
 
 class FrozenInstanceError(AttributeError):
     pass
@@ -71,7 +74,7 @@ def field(*, default=MISSING, default_factory=MISSING, init=True, repr=True, has
     return Field(default, default_factory, init, repr, hash, compare, metadata, kw_only)
 
 
-class _Params:
+class _DataclassParams:
     def __init__(self, **options):
         self.__dict__.update(options)
 
@@ -81,7 +84,7 @@ class _Params:
 
 def dataclass(cls=None, /, *, init=True, repr=True, eq=True, order=False, unsafe_hash=False, frozen=False,
               match_args=True, kw_only=False, slots=False, weakref_slot=False):
-    params = _Params(init=init, repr=repr, eq=eq, order=order, unsafe_hash=unsafe_hash, frozen=frozen)
+    params = _DataclassParams(init=init, repr=repr, eq=eq, order=order, unsafe_hash=unsafe_hash, frozen=frozen)
 
     def equip(cls):
         return _equip(cls, params, match_args, kw_only, slots, weakref_slot)
@@ -112,43 +115,82 @@ def _equip(cls, params, match_args, kw_only, slots, weakref_slot):
     cls.__dataclass_params__ = params
     if params.order and not params.eq:
         raise ValueError("eq must be true if order is true")
-    taken = [f for f in everything.values() if f._field_type is not _FIELD_CLASSVAR]
-    stored = [f for f in taken if f._field_type is _FIELD]
-    positional = [f for f in taken if f.init and not f.kw_only]
+    author = _Author(cls, everything, params.frozen, slots)
     if params.init:
         seen_default = False
-        for f in positional:
+        for f in author.positional:
             optional = _is_optional(f)
             if seen_default and not optional:
                 raise TypeError(f"non-default argument {f.name!r} follows default argument")
             seen_default = seen_default or optional
-        _define(cls, "__init__", _initializer(cls, taken, params.frozen, slots))
+        _define(cls, "__init__", author.write("__init__"))
     if params.repr:
-        _define(cls, "__repr__", _writer([f.name for f in stored if f.repr]))
-    compared = [f.name for f in stored if f.compare]
+        _define(cls, "__repr__", author.write("__repr__"))
     if params.eq:
-        _define(cls, "__eq__", _comparison(compared, operator.eq))
+        _define(cls, "__eq__", author.write("__eq__"))
     if params.order:
-        for name in ("__lt__", "__le__", "__gt__", "__ge__"):
-            if not _define(cls, name, _comparison(compared, getattr(operator, name.strip("_")))):
+        for name in _ORDER:
+            if not _define(cls, name, author.write(name)):
                 raise TypeError(f"Cannot overwrite attribute {name} in class {cls.__name__}. "
                                 "Consider using functools.total_ordering")
     if params.frozen:
-        names = tuple([f.name for f in stored])
-        for name, verb in (("__setattr__", "assign to"), ("__delattr__", "delete")):
-            if not _define(cls, name, _refusal(cls, names, name, verb)):
+        for name in _REFUSED:
+            if not _define(cls, name, author.write(name)):
                 raise TypeError(f"Cannot overwrite attribute {name} in class {cls.__name__}")
     if params.unsafe_hash and explicit_hash:
         raise TypeError(f"Cannot overwrite attribute __hash__ in class {cls.__name__}")
     if params.unsafe_hash or params.eq and params.frozen and not explicit_hash:
-        cls.__hash__ = _hasher([f.name for f in stored if (f.compare if f.hash is None else f.hash)])
+        cls.__hash__ = author.write("__hash__")
     elif params.eq and not params.frozen and not explicit_hash:
         cls.__hash__ = None
     if match_args:
-        _define(cls, "__match_args__", tuple([f.name for f in positional]))
+        _define(cls, "__match_args__", tuple([f.name for f in author.positional]))
     if weakref_slot and not slots:
         raise TypeError("weakref_slot is True but slots is False")
-    return _slotted(cls, [f.name for f in stored]) if slots else cls
+    return _slotted(cls, [f.name for f in author.stored]) if slots else cls
+
+
+_ORDER = ("__lt__", "__le__", "__gt__", "__ge__")
+_REFUSED = {"__setattr__": "assign to", "__delattr__": "delete"}
+
+
+class _Author:
+    """Writes the functions that the fields of a class ask for."""
+
+    def __init__(self, cls, everything, frozen, slots):
+        self.cls, self.frozen, self.slots = cls, frozen, slots
+        self.taken = [f for f in everything.values() if f._field_type is not _FIELD_CLASSVAR]
+        self.stored = [f for f in self.taken if f._field_type is _FIELD]
+        self.positional = [f for f in self.taken if f.init and not f.kw_only]
+
+    def write(self, name):
+        if name == "__init__":
+            return _initializer(self.cls, self.taken, self.frozen, self.slots)
+        if name == "__repr__":
+            return _writer([f.name for f in self.stored if f.repr])
+        if name == "__hash__":
+            return _hasher([f.name for f in self.stored if (f.compare if f.hash is None else f.hash)])
+        if name in _REFUSED:
+            return _refusal(self.cls, tuple([f.name for f in self.stored]), name, _REFUSED[name])
+        return _comparison([f.name for f in self.stored if f.compare], getattr(operator, name.strip("_")))
+
+
+def _revive(cls):
+    """Gives a class that came with a request the functions that were written for it, which come without their text."""
+    everything = cls.__dict__["__dataclass_fields__"]
+    if not all([isinstance(f, Field) and hasattr(f, "_field_type") for f in everything.values()]):
+        # Another library's.
+        return
+    for f in everything.values():
+        for part in ("default", "default_factory", "kw_only"):
+            if isinstance(getattr(f, part, MISSING), _MISSING_TYPE):
+                setattr(f, part, MISSING)
+    lost = [name for name in ("__init__", "__repr__", "__eq__", "__hash__", *_ORDER, *_REFUSED)
+            if name in cls.__dict__ and not isinstance(cls.__dict__[name], (type(_revive), type(None)))]
+    author = _Author(cls, everything, "__setattr__" in lost, False)
+    for name in lost:
+        delattr(cls, name)
+        _define(cls, name, author.write(name))
 
 
 def _define(cls, name, value):
