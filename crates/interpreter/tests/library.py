@@ -1036,3 +1036,54 @@ with warnings.catch_warnings(record=True) as caught: print(caught)
 with warnings.catch_warnings(): warnings.simplefilter('ignore')
 warnings.filterwarnings('ignore', category=UserWarning, message='x'); warnings.resetwarnings()
 print(issubclass(UserWarning, Warning))
+#### abc
+from abc import ABC, ABCMeta, abstractmethod
+import abc
+def attempt(f):
+    try: print(f())
+    except Exception as e: print(type(e).__name__, e)
+class Base(ABC):
+    @abstractmethod
+    def run(self): return 'base run'
+    @property
+    @abstractmethod
+    def name(self): ...
+    @classmethod
+    @abstractmethod
+    def make(cls): ...
+    @staticmethod
+    @abstractmethod
+    def help(): ...
+    def plain(self): return 'plain ' + self.run()
+class Half(Base):
+    def run(self): return 'ran ' + super().run()
+    name = 'half'
+class Whole(Half):
+    @classmethod
+    def make(cls): return cls()
+    @staticmethod
+    def help(): return 'helped'
+    def __init__(self, x=1): self.x = x
+for c in (Base, Half): attempt(c)
+w = Whole.make()
+print(w.run(), w.plain(), w.name, w.help(), w.x, isinstance(w, Base), sorted(Half.__abstractmethods__), Whole(5).x, Whole.__abstractmethods__)
+class One(ABC):
+    @abstractmethod
+    def only(self): ...
+attempt(One)
+class Made(One):
+    def __new__(cls, *args): return super().__new__(cls)
+    def only(self): return 1
+class Lost(One):
+    def __new__(cls, *args): return super().__new__(cls)
+print(Made(3).only()); attempt(Lost)
+class Free(ABC): pass
+attempt(lambda: Free(1)); print(Free() is not None, Base.run.__isabstractmethod__)
+class Hooked(ABC):
+    def __init_subclass__(cls, tag=None, **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls.tag = tag
+class Tagged(Hooked, tag='t'):
+    @abstractmethod
+    def f(self): ...
+print(Tagged.tag); attempt(Tagged)

@@ -150,8 +150,7 @@ fn construct(machine: &Machine, class: &Rc<Class>, args: Args) -> HostResult {
             }
         })));
     }
-    let instance = Instance::new(class);
-    instance.cover(machine)?;
+    let instance = attribute::instantiate(machine, class)?;
     if let Some(kind) = class.builtin() {
         return construct_over(machine, instance, kind, args);
     }

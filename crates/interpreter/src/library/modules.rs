@@ -1,6 +1,5 @@
 //! The standard modules that research code imports: written in Python where that is shorter, else in Rust.
 
-mod abc;
 mod collections;
 mod contextlib;
 mod copy;
@@ -65,7 +64,7 @@ const MODULES: &[(&str, Source)] = &[
         "__future__",
         Rust(|_| Ok(["annotations", "division", "print_function"].map(|name| (name, Value::Bool(true))).to_vec())),
     ),
-    ("abc", Rust(abc::members)),
+    ("abc", alone(include_str!("python/abc.py"))),
     ("bisect", alone(include_str!("python/bisect.py"))),
     ("collections", Python(collections::COLLECTIONS)),
     ("collections.abc", Rust(typing::abstract_containers)),
