@@ -164,7 +164,7 @@ fn initialize(machine: &Machine, mut args: Args) -> HostResult {
 /// `TypeError` where the class says that some of its methods are abstract; memory is spent.
 pub(crate) fn instantiate(machine: &Machine, class: &Rc<Class>) -> Result<Rc<Instance>, Raise> {
     if let Some(Value::Set(names)) = class.own("__abstractmethods__")
-        && names.len() > 0
+        && !names.is_empty()
     {
         let mut names: Vec<String> = names.items().iter().filter_map(|name| Some(name.as_str()?.to_owned())).collect();
         names.sort();
