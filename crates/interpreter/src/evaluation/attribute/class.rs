@@ -166,6 +166,7 @@ pub(crate) fn instantiate(machine: &Machine, class: &Rc<Class>) -> Result<Rc<Ins
     if let Some(Value::Set(names)) = class.own("__abstractmethods__")
         && !names.is_empty()
     {
+        machine.charge_fuel(names.len() as u64)?;
         let mut names: Vec<String> = names.items().iter().filter_map(|name| Some(name.as_str()?.to_owned())).collect();
         names.sort();
         let (class, plural) = (class.name(), if names.len() == 1 { "" } else { "s" });
