@@ -456,6 +456,14 @@ pub struct Definition {
     pub outward: u32,
 }
 
+impl Definition {
+    /// Returns whether a call has to give every argument.
+    #[must_use]
+    pub fn has_no_defaults(&self) -> bool {
+        self.defaults.is_empty() && self.keyword_defaults.is_empty()
+    }
+}
+
 /// Parameters in the order of their slots: positional-only, positional, keyword-only, `*args`, `**kwargs`.
 #[derive(Debug, Default)]
 pub struct Parameters {

@@ -29,6 +29,11 @@ impl<'a> Run<'a> {
         for (name, default) in &definition.keyword_defaults {
             defaults.keyword.push((Rc::clone(name), self.eval(default)?.get().await?));
         }
+        self.closed(definition, defaults)
+    }
+
+    /// Makes a function whose defaults are known.
+    pub(super) fn closed(self, definition: &ir::Definition, defaults: Defaults) -> Result<Value, Raise> {
         let surroundings = self.surroundings(definition.outward);
         let function = Function::new(self.machine, Rc::clone(&definition.code), surroundings, defaults)?;
         Ok(Value::Function(Rc::new(function)))

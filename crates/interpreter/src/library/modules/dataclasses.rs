@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use crate::evaluation::operators::{self, later};
-use crate::library::modules::signature;
 use crate::library::modules::written::Written;
+use crate::library::modules::{operator, signature};
 use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
@@ -14,7 +14,20 @@ pub const DATACLASSES: Written = Written {
     text: include_str!("../python/dataclasses.py"),
     natives: |_| {
         let mut natives = signature::natives();
-        natives.push(("_assigner", Value::native("_assigner", assigner)));
+        natives.extend([
+            ("_assigner", Value::native("_assigner", assigner)),
+            ("_attrgetter", Value::native("_attrgetter", operator::attrgetter)),
+            (
+                "_operator",
+                Value::native("_operator", |_, args| {
+                    let name = args.one("_operator")?;
+                    let function = name.as_str().and_then(operator::function);
+                    function
+                        .map(Into::into)
+                        .ok_or_else(|| Raise::value_error("_operator() takes the name of an operator"))
+                }),
+            ),
+        ]);
         Ok(natives)
     },
 };

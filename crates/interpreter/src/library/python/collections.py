@@ -1,10 +1,7 @@
 __all__ = ("ChainMap", "Counter", "OrderedDict", "UserDict", "UserList", "abc", "defaultdict", "deque", "namedtuple")
 
-_KEYWORDS = {
-    "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del",
-    "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal",
-    "not", "or", "pass", "raise", "return", "try", "while", "with", "yield",
-}
+_KEYWORDS = """ False None True and as assert async await break class continue def del elif else except finally for from
+ global if import in is lambda nonlocal not or pass raise return try while with yield """.replace("\n", " ")
 
 
 def namedtuple(typename, field_names, *, rename=False, defaults=None, module=None):
@@ -13,14 +10,14 @@ def namedtuple(typename, field_names, *, rename=False, defaults=None, module=Non
     names, seen = [str(name) for name in field_names], set()
     if rename:
         for index, name in enumerate(names):
-            if not name.isidentifier() or name in _KEYWORDS or name.startswith("_") or name in seen:
+            if not name.isidentifier() or f" {name} " in _KEYWORDS or name.startswith("_") or name in seen:
                 names[index] = f"_{index}"
             seen.add(name)
     typename = str(typename)
     for name in [typename, *names]:
         if not name.isidentifier():
             raise ValueError(f"Type names and field names must be valid identifiers: {name!r}")
-        if name in _KEYWORDS:
+        if f" {name} " in _KEYWORDS:
             raise ValueError(f"Type names and field names cannot be a keyword: {name!r}")
     seen.clear()
     for name in names:

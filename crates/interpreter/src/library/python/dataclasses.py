@@ -1,5 +1,3 @@
-import operator
-
 __all__ = (
     "Field", "FrozenInstanceError", "InitVar", "KW_ONLY", "MISSING", "asdict", "astuple", "dataclass", "field",
     "fields", "is_dataclass", "make_dataclass", "replace",
@@ -172,7 +170,7 @@ class _Author:
             return _hasher([f.name for f in self.stored if (f.compare if f.hash is None else f.hash)])
         if name in _REFUSED:
             return _refusal(self.cls, tuple([f.name for f in self.stored]), name, _REFUSED[name])
-        return _comparison([f.name for f in self.stored if f.compare], getattr(operator, name.strip("_")))
+        return _comparison([f.name for f in self.stored if f.compare], _operator(name.strip("_")))
 
 
 def _revive(cls):
@@ -302,7 +300,7 @@ def _writer(names):
 def _values(names):
     """Makes what reads attributes of an object, as a tuple."""
     if len(names) > 1:
-        return operator.attrgetter(*names)
+        return _attrgetter(*names)
     return lambda object: tuple([getattr(object, name) for name in names])
 
 
