@@ -1,5 +1,3 @@
-from functools import wraps
-
 __all__ = (
     "AbstractContextManager", "ContextDecorator", "ExitStack", "closing", "contextmanager", "nullcontext", "suppress",
 )
@@ -18,6 +16,8 @@ class ContextDecorator:
         return self
 
     def __call__(self, func):
+        from functools import wraps
+
         @wraps(func)
         def inner(*args, **kwds):
             with self._recreate_cm():
@@ -69,6 +69,9 @@ class _GeneratorContextManager(ContextDecorator, AbstractContextManager):
 
 
 def contextmanager(func):
+    # What is imported for its other managers, as nullcontext is, need not have this.
+    from functools import wraps
+
     @wraps(func)
     def helper(*args, **kwds):
         return _GeneratorContextManager(func, args, kwds)

@@ -27,20 +27,18 @@ def wraps(wrapped, assigned=WRAPPER_ASSIGNMENTS, updated=WRAPPER_UPDATES):
     return lambda wrapper: update_wrapper(wrapper, wrapped, assigned, updated)
 
 
-# What each comparison is by another: whether to negate the other's answer, then what equality adds to it.
-_ORDER = {
-    "__lt__": {"__gt__": (True, "and"), "__le__": (False, "or"), "__ge__": (True, None)},
-    "__le__": {"__ge__": (True, "or"), "__lt__": (False, "and"), "__gt__": (True, None)},
-    "__gt__": {"__lt__": (True, "and"), "__ge__": (False, "or"), "__le__": (True, None)},
-    "__ge__": {"__le__": (True, "or"), "__gt__": (False, "and"), "__lt__": (True, None)},
-}
-
-
 def total_ordering(cls):
-    roots = [name for name in _ORDER if hasattr(cls, name)]
+    # What each comparison is by another: whether to negate the other's answer, then what equality adds to it.
+    order = {
+        "__lt__": {"__gt__": (True, "and"), "__le__": (False, "or"), "__ge__": (True, None)},
+        "__le__": {"__ge__": (True, "or"), "__lt__": (False, "and"), "__gt__": (True, None)},
+        "__gt__": {"__lt__": (True, "and"), "__ge__": (False, "or"), "__le__": (True, None)},
+        "__ge__": {"__le__": (True, "or"), "__gt__": (False, "and"), "__lt__": (True, None)},
+    }
+    roots = [name for name in order if hasattr(cls, name)]
     if not roots:
         raise ValueError("must define at least one ordering operation: < > <= >=")
-    for name, (negate, equality) in _ORDER[max(roots)].items():
+    for name, (negate, equality) in order[max(roots)].items():
         if name not in roots:
             setattr(cls, name, _comparison(name, max(roots), negate, equality))
     return cls

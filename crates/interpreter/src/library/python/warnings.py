@@ -1,5 +1,3 @@
-from contextlib import nullcontext
-
 __all__ = (
     "DeprecationWarning", "FutureWarning", "RuntimeWarning", "UserWarning", "Warning", "catch_warnings",
     "filterwarnings", "resetwarnings", "simplefilter", "warn",
@@ -22,5 +20,12 @@ def resetwarnings():
     pass
 
 
-def catch_warnings(*, record=False, module=None, action=None, category=Warning, lineno=0, append=False):
-    return nullcontext([] if record else None)
+class catch_warnings:
+    def __init__(self, *, record=False, module=None, action=None, category=Warning, lineno=0, append=False):
+        self._caught = [] if record else None
+
+    def __enter__(self):
+        return self._caught
+
+    def __exit__(self, *raised):
+        pass
