@@ -133,10 +133,10 @@ class ExitStack(AbstractContextManager):
         return entered
 
     def callback(self, callback, /, *args, **kwds):
-        def exit(*raised):
+        def _exit(*raised):
             callback(*args, **kwds)
 
-        self._exits.append(exit)
+        self._exits.append(_exit)
         return callback
 
     def close(self):

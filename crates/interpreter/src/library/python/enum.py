@@ -83,7 +83,7 @@ def _make(cls, kind, value):
 
 
 class Enum:
-    def __init_subclass__(cls, **options):
+    def __init_subclass__(cls):
         if cls.__module__ != "enum":
             _enumerate(cls)
 
