@@ -588,6 +588,7 @@ with ExitStack() as stack:
     print(stack.enter_context(R('one')), stack.enter_context(R('two')), stack.push(R('three')).name)
     stack.callback(print, 'called', sep='-', end='!\n')
     print(stack.callback(lambda: print('last')) is not None)
+    stack.callback(lambda: 'true')
 with ExitStack() as stack:
     stack.enter_context(R('outer')); stack.enter_context(R('swallow')); stack.enter_context(R('inner'))
     raise ValueError('v')

@@ -133,10 +133,8 @@ class ExitStack(AbstractContextManager):
         return entered
 
     def callback(self, callback, /, *args, **kwds):
-        def _exit(*raised):
-            callback(*args, **kwds)
-
-        self._exits.append(_exit)
+        # What it returns is not for the `with` statement.
+        self._exits.append(lambda *raised: callback(*args, **kwds) and None)
         return callback
 
     def close(self):

@@ -208,8 +208,6 @@ class singledispatchmethod:
         return self.dispatcher.register(cls, method)
 
     def __get__(self, obj, cls=None):
-        def method(*args, **kwargs):
-            return self.dispatcher.dispatch(type(args[0])).__get__(obj, cls)(*args, **kwargs)
-
-        method.register = self.register
-        return method
+        if obj is None:
+            return self
+        return lambda *args, **kwargs: self.dispatcher.dispatch(type(args[0])).__get__(obj, cls)(*args, **kwargs)
