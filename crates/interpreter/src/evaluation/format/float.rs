@@ -9,41 +9,20 @@ pub fn float_repr(number: f64) -> String {
     let (mantissa, exponent) = scientific.split_once('e').unwrap_or((&scientific, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
     if (-4..16).contains(&exponent) {
-        return plain(mantissa, exponent);
+        let decimals = i32::try_from(mantissa.len()).unwrap_or(0) - mantissa.find('.').map_or(1, |_| 2);
+        let sign = i32::from(number.is_sign_negative());
+        return fixed(number, usize::try_from((decimals - sign - exponent).max(1)).unwrap_or(1));
     }
     format!("{mantissa}e{}{:02}", if exponent < 0 { '-' } else { '+' }, exponent.abs())
 }
 
-/// Returns the fewest digits that read back as the same number, and of those the nearest to it, in scientific notation.
+/// Returns the shortest digits that read back as the same number, with an exponent. Of several that are as short these are
+/// the nearest, and of two that are equally near, as of -0.0200824737548828125, the even one, as in CPython.
 fn shortest(number: f64) -> String {
-    let text = format!("{number:e}");
-    let count = digits(text.split_once('e').map_or(&text, |(mantissa, _)| mantissa));
-    if count < LONG {
-        return text;
-    }
-    // Between two that are equally near, it is the even one, as in CPython.
-    let even = format!("{number:.*e}", count - 1);
-    if even.parse() == Ok(number) { even } else { text }
-}
-
-/// Writes a mantissa and a small exponent without one.
-fn plain(mantissa: &str, exponent: i32) -> String {
-    let (sign, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
-    let digits = mantissa.replace('.', "");
-    match usize::try_from(exponent) {
-        Err(_) => format!("{sign}0.{}{digits}", "0".repeat(usize::try_from(-exponent - 1).unwrap_or(0))),
-        Ok(exponent) => match digits.split_at_checked(exponent + 1) {
-            Some((whole, part)) => format!("{sign}{whole}.{}", if part.is_empty() { "0" } else { part }),
-            None => format!("{sign}{digits}{}.0", "0".repeat(exponent + 1 - digits.len())),
-        },
-    }
-}
-
-/// Digits of which two numbers may be equally near to a float.
-const LONG: usize = 15;
-
-fn digits(mantissa: &str) -> usize {
-    mantissa.bytes().filter(u8::is_ascii_digit).count()
+    let found = format!("{number:e}");
+    let digits = found.bytes().take_while(|byte| *byte != b'e').filter(u8::is_ascii_digit).count();
+    let rounded = format!("{number:.*e}", digits.saturating_sub(1));
+    if rounded.parse() == Ok(number) { rounded } else { found }
 }
 
 /// `repr(complex)`.
