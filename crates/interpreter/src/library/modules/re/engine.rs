@@ -134,7 +134,10 @@ impl Backtracking {
             weight: weight(translated),
             tiers: Default::default(),
         };
-        made.tier(0, 0)?;
+        // What the linear matcher has taken is compiled when it is needed.
+        if translated.hard > 0 {
+            made.tier(0, 0)?;
+        }
         Ok(made)
     }
 
