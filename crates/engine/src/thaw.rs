@@ -338,7 +338,7 @@ impl<'a, M: Model> Thaw<'a, M> {
         contents: Contents<'_>,
     ) -> Result<Value, Raise> {
         let heap = self.heap;
-        let Some(Datum::Global { module, name }) = heap.get(class) else {
+        let Some(Datum::Global { module, name }) = heap.get(class).filter(|class| !is_of_dataclasses(class)) else {
             let class = self.value(class)?;
             let value = match &class {
                 Value::Class(_) if called => {
@@ -352,7 +352,12 @@ impl<'a, M: Model> Thaw<'a, M> {
             self.fill(&value, contents)?;
             if let (Some(state), Value::Instance(instance)) = (state, &value) {
                 let state = self.value(state)?;
-                for (name, attribute) in python::string_items(&state).unwrap_or_default() {
+                // Where the class has slots, they come beside the `__dict__`.
+                let parts = match &state {
+                    Value::Tuple(pair) if pair.len() == 2 => pair.to_vec(),
+                    _ => vec![state],
+                };
+                for (name, attribute) in parts.iter().filter_map(python::string_items).flatten() {
                     instance.set(name, attribute);
                 }
             }
@@ -435,6 +440,11 @@ impl<'a, M: Model> Thaw<'a, M> {
         let class = self.global("builtins", builtin);
         python::now(self.machine.call(&class, Args { positional: args, keyword: Vec::new() }))
     }
+}
+
+/// Whether a class is one of those whose objects describe a dataclass.
+fn is_of_dataclasses(class: &Datum) -> bool {
+    matches!(class, Datum::Global { module, .. } if module == "dataclasses")
 }
 
 /// Makes the error for a module that the client attached to its own copy of the model.

@@ -56,9 +56,11 @@ fn text(saved: &Saved, at: Ref) -> String {
 }
 
 /// What every session begins with: things that its traces may look at and store in, some by two names.
-const BEGIN: &str = "import bisect, heapq, operator
+const BEGIN: &str = "import bisect, copy, functools, heapq, operator, statistics
 from collections import Counter, OrderedDict, defaultdict, deque
-from heapq import heappush
+from dataclasses import dataclass, replace
+from heapq import heappush, nlargest
+from statistics import mean
 rows = nnsight.save([])
 table = nnsight.save({})
 heap = nnsight.save([])
@@ -71,6 +73,14 @@ recent = deque(maxlen=3)
 values = table.values()
 n = 1
 m = 0
+@dataclass
+class Place:
+    row: int
+    column: int = 0
+place = Place(1)
+@functools.cache
+def kept(value):
+    return value + len(rows)
 def push(heap, value):
     heapq.heappush(heap, value)
 def scaled(value):
@@ -121,6 +131,17 @@ const BLOCK: &[&str] = &[
     "bisect.insort(ordered, n)",
     "operator.setitem(table, n, m)",
     "operator.iadd(rows, [n])",
+    "rows.append(mean([n, m]))",
+    "rows.append(statistics.median(ordered))",
+    "rows.append(nlargest(1, rows))",
+    "rows.append(copy.deepcopy([n, len(rows)]))",
+    "last.append(copy.copy(holder))",
+    "rows.append(bisect.bisect(ordered, n))",
+    "rows.append(functools.reduce(operator.add, [n, m]))",
+    "rows.append(kept(n))",
+    "rows.append(replace(place, column=n).column)",
+    "place.row = n\nBODYrows.append(place.row)",
+    "heapq.heapify(rows)",
     "rows.extend([n, m])",
     "rows.sort(key=str)",
     "holder['heap'].append(n)",
@@ -301,6 +322,7 @@ fn plain_loops_of_traces_wait_for_each_other() {
         "for turn in range(4):\n    row = []\n    for step in range(2):\n        with model.trace('Hello') as tracer:\n            LAYERS[1].output[:] = clean * scaled(step)\n            row.append(HEAD.output.shape[1])\n    rows.append(row)",
         "for turn in range(4):\n    with model.trace('Hello'):\n        found = []\n        for layer in LAYERS:\n            h = layer.output\n            found.append(h.sum().item())\n        rows.append(found)",
         "for turn in range(4):\n    with model.trace('Hello'):\n        rows.append(total([turn, max(1, len('abc'))]))\n        h = HEAD.output.clone().save()",
+        "for turn in range(4):\n    with model.trace('Hello'):\n        rows.append(mean([turn, 1]) + statistics.median(ordered) + bisect.bisect(ordered, turn))\n        last.append(copy.deepcopy([turn]) + nlargest(1, ordered))\n        rows.append(HEAD.output.sum().item())",
         "layers = list(LAYERS)\nfor turn in range(4):\n    with model.trace('Hello'):\n        layers[1].output[:] = clean\n        rows.append(round(HEAD.output.sum().item(), 3))",
     ];
     for source in loops {

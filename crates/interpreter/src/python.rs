@@ -46,7 +46,7 @@ impl Language for Python {
         builtins::lookup(name).or_else(|| attribute::builtin(name))
     }
 
-    fn import(&self, machine: &Machine, name: &str) -> Option<Value> {
+    fn import(&self, machine: &Machine, name: &str) -> Result<Option<Value>, Raise> {
         modules::import(machine, name)
     }
 

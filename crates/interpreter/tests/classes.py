@@ -749,3 +749,20 @@ try:
     print(format(F(), 'x'))
 except TypeError as e:
     print(e)
+#### hooks of classes are class methods without saying so
+class Base:
+    seen = []
+    def __init_subclass__(cls, tag='none', **kwargs):
+        super().__init_subclass__(**kwargs)
+        cls.tag = tag
+        Base.seen.append(cls.__name__)
+    def __class_getitem__(cls, key): return (cls.__name__, key)
+class Middle(Base, tag='m'):
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(tag='from middle', **kwargs)
+    def __class_getitem__(cls, key): return ('middle', super().__class_getitem__(key))
+class Last(Middle): pass
+print(Base.seen, Middle.tag, Last.tag, Base[1], Middle['a'], Last[2], Last.__class_getitem__(3))
+try:
+    class Wrong(Last, unknown=1): pass
+except TypeError as e: print(e)

@@ -555,3 +555,11 @@ round(2.5), round(3.5), round(1234.567, -2), round(1.005, 2), 7 // -2, -7 % 3, 7
 (1).bit_length(), (255).to_bytes(2, 'big'), int.from_bytes(b'\x01\x00', 'big'), (0.5).as_integer_ratio(), (2.0).is_integer()
 slice(1, 5, 2).indices(4), range(5)[1:3], range(0, 10, 3)[-1], 5 in range(0, 10, 5), range(3) == range(0, 3), list(range(5, 0, -2))
 type(1).__name__, type('').__mro__[-1].__name__, isinstance(True, int), issubclass(bool, int), callable(len), hash('a') == hash('a')
+# the digits of floats
+[0.0200824737548828125, -0.0200824737548828125, 1.00000011920928955078125, 123456.7890625, 0.1 + 0.2, 1e22, 1e16, 123456789012345678.0, 5e-324, 2.2250738585072014e-308]
+[i / 2 ** 26 for i in range(1000001, 1000400, 7)]
+[float(i) * 2 ** 40 / 3 for i in range(50)]
+[(2.0 ** i, 3.0 ** i, 0.1 ** i, -1.1 ** i) for i in range(40)]
+[(i * 0.1, i * 1e15 + 0.5, i * 1e16) for i in range(40)]
+[100.0, 1e15, 123.0, 0.0001, 0.00001, 1234567.0, 9007199254740993.0, -0.0, 12.0e-5]
+[2.0 ** i for i in range(-60, 60)] + [2.0 ** i * (1 - 2 ** -53) for i in range(-60, 60)]

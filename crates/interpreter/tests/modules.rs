@@ -6,12 +6,22 @@ use common::Oracle;
 
 #[test]
 fn standard_modules_behave_as_in_cpython() {
-    let programs: Vec<(String, String)> = include_str!("modules.py")
-        .split("#### ")
-        .filter_map(|part| part.split_once('\n'))
-        .map(|(title, source)| (title.to_owned(), source.to_owned()))
-        .collect();
-    Oracle::check(&programs);
+    Oracle::check(&programs(include_str!("modules.py")));
+}
+
+#[test]
+fn modules_written_in_python_behave_as_in_cpython() {
+    Oracle::check(&programs(include_str!("library.py")));
+}
+
+#[test]
+fn patterns_match_as_in_cpython() {
+    Oracle::check(&programs(include_str!("patterns.py")));
+}
+
+fn programs(text: &str) -> Vec<(String, String)> {
+    let parts = text.split("#### ").filter_map(|part| part.split_once('\n'));
+    parts.map(|(title, source)| (title.to_owned(), source.to_owned())).collect()
 }
 
 /// Programs that would take forever or all memory, with the exceptions that end them.
@@ -82,7 +92,7 @@ const HOSTILE: &[(&str, &str)] = &[
     ("it = [1]\nfor i in range(20000): it = zip(it)\nnext(it)", "RecursionError"),
     ("it = [1]\nfor i in range(20000): it = filter(None, it)\nnext(it)", "RecursionError"),
     ("import operator\noperator.call(*[operator.call] * 20000, int)", "RecursionError"),
-    ("import functools\nf = int\nfor i in range(10000): f = functools.cache(f)\nf()", "RecursionError"),
+    ("import functools\nf = int\nfor i in range(10000): f = functools.cache(f)\nf()", "RecursionError|MemoryError"),
     (
         "import contextlib\nf = int\nfor i in range(10000): f = contextlib.contextmanager(f)\nf()",
         "RecursionError|MemoryError",
@@ -101,6 +111,18 @@ const HOSTILE: &[(&str, &str)] = &[
     ),
     ("from functools import partial\np = int\nwhile True: p = partial(p, 1)", "TimeoutError|MemoryError"),
     ("import typing\nx = int\nfor i in range(20000): x = list[x]\nrepr(x)", "RecursionError"),
+    ("import re\nre.match('(a*)*b(?=c)', 'a' * 40)", "TimeoutError|OverflowError"),
+    ("import re\nre.match(r'(a|aa)+(?=b)$', 'a' * 1000)", "OverflowError|TimeoutError"),
+    ("import re\nre.search(r'(?=(.*)(.*)(.*)(.*)z)', 'a' * 3000)", "no exception"),
+    ("import re\nre.match(r'(?:(?=.*z)a)*', 'a' * 100000 + 'z')", "OverflowError"),
+    ("import re\nre.match(r'(?:(?=(?:(?=.*z)a)*z)a)*', 'a' * 3000 + 'z')", "OverflowError"),
+    ("import re\nre.match(r'(.*)(.*)(.*)\\1\\2\\3x', 'ab' * 200)", "OverflowError|TimeoutError"),
+    ("import re\nre.findall(r'\\w+(?=,)', 'word ' * 200000)", "OverflowError"),
+    ("import re\nre.sub(r'(?<=a)', 'y' * 100000, 'a' * 100000)", "MemoryError|TimeoutError|OverflowError"),
+    ("import re\nre.compile('(?=a)' * 1000)", "error"),
+    ("import re\nre.compile('(?=' * 10000)", "error"),
+    ("import re\nre.compile('(?=' * 30 + ')' * 30).match('a')", "no exception|error"),
+    ("import re\nre.compile('(?=((a{1000}){1000}){1000})').match('a')", "error"),
     ("import statistics\nstatistics.mean([10**100000] * 10**6)", "TimeoutError|MemoryError"),
     ("import statistics\nstatistics.stdev(2**i for i in range(100000))", "TimeoutError|MemoryError"),
 ];
@@ -123,6 +145,18 @@ fn hostile_programs_end() {
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn what_a_module_keeps_for_itself_is_not_found_in_it() {
+    let text = "import dataclasses, collections\nfor module in dataclasses, collections:\n    for name in '_FIELD', '_signature', \
+                'operator', '_equip', '_NamedTuple', '__all__':\n        assert not hasattr(module, name), name\n\
+                from dataclasses import _equip";
+    let (_, result) = common::run(text, &program::Limits::default());
+    assert_eq!(
+        result.err().map(|raise| raise.message()).unwrap_or_default(),
+        "cannot import name '_equip' from 'dataclasses' (module 'dataclasses' has no attribute '_equip')"
+    );
 }
 
 #[test]

@@ -31,10 +31,53 @@ fn bindings(folder: &Path, found: &mut Vec<(String, String)>) {
 fn every_argument_that_is_bound_is_used() {
     let mut found = Vec::new();
     bindings(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut found);
-    assert!(found.len() > 40, "{} bindings were found", found.len());
+    assert!(found.len() > 30, "{} bindings were found", found.len());
     for (place, pattern) in found {
         for name in pattern.split(',').map(str::trim) {
             assert!(!name.starts_with('_') && name != "..", "{place}: [{pattern}] leaves an argument alone");
         }
     }
+}
+
+/// Functions that programs call of the modules written in Python, with their parameters and what lies in them.
+fn functions(text: &str) -> Vec<(String, Vec<String>, String)> {
+    let lines: Vec<&str> = text.lines().collect();
+    let depth = |line: &str| line.len() - line.trim_start().len();
+    let mut found = Vec::new();
+    for (number, line) in lines.iter().enumerate() {
+        let Some((name, _)) = line.trim().strip_prefix("def ").and_then(|rest| rest.split_once('(')) else { continue };
+        if name.starts_with('_') {
+            continue;
+        }
+        let inside = |other: &&&str| other.trim().is_empty() || depth(other) > depth(line);
+        let rest: Vec<&str> = lines[number + 1..].iter().take_while(inside).copied().collect();
+        let whole = format!("{line}\n{}", rest.join("\n"));
+        let (head, body) = whole.split_once("):\n").unwrap();
+        let parameters = head.split_once('(').unwrap().1.split(',');
+        let parameters =
+            parameters.map(|one| one.split('=').next().unwrap().trim().trim_matches(['*', ')']).to_owned());
+        let parameters = parameters.filter(|one| !["", "/", "self", "cls"].contains(&&**one)).collect();
+        found.push((name.to_owned(), parameters, body.to_owned()));
+    }
+    found
+}
+
+#[test]
+fn every_argument_of_what_is_written_in_python_is_used() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/library/python");
+    let mut count = 0;
+    for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+        // Nobody is warned.
+        if path.ends_with("warnings.py") {
+            continue;
+        }
+        for (function, parameters, body) in functions(&std::fs::read_to_string(&path).unwrap()) {
+            count += parameters.len();
+            for name in parameters {
+                let used = body.split(|char: char| !char.is_alphanumeric() && char != '_').any(|word| word == name);
+                assert!(used, "{}: {function} leaves {name} alone", path.display());
+            }
+        }
+    }
+    assert!(count > 100, "{count} parameters were found");
 }

@@ -181,9 +181,8 @@ fn callables() -> Vec<(String, Vec<&'static str>)> {
             all.push((format!("{}.{name}", kind.name()), receivers.clone()));
         }
     }
-    for (module, members) in modules::catalog(&machine).expect("the modules are made") {
-        all.extend(members.into_iter().map(|member| (format!("{module}.{member}"), Vec::new())));
-    }
+    let found = modules::catalog(&machine).expect("the modules are made");
+    all.extend(found.into_iter().map(|name| (name, Vec::new())));
     all.extend(SYNTAX.iter().map(|lambda| ((*lambda).to_owned(), Vec::new())));
     machine.teardown();
     all

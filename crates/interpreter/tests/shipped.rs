@@ -275,12 +275,50 @@ fn classes_that_python_made_by_calling_something_are_made_again() {
         ("_field_defaults".into(), Value::dict([(Rc::<str>::from("last"), Value::Int(2))])),
     ];
     let span = Class::new("Span", "lib", vec![Value::Type(interpreter::Type::Tuple)], attributes).expect("a class");
-    let text = "print(Kind('last').name, [kind.value for kind in Kind], Kind.MEAN is Kind('mean'), Kind['LAST'])\n\
+    let named = |name: &str| interpreter::import::member(&machine, "dataclasses", name).expect("the module is there");
+    let (Value::Class(field), Value::Class(missing)) = (named("Field"), named("_MISSING_TYPE")) else {
+        panic!("they are classes")
+    };
+    let described = |name: &str, default: Value| {
+        let made = Instance::new(&field);
+        let missing = || Value::Instance(Instance::new(&missing));
+        for (part, value) in [
+            ("name", Value::from(name)),
+            ("default", if matches!(default, Value::None) { missing() } else { default }),
+            ("default_factory", missing()),
+            ("_field_type", named("_FIELD")),
+            ("hash", Value::None),
+            ("kw_only", Value::Bool(false)),
+        ] {
+            made.set(part, value);
+        }
+        for part in ["init", "repr", "compare"] {
+            made.set(part, Value::Bool(true));
+        }
+        (Rc::<str>::from(name), Value::Instance(made))
+    };
+    let fields = Value::dict([described("layer", Value::None), described("position", Value::Int(-1))]);
+    let lost =
+        |name: &str| (name.into(), Value::native(name, |_, _| Err(Raise::runtime_error("it came without source"))));
+    let attributes = vec![
+        ("__dataclass_fields__".into(), fields),
+        lost("__init__"),
+        lost("__repr__"),
+        lost("__eq__"),
+        ("__hash__".into(), Value::None),
+    ];
+    let site = Class::new("Site", "lib", Vec::new(), attributes).expect("a class");
+    let text = "import dataclasses\n\
+                print(Site(3), Site(1, position=2) == Site(1, 2), dataclasses.replace(Site(3), layer=4), \
+                dataclasses.asdict(Site(5)))\n\
+                print(Kind('last').name, [kind.value for kind in Kind], Kind.MEAN is Kind('mean'), Kind['LAST'])\n\
                 print(Span(1), Span(3, last=4).last, Span(1)._replace(first=5), *Span(7, 8))\n\
                 Kind('none')";
-    let raise = run(&machine, text, &[("Kind", revived(&kind)), ("Span", revived(&span))]).expect_err("no such kind");
+    let raise = run(&machine, text, &[("Kind", revived(&kind)), ("Span", revived(&span)), ("Site", revived(&site))])
+        .expect_err("no such kind");
     assert_eq!(raise.message(), "'none' is not a valid Kind");
-    let printed = "LAST ['mean', 'last'] True Kind.LAST\nSpan(first=1, last=2) 4 Span(first=5, last=2) 7 8\n";
+    let printed = "Site(layer=3, position=-1) True Site(layer=4, position=-1) {'layer': 5, 'position': -1}\n\
+                   LAST ['mean', 'last'] True Kind.LAST\nSpan(first=1, last=2) 4 Span(first=5, last=2) 7 8\n";
     assert_eq!(*host.printed.borrow(), printed);
     machine.teardown();
 }

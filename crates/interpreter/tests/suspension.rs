@@ -173,6 +173,34 @@ fn questions_may_stand_anywhere() {
         ("print(max([1, 3, 2], key=lambda x: ask(x)), any(ask(i) for i in range(3)))", 5, "3 True"),
         ("d = {1: 'a'}\nprint(d[ask(1) // 10], d.get(ask(0), ask(7)))", 3, "a 70"),
         ("assert ask(1), ask(2)\nprint(ask(3))", 2, "30"),
+        (
+            "from contextlib import contextmanager\n@contextmanager\ndef m():\n  yield ask(1)\n  ask(2)\n\
+             with m() as x: print(x, ask(3))",
+            3,
+            "10 30",
+        ),
+        (
+            "from dataclasses import dataclass, field\n@dataclass(order=True)\nclass A:\n  \
+             x: int = field(default_factory=lambda: ask(1))\n  def __post_init__(self): self.y = ask(2)\n\
+             print(A(), A().y, A(3) < A(4))",
+            6,
+            "A(x=10) 20 True",
+        ),
+        (
+            "import heapq, functools\n\
+             print(heapq.nlargest(1, [1, 2], key=ask), sorted([1, 2], key=functools.cmp_to_key(lambda a, b: ask(b - a))))",
+            3,
+            "[2] [2, 1]",
+        ),
+        ("import functools\n@functools.cache\ndef f(x): return ask(x)\nprint(f(1), f(1), f(2))", 2, "10 10 20"),
+        (
+            "import copy\nclass A:\n  def __deepcopy__(self, memo): return ask(4)\nprint(copy.deepcopy([A()]))",
+            1,
+            "[40]",
+        ),
+        ("import statistics\nprint(statistics.mean(ask(i) for i in range(3)))", 3, "10"),
+        ("from enum import Enum\nclass E(Enum):\n  A = ask(1)\nprint(E.A.value, E(10).name)", 1, "10 A"),
+        ("import re\nprint(re.sub(r'(?<=a)b', lambda m: str(ask(1)), 'ab ab'))", 2, "a10 a10"),
     ] {
         let (host, machine) = machine();
         let (_, mut coroutine) = start(&machine, text);

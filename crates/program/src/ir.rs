@@ -88,6 +88,8 @@ pub struct Text {
     pub text: Rc<str>,
     /// Number of the first line.
     pub first_line: u32,
+    /// Text of the server's own, which no traceback shows: what it raises is the doing of who called it.
+    pub hidden: bool,
 }
 
 impl Text {
@@ -452,6 +454,14 @@ pub struct Definition {
     pub keyword_defaults: Vec<(Rc<str>, Expr)>,
     /// How many frames out from the definition the function's surroundings are: 1 in a class body, else 0.
     pub outward: u32,
+}
+
+impl Definition {
+    /// Returns whether a call has to give every argument.
+    #[must_use]
+    pub fn has_no_defaults(&self) -> bool {
+        self.defaults.is_empty() && self.keyword_defaults.is_empty()
+    }
 }
 
 /// Parameters in the order of their slots: positional-only, positional, keyword-only, `*args`, `**kwargs`.

@@ -30,13 +30,16 @@ const STACK_SPARE: usize = 48 << 20;
 /// Text that is too large, does not parse, or uses syntax that the evaluator lacks.
 pub fn block(source: &Source, limits: &Limits) -> Result<Rc<Code>, SyntaxError> {
     let name = if source.function.is_empty() { "<module>" } else { &source.function };
-    let text = text_of(&source.text, &source.filename, 1);
-    with_tree(&text, limits, |tree, lines| {
-        let mut lower = Lower { text: &text, lines, scopes: Scopes::default(), around: None, loops: 0 };
-        lower.scopes.enter(Scope::Root);
-        let body = lower.body(&tree.body)?;
-        Ok(lower.code(name, body, ir::Parameters::default(), None, 1))
-    })
+    root(name, &text_of(&source.text, &source.filename, 1), limits)
+}
+
+/// Lowers a module of the server's own library.
+///
+/// # Errors
+/// As [`block`].
+pub fn library(name: &str, text: &str) -> Result<Rc<Code>, SyntaxError> {
+    let text = Text { filename: format!("<{name}>").into(), text: text.into(), first_line: 1, hidden: true };
+    root("<module>", &Rc::new(text), &Limits::default())
 }
 
 /// Lowers one function or lambda from its own source, which stands at `line` of `filename`.
@@ -67,6 +70,16 @@ pub fn function(
     })
 }
 
+/// Lowers a whole text, whose names are its own.
+fn root(name: &str, text: &Rc<Text>, limits: &Limits) -> Result<Rc<Code>, SyntaxError> {
+    with_tree(text, limits, |tree, lines| {
+        let mut lower = Lower { text, lines, scopes: Scopes::default(), around: None, loops: 0 };
+        lower.scopes.enter(Scope::Root);
+        let body = lower.body(&tree.body)?;
+        Ok(lower.code(name, body, ir::Parameters::default(), None, 1))
+    })
+}
+
 fn find_function<'a>(tree: &'a ModModule, name: &str) -> Option<&'a StmtFunctionDef> {
     tree.body.iter().rev().find_map(|statement| match statement {
         Stmt::FunctionDef(function) if &*function.name == name => Some(function),
@@ -92,7 +105,7 @@ fn find_lambda(tree: &ModModule) -> Option<&ExprLambda> {
 }
 
 fn text_of(text: &str, filename: &str, first_line: u32) -> Rc<Text> {
-    Rc::new(Text { filename: filename.into(), text: text.into(), first_line })
+    Rc::new(Text { filename: filename.into(), text: text.into(), first_line, hidden: false })
 }
 
 /// Guards and parses a text, and runs `step` on its tree with native stack enough for it.

@@ -119,9 +119,13 @@ def classes_of_the_users_own(model, remote):
         values = {reader.name: reader(state) for reader in readers}.save()
         text = nnsight.save([site.position, Kind("last") is Kind.LAST, isinstance(readers[1], Reader), readers[0].kind.name])
         kinds = nnsight.save([kind.value for kind in Kind])
+        sites = nnsight.save(
+            [repr(site), Site(2) == Site(2, -1), site in [Site(1)], Site(3, position=0).position, dataclasses.asdict(Site(4))]
+        )
+        moved = nnsight.save([dataclasses.replace(site, layer=2).layer, len(dataclasses.fields(site))])
         span = Span(1, 4)
         middle = state[:, span.first : span.last].mean(1).save()
-    return seen, values, text, kinds, middle
+    return seen, values, text, kinds, sites, moved, middle
 
 
 @experiment()

@@ -468,7 +468,9 @@ impl<'a> Walk<'a> {
     /// A call of what a name means.
     fn call_named(&self, callee: &Thing, usage: Use<'_>, given: Roots) -> Option<Thing> {
         let value = callee.known.as_ref()?;
-        if let Value::Function(_) = value {
+        if let Value::Function(function) = value
+            && function.effect() == Effect::Anything
+        {
             // Whoever looks at what the code reads goes through this function, too.
             return Some(Thing::beyond());
         }

@@ -56,6 +56,7 @@ impl Reached {
                 // Reading what a defaultdict lacks puts it there.
                 Value::Dict(dict) if dict.type_of() == Type::DefaultDict => return None,
                 Value::Native(native) if native.effect() == Effect::Looks => {}
+                Value::Function(function) if function.effect() == Effect::Looks => {}
                 Value::Iterator(_)
                 | Value::Native(_)
                 | Value::Method(_)

@@ -16,6 +16,7 @@ use crate::values::raise::Raise;
 use crate::values::types::{self, Type};
 use crate::values::value::Value;
 
+pub(crate) use class::instantiate;
 pub use parent::parent;
 
 /// Reads an attribute. The outcome is never `NotImplemented`.

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use program::ir::{Code, Parameters};
 
 use crate::evaluation::{attribute, eval};
-use crate::values::class::{Class, Decorated, Instance};
+use crate::values::class::{Class, Decorated, Instance, MEMBERS};
 use crate::values::exceptions::Kind;
 use crate::values::frame::Frame;
 use crate::values::function::{Defaults, Function};
@@ -84,7 +84,7 @@ fn call_function(machine: &Machine, function: &Rc<Function>, args: Args) -> Host
     };
     let channel = code.generator.then(Rc::<Channel>::default);
     let frame = Frame::inner(machine, &code, &surroundings, channel.clone())?;
-    bind(machine, function, &code, args, &frame)?;
+    bind(machine, &code, &function.borrow_defaults(), args, &frame)?;
     let machine = machine.clone();
     if let Some(channel) = channel {
         let name = Rc::clone(&code.name);
@@ -140,7 +140,8 @@ fn construct(machine: &Machine, class: &Rc<Class>, args: Args) -> HostResult {
             with_class.positional.insert(0, Value::Class(Rc::clone(&class)));
             let made = machine.call(&constructor, with_class).await?;
             match &made {
-                Value::Instance(instance) if instance.class().is_subclass(&class) => {
+                // A member of an enumeration was found, not made.
+                Value::Instance(instance) if instance.class().is_subclass(&class) && class.find(MEMBERS).is_none() => {
                     let outcome = initialize(&machine, instance, args)?;
                     machine.settle(outcome).await?;
                     Ok(made)
@@ -149,8 +150,7 @@ fn construct(machine: &Machine, class: &Rc<Class>, args: Args) -> HostResult {
             }
         })));
     }
-    let instance = Instance::new(class);
-    instance.cover(machine)?;
+    let instance = attribute::instantiate(machine, class)?;
     if let Some(kind) = class.builtin() {
         return construct_over(machine, instance, kind, args);
     }
@@ -234,7 +234,16 @@ pub(crate) fn then_value(machine: &Machine, outcome: Outcome, value: Value) -> H
 }
 
 /// Binds arguments to the slots of a new frame, with CPython's messages.
-fn bind(machine: &Machine, function: &Function, code: &Rc<Code>, args: Args, frame: &Frame) -> Result<(), Raise> {
+///
+/// # Errors
+/// `TypeError` for arguments that do not fit.
+pub(crate) fn bind(
+    machine: &Machine,
+    code: &Code,
+    defaults: &Defaults,
+    args: Args,
+    frame: &Frame,
+) -> Result<(), Raise> {
     let parameters = &code.parameters;
     let positional = parameters.positional_only + parameters.positional;
     let named = positional + parameters.keyword_only;
@@ -251,9 +260,8 @@ fn bind(machine: &Machine, function: &Function, code: &Rc<Code>, args: Args, fra
     }
     // Each name is looked for among the parameters.
     machine.charge_fuel(args.keyword.len() as u64 * named as u64 / 32)?;
-    let defaults = function.borrow_defaults();
     if !extra.is_empty() && !parameters.star {
-        return Err(too_many(code, parameters, &defaults, given, &args.keyword));
+        return Err(too_many(code, parameters, defaults, given, &args.keyword));
     }
     let mut unknown = Vec::new();
     for (name, value) in args.keyword {

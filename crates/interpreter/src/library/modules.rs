@@ -1,28 +1,21 @@
-//! The standard modules that research code imports, written in Rust.
+//! The standard modules that research code imports: written in Python where that is shorter, else in Rust.
 
-mod abc;
 mod collections;
 mod contextlib;
 mod copy;
 mod dataclasses;
 mod deque;
 mod effects;
-pub(crate) mod enums;
 mod functools;
-mod heap;
 mod itertools;
 mod json;
 mod lazy;
 mod math;
-mod namedtuple;
 mod operator;
 mod re;
-mod represent;
 mod signature;
-mod statistics;
-mod text;
-mod types;
 pub mod typing;
+mod written;
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -33,14 +26,18 @@ use std::rc::Rc;
 use crate::values::class::{Class, Decorated, Property};
 use crate::values::effect::{Effect, Use};
 use crate::values::exceptions::Kind;
+use crate::values::frame::Frame;
 use crate::values::function::Method;
 use crate::values::host::{Args, HostObject, HostResult};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::trash;
+use crate::values::teardown::Cyclic;
+use crate::values::types::{Type, trash};
 use crate::values::value::Value;
 
+use Source::{Python, Rust};
 pub use copy::deepcopy;
+use written::Written;
 
 /// A function of a module.
 type Function = fn(&Machine, Args) -> HostResult;
@@ -48,36 +45,53 @@ type Function = fn(&Machine, Args) -> HostResult;
 /// What a module holds, by name.
 type Members = Vec<(&'static str, Value)>;
 
+/// What programs find in a module, by name.
+type Found = Vec<(Rc<str>, Value)>;
+
 /// Makes the members of a module.
 type Make = fn(&Machine) -> Result<Members, Raise>;
 
-/// Modules by name, with what makes their members. Each is made once a machine.
-const MODULES: &[(&str, Make)] = &[
-    ("__future__", |_| {
-        Ok(["annotations", "division", "print_function"].map(|name| (name, Value::Bool(true))).to_vec())
-    }),
-    ("abc", abc::members),
-    ("bisect", heap::bisect),
-    ("collections", collections::members),
-    ("collections.abc", typing::abstract_containers),
-    ("contextlib", contextlib::members),
-    ("copy", copy::members),
-    ("dataclasses", dataclasses::members),
-    ("enum", enums::members),
-    ("functools", functools::members),
-    ("heapq", heap::heapq),
-    ("itertools", itertools::members),
-    ("json", json::members),
-    ("math", math::members),
-    ("numbers", typing::numbers),
-    ("operator", operator::members),
-    ("re", re::members),
-    ("statistics", statistics::members),
-    ("string", text::members),
-    ("types", types::members),
-    ("typing", typing::members),
-    ("typing_extensions", typing::members),
-    ("warnings", types::warnings),
+/// What a module is written in.
+#[derive(Clone, Copy)]
+enum Source {
+    Rust(Make),
+    Python(Written),
+}
+
+/// Modules by name. Each is made once a machine.
+const MODULES: &[(&str, Source)] = &[
+    (
+        "__future__",
+        Rust(|_| Ok(["annotations", "division", "print_function"].map(|name| (name, Value::Bool(true))).to_vec())),
+    ),
+    ("abc", alone(include_str!("python/abc.py"))),
+    ("bisect", alone(include_str!("python/bisect.py"))),
+    ("collections", Python(collections::COLLECTIONS)),
+    ("collections.abc", Rust(typing::abstract_containers)),
+    ("contextlib", Python(contextlib::CONTEXTLIB)),
+    ("copy", Python(copy::COPY)),
+    ("dataclasses", Python(dataclasses::DATACLASSES)),
+    ("enum", alone(include_str!("python/enum.py"))),
+    ("functools", Python(functools::FUNCTOOLS)),
+    ("heapq", alone(include_str!("python/heapq.py"))),
+    ("itertools", Rust(itertools::members)),
+    ("json", Rust(json::members)),
+    ("math", Rust(math::members)),
+    ("numbers", Rust(typing::numbers)),
+    ("operator", Rust(operator::members)),
+    ("re", Rust(re::members)),
+    (
+        "statistics",
+        Python(Written {
+            text: include_str!("python/statistics.py"),
+            natives: |_| Ok(vec![("Counter", Value::Type(Type::Counter))]),
+        }),
+    ),
+    ("string", alone(include_str!("python/string.py"))),
+    ("types", alone(include_str!("python/types.py"))),
+    ("typing", Rust(typing::members)),
+    ("typing_extensions", Rust(typing::members)),
+    ("warnings", alone(include_str!("python/warnings.py"))),
 ];
 
 /// Modules of Python that reach out of the program, with what to use instead where there is something.
@@ -107,46 +121,96 @@ const REFUSED: &[(&str, &str)] = &[
 ];
 
 /// Returns a standard module by name, or `None` for any other. A machine always gives the same object.
-pub fn import(machine: &Machine, name: &str) -> Option<Value> {
-    let (name, make) = MODULES.iter().find(|(known, _)| *known == name)?;
+///
+/// # Errors
+/// Fuel or memory is spent, or calls are too deep to make it here.
+pub fn import(machine: &Machine, name: &str) -> Result<Option<Value>, Raise> {
+    let Some((name, source)) = MODULES.iter().find(|(known, _)| *known == name) else { return Ok(None) };
     let made = made(machine);
     if let Some(module) = made.borrow().get(name) {
-        return Some(module.clone());
+        return Ok(Some(module.clone()));
     }
-    // Making a module only fails where the job's memory is spent, which the next charge reports again.
-    let members: HashMap<_, _> = make(machine).ok()?.into_iter().collect();
+    let (members, variables) = source.members(machine, name)?;
+    let members = members.into_iter().collect();
     effects::declare(name, &members);
-    let module = Value::host(Module { name, members });
+    let module = Value::host(Module { name, members, variables });
     made.borrow_mut().insert(name, module.clone());
-    Some(module)
+    Ok(Some(module))
 }
 
-/// Returns the names of the modules, each with those of its members.
+/// Returns what a module written in Python keeps under a name, which programs may not find there.
+///
+/// # Errors
+/// As [`import`].
+fn kept(machine: &Machine, module: &str, name: &str) -> Result<Value, Raise> {
+    let found = import(machine, module)?;
+    let variables = match &found {
+        Some(Value::Host(module)) => {
+            module.as_any().downcast_ref().and_then(|module: &Module| module.variables.clone())
+        }
+        _ => None,
+    };
+    let kept = variables.and_then(|variables| variables.get(name));
+    kept.ok_or_else(|| Raise::runtime_error(format!("the module {module} has no {name}")))
+}
+
+/// Returns the names of all that programs find in the modules: `math.sqrt`.
 ///
 /// # Errors
 /// Memory is spent.
-pub fn catalog(machine: &Machine) -> Result<Vec<(&'static str, Vec<&'static str>)>, Raise> {
-    let names = |(module, make): &(&'static str, Make)| {
-        Ok((*module, make(machine)?.into_iter().map(|(name, _)| name).collect()))
-    };
-    MODULES.iter().map(names).collect()
+pub fn catalog(machine: &Machine) -> Result<Vec<String>, Raise> {
+    let mut names = Vec::new();
+    for (module, source) in MODULES {
+        let (members, _) = source.members(machine, module)?;
+        names.extend(members.into_iter().map(|(name, _)| format!("{module}.{name}")));
+    }
+    Ok(names)
 }
 
-/// Makes of a class that came with a request, attribute by attribute, what its metaclass or `namedtuple` made of it where
-/// it was written: members of an enumeration, and a named tuple's fields and constructor.
+/// A module that needs nothing of Rust's.
+const fn alone(text: &'static str) -> Source {
+    Python(Written { text, natives: |_| Ok(Vec::new()) })
+}
+
+impl Source {
+    /// Makes what a program finds in the module, and the variables of one that has a text.
+    fn members(self, machine: &Machine, name: &'static str) -> Result<(Found, Option<Rc<Frame>>), Raise> {
+        match self {
+            Rust(make) => Ok((named(make(machine)?), None)),
+            Python(written) => {
+                let variables = written.run(machine, name)?;
+                Ok((Written::public(machine, &variables), Some(variables)))
+            }
+        }
+    }
+}
+
+fn named(members: Members) -> Found {
+    members.into_iter().map(|(name, value)| (Rc::from(name), value)).collect()
+}
+
+/// Makes of a class that came with a request, attribute by attribute, what its metaclass, `namedtuple` or `dataclass` made
+/// of it where it was written: members of an enumeration, a named tuple's fields, and functions without a text.
 ///
 /// # Errors
 /// What an enumeration's `__init__` raises, and when the job's memory is spent.
 pub fn revive(machine: &Machine, class: &Rc<Class>) -> HostResult {
-    if class.lineage().skip(1).any(|base| base.module() == "enum") {
+    let revive = if class.lineage().skip(1).any(|base| base.module() == "enum") {
         // These only stand for the members' type.
         for name in ["__new__", "_new_member_"] {
             drop(class.remove(name));
         }
-        return enums::enumerate(machine, Args::of([Value::Class(Rc::clone(class))]));
-    }
-    namedtuple::revive(class);
-    Ok(Value::None.into())
+        kept(machine, "enum", "_enumerate")?
+    } else if matches!(class.own("__dataclass_fields__"), Some(Value::Dict(_))) {
+        kept(machine, "dataclasses", "_revive")?
+    } else if class.builtin() == Some(Type::Tuple) && matches!(class.own("_fields"), Some(Value::Tuple(_))) {
+        kept(machine, "collections", "_revive")?
+    } else {
+        return Ok(Value::None.into());
+    };
+    // The class and what it is given hold each other.
+    machine.register(Cyclic::Class(Rc::downgrade(class)));
+    machine.call_now(&revive, Args::of([Value::Class(Rc::clone(class))]))
 }
 
 /// Says that this server does not offer a module of Python's own; `None` for modules that are not known.
@@ -174,7 +238,9 @@ fn made(machine: &Machine) -> Rc<Made> {
 /// A module object.
 struct Module {
     name: &'static str,
-    members: HashMap<&'static str, Value>,
+    members: HashMap<Rc<str>, Value>,
+    /// All that a text binds, what is its own included.
+    variables: Option<Rc<Frame>>,
 }
 
 impl HostObject for Module {
@@ -191,7 +257,7 @@ impl HostObject for Module {
     }
 
     fn member(self: Rc<Self>, _: &Machine, name: &str) -> Option<Value> {
-        self.members.get(name).cloned()
+        self.members.get(name).cloned().or_else(|| Written::sent(self.variables.as_ref()?, name))
     }
 
     fn holds(&self) -> Option<Vec<Value>> {
@@ -244,9 +310,4 @@ fn method(name: &str, body: Function) -> Value {
         Ok(Value::Method(Rc::new(Method { function: function.clone(), receiver })).into())
     });
     Value::Decorated(Rc::new(Decorated::Property(Property { getter: Some(getter), ..Property::default() })))
-}
-
-/// Makes a class attribute that is bound to the class.
-fn class_method(name: &str, body: Function) -> Value {
-    Value::Decorated(Rc::new(Decorated::ClassMethod(Value::native(name, body))))
 }

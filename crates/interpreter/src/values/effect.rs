@@ -46,6 +46,7 @@ impl Effect {
             Value::Slice(_) => Self::Looks,
             Value::Type(kind) => kind.effect_of_call(),
             Value::Native(native) => native.effect(),
+            Value::Function(function) => function.effect(),
             Value::Host(host) => host.effect(machine, "__call__", usage),
             _ => Self::Anything,
         }

@@ -64,6 +64,19 @@ impl Frame {
         globals: Vec<(Rc<str>, Value)>,
     ) -> Result<Block, Raise> {
         let code = program::lower::block(source, machine.limits()).map_err(|error| syntax_error(&error))?;
+        Self::of_root(machine, code, locals, globals)
+    }
+
+    /// Makes the frame of code that was lowered before: as [`Frame::root`].
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub(crate) fn of_root(
+        machine: &Machine,
+        code: Rc<Code>,
+        locals: impl IntoIterator<Item = (Rc<str>, Value)>,
+        globals: impl IntoIterator<Item = (Rc<str>, Value)>,
+    ) -> Result<Block, Raise> {
         let body = Rc::clone(&code.body);
         let globals = Rc::new(RefCell::new(globals.into_iter().collect()));
         let frame = Self::make(machine, code, None, globals, false, None)?;
@@ -178,6 +191,7 @@ impl Frame {
     #[cold]
     pub(crate) fn pass(&self, mut raise: Raise) -> Raise {
         if !raise.has_traceback()
+            && !raise.has_context()
             && let Some(handled) = self.machine.handled()
         {
             raise.set_context(&self.machine, &handled);

@@ -1,12 +1,13 @@
 //! Functions with source, and functions bound to their first argument.
 
-use std::cell::{Ref, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::rc::Rc;
 
 use program::SyntaxError;
 use program::ir::Code;
 
 use crate::values::attributes::Attributes;
+use crate::values::effect::Effect;
 use crate::values::frame::{Frame, Globals, syntax_error};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
@@ -20,6 +21,9 @@ pub struct Function {
     surroundings: RefCell<Option<Rc<Frame>>>,
     defaults: RefCell<Defaults>,
     attributes: Attributes,
+    /// What it was told of itself: its name, its text, where it is from.
+    described: Attributes,
+    effect: Cell<Effect>,
     _charge: Charge,
 }
 
@@ -59,6 +63,10 @@ impl Definition {
 /// Bytes charged for a function object.
 const FUNCTION: u64 = 256;
 
+/// Attributes that every function has, and that are none of its `__dict__`.
+const DESCRIBING: [&str; 7] =
+    ["__annotations__", "__defaults__", "__doc__", "__kwdefaults__", "__module__", "__name__", "__qualname__"];
+
 /// Values of parameters that a call leaves out.
 #[derive(Clone, Default)]
 pub struct Defaults {
@@ -86,6 +94,8 @@ impl Function {
             surroundings: RefCell::new(Some(surroundings)),
             defaults: RefCell::new(defaults),
             attributes: Attributes::default(),
+            described: Attributes::default(),
+            effect: Cell::new(Effect::Anything),
             _charge: charge,
         })
     }
@@ -108,6 +118,16 @@ impl Function {
         globals: Globals,
     ) -> Result<Value, Raise> {
         Definition::read(machine, source, name, filename, line).function(machine, defaults, globals)
+    }
+
+    /// Says what calling it does.
+    pub fn declare(&self, effect: Effect) {
+        self.effect.set(effect);
+    }
+
+    /// Returns what calling it does, as far as its maker has said: the text of a program's own says more.
+    pub fn effect(&self) -> Effect {
+        self.effect.get()
     }
 
     pub fn code(&self) -> &Rc<Code> {
@@ -140,22 +160,26 @@ impl Function {
         let surroundings = self.surroundings.borrow_mut().take();
         drop(surroundings);
         let defaults = std::mem::take(&mut *self.defaults.borrow_mut());
-        let attributes = self.attributes.take();
+        let attributes = self.attributes.take().into_iter().chain(self.described.take());
         let keyword = defaults.keyword.into_iter().map(|(_, value)| value);
         defaults.positional.into_iter().chain(keyword).chain(attributes).collect()
     }
 
     /// Returns an attribute set on the function object.
     pub fn own(&self, name: &str) -> Option<Value> {
-        self.attributes.get(name)
+        self.described.get(name).or_else(|| self.attributes.get(name))
     }
 
     /// Sets an attribute on the function object.
     pub fn set(&self, name: impl Into<Rc<str>>, value: Value) {
-        self.attributes.set(name.into(), value);
+        let name = name.into();
+        match DESCRIBING.contains(&&*name) {
+            true => self.described.set(name, value),
+            false => self.attributes.set(name, value),
+        }
     }
 
-    /// Returns the attributes set on the function object.
+    /// Returns the attributes set on the function object, but for those that describe it.
     pub fn attributes(&self) -> Vec<(Rc<str>, Value)> {
         self.attributes.entries()
     }

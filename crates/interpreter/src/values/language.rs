@@ -36,8 +36,11 @@ pub trait Language {
     /// Returns what a name stands for that is known everywhere.
     fn builtin(&self, name: &str) -> Option<Value>;
 
-    /// Returns a module of the library.
-    fn import(&self, machine: &Machine, name: &str) -> Option<Value>;
+    /// Returns a module of the library; `None` for other names.
+    ///
+    /// # Errors
+    /// What keeps the module from being made here: spent fuel or memory, calls too deep.
+    fn import(&self, machine: &Machine, name: &str) -> Result<Option<Value>, Raise>;
 
     /// Says that this server does not offer a module of Python's own; `None` for modules that are not known.
     fn refused(&self, name: &str) -> Option<Raise>;

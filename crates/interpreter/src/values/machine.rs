@@ -452,6 +452,10 @@ impl Machine {
 
     #[inline]
     pub(crate) fn before(&self, frame: &Rc<Frame>, part: Part<'_>, opened: Option<&dyn Any>) -> Option<Request> {
+        // Who watches has looked at what calls the library.
+        if frame.code().text.hidden {
+            return None;
+        }
         self.0.watch.get()?.before(frame, part, opened)
     }
 

@@ -212,8 +212,11 @@ impl Raise {
         traceback::text(self)
     }
 
-    /// Adds the frame that this passes through.
+    /// Adds the frame that this passes through, unless that is one of the library's.
     pub(crate) fn pass(&mut self, code: &Rc<Code>, span: Span) {
+        if code.text.hidden {
+            return;
+        }
         let entry = Entry { code: Rc::clone(code), span };
         match &mut self.0 {
             Inner::Fatal(fatal) => fatal.1.push(entry),
@@ -232,6 +235,10 @@ impl Raise {
                 instance.exception().is_some_and(|state| !state.borrow().traceback.is_empty())
             }
         }
+    }
+
+    pub(crate) fn has_context(&self) -> bool {
+        self.state().is_some_and(|state| state.borrow().context.is_some())
     }
 
     /// Notes which exception was being handled when this one was raised.

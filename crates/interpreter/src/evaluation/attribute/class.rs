@@ -82,12 +82,15 @@ pub(super) fn inherited(class: &Rc<Class>, name: &str) -> Option<Value> {
     match name {
         "__new__" => Some(Value::native(name, make)),
         "__init__" | "__setattr__" | "__delattr__" | "__getattribute__" => object_function(name),
-        "__init_subclass__" => Some(Value::native(name, |_, _| Ok(Value::None.into()))),
-        "__repr__" | "__str__" | "__eq__" | "__ne__" | "__hash__" | "__format__" => dunder::unbound(name),
-        _ => {
-            let _ = class;
-            None
+        "__init_subclass__" => {
+            let class = Rc::clone(class.name());
+            Some(Value::native(name, move |_, args| match args.keyword.is_empty() {
+                true => Ok(Value::None.into()),
+                false => Err(Raise::type_error(format!("{class}.__init_subclass__() takes no keyword arguments"))),
+            }))
         }
+        "__repr__" | "__str__" | "__eq__" | "__ne__" | "__hash__" | "__format__" => dunder::unbound(name),
+        _ => None,
     }
 }
 
@@ -155,6 +158,28 @@ fn initialize(machine: &Machine, mut args: Args) -> HostResult {
     Err(Raise::type_error("object.__init__() takes exactly one argument (the instance to initialize)"))
 }
 
+/// Makes an object of a class without running `__init__`.
+///
+/// # Errors
+/// `TypeError` where the class says that some of its methods are abstract; memory is spent.
+pub(crate) fn instantiate(machine: &Machine, class: &Rc<Class>) -> Result<Rc<Instance>, Raise> {
+    if let Some(Value::Set(names)) = class.own("__abstractmethods__")
+        && !names.is_empty()
+    {
+        machine.charge_fuel(names.len() as u64)?;
+        let mut names: Vec<String> = names.items().iter().filter_map(|name| Some(name.as_str()?.to_owned())).collect();
+        names.sort();
+        let (class, plural) = (class.name(), if names.len() == 1 { "" } else { "s" });
+        let names = names.join(", ");
+        return Err(Raise::type_error(format!(
+            "Can't instantiate abstract class {class} with abstract method{plural} {names}"
+        )));
+    }
+    let instance = Instance::new(class);
+    instance.cover(machine)?;
+    Ok(instance)
+}
+
 /// `object.__new__`, and that of builtin bases and exceptions.
 fn make(machine: &Machine, mut args: Args) -> HostResult {
     let class = match args.positional.first() {
@@ -171,8 +196,7 @@ fn make(machine: &Machine, mut args: Args) -> HostResult {
         None => return Err(Raise::type_error("object.__new__(): not enough arguments")),
     };
     args.positional.remove(0);
-    let instance = Instance::new(&class);
-    instance.cover(machine)?;
+    let instance = instantiate(machine, &class)?;
     if let Some(state) = instance.exception() {
         state.borrow_mut().args = args.positional.clone();
     }

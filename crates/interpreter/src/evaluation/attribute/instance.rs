@@ -74,7 +74,7 @@ pub(super) fn find_past(
     if let Some(found) = on_class {
         return bind_found(machine, found, Some(object), &owner()).map(Some);
     }
-    if name == "__dict__" {
+    if name == "__dict__" && class.allows(name) {
         return Ok(Some(Value::Dict(instance.dict(machine)?).into()));
     }
     if let Some(value) = of_object(instance, name).or_else(|| of_exception(object, instance, name)) {

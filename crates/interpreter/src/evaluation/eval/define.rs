@@ -16,6 +16,9 @@ use crate::values::teardown::Cyclic;
 use crate::values::types::{self, Type};
 use crate::values::value::Value;
 
+/// Methods that are class methods without saying so.
+const OF_CLASSES: [&str; 2] = ["__class_getitem__", "__init_subclass__"];
+
 impl<'a> Run<'a> {
     /// Makes a function of a `def` or `lambda`.
     pub(super) async fn function(self, definition: &'a ir::Definition) -> Result<Value, Raise> {
@@ -26,6 +29,11 @@ impl<'a> Run<'a> {
         for (name, default) in &definition.keyword_defaults {
             defaults.keyword.push((Rc::clone(name), self.eval(default)?.get().await?));
         }
+        self.closed(definition, defaults)
+    }
+
+    /// Makes a function whose defaults are known.
+    pub(super) fn closed(self, definition: &ir::Definition, defaults: Defaults) -> Result<Value, Raise> {
         let surroundings = self.surroundings(definition.outward);
         let function = Function::new(self.machine, Rc::clone(&definition.code), surroundings, defaults)?;
         Ok(Value::Function(Rc::new(function)))
@@ -108,6 +116,11 @@ impl<'a> Run<'a> {
             _ => "__main__".into(),
         };
         let mut attributes = frame.names();
+        for (_, attribute) in attributes.iter_mut().filter(|(name, _)| OF_CLASSES.contains(&&**name)) {
+            if matches!(attribute, Value::Function(_)) {
+                *attribute = Value::Decorated(Rc::new(Decorated::ClassMethod(attribute.clone())));
+            }
+        }
         if let Some(text) = &definition.code.docstring {
             attributes.push(("__doc__".into(), Value::Str(Rc::clone(text))));
         }

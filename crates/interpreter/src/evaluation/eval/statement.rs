@@ -5,6 +5,7 @@ use program::ir::{Body, Expr, Span, Statement, StatementKind, Target};
 use super::{Flow, Now, Run};
 use crate::evaluation::{import, operators};
 use crate::values::exceptions::Kind;
+use crate::values::function::Defaults;
 use crate::values::host::Outcome;
 use crate::values::machine::grow;
 use crate::values::raise::Raise;
@@ -93,6 +94,15 @@ impl<'a> Run<'a> {
             StatementKind::Delete(targets) => self.then_next(self.traced(Ok(Now::later(self.delete(targets))))),
             StatementKind::Assert { test, message } => {
                 self.then_next(self.traced(Ok(Now::later(self.assert(test, message.as_ref(), statement.span)))))
+            }
+            StatementKind::Function { definition, decorators, target }
+                if decorators.is_empty() && definition.has_no_defaults() =>
+            {
+                let function = self.closed(definition, Defaults::default());
+                self.then_next(self.traced(function.map(|function| {
+                    self.frame.bind(*target, function);
+                    Now::Done(())
+                })))
             }
             StatementKind::Function { definition, decorators, target } => {
                 self.then_next(self.traced(Ok(Now::later(self.define(definition, decorators, *target)))))

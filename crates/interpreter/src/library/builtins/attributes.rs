@@ -234,7 +234,16 @@ pub fn make_type(machine: &Machine, args: Args) -> HostResult {
             }
             let module = attributes.get_string("__module__");
             let module = module.as_ref().and_then(Value::as_str).unwrap_or("__main__").to_owned();
-            let class = Class::new(Rc::clone(name), module, bases.to_vec(), named)?;
+            let qualified = named.iter().position(|(name, _)| &**name == "__qualname__").map(|at| named.remove(at).1);
+            let qualified = match qualified {
+                None => Rc::clone(name),
+                Some(Value::Str(qualified)) => qualified,
+                Some(other) => {
+                    let kind = type_name(&other);
+                    return Err(Raise::type_error(format!("type __qualname__ must be a str, not {kind}")));
+                }
+            };
+            let class = Class::qualified(Rc::clone(name), qualified, module, bases.to_vec(), named)?;
             machine.register(Cyclic::Class(Rc::downgrade(&class)));
             Ok(Value::Class(class).into())
         }

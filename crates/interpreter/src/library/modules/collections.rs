@@ -1,22 +1,40 @@
 //! `collections`.
 
+use crate::evaluation::operators;
 use crate::library::modules::deque::DequeType;
-use crate::library::modules::{Members, import, namedtuple};
+use crate::library::modules::written::Written;
+use crate::library::modules::{Members, import, signature};
+use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::types::Type;
 use crate::values::value::Value;
 
-pub fn members(machine: &Machine) -> Result<Members, Raise> {
-    let mut members = vec![
+pub const COLLECTIONS: Written = Written { text: include_str!("../python/collections.py"), natives };
+
+fn natives(machine: &Machine) -> Result<Members, Raise> {
+    let mut natives = signature::natives();
+    natives.extend([
         ("Counter", Value::Type(Type::Counter)),
         ("OrderedDict", Value::Type(Type::OrderedDict)),
         ("defaultdict", Value::Type(Type::DefaultDict)),
         ("deque", Value::host(DequeType)),
-        ("namedtuple", Value::native("namedtuple", namedtuple::namedtuple)),
-    ];
-    members.extend(import(machine, "collections.abc").map(|module| ("abc", module)));
-    // A class that programs derive from and that behaves as the builtin: the wrapped object is the object itself.
-    members.extend([("UserDict", Value::Type(Type::Dict)), ("UserList", Value::Type(Type::List))]);
-    Ok(members)
+        ("_field", Value::native("_field", field)),
+        // Classes that programs derive from and that behave as the builtin: the wrapped object is the object itself.
+        ("UserDict", Value::Type(Type::Dict)),
+        ("UserList", Value::Type(Type::List)),
+    ]);
+    natives.extend(import(machine, "collections.abc")?.map(|module| ("abc", module)));
+    Ok(natives)
+}
+
+/// Makes what reads an element of a named tuple: past a program's own `__getitem__`.
+fn field(machine: &Machine, args: Args) -> HostResult {
+    let index = operators::index_fitting(machine, &args.one("_field")?)?;
+    let position = usize::try_from(index).unwrap_or(usize::MAX);
+    Ok(Value::native("field", move |_, args| match operators::plain(&args.one("field")?) {
+        Value::Tuple(items) => Ok(items.get(position).cloned().unwrap_or(Value::None).into()),
+        _ => Err(Raise::type_error("descriptor requires a named tuple")),
+    })
+    .into())
 }

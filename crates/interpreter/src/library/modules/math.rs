@@ -347,7 +347,10 @@ fn fsum(machine: &Machine, args: Args) -> HostResult {
                 Ok(Value::Float(plain).into())
             };
         }
-        Ok(Value::Float(exact_sum(numbers)).into())
+        match exact_sum(numbers) {
+            sum if sum.is_finite() => Ok(Value::Float(sum).into()),
+            _ => Err(Raise::new(Kind::OverflowError, "intermediate overflow in fsum")),
+        }
     })
 }
 

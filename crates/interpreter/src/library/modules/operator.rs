@@ -58,10 +58,27 @@ const UNARY: &[(&str, Operator)] = &[
     ("pos", Operator::Positive),
 ];
 
+/// Makes the function of an operator with two operands; `None` for a name that is none.
+pub(super) fn function(name: &str) -> Option<Value> {
+    BINARY.iter().find(|(known, _)| *known == name).map(|(name, operator)| binary(name, *operator))
+}
+
+fn binary(name: &'static str, operator: Operator) -> Value {
+    Value::native(name, move |machine, args| {
+        let args = args.between(name, 2, 2)?;
+        operators::binary(machine, operator, &args[0], &args[1])
+    })
+}
+
+/// `attrgetter(*names)`.
+pub(super) fn attrgetter(machine: &Machine, args: Args) -> HostResult {
+    getter(machine, "attrgetter", args, read_path)
+}
+
 pub fn members(_: &Machine) -> Result<Members, Raise> {
     let mut members = functions(&[
         ("abs", builtins::abs),
-        ("attrgetter", |machine, args| getter(machine, "attrgetter", args, read_path)),
+        ("attrgetter", attrgetter),
         ("call", |machine, mut args| {
             if args.positional.is_empty() {
                 return Err(Raise::type_error("call expected at least 1 argument, got 0"));
@@ -112,16 +129,7 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
         }),
         ("truth", |machine, args| truth(machine, args, "truth", false)),
     ]);
-    for (name, operator) in BINARY {
-        let (name, operator) = (*name, *operator);
-        members.push((
-            name,
-            Value::native(name, move |machine, args| {
-                let args = args.between(name, 2, 2)?;
-                operators::binary(machine, operator, &args[0], &args[1])
-            }),
-        ));
-    }
+    members.extend(BINARY.iter().map(|(name, operator)| (*name, binary(name, *operator))));
     for (name, operator) in IN_PLACE {
         let (name, operator) = (*name, *operator);
         members.push((

@@ -1,6 +1,8 @@
-//! `re`, in time linear in the text: patterns with look-around or back-references are refused.
+//! `re`: in time linear in the text, but for patterns that look around or refer back.
 
+mod engine;
 mod found;
+mod measure;
 mod pattern;
 mod template;
 mod translate;

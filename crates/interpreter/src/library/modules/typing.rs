@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use crate::evaluation::{attribute, format, operators};
 use crate::library::builtins;
-use crate::library::modules::{Members, class, functions, namedtuple};
+use crate::library::modules::{Members, class, functions, kept};
 use crate::values::class::Class;
 use crate::values::exceptions::Kind;
 use crate::values::host::{Args, HostObject, HostResult, Operator, Outcome};
@@ -111,7 +111,7 @@ pub fn members(machine: &Machine) -> Result<Members, Raise> {
         members.push((name, Value::Class(class(name, "typing", vec![], &[("__class_getitem__", parameterize)], &[])?)));
     }
     members.push(("AbstractSet", Value::host(Name { module: "typing", name: "Set", builtin: Some(Type::Set) })));
-    members.push(("NamedTuple", Value::Class(namedtuple::base()?)));
+    members.push(("NamedTuple", kept(machine, "collections", "_NamedTuple")?));
     members.push(("Text", Value::Type(Type::Str)));
     members.push(("TypedDict", Value::Type(Type::Dict)));
     members.push(("TYPE_CHECKING", Value::Bool(false)));

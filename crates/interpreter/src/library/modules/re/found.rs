@@ -117,7 +117,7 @@ const METHODS: &[(&str, MethodFn)] = &[
         let names = found.pattern.names();
         let mut pairs = Vec::with_capacity(names.len());
         for (name, group) in names {
-            pairs.push((name, found.value(machine, group, &default)?));
+            pairs.push((Rc::clone(name), found.value(machine, *group, &default)?));
         }
         Ok(Value::dict(pairs).into())
     }),
@@ -169,9 +169,8 @@ impl HostObject for Match {
             "endpos" => Value::Int(characters(machine, &self.subject, self.subject.len())?),
             "lastindex" => last.map_or(Value::None, |group| Value::Int(group as i64)),
             "lastgroup" => {
-                let names = self.pattern.names();
-                let name = names.into_iter().find(|(_, group)| Some(*group) == last);
-                name.map_or(Value::None, |(name, _)| Value::Str(name))
+                let name = self.pattern.names().iter().find(|(_, group)| Some(*group) == last);
+                name.map_or(Value::None, |(name, _)| Value::Str(Rc::clone(name)))
             }
             _ => return Ok(Outcome::NotImplemented),
         }

@@ -2,22 +2,20 @@
 
 use std::any::Any;
 use std::borrow::Cow;
-use std::cell::OnceCell;
 use std::rc::{Rc, Weak};
-
-use regex::{Captures, Regex, RegexBuilder};
 
 use crate::evaluation::format;
 use crate::evaluation::operators::{self, later};
 use crate::library::modules::lazy::{Steps, iterator};
+use crate::library::modules::re::engine::{Anchor, Backtracking, HARD_PARTS, Linear, PROGRAM_BYTES};
 use crate::library::modules::re::found::Match;
 use crate::library::modules::re::template::{Replacement, Template};
 use crate::library::modules::re::translate::{Refused, translate};
-use crate::library::modules::re::{DOT_ALL, FLAGS, IGNORE_CASE, MULTILINE, UNICODE, VERBOSE};
+use crate::library::modules::re::{FLAGS, UNICODE};
 use crate::values::effect::{Effect, Use};
 use crate::values::host::{Args, HostObject, HostResult, Outcome};
 use crate::values::machine::Machine;
-use crate::values::raise::{Kind, Raise};
+use crate::values::raise::Raise;
 use crate::values::types::charge::Charge;
 use crate::values::types::{List, MethodFn, Native, ledger, string, type_name};
 use crate::values::value::Value;
@@ -25,10 +23,6 @@ use crate::values::value::Value;
 /// Bytes charged for a match, and for each of its groups.
 const MATCH: u64 = 160;
 const GROUP: u64 = 24;
-/// Bytes that one compiled form of a pattern may take, for its program and again for its tables.
-const PROGRAM_BYTES: usize = 256 << 10;
-/// Steps that one search may take in one piece.
-const MATCHING: u64 = 20_000_000;
 
 /// `re.Pattern` itself, for `isinstance`.
 pub struct PatternType;
@@ -56,22 +50,16 @@ pub struct Pattern {
     this: Weak<Pattern>,
     source: Rc<str>,
     flags: i64,
-    /// The pattern in the syntax of the matcher.
-    text: String,
-    weight: u64,
-    /// Finds anywhere, at the start, and at the start through to the end.
-    anywhere: Regex,
-    at_start: OnceCell<Option<Regex>>,
-    whole: OnceCell<Option<Regex>>,
+    /// Names of the groups that have one, with their numbers.
+    names: Vec<(Rc<str>, usize)>,
+    groups: usize,
+    /// It has a `$` that also matches before a last end of line.
+    looks_at_end: bool,
+    /// Looks as long as it need not go back.
+    linear: Option<Linear>,
+    /// Looks else; `None` where it never has to.
+    backtracking: Option<Backtracking>,
     _charge: Charge,
-}
-
-/// Where a match must be.
-#[derive(Clone, Copy, PartialEq)]
-enum Anchor {
-    Anywhere,
-    Start,
-    Whole,
 }
 
 impl Pattern {
@@ -85,21 +73,23 @@ impl Pattern {
             return Err(Raise::value_error("these flags of re are not supported by this server").into());
         }
         let translated = translate(&source, flags)?;
+        let hard = translated.hard > 0;
         let charge = Charge::default();
-        charge.cover(machine, PROGRAM_BYTES as u64 / 2 + source.len() as u64)?;
-        let anywhere = build(&translated.text, flags)?;
-        // What the size limit lets through has at most so many states.
-        let weight = translated.weight.min(PROGRAM_BYTES as u64 / 64);
-        machine.charge_fuel(weight)?;
+        let parts = if hard { 1 + translated.hard.min(HARD_PARTS) as u64 } else { 1 };
+        charge.cover(machine, parts * PROGRAM_BYTES as u64 / 2 + source.len() as u64)?;
+        machine.charge_fuel(parts * translated.weight.min(PROGRAM_BYTES as u64 / 64))?;
+        let linear = if hard { None } else { Some(Linear::new(&translated, flags)?) };
+        let careful = hard || translated.idles || translated.looks_at_end();
+        let backtracking = if careful { Some(Backtracking::new(&translated, flags)?) } else { None };
         Ok(Rc::new_cyclic(|this| Self {
             this: this.clone(),
             source,
             flags,
-            text: translated.text,
-            weight,
-            anywhere,
-            at_start: OnceCell::new(),
-            whole: OnceCell::new(),
+            groups: translated.groups,
+            looks_at_end: translated.looks_at_end(),
+            names: translated.names.into_iter().map(|(name, number)| (name.into(), number)).collect(),
+            linear,
+            backtracking,
             _charge: charge,
         }))
     }
@@ -111,93 +101,33 @@ impl Pattern {
 
     /// Returns how many groups there are.
     pub fn groups(&self) -> usize {
-        self.anywhere.captures_len() - 1
+        self.groups
     }
 
     /// Returns the names of groups, with their numbers.
-    pub fn names(&self) -> Vec<(Rc<str>, usize)> {
-        let names = self.anywhere.capture_names().enumerate();
-        names.filter_map(|(number, name)| Some((Rc::from(name?), number))).collect()
+    pub fn names(&self) -> &[(Rc<str>, usize)] {
+        &self.names
     }
 
     /// Returns the number of a named group.
     pub fn group_number(&self, name: &str) -> Option<usize> {
-        self.anywhere.capture_names().position(|known| known == Some(name))
-    }
-
-    fn regex(&self, anchor: Anchor) -> Option<&Regex> {
-        // A comment at the end of a verbose pattern must not swallow what is put after it.
-        let close = if self.flags & VERBOSE != 0 { "\n)" } else { ")" };
-        let make = |end: &str| build(&format!("\\A(?:{}{close}{end}", self.text), self.flags).ok();
-        match anchor {
-            Anchor::Anywhere => Some(&self.anywhere),
-            Anchor::Start => self.at_start.get_or_init(|| make("")).as_ref(),
-            Anchor::Whole => self.whole.get_or_init(|| make("\\z")).as_ref(),
-        }
+        self.names.iter().find(|(known, _)| &**known == name).map(|(_, number)| *number)
     }
 
     /// Looks for a match from a byte on.
     fn find(&self, machine: &Machine, subject: &Rc<str>, from: usize, anchor: Anchor) -> Result<Option<Match>, Raise> {
-        let rest = (subject.len().saturating_sub(from)) as u64;
-        machine.charge_fuel(4 + rest / 512)?;
-        if rest.saturating_mul(self.weight) / 64 > MATCHING {
-            return Err(Raise::new(
-                Kind::OverflowError,
-                format!(
-                    "a pattern of this size takes too long on {rest} characters for this server; match parts of the text"
-                ),
-            ));
-        }
-        let Some(regex) = self.regex(anchor) else {
-            return Err(Raise::value_error("the pattern is too large for this server"));
+        let goes_back = anchor == Anchor::Further || self.looks_at_end && subject.ends_with('\n');
+        let linear = self.linear.as_ref().filter(|_| self.backtracking.is_none() || !goes_back);
+        let spans = match (linear, &self.backtracking) {
+            (Some(linear), _) => linear.find(machine, subject, from, anchor)?,
+            (None, Some(backtracking)) => backtracking.find(machine, subject, from, anchor)?,
+            (None, None) => None,
         };
-        let captures = match anchor {
-            Anchor::Anywhere => regex.captures_at(subject, from),
-            // The leftmost match from here on begins here, if any does.
-            Anchor::Start if from > 0 => self
-                .anywhere
-                .captures_at(subject, from)
-                .filter(|captures| captures.get(0).is_some_and(|whole| whole.start() == from)),
-            _ => subject.get(from..).and_then(|text| regex.captures(text)),
-        };
-        let offset = if anchor == Anchor::Whole { from } else { 0 };
-        let read = captures
-            .as_ref()
-            .and_then(|captures| captures.get(0))
-            .map_or(rest, |whole| (whole.end() + offset - from) as u64);
-        machine.charge_fuel(read.saturating_mul(self.weight) / 64)?;
-        let Some(pattern) = self.this() else { return Ok(None) };
-        let spans = |captures: Captures<'_>| {
-            captures.iter().map(|group| group.map(|group| (group.start() + offset, group.end() + offset))).collect()
-        };
-        let Some(captures) = captures else { return Ok(None) };
+        let (Some(spans), Some(pattern)) = (spans, self.this()) else { return Ok(None) };
         let charge = Charge::default();
-        charge.cover(machine, MATCH + GROUP * captures.len() as u64)?;
-        Ok(Some(Match { pattern, subject: Rc::clone(subject), spans: spans(captures), _charge: charge }))
+        charge.cover(machine, MATCH + GROUP * spans.len() as u64)?;
+        Ok(Some(Match { pattern, subject: Rc::clone(subject), spans, _charge: charge }))
     }
-}
-
-fn build(text: &str, flags: i64) -> Result<Regex, Refused> {
-    RegexBuilder::new(text)
-        .case_insensitive(flags & IGNORE_CASE != 0)
-        .multi_line(flags & MULTILINE != 0)
-        .dot_matches_new_line(flags & DOT_ALL != 0)
-        .ignore_whitespace(flags & VERBOSE != 0)
-        .size_limit(PROGRAM_BYTES)
-        .dfa_size_limit(PROGRAM_BYTES)
-        .nest_limit(100)
-        .build()
-        .map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => {
-                Refused::Syntax("the pattern is too large for this server".to_owned(), None)
-            }
-            error => {
-                // The last line of the parser's picture says what is wrong.
-                let text = error.to_string();
-                let line = text.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
-                Refused::Syntax(line, None)
-            }
-        })
 }
 
 /// All matches, one after another.
@@ -205,23 +135,33 @@ struct Scan {
     pattern: Rc<Pattern>,
     subject: Rc<str>,
     next: Option<usize>,
+    /// The last match was empty, and stood here: the next must not.
+    idle: Option<usize>,
 }
 
 impl Scan {
     fn new(pattern: &Pattern, subject: &Rc<str>) -> Result<Self, Raise> {
         let Some(pattern) = pattern.this() else { return Err(Raise::runtime_error("the pattern is gone")) };
-        Ok(Self { pattern, subject: Rc::clone(subject), next: Some(0) })
+        Ok(Self { pattern, subject: Rc::clone(subject), next: Some(0), idle: None })
     }
 
     fn step(&mut self, machine: &Machine) -> Result<Option<Match>, Raise> {
         let Some(from) = self.next else { return Ok(None) };
-        let found = self.pattern.find(machine, &self.subject, from, Anchor::Anywhere)?;
+        let further = match self.idle.take().filter(|_| self.pattern.backtracking.is_some()) {
+            Some(idle) => self.pattern.find(machine, &self.subject, idle, Anchor::Further)?,
+            None => None,
+        };
+        let found = match further {
+            None => self.pattern.find(machine, &self.subject, from, Anchor::Anywhere)?,
+            further => further,
+        };
         self.next = found.as_ref().and_then(|found| {
             let (start, end) = found.spans.first().copied().flatten()?;
             if start < end {
                 return Some(end);
             }
-            // After an empty match the search goes on one character further.
+            // After an empty match the search goes on one character further, unless something begins here.
+            self.idle = Some(end);
             let next = self.subject.get(end..)?.chars().next()?;
             Some(end + next.len_utf8())
         });
@@ -412,7 +352,9 @@ impl HostObject for Pattern {
             "pattern" => Value::Str(Rc::clone(&self.source)),
             "flags" => Value::Int(self.flags | UNICODE),
             "groups" => Value::Int(self.groups() as i64),
-            "groupindex" => Value::dict(self.names().into_iter().map(|(name, group)| (name, Value::Int(group as i64)))),
+            "groupindex" => {
+                Value::dict(self.names.iter().map(|(name, group)| (Rc::clone(name), Value::Int(*group as i64))))
+            }
             _ => return Ok(Outcome::NotImplemented),
         }
         .into())

@@ -1,6 +1,7 @@
-//! Python's syntax of patterns, written as that of the `regex` crate.
+//! Python's syntax of patterns, written as that of the `regex` and `fancy-regex` crates.
 
-use crate::library::modules::re::ASCII;
+use crate::library::modules::re::measure::{Group, Measure};
+use crate::library::modules::re::{ASCII, MULTILINE, VERBOSE};
 use crate::values::raise::Raise;
 
 /// Why a pattern cannot be used.
@@ -21,18 +22,71 @@ pub struct Translated {
     pub text: String,
     /// How many states a matcher has for it, about.
     pub weight: u64,
+    /// What looks around and refers back, and so takes a matcher that backtracks: how much of it there is.
+    pub hard: usize,
+    /// How many loops lie inside one another, of those that may go through the whole text.
+    pub degree: u32,
+    /// Names of groups, with their numbers, and how many groups there are.
+    pub names: Vec<(String, usize)>,
+    pub groups: usize,
+    /// Where it may match nothing, it may do so before it tries to match something.
+    pub idles: bool,
+    /// Where the text has a `$` that also matches before a last end of line, which takes a look-ahead to say.
+    ends: Vec<usize>,
+}
+
+impl Translated {
+    /// Returns whether the pattern means something else by its text where a subject ends with an end of line.
+    pub fn looks_at_end(&self) -> bool {
+        !self.ends.is_empty()
+    }
+
+    /// Returns the text for a matcher that can look ahead.
+    pub fn looking_ahead(&self) -> String {
+        let mut text = String::with_capacity(self.text.len());
+        let mut last = 0;
+        for end in &self.ends {
+            text.push_str(self.text.get(last..*end).unwrap_or_default());
+            text.push_str(r"(?=\n?\z)");
+            last = end + 1;
+        }
+        text + self.text.get(last..).unwrap_or_default()
+    }
 }
 
 /// Translates a pattern.
 ///
 /// # Errors
-/// What is no pattern, or needs time that is not linear in the text.
+/// What is no pattern, or is not supported.
 pub fn translate(pattern: &str, flags: i64) -> Result<Translated, Refused> {
     let ascii = flags & ASCII != 0 || pattern.starts_with("(?a");
-    let mut translator = Translator { chars: pattern.chars().collect(), at: 0, out: String::new(), ascii, weight: 1 };
+    let mut translator = Translator {
+        chars: pattern.chars().collect(),
+        at: 0,
+        out: String::new(),
+        ascii,
+        multiline: flags & MULTILINE != 0,
+        verbose: flags & VERBOSE != 0,
+        weight: 1,
+        hard: 0,
+        chooses: false,
+        repeated: false,
+        ends: Vec::new(),
+        measure: Measure::default(),
+    };
     translator.pattern()?;
     let weight = translator.weight.saturating_mul(translator.chars.len() as u64 + 1);
-    Ok(Translated { text: translator.out, weight })
+    let (degree, may_be_empty) = translator.measure.whole();
+    Ok(Translated {
+        text: translator.out,
+        weight,
+        hard: translator.hard,
+        degree,
+        groups: translator.measure.groups(),
+        names: translator.measure.into_names(),
+        idles: translator.chooses && may_be_empty,
+        ends: if translator.multiline { Vec::new() } else { translator.ends },
+    })
 }
 
 struct Translator {
@@ -40,7 +94,16 @@ struct Translator {
     at: usize,
     out: String,
     ascii: bool,
+    multiline: bool,
+    verbose: bool,
     weight: u64,
+    hard: usize,
+    /// There are branches, or quantifiers that take little.
+    chooses: bool,
+    /// The last part is a quantifier.
+    repeated: bool,
+    ends: Vec<usize>,
+    measure: Measure,
 }
 
 fn refuse(message: impl Into<String>, at: usize) -> Refused {
@@ -58,20 +121,53 @@ impl Translator {
 
     fn pattern(&mut self) -> Result<(), Refused> {
         while let Some(char) = self.peek(0) {
+            let repeated = std::mem::take(&mut self.repeated);
             match char {
-                '\\' => {
-                    let escape = self.escape(false)?;
-                    self.out.push_str(&escape);
+                '\\' => match self.back_reference()? {
+                    Some(group) => self.refer_to(group)?,
+                    None => {
+                        let bound = matches!(self.peek(1), Some('A' | 'b' | 'B' | 'Z'));
+                        let escape = self.escape(false)?;
+                        self.out.push_str(&escape);
+                        self.measure.atom(u64::from(!bound));
+                    }
+                },
+                '[' => {
+                    self.class()?;
+                    self.measure.atom(1);
                 }
-                '[' => self.class()?,
                 '(' => self.group()?,
-                '{' => self.repetition()?,
+                '{' => self.repetition(repeated)?,
+                '*' | '+' | '?' if repeated => return Err(refuse("multiple repeat", self.at)),
                 '*' | '+' | '?' => {
                     self.out.push(char);
                     self.at += 1;
+                    self.measure.repeat(u64::from(char == '+'), if char == '?' { Some(1) } else { None });
                     self.after_quantifier()?;
                 }
+                char if self.verbose && char.is_whitespace() => self.at += 1,
+                '#' if self.verbose => {
+                    let rest = self.chars.get(self.at..).unwrap_or_default();
+                    self.at += rest.iter().position(|char| *char == '\n').unwrap_or(rest.len());
+                }
                 char => {
+                    match char {
+                        ')' if !self.measure.close() => {
+                            return Err(Refused::Syntax("look-behind requires fixed-width pattern".to_owned(), None));
+                        }
+                        ')' => {}
+                        '|' => {
+                            self.chooses = true;
+                            if !self.measure.branch() {
+                                return Err(refuse("conditional backref with more than two branches", self.at + 1));
+                            }
+                        }
+                        '$' => {
+                            self.ends.push(self.out.len());
+                            self.measure.atom(0);
+                        }
+                        char => self.measure.atom(u64::from(char != '^')),
+                    }
                     self.out.push(char);
                     self.at += 1;
                 }
@@ -80,21 +176,71 @@ impl Translator {
         Ok(())
     }
 
-    /// Takes the `?` of a lazy quantifier; refuses possessive ones.
+    /// Takes what makes a quantifier lazy or possessive.
     fn after_quantifier(&mut self) -> Result<(), Refused> {
+        self.repeated = true;
         match self.peek(0) {
-            Some('?') => {
-                self.out.push('?');
+            Some(char @ ('?' | '+')) => {
+                self.hard += usize::from(char == '+');
+                self.chooses |= char == '?';
+                self.out.push(char);
                 self.at += 1;
                 Ok(())
             }
-            Some('+') => Err(refuse("possessive quantifiers are not supported by this server", self.at)),
             Some('*') => Err(refuse("multiple repeat", self.at)),
             _ => Ok(()),
         }
     }
 
-    fn repetition(&mut self) -> Result<(), Refused> {
+    /// Takes the number of `\\1`; `None` for every other escape.
+    fn back_reference(&mut self) -> Result<Option<usize>, Refused> {
+        let digit = |ahead| self.peek(ahead).filter(char::is_ascii_digit);
+        let Some(first) = digit(1).filter(|first| *first != '0') else { return Ok(None) };
+        let octal = |char: char| ('0'..='7').contains(&char);
+        let number = match (digit(2), digit(3)) {
+            // Three octal digits are a character.
+            (Some(second), Some(third)) if octal(first) && octal(second) && octal(third) => return Ok(None),
+            (Some(second), _) => format!("{first}{second}"),
+            (None, _) => first.to_string(),
+        };
+        let group = number.parse().unwrap_or(usize::MAX);
+        if !self.measure.has(group) {
+            return Err(refuse(format!("invalid group reference {group}"), self.at + 1));
+        }
+        self.at += 1 + number.len();
+        Ok(Some(group))
+    }
+
+    /// Writes a reference to a group that was numbered before.
+    fn refer_to(&mut self, group: usize) -> Result<(), Refused> {
+        if !self.measure.refer(group) {
+            return Err(refuse("cannot refer to an open group", self.at));
+        }
+        self.hard += 1;
+        // Apart from digits that may follow.
+        self.out.push_str(&format!("(?:\\{group})"));
+        Ok(())
+    }
+
+    /// Finds the group that stands between the current position and `end`, by its name or its number.
+    fn named(&self, end: char) -> Result<(usize, usize), Refused> {
+        let name: String = self.chars[self.at..].iter().take_while(|char| **char != end).collect();
+        let length = name.chars().count();
+        if self.peek(length) != Some(end) {
+            return Err(refuse(format!("missing {end}, unterminated name"), self.at));
+        }
+        let group = match name.parse::<usize>() {
+            Ok(number) if end == ')' && self.measure.has(number) => Some(number),
+            Ok(number) => return Err(refuse(format!("invalid group reference {number}"), self.at)),
+            Err(_) => self.measure.named(&name),
+        };
+        match group {
+            Some(group) => Ok((group, length + 1)),
+            None => Err(refuse(format!("unknown group name '{name}'"), self.at)),
+        }
+    }
+
+    fn repetition(&mut self, repeated: bool) -> Result<(), Refused> {
         let inside: String = self.chars[self.at + 1..].iter().take_while(|char| **char != '}').collect();
         let closed = self.peek(inside.chars().count() + 1) == Some('}');
         let (least, most) = inside.split_once(',').unwrap_or((&inside, &inside));
@@ -102,11 +248,17 @@ impl Translator {
         if !closed || inside.is_empty() || !digits(least) || !digits(most) {
             // As in CPython, a brace that begins no quantifier is a brace.
             self.out.push_str("\\{");
+            self.measure.atom(1);
             self.at += 1;
             return Ok(());
         }
+        if repeated {
+            return Err(refuse("multiple repeat", self.at));
+        }
         let least = if least.is_empty() { "0" } else { least };
         let times = most.parse::<u64>().ok().max(least.parse().ok()).unwrap_or(1);
+        let open = inside.ends_with(',');
+        self.measure.repeat(least.parse().unwrap_or(0), if open { None } else { Some(times) });
         self.weight = self.weight.saturating_mul(times.max(1));
         let comma = if inside.contains(',') { "," } else { "" };
         let most = if comma.is_empty() { "" } else { most };
@@ -120,6 +272,7 @@ impl Translator {
         if !self.starts_with("(?") {
             self.out.push('(');
             self.at += 1;
+            self.measure.open(Group::Numbered);
             return Ok(());
         }
         if self.starts_with("(?#") {
@@ -129,23 +282,61 @@ impl Translator {
             self.at += length + 1;
             return Ok(());
         }
-        for (begin, what) in [
-            ("(?=", "look-ahead"),
-            ("(?!", "look-ahead"),
-            ("(?<=", "look-behind"),
-            ("(?<!", "look-behind"),
-            ("(?P=", "a back-reference"),
-            ("(?(", "a conditional group"),
-            ("(?>", "an atomic group"),
+        for (begin, group) in [
+            ("(?=", Group::Ahead),
+            ("(?!", Group::Ahead),
+            ("(?<=", Group::Behind),
+            ("(?<!", Group::Behind),
+            ("(?>", Group::Plain),
+            ("(?:", Group::Plain),
         ] {
             if self.starts_with(begin) {
-                return Err(refuse(format!("{what} is not supported by this server"), at));
+                self.hard += usize::from(begin != "(?:");
+                self.out.push_str(begin);
+                self.at += begin.len();
+                self.measure.open(group);
+                return Ok(());
             }
         }
-        if self.starts_with("(?P<") || self.starts_with("(?:") {
-            let length = if self.peek(2) == Some(':') { 3 } else { 4 };
-            self.out.extend(&self.chars[at..at + length]);
+        if self.starts_with("(?P=") {
+            self.at += 4;
+            let (group, length) = self.named(')')?;
             self.at += length;
+            return self.refer_to(group);
+        }
+        if self.starts_with("(?(") {
+            self.at += 3;
+            let (group, length) = self.named(')')?;
+            self.at += length;
+            self.hard += 1;
+            self.out.push_str(&format!("(?({group})"));
+            self.measure.open(Group::Conditional);
+            return Ok(());
+        }
+        if self.starts_with("(?P<") {
+            let name: String = self.chars[at + 4..].iter().take_while(|char| **char != '>').collect();
+            self.at += 4;
+            let letter = |char: char| char == '_' || char.is_alphabetic();
+            let length = name.chars().count();
+            if self.peek(length) != Some('>') {
+                return Err(refuse("missing >, unterminated name", self.at));
+            }
+            if name.is_empty() {
+                return Err(refuse("missing group name", self.at));
+            }
+            if !name.starts_with(letter) || !name.chars().all(|char| letter(char) || char.is_numeric()) {
+                return Err(refuse(format!("bad character in group name '{name}'"), self.at));
+            }
+            if let Some(known) = self.measure.named(&name) {
+                let number = self.measure.groups() + 1;
+                let message = format!("redefinition of group name '{name}' as group {number}; was group {known}");
+                return Err(refuse(message, self.at));
+            }
+            self.at += length + 1;
+            // The matchers know groups by their numbers.
+            self.out.push('(');
+            self.measure.open(Group::Numbered);
+            self.measure.name(&name);
             return Ok(());
         }
         // Inline flags.
@@ -156,13 +347,19 @@ impl Translator {
             let next = self.peek(2).map_or_else(String::new, String::from);
             return Err(refuse(format!("unknown extension ?{next}"), at + 1));
         }
-        let kept: String = flags.chars().filter(|flag| "imsx-".contains(*flag)).collect();
+        let kept: String = flags.chars().filter(|flag| "ims-".contains(*flag)).collect();
         let kept = kept.trim_end_matches('-');
         self.at += 3 + flags.chars().count();
+        let on = flags.split('-').next().unwrap_or_default();
+        self.multiline |= on.contains('m');
+        self.verbose |= on.contains('x');
         match (end, kept) {
             (Some(')'), "") => {}
             (Some(')'), kept) => self.out.push_str(&format!("(?{kept})")),
-            (_, kept) => self.out.push_str(&format!("(?{kept}:")),
+            (_, kept) => {
+                self.out.push_str(&format!("(?{kept}:"));
+                self.measure.open(Group::Plain);
+            }
         }
         Ok(())
     }
@@ -196,8 +393,8 @@ impl Translator {
             '0'..='9' => {
                 let more: String =
                     self.chars[self.at..].iter().take(2).take_while(|char| ('0'..='7').contains(*char)).collect();
-                if char != '0' && !in_class && !(more.len() == 2 && char < '4') {
-                    return Err(refuse("a back-reference is not supported by this server", at));
+                if char != '0' && !in_class && char >= '4' {
+                    return Err(refuse(format!("octal escape value \\{char}{more} outside of range 0-0o377"), at));
                 }
                 self.at += more.len();
                 let code = u32::from_str_radix(&format!("{char}{more}"), 8).unwrap_or(0);

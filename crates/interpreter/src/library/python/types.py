@@ -1,0 +1,38 @@
+__all__ = (
+    "BuiltinFunctionType", "EllipsisType", "FunctionType", "GeneratorType", "LambdaType", "MappingProxyType",
+    "MethodType", "NoneType", "NotImplementedType", "SimpleNamespace",
+)
+
+BuiltinFunctionType = type(len)
+EllipsisType = type(...)
+FunctionType = LambdaType = type(lambda: None)
+GeneratorType = type(x for x in ())
+MappingProxyType = dict
+NoneType = type(None)
+NotImplementedType = type(NotImplemented)
+
+# Namespaces whose repr is being written.
+_open = set()
+
+
+class SimpleNamespace:
+    def __init__(self, /, **kwargs):
+        self.__dict__.update(kwargs)
+
+    def __repr__(self):
+        name = "namespace" if type(self) is SimpleNamespace else type(self).__name__
+        if id(self) in _open:
+            return f"{name}(...)"
+        _open.add(id(self))
+        try:
+            return f"{name}({', '.join([f'{key}={value!r}' for key, value in self.__dict__.items()])})"
+        finally:
+            _open.discard(id(self))
+
+    def __eq__(self, other):
+        if not isinstance(other, SimpleNamespace):
+            return NotImplemented
+        return self.__dict__ == other.__dict__
+
+
+MethodType = type(SimpleNamespace().__repr__)
