@@ -35,8 +35,9 @@ const GROWTH: u64 = 4 * (TENSORS + MEMORY);
 /// Steps of a plain loop that one step may last between two looks, and the time that may pass besides.
 const SLOWER: u32 = 100;
 const BESIDE: Duration = Duration::from_millis(400);
-/// Plain steps after which a thread that has not looked is given up, and its process ended: some two seconds.
+/// Plain steps after which a thread that has not looked is given up, and its process ended, and the least time for that.
 const GIVEN_UP: u32 = 5_000_000;
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Calls of each callable, and programs that they may be spread over.
 const CALLS: usize = 12;
 const PROGRAMS: usize = 6;
@@ -631,7 +632,7 @@ fn watch_over(step: Duration) {
             std::thread::park_timeout(Duration::from_millis(500));
             let now = time_of(&thread).as_nanos() as u64;
             let since = Duration::from_nanos(now.saturating_sub(LOOKED.load(Ordering::Relaxed)));
-            if since > step * GIVEN_UP {
+            if since > PATIENCE.max(step * GIVEN_UP) {
                 say(&format!("fault has not looked for {since:?} and is given up"));
                 std::process::abort();
             }
