@@ -1,6 +1,6 @@
 //! Commits what happened to jobs, and cleans up behind those that ended.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::StreamExt;
@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 
 use crate::clock::Clock;
+use crate::known::Known;
 use crate::placement::{End, Seat, Told, result_place};
 use crate::wire::Grants;
 
@@ -19,6 +20,7 @@ pub struct Settler {
     pub jobs: Jobs,
     pub objects: Objects,
     pub clock: Arc<dyn Clock>,
+    known: Arc<Mutex<Known>>,
     /// What removes objects beside everything else.
     removals: mpsc::Sender<Place>,
 }
@@ -46,10 +48,25 @@ impl Report {
         Self { job, token: Some(token), told, from: None }
     }
 
+    /// Returns the result that was kept before it was told.
+    fn result(&self) -> Option<&Blob> {
+        match &self.told {
+            Told::Ended(End::Finished { result, .. }) => result.as_ref(),
+            _ => None,
+        }
+    }
+
     /// Returns whether this is how that attempt ended on its worker.
     pub fn ends(&self, job: JobId, token: Token) -> bool {
         self.job == job && self.token == Some(token) && matches!(self.told, Told::Ended(_))
     }
+}
+
+/// A record to settle a report on.
+struct Read {
+    found: Found,
+    /// Whether it is as it was last seen, and not as the store has it now.
+    known: bool,
 }
 
 /// A record to be written.
@@ -77,7 +94,7 @@ impl Settler {
     /// must hold up nobody's job.
     pub fn new(jobs: Jobs, objects: Objects, clock: Arc<dyn Clock>) -> (Self, impl Future<Output = ()> + Send + use<>) {
         let (removals, asked) = mpsc::channel(REMOVALS);
-        let settler = Self { jobs, objects: objects.clone(), clock, removals };
+        let settler = Self { jobs, objects: objects.clone(), clock, known: Arc::default(), removals };
         let removing = ReceiverStream::new(asked).for_each_concurrent(AT_ONCE, move |place| {
             let objects = objects.clone();
             async move {
@@ -104,39 +121,80 @@ impl Settler {
     /// Commits what was told, all of it together. Returns what became of each, in order.
     pub async fn settle(&self, reports: &[Report]) -> Vec<Settled> {
         let mut settled: Vec<Option<Settled>> = reports.iter().map(|_| None).collect();
-        // Again for those whose record changed meanwhile.
+        // Again for those whose record is not as it was thought to be.
         while settled.iter().any(Option::is_none) {
             let mut open: Vec<_> = reports.iter().zip(&mut settled).filter(|(_, slot)| slot.is_none()).collect();
             let jobs: Vec<JobId> = open.iter().map(|(report, _)| report.job).collect();
-            let found = match self.jobs.find_all(&jobs).await {
-                Ok(found) => found,
+            let read = match self.read(&jobs).await {
+                Ok(read) => read,
                 Err(error) => {
                     open.iter_mut().for_each(|(report, slot)| **slot = Some(later(report.job, &error)));
                     break;
                 }
             };
             let mut steps = Vec::with_capacity(open.len());
-            for ((report, slot), found) in open.into_iter().zip(found) {
-                match self.step(report, found).await {
+            for ((report, slot), Read { found, known }) in open.into_iter().zip(read) {
+                match self.step(report, found) {
                     Ok(step) => steps.push((step, slot)),
-                    Err(refused) => *slot = Some(refused),
+                    Err(_) if known => self.known().forget(report.job),
+                    Err(refused) => {
+                        if let (Settled::Refused, Some(result)) = (&refused, report.result()) {
+                            self.drop_result(report.job, result).await;
+                        }
+                        *slot = Some(refused);
+                    }
                 }
             }
             let records: Vec<_> = steps.iter().map(|(step, _)| (step.revision, &*step.after)).collect();
             let outcomes = self.jobs.replace(&records).await;
             for (index, (step, slot)) in steps.into_iter().enumerate() {
                 *slot = match &outcomes {
-                    Ok(replaced) if matches!(replaced.get(index), Some(Replaced::Done(_))) => Some(self.done(step)),
-                    Ok(_) => None,
-                    Err(error) => Some(later(step.after.id, error)),
+                    Ok(replaced) => match replaced.get(index) {
+                        Some(Replaced::Done(revision)) => Some(self.done(step, *revision)),
+                        _ => {
+                            self.known().forget(step.after.id);
+                            None
+                        }
+                    },
+                    Err(error) => {
+                        // It may have been written.
+                        self.known().forget(step.after.id);
+                        Some(later(step.after.id, error))
+                    }
                 };
             }
         }
         settled.into_iter().flatten().collect()
     }
 
+    /// Notes a record as it was at a revision, so that it need not be read. Returns whether it is the newest that is known.
+    pub fn saw(&self, record: &JobRecord, revision: Revision) -> bool {
+        let mut known = self.known();
+        let newest = known.get(record.id).is_none_or(|(_, known)| *known <= revision);
+        if newest {
+            known.put(record, revision);
+        }
+        newest
+    }
+
+    /// Returns records as they were last seen; where they were not, as they are.
+    async fn read(&self, jobs: &[JobId]) -> Result<Vec<Read>, Error> {
+        let known: Vec<Option<(JobRecord, Revision)>> = {
+            let known = self.known();
+            jobs.iter().map(|job| known.get(*job).cloned()).collect()
+        };
+        let unknown: Vec<JobId> =
+            jobs.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(job, _)| *job).collect();
+        let mut found = self.jobs.find_all(&unknown).await?.into_iter();
+        let read = known.into_iter().map(|known| match known {
+            Some(known) => Some(Read { found: Ok(Some(known)), known: true }),
+            None => found.next().map(|found| Read { found, known: false }),
+        });
+        Ok(read.flatten().collect())
+    }
+
     /// Works out what a report makes of its record; what it cannot settle is why there is none.
-    async fn step(&self, report: &Report, found: Found) -> Result<Step, Settled> {
+    fn step(&self, report: &Report, found: Found) -> Result<Step, Settled> {
         let Report { job, token, told, .. } = report;
         let job = *job;
         let (before, revision) = match found {
@@ -153,19 +211,21 @@ impl Settler {
             }
             refused => {
                 tracing::debug!(%job, %token, current = %before.token(), refused = ?refused.err(), "event refused");
-                if let Told::Ended(End::Finished { result: Some(result), .. }) = told {
-                    self.drop_result(job, result).await;
-                }
                 Err(Settled::Refused)
             }
         }
     }
 
-    fn done(&self, Step { after, payload, .. }: Step) -> Settled {
+    fn done(&self, Step { after, payload, .. }: Step, revision: Revision) -> Settled {
+        self.known().put(&after, revision);
         if after.state.terminal() && payload {
             self.delete(Place::payload(&after.tenant, after.id));
         }
         Settled::Done(after)
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Forgets a job that ended: its record and whatever any attempt left in the object store.

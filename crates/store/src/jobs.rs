@@ -1,5 +1,6 @@
 //! Job records in the metadata store: accepted, moved on, ended, forgotten.
 
+mod arrivals;
 mod follow;
 mod keys;
 
@@ -21,6 +22,7 @@ use crate::objects::{Blob, Place};
 use crate::stored;
 use crate::txn::{Op, Txn, TxnOutcome};
 
+use arrivals::Arrivals;
 pub use follow::{Change, Follow, Position};
 
 /// Bytes of text that lie in one entry of a log.
@@ -88,9 +90,10 @@ pub struct EndedJobs {
 }
 
 /// What a scheduler has to look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Work {
-    Accepted(JobId),
+    /// With the record and its revision, as they were then; `None` where they have to be read.
+    Accepted(JobId, Option<Box<(JobRecord, Revision)>>),
     Cancel(JobId),
     Recheck,
 }
@@ -131,16 +134,7 @@ impl Jobs {
     /// # Cancel safety
     /// Whoever drops the future does not know whether the job was accepted.
     pub async fn accept(&self, record: &JobRecord) -> Result<Accepted, Error> {
-        let request = keys::request(record.id);
-        let mut txn = Txn::default().absent(&request).put(&request, stored::request(record));
-        txn = txn.put(keys::live(record.id), stored::live(record));
-        if let Blob::Inline(bytes) = &record.payload {
-            txn = txn.put(keys::payload(record.id), bytes.clone());
-        }
-        if let Some(idempotency) = &record.idempotency {
-            let key = keys::submission(&record.tenant, &idempotency.key);
-            txn = txn.absent(&key).put(&key, stored::submission(idempotency, record.id));
-        }
+        let txn = acceptance(record);
         // A part of the store that is silent must not take all the time: another may answer. It is as if nobody could say.
         let patience = self.deadline() / 3;
         loop {
@@ -479,17 +473,7 @@ impl Jobs {
     /// # Errors
     /// Failures of the store.
     pub async fn work(&self) -> Result<BoxStream<'static, Work>, Error> {
-        let accepted = self.store.watch(&keys::all_live(), None).await?.filter_map(|event| async move {
-            match event {
-                metadata::Event::Put(entry) => {
-                    let live = stored::read_live(keys::job_of(&entry.key)?, &entry).ok()?;
-                    // What happens to it later is the scheduler's own doing.
-                    (live.state == State::Queued && live.attempt == 0).then_some(Work::Accepted(live.id))
-                }
-                metadata::Event::Delete { .. } | metadata::Event::Progress(_) => None,
-                metadata::Event::Resync => Some(Work::Recheck),
-            }
-        });
+        let accepted = Arrivals::open(&self.store).await?.stream();
         let cancelled = self.store.watch(&keys::all_cancels(), None).await?.filter_map(|event| async move {
             match event {
                 metadata::Event::Put(entry) => keys::job_of(&entry.key).map(Work::Cancel),
@@ -578,6 +562,21 @@ fn done_before(txn: &Txn, compared: &[Option<Entry>]) -> Option<Revision> {
         }
     }
     revision
+}
+
+/// Returns the transaction that makes a queued job durable.
+fn acceptance(record: &JobRecord) -> Txn {
+    let request = keys::request(record.id);
+    let mut txn = Txn::default().absent(&request).put(&request, stored::request(record));
+    txn = txn.put(keys::live(record.id), stored::live(record));
+    if let Blob::Inline(bytes) = &record.payload {
+        txn = txn.put(keys::payload(record.id), bytes.clone());
+    }
+    if let Some(idempotency) = &record.idempotency {
+        let key = keys::submission(&record.tenant, &idempotency.key);
+        txn = txn.absent(&key).put(&key, stored::submission(idempotency, record.id));
+    }
+    txn
 }
 
 /// Returns the transaction that makes a job what `record` says.
