@@ -4,21 +4,40 @@ import json
 import subprocess
 import tempfile
 
-from .recording import record
+import torch
+from nnsight import NNsight
+
+from .recording import Request, payload
 
 CLIENTS, JOBS = 100, 20_000
+LAYERS = 3
+
+
+class Layer(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.mlp = torch.nn.Identity()
+
+
+class Toy(torch.nn.Module):
+    """The modules of the engine's toy model, as a client has them who does not run it."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed = torch.nn.Identity()
+        self.layers = torch.nn.ModuleList(Layer() for _ in range(LAYERS))
+        self.head = torch.nn.Identity()
 
 
 def read_layer(model, backend=None):
-    # The toy model has other modules than the client's. What they are is for the server to know.
     with model.trace("one two", backend=backend):
         hidden = model.layers[1].output.save()
     return hidden
 
 
 def measure(lab, shape):
-    """Sends a client's request for the shape's model, in whose place the worker has the toy model."""
-    request = record(lab.shape(shape), read_layer)
+    """Computes with the toy model, whatever the shape."""
+    request = Request("bench/toy", "sdpa", payload(read_layer, NNsight(Toy())))
     with tempfile.NamedTemporaryFile() as file:
         file.write(request.payload)
         file.flush()
@@ -26,10 +45,9 @@ def measure(lab, shape):
             "vitrine": str(lab.programs.resolve() / "vitrine"), "model": request.repo_id, "fields": request.fields,
             "file": file.name, "clients": CLIENTS, "jobs": JOBS // 20 if lab.quick else JOBS,
         }  # fmt: skip
-        lines = subprocess.run(
-            [str(lab.program("fleet"))], input=json.dumps(order), stdout=subprocess.PIPE, text=True, check=True
-        ).stdout.splitlines()
-    for line in map(json.loads, lines):
+        command = [str(lab.program("fleet"))]
+        ran = subprocess.run(command, input=json.dumps(order), stdout=subprocess.PIPE, text=True, check=True)
+    for line in map(json.loads, ran.stdout.splitlines()):
         lab.report.row("fleet", **line)
         if line["what"] == "jobs":
             place = {"clients": line["clients"], "cores": line["cores"]}
