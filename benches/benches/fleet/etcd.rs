@@ -21,7 +21,9 @@ impl Counts {
         let answer = http::ask(url, "GET", "/metrics", &[], b"");
         let text = String::from_utf8(answer.body).unwrap();
         let handled = |method: &str| {
-            format!("grpc_server_handled_total{{grpc_code=\"OK\",grpc_method=\"{method}\",grpc_service=\"etcdserverpb.KV\"")
+            format!(
+                "grpc_server_handled_total{{grpc_code=\"OK\",grpc_method=\"{method}\",grpc_service=\"etcdserverpb.KV\""
+            )
         };
         let count = |name: &str| {
             let line = text.lines().find(|line| line.starts_with(name));
