@@ -260,3 +260,138 @@ fn later(job: JobId, error: &Error) -> Settled {
     tracing::error!(%job, %error, "the store failed; trying again");
     Settled::Later
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use ids::{KeyId, ModelKey, TenantId, WorkerId};
+    use store::job::Event;
+    use store::{Entry, Lease, Limits, MemoryStore, MetadataStore, Page, Range, State, Txn, TxnOutcome, Watch};
+
+    use super::*;
+    use crate::clock::SystemClock;
+
+    /// A store that counts how many entries are read.
+    struct Counting {
+        store: MemoryStore,
+        reads: AtomicUsize,
+    }
+
+    #[tonic::async_trait]
+    impl MetadataStore for Counting {
+        fn limits(&self) -> Limits {
+            self.store.limits()
+        }
+
+        async fn read(&self, keys: &[String]) -> Result<Vec<Option<Entry>>, Error> {
+            self.reads.fetch_add(keys.len(), Ordering::Relaxed);
+            self.store.read(keys).await
+        }
+
+        async fn range(&self, range: Range) -> Result<Page, Error> {
+            self.store.range(range).await
+        }
+
+        async fn commit(&self, txns: Vec<Txn>) -> Result<Vec<TxnOutcome>, Error> {
+            self.store.commit(txns).await
+        }
+
+        async fn watch(&self, prefix: &str, after: Option<Revision>) -> Result<Watch, Error> {
+            self.store.watch(prefix, after).await
+        }
+
+        async fn lease(&self, ttl: Duration) -> Result<Lease, Error> {
+            self.store.lease(ttl).await
+        }
+    }
+
+    struct Play {
+        store: Arc<Counting>,
+        /// What others see.
+        jobs: Jobs,
+        settler: Settler,
+        _folder: tempfile::TempDir,
+    }
+
+    impl Play {
+        fn new() -> Self {
+            let (store, folder) = (MemoryStore::new(1), tempfile::tempdir().unwrap());
+            let jobs = Jobs::new(Arc::new(store.clone()));
+            let store = Arc::new(Counting { store, reads: AtomicUsize::new(0) });
+            let objects = Objects::local(folder.path()).unwrap();
+            let seen = Jobs::new(Arc::clone(&store) as Arc<dyn MetadataStore>);
+            let (settler, _) = Settler::new(seen, objects, Arc::new(SystemClock));
+            Self { store, jobs, settler, _folder: folder }
+        }
+
+        async fn accept(&self) -> (JobRecord, Revision) {
+            let (tenant, key, model) = (TenantId::new("lab"), KeyId::new("key"), ModelKey::new("o/n", None));
+            let record = JobRecord::queued(JobId::new(), tenant, key, model, Blob::Inline(vec![7; 100].into()), 1);
+            self.jobs.accept(&record).await.unwrap();
+            self.jobs.find(record.id).await.unwrap().unwrap()
+        }
+
+        async fn settle(&self, report: Report) -> Option<JobRecord> {
+            match self.settler.settle(&[report]).await.pop() {
+                Some(Settled::Done(record)) => Some(*record),
+                Some(Settled::Refused) => None,
+                other => panic!("{other:?}"),
+            }
+        }
+
+        fn reads(&self) -> usize {
+            self.store.reads.load(Ordering::Relaxed)
+        }
+    }
+
+    fn given_out() -> Event {
+        Event::Dispatched { worker: WorkerId::new("w"), epoch: 1 }
+    }
+
+    fn finished(job: JobId) -> Report {
+        let end = End::Finished { result: Some(Blob::Inline(vec![1; 10].into())), usage: "{}".into() };
+        Report::of(job, Token { epoch: 1, attempt: 1 }, Told::Ended(end))
+    }
+
+    #[tokio::test]
+    async fn a_job_that_was_seen_to_come_is_settled_to_its_end_without_being_read() {
+        let play = Play::new();
+        let (record, revision) = play.accept().await;
+        assert!(play.settler.saw(&record, revision));
+        let given = play.settle(Report::of(record.id, record.token(), Told::Happened(given_out()))).await.unwrap();
+        assert_eq!((given.state, &given.payload), (State::Dispatched, &record.payload), "the worker needs its program");
+        assert!(!play.settler.saw(&record, revision), "what is told late is not taken for new");
+        let end = play.settle(finished(record.id)).await.unwrap();
+        assert_eq!((end.state, play.reads()), (State::Completed, 0));
+        assert_eq!(play.jobs.find(record.id).await.unwrap().unwrap().0, end);
+    }
+
+    #[tokio::test]
+    async fn what_is_out_of_date_is_read_before_anything_is_written_or_refused() {
+        let play = Play::new();
+        let (record, revision) = play.accept().await;
+        play.settler.saw(&record, revision);
+        play.jobs.transition(record.id, 0, &given_out(), 2).await.unwrap();
+        let again = Report::of(record.id, record.token(), Told::Happened(given_out()));
+        assert_eq!(play.settle(again.clone()).await, None, "it was given out before");
+        play.settler.saw(&record, Revision::MAX);
+        assert_eq!(play.settle(finished(record.id)).await.unwrap().state, State::Completed);
+        play.settler.saw(&record, Revision::MAX);
+        assert_eq!(play.settle(again).await, None, "it has ended");
+    }
+
+    #[tokio::test]
+    async fn a_job_that_comes_back_is_given_out_with_its_program() {
+        let play = Play::new();
+        let (record, revision) = play.accept().await;
+        play.settler.saw(&record, revision);
+        let mut token = record.token();
+        for attempt in 1..4 {
+            let given = play.settle(Report::of(record.id, token, Told::Happened(given_out()))).await.unwrap();
+            assert_eq!((given.attempt, &given.payload), (attempt, &record.payload));
+            token = given.token();
+            assert_eq!(play.settle(Report::of(record.id, token, Told::Lost)).await.unwrap().state, State::Queued);
+        }
+    }
+}

@@ -66,7 +66,6 @@ impl Roles {
             Process::start(command)
         };
         let (scheduler, dialled) = start("scheduler", scheduler);
-        let (gateway, url) = start("gateway", gateway);
         let mut worker = Command::new(std::env::current_exe().unwrap());
         worker.args(["worker", &dialled]);
         let (worker, _) = Process::start(worker);
@@ -74,6 +73,7 @@ impl Roles {
         while !models.list().await.unwrap().iter().any(|model| model.state == ModelState::Ready) {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        let (gateway, url) = start("gateway", gateway);
         let processes = vec![("gateway", gateway), ("scheduler", scheduler), ("worker", worker)];
         Self { url, key, processes, etcd, _folder: folder }
     }
