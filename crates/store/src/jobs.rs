@@ -1,8 +1,8 @@
 //! Job records in the metadata store: accepted, moved on, ended, forgotten.
 
-mod arrivals;
 mod follow;
 mod keys;
+mod lives;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -22,7 +22,8 @@ use crate::objects::{Blob, Place};
 use crate::stored;
 use crate::txn::{Op, Txn, TxnOutcome};
 
-use arrivals::Arrivals;
+use lives::{Lives, Step};
+
 pub use follow::{Change, Follow, Position};
 
 /// Bytes of text that lie in one entry of a log.
@@ -99,10 +100,10 @@ pub enum Work {
 }
 
 /// What becomes of the jobs that wait or run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// It waits or runs; it may have been told before.
-    Live(JobId),
+    /// It waits or runs; it may have been told before. When it is accepted, its record may come with it.
+    Live(JobId, Option<Box<JobRecord>>),
     Ended(JobId),
     Recheck,
 }
@@ -473,7 +474,17 @@ impl Jobs {
     /// # Errors
     /// Failures of the store.
     pub async fn work(&self) -> Result<BoxStream<'static, Work>, Error> {
-        let accepted = Arrivals::open(&self.store).await?.stream();
+        let accepted = Lives::open(&self.store).await?.stream().filter_map(|step| async move {
+            match step {
+                Step::Live { id, entry, accepted } => {
+                    let live = stored::read_live(id, &entry).ok()?;
+                    // What happens to it later is the scheduler's own doing.
+                    (live.state == State::Queued && live.attempt == 0).then_some(Work::Accepted(id, accepted))
+                }
+                Step::Ended(_) => None,
+                Step::Gap => Some(Work::Recheck),
+            }
+        });
         let cancelled = self.store.watch(&keys::all_cancels(), None).await?.filter_map(|event| async move {
             match event {
                 metadata::Event::Put(entry) => keys::job_of(&entry.key).map(Work::Cancel),
@@ -490,13 +501,10 @@ impl Jobs {
     /// # Errors
     /// Failures of the store.
     pub async fn presence(&self) -> Result<BoxStream<'static, Presence>, Error> {
-        let changes = self.store.watch(&keys::all_live(), None).await?.filter_map(|event| async move {
-            match event {
-                metadata::Event::Put(entry) => keys::job_of(&entry.key).map(Presence::Live),
-                metadata::Event::Delete { key, .. } => keys::job_of(&key).map(Presence::Ended),
-                metadata::Event::Progress(_) => None,
-                metadata::Event::Resync => Some(Presence::Recheck),
-            }
+        let changes = Lives::open(&self.store).await?.stream().map(|step| match step {
+            Step::Live { id, accepted, .. } => Presence::Live(id, accepted.map(|found| Box::new(found.0))),
+            Step::Ended(id) => Presence::Ended(id),
+            Step::Gap => Presence::Recheck,
         });
         Ok(changes.boxed())
     }

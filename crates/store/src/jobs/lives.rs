@@ -1,5 +1,5 @@
-//! Jobs as they are accepted, each with its whole record as the watch tells it, so that who gives them out need not read
-//! what was only just written.
+//! The jobs that have not ended, as the watch tells of them: each with its whole record when it is accepted, so that nobody
+//! need read what was only just written.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -8,14 +8,13 @@ use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use ids::JobId;
 
-use super::{Work, joined, keys};
+use super::{joined, keys};
 use crate::error::Error;
-use crate::job::{JobRecord, State};
+use crate::job::JobRecord;
 use crate::metadata::{Entry, Event, MetadataStore, Revision, Watch};
-use crate::stored;
 
-/// Follows acceptances.
-pub struct Arrivals {
+/// Follows all jobs.
+pub struct Lives {
     /// How far jobs are.
     live: Watch,
     /// All else of them. What was committed with an entry of `live` is here before that is there, for its key comes first.
@@ -33,7 +32,20 @@ struct Told {
     payload: Option<Entry>,
 }
 
-impl Arrivals {
+/// One step of a job.
+pub enum Step {
+    /// It is as far as `entry` says. Where that was committed together with the request, the whole record comes with it.
+    Live {
+        id: JobId,
+        entry: Entry,
+        accepted: Option<Box<(JobRecord, Revision)>>,
+    },
+    Ended(JobId),
+    /// Some steps may be missing.
+    Gap,
+}
+
+impl Lives {
     pub async fn open(store: &Arc<dyn MetadataStore>) -> Result<Self, Error> {
         // In this order: what is committed between the two is in both.
         let parts = store.watch(&keys::all_jobs(), None).await?;
@@ -42,22 +54,28 @@ impl Arrivals {
     }
 
     /// Yields what comes from now on.
-    pub fn stream(self) -> BoxStream<'static, Work> {
-        futures::stream::unfold(self, |mut arrivals| async move { Some((arrivals.next().await?, arrivals)) }).boxed()
+    pub fn stream(self) -> BoxStream<'static, Step> {
+        futures::stream::unfold(self, |mut lives| async move { Some((lives.next().await?, lives)) }).boxed()
     }
 
-    async fn next(&mut self) -> Option<Work> {
+    async fn next(&mut self) -> Option<Step> {
         loop {
             match self.live.next().await? {
                 Event::Put(entry) => {
                     self.read_to(entry.revision);
-                    if let Some(arrived) = self.arrived(entry) {
-                        return Some(arrived);
+                    if let Some(id) = keys::job_of(&entry.key) {
+                        let accepted = self.accepted(id, &entry).map(Box::new);
+                        return Some(Step::Live { id, entry, accepted });
                     }
                 }
-                Event::Delete { revision, .. } => self.read_to(revision),
+                Event::Delete { key, revision } => {
+                    self.read_to(revision);
+                    if let Some(id) = keys::job_of(&key) {
+                        return Some(Step::Ended(id));
+                    }
+                }
                 Event::Progress(_) => {}
-                Event::Resync => return Some(Work::Recheck),
+                Event::Resync => return Some(Step::Gap),
             }
         }
     }
@@ -91,18 +109,12 @@ impl Arrivals {
         }
     }
 
-    /// Says that a job was accepted, if this is what an entry means. What happens to it later is the scheduler's own doing.
-    fn arrived(&mut self, entry: Entry) -> Option<Work> {
-        let id = keys::job_of(&entry.key)?;
-        let live = stored::read_live(id, &entry).ok()?;
-        if live.state != State::Queued || live.attempt != 0 {
-            return None;
-        }
-        let told = self.told.remove(&id).unwrap_or_default();
-        let found = joined(id, &[told.request, Some(entry), None, told.payload]);
+    /// Puts the record together that was committed with an entry.
+    fn accepted(&mut self, id: JobId, entry: &Entry) -> Option<(JobRecord, Revision)> {
+        let Told { request, payload } = self.told.remove(&id)?;
+        let found = joined(id, &[request, Some(entry.clone()), None, payload]).ok()??;
         // Who reads slowly may have missed a part of it.
-        let whole = |(record, _): &(JobRecord, Revision)| record.payload.len() == record.payload_bytes;
-        Some(Work::Accepted(id, found.ok().flatten().filter(whole).map(Box::new)))
+        (found.0.payload.len() == found.0.payload_bytes).then_some(found)
     }
 }
 
@@ -110,8 +122,8 @@ impl Arrivals {
 mod tests {
     use super::*;
     use crate::job::Event as JobEvent;
-    use crate::jobs::Jobs;
     use crate::jobs::tests::queued;
+    use crate::jobs::{Jobs, Presence, Work};
     use crate::memory::MemoryStore;
     use crate::objects::Blob;
 
@@ -126,15 +138,22 @@ mod tests {
     async fn an_accepted_job_comes_with_the_record_that_a_reader_finds() {
         let store = Arc::new(MemoryStore::new(1));
         let jobs = Jobs::new(store.clone());
-        let mut work = jobs.work().await.unwrap();
+        let (mut work, mut presence) = (jobs.work().await.unwrap(), jobs.presence().await.unwrap());
         let (one, other) = (queued(), queued());
         jobs.accept(&one).await.unwrap();
         jobs.append_log(&[]).await.unwrap();
         jobs.transition(one.id, 0, &JobEvent::Cancelled, 2).await.unwrap();
         jobs.accept(&other).await.unwrap();
         let (id, found) = next(&mut work).await;
-        assert_eq!((id, found.map(|(record, _)| record)), (one.id, Some(one)), "though it has ended since");
+        assert_eq!((id, found.map(|(record, _)| record)), (one.id, Some(one.clone())), "though it has ended since");
         assert_eq!(next(&mut work).await, (other.id, jobs.find(other.id).await.unwrap()));
+        for (record, ends) in [(one, true), (other, false)] {
+            let id = record.id;
+            assert_eq!(presence.next().await, Some(Presence::Live(id, Some(Box::new(record)))));
+            if ends {
+                assert_eq!(presence.next().await, Some(Presence::Ended(id)));
+            }
+        }
     }
 
     #[tokio::test]
