@@ -19,6 +19,7 @@ from .report import Report
 BENCHES = {
     "request": [models.TINY],
     "leader": [models.TINY],
+    "fleet": [models.TINY],
     "small": [models.TINY],
     "overhead": [models.GPT2],
     "forward": [models.GPT2, models.LLAMA],

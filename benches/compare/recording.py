@@ -46,8 +46,13 @@ def model(shape):
 
 def record(shape, block, *arguments, **more):
     """Records what `block(model, *arguments, backend=…)` would send."""
+    return Request(shape.repo_id, "sdpa", payload(block, model(shape), *arguments, **more))
+
+
+def payload(block, *arguments, **more):
+    """Returns the payload that `block(*arguments, backend=…)` would post."""
     try:
-        block(model(shape), *arguments, **more, backend=Recorder())
+        block(*arguments, **more, backend=Recorder())
     except Recorded as recorded:
-        return Request(shape.repo_id, "sdpa", recorded.payload)
+        return recorded.payload
     raise ValueError(f"{block.__name__} sends nothing")

@@ -39,11 +39,11 @@ impl Tracker {
         let mut changes = self.jobs.presence().await?.ready_chunks(TOGETHER);
         // What happened before, also while the store was away.
         self.look_through().await?;
-        while let Some(changes) = changes.next().await {
-            let mut unknown = self.unknown(&changes).await?;
+        while let Some(mut changes) = changes.next().await {
+            let mut unknown = self.unknown(&mut changes).await?;
             for change in changes {
                 match change {
-                    Presence::Live(job) => {
+                    Presence::Live(job, _) => {
                         if let Some(record) = unknown.remove(&job) {
                             self.join(&record).await?;
                             if !record.state.terminal() {
@@ -59,19 +59,26 @@ impl Tracker {
         Err(store::Error::Closed)
     }
 
-    /// Reads the jobs that some changes tell of and that nobody here has accepted or read before.
-    async fn unknown(&self, changes: &[Presence]) -> Result<HashMap<JobId, JobRecord>, store::Error> {
-        let live = changes.iter().filter_map(|change| match change {
-            Presence::Live(job) if !self.backlog.knows(*job) => Some(*job),
-            _ => None,
-        });
-        let mut ids: Vec<JobId> = live.collect();
+    /// Returns the jobs that some changes tell of and that nobody here has accepted or seen before. Those that come without
+    /// their record are read.
+    async fn unknown(&self, changes: &mut [Presence]) -> Result<HashMap<JobId, JobRecord>, store::Error> {
+        let (mut told, mut ids) = (HashMap::new(), Vec::new());
+        for change in changes {
+            match change {
+                Presence::Live(job, record) if !self.backlog.knows(*job) => match record.take() {
+                    Some(record) => drop(told.insert(*job, *record)),
+                    None => ids.push(*job),
+                },
+                _ => {}
+            }
+        }
+        ids.retain(|job| !told.contains_key(job));
         ids.sort_unstable();
         ids.dedup();
-        if ids.is_empty() {
-            return Ok(HashMap::new());
+        if !ids.is_empty() {
+            told.extend(self.jobs.look(&ids).await?.into_iter().map(|record| (record.id, record)));
         }
-        Ok(self.jobs.look(&ids).await?.into_iter().map(|record| (record.id, record)).collect())
+        Ok(told)
     }
 
     /// Joins the websocket that waits for a job, if it is here.

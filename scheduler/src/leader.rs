@@ -407,18 +407,25 @@ impl Leader {
     /// Looks at a job in the store.
     async fn look(&mut self, work: Work) {
         match work {
-            Work::Accepted(job) => match self.settler.jobs.find(job).await {
-                Ok(Some((record, revision))) => {
-                    let expires = self.pace.passed() + self.config.queue_time;
-                    self.expiries.entry(job).or_insert(expires);
-                    self.enqueue(&record.live(revision), None);
+            Work::Accepted(job, seen) => {
+                let found = match seen {
+                    Some(seen) => Ok(Some(*seen)),
+                    None => self.settler.jobs.find(job).await,
+                };
+                match found {
+                    // What was told before has been taken up, and has moved on.
+                    Ok(Some((record, revision))) if self.settler.saw(&record, revision) => {
+                        let expires = self.pace.passed() + self.config.queue_time;
+                        self.expiries.entry(job).or_insert(expires);
+                        self.enqueue(&record.live(revision), None);
+                    }
+                    Ok(_) => {}
+                    Err(error) => {
+                        tracing::error!(%job, %error, "cannot read an accepted job; trying again");
+                        self.unread.insert(job);
+                    }
                 }
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::error!(%job, %error, "cannot read an accepted job; trying again");
-                    self.unread.insert(job);
-                }
-            },
+            }
             Work::Cancel(job) => self.cancel(job),
             Work::Recheck => {
                 if let Err(error) = self.recheck().await {
@@ -457,8 +464,8 @@ impl Leader {
             Ok(Some((record, _))) if !record.state.terminal() && !self.is_out(job, record.token()) => {
                 self.reports.push(Report::of(job, record.token(), Told::Lost));
             }
-            Ok(Some(_)) => {}
-            Ok(None) => self.forget(job),
+            Ok(Some((record, _))) if !record.state.terminal() => {}
+            Ok(_) => self.forget(job),
             Err(error) => {
                 tracing::error!(%job, %error, "cannot read a job; trying again");
                 self.unread.insert(job);

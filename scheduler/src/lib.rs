@@ -11,6 +11,7 @@ mod config;
 mod crew;
 mod epoch;
 mod handle;
+mod known;
 mod leader;
 mod office;
 pub mod placement;

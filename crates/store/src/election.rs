@@ -135,17 +135,21 @@ impl Election {
         Leadership { lease, key: self.key.clone(), epoch }
     }
 
-    /// Waits until the entry that `revision` wrote is gone, or may be.
+    /// Waits until the entry that `revision` wrote is gone.
     async fn vacant(&self, revision: Revision) -> Result<(), Error> {
-        let mut watch = self.store.watch(&self.key, Some(revision)).await?;
-        while let Some(event) = watch.next().await {
-            match event {
-                Event::Delete { key, .. } if key == self.key => return Ok(()),
-                Event::Resync => return Ok(()),
-                Event::Put(_) | Event::Delete { .. } | Event::Progress(_) => {}
+        // From now on, and then looked at: who asked for what came after the revision, which may be long ago, would be told
+        // to look, again and again.
+        let mut watch = self.store.watch(&self.key, None).await?;
+        while self.store.get(&self.key).await?.is_some_and(|entry| entry.revision == revision) {
+            loop {
+                match watch.next().await.ok_or(Error::Closed)? {
+                    Event::Delete { key, revision: gone } if key == self.key && gone > revision => return Ok(()),
+                    Event::Resync => break,
+                    Event::Put(_) | Event::Delete { .. } | Event::Progress(_) => {}
+                }
             }
         }
-        Err(Error::Closed)
+        Ok(())
     }
 }
 
@@ -191,11 +195,67 @@ fn reached<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use async_trait::async_trait;
     use tokio::time::{Instant, timeout};
 
     use super::*;
     use crate::fenced::Fenced;
     use crate::memory::{Faults, MemoryStore};
+    use crate::metadata::{Entry, Limits, Page, Range, Watch};
+
+    /// A store that knows nothing of what was before it was opened, as a process's view of etcd, and bears few commits.
+    struct Late {
+        store: MemoryStore,
+        commits: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl MetadataStore for Late {
+        fn limits(&self) -> Limits {
+            self.store.limits()
+        }
+
+        async fn read(&self, keys: &[String]) -> Result<Vec<Option<Entry>>, Error> {
+            self.store.read(keys).await
+        }
+
+        async fn range(&self, range: Range) -> Result<Page, Error> {
+            self.store.range(range).await
+        }
+
+        async fn commit(&self, txns: Vec<Txn>) -> Result<Vec<TxnOutcome>, Error> {
+            let commits = self.commits.fetch_add(1, Ordering::Relaxed);
+            assert!(commits < 10, "it asks again and again");
+            self.store.commit(txns).await
+        }
+
+        async fn watch(&self, prefix: &str, after: Option<Revision>) -> Result<Watch, Error> {
+            let first = futures::stream::iter(after.map(|_| Event::Resync));
+            Ok(first.chain(self.store.watch(prefix, after).await?).boxed())
+        }
+
+        async fn lease(&self, ttl: Duration) -> Result<Lease, Error> {
+            self.store.lease(ttl).await
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_comes_when_another_has_long_led_asks_once_and_waits() {
+        let store = MemoryStore::new(1);
+        let leads = Election::new(Arc::new(store.clone()), "office").campaign("one").await.unwrap();
+        let late = Arc::new(Late { store, commits: AtomicUsize::new(0) });
+        let election = Election::new(Arc::clone(&late) as Arc<dyn MetadataStore>, "office");
+        let candidate = tokio::spawn(async move { election.campaign("other").await });
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert!(leads.holds());
+        assert_eq!(late.commits.load(Ordering::Relaxed), 1);
+        leads.resign().await;
+        let elected = timeout(Duration::from_secs(60), candidate).await.unwrap().unwrap().unwrap();
+        assert!(elected.holds());
+        assert_eq!(late.commits.load(Ordering::Relaxed), 2);
+    }
 
     fn away() -> Faults {
         Faults { unavailable: 1.0, ..Faults::default() }

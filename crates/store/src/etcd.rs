@@ -2,6 +2,7 @@
 
 mod requests;
 mod watching;
+mod writing;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,8 @@ use crate::lease::{Lease, LeaseId, Renewal};
 use crate::metadata::{Entry, Limits, MetadataStore, Page, Range, Revision, Watch};
 use crate::txn::{self, Txn, TxnOutcome};
 use crate::watch::Watchers;
+
+use writing::Writer;
 
 /// Where etcd is, and how to show who one is.
 #[derive(Clone, Debug)]
@@ -70,6 +73,7 @@ pub struct EtcdStore {
 
 struct Inner {
     link: Link,
+    writer: Writer,
     watchers: Watchers,
     _watching: DropGuard,
 }
@@ -118,7 +122,8 @@ impl EtcdStore {
         let watchers = Watchers::new(revision);
         let stop = CancellationToken::new();
         tokio::spawn(watching::run(link.clone(), watchers.clone(), revision, stop.clone()));
-        Ok(Self { inner: Arc::new(Inner { link, watchers, _watching: stop.drop_guard() }) })
+        let writer = Writer::start(link.clone());
+        Ok(Self { inner: Arc::new(Inner { link, writer, watchers, _watching: stop.drop_guard() }) })
     }
 }
 
@@ -213,21 +218,8 @@ impl MetadataStore for EtcdStore {
     }
 
     async fn commit(&self, txns: Vec<Txn>) -> Result<Vec<TxnOutcome>, Error> {
-        let link = &self.inner.link;
-        txn::check(&txns, &link.limits)?;
-        let mut outcomes = Vec::with_capacity(txns.len());
-        for group in requests::groups(&txns) {
-            let request = requests::commit(&link.namespace, group);
-            let mut kv = link.client.kv_client().max_decoding_message_size(requests::ANSWER_BYTES);
-            let answer = link.once(true, link.limits.deadline, kv.txn(request)).await;
-            let answer = answer.map_err(|error| {
-                // Whatever became of this request, those before it were done.
-                let done = !outcomes.is_empty();
-                if done { Error::Unavailable { maybe_done: true, reason: error.to_string() } } else { error }
-            })?;
-            outcomes.extend(requests::outcomes(&link.namespace, group, &answer));
-        }
-        Ok(outcomes)
+        txn::check(&txns, &self.inner.link.limits)?;
+        self.inner.writer.commit(txns).await
     }
 
     async fn watch(&self, prefix: &str, after: Option<Revision>) -> Result<Watch, Error> {

@@ -2,6 +2,7 @@
 
 mod follow;
 mod keys;
+mod lives;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -20,6 +21,8 @@ use crate::metadata::{self, Entry, MetadataStore, Range, Revision};
 use crate::objects::{Blob, Place};
 use crate::stored;
 use crate::txn::{Op, Txn, TxnOutcome};
+
+use lives::{Lives, Step};
 
 pub use follow::{Change, Follow, Position};
 
@@ -88,18 +91,19 @@ pub struct EndedJobs {
 }
 
 /// What a scheduler has to look at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Work {
-    Accepted(JobId),
+    /// With the record and its revision, as they were then; `None` where they have to be read.
+    Accepted(JobId, Option<Box<(JobRecord, Revision)>>),
     Cancel(JobId),
     Recheck,
 }
 
 /// What becomes of the jobs that wait or run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presence {
-    /// It waits or runs; it may have been told before.
-    Live(JobId),
+    /// It waits or runs; it may have been told before. When it is accepted, its record may come with it.
+    Live(JobId, Option<Box<JobRecord>>),
     Ended(JobId),
     Recheck,
 }
@@ -131,16 +135,7 @@ impl Jobs {
     /// # Cancel safety
     /// Whoever drops the future does not know whether the job was accepted.
     pub async fn accept(&self, record: &JobRecord) -> Result<Accepted, Error> {
-        let request = keys::request(record.id);
-        let mut txn = Txn::default().absent(&request).put(&request, stored::request(record));
-        txn = txn.put(keys::live(record.id), stored::live(record));
-        if let Blob::Inline(bytes) = &record.payload {
-            txn = txn.put(keys::payload(record.id), bytes.clone());
-        }
-        if let Some(idempotency) = &record.idempotency {
-            let key = keys::submission(&record.tenant, &idempotency.key);
-            txn = txn.absent(&key).put(&key, stored::submission(idempotency, record.id));
-        }
+        let txn = acceptance(record);
         // A part of the store that is silent must not take all the time: another may answer. It is as if nobody could say.
         let patience = self.deadline() / 3;
         loop {
@@ -479,15 +474,15 @@ impl Jobs {
     /// # Errors
     /// Failures of the store.
     pub async fn work(&self) -> Result<BoxStream<'static, Work>, Error> {
-        let accepted = self.store.watch(&keys::all_live(), None).await?.filter_map(|event| async move {
-            match event {
-                metadata::Event::Put(entry) => {
-                    let live = stored::read_live(keys::job_of(&entry.key)?, &entry).ok()?;
+        let accepted = Lives::open(&self.store).await?.stream().filter_map(|step| async move {
+            match step {
+                Step::Live { id, entry, accepted } => {
+                    let live = stored::read_live(id, &entry).ok()?;
                     // What happens to it later is the scheduler's own doing.
-                    (live.state == State::Queued && live.attempt == 0).then_some(Work::Accepted(live.id))
+                    (live.state == State::Queued && live.attempt == 0).then_some(Work::Accepted(id, accepted))
                 }
-                metadata::Event::Delete { .. } | metadata::Event::Progress(_) => None,
-                metadata::Event::Resync => Some(Work::Recheck),
+                Step::Ended(_) => None,
+                Step::Gap => Some(Work::Recheck),
             }
         });
         let cancelled = self.store.watch(&keys::all_cancels(), None).await?.filter_map(|event| async move {
@@ -506,13 +501,10 @@ impl Jobs {
     /// # Errors
     /// Failures of the store.
     pub async fn presence(&self) -> Result<BoxStream<'static, Presence>, Error> {
-        let changes = self.store.watch(&keys::all_live(), None).await?.filter_map(|event| async move {
-            match event {
-                metadata::Event::Put(entry) => keys::job_of(&entry.key).map(Presence::Live),
-                metadata::Event::Delete { key, .. } => keys::job_of(&key).map(Presence::Ended),
-                metadata::Event::Progress(_) => None,
-                metadata::Event::Resync => Some(Presence::Recheck),
-            }
+        let changes = Lives::open(&self.store).await?.stream().map(|step| match step {
+            Step::Live { id, accepted, .. } => Presence::Live(id, accepted.map(|found| Box::new(found.0))),
+            Step::Ended(id) => Presence::Ended(id),
+            Step::Gap => Presence::Recheck,
         });
         Ok(changes.boxed())
     }
@@ -578,6 +570,21 @@ fn done_before(txn: &Txn, compared: &[Option<Entry>]) -> Option<Revision> {
         }
     }
     revision
+}
+
+/// Returns the transaction that makes a queued job durable.
+fn acceptance(record: &JobRecord) -> Txn {
+    let request = keys::request(record.id);
+    let mut txn = Txn::default().absent(&request).put(&request, stored::request(record));
+    txn = txn.put(keys::live(record.id), stored::live(record));
+    if let Blob::Inline(bytes) = &record.payload {
+        txn = txn.put(keys::payload(record.id), bytes.clone());
+    }
+    if let Some(idempotency) = &record.idempotency {
+        let key = keys::submission(&record.tenant, &idempotency.key);
+        txn = txn.absent(&key).put(&key, stored::submission(idempotency, record.id));
+    }
+    txn
 }
 
 /// Returns the transaction that makes a job what `record` says.

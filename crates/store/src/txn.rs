@@ -1,6 +1,6 @@
 //! Transactions: what is compared, what is written, and what came of it.
 
-use std::collections::BTreeMap;
+use std::collections::BTreeSet;
 use std::ops::Bound;
 
 use bytes::Bytes;
@@ -179,44 +179,70 @@ fn too_large(what: &str, size: usize, limit: usize) -> Error {
 
 /// Refuses a key that is written twice, or written by one transaction and named by another.
 fn check_disjoint(txns: &[Txn]) -> Result<(), Error> {
-    let mut written: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut prefixes: Vec<(&str, usize)> = Vec::new();
-    for (number, txn) in txns.iter().enumerate() {
+    let mut names = Names::default();
+    txns.iter().try_for_each(|txn| names.admit(txn)).map_err(|key| Error::KeyTwice(key.to_owned()))
+}
+
+/// What the transactions of a commit name. Nothing that one of them writes may be named by another, for nothing is promised
+/// of their order.
+#[derive(Default)]
+pub(crate) struct Names<'a> {
+    written: BTreeSet<&'a str>,
+    prefixes: Vec<&'a str>,
+    compared: BTreeSet<&'a str>,
+}
+
+impl<'a> Names<'a> {
+    /// Takes in what a transaction names.
+    ///
+    /// # Errors
+    /// The key that is in the way; then nothing of it is taken in.
+    pub fn admit(&mut self, txn: &'a Txn) -> Result<(), &'a str> {
+        let mut own = Names::default();
         for op in &txn.ops {
             match op {
                 Op::Put { key, .. } | Op::Delete(key) => {
-                    if written.insert(key, number).is_some() {
-                        return Err(Error::KeyTwice(key.clone()));
+                    if self.names(key) || own.writes(key) {
+                        return Err(key);
                     }
+                    own.written.insert(key);
                 }
-                Op::DeletePrefix(prefix) => prefixes.push((prefix, number)),
-            }
-        }
-    }
-    for (index, (prefix, number)) in prefixes.iter().enumerate() {
-        let within = written.range::<str, _>((Bound::Included(*prefix), Bound::Unbounded));
-        let twice = within.map(|(key, _)| *key).next().filter(|key| key.starts_with(prefix));
-        let nested = prefixes[..index].iter().map(|(other, _)| *other);
-        let nested = nested.into_iter().find(|other| other.starts_with(prefix) || prefix.starts_with(other));
-        if let Some(key) = twice.or(nested) {
-            return Err(Error::KeyTwice(key.to_owned()));
-        }
-        let others = txns.iter().enumerate().filter(|(other, _)| other != number);
-        let mut compared = others.flat_map(|(_, txn)| txn.compares.iter().map(Compare::key));
-        if let Some(key) = compared.find(|key| key.starts_with(prefix)) {
-            return Err(Error::KeyTwice(key.to_owned()));
-        }
-    }
-    if txns.len() > 1 {
-        for (number, txn) in txns.iter().enumerate() {
-            for compare in &txn.compares {
-                if written.get(compare.key()).is_some_and(|writer| *writer != number) {
-                    return Err(Error::KeyTwice(compare.key().to_owned()));
+                Op::DeletePrefix(prefix) => {
+                    if self.names_below(prefix) || own.names_below(prefix) {
+                        return Err(prefix);
+                    }
+                    own.prefixes.push(prefix);
                 }
             }
         }
+        own.compared.extend(txn.compares.iter().map(Compare::key));
+        if let Some(key) = own.compared.iter().find(|key| self.writes(key)) {
+            return Err(key);
+        }
+        self.written.append(&mut own.written);
+        self.prefixes.append(&mut own.prefixes);
+        self.compared.append(&mut own.compared);
+        Ok(())
     }
-    Ok(())
+
+    fn names(&self, key: &str) -> bool {
+        self.compared.contains(key) || self.writes(key)
+    }
+
+    fn writes(&self, key: &str) -> bool {
+        self.written.contains(key) || self.prefixes.iter().any(|prefix| key.starts_with(prefix))
+    }
+
+    /// Says whether anything is named that begins with `prefix`, or written with all that begins as it does.
+    fn names_below(&self, prefix: &str) -> bool {
+        let below = |keys: &BTreeSet<&str>| {
+            let first = keys.range::<str, _>((Bound::Included(prefix), Bound::Unbounded)).next();
+            first.is_some_and(|key| key.starts_with(prefix))
+        };
+        below(&self.written)
+            || below(&self.compared)
+            || self.prefixes.iter().any(|other| other.starts_with(prefix) || prefix.starts_with(other))
+    }
 }
 
 #[cfg(test)]
@@ -255,6 +281,19 @@ mod tests {
         assert!(refused(&[prefix("p/"), prefix("p/q")]).is_some());
         assert!(refused(&[prefix("p/"), put("x").absent("p/1")]).is_some());
         assert_eq!(refused(&[prefix("p/"), put("p").absent("o")]), None);
+        assert!(refused(&[put("x").absent("p/1"), prefix("p/")]).is_some());
+        assert_eq!(refused(&[put("a").absent("c"), put("b").absent("c")]), None);
+        assert_eq!(refused(&[put("a").absent("c"), put("c")]).as_deref(), Some("a commit names the key c twice"));
+    }
+
+    #[test]
+    fn what_is_not_taken_in_leaves_nothing_behind() {
+        let put = |key: &str| Txn::default().put(key, "v");
+        let (first, both, other) = (put("a"), put("b").put("a", "v").absent("c"), put("b").put("c", "v"));
+        let mut names = Names::default();
+        assert_eq!(names.admit(&first), Ok(()));
+        assert_eq!(names.admit(&both), Err("a"));
+        assert_eq!(names.admit(&other), Ok(()));
     }
 
     #[test]

@@ -33,23 +33,54 @@ const TXN_OVERHEAD: usize = 64;
 /// anybody writes.
 pub const ANSWER_BYTES: usize = 256 << 20;
 
-/// Splits transactions into as few requests as take them. Their order does not matter, but is kept.
-pub fn groups(txns: &[Txn]) -> Vec<&[Txn]> {
-    let mut groups = Vec::new();
-    let (mut start, mut largest, mut bytes) = (0, 0, 0);
-    for (index, txn) in txns.iter().enumerate() {
-        let (count, size) = (ops(txn), txn.bytes() + TXN_OVERHEAD);
-        let full = index - start + 1 + largest.max(count) > OPS || bytes + size > REQUEST_BYTES;
+/// What a request has taken in.
+#[derive(Clone, Copy, Default)]
+pub struct Room {
+    txns: usize,
+    /// Operations of the transaction that has most.
+    largest: usize,
+    bytes: usize,
+    leased: bool,
+}
+
+impl Room {
+    /// Takes in a transaction, if it fits. The first one does.
+    pub fn take(&mut self, txn: &Txn) -> bool {
+        let (largest, bytes) = (self.largest.max(ops(txn)), self.bytes + txn.bytes() + TXN_OVERHEAD);
+        let full = self.txns + 1 + largest > OPS || bytes > REQUEST_BYTES;
         // An entry under a lease that has ended fails its whole request, so it has one of its own.
-        if index > start && (full || leased(txn) || leased(&txns[start])) {
-            groups.push(&txns[start..index]);
-            (start, largest, bytes) = (index, 0, 0);
+        if self.txns > 0 && (full || self.leased || leased(txn)) {
+            return false;
         }
-        largest = largest.max(count);
-        bytes += size;
+        *self = Self { txns: self.txns + 1, largest, bytes, leased: leased(txn) };
+        true
     }
-    if start < txns.len() {
-        groups.push(&txns[start..]);
+
+    /// Takes in several, if all of them fit.
+    pub fn take_all(&mut self, txns: &[Txn]) -> bool {
+        let mut with_them = *self;
+        let fit = txns.iter().all(|txn| with_them.take(txn));
+        if fit {
+            *self = with_them;
+        }
+        fit
+    }
+}
+
+/// Splits transactions into as few requests as take them. Their order does not matter, but is kept.
+pub fn groups(txns: Vec<Txn>) -> Vec<Vec<Txn>> {
+    let (mut groups, mut room) = (Vec::new(), Room::default());
+    let mut group = Vec::new();
+    for txn in txns {
+        if !room.take(&txn) {
+            groups.push(std::mem::take(&mut group));
+            room = Room::default();
+            room.take(&txn);
+        }
+        group.push(txn);
+    }
+    if !group.is_empty() {
+        groups.push(group);
     }
     groups
 }
@@ -212,7 +243,7 @@ mod tests {
 
     #[test]
     fn as_many_transactions_share_a_request_as_it_can_hold() {
-        let sizes = |txns: &[Txn]| groups(txns).iter().map(|group| group.len()).collect::<Vec<_>>();
+        let sizes = |txns: &[Txn]| groups(txns.to_vec()).iter().map(Vec::len).collect::<Vec<_>>();
         let put = |number: usize| Txn::default().absent(number.to_string()).put(number.to_string(), "v");
         let many: Vec<Txn> = (0..300).map(put).collect();
         assert_eq!(sizes(&many), [127, 127, 46]);

@@ -291,6 +291,34 @@ async fn a_full_etcd_is_a_full_disk() {
 }
 
 #[tokio::test]
+async fn what_many_commit_at_one_time_is_few_requests_and_each_is_told_its_own_outcome() {
+    let cluster = Cluster::start(1).await;
+    let store = open(&cluster).await;
+    store.put("/k/7", Bytes::from_static(b"taken")).await.unwrap();
+    let before = store.snapshot("/none").await.unwrap().revision;
+    let key = |number: usize| format!("/k/{number}");
+    let commits = (0..100).map(|number| store.txn(Txn::default().absent(key(number)).put(key(number), "new")));
+    let outcomes = futures::future::join_all(commits).await;
+    for (number, outcome) in outcomes.into_iter().enumerate() {
+        match outcome.unwrap() {
+            TxnOutcome::Committed(_) => assert_ne!(number, 7),
+            TxnOutcome::Conflict(compared) => {
+                let [Some(entry)] = &compared[..] else { panic!("{compared:?}") };
+                assert_eq!((number, entry.key.as_str(), &entry.value[..]), (7, "/k/7", &b"taken"[..]));
+            }
+        }
+    }
+    let requests = store.snapshot("/none").await.unwrap().revision - before;
+    assert!(requests <= 3, "{requests} requests for 100 commits");
+    assert_eq!(store.list("/k/").await.unwrap().len(), 100);
+    // Those that are in each other's way go one after another.
+    let counted = (0..10).map(|_| store.txn(Txn::default().put("/counted", "")));
+    let revisions: std::collections::BTreeSet<_> =
+        futures::future::join_all(counted).await.into_iter().map(|outcome| outcome.unwrap().committed()).collect();
+    assert_eq!(revisions.len(), 10);
+}
+
+#[tokio::test]
 async fn a_jobs_whole_life_is_four_writes_and_its_followers_see_it() {
     let cluster = Cluster::start(1).await;
     let store = Arc::new(open(&cluster).await);

@@ -11,16 +11,30 @@ use crate::ROOT;
 /// Milliseconds of an hour.
 const HOUR: u64 = 3_600_000;
 
+/// The last parts of the keys of what a job asks for, and of its program.
+pub const REQUEST: &str = "request";
+pub const PAYLOAD: &str = "payload";
+
+pub fn all_jobs() -> String {
+    format!("{ROOT}jobs/")
+}
+
+/// Takes the key of a part of a job apart: whose it is, and which.
+pub fn part(key: &str) -> Option<(JobId, &str)> {
+    let (id, part) = key.strip_prefix(ROOT)?.strip_prefix("jobs/")?.split_once('/')?;
+    Some((id.parse().ok()?, part))
+}
+
 pub fn job(id: JobId) -> String {
     format!("{ROOT}jobs/{id}/")
 }
 
 pub fn request(id: JobId) -> String {
-    format!("{ROOT}jobs/{id}/request")
+    format!("{ROOT}jobs/{id}/{REQUEST}")
 }
 
 pub fn payload(id: JobId) -> String {
-    format!("{ROOT}jobs/{id}/payload")
+    format!("{ROOT}jobs/{id}/{PAYLOAD}")
 }
 
 pub fn outcome(id: JobId) -> String {

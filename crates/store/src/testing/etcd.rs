@@ -86,6 +86,12 @@ impl Member {
         timeout(PATIENCE, ready).await.expect("etcd does not answer");
     }
 
+    /// Returns the number of its process.
+    #[must_use]
+    pub fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Ends it as a crash would.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();
