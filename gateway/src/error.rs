@@ -109,10 +109,7 @@ impl Error {
 
     /// Reads a failure of the disk that large bodies lie on while they arrive.
     pub(crate) fn disk(source: io::Error) -> Self {
-        match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Self::NoSpace,
-            _ => Self::internal(source),
-        }
+        if store::NO_SPACE.contains(&source.kind()) { Self::NoSpace } else { Self::internal(source) }
     }
 
     /// Reads a failure of the objects: a bucket may be away, as the store may be.

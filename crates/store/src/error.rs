@@ -10,7 +10,7 @@ use ids::JobId;
 use crate::job::Refused;
 
 /// What writing meets when the disk, the user's share of it, or what one file may take of it is used up.
-const NO_SPACE: [io::ErrorKind; 3] =
+pub const NO_SPACE: [io::ErrorKind; 3] =
     [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded, io::ErrorKind::FileTooLarge];
 
 /// A failure of a store, or its refusal.

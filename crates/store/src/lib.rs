@@ -23,7 +23,7 @@ mod txn;
 mod watch;
 
 pub use election::{Election, Leader, Leadership};
-pub use error::Error;
+pub use error::{Error, NO_SPACE};
 pub use etcd::{EtcdOptions, EtcdStore, EtcdTls};
 pub use fenced::Fenced;
 pub use job::{Client, Ended, Fault, Generation, Idempotency, JobRecord, Live, Outcome, Refused, State};
