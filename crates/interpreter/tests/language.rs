@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::Oracle;
+use common::{Oracle, programs};
 
 #[test]
 fn programs_print_and_fail_as_in_cpython() {
@@ -12,9 +12,4 @@ fn programs_print_and_fail_as_in_cpython() {
 #[test]
 fn programs_of_classes_and_order_print_and_fail_as_in_cpython() {
     Oracle::check(&programs(include_str!("classes.py")));
-}
-
-fn programs(text: &str) -> Vec<(String, String)> {
-    let parts = text.split("#### ").filter_map(|part| part.split_once('\n'));
-    parts.map(|(title, source)| (title.to_owned(), source.to_owned())).collect()
 }

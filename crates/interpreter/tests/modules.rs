@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::Oracle;
+use common::{Oracle, programs};
 
 #[test]
 fn standard_modules_behave_as_in_cpython() {
@@ -17,11 +17,6 @@ fn modules_written_in_python_behave_as_in_cpython() {
 #[test]
 fn patterns_match_as_in_cpython() {
     Oracle::check(&programs(include_str!("patterns.py")));
-}
-
-fn programs(text: &str) -> Vec<(String, String)> {
-    let parts = text.split("#### ").filter_map(|part| part.split_once('\n'));
-    parts.map(|(title, source)| (title.to_owned(), source.to_owned())).collect()
 }
 
 /// Programs that would take forever or all memory, with the exceptions that end them.

@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{Oracle, run};
+use common::{Oracle, programs, run};
 use interpreter::{Fatal, Kind};
 use program::Limits;
 
@@ -27,12 +27,7 @@ fn expressions_have_the_value_or_the_error_that_they_have_in_cpython() {
 
 #[test]
 fn programs_of_special_methods_print_what_they_print_in_cpython() {
-    let programs: Vec<(String, String)> = include_str!("types.py")
-        .split("#### ")
-        .filter_map(|part| part.split_once('\n'))
-        .map(|(title, source)| (title.to_owned(), source.to_owned()))
-        .collect();
-    Oracle::check(&programs);
+    Oracle::check(&programs(include_str!("types.py")));
 }
 
 #[test]

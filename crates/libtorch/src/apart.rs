@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use crate::foreign;
 
-/// How long the thread that waits looks after a task before it looks after others.
-const GLANCE: Duration = Duration::from_millis(1);
+/// How long the thread that waits for a task looks after that before it looks after others.
+pub const GLANCE: Duration = Duration::from_millis(1);
 
 /// A task on a thread of its own. Dropped before its end, it is waited for: what it calls from then on is refused, so that
 /// it ends soon.
@@ -35,9 +35,9 @@ impl<T: Send + 'static> Apart<T> {
         Ok(Self { calls, thread: Some(thread) })
     }
 
-    /// Waits for the task's end and does what it calls, `around` which the caller may do more. In between, `rest` is called
-    /// every now and then. Returns `None` where the task is given up: because one of them breaks off, or because our code
-    /// has panicked, with which [`foreign::go_on`] goes on.
+    /// Waits for the task's end, and does what it calls: `around` is given each call, to do once. In between, `rest` is called
+    /// every now and then. Where one of these breaks off, or our code panics, the task is given up; for a panic this returns
+    /// `None`, and [`foreign::go_on`] goes on with it.
     pub fn attend<B>(
         mut self,
         mut rest: impl FnMut() -> ControlFlow<B>,
@@ -123,7 +123,6 @@ struct Call {
 }
 
 // SAFETY: the thread that made it waits for the answer, so that only one uses the body at a time.
-#[expect(unsafe_code, reason = "a call is done by the thread that waits for who calls")]
 unsafe impl Send for Call {}
 
 impl Call {

@@ -84,20 +84,20 @@ impl Asked {
                  PyTorch recommends",
             ));
         }
+        let long = is_long(&self.outputs, self.options);
         // What takes long others do not wait for.
-        if job.has_company() && !job.is_walking() && !is_long(&self.outputs, self.options) {
+        if job.has_company() && !job.is_walking() && !long {
             return Ok(Outcome::Wait(Request::new(Deferred::Gradients(self))));
         }
-        self.walk().map(Outcome::from)
+        self.walk(long).map(Outcome::from)
     }
 
-    /// Walks the graph, by itself.
+    /// Walks the graph, by itself: on a thread of its own, where that takes `long` and may be.
     ///
     /// # Errors
     /// `RuntimeError` for outputs without a graph, for a graph walked twice, and for unused inputs unless allowed.
-    pub(crate) fn walk(self) -> Result<Value, Raise> {
-        let accumulate = self.aim == Aim::Accumulate;
-        let found = gradients(&self.machine, &self.outputs, &self.seeds, &self.inputs, accumulate, self.options)?;
+    pub(crate) fn walk(self, long: bool) -> Result<Value, Raise> {
+        let found = self.gradients(long)?;
         let Aim::Return { zeros } = self.aim else { return Ok(Value::None) };
         let mut values = Vec::with_capacity(found.len());
         for (gradient, input) in found.into_iter().zip(&self.inputs) {
@@ -108,6 +108,37 @@ impl Asked {
             });
         }
         Ok(Value::tuple(values))
+    }
+
+    fn gradients(&self, long: bool) -> Result<Vec<Option<Tensor>>, Raise> {
+        let Self { machine, outputs, seeds, inputs, options, aim } = self;
+        let job = Job::of(machine);
+        let accumulate = *aim == Aim::Accumulate;
+        if accumulate && options.create_graph {
+            let roots: Vec<_> = outputs.iter().map(Tensor::as_ptr).collect();
+            leaves(&roots)?.into_iter().try_for_each(|leaf| job.empty_at_end(machine, leaf))?;
+        }
+        let handle = |tensor: &Tensor| tensor.tch().shallow_clone();
+        let walk = Walk {
+            outputs: outputs.iter().map(handle).collect(),
+            seeds: seeds.iter().map(|seed| seed.as_ref().map(handle)).collect(),
+            inputs: inputs.iter().map(handle).collect(),
+            accumulate,
+            options: *options,
+        };
+        let _walking = job.walk(!options.create_graph, NESTED)?;
+        let found = if long && machine.lasts()? {
+            away::attend(machine, &job, move || walk.run())?.map_err(Raising::raise)?
+        } else {
+            let paying = Paying::new(machine, &job);
+            // A `with loss.backward():` block runs inside libtorch's walk, which keeps by thread how deep and where it is.
+            let _held = machine.hold();
+            let found = walk.run();
+            foreign::go_on();
+            paying.settle(found.map_err(Raising::raise))?
+        };
+        let paying = Paying::new(machine, &job);
+        paying.settle(Ok(found.into_iter().map(|gradient| gradient.map(Tensor::new)).collect()))
     }
 }
 
@@ -158,42 +189,6 @@ impl Walk {
         unsafe { ffi::vt_free(results.cast()) };
         Ok(handles.into_iter().map(libtorch::adopt).collect())
     }
-}
-
-fn gradients(
-    machine: &Machine,
-    outputs: &[Tensor],
-    seeds: &[Option<Tensor>],
-    inputs: &[Tensor],
-    accumulate: bool,
-    options: Options,
-) -> Result<Vec<Option<Tensor>>, Raise> {
-    let job = Job::of(machine);
-    if accumulate && options.create_graph {
-        let roots: Vec<_> = outputs.iter().map(Tensor::as_ptr).collect();
-        leaves(&roots)?.into_iter().try_for_each(|leaf| job.empty_at_end(machine, leaf))?;
-    }
-    let handles = |tensors: &[Tensor]| tensors.iter().map(|tensor| tensor.tch().shallow_clone()).collect::<Vec<_>>();
-    let walk = Walk {
-        outputs: handles(outputs),
-        seeds: seeds.iter().map(|seed| seed.as_ref().map(|seed| seed.tch().shallow_clone())).collect(),
-        inputs: handles(inputs),
-        accumulate,
-        options,
-    };
-    let _walking = job.walk(!options.create_graph, NESTED)?;
-    let found = if is_long(outputs, options) && machine.lasts()? {
-        away::attend(machine, &job, move || walk.run())?.map_err(Raising::raise)?
-    } else {
-        let paying = Paying::new(machine, &job);
-        // A `with loss.backward():` block runs inside libtorch's walk, which keeps by thread how deep and where it is.
-        let _held = machine.hold();
-        let found = walk.run();
-        foreign::go_on();
-        paying.settle(found.map_err(Raising::raise))?
-    };
-    let paying = Paying::new(machine, &job);
-    paying.settle(Ok(found.into_iter().map(|gradient| gradient.map(Tensor::new)).collect()))
 }
 
 /// Walks that are likely to take longer, in seconds, leave the model's thread to others.

@@ -7,11 +7,10 @@ use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
-use std::time::Duration;
 
 use interpreter::Machine;
 use interpreter::raise::Raise;
-use libtorch::apart::Apart;
+use libtorch::apart::{Apart, GLANCE};
 use libtorch::foreign;
 
 use crate::cost::Work;
@@ -23,9 +22,6 @@ const LONG: f64 = 0.1;
 
 /// Operations that are done at once, for all jobs. Each may take all processors.
 const AT_ONCE: usize = 4;
-
-/// How long the model's thread looks after one of them before it looks after others.
-const GLANCE: Duration = Duration::from_millis(1);
 
 static RUNNING: AtomicUsize = AtomicUsize::new(0);
 

@@ -16,7 +16,7 @@ use crate::job::{Job, Payer, Paying};
 use crate::raising::Raising;
 use crate::tensor::Tensor;
 
-/// Answers all, those of different jobs together.
+/// Answers all, those of different jobs together. None of them takes long.
 pub fn walk(all: Vec<Asked>) -> Vec<Result<Value, Raise>> {
     let mut answers: Vec<Option<Result<Value, Raise>>> = all.iter().map(|_| None).collect();
     for retain in [false, true] {
@@ -31,7 +31,7 @@ pub fn walk(all: Vec<Asked>) -> Vec<Result<Value, Raise>> {
             }
         }
     }
-    all.into_iter().zip(answers).map(|(asked, answer)| answer.unwrap_or_else(|| asked.walk())).collect()
+    all.into_iter().zip(answers).map(|(asked, answer)| answer.unwrap_or_else(|| asked.walk(false))).collect()
 }
 
 /// Lists those that can be walked together, one of each job: a hook must see all of what comes to its tensor, and that of

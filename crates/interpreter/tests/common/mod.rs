@@ -28,6 +28,12 @@ pub fn source(text: &str) -> Source {
     Source { text: text.to_owned(), filename: "/user/block.py".to_owned(), function: "<module>".to_owned() }
 }
 
+/// Takes a file of programs apart, each after a line `#### title`.
+pub fn programs(text: &str) -> Vec<(String, String)> {
+    let parts = text.split("#### ").filter_map(|part| part.split_once('\n'));
+    parts.map(|(title, source)| (title.to_owned(), source.to_owned())).collect()
+}
+
 /// Runs a program that asks its host nothing.
 pub fn run(text: &str, limits: &Limits) -> (String, Result<Value, Raise>) {
     let (printed, result, _) = run_to_text(text, limits);
