@@ -7,16 +7,81 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use crate::decoder::Description;
 
-/// Makes the mask that Hugging Face hands to its layers: `[rows, 1, length, past + length]`, or `None` where the
-/// kernel's own causal mode says the same, as that of [`kernels::varlen`] always does. For `sdpa` true is visible; for
-/// `eager` zero is, and the least finite number is not: minus infinity would turn rows that see nothing into NaN.
+/// How scores become weights, besides the softmax.
+pub struct Scores {
+    /// What scores are multiplied by.
+    pub scaling: f64,
+    /// They are kept below this by way of tanh.
+    pub cap: Option<f64>,
+    /// They are computed in float32, and kept so until they are weights.
+    pub wide: bool,
+    /// A score of each head's for seeing nothing, `[heads]`.
+    pub sinks: Option<Tensor>,
+}
+
+/// Which queries and keys meet: so many rows of new tokens, after so many that came before.
+#[derive(Clone, Copy)]
+pub struct Extent {
+    pub rows: i64,
+    pub length: i64,
+    pub past: i64,
+    /// A token sees as many, itself included.
+    pub window: Option<i64>,
+}
+
+impl Extent {
+    /// Returns the earlier keys that some query may see: Hugging Face's caches keep no others.
+    #[must_use]
+    pub fn kept(self) -> i64 {
+        self.window.map_or(self.past, |window| self.past.min(window - 1))
+    }
+
+    fn keys(self) -> i64 {
+        self.kept() + self.length
+    }
+
+    /// Returns the keys, or values, that queries may see: the last ones of `[rows, heads, all, head_dim]`.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn seen(self, all: Tensor) -> Result<Tensor, TchError> {
+        let total = all.size().get(2).copied().unwrap_or(0);
+        if total <= self.keys() { Ok(all) } else { all.f_narrow(2, total - self.keys(), self.keys()) }
+    }
+
+    /// Returns which keys each query sees, `[rows, 1, length, keys]`: itself and what came before within the window,
+    /// padding, `[rows, past + length]`, excepted.
+    ///
+    /// # Errors
+    /// When `padding` does not fit.
+    pub fn visible(self, padding: Option<&Tensor>, device: Device) -> Result<Tensor, TchError> {
+        let Self { rows, length, past, window } = self;
+        let keys = number::range(past - self.kept(), past + length, device)?;
+        let queries = number::range(past, past + length, device)?.f_unsqueeze(1)?;
+        let mut near = keys.f_le_tensor(&queries)?;
+        if let Some(window) = window {
+            near = near.f_logical_and(&keys.f_gt_tensor(&number::add(&queries, -(window as f64))?)?)?;
+        }
+        let near = near.f_view([1, 1, length, self.keys()])?;
+        match padding {
+            Some(padding) => {
+                let padding = padding.f_view([rows, 1, 1, past + length])?;
+                near.f_logical_and(&padding.f_narrow(3, past - self.kept(), self.keys())?)
+            }
+            None => near.f_expand([rows, 1, length, self.keys()], false)?.f_contiguous(),
+        }
+    }
+}
+
+/// Makes the mask that Hugging Face hands to its layers: `[rows, 1, length, keys]`, or `None` where the kernel's own
+/// causal mode says the same, as that of [`kernels::varlen`] always does. For `sdpa` true is visible; for `eager` zero is,
+/// and the least finite number is not: minus infinity would turn rows that see nothing into NaN.
 ///
 /// # Errors
 /// When `padding`, `[rows, past + length]`, does not fit.
 pub fn mask(
     attention: Attention,
-    (rows, length): (i64, i64),
-    past: i64,
+    extent: Extent,
     padding: Option<&Tensor>,
     about: &Description,
 ) -> Result<Option<Tensor>, TchError> {
@@ -26,33 +91,18 @@ pub fn mask(
         Some(padding) => Some(padding.f_to_kind(Kind::Bool)?),
         None => None,
     };
-    let causal = length == 1 || past == 0 || about.varlen;
-    if attention == Attention::Sdpa && padding.is_none() && causal {
+    let causal = extent.length == 1 || extent.past == 0 || about.varlen;
+    let near = extent.window.is_none_or(|window| extent.keys() < window);
+    if attention == Attention::Sdpa && padding.is_none() && causal && near {
         return Ok(None);
     }
-    let visible = visible((rows, length), past, padding.as_ref(), device)?;
+    let visible = extent.visible(padding.as_ref(), device)?;
     if attention == Attention::Sdpa {
         return Ok(Some(visible));
     }
     let hidden = number::full(least(kind), (kind, device))?;
     let zero = Tensor::f_zeros([1], (kind, device))?;
     Ok(Some(zero.f_where_self(&visible, &hidden)?))
-}
-
-/// Returns which keys each query sees: itself and what came before, padding excepted.
-pub fn visible(
-    (rows, length): (i64, i64),
-    past: i64,
-    padding: Option<&Tensor>,
-    device: Device,
-) -> Result<Tensor, TchError> {
-    let keys = number::range(0, past + length, device)?;
-    let queries = number::range(past, past + length, device)?.f_unsqueeze(1)?;
-    let causal = keys.f_le_tensor(&queries)?.f_view([1, 1, length, past + length])?;
-    match padding {
-        Some(padding) => causal.f_logical_and(&padding.f_view([rows, 1, 1, past + length])?),
-        None => causal.f_expand([rows, 1, length, past + length], false)?.f_contiguous(),
-    }
 }
 
 /// `torch.finfo(dtype).min`.
@@ -76,7 +126,7 @@ pub fn attend(
     key: &Tensor,
     value: &Tensor,
     mask: Option<&Tensor>,
-    scaling: f64,
+    scores: &Scores,
 ) -> Result<(Tensor, Option<Tensor>), TchError> {
     let size = query.size();
     let &[rows, heads, length, head] = size.as_slice() else {
@@ -92,7 +142,7 @@ pub fn attend(
             let past = key.size().get(2).copied().unwrap_or(length) - length;
             // PyTorch's causal mode counts from the first key.
             let made = if length > 1 && past > 0 && mask.is_none() {
-                Some(visible((rows, length), past, None, query.device())?)
+                Some(Extent { rows, length, past, window: None }.visible(None, query.device())?)
             } else {
                 None
             };
@@ -101,24 +151,48 @@ pub fn attend(
             // The fused kernels take grouped heads only without a mask.
             let fused = groups > 1 && mask.is_none() && head <= 256;
             let attended = if fused || groups == 1 {
-                Tensor::f_scaled_dot_product_attention(query, key, value, mask, 0.0, causal, scaling, fused)?
+                Tensor::f_scaled_dot_product_attention(query, key, value, mask, 0.0, causal, scores.scaling, fused)?
             } else {
                 let (key, value) = (repeat(key, groups)?, repeat(value, groups)?);
-                Tensor::f_scaled_dot_product_attention(query, &key, &value, mask, 0.0, causal, scaling, false)?
+                Tensor::f_scaled_dot_product_attention(query, &key, &value, mask, 0.0, causal, scores.scaling, false)?
             };
             (attended, None)
         }
         Attention::Eager => {
             let (key, value) = (repeat(key, groups)?, repeat(value, groups)?);
-            let scores = number::multiply(&query.f_matmul(&key.f_transpose(-1, -2)?)?, scaling)?;
-            let scores = match mask {
-                Some(mask) => scores.f_add(mask)?,
-                None => scores,
-            };
-            let weights = scores.f_softmax(-1, Kind::Float)?.f_to_kind(query.f_kind()?)?;
+            let weights = scores.weigh(query, &key, mask)?.f_to_kind(value.f_kind()?)?;
             (weights.f_matmul(&value)?, Some(weights))
         }
     };
     let attended = attended.f_transpose(1, 2)?.f_contiguous()?.f_view([rows, length, heads * head])?;
     Ok((attended, weights))
+}
+
+impl Scores {
+    /// Makes weights of `[rows, heads, length, keys]`, step by step.
+    fn weigh(&self, query: &Tensor, key: &Tensor, mask: Option<&Tensor>) -> Result<Tensor, TchError> {
+        let wide = |states: &Tensor| if self.wide { states.f_to_kind(Kind::Float) } else { Ok(states.shallow_clone()) };
+        let mut scores = number::multiply(&wide(query)?.f_matmul(&wide(key)?.f_transpose(-1, -2)?)?, self.scaling)?;
+        if let Some(cap) = self.cap {
+            scores = cap_at(&scores, cap)?;
+        }
+        if let Some(mask) = mask {
+            scores = scores.f_add(mask)?;
+        }
+        let Some(sinks) = &self.sinks else { return scores.f_softmax(-1, Kind::Float) };
+        let (size, keys) = (scores.size(), scores.size().last().copied().unwrap_or(0));
+        let [rows, _, length] = [size.first(), size.get(1), size.get(2)].map(|size| size.copied().unwrap_or(1));
+        let sinks = sinks.f_view([1, -1, 1, 1])?.f_expand([rows, -1, length, 1], false)?;
+        let all = Tensor::f_cat(&[&scores, &sinks], -1)?;
+        let all = all.f_sub(&all.f_amax([-1], true)?)?;
+        all.f_softmax(-1, all.f_kind()?)?.f_narrow(-1, 0, keys)
+    }
+}
+
+/// Keeps numbers below a cap: `tanh(x / cap) * cap`.
+///
+/// # Errors
+/// When libtorch refuses.
+pub fn cap_at(numbers: &Tensor, cap: f64) -> Result<Tensor, TchError> {
+    number::multiply(&number::divide(numbers, cap)?.f_tanh()?, cap)
 }

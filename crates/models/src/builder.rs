@@ -4,10 +4,12 @@ use std::rc::Rc;
 
 use engine::{ModuleSchema, Schema, Site};
 use kernels::Weight;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::error::LoadError;
-use crate::nn::{Activation, Conv1D, Dropout, Embedding, Function, LayerNorm, Linear, RmsNorm};
+use crate::family::{self, Attributes, NormKind};
+use crate::nn::{Activation, Dropout, Embedding, Function, Linear};
+use crate::norm::Norm;
 use crate::weights::Weights;
 
 /// What a module is, for reading its attributes and for running it by itself.
@@ -23,11 +25,13 @@ pub enum Node {
     Layer(usize),
     Attention(usize),
     Mlp(usize),
+    /// What chooses a layer's experts, and these.
+    Router(usize),
+    Experts(usize),
     Rotary,
     Linear(Rc<Linear>),
-    Conv1D(Rc<Conv1D>),
-    LayerNorm(Rc<LayerNorm>),
-    RmsNorm(Rc<RmsNorm>),
+    Conv1D(Rc<Linear>),
+    Norm(Rc<Norm>),
     Embedding(Rc<Embedding>),
     Dropout(Rc<Dropout>),
     Activation(Rc<Activation>),
@@ -39,13 +43,22 @@ pub struct Builder<'a> {
     progress: &'a mut dyn FnMut(u64, u64),
     pub schema: Schema,
     pub nodes: Vec<Node>,
+    /// By site.
+    pub attributes: Vec<Attributes>,
     open: Vec<Site>,
 }
 
 impl<'a> Builder<'a> {
     /// Begins a tree. Tells the bytes read, and those of all tensors, after each tensor.
     pub fn new(weights: &'a mut Weights, progress: &'a mut dyn FnMut(u64, u64)) -> Self {
-        Self { weights, progress, schema: Schema::default(), nodes: Vec::new(), open: Vec::new() }
+        Self {
+            weights,
+            progress,
+            schema: Schema::default(),
+            nodes: Vec::new(),
+            attributes: Vec::new(),
+            open: Vec::new(),
+        }
     }
 
     /// Adds a module; what follows is inside it until [`Builder::close`].
@@ -69,10 +82,19 @@ impl<'a> Builder<'a> {
         }
         self.schema.modules.push(ModuleSchema { path, class: class.into(), parent, children: Vec::new() });
         self.nodes.push(node(site));
+        self.attributes.push(Attributes::new());
         site
     }
 
-    fn path(&self, name: &str) -> String {
+    /// Gives a module plain attributes.
+    pub fn describe(&mut self, site: Site, attributes: &Attributes) {
+        if let Some(own) = self.attributes.get_mut(site.0 as usize) {
+            own.clone_from(attributes);
+        }
+    }
+
+    /// Returns the full name of something in the innermost open module.
+    pub fn path(&self, name: &str) -> String {
         let outer = self.open.last().and_then(|site| self.schema.module(*site)).map_or("", |module| &module.path);
         if outer.is_empty() { name.into() } else { format!("{outer}.{name}") }
     }
@@ -83,10 +105,24 @@ impl<'a> Builder<'a> {
 
     fn read(&mut self, module: &str, parameter: &str, shape: &[i64]) -> Result<Tensor, LoadError> {
         let name = format!("{}.{parameter}", self.path(module));
-        let tensor = self.weights.read(&name, shape)?;
+        self.read_named(&name, shape)
+    }
+
+    /// Reads a tensor by its full name.
+    pub fn read_named(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, LoadError> {
+        let tensor = self.weights.read(name, shape);
+        self.tell(tensor)
+    }
+
+    /// Returns whether there is a tensor of this full name.
+    pub fn has(&self, name: &str) -> bool {
+        self.weights.has(name)
+    }
+
+    fn tell(&mut self, tensor: Result<Tensor, LoadError>) -> Result<Tensor, LoadError> {
         let (read, total) = self.weights.progress();
         (self.progress)(read, total);
-        Ok(tensor)
+        tensor
     }
 
     /// Adds a linear layer and reads its weight `[outputs, inputs]` and, if it has one, its bias.
@@ -97,11 +133,17 @@ impl<'a> Builder<'a> {
     }
 
     /// Adds the head, with a weight that is the embedding's or its own `[outputs, inputs]`.
-    pub fn head(&mut self, name: &str, embedding: &Embedding, tied: bool) -> Result<Rc<Linear>, LoadError> {
+    pub fn head(
+        &mut self,
+        name: &str,
+        embedding: &Embedding,
+        &family::Head { bias, tied, .. }: &family::Head,
+    ) -> Result<Rc<Linear>, LoadError> {
         let size = embedding.weight.size();
         let weight = if tied { embedding.weight.shallow_clone() } else { self.read(name, "weight", &size)? };
+        let bias = if bias { Some(self.read(name, "bias", size.get(..1).unwrap_or_default())?) } else { None };
         // Single columns are read of it as it is.
-        Ok(self.add_linear(name, Weight::beside(&weight)?, None))
+        Ok(self.add_linear(name, Weight::beside(&weight)?, bias))
     }
 
     fn add_linear(&mut self, name: &str, weight: Weight, bias: Option<Tensor>) -> Rc<Linear> {
@@ -112,40 +154,43 @@ impl<'a> Builder<'a> {
     }
 
     /// Adds a Conv1D and reads its weight `[inputs, outputs]` and its bias.
-    pub fn conv1d(&mut self, name: &str, inputs: i64, outputs: i64) -> Result<Rc<Conv1D>, LoadError> {
+    pub fn conv1d(&mut self, name: &str, inputs: i64, outputs: i64) -> Result<Rc<Linear>, LoadError> {
         let weight = self.read(name, "weight", &[inputs, outputs])?.f_transpose(0, 1)?.f_contiguous()?;
         let weight = Rc::new(Weight::new(&weight)?);
-        let bias = self.read(name, "bias", &[outputs])?;
-        let conv = Rc::new(Conv1D { site: self.next(), weight, bias });
+        let bias = Some(self.read(name, "bias", &[outputs])?);
+        let conv = Rc::new(Linear { site: self.next(), weight, bias });
         self.add(name, "Conv1D", |_| Node::Conv1D(Rc::clone(&conv)));
         Ok(conv)
     }
 
-    pub fn layer_norm(&mut self, name: &str, width: i64, eps: f64) -> Result<Rc<LayerNorm>, LoadError> {
-        let weight = self.read(name, "weight", &[width])?;
-        let bias = self.read(name, "bias", &[width])?;
-        let norm = Rc::new(LayerNorm { site: self.next(), weight, bias, eps });
-        self.add(name, "LayerNorm", |_| Node::LayerNorm(Rc::clone(&norm)));
+    pub fn norm(&mut self, name: &str, about: &family::Norm, width: i64) -> Result<Rc<Norm>, LoadError> {
+        let weight = match about.kind {
+            NormKind::RmsFloat => {
+                let tensor = self.weights.read_as(&format!("{}.weight", self.path(name)), &[width], Kind::Float);
+                self.tell(tensor)?
+            }
+            _ => self.read(name, "weight", &[width])?,
+        };
+        let bias = if about.kind == NormKind::Layer { Some(self.read(name, "bias", &[width])?) } else { None };
+        let norm = Rc::new(Norm { site: self.next(), weight, bias, eps: about.eps, kind: about.kind });
+        self.add(name, &about.class, |_| Node::Norm(Rc::clone(&norm)));
         Ok(norm)
     }
 
-    pub fn rms_norm(&mut self, name: &str, class: &str, width: i64, eps: f64) -> Result<Rc<RmsNorm>, LoadError> {
-        let weight = self.read(name, "weight", &[width])?;
-        let norm = Rc::new(RmsNorm { site: self.next(), weight, eps });
-        self.add(name, class, |_| Node::RmsNorm(Rc::clone(&norm)));
-        Ok(norm)
-    }
-
+    /// Adds a table of so many entries, with what else is said of it.
     pub fn embedding(
         &mut self,
         name: &str,
-        entries: i64,
-        width: i64,
-        padding: Option<i64>,
+        (class, padding, scale): (&str, Option<i64>, Option<f64>),
+        [entries, width]: [i64; 2],
     ) -> Result<Rc<Embedding>, LoadError> {
         let weight = self.read(name, "weight", &[entries, width])?;
-        let embedding = Rc::new(Embedding { site: self.next(), weight, padding });
-        self.add(name, "Embedding", |_| Node::Embedding(Rc::clone(&embedding)));
+        let scale = match scale {
+            Some(scale) => Some(kernels::number::full(scale, (weight.kind(), weight.device()))?),
+            None => None,
+        };
+        let embedding = Rc::new(Embedding { site: self.next(), weight, padding, scale });
+        self.add(name, class, |_| Node::Embedding(Rc::clone(&embedding)));
         Ok(embedding)
     }
 

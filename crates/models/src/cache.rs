@@ -21,6 +21,8 @@ struct Content {
     rows: Vec<Cache>,
     /// Tokens of each sequence that there will be at most; zero where nobody knows.
     longest: i64,
+    /// How many tokens one sees in each layer, itself included, where that is bounded.
+    windows: Rc<[Option<i64>]>,
 }
 
 impl Content {
@@ -152,11 +154,11 @@ fn continues(room: &Tensor, new: &Tensor) -> Result<bool, TchError> {
 pub struct Caches(pub Vec<Option<Cache>>);
 
 impl Cache {
-    /// Makes an empty cache for a model of so many layers.
+    /// Makes an empty cache for a model whose layers have such windows.
     #[must_use]
-    pub fn new(layers: usize) -> Self {
-        let layers = (0..layers).map(|_| Slot::Followed).collect();
-        Self(Rc::new(RefCell::new(Content { layers, ..Content::default() })))
+    pub fn new(windows: Rc<[Option<i64>]>) -> Self {
+        let layers = windows.iter().map(|_| Slot::Followed).collect();
+        Self(Rc::new(RefCell::new(Content { layers, windows, ..Content::default() })))
     }
 
     /// Makes a cache of what only the ends of other caches' rows change, one row each.
@@ -341,6 +343,21 @@ impl Cache {
         content.rows.iter().map(Self::layers).max().unwrap_or(0).max(content.layers.len())
     }
 
+    /// Returns how many tokens one sees in a layer, if that is bounded.
+    fn window(&self, layer: usize) -> Option<i64> {
+        self.0.borrow().windows.get(layer).copied().flatten()
+    }
+
+    /// Returns what Hugging Face's cache keeps of a layer: no more than the next token may see.
+    fn kept(&self, layer: usize) -> Option<Layer> {
+        let (keys, values) = self.layer(layer)?;
+        let last = |all: Tensor| match self.window(layer).zip(all.size().get(2).copied()) {
+            Some((window, length)) if length >= window => all.f_narrow(2, length - window + 1, window - 1),
+            _ => Ok(all),
+        };
+        Some((last(keys).ok()?, last(values).ok()?))
+    }
+
     /// Shows the cache to Python.
     #[must_use]
     pub fn value(&self) -> Value {
@@ -365,27 +382,39 @@ impl Cache {
     }
 
     fn layer_data(&self, layer: usize, heap: &mut Heap) -> Option<Ref> {
-        let Some((keys, values)) = self.layer(layer) else {
-            let none = heap.push(Datum::None);
-            let initialized = heap.push(Datum::Bool(false));
-            return Some(object(
-                heap,
-                "DynamicLayer",
-                &[("keys", none), ("values", none), ("is_initialized", initialized)],
-            ));
+        let mut state = match self.kept(layer) {
+            None => {
+                let none = heap.push(Datum::None);
+                vec![("keys", none), ("values", none), ("is_initialized", heap.push(Datum::Bool(false)))]
+            }
+            Some((keys, values)) => {
+                let [keys, values] = [keys, values].map(|tensor| torch::Tensor::new(tensor.detach()).to_data().ok());
+                let (keys, values) = (keys?, values?);
+                let dtype = heap.push(Datum::DType(keys.dtype));
+                vec![
+                    ("keys", heap.push(Datum::Tensor(keys))),
+                    ("values", heap.push(Datum::Tensor(values))),
+                    ("is_initialized", heap.push(Datum::Bool(true))),
+                    ("dtype", dtype),
+                    ("device", heap.push(Datum::Device("cpu".into()))),
+                ]
+            }
         };
-        let [keys, values] = [keys, values].map(|tensor| torch::Tensor::new(tensor.detach()).to_data().ok());
-        let (keys, values) = (keys?, values?);
-        let dtype = heap.push(Datum::DType(keys.dtype));
-        let state = [
-            ("keys", heap.push(Datum::Tensor(keys))),
-            ("values", heap.push(Datum::Tensor(values))),
-            ("is_initialized", heap.push(Datum::Bool(true))),
-            ("dtype", dtype),
-            ("device", heap.push(Datum::Device("cpu".into()))),
-        ];
-        Some(object(heap, "DynamicLayer", &state))
+        if let Some(window) = self.window(layer) {
+            let tensor = torch::Tensor::new(Tensor::from(window)).to_data().ok()?;
+            state.extend([
+                ("sliding_window", heap.push(Datum::Int(window.into()))),
+                ("cumulative_length", heap.push(Datum::Int(self.length().into()))),
+                ("_sliding_window_tensor", heap.push(Datum::Tensor(tensor))),
+                ("record_past", heap.push(Datum::Bool(false))),
+            ]);
+        }
+        Some(object(heap, layer_class(self.window(layer)), &state))
     }
+}
+
+fn layer_class(window: Option<i64>) -> &'static str {
+    if window.is_some() { "DynamicSlidingWindowLayer" } else { "DynamicLayer" }
 }
 
 fn object(heap: &mut Heap, name: &str, state: &[(&str, Ref)]) -> Ref {
@@ -396,8 +425,16 @@ fn object(heap: &mut Heap, name: &str, state: &[(&str, Ref)]) -> Ref {
 }
 
 /// Names of caches and their layers, which are all for looking.
-pub const NAMES: [&str; 7] =
-    ["get_max_length", "get_seq_length", "is_compileable", "is_initialized", "is_sliding", "layers", "offloading"];
+pub const NAMES: [&str; 8] = [
+    "get_max_length",
+    "get_seq_length",
+    "is_compileable",
+    "is_initialized",
+    "is_sliding",
+    "layers",
+    "offloading",
+    "sliding_window",
+];
 
 /// `transformers.cache_utils.DynamicCache`.
 struct CacheObject(Cache);
@@ -446,13 +483,14 @@ impl HostObject for CacheObject {
         Ok(Some(self.0.layers() > 0))
     }
 
-    /// As in transformers 5: keys, values, and the window, which full attention does not have.
+    /// As in transformers 5: keys, values, and the window as a tensor, which full attention does not have.
     fn iterate(self: Rc<Self>, _: &Machine) -> Result<Option<Box<dyn Iteration>>, Raise> {
         Ok(Some(Box::new(Layers { cache: self.0.clone(), next: 0 })))
     }
 
     fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
-        let layers = vec!["DynamicLayer"; self.0.layers()].join(", ");
+        let layers: Vec<_> = (0..self.0.layers()).map(|layer| layer_class(self.0.window(layer))).collect();
+        let layers = layers.join(", ");
         Ok(Some(format!("DynamicCache(layers=[{layers}])")))
     }
 
@@ -472,8 +510,10 @@ impl Iteration for Layers {
             return Ok(None);
         }
         let (keys, values) = shown(&self.cache, self.next);
+        let window = self.cache.window(self.next);
         self.next += 1;
-        Ok(Some(Value::tuple(vec![keys, values, Value::None]).into()))
+        let window = window.map_or(Value::None, |window| torch::Tensor::new(Tensor::from(window)).value());
+        Ok(Some(Value::tuple(vec![keys, values, window]).into()))
     }
 }
 
@@ -485,7 +525,7 @@ struct LayerObject {
 
 impl HostObject for LayerObject {
     fn type_name(&self) -> Cow<'static, str> {
-        "DynamicLayer".into()
+        layer_class(self.cache.window(self.index)).into()
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -498,7 +538,11 @@ impl HostObject for LayerObject {
             ("keys", _) => keys.into(),
             ("values", _) => values.into(),
             ("is_initialized", _) => Value::Bool(!matches!(keys, Value::None)).into(),
-            ("is_sliding" | "is_compileable", _) => Value::Bool(false).into(),
+            ("is_sliding", _) => Value::Bool(self.cache.window(self.index).is_some()).into(),
+            ("sliding_window", _) if self.cache.window(self.index).is_some() => {
+                Value::Int(self.cache.window(self.index).unwrap_or(0)).into()
+            }
+            ("is_compileable", _) => Value::Bool(false).into(),
             ("dtype" | "device", Value::Host(tensor)) => return Rc::clone(tensor).get_attribute(machine, name),
             _ => Outcome::NotImplemented,
         })
@@ -509,12 +553,12 @@ impl HostObject for LayerObject {
     }
 
     fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
-        Ok(Some("DynamicLayer".into()))
+        Ok(Some(layer_class(self.cache.window(self.index)).into()))
     }
 }
 
 fn shown(cache: &Cache, layer: usize) -> (Value, Value) {
-    match cache.layer(layer) {
+    match cache.kept(layer) {
         Some((keys, values)) => (torch::Tensor::new(keys).value(), torch::Tensor::new(values).value()),
         None => (Value::None, Value::None),
     }
@@ -526,7 +570,7 @@ mod tests {
 
     #[test]
     fn a_cache_grows_and_keeps_its_own_memory() {
-        let cache = Cache::new(2);
+        let cache = Cache::new(vec![None; 2].into());
         let mut keys = Tensor::from_slice(&[1.0_f32, 2.0]).view([1, 1, 1, 2]);
         drop(cache.update(0, &keys, &keys).unwrap());
         let _ = keys.fill_(9.0);
@@ -538,7 +582,7 @@ mod tests {
 
     #[test]
     fn a_cache_grows_in_place_until_somebody_sees_it() {
-        let cache = Cache::new(1);
+        let cache = Cache::new(vec![None; 1].into());
         cache.expect(11);
         let token = |number: f32| Tensor::from_slice(&[number, -number]).view([1, 2, 1, 1]);
         let place = |cache: &Cache| cache.before(0, 1).unwrap().unwrap().0.data_ptr();
@@ -572,7 +616,7 @@ mod tests {
         let token = |number: f32| Tensor::from_slice(&[number]).view([1, 1, 1, 1]);
         let read = |keys: &Tensor| Vec::<f32>::try_from(keys.contiguous().flatten(0, -1)).unwrap();
         for seen in [false, true] {
-            let cache = Cache::new(2);
+            let cache = Cache::new(vec![None; 2].into());
             cache.expect(9);
             let mut all = None;
             for number in [1.0, 2.0, 3.0] {
@@ -594,7 +638,7 @@ mod tests {
 
     #[test]
     fn a_part_of_what_several_caches_have_becomes_a_caches_own_when_it_is_asked_for() {
-        let (cache, mate) = (Cache::new(1), Cache::new(1));
+        let (cache, mate) = (Cache::new(vec![None; 1].into()), Cache::new(vec![None; 1].into()));
         let keys = Tensor::from_slice(&[1.0_f32, 2.0]).view([2, 1, 1, 1]);
         let all = Rc::new((keys.shallow_clone(), keys.shallow_clone()));
         cache.place(0, &all, Place::Rows { first: 0, rows: 1 });
@@ -613,7 +657,7 @@ mod tests {
         let all: Vec<f32> = (0..12_u8).map(f32::from).collect();
         let all = Tensor::from_slice(&all).view([6, 2, 1]);
         let all = Rc::new((all.shallow_clone(), all));
-        let cache = Cache::new(1);
+        let cache = Cache::new(vec![None; 1].into());
         cache.place(0, &all, Place::Tokens { first: 1, rows: 2, length: 2 });
         assert_eq!((cache.length(), cache.bytes(), cache.begins(0, 2)), (2, 64, false));
         let expected = [2.0, 4.0, 3.0, 5.0, 6.0, 8.0, 7.0, 9.0];
@@ -627,7 +671,7 @@ mod tests {
 
     #[test]
     fn a_cache_is_written_down_as_hugging_faces_class() {
-        let cache = Cache::new(1);
+        let cache = Cache::new(vec![None; 1].into());
         let keys = Tensor::from_slice(&[1.0_f32, 2.0]).view([1, 1, 1, 2]);
         drop(cache.update(0, &keys, &keys).unwrap());
         let mut heap = Heap::default();

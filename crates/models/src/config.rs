@@ -6,30 +6,22 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value};
 
 use crate::error::LoadError;
+use crate::families;
+use crate::family::Family;
 
-/// Architecture families with an implementation here, by `model_type`.
-pub const SUPPORTED: &[&str] = &["gpt2", "llama"];
-
-/// A checkpoint's settings: what its `config.json` says, and the family's defaults for what it leaves out.
+/// A checkpoint's settings: what its `config.json` says, and what its family fills in for what that leaves out.
 #[derive(Clone, Debug)]
 pub struct Config {
     file: PathBuf,
     values: Map<String, Value>,
-    family: Family,
-}
-
-/// Which implementation a checkpoint needs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Family {
-    Gpt2,
-    Llama,
+    family: &'static Family,
 }
 
 impl Config {
     /// Reads a model folder's `config.json`.
     ///
     /// # Errors
-    /// When there is none, it is no JSON object, or its `model_type` is not in [`SUPPORTED`].
+    /// When there is none, it is no JSON object, or its `model_type` is not [supported](families::ALL).
     pub fn read(folder: &Path) -> Result<Self, LoadError> {
         let file = folder.join("config.json");
         if !file.is_file() {
@@ -37,16 +29,13 @@ impl Config {
         }
         let given = read_object(&file)?;
         let model_type = given.get("model_type").and_then(Value::as_str).unwrap_or_default();
-        let (family, defaults) = match model_type {
-            "gpt2" => (Family::Gpt2, GPT2_DEFAULTS),
-            "llama" => (Family::Llama, LLAMA_DEFAULTS),
-            other => {
-                let model_type = other.to_owned();
-                return Err(LoadError::Unsupported { file, model_type, supported: SUPPORTED });
-            }
+        let family = families::ALL.iter().find(|family| family.model_type == model_type);
+        let Some(family) = family.copied() else {
+            let supported = families::ALL.iter().map(|family| family.model_type).collect();
+            return Err(LoadError::Unsupported { file, model_type: model_type.into(), supported });
         };
         let mut values = Map::new();
-        for defaults in [COMMON_DEFAULTS, defaults] {
+        for defaults in [COMMON_DEFAULTS, family.defaults] {
             let defaults: Map<String, Value> = serde_json::from_str(defaults).map_err(|error| LoadError::Json {
                 file: file.clone(),
                 reason: format!("has wrong defaults: {error}"),
@@ -65,50 +54,43 @@ impl Config {
             return Err(LoadError::Config { file, key: "quantization_config".into(), reason });
         }
         let mut config = Self { file, values, family };
-        if family == Family::Llama {
-            config.complete_llama()?;
-        }
+        (family.complete)(&mut config)?;
         Ok(config)
     }
 
-    /// Fills in what Llama's configuration derives from other keys.
-    fn complete_llama(&mut self) -> Result<(), LoadError> {
-        let heads = self.size("num_attention_heads")?;
-        if self.values.get("head_dim").is_none_or(Value::is_null) {
-            let head = self.size("hidden_size")? / heads;
-            self.values.insert("head_dim".into(), head.into());
-        }
-        if self.values.get("num_key_value_heads").is_none_or(Value::is_null) {
-            self.values.insert("num_key_value_heads".into(), heads.into());
-        }
-        // Older files say `rope_theta` and `rope_scaling` where newer ones have one `rope_parameters`.
-        let theta = self.values.remove("rope_theta").unwrap_or(Value::from(10_000.0));
-        let scaling = self.values.remove("rope_scaling");
-        let given = self.values.remove("rope_parameters").filter(Value::is_object).or(scaling);
-        let mut rope = match given {
-            Some(Value::Object(rope)) => rope,
-            _ => Map::new(),
-        };
-        if let Some(kind) = rope.remove("type") {
-            rope.entry("rope_type").or_insert(kind);
-        }
-        rope.entry("rope_type").or_insert("default".into());
-        rope.entry("rope_theta").or_insert(theta);
-        self.values.insert("rope_parameters".into(), Value::Object(rope));
-        Ok(())
+    /// Returns which family the checkpoint is of.
+    #[must_use]
+    pub fn family(&self) -> &'static Family {
+        self.family
     }
 
-    /// Returns which implementation the checkpoint needs.
+    /// Sets what is missing, or null.
+    pub fn fill(&mut self, key: &str, value: impl Into<Value>) {
+        if self.is_null(key) {
+            self.set(key, value);
+        }
+    }
+
+    pub fn set(&mut self, key: &str, value: impl Into<Value>) {
+        self.values.insert(key.into(), value.into());
+    }
+
+    /// Takes a setting out. `None` where it is missing or null.
+    pub fn take(&mut self, key: &str) -> Option<Value> {
+        self.values.remove(key).filter(|value| !value.is_null())
+    }
+
+    /// Returns whether a setting is missing, or null.
     #[must_use]
-    pub fn family(&self) -> Family {
-        self.family
+    pub fn is_null(&self, key: &str) -> bool {
+        self.get(key).is_none_or(Value::is_null)
     }
 
     /// Returns a value under its own name or the name that all families share: `hidden_size` for GPT-2's `n_embd`.
     #[must_use]
     pub fn get(&self, key: &str) -> Option<&Value> {
         self.values.get(key).or_else(|| {
-            let (_, own) = self.aliases().iter().find(|(alias, _)| *alias == key)?;
+            let (_, own) = self.family.aliases.iter().find(|(alias, _)| *alias == key)?;
             self.values.get(*own)
         })
     }
@@ -117,19 +99,6 @@ impl Config {
     #[must_use]
     pub fn values(&self) -> &Map<String, Value> {
         &self.values
-    }
-
-    fn aliases(&self) -> &'static [(&'static str, &'static str)] {
-        match self.family {
-            Family::Gpt2 => &[
-                ("hidden_size", "n_embd"),
-                ("max_position_embeddings", "n_positions"),
-                ("num_attention_heads", "n_head"),
-                ("num_hidden_layers", "n_layer"),
-                ("torch_dtype", "dtype"),
-            ],
-            Family::Llama => &[("rope_scaling", "rope_parameters"), ("torch_dtype", "dtype")],
-        }
     }
 
     /// Returns a positive size.
@@ -150,6 +119,22 @@ impl Config {
     pub fn number(&self, key: &str) -> Result<f64, LoadError> {
         let number = self.get(key).and_then(Value::as_f64).filter(|number| number.is_finite());
         number.ok_or_else(|| self.wrong(key, "needs a number"))
+    }
+
+    /// Returns a size, if there is one.
+    ///
+    /// # Errors
+    /// For what is neither null nor a positive integer.
+    pub fn optional_size(&self, key: &str) -> Result<Option<i64>, LoadError> {
+        if self.is_null(key) { Ok(None) } else { self.size(key).map(Some) }
+    }
+
+    /// Returns a number, if there is one.
+    ///
+    /// # Errors
+    /// For what is neither null nor a finite number.
+    pub fn optional_number(&self, key: &str) -> Result<Option<f64>, LoadError> {
+        if self.is_null(key) { Ok(None) } else { self.number(key).map(Some) }
     }
 
     /// Returns a flag.
@@ -193,24 +178,6 @@ const COMMON_DEFAULTS: &str = r#"{
     "architectures": null, "output_hidden_states": false, "output_attentions": false, "return_dict": true,
     "dtype": null, "chunk_size_feed_forward": 0, "is_encoder_decoder": false, "problem_type": null,
     "id2label": {"0": "LABEL_0", "1": "LABEL_1"}, "label2id": {"LABEL_0": 0, "LABEL_1": 1}
-}"#;
-
-const GPT2_DEFAULTS: &str = r#"{
-    "vocab_size": 50257, "n_positions": 1024, "n_embd": 768, "n_layer": 12, "n_head": 12, "n_inner": null,
-    "activation_function": "gelu_new", "resid_pdrop": 0.1, "embd_pdrop": 0.1, "attn_pdrop": 0.1,
-    "layer_norm_epsilon": 1e-05, "initializer_range": 0.02, "summary_type": "cls_index", "summary_use_proj": true,
-    "summary_activation": null, "summary_proj_to_labels": true, "summary_first_dropout": 0.1,
-    "scale_attn_weights": true, "use_cache": true, "bos_token_id": 50256, "eos_token_id": 50256,
-    "pad_token_id": null, "scale_attn_by_inverse_layer_idx": false, "reorder_and_upcast_attn": false,
-    "add_cross_attention": false, "tie_word_embeddings": true
-}"#;
-
-const LLAMA_DEFAULTS: &str = r#"{
-    "vocab_size": 32000, "hidden_size": 4096, "intermediate_size": 11008, "num_hidden_layers": 32,
-    "num_attention_heads": 32, "num_key_value_heads": null, "hidden_act": "silu", "max_position_embeddings": 2048,
-    "initializer_range": 0.02, "rms_norm_eps": 1e-06, "use_cache": true, "pad_token_id": null, "bos_token_id": 1,
-    "eos_token_id": 2, "pretraining_tp": 1, "tie_word_embeddings": false, "attention_bias": false,
-    "attention_dropout": 0.0, "mlp_bias": false, "head_dim": null
 }"#;
 
 #[cfg(test)]

@@ -15,10 +15,11 @@ use interpreter::raise::Raise;
 use kernels::{Products, number};
 use tch::{Device, TchError, Tensor};
 
-use crate::attention;
+use crate::attention::{self, Extent};
 use crate::cache::{Cache, Caches};
-use crate::decoder::{Call, Decoder, Description, Rotations, Shared, Stream, share};
+use crate::decoder::{Call, Decoder, Description, Shared, Stream, share};
 use crate::pass::{Pass, Result, Unseen};
+use crate::rotary::Rotations;
 use crate::tokens::Tokens;
 
 /// A row as it is when nobody changes it.
@@ -37,13 +38,13 @@ impl Trunk {
     /// # Errors
     /// When the arithmetic fails.
     pub fn compute(
-        decoder: &dyn Decoder,
+        decoder: &Decoder,
         products: Products,
         rows: &[Vec<i64>],
         kind: Attention,
         rest: &dyn Fn(),
     ) -> Result<Vec<Self>> {
-        let about = decoder.describe();
+        let about = &decoder.about;
         let length = |row: &[i64]| i64::try_from(row.len()).unwrap_or(i64::MAX);
         let parts =
             rows.iter().enumerate().map(|(segment, row)| Part { segment: Some(segment), rows: 1, length: length(row) });
@@ -52,7 +53,7 @@ impl Trunk {
         let ids = |row: &Vec<i64>| Tensor::f_from_slice(row)?.f_to_device(about.device)?.f_view([1, length(row)]);
         let call = Call {
             ids: rows.iter().map(ids).collect::<std::result::Result<_, TchError>>()?,
-            caches: rows.iter().map(|_| Some(Cache::new(about.layers.len()))).collect(),
+            caches: rows.iter().map(|_| Some(Cache::new(Rc::clone(&about.windows)))).collect(),
             attention: vec![kind; rows.len()],
             ..Call::default()
         };
@@ -95,7 +96,7 @@ impl Trunk {
 
 /// Where the segments of a pass have got to.
 pub struct Course<'a> {
-    decoder: &'a dyn Decoder,
+    decoder: &'a Decoder,
     call: &'a Call,
     /// What the layers share of whole segments, by segment.
     whole: Shared,
@@ -106,7 +107,7 @@ pub struct Course<'a> {
     /// Whole segments as they may have been shown, and the layer that they come before: blocks may write to them until it runs.
     shown: HashMap<usize, (usize, Tensor)>,
     /// Forking segments that somebody looked inside, with rotations of their own: blocks may write to what layers share.
-    opened: HashMap<usize, Option<(Tensor, Tensor)>>,
+    opened: HashMap<usize, Vec<Option<(Tensor, Tensor)>>>,
     shared: Rc<Shared>,
     ends: Ends,
     /// See [`Trunk::shape`]: of the last layer.
@@ -139,8 +140,8 @@ struct Lane {
 
 impl<'a> Course<'a> {
     /// Embeds what has to be computed from the start.
-    pub fn begin(decoder: &'a dyn Decoder, pass: &mut Pass<'_>, call: &'a Call) -> Result<Self> {
-        let mut whole = share(decoder.describe(), pass, call)?;
+    pub fn begin(decoder: &'a Decoder, pass: &mut Pass<'_>, call: &'a Call) -> Result<Self> {
+        let mut whole = share(decoder, pass, call)?;
         let segments: Vec<Segment> = (0..call.ids.len()).map(|index| Segment::of(call, index)).collect();
         let plain = |(index, segment): (usize, &Segment)| matches!(segment, Segment::Whole(_)).then_some(index);
         let plain: Vec<usize> = segments.iter().enumerate().filter_map(plain).collect();
@@ -156,7 +157,7 @@ impl<'a> Course<'a> {
         if everything {
             whole = shared.clone();
         } else {
-            whole.rotations = all_rotations(decoder, &whole, &plain, shared.rotations.as_deref())?;
+            whole.rotations = all_rotations(decoder, &whole, &plain, &shared.rotations)?;
         }
         let ends = Ends::default();
         let (shown, opened, shape) = (HashMap::new(), HashMap::new(), (0, 0));
@@ -205,8 +206,9 @@ impl<'a> Course<'a> {
     pub fn run(&mut self, layer: usize, pass: &mut Pass<'_>) -> Result<()> {
         self.begin_caches(layer);
         if let Some(hidden) = self.packed.take() {
-            let form = self.decoder.describe().layer_form;
-            let stream = Stream { hidden, shared: Rc::clone(&self.shared), form };
+            let form = &self.decoder.about.blueprint.calls.layer;
+            let kind = self.decoder.kind(layer);
+            let stream = Stream { hidden, shared: Rc::clone(&self.shared), kind, form };
             let outcome = self.decoder.layer(layer, pass, stream);
             // Also where the pass ends in the middle of it.
             self.note_done(pass);
@@ -238,7 +240,7 @@ impl<'a> Course<'a> {
         let live = (0..self.segments.len()).filter(|&segment| collecting || pass.live(segment));
         let plan: Vec<Lane> = live.map(|segment| Lane { segment, end: None }).collect();
         if plan != self.lanes {
-            let last = self.decoder.describe().layers.len();
+            let last = self.decoder.about.layers.len();
             self.unpack(last, pass)?;
             self.pack(last, plan, pass)?;
         }
@@ -289,7 +291,7 @@ impl<'a> Course<'a> {
     }
 
     fn site(&self, layer: usize) -> Result<Site> {
-        let site = self.decoder.describe().layers.get(layer).copied();
+        let site = self.decoder.about.layers.get(layer).copied();
         site.ok_or_else(|| Raise::index_error(format!("there is no layer {layer}")).into())
     }
 
@@ -475,47 +477,54 @@ impl<'a> Course<'a> {
     fn share(&mut self, plan: &[Lane]) -> Result<Shared> {
         let mut shared = self.whole.only(&[]);
         let mut caches = Vec::with_capacity(plan.len());
-        let (mut cosines, mut sines) = (Vec::new(), Vec::new());
+        let ropes = self.whole.rotations.len();
+        let mut rotations: Vec<(Vec<Tensor>, Vec<Tensor>)> = (0..ropes).map(|_| Default::default()).collect();
         for lane in plan {
             let attention = self.whole.attention.get(lane.segment).copied().unwrap_or_default();
-            let whole_cache = || self.call.caches.get(lane.segment).cloned().flatten();
             shared.attention.push(attention);
             self.open(lane)?;
-            let rotation = self.rotation(lane.segment);
-            let positions = self.whole.positions.get(lane.segment);
+            for (rope, (cosines, sines)) in rotations.iter_mut().enumerate() {
+                let Some((cosine, sine)) = self.rotation(rope, lane.segment) else { continue };
+                let own = |numbers: Tensor| match lane.end {
+                    Some((_, from)) => numbers.f_narrow(1, from, self.length(lane.segment) - from),
+                    None => Ok(numbers),
+                };
+                cosines.push(own(cosine)?);
+                sines.push(own(sine)?);
+            }
             let Some((index, from)) = lane.end else {
-                shared.masks.push(self.whole.masks.get(lane.segment).cloned().flatten());
-                shared.positions.extend(positions.cloned());
-                shared.past.push(self.whole.past.get(lane.segment).copied().unwrap_or(0));
-                caches.push(whole_cache());
-                if let Some((cosine, sine)) = rotation {
-                    cosines.push(cosine);
-                    sines.push(sine);
+                for (kind, masks) in shared.masks.iter_mut().enumerate() {
+                    let own = self.whole.masks.get(kind).and_then(|masks| masks.get(lane.segment));
+                    masks.push(own.cloned().flatten());
                 }
+                shared.positions.extend(self.whole.positions.get(lane.segment).cloned());
+                shared.past.push(self.whole.past.get(lane.segment).copied().unwrap_or(0));
+                caches.push(self.call.caches.get(lane.segment).cloned().flatten());
                 continue;
             };
             let length = self.length(lane.segment) - from;
-            let about = self.decoder.describe();
-            let mask = self.whole.masks.get(lane.segment).and_then(Option::as_ref);
-            shared.masks.push(match mask.filter(|_| self.opened.contains_key(&lane.segment)) {
-                Some(mask) => {
-                    Some(Rc::new(mask.f_narrow(0, i64::try_from(index).unwrap_or(0), 1)?.f_narrow(2, from, length)?))
-                }
-                None => self.ends.mask(attention, from, length, about)?,
-            });
+            let about = &self.decoder.about;
+            for (kind, masks) in shared.masks.iter_mut().enumerate() {
+                let extent = Extent { rows: 1, length, past: from, window: self.whole.window(kind) };
+                let mask = self.whole.mask(kind, lane.segment).filter(|_| self.opened.contains_key(&lane.segment));
+                masks.push(match mask {
+                    Some(mask) => {
+                        let row = mask.f_narrow(0, i64::try_from(index).unwrap_or(0), 1)?.f_narrow(2, from, length)?;
+                        Some(Rc::new(row.f_narrow(3, from - extent.kept(), extent.kept() + length)?))
+                    }
+                    None => self.ends.mask(attention, extent, about)?,
+                });
+            }
             shared.positions.push(self.ends.positions(from, length, about.device)?);
             shared.past.push(from);
             caches.push(match self.segments.get(lane.segment) {
                 Some(Segment::Forking(rows)) => rows.get(index).map(|row| row.cache.clone()),
                 _ => None,
             });
-            if let Some((cosine, sine)) = rotation {
-                cosines.push(cosine.f_narrow(1, from, length)?);
-                sines.push(sine.f_narrow(1, from, length)?);
-            }
         }
         shared.caches = caches.iter().any(Option::is_some).then(|| Rc::new(Caches(caches)));
-        shared.rotations = self.whole.rotations.as_ref().map(|_| Rc::new(Rotations { cosines, sines }));
+        let made = |(cosines, sines)| Some(Rc::new(Rotations { cosines, sines }));
+        shared.rotations = rotations.into_iter().map(made).collect();
         Ok(shared)
     }
 
@@ -523,20 +532,23 @@ impl<'a> Course<'a> {
     fn open(&mut self, lane: &Lane) -> Result<()> {
         let forks = matches!(self.segments.get(lane.segment), Some(Segment::Forking(_)));
         if forks && lane.end.is_none() && !self.opened.contains_key(&lane.segment) {
-            let own = match self.rotation(lane.segment) {
-                Some((cosine, sine)) => Some((Tensor::f_cat(&[cosine], 0)?, Tensor::f_cat(&[sine], 0)?)),
-                None => None,
-            };
-            self.opened.insert(lane.segment, own);
+            let mut all = Vec::with_capacity(self.whole.rotations.len());
+            for rope in 0..self.whole.rotations.len() {
+                all.push(match self.rotation(rope, lane.segment) {
+                    Some((cosine, sine)) => Some((Tensor::f_cat(&[cosine], 0)?, Tensor::f_cat(&[sine], 0)?)),
+                    None => None,
+                });
+            }
+            self.opened.insert(lane.segment, all);
         }
         Ok(())
     }
 
-    fn rotation(&self, segment: usize) -> Option<(Tensor, Tensor)> {
-        let all = self.whole.rotations.as_ref()?;
+    fn rotation(&self, rope: usize, segment: usize) -> Option<(Tensor, Tensor)> {
+        let all = self.whole.rotations.get(rope)?.as_ref()?;
         let shared = (all.cosines.get(segment)?, all.sines.get(segment)?);
-        let own = self.opened.get(&segment).and_then(Option::as_ref).map(|(cosine, sine)| (cosine, sine));
-        let (cosine, sine) = own.unwrap_or(shared);
+        let own = self.opened.get(&segment).and_then(|own| own.get(rope)?.as_ref());
+        let (cosine, sine) = own.map_or(shared, |(cosine, sine)| (cosine, sine));
         Some((cosine.shallow_clone(), sine.shallow_clone()))
     }
 }
@@ -571,58 +583,56 @@ impl Segment {
     }
 }
 
-/// Returns the rotations of all segments: those that were embedded have theirs.
+/// Returns the rotations of all segments, by rope: those that were embedded have theirs.
 fn all_rotations(
-    decoder: &dyn Decoder,
+    decoder: &Decoder,
     whole: &Shared,
     embedded: &[usize],
-    known: Option<&Rotations>,
-) -> Result<Option<Rc<Rotations>>> {
-    let mut all = Rotations { cosines: Vec::new(), sines: Vec::new() };
-    let mut computed: HashMap<i64, (Tensor, Tensor)> = HashMap::new();
+    known: &[Option<Rc<Rotations>>],
+) -> Result<Vec<Option<Rc<Rotations>>>> {
+    let Some(rotary) = &decoder.rotary else { return Ok(Vec::new()) };
+    let empty = || Rotations { cosines: Vec::new(), sines: Vec::new() };
+    let mut all: Vec<Rotations> = rotary.ropes.iter().map(|_| empty()).collect();
+    let mut computed: HashMap<i64, Vec<Option<Rc<Rotations>>>> = HashMap::new();
     for (segment, positions) in whole.positions.iter().enumerate() {
-        let own = embedded.iter().position(|&index| index == segment);
-        let own = own.zip(known).and_then(|(at, known)| Some((known.cosines.get(at)?, known.sines.get(at)?)));
-        if let Some((cosine, sine)) = own {
-            all.cosines.push(cosine.shallow_clone());
-            all.sines.push(sine.shallow_clone());
-            continue;
-        }
+        let own = embedded.iter().position(|&index| index == segment).filter(|_| !known.is_empty());
         // Rows that fork count their positions from zero: equal lengths have equal rotations.
         let length = positions.size().last().copied().unwrap_or(0);
-        let (cosine, sine) = match computed.entry(length) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(place) => match decoder.rotations(positions)? {
-                Some(rotations) => place.insert(rotations),
-                None => return Ok(None),
+        let (made, at) = match own {
+            Some(at) => (known, at),
+            None => match computed.entry(length) {
+                Entry::Occupied(known) => (known.into_mut().as_slice(), 0),
+                Entry::Vacant(place) => {
+                    (place.insert(rotary.compute_all(std::slice::from_ref(positions))?).as_slice(), 0)
+                }
             },
         };
-        all.cosines.push(cosine.shallow_clone());
-        all.sines.push(sine.shallow_clone());
+        for (all, made) in all.iter_mut().zip(made) {
+            if let Some(made) = made
+                && let (Some(cosine), Some(sine)) = (made.cosines.get(at), made.sines.get(at))
+            {
+                all.cosines.push(cosine.shallow_clone());
+                all.sines.push(sine.shallow_clone());
+            }
+        }
     }
-    Ok(Some(Rc::new(all)))
+    Ok(all.into_iter().map(|made| Some(Rc::new(made))).collect())
 }
 
 /// Masks and positions of the ends of rows, by where they begin and how long they are.
 #[derive(Default)]
 struct Ends {
-    masks: HashMap<(Attention, i64, i64), Option<Rc<Tensor>>>,
+    masks: HashMap<(Attention, i64, i64, Option<i64>), Option<Rc<Tensor>>>,
     positions: HashMap<(i64, i64), Rc<Tensor>>,
 }
 
 impl Ends {
-    fn mask(
-        &mut self,
-        attention: Attention,
-        from: i64,
-        length: i64,
-        about: &Description,
-    ) -> Result<Option<Rc<Tensor>>> {
-        let key = (attention, from, length);
+    fn mask(&mut self, attention: Attention, extent: Extent, about: &Description) -> Result<Option<Rc<Tensor>>> {
+        let key = (attention, extent.past, extent.length, extent.window);
         if let Some(mask) = self.masks.get(&key) {
             return Ok(mask.clone());
         }
-        let mask = attention::mask(attention, (1, length), from, None, about)?.map(Rc::new);
+        let mask = attention::mask(attention, extent, None, about)?.map(Rc::new);
         self.masks.insert(key, mask.clone());
         Ok(mask)
     }

@@ -1,4 +1,4 @@
-//! What the decoder-only families share: the call, the masks, the loop over layers, the head.
+//! What all decoder-only families share: the call, the masks, the loop over layers, the head.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,68 +9,122 @@ use interpreter::raise::Raise;
 use kernels::{number, varlen};
 use tch::{Device, Kind, TchError, Tensor};
 
-use crate::attention;
+use crate::attention::{self, Extent};
 use crate::cache::{Cache, Caches};
 use crate::course::{Course, Trunk};
+use crate::embedding::Embed;
+use crate::family::{self, Blueprint, Form, Returns};
+use crate::layer::Layer;
 use crate::nn::Linear;
+use crate::norm::Norm;
 use crate::pass::{Arguments, Flow, Input, Output, Parts, Pass, Result, caches, leaves};
+use crate::rotary::{Rotary, RotaryEmbedding, Rotations};
 use crate::tokens::Tokens;
 
-/// One family's arithmetic.
-pub trait Decoder {
-    fn describe(&self) -> &Description;
-
-    /// Turns ids into the first hidden states, and fills in what the layers share.
-    fn embed(&self, pass: &mut Pass<'_>, ids: Vec<Tensor>, shared: &mut Shared) -> Result<Tokens>;
-
-    fn layer(&self, index: usize, pass: &mut Pass<'_>, stream: Stream) -> Result<Tokens>;
-
-    fn norm(&self, pass: &mut Pass<'_>, hidden: &Tokens) -> Result<Tokens>;
-
-    fn attention(&self, layer: usize, pass: &mut Pass<'_>, stream: Stream) -> Result<Attended>;
-
-    fn mlp(&self, layer: usize, pass: &mut Pass<'_>, hidden: &Tokens) -> Result<Tokens>;
-
-    /// Computes rotary cosines and sines, for families that have such a module.
-    fn rotate(&self, pass: &mut Pass<'_>, rotary: Rotary) -> Result<Rotations>;
-
-    /// Computes cosines and sines of positions that nobody looks at, for families that rotate.
-    fn rotations(&self, positions: &Tensor) -> Result<Option<(Tensor, Tensor)>>;
-
-    /// Returns what attention scores of a layer are multiplied by.
-    fn scaling(&self, layer: usize) -> f64;
-
-    /// Returns the rotary embedding's inverse frequencies, if there is one.
-    fn frequencies(&self) -> Option<&Tensor>;
+/// A model's arithmetic.
+pub struct Decoder {
+    pub about: Description,
+    pub embedding: Embed,
+    pub layers: Vec<Layer>,
+    pub norm: Rc<Norm>,
+    pub rotary: Option<Rc<RotaryEmbedding>>,
+    pub head: Rc<Linear>,
 }
 
-/// How a family's modules are called, and what they return.
+/// How a model's modules are called, and what they return.
 pub struct Description {
     pub root: Site,
     pub base: Site,
-    pub base_class: &'static str,
-    pub root_class: &'static str,
-    pub base_form: &'static Form,
-    pub layer_form: &'static Form,
-    pub attention_form: &'static Form,
+    pub blueprint: Blueprint,
     /// The decoder layers' sites.
     pub layers: Vec<Site>,
+    pub windows: Rc<[Option<i64>]>,
     pub kind: Kind,
     pub device: Device,
     /// Sequences of any lengths attend in one call: see [`kernels::varlen`].
     pub varlen: bool,
-    /// Base and root return an empty `cross_attentions` beside `attentions`.
-    pub cross_attentions: bool,
-    /// Flags such as `output_attentions` are handed down to the layers.
-    pub flags_to_layers: bool,
 }
 
-/// How a module is called: the arguments that its caller passes by position, those by keyword, and the order in which
-/// it declares them.
-pub struct Form {
-    pub positional: &'static [&'static str],
-    pub keyword: &'static [&'static str],
-    pub signature: &'static [&'static str],
+impl Description {
+    /// Returns how a job's attention is computed.
+    pub fn attention(&self, asked: Attention) -> Attention {
+        if self.blueprint.eager { Attention::Eager } else { asked }
+    }
+
+    /// Returns whether rows may be computed from where they differ from others: a layer returns hidden states alone.
+    pub fn forks(&self) -> bool {
+        !self.blueprint.layer.iter().any(|layer| layer.returns_weights)
+    }
+}
+
+impl Decoder {
+    /// Turns ids into the first hidden states, and fills in what the layers share.
+    pub fn embed(&self, pass: &mut Pass<'_>, ids: Vec<Tensor>, shared: &mut Shared) -> Result<Tokens> {
+        let hidden = self.embedding.run(pass, ids, &shared.positions)?;
+        if let Some(rotary) = &self.rotary {
+            let given = Rotary { hidden: hidden.share(), positions: shared.positions.clone() };
+            shared.rotations = rotary.run_all(pass, given)?;
+        }
+        Ok(hidden)
+    }
+
+    pub fn layer(&self, index: usize, pass: &mut Pass<'_>, stream: Stream) -> Result<Tokens> {
+        self.at(index)?.run(index, pass, stream, &self.about.blueprint.calls.attention)
+    }
+
+    pub fn at(&self, layer: usize) -> Result<&Layer> {
+        self.layers.get(layer).ok_or_else(|| Raise::index_error(format!("there is no layer {layer}")).into())
+    }
+
+    /// Returns the number of heads, of keys' heads, and of a head's dimensions.
+    pub fn heads(&self) -> (i64, i64, i64) {
+        let sizes = self.about.blueprint.layer.first().and_then(family::Layer::attention);
+        sizes.map_or((0, 0, 0), |attention| (attention.heads, attention.key_heads, attention.head_dim))
+    }
+
+    /// Returns the numbers that a token has at most in the middle of a feed-forward block.
+    pub fn inner(&self) -> i64 {
+        self.about.blueprint.layer.iter().map(family::Layer::inner).max().unwrap_or(0)
+    }
+
+    /// Returns which of the kinds of layers one is of.
+    pub fn kind(&self, layer: usize) -> usize {
+        self.layers.get(layer).map_or(0, |layer| layer.kind)
+    }
+
+    fn norm(&self, pass: &mut Pass<'_>, hidden: &Tokens) -> Result<Tokens> {
+        let normed = self.norm.run(pass, hidden)?;
+        if !self.about.blueprint.root.restores_length {
+            return Ok(normed);
+        }
+        let own = |(part, &Part { length, .. }): (Tensor, &Part)| {
+            let size = part.size();
+            match size.as_slice() {
+                &[_, found, width] if found != length => part.f_view([-1, length, width]),
+                _ => Ok(part),
+            }
+        };
+        let parts = &pass.layout.parts;
+        Ok(match normed {
+            Tokens::Apart(all) => {
+                Tokens::Apart(all.into_iter().zip(parts).map(own).collect::<std::result::Result<_, _>>()?)
+            }
+            Tokens::Packed(tensor) => match parts.as_slice() {
+                [part] => Tokens::Packed(own((tensor, part))?),
+                _ => Tokens::Packed(tensor),
+            },
+        })
+    }
+
+    /// Lists the modules in the order in which a pass enters them.
+    pub fn order(&self) -> Vec<Site> {
+        let mut order = vec![self.about.root, self.about.base];
+        order.extend(self.embedding.order());
+        order.extend(self.rotary.as_ref().and_then(|rotary| rotary.site));
+        order.extend(self.layers.iter().flat_map(Layer::order));
+        order.extend([self.norm.site, self.head.site]);
+        order
+    }
 }
 
 /// Keyword arguments of the forward call that change what it does.
@@ -114,6 +168,7 @@ impl Flags {
                 }
                 "return_dict" if !matches!(value, Value::Bool(false)) => {}
                 "max_length" | "prefix_length" => {}
+                "output_router_logits" if !set => {}
                 _ if matches!(value, Value::None) => {}
                 _ => {
                     let message = format!("the model's argument `{known}` is not supported by this server");
@@ -134,7 +189,7 @@ impl Flags {
 }
 
 /// Keyword arguments that are obeyed, or refused by name.
-const KNOWN: [&str; 13] = [
+const KNOWN: [&str; 14] = [
     "output_hidden_states",
     "output_attentions",
     "use_cache",
@@ -148,6 +203,7 @@ const KNOWN: [&str; 13] = [
     "token_type_ids",
     "encoder_hidden_states",
     "encoder_attention_mask",
+    "output_router_logits",
 ];
 
 /// The arguments of the root and of the base model.
@@ -218,7 +274,11 @@ impl Call {
             // generate() makes the cache; in a plain call, the base model makes it.
             "past_key_values" if self.generates() => caches(some_caches(&self.caches).as_ref()),
             "use_cache" => self.flags.use_cache.map_or(Tree::None, Tree::Bool),
-            _ => Tree::None,
+            "output_router_logits" => Tree::Bool(false),
+            name => {
+                let given = self.flags.given.iter().find(|(known, _)| *known == name);
+                given.map_or(Tree::None, |(_, flow)| flow.clone())
+            }
         })
     }
 }
@@ -253,7 +313,11 @@ impl Input for Call {
             }
         }
         let given = self.flags.given.iter().filter(|(name, _)| self.form.is_none() || PASSED_ON.contains(name));
-        kwargs.extend(given.cloned());
+        for (name, flow) in given {
+            if !form.keyword.contains(name) {
+                kwargs.push((name, flow.clone()));
+            }
+        }
         Ok(Inputs { args, kwargs })
     }
 
@@ -307,6 +371,8 @@ pub fn bind(arguments: Arguments, signature: &'static [&'static str]) -> Result<
 pub struct Stream {
     pub hidden: Tokens,
     pub shared: Rc<Shared>,
+    /// Which of the kinds of layers this one is of.
+    pub kind: usize,
     pub form: &'static Form,
 }
 
@@ -314,10 +380,16 @@ pub struct Stream {
 #[derive(Clone, Default)]
 pub struct Shared {
     pub attention: Vec<Attention>,
-    pub masks: Masks,
+    /// By kind of layer.
+    pub masks: Vec<Masks>,
     /// `[rows or 1, length]`.
     pub positions: Vec<Rc<Tensor>>,
-    pub rotations: Option<Rc<Rotations>>,
+    /// By rope; empty where nothing is rotated.
+    pub rotations: Vec<Option<Rc<Rotations>>>,
+    /// What attention that computes rotations for itself does so with.
+    pub rotary: Option<Rc<RotaryEmbedding>>,
+    /// Windows and ropes, by kind of layer.
+    pub kinds: Rc<[(Option<i64>, usize)]>,
     pub caches: Option<Rc<Caches>>,
     pub use_cache: Option<bool>,
     /// Tokens of each sequence that came before this pass.
@@ -349,9 +421,11 @@ impl Shared {
         let caches = self.caches.as_ref().map(|caches| Rc::new(Caches(pick(&caches.0, segments))));
         Self {
             attention: pick(&self.attention, segments),
-            masks: pick(&self.masks, segments),
+            masks: self.masks.iter().map(|masks| pick(masks, segments)).collect(),
             positions: pick(&self.positions, segments),
-            rotations: None,
+            rotations: Vec::new(),
+            rotary: self.rotary.clone(),
+            kinds: Rc::clone(&self.kinds),
             caches,
             past: pick(&self.past, segments),
             generating: pick(&self.generating, segments),
@@ -362,9 +436,23 @@ impl Shared {
         }
     }
 
-    /// Returns a segment's mask.
-    pub fn mask(&self, segment: usize) -> Option<&Tensor> {
-        self.masks.get(segment)?.as_deref()
+    /// Returns a segment's mask in layers of a kind.
+    pub fn mask(&self, kind: usize, segment: usize) -> Option<&Tensor> {
+        self.masks.get(kind)?.get(segment)?.as_deref()
+    }
+
+    /// Returns how many tokens one sees in layers of a kind, if that is bounded.
+    pub fn window(&self, kind: usize) -> Option<i64> {
+        self.kinds.get(kind)?.0
+    }
+
+    fn rope(&self, kind: usize) -> usize {
+        self.kinds.get(kind).map_or(0, |(_, rope)| *rope)
+    }
+
+    /// Returns the rotations of layers of a kind.
+    pub fn rotations(&self, kind: usize) -> Option<&Rotations> {
+        self.rotations.get(self.rope(kind))?.as_deref()
     }
 
     /// Keeps a layer's attention weights, if they are asked for and there are any.
@@ -374,9 +462,12 @@ impl Shared {
         }
     }
 
-    fn field(&self, name: &str, pass: &Pass<'_>) -> Result<Flow> {
+    fn field(&self, name: &str, kind: usize, pass: &Pass<'_>) -> Result<Flow> {
+        let masks = self.masks.get(kind);
         Ok(match name {
-            "attention_mask" if self.masks.iter().any(Option::is_some) => leaves(&self.written_masks(pass)?),
+            "attention_mask" if masks.is_some_and(|masks| masks.iter().any(Option::is_some)) => {
+                leaves(&self.written_masks(kind, pass)?)
+            }
             "position_ids" if !self.positions.is_empty() => {
                 let shown = |((part, positions), generating): ((&Part, &Rc<Tensor>), &bool)| match generating {
                     // generate() gives each row its own.
@@ -389,33 +480,39 @@ impl Shared {
                     _ => leaves(self.positions.iter().map(|part| &**part)),
                 }
             }
-            "position_embeddings" => self.rotations.as_ref().map_or(Tree::None, |rotations| rotations.show(pass)),
-            "past_key_values" => caches(self.caches.as_ref()),
+            "position_embeddings" => self.rotations(kind).map_or(Tree::None, |rotations| rotations.show(pass)),
+            "past_key_values" | "layer_past" => caches(self.caches.as_ref()),
             "use_cache" => self.use_cache.map_or(Tree::None, Tree::Bool),
+            "output_attentions" => Tree::Bool(self.attentions.is_some()),
             _ => Tree::None,
         })
     }
 
     /// Returns a mask for every segment: those without one get what the kernel's causal mode means.
-    fn written_masks(&self, pass: &Pass<'_>) -> Result<Vec<Tensor>> {
-        let mut written = Vec::with_capacity(self.masks.len());
-        for ((mask, part), &past) in self.masks.iter().zip(&pass.layout.parts).zip(&self.past) {
+    fn written_masks(&self, kind: usize, pass: &Pass<'_>) -> Result<Vec<Tensor>> {
+        let masks = self.masks.get(kind).map(Vec::as_slice).unwrap_or_default();
+        let mut written = Vec::with_capacity(masks.len());
+        for ((mask, part), &past) in masks.iter().zip(&pass.layout.parts).zip(&self.past) {
             let device = self.positions.first().map_or(Device::Cpu, |positions| positions.device());
+            let extent = Extent { rows: part.rows, length: part.length, past, window: self.window(kind) };
             written.push(match mask {
                 Some(mask) => mask.shallow_clone(),
-                None => attention::visible((part.rows, part.length), past, None, device)?,
+                None => extent.visible(None, device)?,
             });
         }
         Ok(written)
     }
 
-    fn set(&mut self, name: &str, flow: Flow, pass: &Pass<'_>) -> Result<()> {
+    fn set(&mut self, name: &str, kind: usize, flow: Flow, pass: &Pass<'_>) -> Result<()> {
         match (name, flow) {
-            ("attention_mask", Tree::None) if pass.single() => self.masks = vec![None],
+            ("attention_mask", Tree::None) if pass.single() => {
+                self.masks.get_mut(kind).into_iter().for_each(|masks| *masks = vec![None]);
+            }
             ("attention_mask", Tree::None) => {}
             ("attention_mask", flow) => {
-                let (new, written) = (pass.tensors(flow)?, self.written_masks(pass)?);
-                for ((slot, new), written) in self.masks.iter_mut().zip(new).zip(written) {
+                let (new, written) = (pass.tensors(flow)?, self.written_masks(kind, pass)?);
+                let masks = self.masks.get_mut(kind).map(Vec::as_mut_slice).unwrap_or_default();
+                for ((slot, new), written) in masks.iter_mut().zip(new).zip(written) {
                     // A mask that only stood for the causal mode, and still does, is not one.
                     if slot.is_some() || new.size() != written.size() || !new.f_equal(&written)? {
                         *slot = Some(Rc::new(new));
@@ -424,12 +521,20 @@ impl Shared {
             }
             ("position_ids", flow @ Tree::Leaf(_)) => {
                 self.positions = pass.tensors(flow)?.into_iter().map(Rc::new).collect();
+                if let Some(rotary) = &self.rotary {
+                    self.rotations = rotary.compute_all(&self.positions)?;
+                }
             }
             ("position_embeddings", flow @ Tree::Tuple(_)) => {
-                self.rotations = Some(Rc::new(Rotations::read(pass, flow)?));
+                let rope = self.rope(kind);
+                self.rotations.resize(self.rotations.len().max(rope + 1), None);
+                let own = Rc::new(Rotations::read(pass, flow)?);
+                if let Some(slot) = self.rotations.get_mut(rope) {
+                    *slot = Some(own);
+                }
             }
-            ("past_key_values", Tree::None) => self.caches = None,
-            ("past_key_values", Tree::Object(object)) => {
+            ("past_key_values" | "layer_past", Tree::None) => self.caches = None,
+            ("past_key_values" | "layer_past", Tree::Object(object)) => {
                 if let Ok(caches) = object.downcast::<Caches>() {
                     self.caches = Some(caches);
                 }
@@ -443,11 +548,11 @@ impl Shared {
 impl Stream {
     /// Hands other hidden states to a module that is called in another way.
     pub fn with(&self, hidden: Tokens, form: &'static Form) -> Self {
-        Self { hidden, shared: Rc::clone(&self.shared), form }
+        Self { hidden, shared: Rc::clone(&self.shared), kind: self.kind, form }
     }
 
     fn field(&self, name: &str, pass: &Pass<'_>) -> Result<Flow> {
-        if name == "hidden_states" { Ok(pass.leaf(&self.hidden)) } else { self.shared.field(name, pass) }
+        if name == "hidden_states" { Ok(pass.leaf(&self.hidden)) } else { self.shared.field(name, self.kind, pass) }
     }
 }
 
@@ -469,52 +574,11 @@ impl Input for Stream {
         for (name, flow) in bind(arguments, self.form.signature)? {
             match name {
                 "hidden_states" => self.hidden = pass.tokens(flow)?,
-                name => shared.set(name, flow, pass)?,
+                name => shared.set(name, self.kind, flow, pass)?,
             }
         }
         self.shared = Rc::new(shared);
         Ok(self)
-    }
-}
-
-/// Arguments of a rotary embedding: any hidden states, for their type, and positions.
-pub struct Rotary {
-    pub hidden: Tokens,
-    pub positions: Vec<Rc<Tensor>>,
-}
-
-impl Input for Rotary {
-    fn show(&self, pass: &Pass<'_>) -> Result<Arguments> {
-        let positions = leaves(self.positions.iter().map(|part| &**part));
-        Ok(Inputs { args: vec![pass.leaf(&self.hidden)], kwargs: vec![("position_ids", positions)] })
-    }
-
-    fn read(mut self, pass: &Pass<'_>, arguments: Arguments) -> Result<Self> {
-        for (name, flow) in bind(arguments, &["x", "position_ids"])? {
-            match name {
-                "x" => self.hidden = pass.tokens(flow)?,
-                "position_ids" => self.positions = pass.tensors(flow)?.into_iter().map(Rc::new).collect(),
-                _ => {}
-            }
-        }
-        Ok(self)
-    }
-}
-
-/// Cosines and sines by segment, `[rows or 1, length, head_dim]`.
-pub struct Rotations {
-    pub cosines: Vec<Tensor>,
-    pub sines: Vec<Tensor>,
-}
-
-impl Output for Rotations {
-    fn show(&self, _: &Pass<'_>) -> Flow {
-        Tree::Tuple(vec![leaves(&self.cosines), leaves(&self.sines)])
-    }
-
-    fn read(pass: &Pass<'_>, flow: Flow) -> Result<Self> {
-        let [cosines, sines] = unpack(flow)?;
-        Ok(Self { cosines: pass.tensors(cosines)?, sines: pass.tensors(sines)? })
     }
 }
 
@@ -541,7 +605,7 @@ impl Output for Attended {
 }
 
 /// Takes a pair apart as Python's `a, b = …` does.
-fn unpack(flow: Flow) -> Result<[Flow; 2]> {
+pub fn unpack(flow: Flow) -> Result<[Flow; 2]> {
     let items = match flow {
         Tree::Tuple(items) => items,
         Tree::None => return Err(Raise::type_error("cannot unpack non-iterable NoneType object").into()),
@@ -563,8 +627,7 @@ pub struct Encoded {
     pub hidden_states: Option<Vec<Tokens>>,
     /// By layer, then by segment. Empty where `sdpa` computes no weights.
     pub attentions: Option<Vec<Vec<Tensor>>>,
-    class: &'static str,
-    cross_attentions: bool,
+    returns: Returns,
 }
 
 impl Encoded {
@@ -579,7 +642,7 @@ impl Encoded {
         }
         if let Some(attentions) = &self.attentions {
             fields.push(("attentions", Tree::Tuple(attentions.iter().map(leaves).collect())));
-            if self.cross_attentions {
+            if self.returns == Returns::CrossAttentions {
                 fields.push(("cross_attentions", Tree::Tuple(Vec::new())));
             }
         }
@@ -611,8 +674,8 @@ impl Record {
 }
 
 /// Runs the whole model.
-pub fn run(decoder: &dyn Decoder, head: &Linear, pass: &mut Pass<'_>, call: Call) -> Result<Flow> {
-    let about = decoder.describe();
+pub fn run(decoder: &Decoder, pass: &mut Pass<'_>, call: Call) -> Result<Flow> {
+    let (about, head) = (&decoder.about, &*decoder.head);
     let record = pass.module(about.root, call, |pass, call| {
         let keep = call.flags.logits_to_keep.clone();
         let mut encoded = base(decoder, pass, call)?;
@@ -620,10 +683,10 @@ pub fn run(decoder: &dyn Decoder, head: &Linear, pass: &mut Pass<'_>, call: Call
         let hidden = pass.tokens(hidden)?;
         note_head(pass, head)?;
         let (kept, now) = last_positions(pass, &hidden, &keep)?;
-        let logits = head.run_logits(pass, Parts(kept), &now)?;
+        let logits = head.run_logits(pass, Parts(kept), &now, about.blueprint.head.cap)?;
         let mut fields = vec![("logits", logits.show(pass))];
         fields.append(&mut encoded.0);
-        Ok(Record(fields, about.root_class))
+        Ok(Record(fields, about.blueprint.root.returns.root()))
     })?;
     Ok(Tree::Record { class: record.1, fields: record.0 })
 }
@@ -656,19 +719,19 @@ fn last_positions(pass: &Pass<'_>, hidden: &Tokens, keep: &[i64]) -> Result<(Vec
 }
 
 /// Runs the model below its head, and returns its record.
-fn base(decoder: &dyn Decoder, pass: &mut Pass<'_>, call: Call) -> Result<Record> {
-    let about = decoder.describe();
-    pass.module(about.base, call.inner(about.base_form), |pass, call| {
+fn base(decoder: &Decoder, pass: &mut Pass<'_>, call: Call) -> Result<Record> {
+    let about = &decoder.about;
+    pass.module(about.base, call.inner(&about.blueprint.calls.base), |pass, call| {
         let encoded = encode(decoder, pass, &call)?;
         let mut fields = vec![("last_hidden_state", pass.leaf(&encoded.hidden))];
         fields.extend(encoded.extras(pass));
-        Ok(Record(fields, encoded.class))
+        Ok(Record(fields, encoded.returns.base()))
     })
 }
 
 /// Runs the base model's modules.
-fn encode(decoder: &dyn Decoder, pass: &mut Pass<'_>, call: &Call) -> Result<Encoded> {
-    let about = decoder.describe();
+fn encode(decoder: &Decoder, pass: &mut Pass<'_>, call: &Call) -> Result<Encoded> {
+    let about = &decoder.about;
     let mut course = Course::begin(decoder, pass, call)?;
     let mut hidden_states = call.flags.output_hidden_states.then(Vec::new);
     for layer in 0..about.layers.len() {
@@ -687,14 +750,18 @@ fn encode(decoder: &dyn Decoder, pass: &mut Pass<'_>, call: &Call) -> Result<Enc
     }
     let attentions = shared.attentions.as_ref().map(|attentions| attentions.take());
     let caches = shared.caches.clone();
-    let (class, cross_attentions) = (about.base_class, about.cross_attentions);
-    Ok(Encoded { hidden, caches, hidden_states, attentions, class, cross_attentions })
+    Ok(Encoded { hidden, caches, hidden_states, attentions, returns: about.blueprint.root.returns })
 }
 
 /// Prepares what the layers share.
-pub fn share(about: &Description, pass: &Pass<'_>, call: &Call) -> Result<Shared> {
+pub fn share(decoder: &Decoder, pass: &Pass<'_>, call: &Call) -> Result<Shared> {
+    let about = &decoder.about;
+    let kinds = about.blueprint.kinds.iter().map(|kind| (kind.window, kind.rope)).collect::<Rc<[_]>>();
     let mut shared = Shared {
-        attention: call.attention.clone(),
+        attention: call.attention.iter().map(|&asked| about.attention(asked)).collect(),
+        masks: kinds.iter().map(|_| Vec::new()).collect(),
+        kinds,
+        rotary: decoder.rotary.as_ref().filter(|rotary| rotary.site.is_none()).cloned(),
         caches: some_caches(&call.caches),
         use_cache: Some(call.flags.use_cache.unwrap_or(true)),
         attentions: call.flags.output_attentions.then(Rc::default),
@@ -702,18 +769,21 @@ pub fn share(about: &Description, pass: &Pass<'_>, call: &Call) -> Result<Shared
         varlen: about.varlen.then(|| Rc::new(varlen::Known::new(about.kind))),
         ..Shared::default()
     };
-    let passed_on = |name: &str| match about.flags_to_layers {
-        true => PASSED_ON.contains(&name),
-        // Where the base model declares the flags, it hands down only what it does not know.
-        false => UNKNOWN.contains(&name),
+    let passed_on = |name: &str| match about.blueprint.root.declares_flags {
+        // It hands down only what it does not know.
+        true => UNKNOWN.contains(&name),
+        false => PASSED_ON.contains(&name),
     };
     shared.flags = call.flags.given.iter().filter(|(name, _)| passed_on(name)).cloned().collect();
     for (segment, part) in pass.layout.parts.iter().enumerate() {
         let shape = (part.rows, part.length);
         let past = call.past(segment);
-        let attention = call.attention.get(segment).copied().unwrap_or_default();
+        let attention = shared.attention.get(segment).copied().unwrap_or_default();
         let padding = call.padding.get(segment).and_then(Option::as_ref);
-        let mask = attention::mask(attention, shape, past, padding, about)?;
+        for (masks, &(window, _)) in shared.masks.iter_mut().zip(shared.kinds.iter()) {
+            let extent = Extent { rows: part.rows, length: part.length, past, window };
+            masks.push(attention::mask(attention, extent, padding, about)?.map(Rc::new));
+        }
         let positions = match call.positions.get(segment).and_then(Option::as_ref) {
             Some(positions) => positions.shallow_clone(),
             None => {
@@ -727,7 +797,6 @@ pub fn share(about: &Description, pass: &Pass<'_>, call: &Call) -> Result<Shared
             }
         };
         shared.past.push(past);
-        shared.masks.push(mask.map(Rc::new));
         shared.positions.push(Rc::new(positions));
     }
     Ok(shared)

@@ -16,7 +16,7 @@ pub enum LoadError {
     #[error("{file} {reason}")]
     Json { file: PathBuf, reason: String },
     #[error("{file}: model_type {model_type:?} is not supported; supported are {}", supported.join(", "))]
-    Unsupported { file: PathBuf, model_type: String, supported: &'static [&'static str] },
+    Unsupported { file: PathBuf, model_type: String, supported: Vec<&'static str> },
     #[error("{file}: {key}: {reason}")]
     Config { file: PathBuf, key: String, reason: String },
     #[error("dtype {0:?} is not supported: weights are kept as float32 or bfloat16")]
@@ -34,6 +34,9 @@ pub enum LoadError {
     Shape { file: PathBuf, tensor: String, found: Vec<i64>, expected: Vec<i64> },
     #[error("{file} is no tokenizer that can be read: {reason}")]
     Tokenizer { file: PathBuf, reason: String },
+    /// A mistake of this crate's.
+    #[error("the family's table names a module {0} that it does not declare")]
+    Table(String),
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
 }

@@ -3,21 +3,30 @@
 //! [`load`] reads a Hugging Face folder; the result is an [`engine::Model`] whose modules have Hugging Face's names,
 //! structure and call signatures.
 
+mod assembly;
 mod attention;
 mod builder;
 mod cache;
 mod config;
 mod course;
 mod decoder;
+mod embedding;
 mod error;
+mod experts;
+mod families;
+mod family;
+mod feed_forward;
 mod generation;
 pub mod gguf;
-mod gpt2;
-mod llama;
+mod layer;
 mod modules;
 mod nn;
+mod norm;
 mod pass;
+mod rope;
+mod rotary;
 mod runs;
+mod self_attention;
 mod settings;
 pub mod smollm2;
 pub mod testing;
@@ -27,7 +36,7 @@ mod transformer;
 mod weights;
 
 pub use cache::Cache;
-pub use config::{Config, SUPPORTED};
+pub use config::Config;
 pub use error::LoadError;
 pub use torch::{Device, cuda};
 pub use transformer::{DType, Transformer, load};

@@ -3,60 +3,53 @@
 use std::rc::Rc;
 
 use engine::output::ModelOutput;
-use engine::{Attention, Inputs, Layout, Observer, Packed, Part, Tree};
+use engine::{Attention, Inputs, Layout, Observer, Packed, Part, Site, Tree};
 use interpreter::raise::{Kind as Exception, Raise};
 use interpreter::{Args, Machine, Value};
 use kernels::Products;
-use serde_json::Value as Json;
 use tch::Tensor;
 
 use crate::builder::Node;
 use crate::cache::{Cache, Caches};
 use crate::config::Config;
-use crate::decoder::{Form, Rotary, Shared, Stream};
+use crate::decoder::{Shared, Stream};
+use crate::experts::Sparse;
+use crate::family::{Form, NormKind};
 use crate::pass::{Arguments, Flow, Input as _, Output, Pass, Result};
+use crate::rotary::Rotary;
 use crate::settings::Settings;
 use crate::tokens::Tokens;
 use crate::transformer::Transformer;
 
-/// Names of modules' plain attributes, see [`attribute`]: they are for looking.
+/// Names of plain attributes that modules of any family may have, see [`attribute`]: they are for looking. Those of a
+/// family's own come with its table.
 pub const ATTRIBUTES: &[&str] = &[
-    "attention_dropout",
-    "attention_scaling",
     "bias",
     "config",
     "device",
+    "down_proj",
+    "down_proj_bias",
     "dtype",
     "elementwise_affine",
-    "embed_dim",
+    "embed_scale",
     "embedding_dim",
     "eps",
+    "gate_up_proj",
+    "gate_up_proj_bias",
     "generation_config",
     "gradient_checkpointing",
-    "head_dim",
-    "hidden_size",
     "in_features",
     "inplace",
-    "intermediate_size",
     "inv_freq",
-    "is_causal",
-    "is_cross_attention",
-    "layer_idx",
-    "max_seq_len_cached",
     "nf",
     "normalized_shape",
     "num_embeddings",
-    "num_heads",
-    "num_key_value_groups",
     "nx",
     "original_inv_freq",
-    "original_max_seq_len",
     "out_features",
     "p",
     "padding_idx",
-    "rope_type",
-    "scaling",
-    "split_size",
+    "sinks",
     "training",
     "variance_epsilon",
     "vocab_size",
@@ -64,7 +57,11 @@ pub const ATTRIBUTES: &[&str] = &[
 ];
 
 /// Reads an attribute of a module. `None` where Hugging Face's has no such attribute.
-pub fn attribute(model: &Transformer, machine: &Machine, node: &Node, name: &str) -> Option<Value> {
+pub fn attribute(model: &Transformer, machine: &Machine, site: Site, name: &str) -> Option<Value> {
+    let node = model.node(site)?;
+    if let Some((_, value)) = model.attributes_of(site).iter().find(|(own, _)| *own == name) {
+        return Some(if name == "config" { model.config_value() } else { crate::settings::value_of(value) });
+    }
     let weight = |tensor: &Tensor| torch::Tensor::weight(tensor.shallow_clone()).value();
     let dense = |matrix: &kernels::Weight| match torch::Tensor::of_weight(machine, matrix) {
         Ok(shown) => Some(shown),
@@ -82,19 +79,16 @@ pub fn attribute(model: &Transformer, machine: &Machine, node: &Node, name: &str
         (_, "training") => Value::Bool(false),
         (Node::Root | Node::Base, "dtype" | "device") => {
             // Of a tensor like it: the weight itself need not be unpacked for that.
-            let like = Tensor::f_zeros([0], (model.head.weight.kind(), model.head.weight.device())).ok()?;
+            let like = Tensor::f_zeros([0], (model.decoder.head.weight.kind(), model.decoder.head.weight.device())).ok()?;
             let Value::Host(tensor) = torch::Tensor::new(like).value() else { return None };
             match tensor.get_attribute(machine, name) {
                 Ok(interpreter::Outcome::Ready(value)) => value,
                 _ => return None,
             }
         }
-        (Node::Root | Node::Base | Node::Attention(_) | Node::Rotary, "config") => model.config_value(),
-        (Node::Mlp(_), "config") if model.llama() => model.config_value(),
+        (Node::Root | Node::Base, "config") => model.config_value(),
         (Node::Root, "generation_config") => model.generation_config(),
         (Node::Root | Node::Base, "vocab_size") => number("vocab_size")?,
-        (Node::Base, "embed_dim") if !model.llama() => number("hidden_size")?,
-        (Node::Base, "padding_idx") if model.llama() => config_value(&model.config, "pad_token_id"),
         (Node::Base, "gradient_checkpointing") => Value::Bool(false),
 
         (Node::Linear(linear), "weight") => matrix(&linear.weight)?,
@@ -102,16 +96,19 @@ pub fn attribute(model: &Transformer, machine: &Machine, node: &Node, name: &str
         (Node::Linear(linear), "out_features") => side(&linear.weight, 0),
         (Node::Linear(linear), "in_features") => side(&linear.weight, 1),
         (Node::Conv1D(conv), "weight") => weight(&dense(&conv.weight)?.tch().transpose(0, 1)),
-        (Node::Conv1D(conv), "bias") => weight(&conv.bias),
+        (Node::Conv1D(conv), "bias") => conv.bias.as_ref().map_or(Value::None, weight),
         (Node::Conv1D(conv), "nx") => side(&conv.weight, 1),
         (Node::Conv1D(conv), "nf") => side(&conv.weight, 0),
-        (Node::LayerNorm(norm), "weight") => weight(&norm.weight),
-        (Node::LayerNorm(norm), "bias") => weight(&norm.bias),
-        (Node::LayerNorm(norm), "eps") => Value::Float(norm.eps),
-        (Node::LayerNorm(norm), "normalized_shape") => Value::tuple(vec![size(&norm.weight, 0)]),
-        (Node::LayerNorm(_), "elementwise_affine") => Value::Bool(true),
-        (Node::RmsNorm(norm), "weight") => weight(&norm.weight),
-        (Node::RmsNorm(norm), "variance_epsilon") => Value::Float(norm.eps),
+        (Node::Norm(norm), "weight") => weight(&norm.weight),
+        (Node::Norm(norm), "bias") => weight(norm.bias.as_ref()?),
+        (Node::Norm(norm), "eps") if matches!(norm.kind, NormKind::Layer | NormKind::RmsOnePlus) => Value::Float(norm.eps),
+        (Node::Norm(norm), "normalized_shape") if norm.bias.is_some() => Value::tuple(vec![size(&norm.weight, 0)]),
+        (Node::Norm(norm), "elementwise_affine") if norm.bias.is_some() => Value::Bool(true),
+        (Node::Norm(norm), "variance_epsilon")
+            if matches!(norm.kind, NormKind::Rms | NormKind::RmsWide | NormKind::RmsFloat) =>
+        {
+            Value::Float(norm.eps)
+        }
         (Node::Embedding(embedding), "weight") => weight(&embedding.weight),
         (Node::Embedding(embedding), "num_embeddings") => size(&embedding.weight, 0),
         (Node::Embedding(embedding), "embedding_dim") => size(&embedding.weight, 1),
@@ -119,45 +116,30 @@ pub fn attribute(model: &Transformer, machine: &Machine, node: &Node, name: &str
         (Node::Dropout(dropout), "p") => Value::Float(dropout.probability),
         (Node::Dropout(_), "inplace") => Value::Bool(false),
 
-        (Node::Layer(_), "hidden_size") if model.llama() => number("hidden_size")?,
-        (Node::Mlp(_), "hidden_size" | "intermediate_size") if model.llama() => number(name)?,
-        (Node::Attention(layer), "layer_idx") => Value::Int(i64::try_from(*layer).unwrap_or(i64::MAX)),
-        (Node::Attention(layer), "scaling") => Value::Float(model.decoder.scaling(*layer)),
-        (Node::Attention(_), "is_causal") => Value::Bool(true),
-        (Node::Attention(_), "head_dim") => Value::Int(model.head_dim()?),
-        (Node::Attention(_), _) if model.llama() => match name {
-            "num_key_value_groups" => {
-                let heads = model.config.size("num_attention_heads").ok()?;
-                Value::Int(heads / model.config.size("num_key_value_heads").ok()?)
-            }
-            "attention_dropout" => config_value(&model.config, name),
-            _ => return None,
-        },
-        (Node::Attention(_), "num_heads") => number("num_attention_heads")?,
-        (Node::Attention(_), "embed_dim" | "split_size") => number("hidden_size")?,
-        (Node::Attention(_), "is_cross_attention") => Value::Bool(false),
-        (Node::Attention(_), "scale_attn_weights" | "scale_attn_by_inverse_layer_idx" | "reorder_and_upcast_attn") => {
-            config_value(&model.config, name)
+        (Node::Embedding(embedding), "embed_scale") => weight(&embedding.scale.as_ref()?.squeeze()),
+        (Node::Attention(layer), "sinks") => weight(model.decoder.at(*layer).ok()?.sinks()?),
+        (Node::Router(layer), "weight") => matrix(&sparse(model, *layer)?.router.linear.weight)?,
+        (Node::Router(layer), "bias") => weight(sparse(model, *layer)?.router.linear.bias.as_ref()?),
+        (Node::Experts(layer), _) => {
+            let experts = &sparse(model, *layer)?.experts;
+            let stacked = experts.stacked(name, |matrix| dense(matrix).map(|shown| shown.tch().shallow_clone()))?;
+            weight(&stacked)
         }
-
-        (Node::Rotary, "inv_freq" | "original_inv_freq") => weight(model.decoder.frequencies()?),
-        (Node::Rotary, "attention_scaling") => Value::Float(1.0),
-        (Node::Rotary, "rope_type") => match model.config.get("rope_parameters")?.get("rope_type")? {
-            Json::String(kind) => kind.as_str().into(),
+        (Node::Rotary, "inv_freq" | "original_inv_freq") => match model.decoder.rotary.as_ref()?.ropes.as_slice() {
+            [rope] => weight(rope.frequencies()),
             _ => return None,
         },
-        (Node::Rotary, "max_seq_len_cached" | "original_max_seq_len") => number("max_position_embeddings")?,
         _ => return None,
     })
 }
 
-fn config_value(config: &Config, name: &str) -> Value {
-    config.get(name).map_or(Value::None, crate::settings::value_of)
+fn sparse(model: &Transformer, layer: usize) -> Option<&Sparse> {
+    model.decoder.at(layer).ok()?.experts()
 }
 
 /// Shows `model.config`.
-pub fn config_object(config: &Rc<Config>, llama: bool) -> Value {
-    Value::host(Settings::of_config(if llama { "LlamaConfig" } else { "GPT2Config" }, Rc::clone(config)))
+pub fn config_object(config: &Rc<Config>) -> Value {
+    Value::host(Settings::of_config(config.family().config_class, Rc::clone(config)))
 }
 
 /// Runs a module on a user's own values.
@@ -182,7 +164,7 @@ pub fn call(
     let paying = torch::Paying::new(machine, &job);
     // As in a pass, so that a module gives the same bits in both.
     let products = match node {
-        Node::Linear(linear) if linear.site == model.head.site => model.products(job.rows()).of_head(),
+        Node::Linear(linear) if linear.site == model.decoder.head.site => model.products(job.rows()).of_head(),
         _ => model.products(job.rows()),
     };
     let run = || match run(model, node, args, observer, products) {
@@ -209,32 +191,57 @@ fn run(
     observer: &mut dyn Observer<torch::Tensor>,
     products: Products,
 ) -> Result<Flow> {
-    let decoder = &*model.decoder;
-    let about = decoder.describe();
+    let decoder = &model.decoder;
+    let about = &decoder.about;
+    let calls = about.blueprint.calls;
     let mut pass = Pass::new(observer, Layout { parts: vec![batch(args)] }, products);
     let pass = &mut pass;
     let output = match node {
         Node::Linear(linear) => linear.run(pass, &input(pass, args, "input")?)?,
         Node::Conv1D(conv) => conv.run(pass, &input(pass, args, "x")?)?,
-        Node::LayerNorm(norm) => norm.run(pass, &input(pass, args, "input")?)?,
-        Node::RmsNorm(norm) => norm.run(pass, &input(pass, args, "hidden_states")?)?,
+        Node::Norm(norm) => {
+            let name = match norm.kind {
+                NormKind::Layer => "input",
+                NormKind::RmsOnePlus => "x",
+                NormKind::Rms | NormKind::RmsWide | NormKind::RmsFloat => "hidden_states",
+            };
+            norm.run(pass, &input(pass, args, name)?)?
+        }
         Node::Embedding(embedding) => embedding.run(pass, &input(pass, args, "input")?)?,
         Node::Dropout(dropout) => dropout.run(pass, &input(pass, args, "input")?)?,
         Node::Activation(activation) => activation.run(pass, &input(pass, args, "input")?)?,
         Node::Mlp(layer) => {
-            let name = if model.llama() { "x" } else { "hidden_states" };
-            decoder.mlp(*layer, pass, &input(pass, args, name)?)?
+            let layer = decoder.at(*layer)?;
+            let hidden = input(pass, args, layer.argument())?;
+            return layer.feed(pass, &hidden);
         }
-        Node::Layer(layer) => decoder.layer(*layer, pass, stream(pass, args, about.layer_form)?)?,
-        Node::Attention(layer) => {
-            let attended = decoder.attention(*layer, pass, stream(pass, args, about.attention_form)?)?;
+        Node::Layer(index) => {
+            let stream = stream(model, *index, pass, args, &calls.layer)?;
+            decoder.layer(*index, pass, stream)?
+        }
+        Node::Attention(index) => {
+            let stream = stream(model, *index, pass, args, &calls.attention)?;
+            let attended = decoder.at(*index)?.attend(*index, pass, stream)?;
             return Ok(attended.show(pass));
         }
+        Node::Router(index) => {
+            let hidden = input(pass, args, "hidden_states")?;
+            let sparse = sparse(model, *index).ok_or_else(|| Raise::runtime_error("the layer has no router"))?;
+            return sparse.router.call(pass, &hidden);
+        }
+        Node::Experts(_) => {
+            let message = "calling a layer's experts by themselves is not supported by this server: call the block around them";
+            return Err(Raise::new(Exception::NotImplementedError, message).into());
+        }
         Node::Rotary => {
-            let arguments = arguments(args, &["x", "position_ids"])?;
-            let rotary =
-                Rotary { hidden: Tokens::Packed(Tensor::new()), positions: Vec::new() }.read(pass, arguments)?;
-            return Ok(decoder.rotate(pass, rotary)?.show(pass));
+            let arguments = arguments(args, &["x", "position_ids", "layer_type"])?;
+            let missing = || Raise::runtime_error("the model has no rotary embedding");
+            let rotary = decoder.rotary.as_ref().ok_or_else(missing)?;
+            let site = rotary.site.ok_or_else(missing)?;
+            let rope = rotary.rope_of(&arguments)?;
+            let given = Rotary { hidden: Tokens::Packed(Tensor::new()), positions: Vec::new() };
+            let given = given.read(pass, arguments)?;
+            return Ok(rotary.run(site, rope, pass, given)?.show(pass));
         }
         Node::List => {
             let message = "Module [ModuleList] is missing the required \"forward\" function";
@@ -272,16 +279,26 @@ fn input(pass: &Pass<'_>, args: &Args, name: &'static str) -> Result<Tokens> {
     }
 }
 
-fn stream(pass: &Pass<'_>, args: &Args, form: &'static Form) -> Result<Stream> {
+fn stream(model: &Transformer, layer: usize, pass: &Pass<'_>, args: &Args, form: &'static Form) -> Result<Stream> {
+    let decoder = &model.decoder;
     let mut signature = form.signature.to_vec();
     signature.extend(form.keyword);
     let arguments = arguments(args, &signature)?;
-    let shared = Shared { attention: vec![Attention::Sdpa], masks: vec![None], past: vec![0], ..Shared::default() };
+    let kinds = decoder.about.blueprint.kinds.iter().map(|kind| (kind.window, kind.rope)).collect::<Rc<[_]>>();
+    let shared = Shared {
+        attention: vec![decoder.about.attention(Attention::Sdpa)],
+        masks: kinds.iter().map(|_| vec![None]).collect(),
+        kinds,
+        rotary: decoder.rotary.as_ref().filter(|rotary| rotary.site.is_none()).cloned(),
+        past: vec![0],
+        ..Shared::default()
+    };
     let given = !arguments.args.is_empty() || arguments.kwargs.iter().any(|(name, _)| *name == "hidden_states");
     if !given {
         return Err(Raise::type_error("forward() missing 1 required positional argument: 'hidden_states'").into());
     }
-    Stream { hidden: Tokens::Packed(Tensor::new()), shared: Rc::new(shared), form }.read(pass, arguments)
+    let (hidden, kind) = (Tokens::Packed(Tensor::new()), decoder.kind(layer));
+    Stream { hidden, shared: Rc::new(shared), kind, form }.read(pass, arguments)
 }
 
 /// Takes Python's arguments, whose names must be among those given.
@@ -314,6 +331,7 @@ fn flow(value: &Value) -> std::result::Result<Flow, Raise> {
         Value::Bool(flag) => Tree::Bool(*flag),
         Value::Int(number) => Tree::Int(*number),
         Value::Float(number) => Tree::Float(*number),
+        Value::Str(text) => Tree::Object(Rc::new(text.to_string())),
         other => {
             let name = interpreter::types::type_name(other);
             return Err(Raise::type_error(format!("a model cannot compute with a value of type '{name}'")));
@@ -353,8 +371,11 @@ fn value(flow: &Flow) -> std::result::Result<Value, Raise> {
     })
 }
 
-/// Shows the caches of a pass as one segment sees them.
+/// Shows the caches of a pass as one segment sees them, or a text.
 pub fn show_object(object: &Rc<dyn std::any::Any>, segment: usize) -> Value {
+    if let Some(text) = object.downcast_ref::<&'static str>() {
+        return (*text).into();
+    }
     let caches = object.downcast_ref::<Caches>();
     let own = caches.and_then(|caches| caches.0.get(segment)).and_then(Option::as_ref);
     own.map_or(Value::None, Cache::value)

@@ -7,37 +7,16 @@ use interpreter::raise::Raise;
 use kernels::{Products, Weight, as_one, number};
 use tch::{Device, Kind, TchError, Tensor};
 
+use crate::attention::cap_at;
 use crate::pass::{Flow, Output, Parts, Pass, Result};
 use crate::tokens::Tokens;
 
-/// `torch.nn.Linear`: weight `[out, in]`.
+/// `torch.nn.Linear`, or `transformers.pytorch_utils.Conv1D`, whose weight lies the other way round.
 pub struct Linear {
-    pub site: Site,
-    pub weight: Rc<Weight>,
-    pub bias: Option<Tensor>,
-}
-
-/// `transformers.pytorch_utils.Conv1D`. Its weight is `[in, out]`; here it lies transposed, as kernels want it.
-pub struct Conv1D {
     pub site: Site,
     /// `[out, in]`.
     pub weight: Rc<Weight>,
-    pub bias: Tensor,
-}
-
-/// `torch.nn.LayerNorm` over the last dimension.
-pub struct LayerNorm {
-    pub site: Site,
-    pub weight: Tensor,
-    pub bias: Tensor,
-    pub eps: f64,
-}
-
-/// `LlamaRMSNorm`: the mean square is taken in fp32.
-pub struct RmsNorm {
-    pub site: Site,
-    pub weight: Tensor,
-    pub eps: f64,
+    pub bias: Option<Tensor>,
 }
 
 /// `torch.nn.Embedding`: weight `[entries, width]`.
@@ -45,6 +24,8 @@ pub struct Embedding {
     pub site: Site,
     pub weight: Tensor,
     pub padding: Option<i64>,
+    /// What embeddings are multiplied by, as one number of the weight's type.
+    pub scale: Option<Tensor>,
 }
 
 /// `torch.nn.Dropout`, which passes its input on: nothing is trained here.
@@ -183,9 +164,14 @@ impl Linear {
     }
 
     /// Runs on what each part wants logits of: at once where somebody is sure to read them, one product for all, and
-    /// else when somebody uses them.
-    pub fn run_logits(&self, pass: &mut Pass<'_>, input: Parts, now: &[bool]) -> Result<Logits> {
-        pass.module(self.site, input, |pass, Parts(inputs)| {
+    /// else when somebody uses them. What comes out is kept below the cap, if there is one, which the module knows
+    /// nothing of.
+    pub fn run_logits(&self, pass: &mut Pass<'_>, input: Parts, now: &[bool], cap: Option<f64>) -> Result<Logits> {
+        // Where somebody looks at the module, what it returns has to be there uncapped.
+        let shown = cap.is_some() && pass.wants(self.site).output;
+        let now: Vec<bool> = now.iter().map(|&now| now || shown).collect();
+        let own_cap = cap.filter(|_| !shown);
+        let mut logits = pass.module(self.site, input, |pass, Parts(inputs)| {
             let products = pass.products.of_head();
             let shared = |&(part, now): &(usize, &bool)| *now && pass.recorder(part).is_none();
             let sure = now.iter().enumerate().filter(shared).filter_map(|(part, _)| inputs.get(part));
@@ -194,13 +180,20 @@ impl Linear {
                 weight: Rc::clone(&self.weight),
                 bias: self.bias.as_ref().map(Tensor::shallow_clone),
                 products: products.clone(),
+                cap: own_cap,
             });
+            let capped = |logits: Tensor| match own_cap {
+                Some(cap) => cap_at(&logits, cap),
+                None => Ok(logits),
+            };
             let mut parts = Vec::with_capacity(inputs.len());
-            for (part, (input, now)) in inputs.iter().zip(now).enumerate() {
+            for (part, (input, now)) in inputs.iter().zip(&now).enumerate() {
                 let job = pass.recorder(part).map(|recorder| Rc::clone(&recorder.job));
                 parts.push(match (now, job) {
-                    (true, None) => computed.next().map(torch::Tensor::new).ok_or_else(missing)?,
-                    (true, Some(_)) => torch::Tensor::new(pass.paid(part, || Ok(self.compute(&products, input)?))?),
+                    (true, None) => torch::Tensor::new(capped(computed.next().ok_or_else(missing)?)?),
+                    (true, Some(_)) => {
+                        torch::Tensor::new(pass.paid(part, || Ok(capped(self.compute(&products, input)?)?))?)
+                    }
                     (false, job) => {
                         // A copy, which no block can write to any more.
                         let own = pass.paid(part, || Ok(Tensor::f_cat(&[input], 0)?))?;
@@ -209,7 +202,13 @@ impl Linear {
                 });
             }
             Ok(Logits(parts))
-        })
+        })?;
+        if let Some(cap) = cap.filter(|_| shown) {
+            for (part, logits) in logits.0.iter_mut().enumerate() {
+                *logits = torch::Tensor::new(pass.paid(part, || Ok(cap_at(logits.tch(), cap)?))?);
+            }
+        }
+        Ok(logits)
     }
 
     /// Multiplies several tensors, in one product where there are several.
@@ -225,46 +224,13 @@ fn missing() -> Raise {
     Raise::runtime_error("a part's logits got lost")
 }
 
-impl Conv1D {
-    pub fn compute(&self, products: &Products, input: &Tensor) -> std::result::Result<Tensor, TchError> {
-        differentiable(products.linear(input, &self.weight, Some(&self.bias))?)
-    }
-
-    pub fn run(&self, pass: &mut Pass<'_>, input: &Tokens) -> Result<Tokens> {
-        let run = |pass: &mut Pass<'_>, input: Tokens| pass.multiply(&input, &self.weight, Some(&self.bias));
-        pass.module(self.site, input.share(), run)
-    }
-}
-
-impl LayerNorm {
-    pub fn compute(&self, input: &Tensor) -> std::result::Result<Tensor, TchError> {
-        let (weight, bias) = (Some(&self.weight), Some(&self.bias));
-        differentiable(input.f_layer_norm(self.weight.size().as_slice(), weight, bias, self.eps, true)?)
-    }
-
-    pub fn run(&self, pass: &mut Pass<'_>, input: &Tokens) -> Result<Tokens> {
-        pass.unary(self.site, input, |input| self.compute(input))
-    }
-}
-
-impl RmsNorm {
-    pub fn compute(&self, input: &Tensor) -> std::result::Result<Tensor, TchError> {
-        let kind = input.f_kind()?;
-        let wide = if kind == Kind::Float { input.shallow_clone() } else { input.f_to_kind(Kind::Float)? };
-        let variance = wide.f_square()?.f_mean_dim(-1, true, Kind::Float)?;
-        let normed = wide.f_mul(&number::add(&variance, self.eps)?.f_rsqrt()?)?;
-        let normed = if kind == Kind::Float { normed } else { normed.f_to_kind(kind)? };
-        differentiable(self.weight.f_mul(&normed)?)
-    }
-
-    pub fn run(&self, pass: &mut Pass<'_>, input: &Tokens) -> Result<Tokens> {
-        pass.unary(self.site, input, |input| self.compute(input))
-    }
-}
-
 impl Embedding {
     pub fn compute(&self, ids: &Tensor) -> std::result::Result<Tensor, TchError> {
-        differentiable(torch::embedding(&self.weight, ids)?)
+        let embedded = torch::embedding(&self.weight, ids)?;
+        differentiable(match &self.scale {
+            Some(scale) => embedded.f_mul(scale)?,
+            None => embedded,
+        })
     }
 
     pub fn run(&self, pass: &mut Pass<'_>, ids: &Tokens) -> Result<Tokens> {

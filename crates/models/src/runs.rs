@@ -11,10 +11,12 @@ use engine::{Attention, Part, Site};
 use kernels::varlen::{self, Known};
 use tch::{Device, Kind, Tensor};
 
-use crate::attention::attend;
+use crate::attention::{Extent, Scores, attend};
 use crate::cache::{Cache, Layer, Place};
-use crate::decoder::{Attended, Rotations, Shared};
+use crate::decoder::{Attended, Shared};
+
 use crate::pass::{Pass, Result, no_part};
+use crate::rotary::Rotations;
 use crate::tokens::Tokens;
 
 /// Adjacent parts of a pass that attend in one call.
@@ -38,6 +40,13 @@ enum Form {
     Flat { single: bool },
 }
 
+/// An attention module: its site, its layer, and the layer's kind.
+pub struct At {
+    pub site: Site,
+    pub layer: usize,
+    pub kind: usize,
+}
+
 impl Run {
     /// Returns whether all parts lie end to end in one row.
     pub fn is_flat(&self) -> bool {
@@ -51,14 +60,14 @@ impl Shared {
     pub fn attend(
         &self,
         pass: &Pass<'_>,
-        at: (Site, usize),
+        at: &At,
         projected: &[&Tokens],
-        scaling: f64,
+        scores: &Scores,
         heads: impl Fn(&Pass<'_>, &Run) -> Result<[Tensor; 3]>,
     ) -> Result<Attended> {
         let (mut attended, mut weights) = (Vec::with_capacity(pass.layout.parts.len()), Vec::new());
         for run in self.runs(pass, at, projected) {
-            let own = || self.attend_run(pass, at, &run, heads(pass, &run)?, scaling);
+            let own = || self.attend_run(pass, at, &run, heads(pass, &run)?, scores);
             let (hidden, own_weights) = pass.paid(run.first, own)?;
             attended.push(hidden);
             weights.extend(own_weights);
@@ -67,7 +76,7 @@ impl Shared {
         Ok(Attended { hidden: pass.join(attended)?, weights: complete.then_some(weights) })
     }
 
-    fn runs(&self, pass: &Pass<'_>, at: (Site, usize), projected: &[&Tokens]) -> Vec<Run> {
+    fn runs(&self, pass: &Pass<'_>, at: &At, projected: &[&Tokens]) -> Vec<Run> {
         let mut runs: Vec<Run> = Vec::with_capacity(pass.layout.parts.len());
         let packed = if let Some(Tokens::Packed(tensor)) = projected.first() { Some(tensor) } else { None };
         let fits = |known: &Known, tokens: &Tokens| tokens.kind().is_ok_and(|kind| kind == known.kind);
@@ -96,7 +105,7 @@ impl Shared {
     fn form(
         &self,
         pass: &Pass<'_>,
-        (site, layer): (Site, usize),
+        &At { site, layer, kind }: &At,
         index: usize,
         projected: &Tensor,
         flat: bool,
@@ -104,7 +113,7 @@ impl Shared {
         let sdpa = self.attention.get(index).copied().unwrap_or_default() == Attention::Sdpa;
         let Some(&part) = pass.layout.parts.get(index) else { return Form::Alone };
         let turned = |own: &Rotations| own.are_made(index, part, projected);
-        if !sdpa || self.mask(index).is_some() || !self.rotations.as_deref().is_none_or(turned) {
+        if !sdpa || self.mask(kind, index).is_some() || !self.rotations(kind).is_none_or(turned) {
             return Form::Alone;
         }
         if flat {
@@ -122,17 +131,21 @@ impl Shared {
     fn attend_run(
         &self,
         pass: &Pass<'_>,
-        (site, layer): (Site, usize),
+        at: &At,
         run: &Run,
         [query, keys, values]: [Tensor; 3],
-        scaling: f64,
+        scores: &Scores,
     ) -> Result<(Tensor, Option<Tensor>)> {
         if let (true, Some(known)) = (run.is_flat(), &self.varlen) {
-            return Ok((self.attend_flat(pass, (site, layer), run, [&query, &keys, &values], scaling, known)?, None));
+            return Ok((self.attend_flat(pass, at, run, [&query, &keys, &values], scores.scaling, known)?, None));
         }
-        let (keys, values) = self.update(pass, (site, layer), run, keys, values)?;
-        let kind = self.attention.get(run.first).copied().unwrap_or_default();
-        Ok(attend(kind, &query, &keys, &values, self.mask(run.first), scaling)?)
+        let length = keys.size().get(2).copied().unwrap_or(0);
+        let (keys, values) = self.update(pass, at, run, keys, values)?;
+        let past = keys.size().get(2).copied().unwrap_or(length) - length;
+        let extent = Extent { rows: run.rows, length, past, window: self.window(at.kind) };
+        let (keys, values) = (extent.seen(keys)?, extent.seen(values)?);
+        let attention = self.attention.get(run.first).copied().unwrap_or_default();
+        Ok(attend(attention, &query, &keys, &values, self.mask(at.kind, run.first), scores)?)
     }
 
     /// Returns a part's cache; what a segment skips leaves no keys and values behind.
@@ -144,7 +157,7 @@ impl Shared {
     fn update(
         &self,
         pass: &Pass<'_>,
-        (site, layer): (Site, usize),
+        &At { site, layer, .. }: &At,
         run: &Run,
         keys: Tensor,
         values: Tensor,
@@ -155,7 +168,7 @@ impl Shared {
                 None => (keys, values),
             });
         }
-        // A copy, as a cache makes it: at the same steps, and out of reach of later edits of the projections' outputs.
+        // A copy, as a cache makes it: at the same steps, and out of extent of later edits of the projections' outputs.
         let all = Rc::new((Tensor::f_cat(&[keys], -2)?, Tensor::f_cat(&[values], -2)?));
         let rows = run.rows / i64::try_from(run.parts).unwrap_or(1);
         for (part, first) in (run.first..run.first + run.parts).zip(0..) {
@@ -169,7 +182,7 @@ impl Shared {
     fn attend_flat(
         &self,
         pass: &Pass<'_>,
-        (site, layer): (Site, usize),
+        &At { site, layer, .. }: &At,
         run: &Run,
         new: [&Tensor; 3],
         scaling: f64,
@@ -223,7 +236,7 @@ impl Member<'_> {
     /// Puts each row's new keys, or values, behind those that it has.
     fn join(members: &[Self], new: Tensor, of: fn(&Layer) -> &Tensor) -> Result<Tensor> {
         if members.iter().all(|member| member.before.is_none()) {
-            // A copy, if a cache is to keep it: out of reach of later edits of the projections' outputs.
+            // A copy, if a cache is to keep it: out of extent of later edits of the projections' outputs.
             let kept = members.iter().any(|member| member.cache.is_some());
             return Ok(if kept { Tensor::f_cat(&[new], 0)? } else { new });
         }
@@ -247,7 +260,7 @@ impl Rotations {
         let made = |own: &Tensor| {
             let [rows, length, _] = *own.size() else { return false };
             let fits = (rows == 1 || rows == part.rows) && length == part.length;
-            fits && own.kind() == like.kind() && own.device() == like.device()
+            fits && (own.kind() == like.kind() || own.kind() == Kind::Float) && own.device() == like.device()
         };
         self.cosines.get(index).is_some_and(made) && self.sines.get(index).is_some_and(made)
     }

@@ -12,27 +12,29 @@ use kernels::{BLOCK, Kernels, Products, Rows, Weight};
 use program::{Batching, Function, Heap, Ref};
 use tch::{Kind, Tensor};
 
+use crate::assembly::assemble;
 use crate::builder::{Builder, Node};
 use crate::cache::{self, Cache};
-use crate::config::{Config, Family};
+use crate::config::Config;
 use crate::course::Trunk;
 use crate::decoder::{self, Call, Decoder, Flags};
 use crate::error::LoadError;
+use crate::family::Attributes;
 use crate::generation::{Sampler, Settings};
-use crate::nn::Linear;
+use crate::layer::Layer;
 use crate::pass::{self, Nobody, Pass};
 use crate::tokenizer::Tokenizer;
 use crate::tokens::Recorder;
 use crate::weights::Weights;
-use crate::{gpt2, llama, modules, settings};
+use crate::{modules, settings};
 
 /// A decoder-only model with its head, its tokenizer and its settings.
 pub struct Transformer {
     pub(crate) config: Rc<Config>,
-    pub(crate) decoder: Box<dyn Decoder>,
-    pub(crate) head: Rc<Linear>,
+    pub(crate) decoder: Decoder,
     schema: Schema,
     nodes: Vec<Node>,
+    attributes: Vec<Attributes>,
     tokenizer: Rc<Tokenizer>,
     settings: Settings,
     kernels: Rc<Kernels>,
@@ -80,26 +82,15 @@ pub fn load(
     let tokenizer = Rc::new(Tokenizer::read(folder)?);
     let settings = Settings::read(folder, &config)?;
     let mut weights = Weights::open(folder, kind, device)?;
+    let blueprint = (config.family().blueprint)(&config)?;
     // Checkpoints of the model without its head leave its name out of their tensors' names.
-    weights.strip_unless_present(match config.family() {
-        Family::Gpt2 => "transformer.",
-        Family::Llama => "model.",
-    });
+    weights.strip_unless_present(&format!("{}.", blueprint.root.base.0));
     let mut builder = Builder::new(&mut weights, progress);
-    let (decoder, head): (Box<dyn Decoder>, _) = match config.family() {
-        Family::Gpt2 => {
-            let (model, head) = gpt2::build(&config, &mut builder, kind, device.into())?;
-            (Box::new(model), head)
-        }
-        Family::Llama => {
-            let (model, head) = llama::build(&config, &mut builder, kind, device.into())?;
-            (Box::new(model), head)
-        }
-    };
-    let (schema, nodes) = (builder.schema, builder.nodes);
-    weights.finish(config.flag("tie_word_embeddings").unwrap_or(false))?;
+    let decoder = assemble(&config, blueprint, &mut builder, (kind, device.into()))?;
+    let (schema, nodes, attributes) = (builder.schema, builder.nodes, builder.attributes);
+    weights.finish(decoder.about.blueprint.head.tied)?;
     let (config, kernels) = (Rc::new(config), Rc::default());
-    Ok(Box::new(Transformer { config, decoder, head, schema, nodes, tokenizer, settings, kernels, device }))
+    Ok(Box::new(Transformer { config, decoder, schema, nodes, attributes, tokenizer, settings, kernels, device }))
 }
 
 impl Transformer {
@@ -109,12 +100,15 @@ impl Transformer {
         let count = |tensor: &Tensor| u64::try_from(tensor.numel()).unwrap_or(0);
         let entries = |weight: &Weight| u64::try_from(weight.size().iter().product::<i64>()).unwrap_or(0);
         let of_node = |node: &Node| match node {
-            Node::Linear(linear) if linear.site == self.head.site && self.tied() => 0,
-            Node::Linear(linear) => entries(&linear.weight) + linear.bias.as_ref().map_or(0, count),
-            Node::Conv1D(conv) => entries(&conv.weight) + count(&conv.bias),
-            Node::LayerNorm(norm) => count(&norm.weight) + count(&norm.bias),
-            Node::RmsNorm(norm) => count(&norm.weight),
+            Node::Linear(linear) if linear.site == self.decoder.head.site && self.tied() => {
+                linear.bias.as_ref().map_or(0, count)
+            }
+            Node::Linear(linear) | Node::Conv1D(linear) => {
+                entries(&linear.weight) + linear.bias.as_ref().map_or(0, count)
+            }
+            Node::Norm(norm) => count(&norm.weight) + norm.bias.as_ref().map_or(0, count),
             Node::Embedding(embedding) => count(&embedding.weight),
+            Node::Layer(index) => self.decoder.at(*index).map_or(0, Layer::own_parameters),
             _ => 0,
         };
         self.nodes.iter().map(of_node).sum()
@@ -127,15 +121,25 @@ impl Transformer {
     /// # Errors
     /// When a kernel fails, or memory is short: what PyTorch says.
     pub fn warm_up(&self, tokens: i64) -> Result<(), Raise> {
+        let meet = |weight: &Weight, biased: bool, most: i64| {
+            self.kernels.meet(weight, biased, most).map_err(|error| pass::raise(&error))
+        };
         for node in &self.nodes {
-            let (weight, biased, most) = match node {
-                // Logits are computed in blocks.
-                Node::Linear(linear) if linear.site == self.head.site => (&linear.weight, false, BLOCK),
-                Node::Linear(linear) => (&linear.weight, linear.bias.is_some(), tokens),
-                Node::Conv1D(conv) => (&conv.weight, true, tokens),
-                _ => continue,
-            };
-            self.kernels.meet(weight, biased, most).map_err(|error| pass::raise(&error))?;
+            match node {
+                // Logits are computed in blocks, and so is what experts make.
+                Node::Linear(linear) if linear.site == self.decoder.head.site => {
+                    meet(&linear.weight, linear.bias.is_some(), BLOCK)?;
+                }
+                Node::Linear(linear) | Node::Conv1D(linear) => meet(&linear.weight, linear.bias.is_some(), tokens)?,
+                Node::Experts(index) => {
+                    let sparse = self.decoder.at(*index).ok().and_then(Layer::experts);
+                    let first = sparse.and_then(|sparse| sparse.experts.each.first());
+                    for (weight, bias) in first.iter().flat_map(|expert| [&expert.gate_up, &expert.down]) {
+                        meet(weight, bias.is_some(), BLOCK)?;
+                    }
+                }
+                _ => {}
+            }
         }
         if !self.device.is_cuda() {
             return Ok(());
@@ -150,26 +154,22 @@ impl Transformer {
     }
 
     fn tied(&self) -> bool {
-        self.config.flag("tie_word_embeddings").unwrap_or(false)
-    }
-
-    pub(crate) fn llama(&self) -> bool {
-        self.config.family() == Family::Llama
-    }
-
-    pub(crate) fn head_dim(&self) -> Option<i64> {
-        let own = self.config.size("head_dim").ok();
-        own.or_else(|| Some(self.config.size("hidden_size").ok()? / self.config.size("num_attention_heads").ok()?))
+        self.decoder.about.blueprint.head.tied
     }
 
     /// Returns how many numbers of keys and values a token has in a layer.
     fn kept(&self) -> i64 {
-        let heads = self.config.size("num_key_value_heads").or_else(|_| self.config.size("num_attention_heads"));
-        2 * heads.unwrap_or(0) * self.head_dim().unwrap_or(0)
+        let (_, key_heads, head_dim) = self.decoder.heads();
+        2 * key_heads * head_dim
     }
 
     pub(crate) fn config_value(&self) -> Value {
-        modules::config_object(&self.config, self.llama())
+        modules::config_object(&self.config)
+    }
+
+    pub(crate) fn attributes_of(&self, site: Site) -> &Attributes {
+        const NONE: &Attributes = &Attributes::new();
+        self.attributes.get(site.0 as usize).unwrap_or(NONE)
     }
 
     pub(crate) fn generation_config(&self) -> Value {
@@ -181,7 +181,7 @@ impl Transformer {
         Products::new(&self.kernels, rows)
     }
 
-    fn node(&self, site: Site) -> Option<&Node> {
+    pub(crate) fn node(&self, site: Site) -> Option<&Node> {
         self.nodes.get(site.0 as usize)
     }
 
@@ -192,7 +192,10 @@ impl Transformer {
         segments: &[Segment<torch::Tensor>],
         observer: &dyn Observer<torch::Tensor>,
     ) -> Vec<Vec<Rc<Trunk>>> {
-        let about = self.decoder.describe();
+        let about = &self.decoder.about;
+        if !about.forks() {
+            return segments.iter().map(|_| Vec::new()).collect();
+        }
         let first = about.layers.first();
         let before: Vec<Site> = self.schema.execution.iter().take_while(|site| Some(*site) != first).copied().collect();
         let early = |segment: usize| {
@@ -274,7 +277,7 @@ impl Model for Transformer {
         };
         pass.recorders = segments.iter().map(recorder).collect::<Option<_>>().unwrap_or_default();
         let records = !pass.recorders.is_empty();
-        let run = || decoder::run(&*self.decoder, &self.head, &mut pass, call).map_err(Interrupt::from);
+        let run = || decoder::run(&self.decoder, &mut pass, call).map_err(Interrupt::from);
         let output = if records { run() } else { tch::no_grad(run) };
         for (segment, done) in segments.iter_mut().zip(&pass.done) {
             segment.done = *done;
@@ -287,10 +290,7 @@ impl Model for Transformer {
     }
 
     fn positions(&self) -> Option<i64> {
-        match self.config.family() {
-            Family::Gpt2 => self.config.size("n_positions").ok(),
-            Family::Llama => None,
-        }
+        self.decoder.about.blueprint.positions
     }
 
     fn accept(&self, kwargs: &[(Rc<str>, Value)]) -> Result<(), Raise> {
@@ -303,23 +303,23 @@ impl Model for Transformer {
         let size = |name: &str| self.config.size(name).unwrap_or(0);
         // No sequence grows beyond the positions that there are.
         let total = total.min(size("max_position_embeddings").max(length));
-        let head_dim = self.head_dim().unwrap_or(0);
-        let (width, heads) = (size("hidden_size"), size("num_attention_heads"));
-        let inner = self.config.size("intermediate_size").unwrap_or(4 * width);
+        let (heads, _, head_dim) = self.decoder.heads();
+        let (width, attention) = (size("hidden_size"), self.decoder.about.attention(attention));
+        let inner = self.decoder.inner();
         let kept = self.kept();
-        let layers = i64::try_from(self.decoder.describe().layers.len()).unwrap_or(0);
+        let layers = i64::try_from(self.decoder.about.layers.len()).unwrap_or(0);
         let scores = if attention == Attention::Eager { 3 * heads * total } else { 0 };
         let wide = (2 * heads * head_dim + kept + scores).max(3 * inner);
         let numbers = [rows, length, 3 * width + wide].iter().fold(1_u64, |all, &size| all.saturating_mul(size as u64));
         let caches = [rows, total, layers, kept].iter().fold(1_u64, |all, &size| all.saturating_mul(size as u64));
-        let element = self.head.weight.kind().elt_size_in_bytes() as u64;
+        let element = self.decoder.head.weight.kind().elt_size_in_bytes() as u64;
         numbers.saturating_add(caches).saturating_mul(element)
     }
 
     fn trunks(&self, rows: &[Vec<i64>], attention: Attention, rest: &dyn Fn()) -> Result<Vec<engine::Trunk>, Raise> {
         let _unrecorded = tch::no_grad_guard();
         let products = self.products(Rows::Rounded);
-        let trunks = Trunk::compute(&*self.decoder, products, rows, attention, rest).map_err(|stop| {
+        let trunks = Trunk::compute(&self.decoder, products, rows, attention, rest).map_err(|stop| {
             match Interrupt::from(stop) {
                 Interrupt::Failed(raise) => raise,
                 Interrupt::Enough => Raise::runtime_error("nobody needs these rows"),
@@ -330,8 +330,12 @@ impl Model for Transformer {
     }
 
     fn trunk_bytes(&self, length: i64) -> u64 {
-        let size = |name: &str| self.config.size(name).unwrap_or(0);
-        Trunk::estimate(self.decoder.describe(), size("hidden_size"), self.kept(), length)
+        let about = &self.decoder.about;
+        if !about.forks() {
+            // Nobody could use it, so that it must not fit.
+            return u64::MAX;
+        }
+        Trunk::estimate(about, self.config.size("hidden_size").unwrap_or(0), self.kept(), length)
     }
 
     fn catch_up(&self) {
@@ -380,7 +384,7 @@ impl Model for Transformer {
     }
 
     fn new_cache(&self) -> Box<dyn Any> {
-        Box::new(Cache::new(self.decoder.describe().layers.len()))
+        Box::new(Cache::new(Rc::clone(&self.decoder.about.windows)))
     }
 
     fn expect(&self, cache: &dyn Any, longest: i64) {
@@ -410,14 +414,18 @@ impl Model for Transformer {
     }
 
     fn attribute(&self, machine: &Machine, site: Site, name: &str) -> Option<Value> {
-        modules::attribute(self, machine, self.node(site)?, name)
+        modules::attribute(self, machine, site, name)
     }
 
     fn effect(&self, _: &Machine, name: &str, usage: Use<'_>) -> Option<Effect> {
         let plain = match usage {
             Use::Store => false,
             Use::Read | Use::Call { .. } => {
-                modules::ATTRIBUTES.contains(&name) || cache::NAMES.contains(&name) || self.config.get(name).is_some()
+                let own = |attributes: &Attributes| attributes.iter().any(|(own, _)| *own == name);
+                modules::ATTRIBUTES.contains(&name)
+                    || cache::NAMES.contains(&name)
+                    || self.config.get(name).is_some()
+                    || self.attributes.iter().any(own)
             }
         };
         Effect::either(plain.then_some(Effect::Looks), torch::effects::of_object(name, usage))

@@ -22,7 +22,14 @@ const BUFFER_BYTES: usize = 4 << 20;
 
 /// Ends of the names of buffers that older files carry: GPT-2's causal masks, and the frequencies of rotary positions.
 /// They follow from the configuration.
-const BUFFERS: [&str; 3] = [".attn.bias", ".attn.masked_bias", ".rotary_emb.inv_freq"];
+const BUFFERS: [&str; 6] = [
+    ".attn.bias",
+    ".attn.masked_bias",
+    ".rotary_emb.inv_freq",
+    ".attention.bias",
+    ".attention.masked_bias",
+    ".attn.embed_positions",
+];
 
 /// Finds and reads tensors by name.
 pub struct Weights {
@@ -33,7 +40,7 @@ pub struct Weights {
     root: PathBuf,
     kind: Kind,
     device: Device,
-    left_out: &'static str,
+    left_out: String,
     read: HashSet<String>,
     read_bytes: u64,
     total_bytes: u64,
@@ -72,7 +79,7 @@ impl Weights {
             root,
             kind,
             device: device.into(),
-            left_out: "",
+            left_out: String::new(),
             read: HashSet::new(),
             read_bytes: 0,
             total_bytes: 0,
@@ -92,9 +99,9 @@ impl Weights {
     }
 
     /// Leaves a prefix out of the names asked for, unless a tensor's name begins with it.
-    pub fn strip_unless_present(&mut self, prefix: &'static str) {
+    pub fn strip_unless_present(&mut self, prefix: &str) {
         let present = self.entries.keys().any(|name| name.starts_with(prefix));
-        self.left_out = if present { "" } else { prefix };
+        self.left_out = if present { "" } else { prefix }.into();
     }
 
     /// Returns the bytes on disk read so far, and those of all tensors.
@@ -138,7 +145,21 @@ impl Weights {
     /// # Errors
     /// When it is missing, has another shape, or its file ends before it does.
     pub fn read(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, LoadError> {
-        let name = name.strip_prefix(self.left_out).unwrap_or(name);
+        self.read_as(name, shape, self.kind)
+    }
+
+    /// Returns whether there is a tensor.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.entries.contains_key(name.strip_prefix(self.left_out.as_str()).unwrap_or(name))
+    }
+
+    /// Reads a tensor of a shape in a type that is not that of the others.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn read_as(&mut self, name: &str, shape: &[i64], kind: Kind) -> Result<Tensor, LoadError> {
+        let name = name.strip_prefix(self.left_out.as_str()).unwrap_or(name);
         let Some(entry) = self.entries.get(name) else {
             return Err(LoadError::Missing { file: self.root.clone(), tensor: name.into() });
         };
@@ -160,7 +181,7 @@ impl Weights {
         self.buffer.resize(BUFFER_BYTES, 0);
         // Piece by piece, while each is in the processor's caches: a tensor as it is on disk never lies in memory as a whole.
         let count: i64 = shape.iter().product();
-        let tensor = Tensor::f_empty([count], (self.kind, self.device))?;
+        let tensor = Tensor::f_empty([count], (kind, self.device))?;
         let (mut rest, mut at) = (entry.bytes, 0);
         while rest > 0 {
             let length = rest.min(BUFFER_BYTES);

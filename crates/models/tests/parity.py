@@ -14,7 +14,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models as tokenizer_models
-from transformers import DynamicCache, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
 from transformers.activations import ACT2FN
 from transformers.utils import logging
 
@@ -41,6 +41,8 @@ def main():
         tree = [[path, type(module).__name__] for path, module in model.named_modules()]
         (at / "tree.json").write_text(json.dumps(tree))
         for attention in ("sdpa", "eager"):
+            if attention == "sdpa" and name.split("-")[0] in EAGER_ONLY:
+                continue
             model.set_attn_implementation(attention)
             for case, call in calls(model).items():
                 write(at / f"{case}-{attention}", model, attention, call)
@@ -71,6 +73,26 @@ def llama(**changes):
     ), **changes}))  # fmt: skip
 
 
+def other(model_type, **changes):
+    """A model of one of the families that call most things alike."""
+    common = dict(
+        num_hidden_layers=2, hidden_size=32, num_attention_heads=4, num_key_value_heads=2, intermediate_size=48,
+        max_position_embeddings=256, vocab_size=VOCABULARY, initializer_range=0.2, bos_token_id=0, eos_token_id=1,
+        pad_token_id=None,
+    )  # fmt: skip
+    if model_type == "gptj":
+        common = dict(
+            n_layer=2, n_embd=32, n_head=4, n_positions=64, vocab_size=VOCABULARY, initializer_range=0.2, bos_token_id=0,
+            eos_token_id=0,
+        )  # fmt: skip
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **{**common, **changes}))
+
+
+# Families without an implementation in sdpa.
+EAGER_ONLY = ["gemma2", "gptj", "gpt_oss"]
+
+YARN = dict(rope_type="yarn", rope_theta=10000.0, factor=4.0, original_max_position_embeddings=64)
+
 LLAMA3 = dict(
     rope_type="llama3", rope_theta=10000.0, factor=8.0, low_freq_factor=1.0, high_freq_factor=4.0,
     original_max_position_embeddings=32,
@@ -89,6 +111,60 @@ MODELS = {
     "llama-linear": lambda: llama(
         num_key_value_heads=1, hidden_act="gelu", rope_parameters=dict(rope_type="linear", rope_theta=500.0, factor=4.0)
     ),
+    "llama-dynamic": lambda: llama(
+        max_position_embeddings=32, rope_parameters=dict(rope_type="dynamic", rope_theta=10000.0, factor=3.0)
+    ),
+    "llama-yarn": lambda: llama(rope_parameters=YARN),
+    "qwen2": lambda: other("qwen2"),
+    "qwen2-windows": lambda: other(
+        "qwen2", num_hidden_layers=3, use_sliding_window=True, sliding_window=5, max_window_layers=1
+    ),
+    "qwen3": lambda: other("qwen3", head_dim=12, attention_bias=True),
+    "qwen3-windows": lambda: other(
+        "qwen3", head_dim=8, use_sliding_window=True, sliding_window=4, max_window_layers=1, tie_word_embeddings=True
+    ),
+    "mistral": lambda: other("mistral", sliding_window=6, head_dim=12),
+    "mistral-full": lambda: other("mistral", sliding_window=None, num_key_value_heads=4),
+    "gemma2": lambda: other(
+        "gemma2", num_hidden_layers=3, head_dim=12, sliding_window=5, query_pre_attn_scalar=20, final_logit_softcapping=6.0,
+        attn_logit_softcapping=4.0,
+    ),
+    "gemma2-uncapped": lambda: other(
+        "gemma2", head_dim=8, sliding_window=64, final_logit_softcapping=None, attn_logit_softcapping=None, attention_bias=True,
+    ),
+    "gemma3_text": lambda: other(
+        "gemma3_text", num_hidden_layers=3, head_dim=12, sliding_window=5, query_pre_attn_scalar=20,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"], rope_parameters={
+            "full_attention": dict(rope_type="linear", factor=8.0, rope_theta=1000000.0),
+            "sliding_attention": dict(rope_type="default", rope_theta=10000.0),
+        },
+    ),
+    "gemma3_text-capped": lambda: other(
+        "gemma3_text", head_dim=8, sliding_window=4, final_logit_softcapping=5.0, layer_types=["full_attention"] * 2,
+    ),
+    "phi3": lambda: other("phi3", sliding_window=6),
+    "phi3-long": lambda: other(
+        "phi3", num_key_value_heads=4, original_max_position_embeddings=32, partial_rotary_factor=0.5, rope_parameters=dict(
+            rope_type="longrope", short_factor=[1.0, 1.5], long_factor=[2.0, 3.0], rope_theta=10000.0,
+            partial_rotary_factor=0.5, original_max_position_embeddings=32,
+        ),
+    ),
+    "gpt_neox": lambda: other("gpt_neox", rotary_pct=0.5),
+    "gpt_neox-serial": lambda: other("gpt_neox", use_parallel_residual=False, attention_bias=False, hidden_act="gelu_fast"),
+    "gptj": lambda: other("gptj", rotary_dim=4),
+    "olmo2": lambda: other("olmo2"),
+    "olmo3": lambda: other("olmo3", num_hidden_layers=3, sliding_window=5, layer_types=[
+        "sliding_attention", "full_attention", "sliding_attention"]),
+    "olmo3-yarn": lambda: other("olmo3", sliding_window=4, num_key_value_heads=1, layer_types=[
+        "sliding_attention", "full_attention"], rope_parameters={
+            "full_attention": YARN, "sliding_attention": dict(rope_type="default", rope_theta=10000.0)}),
+    "mixtral": lambda: other("mixtral", num_local_experts=4, num_experts_per_tok=2, sliding_window=5),
+    "qwen3_moe": lambda: other(
+        "qwen3_moe", num_hidden_layers=3, head_dim=12, num_experts=5, num_experts_per_tok=2, moe_intermediate_size=20,
+        norm_topk_prob=True, mlp_only_layers=[1],
+    ),
+    "qwen3_moe-raw": lambda: other("qwen3_moe", head_dim=8, num_experts=3, num_experts_per_tok=3, moe_intermediate_size=16),
+    "gpt_oss": lambda: other("gpt_oss", head_dim=8, num_local_experts=4, num_experts_per_tok=2, sliding_window=5),
 }  # fmt: skip
 
 
@@ -184,7 +260,7 @@ def flatten(value, name, tensors):
 
 def write_generations(at, model):
     """Writes the prompts, and what generate() makes of them under several settings."""
-    model.set_attn_implementation("sdpa")
+    model.set_attn_implementation("eager" if at.name.split("-")[0] in EAGER_ONLY else "sdpa")
     prompts = torch.randint(2, VOCABULARY, (2, 5))
     cases = []
     for settings in GENERATIONS:

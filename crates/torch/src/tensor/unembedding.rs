@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use interpreter::raise::Raise;
 use interpreter::{HostResult, Machine, Outcome, Request, Value};
-use kernels::{Moment, Products, Weight, as_one};
+use kernels::{number, Moment, Products, Weight, as_one};
 use libtorch::ffi;
 use tch::TchError;
 
@@ -20,25 +20,42 @@ pub struct Head {
     pub bias: Option<tch::Tensor>,
     /// What others ask for at the same moment is multiplied too, so that no bits may depend on how many rows there are.
     pub products: Products,
+    /// Logits are kept below this by way of tanh.
+    pub cap: Option<f64>,
 }
 
 impl Head {
     fn product(&self, hidden: &tch::Tensor) -> Result<tch::Tensor, TchError> {
+        self.capped(self.uncapped(hidden)?)
+    }
+
+    fn uncapped(&self, hidden: &tch::Tensor) -> Result<tch::Tensor, TchError> {
         self.products.linear_in_pieces(hidden, &self.weight, self.bias.as_ref())
     }
 
-    /// Makes a product that was computed among others the outcome of its own hidden states, where gradients are
+    fn capped(&self, product: tch::Tensor) -> Result<tch::Tensor, TchError> {
+        match self.cap {
+            Some(cap) => number::multiply(&number::divide(&product, cap)?.f_tanh()?, cap),
+            None => Ok(product),
+        }
+    }
+
+    /// Makes a product that was computed among others, uncapped, the outcome of its own hidden states, where gradients are
     /// recorded of these.
     fn own(&self, hidden: &tch::Tensor, product: &tch::Tensor, moment: Moment) -> Result<tch::Tensor, TchError> {
         // A copy: a view would keep everybody's logits alive.
         let copy = tch::Tensor::f_cat(&[product], 0)?;
-        if hidden.requires_grad() { self.products.record(hidden, &self.weight, &copy, moment) } else { Ok(copy) }
+        let own = match hidden.requires_grad() {
+            true => self.products.record(hidden, &self.weight, &copy, moment)?,
+            false => copy,
+        };
+        self.capped(own)
     }
 
     /// Computes one column, without its dimension. Whoever asks for it has it to himself.
     fn column(&self, hidden: &tch::Tensor, at: i64) -> Result<tch::Tensor, TchError> {
         let bias = self.bias.as_ref().map(|bias| bias.f_narrow(0, at, 1)).transpose()?;
-        hidden.f_linear(&self.weight.dense()?.f_narrow(0, at, 1)?, bias.as_ref())?.f_squeeze_dim(-1)
+        self.capped(hidden.f_linear(&self.weight.dense()?.f_narrow(0, at, 1)?, bias.as_ref())?.f_squeeze_dim(-1)?)
     }
 }
 
@@ -320,7 +337,7 @@ impl Logits {
         let Some(head) = all.first().map(|one| Rc::clone(&one.head)) else { return Ok(Vec::new()) };
         let states =
             all.iter().flat_map(|one| std::iter::once(&one.hidden).chain(one.ahead.iter().map(|it| &it.states)));
-        let mut products = as_one(&states.collect::<Vec<_>>(), |all| head.product(all))?.into_iter();
+        let mut products = as_one(&states.collect::<Vec<_>>(), |all| head.uncapped(all))?.into_iter();
         let mut next = || products.next().ok_or_else(|| TchError::Shape("a block's logits got lost".into()));
         let mut parts = Vec::with_capacity(all.len());
         for one in all {

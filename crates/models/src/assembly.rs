@@ -1,0 +1,351 @@
+//! Makes a decoder of a family's blueprint: the module tree, and the weights that are read into it.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use kernels::{Weight, varlen};
+use tch::{Device, Kind, Tensor};
+
+use crate::attention::Scores;
+use crate::builder::{Builder, Node};
+use crate::config::Config;
+use crate::decoder::{Decoder, Description};
+use crate::embedding::Embed;
+use crate::error::LoadError;
+use crate::experts::{Expert, Experts, Router, Sparse};
+use crate::family::{self, Blueprint, Leaf, Leaves};
+use crate::feed_forward::{FeedForward, Way};
+use crate::layer::{Layer, Module, Step};
+use crate::nn::{Activation, Dropout, Linear};
+use crate::norm::Norm;
+use crate::rotary::RotaryEmbedding;
+use crate::self_attention::{Projections, SelfAttention};
+
+type Result<T> = std::result::Result<T, LoadError>;
+
+/// Makes the decoder that a configuration asks for.
+///
+/// # Errors
+/// For settings that are not supported, and weights that do not fit them.
+pub fn assemble(
+    config: &Config,
+    mut blueprint: Blueprint,
+    builder: &mut Builder<'_>,
+    (kind, device): (Kind, Device),
+) -> Result<Decoder> {
+    let (width, vocabulary) = (config.size("hidden_size")?, config.size("vocab_size")?);
+    let root = builder.open("", &blueprint.root.class, Node::Root);
+    let base = builder.open(blueprint.root.base.0, &blueprint.root.base.1, Node::Base);
+    let about = &blueprint.embedding;
+    let words =
+        builder.embedding(about.name, (&about.class, about.padding, about.scale), [vocabulary, width])?;
+    let positions = match about.positions {
+        Some((name, entries)) => Some(builder.embedding(name, ("Embedding", None, None), [entries, width])?),
+        None => None,
+    };
+    let dropout = about.dropout.map(|(name, probability)| builder.dropout(name, probability));
+    let embedding = Embed { words, positions, dropout };
+    builder.open(blueprint.layers, "ModuleList", Node::List);
+    let half = blueprint.rotary.as_ref().is_some_and(|rotary| rotary.half);
+    let mut layers = Vec::with_capacity(blueprint.layer.len());
+    for (index, layer) in blueprint.layer.iter().enumerate() {
+        layers.push(add_layer(builder, (index, layer), (width, half))?);
+    }
+    builder.close();
+    let norm = builder.norm(blueprint.norm.0, &blueprint.norm.1, width)?;
+    let rotary = match blueprint.rotary.take() {
+        Some(about) => Some(Rc::new(add_rotary(builder, about, (kind, device))?)),
+        None => None,
+    };
+    builder.close();
+    let head = builder.head("lm_head", &embedding.words, &blueprint.head)?;
+    builder.close();
+    let windows: Rc<[Option<i64>]> = layers.iter().map(|layer| blueprint.kinds.get(layer.kind)?.window).collect();
+    let head_dim = layers.iter().find_map(Layer::head_dim).unwrap_or(0);
+    let plain = windows.iter().all(Option::is_none) && !blueprint.eager;
+    let about = Description {
+        root,
+        base,
+        layers: layers.iter().map(|layer| layer.site).collect(),
+        windows,
+        kind,
+        device,
+        varlen: plain && varlen::has_kernels(kind, device, head_dim),
+        blueprint,
+    };
+    let decoder = Decoder { about, embedding, layers, norm, rotary, head };
+    builder.schema.layers.clone_from(&decoder.about.layers);
+    builder.schema.execution = decoder.order();
+    Ok(decoder)
+}
+
+fn add_layer(
+    builder: &mut Builder<'_>,
+    (index, layer): (usize, &family::Layer),
+    (width, half): (i64, bool),
+) -> Result<Layer> {
+    let site = builder.open(&index.to_string(), &layer.class, Node::Layer(index));
+    builder.describe(site, &layer.attributes);
+    let mut modules = Vec::with_capacity(layer.modules.len());
+    for (name, module) in &layer.modules {
+        modules.push(match module {
+            family::Module::Norm(norm) => Module::Norm(builder.norm(name, norm, width)?),
+            family::Module::Dropout(probability) => Module::Dropout(builder.dropout(name, *probability)),
+            family::Module::Attention(about) => Module::Attention(add_attention(builder, name, (index, about), half)?),
+            family::Module::FeedForward(about) => Module::FeedForward(add_feed_forward(builder, name, (index, about))?),
+            family::Module::Experts(about) => Module::Experts(add_experts(builder, name, (index, about), width)?),
+        });
+    }
+    builder.close();
+    let mut steps = Vec::with_capacity(layer.steps.len());
+    for step in &layer.steps {
+        steps.push(match step {
+            family::Step::Add(from, to) => Step::Add(*from, *to),
+            family::Step::Run(name, from, to) => {
+                let module = layer.modules.iter().position(|(module, _)| module == name);
+                Step::Run(module.ok_or_else(|| LoadError::Table((*name).into()))?, *from, *to)
+            }
+        });
+    }
+    Ok(Layer { site, kind: layer.kind, modules, steps, returns_weights: layer.returns_weights })
+}
+
+fn add_rotary(
+    builder: &mut Builder<'_>,
+    about: family::Rotary,
+    (kind, device): (Kind, Device),
+) -> Result<RotaryEmbedding> {
+    let site = about.module.map(|(name, class)| builder.plain(name, &class, Node::Rotary));
+    if let Some(site) = site {
+        builder.describe(site, &about.attributes);
+    }
+    let mut ropes = about.ropes;
+    ropes.iter_mut().try_for_each(|rope| rope.place(device))?;
+    Ok(RotaryEmbedding { site, ropes, types: about.types, keyword: about.keyword, wide: about.wide, half: about.half, kind })
+}
+
+/// Modules without modules inside, by name.
+#[derive(Default)]
+struct Built {
+    linears: HashMap<&'static str, Rc<Linear>>,
+    norms: HashMap<&'static str, Rc<Norm>>,
+    dropouts: HashMap<&'static str, Rc<Dropout>>,
+    activations: HashMap<&'static str, Rc<Activation>>,
+}
+
+impl Built {
+    fn add(builder: &mut Builder<'_>, leaves: &Leaves) -> Result<Self> {
+        let mut built = Self::default();
+        for &(name, ref leaf) in leaves {
+            match leaf {
+                &Leaf::Linear { inputs, outputs, bias } => {
+                    built.linears.insert(name, builder.linear(name, inputs, outputs, bias)?);
+                }
+                &Leaf::Conv1D { inputs, outputs } => {
+                    built.linears.insert(name, builder.conv1d(name, inputs, outputs)?);
+                }
+                Leaf::Norm { norm, width } => {
+                    built.norms.insert(name, builder.norm(name, norm, *width)?);
+                }
+                Leaf::Dropout(probability) => {
+                    built.dropouts.insert(name, builder.dropout(name, *probability));
+                }
+                Leaf::Activation(function, class) => {
+                    built.activations.insert(name, builder.activation(name, *function, class));
+                }
+            }
+        }
+        Ok(built)
+    }
+
+    fn linear(&self, name: &str) -> Result<Rc<Linear>> {
+        found(&self.linears, name)
+    }
+
+    fn dropout(&self, name: Option<&str>) -> Result<Option<Rc<Dropout>>> {
+        name.map(|name| found(&self.dropouts, name)).transpose()
+    }
+}
+
+fn found<T>(all: &HashMap<&'static str, Rc<T>>, name: &str) -> Result<Rc<T>> {
+    all.get(name).cloned().ok_or_else(|| LoadError::Table(name.into()))
+}
+
+fn add_attention(
+    builder: &mut Builder<'_>,
+    name: &str,
+    (index, about): (usize, &family::Attention),
+    half: bool,
+) -> Result<SelfAttention> {
+    let site = builder.open(name, &about.class, Node::Attention(index));
+    builder.describe(site, &about.attributes);
+    let sinks = match about.sinks {
+        Some(parameter) => {
+            let name = builder.path(parameter);
+            Some(builder.read_named(&name, &[about.heads])?)
+        }
+        None => None,
+    };
+    let built = Built::add(builder, &about.modules)?;
+    builder.close();
+    let projections = match about.projections {
+        family::Projections::Separate([query, key, value]) => {
+            Projections::Separate([built.linear(query)?, built.linear(key)?, built.linear(value)?])
+        }
+        family::Projections::Packed(all, cut) => Projections::Packed(built.linear(all)?, cut),
+    };
+    let head_norms = match &about.head_norms {
+        Some(norms) => {
+            let [queries, keys] = norms.names.map(|name| found(&built.norms, name));
+            Some((norms.over, [queries?, keys?]))
+        }
+        None => None,
+    };
+    Ok(SelfAttention {
+        site,
+        projections,
+        head_norms,
+        turn: about.turn.map(|turn| (turn, half)),
+        heads: about.heads,
+        key_heads: about.key_heads,
+        head_dim: about.head_dim,
+        scores: Scores { scaling: about.scaling, cap: about.cap, wide: about.wide, sinks },
+        output: built.linear(about.output)?,
+        dropout: built.dropout(about.dropout)?,
+    })
+}
+
+fn add_feed_forward(
+    builder: &mut Builder<'_>,
+    name: &str,
+    (index, about): (usize, &family::FeedForward),
+) -> Result<FeedForward> {
+    let site = builder.open(name, &about.class, Node::Mlp(index));
+    builder.describe(site, &about.attributes);
+    let built = Built::add(builder, &about.modules)?;
+    builder.close();
+    let act = |name| found(&built.activations, name);
+    let way = match about.way {
+        family::Way::Gated { gate, up, down, act: function } => Way::Gated {
+            gate: built.linear(gate)?,
+            up: built.linear(up)?,
+            down: built.linear(down)?,
+            act: act(function)?,
+        },
+        family::Way::GatedTogether { gate_up, down, act: function } => {
+            Way::GatedTogether { gate_up: built.linear(gate_up)?, down: built.linear(down)?, act: act(function)? }
+        }
+        family::Way::Plain { input, act: function, output, dropout } => Way::Plain {
+            input: built.linear(input)?,
+            act: act(function)?,
+            output: built.linear(output)?,
+            dropout: built.dropout(dropout)?,
+        },
+    };
+    Ok(FeedForward { site, argument: about.argument, way })
+}
+
+fn add_experts(
+    builder: &mut Builder<'_>,
+    name: &str,
+    (index, about): (usize, &family::Experts),
+    width: i64,
+) -> Result<Sparse> {
+    // Checkpoints may have a block of another name, with each expert's weights apart.
+    let outer = builder.path("");
+    let apart = about.apart.as_ref().filter(|apart| {
+        let first = format!("{outer}{}.experts.0.{}.weight", apart.block, apart.names[0]);
+        builder.has(&first)
+    });
+    let site = builder.open(name, &about.class, Node::Mlp(index));
+    builder.describe(site, &about.attributes);
+    let router_name = match apart {
+        Some(apart) => format!("{outer}{}.{}", apart.block, apart.router),
+        None => builder.path(about.router.0),
+    };
+    let weight = builder.read_named(&format!("{router_name}.weight"), &[about.count, width])?;
+    let bias = match about.biased {
+        true => Some(builder.read_named(&format!("{router_name}.bias"), &[about.count])?),
+        false => None,
+    };
+    let each = match apart {
+        Some(apart) => read_apart(builder, &format!("{outer}{}.experts", apart.block), apart, about, width)?,
+        None => {
+            let path = builder.path(about.experts.0);
+            read_together(builder, &path, about, width)?
+        }
+    };
+    let add = |builder: &mut Builder<'_>, router: bool| {
+        let (name, class) = if router { &about.router } else { &about.experts };
+        let (node, attributes) = match router {
+            true => (Node::Router(index), vec![("top_k", about.top.into()), ("num_experts", about.count.into())]),
+            false => (Node::Experts(index), vec![("num_experts", about.count.into())]),
+        };
+        let site = builder.plain(name, class, node);
+        builder.describe(site, &attributes);
+        site
+    };
+    let first = add(builder, about.router_first);
+    let second = add(builder, !about.router_first);
+    let (router, experts) = if about.router_first { (first, second) } else { (second, first) };
+    builder.close();
+    let linear = Rc::new(Linear { site: router, weight: Rc::new(Weight::new(&weight)?), bias });
+    Ok(Sparse {
+        site,
+        router: Router { site: router, linear, top: about.top, score: about.score },
+        experts: Experts { site: experts, gate: about.gate, each: Rc::new(each), biased: about.biased },
+        returns_scores: about.returns_scores,
+    })
+}
+
+fn read_apart(
+    builder: &mut Builder<'_>,
+    path: &str,
+    apart: &family::Apart,
+    about: &family::Experts,
+    width: i64,
+) -> Result<Vec<Expert>> {
+    let [gate, up, down] = apart.names;
+    let inner = about.inner;
+    let mut all = Vec::new();
+    for number in 0..about.count {
+        let gate = builder.read_named(&format!("{path}.{number}.{gate}.weight"), &[inner, width])?;
+        let up = builder.read_named(&format!("{path}.{number}.{up}.weight"), &[inner, width])?;
+        let down = builder.read_named(&format!("{path}.{number}.{down}.weight"), &[width, inner])?;
+        let gate_up = Rc::new(Weight::new(&Tensor::f_cat(&[gate, up], 0)?)?);
+        all.push(Expert { gate_up: (gate_up, None), down: (Rc::new(Weight::new(&down)?), None) });
+    }
+    Ok(all)
+}
+
+fn read_together(
+    builder: &mut Builder<'_>,
+    path: &str,
+    about: &family::Experts,
+    width: i64,
+) -> Result<Vec<Expert>> {
+    let (count, inner) = (about.count, about.inner);
+    let size = |outputs: i64, inputs: i64| if about.biased { [count, inputs, outputs] } else { [count, outputs, inputs] };
+    let gate_up = builder.read_named(&format!("{path}.gate_up_proj"), &size(2 * inner, width))?;
+    let down = builder.read_named(&format!("{path}.down_proj"), &size(width, inner))?;
+    let (mut gate_up_bias, mut down_bias) = (None, None);
+    if about.biased {
+        gate_up_bias = Some(builder.read_named(&format!("{path}.gate_up_proj_bias"), &[count, 2 * inner])?);
+        down_bias = Some(builder.read_named(&format!("{path}.down_proj_bias"), &[count, width])?);
+    }
+    let own = |all: &Tensor, number: i64| -> Result<Rc<Weight>> {
+        let own = all.f_select(0, number)?;
+        let own = if about.biased { own.f_transpose(0, 1)? } else { own };
+        // A copy: a view would keep all experts' weights, which are packed one by one.
+        Ok(Rc::new(Weight::new(&Tensor::f_cat(&[own.f_contiguous()?], 0)?)?))
+    };
+    let bias = |all: &Option<Tensor>, number: i64| all.as_ref().map(|all| all.f_select(0, number)).transpose();
+    (0..count)
+        .map(|number| {
+            Ok(Expert {
+                gate_up: (own(&gate_up, number)?, bias(&gate_up_bias, number)?),
+                down: (own(&down, number)?, bias(&down_bias, number)?),
+            })
+        })
+        .collect()
+}

@@ -1,0 +1,61 @@
+//! The first hidden states of a model.
+
+use std::rc::Rc;
+
+use engine::{Part, Site};
+use tch::Tensor;
+
+use crate::nn::{Dropout, Embedding};
+use crate::pass::{Parts, Pass, Result};
+use crate::tokens::Tokens;
+
+/// Tables of words, and perhaps of positions.
+pub struct Embed {
+    pub words: Rc<Embedding>,
+    pub positions: Option<Rc<Embedding>>,
+    pub dropout: Option<Rc<Dropout>>,
+}
+
+impl Embed {
+    /// Embeds ids at positions, `[rows or 1, length]`, one tensor for each part.
+    pub fn run(&self, pass: &mut Pass<'_>, ids: Vec<Tensor>, positions: &[Rc<Tensor>]) -> Result<Tokens> {
+        let ids = pass.join(ids)?;
+        let mut hidden = self.words.run(pass, &ids)?;
+        if let Some(table) = &self.positions {
+            let positions = embed_positions(table, pass, positions)?;
+            hidden = pass.both(&hidden, &positions, Tensor::f_add)?;
+        }
+        match &self.dropout {
+            Some(dropout) => dropout.run(pass, &hidden),
+            None => Ok(hidden),
+        }
+    }
+
+    /// Lists the modules in the order in which they run.
+    pub fn order(&self) -> Vec<Site> {
+        let positions = self.positions.as_ref().map(|table| table.site);
+        let dropout = self.dropout.as_ref().map(|dropout| dropout.site);
+        [self.words.site].into_iter().chain(positions).chain(dropout).collect()
+    }
+}
+
+fn embed_positions(table: &Embedding, pass: &mut Pass<'_>, positions: &[Rc<Tensor>]) -> Result<Tokens> {
+    let wants = pass.wants(table.site);
+    if pass.single() || !pass.recorders.is_empty() || wants.input || wants.output {
+        let ids = positions.iter().map(|part| part.shallow_clone()).collect();
+        let embedded = table.run_parts(pass, Parts(ids))?.0;
+        if pass.single() {
+            return pass.join(embedded);
+        }
+        let mut parts = Vec::with_capacity(embedded.len());
+        for (part, &Part { rows, length, .. }) in embedded.iter().zip(&pass.layout.parts) {
+            parts.push(part.f_expand([rows, length, -1], false)?);
+        }
+        return pass.join(parts);
+    }
+    let mut flat = Vec::with_capacity(positions.len());
+    for (part, &Part { rows, length, .. }) in positions.iter().zip(&pass.layout.parts) {
+        flat.push(part.f_expand([rows, length], false)?.f_reshape([-1])?);
+    }
+    Ok(Tokens::Packed(table.compute(&Tensor::f_cat(&flat, 0)?)?))
+}

@@ -1,0 +1,176 @@
+//! GPT-2: learned positions, one projection for queries, keys and values, norms before each block.
+
+use super::{Result, function, layer_norm, pre_norm_steps};
+use crate::config::Config;
+use crate::family::{
+    Attention, Blueprint, Calls, Cut, Embedding, Family, FeedForward, Form, Head, Kind, Layer, Leaf, Module, Projections,
+    Returns, Root, Way,
+};
+
+pub const FAMILY: Family = Family {
+    model_type: "gpt2",
+    config_class: "GPT2Config",
+    defaults: r#"{
+        "vocab_size": 50257, "n_positions": 1024, "n_embd": 768, "n_layer": 12, "n_head": 12, "n_inner": null,
+        "activation_function": "gelu_new", "resid_pdrop": 0.1, "embd_pdrop": 0.1, "attn_pdrop": 0.1,
+        "layer_norm_epsilon": 1e-05, "initializer_range": 0.02, "summary_type": "cls_index", "summary_use_proj": true,
+        "summary_activation": null, "summary_proj_to_labels": true, "summary_first_dropout": 0.1,
+        "scale_attn_weights": true, "use_cache": true, "bos_token_id": 50256, "eos_token_id": 50256,
+        "pad_token_id": null, "scale_attn_by_inverse_layer_idx": false, "reorder_and_upcast_attn": false,
+        "add_cross_attention": false, "tie_word_embeddings": true
+    }"#,
+    aliases: &[
+        ("hidden_size", "n_embd"),
+        ("max_position_embeddings", "n_positions"),
+        ("num_attention_heads", "n_head"),
+        ("num_hidden_layers", "n_layer"),
+        ("torch_dtype", "dtype"),
+    ],
+    complete: |_| Ok(()),
+    blueprint,
+};
+
+const CALLS: Calls = Calls {
+    base: Form {
+        positional: &["input_ids"],
+        keyword: &[
+            "past_key_values",
+            "attention_mask",
+            "token_type_ids",
+            "position_ids",
+            "inputs_embeds",
+            "encoder_hidden_states",
+            "encoder_attention_mask",
+            "use_cache",
+        ],
+        signature: &["input_ids", "past_key_values", "attention_mask", "token_type_ids", "position_ids"],
+    },
+    layer: Form {
+        positional: &["hidden_states", "past_key_values", "attention_mask", "encoder_hidden_states"],
+        keyword: &["encoder_attention_mask", "use_cache", "position_ids"],
+        signature: &["hidden_states", "past_key_values", "attention_mask", "encoder_hidden_states"],
+    },
+    attention: Form {
+        positional: &["hidden_states"],
+        keyword: &["past_key_values", "attention_mask", "use_cache", "position_ids"],
+        signature: &["hidden_states", "past_key_values", "attention_mask"],
+    },
+};
+
+fn blueprint(config: &Config) -> Result<Blueprint> {
+    for key in ["add_cross_attention", "reorder_and_upcast_attn"] {
+        if config.flag(key)? {
+            return Err(config.wrong(key, "true is not supported"));
+        }
+    }
+    let (width, heads) = (config.size("n_embd")?, config.size("n_head")?);
+    if width % heads != 0 {
+        return Err(config.wrong("n_embd", format!("{width} does not divide into {heads} heads")));
+    }
+    let norm = layer_norm(config.number("layer_norm_epsilon")?);
+    let residual = config.number("resid_pdrop")?;
+    let layer = |index| -> Result<Layer> {
+        Ok(Layer {
+            class: "GPT2Block".into(),
+            kind: 0,
+            modules: vec![
+                ("ln_1", Module::Norm(norm.clone())),
+                ("attn", Module::Attention(attention(config, (width, heads), index)?)),
+                ("ln_2", Module::Norm(norm.clone())),
+                ("mlp", Module::FeedForward(mlp(config, width, residual)?)),
+            ],
+            steps: pre_norm_steps(["ln_1", "attn", "ln_2", "mlp"]),
+            returns_weights: false,
+            attributes: Vec::new(),
+        })
+    };
+    let positions = config.size("n_positions")?;
+    Ok(Blueprint {
+        root: Root {
+            class: "GPT2LMHeadModel".into(),
+            base: ("transformer", "GPT2Model".into()),
+            returns: Returns::CrossAttentions,
+            declares_flags: true,
+            restores_length: true,
+            attributes: vec![("embed_dim", width.into())],
+        },
+        embedding: Embedding {
+            name: "wte",
+            class: "Embedding".into(),
+            padding: None,
+            scale: None,
+            positions: Some(("wpe", positions)),
+            dropout: Some(("drop", config.number("embd_pdrop")?)),
+        },
+        layers: "h",
+        layer: (0..usize::try_from(config.size("n_layer")?).unwrap_or(0)).map(layer).collect::<Result<_>>()?,
+        kinds: vec![Kind { window: None, rope: 0 }],
+        norm: ("ln_f", norm),
+        rotary: None,
+        head: Head { bias: false, tied: config.flag("tie_word_embeddings")?, cap: None },
+        calls: &CALLS,
+        positions: Some(positions),
+        eager: false,
+    })
+}
+
+fn attention(config: &Config, (width, heads): (i64, i64), index: usize) -> Result<Attention> {
+    let head_dim = width / heads;
+    let (scaled, by_layer) = (config.flag("scale_attn_weights")?, config.flag("scale_attn_by_inverse_layer_idx")?);
+    let mut scaling = if scaled { (head_dim as f64).powf(-0.5) } else { 1.0 };
+    if by_layer {
+        scaling /= (index + 1) as f64;
+    }
+    Ok(Attention {
+        class: "GPT2Attention".into(),
+        modules: vec![
+            ("c_attn", Leaf::Conv1D { inputs: width, outputs: 3 * width }),
+            ("c_proj", Leaf::Conv1D { inputs: width, outputs: width }),
+            ("attn_dropout", Leaf::Dropout(config.number("attn_pdrop")?)),
+            ("resid_dropout", Leaf::Dropout(config.number("resid_pdrop")?)),
+        ],
+        projections: Projections::Packed("c_attn", Cut::Widths),
+        head_norms: None,
+        turn: None,
+        heads,
+        key_heads: heads,
+        head_dim,
+        scaling,
+        cap: None,
+        wide: false,
+        sinks: None,
+        output: "c_proj",
+        dropout: Some("resid_dropout"),
+        attributes: vec![
+            ("config", serde_json::Value::Null),
+            ("layer_idx", index.into()),
+            ("embed_dim", width.into()),
+            ("num_heads", heads.into()),
+            ("head_dim", head_dim.into()),
+            ("split_size", width.into()),
+            ("scaling", scaling.into()),
+            ("scale_attn_weights", scaled.into()),
+            ("scale_attn_by_inverse_layer_idx", by_layer.into()),
+            ("reorder_and_upcast_attn", false.into()),
+            ("is_cross_attention", false.into()),
+            ("is_causal", true.into()),
+        ],
+    })
+}
+
+fn mlp(config: &Config, width: i64, dropout: f64) -> Result<FeedForward> {
+    let inner = config.optional_size("n_inner")?.unwrap_or(4 * width);
+    let (function, class) = function(config, "activation_function")?;
+    Ok(FeedForward {
+        class: "GPT2MLP".into(),
+        argument: "hidden_states",
+        modules: vec![
+            ("c_fc", Leaf::Conv1D { inputs: width, outputs: inner }),
+            ("c_proj", Leaf::Conv1D { inputs: inner, outputs: width }),
+            ("act", Leaf::Activation(function, class)),
+            ("dropout", Leaf::Dropout(dropout)),
+        ],
+        way: Way::Plain { input: "c_fc", act: "act", output: "c_proj", dropout: Some("dropout") },
+        attributes: Vec::new(),
+    })
+}

@@ -1,0 +1,191 @@
+//! GPT-J: attention and feed-forward block beside each other behind one norm; neighbouring dimensions rotated, by each
+//! attention itself; scores in float32.
+
+use serde_json::Value as Json;
+
+use super::{Result, function, layer_norm, linear};
+use crate::config::Config;
+use crate::family::{
+    Attention, Blueprint, Calls, Embedding, Family, FeedForward, Form, Head, Kind, Layer, Leaf, Module, Norm, Pairs,
+    Projections, Register, Returns, Root, Rotary, Step, Turn, Way,
+};
+use crate::rope::Rope;
+
+pub const FAMILY: Family = Family {
+    model_type: "gptj",
+    config_class: "GPTJConfig",
+    defaults: r#"{
+        "vocab_size": 50400, "n_positions": 2048, "n_embd": 4096, "n_layer": 28, "n_head": 16, "rotary_dim": 64,
+        "n_inner": null, "activation_function": "gelu_new", "resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0,
+        "layer_norm_epsilon": 1e-05, "initializer_range": 0.02, "use_cache": true, "bos_token_id": 50256,
+        "eos_token_id": 50256, "pad_token_id": null, "tie_word_embeddings": false
+    }"#,
+    aliases: &[
+        ("hidden_size", "n_embd"),
+        ("max_position_embeddings", "n_positions"),
+        ("num_attention_heads", "n_head"),
+        ("num_hidden_layers", "n_layer"),
+        ("torch_dtype", "dtype"),
+    ],
+    complete: |_| Ok(()),
+    blueprint,
+};
+
+const CALLS: Calls = Calls {
+    base: Form {
+        positional: &["input_ids"],
+        keyword: &[
+            "past_key_values",
+            "attention_mask",
+            "token_type_ids",
+            "position_ids",
+            "inputs_embeds",
+            "use_cache",
+            "output_attentions",
+            "output_hidden_states",
+            "return_dict",
+        ],
+        signature: &["input_ids", "past_key_values", "attention_mask", "token_type_ids", "position_ids"],
+    },
+    layer: Form {
+        positional: &["hidden_states"],
+        keyword: &["layer_past", "attention_mask", "position_ids", "use_cache", "output_attentions"],
+        signature: &["hidden_states", "layer_past", "attention_mask", "position_ids", "use_cache"],
+    },
+    attention: Form {
+        positional: &[],
+        keyword: &["hidden_states", "layer_past", "attention_mask", "position_ids", "use_cache", "output_attentions"],
+        signature: &["hidden_states", "layer_past", "attention_mask", "position_ids", "use_cache"],
+    },
+};
+
+fn blueprint(config: &Config) -> Result<Blueprint> {
+    let (width, heads) = (config.size("n_embd")?, config.size("n_head")?);
+    if width % heads != 0 {
+        return Err(config.wrong("n_embd", format!("{width} does not divide into {heads} heads")));
+    }
+    let turned = match config.optional_size("rotary_dim")? {
+        Some(turned) if turned % 2 == 0 && turned <= width / heads => turned,
+        Some(_) => return Err(config.wrong("rotary_dim", "needs an even number that is no larger than a head")),
+        None => return Err(config.wrong("rotary_dim", "null is not supported: it needs a number")),
+    };
+    let norm = layer_norm(config.number("layer_norm_epsilon")?);
+    let layers = usize::try_from(config.size("n_layer")?).unwrap_or(0);
+    let positions = config.size("n_positions")?;
+    Ok(Blueprint {
+        root: Root {
+            class: "GPTJForCausalLM".into(),
+            base: ("transformer", "GPTJModel".into()),
+            returns: Returns::Plain,
+            declares_flags: true,
+            restores_length: true,
+            attributes: vec![("embed_dim", width.into())],
+        },
+        embedding: Embedding {
+            name: "wte",
+            class: "Embedding".into(),
+            padding: None,
+            scale: None,
+            positions: None,
+            dropout: Some(("drop", config.number("embd_pdrop")?)),
+        },
+        layers: "h",
+        layer: (0..layers).map(|index| layer(config, &norm, (index, turned))).collect::<Result<_>>()?,
+        kinds: vec![Kind { window: None, rope: 0 }],
+        norm: ("ln_f", norm.clone()),
+        rotary: Some(Rotary {
+            module: None,
+            ropes: vec![Rope::plain(10_000.0, turned)?],
+            types: Vec::new(),
+            keyword: false,
+            wide: false,
+            half: true,
+            attributes: Vec::new(),
+        }),
+        head: Head { bias: true, tied: config.flag("tie_word_embeddings")?, cap: None },
+        calls: &CALLS,
+        positions: Some(positions),
+        eager: true,
+    })
+}
+
+fn layer(config: &Config, norm: &Norm, (index, turned): (usize, i64)) -> Result<Layer> {
+    use Register::{Attended, Branch, Hidden};
+    Ok(Layer {
+        class: "GPTJBlock".into(),
+        kind: 0,
+        modules: vec![
+            ("ln_1", Module::Norm(norm.clone())),
+            ("attn", Module::Attention(attention(config, index, turned)?)),
+            ("mlp", Module::FeedForward(mlp(config)?)),
+        ],
+        steps: vec![
+            Step::Run("ln_1", Hidden, Branch),
+            Step::Run("attn", Branch, Attended),
+            Step::Run("mlp", Branch, Branch),
+            Step::Add(Branch, Attended),
+            Step::Add(Attended, Hidden),
+        ],
+        returns_weights: true,
+        attributes: Vec::new(),
+    })
+}
+
+fn attention(config: &Config, index: usize, turned: i64) -> Result<Attention> {
+    let (width, heads) = (config.size("n_embd")?, config.size("n_head")?);
+    let head_dim = width / heads;
+    let root = (head_dim as f64).sqrt();
+    Ok(Attention {
+        class: "GPTJAttention".into(),
+        modules: vec![
+            ("attn_dropout", Leaf::Dropout(config.number("attn_pdrop")?)),
+            ("resid_dropout", Leaf::Dropout(config.number("resid_pdrop")?)),
+            ("k_proj", linear(width, width, false)),
+            ("v_proj", linear(width, width, false)),
+            ("q_proj", linear(width, width, false)),
+            ("out_proj", linear(width, width, false)),
+        ],
+        projections: Projections::Separate(["q_proj", "k_proj", "v_proj"]),
+        head_norms: None,
+        turn: Some(Turn { pairs: Pairs::Neighbours, width: turned }),
+        heads,
+        key_heads: heads,
+        head_dim,
+        scaling: 1.0 / root,
+        cap: None,
+        wide: true,
+        sinks: None,
+        output: "out_proj",
+        dropout: Some("resid_dropout"),
+        attributes: vec![
+            ("config", Json::Null),
+            ("max_positions", config.size("n_positions")?.into()),
+            ("layer_idx", index.into()),
+            ("embed_dim", width.into()),
+            ("num_attention_heads", heads.into()),
+            ("head_dim", head_dim.into()),
+            ("scale_attn", root.into()),
+            ("rotary_dim", turned.into()),
+            ("pos_embd_dim", turned.into()),
+            ("is_causal", true.into()),
+        ],
+    })
+}
+
+fn mlp(config: &Config) -> Result<FeedForward> {
+    let width = config.size("n_embd")?;
+    let inner = config.optional_size("n_inner")?.unwrap_or(4 * width);
+    let (function, class) = function(config, "activation_function")?;
+    Ok(FeedForward {
+        class: "GPTJMLP".into(),
+        argument: "hidden_states",
+        modules: vec![
+            ("fc_in", linear(width, inner, true)),
+            ("fc_out", linear(inner, width, true)),
+            ("act", Leaf::Activation(function, class)),
+            ("dropout", Leaf::Dropout(config.number("resid_pdrop")?)),
+        ],
+        way: Way::Plain { input: "fc_in", act: "act", output: "fc_out", dropout: Some("dropout") },
+        attributes: Vec::new(),
+    })
+}

@@ -1,0 +1,226 @@
+//! A decoder layer: its modules, and the steps that its forward takes with them.
+
+use std::rc::Rc;
+
+use engine::{Site, Tree};
+use interpreter::raise::Raise;
+use tch::Tensor;
+
+use crate::decoder::{Attended, Stream};
+use crate::experts::Sparse;
+use crate::family::{Form, Register};
+use crate::feed_forward::FeedForward;
+use crate::nn::Dropout;
+use crate::norm::Norm;
+use crate::pass::{Flow, Output, Pass, Result, leaves};
+use crate::self_attention::SelfAttention;
+use crate::tokens::Tokens;
+
+pub struct Layer {
+    pub site: Site,
+    pub kind: usize,
+    pub modules: Vec<Module>,
+    pub steps: Vec<Step>,
+    pub returns_weights: bool,
+}
+
+/// See [`crate::family::Module`].
+pub enum Module {
+    Norm(Rc<Norm>),
+    Dropout(Rc<Dropout>),
+    Attention(SelfAttention),
+    FeedForward(FeedForward),
+    Experts(Sparse),
+}
+
+/// See [`crate::family::Step`]; a module by its number.
+#[derive(Clone, Copy)]
+pub enum Step {
+    Run(usize, Register, Register),
+    Add(Register, Register),
+}
+
+impl Layer {
+    /// Runs the layer; its attention is called as `form` says.
+    pub fn run(&self, index: usize, pass: &mut Pass<'_>, stream: Stream, form: &'static Form) -> Result<Tokens> {
+        let through = pass.module(self.site, stream, |pass, stream| {
+            let mut registers = Registers { hidden: stream.hidden.share(), branch: None, attended: None };
+            let mut weights = None;
+            for &step in &self.steps {
+                match step {
+                    Step::Add(from, to) => {
+                        let sum = pass.both(registers.get(to)?, registers.get(from)?, Tensor::f_add)?;
+                        registers.set(to, sum);
+                    }
+                    Step::Run(module, from, to) => {
+                        let from = registers.get(from)?;
+                        let made = match self.modules.get(module).ok_or_else(lost)? {
+                            Module::Norm(norm) => norm.run(pass, from)?,
+                            Module::Dropout(dropout) => dropout.run(pass, from)?,
+                            Module::FeedForward(block) => block.run(pass, from)?,
+                            Module::Experts(block) => block.run(pass, from)?.hidden,
+                            Module::Attention(attention) => {
+                                let from = from.share();
+                                let attended = attention.run(index, pass, stream.with(from, form))?;
+                                weights = attended.weights;
+                                attended.hidden
+                            }
+                        };
+                        registers.set(to, made);
+                    }
+                }
+            }
+            Ok(Through { hidden: registers.hidden, weights: self.returns_weights.then_some(weights) })
+        })?;
+        Ok(through.hidden)
+    }
+
+    /// Runs the layer's attention alone.
+    pub fn attend(&self, index: usize, pass: &mut Pass<'_>, stream: Stream) -> Result<Attended> {
+        self.attention().ok_or_else(lost)?.run(index, pass, stream)
+    }
+
+    /// Runs the layer's feed-forward block alone.
+    pub fn feed(&self, pass: &mut Pass<'_>, hidden: &Tokens) -> Result<Flow> {
+        for module in &self.modules {
+            match module {
+                Module::FeedForward(block) => {
+                    let fed = block.run(pass, hidden)?;
+                    return Ok(pass.leaf(&fed));
+                }
+                Module::Experts(block) => return Ok(block.run(pass, hidden)?.show(pass)),
+                _ => {}
+            }
+        }
+        Err(lost().into())
+    }
+
+    /// Returns the dimensions of a head.
+    pub fn head_dim(&self) -> Option<i64> {
+        self.attention().map(|attention| attention.head_dim)
+    }
+
+    fn attention(&self) -> Option<&SelfAttention> {
+        self.modules.iter().find_map(|module| match module {
+            Module::Attention(attention) => Some(attention),
+            _ => None,
+        })
+    }
+
+    /// Returns each head's score for seeing nothing, if there are such.
+    pub fn sinks(&self) -> Option<&Tensor> {
+        self.attention()?.scores.sinks.as_ref()
+    }
+
+    /// Returns the number of parameters that are no module's of their own: those of sinks, routers and experts.
+    pub fn own_parameters(&self) -> u64 {
+        let count = |tensor: &Tensor| u64::try_from(tensor.numel()).unwrap_or(0);
+        let product = |(weight, bias): (&kernels::Weight, Option<&Tensor>)| {
+            u64::try_from(weight.size().iter().product::<i64>()).unwrap_or(0) + bias.map_or(0, count)
+        };
+        let experts = self.experts().map_or(0, |sparse| {
+            let router = &sparse.router.linear;
+            let each = sparse.experts.each.iter().flat_map(|expert| [&expert.gate_up, &expert.down]);
+            let all = each.map(|(weight, bias)| (&**weight, bias.as_ref())).map(product).sum::<u64>();
+            all + product((&router.weight, router.bias.as_ref()))
+        });
+        experts + self.sinks().map_or(0, count)
+    }
+
+    /// Returns what the feed-forward block calls what it is given.
+    pub fn argument(&self) -> &'static str {
+        let own = self.modules.iter().find_map(|module| match module {
+            Module::FeedForward(block) => Some(block.argument),
+            _ => None,
+        });
+        own.unwrap_or("hidden_states")
+    }
+
+    /// Returns the layer's experts, if it has any.
+    pub fn experts(&self) -> Option<&Sparse> {
+        self.modules.iter().find_map(|module| match module {
+            Module::Experts(block) => Some(block),
+            _ => None,
+        })
+    }
+
+    /// Lists the layer and its modules in the order in which they run.
+    pub fn order(&self) -> Vec<Site> {
+        let mut order = vec![self.site];
+        for step in &self.steps {
+            let Step::Run(module, ..) = step else { continue };
+            match self.modules.get(*module) {
+                Some(Module::Norm(norm)) => order.push(norm.site),
+                Some(Module::Dropout(dropout)) => order.push(dropout.site),
+                Some(Module::Attention(attention)) => {
+                    order.push(attention.site);
+                    order.extend(attention.order());
+                }
+                Some(Module::FeedForward(block)) => {
+                    order.push(block.site);
+                    order.extend(block.order());
+                }
+                Some(Module::Experts(block)) => {
+                    order.push(block.site);
+                    order.extend(block.order());
+                }
+                None => {}
+            }
+        }
+        order
+    }
+}
+
+fn lost() -> Raise {
+    Raise::runtime_error("a layer has no such module")
+}
+
+/// See [`Register`].
+struct Registers {
+    hidden: Tokens,
+    branch: Option<Tokens>,
+    attended: Option<Tokens>,
+}
+
+impl Registers {
+    fn get(&self, register: Register) -> Result<&Tokens> {
+        let found = match register {
+            Register::Hidden => Some(&self.hidden),
+            Register::Branch => self.branch.as_ref(),
+            Register::Attended => self.attended.as_ref(),
+        };
+        found.ok_or_else(|| Raise::runtime_error("a layer reads what it has not computed").into())
+    }
+
+    fn set(&mut self, register: Register, tokens: Tokens) {
+        match register {
+            Register::Hidden => self.hidden = tokens,
+            Register::Branch => self.branch = Some(tokens),
+            Register::Attended => self.attended = Some(tokens),
+        }
+    }
+}
+
+/// What a layer returns: hidden states, and for some families attention weights beside them.
+struct Through {
+    hidden: Tokens,
+    weights: Option<Option<Vec<Tensor>>>,
+}
+
+impl Output for Through {
+    fn show(&self, pass: &Pass<'_>) -> Flow {
+        let hidden = pass.leaf(&self.hidden);
+        match &self.weights {
+            None => hidden,
+            Some(weights) => Tree::Tuple(vec![hidden, weights.as_ref().map_or(Tree::None, leaves)]),
+        }
+    }
+
+    fn read(pass: &Pass<'_>, flow: Flow) -> Result<Self> {
+        let hidden = match flow {
+            Tree::Tuple(items) => items.into_iter().next().unwrap_or(Tree::None),
+            flow => flow,
+        };
+        Ok(Self { hidden: pass.tokens(hidden)?, weights: None })
+    }
+}
