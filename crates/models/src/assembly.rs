@@ -37,8 +37,7 @@ pub fn assemble(
     let root = builder.open("", &blueprint.root.class, Node::Root);
     let base = builder.open(blueprint.root.base.0, &blueprint.root.base.1, Node::Base);
     let about = &blueprint.embedding;
-    let words =
-        builder.embedding(about.name, (&about.class, about.padding, about.scale), [vocabulary, width])?;
+    let words = builder.embedding(about.name, (&about.class, about.padding, about.scale), [vocabulary, width])?;
     let positions = match about.positions {
         Some((name, entries)) => Some(builder.embedding(name, ("Embedding", None, None), [entries, width])?),
         None => None,
@@ -121,7 +120,15 @@ fn add_rotary(
     }
     let mut ropes = about.ropes;
     ropes.iter_mut().try_for_each(|rope| rope.place(device))?;
-    Ok(RotaryEmbedding { site, ropes, types: about.types, keyword: about.keyword, wide: about.wide, half: about.half, kind })
+    Ok(RotaryEmbedding {
+        site,
+        ropes,
+        types: about.types,
+        keyword: about.keyword,
+        wide: about.wide,
+        half: about.half,
+        kind,
+    })
 }
 
 /// Modules without modules inside, by name.
@@ -209,7 +216,13 @@ fn add_attention(
         heads: about.heads,
         key_heads: about.key_heads,
         head_dim: about.head_dim,
-        scores: Scores { scaling: about.scaling, cap: about.cap, wide: about.wide, sinks },
+        scores: Scores {
+            scaling: about.scaling,
+            cap: about.cap,
+            wide: about.wide,
+            sinks,
+            dropout: built.dropout(about.weights_dropout)?,
+        },
         output: built.linear(about.output)?,
         dropout: built.dropout(about.dropout)?,
     })
@@ -275,25 +288,26 @@ fn add_experts(
             read_together(builder, &path, about, width)?
         }
     };
-    let add = |builder: &mut Builder<'_>, router: bool| {
-        let (name, class) = if router { &about.router } else { &about.experts };
-        let (node, attributes) = match router {
-            true => (Node::Router(index), vec![("top_k", about.top.into()), ("num_experts", about.count.into())]),
-            false => (Node::Experts(index), vec![("num_experts", about.count.into())]),
-        };
-        let site = builder.plain(name, class, node);
-        builder.describe(site, &attributes);
+    let add_router = |builder: &mut Builder<'_>| {
+        let site = builder.plain(about.router.0, &about.router.1, Node::Router(index));
+        builder.describe(site, &vec![("top_k", about.top.into()), ("num_experts", about.count.into())]);
         site
     };
-    let first = add(builder, about.router_first);
-    let second = add(builder, !about.router_first);
-    let (router, experts) = if about.router_first { (first, second) } else { (second, first) };
+    let early = about.router_first.then(|| add_router(builder));
+    let experts = builder.open(about.experts.0, &about.experts.1, Node::Experts(index));
+    builder.describe(experts, &vec![("num_experts", about.count.into())]);
+    let act = match about.gate {
+        family::Gate::Plain(function, class) => Some(builder.activation("act_fn", function, class)),
+        family::Gate::Clamped { .. } => None,
+    };
+    builder.close();
+    let router = early.unwrap_or_else(|| add_router(builder));
     builder.close();
     let linear = Rc::new(Linear { site: router, weight: Rc::new(Weight::new(&weight)?), bias });
     Ok(Sparse {
         site,
         router: Router { site: router, linear, top: about.top, score: about.score },
-        experts: Experts { site: experts, gate: about.gate, each: Rc::new(each), biased: about.biased },
+        experts: Experts { site: experts, gate: about.gate, act, each: Rc::new(each), biased: about.biased },
         returns_scores: about.returns_scores,
     })
 }
@@ -318,14 +332,10 @@ fn read_apart(
     Ok(all)
 }
 
-fn read_together(
-    builder: &mut Builder<'_>,
-    path: &str,
-    about: &family::Experts,
-    width: i64,
-) -> Result<Vec<Expert>> {
+fn read_together(builder: &mut Builder<'_>, path: &str, about: &family::Experts, width: i64) -> Result<Vec<Expert>> {
     let (count, inner) = (about.count, about.inner);
-    let size = |outputs: i64, inputs: i64| if about.biased { [count, inputs, outputs] } else { [count, outputs, inputs] };
+    let size =
+        |outputs: i64, inputs: i64| if about.biased { [count, inputs, outputs] } else { [count, outputs, inputs] };
     let gate_up = builder.read_named(&format!("{path}.gate_up_proj"), &size(2 * inner, width))?;
     let down = builder.read_named(&format!("{path}.down_proj"), &size(width, inner))?;
     let (mut gate_up_bias, mut down_bias) = (None, None);

@@ -1,11 +1,14 @@
 //! Attention of one segment, as Hugging Face computes it.
 
+use std::rc::Rc;
+
 use engine::Attention;
 use kernels::number;
 use kernels::varlen::repeat;
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::decoder::Description;
+use crate::nn::Dropout;
 
 /// How scores become weights, besides the softmax.
 pub struct Scores {
@@ -17,6 +20,8 @@ pub struct Scores {
     pub wide: bool,
     /// A score of each head's for seeing nothing, `[heads]`.
     pub sinks: Option<Tensor>,
+    /// The module that weights go through.
+    pub dropout: Option<Rc<Dropout>>,
 }
 
 /// Which queries and keys meet: so many rows of new tokens, after so many that came before.
@@ -136,7 +141,7 @@ pub fn attend(
     let beyond = kernels::is_half(query.f_kind()?) && query.device() == Device::Cpu && head % kernels::STEP != 0;
     let own = |tensor: &Tensor| if beyond { tensor.f_contiguous() } else { Ok(tensor.shallow_clone()) };
     let (query, key, value) = (&own(query)?, &own(key)?, &own(value)?);
-    let groups = heads / key.size().get(1).copied().unwrap_or(heads).max(1);
+    let groups = groups(query, key);
     let (attended, weights) = match attention {
         Attention::Sdpa => {
             let past = key.size().get(2).copied().unwrap_or(length) - length;
@@ -159,13 +164,42 @@ pub fn attend(
             (attended, None)
         }
         Attention::Eager => {
-            let (key, value) = (repeat(key, groups)?, repeat(value, groups)?);
-            let weights = scores.weigh(query, &key, mask)?.f_to_kind(value.f_kind()?)?;
-            (weights.f_matmul(&value)?, Some(weights))
+            let weights = weigh(query, key, value, mask, scores)?;
+            return Ok((mix(&weights, value)?, Some(weights)));
         }
     };
     let attended = attended.f_transpose(1, 2)?.f_contiguous()?.f_view([rows, length, heads * head])?;
     Ok((attended, weights))
+}
+
+/// Makes `eager`'s weights of queries and keys, in the values' type.
+///
+/// # Errors
+/// When the shapes do not fit each other.
+pub fn weigh(
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    mask: Option<&Tensor>,
+    scores: &Scores,
+) -> Result<Tensor, TchError> {
+    let key = repeat(key, groups(query, key))?;
+    scores.weigh(query, &key, mask)?.f_to_kind(value.f_kind()?)
+}
+
+/// Adds up values by their weights: `[rows, length, heads · head_dim]`.
+///
+/// # Errors
+/// When the shapes do not fit each other.
+pub fn mix(weights: &Tensor, value: &Tensor) -> Result<Tensor, TchError> {
+    let value = repeat(value, groups(weights, value))?;
+    weights.f_matmul(&value)?.f_transpose(1, 2)?.f_contiguous()?.f_flatten(2, 3)
+}
+
+/// Returns how many heads share a head of keys and values.
+fn groups(heads: &Tensor, key_heads: &Tensor) -> i64 {
+    let count = |tensor: &Tensor| tensor.size().get(1).copied().unwrap_or(1);
+    count(heads) / count(key_heads).max(1)
 }
 
 impl Scores {

@@ -137,10 +137,11 @@ impl<'a> Builder<'a> {
         &mut self,
         name: &str,
         embedding: &Embedding,
-        &family::Head { bias, tied, .. }: &family::Head,
+        &family::Head { other_name, bias, tied, .. }: &family::Head,
     ) -> Result<Rc<Linear>, LoadError> {
         let size = embedding.weight.size();
-        let weight = if tied { embedding.weight.shallow_clone() } else { self.read(name, "weight", &size)? };
+        let read = other_name.filter(|other| self.has(&format!("{other}.weight"))).unwrap_or(name);
+        let weight = if tied { embedding.weight.shallow_clone() } else { self.read(read, "weight", &size)? };
         let bias = if bias { Some(self.read(name, "bias", size.get(..1).unwrap_or_default())?) } else { None };
         // Single columns are read of it as it is.
         Ok(self.add_linear(name, Weight::beside(&weight)?, bias))

@@ -224,12 +224,15 @@ pub struct Call {
     pub generating: Vec<bool>,
     /// How the arguments are shown: the root's callers use keywords for what they have.
     pub form: Option<&'static Form>,
+    /// Which flags the base model is handed.
+    pub handed_on: &'static [&'static str],
 }
 
 impl Call {
     /// Makes the arguments of the base model of the root's.
-    fn inner(self, form: &'static Form) -> Self {
-        Self { form: Some(form), ..self }
+    fn inner(self, about: &Blueprint) -> Self {
+        let [handed_on, _] = about.root.hands_on;
+        Self { form: Some(&about.calls.base), handed_on, ..self }
     }
 
     /// Returns the tokens that a segment's cache holds.
@@ -275,6 +278,7 @@ impl Call {
             "past_key_values" if self.generates() => caches(some_caches(&self.caches).as_ref()),
             "use_cache" => self.flags.use_cache.map_or(Tree::None, Tree::Bool),
             "output_router_logits" => Tree::Bool(false),
+            "return_dict" => Tree::Bool(true),
             name => {
                 let given = self.flags.given.iter().find(|(known, _)| *known == name);
                 given.map_or(Tree::None, |(_, flow)| flow.clone())
@@ -312,7 +316,7 @@ impl Input for Call {
                 kwargs.push((*name, flow));
             }
         }
-        let given = self.flags.given.iter().filter(|(name, _)| self.form.is_none() || PASSED_ON.contains(name));
+        let given = self.flags.given.iter().filter(|(name, _)| self.form.is_none() || self.handed_on.contains(name));
         for (name, flow) in given {
             if !form.keyword.contains(name) {
                 kwargs.push((name, flow.clone()));
@@ -348,12 +352,6 @@ impl Input for Call {
         Ok(self)
     }
 }
-
-/// Flags that every module hands to the next.
-const PASSED_ON: [&str; 4] = ["output_hidden_states", "output_attentions", "max_length", "prefix_length"];
-
-/// What the text-generation pipeline leaves among the arguments of a forward call, which no module knows.
-const UNKNOWN: [&str; 2] = ["max_length", "prefix_length"];
 
 /// Names arguments given by position.
 pub fn bind(arguments: Arguments, signature: &'static [&'static str]) -> Result<Vec<(&'static str, Flow)>> {
@@ -484,6 +482,7 @@ impl Shared {
             "past_key_values" | "layer_past" => caches(self.caches.as_ref()),
             "use_cache" => self.use_cache.map_or(Tree::None, Tree::Bool),
             "output_attentions" => Tree::Bool(self.attentions.is_some()),
+            "output_router_logits" => Tree::Bool(false),
             _ => Tree::None,
         })
     }
@@ -721,7 +720,7 @@ fn last_positions(pass: &Pass<'_>, hidden: &Tokens, keep: &[i64]) -> Result<(Vec
 /// Runs the model below its head, and returns its record.
 fn base(decoder: &Decoder, pass: &mut Pass<'_>, call: Call) -> Result<Record> {
     let about = &decoder.about;
-    pass.module(about.base, call.inner(&about.blueprint.calls.base), |pass, call| {
+    pass.module(about.base, call.inner(&about.blueprint), |pass, call| {
         let encoded = encode(decoder, pass, &call)?;
         let mut fields = vec![("last_hidden_state", pass.leaf(&encoded.hidden))];
         fields.extend(encoded.extras(pass));
@@ -769,12 +768,12 @@ pub fn share(decoder: &Decoder, pass: &Pass<'_>, call: &Call) -> Result<Shared> 
         varlen: about.varlen.then(|| Rc::new(varlen::Known::new(about.kind))),
         ..Shared::default()
     };
-    let passed_on = |name: &str| match about.blueprint.root.declares_flags {
-        // It hands down only what it does not know.
-        true => UNKNOWN.contains(&name),
-        false => PASSED_ON.contains(&name),
-    };
-    shared.flags = call.flags.given.iter().filter(|(name, _)| passed_on(name)).cloned().collect();
+    let [_, to_layers] = about.blueprint.root.hands_on;
+    shared.flags = call.flags.given.iter().filter(|(name, _)| to_layers.contains(name)).cloned().collect();
+    if !about.blueprint.calls.layer.keyword.contains(&"use_cache") {
+        // As layers have it that are not told.
+        shared.use_cache = Some(false);
+    }
     for (segment, part) in pass.layout.parts.iter().enumerate() {
         let shape = (part.rows, part.length);
         let past = call.past(segment);

@@ -3,7 +3,6 @@
 //! Which rows an expert multiplies depends on what tokens are, others' too. So experts multiply by blocks of one size
 //! ([`kernels::Rows::Fixed`]): a row's bits depend on nothing else.
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use engine::{Inputs, Packed, Site, Tree};
@@ -13,8 +12,8 @@ use tch::{Kind, TchError, Tensor};
 
 use crate::family::{Gate, Score};
 use crate::feed_forward::halves;
-use crate::nn::{Linear, differentiable};
-use crate::pass::{Arguments, Flow, Input, Output, Pass, Result};
+use crate::nn::{Activation, Linear, differentiable};
+use crate::pass::{Arguments, Flow, Input, Output, Parts, Pass, Result};
 use crate::tokens::Tokens;
 
 /// A router and the experts that it chooses from.
@@ -36,6 +35,8 @@ pub struct Router {
 pub struct Experts {
     pub site: Site,
     pub gate: Gate,
+    /// The function's module, where there is one.
+    pub act: Option<Rc<Activation>>,
     pub each: Rc<Vec<Expert>>,
     /// As checkpoints have them: weights `[in, out]`, and gate and up in turns.
     pub biased: bool,
@@ -73,7 +74,8 @@ impl Sparse {
 
     /// Lists the modules in the order in which they run.
     pub fn order(&self) -> Vec<Site> {
-        vec![self.router.site, self.experts.site]
+        let act = self.experts.act.as_ref().map(|act| act.site);
+        [self.router.site, self.experts.site].into_iter().chain(act).collect()
     }
 }
 
@@ -116,23 +118,113 @@ impl Experts {
     fn run(&self, pass: &mut Pass<'_>, chosen: Chosen) -> Result<Tokens> {
         let Flat(fed) = pass.module(self.site, chosen, |pass, Chosen(Flat(hidden), Flat(chosen), Flat(scores))| {
             let products = pass.products.of_head();
-            let mix = |hidden: &Tensor, chosen: &Tensor, scores: &Tensor| self.mix(pass, &products, hidden, chosen, scores);
-            Ok(Flat(match (&hidden, &chosen, &scores) {
-                (Tokens::Packed(hidden), Tokens::Packed(chosen), Tokens::Packed(scores)) => {
-                    Tokens::Packed(mix(hidden, chosen, scores)?)
-                }
-                _ => {
-                    let mut parts = Vec::with_capacity(pass.layout.parts.len());
-                    for part in 0..pass.layout.parts.len() {
-                        let own = |tokens: &Tokens| pass.segment(tokens, part);
-                        let (hidden, chosen, scores) = (own(&hidden)?, own(&chosen)?, own(&scores)?);
-                        parts.push(pass.paid(part, || mix(&hidden, &chosen, &scores))?);
-                    }
-                    Tokens::Apart(parts)
-                }
-            }))
+            let inside = self.act.as_ref().map(|act| act.site).filter(|_| pass.wants(self.site).inside);
+            if let (Tokens::Packed(hidden), Tokens::Packed(chosen), Tokens::Packed(scores), None) =
+                (&hidden, &chosen, &scores, inside)
+            {
+                let sorted = self.sort(pass, &products, hidden, chosen)?;
+                let gated = self.gate(&sorted.both)?;
+                return Ok(Flat(Tokens::Packed(self.mix(pass, &products, &sorted, &gated, scores, hidden)?)));
+            }
+            let own = |pass: &Pass<'_>, tokens: &Tokens| {
+                (0..pass.layout.parts.len()).map(|part| pass.segment(tokens, part)).collect::<Result<Vec<_>>>()
+            };
+            let (hidden, chosen, scores) = (own(pass, &hidden)?, own(pass, &chosen)?, own(pass, &scores)?);
+            let mut sorted = Vec::with_capacity(hidden.len());
+            for (part, (hidden, chosen)) in hidden.iter().zip(&chosen).enumerate() {
+                sorted.push(pass.paid(part, || self.sort(pass, &products, hidden, chosen))?);
+            }
+            let gated = self.gate_parts(pass, &sorted)?;
+            let mut parts = Vec::with_capacity(hidden.len());
+            for (part, ((sorted, gated), (scores, hidden))) in
+                sorted.iter().zip(&gated).zip(scores.iter().zip(&hidden)).enumerate()
+            {
+                parts.push(pass.paid(part, || self.mix(pass, &products, sorted, gated, scores, hidden))?);
+            }
+            Ok(Flat(pass.join(parts)?))
         })?;
         Ok(fed)
+    }
+
+    /// Multiplies each token by the first weight of the experts that it takes, and lays the products in the experts' order.
+    fn sort(&self, pass: &Pass<'_>, products: &Products, hidden: &Tensor, chosen: &Tensor) -> Result<Sorted> {
+        let width = hidden.size().last().copied().unwrap_or(0);
+        let flat = hidden.f_reshape([-1, width])?;
+        let top = chosen.size().last().copied().unwrap_or(1).max(1);
+        // As Hugging Face's, which leaves those of one expert in the order that libtorch leaves them in.
+        let (experts, order) = chosen.f_reshape([-1])?.f_sort(-1, false)?;
+        let tokens = order.f_floor_divide_scalar(top)?;
+        let experts = Vec::<i64>::try_from(experts)?;
+        let (mut groups, mut both, mut first) = (Vec::new(), Vec::new(), 0);
+        for takers in experts.chunk_by(|left, right| left == right) {
+            let (number, rows) = (takers.first().copied().unwrap_or(0), i64::try_from(takers.len()).unwrap_or(0));
+            let at = usize::try_from(number).ok().and_then(|at| Some((at, self.each.get(at)?)));
+            let (at, expert) = at.ok_or_else(|| {
+                Raise::index_error(format!("there is no expert {number}: there are {}", self.each.len()))
+            })?;
+            let own = flat.f_index_select(0, &tokens.f_narrow(0, first, rows)?)?;
+            both.push(product(products, &own, &expert.gate_up)?);
+            groups.push((at, rows));
+            first += rows;
+            pass.rest();
+        }
+        Ok(Sorted { both: Tensor::f_cat(&both, 0)?, groups, order, top })
+    }
+
+    fn gate(&self, both: &Tensor) -> std::result::Result<Tensor, TchError> {
+        match (&self.act, self.gate) {
+            (Some(act), _) => {
+                let [gate, up] = halves(both)?;
+                act.compute(&gate)?.f_mul(&up)
+            }
+            (None, gate) => gate.compute(both),
+        }
+    }
+
+    /// The same for each part, where somebody may look at the function's module.
+    fn gate_parts(&self, pass: &mut Pass<'_>, sorted: &[Sorted]) -> Result<Vec<Tensor>> {
+        let Some(act) = &self.act else {
+            let own = |(part, sorted): (usize, &Sorted)| pass.paid(part, || Ok(self.gate(&sorted.both)?));
+            return sorted.iter().enumerate().map(own).collect();
+        };
+        let gates = sorted.iter().map(|sorted| Ok(halves(&sorted.both)?[0].shallow_clone())).collect::<Result<_>>()?;
+        let Parts(gates) = pass.module(act.site, Parts(gates), |pass, Parts(gates)| {
+            let own = |(part, gate): (usize, &Tensor)| pass.paid(part, || Ok(act.compute(gate)?));
+            Ok(Parts(gates.iter().enumerate().map(own).collect::<Result<_>>()?))
+        })?;
+        let own = |(part, (gate, sorted)): (usize, (&Tensor, &Sorted))| {
+            pass.paid(part, || Ok(gate.f_mul(&halves(&sorted.both)?[1])?))
+        };
+        gates.iter().zip(sorted).enumerate().map(own).collect()
+    }
+
+    /// Multiplies by the experts' second weights, and adds up what each token chose.
+    fn mix(
+        &self,
+        pass: &Pass<'_>,
+        products: &Products,
+        sorted: &Sorted,
+        gated: &Tensor,
+        scores: &Tensor,
+        like: &Tensor,
+    ) -> Result<Tensor> {
+        let (mut outcomes, mut first) = (Vec::with_capacity(sorted.groups.len()), 0);
+        for &(expert, rows) in &sorted.groups {
+            let expert = self.each.get(expert).ok_or_else(|| Raise::runtime_error("an expert got lost"))?;
+            outcomes.push(product(products, &gated.f_narrow(0, first, rows)?, &expert.down)?);
+            first += rows;
+            pass.rest();
+        }
+        let scores = scores.f_reshape([-1, 1])?.f_index_select(0, &sorted.order)?;
+        let outcomes = Tensor::f_cat(&outcomes, 0)?.f_mul(&scores)?.f_to_kind(Kind::Float)?;
+        // Back in the order of the tokens; then one after another, so that no bits depend on how many tokens there are.
+        let outcomes = outcomes.f_index_select(0, &sorted.order.f_argsort(0, false)?)?;
+        let outcomes = outcomes.f_view([-1, sorted.top, outcomes.size().last().copied().unwrap_or(0)])?;
+        let mut all = outcomes.f_select(1, 0)?;
+        for place in 1..sorted.top {
+            all = all.f_add(&outcomes.f_select(1, place)?)?;
+        }
+        Ok(all.f_to_kind(like.f_kind()?)?.f_view(like.size().as_slice())?)
     }
 
     /// Returns a parameter of all experts, as checkpoints have it. `dense` shows a weight as a matrix.
@@ -148,62 +240,41 @@ impl Experts {
         let own = |expert| own(expert).and_then(|own| if turned { own.f_transpose(0, 1).ok() } else { Some(own) });
         Tensor::f_stack(&self.each.iter().map(own).collect::<Option<Vec<_>>>()?, 0).ok()
     }
-
-    /// Adds up what the chosen experts make of each token, by the experts' numbers.
-    fn mix(
-        &self,
-        pass: &Pass<'_>,
-        products: &Products,
-        hidden: &Tensor,
-        chosen: &Tensor,
-        scores: &Tensor,
-    ) -> Result<Tensor> {
-        let (size, width) = (hidden.size(), hidden.size().last().copied().unwrap_or(0));
-        let (kind, device) = (hidden.f_kind()?, hidden.device());
-        let hidden = hidden.f_reshape([-1, width])?;
-        let top = chosen.size().last().copied().unwrap_or(1).max(1);
-        let scores = scores.f_reshape([-1, 1])?;
-        let mut takers: BTreeMap<i64, Vec<i64>> = BTreeMap::new();
-        for (place, expert) in (0..).zip(Vec::<i64>::try_from(chosen.f_reshape([-1])?)?) {
-            takers.entry(expert).or_default().push(place);
-        }
-        let mut all = hidden.f_zeros_like()?;
-        for (number, places) in takers {
-            let expert = usize::try_from(number).ok().and_then(|number| self.each.get(number));
-            let Some(expert) = expert else {
-                let count = self.each.len();
-                return Err(Raise::index_error(format!("there is no expert {number}: there are {count}")).into());
-            };
-            let places = Tensor::f_from_slice(&places)?.f_to_device(device)?;
-            let tokens = places.f_floor_divide_scalar(top)?;
-            let own = expert.compute(products, self.gate, &hidden.f_index_select(0, &tokens)?)?;
-            let own = own.f_mul(&scores.f_index_select(0, &places)?)?.f_to_kind(kind)?;
-            all = all.f_index_add(0, &tokens, &own)?;
-            pass.rest();
-        }
-        Ok(all.f_view(size.as_slice())?)
-    }
 }
 
-impl Expert {
-    fn compute(&self, products: &Products, gate: Gate, rows: &Tensor) -> std::result::Result<Tensor, TchError> {
-        let product = |input: &Tensor, (weight, bias): &(Rc<Weight>, Option<Tensor>)| {
-            differentiable(products.linear(input, weight, bias.as_ref())?)
-        };
-        let both = product(rows, &self.gate_up)?;
-        let gated = match gate {
-            Gate::Plain(function, _) => {
-                let [gate, up] = halves(&both)?;
-                function.compute(&gate)?.f_mul(&up)?
+/// What tokens' first products with experts are, by the experts' numbers.
+struct Sorted {
+    both: Tensor,
+    /// The experts that are taken, and by how many.
+    groups: Vec<(usize, i64)>,
+    /// Where each row comes from: a token's number times `top`, and which of its experts.
+    order: Tensor,
+    top: i64,
+}
+
+fn product(
+    products: &Products,
+    input: &Tensor,
+    (weight, bias): &(Rc<Weight>, Option<Tensor>),
+) -> std::result::Result<Tensor, TchError> {
+    differentiable(products.linear(input, weight, bias.as_ref())?)
+}
+
+impl Gate {
+    /// Makes what the second product is given, where no module does.
+    fn compute(self, both: &Tensor) -> std::result::Result<Tensor, TchError> {
+        match self {
+            Self::Plain(function, _) => {
+                let [gate, up] = halves(both)?;
+                function.compute(&gate)?.f_mul(&up)
             }
-            Gate::Clamped { alpha, limit } => {
+            Self::Clamped { alpha, limit } => {
                 let every = |from: i64| both.f_slice(-1, from, None, 2);
                 let (gate, up) = (every(0)?.f_clamp_max(limit)?, every(1)?.f_clamp(-limit, limit)?);
                 let glu = gate.f_mul(&number::multiply(&gate, alpha)?.f_sigmoid()?)?;
-                number::add(&up, 1.0)?.f_mul(&glu)?
+                number::add(&up, 1.0)?.f_mul(&glu)
             }
-        };
-        product(&gated, &self.down)
+        }
     }
 }
 

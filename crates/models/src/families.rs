@@ -21,8 +21,8 @@ use serde_json::{Map, Value as Json};
 use crate::config::Config;
 use crate::error::LoadError;
 use crate::family::{
-    Attention, Attributes, Blueprint, Calls, Embedding, Family, FeedForward, Form, Head, HeadNorms, Kind, Layer, Leaf,
-    Module, Norm, NormKind, Over, Pairs, Projections, Register, Returns, Root, Rotary, Step, Turn, Way,
+    Attention, Attributes, Blueprint, Calls, Embedding, FLAGS, Family, FeedForward, Form, Head, HeadNorms, Kind, Layer,
+    Leaf, Module, Norm, NormKind, Over, Pairs, Projections, Register, Returns, Root, Rotary, Step, Turn, Way,
 };
 use crate::nn::Function;
 use crate::rope::Rope;
@@ -96,6 +96,9 @@ const GEMMA_CALLS: Calls = Calls {
     },
 };
 
+/// As Gemma's, but that attention is told that there is no cache.
+const OLMO3_CALLS: Calls = Calls { base: LLAMA_CALLS.base, layer: GEMMA_CALLS.layer, attention: LLAMA_CALLS.attention };
+
 /// As Llama's, but that the model is told whether its routers' logits are wanted.
 const EXPERTS_CALLS: Calls = Calls {
     base: Form {
@@ -111,8 +114,31 @@ const EXPERTS_CALLS: Calls = Calls {
         ],
         signature: LLAMA_CALLS.base.signature,
     },
-    layer: LLAMA_CALLS.layer,
-    attention: LLAMA_CALLS.attention,
+    layer: Form {
+        positional: &["hidden_states"],
+        keyword: &[
+            "attention_mask",
+            "position_ids",
+            "past_key_values",
+            "use_cache",
+            "position_embeddings",
+            "output_router_logits",
+        ],
+        signature: LLAMA_CALLS.layer.signature,
+    },
+    attention: Form {
+        positional: &[],
+        keyword: &[
+            "hidden_states",
+            "attention_mask",
+            "position_ids",
+            "past_key_values",
+            "use_cache",
+            "position_embeddings",
+            "output_router_logits",
+        ],
+        signature: LLAMA_CALLS.attention.signature,
+    },
 };
 
 /// Sizes that most families name alike.
@@ -159,7 +185,13 @@ fn layer_norm(eps: f64) -> Norm {
 }
 
 /// Attention with three projections and one for what comes out: `q_proj`, `k_proj`, `v_proj`, `o_proj`.
-fn separate_attention(config: &Config, prefix: &str, sizes: &Sizes, layer: usize, biases: [bool; 2]) -> Result<Attention> {
+fn separate_attention(
+    config: &Config,
+    prefix: &str,
+    sizes: &Sizes,
+    layer: usize,
+    biases: [bool; 2],
+) -> Result<Attention> {
     let &Sizes { width, heads, key_heads, head_dim, .. } = sizes;
     let [bias, output_bias] = biases;
     Ok(Attention {
@@ -180,6 +212,7 @@ fn separate_attention(config: &Config, prefix: &str, sizes: &Sizes, layer: usize
         cap: None,
         wide: false,
         sinks: None,
+        weights_dropout: None,
         output: "o_proj",
         dropout: None,
         attributes: attention_attributes(config, sizes, layer),
@@ -212,11 +245,7 @@ fn gated(config: &Config, prefix: &str, (width, inner): (i64, i64), act: &str, b
             ("act_fn", Leaf::Activation(function, class)),
         ],
         way: Way::Gated { gate: "gate_proj", up: "up_proj", down: "down_proj", act: "act_fn" },
-        attributes: vec![
-            ("config", Json::Null),
-            ("hidden_size", width.into()),
-            ("intermediate_size", inner.into()),
-        ],
+        attributes: vec![("config", Json::Null), ("hidden_size", width.into()), ("intermediate_size", inner.into())],
     })
 }
 
@@ -270,7 +299,7 @@ fn llama_blueprint_around(
             class: format!("{prefix}ForCausalLM"),
             base: ("model", format!("{prefix}Model")),
             returns: Returns::Plain,
-            declares_flags: false,
+            hands_on: [FLAGS; 2],
             restores_length: false,
             attributes: vec![("padding_idx", padding.clone())],
         },
@@ -287,7 +316,7 @@ fn llama_blueprint_around(
         kinds: vec![Kind { window: None, rope: 0 }],
         norm: ("norm", norm),
         rotary: Some(rotary),
-        head: Head { bias: false, tied: config.flag("tie_word_embeddings")?, cap: None },
+        head: Head { other_name: None, bias: false, tied: config.flag("tie_word_embeddings")?, cap: None },
         calls: &LLAMA_CALLS,
         positions: None,
         eager: false,
@@ -480,12 +509,8 @@ fn complete_ropes_by_type(config: &mut Config, bases: [f64; 2], local_key: Optio
 /// Norms after both blocks as well as before: Gemma's.
 fn sandwich_layer(prefix: &str, sizes: &Sizes, norm: &Norm, attention: Attention, block: FeedForward) -> Layer {
     use Register::{Branch, Hidden};
-    let norms = [
-        "input_layernorm",
-        "post_attention_layernorm",
-        "pre_feedforward_layernorm",
-        "post_feedforward_layernorm",
-    ];
+    let norms =
+        ["input_layernorm", "post_attention_layernorm", "pre_feedforward_layernorm", "post_feedforward_layernorm"];
     let mut modules = vec![("self_attn", Module::Attention(attention)), ("mlp", Module::FeedForward(block))];
     modules.extend(norms.map(|name| (name, Module::Norm(norm.clone()))));
     Layer {

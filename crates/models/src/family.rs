@@ -60,13 +60,16 @@ pub struct Root {
     pub base: (&'static str, String),
     /// Classes of what both return.
     pub returns: Returns,
-    /// The base model declares `output_attentions` and its like, and hands none of them on.
-    pub declares_flags: bool,
+    /// Keyword arguments that the model hands on to the base model, and that one to its layers, as they are.
+    pub hands_on: [&'static [&'static str]; 2],
     /// Hidden states are given the length of the input in the end, whatever was assigned on the way.
     pub restores_length: bool,
     /// Of the base model.
     pub attributes: Attributes,
 }
+
+/// What most models hand on: the last two are what the text-generation pipeline leaves among the arguments of a call.
+pub const FLAGS: &[&str] = &["output_hidden_states", "output_attentions", "max_length", "prefix_length"];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Returns {
@@ -133,6 +136,8 @@ pub struct Rotary {
 }
 
 pub struct Head {
+    /// What older checkpoints call it.
+    pub other_name: Option<&'static str>,
     pub bias: bool,
     pub tied: bool,
     /// Logits are kept below this by way of tanh.
@@ -242,10 +247,20 @@ pub enum NormKind {
 
 /// Modules without modules inside.
 pub enum Leaf {
-    Linear { inputs: i64, outputs: i64, bias: bool },
+    Linear {
+        inputs: i64,
+        outputs: i64,
+        bias: bool,
+    },
     /// Its weight lies the other way round.
-    Conv1D { inputs: i64, outputs: i64 },
-    Norm { norm: Norm, width: i64 },
+    Conv1D {
+        inputs: i64,
+        outputs: i64,
+    },
+    Norm {
+        norm: Norm,
+        width: i64,
+    },
     Dropout(f64),
     Activation(Function, &'static str),
 }
@@ -279,6 +294,8 @@ pub struct Attention {
     pub wide: bool,
     /// The parameter that holds a score of each head's for seeing nothing.
     pub sinks: Option<&'static str>,
+    /// The module that weights go through, where one is called.
+    pub weights_dropout: Option<&'static str>,
     pub output: &'static str,
     pub dropout: Option<&'static str>,
     pub attributes: Attributes,

@@ -79,7 +79,8 @@ pub fn attribute(model: &Transformer, machine: &Machine, site: Site, name: &str)
         (_, "training") => Value::Bool(false),
         (Node::Root | Node::Base, "dtype" | "device") => {
             // Of a tensor like it: the weight itself need not be unpacked for that.
-            let like = Tensor::f_zeros([0], (model.decoder.head.weight.kind(), model.decoder.head.weight.device())).ok()?;
+            let like =
+                Tensor::f_zeros([0], (model.decoder.head.weight.kind(), model.decoder.head.weight.device())).ok()?;
             let Value::Host(tensor) = torch::Tensor::new(like).value() else { return None };
             match tensor.get_attribute(machine, name) {
                 Ok(interpreter::Outcome::Ready(value)) => value,
@@ -101,7 +102,9 @@ pub fn attribute(model: &Transformer, machine: &Machine, site: Site, name: &str)
         (Node::Conv1D(conv), "nf") => side(&conv.weight, 0),
         (Node::Norm(norm), "weight") => weight(&norm.weight),
         (Node::Norm(norm), "bias") => weight(norm.bias.as_ref()?),
-        (Node::Norm(norm), "eps") if matches!(norm.kind, NormKind::Layer | NormKind::RmsOnePlus) => Value::Float(norm.eps),
+        (Node::Norm(norm), "eps") if matches!(norm.kind, NormKind::Layer | NormKind::RmsOnePlus) => {
+            Value::Float(norm.eps)
+        }
         (Node::Norm(norm), "normalized_shape") if norm.bias.is_some() => Value::tuple(vec![size(&norm.weight, 0)]),
         (Node::Norm(norm), "elementwise_affine") if norm.bias.is_some() => Value::Bool(true),
         (Node::Norm(norm), "variance_epsilon")
@@ -230,7 +233,8 @@ fn run(
             return sparse.router.call(pass, &hidden);
         }
         Node::Experts(_) => {
-            let message = "calling a layer's experts by themselves is not supported by this server: call the block around them";
+            let message =
+                "calling a layer's experts by themselves is not supported by this server: call the block around them";
             return Err(Raise::new(Exception::NotImplementedError, message).into());
         }
         Node::Rotary => {

@@ -25,8 +25,16 @@ pub struct Rope {
 enum Longer {
     Same,
     /// The base grows with the sequence.
-    Dynamic { base: f64, factor: f64, dimensions: i64, limit: i64 },
-    Others { frequencies: Tensor, limit: i64 },
+    Dynamic {
+        base: f64,
+        factor: f64,
+        dimensions: i64,
+        limit: i64,
+    },
+    Others {
+        frequencies: Tensor,
+        limit: i64,
+    },
 }
 
 /// Types that can be computed.
@@ -119,7 +127,8 @@ impl Rope {
             Longer::Dynamic { base, factor, dimensions, limit } if longest()? > *limit => {
                 let grown = *factor as f32 * longest()? as f32 / *limit as f32 - (*factor as f32 - 1.0);
                 let power = *dimensions as f64 / (*dimensions - 2) as f64;
-                plain(f64::from(*base as f32 * grown.powf(power as f32)), *dimensions)?.f_to_device(positions.device())?
+                plain(f64::from(*base as f32 * grown.powf(power as f32)), *dimensions)?
+                    .f_to_device(positions.device())?
             }
             _ => self.frequencies.shallow_clone(),
         };
@@ -164,7 +173,8 @@ fn yarn(reader: &Reader<'_>, base: f64, dimensions: i64) -> Result<Tensor, LoadE
     let pair = |rotations: f64| {
         dimensions as f64 * (context / (rotations * 2.0 * std::f64::consts::PI)).ln() / (2.0 * base.ln())
     };
-    let rotations = |key, or: f64| reader.optional(key).map(|given| given.filter(|&number| number != 0.0).unwrap_or(or));
+    let rotations =
+        |key, or: f64| reader.optional(key).map(|given| given.filter(|&number| number != 0.0).unwrap_or(or));
     let (mut low, mut high) = (pair(rotations("beta_fast", 32.0)?), pair(rotations("beta_slow", 1.0)?));
     if reader.rope.get("truncate").and_then(Value::as_bool).unwrap_or(true) {
         (low, high) = (low.floor(), high.ceil());

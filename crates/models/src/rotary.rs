@@ -66,20 +66,12 @@ impl RotaryEmbedding {
     ///
     /// # Errors
     /// When libtorch refuses.
-    pub fn compute_all(
-        &self,
-        positions: &[Rc<Tensor>],
-    ) -> std::result::Result<Vec<Option<Rc<Rotations>>>, TchError> {
+    pub fn compute_all(&self, positions: &[Rc<Tensor>]) -> std::result::Result<Vec<Option<Rc<Rotations>>>, TchError> {
         let one = |rope| Ok(Some(Rc::new(self.compute(rope, positions, self.kind)?)));
         (0..self.ropes.len()).map(one).collect()
     }
 
-    fn compute(
-        &self,
-        rope: usize,
-        positions: &[Rc<Tensor>],
-        kind: Kind,
-    ) -> std::result::Result<Rotations, TchError> {
+    fn compute(&self, rope: usize, positions: &[Rc<Tensor>], kind: Kind) -> std::result::Result<Rotations, TchError> {
         let mut made = Rotations { cosines: Vec::new(), sines: Vec::new() };
         let Some(rope) = self.ropes.get(rope) else { return Ok(made) };
         let kind = if self.wide { Kind::Float } else { kind };

@@ -11,11 +11,12 @@ use engine::{Attention, Part, Site};
 use kernels::varlen::{self, Known};
 use tch::{Device, Kind, Tensor};
 
-use crate::attention::{Extent, Scores, attend};
+use crate::attention::{Extent, Scores, attend, mix, weigh};
 use crate::cache::{Cache, Layer, Place};
 use crate::decoder::{Attended, Shared};
 
-use crate::pass::{Pass, Result, no_part};
+use crate::nn::Dropout;
+use crate::pass::{Parts, Pass, Result, no_part};
 use crate::rotary::Rotations;
 use crate::tokens::Tokens;
 
@@ -59,12 +60,18 @@ impl Shared {
     /// `[rows, heads, length, head_dim]`.
     pub fn attend(
         &self,
-        pass: &Pass<'_>,
+        pass: &mut Pass<'_>,
         at: &At,
         projected: &[&Tokens],
         scores: &Scores,
         heads: impl Fn(&Pass<'_>, &Run) -> Result<[Tensor; 3]>,
     ) -> Result<Attended> {
+        if let Some(dropout) = scores.dropout.as_ref().filter(|dropout| {
+            let wants = pass.wants(dropout.site);
+            wants.input || wants.output
+        }) {
+            return self.attend_apart(pass, at, projected, (scores, dropout), heads);
+        }
         let (mut attended, mut weights) = (Vec::with_capacity(pass.layout.parts.len()), Vec::new());
         for run in self.runs(pass, at, projected) {
             let own = || self.attend_run(pass, at, &run, heads(pass, &run)?, scores);
@@ -74,6 +81,33 @@ impl Shared {
         }
         let complete = weights.len() == attended.len();
         Ok(Attended { hidden: pass.join(attended)?, weights: complete.then_some(weights) })
+    }
+
+    /// The same where somebody looks at weights between two steps.
+    fn attend_apart(
+        &self,
+        pass: &mut Pass<'_>,
+        at: &At,
+        projected: &[&Tokens],
+        (scores, dropout): (&Scores, &Dropout),
+        heads: impl Fn(&Pass<'_>, &Run) -> Result<[Tensor; 3]>,
+    ) -> Result<Attended> {
+        let (mut weights, mut values) = (Vec::new(), Vec::new());
+        for run in self.runs(pass, at, projected) {
+            let (own, value) = pass.paid(run.first, || {
+                let [query, keys, value] = heads(pass, &run)?;
+                let (keys, value) = self.seen(pass, at, &run, keys, value)?;
+                Ok((weigh(&query, &keys, &value, self.mask(at.kind, run.first), scores)?, value))
+            })?;
+            weights.push(own);
+            values.push(value);
+        }
+        let Parts(weights) = pass.module(dropout.site, Parts(weights), |_, weights| Ok(weights))?;
+        let mut attended = Vec::with_capacity(values.len());
+        for (part, (weights, value)) in weights.iter().zip(&values).enumerate() {
+            attended.push(pass.paid(part, || Ok(mix(weights, value)?))?);
+        }
+        Ok(Attended { hidden: pass.join(attended)?, weights: Some(weights) })
     }
 
     fn runs(&self, pass: &Pass<'_>, at: &At, projected: &[&Tokens]) -> Vec<Run> {
@@ -139,13 +173,18 @@ impl Shared {
         if let (true, Some(known)) = (run.is_flat(), &self.varlen) {
             return Ok((self.attend_flat(pass, at, run, [&query, &keys, &values], scores.scaling, known)?, None));
         }
+        let (keys, values) = self.seen(pass, at, run, keys, values)?;
+        let attention = self.attention.get(run.first).copied().unwrap_or_default();
+        Ok(attend(attention, &query, &keys, &values, self.mask(at.kind, run.first), scores)?)
+    }
+
+    /// Puts a run's new keys and values into its caches, and returns those that its queries may see.
+    fn seen(&self, pass: &Pass<'_>, at: &At, run: &Run, keys: Tensor, values: Tensor) -> Result<(Tensor, Tensor)> {
         let length = keys.size().get(2).copied().unwrap_or(0);
         let (keys, values) = self.update(pass, at, run, keys, values)?;
         let past = keys.size().get(2).copied().unwrap_or(length) - length;
         let extent = Extent { rows: run.rows, length, past, window: self.window(at.kind) };
-        let (keys, values) = (extent.seen(keys)?, extent.seen(values)?);
-        let attention = self.attention.get(run.first).copied().unwrap_or_default();
-        Ok(attend(attention, &query, &keys, &values, self.mask(at.kind, run.first), scores)?)
+        Ok((extent.seen(keys)?, extent.seen(values)?))
     }
 
     /// Returns a part's cache; what a segment skips leaves no keys and values behind.

@@ -78,6 +78,7 @@ impl SelfAttention {
                 None => order.extend([query.site, key.site, value.site]),
             },
         }
+        order.extend(self.scores.dropout.as_ref().map(|dropout| dropout.site));
         order.push(self.output.site);
         order.extend(self.dropout.as_ref().map(|dropout| dropout.site));
         order
@@ -131,7 +132,11 @@ impl SelfAttention {
         };
         let (own, cut) = match (&self.projections, projected) {
             (Projections::Separate(_), [query, key, value]) => {
-                return Ok([heads(&pass.run(query, run)?)?, heads(&pass.run(key, run)?)?, heads(&pass.run(value, run)?)?]);
+                return Ok([
+                    heads(&pass.run(query, run)?)?,
+                    heads(&pass.run(key, run)?)?,
+                    heads(&pass.run(value, run)?)?,
+                ]);
             }
             (Projections::Packed(_, cut), [all]) => (pass.run(all, run)?, *cut),
             _ => return Err(Raise::runtime_error("a projection got lost").into()),

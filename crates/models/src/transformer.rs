@@ -267,7 +267,7 @@ impl Model for Transformer {
             flags: Self::flags(segments)?,
             trunks: self.trunks_of(segments, observer),
             generating: segments.iter().map(|segment| segment.generating).collect(),
-            form: None,
+            ..Call::default()
         };
         let batching = segments.first().map(|segment| segment.batching).unwrap_or_default();
         let mut pass = Pass::new(observer, Layout::of(segments), self.products(rows(batching)));

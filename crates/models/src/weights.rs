@@ -124,7 +124,7 @@ impl Weights {
         let mut unread: Vec<&String> = self.entries.keys().filter(|name| !self.read.contains(*name)).collect();
         unread.retain(|name| {
             let buffer = BUFFERS.iter().any(|buffer| name.ends_with(buffer));
-            !(buffer || tied_head && name.ends_with("lm_head.weight"))
+            !(buffer || tied_head && ["lm_head.weight", "embed_out.weight"].iter().any(|head| name.ends_with(head)))
         });
         unread.sort_unstable();
         let Some(first) = unread.first() else { return Ok(()) };

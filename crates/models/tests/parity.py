@@ -206,7 +206,9 @@ def write(path, model, attention, steps):
         seen = []
 
         def hook(module, args, kwargs, output):
-            path = paths[module]
+            # A rotary embedding is called for each type of layer, in no fixed order.
+            kind = args[2] if len(args) > 2 and isinstance(args[2], str) else ""
+            path = paths[module] + (f"@{kind}" if kind else "")
             entry = {"path": path}
             for side, value in (("args", args), ("kwargs", kwargs), ("output", output)):
                 entry[side] = flatten(value, f"{number}|{path}|{side}", tensors)
@@ -237,6 +239,8 @@ def write(path, model, attention, steps):
                 tensors[f"{number}|call|{name}"] = value.clone().contiguous()
             else:
                 shown[name] = value
+        of_types = sorted((entry for entry in seen if "@" in entry["path"]), key=lambda entry: entry["path"])
+        seen = [of_types.pop(0) if "@" in entry["path"] else entry for entry in seen]
         structure.append({"flags": shown, "generating": generating, "modules": seen})
     save_file(tensors, f"{path}.safetensors")
     Path(f"{path}.json").write_text(json.dumps({"attention": attention, "steps": structure}))

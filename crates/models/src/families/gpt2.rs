@@ -3,8 +3,8 @@
 use super::{Result, function, layer_norm, pre_norm_steps};
 use crate::config::Config;
 use crate::family::{
-    Attention, Blueprint, Calls, Cut, Embedding, Family, FeedForward, Form, Head, Kind, Layer, Leaf, Module, Projections,
-    Returns, Root, Way,
+    Attention, Blueprint, Calls, Cut, Embedding, FLAGS, Family, FeedForward, Form, Head, Kind, Layer, Leaf, Module,
+    Projections, Returns, Root, Way,
 };
 
 pub const FAMILY: Family = Family {
@@ -90,7 +90,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
             class: "GPT2LMHeadModel".into(),
             base: ("transformer", "GPT2Model".into()),
             returns: Returns::CrossAttentions,
-            declares_flags: true,
+            hands_on: [FLAGS, &["max_length", "prefix_length"]],
             restores_length: true,
             attributes: vec![("embed_dim", width.into())],
         },
@@ -107,7 +107,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         kinds: vec![Kind { window: None, rope: 0 }],
         norm: ("ln_f", norm),
         rotary: None,
-        head: Head { bias: false, tied: config.flag("tie_word_embeddings")?, cap: None },
+        head: Head { other_name: None, bias: false, tied: config.flag("tie_word_embeddings")?, cap: None },
         calls: &CALLS,
         positions: Some(positions),
         eager: false,
@@ -139,6 +139,7 @@ fn attention(config: &Config, (width, heads): (i64, i64), index: usize) -> Resul
         cap: None,
         wide: false,
         sinks: None,
+        weights_dropout: None,
         output: "c_proj",
         dropout: Some("resid_dropout"),
         attributes: vec![

@@ -6,8 +6,8 @@ use serde_json::Value as Json;
 use super::{Result, complete_rope, function, layer_norm, linear, rotary};
 use crate::config::Config;
 use crate::family::{
-    Attention, Blueprint, Calls, Cut, Embedding, Family, FeedForward, Form, Head, Kind, Layer, Leaf, Module, Norm, Pairs,
-    Projections, Register, Returns, Root, Step, Turn, Way,
+    Attention, Blueprint, Calls, Cut, Embedding, FLAGS, Family, FeedForward, Form, Head, Kind, Layer, Leaf, Module,
+    Norm, Pairs, Projections, Register, Returns, Root, Step, Turn, Way,
 };
 
 pub const FAMILY: Family = Family {
@@ -73,7 +73,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
             class: "GPTNeoXForCausalLM".into(),
             base: ("gpt_neox", "GPTNeoXModel".into()),
             returns: Returns::Plain,
-            declares_flags: false,
+            hands_on: [FLAGS; 2],
             restores_length: false,
             attributes: vec![("config", Json::Null)],
         },
@@ -90,7 +90,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         kinds: vec![Kind { window: None, rope: 0 }],
         norm: ("final_layer_norm", norm.clone()),
         rotary: Some(rotary),
-        head: Head { bias: false, tied: config.flag("tie_word_embeddings")?, cap: None },
+        head: Head { other_name: Some("embed_out"), bias: false, tied: config.flag("tie_word_embeddings")?, cap: None },
         calls: &CALLS,
         positions: None,
         eager: false,
@@ -155,6 +155,7 @@ fn attention(config: &Config, index: usize, turned: i64) -> Result<Attention> {
         cap: None,
         wide: false,
         sinks: None,
+        weights_dropout: None,
         output: "dense",
         dropout: None,
         attributes: vec![

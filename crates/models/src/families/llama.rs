@@ -1,6 +1,8 @@
 //! Llama: rotary positions, grouped key heads, RMS norms, a gated feed-forward block.
 
-use super::{Result, Sizes, complete_heads, complete_rope, gated, llama_blueprint, llama_layer, rms_norm, separate_attention};
+use super::{
+    Result, Sizes, complete_heads, complete_rope, gated, llama_blueprint, llama_layer, rms_norm, separate_attention,
+};
 use crate::config::Config;
 use crate::family::{Blueprint, Family, Module, NormKind};
 

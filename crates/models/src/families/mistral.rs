@@ -1,7 +1,8 @@
 //! Mistral: Llama with a window in every layer.
 
 use super::{
-    Result, Sizes, complete_heads, complete_rope, gated, llama_blueprint, llama_layer, one_kind, rms_norm, separate_attention,
+    Result, Sizes, complete_heads, complete_rope, gated, llama_blueprint, llama_layer, one_kind, rms_norm,
+    separate_attention,
 };
 use crate::config::Config;
 use crate::family::{Blueprint, Family, Module, NormKind};

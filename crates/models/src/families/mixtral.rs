@@ -3,8 +3,8 @@
 use serde_json::Value as Json;
 
 use super::{
-    EXPERTS_CALLS, experts_and_chosen, Result, Sizes, complete_heads_of_keys, complete_rope, function, llama_blueprint, llama_layer, one_kind,
-    refuse_set, rms_norm, separate_attention,
+    EXPERTS_CALLS, Result, Sizes, complete_heads_of_keys, complete_rope, experts_and_chosen, function, llama_blueprint,
+    llama_layer, one_kind, refuse_set, rms_norm, separate_attention,
 };
 use crate::config::Config;
 use crate::family::{Apart, Blueprint, Experts, Family, Gate, Module, NormKind, Returns, Score};

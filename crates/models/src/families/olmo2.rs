@@ -1,8 +1,8 @@
 //! OLMo 2: Llama with norms after the blocks instead of before, and norms over all heads' queries and keys.
 
 use super::{
-    Result, Sizes, complete_heads_of_keys, complete_rope, gated, llama_blueprint, post_norm_layer, rms_norm, separate_attention,
-    with_head_norms,
+    Result, Sizes, complete_heads_of_keys, complete_rope, gated, llama_blueprint, post_norm_layer, rms_norm,
+    separate_attention, with_head_norms,
 };
 use crate::config::Config;
 use crate::family::{Blueprint, Family, NormKind, Over};

@@ -1,8 +1,8 @@
 //! OLMo 3: OLMo 2 with windows in three of four layers, and rotated by type of layer.
 
 use super::{
-    GEMMA_CALLS, LayerTypes, Result, Sizes, complete_heads_of_keys, complete_layer_types, complete_ropes_by_type, gated,
-    llama_blueprint_around, post_norm_layer, rms_norm, rotary_by_type, separate_attention, with_head_norms,
+    LayerTypes, OLMO3_CALLS, Result, Sizes, complete_heads_of_keys, complete_layer_types, complete_ropes_by_type,
+    gated, llama_blueprint_around, post_norm_layer, rms_norm, rotary_by_type, separate_attention, with_head_norms,
 };
 use crate::config::Config;
 use crate::family::{Blueprint, Family, NormKind, Over};
@@ -43,6 +43,6 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     rotary.wide = true;
     let mut blueprint = llama_blueprint_around(config, prefix, norm.clone(), layers, rotary)?;
     blueprint.kinds = types.kinds(config, true)?;
-    blueprint.calls = &GEMMA_CALLS;
+    blueprint.calls = &OLMO3_CALLS;
     Ok(blueprint)
 }

@@ -4,13 +4,13 @@
 use serde_json::Value as Json;
 
 use super::{
-    Result, Sizes, attention_attributes, complete_heads_of_keys, complete_rope, function, linear, llama_blueprint, one_kind,
-    rms_norm,
+    Result, Sizes, attention_attributes, complete_heads_of_keys, complete_rope, function, linear, llama_blueprint,
+    one_kind, rms_norm,
 };
 use crate::config::Config;
 use crate::family::{
-    Attention, Blueprint, Cut, Family, FeedForward, Layer, Leaf, Module, NormKind, Pairs, Projections, Register, Step, Turn,
-    Way,
+    Attention, Blueprint, Cut, Family, FeedForward, Layer, Leaf, Module, NormKind, Pairs, Projections, Register, Step,
+    Turn, Way,
 };
 
 pub const FAMILY: Family = Family {
@@ -100,6 +100,7 @@ fn attention(config: &Config, sizes: &Sizes, index: usize, turned: Option<i64>) 
         cap: None,
         wide: false,
         sinks: None,
+        weights_dropout: None,
         output: "o_proj",
         dropout: None,
         attributes,

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use interpreter::raise::Raise;
 use interpreter::{HostResult, Machine, Outcome, Request, Value};
-use kernels::{number, Moment, Products, Weight, as_one};
+use kernels::{Moment, Products, Weight, as_one, number};
 use libtorch::ffi;
 use tch::TchError;
 
