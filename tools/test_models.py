@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""Makes the tests' models: small GPT-2 and Llama folders with seeded random weights, as Hugging Face lays them out.
+"""Makes the tests' models: small folders with seeded random weights, as Hugging Face lays them out.
 
     .venv/bin/python tools/test_models.py FOLDER [--dtype float32|bfloat16|float16] [--seed N]
 
-Writes FOLDER/tiny-gpt2 and FOLDER/tiny-llama (4 layers, width 64; the Llama has 4 heads on 2 key-value heads),
-each with config.json, generation_config.json, model.safetensors, tokenizer.json and tokenizer_config.json.
+Writes FOLDER/tiny-gpt2 and FOLDER/tiny-llama (4 layers, width 64; the Llama has 4 heads on 2 key-value heads), and of
+the same sizes FOLDER/tiny-gemma3, whose layers see windows in turns, and FOLDER/tiny-qwen3-moe, with experts; each with config.json, generation_config.json, model.safetensors, tokenizer.json and tokenizer_config.json.
 The same arguments give the same bytes.
 """
 import argparse
@@ -13,7 +13,16 @@ from pathlib import Path
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors, trainers
-from transformers import GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    Gemma3ForCausalLM,
+    Gemma3TextConfig,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    Qwen3MoeConfig,
+    Qwen3MoeForCausalLM,
+)
 from transformers.utils import logging
 
 VOCABULARY = 512
@@ -41,7 +50,7 @@ def main():
     chosen = arguments.parse_args()
     dtype = getattr(torch, chosen.dtype)
     logging.disable_progress_bar()
-    for name, make in {"tiny-gpt2": tiny_gpt2, "tiny-llama": tiny_llama}.items():
+    for name, make in MODELS.items():
         torch.manual_seed(chosen.seed)
         model, tokenizer, tokenizer_config = make()
         scramble_vectors(model)
@@ -73,6 +82,35 @@ def tiny_llama():
     template = processors.TemplateProcessing(single=f"{begin} $A", special_tokens=[(begin, 0)])
     tokenizer.post_processor = processors.Sequence([processors.ByteLevel(trim_offsets=False), template])
     return LlamaForCausalLM(config), tokenizer, tokenizer_config(512, begin, end)
+
+
+def tiny_gemma3():
+    config = Gemma3TextConfig(
+        num_hidden_layers=4, hidden_size=64, num_attention_heads=4, num_key_value_heads=2, intermediate_size=176,
+        head_dim=24, max_position_embeddings=512, vocab_size=VOCABULARY, initializer_range=DEVIATION, bos_token_id=0,
+        eos_token_id=1, pad_token_id=None, query_pre_attn_scalar=24, sliding_window=6, final_logit_softcapping=20.0,
+        layer_types=["sliding_attention", "full_attention"] * 2,
+    )  # fmt: skip
+    begin, end = "<bos>", "<eos>"
+    return Gemma3ForCausalLM(config), byte_level_bpe([begin, end]), tokenizer_config(512, begin, end)
+
+
+def tiny_qwen3_moe():
+    config = Qwen3MoeConfig(
+        num_hidden_layers=4, hidden_size=64, num_attention_heads=4, num_key_value_heads=2, intermediate_size=176,
+        head_dim=16, max_position_embeddings=512, vocab_size=VOCABULARY, initializer_range=DEVIATION, bos_token_id=0,
+        eos_token_id=1, num_experts=6, num_experts_per_tok=2, moe_intermediate_size=72, norm_topk_prob=True,
+    )  # fmt: skip
+    begin, end = "<|im_start|>", "<|im_end|>"
+    return Qwen3MoeForCausalLM(config), byte_level_bpe([begin, end]), tokenizer_config(512, begin, end)
+
+
+MODELS = {
+    "tiny-gpt2": tiny_gpt2,
+    "tiny-llama": tiny_llama,
+    "tiny-gemma3": tiny_gemma3,
+    "tiny-qwen3-moe": tiny_qwen3_moe,
+}
 
 
 def byte_level_bpe(special_tokens):

@@ -245,29 +245,33 @@ impl Server {
 
     /// Begins a run of a script of `tests/python` with the real client, set up as a user sets it up.
     pub fn client(&self, script: &str) -> Client {
-        let python = std::env::var_os("VITRINE_PYTHON").map_or_else(|| root().join(".venv/bin/python"), PathBuf::from);
-        assert!(python.exists(), "{} is missing: run `make setup-tests`", python.display());
-        let home = tempfile::tempdir().unwrap();
-        let mut command = Command::new(python);
-        command
-            .arg(root().join("tests/python").join(script))
-            .env_remove("HF_HUB_OFFLINE")
-            .env("HF_ENDPOINT", &self.url)
-            .env("HF_HOME", home.path())
-            .env("NDIF_HOST", &self.url)
-            .env("NDIF_API_KEY", KEY)
-            .env("NNSIGHT_CONFIG", home.path().join("nnsight.yaml"))
-            .env("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-            .env("HF_HUB_DISABLE_TELEMETRY", "1")
-            .env("NO_COLOR", "1")
-            .env("PYTHONDONTWRITEBYTECODE", "1")
-            // For each request the client reads all that TLS trusts, which takes longer than most requests here.
-            .env_remove("SSL_CERT_FILE")
-            .env("SSL_CERT_DIR", home.path())
-            .env("TINY_GPT2", model("tiny-gpt2"))
-            .env("TINY_LLAMA", model("tiny-llama"));
-        Client { command, _home: home }
+        let mut client = python(script);
+        client.command.env("HF_ENDPOINT", &self.url).env("NDIF_HOST", &self.url).env("NDIF_API_KEY", KEY);
+        client
     }
+}
+
+/// Begins a run of a script of `tests/python` that needs no server.
+pub fn python(script: &str) -> Client {
+    let python = std::env::var_os("VITRINE_PYTHON").map_or_else(|| root().join(".venv/bin/python"), PathBuf::from);
+    assert!(python.exists(), "{} is missing: run `make setup-tests`", python.display());
+    let home = tempfile::tempdir().unwrap();
+    let mut command = Command::new(python);
+    command
+        .arg(root().join("tests/python").join(script))
+        .env_remove("HF_HUB_OFFLINE")
+        .env("HF_HOME", home.path())
+        .env("NNSIGHT_CONFIG", home.path().join("nnsight.yaml"))
+        .env("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+        .env("HF_HUB_DISABLE_TELEMETRY", "1")
+        .env("NO_COLOR", "1")
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        // For each request the client reads all that TLS trusts, which takes longer than most requests here.
+        .env_remove("SSL_CERT_FILE")
+        .env("SSL_CERT_DIR", home.path())
+        .env("TINY_GPT2", model("tiny-gpt2"))
+        .env("TINY_LLAMA", model("tiny-llama"));
+    Client { command, _home: home }
 }
 
 impl Drop for Server {

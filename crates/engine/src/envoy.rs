@@ -14,6 +14,7 @@ use crate::job::JobState;
 use crate::location::Location;
 use crate::model::{Model, Schema, Site};
 use crate::python;
+use crate::source::Source;
 use crate::tokenizer::TokenizerObject;
 use crate::tracer::{Iterations, TraceRequestParts, Tracer};
 
@@ -214,10 +215,8 @@ impl<M: Model> HostObject for Envoy<M> {
             "path" => return Ok(Value::string(self.path()).into()),
             "iter" => return Ok(Value::Host(Rc::new(Iterations::open(Rc::clone(&self.job)))).into()),
             "source" => {
-                return Err(Raise::attribute_error(format!(
-                    "`{}.source` is not supported by this server",
-                    self.path()
-                )));
+                let Place::Module(site) = self.place else { return Err(self.missing(name)) };
+                return Source::open(&self.job, site, &self.path()).map(Outcome::Ready);
             }
             "tokenizer" if self.is_root() => {
                 return Ok(Value::Host(Rc::new(TokenizerObject::new(Rc::clone(&self.job)))).into());

@@ -21,6 +21,8 @@ pub struct JobState<M: Model> {
     pub order: Rc<Order>,
     pub attention: Attention,
     pub turn: Rc<Turn>,
+    /// Whether its code may look at operations of modules' forwards.
+    pub sources: bool,
     /// As in [`crate::Job::stop`].
     stop: Arc<AtomicU8>,
     /// Values marked by `.save()`, held so that no other object can take their identity.
@@ -35,12 +37,19 @@ pub struct JobState<M: Model> {
 
 impl<M: Model> JobState<M> {
     /// Makes the state of a job that has not begun.
-    pub fn new(model: Rc<M>, order: Rc<Order>, attention: Attention, turn: Rc<Turn>, stop: Arc<AtomicU8>) -> Self {
+    pub fn new(
+        model: Rc<M>,
+        order: Rc<Order>,
+        (attention, sources): (Attention, bool),
+        turn: Rc<Turn>,
+        stop: Arc<AtomicU8>,
+    ) -> Self {
         Self {
             model,
             order,
             attention,
             turn,
+            sources,
             stop,
             saved: RefCell::default(),
             aliases: RefCell::default(),

@@ -35,6 +35,7 @@ pub mod python;
 mod run;
 pub mod settings;
 pub mod shape;
+mod source;
 mod splice;
 mod thaw;
 mod together;
@@ -50,8 +51,8 @@ pub use contract::{Engine, Event, Failure, Fault, Job, Usage};
 pub use interleaver::Interleaver;
 pub use interpreter::{Pool, Share};
 pub use model::{
-    Attention, Done, Entered, Form, Forwarded, Inputs, Interrupt, Layout, Model, ModuleSchema, Observer, Packed, Part,
-    Sampler, Schema, Segment, Site, Tensor, Tokenizer, Tree, Trunk, Wants,
+    Attention, Done, Entered, Form, Forwarded, Inputs, Interrupt, Layout, Model, ModuleSchema, Observer,
+    OperationSchema, Packed, Part, Sampler, Schema, Segment, Site, Tensor, Tokenizer, Tree, Trunk, Wants,
 };
 pub use settings::Settings;
 pub use shape::ShapeClass;

@@ -23,8 +23,8 @@ impl Location {
     /// Returns the name that error messages use: `model.transformer.h.1.output`.
     #[must_use]
     pub fn name(self, schema: &Schema) -> String {
-        let module = |site, suffix: &str| match schema.module(site) {
-            Some(module) if !module.path.is_empty() => format!("model.{}.{suffix}", module.path),
+        let module = |site, suffix: &str| match schema.path(site) {
+            Some(path) if !path.is_empty() => format!("model.{path}.{suffix}"),
             _ => format!("model.{suffix}"),
         };
         match self {
@@ -49,16 +49,18 @@ impl Order {
     /// Derives the order from the schema's list of modules in order of entering.
     #[must_use]
     pub fn new(schema: &Schema) -> Self {
-        let mut spans = vec![None; schema.modules.len()];
+        let mut spans = vec![None; schema.sites()];
         let mut open: Vec<Site> = Vec::new();
         let mut clock = 0;
         let contains = |outer: Site, inner: Site| {
+            // An operation contains the module that it calls.
+            let called = schema.operation(outer).and_then(|operation| operation.calls);
             let mut at = Some(inner);
             while let Some(site) = at {
-                if site == outer {
+                if site == outer || Some(site) == called {
                     return true;
                 }
-                at = schema.module(site).and_then(|module| module.parent);
+                at = schema.parent(site);
             }
             false
         };
@@ -114,7 +116,7 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::ModuleSchema;
+    use crate::model::{ModuleSchema, OperationSchema};
 
     fn schema(modules: &[(&str, Option<u32>)], execution: &[u32]) -> Schema {
         Schema {
@@ -128,7 +130,7 @@ mod tests {
                 })
                 .collect(),
             execution: execution.iter().copied().map(Site).collect(),
-            layers: Vec::new(),
+            ..Schema::default()
         }
     }
 
@@ -156,5 +158,27 @@ mod tests {
         assert!(expected.windows(2).all(|pair| at(pair[0]) < at(pair[1])));
         assert_eq!(order.of(Location::Output(Site(4))), None);
         assert!(order.contains(Site(1), Site(2)) && !order.contains(Site(1), Site(3)));
+    }
+
+    #[test]
+    fn an_operation_ends_after_the_module_that_it_calls() {
+        // root { a }, where root's forward binds a name, calls `a`, and binds its outcome.
+        let mut schema = schema(&[("", None), ("a", Some(0))], &[0, 2, 3, 1, 4]);
+        for (name, calls) in [("x_0", None), ("self_a_0", Some(Site(1))), ("x_1", None)] {
+            schema.operations.push(OperationSchema { name, of: Site(0), calls });
+        }
+        let order = Order::new(&schema);
+        let at = |location| order.of(location).unwrap();
+        let expected = [
+            Location::Output(Site(2)),
+            Location::Input(Site(3)),
+            Location::Input(Site(1)),
+            Location::Output(Site(1)),
+            Location::Output(Site(3)),
+            Location::Input(Site(4)),
+            Location::Output(Site(0)),
+        ];
+        assert!(expected.windows(2).all(|pair| at(pair[0]) < at(pair[1])));
+        assert_eq!(Location::Output(Site(3)).name(&schema), "model.source.self_a_0.output");
     }
 }

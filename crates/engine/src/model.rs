@@ -27,6 +27,19 @@ pub struct Schema {
     pub execution: Vec<Site>,
     /// Sites of the decoder layers, first to last.
     pub layers: Vec<Site>,
+    /// What modules' forwards do step by step. Their sites follow the modules'.
+    pub operations: Vec<OperationSchema>,
+}
+
+/// A line of a module's forward, as `.source` shows it.
+#[derive(Clone, Debug)]
+pub struct OperationSchema {
+    /// `self_q_proj_0`
+    pub name: &'static str,
+    /// The module in whose forward it is.
+    pub of: Site,
+    /// The module that it calls, if it calls one.
+    pub calls: Option<Site>,
 }
 
 /// One `nn.Module`.
@@ -59,6 +72,46 @@ impl Schema {
     #[must_use]
     pub fn module(&self, site: Site) -> Option<&ModuleSchema> {
         self.modules.get(site.0 as usize)
+    }
+
+    /// Returns the number of sites: modules, and operations in their forwards.
+    #[must_use]
+    pub fn sites(&self) -> usize {
+        self.modules.len() + self.operations.len()
+    }
+
+    /// Returns an operation's description.
+    #[must_use]
+    pub fn operation(&self, site: Site) -> Option<&OperationSchema> {
+        self.operations.get((site.0 as usize).checked_sub(self.modules.len())?)
+    }
+
+    /// Returns the operations of a module's forward, in their order.
+    pub fn operations_of(&self, module: Site) -> impl Iterator<Item = (Site, &'static str)> {
+        let site = |index: usize| Site(u32::try_from(self.modules.len() + index).unwrap_or(u32::MAX));
+        let own = self.operations.iter().enumerate().filter(move |(_, operation)| operation.of == module);
+        own.map(move |(index, operation)| (site(index), operation.name))
+    }
+
+    /// Returns the module around a module or an operation.
+    #[must_use]
+    pub fn parent(&self, site: Site) -> Option<Site> {
+        match self.operation(site) {
+            Some(operation) => Some(operation.of),
+            None => self.module(site)?.parent,
+        }
+    }
+
+    /// Returns the path of a module, or of an operation: `model.layers.0.mlp.source.self_act_fn_0`.
+    #[must_use]
+    pub fn path(&self, site: Site) -> Option<String> {
+        let Some(operation) = self.operation(site) else { return Some(self.module(site)?.path.clone()) };
+        let of = &self.module(operation.of)?.path;
+        Some(if of.is_empty() {
+            format!("source.{}", operation.name)
+        } else {
+            format!("{of}.source.{}", operation.name)
+        })
     }
 }
 
@@ -357,13 +410,20 @@ pub struct Wants {
     pub output: bool,
     /// Something below the module is wanted: it must not be computed in a fused form.
     pub inside: bool,
+    /// It may be an operation of its forward.
+    pub operations: bool,
 }
 
 impl std::ops::BitOr for Wants {
     type Output = Self;
 
     fn bitor(self, other: Self) -> Self {
-        Self { input: self.input | other.input, output: self.output | other.output, inside: self.inside | other.inside }
+        Self {
+            input: self.input | other.input,
+            output: self.output | other.output,
+            inside: self.inside | other.inside,
+            operations: self.operations | other.operations,
+        }
     }
 }
 

@@ -21,7 +21,7 @@ pub struct ModelOutput {
 }
 
 /// Records of the families that are served, by import path, with the fields that each declares.
-const CLASSES: [(&str, &[&str]); 4] = [
+const CLASSES: [(&str, &[&str]); 6] = [
     (
         "transformers.modeling_outputs.CausalLMOutputWithPast",
         &["loss", "logits", "past_key_values", "hidden_states", "attentions"],
@@ -37,6 +37,14 @@ const CLASSES: [(&str, &[&str]); 4] = [
     (
         "transformers.modeling_outputs.BaseModelOutputWithPastAndCrossAttentions",
         &["last_hidden_state", "past_key_values", "hidden_states", "attentions", "cross_attentions"],
+    ),
+    (
+        "transformers.modeling_outputs.MoeCausalLMOutputWithPast",
+        &["loss", "aux_loss", "logits", "past_key_values", "hidden_states", "attentions", "router_logits"],
+    ),
+    (
+        "transformers.modeling_outputs.MoeModelOutputWithPast",
+        &["last_hidden_state", "past_key_values", "hidden_states", "attentions", "router_logits"],
     ),
 ];
 

@@ -20,8 +20,8 @@ pub struct Pass<'a, M: Model> {
     runs: Vec<&'a mut Run<M>>,
     /// What was shown of each segment that has trunks, and how it was then; `None` for other segments.
     shown: Vec<Option<Shown<M::Tensor>>>,
-    /// By segment, the memory that was shown.
-    seen: Vec<HashSet<usize>>,
+    /// By segment, the memory that was shown, and that of copies with which the pass went on.
+    seen: RefCell<Vec<HashSet<usize>>>,
     /// By segment, what the pass has gone on with copies of.
     left: RefCell<Vec<Trail<M::Tensor>>>,
     /// Where the pass gives way to others; `None` for one that takes no time worth it.
@@ -47,7 +47,7 @@ impl<'a, M: Model> Pass<'a, M> {
     pub fn new(runs: Vec<&'a mut Run<M>>, forking: impl Iterator<Item = bool>, pacing: Option<Rc<Pacing<M>>>) -> Self {
         let shown = forking.map(|forking| forking.then(Shown::default)).collect();
         let left = RefCell::new(runs.iter().map(|_| Trail::default()).collect());
-        let seen = runs.iter().map(|_| HashSet::new()).collect();
+        let seen = RefCell::new(runs.iter().map(|_| HashSet::new()).collect());
         Self { runs, shown, seen, left, pacing }
     }
 
@@ -80,7 +80,7 @@ impl<'a, M: Model> Pass<'a, M> {
         let mut leaves = Vec::new();
         trees.for_each(|tree| tree::leaves(tree, &mut leaves));
         leaves.retain(|leaf| !leaf.pending());
-        if let Some(seen) = part.segment.and_then(|segment| self.seen.get_mut(segment)) {
+        if let Some(seen) = part.segment.and_then(|segment| self.seen.get_mut().get_mut(segment)) {
             seen.extend(leaves.iter().map(Tensor::memory));
         }
         if self.is_free() {
@@ -203,10 +203,14 @@ impl<M: Model> Observer<M::Tensor> for Pass<'_, M> {
     }
 
     fn moved(&self, segment: usize, from: &M::Tensor, to: &M::Tensor) -> Result<(), Raise> {
-        let seen = !from.pending() && self.seen.get(segment).is_some_and(|seen| seen.contains(&from.memory()));
+        let mut all = self.seen.borrow_mut();
+        let seen = all.get_mut(segment).filter(|seen| !from.pending() && seen.contains(&from.memory()));
+        let Some(seen) = seen.filter(|_| self.live(segment)) else { return Ok(()) };
+        // A copy of the copy stands for what was shown, too.
+        seen.insert(to.memory());
         match self.left.borrow_mut().get_mut(segment) {
-            Some(left) if seen && self.live(segment) => left.push(vec![from.clone(), to.clone()], &from.duplicate()?),
-            _ => Ok(()),
+            Some(left) => left.push(vec![from.clone(), to.clone()], &from.duplicate()?),
+            None => Ok(()),
         }
     }
 

@@ -90,7 +90,7 @@ impl<M: Model> Run<M> {
     ) -> Self {
         let batching = blocks.iter().filter(|(_, group)| group.is_some()).count() > 1;
         let progress = Progress::new(Rc::clone(&job.order), several_passes);
-        let watch = Watch::new(job.model.schema().modules.len());
+        let watch = Watch::new(job.model.schema().sites());
         let mediators =
             blocks.into_iter().map(|(coroutine, group)| Mediator::new(coroutine, group)).collect::<Vec<_>>();
         let mut run = Self {
@@ -120,7 +120,11 @@ impl<M: Model> Run<M> {
 
     /// Returns what the blocks want of a module.
     pub fn wants(&self, site: Site) -> Wants {
-        if self.ended.is_some() { Wants::default() } else { self.watch.of(site) }
+        if self.ended.is_some() {
+            return Wants::default();
+        }
+        let wants = self.watch.of(site);
+        Wants { operations: wants.inside && self.job.sources, ..wants }
     }
 
     /// Returns whether what is left of this pass can matter to any block.
@@ -703,13 +707,13 @@ impl Watch {
             wants.input |= input;
             wants.output |= !input;
         }
-        let mut parent = schema.module(site).and_then(|module| module.parent);
+        let mut parent = schema.parent(site);
         while let Some(site) = parent {
             self.set.push(site.0);
             if let Some(wants) = self.wants.get_mut(site.0 as usize) {
                 wants.inside = true;
             }
-            parent = schema.module(site).and_then(|module| module.parent);
+            parent = schema.parent(site);
         }
     }
 }

@@ -455,6 +455,12 @@ fn rotary_by_type(config: &Config, prefix: &str, head_dim: i64, types: &LayerTyp
         let own = own.ok_or_else(|| config.wrong("rope_parameters", format!("has no object {name}")))?;
         ropes.push(Rope::read(config, own, head_dim)?);
     }
+    let of = |value: fn(&Rope) -> Json| {
+        types.names.iter().zip(&ropes).map(|(name, rope)| ((*name).to_owned(), value(rope))).collect::<Map<_, _>>()
+    };
+    let kinds = Json::Object(of(|rope| rope.rope_type.clone().into()));
+    let mut sorted = types.names.clone();
+    sorted.sort_unstable();
     Ok(Rotary {
         module: Some(("rotary_emb", format!("{prefix}RotaryEmbedding"))),
         ropes,
@@ -464,6 +470,8 @@ fn rotary_by_type(config: &Config, prefix: &str, head_dim: i64, types: &LayerTyp
         half: false,
         attributes: vec![
             ("config", Json::Null),
+            ("layer_types", sorted.into()),
+            ("rope_type", kinds),
             ("max_seq_len_cached", positions.into()),
             ("original_max_seq_len", positions.into()),
         ],

@@ -128,10 +128,7 @@ pub fn attribute(model: &Transformer, machine: &Machine, site: Site, name: &str)
             let stacked = experts.stacked(name, |matrix| dense(matrix).map(|shown| shown.tch().shallow_clone()))?;
             weight(&stacked)
         }
-        (Node::Rotary, "inv_freq" | "original_inv_freq") => match model.decoder.rotary.as_ref()?.ropes.as_slice() {
-            [rope] => weight(rope.frequencies()),
-            _ => return None,
-        },
+        (Node::Rotary, name) => weight(model.decoder.rotary.as_ref()?.buffer(name)?),
         _ => return None,
     })
 }

@@ -167,11 +167,12 @@ impl Linear {
     /// else when somebody uses them. What comes out is kept below the cap, if there is one, which the module knows
     /// nothing of.
     pub fn run_logits(&self, pass: &mut Pass<'_>, input: Parts, now: &[bool], cap: Option<f64>) -> Result<Logits> {
-        // Where somebody looks at the module, what it returns has to be there uncapped.
-        let shown = cap.is_some() && pass.wants(self.site).output;
-        let now: Vec<bool> = now.iter().map(|&now| now || shown).collect();
-        let own_cap = cap.filter(|_| !shown);
+        let mut own_cap = None;
         let mut logits = pass.module(self.site, input, |pass, Parts(inputs)| {
+            // Where somebody looks at the module, what it returns has to be there uncapped.
+            let shown = cap.is_some() && pass.wants(self.site).output;
+            let now: Vec<bool> = now.iter().map(|&now| now || shown).collect();
+            own_cap = cap.filter(|_| !shown);
             let products = pass.products.of_head();
             let shared = |&(part, now): &(usize, &bool)| *now && pass.recorder(part).is_none();
             let sure = now.iter().enumerate().filter(shared).filter_map(|(part, _)| inputs.get(part));
@@ -203,7 +204,7 @@ impl Linear {
             }
             Ok(Logits(parts))
         })?;
-        if let Some(cap) = cap.filter(|_| shown) {
+        if let Some(cap) = cap.filter(|_| own_cap.is_none()) {
             for (part, logits) in logits.0.iter_mut().enumerate() {
                 *logits = torch::Tensor::new(pass.paid(part, || Ok(cap_at(logits.tch(), cap)?))?);
             }

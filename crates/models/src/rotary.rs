@@ -37,6 +37,17 @@ impl RotaryEmbedding {
         all.collect()
     }
 
+    /// Returns a table of frequencies by the name of its buffer, which begins with the type of layers that it is for.
+    pub fn buffer(&self, name: &str) -> Option<&Tensor> {
+        let of = name.strip_suffix("inv_freq")?;
+        let of = of.strip_suffix("original_").unwrap_or(of);
+        let rope = match self.types.as_slice() {
+            [] if of.is_empty() => 0,
+            types => types.iter().position(|own| of.strip_suffix('_') == Some(own))?,
+        };
+        Some(self.ropes.get(rope)?.frequencies())
+    }
+
     /// Returns which rope a call's arguments ask for.
     pub fn rope_of(&self, arguments: &Arguments) -> Result<usize> {
         if self.types.is_empty() {

@@ -16,6 +16,9 @@ pub const GPT2: Subject<'_> =
     Subject { layers: "model.transformer.h", head: "model.lm_head", engine: &|| engine("tiny-gpt2") };
 pub const LLAMA: Subject<'_> =
     Subject { layers: "model.model.layers", head: "model.lm_head", engine: &|| engine("tiny-llama") };
+/// Its layers see windows in turns, and are rotated by type.
+pub const WINDOWS: Subject<'_> = Subject { engine: &|| engine("tiny-gemma3"), ..LLAMA };
+pub const EXPERTS: Subject<'_> = Subject { engine: &|| engine("tiny-qwen3-moe"), ..LLAMA };
 
 /// Loads a test model by its folder's name, in float32.
 ///

@@ -10,7 +10,12 @@ mod shared;
 use shared::engine;
 
 /// Names of the test models, and what their layers and head are called.
-const MODELS: [(&str, &str); 2] = [("tiny-gpt2", "model.transformer.h"), ("tiny-llama", "model.model.layers")];
+const MODELS: [(&str, &str); 4] = [
+    ("tiny-gpt2", "model.transformer.h"),
+    ("tiny-llama", "model.model.layers"),
+    ("tiny-gemma3", "model.model.layers"),
+    ("tiny-qwen3-moe", "model.model.layers"),
+];
 
 #[test]
 fn real_models_keep_the_engines_contract() {
@@ -81,7 +86,7 @@ fn logits_are_the_same_wherever_they_are_computed() {
 fn rows_that_come_again_give_what_they_give_alone() {
     for (name, layers) in MODELS {
         let subject = Subject { layers, head: "model.lm_head", engine: &|| engine(name) };
-        let attention = if name == "tiny-llama" { "self_attn" } else { "attn" };
+        let attention = if name == "tiny-gpt2" { "attn" } else { "self_attn" };
         let job = |block: &str| {
             let block = format!("import torch\n{}", block.replace("MLP", "mlp").replace("ATTN", attention));
             subject.job("Hello there, world", Function::Call, &block, &[])

@@ -31,6 +31,12 @@ impl Heap {
         self.data.get(at.0 as usize)
     }
 
+    /// Returns whether a word is in any text, as functions' sources are.
+    #[must_use]
+    pub fn mentions(&self, word: &str) -> bool {
+        self.data.iter().any(|datum| matches!(datum, Datum::Str(text) if text.contains(word)))
+    }
+
     /// Replaces the value at a reference, as a decoder does when an object's state arrives after it.
     pub fn set(&mut self, at: Ref, datum: Datum) -> bool {
         match self.data.get_mut(at.0 as usize) {

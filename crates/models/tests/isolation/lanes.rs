@@ -6,7 +6,7 @@ use models::DType;
 
 use super::shared::interleaver;
 use super::tags::assert_same_bits;
-use super::{MODELS, job, named, saved};
+use super::{MODELS, NAMES, job, named, saved};
 
 /// Takes several slices.
 const LONG: &str = "for turn in range(50):\n    n += sum(range(100_000))";
@@ -126,7 +126,7 @@ fn s12_random_numbers_are_drawn_as_alone() {
 fn s15_slow_operations_of_few_steps_are_interrupted() {
     // No processor sorts as many numbers in two slices, and no program of these has as many steps as one.
     let source = "h = LAYERS[0].output\nx = torch.rand(1 << 20, device='cpu')\nfor turn in range(12):\n    x = x.sort(descending=turn % 2 == 0)[0]\nn = x[0].clone().save()";
-    for (subject, name) in MODELS.into_iter().zip(["tiny-gpt2", "tiny-llama"]) {
+    for (subject, name) in MODELS.into_iter().zip(NAMES) {
         let subject = &Subject { engine: &|| Box::new(interleaver(name, DType::Float32)), ..*subject };
         let long = long(subject, source);
         assert_all_as_alone(subject, &[long], &|| job(subject, "s", "Hi", "out = HEAD.output.save()"), "sorting");

@@ -11,7 +11,7 @@ use program::{Batching, Function};
 
 use super::shared::{interleaver, interleaver_with};
 use super::tags::assert_same_bits;
-use super::{MODELS, generation, job, named, saved};
+use super::{MODELS, NAMES, generation, job, named, saved};
 
 fn settings(long_tokens: i64) -> Settings {
     Settings { slice: Duration::MAX, long_tokens, ..Settings::default() }
@@ -20,8 +20,6 @@ fn settings(long_tokens: i64) -> Settings {
 fn engine_of(name: &str, dtype: DType, settings: Settings) -> Box<dyn Engine> {
     Box::new(interleaver_with(name, dtype, settings))
 }
-
-const NAMES: [&str; 2] = ["tiny-gpt2", "tiny-llama"];
 
 /// A prompt of some dozens of tokens.
 const PROMPT: &str =

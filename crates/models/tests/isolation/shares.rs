@@ -9,7 +9,7 @@ use program::Function;
 
 use super::shared::interleaver;
 use super::tags::assert_same_bits;
-use super::{MODELS, assert_near, generation, job, named, prompt, saved};
+use super::{MODELS, NAMES, assert_near, generation, job, named, prompt, saved};
 
 const READS: &str = "middle = LAYERS[2].output.clone().save()
 logits = HEAD.output.save()
@@ -17,7 +17,7 @@ values = tracer.result.past_key_values.layers[3].values.save()";
 
 #[test]
 fn passes_of_many_jobs_are_bounded_and_those_of_one_are_not() {
-    for (subject, name) in MODELS.into_iter().zip(["tiny-gpt2", "tiny-llama"]) {
+    for (subject, name) in MODELS.into_iter().zip(NAMES) {
         let jobs = || (0..6).map(|place| job(subject, &format!("t{place}"), "The old tower", READS)).collect();
         let sessions = "found = nnsight.save([])\nfor turn in range(6):\n    with model.trace('The old tower'):\n        found.append(LAYERS[1].output[0, -1])";
         let free = subject.outcomes(jobs());

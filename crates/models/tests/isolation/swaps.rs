@@ -9,7 +9,7 @@ use program::Function;
 
 use super::shared::engine_of;
 use super::tags::assert_same_bits;
-use super::{MODELS, floats, generation, job, named, saved};
+use super::{MODELS, floats, folder, generation, job, named, saved};
 
 /// Reads what there is to read, in the order in which it comes. Kernels might read on behind the narrow rows.
 const READS: &str = "import torch
@@ -92,7 +92,7 @@ fn i2_s4_no_bit_depends_on_what_neighbours_hold_how_long_they_are_and_where_a_ro
     for subject in MODELS {
         // Many processors are slow at bfloat16.
         for (dtype, rounds) in [(DType::Float32, 24), (DType::BFloat16, 5)] {
-            let engine = || engine_of(name(subject), dtype);
+            let engine = || engine_of(folder(subject), dtype);
             let subject = &Subject { engine: &engine, ..*subject };
             let own = || job(subject, "own", "The old tower", READS);
             for sizes in [&few[..], &odd[..], &many[..]] {
@@ -157,7 +157,7 @@ fn n2_passes_of_any_size_give_numbers_within_the_published_tolerance() {
     for subject in MODELS {
         let more: &[usize] = &[2, 3, 4, 6, 7, 8, 9, 10, 12, 13, 14, 15, 24, 32, 50, 250];
         for (dtype, tolerance, more) in [(DType::Float32, 1e-4, more), (DType::BFloat16, 2e-2, &[])] {
-            let engine = || engine_of(name(subject), dtype);
+            let engine = || engine_of(folder(subject), dtype);
             let subject = &Subject { engine: &engine, ..*subject };
             let own = || job(subject, "own", "The old tower", reads);
             let values = |outcome: &Outcome| conformance::flat(saved(outcome));
@@ -186,8 +186,4 @@ fn n2_passes_of_any_size_give_numbers_within_the_published_tolerance() {
             assert!(worst <= tolerance, "{worst} of the largest number");
         }
     }
-}
-
-fn name(subject: &Subject<'_>) -> &'static str {
-    if subject.layers == LLAMA.layers { "tiny-llama" } else { "tiny-gpt2" }
 }
