@@ -3,16 +3,19 @@
     families.py make FOLDER      writes the models
     families.py compare FOLDER   compares them with what the server hosts as family/NAME
 
-Of each model: every module's arguments and output, the logits of prompts of several lengths, greedy generation, a
-gradient, and an edit; in every way to compute attention that transformers has for it. Floats agree to 2e-4.
+Of each model: every module's arguments and output, every operation of a layer's forward and of its attention's and its
+feed-forward block's, the logits of prompts of several lengths, greedy generation, a gradient, and edits; in every way to
+compute attention that transformers has for it. Floats agree to 2e-4.
 """
 import os
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio._backends._asyncio  # noqa: F401  (before nnsight, which adds an attribute to every object)
 import torch
 from nnsight import LanguageModel
+from nnsight.intervention import source
 from nnsight.schema.config import CONFIG
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging
@@ -87,16 +90,59 @@ def compare(folder):
         for attention in ["eager"] if name in EAGER_ONLY else ["sdpa", "eager"]:
             local = LanguageModel(str(folder / name), dispatch=True, dtype=torch.float32, attn_implementation=attention)
             remote = LanguageModel(f"family/{name}", attn_implementation=attention)
-            order = places(local)
-            for task in (everything, logits, generation, gradient, edit):
+            plan = Plan(places(local), operations(local))
+            for task in (everything, every_operation, logits, generation, gradient, edit, edited_operations):
                 try:
-                    why = difference(task(local, False, order), task(remote, True, order))
+                    why = difference(task(local, False, plan), task(remote, True, plan))
                 except Exception as error:  # noqa: BLE001
                     why = f"{type(error).__name__}: {error}"
                 failed += why is not None
                 print(f"{'ok  ' if why is None else 'FAIL'} {name} {attention} {task.__name__}" + (f": {why}" if why else ""), flush=True)
     print(f"{failed} failed")
     sys.exit(failed > 0)
+
+
+@dataclass
+class Plan:
+    """What a model has to look at, in the order in which a pass comes by."""
+
+    places: list
+    operations: list
+
+    def layer(self, number):
+        return next(path for path, side in self.places if side == "output" and path.count(".") == 2 and path.endswith(f".{number}"))
+
+
+def operations(model):
+    """Lists the operations of a layer's forward, of its attention's and of its block's, that run and have values to show."""
+    paths = [path for path, _ in model._module.named_modules()]
+    layer = next(path for path in paths if path.count(".") == 2 and path.endswith(".1"))
+    inside = [path for path in paths if path.startswith(layer + ".") and path.count(".") == 3]
+    blocks = [layer] + [path for path in inside if any(other.startswith(path + ".") for other in paths)]
+    seen = []
+    run = source.run_op
+
+    def noted(interleaver, base, fn, args, kwargs):
+        value = run(interleaver, base, fn, args, kwargs)
+        path, _, name = base.rpartition(".source.")
+        path = path.removeprefix("model.") if path.removeprefix("model.") in blocks else path
+        if path in blocks and name not in [other for of, other in seen if of == path] and shows(value):
+            seen.append((path, name))
+        return value
+
+    source.run_op = noted
+    for path in blocks:
+        model.get(path).source
+    with model.trace(PROMPTS[0]):
+        model.lm_head.output.save()
+    source.run_op = run
+    return seen
+
+
+def shows(value):
+    if isinstance(value, (tuple, list)):
+        return all(shows(item) for item in value)
+    return isinstance(value, (torch.Tensor, int, float, bool, type(None)))
 
 
 def places(model):
@@ -124,10 +170,33 @@ def tensors(value):
     return value if isinstance(value, (torch.Tensor, int, float, str, bool, type(None))) else type(value).__name__
 
 
-def everything(model, remote, order):
+def every_operation(model, remote, plan):
+    with model.trace(PROMPTS, remote=remote):
+        seen = {}.save()
+        for path, name in plan.operations:
+            seen[path + " " + name] = getattr(model.get(path).source, name).output
+    return {key: tensors(value) for key, value in seen.items()}
+
+
+def edited_operations(model, remote, plan):
+    """Replaces what one operation of each forward gives, edits another in place, and skips one."""
+    attention = next(path for path, name in plan.operations if name.startswith("attention_interface") or name == "self__attn_0")
+    inside = "self__merge_heads_0" if "gptj" in type(model._module).__name__.lower() else "attn_output_reshape_0"
+    layer = plan.layer(1)
+    last = [name for path, name in plan.operations if path == layer][-1]
+    with model.trace(PROMPTS[1], remote=remote):
+        merged = getattr(model.get(attention).source, inside).output
+        merged[:, 1:3] *= 2
+        residual = getattr(model.get(layer).source, last).output
+        getattr(model.get(layer).source, last).output = residual * 0.5
+        saved = model.lm_head.output.save()
+    return saved
+
+
+def everything(model, remote, plan):
     with model.trace(PROMPTS[1], remote=remote):
         seen = {}.save()
-        for path, side in order:
+        for path, side in plan.places:
             module = model.get(path)
             seen[path + " " + side] = module.inputs if side == "inputs" else module.output
     return {key: tensors(value) for key, value in seen.items()}
@@ -146,13 +215,8 @@ def generation(model, remote, _):
     return ids
 
 
-def layer(order, number):
-    """Returns a layer's path."""
-    return next(path for path, side in order if side == "output" and path.count(".") == 2 and path.endswith(f".{number}"))
-
-
-def gradient(model, remote, order):
-    path = layer(order, 0)
+def gradient(model, remote, plan):
+    path = plan.layer(0)
     with model.trace(PROMPTS[0], remote=remote):
         hidden = model.get(path).output
         hidden = hidden[0] if isinstance(hidden, tuple) else hidden
@@ -163,8 +227,8 @@ def gradient(model, remote, order):
     return grad
 
 
-def edit(model, remote, order):
-    path = layer(order, 1)
+def edit(model, remote, plan):
+    path = plan.layer(1)
     with model.trace(PROMPTS[1], remote=remote):
         hidden = model.get(path).output
         hidden = hidden[0] if isinstance(hidden, tuple) else hidden

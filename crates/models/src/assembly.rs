@@ -1,6 +1,5 @@
 //! Makes a decoder of a family's blueprint: the module tree, and the weights that are read into it.
 
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use kernels::{Weight, varlen};
@@ -13,11 +12,11 @@ use crate::decoder::{Decoder, Description};
 use crate::embedding::Embed;
 use crate::error::LoadError;
 use crate::experts::{Expert, Experts, Router, Sparse};
-use crate::family::{self, Blueprint, Leaf, Leaves};
+use crate::family::{self, Blueprint};
 use crate::feed_forward::{FeedForward, Way};
 use crate::layer::{Layer, Module, Step};
-use crate::nn::{Activation, Dropout, Linear};
-use crate::norm::Norm;
+use crate::leaves::Leaves;
+use crate::nn::Linear;
 use crate::rotary::RotaryEmbedding;
 use crate::self_attention::{Projections, SelfAttention};
 
@@ -53,12 +52,13 @@ pub fn assemble(
     builder.close();
     let norm = builder.norm(blueprint.norm.0, &blueprint.norm.1, width)?;
     let rotary = match blueprint.rotary.take() {
-        Some(about) => Some(Rc::new(add_rotary(builder, about, (kind, device))?)),
+        Some(about) => Some(Rc::new(add_rotary(builder, about, blueprint.positions, (kind, device))?)),
         None => None,
     };
     builder.close();
     let head = builder.head("lm_head", &embedding.words, &blueprint.head)?;
     builder.close();
+    builder.end();
     let windows: Rc<[Option<i64>]> = layers.iter().map(|layer| blueprint.kinds.get(layer.kind)?.window).collect();
     let head_dim = layers.iter().find_map(Layer::head_dim).unwrap_or(0);
     let plain = windows.iter().all(Option::is_none) && !blueprint.eager;
@@ -106,12 +106,16 @@ fn add_layer(
             }
         });
     }
-    Ok(Layer { site, kind: layer.kind, modules, steps, returns_weights: layer.returns_weights })
+    let names: Vec<&'static str> = layer.modules.iter().map(|(name, _)| *name).collect();
+    let called = |name: &str| Some(modules.get(names.iter().position(|own| *own == name)?)?.site());
+    let operations = builder.operations(site, layer.source, called)?;
+    Ok(Layer { site, kind: layer.kind, names, modules, steps, returns_weights: layer.returns_weights, operations })
 }
 
 fn add_rotary(
     builder: &mut Builder<'_>,
     about: family::Rotary,
+    positions: Option<i64>,
     (kind, device): (Kind, Device),
 ) -> Result<RotaryEmbedding> {
     let site = about.module.map(|(name, class)| builder.plain(name, &class, Node::Rotary));
@@ -128,54 +132,8 @@ fn add_rotary(
         wide: about.wide,
         half: about.half,
         kind,
+        positions,
     })
-}
-
-/// Modules without modules inside, by name.
-#[derive(Default)]
-struct Built {
-    linears: HashMap<&'static str, Rc<Linear>>,
-    norms: HashMap<&'static str, Rc<Norm>>,
-    dropouts: HashMap<&'static str, Rc<Dropout>>,
-    activations: HashMap<&'static str, Rc<Activation>>,
-}
-
-impl Built {
-    fn add(builder: &mut Builder<'_>, leaves: &Leaves) -> Result<Self> {
-        let mut built = Self::default();
-        for &(name, ref leaf) in leaves {
-            match leaf {
-                &Leaf::Linear { inputs, outputs, bias } => {
-                    built.linears.insert(name, builder.linear(name, inputs, outputs, bias)?);
-                }
-                &Leaf::Conv1D { inputs, outputs } => {
-                    built.linears.insert(name, builder.conv1d(name, inputs, outputs)?);
-                }
-                Leaf::Norm { norm, width } => {
-                    built.norms.insert(name, builder.norm(name, norm, *width)?);
-                }
-                Leaf::Dropout(probability) => {
-                    built.dropouts.insert(name, builder.dropout(name, *probability));
-                }
-                Leaf::Activation(function, class) => {
-                    built.activations.insert(name, builder.activation(name, *function, class));
-                }
-            }
-        }
-        Ok(built)
-    }
-
-    fn linear(&self, name: &str) -> Result<Rc<Linear>> {
-        found(&self.linears, name)
-    }
-
-    fn dropout(&self, name: Option<&str>) -> Result<Option<Rc<Dropout>>> {
-        name.map(|name| found(&self.dropouts, name)).transpose()
-    }
-}
-
-fn found<T>(all: &HashMap<&'static str, Rc<T>>, name: &str) -> Result<Rc<T>> {
-    all.get(name).cloned().ok_or_else(|| LoadError::Table(name.into()))
 }
 
 fn add_attention(
@@ -193,7 +151,7 @@ fn add_attention(
         }
         None => None,
     };
-    let built = Built::add(builder, &about.modules)?;
+    let built = Leaves::add(builder, &about.modules)?;
     builder.close();
     let projections = match about.projections {
         family::Projections::Separate([query, key, value]) => {
@@ -202,14 +160,17 @@ fn add_attention(
         family::Projections::Packed(all, cut) => Projections::Packed(built.linear(all)?, cut),
     };
     let head_norms = match &about.head_norms {
-        Some(norms) => {
-            let [queries, keys] = norms.names.map(|name| found(&built.norms, name));
-            Some((norms.over, [queries?, keys?]))
-        }
+        Some(norms) => Some((norms.over, [built.norm(norms.names[0])?, built.norm(norms.names[1])?])),
         None => None,
     };
+    let operations = builder.operations(site, about.source, |name| match name {
+        "attend_heads" => built.site(about.weights_dropout?),
+        name => built.site(name),
+    })?;
     Ok(SelfAttention {
         site,
+        class: about.class.clone(),
+        operations,
         projections,
         head_norms,
         turn: about.turn.map(|turn| (turn, half)),
@@ -225,6 +186,7 @@ fn add_attention(
         },
         output: built.linear(about.output)?,
         dropout: built.dropout(about.dropout)?,
+        leaves: built,
     })
 }
 
@@ -235,9 +197,9 @@ fn add_feed_forward(
 ) -> Result<FeedForward> {
     let site = builder.open(name, &about.class, Node::Mlp(index));
     builder.describe(site, &about.attributes);
-    let built = Built::add(builder, &about.modules)?;
+    let built = Leaves::add(builder, &about.modules)?;
     builder.close();
-    let act = |name| found(&built.activations, name);
+    let act = |name| built.activation(name);
     let way = match about.way {
         family::Way::Gated { gate, up, down, act: function } => Way::Gated {
             gate: built.linear(gate)?,
@@ -255,7 +217,8 @@ fn add_feed_forward(
             dropout: built.dropout(dropout)?,
         },
     };
-    Ok(FeedForward { site, argument: about.argument, way })
+    let operations = builder.operations(site, about.source, |name| built.site(name))?;
+    Ok(FeedForward { site, argument: about.argument, way, operations, leaves: built })
 }
 
 fn add_experts(
@@ -304,8 +267,14 @@ fn add_experts(
     let router = early.unwrap_or_else(|| add_router(builder));
     builder.close();
     let linear = Rc::new(Linear { site: router, weight: Rc::new(Weight::new(&weight)?), bias });
+    let operations = builder.operations(site, about.source, |name| match name {
+        "router" => Some(router),
+        "experts" => Some(experts),
+        _ => None,
+    })?;
     Ok(Sparse {
         site,
+        operations,
         router: Router { site: router, linear, top: about.top, score: about.score },
         experts: Experts { site: experts, gate: about.gate, act, each: Rc::new(each), biased: about.biased },
         returns_scores: about.returns_scores,

@@ -1,8 +1,10 @@
 //! Builds a model's module tree while its weights are read.
 
+use std::cell::Cell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
-use engine::{ModuleSchema, Schema, Site};
+use engine::{ModuleSchema, OperationSchema, Schema, Site};
 use kernels::Weight;
 use tch::{Kind, Tensor};
 
@@ -10,6 +12,7 @@ use crate::error::LoadError;
 use crate::family::{self, Attributes, NormKind};
 use crate::nn::{Activation, Dropout, Embedding, Function, Linear};
 use crate::norm::Norm;
+use crate::source::{Operations, Script};
 use crate::weights::Weights;
 
 /// What a module is, for reading its attributes and for running it by itself.
@@ -46,6 +49,9 @@ pub struct Builder<'a> {
     /// By site.
     pub attributes: Vec<Attributes>,
     open: Vec<Site>,
+    scripts: HashMap<&'static str, Rc<Script>>,
+    /// The site of the first operation: modules come before.
+    base: Rc<Cell<u32>>,
 }
 
 impl<'a> Builder<'a> {
@@ -58,6 +64,8 @@ impl<'a> Builder<'a> {
             nodes: Vec::new(),
             attributes: Vec::new(),
             open: Vec::new(),
+            scripts: HashMap::new(),
+            base: Rc::default(),
         }
     }
 
@@ -66,6 +74,34 @@ impl<'a> Builder<'a> {
         let site = self.add(name, class, |_| node);
         self.open.push(site);
         site
+    }
+
+    /// Adds the operations of a module's forward. `called` returns the site of a module that an operation calls.
+    pub fn operations(
+        &mut self,
+        of: Site,
+        source: &'static str,
+        called: impl Fn(&str) -> Option<Site>,
+    ) -> Result<Operations, LoadError> {
+        let script = match self.scripts.get(source) {
+            Some(script) => Rc::clone(script),
+            None => {
+                let script = Rc::new(Script::read(source)?);
+                self.scripts.insert(source, Rc::clone(&script));
+                script
+            }
+        };
+        let operations = Operations::new(Rc::clone(&script), self.schema.operations.len(), &self.base);
+        for line in &script.lines {
+            let calls = line.calls().and_then(&called);
+            self.schema.operations.push(OperationSchema { name: line.name, of, calls });
+        }
+        Ok(operations)
+    }
+
+    /// Ends the tree: from now on operations have their sites.
+    pub fn end(&mut self) {
+        self.base.set(self.next().0);
     }
 
     /// Ends the innermost open module.

@@ -19,6 +19,7 @@ use crate::nn::Linear;
 use crate::norm::Norm;
 use crate::pass::{Arguments, Flow, Input, Output, Parts, Pass, Result, caches, leaves};
 use crate::rotary::{Rotary, RotaryEmbedding, Rotations};
+use crate::source::{Argument, Given};
 use crate::tokens::Tokens;
 
 /// A model's arithmetic.
@@ -460,7 +461,8 @@ impl Shared {
         }
     }
 
-    fn field(&self, name: &str, kind: usize, pass: &Pass<'_>) -> Result<Flow> {
+    /// Shows what layers of a kind are called with under a name.
+    pub fn field(&self, name: &str, kind: usize, pass: &Pass<'_>) -> Result<Flow> {
         let masks = self.masks.get(kind);
         Ok(match name {
             "attention_mask" if masks.is_some_and(|masks| masks.iter().any(Option::is_some)) => {
@@ -548,6 +550,23 @@ impl Stream {
     /// Hands other hidden states to a module that is called in another way.
     pub fn with(&self, hidden: Tokens, form: &'static Form) -> Self {
         Self { hidden, shared: Rc::clone(&self.shared), kind: self.kind, form }
+    }
+
+    /// Shows how a module is called with these and with hidden states that are its first operand.
+    pub fn call(&self, form: &'static Form, pass: &Pass<'_>) -> Result<Given> {
+        let argument = |name: &&'static str| -> Result<Argument> {
+            if *name == "hidden_states" {
+                return Ok(Argument::Operand(0));
+            }
+            Ok(Argument::Other(self.shared.field(name, self.kind, pass)?))
+        };
+        let args = form.positional.iter().map(argument).collect::<Result<_>>()?;
+        let mut kwargs = Vec::with_capacity(form.keyword.len());
+        for name in form.keyword {
+            kwargs.push((*name, argument(name)?));
+        }
+        kwargs.extend(self.shared.flags.iter().map(|(name, flow)| (*name, Argument::Other(flow.clone()))));
+        Ok(Given { args, kwargs })
     }
 
     fn field(&self, name: &str, pass: &Pass<'_>) -> Result<Flow> {

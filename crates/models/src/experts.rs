@@ -3,9 +3,11 @@
 //! Which rows an expert multiplies depends on what tokens are, others' too. So experts multiply by blocks of one size
 //! ([`kernels::Rows::Fixed`]): a row's bits depend on nothing else.
 
+use std::any::Any;
 use std::rc::Rc;
 
-use engine::{Inputs, Packed, Site, Tree};
+use engine::{Inputs, Packed, Part, Site, Tree};
+use interpreter::Value;
 use interpreter::raise::Raise;
 use kernels::{Products, Weight, number};
 use tch::{Kind, TchError, Tensor};
@@ -13,12 +15,14 @@ use tch::{Kind, TchError, Tensor};
 use crate::family::{Gate, Score};
 use crate::feed_forward::halves;
 use crate::nn::{Activation, Linear, differentiable};
-use crate::pass::{Arguments, Flow, Input, Output, Parts, Pass, Result};
+use crate::pass::{Arguments, Flow, Input, Output, Parts, Pass, Result, no_part};
+use crate::source::{self, Forward, Given, Held, Operations};
 use crate::tokens::Tokens;
 
 /// A router and the experts that it chooses from.
 pub struct Sparse {
     pub site: Site,
+    pub operations: Operations,
     pub router: Router,
     pub experts: Experts,
     /// The router's scores are returned beside hidden states.
@@ -65,6 +69,9 @@ impl Sparse {
     pub fn run(&self, pass: &mut Pass<'_>, hidden: &Tokens) -> Result<Fed> {
         let returns_scores = self.returns_scores;
         pass.module(self.site, hidden.share(), |pass, hidden| {
+            if pass.wants(self.site).operations {
+                return self.step_by_step(pass, &hidden);
+            }
             let Chosen(_, scores, chosen) = self.router.run(pass, &hidden)?;
             let shown = scores.0.share();
             let hidden = self.experts.run(pass, Chosen(Flat(hidden), chosen, scores))?;
@@ -72,11 +79,85 @@ impl Sparse {
         })
     }
 
-    /// Lists the modules in the order in which they run.
-    pub fn order(&self) -> Vec<Site> {
-        let act = self.experts.act.as_ref().map(|act| act.site);
-        [self.router.site, self.experts.site].into_iter().chain(act).collect()
+    fn step_by_step(&self, pass: &mut Pass<'_>, hidden: &Tokens) -> Result<Fed> {
+        let given = vec![("hidden_states", Held::of_tokens(pass, hidden)?)];
+        let mut returned = source::run(&self.operations, pass, self, given, true)?.into_iter();
+        let hidden = returned.next().unwrap_or(Held::NONE).into_tokens(pass)?;
+        let scores = match returned.next().filter(|_| self.returns_scores) {
+            Some(scores) => Some(unflattened(pass, &scores)?.into_tokens(pass)?),
+            None => None,
+        };
+        Ok(Fed { hidden, scores })
     }
+
+    /// Lists operations and modules in the order in which they run.
+    pub fn order(&self) -> Vec<Site> {
+        let mut order = Vec::new();
+        for (operation, called) in self.operations.sites() {
+            order.push(operation);
+            match called {
+                Some("router") => order.push(self.router.site),
+                Some("experts") => {
+                    order.push(self.experts.site);
+                    order.extend(self.experts.act.as_ref().map(|act| act.site));
+                }
+                _ => {}
+            }
+        }
+        order
+    }
+}
+
+/// What the lines of the block's forward mean.
+impl Forward for Sparse {
+    fn call(&self, pass: &Pass<'_>, name: &str, operands: &[Held]) -> Result<Given> {
+        let width = |operand: &Held| -> Result<i64> {
+            Ok(operand.tensors()?.first().and_then(|one| one.size().last().copied()).unwrap_or(0))
+        };
+        Ok(match (name, operands.first()) {
+            ("flat", Some(hidden)) => Given::method(vec![Tree::Int(-1), Tree::Int(width(hidden)?)]),
+            ("apart", Some(hidden)) => {
+                let own = |of: fn(&Part) -> i64| {
+                    Tree::Object(Rc::new(source::Shown(
+                        pass.layout.parts.iter().map(|part| Value::Int(of(part))).collect(),
+                    )) as Rc<dyn Any>)
+                };
+                Given::method(vec![own(|part| part.rows), own(|part| part.length), Tree::Int(width(hidden)?)])
+            }
+            _ => Given::plain(operands.len()),
+        })
+    }
+
+    fn compute(&self, pass: &mut Pass<'_>, name: &str, operands: &[Held]) -> Result<Held> {
+        let tokens =
+            |pass: &Pass<'_>, at: usize| unflattened(pass, operands.get(at).unwrap_or(&Held::NONE))?.into_tokens(pass);
+        match (name, operands) {
+            ("flat", [hidden]) => hidden.map(pass, |_, hidden| Ok(hidden.f_flatten(0, 1)?)),
+            ("apart", [hidden]) => unflattened(pass, hidden),
+            ("router", _) => {
+                let hidden = tokens(pass, 0)?;
+                let Chosen(logits, scores, chosen) = self.router.run(pass, &hidden)?;
+                let held = |flat: Flat| -> Result<Held> { Ok(Held::Tensors(flat.show(pass)?)) };
+                Ok(Held::Tuple(vec![held(logits)?, held(scores)?, held(chosen)?]))
+            }
+            ("experts", _) => {
+                let chosen = Chosen(Flat(tokens(pass, 0)?), Flat(tokens(pass, 1)?), Flat(tokens(pass, 2)?));
+                let fed = self.experts.run(pass, chosen)?;
+                Ok(Held::Tensors(Flat(fed).show(pass)?))
+            }
+            _ => Err(Raise::runtime_error(format!("a block of experts has no {name}")).into()),
+        }
+    }
+}
+
+/// Lays the rows of each part's matrix as `[rows, length, …]`.
+fn unflattened(pass: &Pass<'_>, flat: &Held) -> Result<Held> {
+    flat.map(pass, |part, flat| {
+        let part = pass.layout.parts.get(part).ok_or_else(no_part)?;
+        let mut size = vec![part.rows, part.length];
+        size.extend(flat.size().iter().skip(1));
+        Ok(flat.f_view(size.as_slice())?)
+    })
 }
 
 impl Router {
@@ -350,6 +431,17 @@ impl Output for Chosen {
     }
 }
 
+impl Fed {
+    /// Holds what the block returns.
+    pub fn held(self, pass: &Pass<'_>) -> Result<Held> {
+        let hidden = Held::of_tokens(pass, &self.hidden)?;
+        Ok(match self.scores {
+            None => hidden,
+            Some(scores) => Held::Tuple(vec![hidden, Held::Tensors(Flat(scores).show(pass)?)]),
+        })
+    }
+}
+
 impl Output for Fed {
     fn show(&self, pass: &Pass<'_>) -> Flow {
         match &self.scores {
@@ -359,11 +451,16 @@ impl Output for Fed {
     }
 
     fn read(pass: &Pass<'_>, flow: Flow) -> Result<Self> {
-        let hidden = match flow {
-            Tree::Tuple(items) => items.into_iter().next().unwrap_or(Tree::None),
-            flow => flow,
+        let (hidden, scores) = match flow {
+            Tree::Tuple(items) => {
+                let mut items = items.into_iter();
+                (items.next().unwrap_or(Tree::None), items.next())
+            }
+            flow => (flow, None),
         };
-        Ok(Self { hidden: pass.tokens(hidden)?, scores: None })
+        let scores = scores.filter(|scores| matches!(scores, Tree::Leaf(_)));
+        let scores = scores.map(|scores| Flat::read(pass, scores)).transpose()?.map(|Flat(scores)| scores);
+        Ok(Self { hidden: pass.tokens(hidden)?, scores })
     }
 }
 

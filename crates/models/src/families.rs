@@ -15,6 +15,7 @@ mod phi3;
 mod qwen2;
 mod qwen3;
 mod qwen3_moe;
+mod sources;
 
 use serde_json::{Map, Value as Json};
 
@@ -216,6 +217,7 @@ fn separate_attention(
         output: "o_proj",
         dropout: None,
         attributes: attention_attributes(config, sizes, layer),
+        source: sources::SEPARATE_ATTENTION,
     })
 }
 
@@ -246,6 +248,7 @@ fn gated(config: &Config, prefix: &str, (width, inner): (i64, i64), act: &str, b
         ],
         way: Way::Gated { gate: "gate_proj", up: "up_proj", down: "down_proj", act: "act_fn" },
         attributes: vec![("config", Json::Null), ("hidden_size", width.into()), ("intermediate_size", inner.into())],
+        source: sources::GATED,
     })
 }
 
@@ -276,6 +279,7 @@ fn llama_layer(prefix: &str, sizes: &Sizes, norm: &Norm, attention: Attention, b
         steps: pre_norm_steps(["input_layernorm", "self_attn", "post_attention_layernorm", "mlp"]),
         returns_weights: false,
         attributes: vec![("hidden_size", sizes.width.into())],
+        source: sources::PRE_NORM_LAYER,
     }
 }
 
@@ -537,6 +541,7 @@ fn sandwich_layer(prefix: &str, sizes: &Sizes, norm: &Norm, attention: Attention
         ],
         returns_weights: false,
         attributes: vec![("config", Json::Null), ("hidden_size", sizes.width.into())],
+        source: sources::SANDWICH_LAYER,
     }
 }
 
@@ -562,6 +567,7 @@ fn post_norm_layer(prefix: &str, sizes: &Sizes, norm: &Norm, attention: Attentio
         ],
         returns_weights: false,
         attributes: vec![("hidden_size", sizes.width.into())],
+        source: sources::POST_NORM_LAYER,
     }
 }
 
@@ -572,6 +578,11 @@ fn with_head_norms(attention: &mut Attention, norm: &Norm, over: Over) {
     attention.modules.push(("q_norm", Leaf::Norm { norm: norm.clone(), width: queries }));
     attention.modules.push(("k_norm", Leaf::Norm { norm: norm.clone(), width: keys }));
     attention.head_norms = Some(HeadNorms { names: ["q_norm", "k_norm"], over });
+    attention.source = match over {
+        Over::Width => sources::NORMED_WHOLE_ATTENTION,
+        Over::Heads => sources::NORMED_HEADS_ATTENTION,
+        Over::Turned => sources::NORMED_TURNED_ATTENTION,
+    };
 }
 
 /// Says by how much scores are multiplied where it is not by the heads' dimensions.

@@ -172,6 +172,8 @@ pub struct Layer {
     /// Attention weights are returned beside hidden states.
     pub returns_weights: bool,
     pub attributes: Attributes,
+    /// Its forward's operations: see [`crate::source`].
+    pub source: &'static str,
 }
 
 impl Layer {
@@ -299,6 +301,8 @@ pub struct Attention {
     pub output: &'static str,
     pub dropout: Option<&'static str>,
     pub attributes: Attributes,
+    /// Its forward's operations.
+    pub source: &'static str,
 }
 
 /// The modules that make queries, keys and values.
@@ -355,6 +359,8 @@ pub struct FeedForward {
     pub modules: Leaves,
     pub way: Way,
     pub attributes: Attributes,
+    /// Its forward's operations.
+    pub source: &'static str,
 }
 
 /// What a feed-forward block does with its modules.
@@ -388,6 +394,8 @@ pub struct Experts {
     /// What checkpoints call the weights of one expert, where they have them apart: gate, up, down.
     pub apart: Option<Apart>,
     pub attributes: Attributes,
+    /// The block's forward's operations.
+    pub source: &'static str,
 }
 
 /// Names of an expert's own weights in a checkpoint, with the block's name instead of this crate's.

@@ -2,12 +2,15 @@
 
 use std::rc::Rc;
 
-use engine::Site;
+use engine::{Site, Tree};
+use interpreter::raise::Raise;
 use kernels::Products;
 use tch::{TchError, Tensor};
 
+use crate::leaves::Leaves;
 use crate::nn::{Activation, Dropout, Linear, in_blocks};
 use crate::pass::{Pass, Result};
+use crate::source::{self, Argument, Forward, Given, Held, Operations};
 use crate::tokens::Tokens;
 
 /// A block through which every token goes.
@@ -16,6 +19,8 @@ pub struct FeedForward {
     /// What its forward calls what it is given.
     pub argument: &'static str,
     pub way: Way,
+    pub operations: Operations,
+    pub leaves: Leaves,
 }
 
 /// See [`crate::family::Way`].
@@ -28,6 +33,11 @@ pub enum Way {
 impl FeedForward {
     pub fn run(&self, pass: &mut Pass<'_>, hidden: &Tokens) -> Result<Tokens> {
         pass.module(self.site, hidden.share(), |pass, hidden| match &hidden {
+            _ if pass.wants(self.site).operations => {
+                let given = vec![(self.argument, Held::of_tokens(pass, &hidden)?)];
+                let mut returned = source::run(&self.operations, pass, self, given, true)?;
+                returned.pop().unwrap_or(Held::NONE).into_tokens(pass)
+            }
             Tokens::Packed(rows) if !pass.wants(self.site).inside => {
                 let compute = |rows: &Tensor| self.compute(&pass.products, rows);
                 Ok(Tokens::Packed(in_blocks(rows, || pass.rest(), compute)?))
@@ -36,15 +46,12 @@ impl FeedForward {
         })
     }
 
-    /// Lists the modules in the order in which they run.
+    /// Lists operations and modules in the order in which they run.
     pub fn order(&self) -> Vec<Site> {
-        match &self.way {
-            Way::Gated { gate, up, down, act } => vec![gate.site, act.site, up.site, down.site],
-            Way::GatedTogether { gate_up, down, act } => vec![gate_up.site, act.site, down.site],
-            Way::Plain { input, act, output, dropout } => {
-                [input.site, act.site, output.site].into_iter().chain(dropout.as_ref().map(|own| own.site)).collect()
-            }
-        }
+        let own = |(operation, called): (Site, Option<&'static str>)| {
+            [Some(operation), called.and_then(|name| self.leaves.site(name))].into_iter().flatten()
+        };
+        self.operations.sites().flat_map(own).collect()
     }
 
     /// Computes some rows at once, where nobody looks inside.
@@ -87,6 +94,28 @@ impl FeedForward {
                 dropout.as_ref().map_or(Ok(hidden.share()), |dropout| dropout.run(pass, &hidden))
             }
         }
+    }
+}
+
+impl Forward for FeedForward {
+    fn call(&self, _: &Pass<'_>, name: &str, operands: &[Held]) -> Result<Given> {
+        Ok(match name {
+            "chunk" => Given {
+                args: vec![Argument::Other(Tree::Int(2))],
+                kwargs: vec![("dim", Argument::Other(Tree::Int(-1)))],
+            },
+            _ => Given::plain(operands.len()),
+        })
+    }
+
+    fn compute(&self, pass: &mut Pass<'_>, name: &str, operands: &[Held]) -> Result<Held> {
+        let input = operands.first().unwrap_or(&Held::NONE);
+        if name == "chunk" {
+            let half = |at: usize| input.map(pass, |_, both| Ok(halves(both)?[at].shallow_clone()));
+            return Ok(Held::Tuple(vec![half(0)?, half(1)?]));
+        }
+        let unknown = || Raise::runtime_error(format!("a feed-forward block has no {name}"));
+        self.leaves.run(pass, name, input).ok_or_else(unknown)?
     }
 }
 

@@ -14,14 +14,17 @@ use crate::nn::Dropout;
 use crate::norm::Norm;
 use crate::pass::{Flow, Output, Pass, Result, leaves};
 use crate::self_attention::SelfAttention;
+use crate::source::{self, Forward, Given, Held, Operations};
 use crate::tokens::Tokens;
 
 pub struct Layer {
     pub site: Site,
     pub kind: usize,
+    pub names: Vec<&'static str>,
     pub modules: Vec<Module>,
     pub steps: Vec<Step>,
     pub returns_weights: bool,
+    pub operations: Operations,
 }
 
 /// See [`crate::family::Module`].
@@ -44,6 +47,9 @@ impl Layer {
     /// Runs the layer; its attention is called as `form` says.
     pub fn run(&self, index: usize, pass: &mut Pass<'_>, stream: Stream, form: &'static Form) -> Result<Tokens> {
         let through = pass.module(self.site, stream, |pass, stream| {
+            if pass.wants(self.site).operations {
+                return self.step_by_step(index, pass, &stream, form);
+            }
             let mut registers = Registers { hidden: stream.hidden.share(), branch: None, attended: None };
             let mut weights = None;
             for &step in &self.steps {
@@ -73,6 +79,16 @@ impl Layer {
             Ok(Through { hidden: registers.hidden, weights: self.returns_weights.then_some(weights) })
         })?;
         Ok(through.hidden)
+    }
+
+    fn step_by_step(&self, index: usize, pass: &mut Pass<'_>, stream: &Stream, form: &'static Form) -> Result<Through> {
+        let forward = Steps { layer: self, index, stream, form };
+        let given = vec![("hidden_states", Held::of_tokens(pass, &stream.hidden)?)];
+        let cached = stream.shared.caches.is_some();
+        let mut returned = source::run(&self.operations, pass, &forward, given, cached)?.into_iter();
+        let hidden = returned.next().ok_or_else(lost)?.into_tokens(pass)?;
+        let weights = returned.next().and_then(|weights| weights.tensors().ok());
+        Ok(Through { hidden, weights: self.returns_weights.then_some(weights) })
     }
 
     /// Runs the layer's attention alone.
@@ -147,27 +163,76 @@ impl Layer {
     /// Lists the layer and its modules in the order in which they run.
     pub fn order(&self) -> Vec<Site> {
         let mut order = vec![self.site];
-        for step in &self.steps {
-            let Step::Run(module, ..) = step else { continue };
-            match self.modules.get(*module) {
-                Some(Module::Norm(norm)) => order.push(norm.site),
-                Some(Module::Dropout(dropout)) => order.push(dropout.site),
-                Some(Module::Attention(attention)) => {
-                    order.push(attention.site);
-                    order.extend(attention.order());
-                }
-                Some(Module::FeedForward(block)) => {
-                    order.push(block.site);
-                    order.extend(block.order());
-                }
-                Some(Module::Experts(block)) => {
-                    order.push(block.site);
-                    order.extend(block.order());
-                }
-                None => {}
+        let inside = |module: &Module| match module {
+            Module::Norm(_) | Module::Dropout(_) => Vec::new(),
+            Module::Attention(attention) => attention.order(),
+            Module::FeedForward(block) => block.order(),
+            Module::Experts(block) => block.order(),
+        };
+        for (operation, called) in self.operations.sites() {
+            order.push(operation);
+            let called = called.and_then(|name| self.modules.get(self.names.iter().position(|own| *own == name)?));
+            if let Some(module) = called {
+                order.push(module.site());
+                order.extend(inside(module));
             }
         }
         order
+    }
+}
+
+impl Module {
+    pub fn site(&self) -> Site {
+        match self {
+            Self::Norm(norm) => norm.site,
+            Self::Dropout(dropout) => dropout.site,
+            Self::Attention(attention) => attention.site,
+            Self::FeedForward(block) => block.site,
+            Self::Experts(block) => block.site,
+        }
+    }
+}
+
+/// What the lines of a layer's forward mean.
+struct Steps<'a> {
+    layer: &'a Layer,
+    index: usize,
+    stream: &'a Stream,
+    form: &'static Form,
+}
+
+impl Steps<'_> {
+    fn module(&self, name: &str) -> Result<&Module> {
+        let at = self.layer.names.iter().position(|own| *own == name);
+        at.and_then(|at| self.layer.modules.get(at)).ok_or_else(|| lost().into())
+    }
+}
+
+impl Forward for Steps<'_> {
+    fn call(&self, pass: &Pass<'_>, name: &str, operands: &[Held]) -> Result<Given> {
+        match self.module(name)? {
+            Module::Attention(_) => self.stream.call(self.form, pass),
+            _ => Ok(Given::plain(operands.len())),
+        }
+    }
+
+    fn compute(&self, pass: &mut Pass<'_>, name: &str, operands: &[Held]) -> Result<Held> {
+        let input = operands.first().ok_or_else(lost)?.share().into_tokens(pass)?;
+        let made = match self.module(name)? {
+            Module::Norm(norm) => norm.run(pass, &input)?,
+            Module::Dropout(dropout) => dropout.run(pass, &input)?,
+            Module::FeedForward(block) => block.run(pass, &input)?,
+            Module::Experts(block) => {
+                let fed = block.run(pass, &input)?;
+                return fed.held(pass);
+            }
+            Module::Attention(attention) => {
+                let attended = attention.run(self.index, pass, self.stream.with(input, self.form))?;
+                let weights = attended.weights.map_or(Held::NONE, Held::Tensors);
+                return Ok(Held::Tuple(vec![Held::of_tokens(pass, &attended.hidden)?, weights]));
+            }
+        };
+        Held::of_tokens(pass, &made)
     }
 }
 

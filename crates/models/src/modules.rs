@@ -18,6 +18,7 @@ use crate::family::{Form, NormKind};
 use crate::pass::{Arguments, Flow, Input as _, Output, Pass, Result};
 use crate::rotary::Rotary;
 use crate::settings::Settings;
+use crate::source::Shown;
 use crate::tokens::Tokens;
 use crate::transformer::Transformer;
 
@@ -372,10 +373,13 @@ fn value(flow: &Flow) -> std::result::Result<Value, Raise> {
     })
 }
 
-/// Shows the caches of a pass as one segment sees them, or a text.
+/// Shows the caches of a pass as one segment sees them, a text, or what an operation has for each part.
 pub fn show_object(object: &Rc<dyn std::any::Any>, segment: usize) -> Value {
     if let Some(text) = object.downcast_ref::<&'static str>() {
         return (*text).into();
+    }
+    if let Some(shown) = object.downcast_ref::<Shown>() {
+        return shown.0.get(segment).cloned().unwrap_or(Value::None);
     }
     let caches = object.downcast_ref::<Caches>();
     let own = caches.and_then(|caches| caches.0.get(segment)).and_then(Option::as_ref);

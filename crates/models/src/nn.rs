@@ -163,6 +163,12 @@ impl Linear {
         pass.module(self.site, input.share(), run)
     }
 
+    /// Multiplies a tensor of each part.
+    pub fn run_each(&self, pass: &Pass<'_>, inputs: &[Tensor]) -> Result<Parts> {
+        let inputs: Vec<&Tensor> = inputs.iter().collect();
+        Ok(Parts(pass.multiply_parts(&inputs, &self.weight, self.bias.as_ref())?))
+    }
+
     /// Runs on what each part wants logits of: at once where somebody is sure to read them, one product for all, and
     /// else when somebody uses them. What comes out is kept below the cap, if there is one, which the module knows
     /// nothing of.

@@ -24,6 +24,8 @@ pub struct RotaryEmbedding {
     pub half: bool,
     /// The type of hidden states.
     pub kind: Kind,
+    /// Positions that there are, where their table ends.
+    pub positions: Option<i64>,
 }
 
 impl RotaryEmbedding {

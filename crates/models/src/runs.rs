@@ -49,6 +49,11 @@ pub struct At {
 }
 
 impl Run {
+    /// Makes the run of one part.
+    pub fn alone(first: usize, part: Part) -> Self {
+        Self { first, parts: 1, rows: part.rows, length: part.length, form: Form::Alone }
+    }
+
     /// Returns whether all parts lie end to end in one row.
     pub fn is_flat(&self) -> bool {
         matches!(self.form, Form::Flat { .. })
@@ -179,7 +184,10 @@ impl Shared {
     }
 
     /// Puts a run's new keys and values into its caches, and returns those that its queries may see.
-    fn seen(&self, pass: &Pass<'_>, at: &At, run: &Run, keys: Tensor, values: Tensor) -> Result<(Tensor, Tensor)> {
+    ///
+    /// # Errors
+    /// When they do not fit what is there.
+    pub fn seen(&self, pass: &Pass<'_>, at: &At, run: &Run, keys: Tensor, values: Tensor) -> Result<(Tensor, Tensor)> {
         let length = keys.size().get(2).copied().unwrap_or(0);
         let (keys, values) = self.update(pass, at, run, keys, values)?;
         let past = keys.size().get(2).copied().unwrap_or(length) - length;

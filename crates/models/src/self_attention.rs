@@ -2,22 +2,29 @@
 
 use std::rc::Rc;
 
-use engine::{Inputs, Packed, Site, Tree};
+use engine::{Inputs, Packed, Part, Site, Tree};
+use interpreter::Value;
 use interpreter::raise::Raise;
 use tch::Tensor;
 
-use crate::attention::Scores;
+use crate::attention::{Scores, attend, mix, weigh};
 use crate::decoder::{Attended, Stream};
 use crate::family::{Cut, Over, Turn};
+use crate::leaves::Leaves;
 use crate::nn::{Dropout, Linear};
 use crate::norm::Norm;
-use crate::pass::{Arguments, Flow, Input, Output, Pass, Result};
+use crate::pass::{Arguments, Flow, Input, Output, Parts, Pass, Result, no_part};
 use crate::rope;
+use crate::rotary::Rotations;
 use crate::runs::{At, Run};
+use crate::source::{self, Argument, Forward, Given, Held, Operations};
 use crate::tokens::Tokens;
 
 pub struct SelfAttention {
     pub site: Site,
+    pub class: String,
+    pub operations: Operations,
+    pub leaves: Leaves,
     pub projections: Projections,
     pub head_norms: Option<(Over, [Rc<Norm>; 2])>,
     /// How queries and keys are rotated, and whether each pair's cosine comes once.
@@ -40,6 +47,9 @@ impl SelfAttention {
     pub fn run(&self, layer: usize, pass: &mut Pass<'_>, stream: Stream) -> Result<Attended> {
         let shared = Rc::clone(&stream.shared);
         let attended = pass.module(self.site, stream, |pass, stream| {
+            if pass.wants(self.site).operations {
+                return self.step_by_step(layer, pass, &stream);
+            }
             let projected = self.project(pass, &stream.hidden)?;
             let missing = || Raise::type_error("cannot unpack non-iterable NoneType object");
             let rotations = stream.shared.rotations(stream.kind);
@@ -63,25 +73,29 @@ impl SelfAttention {
         Ok(attended)
     }
 
-    /// Lists the modules in the order in which they run.
+    fn step_by_step(&self, layer: usize, pass: &mut Pass<'_>, stream: &Stream) -> Result<Attended> {
+        let forward = Steps { attention: self, at: At { site: self.site, layer, kind: stream.kind }, stream };
+        let given = vec![("hidden_states", Held::of_tokens(pass, &stream.hidden)?)];
+        let cached = stream.shared.caches.is_some();
+        let mut returned = source::run(&self.operations, pass, &forward, given, cached)?.into_iter();
+        let hidden = returned.next().unwrap_or(Held::NONE).into_tokens(pass)?;
+        let weights = match returned.next() {
+            Some(Held::Tensors(weights)) => Some(weights),
+            _ => None,
+        };
+        Ok(Attended { hidden, weights })
+    }
+
+    /// Lists operations and modules in the order in which they run.
     pub fn order(&self) -> Vec<Site> {
-        let mut order = Vec::new();
-        match &self.projections {
-            Projections::Packed(all, _) => order.push(all.site),
-            Projections::Separate([query, key, value]) => match &self.head_norms {
-                Some((Over::Width | Over::Heads, [of_queries, of_keys])) => {
-                    order.extend([query.site, of_queries.site, key.site, of_keys.site, value.site]);
-                }
-                Some((Over::Turned, [of_queries, of_keys])) => {
-                    order.extend([query.site, key.site, value.site, of_queries.site, of_keys.site]);
-                }
-                None => order.extend([query.site, key.site, value.site]),
-            },
-        }
-        order.extend(self.scores.dropout.as_ref().map(|dropout| dropout.site));
-        order.push(self.output.site);
-        order.extend(self.dropout.as_ref().map(|dropout| dropout.site));
-        order
+        let own = |(operation, called): (Site, Option<&'static str>)| {
+            let called = match called {
+                Some("attend_heads") => self.scores.dropout.as_ref().map(|dropout| dropout.site),
+                called => called.and_then(|name| self.leaves.site(name)),
+            };
+            [Some(operation), called].into_iter().flatten()
+        };
+        self.operations.sites().flat_map(own).collect()
     }
 
     /// Makes queries, keys and values, or one tensor of all three.
@@ -156,6 +170,317 @@ impl SelfAttention {
             Cut::Widths => Ok([heads(query)?, heads(key)?, heads(value)?]),
             Cut::Heads => Ok([query.f_transpose(1, 2)?, key.f_transpose(1, 2)?, value.f_transpose(1, 2)?]),
         }
+    }
+}
+
+/// What the lines of an attention module's forward mean.
+struct Steps<'a> {
+    attention: &'a SelfAttention,
+    at: At,
+    stream: &'a Stream,
+}
+
+/// Shows a number for each part.
+fn numbers(pass: &Pass<'_>, of: impl Fn(&Part) -> i64) -> Flow {
+    each(pass, |part| Value::Int(of(part)))
+}
+
+fn each(pass: &Pass<'_>, of: impl Fn(&Part) -> Value) -> Flow {
+    Tree::Object(Rc::new(source::Shown(pass.layout.parts.iter().map(of).collect())) as Rc<dyn std::any::Any>)
+}
+
+impl Steps<'_> {
+    fn part(pass: &Pass<'_>, part: usize) -> Result<Part> {
+        Ok(*pass.layout.parts.get(part).ok_or_else(no_part)?)
+    }
+
+    /// Returns the numbers of a head, or of the three that lie together.
+    fn width(&self) -> i64 {
+        match self.attention.projections {
+            Projections::Packed(_, Cut::Heads) => 3 * self.attention.head_dim,
+            _ => self.attention.head_dim,
+        }
+    }
+
+    fn heads_shape(&self, pass: &Pass<'_>) -> Flow {
+        let width = self.width();
+        each(pass, |part| Value::tuple([part.rows, part.length, -1, width].map(Value::Int).to_vec()))
+    }
+
+    fn implementation(&self) -> &'static str {
+        match self.stream.shared.attention.first().copied().unwrap_or_default() {
+            engine::Attention::Sdpa => "sdpa",
+            engine::Attention::Eager => "eager",
+        }
+    }
+
+    fn opaque(&self, pass: &Pass<'_>, name: &str) -> Flow {
+        each(pass, |_| Value::host(source::Opaque(name.into())))
+    }
+
+    fn rotations(&self) -> Result<&Rotations> {
+        let missing = || Raise::type_error("cannot unpack non-iterable NoneType object");
+        Ok(self.stream.shared.rotations(self.at.kind).ok_or_else(missing)?)
+    }
+
+    fn turned(&self, pass: &Pass<'_>, states: &Held) -> Result<Held> {
+        let rotations = self.rotations()?;
+        let (turn, half) = self.attention.turn.ok_or_else(|| Raise::runtime_error("nothing is rotated here"))?;
+        states.map(pass, |part, states| {
+            let (Some(cosine), Some(sine)) = (rotations.cosines.get(part), rotations.sines.get(part)) else {
+                return Err(no_part().into());
+            };
+            Ok(rope::turn(states, cosine, sine, turn, half)?)
+        })
+    }
+
+    /// Narrows the last dimension.
+    fn narrowed(pass: &Pass<'_>, states: &Held, start: i64, length: i64) -> Result<Held> {
+        states.map(pass, |_, states| Ok(states.f_narrow(-1, start, length)?))
+    }
+
+    fn updated(&self, pass: &Pass<'_>, keys: &Held, values: &Held) -> Result<Held> {
+        let (keys, values) = (keys.tensors()?, values.tensors()?);
+        let (mut all_keys, mut all_values) = (Vec::with_capacity(keys.len()), Vec::with_capacity(values.len()));
+        for (part, (keys, values)) in keys.into_iter().zip(values).enumerate() {
+            let run = Run::alone(part, Self::part(pass, part)?);
+            let (keys, values) = pass.paid(part, || self.stream.shared.seen(pass, &self.at, &run, keys, values))?;
+            all_keys.push(keys);
+            all_values.push(values);
+        }
+        Ok(Held::Tuple(vec![Held::Tensors(all_keys), Held::Tensors(all_values)]))
+    }
+
+    /// Returns what queries attend to, `[rows, length, heads, head_dim]`, and weights where they are computed.
+    fn attended(&self, pass: &mut Pass<'_>, operands: &[Held]) -> Result<[Held; 2]> {
+        let [query, keys, values] = operands else {
+            return Err(Raise::runtime_error("attention takes queries, keys and values").into());
+        };
+        let (query, keys, values) = (query.tensors()?, keys.tensors()?, values.tensors()?);
+        let shared = &self.stream.shared;
+        let scores = &self.attention.scores;
+        let kind = shared.attention.first().copied().unwrap_or_default();
+        let (heads, head_dim) = (self.attention.heads, self.attention.head_dim);
+        let by_head = |part: usize, attended: Tensor| -> Result<Tensor> {
+            let Part { rows, length, .. } = Self::part(pass, part)?;
+            Ok(attended.f_view([rows, length, heads, head_dim])?)
+        };
+        let mut all: Vec<(Tensor, Option<Tensor>)> = Vec::with_capacity(query.len());
+        if let Some(dropout) = &scores.dropout {
+            let mut weights = Vec::with_capacity(query.len());
+            for (part, (query, keys)) in query.iter().zip(&keys).enumerate() {
+                let values = values.get(part).ok_or_else(no_part)?;
+                let own = || Ok(weigh(query, keys, values, shared.mask(self.at.kind, part), scores)?);
+                weights.push(pass.paid(part, own)?);
+            }
+            let Parts(weights) = pass.module(dropout.site, Parts(weights), |_, weights| Ok(weights))?;
+            for (part, (weights, values)) in weights.into_iter().zip(&values).enumerate() {
+                let attended = pass.paid(part, || Ok(mix(&weights, values)?))?;
+                let Part { rows, length, .. } = Self::part(pass, part)?;
+                all.push((attended.f_view([rows, length, heads, head_dim])?, Some(weights)));
+            }
+        } else {
+            for (part, (query, keys)) in query.iter().zip(&keys).enumerate() {
+                let values = values.get(part).ok_or_else(no_part)?;
+                let mask = shared.mask(self.at.kind, part);
+                let (attended, weights) = pass.paid(part, || Ok(attend(kind, query, keys, values, mask, scores)?))?;
+                all.push((by_head(part, attended)?, weights));
+            }
+        }
+        let (attended, weights): (Vec<Tensor>, Vec<Option<Tensor>>) = all.into_iter().unzip();
+        let weights = weights.into_iter().collect::<Option<Vec<_>>>();
+        Ok([Held::Tensors(attended), weights.map_or(Held::NONE, Held::Tensors)])
+    }
+
+    /// GPT-J's table of sines and cosines, once for each row.
+    fn table(&self, pass: &Pass<'_>) -> Result<Held> {
+        let missing = || Raise::runtime_error("the model has no table of positions");
+        let rotary = self.stream.shared.rotary.as_ref().ok_or_else(missing)?;
+        let (rope, count) = (rotary.ropes.first().ok_or_else(missing)?, rotary.positions.ok_or_else(missing)?);
+        let angles = rope.angles(&kernels::number::range(0, count, rope.frequencies().device())?)?;
+        let table = Tensor::f_cat(&[angles.f_sin()?, angles.f_cos()?], 1)?;
+        let own = |part: &Part| Ok(table.f_repeat([part.rows, 1, 1])?);
+        Ok(Held::Tensors(pass.layout.parts.iter().map(own).collect::<Result<_>>()?))
+    }
+
+    /// Positions of each part's rows, as a column.
+    fn column(&self, pass: &Pass<'_>) -> Result<Held> {
+        let mut columns = Vec::with_capacity(pass.layout.parts.len());
+        for (part, positions) in pass.layout.parts.iter().zip(&self.stream.shared.positions) {
+            let positions = match self.stream.shared.generating.first() {
+                Some(true) => positions.f_expand([part.rows, part.length], false)?,
+                _ => positions.shallow_clone(),
+            };
+            columns.push(positions.f_unsqueeze(-1)?);
+        }
+        Ok(Held::Tensors(columns))
+    }
+
+    /// Keyword arguments that attention hands on as they are.
+    fn handed_on(&self, pass: &Pass<'_>) -> Result<Vec<(&'static str, Argument)>> {
+        let form = self.stream.form;
+        let names = form.keyword.iter().filter(|name| !form.signature.contains(name));
+        names.map(|name| Ok((*name, Argument::Other(self.stream.shared.field(name, self.at.kind, pass)?)))).collect()
+    }
+}
+
+impl Forward for Steps<'_> {
+    fn call(&self, pass: &Pass<'_>, name: &str, operands: &[Held]) -> Result<Given> {
+        let shape = || self.heads_shape(pass);
+        Ok(match name {
+            "view" => Given::method(vec![shape()]),
+            "turn" => Given::method(vec![Tree::Int(1), Tree::Int(2)]),
+            "permuted" => Given::method([0, 2, 1, 3].map(Tree::Int).into()),
+            "merge" => {
+                Given::method(vec![numbers(pass, |part| part.rows), numbers(pass, |part| part.length), Tree::Int(-1)])
+            }
+            "contiguous" => Given::method(Vec::new()),
+            "split" => Given {
+                args: vec![Argument::Other(Tree::Int(self.attention.heads * self.attention.head_dim))],
+                kwargs: vec![("dim", Argument::Other(Tree::Int(2)))],
+            },
+            "chunk" => Given {
+                args: vec![Argument::Other(Tree::Int(3))],
+                kwargs: vec![("dim", Argument::Other(Tree::Int(-1)))],
+            },
+            "rotate" => {
+                let mut call = Given::plain(operands.len());
+                let Tree::Tuple(tables) = Output::show(self.rotations()?, pass) else { return Ok(call) };
+                call.args.extend(tables.into_iter().map(Argument::Other));
+                call
+            }
+            "update" => {
+                let mut call = Given::plain(operands.len());
+                let layer = i64::try_from(self.at.layer).unwrap_or(i64::MAX);
+                call.args.push(Argument::Other(Tree::Int(layer)));
+                call
+            }
+            "interface" => Given::method(vec![
+                each(pass, |_| self.implementation().into()),
+                self.opaque(pass, "function eager_attention_forward"),
+            ]),
+            "attend" => {
+                let mask = self.stream.shared.field("attention_mask", self.at.kind, pass)?;
+                let mut args = vec![Argument::Other(self.opaque(pass, &self.attention.class))];
+                args.extend((0..operands.len()).map(Argument::Operand));
+                args.push(Argument::Other(mask));
+                let mut kwargs = vec![
+                    ("dropout", Argument::Other(Tree::Float(0.0))),
+                    ("scaling", Argument::Other(Tree::Float(self.attention.scores.scaling))),
+                ];
+                kwargs.extend(self.handed_on(pass)?);
+                Given { args, kwargs }
+            }
+            _ => Given::plain(operands.len()),
+        })
+    }
+
+    fn compute(&self, pass: &mut Pass<'_>, name: &str, operands: &[Held]) -> Result<Held> {
+        let input = operands.first().unwrap_or(&Held::NONE);
+        let attention = self.attention;
+        let SelfAttention { heads, key_heads, head_dim, .. } = *attention;
+        if let Some(made) = attention.leaves.run(pass, name, input) {
+            return made;
+        }
+        match name {
+            "shape" => Ok(Held::Plain(each(pass, |part| torch::size_value(&[part.rows, part.length])))),
+            "heads_shape" => Ok(Held::Plain(self.heads_shape(pass))),
+            "false" => Ok(Held::Plain(Tree::Bool(false))),
+            "is_eager" => Ok(Held::Plain(Tree::Bool(self.implementation() == "eager"))),
+            "past" => Ok(Held::Plain(self.stream.shared.field("past_key_values", self.at.kind, pass)?)),
+            "width" => Ok(Held::Plain(Tree::Int(heads * head_dim))),
+            "window" => Ok(Held::Plain(self.stream.shared.window(self.at.kind).map_or(Tree::None, Tree::Int))),
+            "interface" => {
+                let name = format!("function {}_attention_forward", self.implementation());
+                Ok(Held::Plain(self.opaque(pass, &name)))
+            }
+            "view" => input.map(pass, |part, states| {
+                let Part { rows, length, .. } = Self::part(pass, part)?;
+                Ok(states.f_view([rows, length, -1, self.width()])?)
+            }),
+            "turned_view" => input.map(pass, |part, states| {
+                let Part { rows, length, .. } = Self::part(pass, part)?;
+                Ok(states.f_view([rows, length, -1, head_dim])?.f_transpose(1, 2)?)
+            }),
+            "turn" | "permuted" => input.map(pass, |_, states| Ok(states.f_transpose(1, 2)?)),
+            "merge" => input.map(pass, |part, states| {
+                let Part { rows, length, .. } = Self::part(pass, part)?;
+                Ok(states.f_reshape([rows, length, -1])?)
+            }),
+            "contiguous" => input.map(pass, |_, states| Ok(states.f_contiguous()?)),
+            "split" => {
+                let width = heads * head_dim;
+                let own = |at: i64| Self::narrowed(pass, input, at * width, width);
+                Ok(Held::Tuple(vec![own(0)?, own(1)?, own(2)?]))
+            }
+            "chunk" => {
+                let own = |at: i64| Self::narrowed(pass, input, at * head_dim, head_dim);
+                Ok(Held::Tuple(vec![own(0)?, own(1)?, own(2)?]))
+            }
+            "queries" => Self::narrowed(pass, input, 0, heads * head_dim),
+            "keys" => Self::narrowed(pass, input, heads * head_dim, key_heads * head_dim),
+            "values" => Self::narrowed(pass, input, (heads + key_heads) * head_dim, key_heads * head_dim),
+            "rotate" => {
+                let keys = operands.get(1).unwrap_or(&Held::NONE);
+                Ok(Held::Tuple(vec![self.turned(pass, input)?, self.turned(pass, keys)?]))
+            }
+            "update" => self.updated(pass, input, operands.get(1).unwrap_or(&Held::NONE)),
+            "attend" => Ok(Held::Tuple(self.attended(pass, operands)?.into())),
+            "attend_heads" => {
+                let [attended, weights] = self.attended(pass, operands)?;
+                let attended = attended.map(pass, |_, attended| Ok(attended.f_transpose(1, 2)?))?;
+                Ok(Held::Tuple(vec![attended, weights]))
+            }
+            "merge_heads" => input.map(pass, |part, states| {
+                let Part { rows, length, .. } = Self::part(pass, part)?;
+                Ok(states.f_transpose(1, 2)?.f_contiguous()?.f_view([rows, length, heads * head_dim])?)
+            }),
+            "table" => self.table(pass),
+            "column" => self.column(pass),
+            "repeated" => input.map(pass, |_, column| Ok(column.f_repeat([1, 1, self.rotated()])?)),
+            "gather" => {
+                let places = operands.get(1).unwrap_or(&Held::NONE).tensors()?;
+                input.map(pass, |part, table| {
+                    let places = places.get(part).ok_or_else(no_part)?;
+                    let rows = table.size().first().copied().unwrap_or(1);
+                    let places = places.f_expand([rows, -1, -1], false)?;
+                    Ok(table.f_gather(1, &places, false)?)
+                })
+            }
+            "like" => {
+                let like = operands.get(1).unwrap_or(&Held::NONE).tensors()?;
+                input.map(pass, |part, own| Ok(own.f_to_kind(like.get(part).ok_or_else(no_part)?.f_kind()?)?))
+            }
+            "halves" => {
+                let half = self.rotated() / 2;
+                Ok(Held::Tuple(vec![Self::narrowed(pass, input, 0, half)?, Self::narrowed(pass, input, half, half)?]))
+            }
+            "rotated" => Self::narrowed(pass, input, 0, self.rotated()),
+            "kept" => Self::narrowed(pass, input, self.rotated(), head_dim - self.rotated()),
+            "neighbours" => {
+                let [_, sines, cosines] = operands else {
+                    return Err(Raise::runtime_error("a rotation takes sines and cosines").into());
+                };
+                let (sines, cosines) = (sines.tensors()?, cosines.tensors()?);
+                let turn = Turn { pairs: crate::family::Pairs::Neighbours, width: self.rotated() };
+                input.map(pass, |part, states| {
+                    let (sine, cosine) = (sines.get(part).ok_or_else(no_part)?, cosines.get(part).ok_or_else(no_part)?);
+                    Ok(rope::turn(&states.f_transpose(1, 2)?, cosine, sine, turn, true)?.f_transpose(1, 2)?)
+                })
+            }
+            "cat" => {
+                let rest = operands.get(1).unwrap_or(&Held::NONE).tensors()?;
+                input.map(pass, |part, own| Ok(Tensor::f_cat(&[own, rest.get(part).ok_or_else(no_part)?], -1)?))
+            }
+            _ => Err(Raise::runtime_error(format!("attention has no {name}")).into()),
+        }
+    }
+}
+
+impl Steps<'_> {
+    /// Returns how many dimensions of each head are rotated.
+    fn rotated(&self) -> i64 {
+        self.attention.turn.map_or(0, |(turn, _)| turn.width)
     }
 }
 

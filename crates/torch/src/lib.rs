@@ -55,3 +55,9 @@ pub mod cuda {
 
     pub use crate::gpu::check;
 }
+
+/// Shows sizes to Python, as `torch.Size`.
+#[must_use]
+pub fn size_value(sizes: &[i64]) -> interpreter::Value {
+    size::Size::value(sizes)
+}

@@ -57,6 +57,51 @@ const CALLS: Calls = Calls {
     },
 };
 
+const LAYER: &str = "
+    residual_0: residual = hidden_states
+    self_ln_1_0: hidden_states = ln_1(hidden_states)
+    hidden_states_0: hidden_states
+    self_attn_0: attn_output, weights = attn(hidden_states)
+    hidden_states_1: hidden_states = attn_output + residual
+    residual_2: residual = hidden_states
+    self_ln_2_0: hidden_states = ln_2(hidden_states)
+    hidden_states_4: hidden_states
+    self_mlp_0: feed_forward = mlp(hidden_states)
+    feed_forward_hidden_states_0: feed_forward
+    hidden_states_5: hidden_states = residual + feed_forward
+    return hidden_states";
+
+const ATTENTION: &str = "
+    is_cross_attention_0: false()
+    cached isinstance_0: false()
+    cached curr_past_key_values_2: past()
+    self_c_attn_1: qkv = c_attn(hidden_states)
+    split_1: query, key, value = split(qkv)
+    shape_kv_1: heads_shape()
+    key_states_view_1: key = view(key)
+    transpose_2: key = turn(key)
+    key_states_2: key
+    value_states_view_1: value = view(value)
+    transpose_3: value = turn(value)
+    value_states_2: value
+    shape_q_0: heads_shape()
+    query_states_view_0: query = view(query)
+    transpose_4: query = turn(query)
+    query_states_1: query
+    cached curr_past_key_values_update_0: key, value = update(key, value)
+    using_eager_0: is_eager()
+    ALL_ATTENTION_FUNCTIONS_get_interface_0: interface = interface()
+    attention_interface_0: interface
+    attention_interface_1: attn_output, attn_weights = attend(query, key, value)
+    attn_output_reshape_0: attn_output = merge(attn_output)
+    contiguous_0: attn_output = contiguous(attn_output)
+    attn_output_0: attn_output
+    self_c_proj_0: attn_output = c_proj(attn_output)
+    attn_output_1: attn_output
+    self_resid_dropout_0: attn_output = resid_dropout(attn_output)
+    attn_output_2: attn_output
+    return attn_output, attn_weights";
+
 fn blueprint(config: &Config) -> Result<Blueprint> {
     for key in ["add_cross_attention", "reorder_and_upcast_attn"] {
         if config.flag(key)? {
@@ -82,6 +127,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
             steps: pre_norm_steps(["ln_1", "attn", "ln_2", "mlp"]),
             returns_weights: false,
             attributes: Vec::new(),
+            source: LAYER,
         })
     };
     let positions = config.size("n_positions")?;
@@ -156,6 +202,7 @@ fn attention(config: &Config, (width, heads): (i64, i64), index: usize) -> Resul
             ("is_cross_attention", false.into()),
             ("is_causal", true.into()),
         ],
+        source: ATTENTION,
     })
 }
 
@@ -173,5 +220,15 @@ fn mlp(config: &Config, width: i64, dropout: f64) -> Result<FeedForward> {
         ],
         way: Way::Plain { input: "c_fc", act: "act", output: "c_proj", dropout: Some("dropout") },
         attributes: Vec::new(),
+        source: "
+            self_c_fc_0: hidden_states = c_fc(hidden_states)
+            hidden_states_0: hidden_states
+            self_act_0: hidden_states = act(hidden_states)
+            hidden_states_1: hidden_states
+            self_c_proj_0: hidden_states = c_proj(hidden_states)
+            hidden_states_2: hidden_states
+            self_dropout_0: hidden_states = dropout(hidden_states)
+            hidden_states_3: hidden_states
+            return hidden_states",
     })
 }

@@ -3,6 +3,7 @@
 
 use serde_json::Value as Json;
 
+use super::sources::attention;
 use super::{Result, complete_rope, function, layer_norm, linear, rotary};
 use crate::config::Config;
 use crate::family::{
@@ -56,6 +57,45 @@ const CALLS: Calls = Calls {
         signature: &["hidden_states", "attention_mask", "layer_past", "position_embeddings"],
     },
 };
+
+const PARALLEL: &str = "
+    self_input_layernorm_0: normed = input_layernorm(hidden_states)
+    self_attention_0: attn_output, weights = attention(normed)
+    self_post_attention_dropout_0: attn_output = post_attention_dropout(attn_output)
+    attn_output_0: attn_output
+    self_post_attention_layernorm_0: normed = post_attention_layernorm(hidden_states)
+    self_mlp_0: mlp_output = mlp(normed)
+    mlp_output_0: mlp_output
+    self_post_mlp_dropout_0: mlp_output = post_mlp_dropout(mlp_output)
+    mlp_output_1: mlp_output
+    hidden_states_0: hidden_states = mlp_output + attn_output + hidden_states
+    return hidden_states";
+
+const SERIAL: &str = "
+    self_input_layernorm_0: normed = input_layernorm(hidden_states)
+    self_attention_0: attn_output, weights = attention(normed)
+    self_post_attention_dropout_0: attn_output = post_attention_dropout(attn_output)
+    attn_output_0: attn_output
+    attn_output_1: attn_output = attn_output + hidden_states
+    self_post_attention_layernorm_1: normed = post_attention_layernorm(attn_output)
+    self_mlp_1: mlp_output = mlp(normed)
+    mlp_output_2: mlp_output
+    self_post_mlp_dropout_1: mlp_output = post_mlp_dropout(mlp_output)
+    mlp_output_3: mlp_output
+    hidden_states_1: hidden_states = mlp_output + attn_output
+    return hidden_states";
+
+const ATTENTION: &str = attention!(
+    "
+    self_query_key_value_0: qkv = query_key_value(hidden_states)
+    view_0: qkv = view(qkv)
+    transpose_0: qkv = turn(qkv)
+    qkv_0: qkv
+    qkv_chunk_0: query, key, value = chunk(qkv)",
+    "layer_past",
+    "",
+    "dense"
+);
 
 fn blueprint(config: &Config) -> Result<Blueprint> {
     let (width, heads) = (config.size("hidden_size")?, config.size("num_attention_heads")?);
@@ -135,6 +175,7 @@ fn layer(
         steps,
         returns_weights: false,
         attributes: vec![("use_parallel_residual", parallel.into())],
+        source: if parallel { PARALLEL } else { SERIAL },
     })
 }
 
@@ -167,6 +208,7 @@ fn attention(config: &Config, index: usize, turned: i64) -> Result<Attention> {
             ("attention_dropout", config.number("attention_dropout")?.into()),
             ("is_causal", true.into()),
         ],
+        source: ATTENTION,
     })
 }
 
@@ -183,5 +225,13 @@ fn mlp(config: &Config) -> Result<FeedForward> {
         ],
         way: Way::Plain { input: "dense_h_to_4h", act: "act", output: "dense_4h_to_h", dropout: None },
         attributes: Vec::new(),
+        source: "
+            self_dense_h_to_4h_0: hidden_states = dense_h_to_4h(hidden_states)
+            hidden_states_0: hidden_states
+            self_act_0: hidden_states = act(hidden_states)
+            hidden_states_1: hidden_states
+            self_dense_4h_to_h_0: hidden_states = dense_4h_to_h(hidden_states)
+            hidden_states_2: hidden_states
+            return hidden_states",
     })
 }

@@ -38,6 +38,20 @@ pub const FAMILY: Family = Family {
     blueprint,
 };
 
+/// As Llama's, but for the router's scores.
+const LAYER: &str = "
+    residual_0: residual = hidden_states
+    self_input_layernorm_0: hidden_states = input_layernorm(hidden_states)
+    hidden_states_0: hidden_states
+    self_self_attn_0: hidden_states, weights = self_attn(hidden_states)
+    hidden_states_1: hidden_states = residual + hidden_states
+    residual_1: residual = hidden_states
+    self_post_attention_layernorm_0: hidden_states = post_attention_layernorm(hidden_states)
+    hidden_states_2: hidden_states
+    self_mlp_0: hidden_states, scores = mlp(hidden_states)
+    hidden_states_3: hidden_states = residual + hidden_states
+    return hidden_states";
+
 fn blueprint(config: &Config) -> Result<Blueprint> {
     refuse_set(config, "output_router_logits", "the loss of routers is for training")?;
     let (prefix, sizes) = ("GptOss", Sizes::read(config)?);
@@ -47,6 +61,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         let mut attention = separate_attention(config, prefix, &sizes, index, [bias; 2])?;
         attention.sinks = Some("sinks");
         let mut layer = llama_layer(prefix, &sizes, &norm, attention, Module::Experts(experts(config, &sizes)?));
+        layer.source = LAYER;
         types.apply(config, index, &mut layer);
         Ok(layer)
     };
@@ -80,5 +95,14 @@ fn experts(config: &Config, sizes: &Sizes) -> Result<Experts> {
         returns_scores: true,
         apart: None,
         attributes: Vec::new(),
+        source: "
+            hidden_states_reshape_0: flat = flat(hidden_states)
+            hidden_states_0: flat
+            self_router_0: logits, scores, chosen = router(flat)
+            self_experts_0: flat = experts(flat, chosen, scores)
+            hidden_states_1: flat
+            hidden_states_reshape_1: hidden_states = apart(flat)
+            hidden_states_2: hidden_states
+            return hidden_states, scores",
     })
 }

@@ -59,6 +59,64 @@ const CALLS: Calls = Calls {
     },
 };
 
+const LAYER: &str = "
+    residual_0: residual = hidden_states
+    self_ln_1_0: hidden_states = ln_1(hidden_states)
+    hidden_states_0: hidden_states
+    self_attn_0: attn_outputs, attn_weights = attn(hidden_states)
+    self_mlp_0: feed_forward = mlp(hidden_states)
+    feed_forward_hidden_states_0: feed_forward
+    hidden_states_1: hidden_states = attn_outputs + feed_forward + residual
+    return hidden_states, attn_weights";
+
+const ATTENTION: &str = "
+    self_q_proj_0: query = q_proj(hidden_states)
+    query_0: query
+    self_k_proj_0: key = k_proj(hidden_states)
+    key_0: key
+    self_v_proj_0: value = v_proj(hidden_states)
+    value_0: value
+    self__split_heads_0: query = view(query)
+    query_1: query
+    self__split_heads_1: key = view(key)
+    key_1: key
+    self__split_heads_2: value = turned_view(value)
+    value_1: value
+    self__get_embed_positions_0: embed_positions = table()
+    embed_positions_0: embed_positions
+    position_ids_unsqueeze_0: column = column()
+    repeat_0: column = repeated(column)
+    repeated_position_ids_0: column
+    torch_gather_0: sincos = gather(embed_positions, column)
+    to_0: sincos = like(sincos, key)
+    sincos_0: sincos
+    torch_split_0: sin, cos = halves(sincos)
+    k_rot_0: k_rot = rotated(key)
+    k_pass_0: k_pass = kept(key)
+    q_rot_0: q_rot = rotated(query)
+    q_pass_0: q_pass = kept(query)
+    apply_rotary_pos_emb_0: k_rot = neighbours(k_rot, sin, cos)
+    k_rot_1: k_rot
+    apply_rotary_pos_emb_1: q_rot = neighbours(q_rot, sin, cos)
+    q_rot_1: q_rot
+    torch_cat_0: key = cat(k_rot, k_pass)
+    key_2: key
+    torch_cat_1: query = cat(q_rot, q_pass)
+    query_2: query
+    key_permute_0: key = permuted(key)
+    key_4: key
+    query_permute_0: query = permuted(query)
+    query_4: query
+    cached layer_past_update_0: key, value = update(key, value)
+    self__attn_0: attn_output, attn_weights = attend_heads(query, key, value)
+    self__merge_heads_0: attn_output = merge_heads(attn_output)
+    attn_output_0: attn_output
+    self_out_proj_0: attn_output = out_proj(attn_output)
+    attn_output_1: attn_output
+    self_resid_dropout_0: attn_output = resid_dropout(attn_output)
+    attn_output_2: attn_output
+    return attn_output, attn_weights";
+
 fn blueprint(config: &Config) -> Result<Blueprint> {
     let (width, heads) = (config.size("n_embd")?, config.size("n_head")?);
     if width % heads != 0 {
@@ -128,6 +186,7 @@ fn layer(config: &Config, norm: &Norm, (index, turned): (usize, i64)) -> Result<
         ],
         returns_weights: true,
         attributes: Vec::new(),
+        source: LAYER,
     })
 }
 
@@ -170,6 +229,7 @@ fn attention(config: &Config, index: usize, turned: i64) -> Result<Attention> {
             ("pos_embd_dim", turned.into()),
             ("is_causal", true.into()),
         ],
+        source: ATTENTION,
     })
 }
 
@@ -188,5 +248,15 @@ fn mlp(config: &Config) -> Result<FeedForward> {
         ],
         way: Way::Plain { input: "fc_in", act: "act", output: "fc_out", dropout: Some("dropout") },
         attributes: Vec::new(),
+        source: "
+            self_fc_in_0: hidden_states = fc_in(hidden_states)
+            hidden_states_0: hidden_states
+            self_act_0: hidden_states = act(hidden_states)
+            hidden_states_1: hidden_states
+            self_fc_out_0: hidden_states = fc_out(hidden_states)
+            hidden_states_2: hidden_states
+            self_dropout_0: hidden_states = dropout(hidden_states)
+            hidden_states_3: hidden_states
+            return hidden_states",
     })
 }

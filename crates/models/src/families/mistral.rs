@@ -1,5 +1,6 @@
 //! Mistral: Llama with a window in every layer.
 
+use super::sources::WINDOWED_ATTENTION;
 use super::{
     Result, Sizes, complete_heads, complete_rope, gated, llama_blueprint, llama_layer, one_kind, rms_norm,
     separate_attention,
@@ -29,7 +30,8 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     let (prefix, sizes) = ("Mistral", Sizes::read(config)?);
     let norm = rms_norm(config, prefix, NormKind::Rms)?;
     let layer = |index| {
-        let attention = separate_attention(config, prefix, &sizes, index, [false; 2])?;
+        let mut attention = separate_attention(config, prefix, &sizes, index, [false; 2])?;
+        attention.source = WINDOWED_ATTENTION;
         let block = gated(config, prefix, (sizes.width, sizes.inner), "hidden_act", false)?;
         Ok(llama_layer(prefix, &sizes, &norm, attention, Module::FeedForward(block)))
     };

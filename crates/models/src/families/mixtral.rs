@@ -2,6 +2,7 @@
 
 use serde_json::Value as Json;
 
+use super::sources::WINDOWED_ATTENTION;
 use super::{
     EXPERTS_CALLS, Result, Sizes, complete_heads_of_keys, complete_rope, experts_and_chosen, function, llama_blueprint,
     llama_layer, one_kind, refuse_set, rms_norm, separate_attention,
@@ -33,7 +34,8 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     let (prefix, sizes) = ("Mixtral", Sizes::read(config)?);
     let norm = rms_norm(config, prefix, NormKind::Rms)?;
     let layer = |index| {
-        let attention = separate_attention(config, prefix, &sizes, index, [false; 2])?;
+        let mut attention = separate_attention(config, prefix, &sizes, index, [false; 2])?;
+        attention.source = WINDOWED_ATTENTION;
         Ok(llama_layer(prefix, &sizes, &norm, attention, Module::Experts(experts(config, &sizes)?)))
     };
     let layers = (0..sizes.layers).map(layer).collect::<Result<_>>()?;
@@ -64,5 +66,14 @@ fn experts(config: &Config, sizes: &Sizes) -> Result<Experts> {
             ("top_k", top.into()),
             ("jitter_noise", config.get("router_jitter_noise").cloned().unwrap_or(Json::Null)),
         ],
+        source: "
+            hidden_states_view_0: flat = flat(hidden_states)
+            hidden_states_0: flat
+            self_gate_0: logits, scores, chosen = router(flat)
+            self_experts_0: flat = experts(flat, chosen, scores)
+            hidden_states_1: flat
+            hidden_states_reshape_0: hidden_states = apart(flat)
+            hidden_states_2: hidden_states
+            return hidden_states",
     })
 }

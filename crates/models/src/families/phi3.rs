@@ -3,6 +3,7 @@
 
 use serde_json::Value as Json;
 
+use super::sources::attention;
 use super::{
     Result, Sizes, attention_attributes, complete_heads_of_keys, complete_rope, function, linear, llama_blueprint,
     one_kind, rms_norm,
@@ -42,6 +43,44 @@ pub const FAMILY: Family = Family {
     blueprint,
 };
 
+const LAYER: &str = "
+    residual_0: residual = hidden_states
+    self_input_layernorm_0: hidden_states = input_layernorm(hidden_states)
+    hidden_states_0: hidden_states
+    self_self_attn_0: hidden_states, weights = self_attn(hidden_states)
+    self_resid_attn_dropout_0: hidden_states = resid_attn_dropout(hidden_states)
+    hidden_states_1: hidden_states = residual + hidden_states
+    residual_1: residual = hidden_states
+    self_post_attention_layernorm_0: hidden_states = post_attention_layernorm(hidden_states)
+    hidden_states_2: hidden_states
+    self_mlp_0: hidden_states = mlp(hidden_states)
+    hidden_states_3: hidden_states
+    self_resid_mlp_dropout_0: hidden_states = resid_mlp_dropout(hidden_states)
+    hidden_states_4: hidden_states = residual + hidden_states
+    return hidden_states";
+
+const ATTENTION: &str = attention!(
+    "
+    self_qkv_proj_0: qkv = qkv_proj(hidden_states)
+    qkv_0: qkv
+    query_pos_0: width()
+    query_states_0: query = queries(qkv)
+    key_states_0: key = keys(qkv)
+    value_states_0: value = values(qkv)
+    query_states_view_0: query = view(query)
+    transpose_0: query = turn(query)
+    query_states_1: query
+    key_states_view_0: key = view(key)
+    transpose_1: key = turn(key)
+    key_states_1: key
+    value_states_view_0: value = view(value)
+    transpose_2: value = turn(value)
+    value_states_1: value",
+    "past_key_values",
+    "\n    getattr_0: window()",
+    "o_proj"
+);
+
 fn blueprint(config: &Config) -> Result<Blueprint> {
     let (prefix, sizes) = ("Phi3", Sizes::read(config)?);
     let norm = rms_norm(config, prefix, NormKind::Rms)?;
@@ -73,6 +112,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
             ],
             returns_weights: false,
             attributes: vec![("hidden_size", sizes.width.into()), ("config", Json::Null)],
+            source: LAYER,
         })
     };
     blueprint.layer = (0..sizes.layers).map(layer).collect::<Result<_>>()?;
@@ -104,6 +144,7 @@ fn attention(config: &Config, sizes: &Sizes, index: usize, turned: Option<i64>) 
         output: "o_proj",
         dropout: None,
         attributes,
+        source: ATTENTION,
     }
 }
 
@@ -119,5 +160,13 @@ fn mlp(config: &Config, &Sizes { width, inner, .. }: &Sizes) -> Result<FeedForwa
         ],
         way: Way::GatedTogether { gate_up: "gate_up_proj", down: "down_proj", act: "activation_fn" },
         attributes: vec![("config", Json::Null)],
+        source: "
+            self_gate_up_proj_0: up_states = gate_up_proj(hidden_states)
+            up_states_0: up_states
+            up_states_chunk_0: gate, up_states = chunk(up_states)
+            self_activation_fn_0: gate = activation_fn(gate)
+            up_states_1: up_states = up_states * gate
+            self_down_proj_0: down = down_proj(up_states)
+            return down",
     })
 }

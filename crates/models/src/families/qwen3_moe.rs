@@ -81,5 +81,13 @@ fn experts(config: &Config) -> Result<Experts> {
         returns_scores: false,
         apart: Some(Apart { block: "mlp", router: "gate", names: ["gate_proj", "up_proj", "down_proj"] }),
         attributes: Vec::new(),
+        source: "
+            hidden_states_view_0: flat = flat(hidden_states)
+            hidden_states_reshaped_0: flat
+            self_gate_0: logits, scores, chosen = router(flat)
+            self_experts_0: final = experts(flat, chosen, scores)
+            final_hidden_states_0: final
+            final_hidden_states_reshape_0: final = apart(final)
+            return final",
     })
 }

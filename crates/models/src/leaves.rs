@@ -1,0 +1,103 @@
+//! Modules without modules inside, as a block of a layer has them, by name.
+
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use engine::Site;
+use tch::Tensor;
+
+use crate::builder::Builder;
+use crate::error::LoadError;
+use crate::family::{self, Leaf};
+use crate::nn::{Activation, Dropout, Linear};
+use crate::norm::Norm;
+use crate::pass::{Parts, Pass, Result};
+use crate::source::Held;
+
+#[derive(Default)]
+pub struct Leaves(HashMap<&'static str, Module>);
+
+enum Module {
+    Linear(Rc<Linear>),
+    Norm(Rc<Norm>),
+    Dropout(Rc<Dropout>),
+    Activation(Rc<Activation>),
+}
+
+impl Leaves {
+    /// Adds modules to a tree, in their order.
+    pub fn add(builder: &mut Builder<'_>, leaves: &family::Leaves) -> std::result::Result<Self, LoadError> {
+        let mut all = HashMap::with_capacity(leaves.len());
+        for &(name, ref leaf) in leaves {
+            let module = match leaf {
+                &Leaf::Linear { inputs, outputs, bias } => Module::Linear(builder.linear(name, inputs, outputs, bias)?),
+                &Leaf::Conv1D { inputs, outputs } => Module::Linear(builder.conv1d(name, inputs, outputs)?),
+                Leaf::Norm { norm, width } => Module::Norm(builder.norm(name, norm, *width)?),
+                Leaf::Dropout(probability) => Module::Dropout(builder.dropout(name, *probability)),
+                Leaf::Activation(function, class) => Module::Activation(builder.activation(name, *function, class)),
+            };
+            all.insert(name, module);
+        }
+        Ok(Self(all))
+    }
+
+    pub fn linear(&self, name: &str) -> std::result::Result<Rc<Linear>, LoadError> {
+        match self.0.get(name) {
+            Some(Module::Linear(linear)) => Ok(Rc::clone(linear)),
+            _ => Err(LoadError::Table(name.into())),
+        }
+    }
+
+    pub fn norm(&self, name: &str) -> std::result::Result<Rc<Norm>, LoadError> {
+        match self.0.get(name) {
+            Some(Module::Norm(norm)) => Ok(Rc::clone(norm)),
+            _ => Err(LoadError::Table(name.into())),
+        }
+    }
+
+    pub fn activation(&self, name: &str) -> std::result::Result<Rc<Activation>, LoadError> {
+        match self.0.get(name) {
+            Some(Module::Activation(activation)) => Ok(Rc::clone(activation)),
+            _ => Err(LoadError::Table(name.into())),
+        }
+    }
+
+    pub fn dropout(&self, name: Option<&str>) -> std::result::Result<Option<Rc<Dropout>>, LoadError> {
+        let Some(name) = name else { return Ok(None) };
+        match self.0.get(name) {
+            Some(Module::Dropout(dropout)) => Ok(Some(Rc::clone(dropout))),
+            _ => Err(LoadError::Table(name.into())),
+        }
+    }
+
+    pub fn site(&self, name: &str) -> Option<Site> {
+        Some(match self.0.get(name)? {
+            Module::Linear(linear) => linear.site,
+            Module::Norm(norm) => norm.site,
+            Module::Dropout(dropout) => dropout.site,
+            Module::Activation(activation) => activation.site,
+        })
+    }
+
+    /// Runs a module on a tensor of each part; `None` where there is no such module.
+    pub fn run(&self, pass: &mut Pass<'_>, name: &str, input: &Held) -> Option<Result<Held>> {
+        let module = self.0.get(name)?;
+        let site = self.site(name)?;
+        let run = |pass: &mut Pass<'_>, Parts(inputs): Parts| match module {
+            Module::Linear(linear) => linear.run_each(pass, &inputs),
+            Module::Norm(norm) => each(pass, &inputs, |input| norm.compute(input)),
+            Module::Dropout(_) => Ok(Parts(inputs)),
+            Module::Activation(activation) => each(pass, &inputs, |input| activation.compute(input)),
+        };
+        Some(input.tensors().and_then(|inputs| Ok(Held::Tensors(pass.module(site, Parts(inputs), run)?.0))))
+    }
+}
+
+fn each(
+    pass: &Pass<'_>,
+    inputs: &[Tensor],
+    compute: impl Fn(&Tensor) -> std::result::Result<Tensor, tch::TchError>,
+) -> Result<Parts> {
+    let own = |(part, input): (usize, &Tensor)| pass.paid(part, || Ok(compute(input)?));
+    Ok(Parts(inputs.iter().enumerate().map(own).collect::<Result<_>>()?))
+}

@@ -1,0 +1,446 @@
+//! Forwards step by step: what `.source` shows of a module, under the names that nnsight makes of Hugging Face's text.
+//!
+//! A script has a line for each operation, in order: its name, and what it computes of which variables.
+//! `self_act_fn_0: gate = act_fn(gate)` calls something, and `gate_1: gate` shows the variable. Where nobody looks at
+//! operations a module computes as it likes; a script is run where somebody may.
+
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+
+use engine::{Inputs, Packed, Site, Tree};
+use interpreter::Value;
+use interpreter::raise::Raise;
+use tch::Tensor;
+
+use crate::error::LoadError;
+use crate::pass::{Arguments, Flow, Input, Output, Pass, Result};
+use crate::tokens::Tokens;
+
+/// A module's forward.
+pub struct Script {
+    pub lines: Vec<Line>,
+    returns: Vec<&'static str>,
+}
+
+/// An operation.
+pub struct Line {
+    pub name: &'static str,
+    /// Only where keys and values are kept.
+    cached: bool,
+    /// Variables that take what comes of it; several take a tuple apart.
+    to: Vec<&'static str>,
+    what: Expression,
+}
+
+enum Expression {
+    Variable(&'static str),
+    Sum(Box<Expression>, Box<Expression>),
+    Product(Box<Expression>, Box<Expression>),
+    Call(&'static str, Vec<Expression>),
+}
+
+impl Script {
+    /// Reads a script. One that is empty has no operations.
+    ///
+    /// # Errors
+    /// For a line that is none.
+    pub fn read(text: &'static str) -> std::result::Result<Self, LoadError> {
+        let mut script = Self { lines: Vec::new(), returns: Vec::new() };
+        for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
+            let wrong = || LoadError::Table(line.into());
+            if let Some(returns) = line.strip_prefix("return ") {
+                script.returns = returns.split(',').map(str::trim).collect();
+                continue;
+            }
+            let (head, body) = line.split_once(':').ok_or_else(wrong)?;
+            let (cached, name) = match head.strip_prefix("cached ") {
+                Some(name) => (true, name.trim()),
+                None => (false, head.trim()),
+            };
+            let (to, body) = match body.split_once('=') {
+                Some((to, body)) => (to.split(',').map(str::trim).collect(), body),
+                None => (Vec::new(), body),
+            };
+            let mut rest = body.trim();
+            let what = sum(&mut rest).filter(|_| rest.is_empty()).ok_or_else(wrong)?;
+            let to = match &what {
+                Expression::Variable(variable) if to.is_empty() => vec![*variable],
+                _ => to,
+            };
+            script.lines.push(Line { name, cached, to, what });
+        }
+        Ok(script)
+    }
+}
+
+impl Line {
+    /// Returns what the operation calls, if it calls something.
+    pub fn calls(&self) -> Option<&'static str> {
+        match &self.what {
+            Expression::Call(name, _) => Some(*name),
+            _ => None,
+        }
+    }
+}
+
+fn sum(rest: &mut &'static str) -> Option<Expression> {
+    let mut left = product(rest)?;
+    while let Some(more) = rest.trim_start().strip_prefix('+') {
+        *rest = more;
+        left = Expression::Sum(Box::new(left), Box::new(product(rest)?));
+    }
+    *rest = rest.trim_start();
+    Some(left)
+}
+
+fn product(rest: &mut &'static str) -> Option<Expression> {
+    let mut left = atom(rest)?;
+    while let Some(more) = rest.trim_start().strip_prefix('*') {
+        *rest = more;
+        left = Expression::Product(Box::new(left), Box::new(atom(rest)?));
+    }
+    Some(left)
+}
+
+fn atom(rest: &mut &'static str) -> Option<Expression> {
+    *rest = rest.trim_start();
+    let end = rest.find(|letter: char| !(letter.is_alphanumeric() || letter == '_')).unwrap_or(rest.len());
+    let (name, more) = rest.split_at(end);
+    if name.is_empty() {
+        return None;
+    }
+    let Some(mut inside) = more.strip_prefix('(') else {
+        *rest = more;
+        return Some(Expression::Variable(name));
+    };
+    let mut arguments = Vec::new();
+    loop {
+        inside = inside.trim_start();
+        if let Some(more) = inside.strip_prefix(')') {
+            *rest = more;
+            return Some(Expression::Call(name, arguments));
+        }
+        inside = inside.strip_prefix(',').unwrap_or(inside);
+        arguments.push(sum(&mut inside)?);
+    }
+}
+
+/// Where the operations of one module's script are.
+pub struct Operations {
+    script: Rc<Script>,
+    /// Which of all operations is the first.
+    first: usize,
+    /// The site of the first of all.
+    base: Rc<Cell<u32>>,
+}
+
+impl Operations {
+    pub fn new(script: Rc<Script>, first: usize, base: &Rc<Cell<u32>>) -> Self {
+        Self { script, first, base: Rc::clone(base) }
+    }
+
+    /// Lists the operations, with what each calls.
+    pub fn sites(&self) -> impl Iterator<Item = (Site, Option<&'static str>)> {
+        self.script.lines.iter().enumerate().map(|(index, line)| (self.site(index), line.calls()))
+    }
+
+    fn site(&self, index: usize) -> Site {
+        Site(self.base.get() + u32::try_from(self.first + index).unwrap_or(0))
+    }
+}
+
+/// What a variable holds.
+pub enum Held {
+    /// One for each part.
+    Tensors(Vec<Tensor>),
+    Tuple(Vec<Held>),
+    /// What is not computed with.
+    Plain(Flow),
+}
+
+impl Held {
+    pub const NONE: Self = Self::Plain(Tree::None);
+
+    /// Holds the tokens of each part.
+    pub fn of_tokens(pass: &Pass<'_>, tokens: &Tokens) -> Result<Self> {
+        Ok(Self::Tensors((0..pass.layout.parts.len()).map(|part| pass.segment(tokens, part)).collect::<Result<_>>()?))
+    }
+
+    /// Returns the tokens of all parts, which blocks may have seen.
+    pub fn into_tokens(self, pass: &Pass<'_>) -> Result<Tokens> {
+        pass.gather(self.tensors()?)
+    }
+
+    pub fn share(&self) -> Self {
+        match self {
+            Self::Tensors(parts) => Self::Tensors(parts.iter().map(Tensor::shallow_clone).collect()),
+            Self::Tuple(items) => Self::Tuple(items.iter().map(Self::share).collect()),
+            Self::Plain(flow) => Self::Plain(flow.clone()),
+        }
+    }
+
+    /// Returns one tensor for each part.
+    pub fn tensors(&self) -> Result<Vec<Tensor>> {
+        match self {
+            Self::Tensors(parts) => Ok(parts.iter().map(Tensor::shallow_clone).collect()),
+            _ => Err(Raise::type_error("this operation computes with a Tensor").into()),
+        }
+    }
+
+    /// Applies something to the tensor of each part.
+    pub fn map(&self, pass: &Pass<'_>, apply: impl Fn(usize, &Tensor) -> Result<Tensor>) -> Result<Self> {
+        let parts = self.tensors()?;
+        let own = |(part, tensor): (usize, &Tensor)| pass.paid(part, || apply(part, tensor));
+        Ok(Self::Tensors(parts.iter().enumerate().map(own).collect::<Result<_>>()?))
+    }
+
+    fn both(
+        &self,
+        other: &Self,
+        pass: &Pass<'_>,
+        apply: fn(&Tensor, &Tensor) -> std::result::Result<Tensor, tch::TchError>,
+    ) -> Result<Self> {
+        let other = other.tensors()?;
+        let missing = || Raise::runtime_error("an operation got too few tensors");
+        self.map(pass, |part, own| Ok(apply(own, other.get(part).ok_or_else(missing)?)?))
+    }
+
+    fn flow(&self) -> Flow {
+        match self {
+            Self::Plain(flow) => flow.clone(),
+            Self::Tuple(items) => Tree::Tuple(items.iter().map(Self::flow).collect()),
+            Self::Tensors(parts) => {
+                let learned = |part: &Tensor| torch::Tensor::new(part.shallow_clone()).learned();
+                Tree::Leaf(Packed::Segments(parts.iter().map(learned).collect()))
+            }
+        }
+    }
+
+    fn of(pass: &Pass<'_>, flow: Flow) -> Result<Self> {
+        Ok(match flow {
+            Tree::Leaf(_) => Self::Tensors(pass.tensors(flow)?),
+            Tree::Tuple(items) => {
+                Self::Tuple(items.into_iter().map(|item| Self::of(pass, item)).collect::<Result<_>>()?)
+            }
+            flow => Self::Plain(flow),
+        })
+    }
+
+    /// Returns whether a value that is only for looking was replaced by this one.
+    fn replaces(&self, other: &Flow) -> bool {
+        match (self, other) {
+            (Self::Plain(Tree::Object(own)), Tree::Object(other)) => !Rc::ptr_eq(own, other),
+            (_, Tree::Object(_)) => true,
+            _ => false,
+        }
+    }
+}
+
+/// A value for each part, as blocks see it.
+pub struct Shown(pub Vec<Value>);
+
+impl Output for Held {
+    fn show(&self, _: &Pass<'_>) -> Flow {
+        self.flow()
+    }
+
+    fn read(pass: &Pass<'_>, flow: Flow) -> Result<Self> {
+        Self::of(pass, flow)
+    }
+}
+
+/// How an operation's arguments are shown.
+pub struct Given {
+    pub args: Vec<Argument>,
+    pub kwargs: Vec<(&'static str, Argument)>,
+}
+
+pub enum Argument {
+    /// One of the things that the operation computes with.
+    Operand(usize),
+    Other(Flow),
+}
+
+impl Given {
+    /// Shows all operands by position.
+    pub fn plain(count: usize) -> Self {
+        Self { args: (0..count).map(Argument::Operand).collect(), kwargs: Vec::new() }
+    }
+
+    /// Shows a method's arguments: the tensor whose it is is none of them.
+    pub fn method(args: Vec<Flow>) -> Self {
+        Self { args: args.into_iter().map(Argument::Other).collect(), kwargs: Vec::new() }
+    }
+}
+
+/// An operation that is about to be computed.
+struct Asked {
+    call: Given,
+    operands: Vec<Held>,
+}
+
+impl Input for Asked {
+    fn show(&self, _: &Pass<'_>) -> Result<Arguments> {
+        let flow = |argument: &Argument| match argument {
+            Argument::Operand(at) => self.operands.get(*at).map_or(Tree::None, Held::flow),
+            Argument::Other(flow) => flow.clone(),
+        };
+        let kwargs = self.call.kwargs.iter().map(|(name, argument)| (*name, flow(argument))).collect();
+        Ok(Inputs { args: self.call.args.iter().map(flow).collect(), kwargs })
+    }
+
+    fn read(mut self, pass: &Pass<'_>, arguments: Arguments) -> Result<Self> {
+        let kwargs = self.call.kwargs.iter().map(|(_, argument)| argument);
+        let given = arguments.args.into_iter().chain(arguments.kwargs.into_iter().map(|(_, flow)| flow));
+        for (argument, flow) in self.call.args.iter().chain(kwargs).zip(given) {
+            if let Argument::Operand(at) = argument
+                && let Some(operand) = self.operands.get_mut(*at)
+            {
+                *operand = Held::of(pass, flow)?;
+            }
+        }
+        Ok(self)
+    }
+}
+
+/// What a script's calls mean.
+pub trait Forward {
+    /// Says how a call's arguments are shown.
+    fn call(&self, pass: &Pass<'_>, name: &str, operands: &[Held]) -> Result<Given>;
+
+    /// Computes a call.
+    fn compute(&self, pass: &mut Pass<'_>, name: &str, operands: &[Held]) -> Result<Held>;
+}
+
+/// Runs a script, and returns what it returns.
+pub fn run(
+    operations: &Operations,
+    pass: &mut Pass<'_>,
+    forward: &dyn Forward,
+    given: Vec<(&'static str, Held)>,
+    cached: bool,
+) -> Result<Vec<Held>> {
+    let mut variables: HashMap<&'static str, Held> = given.into_iter().collect();
+    for (index, line) in operations.script.lines.iter().enumerate() {
+        if line.cached && !cached {
+            continue;
+        }
+        let site = operations.site(index);
+        let made = match &line.what {
+            Expression::Call(name, arguments) => {
+                let operands: Vec<Held> =
+                    arguments.iter().map(|argument| evaluate(pass, argument, &variables)).collect::<Result<_>>()?;
+                let call = forward.call(pass, name, &operands)?;
+                let compute = |pass: &mut Pass<'_>, asked: Asked| forward.compute(pass, name, &asked.operands);
+                visit(pass, site, line.name, Asked { call, operands }, compute)?
+            }
+            value => {
+                let operands = vec![evaluate(pass, value, &variables)?];
+                let first = |_: &mut Pass<'_>, mut asked: Asked| Ok(asked.operands.swap_remove(0));
+                visit(pass, site, line.name, Asked { call: Given::plain(1), operands }, first)?
+            }
+        };
+        match (line.to.as_slice(), made) {
+            ([to], made) => {
+                variables.insert(*to, made);
+            }
+            ([], _) => {}
+            (several, Held::Tuple(items)) if several.len() == items.len() => {
+                variables.extend(several.iter().copied().zip(items));
+            }
+            (several, _) => {
+                let message = format!("{} has to give a tuple of {}", line.name, several.len());
+                return Err(Raise::value_error(message).into());
+            }
+        }
+    }
+    operations.script.returns.iter().map(|name| look_up(&variables, name)).collect()
+}
+
+/// Runs an operation between its watchers.
+fn visit(
+    pass: &mut Pass<'_>,
+    site: Site,
+    name: &'static str,
+    asked: Asked,
+    compute: impl FnOnce(&mut Pass<'_>, Asked) -> Result<Held>,
+) -> Result<Held> {
+    let looking = RefCell::new(Tree::None);
+    let made = pass.module(site, asked, |pass, asked| {
+        let made = compute(pass, asked)?;
+        if let Held::Plain(flow) = &made {
+            *looking.borrow_mut() = flow.clone();
+        }
+        Ok(made)
+    })?;
+    if made.replaces(&looking.borrow()) {
+        let message =
+            format!("the value of the operation {name} cannot be replaced on this server: it is only for looking");
+        return Err(Raise::type_error(message).into());
+    }
+    Ok(made)
+}
+
+fn look_up(variables: &HashMap<&'static str, Held>, name: &str) -> Result<Held> {
+    variables.get(name).map(Held::share).ok_or_else(|| Raise::runtime_error(format!("there is no {name} yet")).into())
+}
+
+fn evaluate(pass: &Pass<'_>, what: &Expression, variables: &HashMap<&'static str, Held>) -> Result<Held> {
+    match what {
+        Expression::Variable(name) => look_up(variables, name),
+        Expression::Sum(left, right) => {
+            evaluate(pass, left, variables)?.both(&evaluate(pass, right, variables)?, pass, Tensor::f_add)
+        }
+        Expression::Product(left, right) => {
+            evaluate(pass, left, variables)?.both(&evaluate(pass, right, variables)?, pass, Tensor::f_mul)
+        }
+        Expression::Call(name, _) => Err(Raise::runtime_error(format!("{name} is called inside a line")).into()),
+    }
+}
+
+/// Something of Hugging Face's that blocks can see, and nothing more.
+pub struct Opaque(pub String);
+
+impl interpreter::HostObject for Opaque {
+    fn type_name(&self) -> std::borrow::Cow<'static, str> {
+        self.0.clone().into()
+    }
+
+    fn as_any(&self) -> &dyn std::any::Any {
+        self
+    }
+
+    fn holds(&self) -> Option<Vec<Value>> {
+        Some(Vec::new())
+    }
+
+    fn repr(&self, _: &interpreter::Machine) -> std::result::Result<Option<String>, Raise> {
+        Ok(Some(format!("<{}>", self.0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_as_they_look() {
+        let script = Script::read(
+            "a_0: x, y = f(g + h * k, x)
+            cached b_0: x
+            return x, y",
+        )
+        .unwrap();
+        let [first, second] = script.lines.as_slice() else { panic!() };
+        assert_eq!(
+            (first.name, first.cached, first.to.as_slice(), first.calls()),
+            ("a_0", false, &["x", "y"][..], Some("f"))
+        );
+        assert_eq!((second.name, second.cached, second.to.as_slice(), second.calls()), ("b_0", true, &["x"][..], None));
+        assert_eq!(script.returns, ["x", "y"]);
+        let Expression::Call(_, arguments) = &first.what else { panic!() };
+        assert!(matches!(&arguments[0], Expression::Sum(_, right) if matches!(**right, Expression::Product(..))));
+        assert!(Script::read("a_0 x = f(").is_err() && Script::read("a_0: f(x").is_err());
+    }
+}
