@@ -30,7 +30,7 @@ struct Recorder {
 
 impl Observer<torch::Tensor> for Recorder {
     fn wants(&self, _: Site, _: usize) -> Wants {
-        Wants { input: true, output: true, inside: true }
+        Wants { input: true, output: true, inside: true, operations: false }
     }
 
     fn enter(&mut self, site: Site, inputs: Arguments, _: &Layout) -> Result<Entered<torch::Tensor>, Interrupt> {

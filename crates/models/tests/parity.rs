@@ -74,6 +74,8 @@ fn json(path: &Path) -> Json {
 /// Remembers what every module was given and returned, in the order in which they return.
 #[derive(Default)]
 struct Recorder {
+    /// Whether somebody may look at operations, too.
+    operations: bool,
     open: Vec<(Site, Inputs<Packed<torch::Tensor>>)>,
     seen: Vec<Seen>,
 }
@@ -82,7 +84,7 @@ type Seen = (Site, Inputs<Packed<torch::Tensor>>, Tree<Packed<torch::Tensor>>);
 
 impl Observer<torch::Tensor> for Recorder {
     fn wants(&self, _: Site, _: usize) -> Wants {
-        Wants { input: true, output: true, inside: true }
+        Wants { input: true, output: true, inside: true, operations: self.operations }
     }
 
     fn enter(
@@ -300,10 +302,15 @@ fn every_modules_arguments_and_output_are_transformers_own() {
             for attention in attentions(name) {
                 let case = Case::read(name, case_name, attention);
                 let cache = model.new_cache();
-                for (number, step) in case.steps.iter().enumerate() {
-                    let context = format!("{name} {case_name} {attention}");
-                    let mut recorder = Recorder::default();
-                    forward(&model, &mut [case.segment(number, &cache)], &mut recorder);
+                let stepped = model.new_cache();
+                // As a whole, and operation by operation.
+                let twice = case.steps.iter().enumerate().flat_map(|step| [(false, step), (true, step)]);
+                for (operations, (number, step)) in twice {
+                    let context = format!("{name} {case_name} {attention}, operations {operations}");
+                    let mut recorder = Recorder { operations, ..Recorder::default() };
+                    let cache = if operations { &stepped } else { &cache };
+                    forward(&model, &mut [case.segment(number, cache)], &mut recorder);
+                    recorder.seen.retain(|(site, ..)| model.schema().module(*site).is_some());
                     let expected = step["modules"].as_array().unwrap();
                     let paths: Vec<&str> = expected.iter().map(|module| module["path"].as_str().unwrap()).collect();
                     let mut seen: Vec<(String, &Seen)> =
@@ -339,10 +346,10 @@ fn every_modules_arguments_and_output_are_transformers_own() {
 #[test]
 fn modules_are_entered_in_the_order_that_the_schema_says() {
     #[derive(Default)]
-    struct Order(Vec<Site>);
+    struct Order(Vec<Site>, bool);
     impl Observer<torch::Tensor> for Order {
         fn wants(&self, _: Site, _: usize) -> Wants {
-            Wants { input: true, output: false, inside: true }
+            Wants { input: true, output: false, inside: true, operations: self.1 }
         }
         fn enter(
             &mut self,
@@ -365,11 +372,15 @@ fn modules_are_entered_in_the_order_that_the_schema_says() {
     for name in MODELS {
         let model = load(name);
         let case = Case::read(name, "plain", "sdpa");
-        let mut order = Order::default();
-        forward(&model, &mut [case.segment(0, &model.new_cache())], &mut order);
-        // A rotary embedding may be called for each type of layer.
-        order.0.dedup();
-        assert_eq!(order.0, model.schema().execution, "{name}");
+        for operations in [false, true] {
+            let mut order = Order(Vec::new(), operations);
+            forward(&model, &mut [case.segment(0, &model.new_cache())], &mut order);
+            // A rotary embedding may be called for each type of layer.
+            order.0.dedup();
+            let all = model.schema().execution.iter().copied();
+            let expected: Vec<Site> = all.filter(|site| operations || model.schema().module(*site).is_some()).collect();
+            assert_eq!(order.0, expected, "{name}");
+        }
     }
 }
 
