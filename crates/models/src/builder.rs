@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use engine::{ModuleSchema, OperationSchema, Schema, Site};
 use kernels::Weight;
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::error::LoadError;
 use crate::family::{self, Attributes, NormKind};
@@ -201,13 +201,7 @@ impl<'a> Builder<'a> {
     }
 
     pub fn norm(&mut self, name: &str, about: &family::Norm, width: i64) -> Result<Rc<Norm>, LoadError> {
-        let weight = match about.kind {
-            NormKind::RmsFloat => {
-                let tensor = self.weights.read_as(&format!("{}.weight", self.path(name)), &[width], Kind::Float);
-                self.tell(tensor)?
-            }
-            _ => self.read(name, "weight", &[width])?,
-        };
+        let weight = self.read(name, "weight", &[width])?;
         let bias = if about.kind == NormKind::Layer { Some(self.read(name, "bias", &[width])?) } else { None };
         let norm = Rc::new(Norm { site: self.next(), weight, bias, eps: about.eps, kind: about.kind });
         self.add(name, &about.class, |_| Node::Norm(Rc::clone(&norm)));

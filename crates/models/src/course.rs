@@ -619,10 +619,13 @@ fn all_rotations(
     Ok(all.into_iter().map(|made| Some(Rc::new(made))).collect())
 }
 
+/// How attention is computed, where the end of a row begins, how long it is, and the window.
+type Meeting = (Attention, i64, i64, Option<i64>);
+
 /// Masks and positions of the ends of rows, by where they begin and how long they are.
 #[derive(Default)]
 struct Ends {
-    masks: HashMap<(Attention, i64, i64, Option<i64>), Option<Rc<Tensor>>>,
+    masks: HashMap<Meeting, Option<Rc<Tensor>>>,
     positions: HashMap<(i64, i64), Rc<Tensor>>,
 }
 

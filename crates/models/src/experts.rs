@@ -234,7 +234,8 @@ impl Experts {
         let top = chosen.size().last().copied().unwrap_or(1).max(1);
         // As Hugging Face's, which leaves those of one expert in the order that libtorch leaves them in.
         let (experts, order) = chosen.f_reshape([-1])?.f_sort(-1, false)?;
-        let tokens = order.f_floor_divide_scalar(top)?;
+        let tokens: Vec<i64> = Vec::<i64>::try_from(&order)?.into_iter().map(|place| place / top).collect();
+        let tokens = Tensor::f_from_slice(&tokens)?.f_to_device(order.device())?;
         let experts = Vec::<i64>::try_from(experts)?;
         let (mut groups, mut both, mut first) = (Vec::new(), Vec::new(), 0);
         for takers in experts.chunk_by(|left, right| left == right) {
@@ -351,7 +352,10 @@ impl Gate {
             }
             Self::Clamped { alpha, limit } => {
                 let every = |from: i64| both.f_slice(-1, from, None, 2);
-                let (gate, up) = (every(0)?.f_clamp_max(limit)?, every(1)?.f_clamp(-limit, limit)?);
+                let options = (both.f_kind()?, both.device());
+                let (most, least) = (number::full(limit, options)?, number::full(-limit, options)?);
+                let gate = every(0)?.f_minimum(&most)?;
+                let up = every(1)?.f_minimum(&most)?.f_maximum(&least)?;
                 let glu = gate.f_mul(&number::multiply(&gate, alpha)?.f_sigmoid()?)?;
                 number::add(&up, 1.0)?.f_mul(&glu)
             }

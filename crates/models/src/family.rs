@@ -241,8 +241,6 @@ pub enum NormKind {
     Rms,
     /// Times the weight, then rounded.
     RmsWide,
-    /// The same, with a weight that is kept in float32.
-    RmsFloat,
     /// Times the weight and one, then rounded.
     RmsOnePlus,
 }

@@ -108,9 +108,7 @@ pub fn attribute(model: &Transformer, machine: &Machine, site: Site, name: &str)
         }
         (Node::Norm(norm), "normalized_shape") if norm.bias.is_some() => Value::tuple(vec![size(&norm.weight, 0)]),
         (Node::Norm(norm), "elementwise_affine") if norm.bias.is_some() => Value::Bool(true),
-        (Node::Norm(norm), "variance_epsilon")
-            if matches!(norm.kind, NormKind::Rms | NormKind::RmsWide | NormKind::RmsFloat) =>
-        {
+        (Node::Norm(norm), "variance_epsilon") if matches!(norm.kind, NormKind::Rms | NormKind::RmsWide) => {
             Value::Float(norm.eps)
         }
         (Node::Embedding(embedding), "weight") => weight(&embedding.weight),
@@ -204,7 +202,7 @@ fn run(
             let name = match norm.kind {
                 NormKind::Layer => "input",
                 NormKind::RmsOnePlus => "x",
-                NormKind::Rms | NormKind::RmsWide | NormKind::RmsFloat => "hidden_states",
+                NormKind::Rms | NormKind::RmsWide => "hidden_states",
             };
             norm.run(pass, &input(pass, args, name)?)?
         }

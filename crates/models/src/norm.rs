@@ -30,7 +30,7 @@ impl Norm {
         let variance = wide.f_square()?.f_mean_dim(-1, true, Kind::Float)?;
         let normed = wide.f_mul(&number::add(&variance, self.eps)?.f_rsqrt()?)?;
         differentiable(match self.kind {
-            NormKind::RmsWide | NormKind::RmsFloat => narrow(self.weight.f_mul(&normed)?)?,
+            NormKind::RmsWide => narrow(self.weight.f_mul(&normed)?)?,
             NormKind::RmsOnePlus => narrow(normed.f_mul(&number::add(&self.weight.f_to_kind(Kind::Float)?, 1.0)?)?)?,
             NormKind::Rms | NormKind::Layer => self.weight.f_mul(&narrow(normed)?)?,
         })

@@ -105,7 +105,6 @@ impl Rope {
     }
 
     /// Returns the frequencies of sequences that are not longer than those the model was made for.
-    #[must_use]
     pub fn frequencies(&self) -> &Tensor {
         &self.frequencies
     }

@@ -110,6 +110,12 @@ impl Weights {
         (self.read_bytes, self.total_bytes)
     }
 
+    /// Returns whether there is a tensor.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.entries.contains_key(name.strip_prefix(self.left_out.as_str()).unwrap_or(name))
+    }
+
     /// Returns the names and shapes of all tensors.
     #[must_use]
     pub fn shapes(&self) -> Vec<(String, Vec<i64>)> {
@@ -145,20 +151,6 @@ impl Weights {
     /// # Errors
     /// When it is missing, has another shape, or its file ends before it does.
     pub fn read(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, LoadError> {
-        self.read_as(name, shape, self.kind)
-    }
-
-    /// Returns whether there is a tensor.
-    #[must_use]
-    pub fn has(&self, name: &str) -> bool {
-        self.entries.contains_key(name.strip_prefix(self.left_out.as_str()).unwrap_or(name))
-    }
-
-    /// Reads a tensor of a shape in a type that is not that of the others.
-    ///
-    /// # Errors
-    /// As [`Self::read`].
-    pub fn read_as(&mut self, name: &str, shape: &[i64], kind: Kind) -> Result<Tensor, LoadError> {
         let name = name.strip_prefix(self.left_out.as_str()).unwrap_or(name);
         let Some(entry) = self.entries.get(name) else {
             return Err(LoadError::Missing { file: self.root.clone(), tensor: name.into() });
@@ -181,7 +173,7 @@ impl Weights {
         self.buffer.resize(BUFFER_BYTES, 0);
         // Piece by piece, while each is in the processor's caches: a tensor as it is on disk never lies in memory as a whole.
         let count: i64 = shape.iter().product();
-        let tensor = Tensor::f_empty([count], (kind, self.device))?;
+        let tensor = Tensor::f_empty([count], (self.kind, self.device))?;
         let (mut rest, mut at) = (entry.bytes, 0);
         while rest > 0 {
             let length = rest.min(BUFFER_BYTES);

@@ -55,7 +55,7 @@ const LAYER: &str = "
 fn blueprint(config: &Config) -> Result<Blueprint> {
     refuse_set(config, "output_router_logits", "the loss of routers is for training")?;
     let (prefix, sizes) = ("GptOss", Sizes::read(config)?);
-    let (norm, types) = (rms_norm(config, prefix, NormKind::RmsFloat)?, LayerTypes::read(config, sizes.layers)?);
+    let (norm, types) = (rms_norm(config, prefix, NormKind::RmsWide)?, LayerTypes::read(config, sizes.layers)?);
     let bias = config.flag("attention_bias")?;
     let layer = |index| {
         let mut attention = separate_attention(config, prefix, &sizes, index, [bias; 2])?;

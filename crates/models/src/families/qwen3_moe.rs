@@ -42,7 +42,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     let layer = |index: usize| {
         let mut attention = separate_attention(config, prefix, &sizes, index, [bias; 2])?;
         with_head_norms(&mut attention, &norm, Over::Heads);
-        let sparse = !dense.contains(&index.into()) && (index + 1) % step == 0;
+        let sparse = !dense.contains(&index.into()) && (index + 1).is_multiple_of(step);
         let block = match sparse {
             true => Module::Experts(experts(config)?),
             false => Module::FeedForward(gated(config, prefix, (sizes.width, sizes.inner), "hidden_act", false)?),
