@@ -54,4 +54,15 @@ impl LoadError {
     pub(crate) fn tensor(file: &Path, tensor: &str, reason: impl Into<String>) -> Self {
         Self::Tensor { file: file.to_path_buf(), tensor: tensor.into(), reason: reason.into() }
     }
+
+    /// Makes the error for a tensor that nobody would read, and so many others.
+    pub(crate) fn unread(file: &Path, tensor: &str, others: usize) -> Self {
+        let others = match others {
+            0 => String::new(),
+            more => format!(", nor are {more} others"),
+        };
+        let reason =
+            format!("is not a part of this model as it is served{others}: without it, other numbers would come out");
+        Self::NotServed { file: file.to_path_buf(), tensor: tensor.into(), reason }
+    }
 }

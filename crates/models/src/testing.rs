@@ -7,8 +7,9 @@ use std::path::Path;
 use engine::conformance::Subject;
 use engine::{Engine, Interleaver};
 
+use crate::dtype::DType;
 use crate::error::LoadError;
-use crate::transformer::{DType, Transformer};
+use crate::transformer::Transformer;
 use crate::weights::Weights;
 use torch::Device;
 
