@@ -25,6 +25,8 @@ mod layer;
 mod modules;
 mod nn;
 mod norm;
+#[cfg(test)]
+mod page;
 mod parameters;
 mod pass;
 mod rope;
