@@ -29,6 +29,7 @@ mod norm;
 mod page;
 mod parameters;
 mod pass;
+mod reading;
 mod rope;
 mod rotary;
 mod runs;

@@ -4,21 +4,22 @@
 //! on disk anyway.
 
 use std::collections::HashSet;
-use std::io::{Read, Seek, SeekFrom};
+use std::num::NonZeroU64;
 use std::path::Path;
 
+use rustix::fs::{Advice, fadvise};
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::{Checkpoint, Found};
 use crate::error::LoadError;
+use crate::reading;
 
-/// Bytes that are read at a time: whole numbers of every type.
-const BUFFER_BYTES: usize = 4 << 20;
+/// Bytes behind a tensor that the system is asked to read while it is looked after.
+const AHEAD: u64 = 256 << 20;
 
 /// Reads tensors by name.
 pub struct Weights {
     checkpoint: Checkpoint,
-    buffer: Vec<u8>,
     kind: Kind,
     device: Device,
     read: HashSet<String>,
@@ -33,8 +34,8 @@ impl Weights {
     /// As [`Checkpoint::open`].
     pub fn open(folder: &Path, kind: Kind, device: torch::Device) -> Result<Self, LoadError> {
         let checkpoint = Checkpoint::open(folder)?;
-        let (buffer, read, progress) = (Vec::new(), HashSet::new(), (0, checkpoint.bytes()));
-        Ok(Self { checkpoint, buffer, kind, device: device.into(), read, progress })
+        let progress = (0, checkpoint.bytes());
+        Ok(Self { checkpoint, kind, device: device.into(), read: HashSet::new(), progress })
     }
 
     /// As [`Checkpoint::strip_unless_present`].
@@ -83,26 +84,18 @@ impl Weights {
     /// # Errors
     /// As [`Self::read`].
     pub fn read_as(&mut self, name: &str, shape: &[i64], kind: Kind) -> Result<Tensor, LoadError> {
-        let Found { entry, path, mut file } = self.checkpoint.find(name, shape)?;
+        let Found { entry, path, file } = self.checkpoint.find(name, shape)?;
         let name = self.checkpoint.own_name(name);
-        file.seek(SeekFrom::Start(entry.start)).map_err(LoadError::io(path))?;
-        self.buffer.resize(BUFFER_BYTES, 0);
-        // Piece by piece, while each is in the processor's caches: a tensor as it is on disk never lies in memory as a whole.
-        let count: i64 = shape.iter().product();
-        let tensor = Tensor::f_empty([count], (kind, self.device))?;
-        let (mut rest, mut at) = (entry.bytes, 0);
-        while rest > 0 {
-            let length = rest.min(BUFFER_BYTES);
-            let piece = self.buffer.get_mut(..length).unwrap_or_default();
-            file.read_exact(piece).map_err(|error| LoadError::tensor(path, name, error.to_string()))?;
-            let numbers = i64::try_from(length / entry.kind.elt_size_in_bytes().max(1)).unwrap_or(0);
-            let piece = Tensor::f_from_data_size(piece, &[numbers], entry.kind)?;
-            tensor.f_narrow(0, at, numbers)?.f_copy_(&piece)?;
-            (rest, at) = (rest - length, at + numbers);
-        }
+        let fill = |memory: &mut [u8]| {
+            let read = reading::read(file, entry.start, (entry.kind, kind), memory);
+            read.map_err(|error| LoadError::tensor(path, name, error.to_string()))
+        };
+        let tensor = libtorch::filled(shape, kind, fill)?;
+        // Whatever comes of it, reading goes on without.
+        let _ = fadvise(file, entry.start + entry.bytes as u64, NonZeroU64::new(AHEAD), Advice::WillNeed);
         self.progress.0 += entry.bytes as u64;
         self.read.insert(name.to_owned());
-        Ok(tensor.f_view(shape)?)
+        Ok(tensor.f_to_device(self.device)?)
     }
 }
 
@@ -137,7 +130,7 @@ mod tests {
 
     #[test]
     fn a_tensor_of_many_pieces_is_read_in_order_and_converted() {
-        let count = 2 * BUFFER_BYTES / 2 + 3;
+        let count = (1 << 20) + 3;
         let header = format!(
             r#"{{"a":{{"dtype":"BF16","shape":[1,{count}],"data_offsets":[0,{}]}},"b":{{"dtype":"F32","shape":[],"data_offsets":[{0},{}]}}}}"#,
             2 * count,
