@@ -39,7 +39,7 @@ struct Arguments {
 enum Command {
     /// Dials a scheduler and works for it. Ends when its standard input is a pipe and that closes.
     Run(Box<Flags>),
-    /// Converts a GGUF file of the Llama family to a folder as Hugging Face has it.
+    /// Converts a GGUF file of the Llama or the Qwen 2 family to a folder as Hugging Face has it.
     ImportGguf { gguf: PathBuf, folder: PathBuf },
     /// Says whether a model folder can be served, what that would take, and what is in the way.
     Check {
@@ -205,7 +205,7 @@ fn import(gguf: &Path, folder: &Path) -> Result<()> {
             let _ = write!(stderr, "converting {percent:3}%{end}");
         }
     };
-    models::smollm2::import(gguf, folder, &mut progress)?;
+    models::import::import(gguf, folder, &mut progress)?;
     Ok(())
 }
 

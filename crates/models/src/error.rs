@@ -28,6 +28,8 @@ pub enum LoadError {
     /// The tensor is fine, and would be left out or misread.
     #[error("{file}: tensor {tensor} {reason}")]
     NotServed { file: PathBuf, tensor: String, reason: String },
+    #[error("{file} cannot be imported: {reason}")]
+    Gguf { file: PathBuf, reason: String },
     #[error("{file} has no tensor {tensor}")]
     Missing { file: PathBuf, tensor: String },
     #[error("{file}: tensor {tensor} has shape {found:?}, but config.json asks for {expected:?}")]
