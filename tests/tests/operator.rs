@@ -166,7 +166,7 @@ fn a_folder_is_checked_before_it_is_served() {
     assert_eq!(report["family"], "llama");
     let obstacles = report["obstacles"].as_array().unwrap();
     assert!(
-        obstacles.len() == 1 && obstacles[0].as_str().unwrap().contains("has neither model.safetensors"),
+        obstacles.len() == 1 && obstacles[0].as_str().unwrap().contains("has no weights: neither model.safetensors"),
         "{report}"
     );
     assert!(report["needs"]["weights"]["bfloat16"].as_u64().unwrap() > 0, "{report}");

@@ -280,7 +280,7 @@ mod tests {
                 assert!(found.contains(expected), "{report}");
             }
         };
-        let (tokenizer, weights) = ("is no tokenizer", "has neither model.safetensors nor");
+        let (tokenizer, weights) = ("is no tokenizer", "has no weights: neither model.safetensors nor");
         sentences(json!({"model_type": "t5"}), &[r#"model_type "t5" is not supported"#, tokenizer, weights]);
         let rope = json!({"model_type": "llama", "rope_scaling": {"rope_type": "spiral"}});
         sentences(rope, &[tokenizer, r#"spiral"#, weights]);

@@ -1,4 +1,5 @@
-//! A checkpoint's tensors, by name: `model.safetensors`, or several such files under an index.
+//! A checkpoint's tensors, by name: `model.safetensors`, or several such files under an index; where there are none,
+//! `pytorch_model.bin`, or several of those.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use tch::Kind;
 
+use crate::archive;
 use crate::config::read_object;
 use crate::error::LoadError;
 use crate::safetensors;
@@ -42,6 +44,9 @@ pub struct Entry {
     pub bytes: usize,
 }
 
+/// Reads what tensors the file of a number has, and where they lie.
+type Entries = fn(&Path, &mut File, usize) -> Result<Vec<(String, Entry)>, LoadError>;
+
 /// A tensor that was found.
 pub struct Found<'a> {
     pub entry: &'a Entry,
@@ -55,19 +60,21 @@ impl Checkpoint {
     /// # Errors
     /// When a file is missing, truncated or corrupt, or a tensor has a type that no model here computes with.
     pub fn open(folder: &Path) -> Result<Self, LoadError> {
-        let single = folder.join("model.safetensors");
-        let index = folder.join("model.safetensors.index.json");
-        let (paths, root) = if single.is_file() {
-            (vec![single.clone()], single)
-        } else if index.is_file() {
-            (shards(folder, &index)?, index)
-        } else {
-            return Err(LoadError::NoWeights(folder.to_path_buf()));
-        };
-        let (mut files, mut entries) = (Vec::with_capacity(paths.len()), HashMap::new());
-        for path in paths {
+        let ways: [(&str, Entries); 2] =
+            [("model.safetensors", safetensors::entries), ("pytorch_model.bin", archive::entries)];
+        let found = ways.into_iter().find_map(|(name, entries)| {
+            let (single, index) = (folder.join(name), folder.join(format!("{name}.index.json")));
+            match (single.is_file(), index.is_file()) {
+                (true, _) => Some((Ok(vec![single.clone()]), single, entries)),
+                (false, true) => Some((shards(folder, &index), index, entries)),
+                (false, false) => None,
+            }
+        });
+        let Some((paths, root, read)) = found else { return Err(LoadError::NoWeights(folder.to_path_buf())) };
+        let (mut files, mut entries) = (Vec::new(), HashMap::new());
+        for path in paths? {
             let mut file = File::open(&path).map_err(LoadError::io(&path))?;
-            for (name, entry) in safetensors::entries(&path, &mut file, files.len())? {
+            for (name, entry) in read(&path, &mut file, files.len())? {
                 if entries.insert(name.clone(), entry).is_some() {
                     return Err(LoadError::tensor(&path, &name, "another file has it too"));
                 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 pub enum LoadError {
     #[error("{0} has no config.json: a model folder holds what Hugging Face's save_pretrained writes")]
     NoConfig(PathBuf),
-    #[error("{0} has neither model.safetensors nor model.safetensors.index.json")]
+    #[error("{0} has no weights: neither model.safetensors nor pytorch_model.bin, nor an index of several of either")]
     NoWeights(PathBuf),
     #[error("{file}: {source}")]
     Io { file: PathBuf, source: io::Error },
