@@ -29,6 +29,7 @@ BENCHES = {
     "neighbour": [models.LONG],
     "generate": [models.GPT2],
     "gradient": [models.GPT2],
+    "load": [models.LARGE],
 }
 
 
@@ -42,7 +43,7 @@ def main():
     arguments.add_argument("--rounds", type=int, help="interleaved rounds to take the median of")
     arguments.add_argument("--layers", type=int, help="layers of each model instead of its own")
     arguments.add_argument("--tokens", type=int, help="tokens of the sweep's prompts")
-    arguments.add_argument("--model", choices=["tiny", "gpt2s", "llama160"], help="one shape instead of each bench's")
+    arguments.add_argument("--model", choices=sorted(models.SHAPES), help="one shape instead of each bench's")
     arguments.add_argument("--libraries", nargs="+", choices=libraries.NAMES, default=[], help="further peers of the sweep")
     arguments.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="what models compute on")
     chosen = arguments.parse_args()

@@ -100,7 +100,9 @@ GPT2 = Shape("gpt2s", "gpt2", 12, 768, 12, 12, 3072, 50257, 1024)
 LLAMA = Shape("llama160", "llama", 12, 768, 12, 4, 3072, 32000, 2048)
 # The same for prompts of thousands of tokens.
 LONG = dataclasses.replace(LLAMA, name="llama160long", context=4096)
-SHAPES = {shape.name: shape for shape in (TINY, GPT2, LLAMA, LONG)}
+# The matrices of a model of a billion parameters, in fewer layers: 2 GB in float32.
+LARGE = Shape("llama480", "llama", 8, 2048, 32, 4, 5632, 32000, 2048)
+SHAPES = {shape.name: shape for shape in (TINY, GPT2, LLAMA, LONG, LARGE)}
 
 
 def make(shape):
@@ -124,6 +126,23 @@ def make(shape):
         "tokenizer_class": "TokenizersBackend", "pad_token": "<pad>", "eos_token": "<pad>", "unk_token": "<unk>",
     }  # fmt: skip
     (fresh / "tokenizer_config.json").write_text(json.dumps(config, indent=2) + "\n")
+    fresh.rename(folder)
+    return folder
+
+
+def stored_as(shape, dtype):
+    """Makes a shape's folder with weights of another type, unless it is there."""
+    own = make(shape)
+    folder = own.with_name(f"{own.name}-{dtype}")
+    if dtype == "float32" or (folder / "config.json").is_file():
+        return own if dtype == "float32" else folder
+    from transformers import AutoModelForCausalLM
+
+    fresh = own.with_name(own.name + ".new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    AutoModelForCausalLM.from_pretrained(own, dtype=getattr(torch, dtype)).save_pretrained(fresh)
+    for name in "tokenizer.json", "tokenizer_config.json":
+        shutil.copy(own / name, fresh / name)
     fresh.rename(folder)
     return folder
 

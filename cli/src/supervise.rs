@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -134,19 +134,15 @@ async fn end(mut child: Child, kill: CancellationToken) -> Result<()> {
     Ok(())
 }
 
-/// Runs the worker's program once for a task of its own, its lines passed through.
+/// Runs the worker's program once for a task of its own, its lines passed through, and returns how it ended.
 ///
 /// # Errors
-/// When it cannot be started or fails.
-pub fn run_once(program: &Path, arguments: &[&std::ffi::OsStr]) -> Result<()> {
-    let status = std::process::Command::new(program)
+/// When it cannot be started.
+pub fn run_once(program: &Path, arguments: &[&std::ffi::OsStr], stdout: impl Into<Stdio>) -> Result<ExitStatus> {
+    std::process::Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
-        .stdout(std::io::stderr())
+        .stdout(stdout)
         .status()
-        .with_context(|| format!("cannot start {}", program.display()))?;
-    if !status.success() {
-        bail!("{} ended with {status}", program.display());
-    }
-    Ok(())
+        .with_context(|| format!("cannot start {}", program.display()))
 }

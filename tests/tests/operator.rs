@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
-use tests::{Data, KEY, http, program};
+use tests::{Data, KEY, http, model, program};
 
 fn vitrine(arguments: &[&str]) -> Output {
     let mut command = Command::new(program("vitrine"));
@@ -144,4 +144,30 @@ fn probes_are_answered_on_a_port_of_their_own() {
     }
     server.signal(Signal::TERM);
     assert!(server.wait());
+}
+
+#[test]
+fn a_folder_is_checked_before_it_is_served() {
+    let folder = model("tiny-llama");
+    let checked = vitrine(&["model", "check", folder.to_str().unwrap()]);
+    let said = text(&checked.stdout);
+    assert!(checked.status.success() && said.contains("can be served, as llama\n"), "{said}");
+
+    let data = Data::default();
+    let copy = data.path("model");
+    fs::create_dir(&copy).unwrap();
+    for name in ["config.json", "tokenizer.json"] {
+        fs::copy(folder.join(name), copy.join(name)).unwrap();
+    }
+    let checked = vitrine(&["model", "check", "--json", copy.to_str().unwrap()]);
+    assert_eq!(checked.status.code(), Some(1));
+    let report: serde_json::Value = serde_json::from_slice(&checked.stdout).unwrap();
+    assert_eq!(report["served"], false);
+    assert_eq!(report["family"], "llama");
+    let obstacles = report["obstacles"].as_array().unwrap();
+    assert!(
+        obstacles.len() == 1 && obstacles[0].as_str().unwrap().contains("has no weights: neither model.safetensors"),
+        "{report}"
+    );
+    assert!(report["needs"]["weights"]["bfloat16"].as_u64().unwrap() > 0, "{report}");
 }

@@ -39,8 +39,15 @@ struct Arguments {
 enum Command {
     /// Dials a scheduler and works for it. Ends when its standard input is a pipe and that closes.
     Run(Box<Flags>),
-    /// Converts a GGUF file of the Llama family to a folder as Hugging Face has it.
+    /// Converts a GGUF file of the Llama or the Qwen 2 family to a folder as Hugging Face has it.
     ImportGguf { gguf: PathBuf, folder: PathBuf },
+    /// Says whether a model folder can be served, what that would take, and what is in the way.
+    Check {
+        folder: PathBuf,
+        /// Says it as a JSON object.
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 fn main() -> ExitCode {
@@ -51,11 +58,13 @@ fn main() -> ExitCode {
         .with_writer(std::io::stderr);
     lines.init();
     let done = match arguments.command {
-        Command::Run(flags) => failpoints::arm().map_err(anyhow::Error::msg).and_then(|()| run(&flags)),
-        Command::ImportGguf { gguf, folder } => import(&gguf, &folder),
+        Command::Run(flags) => failpoints::arm().map_err(anyhow::Error::msg).and_then(|()| run(&flags)).map(|()| true),
+        Command::ImportGguf { gguf, folder } => import(&gguf, &folder).map(|()| true),
+        Command::Check { folder, json } => check(&folder, json),
     };
     match done {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             // Nobody is left to tell if this fails.
             let _ = writeln!(std::io::stderr(), "vitrine-worker: {error:#}");
@@ -196,6 +205,18 @@ fn import(gguf: &Path, folder: &Path) -> Result<()> {
             let _ = write!(stderr, "converting {percent:3}%{end}");
         }
     };
-    models::smollm2::import(gguf, folder, &mut progress)?;
+    models::import::import(gguf, folder, &mut progress)?;
     Ok(())
+}
+
+/// Tells what is known of a folder before it is served, and returns whether it can be.
+fn check(folder: &Path, json: bool) -> Result<bool> {
+    let report = models::check(folder);
+    let mut stdout = std::io::stdout();
+    if json {
+        writeln!(stdout, "{:#}", report.to_json())?;
+    } else {
+        write!(stdout, "{report}")?;
+    }
+    Ok(report.can_be_served())
 }

@@ -8,9 +8,11 @@ pub mod apart;
 pub mod cuda;
 mod failure;
 pub mod ffi;
+mod filled;
 pub mod foreign;
 
 pub use failure::{Failure, Problem, adopt};
+pub use filled::filled;
 
 /// Puts the accounting of memory in front of libtorch's allocator. Called before the first tensor is made, so that
 /// weights too are freed by the allocator that made them; calling it again does nothing.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 pub enum LoadError {
     #[error("{0} has no config.json: a model folder holds what Hugging Face's save_pretrained writes")]
     NoConfig(PathBuf),
-    #[error("{0} has neither model.safetensors nor model.safetensors.index.json")]
+    #[error("{0} has no weights: neither model.safetensors nor pytorch_model.bin, nor an index of several of either")]
     NoWeights(PathBuf),
     #[error("{file}: {source}")]
     Io { file: PathBuf, source: io::Error },
@@ -28,6 +28,8 @@ pub enum LoadError {
     /// The tensor is fine, and would be left out or misread.
     #[error("{file}: tensor {tensor} {reason}")]
     NotServed { file: PathBuf, tensor: String, reason: String },
+    #[error("{file} cannot be imported: {reason}")]
+    Gguf { file: PathBuf, reason: String },
     #[error("{file} has no tensor {tensor}")]
     Missing { file: PathBuf, tensor: String },
     #[error("{file}: tensor {tensor} has shape {found:?}, but config.json asks for {expected:?}")]
@@ -53,5 +55,16 @@ impl LoadError {
 
     pub(crate) fn tensor(file: &Path, tensor: &str, reason: impl Into<String>) -> Self {
         Self::Tensor { file: file.to_path_buf(), tensor: tensor.into(), reason: reason.into() }
+    }
+
+    /// Makes the error for a tensor that nobody would read, and so many others.
+    pub(crate) fn unread(file: &Path, tensor: &str, others: usize) -> Self {
+        let others = match others {
+            0 => String::new(),
+            more => format!(", nor are {more} others"),
+        };
+        let reason =
+            format!("is not a part of this model as it is served{others}: without it, other numbers would come out");
+        Self::NotServed { file: file.to_path_buf(), tensor: tensor.into(), reason }
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! The file comes from outside: every length is checked against what is left before anything is allocated for it.
 
-use half::f16;
+mod format;
+
+pub use format::Format;
 
 /// What a GGUF file says, over its bytes.
 pub struct Gguf<'a> {
@@ -28,17 +30,6 @@ pub struct Info<'a> {
     pub shape: Vec<usize>,
     pub format: Format,
     pub blocks: &'a [u8],
-}
-
-/// How a tensor's elements are stored.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Format {
-    F32,
-    F16,
-    /// 32 elements of 4 bits, with a scale and a minimum.
-    Q4_1,
-    /// 32 elements of 8 bits, with a scale.
-    Q8_0,
 }
 
 /// Says what is wrong with a file.
@@ -145,51 +136,6 @@ impl Info<'_> {
         }
         values
     }
-}
-
-impl Format {
-    fn of_code(code: u32) -> Option<Self> {
-        Some(match code {
-            0 => Self::F32,
-            1 => Self::F16,
-            3 => Self::Q4_1,
-            8 => Self::Q8_0,
-            _ => return None,
-        })
-    }
-
-    /// Elements and bytes of one block.
-    fn block(self) -> (usize, usize) {
-        match self {
-            Self::F32 => (1, 4),
-            Self::F16 => (1, 2),
-            Self::Q4_1 => (32, 20),
-            Self::Q8_0 => (32, 34),
-        }
-    }
-
-    /// Appends the elements of one block. A block of another size gives nothing.
-    fn decode(self, block: &[u8], values: &mut Vec<f32>) {
-        match (self, block) {
-            (Self::F32, &[a, b, c, d]) => values.push(f32::from_le_bytes([a, b, c, d])),
-            (Self::F16, &[a, b]) => values.push(half(a, b)),
-            (Self::Q4_1, &[a, b, c, d, ref quants @ ..]) => {
-                let (scale, minimum) = (half(a, b), half(c, d));
-                let value = |quant: u8| f32::from(quant) * scale + minimum;
-                values.extend(quants.iter().map(|pair| value(pair & 15)));
-                values.extend(quants.iter().map(|pair| value(pair >> 4)));
-            }
-            (Self::Q8_0, &[a, b, ref quants @ ..]) => {
-                let scale = half(a, b);
-                values.extend(quants.iter().map(|&quant| f32::from(quant.cast_signed()) * scale));
-            }
-            _ => {}
-        }
-    }
-}
-
-fn half(low: u8, high: u8) -> f32 {
-    f16::from_le_bytes([low, high]).to_f32()
 }
 
 /// A tensor whose data has not been looked for.
@@ -304,9 +250,7 @@ impl<'a> Reader<'a> {
         }
         shape.reverse();
         let code = self.u32()?;
-        let format = Format::of_code(code).ok_or_else(|| {
-            Error(format!("tensor {name}: format {code} is not supported; F32, F16, Q4_1 and Q8_0 are"))
-        })?;
+        let format = Format::of_code(code).map_err(|reason| Error(format!("tensor {name}: {reason}")))?;
         let offset = usize::try_from(self.u64()?).map_err(|_| cut_off())?;
         Ok(Found { name, shape, format, offset })
     }
@@ -318,6 +262,8 @@ fn cut_off() -> Error {
 
 #[cfg(test)]
 pub(crate) mod testing {
+    use super::Metadata;
+
     /// Writes the beginning of a GGUF file.
     pub fn file(tensors: u64, metadata: u64) -> Vec<u8> {
         let mut bytes = b"GGUF".to_vec();
@@ -330,6 +276,39 @@ pub(crate) mod testing {
     pub fn text(bytes: &mut Vec<u8>, text: &str) {
         bytes.extend((text.len() as u64).to_le_bytes());
         bytes.extend(text.as_bytes());
+    }
+
+    /// Writes a key and its value.
+    pub fn metadata(bytes: &mut Vec<u8>, key: &str, value: &Metadata) {
+        text(bytes, key);
+        bytes.extend(kind(value).to_le_bytes());
+        write(bytes, value);
+    }
+
+    fn kind(value: &Metadata) -> u32 {
+        match value {
+            Metadata::Unsigned(_) => 10,
+            Metadata::Signed(_) => 11,
+            Metadata::Float(_) => 6,
+            Metadata::Bool(_) => 7,
+            Metadata::Text(_) => 8,
+            Metadata::List(_) => 9,
+        }
+    }
+
+    fn write(bytes: &mut Vec<u8>, value: &Metadata) {
+        match value {
+            Metadata::Unsigned(number) => bytes.extend(number.to_le_bytes()),
+            Metadata::Signed(number) => bytes.extend(number.to_le_bytes()),
+            Metadata::Float(number) => bytes.extend((*number as f32).to_le_bytes()),
+            Metadata::Bool(flag) => bytes.push(u8::from(*flag)),
+            Metadata::Text(own) => text(bytes, own),
+            Metadata::List(list) => {
+                bytes.extend(list.first().map_or(8, kind).to_le_bytes());
+                bytes.extend((list.len() as u64).to_le_bytes());
+                list.iter().for_each(|value| write(bytes, value));
+            }
+        }
     }
 
     pub fn info(bytes: &mut Vec<u8>, name: &str, fastest_first: &[u64], format: u32, offset: u64) {
@@ -347,6 +326,8 @@ pub(crate) mod testing {
 
 #[cfg(test)]
 mod tests {
+    use half::f16;
+
     use super::testing::{file, info, pad, text};
     use super::*;
 

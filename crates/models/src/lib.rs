@@ -3,13 +3,17 @@
 //! [`load`] reads a Hugging Face folder; the result is an [`engine::Model`] whose modules have Hugging Face's names,
 //! structure and call signatures.
 
+mod archive;
 mod assembly;
 mod attention;
 mod builder;
 mod cache;
+mod check;
+mod checkpoint;
 mod config;
 mod course;
 mod decoder;
+mod dtype;
 mod embedding;
 mod error;
 mod experts;
@@ -18,18 +22,23 @@ mod family;
 mod feed_forward;
 mod generation;
 pub mod gguf;
+pub mod import;
 mod layer;
 mod leaves;
 mod modules;
 mod nn;
 mod norm;
+#[cfg(test)]
+mod page;
+mod parameters;
 mod pass;
+mod reading;
 mod rope;
 mod rotary;
 mod runs;
+mod safetensors;
 mod self_attention;
 mod settings;
-pub mod smollm2;
 mod source;
 pub mod testing;
 mod tokenizer;
@@ -38,7 +47,9 @@ mod transformer;
 mod weights;
 
 pub use cache::Cache;
+pub use check::{Needs, Report, check};
 pub use config::Config;
+pub use dtype::DType;
 pub use error::LoadError;
 pub use torch::{Device, cuda};
-pub use transformer::{DType, Transformer, load};
+pub use transformer::{Transformer, load};

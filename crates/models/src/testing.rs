@@ -2,14 +2,17 @@
 
 #![expect(clippy::panic, reason = "without its model no test can begin")]
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use engine::conformance::Subject;
 use engine::{Engine, Interleaver};
 
+use crate::dtype::DType;
 use crate::error::LoadError;
-use crate::transformer::{DType, Transformer};
+use crate::transformer::Transformer;
 use crate::weights::Weights;
+use tch::Tensor;
 use torch::Device;
 
 pub const GPT2: Subject<'_> =
@@ -53,10 +56,16 @@ pub fn load_as(name: &str, dtype: DType, device: Device) -> Transformer {
 ///
 /// # Errors
 /// What is wrong with the first file or tensor that is not as it should be.
-pub fn read_weights(folder: &Path) -> Result<(), LoadError> {
+pub fn weights(folder: &Path) -> Result<BTreeMap<String, Tensor>, LoadError> {
+    libtorch::prepare();
     let mut weights = Weights::open(folder, tch::Kind::Float, Device::CPU)?;
-    weights.shapes().iter().try_for_each(|(name, shape)| weights.read(name, shape).map(drop))?;
-    weights.finish(false)
+    let mut all = BTreeMap::new();
+    for (name, shape) in weights.shapes() {
+        let tensor = weights.read(&name, &shape)?;
+        all.insert(name, tensor);
+    }
+    weights.finish(false)?;
+    Ok(all)
 }
 
 fn engine(name: &str) -> Box<dyn Engine> {

@@ -3,14 +3,13 @@
 use std::any::Any;
 use std::path::Path;
 use std::rc::Rc;
-use std::str::FromStr;
 
 use engine::{Attention, Forwarded, Interrupt, Layout, Model, Observer, Schema, Segment, Site};
 use interpreter::raise::Raise;
 use interpreter::{Args, Effect, Machine, Use, Value};
 use kernels::{BLOCK, Kernels, Products, Rows, Weight};
 use program::{Batching, Function, Heap, Ref};
-use tch::{Kind, Tensor};
+use tch::Tensor;
 
 use crate::assembly::assemble;
 use crate::builder::{Builder, Node};
@@ -18,6 +17,7 @@ use crate::cache::{self, Cache};
 use crate::config::Config;
 use crate::course::Trunk;
 use crate::decoder::{self, Call, Decoder, Flags};
+use crate::dtype::DType;
 use crate::error::LoadError;
 use crate::family::Attributes;
 use crate::generation::{Sampler, Settings};
@@ -41,25 +41,6 @@ pub struct Transformer {
     device: torch::Device,
 }
 
-/// The type that weights have in memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DType {
-    Float32,
-    BFloat16,
-}
-
-impl FromStr for DType {
-    type Err = LoadError;
-
-    fn from_str(name: &str) -> Result<Self, LoadError> {
-        match name {
-            "float32" => Ok(Self::Float32),
-            "bfloat16" => Ok(Self::BFloat16),
-            other => Err(LoadError::DType(other.into())),
-        }
-    }
-}
-
 /// Loads a folder that Hugging Face's `save_pretrained` wrote to a device, which must be there. Without a `dtype` the
 /// checkpoint's own is kept if it is bfloat16, and is float32 otherwise. Tells the bytes read, and those of all weights.
 ///
@@ -73,12 +54,7 @@ pub fn load(
 ) -> Result<Box<Transformer>, LoadError> {
     libtorch::prepare();
     let config = Config::read(folder)?;
-    let own = config.get("dtype").and_then(serde_json::Value::as_str);
-    let kind = match dtype {
-        Some(DType::BFloat16) => Kind::BFloat16,
-        None if own == Some("bfloat16") => Kind::BFloat16,
-        Some(DType::Float32) | None => Kind::Float,
-    };
+    let kind = dtype.unwrap_or_else(|| DType::of(&config)).kind();
     let tokenizer = Rc::new(Tokenizer::read(folder)?);
     let settings = Settings::read(folder, &config)?;
     let mut weights = Weights::open(folder, kind, device)?;

@@ -11,7 +11,7 @@ mod compression;
 mod decode;
 mod encode;
 mod error;
-mod pickle;
+pub mod pickle;
 mod request;
 mod response;
 

@@ -34,11 +34,22 @@ pub fn seeds() -> Vec<Vec<u8>> {
     let list = [9_u32.to_le_bytes().to_vec(), 8_u32.to_le_bytes().to_vec(), 2_u64.to_le_bytes().to_vec()];
     plain.extend([text("tokens"), list.concat(), text("a"), text("b")].concat());
     plain.resize(plain.len().next_multiple_of(64), 0);
-    let mut tensors = head(4, 0);
     let mut data = Vec::new();
-    for (name, code, elements, bytes) in
-        [("f32", 0_u32, 3_u64, 12), ("f16", 1, 5, 10), ("four", 3, 64, 40), ("eight", 8, 32, 34)]
-    {
+    let formats = [
+        ("f32", 0_u32, 3_u64, 12),
+        ("f16", 1, 5, 10),
+        ("bf16", 30, 5, 10),
+        ("q4_0", 2, 64, 36),
+        ("q4_1", 3, 64, 40),
+        ("q5_0", 6, 32, 22),
+        ("q5_1", 7, 32, 24),
+        ("q8_0", 8, 32, 34),
+        ("q4_k", 12, 256, 144),
+        ("q5_k", 13, 256, 176),
+        ("q6_k", 14, 256, 210),
+    ];
+    let mut tensors = head(formats.len() as u64, 0);
+    for (name, code, elements, bytes) in formats {
         tensors.extend([text(name), 1_u32.to_le_bytes().to_vec(), elements.to_le_bytes().to_vec()].concat());
         tensors.extend([code.to_le_bytes().to_vec(), (data.len() as u64).to_le_bytes().to_vec()].concat());
         data.resize((data.len() + bytes).next_multiple_of(32), 1);

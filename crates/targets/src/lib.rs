@@ -7,8 +7,8 @@ mod form;
 mod gguf;
 mod pickle;
 mod request;
-mod safetensors;
 mod source;
+mod weights;
 
 /// One kind of foreign bytes.
 pub struct Target {
@@ -20,14 +20,15 @@ pub struct Target {
 }
 
 /// All of them.
-pub const ALL: [Target; 8] = [
+pub const ALL: [Target; 9] = [
     Target { name: "request", run: request::run, seeds: request::seeds },
     Target { name: "archive", run: request::run_archive, seeds: request::archives },
     Target { name: "source", run: source::run, seeds: source::seeds },
     Target { name: "lower", run: source::lower, seeds: source::spliced },
     Target { name: "evaluate", run: source::evaluate, seeds: source::spliced },
     Target { name: "gguf", run: gguf::run, seeds: gguf::seeds },
-    Target { name: "safetensors", run: safetensors::run, seeds: safetensors::seeds },
+    Target { name: "safetensors", run: weights::run, seeds: weights::seeds },
+    Target { name: "weights_archive", run: weights::run_archive, seeds: weights::archives },
     Target { name: "multipart", run: form::run, seeds: form::seeds },
 ];
 

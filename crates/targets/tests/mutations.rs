@@ -85,5 +85,6 @@ short_runs! {
     any_program_ends_within_its_limits: "evaluate",
     any_gguf_file_is_read_or_refused: "gguf",
     any_file_of_weights_is_read_or_refused: "safetensors",
+    any_archive_of_weights_is_read_or_refused: "weights_archive",
     any_form_is_taken_apart_or_refused: "multipart",
 }

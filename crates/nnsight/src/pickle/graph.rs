@@ -2,17 +2,17 @@
 
 /// Points at a node of the [`Graph`] it came from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) struct Id(pub(crate) u32);
+pub struct Id(pub(crate) u32);
 
 /// The values of one pickle, in the order in which its opcodes made them. Text and bytes stay where they arrived.
 #[derive(Debug, Default)]
-pub(crate) struct Graph<'a> {
-    pub(crate) nodes: Vec<Node<'a>>,
+pub struct Graph<'a> {
+    pub nodes: Vec<Node<'a>>,
 }
 
 /// One value.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Node<'a> {
+pub enum Node<'a> {
     None,
     Bool(bool),
     Int(i64),
@@ -37,34 +37,39 @@ pub(crate) enum Node<'a> {
 
 /// A call that was asked for and not made.
 #[derive(Debug, PartialEq)]
-pub(crate) struct Object {
+pub struct Object {
     /// `REDUCE` where true; else `NEWOBJ`.
-    pub(crate) called: bool,
-    pub(crate) callee: Id,
+    pub called: bool,
+    pub callee: Id,
     /// Always a tuple.
-    pub(crate) args: Id,
-    pub(crate) kwargs: Option<Id>,
-    pub(crate) state: Option<Id>,
+    pub args: Id,
+    pub kwargs: Option<Id>,
+    pub state: Option<Id>,
     /// State that a function, named first, was to set.
-    pub(crate) setters: Vec<(Id, Id)>,
-    pub(crate) items: Vec<Id>,
-    pub(crate) pairs: Vec<(Id, Id)>,
+    pub setters: Vec<(Id, Id)>,
+    pub items: Vec<Id>,
+    pub pairs: Vec<(Id, Id)>,
 }
 
 impl<'a> Graph<'a> {
     /// Returns a node; ids come from the reader, which makes only ones that exist.
-    pub(crate) fn get(&self, id: Id) -> &Node<'a> {
+    #[must_use]
+    pub fn get(&self, id: Id) -> &Node<'a> {
         self.nodes.get(id.0 as usize).unwrap_or(&Node::None)
     }
 
-    pub(crate) fn text(&self, id: Id) -> Option<&'a str> {
+    /// Returns a text.
+    #[must_use]
+    pub fn text(&self, id: Id) -> Option<&'a str> {
         match self.get(id) {
             Node::Str(text) => Some(text),
             _ => None,
         }
     }
 
-    pub(crate) fn integer(&self, id: Id) -> Option<i64> {
+    /// Returns an integer.
+    #[must_use]
+    pub fn integer(&self, id: Id) -> Option<i64> {
         match self.get(id) {
             Node::Int(value) => Some(*value),
             Node::Bool(value) => Some(i64::from(*value)),
@@ -72,35 +77,45 @@ impl<'a> Graph<'a> {
         }
     }
 
-    pub(crate) fn truth(&self, id: Id) -> Option<bool> {
+    /// Returns a truth value.
+    #[must_use]
+    pub fn truth(&self, id: Id) -> Option<bool> {
         match self.get(id) {
             Node::Bool(value) => Some(*value),
             _ => None,
         }
     }
 
-    pub(crate) fn tuple(&self, id: Id) -> Option<&[Id]> {
+    /// Returns a tuple's items.
+    #[must_use]
+    pub fn tuple(&self, id: Id) -> Option<&[Id]> {
         match self.get(id) {
             Node::Tuple(items) => Some(items),
             _ => None,
         }
     }
 
-    pub(crate) fn dict(&self, id: Id) -> Option<&[(Id, Id)]> {
+    /// Returns a dictionary's pairs.
+    #[must_use]
+    pub fn dict(&self, id: Id) -> Option<&[(Id, Id)]> {
         match self.get(id) {
             Node::Dict(pairs) => Some(pairs),
             _ => None,
         }
     }
 
-    pub(crate) fn object(&self, id: Id) -> Option<&Object> {
+    /// Returns a call.
+    #[must_use]
+    pub fn object(&self, id: Id) -> Option<&Object> {
         match self.get(id) {
             Node::Object(object) => Some(object),
             _ => None,
         }
     }
 
-    pub(crate) fn global(&self, id: Id) -> Option<(&'a str, &'a str)> {
+    /// Returns the module and the name of a global.
+    #[must_use]
+    pub fn global(&self, id: Id) -> Option<(&'a str, &'a str)> {
         match self.get(id) {
             Node::Global { module, name } => Some((module, name)),
             _ => None,
@@ -108,7 +123,8 @@ impl<'a> Graph<'a> {
     }
 
     /// Returns the positional arguments of an object.
-    pub(crate) fn args(&self, object: &Object) -> &[Id] {
+    #[must_use]
+    pub fn args(&self, object: &Object) -> &[Id] {
         self.tuple(object.args).unwrap_or(&[])
     }
 }

@@ -6,9 +6,9 @@ use crate::pickle::opcode::*;
 
 /// What one pickle may use.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Bounds {
+pub struct Bounds {
     /// Values, memo entries and stack entries, each; references between values, eight times as many.
-    pub(crate) nodes: u32,
+    pub nodes: u32,
 }
 
 /// Marks open at once. Python's own pickler stops near 500 containers deep.
@@ -31,7 +31,7 @@ const SETTERS: [(&str, &str); 3] = [
 /// # Errors
 /// [`DecodeError::Pickle`] for opcodes that are unknown, truncated, or find the wrong thing on the stack;
 /// [`DecodeError::TooManyValues`] beyond the bounds.
-pub(crate) fn read(bytes: &[u8], bounds: Bounds) -> Result<(Graph<'_>, Id, usize), DecodeError> {
+pub fn read(bytes: &[u8], bounds: Bounds) -> Result<(Graph<'_>, Id, usize), DecodeError> {
     // What the client sends takes some eight bytes a value.
     let expected = (bytes.len() / 8).min(bounds.nodes as usize).min(MOST_EXPECTED);
     let mut nodes = Vec::with_capacity(expected + 3);

@@ -1,0 +1,287 @@
+//! Whether a model folder can be served, and what that would take. Of weights only headers are read.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value as Json, json};
+
+use crate::checkpoint::Checkpoint;
+use crate::config::Config;
+use crate::dtype::DType;
+use crate::error::LoadError;
+use crate::family::Blueprint;
+use crate::generation::Settings;
+use crate::parameters::{self, Parameter};
+use crate::tokenizer::Tokenizer;
+
+/// What was found out about a folder.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Report {
+    pub folder: PathBuf,
+    /// The family's `model_type`, where it is one that is known.
+    pub family: Option<&'static str>,
+    /// What it takes, where the settings say enough.
+    pub needs: Option<Needs>,
+    /// What is in the way, each thing a sentence. The folder can be served where there is nothing.
+    pub obstacles: Vec<String>,
+}
+
+/// What a model takes in memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Needs {
+    /// How many parameters there are, tied ones once.
+    pub parameters: u64,
+    /// Those of the head's matrix, which a CPU keeps in two forms: single columns are read of one of them.
+    pub head: u64,
+    /// Numbers that are kept of a token for the tokens after it.
+    pub keys_and_values: u64,
+    /// The type that weights have where nobody asks for another.
+    pub dtype: DType,
+}
+
+impl Needs {
+    /// Returns the bytes of all weights, each once, which is what they take on a GPU.
+    #[must_use]
+    pub fn weights(&self, dtype: DType) -> u64 {
+        self.parameters * dtype.kind().elt_size_in_bytes() as u64
+    }
+
+    /// Returns the bytes that weights take on a CPU.
+    #[must_use]
+    pub fn weights_on_cpu(&self, dtype: DType) -> u64 {
+        self.weights(dtype) + self.head * dtype.kind().elt_size_in_bytes() as u64
+    }
+
+    /// Returns the bytes that keys and values of so many tokens take.
+    #[must_use]
+    pub fn keys_and_values(&self, tokens: u64, dtype: DType) -> u64 {
+        tokens * self.keys_and_values * dtype.kind().elt_size_in_bytes() as u64
+    }
+}
+
+/// Finds out whether a folder can be served.
+#[must_use]
+pub fn check(folder: &Path) -> Report {
+    let mut report = Report { folder: folder.to_path_buf(), family: None, needs: None, obstacles: Vec::new() };
+    if !folder.is_dir() {
+        report.obstacles.push(format!("{} is no folder", folder.display()));
+        return report;
+    }
+    let config = report.note(Config::read(folder));
+    report.family = config.as_ref().map(|config| config.family().model_type);
+    report.note(Tokenizer::read(folder));
+    if let Some(config) = &config {
+        report.note(Settings::read(folder, config));
+    }
+    let blueprint = config.as_ref().and_then(|config| report.note((config.family().blueprint)(config)));
+    let checkpoint = report.note(Checkpoint::open(folder));
+    if let (Some(config), Some(blueprint)) = (config, blueprint) {
+        report.look_at_weights(&config, &blueprint, checkpoint);
+    }
+    report
+}
+
+impl Report {
+    #[must_use]
+    pub fn can_be_served(&self) -> bool {
+        self.obstacles.is_empty()
+    }
+
+    /// Takes down what failed.
+    fn note<T>(&mut self, outcome: Result<T, LoadError>) -> Option<T> {
+        outcome.map_err(|error| self.obstacles.push(error.to_string())).ok()
+    }
+
+    fn look_at_weights(&mut self, config: &Config, blueprint: &Blueprint, checkpoint: Option<Checkpoint>) {
+        let sizes = config.size("vocab_size").and_then(|words| Ok([words, config.size("hidden_size")?]));
+        let Some(sizes) = self.note(sizes) else { return };
+        let Some(mut checkpoint) = checkpoint else {
+            let all = parameters::list(blueprint, sizes, &|_| false);
+            self.needs = Some(Needs::of(config, blueprint, sizes, &all));
+            return;
+        };
+        checkpoint.strip_unless_present(&format!("{}.", blueprint.root.base.0));
+        let all = parameters::list(blueprint, sizes, &|name| checkpoint.has(name));
+        for parameter in &all {
+            self.note(checkpoint.find(&parameter.name, &parameter.shape));
+        }
+        let read: HashSet<&str> = all.iter().map(|parameter| checkpoint.own_name(&parameter.name)).collect();
+        for (tensor, file) in checkpoint.unread(|name| read.contains(name), blueprint.head.tied) {
+            self.obstacles.push(LoadError::unread(file, tensor, 0).to_string());
+        }
+        self.needs = Some(Needs::of(config, blueprint, sizes, &all));
+    }
+
+    /// Returns the report as a JSON object.
+    #[must_use]
+    pub fn to_json(&self) -> Json {
+        let by_dtype = |bytes: &dyn Fn(DType) -> u64| -> Json {
+            DType::ALL.into_iter().map(|dtype| (dtype.name().to_owned(), Json::from(bytes(dtype)))).collect()
+        };
+        json!({
+            "folder": self.folder.to_string_lossy(),
+            "served": self.can_be_served(),
+            "family": self.family,
+            "needs": self.needs.as_ref().map(|needs| json!({
+                "parameters": needs.parameters,
+                "dtype": needs.dtype.name(),
+                "weights": by_dtype(&|dtype| needs.weights(dtype)),
+                "weights_on_cpu": by_dtype(&|dtype| needs.weights_on_cpu(dtype)),
+                "keys_and_values_of_1000_tokens": by_dtype(&|dtype| needs.keys_and_values(1000, dtype)),
+            })),
+            "obstacles": self.obstacles,
+        })
+    }
+}
+
+impl Needs {
+    fn of(config: &Config, blueprint: &Blueprint, [vocabulary, width]: [i64; 2], all: &[Parameter]) -> Self {
+        let attentions = blueprint.layer.iter().filter_map(|layer| layer.attention());
+        let kept =
+            attentions.map(|attention| 2 * attention.key_heads.unsigned_abs() * attention.head_dim.unsigned_abs());
+        Self {
+            parameters: all.iter().map(Parameter::numbers).sum(),
+            head: vocabulary.unsigned_abs() * width.unsigned_abs(),
+            keys_and_values: kept.sum(),
+            dtype: DType::of(config),
+        }
+    }
+}
+
+/// Obstacles that are shown to a person; a program gets all.
+const SHOWN: usize = 20;
+
+impl fmt::Display for Report {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let folder = self.folder.display();
+        match (self.obstacles.len(), self.family) {
+            (0, family) => writeln!(to, "{folder} can be served, as {}", family.unwrap_or_default())?,
+            (1, _) => writeln!(to, "{folder} cannot be served; in the way is:")?,
+            (more, _) => writeln!(to, "{folder} cannot be served; {more} things are in the way:")?,
+        }
+        for obstacle in self.obstacles.iter().take(SHOWN) {
+            writeln!(to, "- {obstacle}")?;
+        }
+        if self.obstacles.len() > SHOWN {
+            writeln!(to, "- and {} more, which --json has", self.obstacles.len() - SHOWN)?;
+        }
+        let Some(needs) = &self.needs else { return Ok(()) };
+        writeln!(to, "parameters                          {}", grouped(needs.parameters))?;
+        let others = DType::ALL.into_iter().filter(|dtype| *dtype != needs.dtype);
+        for (note, dtype) in
+            std::iter::once((" (unless asked for otherwise)", needs.dtype)).chain(others.map(|own| ("", own)))
+        {
+            writeln!(to, "in {dtype}{note}:")?;
+            let (weights, on_cpu) = (bytes(needs.weights(dtype)), bytes(needs.weights_on_cpu(dtype)));
+            writeln!(to, "  weights                           {weights}; on a CPU {on_cpu}")?;
+            writeln!(to, "  keys and values of 1,000 tokens   {}", bytes(needs.keys_and_values(1000, dtype)))?;
+        }
+        Ok(())
+    }
+}
+
+/// Writes a number with a comma between thousands.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| str::from_utf8(group).ok()).collect();
+    groups.join(",")
+}
+
+fn bytes(bytes: u64) -> String {
+    match bytes as f64 {
+        large if large >= 1e9 => format!("{:.2} GB", large / 1e9),
+        small => format!("{:.1} MB", small / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::parameters::testing::{all_settings, of_folder, settings, write, write_weights};
+
+    fn folder(settings: &serde_json::Map<String, Json>) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        write(folder.path(), settings, &|_| false);
+        folder
+    }
+
+    #[test]
+    fn a_folder_of_each_family_can_be_served_and_is_loaded_then() {
+        for settings in all_settings() {
+            let folder = folder(&settings);
+            let report = check(folder.path());
+            assert!(report.can_be_served(), "{report}");
+            let model = crate::load(folder.path(), None, torch::Device::CPU, &mut |_, _| {}).unwrap();
+            let needs = report.needs.unwrap();
+            assert_eq!(needs.parameters, model.parameters(), "{:?}", report.family);
+            let element = 2 * 4 * model.decoder.layers.len() as u64;
+            assert_eq!(needs.keys_and_values % element, 0, "{:?}", report.family);
+        }
+    }
+
+    #[test]
+    fn it_says_what_a_model_takes() {
+        let settings = settings("gpt_oss", json!({"dtype": "bfloat16", "tie_word_embeddings": false}));
+        let needs = check(folder(&settings).path()).needs.unwrap();
+        assert_eq!((needs.dtype, needs.head), (DType::BFloat16, 160));
+        // Two layers of two key heads with four dimensions, keys and values.
+        assert_eq!(needs.keys_and_values(1000, DType::Float32), 1000 * 2 * 2 * 2 * 4 * 4);
+        assert_eq!(needs.weights(DType::Float32), 4 * needs.parameters);
+        assert_eq!(needs.weights(DType::BFloat16), 2 * needs.parameters);
+        assert_eq!(needs.weights_on_cpu(DType::Float32), 4 * (needs.parameters + 160));
+    }
+
+    #[test]
+    fn each_thing_in_the_way_is_a_sentence() {
+        let folder = folder(&settings("llama", json!({"tie_word_embeddings": false})));
+        let mut parameters = of_folder(folder.path(), &|_| false);
+        let [first, second, third, ..] = parameters.as_mut_slice() else { panic!("there are parameters") };
+        (first.name, second.shape[0]) = ("extra".into(), 7);
+        let quantized = third.name.clone();
+        let dtype = |name: &str| if name == quantized { "I8" } else { "F32" };
+        let tensors = parameters.iter().map(|own| (own.name.as_str(), dtype(&own.name), own.shape.as_slice()));
+        write_weights(folder.path(), tensors);
+        fs::remove_file(folder.path().join("tokenizer.json")).unwrap();
+        let report = check(folder.path());
+        let text = report.to_string();
+        for expected in [
+            "cannot be served; 5 things are in the way:",
+            "tokenizer.json is no tokenizer that can be read",
+            "model.safetensors has no tensor model.embed_tokens.weight",
+            "tensor model.layers.0.self_attn.q_proj.weight has shape [7, 16], but config.json asks for [16, 16]",
+            "tensor model.layers.0.self_attn.k_proj.weight is I8, but a weight has to be F32, BF16 or F16",
+            "tensor extra is not a part of this model as it is served: without it, other numbers would come out",
+            "weights   ",
+        ] {
+            assert!(text.contains(expected), "{expected}: {text}");
+        }
+        assert_eq!(report.to_json()["obstacles"].as_array().unwrap().len(), 5);
+        assert_eq!(report.to_json()["served"], false);
+    }
+
+    #[test]
+    fn what_cannot_be_read_at_all_is_in_the_way_too() {
+        let sentences = |settings: Json, expected: &[&str]| {
+            let folder = tempfile::tempdir().unwrap();
+            fs::write(folder.path().join("config.json"), settings.to_string()).unwrap();
+            let report = check(folder.path());
+            assert_eq!(report.obstacles.len(), expected.len(), "{report}");
+            for (found, expected) in report.obstacles.iter().zip(expected) {
+                assert!(found.contains(expected), "{report}");
+            }
+        };
+        let (tokenizer, weights) = ("is no tokenizer", "has no weights: neither model.safetensors nor");
+        sentences(json!({"model_type": "t5"}), &[r#"model_type "t5" is not supported"#, tokenizer, weights]);
+        let rope = json!({"model_type": "llama", "rope_scaling": {"rope_type": "spiral"}});
+        sentences(rope, &[tokenizer, r#"spiral"#, weights]);
+        assert_eq!(check(Path::new("/nowhere")).obstacles, ["/nowhere is no folder"]);
+    }
+
+    #[test]
+    fn numbers_are_grouped() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+    }
+}
