@@ -15,6 +15,7 @@ mod metadata;
 mod mirror;
 mod models;
 mod objects;
+mod pieces;
 mod redb_store;
 mod stored;
 #[cfg(any(test, feature = "testing"))]
@@ -34,6 +35,7 @@ pub use metadata::{Entry, Event, Limits, MetadataStore, Page, Range, Revision, W
 pub use mirror::{Mirror, Unsure};
 pub use models::{ModelRecord, ModelState, Models, ShownModels};
 pub use objects::{Blob, Grant, INLINE_BYTES, ObjectRef, Objects, Place, S3Options};
+pub use pieces::pieces;
 pub use redb_store::RedbStore;
 pub use txn::{Compare, Durability, Op, Txn, TxnOutcome};
 
