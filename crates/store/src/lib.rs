@@ -28,7 +28,9 @@ pub use error::{Error, NO_SPACE};
 pub use etcd::{EtcdOptions, EtcdStore, EtcdTls};
 pub use fenced::Fenced;
 pub use job::{Client, Ended, Fault, Generation, Idempotency, JobRecord, Live, Outcome, Refused, State};
-pub use jobs::{Accepted, Change, EndedJobs, Follow, Found, Jobs, Line, LiveJobs, Position, Presence, Replaced, Work};
+pub use jobs::{
+    Accepted, Change, EndedJobs, Follow, Found, Jobs, Line, LiveJobs, Position, Presence, Replaced, Unread, Work,
+};
 pub use lease::{Lease, LeaseId};
 pub use memory::{CommitFault, Faults, MemoryStore, Writes};
 pub use metadata::{Entry, Event, Limits, MetadataStore, Page, Range, Revision, Watch};
