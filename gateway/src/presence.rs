@@ -65,7 +65,8 @@ impl Tracker {
         let (mut told, mut ids) = (HashMap::new(), Vec::new());
         for change in changes {
             match change {
-                Presence::Live(job, record) if !self.backlog.knows(*job) => match record.take().and_then(Unread::shown) {
+                Presence::Live(job, record) if !self.backlog.knows(*job) => match record.take().and_then(Unread::shown)
+                {
                     Some(record) => drop(told.insert(*job, record)),
                     None => ids.push(*job),
                 },

@@ -15,14 +15,14 @@ use futures::{SinkExt, StreamExt};
 use ids::{JobId, TenantId};
 use nnsight::{ResponseModel, Status};
 use serde_json::json;
-use store::{Change, Follow, JobRecord};
+use store::{Change, Follow, JobRecord, aside};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::authenticate::Caller;
 use crate::budget::Held;
 use crate::session::Session;
-use crate::{Error, Gateway, aside, progress};
+use crate::{Error, Gateway, progress};
 
 /// How often a quiet websocket is pinged, so that proxies keep it and a dead client is noticed.
 const PING: Duration = Duration::from_secs(20);
@@ -69,11 +69,11 @@ pub async fn subscribe(
     Ok(upgrade.on_upgrade(move |socket| {
         let subscriber =
             Subscriber { gateway, origin, tenant, idle, socket, unsent: 0, attempt: 1, result: None, _place: place };
-        followers.track_future(async move {
+        followers.track_future(Box::pin(async move {
             if let Err(gone) = subscriber.run(session).await {
                 tracing::debug!(reason = %gone.0, "websocket closed early");
             }
-        })
+        }))
     }))
 }
 

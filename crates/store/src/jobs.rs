@@ -478,10 +478,13 @@ impl Jobs {
         let accepted = Lives::open(&self.store).await?.stream().filter_map(|step| async move {
             match step {
                 Step::Live { id, entry, accepted } => {
+                    // What comes with its request was accepted just now.
+                    if let Some(found) = accepted.and_then(Unread::whole) {
+                        return Some(Work::Accepted(id, Some(Box::new(found))));
+                    }
                     let live = stored::read_live(id, &entry).ok()?;
                     // What happens to it later is the scheduler's own doing.
-                    (live.state == State::Queued && live.attempt == 0)
-                        .then(|| Work::Accepted(id, accepted.and_then(Unread::whole).map(Box::new)))
+                    (live.state == State::Queued && live.attempt == 0).then_some(Work::Accepted(id, None))
                 }
                 Step::Ended(_) => None,
                 Step::Gap => Some(Work::Recheck),

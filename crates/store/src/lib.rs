@@ -2,6 +2,7 @@
 //!
 //! Nothing else in Vitrine holds anything that would be missed after a crash.
 
+mod aside;
 mod election;
 mod error;
 mod etcd;
@@ -23,6 +24,7 @@ pub mod testing;
 mod txn;
 mod watch;
 
+pub use aside::{SMALL, aside};
 pub use election::{Election, Leader, Leadership};
 pub use error::{Error, NO_SPACE};
 pub use etcd::{EtcdOptions, EtcdStore, EtcdTls};
