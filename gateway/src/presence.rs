@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use ids::JobId;
-use store::{JobRecord, Jobs, Position, Presence, Unread};
+use store::{JobRecord, Jobs, Position, Presence};
 
 use crate::backlog::Backlog;
 use crate::session::{self, Sessions};
@@ -65,11 +65,12 @@ impl Tracker {
         let (mut told, mut ids) = (HashMap::new(), Vec::new());
         for change in changes {
             match change {
-                Presence::Live(job, record) if !self.backlog.knows(*job) => match record.take().and_then(Unread::shown)
-                {
-                    Some(record) => drop(told.insert(*job, record)),
-                    None => ids.push(*job),
-                },
+                Presence::Live(job, record) if !self.backlog.knows(*job) => {
+                    match record.take().and_then(|it| it.shown()) {
+                        Some(record) => drop(told.insert(*job, record)),
+                        None => ids.push(*job),
+                    }
+                }
                 _ => {}
             }
         }

@@ -104,7 +104,7 @@ pub enum Work {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presence {
     /// It waits or runs; it may have been told before. When it is accepted, its record may come with it.
-    Live(JobId, Option<Unread>),
+    Live(JobId, Option<Box<Unread>>),
     Ended(JobId),
     Recheck,
 }
@@ -479,7 +479,7 @@ impl Jobs {
             match step {
                 Step::Live { id, entry, accepted } => {
                     // What comes with its request was accepted just now.
-                    if let Some(found) = accepted.and_then(Unread::whole) {
+                    if let Some(found) = accepted.and_then(|unread| unread.whole()) {
                         return Some(Work::Accepted(id, Some(Box::new(found))));
                     }
                     let live = stored::read_live(id, &entry).ok()?;

@@ -65,7 +65,7 @@ pub enum Step {
     Live {
         id: JobId,
         entry: Entry,
-        accepted: Option<Unread>,
+        accepted: Option<Box<Unread>>,
     },
     Ended(JobId),
     /// Some steps may be missing.
@@ -92,7 +92,7 @@ impl Lives {
                     self.read_to(entry.revision);
                     if let Some(id) = keys::job_of(&entry.key) {
                         let told = self.told.remove(&id);
-                        let accepted = told.map(|told| Unread { id, live: entry.clone(), told });
+                        let accepted = told.map(|told| Box::new(Unread { id, live: entry.clone(), told }));
                         return Some(Step::Live { id, entry, accepted });
                     }
                 }
