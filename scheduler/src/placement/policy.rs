@@ -137,7 +137,7 @@ fn meta(record: &JobRecord, usage: &str, now: u64) -> String {
         }
         started => seconds(started.saturating_sub(record.accepted_at)),
     };
-    let own = format!("\"queue_time_s\":{},\"attempt\":{}}}", queued.max(0.0), record.attempt);
+    let own = format!("\"queue_time_s\":{:?},\"attempt\":{}}}", queued.max(0.0), record.attempt);
     // Its text is kept as it came, and goes on before its last brace.
     let theirs = account.and_then(|_| usage.trim_end().strip_suffix('}')).unwrap_or("{");
     let comma = if theirs.trim_end().ends_with('{') { "" } else { "," };
