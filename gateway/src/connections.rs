@@ -72,11 +72,12 @@ pub async fn serve(
             head_patience,
             closing: closing.clone(),
         };
-        open.spawn(async move {
+        // In its place from the start: spawning moves what it is given again and again.
+        open.spawn(Box::pin(async move {
             // A websocket is bounded on its own, and holds no permit.
             let _permit = permit;
             connection.run(Box::pin(stream)).await;
-        });
+        }));
     };
     drop(listener);
     closing.cancel();

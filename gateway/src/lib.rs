@@ -152,18 +152,6 @@ impl Gateway {
     }
 }
 
-/// Bytes that are read, written or hashed in too short a time to be worth another thread: an upper bound of what is
-/// done of such work on the threads that serve sockets.
-const SMALL: u64 = 64 << 10;
-
-/// Does work on so many bytes: here when they are few, else where it holds up no socket.
-async fn aside<T: Send + 'static>(
-    bytes: u64,
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, tokio::task::JoinError> {
-    if bytes <= SMALL { Ok(work()) } else { tokio::task::spawn_blocking(work).await }
-}
-
 /// Returns the seconds since 1970.
 fn unix_seconds() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())

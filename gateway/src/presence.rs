@@ -65,10 +65,12 @@ impl Tracker {
         let (mut told, mut ids) = (HashMap::new(), Vec::new());
         for change in changes {
             match change {
-                Presence::Live(job, record) if !self.backlog.knows(*job) => match record.take() {
-                    Some(record) => drop(told.insert(*job, *record)),
-                    None => ids.push(*job),
-                },
+                Presence::Live(job, record) if !self.backlog.knows(*job) => {
+                    match record.take().and_then(|it| it.shown()) {
+                        Some(record) => drop(told.insert(*job, record)),
+                        None => ids.push(*job),
+                    }
+                }
                 _ => {}
             }
         }

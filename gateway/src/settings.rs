@@ -134,7 +134,7 @@ impl Default for Settings {
 
 /// The largest [`Settings::inline_result_bytes`]: a frame is moved about in memory as it is sent.
 const INLINE_BYTES: u64 = 16 << 20;
-/// The largest `limits.output_bytes`: what a program prints at once travels as one message.
+/// The largest `limits.output_bytes`: what a program prints at once is in memory until it is stored.
 const OUTPUT_BYTES: u64 = 32 << 20;
 
 impl Settings {

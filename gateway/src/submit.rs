@@ -13,7 +13,9 @@ use failpoints::Point;
 use ids::{JobId, ModelKey};
 use nnsight::{RequestFields, ResponseModel, Status};
 use program::{Batching, Limits, Program};
-use store::{Accepted, Blob, Client, Follow, Generation, Idempotency, JobRecord, ModelState, Objects, Place, Position};
+use store::{
+    Accepted, Blob, Client, Follow, Generation, Idempotency, JobRecord, ModelState, Objects, Place, Position, SMALL,
+};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,7 +25,7 @@ use crate::backlog::Entered;
 use crate::budget::{Held, Short};
 use crate::spool::{self, Spool};
 use crate::upload::Upload;
-use crate::{Error, Gateway, SMALL, unix_millis};
+use crate::{Error, Gateway, unix_millis};
 
 /// Takes a request. Only after its job is durable is the client told `RECEIVED`.
 pub async fn submit(
@@ -110,7 +112,7 @@ pub async fn submit(
     if let Some(claim) = &mut claim {
         claim.spend();
     }
-    let committing = commit(Arc::clone(&gateway), record, payload, (entered, room), here);
+    let committing = Box::pin(commit(Arc::clone(&gateway), record, payload, (entered, room), here));
     // By itself, so that it is done to its end, and cleaned up after, also where the client has hung up.
     let committed = gateway.submissions.spawn(committing).await.map_err(Error::internal)?;
     let (accepted, follow) = match (committed, claim.as_mut()) {
@@ -320,10 +322,12 @@ fn check_room(gateway: &Gateway, principal: &Principal, announced: Option<u64>) 
     gateway.backlog.check(&principal.tenant, length)?;
     // Room for the payload, with what the store keeps in reserve. What one tenant has waiting leaves as much again to
     // the others.
-    gateway.objects.check_space(length)?;
     let waiting = gateway.backlog.bytes(&principal.tenant);
     match gateway.objects.check_space(waiting.saturating_add(length)) {
-        Err(store::Error::NoSpace { .. }) => Err(Error::OwnDiskFull { bytes: waiting }),
+        Err(store::Error::NoSpace { .. }) => {
+            gateway.objects.check_space(length)?;
+            Err(Error::OwnDiskFull { bytes: waiting })
+        }
         checked => Ok(checked?),
     }
 }

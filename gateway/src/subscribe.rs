@@ -15,14 +15,14 @@ use futures::{SinkExt, StreamExt};
 use ids::{JobId, TenantId};
 use nnsight::{ResponseModel, Status};
 use serde_json::json;
-use store::{Change, Follow, JobRecord};
+use store::{Change, Follow, JobRecord, aside};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::authenticate::Caller;
 use crate::budget::Held;
 use crate::session::Session;
-use crate::{Error, Gateway, aside, progress};
+use crate::{Error, Gateway, progress};
 
 /// How often a quiet websocket is pinged, so that proxies keep it and a dead client is noticed.
 const PING: Duration = Duration::from_secs(20);
@@ -69,11 +69,11 @@ pub async fn subscribe(
     Ok(upgrade.on_upgrade(move |socket| {
         let subscriber =
             Subscriber { gateway, origin, tenant, idle, socket, unsent: 0, attempt: 1, result: None, _place: place };
-        followers.track_future(async move {
+        followers.track_future(Box::pin(async move {
             if let Err(gone) = subscriber.run(session).await {
                 tracing::debug!(reason = %gone.0, "websocket closed early");
             }
-        })
+        }))
     }))
 }
 
@@ -169,7 +169,7 @@ impl Subscriber {
                     self.tell_line(job, &text).await?;
                 }
                 // A frame for each line would cost the more the shorter they are.
-                for piece in pieces(&text) {
+                for piece in store::pieces(&text, PIECE_BYTES) {
                     self.tell_line(job, piece).await?;
                 }
                 Ok(())
@@ -266,32 +266,6 @@ impl Subscriber {
     }
 }
 
-/// Cuts a text of many lines into pieces that are worth a frame each, at the ends of lines where there are any.
-fn pieces(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = Some(text);
-    std::iter::from_fn(move || {
-        let all = rest?;
-        if all.len() <= PIECE_BYTES {
-            rest = None;
-            return Some(all);
-        }
-        let mut end = PIECE_BYTES;
-        while !all.is_char_boundary(end) {
-            end -= 1;
-        }
-        match all[..end].rfind('\n') {
-            Some(line) => {
-                rest = Some(&all[line + 1..]);
-                Some(&all[..line])
-            }
-            None => {
-                rest = Some(&all[end..]);
-                Some(&all[..end])
-            }
-        }
-    })
-}
-
 /// Gives up on a client that does not read.
 async fn patient(patience: Duration, sent: impl Future<Output = Result<(), axum::Error>>) -> Result<(), Gone> {
     match timeout(patience, sent).await {
@@ -322,23 +296,5 @@ async fn closed(socket: &mut WebSocket) {
         if matches!(message, Message::Close(_)) {
             return;
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_burst_of_lines_is_few_pieces_and_loses_nothing_but_the_ends_between_them() {
-        let burst = "\n".repeat(1_000_000);
-        assert!(pieces(&burst).count() <= 1_000_000 / PIECE_BYTES + 1);
-        let lines: Vec<String> = (0..20_000).map(|number| format!("line {number} ä")).collect();
-        let text = lines.join("\n");
-        assert_eq!(pieces(&text).collect::<Vec<_>>().join("\n"), text);
-        assert!(pieces(&text).all(|piece| piece.len() <= PIECE_BYTES));
-        let long = "ä".repeat(PIECE_BYTES);
-        assert_eq!(pieces(&long).collect::<String>(), long);
-        assert_eq!(pieces("").collect::<Vec<_>>(), [""]);
     }
 }

@@ -10,13 +10,14 @@ use bytes::{Bytes, BytesMut};
 use futures::{FutureExt, Stream};
 use http_body_util::BodyExt;
 use ids::TenantId;
+use store::SMALL;
 use tokio::task::yield_now;
 use tokio::time::{Instant, timeout_at};
 
 use crate::budget::Held;
 use crate::spool::Spool;
 use crate::submit::granted;
-use crate::{Error, Gateway, SMALL, Settings};
+use crate::{Error, Gateway, Settings};
 
 /// Parts of a form that are looked at; the client sends two.
 const PARTS: usize = 16;

@@ -29,9 +29,6 @@ use crate::sessions::{News, Role, Sessions};
 use crate::settle::Settler;
 use crate::{epoch, sweep};
 
-/// Bytes of one message of a worker: what a program prints at once is one.
-pub(crate) const MESSAGE_BYTES: usize = 64 << 20;
-
 /// Why the scheduler did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -206,7 +203,7 @@ pub(crate) async fn answer<IO>(
 ) where
     IO: AsyncRead + AsyncWrite + Connected + Unpin + Send + 'static,
 {
-    let service = WorkerSessionsServer::new(sessions).max_decoding_message_size(MESSAGE_BYTES);
+    let service = WorkerSessionsServer::new(sessions);
     let server = Server::builder().add_service(service);
     // Its accepting ends with the stream; one connection that fails ends nobody else's.
     let incoming = incoming.boxed();

@@ -26,9 +26,16 @@ impl Known {
         self.records.get(&job)
     }
 
+    /// Takes a job as it was last seen. Whoever changes it notes what it has become.
+    pub fn take(&mut self, job: JobId) -> Option<(JobRecord, Revision)> {
+        let known = self.records.remove(&job)?;
+        self.bytes -= bytes(&known.0);
+        Some(known)
+    }
+
     /// Notes a record, if there will be any use for it and there is room.
     pub fn put(&mut self, record: &JobRecord, revision: Revision) {
-        self.forget(record.id);
+        self.take(record.id);
         let whole = record.payload.len() == record.payload_bytes;
         // One that came back and lost its program has to be read before it is given out again.
         if record.state.terminal() || (record.state == State::Queued && !whole) {
@@ -41,13 +48,6 @@ impl Known {
         if self.bytes + bytes(&record) <= BYTES {
             self.bytes += bytes(&record);
             self.records.insert(record.id, (record, revision));
-        }
-    }
-
-    /// Forgets a job, which is read when it is needed next.
-    pub fn forget(&mut self, job: JobId) {
-        if let Some((record, _)) = self.records.remove(&job) {
-            self.bytes -= bytes(&record);
         }
     }
 }
@@ -100,7 +100,7 @@ mod tests {
         records.iter().for_each(|record| known.put(record, 1));
         let kept: Vec<bool> = records.iter().map(|record| known.get(record.id).is_some()).collect();
         assert_eq!(kept, [true, true, false, false]);
-        records.iter().for_each(|record| known.forget(record.id));
+        records.iter().for_each(|record| drop(known.take(record.id)));
         assert_eq!(known.bytes, 0);
     }
 }

@@ -275,12 +275,12 @@ impl Leader {
         }
     }
 
-    /// Tells whoever keeps an end that it need not.
+    /// Tells whoever keeps an end that it need not. It can keep it for a while.
     fn tell_settled(&self, report: &Report) {
         if let (Some(seat), Some(token)) = (report.from, report.token)
             && let Some(outbox) = self.crew.get(seat).and_then(|member| member.outbox())
         {
-            outbox.send(wire::settled(report.job, token));
+            outbox.send_along(wire::settled(report.job, token));
         }
     }
 

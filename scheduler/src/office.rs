@@ -128,13 +128,18 @@ impl Candidate {
             };
             door.lead(Some(handle.sessions()));
             role.send_replace(Role::Leads);
-            let failed = tokio::select! {
-                () = leadership.lost().cancelled_owned() => false,
-                () = handle.failed() => true,
-                () = stop.cancelled() => false,
+            let (lost, failed) = tokio::select! {
+                () = leadership.lost().cancelled_owned() => (true, false),
+                () = handle.failed() => (false, true),
+                () = stop.cancelled() => (false, false),
             };
             door.lead(None);
             tracing::info!(epoch = handle.epoch(), "this scheduler leads no longer");
+            if lost {
+                // There is nothing to give back, and what was begun can write nothing any more: it ends by itself, however
+                // long the store is silent.
+                continue;
+            }
             if timeout(LINGER, handle.stop()).await.is_err() {
                 tracing::warn!("what was begun as leader took too long to end");
             }

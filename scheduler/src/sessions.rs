@@ -1,8 +1,8 @@
 //! The server that workers dial. One task reads each session and passes on what it says, in order.
 
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use futures::stream::BoxStream;
@@ -25,6 +25,9 @@ use crate::wire;
 
 /// Messages that may wait for a worker. A worker that lets more pile up is cut off, and may come back.
 const OUTBOX: usize = 1024;
+
+/// Messages without hurry that may wait for the next one to be sent with.
+const UNHURRIED: usize = 256;
 
 /// Heartbeats without a word after which a session is over.
 const SILENCE: u32 = 3;
@@ -119,15 +122,34 @@ pub enum Closed {
 #[derive(Clone, Debug)]
 pub struct Outbox {
     messages: mpsc::Sender<Result<v1::ToWorker, Status>>,
+    /// What goes with the next one: a worker that is told of everything by itself wakes up for each.
+    unhurried: Arc<Mutex<Vec<to_worker::Message>>>,
     closed: CancellationToken,
 }
 
 impl Outbox {
+    fn new(messages: mpsc::Sender<Result<v1::ToWorker, Status>>, closed: CancellationToken) -> Self {
+        Self { messages, unhurried: Arc::default(), closed }
+    }
+
     /// Sends a message, or ends the session of a worker that does not read.
     pub fn send(&self, message: to_worker::Message) {
-        if self.messages.try_send(Ok(wire::to_worker(message))).is_err() {
-            self.close();
+        let unhurried = std::mem::take(&mut *self.unhurried());
+        for message in unhurried.into_iter().chain([message]) {
+            if self.messages.try_send(Ok(wire::to_worker(message))).is_err() {
+                return self.close();
+            }
         }
+    }
+
+    /// Sends a message with the next one, or else with the next heartbeat.
+    pub fn send_along(&self, message: to_worker::Message) {
+        let mut unhurried = self.unhurried();
+        if unhurried.len() < UNHURRIED {
+            return unhurried.push(message);
+        }
+        drop(unhurried);
+        self.send(message);
     }
 
     /// Says why there is no session, and ends it.
@@ -140,6 +162,10 @@ impl Outbox {
     /// Ends the session.
     pub fn close(&self) {
         self.closed.cancel();
+    }
+
+    fn unhurried(&self) -> MutexGuard<'_, Vec<to_worker::Message>> {
+        self.unhurried.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -204,7 +230,7 @@ impl Sessions {
             return Err(Status::invalid_argument("a worker must say its name and that of its process"));
         }
         let (messages, replies) = mpsc::channel(OUTBOX);
-        let outbox = Outbox { messages, closed: self.stop.child_token() };
+        let outbox = Outbox::new(messages, self.stop.child_token());
         if let Role::Follows(leader) = &*self.role.borrow() {
             let address = leader.clone().unwrap_or_default();
             outbox.send(to_worker::Message::NotLeader(v1::NotLeader { address }));

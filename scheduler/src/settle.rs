@@ -137,7 +137,7 @@ impl Settler {
             for ((report, slot), Read { found, known }) in open.into_iter().zip(read) {
                 match self.step(report, found) {
                     Ok(step) => steps.push((step, slot)),
-                    Err(_) if known => self.known().forget(report.job),
+                    Err(_) if known => {}
                     Err(refused) => {
                         if let (Settled::Refused, Some(result)) = (&refused, report.result()) {
                             self.drop_result(report.job, result).await;
@@ -152,16 +152,10 @@ impl Settler {
                 *slot = match &outcomes {
                     Ok(replaced) => match replaced.get(index) {
                         Some(Replaced::Done(revision)) => Some(self.done(step, *revision)),
-                        _ => {
-                            self.known().forget(step.after.id);
-                            None
-                        }
+                        _ => None,
                     },
-                    Err(error) => {
-                        // It may have been written.
-                        self.known().forget(step.after.id);
-                        Some(later(step.after.id, error))
-                    }
+                    // It may have been written.
+                    Err(error) => Some(later(step.after.id, error)),
                 };
             }
         }
@@ -178,11 +172,11 @@ impl Settler {
         newest
     }
 
-    /// Returns records as they were last seen; where they were not, as they are.
+    /// Takes records as they were last seen; where they were not, reads them.
     async fn read(&self, jobs: &[JobId]) -> Result<Vec<Read>, Error> {
         let known: Vec<Option<(JobRecord, Revision)>> = {
-            let known = self.known();
-            jobs.iter().map(|job| known.get(*job).cloned()).collect()
+            let mut known = self.known();
+            jobs.iter().map(|job| known.take(*job)).collect()
         };
         let unknown: Vec<JobId> =
             jobs.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(job, _)| *job).collect();

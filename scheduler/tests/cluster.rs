@@ -76,12 +76,14 @@ async fn j1_nobody_waits_for_a_process_that_was_seen_to_end() {
     let running = second.assign().await;
     let began = tokio::time::Instant::now();
     cluster.handle().departures().gone(first.process.instance.clone()).await;
-    second.finish(&running, b"").await;
+    second.tell_finished(&running, Worker::inline(b"")).await;
     let again = second.assign().await;
     assert_eq!(attempt(&again), (one.to_string(), 2));
     assert!(began.elapsed() < Duration::from_secs(1), "it took {:?}", began.elapsed());
     assert_eq!(cluster.end(two).await.state, State::Completed);
+    second.settled(&running).await;
     second.finish(&again, b"").await;
+    let began = tokio::time::Instant::now();
     // So it is when a new process of the name says hello, once the old one's connection is gone.
     let three = cluster.submit("lab").await;
     second.assign().await;

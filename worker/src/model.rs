@@ -70,8 +70,8 @@ pub enum Order {
 /// The shortest time between two tellings of a load's progress.
 const PROGRESS: Duration = Duration::from_millis(100);
 
-/// Bytes of one event's printed text.
-const PRINTED_BYTES: usize = 64 << 10;
+/// Bytes of printed text that are told at once.
+pub const PRINTED_BYTES: usize = 64 << 10;
 
 /// Stack of a model's thread, enough for parsing and for dropping whatever a program may hold; what is not touched takes
 /// no memory.

@@ -5,9 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use program::Program;
 use proto::v1;
-use store::{Blob, Error, Grant, ObjectRef, messages};
+use store::{Blob, Error, Grant, ObjectRef, aside, messages};
 
-use crate::aside::aside;
 use crate::patience::until_reached;
 
 /// How long an object store that cannot be reached is waited for. Then another worker may try.

@@ -8,10 +8,9 @@ use engine::Fault;
 use failpoints::Point;
 use program::Saved;
 use proto::v1;
-use store::{Blob, Grant, Place, messages};
+use store::{Blob, Grant, Place, aside, messages};
 use tokio::sync::Semaphore;
 
-use crate::aside::aside;
 use crate::patience::until_reached;
 
 /// How long an object store that cannot be reached is waited for, which costs only that the result is kept in memory.

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::held::{Held, Phase, Running};
 use crate::hosted::{Host, Hosted};
-use crate::model::{self, Loader, Order, Report, State, job_of};
+use crate::model::{self, Loader, Order, PRINTED_BYTES, Report, State, job_of};
 use crate::payload::{Payload, Unread};
 use crate::results::{Destination, Results};
 use crate::session::{self, Dial, Grpc, NotOpened, Session};
@@ -537,13 +537,15 @@ impl Worker {
             // What begins is seen by its cell.
             Event::Started(_) => {}
             Event::Printed(_, text) => {
-                let number = running.logs;
-                running.logs += 1;
                 // What a job prints comes after the news that it runs.
                 if !std::mem::replace(&mut running.told, true) {
                     self.outgoing.push_back(wire::started(job, token));
                 }
-                self.outgoing.push_back(wire::log(job, token, number, text));
+                // A line can be longer than stores and messages take.
+                for piece in store::pieces(&text, PRINTED_BYTES) {
+                    self.outgoing.push_back(wire::log(job, token, running.logs, piece.to_owned()));
+                    running.logs += 1;
+                }
             }
             Event::Failed(_, failure, usage) => {
                 if failure.fault == Fault::Crowded {

@@ -147,6 +147,15 @@ async fn i4_a_flood_of_lines_arrives_whole_and_in_few_pieces() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn b14_a_line_that_is_longer_than_what_stores_and_messages_take_arrives_in_pieces() {
+    let cluster = Cluster::start().await;
+    let (record, logs) = cluster.run("line 10000000").await;
+    assert_eq!((record.state, record.attempt), (State::Completed, 1));
+    assert!(logs.iter().all(|piece| piece.len() <= 64 << 10));
+    assert_eq!(logs.concat(), "x".repeat(10_000_000));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn j9_what_a_program_raises_is_told_once() {
     let cluster = Cluster::start().await;
     let (record, _) = cluster.run("raise").await;

@@ -22,6 +22,14 @@ impl JobId {
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
+
+    /// How many bytes its text has.
+    pub const LENGTH: usize = uuid::fmt::Hyphenated::LENGTH;
+
+    /// Writes its text into a buffer.
+    pub fn text<'a>(&self, buffer: &'a mut [u8; Self::LENGTH]) -> &'a str {
+        self.0.hyphenated().encode_lower(buffer)
+    }
 }
 
 impl Default for JobId {

@@ -25,6 +25,7 @@ use crate::txn::{Op, Txn, TxnOutcome};
 use lives::{Lives, Step};
 
 pub use follow::{Change, Follow, Position};
+pub use lives::Unread;
 
 /// Bytes of text that lie in one entry of a log.
 const LOG_BYTES: usize = 64 << 10;
@@ -103,7 +104,7 @@ pub enum Work {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Presence {
     /// It waits or runs; it may have been told before. When it is accepted, its record may come with it.
-    Live(JobId, Option<Box<JobRecord>>),
+    Live(JobId, Option<Box<Unread>>),
     Ended(JobId),
     Recheck,
 }
@@ -477,9 +478,13 @@ impl Jobs {
         let accepted = Lives::open(&self.store).await?.stream().filter_map(|step| async move {
             match step {
                 Step::Live { id, entry, accepted } => {
+                    // What comes with its request was accepted just now.
+                    if let Some(found) = accepted.and_then(|unread| unread.whole()) {
+                        return Some(Work::Accepted(id, Some(Box::new(found))));
+                    }
                     let live = stored::read_live(id, &entry).ok()?;
                     // What happens to it later is the scheduler's own doing.
-                    (live.state == State::Queued && live.attempt == 0).then_some(Work::Accepted(id, accepted))
+                    (live.state == State::Queued && live.attempt == 0).then_some(Work::Accepted(id, None))
                 }
                 Step::Ended(_) => None,
                 Step::Gap => Some(Work::Recheck),
@@ -502,7 +507,7 @@ impl Jobs {
     /// Failures of the store.
     pub async fn presence(&self) -> Result<BoxStream<'static, Presence>, Error> {
         let changes = Lives::open(&self.store).await?.stream().map(|step| match step {
-            Step::Live { id, accepted, .. } => Presence::Live(id, accepted.map(|found| Box::new(found.0))),
+            Step::Live { id, accepted, .. } => Presence::Live(id, accepted),
             Step::Ended(id) => Presence::Ended(id),
             Step::Gap => Presence::Recheck,
         });

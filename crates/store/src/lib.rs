@@ -2,6 +2,7 @@
 //!
 //! Nothing else in Vitrine holds anything that would be missed after a crash.
 
+mod aside;
 mod election;
 mod error;
 mod etcd;
@@ -15,6 +16,7 @@ mod metadata;
 mod mirror;
 mod models;
 mod objects;
+mod pieces;
 mod redb_store;
 mod stored;
 #[cfg(any(test, feature = "testing"))]
@@ -22,18 +24,22 @@ pub mod testing;
 mod txn;
 mod watch;
 
+pub use aside::{SMALL, aside};
 pub use election::{Election, Leader, Leadership};
 pub use error::{Error, NO_SPACE};
 pub use etcd::{EtcdOptions, EtcdStore, EtcdTls};
 pub use fenced::Fenced;
 pub use job::{Client, Ended, Fault, Generation, Idempotency, JobRecord, Live, Outcome, Refused, State};
-pub use jobs::{Accepted, Change, EndedJobs, Follow, Found, Jobs, Line, LiveJobs, Position, Presence, Replaced, Work};
+pub use jobs::{
+    Accepted, Change, EndedJobs, Follow, Found, Jobs, Line, LiveJobs, Position, Presence, Replaced, Unread, Work,
+};
 pub use lease::{Lease, LeaseId};
 pub use memory::{CommitFault, Faults, MemoryStore, Writes};
 pub use metadata::{Entry, Event, Limits, MetadataStore, Page, Range, Revision, Watch};
 pub use mirror::{Mirror, Unsure};
 pub use models::{ModelRecord, ModelState, Models, ShownModels};
 pub use objects::{Blob, Grant, INLINE_BYTES, ObjectRef, Objects, Place, S3Options};
+pub use pieces::pieces;
 pub use redb_store::RedbStore;
 pub use txn::{Compare, Durability, Op, Txn, TxnOutcome};
 

@@ -17,6 +17,7 @@ use object_store::signer::Signer;
 use object_store::{ObjectStore, ObjectStoreExt};
 use serde::{Deserialize, Serialize};
 
+use crate::aside::aside;
 use crate::error::Error;
 
 pub use grants::Grant;
@@ -336,14 +337,9 @@ fn patience(bytes: u64) -> Duration {
     LEAST + Duration::from_secs(bytes / SLOWEST)
 }
 
-/// Hashes bytes: where they are many, on a thread that holds up nobody.
 async fn hash(bytes: &Bytes) -> Result<blake3::Hash, Error> {
-    const MANY: usize = 64 << 10;
-    if bytes.len() <= MANY {
-        return Ok(blake3::hash(bytes));
-    }
     let bytes = bytes.clone();
-    tokio::task::spawn_blocking(move || blake3::hash(&bytes)).await.map_err(|_| Error::Closed)
+    aside(bytes.len() as u64, move || blake3::hash(&bytes)).await.map_err(|_| Error::Closed)
 }
 
 fn path(text: &str) -> Result<Path, Error> {

@@ -219,9 +219,10 @@ impl<'a> Names<'a> {
         if let Some(key) = own.compared.iter().find(|key| self.writes(key)) {
             return Err(key);
         }
-        self.written.append(&mut own.written);
-        self.prefixes.append(&mut own.prefixes);
-        self.compared.append(&mut own.compared);
+        // One by one: to append a set builds all of it anew.
+        self.written.extend(own.written);
+        self.prefixes.extend(own.prefixes);
+        self.compared.extend(own.compared);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use serde::Deserialize;
 use store::job::Event;
 use store::{Blob, Fault, JobRecord, Place};
 
@@ -119,22 +120,53 @@ pub fn result_place(record: &JobRecord) -> Place {
     Place::result(&record.tenant, record.id, record.attempt, record.epoch)
 }
 
+/// What is looked at in a worker's account of what a job cost.
+#[derive(Deserialize)]
+struct Account {
+    execution_time_s: Option<f64>,
+}
+
 /// Completes a worker's account of what a job cost. An account that is no JSON object is left out.
 fn meta(record: &JobRecord, usage: &str, now: u64) -> String {
-    let mut meta: serde_json::Map<String, serde_json::Value> = serde_json::from_str(usage).unwrap_or_default();
+    let account = serde_json::from_str::<Account>(usage).ok().filter(|_| usage.starts_with('{'));
     let queued = match record.started_at {
         // Over before anybody was told that it had begun.
         0 => {
-            let ran = meta.get("execution_time_s").and_then(serde_json::Value::as_f64).unwrap_or(0.0);
+            let ran = account.as_ref().and_then(|account| account.execution_time_s).unwrap_or(0.0);
             seconds(now.saturating_sub(record.accepted_at)) - ran
         }
         started => seconds(started.saturating_sub(record.accepted_at)),
     };
-    meta.insert("queue_time_s".into(), queued.max(0.0).into());
-    meta.insert("attempt".into(), record.attempt.into());
-    serde_json::Value::Object(meta).to_string()
+    let own = format!("\"queue_time_s\":{:?},\"attempt\":{}}}", queued.max(0.0), record.attempt);
+    // Its text is kept as it came, and goes on before its last brace.
+    let theirs = account.and_then(|_| usage.trim_end().strip_suffix('}')).unwrap_or("{");
+    let comma = if theirs.trim_end().ends_with('{') { "" } else { "," };
+    [theirs, comma, &own].concat()
 }
 
 fn seconds(milliseconds: u64) -> f64 {
     Duration::from_millis(milliseconds).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use ids::{JobId, KeyId, ModelKey, TenantId};
+
+    use super::*;
+
+    #[test]
+    fn a_workers_account_is_completed_and_what_is_no_account_is_left_out() {
+        let (tenant, key, model) = (TenantId::new("lab"), KeyId::new("key"), ModelKey::new("o/n", None));
+        let record = JobRecord::queued(JobId::new(), tenant, key, model, Blob::Inline(Vec::new().into()), 1_000);
+        let completed =
+            |usage: &str| -> serde_json::Value { serde_json::from_str(&meta(&record, usage, 3_500)).unwrap() };
+        let own = serde_json::json!({"queue_time_s": 2.5, "attempt": 0});
+        assert_eq!(
+            completed(r#"{"execution_time_s": 0.5, "shape_class": null}"#),
+            serde_json::json!({"execution_time_s": 0.5, "shape_class": null, "queue_time_s": 2.0, "attempt": 0})
+        );
+        for none in ["{}", " { } ", "", "nonsense", "[1]", "7", r#"{"a": 1"#, r#"{"a": 1}}"#] {
+            assert_eq!(completed(none), own, "{none:?}");
+        }
+    }
 }

@@ -13,7 +13,7 @@ use program::{Datum, Entry, Env, Heap, Limits, Program, Saved, Source};
 use store::{JobRecord, Objects, Place};
 use worker::{Load, Loader};
 
-/// Obeys words: `print N`, `save N` (bytes), `raise`, `panic`, `endless` (step by step), `spin` (within one step),
+/// Obeys words: `print N`, `line N` (bytes), `save N` (bytes), `raise`, `panic`, `endless` (step by step), `spin` (within one step),
 /// `crowded` (there is memory for it only the second time).
 #[derive(Default)]
 struct Obedient {
@@ -52,6 +52,10 @@ impl Engine for Obedient {
             (["print", count], _) => {
                 let count: usize = count.parse().unwrap();
                 events.extend((0..count).map(|number| Event::Printed(job.id, format!("line {number}"))));
+                Event::Finished(job.id, saved(0), usage)
+            }
+            (["line", bytes], _) => {
+                events.push(Event::Printed(job.id, "x".repeat(bytes.parse().unwrap())));
                 Event::Finished(job.id, saved(0), usage)
             }
             (["save", bytes], _) => Event::Finished(job.id, saved(bytes.parse().unwrap()), usage),

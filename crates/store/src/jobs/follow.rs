@@ -36,6 +36,8 @@ pub enum Change {
 pub struct Follow {
     store: Arc<dyn MetadataStore>,
     id: JobId,
+    /// What the keys of its parts begin with.
+    prefix: String,
     /// What was asked for, once it was read.
     request: Option<JobRecord>,
     /// How far the job is, and until it has ended.
@@ -61,10 +63,12 @@ struct Source {
 impl Follow {
     pub(super) async fn open(store: Arc<dyn MetadataStore>, id: JobId, position: Position) -> Result<Self, Error> {
         let live = Source { watch: store.watch(&keys::live(id), None).await?, next: None };
-        let parts = Source { watch: store.watch(&keys::job(id), None).await?, next: None };
+        let prefix = keys::job(id);
+        let parts = Source { watch: store.watch(&prefix, None).await?, next: None };
         Ok(Self {
             store,
             id,
+            prefix,
             request: None,
             live,
             parts,
@@ -95,7 +99,7 @@ impl Follow {
             }
             // Looked at before it is taken out, so that nothing is lost where reading it has to wait.
             if let Some(entry) = self.pending.front().cloned() {
-                let change = self.change(&entry).await?;
+                let change = self.change(entry).await?;
                 self.pending.pop_front();
                 if change.is_some() {
                     return Ok(change);
@@ -108,7 +112,9 @@ impl Follow {
             };
             match event {
                 Event::Put(entry) if entry.revision > self.listed_at => self.pending.push_back(entry),
-                Event::Delete { key, revision } if revision > self.listed_at && key == keys::request(self.id) => {
+                Event::Delete { key, revision }
+                    if revision > self.listed_at && self.part(&key) == Some(keys::REQUEST) =>
+                {
                     self.ended = true;
                 }
                 Event::Resync => self.listed = false,
@@ -126,9 +132,9 @@ impl Follow {
 
     /// Reads what is there.
     async fn list(&mut self) -> Result<(), Error> {
-        let parts = self.store.snapshot(&keys::job(self.id)).await?;
+        let parts = self.store.snapshot(&self.prefix).await?;
         // Read later, so that a job that has ended meanwhile is found in one of the two.
-        let live = match parts.entries.iter().any(|entry| entry.key == keys::outcome(self.id)) {
+        let live = match parts.entries.iter().any(|entry| self.part(&entry.key) == Some(keys::OUTCOME)) {
             true => None,
             false => self.store.get(&keys::live(self.id)).await?,
         };
@@ -160,9 +166,8 @@ impl Follow {
                 source.next = Some(event);
             }
         }
-        let order = |event: &Event| (event.revision(), event.key().to_owned());
         let live_first = match (&self.live.next, &self.parts.next) {
-            (Some(live), Some(parts)) => order(live) <= order(parts),
+            (Some(live), Some(parts)) => (live.revision(), live.key()) <= (parts.revision(), parts.key()),
             (live, _) => live.is_some(),
         };
         let source = if live_first { &mut self.live } else { &mut self.parts };
@@ -170,31 +175,38 @@ impl Follow {
     }
 
     /// Says what an entry means to a follower, if anything, and that it was read.
-    async fn change(&mut self, entry: &Entry) -> Result<Option<Change>, Error> {
-        let position = Position { revision: entry.revision, key: entry.key.clone() };
-        let told = position <= self.position;
+    async fn change(&mut self, entry: Entry) -> Result<Option<Change>, Error> {
         let mut change = None;
-        if entry.key == keys::request(self.id) {
-            self.request = Some(stored::read_request(self.id, entry)?);
-        } else if entry.key == keys::outcome(self.id) {
-            let record = stored::read_outcome(self.request().await?, entry)?;
-            // Read before or not: nothing else will come.
-            self.ended = true;
-            change = Some(Change::Record(Box::new(record)));
-        } else if entry.key == keys::live(self.id) {
-            let live = stored::read_live(self.id, entry)?;
-            change = Some(Change::Record(Box::new(self.request().await?.at(&live))));
-        } else if let Some(attempt) = keys::log_attempt(&entry.key) {
-            let text = String::from_utf8_lossy(&entry.value).into_owned();
-            change = Some(Change::Log { attempt, text });
+        match self.part(&entry.key) {
+            Some(keys::REQUEST) => self.request = Some(stored::read_request(self.id, &entry)?),
+            Some(keys::OUTCOME) => {
+                let record = stored::read_outcome(self.request().await?, &entry)?;
+                // Read before or not: nothing else will come.
+                self.ended = true;
+                change = Some(Change::Record(Box::new(record)));
+            }
+            Some(part) => {
+                if let Some(attempt) = keys::log_attempt(part) {
+                    let text = String::from_utf8_lossy(&entry.value).into_owned();
+                    change = Some(Change::Log { attempt, text });
+                }
+            }
+            None => {
+                let live = stored::read_live(self.id, &entry)?;
+                change = Some(Change::Record(Box::new(self.request().await?.at(&live))));
+            }
         }
-        if told {
+        let position = Position { revision: entry.revision, key: entry.key };
+        if change.is_none() || position <= self.position {
             return Ok(None);
         }
-        if change.is_some() {
-            self.position = position;
-        }
+        self.position = position;
         Ok(change)
+    }
+
+    /// Returns which part of the job lies under a key; `None` where it is how far the job is.
+    fn part<'a>(&self, key: &'a str) -> Option<&'a str> {
+        key.strip_prefix(self.prefix.as_str())
     }
 
     async fn request(&mut self) -> Result<JobRecord, Error> {

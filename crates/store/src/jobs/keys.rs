@@ -11,9 +11,15 @@ use crate::ROOT;
 /// Milliseconds of an hour.
 const HOUR: u64 = 3_600_000;
 
-/// The last parts of the keys of what a job asks for, and of its program.
+/// The last parts of the keys of what a job asks for, of its program, and of how it ended.
 pub const REQUEST: &str = "request";
 pub const PAYLOAD: &str = "payload";
+pub const OUTCOME: &str = "outcome";
+
+/// Makes a key of a job. Several are made for each change, so it is done in one go.
+fn of(before: &str, id: JobId, after: &str) -> String {
+    [ROOT, before, id.text(&mut [0; JobId::LENGTH]), after].concat()
+}
 
 pub fn all_jobs() -> String {
     format!("{ROOT}jobs/")
@@ -26,29 +32,28 @@ pub fn part(key: &str) -> Option<(JobId, &str)> {
 }
 
 pub fn job(id: JobId) -> String {
-    format!("{ROOT}jobs/{id}/")
+    of("jobs/", id, "/")
 }
 
 pub fn request(id: JobId) -> String {
-    format!("{ROOT}jobs/{id}/{REQUEST}")
+    of("jobs/", id, "/request")
 }
 
 pub fn payload(id: JobId) -> String {
-    format!("{ROOT}jobs/{id}/{PAYLOAD}")
+    of("jobs/", id, "/payload")
 }
 
 pub fn outcome(id: JobId) -> String {
-    format!("{ROOT}jobs/{id}/outcome")
+    of("jobs/", id, "/outcome")
 }
 
 pub fn log(id: JobId, attempt: u32, number: u32) -> String {
     format!("{ROOT}jobs/{id}/log/{attempt:010}/{number:010}")
 }
 
-/// Returns the attempt that an entry of a log belongs to; `None` where it is another entry.
-pub fn log_attempt(key: &str) -> Option<u32> {
-    let (_, rest) = key.split_once("/log/")?;
-    rest.split('/').next()?.parse().ok()
+/// Returns the attempt that a part of a job is the log of; `None` where it is another part.
+pub fn log_attempt(part: &str) -> Option<u32> {
+    part.strip_prefix("log/")?.split('/').next()?.parse().ok()
 }
 
 pub fn all_live() -> String {
@@ -56,7 +61,7 @@ pub fn all_live() -> String {
 }
 
 pub fn live(id: JobId) -> String {
-    format!("{ROOT}live/{id}")
+    of("live/", id, "")
 }
 
 pub fn all_cancels() -> String {
@@ -64,7 +69,7 @@ pub fn all_cancels() -> String {
 }
 
 pub fn cancel(id: JobId) -> String {
-    format!("{ROOT}cancels/{id}")
+    of("cancels/", id, "")
 }
 
 pub fn all_ended() -> String {

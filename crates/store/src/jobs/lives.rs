@@ -1,5 +1,5 @@
-//! The jobs that have not ended, as the watch tells of them: each with its whole record when it is accepted, so that nobody
-//! need read what was only just written.
+//! The jobs that have not ended, as the watch tells of them: each with all of its record when it is accepted, so that nobody
+//! need ask the store for what was only just written.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -26,19 +26,46 @@ pub struct Lives {
     told_at: Revision,
 }
 
-#[derive(Default)]
+/// What was committed of a job beside how far it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Told {
     request: Option<Entry>,
     payload: Option<Entry>,
 }
 
+/// A job as it was accepted, not read yet: not everybody who is told of it needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unread {
+    id: JobId,
+    live: Entry,
+    told: Told,
+}
+
+impl Unread {
+    /// Returns the record with its program, and the revision to change it from. `None` where not all of it is there.
+    #[must_use]
+    pub fn whole(self) -> Option<(JobRecord, Revision)> {
+        let Self { id, live, told: Told { request, payload } } = self;
+        let found = joined(id, &[request, Some(live), None, payload]).ok()??;
+        // Who reads slowly may have missed a part of it.
+        (found.0.payload.len() == found.0.payload_bytes).then_some(found)
+    }
+
+    /// Returns the record as followers are shown it.
+    #[must_use]
+    pub fn shown(self) -> Option<JobRecord> {
+        let Self { id, live, told } = self;
+        joined(id, &[told.request, Some(live), None]).ok()?.map(|(record, _)| record)
+    }
+}
+
 /// One step of a job.
 pub enum Step {
-    /// It is as far as `entry` says. Where that was committed together with the request, the whole record comes with it.
+    /// It is as far as `entry` says. Where that was committed together with the request, all of it comes with it.
     Live {
         id: JobId,
         entry: Entry,
-        accepted: Option<Box<(JobRecord, Revision)>>,
+        accepted: Option<Box<Unread>>,
     },
     Ended(JobId),
     /// Some steps may be missing.
@@ -64,7 +91,8 @@ impl Lives {
                 Event::Put(entry) => {
                     self.read_to(entry.revision);
                     if let Some(id) = keys::job_of(&entry.key) {
-                        let accepted = self.accepted(id, &entry).map(Box::new);
+                        let told = self.told.remove(&id);
+                        let accepted = told.map(|told| Box::new(Unread { id, live: entry.clone(), told }));
                         return Some(Step::Live { id, entry, accepted });
                     }
                 }
@@ -108,18 +136,12 @@ impl Lives {
             _ => {}
         }
     }
-
-    /// Puts the record together that was committed with an entry.
-    fn accepted(&mut self, id: JobId, entry: &Entry) -> Option<(JobRecord, Revision)> {
-        let Told { request, payload } = self.told.remove(&id)?;
-        let found = joined(id, &[request, Some(entry.clone()), None, payload]).ok()??;
-        // Who reads slowly may have missed a part of it.
-        (found.0.payload.len() == found.0.payload_bytes).then_some(found)
-    }
 }
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
+
     use super::*;
     use crate::job::Event as JobEvent;
     use crate::jobs::tests::queued;
@@ -149,7 +171,9 @@ mod tests {
         assert_eq!(next(&mut work).await, (other.id, jobs.find(other.id).await.unwrap()));
         for (record, ends) in [(one, true), (other, false)] {
             let id = record.id;
-            assert_eq!(presence.next().await, Some(Presence::Live(id, Some(Box::new(record)))));
+            let Some(Presence::Live(told, Some(unread))) = presence.next().await else { panic!("it was accepted") };
+            let shown = JobRecord { payload: Blob::Inline(Bytes::new()), ..record };
+            assert_eq!((told, unread.shown()), (id, Some(shown)));
             if ends {
                 assert_eq!(presence.next().await, Some(Presence::Ended(id)));
             }

@@ -26,9 +26,11 @@ pub fn open(folder: &Path) -> io::Result<Arc<dyn ObjectStore>> {
 
 /// Refuses what would leave too little free on the disk of a folder, or of where it is going to be.
 pub fn check_space(place: &Path, bytes: u64) -> Result<(), Error> {
-    let there = place.ancestors().find(|folder| folder.exists()).unwrap_or(place);
+    let mut places = place.ancestors().map(|folder| (folder, rustix::fs::statvfs(folder)));
+    let there = places.find(|(_, stat)| !matches!(stat, Err(rustix::io::Errno::NOENT)));
+    let (there, stat) = there.unwrap_or((place, Err(rustix::io::Errno::NOENT)));
     let name = || there.display().to_string();
-    let stat = rustix::fs::statvfs(there).map_err(|error| Error::failed(name(), io::Error::from(error)))?;
+    let stat = stat.map_err(|error| Error::failed(name(), io::Error::from(error)))?;
     if stat.f_bavail.saturating_mul(stat.f_frsize) < bytes.saturating_add(RESERVE_BYTES) {
         return Err(Error::NoSpace { place: name() });
     }
