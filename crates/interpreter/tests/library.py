@@ -988,6 +988,18 @@ except ValueError as e: print(e)
 deep = []
 for i in range(400): deep = [deep]
 print(len(copy.deepcopy(deep)))
+memo = {}
+one = [[1], H(2)]
+copy.deepcopy(one, memo)
+print(memo[id(one)][0] == [1], memo[id(memo)][-1] is one, 'seen' in memo)
+rows = [{'name': str(i), 'tags': [i], 'box': (i, [i])} for i in range(3000)]
+rows.append(rows[7])
+new = copy.deepcopy(rows)
+print(new == rows, new[7] is new[-1], new[7] is not rows[7], new[5]['box'][1] is not rows[5]['box'][1], len({id(x) for x in new}))
+class Meets:
+    def __deepcopy__(self, memo): return copy.deepcopy(one, memo)
+new = copy.deepcopy({'a': one, 'b': Meets()})
+print(new['a'] is new['b'])
 #### heapq and bisect
 import heapq, bisect
 def attempt(f):
