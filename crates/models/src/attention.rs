@@ -46,9 +46,7 @@ pub fn visible(
     padding: Option<&Tensor>,
     device: Device,
 ) -> Result<Tensor, TchError> {
-    let keys = number::range(0, past + length, device)?;
-    let queries = number::range(past, past + length, device)?.f_unsqueeze(1)?;
-    let causal = keys.f_le_tensor(&queries)?.f_view([1, 1, length, past + length])?;
+    let causal = kernels::attention::visible(past..past + length, past + length, device)?;
     match padding {
         Some(padding) => causal.f_logical_and(&padding.f_view([rows, 1, 1, past + length])?),
         None => causal.f_expand([rows, 1, length, past + length], false)?.f_contiguous(),
@@ -66,7 +64,8 @@ fn least(kind: Kind) -> f64 {
 }
 
 /// Lets queries attend to keys: `[rows, heads, length, head_dim]` and `[rows, key_heads, past + length, head_dim]`.
-/// Returns `[rows, length, heads · head_dim]` and, for `eager`, the weights `[rows, heads, length, past + length]`.
+/// Returns `[rows, length, heads · head_dim]` and, for `eager`, the weights `[rows, heads, length, past + length]`. `rest` is called
+/// now and then, where it takes long.
 ///
 /// # Errors
 /// When the shapes do not fit each other.
@@ -77,6 +76,7 @@ pub fn attend(
     value: &Tensor,
     mask: Option<&Tensor>,
     scaling: f64,
+    rest: &dyn Fn(),
 ) -> Result<(Tensor, Option<Tensor>), TchError> {
     let size = query.size();
     let &[rows, heads, length, head] = size.as_slice() else {
@@ -86,29 +86,10 @@ pub fn attend(
     let beyond = kernels::is_half(query.f_kind()?) && query.device() == Device::Cpu && head % kernels::STEP != 0;
     let own = |tensor: &Tensor| if beyond { tensor.f_contiguous() } else { Ok(tensor.shallow_clone()) };
     let (query, key, value) = (&own(query)?, &own(key)?, &own(value)?);
-    let groups = heads / key.size().get(1).copied().unwrap_or(heads).max(1);
     let (attended, weights) = match attention {
-        Attention::Sdpa => {
-            let past = key.size().get(2).copied().unwrap_or(length) - length;
-            // PyTorch's causal mode counts from the first key.
-            let made = if length > 1 && past > 0 && mask.is_none() {
-                Some(visible((rows, length), past, None, query.device())?)
-            } else {
-                None
-            };
-            let mask = mask.or(made.as_ref());
-            let causal = length > 1 && mask.is_none();
-            // The fused kernels take grouped heads only without a mask.
-            let fused = groups > 1 && mask.is_none() && head <= 256;
-            let attended = if fused || groups == 1 {
-                Tensor::f_scaled_dot_product_attention(query, key, value, mask, 0.0, causal, scaling, fused)?
-            } else {
-                let (key, value) = (repeat(key, groups)?, repeat(value, groups)?);
-                Tensor::f_scaled_dot_product_attention(query, &key, &value, mask, 0.0, causal, scaling, false)?
-            };
-            (attended, None)
-        }
+        Attention::Sdpa => (kernels::attention::attend([query, key, value], mask, scaling, rest)?, None),
         Attention::Eager => {
+            let groups = heads / key.size().get(1).copied().unwrap_or(heads).max(1);
             let (key, value) = (repeat(key, groups)?, repeat(value, groups)?);
             let scores = number::multiply(&query.f_matmul(&key.f_transpose(-1, -2)?)?, scaling)?;
             let scores = match mask {

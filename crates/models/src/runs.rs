@@ -132,7 +132,7 @@ impl Shared {
         }
         let (keys, values) = self.update(pass, (site, layer), run, keys, values)?;
         let kind = self.attention.get(run.first).copied().unwrap_or_default();
-        Ok(attend(kind, &query, &keys, &values, self.mask(run.first), scaling)?)
+        Ok(attend(kind, &query, &keys, &values, self.mask(run.first), scaling, &|| pass.rest())?)
     }
 
     /// Returns a part's cache; what a segment skips leaves no keys and values behind.
