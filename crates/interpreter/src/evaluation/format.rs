@@ -212,7 +212,7 @@ pub fn id(value: &Value) -> i64 {
         other => {
             let mut hasher = DefaultHasher::new();
             other.hash(&mut hasher);
-            hasher.finish() & PLACES | PLACES + 1
+            (hasher.finish() & PLACES) | (PLACES + 1)
         }
     };
     (number << 4) as i64
@@ -224,7 +224,7 @@ const PLACES: u64 = (1 << 44) - 1;
 /// Gives each place another, one to one.
 fn scattered(place: u64) -> u64 {
     let once = place.wrapping_mul(0x9e37_79b9_7f4a_7c15) & PLACES;
-    (once ^ once >> 22).wrapping_mul(0xbf58_476d_1ce4_e5b9) & PLACES
+    (once ^ (once >> 22)).wrapping_mul(0xbf58_476d_1ce4_e5b9) & PLACES
 }
 
 fn address(value: &Value) -> String {

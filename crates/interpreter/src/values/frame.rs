@@ -136,7 +136,7 @@ impl Frame {
             forks: RefCell::default(),
             position: Cell::default(),
             channel,
-            charge: charge,
+            charge,
         });
         machine.register(Cyclic::Frame(Rc::downgrade(&frame)));
         Ok(frame)
