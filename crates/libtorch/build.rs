@@ -20,7 +20,10 @@ fn main() {
         .flag("-fopenmp")
         // Kernels are of no use, nor to be tested, as they are written down.
         .opt_level(3)
-        .files(["memory", "operators", "autograd", "devices", "panels"].map(|part| format!("src/shim/{part}.cpp")))
+        .files(
+            ["memory", "nodes", "operators", "autograd", "devices", "panels"]
+                .map(|part| format!("src/shim/{part}.cpp")),
+        )
         .compile("vitrine_torch_shim");
     println!("cargo:rustc-link-lib=gomp");
 }

@@ -1097,3 +1097,73 @@ new = getattr(object, '__new__')
 print(type(new(One)).__name__)
 try: object.__new__(3)
 except TypeError as e: print(e)
+#### generators that are let go of do what is left for them
+from contextlib import contextmanager
+def numbers(name):
+    try:
+        for i in range(5): yield i
+    finally:
+        print('end of', name)
+for i in numbers('broken'):
+    if i == 2: break
+print('after')
+def first():
+    for i in numbers('returned'): return i
+x = first()
+print(x)
+g = numbers('deleted')
+next(g)
+del g
+g = numbers('replaced')
+next(g)
+g = None
+numbers('never begun')
+h = numbers('exhausted')
+print(list(h))
+h = None
+print('nothing more')
+def outer():
+    yield from numbers('inner')
+o = outer()
+next(o)
+del o
+def stubborn():
+    try: yield 1
+    finally:
+        yield 2
+s = stubborn()
+next(s)
+del s
+def raises():
+    try: yield 1
+    except GeneratorExit: print('exit'); raise ValueError('unheard')
+r = raises()
+next(r)
+del r
+@contextmanager
+def managed():
+    print('in')
+    try: yield
+    finally: print('out')
+def body():
+    with managed():
+        yield 1
+b = body()
+next(b)
+del b
+def chain(n):
+    try: yield n
+    finally:
+        if n:
+            inner = chain(n - 1)
+            next(inner)
+            del inner
+        print('link', n)
+c = chain(3)
+next(c)
+del c
+try:
+    for i in numbers('raised'): 1 / 0
+except ZeroDivisionError: print('caught')
+print([next(numbers(i)) for i in 'ab'])
+for i in numbers('last'): break

@@ -988,6 +988,18 @@ except ValueError as e: print(e)
 deep = []
 for i in range(400): deep = [deep]
 print(len(copy.deepcopy(deep)))
+memo = {}
+one = [[1], H(2)]
+copy.deepcopy(one, memo)
+print(memo[id(one)][0] == [1], memo[id(memo)][-1] is one, 'seen' in memo)
+rows = [{'name': str(i), 'tags': [i], 'box': (i, [i])} for i in range(3000)]
+rows.append(rows[7])
+new = copy.deepcopy(rows)
+print(new == rows, new[7] is new[-1], new[7] is not rows[7], new[5]['box'][1] is not rows[5]['box'][1], len({id(x) for x in new}))
+class Meets:
+    def __deepcopy__(self, memo): return copy.deepcopy(one, memo)
+new = copy.deepcopy({'a': one, 'b': Meets()})
+print(new['a'] is new['b'])
 #### heapq and bisect
 import heapq, bisect
 def attempt(f):
@@ -1088,3 +1100,38 @@ class Tagged(Hooked, tag='t'):
     @abstractmethod
     def f(self): ...
 print(Tagged.tag); attempt(Tagged)
+#### enum: flags
+from enum import Flag, IntFlag, Enum, auto
+import copy
+def attempt(f):
+    try: print(f())
+    except Exception as e: print(type(e).__name__, e)
+class Perm(Flag):
+    R = auto()
+    W = auto()
+    X = auto()
+    RW = R | W
+    NONE = 0
+rx = Perm.R | Perm.X
+print(rx, repr(rx), rx.name, rx.value, rx is Perm.X | Perm.R, Perm.RW, Perm.R | Perm.W is Perm.RW, list(Perm), len(Perm), Perm(5) is rx)
+print(~rx, ~Perm.R, Perm.R in rx, Perm.W in rx, list(rx), len(rx), bool(rx), bool(Perm.NONE), Perm(0), Perm.R & Perm.W, Perm.RW ^ Perm.R, rx == Perm(5), {rx: 1}[Perm(5)])
+print(Perm['RW'], list(Perm.__members__), Perm(7), repr(~Perm.NONE), isinstance(rx, Perm), rx & ~Perm.X, copy.deepcopy([rx])[0] is rx)
+for bad in (lambda: Perm(8), lambda: Perm('R'), lambda: Perm.R | 1, lambda: 1 in Perm.R, lambda: Perm(-9), lambda: Perm(-1)): attempt(bad)
+class Bits(IntFlag):
+    A = 1
+    B = 4
+ab = Bits.A | Bits.B
+print(ab, repr(ab), ab + 1, ab == 5, Bits.A | 8, repr(Bits.A | 8), repr(Bits(2)), repr(~Bits.A), Bits.A & 3, isinstance(ab, int), list(ab), 8 | Bits.A, f'{ab}', repr(Bits(0)))
+class Gaps(Flag):
+    LOW = 3
+    HIGH = 8
+print(list(Gaps), Gaps(3), repr(Gaps(11)), Gaps.LOW | Gaps.HIGH, ~Gaps.HIGH)
+attempt(lambda: Gaps(1))
+attempt(lambda: Gaps(4))
+class Color(Enum):
+    RED = 1
+    ALIAS = 1
+print(list(Color), Color(1))
+match rx:
+    case Perm.R: print('R')
+    case x if Perm.X in x: print('has X')

@@ -3,6 +3,7 @@
 //!
 //! Nothing here knows of users: neither their code nor what they pay.
 
+pub mod attention;
 pub mod number;
 mod probe;
 mod products;

@@ -121,7 +121,8 @@ fn least(kind: Kind) -> f64 {
 }
 
 /// Lets queries attend to keys: `[rows, heads, length, head_dim]` and `[rows, key_heads, past + length, head_dim]`.
-/// Returns `[rows, length, heads · head_dim]` and, for `eager`, the weights `[rows, heads, length, past + length]`.
+/// Returns `[rows, length, heads · head_dim]` and, for `eager`, the weights `[rows, heads, length, past + length]`. `rest` is called
+/// now and then, where it takes long.
 ///
 /// # Errors
 /// When the shapes do not fit each other.
@@ -132,6 +133,7 @@ pub fn attend(
     value: &Tensor,
     mask: Option<&Tensor>,
     scores: &Scores,
+    rest: &dyn Fn(),
 ) -> Result<(Tensor, Option<Tensor>), TchError> {
     let size = query.size();
     let &[rows, heads, length, head] = size.as_slice() else {
@@ -141,28 +143,8 @@ pub fn attend(
     let beyond = kernels::is_half(query.f_kind()?) && query.device() == Device::Cpu && head % kernels::STEP != 0;
     let own = |tensor: &Tensor| if beyond { tensor.f_contiguous() } else { Ok(tensor.shallow_clone()) };
     let (query, key, value) = (&own(query)?, &own(key)?, &own(value)?);
-    let groups = groups(query, key);
     let (attended, weights) = match attention {
-        Attention::Sdpa => {
-            let past = key.size().get(2).copied().unwrap_or(length) - length;
-            // PyTorch's causal mode counts from the first key.
-            let made = if length > 1 && past > 0 && mask.is_none() {
-                Some(Extent { rows, length, past, window: None }.visible(None, query.device())?)
-            } else {
-                None
-            };
-            let mask = mask.or(made.as_ref());
-            let causal = length > 1 && mask.is_none();
-            // The fused kernels take grouped heads only without a mask.
-            let fused = groups > 1 && mask.is_none() && head <= 256;
-            let attended = if fused || groups == 1 {
-                Tensor::f_scaled_dot_product_attention(query, key, value, mask, 0.0, causal, scores.scaling, fused)?
-            } else {
-                let (key, value) = (repeat(key, groups)?, repeat(value, groups)?);
-                Tensor::f_scaled_dot_product_attention(query, &key, &value, mask, 0.0, causal, scores.scaling, false)?
-            };
-            (attended, None)
-        }
+        Attention::Sdpa => (kernels::attention::attend([query, key, value], mask, scores.scaling, rest)?, None),
         Attention::Eager => {
             let weights = weigh(query, key, value, mask, scores)?;
             return Ok((mix(&weights, value)?, Some(weights)));

@@ -180,7 +180,7 @@ impl Shared {
         }
         let (keys, values) = self.seen(pass, at, run, keys, values)?;
         let attention = self.attention.get(run.first).copied().unwrap_or_default();
-        Ok(attend(attention, &query, &keys, &values, self.mask(at.kind, run.first), scores)?)
+        Ok(attend(attention, &query, &keys, &values, self.mask(at.kind, run.first), scores, &|| pass.rest())?)
     }
 
     /// Puts a run's new keys and values into its caches, and returns those that its queries may see.

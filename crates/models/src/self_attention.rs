@@ -283,7 +283,8 @@ impl Steps<'_> {
             for (part, (query, keys)) in query.iter().zip(&keys).enumerate() {
                 let values = values.get(part).ok_or_else(no_part)?;
                 let mask = shared.mask(self.at.kind, part);
-                let (attended, weights) = pass.paid(part, || Ok(attend(kind, query, keys, values, mask, scores)?))?;
+                let (attended, weights) =
+                    pass.paid(part, || Ok(attend(kind, query, keys, values, mask, scores, &|| ())?))?;
                 all.push((by_head(part, attended)?, weights));
             }
         }

@@ -30,7 +30,7 @@ const STACK_SPARE: usize = 48 << 20;
 /// Text that is too large, does not parse, or uses syntax that the evaluator lacks.
 pub fn block(source: &Source, limits: &Limits) -> Result<Rc<Code>, SyntaxError> {
     let name = if source.function.is_empty() { "<module>" } else { &source.function };
-    root(name, &text_of(&source.text, &source.filename, 1), limits)
+    root(name, &text_of(&source.text, &source.filename, 1), None, limits)
 }
 
 /// Lowers a module of the server's own library.
@@ -39,7 +39,17 @@ pub fn block(source: &Source, limits: &Limits) -> Result<Rc<Code>, SyntaxError> 
 /// As [`block`].
 pub fn library(name: &str, text: &str) -> Result<Rc<Code>, SyntaxError> {
     let text = Text { filename: format!("<{name}>").into(), text: text.into(), first_line: 1, hidden: true };
-    root("<module>", &Rc::new(text), &Limits::default())
+    root("<module>", &Rc::new(text), None, &Limits::default())
+}
+
+/// Lowers a text that the server's own library has written, whose functions belong to `owner`.
+///
+/// # Errors
+/// As [`block`].
+pub fn written(owner: &str, text: &str) -> Result<Rc<Code>, SyntaxError> {
+    let text = Text { filename: "<string>".into(), text: text.into(), first_line: 1, hidden: true };
+    let owner = Rc::new(ir::Qualifier::new(None, owner, false));
+    root("<module>", &Rc::new(text), Some(owner), &Limits::default())
 }
 
 /// Lowers one function or lambda from its own source, which stands at `line` of `filename`.
@@ -71,9 +81,14 @@ pub fn function(
 }
 
 /// Lowers a whole text, whose names are its own.
-fn root(name: &str, text: &Rc<Text>, limits: &Limits) -> Result<Rc<Code>, SyntaxError> {
+fn root(
+    name: &str,
+    text: &Rc<Text>,
+    around: Option<Rc<ir::Qualifier>>,
+    limits: &Limits,
+) -> Result<Rc<Code>, SyntaxError> {
     with_tree(text, limits, |tree, lines| {
-        let mut lower = Lower { text, lines, scopes: Scopes::default(), around: None, loops: 0 };
+        let mut lower = Lower { text, lines, scopes: Scopes::default(), around, loops: 0 };
         lower.scopes.enter(Scope::Root);
         let body = lower.body(&tree.body)?;
         Ok(lower.code(name, body, ir::Parameters::default(), None, 1))

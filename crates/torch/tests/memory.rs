@@ -97,6 +97,47 @@ fn what_is_freed_is_given_back() {
 }
 
 #[test]
+fn what_is_recorded_for_gradients_is_paid_for() {
+    let begin = "a = torch.ones(1, requires_grad=True)\nx = a * 1\n";
+    for code in [
+        "while True:\n    x = x + 1",
+        "while True:\n    x = x * a",
+        "while True:\n    x = x[:1]",
+        "while True:\n    x[0] = a[0]",
+        "while True:\n    x.mul_(a)",
+        "while True:\n    x = x.expand(50).unbind()[7].view(1)",
+        "while True:\n    x, = torch.autograd.grad(x * x * a, a, create_graph=True)",
+        "while True:\n    (a.grad * a if a.grad is not None else x * x).backward(create_graph=True, retain_graph=True)",
+    ] {
+        let (machine, outcome) = run(&format!("{begin}{code}"));
+        assert_eq!(outcome, Err(Some(Fatal::Tensors)), "{code}");
+        machine.teardown();
+        drop(machine);
+    }
+}
+
+#[test]
+fn what_was_recorded_is_given_back() {
+    let (machine, outcome) = run("from torch import nn
+model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 1))
+for _ in range(200):
+    loss = (model(torch.ones(3, 4)) - 1).pow(2).mean()
+    model.zero_grad()
+    loss.backward()
+    with torch.no_grad():
+        for p in model.parameters():
+            p -= 0.1 * p.grad
+del model, loss, p");
+    assert_eq!(outcome, Ok(()));
+    // What is freed is counted at the next operation.
+    let code = "import torch\ntorch.ones(1)";
+    let source = Source { text: code.into(), filename: "case".into(), function: "<module>".into() };
+    let block = Frame::root(&machine, &source, Vec::new(), Vec::new()).unwrap();
+    assert!(matches!(Coroutine::of_block(&machine, block).resume(None), Step::Done(Ok(_))));
+    assert!(machine.tensor_bytes() < 4096, "{} bytes still charged", machine.tensor_bytes());
+}
+
+#[test]
 fn views_cost_nothing() {
     let (machine, outcome) = run("x = torch.ones(10**6)\nkept = [x.view(-1)[i:] for i in range(500)]");
     assert_eq!(outcome, Ok(()));

@@ -41,6 +41,9 @@ impl Coroutine {
             if let Err(raise) = &result {
                 describe(&handle, raise).await;
             }
+            if !matches!(&result, Err(raise) if raise.as_fatal().is_some()) {
+                handle.close_abandoned().await?;
+            }
             result
         });
         Self { machine: machine.clone(), mailbox: Rc::default(), future: Some(future) }

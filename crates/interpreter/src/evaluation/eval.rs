@@ -52,7 +52,11 @@ pub(crate) async fn run_block(machine: &Machine, block: &Block) -> Result<Value,
 /// Runs a function's body in its frame.
 pub(crate) async fn run_function(machine: &Machine, code: &Rc<Code>, frame: &Rc<Frame>) -> Result<Value, Raise> {
     let run = Run { machine, frame };
-    match run.body(&code.body)?.get().await? {
+    let flow = run.body(&code.body)?.get().await?;
+    if machine.has_abandoned() {
+        machine.close_abandoned().await?;
+    }
+    match flow {
         Flow::Return(value) => Ok(value),
         _ => Ok(Value::None),
     }

@@ -203,12 +203,28 @@ fn simple(value: &Value) -> Result<Option<String>, Raise> {
     }))
 }
 
-/// Returns what `id` and default `repr`s show: a number that tells objects apart, and no address of this process.
+/// Returns what `id` and default `repr`s show: a number that no two objects have at one time, and no address of this process.
 pub fn id(value: &Value) -> i64 {
     use std::hash::{DefaultHasher, Hash, Hasher};
-    let mut hasher = DefaultHasher::new();
-    value.identity().hash(&mut hasher);
-    (hasher.finish() >> 17) as i64 & !0xf
+    let number = match value.identity() {
+        Identity::Place(place) if place as u64 >> 48 == 0 => scattered(place as u64 >> 4),
+        // What is one object by its value lies where nothing else does.
+        other => {
+            let mut hasher = DefaultHasher::new();
+            other.hash(&mut hasher);
+            (hasher.finish() & PLACES) | (PLACES + 1)
+        }
+    };
+    (number << 4) as i64
+}
+
+/// Places that are multiples of 16, which all objects lie at.
+const PLACES: u64 = (1 << 44) - 1;
+
+/// Gives each place another, one to one.
+fn scattered(place: u64) -> u64 {
+    let once = place.wrapping_mul(0x9e37_79b9_7f4a_7c15) & PLACES;
+    (once ^ (once >> 22)).wrapping_mul(0xbf58_476d_1ce4_e5b9) & PLACES
 }
 
 fn address(value: &Value) -> String {
@@ -522,5 +538,22 @@ async fn exception_text(machine: &Machine, instance: &Instance) -> Result<String
             Ok(format!("[Errno {}] {}", str(machine, number).await?, str(machine, text).await?))
         }
         _ => repr(machine, &Value::tuple(args)).await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_places_get_one_number() {
+        // As a heap lies: close together, in two regions far apart. Hashed to so many bits, some of them would be alike.
+        let near = (0..1 << 20).map(|at| 0x5_5aa0_0000_0000 / 16 + at);
+        let far = (0..1 << 20).map(|at| 0x7fff_0000_0000 / 16 + 3 * at);
+        let places: HashSet<u64> = near.chain(far).map(scattered).collect();
+        assert_eq!(places.len(), 1 << 21);
+        assert!(places.iter().all(|place| *place <= PLACES));
     }
 }

@@ -13,7 +13,6 @@ mod lazy;
 mod math;
 mod operator;
 mod re;
-mod signature;
 pub mod typing;
 mod written;
 

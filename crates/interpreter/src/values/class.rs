@@ -243,15 +243,16 @@ impl Class {
     /// Returns the members of an enumeration in order, without aliases; `None` for other classes.
     pub fn members(self: &Rc<Self>) -> Option<Vec<Value>> {
         let Value::Dict(members) = self.find(MEMBERS)? else { return None };
-        let mut found: Vec<Value> = Vec::new();
-        for (name, member) in members.entries() {
-            // An alias is the member under another name.
-            let own = matches!(&member, Value::Instance(member) if member.own("_name_").is_some_and(|own| own.as_str() == name.as_str()));
-            if own {
-                found.push(member);
-            }
-        }
-        Some(found)
+        let flags = self.find("_spare_bits_").is_some();
+        // An alias is the member under another name; of flags, those of several bits or none stand for others.
+        let own = |name: &Value, member: &Value| {
+            let Value::Instance(member) = member else { return false };
+            let bits =
+                || member.own("_value_").and_then(|value| value.as_int()).is_none_or(|bits| bits.count_ones() == 1);
+            member.own("_name_").is_some_and(|own| own.as_str() == name.as_str()) && (!flags || bits())
+        };
+        let members = members.entries().into_iter();
+        Some(members.filter(|(name, member)| own(name, member)).map(|(_, member)| member).collect())
     }
 
     /// Unbinds an attribute of this very class.

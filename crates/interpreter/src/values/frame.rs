@@ -38,7 +38,7 @@ pub struct Frame {
     pub(crate) position: Cell<Span>,
     /// Where `yield` goes, in the frame of a generator.
     pub(crate) channel: Option<Rc<Channel>>,
-    _charge: Charge,
+    charge: Charge,
 }
 
 /// Bytes charged for a frame with the future of the call that it belongs to, and for each of its variables.
@@ -86,6 +86,14 @@ impl Frame {
         Ok(Block { code: body, frame })
     }
 
+    /// Charges for code that lives as long as the frame, where no request pays for it.
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub(crate) fn cover_code(&self, bytes: u64) -> Result<(), Raise> {
+        self.charge.add(&self.machine, bytes)
+    }
+
     /// Makes the module around a function that came alone.
     pub(crate) fn around(machine: &Machine, code: Rc<Code>, globals: Globals) -> Result<Rc<Self>, Raise> {
         Self::make(machine, code, None, globals, true, None)
@@ -128,7 +136,7 @@ impl Frame {
             forks: RefCell::default(),
             position: Cell::default(),
             channel,
-            _charge: charge,
+            charge,
         });
         machine.register(Cyclic::Frame(Rc::downgrade(&frame)));
         Ok(frame)
@@ -149,7 +157,7 @@ impl Frame {
             forks: RefCell::default(),
             position: self.position.clone(),
             channel: self.channel.clone(),
-            _charge: Charge::default(),
+            charge: Charge::default(),
         });
         self.machine.register(Cyclic::Frame(Rc::downgrade(&frame)));
         self.forks.borrow_mut().push(Rc::downgrade(&frame));

@@ -16,10 +16,11 @@ use crate::values::value::Value;
 
 /// A suspended function, resumed for one value at a time.
 pub struct Generator {
+    machine: Machine,
     name: Rc<str>,
     channel: Rc<Channel>,
     state: RefCell<State>,
-    _charge: Charge,
+    charge: Charge,
 }
 
 /// Bytes charged for a generator and its suspended code.
@@ -51,7 +52,7 @@ impl Generator {
     ) -> Result<Self, Raise> {
         let charge = Charge::default();
         charge.cover(machine, GENERATOR)?;
-        Ok(Self { name, channel, state: RefCell::new(State::Suspended(body)), _charge: charge })
+        Ok(Self { machine: machine.clone(), name, channel, state: RefCell::new(State::Suspended(body)), charge })
     }
 
     /// Returns the function's name.
@@ -201,6 +202,15 @@ impl Drop for Generator {
     fn drop(&mut self) {
         // A generator that waits inside others drops as deep as it was resumed.
         let state = std::mem::replace(self.state.get_mut(), State::Ended);
+        if self.channel.guards.get() > 0
+            && matches!(state, State::Suspended(_))
+            && !self.channel.abandoned.replace(true)
+        {
+            let (name, channel) = (Rc::clone(&self.name), Rc::clone(&self.channel));
+            let (machine, charge) = (self.machine.clone(), std::mem::take(&mut self.charge));
+            self.machine.abandon(Self { machine, name, channel, state: RefCell::new(state), charge });
+            return;
+        }
         grow(|| drop(state));
     }
 }
@@ -227,9 +237,27 @@ pub(crate) struct Channel {
     started: Cell<bool>,
     yielded: RefCell<Option<Value>>,
     sent: RefCell<Option<Result<Value, Raise>>>,
+    /// What the body is inside of that does something when it ends.
+    guards: Cell<u32>,
+    /// Nobody can resume it any more.
+    abandoned: Cell<bool>,
+}
+
+/// While it lives, a generator's body is inside a `try` or `with`.
+pub(crate) struct Guard(Rc<Channel>);
+
+impl Drop for Guard {
+    fn drop(&mut self) {
+        self.0.guards.update(|guards| guards - 1);
+    }
 }
 
 impl Channel {
+    pub(crate) fn guard(self: &Rc<Self>) -> Guard {
+        self.guards.update(|guards| guards + 1);
+        Guard(Rc::clone(self))
+    }
+
     /// Hands out a value and resolves to what `send` or `throw` hands in.
     pub(crate) async fn yields(&self, value: Value) -> Result<Value, Raise> {
         let mut value = Some(value);

@@ -2,7 +2,7 @@
 
 use std::any::{Any, TypeId};
 use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -16,6 +16,7 @@ use futures::future::LocalBoxFuture;
 use crate::values::effect::{Effect, Use};
 use crate::values::exceptions::Kind;
 use crate::values::frame::Frame;
+use crate::values::generator::Generator;
 use crate::values::host::{Args, HostResult, Outcome, Request};
 use crate::values::language::Language;
 use crate::values::pool::{Pool, Share, Short};
@@ -129,6 +130,9 @@ struct Inner {
     idle: Rc<Mailbox>,
     /// What may be part of a cycle of references.
     cyclic: RefCell<Vec<Cyclic>>,
+    /// Generators that nobody can resume any more, and that have something to do before they end.
+    abandoned: RefCell<VecDeque<Generator>>,
+    torn_down: Cell<bool>,
     line: RefCell<String>,
     watch: OnceCell<Rc<dyn Watch>>,
 }
@@ -160,6 +164,8 @@ impl Machine {
             switches: Rc::default(),
             idle: Rc::default(),
             cyclic: RefCell::new(Vec::new()),
+            abandoned: RefCell::default(),
+            torn_down: Cell::new(false),
             line: RefCell::new(String::new()),
             watch: OnceCell::new(),
         }))
@@ -514,10 +520,46 @@ impl Machine {
         }
     }
 
+    /// Takes a generator that was let go of inside a `try` or `with`.
+    pub(crate) fn abandon(&self, generator: Generator) {
+        if !self.0.torn_down.get() && self.0.stopped.get().is_none() {
+            self.0.abandoned.borrow_mut().push_back(generator);
+        }
+    }
+
+    /// Says whether there is something for [`Machine::close_abandoned`] to do.
+    #[inline]
+    pub(crate) fn has_abandoned(&self) -> bool {
+        !self.0.abandoned.borrow().is_empty()
+    }
+
+    /// Has generators that were let go of do what is left for them. CPython does it when it lets go of one; here it is done
+    /// before the next statement. What they raise nobody hears of.
+    ///
+    /// # Errors
+    /// Fatal alone.
+    pub(crate) async fn close_abandoned(&self) -> Result<(), Raise> {
+        loop {
+            let Some(generator) = self.0.abandoned.borrow_mut().pop_front() else { return Ok(()) };
+            let closed = match Rc::new(generator).close(self) {
+                Ok(outcome) => self.settle(outcome).await,
+                Err(raise) => Err(raise),
+            };
+            if let Err(raise) = closed
+                && raise.as_fatal().is_some()
+            {
+                return Err(raise);
+            }
+        }
+    }
+
     /// Empties every frame and what is reached from it, so that no cycle of references outlives the job. Results must
     /// have been taken out before, and nothing may run afterwards.
     pub fn teardown(&self) {
         self.flush();
+        self.0.torn_down.set(true);
+        let abandoned = std::mem::take(&mut *self.0.abandoned.borrow_mut());
+        drop(abandoned);
         self.0.idle.handled.borrow_mut().clear();
         let extensions = std::mem::take(&mut *self.0.extensions.borrow_mut());
         drop(extensions);

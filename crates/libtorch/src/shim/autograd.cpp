@@ -11,6 +11,7 @@
 #include <torch/csrc/autograd/functions/utils.h>
 #include <torch/csrc/autograd/saved_variable.h>
 
+#include <algorithm>
 #include <cmath>
 #include <functional>
 #include <memory>
@@ -181,6 +182,14 @@ void each_node(const torch::autograd::variable_list& roots, Visit visit) {
   }
 }
 
+torch::autograd::variable_list leaves_of(const torch::autograd::variable_list& roots) {
+  torch::autograd::variable_list leaves;
+  each_node(roots, [&](torch::autograd::Node* node) {
+    if (auto* leaf = dynamic_cast<torch::autograd::AccumulateGrad*>(node)) leaves.push_back(leaf->variable);
+  });
+  return leaves;
+}
+
 // The sizes of what comes to a node by an edge; none where they are not plain numbers.
 std::vector<double> sizes_of(const torch::autograd::Node& node, uint32_t place) {
   std::vector<double> sizes;
@@ -294,10 +303,7 @@ bool vt_remove_hook(const void* tensor, unsigned handle, Error* error) {
 // Lists the leaves that outputs were computed from, malloc'ed.
 bool vt_leaves(const void* const* outputs, size_t output_count, void*** results, size_t* result_count, Error* error) {
   return guarded(error, [&] {
-    std::vector<at::Tensor> leaves;
-    each_node(tensors_of(outputs, output_count), [&](torch::autograd::Node* node) {
-      if (auto* leaf = dynamic_cast<torch::autograd::AccumulateGrad*>(node)) leaves.push_back(leaf->variable);
-    });
+    const auto leaves = leaves_of(tensors_of(outputs, output_count));
     auto** data = static_cast<void**>(std::calloc(std::max<size_t>(leaves.size(), 1), sizeof(void*)));
     if (data == nullptr) throw std::bad_alloc();
     for (size_t i = 0; i < leaves.size(); i++) data[i] = owned(leaves[i]);
@@ -341,9 +347,13 @@ bool vt_gradients(const void* const* outputs, const void* const* seeds, size_t o
     OneThread one_thread;
     if (accumulate) {
       torch::autograd::backward(roots, given, retain_graph, create_graph, wanted);
+      if (!create_graph) return;
+      for (const auto& leaf : leaves_of(roots)) pay_for_graph(leaf.grad());
+      for (const auto& tensor : wanted) pay_for_graph(tensor.grad());
       return;
     }
     auto gradients = torch::autograd::grad(roots, wanted, given, retain_graph, create_graph, allow_unused);
+    if (create_graph) std::for_each(gradients.begin(), gradients.end(), pay_for_graph);
     auto** data = static_cast<void**>(std::calloc(std::max<size_t>(gradients.size(), 1), sizeof(void*)));
     if (data == nullptr) throw std::bad_alloc();
     for (size_t i = 0; i < gradients.size(); i++) data[i] = owned(gradients[i]);

@@ -74,6 +74,20 @@ void* owned(const at::Tensor& tensor) { return tensor.defined() ? new at::Tensor
 
 }  // namespace
 
+// Who pays for memory, and what is told when it is freed: nothing where nobody pays.
+struct Account {
+  void* account = nullptr;
+  Reserve reserve = nullptr;
+  Release release = nullptr;
+};
+
+// Asks the thread's payer for bytes, which whoever gets the account gives back one day, on whichever thread. Throws where
+// they are refused.
+Account pay_for(size_t bytes);
+
+// Has the thread's payer pay for each node that a tensor's gradient goes through and that nobody pays for yet.
+void pay_for_graph(const at::Tensor& tensor);
+
 // Counts what devices give out, too, from now on.
 void count_device_memory();
 

@@ -19,12 +19,6 @@
 
 namespace {
 
-struct Account {
-  void* account = nullptr;
-  Reserve reserve = nullptr;
-  Release release = nullptr;
-};
-
 thread_local Account current_account;
 
 // What stands before each block of memory. One cache line, so that the block keeps libtorch's alignment.
@@ -92,12 +86,7 @@ class AccountedAllocator final : public c10::Allocator {
   c10::DataPtr allocate(size_t bytes) override {
     const c10::Device cpu(c10::DeviceType::CPU);
     if (bytes == 0) return {nullptr, nullptr, &release_block, cpu};
-    Account account = current_account;
-    if (account.reserve != nullptr) {
-      const Reserved reserved = account.reserve(account.account, bytes);
-      TORCH_CHECK_WITH(OutOfMemoryError, reserved != RESERVED_NO, "tensor memory of this job is used up");
-      if (reserved == RESERVED_UNPAID) account = {};
-    }
+    Account account = pay_for(bytes);
     try {
       void* data = take(bytes, account) + 1;
       return {data, data, &release_block, cpu};
@@ -171,6 +160,14 @@ void listen_to_devices() {
 }  // namespace
 
 void count_device_memory() { has_devices = true; }
+
+Account pay_for(size_t bytes) {
+  Account account = current_account;
+  if (account.reserve == nullptr) return {};
+  const Reserved reserved = account.reserve(account.account, bytes);
+  TORCH_CHECK_WITH(OutOfMemoryError, reserved != RESERVED_NO, "tensor memory of this job is used up");
+  return reserved == RESERVED_UNPAID ? Account{} : account;
+}
 
 Lasting::Lasting() { lasting = true; }
 Lasting::~Lasting() { lasting = false; }

@@ -151,6 +151,12 @@ Datum result_of(const c10::IValue& value) {
   return datum;
 }
 
+void pay_for_graphs(const c10::IValue& result) {
+  if (result.isTensor()) return pay_for_graph(result.toTensor());
+  if (!result.isTensorList()) return;
+  for (const at::Tensor& tensor : result.toTensorVector()) pay_for_graph(tensor);
+}
+
 // Sets autocast for a kind of device, and puts back what was set.
 class Cast {
  public:
@@ -336,6 +342,9 @@ bool vt_call(size_t handle, const Datum* arguments, size_t count, Mode mode, at:
     } else {
       with_default_generator(lent, [&] { op.callBoxed(&stack); });
     }
+    if (mode.gradients) {
+      for (const auto& result : stack) pay_for_graphs(result);
+    }
     auto* data = static_cast<Datum*>(std::calloc(std::max<size_t>(stack.size(), 1), sizeof(Datum)));
     if (data == nullptr) throw std::bad_alloc();
     for (size_t i = 0; i < stack.size(); i++) data[i] = result_of(stack[i]);
@@ -498,7 +507,9 @@ void* vt_get_item(const void* tensor, const Datum* indices, size_t count, Mode m
   void* made = nullptr;
   guarded(error, [&] {
     Under under(mode);
-    made = new at::Tensor(at::indexing::get_item(tensor_of(tensor), indices_of(indices, count)));
+    at::Tensor item = at::indexing::get_item(tensor_of(tensor), indices_of(indices, count));
+    pay_for_graph(item);
+    made = owned(item);
   });
   return made;
 }
@@ -516,6 +527,7 @@ bool vt_set_item(const void* tensor, const Datum* indices, size_t count, const D
       from = at::indexing::scalarToTensor(number(*value, value->tag).toScalar(), self.options(), self.device());
     }
     at::indexing::set_item(self, indices_of(indices, count), from);
+    pay_for_graph(self);
   });
 }
 }

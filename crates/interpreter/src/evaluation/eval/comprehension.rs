@@ -78,6 +78,9 @@ impl<'a> Run<'a> {
     async fn loops(self, loops: &'a [Loop], iterator: Value, sink: &Sink<'a>, span: Span) -> Result<(), Raise> {
         let Some((outer, inner)) = loops.split_first() else { return Ok(()) };
         'elements: loop {
+            if self.machine.has_abandoned() {
+                self.machine.close_abandoned().await?;
+            }
             self.at(span);
             let Some(value) = self.advance(&iterator).await? else { return Ok(()) };
             self.machine.charge_fuel(1)?;

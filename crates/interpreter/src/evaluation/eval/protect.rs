@@ -1,5 +1,6 @@
 //! Runs `with`, `try` and `raise`.
 
+use std::any::Any;
 use std::rc::Rc;
 
 use program::ir::{self, Body, Expr, Span, Target};
@@ -7,6 +8,7 @@ use program::ir::{self, Body, Expr, Span, Target};
 use super::{Flow, Run, to_raise};
 use crate::evaluation::{attribute, operators};
 use crate::values::frame::Frame;
+use crate::values::generator::{Channel, Guard};
 use crate::values::host::{Args, Block, Capture, HostObject, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
@@ -84,8 +86,14 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Tells who watches, and the generator whose body this is, that something is to be done when what follows ends.
+    fn guard(self) -> (Option<Box<dyn Any>>, Option<Guard>) {
+        let watched = self.machine.open(self.frame, Compound::Guard);
+        (watched, self.frame.channel.as_ref().map(Channel::guard))
+    }
+
     async fn managed_body(self, target: Option<&'a Target>, value: Value, body: &'a Body) -> Result<Flow, Raise> {
-        let _guard = self.machine.open(self.frame, Compound::Guard);
+        let _guard = self.guard();
         if let Some(target) = target {
             self.traced(self.store(target, value))?.get().await?;
         }
@@ -110,7 +118,7 @@ impl<'a> Run<'a> {
         block: Block,
         span: Span,
     ) -> Result<Flow, Raise> {
-        let _guard = self.machine.open(self.frame, Compound::Guard);
+        let _guard = self.guard();
         let entered = match Rc::clone(host).enter(self.machine).map_err(|raise| self.pass(raise))? {
             Outcome::NotImplemented => {
                 let name = host.type_name();
@@ -147,7 +155,7 @@ impl<'a> Run<'a> {
     }
 
     pub(super) async fn try_statement(self, node: &'a ir::Try) -> Result<Flow, Raise> {
-        let _guard = self.machine.open(self.frame, Compound::Guard);
+        let _guard = self.guard();
         let result = self.guarded(node).await;
         if node.finally.statements.is_empty() {
             return result;

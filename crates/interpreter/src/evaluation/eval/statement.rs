@@ -48,6 +48,16 @@ impl<'a> Run<'a> {
     }
 
     fn statement(self, statement: &'a Statement) -> Ran<'a> {
+        if self.machine.has_abandoned() {
+            return Ok(Now::later(async move {
+                self.machine.close_abandoned().await.map_err(|raise| self.pass(raise))?;
+                self.go_on(statement)?.get().await
+            }));
+        }
+        self.go_on(statement)
+    }
+
+    fn go_on(self, statement: &'a Statement) -> Ran<'a> {
         self.at(statement.span);
         if let Err(raise) = self.machine.charge_fuel(1) {
             return Err(self.pass(raise));

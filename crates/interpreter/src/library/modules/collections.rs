@@ -2,8 +2,8 @@
 
 use crate::evaluation::operators;
 use crate::library::modules::deque::DequeType;
-use crate::library::modules::written::Written;
-use crate::library::modules::{Members, import, signature};
+use crate::library::modules::written::{self, Written};
+use crate::library::modules::{Members, import};
 use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
@@ -13,7 +13,7 @@ use crate::values::value::Value;
 pub const COLLECTIONS: Written = Written { text: include_str!("../python/collections.py"), natives };
 
 fn natives(machine: &Machine) -> Result<Members, Raise> {
-    let mut natives = signature::natives();
+    let mut natives = written::writer();
     natives.extend([
         ("Counter", Value::Type(Type::Counter)),
         ("OrderedDict", Value::Type(Type::OrderedDict)),

@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
-use crate::evaluation::operators::{self, later};
-use crate::library::modules::written::Written;
-use crate::library::modules::{operator, signature};
+use crate::evaluation::operators::later;
+use crate::library::modules::operator;
+use crate::library::modules::written::{self, Written};
 use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
@@ -13,9 +13,9 @@ use crate::values::value::Value;
 pub const DATACLASSES: Written = Written {
     text: include_str!("../python/dataclasses.py"),
     natives: |_| {
-        let mut natives = signature::natives();
+        let mut natives = written::writer();
         natives.extend([
-            ("_assigner", Value::native("_assigner", assigner)),
+            ("_set", Value::native("_set", set)),
             ("_attrgetter", Value::native("_attrgetter", operator::attrgetter)),
             (
                 "_operator",
@@ -32,44 +32,16 @@ pub const DATACLASSES: Written = Written {
     },
 };
 
-/// Makes what gives an object those attributes that a dict has, in the order of a list; past `__setattr__` where the
-/// class is frozen.
-fn assigner(machine: &Machine, args: Args) -> HostResult {
-    let [names, frozen] = args.bind("_assigner", ["names", "frozen"], 2)?;
-    let names: Rc<[Rc<str>]> = match names {
-        Some(Value::List(names)) => {
-            machine.charge_fuel(names.len() as u64)?;
-            let name = |name: Value| match name {
-                Value::Str(name) => Some(name),
-                _ => None,
-            };
-            names.to_vec().into_iter().filter_map(name).collect()
-        }
-        _ => return Err(Raise::type_error("_assigner() takes a list of names")),
+/// Sets an attribute past a program's `__setattr__`.
+fn set(machine: &Machine, args: Args) -> HostResult {
+    let [object, Value::Str(name), value] = &args.between("_set", 3, 3)?[..] else {
+        return Err(Raise::type_error("_set() takes an object, a name and a value"));
     };
-    let frozen = operators::truth_sync(machine, &frozen.unwrap_or(Value::None))?;
-    Ok(Value::native("assign", move |machine, args| {
-        let [object, Value::Dict(given)] = &args.between("assign", 2, 2)?[..] else {
-            return Err(Raise::type_error("assign() takes an object and a dict"));
-        };
-        if let (true, Value::Instance(instance)) = (frozen, object) {
-            for name in names.iter() {
-                if let Some(value) = given.get_string(name) {
-                    instance.set(Rc::clone(name), value);
-                }
-            }
-            instance.cover(machine)?;
-            return Ok(Value::None.into());
-        }
-        let (machine, object, given, names) = (machine.clone(), object.clone(), Rc::clone(given), Rc::clone(&names));
-        later(async move {
-            for name in names.iter() {
-                if let Some(value) = given.get_string(name) {
-                    machine.set_attribute(&object, name, value).await?;
-                }
-            }
-            Ok(Value::None)
-        })
-    })
-    .into())
+    let Value::Instance(instance) = object else {
+        let (machine, object, name, value) = (machine.clone(), object.clone(), Rc::clone(name), value.clone());
+        return later(async move { machine.set_attribute(&object, &name, value).await.map(|()| Value::None) });
+    };
+    instance.set(Rc::clone(name), value.clone());
+    instance.cover(machine)?;
+    Ok(Value::None.into())
 }

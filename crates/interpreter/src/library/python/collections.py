@@ -37,14 +37,12 @@ def namedtuple(typename, field_names, *, rename=False, defaults=None, module=Non
 
 def _equip(cls, names, defaults):
     """Gives a class below tuple its fields."""
-    bind = _signature(f"{cls.__name__}.__new__", ["_cls", *names], [], defaults)
-
-    def __new__(_cls, /, *args, **kwargs):
-        if kwargs or len(args) != len(names):
-            _cls, *args = bind((_cls, *args), kwargs).values()
-        return tuple.__new__(_cls, args)
-
-    cls.__new__ = __new__
+    if not all([name.isidentifier() for name in names]):
+        raise ValueError(f"Field names must be valid identifiers: {names!r}")
+    known = {f"_default_{name}": value for name, value in defaults.items()}
+    asked = "".join([f", {name}=_default_{name}" if name in defaults else f", {name}" for name in names])
+    text = f"def __new__(_cls{asked}): return _new(_cls, [{', '.join(names)}])"
+    cls.__new__ = _write(cls.__name__, text, known | {"_new": tuple.__new__})
     cls._fields = cls.__match_args__ = tuple(names)
     cls._field_defaults = defaults
     if cls.__doc__ is None:

@@ -22,69 +22,17 @@ def copy(x):
     return _fill(made, attributes, [copy(value) for value in values])
 
 
-def deepcopy(x, memo=None):
-    copier = _COPIERS.get(type(x))
-    if copier is None:
-        parts = _parts(x)
-        if parts is None:
-            return x
-    memo = {} if memo is None else memo
-    if id(x) in memo:
-        return memo[id(x)]
-    if copier is not None:
-        made = copier(x, memo)
-    elif not parts:
-        made = _deque(x, memo) if isinstance(x, deque) else _clone(x)
-    elif hasattr(type(x), "__deepcopy__"):
-        made = x.__deepcopy__(memo)
-    elif hasattr(type(x), "_member_map_"):
-        return x
-    else:
-        made, attributes, values = parts
-        memo[id(x)] = made
-        values = [deepcopy(value, memo) for value in values]
-        _fill(made, {name: deepcopy(value, memo) for name, value in attributes.items()}, values)
-    memo[id(x)] = made
-    # What was copied stays, so that its place stays its own.
-    memo.setdefault(id(memo), []).append(x)
-    return made
-
-
-def _list(x, memo):
-    memo[id(x)] = made = []
-    for item in x:
-        made.append(deepcopy(item, memo))
-    return made
-
-
-def _tuple(x, memo):
-    made = [deepcopy(item, memo) for item in x]
-    # A tuple that holds itself, through a list, has been copied on the way.
-    if id(x) in memo:
-        return memo[id(x)]
-    for old, new in zip(x, made):
-        if old is not new:
-            return tuple(made)
-    return x
-
-
-def _dict(x, memo):
-    memo[id(x)] = made = x.copy()
-    made.clear()
-    for key, value in x.items():
-        made[deepcopy(key, memo)] = deepcopy(value, memo)
-    return made
-
-
-def _set(x, memo):
-    return type(x)([deepcopy(item, memo) for item in x])
-
-
-def _deque(x, memo):
+def _copied(x, memo):
+    """Copies an object of the server."""
+    if not isinstance(x, deque):
+        return _clone(x)
     memo[id(x)] = made = type(x)(maxlen=x.maxlen)
     for item in x:
         made.append(deepcopy(item, memo))
     return made
+
+
+deepcopy = _deepcopy(_copied)
 
 
 def _clone(x):
@@ -99,11 +47,6 @@ def _clone(x):
 
 
 _CONTAINERS = {list, dict, set, OrderedDict, defaultdict, Counter}
-_COPIERS = {
-    list: _list, tuple: _tuple, dict: _dict, OrderedDict: _dict, defaultdict: _dict, Counter: _dict, set: _set,
-    frozenset: _set,
-}
-
 
 def replace(obj, /, **changes):
     method = getattr(type(obj), "__replace__", None)

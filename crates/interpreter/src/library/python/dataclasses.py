@@ -255,32 +255,35 @@ def _is_optional(f):
 def _initializer(cls, taken, frozen, slots):
     asked = [f for f in taken if f.init]
     own = "__dataclass_self__" if "self" in [f.name for f in asked] else "self"
-    bind = _signature(
-        f"{cls.__qualname__}.__init__",
-        [own] + [f.name for f in asked if not f.kw_only],
-        [f.name for f in asked if f.kw_only],
-        {f.name: f.default for f in asked if _is_optional(f)},
-    )
-    # A default of what is no parameter is the class's attribute, which classes with slots do not keep.
-    fixed = {f.name: f.default for f in taken if slots and not f.init and f.default is not MISSING}
-    factories = [(f.name, f.default_factory) for f in taken if f.default_factory is not MISSING]
-    assign = _assigner([f.name for f in taken if f._field_type is _FIELD], frozen)
-    passed = [f.name for f in taken if f._field_type is _FIELD_INITVAR]
-    hooked = hasattr(cls, "__post_init__")
+    known, lines = {"__dataclass_set": _set, "__dataclass_missing": MISSING}, []
 
-    def __init__(*args, **kwargs):
-        given = bind(args, kwargs)
-        if fixed:
-            given.update(fixed)
-        for name, factory in factories:
-            if given.get(name, MISSING) is MISSING:
-                given[name] = factory()
-        self = given[own]
-        assign(self, given)
-        if hooked:
-            self.__post_init__(*[given[name] for name in passed])
+    def default(f):
+        known["__dataclass_default_" + f.name] = f.default
+        return "__dataclass_default_" + f.name
 
-    return __init__
+    for f in taken:
+        if not f.name.isidentifier():
+            raise TypeError(f"Field names must be valid identifiers: {f.name!r}")
+        value = f.name
+        if f.default_factory is not MISSING:
+            known["__dataclass_factory_" + f.name] = f.default_factory
+            made = f"__dataclass_factory_{f.name}()"
+            value = f"{made} if {f.name} is __dataclass_missing else {f.name}" if f.init else made
+        elif not f.init:
+            # The class's attribute, which classes with slots do not keep.
+            if not slots or f.default is MISSING:
+                continue
+            value = default(f)
+        if f._field_type is _FIELD:
+            lines.append(f"__dataclass_set({own}, {f.name!r}, {value})" if frozen else f"{own}.{f.name} = {value}")
+    if hasattr(cls, "__post_init__"):
+        passed = [f.name for f in taken if f._field_type is _FIELD_INITVAR]
+        lines.append(f"{own}.__post_init__({', '.join(passed)})")
+    named = [[f"{f.name}={default(f)}" if _is_optional(f) else f.name for f in asked if bool(f.kw_only) is kw_only]
+             for kw_only in (False, True)]
+    parameters = [own, *named[0], *(["*", *named[1]] if named[1] else [])]
+    text = f"def __init__({', '.join(parameters)}):\n  " + "\n  ".join(lines or ["pass"])
+    return _write(cls.__qualname__, text, known)
 
 
 def _writer(names):

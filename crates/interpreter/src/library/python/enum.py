@@ -1,8 +1,38 @@
-__all__ = ("Enum", "IntEnum", "StrEnum", "auto", "member", "nonmember", "unique")
+__all__ = ("Enum", "Flag", "IntEnum", "IntFlag", "StrEnum", "auto", "member", "nonmember", "unique")
 
 
 class auto:
-    pass
+    """A value to come. In CPython a class body sees it at once; here, what is computed of it comes when it has come."""
+
+    value = None
+
+    def _come(self, generate):
+        self.value = generate()
+        return self.value
+
+    def __or__(self, other):
+        return _Computed(lambda left, right: left | right, self, other)
+
+    def __and__(self, other):
+        return _Computed(lambda left, right: left & right, self, other)
+
+    def __xor__(self, other):
+        return _Computed(lambda left, right: left ^ right, self, other)
+
+    def __invert__(self):
+        return _Computed(lambda value: ~value, self)
+
+    __ror__, __rand__, __rxor__ = __or__, __and__, __xor__
+
+
+class _Computed(auto):
+    def __init__(self, compute, *operands):
+        self.compute, self.operands = compute, operands
+
+    def _come(self, generate):
+        values = [one._come(None) if isinstance(one, _Computed) else one.value if isinstance(one, auto) else one
+                  for one in self.operands]
+        return self.compute(*values)
 
 
 class member:
@@ -49,7 +79,7 @@ def _enumerate(cls):
         elif _is_hidden(name) or _is_part(value):
             continue
         if isinstance(value, auto):
-            value = cls._generate_next_value_(name, 1, len(members), values[:])
+            value = value._come(lambda: cls._generate_next_value_(name, 1, len(members), values[:]))
         made = _make(cls, kind, value)
         for known in members.values():
             if known._value_ == made._value_:
@@ -155,6 +185,120 @@ class StrEnum(str, Enum):
         return str.__str__(self)
 
 
+class Flag(Enum):
+    _spare_bits_ = "refused"
+
+    @staticmethod
+    def _generate_next_value_(name, start, count, last_values):
+        return 2 ** max(last_values).bit_length() if last_values else start
+
+    @classmethod
+    def _missing_(cls, value):
+        if isinstance(value, cls) or not isinstance(value, int):
+            return value if isinstance(value, cls) else None
+        if "_by_value_" not in cls.__dict__:
+            cls._by_value_ = {member._value_: member for member in cls._member_map_.values()}
+        known, mask = cls._by_value_, 0
+        if value in known:
+            return known[value]
+        for member in cls._member_map_.values():
+            mask |= member._value_
+        # All bits up to the highest.
+        every, given = 2 ** mask.bit_length() - 1, value
+        if not ~every <= value <= every or value & (every ^ mask):
+            if cls._spare_bits_ == "refused":
+                width = max(value.bit_length(), mask.bit_length())
+                raise ValueError(f"{_written(cls)} invalid value {value!r}\n    given {_bits(value, width)}\n"
+                                 f"  allowed {_bits(mask, width)}")
+            if value < 0:
+                value += max(every + 1, 2 ** value.bit_length())
+        if value < 0:
+            value += every + 1
+        known[given] = known[value] = known.get(value) or _combined(cls, value)
+        return known[value]
+
+    def __contains__(self, other):
+        if not isinstance(other, self.__class__):
+            raise TypeError(f"unsupported operand type(s) for 'in': {type(other).__qualname__!r} and "
+                            f"{self.__class__.__qualname__!r}")
+        return other._value_ & self._value_ == other._value_
+
+    def __iter__(self):
+        return iter([member for member in sorted(self.__class__, key=_value_of) if member._value_ & self._value_])
+
+    def __len__(self):
+        return self._value_.bit_count()
+
+    def __repr__(self):
+        name = "" if self._name_ is None else "." + self._name_
+        return f"<{self.__class__.__name__}{name}: {self._value_!r}>"
+
+    def __str__(self):
+        return f"{self.__class__.__name__}({self._value_!r})" if self._name_ is None else Enum.__str__(self)
+
+    def __bool__(self):
+        return bool(self._value_)
+
+    def _operand(self, other):
+        if isinstance(other, self.__class__):
+            return other._value_
+        return other if isinstance(self, int) and isinstance(other, int) else None
+
+    def __or__(self, other):
+        other = self._operand(other)
+        return NotImplemented if other is None else self.__class__(self._value_ | other)
+
+    def __and__(self, other):
+        other = self._operand(other)
+        return NotImplemented if other is None else self.__class__(self._value_ & other)
+
+    def __xor__(self, other):
+        other = self._operand(other)
+        return NotImplemented if other is None else self.__class__(self._value_ ^ other)
+
+    def __invert__(self):
+        if self._spare_bits_ == "kept":
+            return self.__class__(~self._value_)
+        return self.__class__(sum([member._value_ for member in self.__class__]) & ~self._value_)
+
+    __ror__, __rand__, __rxor__ = __or__, __and__, __xor__
+
+
+class IntFlag(int, Flag):
+    _spare_bits_ = "kept"
+
+    def __str__(self):
+        return int.__repr__(self)
+
+
+def _value_of(member):
+    return member._value_
+
+
+def _bits(number, width):
+    digits = f"{number & 2 ** width - 1:0{width}b}"
+    return f"0b{int(number < 0)} {digits}"
+
+
+def _combined(cls, value):
+    """Makes the member that has those bits."""
+    parts = [member for member in sorted(cls, key=_value_of) if member._value_ & value]
+    if value & ~sum([member._value_ for member in cls]):
+        # Of several bits that have no name of their own.
+        parts += [member for member in cls.__members__.values()
+                  if member not in parts and member._value_ and member._value_ & value == member._value_]
+    named = 0
+    for member in parts:
+        named |= member._value_
+    if named != value and named and cls._spare_bits_ == "refused":
+        raise ValueError(f"{_written(cls)}: no members with value {value ^ named!r}")
+    made = int.__new__(cls, value) if issubclass(cls, int) else object.__new__(cls)
+    names = [member._name_ for member in parts] + ([repr(value ^ named)] if named != value else [])
+    made._name_ = made.name = "|".join(names) if named else None
+    made._value_ = made.value = value
+    return made
+
+
 def unique(enumeration):
     aliases = [f"{name} -> {one.name}" for name, one in enumeration.__members__.items() if name != one.name]
     if aliases:
@@ -163,4 +307,4 @@ def unique(enumeration):
 
 
 def _written(enumeration):
-    return f"<enum {enumeration.__name__!r}>"
+    return f"<{'flag' if issubclass(enumeration, Flag) else 'enum'} {enumeration.__name__!r}>"

@@ -139,6 +139,14 @@ impl Charge {
         Ok(())
     }
 
+    /// Charges so much more.
+    ///
+    /// # Errors
+    /// As of [`Charge::cover`].
+    pub(crate) fn add(&self, machine: &Machine, bytes: u64) -> Result<(), Raise> {
+        self.cover(machine, self.bytes.get() + bytes)
+    }
+
     /// The same for an object that has grown already: whoever pays for it hears of it with the job's next step.
     pub fn note(&self, bytes: u64) {
         let charged = self.bytes.get();
