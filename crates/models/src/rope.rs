@@ -175,7 +175,9 @@ fn yarn(reader: &Reader<'_>, base: f64, dimensions: i64) -> Result<Tensor, LoadE
     let rotations =
         |key, or: f64| reader.optional(key).map(|given| given.filter(|&number| number != 0.0).unwrap_or(or));
     let (mut low, mut high) = (pair(rotations("beta_fast", 32.0)?), pair(rotations("beta_slow", 1.0)?));
-    if reader.rope.get("truncate").and_then(Value::as_bool).unwrap_or(true) {
+    // Transformers looks for it beside the types of layers, where there are several, not inside.
+    let all = reader.config.get("rope_parameters").and_then(|all| all.get("truncate"));
+    if all.and_then(Value::as_bool).unwrap_or(true) {
         (low, high) = (low.floor(), high.ceil());
     }
     (low, high) = (low.max(0.0), high.min((dimensions - 1) as f64));

@@ -114,7 +114,7 @@ MODELS = {
     "llama-dynamic": lambda: llama(
         max_position_embeddings=32, rope_parameters=dict(rope_type="dynamic", rope_theta=10000.0, factor=3.0)
     ),
-    "llama-yarn": lambda: llama(rope_parameters=YARN),
+    "llama-yarn": lambda: llama(rope_parameters=YARN | dict(truncate=False, beta_fast=16.0)),
     "qwen2": lambda: other("qwen2"),
     "qwen2-windows": lambda: other(
         "qwen2", num_hidden_layers=3, use_sliding_window=True, sliding_window=5, max_window_layers=1
@@ -157,7 +157,7 @@ MODELS = {
         "sliding_attention", "full_attention", "sliding_attention"]),
     "olmo3-yarn": lambda: other("olmo3", sliding_window=4, num_key_value_heads=1, layer_types=[
         "sliding_attention", "full_attention"], rope_parameters={
-            "full_attention": YARN, "sliding_attention": dict(rope_type="default", rope_theta=10000.0)}),
+            "full_attention": YARN | dict(truncate=False), "sliding_attention": dict(rope_type="default", rope_theta=10000.0)}),
     "mixtral": lambda: other("mixtral", num_local_experts=4, num_experts_per_tok=2, sliding_window=5),
     "qwen3_moe": lambda: other(
         "qwen3_moe", num_hidden_layers=3, head_dim=12, num_experts=5, num_experts_per_tok=2, moe_intermediate_size=20,
