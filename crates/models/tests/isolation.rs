@@ -35,11 +35,6 @@ const MODELS: [&Subject<'_>; 4] = [&GPT2, &LLAMA, &WINDOWS, &EXPERTS];
 /// The folders of [`MODELS`].
 const NAMES: [&str; 4] = ["tiny-gpt2", "tiny-llama", "tiny-gemma3", "tiny-qwen3-moe"];
 
-/// Returns a model's folder.
-fn folder(subject: &Subject<'_>) -> &'static str {
-    NAMES[MODELS.iter().position(|own| std::ptr::eq(*own, subject)).unwrap()]
-}
-
 /// What GPT-2 and the others call differently.
 fn named(subject: &Subject<'_>, source: &str) -> String {
     let names = if subject.layers == LLAMA.layers {
@@ -170,7 +165,7 @@ record = result.logits.save()";
 fn s1_s2_no_tag_of_another_job_shows_anywhere_and_each_gives_what_it_gives_alone() {
     let mut dice = Rng::with_seed(20_261_123);
     println!("seed {}", dice.get_seed());
-    for subject in MODELS {
+    for (subject, name) in MODELS.into_iter().zip(NAMES) {
         for round in 0..3 {
             let crowd: Vec<(String, String, f32)> = (0..10)
                 .map(|place| {
@@ -193,8 +188,7 @@ fn s1_s2_no_tag_of_another_job_shows_anywhere_and_each_gives_what_it_gives_alone
                 };
                 crowd.iter().enumerate().map(one).collect()
             };
-            let outcomes =
-                assert_each_as_alone(subject, &jobs, &format!("round {round} of {}: {crowd:#?}", folder(subject)));
+            let outcomes = assert_each_as_alone(subject, &jobs, &format!("round {round} of {}: {crowd:#?}", name));
             for (place, outcome) in outcomes.iter().enumerate() {
                 for (other, (_, _, tag)) in crowd.iter().enumerate().filter(|(other, _)| *other != place) {
                     let seen = conformance::flat(saved(outcome)).iter().any(|data| floats(data).contains(tag));
@@ -318,7 +312,7 @@ fn random_block(dice: &mut Rng) -> String {
 fn s1_s5_random_programs_give_what_they_give_alone_and_from_rows_that_are_kept() {
     let mut dice = Rng::with_seed(71);
     println!("seed {}", dice.get_seed());
-    for subject in MODELS {
+    for (subject, name) in MODELS.into_iter().zip(NAMES) {
         for round in 0..8 {
             let crowd: Vec<(String, String)> = (0..8)
                 .map(|place| {
@@ -332,7 +326,7 @@ fn s1_s5_random_programs_give_what_they_give_alone_and_from_rows_that_are_kept()
                 };
                 crowd.iter().enumerate().map(one).collect()
             };
-            assert_each_as_alone(subject, &jobs, &format!("round {round} of {}: {crowd:#?}", folder(subject)));
+            assert_each_as_alone(subject, &jobs, &format!("round {round} of {}: {crowd:#?}", name));
         }
     }
 }
@@ -355,9 +349,9 @@ fn s2_a_write_shows_in_what_was_seen_before_the_pass_went_on_with_a_copy_of_a_co
             "x = LAYERS[2].mlp.input\nx = LAYERS[3].ATTN.output[0]\nx += 1\nout = HEAD.output.save()",
         ),
     ];
-    for subject in MODELS {
+    for (subject, name) in MODELS.into_iter().zip(NAMES) {
         let jobs = || blocks.map(|(tenant, text, source)| job(subject, tenant, text, source)).into();
-        assert_each_as_alone(subject, &jobs, folder(subject));
+        assert_each_as_alone(subject, &jobs, name);
     }
 }
 
@@ -756,13 +750,13 @@ const VANDALS: [&str; 44] = [
 
 #[test]
 fn s2_s16_no_program_changes_a_weight() {
-    let modules = |subject: &Subject<'_>| -> Vec<&'static str> {
+    let modules = |subject: &Subject<'_>, name: &str| -> Vec<&'static str> {
         if subject.layers == LLAMA.layers {
             vec![
                 "model.model.embed_tokens",
                 "LAYERS[0].self_attn.q_proj",
                 "LAYERS[1].self_attn.o_proj",
-                if folder(subject) == "tiny-qwen3-moe" { "LAYERS[2].mlp.gate" } else { "LAYERS[2].mlp.gate_proj" },
+                if name == "tiny-qwen3-moe" { "LAYERS[2].mlp.gate" } else { "LAYERS[2].mlp.gate_proj" },
                 "LAYERS[3].input_layernorm",
                 "model.model.norm",
                 "HEAD",
@@ -780,8 +774,8 @@ fn s2_s16_no_program_changes_a_weight() {
             ]
         }
     };
-    for subject in MODELS {
-        let all = modules(subject);
+    for (subject, name) in MODELS.into_iter().zip(NAMES) {
+        let all = modules(subject, name);
         let reads: String = all.iter().enumerate().map(|(place, module)| format!("w{place} = {module}.weight.clone().save()\nif getattr({module}, 'bias', None) is not None:\n    b{place} = {module}.bias.clone().save()\n")).collect();
         let digest = || job(subject, "digest", "The tower of Paris", &format!("{reads}out = HEAD.output.save()"));
         let mut engine = (subject.engine)();

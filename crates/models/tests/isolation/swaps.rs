@@ -9,7 +9,7 @@ use program::Function;
 
 use super::shared::engine_of;
 use super::tags::assert_same_bits;
-use super::{MODELS, floats, folder, generation, job, named, saved};
+use super::{MODELS, NAMES, floats, generation, job, named, saved};
 
 /// Reads what there is to read, in the order in which it comes. Kernels might read on behind the narrow rows.
 const READS: &str = "import torch
@@ -89,10 +89,10 @@ fn i2_s4_no_bit_depends_on_what_neighbours_hold_how_long_they_are_and_where_a_ro
     let few: [&[usize]; 4] = [&[3, 7, 1, 12, 5], &[28], &[14, 14], &[1; 28]];
     let odd: [&[usize]; 3] = [&[3, 7, 1, 12, 4], &[27], &[1; 27]];
     let many: [&[usize]; 3] = [&[250], &[125, 125], &[50; 5]];
-    for subject in MODELS {
+    for (subject, name) in MODELS.into_iter().zip(NAMES) {
         // Many processors are slow at bfloat16.
         for (dtype, rounds) in [(DType::Float32, 24), (DType::BFloat16, 5)] {
-            let engine = || engine_of(folder(subject), dtype);
+            let engine = || engine_of(name, dtype);
             let subject = &Subject { engine: &engine, ..*subject };
             let own = || job(subject, "own", "The old tower", READS);
             for sizes in [&few[..], &odd[..], &many[..]] {
@@ -154,10 +154,10 @@ fn n2_passes_of_any_size_give_numbers_within_the_published_tolerance() {
     let reads = "state = LAYERS[3].output.float().save()\nlogits = HEAD.output.float().save()";
     let mut dice = Rng::with_seed(20_261_131);
     println!("seed {}", dice.get_seed());
-    for subject in MODELS {
+    for (subject, name) in MODELS.into_iter().zip(NAMES) {
         let more: &[usize] = &[2, 3, 4, 6, 7, 8, 9, 10, 12, 13, 14, 15, 24, 32, 50, 250];
         for (dtype, tolerance, more) in [(DType::Float32, 1e-4, more), (DType::BFloat16, 2e-2, &[])] {
-            let engine = || engine_of(folder(subject), dtype);
+            let engine = || engine_of(name, dtype);
             let subject = &Subject { engine: &engine, ..*subject };
             let own = || job(subject, "own", "The old tower", reads);
             let values = |outcome: &Outcome| conformance::flat(saved(outcome));
