@@ -35,9 +35,14 @@ pub enum Place {
 }
 
 impl<M: Model> Envoy<M> {
+    /// Stands for a module.
+    pub fn new(job: &Rc<JobState<M>>, place: Place) -> Self {
+        Self { job: Rc::clone(job), place }
+    }
+
     /// Makes the Python object of a module.
     pub fn value(job: &Rc<JobState<M>>, place: Place) -> Value {
-        Value::Host(Rc::new(Self { job: Rc::clone(job), place }))
+        Value::Host(Rc::new(Self::new(job, place)))
     }
 
     /// Finds the envoy at a path below the root: the model's modules and nnsight's own.
@@ -66,7 +71,8 @@ impl<M: Model> Envoy<M> {
         self.place
     }
 
-    fn path(&self) -> String {
+    /// Returns the path that nnsight gives the module: `model.transformer.h.0`.
+    pub fn path(&self) -> String {
         let below = match self.place {
             Place::Module(site) => {
                 self.job.model.schema().module(site).map(|module| module.path.clone()).unwrap_or_default()
@@ -115,7 +121,8 @@ impl<M: Model> Envoy<M> {
         children
     }
 
-    fn child(&self, name: &str) -> Option<Value> {
+    /// Returns the module under a name or an alias.
+    pub fn child(&self, name: &str) -> Option<Value> {
         if let Some((_, place)) = self.children().into_iter().find(|(child, _)| child == name) {
             return Some(Self::value(&self.job, place));
         }
@@ -123,6 +130,20 @@ impl<M: Model> Envoy<M> {
         let path = &self.job.model.schema().module(site)?.path;
         let aliased = self.job.aliased(path, name)?;
         Some(Self::value(&self.job, Place::Module(aliased)))
+    }
+
+    /// Returns one of the modules below by its number, counted from the end where that is negative.
+    ///
+    /// # Errors
+    /// `IndexError` where there are not so many.
+    pub fn nth(&self, index: i64) -> Result<Value, Raise> {
+        let children = self.children();
+        let count = i64::try_from(children.len()).unwrap_or(i64::MAX);
+        let at = if index < 0 { index.saturating_add(count) } else { index };
+        let found = usize::try_from(at).ok().and_then(|at| children.get(at));
+        found.map(|(_, place)| Self::value(&self.job, *place)).ok_or_else(|| {
+            Raise::index_error(format!("index {index} is out of range: `{}` has {count} modules", self.path()))
+        })
     }
 
     fn child_values(&self) -> Vec<Value> {
@@ -157,7 +178,8 @@ impl<M: Model> Envoy<M> {
         .into())
     }
 
-    fn missing(&self, name: &str) -> Raise {
+    /// Makes the error for a name that the module does not have.
+    pub fn missing(&self, name: &str) -> Raise {
         let class = if self.is_root() { "TransformersModel" } else { "Envoy" };
         Raise::attribute_error(format!("'{class}' object (nor its module) has attribute '{name}'"))
     }
@@ -330,11 +352,7 @@ impl<M: Model> HostObject for Envoy<M> {
         }
         let index =
             Value::as_int(key).ok_or_else(|| Raise::type_error("a module is indexed by an int, a str or a slice"))?;
-        let count = i64::try_from(children.len()).unwrap_or(i64::MAX);
-        let at = if index < 0 { index + count } else { index };
-        usize::try_from(at).ok().and_then(|at| children.get(at).cloned()).map(Outcome::Ready).ok_or_else(|| {
-            Raise::index_error(format!("index {index} is out of range: `{}` has {count} modules", self.path()))
-        })
+        self.nth(index).map(Outcome::Ready)
     }
 
     fn length(&self, _machine: &Machine) -> Result<Option<usize>, Raise> {

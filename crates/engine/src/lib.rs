@@ -7,6 +7,7 @@
 mod active;
 mod ask;
 pub mod batch_encoding;
+mod cache;
 mod common;
 pub mod conformance;
 pub mod contract;

@@ -11,6 +11,7 @@ use interpreter::{
 };
 
 use crate::ask::{Ask, Barrier, TraceRequest, View};
+use crate::cache;
 use crate::deferral::Deferral;
 use crate::job::JobState;
 use crate::location::Location;
@@ -114,8 +115,17 @@ impl<M: Model> HostObject for Tracer<M> {
                 let barrier = Barrier { count, waiting: RefCell::default() };
                 Ok(Value::Host(Rc::new(BarrierObject { job: Rc::clone(&self.job), barrier: Rc::new(barrier) })).into())
             }
-            "cache" | "local" | "apply" => {
-                let _ = machine;
+            "cache" => {
+                let (job, machine, args) = (Rc::clone(&self.job), machine.clone(), args.clone());
+                Ok(Outcome::Later(Box::pin(async move {
+                    let modules = match python::parameter(&args, 0, "modules") {
+                        None | Some(Value::None) => None,
+                        Some(modules) => Some(interpreter::operators::collect(&machine, &modules).await?.into_vec()),
+                    };
+                    cache::open(&job, &machine, &args, modules)
+                })))
+            }
+            "local" | "apply" => {
                 Err(Raise::attribute_error(format!("tracer.{name}() is not supported by this server")))
             }
             _ => Ok(Outcome::NotImplemented),
