@@ -499,7 +499,7 @@ fn start<M: Model>(job: &Job, state: &Rc<JobState<M>>, machine: &Machine, togeth
             Ok(Running::new(state, machine, frame, Some(session)))
         }
         Entry::Trace { function, envoy, args, kwargs } => {
-            thaw.require_root(*envoy)?;
+            let edits = thaw.edits_of_root(*envoy)?;
             let args = args.iter().map(|at| thaw.value(*at)).collect::<Result<_, _>>()?;
             let kwargs = kwargs
                 .iter()
@@ -507,7 +507,7 @@ fn start<M: Model>(job: &Job, state: &Rc<JobState<M>>, machine: &Machine, togeth
                 .collect::<Result<_, Raise>>()?;
             state.model.opens(&machine, *function);
             let (tracer, recording) = (thaw.tracer_state(), state.model.recording(&machine));
-            let request = TraceRequest { function: *function, args, kwargs, body, tracer, recording };
+            let request = TraceRequest { function: *function, args, kwargs, edits, body, tracer, recording };
             let trace = Trace::open(&state, &machine, request)?;
             let mut running = Running::new(state, machine, frame, None);
             running.traces.push(trace);

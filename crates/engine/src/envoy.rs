@@ -6,10 +6,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{Args, Effect, HostObject, HostResult, Iteration, Machine, Outcome, Use, Value};
+use interpreter::{Args, Block, Effect, HostObject, HostResult, Iteration, Machine, Outcome, Use, Value};
 use program::Function;
 
 use crate::ask::{Ask, View};
+use crate::edit::{self, Edits};
 use crate::job::JobState;
 use crate::location::Location;
 use crate::model::{Model, Schema, Site};
@@ -22,6 +23,8 @@ use crate::tracer::{Iterations, TraceRequestParts, Tracer};
 pub struct Envoy<M: Model> {
     job: Rc<JobState<M>>,
     place: Place,
+    /// Of the whole model.
+    edits: Option<Rc<Edits>>,
 }
 
 /// What an envoy stands for.
@@ -37,7 +40,17 @@ pub enum Place {
 impl<M: Model> Envoy<M> {
     /// Stands for a module.
     pub fn new(job: &Rc<JobState<M>>, place: Place) -> Self {
-        Self { job: Rc::clone(job), place }
+        Self { job: Rc::clone(job), place, edits: None }
+    }
+
+    /// Makes the Python object of the whole model, whose traces begin with edits.
+    pub fn edited(job: &Rc<JobState<M>>, edits: Rc<Edits>) -> Value {
+        Value::Host(Rc::new(Self { edits: Some(edits), ..Self::new(job, Place::Module(Site(0))) }))
+    }
+
+    /// Returns what each trace begins with.
+    pub fn edits(&self) -> Vec<Block> {
+        self.edits.as_ref().map(|edits| edits.all()).unwrap_or_default()
     }
 
     /// Makes the Python object of a module.
@@ -153,7 +166,7 @@ impl<M: Model> Envoy<M> {
     /// Lists the envoys below and this one, children first, as nnsight's `modules()` does.
     fn walk(&self, found: &mut Vec<(String, Value)>) {
         for (_, place) in self.children() {
-            Self { job: Rc::clone(&self.job), place }.walk(found);
+            Self::new(&self.job, place).walk(found);
         }
         found.push((self.path(), Self::value(&self.job, self.place)));
     }
@@ -169,7 +182,8 @@ impl<M: Model> Envoy<M> {
                 self.path()
             )));
         }
-        let request = TraceRequestParts { function, args: args.positional.clone(), kwargs: args.keyword.clone() };
+        let (args, kwargs, edits) = (args.positional.clone(), args.keyword.clone(), self.edits());
+        let request = TraceRequestParts { function, args, kwargs, edits };
         Ok(Value::Host(Rc::new(Tracer {
             job: Rc::clone(&self.job),
             state: Rc::default(),
@@ -283,6 +297,19 @@ impl<M: Model> HostObject for Envoy<M> {
         match name {
             "trace" => self.trace(Function::Call, args),
             "generate" if self.is_root() => self.trace(Function::Generate, args),
+            // It computes in earnest, which costs more and shows the same shapes.
+            "scan" => self.trace(Function::Call, args),
+            "edit" => {
+                let Some(edits) = &self.edits else {
+                    let message = format!("an edit of `{}` alone is not supported by this server", self.path());
+                    return Err(Raise::value_error(message));
+                };
+                edit::open(&self.job, edits, args)
+            }
+            "clear_edits" => {
+                self.edits.iter().for_each(|edits| edits.clear());
+                Ok(Value::None.into())
+            }
             "skip" => {
                 let Place::Module(site) = self.place else { return Err(self.missing(name)) };
                 let value = python::parameter(args, 0, "replacement")
@@ -327,7 +354,7 @@ impl<M: Model> HostObject for Envoy<M> {
                     python::list(&machine, list)
                 })))
             }
-            "scan" | "edit" | "pipe" | "session" | "to" | "cpu" | "cuda" | "next" => {
+            "pipe" | "session" | "to" | "cpu" | "cuda" | "next" => {
                 Err(Raise::attribute_error(format!("`{}.{name}` is not supported by this server", self.path())))
             }
             _ => Ok(Outcome::NotImplemented),
@@ -386,5 +413,18 @@ pub fn effect(schema: &Schema, name: &str, usage: Use<'_>) -> Option<Effect> {
     }
 }
 
-const METHODS: [&str; 12] =
-    ["trace", "generate", "skip", "all", "get", "modules", "named_modules", "scan", "edit", "pipe", "session", "next"];
+const METHODS: [&str; 13] = [
+    "trace",
+    "generate",
+    "skip",
+    "all",
+    "get",
+    "modules",
+    "named_modules",
+    "scan",
+    "edit",
+    "clear_edits",
+    "pipe",
+    "session",
+    "next",
+];

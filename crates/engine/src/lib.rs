@@ -12,6 +12,7 @@ mod common;
 pub mod conformance;
 pub mod contract;
 mod deferral;
+mod edit;
 pub mod encoding;
 mod environment;
 mod envoy;

@@ -7,13 +7,15 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use interpreter::class::{Class, Decorated, Instance, Property};
+use interpreter::frame::Frame;
 use interpreter::function::{Defaults, Definition};
 use interpreter::raise::Raise;
-use interpreter::{Args, HostObject, HostResult, Machine, Outcome, Value};
-use program::datum::Decorator;
+use interpreter::{Args, Block, HostObject, HostResult, Machine, Outcome, Value};
+use program::datum::{Decorator, Edit};
 use program::{Datum, Heap, Ref, TensorData};
 
 use crate::batch_encoding::{self, BatchEncoding};
+use crate::edit::Edits;
 use crate::encoding::Encoding;
 use crate::envoy::{Envoy, Place};
 use crate::job::JobState;
@@ -68,14 +70,14 @@ impl<'a, M: Model> Thaw<'a, M> {
         Rc::clone(&self.tracer)
     }
 
-    /// Checks that a request traces the whole model.
+    /// Returns the edits of the model that a request traces, which has to be the whole one.
     ///
     /// # Errors
     /// `ValueError` for a trace of a module alone.
-    pub fn require_root(&mut self, at: Ref) -> Result<(), Raise> {
+    pub fn edits_of_root(&mut self, at: Ref) -> Result<Vec<Block>, Raise> {
         let value = self.value(at)?;
-        match python::host::<Envoy<M>>(&value).map(Envoy::place) {
-            Some(Place::Module(Site(0))) => Ok(()),
+        match python::host::<Envoy<M>>(&value) {
+            Some(envoy) if envoy.place() == Place::Module(Site(0)) => Ok(envoy.edits()),
             _ => {
                 Err(Raise::value_error("a trace of one module alone is not supported by this server; trace the model"))
             }
@@ -267,9 +269,6 @@ impl<'a, M: Model> Thaw<'a, M> {
             }
             Datum::Global { module, name } => self.global(module, name),
             Datum::Envoy(envoy) => {
-                if !envoy.edits.is_empty() {
-                    return Err(Raise::attribute_error("model.edit() is not supported by this server"));
-                }
                 for (alias, path) in &envoy.aliases {
                     let below = |path: &str| match envoy.path.as_str() {
                         "" => path.to_owned(),
@@ -279,7 +278,19 @@ impl<'a, M: Model> Thaw<'a, M> {
                     let (parent, name) = alias.rsplit_once('.').unwrap_or(("", &alias));
                     self.job.alias(parent, name, below(path));
                 }
-                Envoy::at(&self.job, &envoy.path).ok_or_else(|| unknown_module(&envoy.path))?
+                if !envoy.path.is_empty() {
+                    // What is done to a part of the model holds for traces of that part, of which there are none.
+                    return Envoy::at(&self.job, &envoy.path).ok_or_else(|| unknown_module(&envoy.path));
+                }
+                let edits = Rc::new(Edits::default());
+                let value = Envoy::edited(&self.job, Rc::clone(&edits));
+                // Known before its edits are made: they name it.
+                self.made.insert(at, value.clone());
+                for Edit { source, locals, globals } in &envoy.edits {
+                    let (locals, globals) = (self.named(locals)?, self.named(globals)?);
+                    edits.push(Frame::root(&self.machine, source, locals, globals)?);
+                }
+                value
             }
             Datum::ModelModule { path } => Envoy::at(&self.job, path).ok_or_else(|| unknown_module(path))?,
             Datum::Tokenizer => Value::Host(Rc::new(TokenizerObject::new(Rc::clone(&self.job)))),

@@ -101,7 +101,8 @@ impl<M: Model> Prepared<M> {
     pub fn start(self, job: &Rc<JobState<M>>, machine: &Machine) -> Result<Trace<M>, Raise> {
         let Self { request, mut kwargs, input } = self;
         let parent = Rc::clone(&request.body.frame);
-        let mut blocks = Vec::new();
+        let edits = request.edits.iter().map(|edit| crate::edit::replay(machine, edit));
+        let mut blocks: Vec<_> = edits.map(|edit| (edit, None)).collect();
         let input = match input {
             Some(input) => {
                 blocks.push((Coroutine::of_block(machine, request.body.clone()), Some((0, input.batch.rows))));

@@ -59,6 +59,7 @@ pub struct TraceRequestParts {
     pub function: program::Function,
     pub args: Vec<Value>,
     pub kwargs: Vec<(Rc<str>, Value)>,
+    pub edits: Vec<Block>,
 }
 
 impl<M: Model> HostObject for Tracer<M> {
@@ -137,7 +138,7 @@ impl<M: Model> HostObject for Tracer<M> {
             return Err(Raise::value_error("this trace has been opened already"));
         };
         // A trace without input of its own runs its body before the model does.
-        let simple = parts.function == program::Function::Call && !parts.args.is_empty();
+        let simple = parts.function == program::Function::Call && !parts.args.is_empty() && parts.edits.is_empty();
         let arguments: Vec<Value> =
             parts.args.iter().chain(parts.kwargs.iter().map(|(_, value)| value)).cloned().collect();
         let deferral = if simple { Deferral::of(machine) } else { None };
@@ -148,6 +149,7 @@ impl<M: Model> HostObject for Tracer<M> {
             function: parts.function,
             args: parts.args,
             kwargs: parts.kwargs,
+            edits: parts.edits,
             body,
             tracer: Rc::clone(&self.state),
             recording: self.job.model.recording(machine),

@@ -145,6 +145,13 @@ impl Frame {
     /// Makes a snapshot for a body that runs as its own coroutine. A name that it lacks is looked for among those
     /// that its siblings have bound; what it binds, its siblings see.
     pub fn fork(self: &Rc<Self>, shared: &Rc<Siblings>) -> Rc<Self> {
+        let frame = self.snapshot(shared);
+        self.forks.borrow_mut().push(Rc::downgrade(&frame));
+        frame
+    }
+
+    /// As [`Frame::fork`], of a frame whose own `with` statement is done.
+    pub fn snapshot(&self, shared: &Rc<Siblings>) -> Rc<Self> {
         let frame = Rc::new(Self {
             machine: self.machine.clone(),
             code: Rc::clone(&self.code),
@@ -160,7 +167,6 @@ impl Frame {
             charge: Charge::default(),
         });
         self.machine.register(Cyclic::Frame(Rc::downgrade(&frame)));
-        self.forks.borrow_mut().push(Rc::downgrade(&frame));
         frame
     }
 
