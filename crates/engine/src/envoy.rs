@@ -354,6 +354,7 @@ impl<M: Model> HostObject for Envoy<M> {
                     python::list(&machine, list)
                 })))
             }
+            "pipe" if self.is_root() => self.trace(Function::Pipe, args),
             "pipe" | "session" | "to" | "cpu" | "cuda" | "next" => {
                 Err(Raise::attribute_error(format!("`{}.{name}` is not supported by this server", self.path())))
             }

@@ -32,6 +32,7 @@ mod nnsight;
 pub mod output;
 mod pacing;
 mod pass;
+mod pipe;
 pub mod prompt;
 pub mod python;
 mod run;
