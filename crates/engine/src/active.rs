@@ -455,7 +455,9 @@ fn begin<M: Model>(
     }
     let (model, order) = (Rc::clone(&common.model), Rc::clone(&common.order));
     let stop = Arc::clone(&job.stop);
-    let state = Rc::new(JobState::new(model, order, (attention, program.mentions("source")), Rc::clone(turn), stop));
+    let calls = [".inputs", "'inputs'", "include_inputs"].into_iter().any(|name| program.mentions(name));
+    let looks = (program.mentions("source"), calls);
+    let state = Rc::new(JobState::new(model, order, attention, looks, Rc::clone(turn), stop));
     let environment = Rc::new(Environment::new(Rc::clone(&state), Rc::clone(printed)));
     let machine = Machine::new(&job.limits, environment);
     machine.set_stop_flag(Arc::clone(&job.stop));

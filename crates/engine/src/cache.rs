@@ -2,11 +2,12 @@
 
 use std::any::Any;
 use std::borrow::Cow;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
+use interpreter::types::charge::Charge;
 use interpreter::{Args, Coroutine, HostObject, HostResult, Machine, Outcome, Step, Value};
 
 use crate::envoy::{Envoy, Place};
@@ -24,7 +25,15 @@ pub struct Cache {
     /// Where to look, and which module that is.
     places: HashMap<Location, usize>,
     modules: RefCell<Modules>,
+    /// Bytes that it takes beside its tensors, and what is charged for them.
+    bytes: Cell<u64>,
+    charge: Charge,
 }
+
+/// Bytes charged for a cache, for each module that it looks at, and for each visit of one.
+const CACHE: u64 = 1024;
+const MODULE: u64 = 320;
+const VISIT: u64 = 160;
 
 /// How values are kept.
 pub struct Settings {
@@ -52,7 +61,7 @@ struct Module {
     filled: (bool, bool),
 }
 
-/// One visit of a module.
+/// One visit of a module. What was not kept is `None`.
 #[derive(Clone)]
 pub struct Entry {
     pub output: Value,
@@ -74,7 +83,7 @@ impl Cache {
     ///
     /// # Errors
     /// `ValueError` for an operation inside a module.
-    pub fn new<M: Model>(job: &Rc<JobState<M>>, settings: Settings) -> Result<Self, Raise> {
+    pub fn new<M: Model>(job: &Rc<JobState<M>>, machine: &Machine, settings: Settings) -> Result<Self, Raise> {
         let schema = job.model.schema();
         let all = || {
             let sites = (0..u32::try_from(schema.modules.len()).unwrap_or(u32::MAX)).map(Site);
@@ -115,17 +124,29 @@ impl Cache {
             }
             modules.all.push(Module { path: path.into(), visits: Vec::new(), filled: (false, false) });
         }
-        Ok(Self { settings, places, modules: RefCell::new(modules) })
+        let (bytes, charge) = (CACHE + MODULE * modules.all.len() as u64, Charge::default());
+        charge.cover(machine, bytes)?;
+        Ok(Self { settings, places, modules: RefCell::new(modules), bytes: Cell::new(bytes), charge })
+    }
+
+    /// Takes a cache that was filled before, and keeps no more.
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub fn filled(machine: &Machine, settings: Settings, entries: Vec<(Rc<str>, Vec<Entry>)>) -> Result<Self, Raise> {
+        let visits: usize = entries.iter().map(|(_, visits)| visits.len()).sum();
+        let bytes = CACHE + MODULE * entries.len() as u64 + VISIT * visits as u64;
+        let charge = Charge::default();
+        charge.cover(machine, bytes)?;
+        let reached = (0..entries.len()).collect();
+        let all = entries.into_iter().map(|(path, visits)| Module { path, visits, filled: (true, true) }).collect();
+        let modules = RefCell::new(Modules { all, reached });
+        Ok(Self { settings, places: HashMap::new(), modules, bytes: Cell::new(bytes), charge })
     }
 
     /// Lists where there is something to keep.
     pub fn locations(&self) -> impl Iterator<Item = Location> {
         self.places.keys().copied()
-    }
-
-    /// Returns whether there is something to keep at a location.
-    pub fn wants(&self, location: Location) -> bool {
-        self.places.contains_key(&location)
     }
 
     /// Keeps what was shown at a location.
@@ -140,6 +161,9 @@ impl Cache {
         value: &Value,
     ) -> Result<(), Raise> {
         let Some(&index) = self.places.get(&location) else { return Ok(()) };
+        machine.charge_fuel(1)?;
+        self.bytes.set(self.bytes.get() + VISIT);
+        self.charge.cover(machine, self.bytes.get())?;
         let value = self.kept(job, machine, value)?;
         match location {
             Location::Input(_) => self.note(index, value, true),
@@ -265,7 +289,12 @@ pub struct CacheView<M: Model> {
 impl<M: Model> CacheView<M> {
     /// Sees a cache from above the model.
     pub fn value(job: &Rc<JobState<M>>, cache: &Rc<Cache>) -> Value {
-        Value::Host(Rc::new(Self { job: Rc::clone(job), cache: Rc::clone(cache), path: None, envoy: None }))
+        Self::of(job, cache, None)
+    }
+
+    /// Sees a cache from above the model, or from a module at a path.
+    pub fn of(job: &Rc<JobState<M>>, cache: &Rc<Cache>, path: Option<String>) -> Value {
+        Value::Host(Rc::new(Self { job: Rc::clone(job), cache: Rc::clone(cache), path, envoy: None }))
     }
 
     fn at(&self, envoy: Value) -> Result<Value, Raise> {
@@ -328,7 +357,7 @@ impl<M: Model> CacheView<M> {
         }
         let (job, cache) = (Rc::clone(&self.job), Rc::clone(&self.cache));
         if cache.visits(&name).is_some() {
-            return Ok(Value::Host(Rc::new(Self { job, cache, path: Some(name), envoy: None })));
+            return Ok(Self::of(&job, &cache, Some(name)));
         }
         let mut view = Self::value(&job, &cache);
         for part in name.split('.') {
@@ -455,7 +484,7 @@ pub fn open<M: Model>(
     if mediator.waited.get() {
         return Err(Raise::value_error("tracer.cache() must be declared before reading or modifying a model value"));
     }
-    let cache = Rc::new(Cache::new(job, settings)?);
+    let cache = Rc::new(Cache::new(job, machine, settings)?);
     mediator.caches.borrow_mut().push(Rc::clone(&cache));
     let view = CacheView::value(job, &cache);
     job.save(&view);

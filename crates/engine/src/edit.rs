@@ -36,9 +36,12 @@ impl Edits {
 }
 
 /// Makes an edit run once more. What it binds is its own, and gone afterwards.
-pub fn replay(machine: &Machine, edit: &Block) -> Coroutine {
-    let frame = edit.frame.snapshot(&Rc::new(Siblings::default()));
-    Coroutine::of_block(machine, Block { code: Rc::clone(&edit.code), frame })
+///
+/// # Errors
+/// Memory is spent.
+pub fn replay(machine: &Machine, edit: &Block) -> Result<Coroutine, Raise> {
+    let frame = edit.frame.snapshot(&Rc::new(Siblings::default()))?;
+    Ok(Coroutine::of_block(machine, Block { code: Rc::clone(&edit.code), frame }))
 }
 
 /// Opens `model.edit(inplace=…)`; its body arrives with the `with` statement.

@@ -1,7 +1,7 @@
 //! One trace in progress: its blocks beside the model's forward passes.
 
 use std::any::Any;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -53,8 +53,8 @@ pub struct Run<M: Model> {
     pub job: Rc<JobState<M>>,
     pub machine: Machine,
     mediators: Vec<Mediator>,
-    /// What blocks asked to have kept, with the number of each block.
-    caches: Vec<(usize, Rc<Cache>)>,
+    /// What blocks asked to have kept, by where that is, with the number of each block.
+    caches: HashMap<Location, Vec<(usize, Rc<Cache>)>>,
     /// Where a pass reaches the last of that.
     last_kept: Option<Location>,
     /// Blocks that wait to have something computed.
@@ -102,7 +102,7 @@ impl<M: Model> Run<M> {
             job,
             machine,
             mediators,
-            caches: Vec::new(),
+            caches: HashMap::new(),
             last_kept: None,
             computing: BTreeSet::new(),
             ran: Vec::new(),
@@ -122,9 +122,13 @@ impl<M: Model> Run<M> {
             }
         }
         for (index, mediator) in run.mediators.iter().enumerate() {
-            run.caches.extend(mediator.state.caches.borrow().iter().map(|cache| (index, Rc::clone(cache))));
+            for cache in mediator.state.caches.borrow().iter() {
+                for location in cache.locations() {
+                    run.caches.entry(location).or_default().push((index, Rc::clone(cache)));
+                }
+            }
         }
-        let kept: Vec<Location> = run.caches.iter().flat_map(|(_, cache)| cache.locations()).collect();
+        let kept: Vec<Location> = run.caches.keys().copied().collect();
         run.watch.keep(&kept, run.job.model.schema());
         // Among arguments are the keys and values, which all layers fill.
         let all = kept.iter().any(|location| matches!(location, Location::Input(_)));
@@ -418,12 +422,10 @@ impl<M: Model> Run<M> {
 
     /// Keeps what flows past a location for the blocks that asked for that, as it is when all have been served.
     fn keep(&mut self, visit: &mut Visit<M::Tensor>) -> Result<(), Raise> {
-        for at in 0..self.caches.len() {
-            let Some((index, cache)) = self.caches.get(at).filter(|(_, cache)| cache.wants(visit.location)) else {
-                continue;
-            };
-            let (rows, cache) = (self.rows(*index), Rc::clone(cache));
-            self.took_part = true;
+        let Some(caches) = self.caches.get(&visit.location) else { return Ok(()) };
+        self.took_part = true;
+        for (index, cache) in caches {
+            let rows = self.rows(*index);
             let value = match &mut visit.flow {
                 Flow::Output(tree) => splice::show(&*self.job.model, &self.machine, tree, visit.part, rows)?,
                 Flow::Inputs(inputs) => splice::show_inputs(&*self.job.model, &self.machine, inputs, visit.part, rows)?,

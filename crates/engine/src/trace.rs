@@ -8,6 +8,7 @@ use interpreter::{Coroutine, Machine, Step, Value};
 use program::Function;
 
 use crate::ask::{Ask, TraceRequest};
+use crate::edit;
 use crate::generation::Generation;
 use crate::job::JobState;
 use crate::location::Location;
@@ -100,8 +101,8 @@ impl<M: Model> Prepared<M> {
     pub fn start(self, job: &Rc<JobState<M>>, machine: &Machine) -> Result<Trace<M>, Raise> {
         let Self { request, mut kwargs, input } = self;
         let parent = Rc::clone(&request.body.frame);
-        let edits = request.edits.iter().map(|edit| crate::edit::replay(machine, edit));
-        let mut blocks: Vec<_> = edits.map(|edit| (edit, None)).collect();
+        let edits = request.edits.iter().map(|edit| Ok((edit::replay(machine, edit)?, None)));
+        let mut blocks = edits.collect::<Result<Vec<_>, Raise>>()?;
         let input = match input {
             Some(input) => {
                 blocks.push((Coroutine::of_block(machine, request.body.clone()), Some((0, input.batch.rows))));
@@ -238,7 +239,7 @@ impl<M: Model> Trace<M> {
     pub fn company(&self) -> Option<Company<'_>> {
         // The base model is called with what the root was.
         let base = self.run.job.model.schema().execution.get(1).copied().unwrap_or(Site(0));
-        let looks = self.run.wants(Site(0)).input || self.run.wants(base).input;
+        let looks = self.run.job.calls || self.run.wants(Site(0)).input || self.run.wants(base).input;
         let call = looks.then_some(CallForm {
             generating: matches!(self.work, Work::Generate { .. }),
             masked: !self.batch.full(),

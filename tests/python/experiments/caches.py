@@ -132,6 +132,33 @@ def a_session_goes_on_with_what_was_kept(model, remote):
 
 
 @experiment()
+def what_one_trace_kept_another_takes_up(model, remote):
+    with model.trace(FRANCE, remote=remote) as tracer:
+        cache = tracer.cache(modules=[layers(model)[1], layers(model)[2]], include_inputs=True)
+    part = cache[layer(model, 2)]
+    with model.trace(LONG, remote=remote):
+        layers(model)[1].output[:, -1] = cache[layer(model, 1)].output[:, -1]
+        layers(model)[2].output[:, -1] += part.input[:, -1] + part.output[:, -1]
+        logits = model.lm_head.output.save()
+        again = (cache[layer(model, 1)].output, len(part), cache.keys()).save()
+    return logits, again
+
+
+@experiment()
+def attached_to_the_graph(model, remote):
+    with model.trace(FRANCE, remote=remote) as tracer:
+        cache = tracer.cache(detach=False)
+    return [torch.is_tensor(entry.output) and entry.output.requires_grad for [entry] in cache._cache.entries.values()]
+
+
+@experiment(local=False, fails=True)
+def too_many_are_more_memory_than_there_is(model, remote):
+    with model.trace(FRANCE, remote=remote) as tracer:
+        for at in range(10**6):
+            tracer.cache()
+
+
+@experiment()
 def with_gradients(model, remote):
     with model.trace(FRANCE, remote=remote) as tracer:
         cache = tracer.cache(modules=[layers(model)[1]], detach=False)
