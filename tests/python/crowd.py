@@ -22,7 +22,7 @@ import experiments
 import neighbours
 from experiments import CONFIG
 
-LISTS = ["reading", "writing", "invokes", "generation", "sessions", "programs", "gradients"]
+LISTS = ["reading", "writing", "invokes", "generation", "sessions", "programs", "gradients", "caches", "edits", "pipes"]
 CLIENTS = 8
 SEED = 20261126
 

@@ -6,7 +6,7 @@ use tests::{Data, smollm2};
 fn remote_results_are_those_of_local_nnsight() {
     let data = Data::default();
     let server = data.up().key().tiny_models().start();
-    let lists = ["reading", "writing", "invokes", "generation", "sessions", "programs"];
+    let lists = ["reading", "writing", "invokes", "generation", "sessions", "programs", "caches", "edits", "pipes"];
     server.client("parity.py").arguments(&lists).succeed();
 }
 

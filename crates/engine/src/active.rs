@@ -455,7 +455,9 @@ fn begin<M: Model>(
     }
     let (model, order) = (Rc::clone(&common.model), Rc::clone(&common.order));
     let stop = Arc::clone(&job.stop);
-    let state = Rc::new(JobState::new(model, order, (attention, program.mentions("source")), Rc::clone(turn), stop));
+    let calls = [".inputs", "'inputs'", "include_inputs"].into_iter().any(|name| program.mentions(name));
+    let looks = (program.mentions("source"), calls);
+    let state = Rc::new(JobState::new(model, order, attention, looks, Rc::clone(turn), stop));
     let environment = Rc::new(Environment::new(Rc::clone(&state), Rc::clone(printed)));
     let machine = Machine::new(&job.limits, environment);
     machine.set_stop_flag(Arc::clone(&job.stop));
@@ -499,7 +501,7 @@ fn start<M: Model>(job: &Job, state: &Rc<JobState<M>>, machine: &Machine, togeth
             Ok(Running::new(state, machine, frame, Some(session)))
         }
         Entry::Trace { function, envoy, args, kwargs } => {
-            thaw.require_root(*envoy)?;
+            let edits = thaw.edits_of_root(*envoy)?;
             let args = args.iter().map(|at| thaw.value(*at)).collect::<Result<_, _>>()?;
             let kwargs = kwargs
                 .iter()
@@ -507,7 +509,7 @@ fn start<M: Model>(job: &Job, state: &Rc<JobState<M>>, machine: &Machine, togeth
                 .collect::<Result<_, Raise>>()?;
             state.model.opens(&machine, *function);
             let (tracer, recording) = (thaw.tracer_state(), state.model.recording(&machine));
-            let request = TraceRequest { function: *function, args, kwargs, body, tracer, recording };
+            let request = TraceRequest { function: *function, args, kwargs, edits, body, tracer, recording };
             let trace = Trace::open(&state, &machine, request)?;
             let mut running = Running::new(state, machine, frame, None);
             running.traces.push(trace);

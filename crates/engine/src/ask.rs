@@ -40,6 +40,8 @@ pub struct TraceRequest {
     pub function: Function,
     pub args: Vec<Value>,
     pub kwargs: Vec<(Rc<str>, Value)>,
+    /// What runs before the body, and sees all rows.
+    pub edits: Vec<Block>,
     pub body: Block,
     pub tracer: Rc<crate::tracer::TraceState>,
     /// Whether the code around the trace records what gradients need; what its blocks switch off is their own affair.

@@ -6,10 +6,11 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{Args, Effect, HostObject, HostResult, Iteration, Machine, Outcome, Use, Value};
+use interpreter::{Args, Block, Effect, HostObject, HostResult, Iteration, Machine, Outcome, Use, Value};
 use program::Function;
 
 use crate::ask::{Ask, View};
+use crate::edit::{self, Edits};
 use crate::job::JobState;
 use crate::location::Location;
 use crate::model::{Model, Schema, Site};
@@ -22,6 +23,8 @@ use crate::tracer::{Iterations, TraceRequestParts, Tracer};
 pub struct Envoy<M: Model> {
     job: Rc<JobState<M>>,
     place: Place,
+    /// Of the whole model.
+    edits: Option<Rc<Edits>>,
 }
 
 /// What an envoy stands for.
@@ -35,9 +38,24 @@ pub enum Place {
 }
 
 impl<M: Model> Envoy<M> {
+    /// Stands for a module.
+    pub fn new(job: &Rc<JobState<M>>, place: Place) -> Self {
+        Self { job: Rc::clone(job), place, edits: None }
+    }
+
+    /// Makes the Python object of the whole model, whose traces begin with edits.
+    pub fn edited(job: &Rc<JobState<M>>, edits: Rc<Edits>) -> Value {
+        Value::Host(Rc::new(Self { edits: Some(edits), ..Self::new(job, Place::Module(Site(0))) }))
+    }
+
+    /// Returns what each trace begins with.
+    pub fn edits(&self) -> Vec<Block> {
+        self.edits.as_ref().map(|edits| edits.all()).unwrap_or_default()
+    }
+
     /// Makes the Python object of a module.
     pub fn value(job: &Rc<JobState<M>>, place: Place) -> Value {
-        Value::Host(Rc::new(Self { job: Rc::clone(job), place }))
+        Value::Host(Rc::new(Self::new(job, place)))
     }
 
     /// Finds the envoy at a path below the root: the model's modules and nnsight's own.
@@ -66,7 +84,8 @@ impl<M: Model> Envoy<M> {
         self.place
     }
 
-    fn path(&self) -> String {
+    /// Returns the path that nnsight gives the module: `model.transformer.h.0`.
+    pub fn path(&self) -> String {
         let below = match self.place {
             Place::Module(site) => {
                 self.job.model.schema().module(site).map(|module| module.path.clone()).unwrap_or_default()
@@ -115,7 +134,8 @@ impl<M: Model> Envoy<M> {
         children
     }
 
-    fn child(&self, name: &str) -> Option<Value> {
+    /// Returns the module under a name or an alias.
+    pub fn child(&self, name: &str) -> Option<Value> {
         if let Some((_, place)) = self.children().into_iter().find(|(child, _)| child == name) {
             return Some(Self::value(&self.job, place));
         }
@@ -125,6 +145,20 @@ impl<M: Model> Envoy<M> {
         Some(Self::value(&self.job, Place::Module(aliased)))
     }
 
+    /// Returns one of the modules below by its number, counted from the end where that is negative.
+    ///
+    /// # Errors
+    /// `IndexError` where there are not so many.
+    pub fn nth(&self, index: i64) -> Result<Value, Raise> {
+        let children = self.children();
+        let count = i64::try_from(children.len()).unwrap_or(i64::MAX);
+        let at = if index < 0 { index.saturating_add(count) } else { index };
+        let found = usize::try_from(at).ok().and_then(|at| children.get(at));
+        found.map(|(_, place)| Self::value(&self.job, *place)).ok_or_else(|| {
+            Raise::index_error(format!("index {index} is out of range: `{}` has {count} modules", self.path()))
+        })
+    }
+
     fn child_values(&self) -> Vec<Value> {
         self.children().into_iter().map(|(_, place)| Self::value(&self.job, place)).collect()
     }
@@ -132,7 +166,7 @@ impl<M: Model> Envoy<M> {
     /// Lists the envoys below and this one, children first, as nnsight's `modules()` does.
     fn walk(&self, found: &mut Vec<(String, Value)>) {
         for (_, place) in self.children() {
-            Self { job: Rc::clone(&self.job), place }.walk(found);
+            Self::new(&self.job, place).walk(found);
         }
         found.push((self.path(), Self::value(&self.job, self.place)));
     }
@@ -148,7 +182,8 @@ impl<M: Model> Envoy<M> {
                 self.path()
             )));
         }
-        let request = TraceRequestParts { function, args: args.positional.clone(), kwargs: args.keyword.clone() };
+        let (args, kwargs, edits) = (args.positional.clone(), args.keyword.clone(), self.edits());
+        let request = TraceRequestParts { function, args, kwargs, edits };
         Ok(Value::Host(Rc::new(Tracer {
             job: Rc::clone(&self.job),
             state: Rc::default(),
@@ -157,7 +192,8 @@ impl<M: Model> Envoy<M> {
         .into())
     }
 
-    fn missing(&self, name: &str) -> Raise {
+    /// Makes the error for a name that the module does not have.
+    pub fn missing(&self, name: &str) -> Raise {
         let class = if self.is_root() { "TransformersModel" } else { "Envoy" };
         Raise::attribute_error(format!("'{class}' object (nor its module) has attribute '{name}'"))
     }
@@ -261,6 +297,19 @@ impl<M: Model> HostObject for Envoy<M> {
         match name {
             "trace" => self.trace(Function::Call, args),
             "generate" if self.is_root() => self.trace(Function::Generate, args),
+            // It computes in earnest, which costs more and shows the same shapes.
+            "scan" => self.trace(Function::Call, args),
+            "edit" => {
+                let Some(edits) = &self.edits else {
+                    let message = format!("an edit of `{}` alone is not supported by this server", self.path());
+                    return Err(Raise::value_error(message));
+                };
+                edit::open(&self.job, edits, args)
+            }
+            "clear_edits" => {
+                self.edits.iter().for_each(|edits| edits.clear());
+                Ok(Value::None.into())
+            }
             "skip" => {
                 let Place::Module(site) = self.place else { return Err(self.missing(name)) };
                 let value = python::parameter(args, 0, "replacement")
@@ -305,7 +354,8 @@ impl<M: Model> HostObject for Envoy<M> {
                     python::list(&machine, list)
                 })))
             }
-            "scan" | "edit" | "pipe" | "session" | "to" | "cpu" | "cuda" | "next" => {
+            "pipe" if self.is_root() => self.trace(Function::Pipe, args),
+            "pipe" | "session" | "to" | "cpu" | "cuda" | "next" => {
                 Err(Raise::attribute_error(format!("`{}.{name}` is not supported by this server", self.path())))
             }
             _ => Ok(Outcome::NotImplemented),
@@ -330,11 +380,7 @@ impl<M: Model> HostObject for Envoy<M> {
         }
         let index =
             Value::as_int(key).ok_or_else(|| Raise::type_error("a module is indexed by an int, a str or a slice"))?;
-        let count = i64::try_from(children.len()).unwrap_or(i64::MAX);
-        let at = if index < 0 { index + count } else { index };
-        usize::try_from(at).ok().and_then(|at| children.get(at).cloned()).map(Outcome::Ready).ok_or_else(|| {
-            Raise::index_error(format!("index {index} is out of range: `{}` has {count} modules", self.path()))
-        })
+        self.nth(index).map(Outcome::Ready)
     }
 
     fn length(&self, _machine: &Machine) -> Result<Option<usize>, Raise> {
@@ -368,5 +414,18 @@ pub fn effect(schema: &Schema, name: &str, usage: Use<'_>) -> Option<Effect> {
     }
 }
 
-const METHODS: [&str; 12] =
-    ["trace", "generate", "skip", "all", "get", "modules", "named_modules", "scan", "edit", "pipe", "session", "next"];
+const METHODS: [&str; 13] = [
+    "trace",
+    "generate",
+    "skip",
+    "all",
+    "get",
+    "modules",
+    "named_modules",
+    "scan",
+    "edit",
+    "clear_edits",
+    "pipe",
+    "session",
+    "next",
+];

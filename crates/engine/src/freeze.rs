@@ -11,6 +11,7 @@ use num_bigint::BigInt;
 use program::{Datum, Heap, Limits, Ref, Saved};
 
 use crate::batch_encoding::{self, BatchEncoding, Span};
+use crate::cache::CacheView;
 use crate::job::JobState;
 use crate::layouts::Layouts;
 use crate::model::{Model, Tensor};
@@ -35,6 +36,7 @@ pub fn saved<M: Model>(
         machine,
         heap: Heap::default(),
         made: HashMap::new(),
+        objects: HashMap::new(),
         layouts: Layouts::default(),
         budget: limits.saved_bytes,
         depth: 0,
@@ -82,6 +84,8 @@ struct Freeze<'a, M: Model> {
     machine: &'a Machine,
     heap: Heap,
     made: HashMap<Identity, Ref>,
+    /// Objects of the model by their memory: a generation has one cache of keys and values, however often it was shown.
+    objects: HashMap<usize, Ref>,
     /// How the tensors lie that were copied.
     layouts: Layouts,
     budget: u64,
@@ -215,6 +219,12 @@ impl<M: Model> Freeze<'_, M> {
         if let Some(encoding) = python::host::<BatchEncoding>(value) {
             return self.encoding(encoding);
         }
+        if let Some(view) = python::host::<CacheView<M>>(value) {
+            return self.cache_view(view);
+        }
+        if let Some(known) = host.memory().and_then(|memory| self.objects.get(&memory)) {
+            return Ok(self.heap.get(*known).cloned().unwrap_or(Datum::None));
+        }
         if let Some((name, items)) = self.job.model.named_result(value) {
             let items = items.iter().map(|item| self.value(item)).collect::<Result<_, _>>()?;
             let class = self.heap.push(Datum::Global { module: "torch.return_types".into(), name });
@@ -234,7 +244,10 @@ impl<M: Model> Freeze<'_, M> {
             return Ok(object(class, bounds, None));
         }
         let found = match self.job.model.object_data(value, &mut self.heap) {
-            Some(at) => Some(at),
+            Some(at) => {
+                self.objects.extend(host.memory().map(|memory| (memory, at)));
+                Some(at)
+            }
             None => self.job.model.value_data(value, &mut self.heap).transpose()?,
         };
         match found.and_then(|at| self.heap.get(at).cloned()) {
@@ -284,6 +297,66 @@ impl<M: Model> Freeze<'_, M> {
         let (module, name) = batch_encoding::CLASS.rsplit_once('.').unwrap_or_default();
         let class = self.heap.push(Datum::Global { module: module.into(), name: name.into() });
         Ok(object(class, Vec::new(), Some(state)))
+    }
+
+    /// Writes what `tracer.cache()` gave as nnsight pickles its own: without the model, by paths.
+    fn cache_view(&mut self, view: &CacheView<M>) -> Result<Datum, Trouble> {
+        const MODULE: &str = "nnsight.intervention.cache";
+        // Several views may be of one cache.
+        let memory = Rc::as_ptr(&view.cache).cast::<()>() as usize;
+        let cache = match self.objects.get(&memory) {
+            Some(cache) => *cache,
+            None => {
+                let settings = view.cache.settings();
+                let entry = self.heap.push(global(&format!("{MODULE}.Entry")));
+                let mut entries = Vec::new();
+                for (path, visits) in view.cache.entries() {
+                    let mut list = Vec::with_capacity(visits.len());
+                    for visit in visits {
+                        let fields = [("output", self.value(&visit.output)?), ("inputs", self.value(&visit.inputs)?)];
+                        let state = self.fields(&fields);
+                        list.push(self.heap.push(object(entry, Vec::new(), Some(state))));
+                    }
+                    entries.push((self.value(&Value::Str(path))?, self.heap.push(Datum::List(list))));
+                }
+                let entries = self.heap.push(Datum::Dict(entries));
+                let targets = match &settings.targets {
+                    Some(paths) => {
+                        let paths = paths.iter().map(|path| self.heap.push(Datum::Str(path.clone()))).collect();
+                        Datum::Set(paths)
+                    }
+                    None => Datum::None,
+                };
+                let fields = [
+                    ("model", self.heap.push(Datum::None)),
+                    ("device", self.value(&settings.device)?),
+                    ("dtype", self.value(&settings.dtype)?),
+                    ("detach", self.heap.push(Datum::Bool(settings.detach))),
+                    ("non_blocking", self.heap.push(Datum::Bool(settings.non_blocking))),
+                    ("include_output", self.heap.push(Datum::Bool(settings.include_output))),
+                    ("include_inputs", self.heap.push(Datum::Bool(settings.include_inputs))),
+                    ("targets", self.heap.push(targets)),
+                    ("entries", entries),
+                    ("_open", self.heap.push(Datum::Dict(Vec::new()))),
+                ];
+                let state = self.fields(&fields);
+                let class = self.heap.push(global(&format!("{MODULE}.Cache")));
+                let cache = self.heap.push(object(class, Vec::new(), Some(state)));
+                self.objects.insert(memory, cache);
+                cache
+            }
+        };
+        let path = view.path.clone().map_or(Datum::None, Datum::Str);
+        let fields = [("_cache", cache), ("_envoy", self.heap.push(Datum::None)), ("_path", self.heap.push(path))];
+        let state = self.fields(&fields);
+        let class = self.heap.push(global(&format!("{MODULE}.CacheView")));
+        Ok(object(class, Vec::new(), Some(state)))
+    }
+
+    /// Makes the `__dict__` of an object.
+    fn fields(&mut self, fields: &[(&str, Ref)]) -> Ref {
+        let pairs = fields.iter().map(|(name, at)| (self.heap.push(Datum::Str((*name).into())), *at)).collect();
+        self.heap.push(Datum::Dict(pairs))
     }
 
     fn output(&mut self, output: &ModelOutput) -> Result<Datum, Trouble> {

@@ -27,6 +27,8 @@ pub struct Generation<M: Model> {
     caching: bool,
     cache: Option<Box<dyn Any>>,
     attention: Attention,
+    /// Whether tokens pass through the model's streamer.
+    pub streams: bool,
 }
 
 impl<M: Model> Generation<M> {
@@ -62,6 +64,7 @@ impl<M: Model> Generation<M> {
             sequences,
             cache: caching.then(|| model.new_cache()),
             attention,
+            streams: true,
         };
         if let Some(cache) = &own.cache {
             model.expect(&**cache, own.longest());
@@ -90,8 +93,9 @@ impl<M: Model> Generation<M> {
     /// # Errors
     /// When the tensor cannot be made.
     pub fn announce(&self, run: &mut Run<M>, segment: usize) -> Result<(), Raise> {
-        let ids = self.ids()?;
-        run.offer(Location::Streamed, segment, Tree::Leaf(ids));
+        if self.streams {
+            run.offer(Location::Streamed, segment, Tree::Leaf(self.ids()?));
+        }
         Ok(())
     }
 
@@ -179,7 +183,9 @@ impl<M: Model> Generation<M> {
         }
         self.fresh = if self.caching { 1 } else { self.sequences.first().map_or(0, Vec::len) };
         let rows = i64::try_from(chosen.len()).unwrap_or(i64::MAX);
-        run.offer(Location::Streamed, segment, Tree::Leaf(prompt::shaped_tensor(vec![rows], &chosen)?));
+        if self.streams {
+            run.offer(Location::Streamed, segment, Tree::Leaf(prompt::shaped_tensor(vec![rows], &chosen)?));
+        }
         let length = self.sequences.first().map_or(0, Vec::len);
         let done = self.finished.iter().all(|&done| done) || self.sampler.remaining(length) == 0;
         let furthest = match &self.positions {
@@ -196,6 +202,11 @@ impl<M: Model> Generation<M> {
     #[must_use]
     pub fn exhausted(&self) -> bool {
         self.sampler.remaining(self.sequences.first().map_or(0, Vec::len)) == 0
+    }
+
+    /// Returns the rows as they are by now, prompt first.
+    pub fn sequences(&self) -> &[Vec<i64>] {
+        &self.sequences
     }
 
     /// Returns all ids, prompt first: `[rows, length]` int64.

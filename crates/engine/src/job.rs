@@ -23,6 +23,8 @@ pub struct JobState<M: Model> {
     pub turn: Rc<Turn>,
     /// Whether its code may look at operations of modules' forwards.
     pub sources: bool,
+    /// Whether it may look at all arguments of modules: which these are depends on how the model is called.
+    pub calls: bool,
     /// As in [`crate::Job::stop`].
     stop: Arc<AtomicU8>,
     /// Values marked by `.save()`, held so that no other object can take their identity.
@@ -40,7 +42,8 @@ impl<M: Model> JobState<M> {
     pub fn new(
         model: Rc<M>,
         order: Rc<Order>,
-        (attention, sources): (Attention, bool),
+        attention: Attention,
+        (sources, calls): (bool, bool),
         turn: Rc<Turn>,
         stop: Arc<AtomicU8>,
     ) -> Self {
@@ -50,6 +53,7 @@ impl<M: Model> JobState<M> {
             attention,
             turn,
             sources,
+            calls,
             stop,
             saved: RefCell::default(),
             aliases: RefCell::default(),

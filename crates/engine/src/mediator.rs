@@ -1,23 +1,27 @@
 //! One block of a trace, between the model and the interpreter.
 
 use std::any::Any;
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
 use interpreter::{Coroutine, Step, Value};
 
 use crate::ask::{Ask, Barrier, View};
+use crate::cache::Cache;
 use crate::job::JobState;
 use crate::location::Location;
 use crate::model::{Model, Tensor};
 
 /// What a block's own objects may change while it runs.
-#[derive(Debug)]
 pub struct MediatorState {
     /// Which occurrence of a location the block wants: `tracer.iter` pins it, the first hit of a pinned step after
     /// the first relaxes it to "the next one" (`None`). Zero without `tracer.iter`.
     pub iteration: Cell<Option<i64>>,
+    /// Whether it has waited for the model, or for another block.
+    pub waited: Cell<bool>,
+    /// What it asked to have kept before it did.
+    pub caches: RefCell<Vec<Rc<Cache>>>,
 }
 
 /// What a parked block waits for.
@@ -69,7 +73,8 @@ pub struct Mediator {
 impl Mediator {
     /// Makes a block that has not begun.
     pub fn new(coroutine: Coroutine, group: Option<(i64, i64)>) -> Self {
-        let state = Rc::new(MediatorState { iteration: Cell::new(Some(0)) });
+        let iteration = Cell::new(Some(0));
+        let state = Rc::new(MediatorState { iteration, waited: Cell::new(false), caches: RefCell::default() });
         Self { state, status: Status::Done, group, coroutine }
     }
 
@@ -121,6 +126,9 @@ impl Mediator {
                 }
             };
         };
+        if !matches!(wish, Wish::Deferred(_)) {
+            self.state.waited.set(true);
+        }
         let wanted =
             wish.location().map_or(0, |location| self.state.iteration.get().unwrap_or_else(|| occurrence(location)));
         self.status = Status::Parked(Pending { wish, occurrence: wanted });

@@ -656,6 +656,11 @@ pub trait Model: 'static {
         prompt: &[Vec<i64>],
     ) -> Result<Box<dyn Sampler<Self::Tensor>>, Raise>;
 
+    /// Lists the settings of `generate()` that the checkpoint itself has.
+    fn generation_settings(&self) -> &[(String, serde_json::Value)] {
+        &[]
+    }
+
     /// Finds an importable module for the user's code: `torch`, `torch.nn.functional`, `einops`.
     fn import(&self, machine: &Machine, module: &str) -> Option<Value>;
 

@@ -508,7 +508,8 @@ fn integers(data: &TensorData) -> Result<Vec<i64>, Raise> {
     })
 }
 
-fn texts(value: &Value) -> Option<Vec<String>> {
+/// Returns the prompts where they are text.
+pub fn texts(value: &Value) -> Option<Vec<String>> {
     if let Some(text) = python::string(value) {
         return Some(vec![text]);
     }

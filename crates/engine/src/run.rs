@@ -1,7 +1,7 @@
 //! One trace in progress: its blocks beside the model's forward passes.
 
 use std::any::Any;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use interpreter::raise::{Fatal, Raise};
 use interpreter::{Coroutine, Machine, Value};
 
 use crate::ask::View;
+use crate::cache::Cache;
 use crate::job::JobState;
 use crate::location::{Location, Order};
 use crate::mediator::{Mediator, Pending, Status, Wish};
@@ -52,6 +53,10 @@ pub struct Run<M: Model> {
     pub job: Rc<JobState<M>>,
     pub machine: Machine,
     mediators: Vec<Mediator>,
+    /// What blocks asked to have kept, by where that is, with the number of each block.
+    caches: HashMap<Location, Vec<(usize, Rc<Cache>)>>,
+    /// Where a pass reaches the last of that.
+    last_kept: Option<Location>,
     /// Blocks that wait to have something computed.
     computing: BTreeSet<usize>,
     /// Blocks that ran since somebody looked what they wait for.
@@ -97,6 +102,8 @@ impl<M: Model> Run<M> {
             job,
             machine,
             mediators,
+            caches: HashMap::new(),
+            last_kept: None,
             computing: BTreeSet::new(),
             ran: Vec::new(),
             progress,
@@ -114,6 +121,19 @@ impl<M: Model> Run<M> {
                 run.note(result);
             }
         }
+        for (index, mediator) in run.mediators.iter().enumerate() {
+            for cache in mediator.state.caches.borrow().iter() {
+                for location in cache.locations() {
+                    run.caches.entry(location).or_default().push((index, Rc::clone(cache)));
+                }
+            }
+        }
+        let kept: Vec<Location> = run.caches.keys().copied().collect();
+        run.watch.keep(&kept, run.job.model.schema());
+        // Among arguments are the keys and values, which all layers fill.
+        let all = kept.iter().any(|location| matches!(location, Location::Input(_)));
+        let last = kept.into_iter().max_by_key(|location| run.job.order.of(*location));
+        run.last_kept = if all { Some(Location::Output(Site(0))) } else { last };
         run.rewatch();
         run
     }
@@ -130,9 +150,9 @@ impl<M: Model> Run<M> {
     /// Returns whether what is left of this pass can matter to any block.
     pub fn needs_more(&self) -> bool {
         self.ended.is_none()
-            && self.mediators.iter().filter_map(Mediator::pending).any(|pending| {
+            && (self.mediators.iter().filter_map(Mediator::pending).any(|pending| {
                 pending.wish.location().is_some_and(|location| self.progress.may_come(location, pending.occurrence))
-            })
+            }) || self.last_kept.is_some_and(|last| self.progress.may_come(last, self.progress.occurrence(last))))
     }
 
     /// Returns how many forward passes are done.
@@ -234,7 +254,10 @@ impl<M: Model> Run<M> {
     /// Ends a visit. Returns the output to go on with, if it was replaced.
     pub fn close(&mut self, visit: Visit<M::Tensor>) -> Option<Tree<M::Tensor>> {
         self.job.gathering.set(false);
-        match self.leave(visit) {
+        let stint = self.job.turn.enter();
+        let visited = self.leave(visit);
+        self.busy += self.job.turn.leave(stint);
+        match visited {
             Visited { flow: Flow::Output(output), replaced: true } => Some(output),
             _ => None,
         }
@@ -374,7 +397,11 @@ impl<M: Model> Run<M> {
         }
     }
 
-    fn leave(&mut self, visit: Visit<M::Tensor>) -> Visited<M::Tensor> {
+    fn leave(&mut self, mut visit: Visit<M::Tensor>) -> Visited<M::Tensor> {
+        if self.ended.is_none() {
+            let kept = self.keep(&mut visit);
+            self.note(kept);
+        }
         self.progress.leave(visit.location);
         if visit.stopped && self.ended.is_none() {
             self.ended = Some(Ending::Stopped);
@@ -391,6 +418,21 @@ impl<M: Model> Run<M> {
                 Visited { flow: Flow::Output(Tree::None), replaced: false }
             }
         }
+    }
+
+    /// Keeps what flows past a location for the blocks that asked for that, as it is when all have been served.
+    fn keep(&mut self, visit: &mut Visit<M::Tensor>) -> Result<(), Raise> {
+        let Some(caches) = self.caches.get(&visit.location) else { return Ok(()) };
+        self.took_part = true;
+        for (index, cache) in caches {
+            let rows = self.rows(*index);
+            let value = match &mut visit.flow {
+                Flow::Output(tree) => splice::show(&*self.job.model, &self.machine, tree, visit.part, rows)?,
+                Flow::Inputs(inputs) => splice::show_inputs(&*self.job.model, &self.machine, inputs, visit.part, rows)?,
+            };
+            cache.keep(&self.job, &self.machine, visit.location, &value)?;
+        }
+        Ok(())
     }
 
     fn visit_skip(&mut self, site: Site) -> bool {
@@ -677,11 +719,13 @@ fn other_index(location: Location) -> Option<usize> {
 struct Watch {
     wants: Vec<Wants>,
     set: Vec<u32>,
+    /// What it wants to see all the time; empty for nothing.
+    kept: Vec<Wants>,
 }
 
 impl Watch {
     fn new(modules: usize) -> Self {
-        Self { wants: vec![Wants::default(); modules], set: Vec::new() }
+        Self { wants: vec![Wants::default(); modules], set: Vec::new(), kept: Vec::new() }
     }
 
     fn of(&self, site: Site) -> Wants {
@@ -691,8 +735,16 @@ impl Watch {
     fn clear(&mut self) {
         for index in self.set.drain(..) {
             if let Some(wants) = self.wants.get_mut(index as usize) {
-                *wants = Wants::default();
+                *wants = self.kept.get(index as usize).copied().unwrap_or_default();
             }
+        }
+    }
+
+    /// Adds locations for good, before there are others.
+    fn keep(&mut self, locations: &[Location], schema: &crate::model::Schema) {
+        if !locations.is_empty() {
+            locations.iter().for_each(|location| self.add(*location, schema));
+            self.kept.clone_from(&self.wants);
         }
     }
 

@@ -168,7 +168,10 @@ pub fn show<M: Model>(
         Tree::Bool(value) => Value::Bool(*value),
         Tree::Int(value) => Value::Int(*value),
         Tree::Float(value) => Value::Float(*value),
-        Tree::Object(object) => model.object(machine, object, part),
+        Tree::Object(object) => match object.downcast_ref::<Value>() {
+            Some(value) => value.clone(),
+            None => model.object(machine, object, part),
+        },
         Tree::Leaf(leaf) => leaf.seen(rows)?.to_value(machine),
         Tree::Tuple(items) => {
             Value::tuple(items.iter_mut().map(|item| show(model, machine, item, part, rows)).collect::<Result<_, _>>()?)

@@ -7,13 +7,16 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use interpreter::class::{Class, Decorated, Instance, Property};
+use interpreter::frame::Frame;
 use interpreter::function::{Defaults, Definition};
 use interpreter::raise::Raise;
-use interpreter::{Args, HostObject, HostResult, Machine, Outcome, Value};
-use program::datum::Decorator;
+use interpreter::{Args, Block, HostObject, HostResult, Machine, Outcome, Value};
+use program::datum::{Decorator, Edit};
 use program::{Datum, Heap, Ref, TensorData};
 
 use crate::batch_encoding::{self, BatchEncoding};
+use crate::cache::{self, Cache, CacheView, Entry};
+use crate::edit::Edits;
 use crate::encoding::Encoding;
 use crate::envoy::{Envoy, Place};
 use crate::job::JobState;
@@ -68,14 +71,14 @@ impl<'a, M: Model> Thaw<'a, M> {
         Rc::clone(&self.tracer)
     }
 
-    /// Checks that a request traces the whole model.
+    /// Returns the edits of the model that a request traces, which has to be the whole one.
     ///
     /// # Errors
     /// `ValueError` for a trace of a module alone.
-    pub fn require_root(&mut self, at: Ref) -> Result<(), Raise> {
+    pub fn edits_of_root(&mut self, at: Ref) -> Result<Vec<Block>, Raise> {
         let value = self.value(at)?;
-        match python::host::<Envoy<M>>(&value).map(Envoy::place) {
-            Some(Place::Module(Site(0))) => Ok(()),
+        match python::host::<Envoy<M>>(&value) {
+            Some(envoy) if envoy.place() == Place::Module(Site(0)) => Ok(envoy.edits()),
             _ => {
                 Err(Raise::value_error("a trace of one module alone is not supported by this server; trace the model"))
             }
@@ -267,9 +270,6 @@ impl<'a, M: Model> Thaw<'a, M> {
             }
             Datum::Global { module, name } => self.global(module, name),
             Datum::Envoy(envoy) => {
-                if !envoy.edits.is_empty() {
-                    return Err(Raise::attribute_error("model.edit() is not supported by this server"));
-                }
                 for (alias, path) in &envoy.aliases {
                     let below = |path: &str| match envoy.path.as_str() {
                         "" => path.to_owned(),
@@ -279,7 +279,19 @@ impl<'a, M: Model> Thaw<'a, M> {
                     let (parent, name) = alias.rsplit_once('.').unwrap_or(("", &alias));
                     self.job.alias(parent, name, below(path));
                 }
-                Envoy::at(&self.job, &envoy.path).ok_or_else(|| unknown_module(&envoy.path))?
+                if !envoy.path.is_empty() {
+                    // What is done to a part of the model holds for traces of that part, of which there are none.
+                    return Envoy::at(&self.job, &envoy.path).ok_or_else(|| unknown_module(&envoy.path));
+                }
+                let edits = Rc::new(Edits::default());
+                let value = Envoy::edited(&self.job, Rc::clone(&edits));
+                // Known before its edits are made: they name it.
+                self.made.insert(at, value.clone());
+                for Edit { source, locals, globals } in &envoy.edits {
+                    let (locals, globals) = (self.named(locals)?, self.named(globals)?);
+                    edits.push(Frame::root(&self.machine, source, locals, globals)?);
+                }
+                value
             }
             Datum::ModelModule { path } => Envoy::at(&self.job, path).ok_or_else(|| unknown_module(path))?,
             Datum::Tokenizer => Value::Host(Rc::new(TokenizerObject::new(Rc::clone(&self.job)))),
@@ -376,6 +388,9 @@ impl<'a, M: Model> Thaw<'a, M> {
             let encodings = encodings.map(|rows| rows.iter().map(encoding).collect::<Option<Vec<_>>>());
             return BatchEncoding::value(&self.machine, data, encodings.flatten().map(Rc::new));
         }
+        if path == "nnsight.intervention.cache.CacheView" {
+            return self.cache_view(state);
+        }
         let args = self.values(args)?;
         if let Some(builtin) = builtin_container(&path) {
             // Containers from `collections` keep their constructor's arguments, then take items and pairs.
@@ -401,6 +416,62 @@ impl<'a, M: Model> Thaw<'a, M> {
             Some(instance) => instance?,
             None => unsupported(&path),
         })
+    }
+
+    /// Makes what `tracer.cache()` gave in an earlier request.
+    fn cache_view(&mut self, state: Option<Ref>) -> Result<Value, Raise> {
+        let view = self.attributes(state);
+        let cache = view.get("_cache").map(|cache| self.attributes(self.state(*cache))).unwrap_or_default();
+        let mut entries = Vec::new();
+        if let Some(Datum::Dict(pairs)) = cache.get("entries").and_then(|entries| self.heap.get(*entries)) {
+            for (path, visits) in pairs {
+                let (Value::Str(path), Some(Datum::List(visits))) = (self.value(*path)?, self.heap.get(*visits)) else {
+                    return Err(Raise::value_error("the request has a cache without paths"));
+                };
+                let mut all = Vec::with_capacity(visits.len());
+                for visit in visits {
+                    let entry = self.attributes(self.state(*visit));
+                    let mut part = |name| entry.get(name).map_or(Ok(Value::None), |at| self.value(*at));
+                    all.push(Entry { output: part("output")?, inputs: part("inputs")? });
+                }
+                entries.push((path, all));
+            }
+        }
+        let mut setting = |name| cache.get(name).map_or(Ok(Value::None), |at| self.value(*at));
+        let mut flag = |name| setting(name).map(|value| matches!(value, Value::Bool(true)));
+        let settings = cache::Settings {
+            detach: flag("detach")?,
+            include_output: flag("include_output")?,
+            include_inputs: flag("include_inputs")?,
+            non_blocking: flag("non_blocking")?,
+            targets: match setting("targets")? {
+                Value::None => None,
+                targets => Some(python::set_items(&targets).0.iter().filter_map(python::string).collect()),
+            },
+            device: setting("device")?,
+            dtype: setting("dtype")?,
+        };
+        let cache = Rc::new(Cache::filled(&self.machine, settings, entries)?);
+        let envoy = view.get("_envoy").map(|at| self.value(*at)).transpose()?;
+        let path = view.get("_path").map(|at| self.value(*at)).transpose()?;
+        let path = match envoy.as_ref().and_then(python::host::<Envoy<M>>) {
+            Some(envoy) => Some(envoy.path()),
+            None => path.as_ref().and_then(python::string),
+        };
+        Ok(CacheView::of(&self.job, &cache, path))
+    }
+
+    fn state(&self, at: Ref) -> Option<Ref> {
+        match self.heap.get(at) {
+            Some(Datum::Object { state, .. }) => *state,
+            _ => None,
+        }
+    }
+
+    /// Returns the entries of an object's `__dict__`.
+    fn attributes(&self, state: Option<Ref>) -> HashMap<&'a str, Ref> {
+        let Some(Datum::Dict(pairs)) = state.and_then(|state| self.heap.get(state)) else { return HashMap::new() };
+        pairs.iter().filter_map(|(name, value)| Some((self.heap.text(*name)?, *value))).collect()
     }
 
     /// Puts the elements into a container that was made empty.

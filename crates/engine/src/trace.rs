@@ -8,11 +8,13 @@ use interpreter::{Coroutine, Machine, Step, Value};
 use program::Function;
 
 use crate::ask::{Ask, TraceRequest};
+use crate::edit;
 use crate::generation::Generation;
 use crate::job::JobState;
 use crate::location::Location;
 use crate::mediator::deferred;
 use crate::model::{Forwarded, Model, Segment, Site, Tree};
+use crate::pipe::Pipe;
 use crate::prompt::{self, Batch, Beside, Prompt, Row};
 use crate::run::{Ending, Run};
 use crate::tracer::TraceState;
@@ -53,13 +55,11 @@ struct CallForm {
 
 enum Work<M: Model> {
     /// One forward pass.
-    Forward {
-        kwargs: Vec<(Rc<str>, Value)>,
-        recording: bool,
-        done: bool,
-    },
+    Forward { kwargs: Vec<(Rc<str>, Value)>, recording: bool, done: bool },
     Generate {
         generation: Box<Generation<M>>,
+        /// What becomes of the tokens; `None` shows them as they are.
+        pipe: Option<Pipe>,
         done: bool,
     },
 }
@@ -101,13 +101,19 @@ impl<M: Model> Prepared<M> {
     pub fn start(self, job: &Rc<JobState<M>>, machine: &Machine) -> Result<Trace<M>, Raise> {
         let Self { request, mut kwargs, input } = self;
         let parent = Rc::clone(&request.body.frame);
-        let mut blocks = Vec::new();
+        let edits = request.edits.iter().map(|edit| Ok((edit::replay(machine, edit)?, None)));
+        let mut blocks = edits.collect::<Result<Vec<_>, Raise>>()?;
         let input = match input {
             Some(input) => {
                 blocks.push((Coroutine::of_block(machine, request.body.clone()), Some((0, input.batch.rows))));
                 input
             }
             None => {
+                if request.function == Function::Pipe {
+                    return Err(Raise::value_error(
+                        "model.pipe() takes its prompts itself on this server: give it a text or a list of texts",
+                    ));
+                }
                 collect(job, machine, &request)?;
                 let mut rows: Vec<Row> = Vec::new();
                 let mut beside = Beside::default();
@@ -138,10 +144,10 @@ impl<M: Model> Prepared<M> {
         let several = matches!(work, Work::Generate { .. });
         let mut run = Run::start(Rc::clone(job), machine.clone(), blocks, batch.rows, several);
         let work = match work {
-            Work::Generate { generation, .. } => {
+            Work::Generate { generation, pipe, .. } => {
                 generation.announce(&mut run, 0)?;
                 let done = generation.exhausted();
-                Work::Generate { generation, done }
+                Work::Generate { generation, pipe, done }
             }
             forward => forward,
         };
@@ -159,17 +165,21 @@ impl<M: Model> Input<M> {
         let mut batch = prompt::pad_left(&prompt.rows, prompt::pad_token(&*job.model.tokenizer()));
         batch.replace(prompt.beside)?;
         check_range(&*job.model, &batch)?;
-        let kwargs = prompt.rest;
+        let mut kwargs = prompt.rest;
+        let pipe = match function {
+            Function::Pipe => Some(Pipe::read(&*job.model, &request.args, &request.kwargs, &mut kwargs)?),
+            Function::Call | Function::Generate => None,
+        };
         let work = match function {
             Function::Call => {
                 job.model.accept(&kwargs)?;
                 Work::Forward { kwargs, recording, done: false }
             }
-            Function::Generate => Work::Generate {
-                generation: Box::new(Generation::new(&*job.model, machine, &batch, &kwargs, job.attention)?),
-                done: false,
-            },
-            Function::Pipe => return Err(Raise::attribute_error("model.pipe() is not supported by this server")),
+            Function::Generate | Function::Pipe => {
+                let mut generation = Generation::new(&*job.model, machine, &batch, &kwargs, job.attention)?;
+                generation.streams = pipe.is_none();
+                Work::Generate { generation: Box::new(generation), pipe, done: false }
+            }
         };
         let arguments = match &work {
             Work::Forward { kwargs, .. } => name_arguments(kwargs),
@@ -229,7 +239,7 @@ impl<M: Model> Trace<M> {
     pub fn company(&self) -> Option<Company<'_>> {
         // The base model is called with what the root was.
         let base = self.run.job.model.schema().execution.get(1).copied().unwrap_or(Site(0));
-        let looks = self.run.wants(Site(0)).input || self.run.wants(base).input;
+        let looks = self.run.job.calls || self.run.wants(Site(0)).input || self.run.wants(base).input;
         let call = looks.then_some(CallForm {
             generating: matches!(self.work, Work::Generate { .. }),
             masked: !self.batch.full(),
@@ -329,7 +339,7 @@ impl<M: Model> Trace<M> {
                 }
             }
             (Work::Generate { done, .. }, None) => *done = true,
-            (Work::Generate { generation, done }, Some(output)) => {
+            (Work::Generate { generation, done, .. }, Some(output)) => {
                 let logits = logits(&output)
                     .ok_or_else(|| Raise::runtime_error("the model's output has no logits to generate from"))?;
                 *done = generation.advance(&mut self.run, segment, logits, cache)?;
@@ -343,12 +353,21 @@ impl<M: Model> Trace<M> {
     /// # Errors
     /// What a block raised.
     pub fn close(mut self) -> Result<(), Raise> {
-        if let Work::Generate { generation, done: true } = &self.work
+        if let Work::Generate { generation, pipe, done: true } = &self.work
             && self.run.ended.is_none()
         {
-            let ids = self.run.job.model.place(generation.ids()?)?;
-            let ids = self.run.offer(Location::Generated, 0, Tree::Leaf(ids));
-            self.run.offer(Location::Result, 0, ids);
+            let result = match pipe {
+                Some(pipe) => {
+                    let (run, length) = (&self.run, self.batch.length);
+                    let tokenizer = run.job.model.tokenizer();
+                    Tree::Object(Rc::new(pipe.records(&run.machine, &*tokenizer, generation.sequences(), length)?))
+                }
+                None => {
+                    let ids = self.run.job.model.place(generation.ids()?)?;
+                    self.run.offer(Location::Generated, 0, Tree::Leaf(ids))
+                }
+            };
+            self.run.offer(Location::Result, 0, result);
         }
         self.run.finish();
         if let Some(Ending::Failed(raise)) = self.run.ended.take() {

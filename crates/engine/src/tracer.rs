@@ -11,6 +11,7 @@ use interpreter::{
 };
 
 use crate::ask::{Ask, Barrier, TraceRequest, View};
+use crate::cache;
 use crate::deferral::Deferral;
 use crate::job::JobState;
 use crate::location::Location;
@@ -58,6 +59,7 @@ pub struct TraceRequestParts {
     pub function: program::Function,
     pub args: Vec<Value>,
     pub kwargs: Vec<(Rc<str>, Value)>,
+    pub edits: Vec<Block>,
 }
 
 impl<M: Model> HostObject for Tracer<M> {
@@ -114,8 +116,17 @@ impl<M: Model> HostObject for Tracer<M> {
                 let barrier = Barrier { count, waiting: RefCell::default() };
                 Ok(Value::Host(Rc::new(BarrierObject { job: Rc::clone(&self.job), barrier: Rc::new(barrier) })).into())
             }
-            "cache" | "local" | "apply" => {
-                let _ = machine;
+            "cache" => {
+                let (job, machine, args) = (Rc::clone(&self.job), machine.clone(), args.clone());
+                Ok(Outcome::Later(Box::pin(async move {
+                    let modules = match python::parameter(&args, 0, "modules") {
+                        None | Some(Value::None) => None,
+                        Some(modules) => Some(interpreter::operators::collect(&machine, &modules).await?.into_vec()),
+                    };
+                    cache::open(&job, &machine, &args, modules)
+                })))
+            }
+            "local" | "apply" => {
                 Err(Raise::attribute_error(format!("tracer.{name}() is not supported by this server")))
             }
             _ => Ok(Outcome::NotImplemented),
@@ -127,7 +138,7 @@ impl<M: Model> HostObject for Tracer<M> {
             return Err(Raise::value_error("this trace has been opened already"));
         };
         // A trace without input of its own runs its body before the model does.
-        let simple = parts.function == program::Function::Call && !parts.args.is_empty();
+        let simple = parts.function == program::Function::Call && !parts.args.is_empty() && parts.edits.is_empty();
         let arguments: Vec<Value> =
             parts.args.iter().chain(parts.kwargs.iter().map(|(_, value)| value)).cloned().collect();
         let deferral = if simple { Deferral::of(machine) } else { None };
@@ -138,6 +149,7 @@ impl<M: Model> HostObject for Tracer<M> {
             function: parts.function,
             args: parts.args,
             kwargs: parts.kwargs,
+            edits: parts.edits,
             body,
             tracer: Rc::clone(&self.state),
             recording: self.job.model.recording(machine),

@@ -448,6 +448,10 @@ impl HostObject for CacheObject {
         self
     }
 
+    fn memory(&self) -> Option<usize> {
+        Some(Rc::as_ptr(&self.0.0).cast::<()>() as usize)
+    }
+
     fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
         Ok(match name {
             "layers" => {

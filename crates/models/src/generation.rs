@@ -35,6 +35,8 @@ pub struct Settings {
     pad: Option<i64>,
     /// Positions that the model has.
     positions: Option<i64>,
+    /// What the checkpoint sets, by Hugging Face's names.
+    given: Vec<(String, Json)>,
 }
 
 impl Settings {
@@ -63,6 +65,7 @@ impl Settings {
             eos: Vec::new(),
             pad: None,
             positions: config.size("max_position_embeddings").ok(),
+            given: Vec::new(),
         };
         let special = |map: &Map<String, Json>| -> Vec<(String, Json)> {
             map.iter()
@@ -75,8 +78,17 @@ impl Settings {
             let wrong =
                 |raise: Raise| LoadError::Config { file: file.clone(), key: key.clone(), reason: raise.message() };
             settings.set(&key, &value_of(&value)).map_err(wrong)?;
+            if !value.is_null() {
+                settings.given.push((key, value));
+            }
         }
         Ok(settings)
+    }
+
+    /// Lists what the checkpoint itself sets.
+    #[must_use]
+    pub fn given(&self) -> &[(String, Json)] {
+        &self.given
     }
 
     /// Returns the settings with a caller's own.

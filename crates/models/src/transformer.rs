@@ -425,6 +425,10 @@ impl Model for Transformer {
         Ok(Box::new(Sampler::new(settings, prompt.first().map_or(0, Vec::len))?))
     }
 
+    fn generation_settings(&self) -> &[(String, serde_json::Value)] {
+        self.settings.given()
+    }
+
     fn import(&self, machine: &Machine, module: &str) -> Option<Value> {
         torch::import(machine, module)
     }

@@ -19,8 +19,9 @@ impl<T> Checked<T> {
     }
 }
 
-/// Parses the block, which will run, and checks the number of values. The functions that came along are parsed where
-/// they run: most of a library is never called. Edits are refused here, since they could not run; none is parsed.
+/// Parses the block and the edits, which will run, and checks the number of values. The functions that came along are parsed
+/// where they run: most of a library is never called. A request may name one edit many times, so that all of them together
+/// may be as long as one text, and as many as [`MOST_EDITS`].
 ///
 /// # Errors
 /// The first source that cannot run, with the user's file and line.
@@ -29,18 +30,31 @@ pub fn check(program: Program, limits: &Limits) -> Result<Checked<Program>, Synt
         let message = format!("the request holds {} values, more than {}", program.heap.len(), limits.heap_nodes);
         return Err(SyntaxError { message, filename: program.source.filename, line: 0, text: None });
     }
-    for index in 0..program.heap.len() {
-        let Ok(index) = u32::try_from(index) else { break };
-        if let Some(Datum::Envoy(envoy)) = program.heap.get(Ref(index))
-            && !envoy.edits.is_empty()
-        {
-            let message = "model.edit() is not supported by this server".into();
-            return Err(SyntaxError { message, filename: program.source.filename, line: 0, text: None });
-        }
+    let heap = (0..u32::try_from(program.heap.len()).unwrap_or(u32::MAX)).filter_map(|at| program.heap.get(Ref(at)));
+    let edits = heap.filter_map(|datum| match datum {
+        Datum::Envoy(envoy) => Some(&envoy.edits),
+        _ => None,
+    });
+    let edits: Vec<_> = edits.flatten().map(|edit| &edit.source).collect();
+    let bytes = edits.iter().fold(0_usize, |bytes, edit| bytes.saturating_add(edit.text.len()));
+    if edits.len() > MOST_EDITS || bytes > limits.source_bytes {
+        let message = format!(
+            "the request holds {} edits of the model with {bytes} bytes of source text, more than {MOST_EDITS} or than {} \
+             bytes",
+            edits.len(),
+            limits.source_bytes
+        );
+        return Err(SyntaxError { message, filename: program.source.filename, line: 0, text: None });
+    }
+    for edit in edits {
+        lower::block(edit, limits)?;
     }
     lower::block(&program.source, limits)?;
     Ok(Checked(program))
 }
+
+/// How many edits a request may hold.
+const MOST_EDITS: usize = 1000;
 
 #[cfg(test)]
 mod tests {
@@ -51,7 +65,7 @@ mod tests {
     use crate::{Entry, Env, Heap, Source};
 
     #[test]
-    fn an_edit_is_refused_and_not_parsed() {
+    fn edits_are_parsed_where_they_are_not_too_many() {
         let source = |text: &str| Source { text: text.into(), filename: "f.py".into(), function: String::new() };
         let program = |edits: Vec<Edit>| {
             let mut heap = Heap::default();
@@ -61,10 +75,18 @@ mod tests {
             Program { model, env, entry, modules: Vec::new(), source, heap, locals: Vec::new(), globals: Vec::new() }
         };
         assert!(check(program(Vec::new()), &Limits::default()).is_ok());
+        let edits = |text: &str, count: usize| {
+            let edit = Edit { source: source(text), globals: Vec::new(), locals: Vec::new() };
+            check(program(vec![edit; count]), &Limits::default())
+        };
+        assert!(edits("x = 1", MOST_EDITS).is_ok());
+        let refused = edits("\n(((", 1).unwrap_err();
+        assert_eq!((refused.filename.as_str(), refused.line), ("f.py", 2));
         // Its text would be an error of its own.
-        let edit = Edit { source: source("((("), globals: Vec::new(), locals: Vec::new() };
-        let refused = check(program(vec![edit]), &Limits::default()).unwrap_err();
-        assert_eq!(refused.message, "model.edit() is not supported by this server");
-        assert_eq!(refused.filename, "f.py");
+        let refused = edits("(((", MOST_EDITS + 1).unwrap_err();
+        assert!(refused.message.starts_with("the request holds 1001 edits of the model"), "{}", refused.message);
+        let long = "(".repeat(Limits::default().source_bytes / 2);
+        let refused = edits(&long, 3).unwrap_err();
+        assert!(refused.message.starts_with("the request holds 3 edits of the model"), "{}", refused.message);
     }
 }

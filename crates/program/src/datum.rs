@@ -34,7 +34,11 @@ impl Heap {
     /// Returns whether a word is in any text, as functions' sources are.
     #[must_use]
     pub fn mentions(&self, word: &str) -> bool {
-        self.data.iter().any(|datum| matches!(datum, Datum::Str(text) if text.contains(word)))
+        self.data.iter().any(|datum| match datum {
+            Datum::Str(text) => text.contains(word),
+            Datum::Envoy(envoy) => envoy.edits.iter().any(|edit| edit.source.text.contains(word)),
+            _ => false,
+        })
     }
 
     /// Replaces the value at a reference, as a decoder does when an object's state arrives after it.

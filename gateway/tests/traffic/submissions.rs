@@ -75,13 +75,13 @@ async fn a_client_that_hangs_up_leaves_a_job_or_nothing() {
 }
 
 #[tokio::test]
-async fn an_edit_is_refused_before_any_of_its_copies_is_parsed() {
+async fn an_edit_with_many_copies_is_refused_before_any_of_them_is_parsed() {
     let site = Site::new(Settings::default()).await;
     let bomb = pickle::edits(25_000, 1250);
     assert!(bomb.len() < 64 << 10, "{} bytes", bomb.len());
     let refused = site.submit("ada", "", &bomb, "").await;
     assert_eq!(refused.status, 400);
-    assert!(refused.detail().contains("model.edit() is not supported by this server"), "{}", refused.detail());
+    assert!(refused.detail().contains("the request holds 1250 edits of the model"), "{}", refused.detail());
     // Few bytes that ask for more than there may be.
     let refused = site.submit("ada", "", &pickle::edits(25_000, 2000), "").await;
     assert_eq!(refused.status, 400);

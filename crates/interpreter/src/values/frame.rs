@@ -145,6 +145,23 @@ impl Frame {
     /// Makes a snapshot for a body that runs as its own coroutine. A name that it lacks is looked for among those
     /// that its siblings have bound; what it binds, its siblings see.
     pub fn fork(self: &Rc<Self>, shared: &Rc<Siblings>) -> Rc<Self> {
+        let frame = self.copy(shared, Charge::default());
+        self.forks.borrow_mut().push(Rc::downgrade(&frame));
+        frame
+    }
+
+    /// As [`Frame::fork`], of a frame whose own `with` statement is done.
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub fn snapshot(&self, shared: &Rc<Siblings>) -> Result<Rc<Self>, Raise> {
+        let charge = Charge::default();
+        let variables = self.code.slots.len() + 2 * self.extra.borrow().len();
+        charge.cover(&self.machine, FRAME + SLOT * variables as u64)?;
+        Ok(self.copy(shared, charge))
+    }
+
+    fn copy(&self, shared: &Rc<Siblings>, charge: Charge) -> Rc<Self> {
         let frame = Rc::new(Self {
             machine: self.machine.clone(),
             code: Rc::clone(&self.code),
@@ -157,10 +174,9 @@ impl Frame {
             forks: RefCell::default(),
             position: self.position.clone(),
             channel: self.channel.clone(),
-            charge: Charge::default(),
+            charge,
         });
         self.machine.register(Cyclic::Frame(Rc::downgrade(&frame)));
-        self.forks.borrow_mut().push(Rc::downgrade(&frame));
         frame
     }
 
