@@ -32,7 +32,7 @@ pub struct Config {
     pub models: Vec<Hosted>,
     /// Whether SmolLM2-135M-Instruct is hosted, too, which is fetched on first use (93 MB). Default true.
     pub default_model: bool,
-    /// A key that clients may use, besides those that exist. Default: the first start makes one and shows it.
+    /// A key that may do everything here, besides those that exist. Default: the first start makes one and shows it.
     pub api_key: Option<String>,
     /// How jobs of that key share forward passes, where a request does not say. Default `shared`.
     pub batching: Batching,
@@ -180,7 +180,7 @@ pub struct Flags {
     /// Do not host SmolLM2-135M-Instruct, which is fetched on first use (93 MB) otherwise.
     #[arg(long)]
     no_default_model: bool,
-    /// A key that clients may use, besides those that exist. Without it, the first start makes one and shows it
+    /// A key that may do everything here, besides those that exist. Without it, the first start makes one and shows it
     /// [env: VITRINE_API_KEY].
     #[arg(long, value_name = "KEY")]
     api_key: Option<String>,

@@ -1,85 +1,91 @@
-//! The keys of a cluster's users.
+//! `vitrine key`: the keys of a server's users.
+
+mod stored;
 
 use std::process::ExitCode;
-use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
-use auth::{Grant, Keys, Scope, Secret, ServerSecret};
-use clap::{Args, Subcommand, ValueEnum};
+use anyhow::Result;
+use auth::{KeyRecord, Scope};
+use clap::{Args, Subcommand};
 use config::Given;
-use ids::{KeyId, TenantId};
 use program::Batching;
+use reqwest::Method;
+use serde_json::{Value, json};
 
-use crate::role::gateway::Config;
-use crate::{progress, serving};
+use crate::remote::Server;
+use crate::{progress, serving, table};
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Make a key, or take one that somebody else made, and print it. It is shown only this once.
-    Add(Box<Add>),
+    /// Make a key at a running server, and print it. It is shown only this once.
+    ///
+    /// Your own key must have the scope admin, and the tenant must be there: `vitrine tenant create` makes it.
+    Create(Create),
+    /// Make a key in the store of a cluster, which needs no gateway: for the first one. It is shown only this once.
+    ///
+    /// The settings are those of the cluster's gateways. Where a server runs, `vitrine key create` asks that.
+    Add(Box<stored::Add>),
     /// Show all keys: whose each is and what it permits. What a key is made of is nowhere to be seen.
+    ///
+    /// It asks the server at --host or, where --config or --set is given instead, reads the cluster's store.
     List(Box<List>),
     /// End a key. Within 5 seconds it is worth nothing at any gateway.
+    ///
+    /// It asks the server at --host or, where --config or --set is given instead, writes to the cluster's store.
     Revoke(Box<Revoke>),
 }
 
 #[derive(Args)]
-pub struct List {
-    /// The settings are those of the cluster's gateways.
-    #[command(flatten)]
-    given: Given,
-}
-
-#[derive(Args)]
-pub struct Revoke {
-    /// The settings are those of the cluster's gateways.
-    #[command(flatten)]
-    given: Given,
-    /// The public part of the key, as `vitrine key list` shows it: of `vitrine_ID_…` it is the ID.
-    #[arg(value_name = "ID")]
-    id: String,
-}
-
-#[derive(Args)]
-pub struct Add {
-    /// The settings are those of the cluster's gateways.
-    #[command(flatten)]
-    given: Given,
+pub struct Create {
     /// Whose key it is: jobs and results are shared within a tenant, and with nobody else.
     #[arg(long, value_name = "NAME")]
     tenant: String,
     /// What the key permits. May be repeated [default: submit and read-own].
-    #[arg(long = "scope", value_name = "SCOPE")]
-    scopes: Vec<Permission>,
+    #[arg(long = "scope", value_name = "submit|read-own|operate|admin")]
+    scopes: Vec<Scope>,
+    /// After how long it ends, for example 30d or 12h [default: never].
+    #[arg(long, value_name = "TIME")]
+    expires_in: Option<String>,
+    /// What it is for, to find it in the list.
+    #[arg(long, value_name = "TEXT")]
+    note: Option<String>,
     /// How its jobs share forward passes, where a request does not say.
     #[arg(long, default_value = "shared", value_name = "shared|reproducible|exclusive")]
     batching: Batching,
-    /// A key that somebody else made: any text that fits an HTTP header.
-    #[arg(long, env = "VITRINE_NEW_KEY", hide_env_values = true, value_name = "TEXT")]
-    key: Option<String>,
+    #[command(flatten)]
+    server: Server,
 }
 
-/// What a key permits, as it is typed.
-#[derive(Clone, Copy, ValueEnum)]
-enum Permission {
-    /// Submit jobs.
-    Submit,
-    /// Follow, read and cancel jobs of the key's own tenant.
-    ReadOwn,
-    /// Look at and cancel the jobs of all tenants.
-    Operate,
-    /// Everything.
-    Admin,
+#[derive(Args)]
+pub struct List {
+    /// Only those of a tenant.
+    #[arg(long, value_name = "NAME")]
+    tenant: Option<String>,
+    #[command(flatten)]
+    at: At,
 }
 
-impl From<Permission> for Scope {
-    fn from(permission: Permission) -> Self {
-        match permission {
-            Permission::Submit => Self::Submit,
-            Permission::ReadOwn => Self::ReadOwn,
-            Permission::Operate => Self::Operate,
-            Permission::Admin => Self::Admin,
-        }
+#[derive(Args)]
+pub struct Revoke {
+    /// The public part of the key, as `vitrine key list` shows it: of `vitrine_ID_…` it is the ID.
+    #[arg(value_name = "ID")]
+    id: String,
+    #[command(flatten)]
+    at: At,
+}
+
+/// Where the keys are: at a server, or in a store.
+#[derive(Args)]
+struct At {
+    #[command(flatten)]
+    server: Server,
+    #[command(flatten)]
+    given: Given,
+}
+
+impl At {
+    fn store(&self) -> Option<&Given> {
+        (!self.server.named() && self.given.anything()).then_some(&self.given)
     }
 }
 
@@ -89,61 +95,86 @@ impl From<Permission> for Scope {
 /// A sentence that says what failed.
 pub fn run(command: &Command) -> Result<ExitCode> {
     match command {
-        Command::Add(add) => serving::run(self::add(add)),
-        Command::List(list) => serving::run(self::list(&list.given)),
-        Command::Revoke(revoke) => serving::run(self::revoke(&revoke.given, &revoke.id)),
+        Command::Create(create) => serving::run(self::create(create)),
+        Command::Add(add) => serving::run(stored::add(add)),
+        Command::List(list) => serving::run(self::list(list)),
+        Command::Revoke(revoke) => serving::run(self::revoke(revoke)),
     }
 }
 
-async fn add(add: &Add) -> Result<ExitCode> {
-    let keys = open(&add.given).await?;
-    let scopes: Vec<Scope> = match add.scopes.as_slice() {
-        [] => vec![Scope::Submit, Scope::ReadOwn],
-        scopes => scopes.iter().copied().map(Scope::from).collect(),
-    };
-    let grant = Grant { batching: add.batching, ..Grant::new(TenantId::new(add.tenant.as_str()), &scopes) };
-    let key = match &add.key {
-        Some(text) => Secret::new(text),
-        None => Keys::make()?,
-    };
-    let id = keys.register(&key, grant).await?;
-    progress::line(&format!("added the key {id} of {}", add.tenant));
-    serving::say(key.reveal())?;
+async fn create(create: &Create) -> Result<ExitCode> {
+    let mut body = json!({ "tenant": create.tenant, "batching": create.batching.to_string() });
+    if !create.scopes.is_empty() {
+        body["scopes"] = create.scopes.iter().map(|scope| scope.name()).collect();
+    }
+    if let Some(time) = &create.expires_in {
+        body["expires_in"] = time.as_str().into();
+    }
+    if let Some(note) = &create.note {
+        body["note"] = note.as_str().into();
+    }
+    let answer = create.server.ask(Method::POST, &["keys"], Some(&body)).await?;
+    if create.server.json {
+        return table::json(&answer).map(|()| ExitCode::SUCCESS);
+    }
+    let end = answer["expires_at"].as_str().map(|end| format!(", which ends at {end}")).unwrap_or_default();
+    progress::line(&format!(
+        "made the key {} of {}{end}; it is shown only this once",
+        table::text(&answer["id"]),
+        create.tenant
+    ));
+    serving::say(&table::text(&answer["key"]))?;
     Ok(ExitCode::SUCCESS)
 }
 
-async fn list(given: &Given) -> Result<ExitCode> {
-    let mut records = open(given).await?.list().await?;
-    records.sort_by(|left, right| (&left.tenant, &left.id).cmp(&(&right.tenant, &right.id)));
-    for record in records {
-        let scopes: Vec<&str> = record.scopes.iter().map(|scope| name(*scope)).collect();
-        serving::say(&format!("{}  {}  {}", record.id, record.tenant, scopes.join(",")))?;
+async fn list(list: &List) -> Result<ExitCode> {
+    let keys: Vec<Value> = match list.at.store() {
+        Some(given) => {
+            let mut records = stored::list(given).await?;
+            records.retain(|record| list.tenant.as_ref().is_none_or(|tenant| tenant == record.tenant.as_str()));
+            records.iter().map(shown).collect()
+        }
+        None => {
+            let wanted: Vec<(&str, &str)> = list.tenant.iter().map(|tenant| ("tenant", tenant.as_str())).collect();
+            table::list(&list.at.server.search(&["keys"], &wanted).await?, "keys").to_vec()
+        }
+    };
+    if list.at.server.json {
+        return table::json(&json!({ "keys": keys })).map(|()| ExitCode::SUCCESS);
+    }
+    let fields = ["id", "tenant", "scopes", "expires_at", "note"];
+    let row = |key: &Value| fields.iter().map(|field| table::text(&key[*field])).collect();
+    let rows: Vec<Vec<String>> = keys.iter().map(row).collect();
+    table::rows(&["id", "tenant", "scopes", "expires", "note"], &rows)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn revoke(revoke: &Revoke) -> Result<ExitCode> {
+    match revoke.at.store() {
+        Some(given) => stored::revoke(given, &revoke.id).await?,
+        None => drop(revoke.at.server.ask(Method::DELETE, &["keys", &revoke.id], None).await?),
+    }
+    if revoke.at.server.json {
+        table::json(&json!({ "id": revoke.id, "revoked": true }))?;
+    } else {
+        progress::line(&format!("the key {} is worth nothing any more", revoke.id));
     }
     Ok(ExitCode::SUCCESS)
 }
 
-async fn revoke(given: &Given, id: &str) -> Result<ExitCode> {
-    if open(given).await?.revoke(&KeyId::new(id)).await? {
-        progress::line(&format!("the key {id} is worth nothing any more"));
-        return Ok(ExitCode::SUCCESS);
-    }
-    bail!("there is no key {id}; `vitrine key list` shows those that there are")
-}
-
-/// Returns what a permission is called where it is typed.
-fn name(scope: Scope) -> &'static str {
-    match scope {
-        Scope::Submit => "submit",
-        Scope::ReadOwn => "read-own",
-        Scope::Operate => "operate",
-        Scope::Admin => "admin",
-    }
-}
-
-async fn open(given: &Given) -> Result<Keys> {
-    let config: Config = given.load(Vec::new())?;
-    config.check()?;
-    let store = config.store.open().await?;
-    let secret = ServerSecret::load(store.as_ref()).await.context("cannot read the cluster's secret")?;
-    Ok(Keys::new(Arc::clone(&store), &secret))
+/// Returns a key of the store as a server shows it.
+fn shown(record: &KeyRecord) -> Value {
+    let time = |seconds: u64| {
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+        humantime::format_rfc3339_seconds(time).to_string()
+    };
+    json!({
+        "id": record.id,
+        "tenant": record.tenant,
+        "scopes": record.scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>(),
+        "batching": record.batching.to_string(),
+        "created_at": time(record.created_at),
+        "expires_at": record.expires_at.map(time),
+        "note": record.note,
+    })
 }

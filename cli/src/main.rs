@@ -7,16 +7,21 @@ mod data;
 mod environment;
 mod home;
 mod hosted;
+mod job;
 mod key;
 mod listen;
 mod model;
 mod progress;
+mod remote;
 mod role;
 mod serving;
 mod signals;
 mod supervise;
+mod table;
 mod telemetry;
+mod tenant;
 mod up;
+mod whoami;
 
 use std::process::ExitCode;
 
@@ -43,9 +48,17 @@ enum Command {
     /// Bring models to this machine.
     #[command(subcommand)]
     Model(model::Command),
-    /// Give people keys to a cluster.
+    /// Say who shares a server: make, show, suspend and resume tenants.
+    #[command(subcommand)]
+    Tenant(tenant::Command),
+    /// Give people keys: `create` at a running server, `add` in the store of a cluster that has no gateway yet.
     #[command(subcommand)]
     Key(key::Command),
+    /// Look at jobs, and end them.
+    #[command(subcommand)]
+    Job(job::Command),
+    /// Say whose API key this is and what it permits.
+    Whoami(whoami::Whoami),
     /// Make certificates.
     #[command(subcommand)]
     Cert(cert::Command),
@@ -70,7 +83,10 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Gateway(flags) => role::gateway::run(&flags),
         Command::Scheduler(flags) => role::scheduler::run(&flags),
         Command::Model(command) => model::run(&command),
+        Command::Tenant(command) => tenant::run(&command),
         Command::Key(command) => key::run(&command),
+        Command::Job(command) => job::run(&command),
+        Command::Whoami(whoami) => whoami::run(&whoami),
         Command::Cert(command) => cert::run(&command),
     }
 }

@@ -181,8 +181,8 @@ async fn finish(supervisor: tokio::task::JoinHandle<Result<()>>, scheduler: sche
 
 /// Registers the operator's key, or makes the first one and shows it.
 async fn ensure_key(keys: &Keys, given: Option<&str>, batching: Batching) -> Result<()> {
-    let scopes = [Scope::Submit, Scope::ReadOwn, Scope::Operate];
-    let grant = Grant { batching, ..Grant::new(TenantId::new(TENANT), &scopes) };
+    // Who can read the data folder is the operator, and may make keys for others.
+    let grant = Grant { batching, ..Grant::new(TenantId::new(TENANT), &Scope::ALL) };
     if let Some(key) = given {
         keys.register(&Secret::new(key), grant).await?;
     } else if keys.none_exist().await? {
@@ -190,6 +190,10 @@ async fn ensure_key(keys: &Keys, given: Option<&str>, batching: Batching) -> Res
         let key = Keys::make()?;
         serving::say(&format!("API key, shown only this once: {}", key.reveal()))?;
         keys.register(&key, grant).await?;
+        progress::line(
+            "this key may administer the server: with it in VITRINE_API_KEY, `vitrine tenant create NAME` and `vitrine key create \
+             --tenant NAME` make a key for somebody else",
+        );
     }
     Ok(())
 }

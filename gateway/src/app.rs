@@ -14,7 +14,7 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetReques
 use tower_http::trace::TraceLayer;
 
 use crate::authenticate::authenticate;
-use crate::{Error, Gateway, about, hub, job, result, submit, subscribe};
+use crate::{Error, Gateway, about, hub, job, result, submit, subscribe, v1};
 
 const REQUEST_ID: &str = "x-request-id";
 
@@ -30,6 +30,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
         .layer(PropagateRequestIdLayer::x_request_id())
         .layer(CatchPanicLayer::custom(|_| Error::internal("a handler panicked").into_response()))
+        // Above all that refuses for a reason, to say it as clients of /v1 expect it.
+        .layer(middleware::from_fn(v1::refusals))
         // Innermost: a caller without a key learns no more than that. Who reads a body bounds it.
         .layer(middleware::from_fn_with_state(Arc::clone(&gateway), authenticate));
 
@@ -48,7 +50,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
     // A client that can name nothing but its server chooses by the server's name.
     let under =
         |app: Router<_>, batching: Batching| app.nest(&format!("/{batching}"), api.clone().layer(Extension(batching)));
-    Batching::ALL.into_iter().fold(api.clone(), under).fallback(hub_or_nothing).layer(layers).with_state(gateway)
+    let app = Batching::ALL.into_iter().fold(api.clone(), under).merge(v1::routes());
+    app.fallback(hub_or_nothing).layer(layers).with_state(gateway)
 }
 
 fn plain_request_id<B>(mut request: Request<B>) -> Request<B> {

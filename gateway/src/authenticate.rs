@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use auth::{Principal, Scope};
 use axum::extract::{FromRequestParts, Request, State};
+use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
+use ids::TenantId;
 
 use crate::{Error, Gateway};
 
@@ -18,8 +21,16 @@ pub enum Caller {
     Nobody,
     /// The key sent is not one of ours.
     Unknown,
+    /// The key sent is of a tenant that is suspended.
+    Suspended(TenantId),
     Known(Principal),
 }
+
+/// Who may administer the server. As a part of a request's head it is looked at before the body is.
+pub struct Administrator(pub Principal);
+
+/// The header that nnsight's clients send their key in.
+const KEY_HEADER: &str = "ndif-api-key";
 
 /// Where a connection comes from.
 #[derive(Clone, Copy, Debug)]
@@ -31,23 +42,67 @@ pub async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Error> {
-    let mut keys = request.headers().get_all("ndif-api-key").into_iter();
-    let caller = match (keys.next(), keys.next()) {
-        (None, _) => Caller::Nobody,
-        (Some(key), None) => match key.to_str() {
-            Ok(text) => gateway.keys.authenticate(text).await?.map_or(Caller::Unknown, Caller::Known),
-            Err(_) => Caller::Unknown,
-        },
-        // Whose request it would be depended on who reads it.
-        (Some(_), Some(_)) => Caller::Unknown,
+    let caller = match key(request.headers()) {
+        Key::None => Caller::Nobody,
+        Key::One(text) => known(&gateway, text).await?,
+        Key::Unfit => Caller::Unknown,
     };
     match (&caller, request.extensions().get::<Peer>()) {
         (Caller::Known(principal), _) => gateway.rates.key(&principal.key)?,
-        (Caller::Nobody | Caller::Unknown, Some(Peer(address))) => gateway.rates.address(*address)?,
-        (Caller::Nobody | Caller::Unknown, None) => {}
+        (Caller::Nobody | Caller::Unknown | Caller::Suspended(_), Some(Peer(address))) => {
+            gateway.rates.address(*address)?;
+        }
+        (Caller::Nobody | Caller::Unknown | Caller::Suspended(_), None) => {}
     }
     request.extensions_mut().insert(caller);
     Ok(next.run(request).await)
+}
+
+/// What a request's head has for a key.
+enum Key<'a> {
+    None,
+    One(&'a str),
+    /// No text, or several: whose request it would be depended on who reads it.
+    Unfit,
+}
+
+/// Finds the key: nnsight's header, or where there is none, a bearer token.
+fn key(headers: &HeaderMap) -> Key<'_> {
+    let (header, bearer) = match headers.contains_key(KEY_HEADER) {
+        true => (headers.get_all(KEY_HEADER), false),
+        false => (headers.get_all(AUTHORIZATION), true),
+    };
+    let mut values = header.into_iter();
+    let (value, more) = (values.next(), values.next().is_some());
+    match value.map(HeaderValue::to_str) {
+        None => Key::None,
+        Some(Ok(text)) if !more && !bearer => Key::One(text),
+        // Another scheme is for who stands in front of this server.
+        Some(Ok(text)) if !more => token(text).map_or(Key::None, Key::One),
+        Some(_) => Key::Unfit,
+    }
+}
+
+/// Returns the token of `Bearer TOKEN`.
+fn token(text: &str) -> Option<&str> {
+    let (scheme, token) = text.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+async fn known(gateway: &Gateway, key: &str) -> Result<Caller, Error> {
+    let Some(principal) = gateway.keys.authenticate(key).await? else { return Ok(Caller::Unknown) };
+    match gateway.tenants.suspended(&principal.tenant).await? {
+        true => Ok(Caller::Suspended(principal.tenant)),
+        false => Ok(Caller::Known(principal)),
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Administrator {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        Caller::from_request_parts(parts, state).await?.permitted(Scope::Admin).map(Self)
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Caller {
@@ -59,24 +114,33 @@ impl<S: Sync> FromRequestParts<S> for Caller {
 }
 
 impl Caller {
+    /// Returns the caller if they are known.
+    ///
+    /// # Errors
+    /// [`Error::NoKey`], [`Error::WrongKey`] or [`Error::Suspended`].
+    pub fn known(self) -> Result<Principal, Error> {
+        match self {
+            Self::Nobody => Err(Error::NoKey),
+            Self::Unknown => Err(Error::WrongKey),
+            Self::Suspended(tenant) => Err(Error::Suspended(tenant)),
+            Self::Known(principal) => Ok(principal),
+        }
+    }
+
     /// Returns the caller if they are known and their key carries a permission.
     ///
     /// # Errors
-    /// [`Error::NoKey`], [`Error::WrongKey`] or [`Error::Forbidden`].
+    /// [`Error::NoKey`], [`Error::WrongKey`], [`Error::Suspended`] or [`Error::Forbidden`].
     pub fn permitted(self, scope: Scope) -> Result<Principal, Error> {
-        let principal = match self {
-            Self::Nobody => return Err(Error::NoKey),
-            Self::Unknown => return Err(Error::WrongKey),
-            Self::Known(principal) => principal,
-        };
+        let principal = self.known()?;
         if principal.may(scope) {
             return Ok(principal);
         }
         Err(Error::Forbidden(match scope {
             Scope::Submit => "submit jobs",
             Scope::ReadOwn => "read jobs",
-            Scope::Operate => "operate the server",
-            Scope::Admin => "administer the server",
+            Scope::Operate => "operate the server, which takes one with the scope operate",
+            Scope::Admin => "administer the server, which takes one with the scope admin",
         }))
     }
 }

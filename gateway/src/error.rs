@@ -7,7 +7,7 @@ use std::io;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use ids::ModelKey;
+use ids::{ModelKey, TenantId};
 use nnsight::DecodeError;
 use serde_json::json;
 use store::Objects;
@@ -21,6 +21,8 @@ pub enum Error {
     NoKey,
     #[error("invalid API key: this server does not know it, or it has expired; ask the operator for a new one")]
     WrongKey,
+    #[error("the tenant {0} of this API key is suspended: nothing of it is accepted until the operator resumes it")]
+    Suspended(TenantId),
     #[error("this API key may not {0}")]
     Forbidden(&'static str),
     #[error("model {asked} is not hosted here; hosted are: {}", list(.hosted))]
@@ -45,6 +47,13 @@ pub enum Error {
     HeardElsewhere(ids::JobId),
     #[error("no job of yours has this id")]
     NoJob,
+    #[error("there is no tenant {0:?}; create it first, or look for its name in the list of tenants")]
+    NoTenant(String),
+    #[error("there is no key {0:?}; look for its id in the list of keys")]
+    NoSuchKey(String),
+    /// What was asked for cannot be, in a sentence.
+    #[error("{0}")]
+    Unfit(String),
     #[error("job {0} has no result to download")]
     NoResult(ids::JobId),
     #[error("this link is not valid or has expired; ask for the job's status again to get a fresh one")]
@@ -126,14 +135,15 @@ impl Error {
     fn status(&self) -> StatusCode {
         match self {
             Self::NoKey | Self::WrongKey => StatusCode::UNAUTHORIZED,
-            Self::Forbidden(_) | Self::BadLink => StatusCode::FORBIDDEN,
+            Self::Suspended(_) | Self::Forbidden(_) | Self::BadLink => StatusCode::FORBIDDEN,
             Self::UnknownModel { .. } | Self::NoJob | Self::NoResult(_) | Self::NoRoute(_) => StatusCode::NOT_FOUND,
+            Self::NoTenant(_) | Self::NoSuchKey(_) => StatusCode::NOT_FOUND,
             Self::BrokenModel { .. } | Self::Busy | Self::QueueFull | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::StoreAway | Self::ObjectsAway | Self::Unknown { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooManyAtOnce | Self::TooOften { .. } | Self::OwnQueueFull { .. } | Self::OwnDiskFull { .. } => {
                 StatusCode::TOO_MANY_REQUESTS
             }
-            Self::Malformed(_) | Self::Program(_) | Self::NoSession => StatusCode::BAD_REQUEST,
+            Self::Malformed(_) | Self::Unfit(_) | Self::Program(_) | Self::NoSession => StatusCode::BAD_REQUEST,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
             Self::Conflict(_) | Self::HeardElsewhere(_) => StatusCode::CONFLICT,
@@ -155,6 +165,10 @@ impl Error {
     }
 }
 
+/// What a refusal says, for who answers in another form.
+#[derive(Clone)]
+pub struct Sentence(pub String);
+
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         match &self {
@@ -164,7 +178,9 @@ impl IntoResponse for Error {
             }
             _ => {}
         }
-        let mut response = (self.status(), Json(json!({ "detail": self.to_string() }))).into_response();
+        let sentence = self.to_string();
+        let mut response = (self.status(), Json(json!({ "detail": sentence }))).into_response();
+        response.extensions_mut().insert(Sentence(sentence));
         if let Some(seconds) = self.retry_after() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -209,6 +225,7 @@ impl From<auth::Error> for Error {
     fn from(error: auth::Error) -> Self {
         match error {
             auth::Error::Store(error) => error.into(),
+            auth::Error::UnfitTenant(_) => Self::Unfit(error.to_string()),
             other => Self::internal(other),
         }
     }

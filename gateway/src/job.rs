@@ -7,8 +7,9 @@ use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode};
 use failpoints::Point;
-use ids::{JobId, TenantId};
+use ids::JobId;
 use nnsight::ResponseModel;
+use store::JobRecord;
 
 use crate::authenticate::Caller;
 use crate::{Error, Gateway, progress};
@@ -34,19 +35,32 @@ pub async fn cancel(
     Path(id): Path<String>,
 ) -> Result<(StatusCode, Json<ResponseModel>), Error> {
     let principal = caller.permitted(Scope::ReadOwn)?;
-    let id = id.parse::<JobId>().map_err(|_| Error::NoJob)?;
-    let tenant = owner(&gateway, &principal, id).await?;
-    let record = gateway.jobs.cancel(&tenant, id).await?;
-    failpoints::pass(Point::CancelCommitted);
-    tracing::info!(job = %id, %tenant, by = %principal.key, "cancellation asked for");
+    let record = end(&gateway, &principal, &id).await?;
     let response = progress::response(&gateway, &record, &progress::origin(&gateway, &headers));
     Ok((StatusCode::ACCEPTED, Json(response)))
 }
 
-/// Returns the tenant in whose name the caller may touch a job.
-async fn owner(gateway: &Gateway, principal: &Principal, id: JobId) -> Result<TenantId, Error> {
-    if !principal.may(Scope::Operate) {
-        return Ok(principal.tenant.clone());
+/// Asks for a job to be ended. Returns it as it is now.
+///
+/// # Errors
+/// [`Error::NoJob`], also for a job that is not the caller's to end.
+pub async fn end(gateway: &Gateway, principal: &Principal, id: &str) -> Result<JobRecord, Error> {
+    let JobRecord { id, tenant, .. } = find(gateway, principal, id).await?;
+    let record = gateway.jobs.cancel(&tenant, id).await?;
+    failpoints::pass(Point::CancelCommitted);
+    tracing::info!(job = %id, %tenant, by = %principal.key, "cancellation asked for");
+    Ok(record)
+}
+
+/// Returns a job that the caller may know of: one of their tenant's, and for an operator any.
+///
+/// # Errors
+/// [`Error::NoJob`], in the same words for one that is another's and for one that there is not.
+pub async fn find(gateway: &Gateway, principal: &Principal, id: &str) -> Result<JobRecord, Error> {
+    let id = id.parse::<JobId>().map_err(|_| Error::NoJob)?;
+    let (record, _) = gateway.jobs.find(id).await?.ok_or(Error::NoJob)?;
+    match record.tenant == principal.tenant || principal.may(Scope::Operate) {
+        true => Ok(record),
+        false => Err(Error::NoJob),
     }
-    gateway.jobs.find(id).await?.map(|(record, _)| record.tenant).ok_or(Error::NoJob)
 }

@@ -19,11 +19,12 @@ mod spool;
 mod submit;
 mod subscribe;
 mod upload;
+mod v1;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use auth::{Keys, Links, SessionIds};
+use auth::{Keys, Links, SessionIds, Tenants};
 use store::{Jobs, Models, Objects, ShownModels};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -45,6 +46,7 @@ pub struct Gateway {
     objects: Objects,
     models: ShownModels,
     keys: Keys,
+    tenants: Tenants,
     links: Links,
     hub: hub::Hub,
     sessions: session::Sessions,
@@ -90,6 +92,7 @@ impl Gateway {
             jobs,
             objects,
             models: models.shown(),
+            tenants: keys.tenants(),
             keys,
             links,
             hub: hub::Hub::default(),
@@ -111,11 +114,12 @@ impl Gateway {
         })
     }
 
-    /// Keeps what the gateway knows of jobs, keys and models as the store has it, for as long as it is polled.
+    /// Keeps what the gateway knows of jobs, keys, tenants and models as the store has it, for as long as it is polled.
     async fn keep(&self) {
         let (jobs, backlog, sessions) = (self.jobs.clone(), self.backlog.clone(), self.sessions.clone());
         let tracker = presence::Tracker { jobs, backlog, sessions };
-        tokio::join!(tracker.track(), self.rates.forget(), self.keys.keep(), self.models.keep());
+        let (keys, tenants, models) = (self.keys.keep(), self.tenants.keep(), self.models.keep());
+        tokio::join!(tracker.track(), self.rates.forget(), keys, tenants, models);
     }
 
     /// Refuses new requests from now on; what was accepted can still be followed and fetched.

@@ -56,7 +56,7 @@ pub async fn subscribe(
             let held = gateway.sockets.try_take(&principal.tenant, 1)?;
             (Place::Tenants { _held: held }, Some(principal.tenant), gateway.settings.socket_idle)
         }
-        Caller::Nobody | Caller::Unknown => {
+        Caller::Nobody | Caller::Unknown | Caller::Suspended(_) => {
             let permit = Arc::clone(&gateway.keyless_sockets).try_acquire_owned().map_err(|_| Error::NoKey)?;
             (Place::Nobodys { _permit: permit }, None, KEYLESS_IDLE)
         }

@@ -68,6 +68,12 @@ fn the_client_works_over_tls_and_plain_text_goes_no_further_than_this_machine() 
         .start();
     assert!(server.url.starts_with("https://"), "{}", server.url);
     server.client("canned.py").env("SSL_CERT_FILE", at("ca.pem")).succeed();
+    let mut whoami = Command::new(program("vitrine"));
+    whoami.args(["whoami", "--host", &server.url, "--key", KEY]);
+    let refused = whoami.env_remove("SSL_CERT_FILE").output().unwrap();
+    assert!(text(&refused.stderr).contains("its certificate is not trusted here"), "{}", text(&refused.stderr));
+    let told = whoami.env("SSL_CERT_FILE", at("ca.pem")).output().unwrap();
+    assert!(text(&told.stdout).contains("local"), "{}", text(&told.stderr));
     server.kill();
 
     let other = Data::default();

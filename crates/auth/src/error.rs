@@ -13,4 +13,9 @@ pub enum Error {
         "an API key must have 1 to 512 characters that an HTTP header can carry: ASCII letters, digits, punctuation"
     )]
     UnfitKey,
+    #[error(
+        "{0:?} cannot be a tenant's name: it must have 1 to 63 characters, of lowercase letters, digits, '-', '.' and \
+         '_', one of them at least a letter or digit"
+    )]
+    UnfitTenant(String),
 }

@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use ids::{KeyId, TenantId};
 use program::Batching;
@@ -11,7 +10,7 @@ use store::{Entry, MetadataStore, Mirror, Txn, Unsure};
 use subtle::ConstantTimeEq;
 
 use crate::secret::{hex, random};
-use crate::{Error, Secret, ServerSecret};
+use crate::{Error, Scope, Secret, ServerSecret, Tenants, unix_seconds};
 
 /// The keys of one installation. Clones share what they keep in memory.
 #[derive(Clone)]
@@ -35,6 +34,12 @@ impl Keys {
     /// later here. While nobody does, and where the store was not heard of for seconds, it is asked about every key.
     pub async fn keep(&self) -> Infallible {
         self.mirror.keep().await
+    }
+
+    /// Returns the tenants of the same installation.
+    #[must_use]
+    pub fn tenants(&self) -> Tenants {
+        Tenants::new(Arc::clone(&self.store))
     }
 
     /// Makes a key `vitrine_<id>_<256 random bits>` and stores its hash. Its text exists only in what this returns.
@@ -72,8 +77,9 @@ impl Keys {
             digest: self.digest(text),
             scopes: grant.scopes,
             created_at: unix_seconds(),
-            expires_at: None,
+            expires_at: grant.expires_at,
             batching: grant.batching,
+            note: grant.note,
         };
         let bytes = postcard::to_stdvec(&record).map_err(|_| Error::Unreadable(Self::path(&id)))?;
         let written = self.store.txn(Txn::default().put(Self::path(&id), bytes)).await?;
@@ -163,13 +169,17 @@ pub struct Grant {
     pub scopes: Vec<Scope>,
     /// How its jobs share forward passes where their request does not say.
     pub batching: Batching,
+    /// Seconds since 1970; `None` for a key without end.
+    pub expires_at: Option<u64>,
+    /// What it is for, in the words of who made it.
+    pub note: Option<String>,
 }
 
 impl Grant {
-    /// Lets a tenant do some things.
+    /// Lets a tenant do some things, without end.
     #[must_use]
     pub fn new(tenant: TenantId, scopes: &[Scope]) -> Self {
-        Self { tenant, scopes: scopes.to_vec(), batching: Batching::default() }
+        Self { tenant, scopes: scopes.to_vec(), batching: Batching::default(), expires_at: None, note: None }
     }
 }
 
@@ -186,18 +196,19 @@ pub struct KeyRecord {
     /// Seconds since 1970; `None` for a key without end.
     pub expires_at: Option<u64>,
     pub batching: Batching,
+    /// As in [`Grant`].
+    pub note: Option<String>,
 }
 
 impl KeyRecord {
     fn principal(&self) -> Principal {
-        let Self { id, tenant, scopes, batching, .. } = self.clone();
-        Principal { key: id, tenant, scopes, batching }
+        let Self { id, tenant, scopes, batching, expires_at, .. } = self.clone();
+        Principal { key: id, tenant, scopes, batching, expires_at }
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
-        // Records of keys that were made before there was a choice end one byte earlier.
-        let with_default = || [bytes, &[0]].concat();
-        postcard::from_bytes(bytes).or_else(|_| postcard::from_bytes(&with_default())).ok()
+        // Records of before there were a batching and a note end earlier; zeros that nothing asks for are not looked at.
+        postcard::from_bytes(&[bytes, &[0; 2]].concat()).ok()
     }
 }
 
@@ -208,6 +219,8 @@ pub struct Principal {
     pub tenant: TenantId,
     pub scopes: Vec<Scope>,
     pub batching: Batching,
+    /// Seconds since 1970; `None` for a key without end.
+    pub expires_at: Option<u64>,
 }
 
 impl Principal {
@@ -216,23 +229,6 @@ impl Principal {
     pub fn may(&self, scope: Scope) -> bool {
         self.scopes.iter().any(|held| *held == scope || *held == Scope::Admin)
     }
-}
-
-/// What a key permits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Scope {
-    /// Submit jobs.
-    Submit,
-    /// Follow, read and cancel jobs of the key's own tenant.
-    ReadOwn,
-    /// Look at and cancel the jobs of all tenants.
-    Operate,
-    /// Everything, the management of keys included.
-    Admin,
-}
-
-fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
 }
 
 #[cfg(test)]
@@ -256,7 +252,7 @@ mod tests {
     }
 
     fn ada(scopes: &[Scope]) -> Grant {
-        Grant { tenant: TenantId::new("ada"), scopes: scopes.to_vec(), batching: Batching::Reproducible }
+        Grant { batching: Batching::Reproducible, ..Grant::new(TenantId::new("ada"), scopes) }
     }
 
     #[tokio::test]
@@ -355,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_from_before_there_was_batching_is_read() {
+    fn a_record_from_before_there_were_batching_and_notes_is_read() {
         #[derive(Serialize)]
         struct Before {
             id: KeyId,
@@ -370,6 +366,8 @@ mod tests {
         let before = Before { id, tenant, digest: [7; 32], scopes, created_at: 1, expires_at: None };
         let read = KeyRecord::read(&postcard::to_stdvec(&before).unwrap()).unwrap();
         assert_eq!((read.batching, read.created_at, read.digest), (Batching::Shared, 1, [7; 32]));
-        assert_eq!(KeyRecord::read(&postcard::to_stdvec(&read).unwrap()).unwrap(), read);
+        assert_eq!(read.note, None);
+        let noted = KeyRecord { note: Some("the notebook".into()), expires_at: Some(7), ..read };
+        assert_eq!(KeyRecord::read(&postcard::to_stdvec(&noted).unwrap()).unwrap(), noted);
     }
 }

@@ -1,4 +1,4 @@
-//! Who may do what: API keys, and links and session ids that carry their own permission.
+//! Who may do what: tenants, their API keys, and links and session ids that carry their own permission.
 //!
 //! A key's text is shown once, when it is made. Only its keyed hash is stored, so that whoever has a copy of the metadata
 //! store cannot act under a key. They can read results: the secret that signs links lies there, too, and so the store is
@@ -7,11 +7,20 @@
 mod error;
 mod key;
 mod link;
+mod scope;
 mod secret;
 mod session;
+mod tenant;
 
 pub use error::Error;
-pub use key::{Grant, KeyRecord, Keys, Principal, Scope};
+pub use key::{Grant, KeyRecord, Keys, Principal};
 pub use link::Links;
+pub use scope::Scope;
 pub use secret::{Secret, ServerSecret};
 pub use session::{SessionId, SessionIds};
+pub use tenant::{Tenant, Tenants};
+
+/// Returns the seconds since 1970.
+fn unix_seconds() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |elapsed| elapsed.as_secs())
+}

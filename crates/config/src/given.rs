@@ -26,6 +26,12 @@ pub struct Given {
 }
 
 impl Given {
+    /// Returns whether somebody named a file of settings or gave one by flag.
+    #[must_use]
+    pub fn anything(&self) -> bool {
+        self.config.is_some() || !self.set.is_empty() || std::env::var_os(FILE_VARIABLE).is_some()
+    }
+
     /// Puts settings together: defaults, then the file, then the environment, then flags, of which `named` are those that
     /// have a name of their own.
     ///

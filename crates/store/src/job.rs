@@ -1,6 +1,7 @@
 //! A job's record, and the one function that says what may follow what.
 
 use std::fmt;
+use std::str::FromStr;
 
 use ids::{JobId, KeyId, ModelKey, TenantId, Token, WorkerId};
 use program::Limits;
@@ -162,6 +163,9 @@ pub enum State {
 }
 
 impl State {
+    pub const ALL: [Self; 7] =
+        [Self::Queued, Self::Dispatched, Self::Running, Self::Completed, Self::Failed, Self::Cancelled, Self::Expired];
+
     /// Returns whether the job ended: nothing follows.
     #[must_use]
     pub fn terminal(self) -> bool {
@@ -179,6 +183,18 @@ impl fmt::Display for State {
             Self::Failed => "failed",
             Self::Cancelled => "cancelled",
             Self::Expired => "expired",
+        })
+    }
+}
+
+impl FromStr for State {
+    type Err = String;
+
+    fn from_str(name: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|state| state.to_string() == name);
+        found.ok_or_else(|| {
+            let names: Vec<String> = Self::ALL.iter().map(Self::to_string).collect();
+            format!("a job is one of {}, not {name:?}", names.join(", "))
         })
     }
 }

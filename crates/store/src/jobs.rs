@@ -3,6 +3,7 @@
 mod follow;
 mod keys;
 mod lives;
+mod newest;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -26,9 +27,13 @@ use lives::{Lives, Step};
 
 pub use follow::{Change, Follow, Position};
 pub use lives::Unread;
+pub use newest::{Before, Newest, Wanted};
 
 /// Bytes of text that lie in one entry of a log.
 const LOG_BYTES: usize = 64 << 10;
+
+/// Entries of a log that are read together.
+const LOG_ENTRIES: usize = 16;
 
 /// Entries that make up a record.
 const PARTS: usize = 4;
@@ -352,6 +357,28 @@ impl Jobs {
             }
         }
         self.store.commit(txns).await.map(|_| ())
+    }
+
+    /// Yields what an attempt of a job has printed so far, in its order, in pieces of whole lines.
+    pub fn printed(&self, id: JobId, attempt: u32) -> BoxStream<'static, Result<Bytes, Error>> {
+        let first = Range::of(keys::logs(id, attempt)).limit(LOG_ENTRIES);
+        let store = Arc::clone(&self.store);
+        let pages = futures::stream::try_unfold(Some(first), move |range| {
+            let store = Arc::clone(&store);
+            async move {
+                let Some(range) = range else { return Ok(None) };
+                let page = store.range(range.clone()).await?;
+                let mut text = Vec::new();
+                for entry in &page.entries {
+                    text.extend_from_slice(&entry.value);
+                    text.push(b'\n');
+                }
+                // A log only grows, so that each page may show it as it is then.
+                let next = range.next(&page).map(|next| Range { at: None, ..next });
+                Ok(Some((Bytes::from(text), next)))
+            }
+        });
+        pages.boxed()
     }
 
     /// Asks for a tenant's job to be cancelled; the scheduler sees to it. Returns the record as it is now.

@@ -31,7 +31,8 @@ pub use etcd::{EtcdOptions, EtcdStore, EtcdTls};
 pub use fenced::Fenced;
 pub use job::{Client, Ended, Fault, Generation, Idempotency, JobRecord, Live, Outcome, Refused, State};
 pub use jobs::{
-    Accepted, Change, EndedJobs, Follow, Found, Jobs, Line, LiveJobs, Position, Presence, Replaced, Unread, Work,
+    Accepted, Before, Change, EndedJobs, Follow, Found, Jobs, Line, LiveJobs, Newest, Position, Presence, Replaced,
+    Unread, Wanted, Work,
 };
 pub use lease::{Lease, LeaseId};
 pub use memory::{CommitFault, Faults, MemoryStore, Writes};

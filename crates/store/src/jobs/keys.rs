@@ -9,7 +9,7 @@ use ids::{JobId, TenantId};
 use crate::ROOT;
 
 /// Milliseconds of an hour.
-const HOUR: u64 = 3_600_000;
+pub const HOUR: u64 = 3_600_000;
 
 /// The last parts of the keys of what a job asks for, of its program, and of how it ended.
 pub const REQUEST: &str = "request";
@@ -48,7 +48,12 @@ pub fn outcome(id: JobId) -> String {
 }
 
 pub fn log(id: JobId, attempt: u32, number: u32) -> String {
-    format!("{ROOT}jobs/{id}/log/{attempt:010}/{number:010}")
+    format!("{}{number:010}", logs(id, attempt))
+}
+
+/// Returns what the keys of all begin with that an attempt printed.
+pub fn logs(id: JobId, attempt: u32) -> String {
+    format!("{ROOT}jobs/{id}/log/{attempt:010}/")
 }
 
 /// Returns the attempt that a part of a job is the log of; `None` where it is another part.
@@ -81,8 +86,13 @@ pub fn ended(id: JobId, ended_at: u64) -> String {
 }
 
 /// Returns what the keys of all begin with that ended in an hour.
-fn ended_in(hour: u64) -> String {
+pub fn ended_in(hour: u64) -> String {
     format!("{ROOT}ended/{hour:010}/")
+}
+
+/// Returns the hour in which the job of a key ended.
+pub fn ended_hour(key: &str) -> Option<u64> {
+    key.strip_prefix(&all_ended())?.split('/').next()?.parse().ok()
 }
 
 /// Returns a key that is later than those of all that ended up to a time, and before those of all later hours.

@@ -1,0 +1,33 @@
+//! `vitrine whoami`: whose key this is.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::Args;
+use reqwest::Method;
+
+use crate::remote::Server;
+use crate::{serving, table};
+
+#[derive(Args)]
+pub struct Whoami {
+    #[command(flatten)]
+    server: Server,
+}
+
+/// Says whose key this is and what it permits.
+///
+/// # Errors
+/// A sentence that says what failed.
+pub fn run(whoami: &Whoami) -> Result<ExitCode> {
+    serving::run(async {
+        let answer = whoami.server.ask(Method::GET, &["whoami"], None).await?;
+        if whoami.server.json {
+            table::json(&answer)?;
+        } else {
+            let names = [("tenant", "tenant"), ("key", "key"), ("scopes", "scopes"), ("expires", "expires_at")];
+            table::fields(&names.map(|(name, field)| (name, table::text(&answer[field]))))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}

@@ -1,0 +1,206 @@
+//! Tenants: who keys, jobs and results belong to.
+//!
+//! A tenant is there once it was made, or has a key. What is stored of it is when it was made and whether it is suspended.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use ids::TenantId;
+use serde::{Deserialize, Serialize};
+use store::{Entry, MetadataStore, Mirror, Txn, Unsure};
+
+use crate::{Error, KeyRecord, unix_seconds};
+
+/// The tenants of one installation. Clones share what they keep in memory.
+#[derive(Clone)]
+pub struct Tenants {
+    store: Arc<dyn MetadataStore>,
+    mirror: Mirror<TenantRecord>,
+}
+
+impl Tenants {
+    const PREFIX: &str = "/vitrine/v1/tenants/";
+
+    pub(crate) fn new(store: Arc<dyn MetadataStore>) -> Self {
+        let mirror = Mirror::new(Arc::clone(&store), Self::PREFIX, |entry| TenantRecord::read(entry).ok());
+        Self { store, mirror }
+    }
+
+    /// Keeps the tenants in memory, for as long as it is polled: one that is suspended anywhere is so a moment later here.
+    pub async fn keep(&self) -> Infallible {
+        self.mirror.keep().await
+    }
+
+    /// Makes a tenant. Returns whether it was not there before.
+    ///
+    /// # Errors
+    /// [`Error::UnfitTenant`]; else when the store fails.
+    pub async fn create(&self, name: &TenantId) -> Result<bool, Error> {
+        if !fits(name.as_str()) {
+            return Err(Error::UnfitTenant(name.as_str().to_owned()));
+        }
+        let path = Self::path(name);
+        let record = TenantRecord { created_at: unix_seconds(), suspended_at: None };
+        let txn = Txn::default().absent(&path).put(&path, record.write(&path)?);
+        let Some(revision) = self.store.txn(txn).await?.committed() else { return Ok(false) };
+        self.mirror.shows(revision).await;
+        Ok(true)
+    }
+
+    /// Suspends a tenant or ends that. It counts here when this returns, and everywhere within 5 s where the store can be
+    /// reached. One that is nothing but a name on keys gets a record.
+    ///
+    /// # Errors
+    /// When the store fails; then it may be done all the same, and can be asked for again.
+    pub async fn suspend(&self, name: &TenantId, suspended: bool) -> Result<(), Error> {
+        let path = Self::path(name);
+        loop {
+            let found = self.store.get(&path).await?;
+            let before = found.as_ref().map(TenantRecord::read).transpose()?;
+            let before = before.unwrap_or(TenantRecord { created_at: unix_seconds(), suspended_at: None });
+            let suspended_at = suspended.then(|| before.suspended_at.unwrap_or_else(unix_seconds));
+            let txn = match &found {
+                Some(entry) => Txn::default().unchanged(&path, entry.revision),
+                None => Txn::default().absent(&path),
+            };
+            let after = TenantRecord { suspended_at, ..before };
+            // Where somebody else changed it meanwhile, it is read again.
+            if let Some(revision) = self.store.txn(txn.put(&path, after.write(&path)?)).await?.committed() {
+                self.mirror.shows(revision).await;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Returns whether a tenant is suspended: looked at with every request.
+    ///
+    /// # Errors
+    /// When the store fails; [`Error::Unreadable`] for a record that this version cannot read.
+    pub async fn suspended(&self, name: &TenantId) -> Result<bool, Error> {
+        let path = Self::path(name);
+        let record = match self.mirror.get(&path) {
+            Ok(record) => record,
+            Err(Unsure) => self.store.get(&path).await?.as_ref().map(TenantRecord::read).transpose()?.map(Arc::new),
+        };
+        Ok(record.is_some_and(|record| record.suspended_at.is_some()))
+    }
+
+    /// Returns all tenants in the order of their names: those that were made, and those of `keys`.
+    ///
+    /// # Errors
+    /// When the store fails; [`Error::Unreadable`] for a record that this version cannot read.
+    pub async fn list(&self, keys: &[KeyRecord]) -> Result<Vec<Tenant>, Error> {
+        let mut tenants = BTreeMap::new();
+        for entry in self.store.list(Self::PREFIX).await? {
+            let name = TenantId::new(entry.key.strip_prefix(Self::PREFIX).unwrap_or_default());
+            let TenantRecord { created_at, suspended_at } = TenantRecord::read(&entry)?;
+            tenants.insert(name.clone(), Tenant { name, created_at: Some(created_at), suspended_at, keys: 0 });
+        }
+        for key in keys {
+            let name = key.tenant.clone();
+            let implied = || Tenant { name: name.clone(), created_at: None, suspended_at: None, keys: 0 };
+            tenants.entry(name.clone()).or_insert_with(implied).keys += 1;
+        }
+        Ok(tenants.into_values().collect())
+    }
+
+    fn path(name: &TenantId) -> String {
+        format!("{}{name}", Self::PREFIX)
+    }
+}
+
+/// One tenant. Times are seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tenant {
+    pub name: TenantId,
+    /// `None` for one that is nothing but a name on keys.
+    pub created_at: Option<u64>,
+    /// `None` for one that is not suspended.
+    pub suspended_at: Option<u64>,
+    /// How many keys it has, those that have expired too.
+    pub keys: usize,
+}
+
+/// What is stored of a tenant. Times are seconds since 1970.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct TenantRecord {
+    created_at: u64,
+    suspended_at: Option<u64>,
+}
+
+impl TenantRecord {
+    fn read(entry: &Entry) -> Result<Self, Error> {
+        postcard::from_bytes(&entry.value).map_err(|_| Error::Unreadable(entry.key.clone()))
+    }
+
+    fn write(&self, path: &str) -> Result<Vec<u8>, Error> {
+        postcard::to_stdvec(self).map_err(|_| Error::Unreadable(path.to_owned()))
+    }
+}
+
+fn fits(name: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-._".contains(&byte);
+    // A path made of points alone is another path to who resolves it.
+    (1..=63).contains(&name.len()) && name.bytes().all(plain) && name.bytes().any(|byte| byte.is_ascii_alphanumeric())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Grant, Keys, Scope, ServerSecret};
+
+    #[tokio::test(start_paused = true)]
+    async fn a_tenant_is_suspended_at_once_where_it_is_asked_and_a_moment_later_everywhere() {
+        let store = store::MemoryStore::new(1);
+        let tenants = || Tenants::new(Arc::new(store.clone()));
+        let [here, there, unkept] = [tenants(), tenants(), tenants()];
+        for kept in [&here, &there] {
+            let keeper = kept.clone();
+            tokio::spawn(async move { keeper.keep().await });
+            while kept.mirror.all().is_err() {
+                tokio::task::yield_now().await;
+            }
+        }
+        let lab = TenantId::new("lab-b");
+        assert!(here.create(&lab).await.unwrap());
+        assert!(!there.create(&lab).await.unwrap(), "there is one");
+        for suspended in [true, false] {
+            here.suspend(&lab, suspended).await.unwrap();
+            assert_eq!(here.suspended(&lab).await.unwrap(), suspended);
+            assert_eq!(unkept.suspended(&lab).await.unwrap(), suspended);
+            while there.suspended(&lab).await.unwrap() != suspended {
+                tokio::task::yield_now().await;
+            }
+        }
+        assert!(!here.suspended(&TenantId::new("nobody")).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_tenant_that_is_a_name_on_keys_is_one_and_can_be_suspended() {
+        let store: Arc<dyn MetadataStore> = Arc::new(store::MemoryStore::new(1));
+        let keys = Keys::new(Arc::clone(&store), &ServerSecret::load(store.as_ref()).await.unwrap());
+        let tenants = keys.tenants();
+        keys.create(Grant::new(TenantId::new("Ada Lovelace"), &Scope::DEFAULT)).await.unwrap();
+        tenants.create(&TenantId::new("bob")).await.unwrap();
+        let listed = tenants.list(&keys.list().await.unwrap()).await.unwrap();
+        let of = |tenant: &Tenant| (tenant.name.as_str().to_owned(), tenant.created_at.is_some(), tenant.keys);
+        assert_eq!(
+            listed.iter().map(of).collect::<Vec<_>>(),
+            [("Ada Lovelace".into(), false, 1), ("bob".into(), true, 0)]
+        );
+        tenants.suspend(&listed[0].name, true).await.unwrap();
+        assert!(tenants.suspended(&listed[0].name).await.unwrap());
+        assert!(tenants.list(&[]).await.unwrap()[0].suspended_at.is_some());
+    }
+
+    #[test]
+    fn names_are_short_and_plain() {
+        for good in ["lab-b", "a", "0", "x.y_z", &"a".repeat(63)] {
+            assert!(fits(good), "{good}");
+        }
+        for bad in ["", ".", "..", "Lab", "a b", "a/b", "ä", "--", &"a".repeat(64)] {
+            assert!(!fits(bad), "{bad}");
+        }
+    }
+}

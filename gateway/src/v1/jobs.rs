@@ -1,0 +1,155 @@
+//! Jobs: of the caller's tenant, and for an operator of all.
+
+use std::sync::Arc;
+
+use auth::{Principal, Scope};
+use axum::Json;
+use axum::body::Body;
+use axum::extract::rejection::QueryRejection;
+use axum::extract::{Path, Query, State};
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use futures::TryStreamExt;
+use ids::{ModelKey, TenantId};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use store::{Fault, JobRecord, Outcome, Wanted};
+
+use super::time;
+use crate::authenticate::Caller;
+use crate::{Error, Gateway, job, progress, unix_millis};
+
+/// Jobs on a page, where nobody says how many, and at most.
+const PAGE: usize = 100;
+const LONGEST_PAGE: usize = 1000;
+
+/// Which jobs are wanted. All of it may be left out.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Search {
+    state: Option<String>,
+    tenant: Option<TenantId>,
+    /// `REPO_ID` or `REPO_ID@REVISION`.
+    model: Option<String>,
+    limit: Option<usize>,
+    /// What `next` of the page before says.
+    cursor: Option<String>,
+}
+
+/// `GET /v1/jobs?state=…&tenant=…&model=…&limit=…&cursor=…`: first those that have not ended, then the others by the hour
+/// of their end, and of each the newest first. A page may have fewer than `limit`; where `next` is null it is the last.
+pub async fn list(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    search: Result<Query<Search>, QueryRejection>,
+) -> Result<Json<Value>, Error> {
+    let principal = onlooker(caller)?;
+    let Query(search) = search.map_err(|error| Error::Malformed(error.body_text()))?;
+    let state = search.state.map(|name| name.parse()).transpose().map_err(Error::Unfit)?;
+    let after = search.cursor.map(|text| text.parse()).transpose().map_err(Error::Unfit)?;
+    let limit = search.limit.unwrap_or(PAGE).clamp(1, LONGEST_PAGE);
+    let tenant = match search.tenant {
+        asked if principal.may(Scope::Operate) => asked,
+        // To others, another tenant's jobs are none.
+        Some(other) if other != principal.tenant => return Ok(Json(json!({ "jobs": [], "next": null }))),
+        _ => Some(principal.tenant.clone()),
+    };
+    let wanted = Wanted { tenant, state, model: search.model.as_deref().map(model) };
+    let newest = gateway.jobs.newest(&wanted, after, limit, unix_millis()).await?;
+    let jobs: Vec<Value> = newest.jobs.iter().map(|record| shown(record, &principal)).collect();
+    Ok(Json(json!({ "jobs": jobs, "next": newest.next.map(|next| next.to_string()) })))
+}
+
+/// `GET /v1/jobs/{id}`.
+pub async fn show(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Error> {
+    let principal = onlooker(caller)?;
+    Ok(Json(shown(&job::find(&gateway, &principal, &id).await?, &principal)))
+}
+
+/// `GET /v1/jobs/{id}/logs`: what the job has printed so far, as text; of an attempt that runs again, from its beginning.
+/// That is for its own tenant, as its result is.
+pub async fn logs(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Error> {
+    let principal = caller.permitted(Scope::ReadOwn)?;
+    let record = job::find(&gateway, &principal, &id).await?;
+    if record.tenant != principal.tenant {
+        return Err(Error::Forbidden("read what another tenant's job printed, which only a key of that tenant may"));
+    }
+    let id = record.id;
+    let text = gateway.jobs.printed(id, record.attempt);
+    let text = text.inspect_err(move |error| tracing::error!(job = %id, %error, "a log is cut short"));
+    let kind = [(header::CONTENT_TYPE, "text/plain; charset=utf-8"), (header::CACHE_CONTROL, "private, no-store")];
+    Ok((kind, Body::from_stream(text)).into_response())
+}
+
+/// `DELETE /v1/jobs/{id}`: ends a job at its next step. The answer is the job as it is until then.
+pub async fn cancel(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<(StatusCode, Json<Value>), Error> {
+    let principal = onlooker(caller)?;
+    let record = job::end(&gateway, &principal, &id).await?;
+    Ok((StatusCode::ACCEPTED, Json(shown(&record, &principal))))
+}
+
+/// Returns a caller who may look at jobs: their tenant's, or all.
+fn onlooker(caller: Caller) -> Result<Principal, Error> {
+    match caller {
+        Caller::Known(principal) if principal.may(Scope::Operate) => Ok(principal),
+        other => other.permitted(Scope::ReadOwn),
+    }
+}
+
+fn model(text: &str) -> ModelKey {
+    match text.split_once('@') {
+        Some((repo_id, revision)) => ModelKey::new(repo_id, Some(revision.to_owned())),
+        None => ModelKey::new(text, None),
+    }
+}
+
+fn shown(record: &JobRecord, principal: &Principal) -> Value {
+    let own = record.tenant == principal.tenant;
+    let failure = match &record.outcome {
+        Some(Outcome::Failure { fault, text }) => {
+            // What a program raised may quote what its tenant sent.
+            let text = (own || *fault == Fault::Server).then_some(text);
+            json!({ "fault": fault_name(*fault), "text": text })
+        }
+        _ => Value::Null,
+    };
+    json!({
+        "id": record.id,
+        "tenant": record.tenant,
+        "key": record.key,
+        "model": record.model.to_string(),
+        "state": record.state.to_string(),
+        "attempt": record.attempt,
+        "accepted_at": moment(record.accepted_at),
+        "started_at": moment(record.started_at),
+        "ended_at": moment(record.ended_at),
+        "request_bytes": record.payload_bytes,
+        "result_bytes": progress::result(record).map(store::Blob::len),
+        "failure": failure,
+    })
+}
+
+/// Writes a time in milliseconds since 1970, of which zero is not yet.
+fn moment(milliseconds: u64) -> Value {
+    if milliseconds == 0 { Value::Null } else { time(milliseconds / 1000) }
+}
+
+fn fault_name(fault: Fault) -> &'static str {
+    match fault {
+        Fault::User => "program",
+        Fault::Limit => "limit",
+        Fault::Server => "server",
+    }
+}
