@@ -44,7 +44,7 @@ pub async fn add(add: &Add) -> Result<ExitCode> {
         Some(text) => Secret::new(text),
         None => Keys::make()?,
     };
-    let id = keys.register(&key, grant).await?;
+    let id = keys.register(&key, grant).await?.id;
     progress::line(&format!("added the key {id} of {}", add.tenant));
     serving::say(key.reveal())?;
     Ok(ExitCode::SUCCESS)

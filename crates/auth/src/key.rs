@@ -60,19 +60,18 @@ impl Keys {
         Ok(Secret::new(format!("vitrine_{}_{}", hex(&random::<6>()?), hex(&random::<32>()?))))
     }
 
-    /// Accepts a key that somebody else made: any text that fits an HTTP header.
+    /// Accepts a key that somebody else made: any text that fits an HTTP header. Returns what is stored of it.
     ///
     /// # Errors
     /// [`Error::UnfitKey`] for a text that no client could send; else when the store fails.
-    pub async fn register(&self, key: &Secret, grant: Grant) -> Result<KeyId, Error> {
+    pub async fn register(&self, key: &Secret, grant: Grant) -> Result<KeyRecord, Error> {
         let text = key.reveal();
         let fits = (1..=Self::LONGEST).contains(&text.len()) && text.trim() == text;
         if !fits || !text.bytes().all(|byte| byte.is_ascii_graphic() || byte == b' ') {
             return Err(Error::UnfitKey);
         }
-        let id = self.id_of(text);
         let record = KeyRecord {
-            id: id.clone(),
+            id: self.id_of(text),
             tenant: grant.tenant,
             digest: self.digest(text),
             scopes: grant.scopes,
@@ -81,12 +80,13 @@ impl Keys {
             batching: grant.batching,
             note: grant.note,
         };
-        let bytes = postcard::to_stdvec(&record).map_err(|_| Error::Unreadable(Self::path(&id)))?;
-        let written = self.store.txn(Txn::default().put(Self::path(&id), bytes)).await?;
+        let path = Self::path(&record.id);
+        let bytes = postcard::to_stdvec(&record).map_err(|_| Error::Unreadable(path.clone()))?;
+        let written = self.store.txn(Txn::default().put(path, bytes)).await?;
         if let Some(revision) = written.committed() {
             self.mirror.shows(revision).await;
         }
-        Ok(id)
+        Ok(record)
     }
 
     /// Ends a key. It is dead here when this returns, and everywhere within 5 s where the store can be reached. Returns
@@ -336,7 +336,7 @@ mod tests {
         let keys = Keys::new(Arc::new(store.clone()), &secret);
         keep(&keys).await;
         let text = Secret::new("some key");
-        let id = keys.register(&text, ada(&[Scope::Submit])).await.unwrap();
+        let id = keys.register(&text, ada(&[Scope::Submit])).await.unwrap().id;
         // What can be told without the store is told while it is away, as it is for a moment when a member of it dies.
         store.set_faults(store::Faults { unavailable: 1.0, ..store::Faults::default() });
         assert_eq!(keys.authenticate("some key").await.unwrap().map(|found| found.key), Some(id.clone()));

@@ -91,12 +91,11 @@ impl<'a> Builder<'a> {
                 script
             }
         };
-        let operations = Operations::new(Rc::clone(&script), self.schema.operations.len(), &self.base);
-        for line in &script.lines {
-            let calls = line.calls().and_then(&called);
-            self.schema.operations.push(OperationSchema { name: line.name, of, calls });
-        }
-        Ok(operations)
+        let called: Vec<Option<Site>> = script.lines.iter().map(|line| line.calls().and_then(&called)).collect();
+        let first = self.schema.operations.len();
+        let schemas = script.lines.iter().zip(&called);
+        self.schema.operations.extend(schemas.map(|(line, &calls)| OperationSchema { name: line.name, of, calls }));
+        Ok(Operations::new(script, first, &self.base, called))
     }
 
     /// Ends the tree: from now on operations have their sites.

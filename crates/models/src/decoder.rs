@@ -622,11 +622,16 @@ impl Output for Attended {
     }
 }
 
+/// What Python raises for `a, b = None`.
+pub fn none() -> Raise {
+    Raise::type_error("cannot unpack non-iterable NoneType object")
+}
+
 /// Takes a pair apart as Python's `a, b = …` does.
 pub fn unpack(flow: Flow) -> Result<[Flow; 2]> {
     let items = match flow {
         Tree::Tuple(items) => items,
-        Tree::None => return Err(Raise::type_error("cannot unpack non-iterable NoneType object").into()),
+        Tree::None => return Err(none().into()),
         _ => return Err(Raise::type_error("the module returns a tuple of two, and its caller takes it apart").into()),
     };
     <[Flow; 2]>::try_from(items).map_err(|items| {

@@ -6,7 +6,7 @@
 use std::any::Any;
 use std::rc::Rc;
 
-use engine::{Inputs, Packed, Part, Site, Tree};
+use engine::{Inputs, Part, Site, Tree};
 use interpreter::Value;
 use interpreter::raise::Raise;
 use kernels::{Products, Weight, number};
@@ -15,7 +15,7 @@ use tch::{Kind, TchError, Tensor};
 use crate::family::{Gate, Score};
 use crate::feed_forward::halves;
 use crate::nn::{Activation, Linear, differentiable};
-use crate::pass::{Arguments, Flow, Input, Output, Parts, Pass, Result, no_part};
+use crate::pass::{Arguments, Flow, Input, Output, Parts, Pass, Result, learned, no_part};
 use crate::source::{self, Forward, Given, Held, Operations};
 use crate::tokens::Tokens;
 
@@ -92,19 +92,8 @@ impl Sparse {
 
     /// Lists operations and modules in the order in which they run.
     pub fn order(&self) -> Vec<Site> {
-        let mut order = Vec::new();
-        for (operation, called) in self.operations.sites() {
-            order.push(operation);
-            match called {
-                Some("router") => order.push(self.router.site),
-                Some("experts") => {
-                    order.push(self.experts.site);
-                    order.extend(self.experts.act.as_ref().map(|act| act.site));
-                }
-                _ => {}
-            }
-        }
-        order
+        let inside = |site: Site| self.experts.act.as_ref().filter(|_| site == self.experts.site).map(|act| act.site);
+        self.operations.order().into_iter().flat_map(|site| [Some(site), inside(site)]).flatten().collect()
     }
 }
 
@@ -383,9 +372,7 @@ impl Flat {
 /// Shows what comes of the model's parameters, one matrix for each part.
 fn shown(pass: &Pass<'_>, flat: &Flat) -> Flow {
     // What does not fit the parts shows as nothing.
-    let parts = flat.show(pass).unwrap_or_default();
-    let learned = |part: &Tensor| torch::Tensor::new(part.shallow_clone()).learned();
-    Tree::Leaf(Packed::Segments(parts.iter().map(learned).collect()))
+    learned(&flat.show(pass).unwrap_or_default())
 }
 
 impl Input for Flat {

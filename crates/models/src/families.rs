@@ -162,12 +162,19 @@ impl Sizes {
         }
         let head_dim = match config.optional_size("head_dim")? {
             Some(given) => given,
-            None if width % heads == 0 => width / heads,
-            None => return Err(config.wrong("hidden_size", format!("{width} does not divide into {heads} heads"))),
+            None => divided(config, "hidden_size", width, heads)?,
         };
         let layers = usize::try_from(config.size("num_hidden_layers")?).unwrap_or(0);
         Ok(Self { width, inner: config.size("intermediate_size")?, heads, key_heads, head_dim, layers })
     }
+}
+
+/// Returns the numbers of each head where a width, which stands under a key, is cut into so many.
+fn divided(config: &Config, key: &str, width: i64, heads: i64) -> Result<i64> {
+    if width % heads != 0 {
+        return Err(config.wrong(key, format!("{width} does not divide into {heads} heads")));
+    }
+    Ok(width / heads)
 }
 
 /// Returns an activation function by the name under a key.
@@ -503,15 +510,8 @@ fn complete_ropes_by_type(config: &mut Config, bases: [f64; 2], local_key: Optio
         {
             own.extend(scaling.clone());
         }
-        if let Some(kind) = own.remove("type") {
-            own.entry("rope_type").or_insert(kind);
-        }
-        own.entry("rope_type").or_insert("default".into());
-        own.entry("rope_theta").or_insert(given.unwrap_or(default.into()));
-        if matches!(own.get("rope_type").and_then(Json::as_str), Some("llama3" | "yarn" | "longrope")) {
-            let positions = config.get("max_position_embeddings").cloned().unwrap_or(Json::Null);
-            own.entry("original_max_position_embeddings").or_insert(positions);
-        }
+        complete_type_and_base(&mut own, given.unwrap_or(default.into()));
+        complete_context(config, &mut own);
         all.insert(name.into(), Json::Object(own));
     }
     config.set("rope_parameters", all);
@@ -631,23 +631,42 @@ fn complete_rope(config: &mut Config, base: f64, part: Option<f64>) -> Result<()
         None => Map::new(),
         Some(_) => return Err(config.wrong("rope_parameters", "needs an object")),
     };
+    complete_type_and_base(&mut rope, base);
+    if let Some(part) = config.take("partial_rotary_factor").or(part.map(Json::from)) {
+        rope.entry("partial_rotary_factor").or_insert(part);
+    }
+    // What stands beside the object counts before what stands in it.
+    if is_stretched(&rope)
+        && let Some(own) = config.get(CONTEXT).filter(|given| !given.is_null())
+    {
+        rope.insert(CONTEXT.into(), own.clone());
+    }
+    complete_context(config, &mut rope);
+    config.set("rope_parameters", rope);
+    Ok(())
+}
+
+/// Says the type as newer files do, and the base.
+fn complete_type_and_base(rope: &mut Map<String, Json>, base: Json) {
     if let Some(kind) = rope.remove("type") {
         rope.entry("rope_type").or_insert(kind);
     }
     rope.entry("rope_type").or_insert("default".into());
     rope.entry("rope_theta").or_insert(base);
-    if let Some(part) = config.take("partial_rotary_factor").or(part.map(Json::from)) {
-        rope.entry("partial_rotary_factor").or_insert(part);
+}
+
+/// How many positions a model was made for before its ropes were stretched.
+const CONTEXT: &str = "original_max_position_embeddings";
+
+/// Returns whether a rope's type asks for [`CONTEXT`].
+fn is_stretched(rope: &Map<String, Json>) -> bool {
+    matches!(rope.get("rope_type").and_then(Json::as_str), Some("llama3" | "yarn" | "longrope"))
+}
+
+/// Fills in [`CONTEXT`] where it is needed: all positions.
+fn complete_context(config: &Config, rope: &mut Map<String, Json>) {
+    if is_stretched(rope) {
+        let positions = config.get("max_position_embeddings").cloned().unwrap_or(Json::Null);
+        rope.entry(CONTEXT).or_insert(positions);
     }
-    if matches!(rope.get("rope_type").and_then(Json::as_str), Some("llama3" | "yarn" | "longrope")) {
-        match config.get("original_max_position_embeddings").filter(|given| !given.is_null()) {
-            Some(own) => drop(rope.insert("original_max_position_embeddings".into(), own.clone())),
-            None => {
-                let positions = config.get("max_position_embeddings").cloned().unwrap_or(Json::Null);
-                rope.entry("original_max_position_embeddings").or_insert(positions);
-            }
-        }
-    }
-    config.set("rope_parameters", rope);
-    Ok(())
 }

@@ -48,10 +48,7 @@ impl FeedForward {
 
     /// Lists operations and modules in the order in which they run.
     pub fn order(&self) -> Vec<Site> {
-        let own = |(operation, called): (Site, Option<&'static str>)| {
-            [Some(operation), called.and_then(|name| self.leaves.site(name))].into_iter().flatten()
-        };
-        self.operations.sites().flat_map(own).collect()
+        self.operations.order()
     }
 
     /// Computes some rows at once, where nobody looks inside.

@@ -169,13 +169,9 @@ impl Layer {
             Module::FeedForward(block) => block.order(),
             Module::Experts(block) => block.order(),
         };
-        for (operation, called) in self.operations.sites() {
-            order.push(operation);
-            let called = called.and_then(|name| self.modules.get(self.names.iter().position(|own| *own == name)?));
-            if let Some(module) = called {
-                order.push(module.site());
-                order.extend(inside(module));
-            }
+        for site in self.operations.order() {
+            order.push(site);
+            order.extend(self.modules.iter().filter(|module| module.site() == site).flat_map(inside));
         }
         order
     }

@@ -313,7 +313,7 @@ impl<'a> Pass<'a> {
 }
 
 /// Shows one tensor per part that comes of the model's parameters.
-fn learned<'t>(parts: impl IntoIterator<Item = &'t Tensor>) -> Flow {
+pub fn learned<'t>(parts: impl IntoIterator<Item = &'t Tensor>) -> Flow {
     let shown = |part: &Tensor| torch::Tensor::new(part.shallow_clone()).learned();
     Tree::Leaf(Packed::Segments(parts.into_iter().map(shown).collect()))
 }

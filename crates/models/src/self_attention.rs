@@ -2,18 +2,18 @@
 
 use std::rc::Rc;
 
-use engine::{Inputs, Packed, Part, Site, Tree};
+use engine::{Inputs, Part, Site, Tree};
 use interpreter::Value;
 use interpreter::raise::Raise;
 use tch::Tensor;
 
 use crate::attention::{Scores, attend, mix, weigh};
-use crate::decoder::{Attended, Stream};
+use crate::decoder::{Attended, Stream, none};
 use crate::family::{Cut, Over, Turn};
 use crate::leaves::Leaves;
 use crate::nn::{Dropout, Linear};
 use crate::norm::Norm;
-use crate::pass::{Arguments, Flow, Input, Output, Parts, Pass, Result, no_part};
+use crate::pass::{Arguments, Flow, Input, Output, Parts, Pass, Result, learned, no_part};
 use crate::rope;
 use crate::rotary::Rotations;
 use crate::runs::{At, Run};
@@ -51,12 +51,11 @@ impl SelfAttention {
                 return self.step_by_step(layer, pass, &stream);
             }
             let projected = self.project(pass, &stream.hidden)?;
-            let missing = || Raise::type_error("cannot unpack non-iterable NoneType object");
             let rotations = stream.shared.rotations(stream.kind);
             let heads = |pass: &Pass<'_>, run: &Run| {
                 let [query, key, value] = self.split(pass, run, &projected)?;
                 let Some((turn, half)) = self.turn else { return Ok([query, key, value]) };
-                let (cosine, sine) = rotations.ok_or_else(missing)?.of(pass, run)?.ok_or_else(missing)?;
+                let (cosine, sine) = rotations.ok_or_else(none)?.of(pass, run)?.ok_or_else(none)?;
                 let turned = |states: &Tensor| rope::turn(states, &cosine, &sine, turn, half);
                 Ok([turned(&query)?, turned(&key)?, value])
             };
@@ -88,14 +87,7 @@ impl SelfAttention {
 
     /// Lists operations and modules in the order in which they run.
     pub fn order(&self) -> Vec<Site> {
-        let own = |(operation, called): (Site, Option<&'static str>)| {
-            let called = match called {
-                Some("attend_heads") => self.scores.dropout.as_ref().map(|dropout| dropout.site),
-                called => called.and_then(|name| self.leaves.site(name)),
-            };
-            [Some(operation), called].into_iter().flatten()
-        };
-        self.operations.sites().flat_map(own).collect()
+        self.operations.order()
     }
 
     /// Makes queries, keys and values, or one tensor of all three.
@@ -219,8 +211,7 @@ impl Steps<'_> {
     }
 
     fn rotations(&self) -> Result<&Rotations> {
-        let missing = || Raise::type_error("cannot unpack non-iterable NoneType object");
-        Ok(self.stream.shared.rotations(self.at.kind).ok_or_else(missing)?)
+        Ok(self.stream.shared.rotations(self.at.kind).ok_or_else(none)?)
     }
 
     fn turned(&self, pass: &Pass<'_>, states: &Held) -> Result<Held> {
@@ -261,10 +252,6 @@ impl Steps<'_> {
         let scores = &self.attention.scores;
         let kind = shared.attention.first().copied().unwrap_or_default();
         let (heads, head_dim) = (self.attention.heads, self.attention.head_dim);
-        let by_head = |part: usize, attended: Tensor| -> Result<Tensor> {
-            let Part { rows, length, .. } = Self::part(pass, part)?;
-            Ok(attended.f_view([rows, length, heads, head_dim])?)
-        };
         let mut all: Vec<(Tensor, Option<Tensor>)> = Vec::with_capacity(query.len());
         if let Some(dropout) = &scores.dropout {
             let mut weights = Vec::with_capacity(query.len());
@@ -276,19 +263,21 @@ impl Steps<'_> {
             let Parts(weights) = pass.module(dropout.site, Parts(weights), |_, weights| Ok(weights))?;
             for (part, (weights, values)) in weights.into_iter().zip(&values).enumerate() {
                 let attended = pass.paid(part, || Ok(mix(&weights, values)?))?;
-                let Part { rows, length, .. } = Self::part(pass, part)?;
-                all.push((attended.f_view([rows, length, heads, head_dim])?, Some(weights)));
+                all.push((attended, Some(weights)));
             }
         } else {
             for (part, (query, keys)) in query.iter().zip(&keys).enumerate() {
                 let values = values.get(part).ok_or_else(no_part)?;
                 let mask = shared.mask(self.at.kind, part);
-                let (attended, weights) =
-                    pass.paid(part, || Ok(attend(kind, query, keys, values, mask, scores, &|| ())?))?;
-                all.push((by_head(part, attended)?, weights));
+                all.push(pass.paid(part, || Ok(attend(kind, query, keys, values, mask, scores, &|| ())?))?);
             }
         }
         let (attended, weights): (Vec<Tensor>, Vec<Option<Tensor>>) = all.into_iter().unzip();
+        let by_head = |(part, attended): (usize, Tensor)| {
+            let Part { rows, length, .. } = Self::part(pass, part)?;
+            Ok(attended.f_view([rows, length, heads, head_dim])?)
+        };
+        let attended = attended.into_iter().enumerate().map(by_head).collect::<Result<_>>()?;
         let weights = weights.into_iter().collect::<Option<Vec<_>>>();
         Ok([Held::Tensors(attended), weights.map_or(Held::NONE, Held::Tensors)])
     }
@@ -493,8 +482,7 @@ impl Turned {
         let own = |part| Ok(pass.segment(&self.0, part)?.f_transpose(1, 2)?);
         // What does not fit the parts shows as nothing.
         let parts: Result<Vec<Tensor>> = (0..pass.layout.parts.len()).map(own).collect();
-        let learned = |part: &Tensor| torch::Tensor::new(part.shallow_clone()).learned();
-        Tree::Leaf(Packed::Segments(parts.unwrap_or_default().iter().map(learned).collect()))
+        learned(&parts.unwrap_or_default())
     }
 
     fn read(pass: &Pass<'_>, flow: Flow) -> Result<Self> {

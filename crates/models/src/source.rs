@@ -8,13 +8,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use engine::{Inputs, Packed, Site, Tree};
+use engine::{Inputs, Site, Tree};
 use interpreter::Value;
 use interpreter::raise::Raise;
 use tch::Tensor;
 
 use crate::error::LoadError;
-use crate::pass::{Arguments, Flow, Input, Output, Pass, Result};
+use crate::pass::{Arguments, Flow, Input, Output, Pass, Result, learned};
 use crate::tokens::Tokens;
 
 /// A module's forward.
@@ -133,16 +133,19 @@ pub struct Operations {
     first: usize,
     /// The site of the first of all.
     base: Rc<Cell<u32>>,
+    /// The module that each calls, if it calls one.
+    called: Vec<Option<Site>>,
 }
 
 impl Operations {
-    pub fn new(script: Rc<Script>, first: usize, base: &Rc<Cell<u32>>) -> Self {
-        Self { script, first, base: Rc::clone(base) }
+    pub fn new(script: Rc<Script>, first: usize, base: &Rc<Cell<u32>>, called: Vec<Option<Site>>) -> Self {
+        Self { script, first, base: Rc::clone(base), called }
     }
 
-    /// Lists the operations, with what each calls.
-    pub fn sites(&self) -> impl Iterator<Item = (Site, Option<&'static str>)> {
-        self.script.lines.iter().enumerate().map(|(index, line)| (self.site(index), line.calls()))
+    /// Lists the operations, and behind each the module that it calls.
+    pub fn order(&self) -> Vec<Site> {
+        let own = |(index, called): (usize, &Option<Site>)| [Some(self.site(index)), *called];
+        self.called.iter().enumerate().flat_map(own).flatten().collect()
     }
 
     fn site(&self, index: usize) -> Site {
@@ -210,10 +213,7 @@ impl Held {
         match self {
             Self::Plain(flow) => flow.clone(),
             Self::Tuple(items) => Tree::Tuple(items.iter().map(Self::flow).collect()),
-            Self::Tensors(parts) => {
-                let learned = |part: &Tensor| torch::Tensor::new(part.shallow_clone()).learned();
-                Tree::Leaf(Packed::Segments(parts.iter().map(learned).collect()))
-            }
+            Self::Tensors(parts) => learned(parts),
         }
     }
 

@@ -70,11 +70,9 @@ pub async fn create(
     let tenant = tenants::find(&gateway, create.tenant.as_str()).await?.name;
     let grant = create.grant()?;
     let key = Keys::make()?;
-    let id = gateway.keys.register(&key, grant).await?;
-    tracing::info!(key = %id, %tenant, by = %principal.key, "key created");
-    let record = gateway.keys.list().await?.into_iter().find(|record| record.id == id);
-    // Who revoked it meanwhile did so from a list.
-    let mut answer = shown(&record.ok_or_else(|| Error::NoSuchKey(id.to_string()))?);
+    let record = gateway.keys.register(&key, grant).await?;
+    tracing::info!(key = %record.id, %tenant, by = %principal.key, "key created");
+    let mut answer = shown(&record);
     answer["key"] = key.reveal().into();
     Ok((StatusCode::CREATED, Json(answer)))
 }

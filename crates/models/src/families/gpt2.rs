@@ -1,6 +1,6 @@
 //! GPT-2: learned positions, one projection for queries, keys and values, norms before each block.
 
-use super::{Result, function, layer_norm, pre_norm_steps};
+use super::{Result, divided, function, layer_norm, pre_norm_steps};
 use crate::config::Config;
 use crate::family::{
     Attention, Blueprint, Calls, Cut, Embedding, FLAGS, Family, FeedForward, Form, Head, Kind, Layer, Leaf, Module,
@@ -109,9 +109,6 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         }
     }
     let (width, heads) = (config.size("n_embd")?, config.size("n_head")?);
-    if width % heads != 0 {
-        return Err(config.wrong("n_embd", format!("{width} does not divide into {heads} heads")));
-    }
     let norm = layer_norm(config.number("layer_norm_epsilon")?);
     let residual = config.number("resid_pdrop")?;
     let layer = |index| -> Result<Layer> {
@@ -161,7 +158,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
 }
 
 fn attention(config: &Config, (width, heads): (i64, i64), index: usize) -> Result<Attention> {
-    let head_dim = width / heads;
+    let head_dim = divided(config, "n_embd", width, heads)?;
     let (scaled, by_layer) = (config.flag("scale_attn_weights")?, config.flag("scale_attn_by_inverse_layer_idx")?);
     let mut scaling = if scaled { (head_dim as f64).powf(-0.5) } else { 1.0 };
     if by_layer {

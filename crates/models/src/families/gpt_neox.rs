@@ -4,7 +4,7 @@
 use serde_json::Value as Json;
 
 use super::sources::attention;
-use super::{Result, complete_rope, function, layer_norm, linear, rotary};
+use super::{Result, complete_rope, divided, function, layer_norm, linear, rotary};
 use crate::config::Config;
 use crate::family::{
     Attention, Blueprint, Calls, Cut, Embedding, FLAGS, Family, FeedForward, Form, Head, Kind, Layer, Leaf, Module,
@@ -99,11 +99,9 @@ const ATTENTION: &str = attention!(
 
 fn blueprint(config: &Config) -> Result<Blueprint> {
     let (width, heads) = (config.size("hidden_size")?, config.size("num_attention_heads")?);
-    if width % heads != 0 {
-        return Err(config.wrong("hidden_size", format!("{width} does not divide into {heads} heads")));
-    }
+    let head_dim = divided(config, "hidden_size", width, heads)?;
     let norm = layer_norm(config.number("layer_norm_eps")?);
-    let rotary = rotary(config, "GPTNeoX", width / heads)?;
+    let rotary = rotary(config, "GPTNeoX", head_dim)?;
     let turned = rotary.ropes.first().map_or(0, |rope| rope.width());
     let (parallel, dropout) = (config.flag("use_parallel_residual")?, config.number("hidden_dropout")?);
     let layer = |index| layer(config, &norm, (index, turned), (parallel, dropout));

@@ -3,7 +3,7 @@
 
 use serde_json::Value as Json;
 
-use super::{Result, function, layer_norm, linear};
+use super::{Result, divided, function, layer_norm, linear};
 use crate::config::Config;
 use crate::family::{
     Attention, Blueprint, Calls, Embedding, Family, FeedForward, Form, Head, Kind, Layer, Leaf, Module, Norm, Pairs,
@@ -119,11 +119,9 @@ const ATTENTION: &str = "
 
 fn blueprint(config: &Config) -> Result<Blueprint> {
     let (width, heads) = (config.size("n_embd")?, config.size("n_head")?);
-    if width % heads != 0 {
-        return Err(config.wrong("n_embd", format!("{width} does not divide into {heads} heads")));
-    }
+    let head_dim = divided(config, "n_embd", width, heads)?;
     let turned = match config.optional_size("rotary_dim")? {
-        Some(turned) if turned % 2 == 0 && turned <= width / heads => turned,
+        Some(turned) if turned % 2 == 0 && turned <= head_dim => turned,
         Some(_) => return Err(config.wrong("rotary_dim", "needs an even number that is no larger than a head")),
         None => return Err(config.wrong("rotary_dim", "null is not supported: it needs a number")),
     };
