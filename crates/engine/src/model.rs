@@ -610,6 +610,19 @@ pub trait Model: 'static {
     /// Makes an empty cache for [`Segment::cache`].
     fn new_cache(&self) -> Box<dyn Any>;
 
+    /// Returns the cache behind a Python value, for [`Segment::cache`]: it grows as the caller's own.
+    fn given_cache(&self, _value: &Value) -> Option<Box<dyn Any>> {
+        None
+    }
+
+    /// Makes a cache of keys and values of each layer that a request brings.
+    ///
+    /// # Errors
+    /// When the model has no such caches, or there is no room.
+    fn cache_of(&self, _layers: Vec<(Self::Tensor, Self::Tensor)>) -> Result<Value, Raise> {
+        Err(Raise::value_error("the model takes no caches"))
+    }
+
     /// Says how many tokens each sequence of a cache will have at most, so that there can be room for them.
     fn expect(&self, _cache: &dyn Any, _longest: i64) {}
 

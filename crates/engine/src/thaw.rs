@@ -374,6 +374,9 @@ impl<'a, M: Model> Thaw<'a, M> {
         if path == "nnsight.intervention.cache.CacheView" {
             return self.cache_view(state);
         }
+        if path == "transformers.cache_utils.DynamicCache" {
+            return self.cache_of_model(state);
+        }
         if builtin_container(&path).is_none()
             && let class @ Value::Class(_) = self.global(module, name)
         {
@@ -489,6 +492,24 @@ impl<'a, M: Model> Thaw<'a, M> {
             None => path.as_ref().and_then(python::string),
         };
         Ok(CacheView::of(&self.job, &cache, path))
+    }
+
+    /// Makes a cache of keys and values for the model.
+    fn cache_of_model(&mut self, state: Option<Ref>) -> Result<Value, Raise> {
+        let mut layers = Vec::new();
+        if let Some(Datum::List(all)) = self.attributes(state).get("layers").and_then(|layers| self.heap.get(*layers)) {
+            for layer in all {
+                let layer = self.attributes(self.state(*layer));
+                let mut tensor = |name| match layer.get(name) {
+                    Some(at) => Ok(M::Tensor::of_value(&self.value(*at)?)),
+                    None => Ok::<_, Raise>(None),
+                };
+                // A layer that was never computed ends what there is.
+                let (Some(keys), Some(values)) = (tensor("keys")?, tensor("values")?) else { break };
+                layers.push((keys, values));
+            }
+        }
+        self.job.model.cache_of(layers)
     }
 
     fn state(&self, at: Ref) -> Option<Ref> {

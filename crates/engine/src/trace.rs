@@ -136,6 +136,14 @@ impl<M: Model> Prepared<M> {
                         "trace() needs an input, or at least one `with tracer.invoke(...)` block",
                     ));
                 }
+                let several = blocks.iter().filter(|(_, group)| group.is_some()).count() > 1;
+                if let Some((name, _)) =
+                    kwargs.iter().find(|(name, value)| several && prompt::is_whole::<M::Tensor>(name, value))
+                {
+                    return Err(Raise::value_error(format!(
+                        "`{name}` of one of several invokes is not supported by this server: give the whole batch to one"
+                    )));
+                }
                 Input::new(job, machine, &request, Prompt { rows, rest: kwargs, beside })?
             }
         };
@@ -285,10 +293,15 @@ impl<M: Model> Trace<M> {
                 let tensor = |data: &[i64]| prompt::int_tensor(rows, length, data.to_vec());
                 let caching =
                     !kwargs.iter().any(|(name, value)| &**name == "use_cache" && matches!(value, Value::Bool(false)));
+                let given = kwargs.iter().find(|(name, _)| &**name == "past_key_values");
+                let given = given.and_then(|(_, value)| self.run.job.model.given_cache(value));
                 Ok(Segment {
                     attention_mask: if self.batch.full() { None } else { Some(tensor(&self.batch.mask)?) },
                     position_ids: self.batch.positions.as_deref().map(tensor).transpose()?,
-                    cache: caching.then(|| self.run.job.model.new_cache()),
+                    cache: match given {
+                        Some(cache) => Some(cache),
+                        None => caching.then(|| self.run.job.model.new_cache()),
+                    },
                     attention: self.run.job.attention,
                     flags: kwargs.clone(),
                     recorder: recording.then(|| self.run.machine.clone()),

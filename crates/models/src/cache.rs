@@ -5,10 +5,13 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use engine::Tree;
 use interpreter::raise::Raise;
 use interpreter::{Args, HostObject, HostResult, Iteration, Machine, Outcome, Value};
 use program::{Datum, Heap, Ref};
 use tch::{TchError, Tensor};
+
+use crate::pass::Flow;
 
 /// One segment's cache. Cloning gives another handle to the same one.
 #[derive(Clone, Default)]
@@ -158,6 +161,14 @@ impl Cache {
     #[must_use]
     pub fn new(windows: Rc<[Option<i64>]>) -> Self {
         let layers = windows.iter().map(|_| Slot::Followed).collect();
+        Self(Rc::new(RefCell::new(Content { layers, windows, ..Content::default() })))
+    }
+
+    /// Makes a cache of what a caller has of each layer.
+    #[must_use]
+    pub fn filled(windows: Rc<[Option<i64>]>, given: Vec<Layer>) -> Self {
+        let mut layers: Vec<Slot> = given.into_iter().map(Slot::Own).collect();
+        layers.resize_with(windows.len().max(layers.len()), Slot::default);
         Self(Rc::new(RefCell::new(Content { layers, windows, ..Content::default() })))
     }
 
@@ -411,6 +422,12 @@ impl Cache {
         }
         Some(object(heap, layer_class(self.window(layer)), &state))
     }
+}
+
+/// Shows a cache that a caller gave, as the caches of a pass.
+pub fn flow(value: &Value) -> Option<Flow> {
+    let cache = Cache::of_value(value)?;
+    Some(Tree::Object(Rc::new(Caches(vec![Some(cache)]))))
 }
 
 fn layer_class(window: Option<i64>) -> &'static str {

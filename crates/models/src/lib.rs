@@ -3,6 +3,7 @@
 //! [`load`] reads a Hugging Face folder; the result is an [`engine::Model`] whose modules have Hugging Face's names,
 //! structure and call signatures.
 
+mod alone;
 mod archive;
 mod assembly;
 mod attention;
@@ -20,6 +21,7 @@ mod experts;
 mod families;
 mod family;
 mod feed_forward;
+mod flags;
 mod generation;
 pub mod gguf;
 pub mod import;

@@ -16,10 +16,11 @@ use crate::builder::{Builder, Node};
 use crate::cache::{self, Cache};
 use crate::config::Config;
 use crate::course::Trunk;
-use crate::decoder::{self, Call, Decoder, Flags};
+use crate::decoder::{self, Call, Decoder};
 use crate::dtype::DType;
 use crate::error::LoadError;
 use crate::family::Attributes;
+use crate::flags::Flags;
 use crate::generation::{Sampler, Settings};
 use crate::layer::Layer;
 use crate::pass::{self, Nobody, Pass};
@@ -234,7 +235,7 @@ impl Model for Transformer {
         let cache = |segment: &Segment<torch::Tensor>| segment.cache.as_ref()?.downcast_ref::<Cache>().cloned();
         // A generation that began with rows kept from before goes on by itself.
         segments.iter().filter(|segment| segment.trunks.is_empty()).filter_map(cache).for_each(|cache| cache.settle());
-        let call = Call {
+        let mut call = Call {
             ids: segments.iter().map(|segment| own(&segment.input_ids)).collect::<Result<_, _>>()?,
             padding: each(|segment| segment.attention_mask.as_ref())?,
             positions: each(|segment| segment.position_ids.as_ref())?,
@@ -245,6 +246,15 @@ impl Model for Transformer {
             generating: segments.iter().map(|segment| segment.generating).collect(),
             ..Call::default()
         };
+        if let ([segment], past) = (&*segments, call.past(0))
+            && !segment.generating
+            && past > 0
+        {
+            // As nnsight calls it: a mask of the new tokens alone says that they are hidden from each other.
+            let like = call.ids.first().ok_or_else(pass::no_part)?;
+            let padded = call.flags.alone.padded(segment.rows, segment.length, past, like);
+            call.padding = vec![Some(padded.map_err(|error| pass::raise(&error))?)];
+        }
         let batching = segments.first().map(|segment| segment.batching).unwrap_or_default();
         let mut pass = Pass::new(observer, Layout::of(segments), self.products(rows(batching)));
         let recorder = |segment: &Segment<torch::Tensor>| {
@@ -361,6 +371,17 @@ impl Model for Transformer {
 
     fn new_cache(&self) -> Box<dyn Any> {
         Box::new(Cache::new(Rc::clone(&self.decoder.about.windows)))
+    }
+
+    fn given_cache(&self, value: &Value) -> Option<Box<dyn Any>> {
+        Cache::of_value(value).map(|cache| Box::new(cache) as Box<dyn Any>)
+    }
+
+    fn cache_of(&self, layers: Vec<(torch::Tensor, torch::Tensor)>) -> Result<Value, Raise> {
+        let own = |tensor: torch::Tensor| self.place(tensor).map(|tensor| tensor.tch().shallow_clone());
+        let layers = layers.into_iter().map(|(keys, values)| Ok((own(keys)?, own(values)?)));
+        let windows = Rc::clone(&self.decoder.about.windows);
+        Ok(Cache::filled(windows, layers.collect::<Result<_, Raise>>()?).value())
     }
 
     fn expect(&self, cache: &dyn Any, longest: i64) {
