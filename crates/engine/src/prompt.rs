@@ -83,6 +83,15 @@ impl Batch {
         Ok(())
     }
 
+    /// Makes so many rows of each, side by side.
+    pub fn repeat(&mut self, copies: usize) {
+        let length = usize::try_from(self.length).unwrap_or(0).max(1);
+        let each = |all: &[i64]| all.chunks(length).flat_map(|row| row.repeat(copies)).collect::<Vec<_>>();
+        (self.ids, self.mask) = (each(&self.ids), each(&self.mask));
+        self.positions = self.positions.as_deref().map(each);
+        self.rows *= i64::try_from(copies).unwrap_or(i64::MAX);
+    }
+
     /// Returns the sequences.
     #[must_use]
     pub fn sequences(&self) -> Vec<Vec<i64>> {
@@ -159,6 +168,10 @@ pub fn read<M: Model>(
                 prompt.rest.push(("prefix_length".into(), Value::Int(length)));
             }
             prompt.beside = Beside { mask, positions };
+            if past && !prompt.rest.iter().any(|(name, _)| &**name == "attention_mask") {
+                let mask = mask_of::<M::Tensor>(&prompt.rows)?.to_value(machine);
+                prompt.rest.push(("attention_mask".into(), mask));
+            }
         }
         (None, ids) => {
             let ids = match (ids, &embedded) {
@@ -191,6 +204,18 @@ pub fn is_whole<T: Tensor>(name: &str, value: &Value) -> bool {
         "logits_to_keep" => dimensions(1),
         _ => false,
     }
+}
+
+/// Returns the mask that text is given, which is for its own tokens alone.
+fn mask_of<T: Tensor>(rows: &[Row]) -> Result<T, Raise> {
+    let length = rows.first().map_or(0, |row| row.mask.len());
+    if rows.iter().any(|row| row.mask.len() != length) {
+        let message =
+            "texts of several lengths after `past_key_values` are not supported by this server: give token ids";
+        return Err(Raise::value_error(message));
+    }
+    let data = rows.iter().flat_map(|row| row.mask.iter().copied()).collect();
+    int_tensor(rows.len().try_into().unwrap_or(i64::MAX), length.try_into().unwrap_or(i64::MAX), data)
 }
 
 /// Makes rows of as many tokens as there are embeddings: nobody looks which they are.

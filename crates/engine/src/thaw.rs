@@ -422,8 +422,8 @@ impl<'a, M: Model> Thaw<'a, M> {
         let value = if called {
             let args = self.values(args)?;
             python::now(self.machine.call(class, Args { positional: args, keyword: Vec::new() }))?
-        } else if known.builtin().is_some() && !args.is_empty() {
-            // What a tuple or a number is, it is from the start.
+        } else if known.builtin().is_some() {
+            // What a tuple or a list is, it is from the start.
             let new = self.attribute(class, "__new__")?;
             let positional = std::iter::once(Ok(class.clone())).chain(args.iter().map(|at| self.value(*at)));
             let positional = positional.collect::<Result<_, Raise>>()?;

@@ -137,6 +137,12 @@ impl<M: Model> Prepared<M> {
                     ));
                 }
                 let several = blocks.iter().filter(|(_, group)| group.is_some()).count() > 1;
+                if several && request.function != Function::Call && job.model.copies(&kwargs)? > 1 {
+                    return Err(Raise::value_error(
+                        "several sequences for each prompt of several invokes are not supported by this server: give one \
+                         prompt at a time",
+                    ));
+                }
                 if let Some((name, _)) =
                     kwargs.iter().find(|(name, value)| several && prompt::is_whole::<M::Tensor>(name, value))
                 {
@@ -174,6 +180,16 @@ impl<M: Model> Input<M> {
         batch.replace(prompt.beside)?;
         check_range(&*job.model, &batch)?;
         let mut kwargs = prompt.rest;
+        if function != Function::Call {
+            let copies = job.model.copies(&kwargs)?;
+            let most = i64::try_from(copies).unwrap_or(i64::MAX).saturating_mul(batch.rows);
+            let (length, limit) = (batch.length, machine.limits().tensor_bytes);
+            let bytes = job.model.pass_bytes(most, length, length, job.attention);
+            if bytes > limit {
+                return Err(prompt::too_large(most, length, length, bytes, limit));
+            }
+            batch.repeat(copies);
+        }
         let pipe = match function {
             Function::Pipe => Some(Pipe::read(&*job.model, &request.args, &request.kwargs, &mut kwargs)?),
             Function::Call | Function::Generate => None,
@@ -185,13 +201,14 @@ impl<M: Model> Input<M> {
             }
             Function::Generate | Function::Pipe => {
                 let mut generation = Generation::new(&*job.model, machine, &batch, &kwargs, job.attention)?;
-                generation.streams = pipe.is_none();
+                generation.streams &= pipe.is_none();
                 Work::Generate { generation: Box::new(generation), pipe, done: false }
             }
         };
         let arguments = match &work {
             Work::Forward { kwargs, .. } => name_arguments(kwargs),
             // The others are for the choice of tokens.
+            Work::Generate { generation, .. } if generation.collects() => None,
             Work::Generate { generation, .. } if generation.caches() => Some(String::new()),
             Work::Generate { .. } => Some("use_cache=False ".into()),
         };
@@ -355,6 +372,7 @@ impl<M: Model> Trace<M> {
             (Work::Generate { generation, done, .. }, Some(output)) => {
                 let logits = logits(&output)
                     .ok_or_else(|| Raise::runtime_error("the model's output has no logits to generate from"))?;
+                generation.collect(&self.run, segment, &output);
                 *done = generation.advance(&mut self.run, segment, logits, cache)?;
             }
         }
@@ -366,10 +384,15 @@ impl<M: Model> Trace<M> {
     /// # Errors
     /// What a block raised.
     pub fn close(mut self) -> Result<(), Raise> {
-        if let Work::Generate { generation, pipe, done: true } = &self.work
+        if let Work::Generate { generation, pipe, done: true } = &mut self.work
             && self.run.ended.is_none()
         {
+            let record = generation.finish(&self.run)?;
             let result = match pipe {
+                None if record.is_some() => {
+                    let record = Tree::Object(Rc::new(record.unwrap_or(Value::None)));
+                    self.run.offer(Location::Generated, 0, record)
+                }
                 Some(pipe) => {
                     let (run, length) = (&self.run, self.batch.length);
                     let tokenizer = run.job.model.tokenizer();

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use interpreter::Value;
 use interpreter::raise::Raise;
 use kernels::number;
-use tch::{Kind, Reduction, TchError, Tensor};
+use tch::{Device, Kind, Reduction, TchError, Tensor};
 
 use crate::cache::Cache;
 use crate::pass::Result;
@@ -62,19 +62,15 @@ impl Alone {
         *slot = Some(Rc::new(tensor));
         Ok(true)
     }
+}
 
-    /// Returns which of all tokens count where some came before: what a mask does not reach is hidden.
-    ///
-    /// # Errors
-    /// When libtorch refuses.
-    pub fn padded(&self, rows: i64, length: i64, past: i64, like: &Tensor) -> std::result::Result<Tensor, TchError> {
-        let given = match &self.padding {
-            Some(padding) => padding.f_to_kind(Kind::Int64)?.f_to_device(like.device())?,
-            None => Tensor::f_ones([rows, length], (Kind::Int64, like.device()))?,
-        };
-        let missing = past + length - given.size().get(1).copied().unwrap_or(0);
-        given.f_constant_pad_nd([0, missing])
-    }
+/// Returns which of all tokens count where some came before: what a mask does not reach is hidden.
+///
+/// # Errors
+/// When libtorch refuses.
+pub fn padded(given: &Tensor, total: i64, device: Device) -> std::result::Result<Tensor, TchError> {
+    let given = given.f_to_kind(Kind::Int64)?.f_to_device(device)?;
+    given.f_constant_pad_nd([0, total - given.size().get(1).copied().unwrap_or(0)])
 }
 
 /// `ForCausalLMLoss`: how surprising each next token is, on average.

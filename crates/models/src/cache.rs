@@ -221,6 +221,21 @@ impl Cache {
         Ok(())
     }
 
+    /// Lets each row be what another was.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn reorder(&self, order: &[i64]) -> Result<(), TchError> {
+        self.settle();
+        for slot in &mut self.0.borrow_mut().layers {
+            if let Some((keys, values)) = slot.own()? {
+                let order = Tensor::f_from_slice(order)?.f_to_device(keys.device())?;
+                *slot = Slot::Own((keys.f_index_select(0, &order)?, values.f_index_select(0, &order)?));
+            }
+        }
+        Ok(())
+    }
+
     /// Lets go of what was computed for others with it.
     ///
     /// # Errors

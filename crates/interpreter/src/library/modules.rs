@@ -139,6 +139,14 @@ pub fn written(machine: &Machine, module: &'static str, text: Written, name: &st
     }
 }
 
+/// Returns a module of the host's, which is a text.
+///
+/// # Errors
+/// As [`import`].
+pub fn module(machine: &Machine, name: &'static str, text: Written) -> Result<Value, Raise> {
+    open(machine, name, Python(text))
+}
+
 /// Returns a module, made where that was not done before.
 fn open(machine: &Machine, name: &'static str, source: Source) -> Result<Value, Raise> {
     let made = made(machine);
