@@ -5,7 +5,6 @@ use std::sync::Arc;
 use axum::http::{Request, Uri};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
 use program::Batching;
 use tower::ServiceBuilder;
@@ -14,7 +13,7 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetReques
 use tower_http::trace::TraceLayer;
 
 use crate::authenticate::authenticate;
-use crate::{Error, Gateway, about, hub, job, result, submit, subscribe, v1};
+use crate::{Error, Gateway, hub, routes, v1};
 
 const REQUEST_ID: &str = "x-request-id";
 
@@ -35,22 +34,11 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         // Innermost: a caller without a key learns no more than that. Who reads a body bounds it.
         .layer(middleware::from_fn_with_state(Arc::clone(&gateway), authenticate));
 
-    let api = Router::new()
-        .route("/request", post(submit::submit))
-        .route("/request/{id}", delete(job::cancel))
-        .route("/subscribe", get(subscribe::subscribe))
-        .route("/response/{id}", get(job::response))
-        .route("/results/{id}", get(result::download))
-        .route("/status", get(about::status))
-        .route("/env", get(about::env))
-        .route("/whoami", get(about::whoami))
-        .route("/ping", get(about::ping))
-        .route("/healthz", get(about::healthz))
-        .route("/readyz", get(about::readyz));
+    let api = routes::router(routes::CLIENTS);
     // A client that can name nothing but its server chooses by the server's name.
     let under =
         |app: Router<_>, batching: Batching| app.nest(&format!("/{batching}"), api.clone().layer(Extension(batching)));
-    let app = Batching::ALL.into_iter().fold(api.clone(), under).merge(v1::routes());
+    let app = Batching::ALL.into_iter().fold(api.clone(), under).merge(routes::router(routes::V1));
     app.fallback(hub_or_nothing).layer(layers).with_state(gateway)
 }
 

@@ -9,9 +9,10 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use ids::TenantId;
 
+use crate::trail::{Asked, Noted};
 use crate::{Error, Gateway};
 
 /// Who sent a request, as far as its key tells.
@@ -47,15 +48,29 @@ pub async fn authenticate(
         Key::One(text) => known(&gateway, text).await?,
         Key::Unfit => Caller::Unknown,
     };
-    match (&caller, request.extensions().get::<Peer>()) {
-        (Caller::Known(principal), _) => gateway.rates.key(&principal.key)?,
-        (Caller::Nobody | Caller::Unknown | Caller::Suspended(_), Some(Peer(address))) => {
-            gateway.rates.address(*address)?;
+    let asked = Asked::of(&request, &caller);
+    let response = match counted(&gateway, &caller, &request) {
+        Ok(()) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
         }
-        (Caller::Nobody | Caller::Unknown | Caller::Suspended(_), None) => {}
+        Err(refused) => refused.into_response(),
+    };
+    if let Some(noted) = Noted::of(asked, &response) {
+        gateway.trail.note(noted).await?;
     }
-    request.extensions_mut().insert(caller);
-    Ok(next.run(request).await)
+    Ok(response)
+}
+
+/// Refuses who asks too often.
+fn counted(gateway: &Gateway, caller: &Caller, request: &Request) -> Result<(), Error> {
+    match (caller, request.extensions().get::<Peer>()) {
+        (Caller::Known(principal), _) => gateway.rates.key(principal),
+        (Caller::Nobody | Caller::Unknown | Caller::Suspended(_), Some(Peer(address))) => {
+            gateway.rates.address(*address)
+        }
+        (Caller::Nobody | Caller::Unknown | Caller::Suspended(_), None) => Ok(()),
+    }
 }
 
 /// What a request's head has for a key.
@@ -91,9 +106,9 @@ fn token(text: &str) -> Option<&str> {
 
 async fn known(gateway: &Gateway, key: &str) -> Result<Caller, Error> {
     let Some(principal) = gateway.keys.authenticate(key).await? else { return Ok(Caller::Unknown) };
-    match gateway.tenants.suspended(&principal.tenant).await? {
-        true => Ok(Caller::Suspended(principal.tenant)),
-        false => Ok(Caller::Known(principal)),
+    match gateway.tenants.terms(&principal.tenant).await? {
+        None => Ok(Caller::Suspended(principal.tenant)),
+        Some(tenants) => Ok(Caller::Known(Principal { tenants, ..principal })),
     }
 }
 
@@ -141,6 +156,9 @@ impl Caller {
             Scope::ReadOwn => "read jobs",
             Scope::Operate => "operate the server, which takes one with the scope operate",
             Scope::Admin => "administer the server, which takes one with the scope admin",
+            Scope::Audit => {
+                "read the audit trail, which takes one with the scope audit: no other has it, admin neither"
+            }
         }))
     }
 }

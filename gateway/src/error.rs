@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use ids::{ModelKey, TenantId};
 use nnsight::DecodeError;
 use serde_json::json;
-use store::Objects;
+use store::{Objects, Over, Whose};
 
 use crate::budget::Short;
 
@@ -27,6 +27,11 @@ pub enum Error {
     Forbidden(&'static str),
     #[error("model {asked} is not hosted here; hosted are: {}", list(.hosted))]
     UnknownModel { asked: ModelKey, hosted: Vec<ModelKey> },
+    #[error(
+        "model {0} is hosted here, and not for you: your key or its tenant may use other models, which `vitrine whoami` \
+         shows; ask the operator for this one"
+    )]
+    NotForYou(ModelKey),
     #[error("model {model} could not be loaded, which only the operator can mend: {reason}")]
     BrokenModel { model: ModelKey, reason: String },
     #[error("malformed request: {0}")]
@@ -47,6 +52,9 @@ pub enum Error {
     HeardElsewhere(ids::JobId),
     #[error("no job of yours has this id")]
     NoJob,
+    /// Of another's job, in the same words.
+    #[error("no job of yours has this id")]
+    NotYours,
     #[error("there is no tenant {0:?}; create it first, or look for its name in the list of tenants")]
     NoTenant(String),
     #[error("there is no key {0:?}; look for its id in the list of keys")]
@@ -66,6 +74,16 @@ pub enum Error {
     TooManyAtOnce,
     #[error("you make more requests than this server takes in a second; try again in {seconds} s")]
     TooOften { seconds: u64 },
+    #[error("{whose} has a quota of {rate} requests a second at each gateway; try again in {seconds} s")]
+    QuotaOfRequests { whose: Whose, rate: u64, seconds: u64 },
+    /// Of jobs, bytes or device seconds.
+    #[error("{0}")]
+    OverQuota(Over),
+    #[error(
+        "it was done, but cannot be written into the audit trail, because the store does not answer; look at what there is \
+         before you ask for it again, and tell the operator"
+    )]
+    Unaudited,
     #[error(
         "{jobs} jobs of yours, of {bytes} bytes, wait or run, which is as much as this server takes of one tenant; \
          send more when some have ended"
@@ -135,14 +153,17 @@ impl Error {
     fn status(&self) -> StatusCode {
         match self {
             Self::NoKey | Self::WrongKey => StatusCode::UNAUTHORIZED,
-            Self::Suspended(_) | Self::Forbidden(_) | Self::BadLink => StatusCode::FORBIDDEN,
+            Self::Suspended(_) | Self::Forbidden(_) | Self::BadLink | Self::NotForYou(_) => StatusCode::FORBIDDEN,
             Self::UnknownModel { .. } | Self::NoJob | Self::NoResult(_) | Self::NoRoute(_) => StatusCode::NOT_FOUND,
-            Self::NoTenant(_) | Self::NoSuchKey(_) => StatusCode::NOT_FOUND,
+            Self::NoTenant(_) | Self::NoSuchKey(_) | Self::NotYours => StatusCode::NOT_FOUND,
             Self::BrokenModel { .. } | Self::Busy | Self::QueueFull | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-            Self::StoreAway | Self::ObjectsAway | Self::Unknown { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::StoreAway | Self::ObjectsAway | Self::Unknown { .. } | Self::Unaudited => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::TooManyAtOnce | Self::TooOften { .. } | Self::OwnQueueFull { .. } | Self::OwnDiskFull { .. } => {
                 StatusCode::TOO_MANY_REQUESTS
             }
+            Self::QuotaOfRequests { .. } | Self::OverQuota(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Malformed(_) | Self::Unfit(_) | Self::Program(_) | Self::NoSession => StatusCode::BAD_REQUEST,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -157,7 +178,8 @@ impl Error {
         match self {
             Self::Busy | Self::TooManyAtOnce => Some(1),
             Self::StoreAway | Self::ObjectsAway | Self::Unknown { .. } => Some(2),
-            Self::TooOften { seconds } => Some(*seconds),
+            Self::TooOften { seconds } | Self::QuotaOfRequests { seconds, .. } => Some(*seconds),
+            Self::OverQuota(over) => Some(over.again.as_secs().max(1)),
             Self::OwnQueueFull { .. } | Self::OwnDiskFull { .. } => Some(10),
             Self::QueueFull | Self::Stopping => Some(60),
             _ => None,
@@ -169,6 +191,10 @@ impl Error {
 #[derive(Clone)]
 pub struct Sentence(pub String);
 
+/// Marks the answer to who may not do what they asked for.
+#[derive(Clone)]
+pub struct Denied;
+
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
         match &self {
@@ -179,8 +205,21 @@ impl IntoResponse for Error {
             _ => {}
         }
         let sentence = self.to_string();
+        let denied = matches!(
+            self,
+            Self::NoKey
+                | Self::WrongKey
+                | Self::Suspended(_)
+                | Self::Forbidden(_)
+                | Self::BadLink
+                | Self::NotYours
+                | Self::NotForYou(_)
+        );
         let mut response = (self.status(), Json(json!({ "detail": sentence }))).into_response();
         response.extensions_mut().insert(Sentence(sentence));
+        if denied {
+            response.extensions_mut().insert(Denied);
+        }
         if let Some(seconds) = self.retry_after() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -213,6 +252,8 @@ impl From<store::Error> for Error {
         match error {
             store::Error::NoSpace { .. } => Self::NoSpace,
             store::Error::NoJob(_) => Self::NoJob,
+            store::Error::OverQuota(over) => Self::OverQuota(over),
+            store::Error::Crowded => Self::TooManyAtOnce,
             store::Error::KeyReused(_) => Self::Conflict(error.to_string()),
             store::Error::Closed => Self::Stopping,
             store::Error::Unavailable { .. } => Self::StoreAway,

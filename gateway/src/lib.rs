@@ -13,11 +13,13 @@ mod presence;
 mod progress;
 mod rates;
 mod result;
+pub mod routes;
 mod session;
 mod settings;
 mod spool;
 mod submit;
 mod subscribe;
+mod trail;
 mod upload;
 mod v1;
 
@@ -33,6 +35,7 @@ use tokio_util::task::TaskTracker;
 use backlog::Backlog;
 use budget::Budget;
 use rates::Rates;
+use trail::Trail;
 
 pub use app::router;
 pub use connections::serve;
@@ -67,6 +70,7 @@ pub struct Gateway {
     downloads: Budget,
     backlog: Backlog,
     rates: Rates,
+    trail: Trail,
     /// Set when no new request is taken.
     draining: CancellationToken,
     /// Set when websockets have to end.
@@ -89,6 +93,7 @@ impl Gateway {
         settings: Settings,
     ) -> Arc<Self> {
         Arc::new(Self {
+            trail: Trail::new(jobs.audit()),
             jobs,
             objects,
             models: models.shown(),
@@ -119,7 +124,7 @@ impl Gateway {
         let (jobs, backlog, sessions) = (self.jobs.clone(), self.backlog.clone(), self.sessions.clone());
         let tracker = presence::Tracker { jobs, backlog, sessions };
         let (keys, tenants, models) = (self.keys.keep(), self.tenants.keep(), self.models.keep());
-        tokio::join!(tracker.track(), self.rates.forget(), keys, tenants, models);
+        tokio::join!(tracker.track(), self.rates.forget(), self.trail.keep(), keys, tenants, models);
     }
 
     /// Refuses new requests from now on; what was accepted can still be followed and fetched.
@@ -134,6 +139,7 @@ impl Gateway {
             tasks.close();
             tasks.wait().await;
         }
+        self.trail.flush(u64::MAX).await;
     }
 
     /// Waits until no websocket follows a job, of those that are open and those that still come.

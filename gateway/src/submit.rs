@@ -14,7 +14,8 @@ use ids::{JobId, ModelKey};
 use nnsight::{RequestFields, ResponseModel, Status};
 use program::{Batching, Limits, Program};
 use store::{
-    Accepted, Blob, Client, Follow, Generation, Idempotency, JobRecord, ModelState, Objects, Place, Position, SMALL,
+    Accepted, Allowance, Blob, Client, Follow, Generation, Idempotency, JobRecord, ModelState, Objects, Place,
+    Position, SMALL,
 };
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -52,7 +53,7 @@ pub async fn submit(
     }
     let fields = RequestFields::parse(&upload.data)?;
     let model = fields.model()?;
-    hosted(&gateway, &model).await?;
+    hosted(&gateway, &principal, &model).await?;
     // Claimed before the job exists: a request whose answer nobody can hear is not run.
     let mut claim = match fields.blocking() {
         true => {
@@ -92,7 +93,11 @@ pub async fn submit(
         large => Some(granted(&gateway, gateway.uploads.take(&principal.tenant, large)).await?),
     };
     drop(turn);
+    let allowance = principal.allowance();
     let record = JobRecord {
+        project: principal.project.clone().unwrap_or_default(),
+        metered: allowance.meters(),
+        at_once: allowance.at_once(),
         session,
         client: Client { generation: Generation::Nnsight08, compress },
         limits,
@@ -112,7 +117,7 @@ pub async fn submit(
     if let Some(claim) = &mut claim {
         claim.spend();
     }
-    let committing = Box::pin(commit(Arc::clone(&gateway), record, payload, (entered, room), here));
+    let committing = Box::pin(commit(Arc::clone(&gateway), record, allowance, payload, (entered, room), here));
     // By itself, so that it is done to its end, and cleaned up after, also where the client has hung up.
     let committed = gateway.submissions.spawn(committing).await.map_err(Error::internal)?;
     let (accepted, follow) = match (committed, claim.as_mut()) {
@@ -142,6 +147,7 @@ pub async fn submit(
 async fn commit(
     gateway: Arc<Gateway>,
     mut record: JobRecord,
+    allowance: Allowance,
     payload: Bytes,
     (entered, room): (Entered, Option<Held>),
     gone: CancellationToken,
@@ -164,7 +170,13 @@ async fn commit(
         // The client hung up before anything was promised.
         return Err(Error::Busy);
     }
-    let accepted = match timeout(gateway.jobs.deadline(), gateway.jobs.accept(&record)).await {
+    let accepting = async {
+        match record.metered {
+            true => gateway.jobs.accept_within(&record, &allowance).await,
+            false => gateway.jobs.accept(&record).await,
+        }
+    };
+    let accepted = match timeout(gateway.jobs.deadline(), accepting).await {
         Ok(Ok(accepted)) => accepted,
         // It was asked again and again and nobody can say. If there is a job, it needs its payload.
         Err(_) | Ok(Err(store::Error::Unavailable { maybe_done: true, .. })) => {
@@ -172,7 +184,9 @@ async fn commit(
             return Err(Error::Unknown { job: id, named: record.idempotency.is_some() });
         }
         // Nothing was done.
-        Ok(Err(error @ store::Error::Unavailable { .. })) => return Err(error.into()),
+        Ok(Err(error @ (store::Error::Unavailable { .. } | store::Error::OverQuota(_) | store::Error::Crowded))) => {
+            return Err(error.into());
+        }
         // What failed may have been done all the same.
         Ok(Err(error)) => match gateway.jobs.find(id).await {
             Ok(Some(_)) => Accepted::New,
@@ -346,13 +360,17 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Error> {
     }
 }
 
-/// Refuses a model that is not hosted or cannot be. For one that is loading, or whose worker is being replaced, the
+/// Refuses a model that is not hosted, cannot be, or is not for who asks. For one that is loading, or whose worker is being replaced, the
 /// job waits in the queue.
-async fn hosted(gateway: &Gateway, model: &ModelKey) -> Result<(), Error> {
+async fn hosted(gateway: &Gateway, principal: &Principal, model: &ModelKey) -> Result<(), Error> {
     let Some(record) = gateway.models.get(model).await? else {
-        let hosted = gateway.models.list().await?.into_iter().map(|record| record.key).collect();
+        let hosted = gateway.models.list().await?.into_iter().map(|record| record.key);
+        let hosted = hosted.filter(|model| principal.admitted(model)).collect();
         return Err(Error::UnknownModel { asked: model.clone(), hosted });
     };
+    if !principal.admitted(model) {
+        return Err(Error::NotForYou(model.clone()));
+    }
     match record.state {
         ModelState::Ready | ModelState::Waiting | ModelState::Loading { .. } => Ok(()),
         ModelState::Failed(reason) => Err(Error::BrokenModel { model: model.clone(), reason }),

@@ -1,6 +1,7 @@
 //! The loop that owns the view of the cluster: takes news in, decides, commits, acts.
 
 mod attach;
+mod bounds;
 mod depart;
 mod recover;
 
@@ -27,6 +28,8 @@ use crate::roster::Roster;
 use crate::sessions::{News, SessionId};
 use crate::settle::{Report, Settled, Settler};
 use crate::wire;
+
+use bounds::Bounds;
 
 /// How often deadlines are looked at and failed commits tried again. Nothing else waits for it.
 const TICK: Duration = Duration::from_millis(500);
@@ -55,6 +58,7 @@ pub struct Leader {
     pace: Pace,
     view: View,
     queue: Queue,
+    bounds: Bounds,
     crew: Crew,
     /// Jobs that an earlier scheduler gave out and nobody has come back with, and until when somebody may.
     orphans: BTreeMap<JobId, Orphan>,
@@ -100,6 +104,7 @@ impl Leader {
             pace: Pace::start(),
             view: View::default(),
             queue: Queue::default(),
+            bounds: Bounds::default(),
             crew: Crew::default(),
             orphans: BTreeMap::new(),
             unsure: BTreeMap::new(),
@@ -290,6 +295,9 @@ impl Leader {
         self.unsure.remove(&job);
         self.expiries.remove(&job);
         self.suspects.remove(&job);
+        if let Some(next) = self.bounds.leave(job) {
+            self.enqueue(&next, None);
+        }
     }
 
     fn tell_drained(&mut self) {
@@ -499,11 +507,12 @@ impl Leader {
         if live.state != State::Queued || self.unsure.contains_key(&live.id) {
             return;
         }
-        let waiting = Waiting {
-            token: live.token(),
-            alone: live.deaths > 0 || self.suspects.contains(&live.id),
-            expires_at: self.expires_at(live),
-        };
+        let expires_at = self.expires_at(live);
+        if !self.bounds.admit(live, expires_at) {
+            return;
+        }
+        let alone = live.deaths > 0 || self.suspects.contains(&live.id);
+        let waiting = Waiting { token: live.token(), alone, expires_at };
         self.queue.push(live.id, &live.tenant, &live.model, waiting, from);
     }
 

@@ -3,6 +3,7 @@
 //! Nothing else in Vitrine holds anything that would be missed after a crash.
 
 mod aside;
+mod audit;
 mod election;
 mod error;
 mod etcd;
@@ -25,14 +26,15 @@ mod txn;
 mod watch;
 
 pub use aside::{SMALL, aside};
+pub use audit::{Audit, AuditEntry, AuditPlace, AuditWanted};
 pub use election::{Election, Leader, Leadership};
 pub use error::{Error, NO_SPACE};
 pub use etcd::{EtcdOptions, EtcdStore, EtcdTls};
 pub use fenced::Fenced;
 pub use job::{Client, Ended, Fault, Generation, Idempotency, JobRecord, Live, Outcome, Refused, State};
 pub use jobs::{
-    Accepted, Before, Change, EndedJobs, Follow, Found, Jobs, Line, LiveJobs, Newest, Position, Presence, Replaced,
-    Unread, Wanted, Work,
+    Accepted, Allowance, Before, Change, EndedJobs, Follow, Found, Jobs, Line, LiveJobs, Newest, Over, Position,
+    Presence, Quota, Replaced, Unread, Usage, Use, Wanted, What, Whose, Work,
 };
 pub use lease::{Lease, LeaseId};
 pub use memory::{CommitFault, Faults, MemoryStore, Writes};

@@ -35,6 +35,8 @@ pub fn request(record: &JobRecord) -> Vec<u8> {
         },
         payload_bytes: record.payload_bytes,
         accepted_at: record.accepted_at,
+        project: record.project.clone(),
+        metered: record.metered,
     };
     message.encode_to_vec()
 }
@@ -48,6 +50,7 @@ pub fn live(record: &JobRecord) -> Vec<u8> {
         accepted_at: record.accepted_at,
         progress: Some(progress(record)),
         submission_key: submission_key(record),
+        at_once: record.at_once,
     };
     message.encode_to_vec()
 }
@@ -75,13 +78,40 @@ pub fn outcome(record: &JobRecord) -> Vec<u8> {
     message.encode_to_vec()
 }
 
-/// Writes what has to be known to forget a job.
+/// Writes what has to be known to forget a job, and to account for it.
 pub fn ended(record: &JobRecord) -> Vec<u8> {
+    let ended = record.ended();
     let message = stored::Ended {
-        tenant: record.tenant.to_string(),
-        ended_at: record.ended_at,
-        submission_key: submission_key(record),
+        tenant: ended.tenant.to_string(),
+        ended_at: ended.ended_at,
+        submission_key: ended.submission_key.unwrap_or_default(),
+        key: ended.key.to_string(),
+        project: ended.project,
+        model: ended.model.as_ref().map(messages::model),
+        metered: ended.metered,
+        state: state_number(record.state),
+        ran: ended.ran,
+        request_bytes: ended.request_bytes,
+        result_bytes: ended.result_bytes,
     };
+    message.encode_to_vec()
+}
+
+/// Writes what a job takes of quotas: what is kept for it in microseconds, or when it has ended, what it took.
+pub fn hold(record: &JobRecord, reserved: u64) -> Vec<u8> {
+    let key = record.key.to_string();
+    let message = match record.state.terminal() {
+        false => stored::Hold { key, reserved, request_bytes: record.payload_bytes, ..stored::Hold::default() },
+        true => {
+            let Ended { ended_at, ran, result_bytes, .. } = record.ended();
+            stored::Hold { key, ended_at: ended_at.max(1), ran, result_bytes, ..stored::Hold::default() }
+        }
+    };
+    message.encode_to_vec()
+}
+
+/// Writes a message.
+pub fn encode(message: &impl Message) -> Vec<u8> {
     message.encode_to_vec()
 }
 
@@ -117,6 +147,8 @@ pub fn read_request(id: JobId, entry: &Entry) -> Result<JobRecord, Error> {
         limits,
         idempotency: idempotency.transpose()?,
         payload_bytes: message.payload_bytes,
+        project: message.project,
+        metered: message.metered,
         ..JobRecord::queued(
             id,
             TenantId::new(message.tenant),
@@ -146,6 +178,7 @@ pub fn read_live(id: JobId, entry: &Entry) -> Result<Live, Error> {
         dispatched_at: progress.dispatched_at,
         started_at: progress.started_at,
         submission_key: (!message.submission_key.is_empty()).then_some(message.submission_key),
+        at_once: message.at_once,
         revision: entry.revision,
     })
 }
@@ -185,9 +218,21 @@ pub fn read_outcome(mut record: JobRecord, entry: &Entry) -> Result<JobRecord, E
 
 /// Reads what has to be known to forget a job.
 pub fn read_ended(id: JobId, entry: &Entry) -> Result<Ended, Error> {
-    let stored::Ended { tenant, ended_at, submission_key } = decode::<stored::Ended>(entry)?;
-    let submission_key = (!submission_key.is_empty()).then_some(submission_key);
-    Ok(Ended { id, tenant: TenantId::new(tenant), ended_at, submission_key })
+    let message = decode::<stored::Ended>(entry)?;
+    Ok(Ended {
+        id,
+        failed: state(message.state) == Some(State::Failed),
+        tenant: TenantId::new(message.tenant),
+        key: KeyId::new(message.key),
+        project: message.project,
+        model: message.model.map(messages::read_model),
+        metered: message.metered,
+        ended_at: message.ended_at,
+        submission_key: (!message.submission_key.is_empty()).then_some(message.submission_key),
+        ran: message.ran,
+        request_bytes: message.request_bytes,
+        result_bytes: message.result_bytes,
+    })
 }
 
 /// Reads which job came of a submission, and the digest of what was submitted.
@@ -244,7 +289,7 @@ pub fn read_leader(entry: &Entry) -> Result<Leader, Error> {
     Ok(Leader { address, epoch: entry.revision })
 }
 
-fn decode<M: Message + Default>(entry: &Entry) -> Result<M, Error> {
+pub fn decode<M: Message + Default>(entry: &Entry) -> Result<M, Error> {
     M::decode(entry.value.clone()).map_err(|error| unreadable(entry, &error.to_string()))
 }
 

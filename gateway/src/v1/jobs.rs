@@ -7,17 +7,18 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::TryStreamExt;
 use ids::{ModelKey, TenantId};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use store::{Fault, JobRecord, Outcome, Wanted};
+use store::{Fault, JobRecord, Outcome, State as JobState, Wanted};
 
 use super::time;
 use crate::authenticate::Caller;
-use crate::{Error, Gateway, job, progress, unix_millis};
+use crate::trail::acted;
+use crate::{Error, Gateway, job, progress, result, unix_millis};
 
 /// Jobs on a page, where nobody says how many, and at most.
 const PAGE: usize = 100;
@@ -60,7 +61,7 @@ pub async fn list(
     Ok(Json(json!({ "jobs": jobs, "next": newest.next.map(|next| next.to_string()) })))
 }
 
-/// `GET /v1/jobs/{id}`.
+/// `GET /v1/jobs/{job}`.
 pub async fn show(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
@@ -70,7 +71,7 @@ pub async fn show(
     Ok(Json(shown(&job::find(&gateway, &principal, &id).await?, &principal)))
 }
 
-/// `GET /v1/jobs/{id}/logs`: what the job has printed so far, as text; of an attempt that runs again, from its beginning.
+/// `GET /v1/jobs/{job}/logs`: what the job has printed so far, as text; of an attempt that runs again, from its beginning.
 /// That is for its own tenant, as its result is.
 pub async fn logs(
     State(gateway): State<Arc<Gateway>>,
@@ -89,19 +90,42 @@ pub async fn logs(
     Ok((kind, Body::from_stream(text)).into_response())
 }
 
-/// `DELETE /v1/jobs/{id}`: ends a job at its next step. The answer is the job as it is until then.
+/// `GET /v1/jobs/{job}/result`: the result's bytes, as the client that asked for it wanted them. They are for the job's own
+/// tenant.
+pub async fn result(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Error> {
+    let principal = caller.permitted(Scope::ReadOwn)?;
+    let record = job::find(&gateway, &principal, &id).await?;
+    if record.tenant != principal.tenant {
+        return Err(Error::Forbidden("read another tenant's results, which only a key of that tenant may"));
+    }
+    let mut response = result::bytes(&gateway, &record).await?;
+    if record.client.compress {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("zstd"));
+    }
+    Ok(response)
+}
+
+/// `DELETE /v1/jobs/{job}`: ends a job at its next step. The answer is the job as it is until then.
 pub async fn cancel(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<(StatusCode, Json<Value>), Error> {
+) -> Result<Response, Error> {
     let principal = onlooker(caller)?;
     let record = job::end(&gateway, &principal, &id).await?;
-    Ok((StatusCode::ACCEPTED, Json(shown(&record, &principal))))
+    let answer = (StatusCode::ACCEPTED, Json(shown(&record, &principal)));
+    if record.tenant == principal.tenant {
+        return Ok(answer.into_response());
+    }
+    Ok(acted(format!("{} asked for the end of the job {} of {}", principal.key, record.id, record.tenant), answer))
 }
 
 /// Returns a caller who may look at jobs: their tenant's, or all.
-fn onlooker(caller: Caller) -> Result<Principal, Error> {
+pub fn onlooker(caller: Caller) -> Result<Principal, Error> {
     match caller {
         Caller::Known(principal) if principal.may(Scope::Operate) => Ok(principal),
         other => other.permitted(Scope::ReadOwn),
@@ -115,7 +139,7 @@ fn model(text: &str) -> ModelKey {
     }
 }
 
-fn shown(record: &JobRecord, principal: &Principal) -> Value {
+pub fn shown(record: &JobRecord, principal: &Principal) -> Value {
     let own = record.tenant == principal.tenant;
     let failure = match &record.outcome {
         Some(Outcome::Failure { fault, text }) => {
@@ -129,12 +153,15 @@ fn shown(record: &JobRecord, principal: &Principal) -> Value {
         "id": record.id,
         "tenant": record.tenant,
         "key": record.key,
+        "project": (!record.project.is_empty()).then_some(&record.project),
         "model": record.model.to_string(),
         "state": record.state.to_string(),
         "attempt": record.attempt,
         "accepted_at": moment(record.accepted_at),
         "started_at": moment(record.started_at),
         "ended_at": moment(record.ended_at),
+        // It fails then, if it has not ended: told before it strikes.
+        "must_end_by": (record.state == JobState::Running).then(|| must_end_by(record)),
         "request_bytes": record.payload_bytes,
         "result_bytes": progress::result(record).map(store::Blob::len),
         "failure": failure,
@@ -144,6 +171,12 @@ fn shown(record: &JobRecord, principal: &Principal) -> Value {
 /// Writes a time in milliseconds since 1970, of which zero is not yet.
 fn moment(milliseconds: u64) -> Value {
     if milliseconds == 0 { Value::Null } else { time(milliseconds / 1000) }
+}
+
+/// Returns when a job that runs will have run for as long as it may.
+fn must_end_by(record: &JobRecord) -> Value {
+    let time = u64::try_from(record.limits.run_time.as_millis()).unwrap_or(u64::MAX);
+    moment(record.started_at.saturating_add(time))
 }
 
 fn fault_name(fault: Fault) -> &'static str {

@@ -2,29 +2,38 @@
 
 use std::sync::Arc;
 
-use auth::Tenant;
+use auth::{Quota, Tenant, Terms};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::response::Response;
 use ids::TenantId;
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
 
-use super::{read, time};
+use super::{quota, read, time};
 use crate::authenticate::Administrator;
+use crate::trail::acted;
 use crate::{Error, Gateway};
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Create {
     name: TenantId,
+    /// Default: no bounds.
+    quota: Option<Quota>,
+    /// Default: all.
+    models: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Change {
-    suspended: bool,
+    suspended: Option<bool>,
+    /// Null for all.
+    #[serde(default, deserialize_with = "given")]
+    models: Option<Option<Vec<String>>>,
 }
 
 /// `GET /v1/tenants`: all of them, in the order of their names.
@@ -38,18 +47,24 @@ pub async fn create(
     State(gateway): State<Arc<Gateway>>,
     Administrator(principal): Administrator,
     body: Body,
-) -> Result<(StatusCode, Json<Value>), Error> {
-    let Create { name } = read(&gateway, body).await?;
+) -> Result<Response, Error> {
+    let Create { name, quota, models } = read(&gateway, body).await?;
+    quota.as_ref().map_or(Ok(()), quota::check)?;
+    models.as_deref().map_or(Ok(()), Terms::check).map_err(Error::Unfit)?;
     // One that is a name on keys exists, too.
     let there = find(&gateway, name.as_str()).await.is_ok();
     if there || !gateway.tenants.create(&name).await? {
         return Err(Error::Conflict(format!("there is a tenant {name} already; choose another name")));
     }
-    tracing::info!(tenant = %name, by = %principal.key, "tenant created");
-    Ok((StatusCode::CREATED, Json(shown(&find(&gateway, name.as_str()).await?))))
+    if quota.is_some() || models.is_some() {
+        let terms = Terms { quota: quota.unwrap_or_default(), models };
+        gateway.tenants.give(&name, |given| given.clone_from(&terms)).await?;
+    }
+    let answer = (StatusCode::CREATED, Json(shown(&find(&gateway, name.as_str()).await?)));
+    Ok(acted(format!("{} made the tenant {name}", principal.key), answer))
 }
 
-/// `GET /v1/tenants/{name}`.
+/// `GET /v1/tenants/{tenant}`.
 pub async fn show(
     State(gateway): State<Arc<Gateway>>,
     _: Administrator,
@@ -58,22 +73,35 @@ pub async fn show(
     Ok(Json(shown(&find(&gateway, &name).await?)))
 }
 
-/// `PATCH /v1/tenants/{name}` with `{"suspended": true}` or `false`. What runs goes on; nothing new is accepted.
+/// `PATCH /v1/tenants/{tenant}` with `suspended`, true or false, or `models`. Of a tenant that is suspended what runs goes on,
+/// and nothing new is accepted.
 pub async fn change(
     State(gateway): State<Arc<Gateway>>,
     Administrator(principal): Administrator,
     Path(name): Path<String>,
     body: Body,
-) -> Result<Json<Value>, Error> {
-    let Change { suspended } = read(&gateway, body).await?;
+) -> Result<Response, Error> {
+    let Change { suspended, models } = read(&gateway, body).await?;
+    models.iter().flatten().try_for_each(|models| Terms::check(models)).map_err(Error::Unfit)?;
     let tenant = find(&gateway, &name).await?.name;
-    if suspended && tenant == principal.tenant {
+    if suspended == Some(true) && tenant == principal.tenant {
         let refused = "the key that asks is this tenant's own and would be refused from then on; ask with another's";
         return Err(Error::Conflict(format!("tenant {tenant} is not suspended: {refused}")));
     }
-    gateway.tenants.suspend(&tenant, suspended).await?;
-    tracing::info!(%tenant, suspended, by = %principal.key, "tenant changed");
-    Ok(Json(shown(&find(&gateway, &name).await?)))
+    let mut done = Vec::new();
+    if let Some(models) = models {
+        gateway.tenants.give(&tenant, |terms| terms.models.clone_from(&models)).await?;
+        done.push(format!("gave the tenant {tenant} {}", models_in_words(models.as_deref())));
+    }
+    if let Some(suspended) = suspended {
+        gateway.tenants.suspend(&tenant, suspended).await?;
+        done.push(format!("{} the tenant {tenant}", if suspended { "suspended" } else { "resumed" }));
+    }
+    if done.is_empty() {
+        return Err(Error::Unfit("nothing is to be changed: give suspended, or models".into()));
+    }
+    let what = format!("{} {}", principal.key, done.join(" and "));
+    Ok(acted(what, Json(shown(&find(&gateway, &name).await?))))
 }
 
 /// Returns the tenant of a name.
@@ -83,6 +111,20 @@ pub async fn change(
 pub async fn find(gateway: &Gateway, name: &str) -> Result<Tenant, Error> {
     let found = all(gateway).await?.into_iter().find(|tenant| tenant.name.as_str() == name);
     found.ok_or_else(|| Error::NoTenant(name.to_owned()))
+}
+
+/// Says which models somebody may use.
+pub fn models_in_words(models: Option<&[String]>) -> String {
+    match models {
+        None => "all models".into(),
+        Some([]) => "no models".into(),
+        Some(models) => format!("the models {}", models.join(", ")),
+    }
+}
+
+/// Tells a field that is null from one that is left out.
+pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(value).map(Some)
 }
 
 async fn all(gateway: &Gateway) -> Result<Vec<Tenant>, Error> {
@@ -95,5 +137,7 @@ fn shown(tenant: &Tenant) -> Value {
         "keys": tenant.keys,
         "created_at": tenant.created_at.map(time),
         "suspended_at": tenant.suspended_at.map(time),
+        "quota": tenant.terms.quota,
+        "models": tenant.terms.models,
     })
 }

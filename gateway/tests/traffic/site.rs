@@ -230,6 +230,17 @@ impl Answer {
         self.json()["detail"].as_str().unwrap().to_owned()
     }
 
+    /// Returns the body of an answer whose length was not known when it began.
+    pub fn plain(&self) -> Vec<u8> {
+        let (mut rest, mut whole) = (self.body.as_slice(), Vec::new());
+        while let Some(end) = rest.windows(2).position(|two| two == b"\r\n") {
+            let length = usize::from_str_radix(std::str::from_utf8(&rest[..end]).unwrap(), 16).unwrap();
+            whole.extend_from_slice(&rest[end + 2..end + 2 + length]);
+            rest = &rest[end + 2 + length + 2..];
+        }
+        whole
+    }
+
     pub fn retry_after(&self) -> Option<u64> {
         self.head.lines().find_map(|line| line.strip_prefix("retry-after: ")?.parse().ok())
     }

@@ -62,6 +62,9 @@ impl Leader {
         self.reports.append(&mut self.unsettled);
         self.look_for_unread().await;
         let now = self.pace.passed();
+        while let Some(live) = self.bounds.expired(now) {
+            self.reports.push(Report::of(live.id, live.token(), Told::Happened(Event::Expired)));
+        }
         if now >= self.orphans_until {
             let orphans = std::mem::take(&mut self.orphans);
             self.reports.extend(orphans.into_iter().map(|(job, it)| Report::of(job, it.token, Told::Lost)));

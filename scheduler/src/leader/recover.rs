@@ -23,7 +23,10 @@ impl Leader {
         }
         self.awaited = self.roster.names().clone();
         let work = self.settler.jobs.work().await?;
-        for live in self.settler.jobs.live().await?.jobs {
+        let live = self.settler.jobs.live().await?.jobs;
+        // What runs counts before what waits.
+        live.iter().filter(|live| live.state != State::Queued).for_each(|live| self.bounds.has(live));
+        for live in live {
             if live.state == State::Queued && self.roster.has_doubts() {
                 self.unsure.insert(live.id, live);
             } else if live.state == State::Queued {
