@@ -14,7 +14,7 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetReques
 use tower_http::trace::TraceLayer;
 
 use crate::authenticate::authenticate;
-use crate::{Error, Gateway, about, hub, job, result, submit, subscribe, v1};
+use crate::{Error, Gateway, about, hub, job, metrics, result, submit, subscribe, v1};
 
 const REQUEST_ID: &str = "x-request-id";
 
@@ -29,6 +29,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         // Failures are logged where they become answers, with their cause.
         .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
         .layer(PropagateRequestIdLayer::x_request_id())
+        // Above all that answers, so that whatever is answered is counted.
+        .layer(middleware::from_fn(metrics::count))
         .layer(CatchPanicLayer::custom(|_| Error::internal("a handler panicked").into_response()))
         // Above all that refuses for a reason, to say it as clients of /v1 expect it.
         .layer(middleware::from_fn(v1::refusals))

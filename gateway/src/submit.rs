@@ -25,7 +25,7 @@ use crate::backlog::Entered;
 use crate::budget::{Held, Short};
 use crate::spool::{self, Spool};
 use crate::upload::Upload;
-use crate::{Error, Gateway, unix_millis};
+use crate::{Error, Gateway, metrics, unix_millis};
 
 /// Takes a request. Only after its job is durable is the client told `RECEIVED`.
 pub async fn submit(
@@ -44,6 +44,7 @@ pub async fn submit(
     let announced = announced(&parts.headers);
     check_room(&gateway, &principal, announced)?;
     let upload = Upload::read(&gateway, &principal.tenant, &parts.headers, announced, body).await?;
+    metrics::UPLOADED.with(&[]).add(upload.len());
 
     // Held while more than a little is read at once: there are as many processors as there are.
     let mut turn = None;
@@ -80,6 +81,7 @@ pub async fn submit(
         Ok(read) => read,
         // The client shows this one as it shows what a running block raises.
         Err(Error::Program(text)) if blocking => {
+            metrics::REFUSED.with(&["program"]).one();
             return Ok(Json(ResponseModel::new(id.to_string(), Status::Error, text)));
         }
         Err(error) => return Err(error),
@@ -192,6 +194,7 @@ async fn commit(
         Accepted::New | Accepted::Before(_) => {
             kept.place = None;
             entered.stay();
+            metrics::ACCEPTED.with(&[record.tenant.as_str()]).one();
             (id, new)
         }
     };

@@ -2,11 +2,12 @@
 
 mod attach;
 mod depart;
+mod gauges;
 mod recover;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::BackoffBuilder;
 use failpoints::Point;
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Pace;
 use crate::config::{Config, HostedModel};
 use crate::crew::{Assigned, Crew, Phase, Replica};
+use crate::metrics;
 use crate::placement::{Action, End, Hosting, Queue, Seat, Told, View, Waiting, decide};
 use crate::roster::Roster;
 use crate::sessions::{News, SessionId};
@@ -125,6 +127,7 @@ impl Leader {
         mut drains: mpsc::Receiver<oneshot::Sender<()>>,
         stop: CancellationToken,
     ) {
+        let _leads = metrics::LEADER.hold(&[]);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut more = false;
@@ -170,7 +173,9 @@ impl Leader {
             return false;
         }
         self.queue.wake(self.pace.passed());
+        let began = Instant::now();
         let actions = decide(&self.view, &self.queue, self.pace.passed(), TOGETHER);
+        metrics::DECISIONS.with(&[]).time(began.elapsed());
         if actions.is_empty() {
             return false;
         }
@@ -261,6 +266,7 @@ impl Leader {
         }
         self.tell_settled(report);
         if record.state == State::Queued {
+            metrics::requeued(&report.told);
             self.orphans.remove(&record.id);
             if report.told.suspicious() {
                 self.suspects.insert(record.id);

@@ -6,7 +6,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use engine::Share;
-use ids::{JobId, ModelKey, Token};
+use ids::{JobId, ModelKey, TenantId, Token};
 use proto::v1;
 use tokio::time::Instant;
 
@@ -23,6 +23,7 @@ pub struct Held {
 pub struct Running {
     pub token: Token,
     pub model: ModelKey,
+    pub tenant: TenantId,
     /// As in [`engine::Job::stop`].
     pub stop: Arc<AtomicU8>,
     pub compress: bool,

@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::held::{Held, Phase, Running};
 use crate::hosted::{Host, Hosted};
+use crate::metrics;
 use crate::model::{self, Loader, Order, PRINTED_BYTES, Report, State, job_of};
 use crate::payload::{Payload, Unread};
 use crate::results::{Destination, Results};
@@ -366,6 +367,7 @@ impl Worker {
                 };
                 let key = load.key.clone();
                 let state = self.hosted.load(load)?;
+                metrics::model(&key, &state);
                 self.outgoing.push_back(wire::model_state(&key, &state));
             }
             Told::Assign(assign) => self.assigned(assign).await,
@@ -409,9 +411,11 @@ impl Worker {
     fn begin(&mut self, job: JobId, token: Token, assign: v1::Assign) {
         let limits = assign.limits.as_ref().map_or_else(Limits::default, messages::read_limits);
         let model = assign.model.map(messages::read_model);
+        let tenant = TenantId::new(assign.tenant);
         let running = Running {
             token,
             model: model.clone().unwrap_or_else(|| ModelKey::new("", None)),
+            tenant: tenant.clone(),
             stop: Arc::default(),
             compress: assign.compress,
             result: Destination::read(&assign.result_path, assign.result_grant, self.inline_bytes),
@@ -427,7 +431,6 @@ impl Worker {
         let stop = Arc::clone(&running.stop);
         self.held.running.insert(job, running);
         let payload = Payload::read(assign.payload, assign.payload_grant);
-        let tenant = TenantId::new(assign.tenant);
         self.tasks.spawn(async move {
             let read = async {
                 let program = payload?.program().await?;
@@ -510,6 +513,7 @@ impl Worker {
     fn report(&mut self, report: Report) {
         match report {
             Report::Model(key, state) => {
+                metrics::model(&key, &state);
                 self.outgoing.push_back(wire::model_state(&key, &state));
                 if let State::Failed(_) = state {
                     self.abandon(&key);
@@ -548,6 +552,7 @@ impl Worker {
                 }
             }
             Event::Failed(_, failure, usage) => {
+                metrics::ended(&running.model, &running.tenant, Some(failure.fault), &usage);
                 if failure.fault == Fault::Crowded {
                     tracing::info!(%job, "other jobs hold the memory that a job needs; it is let go");
                 }
@@ -561,17 +566,21 @@ impl Worker {
     fn finish(&mut self, job: JobId, saved: Saved, usage: Usage) {
         let Some(running) = self.held.running.get_mut(&job) else { return };
         running.phase = Phase::Writing;
+        metrics::ended(&running.model, &running.tenant, None, &usage);
         // Others are not to take its room before it is written.
         running.memory = Some(self.config.memory.note(saved.heap.bytes()));
         let (token, compress, destination) = (running.token, running.compress, running.result.clone());
         let results = self.results.clone();
+        let written_in = metrics::RESULTS.with(&[&running.model.to_string()]);
         self.tasks.spawn(async move {
+            let began = Instant::now();
             let server = |text: &str| (Fault::Server, text.to_owned());
             let write = async {
                 let destination = destination.map_err(|why| server(&why))?;
                 results.write(&destination, compress, saved).await
             };
             let written = std::panic::AssertUnwindSafe(write).catch_unwind().await;
+            written_in.time(began.elapsed());
             let message = match written.unwrap_or_else(|_| Err(server("writing the job's result failed"))) {
                 Ok(blob) => wire::finished(job, token, &blob, &usage),
                 Err((fault, text)) => wire::failed(job, token, fault, &text, &usage),
@@ -595,6 +604,7 @@ impl Worker {
         {
             self.closed(&why);
         }
+        metrics::jobs(self.held.running.values());
         self.hosted.again()?;
         let running = self.held.running.iter();
         let late: Vec<JobId> = running.filter(|(_, running)| running.late()).map(|(job, _)| *job).collect();

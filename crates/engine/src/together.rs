@@ -306,6 +306,7 @@ impl<M: Model> Together<M> {
             Ok(output) => Some(output),
             Err(Interrupt::Enough) => None,
             Err(Interrupt::Failed(raise)) => {
+                common.series.failed();
                 undo(&mut members, segments);
                 return Err(raise);
             }
@@ -351,6 +352,8 @@ impl<M: Model> Together<M> {
             };
             usages.push((member.index, usage));
         }
+        let most = common.settings.shared_tokens.min(common.settings.pass_tokens);
+        common.series.passed(clock.clock().saturating_sub(began), &usages, most);
         let mut last = None;
         for (index, usage) in usages {
             if let Some(active) = self.active.get_mut(index) {

@@ -10,9 +10,11 @@ mod fenced;
 pub mod job;
 mod jobs;
 mod lease;
+mod measured;
 mod memory;
 pub mod messages;
 mod metadata;
+pub mod metrics;
 mod mirror;
 mod models;
 mod objects;
@@ -35,6 +37,7 @@ pub use jobs::{
     Unread, Wanted, Work,
 };
 pub use lease::{Lease, LeaseId};
+pub use measured::Measured;
 pub use memory::{CommitFault, Faults, MemoryStore, Writes};
 pub use metadata::{Entry, Event, Limits, MetadataStore, Page, Range, Revision, Watch};
 pub use mirror::{Mirror, Unsure};

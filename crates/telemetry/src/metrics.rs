@@ -225,6 +225,15 @@ impl Gauge {
         }
     }
 
+    /// Does the same, where the largest counts of those that are told under one name.
+    pub fn set_most<'a>(&'static self, told: impl IntoIterator<Item = (Vec<&'a str>, f64)>) {
+        self.series.each(|_, level| level.set(0.0));
+        for (values, value) in told {
+            let level = self.with(&values);
+            level.set(level.get().max(value));
+        }
+    }
+
     /// Counts one for as long as what is returned lives.
     #[must_use]
     pub fn hold(&'static self, values: &[&str]) -> Holding {
