@@ -12,6 +12,7 @@ use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::trace::TraceLayer;
+use tracing::field::Empty;
 
 use crate::authenticate::authenticate;
 use crate::{Error, Gateway, about, hub, job, metrics, result, submit, subscribe, v1};
@@ -69,7 +70,9 @@ fn plain_request_id<B>(mut request: Request<B>) -> Request<B> {
 fn span<B>(request: &Request<B>) -> tracing::Span {
     let request_id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
     // The query is left out: it may hold a link's signature.
-    tracing::info_span!("http", method = %request.method(), path = request.uri().path(), request_id)
+    let (tenant, job, model) = (Empty, Empty, Empty);
+    // What is empty is filled in by who finds it out.
+    tracing::info_span!("http", method = %request.method(), path = request.uri().path(), request_id, tenant, job, model)
 }
 
 /// The mirror's paths begin with a repository's name, so they are told apart from unknown ones by parsing.

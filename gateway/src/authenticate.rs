@@ -93,7 +93,10 @@ async fn known(gateway: &Gateway, key: &str) -> Result<Caller, Error> {
     let Some(principal) = gateway.keys.authenticate(key).await? else { return Ok(Caller::Unknown) };
     match gateway.tenants.suspended(&principal.tenant).await? {
         true => Ok(Caller::Suspended(principal.tenant)),
-        false => Ok(Caller::Known(principal)),
+        false => {
+            tracing::Span::current().record("tenant", principal.tenant.as_str());
+            Ok(Caller::Known(principal))
+        }
     }
 }
 

@@ -132,7 +132,7 @@ impl Error {
         }
     }
 
-    fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::NoKey | Self::WrongKey => StatusCode::UNAUTHORIZED,
             Self::Suspended(_) | Self::Forbidden(_) | Self::BadLink => StatusCode::FORBIDDEN,

@@ -1,6 +1,6 @@
 //! What a gateway counts.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
@@ -80,8 +80,13 @@ pub static METRICS: Metrics = &[
     &BACKLOG_LIMIT,
 ];
 
+/// When the head of a request had come.
+#[derive(Clone, Copy)]
+pub struct Arrived(pub SystemTime);
+
 /// The middleware that counts what is answered.
-pub async fn count(request: Request, next: Next) -> Response {
+pub async fn count(mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(Arrived(SystemTime::now()));
     let route = request.extensions().get::<MatchedPath>().cloned();
     let began = Instant::now();
     let response = next.run(request).await;

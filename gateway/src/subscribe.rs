@@ -177,7 +177,15 @@ impl Subscriber {
                 }
                 Ok(())
             }
-            Change::Record(record) => self.tell_state(&record).await,
+            Change::Record(record) => {
+                let delivering = record.trace.filter(|_| record.state.terminal()).map(|trace| trace.step("deliver"));
+                self.tell_state(&record).await?;
+                if let Some(delivering) = delivering {
+                    self.send().await?;
+                    delivering.end();
+                }
+                Ok(())
+            }
         }
     }
 

@@ -4,6 +4,7 @@ mod attach;
 mod depart;
 mod gauges;
 mod recover;
+mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -190,7 +191,10 @@ impl Leader {
                     done = true;
                     self.queue.remove(action.job());
                     match action {
-                        Action::Dispatch { seat, alone, .. } => self.dispatched(*seat, *alone, &record).await,
+                        Action::Dispatch { seat, alone, .. } => {
+                            steps::decided(&record, began);
+                            self.dispatched(*seat, *alone, &record).await;
+                        }
                         Action::Expire { .. } | Action::Refuse { .. } => self.forget(record.id),
                     }
                 }
@@ -241,9 +245,11 @@ impl Leader {
             failpoints::pass(Point::EndHeard);
         }
         let mut again = false;
+        let began = Instant::now();
         for (settled, report) in self.settler.settle(&reports).await.into_iter().zip(reports) {
             match settled {
                 Settled::Done(record) => {
+                    steps::settled(&record, began);
                     again |= record.state == State::Queued;
                     self.done(&report, &record);
                 }
@@ -309,6 +315,7 @@ impl Leader {
 
     async fn dispatched(&mut self, seat: Seat, alone: bool, record: &JobRecord) {
         failpoints::pass(Point::AssignmentCommitted);
+        let began = Instant::now();
         self.queue.serve(&record.tenant);
         let grants = match self.settler.grants(record, self.grants_last(record)).await {
             Ok(grants) => grants,
@@ -332,6 +339,7 @@ impl Leader {
         let before = member.jobs.insert(record.id, assigned);
         if let Some(outbox) = member.outbox() {
             outbox.send(wire::assign(record, grants));
+            steps::assigned(record, began);
         }
         if let Some(before) = before {
             self.queue.leave(&before.tenant);

@@ -111,7 +111,8 @@ pub fn committed(record: &JobRecord) {
         (State::Queued | State::Running, _) => return,
         (State::Dispatched, _) => {
             DISPATCHED.with(&[&model]).one();
-            return QUEUED.with(&[&model]).time(between(record.accepted_at, record.dispatched_at));
+            let waited = between(record.accepted_at, record.dispatched_at);
+            return QUEUED.with(&[&model]).traced(waited, record.trace.as_ref());
         }
         (State::Completed, _) => "completed",
         (State::Failed, Some(Outcome::Failure { fault: Fault::User, .. })) => "user",
@@ -121,9 +122,10 @@ pub fn committed(record: &JobRecord) {
         (State::Expired, _) => "expired",
     };
     JOBS.with(&[record.tenant.as_str(), &model, outcome]).one();
-    WHOLE.with(&[&model]).time(between(record.accepted_at, record.ended_at));
+    let trace = record.trace.as_ref();
+    WHOLE.with(&[&model]).traced(between(record.accepted_at, record.ended_at), trace);
     if record.dispatched_at > 0 && matches!(record.state, State::Completed | State::Failed) {
-        RAN.with(&[&model]).time(between(record.dispatched_at, record.ended_at));
+        RAN.with(&[&model]).traced(between(record.dispatched_at, record.ended_at), trace);
     }
 }
 

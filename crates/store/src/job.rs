@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use ids::{JobId, KeyId, ModelKey, TenantId, Token, WorkerId};
 use program::Limits;
+use telemetry::trace::Trace;
 
 use crate::metadata::Revision;
 use crate::objects::Blob;
@@ -28,6 +29,8 @@ pub struct JobRecord {
     pub payload: Blob,
     /// How many bytes the payload has, or had.
     pub payload_bytes: u64,
+    /// What steps of it belong to, where it is traced.
+    pub trace: Option<Trace>,
 
     pub state: State,
     /// Counts dispatches from 1.
@@ -70,6 +73,7 @@ impl JobRecord {
             idempotency: None,
             payload_bytes: payload.len(),
             payload,
+            trace: None,
             state: State::Queued,
             attempt: 0,
             epoch: 0,

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use ids::{JobId, KeyId, TenantId, WorkerId};
 use proto::{Message, stored, v1};
+use telemetry::trace::Trace;
 
 use crate::election::Leader;
 use crate::error::Error;
@@ -35,6 +36,7 @@ pub fn request(record: &JobRecord) -> Vec<u8> {
         },
         payload_bytes: record.payload_bytes,
         accepted_at: record.accepted_at,
+        traceparent: messages::traceparent(record.trace.as_ref()),
     };
     message.encode_to_vec()
 }
@@ -117,6 +119,7 @@ pub fn read_request(id: JobId, entry: &Entry) -> Result<JobRecord, Error> {
         limits,
         idempotency: idempotency.transpose()?,
         payload_bytes: message.payload_bytes,
+        trace: Trace::parse(&message.traceparent),
         ..JobRecord::queued(
             id,
             TenantId::new(message.tenant),

@@ -37,9 +37,9 @@ pub struct Step {
 }
 
 /// Begins the first step of what a client asks for, if it is to be traced: because the client does, by the `traceparent`
-/// that it sent, or because it is sampled.
+/// that it sent, or because it is sampled. It began when its request `arrived`, or now.
 #[must_use]
-pub fn begin(name: &'static str, traceparent: Option<&str>) -> Option<Step> {
+pub fn begin(name: &'static str, arrived: Option<SystemTime>, traceparent: Option<&str>) -> Option<Step> {
     let exporter = EXPORTER.get()?;
     let asked = traceparent.and_then(Trace::parse);
     let trace = match asked {
@@ -47,7 +47,15 @@ pub fn begin(name: &'static str, traceparent: Option<&str>) -> Option<Step> {
         None => Some(Trace::new()).filter(|trace| trace.is_sampled(exporter.sample))?,
     };
     let parent = asked.map_or(SpanId::INVALID, |asked| asked.span);
-    Some(Step { name, kind: SpanKind::Server, trace, parent, began: SystemTime::now(), attributes: Vec::new() })
+    let began = arrived.unwrap_or_else(SystemTime::now);
+    Some(Step { name, kind: SpanKind::Server, trace, parent, began, attributes: Vec::new() })
+}
+
+/// Tells a step, where there is one: it ends now.
+pub fn end(step: Option<Step>) {
+    if let Some(step) = step {
+        step.end();
+    }
 }
 
 impl Default for Trace {
@@ -195,6 +203,6 @@ mod tests {
 
     #[test]
     fn nothing_is_traced_where_nobody_asked_for_traces() {
-        assert!(begin("request", Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")).is_none());
+        assert!(begin("request", None, Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01")).is_none());
     }
 }
