@@ -45,6 +45,7 @@ setup:
 setup-tests:
 	@$(PYTHON) tools/setup.py client
 	@$(PYTHON) tools/setup.py etcd
+	@$(PYTHON) tools/setup.py monitoring
 
 build: setup
 	cargo build --release --locked --package cli --package worker

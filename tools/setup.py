@@ -5,6 +5,7 @@
     setup.py protoc     .protoc/bin/protox: what compiles the .proto files of the client for etcd, from crates.io
     setup.py client     .venv: the nnsight client and a whole torch, for the tests and the demo
     setup.py etcd       etcd for the tests, from apt where it is missing
+    setup.py monitoring Prometheus and Alertmanager for the tests, from apt where they are missing
 
 Both may run again at any time: what is in place is left alone. torch is downloaded once, whichever comes
 first: `client` installs the wheel that `libtorch` kept, and `libtorch` links into a .venv that has torch.
@@ -48,7 +49,7 @@ HEADERS = "torch/include/"
 
 
 def main():
-    commands = {"libtorch": libtorch, "protoc": protoc, "client": client, "etcd": etcd}
+    commands = {"libtorch": libtorch, "protoc": protoc, "client": client, "etcd": etcd, "monitoring": monitoring}
     if len(sys.argv) != 2 or sys.argv[1] not in commands:
         sys.exit(__doc__)
     if platform.system() != "Linux" or platform.machine() != "x86_64":
@@ -104,6 +105,16 @@ def etcd():
         say("etcd is in place")
     else:
         install_packages("etcd-server")
+
+
+def monitoring():
+    """The tests start Prometheus and Alertmanager themselves, from where the system has them."""
+    packages = {"prometheus": "prometheus", "promtool": "prometheus", "prometheus-alertmanager": "prometheus-alertmanager"}
+    missing = sorted({package for program, package in packages.items() if not shutil.which(program)})
+    if missing:
+        install_packages(*missing)
+    else:
+        say("Prometheus and Alertmanager are in place")
 
 
 def client():

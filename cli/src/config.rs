@@ -24,8 +24,11 @@ pub struct Config {
     pub tls_key: Option<PathBuf>,
     /// Whether clients beyond this machine may connect without TLS, as behind a proxy that has it. Default false.
     pub plaintext: bool,
-    /// Where probes are answered, by a thread of their own. Default: only where clients connect.
+    /// Where probes are answered, and metrics shown, by a thread of their own. Default: probes where clients connect, too,
+    /// and metrics nowhere.
     pub health: Option<SocketAddr>,
+    /// The same of its worker, which is a process of its own. Default: nowhere.
+    pub worker_health: Option<SocketAddr>,
     /// The folder that holds everything the server must remember. Default `.vitrine`.
     pub data: PathBuf,
     /// Models to host, as `REPO_ID=FOLDER[,dtype=float32|bfloat16][,device=cpu|cuda|cuda:N]`. Default: none.
@@ -80,6 +83,7 @@ impl Default for Config {
             tls_key: None,
             plaintext: false,
             health: None,
+            worker_health: None,
             data: ".vitrine".into(),
             models: Vec::new(),
             default_model: true,

@@ -23,7 +23,6 @@ mod serving;
 mod signals;
 mod supervise;
 mod table;
-mod telemetry;
 mod tenant;
 mod up;
 mod usage;

@@ -12,6 +12,7 @@ use health::Health;
 use ids::TenantId;
 use program::Batching;
 use store::{Jobs, ModelState, Models};
+use telemetry::metrics::Registry;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -60,7 +61,9 @@ async fn serve(config: Config, worker: PathBuf) -> Result<ExitCode> {
     .await?;
     let url = listen.url();
     let health = Health::default();
-    serving::answer_probes(&health, config.health)?;
+    let crates = [gateway::metrics::METRICS, scheduler::metrics::METRICS, store::metrics::METRICS];
+    serving::answer_probes(&health, Registry::new("up", &crates), config.health)?;
+    let _exporting = telemetry::identify("up", GATEWAY);
     let (store, objects) = data::open(&config.data)?;
     let secret = ServerSecret::load(store.as_ref()).await?;
     let keys = Keys::new(Arc::clone(&store), &secret);
@@ -88,7 +91,15 @@ async fn serve(config: Config, worker: PathBuf) -> Result<ExitCode> {
         arguments.extend(["--torch-lib".into(), folder.into()]);
     }
     let (died, mut gone) = tokio::sync::mpsc::unbounded_channel();
-    let worker = Worker { program: worker, arguments, token, deaths: tokio::sync::watch::Sender::new(0), died };
+    let health_of_worker = config.worker_health;
+    let worker = Worker {
+        program: worker,
+        arguments,
+        token,
+        health: health_of_worker,
+        deaths: tokio::sync::watch::Sender::new(0),
+        died,
+    };
     let departures = scheduler.departures();
     tokio::spawn(async move {
         while let Some(instance) = gone.recv().await {

@@ -11,9 +11,10 @@ use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::trace::TraceLayer;
+use tracing::field::Empty;
 
 use crate::authenticate::authenticate;
-use crate::{Error, Gateway, hub, routes, v1};
+use crate::{Error, Gateway, hub, metrics, routes, v1};
 
 const REQUEST_ID: &str = "x-request-id";
 
@@ -28,6 +29,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         // Failures are logged where they become answers, with their cause.
         .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
         .layer(PropagateRequestIdLayer::x_request_id())
+        // Above all that answers, so that whatever is answered is counted.
+        .layer(middleware::from_fn(metrics::count))
         .layer(CatchPanicLayer::custom(|_| Error::internal("a handler panicked").into_response()))
         // Above all that refuses for a reason, to say it as clients of /v1 expect it.
         .layer(middleware::from_fn(v1::refusals))
@@ -55,7 +58,9 @@ fn plain_request_id<B>(mut request: Request<B>) -> Request<B> {
 fn span<B>(request: &Request<B>) -> tracing::Span {
     let request_id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
     // The query is left out: it may hold a link's signature.
-    tracing::info_span!("http", method = %request.method(), path = request.uri().path(), request_id)
+    let (tenant, job, model) = (Empty, Empty, Empty);
+    // What is empty is filled in by who finds it out.
+    tracing::info_span!("http", method = %request.method(), path = request.uri().path(), request_id, tenant, job, model)
 }
 
 /// The mirror's paths begin with a repository's name, so they are told apart from unknown ones by parsing.

@@ -108,7 +108,10 @@ async fn known(gateway: &Gateway, key: &str) -> Result<Caller, Error> {
     let Some(principal) = gateway.keys.authenticate(key).await? else { return Ok(Caller::Unknown) };
     match gateway.tenants.terms(&principal.tenant).await? {
         None => Ok(Caller::Suspended(principal.tenant)),
-        Some(tenants) => Ok(Caller::Known(Principal { tenants, ..principal })),
+        Some(tenants) => {
+            tracing::Span::current().record("tenant", principal.tenant.as_str());
+            Ok(Caller::Known(Principal { tenants, ..principal }))
+        }
     }
 }
 

@@ -150,7 +150,7 @@ impl Error {
         }
     }
 
-    fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::NoKey | Self::WrongKey => StatusCode::UNAUTHORIZED,
             Self::Suspended(_) | Self::Forbidden(_) | Self::BadLink | Self::NotForYou(_) => StatusCode::FORBIDDEN,
@@ -173,6 +173,31 @@ impl Error {
         }
     }
 
+    fn reason(&self) -> Reason {
+        Reason(match self {
+            Self::NoKey | Self::WrongKey => "no_key",
+            Self::Suspended(_) | Self::Forbidden(_) | Self::BadLink => "forbidden",
+            Self::UnknownModel { .. } | Self::BrokenModel { .. } => "no_model",
+            Self::Malformed(_) | Self::Unfit(_) => "malformed",
+            Self::Program(_) => "program",
+            Self::TooLarge { .. } => "too_large",
+            Self::TooSlow => "too_slow",
+            Self::NoSession | Self::NoJob | Self::NoTenant(_) | Self::NoSuchKey(_) => "not_found",
+            Self::NoResult(_) | Self::NoRoute(_) => "not_found",
+            Self::HeardElsewhere(_) | Self::Conflict(_) => "conflict",
+            Self::Busy | Self::TooManyAtOnce => "busy",
+            Self::TooOften { .. } => "rate",
+            Self::QueueFull => "queue_full",
+            Self::OwnQueueFull { .. } | Self::OwnDiskFull { .. } => "own_queue_full",
+            Self::StoreAway => "store_away",
+            Self::ObjectsAway => "objects_away",
+            Self::Unknown { .. } => "unknown",
+            Self::NoSpace => "no_space",
+            Self::Stopping => "stopping",
+            Self::Internal(_) => "internal",
+        })
+    }
+
     /// Returns after how many seconds trying again makes sense.
     fn retry_after(&self) -> Option<u64> {
         match self {
@@ -185,6 +210,34 @@ impl Error {
             _ => None,
         }
     }
+}
+
+/// Why a request was refused, in a word.
+#[derive(Clone, Copy)]
+pub struct Reason(pub &'static str);
+
+impl Reason {
+    pub const ALL: &[&str] = &[
+        "no_key",
+        "forbidden",
+        "no_model",
+        "malformed",
+        "program",
+        "too_large",
+        "too_slow",
+        "not_found",
+        "conflict",
+        "busy",
+        "rate",
+        "queue_full",
+        "own_queue_full",
+        "store_away",
+        "objects_away",
+        "unknown",
+        "no_space",
+        "stopping",
+        "internal",
+    ];
 }
 
 /// What a refusal says, for who answers in another form.
@@ -220,6 +273,7 @@ impl IntoResponse for Error {
         if denied {
             response.extensions_mut().insert(Denied);
         }
+        response.extensions_mut().insert(self.reason());
         if let Some(seconds) = self.retry_after() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

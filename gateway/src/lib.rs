@@ -9,6 +9,7 @@ mod connections;
 mod error;
 mod hub;
 mod job;
+pub mod metrics;
 mod presence;
 mod progress;
 mod rates;

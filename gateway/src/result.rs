@@ -12,7 +12,7 @@ use ids::JobId;
 use serde::Deserialize;
 use store::{Blob, JobRecord};
 
-use crate::{Error, Gateway, progress, unix_seconds};
+use crate::{Error, Gateway, metrics, progress, unix_seconds};
 
 /// The part of a link that proves that it was given out.
 #[derive(Deserialize)]
@@ -55,6 +55,8 @@ pub async fn bytes(gateway: &Gateway, record: &JobRecord) -> Result<Response, Er
             Body::from_stream(pieces.inspect_err(move |error| tracing::error!(job = %id, %error, "download cut short")))
         }
     };
+    metrics::RESULTS.with(&["link"]).one();
+    metrics::RESULT_BYTES.with(&["link"]).add(blob.len());
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(blob.len()));

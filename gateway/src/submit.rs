@@ -7,7 +7,7 @@ use std::sync::Arc;
 use auth::{Principal, Scope};
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
 use failpoints::Point;
 use ids::{JobId, ModelKey};
@@ -17,6 +17,7 @@ use store::{
     Accepted, Allowance, Blob, Client, Follow, Generation, Idempotency, JobRecord, ModelState, Objects, Place,
     Position, SMALL,
 };
+use telemetry::trace::{self, Step, Trace};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -24,9 +25,10 @@ use tokio_util::task::TaskTracker;
 use crate::authenticate::Caller;
 use crate::backlog::Entered;
 use crate::budget::{Held, Short};
+use crate::metrics::Arrived;
 use crate::spool::{self, Spool};
 use crate::upload::Upload;
-use crate::{Error, Gateway, unix_millis};
+use crate::{Error, Gateway, metrics, unix_millis};
 
 /// Takes a request. Only after its job is durable is the client told `RECEIVED`.
 pub async fn submit(
@@ -34,6 +36,24 @@ pub async fn submit(
     caller: Caller,
     request: Request,
 ) -> Result<Json<ResponseModel>, Error> {
+    let arrived = request.extensions().get::<Arrived>().map(|Arrived(at)| *at);
+    let traceparent = request.headers().get("traceparent").and_then(|header| header.to_str().ok());
+    let root = trace::begin("request", arrived, traceparent);
+    let answered = take(gateway, caller, request, root.as_ref().map(Step::trace)).await;
+    if let Some(root) = root {
+        let status = answered.as_ref().map_or_else(Error::status, |_| StatusCode::OK);
+        root.with("http.response.status_code", i64::from(status.as_u16())).end();
+    }
+    answered
+}
+
+async fn take(
+    gateway: Arc<Gateway>,
+    caller: Caller,
+    request: Request,
+    trace: Option<Trace>,
+) -> Result<Json<ResponseModel>, Error> {
+    let mut accepting = trace.map(|trace| trace.step("accept"));
     let principal = caller.permitted(Scope::Submit)?;
     if gateway.draining.is_cancelled() {
         return Err(Error::Stopping);
@@ -45,6 +65,10 @@ pub async fn submit(
     let announced = announced(&parts.headers);
     check_room(&gateway, &principal, announced)?;
     let upload = Upload::read(&gateway, &principal.tenant, &parts.headers, announced, body).await?;
+    metrics::UPLOADED.with(&[]).add(upload.len());
+    if let Some(accepting) = accepting.take() {
+        accepting.with("bytes", i64::try_from(upload.len()).unwrap_or(i64::MAX)).end();
+    }
 
     // Held while more than a little is read at once: there are as many processors as there are.
     let mut turn = None;
@@ -64,10 +88,12 @@ pub async fn submit(
     };
 
     let id = JobId::new();
+    let span = tracing::Span::current();
+    span.record("job", tracing::field::display(id)).record("model", tracing::field::display(&model));
     let limits = gateway.settings.limits.clone();
     let (session, compress, blocking) = (fields.session_id.clone(), fields.compress, fields.blocking());
     let (blob, folder) = (upload.blob.clone(), gateway.folder.clone());
-    let reading = Reading { fields, blob, folder, batching, limits: limits.clone(), idempotency_key };
+    let reading = Reading { fields, blob, folder, batching, limits: limits.clone(), idempotency_key, trace };
     let read = match reading.at_once() {
         Some(read) => Ok(read),
         None => {
@@ -81,6 +107,7 @@ pub async fn submit(
         Ok(read) => read,
         // The client shows this one as it shows what a running block raises.
         Err(Error::Program(text)) if blocking => {
+            metrics::REFUSED.with(&["program"]).one();
             return Ok(Json(ResponseModel::new(id.to_string(), Status::Error, text)));
         }
         Err(error) => return Err(error),
@@ -102,6 +129,7 @@ pub async fn submit(
         client: Client { generation: Generation::Nnsight08, compress },
         limits,
         idempotency,
+        trace,
         ..JobRecord::queued(
             id,
             principal.tenant.clone(),
@@ -170,13 +198,19 @@ async fn commit(
         // The client hung up before anything was promised.
         return Err(Error::Busy);
     }
+    let committing = record.trace.map(|trace| trace.step("commit").with("job", id.to_string()));
     let accepting = async {
         match record.metered {
             true => gateway.jobs.accept_within(&record, &allowance).await,
             false => gateway.jobs.accept(&record).await,
         }
     };
-    let accepted = match timeout(gateway.jobs.deadline(), accepting).await {
+    let accepted = timeout(gateway.jobs.deadline(), accepting).await;
+    if let Some(committing) = committing {
+        let (tenant, model) = (record.tenant.to_string(), record.model.to_string());
+        committing.with("tenant", tenant).with("model", model).end();
+    }
+    let accepted = match accepted {
         Ok(Ok(accepted)) => accepted,
         // It was asked again and again and nobody can say. If there is a job, it needs its payload.
         Err(_) | Ok(Err(store::Error::Unavailable { maybe_done: true, .. })) => {
@@ -206,6 +240,7 @@ async fn commit(
         Accepted::New | Accepted::Before(_) => {
             kept.place = None;
             entered.stay();
+            metrics::ACCEPTED.with(&[record.tenant.as_str()]).one();
             (id, new)
         }
     };
@@ -242,6 +277,7 @@ struct Reading {
     batching: Batching,
     limits: Limits,
     idempotency_key: Option<String>,
+    trace: Option<Trace>,
 }
 
 /// A checked program, encoded as the worker reads it, and what tells the same request when it comes again.
@@ -262,10 +298,14 @@ impl Reading {
     }
 
     fn read(&self, limits: &Limits) -> Result<Read, Error> {
+        let decoding = self.trace.map(|trace| trace.step("decode"));
         let mut program = self.decode(limits)?;
         program.env.batching.get_or_insert(self.batching);
+        trace::end(decoding);
+        let checking = self.trace.map(|trace| trace.step("check"));
         let checked = program::check(program, limits).map_err(|error| Error::Program(error.to_string()))?;
         let payload = self.encode(checked.get())?;
+        trace::end(checking);
         let idempotency = match &self.idempotency_key {
             Some(key) => Some(Idempotency { key: key.clone(), digest: self.digest()? }),
             None => None,
@@ -391,6 +431,7 @@ mod tests {
             batching: Batching::Shared,
             limits: Limits::default(),
             idempotency_key: Some("key".into()),
+            trace: None,
         }
     }
 

@@ -16,13 +16,14 @@ use ids::{JobId, TenantId};
 use nnsight::{ResponseModel, Status};
 use serde_json::json;
 use store::{Change, Follow, JobRecord, aside};
+use telemetry::metrics::Holding;
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::authenticate::Caller;
 use crate::budget::Held;
 use crate::session::Session;
-use crate::{Error, Gateway, progress};
+use crate::{Error, Gateway, metrics, progress};
 
 /// How often a quiet websocket is pinged, so that proxies keep it and a dead client is noticed.
 const PING: Duration = Duration::from_secs(20);
@@ -54,11 +55,13 @@ pub async fn subscribe(
     let (place, tenant, idle) = match caller {
         Caller::Known(principal) => {
             let held = gateway.sockets.try_take(&principal.tenant, 1)?;
-            (Place::Tenants { _held: held }, Some(principal.tenant), gateway.settings.socket_idle)
+            let counted = metrics::SOCKETS.hold(&["valid"]);
+            (Place::Tenants { _held: held, _counted: counted }, Some(principal.tenant), gateway.settings.socket_idle)
         }
         Caller::Nobody | Caller::Unknown | Caller::Suspended(_) => {
             let permit = Arc::clone(&gateway.keyless_sockets).try_acquire_owned().map_err(|_| Error::NoKey)?;
-            (Place::Nobodys { _permit: permit }, None, KEYLESS_IDLE)
+            let counted = metrics::SOCKETS.hold(&["none"]);
+            (Place::Nobodys { _permit: permit, _counted: counted }, None, KEYLESS_IDLE)
         }
     };
     let session = gateway.sessions.open(tenant.clone(), idle)?;
@@ -97,8 +100,8 @@ struct Subscriber {
 
 /// A websocket's place among those that may be open.
 enum Place {
-    Tenants { _held: Held },
-    Nobodys { _permit: OwnedSemaphorePermit },
+    Tenants { _held: Held, _counted: Holding },
+    Nobodys { _permit: OwnedSemaphorePermit, _counted: Holding },
 }
 
 /// Why the client hears no more.
@@ -174,7 +177,15 @@ impl Subscriber {
                 }
                 Ok(())
             }
-            Change::Record(record) => self.tell_state(&record).await,
+            Change::Record(record) => {
+                let delivering = record.trace.filter(|_| record.state.terminal()).map(|trace| trace.step("deliver"));
+                self.tell_state(&record).await?;
+                if let Some(delivering) = delivering {
+                    self.send().await?;
+                    delivering.end();
+                }
+                Ok(())
+            }
         }
     }
 
@@ -197,6 +208,8 @@ impl Subscriber {
                 };
                 let frame = aside(blob.len(), frame).await.map_err(|_| Gone("a result could not be written"))?;
                 self.write(Message::binary(frame)).await?;
+                metrics::RESULTS.with(&["inline"]).one();
+                metrics::RESULT_BYTES.with(&["inline"]).add(blob.len());
                 self.send().await
             }
             // It may be there again by the time that the client follows the link.

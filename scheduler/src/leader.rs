@@ -3,11 +3,13 @@
 mod attach;
 mod bounds;
 mod depart;
+mod gauges;
 mod recover;
+mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::BackoffBuilder;
 use failpoints::Point;
@@ -23,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Pace;
 use crate::config::{Config, HostedModel};
 use crate::crew::{Assigned, Crew, Phase, Replica};
+use crate::metrics;
 use crate::placement::{Action, End, Hosting, Queue, Seat, Told, View, Waiting, decide};
 use crate::roster::Roster;
 use crate::sessions::{News, SessionId};
@@ -130,6 +133,7 @@ impl Leader {
         mut drains: mpsc::Receiver<oneshot::Sender<()>>,
         stop: CancellationToken,
     ) {
+        let _leads = metrics::LEADER.hold(&[]);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut more = false;
@@ -175,7 +179,9 @@ impl Leader {
             return false;
         }
         self.queue.wake(self.pace.passed());
+        let began = Instant::now();
         let actions = decide(&self.view, &self.queue, self.pace.passed(), TOGETHER);
+        metrics::DECISIONS.with(&[]).time(began.elapsed());
         if actions.is_empty() {
             return false;
         }
@@ -190,7 +196,10 @@ impl Leader {
                     done = true;
                     self.queue.remove(action.job());
                     match action {
-                        Action::Dispatch { seat, alone, .. } => self.dispatched(*seat, *alone, &record).await,
+                        Action::Dispatch { seat, alone, .. } => {
+                            steps::decided(&record, began);
+                            self.dispatched(*seat, *alone, &record).await;
+                        }
                         Action::Expire { .. } | Action::Refuse { .. } => self.forget(record.id),
                     }
                 }
@@ -241,9 +250,11 @@ impl Leader {
             failpoints::pass(Point::EndHeard);
         }
         let mut again = false;
+        let began = Instant::now();
         for (settled, report) in self.settler.settle(&reports).await.into_iter().zip(reports) {
             match settled {
                 Settled::Done(record) => {
+                    steps::settled(&record, began);
                     again |= record.state == State::Queued;
                     self.done(&report, &record);
                 }
@@ -266,6 +277,7 @@ impl Leader {
         }
         self.tell_settled(report);
         if record.state == State::Queued {
+            metrics::requeued(&report.told);
             self.orphans.remove(&record.id);
             if report.told.suspicious() {
                 self.suspects.insert(record.id);
@@ -311,6 +323,7 @@ impl Leader {
 
     async fn dispatched(&mut self, seat: Seat, alone: bool, record: &JobRecord) {
         failpoints::pass(Point::AssignmentCommitted);
+        let began = Instant::now();
         self.queue.serve(&record.tenant);
         let grants = match self.settler.grants(record, self.grants_last(record)).await {
             Ok(grants) => grants,
@@ -334,6 +347,7 @@ impl Leader {
         let before = member.jobs.insert(record.id, assigned);
         if let Some(outbox) = member.outbox() {
             outbox.send(wire::assign(record, grants));
+            steps::assigned(record, began);
         }
         if let Some(before) = before {
             self.queue.leave(&before.tenant);

@@ -13,6 +13,7 @@ mod epoch;
 mod handle;
 mod known;
 mod leader;
+pub mod metrics;
 mod office;
 pub mod placement;
 mod roster;

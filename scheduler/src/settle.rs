@@ -12,6 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::clock::Clock;
 use crate::known::Known;
+use crate::metrics;
 use crate::placement::{End, Seat, Told, result_place};
 use crate::wire::Grants;
 
@@ -213,6 +214,7 @@ impl Settler {
 
     fn done(&self, Step { after, payload, .. }: Step, revision: Revision) -> Settled {
         self.known().put(&after, revision);
+        metrics::committed(&after);
         if after.state.terminal() && payload {
             self.delete(Place::payload(&after.tenant, after.id));
         }

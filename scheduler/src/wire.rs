@@ -36,6 +36,7 @@ pub fn assign(record: &JobRecord, grants: Grants) -> Message {
         epoch: record.epoch,
         payload_grant: grants.payload.map(messages::grant),
         result_grant: Some(messages::grant(grants.result)),
+        traceparent: messages::traceparent(record.trace.as_ref()),
     })
 }
 

@@ -5,6 +5,7 @@
 
 mod held;
 mod hosted;
+pub mod metrics;
 mod model;
 mod patience;
 mod payload;

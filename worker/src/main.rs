@@ -8,13 +8,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use engine::{Engine, Interleaver};
+use engine::{Engine, Interleaver, Pool};
 use health::Health;
 use ids::InstanceId;
 use models::LoadError;
 use models::cuda::Search;
+use telemetry::metrics::Registry;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 use worker::{Config, Load, Loader, NotLoaded};
 
 use crate::device::{Devices, Watched};
@@ -30,9 +30,8 @@ mod settings;
 struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// What to log: a level, or a filter such as `info,worker=debug`.
-    #[arg(long, global = true, env = "VITRINE_LOG", default_value = "warn", value_name = "FILTER")]
-    log: String,
+    #[command(flatten)]
+    telemetry: telemetry::Options,
 }
 
 #[derive(Subcommand)]
@@ -52,11 +51,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&arguments.log))
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    lines.init();
+    telemetry::start(&arguments.telemetry);
     let done = match arguments.command {
         Command::Run(flags) => failpoints::arm().map_err(anyhow::Error::msg).and_then(|()| run(&flags)).map(|()| true),
         Command::ImportGguf { gguf, folder } => import(&gguf, &folder).map(|()| true),
@@ -92,10 +87,13 @@ fn run(flags: &Flags) -> Result<()> {
     let devices = Devices::find(&Search { folder: settings.torch_lib.clone(), pythons })?;
     end_with_stdin().context("cannot watch standard input")?;
     let health = Health::default();
+    health.show(Registry::new("worker", &[worker::metrics::METRICS, engine::metrics::METRICS]));
     if let Some(address) = settings.health {
         health.serve(address).with_context(|| format!("cannot answer probes on {address}"))?;
     }
     let name = settings.name.clone().unwrap_or_else(config::process_name);
+    let _exporting = telemetry::identify("worker", &name);
+    worker::metrics::SLOTS.set(settings.slots.into());
     let mut config = Config {
         slots: settings.slots,
         memory: settings.memory(),
@@ -106,8 +104,10 @@ fn run(flags: &Flags) -> Result<()> {
         config.instance = InstanceId::new(instance);
     }
     let (session, kept, memory) = (config.session.subscribe(), settings.kept(), config.memory.clone());
+    let pools = (memory.clone(), kept.clone());
     let loader: Loader = Arc::new(move |asked, progress| {
-        let engine = |on_cpu| settings.engine(&kept, &memory, on_cpu);
+        let model = asked.key.to_string();
+        let engine = |on_cpu| engine::Settings { model: model.clone(), ..settings.engine(&kept, &memory, on_cpu) };
         let loaded = load(asked, &devices, &engine, progress)?;
         if settings.memory.0 == 0 {
             let limit = memory.taken().saturating_add(memory::free() / 4 * 3);
@@ -128,7 +128,7 @@ fn run(flags: &Flags) -> Result<()> {
             }
         });
         tokio::spawn(health.pulse("session"));
-        tokio::spawn(tell_ready(session, health.clone()));
+        tokio::spawn(tell_ready(session, health.clone(), pools));
         health.started();
         Ok::<_, anyhow::Error>(worker::run(config, loader).await?)
     });
@@ -137,10 +137,12 @@ fn run(flags: &Flags) -> Result<()> {
     ended
 }
 
-/// Says again and again whether a scheduler gives it jobs.
-async fn tell_ready(session: tokio::sync::watch::Receiver<bool>, health: Health) {
+/// Says again and again whether a scheduler gives it jobs, and what of the memory is taken by jobs, and is kept.
+async fn tell_ready(session: tokio::sync::watch::Receiver<bool>, health: Health, (jobs, kept): (Pool, Pool)) {
     loop {
         let open = *session.borrow();
+        worker::metrics::SESSION.set(f64::from(u8::from(open)));
+        worker::metrics::memory(&jobs, &kept, memory::free());
         health.ready(if open { Ok(()) } else { Err("no scheduler has let it in".into()) });
         tokio::time::sleep(READY).await;
     }
@@ -155,7 +157,11 @@ fn load(
 ) -> Result<Box<dyn Engine>, NotLoaded> {
     let device = devices.choose(load.device.as_deref())?;
     let dtype = load.dtype.as_deref().map(str::parse).transpose().map_err(not_loaded)?;
-    let mut fraction = |done: u64, all: u64| progress(done as f32 / all.max(1) as f32);
+    let weights = worker::metrics::WEIGHTS.with(&[&load.key.to_string()]);
+    let mut fraction = |done: u64, all: u64| {
+        weights.set(all as f64);
+        progress(done as f32 / all.max(1) as f32);
+    };
     let model = models::load(&load.folder, dtype, device, &mut fraction).map_err(not_loaded)?;
     let on_cpu = device == models::Device::CPU;
     if let Err(raise) = model.warm_up(if on_cpu { SHARED_TOKENS } else { SHORT_TOKENS }) {

@@ -12,6 +12,8 @@ use engine::{Engine, Event, Failure, Fault, Job, Usage};
 use ids::{JobId, ModelKey};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
+use crate::metrics;
+
 /// What to load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Load {
@@ -130,8 +132,13 @@ impl ModelThread {
             }
         };
         progress(0.0);
-        catch_unwind(AssertUnwindSafe(|| (self.loader)(&self.load, &mut progress)))
-            .unwrap_or_else(|panic| Err(text_of(&*panic).into()))
+        let began = Instant::now();
+        let made = catch_unwind(AssertUnwindSafe(|| (self.loader)(&self.load, &mut progress)));
+        let made = made.unwrap_or_else(|panic| Err(text_of(&*panic).into()));
+        if made.is_ok() {
+            metrics::LOADED.with(&[&self.load.key.to_string()]).time(began.elapsed());
+        }
+        made
     }
 
     fn serve(&self, engine: &mut dyn Engine, orders: &RefCell<Receiver<Order>>, jobs: &mut BTreeSet<JobId>) {

@@ -25,7 +25,7 @@ pub struct Settings {
     pub token_file: Option<PathBuf>,
     /// Certificates, for schedulers that are dialled by `https`.
     pub tls: Option<Certificates>,
-    /// Where probes are answered, by a thread of their own. Default: nowhere.
+    /// Where probes are answered, and metrics shown, by a thread of their own. Default: nowhere.
     pub health: Option<SocketAddr>,
     /// Jobs to take at once. Default 32.
     pub slots: u32,

@@ -17,6 +17,7 @@ use proto::v1;
 use proto::v1::from_worker::Message;
 use proto::v1::to_worker::Message as Told;
 use store::messages;
+use telemetry::trace::{self, Step, Trace};
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::held::{Held, Phase, Running};
 use crate::hosted::{Host, Hosted};
+use crate::metrics;
 use crate::model::{self, Loader, Order, PRINTED_BYTES, Report, State, job_of};
 use crate::payload::{Payload, Unread};
 use crate::results::{Destination, Results};
@@ -366,6 +368,7 @@ impl Worker {
                 };
                 let key = load.key.clone();
                 let state = self.hosted.load(load)?;
+                metrics::model(&key, &state);
                 self.outgoing.push_back(wire::model_state(&key, &state));
             }
             Told::Assign(assign) => self.assigned(assign).await,
@@ -409,9 +412,11 @@ impl Worker {
     fn begin(&mut self, job: JobId, token: Token, assign: v1::Assign) {
         let limits = assign.limits.as_ref().map_or_else(Limits::default, messages::read_limits);
         let model = assign.model.map(messages::read_model);
+        let tenant = TenantId::new(assign.tenant);
         let running = Running {
             token,
             model: model.clone().unwrap_or_else(|| ModelKey::new("", None)),
+            tenant: tenant.clone(),
             stop: Arc::default(),
             compress: assign.compress,
             result: Destination::read(&assign.result_path, assign.result_grant, self.inline_bytes),
@@ -423,15 +428,18 @@ impl Worker {
             memory: None,
             logs: 0,
             next: None,
+            trace: Trace::parse(&assign.traceparent),
+            run: None,
         };
-        let stop = Arc::clone(&running.stop);
+        let (stop, trace) = (Arc::clone(&running.stop), running.trace);
         self.held.running.insert(job, running);
         let payload = Payload::read(assign.payload, assign.payload_grant);
-        let tenant = TenantId::new(assign.tenant);
         self.tasks.spawn(async move {
+            let reading = trace.map(|trace| trace.step("read"));
             let read = async {
                 let program = payload?.program().await?;
-                Ok(Box::new(Job { id: job, tenant, program, limits, stop }))
+                trace::end(reading);
+                Ok(Box::new(Job { id: job, tenant, program, limits, stop, trace: None }))
             };
             let program = std::panic::AssertUnwindSafe(read).catch_unwind().await;
             let program = program.unwrap_or_else(|_| Err(Unread::Unfit("reading the job's program failed".into())));
@@ -464,10 +472,12 @@ impl Worker {
     }
 
     /// Gives a job to its engine. Where that cannot be, it is let go, for another worker may.
-    async fn submit(&mut self, token: Token, program: Box<Job>) {
+    async fn submit(&mut self, token: Token, mut program: Box<Job>) {
         let job = program.id;
         let Some(running) = self.held.running.get_mut(&job) else { return };
         running.memory = Some(self.config.memory.note(program.program.heap.bytes()));
+        running.run = running.trace.map(|trace| trace.step("run"));
+        program.trace = running.run.as_ref().map(Step::trace);
         let sent = match self.hosted.orders(&running.model) {
             Some(orders) => orders.send(Order::Submit(program, Arc::clone(&running.begun))).await.is_ok(),
             None => false,
@@ -510,6 +520,7 @@ impl Worker {
     fn report(&mut self, report: Report) {
         match report {
             Report::Model(key, state) => {
+                metrics::model(&key, &state);
                 self.outgoing.push_back(wire::model_state(&key, &state));
                 if let State::Failed(_) = state {
                     self.abandon(&key);
@@ -548,6 +559,7 @@ impl Worker {
                 }
             }
             Event::Failed(_, failure, usage) => {
+                running.ran(job, Some(failure.fault), &usage);
                 if failure.fault == Fault::Crowded {
                     tracing::info!(%job, "other jobs hold the memory that a job needs; it is let go");
                 }
@@ -561,17 +573,23 @@ impl Worker {
     fn finish(&mut self, job: JobId, saved: Saved, usage: Usage) {
         let Some(running) = self.held.running.get_mut(&job) else { return };
         running.phase = Phase::Writing;
+        running.ran(job, None, &usage);
         // Others are not to take its room before it is written.
         running.memory = Some(self.config.memory.note(saved.heap.bytes()));
         let (token, compress, destination) = (running.token, running.compress, running.result.clone());
         let results = self.results.clone();
+        let written_in = metrics::RESULTS.with(&[&running.model.to_string()]);
+        let writing = running.trace.map(|trace| trace.step("result"));
         self.tasks.spawn(async move {
+            let began = Instant::now();
             let server = |text: &str| (Fault::Server, text.to_owned());
             let write = async {
                 let destination = destination.map_err(|why| server(&why))?;
                 results.write(&destination, compress, saved).await
             };
             let written = std::panic::AssertUnwindSafe(write).catch_unwind().await;
+            written_in.time(began.elapsed());
+            trace::end(writing);
             let message = match written.unwrap_or_else(|_| Err(server("writing the job's result failed"))) {
                 Ok(blob) => wire::finished(job, token, &blob, &usage),
                 Err((fault, text)) => wire::failed(job, token, fault, &text, &usage),
@@ -595,6 +613,7 @@ impl Worker {
         {
             self.closed(&why);
         }
+        metrics::jobs(self.held.running.values());
         self.hosted.again()?;
         let running = self.held.running.iter();
         let late: Vec<JobId> = running.filter(|(_, running)| running.late()).map(|(job, _)| *job).collect();

@@ -27,6 +27,7 @@ mod lane;
 mod layouts;
 mod location;
 mod mediator;
+pub mod metrics;
 pub mod model;
 mod nnsight;
 pub mod output;

@@ -7,6 +7,7 @@ use std::time::Duration;
 use ids::{JobId, KeyId, ModelKey, TenantId, Token, WorkerId};
 use program::Limits;
 use serde::Deserialize;
+use telemetry::trace::Trace;
 
 use crate::metadata::Revision;
 use crate::objects::Blob;
@@ -36,6 +37,8 @@ pub struct JobRecord {
     pub metered: bool,
     /// How many jobs of its tenant may be with workers at once; zero for any number.
     pub at_once: u32,
+    /// What steps of it belong to, where it is traced.
+    pub trace: Option<Trace>,
 
     pub state: State,
     /// Counts dispatches from 1.
@@ -81,6 +84,7 @@ impl JobRecord {
             payload,
             metered: false,
             at_once: 0,
+            trace: None,
             state: State::Queued,
             attempt: 0,
             epoch: 0,

@@ -1057,10 +1057,12 @@ pub(crate) mod tests {
             payload: Blob::Inline(vec![1; inline].into()),
             payload_bytes: inline as u64,
             accepted_at: 1_790_000_000_000,
+            trace: Some(telemetry::trace::Trace::new()),
             ..queued()
         };
         let id = record.id;
         jobs.accept(&record).await.unwrap();
+        assert_eq!(jobs.find(id).await.unwrap().unwrap().0.trace, record.trace);
         let worker = WorkerId::new("gpu-node-17.cluster.example.org/0123456789abcdef");
         jobs.transition(id, 0, &Event::Dispatched { worker, epoch: 1_000 }, 1_790_000_001_000).await.unwrap();
         jobs.transition(id, 1, &Event::Started, 1_790_000_002_000).await.unwrap();

@@ -11,9 +11,11 @@ mod fenced;
 pub mod job;
 mod jobs;
 mod lease;
+mod measured;
 mod memory;
 pub mod messages;
 mod metadata;
+pub mod metrics;
 mod mirror;
 mod models;
 mod objects;
@@ -37,6 +39,7 @@ pub use jobs::{
     Presence, Quota, Replaced, Unread, Usage, Use, Wanted, What, Whose, Work,
 };
 pub use lease::{Lease, LeaseId};
+pub use measured::Measured;
 pub use memory::{CommitFault, Faults, MemoryStore, Writes};
 pub use metadata::{Entry, Event, Limits, MetadataStore, Page, Range, Revision, Watch};
 pub use mirror::{Mirror, Unsure};

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use ids::{JobId, KeyId, TenantId, WorkerId};
 use proto::{Message, stored, v1};
+use telemetry::trace::Trace;
 
 use crate::election::Leader;
 use crate::error::Error;
@@ -37,6 +38,7 @@ pub fn request(record: &JobRecord) -> Vec<u8> {
         accepted_at: record.accepted_at,
         project: record.project.clone(),
         metered: record.metered,
+        traceparent: messages::traceparent(record.trace.as_ref()),
     };
     message.encode_to_vec()
 }
@@ -149,6 +151,7 @@ pub fn read_request(id: JobId, entry: &Entry) -> Result<JobRecord, Error> {
         payload_bytes: message.payload_bytes,
         project: message.project,
         metered: message.metered,
+        trace: Trace::parse(&message.traceparent),
         ..JobRecord::queued(
             id,
             TenantId::new(message.tenant),

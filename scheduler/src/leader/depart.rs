@@ -8,6 +8,7 @@ use store::job::Event;
 
 use super::Leader;
 use crate::crew::{Link, Phase};
+use crate::metrics;
 use crate::placement::{Seat, Told};
 use crate::sessions::Closed;
 use crate::settle::Report;
@@ -20,6 +21,16 @@ pub(super) enum Why {
     Silent,
     /// It said that it ends, because of these jobs if there are any.
     Goodbye(Vec<JobId>),
+}
+
+impl Why {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Died => "died",
+            Self::Silent => "silent",
+            Self::Goodbye(_) => "goodbye",
+        }
+    }
 }
 
 /// What is due of a job.
@@ -41,6 +52,7 @@ impl Leader {
         if let Some(outbox) = member.outbox() {
             outbox.close();
         }
+        metrics::DEPARTED.with(&[why.reason()]).one();
         let alone = member.jobs.len() == 1;
         for (job, assigned) in member.jobs {
             self.queue.leave(&assigned.tenant);
@@ -119,5 +131,6 @@ impl Leader {
         for (seat, why) in gone {
             self.depart(seat, &why).await;
         }
+        self.show();
     }
 }
