@@ -21,7 +21,7 @@ FUZZERS := request archive source lower evaluate gguf safetensors weights_archiv
 FUZZ := .cache/cargo-fuzz/bin/cargo-fuzz
 CARGO_FUZZ_VERSION := 0.13.2
 
-.PHONY: help setup setup-tests test-models build test lint fuzz demo bench cluster cluster-stop chaos clean
+.PHONY: help setup setup-tests test-models build test helm-test lint fuzz demo bench cluster cluster-stop chaos clean
 .NOTPARALLEL:
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo 'make test         set up what the tests need, lint, and run them all'
 	@echo 'make build        $(TARGET)/release/vitrine and $(TARGET)/release/vitrine-worker'
 	@echo 'make lint         formatting and clippy'
+	@echo 'make helm-test    the chart: both Helms, every example, every version of Kubernetes'
 	@echo 'make fuzz         what reads foreign bytes, each for SECONDS=60, or one with ONLY=gguf'
 	@echo 'make bench        the benches: one with ONLY=sweep, a short run of little meaning with QUICK=1'
 	@echo 'make cluster      a whole cluster on this machine, until Ctrl-C; in the background with DETACH=1'
@@ -56,6 +57,13 @@ test: setup-tests setup lint test-models
 	cargo test --locked --workspace --no-run
 	$(call FETCH_MODEL,debug)
 	cargo test --locked --workspace --no-fail-fast
+
+# The programs say whether the chart's settings can be used; those of `make test` serve.
+helm-test: setup
+	@$(PYTHON) tools/setup.py etcd
+	@$(PYTHON) tools/setup.py chart
+	@test -x $(TARGET)/debug/vitrine -a -x $(TARGET)/debug/vitrine-worker || cargo build --locked --package cli --package worker
+	@.cache/chart/venv/bin/python helm/tests/check.py --programs $(TARGET)/debug $(if $(ONLY),--only "$(ONLY)")
 
 lint: setup
 	cargo fmt --all --check

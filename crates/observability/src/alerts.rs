@@ -276,7 +276,7 @@ pub static ALERTS: &[Alert] = &[
     Alert {
         name: "VitrineTenantFloods",
         severity: Warning,
-        value: "sum(rate(vitrine_gateway_refused_total{reason=~\"own_queue_full|rate\"}[5m]))",
+        value: "sum(rate(vitrine_gateway_refused_total{reason=~\"own_queue_full|quota|rate\"}[5m]))",
         when: "> 1",
         lasts: "5m",
         summary: "Requests are refused since somebody sends more than a tenant may",
