@@ -51,6 +51,10 @@ pub enum Error {
     NoTenant(String),
     #[error("there is no key {0:?}; look for its id in the list of keys")]
     NoSuchKey(String),
+    #[error("there is no model {0:?} here; look for its name in the list of models")]
+    NoSuchModel(String),
+    #[error("there is no node {0:?}; look for its name in the list of nodes")]
+    NoSuchNode(String),
     /// What was asked for cannot be, in a sentence.
     #[error("{0}")]
     Unfit(String),
@@ -138,6 +142,7 @@ impl Error {
             Self::Suspended(_) | Self::Forbidden(_) | Self::BadLink => StatusCode::FORBIDDEN,
             Self::UnknownModel { .. } | Self::NoJob | Self::NoResult(_) | Self::NoRoute(_) => StatusCode::NOT_FOUND,
             Self::NoTenant(_) | Self::NoSuchKey(_) => StatusCode::NOT_FOUND,
+            Self::NoSuchModel(_) | Self::NoSuchNode(_) => StatusCode::NOT_FOUND,
             Self::BrokenModel { .. } | Self::Busy | Self::QueueFull | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::StoreAway | Self::ObjectsAway | Self::Unknown { .. } => StatusCode::SERVICE_UNAVAILABLE,
             Self::TooManyAtOnce | Self::TooOften { .. } | Self::OwnQueueFull { .. } | Self::OwnDiskFull { .. } => {

@@ -354,7 +354,7 @@ async fn hosted(gateway: &Gateway, model: &ModelKey) -> Result<(), Error> {
         return Err(Error::UnknownModel { asked: model.clone(), hosted });
     };
     match record.state {
-        ModelState::Ready | ModelState::Waiting | ModelState::Loading { .. } => Ok(()),
+        ModelState::Ready | ModelState::Waiting | ModelState::Cold | ModelState::Loading { .. } => Ok(()),
         ModelState::Failed(reason) => Err(Error::BrokenModel { model: model.clone(), reason }),
     }
 }

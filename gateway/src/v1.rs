@@ -4,6 +4,8 @@
 
 mod jobs;
 mod keys;
+mod models;
+mod nodes;
 mod tenants;
 mod whoami;
 
@@ -15,7 +17,7 @@ use axum::extract::Request;
 use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get};
+use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -38,6 +40,11 @@ pub fn routes() -> Router<Arc<Gateway>> {
         .route("/v1/jobs", get(jobs::list))
         .route("/v1/jobs/{id}", get(jobs::show).delete(jobs::cancel))
         .route("/v1/jobs/{id}/logs", get(jobs::logs))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{name}", get(models::show).put(models::deploy).patch(models::change).delete(models::evict))
+        .route("/v1/nodes", get(nodes::list))
+        .route("/v1/nodes/{name}", get(nodes::show))
+        .route("/v1/nodes/{name}/{act}", post(nodes::act))
 }
 
 /// The middleware that gives refusals the form which they have here, whoever refuses.

@@ -14,7 +14,7 @@ mod handle;
 mod known;
 mod leader;
 mod office;
-pub mod placement;
+mod policy;
 mod roster;
 mod sessions;
 mod settle;
