@@ -15,12 +15,14 @@ mod key;
 mod listen;
 mod login;
 mod model;
+mod node;
 mod progress;
 mod quota;
 mod remote;
 mod role;
 mod serving;
 mod signals;
+mod status;
 mod supervise;
 mod table;
 mod tenant;
@@ -50,9 +52,14 @@ enum Command {
     Gateway(Box<role::Flags>),
     /// Decide which worker runs which job: one scheduler of a cluster, of which one leads.
     Scheduler(Box<role::Flags>),
-    /// Bring models to this machine.
+    /// Host models on a running server, and bring models to this machine.
     #[command(subcommand)]
     Model(model::Command),
+    /// Look at the workers of a server, and take them out of service.
+    #[command(subcommand)]
+    Node(node::Command),
+    /// Say how a server is: its workers, its models, and what waits. Ends with 1 where something is wrong.
+    Status(status::Status),
     /// Say who shares a server: make, show, suspend and resume tenants.
     #[command(subcommand)]
     Tenant(tenant::Command),
@@ -109,6 +116,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Gateway(flags) => role::gateway::run(&flags),
         Command::Scheduler(flags) => role::scheduler::run(&flags),
         Command::Model(command) => model::run(&command),
+        Command::Node(command) => node::run(&command),
+        Command::Status(status) => status::run(&status),
         Command::Tenant(command) => tenant::run(&command),
         Command::Key(command) => key::run(&command),
         Command::Job(command) => job::run(&command),

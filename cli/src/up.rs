@@ -90,6 +90,9 @@ async fn serve(config: Config, worker: PathBuf) -> Result<ExitCode> {
     if let Some(folder) = &config.torch_lib {
         arguments.extend(["--torch-lib".into(), folder.into()]);
     }
+    if let Some(bytes) = &config.model_memory {
+        arguments.extend(["--model-memory".into(), bytes.into()]);
+    }
     let (died, mut gone) = tokio::sync::mpsc::unbounded_channel();
     let health_of_worker = config.worker_health;
     let worker = Worker {
@@ -219,15 +222,20 @@ async fn until_loaded(models: &Models, mut deaths: tokio::sync::watch::Receiver<
         for record in &records {
             loaded += match &record.state {
                 ModelState::Waiting => 0.0,
+                // What finds no room is loaded when somebody asks for it.
+                ModelState::Cold => 1.0,
                 ModelState::Loading { fraction } => f64::from(*fraction),
                 ModelState::Ready => 1.0,
                 ModelState::Failed(reason) => bail!("cannot load model {}: {reason}", record.key),
             };
         }
-        if records.iter().all(|record| record.state == ModelState::Ready) {
+        if records.iter().all(|record| matches!(record.state, ModelState::Ready | ModelState::Cold)) {
             drop(bar);
             for record in &records {
-                progress::line(&format!("loaded {}", record.key));
+                progress::line(&match record.state {
+                    ModelState::Ready => format!("loaded {}", record.key),
+                    _ => format!("not loaded {}: it is when somebody asks for it", record.key),
+                });
             }
             return Ok(());
         }

@@ -30,6 +30,10 @@ pub enum Caller {
 /// Who may administer the server. As a part of a request's head it is looked at before the body is.
 pub struct Administrator(pub Principal);
 
+/// Who may operate the server, and who may look at it.
+pub struct Operator(pub Principal);
+pub struct Onlooker(pub Principal);
+
 /// The header that nnsight's clients send their key in.
 const KEY_HEADER: &str = "ndif-api-key";
 
@@ -120,6 +124,22 @@ impl<S: Sync> FromRequestParts<S> for Administrator {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
         Caller::from_request_parts(parts, state).await?.permitted(Scope::Admin).map(Self)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Operator {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        Caller::from_request_parts(parts, state).await?.permitted(Scope::Operate).map(Self)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Onlooker {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        Caller::from_request_parts(parts, state).await?.known().map(Self)
     }
 }
 

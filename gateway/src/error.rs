@@ -59,6 +59,10 @@ pub enum Error {
     NoTenant(String),
     #[error("there is no key {0:?}; look for its id in the list of keys")]
     NoSuchKey(String),
+    #[error("there is no model {0:?} here; look for its name in the list of models")]
+    NoSuchModel(String),
+    #[error("there is no node {0:?}; look for its name in the list of nodes")]
+    NoSuchNode(String),
     /// What was asked for cannot be, in a sentence.
     #[error("{0}")]
     Unfit(String),
@@ -156,6 +160,7 @@ impl Error {
             Self::Suspended(_) | Self::Forbidden(_) | Self::BadLink | Self::NotForYou(_) => StatusCode::FORBIDDEN,
             Self::UnknownModel { .. } | Self::NoJob | Self::NoResult(_) | Self::NoRoute(_) => StatusCode::NOT_FOUND,
             Self::NoTenant(_) | Self::NoSuchKey(_) | Self::NotYours => StatusCode::NOT_FOUND,
+            Self::NoSuchModel(_) | Self::NoSuchNode(_) => StatusCode::NOT_FOUND,
             Self::BrokenModel { .. } | Self::Busy | Self::QueueFull | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::StoreAway | Self::ObjectsAway | Self::Unknown { .. } | Self::Unaudited => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -177,13 +182,13 @@ impl Error {
         Reason(match self {
             Self::NoKey | Self::WrongKey => "no_key",
             Self::Suspended(_) | Self::Forbidden(_) | Self::NotForYou(_) | Self::BadLink => "forbidden",
-            Self::UnknownModel { .. } | Self::BrokenModel { .. } => "no_model",
+            Self::UnknownModel { .. } | Self::BrokenModel { .. } | Self::NoSuchModel(_) => "no_model",
             Self::Malformed(_) | Self::Unfit(_) => "malformed",
             Self::Program(_) => "program",
             Self::TooLarge { .. } => "too_large",
             Self::TooSlow => "too_slow",
             Self::NoSession | Self::NoJob | Self::NoTenant(_) | Self::NoSuchKey(_) => "not_found",
-            Self::NoResult(_) | Self::NoRoute(_) | Self::NotYours => "not_found",
+            Self::NoResult(_) | Self::NoRoute(_) | Self::NotYours | Self::NoSuchNode(_) => "not_found",
             Self::HeardElsewhere(_) | Self::Conflict(_) => "conflict",
             Self::Busy | Self::TooManyAtOnce => "busy",
             Self::TooOften { .. } | Self::QuotaOfRequests { .. } => "rate",

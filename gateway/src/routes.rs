@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 
-use crate::v1::{audit, events, jobs, keys, quota, tenants, usage, whoami};
+use crate::v1::{audit, events, jobs, keys, models, nodes, quota, tenants, usage, whoami};
 use crate::{Gateway, about, job, result, submit, subscribe};
 
 /// One thing that can be asked.
@@ -44,6 +44,7 @@ const fn route(
 
 const SUBMIT: Takes = Takes::Scope("submit");
 const READ: Takes = Takes::Scope("read-own");
+const OPERATE: Takes = Takes::Scope("operate");
 const ADMIN: Takes = Takes::Scope("admin");
 const AUDIT: Takes = Takes::Scope("audit");
 
@@ -94,6 +95,18 @@ pub const V1: &[Route] = &[
     route("GET", "/v1/jobs/{job}/logs", READ, "what it has printed so far", || get(jobs::logs)),
     route("GET", "/v1/jobs/{job}/result", READ, "its result, as bytes", || get(jobs::result)),
     route("GET", "/v1/jobs/{job}/events", READ, "its states and what it prints, as they come", || get(events::events)),
+    route("GET", "/v1/models", Takes::Key, "the hosted models, and where each is", || get(models::list)),
+    route("GET", "/v1/models/{model}", Takes::Key, "one model", || get(models::show)),
+    route("PUT", "/v1/models/{model}", OPERATE, "host a model, or change what it is", || put(models::deploy)),
+    route("PATCH", "/v1/models/{model}", OPERATE, "change how many replicas it has, or pin it", || {
+        patch(models::change)
+    }),
+    route("DELETE", "/v1/models/{model}", OPERATE, "host it no longer", || delete(models::evict)),
+    route("GET", "/v1/nodes", Takes::Key, "the nodes, with what each has", || get(nodes::list)),
+    route("GET", "/v1/nodes/{node}", Takes::Key, "one node", || get(nodes::show)),
+    route("POST", "/v1/nodes/{node}/cordon", OPERATE, "give it nothing new", || post(nodes::cordon)),
+    route("POST", "/v1/nodes/{node}/drain", OPERATE, "empty it", || post(nodes::drain)),
+    route("POST", "/v1/nodes/{node}/uncordon", OPERATE, "let it take part again", || post(nodes::uncordon)),
     route("GET", "/v1/usage", READ, "what jobs came to; with the scope operate, of all tenants", || get(usage::usage)),
     route("GET", "/v1/audit", AUDIT, "what was done and refused, the newest first", || get(audit::list)),
 ];

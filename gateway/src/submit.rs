@@ -412,7 +412,7 @@ async fn hosted(gateway: &Gateway, principal: &Principal, model: &ModelKey) -> R
         return Err(Error::NotForYou(model.clone()));
     }
     match record.state {
-        ModelState::Ready | ModelState::Waiting | ModelState::Loading { .. } => Ok(()),
+        ModelState::Ready | ModelState::Waiting | ModelState::Cold | ModelState::Loading { .. } => Ok(()),
         ModelState::Failed(reason) => Err(Error::BrokenModel { model: model.clone(), reason }),
     }
 }

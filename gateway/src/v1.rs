@@ -6,6 +6,8 @@ pub mod audit;
 pub mod events;
 pub mod jobs;
 pub mod keys;
+pub mod models;
+pub mod nodes;
 pub mod quota;
 pub mod tenants;
 pub mod usage;

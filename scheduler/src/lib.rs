@@ -15,7 +15,7 @@ mod known;
 mod leader;
 pub mod metrics;
 mod office;
-pub mod placement;
+mod policy;
 mod roster;
 mod sessions;
 mod settle;

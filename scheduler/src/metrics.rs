@@ -5,7 +5,7 @@ use std::time::Duration;
 use store::{Fault, JobRecord, Outcome, State};
 use telemetry::metrics::{Counter, Gauge, Histogram, Label, MODEL, Metrics, SECONDS, TENANT};
 
-use crate::placement::{End, Told};
+use crate::policy::{End, Told};
 
 pub static LEADER: Gauge =
     Gauge::new("vitrine_scheduler_leader", "Is 1 where this scheduler leads, and 0 elsewhere.", &[]);
@@ -72,7 +72,7 @@ pub static SLOTS: Gauge = Gauge::new(
 pub static REPLICAS: Gauge = Gauge::new(
     "vitrine_scheduler_replicas",
     "Says how many workers have a model, by how far they are with it.",
-    &[MODEL, Label::of("state", &["waiting", "loading", "ready", "failed"])],
+    &[MODEL, Label::of("state", &["loading", "ready", "retiring", "unloading", "failed"])],
 );
 pub static PENDING: Gauge = Gauge::new(
     "vitrine_scheduler_pending_gpus",

@@ -13,8 +13,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use crate::clock::Clock;
 use crate::known::Known;
 use crate::metrics;
-use crate::placement::{End, Seat, Told, result_place};
+use crate::policy::{End, Told, result_place};
 use crate::wire::Grants;
+use placement::Seat;
 
 /// Writes job records on behalf of the scheduler.
 #[derive(Clone)]

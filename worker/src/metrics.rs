@@ -16,7 +16,7 @@ pub static LOADED: Histogram = Histogram::new(
 pub static MODELS: Gauge = Gauge::new(
     "vitrine_model_state",
     "Is 1 for the state that a model is in on this worker, and 0 for the others.",
-    &[MODEL, Label::of("state", &["loading", "ready", "failed"])],
+    &[MODEL, Label::of("state", &["loading", "ready", "failed", "unloaded"])],
 );
 pub static PROGRESS: Gauge =
     Gauge::new("vitrine_model_loaded_ratio", "Says which part of a model's weights has been read.", &[MODEL]);
@@ -97,11 +97,12 @@ pub fn ended(model: &ModelKey, tenant: &TenantId, fault: Option<Fault>, usage: &
 pub fn model(key: &ModelKey, state: &State) {
     let (is, part) = match state {
         State::Loading(part) => ("loading", *part),
-        State::Ready => ("ready", 1.0),
+        State::Ready(_) => ("ready", 1.0),
         State::Failed(_) => ("failed", 0.0),
+        State::Unloaded => ("unloaded", 0.0),
     };
     let model = key.to_string();
-    for state in ["loading", "ready", "failed"] {
+    for state in ["loading", "ready", "failed", "unloaded"] {
         MODELS.with(&[&model, state]).set(f64::from(u8::from(state == is)));
     }
     PROGRESS.with(&[&model]).set(part.into());

@@ -52,6 +52,8 @@ pub struct Config {
     pub let_go: Duration,
     /// What jobs hold together.
     pub memory: Pool,
+    /// Bytes that models may take, by device. Where there are none, whatever is asked of it is tried.
+    pub devices: Vec<(String, u64)>,
     /// Bytes of saved values that are encoded at once; a larger result has the room for itself. Default 1 GiB.
     pub result_bytes: u64,
     /// Makes the worker say goodbye and end.
@@ -73,6 +75,7 @@ impl Config {
             slots: 32,
             let_go: Duration::from_secs(30),
             memory: Pool::default(),
+            devices: Vec::new(),
             result_bytes: 1 << 30,
             leave: CancellationToken::new(),
             session: watch::Sender::new(false),
@@ -239,7 +242,7 @@ impl Worker {
                 _ = looks.tick(), if looking => self.tell_started(),
                 came = self.connection.next() => self.came(came).await?,
                 Some(done) = self.tasks.join_next() => self.done(done).await,
-                Some(report) = reports.recv() => self.report(report),
+                Some(report) = reports.recv() => self.report(report)?,
                 // There is room again.
                 () = room(full) => {}
             }
@@ -294,6 +297,8 @@ impl Worker {
             dial: self.dials,
             holds: self.held.list(),
             epoch: self.epoch,
+            devices: self.config.devices.iter().map(device).collect(),
+            models: self.hosted.states().map(|(key, state)| wire::model_state(key, state)).collect(),
         };
         let (dial, address) = (Arc::clone(&self.dial), self.address().to_owned());
         self.connection =
@@ -336,7 +341,7 @@ impl Worker {
         }
         self.outgoing.retain(|message| about(message).is_some_and(|about| kept.contains(&about)));
         self.outgoing.extend(self.held.ends().cloned());
-        self.outgoing.extend(self.hosted.states().map(|(key, state)| wire::model_state(key, state)));
+        self.outgoing.extend(self.hosted.states().map(|(key, state)| wire::told_model(key, state)));
         self.connection = Connection::Open(Box::new(session));
         self.config.session.send_replace(true);
         Ok(())
@@ -369,7 +374,15 @@ impl Worker {
                 let key = load.key.clone();
                 let state = self.hosted.load(load)?;
                 metrics::model(&key, &state);
-                self.outgoing.push_back(wire::model_state(&key, &state));
+                self.outgoing.push_back(wire::told_model(&key, &state));
+            }
+            Told::UnloadModel(v1::UnloadModel { model }) => {
+                if let Some(key) = model.map(messages::read_model)
+                    && self.hosted.unload(&key)
+                {
+                    metrics::model(&key, &State::Unloaded);
+                    self.outgoing.push_back(wire::told_model(&key, &State::Unloaded));
+                }
             }
             Told::Assign(assign) => self.assigned(assign).await,
             Told::Cancel(v1::Cancel { job_id, attempt, out_of_time, epoch }) => {
@@ -517,18 +530,20 @@ impl Worker {
     }
 
     /// Takes in what a model's thread told.
-    fn report(&mut self, report: Report) {
+    fn report(&mut self, report: Report) -> Result<(), Error> {
         match report {
             Report::Model(key, state) => {
                 metrics::model(&key, &state);
-                self.outgoing.push_back(wire::model_state(&key, &state));
-                if let State::Failed(_) = state {
+                if matches!(state, State::Failed(_) | State::Unloaded) {
                     self.abandon(&key);
                 }
-                self.hosted.note(&key, state);
+                if let Some(state) = self.hosted.note(&key, state)? {
+                    self.outgoing.push_back(wire::told_model(&key, &state));
+                }
             }
             Report::Jobs(events) => events.into_iter().for_each(|event| self.event(event)),
         }
+        Ok(())
     }
 
     /// Lets the jobs go that a model's thread has left behind.
@@ -655,6 +670,10 @@ impl Worker {
 /// As in [`engine::Job::stop`].
 const CANCELLED: u8 = 1;
 const OUT_OF_TIME: u8 = 2;
+
+fn device((name, bytes): &(String, u64)) -> v1::Device {
+    v1::Device { name: name.clone(), model_bytes: *bytes }
+}
 
 fn waits() -> ExponentialBackoff {
     let waits = ExponentialBuilder::default().with_min_delay(WAITS.0).with_max_delay(WAITS.1);

@@ -42,7 +42,8 @@ pub struct Config {
     /// The file with the token that workers must show.
     pub token_file: PathBuf,
     /// Models to host, as `REPO_ID=FOLDER[,dtype=float32|bfloat16][,device=cpu|cuda|cuda:N]`; workers and gateways
-    /// find the folder under the same name. All schedulers of a cluster must name the same.
+    /// find the folder under the same name. All schedulers of a cluster must name the same. Others are hosted, and these
+    /// changed, while the cluster runs (`vitrine model deploy`).
     pub models: Vec<Hosted>,
     /// Certificates, for workers that dial by TLS and must show theirs. Default: none, and no TLS.
     pub tls: Option<tls::Certificates>,
@@ -70,9 +71,6 @@ impl Default for Config {
 
 impl Config {
     fn check(&self) -> Result<()> {
-        if self.models.is_empty() {
-            bail!("models is empty: name at least one as REPO_ID=FOLDER");
-        }
         hosted::check_names(&self.models)?;
         for hosted in &self.models {
             if !hosted.folder.is_absolute() {

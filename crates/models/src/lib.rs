@@ -51,7 +51,7 @@ mod transformer;
 mod weights;
 
 pub use cache::Cache;
-pub use check::{Needs, Report, check};
+pub use check::{Needs, Report, check, needs};
 pub use config::Config;
 pub use dtype::DType;
 pub use error::LoadError;

@@ -18,9 +18,11 @@ mod metadata;
 pub mod metrics;
 mod mirror;
 mod models;
+mod nodes;
 mod objects;
 mod pieces;
 mod redb_store;
+mod specifications;
 mod stored;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -43,10 +45,12 @@ pub use measured::Measured;
 pub use memory::{CommitFault, Faults, MemoryStore, Writes};
 pub use metadata::{Entry, Event, Limits, MetadataStore, Page, Range, Revision, Watch};
 pub use mirror::{Mirror, Unsure};
-pub use models::{ModelRecord, ModelState, Models, ShownModels};
+pub use models::{ModelRecord, ModelState, ModelWait, Models, ShownModels};
+pub use nodes::{Cordon, NodeRecord, Nodes, ReplicaRecord};
 pub use objects::{Blob, Grant, INLINE_BYTES, ObjectRef, Objects, Place, S3Options};
 pub use pieces::pieces;
 pub use redb_store::RedbStore;
+pub use specifications::{Specification, Specifications};
 pub use txn::{Compare, Durability, Op, Txn, TxnOutcome};
 
 /// The root of every key. A later layout that cannot be read by this one gets another number.

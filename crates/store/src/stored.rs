@@ -1,5 +1,7 @@
 //! Records as they are stored: messages of `proto::stored`, and what they mean here.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use ids::{JobId, KeyId, TenantId, WorkerId};
 use proto::{Message, stored, v1};
@@ -10,7 +12,7 @@ use crate::error::Error;
 use crate::job::{Client, Ended, Fault, Generation, Idempotency, JobRecord, Live, Outcome, State};
 use crate::messages;
 use crate::metadata::Entry;
-use crate::models::{ModelRecord, ModelState};
+use crate::models::{ModelRecord, ModelState, ModelWait};
 use crate::objects::Blob;
 
 /// Writes what was asked for.
@@ -258,7 +260,15 @@ pub fn model(record: &ModelRecord) -> Vec<u8> {
             ModelState::Loading { fraction } => State::Loading(*fraction),
             ModelState::Ready => State::Ready(true),
             ModelState::Failed(why) => State::Failed(why.clone()),
+            ModelState::Cold => State::Cold(true),
         }),
+        bytes: record.bytes,
+        load_milliseconds: u64::try_from(record.load_time.as_millis()).unwrap_or(u64::MAX),
+        replicas: record.replicas,
+        wait: record
+            .wait
+            .as_ref()
+            .map(|wait| stored::Wait { why: wait.why.clone(), expected_at: wait.expected_at.unwrap_or(0) }),
     };
     message.encode_to_vec()
 }
@@ -277,7 +287,15 @@ pub fn read_model(entry: &Entry) -> Result<ModelRecord, Error> {
             State::Loading(fraction) => ModelState::Loading { fraction },
             State::Ready(_) => ModelState::Ready,
             State::Failed(why) => ModelState::Failed(why),
+            State::Cold(_) => ModelState::Cold,
         },
+        bytes: message.bytes,
+        load_time: Duration::from_millis(message.load_milliseconds),
+        replicas: message.replicas,
+        wait: message.wait.map(|stored::Wait { why, expected_at }| ModelWait {
+            why,
+            expected_at: Some(expected_at).filter(|at| *at > 0),
+        }),
     })
 }
 
@@ -292,11 +310,12 @@ pub fn read_leader(entry: &Entry) -> Result<Leader, Error> {
     Ok(Leader { address, epoch: entry.revision })
 }
 
+/// Reads a message.
 pub fn decode<M: Message + Default>(entry: &Entry) -> Result<M, Error> {
     M::decode(entry.value.clone()).map_err(|error| unreadable(entry, &error.to_string()))
 }
 
-fn unreadable(entry: &Entry, reason: &str) -> Error {
+pub fn unreadable(entry: &Entry, reason: &str) -> Error {
     Error::Unreadable { key: entry.key.clone(), reason: reason.to_owned() }
 }
 

@@ -92,13 +92,8 @@ impl Site {
 
     /// Says how far the hosted model is.
     pub async fn model(&self, state: ModelState) {
-        let record = ModelRecord {
-            key: ModelKey::new(MODEL, None),
-            folder: self.folder.path().to_owned(),
-            dtype: None,
-            state,
-            device: None,
-        };
+        let record =
+            ModelRecord { state, ..ModelRecord::waiting(ModelKey::new(MODEL, None), self.folder.path().to_owned()) };
         self.models.put(&record).await.unwrap();
     }
 

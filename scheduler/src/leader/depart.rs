@@ -9,9 +9,10 @@ use store::job::Event;
 use super::Leader;
 use crate::crew::{Link, Phase};
 use crate::metrics;
-use crate::placement::{Seat, Told};
+use crate::policy::Told;
 use crate::sessions::Closed;
 use crate::settle::Report;
+use placement::Seat;
 
 /// Why a process is not waited for any longer.
 pub(super) enum Why {
@@ -43,6 +44,9 @@ enum Due {
     Kept,
 }
 
+/// Ticks between two looks at what is wished for, whether or not a watch tells of anything.
+const WISHES: u64 = 20;
+
 impl Leader {
     /// Ends what is known of a process: what it had runs again, or fails if it seems to be the cause.
     pub(super) async fn depart(&mut self, seat: Seat, why: &Why) {
@@ -55,7 +59,8 @@ impl Leader {
         metrics::DEPARTED.with(&[why.reason()]).one();
         let alone = member.jobs.len() == 1;
         for (job, assigned) in member.jobs {
-            self.queue.leave(&assigned.tenant);
+            // What it took is not known: it stays as it was taken to be.
+            self.queue.leave(&assigned.tenant, assigned.cost, assigned.cost);
             let told = match why {
                 Why::Died => Told::Died { alone },
                 Why::Goodbye(culprits) if culprits.contains(&job) => Told::Died { alone: true },
@@ -63,14 +68,17 @@ impl Leader {
             };
             self.reports.push(Report::of(job, assigned.token, told));
         }
-        for key in member.models.into_keys() {
-            self.refresh_model(&key).await;
-        }
+        self.worker_changed(member.models.into_keys());
     }
 
     /// Looks at everything that waits for time to pass.
     pub(super) async fn tick(&mut self) {
         self.pace.step();
+        self.ticks += 1;
+        // A watch may have missed something.
+        self.wished |= self.ticks.is_multiple_of(WISHES);
+        self.hosted.change();
+        self.show_nodes().await;
         self.reports.append(&mut self.unsettled);
         self.look_for_unread().await;
         let now = self.pace.passed();

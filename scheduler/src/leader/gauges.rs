@@ -2,10 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use store::ModelState;
-
 use super::Leader;
-use crate::crew::Link;
+use crate::crew::{Link, ReplicaState};
 use crate::metrics;
 
 /// Jobs that a worker takes at once, where there is none to ask.
@@ -16,19 +14,24 @@ impl Leader {
     #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
     pub(super) fn show(&self) {
         let now = self.settler.clock.unix_millis();
-        let (mut depths, mut ages, mut waiting) = (Vec::new(), BTreeMap::<_, f64>::new(), 0);
-        for (model, lines) in self.queue.lines() {
-            let model = model.to_string();
-            for (tenant, line) in &lines.by_tenant {
+        let mut waiting = 0;
+        // A tenant may have a line of each class.
+        let mut lines: BTreeMap<(&str, String), (usize, u64)> = BTreeMap::new();
+        for (model, lanes) in self.queue.lines() {
+            for (tenant, line) in lanes.0.iter().flat_map(|lane| &lane.by_tenant) {
                 waiting += line.len();
-                depths.push((tenant.as_str(), model.clone(), line.len() as f64));
                 let age = line.keys().next().map_or(0, |oldest| now.saturating_sub(oldest.unix_millis()));
-                ages.insert((tenant.as_str(), model.clone()), age as f64 / 1000.0);
+                let (depth, oldest) = lines.entry((tenant.as_str(), model.to_string())).or_default();
+                *depth += line.len();
+                *oldest = age.max(*oldest);
             }
         }
-        metrics::QUEUE_DEPTH.set_all(depths.iter().map(|(tenant, model, depth)| (vec![*tenant, model], *depth)));
-        metrics::QUEUE_OLDEST.set_most(ages.iter().map(|((tenant, model), age)| (vec![*tenant, model], *age)));
-        let (mut connected, mut away, mut slots, mut busy) = (0, 0, 0, 0);
+        let named = |tenant, model| vec![tenant, model];
+        let depths = lines.iter().map(|((tenant, model), (depth, _))| (named(*tenant, model), *depth as f64));
+        metrics::QUEUE_DEPTH.set_all(depths);
+        let ages = lines.iter().map(|((tenant, model), (_, age))| (named(*tenant, model), *age as f64 / 1000.0));
+        metrics::QUEUE_OLDEST.set_most(ages);
+        let (mut connected, mut away, mut slots, mut busy) = (0_u32, 0_u32, 0, 0);
         let mut replicas: BTreeMap<(String, &str), f64> = BTreeMap::new();
         for (_, member) in self.crew.iter() {
             if let Link::Away { .. } = member.link {
@@ -40,17 +43,18 @@ impl Leader {
             busy += member.jobs.len().min(member.slots);
             for (key, replica) in &member.models {
                 let state = match replica.state {
-                    ModelState::Waiting => "waiting",
-                    ModelState::Loading { .. } => "loading",
-                    ModelState::Ready => "ready",
-                    ModelState::Failed(_) => "failed",
+                    ReplicaState::Loading(_) => "loading",
+                    ReplicaState::Ready => "ready",
+                    ReplicaState::Retiring => "retiring",
+                    ReplicaState::Unloading => "unloading",
+                    ReplicaState::Failed { .. } => "failed",
                 };
                 *replicas.entry((key.to_string(), state)).or_default() += 1.0;
             }
         }
         // A model that nobody has is told of, too: somebody may wait for it.
-        for hosted in &self.config.models {
-            replicas.entry((hosted.key.to_string(), "ready")).or_default();
+        for model in self.hosted.keys() {
+            replicas.entry((model.to_string(), "ready")).or_default();
         }
         let all = [(vec!["connected"], f64::from(connected)), (vec!["away"], f64::from(away))];
         metrics::WORKERS.set_all(all);

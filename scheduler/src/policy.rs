@@ -1,4 +1,4 @@
-//! What follows when something was told of a job: another attempt, or the end.
+//! What follows when something was told of a job: another attempt, or the end. Pure.
 
 use std::time::Duration;
 
@@ -124,6 +124,12 @@ pub fn result_place(record: &JobRecord) -> Place {
 #[derive(Deserialize)]
 struct Account {
     execution_time_s: Option<f64>,
+}
+
+/// Returns how long a job had its device, as its worker accounts for it.
+pub fn took(usage: &str) -> Option<Duration> {
+    let seconds = serde_json::from_str::<Account>(usage).ok()?.execution_time_s?;
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// Completes a worker's account of what a job cost. An account that is no JSON object is left out.

@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use ids::{JobId, ModelKey, TenantId, Token};
 
-use super::queue::{Lines, Queue, Rank, Share, Waiting};
-use super::view::{Hosting, Seat, View};
+use crate::class::Class;
+use crate::queue::{Lines, Queue, Rank, Share, Waiting};
+use crate::view::{Hosting, Seat, View, Worker};
 
-/// What is to be done.
+/// What is to become of a job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     Dispatch {
@@ -24,6 +25,9 @@ pub enum Action {
         token: Token,
         seat: Seat,
         alone: bool,
+        class: Class,
+        /// The device time that it is charged until more is known.
+        cost: Duration,
     },
     Expire {
         job: JobId,
@@ -39,6 +43,7 @@ pub enum Action {
 
 impl Action {
     /// Returns the job that it is about.
+    #[must_use]
     pub fn job(&self) -> JobId {
         match self {
             Self::Dispatch { job, .. } | Self::Expire { job, .. } | Self::Refuse { job, .. } => *job,
@@ -48,9 +53,11 @@ impl Action {
 
 /// Chooses what to do next, `at_most` so many things: same view, queue and instant, same actions.
 ///
-/// Turns go to the tenant with the fewest jobs running; among equals to the one served longest ago, then to the
-/// oldest job. A job that wants no company gets a worker that is idle; until there is one, its turn holds the
-/// worker with the least to do, so that a steady flow of others cannot starve it.
+/// Turns go to the class that has had the least of its floor, of those with lines that somebody can serve; in it to the
+/// tenant who has had the least device time, and then to the oldest job. A job that wants no company gets a worker that is
+/// idle; until there is one, its turn holds the worker with the least to do, so that a steady flow of others cannot starve
+/// it. While there are several tenants, one that has half of all that runs, or more, leaves an eighth of each worker's
+/// places to the others: who comes with little finds room at once, however long the jobs of the other are.
 #[must_use]
 pub fn decide(view: &View, queue: &Queue, now: Duration, at_most: usize) -> Vec<Action> {
     let mut round = Round { at_most, ..Round::default() };
@@ -67,11 +74,12 @@ struct Round<'a> {
     /// Jobs that wait no longer, though they are in the queue.
     ended: BTreeSet<JobId>,
     refused: BTreeSet<&'a ModelKey>,
-    turns: BinaryHeap<Reverse<Turn<'a>>>,
+    /// The turns of each class, and what it has had.
+    classes: [(BinaryHeap<Reverse<Turn<'a>>>, Duration); Class::ALL.len()],
     models: BTreeMap<&'a ModelKey, Model<'a>>,
     /// The shares that this round changed.
     shares: BTreeMap<&'a TenantId, Share>,
-    turn: u64,
+    running: usize,
     /// How the workers are that this round changed.
     workers: BTreeMap<Seat, Taken>,
     /// Lines and workers that were looked at.
@@ -81,7 +89,7 @@ struct Round<'a> {
 /// A line whose turn may have come. Ordered as its rank is, and then by the model.
 #[derive(PartialEq, Eq, PartialOrd, Ord)]
 struct Turn<'a> {
-    share: Share,
+    used: Duration,
     oldest: JobId,
     tenant: &'a TenantId,
     model: &'a ModelKey,
@@ -92,9 +100,9 @@ struct Turn<'a> {
 /// A model with work and room.
 struct Model<'a> {
     lines: &'a Lines,
-    ranks: btree_set::Iter<'a, Rank>,
+    ranks: [btree_set::Iter<'a, Rank>; Class::ALL.len()],
     /// What is left of each line that was looked at.
-    rest: BTreeMap<&'a TenantId, Peekable<btree_map::Iter<'a, JobId, Waiting>>>,
+    rest: BTreeMap<(Class, &'a TenantId), Peekable<btree_map::Iter<'a, JobId, Waiting>>>,
     room: Room<'a>,
 }
 
@@ -128,7 +136,7 @@ impl<'a> Round<'a> {
                 None => format!("the model {model} is not hosted here any longer"),
             };
             self.refused.insert(model);
-            for (&job, waiting) in lines.by_tenant.values().flatten() {
+            for (_, &job, waiting) in lines.jobs() {
                 if self.actions.len() >= self.at_most {
                     break;
                 }
@@ -141,42 +149,58 @@ impl<'a> Round<'a> {
 
     /// Gives out what somebody can take.
     fn give(&mut self, view: &'a View, queue: &'a Queue) {
-        self.turn = queue.turn();
+        self.running = queue.running();
+        for (class, (_, had)) in Class::ALL.into_iter().zip(&mut self.classes) {
+            *had = queue.had(class);
+        }
         for (model, lines) in queue.lines() {
             let Some(room) = view.room(model).filter(|_| !self.refused.contains(model)) else { continue };
             let room = Room { fresh: room.iter().peekable(), busier: BinaryHeap::new() };
-            self.models.insert(model, Model { lines, ranks: lines.ranks.iter(), rest: BTreeMap::new(), room });
-            self.next_line(model);
+            let ranks = lines.0.each_ref().map(|lane| lane.ranks.iter());
+            self.models.insert(model, Model { lines, ranks, rest: BTreeMap::new(), room });
+            Class::ALL.into_iter().for_each(|class| self.next_line(class, model));
         }
         while self.actions.len() < self.at_most
-            && let Some(Reverse(turn)) = self.turns.pop()
+            && let Some((class, turn)) = self.next_turn()
         {
             self.looked.0 += 1;
             if turn.first {
-                self.next_line(turn.model);
+                self.next_line(class, turn.model);
             }
-            self.take_turn(view, &turn, queue.share(turn.tenant));
+            self.take_turn(view, queue, class, &turn);
         }
     }
 
-    fn next_line(&mut self, model: &'a ModelKey) {
-        let rank = self.models.get_mut(model).and_then(|it| it.ranks.next());
-        if let Some(Rank { share, oldest, tenant }) = rank {
-            self.turns.push(Reverse(Turn { share: *share, oldest: *oldest, tenant, model, first: true }));
+    fn next_line(&mut self, class: Class, model: &'a ModelKey) {
+        let ranks = self.models.get_mut(model).and_then(|it| it.ranks.get_mut(class.index()));
+        if let Some(Rank { used, oldest, tenant }) = ranks.and_then(Iterator::next) {
+            self.wait(class, Turn { used: *used, oldest: *oldest, tenant, model, first: true });
         }
     }
 
-    fn take_turn(&mut self, view: &View, turn: &Turn<'a>, before: Share) {
+    fn wait(&mut self, class: Class, turn: Turn<'a>) {
+        if let Some((turns, _)) = self.classes.get_mut(class.index()) {
+            turns.push(Reverse(turn));
+        }
+    }
+
+    fn next_turn(&mut self) -> Option<(Class, Turn<'a>)> {
+        let classes = Class::ALL.into_iter().zip(&mut self.classes).filter(|(_, (turns, _))| !turns.is_empty());
+        let (class, (turns, _)) = classes.min_by_key(|(class, (_, had))| (*had, *class))?;
+        turns.pop().map(|Reverse(turn)| (class, turn))
+    }
+
+    fn take_turn(&mut self, view: &View, queue: &Queue, class: Class, turn: &Turn<'a>) {
         let Turn { tenant, model, .. } = *turn;
-        let share = self.shares.get(tenant).copied().unwrap_or(before);
+        let share = self.shares.get(tenant).copied().unwrap_or_else(|| queue.share(tenant));
         // Without an entry, nobody can take what is left of this model.
         let Some(entry) = self.models.get_mut(model) else { return };
-        let Some(line) = entry.lines.by_tenant.get(tenant) else { return };
-        let rest = entry.rest.entry(tenant).or_insert_with(|| line.iter().peekable());
+        let Some(line) = entry.lines.lane(class).and_then(|lane| lane.by_tenant.get(tenant)) else { return };
+        let rest = entry.rest.entry((class, tenant)).or_insert_with(|| line.iter().peekable());
         while rest.next_if(|(job, _)| self.ended.contains(*job)).is_some() {}
         let Some(&(&oldest, waiting)) = rest.peek() else { return };
-        if (share, oldest) != (turn.share, turn.oldest) {
-            return self.turns.push(Reverse(Turn { share, oldest, tenant, model, first: false }));
+        if (share.used, oldest) != (turn.used, turn.oldest) {
+            return self.wait(class, Turn { used: share.used, oldest, tenant, model, first: false });
         }
         let Some((busy, seat)) = entry.room.least_busy(view, &self.workers, &mut self.looked.1) else {
             self.models.remove(model);
@@ -187,15 +211,31 @@ impl<'a> Round<'a> {
             self.workers.insert(seat, Taken { busy, alone: false, held: true });
             return;
         }
-        self.actions.push(Action::Dispatch { job: oldest, token: waiting.token, seat, alone: waiting.alone });
-        self.workers.insert(seat, Taken { busy: busy + 1, alone: waiting.alone, held: false });
-        self.turn += 1;
-        let share = Share { running: share.running + 1, served: self.turn };
-        self.shares.insert(tenant, share);
-        rest.next();
-        if let Some(&(&oldest, _)) = rest.peek() {
-            self.turns.push(Reverse(Turn { share, oldest, tenant, model, first: false }));
+        let crowds = share.running * 2 >= self.running.max(1) && queue.has_company(tenant);
+        if crowds && view.worker(seat).is_some_and(|worker| busy >= worker.slots - worker.kept_for_others()) {
+            return;
         }
+        let (token, alone, cost) = (waiting.token, waiting.alone, queue.cost(model, tenant));
+        rest.next();
+        let next = rest.peek().map(|(oldest, _)| **oldest);
+        self.actions.push(Action::Dispatch { job: oldest, token, seat, alone, class, cost });
+        self.workers.insert(seat, Taken { busy: busy + 1, alone, held: false });
+        self.running += 1;
+        let share = Share { running: share.running + 1, used: share.used + cost };
+        self.shares.insert(tenant, share);
+        if let Some((_, had)) = self.classes.get_mut(class.index()) {
+            *had += cost / class.floor();
+        }
+        if let Some(oldest) = next {
+            self.wait(class, Turn { used: share.used, oldest, tenant, model, first: false });
+        }
+    }
+}
+
+impl Worker {
+    /// Returns how many of its places are kept for others than whoever has most of all.
+    fn kept_for_others(&self) -> usize {
+        self.slots / 8
     }
 }
 
@@ -228,10 +268,10 @@ impl Room<'_> {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::view::Worker;
     use super::*;
 
     const LATER: Duration = Duration::from_secs(100);
+    const SECOND: Duration = Duration::from_secs(1);
 
     fn tenant(number: usize) -> TenantId {
         TenantId::new(format!("tenant {number}"))
@@ -241,10 +281,13 @@ mod tests {
         ModelKey::new(format!("model {number}"), None)
     }
 
+    fn waiting(alone: bool, class: Class) -> Waiting {
+        Waiting { token: token(alone), class, alone, expires_at: LATER }
+    }
+
     fn add(queue: &mut Queue, owner: usize, wants: usize, alone: bool) -> JobId {
         let job = JobId::new();
-        let waiting = Waiting { token: token(alone), alone, expires_at: LATER };
-        queue.push(job, &tenant(owner), &model(wants), waiting, None);
+        queue.push(job, &tenant(owner), &model(wants), waiting(alone, Class::Normal), None);
         job
     }
 
@@ -271,15 +314,72 @@ mod tests {
         actions.iter().filter_map(pair).collect()
     }
 
+    fn order(queue: &Queue, slots: usize, model: usize) -> Vec<JobId> {
+        let actions = decide(&view(&[worker(slots, 0, &[model])]), queue, Duration::ZERO, usize::MAX);
+        dispatched(&actions).into_iter().map(|(job, _)| job).collect()
+    }
+
     #[test]
-    fn who_has_fewest_running_is_next_then_who_waited_longest_for_a_turn() {
+    fn who_has_had_the_least_device_time_is_next_however_it_was_cut_into_jobs() {
         let mut queue = Queue::default();
         let (a, b, c) = (add(&mut queue, 0, 0, false), add(&mut queue, 1, 0, false), add(&mut queue, 2, 0, false));
-        queue.serve(&tenant(1));
-        queue.leave(&tenant(1));
-        queue.adopt(&tenant(0));
-        let view = view(&[worker(3, 0, &[0])]);
-        assert_eq!(dispatched(&decide(&view, &queue, Duration::ZERO, usize::MAX)), [(c, 1), (b, 1), (a, 1)]);
+        // One job of three seconds, two of one second, and nothing.
+        queue.serve(&tenant(0), Class::Normal, 3 * SECOND);
+        queue.serve(&tenant(1), Class::Normal, SECOND);
+        queue.serve(&tenant(1), Class::Normal, SECOND);
+        assert_eq!(order(&queue, 3, 0), [c, b, a]);
+        // It took a tenth of that.
+        queue.leave(&tenant(0), 3 * SECOND, SECOND / 10);
+        assert_eq!(order(&queue, 3, 0), [c, a, b]);
+    }
+
+    #[test]
+    fn nobody_saves_up_turns_and_nobody_pays_for_time_in_which_there_was_nobody_else() {
+        let mut queue = Queue::default();
+        let spent = |queue: &mut Queue, owner: usize| {
+            queue.serve(&tenant(owner), Class::Normal, 100 * SECOND);
+            queue.leave(&tenant(owner), 100 * SECOND, 100 * SECOND);
+        };
+        spent(&mut queue, 0);
+        let first = [add(&mut queue, 0, 0, false), add(&mut queue, 0, 0, false)];
+        let second = [add(&mut queue, 1, 0, false), add(&mut queue, 1, 0, false)];
+        assert_eq!(order(&queue, 4, 0), [first[0], second[0], first[1], second[1]]);
+    }
+
+    #[test]
+    fn each_class_has_its_floor_and_who_waited_for_long_moves_up() {
+        let mut queue = Queue::default();
+        let mut jobs = BTreeMap::new();
+        for class in Class::ALL {
+            for _ in 0..20 {
+                let job = JobId::new();
+                queue.push(job, &tenant(0), &model(0), waiting(false, class), None);
+                jobs.insert(job, class);
+            }
+        }
+        let given = order(&queue, 20, 0);
+        let of = |class: Class| given.iter().filter(|job| jobs[*job] == class).count();
+        assert_eq!(Class::ALL.map(of), [12, 6, 2]);
+        let class =
+            |queue: &Queue, class: Class| queue.waiting(*jobs.iter().find(|(_, it)| **it == class).unwrap().0).cloned();
+        queue.wake(crate::AGES);
+        assert_eq!(class(&queue, Class::Low).unwrap().class, Class::Normal);
+        assert_eq!(class(&queue, Class::Normal).unwrap().class, Class::High);
+        queue.wake(2 * crate::AGES);
+        assert_eq!(class(&queue, Class::Low).unwrap().class, Class::High);
+    }
+
+    #[test]
+    fn a_flood_leaves_some_places_of_each_worker_to_others_while_there_are_others() {
+        let mut queue = Queue::default();
+        for _ in 0..40 {
+            add(&mut queue, 0, 0, false);
+        }
+        assert_eq!(order(&queue, 16, 0).len(), 16, "there is nobody else");
+        let quiet = add(&mut queue, 1, 0, false);
+        let given = order(&queue, 16, 0);
+        assert_eq!(given.len(), 14, "two places are for who comes next");
+        assert!(given.contains(&quiet));
     }
 
     #[test]
@@ -312,7 +412,7 @@ mod tests {
     fn what_can_never_run_is_refused_and_what_waited_too_long_expires() {
         let mut queue = Queue::default();
         let (broken, gone, late) = (add(&mut queue, 0, 0, false), add(&mut queue, 0, 9, false), JobId::new());
-        let waiting = Waiting { token: token(false), alone: false, expires_at: Duration::from_secs(1) };
+        let waiting = Waiting { expires_at: SECOND, ..waiting(false, Class::Normal) };
         queue.push(late, &tenant(0), &model(1), waiting, None);
         let mut view = view(&[worker(4, 0, &[1])]);
         view.host(model(0), Hosting::Hopeless("no such type".into()));
@@ -322,15 +422,17 @@ mod tests {
             refuse(broken, "the model model 0 cannot be served: no such type"),
             refuse(gone, "the model model 9 is not hosted here any longer"),
         ];
-        assert_eq!(decide(&view, &queue, Duration::from_secs(1), usize::MAX), expected);
+        assert_eq!(decide(&view, &queue, SECOND, usize::MAX), expected);
+        view.withdraw(&model(1));
+        queue.remove(late);
+        assert_eq!(decide(&view, &queue, SECOND, usize::MAX), expected[1..]);
     }
 
     #[test]
     fn b15_what_rests_is_not_given_out_but_expires_and_is_removed() {
         let mut queue = Queue::default();
         let job = JobId::new();
-        let waiting = Waiting { token: token(false), alone: false, expires_at: LATER };
-        queue.push(job, &tenant(0), &model(0), waiting, Some(Duration::from_secs(5)));
+        queue.push(job, &tenant(0), &model(0), waiting(false, Class::Normal), Some(Duration::from_secs(5)));
         let view = view(&[worker(1, 0, &[0])]);
         queue.wake(Duration::from_secs(4));
         assert_eq!(decide(&view, &queue, Duration::from_secs(4), usize::MAX), []);
@@ -348,34 +450,46 @@ mod tests {
         let mut workers: BTreeMap<Seat, Worker> = (1..).zip(workers.iter().cloned()).collect();
         let mut held = BTreeSet::new();
         let mut shares: BTreeMap<&TenantId, Share> = BTreeMap::new();
-        let mut turn = queue.turn();
-        let all = queue.lines().iter().flat_map(|(model, lines)| {
-            lines.by_tenant.iter().map(move |(tenant, line)| ((tenant, model), line.iter().peekable()))
-        });
-        let mut lines: BTreeMap<_, _> = all.collect();
+        let mut had = Class::ALL.map(|class| queue.had(class));
+        let mut running = queue.running();
+        let mut lines = BTreeMap::new();
+        for (model, each) in queue.lines() {
+            for class in Class::ALL {
+                for (tenant, line) in &each.lane(class).unwrap().by_tenant {
+                    lines.insert((tenant, model, class), line.iter().peekable());
+                }
+            }
+        }
         let mut placed = Vec::new();
         loop {
             let share = |tenant| shares.get(tenant).copied().unwrap_or(queue.share(tenant));
             let ranked = lines.iter_mut().filter_map(|(name, line)| {
                 let job = line.peek()?.0;
-                Some(((share(name.0), *job), *name))
+                Some(((had[name.2.index()], name.2, share(name.0).used, *job), *name))
             });
-            let Some(((share, job), name)) = ranked.min() else { return placed };
+            let Some(((.., job), name)) = ranked.min() else { return placed };
+            let share = share(name.0);
             let Some((_, waiting)) = lines.get_mut(&name).and_then(Iterator::next) else { return placed };
             let able = workers.iter_mut().filter(|(seat, worker)| {
                 !held.contains(*seat) && !worker.alone && worker.busy < worker.slots && worker.ready.contains(name.1)
             });
+            let crowds = queue.has_company(name.0) && share.running * 2 >= running.max(1);
             match able.min_by_key(|(seat, worker)| (worker.busy, **seat)) {
-                Some((&seat, worker)) if !waiting.alone || worker.busy == 0 => {
-                    worker.busy += 1;
-                    worker.alone = waiting.alone;
-                    turn += 1;
-                    shares.insert(name.0, Share { running: share.running + 1, served: turn });
-                    placed.push((job, seat));
-                }
-                Some((&seat, _)) => {
+                Some((&seat, worker)) if waiting.alone && worker.busy > 0 => {
                     held.insert(seat);
                     lines.remove(&name);
+                }
+                Some((_, worker)) if crowds && worker.busy >= worker.slots - worker.slots / 8 => {
+                    lines.remove(&name);
+                }
+                Some((&seat, worker)) => {
+                    worker.busy += 1;
+                    worker.alone = waiting.alone;
+                    running += 1;
+                    let cost = queue.cost(name.1, name.0);
+                    had[name.2.index()] += cost / name.2.floor();
+                    shares.insert(name.0, Share { running: share.running + 1, used: share.used + cost });
+                    placed.push((job, seat));
                 }
                 None => drop(lines.remove(&name)),
             }
@@ -387,9 +501,9 @@ mod tests {
         /// could take a job.
         #[test]
         fn decisions_are_those_of_looking_at_everything(
-            workers in proptest::collection::vec((1usize..4, 0usize..4, any::<bool>(), 0usize..3, 0usize..3), 0..5),
-            wants in proptest::collection::vec((0usize..4, 0usize..3, proptest::bool::weighted(0.2)), 0..30),
-            before in proptest::collection::vec((0usize..4, any::<bool>()), 0..8),
+            workers in proptest::collection::vec((1usize..10, 0usize..10, any::<bool>(), 0usize..3, 0usize..3), 0..5),
+            wants in proptest::collection::vec((0usize..4, 0usize..3, proptest::bool::weighted(0.2), 0usize..3), 0..30),
+            before in proptest::collection::vec((0usize..4, any::<bool>(), 0u64..3_000, 0usize..3), 0..8),
         ) {
             let ready = |one: usize, two: usize| worker(1, 0, &[one, two]).ready;
             let workers: Vec<Worker> = workers.into_iter().map(|(slots, busy, alone, one, two)| {
@@ -399,13 +513,17 @@ mod tests {
             let view = view(&workers);
             let mut queue = Queue::default();
             let mut jobs = BTreeMap::new();
-            for (owner, wanted, alone) in wants {
-                jobs.insert(add(&mut queue, owner, wanted, alone), wanted);
+            for (owner, wanted, alone, class) in wants {
+                let job = JobId::new();
+                queue.push(job, &tenant(owner), &model(wanted), waiting(alone, Class::ALL[class]), None);
+                jobs.insert(job, wanted);
             }
-            for (owner, leaves) in before {
-                queue.serve(&tenant(owner));
+            for (owner, leaves, cost, wanted) in before {
+                let cost = Duration::from_millis(cost);
+                queue.serve(&tenant(owner), Class::Normal, cost);
+                queue.learn(&model(wanted), &tenant(owner), cost);
                 if leaves {
-                    queue.leave(&tenant(owner));
+                    queue.leave(&tenant(owner), cost, cost / 2);
                 }
             }
             let actions = decide(&view, &queue, Duration::ZERO, usize::MAX);
@@ -419,7 +537,7 @@ mod tests {
             }
             let idle = |wanted: usize| after.values().any(|it| it.busy == 0 && it.ready.contains(&model(wanted)));
             prop_assert!(!jobs.values().any(|wanted| idle(*wanted)), "a worker idles while a job waits for its model");
-            prop_assert_eq!(queue.lines().values().flat_map(|it| it.by_tenant.values()).flatten().count(), jobs.len());
+            prop_assert_eq!(queue.lines().values().flat_map(|it| it.jobs()).count(), jobs.len());
         }
     }
 

@@ -74,15 +74,23 @@ impl View {
         self.models.insert(model, hosting);
     }
 
+    /// Notes that a model is hosted no longer.
+    pub fn withdraw(&mut self, model: &ModelKey) {
+        self.models.remove(model);
+    }
+
+    #[must_use]
     pub fn worker(&self, seat: Seat) -> Option<&Worker> {
         self.workers.get(&seat)
     }
 
+    #[must_use]
     pub fn hosting(&self, model: &ModelKey) -> Option<&Hosting> {
         self.models.get(model)
     }
 
     /// Returns the workers that can take a job for a model, least busy first. `None` when there are none.
+    #[must_use]
     pub fn room(&self, model: &ModelKey) -> Option<&BTreeSet<(usize, Seat)>> {
         self.room.get(model)
     }
