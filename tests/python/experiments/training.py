@@ -74,7 +74,7 @@ def a_low_rank_adapter(model, remote):
                     loss.backward()
                 optimizer.step()
                 optimizer.zero_grad()
-        trained = (adapter.A.detach().clone().save(), adapter.B.detach().clone().save())
+        trained = nnsight.save((adapter.A.detach().clone(), adapter.B.detach().clone()))
     return trained
 
 
