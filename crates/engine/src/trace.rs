@@ -292,7 +292,9 @@ impl<M: Model> Trace<M> {
     pub fn plain_rows(&self) -> Option<Vec<Vec<i64>>> {
         let plain = match &self.work {
             Work::Forward { kwargs, recording, .. } => !recording && kwargs.is_empty(),
-            Work::Generate { generation, .. } => self.run.passes() == 0 && generation.caches(),
+            Work::Generate { generation, .. } => {
+                self.run.passes() == 0 && generation.caches() && !generation.collects()
+            }
         };
         (plain && self.batch.full() && self.batch.positions.is_none()).then(|| self.batch.sequences())
     }

@@ -311,6 +311,12 @@ fn neutral(name: &str, value: &Value) -> Result<bool, Raise> {
     if accepted {
         return Ok(true);
     }
+    if name == "streamer" {
+        return Err(Raise::value_error(
+            "`streamer` is not supported by this server's generate(): tokens are at `model.generator.streamer.output` as \
+             they come",
+        ));
+    }
     Err(Raise::value_error(format!("`{name}` of this value is not supported by this server's generate()")))
 }
 

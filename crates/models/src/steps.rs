@@ -123,8 +123,8 @@ impl More {
         let (beams, returned) = (self.count("num_beams")?, self.count("num_return_sequences")?);
         if beams == 1 && returned > 1 && !samples {
             return Err(Raise::value_error(format!(
-                "Greedy methods without beam search do not support `num_return_sequences` different than 1 (got \
-                 {returned})."
+                "Greedy methods (do_sample != True) without beam search do not support `num_return_sequences` different \
+                 than 1 (got {returned})."
             )));
         }
         if beams > 1 && returned > beams {
