@@ -1,8 +1,8 @@
 """Jobs with every outcome that a client can bring about, large ones among them."""
 import anyio._backends._asyncio  # noqa: F401  (before nnsight, which adds an attribute to every object)
 import torch
-from nnsight import CONFIG, LanguageModel
-from nnsight.intervention.backends.remote import RemoteBackend, RemoteError
+from nnsight import LanguageModel
+from nnsight.schema.config import CONFIG
 
 CONFIG.APP.REMOTE_LOGGING = False
 model = LanguageModel("ndif-test/tiny-gpt2")
@@ -27,7 +27,7 @@ for _ in range(3):
         hidden = model.transformer.h[0].output.save()
 
 # So large that the request and the result are objects, and the result comes by a link.
-large = torch.arange(1 << 19, dtype=torch.float32)
+large = torch.rand(1 << 19)
 with model.trace("one", remote=True):
     doubled = (large * 2).save()
 assert torch.equal(doubled, large * 2)

@@ -78,7 +78,7 @@ pub static ALERTS: &[Alert] = &[
     Alert {
         name: "VitrineMetricsMissing",
         severity: Critical,
-        value: "count(vitrine_scheduler_leader) or vector(0)",
+        value: "(count(vitrine_scheduler_leader) or vector(0))",
         when: "== 0",
         lasts: "5m",
         summary: "No scheduler is scraped: the other alerts cannot fire",
@@ -120,8 +120,8 @@ pub static ALERTS: &[Alert] = &[
     Alert {
         name: "VitrineServerFaults",
         severity: Critical,
-        value: "(vitrine:server_faults:ratio5m and on () sum(rate(vitrine_jobs_total[5m])) > 0.02)",
-        when: "> 0.05",
+        value: "vitrine:server_faults:ratio5m",
+        when: "> 0.05 and on () sum(rate(vitrine_jobs_total[5m])) > 0.02",
         lasts: "5m",
         summary: "{{ $value | humanizePercentage }} of the jobs that end fail by the server's fault",
         means: "Users see `The server failed, which is no fault of your code`. Each of these jobs was tried three times.",
@@ -149,8 +149,8 @@ pub static ALERTS: &[Alert] = &[
     Alert {
         name: "VitrineGatewayFailures",
         severity: Critical,
-        value: "(vitrine:gateway_failures:ratio5m and on () sum(rate(vitrine_gateway_requests_total[5m])) > 0.1)",
-        when: "> 0.01",
+        value: "vitrine:gateway_failures:ratio5m",
+        when: "> 0.01 and on () sum(rate(vitrine_gateway_requests_total[5m])) > 0.1",
         lasts: "5m",
         summary: "{{ $value | humanizePercentage }} of the requests are answered with 5xx",
         means: "Clients are refused. Nothing that was refused was accepted, unless the answer says that nobody knows.",

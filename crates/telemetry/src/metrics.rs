@@ -10,6 +10,7 @@ mod process;
 mod series;
 mod text;
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use series::Series;
@@ -217,21 +218,26 @@ impl Gauge {
 
     /// Sets what is told, by its labels, and all other series to nothing: for what is counted afresh each time.
     pub fn set_all<'a>(&'static self, told: impl IntoIterator<Item = (Vec<&'a str>, f64)>) {
-        self.series.each(|_, level| level.set(0.0));
-        for (values, value) in told {
-            let level = self.with(&values);
-            // Several may be counted as other ones.
-            level.set(level.get() + value);
-        }
+        self.set_joined(told, |one, other| one + other);
     }
 
     /// Does the same, where the largest counts of those that are told under one name.
     pub fn set_most<'a>(&'static self, told: impl IntoIterator<Item = (Vec<&'a str>, f64)>) {
-        self.series.each(|_, level| level.set(0.0));
+        self.set_joined(told, f64::max);
+    }
+
+    /// Sets each series once, so that nobody sees a number that was never true. Several that are told may be one series:
+    /// those that are counted as other ones.
+    fn set_joined<'a>(
+        &'static self,
+        told: impl IntoIterator<Item = (Vec<&'a str>, f64)>,
+        join: impl Fn(f64, f64) -> f64,
+    ) {
+        let mut levels: HashMap<*const Level, f64> = HashMap::new();
         for (values, value) in told {
-            let level = self.with(&values);
-            level.set(level.get().max(value));
+            levels.entry(self.with(&values)).and_modify(|before| *before = join(*before, value)).or_insert(value);
         }
+        self.series.each(|_, level| level.set(levels.get(&std::ptr::from_ref(level)).copied().unwrap_or(0.0)));
     }
 
     /// Counts one for as long as what is returned lives.
