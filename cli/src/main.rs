@@ -11,6 +11,7 @@ mod job;
 mod key;
 mod listen;
 mod model;
+mod probe;
 mod progress;
 mod remote;
 mod role;
@@ -59,6 +60,8 @@ enum Command {
     Job(job::Command),
     /// Say whose API key this is and what it permits.
     Whoami(whoami::Whoami),
+    /// Ask a process of this machine whether it is well: containers have no other program that could.
+    Probe(probe::Probe),
     /// Make certificates.
     #[command(subcommand)]
     Cert(cert::Command),
@@ -87,6 +90,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Key(command) => key::run(&command),
         Command::Job(command) => job::run(&command),
         Command::Whoami(whoami) => whoami::run(&whoami),
+        Command::Probe(probe) => probe::run(&probe),
         Command::Cert(command) => cert::run(&command),
     }
 }
