@@ -99,10 +99,15 @@ def cuda(root):
     target = root / "usr/local/lib/python3.11/site-packages"
     for file in sorted((SITE / "torch/lib").glob("*.so*")):
         copy(file, target / "torch/lib" / file.name)
-    for name in ("version.py", "__init__.py"):
-        copy(SITE / "torch" / name, target / "torch" / name)
+    # By which the worker tells whether it is the right version.
+    copy(SITE / "torch/version.py", target / "torch/version.py")
     for file in sorted((SITE / "nvidia").rglob("*.so*")):
         copy(file, target / file.relative_to(SITE))
+    # The worker links some of them by themselves, and half a gigabyte need not be there twice.
+    for file in sorted((root / LIBTORCH).iterdir()):
+        [same] = [one for one in target.rglob(file.name) if one.stat().st_size == file.stat().st_size]
+        file.unlink()
+        file.symlink_to(os.path.relpath(same, file.parent))
     names = sorted({path.name.split("-")[0] for path in SITE.glob("nvidia_*.dist-info")} - {"nvidia_cuda_runtime", "nvidia_cuda_cupti"})
     return [wheel(root, name) for name in names]
 

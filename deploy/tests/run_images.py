@@ -27,7 +27,7 @@ import contents  # noqa: E402
 import images  # noqa: E402
 
 # What the image of the server may take beside its program: "distroless-sized".
-SERVER_BYTES = 40 << 20
+SERVER_BYTES = 16 << 20
 
 
 class Image:
@@ -61,6 +61,8 @@ class Image:
 
     def found(self, program):
         """Returns where the image's own PATH has a program."""
+        if program.startswith("/"):
+            return program
         path = dict(one.split("=", 1) for one in self.settings["Env"])["PATH"]
         return next(f"{folder}/{program}" for folder in path.split(":") if (self.root / folder.lstrip("/") / program).exists())
 
@@ -139,6 +141,16 @@ def its_programs_run_with_a_root_that_nobody_may_write(name, image):
         assert checked.returncode == 1 and "/models/none" in checked.stdout, checked
 
 
+def cuda_finds_its_libraries_all_but_the_drivers(name, image):
+    libraries = sorted(image.root.glob("usr/local/lib/python3*/site-packages/torch/lib/libtorch_cuda.so"))
+    assert bool(libraries) == (name == "worker-cuda"), libraries
+    for library in libraries:
+        told = image.run("--list", f"/{library.relative_to(image.root)}", entrypoint="/lib64/ld-linux-x86-64.so.2")
+        missing = {line.split(" => ")[0].strip() for line in told.stdout.splitlines() if "not found" in line}
+        # The container runtime brings it, with the driver of the node.
+        assert "libcublas.so.13 => /usr/local" in told.stdout and missing <= {"libcuda.so.1"}, told.stdout + told.stderr
+
+
 def the_quickstart_serves_the_demo(image, folder):
     port, health = free(2)
     data = folder / "data"
@@ -201,11 +213,19 @@ def main():
             build = lambda: two_builds_of_one_image_have_one_digest(name, chosen.programs, folder)  # noqa: E731
             archive = timed(name, "two builds of one image have one digest", build)
             image = Image(archive, folder / "root")
-            for check in (it_says_what_it_is_and_runs_as_nobody, everything_in_it_is_listed_with_its_licence, its_programs_run_with_a_root_that_nobody_may_write):
+            for check in CHECKS:
                 timed(name, check.__name__.replace("_", " "), lambda: check(name, image))
             if name == "quickstart":
                 timed(name, "the quickstart serves the demo", lambda: the_quickstart_serves_the_demo(image, folder))
             print(f"{name}: {archive.stat().st_size >> 20} MiB", flush=True)
+
+
+CHECKS = [
+    it_says_what_it_is_and_runs_as_nobody,
+    everything_in_it_is_listed_with_its_licence,
+    its_programs_run_with_a_root_that_nobody_may_write,
+    cuda_finds_its_libraries_all_but_the_drivers,
+]
 
 
 def timed(name, what, step):
