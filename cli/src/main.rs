@@ -16,6 +16,7 @@ mod listen;
 mod login;
 mod model;
 mod node;
+mod probe;
 mod progress;
 mod quota;
 mod remote;
@@ -86,6 +87,8 @@ enum Command {
     Doctor(doctor::Doctor),
     /// Print what makes a shell complete these commands.
     Completions(Completions),
+    /// Ask a process of this machine whether it is well: containers have no other program that could.
+    Probe(probe::Probe),
     /// Make certificates.
     #[command(subcommand)]
     Cert(cert::Command),
@@ -132,6 +135,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             clap_complete::generate(shell, &mut Cli::command(), "vitrine", &mut std::io::stdout().lock());
             Ok(ExitCode::SUCCESS)
         }
+        Command::Probe(probe) => probe::run(&probe),
         Command::Cert(command) => cert::run(&command),
     }
 }

@@ -11,9 +11,11 @@ import time
 import traceback
 
 import admission
+import pods
 import refusals
-import settings
 import sense
+import settings
+import trial
 import upgrade
 
 
@@ -25,9 +27,9 @@ def main():
     chosen = arguments.parse_args()
     if chosen.record:
         return upgrade.record()
-    settings.PROGRAMS = settings.found(chosen.programs)
+    pods.find(chosen.programs)
     began, failed = time.monotonic(), []
-    for module in (sense, admission, refusals, upgrade, settings):
+    for module in (sense, admission, refusals, upgrade, settings, trial):
         for check in module.CHECKS:
             name = check.__name__.replace("_", " ")
             if chosen.only not in name:

@@ -166,6 +166,28 @@ def who_ends_has_longer_than_it_takes():
             assert grace > before + drain + CLOSING, f"{name}: {grace} s is not longer than {before} + {drain} + {CLOSING}"
 
 
+def every_model_is_where_schedulers_say_in_the_pools_that_run_it_and_in_no_other():
+    for example in EXAMPLES:
+        everything, values = render("Helm 3", example), yaml.load(example.read_text(), Loader)
+        own = {volume["name"] for volume in values["modelVolumes"] if "fill" in volume}
+        [config] = [one["data"]["scheduler.toml"] for one in named(everything, "ConfigMap").values() if "scheduler.toml" in one["data"]]
+        folders = dict(one.split(",")[0].split("=") for one in tomllib.loads(config)["models"])
+        folders = {name.split("@")[0]: folder for name, folder in folders.items()}
+        lists = {pool["name"]: pool.get("models") or list(folders) for pool in values["workerPools"]}
+        for workload in workloads(everything):
+            mounts = {mount["mountPath"]: mount for mount in containers(workload)[-1]["volumeMounts"]}
+            for name, folder in folders.items():
+                # The mount of the folder itself, or of the volume around it.
+                found = [path for path, mount in mounts.items() if folder == path or (folder.startswith(f"{path}/") and "subPath" not in mount)]
+                labels = workload["spec"]["template"]["metadata"]["labels"]
+                wanted = {
+                    "gateway": folder.split("/")[2] not in own,
+                    "worker": name in lists.get(labels.get("vitrine.internal/pool"), []),
+                }.get(role(workload), False)
+                assert bool(found) == wanted, f"{example.name}: {workload['metadata']['name']} {'lacks' if wanted else 'has'} {folder}"
+                assert all(mounts[path]["readOnly"] for path in found)
+
+
 def a_rollout_neither_needs_more_gpus_nor_goes_on_while_models_load():
     for example in EXAMPLES:
         for workload in workloads(render("Helm 3", example)):
@@ -203,7 +225,10 @@ def every_alert_can_be_parsed_and_names_of_metrics_are_in_one_place():
     alerts = [alert for group in rule["spec"]["groups"] for alert in group["rules"]]
     for alert in alerts:
         promql_parser.parse(alert["expr"])
-        assert alert["annotations"]["summary"] and alert["annotations"]["runbook_url"].endswith(alert["alert"].lower())
+        about = alert["annotations"]
+        # What is about pods, by the metrics of Kubernetes or KEDA, has docs/kubernetes.md.
+        of_pods = re.search(r"kube_|keda_", alert["expr"])
+        assert about["summary"] and (of_pods or about["runbook_url"].endswith(f"/{alert['alert']}.md")), alert
     assert len({alert["alert"] for alert in alerts}) == len(alerts)
     for file in sorted((CHART / "templates").iterdir()):
         # A name of the chart's own has no unit at its end.
@@ -228,6 +253,7 @@ CHECKS = [
     nobody_may_reach_a_worker_or_etcd_who_need_not,
     a_process_that_is_busy_loads_or_waits_for_etcd_is_not_killed,
     who_ends_has_longer_than_it_takes,
+    every_model_is_where_schedulers_say_in_the_pools_that_run_it_and_in_no_other,
     a_rollout_neither_needs_more_gpus_nor_goes_on_while_models_load,
     no_autoscaler_fights_with_a_number_of_replicas_or_falls_silent,
     every_alert_can_be_parsed_and_names_of_metrics_are_in_one_place,

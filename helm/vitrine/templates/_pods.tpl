@@ -113,7 +113,7 @@ Takes root and role.
 {{- toJson $secrets -}}
 {{- end }}
 
-{{/* Takes root, role, config (the ConfigMap's name) and models. */}}
+{{/* Takes root, role, config (the ConfigMap's name), models and whole. */}}
 {{- define "vitrine.volumes" -}}
 - name: settings
   configMap: {name: {{ .config }}}
@@ -163,14 +163,17 @@ Takes root and role.
 {{- end }}
 {{- end }}
 
-{{/* The model volumes that models of a pod lie in, as a list in JSON. Gateways leave out those that each pod fills. */}}
+{{/*
+The model volumes of a pod, as a list in JSON: those that its models lie in, or with `whole` all of them. Gateways leave out those
+that each pod fills.
+*/}}
 {{- define "vitrine.volumes.named" -}}
 {{- $used := list -}}
 {{- range .models }}{{ $used = append $used .volume }}{{ end -}}
 {{- $volumes := list -}}
 {{- range .root.Values.modelVolumes -}}
 {{- $own := or (hasKey . "emptyDir") (hasKey . "ephemeral") -}}
-{{- if and (has .name $used) (not (and $own (eq $.role "gateway"))) }}{{ $volumes = append $volumes . }}{{ end -}}
+{{- if and (or $.whole (has .name $used)) (not (and $own (eq $.role "gateway"))) }}{{ $volumes = append $volumes . }}{{ end -}}
 {{- end -}}
 {{- toJson $volumes -}}
 {{- end }}
@@ -185,10 +188,13 @@ Takes root and role.
 {{- if .root.Values.objectStore.persistentVolumeClaim.enabled }}
 - {name: objects, mountPath: /var/lib/vitrine/objects}
 {{- end }}
-{{- $names := list }}
-{{- range include "vitrine.volumes.named" . | fromJsonArray }}{{ $names = append $names .name }}{{ end }}
+{{- if .whole }}
+{{- /* A model more in a volume is no change of the pod, which goes on. */}}
+{{- range include "vitrine.volumes.named" . | fromJsonArray }}
+- {name: models-{{ .name }}, mountPath: /models/{{ .name }}, readOnly: true}
+{{- end }}
+{{- else }}
 {{- range .models }}
-{{- if has .volume $names }}
 - name: models-{{ .volume }}
   mountPath: {{ include "vitrine.model.folder" . }}
   readOnly: true
