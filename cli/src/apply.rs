@@ -96,7 +96,8 @@ pub fn run(apply: &Apply) -> Result<ExitCode> {
             if !apply.dry_run {
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
                 let asked = apply.server.ask(method.clone(), &path, Some(body)).await;
-                asked.with_context(|| format!("{what}: not done, and {} of {} changes are", done.len(), steps.len()))?;
+                asked
+                    .with_context(|| format!("{what}: not done, and {} of {} changes are", done.len(), steps.len()))?;
             }
             if !apply.server.json {
                 serving::say(&format!("{}{what}", if apply.dry_run { "would change " } else { "changed " }))?;
@@ -123,7 +124,12 @@ async fn plan(server: &Server, declared: &Declared) -> Result<Vec<Step>> {
         let path = || vec!["tenants".to_owned(), tenant.name.clone()];
         if there.is_null() {
             let what = format!("tenant {}: made", tenant.name);
-            steps.push(Step { what, method: Method::POST, path: path()[..1].to_vec(), body: json!({ "name": tenant.name }) });
+            steps.push(Step {
+                what,
+                method: Method::POST,
+                path: path()[..1].to_vec(),
+                body: json!({ "name": tenant.name }),
+            });
         }
         let mut wanted = Map::new();
         let mut now = Map::new();

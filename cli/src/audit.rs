@@ -50,7 +50,8 @@ pub fn run(audit: &Audit) -> Result<ExitCode> {
             ("key", &audit.key_id),
             ("refused", &outcome),
         ];
-        let wanted: Vec<(&str, &str)> = given.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))).collect();
+        let wanted: Vec<(&str, &str)> =
+            given.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))).collect();
         let (entries, next) = audit.server.pages(&["audit"], &wanted, "entries", audit.limit).await?;
         if audit.server.json {
             table::json(&json!({ "entries": entries, "next": next }))?;

@@ -43,7 +43,8 @@ pub fn run(doctor: &Doctor) -> Result<ExitCode> {
         let findings = look(&doctor.server).await;
         let well = findings.iter().all(|finding| finding.fine);
         if doctor.server.json {
-            let shown = findings.iter().map(|it| json!({ "fine": it.fine, "finding": it.sentence })).collect::<Vec<_>>();
+            let shown =
+                findings.iter().map(|it| json!({ "fine": it.fine, "finding": it.sentence })).collect::<Vec<_>>();
             table::json(&json!({ "well": well, "findings": shown }))?;
         } else {
             for Finding { fine, sentence } in &findings {
@@ -72,7 +73,9 @@ async fn look(server: &Server) -> Vec<Finding> {
         let (theirs, ours) = (table::text(&env["packages"]["vitrine"]), env!("CARGO_PKG_VERSION"));
         found.push(match theirs == ours {
             true => fine(format!("the server and this program are of one version, {ours}")),
-            false => wrong(format!("the server is Vitrine {theirs} and this program {ours}: use the same version of both")),
+            false => {
+                wrong(format!("the server is Vitrine {theirs} and this program {ours}: use the same version of both"))
+            }
         });
     }
     match server.plain("status").await {
@@ -90,7 +93,8 @@ async fn look(server: &Server) -> Vec<Finding> {
 }
 
 fn models(status: &Value) -> Vec<Finding> {
-    let deployments: Vec<&Value> = status["deployments"].as_object().map(|all| all.values().collect()).unwrap_or_default();
+    let deployments: Vec<&Value> =
+        status["deployments"].as_object().map(|all| all.values().collect()).unwrap_or_default();
     if deployments.is_empty() {
         return vec![wrong("no model is hosted: start the server with --model, or put models into its settings")];
     }

@@ -94,7 +94,8 @@ pub fn run(command: &Command) -> Result<ExitCode> {
 
 async fn list(list: &List) -> Result<()> {
     let wanted = [("state", &list.state), ("tenant", &list.tenant), ("model", &list.model)];
-    let wanted: Vec<(&str, &str)> = wanted.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))).collect();
+    let wanted: Vec<(&str, &str)> =
+        wanted.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))).collect();
     let (jobs, cursor) = list.server.pages(&["jobs"], &wanted, "jobs", list.limit).await?;
     if list.server.json {
         return table::json(&json!({ "jobs": jobs, "next": cursor }));

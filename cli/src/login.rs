@@ -47,7 +47,8 @@ impl Login {
     }
 
     fn write(&self) -> Result<PathBuf> {
-        let path = path().context("there is no home folder to keep a login in; set VITRINE_HOST and VITRINE_API_KEY")?;
+        let path =
+            path().context("there is no home folder to keep a login in; set VITRINE_HOST and VITRINE_API_KEY")?;
         let failed = || format!("cannot write {}", path.display());
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder).with_context(failed)?;

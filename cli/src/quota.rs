@@ -70,7 +70,9 @@ impl std::str::FromStr for Bound {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "none" => Ok(Self(None)),
-            number => number.parse().map(|number| Self(Some(number))).map_err(|_| "it is a whole number, or none".into()),
+            number => {
+                number.parse().map(|number| Self(Some(number))).map_err(|_| "it is a whole number, or none".into())
+            }
         }
     }
 }

@@ -40,7 +40,8 @@ const FIGURES: [&str; 5] = ["jobs", "failed_jobs", "compute_seconds", "request_b
 pub fn run(usage: &Usage) -> Result<ExitCode> {
     serving::run(async {
         let given = [("from", &usage.from), ("to", &usage.to), ("tenant", &usage.tenant), ("by", &usage.by)];
-        let wanted: Vec<(&str, &str)> = given.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))).collect();
+        let wanted: Vec<(&str, &str)> =
+            given.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))).collect();
         let answer = usage.server.search(&["usage"], &wanted).await?;
         if usage.server.json {
             table::json(&answer)?;

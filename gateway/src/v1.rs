@@ -8,6 +8,7 @@ pub mod jobs;
 pub mod keys;
 pub mod models;
 pub mod nodes;
+pub mod openapi;
 pub mod quota;
 pub mod tenants;
 pub mod usage;
@@ -22,7 +23,7 @@ use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::timeout;
 
 use crate::error::Sentence;
@@ -51,10 +52,10 @@ async fn read<T: DeserializeOwned>(gateway: &Gateway, body: Body) -> Result<T, E
 }
 
 /// Writes a time that is given in seconds since 1970.
-fn time(seconds: u64) -> Value {
+fn time(seconds: u64) -> String {
     // Who set a clock later than that is not helped by a date.
     let seconds = seconds.min(LAST_SECOND);
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string().into()
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
 }
 
 /// Reads a time, and returns it in milliseconds since 1970.
@@ -67,7 +68,7 @@ fn read_time(name: &str, text: &str) -> Result<u64, Error> {
 /// Writes a day that is given as a number of days since 1970.
 fn day(days: u64) -> String {
     let time = time(days.saturating_mul(24 * 3600));
-    time.as_str().and_then(|time| time.split('T').next()).unwrap_or_default().to_owned()
+    time.split('T').next().unwrap_or_default().to_owned()
 }
 
 /// Reads such a day.

@@ -1,6 +1,5 @@
 //! What happens to a job, as it happens.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +10,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 use store::{Change, Position};
@@ -23,7 +23,7 @@ use crate::{Error, Gateway, job};
 const ALIVE: Duration = Duration::from_secs(15);
 
 /// Behind which event to go on, for who cannot set a header.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct After {
     after: Option<String>,
@@ -74,11 +74,11 @@ pub async fn events(
         }
     });
     let events = futures::stream::iter(begun).chain(rest).map(move |(change, position)| {
-        let (kind, data) = match change {
-            Change::Record(record) => ("state", shown(&record, &principal)),
-            Change::Log { attempt, text } => ("log", json!({ "attempt": attempt, "text": text })),
-        };
-        Ok::<_, Infallible>(Event::default().id(position.to_string()).event(kind).data(data.to_string()))
+        let event = Event::default().id(position.to_string());
+        match change {
+            Change::Record(record) => event.event("state").json_data(shown(&record, &principal)),
+            Change::Log { attempt, text } => event.event("log").json_data(json!({ "attempt": attempt, "text": text })),
+        }
     });
     // A gateway that stops ends them; another goes on.
     let events = events.take_until(gateway.draining.clone().cancelled_owned());

@@ -11,8 +11,8 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::TryStreamExt;
 use ids::{ModelKey, TenantId};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use store::{Fault, JobRecord, Outcome, State as JobState, Wanted};
 
 use super::time;
@@ -24,11 +24,55 @@ use crate::{Error, Gateway, job, progress, result, unix_millis};
 const PAGE: usize = 100;
 const LONGEST_PAGE: usize = 1000;
 
+/// Some jobs.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Jobs")]
+pub struct Page {
+    jobs: Vec<Shown>,
+    /// The cursor of the page after; null after the last.
+    next: Option<String>,
+}
+
+/// A job.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Job")]
+pub struct Shown {
+    id: String,
+    tenant: String,
+    /// The public part of the key that it was submitted with.
+    key: String,
+    project: Option<String>,
+    model: String,
+    /// queued, dispatched, running, completed, failed, cancelled or expired.
+    state: String,
+    /// Counts from 1, whenever it is given to a worker.
+    attempt: u32,
+    accepted_at: Option<String>,
+    started_at: Option<String>,
+    /// When it fails if it runs still.
+    must_end_by: Option<String>,
+    ended_at: Option<String>,
+    request_bytes: u64,
+    result_bytes: Option<u64>,
+    failure: Option<Failure>,
+}
+
+/// Why a job failed.
+#[derive(Serialize, JsonSchema)]
+pub struct Failure {
+    /// Whose doing it is: program, limit or server.
+    fault: &'static str,
+    /// Null for what a program of another tenant raised.
+    text: Option<String>,
+}
+
 /// Which jobs are wanted. All of it may be left out.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Search {
+    /// queued, dispatched, running, completed, failed, cancelled or expired.
     state: Option<String>,
+    #[schemars(with = "Option<String>")]
     tenant: Option<TenantId>,
     /// `REPO_ID` or `REPO_ID@REVISION`.
     model: Option<String>,
@@ -43,7 +87,7 @@ pub async fn list(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
     search: Result<Query<Search>, QueryRejection>,
-) -> Result<Json<Value>, Error> {
+) -> Result<Json<Page>, Error> {
     let principal = onlooker(caller)?;
     let Query(search) = search.map_err(|error| Error::Malformed(error.body_text()))?;
     let state = search.state.map(|name| name.parse()).transpose().map_err(Error::Unfit)?;
@@ -52,13 +96,13 @@ pub async fn list(
     let tenant = match search.tenant {
         asked if principal.may(Scope::Operate) => asked,
         // To others, another tenant's jobs are none.
-        Some(other) if other != principal.tenant => return Ok(Json(json!({ "jobs": [], "next": null }))),
+        Some(other) if other != principal.tenant => return Ok(Json(Page { jobs: Vec::new(), next: None })),
         _ => Some(principal.tenant.clone()),
     };
     let wanted = Wanted { tenant, state, model: search.model.as_deref().map(model) };
     let newest = gateway.jobs.newest(&wanted, after, limit, unix_millis()).await?;
-    let jobs: Vec<Value> = newest.jobs.iter().map(|record| shown(record, &principal)).collect();
-    Ok(Json(json!({ "jobs": jobs, "next": newest.next.map(|next| next.to_string()) })))
+    let jobs = newest.jobs.iter().map(|record| shown(record, &principal)).collect();
+    Ok(Json(Page { jobs, next: newest.next.map(|next| next.to_string()) }))
 }
 
 /// `GET /v1/jobs/{job}`.
@@ -66,7 +110,7 @@ pub async fn show(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Error> {
+) -> Result<Json<Shown>, Error> {
     let principal = onlooker(caller)?;
     Ok(Json(shown(&job::find(&gateway, &principal, &id).await?, &principal)))
 }
@@ -139,42 +183,41 @@ fn model(text: &str) -> ModelKey {
     }
 }
 
-pub fn shown(record: &JobRecord, principal: &Principal) -> Value {
+pub fn shown(record: &JobRecord, principal: &Principal) -> Shown {
     let own = record.tenant == principal.tenant;
     let failure = match &record.outcome {
         Some(Outcome::Failure { fault, text }) => {
             // What a program raised may quote what its tenant sent.
-            let text = (own || *fault == Fault::Server).then_some(text);
-            json!({ "fault": fault_name(*fault), "text": text })
+            let text = (own || *fault == Fault::Server).then(|| text.clone());
+            Some(Failure { fault: fault_name(*fault), text })
         }
-        _ => Value::Null,
+        _ => None,
     };
-    json!({
-        "id": record.id,
-        "tenant": record.tenant,
-        "key": record.key,
-        "project": (!record.project.is_empty()).then_some(&record.project),
-        "model": record.model.to_string(),
-        "state": record.state.to_string(),
-        "attempt": record.attempt,
-        "accepted_at": moment(record.accepted_at),
-        "started_at": moment(record.started_at),
-        "ended_at": moment(record.ended_at),
-        // It fails then, if it has not ended: told before it strikes.
-        "must_end_by": (record.state == JobState::Running).then(|| must_end_by(record)),
-        "request_bytes": record.payload_bytes,
-        "result_bytes": progress::result(record).map(store::Blob::len),
-        "failure": failure,
-    })
+    Shown {
+        id: record.id.to_string(),
+        tenant: record.tenant.to_string(),
+        key: record.key.to_string(),
+        project: (!record.project.is_empty()).then(|| record.project.clone()),
+        model: record.model.to_string(),
+        state: record.state.to_string(),
+        attempt: record.attempt,
+        accepted_at: moment(record.accepted_at),
+        started_at: moment(record.started_at),
+        must_end_by: (record.state == JobState::Running).then(|| must_end_by(record)).flatten(),
+        ended_at: moment(record.ended_at),
+        request_bytes: record.payload_bytes,
+        result_bytes: progress::result(record).map(store::Blob::len),
+        failure,
+    }
 }
 
 /// Writes a time in milliseconds since 1970, of which zero is not yet.
-fn moment(milliseconds: u64) -> Value {
-    if milliseconds == 0 { Value::Null } else { time(milliseconds / 1000) }
+fn moment(milliseconds: u64) -> Option<String> {
+    (milliseconds > 0).then(|| time(milliseconds / 1000))
 }
 
 /// Returns when a job that runs will have run for as long as it may.
-fn must_end_by(record: &JobRecord) -> Value {
+fn must_end_by(record: &JobRecord) -> Option<String> {
     let time = u64::try_from(record.limits.run_time.as_millis()).unwrap_or(u64::MAX);
     moment(record.started_at.saturating_add(time))
 }

@@ -12,8 +12,8 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use ids::{KeyId, TenantId};
 use program::Batching;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 use super::tenants::given;
 use super::{quota, read, tenants, time};
@@ -29,9 +29,50 @@ const LINE: usize = 200;
 /// How long a key that is rotated is valid beside its successor, where nobody says.
 const OVERLAP: &str = "24h";
 
-#[derive(Deserialize)]
+/// All keys that were asked for.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Keys")]
+pub struct List {
+    keys: Vec<Shown>,
+}
+
+/// What is known of a key.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Key")]
+pub struct Shown {
+    /// Its public part.
+    id: String,
+    tenant: String,
+    scopes: Vec<String>,
+    batching: String,
+    created_at: String,
+    /// Null for a key without end.
+    expires_at: Option<String>,
+    note: Option<String>,
+    project: Option<String>,
+    /// The models that it may use; null for those of its tenant.
+    models: Option<Vec<String>>,
+    quota: Quota,
+}
+
+/// A key that was made.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "MadeKey")]
+pub struct Made {
+    /// Its text, which is nowhere else.
+    key: String,
+    #[serde(flatten)]
+    shown: Shown,
+    /// The key that it follows, where it was made for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaces: Option<Shown>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "NewKey")]
 #[serde(deny_unknown_fields)]
-struct Create {
+pub struct Create {
+    #[schemars(with = "String")]
     tenant: TenantId,
     /// Default: submit and read-own.
     scopes: Option<Vec<String>>,
@@ -52,9 +93,10 @@ struct Create {
 }
 
 /// What is to be another. What is left out stays, and null is none.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "KeyChange")]
 #[serde(deny_unknown_fields)]
-struct Change {
+pub struct Change {
     scopes: Option<Vec<String>>,
     role: Option<String>,
     #[serde(default, deserialize_with = "given")]
@@ -65,17 +107,19 @@ struct Change {
     models: Option<Option<Vec<String>>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "Rotation")]
 #[serde(deny_unknown_fields)]
-struct Rotate {
+pub struct Rotate {
     /// How long both are valid, as `24h`. Default: 24 hours.
     overlap: Option<String>,
 }
 
 /// Which keys are wanted.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
+    #[schemars(with = "Option<String>")]
     tenant: Option<TenantId>,
 }
 
@@ -84,15 +128,14 @@ pub async fn list(
     State(gateway): State<Arc<Gateway>>,
     _: Administrator,
     wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Result<Json<Value>, Error> {
+) -> Result<Json<List>, Error> {
     let Query(wanted) = wanted.map_err(|error| Error::Malformed(error.body_text()))?;
     let mut keys = gateway.keys.list().await?;
     keys.retain(|key| wanted.tenant.as_ref().is_none_or(|tenant| *tenant == key.tenant));
     keys.sort_by(|left, right| {
         (&left.tenant, left.created_at, &left.id).cmp(&(&right.tenant, right.created_at, &right.id))
     });
-    let keys: Vec<Value> = keys.iter().map(shown).collect();
-    Ok(Json(json!({ "keys": keys })))
+    Ok(Json(List { keys: keys.iter().map(shown).collect() }))
 }
 
 /// `POST /v1/keys`: makes a key of a tenant that there is. Its text is in this answer and nowhere else.
@@ -106,8 +149,7 @@ pub async fn create(
     let grant = create.grant()?;
     let key = Keys::make()?;
     let record = gateway.keys.register(&key, grant).await?;
-    let mut answer = shown(&record);
-    answer["key"] = key.reveal().into();
+    let answer = Made { key: key.reveal().to_owned(), shown: shown(&record), replaces: None };
     let what =
         format!("{} made the key {} of {tenant}, which permits {}", principal.key, record.id, names(&record.scopes));
     Ok(acted(what, (StatusCode::CREATED, Json(answer))))
@@ -182,9 +224,7 @@ pub async fn rotate(
         overlap.ok_or_else(|| Error::Unfit(format!("overlap is {text:?}, which is no time such as 24h or 0s")))?;
     let rotated = gateway.keys.rotate(&KeyId::new(id.as_str()), overlap).await?;
     let (key, record, old) = rotated.ok_or_else(|| Error::NoSuchKey(id.clone()))?;
-    let mut answer = shown(&record);
-    answer["key"] = key.reveal().into();
-    answer["replaces"] = shown(&old);
+    let answer = Made { key: key.reveal().to_owned(), shown: shown(&record), replaces: Some(shown(&old)) };
     let what = format!("{} made the key {} of {} in place of {id}", principal.key, record.id, record.tenant);
     Ok(acted(what, (StatusCode::CREATED, Json(answer))))
 }
@@ -266,18 +306,17 @@ fn expiry(text: &str) -> Result<u64, Error> {
     }
 }
 
-fn shown(key: &KeyRecord) -> Value {
-    let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.name()).collect();
-    json!({
-        "id": key.id,
-        "tenant": key.tenant,
-        "scopes": scopes,
-        "batching": key.batching.to_string(),
-        "created_at": time(key.created_at),
-        "expires_at": key.expires_at.map(time),
-        "note": key.note,
-        "project": key.project,
-        "models": key.terms.models,
-        "quota": key.terms.quota,
-    })
+fn shown(key: &KeyRecord) -> Shown {
+    Shown {
+        id: key.id.to_string(),
+        tenant: key.tenant.to_string(),
+        scopes: key.scopes.iter().map(|scope| scope.name().to_owned()).collect(),
+        batching: key.batching.to_string(),
+        created_at: time(key.created_at),
+        expires_at: key.expires_at.map(time),
+        note: key.note.clone(),
+        project: key.project.clone(),
+        models: key.terms.models.clone(),
+        quota: key.terms.quota.clone(),
+    }
 }

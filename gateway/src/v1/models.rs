@@ -4,24 +4,26 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use auth::{Principal, Scope};
+use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
-use axum::{Extension, Json};
+use axum::response::Response;
 use ids::ModelKey;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use store::{ModelRecord, ModelState, NodeRecord, Specification};
 
 use super::{read, time};
 use crate::authenticate::{Onlooker, Operator};
-use crate::trail::Act;
+use crate::trail::acted;
 use crate::{Error, Gateway, unix_millis};
 
 /// What a model is to be.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "NewModel")]
 #[serde(deny_unknown_fields)]
-struct Deploy {
+pub struct Deploy {
     /// The folder, as workers and gateways find it.
     folder: PathBuf,
     dtype: Option<String>,
@@ -33,7 +35,7 @@ struct Deploy {
 }
 
 /// How many replicas there are to be. Without `max`, as many as there is room for that nobody else needs.
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Replicas {
     #[serde(default)]
@@ -41,17 +43,79 @@ struct Replicas {
     max: Option<u32>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "ModelChange")]
 #[serde(deny_unknown_fields)]
-struct Change {
+pub struct Change {
     replicas: Option<Replicas>,
     pinned: Option<bool>,
 }
 
+/// All hosted models.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Models")]
+pub struct List {
+    models: Vec<Shown>,
+}
+
+/// A hosted model: what it is to be, how it is, and where.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Model")]
+pub struct Shown {
+    name: String,
+    /// `waiting`, `cold`, `loading`, `ready` or `failed`.
+    state: &'static str,
+    /// Of loading, from 0 to 1.
+    progress: Option<f32>,
+    /// Why it failed.
+    why: Option<String>,
+    /// Where its files lie, which is for those who put them there: null for who does not operate.
+    folder: Option<PathBuf>,
+    dtype: Option<String>,
+    device: Option<String>,
+    replicas: ReplicasShown,
+    pinned: bool,
+    /// Whether the settings of the scheduler name it.
+    configured: bool,
+    /// What it takes on its device; null before a worker has looked.
+    memory_bytes: Option<u64>,
+    load_time_s: Option<f64>,
+    wait: Option<WaitShown>,
+    nodes: Vec<NodeShown>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ModelReplicas")]
+struct ReplicasShown {
+    min: u32,
+    max: Option<u32>,
+    ready: u32,
+}
+
+/// Why jobs wait for a model.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ModelWait")]
+struct WaitShown {
+    why: String,
+    /// When it is likely to be ready, where that can be said.
+    expected_at: Option<String>,
+}
+
+/// A node that has the model.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "ModelNode")]
+struct NodeShown {
+    node: String,
+    /// `loading`, `ready`, `retiring`, `unloading` or `failed`.
+    stage: String,
+    device: Option<String>,
+    memory_bytes: Option<u64>,
+    jobs: u32,
+}
+
 /// `GET /v1/models`: all of them, in the order of their names.
-pub async fn list(State(gateway): State<Arc<Gateway>>, Onlooker(principal): Onlooker) -> Result<Json<Value>, Error> {
-    let models: Vec<Value> = all(&gateway).await?.iter().map(|model| model.shown(&principal)).collect();
-    Ok(Json(json!({ "models": models })))
+pub async fn list(State(gateway): State<Arc<Gateway>>, Onlooker(principal): Onlooker) -> Result<Json<List>, Error> {
+    Ok(Json(List { models: all(&gateway).await?.iter().map(|model| model.shown(&principal)).collect() }))
 }
 
 /// `GET /v1/models/{name}`. A name has a slash, which is `%2F` in a path.
@@ -59,7 +123,7 @@ pub async fn show(
     State(gateway): State<Arc<Gateway>>,
     Onlooker(principal): Onlooker,
     Path(name): Path<String>,
-) -> Result<Json<Value>, Error> {
+) -> Result<Json<Shown>, Error> {
     Ok(Json(find(&gateway, &name).await?.shown(&principal)))
 }
 
@@ -69,7 +133,7 @@ pub async fn deploy(
     Operator(principal): Operator,
     Path(name): Path<String>,
     body: Body,
-) -> Result<(StatusCode, Extension<Act>, Json<Value>), Error> {
+) -> Result<Response, Error> {
     let Deploy { folder, dtype, device, replicas, pinned } = read(&gateway, body).await?;
     let wanted = Specification {
         dtype,
@@ -91,9 +155,9 @@ pub async fn deploy(
     let (dtype, device) = (wanted.dtype.clone(), wanted.device.clone());
     let record = ModelRecord { dtype, device, ..ModelRecord::waiting(wanted.key.clone(), wanted.folder.clone()) };
     models.announce(&record).await?;
-    let act = Act(format!("hosted {} of {}", wanted.key, wanted.folder.display()));
+    let what = format!("{} hosted {} of {}", principal.key, wanted.key, wanted.folder.display());
     let status = if before.is_some() { StatusCode::OK } else { StatusCode::CREATED };
-    Ok((status, Extension(act), Json(find(&gateway, &name).await?.shown(&principal))))
+    Ok(acted(what, (status, Json(find(&gateway, &name).await?.shown(&principal)))))
 }
 
 /// `PATCH /v1/models/{name}` with `replicas`, `pinned` or both.
@@ -102,7 +166,7 @@ pub async fn change(
     Operator(principal): Operator,
     Path(name): Path<String>,
     body: Body,
-) -> Result<(Extension<Act>, Json<Value>), Error> {
+) -> Result<Response, Error> {
     let Change { replicas, pinned } = read(&gateway, body).await?;
     let after = |before: &Specification| {
         let pinned = pinned.unwrap_or(before.pinned);
@@ -119,8 +183,9 @@ pub async fn change(
     let now = find(&gateway, &name).await?;
     let Specification { key, replicas_min, replicas_max, pinned, .. } = &now.specification;
     let most = replicas_max.map_or("any number of".to_owned(), |most| most.to_string());
-    let act = Act(format!("gave {key} {replicas_min} to {most} replicas{}", if *pinned { ", pinned" } else { "" }));
-    Ok((Extension(act), Json(now.shown(&principal))))
+    let pinned = if *pinned { ", pinned" } else { "" };
+    let what = format!("{} gave {key} {replicas_min} to {most} replicas{pinned}", principal.key);
+    Ok(acted(what, Json(now.shown(&principal))))
 }
 
 /// `DELETE /v1/models/{name}`: hosts it no longer. What runs ends; what waits is refused.
@@ -128,11 +193,11 @@ pub async fn evict(
     State(gateway): State<Arc<Gateway>>,
     Operator(principal): Operator,
     Path(name): Path<String>,
-) -> Result<(Extension<Act>, Json<Value>), Error> {
+) -> Result<Response, Error> {
     let found = find(&gateway, &name).await?;
     gateway.models.stored().specifications().remove(&found.specification.key).await?;
-    let act = Act(format!("hosted {} no longer", found.specification.key));
-    Ok((Extension(act), Json(found.shown(&principal))))
+    let what = format!("{} hosts {} no longer", principal.key, found.specification.key);
+    Ok(acted(what, Json(found.shown(&principal))))
 }
 
 /// A hosted model: what it is to be, how it is, and where.
@@ -164,48 +229,51 @@ async fn find(gateway: &Gateway, name: &str) -> Result<Model, Error> {
 }
 
 impl Model {
-    fn shown(&self, principal: &Principal) -> Value {
+    fn shown(&self, principal: &Principal) -> Shown {
         let Self { specification, record, nodes } = self;
         let unseen = ModelRecord::waiting(specification.key.clone(), specification.folder.clone());
         let record = record.as_ref().unwrap_or(&unseen);
         let (state, progress, why) = match &record.state {
             ModelState::Waiting => ("waiting", None, None),
             ModelState::Cold => ("cold", None, None),
-            ModelState::Loading { fraction } => ("loading", Some(fraction), None),
+            ModelState::Loading { fraction } => ("loading", Some(*fraction), None),
             ModelState::Ready => ("ready", None, None),
-            ModelState::Failed(why) => ("failed", None, Some(why)),
+            ModelState::Failed(why) => ("failed", None, Some(why.clone())),
         };
-        let here = |node: &NodeRecord| -> Vec<Value> {
+        let here = |node: &NodeRecord| -> Vec<NodeShown> {
             let its = node.replicas.iter().filter(|replica| replica.model == specification.key);
-            let replica = |replica: &store::ReplicaRecord| {
-                json!({
-                    "node": node.name, "stage": replica.stage, "device": name(&replica.device),
-                    "memory_bytes": amount(replica.bytes), "jobs": replica.jobs,
-                })
+            let replica = |replica: &store::ReplicaRecord| NodeShown {
+                node: node.name.to_string(),
+                stage: replica.stage.clone(),
+                device: Some(replica.device.clone()).filter(|device| !device.is_empty()),
+                memory_bytes: amount(replica.bytes),
+                jobs: replica.jobs,
             };
             its.map(replica).collect()
         };
-        json!({
-            "name": specification.key.to_string(),
-            "state": state,
-            "progress": progress,
-            "why": why,
-            // Where files lie is for those who put them there.
-            "folder": principal.may(Scope::Operate).then_some(&specification.folder),
-            "dtype": specification.dtype,
-            "device": specification.device,
-            "replicas": {
-                "min": specification.replicas_min, "max": specification.replicas_max, "ready": record.replicas,
+        Shown {
+            name: specification.key.to_string(),
+            state,
+            progress,
+            why,
+            folder: principal.may(Scope::Operate).then(|| specification.folder.clone()),
+            dtype: specification.dtype.clone(),
+            device: specification.device.clone(),
+            replicas: ReplicasShown {
+                min: specification.replicas_min,
+                max: specification.replicas_max,
+                ready: record.replicas,
             },
-            "pinned": specification.pinned,
-            "configured": specification.configured,
-            "memory_bytes": amount(record.bytes),
-            "load_time_s": Some(record.load_time.as_secs_f64()).filter(|seconds| *seconds > 0.0),
-            "wait": record.wait.as_ref().map(|wait| json!({
-                "why": wait.why, "expected_at": wait.expected_at.map(|at| time(at / 1000)),
-            })),
-            "nodes": nodes.iter().flat_map(here).collect::<Vec<Value>>(),
-        })
+            pinned: specification.pinned,
+            configured: specification.configured,
+            memory_bytes: amount(record.bytes),
+            load_time_s: Some(record.load_time.as_secs_f64()).filter(|seconds| *seconds > 0.0),
+            wait: record.wait.as_ref().map(|wait| WaitShown {
+                why: wait.why.clone(),
+                expected_at: wait.expected_at.map(|at| time(at / 1000)),
+            }),
+            nodes: nodes.iter().flat_map(here).collect(),
+        }
     }
 }
 
@@ -216,10 +284,6 @@ fn least(replicas: Replicas, pinned: bool) -> u32 {
 
 fn amount(bytes: u64) -> Option<u64> {
     Some(bytes).filter(|bytes| *bytes > 0)
-}
-
-fn name(device: &str) -> Option<&str> {
-    Some(device).filter(|device| !device.is_empty())
 }
 
 fn key(name: &str) -> Result<ModelKey, Error> {

@@ -8,19 +8,40 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::response::Response;
 use ids::{KeyId, TenantId};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use super::{keys, read, tenants};
 use crate::authenticate::Administrator;
 use crate::trail::acted;
 use crate::{Error, Gateway, unix_millis};
 
+/// A quota.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "QuotaAndUse")]
+pub struct Shown {
+    pub quota: Quota,
+    /// Null where nothing is bounded, and so nothing counted.
+    pub used: Option<Used>,
+}
+
+/// What is used of a quota.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Use")]
+pub struct Used {
+    device_seconds_today: f64,
+    /// Kept for jobs that wait or run.
+    device_seconds_reserved: f64,
+    queued_jobs: u64,
+    stored_bytes: u64,
+}
+
 /// `GET /v1/tenants/{tenant}/quota`.
 pub async fn of_tenant(
     State(gateway): State<Arc<Gateway>>,
     _: Administrator,
     Path(name): Path<String>,
-) -> Result<Json<Value>, Error> {
+) -> Result<Json<Shown>, Error> {
     let tenant = tenants::find(&gateway, &name).await?;
     Ok(Json(shown(&gateway, &tenant.terms.quota, &tenant.name, None).await?))
 }
@@ -45,7 +66,7 @@ pub async fn of_key(
     State(gateway): State<Arc<Gateway>>,
     _: Administrator,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Error> {
+) -> Result<Json<Shown>, Error> {
     let KeyRecord { id, tenant, terms, .. } = keys::find(&gateway, &id).await?;
     Ok(Json(shown(&gateway, &terms.quota, &tenant, Some(&id)).await?))
 }
@@ -70,20 +91,20 @@ pub async fn give_key(
 }
 
 /// Shows a quota and what is used of it, which is counted only where there is one.
-pub async fn shown(gateway: &Gateway, quota: &Quota, tenant: &TenantId, key: Option<&KeyId>) -> Result<Value, Error> {
+pub async fn shown(gateway: &Gateway, quota: &Quota, tenant: &TenantId, key: Option<&KeyId>) -> Result<Shown, Error> {
     let used = match *quota == Quota::default() {
-        true => Value::Null,
+        true => None,
         false => {
             let used = gateway.jobs.used(tenant, key, unix_millis()).await?;
-            json!({
-                "device_seconds_today": used.computed as f64 / 1e6,
-                "device_seconds_reserved": used.reserved as f64 / 1e6,
-                "queued_jobs": used.jobs,
-                "stored_bytes": used.bytes,
+            Some(Used {
+                device_seconds_today: used.computed as f64 / 1e6,
+                device_seconds_reserved: used.reserved as f64 / 1e6,
+                queued_jobs: used.jobs,
+                stored_bytes: used.bytes,
             })
         }
     };
-    Ok(json!({ "quota": quota, "used": used }))
+    Ok(Shown { quota: quota.clone(), used })
 }
 
 /// Refuses a quota that would shut its owner out.

@@ -9,17 +9,41 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use ids::TenantId;
-use serde::{Deserialize, Deserializer};
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{quota, read, time};
 use crate::authenticate::Administrator;
 use crate::trail::acted;
 use crate::{Error, Gateway};
 
-#[derive(Deserialize)]
+/// All tenants.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Tenants")]
+pub struct List {
+    tenants: Vec<Shown>,
+}
+
+/// A tenant.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Tenant")]
+pub struct Shown {
+    name: String,
+    /// How many keys it has, those that have expired too.
+    keys: usize,
+    /// Null for one that is nothing but a name on keys.
+    created_at: Option<String>,
+    suspended_at: Option<String>,
+    quota: Quota,
+    /// The models that it may use; null for all.
+    models: Option<Vec<String>>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "NewTenant")]
 #[serde(deny_unknown_fields)]
-struct Create {
+pub struct Create {
+    #[schemars(with = "String")]
     name: TenantId,
     /// Default: no bounds.
     quota: Option<Quota>,
@@ -27,9 +51,10 @@ struct Create {
     models: Option<Vec<String>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "TenantChange")]
 #[serde(deny_unknown_fields)]
-struct Change {
+pub struct Change {
     suspended: Option<bool>,
     /// Null for all.
     #[serde(default, deserialize_with = "given")]
@@ -37,9 +62,8 @@ struct Change {
 }
 
 /// `GET /v1/tenants`: all of them, in the order of their names.
-pub async fn list(State(gateway): State<Arc<Gateway>>, _: Administrator) -> Result<Json<Value>, Error> {
-    let tenants: Vec<Value> = all(&gateway).await?.iter().map(shown).collect();
-    Ok(Json(json!({ "tenants": tenants })))
+pub async fn list(State(gateway): State<Arc<Gateway>>, _: Administrator) -> Result<Json<List>, Error> {
+    Ok(Json(List { tenants: all(&gateway).await?.iter().map(shown).collect() }))
 }
 
 /// `POST /v1/tenants` with `{"name": …}`: makes one.
@@ -69,7 +93,7 @@ pub async fn show(
     State(gateway): State<Arc<Gateway>>,
     _: Administrator,
     Path(name): Path<String>,
-) -> Result<Json<Value>, Error> {
+) -> Result<Json<Shown>, Error> {
     Ok(Json(shown(&find(&gateway, &name).await?)))
 }
 
@@ -131,13 +155,13 @@ async fn all(gateway: &Gateway) -> Result<Vec<Tenant>, Error> {
     Ok(gateway.tenants.list(&gateway.keys.list().await?).await?)
 }
 
-fn shown(tenant: &Tenant) -> Value {
-    json!({
-        "name": tenant.name,
-        "keys": tenant.keys,
-        "created_at": tenant.created_at.map(time),
-        "suspended_at": tenant.suspended_at.map(time),
-        "quota": tenant.terms.quota,
-        "models": tenant.terms.models,
-    })
+fn shown(tenant: &Tenant) -> Shown {
+    Shown {
+        name: tenant.name.to_string(),
+        keys: tenant.keys,
+        created_at: tenant.created_at.map(time),
+        suspended_at: tenant.suspended_at.map(time),
+        quota: tenant.terms.quota.clone(),
+        models: tenant.terms.models.clone(),
+    }
 }

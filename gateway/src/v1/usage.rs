@@ -8,8 +8,8 @@ use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
 use ids::TenantId;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use store::Usage;
 
 use super::{day, read_day};
@@ -25,13 +25,45 @@ const MOST_DAYS: u64 = 400;
 /// By what jobs are told apart.
 const BY: [&str; 5] = ["day", "tenant", "project", "key", "model"];
 
-#[derive(Deserialize)]
+/// What jobs came to between two days, both included.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Usage")]
+pub struct Told {
+    from: String,
+    to: String,
+    by: Vec<&'static str>,
+    usage: Vec<Row>,
+}
+
+/// What some jobs came to. What they are not told apart by is left out.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "UsageRow")]
+pub struct Row {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    day: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tenant: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<Option<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<Option<String>>,
+    jobs: u64,
+    failed_jobs: u64,
+    compute_seconds: f64,
+    request_bytes: u64,
+    result_bytes: u64,
+}
+
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Search {
     /// The first day, as 2026-11-30.
     from: Option<String>,
     /// The last day.
     to: Option<String>,
+    #[schemars(with = "Option<String>")]
     tenant: Option<TenantId>,
     /// Some of day, tenant, project, key and model, with commas between. Default: all.
     by: Option<String>,
@@ -51,7 +83,7 @@ pub async fn usage(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
     search: Result<Query<Search>, QueryRejection>,
-) -> Result<Json<Value>, Error> {
+) -> Result<Json<Told>, Error> {
     let principal = onlooker(caller)?;
     let Query(search) = search.map_err(|error| Error::Malformed(error.body_text()))?;
     let to = search.to.as_deref().map_or(Ok(unix_seconds() / DAY), |text| read_day("to", text))?;
@@ -79,8 +111,8 @@ pub async fn usage(
         sum.request_bytes += row.request_bytes;
         sum.result_bytes += row.result_bytes;
     }
-    let rows: Vec<Value> = sums.iter().map(|(place, sum)| shown(place, sum, &by)).collect();
-    Ok(Json(json!({ "from": day(from), "to": day(to), "by": by, "usage": rows })))
+    let usage = sums.into_iter().map(|(place, sum)| shown(place, &sum, &by)).collect();
+    Ok(Json(Told { from: day(from), to: day(to), by, usage }))
 }
 
 fn known(name: &str) -> Result<&'static str, Error> {
@@ -106,16 +138,20 @@ fn place(row: &Usage, by: &[&str]) -> [Option<String>; 5] {
     place
 }
 
-fn shown(place: &[Option<String>; 5], sum: &Sum, by: &[&str]) -> Value {
-    let mut row = json!({
-        "jobs": sum.jobs,
-        "failed_jobs": sum.failed,
-        "compute_seconds": sum.ran as f64 / 1e6,
-        "request_bytes": sum.request_bytes,
-        "result_bytes": sum.result_bytes,
-    });
-    for (name, value) in BY.iter().zip(place).filter(|(name, _)| by.contains(name)) {
-        row[*name] = value.as_deref().into();
+fn shown(place: [Option<String>; 5], sum: &Sum, by: &[&str]) -> Row {
+    let mut names = BY.iter();
+    let [day, tenant, project, key, model] =
+        place.map(|value| names.next().filter(|name| by.contains(name)).map(|_| value));
+    Row {
+        day,
+        tenant,
+        project,
+        key,
+        model,
+        jobs: sum.jobs,
+        failed_jobs: sum.failed,
+        compute_seconds: sum.ran as f64 / 1e6,
+        request_bytes: sum.request_bytes,
+        result_bytes: sum.result_bytes,
     }
-    row
 }

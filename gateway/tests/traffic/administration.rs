@@ -436,3 +436,70 @@ async fn a_jobs_events_are_streamed_and_go_on_behind_any_of_them_at_another_gate
     let result = there.ask("GET", &format!("/v1/jobs/{job}/result"), &bearer("key of ada"), b"").await;
     assert_eq!((result.status, result.body), (200, vec![7; 10]));
 }
+
+#[tokio::test]
+async fn the_description_of_v1_has_every_route_and_what_each_answers() {
+    let store = memory();
+    let [site] = gateways(&store, ["one"], Settings::default()).await;
+    register(&store, "administrator", &Scope::ALL).await;
+    let answer = site.ask("GET", "/v1/openapi.json", "", b"").await;
+    assert_eq!(answer.status, 200);
+    let described = answer.json();
+    assert_eq!(described["openapi"], "3.1.0");
+    let text = described.to_string();
+    for reference in text.split("\"$ref\":\"").skip(1) {
+        let path = reference.split('"').next().unwrap();
+        assert!(described.pointer(path.strip_prefix('#').unwrap()).is_some(), "{path} leads nowhere");
+    }
+    let job = site.submit("administrator", "", &pickle::payload(b"K\x07"), "").await;
+    assert_eq!(job.status, 401, "its key has another name");
+    let head = format!("{}ndif-api-key: administrator\r\n", crate::site::FORM);
+    let form = crate::site::form("", &pickle::payload(b"K\x07"));
+    let job = site.ask("POST", "/request", &head, &form).await.job();
+    site.dispatch(job, 0).await;
+    site.finish("administrator", job, 1, 10).await;
+    let key = ask(&site, "administrator", "GET", "/v1/whoami", "").await.json()["key"].as_str().unwrap().to_owned();
+    let mut paths = 0;
+    for route in V1 {
+        let operation = &described["paths"][route.path][route.method.to_lowercase()];
+        assert_eq!(operation["summary"], route.what, "{} {}", route.method, route.path);
+        paths += 1;
+        // What it says of an answer, the answer is: the fields that it must have are there, and no others.
+        let body = match (route.method, route.path) {
+            ("POST", "/v1/tenants") => json!({ "name": "lab" }),
+            ("POST", "/v1/keys") => json!({ "tenant": "ada" }),
+            ("PATCH", "/v1/tenants/{tenant}") => json!({ "suspended": false }),
+            ("PATCH", _) => json!({ "note": "x" }),
+            ("POST" | "PUT", _) => json!({}),
+            ("DELETE", "/v1/keys/{key}") => continue,
+            _ => serde_json::Value::Null,
+        };
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let answer = ask(
+            &site,
+            "administrator",
+            route.method,
+            &fill(route.path, &job.to_string(), "administrator", &key),
+            &body,
+        )
+        .await;
+        let response = &operation["responses"][answer.status.to_string()];
+        assert!(answer.status < 300 && response.is_object(), "{} {}: {}", route.method, route.path, answer.status);
+        if let Some(schema) = response.pointer("/content/application~1json/schema/$ref") {
+            let schema = described.pointer(schema.as_str().unwrap().strip_prefix('#').unwrap()).unwrap();
+            let json = answer.json();
+            let given: Vec<&String> = json.as_object().unwrap().keys().collect();
+            let known = schema["properties"].as_object().unwrap();
+            assert!(
+                given.iter().all(|name| known.contains_key(*name)),
+                "{} {}: {json} {schema}",
+                route.method,
+                route.path
+            );
+            let required = schema["required"].as_array().unwrap().iter();
+            assert!(required.clone().all(|name| json.get(name.as_str().unwrap()).is_some()), "{json} {schema}");
+        }
+    }
+    let all: usize = described["paths"].as_object().unwrap().values().map(|path| path.as_object().unwrap().len()).sum();
+    assert_eq!(all, paths, "it has no others");
+}

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use ids::{JobId, KeyId, TenantId};
 use proto::stored as records;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex as Turn;
 use tokio::time::timeout;
@@ -30,7 +31,7 @@ const SECOND: u64 = 1_000_000;
 const TOGETHER: usize = 24;
 
 /// What a tenant or a key may take. `None` is any amount.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Quota {
     /// Seconds that its jobs may compute on one day, which begins at 00:00 UTC.
