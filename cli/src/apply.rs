@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use clap::Args;
 use reqwest::Method;
 use serde::Deserialize;
@@ -87,8 +87,11 @@ struct Step {
 pub fn run(apply: &Apply) -> Result<ExitCode> {
     let named = || format!("cannot read {}", apply.file.display());
     let text = std::fs::read_to_string(&apply.file).with_context(named)?;
-    let declared: Declared =
-        toml::from_str(&text).with_context(|| format!("{} is not as it should be", apply.file.display()))?;
+    let declared: Declared = toml::from_str(&text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        anyhow!("{} is not as it should be: line {line}: {}", apply.file.display(), error.message())
+    })?;
     serving::run(async {
         let steps = plan(&apply.server, &declared).await?;
         let mut done = Vec::new();
