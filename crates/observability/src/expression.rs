@@ -58,7 +58,7 @@ pub fn selectors(expression: &str) -> Vec<(&str, Vec<&str>)> {
     while at < bytes.len() {
         let end = (at..bytes.len()).find(|end| !word(bytes[*end])).unwrap_or(bytes.len());
         let name = &expression[at..end];
-        if name.starts_with("vitrine") || name.starts_with("process_") {
+        if ["vitrine_", "vitrine:", "process_"].iter().any(|ours| name.starts_with(ours)) {
             let rest = &expression[end..];
             let inner = rest.strip_prefix('{').and_then(|rest| rest.split_once('}')).map_or("", |(inner, _)| inner);
             let labels = inner.split(',').filter_map(|matcher| Some(matcher.split(['=', '!']).next()?.trim()));
