@@ -304,7 +304,12 @@ impl Leader {
         let Some(outbox) = member.outbox() else { return };
         for (key, replica) in &member.models {
             if let Some(known) = self.hosted.all.get(key) {
-                let device = known.specification.device.is_none().then(|| replica.device.clone()).flatten();
+                // As it was ordered, so that what is there stays.
+                let wanted = known.specification.device.as_deref().map(placement::device_name);
+                let device = match wanted {
+                    None => replica.device.clone(),
+                    Some(name) => member.devices.contains_key(name).then(|| name.to_owned()),
+                };
                 outbox.send(wire::load_model(&known.specification, device));
             }
         }
