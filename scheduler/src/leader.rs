@@ -592,6 +592,6 @@ fn rest(attempt: u32) -> Duration {
 }
 
 fn model_record(hosted: &HostedModel, state: ModelState) -> ModelRecord {
-    let HostedModel { key, folder, dtype, device } = hosted.clone();
-    ModelRecord { key, folder, dtype, state, device }
+    let HostedModel { key, folder, dtype, device, ranks } = hosted.clone();
+    ModelRecord { key, folder, dtype, state, device, ranks }
 }

@@ -46,6 +46,7 @@ pub fn load_model(hosted: &HostedModel) -> Message {
         folder: hosted.folder.display().to_string(),
         dtype: hosted.dtype.clone(),
         device: hosted.device.clone(),
+        ranks: (hosted.ranks > 1).then_some(hosted.ranks),
     })
 }
 

@@ -3,7 +3,8 @@
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -18,10 +19,12 @@ use tracing_subscriber::EnvFilter;
 use worker::{Config, Load, Loader, NotLoaded};
 
 use crate::device::{Devices, Watched};
+use crate::ranks::{Followers, OnLoss, Place};
 use crate::settings::{Flags, SHARED_TOKENS};
 
 mod device;
 mod memory;
+mod ranks;
 mod settings;
 
 /// Runs researchers' programs on language models, for a Vitrine scheduler.
@@ -39,6 +42,9 @@ struct Arguments {
 enum Command {
     /// Dials a scheduler and works for it. Ends when its standard input is a pipe and that closes.
     Run(Box<Flags>),
+    /// Holds pieces of a model for the process that started it, and ends with that.
+    #[command(hide = true)]
+    Rank(Place),
     /// Converts a GGUF file of the Llama or the Qwen 2 family to a folder as Hugging Face has it.
     ImportGguf { gguf: PathBuf, folder: PathBuf },
     /// Says whether a model folder can be served, what that would take, and what is in the way.
@@ -59,6 +65,7 @@ fn main() -> ExitCode {
     lines.init();
     let done = match arguments.command {
         Command::Run(flags) => failpoints::arm().map_err(anyhow::Error::msg).and_then(|()| run(&flags)).map(|()| true),
+        Command::Rank(place) => end_with_stdin().and_then(|()| place.hold()).map(|()| true),
         Command::ImportGguf { gguf, folder } => import(&gguf, &folder).map(|()| true),
         Command::Check { folder, json } => check(&folder, json),
     };
@@ -105,10 +112,18 @@ fn run(flags: &Flags) -> Result<()> {
     if let Some(instance) = &flags.instance {
         config.instance = InstanceId::new(instance);
     }
+    // Ranks that are lost take the process with them: what runs here is to run in the next one, and is not to blame.
+    let (lost, leave) = (Arc::new(OnceLock::new()), config.leave.clone());
+    let told = Arc::clone(&lost);
+    let on_loss: OnLoss = Arc::new(move |why| {
+        tracing::error!(why, "a model's ranks are lost, and the worker ends");
+        let _ = told.set(why.to_owned());
+        leave.cancel();
+    });
     let (session, kept, memory) = (config.session.subscribe(), settings.kept(), config.memory.clone());
     let loader: Loader = Arc::new(move |asked, progress| {
         let engine = |on_cpu| settings.engine(&kept, &memory, on_cpu);
-        let loaded = load(asked, &devices, &engine, progress)?;
+        let loaded = load(asked, &devices, &on_loss, &engine, progress)?;
         if settings.memory.0 == 0 {
             let limit = memory.taken().saturating_add(memory::free() / 4 * 3);
             tracing::info!(bytes = limit, "so much jobs may hold together");
@@ -134,7 +149,10 @@ fn run(flags: &Flags) -> Result<()> {
     });
     // A model's thread may never come back; nobody waits for it.
     runtime.shutdown_background();
-    ended
+    match lost.get() {
+        Some(why) => ended.and(Err(anyhow::Error::msg(why.clone()))),
+        None => ended,
+    }
 }
 
 /// Says again and again whether a scheduler gives it jobs.
@@ -150,25 +168,38 @@ async fn tell_ready(session: tokio::sync::watch::Receiver<bool>, health: Health)
 fn load(
     load: &Load,
     devices: &Devices,
+    on_loss: &OnLoss,
     settings: &dyn Fn(bool) -> engine::Settings,
     progress: &mut dyn FnMut(f32),
 ) -> Result<Box<dyn Engine>, NotLoaded> {
     let device = devices.choose(load.device.as_deref())?;
     let dtype = load.dtype.as_deref().map(str::parse).transpose().map_err(not_loaded)?;
     let mut fraction = |done: u64, all: u64| progress(done as f32 / all.max(1) as f32);
-    let model = models::load(&load.folder, dtype, device, &mut fraction).map_err(not_loaded)?;
+    let (model, followers) = if load.ranks > 1 {
+        let started = Followers::start(load, device, devices, Arc::clone(on_loss));
+        let (ranks, followers) = started.map_err(|error| NotLoaded::from(format!("{error:#}")))?;
+        let model =
+            models::load_apart(Rc::new(ranks), &load.folder, dtype, device, &mut fraction).map_err(not_loaded)?;
+        followers.serve();
+        (model, Some(followers))
+    } else {
+        (models::load(&load.folder, dtype, device, &mut fraction).map_err(not_loaded)?, None)
+    };
     let on_cpu = device == models::Device::CPU;
     if let Err(raise) = model.warm_up(if on_cpu { SHARED_TOKENS } else { SHORT_TOKENS }) {
         tracing::warn!(model = %load.key, %device, "the model could not be warmed up: {}", raise.message());
     }
-    tracing::info!(model = %load.key, %device, "the model is loaded");
+    tracing::info!(model = %load.key, %device, ranks = load.ranks, "the model is loaded");
     let engine = Interleaver::with_settings(*model, settings(on_cpu));
-    Ok(Box::new(Watched { engine, device }))
+    Ok(Box::new(Watched { followers, engine, device }))
 }
 
 /// Says whether it is of any use to try again: a file may be mended, but what this version cannot do it never will.
 fn not_loaded(error: LoadError) -> NotLoaded {
-    let hopeless = matches!(error, LoadError::Unsupported { .. } | LoadError::Config { .. } | LoadError::DType(_));
+    let hopeless = matches!(
+        error,
+        LoadError::Unsupported { .. } | LoadError::Config { .. } | LoadError::DType(_) | LoadError::Ranks { .. }
+    );
     NotLoaded { why: error.to_string(), hopeless }
 }
 

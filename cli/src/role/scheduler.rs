@@ -40,7 +40,7 @@ pub struct Config {
     pub health: Option<SocketAddr>,
     /// The file with the token that workers must show.
     pub token_file: PathBuf,
-    /// Models to host, as `REPO_ID=FOLDER[,dtype=float32|bfloat16][,device=cpu|cuda|cuda:N]`; workers and gateways
+    /// Models to host, as `REPO_ID=FOLDER[,dtype=float32|bfloat16][,device=cpu|cuda|cuda:N][,ranks=N]`; workers and gateways
     /// find the folder under the same name. All schedulers of a cluster must name the same.
     pub models: Vec<Hosted>,
     /// Certificates, for workers that dial by TLS and must show theirs. Default: none, and no TLS.
@@ -124,8 +124,8 @@ async fn serve(config: Config, token: String) -> Result<ExitCode> {
     };
     let objects = config.objects.open(store.as_ref())?;
     let models = config.models.iter().cloned().map(|hosted| {
-        let Hosted { key, folder, dtype, device } = hosted;
-        HostedModel { key, folder, dtype, device }
+        let Hosted { key, folder, dtype, device, ranks } = hosted;
+        HostedModel { key, folder, dtype, device, ranks }
     });
     let scheme = if config.tls.is_some() { "https" } else { "http" };
     let advertised = config.advertise.clone().unwrap_or_else(|| format!("{scheme}://{address}"));

@@ -30,6 +30,8 @@ pub struct ModelRecord {
     pub state: ModelState,
     /// Where the model computes (`cpu`, `cuda:1`); `None` leaves it to the worker.
     pub device: Option<String>,
+    /// How many processes of one machine hold it, each a part of its weights; at least 1.
+    pub ranks: u32,
 }
 
 /// How far a model is.
@@ -164,12 +166,13 @@ mod tests {
             dtype: Some("bfloat16".into()),
             state,
             device: Some("cuda:1".into()),
+            ranks: 2,
         };
         let all = [
             record("a/failed", ModelState::Failed("why".into())),
             record("b/loading", ModelState::Loading { fraction: 0.5 }),
             record("c/ready", ModelState::Ready),
-            ModelRecord { dtype: None, device: None, ..record("d/waiting", ModelState::Waiting) },
+            ModelRecord { dtype: None, device: None, ranks: 1, ..record("d/waiting", ModelState::Waiting) },
         ];
         for record in &all {
             models.put(record).await.unwrap();

@@ -205,6 +205,7 @@ pub fn model(record: &ModelRecord) -> Vec<u8> {
         folder: record.folder.display().to_string(),
         dtype: record.dtype.clone(),
         device: record.device.clone(),
+        ranks: (record.ranks > 1).then_some(record.ranks),
         state: Some(match &record.state {
             ModelState::Waiting => State::Waiting(true),
             ModelState::Loading { fraction } => State::Loading(*fraction),
@@ -224,6 +225,7 @@ pub fn read_model(entry: &Entry) -> Result<ModelRecord, Error> {
         folder: message.folder.into(),
         dtype: message.dtype,
         device: message.device,
+        ranks: message.ranks.unwrap_or(1).max(1),
         state: match message.state.ok_or_else(|| unreadable(entry, "its state is not known to this server"))? {
             State::Waiting(_) => ModelState::Waiting,
             State::Loading(fraction) => ModelState::Loading { fraction },

@@ -98,6 +98,7 @@ impl Site {
             dtype: None,
             state,
             device: None,
+            ranks: 1,
         };
         self.models.put(&record).await.unwrap();
     }
