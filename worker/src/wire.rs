@@ -95,8 +95,9 @@ pub fn given(given: &v1::Given) -> Option<(JobId, Token)> {
 
 /// Reads the order to load a model.
 pub fn load(load: v1::LoadModel) -> Option<Load> {
-    let v1::LoadModel { model, folder, dtype, device } = load;
-    Some(Load { key: messages::read_model(model?), folder: folder.into(), dtype, device })
+    let v1::LoadModel { model, folder, dtype, device, ranks } = load;
+    let ranks = ranks.unwrap_or(1).max(1);
+    Some(Load { key: messages::read_model(model?), folder: folder.into(), dtype, device, ranks })
 }
 
 fn usage(usage: &Usage) -> String {

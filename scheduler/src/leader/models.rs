@@ -85,9 +85,9 @@ impl Hosted {
         let wishes = futures::stream::select(self.specifications.watch().await?, self.nodes.watch_cordons().await?);
         for model in configured {
             let wanted = |before: Option<Specification>| {
-                let HostedModel { key, folder, dtype, device } = model.clone();
+                let HostedModel { key, folder, dtype, device, ranks } = model.clone();
                 let kept = before.clone().unwrap_or_else(|| Specification::new(key, folder.clone()));
-                let after = Specification { folder, dtype, device, configured: true, ..kept };
+                let after = Specification { folder, dtype, device, ranks, configured: true, ..kept };
                 (before.as_ref() != Some(&after)).then_some(Specification { changed_at: now, ..after })
             };
             self.specifications.change(&model.key, wanted).await?;

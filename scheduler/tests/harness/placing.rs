@@ -14,7 +14,8 @@ const TINY: &str = "test/tiny";
 const OTHER: &str = "test/other";
 
 fn hosted(name: &str) -> HostedModel {
-    HostedModel { key: ModelKey::new(name, None), folder: format!("/models/{name}").into(), dtype: None, device: None }
+    let (key, folder) = (ModelKey::new(name, None), format!("/models/{name}").into());
+    HostedModel { key, folder, dtype: None, device: None, ranks: 1 }
 }
 
 /// A cluster that hosts both, and a process with room for one.
