@@ -10,7 +10,7 @@ def show(v):
             print(key)
             show(one)
     else:
-        print(v.dtype, tuple(v.shape), v.requires_grad, [round(n, 4) for n in v.flatten().tolist()])
+        print(v.dtype, tuple(v.shape), v.requires_grad, [round(n, 4) + 0.0 for n in v.flatten().tolist()])
 x, y = torch.tensor([0.5, 1.5, -2.0]), torch.tensor([1.0, 2.0, 3.0])
 f = lambda x: (x.sin() * x).sum()
 show(grad(f)(x)); show(grad_and_value(f)(x)); show(grad(grad(lambda s: s**3))(torch.tensor(2.0)))
