@@ -57,7 +57,11 @@ impl Area {
         self.refused.values().map(BTreeSet::len).sum()
     }
 
-    #[allow(dead_code, clippy::allow_attributes, reason = "a test asks for it, and the program that writes the page does not")]
+    #[allow(
+        dead_code,
+        clippy::allow_attributes,
+        reason = "a test asks for it, and the program that writes the page does not"
+    )]
     /// The part of the names without a reason against them that a block finds, in percent.
     pub fn percent(&self) -> f64 {
         let sensible = self.offered.len() + self.missing.len();
@@ -90,8 +94,8 @@ pub fn page(areas: &[Area]) -> String {
         "# Coverage\n\n\
          How many of the public names of PyTorch 2.11, NumPy and einops a block finds. The names are those that the \
          libraries document\n(`tools/torch_names.py`); each is asked for in a block, and this page is made of the answers: \
-         `cargo run -p torch --example\ncoverage > docs/coverage.md`. What a block finds is tested against the libraries \
-         (`cargo test -p torch`), whose own samples\nof arguments are among the tests.\n\n\
+         `cargo run -p torch --example\ncoverage > docs/coverage.md`. That a name is found says nothing of its values:\nprograms that run here and \
+         in Python compare these (`cargo test -p torch`).\n\n\
          | module | public names | found | refused, with a reason | missing | found of what is not refused |\n\
          |---|---|---|---|---|---|\n",
     );
