@@ -313,8 +313,11 @@ impl HostObject for Array {
             "base" => Value::None.into(),
             name => match written::member(machine, "numpy.ndarray", name)? {
                 Some(function) => Value::Method(Rc::new(Method { function, receiver: Value::Host(self) })).into(),
-                None if name.starts_with('_') => Outcome::NotImplemented,
-                None => return Err(allowed::refused("numpy.ndarray", name)),
+                None if allowed::reason("numpy.ndarray", name).is_some() => {
+                    return Err(allowed::refused("numpy.ndarray", name));
+                }
+                // What every object has may still be meant: `save`.
+                None => Outcome::NotImplemented,
             },
         })
     }

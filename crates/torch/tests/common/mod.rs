@@ -59,8 +59,12 @@ pub fn in_python(texts: &[&str]) -> Vec<String> {
         .stdout(Stdio::piped())
         .spawn()
         .unwrap_or_else(|error| panic!("{}: {error}; `make setup-tests` installs it", python.display()));
-    child.stdin.take().unwrap().write_all(&serde_json::to_vec(texts).unwrap()).unwrap();
-    serde_json::from_slice(&child.wait_with_output().unwrap().stdout).unwrap()
+    let input = serde_json::to_vec(texts).unwrap_or_else(|error| panic!("texts are JSON: {error}"));
+    let Some(mut stdin) = child.stdin.take() else { panic!("stdin is piped") };
+    stdin.write_all(&input).unwrap_or_else(|error| panic!("Python reads the programs: {error}"));
+    drop(stdin);
+    let output = child.wait_with_output().unwrap_or_else(|error| panic!("Python ends: {error}"));
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("Python answers with JSON: {error}"))
 }
 
 /// Runs a program here, and returns what it prints.
