@@ -1,16 +1,12 @@
-"""Writes what the server takes over of PyTorch's own Python: `torch.distributions`, without texts and types.
+"""Makes what the server takes over of PyTorch's own Python: `torch.distributions`, without texts and types.
 
-    .venv/bin/python tools/torch_python.py > crates/torch/src/modules/pytorch/distributions.txt
-
-The values of these classes are decided by which operators they call in which order, so the server runs PyTorch's own lines.
-PyTorch's license (BSD-3-Clause) is beside the file. Nothing else of PyTorch's Python is taken over.
+The values of these classes are decided by which operators they call in which order, so the server runs PyTorch's own lines,
+which it is built with as with libtorch: `setup.py libtorch` has them written from the wheel. Nothing else of PyTorch's Python
+is taken over.
 """
 import ast
-from pathlib import Path
+from pathlib import PurePath
 
-import torch.distributions
-
-HOME = Path(torch.distributions.__file__).parent
 # What the files need of modules that the server does not have, by module and name.
 INSTEAD = {
     "torch.types": {"_Number": "(int, float, bool)", "Number": "(int, float, bool)", "_size": None, "Device": None,
@@ -160,13 +156,16 @@ def own_of(tree):
     return tuple(sorted(names - {"__all__", "_Number", "Number"}))
 
 
-print("# Made by tools/torch_python.py of PyTorch", torch.__version__.split("+")[0] + ": see LICENSE beside this file.")
-for path in sorted(HOME.glob("*.py")):
-    if path.stem == "__init__":
-        continue
-    tree = ast.fix_missing_locations(Plain("torch.distributions").visit(ast.parse(path.read_text())))
-    text = ast.unparse(tree)
-    if "__all__ =" not in text:
-        text = f"__all__ = {tuple(names_of(tree))}\n{text}"
-    print(f"#### torch.distributions.{path.stem}")
-    print(f"{text}\n__sent__ = {own_of(tree)}")
+def made(sources):
+    """Makes one text of the modules of `torch.distributions`, which are given by their files' names."""
+    parts = []
+    for name in sorted(sources):
+        module = PurePath(name).stem
+        if module == "__init__":
+            continue
+        tree = ast.fix_missing_locations(Plain("torch.distributions").visit(ast.parse(sources[name])))
+        text = ast.unparse(tree)
+        if "__all__ =" not in text:
+            text = f"__all__ = {tuple(names_of(tree))}\n{text}"
+        parts.append(f"#### torch.distributions.{module}\n{text}\n__sent__ = {own_of(tree)}\n")
+    return "".join(parts)

@@ -86,11 +86,12 @@ impl Text {
     }
 }
 
-/// The modules of `torch.distributions`, as PyTorch has them.
+/// The modules of `torch.distributions`, as PyTorch has them: `tools/torch_python.py` makes them of its wheel, from which
+/// libtorch is.
 fn distributions() -> &'static [Text] {
     static TEXTS: OnceLock<Vec<Text>> = OnceLock::new();
     TEXTS.get_or_init(|| {
-        let parts = include_str!("pytorch/distributions.txt").split("#### ").skip(1);
+        let parts = include_str!(concat!(env!("LIBTORCH"), "/distributions.txt")).split("#### ").skip(1);
         let parts = parts.filter_map(|part| part.split_once('\n'));
         parts.map(|(name, text)| of(name, name, calling(text))).collect()
     })
