@@ -151,6 +151,10 @@ impl Memory {
                     return Ok(found);
                 }
             }
+            // Whoever is to answer may be waiting for this very core.
+            if begun.elapsed() > SPIN / 5 {
+                std::thread::yield_now();
+            }
         }
         let mut waited = Duration::ZERO;
         let bell = &self.shared.seat(self.rank).bell;
