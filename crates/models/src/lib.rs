@@ -9,6 +9,7 @@ mod assembly;
 mod attention;
 mod builder;
 mod cache;
+mod chat;
 mod check;
 mod checkpoint;
 mod config;
