@@ -98,22 +98,31 @@ pub static ALERTS: &[Alert] = &[
         name: "VitrineModelWithoutWorker",
         severity: Critical,
         value: "sum by (model) (vitrine_scheduler_replicas{state=\"ready\"})",
-        when: "== 0",
+        when: "== 0 and on (model) sum by (model) (vitrine_queue_depth) > 0",
         lasts: "5m",
-        summary: "No worker has the model {{ $labels.model }} ready: its jobs wait",
+        summary: "Jobs wait for the model {{ $labels.model }}, and no worker has it ready",
         means: "Jobs for this model wait, for a day at most, and then expire. Other models are not concerned.",
         look: &[
             "`vitrine_scheduler_workers`: whether any worker has a session.",
             "`vitrine_scheduler_replicas` of the model: whether somebody loads it, or could not.",
+            "`vitrine model show MODEL`: why it waits, for room perhaps, and when it is expected.",
             "The workers' logs: `the model cannot be served` says why.",
         ],
         mend: &[
-            "Start a worker. It finds the schedulers by its list, and takes every model of theirs.",
+            "Start a worker. It finds the schedulers by its list, and is given what is waited for.",
+            "Where other models fill all workers and are pinned or kept, let one of them go (`vitrine model deploy`).",
             "Where the folder cannot be read, check it with `vitrine model check FOLDER` on the worker's machine.",
         ],
         test: Test {
-            fires: &[("vitrine_scheduler_replicas{model=\"o/n\",state=\"ready\"}", "0x20")],
-            silent: &[("vitrine_scheduler_replicas{model=\"o/n\",state=\"ready\"}", "1x20")],
+            fires: &[
+                ("vitrine_scheduler_replicas{model=\"o/n\",state=\"ready\"}", "0x20"),
+                ("vitrine_queue_depth{model=\"o/n\",tenant=\"lab\"}", "1x20"),
+            ],
+            // Nobody asks for it, so that it need not be anywhere.
+            silent: &[
+                ("vitrine_scheduler_replicas{model=\"o/n\",state=\"ready\"}", "0x20"),
+                ("vitrine_queue_depth{model=\"o/m\",tenant=\"lab\"}", "1x20"),
+            ],
             at: "7m",
         },
     },

@@ -394,7 +394,7 @@ impl HostObject for Array {
         let quotient = tensor.is_none() && operator == Operator::Div && is_whole(own_type);
         let common = common.or(quotient.then_some(DType::Float64));
         let other = match (common, Tensor::of(&other)) {
-            (Some(common), Some(operand)) if !(quotient && !is_whole(operand.dtype())) => {
+            (Some(common), Some(operand)) if !quotient || is_whole(operand.dtype()) => {
                 create::convert(machine, operand, Some(common), None)?.value()
             }
             _ => other,

@@ -11,12 +11,15 @@ use crate::dispatch::{self, Argument};
 use crate::tensor::Tensor;
 use crate::{create, dtype, python};
 
+/// A function of the host.
+type Native = fn(&Machine, Args) -> HostResult;
+
 /// Makes what the texts know besides Python.
 ///
 /// # Errors
 /// None.
 pub fn members(_: &Machine) -> Result<Members, Raise> {
-    let natives: [(&'static str, fn(&Machine, Args) -> HostResult); 9] = [
+    let natives: [(&'static str, Native); 9] = [
         // The tensor of what numpy takes for an array, on the host.
         ("_t", |machine, args| {
             let value = args.one("_t")?;
