@@ -192,6 +192,8 @@ async fn a_body_that_is_not_as_it_should_be_makes_nothing() {
 
 /// Replaces what the placeholders of a path name.
 fn fill(path: &str, job: &str, tenant: &str, key: &str) -> String {
+    // Nobody hosts this model, and no worker has this name.
+    let path = path.replace("{model}", "none%2Fsuch").replace("{node}", "none");
     path.replace("{job}", job).replace("{tenant}", tenant).replace("{key}", key)
 }
 
@@ -459,6 +461,20 @@ async fn the_description_of_v1_has_every_route_and_what_each_answers() {
     site.dispatch(job, 0).await;
     site.finish("administrator", job, 1, 10).await;
     let key = ask(&site, "administrator", "GET", "/v1/whoami", "").await.json()["key"].as_str().unwrap().to_owned();
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("config.json"), "{}").unwrap();
+    let hosted = json!({ "folder": folder.path() }).to_string();
+    assert_eq!(ask(&site, "administrator", "PUT", "/v1/models/none%2Fsuch", &hosted).await.status, 201);
+    let node = store::NodeRecord {
+        name: ids::WorkerId::new("none"),
+        version: "1".into(),
+        connected: true,
+        slots: 4,
+        jobs: 0,
+        devices: vec![("cpu".into(), 9)],
+        replicas: Vec::new(),
+    };
+    store::Nodes::new(store.clone()).note(&[node], &[]).await.unwrap();
     let mut paths = 0;
     for route in V1 {
         let operation = &described["paths"][route.path][route.method.to_lowercase()];
@@ -469,6 +485,8 @@ async fn the_description_of_v1_has_every_route_and_what_each_answers() {
             ("POST", "/v1/tenants") => json!({ "name": "lab" }),
             ("POST", "/v1/keys") => json!({ "tenant": "ada" }),
             ("PATCH", "/v1/tenants/{tenant}") => json!({ "suspended": false }),
+            ("PATCH", "/v1/models/{model}") => json!({ "pinned": true }),
+            ("PUT", "/v1/models/{model}") => json!({ "folder": folder.path() }),
             ("PATCH", _) => json!({ "note": "x" }),
             ("POST" | "PUT", _) => json!({}),
             ("DELETE", "/v1/keys/{key}") => continue,

@@ -99,17 +99,18 @@ const MODULES: &[(&str, Source)] = &[
     ("string", Python(alone(include_str!("python/string.py")))),
     ("textwrap", Python(alone(include_str!("python/textwrap.py")))),
     ("time", Python(time::TIME)),
-    ("tqdm", Python(TQDM)),
-    ("tqdm.auto", Python(TQDM)),
-    ("tqdm.notebook", Python(TQDM)),
-    ("tqdm.std", Python(TQDM)),
+    ("tqdm", Python(alone(include_str!("python/tqdm.py")))),
+    ("tqdm.auto", Python(TQDM_AUTO)),
+    ("tqdm.notebook", Python(TQDM_AUTO)),
+    ("tqdm.std", Python(TQDM_AUTO)),
     ("types", Python(alone(include_str!("python/types.py")))),
     ("typing", Rust(typing::members)),
     ("typing_extensions", Rust(typing::members)),
     ("warnings", Python(alone(include_str!("python/warnings.py")))),
 ];
 
-const TQDM: Written = alone(include_str!("python/tqdm.py"));
+/// The same under other names, whichever of them is brought in.
+const TQDM_AUTO: Written = alone(include_str!("python/tqdm_auto.py"));
 
 /// Modules of Python that reach out of the program, with what to use instead where there is something.
 const REFUSED: &[(&str, &str)] = &[

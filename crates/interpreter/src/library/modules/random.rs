@@ -14,6 +14,7 @@ use crate::library::modules::written::Written;
 use crate::values::host::{Args, HostObject, HostResult, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
+use crate::values::types::Meter;
 use crate::values::value::Value;
 
 pub const RANDOM: Written = Written { text: include_str!("../python/random.py"), natives };
@@ -28,14 +29,27 @@ fn natives(_: &Machine) -> Result<Members, Raise> {
 /// `TypeError` for arguments.
 pub fn twister(machine: &Machine, args: Args) -> HostResult {
     args.none("_Twister")?;
-    machine.charge_memory(SIZE as u64 * 4)?;
-    Ok(Value::host(Twister(RefCell::new(State { words: [0; SIZE], at: SIZE }))).into())
+    machine.charge_memory(BYTES)?;
+    let state = RefCell::new(State { words: [0; SIZE], at: SIZE });
+    Ok(Value::host(Twister { state, paid: machine.meter() }).into())
 }
 
 const SIZE: usize = 624;
 const SHIFT: usize = 397;
 
-struct Twister(RefCell<State>);
+/// What a generator takes.
+const BYTES: u64 = SIZE as u64 * 4;
+
+struct Twister {
+    state: RefCell<State>,
+    paid: Rc<Meter>,
+}
+
+impl Drop for Twister {
+    fn drop(&mut self) {
+        self.paid.release(BYTES);
+    }
+}
 
 struct State {
     words: [u32; SIZE],
@@ -119,7 +133,7 @@ impl HostObject for Twister {
     }
 
     fn call_method(self: Rc<Self>, machine: &Machine, name: &str, args: &Args) -> HostResult {
-        let mut state = self.0.borrow_mut();
+        let mut state = self.state.borrow_mut();
         Ok(match name {
             "random" => Value::Float(state.float()).into(),
             "word" => Value::Int(i64::from(state.word())).into(),

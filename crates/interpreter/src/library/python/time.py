@@ -15,7 +15,9 @@ def perf_counter_ns():
 
 
 def sleep(seconds, /):
-    raise NotImplementedError("time.sleep is not supported by this server: a block that waits would keep others waiting")
+    raise NotImplementedError(
+        f"time.sleep({seconds!r}) is not supported by this server: a block that waits would keep others waiting"
+    )
 
 
 monotonic = process_time = time = perf_counter
