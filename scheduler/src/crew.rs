@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use ids::{InstanceId, JobId, ModelKey, TenantId, Token, WorkerId};
 use store::ModelState;
+use store::history::CrewMember;
 
 use crate::placement::{Seat, Worker};
 use crate::sessions::{Closed, Outbox, SessionId};
@@ -146,6 +147,17 @@ impl Member {
         match &self.link {
             Link::Open { outbox, .. } => Some(outbox),
             Link::Away { .. } => None,
+        }
+    }
+
+    /// Returns how people see it.
+    pub fn told(&self) -> CrewMember {
+        CrewMember {
+            worker: self.worker.clone(),
+            slots: self.slots as u64,
+            jobs: self.jobs.len() as u64,
+            away: self.outbox().is_none(),
+            models: self.models.iter().map(|(key, replica)| (key.clone(), replica.state.clone())).collect(),
         }
     }
 

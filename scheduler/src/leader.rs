@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Pace;
 use crate::config::{Config, HostedModel};
 use crate::crew::{Assigned, Crew, Phase, Replica};
+use crate::history::Ledger;
 use crate::placement::{Action, End, Hosting, Queue, Seat, Told, View, Waiting, decide};
 use crate::roster::Roster;
 use crate::sessions::{News, SessionId};
@@ -51,6 +52,8 @@ pub struct Leader {
     settler: Settler,
     models: Models,
     roster: Roster,
+    /// What people are shown.
+    ledger: Ledger,
     epoch: u64,
     pace: Pace,
     view: View,
@@ -89,13 +92,14 @@ struct Orphan {
 }
 
 impl Leader {
-    pub fn new(config: Config, settler: Settler, models: Models, roster: Roster, epoch: u64) -> Self {
+    pub fn new(config: Config, settler: Settler, models: Models, roster: Roster, ledger: Ledger, epoch: u64) -> Self {
         Self {
             orphans_until: config.reattach,
             config: Arc::new(config),
             settler,
             models,
             roster,
+            ledger,
             epoch,
             pace: Pace::start(),
             view: View::default(),
@@ -186,7 +190,10 @@ impl Leader {
                     self.queue.remove(action.job());
                     match action {
                         Action::Dispatch { seat, alone, .. } => self.dispatched(*seat, *alone, &record).await,
-                        Action::Expire { .. } | Action::Refuse { .. } => self.forget(record.id),
+                        Action::Expire { .. } | Action::Refuse { .. } => {
+                            self.ledger.ended(&record);
+                            self.forget(record.id);
+                        }
                     }
                 }
                 // It is not as the queue has it: something was written of which the answer was lost, perhaps.
@@ -268,6 +275,7 @@ impl Leader {
             let from = report.told.rests().then(|| self.pace.passed() + rest(record.attempt));
             self.enqueue(&record.live(0), from);
         } else if record.state.terminal() {
+            self.ledger.ended(record);
             self.queue.remove(record.id);
             self.forget(record.id);
             let out_of_time = matches!(report.told, Told::Happened(Event::Failed { fault: Fault::Limit, .. }));
@@ -303,6 +311,7 @@ impl Leader {
 
     async fn dispatched(&mut self, seat: Seat, alone: bool, record: &JobRecord) {
         failpoints::pass(Point::AssignmentCommitted);
+        self.ledger.given(record);
         self.queue.serve(&record.tenant);
         let grants = match self.settler.grants(record, self.grants_last(record)).await {
             Ok(grants) => grants,

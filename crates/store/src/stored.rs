@@ -6,6 +6,7 @@ use proto::{Message, stored, v1};
 
 use crate::election::Leader;
 use crate::error::Error;
+use crate::history::{Crew, CrewMember, Happening, Minute, Spread, Tally, What};
 use crate::job::{Client, Ended, Fault, Generation, Idempotency, JobRecord, Live, Outcome, State};
 use crate::messages;
 use crate::metadata::Entry;
@@ -199,37 +200,27 @@ pub fn read_submission(entry: &Entry) -> Result<(JobId, Bytes), Error> {
 
 /// Writes a hosted model.
 pub fn model(record: &ModelRecord) -> Vec<u8> {
-    use stored::hosted_model::State;
     let message = stored::HostedModel {
         model: Some(messages::model(&record.key)),
         folder: record.folder.display().to_string(),
         dtype: record.dtype.clone(),
         device: record.device.clone(),
-        state: Some(match &record.state {
-            ModelState::Waiting => State::Waiting(true),
-            ModelState::Loading { fraction } => State::Loading(*fraction),
-            ModelState::Ready => State::Ready(true),
-            ModelState::Failed(why) => State::Failed(why.clone()),
-        }),
+        state: Some(model_state(&record.state)),
     };
     message.encode_to_vec()
 }
 
 /// Reads a hosted model.
 pub fn read_model(entry: &Entry) -> Result<ModelRecord, Error> {
-    use stored::hosted_model::State;
     let message = decode::<stored::HostedModel>(entry)?;
     Ok(ModelRecord {
         key: messages::read_model(message.model.ok_or_else(|| unreadable(entry, "it names no model"))?),
         folder: message.folder.into(),
         dtype: message.dtype,
         device: message.device,
-        state: match message.state.ok_or_else(|| unreadable(entry, "its state is not known to this server"))? {
-            State::Waiting(_) => ModelState::Waiting,
-            State::Loading(fraction) => ModelState::Loading { fraction },
-            State::Ready(_) => ModelState::Ready,
-            State::Failed(why) => ModelState::Failed(why),
-        },
+        state: read_model_state(
+            message.state.ok_or_else(|| unreadable(entry, "its state is not known to this server"))?,
+        ),
     })
 }
 
@@ -242,6 +233,128 @@ pub fn leader(candidacy: &str, address: &str) -> Vec<u8> {
 pub fn read_leader(entry: &Entry) -> Result<Leader, Error> {
     let stored::Leader { address, .. } = decode::<stored::Leader>(entry)?;
     Ok(Leader { address, epoch: entry.revision })
+}
+
+/// Writes what was seen of a minute.
+pub fn minute(minute: &Minute) -> Vec<u8> {
+    let tallies = minute.tallies.iter().map(|(line, tally)| {
+        let Tally { waiting, given, completed, failed_program, failed_limit, .. } = *tally;
+        let Tally { failed_server, cancelled, expired, .. } = *tally;
+        let (waits, runs) = (tally.waits.counts().to_vec(), tally.runs.counts().to_vec());
+        let (tenant, model) = line.as_ref().map(|(tenant, model)| (tenant.to_string(), messages::model(model))).unzip();
+        stored::Tally {
+            tenant: tenant.unwrap_or_default(),
+            model,
+            waiting,
+            given,
+            completed,
+            failed_program,
+            failed_limit,
+            failed_server,
+            cancelled,
+            expired,
+            waits,
+            runs,
+        }
+    });
+    let happenings = minute.happenings.iter().map(|Happening { at, what }| {
+        use stored::HappeningKind as Kind;
+        let (kind, subject) = match what {
+            What::SchedulerBegan => (Kind::SchedulerBegan, None),
+            What::WorkerCame(worker) => (Kind::WorkerCame, Some(worker)),
+            What::WorkerLeft(worker) => (Kind::WorkerLeft, Some(worker)),
+            What::WorkerDied(worker) => (Kind::WorkerDied, Some(worker)),
+            What::WorkerSilent(worker) => (Kind::WorkerSilent, Some(worker)),
+        };
+        let subject = subject.map(ToString::to_string).unwrap_or_default();
+        stored::Happening { kind: kind.into(), at: *at, subject }
+    });
+    let (tallies, happenings) = (tallies.collect(), happenings.collect());
+    stored::Minute { running: minute.running, tallies, happenings }.encode_to_vec()
+}
+
+/// Reads what was seen of a minute. A happening of a kind that is not known is left out.
+pub fn read_minute(entry: &Entry) -> Result<Minute, Error> {
+    let stored::Minute { running, tallies, happenings } = decode::<stored::Minute>(entry)?;
+    let tallies = tallies.into_iter().map(|it| {
+        let line = it.model.map(|model| (TenantId::new(it.tenant), messages::read_model(model)));
+        let tally = Tally {
+            waiting: it.waiting,
+            given: it.given,
+            completed: it.completed,
+            failed_program: it.failed_program,
+            failed_limit: it.failed_limit,
+            failed_server: it.failed_server,
+            cancelled: it.cancelled,
+            expired: it.expired,
+            waits: Spread::from_counts(it.waits),
+            runs: Spread::from_counts(it.runs),
+        };
+        (line, tally)
+    });
+    let happenings = happenings.into_iter().filter_map(|it| {
+        use stored::HappeningKind as Kind;
+        let kind = it.kind();
+        let worker = WorkerId::new(it.subject);
+        let what = match kind {
+            Kind::Unspecified => return None,
+            Kind::SchedulerBegan => What::SchedulerBegan,
+            Kind::WorkerCame => What::WorkerCame(worker),
+            Kind::WorkerLeft => What::WorkerLeft(worker),
+            Kind::WorkerDied => What::WorkerDied(worker),
+            Kind::WorkerSilent => What::WorkerSilent(worker),
+        };
+        Some(Happening { at: it.at, what })
+    });
+    Ok(Minute { running, tallies: tallies.collect(), happenings: happenings.collect() })
+}
+
+/// Writes how the workers are.
+pub fn crew(crew: &Crew) -> Vec<u8> {
+    let members = crew.members.iter().map(|member| {
+        let models = member.models.iter().map(|(key, state)| stored::HostedModel {
+            model: Some(messages::model(key)),
+            state: Some(model_state(state)),
+            ..stored::HostedModel::default()
+        });
+        let CrewMember { slots, jobs, away, .. } = *member;
+        stored::CrewMember { worker: member.worker.to_string(), slots, jobs, away, models: models.collect() }
+    });
+    stored::Crew { told_at: crew.told_at, epoch: crew.epoch, members: members.collect() }.encode_to_vec()
+}
+
+/// Reads how the workers are. A model whose state is not known is left out.
+pub fn read_crew(entry: &Entry) -> Result<Crew, Error> {
+    let stored::Crew { told_at, epoch, members } = decode::<stored::Crew>(entry)?;
+    let members = members.into_iter().map(|it| {
+        let models = it
+            .models
+            .into_iter()
+            .filter_map(|model| Some((messages::read_model(model.model?), read_model_state(model.state?))));
+        let (worker, models) = (WorkerId::new(it.worker), models.collect());
+        CrewMember { worker, slots: it.slots, jobs: it.jobs, away: it.away, models }
+    });
+    Ok(Crew { told_at, epoch, members: members.collect() })
+}
+
+fn model_state(state: &ModelState) -> stored::hosted_model::State {
+    use stored::hosted_model::State;
+    match state {
+        ModelState::Waiting => State::Waiting(true),
+        ModelState::Loading { fraction } => State::Loading(*fraction),
+        ModelState::Ready => State::Ready(true),
+        ModelState::Failed(why) => State::Failed(why.clone()),
+    }
+}
+
+fn read_model_state(state: stored::hosted_model::State) -> ModelState {
+    use stored::hosted_model::State;
+    match state {
+        State::Waiting(_) => ModelState::Waiting,
+        State::Loading(fraction) => ModelState::Loading { fraction },
+        State::Ready(_) => ModelState::Ready,
+        State::Failed(why) => ModelState::Failed(why),
+    }
 }
 
 fn decode<M: Message + Default>(entry: &Entry) -> Result<M, Error> {

@@ -3,6 +3,7 @@
 use failpoints::Point;
 use ids::{JobId, WorkerId};
 use proto::v1::{self, HeldState, to_worker};
+use store::history::What;
 use store::job::Event;
 use store::{Error, JobRecord, State};
 use tonic::Status;
@@ -52,6 +53,7 @@ impl Leader {
         failpoints::pass(Point::WorkerEntered);
         let seat = self.crew.named(&worker).unwrap_or_else(|| {
             let link = Link::Away { until: self.pace.passed(), closed: Closed::Silent };
+            self.ledger.happened(self.settler.clock.unix_millis(), What::WorkerCame(worker.clone()));
             let (jobs, models) = Default::default();
             let (worker, instance) = (worker.clone(), instance.clone());
             self.crew.join(Member { worker, instance, dial, slots, link, jobs, models })

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ids::{JobId, Token};
 use store::Fault;
+use store::history::What;
 use store::job::Event;
 
 use super::Leader;
@@ -38,6 +39,13 @@ impl Leader {
         let Some(member) = self.crew.remove(seat) else { return };
         self.view.remove(seat);
         self.roster.leave(&member.worker).await;
+        let what = match why {
+            Why::Died => What::WorkerDied,
+            Why::Goodbye(culprits) if !culprits.is_empty() => What::WorkerDied,
+            Why::Goodbye(_) => What::WorkerLeft,
+            Why::Silent => What::WorkerSilent,
+        };
+        self.ledger.happened(self.settler.clock.unix_millis(), what(member.worker.clone()));
         if let Some(outbox) = member.outbox() {
             outbox.close();
         }
@@ -59,6 +67,7 @@ impl Leader {
     /// Looks at everything that waits for time to pass.
     pub(super) async fn tick(&mut self) {
         self.pace.step();
+        self.ledger.look(self.settler.clock.unix_millis(), &self.queue, self.crew.iter().map(|(_, member)| member));
         self.reports.append(&mut self.unsettled);
         self.look_for_unread().await;
         let now = self.pace.passed();
