@@ -5,8 +5,10 @@
     setup.py protoc     .protoc/bin/protox: what compiles the .proto files of the client for etcd, from crates.io
     setup.py client     .venv: the nnsight client and a whole torch, for the tests and the demo
     setup.py etcd       etcd for the tests, from apt where it is missing
+    setup.py browser    what the tests look at pages with: Chromium and Node.js from apt where they are missing, and
+                        what drives and checks them from npm, into tests/browser/node_modules
 
-Both may run again at any time: what is in place is left alone. torch is downloaded once, whichever comes
+Each may run again at any time: what is in place is left alone. torch is downloaded once, whichever comes
 first: `client` installs the wheel that `libtorch` kept, and `libtorch` links into a .venv that has torch.
 """
 import contextlib, fcntl, hashlib, os, platform, shutil, subprocess, sys, zipfile
@@ -18,6 +20,7 @@ PROTOC = ROOT / ".protoc"
 VENV = ROOT / ".venv"
 CACHE = ROOT / ".cache"
 WHEELS = CACHE / "wheels"
+BROWSER_TESTS = ROOT / "tests" / "browser"
 REQUIREMENTS = ROOT / "tools" / "requirements.txt"
 
 PROTOX_VERSION = "0.10.0"
@@ -45,10 +48,12 @@ LIBRARIES = [
     "nvidia/cu13/lib/libcupti.so.13",
 ]
 HEADERS = "torch/include/"
+# Programs, and the packages that they come in.
+BROWSER = [("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")]
 
 
 def main():
-    commands = {"libtorch": libtorch, "protoc": protoc, "client": client, "etcd": etcd}
+    commands = {"libtorch": libtorch, "protoc": protoc, "client": client, "etcd": etcd, "browser": browser}
     if len(sys.argv) != 2 or sys.argv[1] not in commands:
         sys.exit(__doc__)
     if platform.system() != "Linux" or platform.machine() != "x86_64":
@@ -104,6 +109,22 @@ def etcd():
         say("etcd is in place")
     else:
         install_packages("etcd-server")
+
+
+def browser():
+    """The browser is the system's; what leads it is as package-lock.json has it."""
+    missing = [package for program, package in BROWSER if not shutil.which(program)]
+    if missing:
+        install_packages(*missing)
+    modules, wanted = BROWSER_TESTS / "node_modules", (BROWSER_TESTS / "package-lock.json").read_text()
+    stamp = modules / "lock.json"
+    if stamp.exists() and stamp.read_text() == wanted:
+        say("the browser is in place")
+        return
+    # Nothing of what is installed runs at once.
+    run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", BROWSER_TESTS)
+    stamp.write_text(wanted)
+    say("the browser is ready")
 
 
 def client():

@@ -14,7 +14,7 @@ use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetReques
 use tower_http::trace::TraceLayer;
 
 use crate::authenticate::authenticate;
-use crate::{Error, Gateway, about, hub, job, result, submit, subscribe, v1};
+use crate::{Error, Gateway, about, hub, job, pages, result, submit, subscribe, v1};
 
 const REQUEST_ID: &str = "x-request-id";
 
@@ -32,6 +32,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .layer(CatchPanicLayer::custom(|_| Error::internal("a handler panicked").into_response()))
         // Above all that refuses for a reason, to say it as clients of /v1 expect it.
         .layer(middleware::from_fn(v1::refusals))
+        .layer(middleware::from_fn_with_state(Arc::clone(&gateway), pages::guard))
         // Innermost: a caller without a key learns no more than that. Who reads a body bounds it.
         .layer(middleware::from_fn_with_state(Arc::clone(&gateway), authenticate));
 
@@ -50,7 +51,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
     // A client that can name nothing but its server chooses by the server's name.
     let under =
         |app: Router<_>, batching: Batching| app.nest(&format!("/{batching}"), api.clone().layer(Extension(batching)));
-    let app = Batching::ALL.into_iter().fold(api.clone(), under).merge(v1::routes());
+    let app = Batching::ALL.into_iter().fold(api.clone(), under).merge(v1::routes()).merge(pages::routes());
     app.fallback(hub_or_nothing).layer(layers).with_state(gateway)
 }
 

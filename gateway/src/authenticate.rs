@@ -12,7 +12,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use ids::TenantId;
 
-use crate::{Error, Gateway};
+use crate::{Error, Gateway, pages};
 
 /// Who sent a request, as far as its key tells.
 #[derive(Clone, Debug)]
@@ -43,8 +43,13 @@ pub async fn authenticate(
     next: Next,
 ) -> Result<Response, Error> {
     let caller = match key(request.headers()) {
+        // What a browser keeps counts for pages alone, where forms are known to be ours.
+        Key::None if pages::are_at(request.uri().path()) => match pages::token(&gateway, request.headers()) {
+            None => Caller::Nobody,
+            Some(token) => admitted(&gateway, gateway.keys.signed_in(token).await?).await?,
+        },
         Key::None => Caller::Nobody,
-        Key::One(text) => known(&gateway, text).await?,
+        Key::One(text) => admitted(&gateway, gateway.keys.authenticate(text).await?).await?,
         Key::Unfit => Caller::Unknown,
     };
     match (&caller, request.extensions().get::<Peer>()) {
@@ -89,8 +94,9 @@ fn token(text: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-async fn known(gateway: &Gateway, key: &str) -> Result<Caller, Error> {
-    let Some(principal) = gateway.keys.authenticate(key).await? else { return Ok(Caller::Unknown) };
+/// Returns the caller who a key was found to be, if it was.
+pub async fn admitted(gateway: &Gateway, found: Option<Principal>) -> Result<Caller, Error> {
+    let Some(principal) = found else { return Ok(Caller::Unknown) };
     match gateway.tenants.suspended(&principal.tenant).await? {
         true => Ok(Caller::Suspended(principal.tenant)),
         false => Ok(Caller::Known(principal)),

@@ -56,6 +56,10 @@ pub enum Error {
     Unfit(String),
     #[error("job {0} has no result to download")]
     NoResult(ids::JobId),
+    #[error(
+        "this form was not sent from a page of this server, so nothing was done; open the page here and send it again"
+    )]
+    OtherSite,
     #[error("this link is not valid or has expired; ask for the job's status again to get a fresh one")]
     BadLink,
     #[error("{0}")]
@@ -135,7 +139,7 @@ impl Error {
     fn status(&self) -> StatusCode {
         match self {
             Self::NoKey | Self::WrongKey => StatusCode::UNAUTHORIZED,
-            Self::Suspended(_) | Self::Forbidden(_) | Self::BadLink => StatusCode::FORBIDDEN,
+            Self::Suspended(_) | Self::Forbidden(_) | Self::BadLink | Self::OtherSite => StatusCode::FORBIDDEN,
             Self::UnknownModel { .. } | Self::NoJob | Self::NoResult(_) | Self::NoRoute(_) => StatusCode::NOT_FOUND,
             Self::NoTenant(_) | Self::NoSuchKey(_) => StatusCode::NOT_FOUND,
             Self::BrokenModel { .. } | Self::Busy | Self::QueueFull | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,

@@ -9,6 +9,7 @@ mod connections;
 mod error;
 mod hub;
 mod job;
+mod pages;
 mod presence;
 mod progress;
 mod rates;
@@ -25,7 +26,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use auth::{Keys, Links, SessionIds, Tenants};
-use store::{Jobs, Models, Objects, ShownModels};
+use store::{History, Jobs, Models, Objects, ShownModels};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -45,6 +46,7 @@ pub struct Gateway {
     jobs: Jobs,
     objects: Objects,
     models: ShownModels,
+    history: History,
     keys: Keys,
     tenants: Tenants,
     links: Links,
@@ -67,6 +69,8 @@ pub struct Gateway {
     downloads: Budget,
     backlog: Backlog,
     rates: Rates,
+    /// What pages show alike to all who may look.
+    now: pages::Shared,
     /// Set when no new request is taken.
     draining: CancellationToken,
     /// Set when websockets have to end.
@@ -89,6 +93,7 @@ impl Gateway {
         settings: Settings,
     ) -> Arc<Self> {
         Arc::new(Self {
+            history: jobs.history(),
             jobs,
             objects,
             models: models.shown(),
@@ -106,6 +111,7 @@ impl Gateway {
             downloads: Budget::new(settings.downloads, settings.downloads_per_tenant),
             backlog: Backlog::new(&settings),
             rates: Rates::new(&settings),
+            now: pages::Shared::default(),
             settings,
             draining: CancellationToken::new(),
             closing: CancellationToken::new(),
@@ -119,7 +125,7 @@ impl Gateway {
         let (jobs, backlog, sessions) = (self.jobs.clone(), self.backlog.clone(), self.sessions.clone());
         let tracker = presence::Tracker { jobs, backlog, sessions };
         let (keys, tenants, models) = (self.keys.keep(), self.tenants.keep(), self.models.keep());
-        tokio::join!(tracker.track(), self.rates.forget(), keys, tenants, models);
+        tokio::join!(tracker.track(), self.rates.forget(), keys, tenants, models, self.history.keep());
     }
 
     /// Refuses new requests from now on; what was accepted can still be followed and fetched.

@@ -101,14 +101,18 @@ pub async fn cancel(
 }
 
 /// Returns a caller who may look at jobs: their tenant's, or all.
-fn onlooker(caller: Caller) -> Result<Principal, Error> {
+///
+/// # Errors
+/// As [`Caller::permitted`].
+pub fn onlooker(caller: Caller) -> Result<Principal, Error> {
     match caller {
         Caller::Known(principal) if principal.may(Scope::Operate) => Ok(principal),
         other => other.permitted(Scope::ReadOwn),
     }
 }
 
-fn model(text: &str) -> ModelKey {
+/// Reads `REPO_ID` or `REPO_ID@REVISION`.
+pub fn model(text: &str) -> ModelKey {
     match text.split_once('@') {
         Some((repo_id, revision)) => ModelKey::new(repo_id, Some(revision.to_owned())),
         None => ModelKey::new(text, None),
@@ -116,15 +120,7 @@ fn model(text: &str) -> ModelKey {
 }
 
 fn shown(record: &JobRecord, principal: &Principal) -> Value {
-    let own = record.tenant == principal.tenant;
-    let failure = match &record.outcome {
-        Some(Outcome::Failure { fault, text }) => {
-            // What a program raised may quote what its tenant sent.
-            let text = (own || *fault == Fault::Server).then_some(text);
-            json!({ "fault": fault_name(*fault), "text": text })
-        }
-        _ => Value::Null,
-    };
+    let failure = failure(record, principal).map(|(fault, text)| json!({ "fault": fault, "text": text }));
     json!({
         "id": record.id,
         "tenant": record.tenant,
@@ -139,6 +135,14 @@ fn shown(record: &JobRecord, principal: &Principal) -> Value {
         "result_bytes": progress::result(record).map(store::Blob::len),
         "failure": failure,
     })
+}
+
+/// Returns whose doing a failure is, and in whatever words the caller may read what it was.
+pub fn failure<'a>(record: &'a JobRecord, principal: &Principal) -> Option<(&'static str, Option<&'a str>)> {
+    let Some(Outcome::Failure { fault, text }) = &record.outcome else { return None };
+    // What a program raised may quote what its tenant sent.
+    let told = record.tenant == principal.tenant || *fault == Fault::Server;
+    Some((fault_name(*fault), told.then_some(text.as_str())))
 }
 
 /// Writes a time in milliseconds since 1970, of which zero is not yet.

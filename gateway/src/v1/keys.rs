@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::{Grant, KeyRecord, Keys, Scope};
+use auth::{Grant, KeyRecord, Keys, Principal, Scope, Secret};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -23,18 +23,19 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 /// Characters of a note.
 const NOTE: usize = 200;
 
+/// What a key is to be.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Create {
-    tenant: TenantId,
+pub struct Create {
+    pub tenant: TenantId,
     /// Default: submit and read-own.
-    scopes: Option<Vec<String>>,
+    pub scopes: Option<Vec<String>>,
     /// A time as `30d`. Default: without end.
-    expires_in: Option<String>,
+    pub expires_in: Option<String>,
     /// What it is for.
-    note: Option<String>,
+    pub note: Option<String>,
     /// Default: shared.
-    batching: Option<String>,
+    pub batching: Option<String>,
 }
 
 /// Which keys are wanted.
@@ -51,12 +52,7 @@ pub async fn list(
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<Value>, Error> {
     let Query(wanted) = wanted.map_err(|error| Error::Malformed(error.body_text()))?;
-    let mut keys = gateway.keys.list().await?;
-    keys.retain(|key| wanted.tenant.as_ref().is_none_or(|tenant| *tenant == key.tenant));
-    keys.sort_by(|left, right| {
-        (&left.tenant, left.created_at, &left.id).cmp(&(&right.tenant, right.created_at, &right.id))
-    });
-    let keys: Vec<Value> = keys.iter().map(shown).collect();
+    let keys: Vec<Value> = all(&gateway, wanted.tenant.as_ref()).await?.iter().map(shown).collect();
     Ok(Json(json!({ "keys": keys })))
 }
 
@@ -66,12 +62,7 @@ pub async fn create(
     Administrator(principal): Administrator,
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), Error> {
-    let create: Create = read(&gateway, body).await?;
-    let tenant = tenants::find(&gateway, create.tenant.as_str()).await?.name;
-    let grant = create.grant()?;
-    let key = Keys::make()?;
-    let record = gateway.keys.register(&key, grant).await?;
-    tracing::info!(key = %record.id, %tenant, by = %principal.key, "key created");
+    let (key, record) = make(&gateway, &principal, read(&gateway, body).await?).await?;
     let mut answer = shown(&record);
     answer["key"] = key.reveal().into();
     Ok((StatusCode::CREATED, Json(answer)))
@@ -83,11 +74,46 @@ pub async fn revoke(
     Administrator(principal): Administrator,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Error> {
-    if !gateway.keys.revoke(&KeyId::new(id.as_str())).await? {
-        return Err(Error::NoSuchKey(id));
+    end(&gateway, &principal, &id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Returns the keys of a tenant, or of all, by tenant and age.
+///
+/// # Errors
+/// When the store fails.
+pub async fn all(gateway: &Gateway, tenant: Option<&TenantId>) -> Result<Vec<KeyRecord>, Error> {
+    let mut keys = gateway.keys.list().await?;
+    keys.retain(|key| tenant.is_none_or(|tenant| *tenant == key.tenant));
+    keys.sort_by(|left, right| {
+        (&left.tenant, left.created_at, &left.id).cmp(&(&right.tenant, right.created_at, &right.id))
+    });
+    Ok(keys)
+}
+
+/// Makes a key of a tenant that there is. Its text is in what this returns, and nowhere else.
+///
+/// # Errors
+/// [`Error::NoTenant`]; [`Error::Unfit`] for what no key can be.
+pub async fn make(gateway: &Gateway, principal: &Principal, create: Create) -> Result<(Secret, KeyRecord), Error> {
+    let tenant = tenants::find(gateway, create.tenant.as_str()).await?.name;
+    let grant = create.grant()?;
+    let key = Keys::make()?;
+    let record = gateway.keys.register(&key, grant).await?;
+    tracing::info!(key = %record.id, %tenant, by = %principal.key, "key created");
+    Ok((key, record))
+}
+
+/// Ends a key.
+///
+/// # Errors
+/// [`Error::NoSuchKey`].
+pub async fn end(gateway: &Gateway, principal: &Principal, id: &str) -> Result<(), Error> {
+    if !gateway.keys.revoke(&KeyId::new(id)).await? {
+        return Err(Error::NoSuchKey(id.to_owned()));
     }
     tracing::info!(key = %id, by = %principal.key, "key revoked");
-    Ok(StatusCode::NO_CONTENT)
+    Ok(())
 }
 
 impl Create {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use auth::Tenant;
+use auth::{Principal, Tenant};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -40,12 +40,7 @@ pub async fn create(
     body: Body,
 ) -> Result<(StatusCode, Json<Value>), Error> {
     let Create { name } = read(&gateway, body).await?;
-    // One that is a name on keys exists, too.
-    let there = find(&gateway, name.as_str()).await.is_ok();
-    if there || !gateway.tenants.create(&name).await? {
-        return Err(Error::Conflict(format!("there is a tenant {name} already; choose another name")));
-    }
-    tracing::info!(tenant = %name, by = %principal.key, "tenant created");
+    make(&gateway, &principal, &name).await?;
     Ok((StatusCode::CREATED, Json(shown(&find(&gateway, name.as_str()).await?))))
 }
 
@@ -66,14 +61,37 @@ pub async fn change(
     body: Body,
 ) -> Result<Json<Value>, Error> {
     let Change { suspended } = read(&gateway, body).await?;
-    let tenant = find(&gateway, &name).await?.name;
+    suspend(&gateway, &principal, &name, suspended).await?;
+    Ok(Json(shown(&find(&gateway, &name).await?)))
+}
+
+/// Makes a tenant.
+///
+/// # Errors
+/// [`Error::Conflict`] for one that there is, [`Error::Unfit`] for a name that none can have.
+pub async fn make(gateway: &Gateway, principal: &Principal, name: &TenantId) -> Result<(), Error> {
+    // One that is a name on keys exists, too.
+    let there = find(gateway, name.as_str()).await.is_ok();
+    if there || !gateway.tenants.create(name).await? {
+        return Err(Error::Conflict(format!("there is a tenant {name} already; choose another name")));
+    }
+    tracing::info!(tenant = %name, by = %principal.key, "tenant created");
+    Ok(())
+}
+
+/// Suspends a tenant, or ends that.
+///
+/// # Errors
+/// [`Error::NoTenant`]; [`Error::Conflict`] for the tenant of who asks.
+pub async fn suspend(gateway: &Gateway, principal: &Principal, name: &str, suspended: bool) -> Result<(), Error> {
+    let tenant = find(gateway, name).await?.name;
     if suspended && tenant == principal.tenant {
         let refused = "the key that asks is this tenant's own and would be refused from then on; ask with another's";
         return Err(Error::Conflict(format!("tenant {tenant} is not suspended: {refused}")));
     }
     gateway.tenants.suspend(&tenant, suspended).await?;
     tracing::info!(%tenant, suspended, by = %principal.key, "tenant changed");
-    Ok(Json(shown(&find(&gateway, &name).await?)))
+    Ok(())
 }
 
 /// Returns the tenant of a name.
@@ -85,7 +103,11 @@ pub async fn find(gateway: &Gateway, name: &str) -> Result<Tenant, Error> {
     found.ok_or_else(|| Error::NoTenant(name.to_owned()))
 }
 
-async fn all(gateway: &Gateway) -> Result<Vec<Tenant>, Error> {
+/// Returns all tenants, in the order of their names.
+///
+/// # Errors
+/// When the store fails.
+pub async fn all(gateway: &Gateway) -> Result<Vec<Tenant>, Error> {
     Ok(gateway.tenants.list(&gateway.keys.list().await?).await?)
 }
 
