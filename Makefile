@@ -21,7 +21,7 @@ FUZZERS := request archive source lower evaluate gguf safetensors weights_archiv
 FUZZ := .cache/cargo-fuzz/bin/cargo-fuzz
 CARGO_FUZZ_VERSION := 0.13.2
 
-.PHONY: help setup setup-tests setup-browser test-models build test lint fuzz demo bench cluster cluster-stop chaos clean
+.PHONY: help setup setup-tests setup-browser test-models build test pictures lint fuzz demo bench cluster cluster-stop chaos clean
 .NOTPARALLEL:
 
 help:
@@ -37,6 +37,7 @@ help:
 	@echo 'make setup        libtorch and protox for the build (0.55 GB to download)'
 	@echo 'make setup-tests  the client environment of tests and demo (2.8 GB to download, that torch included)'
 	@echo 'make setup-browser  what the tests look at pages with: Chromium and Node.js from apt, and 20 MB from npm'
+	@echo 'make pictures     the pictures of docs/console.md, afresh'
 	@echo 'make clean        remove all that the above made'
 
 setup:
@@ -60,6 +61,12 @@ test: setup-tests setup-browser setup lint test-models
 	cargo test --locked --workspace --no-run
 	$(call FETCH_MODEL,debug)
 	cargo test --locked --workspace --no-fail-fast
+
+# What docs/console.md shows, as the tests see it.
+pictures: setup-tests setup-browser setup test-models
+	cargo test --locked --workspace --no-run
+	cargo test --locked --package tests --test console browser
+	$(CLIENT) tools/pictures.py
 
 lint: setup
 	cargo fmt --all --check

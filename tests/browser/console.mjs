@@ -30,7 +30,7 @@ try {
 /// A browser of its own, in which whatever goes wrong fails the check.
 async function opened(options = {}) {
   const context = await browser.newContext({ viewport: DESK, ...options });
-  context.setDefaultTimeout(20_000);
+  context.setDefaultTimeout(120_000);
   const page = await context.newPage();
   page.refusals = 0;
   page.on("console", (message) => {
@@ -101,6 +101,7 @@ async function pictures() {
     await page.emulateMedia({ colorScheme: scheme });
     await page.goto(there.url + path);
     await page.waitForFunction(() => document.querySelector("[data-live]") === null || document.documentElement.dataset.live === "yes");
+    await page.mouse.move(640, 2);
     await page.screenshot({ path: `${there.pictures}/${name}.png`, fullPage: !clip });
   };
   const admin = await signedIn(there.keys.admin, "/admin");
@@ -294,7 +295,8 @@ async function theSchemeIsKept() {
 /// What every page keeps to: no rule of accessibility is broken, and it fits the screen.
 async function isRight(page, name) {
   await page.evaluate(axe);
-  const { violations } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+  const { violations, passes } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+  check(passes.length > 10, `${name}: only ${passes.length} rules were looked at`);
   const told = violations.map((it) => `${it.id}: ${it.help}: ${it.nodes.map((node) => `${node.html} ${node.failureSummary}`).join("; ")}`);
   check(told.length === 0, `${name}: ${told.join("\n")}`);
   const [wide, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
@@ -306,10 +308,10 @@ async function sees(page, selector, text) {
 }
 
 async function until(page, selector, holds, what = holds.toString()) {
-  const deadline = Date.now() + 30_000;
+  const deadline = Date.now() + 120_000;
   let found = "";
   while (Date.now() < deadline) {
-    found = await page.textContent(selector, { timeout: 30_000 }).catch((error) => `${error}`);
+    found = await page.textContent(selector, { timeout: 120_000 }).catch((error) => `${error}`);
     if (holds(found)) return true;
     await page.waitForTimeout(100);
   }

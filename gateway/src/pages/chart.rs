@@ -30,6 +30,8 @@ pub struct Past {
     first: u64,
     /// What is known of each step; `None` where nothing is.
     pub steps: Vec<Option<Minute>>,
+    /// The same of the minutes that are over, and how many those are.
+    over: Vec<(u32, Minute)>,
 }
 
 /// Lines over one past.
@@ -93,26 +95,32 @@ impl Past {
     pub fn new(reach: Reach, now: u64, minutes: &BTreeMap<u64, Minute>) -> Self {
         let (step, steps) = reach.steps();
         let first = reach.first(now);
-        let put_together = |index: u64| {
-            let from = first + index * step;
-            let mut known = None::<Minute>;
-            for (_, minute) in minutes.range(from..from + step) {
+        let mut past = Self { reach, first, steps: Vec::new(), over: Vec::new() };
+        for from in (0..steps).map(|index| first + index * step) {
+            let (mut known, mut over) = (None::<Minute>, (0, Minute::default()));
+            for (number, minute) in minutes.range(from..from + step) {
                 known.get_or_insert_default().add(minute);
+                if *number < now / 60_000 {
+                    over.0 += 1;
+                    over.1.add(minute);
+                }
             }
-            known
-        };
-        Self { reach, first, steps: (0..steps).map(put_together).collect() }
+            past.steps.push(known);
+            past.over.push(over);
+        }
+        past
+    }
+
+    /// Returns how much of something there was in a minute of each step; that of now would be too little.
+    pub fn rates(&self, count: impl Fn(&Minute) -> u64) -> Vec<Option<f64>> {
+        #[expect(clippy::cast_precision_loss, reason = "a place on a screen")]
+        let rate = |(minutes, all): &(u32, Minute)| (*minutes > 0).then(|| count(all) as f64 / f64::from(*minutes));
+        self.over.iter().map(rate).collect()
     }
 
     /// Returns a value of each step.
     pub fn map(&self, value: impl Fn(&Minute) -> Option<f64>) -> Vec<Option<f64>> {
         self.steps.iter().map(|step| step.as_ref().and_then(&value)).collect()
-    }
-
-    /// Returns the minutes of a step.
-    #[expect(clippy::cast_precision_loss, reason = "a handful")]
-    pub fn minutes(&self) -> f64 {
-        self.reach.steps().0 as f64
     }
 
     /// Returns all that happened, the latest first.
@@ -146,6 +154,24 @@ impl Unit {
         }
     }
 
+    /// Writes a value of the scale, which is round.
+    fn scale(self, value: f64) -> String {
+        let text = self.write(value);
+        let (number, unit) = text.split_once(' ').map_or((text.as_str(), ""), |(number, unit)| (number, unit));
+        let number = if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number };
+        if unit.is_empty() { number.to_owned() } else { format!("{number} {unit}") }
+    }
+
+    /// Returns a round value that holds another.
+    fn nice(self, value: f64) -> f64 {
+        // Above ten seconds, what is round in minutes and hours is.
+        let times = [20_000.0, 60_000.0, 120_000.0, 600_000.0, 1_200_000.0, 3_600_000.0, 7_200_000.0, 36_000_000.0];
+        match self {
+            Self::Milliseconds if value > 10_000.0 => times.into_iter().find(|time| *time >= value).unwrap_or(value),
+            _ => nice(value),
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::Jobs => "jobs",
@@ -159,7 +185,7 @@ impl Chart<'_> {
     /// Draws it over a past.
     pub fn draw(&self, past: &Past) -> Markup {
         let values = self.series.iter().flat_map(|series| series.values.iter().flatten());
-        let top = nice(values.fold(0.0, |most: f64, value| most.max(*value)));
+        let top = self.unit.nice(values.fold(0.0, |most: f64, value| most.max(*value)));
         let last = past.steps.len().saturating_sub(1);
         let lasts: Vec<_> =
             self.series.iter().map(|series| series.values.iter().rev().flatten().next().copied()).collect();
@@ -190,8 +216,8 @@ impl Chart<'_> {
                                 path class={ "line " (series.look) } d=(path(&series.values, top)) {}
                             }
                         }
-                        text.scale x="2" y="11" { (self.unit.write(top)) }
-                        text.scale x="2" y="50%" dy="11" { (self.unit.write(top / 2.0)) }
+                        text.scale x="2" y="11" { (self.unit.scale(top)) }
+                        text.scale x="2" y="50%" dy="11" { (self.unit.scale(top / 2.0)) }
                     }
                     svg.ends aria-hidden="true" {
                         @for (y, index) in ends(&lasts, top) {
@@ -336,6 +362,10 @@ mod tests {
         let running =
             |past: &Past| past.steps.iter().map(|step| step.as_ref().map(|step| step.running)).collect::<Vec<_>>();
         assert_eq!(running(&hour)[56..], [Some(1), Some(5), None, Some(2)]);
+        assert_eq!(hour.rates(|minute| minute.running)[56..], [Some(1.0), Some(5.0), None, None], "now is not over");
+        let scales =
+            [0.5, 700.0, 12_000.0, 90_000.0].map(|most| Unit::Milliseconds.scale(Unit::Milliseconds.nice(most)));
+        assert_eq!(scales, ["1 ms", "1 s", "20 s", "2 min"]);
         let day = Past::new(Reach::Day, now, &minutes);
         assert_eq!((day.first % 15, day.steps.len(), running(&day)[95]), (0, 96, Some(5)));
         assert_eq!(Reach::named("24h"), Reach::Day);

@@ -184,11 +184,8 @@ pub async fn one(
     path: &str,
 ) -> Result<Markup, Error> {
     Ok(html! {
-        h1 { "Job " span.id data-copy=(job.id) { (job.id) } }
-        div #live data-live={ (path) "/live" } {
-            p.status { span #stale.stale hidden {} }
-            (part(gateway, now, principal, job).await?)
-        }
+        h1 { "Job " span.id data-copy=(job.id) { (job.id) } span #stale.stale hidden {} }
+        div #live data-live={ (path) "/live" } { (part(gateway, now, principal, job).await?) }
         @if !job.state.terminal() { (end(path)) }
     })
 }
@@ -204,7 +201,7 @@ pub async fn part(gateway: &Gateway, now: &Now, principal: &Principal, job: &Job
         div #job {
             p.line {
                 (state(job))
-                @if job.state == State::Queued { " " span.why { (place(now, job)) } }
+                @if job.state == State::Queued { " " span.why { (place(now, principal, job)) } }
             }
             (way(job, now.at))
             div.columns {
@@ -245,13 +242,14 @@ fn end(path: &str) -> Markup {
 }
 
 /// Says why a job waits, and what comes before it.
-pub fn place(now: &Now, job: &JobRecord) -> String {
+pub fn place(now: &Now, principal: &Principal, job: &JobRecord) -> String {
+    let whose = if job.tenant == principal.tenant { "yours" } else { "the same tenant" };
     let ahead = now.before(job.id, &job.tenant, &job.model);
     let place = match (ahead.own, ahead.others) {
         (0, 0) => "next".to_owned(),
-        (own, 0) => format!("after {own} of the same tenant"),
+        (own, 0) => format!("after {own} of {whose}"),
         (0, others) => format!("after about {others} of others"),
-        (own, others) => format!("after {own} of the same tenant and about {others} of others"),
+        (own, others) => format!("after {own} of {whose} and about {others} of others"),
     };
     format!("{place}; {}", now.why(&job.model))
 }
@@ -328,13 +326,17 @@ fn cost(job: &JobRecord) -> Markup {
     let told: Vec<_> = told.collect();
     html! {
         @if told.is_empty() { p.note { "It ended before a worker had anything to tell." } }
-        @else { dl { @for (name, value) in told { dt { (name.replace('_', " ")) } dd { (told_value(name, value)) } } } }
+        @else { dl { @for (name, value) in told { dt { (name.trim_end_matches("_s").replace('_', " ")) } dd { (told_value(name, value)) } } } }
     }
 }
 
 fn told_value(name: &str, value: &serde_json::Value) -> String {
     match (value, value.as_u64()) {
         (_, Some(number)) if name.ends_with("bytes") => bytes(number),
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "times are short and not negative")]
+        (serde_json::Value::Number(seconds), _) if name.ends_with("_s") => {
+            span((seconds.as_f64().unwrap_or_default() * 1000.0).round() as u64)
+        }
         (serde_json::Value::String(text), _) => text.clone(),
         (_, Some(number)) => super::units::count(number),
         (other, _) => other.to_string(),

@@ -123,7 +123,7 @@ pub fn table(keys: &[KeyRecord], own: Option<&ids::KeyId>) -> Markup {
                 td.id { (key.id) }
                 @if own.is_some() { td { (key.tenant) } }
                 td { @for (index, scope) in key.scopes.iter().enumerate() { @if index > 0 { ", " } (scope) } }
-                td { @match &key.note { Some(note) => (note), None => (nothing()) } }
+                td.text { @match &key.note { Some(note) => (note), None => (nothing()) } }
                 td { (date(key.created_at)) }
                 td { @match key.expires_at { Some(at) => (date(at)), None => "never" } }
                 @match own {

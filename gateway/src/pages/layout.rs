@@ -38,7 +38,7 @@ impl Tab {
             Self::Workers => ("Workers", "/admin/workers", 'w', Scope::Operate),
             Self::Tenants => ("Tenants", "/admin/tenants", 't', Scope::Admin),
             Self::Keys => ("Keys", "/admin/keys", 'k', Scope::Admin),
-            Self::Me => ("Mine", "/me", 'i', Scope::ReadOwn),
+            Self::Me => ("My jobs", "/me", 'i', Scope::ReadOwn),
         }
     }
 }

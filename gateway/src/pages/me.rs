@@ -80,8 +80,10 @@ pub fn table(now: &Now, principal: &Principal, jobs: &[JobRecord]) -> Markup {
 
 /// Says where a job that waits is, and of one that failed the last line of why.
 fn next(now: &Now, principal: &Principal, job: &JobRecord) -> Markup {
-    if job.state == State::Queued {
-        return html! { (place(now, job)) };
+    match (job.state, &job.worker) {
+        (State::Queued, _) => return html! { (place(now, principal, job)) },
+        (State::Dispatched | State::Running, Some(worker)) => return html! { "with " (worker) },
+        _ => {}
     }
     match failure(job, principal) {
         Some((_, Some(text))) => {

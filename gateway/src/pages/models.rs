@@ -40,7 +40,7 @@ pub fn table(now: &Now) -> Markup {
                         }).count();
                         tr {
                             td { a href=(search("model", &model.key.to_string())) { (model.key) } }
-                            td { (state(&model.state)) }
+                            td.text { (state(&model.state)) }
                             td { @match &model.device { Some(device) => (device), None => (nothing()) } }
                             td { @match &model.dtype { Some(dtype) => (dtype), None => (nothing()) } }
                             td.number { (has) }
@@ -62,6 +62,6 @@ pub fn state(state: &ModelState) -> Markup {
             let percent = format!("{:.0}", fraction * 100.0);
             html! { (layout::state("waiting", "loading")) " " progress max="100" value=(percent) aria-label="loaded" {} " " (percent) " %" }
         }
-        ModelState::Failed(why) => html! { (layout::state("broken", "failed")) " " span.why { (why) } },
+        ModelState::Failed(why) => html! { (layout::state("broken", "failed")) " " span.why title=(why) { (why) } },
     }
 }

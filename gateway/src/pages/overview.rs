@@ -49,8 +49,8 @@ pub fn numbers(now: &Now, minutes: &BTreeMap<u64, Minute>) -> Markup {
             (number("/admin/jobs?state=completed", "completed, 1 h", &fault(hour.completed), ""))
             (number("#past", "wait p50, 1 h", &wait(0.5), ""))
             (number("#past", "wait p99, 1 h", &wait(0.99), ""))
-            (number("/admin/jobs?state=failed", "failed by program, 1 h", &fault(hour.failed_program + hour.failed_limit), ""))
-            (number("/admin/jobs?state=failed", "failed by server, 1 h", &fault(hour.failed_server),
+            (number("/admin/jobs?state=failed", "failed: program, 1 h", &fault(hour.failed_program + hour.failed_limit), ""))
+            (number("/admin/jobs?state=failed", "failed: server, 1 h", &fault(hour.failed_server),
                 if hour.failed_server > 0 { "broken" } else { "" }))
         }
     }
@@ -128,7 +128,7 @@ fn ends(past: &Past) -> Chart<'static> {
         ("server", "red", |tally| tally.failed_server),
         ("cancelled or expired", "faint", |tally| tally.cancelled + tally.expired),
     ];
-    let values = |count: Count| past.map(|minute| Some(rate(minute, count) / past.minutes()));
+    let values = |count: Count| past.rates(|minute| minute.tallies.values().map(count).sum());
     let line =
         |(name, look, count): (&str, &'static str, Count)| Series { name: name.into(), look, values: values(count) };
     let happened =
@@ -177,31 +177,28 @@ fn tenants(past: &Past) -> Chart<'static> {
     ranked.sort_by(|left, right| right.1.cmp(&left.1).then(left.0.cmp(right.0)));
     let shown: Vec<&str> = ranked.iter().take(TENANTS).map(|(tenant, _)| *tenant).collect();
     let apart: BTreeSet<&str> = shown.iter().copied().collect();
-    let ended = |minute: &Minute, of: &dyn Fn(Option<&str>) -> bool| {
-        let lines = minute.tallies.iter().filter(|(line, _)| of(line.as_ref().map(|(tenant, _)| tenant.as_str())));
-        #[expect(clippy::cast_precision_loss, reason = "a place on a screen")]
-        let sum = lines.map(|(_, tally)| tally.ended()).sum::<u64>() as f64;
-        Some(sum / past.minutes())
+    let ended = |of: &dyn Fn(Option<&str>) -> bool| {
+        past.rates(|minute| {
+            let lines = minute.tallies.iter();
+            let lines = lines.filter(|(line, _)| of(line.as_ref().map(|(tenant, _)| tenant.as_str())));
+            lines.map(|(_, tally)| tally.ended()).sum()
+        })
     };
     let looks = ["plain", "blue", "amber", "green", "violet"];
     let mut series: Vec<Series> = shown
         .iter()
         .zip(looks)
-        .map(|(tenant, look)| {
-            let values = past.map(|minute| ended(minute, &|other| other == Some(*tenant)));
-            Series { name: (*tenant).to_owned(), look, values }
+        .map(|(tenant, look)| Series {
+            name: (*tenant).to_owned(),
+            look,
+            values: ended(&|other| other == Some(*tenant)),
         })
         .collect();
-    let others = past.map(|minute| ended(minute, &|other| other.is_none_or(|other| !apart.contains(other))));
+    let others = ended(&|other| other.is_none_or(|other| !apart.contains(other)));
     if others.iter().flatten().any(|value| *value > 0.0) {
         series.push(Series { name: "others".into(), look: "faint", values: others });
     }
     Chart { title: "Jobs that ended, by tenant", unit: Unit::JobsPerMinute, series }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "a place on a screen")]
-fn rate(minute: &Minute, of: fn(&Tally) -> u64) -> f64 {
-    minute.tallies.values().map(of).sum::<u64>() as f64
 }
 
 /// Returns the way to the jobs that have something.
