@@ -11,5 +11,5 @@ images = ROOT / "docs" / "images"
 images.mkdir(exist_ok=True)
 for name in NAMES:
     picture = Image.open(ROOT / "target" / "console" / f"{name}.png").convert("RGB")
-    picture.quantize(colors=64, dither=Image.Dither.NONE).save(images / f"{name}.png", optimize=True)
+    picture.quantize(colors=128, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(images / f"{name}.png", optimize=True)
     print(f"pictures: docs/images/{name}.png, {(images / f'{name}.png').stat().st_size >> 10} KiB")
