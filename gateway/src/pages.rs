@@ -110,7 +110,11 @@ pub async fn guard(State(gateway): State<Arc<Gateway>>, request: Request, next: 
         && page
         && !path.ends_with("/live")
     {
+        let after = response.headers().get(header::RETRY_AFTER).cloned();
         response = refused(response.status(), &sentence, if looks { &whole } else { "/me" }, &path);
+        if let Some(after) = after {
+            response.headers_mut().insert(header::RETRY_AFTER, after);
+        }
     }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
