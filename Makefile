@@ -12,6 +12,8 @@ KEEP ?=
 # `make cluster PROFILE=debug` and `make chaos PROFILE=release` take the other programs than they do by themselves.
 BUILD_PROFILE = $(if $(filter debug,$(1)),cargo build --locked --package cli --package worker,$(MAKE) build)
 PROGRAMS := vitrine vitrine-worker
+# Those of `make test` serve: `cargo build` would compile everything a second time, with fewer features.
+DEBUG_PROGRAMS = @test -x $(TARGET)/debug/vitrine -a -x $(TARGET)/debug/vitrine-worker || cargo build --locked --package cli --package worker
 KILLS ?= 100
 SEED ?=
 
@@ -21,7 +23,7 @@ FUZZERS := request archive source lower evaluate gguf safetensors weights_archiv
 FUZZ := .cache/cargo-fuzz/bin/cargo-fuzz
 CARGO_FUZZ_VERSION := 0.13.2
 
-.PHONY: help setup setup-tests setup-browser test-models build test pictures lint fuzz demo bench cluster cluster-stop chaos clean
+.PHONY: help setup setup-tests setup-browser test-models build test pictures helm-test deploy-test images images-test lint fuzz demo bench cluster cluster-stop chaos clean
 .NOTPARALLEL:
 
 help:
@@ -29,6 +31,10 @@ help:
 	@echo 'make test         set up what the tests need, lint, and run them all'
 	@echo 'make build        $(TARGET)/release/vitrine and $(TARGET)/release/vitrine-worker'
 	@echo 'make lint         formatting and clippy'
+	@echo 'make helm-test    the chart: both Helms, every example, every version of Kubernetes'
+	@echo 'make deploy-test  units of systemd and the compose file'
+	@echo 'make images       images of gateways and schedulers, of workers, and a quickstart, into $(TARGET)/images'
+	@echo 'make images-test  builds each twice, and runs what it has by its own root file system; as root, with buildah'
 	@echo 'make fuzz         what reads foreign bytes, each for SECONDS=60, or one with ONLY=gguf'
 	@echo 'make bench        the benches: one with ONLY=sweep, a short run of little meaning with QUICK=1'
 	@echo 'make cluster      a whole cluster on this machine, until Ctrl-C; in the background with DETACH=1'
@@ -47,6 +53,7 @@ setup:
 setup-tests:
 	@$(PYTHON) tools/setup.py client
 	@$(PYTHON) tools/setup.py etcd
+	@$(PYTHON) tools/setup.py monitoring
 
 # What looks at the pages: Chromium and Node.js of the system, and what leads them.
 setup-browser:
@@ -67,6 +74,27 @@ pictures: setup-tests setup-browser setup test-models
 	cargo test --locked --workspace --no-run
 	cargo test --locked --package tests --test console browser
 	$(CLIENT) tools/pictures.py
+
+# The programs say whether the chart's settings can be used.
+helm-test: setup-tests setup test-models
+	@$(PYTHON) tools/setup.py chart
+	$(DEBUG_PROGRAMS)
+	@.cache/chart/venv/bin/python helm/tests/check.py --programs $(TARGET)/debug $(if $(ONLY),--only "$(ONLY)")
+
+# Units of systemd and the compose file: their settings with the programs, and how exposed services are.
+deploy-test: setup-tests setup
+	$(DEBUG_PROGRAMS)
+	@$(CLIENT) deploy/tests/check.py --programs $(TARGET)/debug
+
+images: setup-tests build
+	$(PYTHON) deploy/images.py build server worker quickstart --programs $(TARGET)/release
+
+# Minutes, root, and buildah: no part of .ci/run. Each image twice, and then run by its own root file system.
+images-test: setup-tests setup
+	$(DEBUG_PROGRAMS)
+	@command -v buildah >/dev/null || { apt-get update --quiet && apt-get install --yes --quiet --no-install-recommends buildah; }
+	$(call FETCH_MODEL,debug)
+	@$(CLIENT) deploy/tests/run_images.py --programs $(TARGET)/debug $(if $(ONLY),--images $(ONLY))
 
 lint: setup
 	cargo fmt --all --check

@@ -278,8 +278,9 @@ def environment(workers):
     # Workers of one machine share its cores; idle threads do not spin.
     kept["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
     kept["OMP_WAIT_POLICY"] = "passive"
-    if level := os.environ.get("VITRINE_LOG"):
-        kept["VITRINE_LOG"] = level
+    for name in ("VITRINE_LOG", "VITRINE_LOG_FORMAT", "VITRINE_OTLP_ENDPOINT", "VITRINE_TRACE_SAMPLE"):
+        if value := os.environ.get(name):
+            kept[name] = value
     return kept
 
 

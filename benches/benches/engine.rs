@@ -202,7 +202,14 @@ fn run(interleaver: &mut Interleaver<Transformer>, programs: Vec<Program>) -> Ve
     let mut jobs = Vec::new();
     for program in programs {
         let (id, tenant) = (JobId::new(), TenantId::new("bench"));
-        interleaver.submit(Job { id, tenant, program, limits: Limits::default(), stop: Default::default() });
+        interleaver.submit(Job {
+            id,
+            tenant,
+            program,
+            limits: Limits::default(),
+            stop: Default::default(),
+            trace: None,
+        });
         jobs.push((id, Vec::new()));
     }
     while !interleaver.idle() {

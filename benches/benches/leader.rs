@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use futures::StreamExt;
 use ids::{JobId, KeyId, ModelKey, TenantId, Token, WorkerId};
+use placement::{Class, Hosting, Queue, View, Waiting, Worker, decide};
 use proto::v1::{self, from_worker::Message, to_worker::Message as Told};
-use scheduler::placement::{Hosting, Queue, View, Waiting, Worker, decide};
 use scheduler::{Config, HostedModel, SystemClock};
 use serde_json::json;
 use store::testing::etcd::Cluster;
@@ -53,8 +53,12 @@ fn deciding(queued: usize, what: &str, busy: usize) {
         view.put(seat as u64, Worker { slots: SLOTS, busy, alone: false, ready });
     }
     for number in 0..queued {
-        let waiting =
-            Waiting { token: Token { epoch: 1, attempt: 0 }, alone: false, expires_at: Duration::from_secs(86_400) };
+        let waiting = Waiting {
+            token: Token { epoch: 1, attempt: 0 },
+            class: Class::Normal,
+            alone: false,
+            expires_at: Duration::from_secs(86_400),
+        };
         queue.push(JobId::new(), &tenant(number % TENANTS), &model(), waiting, None);
     }
     let mut times: Vec<f64> = Vec::new();
@@ -111,7 +115,7 @@ async fn taking_over(name: &str, store: Arc<dyn MetadataStore>, queued: usize) {
         match reply.unwrap().message {
             Some(Told::LoadModel(load)) => {
                 let state = Some(v1::model_state::State::Ready(true));
-                let state = v1::ModelState { model: load.model, state, hopeless: false };
+                let state = v1::ModelState { model: load.model, state, ..v1::ModelState::default() };
                 outbox.send(say(Message::ModelState(state))).await.unwrap();
             }
             Some(Told::Assign(_)) => break,

@@ -22,6 +22,7 @@ BENCHES = {
     "fleet": [models.TINY],
     "small": [models.TINY],
     "overhead": [models.GPT2],
+    "telemetry": [models.TINY, models.GPT2],
     "forward": [models.GPT2, models.LLAMA],
     "early_exit": [models.GPT2, models.LLAMA],
     "sweep": [models.GPT2, models.LLAMA],

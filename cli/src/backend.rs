@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
-use store::{EtcdOptions, EtcdStore, EtcdTls, MetadataStore, Objects, S3Options};
+use store::{EtcdOptions, EtcdStore, EtcdTls, Measured, MetadataStore, Objects, S3Options};
 use tls::Certificates;
 use tokio::time::sleep;
 
@@ -101,7 +101,7 @@ impl Etcd {
         }
         loop {
             match EtcdStore::connect(options.clone()).await {
-                Ok(store) => return Ok(Arc::new(store)),
+                Ok(store) => return Ok(Arc::new(Measured::over(Arc::new(store)))),
                 Err(error @ store::Error::Unavailable { .. }) => {
                     tracing::warn!(%error, again_in = ?AGAIN, "etcd does not answer");
                     sleep(AGAIN).await;

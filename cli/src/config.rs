@@ -24,8 +24,11 @@ pub struct Config {
     pub tls_key: Option<PathBuf>,
     /// Whether clients beyond this machine may connect without TLS, as behind a proxy that has it. Default false.
     pub plaintext: bool,
-    /// Where probes are answered, by a thread of their own. Default: only where clients connect.
+    /// Where probes are answered, and metrics shown, by a thread of their own. Default: probes where clients connect, too,
+    /// and metrics nowhere.
     pub health: Option<SocketAddr>,
+    /// The same of its worker, which is a process of its own. Default: nowhere.
+    pub worker_health: Option<SocketAddr>,
     /// The folder that holds everything the server must remember. Default `.vitrine`.
     pub data: PathBuf,
     /// Models to host, as `REPO_ID=FOLDER[,dtype=float32|bfloat16][,device=cpu|cuda|cuda:N]`. Default: none.
@@ -39,6 +42,9 @@ pub struct Config {
     /// How long to wait for running jobs when asked to stop. Default 20 seconds.
     #[serde(with = "humantime_serde")]
     pub drain: Duration,
+    /// Bytes that models take together on each device, such as `40G`; one that finds no room is loaded when somebody asks
+    /// for it. Default: seven eighths of what is free.
+    pub model_memory: Option<String>,
     /// The torch/lib folder of an installed torch 2.11.0, for GPUs. Default: looked for.
     pub torch_lib: Option<PathBuf>,
     /// The worker's program. Default: the one beside this program.
@@ -80,12 +86,14 @@ impl Default for Config {
             tls_key: None,
             plaintext: false,
             health: None,
+            worker_health: None,
             data: ".vitrine".into(),
             models: Vec::new(),
             default_model: true,
             api_key: None,
             batching: Batching::default(),
             drain: Duration::from_secs(20),
+            model_memory: None,
             torch_lib: None,
             worker: None,
             gateway: gateway::Settings::default(),
@@ -173,6 +181,10 @@ pub struct Flags {
     /// A model to host and the folder that has its config.json, tokenizer and safetensors. May be repeated.
     #[arg(long = "model", value_name = "REPO_ID=FOLDER[,dtype=float32|bfloat16][,device=cpu|cuda|cuda:N]")]
     models: Vec<Hosted>,
+    /// Bytes that models take together on each device, such as `40G`; one that finds no room is loaded when somebody asks
+    /// for it [default: 7/8 of what is free] [env: VITRINE_MODEL_MEMORY].
+    #[arg(long, value_name = "SIZE")]
+    model_memory: Option<String>,
     /// The torch/lib folder of an installed torch 2.11.0, whose libtorch_cuda.so computes on GPUs. Without it, the
     /// worker looks in the usual places where this machine has an NVIDIA driver [env: VITRINE_TORCH_LIB].
     #[arg(long, value_name = "DIR")]
@@ -219,6 +231,7 @@ impl Flags {
         // A list in JSON is one in TOML.
         add("models", (!self.models.is_empty()).then(|| serde_json::to_string(&self.models)).transpose()?);
         add("default_model", self.no_default_model.then(|| "false".into()));
+        add("model_memory", self.model_memory.clone());
         add("torch_lib", self.torch_lib.clone());
         add("api_key", self.api_key.clone());
         add("batching", self.batching.map(|batching| batching.to_string()));

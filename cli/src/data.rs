@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
 use rustix::fs::Mode;
-use store::{MetadataStore, Objects, RedbStore};
+use store::{Measured, MetadataStore, Objects, RedbStore};
 
 /// Opens what the server remembers. The data folder belongs to one server at a time.
 ///
@@ -48,7 +48,7 @@ pub fn open(data: &Path) -> Result<(Arc<dyn MetadataStore>, Objects)> {
     })?;
     let objects = Objects::local(data.join("objects"))?;
     objects.check_space(0)?;
-    Ok((Arc::new(store), objects))
+    Ok((Arc::new(Measured::over(Arc::new(store))), objects))
 }
 
 /// Takes from others what they may do with a folder and all that is in it. Returns how many entries that changed.

@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use ids::ModelKey;
 use scheduler::HostedModel;
 use serde::{Deserialize, Serialize};
+use store::Specification;
 
 use crate::config::Config;
 use crate::model::SMOLLM2;
@@ -40,24 +41,16 @@ impl FromStr for Hosted {
         if repo_id.is_empty() || folder.is_empty() {
             return Err("it must have the form REPO_ID=FOLDER".into());
         }
-        if let Some(dtype) = dtype.as_deref().filter(|dtype| !["float32", "bfloat16"].contains(dtype)) {
-            return Err(format!("dtype must be float32 or bfloat16, not {dtype}"));
-        }
-        if let Some(device) = device.as_deref().filter(|device| !is_device(device)) {
-            return Err(format!("device must be cpu, cuda or cuda:N, not {device}"));
-        }
         let (repo_id, revision) = match repo_id.split_once('@') {
             Some((repo_id, revision)) => (repo_id, Some(revision.to_owned())),
             None => (repo_id, None),
         };
-        Ok(Self { key: ModelKey::new(repo_id, revision), folder: folder.into(), dtype, device })
+        let (key, folder) = (ModelKey::new(repo_id, revision), PathBuf::from(folder));
+        let specification = Specification { dtype, device, ..Specification::new(key, folder) };
+        specification.check()?;
+        let Specification { key, folder, dtype, device, .. } = specification;
+        Ok(Self { key, folder, dtype, device })
     }
-}
-
-/// Says whether a text names a device.
-fn is_device(name: &str) -> bool {
-    let index = |index: &str| index.parse::<u8>().is_ok();
-    matches!(name, "cpu" | "cuda") || name.strip_prefix("cuda:").is_some_and(index)
 }
 
 impl TryFrom<String> for Hosted {

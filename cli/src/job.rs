@@ -1,6 +1,10 @@
 //! `vitrine job`: what waits, runs and has ended.
 
+mod follow;
+
+use std::fs::File;
 use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result};
@@ -17,8 +21,10 @@ pub enum Command {
     List(List),
     /// Show one job.
     Show(Named),
-    /// Print what a job has printed so far.
-    Logs(Named),
+    /// Print what a job has printed so far; with --follow, what it prints until it ends.
+    Logs(Logs),
+    /// Fetch a job's result: the bytes that nnsight's client would read, as `torch.save` writes them.
+    Result(Fetch),
     /// End a job at its next step.
     Cancel(Named),
 }
@@ -50,6 +56,24 @@ pub struct Named {
     server: Server,
 }
 
+#[derive(Args)]
+pub struct Logs {
+    #[command(flatten)]
+    named: Named,
+    /// Go on until the job has ended.
+    #[arg(long, short, conflicts_with = "json")]
+    follow: bool,
+}
+
+#[derive(Args)]
+pub struct Fetch {
+    #[command(flatten)]
+    named: Named,
+    /// Where to write it [default: stdout].
+    #[arg(long, short, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
 /// Runs a `vitrine job` command.
 ///
 /// # Errors
@@ -59,7 +83,9 @@ pub fn run(command: &Command) -> Result<ExitCode> {
         match command {
             Command::List(list) => self::list(list).await,
             Command::Show(named) => show(named).await,
-            Command::Logs(named) => logs(named).await,
+            Command::Logs(Logs { named, follow: true }) => follow::follow(&named.server, &named.id).await,
+            Command::Logs(Logs { named, follow: false }) => logs(named).await,
+            Command::Result(fetch) => result(fetch).await,
             Command::Cancel(named) => cancel(named).await,
         }?;
         Ok(ExitCode::SUCCESS)
@@ -68,21 +94,9 @@ pub fn run(command: &Command) -> Result<ExitCode> {
 
 async fn list(list: &List) -> Result<()> {
     let wanted = [("state", &list.state), ("tenant", &list.tenant), ("model", &list.model)];
-    let mut jobs: Vec<Value> = Vec::new();
-    let mut cursor: Option<String> = None;
-    // A page may be short, or empty, where few of many jobs are wanted.
-    while jobs.len() < list.limit {
-        let rest = (list.limit - jobs.len()).to_string();
-        let mut search: Vec<(&str, &str)> = vec![("limit", &rest)];
-        search.extend(wanted.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))));
-        search.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
-        let page = list.server.search(&["jobs"], &search).await?;
-        jobs.extend_from_slice(table::list(&page, "jobs"));
-        cursor = page["next"].as_str().map(str::to_owned);
-        if cursor.is_none() {
-            break;
-        }
-    }
+    let wanted: Vec<(&str, &str)> =
+        wanted.iter().filter_map(|(name, value)| Some((*name, value.as_deref()?))).collect();
+    let (jobs, cursor) = list.server.pages(&["jobs"], &wanted, "jobs", list.limit).await?;
     if list.server.json {
         return table::json(&json!({ "jobs": jobs, "next": cursor }));
     }
@@ -101,11 +115,13 @@ async fn show(named: &Named) -> Result<()> {
         ("id", "id"),
         ("tenant", "tenant"),
         ("key", "key"),
+        ("project", "project"),
         ("model", "model"),
         ("state", "state"),
         ("attempt", "attempt"),
         ("accepted", "accepted_at"),
         ("started", "started_at"),
+        ("must end by", "must_end_by"),
         ("ended", "ended_at"),
         ("request", "request_bytes"),
         ("result", "result_bytes"),
@@ -135,6 +151,39 @@ async fn logs(named: &Named) -> Result<()> {
     let mut out = std::io::stdout().lock();
     while let Some(piece) = answer.chunk().await.map_err(|error| named.server.lost(&error))? {
         out.write_all(&piece).and_then(|()| out.flush()).context("cannot write to stdout")?;
+    }
+    Ok(())
+}
+
+async fn result(fetch: &Fetch) -> Result<()> {
+    let Fetch { named, output } = fetch;
+    let mut answer = named.server.text(&["jobs", &named.id, "result"]).await?;
+    let compressed = answer.headers().contains_key("content-encoding");
+    let (mut file, aside) = match output {
+        None => (None, PathBuf::new()),
+        // Beside it, so that a result that is cut short replaces nothing.
+        Some(path) => {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            let name = path.file_name().context("--output must name a file")?.to_string_lossy().into_owned();
+            let aside = folder.join(format!("{name}.part"));
+            (Some(File::create(&aside).with_context(|| format!("cannot write {}", aside.display()))?), aside)
+        }
+    };
+    let mut bytes = 0;
+    while let Some(piece) = answer.chunk().await.map_err(|error| named.server.lost(&error))? {
+        match &mut file {
+            Some(file) => file.write_all(&piece).with_context(|| format!("cannot write {}", aside.display()))?,
+            None => std::io::stdout().lock().write_all(&piece).context("cannot write to stdout")?,
+        }
+        bytes += piece.len();
+    }
+    if let Some(path) = output {
+        std::fs::rename(&aside, path).with_context(|| format!("cannot write {}", path.display()))?;
+        if named.server.json {
+            return table::json(&json!({ "id": named.id, "bytes": bytes, "zstd": compressed, "file": path }));
+        }
+        let how = if compressed { ", compressed by zstd, as its client asked for" } else { "" };
+        progress::line(&format!("wrote {bytes} bytes to {}{how}", path.display()));
     }
     Ok(())
 }

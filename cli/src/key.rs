@@ -5,7 +5,7 @@ mod stored;
 use std::process::ExitCode;
 
 use anyhow::Result;
-use auth::{KeyRecord, Scope};
+use auth::{KeyRecord, Role, Scope};
 use clap::{Args, Subcommand};
 use config::Given;
 use program::Batching;
@@ -33,6 +33,8 @@ pub enum Command {
     ///
     /// It asks the server at --host or, where --config or --set is given instead, writes to the cluster's store.
     Revoke(Box<Revoke>),
+    /// Make the successor of a key, which is as it is, and have the old one end after a while. It is shown only this once.
+    Rotate(Rotate),
 }
 
 #[derive(Args)]
@@ -41,8 +43,17 @@ pub struct Create {
     #[arg(long, value_name = "NAME")]
     tenant: String,
     /// What the key permits. May be repeated [default: submit and read-own].
-    #[arg(long = "scope", value_name = "submit|read-own|operate|admin")]
+    #[arg(long = "scope", value_name = "submit|read-own|operate|admin|audit")]
     scopes: Vec<Scope>,
+    /// What the key permits, by a name for scopes.
+    #[arg(long, value_name = "researcher|operator|administrator|auditor", conflicts_with = "scopes")]
+    role: Option<Role>,
+    /// What `vitrine usage` shows its jobs under.
+    #[arg(long, value_name = "NAME")]
+    project: Option<String>,
+    /// A model that it may use, as REPO_ID, REPO_ID@REVISION or OWNER/*. May be repeated [default: all of its tenant's].
+    #[arg(long = "model", value_name = "MODEL")]
+    models: Vec<String>,
     /// After how long it ends, for example 30d or 12h [default: never].
     #[arg(long, value_name = "TIME")]
     expires_in: Option<String>,
@@ -74,6 +85,18 @@ pub struct Revoke {
     at: At,
 }
 
+#[derive(Args)]
+pub struct Rotate {
+    /// The public part of the key, as `vitrine key list` shows it.
+    #[arg(value_name = "ID")]
+    id: String,
+    /// How long both are valid.
+    #[arg(long, default_value = "24h", value_name = "TIME")]
+    overlap: String,
+    #[command(flatten)]
+    server: Server,
+}
+
 /// Where the keys are: at a server, or in a store.
 #[derive(Args)]
 struct At {
@@ -99,6 +122,7 @@ pub fn run(command: &Command) -> Result<ExitCode> {
         Command::Add(add) => serving::run(stored::add(add)),
         Command::List(list) => serving::run(self::list(list)),
         Command::Revoke(revoke) => serving::run(self::revoke(revoke)),
+        Command::Rotate(rotate) => serving::run(self::rotate(rotate)),
     }
 }
 
@@ -106,6 +130,15 @@ async fn create(create: &Create) -> Result<ExitCode> {
     let mut body = json!({ "tenant": create.tenant, "batching": create.batching.to_string() });
     if !create.scopes.is_empty() {
         body["scopes"] = create.scopes.iter().map(|scope| scope.name()).collect();
+    }
+    if let Some(role) = create.role {
+        body["role"] = role.name().into();
+    }
+    if let Some(project) = &create.project {
+        body["project"] = project.as_str().into();
+    }
+    if !create.models.is_empty() {
+        body["models"] = create.models.as_slice().into();
     }
     if let Some(time) = &create.expires_in {
         body["expires_in"] = time.as_str().into();
@@ -127,6 +160,22 @@ async fn create(create: &Create) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+async fn rotate(rotate: &Rotate) -> Result<ExitCode> {
+    let body = json!({ "overlap": rotate.overlap });
+    let answer = rotate.server.ask(Method::POST, &["keys", &rotate.id, "rotate"], Some(&body)).await?;
+    if rotate.server.json {
+        return table::json(&answer).map(|()| ExitCode::SUCCESS);
+    }
+    progress::line(&format!(
+        "made the key {} in place of {}, which ends at {}; it is shown only this once",
+        table::text(&answer["id"]),
+        rotate.id,
+        table::text(&answer["replaces"]["expires_at"])
+    ));
+    serving::say(&table::text(&answer["key"]))?;
+    Ok(ExitCode::SUCCESS)
+}
+
 async fn list(list: &List) -> Result<ExitCode> {
     let keys: Vec<Value> = match list.at.store() {
         Some(given) => {
@@ -142,10 +191,10 @@ async fn list(list: &List) -> Result<ExitCode> {
     if list.at.server.json {
         return table::json(&json!({ "keys": keys })).map(|()| ExitCode::SUCCESS);
     }
-    let fields = ["id", "tenant", "scopes", "expires_at", "note"];
+    let fields = ["id", "tenant", "scopes", "project", "expires_at", "note"];
     let row = |key: &Value| fields.iter().map(|field| table::text(&key[*field])).collect();
     let rows: Vec<Vec<String>> = keys.iter().map(row).collect();
-    table::rows(&["id", "tenant", "scopes", "expires", "note"], &rows)?;
+    table::rows(&["id", "tenant", "scopes", "project", "expires", "note"], &rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -176,5 +225,8 @@ fn shown(record: &KeyRecord) -> Value {
         "created_at": time(record.created_at),
         "expires_at": record.expires_at.map(time),
         "note": record.note,
+        "project": record.project,
+        "models": record.terms.models,
+        "quota": record.terms.quota,
     })
 }

@@ -1,31 +1,39 @@
 //! The `vitrine` program: what operators and laptop users type.
 
+mod apply;
+mod audit;
 mod backend;
 mod cert;
 mod config;
 mod data;
+mod doctor;
 mod environment;
 mod home;
 mod hosted;
 mod job;
 mod key;
 mod listen;
+mod login;
 mod model;
+mod node;
+mod probe;
 mod progress;
+mod quota;
 mod remote;
 mod role;
 mod serving;
 mod signals;
+mod status;
 mod supervise;
 mod table;
-mod telemetry;
 mod tenant;
 mod up;
+mod usage;
 mod whoami;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 /// Hosts open-weight language models, and lets many people look inside them with ordinary nnsight code.
 #[derive(Parser)]
@@ -45,9 +53,14 @@ enum Command {
     Gateway(Box<role::Flags>),
     /// Decide which worker runs which job: one scheduler of a cluster, of which one leads.
     Scheduler(Box<role::Flags>),
-    /// Bring models to this machine.
+    /// Host models on a running server, and bring models to this machine.
     #[command(subcommand)]
     Model(model::Command),
+    /// Look at the workers of a server, and take them out of service.
+    #[command(subcommand)]
+    Node(node::Command),
+    /// Say how a server is: its workers, its models, and what waits. Ends with 1 where something is wrong.
+    Status(status::Status),
     /// Say who shares a server: make, show, suspend and resume tenants.
     #[command(subcommand)]
     Tenant(tenant::Command),
@@ -59,9 +72,32 @@ enum Command {
     Job(job::Command),
     /// Say whose API key this is and what it permits.
     Whoami(whoami::Whoami),
+    /// Say how much a tenant or a key may take.
+    #[command(subcommand)]
+    Quota(quota::Command),
+    /// Show what jobs came to, by tenant, project, key, model and day.
+    Usage(usage::Usage),
+    /// Show what was done and what was refused, by whom, when and from where.
+    Audit(audit::Audit),
+    /// Make tenants, quotas and keys what a file says.
+    Apply(apply::Apply),
+    /// Keep a server's address and an API key for the commands that follow.
+    Login(login::Command),
+    /// Look at what is wrong between here and a server, and say what to do.
+    Doctor(doctor::Doctor),
+    /// Print what makes a shell complete these commands.
+    Completions(Completions),
+    /// Ask a process of this machine whether it is well: containers have no other program that could.
+    Probe(probe::Probe),
     /// Make certificates.
     #[command(subcommand)]
     Cert(cert::Command),
+}
+
+#[derive(clap::Args)]
+struct Completions {
+    #[arg(value_name = "SHELL")]
+    shell: clap_complete::Shell,
 }
 
 fn main() -> ExitCode {
@@ -83,10 +119,23 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Gateway(flags) => role::gateway::run(&flags),
         Command::Scheduler(flags) => role::scheduler::run(&flags),
         Command::Model(command) => model::run(&command),
+        Command::Node(command) => node::run(&command),
+        Command::Status(status) => status::run(&status),
         Command::Tenant(command) => tenant::run(&command),
         Command::Key(command) => key::run(&command),
         Command::Job(command) => job::run(&command),
         Command::Whoami(whoami) => whoami::run(&whoami),
+        Command::Quota(command) => quota::run(&command),
+        Command::Usage(usage) => usage::run(&usage),
+        Command::Audit(audit) => audit::run(&audit),
+        Command::Apply(apply) => apply::run(&apply),
+        Command::Login(command) => login::run(&command),
+        Command::Doctor(doctor) => doctor::run(&doctor),
+        Command::Completions(Completions { shell }) => {
+            clap_complete::generate(shell, &mut Cli::command(), "vitrine", &mut std::io::stdout().lock());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Probe(probe) => probe::run(&probe),
         Command::Cert(command) => cert::run(&command),
     }
 }

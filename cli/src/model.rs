@@ -1,4 +1,6 @@
-//! Brings models to this machine.
+//! Models of a running server, and models that are brought to this machine.
+
+mod hosted;
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -11,10 +13,18 @@ use clap::Subcommand;
 use sha2::{Digest, Sha256};
 
 use crate::progress::{self, Bar};
-use crate::supervise;
+use crate::{serving, supervise, table};
 
 #[derive(Subcommand)]
 pub enum Command {
+    /// Show what a server hosts, and how it is.
+    List(hosted::List),
+    /// Show one hosted model, and where it is.
+    Show(hosted::Named),
+    /// Host a model on a running server, or change how it is hosted. Jobs for it are taken at once, and wait until it is loaded.
+    Deploy(hosted::Deploy),
+    /// Host a model no longer: what runs ends, and what waits for it is refused.
+    Evict(hosted::Named),
     /// Fetch a model and convert it.
     Fetch(Fetch),
     /// Make a folder that can be served of a GGUF file.
@@ -99,8 +109,20 @@ pub fn run(command: &Command) -> Result<ExitCode> {
             let ended = supervise::run_once(&supervise::find_worker()?, &arguments, Stdio::inherit())?;
             return Ok(if ended.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
+        Command::List(list) => return serving::run(hosted::list(list)),
+        Command::Show(named) => return serving::run(hosted::show(named)),
+        Command::Deploy(deploy) => return serving::run(hosted::deploy(deploy)),
+        Command::Evict(named) => return serving::run(hosted::evict(named)),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Prints a list of hosted models.
+///
+/// # Errors
+/// When stdout is closed.
+pub fn hosted_rows(models: &[serde_json::Value]) -> Result<()> {
+    table::rows(hosted::HEADS, &models.iter().map(hosted::row).collect::<Vec<_>>())
 }
 
 /// Lets the worker's program convert a GGUF file.

@@ -1,6 +1,7 @@
 //! A running server's `/v1`, as the command line asks it.
 
 use std::error::Error;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
@@ -9,6 +10,9 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use serde_json::Value;
 
+use crate::login::Login;
+use crate::{progress, table};
+
 /// Where `vitrine up` listens when nobody says otherwise.
 const LOCAL: &str = "http://127.0.0.1:8000";
 /// How long a server may take to be reached, and to answer.
@@ -16,20 +20,33 @@ const REACH: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(60);
 
 /// Which server is asked, in whose name, and how its answer is printed.
-#[derive(Args)]
+#[derive(Args, Clone)]
 pub struct Server {
-    /// The server's address [default: http://127.0.0.1:8000, where `vitrine up` listens].
+    /// The server's address [default: that of `vitrine login`, or http://127.0.0.1:8000, where `vitrine up` listens].
     #[arg(long, env = "VITRINE_HOST", value_name = "URL")]
     host: Option<String>,
-    /// Your API key.
+    /// Your API key [default: that of `vitrine login`, for its server].
     #[arg(long, env = "VITRINE_API_KEY", hide_env_values = true, value_name = "KEY")]
     key: Option<String>,
     /// Print JSON, for scripts.
     #[arg(long)]
     pub json: bool,
+    /// What was logged in with, where that was looked at.
+    #[arg(skip)]
+    login: OnceLock<Option<Login>>,
 }
 
 impl Server {
+    /// Returns the key that this command was given.
+    pub fn given_key(&self) -> Option<&str> {
+        self.key.as_deref().filter(|key| !key.is_empty())
+    }
+
+    /// Returns the same with what somebody logs in with.
+    pub fn with(self, login: &Login) -> Self {
+        Self { host: Some(login.host.clone()), key: Some(login.key.clone()), ..self }
+    }
+
     /// Returns whether somebody said which server is meant.
     pub fn named(&self) -> bool {
         self.host.is_some()
@@ -55,12 +72,52 @@ impl Server {
         self.read(self.send(Method::GET, url, None).await?).await
     }
 
+    /// Asks for pages of a list until there are as many of its items as are wanted. Returns them, and where to go on.
+    ///
+    /// # Errors
+    /// As [`Server::ask`].
+    pub async fn pages(
+        &self,
+        path: &[&str],
+        wanted: &[(&str, &str)],
+        name: &str,
+        limit: usize,
+    ) -> Result<(Vec<Value>, Option<String>)> {
+        let (mut items, mut cursor) = (Vec::new(), None::<String>);
+        // A page may be short, or empty, where few of many are wanted.
+        while items.len() < limit {
+            let rest = (limit - items.len()).to_string();
+            let mut search = wanted.to_vec();
+            search.push(("limit", &rest));
+            search.extend(cursor.as_deref().map(|cursor| ("cursor", cursor)));
+            let page = self.search(path, &search).await?;
+            items.extend_from_slice(table::list(&page, name));
+            cursor = page["next"].as_str().map(str::to_owned);
+            if cursor.is_none() {
+                break;
+            }
+        }
+        Ok((items, cursor))
+    }
+
     /// Asks for a text, and returns it as it comes.
     ///
     /// # Errors
     /// As [`Server::ask`].
     pub async fn text(&self, path: &[&str]) -> Result<Response> {
         self.send(Method::GET, self.url(path)?, None).await
+    }
+
+    /// Asks for a stream of events, those behind one whose id is given.
+    ///
+    /// # Errors
+    /// As [`Server::ask`].
+    pub async fn events(&self, path: &[&str], after: Option<&str>) -> Result<Response> {
+        let mut url = self.url(path)?;
+        if let Some(after) = after {
+            url.query_pairs_mut().append_pair("after", after);
+        }
+        self.send(Method::GET, url, None).await
     }
 
     /// Says what became of a connection.
@@ -85,26 +142,65 @@ impl Server {
     }
 
     async fn send(&self, method: Method, url: Url, body: Option<&Value>) -> Result<Response> {
-        let key = self.key.as_deref().filter(|key| !key.is_empty());
+        // A key that was logged in with is for that server.
+        let login = self.login().filter(|login| login.host == self.address());
+        let key = self.given_key().or(login.map(|login| login.key.as_str()));
         let key = key.context(
-            "no API key was given: put one into VITRINE_API_KEY, or give --key; the first start of `vitrine up` shows one, \
-             and otherwise the server's operator makes them",
+            "no API key was given: `vitrine login` keeps one, or put it into VITRINE_API_KEY, or give --key; the first start \
+             of `vitrine up` shows one, and otherwise the server's operator makes them",
         )?;
+        let answer = self.request(method, url, Some(key), body).await?;
+        if answer.status().is_success() { Ok(answer) } else { Err(self.refused(answer).await) }
+    }
+
+    /// Asks for what everybody may see, at a path of one name.
+    ///
+    /// # Errors
+    /// As [`Server::ask`].
+    pub async fn plain(&self, path: &str) -> Result<Value> {
+        let mut url = self.url(&[])?;
+        if let Ok(mut segments) = url.path_segments_mut() {
+            segments.pop().push(path);
+        }
+        let answer = self.request(Method::GET, url, None, None).await?;
+        if !answer.status().is_success() {
+            let bytes = answer.bytes().await.unwrap_or_default();
+            let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
+            bail!("{}", body["detail"].as_str().unwrap_or("it does not say why"));
+        }
+        let bytes = answer.bytes().await.map_err(|error| self.lost(&error))?;
+        Ok(serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    async fn request(&self, method: Method, url: Url, key: Option<&str>, body: Option<&Value>) -> Result<Response> {
         // A key goes to the server that was named, and to no other.
         let mut client = Client::builder().redirect(Policy::none()).connect_timeout(REACH).read_timeout(ANSWER);
         if url.host_str().is_some_and(|host| matches!(host, "localhost" | "127.0.0.1" | "[::1]")) {
             client = client.no_proxy();
         }
         let client = client.build().context("cannot set up HTTP")?;
-        let mut request = client.request(method, url).header("ndif-api-key", key);
+        let mut request = client.request(method, url);
+        if let Some(key) = key {
+            request = request.header("ndif-api-key", key);
+        }
         if let Some(body) = body {
             request = request.header("content-type", "application/json").body(serde_json::to_vec(body)?);
         }
-        let answer = request.send().await.map_err(|error| match error.is_builder() {
+        request.send().await.map_err(|error| match error.is_builder() {
             true => anyhow!("the API key cannot be sent: it must be a line of plain characters"),
             false => self.lost(&error),
-        })?;
-        if answer.status().is_success() { Ok(answer) } else { Err(self.refused(answer).await) }
+        })
+    }
+
+    /// Returns what was logged in with. One that cannot be read is as none, and is said.
+    fn login(&self) -> Option<&Login> {
+        let read = || {
+            Login::read().unwrap_or_else(|error| {
+                progress::line(&format!("vitrine: {error:#}"));
+                None
+            })
+        };
+        self.login.get_or_init(read).as_ref()
     }
 
     async fn read(&self, answer: Response) -> Result<Value> {
@@ -135,8 +231,12 @@ impl Server {
         anyhow!("what listens at {host} is no Vitrine server, or an older one ({what}); look at --host or VITRINE_HOST")
     }
 
-    fn address(&self) -> &str {
-        self.host.as_deref().filter(|host| !host.is_empty()).unwrap_or(LOCAL)
+    /// Returns the server's address.
+    pub fn address(&self) -> &str {
+        let given = self.host.as_deref().filter(|host| !host.is_empty());
+        // Who gives a key and no server does not mean another's server.
+        let login = || self.login().filter(|_| self.given_key().is_none()).map(|login| login.host.as_str());
+        given.or_else(login).unwrap_or(LOCAL)
     }
 
     fn url(&self, path: &[&str]) -> Result<Url> {

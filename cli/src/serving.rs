@@ -10,6 +10,7 @@ use anyhow::{Context, Result};
 use gateway::{Gateway, Settings};
 use health::Health;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use telemetry::metrics::Registry;
 use tokio::task::{JoinError, JoinHandle};
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
@@ -49,11 +50,12 @@ fn threads() -> usize {
     (cores / 4).clamp(1, 8)
 }
 
-/// Answers probes, where there is an address for them.
+/// Answers probes and shows metrics, where there is an address for them.
 ///
 /// # Errors
 /// A sentence that names the address.
-pub fn answer_probes(health: &Health, address: Option<SocketAddr>) -> Result<()> {
+pub fn answer_probes(health: &Health, metrics: Registry, address: Option<SocketAddr>) -> Result<()> {
+    health.show(metrics);
     if let Some(address) = address {
         let served = health.serve(address).with_context(|| format!("cannot answer probes on {address}"))?;
         tracing::info!(address = %served, "probes are answered");

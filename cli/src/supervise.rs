@@ -1,6 +1,7 @@
 //! Keeps one worker process alive.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -22,6 +23,8 @@ pub struct Worker {
     pub arguments: Vec<OsString>,
     /// Told through the environment: arguments can be read by everybody on the machine.
     pub token: String,
+    /// Where it answers probes and shows its metrics.
+    pub health: Option<SocketAddr>,
     /// Counts how often it died.
     pub deaths: watch::Sender<u32>,
     /// Told of each process that died.
@@ -96,6 +99,9 @@ impl Worker {
         for name in environment::secrets().chain(environment::own()?) {
             command.env_remove(name);
         }
+        // After the above: the address of this process is not the worker's.
+        command.envs(self.health.map(|address| ("VITRINE_HEALTH", address.to_string())));
+        command.envs(telemetry::environment());
         command
             .args(&self.arguments)
             .args(["--name", NAME, "--instance", instance.as_str()])

@@ -51,6 +51,17 @@ pub fn text(value: &Value) -> String {
     }
 }
 
+/// Returns what a person reads of a number of bytes.
+#[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
+pub fn bytes(value: &Value) -> String {
+    match value.as_u64() {
+        None => "-".into(),
+        Some(unknown) if unknown >= 1 << 62 => "?".into(),
+        Some(large) if large >= 1_000_000_000 => format!("{:.2} GB", large as f64 / 1e9),
+        Some(small) => format!("{:.1} MB", small as f64 / 1e6),
+    }
+}
+
 /// Returns the items of a list in an answer.
 pub fn list<'a>(answer: &'a Value, name: &str) -> &'a [Value] {
     answer[name].as_array().map_or(&[], Vec::as_slice)

@@ -12,6 +12,7 @@ use health::Health;
 use ids::TenantId;
 use program::Batching;
 use store::{Jobs, ModelState, Models};
+use telemetry::metrics::Registry;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -60,7 +61,9 @@ async fn serve(config: Config, worker: PathBuf) -> Result<ExitCode> {
     .await?;
     let url = listen.url();
     let health = Health::default();
-    serving::answer_probes(&health, config.health)?;
+    let crates = [gateway::metrics::METRICS, scheduler::metrics::METRICS, store::metrics::METRICS];
+    serving::answer_probes(&health, Registry::new("up", &crates), config.health)?;
+    let _exporting = telemetry::identify("up", GATEWAY);
     let (store, objects) = data::open(&config.data)?;
     let secret = ServerSecret::load(store.as_ref()).await?;
     let keys = Keys::new(Arc::clone(&store), &secret);
@@ -87,8 +90,19 @@ async fn serve(config: Config, worker: PathBuf) -> Result<ExitCode> {
     if let Some(folder) = &config.torch_lib {
         arguments.extend(["--torch-lib".into(), folder.into()]);
     }
+    if let Some(bytes) = &config.model_memory {
+        arguments.extend(["--model-memory".into(), bytes.into()]);
+    }
     let (died, mut gone) = tokio::sync::mpsc::unbounded_channel();
-    let worker = Worker { program: worker, arguments, token, deaths: tokio::sync::watch::Sender::new(0), died };
+    let health_of_worker = config.worker_health;
+    let worker = Worker {
+        program: worker,
+        arguments,
+        token,
+        health: health_of_worker,
+        deaths: tokio::sync::watch::Sender::new(0),
+        died,
+    };
     let departures = scheduler.departures();
     tokio::spawn(async move {
         while let Some(instance) = gone.recv().await {
@@ -208,15 +222,20 @@ async fn until_loaded(models: &Models, mut deaths: tokio::sync::watch::Receiver<
         for record in &records {
             loaded += match &record.state {
                 ModelState::Waiting => 0.0,
+                // What finds no room is loaded when somebody asks for it.
+                ModelState::Cold => 1.0,
                 ModelState::Loading { fraction } => f64::from(*fraction),
                 ModelState::Ready => 1.0,
                 ModelState::Failed(reason) => bail!("cannot load model {}: {reason}", record.key),
             };
         }
-        if records.iter().all(|record| record.state == ModelState::Ready) {
+        if records.iter().all(|record| matches!(record.state, ModelState::Ready | ModelState::Cold)) {
             drop(bar);
             for record in &records {
-                progress::line(&format!("loaded {}", record.key));
+                progress::line(&match record.state {
+                    ModelState::Ready => format!("loaded {}", record.key),
+                    _ => format!("not loaded {}: it is when somebody asks for it", record.key),
+                });
             }
             return Ok(());
         }

@@ -7,7 +7,7 @@ use clap::Args;
 use reqwest::Method;
 
 use crate::remote::Server;
-use crate::{serving, table};
+use crate::{quota, serving, table};
 
 #[derive(Args)]
 pub struct Whoami {
@@ -25,8 +25,21 @@ pub fn run(whoami: &Whoami) -> Result<ExitCode> {
         if whoami.server.json {
             table::json(&answer)?;
         } else {
-            let names = [("tenant", "tenant"), ("key", "key"), ("scopes", "scopes"), ("expires", "expires_at")];
-            table::fields(&names.map(|(name, field)| (name, table::text(&answer[field]))))?;
+            let names = [
+                ("tenant", "tenant"),
+                ("key", "key"),
+                ("project", "project"),
+                ("scopes", "scopes"),
+                ("expires", "expires_at"),
+                ("models", "models"),
+            ];
+            let mut fields = names.map(|(name, field)| (name, table::text(&answer[field]))).to_vec();
+            if answer["models"].is_null() {
+                fields.pop();
+            }
+            let bounded = quota::lines(&answer).into_iter().filter(|[_, bound, _]| bound != "-");
+            fields.extend(bounded.map(|[what, bound, used]| ("quota", format!("{what}: {used} of {bound}"))));
+            table::fields(&fields)?;
         }
         Ok(ExitCode::SUCCESS)
     })

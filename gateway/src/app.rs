@@ -5,16 +5,16 @@ use std::sync::Arc;
 use axum::http::{Request, Uri};
 use axum::middleware;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get, post};
 use axum::{Extension, Router};
 use program::Batching;
 use tower::ServiceBuilder;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::request_id::{MakeRequestUuid, PropagateRequestIdLayer, SetRequestIdLayer};
 use tower_http::trace::TraceLayer;
+use tracing::field::Empty;
 
 use crate::authenticate::authenticate;
-use crate::{Error, Gateway, about, hub, job, pages, result, submit, subscribe, v1};
+use crate::{Error, Gateway, hub, metrics, pages, routes, v1};
 
 const REQUEST_ID: &str = "x-request-id";
 
@@ -29,6 +29,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         // Failures are logged where they become answers, with their cause.
         .layer(TraceLayer::new_for_http().make_span_with(span).on_failure(()))
         .layer(PropagateRequestIdLayer::x_request_id())
+        // Above all that answers, so that whatever is answered is counted.
+        .layer(middleware::from_fn(metrics::count))
         .layer(CatchPanicLayer::custom(|_| Error::internal("a handler panicked").into_response()))
         // Above all that refuses for a reason, to say it as clients of /v1 expect it.
         .layer(middleware::from_fn(v1::refusals))
@@ -36,22 +38,12 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         // Innermost: a caller without a key learns no more than that. Who reads a body bounds it.
         .layer(middleware::from_fn_with_state(Arc::clone(&gateway), authenticate));
 
-    let api = Router::new()
-        .route("/request", post(submit::submit))
-        .route("/request/{id}", delete(job::cancel))
-        .route("/subscribe", get(subscribe::subscribe))
-        .route("/response/{id}", get(job::response))
-        .route("/results/{id}", get(result::download))
-        .route("/status", get(about::status))
-        .route("/env", get(about::env))
-        .route("/whoami", get(about::whoami))
-        .route("/ping", get(about::ping))
-        .route("/healthz", get(about::healthz))
-        .route("/readyz", get(about::readyz));
+    let api = routes::router(routes::CLIENTS);
     // A client that can name nothing but its server chooses by the server's name.
     let under =
         |app: Router<_>, batching: Batching| app.nest(&format!("/{batching}"), api.clone().layer(Extension(batching)));
-    let app = Batching::ALL.into_iter().fold(api.clone(), under).merge(v1::routes()).merge(pages::routes());
+    let app = Batching::ALL.into_iter().fold(api.clone(), under);
+    let app = app.merge(routes::router(routes::V1)).merge(pages::routes());
     app.fallback(hub_or_nothing).layer(layers).with_state(gateway)
 }
 
@@ -68,7 +60,9 @@ fn plain_request_id<B>(mut request: Request<B>) -> Request<B> {
 fn span<B>(request: &Request<B>) -> tracing::Span {
     let request_id = request.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default();
     // The query is left out: it may hold a link's signature.
-    tracing::info_span!("http", method = %request.method(), path = request.uri().path(), request_id)
+    let (tenant, job, model) = (Empty, Empty, Empty);
+    // What is empty is filled in by who finds it out.
+    tracing::info_span!("http", method = %request.method(), path = request.uri().path(), request_id, tenant, job, model)
 }
 
 /// The mirror's paths begin with a repository's name, so they are told apart from unknown ones by parsing.

@@ -9,9 +9,10 @@ use axum::http::header::AUTHORIZATION;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
 use ids::TenantId;
 
+use crate::trail::{Asked, Noted};
 use crate::{Error, Gateway, pages};
 
 /// Who sent a request, as far as its key tells.
@@ -28,6 +29,10 @@ pub enum Caller {
 
 /// Who may administer the server. As a part of a request's head it is looked at before the body is.
 pub struct Administrator(pub Principal);
+
+/// Who may operate the server, and who may look at it.
+pub struct Operator(pub Principal);
+pub struct Onlooker(pub Principal);
 
 /// The header that nnsight's clients send their key in.
 const KEY_HEADER: &str = "ndif-api-key";
@@ -52,15 +57,29 @@ pub async fn authenticate(
         Key::One(text) => admitted(&gateway, gateway.keys.authenticate(text).await?).await?,
         Key::Unfit => Caller::Unknown,
     };
-    match (&caller, request.extensions().get::<Peer>()) {
-        (Caller::Known(principal), _) => gateway.rates.key(&principal.key)?,
-        (Caller::Nobody | Caller::Unknown | Caller::Suspended(_), Some(Peer(address))) => {
-            gateway.rates.address(*address)?;
+    let asked = Asked::of(&request, &caller);
+    let response = match counted(&gateway, &caller, &request) {
+        Ok(()) => {
+            request.extensions_mut().insert(caller);
+            next.run(request).await
         }
-        (Caller::Nobody | Caller::Unknown | Caller::Suspended(_), None) => {}
+        Err(refused) => refused.into_response(),
+    };
+    if let Some(noted) = Noted::of(asked, &response) {
+        gateway.trail.note(noted).await?;
     }
-    request.extensions_mut().insert(caller);
-    Ok(next.run(request).await)
+    Ok(response)
+}
+
+/// Refuses who asks too often.
+fn counted(gateway: &Gateway, caller: &Caller, request: &Request) -> Result<(), Error> {
+    match (caller, request.extensions().get::<Peer>()) {
+        (Caller::Known(principal), _) => gateway.rates.key(principal),
+        (Caller::Nobody | Caller::Unknown | Caller::Suspended(_), Some(Peer(address))) => {
+            gateway.rates.address(*address)
+        }
+        (Caller::Nobody | Caller::Unknown | Caller::Suspended(_), None) => Ok(()),
+    }
 }
 
 /// What a request's head has for a key.
@@ -95,11 +114,17 @@ fn token(text: &str) -> Option<&str> {
 }
 
 /// Returns the caller who a key was found to be, if it was.
+///
+/// # Errors
+/// When the store fails.
 pub async fn admitted(gateway: &Gateway, found: Option<Principal>) -> Result<Caller, Error> {
     let Some(principal) = found else { return Ok(Caller::Unknown) };
-    match gateway.tenants.suspended(&principal.tenant).await? {
-        true => Ok(Caller::Suspended(principal.tenant)),
-        false => Ok(Caller::Known(principal)),
+    match gateway.tenants.terms(&principal.tenant).await? {
+        None => Ok(Caller::Suspended(principal.tenant)),
+        Some(tenants) => {
+            tracing::Span::current().record("tenant", principal.tenant.as_str());
+            Ok(Caller::Known(Principal { tenants, ..principal }))
+        }
     }
 }
 
@@ -108,6 +133,22 @@ impl<S: Sync> FromRequestParts<S> for Administrator {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
         Caller::from_request_parts(parts, state).await?.permitted(Scope::Admin).map(Self)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Operator {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        Caller::from_request_parts(parts, state).await?.permitted(Scope::Operate).map(Self)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Onlooker {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        Caller::from_request_parts(parts, state).await?.known().map(Self)
     }
 }
 
@@ -147,6 +188,9 @@ impl Caller {
             Scope::ReadOwn => "read jobs",
             Scope::Operate => "operate the server, which takes one with the scope operate",
             Scope::Admin => "administer the server, which takes one with the scope admin",
+            Scope::Audit => {
+                "read the audit trail, which takes one with the scope audit: no other has it, admin neither"
+            }
         }))
     }
 }

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use ids::{JobId, TenantId};
 use store::JobRecord;
 
-use crate::{Error, Settings};
+use crate::{Error, Settings, metrics};
 
 /// The counts of one gateway. Clones share them.
 #[derive(Clone)]
@@ -56,6 +56,8 @@ impl Backlog {
     pub fn new(settings: &Settings) -> Self {
         let own = Load { jobs: settings.queued_jobs_per_tenant, bytes: settings.queued_bytes_per_tenant };
         let all = Load { jobs: settings.queued_jobs, bytes: settings.queued_bytes };
+        #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
+        metrics::BACKLOG_LIMIT.set(settings.queued_jobs as f64);
         Self { bounds: Bounds { own, all }, counted: Arc::default() }
     }
 
@@ -160,6 +162,7 @@ impl Counted {
             load.bytes += job.bytes;
         }
         self.jobs.insert(id, job);
+        self.show();
     }
 
     fn remove(&mut self, id: JobId) {
@@ -173,6 +176,13 @@ impl Counted {
                 self.own.remove(&job.tenant);
             }
         }
+        self.show();
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
+    fn show(&self) {
+        metrics::BACKLOG.set(self.all.jobs as f64);
+        metrics::BACKLOG_BYTES.set(self.all.bytes as f64);
     }
 }
 

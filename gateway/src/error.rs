@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use ids::{ModelKey, TenantId};
 use nnsight::DecodeError;
 use serde_json::json;
-use store::Objects;
+use store::{Objects, Over, Whose};
 
 use crate::budget::Short;
 
@@ -27,6 +27,11 @@ pub enum Error {
     Forbidden(&'static str),
     #[error("model {asked} is not hosted here; hosted are: {}", list(.hosted))]
     UnknownModel { asked: ModelKey, hosted: Vec<ModelKey> },
+    #[error(
+        "model {0} is hosted here, and not for you: your key or its tenant may use other models, which `vitrine whoami` \
+         shows; ask the operator for this one"
+    )]
+    NotForYou(ModelKey),
     #[error("model {model} could not be loaded, which only the operator can mend: {reason}")]
     BrokenModel { model: ModelKey, reason: String },
     #[error("malformed request: {0}")]
@@ -47,10 +52,17 @@ pub enum Error {
     HeardElsewhere(ids::JobId),
     #[error("no job of yours has this id")]
     NoJob,
+    /// Of another's job, in the same words.
+    #[error("no job of yours has this id")]
+    NotYours,
     #[error("there is no tenant {0:?}; create it first, or look for its name in the list of tenants")]
     NoTenant(String),
     #[error("there is no key {0:?}; look for its id in the list of keys")]
     NoSuchKey(String),
+    #[error("there is no model {0:?} here; look for its name in the list of models")]
+    NoSuchModel(String),
+    #[error("there is no node {0:?}; look for its name in the list of nodes")]
+    NoSuchNode(String),
     /// What was asked for cannot be, in a sentence.
     #[error("{0}")]
     Unfit(String),
@@ -70,6 +82,16 @@ pub enum Error {
     TooManyAtOnce,
     #[error("you make more requests than this server takes in a second; try again in {seconds} s")]
     TooOften { seconds: u64 },
+    #[error("{whose} has a quota of {rate} requests a second at each gateway; try again in {seconds} s")]
+    QuotaOfRequests { whose: Whose, rate: u64, seconds: u64 },
+    /// Of jobs, bytes or device seconds.
+    #[error("{0}")]
+    OverQuota(Over),
+    #[error(
+        "it was done, but cannot be written into the audit trail, because the store does not answer; look at what there is \
+         before you ask for it again, and tell the operator"
+    )]
+    Unaudited,
     #[error(
         "{jobs} jobs of yours, of {bytes} bytes, wait or run, which is as much as this server takes of one tenant; \
          send more when some have ended"
@@ -136,17 +158,22 @@ impl Error {
         }
     }
 
-    fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::NoKey | Self::WrongKey => StatusCode::UNAUTHORIZED,
             Self::Suspended(_) | Self::Forbidden(_) | Self::BadLink | Self::OtherSite => StatusCode::FORBIDDEN,
+            Self::NotForYou(_) => StatusCode::FORBIDDEN,
             Self::UnknownModel { .. } | Self::NoJob | Self::NoResult(_) | Self::NoRoute(_) => StatusCode::NOT_FOUND,
-            Self::NoTenant(_) | Self::NoSuchKey(_) => StatusCode::NOT_FOUND,
+            Self::NoTenant(_) | Self::NoSuchKey(_) | Self::NotYours => StatusCode::NOT_FOUND,
+            Self::NoSuchModel(_) | Self::NoSuchNode(_) => StatusCode::NOT_FOUND,
             Self::BrokenModel { .. } | Self::Busy | Self::QueueFull | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
-            Self::StoreAway | Self::ObjectsAway | Self::Unknown { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            Self::StoreAway | Self::ObjectsAway | Self::Unknown { .. } | Self::Unaudited => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             Self::TooManyAtOnce | Self::TooOften { .. } | Self::OwnQueueFull { .. } | Self::OwnDiskFull { .. } => {
                 StatusCode::TOO_MANY_REQUESTS
             }
+            Self::QuotaOfRequests { .. } | Self::OverQuota(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Malformed(_) | Self::Unfit(_) | Self::Program(_) | Self::NoSession => StatusCode::BAD_REQUEST,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
@@ -156,12 +183,40 @@ impl Error {
         }
     }
 
+    fn reason(&self) -> Reason {
+        Reason(match self {
+            Self::NoKey | Self::WrongKey => "no_key",
+            Self::Suspended(_) | Self::Forbidden(_) | Self::NotForYou(_) => "forbidden",
+            Self::BadLink | Self::OtherSite => "forbidden",
+            Self::UnknownModel { .. } | Self::BrokenModel { .. } | Self::NoSuchModel(_) => "no_model",
+            Self::Malformed(_) | Self::Unfit(_) => "malformed",
+            Self::Program(_) => "program",
+            Self::TooLarge { .. } => "too_large",
+            Self::TooSlow => "too_slow",
+            Self::NoSession | Self::NoJob | Self::NoTenant(_) | Self::NoSuchKey(_) => "not_found",
+            Self::NoResult(_) | Self::NoRoute(_) | Self::NotYours | Self::NoSuchNode(_) => "not_found",
+            Self::HeardElsewhere(_) | Self::Conflict(_) => "conflict",
+            Self::Busy | Self::TooManyAtOnce => "busy",
+            Self::TooOften { .. } | Self::QuotaOfRequests { .. } => "rate",
+            Self::OverQuota(_) => "quota",
+            Self::QueueFull => "queue_full",
+            Self::OwnQueueFull { .. } | Self::OwnDiskFull { .. } => "own_queue_full",
+            Self::StoreAway | Self::Unaudited => "store_away",
+            Self::ObjectsAway => "objects_away",
+            Self::Unknown { .. } => "unknown",
+            Self::NoSpace => "no_space",
+            Self::Stopping => "stopping",
+            Self::Internal(_) => "internal",
+        })
+    }
+
     /// Returns after how many seconds trying again makes sense.
     fn retry_after(&self) -> Option<u64> {
         match self {
             Self::Busy | Self::TooManyAtOnce => Some(1),
             Self::StoreAway | Self::ObjectsAway | Self::Unknown { .. } => Some(2),
-            Self::TooOften { seconds } => Some(*seconds),
+            Self::TooOften { seconds } | Self::QuotaOfRequests { seconds, .. } => Some(*seconds),
+            Self::OverQuota(over) => Some(over.again.as_secs().max(1)),
             Self::OwnQueueFull { .. } | Self::OwnDiskFull { .. } => Some(10),
             Self::QueueFull | Self::Stopping => Some(60),
             _ => None,
@@ -169,9 +224,42 @@ impl Error {
     }
 }
 
+/// Why a request was refused, in a word.
+#[derive(Clone, Copy)]
+pub struct Reason(pub &'static str);
+
+impl Reason {
+    pub const ALL: &[&str] = &[
+        "no_key",
+        "forbidden",
+        "no_model",
+        "malformed",
+        "program",
+        "too_large",
+        "too_slow",
+        "not_found",
+        "conflict",
+        "busy",
+        "rate",
+        "queue_full",
+        "own_queue_full",
+        "quota",
+        "store_away",
+        "objects_away",
+        "unknown",
+        "no_space",
+        "stopping",
+        "internal",
+    ];
+}
+
 /// What a refusal says, for who answers in another form.
 #[derive(Clone)]
 pub struct Sentence(pub String);
+
+/// Marks the answer to who may not do what they asked for.
+#[derive(Clone)]
+pub struct Denied;
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
@@ -183,8 +271,22 @@ impl IntoResponse for Error {
             _ => {}
         }
         let sentence = self.to_string();
+        let denied = matches!(
+            self,
+            Self::NoKey
+                | Self::WrongKey
+                | Self::Suspended(_)
+                | Self::Forbidden(_)
+                | Self::BadLink
+                | Self::NotYours
+                | Self::NotForYou(_)
+        );
         let mut response = (self.status(), Json(json!({ "detail": sentence }))).into_response();
         response.extensions_mut().insert(Sentence(sentence));
+        if denied {
+            response.extensions_mut().insert(Denied);
+        }
+        response.extensions_mut().insert(self.reason());
         if let Some(seconds) = self.retry_after() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -217,6 +319,8 @@ impl From<store::Error> for Error {
         match error {
             store::Error::NoSpace { .. } => Self::NoSpace,
             store::Error::NoJob(_) => Self::NoJob,
+            store::Error::OverQuota(over) => Self::OverQuota(over),
+            store::Error::Crowded => Self::TooManyAtOnce,
             store::Error::KeyReused(_) => Self::Conflict(error.to_string()),
             store::Error::Closed => Self::Stopping,
             store::Error::Unavailable { .. } => Self::StoreAway,

@@ -22,8 +22,7 @@ pub async fn response(
     Path(id): Path<String>,
 ) -> Result<Json<ResponseModel>, Error> {
     let principal = caller.permitted(Scope::ReadOwn)?;
-    let id = id.parse::<JobId>().map_err(|_| Error::NoJob)?;
-    let record = gateway.jobs.get(&principal.tenant, id).await?.ok_or(Error::NoJob)?;
+    let record = own(&gateway, &principal, &id).await?;
     Ok(Json(progress::response(&gateway, &record, &progress::origin(&gateway, &headers))))
 }
 
@@ -52,15 +51,25 @@ pub async fn end(gateway: &Gateway, principal: &Principal, id: &str) -> Result<J
     Ok(record)
 }
 
+/// Returns a job of the caller's tenant.
+///
+/// # Errors
+/// As [`find`].
+pub async fn own(gateway: &Gateway, principal: &Principal, id: &str) -> Result<JobRecord, Error> {
+    let id = id.parse::<JobId>().map_err(|_| Error::NoJob)?;
+    let (record, _) = gateway.jobs.find(id).await?.ok_or(Error::NoJob)?;
+    if record.tenant == principal.tenant { Ok(record) } else { Err(Error::NotYours) }
+}
+
 /// Returns a job that the caller may know of: one of their tenant's, and for an operator any.
 ///
 /// # Errors
-/// [`Error::NoJob`], in the same words for one that is another's and for one that there is not.
+/// [`Error::NoJob`], and in the same words [`Error::NotYours`].
 pub async fn find(gateway: &Gateway, principal: &Principal, id: &str) -> Result<JobRecord, Error> {
     let id = id.parse::<JobId>().map_err(|_| Error::NoJob)?;
     let (record, _) = gateway.jobs.find(id).await?.ok_or(Error::NoJob)?;
     match record.tenant == principal.tenant || principal.may(Scope::Operate) {
         true => Ok(record),
-        false => Err(Error::NoJob),
+        false => Err(Error::NotYours),
     }
 }

@@ -9,16 +9,19 @@ mod connections;
 mod error;
 mod hub;
 mod job;
+pub mod metrics;
 mod pages;
 mod presence;
 mod progress;
 mod rates;
 mod result;
+pub mod routes;
 mod session;
 mod settings;
 mod spool;
 mod submit;
 mod subscribe;
+mod trail;
 mod upload;
 mod v1;
 
@@ -34,6 +37,7 @@ use tokio_util::task::TaskTracker;
 use backlog::Backlog;
 use budget::Budget;
 use rates::Rates;
+use trail::Trail;
 
 pub use app::router;
 pub use connections::serve;
@@ -71,6 +75,7 @@ pub struct Gateway {
     rates: Rates,
     /// What pages show alike to all who may look.
     now: pages::Shared,
+    trail: Trail,
     /// Set when no new request is taken.
     draining: CancellationToken,
     /// Set when websockets have to end.
@@ -94,6 +99,7 @@ impl Gateway {
     ) -> Arc<Self> {
         Arc::new(Self {
             history: jobs.history(),
+            trail: Trail::new(jobs.audit()),
             jobs,
             objects,
             models: models.shown(),
@@ -125,7 +131,15 @@ impl Gateway {
         let (jobs, backlog, sessions) = (self.jobs.clone(), self.backlog.clone(), self.sessions.clone());
         let tracker = presence::Tracker { jobs, backlog, sessions };
         let (keys, tenants, models) = (self.keys.keep(), self.tenants.keep(), self.models.keep());
-        tokio::join!(tracker.track(), self.rates.forget(), keys, tenants, models, self.history.keep());
+        tokio::join!(
+            tracker.track(),
+            self.rates.forget(),
+            self.trail.keep(),
+            keys,
+            tenants,
+            models,
+            self.history.keep()
+        );
     }
 
     /// Refuses new requests from now on; what was accepted can still be followed and fetched.
@@ -140,6 +154,7 @@ impl Gateway {
             tasks.close();
             tasks.wait().await;
         }
+        self.trail.flush(u64::MAX).await;
     }
 
     /// Waits until no websocket follows a job, of those that are open and those that still come.

@@ -36,6 +36,7 @@ use store::{JobRecord, Wanted};
 
 use crate::authenticate::{Administrator, Caller};
 use crate::error::Sentence;
+use crate::trail::acted;
 use crate::{Error, Gateway, job, progress, v1};
 
 use chart::Reach;
@@ -52,6 +53,9 @@ const MINE: usize = 50;
 
 /// Looks of a stream between two at the past.
 const PAST_EVERY: u32 = 5;
+
+/// What pages are, as axum writes it.
+const HTML: &str = "text/html; charset=utf-8";
 
 /// What a browser may do with a page: nothing but show it, and talk to where it came from.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -106,12 +110,17 @@ pub async fn guard(State(gateway): State<Arc<Gateway>>, request: Request, next: 
         true => next.run(request).await,
         false => Error::OtherSite.into_response(),
     };
+    let said = response.headers().get(header::CONTENT_TYPE).is_some_and(|kind| kind == HTML);
     if let Some(Sentence(sentence)) = response.extensions().get().cloned()
         && page
+        && !said
         && !path.ends_with("/live")
     {
         let after = response.headers().get(header::RETRY_AFTER).cloned();
+        let extensions = std::mem::take(response.extensions_mut());
         response = refused(response.status(), &sentence, if looks { &whole } else { "/me" }, &path);
+        // Whoever counts refusals finds why.
+        *response.extensions_mut() = extensions;
         if let Some(after) = after {
             response.headers_mut().insert(header::RETRY_AFTER, after);
         }
@@ -156,6 +165,14 @@ fn refused(status: StatusCode, sentence: &str, whole: &str, path: &str) -> Respo
 /// Answers with a page.
 fn shown(page: Markup) -> Response {
     Html(page.into_string()).into_response()
+}
+
+/// Makes a page that says a refusal be that refusal, for whoever notes and counts such.
+fn refusing(page: Response, refusal: Error) -> Response {
+    let (refused, _) = refusal.into_response().into_parts();
+    let (mut parts, body) = page.into_parts();
+    (parts.status, parts.extensions) = (refused.status, refused.extensions);
+    Response::from_parts(parts, body)
 }
 
 /// Answers with one of the pages that one can go to.
@@ -249,12 +266,6 @@ async fn show_jobs(
     })
 }
 
-/// Returns a job that is the caller's own.
-async fn own(gateway: &Gateway, principal: &Principal, id: &str) -> Result<JobRecord, Error> {
-    let record = job::find(gateway, principal, id).await?;
-    if record.tenant == principal.tenant { Ok(record) } else { Err(Error::NoJob) }
-}
-
 async fn show_job(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
@@ -273,7 +284,7 @@ async fn show_my_job(
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
     let principal = caller.permitted(Scope::ReadOwn)?;
-    let record = own(&gateway, &principal, &id).await?;
+    let record = job::own(&gateway, &principal, &id).await?;
     let (now, path) = (Now::of(&gateway).await?, format!("/me/jobs/{}", record.id));
     let body = jobs::one(&gateway, &now, &principal, &record, &path).await?;
     Ok(page("Job", &principal, Tab::Me, &body))
@@ -295,7 +306,7 @@ async fn follow_my_job(
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
     let principal = caller.permitted(Scope::ReadOwn)?;
-    own(&gateway, &principal, &id).await?;
+    job::own(&gateway, &principal, &id).await?;
     follow_one(&gateway, principal, id)
 }
 
@@ -316,21 +327,21 @@ async fn cancel_job(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<Redirect, Error> {
+) -> Result<Response, Error> {
     let principal = operator(caller)?;
     let record = job::end(&gateway, &principal, &id).await?;
-    Ok(Redirect::to(&format!("/admin/jobs/{}", record.id)))
+    Ok(v1::jobs::ended(&principal, &record, Redirect::to(&format!("/admin/jobs/{}", record.id))))
 }
 
 async fn cancel_my_job(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<Redirect, Error> {
+) -> Result<Response, Error> {
     let principal = caller.permitted(Scope::ReadOwn)?;
-    own(&gateway, &principal, &id).await?;
+    job::own(&gateway, &principal, &id).await?;
     let record = job::end(&gateway, &principal, &id).await?;
-    Ok(Redirect::to(&format!("/me/jobs/{}", record.id)))
+    Ok(v1::jobs::ended(&principal, &record, Redirect::to(&format!("/me/jobs/{}", record.id))))
 }
 
 /// Leads to a result by a link that is as good as any other.
@@ -341,7 +352,7 @@ async fn result(
     Path(id): Path<String>,
 ) -> Result<Redirect, Error> {
     let principal = caller.permitted(Scope::ReadOwn)?;
-    let record = own(&gateway, &principal, &id).await?;
+    let record = job::own(&gateway, &principal, &id).await?;
     progress::result(&record).ok_or(Error::NoResult(record.id))?;
     Ok(Redirect::to(&progress::link(&gateway, &record, &progress::origin(&gateway, &headers))))
 }
@@ -377,7 +388,8 @@ async fn create_tenant(
     body: Body,
 ) -> Result<Response, Error> {
     let NewTenant { name } = posted(&gateway, body).await?;
-    let made = v1::tenants::make(&gateway, &principal, &TenantId::new(name.trim())).await;
+    let create = v1::tenants::Create { name: TenantId::new(name.trim()), quota: None, models: None };
+    let made = v1::tenants::make(&gateway, &principal, create).await;
     after_tenants(&gateway, &principal, made).await
 }
 
@@ -386,8 +398,7 @@ async fn suspend_tenant(
     Administrator(principal): Administrator,
     Path(name): Path<String>,
 ) -> Result<Response, Error> {
-    let done = v1::tenants::suspend(&gateway, &principal, &name, true).await;
-    after_tenants(&gateway, &principal, done).await
+    suspend(&gateway, &principal, &name, true).await
 }
 
 async fn resume_tenant(
@@ -395,14 +406,23 @@ async fn resume_tenant(
     Administrator(principal): Administrator,
     Path(name): Path<String>,
 ) -> Result<Response, Error> {
-    let done = v1::tenants::suspend(&gateway, &principal, &name, false).await;
-    after_tenants(&gateway, &principal, done).await
+    suspend(&gateway, &principal, &name, false).await
+}
+
+async fn suspend(gateway: &Gateway, principal: &Principal, name: &str, suspended: bool) -> Result<Response, Error> {
+    let change = v1::tenants::Change { suspended: Some(suspended), ..v1::tenants::Change::default() };
+    let done = v1::tenants::alter(gateway, principal, name, change).await;
+    after_tenants(gateway, principal, done).await
 }
 
 /// Shows the tenants as they are now, or why something was not done.
-async fn after_tenants(gateway: &Gateway, principal: &Principal, done: Result<(), Error>) -> Result<Response, Error> {
+async fn after_tenants(
+    gateway: &Gateway,
+    principal: &Principal,
+    done: Result<String, Error>,
+) -> Result<Response, Error> {
     match done {
-        Ok(()) => Ok(Redirect::to("/admin/tenants").into_response()),
+        Ok(what) => Ok(acted(what, Redirect::to("/admin/tenants"))),
         Err(refusal) => tenants_page(gateway, principal, Some(refusal)).await,
     }
 }
@@ -410,12 +430,11 @@ async fn after_tenants(gateway: &Gateway, principal: &Principal, done: Result<()
 async fn tenants_page(gateway: &Gateway, principal: &Principal, refusal: Option<Error>) -> Result<Response, Error> {
     let (now, tenants) = (Now::of(gateway).await?, v1::tenants::all(gateway).await?);
     let sentence = refusal.as_ref().map(ToString::to_string);
-    let mut response =
-        page("Tenants", principal, Tab::Tenants, &tenants::body(&now, principal, &tenants, sentence.as_deref()));
-    if let Some(refusal) = refusal {
-        *response.status_mut() = refusal.into_response().status();
-    }
-    Ok(response)
+    let page = page("Tenants", principal, Tab::Tenants, &tenants::body(&now, principal, &tenants, sentence.as_deref()));
+    Ok(match refusal {
+        Some(refusal) => refusing(page, refusal),
+        None => page,
+    })
 }
 
 async fn show_keys(
@@ -433,11 +452,13 @@ async fn create_key(
 ) -> Result<Response, Error> {
     let create: keys::Create = posted(&gateway, body).await?;
     match v1::keys::make(&gateway, &principal, create.asked()).await {
-        Ok((key, record)) => keys_page(&gateway, &principal, "", &Said::Made(&record, key.reveal())).await,
+        Ok((key, record, what)) => {
+            let page = keys_page(&gateway, &principal, "", &Said::Made(&record, key.reveal())).await?;
+            Ok(acted(what, page))
+        }
         Err(refusal) => {
-            let mut response = keys_page(&gateway, &principal, "", &Said::Refused(&refusal.to_string())).await?;
-            *response.status_mut() = refusal.into_response().status();
-            Ok(response)
+            let page = keys_page(&gateway, &principal, "", &Said::Refused(&refusal.to_string())).await?;
+            Ok(refusing(page, refusal))
         }
     }
 }
@@ -446,9 +467,8 @@ async fn revoke_key(
     State(gateway): State<Arc<Gateway>>,
     Administrator(principal): Administrator,
     Path(id): Path<String>,
-) -> Result<Redirect, Error> {
-    v1::keys::end(&gateway, &principal, &id).await?;
-    Ok(Redirect::to("/admin/keys"))
+) -> Result<Response, Error> {
+    Ok(acted(v1::keys::end(&gateway, &principal, &id).await?, Redirect::to("/admin/keys")))
 }
 
 async fn keys_page(gateway: &Gateway, principal: &Principal, wanted: &str, said: &Said<'_>) -> Result<Response, Error> {

@@ -4,14 +4,14 @@ use axum::http::HeaderMap;
 use failpoints::Point;
 use nnsight::{ResponseModel, Status};
 use serde_json::{Map, Value, json};
-use store::{Blob, Fault, JobRecord, Outcome, State};
+use store::{Blob, Fault, JobRecord, ModelState, Outcome, State};
 
-use crate::{Gateway, unix_seconds};
+use crate::{Gateway, unix_millis, unix_seconds};
 
 /// Returns a job's status for a client that polls or whose websocket carries text.
 /// A result is given as a link that begins with `origin`.
 pub fn response(gateway: &Gateway, record: &JobRecord, origin: &str) -> ResponseModel {
-    let description = description(record);
+    let description = description(gateway, record);
     let mut response = ResponseModel::new(record.id.to_string(), status(record.state), description);
     if record.state.terminal() {
         response.meta = Some(meta(record));
@@ -67,10 +67,38 @@ fn status(state: State) -> Status {
     }
 }
 
-fn description(record: &JobRecord) -> String {
+/// Says why a job waits for its model, and for how long about, where that is what it waits for.
+pub fn wait(gateway: &Gateway, record: &JobRecord) -> Option<String> {
+    if record.state != State::Queued {
+        return None;
+    }
+    let model = gateway.models.seen(&record.model)?;
+    let key = &model.key;
+    let why = match (&model.state, &model.wait) {
+        (ModelState::Ready, _) | (ModelState::Failed(_), _) => return None,
+        (ModelState::Loading { fraction }, _) => format!("is being loaded ({:.0} %)", fraction * 100.0),
+        (_, Some(wait)) => format!("is not loaded: {}", wait.why),
+        (ModelState::Waiting, None) => "waits for a worker".into(),
+        (ModelState::Cold, None) => "is to be loaded".into(),
+    };
+    // A client that is told every second learns no more than one that is told now and then.
+    let expected =
+        model.wait.and_then(|wait| wait.expected_at).map(|at| at.saturating_sub(unix_millis()).div_ceil(5_000) * 5);
+    Some(match expected {
+        Some(seconds) if seconds > 0 => format!("{key} {why}; it should be ready in about {seconds} s."),
+        _ => format!("{key} {why}."),
+    })
+}
+
+fn description(gateway: &Gateway, record: &JobRecord) -> String {
     match (record.state, &record.outcome) {
-        (State::Queued, _) if record.attempt == 0 => "Your job is queued.".into(),
-        (State::Queued, _) => "The server could not finish this attempt; your job is queued again.".into(),
+        (State::Queued, _) => {
+            let text = match record.attempt {
+                0 => "Your job is queued.",
+                _ => "The server could not finish this attempt; your job is queued again.",
+            };
+            wait(gateway, record).map_or_else(|| text.into(), |why| format!("{text} {why}"))
+        }
         (State::Dispatched, _) => "Your job has been sent to the model.".into(),
         (State::Running, _) => "Your job is running.".into(),
         (State::Completed, _) => "Your job has been completed.".into(),

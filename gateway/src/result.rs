@@ -10,9 +10,9 @@ use axum::response::Response;
 use futures::TryStreamExt;
 use ids::JobId;
 use serde::Deserialize;
-use store::Blob;
+use store::{Blob, JobRecord};
 
-use crate::{Error, Gateway, progress, unix_seconds};
+use crate::{Error, Gateway, metrics, progress, unix_seconds};
 
 /// The part of a link that proves that it was given out.
 #[derive(Deserialize)]
@@ -33,7 +33,16 @@ pub async fn download(
     }
     // A link was only given out for a job that had a result, so a missing one was removed meanwhile.
     let (record, _) = gateway.jobs.find(id).await?.ok_or(Error::NoResult(id))?;
-    let blob = progress::result(&record).ok_or(Error::NoResult(id))?;
+    bytes(&gateway, &record).await
+}
+
+/// Answers with a job's result.
+///
+/// # Errors
+/// [`Error::NoResult`]; failures of the objects.
+pub async fn bytes(gateway: &Gateway, record: &JobRecord) -> Result<Response, Error> {
+    let id = record.id;
+    let blob = progress::result(record).ok_or(Error::NoResult(id))?;
     let body = match blob {
         Blob::Inline(bytes) => Body::from(bytes.clone()),
         Blob::Object(object) => {
@@ -46,6 +55,8 @@ pub async fn download(
             Body::from_stream(pieces.inspect_err(move |error| tracing::error!(job = %id, %error, "download cut short")))
         }
     };
+    metrics::RESULTS.with(&["link"]).one();
+    metrics::RESULT_BYTES.with(&["link"]).add(blob.len());
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_LENGTH, HeaderValue::from(blob.len()));

@@ -7,15 +7,17 @@ use std::sync::Arc;
 use auth::{Principal, Scope};
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use bytes::Bytes;
 use failpoints::Point;
 use ids::{JobId, ModelKey};
 use nnsight::{RequestFields, ResponseModel, Status};
 use program::{Batching, Limits, Program};
 use store::{
-    Accepted, Blob, Client, Follow, Generation, Idempotency, JobRecord, ModelState, Objects, Place, Position, SMALL,
+    Accepted, Allowance, Blob, Client, Follow, Generation, Idempotency, JobRecord, ModelState, Objects, Place,
+    Position, SMALL,
 };
+use telemetry::trace::{self, Step, Trace};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -23,9 +25,10 @@ use tokio_util::task::TaskTracker;
 use crate::authenticate::Caller;
 use crate::backlog::Entered;
 use crate::budget::{Held, Short};
+use crate::metrics::Arrived;
 use crate::spool::{self, Spool};
 use crate::upload::Upload;
-use crate::{Error, Gateway, unix_millis};
+use crate::{Error, Gateway, metrics, unix_millis};
 
 /// Takes a request. Only after its job is durable is the client told `RECEIVED`.
 pub async fn submit(
@@ -33,6 +36,24 @@ pub async fn submit(
     caller: Caller,
     request: Request,
 ) -> Result<Json<ResponseModel>, Error> {
+    let arrived = request.extensions().get::<Arrived>().map(|Arrived(at)| *at);
+    let traceparent = request.headers().get("traceparent").and_then(|header| header.to_str().ok());
+    let root = trace::begin("request", arrived, traceparent);
+    let answered = take(gateway, caller, request, root.as_ref().map(Step::trace)).await;
+    if let Some(root) = root {
+        let status = answered.as_ref().map_or_else(Error::status, |_| StatusCode::OK);
+        root.with("http.response.status_code", i64::from(status.as_u16())).end();
+    }
+    answered
+}
+
+async fn take(
+    gateway: Arc<Gateway>,
+    caller: Caller,
+    request: Request,
+    trace: Option<Trace>,
+) -> Result<Json<ResponseModel>, Error> {
+    let mut accepting = trace.map(|trace| trace.step("accept"));
     let principal = caller.permitted(Scope::Submit)?;
     if gateway.draining.is_cancelled() {
         return Err(Error::Stopping);
@@ -44,6 +65,10 @@ pub async fn submit(
     let announced = announced(&parts.headers);
     check_room(&gateway, &principal, announced)?;
     let upload = Upload::read(&gateway, &principal.tenant, &parts.headers, announced, body).await?;
+    metrics::UPLOADED.with(&[]).add(upload.len());
+    if let Some(accepting) = accepting.take() {
+        accepting.with("bytes", i64::try_from(upload.len()).unwrap_or(i64::MAX)).end();
+    }
 
     // Held while more than a little is read at once: there are as many processors as there are.
     let mut turn = None;
@@ -52,7 +77,7 @@ pub async fn submit(
     }
     let fields = RequestFields::parse(&upload.data)?;
     let model = fields.model()?;
-    hosted(&gateway, &model).await?;
+    hosted(&gateway, &principal, &model).await?;
     // Claimed before the job exists: a request whose answer nobody can hear is not run.
     let mut claim = match fields.blocking() {
         true => {
@@ -63,10 +88,12 @@ pub async fn submit(
     };
 
     let id = JobId::new();
+    let span = tracing::Span::current();
+    span.record("job", tracing::field::display(id)).record("model", tracing::field::display(&model));
     let limits = gateway.settings.limits.clone();
     let (session, compress, blocking) = (fields.session_id.clone(), fields.compress, fields.blocking());
     let (blob, folder) = (upload.blob.clone(), gateway.folder.clone());
-    let reading = Reading { fields, blob, folder, batching, limits: limits.clone(), idempotency_key };
+    let reading = Reading { fields, blob, folder, batching, limits: limits.clone(), idempotency_key, trace };
     let read = match reading.at_once() {
         Some(read) => Ok(read),
         None => {
@@ -80,6 +107,7 @@ pub async fn submit(
         Ok(read) => read,
         // The client shows this one as it shows what a running block raises.
         Err(Error::Program(text)) if blocking => {
+            metrics::REFUSED.with(&["program"]).one();
             return Ok(Json(ResponseModel::new(id.to_string(), Status::Error, text)));
         }
         Err(error) => return Err(error),
@@ -92,11 +120,16 @@ pub async fn submit(
         large => Some(granted(&gateway, gateway.uploads.take(&principal.tenant, large)).await?),
     };
     drop(turn);
+    let allowance = principal.allowance();
     let record = JobRecord {
+        project: principal.project.clone().unwrap_or_default(),
+        metered: allowance.meters(),
+        at_once: allowance.at_once(),
         session,
         client: Client { generation: Generation::Nnsight08, compress },
         limits,
         idempotency,
+        trace,
         ..JobRecord::queued(
             id,
             principal.tenant.clone(),
@@ -112,7 +145,7 @@ pub async fn submit(
     if let Some(claim) = &mut claim {
         claim.spend();
     }
-    let committing = Box::pin(commit(Arc::clone(&gateway), record, payload, (entered, room), here));
+    let committing = Box::pin(commit(Arc::clone(&gateway), record, allowance, payload, (entered, room), here));
     // By itself, so that it is done to its end, and cleaned up after, also where the client has hung up.
     let committed = gateway.submissions.spawn(committing).await.map_err(Error::internal)?;
     let (accepted, follow) = match (committed, claim.as_mut()) {
@@ -142,6 +175,7 @@ pub async fn submit(
 async fn commit(
     gateway: Arc<Gateway>,
     mut record: JobRecord,
+    allowance: Allowance,
     payload: Bytes,
     (entered, room): (Entered, Option<Held>),
     gone: CancellationToken,
@@ -164,7 +198,19 @@ async fn commit(
         // The client hung up before anything was promised.
         return Err(Error::Busy);
     }
-    let accepted = match timeout(gateway.jobs.deadline(), gateway.jobs.accept(&record)).await {
+    let committing = record.trace.map(|trace| trace.step("commit").with("job", id.to_string()));
+    let accepting = async {
+        match record.metered {
+            true => gateway.jobs.accept_within(&record, &allowance).await,
+            false => gateway.jobs.accept(&record).await,
+        }
+    };
+    let accepted = timeout(gateway.jobs.deadline(), accepting).await;
+    if let Some(committing) = committing {
+        let (tenant, model) = (record.tenant.to_string(), record.model.to_string());
+        committing.with("tenant", tenant).with("model", model).end();
+    }
+    let accepted = match accepted {
         Ok(Ok(accepted)) => accepted,
         // It was asked again and again and nobody can say. If there is a job, it needs its payload.
         Err(_) | Ok(Err(store::Error::Unavailable { maybe_done: true, .. })) => {
@@ -172,7 +218,9 @@ async fn commit(
             return Err(Error::Unknown { job: id, named: record.idempotency.is_some() });
         }
         // Nothing was done.
-        Ok(Err(error @ store::Error::Unavailable { .. })) => return Err(error.into()),
+        Ok(Err(error @ (store::Error::Unavailable { .. } | store::Error::OverQuota(_) | store::Error::Crowded))) => {
+            return Err(error.into());
+        }
         // What failed may have been done all the same.
         Ok(Err(error)) => match gateway.jobs.find(id).await {
             Ok(Some(_)) => Accepted::New,
@@ -192,6 +240,7 @@ async fn commit(
         Accepted::New | Accepted::Before(_) => {
             kept.place = None;
             entered.stay();
+            metrics::ACCEPTED.with(&[record.tenant.as_str()]).one();
             (id, new)
         }
     };
@@ -228,6 +277,7 @@ struct Reading {
     batching: Batching,
     limits: Limits,
     idempotency_key: Option<String>,
+    trace: Option<Trace>,
 }
 
 /// A checked program, encoded as the worker reads it, and what tells the same request when it comes again.
@@ -248,10 +298,14 @@ impl Reading {
     }
 
     fn read(&self, limits: &Limits) -> Result<Read, Error> {
+        let decoding = self.trace.map(|trace| trace.step("decode"));
         let mut program = self.decode(limits)?;
         program.env.batching.get_or_insert(self.batching);
+        trace::end(decoding);
+        let checking = self.trace.map(|trace| trace.step("check"));
         let checked = program::check(program, limits).map_err(|error| Error::Program(error.to_string()))?;
         let payload = self.encode(checked.get())?;
+        trace::end(checking);
         let idempotency = match &self.idempotency_key {
             Some(key) => Some(Idempotency { key: key.clone(), digest: self.digest()? }),
             None => None,
@@ -346,15 +400,19 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Error> {
     }
 }
 
-/// Refuses a model that is not hosted or cannot be. For one that is loading, or whose worker is being replaced, the
+/// Refuses a model that is not hosted, cannot be, or is not for who asks. For one that is loading, or whose worker is being replaced, the
 /// job waits in the queue.
-async fn hosted(gateway: &Gateway, model: &ModelKey) -> Result<(), Error> {
+async fn hosted(gateway: &Gateway, principal: &Principal, model: &ModelKey) -> Result<(), Error> {
     let Some(record) = gateway.models.get(model).await? else {
-        let hosted = gateway.models.list().await?.into_iter().map(|record| record.key).collect();
+        let hosted = gateway.models.list().await?.into_iter().map(|record| record.key);
+        let hosted = hosted.filter(|model| principal.admitted(model)).collect();
         return Err(Error::UnknownModel { asked: model.clone(), hosted });
     };
+    if !principal.admitted(model) {
+        return Err(Error::NotForYou(model.clone()));
+    }
     match record.state {
-        ModelState::Ready | ModelState::Waiting | ModelState::Loading { .. } => Ok(()),
+        ModelState::Ready | ModelState::Waiting | ModelState::Cold | ModelState::Loading { .. } => Ok(()),
         ModelState::Failed(reason) => Err(Error::BrokenModel { model: model.clone(), reason }),
     }
 }
@@ -373,6 +431,7 @@ mod tests {
             batching: Batching::Shared,
             limits: Limits::default(),
             idempotency_key: Some("key".into()),
+            trace: None,
         }
     }
 

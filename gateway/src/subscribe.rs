@@ -16,16 +16,19 @@ use ids::{JobId, TenantId};
 use nnsight::{ResponseModel, Status};
 use serde_json::json;
 use store::{Change, Follow, JobRecord, aside};
+use telemetry::metrics::Holding;
 use tokio::sync::OwnedSemaphorePermit;
-use tokio::time::{Instant, sleep, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until, timeout};
 
 use crate::authenticate::Caller;
 use crate::budget::Held;
 use crate::session::Session;
-use crate::{Error, Gateway, progress};
+use crate::{Error, Gateway, metrics, progress};
 
 /// How often a quiet websocket is pinged, so that proxies keep it and a dead client is noticed.
 const PING: Duration = Duration::from_secs(20);
+/// How often a job that waits for its model is looked at, to tell how that is.
+const LOOK: Duration = Duration::from_secs(2);
 /// How long a status waits for the next ones, to be sent with them. Of a job that ends sooner all are sent with its end.
 const PAUSE: Duration = Duration::from_millis(50);
 /// How long a websocket without a valid key may stay: as long as a client needs to be refused.
@@ -54,11 +57,13 @@ pub async fn subscribe(
     let (place, tenant, idle) = match caller {
         Caller::Known(principal) => {
             let held = gateway.sockets.try_take(&principal.tenant, 1)?;
-            (Place::Tenants { _held: held }, Some(principal.tenant), gateway.settings.socket_idle)
+            let counted = metrics::SOCKETS.hold(&["valid"]);
+            (Place::Tenants { _held: held, _counted: counted }, Some(principal.tenant), gateway.settings.socket_idle)
         }
         Caller::Nobody | Caller::Unknown | Caller::Suspended(_) => {
             let permit = Arc::clone(&gateway.keyless_sockets).try_acquire_owned().map_err(|_| Error::NoKey)?;
-            (Place::Nobodys { _permit: permit }, None, KEYLESS_IDLE)
+            let counted = metrics::SOCKETS.hold(&["none"]);
+            (Place::Nobodys { _permit: permit, _counted: counted }, None, KEYLESS_IDLE)
         }
     };
     let session = gateway.sessions.open(tenant.clone(), idle)?;
@@ -67,8 +72,18 @@ pub async fn subscribe(
     let upgrade = upgrade.read_buffer_size(READ_BYTES).write_buffer_size(WRITE_BYTES);
     let followers = gateway.followers.clone();
     Ok(upgrade.on_upgrade(move |socket| {
-        let subscriber =
-            Subscriber { gateway, origin, tenant, idle, socket, unsent: 0, attempt: 1, result: None, _place: place };
+        let subscriber = Subscriber {
+            gateway,
+            origin,
+            tenant,
+            idle,
+            socket,
+            unsent: 0,
+            attempt: 1,
+            waiting: None,
+            result: None,
+            _place: place,
+        };
         followers.track_future(Box::pin(async move {
             if let Err(gone) = subscriber.run(session).await {
                 tracing::debug!(reason = %gone.0, "websocket closed early");
@@ -90,6 +105,8 @@ struct Subscriber {
     unsent: u64,
     /// The attempt whose lines were told last.
     attempt: u32,
+    /// The job while it waits for its model, and what was told of that.
+    waiting: Option<(Box<JobRecord>, String)>,
     /// The memory of a result, until the websocket is closed: its buffers keep what they grew to.
     result: Option<Held>,
     _place: Place,
@@ -97,8 +114,8 @@ struct Subscriber {
 
 /// A websocket's place among those that may be open.
 enum Place {
-    Tenants { _held: Held },
-    Nobodys { _permit: OwnedSemaphorePermit },
+    Tenants { _held: Held, _counted: Holding },
+    Nobodys { _permit: OwnedSemaphorePermit, _counted: Holding },
 }
 
 /// Why the client hears no more.
@@ -131,6 +148,8 @@ impl Subscriber {
         let gateway = Arc::clone(&self.gateway);
         // When what is unsent, or else a ping, is due.
         let mut due = std::pin::pin!(sleep_until(Instant::now() + PING));
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             // Cancel safe: `next` says so, reading a websocket and sleeping are. In this order, so that
             // what has happened is told before a stopping server ends the websocket.
@@ -147,6 +166,11 @@ impl Subscriber {
                     Err(error) => return self.fail(job, &error).await,
                 },
                 () = closed(&mut self.socket) => return Err(Gone("the client left before its job ended")),
+                _ = looks.tick(), if self.waiting.is_some() => {
+                    if self.tell_wait().await? {
+                        due.as_mut().reset(Instant::now() + PAUSE);
+                    }
+                }
                 () = gateway.closing.cancelled() => return self.leave(job).await,
                 () = due.as_mut() => {
                     if self.unsent == 0 {
@@ -174,7 +198,15 @@ impl Subscriber {
                 }
                 Ok(())
             }
-            Change::Record(record) => self.tell_state(&record).await,
+            Change::Record(record) => {
+                let delivering = record.trace.filter(|_| record.state.terminal()).map(|trace| trace.step("deliver"));
+                self.tell_state(&record).await?;
+                if let Some(delivering) = delivering {
+                    self.send().await?;
+                    delivering.end();
+                }
+                Ok(())
+            }
         }
     }
 
@@ -182,7 +214,25 @@ impl Subscriber {
         self.write_text(&ResponseModel::new(job.to_string(), Status::Log, text)).await
     }
 
+    /// Tells why the job still waits for its model, if that is something new. Returns whether it is.
+    async fn tell_wait(&mut self) -> Result<bool, Gone> {
+        let Some((record, told)) = &mut self.waiting else { return Ok(false) };
+        match progress::wait(&self.gateway, record) {
+            Some(why) if why != *told => {
+                *told = why;
+                let response = progress::response(&self.gateway, record, &self.origin);
+                self.write_text(&response).await.map(|()| true)
+            }
+            Some(_) => Ok(false),
+            None => {
+                self.waiting = None;
+                Ok(false)
+            }
+        }
+    }
+
     async fn tell_state(&mut self, record: &JobRecord) -> Result<(), Gone> {
+        self.waiting = progress::wait(&self.gateway, record).map(|why| (Box::new(record.clone()), why));
         let response = progress::response(&self.gateway, record, &self.origin);
         let inline = progress::result(record).filter(|blob| blob.len() <= self.gateway.settings.inline_result_bytes);
         let Some((blob, held)) = inline.and_then(|blob| Some((blob, self.room(blob.len())?))) else {
@@ -197,6 +247,8 @@ impl Subscriber {
                 };
                 let frame = aside(blob.len(), frame).await.map_err(|_| Gone("a result could not be written"))?;
                 self.write(Message::binary(frame)).await?;
+                metrics::RESULTS.with(&["inline"]).one();
+                metrics::RESULT_BYTES.with(&["inline"]).add(blob.len());
                 self.send().await
             }
             // It may be there again by the time that the client follows the link.

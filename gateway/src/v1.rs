@@ -2,24 +2,29 @@
 //!
 //! A refusal is `{"error": sentence}`. Times are texts as RFC 3339 has them, in UTC.
 
+pub mod audit;
+pub mod events;
 pub mod jobs;
 pub mod keys;
+pub mod models;
+pub mod nodes;
+pub mod openapi;
+pub mod quota;
 pub mod tenants;
-mod whoami;
+pub mod usage;
+pub mod whoami;
 
-use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
 use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use axum::routing::{delete, get};
-use axum::{Json, Router};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::timeout;
 
 use crate::error::Sentence;
@@ -27,19 +32,6 @@ use crate::{Error, Gateway};
 
 /// Bytes of a body, of which each says a few words.
 const BODY_BYTES: usize = 64 << 10;
-
-/// Returns the routes.
-pub fn routes() -> Router<Arc<Gateway>> {
-    Router::new()
-        .route("/v1/whoami", get(whoami::whoami))
-        .route("/v1/tenants", get(tenants::list).post(tenants::create))
-        .route("/v1/tenants/{name}", get(tenants::show).patch(tenants::change))
-        .route("/v1/keys", get(keys::list).post(keys::create))
-        .route("/v1/keys/{id}", delete(keys::revoke))
-        .route("/v1/jobs", get(jobs::list))
-        .route("/v1/jobs/{id}", get(jobs::show).delete(jobs::cancel))
-        .route("/v1/jobs/{id}/logs", get(jobs::logs))
-}
 
 /// The middleware that gives refusals the form which they have here, whoever refuses.
 pub async fn refusals(request: Request, next: Next) -> Response {
@@ -68,10 +60,32 @@ pub async fn small(gateway: &Gateway, body: Body) -> Result<Bytes, Error> {
 }
 
 /// Writes a time that is given in seconds since 1970.
-fn time(seconds: u64) -> Value {
+fn time(seconds: u64) -> String {
     // Who set a clock later than that is not helped by a date.
     let seconds = seconds.min(LAST_SECOND);
-    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string().into()
+    humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()
+}
+
+/// Reads a time, and returns it in milliseconds since 1970.
+fn read_time(name: &str, text: &str) -> Result<u64, Error> {
+    let time = humantime::parse_rfc3339_weak(text).ok().and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+    let millis = time.and_then(|time| u64::try_from(time.as_millis()).ok());
+    millis.ok_or_else(|| Error::Unfit(format!("{name} is {text:?}, which is no time such as 2026-11-30T12:00:00Z")))
+}
+
+/// Writes a day that is given as a number of days since 1970.
+fn day(days: u64) -> String {
+    let time = time(days.saturating_mul(24 * 3600));
+    time.split('T').next().unwrap_or_default().to_owned()
+}
+
+/// Reads such a day.
+fn read_day(name: &str, text: &str) -> Result<u64, Error> {
+    let unfit = || Error::Unfit(format!("{name} is {text:?}, which is no day such as 2026-11-30"));
+    if text.len() != 10 {
+        return Err(unfit());
+    }
+    Ok(read_time(name, &format!("{text}T00:00:00Z")).map_err(|_| unfit())? / (24 * 3600 * 1000))
 }
 
 /// The last second of the year 9999.

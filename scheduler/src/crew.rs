@@ -4,11 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use ids::{InstanceId, JobId, ModelKey, TenantId, Token, WorkerId};
-use store::ModelState;
-use store::history::CrewMember;
 
-use crate::placement::{Seat, Worker};
 use crate::sessions::{Closed, Outbox, SessionId};
+use placement::{Seat, Worker};
 
 /// The known processes. No two of one name are known at once.
 #[derive(Default)]
@@ -27,6 +25,11 @@ pub struct Member {
     /// The latest of its hellos.
     pub dial: u64,
     pub slots: usize,
+    pub version: String,
+    /// Bytes for models, by device.
+    pub devices: BTreeMap<String, u64>,
+    /// Whether it is given nothing new.
+    pub cordoned: bool,
     pub link: Link,
     pub jobs: BTreeMap<JobId, Assigned>,
     pub models: BTreeMap<ModelKey, Replica>,
@@ -49,6 +52,9 @@ pub enum Link {
 pub struct Assigned {
     pub token: Token,
     pub tenant: TenantId,
+    pub model: ModelKey,
+    /// The device time that its tenant was charged for it.
+    pub cost: Duration,
     pub alone: bool,
     pub run_time: Duration,
     pub phase: Phase,
@@ -68,9 +74,32 @@ pub enum Phase {
 /// A model on one worker.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Replica {
-    pub state: ModelState,
-    /// Of a failure: whether the model can be loaded nowhere.
-    pub hopeless: bool,
+    pub state: ReplicaState,
+    pub device: Option<String>,
+    /// What it takes there, as far as is known.
+    pub bytes: u64,
+    /// When it came to its state.
+    pub since: Duration,
+    /// When it last had a job.
+    pub used: Duration,
+    /// Whether its model was specified otherwise when it was loaded.
+    pub stale: bool,
+}
+
+/// How far a model is on one worker.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ReplicaState {
+    /// From 0 to 1.
+    Loading(f32),
+    Ready,
+    /// It is given no more jobs.
+    Retiring,
+    Unloading,
+    /// Why, and whether it can be loaded nowhere.
+    Failed {
+        why: String,
+        hopeless: bool,
+    },
 }
 
 impl Crew {
@@ -150,20 +179,9 @@ impl Member {
         }
     }
 
-    /// Returns how people see it.
-    pub fn told(&self) -> CrewMember {
-        CrewMember {
-            worker: self.worker.clone(),
-            slots: self.slots as u64,
-            jobs: self.jobs.len() as u64,
-            away: self.outbox().is_none(),
-            models: self.models.iter().map(|(key, replica)| (key.clone(), replica.state.clone())).collect(),
-        }
-    }
-
     /// Returns how decisions see it.
     pub fn view(&self) -> Worker {
-        let ready = self.models.iter().filter(|(_, replica)| replica.state == ModelState::Ready);
+        let ready = self.models.iter().filter(|(_, replica)| replica.state == ReplicaState::Ready);
         Worker {
             slots: self.slots,
             busy: self.jobs.len(),

@@ -12,7 +12,7 @@ use failpoints::Point;
 use futures::{FutureExt, Stream, StreamExt};
 use ids::InstanceId;
 use proto::v1::worker_sessions_server::{WorkerSessions, WorkerSessionsServer};
-use store::{Jobs, MetadataStore, Models, Objects};
+use store::{Jobs, MetadataStore, Objects};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -109,10 +109,10 @@ pub async fn start(
     let roster = Roster::load(Arc::clone(&store)).await?;
     let (ledger, seen) = Ledger::new(epoch, settler.clock.unix_millis());
     let history = history::write(settler.jobs.history(), seen);
-    let mut leader = Leader::new(config, settler.clone(), Models::new(store), roster, ledger, epoch);
-    let work = leader.recover().await?;
+    let mut leader = Leader::new(config, settler.clone(), store, roster, ledger, epoch);
+    let watches = leader.recover().await?;
     let handle = Handle { address, epoch, sessions, drains, stop: stop.clone(), failed, tasks };
-    handle.essential("leader", leader.run(work, inbox, drain_requests, stop.clone()));
+    handle.essential("leader", leader.run(watches, inbox, drain_requests, stop.clone()));
     handle.essential("sweep", sweep::run(settler, keep, stop.clone()));
     handle.essential("historian", {
         let stop = stop.clone();

@@ -3,21 +3,20 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use store::history::{Crew, Minute, What};
+use ids::{ModelKey, TenantId};
+use placement::Queue;
+use store::history::{Minute, Pulse, What};
 use store::{History, JobRecord};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
-
-use crate::crew::Member;
-use crate::placement::Queue;
 
 /// Milliseconds of a minute.
 const MINUTE: u64 = 60_000;
 
 /// How often it is looked at what there is to write.
 const LOOK: Duration = Duration::from_secs(1);
-/// Time between two writes of the crew that says nothing new, by which one sees that a scheduler leads.
-const CREW: Duration = Duration::from_secs(5);
+/// Time between two writes by which one sees that a scheduler leads.
+const PULSE: Duration = Duration::from_secs(5);
 /// Time between two writes of a minute that is not over.
 const PROGRESS: Duration = Duration::from_secs(10);
 
@@ -32,7 +31,7 @@ pub struct Ledger {
 /// What is to be written: the latest that was seen.
 #[derive(Clone, Default)]
 pub struct Seen {
-    crew: Crew,
+    pulse: Option<Pulse>,
     /// The minute that it is and the one before, by their numbers.
     minutes: BTreeMap<u64, Minute>,
 }
@@ -61,19 +60,23 @@ impl Ledger {
         self.minute.happened(now, what);
     }
 
-    /// Shows how everything is: to be called several times a second.
-    pub fn look<'a>(&mut self, now: u64, queue: &Queue, crew: impl Iterator<Item = &'a Member>) {
-        let members: Vec<_> = crew.map(Member::told).collect();
-        self.minute.run(members.iter().map(|member| member.jobs).sum());
+    /// Looks at how everything is, with how many jobs workers have: to be called several times a second.
+    pub fn look(&mut self, now: u64, queue: &Queue, running: usize) {
+        self.minute.run(running as u64);
+        // A tenant may have a line of each class.
+        let mut waiting: BTreeMap<(&TenantId, &ModelKey), u64> = BTreeMap::new();
         for (model, lines) in queue.lines() {
-            for (tenant, jobs) in &lines.by_tenant {
-                self.minute.waits(tenant, model, jobs.len() as u64);
+            for (tenant, line) in lines.0.iter().flat_map(|lane| &lane.by_tenant) {
+                *waiting.entry((tenant, model)).or_default() += line.len() as u64;
             }
+        }
+        for ((tenant, model), jobs) in waiting {
+            self.minute.waits(tenant, model, jobs);
         }
         let (number, epoch) = (self.number, self.epoch);
         let current = now / MINUTE;
         self.seen.send_modify(|seen| {
-            seen.crew = Crew { told_at: now, epoch, members };
+            seen.pulse = Some(Pulse { at: now, epoch });
             seen.minutes.insert(number, self.minute.clone());
             while seen.minutes.len() > 2 {
                 seen.minutes.pop_first();
@@ -92,20 +95,20 @@ pub async fn write(history: History, mut seen: watch::Receiver<Seen>) {
     let mut looks = interval(LOOK);
     looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut written = Seen::default();
-    let (mut crew_at, mut minutes_at): (Option<Instant>, Option<Instant>) = (None, None);
+    let (mut pulse_at, mut minutes_at): (Option<Instant>, Option<Instant>) = (None, None);
     let due = |at: Option<Instant>, time| at.is_none_or(|at| at.elapsed() >= time);
     loop {
         looks.tick().await;
-        let Seen { crew, minutes } = seen.borrow_and_update().clone();
+        let Seen { pulse: Some(pulse), minutes } = seen.borrow_and_update().clone() else { continue };
         let Some((&current, _)) = minutes.last_key_value() else { continue };
-        if crew.members != written.crew.members || due(crew_at, CREW) {
+        if written.pulse != Some(pulse) && due(pulse_at, PULSE) {
             // What fails is written again at the next look, or is out of date by then.
-            if let Err(error) = history.put_crew(&crew).await {
-                tracing::debug!(%error, "the workers are not shown as they are");
+            if let Err(error) = history.put_pulse(pulse).await {
+                tracing::debug!(%error, "it is not shown that this scheduler leads");
                 continue;
             }
-            crew_at = Some(Instant::now());
-            written.crew = crew.clone();
+            pulse_at = Some(Instant::now());
+            written.pulse = Some(pulse);
         }
         let over = !written.minutes.contains_key(&current);
         if !over && !due(minutes_at, PROGRESS) {
@@ -115,7 +118,7 @@ pub async fn write(history: History, mut seen: watch::Receiver<Seen>) {
         let fresh = minutes.iter().filter(|(number, minute)| written.minutes.get(*number) != Some(*minute));
         let mut failed = false;
         for (number, minute) in fresh {
-            if let Err(error) = history.put(*number, crew.epoch, minute).await {
+            if let Err(error) = history.put(*number, pulse.epoch, minute).await {
                 tracing::debug!(%error, "a minute of the history is not written");
                 failed = true;
             }
@@ -133,7 +136,7 @@ pub async fn write(history: History, mut seen: watch::Receiver<Seen>) {
 mod tests {
     use std::sync::Arc;
 
-    use ids::{JobId, KeyId, ModelKey, TenantId, WorkerId};
+    use ids::{JobId, KeyId, WorkerId};
     use store::job::Event;
     use store::{Blob, MemoryStore};
 
@@ -155,25 +158,25 @@ mod tests {
             58_000,
         );
         let queue = Queue::default();
-        ledger.look(59_000, &queue, std::iter::empty());
+        ledger.look(59_000, &queue, 0);
         tokio::time::sleep(2 * LOOK).await;
         // Counted just before the minute ends, when the minute was written a moment ago.
         let given = record.after(0, &Event::Dispatched { worker: WorkerId::new("w"), epoch: 7 }, 59_500).unwrap();
         ledger.given(&given);
-        ledger.look(60_100, &queue, std::iter::empty());
+        ledger.look(60_100, &queue, 0);
         ledger.ended(&given.after(1, &Event::Cancelled, 60_200).unwrap());
-        ledger.look(60_500, &queue, std::iter::empty());
+        ledger.look(60_500, &queue, 0);
         tokio::time::sleep(2 * LOOK).await;
         let found = history.since(0).await.unwrap();
         let line = Some((tenant, model));
         assert_eq!(found.keys().copied().collect::<Vec<_>>(), [0, 1]);
         assert_eq!((found[&0].tallies[&line].given, found[&1].tallies[&line].cancelled), (1, 1));
         assert_eq!(found[&0].happenings[0].what, What::SchedulerBegan);
-        assert_eq!(history.crew().await.unwrap().unwrap().epoch, 7);
+        assert_eq!(history.pulse().await.unwrap().unwrap().epoch, 7);
         // Nothing new is told, and it is seen all the same that somebody leads.
-        ledger.look(70_000, &queue, std::iter::empty());
-        tokio::time::sleep(2 * CREW).await;
-        assert_eq!(history.crew().await.unwrap().unwrap().told_at, 70_000);
+        ledger.look(70_000, &queue, 0);
+        tokio::time::sleep(2 * PULSE).await;
+        assert_eq!(history.pulse().await.unwrap().unwrap().at, 70_000);
         writing.abort();
     }
 }

@@ -1,33 +1,41 @@
 //! The loop that owns the view of the cluster: takes news in, decides, commits, acts.
 
 mod attach;
+mod bounds;
 mod depart;
+mod gauges;
+mod models;
 mod recover;
+mod steps;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backon::BackoffBuilder;
 use failpoints::Point;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
-use ids::{JobId, ModelKey, Token, WorkerId};
-use proto::v1::model_state::State as Loaded;
+use ids::{JobId, Token, WorkerId};
 use store::job::Event;
-use store::{Fault, JobRecord, Line, Live, ModelRecord, ModelState, Models, State, Work};
+use store::{Fault, JobRecord, Line, Live, MetadataStore, Models, Nodes, Specifications, State, Work};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::Pace;
-use crate::config::{Config, HostedModel};
-use crate::crew::{Assigned, Crew, Phase, Replica};
+use crate::config::Config;
+use crate::crew::{Assigned, Crew, Phase, ReplicaState};
 use crate::history::Ledger;
-use crate::placement::{Action, End, Hosting, Queue, Seat, Told, View, Waiting, decide};
+use crate::metrics;
+use crate::policy::{self, End, Told};
 use crate::roster::Roster;
 use crate::sessions::{News, SessionId};
 use crate::settle::{Report, Settled, Settler};
 use crate::wire;
+use models::Hosted;
+use placement::{Action, Class, Queue, Seat, View, Waiting, decide};
+
+use bounds::Bounds;
 
 /// How often deadlines are looked at and failed commits tried again. Nothing else waits for it.
 const TICK: Duration = Duration::from_millis(500);
@@ -50,7 +58,7 @@ const WAITS_AT_LEAST: Duration = Duration::from_secs(600);
 pub struct Leader {
     config: Arc<Config>,
     settler: Settler,
-    models: Models,
+    hosted: Hosted,
     roster: Roster,
     /// What people are shown.
     ledger: Ledger,
@@ -58,6 +66,7 @@ pub struct Leader {
     pace: Pace,
     view: View,
     queue: Queue,
+    bounds: Bounds,
     crew: Crew,
     /// Jobs that an earlier scheduler gave out and nobody has come back with, and until when somebody may.
     orphans: BTreeMap<JobId, Orphan>,
@@ -83,6 +92,17 @@ pub struct Leader {
     /// Who waits for the workers to be done. While there is one, nothing is given out.
     drained: Vec<oneshot::Sender<()>>,
     draining: bool,
+    /// Whether somebody wished for other models, or for nodes to be left alone.
+    wished: bool,
+    /// Counts the looks at what waits for time to pass.
+    ticks: u64,
+}
+
+/// What the store tells of.
+pub struct Watches {
+    pub work: BoxStream<'static, Work>,
+    /// That models or nodes are to be otherwise.
+    pub wishes: BoxStream<'static, ()>,
 }
 
 /// A job that an earlier scheduler gave out.
@@ -92,18 +112,28 @@ struct Orphan {
 }
 
 impl Leader {
-    pub fn new(config: Config, settler: Settler, models: Models, roster: Roster, ledger: Ledger, epoch: u64) -> Self {
+    pub fn new(
+        config: Config,
+        settler: Settler,
+        store: Arc<dyn MetadataStore>,
+        roster: Roster,
+        ledger: Ledger,
+        epoch: u64,
+    ) -> Self {
+        let specifications = Specifications::new(Arc::clone(&store));
+        let hosted = Hosted::new(Models::new(Arc::clone(&store)), specifications, Nodes::new(store));
         Self {
             orphans_until: config.reattach,
             config: Arc::new(config),
             settler,
-            models,
+            hosted,
             roster,
             ledger,
             epoch,
             pace: Pace::start(),
             view: View::default(),
             queue: Queue::default(),
+            bounds: Bounds::default(),
             crew: Crew::default(),
             orphans: BTreeMap::new(),
             unsure: BTreeMap::new(),
@@ -118,17 +148,20 @@ impl Leader {
             unlisted: false,
             drained: Vec::new(),
             draining: false,
+            wished: false,
+            ticks: 0,
         }
     }
 
     /// Runs until `stop`.
     pub async fn run(
         mut self,
-        mut work: BoxStream<'static, Work>,
+        Watches { mut work, mut wishes }: Watches,
         mut news: mpsc::Receiver<News>,
         mut drains: mpsc::Receiver<oneshot::Sender<()>>,
         stop: CancellationToken,
     ) {
+        let _leads = metrics::LEADER.hold(&[]);
         let mut ticks = tokio::time::interval(TICK);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut more = false;
@@ -143,6 +176,7 @@ impl Leader {
                     self.draining = true;
                     self.drained.push(done);
                 }
+                Some(()) = wishes.next() => self.wished = true,
                 _ = ticks.tick() => self.tick().await,
                 () = std::future::ready(()), if more => {}
             }
@@ -157,6 +191,12 @@ impl Leader {
                     break;
                 }
             }
+            if std::mem::take(&mut self.wished)
+                && let Err(error) = self.look_at_wishes().await
+            {
+                tracing::error!(%error, "cannot read which models are to be hosted; trying again");
+            }
+            self.arrange().await;
             // First what needs no sync of its own: who has become free gets more to do.
             self.write_progress().await;
             more = self.act().await;
@@ -174,7 +214,9 @@ impl Leader {
             return false;
         }
         self.queue.wake(self.pace.passed());
+        let began = Instant::now();
         let actions = decide(&self.view, &self.queue, self.pace.passed(), TOGETHER);
+        metrics::DECISIONS.with(&[]).time(began.elapsed());
         if actions.is_empty() {
             return false;
         }
@@ -189,7 +231,11 @@ impl Leader {
                     done = true;
                     self.queue.remove(action.job());
                     match action {
-                        Action::Dispatch { seat, alone, .. } => self.dispatched(*seat, *alone, &record).await,
+                        Action::Dispatch { seat, alone, class, cost, .. } => {
+                            steps::decided(&record, began);
+                            self.queue.serve(&record.tenant, *class, *cost);
+                            self.dispatched(*seat, *alone, *cost, &record).await;
+                        }
                         Action::Expire { .. } | Action::Refuse { .. } => {
                             self.ledger.ended(&record);
                             self.forget(record.id);
@@ -243,9 +289,11 @@ impl Leader {
             failpoints::pass(Point::EndHeard);
         }
         let mut again = false;
+        let began = Instant::now();
         for (settled, report) in self.settler.settle(&reports).await.into_iter().zip(reports) {
             match settled {
                 Settled::Done(record) => {
+                    steps::settled(&record, began);
                     again |= record.state == State::Queued;
                     self.done(&report, &record);
                 }
@@ -268,6 +316,7 @@ impl Leader {
         }
         self.tell_settled(report);
         if record.state == State::Queued {
+            metrics::requeued(&report.told);
             self.orphans.remove(&record.id);
             if report.told.suspicious() {
                 self.suspects.insert(record.id);
@@ -298,6 +347,9 @@ impl Leader {
         self.unsure.remove(&job);
         self.expiries.remove(&job);
         self.suspects.remove(&job);
+        if let Some(next) = self.bounds.leave(job) {
+            self.enqueue(&next, None);
+        }
     }
 
     fn tell_drained(&mut self) {
@@ -309,23 +361,30 @@ impl Leader {
         }
     }
 
-    async fn dispatched(&mut self, seat: Seat, alone: bool, record: &JobRecord) {
+    async fn dispatched(&mut self, seat: Seat, alone: bool, cost: Duration, record: &JobRecord) {
         failpoints::pass(Point::AssignmentCommitted);
         self.ledger.given(record);
-        self.queue.serve(&record.tenant);
+        let began = Instant::now();
+        self.hosted.demanded(&record.model, cost, self.pace.passed());
         let grants = match self.settler.grants(record, self.grants_last(record)).await {
             Ok(grants) => grants,
             Err(error) => {
                 tracing::error!(job = %record.id, %error, "a worker cannot be given leave to read and write a job's objects");
                 self.reports.push(Report::of(record.id, record.token(), Told::Lost));
+                self.queue.leave(&record.tenant, cost, Duration::ZERO);
                 return;
             }
         };
         let deadline = self.pace.passed() + self.config.start_time;
         let Some(member) = self.crew.get_mut(seat) else { return };
+        if let Some(replica) = member.models.get_mut(&record.model) {
+            replica.used = self.pace.passed();
+        }
         let assigned = Assigned {
             token: record.token(),
             tenant: record.tenant.clone(),
+            model: record.model.clone(),
+            cost,
             alone,
             run_time: record.limits.run_time,
             phase: Phase::Given,
@@ -335,9 +394,10 @@ impl Leader {
         let before = member.jobs.insert(record.id, assigned);
         if let Some(outbox) = member.outbox() {
             outbox.send(wire::assign(record, grants));
+            steps::assigned(record, began);
         }
         if let Some(before) = before {
-            self.queue.leave(&before.tenant);
+            self.queue.leave(&before.tenant, before.cost, before.cost);
         }
         self.refresh(seat);
     }
@@ -353,19 +413,7 @@ impl Leader {
     async fn hear(&mut self, news: News) {
         match news {
             News::Hello(hello) => self.attach(hello).await,
-            News::Model { session, key, state, hopeless } => {
-                let state = match state {
-                    Loaded::Loading(fraction) => ModelState::Loading { fraction },
-                    Loaded::Ready(_) => ModelState::Ready,
-                    Loaded::Failed(why) => ModelState::Failed(why),
-                };
-                let Some(seat) = self.crew.of_session(session) else { return };
-                if let Some(member) = self.crew.get_mut(seat) {
-                    member.models.insert(key.clone(), Replica { state, hopeless });
-                }
-                self.refresh(seat);
-                self.refresh_model(&key).await;
-            }
+            News::Model { session, told } => self.hear_model(session, told).await,
             News::Started { session, job, token } => {
                 let deadline = self.pace.passed() + self.config.grace;
                 let Some(assigned) = self.assigned(session, job, token) else { return };
@@ -389,6 +437,7 @@ impl Leader {
                 let until = self.pace.passed() + self.config.reattach;
                 if let Some(seat) = self.crew.detach(session, closed, until) {
                     self.view.remove(seat);
+                    self.hosted.change();
                 }
             }
             News::Gone(instance) => {
@@ -401,8 +450,9 @@ impl Leader {
 
     async fn ended(&mut self, session: SessionId, job: JobId, token: Token, end: End) {
         let Some(seat) = self.crew.of_session(session) else { return };
+        let released = self.release(seat, job, token, Some(&end));
         let report = Report { job, token: Some(token), told: Told::Ended(end), from: Some(seat) };
-        if self.release(seat, job, token) {
+        if released {
             self.reports.push(report);
         } else if !self.pending(job, token) {
             // Told again, or of an attempt that does not count.
@@ -508,11 +558,15 @@ impl Leader {
         if live.state != State::Queued || self.unsure.contains_key(&live.id) {
             return;
         }
-        let waiting = Waiting {
-            token: live.token(),
-            alone: live.deaths > 0 || self.suspects.contains(&live.id),
-            expires_at: self.expires_at(live),
-        };
+        let expires_at = self.expires_at(live);
+        if !self.bounds.admit(live, expires_at) {
+            return;
+        }
+        if self.hosted.is_cold(&live.model) {
+            self.hosted.change();
+        }
+        let alone = live.deaths > 0 || self.suspects.contains(&live.id);
+        let waiting = Waiting { token: live.token(), class: Class::Normal, alone, expires_at };
         self.queue.push(live.id, &live.tenant, &live.model, waiting, from);
     }
 
@@ -543,14 +597,29 @@ impl Leader {
             || self.crew.iter().any(|(_, member)| member.jobs.get(&job).is_some_and(has))
     }
 
-    /// Notes that a process has a job no longer. Returns whether it had it, under this token.
-    fn release(&mut self, seat: Seat, job: JobId, token: Token) -> bool {
+    /// Notes that a process has a job no longer, and what it says of that. Returns whether it had it, under this token.
+    fn release(&mut self, seat: Seat, job: JobId, token: Token, end: Option<&End>) -> bool {
+        let now = self.pace.passed();
         let Some(member) = self.crew.get_mut(seat) else { return false };
         if member.jobs.get(&job).is_none_or(|assigned| assigned.token != token) {
             return false;
         }
-        if let Some(assigned) = member.jobs.remove(&job) {
-            self.queue.leave(&assigned.tenant);
+        if let Some(Assigned { tenant, model, cost, .. }) = member.jobs.remove(&job) {
+            if let Some(replica) = member.models.get_mut(&model) {
+                replica.used = now;
+                if replica.state != ReplicaState::Ready {
+                    self.hosted.change();
+                }
+            }
+            let measured = match end {
+                Some(End::Finished { usage, .. } | End::Failed { usage, .. }) => Some(policy::took(usage)),
+                // It runs elsewhere, and is charged there.
+                Some(End::LetGo) | None => None,
+            };
+            self.queue.leave(&tenant, cost, measured.map_or(Duration::ZERO, |took| took.unwrap_or(cost)));
+            if let Some(took) = measured.flatten() {
+                self.queue.learn(&model, &tenant, took);
+            }
         }
         self.refresh(seat);
         true
@@ -559,33 +628,8 @@ impl Leader {
     /// Shows decisions how a worker is.
     fn refresh(&mut self, seat: Seat) {
         match self.crew.get(seat) {
-            Some(member) if member.outbox().is_some() => self.view.put(seat, member.view()),
+            Some(member) if member.outbox().is_some() && !member.cordoned => self.view.put(seat, member.view()),
             _ => self.view.remove(seat),
-        }
-    }
-
-    /// Works a model's state out from all workers, the best of them, and publishes it.
-    async fn refresh_model(&mut self, key: &ModelKey) {
-        let Some(hosted) = self.config.models.iter().find(|hosted| hosted.key == *key) else { return };
-        let rank = |replica: &Replica| match replica.state {
-            ModelState::Ready => (4, 0.0),
-            ModelState::Loading { fraction } => (3, fraction),
-            ModelState::Waiting => (2, 0.0),
-            ModelState::Failed(_) => (i32::from(!replica.hopeless), 0.0),
-        };
-        let replicas = self.crew.iter().filter_map(|(_, member)| member.models.get(key));
-        let best =
-            replicas.max_by(|left, right| rank(left).partial_cmp(&rank(right)).unwrap_or(std::cmp::Ordering::Equal));
-        let (state, hosting) = match best {
-            None => (ModelState::Waiting, Hosting::Served),
-            Some(Replica { state: ModelState::Failed(why), hopeless: true }) => {
-                (ModelState::Failed(why.clone()), Hosting::Hopeless(why.clone()))
-            }
-            Some(Replica { state, .. }) => (state.clone(), Hosting::Served),
-        };
-        self.view.host(key.clone(), hosting);
-        if let Err(error) = self.models.put(&model_record(hosted, state)).await {
-            tracing::warn!(model = %key, %error, "a model's state is not shown");
         }
     }
 }
@@ -598,9 +642,4 @@ fn rest(attempt: u32) -> Duration {
         .with_jitter()
         .without_max_times();
     backoff.build().nth(attempt.saturating_sub(1) as usize).unwrap_or_default()
-}
-
-fn model_record(hosted: &HostedModel, state: ModelState) -> ModelRecord {
-    let HostedModel { key, folder, dtype, device } = hosted.clone();
-    ModelRecord { key, folder, dtype, state, device }
 }

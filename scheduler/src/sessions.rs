@@ -1,5 +1,6 @@
 //! The server that workers dial. One task reads each session and passes on what it says, in order.
 
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -20,7 +21,7 @@ use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::config::Config;
-use crate::placement::End;
+use crate::policy::End;
 use crate::wire;
 
 /// Messages that may wait for a worker. A worker that lets more pile up is cut off, and may come back.
@@ -47,9 +48,7 @@ pub enum News {
     Hello(Hello),
     Model {
         session: SessionId,
-        key: ModelKey,
-        state: v1::model_state::State,
-        hopeless: bool,
+        told: ToldModel,
     },
     /// A job began to run.
     Started {
@@ -97,7 +96,22 @@ pub struct Hello {
     /// The highest epoch that it was welcomed under.
     pub epoch: u64,
     pub holds: Vec<Hold>,
+    pub version: String,
+    /// Bytes for models, by device.
+    pub devices: BTreeMap<String, u64>,
+    pub models: Vec<ToldModel>,
     pub outbox: Outbox,
+}
+
+/// How a model is on a worker, as that says.
+#[derive(Clone, Debug)]
+pub struct ToldModel {
+    pub key: ModelKey,
+    pub state: v1::model_state::State,
+    pub hopeless: bool,
+    /// What it takes; 0 where that is not known.
+    pub bytes: u64,
+    pub device: Option<String>,
 }
 
 /// A job that a worker says it has.
@@ -246,6 +260,9 @@ impl Sessions {
             slots: usize::try_from(hello.slots).unwrap_or(1).max(1),
             epoch: hello.epoch,
             holds,
+            version: hello.version,
+            devices: hello.devices.into_iter().map(|device| (device.name, device.model_bytes)).collect(),
+            models: hello.models.into_iter().filter_map(wire::model_state).collect(),
             outbox: outbox.clone(),
         };
         self.news.send(News::Hello(hello)).await.map_err(|_| Status::unavailable("the scheduler is stopping"))?;
@@ -312,10 +329,12 @@ impl Reader {
         let news = match message {
             FromWorker::Hello(_) => return Err("the worker said hello twice".into()),
             FromWorker::Heartbeat(_) => return Ok(()),
-            FromWorker::ModelState(v1::ModelState { model: Some(model), state: Some(state), hopeless }) => {
-                News::Model { session, key: messages::read_model(model), state, hopeless }
-            }
-            FromWorker::ModelState(_) => return Err("a model state came without model or state".into()),
+            // A state that only a later version knows is none.
+            FromWorker::ModelState(state) if state.model.is_some() => match wire::model_state(state) {
+                Some(told) => News::Model { session, told },
+                None => return Ok(()),
+            },
+            FromWorker::ModelState(_) => return Err("a model state came without a model".into()),
             FromWorker::Started(v1::Started { job_id, attempt, epoch }) => {
                 News::Started { session, job: wire::job(&job_id)?, token: Token { epoch, attempt } }
             }

@@ -12,8 +12,10 @@ use tokio_stream::wrappers::ReceiverStream;
 
 use crate::clock::Clock;
 use crate::known::Known;
-use crate::placement::{End, Seat, Told, result_place};
+use crate::metrics;
+use crate::policy::{End, Told, result_place};
 use crate::wire::Grants;
+use placement::Seat;
 
 /// Writes job records on behalf of the scheduler.
 #[derive(Clone)]
@@ -213,6 +215,7 @@ impl Settler {
 
     fn done(&self, Step { after, payload, .. }: Step, revision: Revision) -> Settled {
         self.known().put(&after, revision);
+        metrics::committed(&after);
         if after.state.terminal() && payload {
             self.delete(Place::payload(&after.tenant, after.id));
         }

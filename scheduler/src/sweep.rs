@@ -29,17 +29,33 @@ pub async fn run(settler: Settler, keep: Duration, stop: CancellationToken) {
             return;
         }
         if number.is_multiple_of(SEARCH) {
+            match settler.jobs.audit().forget(clock.unix_millis()).await {
+                Ok(0) => {}
+                Ok(entries) => tracing::info!(entries, "removed what was in the audit trail for long enough"),
+                Err(error) => tracing::warn!(%error, "the audit trail is not swept"),
+            }
             match remove_unknown(&settler, UNKNOWN).await {
                 Ok(0) => {}
                 Ok(objects) => tracing::info!(objects, "removed objects that belonged to nobody"),
                 Err(error) => tracing::warn!(%error, "the search for objects that belong to nobody stopped early"),
             }
         }
+        add_up(&settler, clock.unix_millis()).await;
         match sweep(&settler, keep, clock.unix_millis()).await {
             Ok(0) => {}
             Ok(jobs) => tracing::info!(jobs, "forgot jobs whose results were kept long enough"),
             Err(error) => tracing::warn!(%error, "the sweep stopped early"),
         }
+    }
+}
+
+/// Adds up what jobs came to, in the ledger and in the accounts of those who have quotas.
+async fn add_up(settler: &Settler, now: u64) {
+    if let Err(error) = settler.jobs.add_hours(now).await {
+        tracing::warn!(%error, "the ledger is not added up; trying again");
+    }
+    if let Err(error) = settler.jobs.add_up(now).await {
+        tracing::warn!(%error, "the accounts of quotas are not added up; trying again");
     }
 }
 

@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use ids::{JobId, Token};
+use ids::{JobId, ModelKey, Token};
 use proto::v1;
 use proto::v1::to_worker::Message;
-use store::{Fault, Generation, Grant, JobRecord, messages};
+use store::{Fault, Generation, Grant, JobRecord, Specification, messages};
 
-use crate::config::HostedModel;
-use crate::placement::result_place;
-use crate::sessions::Hold;
+use crate::policy::result_place;
+use crate::sessions::{Hold, ToldModel};
 
 /// What lets a worker read a job's program and write its result.
 pub struct Grants {
@@ -36,17 +35,30 @@ pub fn assign(record: &JobRecord, grants: Grants) -> Message {
         epoch: record.epoch,
         payload_grant: grants.payload.map(messages::grant),
         result_grant: Some(messages::grant(grants.result)),
+        traceparent: messages::traceparent(record.trace.as_ref()),
     })
 }
 
-/// Writes the order to load a model.
-pub fn load_model(hosted: &HostedModel) -> Message {
+/// Writes the order to load a model on a device.
+pub fn load_model(specification: &Specification, device: Option<String>) -> Message {
     Message::LoadModel(v1::LoadModel {
-        model: Some(messages::model(&hosted.key)),
-        folder: hosted.folder.display().to_string(),
-        dtype: hosted.dtype.clone(),
-        device: hosted.device.clone(),
+        model: Some(messages::model(&specification.key)),
+        folder: specification.folder.display().to_string(),
+        dtype: specification.dtype.clone(),
+        device: device.or_else(|| specification.device.clone()),
     })
+}
+
+/// Writes the order to let go of a model.
+pub fn unload_model(key: &ModelKey) -> Message {
+    Message::UnloadModel(v1::UnloadModel { model: Some(messages::model(key)) })
+}
+
+/// Reads how a model is on a worker. `None` for a state that this version does not know.
+pub fn model_state(told: v1::ModelState) -> Option<ToldModel> {
+    let v1::ModelState { model, state, hopeless, bytes, device } = told;
+    let device = Some(device).filter(|device| !device.is_empty());
+    Some(ToldModel { key: messages::read_model(model?), state: state?, hopeless, bytes, device })
 }
 
 /// Wraps a message.

@@ -16,6 +16,7 @@ use store::{MetadataStore, RedbStore};
 use tempfile::TempDir;
 
 pub mod http;
+pub mod ports;
 
 /// The key that test servers accept.
 pub const KEY: &str = "test-key";

@@ -242,7 +242,10 @@ fn the_command_line_says_what_is_wrong_and_what_to_do() {
     // The key that a first start shows administers the server.
     let shown = first.before.iter().find_map(|line| line.strip_prefix("API key, shown only this once: ")).unwrap();
     let operator = Person { server: &first, key: shown.to_owned() };
-    assert_eq!(operator.json(&["whoami"])["scopes"], serde_json::json!(["submit", "read-own", "operate", "admin"]));
+    assert_eq!(
+        operator.json(&["whoami"])["scopes"],
+        serde_json::json!(["submit", "read-own", "operate", "admin", "audit"])
+    );
     assert_eq!(operator.json(&["tenant", "list"])["tenants"][0]["name"], "local");
     let answer = operator.ask("POST", "/v1/tenants", r#"{"nome": "x"}"#);
     assert_eq!(answer.status, 400);
@@ -264,4 +267,175 @@ fn the_command_line_says_what_is_wrong_and_what_to_do() {
     contains(&said(&mut vitrine(&nobody)), &["cannot reach a server at", &free.to_string(), "--host"]);
     contains(&said(&mut vitrine(&["whoami", "--host", "nonsense", "--key", "x"])), &["\"nonsense\"", "a URL such as"]);
     assert_eq!(vitrine(&["tenant", "make"]).output().unwrap().status.code(), Some(2));
+}
+
+/// Returns what a job's record says that it computed, in seconds.
+fn measured(person: &Person<'_>, job: &str) -> f64 {
+    person.ask("GET", &format!("/response/{job}"), "").json()["meta"]["execution_time_s"].as_f64().unwrap()
+}
+
+/// Returns what a tenant's jobs came to, as the ledger has it: jobs, failed ones, and seconds.
+fn ledger(person: &Person<'_>) -> (u64, u64, f64) {
+    let usage = person.json(&["usage", "--by", "tenant"]);
+    let row = &usage["usage"][0];
+    let number = |name: &str| row[name].as_u64().unwrap_or(0);
+    (number("jobs"), number("failed_jobs"), row["compute_seconds"].as_f64().unwrap_or(0.0))
+}
+
+#[test]
+fn a_quota_refuses_what_is_too_much_and_the_ledger_adds_up_to_what_workers_measured_also_after_a_crash() {
+    let data = Data::default();
+    let server = data.up().key().tiny_models().start();
+    let operator = Person { server: &server, key: KEY.into() };
+    operator.does(&["tenant", "create", "lab-b"]);
+    let create = ["key", "create", "--tenant", "lab-b", "--role", "researcher", "--project", "probes", "--json"];
+    let made: Value = serde_json::from_str(&operator.does(&create)).unwrap();
+    let (id, key) = (made["id"].as_str().unwrap(), made["key"].as_str().unwrap().to_owned());
+    let member = Person { server: &server, key: key.clone() };
+    assert_eq!(made["scopes"], serde_json::json!(["submit", "read-own"]));
+    operator.does(&["quota", "set", "lab-b", "--queued-jobs", "2", "--device-seconds-per-day", "1000"]);
+    operator.does(&["quota", "set", "lab-b", "--running-jobs", "1"]);
+    contains(&operator.does(&["quota", "show", "lab-b"]), &["queued jobs", "2", "running jobs", "1000"]);
+    contains(&member.does(&["quota", "show"]), &["device seconds per day", "1000", "0.0"]);
+    contains(&member.refused(&["quota", "set", "lab-b", "--queued-jobs", "none"]), &["scope admin"]);
+    contains(&operator.refused(&["quota", "set", "lab-b"]), &["--queued-jobs"]);
+    operator.does(&["quota", "set", "--key-id", id, "--requests-per-second", "1000"]);
+
+    // Jobs of the real engine, one of which fails.
+    let mut client = member.client();
+    let mut jobs: Vec<String> = Vec::new();
+    for _ in 0..4 {
+        let job = submit(&mut client, "as told");
+        is(&member, &job, "completed");
+        jobs.push(job);
+    }
+    let sum: f64 = jobs.iter().map(|job| measured(&member, job)).sum();
+    let (count, failed, seconds) = ledger(&member);
+    assert_eq!((count, failed), (4, 0));
+    assert!(sum > 0.0 && (seconds - sum).abs() <= 0.01 * sum, "{seconds} s in the ledger, {sum} s measured");
+    let used = member.json(&["whoami"])["used"]["device_seconds_today"].as_f64().unwrap();
+    assert!((used - sum).abs() <= 0.01 * sum, "{used} s of the quota, {sum} s measured");
+    let file = data.path("result");
+    member.does(&["job", "result", &jobs[0], "--output", file.to_str().unwrap()]);
+    let shown = member.json(&["job", "show", &jobs[0]]);
+    assert_eq!(Some(fs::metadata(&file).unwrap().len()), shown["result_bytes"].as_u64());
+    client.finish();
+    server.kill();
+
+    let server = data.up().key().tiny_models().canned().start();
+    let (operator, member) = (Person { server: &server, key: KEY.into() }, Person { server: &server, key });
+    assert_eq!(ledger(&member), (count, failed, seconds), "it outlives a crash");
+    let csv = operator.does(&["usage", "--csv", "--by", "tenant,project,key"]);
+    let lines: Vec<&str> = csv.lines().collect();
+    assert_eq!(lines[0], "tenant,project,key,jobs,failed_jobs,compute_seconds,request_bytes,result_bytes");
+    assert!(lines[1].starts_with(&format!("lab-b,probes,{id},4,0,{seconds}")), "{csv}");
+
+    // One runs, one waits, and the third is told why it is refused.
+    let (gate, mut client) = (data.path("gate"), member.client());
+    let first = submit(&mut client, &format!("wait {}", gate.display()));
+    is(&member, &first, "running");
+    let second = submit(&mut client, "print hello");
+    client.say("block canned:print never");
+    contains(&client.expect("error"), &["the tenant lab-b has a quota of 2 jobs that wait or run", "2 do"]);
+    assert_eq!(member.json(&["job", "show", &second])["state"], "queued", "a worker has room, and the quota none");
+    assert!(member.json(&["job", "show", &first])["must_end_by"].is_string());
+    assert_eq!(member.json(&["whoami"])["used"]["queued_jobs"], 2);
+    let mut follow = vitrine(&["job", "logs", "--follow", &second]);
+    let follow = follow.env("VITRINE_HOST", &server.url).env("VITRINE_API_KEY", &member.key);
+    let follow = follow.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    fs::write(&gate, "").unwrap();
+    let followed = follow.wait_with_output().unwrap();
+    assert!(followed.status.success(), "{}", text(&followed.stderr));
+    assert_eq!(text(&followed.stdout), "hello\n");
+    let failed = submit(&mut client, "fail ValueError: as told");
+    is(&member, &failed, "failed");
+    let (count, failures, _) = ledger(&member);
+    assert_eq!((count, failures), (7, 1));
+    contains(&member.refused(&["job", "logs", "--follow", &failed]), &["is failed", "job show"]);
+    contains(&member.refused(&["job", "result", &failed]), &["has no result"]);
+    client.finish();
+}
+
+#[test]
+fn what_was_done_is_in_the_audit_trail_and_a_file_says_what_there_should_be() {
+    let data = Data::default();
+    let server = data.up().key().tiny_models().canned().start();
+    let operator = Person { server: &server, key: KEY.into() };
+    let file = data.path("tenants.toml");
+    let made = operator.json(&["key", "create", "--tenant", "local", "--note", "old"]);
+    let id = made["id"].as_str().unwrap();
+    let declared = format!(
+        "[[tenant]]\nname = \"lab-b\"\nmodels = [\"ndif-test/*\"]\nquota = {{ queued_jobs = 7 }}\n\
+         [[key]]\nid = \"{id}\"\nrole = \"auditor\"\nnote = \"old\"\n"
+    );
+    fs::write(&file, declared).unwrap();
+    let apply = ["apply", file.to_str().unwrap()];
+    let planned = operator.does(&[&apply[..], &["--dry-run"]].concat());
+    contains(&planned, &["would change tenant lab-b: made", "queued_jobs - -> 7", "scopes submit,read-own -> audit"]);
+    assert_eq!(operator.json(&["tenant", "list"])["tenants"].as_array().unwrap().len(), 1, "nothing is changed");
+    contains(&operator.does(&apply), &["changed tenant lab-b: made", "models - -> ndif-test/*", "queued_jobs - -> 7"]);
+    assert_eq!(operator.does(&apply), "nothing to change: all is as the file says\n");
+    let lab = operator.json(&["tenant", "show", "lab-b"]);
+    assert_eq!((&lab["quota"]["queued_jobs"], &lab["models"]), (&7.into(), &serde_json::json!(["ndif-test/*"])));
+    fs::write(&file, "[[tenants]]\nname = \"x\"\n").unwrap();
+    contains(&operator.refused(&apply), &["is not as it should be", "tenants"]);
+
+    // Only who has the scope for it reads the trail, and it names no key's text.
+    let auditor = Person { server: &server, key: made["key"].as_str().unwrap().to_owned() };
+    contains(&auditor.refused(&["tenant", "list"]), &["scope admin"]);
+    let administrator = operator.does(&["key", "create", "--tenant", "local", "--role", "administrator"]);
+    let administrator = Person { server: &server, key: administrator.trim().to_owned() };
+    contains(&administrator.refused(&["audit"]), &["scope audit"]);
+    let audit = auditor.does(&["audit"]);
+    contains(&audit, &["made the tenant lab-b", &format!("made the key {id} of local"), "the quota 7 jobs", "refused"]);
+    contains(&audit, &["127.0.0.1", "may not administer the server", "may not read the audit trail"]);
+    assert!(!audit.contains(&auditor.key) && !audit.contains(&administrator.key), "{audit}");
+    let refused = auditor.json(&["audit", "--refused", "--limit", "1"]);
+    assert_eq!((&refused["entries"][0]["status"], refused["next"].is_string()), (&403.into(), true));
+
+    // A key's successor is there before it ends.
+    let rotated = operator.json(&["key", "rotate", id, "--overlap", "0s"]);
+    contains(&auditor.refused(&["whoami"]), &["does not know this API key"]);
+    let successor = Person { server: &server, key: rotated["key"].as_str().unwrap().to_owned() };
+    assert_eq!(successor.json(&["whoami"])["scopes"], serde_json::json!(["audit"]));
+    contains(&operator.refused(&["key", "rotate", "000000000000"]), &["no key"]);
+    contains(&operator.refused(&["key", "rotate", id, "--overlap", "soon"]), &["overlap", "\"soon\"", "24h"]);
+
+    // Who has logged in need not say where and who.
+    let home = data.path("home");
+    let at_home = |arguments: &[&str], key: &str| {
+        let mut command = vitrine(arguments);
+        let mut child = command
+            .env("HOME", &home)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        use std::io::Write;
+        // It may not read what it is given.
+        let _ = child.stdin.take().unwrap().write_all(format!("{key}\n").as_bytes());
+        child.wait_with_output().unwrap()
+    };
+    let wrong = at_home(&["login", "--host", &server.url], "wrong");
+    assert_eq!(wrong.status.code(), Some(1));
+    contains(&text(&wrong.stderr), &["does not know this API key"]);
+    let login = at_home(&["login", "--host", &server.url], KEY);
+    assert!(login.status.success() && !text(&login.stderr).contains(KEY), "{}", text(&login.stderr));
+    let whoami = at_home(&["whoami", "--json"], "");
+    assert_eq!(serde_json::from_slice::<Value>(&whoami.stdout).unwrap()["tenant"], "local");
+    let kept = fs::metadata(home.join(".config/vitrine/login.json")).unwrap();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&kept.permissions()) & 0o777, 0o600);
+    // The key is for that server and for no other.
+    let elsewhere = at_home(&["whoami", "--host", "http://127.0.0.1:9"], "");
+    contains(&text(&elsewhere.stderr), &["no API key was given", "vitrine login"]);
+    let doctor = at_home(&["doctor"], "");
+    let doctor = (doctor.status.code(), text(&doctor.stdout));
+    contains(&doctor.1, &["ok    a server answers", "ok    it takes jobs", "ndif-test/tiny-gpt2", "the tenant local"]);
+    assert_eq!(doctor.0, Some(0), "{}", doctor.1);
+    assert!(at_home(&["login", "--forget"], "").status.success());
+    let doctor = at_home(&["doctor", "--host", &server.url], "");
+    assert_eq!(doctor.status.code(), Some(1));
+    contains(&text(&doctor.stdout), &["fix   no API key was given"]);
+    contains(&text(&vitrine(&["completions", "bash"]).output().unwrap().stdout), &["complete", "rotate", "quota"]);
 }

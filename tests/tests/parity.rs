@@ -25,6 +25,20 @@ fn gradients_are_those_of_local_nnsight() {
 }
 
 #[test]
+fn tokens_are_chosen_as_local_nnsight_chooses_them() {
+    let data = Data::default();
+    let server = data.up().key().tiny_models().start();
+    server.client("parity.py").arguments(&["choices"]).succeed();
+}
+
+#[test]
+fn what_is_trained_in_a_session_is_what_local_nnsight_trains() {
+    let data = Data::default();
+    let server = data.up().key().tiny_models().start();
+    server.client("parity.py").arguments(&["training", "arguments"]).succeed();
+}
+
+#[test]
 fn a_request_or_an_address_or_a_key_says_whom_a_job_shares_passes_with() {
     for batching in ["shared", "reproducible"] {
         let data = Data::default();

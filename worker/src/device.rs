@@ -8,6 +8,9 @@ use ids::JobId;
 use models::Device;
 use models::cuda::{self, Cuda, Missing, Search};
 
+use crate::memory;
+use crate::rooms::Taken;
+
 /// The devices that this worker has.
 pub struct Devices {
     cuda: Result<Cuda, Missing>,
@@ -30,6 +33,26 @@ impl Devices {
             Err(Missing::Driver(why)) => tracing::info!(why, "models run on the CPU"),
         }
         Ok(Self { cuda })
+    }
+
+    /// Returns how many bytes are free on each device that models may be put on: the GPUs, or the CPU where there are none
+    /// and for models that are asked to be there. A GPU that does not say is taken to have room.
+    pub fn free(&self) -> Vec<(String, u64)> {
+        let gpus = self.cuda.as_ref().map_or(0, |cuda| cuda.devices);
+        let gpu = |index: usize| {
+            let index = i32::try_from(index).unwrap_or(i32::MAX);
+            let free = cuda::free_memory(index).unwrap_or_else(|why| {
+                tracing::warn!(index, why, "what is free on a GPU is not known");
+                UNKNOWN
+            });
+            (format!("cuda:{index}"), free)
+        };
+        (0..gpus).map(gpu).chain([("cpu".to_owned(), memory::free())]).collect()
+    }
+
+    /// Gives memory back that a model has left behind.
+    pub fn release_memory(&self) {
+        cuda::release_memory(self.cuda.is_ok());
     }
 
     /// Chooses where to put a model: where it was asked to be, or on the first GPU if there is one.
@@ -56,11 +79,16 @@ impl Devices {
     }
 }
 
+/// More than any device has.
+const UNKNOWN: u64 = i64::MAX as u64;
+
 /// An engine whose process ends when its device is lost. A GPU that has met an illegal address, or an assertion, answers
 /// nothing more in this process: in the next, whoever was on it runs again.
 pub struct Watched<E> {
     pub engine: E,
     pub device: Device,
+    /// What the engine takes of the device. Given back after it: fields are dropped in this order.
+    pub _taken: Taken,
 }
 
 impl<E: Engine> Engine for Watched<E> {

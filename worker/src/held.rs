@@ -5,11 +5,13 @@ use std::sync::atomic::AtomicU8;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use engine::Share;
-use ids::{JobId, ModelKey, Token};
+use engine::{Fault, Share, Usage};
+use ids::{JobId, ModelKey, TenantId, Token};
 use proto::v1;
+use telemetry::trace::{Step, Trace};
 use tokio::time::Instant;
 
+use crate::metrics;
 use crate::results::Destination;
 
 /// The jobs of a worker. They outlive every session.
@@ -23,6 +25,7 @@ pub struct Held {
 pub struct Running {
     pub token: Token,
     pub model: ModelKey,
+    pub tenant: TenantId,
     /// As in [`engine::Job::stop`].
     pub stop: Arc<AtomicU8>,
     pub compress: bool,
@@ -42,6 +45,9 @@ pub struct Running {
     pub logs: u32,
     /// A later attempt, which was given to this very worker. It begins when this one is out.
     pub next: Option<v1::Assign>,
+    /// What its steps belong to, where it is traced, and the step that the engine makes of it.
+    pub trace: Option<Trace>,
+    pub run: Option<Step>,
 }
 
 /// How far a job is.
@@ -62,6 +68,17 @@ struct Ended {
 }
 
 impl Running {
+    /// Tells that the engine is done with it, and by whose doing where it failed.
+    pub fn ran(&mut self, job: JobId, fault: Option<Fault>, usage: &Usage) {
+        let Self { tenant, model, .. } = self;
+        tracing::info!(%job, %tenant, %model, ?fault, forwards = usage.forwards, seconds = usage.seconds, "ran");
+        metrics::ended(model, tenant, fault, usage);
+        if let Some(run) = self.run.take() {
+            let forwards = i64::try_from(usage.forwards).unwrap_or(i64::MAX);
+            run.with("forwards", forwards).with("seconds", usage.seconds).end();
+        }
+    }
+
     /// Returns whether its time with the engine is over.
     pub fn late(&self) -> bool {
         match (self.phase, self.stopping, self.begun.get()) {

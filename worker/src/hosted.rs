@@ -24,12 +24,15 @@ pub struct Hosted {
 
 struct Model {
     load: Load,
-    orders: Sender<Order>,
+    /// `None` for one that is to go: its thread ends when what it was given has come to its end.
+    orders: Option<Sender<Order>>,
     state: State,
     /// The waits before it is tried again.
     waits: ExponentialBackoff,
     /// When it is tried again, after it could not be loaded.
     again: Option<Instant>,
+    /// What is to be loaded when it has gone.
+    next: Option<Load>,
 }
 
 impl Hosted {
@@ -37,30 +40,62 @@ impl Hosted {
         Self { host, reports, models: HashMap::new() }
     }
 
-    /// Begins to load a model, unless the very same is there. Returns how far it is.
+    /// Begins to load a model, unless the very same is there. Returns how far it is. One of the same name has to go first.
     pub fn load(&mut self, load: Load) -> io::Result<State> {
-        if let Some(model) = self.models.get(&load.key).filter(|model| model.load == load) {
-            return Ok(model.state.clone());
+        match self.models.get_mut(&load.key) {
+            Some(model) if model.orders.is_some() && model.load == load => Ok(model.state.clone()),
+            Some(model) if !model.has_ended() => {
+                model.orders = None;
+                model.next = Some(load);
+                Ok(State::Loading(0.0))
+            }
+            _ => self.start(load),
         }
-        let orders = (self.host)(load.clone(), self.reports.clone())?;
-        let (key, state) = (load.key.clone(), State::Loading(0.0));
-        self.models.insert(key, Model { load, orders, state: state.clone(), waits: waits(), again: None });
-        Ok(state)
     }
 
-    /// Notes how far a model is. What could not be loaded is tried again after a while, unless it is hopeless.
-    pub fn note(&mut self, key: &ModelKey, state: State) {
-        let Some(model) = self.models.get_mut(key) else { return };
+    /// Lets go of a model. Returns whether it is gone already; else that is noted later.
+    pub fn unload(&mut self, key: &ModelKey) -> bool {
+        let Some(model) = self.models.get_mut(key) else { return true };
+        if model.has_ended() {
+            self.models.remove(key);
+            return true;
+        }
+        model.orders = None;
+        model.next = None;
+        false
+    }
+
+    /// Notes how far a model is, and returns what is to be told of that. What could not be loaded is tried again after a
+    /// while, unless it is hopeless, or there is no room for it.
+    pub fn note(&mut self, key: &ModelKey, state: State) -> io::Result<Option<State>> {
+        let Some(model) = self.models.get_mut(key) else { return Ok(None) };
+        if model.orders.is_none() {
+            // Whatever it says of itself, it goes.
+            if !matches!(state, State::Unloaded | State::Failed(_)) {
+                return Ok(None);
+            }
+            let next = model.next.take();
+            self.models.remove(key);
+            return next.map_or(Ok(State::Unloaded), |load| self.start(load)).map(Some);
+        }
         match &state {
-            State::Ready => model.waits = waits(),
+            State::Ready(_) => model.waits = waits(),
+            State::Failed(failed) if failed.no_room.is_some() => {
+                tracing::info!(model = %key, why = failed.why, "the model is not loaded");
+                self.models.remove(key);
+                return Ok(Some(state));
+            }
             State::Failed(failed) if !failed.hopeless => {
                 let wait = model.waits.next().unwrap_or(LONGEST_WAIT);
                 model.again = Instant::now().checked_add(wait);
                 tracing::warn!(model = %key, why = failed.why, again_in = ?wait, "the model is to be loaded again");
             }
             State::Loading(_) | State::Failed(_) => {}
+            // Nobody asked for that: its thread ends when nobody gives it orders.
+            State::Unloaded => return Ok(None),
         }
-        model.state = state;
+        model.state = state.clone();
+        Ok(Some(state))
     }
 
     /// Begins again with the models whose time has come.
@@ -68,20 +103,39 @@ impl Hosted {
         let now = Instant::now();
         for model in self.models.values_mut() {
             if model.again.take_if(|again| *again <= now).is_some() {
-                model.orders = (self.host)(model.load.clone(), self.reports.clone())?;
+                model.orders = Some((self.host)(model.load.clone(), self.reports.clone())?);
             }
         }
         Ok(())
     }
 
-    /// Returns the way to a model, if it is here and its thread lives.
+    /// Returns the way to a model, if it is here to stay and its thread lives.
     pub fn orders(&self, key: &ModelKey) -> Option<&Sender<Order>> {
-        self.models.get(key).map(|model| &model.orders).filter(|orders| !orders.is_closed())
+        self.models.get(key).and_then(|model| model.orders.as_ref()).filter(|orders| !orders.is_closed())
     }
 
-    /// Returns how far each model is.
+    /// Returns how far each model is that is here to stay.
     pub fn states(&self) -> impl Iterator<Item = (&ModelKey, &State)> {
-        self.models.iter().map(|(key, model)| (key, &model.state))
+        self.models.iter().filter(|(_, model)| model.orders.is_some()).map(|(key, model)| (key, &model.state))
+    }
+
+    fn start(&mut self, load: Load) -> io::Result<State> {
+        let orders = Some((self.host)(load.clone(), self.reports.clone())?);
+        let (key, state) = (load.key.clone(), State::Loading(0.0));
+        let model = Model { load, orders, state: state.clone(), waits: waits(), again: None, next: None };
+        self.models.insert(key, model);
+        Ok(state)
+    }
+}
+
+impl Model {
+    /// Returns whether its thread has ended since it could not be loaded, and none is to be noted.
+    fn has_ended(&self) -> bool {
+        self.orders.is_some() && matches!(self.state, State::Failed(_)) && (self.again.is_some() || self.is_hopeless())
+    }
+
+    fn is_hopeless(&self) -> bool {
+        matches!(&self.state, State::Failed(failed) if failed.hopeless)
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod held;
 mod hosted;
+pub mod metrics;
 mod model;
 mod patience;
 mod payload;
@@ -14,6 +15,6 @@ mod wire;
 mod worker;
 
 pub use hosted::Host;
-pub use model::{Load, Loader, NotLoaded, Order, Report, State};
+pub use model::{Load, Loaded, Loader, NotLoaded, Order, Place, Report, State};
 pub use session::{Dial, Dialled};
 pub use worker::{Config, Error, run, run_over};

@@ -8,20 +8,22 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
-use engine::{Engine, Interleaver};
+use engine::{Interleaver, Pool};
 use health::Health;
 use ids::InstanceId;
-use models::LoadError;
 use models::cuda::Search;
+use models::{DType, LoadError};
+use telemetry::metrics::Registry;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
-use worker::{Config, Load, Loader, NotLoaded};
+use worker::{Config, Load, Loaded, Loader, NotLoaded, Place};
 
 use crate::device::{Devices, Watched};
+use crate::rooms::Rooms;
 use crate::settings::{Flags, SHARED_TOKENS};
 
 mod device;
 mod memory;
+mod rooms;
 mod settings;
 
 /// Runs researchers' programs on language models, for a Vitrine scheduler.
@@ -30,9 +32,8 @@ mod settings;
 struct Arguments {
     #[command(subcommand)]
     command: Command,
-    /// What to log: a level, or a filter such as `info,worker=debug`.
-    #[arg(long, global = true, env = "VITRINE_LOG", default_value = "warn", value_name = "FILTER")]
-    log: String,
+    #[command(flatten)]
+    telemetry: telemetry::Options,
 }
 
 #[derive(Subcommand)]
@@ -52,11 +53,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(EnvFilter::new(&arguments.log))
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
-    lines.init();
+    telemetry::start(&arguments.telemetry);
     let done = match arguments.command {
         Command::Run(flags) => failpoints::arm().map_err(anyhow::Error::msg).and_then(|()| run(&flags)).map(|()| true),
         Command::ImportGguf { gguf, folder } => import(&gguf, &folder).map(|()| true),
@@ -92,12 +89,22 @@ fn run(flags: &Flags) -> Result<()> {
     let devices = Devices::find(&Search { folder: settings.torch_lib.clone(), pythons })?;
     end_with_stdin().context("cannot watch standard input")?;
     let health = Health::default();
+    health.show(Registry::new("worker", &[worker::metrics::METRICS, engine::metrics::METRICS]));
     if let Some(address) = settings.health {
         health.serve(address).with_context(|| format!("cannot answer probes on {address}"))?;
     }
     let name = settings.name.clone().unwrap_or_else(config::process_name);
+    let _exporting = telemetry::identify("worker", &name);
+    worker::metrics::SLOTS.set(settings.slots.into());
+    let devices = Arc::new(devices);
+    let free = devices.free();
+    let told: Vec<(String, u64)> = free.iter().map(|(name, free)| (name.clone(), settings.for_models(*free))).collect();
+    tracing::info!(?told, "bytes that models may take");
+    let emptied = Arc::clone(&devices);
+    let rooms = Rooms::new(told.clone(), move || emptied.release_memory());
     let mut config = Config {
         slots: settings.slots,
+        devices: told,
         memory: settings.memory(),
         tls: settings.tls.as_ref().map(tls::Certificates::files),
         ..Config::new(settings.schedulers.clone(), token, name)
@@ -106,9 +113,11 @@ fn run(flags: &Flags) -> Result<()> {
         config.instance = InstanceId::new(instance);
     }
     let (session, kept, memory) = (config.session.subscribe(), settings.kept(), config.memory.clone());
+    let pools = (memory.clone(), kept.clone());
     let loader: Loader = Arc::new(move |asked, progress| {
-        let engine = |on_cpu| settings.engine(&kept, &memory, on_cpu);
-        let loaded = load(asked, &devices, &engine, progress)?;
+        let model = asked.key.to_string();
+        let engine = |on_cpu| engine::Settings { model: model.clone(), ..settings.engine(&kept, &memory, on_cpu) };
+        let loaded = load(asked, &devices, &rooms, &engine, progress)?;
         if settings.memory.0 == 0 {
             let limit = memory.taken().saturating_add(memory::free() / 4 * 3);
             tracing::info!(bytes = limit, "so much jobs may hold together");
@@ -128,7 +137,7 @@ fn run(flags: &Flags) -> Result<()> {
             }
         });
         tokio::spawn(health.pulse("session"));
-        tokio::spawn(tell_ready(session, health.clone()));
+        tokio::spawn(tell_ready(session, health.clone(), pools));
         health.started();
         Ok::<_, anyhow::Error>(worker::run(config, loader).await?)
     });
@@ -137,10 +146,12 @@ fn run(flags: &Flags) -> Result<()> {
     ended
 }
 
-/// Says again and again whether a scheduler gives it jobs.
-async fn tell_ready(session: tokio::sync::watch::Receiver<bool>, health: Health) {
+/// Says again and again whether a scheduler gives it jobs, and what of the memory is taken by jobs, and is kept.
+async fn tell_ready(session: tokio::sync::watch::Receiver<bool>, health: Health, (jobs, kept): (Pool, Pool)) {
     loop {
         let open = *session.borrow();
+        worker::metrics::SESSION.set(f64::from(u8::from(open)));
+        worker::metrics::memory(&jobs, &kept, memory::free());
         health.ready(if open { Ok(()) } else { Err("no scheduler has let it in".into()) });
         tokio::time::sleep(READY).await;
     }
@@ -150,12 +161,26 @@ async fn tell_ready(session: tokio::sync::watch::Receiver<bool>, health: Health)
 fn load(
     load: &Load,
     devices: &Devices,
+    rooms: &Rooms,
     settings: &dyn Fn(bool) -> engine::Settings,
     progress: &mut dyn FnMut(f32),
-) -> Result<Box<dyn Engine>, NotLoaded> {
+) -> Result<Loaded, NotLoaded> {
     let device = devices.choose(load.device.as_deref())?;
-    let dtype = load.dtype.as_deref().map(str::parse).transpose().map_err(not_loaded)?;
-    let mut fraction = |done: u64, all: u64| progress(done as f32 / all.max(1) as f32);
+    let dtype: Option<DType> = load.dtype.as_deref().map(str::parse).transpose().map_err(not_loaded)?;
+    // What is wrong with its files, loading says best.
+    let bytes = models::needs(&load.folder).map_or(0, |needs| {
+        let dtype = dtype.unwrap_or(needs.dtype);
+        let weights = if device == models::Device::CPU { needs.weights_on_cpu(dtype) } else { needs.weights(dtype) };
+        weights + weights / WORKING_PART + WORKING_ROOM
+    });
+    let place = Place { device: Some(device.to_string()), bytes };
+    let no_room = |why| NotLoaded { why, hopeless: false, no_room: Some(place.clone()) };
+    let taken = rooms.take(&device.to_string(), bytes).map_err(no_room)?;
+    let weights = worker::metrics::WEIGHTS.with(&[&load.key.to_string()]);
+    let mut fraction = |done: u64, all: u64| {
+        weights.set(all as f64);
+        progress(done as f32 / all.max(1) as f32);
+    };
     let model = models::load(&load.folder, dtype, device, &mut fraction).map_err(not_loaded)?;
     let on_cpu = device == models::Device::CPU;
     if let Err(raise) = model.warm_up(if on_cpu { SHARED_TOKENS } else { SHORT_TOKENS }) {
@@ -163,14 +188,18 @@ fn load(
     }
     tracing::info!(model = %load.key, %device, "the model is loaded");
     let engine = Interleaver::with_settings(*model, settings(on_cpu));
-    Ok(Box::new(Watched { engine, device }))
+    Ok(Loaded { engine: Box::new(Watched { engine, device, _taken: taken }), place })
 }
 
 /// Says whether it is of any use to try again: a file may be mended, but what this version cannot do it never will.
 fn not_loaded(error: LoadError) -> NotLoaded {
     let hopeless = matches!(error, LoadError::Unsupported { .. } | LoadError::Config { .. } | LoadError::DType(_));
-    NotLoaded { why: error.to_string(), hopeless }
+    NotLoaded { why: error.to_string(), hopeless, no_room: None }
 }
+
+/// What a model takes beside its weights: a part of them, and what tokenizers and tables take.
+const WORKING_PART: u64 = 16;
+const WORKING_ROOM: u64 = 8 << 20;
 
 /// How often it says whether it takes jobs.
 const READY: Duration = Duration::from_secs(1);

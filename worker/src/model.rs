@@ -12,6 +12,8 @@ use engine::{Engine, Event, Failure, Fault, Job, Usage};
 use ids::{JobId, ModelKey};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
+use crate::metrics;
+
 /// What to load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Load {
@@ -24,7 +26,28 @@ pub struct Load {
 }
 
 /// Makes an engine over a model, telling how far it is from 0 to 1. It runs on the model's thread, where the engine stays.
-pub type Loader = Arc<dyn Fn(&Load, &mut dyn FnMut(f32)) -> Result<Box<dyn Engine>, NotLoaded> + Send + Sync>;
+pub type Loader = Arc<dyn Fn(&Load, &mut dyn FnMut(f32)) -> Result<Loaded, NotLoaded> + Send + Sync>;
+
+/// A model that is loaded. Its memory is free when the engine is dropped.
+pub struct Loaded {
+    pub engine: Box<dyn Engine>,
+    pub place: Place,
+}
+
+/// Where a model is, and what it takes there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Place {
+    /// As PyTorch names it. `None` where that is not known.
+    pub device: Option<String>,
+    /// By the headers of its files; 0 where they were not read.
+    pub bytes: u64,
+}
+
+impl<E: Engine + 'static> From<Box<E>> for Loaded {
+    fn from(engine: Box<E>) -> Self {
+        Self { engine, place: Place::default() }
+    }
+}
 
 /// Why a model could not be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,11 +57,13 @@ pub struct NotLoaded {
     /// Whether it can be loaded nowhere and never, as it was specified. What may be otherwise later, or on another
     /// machine, is not.
     pub hopeless: bool,
+    /// Where it was to be put, and what it takes, if others have the memory there. Then it is not tried again unasked.
+    pub no_room: Option<Place>,
 }
 
 impl From<String> for NotLoaded {
     fn from(why: String) -> Self {
-        Self { why, hopeless: false }
+        Self { why, hopeless: false, no_room: None }
     }
 }
 
@@ -46,9 +71,11 @@ impl From<String> for NotLoaded {
 #[derive(Clone, Debug, PartialEq)]
 pub enum State {
     Loading(f32),
-    Ready,
+    Ready(Place),
     /// The thread has ended.
     Failed(NotLoaded),
+    /// So it has, as was asked of it, and what it held is free.
+    Unloaded,
 }
 
 /// What a model's thread tells.
@@ -77,7 +104,7 @@ pub const PRINTED_BYTES: usize = 64 << 10;
 /// no memory.
 const STACK_BYTES: usize = 64 << 20;
 
-/// Starts a model's thread. It ends when the returned sender is dropped.
+/// Starts a model's thread. It ends when the returned sender is dropped and what was submitted has come to its end.
 pub fn start(load: Load, loader: Loader, reports: Sender<Report>) -> std::io::Result<Sender<Order>> {
     let (orders, inbox) = mpsc::channel(1024);
     std::thread::Builder::new()
@@ -98,19 +125,22 @@ impl ModelThread {
     fn run(self, orders: Receiver<Order>) {
         let orders = Rc::new(RefCell::new(orders));
         loop {
-            let mut engine = match self.make_engine() {
-                Ok(engine) => engine,
+            let Loaded { mut engine, place } = match self.make_engine() {
+                Ok(loaded) => loaded,
                 Err(failed) => {
                     tracing::error!(model = %self.load.key, why = failed.why, "the model cannot be served");
                     return self.report(Report::Model(self.load.key.clone(), State::Failed(failed)));
                 }
             };
-            self.report(Report::Model(self.load.key.clone(), State::Ready));
+            self.report(Report::Model(self.load.key.clone(), State::Ready(place)));
             let inbox = Rc::clone(&orders);
             engine.attend(Rc::new(move || !inbox.borrow().is_empty()));
             let mut jobs = BTreeSet::new();
             let served = catch_unwind(AssertUnwindSafe(|| self.serve(&mut *engine, &orders, &mut jobs)));
-            let Err(panic) = served else { return };
+            let Err(panic) = served else {
+                drop(engine);
+                return self.report(Report::Model(self.load.key.clone(), State::Unloaded));
+            };
             let why = text_of(&*panic);
             tracing::error!(model = %self.load.key, why, "the engine panicked; the model is loaded again");
             // What the panic left behind cannot be trusted, not even to be dropped.
@@ -120,7 +150,7 @@ impl ModelThread {
         }
     }
 
-    fn make_engine(&self) -> Result<Box<dyn Engine>, NotLoaded> {
+    fn make_engine(&self) -> Result<Loaded, NotLoaded> {
         let mut told: Option<Instant> = None;
         let mut progress = |fraction: f32| {
             if told.is_none_or(|told| told.elapsed() >= PROGRESS) {
@@ -130,8 +160,13 @@ impl ModelThread {
             }
         };
         progress(0.0);
-        catch_unwind(AssertUnwindSafe(|| (self.loader)(&self.load, &mut progress)))
-            .unwrap_or_else(|panic| Err(text_of(&*panic).into()))
+        let began = Instant::now();
+        let made = catch_unwind(AssertUnwindSafe(|| (self.loader)(&self.load, &mut progress)));
+        let made = made.unwrap_or_else(|panic| Err(text_of(&*panic).into()));
+        if made.is_ok() {
+            metrics::LOADED.with(&[&self.load.key.to_string()]).time(began.elapsed());
+        }
+        made
     }
 
     fn serve(&self, engine: &mut dyn Engine, orders: &RefCell<Receiver<Order>>, jobs: &mut BTreeSet<JobId>) {
@@ -225,7 +260,7 @@ mod tests {
         let (reports, mut heard) = mpsc::channel(64);
         let key = ModelKey::new("test/model", None);
         let load = Load { key, folder: PathBuf::new(), dtype: None, device: None };
-        let orders = start(load, Arc::new(|_, _| Ok(Box::new(engine::fake::engine()))), reports).unwrap();
+        let orders = start(load, Arc::new(|_, _| Ok(Box::new(engine::fake::engine()).into())), reports).unwrap();
         let subject =
             engine::conformance::Subject { layers: "model.layers", head: "model.head", engine: &|| unreachable!() };
         let submit = |source: &str, fuel: u64| {

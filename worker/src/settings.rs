@@ -25,7 +25,7 @@ pub struct Settings {
     pub token_file: Option<PathBuf>,
     /// Certificates, for schedulers that are dialled by `https`.
     pub tls: Option<Certificates>,
-    /// Where probes are answered, by a thread of their own. Default: nowhere.
+    /// Where probes are answered, and metrics shown, by a thread of their own. Default: nowhere.
     pub health: Option<SocketAddr>,
     /// Jobs to take at once. Default 32.
     pub slots: u32,
@@ -36,6 +36,9 @@ pub struct Settings {
     /// others hold it is let go and comes again; one that needs more than this in all fails. Default 0, which is three
     /// quarters of what the machine, or its container, has free when a model has been loaded.
     pub memory: Size,
+    /// Bytes that models take together on each device; one that finds no room there waits until another is unloaded.
+    /// Default 0, which is seven eighths of what is free on the device when the worker starts.
+    pub model_memory: Size,
     /// Bytes of hidden states, keys and values that are kept of prompts which come again, of all models together.
     /// Default `1G`.
     pub kept_bytes: Size,
@@ -73,6 +76,7 @@ impl Default for Settings {
             slots: 32,
             torch_lib: None,
             memory: Size(0),
+            model_memory: Size(0),
             kept_bytes: Size(1 << 30),
             pass_bytes: Size(2 << 30),
             long_bytes: Size(4 << 30),
@@ -130,6 +134,11 @@ impl Settings {
         if self.memory.0 == 0 { Pool::default() } else { Pool::new(self.memory.0) }
     }
 
+    /// Returns the bytes that models may take of a device with so many free.
+    pub fn for_models(&self, free: u64) -> u64 {
+        if self.model_memory.0 == 0 { free / 8 * 7 } else { self.model_memory.0 }
+    }
+
     /// Makes what is kept between passes, of all models together.
     pub fn kept(&self) -> Pool {
         Pool::new(self.kept_bytes.0)
@@ -182,6 +191,10 @@ pub struct Flags {
     /// Jobs to take at once [default: 32] [env: VITRINE_SLOTS].
     #[arg(long, value_name = "COUNT")]
     slots: Option<u32>,
+    /// Bytes that models take together on each device, such as `40G` [default: 7/8 of what is free]
+    /// [env: VITRINE_MODEL_MEMORY].
+    #[arg(long, value_name = "SIZE")]
+    model_memory: Option<String>,
     /// The torch/lib folder of an installed torch 2.11.0, for GPUs [env: VITRINE_TORCH_LIB].
     #[arg(long, value_name = "DIR")]
     torch_lib: Option<String>,
@@ -207,6 +220,7 @@ impl Flags {
         add("token_file", self.token_file.clone());
         add("name", self.name.clone());
         add("slots", self.slots.map(|slots| slots.to_string()));
+        add("model_memory", self.model_memory.clone());
         add("torch_lib", self.torch_lib.clone());
         let settings: Settings = self.given.load(named)?;
         settings.check()?;

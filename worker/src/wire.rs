@@ -17,14 +17,28 @@ pub fn from_worker(message: Message) -> v1::FromWorker {
 }
 
 /// Writes how far a model is.
-pub fn model_state(key: &ModelKey, state: &State) -> v1::FromWorker {
+pub fn model_state(key: &ModelKey, state: &State) -> v1::ModelState {
     let hopeless = matches!(state, State::Failed(failed) if failed.hopeless);
+    let place = match state {
+        State::Ready(place) => Some(place),
+        State::Failed(failed) => failed.no_room.as_ref(),
+        State::Loading(_) | State::Unloaded => None,
+    };
     let state = match state {
         State::Loading(fraction) => v1::model_state::State::Loading(*fraction),
-        State::Ready => v1::model_state::State::Ready(true),
+        State::Ready(_) => v1::model_state::State::Ready(true),
+        State::Failed(failed) if failed.no_room.is_some() => v1::model_state::State::NoRoom(true),
         State::Failed(failed) => v1::model_state::State::Failed(failed.why.clone()),
+        State::Unloaded => v1::model_state::State::Unloaded(true),
     };
-    from_worker(Message::ModelState(v1::ModelState { model: Some(messages::model(key)), state: Some(state), hopeless }))
+    let device = place.and_then(|place| place.device.clone()).unwrap_or_default();
+    let bytes = place.map_or(0, |place| place.bytes);
+    v1::ModelState { model: Some(messages::model(key)), state: Some(state), hopeless, bytes, device }
+}
+
+/// Tells how far a model is.
+pub fn told_model(key: &ModelKey, state: &State) -> v1::FromWorker {
+    from_worker(Message::ModelState(model_state(key, state)))
 }
 
 /// Writes that a job runs.

@@ -17,6 +17,7 @@ use proto::v1;
 use proto::v1::from_worker::Message;
 use proto::v1::to_worker::Message as Told;
 use store::messages;
+use telemetry::trace::{self, Step, Trace};
 use tokio::sync::mpsc::{self, Receiver};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -25,6 +26,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::held::{Held, Phase, Running};
 use crate::hosted::{Host, Hosted};
+use crate::metrics;
 use crate::model::{self, Loader, Order, PRINTED_BYTES, Report, State, job_of};
 use crate::payload::{Payload, Unread};
 use crate::results::{Destination, Results};
@@ -50,6 +52,8 @@ pub struct Config {
     pub let_go: Duration,
     /// What jobs hold together.
     pub memory: Pool,
+    /// Bytes that models may take, by device. Where there are none, whatever is asked of it is tried.
+    pub devices: Vec<(String, u64)>,
     /// Bytes of saved values that are encoded at once; a larger result has the room for itself. Default 1 GiB.
     pub result_bytes: u64,
     /// Makes the worker say goodbye and end.
@@ -71,6 +75,7 @@ impl Config {
             slots: 32,
             let_go: Duration::from_secs(30),
             memory: Pool::default(),
+            devices: Vec::new(),
             result_bytes: 1 << 30,
             leave: CancellationToken::new(),
             session: watch::Sender::new(false),
@@ -237,7 +242,7 @@ impl Worker {
                 _ = looks.tick(), if looking => self.tell_started(),
                 came = self.connection.next() => self.came(came).await?,
                 Some(done) = self.tasks.join_next() => self.done(done).await,
-                Some(report) = reports.recv() => self.report(report),
+                Some(report) = reports.recv() => self.report(report)?,
                 // There is room again.
                 () = room(full) => {}
             }
@@ -292,6 +297,8 @@ impl Worker {
             dial: self.dials,
             holds: self.held.list(),
             epoch: self.epoch,
+            devices: self.config.devices.iter().map(device).collect(),
+            models: self.hosted.states().map(|(key, state)| wire::model_state(key, state)).collect(),
         };
         let (dial, address) = (Arc::clone(&self.dial), self.address().to_owned());
         self.connection =
@@ -334,7 +341,7 @@ impl Worker {
         }
         self.outgoing.retain(|message| about(message).is_some_and(|about| kept.contains(&about)));
         self.outgoing.extend(self.held.ends().cloned());
-        self.outgoing.extend(self.hosted.states().map(|(key, state)| wire::model_state(key, state)));
+        self.outgoing.extend(self.hosted.states().map(|(key, state)| wire::told_model(key, state)));
         self.connection = Connection::Open(Box::new(session));
         self.config.session.send_replace(true);
         Ok(())
@@ -366,7 +373,16 @@ impl Worker {
                 };
                 let key = load.key.clone();
                 let state = self.hosted.load(load)?;
-                self.outgoing.push_back(wire::model_state(&key, &state));
+                metrics::model(&key, &state);
+                self.outgoing.push_back(wire::told_model(&key, &state));
+            }
+            Told::UnloadModel(v1::UnloadModel { model }) => {
+                if let Some(key) = model.map(messages::read_model)
+                    && self.hosted.unload(&key)
+                {
+                    metrics::model(&key, &State::Unloaded);
+                    self.outgoing.push_back(wire::told_model(&key, &State::Unloaded));
+                }
             }
             Told::Assign(assign) => self.assigned(assign).await,
             Told::Cancel(v1::Cancel { job_id, attempt, out_of_time, epoch }) => {
@@ -409,9 +425,11 @@ impl Worker {
     fn begin(&mut self, job: JobId, token: Token, assign: v1::Assign) {
         let limits = assign.limits.as_ref().map_or_else(Limits::default, messages::read_limits);
         let model = assign.model.map(messages::read_model);
+        let tenant = TenantId::new(assign.tenant);
         let running = Running {
             token,
             model: model.clone().unwrap_or_else(|| ModelKey::new("", None)),
+            tenant: tenant.clone(),
             stop: Arc::default(),
             compress: assign.compress,
             result: Destination::read(&assign.result_path, assign.result_grant, self.inline_bytes),
@@ -423,15 +441,18 @@ impl Worker {
             memory: None,
             logs: 0,
             next: None,
+            trace: Trace::parse(&assign.traceparent),
+            run: None,
         };
-        let stop = Arc::clone(&running.stop);
+        let (stop, trace) = (Arc::clone(&running.stop), running.trace);
         self.held.running.insert(job, running);
         let payload = Payload::read(assign.payload, assign.payload_grant);
-        let tenant = TenantId::new(assign.tenant);
         self.tasks.spawn(async move {
+            let reading = trace.map(|trace| trace.step("read"));
             let read = async {
                 let program = payload?.program().await?;
-                Ok(Box::new(Job { id: job, tenant, program, limits, stop }))
+                trace::end(reading);
+                Ok(Box::new(Job { id: job, tenant, program, limits, stop, trace: None }))
             };
             let program = std::panic::AssertUnwindSafe(read).catch_unwind().await;
             let program = program.unwrap_or_else(|_| Err(Unread::Unfit("reading the job's program failed".into())));
@@ -464,10 +485,12 @@ impl Worker {
     }
 
     /// Gives a job to its engine. Where that cannot be, it is let go, for another worker may.
-    async fn submit(&mut self, token: Token, program: Box<Job>) {
+    async fn submit(&mut self, token: Token, mut program: Box<Job>) {
         let job = program.id;
         let Some(running) = self.held.running.get_mut(&job) else { return };
         running.memory = Some(self.config.memory.note(program.program.heap.bytes()));
+        running.run = running.trace.map(|trace| trace.step("run"));
+        program.trace = running.run.as_ref().map(Step::trace);
         let sent = match self.hosted.orders(&running.model) {
             Some(orders) => orders.send(Order::Submit(program, Arc::clone(&running.begun))).await.is_ok(),
             None => false,
@@ -507,17 +530,20 @@ impl Worker {
     }
 
     /// Takes in what a model's thread told.
-    fn report(&mut self, report: Report) {
+    fn report(&mut self, report: Report) -> Result<(), Error> {
         match report {
             Report::Model(key, state) => {
-                self.outgoing.push_back(wire::model_state(&key, &state));
-                if let State::Failed(_) = state {
+                metrics::model(&key, &state);
+                if matches!(state, State::Failed(_) | State::Unloaded) {
                     self.abandon(&key);
                 }
-                self.hosted.note(&key, state);
+                if let Some(state) = self.hosted.note(&key, state)? {
+                    self.outgoing.push_back(wire::told_model(&key, &state));
+                }
             }
             Report::Jobs(events) => events.into_iter().for_each(|event| self.event(event)),
         }
+        Ok(())
     }
 
     /// Lets the jobs go that a model's thread has left behind.
@@ -548,6 +574,7 @@ impl Worker {
                 }
             }
             Event::Failed(_, failure, usage) => {
+                running.ran(job, Some(failure.fault), &usage);
                 if failure.fault == Fault::Crowded {
                     tracing::info!(%job, "other jobs hold the memory that a job needs; it is let go");
                 }
@@ -561,17 +588,23 @@ impl Worker {
     fn finish(&mut self, job: JobId, saved: Saved, usage: Usage) {
         let Some(running) = self.held.running.get_mut(&job) else { return };
         running.phase = Phase::Writing;
+        running.ran(job, None, &usage);
         // Others are not to take its room before it is written.
         running.memory = Some(self.config.memory.note(saved.heap.bytes()));
         let (token, compress, destination) = (running.token, running.compress, running.result.clone());
         let results = self.results.clone();
+        let written_in = metrics::RESULTS.with(&[&running.model.to_string()]);
+        let writing = running.trace.map(|trace| trace.step("result"));
         self.tasks.spawn(async move {
+            let began = Instant::now();
             let server = |text: &str| (Fault::Server, text.to_owned());
             let write = async {
                 let destination = destination.map_err(|why| server(&why))?;
                 results.write(&destination, compress, saved).await
             };
             let written = std::panic::AssertUnwindSafe(write).catch_unwind().await;
+            written_in.time(began.elapsed());
+            trace::end(writing);
             let message = match written.unwrap_or_else(|_| Err(server("writing the job's result failed"))) {
                 Ok(blob) => wire::finished(job, token, &blob, &usage),
                 Err((fault, text)) => wire::failed(job, token, fault, &text, &usage),
@@ -595,6 +628,7 @@ impl Worker {
         {
             self.closed(&why);
         }
+        metrics::jobs(self.held.running.values());
         self.hosted.again()?;
         let running = self.held.running.iter();
         let late: Vec<JobId> = running.filter(|(_, running)| running.late()).map(|(job, _)| *job).collect();
@@ -636,6 +670,10 @@ impl Worker {
 /// As in [`engine::Job::stop`].
 const CANCELLED: u8 = 1;
 const OUT_OF_TIME: u8 = 2;
+
+fn device((name, bytes): &(String, u64)) -> v1::Device {
+    v1::Device { name: name.clone(), model_bytes: *bytes }
+}
 
 fn waits() -> ExponentialBackoff {
     let waits = ExponentialBuilder::default().with_min_delay(WAITS.0).with_max_delay(WAITS.1);

@@ -117,7 +117,7 @@ impl Drop for Process {
 pub fn work() {
     let scheduler = std::env::args().nth(2).unwrap();
     let config = worker::Config::new(vec![scheduler], TOKEN.into(), "worker".into());
-    let loader: worker::Loader = Arc::new(|_, _| Ok(Box::new(engine::fake::engine())));
+    let loader: worker::Loader = Arc::new(|_, _| Ok(Box::new(engine::fake::engine()).into()));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     println!("ready worker");
     runtime.block_on(worker::run(config, loader)).unwrap();

@@ -22,7 +22,7 @@ pub struct Add {
     #[arg(long, value_name = "NAME")]
     tenant: String,
     /// What the key permits. May be repeated [default: submit and read-own].
-    #[arg(long = "scope", value_name = "submit|read-own|operate|admin")]
+    #[arg(long = "scope", value_name = "submit|read-own|operate|admin|audit")]
     scopes: Vec<Scope>,
     /// How its jobs share forward passes, where a request does not say.
     #[arg(long, default_value = "shared", value_name = "shared|reproducible|exclusive")]

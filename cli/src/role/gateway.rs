@@ -12,6 +12,7 @@ use auth::{Keys, Links, ServerSecret, SessionIds};
 use health::Health;
 use serde::{Deserialize, Serialize};
 use store::{Jobs, MetadataStore, Models};
+use telemetry::metrics::Registry;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +37,7 @@ pub struct Config {
     pub tls_key: Option<PathBuf>,
     /// Whether clients beyond this machine may connect without TLS, as behind a proxy that has it. Default false.
     pub plaintext: bool,
-    /// Where probes are answered, by a thread of their own. Default: nowhere.
+    /// Where probes are answered, and metrics shown, by a thread of their own. Default: nowhere.
     pub health: Option<SocketAddr>,
     /// How long clients that follow a job may go on when this process is asked to stop. Default 20 seconds.
     #[serde(with = "humantime_serde")]
@@ -106,13 +107,15 @@ async fn serve(config: Config) -> Result<ExitCode> {
     let listen = Listen::open(public).await?;
     let url = listen.url();
     let health = Health::default();
-    serving::answer_probes(&health, config.health)?;
+    let metrics = Registry::new("gateway", &[::gateway::metrics::METRICS, store::metrics::METRICS]);
+    serving::answer_probes(&health, metrics, config.health)?;
+    let name = config.name.clone().unwrap_or_else(config::process_name);
+    let _exporting = telemetry::identify("gateway", &name);
     let opened = tokio::select! {
         opened = open(&config) => opened?,
         () = signals.asked() => return Ok(ExitCode::SUCCESS),
     };
     let (store, objects, secret) = opened;
-    let name = config.name.clone().unwrap_or_else(config::process_name);
     tracing::info!(name, "this gateway serves");
     let gateway = Gateway::new(
         Jobs::new(Arc::clone(&store)),

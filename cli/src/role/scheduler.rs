@@ -10,6 +10,7 @@ use ::scheduler::{Candidate, HostedModel, Role, SystemClock};
 use anyhow::{Context, Result, bail};
 use health::Health;
 use serde::{Deserialize, Serialize};
+use telemetry::metrics::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::time::sleep;
@@ -36,12 +37,13 @@ pub struct Config {
     pub advertise: Option<String>,
     /// Whether workers beyond this machine may connect without TLS. Default false.
     pub plaintext: bool,
-    /// Where probes are answered, by a thread of their own. Default: nowhere.
+    /// Where probes are answered, and metrics shown, by a thread of their own. Default: nowhere.
     pub health: Option<SocketAddr>,
     /// The file with the token that workers must show.
     pub token_file: PathBuf,
     /// Models to host, as `REPO_ID=FOLDER[,dtype=float32|bfloat16][,device=cpu|cuda|cuda:N]`; workers and gateways
-    /// find the folder under the same name. All schedulers of a cluster must name the same.
+    /// find the folder under the same name. All schedulers of a cluster must name the same. Others are hosted, and these
+    /// changed, while the cluster runs (`vitrine model deploy`).
     pub models: Vec<Hosted>,
     /// Certificates, for workers that dial by TLS and must show theirs. Default: none, and no TLS.
     pub tls: Option<tls::Certificates>,
@@ -69,9 +71,6 @@ impl Default for Config {
 
 impl Config {
     fn check(&self) -> Result<()> {
-        if self.models.is_empty() {
-            bail!("models is empty: name at least one as REPO_ID=FOLDER");
-        }
         hosted::check_names(&self.models)?;
         for hosted in &self.models {
             if !hosted.folder.is_absolute() {
@@ -117,7 +116,11 @@ async fn serve(config: Config, token: String) -> Result<ExitCode> {
         );
     }
     let health = Health::default();
-    serving::answer_probes(&health, config.health)?;
+    let metrics = Registry::new("scheduler", &[::scheduler::metrics::METRICS, store::metrics::METRICS]);
+    serving::answer_probes(&health, metrics, config.health)?;
+    let scheme = if config.tls.is_some() { "https" } else { "http" };
+    let advertised = config.advertise.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
+    let _exporting = telemetry::identify("scheduler", &advertised);
     let store = tokio::select! {
         store = config.store.open() => store?,
         () = signals.asked() => return Ok(ExitCode::SUCCESS),
@@ -127,8 +130,6 @@ async fn serve(config: Config, token: String) -> Result<ExitCode> {
         let Hosted { key, folder, dtype, device } = hosted;
         HostedModel { key, folder, dtype, device }
     });
-    let scheme = if config.tls.is_some() { "https" } else { "http" };
-    let advertised = config.advertise.clone().unwrap_or_else(|| format!("{scheme}://{address}"));
     let candidate = Candidate {
         config: ::scheduler::Config { token, models: models.collect(), ..config.scheduler.config() },
         store,

@@ -2,16 +2,17 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
-use ids::{KeyId, TenantId};
+use ids::{KeyId, ModelKey, TenantId};
 use program::Batching;
 use serde::{Deserialize, Serialize};
-use store::{Entry, MetadataStore, Mirror, Txn, Unsure};
+use store::{Allowance, Entry, MetadataStore, Mirror, Txn, Unsure};
 use subtle::ConstantTimeEq;
 
 use crate::secret::{hex, random};
 use crate::sign_in::SignIns;
-use crate::{Error, Scope, Secret, ServerSecret, Tenants, unix_seconds};
+use crate::{Error, Scope, Secret, ServerSecret, Tenants, Terms, unix_seconds};
 
 /// The keys of one installation. Clones share what they keep in memory.
 #[derive(Clone)]
@@ -82,14 +83,76 @@ impl Keys {
             expires_at: grant.expires_at,
             batching: grant.batching,
             note: grant.note,
+            project: grant.project,
+            terms: Arc::new(grant.terms),
         };
-        let path = Self::path(&record.id);
-        let bytes = postcard::to_stdvec(&record).map_err(|_| Error::Unreadable(path.clone()))?;
-        let written = self.store.txn(Txn::default().put(path, bytes)).await?;
+        let written = self.store.txn(record.put(Txn::default())?).await?;
         if let Some(revision) = written.committed() {
             self.mirror.shows(revision).await;
         }
         Ok(record)
+    }
+
+    /// Makes a key that is as another one, and has that one end after a while, or when it would have ended anyway. The new
+    /// one lasts as long as the other was made to. Returns it, its record, and the other's; `None` where there is none.
+    ///
+    /// # Errors
+    /// When the store or the source of randomness fails; then it may be done all the same.
+    pub async fn rotate(&self, id: &KeyId, overlap: Duration) -> Result<Option<(Secret, KeyRecord, KeyRecord)>, Error> {
+        let key = Self::make()?;
+        loop {
+            let path = Self::path(id);
+            let Some(entry) = self.store.get(&path).await? else { return Ok(None) };
+            let mut old = KeyRecord::read(&entry.value).ok_or_else(|| Error::Unreadable(path.clone()))?;
+            let (text, now) = (key.reveal(), unix_seconds());
+            let new = KeyRecord {
+                id: self.id_of(text),
+                digest: self.digest(text),
+                created_at: now,
+                expires_at: old.expires_at.map(|end| now + end.saturating_sub(old.created_at)),
+                ..old.clone()
+            };
+            let end = now + overlap.as_secs();
+            old.expires_at = Some(old.expires_at.map_or(end, |expires| expires.min(end)));
+            let txn = old.put(new.put(Txn::default().unchanged(path, entry.revision))?)?;
+            // Where somebody else changed it meanwhile, it is read again.
+            if let Some(revision) = self.store.txn(txn).await?.committed() {
+                self.mirror.shows(revision).await;
+                return Ok(Some((key, new, old)));
+            }
+        }
+    }
+
+    /// Makes of a key's record what `change` makes of it, but for its id, its owner, and what it is made of. Returns it;
+    /// `None` where there is none. It counts as soon as a revocation does.
+    ///
+    /// # Errors
+    /// As [`Keys::revoke`].
+    pub async fn change(&self, id: &KeyId, change: impl Fn(&mut KeyRecord)) -> Result<Option<KeyRecord>, Error> {
+        let path = Self::path(id);
+        loop {
+            let Some(entry) = self.store.get(&path).await? else { return Ok(None) };
+            let before = KeyRecord::read(&entry.value).ok_or_else(|| Error::Unreadable(path.clone()))?;
+            let mut after = before.clone();
+            change(&mut after);
+            let KeyRecord { id, tenant, digest, .. } = before;
+            let after = KeyRecord { id, tenant, digest, ..after };
+            let txn = after.put(Txn::default().unchanged(&path, entry.revision))?;
+            if let Some(revision) = self.store.txn(txn).await?.committed() {
+                self.mirror.shows(revision).await;
+                return Ok(Some(after));
+            }
+        }
+    }
+
+    /// Returns a key's record.
+    ///
+    /// # Errors
+    /// When the store fails; [`Error::Unreadable`] for a record that this version cannot read.
+    pub async fn find(&self, id: &KeyId) -> Result<Option<KeyRecord>, Error> {
+        let path = Self::path(id);
+        let Some(entry) = self.store.get(&path).await? else { return Ok(None) };
+        KeyRecord::read(&entry.value).map(Some).ok_or(Error::Unreadable(path))
     }
 
     /// Ends a key. It is dead here when this returns, and everywhere within 5 s where the store can be reached. Returns
@@ -209,13 +272,17 @@ pub struct Grant {
     pub expires_at: Option<u64>,
     /// What it is for, in the words of who made it.
     pub note: Option<String>,
+    /// What the ledger shows its jobs under.
+    pub project: Option<String>,
+    pub terms: Terms,
 }
 
 impl Grant {
     /// Lets a tenant do some things, without end.
     #[must_use]
     pub fn new(tenant: TenantId, scopes: &[Scope]) -> Self {
-        Self { tenant, scopes: scopes.to_vec(), batching: Batching::default(), expires_at: None, note: None }
+        let (batching, terms) = (Batching::default(), Terms::default());
+        Self { tenant, scopes: scopes.to_vec(), batching, expires_at: None, note: None, project: None, terms }
     }
 }
 
@@ -234,12 +301,14 @@ pub struct KeyRecord {
     pub batching: Batching,
     /// As in [`Grant`].
     pub note: Option<String>,
+    pub project: Option<String>,
+    pub terms: Arc<Terms>,
 }
 
 impl KeyRecord {
     fn principal(&self) -> Principal {
-        let Self { id, tenant, scopes, batching, expires_at, .. } = self.clone();
-        Principal { key: id, tenant, scopes, batching, expires_at }
+        let Self { id, tenant, scopes, batching, expires_at, project, terms, .. } = self.clone();
+        Principal { key: id, tenant, scopes, batching, expires_at, project, terms, tenants: Arc::default() }
     }
 
     fn expired(&self) -> bool {
@@ -247,8 +316,16 @@ impl KeyRecord {
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
-        // Records of before there were a batching and a note end earlier; zeros that nothing asks for are not looked at.
-        postcard::from_bytes(&[bytes, &[0; 2]].concat()).ok()
+        // Records of before there were a batching, a note, a project and terms end earlier; zeros that nothing asks for are
+        // not looked at.
+        postcard::from_bytes(&[bytes, &[0; 3], &Terms::NONE].concat()).ok()
+    }
+
+    /// Adds to a transaction that this is what is stored.
+    fn put(&self, txn: Txn) -> Result<Txn, Error> {
+        let path = Keys::path(&self.id);
+        let bytes = postcard::to_stdvec(self).map_err(|_| Error::Unreadable(path.clone()))?;
+        Ok(txn.put(path, bytes))
     }
 }
 
@@ -261,13 +338,31 @@ pub struct Principal {
     pub batching: Batching,
     /// Seconds since 1970; `None` for a key without end.
     pub expires_at: Option<u64>,
+    pub project: Option<String>,
+    /// Those of the key.
+    pub terms: Arc<Terms>,
+    /// Those of the tenant, which whoever knows tenants adds.
+    pub tenants: Arc<Terms>,
 }
 
 impl Principal {
-    /// Returns whether the key carries a permission; [`Scope::Admin`] carries all.
+    /// Returns whether the key carries a permission; [`Scope::Admin`] carries all but [`Scope::Audit`]: who does things is
+    /// not who looks at what was done, unless a key says so.
     #[must_use]
     pub fn may(&self, scope: Scope) -> bool {
-        self.scopes.iter().any(|held| *held == scope || *held == Scope::Admin)
+        self.scopes.iter().any(|held| *held == scope || (*held == Scope::Admin && scope != Scope::Audit))
+    }
+
+    /// Returns whether it may use a model.
+    #[must_use]
+    pub fn admitted(&self, model: &ModelKey) -> bool {
+        self.terms.admit(model) && self.tenants.admit(model)
+    }
+
+    /// Returns the quotas that its jobs count against.
+    #[must_use]
+    pub fn allowance(&self) -> Allowance {
+        Allowance { tenant: self.tenants.quota.clone(), key: self.terms.quota.clone() }
     }
 }
 
@@ -390,6 +485,41 @@ mod tests {
         }
     }
 
+    #[tokio::test]
+    async fn a_rotated_key_lives_beside_the_one_that_follows_it_and_no_longer_than_it_would_have() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = keys(&folder).await;
+        let grant =
+            Grant { expires_at: Some(unix_seconds() + 1000), project: Some("p".into()), ..ada(&[Scope::Submit]) };
+        let old = keys.create(grant).await.unwrap();
+        let id = keys.authenticate(old.reveal()).await.unwrap().unwrap().key;
+        let (new, record, before) = keys.rotate(&id, Duration::from_secs(60)).await.unwrap().unwrap();
+        assert!(record.id != id && before.id == id);
+        let (one, other) =
+            (keys.authenticate(old.reveal()).await.unwrap(), keys.authenticate(new.reveal()).await.unwrap().unwrap());
+        assert!(one.unwrap().expires_at.unwrap() <= unix_seconds() + 60);
+        assert_eq!((other.project.as_deref(), other.batching), (Some("p"), Batching::Reproducible));
+        assert!(other.expires_at.unwrap() >= unix_seconds() + 990);
+        // At once, and not again later.
+        keys.rotate(&record.id, Duration::ZERO).await.unwrap().unwrap();
+        assert_eq!(keys.authenticate(new.reveal()).await.unwrap(), None);
+        let (_, _, again) = keys.rotate(&id, Duration::from_secs(5000)).await.unwrap().unwrap();
+        assert_eq!(again.expires_at, before.expires_at);
+        assert!(keys.rotate(&KeyId::new("000000000000"), Duration::ZERO).await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn who_administers_reads_the_audit_trail_only_with_a_scope_for_that() {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = keys(&folder).await;
+        for (scopes, audits) in [(&[Scope::Admin][..], false), (&[Scope::Audit], true), (&Scope::ALL, true)] {
+            let key = keys.create(ada(scopes)).await.unwrap();
+            let principal = keys.authenticate(key.reveal()).await.unwrap().unwrap();
+            assert_eq!(principal.may(Scope::Audit), audits);
+            assert_eq!(principal.may(Scope::Operate), scopes.contains(&Scope::Admin));
+        }
+    }
+
     #[test]
     fn a_record_from_before_there_were_batching_and_notes_is_read() {
         #[derive(Serialize)]
@@ -407,7 +537,10 @@ mod tests {
         let read = KeyRecord::read(&postcard::to_stdvec(&before).unwrap()).unwrap();
         assert_eq!((read.batching, read.created_at, read.digest), (Batching::Shared, 1, [7; 32]));
         assert_eq!(read.note, None);
-        let noted = KeyRecord { note: Some("the notebook".into()), expires_at: Some(7), ..read };
+        assert_eq!((&read.project, &read.terms), (&None, &Arc::default()));
+        let quota = store::Quota { queued_jobs: Some(3), ..store::Quota::default() };
+        let terms = Arc::new(Terms { quota, models: Some(vec!["o/n".into()]) });
+        let noted = KeyRecord { note: Some("the notebook".into()), expires_at: Some(7), terms, ..read };
         assert_eq!(KeyRecord::read(&postcard::to_stdvec(&noted).unwrap()).unwrap(), noted);
     }
 }

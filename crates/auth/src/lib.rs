@@ -12,14 +12,17 @@ mod secret;
 mod session;
 mod sign_in;
 mod tenant;
+mod terms;
 
 pub use error::Error;
 pub use key::{Grant, KeyRecord, Keys, Principal};
 pub use link::Links;
-pub use scope::Scope;
+pub use scope::{Role, Scope};
 pub use secret::{Secret, ServerSecret};
 pub use session::{SessionId, SessionIds};
+pub use store::Quota;
 pub use tenant::{Tenant, Tenants};
+pub use terms::Terms;
 
 /// Returns the seconds since 1970.
 fn unix_seconds() -> u64 {

@@ -1,6 +1,7 @@
 //! Tenants: who keys, jobs and results belong to.
 //!
-//! A tenant is there once it was made, or has a key. What is stored of it is when it was made and whether it is suspended.
+//! A tenant is there once it was made, or has a key. What is stored of it is when it was made, whether it is
+//! suspended, and its terms.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -10,7 +11,7 @@ use ids::TenantId;
 use serde::{Deserialize, Serialize};
 use store::{Entry, MetadataStore, Mirror, Txn, Unsure};
 
-use crate::{Error, KeyRecord, unix_seconds};
+use crate::{Error, KeyRecord, Terms, unix_seconds};
 
 /// The tenants of one installation. Clones share what they keep in memory.
 #[derive(Clone)]
@@ -41,7 +42,7 @@ impl Tenants {
             return Err(Error::UnfitTenant(name.as_str().to_owned()));
         }
         let path = Self::path(name);
-        let record = TenantRecord { created_at: unix_seconds(), suspended_at: None };
+        let record = TenantRecord::new();
         let txn = Txn::default().absent(&path).put(&path, record.write(&path)?);
         let Some(revision) = self.store.txn(txn).await?.committed() else { return Ok(false) };
         self.mirror.shows(revision).await;
@@ -54,36 +55,52 @@ impl Tenants {
     /// # Errors
     /// When the store fails; then it may be done all the same, and can be asked for again.
     pub async fn suspend(&self, name: &TenantId, suspended: bool) -> Result<(), Error> {
+        self.change(name, |record| {
+            record.suspended_at = suspended.then(|| record.suspended_at.unwrap_or_else(unix_seconds));
+        })
+        .await
+    }
+
+    /// Gives a tenant other terms: what `change` makes of those that it has. It counts as soon as a suspension does.
+    ///
+    /// # Errors
+    /// As [`Tenants::suspend`].
+    pub async fn give(&self, name: &TenantId, change: impl Fn(&mut Terms)) -> Result<(), Error> {
+        self.change(name, |record| change(Arc::make_mut(&mut record.terms))).await
+    }
+
+    async fn change(&self, name: &TenantId, change: impl Fn(&mut TenantRecord)) -> Result<(), Error> {
         let path = Self::path(name);
         loop {
             let found = self.store.get(&path).await?;
-            let before = found.as_ref().map(TenantRecord::read).transpose()?;
-            let before = before.unwrap_or(TenantRecord { created_at: unix_seconds(), suspended_at: None });
-            let suspended_at = suspended.then(|| before.suspended_at.unwrap_or_else(unix_seconds));
+            let mut record = found.as_ref().map(TenantRecord::read).transpose()?.unwrap_or_else(TenantRecord::new);
+            change(&mut record);
             let txn = match &found {
                 Some(entry) => Txn::default().unchanged(&path, entry.revision),
                 None => Txn::default().absent(&path),
             };
-            let after = TenantRecord { suspended_at, ..before };
             // Where somebody else changed it meanwhile, it is read again.
-            if let Some(revision) = self.store.txn(txn.put(&path, after.write(&path)?)).await?.committed() {
+            if let Some(revision) = self.store.txn(txn.put(&path, record.write(&path)?)).await?.committed() {
                 self.mirror.shows(revision).await;
                 return Ok(());
             }
         }
     }
 
-    /// Returns whether a tenant is suspended: looked at with every request.
+    /// Returns a tenant's terms; `None` for one that is suspended. Looked at with every request.
     ///
     /// # Errors
     /// When the store fails; [`Error::Unreadable`] for a record that this version cannot read.
-    pub async fn suspended(&self, name: &TenantId) -> Result<bool, Error> {
+    pub async fn terms(&self, name: &TenantId) -> Result<Option<Arc<Terms>>, Error> {
         let path = Self::path(name);
         let record = match self.mirror.get(&path) {
             Ok(record) => record,
             Err(Unsure) => self.store.get(&path).await?.as_ref().map(TenantRecord::read).transpose()?.map(Arc::new),
         };
-        Ok(record.is_some_and(|record| record.suspended_at.is_some()))
+        Ok(match record {
+            None => Some(Arc::default()),
+            Some(record) => record.suspended_at.is_none().then(|| Arc::clone(&record.terms)),
+        })
     }
 
     /// Returns all tenants in the order of their names: those that were made, and those of `keys`.
@@ -94,12 +111,13 @@ impl Tenants {
         let mut tenants = BTreeMap::new();
         for entry in self.store.list(Self::PREFIX).await? {
             let name = TenantId::new(entry.key.strip_prefix(Self::PREFIX).unwrap_or_default());
-            let TenantRecord { created_at, suspended_at } = TenantRecord::read(&entry)?;
-            tenants.insert(name.clone(), Tenant { name, created_at: Some(created_at), suspended_at, keys: 0 });
+            let TenantRecord { created_at, suspended_at, terms } = TenantRecord::read(&entry)?;
+            tenants.insert(name.clone(), Tenant { name, created_at: Some(created_at), suspended_at, keys: 0, terms });
         }
         for key in keys {
             let name = key.tenant.clone();
-            let implied = || Tenant { name: name.clone(), created_at: None, suspended_at: None, keys: 0 };
+            let implied =
+                || Tenant { name: name.clone(), created_at: None, suspended_at: None, keys: 0, terms: Arc::default() };
             tenants.entry(name.clone()).or_insert_with(implied).keys += 1;
         }
         Ok(tenants.into_values().collect())
@@ -120,6 +138,7 @@ pub struct Tenant {
     pub suspended_at: Option<u64>,
     /// How many keys it has, those that have expired too.
     pub keys: usize,
+    pub terms: Arc<Terms>,
 }
 
 /// What is stored of a tenant. Times are seconds since 1970.
@@ -127,11 +146,18 @@ pub struct Tenant {
 struct TenantRecord {
     created_at: u64,
     suspended_at: Option<u64>,
+    terms: Arc<Terms>,
 }
 
 impl TenantRecord {
+    fn new() -> Self {
+        Self { created_at: unix_seconds(), suspended_at: None, terms: Arc::default() }
+    }
+
     fn read(entry: &Entry) -> Result<Self, Error> {
-        postcard::from_bytes(&entry.value).map_err(|_| Error::Unreadable(entry.key.clone()))
+        // Records of before there were terms end earlier; zeros that nothing asks for are not looked at.
+        postcard::from_bytes(&[&entry.value[..], &Terms::NONE].concat())
+            .map_err(|_| Error::Unreadable(entry.key.clone()))
     }
 
     fn write(&self, path: &str) -> Result<Vec<u8>, Error> {
@@ -167,13 +193,13 @@ mod tests {
         assert!(!there.create(&lab).await.unwrap(), "there is one");
         for suspended in [true, false] {
             here.suspend(&lab, suspended).await.unwrap();
-            assert_eq!(here.suspended(&lab).await.unwrap(), suspended);
-            assert_eq!(unkept.suspended(&lab).await.unwrap(), suspended);
-            while there.suspended(&lab).await.unwrap() != suspended {
+            assert_eq!(here.terms(&lab).await.unwrap().is_none(), suspended);
+            assert_eq!(unkept.terms(&lab).await.unwrap().is_none(), suspended);
+            while there.terms(&lab).await.unwrap().is_none() != suspended {
                 tokio::task::yield_now().await;
             }
         }
-        assert!(!here.suspended(&TenantId::new("nobody")).await.unwrap());
+        assert_eq!(here.terms(&TenantId::new("nobody")).await.unwrap(), Some(Arc::default()));
     }
 
     #[tokio::test]
@@ -190,8 +216,27 @@ mod tests {
             [("Ada Lovelace".into(), false, 1), ("bob".into(), true, 0)]
         );
         tenants.suspend(&listed[0].name, true).await.unwrap();
-        assert!(tenants.suspended(&listed[0].name).await.unwrap());
+        assert_eq!(tenants.terms(&listed[0].name).await.unwrap(), None);
         assert!(tenants.list(&[]).await.unwrap()[0].suspended_at.is_some());
+    }
+
+    #[tokio::test]
+    async fn terms_are_given_and_a_record_from_before_there_were_any_is_read() {
+        let store: Arc<dyn MetadataStore> = Arc::new(store::MemoryStore::new(1));
+        let tenants = Tenants::new(Arc::clone(&store));
+        let lab = TenantId::new("lab");
+        let before = postcard::to_stdvec(&(7u64, Option::<u64>::None)).unwrap();
+        store.put(&Tenants::path(&lab), before.into()).await.unwrap();
+        assert_eq!(tenants.terms(&lab).await.unwrap(), Some(Arc::default()));
+        let models = Some(vec!["a/b".to_owned()]);
+        tenants.give(&lab, |terms| terms.quota.queued_jobs = Some(3)).await.unwrap();
+        tenants.give(&lab, |terms| terms.models.clone_from(&models)).await.unwrap();
+        let listed = tenants.list(&[]).await.unwrap().remove(0);
+        assert_eq!(
+            (listed.created_at, listed.terms.quota.queued_jobs, &listed.terms.models),
+            (Some(7), Some(3), &models)
+        );
+        assert_eq!(tenants.terms(&lab).await.unwrap(), Some(listed.terms));
     }
 
     #[test]

@@ -4,11 +4,13 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use interpreter::frame::Frame;
 use interpreter::raise::{Fatal, Raise};
 use interpreter::{Coroutine, Machine, Step, Value};
 use program::{Batching, Entry, Saved};
+use telemetry::trace::time_of;
 
 use crate::ask::{Ask, TraceRequest};
 use crate::common::Common;
@@ -57,6 +59,9 @@ pub struct Trial {
 /// How often a job begins again in company while others are looked for who spoil its passes: by halves, this finds one
 /// among more jobs than any worker takes.
 const TRIALS: u32 = 16;
+
+/// Passes of a job that have spans of their own.
+const TRACED: u64 = 16;
 
 enum Phase<M: Model> {
     New,
@@ -187,6 +192,20 @@ impl<M: Model> Active<M> {
     /// Returns whether the job has code of its own between passes, which is to run now.
     pub fn is_between_traces(&self) -> bool {
         matches!(self.job.program.entry, Entry::Session) && !self.traces().iter().any(Trace::wants_pass)
+    }
+
+    /// Tells of a pass, where the job is traced. Of many passes only the first are told.
+    pub fn trace_pass(&self, usage: &Usage, began: Instant) {
+        let Some(trace) = self.job.trace.filter(|_| self.usage.forwards <= TRACED) else { return };
+        let count = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        trace
+            .step_since("forward", time_of(began))
+            .with("traces", count(usage.shared))
+            .with("rows", count(usage.rows))
+            .with("tokens", count(usage.tokens))
+            .with("layers_run", count(usage.layers_run))
+            .with("layers_saved", count(usage.layers_skipped))
+            .end();
     }
 
     /// Notes that a pass of the job's is done.

@@ -4,6 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use crate::location::Order;
+use crate::metrics::Series;
 use crate::model::Model;
 use crate::settings::Settings;
 use crate::trunks::Trunks;
@@ -15,6 +16,7 @@ pub struct Common<M: Model> {
     pub settings: Settings,
     pub trunks: RefCell<Trunks>,
     pub room: Room,
+    pub series: Series,
     groups: Cell<u64>,
 }
 
@@ -33,7 +35,8 @@ impl<M: Model> Common<M> {
         let order = Rc::new(Order::new(model.schema()));
         let trunks = RefCell::new(Trunks::new(settings.kept.clone()));
         let room = Room { limit: settings.long_bytes, taken: Rc::default() };
-        Self { model, order, settings, trunks, room, groups: Cell::new(0) }
+        let series = Series::of(&settings.model);
+        Self { model, order, settings, trunks, room, series, groups: Cell::new(0) }
     }
 
     /// Numbers a group of jobs, as in [`crate::active::Trial::group`].

@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicU8;
 
 use ids::{JobId, TenantId};
 use program::{Batching, Limits, Program, Saved};
+use telemetry::trace::Trace;
 
 use crate::shape::ShapeClass;
 
@@ -42,6 +43,8 @@ pub struct Job {
     pub limits: Limits,
     /// Set from outside to end the job: 0 runs, 1 is cancelled, 2 is out of time.
     pub stop: Arc<AtomicU8>,
+    /// What its passes belong to, where the job is traced.
+    pub trace: Option<Trace>,
 }
 
 /// What happened to a job. Exactly one of `Finished` and `Failed` comes last.

@@ -14,10 +14,10 @@ use crate::edit::{self, Edits};
 use crate::job::JobState;
 use crate::location::Location;
 use crate::model::{Model, Schema, Site};
-use crate::python;
 use crate::source::Source;
 use crate::tokenizer::TokenizerObject;
 use crate::tracer::{Iterations, TraceRequestParts, Tracer};
+use crate::{parameters, python};
 
 /// A module of the model.
 pub struct Envoy<M: Model> {
@@ -159,6 +159,12 @@ impl<M: Model> Envoy<M> {
         })
     }
 
+    /// Lists the modules directly below, with their names.
+    pub fn below(&self) -> Vec<(String, Value)> {
+        let value = |(name, place)| (name, Self::value(&self.job, place));
+        self.children().into_iter().filter(|(_, place)| matches!(place, Place::Module(_))).map(value).collect()
+    }
+
     fn child_values(&self) -> Vec<Value> {
         self.children().into_iter().map(|(_, place)| Self::value(&self.job, place)).collect()
     }
@@ -263,7 +269,7 @@ impl<M: Model> HostObject for Envoy<M> {
             return Ok(child.into());
         }
         // Methods have precedence over what the wrapped module has.
-        if METHODS.contains(&name) {
+        if METHODS.contains(&name) || parameters::METHODS.contains(&name) {
             let name = name.to_owned();
             let envoy = Rc::clone(&self);
             return Ok(Value::native("method", move |machine, args| {
@@ -358,6 +364,11 @@ impl<M: Model> HostObject for Envoy<M> {
             "pipe" | "session" | "to" | "cpu" | "cuda" | "next" => {
                 Err(Raise::attribute_error(format!("`{}.{name}` is not supported by this server", self.path())))
             }
+            name if parameters::METHODS.contains(&name) => {
+                let Place::Module(site) = self.place else { return Err(self.missing(name)) };
+                let job = Rc::clone(&self.job);
+                parameters::call(&job, machine, &Value::Host(self), site, name, args).map(Outcome::Ready)
+            }
             _ => Ok(Outcome::NotImplemented),
         }
     }
@@ -378,8 +389,15 @@ impl<M: Model> HostObject for Envoy<M> {
         if let Some(name) = python::string(key) {
             return self.child(&name).map(Outcome::Ready).ok_or_else(|| self.missing(&name));
         }
-        let index =
-            Value::as_int(key).ok_or_else(|| Raise::type_error("a module is indexed by an int, a str or a slice"))?;
+        let exact = match key {
+            Value::Host(object) => object.integer(machine, true)?,
+            _ => None,
+        };
+        let index = exact
+            .as_ref()
+            .unwrap_or(key)
+            .as_int()
+            .ok_or_else(|| Raise::type_error("a module is indexed by an int, a str or a slice"))?;
         self.nth(index).map(Outcome::Ready)
     }
 
@@ -409,6 +427,7 @@ pub fn effect(schema: &Schema, name: &str, usage: Use<'_>) -> Option<Effect> {
         ("output" | "input" | "inputs" | "path" | "tokenizer" | "generator" | "streamer", _) => Some(Effect::Looks),
         // The model's modules only compute.
         ("__call__" | "get" | "modules" | "named_modules", _) => Some(Effect::Looks),
+        (name, _) if parameters::METHODS.contains(&name) => Some(Effect::Anything),
         (name, _) if METHODS.contains(&name) || matches!(name, "iter" | "source") => Some(Effect::Anything),
         (name, _) => schema.has_child(name).then_some(Effect::Looks),
     }

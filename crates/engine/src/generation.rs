@@ -7,7 +7,8 @@ use interpreter::raise::Raise;
 use interpreter::{Machine, Value};
 
 use crate::location::Location;
-use crate::model::{Attention, Model, Sampler, Segment, Tensor, Tree};
+use crate::model::{Attention, Keeps, Model, Sampler, Segment, Tensor, Tree};
+use crate::output::ModelOutput;
 use crate::prompt::{self, Batch};
 use crate::run::Run;
 
@@ -29,6 +30,12 @@ pub struct Generation<M: Model> {
     attention: Attention,
     /// Whether tokens pass through the model's streamer.
     pub streams: bool,
+    keeps: Keeps,
+    /// Of each pass that is done, what the result has.
+    hidden_states: Vec<Value>,
+    attentions: Vec<Value>,
+    /// The keys and values that there are, as Python sees them.
+    past: Value,
 }
 
 impl<M: Model> Generation<M> {
@@ -52,8 +59,12 @@ impl<M: Model> Generation<M> {
             Some(given) => Some(given.chunks(length).map(<[i64]>::to_vec).collect()),
             None => mask.as_ref().map(|mask| mask.iter().map(|row| counted(row)).collect()),
         };
-        let caching = sampler.caches();
+        let (caching, keeps) = (sampler.caches(), sampler.keeps());
         let own = Self {
+            keeps,
+            hidden_states: Vec::new(),
+            attentions: Vec::new(),
+            past: Value::None,
             sampler,
             caching,
             limit: model.positions(),
@@ -64,7 +75,7 @@ impl<M: Model> Generation<M> {
             sequences,
             cache: caching.then(|| model.new_cache()),
             attention,
-            streams: true,
+            streams: !keeps.reorders,
         };
         if let Some(cache) = &own.cache {
             model.expect(&**cache, own.longest());
@@ -123,17 +134,22 @@ impl<M: Model> Generation<M> {
             None => None,
         };
         let ids = prompt::int_tensor(rows, length, ids)?;
+        let kept = [("output_hidden_states", self.keeps.hidden_states), ("output_attentions", self.keeps.attentions)];
+        let kept = kept.into_iter().filter(|(_, kept)| *kept).map(|(name, _)| (Rc::from(name), Value::Bool(true)));
         Ok(Segment {
             attention_mask,
             position_ids,
             cache: self.cache.take(),
             attention: self.attention,
             // As transformers' generate does: only the last position is unembedded. Nor are gradients recorded.
-            flags: vec![
+            flags: [
                 ("logits_to_keep".into(), Value::Int(1)),
                 ("use_cache".into(), Value::Bool(self.caching)),
                 ("return_dict".into(), Value::Bool(true)),
-            ],
+            ]
+            .into_iter()
+            .chain(kept)
+            .collect(),
             generating: true,
             ..Segment::new(rows, length, ids)
         })
@@ -167,7 +183,20 @@ impl<M: Model> Generation<M> {
     ) -> Result<bool, Raise> {
         self.cache = cache;
         let machine = run.machine.clone();
-        let mut chosen = self.sampler.choose(&machine, &logits.last_position()?, &self.sequences)?;
+        let logits = logits.last_position()?;
+        let turn = Rc::clone(&run.job.turn);
+        let stint = turn.enter();
+        let step = self.sampler.step(&machine, &logits, &self.sequences);
+        run.busy += turn.leave(stint);
+        if let Some(step) = step? {
+            if let (Some(order), Some(cache)) = (&step.order, &self.cache) {
+                run.job.model.reorder(&**cache, order)?;
+            }
+            let chosen: Vec<i64> = step.sequences.iter().filter_map(|row| row.last().copied()).collect();
+            self.sequences = step.sequences;
+            return self.note(run, segment, &chosen, step.done);
+        }
+        let mut chosen = self.sampler.choose(&machine, &logits, &self.sequences)?;
         for ((token, row), finished) in chosen.iter_mut().zip(&mut self.sequences).zip(&mut self.finished) {
             if *finished {
                 *token = self.sampler.pad_token();
@@ -175,6 +204,12 @@ impl<M: Model> Generation<M> {
             row.push(*token);
             *finished |= self.sampler.finished(row);
         }
+        let done = self.finished.iter().all(|&done| done);
+        self.note(run, segment, &chosen, done)
+    }
+
+    /// Notes that every row has grown by a token. Returns whether all are complete.
+    fn note(&mut self, run: &mut Run<M>, segment: usize, chosen: &[i64], done: bool) -> Result<bool, Raise> {
         if let Some(mask) = &mut self.mask {
             mask.iter_mut().for_each(|row| row.push(1));
         }
@@ -184,10 +219,10 @@ impl<M: Model> Generation<M> {
         self.fresh = if self.caching { 1 } else { self.sequences.first().map_or(0, Vec::len) };
         let rows = i64::try_from(chosen.len()).unwrap_or(i64::MAX);
         if self.streams {
-            run.offer(Location::Streamed, segment, Tree::Leaf(prompt::shaped_tensor(vec![rows], &chosen)?));
+            run.offer(Location::Streamed, segment, Tree::Leaf(prompt::shaped_tensor(vec![rows], chosen)?));
         }
         let length = self.sequences.first().map_or(0, Vec::len);
-        let done = self.finished.iter().all(|&done| done) || self.sampler.remaining(length) == 0;
+        let done = done || self.sampler.remaining(length) == 0;
         let furthest = match &self.positions {
             Some(positions) => positions.iter().flatten().copied().max(),
             None => i64::try_from(length).ok().map(|length| length - 1),
@@ -196,6 +231,47 @@ impl<M: Model> Generation<M> {
             return Err(prompt::out_of_range());
         }
         Ok(done)
+    }
+
+    /// Returns whether the model has to return more than logits, which it then does for a whole pass.
+    pub fn collects(&self) -> bool {
+        self.keeps.hidden_states || self.keeps.attentions
+    }
+
+    /// Keeps what the result has of a pass's output.
+    pub fn collect(&mut self, run: &Run<M>, segment: usize, output: &Tree<M::Tensor>) {
+        let Tree::Record { fields, .. } = output else { return };
+        for (name, field) in fields {
+            match *name {
+                "hidden_states" if self.keeps.hidden_states => self.hidden_states.push(shown(run, segment, field)),
+                "attentions" if self.keeps.attentions => self.attentions.push(shown(run, segment, field)),
+                "past_key_values" if self.keeps.record => self.past = shown(run, segment, field),
+                _ => {}
+            }
+        }
+    }
+
+    /// Ends a generation whose steps had rules of their own. Returns its record, where it is to be one.
+    ///
+    /// # Errors
+    /// What those rules raise.
+    pub fn finish(&mut self, run: &Run<M>) -> Result<Option<Value>, Raise> {
+        let Some(generated) = self.sampler.end(&run.machine, &self.sequences)? else { return Ok(None) };
+        if let Some(rows) = prompt::id_rows::<M::Tensor>(&run.machine, &generated.sequences)? {
+            self.sequences = rows;
+        }
+        let Some((class, fields)) = generated.record else { return Ok(None) };
+        let kept = |wanted, all: &mut Vec<Value>| match wanted {
+            true => Value::tuple(std::mem::take(all)),
+            false => Value::None,
+        };
+        let more = [
+            ("attentions", kept(self.keeps.attentions, &mut self.attentions)),
+            ("hidden_states", kept(self.keeps.hidden_states, &mut self.hidden_states)),
+            ("past_key_values", std::mem::replace(&mut self.past, Value::None)),
+        ];
+        let fields = [("sequences", generated.sequences)].into_iter().chain(fields).chain(more).collect();
+        Ok(Some(Value::Host(Rc::new(ModelOutput::new(class, fields)))))
     }
 
     /// Returns whether there is nothing to generate from the start.
@@ -217,6 +293,16 @@ impl<M: Model> Generation<M> {
         let rows = i64::try_from(self.sequences.len()).unwrap_or(i64::MAX);
         let length = i64::try_from(self.sequences.first().map_or(0, Vec::len)).unwrap_or(i64::MAX);
         prompt::int_tensor(rows, length, self.sequences.iter().flatten().copied().collect())
+    }
+}
+
+/// Shows a part of a model's output to Python.
+fn shown<M: Model>(run: &Run<M>, segment: usize, tree: &Tree<M::Tensor>) -> Value {
+    match tree {
+        Tree::Leaf(tensor) => tensor.to_value(&run.machine),
+        Tree::Tuple(items) => Value::tuple(items.iter().map(|item| shown(run, segment, item)).collect()),
+        Tree::Object(object) => run.job.model.object(&run.machine, object, segment),
+        _ => Value::None,
     }
 }
 

@@ -27,10 +27,12 @@ mod lane;
 mod layouts;
 mod location;
 mod mediator;
+pub mod metrics;
 pub mod model;
 mod nnsight;
 pub mod output;
 mod pacing;
+mod parameters;
 mod pass;
 mod pipe;
 pub mod prompt;
@@ -54,8 +56,9 @@ pub use contract::{Engine, Event, Failure, Fault, Job, Usage};
 pub use interleaver::Interleaver;
 pub use interpreter::{Pool, Share};
 pub use model::{
-    Attention, Done, Entered, Form, Forwarded, Inputs, Interrupt, Layout, Model, ModuleSchema, Observer,
-    OperationSchema, Packed, Part, Sampler, Schema, Segment, Site, Tensor, Tokenizer, Tree, Trunk, Wants,
+    Attention, Chosen, Done, Entered, Form, Forwarded, Generated, Inputs, Interrupt, Keeps, Layout, Model,
+    ModuleSchema, Observer, OperationSchema, Packed, Parameter, Part, Sampler, Schema, Segment, Site, Tensor,
+    Tokenizer, Tree, Trunk, Wants,
 };
 pub use settings::Settings;
 pub use shape::ShapeClass;

@@ -115,6 +115,15 @@ impl Schema {
     }
 }
 
+/// One of a module's own parameters.
+#[derive(Clone, Copy, Debug)]
+pub struct Parameter {
+    /// The attribute that it is.
+    pub name: &'static str,
+    /// It is another module's too, which comes before.
+    pub shared: bool,
+}
+
 /// How a tensor lies in its memory: the size and the step of each dimension.
 pub type Form = (Vec<i64>, Vec<i64>);
 
@@ -610,6 +619,19 @@ pub trait Model: 'static {
     /// Makes an empty cache for [`Segment::cache`].
     fn new_cache(&self) -> Box<dyn Any>;
 
+    /// Returns the cache behind a Python value, for [`Segment::cache`]: it grows as the caller's own.
+    fn given_cache(&self, _value: &Value) -> Option<Box<dyn Any>> {
+        None
+    }
+
+    /// Makes a cache of keys and values of each layer that a request brings.
+    ///
+    /// # Errors
+    /// When the model has no such caches, or there is no room.
+    fn cache_of(&self, _layers: Vec<(Self::Tensor, Self::Tensor)>) -> Result<Value, Raise> {
+        Err(Raise::value_error("the model takes no caches"))
+    }
+
     /// Says how many tokens each sequence of a cache will have at most, so that there can be room for them.
     fn expect(&self, _cache: &dyn Any, _longest: i64) {}
 
@@ -635,6 +657,11 @@ pub trait Model: 'static {
     /// `None` where the Hugging Face module has no such attribute.
     fn attribute(&self, machine: &Machine, site: Site, name: &str) -> Option<Value>;
 
+    /// Lists a module's own parameters, in the order of Hugging Face's `named_parameters()`.
+    fn parameters(&self, _site: Site) -> Vec<Parameter> {
+        Vec::new()
+    }
+
     /// Says what using a name does of any of the objects that the model and its tensors have, where the object that is
     /// meant is not known yet; `None` where none has the name. What may do harm in one must be said to.
     fn effect(&self, machine: &Machine, name: &str, usage: Use<'_>) -> Option<Effect>;
@@ -655,6 +682,22 @@ pub trait Model: 'static {
         kwargs: &[(Rc<str>, Value)],
         prompt: &[Vec<i64>],
     ) -> Result<Box<dyn Sampler<Self::Tensor>>, Raise>;
+
+    /// Returns how many rows `generate(**kwargs)` makes of each row of its prompt.
+    ///
+    /// # Errors
+    /// As [`Model::sampler`].
+    fn copies(&self, _kwargs: &[(Rc<str>, Value)]) -> Result<usize, Raise> {
+        Ok(1)
+    }
+
+    /// Lets each row of a cache be what another was.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    fn reorder(&self, _cache: &dyn Any, _order: &[i64]) -> Result<(), Raise> {
+        Err(Raise::runtime_error("the model's caches cannot be reordered"))
+    }
 
     /// Lists the settings of `generate()` that the checkpoint itself has.
     fn generation_settings(&self) -> &[(String, serde_json::Value)] {
@@ -685,6 +728,33 @@ pub trait Model: 'static {
     fn value_data(&self, value: &Value, heap: &mut program::Heap) -> Option<Result<program::Ref, Raise>>;
 }
 
+/// How a generation goes on after a step with rules of its own.
+pub struct Chosen {
+    /// All rows, each a token longer.
+    pub sequences: Vec<Vec<i64>>,
+    /// Which row each comes after, where that is another.
+    pub order: Option<Vec<i64>>,
+    pub done: bool,
+}
+
+/// What of the passes' outputs the result of a generation has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Keeps {
+    /// It is a record, with the keys and values that there are in the end.
+    pub record: bool,
+    pub hidden_states: bool,
+    pub attentions: bool,
+    /// Rows change places, so that nobody can follow one while it grows.
+    pub reorders: bool,
+}
+
+/// What a generation with rules of its own ends with.
+pub struct Generated {
+    pub sequences: Value,
+    /// The record's class, and its other fields.
+    pub record: Option<(&'static str, Vec<(&'static str, Value)>)>,
+}
+
 /// Chooses the next tokens of a generation.
 pub trait Sampler<T: Tensor> {
     /// Returns one token for each row from `[rows, vocabulary]` logits of the last position, given the sequences so far.
@@ -702,6 +772,27 @@ pub trait Sampler<T: Tensor> {
     /// Returns whether keys and values are kept from step to step.
     fn caches(&self) -> bool {
         true
+    }
+
+    /// Takes a step by rules of its own, in the place of [`Sampler::choose`], given the same.
+    ///
+    /// # Errors
+    /// As [`Sampler::choose`], and what code of the caller's raises.
+    fn step(&mut self, _: &Machine, _logits: &T, _sequences: &[Vec<i64>]) -> Result<Option<Chosen>, Raise> {
+        Ok(None)
+    }
+
+    /// Returns what of each pass's output the result has.
+    fn keeps(&self) -> Keeps {
+        Keeps::default()
+    }
+
+    /// Makes the result of a generation whose steps have rules of their own.
+    ///
+    /// # Errors
+    /// As [`Sampler::step`].
+    fn end(&mut self, _: &Machine, _sequences: &[Vec<i64>]) -> Result<Option<Generated>, Raise> {
+        Ok(None)
     }
 
     /// Returns how many tokens may still be appended to a sequence of this length.

@@ -21,7 +21,24 @@ pub struct ModelOutput {
 }
 
 /// Records of the families that are served, by import path, with the fields that each declares.
-const CLASSES: [(&str, &[&str]); 6] = [
+const CLASSES: [(&str, &[&str]); 8] = [
+    (
+        "transformers.generation.utils.GenerateDecoderOnlyOutput",
+        &["sequences", "scores", "logits", "attentions", "hidden_states", "past_key_values"],
+    ),
+    (
+        "transformers.generation.utils.GenerateBeamDecoderOnlyOutput",
+        &[
+            "sequences",
+            "sequences_scores",
+            "scores",
+            "logits",
+            "beam_indices",
+            "attentions",
+            "hidden_states",
+            "past_key_values",
+        ],
+    ),
     (
         "transformers.modeling_outputs.CausalLMOutputWithPast",
         &["loss", "logits", "past_key_values", "hidden_states", "attentions"],
@@ -195,9 +212,13 @@ impl HostObject for ModelOutput {
 
 /// Says what using a name of a record does, whichever it is; `None` for names that none has.
 pub fn effect(name: &str, usage: Use<'_>) -> Option<Effect> {
-    const FIELDS: [&str; 9] = [
+    const FIELDS: [&str; 13] = [
         "attention_mask",
         "attentions",
+        "beam_indices",
+        "scores",
+        "sequences",
+        "sequences_scores",
         "cross_attentions",
         "hidden_states",
         "input_ids",

@@ -52,6 +52,9 @@ impl Pipe {
         if let Some(name) = ["prefix", "return_type"].into_iter().find(|name| given(name).is_some()) {
             return Err(Raise::value_error(format!("`{name}` of model.pipe() is not supported by this server")));
         }
+        if given("num_return_sequences").is_some_and(|count| count.as_int() != Some(1)) {
+            return Err(Raise::value_error("`num_return_sequences` of model.pipe() is not supported by this server"));
+        }
         let (full, text) = (flag("return_full_text")?, given("return_text").is_some());
         let tokens = given("return_tensors").is_some();
         let exclusive =

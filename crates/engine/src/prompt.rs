@@ -83,6 +83,15 @@ impl Batch {
         Ok(())
     }
 
+    /// Makes so many rows of each, side by side.
+    pub fn repeat(&mut self, copies: usize) {
+        let length = usize::try_from(self.length).unwrap_or(0).max(1);
+        let each = |all: &[i64]| all.chunks(length).flat_map(|row| row.repeat(copies)).collect::<Vec<_>>();
+        (self.ids, self.mask) = (each(&self.ids), each(&self.mask));
+        self.positions = self.positions.as_deref().map(each);
+        self.rows *= i64::try_from(copies).unwrap_or(i64::MAX);
+    }
+
     /// Returns the sequences.
     #[must_use]
     pub fn sequences(&self) -> Vec<Vec<i64>> {
@@ -125,7 +134,7 @@ pub fn read<M: Model>(
     kwargs: &[(Rc<str>, Value)],
 ) -> Result<Prompt, Raise> {
     let text = args.first().filter(|data| mapping(data).is_none()).and_then(texts);
-    let (rest, mut fields) = match (&text, args.first().and_then(mapping)) {
+    let (mut rest, mut fields) = match (&text, args.first().and_then(mapping)) {
         (Some(_), _) => separate(after_tokenizing(kwargs)?),
         (None, Some(pairs)) => separate(pairs.iter().chain(kwargs).cloned()),
         (None, None) => separate(kwargs.iter().cloned()),
@@ -135,6 +144,12 @@ pub fn read<M: Model>(
         fields.retain(|(name, _)| &**name != "input_ids");
         fields.insert(0, ("input_ids".into(), data.clone()));
     }
+    let past = rest.iter().any(|(name, value)| &**name == "past_key_values" && !matches!(value, Value::None));
+    let (whole, fields): (Keywords, Keywords) = fields
+        .into_iter()
+        .partition(|(name, value)| is_whole::<M::Tensor>(name, value) || past && &**name == "attention_mask");
+    let embedded = whole.iter().find(|(name, _)| &**name == "inputs_embeds").map(|(_, value)| value.clone());
+    rest.extend(whole);
     if let Some((other, _)) = fields.iter().find(|(name, _)| !READ.contains(&&**name)) {
         return Err(Raise::value_error(format!("`{other}` as input is not supported by this server")));
     }
@@ -153,8 +168,19 @@ pub fn read<M: Model>(
                 prompt.rest.push(("prefix_length".into(), Value::Int(length)));
             }
             prompt.beside = Beside { mask, positions };
+            if past && !prompt.rest.iter().any(|(name, _)| &**name == "attention_mask") {
+                let mask = mask_of::<M::Tensor>(&prompt.rows)?.to_value(machine);
+                prompt.rest.push(("attention_mask".into(), mask));
+            }
         }
         (None, ids) => {
+            let ids = match (ids, &embedded) {
+                (Some(_), Some(_)) => {
+                    return Err(Raise::value_error("You must specify exactly one of input_ids or inputs_embeds"));
+                }
+                (ids, Some(embedded)) => ids.or(rows_embedded::<M::Tensor>(embedded)?),
+                (ids, None) => ids,
+            };
             prompt.rows = ids.unwrap_or_default().into_iter().map(Row::unpadded).collect();
             for (name, given) in [("attention_mask", mask), ("position_ids", positions)] {
                 if let Some(given) = given {
@@ -167,6 +193,39 @@ pub fn read<M: Model>(
         return Err(Raise::value_error("the input has no tokens"));
     }
     Ok(prompt)
+}
+
+/// Returns whether an argument is for the batch as it is, and not for its rows: tensors that the model takes whole.
+pub fn is_whole<T: Tensor>(name: &str, value: &Value) -> bool {
+    let dimensions = |count: usize| T::of_value(value).is_some_and(|tensor| tensor.shape().len() == count);
+    match name {
+        "inputs_embeds" | "labels" | "past_key_values" => !matches!(value, Value::None),
+        "attention_mask" => dimensions(4),
+        "logits_to_keep" => dimensions(1),
+        _ => false,
+    }
+}
+
+/// Returns the mask that text is given, which is for its own tokens alone.
+fn mask_of<T: Tensor>(rows: &[Row]) -> Result<T, Raise> {
+    let length = rows.first().map_or(0, |row| row.mask.len());
+    if rows.iter().any(|row| row.mask.len() != length) {
+        let message =
+            "texts of several lengths after `past_key_values` are not supported by this server: give token ids";
+        return Err(Raise::value_error(message));
+    }
+    let data = rows.iter().flat_map(|row| row.mask.iter().copied()).collect();
+    int_tensor(rows.len().try_into().unwrap_or(i64::MAX), length.try_into().unwrap_or(i64::MAX), data)
+}
+
+/// Makes rows of as many tokens as there are embeddings: nobody looks which they are.
+fn rows_embedded<T: Tensor>(embedded: &Value) -> Result<Option<Vec<Vec<i64>>>, Raise> {
+    let shape = T::of_value(embedded).map(|tensor| tensor.shape()).unwrap_or_default();
+    let &[rows, length, _] = shape.as_slice() else {
+        return Err(Raise::value_error("`inputs_embeds` has to be a tensor of rows, tokens and their embeddings"));
+    };
+    let [rows, length] = [rows, length].map(|size| usize::try_from(size).unwrap_or(0));
+    Ok(Some(vec![vec![0; length]; rows]))
 }
 
 /// Gives each row its part of a field.

@@ -7,6 +7,8 @@ use interpreter::Pool;
 /// The settings of an engine. The defaults are for tests: a worker has its own.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// What its metrics call the model. Default: nothing.
+    pub model: String,
     /// How long a job's own code may keep those waiting that it shares passes with. Where only steps count, what shares a
     /// pass does not depend on the machine, and neither do last bits.
     pub slice: Duration,
@@ -35,6 +37,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            model: String::new(),
             slice: Duration::from_millis(25),
             pass_tokens: 4096,
             shared_tokens: 4096,

@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use interpreter::class::{Class, Decorated, Instance, Property};
 use interpreter::frame::Frame;
-use interpreter::function::{Defaults, Definition};
+use interpreter::function::{Defaults, Definition, Method};
 use interpreter::raise::Raise;
 use interpreter::{Args, Block, HostObject, HostResult, Machine, Outcome, Value};
 use program::datum::{Decorator, Edit};
@@ -265,6 +265,10 @@ impl<'a, M: Model> Thaw<'a, M> {
                 let object = self.value(*object)?;
                 self.attribute(&object, name)?
             }
+            Datum::Method { function, receiver } => {
+                let (receiver, function) = (self.value(*receiver)?, self.value(*function)?);
+                Value::Method(Rc::new(Method { function, receiver }))
+            }
             Datum::Module(name) => {
                 interpreter::import::module(&self.machine, name).unwrap_or_else(|| unsupported(name))
             }
@@ -352,28 +356,7 @@ impl<'a, M: Model> Thaw<'a, M> {
         let heap = self.heap;
         let Some(Datum::Global { module, name }) = heap.get(class).filter(|class| !is_of_dataclasses(class)) else {
             let class = self.value(class)?;
-            let value = match &class {
-                Value::Class(_) if called => {
-                    let args = self.values(args)?;
-                    python::now(self.machine.call(&class, Args { positional: args, keyword: Vec::new() }))?
-                }
-                Value::Class(class) => Value::Instance(Instance::new(class)),
-                _ => return Ok(unsupported("an object of an unknown class")),
-            };
-            self.made.insert(at, value.clone());
-            self.fill(&value, contents)?;
-            if let (Some(state), Value::Instance(instance)) = (state, &value) {
-                let state = self.value(state)?;
-                // Where the class has slots, they come beside the `__dict__`.
-                let parts = match &state {
-                    Value::Tuple(pair) if pair.len() == 2 => pair.to_vec(),
-                    _ => vec![state],
-                };
-                for (name, attribute) in parts.iter().filter_map(python::string_items).flatten() {
-                    instance.set(name, attribute);
-                }
-            }
-            return Ok(value);
+            return self.of_class(at, &class, (called, args), state, contents);
         };
         let path = format!("{module}.{name}");
         if path == batch_encoding::CLASS {
@@ -390,6 +373,14 @@ impl<'a, M: Model> Thaw<'a, M> {
         }
         if path == "nnsight.intervention.cache.CacheView" {
             return self.cache_view(state);
+        }
+        if path == "transformers.cache_utils.DynamicCache" {
+            return self.cache_of_model(state);
+        }
+        if builtin_container(&path).is_none()
+            && let class @ Value::Class(_) = self.global(module, name)
+        {
+            return self.of_class(at, &class, (called, args), state, contents);
         }
         let args = self.values(args)?;
         if let Some(builtin) = builtin_container(&path) {
@@ -416,6 +407,48 @@ impl<'a, M: Model> Thaw<'a, M> {
             Some(instance) => instance?,
             None => unsupported(&path),
         })
+    }
+
+    /// Makes an object of a class that is evaluated here: one that the request brings, or the library's own.
+    fn of_class(
+        &mut self,
+        at: Ref,
+        class: &Value,
+        (called, args): (bool, &[Ref]),
+        state: Option<Ref>,
+        contents: Contents<'_>,
+    ) -> Result<Value, Raise> {
+        let Value::Class(known) = class else { return Ok(unsupported("an object of an unknown class")) };
+        let value = if called {
+            let args = self.values(args)?;
+            python::now(self.machine.call(class, Args { positional: args, keyword: Vec::new() }))?
+        } else if known.builtin().is_some() {
+            // What a tuple or a list is, it is from the start.
+            let new = self.attribute(class, "__new__")?;
+            let positional = std::iter::once(Ok(class.clone())).chain(args.iter().map(|at| self.value(*at)));
+            let positional = positional.collect::<Result<_, Raise>>()?;
+            python::now(self.machine.call(&new, Args { positional, keyword: Vec::new() }))?
+        } else {
+            Value::Instance(Instance::new(known))
+        };
+        self.made.insert(at, value.clone());
+        self.fill(&value, contents)?;
+        let (Some(state), Value::Instance(instance)) = (state, &value) else { return Ok(value) };
+        let state = self.value(state)?;
+        if known.lineage().any(|class| class.own("__setstate__").is_some()) {
+            let set = self.attribute(&value, "__setstate__")?;
+            python::now(self.machine.call(&set, Args { positional: vec![state], keyword: Vec::new() }))?;
+            return Ok(value);
+        }
+        // Where the class has slots, they come beside the `__dict__`.
+        let parts = match &state {
+            Value::Tuple(pair) if pair.len() == 2 => pair.to_vec(),
+            _ => vec![state],
+        };
+        for (name, attribute) in parts.iter().filter_map(python::string_items).flatten() {
+            instance.set(name, attribute);
+        }
+        Ok(value)
     }
 
     /// Makes what `tracer.cache()` gave in an earlier request.
@@ -459,6 +492,24 @@ impl<'a, M: Model> Thaw<'a, M> {
             None => path.as_ref().and_then(python::string),
         };
         Ok(CacheView::of(&self.job, &cache, path))
+    }
+
+    /// Makes a cache of keys and values for the model.
+    fn cache_of_model(&mut self, state: Option<Ref>) -> Result<Value, Raise> {
+        let mut layers = Vec::new();
+        if let Some(Datum::List(all)) = self.attributes(state).get("layers").and_then(|layers| self.heap.get(*layers)) {
+            for layer in all {
+                let layer = self.attributes(self.state(*layer));
+                let mut tensor = |name| match layer.get(name) {
+                    Some(at) => Ok(M::Tensor::of_value(&self.value(*at)?)),
+                    None => Ok::<_, Raise>(None),
+                };
+                // A layer that was never computed ends what there is.
+                let (Some(keys), Some(values)) = (tensor("keys")?, tensor("values")?) else { break };
+                layers.push((keys, values));
+            }
+        }
+        self.job.model.cache_of(layers)
     }
 
     fn state(&self, at: Ref) -> Option<Ref> {

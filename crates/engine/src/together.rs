@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::{HashSet, VecDeque};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ids::{JobId, TenantId};
 use interpreter::raise::Raise;
@@ -281,7 +281,7 @@ impl<M: Model> Together<M> {
         // Who else is in the pass is paused when its first job is: that one's clock measures the pass.
         let Some(clock) = members.first().map(|member| Rc::clone(&member.trace.run.job.turn)) else { return Ok(()) };
         let pacing = long.then(|| Rc::new(Pacing::new(&common.model, &clock, common.settings.slice)));
-        let began = clock.clock();
+        let (began, started) = (clock.clock(), Instant::now());
         let mut segments = Vec::with_capacity(members.len());
         for at in 0..members.len() {
             let Some(member) = members.get_mut(at) else { continue };
@@ -306,6 +306,7 @@ impl<M: Model> Together<M> {
             Ok(output) => Some(output),
             Err(Interrupt::Enough) => None,
             Err(Interrupt::Failed(raise)) => {
+                common.series.failed();
                 undo(&mut members, segments);
                 return Err(raise);
             }
@@ -351,10 +352,13 @@ impl<M: Model> Together<M> {
             };
             usages.push((member.index, usage));
         }
+        let most = common.settings.shared_tokens.min(common.settings.pass_tokens);
+        common.series.passed(clock.clock().saturating_sub(began), &usages, most);
         let mut last = None;
         for (index, usage) in usages {
             if let Some(active) = self.active.get_mut(index) {
                 active.usage.add(&usage);
+                active.trace_pass(&usage, started);
                 if last.replace(index) != Some(index) {
                     active.note_pass();
                 }

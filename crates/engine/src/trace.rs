@@ -136,6 +136,20 @@ impl<M: Model> Prepared<M> {
                         "trace() needs an input, or at least one `with tracer.invoke(...)` block",
                     ));
                 }
+                let several = blocks.iter().filter(|(_, group)| group.is_some()).count() > 1;
+                if several && request.function != Function::Call && job.model.copies(&kwargs)? > 1 {
+                    return Err(Raise::value_error(
+                        "several sequences for each prompt of several invokes are not supported by this server: give one \
+                         prompt at a time",
+                    ));
+                }
+                if let Some((name, _)) =
+                    kwargs.iter().find(|(name, value)| several && prompt::is_whole::<M::Tensor>(name, value))
+                {
+                    return Err(Raise::value_error(format!(
+                        "`{name}` of one of several invokes is not supported by this server: give the whole batch to one"
+                    )));
+                }
                 Input::new(job, machine, &request, Prompt { rows, rest: kwargs, beside })?
             }
         };
@@ -166,6 +180,16 @@ impl<M: Model> Input<M> {
         batch.replace(prompt.beside)?;
         check_range(&*job.model, &batch)?;
         let mut kwargs = prompt.rest;
+        if function != Function::Call {
+            let copies = job.model.copies(&kwargs)?;
+            let most = i64::try_from(copies).unwrap_or(i64::MAX).saturating_mul(batch.rows);
+            let (length, limit) = (batch.length, machine.limits().tensor_bytes);
+            let bytes = job.model.pass_bytes(most, length, length, job.attention);
+            if bytes > limit {
+                return Err(prompt::too_large(most, length, length, bytes, limit));
+            }
+            batch.repeat(copies);
+        }
         let pipe = match function {
             Function::Pipe => Some(Pipe::read(&*job.model, &request.args, &request.kwargs, &mut kwargs)?),
             Function::Call | Function::Generate => None,
@@ -177,13 +201,14 @@ impl<M: Model> Input<M> {
             }
             Function::Generate | Function::Pipe => {
                 let mut generation = Generation::new(&*job.model, machine, &batch, &kwargs, job.attention)?;
-                generation.streams = pipe.is_none();
+                generation.streams &= pipe.is_none();
                 Work::Generate { generation: Box::new(generation), pipe, done: false }
             }
         };
         let arguments = match &work {
             Work::Forward { kwargs, .. } => name_arguments(kwargs),
             // The others are for the choice of tokens.
+            Work::Generate { generation, .. } if generation.collects() => None,
             Work::Generate { generation, .. } if generation.caches() => Some(String::new()),
             Work::Generate { .. } => Some("use_cache=False ".into()),
         };
@@ -267,7 +292,9 @@ impl<M: Model> Trace<M> {
     pub fn plain_rows(&self) -> Option<Vec<Vec<i64>>> {
         let plain = match &self.work {
             Work::Forward { kwargs, recording, .. } => !recording && kwargs.is_empty(),
-            Work::Generate { generation, .. } => self.run.passes() == 0 && generation.caches(),
+            Work::Generate { generation, .. } => {
+                self.run.passes() == 0 && generation.caches() && !generation.collects()
+            }
         };
         (plain && self.batch.full() && self.batch.positions.is_none()).then(|| self.batch.sequences())
     }
@@ -285,10 +312,15 @@ impl<M: Model> Trace<M> {
                 let tensor = |data: &[i64]| prompt::int_tensor(rows, length, data.to_vec());
                 let caching =
                     !kwargs.iter().any(|(name, value)| &**name == "use_cache" && matches!(value, Value::Bool(false)));
+                let given = kwargs.iter().find(|(name, _)| &**name == "past_key_values");
+                let given = given.and_then(|(_, value)| self.run.job.model.given_cache(value));
                 Ok(Segment {
                     attention_mask: if self.batch.full() { None } else { Some(tensor(&self.batch.mask)?) },
                     position_ids: self.batch.positions.as_deref().map(tensor).transpose()?,
-                    cache: caching.then(|| self.run.job.model.new_cache()),
+                    cache: match given {
+                        Some(cache) => Some(cache),
+                        None => caching.then(|| self.run.job.model.new_cache()),
+                    },
                     attention: self.run.job.attention,
                     flags: kwargs.clone(),
                     recorder: recording.then(|| self.run.machine.clone()),
@@ -342,6 +374,7 @@ impl<M: Model> Trace<M> {
             (Work::Generate { generation, done, .. }, Some(output)) => {
                 let logits = logits(&output)
                     .ok_or_else(|| Raise::runtime_error("the model's output has no logits to generate from"))?;
+                generation.collect(&self.run, segment, &output);
                 *done = generation.advance(&mut self.run, segment, logits, cache)?;
             }
         }
@@ -353,10 +386,15 @@ impl<M: Model> Trace<M> {
     /// # Errors
     /// What a block raised.
     pub fn close(mut self) -> Result<(), Raise> {
-        if let Work::Generate { generation, pipe, done: true } = &self.work
+        if let Work::Generate { generation, pipe, done: true } = &mut self.work
             && self.run.ended.is_none()
         {
+            let record = generation.finish(&self.run)?;
             let result = match pipe {
+                None if record.is_some() => {
+                    let record = Tree::Object(Rc::new(record.unwrap_or(Value::None)));
+                    self.run.offer(Location::Generated, 0, record)
+                }
                 Some(pipe) => {
                     let (run, length) = (&self.run, self.batch.length);
                     let tokenizer = run.job.model.tokenizer();

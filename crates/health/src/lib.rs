@@ -4,20 +4,23 @@
 //! - `/startupz`: it has come up.
 //! - `/readyz`: it takes work. Told by whoever takes it, again and again; what is old is no longer believed.
 //! - `/livez` (and `/healthz`): it is not stuck. This fails only for what a restart mends.
+//! - `/metrics`: what it counts, for Prometheus.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::body::Incoming;
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderValue};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use telemetry::metrics::{Form, Registry};
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
@@ -43,6 +46,7 @@ struct Inner {
     started: AtomicBool,
     ready: Mutex<(Duration, Result<(), String>)>,
     pulses: Mutex<Vec<Arc<Pulse>>>,
+    metrics: OnceLock<Registry>,
 }
 
 struct Pulse {
@@ -54,12 +58,19 @@ struct Pulse {
 impl Default for Health {
     fn default() -> Self {
         let ready = Mutex::new((Duration::ZERO, Err("it has not come up yet".to_owned())));
-        let inner = Inner { began: Instant::now(), started: AtomicBool::new(false), ready, pulses: Mutex::default() };
+        let (started, metrics) = (AtomicBool::new(false), OnceLock::new());
+        let inner = Inner { began: Instant::now(), started, ready, pulses: Mutex::default(), metrics };
         Self { inner: Arc::new(inner) }
     }
 }
 
 impl Health {
+    /// Shows what the process counts. Called once.
+    pub fn show(&self, metrics: Registry) {
+        // Nobody else sets it.
+        let _ = self.inner.metrics.set(metrics);
+    }
+
     /// Says that the process has come up.
     pub fn started(&self) {
         self.inner.started.store(true, Ordering::Relaxed);
@@ -120,7 +131,8 @@ impl Health {
                 let mut http = http1::Builder::new();
                 http.timer(TokioTimer::new()).header_read_timeout(PATIENCE).keep_alive(false);
                 let answer = service_fn(move |request: Request<Incoming>| {
-                    let answered = health.answer(request.uri().path());
+                    let accept = request.headers().get(ACCEPT).and_then(|accept| accept.to_str().ok());
+                    let answered = health.answer(request.uri().path(), accept.unwrap_or_default());
                     async move { Ok::<_, Infallible>(answered) }
                 });
                 let answered = http.serve_connection(TokioIo::new(stream), answer);
@@ -130,8 +142,9 @@ impl Health {
         }
     }
 
-    fn answer(&self, path: &str) -> Response<Full<Bytes>> {
+    fn answer(&self, path: &str, accept: &str) -> Response<Full<Bytes>> {
         let told = match path {
+            "/metrics" => return self.metrics(accept),
             "/startupz" if self.inner.started.load(Ordering::Relaxed) => Ok(()),
             "/startupz" => Err("it has not come up yet".to_owned()),
             "/readyz" => self.is_ready(),
@@ -142,6 +155,16 @@ impl Health {
             Ok(()) => response(StatusCode::OK, "ok".into()),
             Err(why) => response(StatusCode::SERVICE_UNAVAILABLE, why),
         }
+    }
+
+    fn metrics(&self, accept: &str) -> Response<Full<Bytes>> {
+        let Some(registry) = self.inner.metrics.get() else {
+            return response(StatusCode::SERVICE_UNAVAILABLE, "it does not count anything yet".into());
+        };
+        let form = Form::accepted(accept);
+        let mut response = Response::new(Full::new(Bytes::from(registry.render(form))));
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
+        response
     }
 
     fn is_ready(&self) -> Result<(), String> {
@@ -212,6 +235,12 @@ mod tests {
         assert_eq!(ask(address, "/readyz"), (503, "the server is stopping".into()));
         assert_eq!(all(), [200, 503, 200, 200]);
         assert_eq!(ask(address, "/other").0, 404);
+        assert_eq!(ask(address, "/metrics").0, 503);
+        health.show(Registry::new("worker", &[]));
+        let (status, metrics) = ask(address, "/metrics");
+        assert_eq!(status, 200);
+        assert!(metrics.contains("\nvitrine_build_info{") && metrics.contains("role=\"worker\""), "{metrics}");
+        assert!(metrics.contains("\nprocess_cpu_seconds_total "), "{metrics}");
     }
 
     #[test]

@@ -23,6 +23,13 @@ impl JobId {
         Self(Uuid::now_v7())
     }
 
+    /// Returns when it was made, in milliseconds since 1970.
+    #[must_use]
+    pub fn unix_millis(&self) -> u64 {
+        let (seconds, nanos) = self.0.get_timestamp().map_or((0, 0), |made| made.to_unix());
+        seconds.saturating_mul(1000).saturating_add(u64::from(nanos / 1_000_000))
+    }
+
     /// How many bytes its text has.
     pub const LENGTH: usize = uuid::fmt::Hyphenated::LENGTH;
 

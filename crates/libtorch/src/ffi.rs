@@ -267,6 +267,8 @@ unsafe extern "C" {
     pub fn vt_devices() -> i64;
     pub fn vt_use_devices(error: *mut Error) -> bool;
     pub fn vt_synchronize(index: i32, error: *mut Error) -> bool;
+    pub fn vt_device_memory(index: i32, free: *mut u64, all: *mut u64, error: *mut Error) -> bool;
+    pub fn vt_release_memory(devices: bool);
 }
 
 #[cfg(test)]

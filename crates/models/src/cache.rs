@@ -5,10 +5,13 @@ use std::borrow::Cow;
 use std::cell::RefCell;
 use std::rc::Rc;
 
+use engine::Tree;
 use interpreter::raise::Raise;
 use interpreter::{Args, HostObject, HostResult, Iteration, Machine, Outcome, Value};
 use program::{Datum, Heap, Ref};
 use tch::{TchError, Tensor};
+
+use crate::pass::Flow;
 
 /// One segment's cache. Cloning gives another handle to the same one.
 #[derive(Clone, Default)]
@@ -161,6 +164,14 @@ impl Cache {
         Self(Rc::new(RefCell::new(Content { layers, windows, ..Content::default() })))
     }
 
+    /// Makes a cache of what a caller has of each layer.
+    #[must_use]
+    pub fn filled(windows: Rc<[Option<i64>]>, given: Vec<Layer>) -> Self {
+        let mut layers: Vec<Slot> = given.into_iter().map(Slot::Own).collect();
+        layers.resize_with(windows.len().max(layers.len()), Slot::default);
+        Self(Rc::new(RefCell::new(Content { layers, windows, ..Content::default() })))
+    }
+
     /// Makes a cache of what only the ends of other caches' rows change, one row each.
     #[must_use]
     pub fn after(rows: Vec<Self>) -> Self {
@@ -205,6 +216,21 @@ impl Cache {
                     *slot = Slot::Own((keys.f_narrow(2, 0, length)?, values.f_narrow(2, 0, length)?));
                 }
                 _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Lets each row be what another was.
+    ///
+    /// # Errors
+    /// When libtorch refuses.
+    pub fn reorder(&self, order: &[i64]) -> Result<(), TchError> {
+        self.settle();
+        for slot in &mut self.0.borrow_mut().layers {
+            if let Some((keys, values)) = slot.own()? {
+                let order = Tensor::f_from_slice(order)?.f_to_device(keys.device())?;
+                *slot = Slot::Own((keys.f_index_select(0, &order)?, values.f_index_select(0, &order)?));
             }
         }
         Ok(())
@@ -411,6 +437,12 @@ impl Cache {
         }
         Some(object(heap, layer_class(self.window(layer)), &state))
     }
+}
+
+/// Shows a cache that a caller gave, as the caches of a pass.
+pub fn flow(value: &Value) -> Option<Flow> {
+    let cache = Cache::of_value(value)?;
+    Some(Tree::Object(Rc::new(Caches(vec![Some(cache)]))))
 }
 
 fn layer_class(window: Option<i64>) -> &'static str {

@@ -60,6 +60,20 @@ impl Needs {
     }
 }
 
+/// Finds out what a model takes, by its settings and the headers of its weights.
+///
+/// # Errors
+/// When these say too little, or cannot be read.
+pub fn needs(folder: &Path) -> Result<Needs, LoadError> {
+    let config = Config::read(folder)?;
+    let blueprint = (config.family().blueprint)(&config)?;
+    let sizes = [config.size("vocab_size")?, config.size("hidden_size")?];
+    let mut checkpoint = Checkpoint::open(folder)?;
+    checkpoint.strip_unless_present(&format!("{}.", blueprint.root.base.0));
+    let all = parameters::list(&blueprint, sizes, &|name| checkpoint.has(name));
+    Ok(Needs::of(&config, &blueprint, sizes, &all))
+}
+
 /// Finds out whether a folder can be served.
 #[must_use]
 pub fn check(folder: &Path) -> Report {

@@ -18,6 +18,7 @@ use tch::{Device, TchError, Tensor};
 use crate::attention::{self, Extent};
 use crate::cache::{Cache, Caches};
 use crate::decoder::{Call, Decoder, Description, Shared, Stream, share};
+use crate::embedding::Words;
 use crate::pass::{Pass, Result, Unseen};
 use crate::rotary::Rotations;
 use crate::tokens::Tokens;
@@ -151,7 +152,11 @@ impl<'a> Course<'a> {
         if !plain.is_empty() {
             pass.layout.parts.retain(|part| part.segment.is_some_and(|segment| plain.contains(&segment)));
             let ids = plain.iter().filter_map(|&index| call.ids.get(index)).map(Tensor::shallow_clone);
-            packed = Some(decoder.embed(pass, ids.collect(), &mut shared)?);
+            let words = match &call.flags.alone.embeds {
+                Some(embeds) => Words::Embedded(embeds.shallow_clone()),
+                None => Words::Ids(ids.collect()),
+            };
+            packed = Some(decoder.embed(pass, words, &mut shared)?);
         }
         let lanes = plain.iter().map(|&segment| Lane { segment, end: None }).collect();
         if everything {

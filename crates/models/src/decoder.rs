@@ -4,20 +4,21 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use engine::{Attention, Inputs, Part, Site, Tree};
-use interpreter::Value;
 use interpreter::raise::Raise;
 use kernels::{number, varlen};
 use tch::{Device, Kind, TchError, Tensor};
 
+use crate::alone;
 use crate::attention::{self, Extent};
 use crate::cache::{Cache, Caches};
 use crate::course::{Course, Trunk};
-use crate::embedding::Embed;
+use crate::embedding::{Embed, Words};
 use crate::family::{self, Blueprint, Form, Returns};
+use crate::flags::Flags;
 use crate::layer::Layer;
 use crate::nn::Linear;
 use crate::norm::Norm;
-use crate::pass::{Arguments, Flow, Input, Output, Parts, Pass, Result, caches, leaves};
+use crate::pass::{Arguments, Flow, Input, Output, Parts, Pass, Result, caches, learned, leaves, no_part};
 use crate::rotary::{Rotary, RotaryEmbedding, Rotations};
 use crate::source::{Argument, Given};
 use crate::tokens::Tokens;
@@ -59,9 +60,9 @@ impl Description {
 }
 
 impl Decoder {
-    /// Turns ids into the first hidden states, and fills in what the layers share.
-    pub fn embed(&self, pass: &mut Pass<'_>, ids: Vec<Tensor>, shared: &mut Shared) -> Result<Tokens> {
-        let hidden = self.embedding.run(pass, ids, &shared.positions)?;
+    /// Turns ids, or what stands for their embeddings, into the first hidden states, and fills in what the layers share.
+    pub fn embed(&self, pass: &mut Pass<'_>, words: Words, shared: &mut Shared) -> Result<Tokens> {
+        let hidden = self.embedding.run(pass, words, &shared.positions)?;
         if let Some(rotary) = &self.rotary {
             let given = Rotary { hidden: hidden.share(), positions: shared.positions.clone() };
             shared.rotations = rotary.run_all(pass, given)?;
@@ -128,85 +129,6 @@ impl Decoder {
     }
 }
 
-/// Keyword arguments of the forward call that change what it does.
-#[derive(Clone, Default)]
-pub struct Flags {
-    pub output_hidden_states: bool,
-    pub output_attentions: bool,
-    pub use_cache: Option<bool>,
-    /// As the caller gave them, those that modules pass on.
-    pub given: Vec<(&'static str, Flow)>,
-    /// Last positions of each segment to compute logits for; zero for all.
-    pub logits_to_keep: Vec<i64>,
-}
-
-impl Flags {
-    /// Adds the keyword arguments of one call. Returns how many last positions it wants logits of; zero is all.
-    ///
-    /// # Errors
-    /// `ValueError` naming an argument that is not supported.
-    pub fn add(&mut self, arguments: &[(Rc<str>, Value)]) -> std::result::Result<i64, Raise> {
-        let mut keep = 0;
-        for (name, value) in arguments {
-            let set = matches!(value, Value::Bool(true));
-            let Some(known) = KNOWN.iter().copied().find(|known| **known == **name) else {
-                // As in Hugging Face's forward, which passes on what it does not know.
-                continue;
-            };
-            match known {
-                "output_hidden_states" => self.output_hidden_states |= set,
-                "output_attentions" => self.output_attentions |= set,
-                "use_cache" => {
-                    if let Value::Bool(flag) = value {
-                        self.use_cache = Some(*flag || self.use_cache.unwrap_or(false));
-                    }
-                }
-                "logits_to_keep" => {
-                    let number = value.as_int().filter(|number| *number >= 0);
-                    keep = number.ok_or_else(|| {
-                        Raise::value_error("`logits_to_keep` has to be a number of positions on this server")
-                    })?;
-                }
-                "return_dict" if !matches!(value, Value::Bool(false)) => {}
-                "max_length" | "prefix_length" => {}
-                "output_router_logits" if !set => {}
-                _ if matches!(value, Value::None) => {}
-                _ => {
-                    let message = format!("the model's argument `{known}` is not supported by this server");
-                    return Err(Raise::value_error(message));
-                }
-            }
-            let shown = match value {
-                Value::Bool(flag) => Tree::Bool(*flag),
-                Value::Int(number) => Tree::Int(*number),
-                _ => Tree::None,
-            };
-            if !self.given.iter().any(|(name, _)| *name == known) {
-                self.given.push((known, shown));
-            }
-        }
-        Ok(keep)
-    }
-}
-
-/// Keyword arguments that are obeyed, or refused by name.
-const KNOWN: [&str; 14] = [
-    "output_hidden_states",
-    "output_attentions",
-    "use_cache",
-    "logits_to_keep",
-    "return_dict",
-    "max_length",
-    "prefix_length",
-    "labels",
-    "inputs_embeds",
-    "past_key_values",
-    "token_type_ids",
-    "encoder_hidden_states",
-    "encoder_attention_mask",
-    "output_router_logits",
-];
-
 /// The arguments of the root and of the base model.
 #[derive(Default)]
 pub struct Call {
@@ -251,7 +173,9 @@ impl Call {
             present.map_or(Tree::None, leaves)
         };
         Ok(match name {
+            "input_ids" if self.flags.alone.embeds.is_some() => Tree::None,
             "input_ids" => leaves(&self.ids),
+            "attention_mask" if let Some(mask) = &self.flags.alone.mask => leaves([&**mask]),
             // generate() leaves out a mask that hides nothing; nnsight does not.
             "attention_mask" if self.generates() => optional(&self.padding),
             "attention_mask" => {
@@ -329,8 +253,17 @@ impl Input for Call {
     fn read(mut self, pass: &Pass<'_>, arguments: Arguments) -> Result<Self> {
         for (name, flow) in bind(arguments, self.form.unwrap_or(&ROOT).signature)? {
             let slot = match name {
+                "input_ids" if matches!(flow, Tree::None) => continue,
                 "input_ids" => {
                     self.ids = pass.tensors(flow)?;
+                    continue;
+                }
+                "attention_mask" if self.flags.alone.mask.is_some() => {
+                    self.flags.alone.mask = pass.tensors(flow)?.into_iter().next().map(Rc::new);
+                    continue;
+                }
+                "inputs_embeds" if self.flags.alone.embeds.is_some() => {
+                    self.flags.alone.embeds = pass.tensors(flow)?.into_iter().next().map(Rc::new);
                     continue;
                 }
                 "attention_mask" => &mut self.padding,
@@ -696,22 +629,51 @@ impl Record {
     }
 }
 
+/// What the whole model returned, whatever a watcher made of it: nobody here reads it.
+struct Returned(Flow);
+
+impl Output for Returned {
+    fn show(&self, _: &Pass<'_>) -> Flow {
+        self.0.clone()
+    }
+
+    fn read(_: &Pass<'_>, flow: Flow) -> Result<Self> {
+        Ok(Self(flow))
+    }
+}
+
 /// Runs the whole model.
 pub fn run(decoder: &Decoder, pass: &mut Pass<'_>, call: Call) -> Result<Flow> {
     let (about, head) = (&decoder.about, &*decoder.head);
-    let record = pass.module(about.root, call, |pass, call| {
-        let keep = call.flags.logits_to_keep.clone();
+    let Returned(returned) = pass.module(about.root, call, |pass, call| {
+        let (keep, alone) = (call.flags.logits_to_keep.clone(), call.flags.alone.clone());
         let mut encoded = base(decoder, pass, call)?;
         let hidden = encoded.take("last_hidden_state").unwrap_or(Tree::None);
         let hidden = pass.tokens(hidden)?;
         note_head(pass, head)?;
-        let (kept, now) = last_positions(pass, &hidden, &keep)?;
+        let (mut kept, mut now) = last_positions(pass, &hidden, &keep)?;
+        if let (Some(positions), [own]) = (&alone.kept, kept.as_mut_slice()) {
+            *own = alone::select(own, positions)?;
+        }
+        if alone.labels.is_some() {
+            now.fill(true);
+        }
         let logits = head.run_logits(pass, Parts(kept), &now, about.blueprint.head.cap)?;
-        let mut fields = vec![("logits", logits.show(pass))];
+        let shown = logits.show(pass);
+        let mut fields = Vec::new();
+        if let Some(labels) = &alone.labels {
+            let own = pass.tensors(shown.clone())?;
+            let own = own.first().ok_or_else(no_part)?;
+            fields.push(("loss", learned([&pass.paid(0, || alone::loss(own, labels))?])));
+        }
+        fields.push(("logits", shown));
         fields.append(&mut encoded.0);
-        Ok(Record(fields, about.blueprint.root.returns.root()))
+        Ok(Returned(match alone.tuple {
+            true => Tree::Tuple(fields.into_iter().map(|(_, flow)| flow).collect()),
+            false => Tree::Record { class: about.blueprint.root.returns.root(), fields },
+        }))
     })?;
-    Ok(Tree::Record { class: record.1, fields: record.0 })
+    Ok(returned)
 }
 
 /// Notes which kernels compute the logits of those who came this far.
@@ -804,6 +766,10 @@ pub fn share(decoder: &Decoder, pass: &Pass<'_>, call: &Call) -> Result<Shared> 
         let attention = shared.attention.get(segment).copied().unwrap_or_default();
         let padding = call.padding.get(segment).and_then(Option::as_ref);
         for (masks, &(window, _)) in shared.masks.iter_mut().zip(shared.kinds.iter()) {
+            if let Some(mask) = &call.flags.alone.mask {
+                masks.push(Some(Rc::clone(mask)));
+                continue;
+            }
             let extent = Extent { rows: part.rows, length: part.length, past, window };
             masks.push(attention::mask(attention, extent, padding, about)?.map(Rc::new));
         }

@@ -16,11 +16,24 @@ pub struct Embed {
     pub dropout: Option<Rc<Dropout>>,
 }
 
+/// What a pass begins with.
+pub enum Words {
+    /// One tensor of ids for each part.
+    Ids(Vec<Tensor>),
+    /// What stands for their embeddings, in the only part.
+    Embedded(Tensor),
+}
+
 impl Embed {
-    /// Embeds ids at positions, `[rows or 1, length]`, one tensor for each part.
-    pub fn run(&self, pass: &mut Pass<'_>, ids: Vec<Tensor>, positions: &[Rc<Tensor>]) -> Result<Tokens> {
-        let ids = pass.join(ids)?;
-        let mut hidden = self.words.run(pass, &ids)?;
+    /// Embeds words at positions, `[rows or 1, length]`, one tensor for each part.
+    pub fn run(&self, pass: &mut Pass<'_>, words: Words, positions: &[Rc<Tensor>]) -> Result<Tokens> {
+        let mut hidden = match words {
+            Words::Ids(ids) => {
+                let ids = pass.join(ids)?;
+                self.words.run(pass, &ids)?
+            }
+            Words::Embedded(embeds) => pass.join(vec![embeds])?,
+        };
         if let Some(table) = &self.positions {
             let positions = embed_positions(table, pass, positions)?;
             hidden = pass.both(&hidden, &positions, Tensor::f_add)?;

@@ -13,6 +13,7 @@ use crate::config::{Config, read_optional};
 use crate::error::LoadError;
 use crate::pass::raise;
 use crate::settings::value_of;
+use crate::steps::More;
 
 /// Settings of a generation: Hugging Face's defaults, then the checkpoint's, then the caller's.
 #[derive(Clone, Debug, PartialEq)]
@@ -91,22 +92,40 @@ impl Settings {
         &self.given
     }
 
-    /// Returns the settings with a caller's own.
+    /// Returns the settings with a caller's own, and what these ask for besides.
     ///
     /// # Errors
     /// `ValueError` for settings that are not supported, contradict each other, or do not exist.
-    pub fn with(&self, kwargs: &[(Rc<str>, Value)]) -> Result<Self, Raise> {
-        let mut settings = self.clone();
-        for (name, value) in kwargs {
+    pub fn with(&self, kwargs: &[(Rc<str>, Value)]) -> Result<(Self, More), Raise> {
+        let (mut settings, mut more) = (self.clone(), More::default());
+        let whole = kwargs.iter().find(|(name, _)| &**name == "generation_config").map(|(_, value)| value);
+        if let Some(value) = whole.filter(|value| !matches!(value, Value::None)) {
+            let Value::Instance(config) = value else {
+                return Err(Raise::value_error("`generation_config` has to be a GenerationConfig"));
+            };
+            // What it leaves open is as the checkpoint has it; what it has of its own version is for nobody.
+            let given = config.attributes().into_iter().filter(|(name, value)| {
+                !matches!(value, Value::None) && !name.starts_with('_') && &**name != "transformers_version"
+            });
+            for (name, value) in given {
+                let _ = more.take(&name, &value) || settings.set(&name, &value)?;
+            }
+        }
+        for (name, value) in kwargs.iter().filter(|(name, _)| &**name != "generation_config") {
             // As in Hugging Face: what is None was not given.
-            if !settings.set(name, value)? && !matches!(value, Value::None) {
+            if !more.take(name, value) && !settings.set(name, value)? && !matches!(value, Value::None) {
                 return Err(Raise::value_error(format!(
                     "The following `model_kwargs` are not used by the model: ['{name}'] (note: typos in the generate \
                      arguments will also show up in this list)"
                 )));
             }
         }
-        Ok(settings)
+        Ok((settings, more))
+    }
+
+    /// Returns whether tokens are drawn.
+    pub fn samples(&self) -> bool {
+        self.do_sample
     }
 
     /// Sets one setting. Returns whether there is one of this name.
@@ -292,6 +311,12 @@ fn neutral(name: &str, value: &Value) -> Result<bool, Raise> {
     if accepted {
         return Ok(true);
     }
+    if name == "streamer" {
+        return Err(Raise::value_error(
+            "`streamer` is not supported by this server's generate(): tokens are at `model.generator.streamer.output` as \
+             they come",
+        ));
+    }
     Err(Raise::value_error(format!("`{name}` of this value is not supported by this server's generate()")))
 }
 
@@ -323,12 +348,33 @@ fn flag(name: &str, value: &Value) -> Result<bool, Raise> {
 
 /// Chooses tokens for one prompt batch.
 pub struct Sampler {
-    settings: Settings,
+    pub settings: Settings,
     prompt: i64,
     max_length: i64,
 }
 
 impl Sampler {
+    /// Lists the settings by name, for steps with rules of their own.
+    pub fn listed(&self) -> Vec<(&'static str, Value)> {
+        let s = &self.settings;
+        let optional = |number: Option<i64>| number.map_or(Value::None, Value::Int);
+        vec![
+            ("max_length", Value::Int(self.max_length)),
+            ("min_length", Value::Int(s.min_length)),
+            ("min_new_tokens", optional(s.min_new_tokens)),
+            ("do_sample", Value::Bool(s.do_sample)),
+            ("temperature", Value::Float(s.temperature)),
+            ("top_k", Value::Int(s.top_k)),
+            ("top_p", Value::Float(s.top_p)),
+            ("min_p", s.min_p.map_or(Value::None, Value::Float)),
+            ("repetition_penalty", Value::Float(s.repetition_penalty)),
+            ("no_repeat_ngram_size", Value::Int(s.no_repeat_ngram_size)),
+            ("renormalize_logits", Value::Bool(s.renormalize_logits)),
+            ("pad_token_id", Value::Int(engine::Sampler::pad_token(self))),
+            ("eos_token_id", Value::list(s.eos.iter().copied().map(Value::Int).collect())),
+        ]
+    }
+
     /// Prepares a generation from a padded prompt of so many tokens a row.
     ///
     /// # Errors
@@ -506,7 +552,7 @@ mod tests {
         let config = Config::read(folder.path()).unwrap();
         let kwargs: Vec<(Rc<str>, Value)> =
             kwargs.iter().map(|(name, value)| ((*name).into(), value.clone())).collect();
-        Settings::read(folder.path(), &config).unwrap().with(&kwargs)
+        Settings::read(folder.path(), &config).unwrap().with(&kwargs).map(|(settings, _)| settings)
     }
 
     fn processed(kwargs: &[(&str, Value)], scores: &[f32], row: &[i64]) -> Vec<f32> {
@@ -533,7 +579,9 @@ mod tests {
     #[test]
     fn unsupported_and_unknown_settings_are_refused() {
         let message = |kwargs: &[(&str, Value)]| settings(kwargs).unwrap_err().message();
-        assert!(message(&[("num_beams", 4.into())]).starts_with("`num_beams` of this value is not supported"));
+        assert!(
+            message(&[("guidance_scale", 4.into())]).starts_with("`guidance_scale` of this value is not supported")
+        );
         assert!(settings(&[("num_beams", 1.into())]).is_ok());
         assert!(message(&[("max_new_token", 4.into())]).contains("not used by the model: ['max_new_token']"));
         assert_eq!(message(&[("max_new_tokens", 0.into())]), "`max_new_tokens` must be greater than 0, but is 0.");

@@ -3,6 +3,7 @@
 //! [`load`] reads a Hugging Face folder; the result is an [`engine::Model`] whose modules have Hugging Face's names,
 //! structure and call signatures.
 
+mod alone;
 mod archive;
 mod assembly;
 mod attention;
@@ -20,11 +21,13 @@ mod experts;
 mod families;
 mod family;
 mod feed_forward;
+mod flags;
 mod generation;
 pub mod gguf;
 pub mod import;
 mod layer;
 mod leaves;
+mod library;
 mod modules;
 mod nn;
 mod norm;
@@ -40,6 +43,7 @@ mod safetensors;
 mod self_attention;
 mod settings;
 mod source;
+mod steps;
 pub mod testing;
 mod tokenizer;
 mod tokens;
@@ -47,7 +51,7 @@ mod transformer;
 mod weights;
 
 pub use cache::Cache;
-pub use check::{Needs, Report, check};
+pub use check::{Needs, Report, check, needs};
 pub use config::Config;
 pub use dtype::DType;
 pub use error::LoadError;

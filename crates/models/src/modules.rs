@@ -132,6 +132,32 @@ pub fn attribute(model: &Transformer, machine: &Machine, site: Site, name: &str)
     })
 }
 
+/// Lists a module's own parameters in the order in which Hugging Face's registers them.
+pub fn parameters(model: &Transformer, node: &Node) -> Vec<&'static str> {
+    let with = |bias: bool| if bias { vec!["weight", "bias"] } else { vec!["weight"] };
+    match node {
+        Node::Linear(linear) | Node::Conv1D(linear) => with(linear.bias.is_some()),
+        Node::Norm(norm) => with(norm.bias.is_some()),
+        Node::Embedding(_) => with(false),
+        Node::Attention(layer) => match model.decoder.at(*layer).map(|layer| layer.sinks().is_some()) {
+            Ok(true) => vec!["sinks"],
+            _ => Vec::new(),
+        },
+        Node::Router(layer) => {
+            sparse(model, *layer).map(|sparse| with(sparse.router.linear.bias.is_some())).unwrap_or_default()
+        }
+        Node::Experts(layer) => {
+            let biased = sparse(model, *layer)
+                .is_some_and(|sparse| sparse.experts.each.first().is_some_and(|expert| expert.gate_up.1.is_some()));
+            match biased {
+                true => vec!["gate_up_proj", "gate_up_proj_bias", "down_proj", "down_proj_bias"],
+                false => vec!["gate_up_proj", "down_proj"],
+            }
+        }
+        _ => Vec::new(),
+    }
+}
+
 fn sparse(model: &Transformer, layer: usize) -> Option<&Sparse> {
     model.decoder.at(layer).ok()?.experts()
 }

@@ -4,25 +4,29 @@ use std::any::Any;
 use std::path::Path;
 use std::rc::Rc;
 
-use engine::{Attention, Forwarded, Interrupt, Layout, Model, Observer, Schema, Segment, Site};
+use engine::{Attention, Forwarded, Interrupt, Layout, Model, Observer, Parameter, Schema, Segment, Site};
 use interpreter::raise::Raise;
 use interpreter::{Args, Effect, Machine, Use, Value};
 use kernels::{BLOCK, Kernels, Products, Rows, Weight};
 use program::{Batching, Function, Heap, Ref};
 use tch::Tensor;
 
+use crate::alone;
 use crate::assembly::assemble;
 use crate::builder::{Builder, Node};
 use crate::cache::{self, Cache};
 use crate::config::Config;
 use crate::course::Trunk;
-use crate::decoder::{self, Call, Decoder, Flags};
+use crate::decoder::{self, Call, Decoder};
 use crate::dtype::DType;
 use crate::error::LoadError;
 use crate::family::Attributes;
+use crate::flags::Flags;
 use crate::generation::{Sampler, Settings};
 use crate::layer::Layer;
+use crate::library;
 use crate::pass::{self, Nobody, Pass};
+use crate::steps::Steps;
 use crate::tokenizer::Tokenizer;
 use crate::tokens::Recorder;
 use crate::weights::Weights;
@@ -234,7 +238,7 @@ impl Model for Transformer {
         let cache = |segment: &Segment<torch::Tensor>| segment.cache.as_ref()?.downcast_ref::<Cache>().cloned();
         // A generation that began with rows kept from before goes on by itself.
         segments.iter().filter(|segment| segment.trunks.is_empty()).filter_map(cache).for_each(|cache| cache.settle());
-        let call = Call {
+        let mut call = Call {
             ids: segments.iter().map(|segment| own(&segment.input_ids)).collect::<Result<_, _>>()?,
             padding: each(|segment| segment.attention_mask.as_ref())?,
             positions: each(|segment| segment.position_ids.as_ref())?,
@@ -245,6 +249,13 @@ impl Model for Transformer {
             generating: segments.iter().map(|segment| segment.generating).collect(),
             ..Call::default()
         };
+        if let ([segment], past) = (&*segments, call.past(0))
+            && let Some(padding) = &call.flags.alone.padding
+        {
+            // A mask of the new tokens alone says that they are hidden from each other.
+            let padded = alone::padded(padding, past + segment.length, self.decoder.about.device);
+            call.padding = vec![Some(padded.map_err(|error| pass::raise(&error))?)];
+        }
         let batching = segments.first().map(|segment| segment.batching).unwrap_or_default();
         let mut pass = Pass::new(observer, Layout::of(segments), self.products(rows(batching)));
         let recorder = |segment: &Segment<torch::Tensor>| {
@@ -363,6 +374,17 @@ impl Model for Transformer {
         Box::new(Cache::new(Rc::clone(&self.decoder.about.windows)))
     }
 
+    fn given_cache(&self, value: &Value) -> Option<Box<dyn Any>> {
+        Cache::of_value(value).map(|cache| Box::new(cache) as Box<dyn Any>)
+    }
+
+    fn cache_of(&self, layers: Vec<(torch::Tensor, torch::Tensor)>) -> Result<Value, Raise> {
+        let own = |tensor: torch::Tensor| self.place(tensor).map(|tensor| tensor.tch().shallow_clone());
+        let layers = layers.into_iter().map(|(keys, values)| Ok((own(keys)?, own(values)?)));
+        let windows = Rc::clone(&self.decoder.about.windows);
+        Ok(Cache::filled(windows, layers.collect::<Result<_, Raise>>()?).value())
+    }
+
     fn expect(&self, cache: &dyn Any, longest: i64) {
         if let Some(cache) = cache.downcast_ref::<Cache>() {
             let positions = self.config.size("max_position_embeddings").unwrap_or(longest);
@@ -393,6 +415,12 @@ impl Model for Transformer {
         modules::attribute(self, machine, site, name)
     }
 
+    fn parameters(&self, site: Site) -> Vec<Parameter> {
+        let tied = site == self.decoder.head.site && self.tied();
+        let names = self.node(site).map(|node| modules::parameters(self, node)).unwrap_or_default();
+        names.into_iter().map(|name| Parameter { name, shared: tied && name == "weight" }).collect()
+    }
+
     fn effect(&self, _: &Machine, name: &str, usage: Use<'_>) -> Option<Effect> {
         let plain = match usage {
             Use::Store => false,
@@ -417,12 +445,26 @@ impl Model for Transformer {
 
     fn sampler(
         &self,
-        _: &Machine,
+        machine: &Machine,
         kwargs: &[(Rc<str>, Value)],
         prompt: &[Vec<i64>],
     ) -> Result<Box<dyn engine::Sampler<torch::Tensor>>, Raise> {
-        let settings = self.settings.with(kwargs)?;
-        Ok(Box::new(Sampler::new(settings, prompt.first().map_or(0, Vec::len))?))
+        let (settings, more) = self.settings.with(kwargs)?;
+        let sampler = Sampler::new(settings, prompt.first().map_or(0, Vec::len))?;
+        Ok(match more.matters() {
+            true => Box::new(Steps::new(machine, sampler, more, prompt, self.decoder.about.device)?),
+            false => Box::new(sampler),
+        })
+    }
+
+    fn copies(&self, kwargs: &[(Rc<str>, Value)]) -> Result<usize, Raise> {
+        let (settings, more) = self.settings.with(kwargs)?;
+        more.copies(settings.samples())
+    }
+
+    fn reorder(&self, cache: &dyn Any, order: &[i64]) -> Result<(), Raise> {
+        let own = cache.downcast_ref::<Cache>();
+        own.map_or(Ok(()), |cache| cache.reorder(order)).map_err(|error| pass::raise(&error))
     }
 
     fn generation_settings(&self) -> &[(String, serde_json::Value)] {
@@ -430,11 +472,11 @@ impl Model for Transformer {
     }
 
     fn import(&self, machine: &Machine, module: &str) -> Option<Value> {
-        torch::import(machine, module)
+        library::import(machine, module).or_else(|| torch::import(machine, module))
     }
 
     fn global(&self, machine: &Machine, module: &str, name: &str) -> Option<Value> {
-        torch::global(machine, module, name)
+        library::global(machine, module, name).or_else(|| torch::global(machine, module, name))
     }
 
     fn instance(

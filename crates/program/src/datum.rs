@@ -205,6 +205,11 @@ pub enum Datum {
         object: Ref,
         name: String,
     },
+    /// A function bound to an object, whose class need not have it.
+    Method {
+        function: Ref,
+        receiver: Ref,
+    },
     /// An importable module, by its name: `torch.nn.functional`.
     Module(String),
     /// Anything importable, by module and qualified name: `torch` `float32`, `numpy` `mean`, `builtins` `len`.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use ids::JobId;
 
 use crate::job::Refused;
+use crate::jobs::Over;
 
 /// What writing meets when the disk, the user's share of it, or what one file may take of it is used up.
 pub const NO_SPACE: [io::ErrorKind; 3] =
@@ -37,6 +38,12 @@ pub enum Error {
     /// The idempotency key was used for another request.
     #[error("idempotency key {0:?} was already used for another request")]
     KeyReused(String),
+    /// Nothing was written: a quota is used up.
+    #[error("{0}")]
+    OverQuota(Over),
+    /// Nothing was written: too many jobs of one tenant are about to be accepted.
+    #[error("too many jobs of one tenant are about to be accepted")]
+    Crowded,
     #[error("the store is closed")]
     Closed,
     /// The store did not answer in time. Whoever asks again must bear that the first time counted.

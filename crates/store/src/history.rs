@@ -1,5 +1,5 @@
-//! What happened in the last day, minute by minute, and what the workers do now: written by the scheduler that leads,
-//! for people to look at. Nothing is decided by it, and it may lag behind by seconds.
+//! What happened in the last day, minute by minute, and whether a scheduler leads: written by the one that does, for people
+//! to look at. Nothing is decided by it, and it may lag behind by seconds.
 
 mod spread;
 
@@ -14,7 +14,6 @@ use crate::error::Error;
 use crate::job::{Fault, JobRecord, Outcome, State};
 use crate::metadata::{MetadataStore, Range};
 use crate::mirror::{Mirror, Unsure};
-use crate::models::ModelState;
 use crate::stored;
 use crate::txn::Txn;
 
@@ -37,7 +36,7 @@ const TOGETHER: usize = 64;
 pub struct History {
     store: Arc<dyn MetadataStore>,
     minutes: Mirror<(u64, Minute)>,
-    crew: Mirror<Crew>,
+    pulse: Mirror<Pulse>,
 }
 
 /// What one scheduler saw in a minute.
@@ -90,26 +89,12 @@ pub enum What {
     WorkerSilent(WorkerId),
 }
 
-/// The workers as the scheduler that leads last saw them.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Crew {
+/// Who led last, and when that was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pulse {
     /// Milliseconds since the Unix epoch, by the scheduler's clock.
-    pub told_at: u64,
+    pub at: u64,
     pub epoch: u64,
-    pub members: Vec<CrewMember>,
-}
-
-/// One worker.
-#[derive(Clone, Debug, PartialEq)]
-pub struct CrewMember {
-    pub worker: WorkerId,
-    /// Jobs that it takes at once.
-    pub slots: u64,
-    /// Jobs that it has.
-    pub jobs: u64,
-    /// Whether its connection has ended; it may come back with what it has.
-    pub away: bool,
-    pub models: Vec<(ModelKey, ModelState)>,
 }
 
 impl History {
@@ -119,13 +104,13 @@ impl History {
         let minutes = Mirror::new(Arc::clone(&store), &minutes(), |entry| {
             Some((minute_of(&entry.key)?, stored::read_minute(entry).ok()?))
         });
-        let crew = Mirror::new(Arc::clone(&store), &crew(), |entry| stored::read_crew(entry).ok());
-        Self { store, minutes, crew }
+        let pulse = Mirror::new(Arc::clone(&store), &pulse(), |entry| stored::read_pulse(entry).ok());
+        Self { store, minutes, pulse }
     }
 
     /// Keeps it in memory as the store has it, for as long as it is polled.
     pub async fn keep(&self) -> Infallible {
-        tokio::join!(self.minutes.keep(), self.crew.keep()).0
+        tokio::join!(self.minutes.keep(), self.pulse.keep()).0
     }
 
     /// Returns what is known of the minutes from one on, by their number since the Unix epoch; what several schedulers saw
@@ -154,14 +139,14 @@ impl History {
         Ok(found)
     }
 
-    /// Returns the workers as they were last told; `None` where no scheduler has led yet.
+    /// Returns who led last; `None` where no scheduler has led yet.
     ///
     /// # Errors
     /// Failures of the store, also for a record that this version cannot read.
-    pub async fn crew(&self) -> Result<Option<Crew>, Error> {
-        match self.crew.get(&crew()) {
-            Ok(found) => Ok(found.map(|crew| Crew::clone(&crew))),
-            Err(Unsure) => self.store.get(&crew()).await?.as_ref().map(stored::read_crew).transpose(),
+    pub async fn pulse(&self) -> Result<Option<Pulse>, Error> {
+        match self.pulse.get(&pulse()) {
+            Ok(found) => Ok(found.map(|pulse| *pulse)),
+            Err(Unsure) => self.store.get(&pulse()).await?.as_ref().map(stored::read_pulse).transpose(),
         }
     }
 
@@ -174,12 +159,12 @@ impl History {
         self.store.txn(Txn::default().put(key, stored::minute(minute)).relaxed()).await.map(|_| ())
     }
 
-    /// Writes how the workers are. A crash may lose it.
+    /// Writes who leads. A crash may lose it.
     ///
     /// # Errors
     /// Failures of the store.
-    pub async fn put_crew(&self, now: &Crew) -> Result<(), Error> {
-        self.store.txn(Txn::default().put(crew(), stored::crew(now)).relaxed()).await.map(|_| ())
+    pub async fn put_pulse(&self, now: Pulse) -> Result<(), Error> {
+        self.store.txn(Txn::default().put(pulse(), stored::pulse(now)).relaxed()).await.map(|_| ())
     }
 
     /// Removes what is older than a minute by more than is kept: some of it, the oldest first.
@@ -291,8 +276,8 @@ fn minutes() -> String {
     format!("{ROOT}history/")
 }
 
-fn crew() -> String {
-    format!("{ROOT}crew")
+fn pulse() -> String {
+    format!("{ROOT}pulse")
 }
 
 fn minute_of(key: &str) -> Option<u64> {
@@ -359,18 +344,8 @@ mod tests {
         for (number, epoch) in [(10, 1), (11, 1), (11, 2)] {
             history.put(number, epoch, &minute).await.unwrap();
         }
-        let crew = Crew {
-            told_at: 5,
-            epoch: 2,
-            members: vec![CrewMember {
-                worker: WorkerId::new("w"),
-                slots: 8,
-                jobs: 1,
-                away: true,
-                models: vec![(ModelKey::new("o/n", None), ModelState::Loading { fraction: 0.5 })],
-            }],
-        };
-        history.put_crew(&crew).await.unwrap();
+        let pulse = Pulse { at: 5, epoch: 2 };
+        history.put_pulse(pulse).await.unwrap();
         let mut twice = minute.clone();
         twice.add(&minute);
         let keeper = history.clone();
@@ -378,11 +353,11 @@ mod tests {
             let found = history.since(10).await.unwrap();
             assert_eq!(found, BTreeMap::from([(10, minute.clone()), (11, twice.clone())]));
             assert_eq!(history.since(11).await.unwrap().len(), 1);
-            assert_eq!(history.crew().await.unwrap().as_ref(), Some(&crew));
+            assert_eq!(history.pulse().await.unwrap(), Some(pulse));
             if !kept {
                 let keeper = keeper.clone();
                 tokio::spawn(async move { keeper.keep().await });
-                while history.minutes.all() == Err(Unsure) || history.crew.all() == Err(Unsure) {
+                while history.minutes.all() == Err(Unsure) || history.pulse.all() == Err(Unsure) {
                     tokio::task::yield_now().await;
                 }
             }

@@ -2,9 +2,12 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
 use ids::{JobId, KeyId, ModelKey, TenantId, Token, WorkerId};
 use program::Limits;
+use serde::Deserialize;
+use telemetry::trace::Trace;
 
 use crate::metadata::Revision;
 use crate::objects::Blob;
@@ -16,6 +19,8 @@ pub struct JobRecord {
     pub tenant: TenantId,
     /// The API key that asked.
     pub key: KeyId,
+    /// The project of that key; empty for none.
+    pub project: String,
     pub model: ModelKey,
     /// The client's session, which its statuses are pushed to. Empty when it polls.
     pub session: String,
@@ -28,6 +33,12 @@ pub struct JobRecord {
     pub payload: Blob,
     /// How many bytes the payload has, or had.
     pub payload_bytes: u64,
+    /// Whether it counts against a quota.
+    pub metered: bool,
+    /// How many jobs of its tenant may be with workers at once; zero for any number.
+    pub at_once: u32,
+    /// What steps of it belong to, where it is traced.
+    pub trace: Option<Trace>,
 
     pub state: State,
     /// Counts dispatches from 1.
@@ -63,6 +74,7 @@ impl JobRecord {
             id,
             tenant,
             key,
+            project: String::new(),
             model,
             session: String::new(),
             client: Client { generation: Generation::Nnsight08, compress: false },
@@ -70,6 +82,9 @@ impl JobRecord {
             idempotency: None,
             payload_bytes: payload.len(),
             payload,
+            metered: false,
+            at_once: 0,
+            trace: None,
             state: State::Queued,
             attempt: 0,
             epoch: 0,
@@ -104,6 +119,8 @@ pub struct Live {
     pub started_at: u64,
     /// Under which it was submitted.
     pub submission_key: Option<String>,
+    /// As in [`JobRecord`].
+    pub at_once: u32,
     /// What wrote it last: what [`crate::Jobs::replace`] compares. Not stored.
     pub revision: Revision,
 }
@@ -116,15 +133,26 @@ impl Live {
     }
 }
 
-/// A job that has ended, and what has to be known to forget it.
+/// A job that has ended: what has to be known to forget it, and to account for it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ended {
     pub id: JobId,
     pub tenant: TenantId,
+    pub key: KeyId,
+    pub project: String,
+    /// `None` in what versions wrote that did not account for jobs.
+    pub model: Option<ModelKey>,
+    pub metered: bool,
     /// Milliseconds since the Unix epoch.
     pub ended_at: u64,
     /// Under which it was submitted.
     pub submission_key: Option<String>,
+    /// Whether it failed; who cancelled it, or let it wait for too long, has no failed job.
+    pub failed: bool,
+    /// What it computed, in microseconds: [`JobRecord::ran`].
+    pub ran: u64,
+    pub request_bytes: u64,
+    pub result_bytes: u64,
 }
 
 /// How the client wants its answer.
@@ -315,6 +343,48 @@ impl JobRecord {
         Ok(record)
     }
 
+    /// Returns what a job that has ended computed, in microseconds: what its worker measured, or where that did not tell,
+    /// how long it ran as the scheduler saw it. Attempts that came to nothing through no fault of the job do not count.
+    #[must_use]
+    pub fn ran(&self) -> u64 {
+        #[derive(Deserialize)]
+        struct Account {
+            execution_time_s: Option<f64>,
+        }
+        let told = serde_json::from_str::<Account>(&self.meta).ok().and_then(|account| account.execution_time_s);
+        match told.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok()) {
+            Some(ran) => u64::try_from(ran.as_micros()).unwrap_or(u64::MAX),
+            // Of what the server broke, nobody pays for what was not told.
+            None if matches!(self.outcome, Some(Outcome::Failure { fault: Fault::Server, .. })) => 0,
+            None if self.started_at > 0 && self.worker.is_some() => {
+                self.ended_at.saturating_sub(self.started_at).saturating_mul(1000)
+            }
+            None => 0,
+        }
+    }
+
+    /// Returns what is kept of a job that has ended, to forget it and to account for it.
+    #[must_use]
+    pub fn ended(&self) -> Ended {
+        Ended {
+            id: self.id,
+            tenant: self.tenant.clone(),
+            key: self.key.clone(),
+            project: self.project.clone(),
+            model: Some(self.model.clone()),
+            metered: self.metered,
+            ended_at: self.ended_at,
+            submission_key: self.idempotency.as_ref().map(|it| it.key.clone()),
+            failed: self.state == State::Failed,
+            ran: self.ran(),
+            request_bytes: self.payload_bytes,
+            result_bytes: match &self.outcome {
+                Some(Outcome::Result(blob)) => blob.len(),
+                _ => 0,
+            },
+        }
+    }
+
     /// Returns the part that changes, as of `revision`.
     #[must_use]
     pub fn live(&self, revision: Revision) -> Live {
@@ -331,6 +401,7 @@ impl JobRecord {
             dispatched_at: self.dispatched_at,
             started_at: self.started_at,
             submission_key: self.idempotency.as_ref().map(|it| it.key.clone()),
+            at_once: self.at_once,
             revision,
         }
     }
@@ -346,6 +417,7 @@ impl JobRecord {
             worker: live.worker.clone(),
             dispatched_at: live.dispatched_at,
             started_at: live.started_at,
+            at_once: live.at_once,
             ..self
         }
     }

@@ -4,6 +4,8 @@ mod follow;
 mod keys;
 mod lives;
 mod newest;
+mod quota;
+mod usage;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,6 +31,8 @@ use lives::{Lives, Step};
 pub use follow::{Change, Follow, Position};
 pub use lives::Unread;
 pub use newest::{Before, Newest, Wanted};
+pub use quota::{Allowance, Over, Quota, Use, What, Whose};
+pub use usage::Usage;
 
 /// Bytes of text that lie in one entry of a log.
 const LOG_BYTES: usize = 64 << 10;
@@ -50,6 +54,9 @@ pub type Found = Result<Option<(JobRecord, Revision)>, Error>;
 pub struct Jobs {
     store: Arc<dyn MetadataStore>,
     unreadable: Arc<AtomicU64>,
+    turns: quota::Turns,
+    /// Hours before this one are known to be added up.
+    through: Arc<AtomicU64>,
 }
 
 /// What became of a submission.
@@ -119,7 +126,7 @@ impl Jobs {
     /// Views the jobs of `store`.
     #[must_use]
     pub fn new(store: Arc<dyn MetadataStore>) -> Self {
-        Self { store, unreadable: Arc::default() }
+        Self { store, unreadable: Arc::default(), turns: quota::Turns::default(), through: Arc::default() }
     }
 
     /// Returns the history of the same store.
@@ -132,6 +139,10 @@ impl Jobs {
     #[must_use]
     pub fn unreadable(&self) -> u64 {
         self.unreadable.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn store(&self) -> &Arc<dyn MetadataStore> {
+        &self.store
     }
 
     /// Returns how long a call of the store may take.
@@ -155,17 +166,25 @@ impl Jobs {
             let Some(TxnOutcome::Conflict(compared)) = self.certain(vec![txn.clone()], patience).await?.pop() else {
                 return Ok(Accepted::New);
             };
-            let mut compared = compared.into_iter();
-            // A job's name is given to one submission only, so this is the same one, told before.
-            if compared.next().flatten().is_some() {
-                return Ok(Accepted::Before(record.id));
-            }
             // What stood in its way may have been forgotten meanwhile.
-            let (Some(entry), Some(idempotency)) = (compared.next().flatten(), &record.idempotency) else { continue };
-            return match stored::read_submission(&entry)? {
-                (id, digest) if digest.as_ref() == idempotency.digest => Ok(Accepted::Before(id)),
-                _ => Err(Error::KeyReused(idempotency.key.clone())),
-            };
+            if let Some(before) = Self::before(record, compared)? {
+                return Ok(before);
+            }
+        }
+    }
+
+    /// Returns the job that stands in the way of an acceptance, by what that compared; `None` where there is none.
+    fn before(record: &JobRecord, compared: Vec<Option<Entry>>) -> Result<Option<Accepted>, Error> {
+        let mut compared = compared.into_iter();
+        // A job's name is given to one submission only, so this is the same one, told before.
+        if compared.next().flatten().is_some() {
+            return Ok(Some(Accepted::Before(record.id)));
+        }
+        let Some(idempotency) = &record.idempotency else { return Ok(None) };
+        let Some(entry) = compared.next().flatten() else { return Ok(None) };
+        match stored::read_submission(&entry)? {
+            (id, digest) if digest.as_ref() == idempotency.digest => Ok(Some(Accepted::Before(id))),
+            _ => Err(Error::KeyReused(idempotency.key.clone())),
         }
     }
 
@@ -452,7 +471,8 @@ impl Jobs {
         Ok(ended)
     }
 
-    /// Forgets a job that has ended: record, log, and the key under which it was submitted.
+    /// Forgets a job that has ended: record, log, and the key under which it was submitted. What it came to stays in the
+    /// ledger.
     ///
     /// # Errors
     /// Failures of the store.
@@ -462,7 +482,10 @@ impl Jobs {
         if let Some(key) = &ended.submission_key {
             txn = txn.delete(keys::submission(&ended.tenant, key));
         }
-        self.store.txn(txn).await.map(|_| ())
+        txn = quota::free(txn, ended);
+        // Where the ledger was written meanwhile, it is read again.
+        while self.store.txn(self.charge(txn.clone(), ended).await?).await?.committed().is_none() {}
+        Ok(())
     }
 
     /// Says whether somebody may yet need the object at `place`. What lies there for a while and nobody needs is left from
@@ -634,7 +657,8 @@ fn replacement(revision: Revision, record: &JobRecord) -> Txn {
         // Compared so that a conflict shows it.
         let txn = txn.absent(keys::outcome(id)).put(keys::outcome(id), stored::outcome(record));
         let txn = txn.put(keys::ended(id, record.ended_at), stored::ended(record));
-        return txn.delete(live).delete(keys::payload(id)).delete(keys::cancel(id));
+        let txn = txn.delete(live).delete(keys::payload(id)).delete(keys::cancel(id));
+        return quota::settle(txn, record);
     }
     let txn = txn.put(live, stored::live(record));
     if matches!(record.state, State::Dispatched | State::Running) { txn.relaxed() } else { txn }
@@ -689,8 +713,7 @@ pub(crate) mod tests {
     }
 
     fn forgettable(record: &JobRecord) -> Ended {
-        let submission_key = record.idempotency.as_ref().map(|it| it.key.clone());
-        Ended { id: record.id, tenant: record.tenant.clone(), ended_at: record.ended_at, submission_key }
+        record.ended()
     }
 
     /// Returns a change as followers see it, who have no use for the program.
@@ -974,8 +997,9 @@ pub(crate) mod tests {
         let (gone, kept): (Vec<_>, Vec<_>) = records.iter().partition(|record| old(record));
         let all = store.list("").await.unwrap();
         assert!(!all.iter().any(|entry| gone.iter().any(|record| entry.key.contains(&record.id.to_string()))));
-        // Request, log, outcome, the time of its end, and its submission; request, payload and live of who waits.
-        assert_eq!(all.len(), kept.len() * 5 + 3);
+        // Request, log, outcome, the time of its end, and its submission; request, payload and live of who waits; and what the
+        // ledger has of those that are forgotten.
+        assert_eq!(all.len(), kept.len() * 5 + 3 + 1);
     }
 
     #[tokio::test]
@@ -1040,10 +1064,12 @@ pub(crate) mod tests {
             payload: Blob::Inline(vec![1; inline].into()),
             payload_bytes: inline as u64,
             accepted_at: 1_790_000_000_000,
+            trace: Some(telemetry::trace::Trace::new()),
             ..queued()
         };
         let id = record.id;
         jobs.accept(&record).await.unwrap();
+        assert_eq!(jobs.find(id).await.unwrap().unwrap().0.trace, record.trace);
         let worker = WorkerId::new("gpu-node-17.cluster.example.org/0123456789abcdef");
         jobs.transition(id, 0, &Event::Dispatched { worker, epoch: 1_000 }, 1_790_000_001_000).await.unwrap();
         jobs.transition(id, 1, &Event::Started, 1_790_000_002_000).await.unwrap();

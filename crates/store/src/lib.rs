@@ -3,6 +3,7 @@
 //! Nothing else in Vitrine holds anything that would be missed after a crash.
 
 mod aside;
+mod audit;
 mod election;
 mod error;
 mod etcd;
@@ -11,14 +12,18 @@ pub mod history;
 pub mod job;
 mod jobs;
 mod lease;
+mod measured;
 mod memory;
 pub mod messages;
 mod metadata;
+pub mod metrics;
 mod mirror;
 mod models;
+mod nodes;
 mod objects;
 mod pieces;
 mod redb_store;
+mod specifications;
 mod stored;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -26,6 +31,7 @@ mod txn;
 mod watch;
 
 pub use aside::{SMALL, aside};
+pub use audit::{Audit, AuditEntry, AuditPlace, AuditWanted};
 pub use election::{Election, Leader, Leadership};
 pub use error::{Error, NO_SPACE};
 pub use etcd::{EtcdOptions, EtcdStore, EtcdTls};
@@ -33,17 +39,20 @@ pub use fenced::Fenced;
 pub use history::History;
 pub use job::{Client, Ended, Fault, Generation, Idempotency, JobRecord, Live, Outcome, Refused, State};
 pub use jobs::{
-    Accepted, Before, Change, EndedJobs, Follow, Found, Jobs, Line, LiveJobs, Newest, Position, Presence, Replaced,
-    Unread, Wanted, Work,
+    Accepted, Allowance, Before, Change, EndedJobs, Follow, Found, Jobs, Line, LiveJobs, Newest, Over, Position,
+    Presence, Quota, Replaced, Unread, Usage, Use, Wanted, What, Whose, Work,
 };
 pub use lease::{Lease, LeaseId};
+pub use measured::Measured;
 pub use memory::{CommitFault, Faults, MemoryStore, Writes};
 pub use metadata::{Entry, Event, Limits, MetadataStore, Page, Range, Revision, Watch};
 pub use mirror::{Mirror, Unsure};
-pub use models::{ModelRecord, ModelState, Models, ShownModels};
+pub use models::{ModelRecord, ModelState, ModelWait, Models, ShownModels};
+pub use nodes::{Cordon, NodeRecord, Nodes, ReplicaRecord};
 pub use objects::{Blob, Grant, INLINE_BYTES, ObjectRef, Objects, Place, S3Options};
 pub use pieces::pieces;
 pub use redb_store::RedbStore;
+pub use specifications::{Specification, Specifications};
 pub use txn::{Compare, Durability, Op, Txn, TxnOutcome};
 
 /// The root of every key. A later layout that cannot be read by this one gets another number.

@@ -5,6 +5,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use ids::ModelKey;
 use program::Limits;
 use proto::v1;
+use telemetry::trace::Trace;
 
 use crate::objects::{Blob, Grant, ObjectRef};
 
@@ -18,6 +19,12 @@ pub fn model(key: &ModelKey) -> v1::Model {
 #[must_use]
 pub fn read_model(model: v1::Model) -> ModelKey {
     ModelKey::new(model.repo_id, model.revision)
+}
+
+/// Writes what a job's steps belong to, where it is traced.
+#[must_use]
+pub fn traceparent(trace: Option<&Trace>) -> String {
+    trace.map(Trace::header).unwrap_or_default()
 }
 
 /// Writes bytes, or where they are.

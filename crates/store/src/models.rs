@@ -3,6 +3,7 @@
 use std::convert::Infallible;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ids::ModelKey;
 
@@ -10,6 +11,8 @@ use crate::ROOT;
 use crate::error::Error;
 use crate::metadata::{Entry, MetadataStore, Watch};
 use crate::mirror::{Mirror, Unsure};
+use crate::nodes::Nodes;
+use crate::specifications::Specifications;
 use crate::stored;
 use crate::txn::Txn;
 
@@ -30,6 +33,23 @@ pub struct ModelRecord {
     pub state: ModelState,
     /// Where the model computes (`cpu`, `cuda:1`); `None` leaves it to the worker.
     pub device: Option<String>,
+    /// What it takes on its device, in bytes; 0 where no worker has looked yet.
+    pub bytes: u64,
+    /// How long it took to load; zero where it never was.
+    pub load_time: Duration,
+    /// Replicas that are ready.
+    pub replicas: u32,
+    /// Why jobs wait for it, where some do and it is ready nowhere.
+    pub wait: Option<ModelWait>,
+}
+
+/// Why a model is not ready that jobs wait for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModelWait {
+    /// A clause for the client, about the model: `it is being loaded`.
+    pub why: String,
+    /// When it is likely to be ready, in milliseconds since 1970, where that can be said.
+    pub expected_at: Option<u64>,
 }
 
 /// How far a model is.
@@ -37,6 +57,8 @@ pub struct ModelRecord {
 pub enum ModelState {
     /// No worker has it yet.
     Waiting,
+    /// No worker has it, since others have the room or nobody has asked for it for long; it is loaded when somebody does.
+    Cold,
     Loading {
         /// From 0 to 1.
         fraction: f32,
@@ -46,11 +68,41 @@ pub enum ModelState {
     Failed(String),
 }
 
+impl ModelRecord {
+    /// Makes the record of a model that no worker has yet.
+    #[must_use]
+    pub fn waiting(key: ModelKey, folder: PathBuf) -> Self {
+        Self {
+            key,
+            folder,
+            dtype: None,
+            state: ModelState::Waiting,
+            device: None,
+            bytes: 0,
+            load_time: Duration::ZERO,
+            replicas: 0,
+            wait: None,
+        }
+    }
+}
+
 impl Models {
     /// Views the models of `store`.
     #[must_use]
     pub fn new(store: Arc<dyn MetadataStore>) -> Self {
         Self { store }
+    }
+
+    /// Returns what they are to be.
+    #[must_use]
+    pub fn specifications(&self) -> Specifications {
+        Specifications::new(Arc::clone(&self.store))
+    }
+
+    /// Returns where they are.
+    #[must_use]
+    pub fn nodes(&self) -> Nodes {
+        Nodes::new(Arc::clone(&self.store))
     }
 
     /// Returns all models, in the order of their names. A record that this version cannot read is left out.
@@ -81,6 +133,14 @@ impl Models {
         let txn = Txn::default().put(key, stored::model(record));
         let loading = matches!(record.state, ModelState::Loading { .. });
         self.store.txn(if loading { txn.relaxed() } else { txn }).await.map(|_| ())
+    }
+
+    /// Writes a model that no scheduler has seen, if there is none of its name: jobs for it may come at once.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn announce(&self, record: &ModelRecord) -> Result<(), Error> {
+        self.store.create(&format!("{}{}", prefix(), record.key), stored::model(record).into()).await.map(|_| ())
     }
 
     /// Removes a model that is hosted no longer.
@@ -117,6 +177,19 @@ pub struct ShownModels {
 }
 
 impl ShownModels {
+    /// Returns them as the store has them.
+    #[must_use]
+    pub fn stored(&self) -> &Models {
+        &self.models
+    }
+
+    /// Returns a model as it is shown in memory, without asking the store.
+    #[must_use]
+    pub fn seen(&self, key: &ModelKey) -> Option<ModelRecord> {
+        let shown = self.mirror.get(&format!("{}{key}", prefix())).ok().flatten();
+        shown.map(|record| ModelRecord::clone(&record))
+    }
+
     /// As [`Models::list`].
     ///
     /// # Errors
@@ -159,17 +232,23 @@ mod tests {
         let store = Arc::new(MemoryStore::new(1));
         let models = Models::new(store.clone());
         let record = |name: &str, state| ModelRecord {
-            key: ModelKey::new(name, None),
-            folder: "/m".into(),
             dtype: Some("bfloat16".into()),
             state,
             device: Some("cuda:1".into()),
+            bytes: 7,
+            load_time: Duration::from_secs(3),
+            replicas: 2,
+            ..ModelRecord::waiting(ModelKey::new(name, None), "/m".into())
         };
         let all = [
             record("a/failed", ModelState::Failed("why".into())),
             record("b/loading", ModelState::Loading { fraction: 0.5 }),
             record("c/ready", ModelState::Ready),
             ModelRecord { dtype: None, device: None, ..record("d/waiting", ModelState::Waiting) },
+            ModelRecord {
+                wait: Some(ModelWait { why: "it waits".into(), expected_at: Some(9) }),
+                ..record("e/cold", ModelState::Cold)
+            },
         ];
         for record in &all {
             models.put(record).await.unwrap();

@@ -6,7 +6,7 @@ mod s3;
 
 use std::path::{Path as FilePath, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use futures::stream::{BoxStream, StreamExt};
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::aside::aside;
 use crate::error::Error;
+use crate::metrics;
 
 pub use grants::Grant;
 pub use s3::S3Options;
@@ -195,8 +196,12 @@ impl Objects {
         let digest = hash(&bytes).await?.into();
         let object = ObjectRef { path: place.0.clone(), digest, bytes: bytes.len() as u64 };
         let place = path(&object.path)?;
+        let began = Instant::now();
         let put = self.store.put(&place, bytes.into()).map_err(|error| failed(&object.path, error));
-        self.in_time(object.bytes, &object.path, put).await?;
+        let put = self.in_time(object.bytes, &object.path, put).await;
+        metrics::OBJECTS.with(&["written"]).time(began.elapsed());
+        put?;
+        metrics::OBJECT_BYTES.with(&["written"]).add(object.bytes);
         if let Some(folder) = &self.folder {
             local::hide(&folder.join(&object.path)).map_err(|error| Error::failed(&object.path, error))?;
         }
@@ -222,7 +227,11 @@ impl Objects {
         let path = path(&object.path)?;
         let read = async { self.store.get(&path).await?.bytes().await };
         let read = read.map_err(|error| read_failed(object, error));
-        let bytes = self.in_time(object.bytes, &object.path, read).await?;
+        let began = Instant::now();
+        let bytes = self.in_time(object.bytes, &object.path, read).await;
+        metrics::OBJECTS.with(&["read"]).time(began.elapsed());
+        let bytes = bytes?;
+        metrics::OBJECT_BYTES.with(&["read"]).add(object.bytes);
         check(object, bytes.len() as u64, hash(&bytes).await?)?;
         Ok(bytes)
     }

@@ -1,16 +1,19 @@
 //! Records as they are stored: messages of `proto::stored`, and what they mean here.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use ids::{JobId, KeyId, TenantId, WorkerId};
 use proto::{Message, stored, v1};
+use telemetry::trace::Trace;
 
 use crate::election::Leader;
 use crate::error::Error;
-use crate::history::{Crew, CrewMember, Happening, Minute, Spread, Tally, What};
+use crate::history::{Happening, Minute, Pulse, Spread, Tally, What};
 use crate::job::{Client, Ended, Fault, Generation, Idempotency, JobRecord, Live, Outcome, State};
 use crate::messages;
 use crate::metadata::Entry;
-use crate::models::{ModelRecord, ModelState};
+use crate::models::{ModelRecord, ModelState, ModelWait};
 use crate::objects::Blob;
 
 /// Writes what was asked for.
@@ -36,6 +39,9 @@ pub fn request(record: &JobRecord) -> Vec<u8> {
         },
         payload_bytes: record.payload_bytes,
         accepted_at: record.accepted_at,
+        project: record.project.clone(),
+        metered: record.metered,
+        traceparent: messages::traceparent(record.trace.as_ref()),
     };
     message.encode_to_vec()
 }
@@ -49,6 +55,7 @@ pub fn live(record: &JobRecord) -> Vec<u8> {
         accepted_at: record.accepted_at,
         progress: Some(progress(record)),
         submission_key: submission_key(record),
+        at_once: record.at_once,
     };
     message.encode_to_vec()
 }
@@ -76,13 +83,40 @@ pub fn outcome(record: &JobRecord) -> Vec<u8> {
     message.encode_to_vec()
 }
 
-/// Writes what has to be known to forget a job.
+/// Writes what has to be known to forget a job, and to account for it.
 pub fn ended(record: &JobRecord) -> Vec<u8> {
+    let ended = record.ended();
     let message = stored::Ended {
-        tenant: record.tenant.to_string(),
-        ended_at: record.ended_at,
-        submission_key: submission_key(record),
+        tenant: ended.tenant.to_string(),
+        ended_at: ended.ended_at,
+        submission_key: ended.submission_key.unwrap_or_default(),
+        key: ended.key.to_string(),
+        project: ended.project,
+        model: ended.model.as_ref().map(messages::model),
+        metered: ended.metered,
+        state: state_number(record.state),
+        ran: ended.ran,
+        request_bytes: ended.request_bytes,
+        result_bytes: ended.result_bytes,
     };
+    message.encode_to_vec()
+}
+
+/// Writes what a job takes of quotas: what is kept for it in microseconds, or when it has ended, what it took.
+pub fn hold(record: &JobRecord, reserved: u64) -> Vec<u8> {
+    let key = record.key.to_string();
+    let message = match record.state.terminal() {
+        false => stored::Hold { key, reserved, request_bytes: record.payload_bytes, ..stored::Hold::default() },
+        true => {
+            let Ended { ended_at, ran, result_bytes, .. } = record.ended();
+            stored::Hold { key, ended_at: ended_at.max(1), ran, result_bytes, ..stored::Hold::default() }
+        }
+    };
+    message.encode_to_vec()
+}
+
+/// Writes a message.
+pub fn encode(message: &impl Message) -> Vec<u8> {
     message.encode_to_vec()
 }
 
@@ -118,6 +152,9 @@ pub fn read_request(id: JobId, entry: &Entry) -> Result<JobRecord, Error> {
         limits,
         idempotency: idempotency.transpose()?,
         payload_bytes: message.payload_bytes,
+        project: message.project,
+        metered: message.metered,
+        trace: Trace::parse(&message.traceparent),
         ..JobRecord::queued(
             id,
             TenantId::new(message.tenant),
@@ -147,6 +184,7 @@ pub fn read_live(id: JobId, entry: &Entry) -> Result<Live, Error> {
         dispatched_at: progress.dispatched_at,
         started_at: progress.started_at,
         submission_key: (!message.submission_key.is_empty()).then_some(message.submission_key),
+        at_once: message.at_once,
         revision: entry.revision,
     })
 }
@@ -186,9 +224,21 @@ pub fn read_outcome(mut record: JobRecord, entry: &Entry) -> Result<JobRecord, E
 
 /// Reads what has to be known to forget a job.
 pub fn read_ended(id: JobId, entry: &Entry) -> Result<Ended, Error> {
-    let stored::Ended { tenant, ended_at, submission_key } = decode::<stored::Ended>(entry)?;
-    let submission_key = (!submission_key.is_empty()).then_some(submission_key);
-    Ok(Ended { id, tenant: TenantId::new(tenant), ended_at, submission_key })
+    let message = decode::<stored::Ended>(entry)?;
+    Ok(Ended {
+        id,
+        failed: state(message.state) == Some(State::Failed),
+        tenant: TenantId::new(message.tenant),
+        key: KeyId::new(message.key),
+        project: message.project,
+        model: message.model.map(messages::read_model),
+        metered: message.metered,
+        ended_at: message.ended_at,
+        submission_key: (!message.submission_key.is_empty()).then_some(message.submission_key),
+        ran: message.ran,
+        request_bytes: message.request_bytes,
+        result_bytes: message.result_bytes,
+    })
 }
 
 /// Reads which job came of a submission, and the digest of what was submitted.
@@ -200,27 +250,53 @@ pub fn read_submission(entry: &Entry) -> Result<(JobId, Bytes), Error> {
 
 /// Writes a hosted model.
 pub fn model(record: &ModelRecord) -> Vec<u8> {
+    use stored::hosted_model::State;
     let message = stored::HostedModel {
         model: Some(messages::model(&record.key)),
         folder: record.folder.display().to_string(),
         dtype: record.dtype.clone(),
         device: record.device.clone(),
-        state: Some(model_state(&record.state)),
+        state: Some(match &record.state {
+            ModelState::Waiting => State::Waiting(true),
+            ModelState::Loading { fraction } => State::Loading(*fraction),
+            ModelState::Ready => State::Ready(true),
+            ModelState::Failed(why) => State::Failed(why.clone()),
+            ModelState::Cold => State::Cold(true),
+        }),
+        bytes: record.bytes,
+        load_milliseconds: u64::try_from(record.load_time.as_millis()).unwrap_or(u64::MAX),
+        replicas: record.replicas,
+        wait: record
+            .wait
+            .as_ref()
+            .map(|wait| stored::Wait { why: wait.why.clone(), expected_at: wait.expected_at.unwrap_or(0) }),
     };
     message.encode_to_vec()
 }
 
 /// Reads a hosted model.
 pub fn read_model(entry: &Entry) -> Result<ModelRecord, Error> {
+    use stored::hosted_model::State;
     let message = decode::<stored::HostedModel>(entry)?;
     Ok(ModelRecord {
         key: messages::read_model(message.model.ok_or_else(|| unreadable(entry, "it names no model"))?),
         folder: message.folder.into(),
         dtype: message.dtype,
         device: message.device,
-        state: read_model_state(
-            message.state.ok_or_else(|| unreadable(entry, "its state is not known to this server"))?,
-        ),
+        state: match message.state.ok_or_else(|| unreadable(entry, "its state is not known to this server"))? {
+            State::Waiting(_) => ModelState::Waiting,
+            State::Loading(fraction) => ModelState::Loading { fraction },
+            State::Ready(_) => ModelState::Ready,
+            State::Failed(why) => ModelState::Failed(why),
+            State::Cold(_) => ModelState::Cold,
+        },
+        bytes: message.bytes,
+        load_time: Duration::from_millis(message.load_milliseconds),
+        replicas: message.replicas,
+        wait: message.wait.map(|stored::Wait { why, expected_at }| ModelWait {
+            why,
+            expected_at: Some(expected_at).filter(|at| *at > 0),
+        }),
     })
 }
 
@@ -309,59 +385,24 @@ pub fn read_minute(entry: &Entry) -> Result<Minute, Error> {
     Ok(Minute { running, tallies: tallies.collect(), happenings: happenings.collect() })
 }
 
-/// Writes how the workers are.
-pub fn crew(crew: &Crew) -> Vec<u8> {
-    let members = crew.members.iter().map(|member| {
-        let models = member.models.iter().map(|(key, state)| stored::HostedModel {
-            model: Some(messages::model(key)),
-            state: Some(model_state(state)),
-            ..stored::HostedModel::default()
-        });
-        let CrewMember { slots, jobs, away, .. } = *member;
-        stored::CrewMember { worker: member.worker.to_string(), slots, jobs, away, models: models.collect() }
-    });
-    stored::Crew { told_at: crew.told_at, epoch: crew.epoch, members: members.collect() }.encode_to_vec()
+/// Writes who led last.
+pub fn pulse(pulse: Pulse) -> Vec<u8> {
+    let Pulse { at, epoch } = pulse;
+    stored::Pulse { at, epoch }.encode_to_vec()
 }
 
-/// Reads how the workers are. A model whose state is not known is left out.
-pub fn read_crew(entry: &Entry) -> Result<Crew, Error> {
-    let stored::Crew { told_at, epoch, members } = decode::<stored::Crew>(entry)?;
-    let members = members.into_iter().map(|it| {
-        let models = it
-            .models
-            .into_iter()
-            .filter_map(|model| Some((messages::read_model(model.model?), read_model_state(model.state?))));
-        let (worker, models) = (WorkerId::new(it.worker), models.collect());
-        CrewMember { worker, slots: it.slots, jobs: it.jobs, away: it.away, models }
-    });
-    Ok(Crew { told_at, epoch, members: members.collect() })
+/// Reads who led last.
+pub fn read_pulse(entry: &Entry) -> Result<Pulse, Error> {
+    let stored::Pulse { at, epoch } = decode::<stored::Pulse>(entry)?;
+    Ok(Pulse { at, epoch })
 }
 
-fn model_state(state: &ModelState) -> stored::hosted_model::State {
-    use stored::hosted_model::State;
-    match state {
-        ModelState::Waiting => State::Waiting(true),
-        ModelState::Loading { fraction } => State::Loading(*fraction),
-        ModelState::Ready => State::Ready(true),
-        ModelState::Failed(why) => State::Failed(why.clone()),
-    }
-}
-
-fn read_model_state(state: stored::hosted_model::State) -> ModelState {
-    use stored::hosted_model::State;
-    match state {
-        State::Waiting(_) => ModelState::Waiting,
-        State::Loading(fraction) => ModelState::Loading { fraction },
-        State::Ready(_) => ModelState::Ready,
-        State::Failed(why) => ModelState::Failed(why),
-    }
-}
-
-fn decode<M: Message + Default>(entry: &Entry) -> Result<M, Error> {
+/// Reads a message.
+pub fn decode<M: Message + Default>(entry: &Entry) -> Result<M, Error> {
     M::decode(entry.value.clone()).map_err(|error| unreadable(entry, &error.to_string()))
 }
 
-fn unreadable(entry: &Entry, reason: &str) -> Error {
+pub fn unreadable(entry: &Entry, reason: &str) -> Error {
     Error::Unreadable { key: entry.key.clone(), reason: reason.to_owned() }
 }
 

@@ -5,6 +5,7 @@ pub mod einops;
 pub mod functions;
 mod limits;
 mod neural;
+mod written;
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -33,8 +34,14 @@ const MODULES: &[&str] = &[
     "torch.linalg",
     "torch.nn",
     "torch.nn.functional",
+    "torch.nn.init",
+    "torch.nn.utils",
+    "torch.optim",
+    "torch.optim.lr_scheduler",
     "torch.special",
     "torch.random",
+    "torch.utils",
+    "torch.utils.data",
     "torch.amp",
     "torch.cpu",
     "torch.cpu.amp",
@@ -80,6 +87,10 @@ pub fn global(machine: &Machine, module: &str, name: &str) -> Option<Value> {
         "torch._C._fft" => "torch.fft",
         "torch.nn.parameter" => "torch.nn",
         module if module.starts_with("torch.nn.modules") => "torch.nn",
+        module if module.starts_with("torch.utils.data.") => "torch.utils.data",
+        module if module.starts_with("torch.nn.utils.") => "torch.nn.utils",
+        "torch.optim.lr_scheduler" => module,
+        module if module.starts_with("torch.optim.") => "torch.optim",
         "torch.autograd.grad_mode" => "torch",
         "torch.amp.autocast_mode" => "torch.amp",
         "torch.cpu.amp.autocast_mode" => "torch.cpu.amp",
@@ -184,6 +195,9 @@ fn member(machine: &Machine, module: &'static str, name: &str) -> Result<Option<
     }
     if let Some(class) = class_named(&format!("{module}.{name}")) {
         return Ok(Some(class));
+    }
+    if let Some(value) = written::member(machine, module, name)? {
+        return Ok(Some(value));
     }
     Ok(match (module, name) {
         ("torch", "pi") | ("numpy", "pi") => Some(Value::Float(std::f64::consts::PI)),

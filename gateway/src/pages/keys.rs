@@ -27,6 +27,7 @@ pub struct Create {
     read_own: Option<String>,
     operate: Option<String>,
     admin: Option<String>,
+    audit: Option<String>,
 }
 
 impl Create {
@@ -38,13 +39,18 @@ impl Create {
             (self.read_own, Scope::ReadOwn),
             (self.operate, Scope::Operate),
             (self.admin, Scope::Admin),
+            (self.audit, Scope::Audit),
         ];
         let scopes = boxes.into_iter().filter(|(ticked, _)| ticked.is_some()).map(|(_, scope)| scope.name().to_owned());
         v1::keys::Create {
             tenant: ids::TenantId::new(self.tenant.trim()),
             scopes: Some(scopes.collect()),
+            role: None,
             expires_in: given(self.expires_in),
             note: given(self.note),
+            project: None,
+            models: None,
+            quota: None,
             batching: None,
         }
     }
@@ -91,7 +97,8 @@ fn form(tenants: &[Tenant], wanted: &str) -> Markup {
         ("submit", "submit", "submit jobs", true),
         ("read_own", "read-own", "follow, read and cancel its own", true),
         ("operate", "operate", "see and cancel all jobs", false),
-        ("admin", "admin", "everything", false),
+        ("admin", "admin", "make tenants and keys, and all but the audit trail", false),
+        ("audit", "audit", "read the audit trail", false),
     ];
     html! {
         form.filters method="post" action="/admin/keys" {

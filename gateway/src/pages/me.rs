@@ -2,7 +2,7 @@
 
 use auth::{KeyRecord, Principal};
 use maud::{Markup, html};
-use store::{JobRecord, ModelState, State};
+use store::{JobRecord, ModelRecord, ModelState, State};
 
 use super::jobs::{place, ran, state, waited};
 use super::keys;
@@ -11,6 +11,7 @@ use super::now::Now;
 use super::units::{ago, bytes, nothing, short};
 use crate::progress;
 use crate::v1::jobs::failure;
+use crate::v1::nodes::Node;
 
 /// Shows all of it. `origin` is how this server is reached from where the page is looked at.
 pub fn body(now: &Now, principal: &Principal, jobs: &[JobRecord], own_keys: &[KeyRecord], origin: &str) -> Markup {
@@ -22,7 +23,7 @@ pub fn body(now: &Now, principal: &Principal, jobs: &[JobRecord], own_keys: &[Ke
         }
         section {
             h2 { "In a notebook" }
-            (cell(now, origin))
+            (cell(now, principal, origin))
         }
         section {
             h2 { "Keys of " (principal.tenant) }
@@ -34,7 +35,7 @@ pub fn body(now: &Now, principal: &Principal, jobs: &[JobRecord], own_keys: &[Ke
 
 /// Says whether jobs can run, and nothing of others.
 pub fn status(now: &Now) -> Markup {
-    let none_runs = now.workers().iter().all(|worker| worker.away);
+    let none_runs = !now.workers().iter().any(Node::connected);
     html! {
         p #status.status data-level=(if none_runs { "degraded" } else { "well" }) role="status" {
             @if none_runs {
@@ -94,15 +95,20 @@ fn next(now: &Now, principal: &Principal, job: &JobRecord) -> Markup {
 }
 
 /// A cell that works when it is pasted, but for the key, which this page does not know.
-fn cell(now: &Now, origin: &str) -> Markup {
-    let usable = now.models.iter().filter(|model| model.state == ModelState::Ready);
-    let models: Vec<String> = usable.map(|model| model.key.to_string()).collect();
-    let Some(first) = now.models.iter().find(|model| model.state == ModelState::Ready).map(|model| &model.key) else {
+fn cell(now: &Now, principal: &Principal, origin: &str) -> Markup {
+    // One that is cold is loaded when somebody asks for it.
+    let usable = |model: &&ModelRecord| {
+        matches!(model.state, ModelState::Ready | ModelState::Cold) && principal.admitted(&model.key)
+    };
+    // What is ready answers at once.
+    let mut models: Vec<&ModelRecord> = now.models.iter().filter(usable).collect();
+    models.sort_by_key(|model| model.state != ModelState::Ready);
+    let Some(first) = models.first().map(|model| &model.key) else {
         return empty("No model can be used now.", &html! { "Come back when the operator has loaded one." });
     };
     html! {
         p { "Models that can be used now: "
-            @for (index, model) in models.iter().enumerate() { @if index > 0 { ", " } code { (model) } } "." }
+            @for (index, model) in models.iter().enumerate() { @if index > 0 { ", " } code { (model.key) } } "." }
         pre.cell #cell tabindex="0" data-copy { (snippet(origin, first.repo_id(), first.revision())) }
         p.note { "It asks for your key when it runs. Needs " code { "pip install nnsight==0.8.1 transformers==5.22.2" } "." }
     }

@@ -2,12 +2,12 @@
 
 use ids::ModelKey;
 use maud::{Markup, html};
-use store::ModelState;
+use store::{ModelRecord, ModelState};
 
 use super::layout;
 use super::now::Now;
 use super::overview::search;
-use super::units::nothing;
+use super::units::{bytes, nothing, span};
 
 /// Shows all of them.
 pub fn body(now: &Now) -> Markup {
@@ -30,37 +30,60 @@ pub fn table(now: &Now) -> Markup {
             } @else {
                 div.scroll tabindex="0" role="group" aria-label="Models" { table {
                     thead { tr {
-                        th scope="col" { "Model" } th scope="col" { "State" }
-                        th scope="col" { "Device" } th scope="col" { "Type" }
-                        th.number scope="col" { "Workers" } th.number scope="col" { "Jobs" }
+                        th scope="col" { "Model" } th scope="col" { "State" } th.number scope="col" { "Replicas" }
+                        th scope="col" { "Device" } th scope="col" { "Type" } th.number scope="col" { "Memory" }
+                        th.number scope="col" { "Jobs" }
                     } }
-                    tbody { @for model in &now.models {
-                        @let has = now.workers().iter().filter(|worker| {
-                            worker.models.iter().any(|(key, state)| *key == model.key && *state == ModelState::Ready)
-                        }).count();
-                        tr {
-                            td { a href=(search("model", &model.key.to_string())) { (model.key) } }
-                            td.text { (state(&model.state)) }
-                            td { @match &model.device { Some(device) => (device), None => (nothing()) } }
-                            td { @match &model.dtype { Some(dtype) => (dtype), None => (nothing()) } }
-                            td.number { (has) }
-                            td.number { (busy(&model.key)) }
-                        }
-                    } }
+                    tbody { @for model in &now.models { tr {
+                        td { a href=(search("model", &model.key.to_string())) { (model.key) } }
+                        td.text { (state(now, model)) }
+                        td.number { (replicas(now, model)) }
+                        td { @match &model.device { Some(device) => (device), None => (nothing()) } }
+                        td { @match &model.dtype { Some(dtype) => (dtype), None => (nothing()) } }
+                        td.number { @if model.bytes > 0 { (bytes(model.bytes)) } @else { (nothing()) } }
+                        td.number { (busy(&model.key)) }
+                    } } }
                 } }
             }
         }
     }
 }
 
-/// How far a model is.
-pub fn state(state: &ModelState) -> Markup {
-    match state {
+/// How many replicas are ready, and how many there are to be.
+fn replicas(now: &Now, model: &ModelRecord) -> Markup {
+    let specification = now.specifications.iter().find(|specification| specification.key == model.key);
+    html! {
+        (model.replicas)
+        @if let Some(specification) = specification { small {
+            @match specification.replicas_max {
+                Some(max) if max == specification.replicas_min => { " of " (max) }
+                Some(max) => { " of " (specification.replicas_min) " to " (max) }
+                None => { " of " (specification.replicas_min) " or more" }
+            }
+            @if specification.pinned { ", pinned" }
+        } }
+    }
+}
+
+/// How far a model is; of one that is not loaded why, and when it should be.
+fn state(now: &Now, model: &ModelRecord) -> Markup {
+    let why = html! {
+        @if let Some(wait) = &model.wait { " " span.why { (wait.why) } }
+        @if let Some(left) = now.expected(model) { " " span.why { "ready in about " (span(left)) } }
+    };
+    match &model.state {
         ModelState::Ready => layout::state("well", "ready"),
-        ModelState::Waiting => layout::state("waiting", "no worker has it"),
+        ModelState::Waiting => html! { (layout::state("waiting", "no worker has it")) (why) },
+        // It leaves no job waiting while nobody asks for it.
+        ModelState::Cold => {
+            html! { (layout::state(if model.wait.is_some() { "waiting" } else { "ended" }, "cold")) (why) }
+        }
         ModelState::Loading { fraction } => {
             let percent = format!("{:.0}", fraction * 100.0);
-            html! { (layout::state("waiting", "loading")) " " progress max="100" value=(percent) aria-label="loaded" {} " " (percent) " %" }
+            html! {
+                (layout::state("waiting", "loading")) " "
+                progress max="100" value=(percent) aria-label="loaded" {} " " (percent) " %" (why)
+            }
         }
         ModelState::Failed(why) => html! { (layout::state("broken", "failed")) " " span.why title=(why) { (why) } },
     }

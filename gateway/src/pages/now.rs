@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ids::{JobId, ModelKey, TenantId};
-use store::history::{Crew, CrewMember, Minute};
-use store::{Live, ModelRecord, ModelState, State};
+use ids::{JobId, ModelKey, TenantId, WorkerId};
+use store::history::Minute;
+use store::{Live, ModelRecord, ModelState, Specification, State};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::units::span;
+use crate::v1::nodes::{self, Node};
 use crate::{Error, Gateway, unix_millis};
 
 /// How long what was read is shown.
@@ -31,8 +32,11 @@ pub struct Now {
     pub at: u64,
     pub live: Vec<Live>,
     pub models: Vec<ModelRecord>,
-    /// As the scheduler told it, and only while it tells.
-    pub crew: Option<Crew>,
+    /// What they are to be.
+    pub specifications: Vec<Specification>,
+    /// Whether a scheduler leads.
+    pub led: bool,
+    nodes: Vec<Node>,
     /// The last ones.
     pub minutes: BTreeMap<u64, Minute>,
 }
@@ -78,12 +82,14 @@ impl Now {
             return Ok(Arc::clone(now));
         }
         let at = unix_millis();
-        let crew = gateway.history.crew().await?.filter(|crew| at.saturating_sub(crew.told_at) < SILENCE);
+        let pulse = gateway.history.pulse().await?;
         let now = Arc::new(Self {
             at,
             live: gateway.jobs.live().await?.jobs,
             models: gateway.models.list().await?,
-            crew,
+            specifications: gateway.models.stored().specifications().list().await?,
+            led: pulse.is_some_and(|pulse| at.saturating_sub(pulse.at) < SILENCE),
+            nodes: nodes::all(gateway).await?,
             minutes: gateway.history.since((at / 60_000).saturating_sub(RECENT)).await?,
         });
         *shared = Some((Instant::now(), Arc::clone(&now)));
@@ -113,37 +119,61 @@ impl Now {
         (waiting, self.live.len() - waiting)
     }
 
-    pub fn workers(&self) -> &[CrewMember] {
-        self.crew.as_ref().map_or(&[], |crew| &crew.members)
+    /// Returns the workers, as long as somebody knows how they are.
+    pub fn workers(&self) -> &[Node] {
+        if self.led { &self.nodes } else { &[] }
+    }
+
+    /// Returns how many jobs a worker has.
+    pub fn busy(&self, worker: &WorkerId) -> usize {
+        self.live.iter().filter(|job| job.worker.as_ref() == Some(worker)).count()
     }
 
     /// Says why a job for a model waits.
     pub fn why(&self, model: &ModelKey) -> String {
-        if self.crew.is_none() {
+        if !self.led {
             return "no scheduler leads".into();
         }
         let Some(record) = self.models.iter().find(|record| record.key == *model) else {
             return "the model is hosted no longer".into();
         };
-        match &record.state {
-            ModelState::Waiting => "no worker has the model".into(),
-            ModelState::Loading { fraction } => format!("the model is loading, {:.0} %", fraction * 100.0),
-            ModelState::Failed(_) => "the model cannot be loaded".into(),
-            ModelState::Ready => {
-                let ready = |worker: &&CrewMember| {
-                    !worker.away && worker.models.iter().any(|(key, state)| key == model && *state == ModelState::Ready)
-                };
-                let (mut slots, mut free) = (0, 0);
-                for worker in self.workers().iter().filter(ready) {
-                    slots += worker.slots;
-                    free += worker.slots.saturating_sub(worker.jobs);
-                }
-                match (slots, free) {
-                    (0, _) => "the workers that have the model cannot be reached".into(),
-                    (_, 0) => format!("no room: all {slots} places are taken"),
-                    _ => "it is about to be given out".into(),
-                }
-            }
+        let why = match (&record.state, &record.wait) {
+            (ModelState::Loading { fraction }, _) => format!("the model is loading, {:.0} %", fraction * 100.0),
+            (ModelState::Failed(_), _) => return "the model cannot be loaded".into(),
+            (ModelState::Ready, _) => return self.room(model),
+            (_, Some(wait)) => format!("the model is not loaded: {}", wait.why),
+            (ModelState::Waiting, None) => "no worker has the model".into(),
+            (ModelState::Cold, None) => "the model is about to be loaded".into(),
+        };
+        match self.expected(record) {
+            Some(left) => format!("{why}; ready in about {}", span(left)),
+            None => why,
+        }
+    }
+
+    /// Returns after how many milliseconds a model is likely to be ready, where that can be said.
+    pub fn expected(&self, record: &ModelRecord) -> Option<u64> {
+        let at = record.wait.as_ref()?.expected_at?;
+        Some(at.saturating_sub(self.at)).filter(|left| *left > 0)
+    }
+
+    /// Says what a job waits for whose model is loaded.
+    fn room(&self, model: &ModelKey) -> String {
+        let ready = |worker: &&Node| {
+            let replicas = worker.record.iter().flat_map(|record| &record.replicas);
+            worker.connected()
+                && replicas.into_iter().any(|replica| replica.model == *model && replica.stage == "ready")
+        };
+        let (mut slots, mut free) = (0, 0);
+        for worker in self.workers().iter().filter(ready).filter(|worker| worker.cordon.is_none()) {
+            let its = worker.record.as_ref().map_or(0, |record| record.slots as usize);
+            slots += its;
+            free += its.saturating_sub(self.busy(&worker.name));
+        }
+        match (slots, free) {
+            (0, _) => "the workers that have the model cannot be reached, or are cordoned".into(),
+            (_, 0) => format!("no room: all {slots} places are taken"),
+            _ => "it is about to be given out".into(),
         }
     }
 
@@ -165,7 +195,7 @@ impl Now {
     pub fn trouble(&self) -> Option<Trouble> {
         let broken = |sentence: String, path| Some(Trouble { broken: true, sentence, path });
         let degraded = |sentence: String, path| Some(Trouble { broken: false, sentence, path });
-        if self.crew.is_none() {
+        if !self.led {
             let sentence = "No scheduler was heard of for 30 s: jobs are accepted and kept, and none is given out.";
             return broken(sentence.into(), "/admin/workers");
         }
@@ -175,7 +205,7 @@ impl Now {
         }) {
             return broken(format!("The model {key} cannot be loaded: {why}."), "/admin/models");
         }
-        if self.workers().iter().all(|worker| worker.away) {
+        if !self.workers().iter().any(Node::connected) {
             return broken("No worker is connected: jobs wait until one comes.".into(), "/admin/workers");
         }
         let faults: u64 =
@@ -185,8 +215,8 @@ impl Now {
             let sentence = format!("{jobs} failed in the last {RECENT} minutes by the server's fault.");
             return degraded(sentence, "/admin/jobs?state=failed");
         }
-        if let Some(worker) = self.workers().iter().find(|worker| worker.away) {
-            let sentence = format!("The worker {} lost its connection; what it has goes on.", worker.worker);
+        if let Some(worker) = self.workers().iter().find(|worker| worker.record.is_some() && !worker.connected()) {
+            let sentence = format!("The worker {} lost its connection; what it has goes on.", worker.name);
             return degraded(sentence, "/admin/workers");
         }
         let longest = self.lines().into_iter().find_map(|(line, of)| Some((line, self.at.saturating_sub(of.oldest?))));
@@ -209,7 +239,7 @@ pub struct Ahead {
 
 #[cfg(test)]
 mod tests {
-    use ids::WorkerId;
+    use store::{ModelWait, NodeRecord, ReplicaRecord};
 
     use super::*;
 
@@ -222,22 +252,38 @@ mod tests {
             attempt: 0,
             epoch: 0,
             deaths: 0,
-            worker: None,
+            worker: (state != State::Queued).then(|| WorkerId::new("w")),
             accepted_at,
             dispatched_at: 0,
             started_at: 0,
             submission_key: None,
+            at_once: 0,
             revision: 0,
         }
     }
 
-    fn now(live: Vec<Live>, state: ModelState, jobs: u64) -> Now {
+    fn now(live: Vec<Live>, state: ModelState) -> Now {
         let key = ModelKey::new("o/n", None);
-        let model =
-            ModelRecord { key: key.clone(), folder: "/m".into(), dtype: None, state: state.clone(), device: None };
-        let member = CrewMember { worker: WorkerId::new("w"), slots: 2, jobs, away: false, models: vec![(key, state)] };
-        let crew = Some(Crew { told_at: 1_000_000, epoch: 1, members: vec![member] });
-        Now { at: 1_000_000, live, models: vec![model], crew, minutes: BTreeMap::new() }
+        let stage = if state == ModelState::Ready { "ready" } else { "loading" }.to_owned();
+        let replica = ReplicaRecord { model: key.clone(), stage, device: "cpu".into(), bytes: 7, jobs: 0 };
+        let record = NodeRecord {
+            name: WorkerId::new("w"),
+            version: "0.1.0".into(),
+            connected: true,
+            slots: 2,
+            jobs: 0,
+            devices: vec![("cpu".into(), 80)],
+            replicas: vec![replica],
+        };
+        Now {
+            at: 1_000_000,
+            live,
+            models: vec![ModelRecord { state, ..ModelRecord::waiting(key.clone(), "/m".into()) }],
+            specifications: vec![Specification::new(key, "/m".into())],
+            led: true,
+            nodes: vec![Node { name: record.name.clone(), record: Some(record), cordon: None }],
+            minutes: BTreeMap::new(),
+        }
     }
 
     #[test]
@@ -249,7 +295,7 @@ mod tests {
             live("bob", State::Queued, 600_000),
             live("eve", State::Dispatched, 5),
         ];
-        let shown = now(jobs, ModelState::Ready, 2);
+        let shown = now(jobs, ModelState::Ready);
         let lines = shown.lines();
         let told: Vec<_> = lines
             .iter()
@@ -258,8 +304,12 @@ mod tests {
         assert_eq!(told, [("bob", 2, 0, Some(400_000)), ("ada", 1, 1, Some(500_000)), ("eve", 0, 1, None)]);
         assert_eq!(shown.counts(), (3, 2));
         assert_eq!(shown.why(&ModelKey::new("o/n", None)), "no room: all 2 places are taken");
-        let loading = now(vec![], ModelState::Loading { fraction: 0.43 }, 0);
-        assert_eq!(loading.why(&ModelKey::new("o/n", None)), "the model is loading, 43 %");
+        let model = ModelKey::new("o/n", None);
+        let mut shown = now(vec![], ModelState::Loading { fraction: 0.43 });
+        assert_eq!(shown.why(&model), "the model is loading, 43 %");
+        shown.models[0].state = ModelState::Cold;
+        shown.models[0].wait = Some(ModelWait { why: "others have the room".into(), expected_at: Some(1_012_000) });
+        assert_eq!(shown.why(&model), "the model is not loaded: others have the room; ready in about 12.0 s");
     }
 
     #[test]
@@ -267,7 +317,7 @@ mod tests {
         let mut jobs: Vec<Live> = (0..50).map(|_| live("flood", State::Queued, 1)).collect();
         let own: Vec<Live> = (0..3).map(|_| live("ada", State::Queued, 2)).collect();
         jobs.extend(own.iter().cloned());
-        let shown = now(jobs, ModelState::Ready, 2);
+        let shown = now(jobs, ModelState::Ready);
         let ahead = |job: &Live| shown.before(job.id, &job.tenant, &job.model);
         assert_eq!(ahead(&own[0]), Ahead { own: 0, others: 1 });
         assert_eq!(ahead(&own[2]), Ahead { own: 2, others: 3 });
@@ -275,7 +325,7 @@ mod tests {
 
     #[test]
     fn the_worst_that_is_wrong_is_told() {
-        let mut shown = now(vec![live("ada", State::Queued, 1)], ModelState::Ready, 0);
+        let mut shown = now(vec![live("ada", State::Queued, 1)], ModelState::Ready);
         let told = |shown: &Now| shown.trouble().map(|trouble| (trouble.broken, trouble.sentence));
         assert!(told(&shown).unwrap().1.starts_with("A job of ada has waited for 16.7 min"));
         shown.live.clear();
@@ -288,11 +338,11 @@ mod tests {
             told(&shown).unwrap(),
             (false, "2 jobs failed in the last 10 minutes by the server's fault.".into())
         );
-        shown.crew.as_mut().unwrap().members[0].away = true;
+        shown.nodes[0].record.as_mut().unwrap().connected = false;
         assert!(told(&shown).unwrap().1.starts_with("No worker is connected"));
         shown.models[0].state = ModelState::Failed("no file".into());
         assert_eq!(told(&shown).unwrap(), (true, "The model o/n cannot be loaded: no file.".into()));
-        shown.crew = None;
+        shown.led = false;
         assert!(told(&shown).unwrap().1.starts_with("No scheduler"));
     }
 }

@@ -38,7 +38,7 @@ pub fn numbers(now: &Now, minutes: &BTreeMap<u64, Minute>) -> Markup {
     let first = now.at / 60_000 - 59;
     minutes.range(first..).flat_map(|(_, minute)| minute.tallies.values()).for_each(|tally| hour.add(tally));
     let (waiting, running) = now.counts();
-    let (connected, known) = (now.workers().iter().filter(|worker| !worker.away).count(), now.workers().len());
+    let (connected, known) = (now.workers().iter().filter(|worker| worker.connected()).count(), now.workers().len());
     let wait = |share| hour.waits.quantile(share).map_or_else(nothing, |wait| html! { (span(wait)) });
     let fault = |number: u64| html! { (count(number)) };
     html! {

@@ -64,7 +64,7 @@ pub async fn enter(State(gateway): State<Arc<Gateway>>, body: Body) -> Result<Re
         }
         Err(refusal) => refusal,
     };
-    let mut response = form(&next, Some(&refusal.to_string()));
+    let mut response = super::refusing(form(&next, Some(&refusal.to_string())), refusal);
     *response.status_mut() = StatusCode::UNAUTHORIZED;
     Ok(response)
 }

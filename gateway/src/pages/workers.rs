@@ -1,12 +1,12 @@
 //! `/admin/workers`: the workers, what each has, and what it can run.
 
 use maud::{Markup, html};
-use store::history::CrewMember;
+use store::ReplicaRecord;
 
 use super::layout;
-use super::models::state;
 use super::now::Now;
-use super::units::{ago, short};
+use super::units::{ago, bytes, nothing, short};
+use crate::v1::nodes::Node;
 
 /// Jobs that are listed of one worker.
 const JOBS: usize = 20;
@@ -30,38 +30,66 @@ pub fn table(now: &Now) -> Markup {
             h2 { "Workers" }
             @if now.workers().is_empty() {
                 (layout::empty(
-                    if now.crew.is_none() { "No scheduler leads, so nobody knows of a worker." } else { "No worker has come yet." },
+                    if !now.led { "No scheduler leads, so nobody knows of a worker." } else { "No worker has come yet." },
                     &html! { "Start one with " code { "vitrine-worker run --scheduler ADDRESS" } "; " code { "vitrine up" } " starts its own." },
                 ))
             } @else {
                 div.scroll tabindex="0" role="group" aria-label="Workers" { table {
                     thead { tr {
                         th scope="col" { "Worker" } th scope="col" { "State" }
-                        th.number scope="col" { "Jobs" } th scope="col" { "Places taken" } th scope="col" { "Models" }
+                        th.number scope="col" { "Jobs" } th scope="col" { "Places taken" } th scope="col" { "Memory for models" }
+                        th scope="col" { "Models" }
                     } }
-                    tbody { @for worker in now.workers() { tr {
-                        td { a href="/admin/workers" { (worker.worker) } }
-                        td { (condition(worker)) }
-                        td.number { (worker.jobs) small { " of " (worker.slots) } }
-                        td { meter min="0" max=(worker.slots.max(1)) value=(worker.jobs) aria-label="places taken" {} }
-                        td.models { @for (key, how) in &worker.models { span { (key) " " (state(how)) } } }
-                    } } }
+                    tbody { @for worker in now.workers() {
+                        @let jobs = now.busy(&worker.name);
+                        tr {
+                            td { a href="/admin/workers" { (worker.name) } }
+                            td { (condition(now, worker)) }
+                            @match &worker.record {
+                                None => { td.number { (nothing()) } td { (nothing()) } td { (nothing()) } td { (nothing()) } }
+                                Some(record) => {
+                                    td.number { (jobs) small { " of " (record.slots) } }
+                                    td { meter min="0" max=(record.slots.max(1)) value=(jobs) aria-label="places taken" {} }
+                                    td.models { @for (name, all, used) in worker.devices() { span {
+                                        (name) " "
+                                        meter min="0" max=(all.max(1)) value=(used.min(all)) aria-label={ "memory of " (name) } {}
+                                        " " (bytes(used)) small { " of " (bytes(all)) }
+                                    } } }
+                                    td.models { @for replica in &record.replicas { span { (replica.model) " " (stage(replica)) } } }
+                                }
+                            }
+                        }
+                    } }
                 } }
             }
         }
     }
 }
 
-fn condition(worker: &CrewMember) -> Markup {
-    if worker.away {
-        layout::state("degraded", "connection lost")
-    } else if worker.jobs >= worker.slots {
-        layout::state("waiting", "full")
-    } else if worker.jobs > 0 {
-        layout::state("well", "busy")
-    } else {
-        layout::state("well", "idle")
+fn condition(now: &Now, worker: &Node) -> Markup {
+    let jobs = now.busy(&worker.name);
+    match (worker.state(), &worker.record) {
+        ("draining", _) => layout::state("waiting", "draining"),
+        ("drained", None) => layout::state("ended", "drained, not there"),
+        ("drained", _) => layout::state("ended", "drained"),
+        ("cordoned", None) => layout::state("ended", "cordoned, not there"),
+        ("cordoned", _) => layout::state("waiting", "cordoned"),
+        ("away", _) | (_, None) => layout::state("degraded", "connection lost"),
+        (_, Some(record)) if jobs >= record.slots as usize => layout::state("waiting", "full"),
+        (_, Some(_)) if jobs > 0 => layout::state("well", "busy"),
+        (_, Some(_)) => layout::state("well", "idle"),
     }
+}
+
+/// How far a model is on a worker.
+fn stage(replica: &ReplicaRecord) -> Markup {
+    let level = match replica.stage.as_str() {
+        "ready" => "well",
+        "loading" => "waiting",
+        "failed" => "broken",
+        _ => "ended",
+    };
+    layout::state(level, &replica.stage)
 }
 
 /// What each worker has.
@@ -69,10 +97,10 @@ pub fn work(now: &Now) -> Markup {
     html! {
         section #work {
             @for worker in now.workers() {
-                @let jobs: Vec<_> = now.live.iter().filter(|job| job.worker.as_ref() == Some(&worker.worker)).collect();
-                h2 { "What " (worker.worker) " has" }
+                @let jobs: Vec<_> = now.live.iter().filter(|job| job.worker.as_ref() == Some(&worker.name)).collect();
+                h2 { "What " (worker.name) " has" }
                 @if jobs.is_empty() { p.note { "Nothing." } }
-                @else { div.scroll tabindex="0" role="group" aria-label={ "What " (worker.worker) " has" } { table {
+                @else { div.scroll tabindex="0" role="group" aria-label={ "What " (worker.name) " has" } { table {
                     thead { tr {
                         th scope="col" { "Job" } th scope="col" { "Tenant" } th scope="col" { "Model" }
                         th scope="col" { "State" } th.number scope="col" { "Given out" } th.number scope="col" { "Attempt" }

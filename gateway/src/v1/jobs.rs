@@ -7,27 +7,72 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures::TryStreamExt;
 use ids::{ModelKey, TenantId};
-use serde::Deserialize;
-use serde_json::{Value, json};
-use store::{Fault, JobRecord, Outcome, Wanted};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use store::{Fault, JobRecord, Outcome, State as JobState, Wanted};
 
 use super::time;
 use crate::authenticate::Caller;
-use crate::{Error, Gateway, job, progress, unix_millis};
+use crate::trail::acted;
+use crate::{Error, Gateway, job, progress, result, unix_millis};
 
 /// Jobs on a page, where nobody says how many, and at most.
 const PAGE: usize = 100;
 const LONGEST_PAGE: usize = 1000;
 
+/// Some jobs.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Jobs")]
+pub struct Page {
+    jobs: Vec<Shown>,
+    /// The cursor of the page after; null after the last.
+    next: Option<String>,
+}
+
+/// A job.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Job")]
+pub struct Shown {
+    id: String,
+    tenant: String,
+    /// The public part of the key that it was submitted with.
+    key: String,
+    project: Option<String>,
+    model: String,
+    /// queued, dispatched, running, completed, failed, cancelled or expired.
+    state: String,
+    /// Counts from 1, whenever it is given to a worker.
+    attempt: u32,
+    accepted_at: Option<String>,
+    started_at: Option<String>,
+    /// When it fails if it runs still.
+    must_end_by: Option<String>,
+    ended_at: Option<String>,
+    request_bytes: u64,
+    result_bytes: Option<u64>,
+    failure: Option<Failure>,
+}
+
+/// Why a job failed.
+#[derive(Serialize, JsonSchema)]
+pub struct Failure {
+    /// Whose doing it is: program, limit or server.
+    fault: &'static str,
+    /// Null for what a program of another tenant raised.
+    text: Option<String>,
+}
+
 /// Which jobs are wanted. All of it may be left out.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Search {
+    /// queued, dispatched, running, completed, failed, cancelled or expired.
     state: Option<String>,
+    #[schemars(with = "Option<String>")]
     tenant: Option<TenantId>,
     /// `REPO_ID` or `REPO_ID@REVISION`.
     model: Option<String>,
@@ -42,7 +87,7 @@ pub async fn list(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
     search: Result<Query<Search>, QueryRejection>,
-) -> Result<Json<Value>, Error> {
+) -> Result<Json<Page>, Error> {
     let principal = onlooker(caller)?;
     let Query(search) = search.map_err(|error| Error::Malformed(error.body_text()))?;
     let state = search.state.map(|name| name.parse()).transpose().map_err(Error::Unfit)?;
@@ -51,26 +96,26 @@ pub async fn list(
     let tenant = match search.tenant {
         asked if principal.may(Scope::Operate) => asked,
         // To others, another tenant's jobs are none.
-        Some(other) if other != principal.tenant => return Ok(Json(json!({ "jobs": [], "next": null }))),
+        Some(other) if other != principal.tenant => return Ok(Json(Page { jobs: Vec::new(), next: None })),
         _ => Some(principal.tenant.clone()),
     };
     let wanted = Wanted { tenant, state, model: search.model.as_deref().map(model) };
     let newest = gateway.jobs.newest(&wanted, after, limit, unix_millis()).await?;
-    let jobs: Vec<Value> = newest.jobs.iter().map(|record| shown(record, &principal)).collect();
-    Ok(Json(json!({ "jobs": jobs, "next": newest.next.map(|next| next.to_string()) })))
+    let jobs = newest.jobs.iter().map(|record| shown(record, &principal)).collect();
+    Ok(Json(Page { jobs, next: newest.next.map(|next| next.to_string()) }))
 }
 
-/// `GET /v1/jobs/{id}`.
+/// `GET /v1/jobs/{job}`.
 pub async fn show(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<Json<Value>, Error> {
+) -> Result<Json<Shown>, Error> {
     let principal = onlooker(caller)?;
     Ok(Json(shown(&job::find(&gateway, &principal, &id).await?, &principal)))
 }
 
-/// `GET /v1/jobs/{id}/logs`: what the job has printed so far, as text; of an attempt that runs again, from its beginning.
+/// `GET /v1/jobs/{job}/logs`: what the job has printed so far, as text; of an attempt that runs again, from its beginning.
 /// That is for its own tenant, as its result is.
 pub async fn logs(
     State(gateway): State<Arc<Gateway>>,
@@ -89,15 +134,43 @@ pub async fn logs(
     Ok((kind, Body::from_stream(text)).into_response())
 }
 
-/// `DELETE /v1/jobs/{id}`: ends a job at its next step. The answer is the job as it is until then.
+/// `GET /v1/jobs/{job}/result`: the result's bytes, as the client that asked for it wanted them. They are for the job's own
+/// tenant.
+pub async fn result(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Response, Error> {
+    let principal = caller.permitted(Scope::ReadOwn)?;
+    let record = job::find(&gateway, &principal, &id).await?;
+    if record.tenant != principal.tenant {
+        return Err(Error::Forbidden("read another tenant's results, which only a key of that tenant may"));
+    }
+    let mut response = result::bytes(&gateway, &record).await?;
+    if record.client.compress {
+        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("zstd"));
+    }
+    Ok(response)
+}
+
+/// `DELETE /v1/jobs/{job}`: ends a job at its next step. The answer is the job as it is until then.
 pub async fn cancel(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<(StatusCode, Json<Value>), Error> {
+) -> Result<Response, Error> {
     let principal = onlooker(caller)?;
     let record = job::end(&gateway, &principal, &id).await?;
-    Ok((StatusCode::ACCEPTED, Json(shown(&record, &principal))))
+    let answer = (StatusCode::ACCEPTED, Json(shown(&record, &principal)));
+    Ok(ended(&principal, &record, answer))
+}
+
+/// Answers that a job was asked to end. Of another tenant's, that is an act of administration.
+pub fn ended(principal: &Principal, record: &JobRecord, answer: impl IntoResponse) -> Response {
+    if record.tenant == principal.tenant {
+        return answer.into_response();
+    }
+    acted(format!("{} asked for the end of the job {} of {}", principal.key, record.id, record.tenant), answer)
 }
 
 /// Returns a caller who may look at jobs: their tenant's, or all.
@@ -119,22 +192,25 @@ pub fn model(text: &str) -> ModelKey {
     }
 }
 
-fn shown(record: &JobRecord, principal: &Principal) -> Value {
-    let failure = failure(record, principal).map(|(fault, text)| json!({ "fault": fault, "text": text }));
-    json!({
-        "id": record.id,
-        "tenant": record.tenant,
-        "key": record.key,
-        "model": record.model.to_string(),
-        "state": record.state.to_string(),
-        "attempt": record.attempt,
-        "accepted_at": moment(record.accepted_at),
-        "started_at": moment(record.started_at),
-        "ended_at": moment(record.ended_at),
-        "request_bytes": record.payload_bytes,
-        "result_bytes": progress::result(record).map(store::Blob::len),
-        "failure": failure,
-    })
+pub fn shown(record: &JobRecord, principal: &Principal) -> Shown {
+    let failure = failure(record, principal);
+    let failure = failure.map(|(fault, text)| Failure { fault, text: text.map(str::to_owned) });
+    Shown {
+        id: record.id.to_string(),
+        tenant: record.tenant.to_string(),
+        key: record.key.to_string(),
+        project: (!record.project.is_empty()).then(|| record.project.clone()),
+        model: record.model.to_string(),
+        state: record.state.to_string(),
+        attempt: record.attempt,
+        accepted_at: moment(record.accepted_at),
+        started_at: moment(record.started_at),
+        must_end_by: (record.state == JobState::Running).then(|| must_end_by(record)).flatten(),
+        ended_at: moment(record.ended_at),
+        request_bytes: record.payload_bytes,
+        result_bytes: progress::result(record).map(store::Blob::len),
+        failure,
+    }
 }
 
 /// Returns whose doing a failure is, and in whatever words the caller may read what it was.
@@ -146,8 +222,14 @@ pub fn failure<'a>(record: &'a JobRecord, principal: &Principal) -> Option<(&'st
 }
 
 /// Writes a time in milliseconds since 1970, of which zero is not yet.
-fn moment(milliseconds: u64) -> Value {
-    if milliseconds == 0 { Value::Null } else { time(milliseconds / 1000) }
+fn moment(milliseconds: u64) -> Option<String> {
+    (milliseconds > 0).then(|| time(milliseconds / 1000))
+}
+
+/// Returns when a job that runs will have run for as long as it may.
+fn must_end_by(record: &JobRecord) -> Option<String> {
+    let time = u64::try_from(record.limits.run_time.as_millis()).unwrap_or(u64::MAX);
+    moment(record.started_at.saturating_add(time))
 }
 
 fn fault_name(fault: Fault) -> &'static str {

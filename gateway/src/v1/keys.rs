@@ -3,45 +3,123 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::{Grant, KeyRecord, Keys, Principal, Scope, Secret};
+use auth::{Grant, KeyRecord, Keys, Principal, Quota, Role, Scope, Secret, Terms};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
+use axum::response::Response;
 use ids::{KeyId, TenantId};
 use program::Batching;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
-use super::{read, tenants, time};
+use super::tenants::given;
+use super::{quota, read, tenants, time};
 use crate::authenticate::Administrator;
+use crate::trail::acted;
 use crate::{Error, Gateway, unix_seconds};
 
 /// The longest that a key with an end may be valid.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
-/// Characters of a note.
-const NOTE: usize = 200;
+/// Characters of a note, and of a project's name.
+const LINE: usize = 200;
 
-/// What a key is to be.
-#[derive(Deserialize)]
+/// How long a key that is rotated is valid beside its successor, where nobody says.
+const OVERLAP: &str = "24h";
+
+/// All keys that were asked for.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Keys")]
+pub struct List {
+    keys: Vec<Shown>,
+}
+
+/// What is known of a key.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Key")]
+pub struct Shown {
+    /// Its public part.
+    id: String,
+    tenant: String,
+    scopes: Vec<String>,
+    batching: String,
+    created_at: String,
+    /// Null for a key without end.
+    expires_at: Option<String>,
+    note: Option<String>,
+    project: Option<String>,
+    /// The models that it may use; null for those of its tenant.
+    models: Option<Vec<String>>,
+    quota: Quota,
+}
+
+/// A key that was made.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "MadeKey")]
+pub struct Made {
+    /// Its text, which is nowhere else.
+    key: String,
+    #[serde(flatten)]
+    shown: Shown,
+    /// The key that it follows, where it was made for that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    replaces: Option<Shown>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "NewKey")]
 #[serde(deny_unknown_fields)]
 pub struct Create {
+    #[schemars(with = "String")]
     pub tenant: TenantId,
     /// Default: submit and read-own.
     pub scopes: Option<Vec<String>>,
+    /// A name for scopes, in their place.
+    pub role: Option<String>,
     /// A time as `30d`. Default: without end.
     pub expires_in: Option<String>,
     /// What it is for.
     pub note: Option<String>,
+    /// What the ledger shows its jobs under.
+    pub project: Option<String>,
+    /// Default: those of its tenant.
+    pub models: Option<Vec<String>>,
+    /// Default: no bounds but its tenant's.
+    pub quota: Option<Quota>,
     /// Default: shared.
     pub batching: Option<String>,
 }
 
+/// What is to be another. What is left out stays, and null is none.
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "KeyChange")]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    scopes: Option<Vec<String>>,
+    role: Option<String>,
+    #[serde(default, deserialize_with = "given")]
+    note: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    project: Option<Option<String>>,
+    #[serde(default, deserialize_with = "given")]
+    models: Option<Option<Vec<String>>>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "Rotation")]
+#[serde(deny_unknown_fields)]
+pub struct Rotate {
+    /// How long both are valid, as `24h`. Default: 24 hours.
+    overlap: Option<String>,
+}
+
 /// Which keys are wanted.
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Wanted {
+    #[schemars(with = "Option<String>")]
     tenant: Option<TenantId>,
 }
 
@@ -50,10 +128,10 @@ pub async fn list(
     State(gateway): State<Arc<Gateway>>,
     _: Administrator,
     wanted: Result<Query<Wanted>, QueryRejection>,
-) -> Result<Json<Value>, Error> {
+) -> Result<Json<List>, Error> {
     let Query(wanted) = wanted.map_err(|error| Error::Malformed(error.body_text()))?;
-    let keys: Vec<Value> = all(&gateway, wanted.tenant.as_ref()).await?.iter().map(shown).collect();
-    Ok(Json(json!({ "keys": keys })))
+    let keys = all(&gateway, wanted.tenant.as_ref()).await?;
+    Ok(Json(List { keys: keys.iter().map(shown).collect() }))
 }
 
 /// `POST /v1/keys`: makes a key of a tenant that there is. Its text is in this answer and nowhere else.
@@ -61,21 +139,93 @@ pub async fn create(
     State(gateway): State<Arc<Gateway>>,
     Administrator(principal): Administrator,
     body: Body,
-) -> Result<(StatusCode, Json<Value>), Error> {
-    let (key, record) = make(&gateway, &principal, read(&gateway, body).await?).await?;
-    let mut answer = shown(&record);
-    answer["key"] = key.reveal().into();
-    Ok((StatusCode::CREATED, Json(answer)))
+) -> Result<Response, Error> {
+    let (key, record, what) = make(&gateway, &principal, read(&gateway, body).await?).await?;
+    let answer = Made { key: key.reveal().to_owned(), shown: shown(&record), replaces: None };
+    Ok(acted(what, (StatusCode::CREATED, Json(answer))))
 }
 
-/// `DELETE /v1/keys/{id}`: ends a key, here at once and everywhere within 5 seconds.
+/// `PATCH /v1/keys/{key}` with `scopes` or `role`, `note`, `project`, `models`.
+pub async fn change(
+    State(gateway): State<Arc<Gateway>>,
+    Administrator(principal): Administrator,
+    Path(id): Path<String>,
+    body: Body,
+) -> Result<Response, Error> {
+    let change: Change = read(&gateway, body).await?;
+    let scopes = scopes(change.scopes, change.role)?;
+    change.note.iter().flatten().try_for_each(|text| line("note", text))?;
+    change.project.iter().flatten().try_for_each(|text| line("project", text))?;
+    change.models.iter().flatten().try_for_each(|models| Terms::check(models)).map_err(Error::Unfit)?;
+    if let Some(scopes) = scopes.as_ref().filter(|_| id == principal.key.as_str())
+        && !scopes.contains(&Scope::Admin)
+    {
+        let refused = "the key that asks is this one, and could not undo it; ask with another";
+        return Err(Error::Conflict(format!("the key {id} keeps the scope admin: {refused}")));
+    }
+    let mut done = Vec::new();
+    if let Some(scopes) = &scopes {
+        done.push(format!("permits {}", names(scopes)));
+    }
+    if let Some(models) = &change.models {
+        done.push(format!("may use {}", tenants::models_in_words(models.as_deref())));
+    }
+    if let Some(project) = &change.project {
+        done.push(format!("is of the project {}", project.as_deref().unwrap_or("none")));
+    }
+    if let Some(note) = &change.note {
+        done.push(format!("has the note {:?}", note.as_deref().unwrap_or_default()));
+    }
+    if done.is_empty() {
+        return Err(Error::Unfit("nothing is to be changed: give scopes, role, note, project or models".into()));
+    }
+    let named = KeyId::new(id.as_str());
+    let changed = gateway.keys.change(&named, |record| {
+        if let Some(scopes) = &scopes {
+            record.scopes.clone_from(scopes);
+        }
+        if let Some(note) = &change.note {
+            record.note.clone_from(note);
+        }
+        if let Some(project) = &change.project {
+            record.project.clone_from(project);
+        }
+        if let Some(models) = &change.models {
+            Arc::make_mut(&mut record.terms).models.clone_from(models);
+        }
+    });
+    let record = changed.await?.ok_or_else(|| Error::NoSuchKey(id.clone()))?;
+    let what = format!("{} changed the key {id} of {}, which {}", principal.key, record.tenant, done.join(", "));
+    Ok(acted(what, Json(shown(&record))))
+}
+
+/// `POST /v1/keys/{key}/rotate` with `overlap`: makes a key that is as this one, which ends after a while. The text of the new
+/// one is in this answer and nowhere else.
+pub async fn rotate(
+    State(gateway): State<Arc<Gateway>>,
+    Administrator(principal): Administrator,
+    Path(id): Path<String>,
+    body: Body,
+) -> Result<Response, Error> {
+    let Rotate { overlap } = read(&gateway, body).await?;
+    let text = overlap.as_deref().unwrap_or(OVERLAP);
+    let overlap = humantime::parse_duration(text).ok().filter(|time| *time <= LONGEST);
+    let overlap =
+        overlap.ok_or_else(|| Error::Unfit(format!("overlap is {text:?}, which is no time such as 24h or 0s")))?;
+    let rotated = gateway.keys.rotate(&KeyId::new(id.as_str()), overlap).await?;
+    let (key, record, old) = rotated.ok_or_else(|| Error::NoSuchKey(id.clone()))?;
+    let answer = Made { key: key.reveal().to_owned(), shown: shown(&record), replaces: Some(shown(&old)) };
+    let what = format!("{} made the key {} of {} in place of {id}", principal.key, record.id, record.tenant);
+    Ok(acted(what, (StatusCode::CREATED, Json(answer))))
+}
+
+/// `DELETE /v1/keys/{key}`: ends a key, here at once and everywhere within 5 seconds.
 pub async fn revoke(
     State(gateway): State<Arc<Gateway>>,
     Administrator(principal): Administrator,
     Path(id): Path<String>,
-) -> Result<StatusCode, Error> {
-    end(&gateway, &principal, &id).await?;
-    Ok(StatusCode::NO_CONTENT)
+) -> Result<Response, Error> {
+    Ok(acted(end(&gateway, &principal, &id).await?, StatusCode::NO_CONTENT))
 }
 
 /// Returns the keys of a tenant, or of all, by tenant and age.
@@ -91,50 +241,88 @@ pub async fn all(gateway: &Gateway, tenant: Option<&TenantId>) -> Result<Vec<Key
     Ok(keys)
 }
 
-/// Makes a key of a tenant that there is. Its text is in what this returns, and nowhere else.
+/// Makes a key of a tenant that there is. Its text is in what this returns, and nowhere else. Returns, too, what was done, in
+/// words.
 ///
 /// # Errors
 /// [`Error::NoTenant`]; [`Error::Unfit`] for what no key can be.
-pub async fn make(gateway: &Gateway, principal: &Principal, create: Create) -> Result<(Secret, KeyRecord), Error> {
+pub async fn make(
+    gateway: &Gateway,
+    principal: &Principal,
+    create: Create,
+) -> Result<(Secret, KeyRecord, String), Error> {
     let tenant = tenants::find(gateway, create.tenant.as_str()).await?.name;
     let grant = create.grant()?;
     let key = Keys::make()?;
     let record = gateway.keys.register(&key, grant).await?;
-    tracing::info!(key = %record.id, %tenant, by = %principal.key, "key created");
-    Ok((key, record))
+    let what =
+        format!("{} made the key {} of {tenant}, which permits {}", principal.key, record.id, names(&record.scopes));
+    Ok((key, record, what))
 }
 
-/// Ends a key.
+/// Ends a key. Returns what was done, in words.
 ///
 /// # Errors
 /// [`Error::NoSuchKey`].
-pub async fn end(gateway: &Gateway, principal: &Principal, id: &str) -> Result<(), Error> {
+pub async fn end(gateway: &Gateway, principal: &Principal, id: &str) -> Result<String, Error> {
     if !gateway.keys.revoke(&KeyId::new(id)).await? {
         return Err(Error::NoSuchKey(id.to_owned()));
     }
-    tracing::info!(key = %id, by = %principal.key, "key revoked");
-    Ok(())
+    Ok(format!("{} revoked the key {id}", principal.key))
+}
+
+/// Returns the key of an id.
+///
+/// # Errors
+/// [`Error::NoSuchKey`].
+pub async fn find(gateway: &Gateway, id: &str) -> Result<KeyRecord, Error> {
+    gateway.keys.find(&KeyId::new(id)).await?.ok_or_else(|| Error::NoSuchKey(id.to_owned()))
 }
 
 impl Create {
     fn grant(self) -> Result<Grant, Error> {
-        let scopes = match self.scopes {
-            None => Scope::DEFAULT.to_vec(),
-            Some(names) => names.iter().map(|name| name.parse()).collect::<Result<_, _>>().map_err(Error::Unfit)?,
-        };
-        if scopes.is_empty() {
-            return Err(Error::Unfit(
-                "a key without scopes would permit nothing; leave them out for the usual ones".into(),
-            ));
-        }
+        let scopes = scopes(self.scopes, self.role)?.unwrap_or_else(|| Scope::DEFAULT.to_vec());
         let batching = self.batching.map(|name| name.parse::<Batching>()).transpose().map_err(Error::Unfit)?;
-        if self.note.as_ref().is_some_and(|note| note.chars().count() > NOTE || note.chars().any(char::is_control)) {
-            return Err(Error::Unfit(format!("a note is one line of at most {NOTE} characters")));
-        }
+        self.note.as_deref().map_or(Ok(()), |text| line("note", text))?;
+        self.project.as_deref().map_or(Ok(()), |text| line("project", text))?;
+        self.models.as_deref().map_or(Ok(()), Terms::check).map_err(Error::Unfit)?;
+        self.quota.as_ref().map_or(Ok(()), quota::check)?;
         let expires_at = self.expires_in.map(|text| expiry(&text)).transpose()?;
         let batching = batching.unwrap_or_default();
-        Ok(Grant { tenant: self.tenant, scopes, batching, expires_at, note: self.note })
+        let terms = Terms { quota: self.quota.unwrap_or_default(), models: self.models };
+        let (note, project) = (self.note, self.project);
+        Ok(Grant { tenant: self.tenant, scopes, batching, expires_at, note, project, terms })
     }
+}
+
+/// Reads what a key is to permit, by scopes or by the name of some.
+fn scopes(scopes: Option<Vec<String>>, role: Option<String>) -> Result<Option<Vec<Scope>>, Error> {
+    let read = match (scopes, role) {
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => {
+            return Err(Error::Unfit("a role is a name for scopes: give the one or the others".into()));
+        }
+        (Some(names), None) => names.iter().map(|name| name.parse()).collect::<Result<Vec<Scope>, _>>(),
+        (None, Some(role)) => role.parse::<Role>().map(|role| role.scopes().to_vec()),
+    };
+    match read.map_err(Error::Unfit)? {
+        none if none.is_empty() => {
+            Err(Error::Unfit("a key without scopes would permit nothing; leave them out for the usual ones".into()))
+        }
+        scopes => Ok(Some(scopes)),
+    }
+}
+
+/// Refuses what is not a short line.
+fn line(name: &str, text: &str) -> Result<(), Error> {
+    match text.chars().count() > LINE || text.chars().any(char::is_control) {
+        true => Err(Error::Unfit(format!("a {name} is one line of at most {LINE} characters"))),
+        false => Ok(()),
+    }
+}
+
+fn names(scopes: &[Scope]) -> String {
+    scopes.iter().map(|scope| scope.name()).collect::<Vec<_>>().join(",")
 }
 
 /// Returns the second at which a key ends that is valid for a while from now.
@@ -148,15 +336,17 @@ fn expiry(text: &str) -> Result<u64, Error> {
     }
 }
 
-fn shown(key: &KeyRecord) -> Value {
-    let scopes: Vec<&str> = key.scopes.iter().map(|scope| scope.name()).collect();
-    json!({
-        "id": key.id,
-        "tenant": key.tenant,
-        "scopes": scopes,
-        "batching": key.batching.to_string(),
-        "created_at": time(key.created_at),
-        "expires_at": key.expires_at.map(time),
-        "note": key.note,
-    })
+fn shown(key: &KeyRecord) -> Shown {
+    Shown {
+        id: key.id.to_string(),
+        tenant: key.tenant.to_string(),
+        scopes: key.scopes.iter().map(|scope| scope.name().to_owned()).collect(),
+        batching: key.batching.to_string(),
+        created_at: time(key.created_at),
+        expires_at: key.expires_at.map(time),
+        note: key.note.clone(),
+        project: key.project.clone(),
+        models: key.terms.models.clone(),
+        quota: key.terms.quota.clone(),
+    }
 }

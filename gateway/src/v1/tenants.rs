@@ -2,35 +2,68 @@
 
 use std::sync::Arc;
 
-use auth::{Principal, Tenant};
+use auth::{Principal, Quota, Tenant, Terms};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::response::Response;
 use ids::TenantId;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{read, time};
+use super::{quota, read, time};
 use crate::authenticate::Administrator;
+use crate::trail::acted;
 use crate::{Error, Gateway};
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Create {
-    name: TenantId,
+/// All tenants.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Tenants")]
+pub struct List {
+    tenants: Vec<Shown>,
 }
 
-#[derive(Deserialize)]
+/// A tenant.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Tenant")]
+pub struct Shown {
+    name: String,
+    /// How many keys it has, those that have expired too.
+    keys: usize,
+    /// Null for one that is nothing but a name on keys.
+    created_at: Option<String>,
+    suspended_at: Option<String>,
+    quota: Quota,
+    /// The models that it may use; null for all.
+    models: Option<Vec<String>>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[schemars(rename = "NewTenant")]
 #[serde(deny_unknown_fields)]
-struct Change {
-    suspended: bool,
+pub struct Create {
+    #[schemars(with = "String")]
+    pub name: TenantId,
+    /// Default: no bounds.
+    pub quota: Option<Quota>,
+    /// Default: all.
+    pub models: Option<Vec<String>>,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[schemars(rename = "TenantChange")]
+#[serde(deny_unknown_fields)]
+pub struct Change {
+    pub suspended: Option<bool>,
+    /// Null for all.
+    #[serde(default, deserialize_with = "given")]
+    pub models: Option<Option<Vec<String>>>,
 }
 
 /// `GET /v1/tenants`: all of them, in the order of their names.
-pub async fn list(State(gateway): State<Arc<Gateway>>, _: Administrator) -> Result<Json<Value>, Error> {
-    let tenants: Vec<Value> = all(&gateway).await?.iter().map(shown).collect();
-    Ok(Json(json!({ "tenants": tenants })))
+pub async fn list(State(gateway): State<Arc<Gateway>>, _: Administrator) -> Result<Json<List>, Error> {
+    Ok(Json(List { tenants: all(&gateway).await?.iter().map(shown).collect() }))
 }
 
 /// `POST /v1/tenants` with `{"name": …}`: makes one.
@@ -38,60 +71,80 @@ pub async fn create(
     State(gateway): State<Arc<Gateway>>,
     Administrator(principal): Administrator,
     body: Body,
-) -> Result<(StatusCode, Json<Value>), Error> {
-    let Create { name } = read(&gateway, body).await?;
-    make(&gateway, &principal, &name).await?;
-    Ok((StatusCode::CREATED, Json(shown(&find(&gateway, name.as_str()).await?))))
+) -> Result<Response, Error> {
+    let create: Create = read(&gateway, body).await?;
+    let name = create.name.clone();
+    let what = make(&gateway, &principal, create).await?;
+    let answer = (StatusCode::CREATED, Json(shown(&find(&gateway, name.as_str()).await?)));
+    Ok(acted(what, answer))
 }
 
-/// `GET /v1/tenants/{name}`.
+/// `GET /v1/tenants/{tenant}`.
 pub async fn show(
     State(gateway): State<Arc<Gateway>>,
     _: Administrator,
     Path(name): Path<String>,
-) -> Result<Json<Value>, Error> {
+) -> Result<Json<Shown>, Error> {
     Ok(Json(shown(&find(&gateway, &name).await?)))
 }
 
-/// `PATCH /v1/tenants/{name}` with `{"suspended": true}` or `false`. What runs goes on; nothing new is accepted.
+/// `PATCH /v1/tenants/{tenant}` with `suspended`, true or false, or `models`. Of a tenant that is suspended what runs goes on,
+/// and nothing new is accepted.
 pub async fn change(
     State(gateway): State<Arc<Gateway>>,
     Administrator(principal): Administrator,
     Path(name): Path<String>,
     body: Body,
-) -> Result<Json<Value>, Error> {
-    let Change { suspended } = read(&gateway, body).await?;
-    suspend(&gateway, &principal, &name, suspended).await?;
-    Ok(Json(shown(&find(&gateway, &name).await?)))
+) -> Result<Response, Error> {
+    let what = alter(&gateway, &principal, &name, read(&gateway, body).await?).await?;
+    Ok(acted(what, Json(shown(&find(&gateway, &name).await?))))
 }
 
-/// Makes a tenant.
+/// Makes a tenant. Returns what was done, in words.
 ///
 /// # Errors
-/// [`Error::Conflict`] for one that there is, [`Error::Unfit`] for a name that none can have.
-pub async fn make(gateway: &Gateway, principal: &Principal, name: &TenantId) -> Result<(), Error> {
+/// [`Error::Conflict`] for one that there is, [`Error::Unfit`] for what none can be.
+pub async fn make(gateway: &Gateway, principal: &Principal, create: Create) -> Result<String, Error> {
+    let Create { name, quota, models } = create;
+    quota.as_ref().map_or(Ok(()), quota::check)?;
+    models.as_deref().map_or(Ok(()), Terms::check).map_err(Error::Unfit)?;
     // One that is a name on keys exists, too.
     let there = find(gateway, name.as_str()).await.is_ok();
-    if there || !gateway.tenants.create(name).await? {
+    if there || !gateway.tenants.create(&name).await? {
         return Err(Error::Conflict(format!("there is a tenant {name} already; choose another name")));
     }
-    tracing::info!(tenant = %name, by = %principal.key, "tenant created");
-    Ok(())
+    if quota.is_some() || models.is_some() {
+        let terms = Terms { quota: quota.unwrap_or_default(), models };
+        gateway.tenants.give(&name, |given| given.clone_from(&terms)).await?;
+    }
+    Ok(format!("{} made the tenant {name}", principal.key))
 }
 
-/// Suspends a tenant, or ends that.
+/// Changes a tenant. Returns what was done, in words.
 ///
 /// # Errors
-/// [`Error::NoTenant`]; [`Error::Conflict`] for the tenant of who asks.
-pub async fn suspend(gateway: &Gateway, principal: &Principal, name: &str, suspended: bool) -> Result<(), Error> {
+/// [`Error::NoTenant`]; [`Error::Conflict`] for who would suspend their own; [`Error::Unfit`] where nothing is asked for.
+pub async fn alter(gateway: &Gateway, principal: &Principal, name: &str, change: Change) -> Result<String, Error> {
+    let Change { suspended, models } = change;
+    models.iter().flatten().try_for_each(|models| Terms::check(models)).map_err(Error::Unfit)?;
     let tenant = find(gateway, name).await?.name;
-    if suspended && tenant == principal.tenant {
+    if suspended == Some(true) && tenant == principal.tenant {
         let refused = "the key that asks is this tenant's own and would be refused from then on; ask with another's";
         return Err(Error::Conflict(format!("tenant {tenant} is not suspended: {refused}")));
     }
-    gateway.tenants.suspend(&tenant, suspended).await?;
-    tracing::info!(%tenant, suspended, by = %principal.key, "tenant changed");
-    Ok(())
+    let mut done = Vec::new();
+    if let Some(models) = models {
+        gateway.tenants.give(&tenant, |terms| terms.models.clone_from(&models)).await?;
+        done.push(format!("gave the tenant {tenant} {}", models_in_words(models.as_deref())));
+    }
+    if let Some(suspended) = suspended {
+        gateway.tenants.suspend(&tenant, suspended).await?;
+        done.push(format!("{} the tenant {tenant}", if suspended { "suspended" } else { "resumed" }));
+    }
+    if done.is_empty() {
+        return Err(Error::Unfit("nothing is to be changed: give suspended, or models".into()));
+    }
+    Ok(format!("{} {}", principal.key, done.join(" and ")))
 }
 
 /// Returns the tenant of a name.
@@ -103,6 +156,20 @@ pub async fn find(gateway: &Gateway, name: &str) -> Result<Tenant, Error> {
     found.ok_or_else(|| Error::NoTenant(name.to_owned()))
 }
 
+/// Says which models somebody may use.
+pub fn models_in_words(models: Option<&[String]>) -> String {
+    match models {
+        None => "all models".into(),
+        Some([]) => "no models".into(),
+        Some(models) => format!("the models {}", models.join(", ")),
+    }
+}
+
+/// Tells a field that is null from one that is left out.
+pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result<Option<Option<T>>, D::Error> {
+    Option::deserialize(value).map(Some)
+}
+
 /// Returns all tenants, in the order of their names.
 ///
 /// # Errors
@@ -111,11 +178,13 @@ pub async fn all(gateway: &Gateway) -> Result<Vec<Tenant>, Error> {
     Ok(gateway.tenants.list(&gateway.keys.list().await?).await?)
 }
 
-fn shown(tenant: &Tenant) -> Value {
-    json!({
-        "name": tenant.name,
-        "keys": tenant.keys,
-        "created_at": tenant.created_at.map(time),
-        "suspended_at": tenant.suspended_at.map(time),
-    })
+fn shown(tenant: &Tenant) -> Shown {
+    Shown {
+        name: tenant.name.to_string(),
+        keys: tenant.keys,
+        created_at: tenant.created_at.map(time),
+        suspended_at: tenant.suspended_at.map(time),
+        quota: tenant.terms.quota.clone(),
+        models: tenant.terms.models.clone(),
+    }
 }

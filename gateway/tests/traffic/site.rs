@@ -92,13 +92,8 @@ impl Site {
 
     /// Says how far the hosted model is.
     pub async fn model(&self, state: ModelState) {
-        let record = ModelRecord {
-            key: ModelKey::new(MODEL, None),
-            folder: self.folder.path().to_owned(),
-            dtype: None,
-            state,
-            device: None,
-        };
+        let record =
+            ModelRecord { state, ..ModelRecord::waiting(ModelKey::new(MODEL, None), self.folder.path().to_owned()) };
         self.models.put(&record).await.unwrap();
     }
 
@@ -228,6 +223,17 @@ impl Answer {
 
     pub fn detail(&self) -> String {
         self.json()["detail"].as_str().unwrap().to_owned()
+    }
+
+    /// Returns the body of an answer whose length was not known when it began.
+    pub fn plain(&self) -> Vec<u8> {
+        let (mut rest, mut whole) = (self.body.as_slice(), Vec::new());
+        while let Some(end) = rest.windows(2).position(|two| two == b"\r\n") {
+            let length = usize::from_str_radix(std::str::from_utf8(&rest[..end]).unwrap(), 16).unwrap();
+            whole.extend_from_slice(&rest[end + 2..end + 2 + length]);
+            rest = &rest[end + 2 + length + 2..];
+        }
+        whole
     }
 
     pub fn retry_after(&self) -> Option<u64> {

@@ -1,7 +1,9 @@
 //! A worker that comes, or comes back with what it has.
 
+use std::time::Duration;
+
 use failpoints::Point;
-use ids::{JobId, WorkerId};
+use ids::{JobId, ModelKey, WorkerId};
 use proto::v1::{self, HeldState, to_worker};
 use store::history::What;
 use store::job::Event;
@@ -9,11 +11,12 @@ use store::{Error, JobRecord, State};
 use tonic::Status;
 
 use super::{LET_GO, Leader, depart};
-use crate::crew::{Assigned, Link, Member, Phase};
-use crate::placement::{Seat, Told};
+use crate::crew::{Assigned, Link, Member, Phase, Replica, ReplicaState};
+use crate::policy::Told;
 use crate::sessions::{Closed, Hello, Hold};
 use crate::settle::{Report, Settled};
 use crate::wire;
+use placement::Seat;
 
 /// What is to become of something that a worker has.
 enum Verdict {
@@ -28,7 +31,7 @@ enum Verdict {
 impl Leader {
     /// Welcomes a worker, or says why not.
     pub(super) async fn attach(&mut self, hello: Hello) {
-        let Hello { session, worker, instance, dial, slots, epoch, holds, outbox } = hello;
+        let Hello { session, worker, instance, dial, slots, epoch, holds, version, devices, models, outbox } = hello;
         if epoch > self.epoch {
             return outbox.refuse(Status::failed_precondition("a scheduler that began later than this one was met"));
         }
@@ -54,17 +57,24 @@ impl Leader {
         let seat = self.crew.named(&worker).unwrap_or_else(|| {
             let link = Link::Away { until: self.pace.passed(), closed: Closed::Silent };
             self.ledger.happened(self.settler.clock.unix_millis(), What::WorkerCame(worker.clone()));
-            let (jobs, models) = Default::default();
-            let (worker, instance) = (worker.clone(), instance.clone());
-            self.crew.join(Member { worker, instance, dial, slots, link, jobs, models })
+            let (jobs, models, devices) = Default::default();
+            let (worker, instance, version) = (worker.clone(), instance.clone(), version.clone());
+            let cordoned = false;
+            self.crew.join(Member { worker, instance, dial, slots, version, devices, cordoned, link, jobs, models })
         });
         tracing::info!(session, %worker, slots, holds = holds.len(), "worker session opened");
         if let Some(before) = self.crew.attach(seat, session, outbox.clone()) {
             before.close();
         }
         if let Some(member) = self.crew.get_mut(seat) {
-            (member.dial, member.slots) = (dial, slots);
+            (member.dial, member.slots, member.devices, member.version) = (dial, slots, devices, version);
+            member.cordoned = self.hosted.is_cordoned(&worker);
+            // What it does not say it has is asked of it anew, and what was to leave and is there has not heard of that.
+            let said: Vec<&ModelKey> = models.iter().map(|told| &told.key).collect();
+            let leaves = |replica: &Replica| matches!(replica.state, ReplicaState::Retiring | ReplicaState::Unloading);
+            member.models.retain(|key, replica| said.contains(&key) && !leaves(replica));
         }
+        models.into_iter().for_each(|told| self.note_model(seat, told));
         self.miss(seat, &worker, &holds);
         let mut welcome = v1::Welcome {
             inline_bytes: u32::try_from(self.settler.objects.inline_bytes()).unwrap_or(u32::MAX),
@@ -94,10 +104,11 @@ impl Leader {
         self.awaited.remove(&worker);
         self.settle_doubts();
         outbox.send(to_worker::Message::Welcome(welcome));
-        for hosted in &self.config.models {
-            outbox.send(wire::load_model(hosted));
-        }
+        self.confirm_models(seat);
         self.refresh(seat);
+        let its: Vec<ModelKey> =
+            self.crew.get(seat).into_iter().flat_map(|member| member.models.keys().cloned()).collect();
+        self.worker_changed(its);
     }
 
     /// What a worker was given and does not have never got there, or was lost with a process of its name.
@@ -106,7 +117,7 @@ impl Leader {
         let jobs = self.crew.get(seat).into_iter().flat_map(|member| &member.jobs);
         let missing: Vec<_> = jobs.map(|(job, it)| (*job, it.token)).filter(|(job, it)| !holds(*job, *it)).collect();
         for (job, token) in missing {
-            self.release(seat, job, token);
+            self.release(seat, job, token, None);
             self.reports.push(Report::of(job, token, Told::Lost));
         }
         let orphans = self.orphans.iter().filter(|(_, orphan)| orphan.worker.as_ref() == Some(worker));
@@ -165,6 +176,8 @@ impl Leader {
         let assigned = Assigned {
             token: hold.token,
             tenant: record.tenant.clone(),
+            model: record.model.clone(),
+            cost: Duration::ZERO,
             alone: record.deaths > 0,
             run_time: record.limits.run_time,
             phase,
@@ -172,7 +185,7 @@ impl Leader {
         };
         let before = self.crew.get_mut(seat).and_then(|member| member.jobs.insert(hold.job, assigned));
         if let Some(before) = before {
-            self.queue.leave(&before.tenant);
+            self.queue.leave(&before.tenant, before.cost, before.cost);
         }
     }
 
@@ -186,6 +199,8 @@ impl Leader {
             let assigned = Assigned {
                 token: hold.token,
                 tenant: record.tenant.clone(),
+                model: record.model.clone(),
+                cost: Duration::ZERO,
                 alone: false,
                 run_time: record.limits.run_time,
                 phase: Phase::Leaving,

@@ -9,9 +9,11 @@ use store::job::Event;
 
 use super::Leader;
 use crate::crew::{Link, Phase};
-use crate::placement::{Seat, Told};
+use crate::metrics;
+use crate::policy::Told;
 use crate::sessions::Closed;
 use crate::settle::Report;
+use placement::Seat;
 
 /// Why a process is not waited for any longer.
 pub(super) enum Why {
@@ -23,6 +25,16 @@ pub(super) enum Why {
     Goodbye(Vec<JobId>),
 }
 
+impl Why {
+    fn reason(&self) -> &'static str {
+        match self {
+            Self::Died => "died",
+            Self::Silent => "silent",
+            Self::Goodbye(_) => "goodbye",
+        }
+    }
+}
+
 /// What is due of a job.
 enum Due {
     /// It ran for longer than it may.
@@ -32,6 +44,9 @@ enum Due {
     /// Its worker does not let go of it.
     Kept,
 }
+
+/// Ticks between two looks at what is wished for, whether or not a watch tells of anything.
+const WISHES: u64 = 20;
 
 impl Leader {
     /// Ends what is known of a process: what it had runs again, or fails if it seems to be the cause.
@@ -49,9 +64,11 @@ impl Leader {
         if let Some(outbox) = member.outbox() {
             outbox.close();
         }
+        metrics::DEPARTED.with(&[why.reason()]).one();
         let alone = member.jobs.len() == 1;
         for (job, assigned) in member.jobs {
-            self.queue.leave(&assigned.tenant);
+            // What it took is not known: it stays as it was taken to be.
+            self.queue.leave(&assigned.tenant, assigned.cost, assigned.cost);
             let told = match why {
                 Why::Died => Told::Died { alone },
                 Why::Goodbye(culprits) if culprits.contains(&job) => Told::Died { alone: true },
@@ -59,18 +76,25 @@ impl Leader {
             };
             self.reports.push(Report::of(job, assigned.token, told));
         }
-        for key in member.models.into_keys() {
-            self.refresh_model(&key).await;
-        }
+        self.worker_changed(member.models.into_keys());
     }
 
     /// Looks at everything that waits for time to pass.
     pub(super) async fn tick(&mut self) {
         self.pace.step();
-        self.ledger.look(self.settler.clock.unix_millis(), &self.queue, self.crew.iter().map(|(_, member)| member));
+        self.ticks += 1;
+        // A watch may have missed something.
+        self.wished |= self.ticks.is_multiple_of(WISHES);
+        self.hosted.change();
+        self.show_nodes().await;
+        let running = self.crew.iter().map(|(_, member)| member.jobs.len()).sum();
+        self.ledger.look(self.settler.clock.unix_millis(), &self.queue, running);
         self.reports.append(&mut self.unsettled);
         self.look_for_unread().await;
         let now = self.pace.passed();
+        while let Some(live) = self.bounds.expired(now) {
+            self.reports.push(Report::of(live.id, live.token(), Told::Happened(Event::Expired)));
+        }
         if now >= self.orphans_until {
             let orphans = std::mem::take(&mut self.orphans);
             self.reports.extend(orphans.into_iter().map(|(job, it)| Report::of(job, it.token, Told::Lost)));
@@ -125,5 +149,6 @@ impl Leader {
         for (seat, why) in gone {
             self.depart(seat, &why).await;
         }
+        self.show();
     }
 }

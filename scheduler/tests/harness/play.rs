@@ -209,6 +209,8 @@ impl Cluster {
             dial: process.dial,
             holds: holds.to_vec(),
             epoch: process.epoch,
+            devices: process.devices.clone(),
+            ..v1::WorkerHello::default()
         };
         outbox.send(v1::FromWorker { message: Some(FromWorker::Hello(hello)) }).await.unwrap();
         let sessions = self.handle().sessions();
@@ -224,6 +226,8 @@ impl Cluster {
 #[derive(Clone)]
 pub struct Process {
     pub id: String,
+    /// What models may take.
+    pub devices: Vec<v1::Device>,
     pub slots: u32,
     pub instance: InstanceId,
     pub dial: u64,
@@ -232,7 +236,7 @@ pub struct Process {
 
 impl Process {
     pub fn new(id: &str, slots: u32) -> Self {
-        Self { id: id.to_owned(), slots, instance: InstanceId::unique(), dial: 0, epoch: 0 }
+        Self { id: id.to_owned(), devices: Vec::new(), slots, instance: InstanceId::unique(), dial: 0, epoch: 0 }
     }
 }
 
@@ -277,7 +281,7 @@ impl Worker {
                     assert_eq!((job_id, attempt, epoch), (assign.job_id.clone(), assign.attempt, assign.epoch));
                     break;
                 }
-                other @ ToWorker::Assign(_) => before.push(other),
+                other @ (ToWorker::Assign(_) | ToWorker::LoadModel(_) | ToWorker::UnloadModel(_)) => before.push(other),
                 other => panic!("not settled: {other:?}"),
             }
         }
@@ -326,7 +330,13 @@ impl Worker {
     /// Tells how the model is.
     pub async fn model(&self, state: v1::model_state::State, hopeless: bool) {
         let model = Some(v1::Model { repo_id: model().repo_id().to_owned(), revision: None });
-        self.tell(FromWorker::ModelState(v1::ModelState { model, state: Some(state), hopeless })).await;
+        self.tell(FromWorker::ModelState(v1::ModelState {
+            model,
+            state: Some(state),
+            hopeless,
+            ..v1::ModelState::default()
+        }))
+        .await;
     }
 
     pub async fn goodbye(&self, culprits: &[&v1::Assign]) {

@@ -117,7 +117,12 @@ impl Session {
                     }
                     Some(Told::LoadModel(load)) => {
                         let state = Some(v1::model_state::State::Ready(true));
-                        let state = v1::ModelState { model: load.model, state, hopeless: false };
+                        let state = v1::ModelState { model: load.model, state, ..v1::ModelState::default() };
+                        send(&outbox, Message::ModelState(state)).await?;
+                    }
+                    Some(Told::UnloadModel(unload)) => {
+                        let state = Some(v1::model_state::State::Unloaded(true));
+                        let state = v1::ModelState { model: unload.model, state, ..v1::ModelState::default() };
                         send(&outbox, Message::ModelState(state)).await?;
                     }
                     Some(Told::Assign(assign)) => {

@@ -103,7 +103,7 @@ pub fn obedient(loads: &Arc<AtomicU32>, broken: &Arc<AtomicBool>) -> Loader {
         if broken.load(Ordering::Relaxed) {
             return Err("model.safetensors is not there".to_owned().into());
         }
-        Ok(Box::<Obedient>::default())
+        Ok(Box::<Obedient>::default().into())
     })
 }
 

@@ -9,7 +9,7 @@ use ids::{InstanceId, JobId};
 use program::{Datum, Heap, Saved};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
-use worker::{Host, Order, Report, State};
+use worker::{Host, Order, Place, Report, State};
 
 use super::history::History;
 
@@ -32,7 +32,7 @@ pub fn host(history: Arc<History>, instance: InstanceId) -> Host {
         let (orders, mut inbox) = mpsc::channel(64);
         let (history, instance) = (Arc::clone(&history), instance.clone());
         tokio::spawn(async move {
-            if reports.send(Report::Model(load.key, State::Ready)).await.is_err() {
+            if reports.send(Report::Model(load.key, State::Ready(Place::default()))).await.is_err() {
                 return;
             }
             let mut tasks = JoinSet::new();

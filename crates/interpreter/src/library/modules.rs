@@ -36,19 +36,19 @@ use crate::values::value::Value;
 
 use Source::{Python, Rust};
 pub use copy::deepcopy;
-use written::Written;
+pub use written::{Written, alone};
 
 /// A function of a module.
 type Function = fn(&Machine, Args) -> HostResult;
 
 /// What a module holds, by name.
-type Members = Vec<(&'static str, Value)>;
+pub type Members = Vec<(&'static str, Value)>;
 
 /// What programs find in a module, by name.
 type Found = Vec<(Rc<str>, Value)>;
 
 /// Makes the members of a module.
-type Make = fn(&Machine) -> Result<Members, Raise>;
+pub type Make = fn(&Machine) -> Result<Members, Raise>;
 
 /// What a module is written in.
 #[derive(Clone, Copy)]
@@ -63,16 +63,16 @@ const MODULES: &[(&str, Source)] = &[
         "__future__",
         Rust(|_| Ok(["annotations", "division", "print_function"].map(|name| (name, Value::Bool(true))).to_vec())),
     ),
-    ("abc", alone(include_str!("python/abc.py"))),
-    ("bisect", alone(include_str!("python/bisect.py"))),
+    ("abc", Python(alone(include_str!("python/abc.py")))),
+    ("bisect", Python(alone(include_str!("python/bisect.py")))),
     ("collections", Python(collections::COLLECTIONS)),
     ("collections.abc", Rust(typing::abstract_containers)),
     ("contextlib", Python(contextlib::CONTEXTLIB)),
     ("copy", Python(copy::COPY)),
     ("dataclasses", Python(dataclasses::DATACLASSES)),
-    ("enum", alone(include_str!("python/enum.py"))),
+    ("enum", Python(alone(include_str!("python/enum.py")))),
     ("functools", Python(functools::FUNCTOOLS)),
-    ("heapq", alone(include_str!("python/heapq.py"))),
+    ("heapq", Python(alone(include_str!("python/heapq.py")))),
     ("itertools", Rust(itertools::members)),
     ("json", Rust(json::members)),
     ("math", Rust(math::members)),
@@ -86,11 +86,11 @@ const MODULES: &[(&str, Source)] = &[
             natives: |_| Ok(vec![("Counter", Value::Type(Type::Counter))]),
         }),
     ),
-    ("string", alone(include_str!("python/string.py"))),
-    ("types", alone(include_str!("python/types.py"))),
+    ("string", Python(alone(include_str!("python/string.py")))),
+    ("types", Python(alone(include_str!("python/types.py")))),
     ("typing", Rust(typing::members)),
     ("typing_extensions", Rust(typing::members)),
-    ("warnings", alone(include_str!("python/warnings.py"))),
+    ("warnings", Python(alone(include_str!("python/warnings.py")))),
 ];
 
 /// Modules of Python that reach out of the program, with what to use instead where there is something.
@@ -125,16 +125,40 @@ const REFUSED: &[(&str, &str)] = &[
 /// Fuel or memory is spent, or calls are too deep to make it here.
 pub fn import(machine: &Machine, name: &str) -> Result<Option<Value>, Raise> {
     let Some((name, source)) = MODULES.iter().find(|(known, _)| *known == name) else { return Ok(None) };
+    open(machine, name, *source).map(Some)
+}
+
+/// Returns what a module of the host's, which is a text, shows under a name or keeps for requests. A machine runs it once.
+///
+/// # Errors
+/// As [`import`].
+pub fn written(machine: &Machine, module: &'static str, text: Written, name: &str) -> Result<Option<Value>, Raise> {
+    match open(machine, module, Python(text))? {
+        Value::Host(module) => Ok(module.member(machine, name)),
+        _ => Ok(None),
+    }
+}
+
+/// Returns a module of the host's, which is a text.
+///
+/// # Errors
+/// As [`import`].
+pub fn module(machine: &Machine, name: &'static str, text: Written) -> Result<Value, Raise> {
+    open(machine, name, Python(text))
+}
+
+/// Returns a module, made where that was not done before.
+fn open(machine: &Machine, name: &'static str, source: Source) -> Result<Value, Raise> {
     let made = made(machine);
     if let Some(module) = made.borrow().get(name) {
-        return Ok(Some(module.clone()));
+        return Ok(module.clone());
     }
     let (members, variables) = source.members(machine, name)?;
     let members = members.into_iter().collect();
     effects::declare(name, &members);
     let module = Value::host(Module { name, members, variables });
     made.borrow_mut().insert(name, module.clone());
-    Ok(Some(module))
+    Ok(module)
 }
 
 /// Returns what a module written in Python keeps under a name, which programs may not find there.
@@ -164,11 +188,6 @@ pub fn catalog(machine: &Machine) -> Result<Vec<String>, Raise> {
         names.extend(members.into_iter().map(|(name, _)| format!("{module}.{name}")));
     }
     Ok(names)
-}
-
-/// A module that needs nothing of Rust's.
-const fn alone(text: &'static str) -> Source {
-    Python(Written { text, natives: |_| Ok(Vec::new()) })
 }
 
 impl Source {

@@ -4,7 +4,12 @@
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/detail/CUDAHooksInterface.h>
+#include <c10/core/CachingDeviceAllocator.h>
 #include <dlfcn.h>
+
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 #include <cstdlib>
 
@@ -102,5 +107,26 @@ bool vt_use_devices(Error* error) {
 // Waits for a device. Fails where it is lost: nothing that this process asks of it will succeed again.
 bool vt_synchronize(int32_t index, Error* error) {
   return guarded(error, [&] { at::detail::getCUDAHooks().deviceSynchronize(static_cast<c10::DeviceIndex>(index)); });
+}
+
+// How many bytes of a device are free, of how many.
+bool vt_device_memory(int32_t index, uint64_t* free, uint64_t* all, Error* error) {
+  return guarded(error, [&] {
+    auto [unused, total] = c10::getDeviceAllocator(c10::DeviceType::CUDA)->getMemoryInfo(static_cast<c10::DeviceIndex>(index));
+    *free = unused;
+    *all = total;
+  });
+}
+
+// Gives back to the system, and to the devices where there are any, what is kept of memory that nobody uses.
+void vt_release_memory(bool devices) {
+  try {
+    if (devices) c10::getDeviceAllocator(c10::DeviceType::CUDA)->emptyCache();
+  } catch (...) {
+    // What cannot be given back is used again.
+  }
+#ifdef __GLIBC__
+  malloc_trim(0);
+#endif
 }
 }

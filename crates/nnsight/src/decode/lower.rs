@@ -277,6 +277,12 @@ impl<'g, 'a> Lowering<'g, 'a> {
             .map(|(module, name)| (if module.starts_with("cloudpickle.") { "cloudpickle" } else { module }, name))
     }
 
+    /// Returns whether a node is a function that the request brings the source of.
+    fn is_shipped(&self, function: Id) -> bool {
+        self.graph.object(function).and_then(|object| self.callee_name(object))
+            == Some(("nnsight.intervention.serialization", "_load_function"))
+    }
+
     /// Builds the value of a constructor that this server knows; `None` for any other, and for arguments that the
     /// constructor does not take.
     fn construct(&mut self, module: &str, name: &str, object: &'g Object) -> Result<Option<Datum>, DecodeError> {
@@ -344,6 +350,9 @@ impl<'g, 'a> Lowering<'g, 'a> {
                 self.known(object.callee, true, all, state)
             }
 
+            ("types", "MethodType", &[function, receiver]) if self.is_shipped(function) => {
+                Datum::Method { function: self.refer(function), receiver: self.refer(receiver) }
+            }
             ("types", "MethodType", &[function, target]) => {
                 let name = match (graph.global(function), graph.object(function)) {
                     (Some((_, name)), _) => name.rsplit('.').next(),

@@ -1,6 +1,8 @@
 //! Following one job: its states, what it prints, its end.
 
 use std::collections::VecDeque;
+use std::fmt;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,6 +10,7 @@ use futures::{FutureExt, StreamExt};
 use ids::JobId;
 
 use super::keys;
+use crate::ROOT;
 use crate::error::Error;
 use crate::job::JobRecord;
 use crate::metadata::{Entry, Event, MetadataStore, Revision, Watch};
@@ -21,6 +24,24 @@ use crate::stored;
 pub struct Position {
     pub revision: Revision,
     pub key: String,
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.revision, self.key.strip_prefix(ROOT).unwrap_or(&self.key))
+    }
+}
+
+impl FromStr for Position {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let read = || {
+            let (revision, key) = text.split_once('.')?;
+            Some(Self { revision: revision.parse().ok()?, key: [ROOT, key].concat() })
+        };
+        read().ok_or_else(|| format!("{text:?} is no event's id that this server gave out"))
+    }
 }
 
 /// One step of a job, as its followers see it.

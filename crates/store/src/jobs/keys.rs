@@ -123,6 +123,60 @@ pub fn submission(tenant: &TenantId, key: &str) -> String {
     format!("{ROOT}submissions/{tenant}/{key}")
 }
 
+/// What the key of a tenant's account ends with, and that of what a forgotten job takes no longer.
+pub const ACCOUNT: &str = "account";
+pub const FREED: &str = "/freed";
+
+pub fn all_holds() -> String {
+    format!("{ROOT}holds/")
+}
+
+/// Returns what the keys of all begin with that counts against a tenant's quotas.
+pub fn holds(tenant: &TenantId) -> String {
+    format!("{ROOT}holds/{tenant}/")
+}
+
+pub fn hold(tenant: &TenantId, id: JobId) -> String {
+    format!("{ROOT}holds/{tenant}/{id}")
+}
+
+pub fn freed(tenant: &TenantId, id: JobId) -> String {
+    format!("{ROOT}holds/{tenant}/{id}{FREED}")
+}
+
+pub fn account(tenant: &TenantId) -> String {
+    format!("{ROOT}holds/{tenant}/{ACCOUNT}")
+}
+
+/// Returns whose account a key is of.
+pub fn account_tenant(key: &str) -> Option<&str> {
+    key.strip_prefix(ROOT)?.strip_prefix("holds/")?.strip_suffix(ACCOUNT)?.strip_suffix('/')
+}
+
+pub fn all_usage() -> String {
+    format!("{ROOT}usage/")
+}
+
+/// Returns what the keys of all begin with that was added up of a day.
+pub fn usage_of(day: u64) -> String {
+    format!("{ROOT}usage/{day:010}/")
+}
+
+pub fn usage(day: u64, tenant: &TenantId) -> String {
+    format!("{}{tenant}", usage_of(day))
+}
+
+/// Takes such a key apart.
+pub fn usage_place(key: &str) -> Option<(u64, &str)> {
+    let (day, tenant) = key.strip_prefix(ROOT)?.strip_prefix("usage/")?.split_once('/')?;
+    Some((day.parse().ok()?, tenant))
+}
+
+/// Where it says up to which hour all is added up.
+pub fn usage_through() -> String {
+    format!("{ROOT}added-through")
+}
+
 /// Returns the job that the last part of a key names.
 pub fn job_of(key: &str) -> Option<JobId> {
     key.rsplit('/').next()?.parse().ok()

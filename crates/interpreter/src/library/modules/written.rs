@@ -23,6 +23,12 @@ pub struct Written {
     pub natives: Make,
 }
 
+/// Makes a module of a text that needs nothing of Rust's.
+#[must_use]
+pub const fn alone(text: &'static str) -> Written {
+    Written { text, natives: |_| Ok(Vec::new()) }
+}
+
 thread_local! {
     /// Texts that were lowered before. Code is shared by all machines of a thread.
     static LOWERED: RefCell<HashMap<&'static str, Rc<Code>>> = RefCell::default();

@@ -1,0 +1,200 @@
+//! `vitrine apply`: makes tenants, quotas and keys what a file says. What the file does not name is left alone.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, anyhow};
+use clap::Args;
+use reqwest::Method;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use crate::remote::Server;
+use crate::{serving, table};
+
+#[derive(Args)]
+pub struct Apply {
+    /// A TOML file.
+    ///
+    /// `[[tenant]]` with name, and where wanted suspended, models, and quota, a table; `[[key]]` with id, and where wanted
+    /// scopes or role, project, note, models, quota.
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Say what would be changed, and change nothing.
+    #[arg(long)]
+    dry_run: bool,
+    #[command(flatten)]
+    server: Server,
+}
+
+/// What a file may declare.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Declared {
+    #[serde(default)]
+    tenant: Vec<Tenant>,
+    #[serde(default)]
+    key: Vec<Key>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Tenant {
+    name: String,
+    suspended: Option<bool>,
+    models: Option<Vec<String>>,
+    quota: Option<Map<String, Value>>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Key {
+    id: String,
+    scopes: Option<Vec<String>>,
+    role: Option<Role>,
+    project: Option<String>,
+    note: Option<String>,
+    models: Option<Vec<String>>,
+    quota: Option<Map<String, Value>>,
+}
+
+/// A role as it is written in a file.
+#[derive(Deserialize)]
+#[serde(try_from = "String")]
+struct Role(auth::Role);
+
+impl TryFrom<String> for Role {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        name.parse().map(Self)
+    }
+}
+
+/// One request that makes a part of what there is what it should be.
+struct Step {
+    /// What changes, for people.
+    what: String,
+    method: Method,
+    path: Vec<String>,
+    body: Value,
+}
+
+/// Makes things what a file says.
+///
+/// # Errors
+/// A sentence that says what failed, and what had been done by then.
+pub fn run(apply: &Apply) -> Result<ExitCode> {
+    let named = || format!("cannot read {}", apply.file.display());
+    let text = std::fs::read_to_string(&apply.file).with_context(named)?;
+    let declared: Declared = toml::from_str(&text).map_err(|error| {
+        let before = error.span().and_then(|span| text.get(..span.start)).unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        anyhow!("{} is not as it should be: line {line}: {}", apply.file.display(), error.message())
+    })?;
+    serving::run(async {
+        let steps = plan(&apply.server, &declared).await?;
+        let mut done = Vec::new();
+        for Step { what, method, path, body } in &steps {
+            if !apply.dry_run {
+                let path: Vec<&str> = path.iter().map(String::as_str).collect();
+                let asked = apply.server.ask(method.clone(), &path, Some(body)).await;
+                asked
+                    .with_context(|| format!("{what}: not done, and {} of {} changes are", done.len(), steps.len()))?;
+            }
+            if !apply.server.json {
+                serving::say(&format!("{}{what}", if apply.dry_run { "would change " } else { "changed " }))?;
+            }
+            done.push(what);
+        }
+        if apply.server.json {
+            table::json(&json!({ "changes": done, "dry_run": apply.dry_run }))?;
+        } else if steps.is_empty() {
+            serving::say("nothing to change: all is as the file says")?;
+        }
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+/// Compares what there is with what is declared.
+async fn plan(server: &Server, declared: &Declared) -> Result<Vec<Step>> {
+    let mut steps = Vec::new();
+    let tenants = server.ask(Method::GET, &["tenants"], None).await?;
+    let keys = server.ask(Method::GET, &["keys"], None).await?;
+    for tenant in &declared.tenant {
+        let found = table::list(&tenants, "tenants").iter().find(|there| there["name"] == tenant.name.as_str());
+        let there = found.cloned().unwrap_or(Value::Null);
+        let path = || vec!["tenants".to_owned(), tenant.name.clone()];
+        if there.is_null() {
+            let what = format!("tenant {}: made", tenant.name);
+            steps.push(Step {
+                what,
+                method: Method::POST,
+                path: path()[..1].to_vec(),
+                body: json!({ "name": tenant.name }),
+            });
+        }
+        let mut wanted = Map::new();
+        let mut now = Map::new();
+        if let Some(suspended) = tenant.suspended {
+            wanted.insert("suspended".into(), suspended.into());
+            now.insert("suspended".into(), (!there["suspended_at"].is_null()).into());
+        }
+        if let Some(models) = &tenant.models {
+            wanted.insert("models".into(), json!(models));
+            now.insert("models".into(), there["models"].clone());
+        }
+        steps.extend(changed(&format!("tenant {}", tenant.name), &now, wanted, path()));
+        steps.extend(quota(&format!("tenant {}", tenant.name), &there, tenant.quota.as_ref(), path()));
+    }
+    for key in &declared.key {
+        let there = table::list(&keys, "keys").iter().find(|there| there["id"] == key.id.as_str());
+        let there = there.with_context(|| format!("there is no key {:?}; `vitrine key create` makes keys", key.id))?;
+        let path = || vec!["keys".to_owned(), key.id.clone()];
+        let scopes = key.role.as_ref().map(|Role(role)| role.scopes().iter().map(|scope| scope.name().to_owned()));
+        let scopes = key.scopes.clone().or(scopes.map(Iterator::collect));
+        let given = [
+            ("scopes", scopes.map(Value::from)),
+            ("project", key.project.clone().map(Value::from)),
+            ("note", key.note.clone().map(Value::from)),
+            ("models", key.models.clone().map(Value::from)),
+        ];
+        let wanted = given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
+        steps.extend(changed(&format!("key {}", key.id), there.as_object().unwrap_or(&Map::new()), wanted, path()));
+        steps.extend(quota(&format!("key {}", key.id), there, key.quota.as_ref(), path()));
+    }
+    Ok(steps)
+}
+
+/// Returns the request that makes some fields what is wanted, if they are not.
+fn changed(whose: &str, there: &Map<String, Value>, wanted: Map<String, Value>, path: Vec<String>) -> Option<Step> {
+    let other: Map<String, Value> =
+        wanted.into_iter().filter(|(name, value)| there.get(name).unwrap_or(&Value::Null) != value).collect();
+    if other.is_empty() {
+        return None;
+    }
+    let shown = |(name, value): (&String, &Value)| {
+        format!("{name} {} -> {}", table::text(there.get(name).unwrap_or(&Value::Null)), table::text(value))
+    };
+    let what = format!("{whose}: {}", other.iter().map(shown).collect::<Vec<_>>().join(", "));
+    Some(Step { what, method: Method::PATCH, path, body: Value::Object(other) })
+}
+
+/// Returns the request that makes a quota what is wanted, if it is not: what the file leaves out of it is not bounded.
+fn quota(whose: &str, there: &Value, wanted: Option<&Map<String, Value>>, path: Vec<String>) -> Option<Step> {
+    let wanted = wanted?;
+    let now = there["quota"].as_object().cloned().unwrap_or_default();
+    let names = now.keys().chain(wanted.keys().filter(|name| !now.contains_key(*name)));
+    let null = Value::Null;
+    let differ = names.filter_map(|name| {
+        let (before, after) = (now.get(name).unwrap_or(&null), wanted.get(name).unwrap_or(&null));
+        (before != after).then(|| format!("{name} {} -> {}", table::text(before), table::text(after)))
+    });
+    let differ: Vec<String> = differ.collect();
+    if differ.is_empty() {
+        return None;
+    }
+    let what = format!("{whose}: quota: {}", differ.join(", "));
+    let path = path.into_iter().chain(["quota".to_owned()]).collect();
+    Some(Step { what, method: Method::PUT, path, body: Value::Object(wanted.clone()) })
+}

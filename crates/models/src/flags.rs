@@ -1,0 +1,97 @@
+//! Keyword arguments of the forward call that change what it does.
+
+use std::rc::Rc;
+
+use engine::{Packed, Tree};
+use interpreter::Value;
+use interpreter::raise::Raise;
+
+use crate::alone::Alone;
+use crate::pass::Flow;
+
+/// Keyword arguments of the forward calls of a pass.
+#[derive(Clone, Default)]
+pub struct Flags {
+    pub output_hidden_states: bool,
+    pub output_attentions: bool,
+    pub use_cache: Option<bool>,
+    /// As the caller gave them, those that modules pass on.
+    pub given: Vec<(&'static str, Flow)>,
+    /// Last positions of each segment to compute logits for; zero for all.
+    pub logits_to_keep: Vec<i64>,
+    /// What only a call is given that is alone in its pass.
+    pub alone: Alone,
+}
+
+impl Flags {
+    /// Adds the keyword arguments of one call. Returns how many last positions it wants logits of; zero is all.
+    ///
+    /// # Errors
+    /// `ValueError` naming an argument that is not supported.
+    pub fn add(&mut self, arguments: &[(Rc<str>, Value)]) -> Result<i64, Raise> {
+        let mut keep = 0;
+        for (name, value) in arguments {
+            let set = matches!(value, Value::Bool(true));
+            let Some(known) = KNOWN.iter().copied().find(|known| **known == **name) else {
+                // As in Hugging Face's forward, which passes on what it does not know.
+                continue;
+            };
+            match known {
+                "output_hidden_states" => self.output_hidden_states |= set,
+                "output_attentions" => self.output_attentions |= set,
+                "use_cache" => {
+                    if let Value::Bool(flag) = value {
+                        self.use_cache = Some(*flag || self.use_cache.unwrap_or(false));
+                    }
+                }
+                "logits_to_keep" if value.as_int().is_some_and(|number| number >= 0) => {
+                    keep = value.as_int().unwrap_or(0);
+                }
+                "return_dict" => {
+                    // Taken by the model itself, which hands it on to nobody.
+                    self.alone.tuple = matches!(value, Value::Bool(false));
+                    if self.alone.tuple {
+                        continue;
+                    }
+                }
+                "max_length" | "prefix_length" => {}
+                "output_router_logits" if !set => {}
+                _ if matches!(value, Value::None) => {}
+                _ if self.alone.take(known, value)? => {}
+                _ => {
+                    let message = format!("the model's argument `{known}` is not supported by this server");
+                    return Err(Raise::value_error(message));
+                }
+            }
+            let shown = match (value, torch::Tensor::of(value)) {
+                (Value::Bool(flag), _) => Tree::Bool(*flag),
+                (Value::Int(number), _) => Tree::Int(*number),
+                (_, Some(tensor)) => Tree::Leaf(Packed::Segments(vec![tensor])),
+                _ => crate::cache::flow(value).unwrap_or(Tree::None),
+            };
+            if !self.given.iter().any(|(name, _)| *name == known) {
+                self.given.push((known, shown));
+            }
+        }
+        Ok(keep)
+    }
+}
+
+/// Keyword arguments that are obeyed, or refused by name.
+const KNOWN: [&str; 15] = [
+    "output_hidden_states",
+    "output_attentions",
+    "use_cache",
+    "logits_to_keep",
+    "return_dict",
+    "max_length",
+    "prefix_length",
+    "labels",
+    "attention_mask",
+    "inputs_embeds",
+    "past_key_values",
+    "token_type_ids",
+    "encoder_hidden_states",
+    "encoder_attention_mask",
+    "output_router_logits",
+];

@@ -1,0 +1,291 @@
+//! A cluster in simulated time, in which [`decide`] and [`arrange`] are what decides: for tests, and for the example that
+//! shows a day of it. Nodes load models, run jobs for as long as those say, and say what they took.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use ids::{JobId, ModelKey, TenantId, Token};
+
+use crate::arrange::{Move, arrange};
+use crate::class::Class;
+use crate::cluster::{Cluster, Demand, Model, Node, Replica, Stage, Work};
+use crate::decide::{Action, decide};
+use crate::queue::{Queue, Waiting};
+use crate::view::{Hosting, Seat, View, Worker};
+
+/// A job that comes.
+#[derive(Clone, Debug)]
+pub struct Job {
+    pub tenant: TenantId,
+    pub model: ModelKey,
+    pub class: Class,
+    /// The device time that it takes once it has a place.
+    pub takes: Duration,
+}
+
+/// What became of a job.
+#[derive(Clone, Debug)]
+pub struct Done {
+    pub job: Job,
+    pub came: Duration,
+    pub began: Duration,
+    pub ended: Duration,
+}
+
+/// A fleet of nodes, the jobs that come to it, and what became of them.
+#[derive(Debug, Default)]
+pub struct Fleet {
+    pub now: Duration,
+    pub cluster: Cluster,
+    pub queue: Queue,
+    pub done: Vec<Done>,
+    /// Moves that were made: loads and unloads.
+    pub loads: usize,
+    pub unloads: usize,
+    /// How long each decision took, about jobs and about models.
+    pub decisions: Vec<Duration>,
+    pub arrangements: Vec<Duration>,
+    /// Every move with its instant, where they are asked for.
+    pub moves: Option<Vec<(Duration, Move)>>,
+    view: View,
+    slots: BTreeMap<Seat, usize>,
+    demand: BTreeMap<ModelKey, Demand>,
+    since: BTreeMap<ModelKey, Duration>,
+    jobs: BTreeMap<JobId, (Job, Duration)>,
+    running: BTreeMap<JobId, Running>,
+    events: BTreeMap<(Duration, u64), Event>,
+    count: u64,
+    changed: bool,
+}
+
+#[derive(Debug)]
+struct Running {
+    seat: Seat,
+    began: Duration,
+    cost: Duration,
+}
+
+#[derive(Debug)]
+enum Event {
+    Comes(Box<Job>),
+    Ends(JobId),
+    Loaded(Seat, ModelKey),
+    Unloaded(Seat, ModelKey),
+    Tick,
+}
+
+/// How long a node takes to let go of a model.
+const UNLOADING: Duration = Duration::from_secs(1);
+/// How often models are looked at when nothing else makes it so.
+const TICK: Duration = Duration::from_secs(5);
+/// Decisions that are made together.
+const TOGETHER: usize = 256;
+
+impl Fleet {
+    /// Makes one that notes every move.
+    #[must_use]
+    pub fn recording() -> Self {
+        Self { moves: Some(Vec::new()), ..Self::default() }
+    }
+
+    /// Adds a node with so many places for jobs, and bytes for models.
+    pub fn node(&mut self, slots: usize, bytes: u64) -> Seat {
+        let seat = self.slots.len() as Seat + 1;
+        self.slots.insert(seat, slots);
+        let devices = [("cuda:0".to_owned(), bytes)].into();
+        self.cluster.nodes.insert(seat, Node { devices, ..Node::default() });
+        seat
+    }
+
+    /// Hosts a model.
+    pub fn host(&mut self, key: ModelKey, model: Model) {
+        self.view.host(key.clone(), Hosting::Served);
+        self.cluster.models.insert(key, model);
+    }
+
+    /// Has a job come at an instant.
+    pub fn comes(&mut self, at: Duration, job: Job) {
+        self.at(at, Event::Comes(Box::new(job)));
+    }
+
+    /// Goes on until an instant, or until all that came has ended.
+    pub fn run(&mut self, until: Duration) {
+        if !self.events.values().any(|event| matches!(event, Event::Tick)) {
+            self.at(self.now, Event::Tick);
+        }
+        self.changed = true;
+        while let Some(entry) = self.events.first_entry().filter(|entry| entry.key().0 <= until) {
+            self.now = entry.key().0;
+            let event = entry.remove();
+            self.take(event);
+            // What happens at one instant is decided on together.
+            while let Some(entry) = self.events.first_entry().filter(|entry| entry.key().0 == self.now) {
+                let event = entry.remove();
+                self.take(event);
+            }
+            self.queue.wake(self.now);
+            if self.changed {
+                self.arrange();
+            }
+            self.decide();
+            if self.jobs.is_empty() && !self.events.values().any(|event| matches!(event, Event::Comes(_))) {
+                break;
+            }
+        }
+    }
+
+    /// Returns how many jobs wait or run.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.jobs.len()
+    }
+
+    fn at(&mut self, at: Duration, event: Event) {
+        self.count += 1;
+        self.events.insert((at, self.count), event);
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Comes(job) => {
+                let id = JobId::new();
+                let expires_at = Duration::MAX;
+                let waiting = Waiting { token: Token::default(), class: job.class, alone: false, expires_at };
+                self.queue.push(id, &job.tenant, &job.model, waiting, None);
+                self.changed |= self.view.room(&job.model).is_none();
+                self.jobs.insert(id, (*job, self.now));
+            }
+            Event::Ends(id) => self.ends(id),
+            Event::Loaded(seat, model) => {
+                let now = self.now;
+                if let Some(replica) = self.replica(seat, &model).filter(|replica| replica.stage == Stage::Loading) {
+                    (replica.stage, replica.since) = (Stage::Ready, now);
+                }
+                self.refresh(seat);
+                self.changed = true;
+            }
+            Event::Unloaded(seat, model) => {
+                if let Some(node) = self.cluster.nodes.get_mut(&seat) {
+                    node.replicas.remove(&model);
+                }
+                self.changed = true;
+            }
+            Event::Tick => {
+                self.changed = true;
+                self.at(self.now + TICK, Event::Tick);
+            }
+        }
+    }
+
+    fn ends(&mut self, id: JobId) {
+        let (Some(Running { seat, began, cost }), Some((job, came))) =
+            (self.running.remove(&id), self.jobs.remove(&id))
+        else {
+            return;
+        };
+        self.queue.learn(&job.model, &job.tenant, job.takes);
+        self.queue.leave(&job.tenant, cost, job.takes);
+        let now = self.now;
+        if let Some(replica) = self.replica(seat, &job.model) {
+            replica.jobs -= 1;
+            replica.used = now;
+            self.changed |=
+                self.replica(seat, &job.model).is_some_and(|it| it.stage == Stage::Retiring && it.jobs == 0);
+        }
+        self.refresh(seat);
+        self.done.push(Done { job, came, began, ended: now });
+    }
+
+    fn decide(&mut self) {
+        loop {
+            let began = Instant::now();
+            let actions = decide(&self.view, &self.queue, self.now, TOGETHER);
+            self.decisions.push(began.elapsed());
+            let more = actions.len() == TOGETHER;
+            for action in actions {
+                let Action::Dispatch { job: id, seat, class, cost, .. } = action else { continue };
+                self.queue.remove(id);
+                let Some((job, _)) = self.jobs.get(&id).cloned() else { continue };
+                self.queue.serve(&job.tenant, class, cost);
+                self.demand.entry(job.model.clone()).or_default().add(cost, self.now);
+                self.running.insert(id, Running { seat, began: self.now, cost });
+                let now = self.now;
+                if let Some(replica) = self.replica(seat, &job.model) {
+                    replica.jobs += 1;
+                    replica.used = now;
+                }
+                self.refresh(seat);
+                self.at(self.now + job.takes, Event::Ends(id));
+            }
+            if !more {
+                return;
+            }
+        }
+    }
+
+    fn arrange(&mut self) {
+        self.changed = false;
+        let work: BTreeMap<ModelKey, Duration> =
+            self.queue.lines().keys().map(|model| (model.clone(), self.queue.work(model))).collect();
+        self.since.retain(|model, _| work.contains_key(model));
+        for (key, model) in &mut self.cluster.models {
+            let since = work.get(key).map(|_| *self.since.entry(key.clone()).or_insert(self.now));
+            model.work = Work { time: work.get(key).copied().unwrap_or_default(), since };
+            model.demand = self.demand.get(key).map_or(0.0, |demand| demand.seconds(self.now));
+        }
+        let began = Instant::now();
+        let arrangement = arrange(&self.cluster, self.now);
+        self.arrangements.push(began.elapsed());
+        if let Some(moves) = &mut self.moves {
+            moves.extend(arrangement.moves.iter().map(|it| (self.now, it.clone())));
+        }
+        for each in arrangement.moves {
+            match each {
+                Move::Load { model, seat, device } => {
+                    self.loads += 1;
+                    let Some(hosted) = self.cluster.models.get(&model) else { continue };
+                    let (bytes, ready) = (hosted.bytes.unwrap_or(0), self.now + hosted.load_time);
+                    let replica = Replica {
+                        stage: Stage::Loading,
+                        device,
+                        bytes,
+                        jobs: 0,
+                        since: self.now,
+                        used: self.now,
+                        stale: false,
+                    };
+                    if let Some(node) = self.cluster.nodes.get_mut(&seat) {
+                        node.replicas.insert(model.clone(), replica);
+                    }
+                    self.at(ready, Event::Loaded(seat, model));
+                }
+                Move::Retire { model, seat } => {
+                    if let Some(replica) = self.replica(seat, &model) {
+                        replica.stage = Stage::Retiring;
+                    }
+                    self.refresh(seat);
+                }
+                Move::Unload { model, seat } => {
+                    self.unloads += 1;
+                    if let Some(replica) = self.replica(seat, &model) {
+                        replica.stage = Stage::Unloading;
+                    }
+                    self.refresh(seat);
+                    self.at(self.now + UNLOADING, Event::Unloaded(seat, model));
+                }
+            }
+        }
+    }
+
+    fn replica(&mut self, seat: Seat, model: &ModelKey) -> Option<&mut Replica> {
+        self.cluster.nodes.get_mut(&seat)?.replicas.get_mut(model)
+    }
+
+    fn refresh(&mut self, seat: Seat) {
+        let (Some(node), Some(slots)) = (self.cluster.nodes.get(&seat), self.slots.get(&seat)) else { return };
+        let busy = node.replicas.values().map(|replica| replica.jobs).sum();
+        let ready = node.replicas.iter().filter(|(_, replica)| replica.stage == Stage::Ready);
+        let ready: BTreeSet<ModelKey> = ready.map(|(model, _)| model.clone()).collect();
+        self.view.put(seat, Worker { slots: *slots, busy, alone: false, ready });
+    }
+}

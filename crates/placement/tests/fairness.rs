@@ -1,0 +1,90 @@
+//! What tenants get of each other's leavings, in simulated time. `--nocapture` prints the figures.
+
+use std::time::Duration;
+
+use ids::{ModelKey, TenantId};
+use placement::simulation::{Done, Fleet, Job};
+use placement::{Class, Model};
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn key() -> ModelKey {
+    ModelKey::new("o/n", None)
+}
+
+fn job(tenant: &str, takes: Duration) -> Job {
+    Job { tenant: TenantId::new(tenant), model: key(), class: Class::Normal, takes }
+}
+
+/// One node with so many places, on which the model is ready.
+fn fleet(slots: usize) -> Fleet {
+    let mut fleet = Fleet::default();
+    fleet.node(slots, 1);
+    fleet.host(key(), Model { bytes: Some(1), load_time: SECOND, ..Model::default() });
+    fleet
+}
+
+fn of<'a>(fleet: &'a Fleet, tenant: &'a str) -> impl Iterator<Item = &'a Done> {
+    fleet.done.iter().filter(move |done| done.job.tenant.as_str() == tenant)
+}
+
+/// The 99th percentile of the time from coming to ending.
+fn p99(fleet: &Fleet, tenant: &str) -> f64 {
+    let mut times: Vec<Duration> = of(fleet, tenant).map(|done| done.ended - done.came).collect();
+    times.sort();
+    times.get(times.len() * 99 / 100).expect("jobs ended").as_secs_f64()
+}
+
+#[test]
+fn who_comes_with_little_waits_no_longer_beside_a_flood_than_alone() {
+    let quiet = |fleet: &mut Fleet| {
+        (0..200).for_each(|number| fleet.comes((100 + 7 * number) * SECOND, job("quiet", 2 * SECOND)));
+    };
+    let mut alone = fleet(32);
+    quiet(&mut alone);
+    alone.run(100_000 * SECOND);
+    let mut beside = fleet(32);
+    // Ten thousand jobs of half a minute, all at once.
+    (0..10_000).for_each(|_| beside.comes(10 * SECOND, job("flood", 30 * SECOND)));
+    // It was here before: who was never seen is not waited for.
+    beside.comes(5 * SECOND, job("quiet", 2 * SECOND));
+    quiet(&mut beside);
+    beside.run(100_000 * SECOND);
+    let (before, after) = (p99(&alone, "quiet"), p99(&beside, "quiet"));
+    println!("p99 of the quiet one: alone {before} s, beside the flood {after} s, {:.2} times", after / before);
+    assert!(after <= 2.0 * before, "{before} s alone, {after} s beside a flood");
+}
+
+#[test]
+fn ten_tenants_get_the_same_device_time_however_large_their_jobs_are() {
+    let mut fleet = fleet(16);
+    let names: Vec<String> = (0..10).map(|number| format!("tenant-{number}")).collect();
+    for (number, name) in names.iter().enumerate() {
+        // From half a second to four minutes, and as many as keep it waiting for all of the time.
+        let takes = (SECOND / 2).mul_f64(2.0_f64.powi(number as i32));
+        let takes = takes.min(240 * SECOND);
+        let count = (20_000.0 / takes.as_secs_f64()) as u32;
+        (0..count).for_each(|_| fleet.comes(2 * SECOND, job(name, takes)));
+    }
+    let end = 5_000 * SECOND;
+    fleet.run(end);
+    // What runs at the end counts as far as it has come.
+    let had: Vec<f64> =
+        names.iter().map(|name| of(&fleet, name).map(|done| done.job.takes.as_secs_f64()).sum()).collect();
+    let (sum, squares): (f64, f64) = (had.iter().sum(), had.iter().map(|had| had * had).sum());
+    let jain = sum * sum / (had.len() as f64 * squares);
+    println!("device seconds of ten tenants: {had:?}; Jain's index {jain:.4}");
+    assert!(jain >= 0.95, "Jain's index is {jain}");
+}
+
+#[test]
+fn short_jobs_do_not_wait_for_a_long_one() {
+    let mut fleet = fleet(8);
+    fleet.comes(2 * SECOND, job("long", 3_600 * SECOND));
+    (0..32).for_each(|_| fleet.comes(3 * SECOND, job("short", SECOND)));
+    fleet.run(100_000 * SECOND);
+    let last = of(&fleet, "short").map(|done| done.ended - done.came).max().expect("they ended");
+    println!("32 jobs of a second beside one of an hour, with 8 places: the last ended after {last:?}");
+    // Six at a time: one place has the long one, and one is kept for others.
+    assert!(last <= 6 * SECOND, "the last of the short ones ended after {last:?}");
+}

@@ -1,0 +1,209 @@
+//! Workers as their scheduler sees them, and which of them are to be given nothing new.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use ids::{ModelKey, WorkerId};
+use proto::{Message, stored, v1};
+
+use crate::ROOT;
+use crate::error::Error;
+use crate::messages;
+use crate::metadata::{Entry, MetadataStore, Watch};
+use crate::stored::{decode, unreadable};
+use crate::txn::Txn;
+
+/// The nodes of a metadata store.
+#[derive(Clone)]
+pub struct Nodes {
+    store: Arc<dyn MetadataStore>,
+}
+
+/// A worker, as its scheduler saw it a moment ago.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeRecord {
+    pub name: WorkerId,
+    /// Of its program.
+    pub version: String,
+    /// Whether it can be reached.
+    pub connected: bool,
+    /// Jobs that it takes at once.
+    pub slots: u32,
+    /// Jobs that it has.
+    pub jobs: u32,
+    /// Bytes for models, by device.
+    pub devices: Vec<(String, u64)>,
+    pub replicas: Vec<ReplicaRecord>,
+}
+
+/// A model on a node.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReplicaRecord {
+    pub model: ModelKey,
+    /// `loading`, `ready`, `retiring`, `unloading` or `failed`.
+    pub stage: String,
+    pub device: String,
+    pub bytes: u64,
+    pub jobs: u32,
+}
+
+/// That a worker is given nothing new.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cordon {
+    /// Whether what it has is to leave, too.
+    pub drain: bool,
+    /// Since when, in milliseconds since 1970.
+    pub since: u64,
+}
+
+impl Nodes {
+    /// Views the nodes of `store`.
+    #[must_use]
+    pub fn new(store: Arc<dyn MetadataStore>) -> Self {
+        Self { store }
+    }
+
+    /// Returns all nodes that are known, in the order of their names. One that this version cannot read is left out.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn list(&self) -> Result<Vec<NodeRecord>, Error> {
+        let entries = self.store.list(&path("")).await?;
+        let readable = |entry| read(entry).inspect_err(|error| tracing::warn!(%error, "skipped")).ok();
+        Ok(entries.iter().filter_map(readable).collect())
+    }
+
+    /// Writes some, and forgets others. A crash may undo it: whoever comes next writes it again.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn note(&self, seen: &[NodeRecord], gone: &[WorkerId]) -> Result<(), Error> {
+        let put = seen.iter().map(|node| Txn::default().put(path(node.name.as_str()), write(node)).relaxed());
+        let delete = gone.iter().map(|name| Txn::default().delete(path(name.as_str())).relaxed());
+        let txns: Vec<Txn> = put.chain(delete).collect();
+        if txns.is_empty() { Ok(()) } else { self.store.commit(txns).await.map(|_| ()) }
+    }
+
+    /// Returns which workers are given nothing new, those that are not here too.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn cordons(&self) -> Result<BTreeMap<WorkerId, Cordon>, Error> {
+        let prefix = cordon("");
+        let mut cordons = BTreeMap::new();
+        for entry in self.store.list(&prefix).await? {
+            let stored::Cordon { drain, since } = decode::<stored::Cordon>(&entry)?;
+            cordons.insert(WorkerId::new(entry.key.strip_prefix(&prefix).unwrap_or_default()), Cordon { drain, since });
+        }
+        Ok(cordons)
+    }
+
+    /// Has a worker be given nothing new, or ends that.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn set_cordon(&self, name: &WorkerId, wanted: Option<Cordon>) -> Result<(), Error> {
+        let path = cordon(name.as_str());
+        match wanted {
+            Some(Cordon { drain, since }) => {
+                self.store.put(&path, stored::Cordon { drain, since }.encode_to_vec().into()).await
+            }
+            None => self.store.delete(&path).await,
+        }
+    }
+
+    /// Watches for changes of [`Nodes::cordons`]: on each event, list again.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn watch_cordons(&self) -> Result<Watch, Error> {
+        self.store.watch(&cordon(""), None).await
+    }
+}
+
+fn path(name: &str) -> String {
+    format!("{ROOT}nodes/{name}")
+}
+
+fn cordon(name: &str) -> String {
+    format!("{ROOT}cordons/{name}")
+}
+
+fn write(node: &NodeRecord) -> Vec<u8> {
+    let device = |(name, bytes): &(String, u64)| v1::Device { name: name.clone(), model_bytes: *bytes };
+    let replica = |replica: &ReplicaRecord| stored::Replica {
+        model: Some(messages::model(&replica.model)),
+        stage: replica.stage.clone(),
+        device: replica.device.clone(),
+        bytes: replica.bytes,
+        jobs: replica.jobs,
+    };
+    let message = stored::Node {
+        name: node.name.to_string(),
+        slots: node.slots,
+        devices: node.devices.iter().map(device).collect(),
+        replicas: node.replicas.iter().map(replica).collect(),
+        jobs: node.jobs,
+        connected: node.connected,
+        version: node.version.clone(),
+    };
+    message.encode_to_vec()
+}
+
+fn read(entry: &Entry) -> Result<NodeRecord, Error> {
+    let message = decode::<stored::Node>(entry)?;
+    let replica = |replica: stored::Replica| {
+        Ok(ReplicaRecord {
+            model: messages::read_model(replica.model.ok_or_else(|| unreadable(entry, "a replica names no model"))?),
+            stage: replica.stage,
+            device: replica.device,
+            bytes: replica.bytes,
+            jobs: replica.jobs,
+        })
+    };
+    Ok(NodeRecord {
+        name: WorkerId::new(message.name),
+        version: message.version,
+        connected: message.connected,
+        slots: message.slots,
+        jobs: message.jobs,
+        devices: message.devices.into_iter().map(|device| (device.name, device.model_bytes)).collect(),
+        replicas: message.replicas.into_iter().map(replica).collect::<Result<_, Error>>()?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::memory::MemoryStore;
+
+    #[tokio::test]
+    async fn nodes_and_cordons_come_back_as_they_were_written() {
+        let nodes = Nodes::new(Arc::new(MemoryStore::new(1)));
+        let node = NodeRecord {
+            name: WorkerId::new("gpu-1"),
+            version: "0.1.0".into(),
+            connected: true,
+            slots: 32,
+            jobs: 3,
+            devices: vec![("cuda:0".into(), 80), ("cpu".into(), 7)],
+            replicas: vec![ReplicaRecord {
+                model: ModelKey::new("o/n", None),
+                stage: "ready".into(),
+                device: "cuda:0".into(),
+                bytes: 5,
+                jobs: 3,
+            }],
+        };
+        let other = NodeRecord { name: WorkerId::new("gpu-2"), devices: vec![], replicas: vec![], ..node.clone() };
+        nodes.note(&[node.clone(), other.clone()], &[]).await.unwrap();
+        assert_eq!(nodes.list().await.unwrap(), [node.clone(), other.clone()]);
+        nodes.note(&[], &[other.name]).await.unwrap();
+        assert_eq!(nodes.list().await.unwrap(), std::slice::from_ref(&node));
+        let cordon = Cordon { drain: true, since: 4 };
+        nodes.set_cordon(&node.name, Some(cordon)).await.unwrap();
+        assert_eq!(nodes.cordons().await.unwrap(), [(node.name.clone(), cordon)].into());
+        nodes.set_cordon(&node.name, None).await.unwrap();
+        assert_eq!(nodes.cordons().await.unwrap(), BTreeMap::new());
+    }
+}

@@ -1,0 +1,205 @@
+#!/usr/bin/env python3
+"""Checks the units of systemd and the compose file, without starting either.
+
+    python3 deploy/tests/check.py [--programs target/debug]
+"""
+import argparse
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import tomllib
+import traceback
+from pathlib import Path
+
+DEPLOY = Path(__file__).resolve().parents[1]
+ROOT = DEPLOY.parent
+UNITS = sorted((DEPLOY / "systemd/units").glob("*.service"))
+PROGRAMS = None
+# Above which a service is more exposed than it needs to be, by systemd's own measure from 0 to 10.
+EXPOSED = 3.0
+# What a gateway needs to close beyond its drain (LINGER of cli/src/serving.rs).
+CLOSING = 5
+
+
+def no_unit_is_exposed():
+    for unit in UNITS:
+        said = analyze("security", "--offline=true", "--no-pager", unit)
+        [level] = re.findall(r"Overall exposure level for \S+: ([0-9.]+)", said.stdout)
+        assert float(level) < EXPOSED, said.stdout
+
+
+def systemd_and_the_programs_take_what_is_installed():
+    with tempfile.TemporaryDirectory() as root:
+        install(root)
+        assert install(root).stdout.startswith("installed"), "installing again fails"
+        # Units that these begin after, as a whole system has them.
+        for name in ("network-online.target", "multi-user.target", "sysinit.target", "basic.target", "shutdown.target", "system.slice", "-.mount"):
+            found = Path("/usr/lib/systemd/system") / name
+            if found.exists():
+                shutil.copy(found, Path(root) / "etc/systemd/system" / name)
+        for unit in UNITS:
+            said = analyze("verify", f"--root={root}", "--man=no", f"/etc/systemd/system/{unit.name}")
+            assert unit.name.split(".")[0].rstrip("@") not in said.stderr, said.stderr
+            for command in settings(unit, "ExecStartPre") + settings(unit, "ExecStart"):
+                program, *arguments = command.split()
+                assert (Path(root) / program.lstrip("/")).is_file(), command
+                [config] = [one for one in arguments if one.endswith(".toml")]
+                assert (Path(root) / config.lstrip("/")).is_file(), command
+        for program in ("vitrine", "vitrine-worker"):
+            # It finds libtorch where the installation has it.
+            told = subprocess.run([f"{root}/opt/vitrine/usr/bin/{program}", "--version"], capture_output=True, text=True)
+            assert told.returncode == 0 and told.stdout.startswith(program), told.stderr
+
+
+def the_settings_of_units_can_be_used():
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        (root / "etc").mkdir()
+        for name in ("worker.token", "bucket.secret"):
+            (root / "etc" / name).write_text("a secret\n")
+        (root / "cache/uploads").mkdir(parents=True)
+        (root / "srv/models/gpt2").mkdir(parents=True)
+        (root / "srv/models/gpt2/config.json").write_text("{}")
+        for unit in UNITS:
+            [command] = settings(unit, "ExecStartPre")
+            program, *arguments = command.split()
+            config = Path(next(one for one in arguments if one.endswith(".toml")))
+            text = (DEPLOY / "systemd/etc" / config.name).read_text()
+            (root / config.name).write_text(text.replace("/etc/vitrine", f"{root}/etc").replace("/var/cache/vitrine", f"{root}/cache").replace("/srv/", f"{root}/srv/"))
+            given = [str(root / config.name) if one == str(config) else one for one in arguments]
+            variables = dict(one.split("=", 1) for line in settings(unit, "Environment") for one in line.split())
+            done = subprocess.run([PROGRAMS / Path(program).name, *given], env=variables, capture_output=True, text=True)
+            assert done.returncode == 0 and "the settings can be used" in done.stderr, f"{unit.name}: {done.stderr}"
+
+
+def units_wait_for_longer_than_it_takes_to_end():
+    for unit in UNITS:
+        [limit] = settings(unit, "TimeoutStopSec")
+        config = next(one for one in settings(unit, "ExecStart")[0].split() if one.endswith(".toml"))
+        drain = tomllib.loads((DEPLOY / "systemd/etc" / Path(config).name).read_text()).get("drain", "2s")
+        assert int(limit) > int(drain.removesuffix("s")) + CLOSING, f"{unit.name}: {limit} s"
+
+
+def the_compose_file_has_nobody_who_is_root_and_names_what_it_is_given():
+    compose, state = yaml().safe_load((DEPLOY / "compose/compose.yaml").read_text()), prepared()
+    for name, service in compose["services"].items():
+        assert service["user"] == "65532:65532" and service["read_only"] is True and service["cap_drop"] == ["ALL"], name
+        assert "no-new-privileges:true" in service["security_opt"] and "privileged" not in service, name
+        assert name == "etcd" or service["healthcheck"]["test"][:3] == ["CMD", "vitrine", "probe"], name
+        image = re.sub(r"\$\{\w+:-(.*)\}", r"\1", service["image"])
+        assert re.search(r":v?\d+\.\d+\.\d+$", image), image
+        assert set(service["networks"]) <= set(compose["networks"]) and set(service.get("depends_on", {})) <= set(compose["services"]), name
+        for mount in service["volumes"]:
+            place = re.sub(r"\$\{\w+:-(.*?)\}", r"\1", mount).split(":")[0].removeprefix("./")
+            assert (state / place).exists(), f"{name} mounts {place}, which prepare.sh does not make"
+    # Who is published is published on this machine only, and only the gateway.
+    ports = {name: service["ports"] for name, service in compose["services"].items() if "ports" in service}
+    assert ports == {"gateway": ["127.0.0.1:8000:8000"]}, ports
+    shutil.rmtree(state)
+
+
+def the_settings_of_the_compose_file_can_be_used():
+    compose, state = yaml().safe_load((DEPLOY / "compose/compose.yaml").read_text()), prepared()
+    for name, service in compose["services"].items():
+        if name == "etcd":
+            continue
+        program = "vitrine-worker" if service["command"][0] == "run" else "vitrine"
+        # Files as the container has them, by the mounts that say so.
+        places = {}
+        for mount in service["volumes"]:
+            source, target = re.sub(r"\$\{\w+:-(.*?)\}", r"\1", mount).split(":")[:2]
+            places[target] = state / source.removeprefix("./")
+        arguments = [str(places.get(one, one)) for one in service["command"]]
+        config = Path(arguments[-1])
+        text = config.read_text()
+        for target, source in sorted(places.items(), reverse=True):
+            text = text.replace(f'"{target}', f'"{source}')
+        named = re.findall(r'"(/[^"=]+)"', text)
+        missing = [one for one in named if one.startswith(str(state)) and not Path(one).exists()]
+        assert not missing and all(one.startswith(str(state)) for one in named), f"{name}: {named}"
+        config.write_text(text)
+        done = subprocess.run([PROGRAMS / program, *arguments, "--check-config"], env={}, capture_output=True, text=True)
+        assert done.returncode == 0, f"{name}: {done.stderr}"
+        drain = re.search(r'^drain = "(\d+)s"', text, re.M)
+        if drain:
+            assert int(service["stop_grace_period"].removesuffix("s")) > int(drain[1]) + CLOSING, name
+    shutil.rmtree(state)
+
+
+def prepared():
+    """Returns a copy of the compose folder in which prepare.sh has run, twice."""
+    folder = Path(tempfile.mkdtemp())
+    shutil.copytree(DEPLOY / "compose", folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns("state"))
+    environment = os.environ | {"PATH": f"{PROGRAMS}:{os.environ['PATH']}"}
+    for _ in range(2):
+        done = subprocess.run(["sh", folder / "prepare.sh"], env=environment, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    for role in ("gateway", "scheduler", "worker", "etcd"):
+        key = folder / f"state/certificates/{role}/{role}.key"
+        assert key.stat().st_mode & 0o077 == 0 and key.stat().st_uid == 65532, key
+    assert not list(folder.rglob("ca.key"))
+    return folder
+
+
+def install(root):
+    command = ["sh", DEPLOY / "systemd/install.sh", PROGRAMS]
+    done = subprocess.run(command, env=os.environ | {"DESTDIR": root}, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def analyze(*arguments):
+    environment = os.environ | {"SYSTEMD_UNIT_PATH": f"{DEPLOY / 'systemd/units'}:"}
+    return subprocess.run(["systemd-analyze", *map(str, arguments)], env=environment, capture_output=True, text=True)
+
+
+def settings(unit, key):
+    """Returns what a unit says of a key, its drop-in first."""
+    files = [DEPLOY / "systemd/units/vitrine-.service.d/hardening.conf", unit]
+    return [line.split("=", 1)[1] for file in files for line in file.read_text().splitlines() if line.startswith(f"{key}=")]
+
+
+def yaml():
+    try:
+        import yaml
+    except ImportError:
+        sys.exit("check: PyYAML is missing; run this with .venv/bin/python")
+    return yaml
+
+
+CHECKS = [
+    no_unit_is_exposed,
+    systemd_and_the_programs_take_what_is_installed,
+    the_settings_of_units_can_be_used,
+    units_wait_for_longer_than_it_takes_to_end,
+    the_compose_file_has_nobody_who_is_root_and_names_what_it_is_given,
+    the_settings_of_the_compose_file_can_be_used,
+]
+
+
+def main():
+    global PROGRAMS
+    arguments = argparse.ArgumentParser(description="Checks units and the compose file.")
+    arguments.add_argument("--programs", type=Path, default=ROOT / "target/debug", help="where vitrine and vitrine-worker lie")
+    PROGRAMS = arguments.parse_args().programs.resolve()
+    if not shutil.which("systemd-analyze"):
+        sys.exit("check: systemd-analyze is missing; install it, for example: sudo apt-get install systemd")
+    failed = 0
+    for check in CHECKS:
+        start, name = time.monotonic(), check.__name__.replace("_", " ")
+        try:
+            check()
+            verdict = "ok"
+        except Exception as fault:
+            failed += 1
+            verdict = f"FAILED\n{fault if isinstance(fault, AssertionError) and str(fault) else traceback.format_exc()}"
+        print(f"{name}: {verdict} ({time.monotonic() - start:.1f} s)", flush=True)
+    sys.exit(bool(failed))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,222 @@
+//! Nodes: the workers, as the scheduler sees them, and which of them are given nothing new.
+
+use std::sync::Arc;
+
+use auth::Principal;
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use ids::WorkerId;
+use schemars::JsonSchema;
+use serde::Serialize;
+use store::{Cordon, NodeRecord};
+
+use super::time;
+use crate::authenticate::{Onlooker, Operator};
+use crate::trail::acted;
+use crate::{Error, Gateway, unix_millis};
+
+/// The workers that are there, and those that are cordoned and are not.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Nodes")]
+pub struct List {
+    nodes: Vec<Shown>,
+}
+
+/// A worker, as the scheduler sees it. What is null is not known, since it is not there.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "Node")]
+pub struct Shown {
+    name: String,
+    /// `ready`, `away`, `cordoned`, `draining` or `drained`.
+    state: &'static str,
+    connected: bool,
+    version: Option<String>,
+    slots: Option<u32>,
+    jobs: Option<u32>,
+    cordoned_since: Option<String>,
+    devices: Vec<DeviceShown>,
+    models: Vec<ReplicaShown>,
+}
+
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "NodeDevice")]
+struct DeviceShown {
+    name: String,
+    /// What models may take there.
+    model_bytes: u64,
+    /// What they take.
+    used_bytes: u64,
+}
+
+/// A model that it has.
+#[derive(Serialize, JsonSchema)]
+#[schemars(rename = "NodeModel")]
+struct ReplicaShown {
+    model: String,
+    /// `loading`, `ready`, `retiring`, `unloading` or `failed`.
+    stage: String,
+    device: String,
+    memory_bytes: u64,
+    jobs: u32,
+}
+
+/// `GET /v1/nodes`: all that are there, in the order of their names, and those that are cordoned and are not.
+pub async fn list(State(gateway): State<Arc<Gateway>>, _: Onlooker) -> Result<Json<List>, Error> {
+    Ok(Json(List { nodes: all(&gateway).await?.iter().map(shown).collect() }))
+}
+
+/// `GET /v1/nodes/{name}`.
+pub async fn show(
+    State(gateway): State<Arc<Gateway>>,
+    _: Onlooker,
+    Path(name): Path<String>,
+) -> Result<Json<Shown>, Error> {
+    Ok(Json(shown(&find(&gateway, &name).await?)))
+}
+
+/// `POST /v1/nodes/{node}/cordon`: it is given nothing new.
+pub async fn cordon(
+    State(gateway): State<Arc<Gateway>>,
+    Operator(principal): Operator,
+    Path(name): Path<String>,
+) -> Result<Response, Error> {
+    set(&gateway, &principal, &name, Act::Cordon).await
+}
+
+/// `POST /v1/nodes/{node}/drain`: nor does it keep what it has.
+pub async fn drain(
+    State(gateway): State<Arc<Gateway>>,
+    Operator(principal): Operator,
+    Path(name): Path<String>,
+) -> Result<Response, Error> {
+    set(&gateway, &principal, &name, Act::Drain).await
+}
+
+/// `POST /v1/nodes/{node}/uncordon`: it takes part again.
+pub async fn uncordon(
+    State(gateway): State<Arc<Gateway>>,
+    Operator(principal): Operator,
+    Path(name): Path<String>,
+) -> Result<Response, Error> {
+    set(&gateway, &principal, &name, Act::Uncordon).await
+}
+
+async fn set(gateway: &Gateway, principal: &Principal, name: &str, act: Act) -> Result<Response, Error> {
+    let (node, what) = alter(gateway, principal, name, act).await?;
+    Ok(acted(what, Json(shown(&find(gateway, name).await.unwrap_or(node)))))
+}
+
+/// What is done to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// It is given nothing new.
+    Cordon,
+    /// Nor does it keep what it has.
+    Drain,
+    /// It takes part again.
+    Uncordon,
+}
+
+/// Does something to a node. Returns it as it is then, if nothing else happens, and what was done, in words.
+///
+/// # Errors
+/// [`Error::NoSuchNode`].
+pub async fn alter(gateway: &Gateway, principal: &Principal, name: &str, act: Act) -> Result<(Node, String), Error> {
+    let node = find(gateway, name).await?;
+    let since = unix_millis();
+    let (cordon, what) = match act {
+        Act::Cordon => (Some(Cordon { drain: false, since }), "gave the node nothing new"),
+        Act::Drain => (Some(Cordon { drain: true, since }), "emptied the node"),
+        Act::Uncordon => (None, "let the node take part again"),
+    };
+    gateway.models.stored().nodes().set_cordon(&node.name, cordon).await?;
+    let what = format!("{} {what} {}", principal.key, node.name);
+    Ok((Node { record: None, cordon, ..node }, what))
+}
+
+/// A worker, as the scheduler sees it, and whether it is given nothing new.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    pub name: WorkerId,
+    /// `None` for one that is not there.
+    pub record: Option<NodeRecord>,
+    pub cordon: Option<Cordon>,
+}
+
+impl Node {
+    /// Says how it is: `ready`, `away`, `cordoned`, `draining` or `drained`.
+    pub fn state(&self) -> &'static str {
+        let idle = self.record.as_ref().is_none_or(|node| node.jobs == 0 && node.replicas.is_empty());
+        match self.cordon {
+            Some(Cordon { drain: true, .. }) if idle => "drained",
+            Some(Cordon { drain: true, .. }) => "draining",
+            Some(_) => "cordoned",
+            None if self.connected() => "ready",
+            None => "away",
+        }
+    }
+
+    /// Says whether it can be reached.
+    pub fn connected(&self) -> bool {
+        self.record.as_ref().is_some_and(|node| node.connected)
+    }
+
+    /// Returns its devices, each with the bytes that models may take there, and those that they take.
+    pub fn devices(&self) -> impl Iterator<Item = (&str, u64, u64)> {
+        self.record.iter().flat_map(|node| {
+            node.devices.iter().map(|(name, bytes)| {
+                let its = node.replicas.iter().filter(|replica| replica.device == *name);
+                (name.as_str(), *bytes, its.map(|replica| replica.bytes).sum())
+            })
+        })
+    }
+}
+
+/// Returns all nodes that are there, and those that are cordoned and are not, in the order of their names.
+///
+/// # Errors
+/// Failures of the store.
+pub async fn all(gateway: &Gateway) -> Result<Vec<Node>, Error> {
+    let nodes = gateway.models.stored().nodes();
+    let (there, mut cordons) = tokio::try_join!(nodes.list(), nodes.cordons())?;
+    let there = there.into_iter();
+    let there =
+        there.map(|node| Node { name: node.name.clone(), cordon: cordons.remove(&node.name), record: Some(node) });
+    let mut all: Vec<Node> = there.collect();
+    all.extend(cordons.into_iter().map(|(name, cordon)| Node { name, record: None, cordon: Some(cordon) }));
+    all.sort_by(|left, right| left.name.cmp(&right.name));
+    Ok(all)
+}
+
+async fn find(gateway: &Gateway, name: &str) -> Result<Node, Error> {
+    let found = all(gateway).await?.into_iter().find(|node| node.name.as_str() == name);
+    found.ok_or_else(|| Error::NoSuchNode(name.to_owned()))
+}
+
+fn shown(node: &Node) -> Shown {
+    let Node { name, record, cordon } = node;
+    let device = |(name, model_bytes, used_bytes): (&str, u64, u64)| DeviceShown {
+        name: name.to_owned(),
+        model_bytes,
+        used_bytes,
+    };
+    let replica = |replica: &store::ReplicaRecord| ReplicaShown {
+        model: replica.model.to_string(),
+        stage: replica.stage.clone(),
+        device: replica.device.clone(),
+        memory_bytes: replica.bytes,
+        jobs: replica.jobs,
+    };
+    Shown {
+        name: name.to_string(),
+        state: node.state(),
+        connected: node.connected(),
+        version: record.as_ref().map(|node| node.version.clone()),
+        slots: record.as_ref().map(|node| node.slots),
+        jobs: record.as_ref().map(|node| node.jobs),
+        cordoned_since: cordon.map(|cordon| time(cordon.since / 1000)),
+        devices: node.devices().map(device).collect(),
+        models: record.iter().flat_map(|node| &node.replicas).map(replica).collect(),
+    }
+}

@@ -1,0 +1,635 @@
+//! Which models are hosted, and where they are: has it decided, tells workers, and shows what came of it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use ids::{ModelKey, WorkerId};
+use placement::{Cluster, Demand, Hosting, Move, Node, Replicas, Seat, Stage, Wait, Why, Work, arrange};
+use proto::v1::model_state::State as Told;
+use store::{Cordon, Error, ModelRecord, ModelState, ModelWait, Models, NodeRecord, Nodes, ReplicaRecord};
+use store::{Specification, Specifications};
+
+use super::Leader;
+use crate::config::HostedModel;
+use crate::crew::{Member, Replica, ReplicaState};
+use crate::sessions::{SessionId, ToldModel};
+use crate::wire;
+
+/// What is known of hosted models and of where they may be.
+pub struct Hosted {
+    models: Models,
+    specifications: Specifications,
+    nodes: Nodes,
+    all: BTreeMap<ModelKey, Known>,
+    cordons: BTreeMap<WorkerId, Cordon>,
+    /// Where models could not be loaded: how often in a row, and until when another place is tried first.
+    failures: BTreeMap<(ModelKey, WorkerId), (u32, Duration)>,
+    /// Nodes as the store has them, and since when.
+    shown: BTreeMap<WorkerId, (Option<NodeRecord>, Duration)>,
+    /// Whether models have to be looked at.
+    changed: bool,
+    /// Models whose states have to be worked out again.
+    touched: BTreeSet<ModelKey>,
+}
+
+/// A hosted model.
+struct Known {
+    specification: Specification,
+    /// What it takes on its device, once a worker has said so.
+    bytes: Option<u64>,
+    load_time: Duration,
+    demand: Demand,
+    /// Since when jobs have waited for it.
+    since: Option<Duration>,
+    /// Whether it is ready nowhere.
+    cold: bool,
+    wait: Option<(Why, Option<Duration>)>,
+    /// As the store has it.
+    shown: Option<ModelRecord>,
+}
+
+/// How long a model is taken to load that never was.
+const LOAD_TIME: Duration = Duration::from_secs(10);
+
+/// The waits before a model is tried again where it failed, from the first to the longest.
+const AVOIDED: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
+
+/// How far the time at which a model is expected has to move to be told again.
+const MOVED: Duration = Duration::from_secs(5);
+
+/// How often the jobs of a node are shown.
+const SHOWN: Duration = Duration::from_secs(5);
+
+impl Hosted {
+    pub fn new(models: Models, specifications: Specifications, nodes: Nodes) -> Self {
+        Self {
+            models,
+            specifications,
+            nodes,
+            all: BTreeMap::new(),
+            cordons: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            shown: BTreeMap::new(),
+            changed: true,
+            touched: BTreeSet::new(),
+        }
+    }
+
+    /// Reads what is to be hosted, what the settings name among it, and returns what tells of changes.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn recover(&mut self, configured: &[HostedModel], now: u64) -> Result<BoxStream<'static, ()>, Error> {
+        let wishes = futures::stream::select(self.specifications.watch().await?, self.nodes.watch_cordons().await?);
+        for model in configured {
+            let wanted = |before: Option<Specification>| {
+                let HostedModel { key, folder, dtype, device } = model.clone();
+                let kept = before.clone().unwrap_or_else(|| Specification::new(key, folder.clone()));
+                let after = Specification { folder, dtype, device, configured: true, ..kept };
+                (before.as_ref() != Some(&after)).then_some(Specification { changed_at: now, ..after })
+            };
+            self.specifications.change(&model.key, wanted).await?;
+        }
+        for specification in self.specifications.list().await? {
+            if specification.configured && !configured.iter().any(|model| model.key == specification.key) {
+                self.specifications.remove(&specification.key).await?;
+            }
+        }
+        for node in self.nodes.list().await? {
+            self.shown.insert(node.name.clone(), (Some(node), Duration::ZERO));
+        }
+        Ok(wishes.map(|_| ()).boxed())
+    }
+
+    /// Has models looked at before the next decision.
+    pub fn change(&mut self) {
+        self.changed = true;
+    }
+
+    /// Returns whether a model is hosted and ready nowhere.
+    pub fn is_cold(&self, key: &ModelKey) -> bool {
+        self.all.get(key).is_some_and(|known| known.cold)
+    }
+
+    /// Returns the hosted models.
+    pub fn keys(&self) -> impl Iterator<Item = &ModelKey> {
+        self.all.keys()
+    }
+
+    /// Notes that a job for a model was given out.
+    pub fn demanded(&mut self, key: &ModelKey, cost: Duration, now: Duration) {
+        if let Some(known) = self.all.get_mut(key) {
+            known.demand.add(cost, now);
+        }
+    }
+
+    /// Returns whether a worker is given nothing new.
+    pub fn is_cordoned(&self, worker: &WorkerId) -> bool {
+        self.cordons.contains_key(worker)
+    }
+
+    /// Notes that a model could not be loaded by a worker. Elsewhere is tried first for a while.
+    fn avoid(&mut self, key: &ModelKey, worker: &WorkerId, now: Duration) {
+        let (count, until) = self.failures.entry((key.clone(), worker.clone())).or_default();
+        *count += 1;
+        *until = now + (AVOIDED.0 * 2_u32.saturating_pow(*count - 1)).min(AVOIDED.1);
+    }
+}
+
+impl Leader {
+    /// Takes in what is wished for: models, and nodes that are to be left alone.
+    pub(super) async fn look_at_wishes(&mut self) -> Result<(), Error> {
+        let specifications = self.hosted.specifications.list().await?;
+        let cordons = self.hosted.nodes.cordons().await?;
+        if self.hosted.cordons != cordons {
+            self.hosted.cordons = cordons;
+            let seats: Vec<Seat> = self.crew.iter().map(|(seat, _)| seat).collect();
+            for seat in seats {
+                if let Some(member) = self.crew.get_mut(seat) {
+                    member.cordoned = self.hosted.is_cordoned(&member.worker);
+                }
+                self.refresh(seat);
+            }
+            self.hosted.change();
+        }
+        let wanted: BTreeSet<&ModelKey> = specifications.iter().map(|specification| &specification.key).collect();
+        let gone: Vec<ModelKey> = self.hosted.all.keys().filter(|key| !wanted.contains(key)).cloned().collect();
+        for key in gone {
+            self.hosted.all.remove(&key);
+            self.view.withdraw(&key);
+            self.queue.forget(&key);
+            self.hosted.failures.retain(|(model, _), _| *model != key);
+            self.hosted.models.remove(&key).await?;
+            self.hosted.change();
+        }
+        for specification in specifications {
+            self.host(specification).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes what is shown of models that are hosted no longer, since a time in which nobody led.
+    pub(super) async fn forget_unhosted(&mut self) -> Result<(), Error> {
+        for record in self.hosted.models.list().await? {
+            if !self.hosted.all.contains_key(&record.key) {
+                self.hosted.models.remove(&record.key).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn host(&mut self, specification: Specification) -> Result<(), Error> {
+        let key = specification.key.clone();
+        if let Some(known) = self.hosted.all.get_mut(&key) {
+            if known.specification == specification {
+                return Ok(());
+            }
+            if !known.specification.loads_as(&specification) {
+                known.bytes = None;
+                self.hosted.failures.retain(|(model, _), _| *model != key);
+                for (_, member) in self.crew.iter_mut() {
+                    if let Some(replica) = member.models.get_mut(&key) {
+                        replica.stale = true;
+                    }
+                }
+            }
+            if let Some(known) = self.hosted.all.get_mut(&key) {
+                known.specification = specification;
+            }
+        } else {
+            // What an earlier scheduler found out.
+            let before = self.hosted.models.get(&key).await.ok().flatten();
+            let same = before.as_ref().is_some_and(|it| {
+                (&it.folder, &it.dtype, &it.device)
+                    == (&specification.folder, &specification.dtype, &specification.device)
+            });
+            let bytes = before.as_ref().filter(|it| same && it.bytes > 0).map(|it| it.bytes);
+            let load_time = before.map(|it| it.load_time).filter(|time| !time.is_zero()).unwrap_or(LOAD_TIME);
+            let known = Known {
+                specification,
+                bytes,
+                load_time,
+                demand: Demand::default(),
+                since: None,
+                cold: true,
+                wait: None,
+                shown: None,
+            };
+            self.hosted.all.insert(key.clone(), known);
+            self.view.host(key.clone(), Hosting::Served);
+        }
+        self.hosted.change();
+        self.refresh_model(&key).await;
+        Ok(())
+    }
+
+    /// Takes in how a model is on a worker.
+    pub(super) async fn hear_model(&mut self, session: SessionId, told: ToldModel) {
+        let Some(seat) = self.crew.of_session(session) else { return };
+        let key = told.key.clone();
+        self.note_model(seat, told);
+        self.refresh(seat);
+        self.refresh_model(&key).await;
+        self.hosted.change();
+    }
+
+    /// Notes how a model is on a worker.
+    pub(super) fn note_model(&mut self, seat: Seat, told: ToldModel) {
+        let now = self.pace.passed();
+        let ToldModel { key, state, hopeless, bytes, device } = told;
+        let Some(member) = self.crew.get_mut(seat) else { return };
+        let worker = member.worker.clone();
+        let before = member.models.get(&key).cloned();
+        let known = self.hosted.all.get_mut(&key);
+        let known_bytes = known.as_ref().and_then(|known| known.bytes);
+        if bytes > 0
+            && let Some(known) = known
+        {
+            known.bytes = Some(bytes);
+        }
+        let stage = before.as_ref().map(|replica| &replica.state);
+        let state = match (state, stage) {
+            (Told::Unloaded(_), _) => {
+                member.models.remove(&key);
+                return;
+            }
+            (Told::NoRoom(_), _) => {
+                member.models.remove(&key);
+                // It was taken to fit, and does not.
+                if known_bytes == Some(bytes) || bytes == 0 {
+                    self.hosted.avoid(&key, &worker, now);
+                }
+                return;
+            }
+            // It was told before it heard that the model is to go.
+            (Told::Loading(_) | Told::Ready(_), Some(ReplicaState::Unloading)) => return,
+            (Told::Ready(_), Some(ReplicaState::Retiring)) => return,
+            (Told::Loading(fraction), _) => ReplicaState::Loading(fraction),
+            (Told::Ready(_), _) => ReplicaState::Ready,
+            (Told::Failed(why), _) => ReplicaState::Failed { why, hopeless },
+        };
+        let same = before
+            .as_ref()
+            .is_some_and(|before| std::mem::discriminant(&before.state) == std::mem::discriminant(&state));
+        let since = before.as_ref().filter(|_| same).map_or(now, |before| before.since);
+        match (&state, before.as_ref().map(|before| &before.state)) {
+            (ReplicaState::Ready, Some(ReplicaState::Loading(_))) => {
+                let began = before.as_ref().map_or(now, |before| before.since);
+                if let Some(known) = self.hosted.all.get_mut(&key) {
+                    known.load_time = (now.saturating_sub(began)).max(Duration::from_millis(10));
+                }
+                self.hosted.failures.remove(&(key.clone(), worker));
+            }
+            (ReplicaState::Failed { .. }, _) => self.hosted.avoid(&key, &worker, now),
+            _ => {}
+        }
+        let known_bytes = self.hosted.all.get(&key).and_then(|known| known.bytes);
+        let Some(member) = self.crew.get_mut(seat) else { return };
+        let replica = Replica {
+            state,
+            device: device.or_else(|| before.as_ref().and_then(|before| before.device.clone())),
+            bytes: if bytes > 0 { bytes } else { known_bytes.unwrap_or(0) },
+            since,
+            used: before.as_ref().map_or(now, |before| before.used),
+            stale: before.is_some_and(|before| before.stale),
+        };
+        member.models.insert(key, replica);
+    }
+
+    /// Tells a worker that came back again what it has loaded: where that is specified otherwise by now, it loads anew.
+    pub(super) fn confirm_models(&self, seat: Seat) {
+        let Some(member) = self.crew.get(seat) else { return };
+        let Some(outbox) = member.outbox() else { return };
+        for (key, replica) in &member.models {
+            if let Some(known) = self.hosted.all.get(key) {
+                let device = known.specification.device.is_none().then(|| replica.device.clone()).flatten();
+                outbox.send(wire::load_model(&known.specification, device));
+            }
+        }
+    }
+
+    /// Decides where models are, if anything changed that this depends on, and has it done.
+    pub(super) async fn arrange(&mut self) {
+        if self.draining || !std::mem::take(&mut self.hosted.changed) {
+            return;
+        }
+        let now = self.pace.passed();
+        let cluster = self.cluster();
+        let arrangement = arrange(&cluster, now);
+        // Who comes back may have it all already.
+        let waits_for_others = !self.awaited.is_empty();
+        let mut touched = std::mem::take(&mut self.hosted.touched);
+        for each in arrangement.moves {
+            match each {
+                Move::Load { model, seat, device } => {
+                    let limited = cluster.models.get(&model).is_some_and(|it| it.replicas.max.is_some());
+                    if !(waits_for_others && limited) {
+                        self.load(seat, &model, device);
+                        touched.insert(model);
+                    }
+                }
+                Move::Retire { model, seat } => {
+                    self.set_state(seat, &model, ReplicaState::Retiring);
+                    touched.insert(model);
+                }
+                Move::Unload { model, seat } => {
+                    self.set_state(seat, &model, ReplicaState::Unloading);
+                    if let Some(outbox) = self.crew.get(seat).and_then(Member::outbox) {
+                        tracing::info!(%model, seat, "a model is unloaded");
+                        outbox.send(wire::unload_model(&model));
+                    }
+                    touched.insert(model);
+                }
+            }
+        }
+        touched.extend(self.note_waits(arrangement.waits));
+        for key in touched {
+            self.refresh_model(&key).await;
+        }
+    }
+
+    fn load(&mut self, seat: Seat, key: &ModelKey, device: Option<String>) {
+        let now = self.pace.passed();
+        let Some(known) = self.hosted.all.get(key) else { return };
+        let Some(member) = self.crew.get_mut(seat) else { return };
+        let replica = Replica {
+            state: ReplicaState::Loading(0.0),
+            device: device.clone().or_else(|| known.specification.device.clone()),
+            bytes: known.bytes.unwrap_or(0),
+            since: now,
+            used: now,
+            stale: false,
+        };
+        member.models.insert(key.clone(), replica);
+        if let Some(outbox) = member.outbox() {
+            tracing::info!(model = %key, worker = %member.worker, "a model is loaded");
+            outbox.send(wire::load_model(&known.specification, device));
+        }
+        self.refresh(seat);
+    }
+
+    fn set_state(&mut self, seat: Seat, key: &ModelKey, state: ReplicaState) {
+        let now = self.pace.passed();
+        if let Some(replica) = self.crew.get_mut(seat).and_then(|member| member.models.get_mut(key)) {
+            (replica.state, replica.since) = (state, now);
+        }
+        self.refresh(seat);
+    }
+
+    /// Notes why models are waited for. Returns those of which there is something new to tell.
+    fn note_waits(&mut self, waits: BTreeMap<ModelKey, Wait>) -> Vec<ModelKey> {
+        let now = self.pace.passed();
+        let mut told = Vec::new();
+        for (key, known) in &mut self.hosted.all {
+            let wait = waits.get(key).map(|wait| {
+                let loading = self.crew.iter().filter_map(|(_, member)| member.models.get(key));
+                let began = loading.filter(|it| matches!(it.state, ReplicaState::Loading(_))).map(|it| it.since).min();
+                let from = began.filter(|_| wait.why == Why::Loading).unwrap_or(now);
+                (wait.why.clone(), wait.about.map(|about| from + about).filter(|at| *at > now))
+            });
+            let same = match (&wait, &known.wait) {
+                (None, None) => true,
+                (Some((why, at)), Some((before, told))) => {
+                    let near = match (at, told) {
+                        (Some(at), Some(told)) => at.abs_diff(*told) < MOVED,
+                        (at, told) => at == told,
+                    };
+                    why == before && near
+                }
+                _ => false,
+            };
+            if !same {
+                known.wait = wait;
+                told.push(key.clone());
+            }
+        }
+        told
+    }
+
+    /// Returns the cluster as far as models depend on it.
+    fn cluster(&mut self) -> Cluster {
+        let now = self.pace.passed();
+        self.hosted.failures.retain(|_, (_, until)| *until + AVOIDED.1 > now);
+        let mut cluster = Cluster::default();
+        for (seat, member) in self.crew.iter() {
+            let mut jobs: BTreeMap<&ModelKey, usize> = BTreeMap::new();
+            for assigned in member.jobs.values() {
+                *jobs.entry(&assigned.model).or_default() += 1;
+            }
+            let replica = |(key, replica): (&ModelKey, &Replica)| {
+                let replica = placement::Replica {
+                    stage: stage(&replica.state),
+                    device: replica.device.clone(),
+                    bytes: replica.bytes,
+                    jobs: jobs.get(key).copied().unwrap_or(0),
+                    since: replica.since,
+                    used: replica.used,
+                    stale: replica.stale,
+                };
+                (key.clone(), replica)
+            };
+            let cordon = self.hosted.cordons.get(&member.worker);
+            let node = Node {
+                devices: member.devices.clone(),
+                replicas: member.models.iter().map(replica).collect(),
+                cordoned: cordon.is_some(),
+                draining: cordon.is_some_and(|cordon| cordon.drain),
+                away: member.outbox().is_none(),
+            };
+            cluster.nodes.insert(seat, node);
+        }
+        for (key, known) in &mut self.hosted.all {
+            let waits = self.queue.lines().contains_key(key);
+            known.since = waits.then(|| known.since.unwrap_or(now));
+            let avoid = self.crew.iter().filter(|(_, member)| {
+                let failed = self.hosted.failures.get(&(key.clone(), member.worker.clone()));
+                failed.is_some_and(|(_, until)| *until > now)
+            });
+            let specification = &known.specification;
+            let model = placement::Model {
+                device: specification.device.clone(),
+                replicas: Replicas {
+                    min: specification.replicas_min as usize,
+                    max: specification.replicas_max.map(|max| max as usize),
+                },
+                pinned: specification.pinned,
+                bytes: known.bytes,
+                load_time: known.load_time,
+                work: Work { time: self.queue.work(key), since: known.since },
+                demand: known.demand.seconds(now),
+                avoid: if self.hosted.failures.is_empty() {
+                    BTreeSet::new()
+                } else {
+                    avoid.map(|(seat, _)| seat).collect()
+                },
+            };
+            cluster.models.insert(key.clone(), model);
+        }
+        cluster
+    }
+
+    /// Works a model's state out from all workers, the best of them, and publishes it.
+    pub(super) async fn refresh_model(&mut self, key: &ModelKey) {
+        let Some(known) = self.hosted.all.get_mut(key) else { return };
+        let rank = |replica: &Replica| match &replica.state {
+            ReplicaState::Ready => (4, 0.0),
+            ReplicaState::Loading(fraction) => (3, *fraction),
+            ReplicaState::Retiring => (2, 1.0),
+            ReplicaState::Unloading => (2, 0.0),
+            ReplicaState::Failed { hopeless, .. } => (i32::from(!hopeless), 0.0),
+        };
+        let replicas = || self.crew.iter().filter_map(|(_, member)| member.models.get(key));
+        let best =
+            replicas().max_by(|left, right| rank(left).partial_cmp(&rank(right)).unwrap_or(std::cmp::Ordering::Equal));
+        let (state, hosting) = match best.map(|replica| &replica.state) {
+            // Nobody is there who could have it, or all are busy with others.
+            None if self.crew.iter().next().is_none() => (ModelState::Waiting, Hosting::Served),
+            None | Some(ReplicaState::Retiring | ReplicaState::Unloading) => (ModelState::Cold, Hosting::Served),
+            Some(ReplicaState::Ready) => (ModelState::Ready, Hosting::Served),
+            Some(ReplicaState::Loading(fraction)) => (ModelState::Loading { fraction: *fraction }, Hosting::Served),
+            Some(ReplicaState::Failed { why, hopeless }) => {
+                let hosting = if *hopeless { Hosting::Hopeless(why.clone()) } else { Hosting::Served };
+                (ModelState::Failed(why.clone()), hosting)
+            }
+        };
+        known.cold = state != ModelState::Ready;
+        let ready = replicas().filter(|replica| replica.state == ReplicaState::Ready).count();
+        let unix_now = self.settler.clock.unix_millis();
+        let now = self.pace.passed();
+        let wait = known.wait.as_ref().filter(|_| known.cold).map(|(why, at)| ModelWait {
+            why: why_text(why),
+            expected_at: at.map(|at| unix_now + u64::try_from(at.saturating_sub(now).as_millis()).unwrap_or(0)),
+        });
+        // What is expected stays as it was told, while it is the same.
+        let wait = match (wait, known.shown.as_ref().and_then(|shown| shown.wait.clone())) {
+            (Some(wait), Some(before)) if wait.why == before.why && near(wait.expected_at, before.expected_at) => {
+                Some(before)
+            }
+            (wait, _) => wait,
+        };
+        let specification = &known.specification;
+        let record = ModelRecord {
+            dtype: specification.dtype.clone(),
+            device: specification.device.clone(),
+            state,
+            bytes: known.bytes.unwrap_or(0),
+            load_time: if known.load_time == LOAD_TIME { Duration::ZERO } else { known.load_time },
+            replicas: u32::try_from(ready).unwrap_or(u32::MAX),
+            wait,
+            ..ModelRecord::waiting(key.clone(), specification.folder.clone())
+        };
+        self.view.host(key.clone(), hosting);
+        if known.shown.as_ref() == Some(&record) {
+            return;
+        }
+        match self.hosted.models.put(&record).await {
+            Ok(()) => known.shown = Some(record),
+            Err(error) => tracing::warn!(model = %key, %error, "a model's state is not shown"),
+        }
+    }
+
+    /// Has the states of a worker's models worked out again when it comes or goes, and where they are; of all, where it is
+    /// the only one. That is done once it is decided what is to be loaded: until then it would be told that nothing is.
+    pub(super) fn worker_changed(&mut self, its: impl IntoIterator<Item = ModelKey>) {
+        self.hosted.touched.extend(its);
+        if self.crew.iter().nth(1).is_none() {
+            self.hosted.touched.extend(self.hosted.all.keys().cloned());
+        }
+        self.hosted.change();
+    }
+
+    /// Shows how workers are, where that changed.
+    pub(super) async fn show_nodes(&mut self) {
+        let now = self.pace.passed();
+        let mut changed = Vec::new();
+        for (_, member) in self.crew.iter() {
+            let node = node_record(member);
+            let due = match self.hosted.shown.get(&member.worker) {
+                Some((Some(before), at)) => {
+                    let other = NodeRecord { jobs: before.jobs, replicas: Vec::new(), ..node.clone() }
+                        != NodeRecord { replicas: Vec::new(), ..before.clone() };
+                    let stages = |node: &NodeRecord| -> Vec<(ModelKey, String, u64)> {
+                        node.replicas.iter().map(|it| (it.model.clone(), it.stage.clone(), it.bytes)).collect()
+                    };
+                    other || stages(before) != stages(&node) || (*before != node && *at + SHOWN <= now)
+                }
+                _ => true,
+            };
+            if due {
+                changed.push(node);
+            }
+        }
+        let here = |worker: &WorkerId| self.crew.named(worker).is_some() || self.awaited.contains(worker);
+        let gone: Vec<WorkerId> = self.hosted.shown.keys().filter(|worker| !here(worker)).cloned().collect();
+        match self.hosted.nodes.note(&changed, &gone).await {
+            Ok(()) => {
+                gone.iter().for_each(|worker| drop(self.hosted.shown.remove(worker)));
+                for node in changed {
+                    self.hosted.shown.insert(node.name.clone(), (Some(node), now));
+                }
+            }
+            Err(error) => tracing::debug!(%error, "how workers are is not shown"),
+        }
+    }
+}
+
+fn stage(state: &ReplicaState) -> Stage {
+    match state {
+        ReplicaState::Loading(_) => Stage::Loading,
+        ReplicaState::Ready => Stage::Ready,
+        ReplicaState::Retiring => Stage::Retiring,
+        ReplicaState::Unloading => Stage::Unloading,
+        ReplicaState::Failed { .. } => Stage::Failed,
+    }
+}
+
+fn near(one: Option<u64>, other: Option<u64>) -> bool {
+    match (one, other) {
+        (Some(one), Some(other)) => u128::from(one.abs_diff(other)) < MOVED.as_millis(),
+        (one, other) => one == other,
+    }
+}
+
+/// Writes why a model is waited for, as a clause about it.
+fn why_text(why: &Why) -> String {
+    match why {
+        Why::Loading => "it is being loaded".into(),
+        Why::Room => "other models have the room that it needs, and one of them is to make place for it".into(),
+        Why::Nobody => "no worker is there at the moment that may have it".into(),
+        Why::TooLarge { bytes, most } => format!(
+            "it takes {} MB, and no worker has more than {} MB for models, which only the operator can mend",
+            bytes.div_ceil(1_000_000),
+            most / 1_000_000
+        ),
+    }
+}
+
+fn node_record(member: &Member) -> NodeRecord {
+    let jobs = |key: &ModelKey| member.jobs.values().filter(|assigned| assigned.model == *key).count();
+    let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+    let replica = |(key, replica): (&ModelKey, &Replica)| ReplicaRecord {
+        model: key.clone(),
+        stage: match &replica.state {
+            ReplicaState::Loading(_) => "loading",
+            ReplicaState::Ready => "ready",
+            ReplicaState::Retiring => "retiring",
+            ReplicaState::Unloading => "unloading",
+            ReplicaState::Failed { .. } => "failed",
+        }
+        .into(),
+        device: replica.device.clone().unwrap_or_default(),
+        bytes: replica.bytes,
+        jobs: count(jobs(key)),
+    };
+    NodeRecord {
+        name: member.worker.clone(),
+        version: member.version.clone(),
+        connected: member.outbox().is_some(),
+        slots: count(member.slots),
+        jobs: count(member.jobs.len()),
+        devices: member.devices.iter().map(|(name, bytes)| (name.clone(), *bytes)).collect(),
+        replicas: member.models.iter().map(replica).collect(),
+    }
+}

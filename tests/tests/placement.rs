@@ -1,0 +1,117 @@
+//! Three models where there is room for two: what is loaded, what leaves, and how an operator steers that.
+
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tests::{Conversation, Data, KEY, Server, model, program};
+
+const MODELS: [&str; 3] = ["ndif-test/tiny-gemma3", "ndif-test/tiny-gpt2", "ndif-test/tiny-llama"];
+
+/// More than two of the models take, and less than three: each takes 8 MiB beside its weights, of less than 2 MiB.
+const ROOM: &str = "21M";
+
+fn vitrine(server: &Server, arguments: &[&str]) -> (bool, String, String) {
+    let mut command = Command::new(program("vitrine"));
+    for name in ["VITRINE_DATA", "VITRINE_LISTEN", "VITRINE_CONFIG"] {
+        command.env_remove(name);
+    }
+    command.args(arguments).stdin(Stdio::null()).env("VITRINE_HOST", &server.url).env("VITRINE_API_KEY", KEY);
+    let output = command.output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (output.status.success(), text(output.stdout), text(output.stderr))
+}
+
+fn json(server: &Server, arguments: &[&str]) -> Value {
+    let (done, out, errors) = vitrine(server, &[arguments, &["--json"]].concat());
+    assert!(done, "{arguments:?}: {errors}");
+    serde_json::from_str(&out).unwrap()
+}
+
+/// Returns the models in some state.
+fn in_state(server: &Server, state: &str) -> Vec<String> {
+    let models = json(server, &["model", "list"]);
+    let models = models["models"].as_array().unwrap().iter();
+    models.filter(|model| model["state"] == state).map(|model| model["name"].as_str().unwrap().to_owned()).collect()
+}
+
+fn until(what: &str, mut is: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !is() {
+        assert!(Instant::now() < deadline, "{what} never came");
+        std::thread::yield_now();
+    }
+}
+
+fn run(client: &mut Conversation, model: &str) {
+    client.say(model);
+    assert_eq!(client.expect("done "), model);
+}
+
+#[test]
+fn jobs_for_three_models_complete_where_two_have_room_and_who_nobody_asks_for_leaves() {
+    let data = Data::default();
+    let hosted =
+        MODELS.map(|name| format!("{name}={},dtype=float32", model(name.split_once('/').unwrap().1).display()));
+    let models: Vec<&str> = hosted.iter().flat_map(|hosted| ["--model", hosted]).collect();
+    let server = data.up().key().one_thread().arguments(&models).arguments(&["--model-memory", ROOM]).start();
+    let (ready, cold) = (in_state(&server, "ready"), in_state(&server, "cold"));
+    assert_eq!((ready.len(), cold.len()), (2, 1), "{ready:?} and {cold:?}");
+
+    let mut client = server.client("placement.py").start();
+    client.expect("here");
+    run(&mut client, &ready[0]);
+    run(&mut client, &cold[0]);
+    assert_eq!(in_state(&server, "cold"), [ready[1].clone()], "nobody asked for it");
+    let node = &json(&server, &["node", "list"])["nodes"][0];
+    assert_eq!((&node["name"], &node["state"]), (&"local".into(), &"ready".into()));
+    let device = &node["devices"][0];
+    assert!(device["used_bytes"].as_u64().unwrap() <= device["model_bytes"].as_u64().unwrap(), "{node}");
+    // It has its turn all the same, once another has had its time.
+    run(&mut client, &ready[1]);
+    assert_eq!(in_state(&server, "ready").len(), 2);
+
+    // What is pinned comes, and stays whatever is asked for.
+    let pinned = &in_state(&server, "cold")[0];
+    let (done, _, said) = vitrine(&server, &["model", "deploy", pinned, "--replicas", "1", "--pinned"]);
+    assert!(done && said.contains("is hosted"), "{said}");
+    until("a pinned model", || json(&server, &["model", "show", pinned])["state"] == "ready");
+    for name in MODELS {
+        run(&mut client, name);
+    }
+    assert_eq!(json(&server, &["model", "show", pinned])["state"], "ready");
+
+    // What is evicted is not hosted, until it is hosted again.
+    let (evicted, folder) = (MODELS[1], model("tiny-gpt2"));
+    let (done, _, said) = vitrine(&server, &["model", "evict", evicted]);
+    assert!(done && said.contains("no longer"), "{said}");
+    until("the end of a model", || {
+        client.say(evicted);
+        client.expect("error ").contains("not hosted here")
+    });
+    let named = format!("{evicted}={},dtype=float32", folder.display());
+    assert!(vitrine(&server, &["model", "deploy", &named]).0);
+    run(&mut client, evicted);
+
+    let refusals = [
+        (vec!["model", "deploy", "o/n=/nowhere"], "has no config.json here"),
+        (vec!["model", "deploy", "o/n"], "nothing was said about o/n"),
+        (vec!["model", "show", "o/n"], "no model \"o/n\" here"),
+        (vec!["node", "drain", "elsewhere"], "no node \"elsewhere\""),
+    ];
+    for (arguments, words) in refusals {
+        let (done, out, said) = vitrine(&server, &arguments);
+        assert!(!done && out.is_empty() && said.contains(words), "{words:?} is not in {said:?}");
+    }
+
+    // A node that is drained has nothing; what comes waits until it is let in again.
+    assert!(vitrine(&server, &["node", "drain", "local"]).0);
+    until("a drained node", || json(&server, &["node", "list"])["nodes"][0]["state"] == "drained");
+    client.say(MODELS[0]);
+    until("why it waits", || json(&server, &["model", "show", MODELS[0]])["wait"]["why"].is_string());
+    assert!(vitrine(&server, &["node", "uncordon", "local"]).0);
+    assert_eq!(client.expect("done "), MODELS[0]);
+    let (_, status, _) = vitrine(&server, &["status"]);
+    assert!(status.contains("local") && status.contains(MODELS[0]) && status.contains("jobs: 0 wait"), "{status}");
+    client.finish();
+}

@@ -1,0 +1,129 @@
+//! What a worker counts, beside its engines.
+
+use engine::{Fault, Pool, Usage};
+use ids::{ModelKey, TenantId};
+use telemetry::metrics::{Counter, Gauge, Histogram, Label, MODEL, Metrics, SECONDS, SecondsCounter, TENANT};
+
+use crate::held::{Phase, Running};
+use crate::model::State;
+
+pub static LOADED: Histogram = Histogram::new(
+    "vitrine_model_load_seconds",
+    "Says how long models took to load that could be loaded.",
+    &[MODEL],
+    SECONDS,
+);
+pub static MODELS: Gauge = Gauge::new(
+    "vitrine_model_state",
+    "Is 1 for the state that a model is in on this worker, and 0 for the others.",
+    &[MODEL, Label::of("state", &["loading", "ready", "failed", "unloaded"])],
+);
+pub static PROGRESS: Gauge =
+    Gauge::new("vitrine_model_loaded_ratio", "Says which part of a model's weights has been read.", &[MODEL]);
+pub static WEIGHTS: Gauge =
+    Gauge::new("vitrine_model_weights_bytes", "Says how many bytes the weights of a model have on disk.", &[MODEL]);
+pub static MEMORY: Gauge = Gauge::new(
+    "vitrine_worker_memory_bytes",
+    "Says how many bytes jobs hold, what is kept of prompts that come again has, and the machine has free.",
+    &[Label::of("kind", &["jobs", "kept", "free"])],
+);
+pub static MEMORY_LIMIT: Gauge =
+    Gauge::new("vitrine_worker_memory_limit_bytes", "Says how many bytes jobs may hold together.", &[]);
+pub static HELD: Gauge = Gauge::new(
+    "vitrine_worker_jobs",
+    "Says how many jobs the worker has, by what is done with them: their program is read, they run or wait for a pass, their \
+     result is written.",
+    &[Label::of("phase", &["reading", "running", "writing"])],
+);
+pub static SLOTS: Gauge = Gauge::new("vitrine_worker_slots", "Says how many jobs the worker takes at once.", &[]);
+pub static SESSION: Gauge =
+    Gauge::new("vitrine_worker_session", "Is 1 while a scheduler has let the worker in, and 0 otherwise.", &[]);
+pub static ENDED: Counter = Counter::new(
+    "vitrine_worker_jobs_total",
+    "Counts jobs that the engines ended, by whose doing it was; crowded ones found no memory beside others and run again.",
+    &[MODEL, Label::of("outcome", &["finished", "user", "limit", "server", "cancelled", "crowded"])],
+);
+pub static SECONDS_USED: SecondsCounter = SecondsCounter::new(
+    "vitrine_tenant_model_seconds_total",
+    "Counts seconds of the model's thread that jobs took: those of their own code and their share of each pass.",
+    &[TENANT, MODEL],
+);
+pub static STEPS: Counter = Counter::new(
+    "vitrine_interpreter_steps_total",
+    "Counts steps of the interpreter that jobs took, which is their fuel.",
+    &[MODEL],
+);
+pub static RESULTS: Histogram = Histogram::new(
+    "vitrine_worker_result_seconds",
+    "Says how long it took to encode results and to keep them.",
+    &[MODEL],
+    SECONDS,
+);
+
+/// All of them.
+pub static METRICS: Metrics = &[
+    &LOADED,
+    &MODELS,
+    &PROGRESS,
+    &WEIGHTS,
+    &MEMORY,
+    &MEMORY_LIMIT,
+    &HELD,
+    &SLOTS,
+    &SESSION,
+    &ENDED,
+    &SECONDS_USED,
+    &STEPS,
+    &RESULTS,
+];
+
+/// Counts the end of a job with its engine; `None` stands for a result.
+pub fn ended(model: &ModelKey, tenant: &TenantId, fault: Option<Fault>, usage: &Usage) {
+    let model = model.to_string();
+    let outcome = match fault {
+        None => "finished",
+        Some(Fault::User) => "user",
+        Some(Fault::Limit) => "limit",
+        Some(Fault::Server) => "server",
+        Some(Fault::Cancelled) => "cancelled",
+        Some(Fault::Crowded) => "crowded",
+    };
+    ENDED.with(&[&model, outcome]).one();
+    SECONDS_USED.with(&[tenant.as_str(), &model]).add(usage.seconds);
+    STEPS.with(&[&model]).add(usage.fuel);
+}
+
+/// Shows how far a model is.
+pub fn model(key: &ModelKey, state: &State) {
+    let (is, part) = match state {
+        State::Loading(part) => ("loading", *part),
+        State::Ready(_) => ("ready", 1.0),
+        State::Failed(_) => ("failed", 0.0),
+        State::Unloaded => ("unloaded", 0.0),
+    };
+    let model = key.to_string();
+    for state in ["loading", "ready", "failed", "unloaded"] {
+        MODELS.with(&[&model, state]).set(f64::from(u8::from(state == is)));
+    }
+    PROGRESS.with(&[&model]).set(part.into());
+}
+
+/// Shows the jobs that the worker has.
+pub fn jobs<'a>(running: impl Iterator<Item = &'a Running>) {
+    HELD.set_all(running.map(|running| {
+        let phase = match running.phase {
+            Phase::Reading => "reading",
+            Phase::Submitted => "running",
+            Phase::Writing => "writing",
+        };
+        (vec![phase], 1.0)
+    }));
+}
+
+/// Shows what is held of the memory.
+#[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
+pub fn memory(jobs: &Pool, kept: &Pool, free: u64) {
+    let kinds = [("jobs", jobs.taken()), ("kept", kept.taken()), ("free", free)];
+    MEMORY.set_all(kinds.map(|(kind, bytes)| (vec![kind], bytes as f64)));
+    MEMORY_LIMIT.set(jobs.limit() as f64);
+}
