@@ -3,6 +3,7 @@
 //! They are whole without scripts. Whoever may do something is asked here as there, by the same scopes.
 
 mod assets;
+mod audit;
 mod chart;
 mod jobs;
 mod keys;
@@ -15,6 +16,7 @@ mod overview;
 mod sign_in;
 mod tenants;
 mod units;
+mod usage;
 mod workers;
 
 use std::sync::Arc;
@@ -34,9 +36,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use store::{JobRecord, Wanted};
 
-use crate::authenticate::{Administrator, Caller};
+use crate::authenticate::{Administrator, Caller, Operator};
 use crate::error::Sentence;
 use crate::trail::acted;
+use crate::v1::nodes::Act;
 use crate::{Error, Gateway, job, progress, v1};
 
 use chart::Reach;
@@ -76,11 +79,14 @@ pub fn routes() -> Router<Arc<Gateway>> {
         .route("/admin/jobs/{id}/cancel", post(cancel_job))
         .route("/admin/models", get(show_models))
         .route("/admin/workers", get(show_workers))
+        .route("/admin/workers/{name}/{act}", post(alter_worker))
+        .route("/admin/usage", get(show_usage))
         .route("/admin/tenants", get(show_tenants).post(create_tenant))
         .route("/admin/tenants/{name}/suspend", post(suspend_tenant))
         .route("/admin/tenants/{name}/resume", post(resume_tenant))
         .route("/admin/keys", get(show_keys).post(create_key))
         .route("/admin/keys/{id}/revoke", post(revoke_key))
+        .route("/admin/audit", get(show_audit))
         .route("/me", get(show_me))
         .route("/me/live", get(follow_me))
         .route("/me/jobs/{id}", get(show_my_job))
@@ -243,7 +249,9 @@ async fn parts_of(gateway: &Gateway, wanted: &[String], reach: Reach) -> Result<
             "status" => ("status", layout::status(now.trouble().as_ref())),
             "numbers" => ("numbers", overview::numbers(&now, &minutes)),
             "queue" => ("queue", overview::queue(&now)),
-            "workers" => ("workers", workers::table(&now)),
+            "workers" => ("workers", workers::table(&now, false)),
+            // The same with what can be done to them.
+            "acts" => ("workers", workers::table(&now, true)),
             "work" => ("work", workers::work(&now)),
             "models" => ("models", models::table(&now)),
             "past" => ("past", overview::past(&now, &minutes, reach)),
@@ -369,6 +377,28 @@ async fn show_workers(State(gateway): State<Arc<Gateway>>, caller: Caller) -> Re
     Ok(page("Workers", &principal, Tab::Workers, &workers::body(&now)))
 }
 
+async fn show_usage(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    search: Asked<usage::Search>,
+) -> Result<Response, Error> {
+    let principal = operator(caller)?;
+    let body = usage::search(&gateway, &principal, asked(search)?).await?;
+    Ok(page("Usage", &principal, Tab::Usage, &body))
+}
+
+async fn alter_worker(
+    State(gateway): State<Arc<Gateway>>,
+    Operator(principal): Operator,
+    Path((name, act)): Path<(String, String)>,
+) -> Result<Response, Error> {
+    let act = Act::named(&act).ok_or_else(|| Error::NoRoute(format!("/admin/workers/{name}/{act}")))?;
+    let (_, what) = v1::nodes::alter(&gateway, &principal, &name, act).await?;
+    // What was read a moment ago is not how it is.
+    *gateway.now.lock().await = None;
+    Ok(acted(what, Redirect::to("/admin/workers")))
+}
+
 async fn show_tenants(
     State(gateway): State<Arc<Gateway>>,
     Administrator(principal): Administrator,
@@ -476,6 +506,16 @@ async fn keys_page(gateway: &Gateway, principal: &Principal, wanted: &str, said:
     let tenant = (!wanted.is_empty()).then(|| TenantId::new(wanted));
     let keys = v1::keys::all(gateway, tenant.as_ref()).await?;
     Ok(page("Keys", principal, Tab::Keys, &keys::body(&now, &principal.key, &tenants, &keys, wanted, said)))
+}
+
+async fn show_audit(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    search: Asked<audit::Search>,
+) -> Result<Response, Error> {
+    let principal = caller.permitted(Scope::Audit)?;
+    let now = Now::of(&gateway).await?;
+    Ok(page("Audit trail", &principal, Tab::Audit, &audit::search(&gateway, &now, asked(search)?).await?))
 }
 
 async fn show_me(State(gateway): State<Arc<Gateway>>, caller: Caller, headers: HeaderMap) -> Result<Response, Error> {

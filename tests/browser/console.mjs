@@ -75,9 +75,9 @@ async function signsIn() {
 
 async function eachPageIsRight() {
   const admin = ["/admin", "/admin?reach=24h", "/admin/jobs", `/admin/jobs/${there.jobs.done}`, `/admin/jobs/${there.jobs.failed}`,
-    `/admin/jobs/${there.jobs.waiting}`, "/admin/models", "/admin/workers", "/admin/tenants", "/admin/keys", "/admin/jobs?state=expired"];
+    `/admin/jobs/${there.jobs.waiting}`, "/admin/models", "/admin/workers", "/admin/usage", "/admin/usage?by=tenant,model", "/admin/tenants", "/admin/keys", "/admin/jobs?state=expired"];
   const own = ["/me", `/me/jobs/${there.jobs.done}`, `/me/jobs/${there.jobs.failed}`];
-  for (const [key, paths] of [[there.keys.admin, admin], [there.keys.ada, own]]) {
+  for (const [key, paths] of [[there.keys.admin, admin], [there.keys.ada, own], [there.keys.audit, ["/admin/audit", "/admin/audit?outcome=refused"]]]) {
     const page = await signedIn(key, paths[0].split("?")[0]);
     for (const path of paths) {
       for (const [viewport, scheme] of [[DESK, "light"], [PHONE, "dark"]]) {
@@ -90,7 +90,7 @@ async function eachPageIsRight() {
         await isRight(page, `${path} ${scheme}`);
       }
     }
-    await close(page, `pages of ${key === there.keys.admin ? "an administrator" : "a researcher"}`);
+    await close(page, `pages of ${Object.keys(there.keys).find((name) => there.keys[name] === key)}`);
   }
   await pictures();
 }
@@ -190,6 +190,14 @@ async function acts() {
   await member.goto(`${there.url}/me`);
   check(new URL(member.url()).pathname === "/sign-in", "who has no key is asked to sign in");
 
+  await page.goto(`${there.url}/admin/workers`);
+  await page.locator("#workers summary").click();
+  await isRight(page, "a worker about to be taken out");
+  await page.locator("#workers button:text('Cordon')").click();
+  await sees(page, "#workers", "cordoned");
+  await page.locator("#workers button:text('Uncordon')").click();
+  await until(page, "#workers", (text) => !text.includes("cordoned") && text.includes("Take out"));
+
   await page.goto(`${there.url}/admin/jobs/${there.jobs.first}`);
   await page.click("summary:text('Cancel this job')");
   await page.click("button:text('Cancel the job')");
@@ -218,7 +226,7 @@ async function eachRole() {
   const status = async (page, path) => (await page.goto(there.url + path)).status();
   const operator = await told(there.keys.operate, "/admin");
   const links = await operator.locator("nav a").allTextContents();
-  check(links.join() === "Overview,Jobs,Models,Workers", links.join());
+  check(links.join() === "Overview,Jobs,Models,Workers,Usage", links.join());
   for (const path of ["/admin/tenants", "/admin/keys"]) check(await status(operator, path) === 403, path);
   await sees(operator, "body", "which takes one with the scope admin");
   await isRight(operator, "a refusal");
@@ -229,7 +237,7 @@ async function eachRole() {
   await close(operator, "an operator");
 
   const ada = await told(there.keys.ada, "/me");
-  for (const path of ["/admin", "/admin/jobs", `/admin/jobs/${there.jobs.done}`, "/admin/models", "/admin/workers", "/admin/tenants", "/admin/keys"]) {
+  for (const path of ["/admin", "/admin/jobs", `/admin/jobs/${there.jobs.done}`, "/admin/models", "/admin/workers", "/admin/usage", "/admin/audit", "/admin/tenants", "/admin/keys"]) {
     check(await status(ada, path) === 403, path);
   }
   check((await (await ada.goto(`${there.url}/me`)).text()).includes("/admin") === false, "what one may not see is not offered");
@@ -246,7 +254,7 @@ async function byKeysAlone() {
   await page.keyboard.type(there.keys.admin);
   await page.keyboard.press("Enter");
   await page.waitForURL(`${there.url}/admin`);
-  for (const [letter, path] of [["j", "/admin/jobs"], ["m", "/admin/models"], ["w", "/admin/workers"], ["t", "/admin/tenants"], ["k", "/admin/keys"], ["i", "/me"], ["q", "/admin"]]) {
+  for (const [letter, path] of [["j", "/admin/jobs"], ["m", "/admin/models"], ["w", "/admin/workers"], ["u", "/admin/usage"], ["t", "/admin/tenants"], ["k", "/admin/keys"], ["i", "/me"], ["q", "/admin"]]) {
     await page.keyboard.press("g");
     await Promise.all([page.waitForURL(there.url + path), page.keyboard.press(letter)]);
   }

@@ -164,6 +164,7 @@ fn no_act_is_done_for_who_may_not_do_it() {
             "/admin/tenants/ada/resume".into(),
             "/admin/keys".into(),
             format!("/admin/keys/{id}/revoke"),
+            "/admin/workers/none/drain".into(),
             format!("/admin/jobs/{never}/cancel"),
             format!("/me/jobs/{never}/cancel"),
         ]
@@ -172,16 +173,49 @@ fn no_act_is_done_for_who_may_not_do_it() {
         .collect()
     };
     let nobody = Browser { server: &server, cookie: "Cookie: none".into() };
-    assert_eq!(acts(&nobody), [303; 7], "who is nobody is asked to sign in");
-    assert_eq!(acts(&Browser::sign_in(&server, &ada)), [403, 403, 403, 403, 403, 403, 404]);
-    assert_eq!(acts(&Browser::sign_in(&server, &operator)), [403, 403, 403, 403, 403, 404, 403]);
-    assert_eq!(acts(&Browser::sign_in(&server, &submitter)), [403; 7]);
+    assert_eq!(acts(&nobody), [303; 8], "who is nobody is asked to sign in");
+    assert_eq!(acts(&Browser::sign_in(&server, &ada)), [403, 403, 403, 403, 403, 403, 403, 404]);
+    assert_eq!(acts(&Browser::sign_in(&server, &operator)), [403, 403, 403, 403, 403, 404, 404, 403]);
+    assert_eq!(acts(&Browser::sign_in(&server, &submitter)), [403; 8]);
     for path in ["/admin/live?parts=queue", "/me/live"] {
         assert_eq!(Browser::sign_in(&server, &submitter).get(path).status, 403, "{path}");
     }
+    // Administrators are what the trail is about.
+    assert_eq!(Browser::sign_in(&server, KEY).get("/admin/audit").status, 403);
     let keys = v1(&server, "GET", "/v1/keys", &Value::Null);
     assert_eq!(keys["keys"].as_array().unwrap().len(), 4);
     assert!(v1(&server, "GET", "/v1/tenants/ada", &Value::Null)["suspended_at"].is_null());
+}
+
+#[test]
+fn what_is_done_and_refused_on_pages_is_in_the_audit_trail() {
+    let data = Data::default();
+    let server = data.up().key().tiny_models().canned().start();
+    let (auditor, _) = key(&server, "audit", &["audit"]);
+    let administrator = Browser::sign_in(&server, KEY);
+    let ours = origin(&server);
+    assert_eq!(administrator.post("/admin/tenants", &[&ours], "name=lab-a").status, 303);
+    assert_eq!(administrator.post("/admin/tenants/lab-a/suspend", &[&ours], "").status, 303);
+    assert_eq!(administrator.post("/admin/keys", &[&ours], "tenant=lab-a&submit=yes&note=a").status, 200);
+    assert_eq!(post(&server, "/sign-in", &[&ours], "key=wrong").status, 401);
+    // Who may read the trail and nothing else begins there.
+    let signed_in = post(&server, "/sign-in", &[&ours], &format!("key={auditor}"));
+    assert_eq!(signed_in.header("location"), Some("/admin/audit"));
+    let auditor = Browser::sign_in(&server, &auditor);
+    assert_eq!(auditor.get("/admin").status, 403);
+    let page = text(&auditor.get("/admin/audit"));
+    for told in [
+        "made the tenant lab-a",
+        "suspended the tenant lab-a",
+        "of lab-a, which permits submit",
+        "invalid API key",
+        "POST /admin/tenants/{name}/suspend",
+    ] {
+        assert!(page.contains(told), "{told} is not in {page}");
+    }
+    let refused = text(&auditor.get("/admin/audit?outcome=refused"));
+    assert!(refused.contains("invalid API key") && !refused.contains("made the tenant"), "{refused}");
+    assert_eq!(auditor.get("/admin/audit?outcome=else").status, 400);
 }
 
 #[test]
@@ -222,6 +256,7 @@ fn people_see_and_do_everything_in_a_browser() {
     let (ada, _) = key(&server, "ada", &["submit", "read-own"]);
     let (bob, _) = key(&server, "bob", &["submit", "read-own"]);
     let (operate, _) = key(&server, "ops", &["operate"]);
+    let (audit, _) = key(&server, "ops", &["audit"]);
     v1(&server, "POST", "/v1/tenants", &json!({ "name": "lab-b" }));
     let client = |key: &str| {
         let client = server.client("poll.py").env("NDIF_API_KEY", key).start();
@@ -251,7 +286,7 @@ fn people_see_and_do_everything_in_a_browser() {
     fs::create_dir_all(&pictures).unwrap();
     let there = json!({
         "url": server.url, "chromium": chromium(), "pictures": pictures, "gate": gate,
-        "keys": { "admin": KEY, "operate": operate, "ada": ada, "bob": bob },
+        "keys": { "admin": KEY, "operate": operate, "audit": audit, "ada": ada, "bob": bob },
         "jobs": { "done": done, "failed": failed, "waiting": last, "first": first, "second": second },
     });
     let script = root().join("tests/browser/console.mjs");
@@ -263,7 +298,7 @@ fn people_see_and_do_everything_in_a_browser() {
     let output = Command::new("node").arg(script).arg(there.to_string()).stdin(Stdio::null()).output().unwrap();
     let told = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success(), "after\n{told}\n{}", String::from_utf8_lossy(&output.stderr));
-    assert_eq!(told.lines().filter(|line| line.starts_with("ok ")).count(), 16, "{told}");
+    assert_eq!(told.lines().filter(|line| line.starts_with("ok ")).count(), 17, "{told}");
     println!("{told}in {:.0} s; pictures are in {}", began.elapsed().as_secs_f64(), pictures.display());
 }
 

@@ -20,14 +20,25 @@ pub enum Tab {
     Jobs,
     Models,
     Workers,
+    Usage,
     Tenants,
     Keys,
+    Audit,
     Me,
 }
 
 impl Tab {
-    const ALL: [Self; 7] =
-        [Self::Overview, Self::Jobs, Self::Models, Self::Workers, Self::Tenants, Self::Keys, Self::Me];
+    const ALL: [Self; 9] = [
+        Self::Overview,
+        Self::Jobs,
+        Self::Models,
+        Self::Workers,
+        Self::Usage,
+        Self::Tenants,
+        Self::Keys,
+        Self::Audit,
+        Self::Me,
+    ];
 
     /// Returns its name, its path, the letter that leads there after `g`, and what it takes to look at it.
     fn told(self) -> (&'static str, &'static str, char, Scope) {
@@ -36,8 +47,10 @@ impl Tab {
             Self::Jobs => ("Jobs", "/admin/jobs", 'j', Scope::Operate),
             Self::Models => ("Models", "/admin/models", 'm', Scope::Operate),
             Self::Workers => ("Workers", "/admin/workers", 'w', Scope::Operate),
+            Self::Usage => ("Usage", "/admin/usage", 'u', Scope::Operate),
             Self::Tenants => ("Tenants", "/admin/tenants", 't', Scope::Admin),
             Self::Keys => ("Keys", "/admin/keys", 'k', Scope::Admin),
+            Self::Audit => ("Audit", "/admin/audit", 'a', Scope::Audit),
             Self::Me => ("My jobs", "/me", 'i', Scope::ReadOwn),
         }
     }
@@ -75,6 +88,11 @@ pub fn page(title: &str, reader: &Reader<'_>, body: &Markup) -> Markup {
             }
         }
     }
+}
+
+/// Returns where somebody begins: the first page that they may look at.
+pub fn home(principal: &Principal) -> &'static str {
+    tabs(principal).next().map_or("/me", |(_, _, path, _)| path)
 }
 
 fn tabs(principal: &Principal) -> impl Iterator<Item = (Tab, &'static str, &'static str, char)> {

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use auth::{Principal, Scope};
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -44,7 +43,7 @@ pub fn token<'a>(gateway: &Gateway, headers: &'a HeaderMap) -> Option<&'a str> {
 pub async fn show(caller: Caller, wanted: Result<Query<Wanted>, QueryRejection>) -> Response {
     let next = wanted.ok().and_then(|Query(wanted)| wanted.next).unwrap_or_default();
     if let Ok(principal) = caller.known() {
-        return Redirect::to(inside(&next).unwrap_or(home(&principal))).into_response();
+        return Redirect::to(inside(&next).unwrap_or(layout::home(&principal))).into_response();
     }
     form(&next, None)
 }
@@ -58,7 +57,7 @@ pub async fn enter(State(gateway): State<Arc<Gateway>>, body: Body) -> Result<Re
     let refusal = match admitted(&gateway, principal).await?.known() {
         Ok(principal) => {
             tracing::info!(key = %principal.key, tenant = %principal.tenant, "signed in");
-            let mut response = Redirect::to(inside(&next).unwrap_or(home(&principal))).into_response();
+            let mut response = Redirect::to(inside(&next).unwrap_or(layout::home(&principal))).into_response();
             keep(&gateway, &mut response, &token.unwrap_or_default(), STAYS)?;
             return Ok(response);
         }
@@ -114,11 +113,6 @@ fn cookie(gateway: &Gateway) -> &'static str {
 fn inside(next: &str) -> Option<&str> {
     let path = next.split(['?', '#']).next().unwrap_or_default();
     (super::are_at(path) && next.bytes().all(|byte| byte.is_ascii_graphic())).then_some(next)
-}
-
-/// Returns where somebody begins who said nothing.
-fn home(principal: &Principal) -> &'static str {
-    if principal.may(Scope::Operate) { "/admin" } else { "/me" }
 }
 
 #[cfg(test)]

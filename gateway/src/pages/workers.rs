@@ -1,6 +1,7 @@
 //! `/admin/workers`: the workers, what each has, and what it can run.
 
 use maud::{Markup, html};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use store::ReplicaRecord;
 
 use super::layout;
@@ -15,16 +16,16 @@ const JOBS: usize = 20;
 pub fn body(now: &Now) -> Markup {
     html! {
         h1.hidden { "Workers" }
-        div #live data-live="/admin/live?parts=status,workers,work" {
+        div #live data-live="/admin/live?parts=status,acts,work" {
             (layout::status(now.trouble().as_ref()))
-            (table(now))
+            (table(now, true))
             (work(now))
         }
     }
 }
 
-/// A row a worker.
-pub fn table(now: &Now) -> Markup {
+/// A row a worker, with what can be done to it or without.
+pub fn table(now: &Now, acts: bool) -> Markup {
     html! {
         section #workers {
             h2 { "Workers" }
@@ -39,6 +40,7 @@ pub fn table(now: &Now) -> Markup {
                         th scope="col" { "Worker" } th scope="col" { "State" }
                         th.number scope="col" { "Jobs" } th scope="col" { "Places taken" } th scope="col" { "Memory for models" }
                         th scope="col" { "Models" }
+                        @if acts { th scope="col" { span.hidden { "Acts" } } }
                     } }
                     tbody { @for worker in now.workers() {
                         @let jobs = now.busy(&worker.name);
@@ -58,10 +60,31 @@ pub fn table(now: &Now) -> Markup {
                                     td.models { @for replica in &record.replicas { span { (replica.model) " " (stage(replica)) } } }
                                 }
                             }
+                            @if acts { td.acts { (act(worker)) } }
                         }
                     } }
                 } }
             }
+        }
+    }
+}
+
+/// What an operator can do to a worker.
+fn act(worker: &Node) -> Markup {
+    let path = format!("/admin/workers/{}", utf8_percent_encode(worker.name.as_str(), NON_ALPHANUMERIC));
+    let cordon = worker.cordon.as_ref();
+    html! {
+        @if cordon.is_some() {
+            form method="post" action={ (path) "/uncordon" } { button type="submit" { "Uncordon" span.hidden { " " (worker.name) } } }
+        }
+        @if worker.record.is_some() && !cordon.is_some_and(|cordon| cordon.drain) {
+            form method="post" action={ (path) "/drain" } { details {
+                summary { "Take out" span.hidden { " " (worker.name) } }
+                p { "A cordoned worker is given nothing new, and keeps its models. Of a drained one they leave as well, when \
+                    their jobs have ended. Uncordoning undoes either." }
+                @if cordon.is_none() { button type="submit" formaction={ (path) "/cordon" } { "Cordon " (worker.name) } " " }
+                button.danger type="submit" { "Drain " (worker.name) }
+            } }
         }
     }
 }

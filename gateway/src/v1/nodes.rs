@@ -118,6 +118,18 @@ pub enum Act {
     Uncordon,
 }
 
+impl Act {
+    /// Reads what it is called in a path.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "cordon" => Some(Self::Cordon),
+            "drain" => Some(Self::Drain),
+            "uncordon" => Some(Self::Uncordon),
+            _ => None,
+        }
+    }
+}
+
 /// Does something to a node. Returns it as it is then, if nothing else happens, and what was done, in words.
 ///
 /// # Errors
