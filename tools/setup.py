@@ -14,7 +14,9 @@ Each may run again at any time: what is in place is left alone. torch is downloa
 first: `client` installs the wheel that `libtorch` kept, and `libtorch` links into a .venv that has torch.
 """
 import contextlib, fcntl, hashlib, os, platform, shutil, subprocess, sys, tarfile, zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+import torch_python
 
 ROOT = Path(__file__).resolve().parent.parent
 LIBTORCH = ROOT / ".libtorch"
@@ -53,6 +55,7 @@ LIBRARIES = [
     "nvidia/cu13/lib/libcudart.so.13",
     "nvidia/cu13/lib/libcupti.so.13",
 ]
+DISTRIBUTIONS = "torch/distributions"
 HEADERS = "torch/include/"
 # Programs, and the packages that they come in.
 BROWSER = [("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")]
@@ -88,9 +91,15 @@ def libtorch():
     site = site_packages_with_torch()
     if site:
         link_libtorch(site, fresh)
+        distributions = {path.name: path.read_text() for path in (site / DISTRIBUTIONS).glob("*.py")}
     else:
         require_space(3_000_000_000)
-        unpack_libtorch([torch_wheel()] + [cuda_wheel(*row) for row in CUDA_WHEELS], fresh)
+        wheel = torch_wheel()
+        unpack_libtorch([wheel] + [cuda_wheel(*row) for row in CUDA_WHEELS], fresh)
+        with zipfile.ZipFile(wheel) as archive:
+            files = [name for name in archive.namelist() if PurePosixPath(name).parent == PurePosixPath(DISTRIBUTIONS)]
+            distributions = {PurePosixPath(name).name: archive.read(name).decode() for name in files if name.endswith(".py")}
+    (fresh / "distributions.txt").write_text(torch_python.made(distributions))
     # The file that torch-sys compares with its own version; written last, it also marks a complete folder.
     (fresh / "build-version").write_text(TORCH_VERSION + "\n")
     shutil.rmtree(LIBTORCH, ignore_errors=True)
@@ -213,6 +222,7 @@ def libtorch_is_complete():
         version.is_file()
         and version.read_text().strip() == TORCH_VERSION
         and (LIBTORCH / "include" / "torch").is_dir()
+        and (LIBTORCH / "distributions.txt").is_file()
         and all((LIBTORCH / "lib" / Path(name).name).is_file() for name in LIBRARIES)
     )
 

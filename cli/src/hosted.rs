@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use ids::ModelKey;
 use scheduler::HostedModel;
 use serde::{Deserialize, Serialize};
-use store::Specification;
+use store::{MOST_RANKS, Specification};
 
 use crate::config::Config;
 use crate::model::SMOLLM2;
@@ -21,6 +21,8 @@ pub struct Hosted {
     pub folder: PathBuf,
     pub dtype: Option<String>,
     pub device: Option<String>,
+    /// Processes that hold it, each a part of its weights.
+    pub ranks: u32,
 }
 
 impl FromStr for Hosted {
@@ -28,11 +30,12 @@ impl FromStr for Hosted {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (repo_id, rest) = text.split_once('=').ok_or("it must have the form REPO_ID=FOLDER")?;
-        let (mut folder, mut dtype, mut device) = (rest, None, None);
+        let (mut folder, mut dtype, mut device, mut ranks) = (rest, None, None, None);
         while let Some((before, option)) = folder.rsplit_once(',') {
             match option.split_once('=') {
                 Some(("dtype", value)) if dtype.is_none() => dtype = Some(value.to_owned()),
                 Some(("device", value)) if device.is_none() => device = Some(value.to_owned()),
+                Some(("ranks", value)) if ranks.is_none() => ranks = Some(value),
                 // A folder may have commas in its name.
                 _ => break,
             }
@@ -41,15 +44,18 @@ impl FromStr for Hosted {
         if repo_id.is_empty() || folder.is_empty() {
             return Err("it must have the form REPO_ID=FOLDER".into());
         }
+        let ranks = ranks.map_or(Ok(1), |ranks| {
+            ranks.parse::<u32>().map_err(|_| format!("ranks must be a number from 1 to {MOST_RANKS}, not {ranks}"))
+        })?;
         let (repo_id, revision) = match repo_id.split_once('@') {
             Some((repo_id, revision)) => (repo_id, Some(revision.to_owned())),
             None => (repo_id, None),
         };
         let (key, folder) = (ModelKey::new(repo_id, revision), PathBuf::from(folder));
-        let specification = Specification { dtype, device, ..Specification::new(key, folder) };
+        let specification = Specification { dtype, device, ranks, ..Specification::new(key, folder) };
         specification.check()?;
         let Specification { key, folder, dtype, device, .. } = specification;
-        Ok(Self { key, folder, dtype, device })
+        Ok(Self { key, folder, dtype, device, ranks })
     }
 }
 
@@ -74,6 +80,9 @@ impl fmt::Display for Hosted {
             if let Some(value) = value {
                 write!(f, ",{name}={value}")?;
             }
+        }
+        if self.ranks > 1 {
+            write!(f, ",ranks={}", self.ranks)?;
         }
         Ok(())
     }
@@ -112,6 +121,7 @@ pub async fn models(config: &Config) -> Result<Vec<HostedModel>> {
             folder,
             dtype: hosted.dtype.clone(),
             device: hosted.device.clone(),
+            ranks: hosted.ranks,
         });
     }
     let default = ModelKey::new(SMOLLM2.repo_id, None);
@@ -120,7 +130,7 @@ pub async fn models(config: &Config) -> Result<Vec<HostedModel>> {
         let fetched = folder.clone();
         tokio::task::spawn_blocking(move || SMOLLM2.fetch(&fetched, None)).await??;
         let folder = folder.canonicalize().with_context(|| format!("cannot open {}", folder.display()))?;
-        models.push(HostedModel { key: default, folder, dtype: None, device: None });
+        models.push(HostedModel { key: default, folder, dtype: None, device: None, ranks: 1 });
     }
     if models.is_empty() {
         bail!("no model to host: name one with --model REPO_ID=FOLDER, or leave out --no-default-model");
@@ -159,6 +169,7 @@ mod tests {
             folder: folder.into(),
             dtype: dtype.map(str::to_owned),
             device: None,
+            ranks: 1,
         };
         assert_eq!(parse("o/n=/m"), Ok(hosted("o/n", None, "/m", None)));
         assert_eq!(parse("o/n=/m,dtype=bfloat16"), Ok(hosted("o/n", None, "/m", Some("bfloat16"))));
@@ -167,6 +178,13 @@ mod tests {
         assert_eq!(parse("o/n=/m,device=cuda:1"), Ok(placed(None, "cuda:1")));
         assert_eq!(parse("o/n=/m,device=cpu,dtype=float32"), Ok(placed(Some("float32"), "cpu")));
         assert_eq!(parse("o/n=/m,dtype=float32,device=cuda"), Ok(placed(Some("float32"), "cuda")));
+        let split = Hosted { ranks: 2, ..placed(None, "cpu") };
+        assert_eq!(parse("o/n=/m,ranks=2,device=cpu"), Ok(split.clone()));
+        assert_eq!(parse(&split.to_string()), Ok(split));
+        for wrong in ["0", "65", "-1", "two", ""] {
+            let expected = format!("ranks must be a number from 1 to 64, not {wrong}");
+            assert_eq!(parse(&format!("o/n=/m,ranks={wrong}")).unwrap_err(), expected);
+        }
         assert_eq!(parse("o/n=/a,b,dtype=float32"), Ok(hosted("o/n", None, "/a,b", Some("float32"))));
         assert_eq!(parse("o/n=/m,device=gpu").unwrap_err(), "device must be cpu, cuda or cuda:N, not gpu");
         assert_eq!(parse("o/n=/m,device=cuda:x").unwrap_err(), "device must be cpu, cuda or cuda:N, not cuda:x");

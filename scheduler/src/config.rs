@@ -40,6 +40,8 @@ pub struct HostedModel {
     pub dtype: Option<String>,
     /// Where it computes (`cpu`, `cuda`, `cuda:1`); `None` leaves it to the worker.
     pub device: Option<String>,
+    /// How many processes of one machine hold it, each a part of its weights; at least 1.
+    pub ranks: u32,
 }
 
 impl Default for Config {

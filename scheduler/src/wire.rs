@@ -46,6 +46,7 @@ pub fn load_model(specification: &Specification, device: Option<String>) -> Mess
         folder: specification.folder.display().to_string(),
         dtype: specification.dtype.clone(),
         device: device.or_else(|| specification.device.clone()),
+        ranks: (specification.ranks > 1).then_some(specification.ranks),
     })
 }
 

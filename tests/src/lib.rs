@@ -194,6 +194,15 @@ impl Up {
     }
 }
 
+/// Returns a process's children.
+pub fn children(process: Pid) -> Vec<Pid> {
+    // Linux lists them by the thread that started them.
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).unwrap();
+    let texts = threads.filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("children")).ok());
+    let all = texts.collect::<Vec<_>>().join(" ");
+    all.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().unwrap())).collect()
+}
+
 /// Returns MiB of a process's memory, of a kind that Linux tells apart: `RssAnon`, `RssFile`.
 pub fn memory(process: Pid, kind: &str) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", process.as_raw_nonzero())).unwrap();
@@ -241,11 +250,7 @@ impl Server {
 
     /// Returns its child processes: its worker.
     pub fn children(&self) -> Vec<Pid> {
-        // Linux lists a process's children by the thread that started them.
-        let threads = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
-        let texts = threads.filter_map(|thread| std::fs::read_to_string(thread.unwrap().path().join("children")).ok());
-        let all = texts.collect::<Vec<_>>().join(" ");
-        all.split_whitespace().filter_map(|id| Pid::from_raw(id.parse().unwrap())).collect()
+        children(Pid::from_child(&self.child))
     }
 
     /// Begins a run of a script of `tests/python` with the real client, set up as a user sets it up.

@@ -4,7 +4,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tests::{Conversation, Data, KEY, Server, model, program};
+use tests::{Conversation, Data, KEY, Server, http, model, program};
 
 const MODELS: [&str; 3] = ["ndif-test/tiny-gemma3", "ndif-test/tiny-gpt2", "ndif-test/tiny-llama"];
 
@@ -85,10 +85,10 @@ fn jobs_for_three_models_complete_where_two_have_room_and_who_nobody_asks_for_le
     let (evicted, folder) = (MODELS[1], model("tiny-gpt2"));
     let (done, _, said) = vitrine(&server, &["model", "evict", evicted]);
     assert!(done && said.contains("no longer"), "{said}");
-    until("the end of a model", || {
-        client.say(evicted);
-        client.expect("error ").contains("not hosted here")
-    });
+    until("the end of a model", || !http::get(&server.url, "/status").json().to_string().contains(evicted));
+    client.say(evicted);
+    let refused = client.expect("error ");
+    assert!(refused.contains("not hosted here"), "{refused}");
     let named = format!("{evicted}={},dtype=float32", folder.display());
     assert!(vitrine(&server, &["model", "deploy", &named]).0);
     run(&mut client, evicted);

@@ -1,5 +1,6 @@
 //! Where models are put, and what is done when that is lost.
 
+use std::path::Path;
 use std::rc::Rc;
 
 use anyhow::{Result, bail};
@@ -9,6 +10,7 @@ use models::Device;
 use models::cuda::{self, Cuda, Missing, Search};
 
 use crate::memory;
+use crate::ranks::Followers;
 use crate::rooms::Taken;
 
 /// The devices that this worker has.
@@ -55,6 +57,20 @@ impl Devices {
         cuda::release_memory(self.cuda.is_ok());
     }
 
+    /// Returns the folder of the library that computes on GPUs.
+    pub fn folder(&self) -> Option<&Path> {
+        self.cuda.as_ref().ok().map(|cuda| cuda.folder.as_path())
+    }
+
+    /// Returns where a rank of a model is put whose first one is on a device: GPUs follow one another.
+    ///
+    /// # Errors
+    /// A sentence for the operator where the device is not there.
+    pub fn beside(&self, first: Device, rank: usize) -> Result<Device, String> {
+        let index = i32::try_from(rank).unwrap_or(i32::MAX).saturating_add(first.index.max(0));
+        self.choose(Some(&if first.is_cuda() { format!("cuda:{index}") } else { "cpu".to_owned() }))
+    }
+
     /// Chooses where to put a model: where it was asked to be, or on the first GPU if there is one.
     ///
     /// # Errors
@@ -85,10 +101,14 @@ const UNKNOWN: u64 = i64::MAX as u64;
 /// An engine whose process ends when its device is lost. A GPU that has met an illegal address, or an assertion, answers
 /// nothing more in this process: in the next, whoever was on it runs again.
 pub struct Watched<E> {
+    /// Who holds pieces of its model beside this process. They go first: once the engine is gone they would end by
+    /// themselves, which nobody could tell from a loss.
+    #[expect(dead_code, reason = "it is kept for its end")]
+    pub followers: Option<Followers>,
     pub engine: E,
     pub device: Device,
     /// What the engine takes of the device. Given back after it: fields are dropped in this order.
-    pub _taken: Taken,
+    pub _taken: Vec<Taken>,
 }
 
 impl<E: Engine> Engine for Watched<E> {
@@ -135,6 +155,11 @@ mod tests {
         assert_eq!(two.choose(None), Ok(Device::cuda(0)));
         assert_eq!(two.choose(Some("cpu")), Ok(Device::CPU));
         assert_eq!(two.choose(Some("cuda:1")), Ok(Device::cuda(1)));
+        assert_eq!(
+            (two.beside(Device::cuda(0), 1), two.beside(Device::CPU, 3)),
+            (Ok(Device::cuda(1)), Ok(Device::CPU))
+        );
+        assert!(two.beside(Device::cuda(1), 1).unwrap_err().starts_with("the device cuda:2 is not there"));
         let error = two.choose(Some("cuda:2")).unwrap_err();
         assert_eq!(error, "the device cuda:2 is not there: the driver shows 2, counted from cuda:0");
         assert!(two.choose(Some("tpu")).unwrap_err().ends_with("at start of device string: tpu"));

@@ -114,9 +114,10 @@ impl Hosted {
         self.models.get(key).and_then(|model| model.orders.as_ref()).filter(|orders| !orders.is_closed())
     }
 
-    /// Returns how far each model is that is here to stay.
-    pub fn states(&self) -> impl Iterator<Item = (&ModelKey, &State)> {
-        self.models.iter().filter(|(_, model)| model.orders.is_some()).map(|(key, model)| (key, &model.state))
+    /// Returns how far each model is that is here to stay, and where it was asked to be.
+    pub fn states(&self) -> impl Iterator<Item = (&ModelKey, &State, Option<&str>)> {
+        let stay = self.models.iter().filter(|(_, model)| model.orders.is_some());
+        stay.map(|(key, model)| (key, &model.state, model.load.device.as_deref()))
     }
 
     fn start(&mut self, load: Load) -> io::Result<State> {

@@ -3,7 +3,8 @@
 use std::io::{IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::rc::Rc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -18,11 +19,13 @@ use tokio::signal::unix::{SignalKind, signal};
 use worker::{Config, Load, Loaded, Loader, NotLoaded, Place};
 
 use crate::device::{Devices, Watched};
+use crate::ranks::{Followers, OnLoss};
 use crate::rooms::Rooms;
 use crate::settings::{Flags, SHARED_TOKENS};
 
 mod device;
 mod memory;
+mod ranks;
 mod rooms;
 mod settings;
 
@@ -40,6 +43,9 @@ struct Arguments {
 enum Command {
     /// Dials a scheduler and works for it. Ends when its standard input is a pipe and that closes.
     Run(Box<Flags>),
+    /// Holds pieces of a model for the process that started it, and ends with that.
+    #[command(hide = true)]
+    Rank(ranks::Place),
     /// Converts a GGUF file of the Llama or the Qwen 2 family to a folder as Hugging Face has it.
     ImportGguf { gguf: PathBuf, folder: PathBuf },
     /// Says whether a model folder can be served, what that would take, and what is in the way.
@@ -56,6 +62,7 @@ fn main() -> ExitCode {
     telemetry::start(&arguments.telemetry);
     let done = match arguments.command {
         Command::Run(flags) => failpoints::arm().map_err(anyhow::Error::msg).and_then(|()| run(&flags)).map(|()| true),
+        Command::Rank(place) => end_with_stdin().and_then(|()| place.hold()).map(|()| true),
         Command::ImportGguf { gguf, folder } => import(&gguf, &folder).map(|()| true),
         Command::Check { folder, json } => check(&folder, json),
     };
@@ -112,12 +119,20 @@ fn run(flags: &Flags) -> Result<()> {
     if let Some(instance) = &flags.instance {
         config.instance = InstanceId::new(instance);
     }
+    // Ranks that are lost take the process with them: what runs here is to run in the next one, and is not to blame.
+    let (lost, leave) = (Arc::new(OnceLock::new()), config.leave.clone());
+    let told = Arc::clone(&lost);
+    let on_loss: OnLoss = Arc::new(move |why| {
+        tracing::error!(why, "a model's ranks are lost, and the worker ends");
+        let _ = told.set(why.to_owned());
+        leave.cancel();
+    });
     let (session, kept, memory) = (config.session.subscribe(), settings.kept(), config.memory.clone());
     let pools = (memory.clone(), kept.clone());
     let loader: Loader = Arc::new(move |asked, progress| {
         let model = asked.key.to_string();
         let engine = |on_cpu| engine::Settings { model: model.clone(), ..settings.engine(&kept, &memory, on_cpu) };
-        let loaded = load(asked, &devices, &rooms, &engine, progress)?;
+        let loaded = load(asked, &devices, &rooms, &on_loss, &engine, progress)?;
         if settings.memory.0 == 0 {
             let limit = memory.taken().saturating_add(memory::free() / 4 * 3);
             tracing::info!(bytes = limit, "so much jobs may hold together");
@@ -143,7 +158,10 @@ fn run(flags: &Flags) -> Result<()> {
     });
     // A model's thread may never come back; nobody waits for it.
     runtime.shutdown_background();
-    ended
+    match lost.get() {
+        Some(why) => ended.and(Err(anyhow::Error::msg(why.clone()))),
+        None => ended,
+    }
 }
 
 /// Says again and again whether a scheduler gives it jobs, and what of the memory is taken by jobs, and is kept.
@@ -162,38 +180,57 @@ fn load(
     load: &Load,
     devices: &Devices,
     rooms: &Rooms,
+    on_loss: &OnLoss,
     settings: &dyn Fn(bool) -> engine::Settings,
     progress: &mut dyn FnMut(f32),
 ) -> Result<Loaded, NotLoaded> {
     let device = devices.choose(load.device.as_deref())?;
     let dtype: Option<DType> = load.dtype.as_deref().map(str::parse).transpose().map_err(not_loaded)?;
     // What is wrong with its files, loading says best.
-    let bytes = models::needs(&load.folder).map_or(0, |needs| {
+    let all = models::needs(&load.folder).map_or(0, |needs| {
         let dtype = dtype.unwrap_or(needs.dtype);
         let weights = if device == models::Device::CPU { needs.weights_on_cpu(dtype) } else { needs.weights(dtype) };
         weights + weights / WORKING_PART + WORKING_ROOM
     });
+    // Ranks share a CPU's memory; each has a GPU of its own, and there a part of the weights.
+    let bytes = if device == models::Device::CPU { all } else { all / u64::from(load.ranks) };
     let place = Place { device: Some(device.to_string()), bytes };
     let no_room = |why| NotLoaded { why, hopeless: false, no_room: Some(place.clone()) };
-    let taken = rooms.take(&device.to_string(), bytes).map_err(no_room)?;
+    let mut taken = vec![rooms.take(&device.to_string(), bytes).map_err(no_room)?];
+    for rank in 1..if device == models::Device::CPU { 1 } else { load.ranks as usize } {
+        let beside = devices.beside(device, rank)?;
+        taken.push(rooms.take(&beside.to_string(), bytes).map_err(no_room)?);
+    }
     let weights = worker::metrics::WEIGHTS.with(&[&load.key.to_string()]);
     let mut fraction = |done: u64, all: u64| {
         weights.set(all as f64);
         progress(done as f32 / all.max(1) as f32);
     };
-    let model = models::load(&load.folder, dtype, device, &mut fraction).map_err(not_loaded)?;
+    let (model, followers) = if load.ranks > 1 {
+        let started = Followers::start(load, device, devices, Arc::clone(on_loss));
+        let (ranks, followers) = started.map_err(|error| NotLoaded::from(format!("{error:#}")))?;
+        let model =
+            models::load_apart(Rc::new(ranks), &load.folder, dtype, device, &mut fraction).map_err(not_loaded)?;
+        followers.serve();
+        (model, Some(followers))
+    } else {
+        (models::load(&load.folder, dtype, device, &mut fraction).map_err(not_loaded)?, None)
+    };
     let on_cpu = device == models::Device::CPU;
     if let Err(raise) = model.warm_up(if on_cpu { SHARED_TOKENS } else { SHORT_TOKENS }) {
         tracing::warn!(model = %load.key, %device, "the model could not be warmed up: {}", raise.message());
     }
-    tracing::info!(model = %load.key, %device, "the model is loaded");
+    tracing::info!(model = %load.key, %device, ranks = load.ranks, "the model is loaded");
     let engine = Interleaver::with_settings(*model, settings(on_cpu));
-    Ok(Loaded { engine: Box::new(Watched { engine, device, _taken: taken }), place })
+    Ok(Loaded { engine: Box::new(Watched { followers, engine, device, _taken: taken }), place })
 }
 
 /// Says whether it is of any use to try again: a file may be mended, but what this version cannot do it never will.
 fn not_loaded(error: LoadError) -> NotLoaded {
-    let hopeless = matches!(error, LoadError::Unsupported { .. } | LoadError::Config { .. } | LoadError::DType(_));
+    let hopeless = matches!(
+        error,
+        LoadError::Unsupported { .. } | LoadError::Config { .. } | LoadError::DType(_) | LoadError::Ranks { .. }
+    );
     NotLoaded { why: error.to_string(), hopeless, no_room: None }
 }
 

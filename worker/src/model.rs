@@ -23,6 +23,8 @@ pub struct Load {
     pub dtype: Option<String>,
     /// Where to put it: `cpu`, `cuda`, `cuda:1`; `None` is for the loader to choose.
     pub device: Option<String>,
+    /// How many processes hold it, each a part of its weights; at least 1.
+    pub ranks: u32,
 }
 
 /// Makes an engine over a model, telling how far it is from 0 to 1. It runs on the model's thread, where the engine stays.
@@ -259,7 +261,7 @@ mod tests {
     fn a_job_that_comes_while_another_computes_for_long_does_not_wait_for_its_end() {
         let (reports, mut heard) = mpsc::channel(64);
         let key = ModelKey::new("test/model", None);
-        let load = Load { key, folder: PathBuf::new(), dtype: None, device: None };
+        let load = Load { key, folder: PathBuf::new(), dtype: None, device: None, ranks: 1 };
         let orders = start(load, Arc::new(|_, _| Ok(Box::new(engine::fake::engine()).into())), reports).unwrap();
         let subject =
             engine::conformance::Subject { layers: "model.layers", head: "model.head", engine: &|| unreachable!() };

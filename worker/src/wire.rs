@@ -16,8 +16,8 @@ pub fn from_worker(message: Message) -> v1::FromWorker {
     v1::FromWorker { message: Some(message) }
 }
 
-/// Writes how far a model is.
-pub fn model_state(key: &ModelKey, state: &State) -> v1::ModelState {
+/// Writes how far a model is, and where it is, or was asked to be.
+pub fn model_state(key: &ModelKey, state: &State, asked: Option<&str>) -> v1::ModelState {
     let hopeless = matches!(state, State::Failed(failed) if failed.hopeless);
     let place = match state {
         State::Ready(place) => Some(place),
@@ -31,14 +31,14 @@ pub fn model_state(key: &ModelKey, state: &State) -> v1::ModelState {
         State::Failed(failed) => v1::model_state::State::Failed(failed.why.clone()),
         State::Unloaded => v1::model_state::State::Unloaded(true),
     };
-    let device = place.and_then(|place| place.device.clone()).unwrap_or_default();
+    let device = place.and_then(|place| place.device.as_deref()).or(asked).unwrap_or_default().to_owned();
     let bytes = place.map_or(0, |place| place.bytes);
     v1::ModelState { model: Some(messages::model(key)), state: Some(state), hopeless, bytes, device }
 }
 
 /// Tells how far a model is.
-pub fn told_model(key: &ModelKey, state: &State) -> v1::FromWorker {
-    from_worker(Message::ModelState(model_state(key, state)))
+pub fn told_model(key: &ModelKey, state: &State, asked: Option<&str>) -> v1::FromWorker {
+    from_worker(Message::ModelState(model_state(key, state, asked)))
 }
 
 /// Writes that a job runs.
@@ -95,8 +95,9 @@ pub fn given(given: &v1::Given) -> Option<(JobId, Token)> {
 
 /// Reads the order to load a model.
 pub fn load(load: v1::LoadModel) -> Option<Load> {
-    let v1::LoadModel { model, folder, dtype, device } = load;
-    Some(Load { key: messages::read_model(model?), folder: folder.into(), dtype, device })
+    let v1::LoadModel { model, folder, dtype, device, ranks } = load;
+    let ranks = ranks.unwrap_or(1).max(1);
+    Some(Load { key: messages::read_model(model?), folder: folder.into(), dtype, device, ranks })
 }
 
 fn usage(usage: &Usage) -> String {

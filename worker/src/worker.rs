@@ -298,7 +298,7 @@ impl Worker {
             holds: self.held.list(),
             epoch: self.epoch,
             devices: self.config.devices.iter().map(device).collect(),
-            models: self.hosted.states().map(|(key, state)| wire::model_state(key, state)).collect(),
+            models: self.hosted.states().map(|(key, state, asked)| wire::model_state(key, state, asked)).collect(),
         };
         let (dial, address) = (Arc::clone(&self.dial), self.address().to_owned());
         self.connection =
@@ -341,7 +341,7 @@ impl Worker {
         }
         self.outgoing.retain(|message| about(message).is_some_and(|about| kept.contains(&about)));
         self.outgoing.extend(self.held.ends().cloned());
-        self.outgoing.extend(self.hosted.states().map(|(key, state)| wire::told_model(key, state)));
+        self.outgoing.extend(self.hosted.states().map(|(key, state, asked)| wire::told_model(key, state, asked)));
         self.connection = Connection::Open(Box::new(session));
         self.config.session.send_replace(true);
         Ok(())
@@ -374,14 +374,14 @@ impl Worker {
                 let key = load.key.clone();
                 let state = self.hosted.load(load)?;
                 metrics::model(&key, &state);
-                self.outgoing.push_back(wire::told_model(&key, &state));
+                self.outgoing.push_back(wire::told_model(&key, &state, None));
             }
             Told::UnloadModel(v1::UnloadModel { model }) => {
                 if let Some(key) = model.map(messages::read_model)
                     && self.hosted.unload(&key)
                 {
                     metrics::model(&key, &State::Unloaded);
-                    self.outgoing.push_back(wire::told_model(&key, &State::Unloaded));
+                    self.outgoing.push_back(wire::told_model(&key, &State::Unloaded, None));
                 }
             }
             Told::Assign(assign) => self.assigned(assign).await,
@@ -538,7 +538,7 @@ impl Worker {
                     self.abandon(&key);
                 }
                 if let Some(state) = self.hosted.note(&key, state)? {
-                    self.outgoing.push_back(wire::told_model(&key, &state));
+                    self.outgoing.push_back(wire::told_model(&key, &state, None));
                 }
             }
             Report::Jobs(events) => events.into_iter().for_each(|event| self.event(event)),

@@ -29,7 +29,7 @@ struct Cluster {
 }
 
 fn settings() -> Config {
-    let model = HostedModel { key: model(), folder: "/models/tiny".into(), dtype: None, device: None };
+    let model = HostedModel { key: model(), folder: "/models/tiny".into(), dtype: None, device: None, ranks: 1 };
     Config { token: "token".into(), models: vec![model], ..Config::default() }
 }
 

@@ -31,7 +31,7 @@ pub struct Named {
 pub struct Deploy {
     /// The model and the folder that has its config.json, tokenizer and safetensors, as workers and gateways find it. For a
     /// model that is hosted already, its name is enough: what is not given stays.
-    #[arg(value_name = "REPO_ID=FOLDER[,dtype=float32|bfloat16][,device=cpu|cuda|cuda:N]")]
+    #[arg(value_name = "REPO_ID=FOLDER[,dtype=float32|bfloat16][,device=cpu|cuda|cuda:N][,ranks=N]")]
     model: String,
     /// Keep so many replicas loaded, each on a worker of its own. Without it, a model takes whatever room nobody else needs.
     #[arg(long, value_name = "COUNT")]
@@ -126,10 +126,10 @@ pub async fn deploy(deploy: &Deploy) -> Result<ExitCode> {
     let server = &deploy.server;
     let model = match deploy.model.contains('=') {
         true => {
-            let Hosted { key, folder, dtype, device } =
+            let Hosted { key, folder, dtype, device, ranks } =
                 deploy.model.parse::<Hosted>().map_err(|why| anyhow!("cannot read {:?}: {why}", deploy.model))?;
             let folder = absolute(&folder).with_context(|| format!("cannot find {}", folder.display()))?;
-            let mut body = json!({ "folder": folder, "dtype": dtype, "device": device });
+            let mut body = json!({ "folder": folder, "dtype": dtype, "device": device, "ranks": ranks });
             if let Some(replicas) = replicas {
                 body["replicas"] = replicas;
             }

@@ -8,6 +8,7 @@ mod active;
 mod ask;
 pub mod batch_encoding;
 mod cache;
+mod chat;
 mod common;
 pub mod conformance;
 pub mod contract;

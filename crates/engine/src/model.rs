@@ -866,6 +866,19 @@ pub trait Tokenizer {
         None
     }
 
+    /// Returns the template that makes text of a conversation, if the checkpoint has one.
+    fn chat_template(&self) -> Option<&str> {
+        None
+    }
+
+    /// Makes text of a conversation; `None` without a template.
+    ///
+    /// # Errors
+    /// What the template says of messages that it does not take, and the machine's own when what the job may have is spent.
+    fn render(&self, _machine: &Machine, _variables: &serde_json::Value) -> Result<Option<String>, Raise> {
+        Ok(None)
+    }
+
     /// Lists what an encoding contains unless it is asked for something else.
     fn input_names(&self) -> Vec<String> {
         vec!["input_ids".into(), "attention_mask".into()]

@@ -7,6 +7,7 @@ use interpreter::{Machine, Value};
 use program::{DType, TensorData};
 
 use crate::batch_encoding::BatchEncoding;
+use crate::chat::{self, Chat};
 use crate::encoding::{How, Source, Text};
 use crate::job::JobState;
 use crate::model::{Model, Tensor, Tokenizer};
@@ -133,7 +134,11 @@ pub fn read<M: Model>(
     args: &[Value],
     kwargs: &[(Rc<str>, Value)],
 ) -> Result<Prompt, Raise> {
-    let text = args.first().filter(|data| mapping(data).is_none()).and_then(texts);
+    let chats = args.first().and_then(chat::conversations);
+    let text = match &chats {
+        Some((chats, _)) => Some(rendered(job, machine, chats, kwargs)?),
+        None => args.first().filter(|data| mapping(data).is_none()).and_then(texts),
+    };
     let (mut rest, mut fields) = match (&text, args.first().and_then(mapping)) {
         (Some(_), _) => separate(after_tokenizing(kwargs)?),
         (None, Some(pairs)) => separate(pairs.iter().chain(kwargs).cloned()),
@@ -163,7 +168,7 @@ pub fn read<M: Model>(
     match (text, ids) {
         (Some(_), Some(_)) => return Err(Raise::value_error("give either a prompt or input_ids, not both")),
         (Some(texts), None) => {
-            prompt.rows = encode(job, machine, &texts, kwargs)?;
+            prompt.rows = encode(job, machine, &texts, kwargs, chats.is_some())?;
             if let Some(length) = prefix_length(job, machine, kwargs)? {
                 prompt.rest.push(("prefix_length".into(), Value::Int(length)));
             }
@@ -269,12 +274,29 @@ fn separate(pairs: impl IntoIterator<Item = (Rc<str>, Value)>) -> (Keywords, Key
     (rest, fields)
 }
 
+/// Makes text of conversations, as the text-generation pipeline does.
+fn rendered<M: Model>(
+    job: &JobState<M>,
+    machine: &Machine,
+    chats: &[Value],
+    kwargs: &[(Rc<str>, Value)],
+) -> Result<Vec<String>, Raise> {
+    let given = |name: &str| kwargs.iter().find(|(other, _)| &**other == name).map(|(_, value)| value);
+    let continues = match given("continue_final_message") {
+        Some(Value::Bool(flag)) => Some(*flag),
+        _ => None,
+    };
+    let tokenizer = job.model.tokenizer();
+    chats.iter().map(|chat| Chat::of_pipeline(chat, continues).render(&*tokenizer, machine, chat)).collect()
+}
+
 /// Encodes prompts, each by itself, with the arguments that the text-generation pipeline hands to the tokenizer.
 fn encode<M: Model>(
     job: &JobState<M>,
     machine: &Machine,
     texts: &[String],
     kwargs: &[(Rc<str>, Value)],
+    chat: bool,
 ) -> Result<Vec<Row>, Raise> {
     const HANDED_ON: [&str; 4] = ["add_special_tokens", "truncation", "padding", "max_length"];
     let tokenizer = job.model.tokenizer();
@@ -290,8 +312,13 @@ fn encode<M: Model>(
         all.retain(|(other, _)| *other != name);
         all.push((name, value));
     }
+    if chat {
+        // Its template has them.
+        all.retain(|(name, _)| &**name != "add_special_tokens");
+        all.push(("add_special_tokens".into(), Value::Bool(false)));
+    }
     let arguments = TokenizerArguments::read(&*tokenizer, &all)?;
-    let prefix = given("prefix").and_then(python::string).unwrap_or_default();
+    let prefix = given("prefix").filter(|_| !chat).and_then(python::string).unwrap_or_default();
     let how = How { offsets: false, ..arguments.how.clone() };
     let mut rows = Vec::with_capacity(texts.len());
     for text in texts {
@@ -369,7 +396,7 @@ fn after_tokenizing(kwargs: &[(Rc<str>, Value)]) -> Result<Vec<(Rc<str>, Value)>
         match &**name {
             "tools" | "documents" if !none => {
                 return Err(Raise::value_error(format!(
-                    "`{name}` is for chat messages, which this server does not take; send the prompt as text"
+                    "`{name}` is not supported by this server: put it into the messages"
                 )));
             }
             "handle_long_generation" if !none => {

@@ -11,6 +11,7 @@ use interpreter::raise::{Kind, Raise};
 use interpreter::{Args, Dict, Effect, HostObject, HostResult, Machine, Outcome, Use, Value};
 
 use crate::batch_encoding::BatchEncoding;
+use crate::chat::{self, Chat};
 use crate::encoding::{Encoding, How};
 use crate::job::JobState;
 use crate::model::{Model, Tensor, Tokenizer};
@@ -172,6 +173,68 @@ impl<M: Model> TokenizerObject<M> {
             }
             // They stay with the host, as they do on the client; the model takes them from there.
             _ => Ok(self.job.model.place(tensor)?.to_value(machine)),
+        }
+    }
+
+    /// `tokenizer.apply_chat_template(conversation, …)`. What it does not know is for the template.
+    fn apply_chat_template(&self, machine: &Machine, args: &Args) -> Result<Value, Raise> {
+        let mut chat = Chat::default();
+        let (mut own, mut keyword) = (Args { positional: args.positional.clone(), keyword: Vec::new() }, Vec::new());
+        for (name, value) in &args.keyword {
+            match (CHAT.contains(&&**name), &**name) {
+                (true, _) => own.keyword.push((Rc::clone(name), value.clone())),
+                (false, "messages" | "bos_token" | "eos_token") => {
+                    return Err(Raise::type_error(format!("apply_chat_template() takes no argument '{name}'")));
+                }
+                (false, _) => chat.more.push((Rc::clone(name), value.clone())),
+            }
+        }
+        let all = named("apply_chat_template", &CHAT, &own)?;
+        for name in ["tools", "documents", "chat_template", "sanitize_control_tokens", "return_assistant_tokens_mask"] {
+            if given(&all, name).is_some_and(|value| !matches!(value, Value::Bool(false))) {
+                let message = format!("`{name}` of apply_chat_template() is not supported by this server");
+                return Err(Raise::value_error(message));
+            }
+        }
+        let flag = |name: &str, default: bool| match given(&all, name) {
+            None => Ok(default),
+            Some(Value::Bool(flag)) => Ok(*flag),
+            Some(_) => Err(Raise::type_error(format!("`{name}` has to be True or False"))),
+        };
+        chat.add_generation_prompt = flag("add_generation_prompt", false)?;
+        chat.continue_final_message = flag("continue_final_message", false)?;
+        if chat.add_generation_prompt && chat.continue_final_message {
+            return Err(Raise::value_error(
+                "continue_final_message and add_generation_prompt are not compatible. Use continue_final_message when you \
+                 want the model to continue the final message, and add_generation_prompt when you want to add a header that \
+                 will prompt it to start a new assistant message instead.",
+            ));
+        }
+        let conversation = given(&all, "conversation").cloned().unwrap_or(Value::None);
+        let (chats, several) = chat::conversations(&conversation).ok_or_else(|| {
+            Raise::value_error(
+                "apply_chat_template() takes messages, dictionaries with a role and a content, or lists of such",
+            )
+        })?;
+        let tokenizer = self.job.model.tokenizer();
+        let texts = chats.iter().map(|one| chat.render(&*tokenizer, machine, one).map(Value::string));
+        let mut texts = texts.collect::<Result<Vec<_>, _>>()?;
+        let text = match several {
+            true => python::list(machine, texts)?,
+            false => texts.pop().unwrap_or(Value::None),
+        };
+        if !flag("tokenize", true)? {
+            return Ok(text);
+        }
+        keyword.push(("add_special_tokens".into(), Value::Bool(false)));
+        for name in ["padding", "truncation", "max_length", "return_tensors"] {
+            keyword.extend(given(&all, name).map(|value| (name.into(), value.clone())));
+        }
+        keyword.extend(given(&all, "tokenizer_kwargs").and_then(python::string_items).unwrap_or_default());
+        let encoded = self.encode(machine, &Args { positional: vec![text], keyword })?;
+        match flag("return_dict", true)? {
+            true => Ok(encoded),
+            false => Ok(data_of(&encoded).and_then(|data| data.get_string("input_ids")).unwrap_or(Value::None)),
         }
     }
 
@@ -372,6 +435,7 @@ impl<M: Model> HostObject for TokenizerObject<M> {
                 python::dict(machine, all.collect())?.into()
             }
             "vocab" => self.vocabulary(machine, false)?.into(),
+            "chat_template" => tokenizer.chat_template().map_or(Value::None, Value::string).into(),
             _ if SPECIAL.contains(&name.trim_end_matches("_id")) => {
                 let named = name.trim_end_matches("_id");
                 let token =
@@ -440,6 +504,11 @@ impl<M: Model> HostObject for TokenizerObject<M> {
                 let tokens = tokens.iter().map(text).collect::<Result<_, _>>()?;
                 Value::string(self.job.model.tokenizer().join(tokens)?)
             }
+            "apply_chat_template" => self.apply_chat_template(machine, args)?,
+            "get_chat_template" => {
+                args.clone().none(name)?;
+                self.job.model.tokenizer().chat_template().map_or(Value::None, Value::string)
+            }
             "get_vocab" => self.vocabulary(machine, false)?,
             "get_added_vocab" => self.vocabulary(machine, true)?,
             "num_special_tokens_to_add" => {
@@ -462,7 +531,8 @@ pub fn effect(name: &str, usage: Use<'_>) -> Option<Effect> {
 }
 
 /// What is read of a tokenizer without a call.
-const ATTRIBUTES: [&str; 13] = [
+const ATTRIBUTES: [&str; 14] = [
+    "chat_template",
     "vocab_size",
     "padding_side",
     "truncation_side",
@@ -481,7 +551,9 @@ const ATTRIBUTES: [&str; 13] = [
 /// Names of special tokens.
 const SPECIAL: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 
-const METHODS: [&str; 10] = [
+const METHODS: [&str; 12] = [
+    "apply_chat_template",
+    "get_chat_template",
     "decode",
     "batch_decode",
     "encode",
@@ -494,11 +566,28 @@ const METHODS: [&str; 10] = [
     "num_special_tokens_to_add",
 ];
 
-/// What transformers' tokenizers have beside that.
-const UNSUPPORTED: [&str; 14] = [
-    "pad",
-    "apply_chat_template",
+/// Parameters of `apply_chat_template`, in order.
+const CHAT: [&str; 15] = [
+    "conversation",
+    "tools",
+    "documents",
     "chat_template",
+    "add_generation_prompt",
+    "continue_final_message",
+    "tokenize",
+    "sanitize_control_tokens",
+    "padding",
+    "truncation",
+    "max_length",
+    "return_tensors",
+    "return_dict",
+    "return_assistant_tokens_mask",
+    "tokenizer_kwargs",
+];
+
+/// What transformers' tokenizers have beside that.
+const UNSUPPORTED: [&str; 11] = [
+    "pad",
     "add_tokens",
     "add_special_tokens",
     "backend_tokenizer",
@@ -506,7 +595,6 @@ const UNSUPPORTED: [&str; 14] = [
     "added_tokens_decoder",
     "added_tokens_encoder",
     "name_or_path",
-    "get_chat_template",
     "get_special_tokens_mask",
     "save_pretrained",
     "clean_up_tokenization",

@@ -3,16 +3,30 @@
 //!
 //! Nothing here knows of users: neither their code nor what they pay.
 
+mod apart;
 pub mod attention;
+mod cut;
+mod feed;
+mod follower;
 pub mod number;
+mod order;
+mod packed;
 mod probe;
 mod products;
+mod ranks;
+mod raw;
 mod recorded;
 mod rows;
 pub mod varlen;
 mod weight;
 
+pub use apart::Apart;
+pub use cut::{Along, Cut};
+pub use feed::{Apply, Biased, Block};
+pub use follower::{Asked, follow};
+pub use order::Keep;
 pub use products::{BLOCK, Kernels, Products, Rows, rounded};
+pub use ranks::{NotDone, Ranks};
 pub use recorded::Moment;
 pub use rows::as_one;
 pub use weight::{STEP, Weight, is_half, keep_copies};

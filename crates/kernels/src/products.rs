@@ -12,6 +12,8 @@ use std::rc::Rc;
 use libtorch::account;
 use tch::{Device, Kind, TchError, Tensor};
 
+use crate::apart::Way;
+use crate::cut::Along;
 use crate::probe::{Probe, even};
 use crate::recorded::{Moment, Recorded};
 use crate::weight::Weight;
@@ -26,6 +28,17 @@ pub enum Rows {
     Rounded,
     /// Sizes that give the bits of one block: a row's bits depend on nothing else.
     Fixed,
+}
+
+impl Rows {
+    /// Returns the number that stands for a rule among ranks.
+    pub(crate) fn number(self) -> i64 {
+        self as i64
+    }
+
+    pub(crate) fn of(number: i64) -> Option<Self> {
+        [Self::Own, Self::Rounded, Self::Fixed].into_iter().find(|rows| rows.number() == number)
+    }
 }
 
 /// Kernels of a model's weights, as far as they were measured.
@@ -122,9 +135,22 @@ impl Products {
     fn multiply(&self, input: &Tensor, weight: &Weight, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
         let (product, class) = self.kernels.linear(input, weight, bias, self.rows)?;
         if let Some(class) = class {
-            self.met.borrow_mut().insert((weight.size(), class));
+            self.meets(weight, class);
         }
         Ok(product)
+    }
+
+    /// Notes what names the bits of a product.
+    pub(crate) fn meets(&self, weight: &Weight, class: u64) {
+        self.met.borrow_mut().insert((weight.size(), class));
+    }
+
+    pub(crate) fn kernels(&self) -> &Kernels {
+        &self.kernels
+    }
+
+    pub(crate) fn rows(&self) -> Rows {
+        self.rows
     }
 
     /// Makes a product that was computed without being recorded the outcome of its input. What was multiplied with it, as
@@ -149,7 +175,7 @@ impl Products {
     /// # Errors
     /// When a probe cannot be computed.
     pub fn class_of_head(&self, weight: &Weight) -> Result<u64, TchError> {
-        if self.rows == Rows::Own { Ok(0) } else { Ok(self.kernels.plan(weight, false, BLOCK)?.class) }
+        if self.rows == Rows::Own { Ok(0) } else { self.kernels.class(weight, false, BLOCK) }
     }
 
     /// Returns the number of rows that kernels are given for so many; zero for one job's own.
@@ -187,6 +213,8 @@ struct Shape {
     device: Device,
     packed: bool,
     flipped: bool,
+    /// Along which side it is cut into pieces, if it is.
+    cut: Option<Along>,
     biased: bool,
     rows: i64,
 }
@@ -194,7 +222,9 @@ struct Shape {
 impl Shape {
     fn new(weight: &Weight, biased: bool, rows: i64) -> Self {
         let ([outputs, inputs], kind, device) = (weight.size(), weight.kind(), weight.device());
-        Self { outputs, inputs, kind, device, packed: weight.is_packed(), flipped: weight.is_flipped(), biased, rows }
+        let (packed, flipped) = (weight.is_packed(), weight.is_flipped());
+        let cut = weight.pieces().map(|(pieces, _)| pieces.cut.along);
+        Self { outputs, inputs, kind, device, packed, flipped, cut, biased, rows }
     }
 }
 
@@ -257,13 +287,26 @@ impl Kernels {
             return Ok((weight.multiply(input, bias)?, None));
         }
         let flat = input.f_reshape([-1, inputs])?;
-        let (product, class) = match rows {
-            Rows::Own => (self.padded(count.max(least(weight)), &flat, weight, bias)?, None),
-            Rows::Rounded => {
+        let (product, class) = match (weight.pieces(), rows) {
+            // What does not fit is refused in PyTorch's words.
+            (Some(_), _) if input.kind() != weight.kind() || input.device() != weight.device() => {
+                return Ok((weight.multiply(input, bias)?, None));
+            }
+            (Some((pieces, turned)), rows) => {
+                let size = match rows {
+                    Rows::Own => None,
+                    Rows::Rounded => Some(rounded(count)),
+                    Rows::Fixed => Some(BLOCK),
+                };
+                let class = size.map(|size| self.class(weight, bias.is_some(), size)).transpose()?;
+                (pieces.multiply(self, &flat, bias, Way { rows, turned })?, class)
+            }
+            (None, Rows::Own) => (self.padded(count.max(least(weight)), &flat, weight, bias)?, None),
+            (None, Rows::Rounded) => {
                 let plan = self.plan(weight, bias.is_some(), rounded(count))?;
                 (self.padded(plan.rows, &flat, weight, bias)?, Some(plan.class))
             }
-            Rows::Fixed => (self.fixed(&flat, weight, bias)?, Some(self.plan(weight, bias.is_some(), BLOCK)?.class)),
+            (None, Rows::Fixed) => (self.fixed(&flat, weight, bias)?, Some(self.class(weight, bias.is_some(), BLOCK)?)),
         };
         if let Some(last) = shape.last_mut() {
             *last = outputs;
@@ -276,6 +319,9 @@ impl Kernels {
     /// # Errors
     /// When libtorch refuses.
     pub fn meet(&self, weight: &Weight, biased: bool, most: i64) -> Result<(), TchError> {
+        if let Some((pieces, _)) = weight.pieces() {
+            return pieces.meet(self, biased, most);
+        }
         let (mut probe, mut size) = (None, 1);
         while size <= most {
             if self.known(weight, biased, size).is_none() {
@@ -345,10 +391,26 @@ impl Kernels {
             .collect()
     }
 
+    /// Names the bits of products of a size. Odd where rows of it have several.
+    pub(crate) fn class(&self, weight: &Weight, biased: bool, size: i64) -> Result<u64, TchError> {
+        Ok(self.plan(weight, biased, size)?.class)
+    }
+
     fn plan(&self, weight: &Weight, biased: bool, size: i64) -> Result<Plan, TchError> {
-        match self.known(weight, biased, size) {
-            Some(plan) => Ok(plan),
-            None => self.measure(&Probe::new(weight)?, biased, size),
+        match (self.known(weight, biased, size), weight.pieces()) {
+            (Some(plan), _) => Ok(plan),
+            (None, None) => self.measure(&Probe::new(weight)?, biased, size),
+            (None, Some((pieces, turned))) => {
+                let (mut hasher, mut odd) = (blake3::Hasher::new(), 0);
+                for class in pieces.class(self, size, biased, turned)? {
+                    odd |= class & 1;
+                    hasher.update(&class.to_le_bytes());
+                }
+                // Each rank gives its piece as many rows as that takes.
+                let plan = Plan { rows: size, class: even(&hasher) | odd };
+                self.plans.borrow_mut().insert(Shape::new(weight, biased, size), plan);
+                Ok(plan)
+            }
         }
     }
 

@@ -1,34 +1,42 @@
 //! Matrices of a model, as kernels want them.
 
-use std::cell::{Cell, OnceCell, RefCell};
-use std::collections::HashMap;
-use std::ffi::c_void;
+use std::cell::{Cell, OnceCell};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use libtorch::{Failure, account, ffi};
+use libtorch::account;
 use tch::{Device, Kind, TchError, Tensor};
 
-use crate::probe;
+use crate::apart::Apart;
+use crate::packed::Packed;
 
 /// A `[out, in]` matrix that activations are multiplied by.
 ///
 /// On a CPU it lies in blocks, as oneDNN's kernels read it: for a few rows that is up to twice as fast as row after row.
 /// Where the blocks are panels of columns, and the processor has AVX-512, few rows are multiplied by a kernel of our own, as
-/// fast as memory is read (`shim/panels.cpp`).
+/// fast as memory is read (`shim/panels.cpp`). It may also lie in pieces, one a rank ([`Apart`]).
 pub struct Weight {
     size: [i64; 2],
     kind: Kind,
     device: Device,
-    packed: Option<Packed>,
-    /// Zeros after each row of the packed one: see [`STEP`].
-    padding: i64,
-    /// Row after row, where it is there besides.
-    dense: Option<Tensor>,
-    /// The same, made of a packed one.
+    store: Store,
+    /// Row after row, made of what is not kept so.
     unpacked: Copy<Tensor>,
     /// `[in, out]`, which gradients are multiplied by.
     transposed: Copy<Rc<Self>>,
+}
+
+/// How a matrix is kept.
+enum Store {
+    Here {
+        packed: Option<Packed>,
+        /// Zeros after each row of the packed one: see [`STEP`].
+        padding: i64,
+        /// Row after row, where it is there besides.
+        dense: Option<Tensor>,
+    },
+    /// In pieces, of this matrix or of the one whose rows are its columns.
+    Apart { pieces: Rc<Apart>, turned: bool },
 }
 
 /// Bytes that copies of weights may take in this process, and take.
@@ -91,34 +99,10 @@ impl<T> Drop for Copy<T> {
     }
 }
 
-fn lost() -> TchError {
-    TchError::Shape("a weight got lost".into())
-}
-
-/// A matrix in blocks.
-struct Packed {
-    matrix: Tensor,
-    /// How it lies, where that is in panels. They are part of the matrix.
-    panels: Option<ffi::Panels>,
-}
-
 /// Inputs that kernels take at a time in types of half the size of a float, where the processor has tiles (AMX). Of rows that
 /// end in between, they read on into what lies behind, which may be a neighbour's, and multiply it by zero: infinities and
 /// NaN of that would come through.
 pub const STEP: i64 = 32;
-
-/// Rows that the blocks are chosen for. A layout for many is good for few too, not the other way round.
-const PACKED_FOR: i64 = 512;
-
-/// Inputs that oneDNN adds up by themselves before it goes on, as seen on processors so far. Where it is another number, few
-/// rows have other bits than many.
-const STRETCHES: [i64; 2] = [1024, 512];
-
-/// Rows that oneDNN treats as it treats many. One alone is added up in another order.
-const SEVERAL: i64 = 8;
-
-/// Most rows that the kernel for panels is given. With more, oneDNN's is as fast.
-const PANEL_ROWS: i64 = 32;
 
 impl Weight {
     /// Takes a matrix over.
@@ -127,8 +111,8 @@ impl Weight {
     /// For a tensor that is none.
     pub fn new(dense: &Tensor) -> Result<Self, TchError> {
         let mut weight = Self::beside(dense)?;
-        if weight.packed.is_some() && weight.padding == 0 {
-            weight.dense = None;
+        if let Store::Here { packed: Some(_), padding: 0, dense } = &mut weight.store {
+            *dense = None;
         }
         Ok(weight)
     }
@@ -138,16 +122,34 @@ impl Weight {
     /// # Errors
     /// For a tensor that is none.
     pub fn beside(dense: &Tensor) -> Result<Self, TchError> {
-        let size = dense.size();
-        let size = <[i64; 2]>::try_from(size).map_err(|size| TchError::Shape(format!("{size:?} is no matrix")))?;
-        let (known, kind) = (Some(dense.shallow_clone()), dense.f_kind()?);
+        let (size, kind) = (sides(dense)?, dense.f_kind()?);
         let padding = if is_half(kind) { (STEP - size[1] % STEP) % STEP } else { 0 };
         let mut packed = Packed::new(&widened(dense, padding)?);
         if let Some(packed) = &mut packed {
             packed.learn([size[0], size[1] + padding], kind)?;
         }
-        let (unpacked, transposed) = (Copy::default(), Copy::default());
-        Ok(Self { size, kind, device: dense.device(), packed, padding, dense: known, unpacked, transposed })
+        let store = Store::Here { packed, padding, dense: Some(dense.shallow_clone()) };
+        Ok(Self::of(size, (kind, dense.device()), store))
+    }
+
+    /// Takes a matrix over as it is: rows are read of it, and hardly anything is multiplied.
+    ///
+    /// # Errors
+    /// For a tensor that is none.
+    pub fn plain(dense: &Tensor) -> Result<Self, TchError> {
+        let (size, options) = (sides(dense)?, (dense.f_kind()?, dense.device()));
+        Ok(Self::of(size, options, Store::Here { packed: None, padding: 0, dense: Some(dense.shallow_clone()) }))
+    }
+
+    /// Takes over a matrix that lies in pieces.
+    #[must_use]
+    pub fn apart(pieces: Apart) -> Self {
+        let (size, options) = (pieces.size(), (pieces.kind(), pieces.device()));
+        Self::of(size, options, Store::Apart { pieces: Rc::new(pieces), turned: false })
+    }
+
+    fn of(size: [i64; 2], (kind, device): (Kind, Device), store: Store) -> Self {
+        Self { size, kind, device, store, unpacked: Copy::default(), transposed: Copy::default() }
     }
 
     /// Returns `[out, in]`.
@@ -172,17 +174,67 @@ impl Weight {
     /// # Errors
     /// When there is no memory for it.
     pub fn dense(&self) -> Result<Tensor, TchError> {
-        let Some(packed) = &self.packed else { return self.dense.as_ref().map(Tensor::shallow_clone).ok_or_else(lost) };
-        match (&self.dense, self.unpacked.get()) {
-            (Some(dense), _) | (None, Some(dense)) => Ok(dense.shallow_clone()),
-            (None, None) => {
-                self.unpacked.keep(self.bytes(), || packed.matrix.f_to_dense(None, false), Tensor::shallow_clone)
+        if let Store::Here { dense: Some(dense), .. } = &self.store {
+            return Ok(dense.shallow_clone());
+        }
+        match self.unpacked.get() {
+            Some(dense) => Ok(dense.shallow_clone()),
+            None => self.unpacked.keep(self.bytes(), || self.unpack(), Tensor::shallow_clone),
+        }
+    }
+
+    fn unpack(&self) -> Result<Tensor, TchError> {
+        match &self.store {
+            Store::Here { dense: Some(dense), .. } => Ok(dense.shallow_clone()),
+            Store::Here { packed: Some(packed), .. } => packed.matrix.f_to_dense(None, false),
+            Store::Here { .. } => Err(TchError::Shape("a weight got lost".into())),
+            Store::Apart { pieces, turned: false } => pieces.rows(0, pieces.size()[0]),
+            Store::Apart { pieces, turned: true } => {
+                pieces.rows(0, pieces.size()[0])?.f_transpose(0, 1)?.f_contiguous()
             }
         }
     }
 
+    /// Returns some of the matrix' rows.
+    ///
+    /// # Errors
+    /// When there are no such, or no memory for them.
+    pub fn rows(&self, first: i64, count: i64) -> Result<Tensor, TchError> {
+        match &self.store {
+            Store::Apart { pieces, turned: false } => pieces.rows(first, count),
+            _ => self.dense()?.f_narrow(0, first, count),
+        }
+    }
+
+    /// Returns the rows that ids name, `[…, in]`. All of them have to be there.
+    ///
+    /// # Errors
+    /// When there is no memory for them.
+    pub fn select(&self, ids: &Tensor) -> Result<Tensor, TchError> {
+        match &self.store {
+            Store::Apart { pieces, turned: false } => pieces.select(ids),
+            _ => Tensor::f_embedding(&self.dense()?, ids, -1, false, false),
+        }
+    }
+
+    /// Gives each piece its part of a bias, which products by it are then to add; nothing where there are none.
+    ///
+    /// # Errors
+    /// When it does not fit.
+    pub fn set_bias(&self, bias: &Tensor) -> Result<(), TchError> {
+        self.pieces().map_or(Ok(()), |(pieces, _)| pieces.set_bias(bias))
+    }
+
+    /// Returns the pieces, and whether they are of the matrix whose rows are this one's columns.
+    pub(crate) fn pieces(&self) -> Option<(&Apart, bool)> {
+        match &self.store {
+            Store::Apart { pieces, turned } => Some((pieces, *turned)),
+            Store::Here { .. } => None,
+        }
+    }
+
     /// Returns the matrix whose rows are this one's columns: a view where nothing is packed, else a copy, which is kept as
-    /// far as [`keep_copies`] allows.
+    /// far as [`keep_copies`] allows. Pieces stay where they are.
     ///
     /// # Errors
     /// When there is no memory for it.
@@ -190,18 +242,18 @@ impl Weight {
         if let Some(transposed) = self.transposed.get() {
             return Ok(Rc::clone(transposed));
         }
-        let Some(packed) = &self.packed else {
-            let view = Self::beside(&self.dense.as_ref().ok_or_else(lost)?.f_transpose(0, 1)?)?;
-            return self.transposed.keep(0, || Ok(Rc::new(view)), Rc::clone);
+        let view = match &self.store {
+            Store::Here { packed: Some(_), .. } => {
+                let make = || Self::new(&self.unpack()?.f_transpose(0, 1)?.f_contiguous()?).map(Rc::new);
+                return self.transposed.keep(self.bytes(), make, Rc::clone);
+            }
+            Store::Here { .. } => Self::beside(&self.unpack()?.f_transpose(0, 1)?)?,
+            Store::Apart { pieces, turned } => {
+                let store = Store::Apart { pieces: Rc::clone(pieces), turned: !turned };
+                Self::of([self.size[1], self.size[0]], (self.kind, self.device), store)
+            }
         };
-        let make = || {
-            let dense = match &self.dense {
-                Some(dense) => dense.shallow_clone(),
-                None => packed.matrix.f_to_dense(None, false)?,
-            };
-            Self::new(&dense.f_transpose(0, 1)?.f_contiguous()?).map(Rc::new)
-        };
-        self.transposed.keep(self.bytes(), make, Rc::clone)
+        self.transposed.keep(0, || Ok(Rc::new(view)), Rc::clone)
     }
 
     fn bytes(&self) -> u64 {
@@ -214,43 +266,53 @@ impl Weight {
     /// # Errors
     /// When the shapes do not fit.
     pub fn multiply(&self, input: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
-        match &self.packed {
+        match &self.store {
             // What does not fit is refused in PyTorch's words.
-            Some(packed) if input.kind() == self.kind && input.size().last() == self.size.last() => {
-                let input = widened(input, self.padding)?.f_contiguous()?;
+            Store::Here { packed: Some(packed), padding, .. }
+                if input.kind() == self.kind && input.size().last() == self.size.last() =>
+            {
+                let input = widened(input, *padding)?.f_contiguous()?;
                 let rows = if let &[rows, _] = input.size().as_slice() { rows } else { i64::MAX };
                 match packed.panels_for(rows) {
                     Some(panels) => packed.stream(panels, &input, bias),
                     None => packed.multiply(&input, bias),
                 }
             }
-            // Nothing is unpacked on the way to an error.
-            Some(_) => tch::no_grad(|| {
+            // Nothing is unpacked on the way to an error, nor for no rows at all.
+            Store::Here { packed: Some(_), .. } | Store::Apart { .. } => tch::no_grad(|| {
                 let alike = Tensor::f_zeros([1, 1], (self.kind, self.device))?.f_expand(self.size, false)?;
                 match input.f_contiguous()?.f_linear(&alike, bias) {
-                    Err(error) => Err(error),
-                    Ok(_) => input.f_contiguous()?.f_linear(&self.dense()?, bias),
+                    Ok(_) if input.numel() > 0 => input.f_contiguous()?.f_linear(&self.dense()?, bias),
+                    done => done,
                 }
             }),
             // Kernels are chosen by how the input lies, too.
-            None => tch::no_grad(|| input.f_contiguous()?.f_linear(&self.dense()?, bias)),
+            Store::Here { .. } => tch::no_grad(|| input.f_contiguous()?.f_linear(&self.dense()?, bias)),
         }
     }
 
     /// Whether the matrix lies column after column, of which kernels make other bits.
     pub(crate) fn is_flipped(&self) -> bool {
-        self.packed.is_none() && self.dense.as_ref().is_some_and(|dense| !dense.is_contiguous())
+        match &self.store {
+            Store::Here { packed: None, dense: Some(dense), .. } => !dense.is_contiguous(),
+            Store::Here { .. } => false,
+            Store::Apart { turned, .. } => *turned,
+        }
     }
 
     /// Returns whether so many rows are multiplied by the kernel for panels: each of them comes to the same, however many
     /// they are.
     pub(crate) fn is_streamed(&self, rows: i64) -> bool {
-        self.packed.as_ref().is_some_and(|packed| packed.panels_for(rows).is_some())
+        matches!(&self.store, Store::Here { packed: Some(packed), .. } if packed.panels_for(rows).is_some())
     }
 
     pub(crate) fn is_packed(&self) -> bool {
-        self.packed.is_some()
+        matches!(&self.store, Store::Here { packed: Some(_), .. })
     }
+}
+
+fn sides(matrix: &Tensor) -> Result<[i64; 2], TchError> {
+    <[i64; 2]>::try_from(matrix.size()).map_err(|size| TchError::Shape(format!("{size:?} is no matrix")))
 }
 
 /// Returns whether kernels may read rows of a type in steps.
@@ -271,104 +333,10 @@ fn widened(rows: &Tensor, padding: i64) -> Result<Tensor, TchError> {
     Tensor::f_cat(&[rows, &Tensor::f_zeros(size.as_slice(), (rows.f_kind()?, rows.device()))?], -1)
 }
 
-impl Packed {
-    /// Puts a matrix into blocks; `None` where this machine has no kernels for that.
-    fn new(dense: &Tensor) -> Option<Self> {
-        if dense.device() != Device::Cpu || !matches!(dense.kind(), Kind::Float | Kind::BFloat16) || dense.numel() == 0
-        {
-            return None;
-        }
-        // oneDNN gives memory back to whichever allocator is in place then: it has to be the one that it came from.
-        libtorch::prepare();
-        let _unpaid = account::unpaid();
-        let mut failure = Failure::none();
-        let dense = dense.f_contiguous().ok()?;
-        // SAFETY: the tensor is alive, and the shim only reads it.
-        let matrix = libtorch::adopt(unsafe { ffi::vt_pack_linear(dense.as_ptr().cast(), PACKED_FOR, failure.out()) })?;
-        let panels = find_panels(&matrix, &dense);
-        Some(Self { matrix, panels })
-    }
-
-    /// Finds out in which order oneDNN adds products up, once for each form of matrix, so that few rows get the bits of many.
-    fn learn(&mut self, size: [i64; 2], kind: Kind) -> Result<(), TchError> {
-        let Some(mut panels) = self.panels else { return Ok(()) };
-        let known = LEARNT.with_borrow(|learnt| learnt.get(&(size, kind)).copied());
-        panels.stretch = match known {
-            Some(stretch) => stretch,
-            None => self.stretch(size, kind)?,
-        };
-        LEARNT.with_borrow_mut(|learnt| learnt.insert((size, kind), panels.stretch));
-        self.panels = Some(panels);
-        Ok(())
-    }
-
-    fn stretch(&self, size: [i64; 2], kind: Kind) -> Result<i64, TchError> {
-        let _unpaid = account::unpaid();
-        let (matrix, row) = probe::numbers(size, kind, Device::Cpu)?;
-        let made = matrix.and_then(|matrix| Self::new(&matrix));
-        let packed = made.as_ref().unwrap_or(self);
-        let Some(panels) = packed.panels else { return Ok(STRETCHES[0]) };
-        let several = row.f_expand([SEVERAL, size[1]], false)?.f_contiguous()?;
-        let expected = packed.multiply(&several, None)?.f_narrow(0, 0, 1)?;
-        for stretch in STRETCHES {
-            if packed.stream(&ffi::Panels { stretch, ..panels }, &row, None)? == expected {
-                return Ok(stretch);
-            }
-        }
-        Ok(STRETCHES[0])
-    }
-
-    /// Returns the panels, if so many rows are to be multiplied by their kernel.
-    fn panels_for(&self, rows: i64) -> Option<&ffi::Panels> {
-        self.panels.as_ref().filter(|_| rows <= PANEL_ROWS)
-    }
-
-    /// Multiplies `[rows, in]` by the kernel for panels, which are this matrix'.
-    fn stream(&self, panels: &ffi::Panels, input: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
-        let mut failure = Failure::none();
-        // SAFETY: the tensors are alive, and so are the panels, which are part of one; the shim only reads them.
-        let made = unsafe { ffi::vt_multiply_panels(input.as_ptr().cast(), panels, address(bias), failure.out()) };
-        product(made, failure)
-    }
-
-    /// Multiplies by oneDNN.
-    fn multiply(&self, input: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
-        let mut failure = Failure::none();
-        // SAFETY: the tensors are alive, and the shim only reads them.
-        let made = unsafe {
-            let matrix = self.matrix.as_ptr().cast();
-            ffi::vt_linear_packed(input.as_ptr().cast(), matrix, address(bias), failure.out())
-        };
-        product(made, failure)
-    }
-}
-
-/// Finds out how a packed matrix lies.
-fn find_panels(packed: &Tensor, dense: &Tensor) -> Option<ffi::Panels> {
-    let mut failure = Failure::none();
-    let mut panels = ffi::Panels { data: std::ptr::null(), outputs: 0, step: 0, stride: 0, stretch: 0 };
-    let (matrix, numbers) = (packed.as_ptr().cast(), dense.as_ptr().cast());
-    // SAFETY: both tensors are alive and have the same numbers, and the shim only reads them.
-    let found = unsafe { ffi::vt_find_panels(matrix, numbers, &raw mut panels, failure.out()) };
-    found.then_some(panels)
-}
-
-fn address(bias: Option<&Tensor>) -> *const c_void {
-    bias.map_or(std::ptr::null(), |bias| bias.as_ptr().cast())
-}
-
-fn product(made: *mut c_void, failure: Failure) -> Result<Tensor, TchError> {
-    libtorch::adopt(made).ok_or_else(|| TchError::Torch(failure.problem().text))
-}
-
-thread_local! {
-    /// What was found out of each form of matrix.
-    static LEARNT: RefCell<HashMap<([i64; 2], Kind), i64>> = RefCell::default();
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::packed::PANEL_ROWS;
 
     #[test]
     fn a_packed_matrix_is_the_same_matrix() {

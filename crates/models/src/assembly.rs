@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use kernels::{Weight, varlen};
+use kernels::{Along, Keep, Weight, varlen};
 use tch::{Device, Kind, Tensor};
 
 use crate::attention::Scores;
@@ -16,6 +16,7 @@ use crate::family::{self, Blueprint};
 use crate::feed_forward::{FeedForward, Way};
 use crate::layer::{Layer, Module, Step};
 use crate::leaves::Leaves;
+use crate::matrix::Block;
 use crate::nn::Linear;
 use crate::rotary::RotaryEmbedding;
 use crate::self_attention::{Projections, SelfAttention};
@@ -36,9 +37,11 @@ pub fn assemble(
     let root = builder.open("", &blueprint.root.class, Node::Root);
     let base = builder.open(blueprint.root.base.0, &blueprint.root.base.1, Node::Base);
     let about = &blueprint.embedding;
-    let words = builder.embedding(about.name, (&about.class, about.padding, about.scale), [vocabulary, width])?;
+    let keep = if blueprint.head.tied { Keep::Both } else { Keep::Plain };
+    let described = (about.class.as_str(), about.padding, about.scale);
+    let words = builder.embedding(about.name, described, [vocabulary, width], Some(keep))?;
     let positions = match about.positions {
-        Some((name, entries)) => Some(builder.embedding(name, ("Embedding", None, None), [entries, width])?),
+        Some((name, entries)) => Some(builder.embedding(name, ("Embedding", None, None), [entries, width], None)?),
         None => None,
     };
     let dropout = about.dropout.map(|(name, probability)| builder.dropout(name, probability));
@@ -151,7 +154,7 @@ fn add_attention(
         }
         None => None,
     };
-    let built = Leaves::add(builder, &about.modules)?;
+    let built = Leaves::add(builder, &about.modules, None)?;
     builder.close();
     let projections = match about.projections {
         family::Projections::Separate([query, key, value]) => {
@@ -197,7 +200,13 @@ fn add_feed_forward(
 ) -> Result<FeedForward> {
     let site = builder.open(name, &about.class, Node::Mlp(index));
     builder.describe(site, &about.attributes);
-    let built = Leaves::add(builder, &about.modules)?;
+    let summed = match about.way {
+        family::Way::Gated { down, .. } => Some(down),
+        family::Way::Plain { output, .. } => Some(output),
+        // A rank's rows of the first product are no halves that belong together.
+        family::Way::GatedTogether { .. } => None,
+    };
+    let built = Leaves::add(builder, &about.modules, summed)?;
     builder.close();
     let act = |name| built.activation(name);
     let way = match about.way {
@@ -292,39 +301,35 @@ fn read_apart(
     let inner = about.inner;
     let mut all = Vec::new();
     for number in 0..about.count {
-        let gate = builder.read_named(&format!("{path}.{number}.{gate}.weight"), &[inner, width])?;
-        let up = builder.read_named(&format!("{path}.{number}.{up}.weight"), &[inner, width])?;
-        let down = builder.read_named(&format!("{path}.{number}.{down}.weight"), &[width, inner])?;
-        let gate_up = Rc::new(Weight::new(&Tensor::f_cat(&[gate, up], 0)?)?);
-        all.push(Expert { gate_up: (gate_up, None), down: (Rc::new(Weight::new(&down)?), None) });
+        let block = |name: &str, size| Block::new(format!("{path}.{number}.{name}.weight"), size);
+        let both = vec![block(gate, [inner, width]), block(up, [inner, width])];
+        let gate_up = builder.matrix(both, Along::Outputs, Keep::Packed, None)?;
+        let down = builder.matrix(vec![block(down, [width, inner])], Along::Outputs, Keep::Packed, None)?;
+        all.push(Expert { gate_up: (gate_up, None), down: (down, None) });
     }
     Ok(all)
 }
 
 fn read_together(builder: &mut Builder<'_>, path: &str, about: &family::Experts, width: i64) -> Result<Vec<Expert>> {
     let (count, inner) = (about.count, about.inner);
-    let size =
-        |outputs: i64, inputs: i64| if about.biased { [count, inputs, outputs] } else { [count, outputs, inputs] };
-    let gate_up = builder.read_named(&format!("{path}.gate_up_proj"), &size(2 * inner, width))?;
-    let down = builder.read_named(&format!("{path}.down_proj"), &size(width, inner))?;
     let (mut gate_up_bias, mut down_bias) = (None, None);
     if about.biased {
         gate_up_bias = Some(builder.read_named(&format!("{path}.gate_up_proj_bias"), &[count, 2 * inner])?);
         down_bias = Some(builder.read_named(&format!("{path}.down_proj_bias"), &[count, width])?);
     }
-    let own = |all: &Tensor, number: i64| -> Result<Rc<Weight>> {
-        let own = all.f_select(0, number)?;
-        let own = if about.biased { own.f_transpose(0, 1)? } else { own };
-        // A copy: a view would keep all experts' weights, which are packed one by one.
-        Ok(Rc::new(Weight::new(&Tensor::f_cat(&[own.f_contiguous()?], 0)?)?))
-    };
     let bias = |all: &Option<Tensor>, number: i64| all.as_ref().map(|all| all.f_select(0, number)).transpose();
-    (0..count)
-        .map(|number| {
-            Ok(Expert {
-                gate_up: (own(&gate_up, number)?, bias(&gate_up_bias, number)?),
-                down: (own(&down, number)?, bias(&down_bias, number)?),
-            })
-        })
-        .collect()
+    let mut all = Vec::new();
+    for number in 0..count {
+        let mut read = |name: &str, [outputs, inputs]: [i64; 2], bias: Option<Tensor>| -> Result<_> {
+            let sides = if about.biased { [inputs, outputs] } else { [outputs, inputs] };
+            let shape = vec![count, sides[0], sides[1]];
+            let block = Block { name: format!("{path}.{name}"), shape, index: Some(number), turned: about.biased };
+            Ok((builder.matrix(vec![block], Along::Outputs, Keep::Packed, bias.as_ref())?, bias))
+        };
+        all.push(Expert {
+            gate_up: read("gate_up_proj", [2 * inner, width], bias(&gate_up_bias, number)?)?,
+            down: read("down_proj", [width, inner], bias(&down_bias, number)?)?,
+        });
+    }
+    Ok(all)
 }

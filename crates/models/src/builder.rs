@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use engine::{ModuleSchema, OperationSchema, Schema, Site};
-use kernels::Weight;
+use kernels::{Along, Apart, Cut, Keep, Ranks, Weight};
 use tch::Tensor;
 
+use crate::dtype::DType;
 use crate::error::LoadError;
 use crate::family::{self, Attributes, NormKind};
-use crate::nn::{Activation, Dropout, Embedding, Function, Linear};
+use crate::matrix::{Block, Matrix};
+use crate::nn::{Activation, Dropout, Embedding, Function, Linear, Table};
 use crate::norm::Norm;
 use crate::source::{Operations, Script};
 use crate::weights::Weights;
@@ -44,6 +46,8 @@ pub enum Node {
 pub struct Builder<'a> {
     weights: &'a mut Weights,
     progress: &'a mut dyn FnMut(u64, u64),
+    /// Who holds pieces of the matrices, which are of this type.
+    ranks: Option<(Rc<Ranks>, DType)>,
     pub schema: Schema,
     pub nodes: Vec<Node>,
     /// By site.
@@ -55,11 +59,17 @@ pub struct Builder<'a> {
 }
 
 impl<'a> Builder<'a> {
-    /// Begins a tree. Tells the bytes read, and those of all tensors, after each tensor.
-    pub fn new(weights: &'a mut Weights, progress: &'a mut dyn FnMut(u64, u64)) -> Self {
+    /// Begins a tree. Tells the bytes read, and those of all tensors, after each tensor. Matrices are cut into pieces where
+    /// there are ranks to hold them.
+    pub fn new(
+        weights: &'a mut Weights,
+        ranks: Option<(Rc<Ranks>, DType)>,
+        progress: &'a mut dyn FnMut(u64, u64),
+    ) -> Self {
         Self {
             weights,
             progress,
+            ranks,
             schema: Schema::default(),
             nodes: Vec::new(),
             attributes: Vec::new(),
@@ -154,17 +164,61 @@ impl<'a> Builder<'a> {
         self.weights.has(name)
     }
 
-    fn tell(&mut self, tensor: Result<Tensor, LoadError>) -> Result<Tensor, LoadError> {
-        let (read, total) = self.weights.progress();
-        (self.progress)(read, total);
-        tensor
+    fn tell<T>(&mut self, read: Result<T, LoadError>) -> Result<T, LoadError> {
+        let (done, total) = self.weights.progress();
+        (self.progress)(done, total);
+        read
     }
 
     /// Adds a linear layer and reads its weight `[outputs, inputs]` and, if it has one, its bias.
-    pub fn linear(&mut self, name: &str, inputs: i64, outputs: i64, bias: bool) -> Result<Rc<Linear>, LoadError> {
-        let weight = self.read(name, "weight", &[outputs, inputs])?;
+    pub fn linear(
+        &mut self,
+        name: &str,
+        [inputs, outputs]: [i64; 2],
+        bias: bool,
+        along: Along,
+    ) -> Result<Rc<Linear>, LoadError> {
+        let block = Block::new(format!("{}.weight", self.path(name)), [outputs, inputs]);
         let bias = if bias { Some(self.read(name, "bias", &[outputs])?) } else { None };
-        Ok(self.add_linear(name, Weight::new(&weight)?, bias))
+        let weight = self.matrix(vec![block], along, Keep::Packed, bias.as_ref())?;
+        Ok(self.add_linear(name, weight, bias))
+    }
+
+    /// Reads a matrix, cut along a side where there are ranks. Its products are to add a bias.
+    pub fn matrix(
+        &mut self,
+        blocks: Vec<Block>,
+        along: Along,
+        keep: Keep,
+        bias: Option<&Tensor>,
+    ) -> Result<Rc<Weight>, LoadError> {
+        let matrix = Matrix { blocks };
+        let size = matrix.size();
+        let weight = match self.ranks.clone() {
+            None => {
+                let whole = matrix.read(self.weights, Along::Outputs, &(0..size[0]))?;
+                match keep {
+                    Keep::Packed => Weight::new(&whole)?,
+                    Keep::Both => Weight::beside(&whole)?,
+                    Keep::Plain => Weight::plain(&whole)?,
+                }
+            }
+            Some((ranks, dtype)) => {
+                let cut = Cut::new(size, along, ranks.count()).ok_or_else(|| LoadError::Ranks {
+                    tensor: matrix.blocks.first().map(|block| block.name.clone()).unwrap_or_default(),
+                    rows: size[0],
+                    ranks: ranks.count(),
+                })?;
+                let request = matrix.request(self.weights, dtype, cut.along);
+                let own = |own| matrix.read(self.weights, along, &own);
+                let pieces = Apart::load::<LoadError>(&ranks, cut, keep, &request, own)?;
+                Weight::apart(pieces)
+            }
+        };
+        if let Some(bias) = bias {
+            weight.set_bias(bias)?;
+        }
+        self.tell(Ok(Rc::new(weight)))
     }
 
     /// Adds the head, with a weight that is the embedding's or its own `[outputs, inputs]`.
@@ -174,26 +228,35 @@ impl<'a> Builder<'a> {
         embedding: &Embedding,
         &family::Head { other_name, bias, tied, .. }: &family::Head,
     ) -> Result<Rc<Linear>, LoadError> {
-        let size = embedding.weight.size();
+        let size = embedding.table.size();
         let read = other_name.filter(|other| self.has(&format!("{other}.weight"))).unwrap_or(name);
-        let weight = if tied { embedding.weight.shallow_clone() } else { self.read(read, "weight", &size)? };
-        let bias = if bias { Some(self.read(name, "bias", size.get(..1).unwrap_or_default())?) } else { None };
+        let bias = if bias { Some(self.read(name, "bias", &size[..1])?) } else { None };
         // Single columns are read of it as it is.
-        Ok(self.add_linear(name, Weight::beside(&weight)?, bias))
+        let weight = match (&embedding.table, tied) {
+            (Table::Whole(table), true) => Rc::new(Weight::beside(table)?),
+            (Table::Apart(table), true) => {
+                bias.as_ref().map_or(Ok(()), |bias| table.set_bias(bias))?;
+                Rc::clone(table)
+            }
+            (_, false) => {
+                let block = Block::new(format!("{}.weight", self.path(read)), size);
+                self.matrix(vec![block], Along::Outputs, Keep::Both, bias.as_ref())?
+            }
+        };
+        Ok(self.add_linear(name, weight, bias))
     }
 
-    fn add_linear(&mut self, name: &str, weight: Weight, bias: Option<Tensor>) -> Rc<Linear> {
-        let weight = Rc::new(weight);
+    fn add_linear(&mut self, name: &str, weight: Rc<Weight>, bias: Option<Tensor>) -> Rc<Linear> {
         let linear = Rc::new(Linear { site: self.next(), weight, bias });
         self.add(name, "Linear", |_| Node::Linear(Rc::clone(&linear)));
         linear
     }
 
     /// Adds a Conv1D and reads its weight `[inputs, outputs]` and its bias.
-    pub fn conv1d(&mut self, name: &str, inputs: i64, outputs: i64) -> Result<Rc<Linear>, LoadError> {
-        let weight = self.read(name, "weight", &[inputs, outputs])?.f_transpose(0, 1)?.f_contiguous()?;
-        let weight = Rc::new(Weight::new(&weight)?);
+    pub fn conv1d(&mut self, name: &str, [inputs, outputs]: [i64; 2], along: Along) -> Result<Rc<Linear>, LoadError> {
+        let block = Block::new(format!("{}.weight", self.path(name)), [inputs, outputs]);
         let bias = Some(self.read(name, "bias", &[outputs])?);
+        let weight = self.matrix(vec![Block { turned: true, ..block }], along, Keep::Packed, bias.as_ref())?;
         let conv = Rc::new(Linear { site: self.next(), weight, bias });
         self.add(name, "Conv1D", |_| Node::Conv1D(Rc::clone(&conv)));
         Ok(conv)
@@ -207,19 +270,26 @@ impl<'a> Builder<'a> {
         Ok(norm)
     }
 
-    /// Adds a table of so many entries, with what else is said of it.
+    /// Adds a table of so many entries, with what else is said of it. It may be cut into pieces that are kept so.
     pub fn embedding(
         &mut self,
         name: &str,
         (class, padding, scale): (&str, Option<i64>, Option<f64>),
         [entries, width]: [i64; 2],
+        pieces: Option<Keep>,
     ) -> Result<Rc<Embedding>, LoadError> {
-        let weight = self.read(name, "weight", &[entries, width])?;
+        let table = match pieces.filter(|_| self.ranks.is_some()) {
+            Some(keep) => {
+                let block = Block::new(format!("{}.weight", self.path(name)), [entries, width]);
+                Table::Apart(self.matrix(vec![block], Along::Outputs, keep, None)?)
+            }
+            None => Table::Whole(self.read(name, "weight", &[entries, width])?),
+        };
         let scale = match scale {
-            Some(scale) => Some(kernels::number::full(scale, (weight.kind(), weight.device()))?),
+            Some(scale) => Some(kernels::number::full(scale, table.options())?),
             None => None,
         };
-        let embedding = Rc::new(Embedding { site: self.next(), weight, padding, scale });
+        let embedding = Rc::new(Embedding { site: self.next(), table, padding, scale });
         self.add(name, class, |_| Node::Embedding(Rc::clone(&embedding)));
         Ok(embedding)
     }

@@ -39,6 +39,13 @@ pub enum LoadError {
     /// A mistake of this crate's.
     #[error("the family's table names a module {0} that it does not declare")]
     Table(String),
+    #[error(
+        "tensor {tensor} has {rows} rows, too few for {ranks} ranks: each needs one of every matrix; ask for fewer ranks"
+    )]
+    Ranks { tensor: String, rows: i64, ranks: usize },
+    /// What another rank of the model says, or that it is gone.
+    #[error(transparent)]
+    Rank(#[from] kernels::NotDone),
     #[error("libtorch: {0}")]
     Torch(#[from] tch::TchError),
 }

@@ -4,11 +4,11 @@ use std::rc::Rc;
 
 use engine::{Site, Tree};
 use interpreter::raise::Raise;
-use kernels::Products;
+use kernels::{Biased, Block, Products};
 use tch::{TchError, Tensor};
 
 use crate::leaves::Leaves;
-use crate::nn::{Activation, Dropout, Linear, in_blocks};
+use crate::nn::{Activation, Dropout, Function, Linear, in_blocks};
 use crate::pass::{Pass, Result};
 use crate::source::{self, Argument, Forward, Given, Held, Operations};
 use crate::tokens::Tokens;
@@ -28,6 +28,22 @@ pub enum Way {
     Gated { gate: Rc<Linear>, up: Rc<Linear>, down: Rc<Linear>, act: Rc<Activation> },
     GatedTogether { gate_up: Rc<Linear>, down: Rc<Linear>, act: Rc<Activation> },
     Plain { input: Rc<Linear>, act: Rc<Activation>, output: Rc<Linear>, dropout: Option<Rc<Dropout>> },
+}
+
+impl Way {
+    /// Returns what ranks that hold pieces of the matrices can compute in one go.
+    fn block(&self) -> Option<Block<'_>> {
+        fn biased(linear: &Linear) -> Biased<'_> {
+            (&linear.weight, linear.bias.as_ref())
+        }
+        let (gate, up, down, act) = match self {
+            Self::Gated { gate, up, down, act } => (gate, Some(up), down, act),
+            Self::Plain { input, act, output, .. } => (input, None, output, act),
+            Self::GatedTogether { .. } => return None,
+        };
+        let up = up.map(|up| biased(up));
+        Some(Block { gate: biased(gate), up, down: biased(down), function: act.function.number() })
+    }
 }
 
 impl FeedForward {
@@ -53,6 +69,11 @@ impl FeedForward {
 
     /// Computes some rows at once, where nobody looks inside.
     fn compute(&self, products: &Products, rows: &Tensor) -> std::result::Result<Tensor, TchError> {
+        if let Some(block) = self.way.block().filter(|_| !libtorch::recording())
+            && let Some(fed) = products.feed(rows, &block, &Function::apply_numbered)?
+        {
+            return Ok(fed);
+        }
         match &self.way {
             Way::Gated { gate, up, down, act } => {
                 let gated = act.compute(&gate.compute(products, rows)?)?;

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 use engine::Site;
+use kernels::Along;
 use tch::Tensor;
 
 use crate::builder::Builder;
@@ -25,13 +26,22 @@ enum Module {
 }
 
 impl Leaves {
-    /// Adds modules to a tree, in their order.
-    pub fn add(builder: &mut Builder<'_>, leaves: &family::Leaves) -> std::result::Result<Self, LoadError> {
+    /// Adds modules to a tree, in their order. Of one of them, `summed`, ranks make parts of sums: see [`Way::block`].
+    ///
+    /// [`Way::block`]: crate::feed_forward::Way::block
+    pub fn add(
+        builder: &mut Builder<'_>,
+        leaves: &family::Leaves,
+        summed: Option<&str>,
+    ) -> std::result::Result<Self, LoadError> {
         let mut all = HashMap::with_capacity(leaves.len());
         for &(name, ref leaf) in leaves {
+            let along = if summed == Some(name) { Along::Inputs } else { Along::Outputs };
             let module = match leaf {
-                &Leaf::Linear { inputs, outputs, bias } => Module::Linear(builder.linear(name, inputs, outputs, bias)?),
-                &Leaf::Conv1D { inputs, outputs } => Module::Linear(builder.conv1d(name, inputs, outputs)?),
+                &Leaf::Linear { inputs, outputs, bias } => {
+                    Module::Linear(builder.linear(name, [inputs, outputs], bias, along)?)
+                }
+                &Leaf::Conv1D { inputs, outputs } => Module::Linear(builder.conv1d(name, [inputs, outputs], along)?),
                 Leaf::Norm { norm, width } => Module::Norm(builder.norm(name, norm, *width)?),
                 Leaf::Dropout(probability) => Module::Dropout(builder.dropout(name, *probability)),
                 Leaf::Activation(function, class) => Module::Activation(builder.activation(name, *function, class)),

@@ -15,6 +15,7 @@ use crate::config::Config;
 use crate::decoder::{Shared, Stream};
 use crate::experts::Sparse;
 use crate::family::{Form, NormKind};
+use crate::nn::Table;
 use crate::pass::{Arguments, Flow, Input as _, Output, Pass, Result};
 use crate::rotary::Rotary;
 use crate::settings::Settings;
@@ -111,9 +112,12 @@ pub fn attribute(model: &Transformer, machine: &Machine, site: Site, name: &str)
         (Node::Norm(norm), "variance_epsilon") if matches!(norm.kind, NormKind::Rms | NormKind::RmsWide) => {
             Value::Float(norm.eps)
         }
-        (Node::Embedding(embedding), "weight") => weight(&embedding.weight),
-        (Node::Embedding(embedding), "num_embeddings") => size(&embedding.weight, 0),
-        (Node::Embedding(embedding), "embedding_dim") => size(&embedding.weight, 1),
+        (Node::Embedding(embedding), "weight") => match &embedding.table {
+            Table::Whole(table) => weight(table),
+            Table::Apart(table) => matrix(table)?,
+        },
+        (Node::Embedding(embedding), "num_embeddings") => Value::Int(embedding.table.size()[0]),
+        (Node::Embedding(embedding), "embedding_dim") => Value::Int(embedding.table.size()[1]),
         (Node::Embedding(embedding), "padding_idx") => embedding.padding.map_or(Value::None, Value::Int),
         (Node::Dropout(dropout), "p") => Value::Float(dropout.probability),
         (Node::Dropout(_), "inplace") => Value::Bool(false),

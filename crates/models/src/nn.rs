@@ -22,10 +22,46 @@ pub struct Linear {
 /// `torch.nn.Embedding`: weight `[entries, width]`.
 pub struct Embedding {
     pub site: Site,
-    pub weight: Tensor,
+    pub table: Table,
     pub padding: Option<i64>,
     /// What embeddings are multiplied by, as one number of the weight's type.
     pub scale: Option<Tensor>,
+}
+
+/// A table's rows: here, or in pieces that ranks hold.
+pub enum Table {
+    Whole(Tensor),
+    Apart(Rc<Weight>),
+}
+
+impl Table {
+    /// Returns `[entries, width]`.
+    pub fn size(&self) -> [i64; 2] {
+        match self {
+            Self::Whole(table) => <[i64; 2]>::try_from(table.size()).unwrap_or_default(),
+            Self::Apart(table) => table.size(),
+        }
+    }
+
+    /// Returns the rows' type and where they are given.
+    pub fn options(&self) -> (Kind, Device) {
+        match self {
+            Self::Whole(table) => (table.kind(), table.device()),
+            Self::Apart(table) => (table.kind(), table.device()),
+        }
+    }
+
+    fn rows(&self, ids: &Tensor) -> std::result::Result<Tensor, TchError> {
+        match self {
+            Self::Whole(table) => torch::embedding(table, ids),
+            Self::Apart(table) => {
+                // What cannot be ids is refused in PyTorch's words.
+                let alike = Tensor::f_zeros([1, 1], self.options())?.f_expand(table.size(), false)?;
+                drop(torch::embedding(&alike, ids)?);
+                table.select(ids)
+            }
+        }
+    }
 }
 
 /// `torch.nn.Dropout`, which passes its input on: nothing is trained here.
@@ -70,6 +106,23 @@ impl Function {
             "sigmoid" => (Self::Sigmoid, "Sigmoid"),
             _ => return None,
         })
+    }
+
+    const ALL: [Self; 8] =
+        [Self::Gelu, Self::GeluNew, Self::GeluFast, Self::GeluTanh, Self::Relu, Self::Silu, Self::Tanh, Self::Sigmoid];
+
+    /// Returns the number by which ranks of a model name the function.
+    pub fn number(self) -> i64 {
+        self as i64
+    }
+
+    /// Applies the function of a number.
+    ///
+    /// # Errors
+    /// For a number that none has, and as [`Function::compute`].
+    pub fn apply_numbered(number: i64, input: &Tensor) -> std::result::Result<Tensor, TchError> {
+        let function = Self::ALL.into_iter().find(|function| function.number() == number);
+        function.ok_or_else(|| TchError::Shape(format!("no function has the number {number}")))?.compute(input)
     }
 
     /// Applies the function to each element, rounding where Hugging Face's module does: the last bit of an activation
@@ -233,7 +286,7 @@ fn missing() -> Raise {
 
 impl Embedding {
     pub fn compute(&self, ids: &Tensor) -> std::result::Result<Tensor, TchError> {
-        let embedded = torch::embedding(&self.weight, ids)?;
+        let embedded = self.table.rows(ids)?;
         differentiable(match &self.scale {
             Some(scale) => embedded.f_mul(scale)?,
             None => embedded,

@@ -17,13 +17,22 @@ const PIECE: usize = 1 << 19;
 /// Numbers that are converted at a time where that takes two steps.
 const STRIP: usize = 256;
 
+/// Where numbers lie in a file: in runs of so many bytes, the first of which begins there, and each so far behind the one
+/// before.
+#[derive(Clone, Copy)]
+pub struct Place {
+    pub start: u64,
+    pub run: usize,
+    pub stride: u64,
+}
+
 /// Reads numbers of one type from a place in a file, and writes them as another: as float32, or rounded to the nearest
 /// bfloat16, as PyTorch does.
 ///
 /// # Errors
 /// When the file cannot be read or ends before they do, and for types that a model does not compute with.
-pub fn read(file: &File, start: u64, (from, to): (Kind, Kind), memory: &mut [u8]) -> io::Result<()> {
-    let source = Source { file, start };
+pub fn read(file: &File, place: Place, (from, to): (Kind, Kind), memory: &mut [u8]) -> io::Result<()> {
+    let source = Source { file, place };
     match (from, to) {
         (from, to) if from == to => source.copy(memory, from.elt_size_in_bytes()),
         (Kind::Half, Kind::Float) => source.convert(memory, |from: &[f16], to| from.convert_to_f32_slice(to)),
@@ -45,12 +54,22 @@ pub fn read(file: &File, start: u64, (from, to): (Kind, Kind), memory: &mut [u8]
 
 struct Source<'a> {
     file: &'a File,
-    start: u64,
+    place: Place,
 }
 
 impl Source<'_> {
     fn read_at(&self, offset: usize, bytes: &mut [u8]) -> io::Result<()> {
-        self.file.read_exact_at(bytes, self.start + offset as u64)
+        let Place { start, run, stride } = self.place;
+        let (mut offset, mut rest) = (offset, bytes);
+        while !rest.is_empty() {
+            let (number, within) = (offset / run, offset % run);
+            let length = rest.len().min(run - within);
+            let (now, later) = rest.split_at_mut(length);
+            self.file.read_exact_at(now, start + number as u64 * stride + within as u64)?;
+            offset += length;
+            rest = later;
+        }
+        Ok(())
     }
 
     fn copy(&self, memory: &mut [u8], element: usize) -> io::Result<()> {
@@ -93,6 +112,11 @@ mod tests {
 
     use super::*;
 
+    /// All numbers one after another.
+    fn whole(start: u64) -> Place {
+        Place { start, run: usize::MAX, stride: 0 }
+    }
+
     /// Numbers of every size, of both signs, between neighbours, infinite, and none.
     fn numbers() -> Vec<f64> {
         let mut random = fastrand::Rng::with_seed(1);
@@ -124,7 +148,7 @@ mod tests {
             file.write_all(&[&[7; 3], bytes.as_slice()].concat()).unwrap();
             for to in [Kind::Float, Kind::BFloat16] {
                 let found = libtorch::filled(&given.size(), to, |memory| -> Result<(), tch::TchError> {
-                    read(&file, 3, (from, to), memory).map_err(|error| tch::TchError::Shape(error.to_string()))
+                    read(&file, whole(3), (from, to), memory).map_err(|error| tch::TchError::Shape(error.to_string()))
                 });
                 let (found, expected) = (found.unwrap(), given.to_kind(to));
                 let bits = |tensor: &Tensor| tensor.view_dtype(if to == Kind::Float { Kind::Int } else { Kind::Int16 });
@@ -141,8 +165,8 @@ mod tests {
         let mut file = tempfile::tempfile().unwrap();
         file.write_all(&[0; 7]).unwrap();
         for kinds in [(Kind::Float, Kind::Float), (Kind::Half, Kind::Float)] {
-            assert!(read(&file, 0, kinds, &mut [0; 16]).is_err());
+            assert!(read(&file, whole(0), kinds, &mut [0; 16]).is_err());
         }
-        assert!(read(&file, 0, (Kind::Int8, Kind::Float), &mut [0; 4]).is_err());
+        assert!(read(&file, whole(0), (Kind::Int8, Kind::Float), &mut [0; 4]).is_err());
     }
 }

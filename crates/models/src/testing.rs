@@ -4,9 +4,13 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::rc::Rc;
 
+use collectives::Memory;
 use engine::conformance::Subject;
 use engine::{Engine, Interleaver};
+
+use kernels::Ranks;
 
 use crate::dtype::DType;
 use crate::error::LoadError;
@@ -50,6 +54,34 @@ pub fn load_as(name: &str, dtype: DType, device: Device) -> Transformer {
     libtorch::prepare();
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.models/float32").join(name);
     *crate::load(&folder, Some(dtype), device, &mut |_, _| {}).unwrap_or_else(|error| panic!("{error}"))
+}
+
+/// Loads a test model in pieces, held by so many ranks that are threads, in float32.
+///
+/// # Panics
+/// When it is not there.
+#[must_use]
+pub fn load_apart(name: &str, ranks: usize) -> Transformer {
+    apart(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.models/float32").join(name), DType::Float32, ranks)
+}
+
+/// Loads a folder in pieces, held by so many ranks that are threads.
+///
+/// # Panics
+/// When it cannot be loaded so.
+#[must_use]
+pub fn apart(folder: &Path, dtype: DType, ranks: usize) -> Transformer {
+    libtorch::prepare();
+    let mut group = Memory::threads(ranks).unwrap_or_else(|error| panic!("{error}")).into_iter();
+    let Some(leader) = group.next() else { panic!("no ranks") };
+    for rank in group {
+        let folder = folder.to_owned();
+        // It ends when the model is dropped.
+        std::thread::spawn(move || crate::follow(&folder, Device::CPU, &rank));
+    }
+    let ranks = Rc::new(Ranks::new(Box::new(leader), Box::new(|why| panic!("{why}"))));
+    let model = crate::load_apart(ranks, folder, Some(dtype), Device::CPU, &mut |_, _| {});
+    *model.unwrap_or_else(|error| panic!("{error}"))
 }
 
 /// Reads all tensors of a folder's weight files.

@@ -17,6 +17,7 @@ use tokenizers::{
     Decoder as _, Model as _, NormalizedString, OffsetType, PostProcessor as _, PreTokenizedString, PreTokenizer as _,
 };
 
+use crate::chat::Template;
 use crate::config::read_optional;
 use crate::error::LoadError;
 
@@ -36,6 +37,7 @@ pub struct Tokenizer {
     model_max_length: Option<i64>,
     input_names: Vec<String>,
     truncate_left: bool,
+    chat: Option<Template>,
 }
 
 const SPECIAL: [(&str, &str); 7] = [
@@ -87,6 +89,7 @@ impl Tokenizer {
             clean_up,
             model_max_length: length.map(|length| length as i64),
             input_names: names.unwrap_or_else(|| vec!["input_ids".into(), "attention_mask".into()]),
+            chat: Template::read(folder, &config)?,
             truncate_left: config.get("truncation_side").and_then(Value::as_str) == Some("left"),
         })
     }
@@ -240,6 +243,14 @@ impl Drop for Lent<'_> {
 }
 
 impl engine::Tokenizer for Tokenizer {
+    fn chat_template(&self) -> Option<&str> {
+        self.chat.as_ref().map(Template::text)
+    }
+
+    fn render(&self, machine: &Machine, variables: &serde_json::Value) -> Result<Option<String>, Raise> {
+        self.chat.as_ref().map(|chat| chat.render(machine, variables)).transpose()
+    }
+
     fn encode(&self, machine: &Machine, sources: &[Source], how: &How) -> Result<Vec<Encoding>, Raise> {
         let memory = sources.iter().map(|source| MEMORY * source.bytes() as u64).sum();
         machine.charge_memory(memory)?;

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use engine::{Attention, Forwarded, Interrupt, Layout, Model, Observer, Parameter, Schema, Segment, Site};
 use interpreter::raise::Raise;
 use interpreter::{Args, Effect, Machine, Use, Value};
-use kernels::{BLOCK, Kernels, Products, Rows, Weight};
+use kernels::{BLOCK, Kernels, Products, Ranks, Rows, Weight};
 use program::{Batching, Function, Heap, Ref};
 use tch::Tensor;
 
@@ -56,16 +56,42 @@ pub fn load(
     device: torch::Device,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Box<Transformer>, LoadError> {
+    load_over(None, folder, dtype, device, progress)
+}
+
+/// Loads a folder's matrices in pieces, one for each rank: the others [follow](crate::follow) with the same folder. All else
+/// is here, on a device.
+///
+/// # Errors
+/// As [`load`], and when a rank cannot do the same.
+pub fn load_apart(
+    ranks: Rc<Ranks>,
+    folder: &Path,
+    dtype: Option<DType>,
+    device: torch::Device,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Box<Transformer>, LoadError> {
+    load_over(Some(ranks), folder, dtype, device, progress)
+}
+
+fn load_over(
+    ranks: Option<Rc<Ranks>>,
+    folder: &Path,
+    dtype: Option<DType>,
+    device: torch::Device,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Box<Transformer>, LoadError> {
     libtorch::prepare();
     let config = Config::read(folder)?;
-    let kind = dtype.unwrap_or_else(|| DType::of(&config)).kind();
+    let dtype = dtype.unwrap_or_else(|| DType::of(&config));
+    let kind = dtype.kind();
     let tokenizer = Rc::new(Tokenizer::read(folder)?);
     let settings = Settings::read(folder, &config)?;
     let mut weights = Weights::open(folder, kind, device)?;
     let blueprint = (config.family().blueprint)(&config)?;
     // Checkpoints of the model without its head leave its name out of their tensors' names.
     weights.strip_unless_present(&format!("{}.", blueprint.root.base.0));
-    let mut builder = Builder::new(&mut weights, progress);
+    let mut builder = Builder::new(&mut weights, ranks.map(|ranks| (ranks, dtype)), progress);
     let decoder = assemble(&config, blueprint, &mut builder, (kind, device.into()))?;
     let (schema, nodes, attributes) = (builder.schema, builder.nodes, builder.attributes);
     weights.finish(decoder.about.blueprint.head.tied)?;
@@ -87,7 +113,7 @@ impl Transformer {
                 entries(&linear.weight) + linear.bias.as_ref().map_or(0, count)
             }
             Node::Norm(norm) => count(&norm.weight) + norm.bias.as_ref().map_or(0, count),
-            Node::Embedding(embedding) => count(&embedding.weight),
+            Node::Embedding(embedding) => embedding.table.size().map(i64::unsigned_abs).iter().product(),
             Node::Layer(index) => self.decoder.at(*index).map_or(0, Layer::own_parameters),
             _ => 0,
         };

@@ -5,6 +5,7 @@
 
 use std::collections::HashSet;
 use std::num::NonZeroU64;
+use std::ops::Range;
 use std::path::Path;
 
 use rustix::fs::{Advice, fadvise};
@@ -12,10 +13,20 @@ use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::{Checkpoint, Found};
 use crate::error::LoadError;
-use crate::reading;
+use crate::reading::{self, Place};
 
 /// Bytes behind a tensor that the system is asked to read while it is looked after.
 const AHEAD: u64 = 256 << 20;
+
+/// A part of a tensor.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    /// Which of the tensors that lie in it one after another, if it is not the whole.
+    pub index: Option<i64>,
+    /// A dimension of what is meant, and which of its places.
+    pub dim: usize,
+    pub range: Range<i64>,
+}
 
 /// Reads tensors by name.
 pub struct Weights {
@@ -76,18 +87,61 @@ impl Weights {
     /// # Errors
     /// When it is missing, has another shape, or its file ends before it does.
     pub fn read(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, LoadError> {
+        let range = 0..shape.first().copied().unwrap_or(1);
+        self.read_part(name, shape, &Part { index: None, dim: 0, range })
+    }
+
+    /// Reads a part of a tensor, which must have this shape, and nothing else of it.
+    ///
+    /// # Errors
+    /// As [`Weights::read`].
+    pub fn read_part(&mut self, name: &str, shape: &[i64], part: &Part) -> Result<Tensor, LoadError> {
         let Found { entry, path, file } = self.checkpoint.find(name, shape)?;
         let name = self.checkpoint.own_name(name);
+        let own = match part.index {
+            Some(_) => shape.get(1..).unwrap_or_default(),
+            None => shape,
+        };
+        let bytes = |numbers: &[i64]| {
+            numbers.iter().map(|size| size.unsigned_abs()).product::<u64>() * entry.kind.elt_size_in_bytes() as u64
+        };
+        let outside = || LoadError::tensor(path, name, format!("it has no part {part:?}"));
+        let inner = bytes(own.get(part.dim + 1..).unwrap_or_default());
+        let length = own.get(part.dim).copied().unwrap_or(1);
+        let many = 0..shape.first().copied().unwrap_or(0);
+        let sound = 0 <= part.range.start && part.range.start <= part.range.end && part.range.end <= length;
+        if !sound || part.index.is_some_and(|index| !many.contains(&index)) {
+            return Err(outside());
+        }
+        let skipped = part.index.unwrap_or(0).unsigned_abs() * bytes(own);
+        let count = part.range.end - part.range.start;
+        let place = Place {
+            start: entry.start + skipped + part.range.start.unsigned_abs() * inner,
+            run: usize::try_from(count.unsigned_abs() * inner).map_err(|_| outside())?,
+            stride: length.unsigned_abs() * inner,
+        };
+        let mut size = own.to_vec();
+        if let Some(cut) = size.get_mut(part.dim) {
+            *cut = count;
+        }
         let fill = |memory: &mut [u8]| {
-            let read = reading::read(file, entry.start, (entry.kind, self.kind), memory);
+            let read = reading::read(file, place, (entry.kind, self.kind), memory);
             read.map_err(|error| LoadError::tensor(path, name, error.to_string()))
         };
-        let tensor = libtorch::filled(shape, self.kind, fill)?;
+        let tensor = libtorch::filled(&size, self.kind, fill)?;
+        let end = entry.start + skipped + bytes(own);
         // Whatever comes of it, reading goes on without.
-        let _ = fadvise(file, entry.start + entry.bytes as u64, NonZeroU64::new(AHEAD), Advice::WillNeed);
-        self.progress.0 += entry.bytes as u64;
+        let _ = fadvise(file, end, NonZeroU64::new(AHEAD), Advice::WillNeed);
+        // What this rank leaves out, another one reads.
+        self.progress.0 += bytes(own);
         self.read.insert(name.to_owned());
         Ok(tensor.f_to_device(self.device)?)
+    }
+
+    /// Returns a tensor's name as the files have it.
+    #[must_use]
+    pub fn own_name<'a>(&self, name: &'a str) -> &'a str {
+        self.checkpoint.own_name(name)
     }
 }
 

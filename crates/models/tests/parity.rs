@@ -297,46 +297,62 @@ fn module_trees_are_transformers_own() {
 #[test]
 fn every_modules_arguments_and_output_are_transformers_own() {
     for name in MODELS {
-        let model = load(name);
-        for case_name in CASES {
-            for attention in attentions(name) {
-                let case = Case::read(name, case_name, attention);
-                let cache = model.new_cache();
-                let stepped = model.new_cache();
-                // As a whole, and operation by operation.
-                let twice = case.steps.iter().enumerate().flat_map(|step| [(false, step), (true, step)]);
-                for (operations, (number, step)) in twice {
-                    let context = format!("{name} {case_name} {attention}, operations {operations}");
-                    let mut recorder = Recorder { operations, ..Recorder::default() };
-                    let cache = if operations { &stepped } else { &cache };
-                    forward(&model, &mut [case.segment(number, cache)], &mut recorder);
-                    recorder.seen.retain(|(site, ..)| model.schema().module(*site).is_some());
-                    let expected = step["modules"].as_array().unwrap();
-                    let paths: Vec<&str> = expected.iter().map(|module| module["path"].as_str().unwrap()).collect();
-                    let mut seen: Vec<(String, &Seen)> =
-                        recorder.seen.iter().map(|seen| (called(&model, seen), seen)).collect();
-                    // A rotary embedding is called for each type of layer, in no fixed order.
-                    let typed = |(path, _): &(String, &Seen)| path.contains('@');
-                    if let Some(first) = seen.iter().position(typed) {
-                        let count = seen.iter().filter(|one| typed(one)).count();
-                        seen[first..first + count].sort_by(|left, right| left.0.cmp(&right.0));
+        compare_modules(name, &load(name), &CASES);
+    }
+}
+
+#[test]
+fn ranks_that_hold_pieces_of_a_model_make_it_the_same_model() {
+    for name in MODELS {
+        for ranks in [2, 3, 4] {
+            let model = models::testing::apart(&FOLDER.join(name), DType::Float32, ranks);
+            compare_modules(name, &model, &["padded", "steps"]);
+            compare_generation(name, &model);
+            assert_eq!(model.parameters(), load(name).parameters());
+        }
+    }
+}
+
+#[expect(clippy::print_stdout, reason = "what came before a failure says where it is")]
+fn compare_modules(name: &str, model: &Transformer, cases: &[&str]) {
+    for case_name in cases {
+        for attention in attentions(name) {
+            let case = Case::read(name, case_name, attention);
+            let cache = model.new_cache();
+            let stepped = model.new_cache();
+            // As a whole, and operation by operation.
+            let twice = case.steps.iter().enumerate().flat_map(|step| [(false, step), (true, step)]);
+            for (operations, (number, step)) in twice {
+                let context = format!("{name} {case_name} {attention}, operations {operations}");
+                let mut recorder = Recorder { operations, ..Recorder::default() };
+                let cache = if operations { &stepped } else { &cache };
+                forward(model, &mut [case.segment(number, cache)], &mut recorder);
+                recorder.seen.retain(|(site, ..)| model.schema().module(*site).is_some());
+                let expected = step["modules"].as_array().unwrap();
+                let paths: Vec<&str> = expected.iter().map(|module| module["path"].as_str().unwrap()).collect();
+                let mut seen: Vec<(String, &Seen)> =
+                    recorder.seen.iter().map(|seen| (called(model, seen), seen)).collect();
+                // A rotary embedding is called for each type of layer, in no fixed order.
+                let typed = |(path, _): &(String, &Seen)| path.contains('@');
+                if let Some(first) = seen.iter().position(typed) {
+                    let count = seen.iter().filter(|one| typed(one)).count();
+                    seen[first..first + count].sort_by(|left, right| left.0.cmp(&right.0));
+                }
+                assert_eq!(seen.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), paths, "{context}");
+                for ((path, (_, inputs, output)), expected) in seen.iter().zip(expected) {
+                    let place = format!("{number}|{path}");
+                    println!("{context} {place}");
+                    compare(&case, &Tree::Tuple(inputs.args.clone()), &expected["args"], &format!("{place}|args"));
+                    let kwargs = expected["kwargs"]["fields"].as_object().unwrap();
+                    assert_eq!(
+                        names(&inputs.kwargs),
+                        kwargs.keys().map(String::as_str).collect::<Vec<_>>(),
+                        "{context} {place}"
+                    );
+                    for (name, value) in &inputs.kwargs {
+                        compare(&case, value, &kwargs[*name], &format!("{place}|kwargs|{name}"));
                     }
-                    assert_eq!(seen.iter().map(|(path, _)| path.as_str()).collect::<Vec<_>>(), paths, "{context}");
-                    for ((path, (_, inputs, output)), expected) in seen.iter().zip(expected) {
-                        let place = format!("{number}|{path}");
-                        println!("{context} {place}");
-                        compare(&case, &Tree::Tuple(inputs.args.clone()), &expected["args"], &format!("{place}|args"));
-                        let kwargs = expected["kwargs"]["fields"].as_object().unwrap();
-                        assert_eq!(
-                            names(&inputs.kwargs),
-                            kwargs.keys().map(String::as_str).collect::<Vec<_>>(),
-                            "{context} {place}"
-                        );
-                        for (name, value) in &inputs.kwargs {
-                            compare(&case, value, &kwargs[*name], &format!("{place}|kwargs|{name}"));
-                        }
-                        compare(&case, output, &expected["output"], &format!("{place}|output"));
-                    }
+                    compare(&case, output, &expected["output"], &format!("{place}|output"));
                 }
             }
         }
@@ -466,14 +482,16 @@ impl Environment for Outside {}
 #[test]
 fn generation_chooses_the_tokens_that_transformers_chooses() {
     for name in MODELS {
-        let model = load(name);
-        let generations = json(&FOLDER.join(name).join("generate.json"));
-        let prompts = rows(&generations["prompts"]);
-        for case in generations["cases"].as_array().unwrap() {
-            let found =
-                generate(&model, &prompts, &case["settings"]).unwrap_or_else(|raise| panic!("{}", raise.message()));
-            assert_eq!(found, rows(&case["ids"]), "{name} {}", case["settings"]);
-        }
+        compare_generation(name, &load(name));
+    }
+}
+
+fn compare_generation(name: &str, model: &Transformer) {
+    let generations = json(&FOLDER.join(name).join("generate.json"));
+    let prompts = rows(&generations["prompts"]);
+    for case in generations["cases"].as_array().unwrap() {
+        let found = generate(model, &prompts, &case["settings"]).unwrap_or_else(|raise| panic!("{}", raise.message()));
+        assert_eq!(found, rows(&case["ids"]), "{name} {}", case["settings"]);
     }
 }
 

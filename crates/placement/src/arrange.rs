@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use ids::ModelKey;
 
-use crate::cluster::{Cluster, Model, Node, Replica, Stage};
+use crate::cluster::{Cluster, Model, Node, Replica, Stage, device_name};
 use crate::view::Seat;
 
 /// How long a model that is asked for stays, at least, before another takes its place.
@@ -387,11 +387,7 @@ impl<'a> Plan<'a> {
         if !node.is_open() || node.away || node.replicas.contains_key(key) || self.coming.contains(&(seat, key)) {
             return Vec::new();
         }
-        let wanted = match model.device.as_deref() {
-            Some("cuda") => Some("cuda:0"),
-            other => other,
-        };
-        let Some(wanted) = wanted else {
+        let Some(wanted) = model.device.as_deref().map(device_name) else {
             let gpus: Vec<_> = node.devices.keys().filter(|name| name.starts_with("cuda")).collect();
             let names = if gpus.is_empty() { node.devices.keys().collect() } else { gpus };
             return if names.is_empty() {

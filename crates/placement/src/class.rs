@@ -27,12 +27,12 @@ impl Class {
         }
     }
 
-    /// Returns the class that a job moves up to when it has waited for long.
+    /// Returns the class that a job moves up to when it has waited for long. None gets to be urgent by that: else who sends
+    /// much, of which the most waits for long, would come before who sends little.
     #[must_use]
     pub fn above(self) -> Option<Self> {
         match self {
-            Self::High => None,
-            Self::Normal => Some(Self::High),
+            Self::High | Self::Normal => None,
             Self::Low => Some(Self::Normal),
         }
     }

@@ -78,6 +78,12 @@ pub struct Model {
     pub avoid: BTreeSet<Seat>,
 }
 
+/// Returns what a device is called among those of a node: the first GPU has a number, too.
+#[must_use]
+pub fn device_name(asked: &str) -> &str {
+    if asked == "cuda" { "cuda:0" } else { asked }
+}
+
 /// How many replicas a model has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Replicas {

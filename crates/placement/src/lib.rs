@@ -19,7 +19,7 @@ mod view;
 
 pub use arrange::{Arrangement, IDLE, Move, RESIDENCE, Wait, Why, arrange};
 pub use class::Class;
-pub use cluster::{Cluster, Demand, Model, Node, Replica, Replicas, Stage, Work};
+pub use cluster::{Cluster, Demand, Model, Node, Replica, Replicas, Stage, Work, device_name};
 pub use decide::{Action, decide};
 pub use predictions::Predictions;
 pub use queue::{AGES, Queue, Share, Waiting};

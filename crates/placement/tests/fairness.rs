@@ -32,7 +32,7 @@ fn of<'a>(fleet: &'a Fleet, tenant: &'a str) -> impl Iterator<Item = &'a Done> {
 fn p99(fleet: &Fleet, tenant: &str) -> f64 {
     let mut times: Vec<Duration> = of(fleet, tenant).map(|done| done.ended - done.came).collect();
     times.sort();
-    times.get(times.len() * 99 / 100).expect("jobs ended").as_secs_f64()
+    times[times.len() * 99 / 100].as_secs_f64()
 }
 
 #[test]

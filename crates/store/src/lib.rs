@@ -52,7 +52,7 @@ pub use nodes::{Cordon, NodeRecord, Nodes, ReplicaRecord};
 pub use objects::{Blob, Grant, INLINE_BYTES, ObjectRef, Objects, Place, S3Options};
 pub use pieces::pieces;
 pub use redb_store::RedbStore;
-pub use specifications::{Specification, Specifications};
+pub use specifications::{MOST_RANKS, Specification, Specifications};
 pub use txn::{Compare, Durability, Op, Txn, TxnOutcome};
 
 /// The root of every key. A later layout that cannot be read by this one gets another number.

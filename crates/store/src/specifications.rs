@@ -30,6 +30,8 @@ pub struct Specification {
     pub dtype: Option<String>,
     /// Where it computes (`cpu`, `cuda:1`); `None` is for whoever places it.
     pub device: Option<String>,
+    /// How many processes of one machine hold a replica, each a part of its weights; at least 1.
+    pub ranks: u32,
     /// Replicas that are kept loaded.
     pub replicas_min: u32,
     /// Replicas that there are at most; `None` is as many as there is room for that nobody else needs.
@@ -42,6 +44,9 @@ pub struct Specification {
     pub changed_at: u64,
 }
 
+/// Processes that may hold one model.
+pub const MOST_RANKS: u32 = 64;
+
 impl Specification {
     /// Makes one of a model that takes what room there is.
     #[must_use]
@@ -51,6 +56,7 @@ impl Specification {
             folder,
             dtype: None,
             device: None,
+            ranks: 1,
             replicas_min: 0,
             replicas_max: None,
             pinned: false,
@@ -70,6 +76,9 @@ impl Specification {
         if let Some(device) = self.device.as_deref().filter(|device| !is_device(device)) {
             return Err(format!("device must be cpu, cuda or cuda:N, not {device}"));
         }
+        if !(1..=MOST_RANKS).contains(&self.ranks) {
+            return Err(format!("ranks must be a number from 1 to {MOST_RANKS}, not {}", self.ranks));
+        }
         match self.replicas_max {
             Some(0) => Err("replicas must be at least 1; a model that nobody is to use is evicted".into()),
             Some(max) if max < self.replicas_min => Err(format!(
@@ -83,7 +92,8 @@ impl Specification {
     /// Returns whether a model that was loaded by another one is the very same.
     #[must_use]
     pub fn loads_as(&self, other: &Self) -> bool {
-        (&self.folder, &self.dtype, &self.device) == (&other.folder, &other.dtype, &other.device)
+        (&self.folder, &self.dtype, &self.device, self.ranks)
+            == (&other.folder, &other.dtype, &other.device, other.ranks)
     }
 }
 
@@ -175,6 +185,7 @@ fn write(specification: &Specification) -> Vec<u8> {
         pinned: specification.pinned,
         configured: specification.configured,
         changed_at: specification.changed_at,
+        ranks: (specification.ranks > 1).then_some(specification.ranks),
     };
     message.encode_to_vec()
 }
@@ -191,6 +202,7 @@ fn read(entry: &Entry) -> Result<Specification, Error> {
         pinned: message.pinned,
         configured: message.configured,
         changed_at: message.changed_at,
+        ranks: message.ranks.unwrap_or(1).max(1),
     })
 }
 
@@ -206,6 +218,7 @@ mod tests {
         let one = Specification {
             dtype: Some("bfloat16".into()),
             device: Some("cuda:1".into()),
+            ranks: 2,
             replicas_min: 1,
             replicas_max: Some(3),
             pinned: true,

@@ -5,16 +5,19 @@ use std::sync::OnceLock;
 
 use interpreter::raise::Raise;
 
-/// `operators.txt`, read once.
+/// `operators.txt` and `refusals.txt`, read once.
 struct List {
     /// Sections by name: Python names to operators.
     sections: HashMap<&'static str, HashMap<&'static str, &'static str>>,
+    /// Names that are refused: to the reason.
+    refusals: HashMap<&'static str, HashMap<&'static str, &'static str>>,
 }
 
 fn list() -> &'static List {
     static LIST: OnceLock<List> = OnceLock::new();
     LIST.get_or_init(|| {
         let mut sections: HashMap<_, HashMap<_, _>> = HashMap::new();
+        let mut refusals: HashMap<_, HashMap<_, _>> = HashMap::new();
         let mut section = "";
         for line in include_str!("operators.txt").lines().filter(|line| !line.starts_with('#')) {
             match line.strip_prefix('[').and_then(|line| line.strip_suffix(']')) {
@@ -27,7 +30,17 @@ fn list() -> &'static List {
                 }
             }
         }
-        List { sections }
+        for line in include_str!("refusals.txt").lines().filter(|line| !line.starts_with('#')) {
+            match (line.strip_prefix('[').and_then(|line| line.strip_suffix(']')), line.split_once(": ")) {
+                (Some(name), _) => section = name,
+                (None, Some((reason, names))) => {
+                    let names = names.split_whitespace().map(|name| (name, reason));
+                    refusals.entry(section).or_default().extend(names);
+                }
+                (None, None) => {}
+            }
+        }
+        List { sections, refusals }
     })
 }
 
@@ -46,13 +59,20 @@ pub fn method(name: &str) -> Option<&'static str> {
 /// Says whether PyTorch's tensors have a method or attribute that this server refuses.
 #[must_use]
 pub fn is_refused_method(name: &str) -> bool {
-    function("refused torch.Tensor", name).is_some()
+    reason("torch.Tensor", name).is_some()
+}
+
+/// Returns why a public name of PyTorch's is refused.
+#[must_use]
+pub fn reason(owner: &str, name: &str) -> Option<&'static str> {
+    list().refusals.get(owner)?.get(name).copied()
 }
 
 /// The error of using a name of PyTorch's that is not on the list.
 #[must_use]
 pub fn refused(owner: &str, name: &str) -> Raise {
-    Raise::attribute_error(format!("{owner}.{name} is not supported by this server"))
+    let reason = reason(owner, name).map(|reason| format!(": {reason}")).unwrap_or_default();
+    Raise::attribute_error(format!("{owner}.{name} is not supported by this server{reason}"))
 }
 
 /// Returns every name of a section with its operator.
@@ -102,8 +122,10 @@ mod tests {
 
     #[test]
     fn no_name_is_both_allowed_and_refused() {
-        for (name, _) in section("refused torch.Tensor") {
-            assert!(method(name).is_none(), "{name}");
+        for (module, names) in &list().refusals {
+            for name in names.keys() {
+                assert!(function(module, name).is_none(), "{module}.{name}");
+            }
         }
     }
 }

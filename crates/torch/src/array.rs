@@ -1,5 +1,6 @@
 //! The common part of `numpy`: arrays over the same memory as tensors.
 
+pub mod natives;
 pub mod types;
 
 use std::any::Any;
@@ -7,15 +8,15 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{Args, Effect, HostObject, HostResult, Iteration, Machine, Operator, Outcome, Use, Value};
+use interpreter::{Args, Effect, HostObject, HostResult, Iteration, Machine, Method, Operator, Outcome, Use, Value};
 use program::DType;
 
-use crate::dispatch;
+use crate::dispatch::{self, Argument};
 use crate::dtype::{self, Device};
 use crate::job::Job;
-use crate::modules::{Native, class_named};
+use crate::modules::{Native, class_named, written};
 use crate::tensor::{self, Tensor};
-use crate::{binding, create, elements, python};
+use crate::{allowed, binding, create, elements, python};
 
 /// Bytes for an element that is written out.
 const ELEMENT: u64 = 96;
@@ -116,7 +117,6 @@ pub fn function(module: &str, name: &str) -> Option<Native> {
             let made = create::of_numbers(machine, &data, dtype, DType::Float64)?;
             Ok(Value::host(Array::new(on_host(machine, made)?)).into())
         },
-        ("numpy.linalg", "norm") => |machine, args| through(machine, args, "linalg_vector_norm"),
         ("numpy", "mean") => |machine, args| through(machine, args, "mean"),
         ("numpy", "sum") => |machine, args| through(machine, args, "sum"),
         ("numpy", "std") => |machine, mut args| {
@@ -129,27 +129,14 @@ pub fn function(module: &str, name: &str) -> Option<Native> {
         },
         ("numpy", "argmax") => |machine, args| through(machine, args, "argmax"),
         ("numpy", "argmin") => |machine, args| through(machine, args, "argmin"),
-        ("numpy", "argsort") => |machine, args| through(machine, args, "argsort"),
         ("numpy", "exp") => |machine, args| through(machine, args, "exp"),
         ("numpy", "log") => |machine, args| through(machine, args, "log"),
         ("numpy", "sqrt") => |machine, args| through(machine, args, "sqrt"),
         ("numpy", "abs") => |machine, args| through(machine, args, "abs"),
-        ("numpy", "max") => |machine, args| through(machine, args, "amax"),
-        ("numpy", "min") => |machine, args| through(machine, args, "amin"),
-        ("numpy", "dot" | "matmul") => |machine, args| through(machine, args, "matmul"),
-        ("numpy", "stack") => |machine, args| through(machine, args, "stack"),
-        ("numpy", "concatenate") => |machine, args| through(machine, args, "cat"),
-        ("numpy", "where") => |machine, args| through(machine, args, "where"),
-        ("numpy", "transpose") => |machine, args| through(machine, args, "numpy_T"),
+        ("numpy", "amax" | "max") => |machine, args| through(machine, args, "amax"),
+        ("numpy", "amin" | "min") => |machine, args| through(machine, args, "amin"),
         ("numpy", "zeros") => |machine, args| factory(machine, args, "zeros"),
         ("numpy", "ones") => |machine, args| factory(machine, args, "ones"),
-        ("numpy", "arange") => {
-            |machine, args| match args.positional.iter().any(|bound| matches!(bound, Value::Float(_))) {
-                true => factory(machine, args, "arange"),
-                false => through(machine, args, "arange"),
-            }
-        }
-        ("numpy", "linspace") => |machine, args| factory(machine, args, "linspace"),
         _ => return None,
     })
 }
@@ -180,17 +167,54 @@ fn through(machine: &Machine, args: Args, operator: &str) -> HostResult {
     if matches!(operator, "zeros" | "ones" | "arange" | "linspace") {
         keyword.push(("device".into(), Device::CPU.value()));
     }
-    let positional = match positional.first() {
-        // Reductions take lists too.
-        Some(Value::List(_)) if !matches!(operator, "stack" | "cat") => {
-            let mut positional = positional;
-            let made = create::of_data(machine, &positional[0], None, None)?;
-            positional[0] = made.value();
-            positional
+    let mut positional = positional;
+    if let Some(first) = positional.first_mut() {
+        // Reductions take lists too, and functions of numbers take those.
+        let factory = matches!(operator, "zeros" | "ones");
+        if !factory
+            && matches!(first, Value::List(_) | Value::Tuple(_) | Value::Float(_) | Value::Int(_) | Value::Bool(_))
+        {
+            *first = on_host(machine, create::of_numbers(machine, first, None, DType::Float64)?)?.value();
         }
-        _ => positional,
-    };
+        if let Some(tensor) =
+            Tensor::of(first).filter(|tensor| FLOATING.contains(&operator) && is_whole(tensor.dtype()))
+        {
+            *first = create::convert(machine, tensor, Some(DType::Float64), None)?.value();
+        }
+    }
     wrapped(binding::call(machine, operator, None, &Args { positional, keyword })?)
+}
+
+/// Operators whose results numpy gives as floats of 64 bits where they are of whole numbers.
+const FLOATING: [&str; 6] = ["exp", "log", "mean", "sqrt", "std", "var"];
+
+fn is_whole(dtype: DType) -> bool {
+    !dtype::is_floating(dtype) && !dtype::is_complex(dtype)
+}
+
+fn is_signed(dtype: DType) -> bool {
+    matches!(dtype, DType::Int8 | DType::Int16 | DType::Int32 | DType::Int64)
+}
+
+/// Returns the type in which numpy computes with elements of two: none is less exact than either.
+fn promoted(one: DType, other: DType) -> Option<DType> {
+    let wide = |dtype| matches!(dtype, DType::Int32 | DType::Int64 | DType::UInt32 | DType::UInt64);
+    let single = |dtype| matches!(dtype, DType::Float16 | DType::Float32);
+    if wide(one) && single(other) || wide(other) && single(one) {
+        return Some(DType::Float64);
+    }
+    match (one, other) {
+        (DType::Int16 | DType::UInt16, DType::Float16) | (DType::Float16, DType::Int16 | DType::UInt16) => {
+            Some(DType::Float32)
+        }
+        (DType::Float64, DType::Complex64) | (DType::Complex64, DType::Float64) => Some(DType::Complex128),
+        (whole, DType::Complex64) | (DType::Complex64, whole) if wide(whole) => Some(DType::Complex128),
+        (one, other) if is_signed(one) && is_signed(other) => {
+            Some(if one.size() >= other.size() { one } else { other })
+        }
+        (one, other) if dtype::is_complex(one) || dtype::is_complex(other) || is_whole(one) || is_whole(other) => None,
+        (one, other) => Some(if one.size() >= other.size() { one } else { other }),
+    }
 }
 
 fn factory(machine: &Machine, mut args: Args, operator: &str) -> HostResult {
@@ -212,6 +236,13 @@ fn unwrapped(value: &Value) -> Value {
         Value::List(list) => Value::list(list.to_vec().iter().map(unwrapped).collect()),
         Value::Tuple(tuple) => Value::tuple(tuple.iter().map(unwrapped).collect()),
         value => value.clone(),
+    }
+}
+
+fn ready(outcome: Outcome) -> Result<Value, Raise> {
+    match outcome {
+        Outcome::Ready(value) => Ok(value),
+        _ => Err(Raise::runtime_error("an array's attribute is there at once")),
     }
 }
 
@@ -265,7 +296,29 @@ impl HostObject for Array {
             "T" => return wrapped(dispatch::tensor(machine, "numpy_T", "", &[(&self.tensor).into()])?.value()),
             "ndim" | "itemsize" | "nbytes" => return tensor::get_attribute(machine, &self.tensor, name),
             name if METHODS.contains(&name) => python::method(self, name).into(),
-            _ => Outcome::NotImplemented,
+            "real" | "imag" if !dtype::is_complex(self.tensor.dtype()) => {
+                let operator = if name == "real" { "alias" } else { "zeros_like" };
+                return wrapped(dispatch::tensor(machine, operator, "", &[(&self.tensor).into()])?.value());
+            }
+            "real" | "imag" | "mT" => {
+                return wrapped(tensor::get_attribute(machine, &self.tensor, name).and_then(ready)?);
+            }
+            "strides" => {
+                let size = self.tensor.dtype().size() as i64;
+                Value::tuple(self.tensor.strides().into_iter().map(|stride| Value::Int(stride * size)).collect()).into()
+            }
+            "flat" => {
+                return wrapped(dispatch::tensor(machine, "flatten", "using_ints", &[(&self.tensor).into()])?.value());
+            }
+            "base" => Value::None.into(),
+            name => match written::member(machine, "numpy.ndarray", name)? {
+                Some(function) => Value::Method(Rc::new(Method { function, receiver: Value::Host(self) })).into(),
+                None if allowed::reason("numpy.ndarray", name).is_some() => {
+                    return Err(allowed::refused("numpy.ndarray", name));
+                }
+                // What every object has may still be meant: `save`.
+                None => Outcome::NotImplemented,
+            },
         })
     }
 
@@ -278,6 +331,10 @@ impl HostObject for Array {
                 let dtype = types::require(&args.clone().one("astype")?)?;
                 wrapped(create::convert(machine, own, Some(dtype), None)?.value())
             }
+            "cumsum" if args.positional.is_empty() && args.keyword.is_empty() => {
+                let flat = dispatch::tensor(machine, "flatten", "using_ints", &[own.into()])?;
+                wrapped(dispatch::tensor(machine, "cumsum", "", &[flat.into(), Argument::from(0)])?.value())
+            }
             "flatten" | "ravel" => {
                 let flat = dispatch::tensor(machine, "flatten", "using_ints", &[own.into()])?;
                 wrapped(flat.value())
@@ -286,7 +343,6 @@ impl HostObject for Array {
                 let operator = match name {
                     "max" => "amax",
                     "min" => "amin",
-                    "dot" => "matmul",
                     "__abs__" => "abs",
                     name => name,
                 };
@@ -327,7 +383,23 @@ impl HostObject for Array {
             other => other,
         };
         let device = tensor.as_ref().map(Tensor::device);
-        let own = create::convert(machine, self.tensor.clone(), None, device)?.value();
+        let own_type = self.tensor.dtype();
+        // Numbers of Python's have no type of their own; arrays and numpy's scalars have.
+        let common = match (&other, Tensor::of(&other)) {
+            _ if tensor.is_some() => None,
+            (_, Some(operand)) => promoted(own_type, operand.dtype()),
+            (Value::Float(_) | Value::Complex(..), None) if is_whole(own_type) => Some(DType::Float64),
+            _ => None,
+        };
+        let quotient = tensor.is_none() && operator == Operator::Div && is_whole(own_type);
+        let common = common.or(quotient.then_some(DType::Float64));
+        let other = match (common, Tensor::of(&other)) {
+            (Some(common), Some(operand)) if !(quotient && !is_whole(operand.dtype())) => {
+                create::convert(machine, operand, Some(common), None)?.value()
+            }
+            _ => other,
+        };
+        let own = create::convert(machine, self.tensor.clone(), common, device)?.value();
         let Value::Host(own) = own else { return Ok(Outcome::NotImplemented) };
         match own.binary(machine, operator, &other, reflected)? {
             // What a tensor takes part in is a tensor.
@@ -451,7 +523,7 @@ impl Array {
 
 const METHODS: &[&str] = &[
     "item", "tolist", "copy", "astype", "flatten", "ravel", "reshape", "mean", "sum", "std", "var", "max", "min",
-    "argmax", "argmin", "argsort", "all", "any", "cumsum", "dot", "prod", "round", "squeeze", "clip", "__abs__",
+    "argmax", "argmin", "all", "any", "cumsum", "prod", "squeeze", "__abs__",
 ];
 
 fn nested(texts: &mut impl Iterator<Item = String>, sizes: &[i64]) -> String {

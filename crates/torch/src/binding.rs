@@ -403,10 +403,18 @@ impl Call<'_> {
         items.iter().enumerate().map(convert).collect()
     }
 
+    /// Says whether another overload takes a list of numbers where this one takes one of tensors.
+    fn takes_numbers(&self, parameter: &Parameter) -> bool {
+        let same = |other: &Parameter| other.name == parameter.name && matches!(other.kind, Kind::Ints(_));
+        let overloads = Operators::all().get(&self.operator.name).unwrap_or_default();
+        overloads.iter().any(|operator| operator.parameters.iter().any(same))
+    }
+
     fn wrong(&self, parameter: &Parameter, value: &Value, place: Option<usize>) -> Mismatch {
         let (name, kind, found) = (parameter.python_name(), parameter.kind.name(), python::type_name(value));
         if let (Kind::Tensors, Some(items)) = (parameter.kind, python::sequence(value))
             && let Some(at) = items.iter().position(|item| Tensor::of(item).is_none())
+            && !self.takes_numbers(parameter)
         {
             let (place, found) = (place.unwrap_or(0), python::type_name(&items[at]));
             return Mismatch::Raise(Raise::type_error(format!(

@@ -52,6 +52,7 @@ pub fn check(operator: &Operator, arguments: &[Argument]) -> Result<(), Raise> {
         "multi_margin_loss" => call.targets(0, "target out of range"),
         "multilabel_margin_loss" => call.targets(-1, "argument #2 'target' is out of range"),
         "one_hot" => call.hot(),
+        "max_unpool2d" | "max_unpool3d" => call.unpooled(),
         "multinomial" => call.weights(),
         "bernoulli" if *operator.overload == *"Tensor" => call.probabilities("p", PROBABILITY),
         "bernoulli" if operator.overload.is_empty() => call.probabilities("self", PROBABILITY),
@@ -64,6 +65,26 @@ pub fn check(operator: &Operator, arguments: &[Argument]) -> Result<(), Raise> {
         "masked_scatter" => call.enough(),
         "quantile" | "nanquantile" => call.probabilities("q", "quantile() q values must be in the range [0, 1]"),
         _ => Ok(()),
+    }
+}
+
+/// Checks what a kernel takes on trust wherever it runs: LAPACK exchanges the rows that pivots name.
+///
+/// # Errors
+/// `RuntimeError` for pivots that name no row.
+pub fn check_everywhere(operator: &Operator, arguments: &[Argument]) -> Result<(), Raise> {
+    let call = Call { operator, arguments };
+    let names = [("LU_data", "LU_pivots"), ("LU", "pivots")];
+    let pair = names.iter().find_map(|(factors, pivots)| Some((call.tensor(factors)?, call.tensor(pivots)?)));
+    let Some((factors, pivots)) = pair else { return Ok(()) };
+    let sizes = factors.sizes();
+    let rows = sizes.len().checked_sub(2).and_then(|at| sizes.get(at).copied()).unwrap_or(0);
+    match outside(pivots, 1, rows + 1)? {
+        Some(pivot) => Err(Raise::runtime_error(format!(
+            "{}(): pivots have to be rows of the factors, from 1 to {rows}, and one is {pivot}",
+            operator.name
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -216,6 +237,20 @@ impl Call<'_> {
         let known = call_unpaid("masked_fill", "Scalar", &[target.into(), ignored.into(), Argument::from(0)])?;
         match outside(&known, 0, classes)? {
             Some(class) => Err(Raise::index_error(format!("Target {class} is out of bounds."))),
+            None => Ok(()),
+        }
+    }
+
+    fn unpooled(&self) -> Result<(), Raise> {
+        let (Some(indices), Some(Argument::Ints(sizes))) = (self.tensor("indices"), self.argument("output_size"))
+        else {
+            return Ok(());
+        };
+        let count = sizes.iter().fold(1_i64, |count, &size| count.saturating_mul(size.max(0)));
+        match outside(indices, 0, count)? {
+            Some(index) => {
+                Err(Raise::runtime_error(format!("Found an invalid max index: {index} (output size is {count})")))
+            }
             None => Ok(()),
         }
     }

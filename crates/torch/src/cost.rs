@@ -85,7 +85,7 @@ const SERIES: [&str; 33] = [
 ];
 
 /// Operators that sort, or whose work grows as if they did.
-const SORTS: [&str; 27] = [
+const SORTS: [&str; 28] = [
     "_unique2",
     "argsort",
     "bucketize",
@@ -94,6 +94,7 @@ const SORTS: [&str; 27] = [
     "fftn",
     "hfft",
     "hfftn",
+    "histogramdd",
     "ifft",
     "ifft2",
     "ifftn",
@@ -116,7 +117,7 @@ const SORTS: [&str; 27] = [
 ];
 
 /// Operators whose work grows faster than their inputs, beside those that begin with the names in [`Nature::of`].
-const GROWING: [&str; 51] = [
+const GROWING: [&str; 63] = [
     "addbmm",
     "addmm",
     "baddbmm",
@@ -130,10 +131,15 @@ const GROWING: [&str; 51] = [
     "cond",
     "corrcoef",
     "cov",
+    "ctc_loss",
     "det",
     "einsum",
+    "frobenius_norm",
     "geqrf",
     "ger",
+    "grid_sampler",
+    "gru",
+    "gru_cell",
     "householder_product",
     "inv",
     "inverse",
@@ -141,6 +147,8 @@ const GROWING: [&str; 51] = [
     "ldl_factor",
     "linear",
     "logdet",
+    "lstm",
+    "lstm_cell",
     "lstsq",
     "matmul",
     "matrix_exp",
@@ -150,6 +158,7 @@ const GROWING: [&str; 51] = [
     "mm",
     "multi_dot",
     "norm",
+    "nuclear_norm",
     "orgqr",
     "ormqr",
     "outer",
@@ -157,6 +166,10 @@ const GROWING: [&str; 51] = [
     "pinv",
     "pinverse",
     "qr",
+    "rnn_relu",
+    "rnn_relu_cell",
+    "rnn_tanh",
+    "rnn_tanh_cell",
     "scaled_dot_product_attention",
     "slogdet",
     "solve",
@@ -171,7 +184,22 @@ const GROWING: [&str; 51] = [
 ];
 
 /// Operators that make lists of tensors.
-const LISTS: [&str; 8] = ["chunk", "dsplit", "hsplit", "split", "split_with_sizes", "tensor_split", "unbind", "vsplit"];
+const LISTS: [&str; 14] = [
+    "chunk",
+    "dsplit",
+    "hsplit",
+    "split",
+    "split_copy",
+    "split_with_sizes",
+    "split_with_sizes_copy",
+    "tensor_split",
+    "unbind",
+    "unbind_copy",
+    "unsafe_chunk",
+    "unsafe_split",
+    "unsafe_split_with_sizes",
+    "vsplit",
+];
 
 /// Operators that copy what they are given where it does not lie as they want it, and else show it.
 const COPIES: [&str; 5] = ["contiguous", "flatten", "ravel", "reshape", "to"];
@@ -186,6 +214,8 @@ pub struct Nature {
     /// Its result may be a view, so that it may look at nothing.
     views: bool,
     copies: bool,
+    /// It makes as much as its arguments ask for.
+    sized: bool,
     pass: Pass,
 }
 
@@ -207,9 +237,11 @@ impl Nature {
             _ => Pass::Plain,
         };
         let starts = ["conv", "eig", "lu", "svd"].iter().any(|start| name.starts_with(start));
-        let grows = starts || name.contains("_pool") || GROWING.binary_search(&name).is_ok();
+        let sized = ["upsample", "unpool", "fractional", "adaptive"].iter().any(|part| name.contains(part));
+        let grows =
+            starts || name.contains("_pool") || name.contains("_polynomial_") || GROWING.binary_search(&name).is_ok();
         let copies = COPIES.binary_search(&name).is_ok();
-        Self { grows, lists: LISTS.binary_search(&name).is_ok(), views, copies, pass }
+        Self { grows, lists: LISTS.binary_search(&name).is_ok(), views, copies, sized, pass }
     }
 }
 
@@ -236,7 +268,7 @@ pub fn of(operator: &Operator, arguments: &[Argument]) -> Work {
                 0.0
             }
         }
-        _ if broadcast < SMALL && !call.tensors.is_empty() => read,
+        _ if broadcast < SMALL && !call.tensors.is_empty() && !nature.sized => read,
         _ => read.max(call.made()),
     };
     let read = if nature.views { 0.0 } else { read };
@@ -278,6 +310,7 @@ pub fn indexing(elements: u64) -> Work {
 /// Returns an operator's name without what marks its family.
 fn plain(name: &str) -> &str {
     let name = name.trim_end_matches('_');
+    let name = name.strip_suffix("_ex").unwrap_or(name);
     ["linalg_", "special_", "fft_"].iter().find_map(|family| name.strip_prefix(family)).unwrap_or(name)
 }
 
@@ -354,6 +387,12 @@ impl Call<'_> {
                 made = made.max(self.elements() * product(repeats));
             }
         }
+        if let Some(size) = self.ints("output_size") {
+            made = made.max(self.leading(size.len()) * product(size));
+        }
+        if let Some(Argument::Floats(factors)) = self.argument("scale_factors") {
+            made = made.max(self.elements_of(0) * factors.iter().product::<f64>());
+        }
         for count in ["n", "steps"] {
             if let Some(count) = self.int(count).filter(|_| self.tensors.is_empty()) {
                 let square = &*self.operator.name == "eye";
@@ -362,6 +401,33 @@ impl Call<'_> {
             }
         }
         made
+    }
+
+    /// Elements of the first tensor in front of so many of its dimensions.
+    fn leading(&self, dimensions: usize) -> f64 {
+        let sizes = self.tensors.first().map(|tensor| tensor.sizes()).unwrap_or_default();
+        let kept = sizes.len().saturating_sub(dimensions);
+        sizes.iter().take(kept).map(|&size| size.max(0) as f64).product()
+    }
+
+    /// The greatest degree that a polynomial is asked for.
+    fn degree(&self) -> f64 {
+        let greatest = |tensor: &Tensor| {
+            let most = crate::dispatch::call_unpaid("max", "", &[tensor.into()])?;
+            crate::dispatch::call_unpaid(
+                "to",
+                "dtype",
+                &[(&most).into(), i64::from(dtype::code(DType::Float64)).into()],
+            )?
+            .item()
+        };
+        match self.argument("n") {
+            Some(Argument::Number(number)) => crate::python::float(&(*number).into()).unwrap_or(1.0),
+            Some(Argument::Tensor(degrees)) if degrees.elements() > 0 => {
+                greatest(degrees).ok().and_then(|most| crate::python::float(&most)).unwrap_or(1.0)
+            }
+            _ => 1.0,
+        }
     }
 
     /// How many times longer a multiplication takes than one of floats.
@@ -400,6 +466,16 @@ impl Call<'_> {
                 let channels = self.tensors.first().and_then(|input| input.sizes().get(1).copied()).unwrap_or(1);
                 self.elements_of(0) / channels.max(1) as f64 * self.elements_of(1)
             }
+            "gru" | "lstm" | "rnn_tanh" | "rnn_relu" | "gru_cell" | "lstm_cell" | "rnn_tanh_cell" | "rnn_relu_cell" => {
+                self.elements_of(0) / self.size(0, 1).max(1.0) * self.elements()
+            }
+            // Sums of exponentials, for each step and each place of a target.
+            "ctc_loss" => 20.0 * self.elements_of(0) / self.size(0, 1).max(1.0) * (2.0 * self.size(1, 1) + 1.0),
+            "grid_sampler" => {
+                let channels = self.tensors.first().and_then(|input| input.sizes().get(1).copied()).unwrap_or(1);
+                8.0 * self.elements_of(1) / self.size(1, 1).max(1.0) * channels as f64
+            }
+            name if name.contains("_polynomial_") => 10.0 * self.made() * self.degree().max(1.0),
             name if name.contains("_pool") => self.pooled(),
             _ => 0.0,
         };
@@ -409,13 +485,14 @@ impl Call<'_> {
         let (rows, columns) = (self.size(0, 2), self.size(0, 1));
         let of_matrices = self.elements_of(0) * rows.min(columns);
         let times = match name {
-            "svd" | "svdvals" | "pinv" | "pinverse" | "eig" | "eigvals" | "lstsq" | "cond" | "matrix_rank" => 25.0,
+            "svd" | "svdvals" | "pinv" | "pinverse" | "eig" | "eigvals" | "lstsq" | "cond" | "matrix_rank"
+            | "nuclear_norm" => 25.0,
             "eigh" | "eigvalsh" | "matrix_exp" => 12.0,
             "norm" | "matrix_norm" if self.is_spectral() => 25.0,
             "qr" | "geqrf" | "orgqr" | "ormqr" | "householder_product" => 4.0,
             "inverse" | "inv" | "solve" | "det" | "logdet" | "slogdet" | "lu" | "lu_factor" | "ldl_factor"
             | "cholesky" | "cholesky_inverse" => 2.0,
-            "cholesky_solve" | "triangular_solve" | "solve_triangular" => {
+            "cholesky_solve" | "triangular_solve" | "solve_triangular" | "lu_solve" => {
                 let (order, columns) = (self.size(0, 1).max(self.size(1, 1)), self.size(0, 1).max(self.size(1, 1)));
                 return (self.elements() * order.max(columns), DECOMPOSED_PER_SECOND);
             }
@@ -516,7 +593,8 @@ impl Call<'_> {
             usize::try_from(at).ok().and_then(|at| sizes.get(at)).map_or(0, |&size| u64::try_from(size).unwrap_or(0))
         };
         let along = || size(self.int("dim").unwrap_or(0));
-        let handles = match name {
+        let name = name.strip_prefix("unsafe_").unwrap_or(name);
+        let handles = match name.strip_suffix("_copy").unwrap_or(name) {
             // What is known of all parts of a chain.
             "multi_dot" | "chain_matmul" => (self.tensors.len() as u64).pow(2) / 32,
             "unbind" => along(),

@@ -108,6 +108,9 @@ impl From<Vec<i64>> for Argument {
 /// machine's own when memory is spent.
 pub fn call(machine: &Machine, operator: &'static Operator, arguments: &[Argument]) -> Result<Vec<Output>, Raise> {
     refuse_writes(operator, arguments)?;
+    if operator.trusts {
+        bounds::check_everywhere(operator, arguments)?;
+    }
     let job = Job::of(machine);
     let work = cost::of(operator, arguments);
     let drawing = match operator.random && !arguments.iter().any(|argument| matches!(argument, Argument::Generator(_)))

@@ -91,10 +91,8 @@ const OF_OTHERS: &[&str] = &[
     // Arrays.
     "argmax",
     "argmin",
-    "argsort",
     "astype",
     "copy",
-    "dot",
     "ravel",
     "reshape",
     // Sizes, and what else is like a tuple.
@@ -187,34 +185,10 @@ const OF_MODULES: &[(&str, &[&str])] = &[
     (
         "numpy",
         &[
-            "abs",
-            "arange",
-            "argmax",
-            "argmin",
-            "argsort",
-            "array",
-            "asarray",
-            "concatenate",
-            "dot",
-            "exp",
-            "linspace",
-            "log",
-            "matmul",
-            "max",
-            "mean",
-            "min",
-            "ones",
-            "sqrt",
-            "stack",
-            "std",
-            "sum",
-            "transpose",
-            "var",
-            "where",
-            "zeros",
+            "abs", "argmax", "argmin", "array", "asarray", "exp", "log", "max", "mean", "min", "ones", "sqrt", "std",
+            "sum", "var", "zeros",
         ],
     ),
-    ("numpy.linalg", &["norm"]),
 ];
 
 /// Classes whose objects are made of their arguments alone, and keep nothing.

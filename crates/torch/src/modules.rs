@@ -5,7 +5,7 @@ pub mod einops;
 pub mod functions;
 mod limits;
 mod neural;
-mod written;
+pub mod written;
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -29,7 +29,9 @@ const MODULES: &[&str] = &[
     "torch",
     "torch.autograd",
     "torch.cuda",
+    "torch.distributions",
     "torch.fft",
+    "torch.func",
     "torch.functional",
     "torch.linalg",
     "torch.nn",
@@ -49,17 +51,18 @@ const MODULES: &[&str] = &[
     "einops",
     "numpy",
     "numpy.linalg",
+    "numpy.random",
 ];
 
 /// Finds a module by its name.
 #[must_use]
 pub fn import(_: &Machine, module: &str) -> Option<Value> {
-    let name = MODULES.iter().find(|name| **name == module)?;
+    let name = MODULES.iter().copied().find(|name| *name == module).or_else(|| written::module(module))?;
     thread_local! {
         // One object a module, so that `is` holds between two imports.
         static SHOWN: RefCell<Vec<Rc<Module>>> = const { RefCell::new(Vec::new()) };
     }
-    let shown = SHOWN.with_borrow_mut(|shown| match shown.iter().find(|module| module.name == *name) {
+    let shown = SHOWN.with_borrow_mut(|shown| match shown.iter().find(|module| module.name == name) {
         Some(module) => module.clone(),
         None => {
             let module = Rc::new(Module { name });
@@ -87,6 +90,8 @@ pub fn global(machine: &Machine, module: &str, name: &str) -> Option<Value> {
         "torch._C._fft" => "torch.fft",
         "torch.nn.parameter" => "torch.nn",
         module if module.starts_with("torch.nn.modules") => "torch.nn",
+        module if module.starts_with("torch._functorch.") => "torch.func",
+        "torch._lowrank" => "torch",
         module if module.starts_with("torch.utils.data.") => "torch.utils.data",
         module if module.starts_with("torch.nn.utils.") => "torch.nn.utils",
         "torch.optim.lr_scheduler" => module,
@@ -267,7 +272,7 @@ fn find(module: &str, name: &str) -> Option<Body> {
         "torch.cpu.amp" => context::amp_of("cpu", name),
         "torch.cuda.amp" => context::amp_of("cuda", name),
         "einops" => einops::function(name),
-        "numpy" | "numpy.linalg" => array::function(module, name),
+        "numpy" => array::function(module, name),
         _ => None,
     };
     natives
@@ -418,7 +423,9 @@ fn make_class(name: &str) -> Option<Value> {
         "torch.Tensor" | "torch.FloatTensor" => Rc::new(functions::legacy_tensor),
         "torch.DoubleTensor" => typed(DType::Float64),
         "torch.HalfTensor" => typed(DType::Float16),
+        "torch.CharTensor" => typed(DType::Int8),
         "torch.LongTensor" => typed(DType::Int64),
+        "torch.ShortTensor" => typed(DType::Int16),
         "torch.IntTensor" => typed(DType::Int32),
         "torch.BoolTensor" => typed(DType::Bool),
         "torch.ByteTensor" => typed(DType::UInt8),

@@ -23,6 +23,8 @@ pub struct Operator {
     pub multiplies: bool,
     /// Its results come of parameters where its tensors do.
     pub(crate) passes_on: bool,
+    /// Its kernel takes some values on trust even on a CPU.
+    pub(crate) trusts: bool,
     pub parameters: Vec<Parameter>,
     /// The overload that takes a generator besides, where this one takes none.
     pub(crate) twin: Option<usize>,
@@ -92,9 +94,22 @@ impl Operator {
         let random = fields.next()?.contains('r');
         let parameters: Vec<Parameter> =
             entries(fields.next()?).map(|(name, kind, flags)| Parameter::new(name, kind, flags)).collect();
+        let trusts = matches!(&*name, "lu_solve" | "linalg_lu_solve" | "lu_unpack");
         let nature = Nature::of(&name, random, parameters.iter().any(|parameter| parameter.viewed));
         let returns = entries(fields.next()?).map(|(name, ..)| name.into()).collect();
-        Some(Self { handle, name, overload, random, multiplies, passes_on, parameters, twin: None, nature, returns })
+        Some(Self {
+            handle,
+            name,
+            overload,
+            random,
+            multiplies,
+            passes_on,
+            trusts,
+            parameters,
+            twin: None,
+            nature,
+            returns,
+        })
     }
 }
 

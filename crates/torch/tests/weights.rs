@@ -167,11 +167,13 @@ fn what_could_reach_beyond_a_view_is_refused_by_name() {
         ["as_strided", "set_", "untyped_storage", "storage", "data_ptr", "resize_", "resize_as_", "share_memory_"]
     {
         let error = run(&weight, &format!("w.{name}")).unwrap_err();
-        assert_eq!(error, format!("AttributeError: torch.Tensor.{name} is not supported by this server"));
+        let refusal = format!("AttributeError: torch.Tensor.{name} is not supported by this server: it ");
+        assert!(error.starts_with(&refusal), "{error}");
     }
     for name in ["as_strided", "load", "save", "from_file", "frombuffer", "compile"] {
         let error = run(&weight, &format!("torch.{name}")).unwrap_err();
-        assert_eq!(error, format!("AttributeError: torch.{name} is not supported by this server"));
+        let refusal = format!("AttributeError: torch.{name} is not supported by this server: it ");
+        assert!(error.starts_with(&refusal), "{error}");
     }
 }
 

@@ -28,6 +28,8 @@ pub struct Deploy {
     folder: PathBuf,
     dtype: Option<String>,
     device: Option<String>,
+    /// How many processes of one machine hold each replica. Default: one.
+    ranks: Option<u32>,
     #[serde(default)]
     replicas: Replicas,
     #[serde(default)]
@@ -73,6 +75,7 @@ pub struct Shown {
     folder: Option<PathBuf>,
     dtype: Option<String>,
     device: Option<String>,
+    ranks: u32,
     replicas: ReplicasShown,
     pinned: bool,
     /// Whether the settings of the scheduler name it.
@@ -134,10 +137,11 @@ pub async fn deploy(
     Path(name): Path<String>,
     body: Body,
 ) -> Result<Response, Error> {
-    let Deploy { folder, dtype, device, replicas, pinned } = read(&gateway, body).await?;
+    let Deploy { folder, dtype, device, ranks, replicas, pinned } = read(&gateway, body).await?;
     let wanted = Specification {
         dtype,
         device,
+        ranks: ranks.unwrap_or(1),
         replicas_min: least(replicas, pinned),
         replicas_max: replicas.max,
         pinned,
@@ -259,6 +263,7 @@ impl Model {
             folder: principal.may(Scope::Operate).then(|| specification.folder.clone()),
             dtype: specification.dtype.clone(),
             device: specification.device.clone(),
+            ranks: specification.ranks,
             replicas: ReplicasShown {
                 min: specification.replicas_min,
                 max: specification.replicas_max,

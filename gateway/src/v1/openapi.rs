@@ -6,10 +6,13 @@ use serde_json::{Map, Value, json};
 
 use crate::routes::{Answer, Route, Takes, V1};
 
-/// What every route may answer beside what it says: statuses, and whether that is for those who may not ask.
-const REFUSALS: [(&str, &str); 4] = [
+/// What every route may answer beside what it says.
+const REFUSALS: [(&str, &str); 7] = [
     ("400", "it is not asked as it should be"),
     ("404", "there is no such thing, or it is not the caller's"),
+    ("408", "the body took too long to arrive"),
+    ("409", "it contradicts what there is"),
+    ("413", "the body is too large"),
     ("429", "too much, or too often: Retry-After says when to come again"),
     ("503", "the store does not answer, or the server stops"),
 ];

@@ -85,9 +85,9 @@ impl Hosted {
         let wishes = futures::stream::select(self.specifications.watch().await?, self.nodes.watch_cordons().await?);
         for model in configured {
             let wanted = |before: Option<Specification>| {
-                let HostedModel { key, folder, dtype, device } = model.clone();
+                let HostedModel { key, folder, dtype, device, ranks } = model.clone();
                 let kept = before.clone().unwrap_or_else(|| Specification::new(key, folder.clone()));
-                let after = Specification { folder, dtype, device, configured: true, ..kept };
+                let after = Specification { folder, dtype, device, ranks, configured: true, ..kept };
                 (before.as_ref() != Some(&after)).then_some(Specification { changed_at: now, ..after })
             };
             self.specifications.change(&model.key, wanted).await?;
@@ -304,7 +304,12 @@ impl Leader {
         let Some(outbox) = member.outbox() else { return };
         for (key, replica) in &member.models {
             if let Some(known) = self.hosted.all.get(key) {
-                let device = known.specification.device.is_none().then(|| replica.device.clone()).flatten();
+                // As it was ordered, so that what is there stays.
+                let wanted = known.specification.device.as_deref().map(placement::device_name);
+                let device = match wanted {
+                    None => replica.device.clone(),
+                    Some(name) => member.devices.contains_key(name).then(|| name.to_owned()),
+                };
                 outbox.send(wire::load_model(&known.specification, device));
             }
         }

@@ -14,7 +14,8 @@ const TINY: &str = "test/tiny";
 const OTHER: &str = "test/other";
 
 fn hosted(name: &str) -> HostedModel {
-    HostedModel { key: ModelKey::new(name, None), folder: format!("/models/{name}").into(), dtype: None, device: None }
+    let (key, folder) = (ModelKey::new(name, None), format!("/models/{name}").into());
+    HostedModel { key, folder, dtype: None, device: None, ranks: 1 }
 }
 
 /// A cluster that hosts both, and a process with room for one.
@@ -161,4 +162,56 @@ async fn a_node_that_is_cordoned_gets_nothing_and_one_that_is_drained_keeps_noth
     let assign = worker.assign().await;
     assert_eq!(assign.job_id, waiting.to_string());
     worker.finish(&assign, b"42").await;
+}
+
+/// Has the cluster keep one replica of the model, and no more.
+async fn keep_one(cluster: &Cluster) {
+    let key = ModelKey::new(TINY, None);
+    let one = |before: Option<Specification>| {
+        before.map(|before| Specification { replicas_min: 1, replicas_max: Some(1), ..before })
+    };
+    cluster.models.specifications().change(&key, one).await.unwrap();
+}
+
+async fn process(cluster: &Cluster, name: &str) -> Worker {
+    cluster.hello(Process::new(name, 4), "the token", &[]).await.unwrap().0
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_dies_while_it_loads_a_model_costs_nothing_but_time() {
+    let cluster = Cluster::start().await;
+    keep_one(&cluster).await;
+    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    let mut first = process(&cluster, "w1").await;
+    load(&mut first).await;
+    tell(&first, TINY, Loaded::Loading(0.5)).await;
+    let job = cluster.submit("lab").await;
+    let mut second = process(&cluster, "w2").await;
+    let instance = first.process.instance.clone();
+    drop(first);
+    cluster.handle().departures().gone(instance).await;
+    load(&mut second).await;
+    tell(&second, TINY, Loaded::Ready(true)).await;
+    let assign = second.assign().await;
+    second.finish(&assign, b"42").await;
+    let record = cluster.end(job).await;
+    assert_eq!((record.state, record.attempt, record.deaths), (State::Completed, 1, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_a_model_failed_to_load_another_worker_is_tried_first() {
+    let cluster = Cluster::start().await;
+    keep_one(&cluster).await;
+    tokio::time::sleep(std::time::Duration::from_millis(600)).await;
+    let mut first = process(&cluster, "w1").await;
+    load(&mut first).await;
+    let mut second = process(&cluster, "w2").await;
+    tell(&first, TINY, Loaded::Failed("the disk is away".into())).await;
+    load(&mut second).await;
+    tell(&second, TINY, Loaded::Ready(true)).await;
+    let Told::UnloadModel(_) = first.next().await else { panic!("it is not asked for any longer") };
+    let job = cluster.submit("lab").await;
+    let assign = second.assign().await;
+    second.finish(&assign, b"42").await;
+    assert_eq!(cluster.end(job).await.state, State::Completed);
 }

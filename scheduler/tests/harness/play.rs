@@ -67,6 +67,7 @@ impl Cluster {
             folder: "/models/tiny".into(),
             dtype: Some("float32".into()),
             device: Some("cuda:1".into()),
+            ranks: 2,
         };
         let mut config = Config { token: TOKEN.into(), models: vec![model], reattach: REATTACH, ..Config::default() };
         set(&mut config);

@@ -7,12 +7,15 @@ mod dataclasses;
 mod deque;
 mod effects;
 mod functools;
+mod inspect;
 mod itertools;
 mod json;
 mod lazy;
 mod math;
 mod operator;
+pub mod random;
 mod re;
+mod time;
 pub mod typing;
 mod written;
 
@@ -70,14 +73,21 @@ const MODULES: &[(&str, Source)] = &[
     ("contextlib", Python(contextlib::CONTEXTLIB)),
     ("copy", Python(copy::COPY)),
     ("dataclasses", Python(dataclasses::DATACLASSES)),
+    ("datetime", Python(alone(include_str!("python/datetime.py")))),
+    ("decimal", Python(alone(include_str!("python/decimal.py")))),
     ("enum", Python(alone(include_str!("python/enum.py")))),
+    ("fractions", Python(alone(include_str!("python/fractions.py")))),
     ("functools", Python(functools::FUNCTOOLS)),
     ("heapq", Python(alone(include_str!("python/heapq.py")))),
+    ("inspect", Python(inspect::INSPECT)),
     ("itertools", Rust(itertools::members)),
     ("json", Rust(json::members)),
+    ("logging", Python(alone(include_str!("python/logging.py")))),
     ("math", Rust(math::members)),
     ("numbers", Rust(typing::numbers)),
     ("operator", Rust(operator::members)),
+    ("pprint", Python(alone(include_str!("python/pprint.py")))),
+    ("random", Python(random::RANDOM)),
     ("re", Rust(re::members)),
     (
         "statistics",
@@ -87,27 +97,31 @@ const MODULES: &[(&str, Source)] = &[
         }),
     ),
     ("string", Python(alone(include_str!("python/string.py")))),
+    ("textwrap", Python(alone(include_str!("python/textwrap.py")))),
+    ("time", Python(time::TIME)),
+    ("tqdm", Python(TQDM)),
+    ("tqdm.auto", Python(TQDM)),
+    ("tqdm.notebook", Python(TQDM)),
+    ("tqdm.std", Python(TQDM)),
     ("types", Python(alone(include_str!("python/types.py")))),
     ("typing", Rust(typing::members)),
     ("typing_extensions", Rust(typing::members)),
     ("warnings", Python(alone(include_str!("python/warnings.py")))),
 ];
 
+const TQDM: Written = alone(include_str!("python/tqdm.py"));
+
 /// Modules of Python that reach out of the program, with what to use instead where there is something.
 const REFUSED: &[(&str, &str)] = &[
     ("asyncio", ""),
     ("ctypes", ""),
-    ("datetime", ""),
     ("gc", ""),
     ("importlib", ""),
-    ("inspect", ""),
     ("io", ""),
-    ("logging", "; use print"),
     ("multiprocessing", ""),
     ("os", ""),
     ("pathlib", ""),
     ("pickle", ""),
-    ("random", "; use torch's generator"),
     ("shutil", ""),
     ("signal", ""),
     ("socket", ""),
@@ -115,8 +129,8 @@ const REFUSED: &[(&str, &str)] = &[
     ("sys", ""),
     ("tempfile", ""),
     ("threading", ""),
-    ("time", ""),
     ("urllib", ""),
+    ("uuid", ""),
 ];
 
 /// Returns a standard module by name, or `None` for any other. A machine always gives the same object.

@@ -6,9 +6,10 @@ mod hooks;
 mod layer;
 
 use interpreter::raise::Raise;
-use interpreter::{Machine, Value};
+use interpreter::{HostResult, Machine, Outcome, Value};
 
 use super::Class;
+use crate::python;
 use crate::tensor::Tensor;
 
 pub use container::Container;
@@ -33,7 +34,11 @@ pub(super) struct State {
 
 /// Rebuilds a layer or a container from the state that a request brings.
 pub fn of_state(machine: &Machine, class: &str, state: &Value) -> Option<Result<Value, Raise>> {
-    let name = class.rsplit('.').next()?;
+    let name = match class.rsplit('.').next()? {
+        // What attention multiplies its heads' outputs by.
+        "NonDynamicallyQuantizableLinear" => "Linear",
+        name => name,
+    };
     let state = State::new(state);
     container::of_state(machine, name, &state).or_else(|| layer::of_state(name, state).map(Ok))
 }
@@ -86,6 +91,50 @@ pub(super) fn set_own(module: &Value, name: &str, value: Value) {
     } else if let Some(container) = host::<Container>(module) {
         container.set_own(name, value);
     }
+}
+
+/// Copies a module of the library's own classes, `part` by `part`: `__deepcopy__`.
+///
+/// # Errors
+/// `TypeError` for other objects; what copying a part raises.
+pub(super) fn deepcopy(machine: &Machine, module: &Value, memo: &Value, part: Value) -> HostResult {
+    use crate::python::host;
+    let (made, attributes, members) = if let Some(layer) = host::<Layer>(module) {
+        (Value::host(layer.emptied()), layer.attributes(), Vec::new())
+    } else if let Some(container) = host::<Container>(module) {
+        (Value::host(container.emptied()), container.attributes(), container.members())
+    } else {
+        return Err(Raise::type_error("a layer or a container is copied"));
+    };
+    let (machine, module, memo) = (machine.clone(), module.clone(), memo.clone());
+    Ok(Outcome::Later(Box::pin(async move {
+        // Before its parts, among which it may be itself.
+        machine.call(&part, python::positional([module, memo.clone(), made.clone()])).await?;
+        for (name, value) in attributes {
+            let copied = machine.call(&part, python::positional([value, memo.clone()])).await?;
+            set_own(&made, &name, copied);
+        }
+        for (name, value) in members {
+            let copied = machine.call(&part, python::positional([value, memo.clone()])).await?;
+            if let Some(container) = host::<Container>(&made) {
+                container.set_member(&name, copied);
+            }
+        }
+        Ok(made)
+    })))
+}
+
+/// Puts a value where a module has another for itself or as a member, whatever it is, and returns that.
+///
+/// # Errors
+/// `AttributeError` where it has none; when memory is spent.
+pub(super) fn swap(machine: &Machine, module: &Value, name: &str, value: Value) -> Result<Value, Raise> {
+    if let Some(before) = own(module, name) {
+        set_own(module, name, value);
+        return Ok(before);
+    }
+    base::swap(machine, module, name, value)?
+        .ok_or_else(|| Raise::attribute_error(format!("the module has no parameter or buffer {name}")))
 }
 
 /// Returns the tensors and modules directly inside a module: a layer, a container, or an instance of a user's class.

@@ -1,12 +1,15 @@
 //! Attributes of tensors that are no methods.
 
+use std::rc::Rc;
+
 use interpreter::raise::Raise;
-use interpreter::{Args, HostResult, Machine, Outcome, Value};
+use interpreter::{Args, HostResult, Machine, Method, Outcome, Value};
 
 use super::{Tensor, methods};
 use crate::binding;
 use crate::dispatch::{self, Argument};
 use crate::dtype;
+use crate::modules::written;
 use crate::python;
 use crate::size::Size;
 use crate::{allowed, autograd};
@@ -45,7 +48,10 @@ pub fn get(machine: &Machine, tensor: &Tensor, name: &str) -> HostResult {
             Value::native(name, move |machine: &Machine, args: Args| methods::call(machine, &tensor, &called, &args))
         }
         name if allowed::is_refused_method(name) => return Err(allowed::refused("torch.Tensor", name)),
-        _ => return Ok(Outcome::NotImplemented),
+        name => match written::member(machine, "torch.Tensor", name)? {
+            Some(function) => Value::Method(Rc::new(Method { function, receiver: tensor.value() })),
+            None => return Ok(Outcome::NotImplemented),
+        },
     }
     .into())
 }

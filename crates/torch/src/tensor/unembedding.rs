@@ -55,7 +55,7 @@ impl Head {
     /// Computes one column, without its dimension. Whoever asks for it has it to himself.
     fn column(&self, hidden: &tch::Tensor, at: i64) -> Result<tch::Tensor, TchError> {
         let bias = self.bias.as_ref().map(|bias| bias.f_narrow(0, at, 1)).transpose()?;
-        self.capped(hidden.f_linear(&self.weight.dense()?.f_narrow(0, at, 1)?, bias.as_ref())?.f_squeeze_dim(-1)?)
+        self.capped(hidden.f_linear(&self.weight.rows(at, 1)?, bias.as_ref())?.f_squeeze_dim(-1)?)
     }
 }
 

@@ -25,7 +25,11 @@ def copy(x):
 def _copied(x, memo):
     """Copies an object of the server."""
     if not isinstance(x, deque):
-        return _clone(x)
+        own = getattr(x, "__deepcopy__", None)
+        if own is None:
+            return _clone(x)
+        memo[id(x)] = made = own(memo)
+        return made
     memo[id(x)] = made = type(x)(maxlen=x.maxlen)
     for item in x:
         made.append(deepcopy(item, memo))

@@ -5,13 +5,14 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{Args, HostObject, HostResult, Instance, Machine, Outcome, Value};
+use interpreter::{Args, HostObject, HostResult, Instance, Machine, Method, Outcome, Value};
 use program::DType;
 
 use super::{hooks, members as members_of};
 use crate::allowed;
 use crate::dispatch::{self, Argument};
 use crate::dtype::{self, Device};
+use crate::modules::written;
 use crate::python;
 use crate::tensor::Tensor;
 
@@ -56,6 +57,24 @@ fn registered(instance: &Instance, name: &str) -> Option<Value> {
         Some(Value::Dict(dict)) => dict.get_string(name),
         _ => None,
     })
+}
+
+/// Puts a value where an instance has registered another, and returns that.
+///
+/// # Errors
+/// When memory is spent.
+pub fn swap(machine: &Machine, module: &Value, name: &str, value: Value) -> Result<Option<Value>, Raise> {
+    let Value::Instance(instance) = module else { return Ok(None) };
+    for register in REGISTERS {
+        if let Some(Value::Dict(dict)) = instance.own(register)
+            && let Some(before) = dict.get_string(name)
+        {
+            let key = interpreter::types::key::Key::string(name);
+            dict.insert(machine, key, Value::from(name), value)?;
+            return Ok(Some(before));
+        }
+    }
+    Ok(None)
 }
 
 impl HostObject for Module {
@@ -204,7 +223,12 @@ const PASSING: &str = "_non_persistent_buffers_set";
 ///
 /// # Errors
 /// `AttributeError` for methods that this server does not have.
-pub fn method(_: &Machine, module: &Value, name: &str) -> HostResult {
+pub fn method(machine: &Machine, module: &Value, name: &str) -> HostResult {
+    if name == "__deepcopy__"
+        && let Some(function) = written::member(machine, "torch.nn.Module", name)?
+    {
+        return Ok(Value::Method(Rc::new(Method { function, receiver: module.clone() })).into());
+    }
     if REFUSED.contains(&name) {
         return Err(allowed::refused("torch.nn.Module", name));
     }

@@ -109,6 +109,16 @@ impl Container {
         Self { name, kind, items: RefCell::default(), attributes: RefCell::new(vec![training]) }
     }
 
+    /// Makes a container of the same class that has nothing yet.
+    pub fn emptied(&self) -> Self {
+        Self { items: RefCell::default(), attributes: RefCell::default(), ..Self::new(self.name, self.kind) }
+    }
+
+    /// Returns all attributes that are no members.
+    pub fn attributes(&self) -> Vec<(Box<str>, Value)> {
+        self.attributes.borrow().clone()
+    }
+
     /// Returns what is inside.
     pub fn members(&self) -> Vec<(String, Value)> {
         self.items.borrow().iter().map(|(name, value)| (name.to_string(), value.clone())).collect()

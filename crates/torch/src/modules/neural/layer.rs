@@ -110,6 +110,16 @@ impl Layer {
         Ok((layer, asked))
     }
 
+    /// Makes a layer of the same class that has nothing yet.
+    pub fn emptied(&self) -> Self {
+        Self { class: self.class, attributes: RefCell::default() }
+    }
+
+    /// Returns all attributes.
+    pub fn attributes(&self) -> Vec<(Box<str>, Value)> {
+        self.attributes.borrow().clone()
+    }
+
     /// Returns an attribute.
     pub fn get(&self, name: &str) -> Option<Value> {
         self.attributes.borrow().iter().find(|(known, _)| **known == *name).map(|(_, value)| value.clone())

@@ -1,0 +1,49 @@
+#### random
+import random
+random.seed(5)
+print([random.random(), random.randint(1, 100), random.choice("abc"), random.sample(range(100), 10), random.gauss(0, 1), random.gauss(0, 1), random.normalvariate(1, 2), random.choices("abcd", [1, 2, 3, 4], k=5), random.expovariate(2), random.betavariate(1, 2), random.gammavariate(0.5, 1), random.triangular(1, 5, 2), random.vonmisesvariate(1, 2), random.paretovariate(2), random.weibullvariate(1, 2), random.randrange(0, 100, 7), random.getrandbits(70), random.getrandbits(8), random.uniform(1, 2), random.randbytes(5)])
+x = list(range(20)); random.shuffle(x); print(x)
+r = random.Random(2**70); print(r.random(), r.getrandbits(128))
+state = random.getstate(); a = random.random(); random.setstate(state); print(a == random.random())
+for wrong in (lambda: random.choice([]), lambda: random.sample([1], 2), lambda: random.randrange(5, 5), lambda: random.sample({1}, 1)):
+    try:
+        wrong()
+    except Exception as e:
+        print(type(e).__name__, e)
+#### fractions and decimals
+from fractions import Fraction as F
+from decimal import Decimal as D, getcontext, localcontext, ROUND_UP
+print(F(1, 3) + F("2/6"), F(0.5), F(3) / 2, F(7, 2) // 1, F(-7, 3) % 2, F(1, 3) ** -2, round(F(7, 2)), float(F(1, 3)), F("1.25e-2"), F(1, 2) < 0.6, {F(1, 2): 1}[F(2, 4)], sum([F(1, 3)] * 3), F(3.14159).limit_denominator(100), F(1, 2) == 0.5, 1 - F(1, 4))
+print(D("0.1") + D("0.2"), D(1) / 3, D("2").sqrt(), D("1.005").quantize(D("0.01")), round(D("2.675"), 2), D("1E+5") * 3, D("-0.0"), f"{D('1234.5'):,.2f}", D(7) // 2, D(7) % 4, D("1.10") == D("1.1"), D("NaN"), max(D(1), D(2)), D(0.1), int(D("3.7")), D("2") ** 10)
+with localcontext() as c:
+    c.prec = 5
+    print(D(1) / 7)
+for wrong in (lambda: D("x"), lambda: D(1) / 0, lambda: F(1, 0), lambda: F("a")):
+    try:
+        wrong()
+    except Exception as e:
+        print(type(e).__name__)
+#### datetime
+from datetime import date, datetime, timedelta, timezone
+print(datetime(2024, 5, 6, 7, 8, 9) + timedelta(days=30, hours=5), date(2024, 2, 29).replace(year=2023, day=28), datetime.strptime("2024-03-04 05:06", "%Y-%m-%d %H:%M"), datetime(2024, 1, 1, tzinfo=timezone.utc).isoformat(), (date(2024, 3, 1) - date(2024, 2, 1)).days, f"{datetime(2024, 1, 2):%d %b %Y}", timedelta(seconds=3661), repr(timedelta(1.5)), date.fromisoformat("2024-05-06").strftime("%A"))
+try:
+    date(2024, 2, 30)
+except ValueError as e:
+    print(e)
+#### text
+import textwrap, pprint, string, inspect, logging
+print(textwrap.fill("The quick brown fox-trot jumped over the lazy dogs, again and again." * 2, 40), textwrap.dedent("   a\n     b\n"), textwrap.shorten("hello there world", 12), textwrap.indent("a\nb", "> "))
+pprint.pprint({"b": list(range(40)), "a": {"x": "y" * 60, "z": (1, 2)}, "c": None})
+print(pprint.pformat([["abc"] * 10] * 3, width=40, compact=True))
+def f(a, /, b, c=2, *args, d, e=5, **kw):
+    return a
+print(inspect.signature(f), list(inspect.signature(f).parameters), inspect.signature(f).parameters["c"].default, inspect.signature(f).parameters["d"].kind.name)
+b = inspect.signature(f).bind(1, 2, d=4, z=3); b.apply_defaults(); print(b.args, b.kwargs)
+class C:
+    def m(self, x, y=1): pass
+print(inspect.signature(C().m), inspect.isfunction(f), inspect.isclass(C), inspect.ismethod(C().m))
+print(inspect.signature(lambda x, *, y: 0))
+#### quiet bars and clocks
+from time import perf_counter
+start = perf_counter()
+print(perf_counter() - start < 5)

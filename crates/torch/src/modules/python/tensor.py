@@ -1,0 +1,35 @@
+import torch
+
+__all__ = ("__deepcopy__", "lu", "new", "new_empty_strided")
+
+
+def lu(self, pivot=True, get_infos=False):
+    found = torch.linalg.lu_factor_ex(self, pivot=pivot, check_errors=not get_infos)
+    return (found[0], found[1], found[2]) if get_infos else (found[0], found[1])
+
+
+def new(self, *args, device=None):
+    if len(args) == 1 and isinstance(args[0], (list, tuple)) and not isinstance(args[0], torch.Size):
+        return torch.tensor(args[0], dtype=self.dtype, device=self.device)
+    if len(args) == 1 and isinstance(args[0], torch.Tensor):
+        return args[0].to(self.dtype)
+    return self.new_empty(args[0] if len(args) == 1 and isinstance(args[0], torch.Size) else args)
+
+
+def new_empty_strided(self, size, stride, dtype=None, device=None, requires_grad=False, **others):
+    return torch.empty_strided(
+        size, stride, dtype=self.dtype if dtype is None else dtype, device=self.device if device is None else device,
+        requires_grad=requires_grad)
+
+
+def __deepcopy__(self, memo):
+    if not self.is_leaf:
+        raise RuntimeError(
+            "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment.  If you "
+            "were attempting to deepcopy a module, this may be because of a torch.nn.utils.weight_norm usage, see "
+            "https://github.com/pytorch/pytorch/pull/103001"
+        )
+    made = self.detach().clone()
+    if isinstance(self, torch.nn.Parameter):
+        return torch.nn.Parameter(made, self.requires_grad)
+    return made.requires_grad_() if self.requires_grad else made

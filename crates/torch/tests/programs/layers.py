@@ -1,0 +1,133 @@
+#### recurrent layers
+import torch, torch.nn as nn
+def show(*values):
+    for v in values:
+        if isinstance(v, (tuple, list)):
+            show(*v)
+        else:
+            print(v.dtype, tuple(v.shape), v.requires_grad, v.tolist())
+for make in (lambda: nn.GRU(3, 4), lambda: nn.GRU(3, 4, 2, batch_first=True, bidirectional=True), lambda: nn.LSTM(3, 4), lambda: nn.LSTM(3, 4, 2, bidirectional=True, proj_size=2), lambda: nn.RNN(3, 4, nonlinearity="relu"), lambda: nn.RNN(3, 4, bias=False), lambda: nn.LSTM(3, 4, 2, dropout=0.5)):
+    torch.manual_seed(0)
+    layer = make()
+    x = torch.randn(2, 5, 3)
+    print(type(layer).__name__, [(n, tuple(p.shape)) for n, p in layer.named_parameters()])
+    torch.manual_seed(1)
+    show(layer(x))
+    show(layer(x[0]))
+    layer.eval()
+    with torch.no_grad():
+        show(layer(x))
+torch.manual_seed(0)
+for cell in (nn.GRUCell(3, 4), nn.LSTMCell(3, 4), nn.RNNCell(3, 4), nn.RNNCell(3, 4, nonlinearity="relu")):
+    show(cell(torch.ones(2, 3)), cell(torch.ones(3)))
+for wrong in (lambda: nn.GRU(3, 4)(torch.ones(2, 2)), lambda: nn.GRU(3, 0), lambda: nn.LSTM(3, 4, proj_size=4), lambda: nn.RNN(3, 4, nonlinearity="x"), lambda: nn.GRU(3, 4)(torch.ones(2, 5, 3), torch.ones(1, 2, 4)), lambda: nn.GRUCell(3, 4)(torch.ones(1, 1, 1))):
+    try:
+        wrong()
+    except Exception as e:
+        print(type(e).__name__, e)
+x = torch.ones(2, 5, 3)
+torch.manual_seed(0)
+g = nn.GRU(3, 4)
+g(x)[0].sum().backward()
+print([tuple(p.grad.shape) for p in g.parameters()], g.weight_hh_l0.grad.tolist())
+#### attention and transformers
+import torch, torch.nn as nn
+def show(*values):
+    for v in values:
+        if isinstance(v, (tuple, list)):
+            show(*v)
+        elif v is None:
+            print(None)
+        else:
+            print(v.dtype, tuple(v.shape), v.requires_grad, [round(n, 5) for n in v.flatten().tolist()])
+torch.manual_seed(0)
+x, y = torch.randn(3, 2, 8), torch.randn(4, 2, 8)
+for kw in ({}, {"bias": False}, {"add_bias_kv": True}, {"add_zero_attn": True}, {"batch_first": True}, {"kdim": 5, "vdim": 6}):
+    torch.manual_seed(1)
+    m = nn.MultiheadAttention(8, 2, **kw)
+    print([(n, tuple(p.shape)) for n, p in m.named_parameters()], m.training)
+    if "kdim" in kw:
+        show(m(x, torch.ones(4, 2, 5), torch.ones(4, 2, 6)))
+        continue
+    show(m(x, x, x), m(x, x, x, need_weights=False), m(x, x, x, average_attn_weights=False))
+    if not kw:
+        show(m(x, y, y), m(x[:, 0], x[:, 0], x[:, 0]))
+        mask = torch.triu(torch.ones(3, 3), 1).bool()
+        pad = torch.tensor([[False, False, True], [False, False, False]])
+        show(m(x, x, x, attn_mask=mask), m(x, x, x, key_padding_mask=pad), m(x, x, x, attn_mask=mask, is_causal=True, need_weights=False))
+torch.manual_seed(2)
+layer = nn.TransformerEncoderLayer(8, 2, 16, dropout=0.0)
+show(layer(x), layer(x, src_mask=torch.triu(torch.full((3, 3), float("-inf")), 1)))
+enc = nn.TransformerEncoder(layer, 2)
+show(enc(x))
+enc.eval()
+show(enc(x))
+dec = nn.TransformerDecoder(nn.TransformerDecoderLayer(8, 2, 16, dropout=0.0, norm_first=True), 2, nn.LayerNorm(8))
+show(dec(x, y))
+torch.manual_seed(3)
+t = nn.Transformer(8, 2, 1, 1, 16, dropout=0.0, batch_first=True, activation="gelu")
+show(t(torch.randn(2, 3, 8), torch.randn(2, 4, 8), tgt_mask=nn.Transformer.generate_square_subsequent_mask(4)))
+torch.manual_seed(4)
+show(nn.TransformerEncoderLayer(8, 2, 16)(x))
+for wrong in (lambda: nn.MultiheadAttention(8, 3), lambda: nn.MultiheadAttention(0, 3), lambda: nn.TransformerEncoderLayer(8, 2, activation="x")):
+    try:
+        wrong()
+    except Exception as e:
+        print(type(e).__name__, e)
+#### other layers
+import torch, torch.nn as nn
+torch.manual_seed(0)
+a, b, c = torch.randn(2, 4, 12), torch.randn(2, 4, 8, 8), torch.randn(2, 4, 6, 6, 6)
+def show(v):
+    if isinstance(v, tuple):
+        for one in v:
+            show(one)
+    else:
+        print(v.dtype, tuple(v.shape), v.requires_grad, v.flatten()[:40].tolist())
+layers = [(nn.MaxPool1d(2), a), (nn.MaxPool2d(3, 2, 1), b), (nn.MaxPool3d(2), c), (nn.MaxPool2d(2, return_indices=True), b), (nn.AvgPool1d(3), a), (nn.AvgPool2d(2), b), (nn.AvgPool3d(2), c), (nn.LPPool1d(2, 3), a), (nn.LPPool2d(2, 3, 2), b), (nn.LPPool3d(2, 2), c), (nn.AdaptiveAvgPool1d(5), a), (nn.AdaptiveAvgPool2d((3, None)), b), (nn.AdaptiveAvgPool3d(2), c), (nn.AdaptiveMaxPool1d(5), a), (nn.AdaptiveMaxPool2d(3), b), (nn.AdaptiveMaxPool3d(2, return_indices=True), c), (nn.FractionalMaxPool2d(2, output_size=3), b), (nn.FractionalMaxPool3d(2, output_ratio=0.5), c),
+    (nn.ReflectionPad1d(2), a), (nn.ReflectionPad2d((1, 2, 0, 1)), b), (nn.ReplicationPad3d(1), c), (nn.ZeroPad2d(1), b), (nn.ConstantPad1d(2, 3.5), a), (nn.CircularPad2d(1), b),
+    (nn.Conv3d(4, 2, 3), c), (nn.ConvTranspose1d(4, 2, 3, stride=2), a), (nn.ConvTranspose2d(4, 6, 3, groups=2, output_padding=0), b), (nn.ConvTranspose3d(4, 2, 2, bias=False), c), (nn.BatchNorm3d(4), c), (nn.InstanceNorm1d(4), a), (nn.InstanceNorm2d(4, affine=True, track_running_stats=True), b), (nn.InstanceNorm3d(4), c), (nn.LocalResponseNorm(2), b),
+    (nn.RReLU(), a), (nn.Softmax2d(), b), (nn.FeatureAlphaDropout(), a), (nn.ChannelShuffle(2), b), (nn.PixelShuffle(2), b), (nn.PixelUnshuffle(2), b), (nn.Unfold(3), b), (nn.Upsample(scale_factor=2), a), (nn.Upsample(size=5, mode="linear"), a), (nn.Upsample(scale_factor=1.5, mode="bilinear", align_corners=True), b), (nn.UpsamplingNearest2d(scale_factor=2), b), (nn.UpsamplingBilinear2d(scale_factor=2), b), (nn.Upsample(scale_factor=2, mode="trilinear"), c), (nn.Upsample(scale_factor=2, mode="bicubic"), b), (nn.Identity(), a)]
+for layer, x in layers:
+    print(type(layer).__name__, [(n, tuple(p.shape)) for n, p in layer.named_parameters()], [n for n, _ in layer.named_buffers()])
+    torch.manual_seed(5)
+    show(layer(x))
+pooled, where = nn.MaxPool2d(2, return_indices=True)(b)
+show(nn.MaxUnpool2d(2)(pooled, where))
+pooled, where = nn.MaxPool1d(2, return_indices=True)(a)
+show(nn.MaxUnpool1d(2)(pooled, where))
+pooled, where = nn.MaxPool3d(2, return_indices=True)(c)
+show(nn.MaxUnpool3d(2)(pooled, where, output_size=c.shape))
+show(nn.Fold((4, 5), (2, 2))(torch.randn(1, 12, 12)))
+bag = nn.EmbeddingBag(10, 3, mode="sum")
+show(bag(torch.tensor([1, 2, 4, 5]), torch.tensor([0, 2])))
+show(nn.EmbeddingBag(10, 3, mode="max", padding_idx=1)(torch.tensor([[1, 2], [3, 4]])))
+#### losses
+import torch, torch.nn as nn
+torch.manual_seed(0)
+x, y = torch.randn(4, 5), torch.randn(4, 5)
+t = torch.tensor([0, 2, 1, 4])
+s = torch.tensor([1.0, -1.0, 1.0, -1.0])
+def show(v):
+    print(v.dtype, tuple(v.shape), v.tolist())
+for r in ("none", "mean", "sum"):
+    show(nn.HingeEmbeddingLoss(reduction=r)(x[:, 0], s))
+    show(nn.MarginRankingLoss(0.5, reduction=r)(x[:, 0], y[:, 0], s))
+    show(nn.MultiLabelMarginLoss(reduction=r)(x, torch.tensor([[0, 2, -1, 1, 1]] * 4)))
+    show(nn.MultiLabelSoftMarginLoss(reduction=r)(x, (y > 0).float()))
+    show(nn.MultiMarginLoss(reduction=r)(x, t))
+    show(nn.PoissonNLLLoss(reduction=r)(x, y.abs()))
+    show(nn.SoftMarginLoss(reduction=r)(x, y.sign()))
+    show(nn.TripletMarginLoss(reduction=r)(x, y, x.flip(0)))
+    show(nn.TripletMarginWithDistanceLoss(reduction=r, swap=True)(x, y, x.flip(0)))
+    show(nn.GaussianNLLLoss(reduction=r, full=True)(x, y, y.abs()))
+    show(nn.CTCLoss(reduction=r)(x.log_softmax(1)[:, None].repeat(3, 2, 1), torch.tensor([[1, 2], [3, 4]]), torch.tensor([12, 12]), torch.tensor([2, 2])))
+    show(nn.CTCLoss(reduction=r)(x.log_softmax(1)[:, None].repeat(3, 2, 1), torch.tensor([1, 2, 3]), (12, 11), (2, 1)))
+m = nn.AdaptiveLogSoftmaxWithLoss(5, 10, [2, 5])
+out = m(x, torch.tensor([0, 3, 7, 9]))
+show(out.output); show(out.loss); show(m.log_prob(x)); show(m.predict(x))
+for wrong in (lambda: nn.TripletMarginLoss(margin=0)(x, y, x), lambda: nn.GaussianNLLLoss()(x, y, -y.abs()), lambda: nn.MultiMarginLoss(p=3)):
+    try:
+        wrong()
+    except Exception as e:
+        print(type(e).__name__, e)

@@ -1,0 +1,111 @@
+//! Models whose weights several processes hold: the client cannot tell, and what a process costs is no job.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tests::{Conversation, Data, Server, children, http, memory, model, smollm2};
+
+fn hosted(name: &str, folder: &Path, ranks: u32) -> [String; 2] {
+    ["--model".into(), format!("{name}={},dtype=float32,ranks={ranks}", folder.display())]
+}
+
+fn start(data: &Data, models: &[[String; 2]]) -> Server {
+    let arguments: Vec<&str> = models.iter().flatten().map(String::as_str).collect();
+    data.up().key().one_thread().arguments(&arguments).start()
+}
+
+#[test]
+fn a_model_in_pieces_is_the_same_model_to_the_client() {
+    let data = Data::default();
+    let names = ["tiny-gpt2", "tiny-llama", "tiny-gemma3", "tiny-qwen3-moe"];
+    let mut models = Vec::new();
+    for (name, ranks) in names.into_iter().zip([2, 3, 4, 2]) {
+        models.push(hosted(&format!("whole/{name}"), &model(name), 1));
+        models.push(hosted(&format!("pieces/{name}"), &model(name), ranks));
+    }
+    let server = start(&data, &models);
+    let said = server.client("sharding.py").arguments(&[&["compare"], names.as_slice()].concat()).succeed();
+    assert_eq!(said.lines().filter(|line| line.starts_with("same ")).count(), names.len());
+    assert_eq!(children(server.children()[0]).len(), 1 + 2 + 3 + 1);
+}
+
+/// Waits until a job has begun.
+fn until_running(server: &Server, job: &str) {
+    let began = Instant::now();
+    loop {
+        let answer = http::get(&server.url, &format!("/v1/jobs/{job}")).json();
+        match answer["state"].as_str() {
+            Some("running") => return,
+            state => assert!(began.elapsed() < Duration::from_secs(60), "job {job} is {state:?}: {answer}"),
+        }
+    }
+}
+
+fn generate(client: &mut Conversation) -> String {
+    client.say("generate");
+    client.expect("job ")
+}
+
+fn tokens(client: &mut Conversation, job: &str) -> String {
+    client.say(&format!("poll {job}"));
+    client.expect("tokens ")
+}
+
+#[test]
+fn a_rank_that_is_killed_or_stops_costs_no_job_and_changes_no_value() {
+    let data = Data::default();
+    let pieces = hosted("pieces/smollm2", &smollm2(), 2);
+    let server = start(&data, &[pieces, hosted("whole/tiny-gpt2", &model("tiny-gpt2"), 1)]);
+    let mut client = server.client("sharding.py").arguments(&["lead"]).start();
+    client.expect("here");
+    let job = generate(&mut client);
+    let expected = tokens(&mut client, &job);
+    for signal in [Signal::KILL, Signal::STOP] {
+        let worker = server.children();
+        let ranks = children(worker[0]);
+        assert_eq!(ranks.len(), 1);
+        let jobs = [generate(&mut client), generate(&mut client)];
+        until_running(&server, &jobs[0]);
+        let began = Instant::now();
+        kill_process(ranks[0], signal).unwrap();
+        client.say("trace");
+        client.expect("traced ");
+        for job in &jobs {
+            assert_eq!(tokens(&mut client, job), expected, "after {signal:?}");
+        }
+        println!("{signal:?}: {:.1} s until both generations had ended", began.elapsed().as_secs_f64());
+        assert_ne!(server.children(), worker, "the worker has ended with its rank");
+        assert!(!Path::new(&format!("/proc/{}", ranks[0])).exists(), "and its rank with it");
+    }
+    client.finish();
+}
+
+#[test]
+fn ranks_hold_a_part_of_the_weights_each_and_end_with_their_worker() {
+    let taken = |models: &[[String; 2]]| -> (Server, Data, Vec<Pid>, Vec<u64>) {
+        let data = Data::default();
+        let server = start(&data, models);
+        let mut all = server.children();
+        all.extend(children(all[0]));
+        let bytes = all.iter().map(|process| memory(*process, "RssAnon")).collect();
+        (server, data, all, bytes)
+    };
+    let (.., nothing) = taken(&[hosted("whole/tiny-gpt2", &model("tiny-gpt2"), 2)]);
+    let (.., whole) = taken(&[hosted("whole/smollm2", &smollm2(), 1)]);
+    let (server, _data, processes, pieces) = taken(&[hosted("pieces/smollm2", &smollm2(), 2)]);
+    let weights = whole[0] - nothing[0];
+    println!(
+        "a worker takes {weights} MiB for a whole model, and in two pieces {pieces:?} MiB, of which {nothing:?} for none"
+    );
+    for (pieces, nothing) in pieces.iter().zip(&nothing) {
+        let own = pieces.saturating_sub(*nothing);
+        assert!((weights * 2 / 5..weights * 13 / 20).contains(&own), "{own} MiB of {weights}");
+    }
+    kill_process(processes[0], Signal::KILL).unwrap();
+    let began = Instant::now();
+    while Path::new(&format!("/proc/{}", processes[1])).exists() {
+        assert!(began.elapsed() < Duration::from_secs(10), "a rank outlives its worker");
+    }
+    drop(server);
+}
