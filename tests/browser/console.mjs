@@ -194,9 +194,9 @@ async function acts() {
   await page.locator("#workers summary").click();
   await isRight(page, "a worker about to be taken out");
   await page.locator("#workers button:text('Cordon')").click();
-  await sees(page, "#workers", "cordoned");
+  await sees(page, "#workers .state", "cordoned");
   await page.locator("#workers button:text('Uncordon')").click();
-  await until(page, "#workers", (text) => !text.includes("cordoned") && text.includes("Take out"));
+  await until(page, "#workers .state", (text) => !text.includes("cordoned"));
 
   await page.goto(`${there.url}/admin/jobs/${there.jobs.first}`);
   await page.click("summary:text('Cancel this job')");
