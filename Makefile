@@ -23,7 +23,7 @@ FUZZERS := request archive source lower evaluate gguf safetensors weights_archiv
 FUZZ := .cache/cargo-fuzz/bin/cargo-fuzz
 CARGO_FUZZ_VERSION := 0.13.2
 
-.PHONY: help setup setup-tests test-models build test helm-test deploy-test images images-test lint fuzz demo bench cluster cluster-stop chaos clean
+.PHONY: help setup setup-tests setup-browser test-models build test pictures helm-test deploy-test images images-test lint fuzz demo bench cluster cluster-stop chaos clean
 .NOTPARALLEL:
 
 help:
@@ -42,6 +42,8 @@ help:
 	@echo 'make chaos        kill, stop and cut off parts of a cluster that works: KILLS=100 SEED=7'
 	@echo 'make setup        libtorch and protox for the build (0.55 GB to download)'
 	@echo 'make setup-tests  the client environment of tests and demo (2.8 GB to download, that torch included)'
+	@echo 'make setup-browser  what the tests look at pages with: Chromium and Node.js from apt, and 20 MB from npm'
+	@echo 'make pictures     the pictures of docs/console.md, afresh'
 	@echo 'make clean        remove all that the above made'
 
 setup:
@@ -53,15 +55,25 @@ setup-tests:
 	@$(PYTHON) tools/setup.py etcd
 	@$(PYTHON) tools/setup.py monitoring
 
+# What looks at the pages: Chromium and Node.js of the system, and what leads them.
+setup-browser:
+	@$(PYTHON) tools/setup.py browser
+
 build: setup
 	cargo build --release --locked --package cli --package worker
 
 # setup-tests comes before setup: its torch then serves the build too. The programs are made for the tests beside them:
 # `cargo build` would compile everything a second time, with fewer features.
-test: setup-tests setup lint test-models
+test: setup-tests setup-browser setup lint test-models
 	cargo test --locked --workspace --no-run
 	$(call FETCH_MODEL,debug)
 	cargo test --locked --workspace --no-fail-fast
+
+# What docs/console.md shows, as the tests see it.
+pictures: setup-tests setup-browser setup test-models
+	cargo test --locked --workspace --no-run
+	cargo test --locked --package tests --test console browser
+	$(CLIENT) tools/pictures.py
 
 # The programs say whether the chart's settings can be used.
 helm-test: setup-tests setup test-models
@@ -139,4 +151,5 @@ chaos: setup-tests setup test-models
 
 clean:
 	rm -rf .libtorch .protoc .venv .cache .models .vitrine .cluster $(TARGET)
+	rm -rf tests/browser/node_modules
 	rm -rf fuzz/artifacts fuzz/corpus fuzz/target fuzz/Cargo.lock

@@ -44,6 +44,7 @@ def main():
             host, server = stack.enter_context(running_server(chosen.vitrine, chosen.data, key))
         experiment(host, key, chosen.data, chosen.png)
         print_notebook(host, key)
+        print_pages(host, key, shown=not chosen.host)
         if not chosen.host and (chosen.keep or sys.stdin.isatty()):
             print("\nThe server runs until you press Ctrl-C.", flush=True)
             server.wait()
@@ -179,6 +180,12 @@ To look inside the model from a notebook of your own (pip install nnsight==0.8.1
         hidden = model.model.layers[15].output.save()
         answer = model.lm_head.output[0, -1].argmax().save()
     print(hidden.shape, model.tokenizer.decode(answer))""")
+
+
+def print_pages(host, key, shown):
+    sign_in = f"sign in with the key {key}" if shown else "sign in with your key"
+    print(f"""
+What the server did, who waits and what it costs is at {host}/admin: {sign_in}.""")
 
 
 def interrupt(*_):

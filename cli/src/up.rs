@@ -147,7 +147,7 @@ async fn serve(config: Config, worker: PathBuf) -> Result<ExitCode> {
         return Err(error);
     }
     health.started();
-    serving::say(&format!("ready {url}"))?;
+    serving::say(&format!("ready {url} and its pages at {url}/admin"))?;
 
     // What ends by itself was needed: without it, the others would take jobs that nobody runs or answers.
     let ended = tokio::select! {

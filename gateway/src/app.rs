@@ -14,7 +14,7 @@ use tower_http::trace::TraceLayer;
 use tracing::field::Empty;
 
 use crate::authenticate::authenticate;
-use crate::{Error, Gateway, hub, metrics, routes, v1};
+use crate::{Error, Gateway, hub, metrics, pages, routes, v1};
 
 const REQUEST_ID: &str = "x-request-id";
 
@@ -34,6 +34,7 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .layer(CatchPanicLayer::custom(|_| Error::internal("a handler panicked").into_response()))
         // Above all that refuses for a reason, to say it as clients of /v1 expect it.
         .layer(middleware::from_fn(v1::refusals))
+        .layer(middleware::from_fn_with_state(Arc::clone(&gateway), pages::guard))
         // Innermost: a caller without a key learns no more than that. Who reads a body bounds it.
         .layer(middleware::from_fn_with_state(Arc::clone(&gateway), authenticate));
 
@@ -41,7 +42,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
     // A client that can name nothing but its server chooses by the server's name.
     let under =
         |app: Router<_>, batching: Batching| app.nest(&format!("/{batching}"), api.clone().layer(Extension(batching)));
-    let app = Batching::ALL.into_iter().fold(api.clone(), under).merge(routes::router(routes::V1));
+    let app = Batching::ALL.into_iter().fold(api.clone(), under);
+    let app = app.merge(routes::router(routes::V1)).merge(pages::routes());
     app.fallback(hub_or_nothing).layer(layers).with_state(gateway)
 }
 

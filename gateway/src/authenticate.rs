@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use ids::TenantId;
 
 use crate::trail::{Asked, Noted};
-use crate::{Error, Gateway};
+use crate::{Error, Gateway, pages};
 
 /// Who sent a request, as far as its key tells.
 #[derive(Clone, Debug)]
@@ -48,8 +48,13 @@ pub async fn authenticate(
     next: Next,
 ) -> Result<Response, Error> {
     let caller = match key(request.headers()) {
+        // What a browser keeps counts for pages alone, where forms are known to be ours.
+        Key::None if pages::are_at(request.uri().path()) => match pages::token(&gateway, request.headers()) {
+            None => Caller::Nobody,
+            Some(token) => admitted(&gateway, gateway.keys.signed_in(token).await?).await?,
+        },
         Key::None => Caller::Nobody,
-        Key::One(text) => known(&gateway, text).await?,
+        Key::One(text) => admitted(&gateway, gateway.keys.authenticate(text).await?).await?,
         Key::Unfit => Caller::Unknown,
     };
     let asked = Asked::of(&request, &caller);
@@ -108,8 +113,12 @@ fn token(text: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-async fn known(gateway: &Gateway, key: &str) -> Result<Caller, Error> {
-    let Some(principal) = gateway.keys.authenticate(key).await? else { return Ok(Caller::Unknown) };
+/// Returns the caller who a key was found to be, if it was.
+///
+/// # Errors
+/// When the store fails.
+pub async fn admitted(gateway: &Gateway, found: Option<Principal>) -> Result<Caller, Error> {
+    let Some(principal) = found else { return Ok(Caller::Unknown) };
     match gateway.tenants.terms(&principal.tenant).await? {
         None => Ok(Caller::Suspended(principal.tenant)),
         Some(tenants) => {

@@ -68,6 +68,10 @@ pub enum Error {
     Unfit(String),
     #[error("job {0} has no result to download")]
     NoResult(ids::JobId),
+    #[error(
+        "this form was not sent from a page of this server, so nothing was done; open the page here and send it again"
+    )]
+    OtherSite,
     #[error("this link is not valid or has expired; ask for the job's status again to get a fresh one")]
     BadLink,
     #[error("{0}")]
@@ -157,7 +161,8 @@ impl Error {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::NoKey | Self::WrongKey => StatusCode::UNAUTHORIZED,
-            Self::Suspended(_) | Self::Forbidden(_) | Self::BadLink | Self::NotForYou(_) => StatusCode::FORBIDDEN,
+            Self::Suspended(_) | Self::Forbidden(_) | Self::BadLink | Self::OtherSite => StatusCode::FORBIDDEN,
+            Self::NotForYou(_) => StatusCode::FORBIDDEN,
             Self::UnknownModel { .. } | Self::NoJob | Self::NoResult(_) | Self::NoRoute(_) => StatusCode::NOT_FOUND,
             Self::NoTenant(_) | Self::NoSuchKey(_) | Self::NotYours => StatusCode::NOT_FOUND,
             Self::NoSuchModel(_) | Self::NoSuchNode(_) => StatusCode::NOT_FOUND,
@@ -181,7 +186,8 @@ impl Error {
     fn reason(&self) -> Reason {
         Reason(match self {
             Self::NoKey | Self::WrongKey => "no_key",
-            Self::Suspended(_) | Self::Forbidden(_) | Self::NotForYou(_) | Self::BadLink => "forbidden",
+            Self::Suspended(_) | Self::Forbidden(_) | Self::NotForYou(_) => "forbidden",
+            Self::BadLink | Self::OtherSite => "forbidden",
             Self::UnknownModel { .. } | Self::BrokenModel { .. } | Self::NoSuchModel(_) => "no_model",
             Self::Malformed(_) | Self::Unfit(_) => "malformed",
             Self::Program(_) => "program",

@@ -10,6 +10,7 @@ mod error;
 mod hub;
 mod job;
 pub mod metrics;
+mod pages;
 mod presence;
 mod progress;
 mod rates;
@@ -28,7 +29,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use auth::{Keys, Links, SessionIds, Tenants};
-use store::{Jobs, Models, Objects, ShownModels};
+use store::{History, Jobs, Models, Objects, ShownModels};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -49,6 +50,7 @@ pub struct Gateway {
     jobs: Jobs,
     objects: Objects,
     models: ShownModels,
+    history: History,
     keys: Keys,
     tenants: Tenants,
     links: Links,
@@ -71,6 +73,8 @@ pub struct Gateway {
     downloads: Budget,
     backlog: Backlog,
     rates: Rates,
+    /// What pages show alike to all who may look.
+    now: pages::Shared,
     trail: Trail,
     /// Set when no new request is taken.
     draining: CancellationToken,
@@ -94,6 +98,7 @@ impl Gateway {
         settings: Settings,
     ) -> Arc<Self> {
         Arc::new(Self {
+            history: jobs.history(),
             trail: Trail::new(jobs.audit()),
             jobs,
             objects,
@@ -112,6 +117,7 @@ impl Gateway {
             downloads: Budget::new(settings.downloads, settings.downloads_per_tenant),
             backlog: Backlog::new(&settings),
             rates: Rates::new(&settings),
+            now: pages::Shared::default(),
             settings,
             draining: CancellationToken::new(),
             closing: CancellationToken::new(),
@@ -125,7 +131,15 @@ impl Gateway {
         let (jobs, backlog, sessions) = (self.jobs.clone(), self.backlog.clone(), self.sessions.clone());
         let tracker = presence::Tracker { jobs, backlog, sessions };
         let (keys, tenants, models) = (self.keys.keep(), self.tenants.keep(), self.models.keep());
-        tokio::join!(tracker.track(), self.rates.forget(), self.trail.keep(), keys, tenants, models);
+        tokio::join!(
+            tracker.track(),
+            self.rates.forget(),
+            self.trail.keep(),
+            keys,
+            tenants,
+            models,
+            self.history.keep()
+        );
     }
 
     /// Refuses new requests from now on; what was accepted can still be followed and fetched.

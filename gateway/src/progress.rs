@@ -23,7 +23,7 @@ pub fn response(gateway: &Gateway, record: &JobRecord, origin: &str) -> Response
 }
 
 /// Returns what a job cost, as scheduler and worker told it.
-fn meta(record: &JobRecord) -> Map<String, Value> {
+pub fn meta(record: &JobRecord) -> Map<String, Value> {
     let mut meta = serde_json::from_str::<Map<String, Value>>(&record.meta).unwrap_or_default();
     meta.insert("request_bytes".into(), json!(record.payload_bytes));
     if let Some(Outcome::Result(result)) = &record.outcome {
@@ -112,7 +112,8 @@ fn description(gateway: &Gateway, record: &JobRecord) -> String {
     }
 }
 
-fn link(gateway: &Gateway, record: &JobRecord, origin: &str) -> String {
+/// Returns a fresh link to a job's result.
+pub fn link(gateway: &Gateway, record: &JobRecord, origin: &str) -> String {
     let expires = unix_seconds() + gateway.settings.link_lifetime.as_secs();
     let signature = gateway.links.sign(record.id, expires);
     failpoints::pass(Point::ResultLinked);

@@ -22,6 +22,7 @@ use axum::extract::Request;
 use axum::http::header;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use tokio::time::timeout;
@@ -45,10 +46,17 @@ pub async fn refusals(request: Request, next: Next) -> Response {
 
 /// Reads a small body. It is read by who has found out that the caller may ask.
 async fn read<T: DeserializeOwned>(gateway: &Gateway, body: Body) -> Result<T, Error> {
-    let bytes = timeout(gateway.settings.upload_patience, to_bytes(body, BODY_BYTES)).await;
-    let bytes = bytes.map_err(|_| Error::TooSlow)?.map_err(|_| Error::TooLarge { limit: BODY_BYTES })?;
-    serde_json::from_slice(&bytes)
+    serde_json::from_slice(&small(gateway, body).await?)
         .map_err(|error| Error::Malformed(format!("the body is not as it should be: {error}")))
+}
+
+/// Returns the bytes of a small body.
+///
+/// # Errors
+/// [`Error::TooSlow`], [`Error::TooLarge`].
+pub async fn small(gateway: &Gateway, body: Body) -> Result<Bytes, Error> {
+    let bytes = timeout(gateway.settings.upload_patience, to_bytes(body, BODY_BYTES)).await;
+    bytes.map_err(|_| Error::TooSlow)?.map_err(|_| Error::TooLarge { limit: BODY_BYTES })
 }
 
 /// Writes a time that is given in seconds since 1970.

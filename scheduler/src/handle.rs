@@ -23,6 +23,7 @@ use tonic::transport::server::{Connected, TcpIncoming};
 
 use crate::clock::{Clock, SystemClock};
 use crate::config::Config;
+use crate::history::{self, Ledger};
 use crate::leader::Leader;
 use crate::roster::Roster;
 use crate::sessions::{News, Role, Sessions};
@@ -106,11 +107,19 @@ pub async fn start(
     let keep = config.result_time;
     let address = config.listen;
     let roster = Roster::load(Arc::clone(&store)).await?;
-    let mut leader = Leader::new(config, settler.clone(), store, roster, epoch);
+    let (ledger, seen) = Ledger::new(epoch, settler.clock.unix_millis());
+    let history = history::write(settler.jobs.history(), seen);
+    let mut leader = Leader::new(config, settler.clone(), store, roster, ledger, epoch);
     let watches = leader.recover().await?;
     let handle = Handle { address, epoch, sessions, drains, stop: stop.clone(), failed, tasks };
     handle.essential("leader", leader.run(watches, inbox, drain_requests, stop.clone()));
     handle.essential("sweep", sweep::run(settler, keep, stop.clone()));
+    handle.essential("historian", {
+        let stop = stop.clone();
+        async move {
+            stop.run_until_cancelled(history).await;
+        }
+    });
     handle.essential("remover", async move {
         stop.run_until_cancelled(removing).await;
     });

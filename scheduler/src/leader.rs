@@ -25,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Pace;
 use crate::config::Config;
 use crate::crew::{Assigned, Crew, Phase, ReplicaState};
+use crate::history::Ledger;
 use crate::metrics;
 use crate::policy::{self, End, Told};
 use crate::roster::Roster;
@@ -59,6 +60,8 @@ pub struct Leader {
     settler: Settler,
     hosted: Hosted,
     roster: Roster,
+    /// What people are shown.
+    ledger: Ledger,
     epoch: u64,
     pace: Pace,
     view: View,
@@ -109,7 +112,14 @@ struct Orphan {
 }
 
 impl Leader {
-    pub fn new(config: Config, settler: Settler, store: Arc<dyn MetadataStore>, roster: Roster, epoch: u64) -> Self {
+    pub fn new(
+        config: Config,
+        settler: Settler,
+        store: Arc<dyn MetadataStore>,
+        roster: Roster,
+        ledger: Ledger,
+        epoch: u64,
+    ) -> Self {
         let specifications = Specifications::new(Arc::clone(&store));
         let hosted = Hosted::new(Models::new(Arc::clone(&store)), specifications, Nodes::new(store));
         Self {
@@ -118,6 +128,7 @@ impl Leader {
             settler,
             hosted,
             roster,
+            ledger,
             epoch,
             pace: Pace::start(),
             view: View::default(),
@@ -225,7 +236,10 @@ impl Leader {
                             self.queue.serve(&record.tenant, *class, *cost);
                             self.dispatched(*seat, *alone, *cost, &record).await;
                         }
-                        Action::Expire { .. } | Action::Refuse { .. } => self.forget(record.id),
+                        Action::Expire { .. } | Action::Refuse { .. } => {
+                            self.ledger.ended(&record);
+                            self.forget(record.id);
+                        }
                     }
                 }
                 // It is not as the queue has it: something was written of which the answer was lost, perhaps.
@@ -310,6 +324,7 @@ impl Leader {
             let from = report.told.rests().then(|| self.pace.passed() + rest(record.attempt));
             self.enqueue(&record.live(0), from);
         } else if record.state.terminal() {
+            self.ledger.ended(record);
             self.queue.remove(record.id);
             self.forget(record.id);
             let out_of_time = matches!(report.told, Told::Happened(Event::Failed { fault: Fault::Limit, .. }));
@@ -348,6 +363,7 @@ impl Leader {
 
     async fn dispatched(&mut self, seat: Seat, alone: bool, cost: Duration, record: &JobRecord) {
         failpoints::pass(Point::AssignmentCommitted);
+        self.ledger.given(record);
         let began = Instant::now();
         self.hosted.demanded(&record.model, cost, self.pace.passed());
         let grants = match self.settler.grants(record, self.grants_last(record)).await {

@@ -11,6 +11,7 @@ mod config;
 mod crew;
 mod epoch;
 mod handle;
+mod history;
 mod known;
 mod leader;
 pub mod metrics;

@@ -169,7 +169,11 @@ impl Up {
         loop {
             let line = lines.recv_timeout(PATIENCE).expect("vitrine up ended or hung before it was ready");
             match line.strip_prefix("ready ") {
-                Some(url) => return Server { url: url.to_owned(), before, child },
+                // What follows the address is for people.
+                Some(line) => {
+                    let url = line.split(' ').next().unwrap_or_default().to_owned();
+                    return Server { url, before, child };
+                }
                 None => before.push(line),
             }
         }

@@ -11,6 +11,7 @@ use store::{Allowance, Entry, MetadataStore, Mirror, Txn, Unsure};
 use subtle::ConstantTimeEq;
 
 use crate::secret::{hex, random};
+use crate::sign_in::SignIns;
 use crate::{Error, Scope, Secret, ServerSecret, Tenants, Terms, unix_seconds};
 
 /// The keys of one installation. Clones share what they keep in memory.
@@ -18,6 +19,7 @@ use crate::{Error, Scope, Secret, ServerSecret, Tenants, Terms, unix_seconds};
 pub struct Keys {
     store: Arc<dyn MetadataStore>,
     hash_key: [u8; 32],
+    sign_ins: SignIns,
     mirror: Mirror<KeyRecord>,
 }
 
@@ -28,7 +30,8 @@ impl Keys {
     /// Opens the keys that `store` holds.
     pub fn new(store: Arc<dyn MetadataStore>, secret: &ServerSecret) -> Self {
         let mirror = Mirror::new(Arc::clone(&store), Self::PREFIX, |entry| KeyRecord::read(&entry.value));
-        Self { store, hash_key: secret.derive("vitrine 2026 hash of API keys"), mirror }
+        let hash_key = secret.derive("vitrine 2026 hash of API keys");
+        Self { store, hash_key, sign_ins: SignIns::new(secret), mirror }
     }
 
     /// Keeps the keys in memory, for as long as it is polled: a key that is made or revoked anywhere counts a moment
@@ -184,18 +187,51 @@ impl Keys {
         if text.is_empty() || text.len() > Self::LONGEST {
             return Ok(None);
         }
-        let path = Self::path(&self.id_of(text));
-        let record = match self.mirror.get(&path) {
-            Ok(None) => return Ok(None),
-            Ok(Some(record)) => record,
+        let Some(record) = self.record(&self.id_of(text)).await? else { return Ok(None) };
+        let right = bool::from(record.digest.ct_eq(&self.digest(text)));
+        Ok((right && !record.expired()).then(|| record.principal()))
+    }
+
+    /// Returns a token that stands for a key from now until `expires`, in seconds since 1970, for a browser to keep instead
+    /// of the key; `None` for a key that is unknown or has expired.
+    ///
+    /// # Errors
+    /// When the store or the source of randomness fails.
+    pub async fn sign_in(&self, text: &str, expires: u64) -> Result<Option<(Principal, String)>, Error> {
+        let Some(principal) = self.authenticate(text).await? else { return Ok(None) };
+        let token = self.sign_ins.make(&principal.key, &self.digest(text), expires)?;
+        Ok(Some((principal, token)))
+    }
+
+    /// Returns whose key a token of [`Keys::sign_in`] stands for; `None` for one that is not ours or has expired, and for
+    /// one whose key was revoked or has expired since.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn signed_in(&self, token: &str) -> Result<Option<Principal>, Error> {
+        let Some(key) = SignIns::key(token) else { return Ok(None) };
+        let Some(record) = self.record(&key).await? else { return Ok(None) };
+        let ours = self.sign_ins.verify(token, &record.digest, unix_seconds());
+        Ok((ours && !record.expired()).then(|| record.principal()))
+    }
+
+    /// Returns whose key an id is, and what it permits now; `None` for one that was revoked or has expired.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn principal(&self, id: &KeyId) -> Result<Option<Principal>, Error> {
+        Ok(self.record(id).await?.filter(|record| !record.expired()).map(|record| record.principal()))
+    }
+
+    async fn record(&self, id: &KeyId) -> Result<Option<Arc<KeyRecord>>, Error> {
+        let path = Self::path(id);
+        match self.mirror.get(&path) {
+            Ok(found) => Ok(found),
             Err(Unsure) => {
                 let Some(entry) = self.store.get(&path).await? else { return Ok(None) };
-                Arc::new(KeyRecord::read(&entry.value).ok_or(Error::Unreadable(path))?)
+                KeyRecord::read(&entry.value).map(Arc::new).map(Some).ok_or(Error::Unreadable(path))
             }
-        };
-        let right = bool::from(record.digest.ct_eq(&self.digest(text)));
-        let expired = record.expires_at.is_some_and(|end| end <= unix_seconds());
-        Ok((right && !expired).then(|| record.principal()))
+        }
     }
 
     /// Returns whether no key exists yet, as on a first start.
@@ -273,6 +309,10 @@ impl KeyRecord {
     fn principal(&self) -> Principal {
         let Self { id, tenant, scopes, batching, expires_at, project, terms, .. } = self.clone();
         Principal { key: id, tenant, scopes, batching, expires_at, project, terms, tenants: Arc::default() }
+    }
+
+    fn expired(&self) -> bool {
+        self.expires_at.is_some_and(|end| end <= unix_seconds())
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {

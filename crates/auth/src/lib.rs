@@ -10,6 +10,7 @@ mod link;
 mod scope;
 mod secret;
 mod session;
+mod sign_in;
 mod tenant;
 mod terms;
 

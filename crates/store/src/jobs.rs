@@ -19,6 +19,7 @@ use ids::{JobId, TenantId};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::error::Error;
+use crate::history::History;
 use crate::job::{Ended, Event, JobRecord, Live, Outcome, State};
 use crate::metadata::{self, Entry, MetadataStore, Range, Revision};
 use crate::objects::{Blob, Place};
@@ -126,6 +127,12 @@ impl Jobs {
     #[must_use]
     pub fn new(store: Arc<dyn MetadataStore>) -> Self {
         Self { store, unreadable: Arc::default(), turns: quota::Turns::default(), through: Arc::default() }
+    }
+
+    /// Returns the history of the same store.
+    #[must_use]
+    pub fn history(&self) -> History {
+        History::new(Arc::clone(&self.store))
     }
 
     /// Returns how many records were skipped so far because this version cannot read them.

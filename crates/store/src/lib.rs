@@ -8,6 +8,7 @@ mod election;
 mod error;
 mod etcd;
 mod fenced;
+pub mod history;
 pub mod job;
 mod jobs;
 mod lease;
@@ -35,6 +36,7 @@ pub use election::{Election, Leader, Leadership};
 pub use error::{Error, NO_SPACE};
 pub use etcd::{EtcdOptions, EtcdStore, EtcdTls};
 pub use fenced::Fenced;
+pub use history::History;
 pub use job::{Client, Ended, Fault, Generation, Idempotency, JobRecord, Live, Outcome, Refused, State};
 pub use jobs::{
     Accepted, Allowance, Before, Change, EndedJobs, Follow, Found, Jobs, Line, LiveJobs, Newest, Over, Position,

@@ -9,6 +9,7 @@ use telemetry::trace::Trace;
 
 use crate::election::Leader;
 use crate::error::Error;
+use crate::history::{Happening, Minute, Pulse, Spread, Tally, What};
 use crate::job::{Client, Ended, Fault, Generation, Idempotency, JobRecord, Live, Outcome, State};
 use crate::messages;
 use crate::metadata::Entry;
@@ -308,6 +309,92 @@ pub fn leader(candidacy: &str, address: &str) -> Vec<u8> {
 pub fn read_leader(entry: &Entry) -> Result<Leader, Error> {
     let stored::Leader { address, .. } = decode::<stored::Leader>(entry)?;
     Ok(Leader { address, epoch: entry.revision })
+}
+
+/// Writes what was seen of a minute.
+pub fn minute(minute: &Minute) -> Vec<u8> {
+    let tallies = minute.tallies.iter().map(|(line, tally)| {
+        let Tally { waiting, given, completed, failed_program, failed_limit, .. } = *tally;
+        let Tally { failed_server, cancelled, expired, .. } = *tally;
+        let (waits, runs) = (tally.waits.counts().to_vec(), tally.runs.counts().to_vec());
+        let (tenant, model) = line.as_ref().map(|(tenant, model)| (tenant.to_string(), messages::model(model))).unzip();
+        stored::Tally {
+            tenant: tenant.unwrap_or_default(),
+            model,
+            waiting,
+            given,
+            completed,
+            failed_program,
+            failed_limit,
+            failed_server,
+            cancelled,
+            expired,
+            waits,
+            runs,
+        }
+    });
+    let happenings = minute.happenings.iter().map(|Happening { at, what }| {
+        use stored::HappeningKind as Kind;
+        let (kind, subject) = match what {
+            What::SchedulerBegan => (Kind::SchedulerBegan, None),
+            What::WorkerCame(worker) => (Kind::WorkerCame, Some(worker)),
+            What::WorkerLeft(worker) => (Kind::WorkerLeft, Some(worker)),
+            What::WorkerDied(worker) => (Kind::WorkerDied, Some(worker)),
+            What::WorkerSilent(worker) => (Kind::WorkerSilent, Some(worker)),
+        };
+        let subject = subject.map(ToString::to_string).unwrap_or_default();
+        stored::Happening { kind: kind.into(), at: *at, subject }
+    });
+    let (tallies, happenings) = (tallies.collect(), happenings.collect());
+    stored::Minute { running: minute.running, tallies, happenings }.encode_to_vec()
+}
+
+/// Reads what was seen of a minute. A happening of a kind that is not known is left out.
+pub fn read_minute(entry: &Entry) -> Result<Minute, Error> {
+    let stored::Minute { running, tallies, happenings } = decode::<stored::Minute>(entry)?;
+    let tallies = tallies.into_iter().map(|it| {
+        let line = it.model.map(|model| (TenantId::new(it.tenant), messages::read_model(model)));
+        let tally = Tally {
+            waiting: it.waiting,
+            given: it.given,
+            completed: it.completed,
+            failed_program: it.failed_program,
+            failed_limit: it.failed_limit,
+            failed_server: it.failed_server,
+            cancelled: it.cancelled,
+            expired: it.expired,
+            waits: Spread::from_counts(it.waits),
+            runs: Spread::from_counts(it.runs),
+        };
+        (line, tally)
+    });
+    let happenings = happenings.into_iter().filter_map(|it| {
+        use stored::HappeningKind as Kind;
+        let kind = it.kind();
+        let worker = WorkerId::new(it.subject);
+        let what = match kind {
+            Kind::Unspecified => return None,
+            Kind::SchedulerBegan => What::SchedulerBegan,
+            Kind::WorkerCame => What::WorkerCame(worker),
+            Kind::WorkerLeft => What::WorkerLeft(worker),
+            Kind::WorkerDied => What::WorkerDied(worker),
+            Kind::WorkerSilent => What::WorkerSilent(worker),
+        };
+        Some(Happening { at: it.at, what })
+    });
+    Ok(Minute { running, tallies: tallies.collect(), happenings: happenings.collect() })
+}
+
+/// Writes who led last.
+pub fn pulse(pulse: Pulse) -> Vec<u8> {
+    let Pulse { at, epoch } = pulse;
+    stored::Pulse { at, epoch }.encode_to_vec()
+}
+
+/// Reads who led last.
+pub fn read_pulse(entry: &Entry) -> Result<Pulse, Error> {
+    let stored::Pulse { at, epoch } = decode::<stored::Pulse>(entry)?;
+    Ok(Pulse { at, epoch })
 }
 
 /// Reads a message.

@@ -162,13 +162,21 @@ pub async fn cancel(
     let principal = onlooker(caller)?;
     let record = job::end(&gateway, &principal, &id).await?;
     let answer = (StatusCode::ACCEPTED, Json(shown(&record, &principal)));
+    Ok(ended(&principal, &record, answer))
+}
+
+/// Answers that a job was asked to end. Of another tenant's, that is an act of administration.
+pub fn ended(principal: &Principal, record: &JobRecord, answer: impl IntoResponse) -> Response {
     if record.tenant == principal.tenant {
-        return Ok(answer.into_response());
+        return answer.into_response();
     }
-    Ok(acted(format!("{} asked for the end of the job {} of {}", principal.key, record.id, record.tenant), answer))
+    acted(format!("{} asked for the end of the job {} of {}", principal.key, record.id, record.tenant), answer)
 }
 
 /// Returns a caller who may look at jobs: their tenant's, or all.
+///
+/// # Errors
+/// As [`Caller::permitted`].
 pub fn onlooker(caller: Caller) -> Result<Principal, Error> {
     match caller {
         Caller::Known(principal) if principal.may(Scope::Operate) => Ok(principal),
@@ -176,7 +184,8 @@ pub fn onlooker(caller: Caller) -> Result<Principal, Error> {
     }
 }
 
-fn model(text: &str) -> ModelKey {
+/// Reads `REPO_ID` or `REPO_ID@REVISION`.
+pub fn model(text: &str) -> ModelKey {
     match text.split_once('@') {
         Some((repo_id, revision)) => ModelKey::new(repo_id, Some(revision.to_owned())),
         None => ModelKey::new(text, None),
@@ -184,15 +193,8 @@ fn model(text: &str) -> ModelKey {
 }
 
 pub fn shown(record: &JobRecord, principal: &Principal) -> Shown {
-    let own = record.tenant == principal.tenant;
-    let failure = match &record.outcome {
-        Some(Outcome::Failure { fault, text }) => {
-            // What a program raised may quote what its tenant sent.
-            let text = (own || *fault == Fault::Server).then(|| text.clone());
-            Some(Failure { fault: fault_name(*fault), text })
-        }
-        _ => None,
-    };
+    let failure = failure(record, principal);
+    let failure = failure.map(|(fault, text)| Failure { fault, text: text.map(str::to_owned) });
     Shown {
         id: record.id.to_string(),
         tenant: record.tenant.to_string(),
@@ -209,6 +211,14 @@ pub fn shown(record: &JobRecord, principal: &Principal) -> Shown {
         result_bytes: progress::result(record).map(store::Blob::len),
         failure,
     }
+}
+
+/// Returns whose doing a failure is, and in whatever words the caller may read what it was.
+pub fn failure<'a>(record: &'a JobRecord, principal: &Principal) -> Option<(&'static str, Option<&'a str>)> {
+    let Some(Outcome::Failure { fault, text }) = &record.outcome else { return None };
+    // What a program raised may quote what its tenant sent.
+    let told = record.tenant == principal.tenant || *fault == Fault::Server;
+    Some((fault_name(*fault), told.then_some(text.as_str())))
 }
 
 /// Writes a time in milliseconds since 1970, of which zero is not yet.

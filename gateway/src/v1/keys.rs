@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::{Grant, KeyRecord, Keys, Quota, Role, Scope, Terms};
+use auth::{Grant, KeyRecord, Keys, Principal, Quota, Role, Scope, Secret, Terms};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
@@ -73,23 +73,23 @@ pub struct Made {
 #[serde(deny_unknown_fields)]
 pub struct Create {
     #[schemars(with = "String")]
-    tenant: TenantId,
+    pub tenant: TenantId,
     /// Default: submit and read-own.
-    scopes: Option<Vec<String>>,
+    pub scopes: Option<Vec<String>>,
     /// A name for scopes, in their place.
-    role: Option<String>,
+    pub role: Option<String>,
     /// A time as `30d`. Default: without end.
-    expires_in: Option<String>,
+    pub expires_in: Option<String>,
     /// What it is for.
-    note: Option<String>,
+    pub note: Option<String>,
     /// What the ledger shows its jobs under.
-    project: Option<String>,
+    pub project: Option<String>,
     /// Default: those of its tenant.
-    models: Option<Vec<String>>,
+    pub models: Option<Vec<String>>,
     /// Default: no bounds but its tenant's.
-    quota: Option<Quota>,
+    pub quota: Option<Quota>,
     /// Default: shared.
-    batching: Option<String>,
+    pub batching: Option<String>,
 }
 
 /// What is to be another. What is left out stays, and null is none.
@@ -130,11 +130,7 @@ pub async fn list(
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<List>, Error> {
     let Query(wanted) = wanted.map_err(|error| Error::Malformed(error.body_text()))?;
-    let mut keys = gateway.keys.list().await?;
-    keys.retain(|key| wanted.tenant.as_ref().is_none_or(|tenant| *tenant == key.tenant));
-    keys.sort_by(|left, right| {
-        (&left.tenant, left.created_at, &left.id).cmp(&(&right.tenant, right.created_at, &right.id))
-    });
+    let keys = all(&gateway, wanted.tenant.as_ref()).await?;
     Ok(Json(List { keys: keys.iter().map(shown).collect() }))
 }
 
@@ -144,14 +140,8 @@ pub async fn create(
     Administrator(principal): Administrator,
     body: Body,
 ) -> Result<Response, Error> {
-    let create: Create = read(&gateway, body).await?;
-    let tenant = tenants::find(&gateway, create.tenant.as_str()).await?.name;
-    let grant = create.grant()?;
-    let key = Keys::make()?;
-    let record = gateway.keys.register(&key, grant).await?;
+    let (key, record, what) = make(&gateway, &principal, read(&gateway, body).await?).await?;
     let answer = Made { key: key.reveal().to_owned(), shown: shown(&record), replaces: None };
-    let what =
-        format!("{} made the key {} of {tenant}, which permits {}", principal.key, record.id, names(&record.scopes));
     Ok(acted(what, (StatusCode::CREATED, Json(answer))))
 }
 
@@ -235,10 +225,50 @@ pub async fn revoke(
     Administrator(principal): Administrator,
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
-    if !gateway.keys.revoke(&KeyId::new(id.as_str())).await? {
-        return Err(Error::NoSuchKey(id));
+    Ok(acted(end(&gateway, &principal, &id).await?, StatusCode::NO_CONTENT))
+}
+
+/// Returns the keys of a tenant, or of all, by tenant and age.
+///
+/// # Errors
+/// When the store fails.
+pub async fn all(gateway: &Gateway, tenant: Option<&TenantId>) -> Result<Vec<KeyRecord>, Error> {
+    let mut keys = gateway.keys.list().await?;
+    keys.retain(|key| tenant.is_none_or(|tenant| *tenant == key.tenant));
+    keys.sort_by(|left, right| {
+        (&left.tenant, left.created_at, &left.id).cmp(&(&right.tenant, right.created_at, &right.id))
+    });
+    Ok(keys)
+}
+
+/// Makes a key of a tenant that there is. Its text is in what this returns, and nowhere else. Returns, too, what was done, in
+/// words.
+///
+/// # Errors
+/// [`Error::NoTenant`]; [`Error::Unfit`] for what no key can be.
+pub async fn make(
+    gateway: &Gateway,
+    principal: &Principal,
+    create: Create,
+) -> Result<(Secret, KeyRecord, String), Error> {
+    let tenant = tenants::find(gateway, create.tenant.as_str()).await?.name;
+    let grant = create.grant()?;
+    let key = Keys::make()?;
+    let record = gateway.keys.register(&key, grant).await?;
+    let what =
+        format!("{} made the key {} of {tenant}, which permits {}", principal.key, record.id, names(&record.scopes));
+    Ok((key, record, what))
+}
+
+/// Ends a key. Returns what was done, in words.
+///
+/// # Errors
+/// [`Error::NoSuchKey`].
+pub async fn end(gateway: &Gateway, principal: &Principal, id: &str) -> Result<String, Error> {
+    if !gateway.keys.revoke(&KeyId::new(id)).await? {
+        return Err(Error::NoSuchKey(id.to_owned()));
     }
-    Ok(acted(format!("{} revoked the key {id}", principal.key), StatusCode::NO_CONTENT))
+    Ok(format!("{} revoked the key {id}", principal.key))
 }
 
 /// Returns the key of an id.

@@ -81,7 +81,7 @@ pub async fn cordon(
     Operator(principal): Operator,
     Path(name): Path<String>,
 ) -> Result<Response, Error> {
-    set(&gateway, &principal, &name, Some(Cordon { drain: false, since: unix_millis() }), "gave the node nothing new").await
+    set(&gateway, &principal, &name, Act::Cordon).await
 }
 
 /// `POST /v1/nodes/{node}/drain`: nor does it keep what it has.
@@ -90,7 +90,7 @@ pub async fn drain(
     Operator(principal): Operator,
     Path(name): Path<String>,
 ) -> Result<Response, Error> {
-    set(&gateway, &principal, &name, Some(Cordon { drain: true, since: unix_millis() }), "emptied the node").await
+    set(&gateway, &principal, &name, Act::Drain).await
 }
 
 /// `POST /v1/nodes/{node}/uncordon`: it takes part again.
@@ -99,52 +99,119 @@ pub async fn uncordon(
     Operator(principal): Operator,
     Path(name): Path<String>,
 ) -> Result<Response, Error> {
-    set(&gateway, &principal, &name, None, "let the node take part again").await
+    set(&gateway, &principal, &name, Act::Uncordon).await
 }
 
-async fn set(
-    gateway: &Gateway,
-    principal: &Principal,
-    name: &str,
-    wanted: Option<Cordon>,
-    what: &str,
-) -> Result<Response, Error> {
-    let (node, ..) = find(gateway, name).await?;
-    gateway.models.stored().nodes().set_cordon(&node, wanted).await?;
-    let what = format!("{} {what} {node}", principal.key);
-    Ok(acted(what, Json(shown(&find(gateway, name).await.unwrap_or((node, None, wanted))))))
+async fn set(gateway: &Gateway, principal: &Principal, name: &str, act: Act) -> Result<Response, Error> {
+    let (node, what) = alter(gateway, principal, name, act).await?;
+    Ok(acted(what, Json(shown(&find(gateway, name).await.unwrap_or(node)))))
 }
 
-/// A node's name, how it is if it is there, and whether it is given nothing new.
-type Node = (WorkerId, Option<NodeRecord>, Option<Cordon>);
+/// What is done to a node.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// It is given nothing new.
+    Cordon,
+    /// Nor does it keep what it has.
+    Drain,
+    /// It takes part again.
+    Uncordon,
+}
 
-async fn all(gateway: &Gateway) -> Result<Vec<Node>, Error> {
+impl Act {
+    /// Reads what it is called in a path.
+    pub fn named(name: &str) -> Option<Self> {
+        match name {
+            "cordon" => Some(Self::Cordon),
+            "drain" => Some(Self::Drain),
+            "uncordon" => Some(Self::Uncordon),
+            _ => None,
+        }
+    }
+}
+
+/// Does something to a node. Returns it as it is then, if nothing else happens, and what was done, in words.
+///
+/// # Errors
+/// [`Error::NoSuchNode`].
+pub async fn alter(gateway: &Gateway, principal: &Principal, name: &str, act: Act) -> Result<(Node, String), Error> {
+    let node = find(gateway, name).await?;
+    let since = unix_millis();
+    let (cordon, what) = match act {
+        Act::Cordon => (Some(Cordon { drain: false, since }), "gave the node nothing new"),
+        Act::Drain => (Some(Cordon { drain: true, since }), "emptied the node"),
+        Act::Uncordon => (None, "let the node take part again"),
+    };
+    gateway.models.stored().nodes().set_cordon(&node.name, cordon).await?;
+    let what = format!("{} {what} {}", principal.key, node.name);
+    Ok((Node { record: None, cordon, ..node }, what))
+}
+
+/// A worker, as the scheduler sees it, and whether it is given nothing new.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Node {
+    pub name: WorkerId,
+    /// `None` for one that is not there.
+    pub record: Option<NodeRecord>,
+    pub cordon: Option<Cordon>,
+}
+
+impl Node {
+    /// Says how it is: `ready`, `away`, `cordoned`, `draining` or `drained`.
+    pub fn state(&self) -> &'static str {
+        let idle = self.record.as_ref().is_none_or(|node| node.jobs == 0 && node.replicas.is_empty());
+        match self.cordon {
+            Some(Cordon { drain: true, .. }) if idle => "drained",
+            Some(Cordon { drain: true, .. }) => "draining",
+            Some(_) => "cordoned",
+            None if self.connected() => "ready",
+            None => "away",
+        }
+    }
+
+    /// Says whether it can be reached.
+    pub fn connected(&self) -> bool {
+        self.record.as_ref().is_some_and(|node| node.connected)
+    }
+
+    /// Returns its devices, each with the bytes that models may take there, and those that they take.
+    pub fn devices(&self) -> impl Iterator<Item = (&str, u64, u64)> {
+        self.record.iter().flat_map(|node| {
+            node.devices.iter().map(|(name, bytes)| {
+                let its = node.replicas.iter().filter(|replica| replica.device == *name);
+                (name.as_str(), *bytes, its.map(|replica| replica.bytes).sum())
+            })
+        })
+    }
+}
+
+/// Returns all nodes that are there, and those that are cordoned and are not, in the order of their names.
+///
+/// # Errors
+/// Failures of the store.
+pub async fn all(gateway: &Gateway) -> Result<Vec<Node>, Error> {
     let nodes = gateway.models.stored().nodes();
     let (there, mut cordons) = tokio::try_join!(nodes.list(), nodes.cordons())?;
-    let there = there.into_iter().map(|node| (node.name.clone(), cordons.remove(&node.name), node));
-    let mut all: Vec<Node> = there.map(|(name, cordon, node)| (name, Some(node), cordon)).collect();
-    all.extend(cordons.into_iter().map(|(name, cordon)| (name, None, Some(cordon))));
-    all.sort_by(|left, right| left.0.cmp(&right.0));
+    let there = there.into_iter();
+    let there =
+        there.map(|node| Node { name: node.name.clone(), cordon: cordons.remove(&node.name), record: Some(node) });
+    let mut all: Vec<Node> = there.collect();
+    all.extend(cordons.into_iter().map(|(name, cordon)| Node { name, record: None, cordon: Some(cordon) }));
+    all.sort_by(|left, right| left.name.cmp(&right.name));
     Ok(all)
 }
 
 async fn find(gateway: &Gateway, name: &str) -> Result<Node, Error> {
-    let found = all(gateway).await?.into_iter().find(|(node, ..)| node.as_str() == name);
+    let found = all(gateway).await?.into_iter().find(|node| node.name.as_str() == name);
     found.ok_or_else(|| Error::NoSuchNode(name.to_owned()))
 }
 
-fn shown((name, node, cordon): &Node) -> Shown {
-    let idle = node.as_ref().is_none_or(|node| node.jobs == 0 && node.replicas.is_empty());
-    let state = match (node, cordon) {
-        (_, Some(Cordon { drain: true, .. })) if idle => "drained",
-        (_, Some(Cordon { drain: true, .. })) => "draining",
-        (_, Some(_)) => "cordoned",
-        (Some(node), None) if node.connected => "ready",
-        _ => "away",
-    };
-    let device = |(device, bytes): &(String, u64)| {
-        let its = node.iter().flat_map(|node| &node.replicas).filter(|replica| replica.device == *device);
-        DeviceShown { name: device.clone(), model_bytes: *bytes, used_bytes: its.map(|replica| replica.bytes).sum() }
+fn shown(node: &Node) -> Shown {
+    let Node { name, record, cordon } = node;
+    let device = |(name, model_bytes, used_bytes): (&str, u64, u64)| DeviceShown {
+        name: name.to_owned(),
+        model_bytes,
+        used_bytes,
     };
     let replica = |replica: &store::ReplicaRecord| ReplicaShown {
         model: replica.model.to_string(),
@@ -155,13 +222,13 @@ fn shown((name, node, cordon): &Node) -> Shown {
     };
     Shown {
         name: name.to_string(),
-        state,
-        connected: node.as_ref().is_some_and(|node| node.connected),
-        version: node.as_ref().map(|node| node.version.clone()),
-        slots: node.as_ref().map(|node| node.slots),
-        jobs: node.as_ref().map(|node| node.jobs),
+        state: node.state(),
+        connected: node.connected(),
+        version: record.as_ref().map(|node| node.version.clone()),
+        slots: record.as_ref().map(|node| node.slots),
+        jobs: record.as_ref().map(|node| node.jobs),
         cordoned_since: cordon.map(|cordon| time(cordon.since / 1000)),
-        devices: node.iter().flat_map(|node| &node.devices).map(device).collect(),
-        models: node.iter().flat_map(|node| &node.replicas).map(replica).collect(),
+        devices: node.devices().map(device).collect(),
+        models: record.iter().flat_map(|node| &node.replicas).map(replica).collect(),
     }
 }

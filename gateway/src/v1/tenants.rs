@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use auth::{Quota, Tenant, Terms};
+use auth::{Principal, Quota, Tenant, Terms};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -44,21 +44,21 @@ pub struct Shown {
 #[serde(deny_unknown_fields)]
 pub struct Create {
     #[schemars(with = "String")]
-    name: TenantId,
+    pub name: TenantId,
     /// Default: no bounds.
-    quota: Option<Quota>,
+    pub quota: Option<Quota>,
     /// Default: all.
-    models: Option<Vec<String>>,
+    pub models: Option<Vec<String>>,
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[schemars(rename = "TenantChange")]
 #[serde(deny_unknown_fields)]
 pub struct Change {
-    suspended: Option<bool>,
+    pub suspended: Option<bool>,
     /// Null for all.
     #[serde(default, deserialize_with = "given")]
-    models: Option<Option<Vec<String>>>,
+    pub models: Option<Option<Vec<String>>>,
 }
 
 /// `GET /v1/tenants`: all of them, in the order of their names.
@@ -72,20 +72,11 @@ pub async fn create(
     Administrator(principal): Administrator,
     body: Body,
 ) -> Result<Response, Error> {
-    let Create { name, quota, models } = read(&gateway, body).await?;
-    quota.as_ref().map_or(Ok(()), quota::check)?;
-    models.as_deref().map_or(Ok(()), Terms::check).map_err(Error::Unfit)?;
-    // One that is a name on keys exists, too.
-    let there = find(&gateway, name.as_str()).await.is_ok();
-    if there || !gateway.tenants.create(&name).await? {
-        return Err(Error::Conflict(format!("there is a tenant {name} already; choose another name")));
-    }
-    if quota.is_some() || models.is_some() {
-        let terms = Terms { quota: quota.unwrap_or_default(), models };
-        gateway.tenants.give(&name, |given| given.clone_from(&terms)).await?;
-    }
+    let create: Create = read(&gateway, body).await?;
+    let name = create.name.clone();
+    let what = make(&gateway, &principal, create).await?;
     let answer = (StatusCode::CREATED, Json(shown(&find(&gateway, name.as_str()).await?)));
-    Ok(acted(format!("{} made the tenant {name}", principal.key), answer))
+    Ok(acted(what, answer))
 }
 
 /// `GET /v1/tenants/{tenant}`.
@@ -105,9 +96,38 @@ pub async fn change(
     Path(name): Path<String>,
     body: Body,
 ) -> Result<Response, Error> {
-    let Change { suspended, models } = read(&gateway, body).await?;
+    let what = alter(&gateway, &principal, &name, read(&gateway, body).await?).await?;
+    Ok(acted(what, Json(shown(&find(&gateway, &name).await?))))
+}
+
+/// Makes a tenant. Returns what was done, in words.
+///
+/// # Errors
+/// [`Error::Conflict`] for one that there is, [`Error::Unfit`] for what none can be.
+pub async fn make(gateway: &Gateway, principal: &Principal, create: Create) -> Result<String, Error> {
+    let Create { name, quota, models } = create;
+    quota.as_ref().map_or(Ok(()), quota::check)?;
+    models.as_deref().map_or(Ok(()), Terms::check).map_err(Error::Unfit)?;
+    // One that is a name on keys exists, too.
+    let there = find(gateway, name.as_str()).await.is_ok();
+    if there || !gateway.tenants.create(&name).await? {
+        return Err(Error::Conflict(format!("there is a tenant {name} already; choose another name")));
+    }
+    if quota.is_some() || models.is_some() {
+        let terms = Terms { quota: quota.unwrap_or_default(), models };
+        gateway.tenants.give(&name, |given| given.clone_from(&terms)).await?;
+    }
+    Ok(format!("{} made the tenant {name}", principal.key))
+}
+
+/// Changes a tenant. Returns what was done, in words.
+///
+/// # Errors
+/// [`Error::NoTenant`]; [`Error::Conflict`] for who would suspend their own; [`Error::Unfit`] where nothing is asked for.
+pub async fn alter(gateway: &Gateway, principal: &Principal, name: &str, change: Change) -> Result<String, Error> {
+    let Change { suspended, models } = change;
     models.iter().flatten().try_for_each(|models| Terms::check(models)).map_err(Error::Unfit)?;
-    let tenant = find(&gateway, &name).await?.name;
+    let tenant = find(gateway, name).await?.name;
     if suspended == Some(true) && tenant == principal.tenant {
         let refused = "the key that asks is this tenant's own and would be refused from then on; ask with another's";
         return Err(Error::Conflict(format!("tenant {tenant} is not suspended: {refused}")));
@@ -124,8 +144,7 @@ pub async fn change(
     if done.is_empty() {
         return Err(Error::Unfit("nothing is to be changed: give suspended, or models".into()));
     }
-    let what = format!("{} {}", principal.key, done.join(" and "));
-    Ok(acted(what, Json(shown(&find(&gateway, &name).await?))))
+    Ok(format!("{} {}", principal.key, done.join(" and ")))
 }
 
 /// Returns the tenant of a name.
@@ -151,7 +170,11 @@ pub fn given<'de, T: Deserialize<'de>, D: Deserializer<'de>>(value: D) -> Result
     Option::deserialize(value).map(Some)
 }
 
-async fn all(gateway: &Gateway) -> Result<Vec<Tenant>, Error> {
+/// Returns all tenants, in the order of their names.
+///
+/// # Errors
+/// When the store fails.
+pub async fn all(gateway: &Gateway) -> Result<Vec<Tenant>, Error> {
     Ok(gateway.tenants.list(&gateway.keys.list().await?).await?)
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use auth::Scope;
+use auth::{Principal, Scope};
 use axum::Json;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Query, State};
@@ -29,10 +29,10 @@ const BY: [&str; 5] = ["day", "tenant", "project", "key", "model"];
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Usage")]
 pub struct Told {
-    from: String,
-    to: String,
-    by: Vec<&'static str>,
-    usage: Vec<Row>,
+    pub from: String,
+    pub to: String,
+    pub by: Vec<&'static str>,
+    pub usage: Vec<Row>,
 }
 
 /// What some jobs came to. What they are not told apart by is left out.
@@ -40,33 +40,33 @@ pub struct Told {
 #[schemars(rename = "UsageRow")]
 pub struct Row {
     #[serde(skip_serializing_if = "Option::is_none")]
-    day: Option<Option<String>>,
+    pub day: Option<Option<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    tenant: Option<Option<String>>,
+    pub tenant: Option<Option<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    project: Option<Option<String>>,
+    pub project: Option<Option<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    key: Option<Option<String>>,
+    pub key: Option<Option<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    model: Option<Option<String>>,
-    jobs: u64,
-    failed_jobs: u64,
-    compute_seconds: f64,
-    request_bytes: u64,
-    result_bytes: u64,
+    pub model: Option<Option<String>>,
+    pub jobs: u64,
+    pub failed_jobs: u64,
+    pub compute_seconds: f64,
+    pub request_bytes: u64,
+    pub result_bytes: u64,
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Search {
     /// The first day, as 2026-11-30.
-    from: Option<String>,
+    pub from: Option<String>,
     /// The last day.
-    to: Option<String>,
+    pub to: Option<String>,
     #[schemars(with = "Option<String>")]
-    tenant: Option<TenantId>,
+    pub tenant: Option<TenantId>,
     /// Some of day, tenant, project, key and model, with commas between. Default: all.
-    by: Option<String>,
+    pub by: Option<String>,
 }
 
 #[derive(Default)]
@@ -86,6 +86,14 @@ pub async fn usage(
 ) -> Result<Json<Told>, Error> {
     let principal = onlooker(caller)?;
     let Query(search) = search.map_err(|error| Error::Malformed(error.body_text()))?;
+    Ok(Json(tell(&gateway, &principal, search).await?))
+}
+
+/// Tells what somebody may know of.
+///
+/// # Errors
+/// [`Error::Unfit`] for days and words that there are not, [`Error::Forbidden`] for another's usage.
+pub async fn tell(gateway: &Gateway, principal: &Principal, search: Search) -> Result<Told, Error> {
     let to = search.to.as_deref().map_or(Ok(unix_seconds() / DAY), |text| read_day("to", text))?;
     let from = search.from.as_deref().map_or(Ok(to.saturating_sub(DAYS - 1)), |text| read_day("from", text))?;
     if from > to || to - from >= MOST_DAYS {
@@ -112,7 +120,7 @@ pub async fn usage(
         sum.result_bytes += row.result_bytes;
     }
     let usage = sums.into_iter().map(|(place, sum)| shown(place, &sum, &by)).collect();
-    Ok(Json(Told { from: day(from), to: day(to), by, usage }))
+    Ok(Told { from: day(from), to: day(to), by, usage })
 }
 
 fn known(name: &str) -> Result<&'static str, Error> {

@@ -5,10 +5,10 @@ use std::sync::Arc;
 use auth::{Grant, Keys, Scope, Secret, ServerSecret};
 use gateway::Settings;
 use gateway::routes::{CLIENTS, Takes, V1};
-use ids::{JobId, TenantId};
+use ids::{JobId, TenantId, WorkerId};
 use program::Batching;
 use serde_json::json;
-use store::{MemoryStore, MetadataStore};
+use store::{MemoryStore, MetadataStore, NodeRecord, Nodes};
 
 use crate::several::gateways;
 use crate::site::{Answer, Site, pickle};
@@ -192,8 +192,7 @@ async fn a_body_that_is_not_as_it_should_be_makes_nothing() {
 
 /// Replaces what the placeholders of a path name.
 fn fill(path: &str, job: &str, tenant: &str, key: &str) -> String {
-    // Nobody hosts this model, and no worker has this name.
-    let path = path.replace("{model}", "none%2Fsuch").replace("{node}", "none");
+    let path = path.replace("{model}", "lab%2Fmodel").replace("{node}", "gpu-1");
     path.replace("{job}", job).replace("{tenant}", tenant).replace("{key}", key)
 }
 
@@ -231,8 +230,10 @@ async fn i1_on_every_route_of_the_table_another_tenants_id_is_as_one_that_there_
             let [one, other] =
                 [asked(&bearer("key of bob"), &theirs).await, asked(&bearer("key of bob"), &nobodys).await];
             assert_eq!((one.status, &one.body), (other.status, &other.body), "{what}");
-            // A job is one that there is not; who administers nothing learns of no tenant and no key.
-            let expected = if path.contains("{job}") && route.takes != Takes::Link { 404 } else { 403 };
+            // A job is one that there is not; who administers nothing learns of no tenant and no key. Models and nodes are
+            // everybody's to look at, and there are none of these names.
+            let seen = path.contains("{job}") && route.takes != Takes::Link || route.takes == Takes::Key;
+            let expected = if seen { 404 } else { 403 };
             assert_eq!(one.status, expected, "{what}");
             if path.contains("{job}") { jobs += 1 } else { named += 1 }
         }
@@ -463,18 +464,19 @@ async fn the_description_of_v1_has_every_route_and_what_each_answers() {
     let key = ask(&site, "administrator", "GET", "/v1/whoami", "").await.json()["key"].as_str().unwrap().to_owned();
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("config.json"), "{}").unwrap();
-    let hosted = json!({ "folder": folder.path() }).to_string();
-    assert_eq!(ask(&site, "administrator", "PUT", "/v1/models/none%2Fsuch", &hosted).await.status, 201);
-    let node = store::NodeRecord {
-        name: ids::WorkerId::new("none"),
-        version: "1".into(),
+    let model = json!({ "folder": folder.path() });
+    let hosted = ask(&site, "administrator", "PUT", "/v1/models/lab%2Fmodel", &model.to_string()).await;
+    assert_eq!(hosted.status, 201);
+    let node = NodeRecord {
+        name: WorkerId::new("gpu-1"),
+        version: "0.1.0".into(),
         connected: true,
-        slots: 4,
+        slots: 8,
         jobs: 0,
-        devices: vec![("cpu".into(), 9)],
-        replicas: Vec::new(),
+        devices: vec![("cuda:0".into(), 80)],
+        replicas: vec![],
     };
-    store::Nodes::new(store.clone()).note(&[node], &[]).await.unwrap();
+    Nodes::new(store.clone()).note(&[node], &[]).await.unwrap();
     let mut paths = 0;
     for route in V1 {
         let operation = &described["paths"][route.path][route.method.to_lowercase()];
@@ -486,7 +488,7 @@ async fn the_description_of_v1_has_every_route_and_what_each_answers() {
             ("POST", "/v1/keys") => json!({ "tenant": "ada" }),
             ("PATCH", "/v1/tenants/{tenant}") => json!({ "suspended": false }),
             ("PATCH", "/v1/models/{model}") => json!({ "pinned": true }),
-            ("PUT", "/v1/models/{model}") => json!({ "folder": folder.path() }),
+            ("PUT", "/v1/models/{model}") => model.clone(),
             ("PATCH", _) => json!({ "note": "x" }),
             ("POST" | "PUT", _) => json!({}),
             ("DELETE", "/v1/keys/{key}") => continue,

@@ -5,6 +5,7 @@ use std::time::Duration;
 use failpoints::Point;
 use ids::{JobId, ModelKey, WorkerId};
 use proto::v1::{self, HeldState, to_worker};
+use store::history::What;
 use store::job::Event;
 use store::{Error, JobRecord, State};
 use tonic::Status;
@@ -55,6 +56,7 @@ impl Leader {
         failpoints::pass(Point::WorkerEntered);
         let seat = self.crew.named(&worker).unwrap_or_else(|| {
             let link = Link::Away { until: self.pace.passed(), closed: Closed::Silent };
+            self.ledger.happened(self.settler.clock.unix_millis(), What::WorkerCame(worker.clone()));
             let (jobs, models, devices) = Default::default();
             let (worker, instance, version) = (worker.clone(), instance.clone(), version.clone());
             let cordoned = false;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ids::{JobId, Token};
 use store::Fault;
+use store::history::What;
 use store::job::Event;
 
 use super::Leader;
@@ -53,6 +54,13 @@ impl Leader {
         let Some(member) = self.crew.remove(seat) else { return };
         self.view.remove(seat);
         self.roster.leave(&member.worker).await;
+        let what = match why {
+            Why::Died => What::WorkerDied,
+            Why::Goodbye(culprits) if !culprits.is_empty() => What::WorkerDied,
+            Why::Goodbye(_) => What::WorkerLeft,
+            Why::Silent => What::WorkerSilent,
+        };
+        self.ledger.happened(self.settler.clock.unix_millis(), what(member.worker.clone()));
         if let Some(outbox) = member.outbox() {
             outbox.close();
         }
@@ -79,6 +87,8 @@ impl Leader {
         self.wished |= self.ticks.is_multiple_of(WISHES);
         self.hosted.change();
         self.show_nodes().await;
+        let running = self.crew.iter().map(|(_, member)| member.jobs.len()).sum();
+        self.ledger.look(self.settler.clock.unix_millis(), &self.queue, running);
         self.reports.append(&mut self.unsettled);
         self.look_for_unread().await;
         let now = self.pace.passed();

@@ -1,0 +1,148 @@
+//! `/admin/keys`: made and revoked. What a key is made of is shown once, and here only.
+
+use auth::{KeyRecord, Scope, Tenant};
+use maud::{Markup, html};
+use serde::Deserialize;
+
+use super::layout::{self, empty};
+use super::now::Now;
+use super::units::{date, nothing};
+use crate::v1;
+
+/// Whose keys are wanted.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+pub struct Search {
+    pub tenant: String,
+}
+
+/// The form of a new key. A box that is not ticked is not sent.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Create {
+    tenant: String,
+    note: String,
+    expires_in: String,
+    submit: Option<String>,
+    read_own: Option<String>,
+    operate: Option<String>,
+    admin: Option<String>,
+    audit: Option<String>,
+}
+
+impl Create {
+    /// Says the same as `POST /v1/keys` takes it.
+    pub fn asked(self) -> v1::keys::Create {
+        let given = |text: String| (!text.trim().is_empty()).then(|| text.trim().to_owned());
+        let boxes = [
+            (self.submit, Scope::Submit),
+            (self.read_own, Scope::ReadOwn),
+            (self.operate, Scope::Operate),
+            (self.admin, Scope::Admin),
+            (self.audit, Scope::Audit),
+        ];
+        let scopes = boxes.into_iter().filter(|(ticked, _)| ticked.is_some()).map(|(_, scope)| scope.name().to_owned());
+        v1::keys::Create {
+            tenant: ids::TenantId::new(self.tenant.trim()),
+            scopes: Some(scopes.collect()),
+            role: None,
+            expires_in: given(self.expires_in),
+            note: given(self.note),
+            project: None,
+            models: None,
+            quota: None,
+            batching: None,
+        }
+    }
+}
+
+/// What was done, or refused.
+pub enum Said<'a> {
+    Nothing,
+    /// The text of a key that was just made.
+    Made(&'a KeyRecord, &'a str),
+    Refused(&'a str),
+}
+
+/// Shows keys, of all tenants or of one.
+pub fn body(
+    now: &Now,
+    own: &ids::KeyId,
+    tenants: &[Tenant],
+    keys: &[KeyRecord],
+    wanted: &str,
+    said: &Said<'_>,
+) -> Markup {
+    html! {
+        h1 { "Keys" @if !wanted.is_empty() { " of " (wanted) " " a.older href="/admin/keys" { "all" } } }
+        div #live data-live="/admin/live?parts=status" { (layout::status(now.trouble().as_ref())) }
+        @match said {
+            Said::Nothing => {},
+            Said::Made(record, text) => div.made role="alert" {
+                p { "The key " code { (record.id) } " of " (record.tenant) " is made. " strong { "It is shown only this once." } }
+                p.secret { code #made data-copy=(text) { (text) } }
+            },
+            Said::Refused(refusal) => p.refusal role="alert" { (refusal) },
+        }
+        (form(tenants, wanted))
+        section #list aria-label="Keys" {
+            @if keys.is_empty() { (empty("There is no key here.", &html! { "Create one above; its text is shown once." })) }
+            @else { (table(keys, Some(own))) }
+        }
+    }
+}
+
+fn form(tenants: &[Tenant], wanted: &str) -> Markup {
+    let boxes = [
+        ("submit", "submit", "submit jobs", true),
+        ("read_own", "read-own", "follow, read and cancel its own", true),
+        ("operate", "operate", "see and cancel all jobs", false),
+        ("admin", "admin", "make tenants and keys, and all but the audit trail", false),
+        ("audit", "audit", "read the audit trail", false),
+    ];
+    html! {
+        form.filters method="post" action="/admin/keys" {
+            label { "Tenant" select name="tenant" required {
+                @for tenant in tenants { option value=(tenant.name) selected[tenant.name.as_str() == wanted] { (tenant.name) } }
+            } }
+            label { "Note" input type="text" name="note" maxlength="200" placeholder="what it is for" autocomplete="off"; }
+            label { "Ends in" input.short type="text" name="expires_in" placeholder="never, or 30d" autocomplete="off" spellcheck="false"; }
+            fieldset { legend { "Permits" }
+                @for (name, scope, what, ticked) in boxes {
+                    label.box title=(what) { input type="checkbox" name=(name) value="yes" checked[ticked]; " " (scope) }
+                }
+            }
+            button type="submit" { "Create a key" }
+        }
+    }
+}
+
+/// A row a key. Where `own` is given they can be revoked, all but that one.
+pub fn table(keys: &[KeyRecord], own: Option<&ids::KeyId>) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="group" aria-label="Keys" { table {
+            thead { tr {
+                th scope="col" { "Key" } @if own.is_some() { th scope="col" { "Tenant" } } th scope="col" { "Permits" }
+                th scope="col" { "Note" } th scope="col" { "Created" } th scope="col" { "Ends" }
+                @if own.is_some() { th scope="col" { span.hidden { "Acts" } } }
+            } }
+            tbody { @for key in keys { tr {
+                td.id { (key.id) }
+                @if own.is_some() { td { (key.tenant) } }
+                td { @for (index, scope) in key.scopes.iter().enumerate() { @if index > 0 { ", " } (scope) } }
+                td.text { @match &key.note { Some(note) => (note), None => (nothing()) } }
+                td { (date(key.created_at)) }
+                td { @match key.expires_at { Some(at) => (date(at)), None => "never" } }
+                @match own {
+                    None => {},
+                    Some(own) if *own == key.id => td.acts { span.note { "yours, now" } },
+                    Some(_) => td.acts { form method="post" action={ "/admin/keys/" (key.id) "/revoke" } { details {
+                        summary { "Revoke" span.hidden { " " (key.id) } }
+                        p { "It is refused within 5 s everywhere, and cannot be brought back. Jobs that were accepted run on." }
+                        button.danger type="submit" { "Revoke " (key.id) }
+                    } } },
+                }
+            } } }
+        } }
+    }
+}

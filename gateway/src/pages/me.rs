@@ -1,0 +1,132 @@
+//! `/me`: a researcher's jobs, live, with their results; their keys; and a cell to begin with.
+
+use auth::{KeyRecord, Principal};
+use maud::{Markup, html};
+use store::{JobRecord, ModelRecord, ModelState, State};
+
+use super::jobs::{place, ran, state, waited};
+use super::keys;
+use super::layout::empty;
+use super::now::Now;
+use super::units::{ago, bytes, nothing, short};
+use crate::progress;
+use crate::v1::jobs::failure;
+use crate::v1::nodes::Node;
+
+/// Shows all of it. `origin` is how this server is reached from where the page is looked at.
+pub fn body(now: &Now, principal: &Principal, jobs: &[JobRecord], own_keys: &[KeyRecord], origin: &str) -> Markup {
+    html! {
+        h1 { "My jobs" }
+        div #live data-live="/me/live" {
+            (status(now))
+            (table(now, principal, jobs))
+        }
+        section {
+            h2 { "In a notebook" }
+            (cell(now, principal, origin))
+        }
+        section {
+            h2 { "Keys of " (principal.tenant) }
+            (keys::table(own_keys, None))
+            p.note { "An administrator makes and revokes keys." }
+        }
+    }
+}
+
+/// Says whether jobs can run, and nothing of others.
+pub fn status(now: &Now) -> Markup {
+    let none_runs = !now.workers().iter().any(Node::connected);
+    html! {
+        p #status.status data-level=(if none_runs { "degraded" } else { "well" }) role="status" {
+            @if none_runs {
+                span.mark aria-hidden="true" { "▲" }
+                " Jobs are accepted and kept, and none runs at the moment; the operator sees why."
+            } @else { span.mark aria-hidden="true" { "●" } " Jobs are taken and run" }
+            span #stale.stale hidden {}
+        }
+    }
+}
+
+/// A row a job.
+pub fn table(now: &Now, principal: &Principal, jobs: &[JobRecord]) -> Markup {
+    html! {
+        section #mine aria-label="My jobs" {
+            @if jobs.is_empty() {
+                (empty("You have no jobs yet.", &html! { "Copy the cell below into a notebook and run it." }))
+            } @else {
+                div.scroll tabindex="0" role="group" aria-label="My jobs" { table {
+                    thead { tr {
+                        th scope="col" { "Job" } th scope="col" { "State" } th scope="col" { "What comes next" }
+                        th scope="col" { "Model" } th.number scope="col" { "Accepted" } th.number scope="col" { "Waited" }
+                        th.number scope="col" { "Ran" } th.number scope="col" { "Result" }
+                    } }
+                    tbody { @for job in jobs { tr {
+                        td { a.id href={ "/me/jobs/" (job.id) } title=(job.id) { (short(&job.id.to_string())) } }
+                        td { (state(job)) }
+                        td.why { (next(now, principal, job)) }
+                        td { (job.model) }
+                        td.number { (ago(job.accepted_at, now.at)) }
+                        td.number { (waited(job, now.at)) }
+                        td.number { (ran(job, now.at)) }
+                        td.number { @match progress::result(job) {
+                            Some(result) => a href={ "/me/jobs/" (job.id) "/result" } { (bytes(result.len())) },
+                            None => (nothing()),
+                        } }
+                    } } }
+                } }
+            }
+        }
+    }
+}
+
+/// Says where a job that waits is, and of one that failed the last line of why.
+fn next(now: &Now, principal: &Principal, job: &JobRecord) -> Markup {
+    match (job.state, &job.worker) {
+        (State::Queued, _) => return html! { (place(now, principal, job)) },
+        (State::Dispatched | State::Running, Some(worker)) => return html! { "with " (worker) },
+        _ => {}
+    }
+    match failure(job, principal) {
+        Some((_, Some(text))) => {
+            html! { code { (text.trim_end().lines().next_back().unwrap_or_default()) } }
+        }
+        _ => nothing(),
+    }
+}
+
+/// A cell that works when it is pasted, but for the key, which this page does not know.
+fn cell(now: &Now, principal: &Principal, origin: &str) -> Markup {
+    // One that is cold is loaded when somebody asks for it.
+    let usable = |model: &&ModelRecord| {
+        matches!(model.state, ModelState::Ready | ModelState::Cold) && principal.admitted(&model.key)
+    };
+    // What is ready answers at once.
+    let mut models: Vec<&ModelRecord> = now.models.iter().filter(usable).collect();
+    models.sort_by_key(|model| model.state != ModelState::Ready);
+    let Some(first) = models.first().map(|model| &model.key) else {
+        return empty("No model can be used now.", &html! { "Come back when the operator has loaded one." });
+    };
+    html! {
+        p { "Models that can be used now: "
+            @for (index, model) in models.iter().enumerate() { @if index > 0 { ", " } code { (model.key) } } "." }
+        pre.cell #cell tabindex="0" data-copy { (snippet(origin, first.repo_id(), first.revision())) }
+        p.note { "It asks for your key when it runs. Needs " code { "pip install nnsight==0.8.1 transformers==5.22.2" } "." }
+    }
+}
+
+/// Writes the cell. It asks for a module that every family has under its own name.
+fn snippet(origin: &str, repo_id: &str, revision: Option<&str>) -> String {
+    let revision = revision.map(|revision| format!(", revision=\"{revision}\"")).unwrap_or_default();
+    format!(
+        r#"import getpass, os
+os.environ.update(HF_ENDPOINT="{origin}", NDIF_HOST="{origin}")
+os.environ.setdefault("NDIF_API_KEY", "") or os.environ.update(NDIF_API_KEY=getpass.getpass("API key: "))
+from nnsight import TransformersModel
+
+model = TransformersModel("{repo_id}"{revision}, task="text-generation")
+with model.trace("The capital of France is", remote=True):
+    token = model.lm_head.output[0, -1].argmax().save()
+print(model.tokenizer.decode(token))
+"#
+    )
+}

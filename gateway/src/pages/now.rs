@@ -1,0 +1,348 @@
+//! How everything is just now: read once for all who look within a second.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ids::{JobId, ModelKey, TenantId, WorkerId};
+use store::history::Minute;
+use store::{Live, ModelRecord, ModelState, Specification, State};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::units::span;
+use crate::v1::nodes::{self, Node};
+use crate::{Error, Gateway, unix_millis};
+
+/// How long what was read is shown.
+const FRESH: Duration = Duration::from_millis(900);
+/// Silence of the scheduler after which nobody leads, as far as one can see. It tells every 5 seconds.
+const SILENCE: u64 = 30_000;
+/// A wait that somebody should know of.
+const LONG: u64 = 10 * 60_000;
+/// Minutes in which a fault of the server's counts as one of now.
+const RECENT: u64 = 10;
+
+/// What was read last.
+pub type Shared = Mutex<Option<(Instant, Arc<Now>)>>;
+
+/// How everything is.
+pub struct Now {
+    /// Milliseconds since the Unix epoch.
+    pub at: u64,
+    pub live: Vec<Live>,
+    pub models: Vec<ModelRecord>,
+    /// What they are to be.
+    pub specifications: Vec<Specification>,
+    /// Whether a scheduler leads.
+    pub led: bool,
+    nodes: Vec<Node>,
+    /// The last ones.
+    pub minutes: BTreeMap<u64, Minute>,
+}
+
+/// Those who wait or run of one tenant for one model.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Line {
+    pub waiting: u64,
+    pub running: u64,
+    /// When the one that waits longest was accepted; none waits where it is `None`.
+    pub oldest: Option<u64>,
+}
+
+/// What is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    pub broken: bool,
+    pub sentence: String,
+    /// Where one sees more of it.
+    pub path: &'static str,
+}
+
+impl Trouble {
+    pub fn level(&self) -> &'static str {
+        if self.broken { "broken" } else { "degraded" }
+    }
+
+    pub fn mark(&self) -> &'static str {
+        if self.broken { "✕" } else { "▲" }
+    }
+}
+
+impl Now {
+    /// Returns how everything is, or was less than a second ago.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn of(gateway: &Gateway) -> Result<Arc<Self>, Error> {
+        let mut shared = gateway.now.lock().await;
+        if let Some((at, now)) = &*shared
+            && at.elapsed() < FRESH
+        {
+            return Ok(Arc::clone(now));
+        }
+        let at = unix_millis();
+        let pulse = gateway.history.pulse().await?;
+        let now = Arc::new(Self {
+            at,
+            live: gateway.jobs.live().await?.jobs,
+            models: gateway.models.list().await?,
+            specifications: gateway.models.stored().specifications().list().await?,
+            led: pulse.is_some_and(|pulse| at.saturating_sub(pulse.at) < SILENCE),
+            nodes: nodes::all(gateway).await?,
+            minutes: gateway.history.since((at / 60_000).saturating_sub(RECENT)).await?,
+        });
+        *shared = Some((Instant::now(), Arc::clone(&now)));
+        Ok(now)
+    }
+
+    /// Returns who waits and runs, by tenant and model; who waits longest comes first.
+    pub fn lines(&self) -> Vec<((TenantId, ModelKey), Line)> {
+        let mut lines: BTreeMap<(TenantId, ModelKey), Line> = BTreeMap::new();
+        for job in &self.live {
+            let line = lines.entry((job.tenant.clone(), job.model.clone())).or_default();
+            if job.state == State::Queued {
+                line.waiting += 1;
+                line.oldest = Some(line.oldest.map_or(job.accepted_at, |oldest| oldest.min(job.accepted_at)));
+            } else {
+                line.running += 1;
+            }
+        }
+        let mut lines: Vec<_> = lines.into_iter().collect();
+        lines.sort_by_key(|(_, line)| line.oldest.unwrap_or(u64::MAX));
+        lines
+    }
+
+    /// Returns how many jobs wait, and how many have a worker.
+    pub fn counts(&self) -> (usize, usize) {
+        let waiting = self.live.iter().filter(|job| job.state == State::Queued).count();
+        (waiting, self.live.len() - waiting)
+    }
+
+    /// Returns the workers, as long as somebody knows how they are.
+    pub fn workers(&self) -> &[Node] {
+        if self.led { &self.nodes } else { &[] }
+    }
+
+    /// Returns how many jobs a worker has.
+    pub fn busy(&self, worker: &WorkerId) -> usize {
+        self.live.iter().filter(|job| job.worker.as_ref() == Some(worker)).count()
+    }
+
+    /// Says why a job for a model waits.
+    pub fn why(&self, model: &ModelKey) -> String {
+        if !self.led {
+            return "no scheduler leads".into();
+        }
+        let Some(record) = self.models.iter().find(|record| record.key == *model) else {
+            return "the model is hosted no longer".into();
+        };
+        let why = match (&record.state, &record.wait) {
+            (ModelState::Loading { fraction }, _) => format!("the model is loading, {:.0} %", fraction * 100.0),
+            (ModelState::Failed(_), _) => return "the model cannot be loaded".into(),
+            (ModelState::Ready, _) => return self.room(model),
+            (_, Some(wait)) => format!("the model is not loaded: {}", wait.why),
+            (ModelState::Waiting, None) => "no worker has the model".into(),
+            (ModelState::Cold, None) => "the model is about to be loaded".into(),
+        };
+        match self.expected(record) {
+            Some(left) => format!("{why}; ready in about {}", span(left)),
+            None => why,
+        }
+    }
+
+    /// Returns after how many milliseconds a model is likely to be ready, where that can be said.
+    pub fn expected(&self, record: &ModelRecord) -> Option<u64> {
+        let at = record.wait.as_ref()?.expected_at?;
+        Some(at.saturating_sub(self.at)).filter(|left| *left > 0)
+    }
+
+    /// Says what a job waits for whose model is loaded.
+    fn room(&self, model: &ModelKey) -> String {
+        let ready = |worker: &&Node| {
+            let replicas = worker.record.iter().flat_map(|record| &record.replicas);
+            worker.connected()
+                && replicas.into_iter().any(|replica| replica.model == *model && replica.stage == "ready")
+        };
+        let (mut slots, mut free) = (0, 0);
+        for worker in self.workers().iter().filter(ready).filter(|worker| worker.cordon.is_none()) {
+            let its = worker.record.as_ref().map_or(0, |record| record.slots as usize);
+            slots += its;
+            free += its.saturating_sub(self.busy(&worker.name));
+        }
+        match (slots, free) {
+            (0, _) => "the workers that have the model cannot be reached, or are cordoned".into(),
+            (_, 0) => format!("no room: all {slots} places are taken"),
+            _ => "it is about to be given out".into(),
+        }
+    }
+
+    /// Returns how many jobs come before one that waits, about: tenants take turns, and each one's oldest comes first.
+    pub fn before(&self, job: JobId, tenant: &TenantId, model: &ModelKey) -> Ahead {
+        let mut lengths: BTreeMap<&TenantId, u64> = BTreeMap::new();
+        let mut own = 0;
+        for other in self.live.iter().filter(|other| other.state == State::Queued && other.model == *model) {
+            if other.tenant == *tenant {
+                own += u64::from(other.id < job);
+            } else {
+                *lengths.entry(&other.tenant).or_default() += 1;
+            }
+        }
+        Ahead { own, others: lengths.values().map(|length| (*length).min(own + 1)).sum() }
+    }
+
+    /// Returns the worst of what is wrong.
+    pub fn trouble(&self) -> Option<Trouble> {
+        let broken = |sentence: String, path| Some(Trouble { broken: true, sentence, path });
+        let degraded = |sentence: String, path| Some(Trouble { broken: false, sentence, path });
+        if !self.led {
+            let sentence = "No scheduler was heard of for 30 s: jobs are accepted and kept, and none is given out.";
+            return broken(sentence.into(), "/admin/workers");
+        }
+        if let Some((key, why)) = self.models.iter().find_map(|record| match &record.state {
+            ModelState::Failed(why) => Some((&record.key, why)),
+            _ => None,
+        }) {
+            return broken(format!("The model {key} cannot be loaded: {why}."), "/admin/models");
+        }
+        if !self.workers().iter().any(Node::connected) {
+            return broken("No worker is connected: jobs wait until one comes.".into(), "/admin/workers");
+        }
+        let faults: u64 =
+            self.minutes.values().flat_map(|minute| minute.tallies.values()).map(|tally| tally.failed_server).sum();
+        if faults > 0 {
+            let jobs = if faults == 1 { "1 job".into() } else { format!("{faults} jobs") };
+            let sentence = format!("{jobs} failed in the last {RECENT} minutes by the server's fault.");
+            return degraded(sentence, "/admin/jobs?state=failed");
+        }
+        if let Some(worker) = self.workers().iter().find(|worker| worker.record.is_some() && !worker.connected()) {
+            let sentence = format!("The worker {} lost its connection; what it has goes on.", worker.name);
+            return degraded(sentence, "/admin/workers");
+        }
+        let longest = self.lines().into_iter().find_map(|(line, of)| Some((line, self.at.saturating_sub(of.oldest?))));
+        if let Some(((tenant, model), waited)) = longest.filter(|(_, waited)| *waited > LONG) {
+            let why = self.why(&model);
+            return degraded(format!("A job of {tenant} has waited for {}: {why}.", span(waited)), "/admin");
+        }
+        None
+    }
+}
+
+/// Jobs that come before another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ahead {
+    /// Of the same tenant.
+    pub own: u64,
+    /// Of others, whose turns come between.
+    pub others: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use store::{ModelWait, NodeRecord, ReplicaRecord};
+
+    use super::*;
+
+    fn live(tenant: &str, state: State, accepted_at: u64) -> Live {
+        Live {
+            id: JobId::new(),
+            tenant: TenantId::new(tenant),
+            model: ModelKey::new("o/n", None),
+            state,
+            attempt: 0,
+            epoch: 0,
+            deaths: 0,
+            worker: (state != State::Queued).then(|| WorkerId::new("w")),
+            accepted_at,
+            dispatched_at: 0,
+            started_at: 0,
+            submission_key: None,
+            at_once: 0,
+            revision: 0,
+        }
+    }
+
+    fn now(live: Vec<Live>, state: ModelState) -> Now {
+        let key = ModelKey::new("o/n", None);
+        let stage = if state == ModelState::Ready { "ready" } else { "loading" }.to_owned();
+        let replica = ReplicaRecord { model: key.clone(), stage, device: "cpu".into(), bytes: 7, jobs: 0 };
+        let record = NodeRecord {
+            name: WorkerId::new("w"),
+            version: "0.1.0".into(),
+            connected: true,
+            slots: 2,
+            jobs: 0,
+            devices: vec![("cpu".into(), 80)],
+            replicas: vec![replica],
+        };
+        Now {
+            at: 1_000_000,
+            live,
+            models: vec![ModelRecord { state, ..ModelRecord::waiting(key.clone(), "/m".into()) }],
+            specifications: vec![Specification::new(key, "/m".into())],
+            led: true,
+            nodes: vec![Node { name: record.name.clone(), record: Some(record), cordon: None }],
+            minutes: BTreeMap::new(),
+        }
+    }
+
+    #[test]
+    fn lines_show_who_waits_longest_first_and_why() {
+        let jobs = vec![
+            live("ada", State::Running, 10),
+            live("ada", State::Queued, 500_000),
+            live("bob", State::Queued, 400_000),
+            live("bob", State::Queued, 600_000),
+            live("eve", State::Dispatched, 5),
+        ];
+        let shown = now(jobs, ModelState::Ready);
+        let lines = shown.lines();
+        let told: Vec<_> = lines
+            .iter()
+            .map(|((tenant, _), line)| (tenant.as_str(), line.waiting, line.running, line.oldest))
+            .collect();
+        assert_eq!(told, [("bob", 2, 0, Some(400_000)), ("ada", 1, 1, Some(500_000)), ("eve", 0, 1, None)]);
+        assert_eq!(shown.counts(), (3, 2));
+        assert_eq!(shown.why(&ModelKey::new("o/n", None)), "no room: all 2 places are taken");
+        let model = ModelKey::new("o/n", None);
+        let mut shown = now(vec![], ModelState::Loading { fraction: 0.43 });
+        assert_eq!(shown.why(&model), "the model is loading, 43 %");
+        shown.models[0].state = ModelState::Cold;
+        shown.models[0].wait = Some(ModelWait { why: "others have the room".into(), expected_at: Some(1_012_000) });
+        assert_eq!(shown.why(&model), "the model is not loaded: others have the room; ready in about 12.0 s");
+    }
+
+    #[test]
+    fn tenants_take_turns_so_what_comes_before_a_job_is_bounded_by_its_own_place() {
+        let mut jobs: Vec<Live> = (0..50).map(|_| live("flood", State::Queued, 1)).collect();
+        let own: Vec<Live> = (0..3).map(|_| live("ada", State::Queued, 2)).collect();
+        jobs.extend(own.iter().cloned());
+        let shown = now(jobs, ModelState::Ready);
+        let ahead = |job: &Live| shown.before(job.id, &job.tenant, &job.model);
+        assert_eq!(ahead(&own[0]), Ahead { own: 0, others: 1 });
+        assert_eq!(ahead(&own[2]), Ahead { own: 2, others: 3 });
+    }
+
+    #[test]
+    fn the_worst_that_is_wrong_is_told() {
+        let mut shown = now(vec![live("ada", State::Queued, 1)], ModelState::Ready);
+        let told = |shown: &Now| shown.trouble().map(|trouble| (trouble.broken, trouble.sentence));
+        assert!(told(&shown).unwrap().1.starts_with("A job of ada has waited for 16.7 min"));
+        shown.live.clear();
+        assert_eq!(told(&shown), None);
+        let mut minute = Minute::default();
+        minute.waits(&TenantId::new("ada"), &ModelKey::new("o/n", None), 0);
+        minute.tallies.values_mut().for_each(|tally| tally.failed_server = 2);
+        shown.minutes.insert(1, minute);
+        assert_eq!(
+            told(&shown).unwrap(),
+            (false, "2 jobs failed in the last 10 minutes by the server's fault.".into())
+        );
+        shown.nodes[0].record.as_mut().unwrap().connected = false;
+        assert!(told(&shown).unwrap().1.starts_with("No worker is connected"));
+        shown.models[0].state = ModelState::Failed("no file".into());
+        assert_eq!(told(&shown).unwrap(), (true, "The model o/n cannot be loaded: no file.".into()));
+        shown.led = false;
+        assert!(told(&shown).unwrap().1.starts_with("No scheduler"));
+    }
+}

@@ -1,0 +1,143 @@
+//! `/admin/workers`: the workers, what each has, and what it can run.
+
+use maud::{Markup, html};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use store::ReplicaRecord;
+
+use super::layout;
+use super::now::Now;
+use super::units::{ago, bytes, nothing, short};
+use crate::v1::nodes::Node;
+
+/// Jobs that are listed of one worker.
+const JOBS: usize = 20;
+
+/// Shows all of them, with what they do.
+pub fn body(now: &Now) -> Markup {
+    html! {
+        h1.hidden { "Workers" }
+        div #live data-live="/admin/live?parts=status,acts,work" {
+            (layout::status(now.trouble().as_ref()))
+            (table(now, true))
+            (work(now))
+        }
+    }
+}
+
+/// A row a worker, with what can be done to it or without.
+pub fn table(now: &Now, acts: bool) -> Markup {
+    html! {
+        section #workers {
+            h2 { "Workers" }
+            @if now.workers().is_empty() {
+                (layout::empty(
+                    if !now.led { "No scheduler leads, so nobody knows of a worker." } else { "No worker has come yet." },
+                    &html! { "Start one with " code { "vitrine-worker run --scheduler ADDRESS" } "; " code { "vitrine up" } " starts its own." },
+                ))
+            } @else {
+                div.scroll tabindex="0" role="group" aria-label="Workers" { table {
+                    thead { tr {
+                        th scope="col" { "Worker" } th scope="col" { "State" }
+                        th.number scope="col" { "Jobs" } th scope="col" { "Places taken" } th scope="col" { "Memory for models" }
+                        th scope="col" { "Models" }
+                        @if acts { th scope="col" { span.hidden { "Acts" } } }
+                    } }
+                    tbody { @for worker in now.workers() {
+                        @let jobs = now.busy(&worker.name);
+                        tr {
+                            td { a href="/admin/workers" { (worker.name) } }
+                            td { (condition(now, worker)) }
+                            @match &worker.record {
+                                None => { td.number { (nothing()) } td { (nothing()) } td { (nothing()) } td { (nothing()) } }
+                                Some(record) => {
+                                    td.number { (jobs) small { " of " (record.slots) } }
+                                    td { meter min="0" max=(record.slots.max(1)) value=(jobs) aria-label="places taken" {} }
+                                    td.models { @for (name, all, used) in worker.devices() { span {
+                                        (name) " "
+                                        meter min="0" max=(all.max(1)) value=(used.min(all)) aria-label={ "memory of " (name) } {}
+                                        " " (bytes(used)) small { " of " (bytes(all)) }
+                                    } } }
+                                    td.models { @for replica in &record.replicas { span { (replica.model) " " (stage(replica)) } } }
+                                }
+                            }
+                            @if acts { td.acts { (act(worker)) } }
+                        }
+                    } }
+                } }
+            }
+        }
+    }
+}
+
+/// What an operator can do to a worker.
+fn act(worker: &Node) -> Markup {
+    let path = format!("/admin/workers/{}", utf8_percent_encode(worker.name.as_str(), NON_ALPHANUMERIC));
+    let cordon = worker.cordon.as_ref();
+    html! {
+        @if cordon.is_some() {
+            form method="post" action={ (path) "/uncordon" } { button type="submit" { "Uncordon" span.hidden { " " (worker.name) } } }
+        }
+        @if worker.record.is_some() && !cordon.is_some_and(|cordon| cordon.drain) {
+            form method="post" action={ (path) "/drain" } { details {
+                summary { "Take out" span.hidden { " " (worker.name) } }
+                p { "A cordoned worker is given nothing new, and keeps its models. Of a drained one they leave as well, when \
+                    their jobs have ended. Uncordoning undoes either." }
+                @if cordon.is_none() { button type="submit" formaction={ (path) "/cordon" } { "Cordon " (worker.name) } " " }
+                button.danger type="submit" { "Drain " (worker.name) }
+            } }
+        }
+    }
+}
+
+fn condition(now: &Now, worker: &Node) -> Markup {
+    let jobs = now.busy(&worker.name);
+    match (worker.state(), &worker.record) {
+        ("draining", _) => layout::state("waiting", "draining"),
+        ("drained", None) => layout::state("ended", "drained, not there"),
+        ("drained", _) => layout::state("ended", "drained"),
+        ("cordoned", None) => layout::state("ended", "cordoned, not there"),
+        ("cordoned", _) => layout::state("waiting", "cordoned"),
+        ("away", _) | (_, None) => layout::state("degraded", "connection lost"),
+        (_, Some(record)) if jobs >= record.slots as usize => layout::state("waiting", "full"),
+        (_, Some(_)) if jobs > 0 => layout::state("well", "busy"),
+        (_, Some(_)) => layout::state("well", "idle"),
+    }
+}
+
+/// How far a model is on a worker.
+fn stage(replica: &ReplicaRecord) -> Markup {
+    let level = match replica.stage.as_str() {
+        "ready" => "well",
+        "loading" => "waiting",
+        "failed" => "broken",
+        _ => "ended",
+    };
+    layout::state(level, &replica.stage)
+}
+
+/// What each worker has.
+pub fn work(now: &Now) -> Markup {
+    html! {
+        section #work {
+            @for worker in now.workers() {
+                @let jobs: Vec<_> = now.live.iter().filter(|job| job.worker.as_ref() == Some(&worker.name)).collect();
+                h2 { "What " (worker.name) " has" }
+                @if jobs.is_empty() { p.note { "Nothing." } }
+                @else { div.scroll tabindex="0" role="group" aria-label={ "What " (worker.name) " has" } { table {
+                    thead { tr {
+                        th scope="col" { "Job" } th scope="col" { "Tenant" } th scope="col" { "Model" }
+                        th scope="col" { "State" } th.number scope="col" { "Given out" } th.number scope="col" { "Attempt" }
+                    } }
+                    tbody { @for job in jobs.iter().take(JOBS) { tr {
+                        td { a.id href={ "/admin/jobs/" (job.id) } { (short(&job.id.to_string())) } }
+                        td { (job.tenant) }
+                        td { (job.model) }
+                        td { (layout::state("well", &job.state.to_string())) }
+                        td.number { (ago(job.dispatched_at, now.at)) }
+                        td.number { (job.attempt) }
+                    } } }
+                } } @if jobs.len() > JOBS { p.note { (jobs.len() - JOBS) " more." } } }
+            }
+        }
+    }
+}

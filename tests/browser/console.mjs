@@ -1,0 +1,337 @@
+// Looks at every page and does every act in a real browser: one argument, a JSON object of what there is to look at.
+// Each check prints `ok NAME`; the first that fails says what it saw.
+import fs from "node:fs";
+import { createRequire } from "node:module";
+import { chromium } from "playwright-core";
+
+const there = JSON.parse(process.argv[2]);
+const axe = fs.readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const browser = await chromium.launch({
+  executablePath: there.chromium,
+  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync"],
+});
+const DESK = { width: 1280, height: 800 }, PHONE = { width: 390, height: 844 };
+const seen = [];
+
+try {
+  await signsIn();
+  await eachPageIsRight();
+  await followsWhatHappens();
+  await acts();
+  await eachRole();
+  await byKeysAlone();
+  await withoutScripts();
+  await theSchemeIsKept();
+} finally {
+  await browser.close();
+}
+
+/// A browser of its own, in which whatever goes wrong fails the check.
+async function opened(options = {}) {
+  const context = await browser.newContext({ viewport: DESK, ...options });
+  context.setDefaultTimeout(120_000);
+  const page = await context.newPage();
+  page.refusals = 0;
+  page.on("console", (message) => {
+    // A refusal that was asked for is told as a failed load.
+    const asked = page.refusals > 0 && /status of (401|403|404|409|400)/.test(message.text());
+    if (["error", "warning"].includes(message.type()) && !asked) seen.push(`${page.url()} said: ${message.text()}`);
+  });
+  page.on("pageerror", (error) => seen.push(`${page.url()} failed: ${error}`));
+  page.on("request", (request) => {
+    if (!request.url().startsWith(there.url)) seen.push(`${page.url()} asked ${request.url()}`);
+  });
+  return page;
+}
+
+async function signedIn(key, next, options) {
+  const page = await opened(options);
+  await page.goto(there.url + next);
+  check(new URL(page.url()).pathname === "/sign-in", `${next} is shown to nobody: ${page.url()}`);
+  await page.fill("#key", key);
+  await Promise.all([page.waitForURL(there.url + next), page.click("button:text('Sign in')")]);
+  return page;
+}
+
+async function signsIn() {
+  const page = await opened();
+  page.refusals = 1;
+  await page.goto(`${there.url}/admin`);
+  await page.fill("#key", "wrong");
+  await page.click("button:text('Sign in')");
+  await sees(page, "[role=alert]", "invalid API key");
+  await isRight(page, "sign-in refused");
+  await page.fill("#key", there.keys.admin);
+  await page.click("button:text('Sign in')");
+  await page.waitForURL(`${there.url}/admin`);
+  const [cookie] = await page.context().cookies();
+  check(cookie.httpOnly && cookie.sameSite === "Strict" && !cookie.value.includes(there.keys.admin), JSON.stringify(cookie));
+  await page.click("button:text('Sign out')");
+  await page.waitForURL(`${there.url}/sign-in`);
+  check((await page.context().cookies()).length === 0, "the cookie is gone");
+  await close(page, "signing in and out");
+}
+
+async function eachPageIsRight() {
+  const admin = ["/admin", "/admin?reach=24h", "/admin/jobs", `/admin/jobs/${there.jobs.done}`, `/admin/jobs/${there.jobs.failed}`,
+    `/admin/jobs/${there.jobs.waiting}`, "/admin/models", "/admin/workers", "/admin/usage", "/admin/usage?by=tenant,model", "/admin/tenants", "/admin/keys", "/admin/jobs?state=expired"];
+  const own = ["/me", `/me/jobs/${there.jobs.done}`, `/me/jobs/${there.jobs.failed}`];
+  for (const [key, paths] of [[there.keys.admin, admin], [there.keys.ada, own], [there.keys.audit, ["/admin/audit", "/admin/audit?outcome=refused"]]]) {
+    const page = await signedIn(key, paths[0].split("?")[0]);
+    for (const path of paths) {
+      for (const [viewport, scheme] of [[DESK, "light"], [PHONE, "dark"]]) {
+        await page.setViewportSize(viewport);
+        await page.emulateMedia({ colorScheme: scheme });
+        const answer = await page.goto(there.url + path);
+        check(answer.status() === 200, `${path}: ${answer.status()}`);
+        const bytes = (await answer.body()).length;
+        check(bytes < 100_000, `${path} has ${bytes} bytes`);
+        await isRight(page, `${path} ${scheme}`);
+      }
+    }
+    await close(page, `pages of ${Object.keys(there.keys).find((name) => there.keys[name] === key)}`);
+  }
+  await pictures();
+}
+
+async function pictures() {
+  const take = async (page, path, name, viewport, scheme, clip) => {
+    await page.setViewportSize(viewport);
+    await page.emulateMedia({ colorScheme: scheme });
+    await page.goto(there.url + path);
+    await page.waitForFunction(() => document.querySelector("[data-live]") === null || document.documentElement.dataset.live === "yes");
+    await page.mouse.move(640, 2);
+    await page.screenshot({ path: `${there.pictures}/${name}.png`, fullPage: !clip });
+  };
+  const admin = await signedIn(there.keys.admin, "/admin");
+  await take(admin, "/admin?reach=24h", "admin", { width: 1280, height: 900 }, "light");
+  await take(admin, "/admin?reach=24h", "admin-dark", { width: 1280, height: 900 }, "dark");
+  await take(admin, "/admin?reach=24h", "admin-phone", PHONE, "light", true);
+  await take(admin, "/admin/jobs", "jobs", { width: 1280, height: 600 }, "light", true);
+  await take(admin, "/admin/workers", "workers", { width: 1280, height: 600 }, "light", true);
+  await take(admin, "/admin/tenants", "tenants", { width: 1280, height: 400 }, "light", true);
+  await take(admin, "/admin/keys", "keys", { width: 1280, height: 400 }, "dark", true);
+  await close(admin, "pictures of /admin");
+  const ada = await signedIn(there.keys.ada, "/me");
+  await take(ada, "/me", "me", { width: 1280, height: 800 }, "light");
+  await take(ada, `/me/jobs/${there.jobs.failed}`, "job", { width: 1280, height: 700 }, "light");
+  await close(ada, "pictures of /me");
+}
+
+async function followsWhatHappens() {
+  const admin = await signedIn(there.keys.admin, "/admin");
+  const ada = await signedIn(there.keys.ada, "/me");
+  await sees(admin, "#queue", "no room: all 8 places are taken");
+  await sees(ada, "#mine", "no room");
+  const job = await signedIn(there.keys.ada, `/me/jobs/${there.jobs.waiting}`);
+  await sees(job, "#job", "queued");
+  fs.writeFileSync(there.gate, "");
+  await until(admin, "#queue", (text) => !text.includes("no room"));
+  await sees(job, "#job", "completed");
+  check(!(await ada.textContent("#mine")).includes("no room") || (await until(ada, "#mine", (text) => !text.includes("no room"))), "all ran");
+  await until(admin, "#numbers", (text) => !/\b0completed/.test(text));
+  const [download] = await Promise.all([job.waitForEvent("download"), job.click("a:text('Download')")]);
+  check(fs.statSync(await download.path()).size > 0, "the result has bytes");
+  for (const page of [admin, ada, job]) await close(page, "following");
+}
+
+async function acts() {
+  const page = await signedIn(there.keys.admin, "/admin/tenants");
+  page.refusals = 1;
+  await page.fill("[name=name]", "Lab C");
+  await page.click("button:text('Create a tenant')");
+  await sees(page, "[role=alert]", "lowercase letters");
+  await page.fill("[name=name]", "lab-c");
+  await page.click("button:text('Create a tenant')");
+  await sees(page, "#tenants", "lab-c");
+  await page.fill("[name=name]", "lab-c");
+  await page.click("button:text('Create a tenant')");
+  await sees(page, "[role=alert]", "a tenant lab-c already");
+
+  await page.goto(`${there.url}/admin/keys`);
+  await page.selectOption("[name=tenant]", "lab-c");
+  await page.fill("[name=note]", "the notebook");
+  await page.fill("[name=expires_in]", "30d");
+  await page.click("button:text('Create a key')");
+  const key = await page.textContent("#made");
+  check(/^vitrine_[0-9a-f]{12}_[0-9a-f]{64}$/.test(key), key);
+  await sees(page, "#list", "the notebook");
+  await isRight(page, "a key that was made");
+  await page.goto(`${there.url}/admin/keys?tenant=lab-c`);
+  check(!(await page.content()).includes(key), "its text is shown once");
+
+  const member = await signedIn(key, "/me");
+  await sees(member, "#mine", "You have no jobs yet.");
+  await sees(member, "#cell", there.url);
+  await isRight(member, "an empty page of one's own");
+  member.refusals = 1;
+
+  const row = (page, name) => page.locator(`tr:has-text("${name}")`);
+  await page.goto(`${there.url}/admin/tenants`);
+  await row(page, "lab-c").locator("summary").click();
+  await isRight(page, "an act about to be done");
+  await row(page, "lab-c").locator("button:text('Suspend')").click();
+  await sees(page, "#tenants", "suspended");
+  await sees(member, "#stale", "suspended");
+  await member.goto(`${there.url}/me`);
+  await sees(member, "body", "suspended");
+  await row(page, "lab-c").locator("button:text('Resume')").click();
+  await until(page, "#tenants", (text) => !text.includes("suspended"));
+  await member.goto(`${there.url}/me`);
+  await sees(member, "#mine", "You have no jobs yet.");
+
+  // Revoked, it is worth nothing here at once, and within 5 seconds at any gateway.
+  await page.goto(`${there.url}/admin/keys?tenant=lab-c`);
+  await page.locator("td.acts summary").click();
+  await page.click("button:text('Revoke')");
+  await page.waitForURL(`${there.url}/admin/keys`);
+  await sees(member, "#stale", "stopped");
+  await member.goto(`${there.url}/me`);
+  check(new URL(member.url()).pathname === "/sign-in", "who has no key is asked to sign in");
+
+  await page.goto(`${there.url}/admin/workers`);
+  await page.locator("#workers summary").click();
+  await isRight(page, "a worker about to be taken out");
+  await page.locator("#workers button:text('Cordon')").click();
+  await sees(page, "#workers .state", "cordoned");
+  await page.locator("#workers button:text('Uncordon')").click();
+  await until(page, "#workers .state", (text) => !text.includes("cordoned"));
+
+  await page.goto(`${there.url}/admin/jobs/${there.jobs.first}`);
+  await page.click("summary:text('Cancel this job')");
+  await page.click("button:text('Cancel the job')");
+  await sees(page, "#job", "cancelled");
+
+  await page.fill("[role=search] input", there.jobs.done);
+  await page.press("[role=search] input", "Enter");
+  await page.waitForURL(`${there.url}/admin/jobs/${there.jobs.done}`);
+  await page.fill("[role=search] input", "lab-b");
+  await page.press("[role=search] input", "Enter");
+  await sees(page, "#jobs", "No job is like that.");
+  await page.selectOption("[name=state]", "failed");
+  await page.fill("[name=tenant]", "ada");
+  await page.click("button:text('Filter')");
+  await sees(page, "#jobs", "failed: program");
+  await close(member, "a key's life");
+  await close(page, "acts");
+}
+
+async function eachRole() {
+  const told = async (key, next) => {
+    const page = await signedIn(key, next);
+    page.refusals = 1;
+    return page;
+  };
+  const status = async (page, path) => (await page.goto(there.url + path)).status();
+  const operator = await told(there.keys.operate, "/admin");
+  const links = await operator.locator("nav a").allTextContents();
+  check(links.join() === "Overview,Jobs,Models,Workers,Usage", links.join());
+  for (const path of ["/admin/tenants", "/admin/keys"]) check(await status(operator, path) === 403, path);
+  await sees(operator, "body", "which takes one with the scope admin");
+  await isRight(operator, "a refusal");
+  await operator.goto(`${there.url}/admin/jobs/${there.jobs.failed}`);
+  const text = await operator.textContent("#job");
+  check(text.includes("is for its own tenant") && !text.includes("as told"), "what a program raised is its tenant's");
+  check(!text.includes("What it printed"), "and so is what it printed");
+  await close(operator, "an operator");
+
+  const ada = await told(there.keys.ada, "/me");
+  for (const path of ["/admin", "/admin/jobs", `/admin/jobs/${there.jobs.done}`, "/admin/models", "/admin/workers", "/admin/usage", "/admin/audit", "/admin/tenants", "/admin/keys"]) {
+    check(await status(ada, path) === 403, path);
+  }
+  check((await (await ada.goto(`${there.url}/me`)).text()).includes("/admin") === false, "what one may not see is not offered");
+  await close(ada, "a researcher");
+
+  const bob = await told(there.keys.bob, "/me");
+  for (const path of [`/me/jobs/${there.jobs.done}`, `/me/jobs/${there.jobs.done}/result`]) check(await status(bob, path) === 404, path);
+  await close(bob, "another tenant");
+}
+
+async function byKeysAlone() {
+  const page = await opened();
+  await page.goto(`${there.url}/admin`);
+  await page.keyboard.type(there.keys.admin);
+  await page.keyboard.press("Enter");
+  await page.waitForURL(`${there.url}/admin`);
+  for (const [letter, path] of [["j", "/admin/jobs"], ["m", "/admin/models"], ["w", "/admin/workers"], ["u", "/admin/usage"], ["t", "/admin/tenants"], ["k", "/admin/keys"], ["i", "/me"], ["q", "/admin"]]) {
+    await page.keyboard.press("g");
+    await Promise.all([page.waitForURL(there.url + path), page.keyboard.press(letter)]);
+  }
+  await page.keyboard.press("?");
+  await sees(page, "dialog", "search");
+  await isRight(page, "the list of keys");
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("/");
+  await page.keyboard.type(there.jobs.second);
+  await Promise.all([page.waitForURL(`${there.url}/admin/jobs/${there.jobs.second}`), page.keyboard.press("Enter")]);
+  // From the top of the page to the act, and no further than there is to go.
+  const focused = () => page.evaluate(() => document.activeElement.textContent.trim());
+  for (let steps = 0; (await focused()) !== "Cancel this job"; steps += 1) {
+    check(steps < 40, "the act is reached by Tab");
+    await page.keyboard.press("Tab");
+  }
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Tab");
+  check((await focused()) === "Cancel the job", await focused());
+  await page.keyboard.press("Enter");
+  await sees(page, "#job", "cancelled");
+  await close(page, "by keys alone");
+}
+
+async function withoutScripts() {
+  const page = await signedIn(there.keys.admin, "/admin", { javaScriptEnabled: false });
+  await sees(page, "#numbers", "waiting");
+  await page.goto(`${there.url}/admin/tenants`);
+  await page.fill("[name=name]", "lab-d");
+  await page.click("button:text('Create a tenant')");
+  await sees(page, "#tenants", "lab-d");
+  await close(page, "without scripts");
+}
+
+async function theSchemeIsKept() {
+  const page = await signedIn(there.keys.ada, "/me", { colorScheme: "light" });
+  const paper = () => page.evaluate(() => getComputedStyle(document.body).backgroundColor);
+  const light = await paper();
+  await page.click("#scheme");
+  const dark = await paper();
+  await page.reload();
+  check(light !== dark && (await paper()) === dark, `${light} ${dark} ${await paper()}`);
+  await close(page, "light and dark");
+}
+
+/// What every page keeps to: no rule of accessibility is broken, and it fits the screen.
+async function isRight(page, name) {
+  await page.evaluate(axe);
+  const { violations, passes } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
+  check(passes.length > 10, `${name}: only ${passes.length} rules were looked at`);
+  const told = violations.map((it) => `${it.id}: ${it.help}: ${it.nodes.map((node) => `${node.html} ${node.failureSummary}`).join("; ")}`);
+  check(told.length === 0, `${name}: ${told.join("\n")}`);
+  const [wide, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
+  check(wide <= screen, `${name} is ${wide} wide on a screen of ${screen}`);
+}
+
+async function sees(page, selector, text) {
+  await until(page, selector, (found) => found.includes(text), text);
+}
+
+async function until(page, selector, holds, what = holds.toString()) {
+  const deadline = Date.now() + 120_000;
+  let found = "";
+  while (Date.now() < deadline) {
+    found = await page.textContent(selector, { timeout: 120_000 }).catch((error) => `${error}`);
+    if (holds(found)) return true;
+    await page.waitForTimeout(100);
+  }
+  throw new Error(`${page.url()}: ${selector} never had ${what}: ${found}`);
+}
+
+async function close(page, name) {
+  await page.context().close();
+  check(seen.length === 0, `${name}: ${seen.join("\n")}`);
+  console.log(`ok ${name}`);
+}
+
+function check(holds, what) {
+  if (!holds) throw new Error(what);
+}
