@@ -55,10 +55,12 @@ fn replicas(now: &Now, model: &ModelRecord) -> Markup {
     html! {
         (model.replicas)
         @if let Some(specification) = specification { small {
-            @match specification.replicas_max {
-                Some(max) if max == specification.replicas_min => { " of " (max) }
-                Some(max) => { " of " (specification.replicas_min) " to " (max) }
-                None => { " of " (specification.replicas_min) " or more" }
+            @match (specification.replicas_min, specification.replicas_max) {
+                (0, None) => {}
+                (min, None) => { " of at least " (min) }
+                (0, Some(max)) => { " of up to " (max) }
+                (min, Some(max)) if min == max => { " of " (max) }
+                (min, Some(max)) => { " of " (min) " to " (max) }
             }
             @if specification.pinned { ", pinned" }
         } }

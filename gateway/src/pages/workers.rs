@@ -52,7 +52,7 @@ pub fn table(now: &Now, acts: bool) -> Markup {
                                 Some(record) => {
                                     td.number { (jobs) small { " of " (record.slots) } }
                                     td { meter min="0" max=(record.slots.max(1)) value=(jobs) aria-label="places taken" {} }
-                                    td.models { @for (name, all, used) in worker.devices() { span {
+                                    td.models { @if record.devices.is_empty() { (nothing()) } @for (name, all, used) in worker.devices() { span {
                                         (name) " "
                                         meter min="0" max=(all.max(1)) value=(used.min(all)) aria-label={ "memory of " (name) } {}
                                         " " (bytes(used)) small { " of " (bytes(all)) }
