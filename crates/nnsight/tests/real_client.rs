@@ -277,7 +277,9 @@ fn classes_and_their_objects_survive() {
     let weight = view.entry(view.entry(state.unwrap(), "_parameters"), "weight");
     let Datum::Parameter { tensor, requires_grad: true } = weight else { panic!("{weight:?}") };
     assert!(matches!(view.get(*tensor), Datum::Tensor(TensorData { shape, .. }) if shape == &[2, 16]));
-    assert_eq!(view.named("forward"), &Datum::Attribute { object: view.find("probe"), name: "forward".into() });
+    let Datum::Method { function, receiver } = view.named("forward") else { panic!("{:?}", view.named("forward")) };
+    assert_eq!(*receiver, view.find("probe"));
+    assert!(matches!(view.get(*function), Datum::Function { name, .. } if name == "forward"));
 
     let (name, _, attributes, _, state) = class("point");
     assert_eq!(name, "Point");

@@ -14,7 +14,7 @@ use crate::library::modules::written::Written;
 use crate::values::host::{Args, HostObject, HostResult, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
-use crate::values::types::Meter;
+use crate::values::types::charge::Meter;
 use crate::values::value::Value;
 
 pub const RANDOM: Written = Written { text: include_str!("../python/random.py"), natives };

@@ -138,7 +138,9 @@ tqdm_notebook = tqdm
 
 
 class auto:
+    TqdmWarning = TqdmWarning
     tqdm = tqdm
+    tqdm_notebook = tqdm_notebook
     trange = trange
 
 
