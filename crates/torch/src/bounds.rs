@@ -71,13 +71,28 @@ pub fn check(operator: &Operator, arguments: &[Argument]) -> Result<(), Raise> {
 /// Checks what a kernel takes on trust wherever it runs: LAPACK exchanges the rows that pivots name.
 ///
 /// # Errors
-/// `RuntimeError` for pivots that name no row.
+/// `RuntimeError` for pivots that name no row; `ValueError` for more than a kernel has room for.
 pub fn check_everywhere(operator: &Operator, arguments: &[Argument]) -> Result<(), Raise> {
     let call = Call { operator, arguments };
+    if &*operator.name == "combinations"
+        && let Some(together) = call.int("r").filter(|together| *together > TOGETHER)
+    {
+        // The kernel makes a view of the elements for each.
+        return Err(Raise::value_error(format!(
+            "combinations(): r may be {TOGETHER} at most on this server, and is {together}"
+        )));
+    }
     let names = [("LU_data", "LU_pivots"), ("LU", "pivots")];
     let pair = names.iter().find_map(|(factors, pivots)| Some((call.tensor(factors)?, call.tensor(pivots)?)));
     let Some((factors, pivots)) = pair else { return Ok(()) };
     let sizes = factors.sizes();
+    if sizes.len() < 2 || pivots.dtype() != DType::Int32 {
+        return Err(Raise::runtime_error(format!(
+            "{}(): it takes factors that are matrices and pivots of torch.int32, and these are of shape {sizes:?} or the \
+             pivots of another type",
+            operator.name
+        )));
+    }
     let rows = sizes.len().checked_sub(2).and_then(|at| sizes.get(at).copied()).unwrap_or(0);
     match outside(pivots, 1, rows + 1)? {
         Some(pivot) => Err(Raise::runtime_error(format!(
@@ -87,6 +102,9 @@ pub fn check_everywhere(operator: &Operator, arguments: &[Argument]) -> Result<(
         None => Ok(()),
     }
 }
+
+/// Elements that [`check_everywhere`] lets be combined.
+const TOGETHER: i64 = 16;
 
 const PROBABILITY: &str = "Expected p_in >= 0 && p_in <= 1 to be true, but got false.  (Could this error message be \
                            improved?  If so, please report an enhancement request to PyTorch.)";

@@ -94,7 +94,7 @@ impl Operator {
         let random = fields.next()?.contains('r');
         let parameters: Vec<Parameter> =
             entries(fields.next()?).map(|(name, kind, flags)| Parameter::new(name, kind, flags)).collect();
-        let trusts = matches!(&*name, "lu_solve" | "linalg_lu_solve" | "lu_unpack");
+        let trusts = matches!(&*name, "lu_solve" | "linalg_lu_solve" | "lu_unpack" | "combinations");
         let nature = Nature::of(&name, random, parameters.iter().any(|parameter| parameter.viewed));
         let returns = entries(fields.next()?).map(|(name, ..)| name.into()).collect();
         Some(Self {
