@@ -41,7 +41,7 @@ pub fn request(record: &JobRecord) -> Vec<u8> {
         accepted_at: record.accepted_at,
         project: record.project.clone(),
         metered: record.metered,
-        traceparent: messages::traceparent(record.trace.as_ref()),
+        trace: record.trace.map(|trace| trace.to_bytes().to_vec().into()).unwrap_or_default(),
     };
     message.encode_to_vec()
 }
@@ -154,7 +154,7 @@ pub fn read_request(id: JobId, entry: &Entry) -> Result<JobRecord, Error> {
         payload_bytes: message.payload_bytes,
         project: message.project,
         metered: message.metered,
-        trace: Trace::parse(&message.traceparent),
+        trace: Trace::from_bytes(&message.trace),
         ..JobRecord::queued(
             id,
             TenantId::new(message.tenant),

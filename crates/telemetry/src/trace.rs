@@ -87,6 +87,24 @@ impl Trace {
         (kept && trace != TraceId::INVALID && span != SpanId::INVALID).then_some(Self { trace, span })
     }
 
+    /// Returns both names, as they are stored.
+    #[must_use]
+    pub fn to_bytes(&self) -> [u8; 24] {
+        let mut bytes = [0; 24];
+        let (trace, span) = bytes.split_at_mut(16);
+        trace.copy_from_slice(&self.trace.to_bytes());
+        span.copy_from_slice(&self.span.to_bytes());
+        bytes
+    }
+
+    /// Reads what [`Trace::to_bytes`] has written.
+    #[must_use]
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        let (trace, span) = bytes.split_at_checked(16)?;
+        let trace = TraceId::from_bytes(trace.try_into().ok()?);
+        Some(Self { trace, span: SpanId::from_bytes(span.try_into().ok()?) })
+    }
+
     /// Writes it as that header.
     #[must_use]
     pub fn header(&self) -> String {
