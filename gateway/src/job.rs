@@ -56,8 +56,7 @@ pub async fn end(gateway: &Gateway, principal: &Principal, id: &str) -> Result<J
 /// # Errors
 /// As [`find`].
 pub async fn own(gateway: &Gateway, principal: &Principal, id: &str) -> Result<JobRecord, Error> {
-    let id = id.parse::<JobId>().map_err(|_| Error::NoJob)?;
-    let (record, _) = gateway.jobs.find(id).await?.ok_or(Error::NoJob)?;
+    let record = look_up(gateway, id).await?;
     if record.tenant == principal.tenant { Ok(record) } else { Err(Error::NotYours) }
 }
 
@@ -66,10 +65,30 @@ pub async fn own(gateway: &Gateway, principal: &Principal, id: &str) -> Result<J
 /// # Errors
 /// [`Error::NoJob`], and in the same words [`Error::NotYours`].
 pub async fn find(gateway: &Gateway, principal: &Principal, id: &str) -> Result<JobRecord, Error> {
-    let id = id.parse::<JobId>().map_err(|_| Error::NoJob)?;
-    let (record, _) = gateway.jobs.find(id).await?.ok_or(Error::NoJob)?;
+    let record = look_up(gateway, id).await?;
     match record.tenant == principal.tenant || principal.may(Scope::Operate) {
         true => Ok(record),
         false => Err(Error::NotYours),
     }
+}
+
+/// Returns the caller, and a job of which they want what only its own tenant may have. `what` says what that is.
+///
+/// # Errors
+/// As [`find`]; [`Error::Forbidden`] for who operates and is of another tenant.
+pub async fn private(
+    gateway: &Gateway,
+    caller: Caller,
+    id: &str,
+    what: &'static str,
+) -> Result<(Principal, JobRecord), Error> {
+    let principal = caller.permitted(Scope::ReadOwn)?;
+    let record = find(gateway, &principal, id).await?;
+    if record.tenant == principal.tenant { Ok((principal, record)) } else { Err(Error::Forbidden(what)) }
+}
+
+async fn look_up(gateway: &Gateway, id: &str) -> Result<JobRecord, Error> {
+    let id = id.parse::<JobId>().map_err(|_| Error::NoJob)?;
+    let (record, _) = gateway.jobs.find(id).await?.ok_or(Error::NoJob)?;
+    Ok(record)
 }

@@ -33,6 +33,15 @@ use crate::{Error, Gateway};
 /// Bytes of a body, of which each says a few words.
 const BODY_BYTES: usize = 64 << 10;
 
+/// Entries on a page, where nobody says how many, and at most.
+const PAGE: usize = 100;
+const LONGEST_PAGE: usize = 1000;
+
+/// Returns how many entries a page has for who asks for so many.
+fn page_length(limit: Option<usize>) -> usize {
+    limit.unwrap_or(PAGE).clamp(1, LONGEST_PAGE)
+}
+
 /// The middleware that gives refusals the form which they have here, whoever refuses.
 pub async fn refusals(request: Request, next: Next) -> Response {
     let here = request.uri().path().starts_with("/v1/");

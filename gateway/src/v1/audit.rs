@@ -10,13 +10,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::{AuditEntry, AuditWanted};
 
-use super::{read_time, time};
+use super::{page_length, read_time, time};
 use crate::authenticate::Caller;
 use crate::{Error, Gateway};
-
-/// Entries on a page, where nobody says how many, and at most.
-const PAGE: usize = 100;
-const LONGEST_PAGE: usize = 1000;
 
 /// A part of the trail.
 #[derive(Serialize, JsonSchema)]
@@ -84,7 +80,7 @@ pub async fn list(
         refused: search.refused,
     };
     let after = search.cursor.map(|text| text.parse()).transpose().map_err(Error::Unfit)?;
-    let limit = search.limit.unwrap_or(PAGE).clamp(1, LONGEST_PAGE);
+    let limit = page_length(search.limit);
     let (entries, next) = gateway.trail.list(&wanted, after, limit).await?;
     let entries = entries.into_iter().map(shown).collect();
     Ok(Json(Page { entries, next: next.map(|next| next.to_string()) }))

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::Scope;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
@@ -39,11 +38,8 @@ pub async fn events(
     Path(id): Path<String>,
     after: Result<Query<After>, QueryRejection>,
 ) -> Result<Response, Error> {
-    let principal = caller.permitted(Scope::ReadOwn)?;
-    let record = job::find(&gateway, &principal, &id).await?;
-    if record.tenant != principal.tenant {
-        return Err(Error::Forbidden("follow another tenant's job, which only a key of that tenant may"));
-    }
+    let what = "follow another tenant's job, which only a key of that tenant may";
+    let (principal, record) = job::private(&gateway, caller, &id, what).await?;
     let Query(After { after }) = after.map_err(|error| Error::Malformed(error.body_text()))?;
     let last = headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default());
     let position = match last.or(after.as_deref()) {

@@ -15,14 +15,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::{Fault, JobRecord, Outcome, State as JobState, Wanted};
 
-use super::time;
+use super::{page_length, time};
 use crate::authenticate::Caller;
 use crate::trail::acted;
 use crate::{Error, Gateway, job, progress, result, unix_millis};
-
-/// Jobs on a page, where nobody says how many, and at most.
-const PAGE: usize = 100;
-const LONGEST_PAGE: usize = 1000;
 
 /// Some jobs.
 #[derive(Serialize, JsonSchema)]
@@ -92,7 +88,7 @@ pub async fn list(
     let Query(search) = search.map_err(|error| Error::Malformed(error.body_text()))?;
     let state = search.state.map(|name| name.parse()).transpose().map_err(Error::Unfit)?;
     let after = search.cursor.map(|text| text.parse()).transpose().map_err(Error::Unfit)?;
-    let limit = search.limit.unwrap_or(PAGE).clamp(1, LONGEST_PAGE);
+    let limit = page_length(search.limit);
     let tenant = match search.tenant {
         asked if principal.may(Scope::Operate) => asked,
         // To others, another tenant's jobs are none.
@@ -122,11 +118,8 @@ pub async fn logs(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
-    let principal = caller.permitted(Scope::ReadOwn)?;
-    let record = job::find(&gateway, &principal, &id).await?;
-    if record.tenant != principal.tenant {
-        return Err(Error::Forbidden("read what another tenant's job printed, which only a key of that tenant may"));
-    }
+    let what = "read what another tenant's job printed, which only a key of that tenant may";
+    let (_, record) = job::private(&gateway, caller, &id, what).await?;
     let id = record.id;
     let text = gateway.jobs.printed(id, record.attempt);
     let text = text.inspect_err(move |error| tracing::error!(job = %id, %error, "a log is cut short"));
@@ -141,11 +134,8 @@ pub async fn result(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
-    let principal = caller.permitted(Scope::ReadOwn)?;
-    let record = job::find(&gateway, &principal, &id).await?;
-    if record.tenant != principal.tenant {
-        return Err(Error::Forbidden("read another tenant's results, which only a key of that tenant may"));
-    }
+    let what = "read another tenant's results, which only a key of that tenant may";
+    let (_, record) = job::private(&gateway, caller, &id, what).await?;
     let mut response = result::bytes(&gateway, &record).await?;
     if record.client.compress {
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("zstd"));
