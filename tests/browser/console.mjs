@@ -9,7 +9,7 @@ const axe = fs.readFileSync(createRequire(import.meta.url).resolve("axe-core/axe
 const browser = await chromium.launch({
   executablePath: there.chromium,
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync"],
+    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"],
 });
 const DESK = { width: 1280, height: 800 }, PHONE = { width: 390, height: 844 };
 const seen = [];
@@ -251,12 +251,12 @@ async function eachRole() {
 async function byKeysAlone() {
   const page = await opened();
   await page.goto(`${there.url}/admin`);
+  await page.waitForFunction(() => document.activeElement.id === "key");
   await page.keyboard.type(there.keys.admin);
   await page.keyboard.press("Enter");
   await page.waitForURL(`${there.url}/admin`);
   for (const [letter, path] of [["j", "/admin/jobs"], ["m", "/admin/models"], ["w", "/admin/workers"], ["u", "/admin/usage"], ["t", "/admin/tenants"], ["k", "/admin/keys"], ["i", "/me"], ["q", "/admin"]]) {
-    await page.keyboard.press("g");
-    await Promise.all([page.waitForURL(there.url + path), page.keyboard.press(letter)]);
+    await Promise.all([page.waitForURL(there.url + path), page.keyboard.press("g"), page.keyboard.press(letter)]);
   }
   await page.keyboard.press("?");
   await sees(page, "dialog", "search");

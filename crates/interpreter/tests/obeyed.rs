@@ -39,6 +39,18 @@ fn every_argument_that_is_bound_is_used() {
     }
 }
 
+/// What can change nothing here: nobody is warned, one thread needs no lock, and nothing is emitted by what emits nothing.
+const MEANS_NOTHING: [(&str, &str); 8] = [
+    ("warnings.py", "warn"),
+    ("warnings.py", "filterwarnings"),
+    ("warnings.py", "simplefilter"),
+    ("logging.py", "captureWarnings"),
+    ("logging.py", "emit"),
+    ("tqdm.py", "refresh"),
+    ("tqdm.py", "clear"),
+    ("tqdm.py", "write"),
+];
+
 /// Functions that programs call of the modules written in Python, with their parameters and what lies in them.
 fn functions(text: &str) -> Vec<(String, Vec<String>, String)> {
     let lines: Vec<&str> = text.lines().collect();
@@ -65,19 +77,25 @@ fn functions(text: &str) -> Vec<(String, Vec<String>, String)> {
 #[test]
 fn every_argument_of_what_is_written_in_python_is_used() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/library/python");
-    let mut count = 0;
+    let (mut count, mut idle) = (0, Vec::new());
     for path in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
-        // Nobody is warned.
-        if path.ends_with("warnings.py") {
-            continue;
-        }
+        let file = path.file_name().unwrap().to_str().unwrap();
         for (function, parameters, body) in functions(&std::fs::read_to_string(&path).unwrap()) {
+            // Subclasses do what it is asked.
+            if body.trim_start().starts_with("raise NotImplementedError(")
+                || MEANS_NOTHING.contains(&(file, &*function))
+            {
+                continue;
+            }
             count += parameters.len();
             for name in parameters {
                 let used = body.split(|char: char| !char.is_alphanumeric() && char != '_').any(|word| word == name);
-                assert!(used, "{}: {function} leaves {name} alone", path.display());
+                if !used {
+                    idle.push(format!("{file}: {function} leaves {name} alone"));
+                }
             }
         }
     }
+    assert!(idle.is_empty(), "{}", idle.join("\n"));
     assert!(count > 100, "{count} parameters were found");
 }

@@ -215,16 +215,22 @@ timedelta.resolution = _delta(1)
 
 class tzinfo:
     def tzname(self, dt):
-        raise NotImplementedError("tzinfo subclass must override tzname()")
+        raise NotImplementedError("a tzinfo subclass must implement tzname()")
 
     def utcoffset(self, dt):
-        raise NotImplementedError("tzinfo subclass must override utcoffset()")
+        raise NotImplementedError("a tzinfo subclass must implement utcoffset()")
 
     def dst(self, dt):
-        raise NotImplementedError("tzinfo subclass must override dst()")
+        raise NotImplementedError("a tzinfo subclass must implement dst()")
 
     def fromutc(self, dt):
         return dt + self.utcoffset(dt)
+
+
+def _moment(asked, dt):
+    """What a fixed offset is asked about changes nothing, but it is a moment."""
+    if dt is not None and not isinstance(dt, datetime):
+        raise TypeError(f"{asked}(dt) argument must be a datetime instance or None, not {type(dt).__name__}")
 
 
 class timezone(tzinfo):
@@ -239,12 +245,15 @@ class timezone(tzinfo):
         self._offset, self._name = offset, name
 
     def utcoffset(self, dt):
+        _moment("utcoffset", dt)
         return self._offset
 
     def dst(self, dt):
+        _moment("dst", dt)
         return None
 
     def tzname(self, dt):
+        _moment("tzname", dt)
         if self._name is not None:
             return self._name
         return "UTC" if not self._offset else "UTC" + _offset(self._offset)

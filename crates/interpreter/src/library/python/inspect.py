@@ -140,8 +140,8 @@ class Signature:
         self.return_annotation = return_annotation
 
     @classmethod
-    def from_callable(cls, obj, **kwargs):
-        return signature(obj)
+    def from_callable(cls, obj, **options):
+        return signature(obj, **options)
 
     def replace(self, *, parameters=None, return_annotation=None):
         return Signature(list(self.parameters.values()) if parameters is None else parameters,
@@ -217,7 +217,9 @@ def unwrap(func, *, stop=None):
     return func
 
 
-def signature(obj, *, follow_wrapped=True, **kwargs):
+def signature(obj, *, follow_wrapped=True, globals=None, locals=None, eval_str=False):
+    if eval_str or globals is not None or locals is not None:
+        raise NotImplementedError("inspect.signature(eval_str=True) is not supported by this server: annotations stay texts")
     if follow_wrapped:
         obj = unwrap(obj)
     if isinstance(obj, type):

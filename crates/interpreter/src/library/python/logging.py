@@ -129,13 +129,17 @@ class Handler(_Filterer):
 
 
 class StreamHandler(Handler):
-    """Prints: there is one stream here."""
+    """Prints, unless it is given something to write to."""
 
     def __init__(self, stream=None):
         super().__init__()
+        self.stream = stream
 
     def emit(self, record):
-        print(self.format(record))
+        if self.stream is None:
+            print(self.format(record))
+        else:
+            self.stream.write(self.format(record) + "\n")
 
 
 class NullHandler(Handler):
@@ -255,14 +259,19 @@ def getLogger(name=None):
     return _loggers[name]
 
 
-def basicConfig(*, filename=None, filemode="a", format=None, datefmt=None, style="%", level=None, stream=None,
-                handlers=None, force=False, encoding=None, errors=None):
+def basicConfig(*, filename=None, format=None, datefmt=None, style="%", level=None, stream=None, handlers=None,
+                force=False, **of_a_file):
     if filename is not None:
         raise ValueError("logging to a file is not supported by this server: lines are printed")
+    stray = ", ".join(name for name in of_a_file if name not in ("filemode", "encoding", "errors"))
+    if stray:
+        raise ValueError(f"Unrecognised argument(s): {stray}")
+    if stream is not None and handlers is not None:
+        raise ValueError("'stream' or 'filename' should not be specified together with 'handlers'")
     if force:
         root.handlers = []
     if not root.handlers:
-        for handler in handlers or [StreamHandler()]:
+        for handler in handlers or [StreamHandler(stream)]:
             if handler.formatter is None:
                 default = {"%": "%(levelname)s:%(name)s:%(message)s", "{": "{levelname}:{name}:{message}",
                            "$": "${levelname}:${name}:${message}"}[style]

@@ -34,10 +34,13 @@ class PrettyPrinter:
         if not width:
             raise ValueError("width must be != 0")
         self._indent, self._width, self._depth, self._compact = indent, width, depth, bool(compact)
-        self._sort, self._underscores = sort_dicts, underscore_numbers
+        self._sort, self._underscores, self._stream = sort_dicts, underscore_numbers, stream
 
     def pprint(self, object):
-        print(self.pformat(object))
+        if self._stream is None:
+            print(self.pformat(object))
+        else:
+            self._stream.write(self.pformat(object) + "\n")
 
     def pformat(self, object):
         parts = []
@@ -296,7 +299,7 @@ class PrettyPrinter:
 
 def pprint(object, stream=None, indent=1, width=80, depth=None, *, compact=False, sort_dicts=True,
            underscore_numbers=False):
-    PrettyPrinter(indent, width, depth, compact=compact, sort_dicts=sort_dicts,
+    PrettyPrinter(indent, width, depth, stream, compact=compact, sort_dicts=sort_dicts,
                   underscore_numbers=underscore_numbers).pprint(object)
 
 

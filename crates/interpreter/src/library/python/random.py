@@ -3,7 +3,7 @@ import itertools as _itertools
 import math as _math
 
 __all__ = (
-    "Random", "SystemRandom", "betavariate", "binomialvariate", "choice", "choices", "expovariate", "gammavariate", "gauss", "getrandbits",
+    "Random", "SystemRandom", "betavariate", "choice", "choices", "expovariate", "gammavariate", "gauss", "getrandbits",
     "getstate", "lognormvariate", "normalvariate", "paretovariate", "randbytes", "randint", "random", "randrange",
     "sample", "seed", "setstate", "shuffle", "triangular", "uniform", "vonmisesvariate", "weibullvariate",
 )
@@ -22,6 +22,14 @@ def _index(value):
     raise TypeError(f"'{type(value).__name__}' object cannot be interpreted as an integer")
 
 
+def _first_hash(text):
+    """What a text came to before Python 3.2."""
+    found = ord(text[0]) << 7 if text else 0
+    for letter in text:
+        found = ((1000003 * found) ^ ord(letter)) & 0xFFFFFFFFFFFFFFFF
+    return found ^ len(text)
+
+
 class Random:
     VERSION = 3
 
@@ -33,6 +41,8 @@ class Random:
     def seed(self, a=None, version=2):
         if a is None:
             a = _SEED
+        elif isinstance(a, (str, bytes)) and version == 1:
+            a = _first_hash(a if isinstance(a, str) else a.decode("latin-1"))
         elif isinstance(a, (str, bytes)):
             raise TypeError("random.seed() with a text is not supported by this server, which has no SHA-512: use an int")
         elif isinstance(a, float):
@@ -270,9 +280,6 @@ class Random:
     def weibullvariate(self, alpha, beta):
         return alpha * (-_math.log(1.0 - self.random())) ** (1.0 / beta)
 
-    def binomialvariate(self, n=1, p=0.5):
-        raise AttributeError("random.binomialvariate is of a later Python than this server's")
-
 
 class SystemRandom(Random):
     def __init__(self, x=None):
@@ -303,4 +310,3 @@ getstate = _inst.getstate
 setstate = _inst.setstate
 getrandbits = _inst.getrandbits
 randbytes = _inst.randbytes
-binomialvariate = _inst.binomialvariate

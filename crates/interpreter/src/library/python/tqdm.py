@@ -83,10 +83,12 @@ class tqdm:
         pass
 
     def set_description(self, desc=None, refresh=True):
-        self.desc = f"{desc}: " if desc else ""
+        self.set_description_str(f"{desc}: " if desc else "", refresh)
 
     def set_description_str(self, desc=None, refresh=True):
         self.desc = desc or ""
+        if refresh:
+            self.refresh()
 
     def set_postfix(self, ordered_dict=None, refresh=True, **kwargs):
         values = dict(ordered_dict or {})
@@ -96,10 +98,12 @@ class tqdm:
             if isinstance(value, float):
                 value = f"{value:.3g}"
             shown.append(f"{key}={str(value).strip()}")
-        self.postfix = ", ".join(shown)
+        self.set_postfix_str(", ".join(shown), refresh)
 
     def set_postfix_str(self, s="", refresh=True):
         self.postfix = str(s)
+        if refresh:
+            self.refresh()
 
     @property
     def format_dict(self):
@@ -123,7 +127,10 @@ class tqdm:
 
     @classmethod
     def write(cls, s, file=None, end="\n", nolock=False):
-        print(s, end=end)
+        if file is None:
+            print(s, end=end)
+        else:
+            file.write(str(s) + end)
 
     @classmethod
     def pandas(cls, **kwargs):
