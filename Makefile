@@ -118,9 +118,11 @@ fuzz: setup
 			-max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 || failed="$$failed $$target"; \
 	done; test -z "$$failed" || { echo "found something:$$failed; the inputs are in fuzz/artifacts"; exit 1; }
 
-demo: setup-tests setup build
-	$(call FETCH_MODEL,release)
-	$(CLIENT) tools/demo.py --vitrine $(TARGET)/release/vitrine --data $(DATA) $(if $(KEEP),--keep)
+demo: setup-tests setup
+	@echo 'building for the demo: some minutes; `make build` takes twice as long for faster programs'
+	cargo build --profile quick --locked --package cli --package worker
+	$(call FETCH_MODEL,quick)
+	$(CLIENT) tools/demo.py --vitrine $(TARGET)/quick/vitrine --data $(DATA) $(if $(KEEP),--keep)
 
 # Peers come from PyPI; LIBRARIES="transformer_lens pyvene" installs those too (0.3 GB to download).
 bench: setup-tests build test-models

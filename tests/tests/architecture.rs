@@ -2,6 +2,8 @@
 
 #[path = "architecture/floors.rs"]
 mod floors;
+#[path = "architecture/named.rs"]
+mod named;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
