@@ -17,6 +17,7 @@ use failpoints::Point;
 use futures::stream::BoxStream;
 use futures::{FutureExt, StreamExt};
 use ids::{JobId, Token, WorkerId};
+use store::history::What;
 use store::job::Event;
 use store::{Fault, JobRecord, Line, Live, MetadataStore, Models, Nodes, Specifications, State, Work};
 use tokio::sync::{mpsc, oneshot};
@@ -414,6 +415,14 @@ impl Leader {
         match news {
             News::Hello(hello) => self.attach(hello).await,
             News::Model { session, told } => self.hear_model(session, told).await,
+            News::Drifted { session, model, why } => {
+                let Some(member) = self.crew.of_session(session).and_then(|seat| self.crew.get_mut(seat)) else {
+                    return;
+                };
+                let worker = member.worker.clone();
+                tracing::error!(%worker, %model, why, "a model gives other numbers than it gave");
+                self.ledger.happened(self.settler.clock.unix_millis(), What::Drifted(worker, model));
+            }
             News::Started { session, job, token } => {
                 let deadline = self.pace.passed() + self.config.grace;
                 let Some(assigned) = self.assigned(session, job, token) else { return };

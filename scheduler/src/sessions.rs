@@ -50,6 +50,12 @@ pub enum News {
         session: SessionId,
         told: ToldModel,
     },
+    /// A model on the session's worker gives other numbers than it gave.
+    Drifted {
+        session: SessionId,
+        model: ModelKey,
+        why: String,
+    },
     /// A job began to run.
     Started {
         session: SessionId,
@@ -335,6 +341,10 @@ impl Reader {
                 None => return Ok(()),
             },
             FromWorker::ModelState(_) => return Err("a model state came without a model".into()),
+            FromWorker::Drifted(v1::Drifted { model: Some(model), why }) => {
+                News::Drifted { session, model: messages::read_model(model), why }
+            }
+            FromWorker::Drifted(_) => return Err("drift was told of no model".into()),
             FromWorker::Started(v1::Started { job_id, attempt, epoch }) => {
                 News::Started { session, job: wire::job(&job_id)?, token: Token { epoch, attempt } }
             }

@@ -8,6 +8,8 @@ const there = JSON.parse(process.argv[2]);
 const axe = fs.readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const browser = await chromium.launch({
   executablePath: there.chromium,
+  // It was installed a moment ago, perhaps, and lies on a disk that others use.
+  timeout: 180_000,
   args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"],
 });

@@ -3,6 +3,7 @@
 //! Each model has a thread of its own, which owns the engine; nothing of a job's but plain data leaves that thread.
 //! The session and the results are asynchronous tasks beside it. What runs outlives every session.
 
+mod canary;
 mod held;
 mod hosted;
 pub mod metrics;

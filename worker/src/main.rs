@@ -221,8 +221,9 @@ fn load(
         tracing::warn!(model = %load.key, %device, "the model could not be warmed up: {}", raise.message());
     }
     tracing::info!(model = %load.key, %device, ranks = load.ranks, "the model is loaded");
+    let ends = model.ends();
     let engine = Interleaver::with_settings(*model, settings(on_cpu));
-    Ok(Loaded { engine: Box::new(Watched { followers, engine, device, _taken: taken }), place })
+    Ok(Loaded { engine: Box::new(Watched { followers, engine, device, _taken: taken }), place, ends })
 }
 
 /// Says whether it is of any use to try again: a file may be mended, but what this version cannot do it never will.

@@ -4,6 +4,7 @@ use engine::{Fault, Pool, Usage};
 use ids::{ModelKey, TenantId};
 use telemetry::metrics::{Counter, Gauge, Histogram, Label, MODEL, Metrics, SECONDS, SecondsCounter, TENANT};
 
+use crate::canary::Verdict;
 use crate::held::{Phase, Running};
 use crate::model::State;
 
@@ -60,6 +61,13 @@ pub static RESULTS: Histogram = Histogram::new(
     SECONDS,
 );
 
+pub static CANARY: Counter = Counter::new(
+    "vitrine_canary_runs_total",
+    "Counts runs of the program by which a worker notices that passes compute what they did: those that had the same bits, were \
+     the first of their kernels, drifted, and were not run.",
+    &[MODEL, Label::of("outcome", Verdict::NAMES)],
+);
+
 /// All of them.
 pub static METRICS: Metrics = &[
     &LOADED,
@@ -75,6 +83,7 @@ pub static METRICS: Metrics = &[
     &SECONDS_USED,
     &STEPS,
     &RESULTS,
+    &CANARY,
 ];
 
 /// Counts the end of a job with its engine; `None` stands for a result.
@@ -91,6 +100,13 @@ pub fn ended(model: &ModelKey, tenant: &TenantId, fault: Option<Fault>, usage: &
     ENDED.with(&[&model, outcome]).one();
     SECONDS_USED.with(&[tenant.as_str(), &model]).add(usage.seconds);
     STEPS.with(&[&model]).add(usage.fuel);
+}
+
+/// Begins to count the runs of a model's canary.
+pub fn canary(model: &ModelKey) {
+    for name in Verdict::NAMES {
+        CANARY.with(&[&model.to_string(), name]);
+    }
 }
 
 /// Shows how far a model is.

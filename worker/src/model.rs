@@ -12,6 +12,7 @@ use engine::{Engine, Event, Failure, Fault, Job, Usage};
 use ids::{JobId, ModelKey};
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
+use crate::canary::{Canary, Heard, Verdict};
 use crate::metrics;
 
 /// What to load.
@@ -34,6 +35,8 @@ pub type Loader = Arc<dyn Fn(&Load, &mut dyn FnMut(f32)) -> Result<Loaded, NotLo
 pub struct Loaded {
     pub engine: Box<dyn Engine>,
     pub place: Place,
+    /// What tells whether passes compute what they did, as [`Canary::new`] takes it.
+    pub ends: Vec<String>,
 }
 
 /// Where a model is, and what it takes there.
@@ -47,7 +50,7 @@ pub struct Place {
 
 impl<E: Engine + 'static> From<Box<E>> for Loaded {
     fn from(engine: Box<E>) -> Self {
-        Self { engine, place: Place::default() }
+        Self { engine, place: Place::default(), ends: Vec::new() }
     }
 }
 
@@ -86,6 +89,8 @@ pub enum Report {
     Model(ModelKey, State),
     /// What one step brought, in order; what a job printed in it is one event.
     Jobs(Vec<Event>),
+    /// The model gives other numbers than it gave.
+    Drifted(ModelKey, String),
 }
 
 /// What a model's thread is told.
@@ -126,25 +131,31 @@ impl ModelThread {
     /// Serves until nobody gives orders, or the model cannot be loaded; after a panic, with the model loaded again.
     fn run(self, orders: Receiver<Order>) {
         let orders = Rc::new(RefCell::new(orders));
+        let mut sings = true;
         loop {
-            let Loaded { mut engine, place } = match self.make_engine() {
+            let Loaded { mut engine, place, ends } = match self.make_engine() {
                 Ok(loaded) => loaded,
                 Err(failed) => {
                     tracing::error!(model = %self.load.key, why = failed.why, "the model cannot be served");
                     return self.report(Report::Model(self.load.key.clone(), State::Failed(failed)));
                 }
             };
-            self.report(Report::Model(self.load.key.clone(), State::Ready(place)));
-            let inbox = Rc::clone(&orders);
-            engine.attend(Rc::new(move || !inbox.borrow().is_empty()));
             let mut jobs = BTreeSet::new();
-            let served = catch_unwind(AssertUnwindSafe(|| self.serve(&mut *engine, &orders, &mut jobs)));
+            let served = catch_unwind(AssertUnwindSafe(|| {
+                let mut canary = if sings { self.canary(&mut *engine, &ends) } else { None };
+                self.report(Report::Model(self.load.key.clone(), State::Ready(place)));
+                let inbox = Rc::clone(&orders);
+                engine.attend(Rc::new(move || !inbox.borrow().is_empty()));
+                self.serve(&mut *engine, &orders, &mut jobs, canary.as_mut());
+            }));
             let Err(panic) = served else {
                 drop(engine);
                 return self.report(Report::Model(self.load.key.clone(), State::Unloaded));
             };
             let why = text_of(&*panic);
             tracing::error!(model = %self.load.key, why, "the engine panicked; the model is loaded again");
+            // Where no user's job was there, it is the canary that the engine cannot run.
+            sings &= !jobs.is_empty();
             // What the panic left behind cannot be trusted, not even to be dropped.
             let _ = catch_unwind(AssertUnwindSafe(|| drop(engine)));
             let failed = |job| failed(job, format!("the server failed while it ran this job: {why}"));
@@ -171,7 +182,45 @@ impl ModelThread {
         made
     }
 
-    fn serve(&self, engine: &mut dyn Engine, orders: &RefCell<Receiver<Order>>, jobs: &mut BTreeSet<JobId>) {
+    /// Makes the canary of a model, and lets it run alone.
+    fn canary(&self, engine: &mut dyn Engine, ends: &[String]) -> Option<Canary> {
+        if ends.is_empty() {
+            return None;
+        }
+        let mut canary = Canary::new(&self.load.key, ends);
+        metrics::canary(&self.load.key);
+        engine.submit(canary.job());
+        while !engine.idle() {
+            for event in engine.step() {
+                self.hear(&mut canary, &event);
+            }
+        }
+        Some(canary)
+    }
+
+    /// Returns whether an event is about the canary, and tells what came of that.
+    fn hear(&self, canary: &mut Canary, event: &Event) -> bool {
+        let verdict = match canary.hear(event) {
+            Heard::Others => return false,
+            Heard::Own => return true,
+            Heard::Ended(verdict) => verdict,
+        };
+        metrics::CANARY.with(&[&self.load.key.to_string(), verdict.name()]).one();
+        match verdict {
+            Verdict::Drifted(why) => self.report(Report::Drifted(self.load.key.clone(), why)),
+            Verdict::NotRun(why) => tracing::warn!(model = %self.load.key, why, "the canary did not run"),
+            Verdict::First | Verdict::Same => {}
+        }
+        true
+    }
+
+    fn serve(
+        &self,
+        engine: &mut dyn Engine,
+        orders: &RefCell<Receiver<Order>>,
+        jobs: &mut BTreeSet<JobId>,
+        mut canary: Option<&mut Canary>,
+    ) {
         loop {
             if engine.idle() {
                 let order = orders.borrow_mut().blocking_recv();
@@ -185,7 +234,16 @@ impl ModelThread {
                 let Ok(order) = orders.borrow_mut().try_recv() else { break };
                 take(engine, order, jobs);
             }
+            if let Some(canary) = &mut canary
+                && !jobs.is_empty()
+                && let Some(job) = canary.step()
+            {
+                engine.submit(job);
+            }
             let mut events = engine.step();
+            if let Some(canary) = &mut canary {
+                events.retain(|event| !self.hear(canary, event));
+            }
             events.retain(|event| !matches!(event, Event::Started(_)));
             for event in &events {
                 if let Event::Finished(job, ..) | Event::Failed(job, ..) = event {
@@ -255,6 +313,8 @@ fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use telemetry::metrics::Form;
+
     use super::*;
 
     #[test]
@@ -285,6 +345,46 @@ mod tests {
         orders.blocking_send(Order::Cancel(endless)).unwrap();
         let ended = std::iter::from_fn(|| Some(next())).flatten().find(|event| matches!(event, Event::Failed(..)));
         assert_eq!(ended.as_ref().map(job_of), Some(endless));
+    }
+
+    #[test]
+    fn a_canary_runs_among_jobs_and_nobody_hears_of_it() {
+        let (reports, mut heard) = mpsc::channel(64);
+        let key = ModelKey::new("test/canary", None);
+        let load = Load { key: key.clone(), folder: PathBuf::new(), dtype: None, device: None, ranks: 1 };
+        let loader: Loader = Arc::new(|_, _| {
+            let ends = vec!["model.layers[1].output".into()];
+            Ok(Loaded { engine: Box::new(engine::fake::engine()), place: Place::default(), ends })
+        });
+        let orders = start(load, loader, reports).unwrap();
+        let subject =
+            engine::conformance::Subject { layers: "model.layers", head: "model.head", engine: &|| unreachable!() };
+        // Each takes a step at least.
+        for _ in 0..1100 {
+            let job = subject.job("Hello", program::Function::Call, "out = HEAD.output.save()", &[]);
+            let id = job.id;
+            orders.blocking_send(Order::Submit(Box::new(job), Arc::default())).unwrap();
+            let mut ended = false;
+            while !ended {
+                match heard.blocking_recv().unwrap() {
+                    Report::Jobs(events) => {
+                        assert!(events.iter().all(|event| job_of(event) == id), "{events:?}");
+                        ended = events.iter().any(|event| matches!(event, Event::Finished(..)));
+                    }
+                    Report::Drifted(key, why) => panic!("{key}: {why}"),
+                    Report::Model(..) => {}
+                }
+            }
+        }
+        drop(orders);
+        // Nobody speaks when the thread has ended.
+        while heard.blocking_recv().is_some() {}
+        let shown = telemetry::metrics::Registry::new("worker", &[metrics::METRICS]).render(Form::Prometheus);
+        let series = |outcome| format!("vitrine_canary_runs_total{{model=\"test/canary\",outcome=\"{outcome}\"}} ");
+        let runs = ["first", "same", "drifted", "not_run"]
+            .map(|outcome| shown.lines().find_map(|line| line.strip_prefix(&series(outcome))).map(str::to_owned));
+        let [first, same, drifted, not_run] = runs.map(|runs| runs.unwrap().parse::<u64>().unwrap());
+        assert!(first == 1 && same >= 2 && drifted == 0 && not_run == 0, "{first} {same} {drifted} {not_run}");
     }
 
     #[test]

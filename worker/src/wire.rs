@@ -88,6 +88,11 @@ pub fn finished(job: JobId, token: Token, result: &Blob, usage: &Usage) -> v1::F
     }))
 }
 
+/// Writes that a model gives other numbers than it gave.
+pub fn drifted(model: &ModelKey, why: String) -> v1::FromWorker {
+    from_worker(Message::Drifted(v1::Drifted { model: Some(messages::model(model)), why: shortened(&why) }))
+}
+
 /// Reads which time a job was given out.
 pub fn given(given: &v1::Given) -> Option<(JobId, Token)> {
     Some((given.job_id.parse().ok()?, Token { epoch: given.epoch, attempt: given.attempt }))

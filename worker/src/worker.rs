@@ -542,6 +542,10 @@ impl Worker {
                 }
             }
             Report::Jobs(events) => events.into_iter().for_each(|event| self.event(event)),
+            Report::Drifted(key, why) => {
+                tracing::error!(model = %key, why, "the model gives other numbers than it gave");
+                self.outgoing.push_back(wire::drifted(&key, why));
+            }
         }
         Ok(())
     }

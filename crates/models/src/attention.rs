@@ -8,7 +8,7 @@ use kernels::varlen::repeat;
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::decoder::Description;
-use crate::nn::Dropout;
+use crate::nn::{Dropout, evenly};
 
 /// How scores become weights, besides the softmax.
 pub struct Scores {
@@ -210,5 +210,5 @@ impl Scores {
 /// # Errors
 /// When libtorch refuses.
 pub fn cap_at(numbers: &Tensor, cap: f64) -> Result<Tensor, TchError> {
-    number::multiply(&number::divide(numbers, cap)?.f_tanh()?, cap)
+    number::multiply(&evenly(&number::divide(numbers, cap)?, Tensor::f_tanh)?, cap)
 }

@@ -14,7 +14,7 @@ use tch::{Kind, TchError, Tensor};
 
 use crate::family::{Gate, Score};
 use crate::feed_forward::halves;
-use crate::nn::{Activation, Linear, differentiable};
+use crate::nn::{Activation, Linear, differentiable, evenly};
 use crate::pass::{Arguments, Flow, Input, Output, Parts, Pass, Result, learned, no_part};
 use crate::source::{self, Forward, Given, Held, Operations};
 use crate::tokens::Tokens;
@@ -345,7 +345,7 @@ impl Gate {
                 let (most, least) = (number::full(limit, options)?, number::full(-limit, options)?);
                 let gate = every(0)?.f_minimum(&most)?;
                 let up = every(1)?.f_minimum(&most)?.f_maximum(&least)?;
-                let glu = gate.f_mul(&number::multiply(&gate, alpha)?.f_sigmoid()?)?;
+                let glu = gate.f_mul(&evenly(&number::multiply(&gate, alpha)?, Tensor::f_sigmoid)?)?;
                 number::add(&up, 1.0)?.f_mul(&glu)
             }
         }

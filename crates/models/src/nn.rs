@@ -176,9 +176,9 @@ const VECTORS: i64 = 64;
 const GRAIN: i64 = 32_768;
 
 /// Applies what treats each element by itself so that its bits depend on nothing else. On a CPU, libtorch computes
-/// exponentials and their like for the elements that are left over behind full vectors in another way, in each thread: so
-/// none are left over.
-fn evenly(
+/// exponentials and their like for the elements that are left over behind full vectors in another way, in each thread, and at
+/// the end of each row where rows do not lie end to end: so none are left over.
+pub fn evenly(
     input: &Tensor,
     apply: impl Fn(&Tensor) -> std::result::Result<Tensor, TchError>,
 ) -> std::result::Result<Tensor, TchError> {
@@ -189,8 +189,12 @@ fn evenly(
     while whole % step(whole) != 0 {
         whole += step(whole) - whole % step(whole);
     }
-    if whole == count || input.device() != Device::Cpu {
+    if input.device() != Device::Cpu {
         return apply(input);
+    }
+    if whole == count {
+        let even = input.size().last().is_some_and(|width| width % VECTORS == 0);
+        return if even || input.is_contiguous() { apply(input) } else { apply(&input.f_contiguous()?) };
     }
     let rest = Tensor::f_zeros([whole - count], (input.f_kind()?, Device::Cpu))?;
     let flat = Tensor::f_cat(&[&input.f_reshape([-1])?, &rest], 0)?;
@@ -379,8 +383,18 @@ mod tests {
     fn an_activation_has_the_same_bits_wherever_its_row_lies() {
         tch::manual_seed(3);
         // Whole vectors and not, in one thread and in several.
-        for (rows, width) in [(3, 176), (5, 20), (7, 8), (301, 176), (1001, 1000)] {
-            let input = Tensor::randn([rows, width], (Kind::Float, Device::Cpu));
+        for (rows, width, beside) in [
+            (3, 176, 0),
+            (5, 20, 0),
+            (7, 8, 0),
+            (301, 176, 0),
+            (1001, 1000, 0),
+            (8, 72, 72),
+            (5, 72, 72),
+            (512, 72, 72),
+        ] {
+            // Rows that do not lie end to end are those of a half.
+            let input = Tensor::randn([rows, width + beside], (Kind::Float, Device::Cpu)).narrow(1, 0, width);
             for function in [Function::Gelu, Function::GeluNew, Function::Silu, Function::Tanh, Function::Sigmoid] {
                 let all = function.compute(&input).unwrap();
                 for row in [0, rows / 2, rows - 1] {

@@ -120,6 +120,15 @@ impl Transformer {
         self.nodes.iter().map(of_node).sum()
     }
 
+    /// Returns Python's expressions for what a pass leads to, of the last token: what the last norm gives, and the logits. What is
+    /// wrong with a weight or a kernel shows in these.
+    #[must_use]
+    pub fn ends(&self) -> Vec<String> {
+        let sites = [self.decoder.norm.site, self.decoder.head.site];
+        let paths = sites.into_iter().filter_map(|site| self.schema.path(site));
+        paths.map(|path| format!("model.{path}.output[:, -1].float()")).collect()
+    }
+
     /// Meets what passes of up to so many tokens will meet, so that the first users do not wait for it: which sizes kernels
     /// treat alike is measured; and on a GPU, kernels are loaded when they are first launched, and memory is taken when it is
     /// first needed.

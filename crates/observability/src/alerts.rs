@@ -302,6 +302,33 @@ pub static ALERTS: &[Alert] = &[
         },
     },
     Alert {
+        name: "VitrineCanaryDrift",
+        severity: Critical,
+        value: "sum by (instance, model) (increase(vitrine_canary_runs_total{outcome=\"drifted\"}[15m]))",
+        when: "> 0",
+        lasts: "0m",
+        summary: "{{ $labels.model }} on {{ $labels.instance }} gives other numbers than it gave",
+        means: "The program that each model runs among its users' had other bits than before under the same kernels, or numbers far \
+                from those that it has alone. Results of jobs that this worker runs may be wrong, without an error.",
+        look: &[
+            "The worker's log: `the model gives other numbers than it gave` has the kernels and how far they are apart.",
+            "The machine's memory and its GPU: `dmesg` and `nvidia-smi -q` name errors that were corrected, and those that were not.",
+            "Whether other workers of the same model see it as well: then it is no broken part but a fault of this version.",
+        ],
+        mend: &[
+            "Take the worker out at once (`vitrine node drain NAME`): what it has runs to its end, and nothing more is given to it.",
+            "Tell the tenants whose jobs it ran since the last run of the same bits (`vitrine job list --json`); only they know what they \
+             make of it.",
+            "Where the machine is sound, end the worker, so that the model is read from its files again; where it comes again, keep \
+             the log and report it.",
+        ],
+        test: Test {
+            fires: &[("vitrine_canary_runs_total{instance=\"w\",model=\"m\",outcome=\"drifted\"}", "0x5 1x15")],
+            silent: &[("vitrine_canary_runs_total{instance=\"w\",model=\"m\",outcome=\"drifted\"}", "0x20")],
+            at: "8m",
+        },
+    },
+    Alert {
         name: "VitrineModelFailed",
         severity: Warning,
         value: "sum by (model) (vitrine_model_state{state=\"failed\"})",

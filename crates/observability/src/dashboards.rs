@@ -377,6 +377,13 @@ pub static DASHBOARDS: &[Dashboard] = &[
                 &[("sum by (outcome) (rate(vitrine_worker_jobs_total[5m]))", "{{outcome}}")],
             ),
             panel(
+                "Canary",
+                "Runs of the program that tells whether passes compute what they did; drifted ones are to be none.",
+                "ops",
+                Stack,
+                &[("sum by (outcome) (rate(vitrine_canary_runs_total[15m]))", "{{outcome}}")],
+            ),
+            panel(
                 "Writing results",
                 "At most, by one in twenty.",
                 "s",

@@ -69,6 +69,24 @@ pub fn selectors(expression: &str) -> Vec<(&str, Vec<&str>)> {
     found
 }
 
+/// Has an expression ask for the series of one place alone: every selector gets a matcher.
+#[must_use]
+pub fn within(expression: &str, matcher: &str) -> String {
+    let mut narrowed = String::new();
+    let mut rest = expression;
+    for (name, _) in selectors(expression) {
+        let Some((before, after)) = rest.split_once(name) else { break };
+        let inner = after.strip_prefix('{');
+        let separator = if inner.is_some_and(|inner| !inner.starts_with('}')) { "," } else { "" };
+        narrowed += &format!("{before}{name}{{{matcher}{separator}");
+        if inner.is_none() {
+            narrowed.push('}');
+        }
+        rest = inner.unwrap_or(after);
+    }
+    narrowed + rest
+}
+
 /// Returns the labels that are grouped or joined by.
 fn groups(expression: &str) -> Vec<Vec<&str>> {
     let mut groups = Vec::new();

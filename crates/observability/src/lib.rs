@@ -22,6 +22,7 @@ pub fn files() -> Vec<(PathBuf, String)> {
         (PathBuf::from("docs/metrics.md"), inventory::page()),
         (folder.join("rules.yml"), rules::file()),
         (folder.join("rules_test.yml"), rules::tests()),
+        (PathBuf::from("helm/vitrine/files/rules.yaml"), rules::chart()),
         (PathBuf::from("docs/runbooks/README.md"), runbooks::contents()),
     ];
     for dashboard in dashboards::DASHBOARDS {

@@ -5,6 +5,7 @@ use std::fmt::Write;
 use serde_json::json;
 
 use crate::alerts::{ALERTS, Alert, Severity};
+use crate::expression::within;
 
 /// What is computed once for several panels and alerts.
 #[derive(Clone, Copy, Debug)]
@@ -81,6 +82,41 @@ pub fn file() -> String {
         line(&mut file, 10, "summary", alert.summary);
         line(&mut file, 10, "description", alert.means);
         line(&mut file, 10, "runbook_url", &runbook(alert));
+    }
+    file
+}
+
+/// What stands in [`chart`] for the namespace of a release, and for what links to runbooks begin with.
+const NAMESPACE: &str = "@namespace@";
+const RUNBOOKS: &str = "@runbooks@";
+/// What its pods' names begin with.
+const NAME: &str = "@name@";
+
+/// Writes the rules for the Helm chart, each of which asks for the series of its release's namespace alone, and records
+/// under that.
+#[must_use]
+pub fn chart() -> String {
+    let here = format!("namespace=\"{NAMESPACE}\"");
+    let mut file = HEAD.to_owned();
+    for Recording { name, expression } in RECORDINGS {
+        line(&mut file, 0, "- record", name);
+        line(&mut file, 2, "expr", &within(expression, &here));
+        file += "  labels:\n";
+        line(&mut file, 4, "namespace", NAMESPACE);
+    }
+    for alert in ALERTS {
+        line(&mut file, 0, "- alert", alert.name);
+        let pods = format!("up{{job=~\"{NAMESPACE}/{NAME}-.*\"}}");
+        let expression = within(&alert.expression(), &here).replace("up{job=~\"vitrine.*\"}", &pods);
+        line(&mut file, 2, "expr", &expression);
+        line(&mut file, 2, "for", alert.lasts);
+        file += "  labels:\n";
+        line(&mut file, 4, "severity", alert.severity.name());
+        line(&mut file, 4, "namespace", NAMESPACE);
+        file += "  annotations:\n";
+        line(&mut file, 4, "summary", alert.summary);
+        line(&mut file, 4, "description", alert.means);
+        line(&mut file, 4, "runbook_url", &format!("{RUNBOOKS}{}.md", alert.name));
     }
     file
 }

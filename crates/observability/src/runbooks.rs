@@ -8,13 +8,17 @@ pub fn page(alert: &Alert) -> String {
     let list = |items: &[&str]| items.iter().map(|item| format!("- {item}\n")).collect::<String>();
     format!(
         "# {name}\n\n{summary}. Severity: {severity}.\n\n\
-         ```promql\n{expression}\n```\n\nIt has to be so for {lasts}.\n\n\
+         ```promql\n{expression}\n```\n\n{lasts}\n\n\
          ## What it means\n\n{means}\n\n## Where to look\n\n{look}\n## What to do\n\n{mend}",
         name = alert.name,
         summary = plain(alert.summary),
         severity = alert.severity.name(),
         expression = alert.expression(),
-        lasts = alert.lasts,
+        lasts = if alert.lasts == "0m" {
+            "It fires at once.".to_owned()
+        } else {
+            format!("It has to be so for {}.", alert.lasts)
+        },
         means = alert.means,
         look = list(alert.look),
         mend = list(alert.mend),

@@ -87,6 +87,8 @@ pub enum What {
     WorkerLeft(WorkerId),
     WorkerDied(WorkerId),
     WorkerSilent(WorkerId),
+    /// A model on this worker gives other numbers than it gave.
+    Drifted(WorkerId, ModelKey),
 }
 
 /// Who led last, and when that was told.
@@ -341,6 +343,7 @@ mod tests {
         minute.given(&given(&queued("ada")));
         minute.waits(&TenantId::new("bob"), &ModelKey::new("o/n", None), 7);
         minute.happened(5, What::WorkerDied(WorkerId::new("w")));
+        minute.happened(6, What::Drifted(WorkerId::new("w"), ModelKey::new("o/n", Some("main".into()))));
         for (number, epoch) in [(10, 1), (11, 1), (11, 2)] {
             history.put(number, epoch, &minute).await.unwrap();
         }

@@ -335,15 +335,16 @@ pub fn minute(minute: &Minute) -> Vec<u8> {
     });
     let happenings = minute.happenings.iter().map(|Happening { at, what }| {
         use stored::HappeningKind as Kind;
-        let (kind, subject) = match what {
-            What::SchedulerBegan => (Kind::SchedulerBegan, None),
-            What::WorkerCame(worker) => (Kind::WorkerCame, Some(worker)),
-            What::WorkerLeft(worker) => (Kind::WorkerLeft, Some(worker)),
-            What::WorkerDied(worker) => (Kind::WorkerDied, Some(worker)),
-            What::WorkerSilent(worker) => (Kind::WorkerSilent, Some(worker)),
+        let (kind, subject, model) = match what {
+            What::SchedulerBegan => (Kind::SchedulerBegan, None, None),
+            What::WorkerCame(worker) => (Kind::WorkerCame, Some(worker), None),
+            What::WorkerLeft(worker) => (Kind::WorkerLeft, Some(worker), None),
+            What::WorkerDied(worker) => (Kind::WorkerDied, Some(worker), None),
+            What::WorkerSilent(worker) => (Kind::WorkerSilent, Some(worker), None),
+            What::Drifted(worker, model) => (Kind::Drifted, Some(worker), Some(messages::model(model))),
         };
         let subject = subject.map(ToString::to_string).unwrap_or_default();
-        stored::Happening { kind: kind.into(), at: *at, subject }
+        stored::Happening { kind: kind.into(), at: *at, subject, model }
     });
     let (tallies, happenings) = (tallies.collect(), happenings.collect());
     stored::Minute { running: minute.running, tallies, happenings }.encode_to_vec()
@@ -379,6 +380,7 @@ pub fn read_minute(entry: &Entry) -> Result<Minute, Error> {
             Kind::WorkerLeft => What::WorkerLeft(worker),
             Kind::WorkerDied => What::WorkerDied(worker),
             Kind::WorkerSilent => What::WorkerSilent(worker),
+            Kind::Drifted => What::Drifted(worker, messages::read_model(it.model?)),
         };
         Some(Happening { at: it.at, what })
     });

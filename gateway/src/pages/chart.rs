@@ -273,6 +273,7 @@ pub fn happened(happening: &Happening) -> String {
         What::WorkerLeft(worker) => format!("worker {worker} left"),
         What::WorkerDied(worker) => format!("worker {worker} died"),
         What::WorkerSilent(worker) => format!("worker {worker} was given up: not heard of"),
+        What::Drifted(worker, model) => format!("{model} on worker {worker} gave other numbers than it gave before"),
     };
     format!("{} {what}", units::clock(happening.at))
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ids::{JobId, ModelKey, TenantId, WorkerId};
-use store::history::Minute;
+use store::history::{Minute, What};
 use store::{Live, ModelRecord, ModelState, Specification, State};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
@@ -205,6 +205,17 @@ impl Now {
         }) {
             return broken(format!("The model {key} cannot be loaded: {why}."), "/admin/models");
         }
+        let happened = self.minutes.values().rev().flat_map(|minute| minute.happenings.iter().rev());
+        if let Some((worker, model)) = happened.map(|happening| &happening.what).find_map(|what| match what {
+            What::Drifted(worker, model) => Some((worker, model)),
+            _ => None,
+        }) {
+            let sentence = format!(
+                "{model} on the worker {worker} gave other numbers than it gave before, in the last {RECENT} minutes: results of \
+                 its jobs may be wrong."
+            );
+            return broken(sentence, "/admin/workers");
+        }
         if !self.workers().iter().any(Node::connected) {
             return broken("No worker is connected: jobs wait until one comes.".into(), "/admin/workers");
         }
@@ -340,6 +351,9 @@ mod tests {
         );
         shown.nodes[0].record.as_mut().unwrap().connected = false;
         assert!(told(&shown).unwrap().1.starts_with("No worker is connected"));
+        let drifted = What::Drifted(WorkerId::new("w"), ModelKey::new("o/n", None));
+        shown.minutes.entry(1).or_default().happened(60_000, drifted);
+        assert!(told(&shown).unwrap().1.starts_with("o/n on the worker w gave other numbers"));
         shown.models[0].state = ModelState::Failed("no file".into());
         assert_eq!(told(&shown).unwrap(), (true, "The model o/n cannot be loaded: no file.".into()));
         shown.led = false;

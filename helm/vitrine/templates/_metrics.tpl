@@ -5,11 +5,6 @@ renamed in one place.
 {{- define "vitrine.metrics" -}}
 leader: vitrine_scheduler_leader
 queueDepth: vitrine_queue_depth
-queueOldest: vitrine_queue_oldest_seconds
-replicas: vitrine_scheduler_replicas
-departures: vitrine_scheduler_worker_departures_total
-jobs: vitrine_jobs_total
-requests: vitrine_gateway_requests_total
 {{- end }}
 
 {{/*
