@@ -6,7 +6,8 @@ use tests::{Data, smollm2};
 fn remote_results_are_those_of_local_nnsight() {
     let data = Data::default();
     let server = data.up().key().tiny_models().start();
-    let lists = ["reading", "writing", "invokes", "generation", "sessions", "programs", "caches", "edits", "pipes"];
+    let lists =
+        ["reading", "writing", "invokes", "generation", "sessions", "programs", "caches", "edits", "pipes", "own"];
     server.client("parity.py").arguments(&lists).succeed();
 }
 

@@ -438,9 +438,10 @@ impl<M: Model> Running<M> {
     }
 
     fn teardown(self: Box<Self>) {
-        let machine = self.machine.clone();
+        let (machine, state) = (self.machine.clone(), Rc::clone(&self.state));
         // The run's coroutines hold frames: they go first.
         drop(self);
+        state.given.clear();
         machine.teardown();
     }
 }
@@ -484,6 +485,7 @@ fn begin<M: Model>(
     common.model.begin(&machine, gradients::mentioned(program), program.env.batching.unwrap_or_default(), !together);
     let running = start(job, &state, &machine, together);
     if running.is_err() {
+        state.given.clear();
         machine.teardown();
     }
     let mut running = running.map_err(|raise| failure_of(&raise))?;
@@ -512,7 +514,8 @@ fn start<M: Model>(job: &Job, state: &Rc<JobState<M>>, machine: &Machine, togeth
     match &program.entry {
         Entry::Session => {
             let coroutine = Coroutine::of_block(&machine, body);
-            if together {
+            // What a class of the program's does beside the model is not declared anywhere.
+            if together && state.given.is_empty() {
                 let knows = Knows { is_model: Envoy::<M>::is_model, opens: Envoy::<M>::opens };
                 Deferral::watch(&machine, &frame, knows);
             }

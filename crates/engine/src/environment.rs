@@ -30,7 +30,9 @@ impl<M: Model> Environment<M> {
 impl<M: Model> interpreter::Environment for Environment<M> {
     fn import(&self, machine: &Machine, module: &str) -> Option<Value> {
         match module {
-            "nnsight" => Some(Value::Host(Rc::new(Nnsight::new(Rc::clone(&self.job))))),
+            module if module == "nnsight" || module.starts_with("nnsight.") => {
+                Some(Value::Host(Rc::new(Nnsight::new(Rc::clone(&self.job)))))
+            }
             _ => self.job.model.import(machine, module),
         }
     }

@@ -6,7 +6,9 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{Args, Block, Effect, HostObject, HostResult, Iteration, Machine, Outcome, Use, Value};
+use interpreter::{
+    Args, Block, Class, Effect, HostObject, HostResult, Iteration, Machine, Method, Operator, Outcome, Use, Value,
+};
 use program::Function;
 
 use crate::ask::{Ask, View};
@@ -28,13 +30,24 @@ pub struct Envoy<M: Model> {
 }
 
 /// What an envoy stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Place {
     Module(Site),
     /// `model.generator`, through which nnsight passes generated ids.
     Generator,
     /// `model.generator.streamer`.
     Streamer,
+}
+
+impl Place {
+    /// Finds what is at a path below the root: the model's modules and nnsight's own.
+    pub fn of_path(schema: &Schema, path: &str) -> Option<Self> {
+        Some(match path {
+            "generator" => Self::Generator,
+            "generator.streamer" => Self::Streamer,
+            path => Self::Module(schema.site(path)?),
+        })
+    }
 }
 
 impl<M: Model> Envoy<M> {
@@ -60,12 +73,7 @@ impl<M: Model> Envoy<M> {
 
     /// Finds the envoy at a path below the root: the model's modules and nnsight's own.
     pub fn at(job: &Rc<JobState<M>>, path: &str) -> Option<Value> {
-        let place = match path {
-            "generator" => Place::Generator,
-            "generator.streamer" => Place::Streamer,
-            path => Place::Module(job.model.schema().site(path)?),
-        };
-        Some(Self::value(job, place))
+        Some(Self::value(job, Place::of_path(job.model.schema(), path)?))
     }
 
     /// Returns whether a value is the model, a part of it, or an imported module: blocks that use it leave no marks.
@@ -76,7 +84,7 @@ impl<M: Model> Envoy<M> {
 
     /// Returns whether an object's method opens a trace.
     pub fn opens(object: &Value, method: &str) -> bool {
-        python::host::<Self>(object).is_some() && method == "trace"
+        python::host::<Self>(object).is_some_and(|envoy| !envoy.job.given.has(envoy.place, method)) && method == "trace"
     }
 
     /// Returns what the envoy stands for.
@@ -94,6 +102,11 @@ impl<M: Model> Envoy<M> {
             Place::Streamer => "generator.streamer".into(),
         };
         if below.is_empty() { "model".into() } else { format!("model.{below}") }
+    }
+
+    /// Returns the name of nnsight's class.
+    fn of_nnsight(&self) -> &'static str {
+        if self.is_root() { self.job.given.of_nnsight() } else { "Envoy" }
     }
 
     fn is_root(&self) -> bool {
@@ -200,14 +213,13 @@ impl<M: Model> Envoy<M> {
 
     /// Makes the error for a name that the module does not have.
     pub fn missing(&self, name: &str) -> Raise {
-        let class = if self.is_root() { "TransformersModel" } else { "Envoy" };
-        Raise::attribute_error(format!("'{class}' object (nor its module) has attribute '{name}'"))
+        self.job.given.missing(self.place, self.of_nnsight(), name)
     }
 }
 
 impl<M: Model> HostObject for Envoy<M> {
     fn type_name(&self) -> Cow<'static, str> {
-        "Envoy".into()
+        self.of_nnsight().into()
     }
 
     fn as_any(&self) -> &dyn Any {
@@ -215,6 +227,9 @@ impl<M: Model> HostObject for Envoy<M> {
     }
 
     fn effect(&self, machine: &Machine, name: &str, usage: Use<'_>) -> Effect {
+        if self.job.given.has(self.place, name) {
+            return Effect::Anything;
+        }
         let child = self.child(name).is_some();
         if child && !matches!(usage, Use::Store) {
             return Effect::Looks;
@@ -233,6 +248,9 @@ impl<M: Model> HostObject for Envoy<M> {
     }
 
     fn member(self: Rc<Self>, machine: &Machine, name: &str) -> Option<Value> {
+        if self.job.given.has(self.place, name) {
+            return None;
+        }
         if let Some(child) = self.child(name) {
             return Some(child);
         }
@@ -246,7 +264,23 @@ impl<M: Model> HostObject for Envoy<M> {
     }
 
     fn holds(&self) -> Option<Vec<Value>> {
-        Some(Vec::new())
+        self.job.given.is_empty().then(Vec::new)
+    }
+
+    fn derived(&self) -> Option<Rc<Class>> {
+        self.job.given.class(self.place)
+    }
+
+    fn own(&self, name: &str) -> Option<Value> {
+        self.job.given.attribute(self.place, name)
+    }
+
+    fn class(&self) -> Option<Value> {
+        self.derived().map(Value::Class)
+    }
+
+    fn is_instance(&self, class: &str) -> bool {
+        class == "Envoy" || (self.is_root() && CLASSES.contains(&class))
     }
 
     fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {
@@ -265,6 +299,9 @@ impl<M: Model> HostObject for Envoy<M> {
             }
             _ => {}
         }
+        if let Some(own) = self.own(name) {
+            return Ok(own.into());
+        }
         if let Some(child) = self.child(name) {
             return Ok(child.into());
         }
@@ -273,7 +310,7 @@ impl<M: Model> HostObject for Envoy<M> {
             let name = name.to_owned();
             let envoy = Rc::clone(&self);
             return Ok(Value::native("method", move |machine, args| {
-                match Rc::clone(&envoy).call_method(machine, &name, &args)? {
+                match Rc::clone(&envoy).perform(machine, &name, &args)? {
                     Outcome::NotImplemented => Err(envoy.missing(&name)),
                     outcome => Ok(outcome),
                 }
@@ -284,7 +321,7 @@ impl<M: Model> HostObject for Envoy<M> {
         self.job.model.attribute(machine, site, name).map(Outcome::Ready).ok_or_else(|| self.missing(name))
     }
 
-    fn set_attribute(self: Rc<Self>, _machine: &Machine, name: &str, value: Value) -> HostResult {
+    fn set_attribute(self: Rc<Self>, machine: &Machine, name: &str, value: Value) -> HostResult {
         match name {
             "output" => self.job.write(self.output(), value),
             "input" => {
@@ -292,14 +329,134 @@ impl<M: Model> HostObject for Envoy<M> {
                 self.job.ask(location, Ask::WriteFirst(location, value))
             }
             "inputs" => self.job.write(self.input()?, value),
-            _ => Err(Raise::attribute_error(format!(
+            name if self.is_of_model(machine, name) => Err(Raise::attribute_error(format!(
                 "`{}.{name}` cannot be set: a request cannot change the hosted model",
                 self.path()
             ))),
+            name => {
+                self.job.given.set(machine, self.place, name, value)?;
+                Ok(Value::None.into())
+            }
         }
     }
 
     fn call_method(self: Rc<Self>, machine: &Machine, name: &str, args: &Args) -> HostResult {
+        match self.job.given.has(self.place, name) {
+            true => Ok(Outcome::NotImplemented),
+            false => self.perform(machine, name, args),
+        }
+    }
+
+    fn call(self: Rc<Self>, machine: &Machine, mut args: Args) -> HostResult {
+        if let Some(own) = self.special("__call__") {
+            return machine.call_now(&own, args);
+        }
+        if let Some(at) = args.keyword.iter().position(|(name, _)| &**name == "hook") {
+            match args.keyword.swap_remove(at).1 {
+                Value::Bool(false) => {}
+                _ => {
+                    return Err(Raise::value_error(format!(
+                        "{}(…, hook=True) is not supported by this server: what a module of the model shows is its own \
+                         place in the forward pass; call it without hook",
+                        self.path()
+                    )));
+                }
+            }
+        }
+        let Place::Module(site) = self.place else {
+            return Err(Raise::type_error(format!("`{}` cannot be called", self.path())));
+        };
+        self.job.model.call_module(machine, site, &args, None).map(Outcome::Ready)
+    }
+
+    fn get_item(self: Rc<Self>, machine: &Machine, key: &Value) -> HostResult {
+        if let Some(own) = self.special("__getitem__") {
+            return machine.call_now(&own, Args { positional: vec![key.clone()], keyword: Vec::new() });
+        }
+        let children = self.child_values();
+        if python::slice_bounds(key).is_some() || matches!(key, Value::Slice(_)) {
+            let list = python::list(machine, children)?;
+            return python::index(machine, &list, key);
+        }
+        if let Some(name) = python::string(key) {
+            return self.child(&name).map(Outcome::Ready).ok_or_else(|| self.missing(&name));
+        }
+        let exact = match key {
+            Value::Host(object) => object.integer(machine, true)?,
+            _ => None,
+        };
+        let index = exact
+            .as_ref()
+            .unwrap_or(key)
+            .as_int()
+            .ok_or_else(|| Raise::type_error("a module is indexed by an int, a str or a slice"))?;
+        self.nth(index).map(Outcome::Ready)
+    }
+
+    fn length(&self, _machine: &Machine) -> Result<Option<usize>, Raise> {
+        self.refuse_special("__len__")?;
+        Ok(Some(self.children().len()))
+    }
+
+    fn truth(&self, _machine: &Machine) -> Result<Option<bool>, Raise> {
+        ["__bool__", "__len__"].into_iter().try_for_each(|name| self.refuse_special(name))?;
+        Ok(Some(true))
+    }
+
+    fn contains(self: Rc<Self>, _machine: &Machine, _element: &Value) -> HostResult {
+        self.refuse_special("__contains__")?;
+        Ok(Outcome::NotImplemented)
+    }
+
+    fn iterate(self: Rc<Self>, _machine: &Machine) -> Result<Option<Box<dyn Iteration>>, Raise> {
+        self.refuse_special("__iter__")?;
+        Ok(Some(python::iterate_all(self.child_values())))
+    }
+
+    fn binary(self: Rc<Self>, _machine: &Machine, operator: Operator, _: &Value, _: bool) -> HostResult {
+        if matches!(operator, Operator::Equal | Operator::NotEqual) {
+            self.refuse_special("__eq__")?;
+        }
+        Ok(Outcome::NotImplemented)
+    }
+
+    fn repr(&self, _machine: &Machine) -> Result<Option<String>, Raise> {
+        ["__repr__", "__str__"].into_iter().try_for_each(|name| self.refuse_special(name))?;
+        Ok(Some(format!("<Envoy {}>", self.path())))
+    }
+}
+
+impl<M: Model> Envoy<M> {
+    /// Returns whether a name means something of the hosted model, or of nnsight.
+    fn is_of_model(&self, machine: &Machine, name: &str) -> bool {
+        let module = match self.place {
+            Place::Module(site) => self.job.model.attribute(machine, site, name).is_some(),
+            Place::Generator | Place::Streamer => false,
+        };
+        let known = ["path", "iter", "source", "tokenizer"].contains(&name) || METHODS.contains(&name);
+        module || known || parameters::METHODS.contains(&name) || self.child(name).is_some()
+    }
+
+    /// Returns a special method of the program's class, bound.
+    fn special(self: &Rc<Self>, name: &str) -> Option<Value> {
+        let function = self.derived()?.find(name)?;
+        Some(Value::Method(Rc::new(Method { function, receiver: Value::Host(Rc::clone(self) as Rc<dyn HostObject>) })))
+    }
+
+    /// Refuses what a program's class answers otherwise than the model does, where it is not asked.
+    fn refuse_special(&self, name: &str) -> Result<(), Raise> {
+        match self.derived() {
+            Some(class) if class.find(name).is_some() => Err(Raise::type_error(format!(
+                "{name} of your class {} is not supported by this server where it is the model's: give the method another \
+                 name",
+                class.name()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Does what a method of nnsight's does.
+    fn perform(self: Rc<Self>, machine: &Machine, name: &str, args: &Args) -> HostResult {
         match name {
             "trace" => self.trace(Function::Call, args),
             "generate" if self.is_root() => self.trace(Function::Generate, args),
@@ -372,50 +529,6 @@ impl<M: Model> HostObject for Envoy<M> {
             _ => Ok(Outcome::NotImplemented),
         }
     }
-
-    fn call(self: Rc<Self>, machine: &Machine, args: Args) -> HostResult {
-        let Place::Module(site) = self.place else {
-            return Err(Raise::type_error(format!("`{}` cannot be called", self.path())));
-        };
-        self.job.model.call_module(machine, site, &args, None).map(Outcome::Ready)
-    }
-
-    fn get_item(self: Rc<Self>, machine: &Machine, key: &Value) -> HostResult {
-        let children = self.child_values();
-        if python::slice_bounds(key).is_some() || matches!(key, Value::Slice(_)) {
-            let list = python::list(machine, children)?;
-            return python::index(machine, &list, key);
-        }
-        if let Some(name) = python::string(key) {
-            return self.child(&name).map(Outcome::Ready).ok_or_else(|| self.missing(&name));
-        }
-        let exact = match key {
-            Value::Host(object) => object.integer(machine, true)?,
-            _ => None,
-        };
-        let index = exact
-            .as_ref()
-            .unwrap_or(key)
-            .as_int()
-            .ok_or_else(|| Raise::type_error("a module is indexed by an int, a str or a slice"))?;
-        self.nth(index).map(Outcome::Ready)
-    }
-
-    fn length(&self, _machine: &Machine) -> Result<Option<usize>, Raise> {
-        Ok(Some(self.children().len()))
-    }
-
-    fn truth(&self, _machine: &Machine) -> Result<Option<bool>, Raise> {
-        Ok(Some(true))
-    }
-
-    fn iterate(self: Rc<Self>, _machine: &Machine) -> Result<Option<Box<dyn Iteration>>, Raise> {
-        Ok(Some(python::iterate_all(self.child_values())))
-    }
-
-    fn repr(&self, _machine: &Machine) -> Result<Option<String>, Raise> {
-        Ok(Some(format!("<Envoy {}>", self.path())))
-    }
 }
 
 /// Says what using a name of a model's envoys does, whichever it is; `None` for names that none of them has.
@@ -448,3 +561,72 @@ const METHODS: [&str; 13] = [
     "session",
     "next",
 ];
+
+/// Names of nnsight's classes of whole models.
+const CLASSES: [&str; 8] = [
+    "TransformersModel",
+    "LanguageModel",
+    "VisionLanguageModel",
+    "HuggingFaceModel",
+    "Remotable",
+    "Meta",
+    "Loadable",
+    "NNsight",
+];
+
+/// Returns the name of one of nnsight's classes of whole models.
+pub fn class_of_model(module: &str, name: &str) -> Option<&'static str> {
+    module.starts_with("nnsight.").then(|| CLASSES.into_iter().find(|class| *class == name)).flatten()
+}
+
+/// A class of nnsight's for models or their modules: to derive from and to ask `isinstance` about.
+pub struct EnvoyClass(&'static str);
+
+impl EnvoyClass {
+    /// Returns the class of a name.
+    pub fn named(name: &str) -> Option<Value> {
+        let name = CLASSES.into_iter().chain(["Envoy"]).find(|class| *class == name)?;
+        Some(Value::Host(Rc::new(Self(name))))
+    }
+
+    fn refuse<R>(&self) -> Result<R, Raise> {
+        Err(Raise::runtime_error(format!("a {} is made in your program, not in a block", self.0)))
+    }
+}
+
+impl HostObject for EnvoyClass {
+    fn type_name(&self) -> Cow<'static, str> {
+        "type".into()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn class_name(&self) -> Option<Cow<'static, str>> {
+        Some(self.0.into())
+    }
+
+    fn holds(&self) -> Option<Vec<Value>> {
+        Some(Vec::new())
+    }
+
+    fn get_attribute(self: Rc<Self>, _machine: &Machine, name: &str) -> HostResult {
+        Ok(match name {
+            "__name__" | "__qualname__" => Value::from(self.0).into(),
+            _ => Outcome::NotImplemented,
+        })
+    }
+
+    fn call(self: Rc<Self>, _machine: &Machine, _args: Args) -> HostResult {
+        self.refuse()
+    }
+
+    fn initialize_instance(self: Rc<Self>, _machine: &Machine, _instance: &Value, _args: Args) -> HostResult {
+        self.refuse()
+    }
+
+    fn repr(&self, _machine: &Machine) -> Result<Option<String>, Raise> {
+        Ok(Some(format!("<class 'nnsight.{}'>", self.0)))
+    }
+}

@@ -197,6 +197,15 @@ impl<M: Model> Generation<M> {
             return self.note(run, segment, &chosen, step.done);
         }
         let mut chosen = self.sampler.choose(&machine, &logits, &self.sequences)?;
+        if chosen.len() != self.sequences.len() {
+            // A block gave the model's values on with other rows; in the words of what appends tokens in transformers.
+            return Err(Raise::runtime_error(format!(
+                "Sizes of tensors must match except in dimension 1. Expected size {} but got size {} for tensor number 1 in \
+                 the list.",
+                self.sequences.len(),
+                chosen.len()
+            )));
+        }
         for ((token, row), finished) in chosen.iter_mut().zip(&mut self.sequences).zip(&mut self.finished) {
             if *finished {
                 *token = self.sampler.pad_token();

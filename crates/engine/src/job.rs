@@ -13,6 +13,7 @@ use crate::ask::{Ask, View};
 use crate::location::{Location, Order};
 use crate::mediator::MediatorState;
 use crate::model::{Attention, Model, Site};
+use crate::own::Given;
 use crate::turn::Turn;
 
 /// State of one job that its host objects share.
@@ -31,6 +32,8 @@ pub struct JobState<M: Model> {
     saved: RefCell<HashMap<Identity, Value>>,
     /// Alternative names of modules: `(parent path, alias)` to path.
     aliases: RefCell<HashMap<(String, String), String>>,
+    /// What the program gave modules of the model.
+    pub given: Given,
     /// The block that runs right now, if it is one that runs beside the model.
     mediator: RefCell<Option<Rc<MediatorState>>>,
     /// Whether blocks that wait for something to be computed are held until other jobs' blocks wait too.
@@ -57,6 +60,7 @@ impl<M: Model> JobState<M> {
             stop,
             saved: RefCell::default(),
             aliases: RefCell::default(),
+            given: Given::default(),
             mediator: RefCell::default(),
             gathering: Cell::new(false),
         }

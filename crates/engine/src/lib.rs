@@ -32,6 +32,7 @@ pub mod metrics;
 pub mod model;
 mod nnsight;
 pub mod output;
+mod own;
 mod pacing;
 mod parameters;
 mod pass;

@@ -1,13 +1,14 @@
-//! The module `nnsight`, as far as blocks use it.
+//! The module `nnsight` and those below it, as far as blocks use them.
 
 use std::any::Any;
 use std::borrow::Cow;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{Effect, HostObject, HostResult, Machine, Use, Value};
+use interpreter::{Class, Effect, HostObject, HostResult, Kind, Machine, Use, Value};
 
 use crate::environment::unsupported;
+use crate::envoy::EnvoyClass;
 use crate::job::JobState;
 use crate::model::Model;
 use crate::python;
@@ -33,10 +34,19 @@ impl<M: Model> Nnsight<M> {
                 job.save(&value);
                 Ok(value.into())
             })),
-            _ => None,
+            "OutOfOrderError" => Some(Value::Class(out_of_order_class())),
+            name => EnvoyClass::named(name),
         }
     }
 }
+
+/// The class of what is raised for a place that the run has passed, or never reached.
+fn out_of_order_class() -> Rc<Class> {
+    interpreter::exceptions::host_class(OUT_OF_ORDER, Kind::Exception)
+}
+
+/// The name of that class, with its module.
+pub const OUT_OF_ORDER: &str = "nnsight.intervention.interleaver.OutOfOrderError";
 
 impl<M: Model> HostObject for Nnsight<M> {
     fn type_name(&self) -> Cow<'static, str> {

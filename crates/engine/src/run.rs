@@ -14,6 +14,7 @@ use crate::job::JobState;
 use crate::location::{Location, Order};
 use crate::mediator::{Mediator, Pending, Status, Wish};
 use crate::model::{Inputs, Model, Site, Tree, Wants};
+use crate::nnsight::OUT_OF_ORDER;
 use crate::output::ModelOutput;
 use crate::python;
 use crate::splice::{self, Leaf, Rows};
@@ -318,7 +319,7 @@ impl<M: Model> Run<M> {
             mediator.status = Status::Done;
             match thrown {
                 Ok(()) => {}
-                Err(raise) if expected && raise.type_name().ends_with("OutOfOrderError") => {}
+                Err(raise) if expected && raise.type_name() == OUT_OF_ORDER => {}
                 Err(raise) => {
                     self.note(Err(raise));
                     return;
@@ -624,7 +625,7 @@ fn take_written<T: crate::model::Tensor>(visit: &mut Visit<T>, takes: impl Fn(&V
 
 /// Makes the error for a location that the run never reached, or had passed.
 fn out_of_order(message: String) -> Raise {
-    Raise::named("nnsight.intervention.interleaver.OutOfOrderError", interpreter::Kind::Exception, message)
+    Raise::named(OUT_OF_ORDER, interpreter::Kind::Exception, message)
 }
 
 fn first_argument<T>(inputs: &mut Inputs<T>) -> Option<&mut Tree<T>> {

@@ -225,6 +225,10 @@ pub fn assign_inputs<T: Tensor>(inputs: &mut Inputs<Leaf<T>>, value: &Value, row
     let pair = python::sequence(value).filter(|pair| pair.len() == 2).ok_or_else(bad)?;
     let args = pair.first().and_then(python::sequence).ok_or_else(bad)?;
     let kwargs = pair.get(1).and_then(python::string_items).ok_or_else(bad)?;
+    let is_known = |name: &str| inputs.kwargs.iter().any(|(known, _)| *known == name);
+    if let Some((name, _)) = kwargs.iter().find(|(name, _)| !is_known(name)) {
+        return Err(Raise::type_error(format!("forward() got an unexpected keyword argument '{name}'")));
+    }
     let new: Vec<_> = args
         .iter()
         .enumerate()

@@ -18,7 +18,7 @@ use crate::batch_encoding::{self, BatchEncoding};
 use crate::cache::{self, Cache, CacheView, Entry};
 use crate::edit::Edits;
 use crate::encoding::Encoding;
-use crate::envoy::{Envoy, Place};
+use crate::envoy::{self, Envoy, Place};
 use crate::job::JobState;
 use crate::model::{Model, Site, Tensor};
 use crate::nnsight::Nnsight;
@@ -275,22 +275,22 @@ impl<'a, M: Model> Thaw<'a, M> {
             Datum::Global { module, name } => self.global(module, name),
             Datum::Envoy(envoy) => {
                 for (alias, path) in &envoy.aliases {
-                    let below = |path: &str| match envoy.path.as_str() {
-                        "" => path.to_owned(),
-                        parent => format!("{parent}.{path}"),
-                    };
-                    let alias = below(alias);
+                    let alias = below(envoy, alias);
                     let (parent, name) = alias.rsplit_once('.').unwrap_or(("", &alias));
-                    self.job.alias(parent, name, below(path));
+                    self.job.alias(parent, name, below(envoy, path));
                 }
                 if !envoy.path.is_empty() {
                     // What is done to a part of the model holds for traces of that part, of which there are none.
-                    return Envoy::at(&self.job, &envoy.path).ok_or_else(|| unknown_module(&envoy.path));
+                    let value = Envoy::at(&self.job, &envoy.path).ok_or_else(|| unknown_module(&envoy.path))?;
+                    self.made.insert(at, value.clone());
+                    self.give(envoy)?;
+                    return Ok(value);
                 }
                 let edits = Rc::new(Edits::default());
                 let value = Envoy::edited(&self.job, Rc::clone(&edits));
-                // Known before its edits are made: they name it.
+                // Known before its edits are made, and what the program gave it: they name it.
                 self.made.insert(at, value.clone());
+                self.give(envoy)?;
                 for Edit { source, locals, globals } in &envoy.edits {
                     let (locals, globals) = (self.named(locals)?, self.named(globals)?);
                     edits.push(Frame::root(&self.machine, source, locals, globals)?);
@@ -306,6 +306,31 @@ impl<'a, M: Model> Thaw<'a, M> {
             })),
             Datum::Opaque { what } => unsupported(what),
         })
+    }
+
+    /// Gives modules of the model what the program gave them.
+    fn give(&mut self, envoy: &program::datum::Envoy) -> Result<(), Raise> {
+        let job = Rc::clone(&self.job);
+        for own in &envoy.own {
+            let path = below(envoy, &own.path);
+            let Some(place) = Place::of_path(job.model.schema(), &path) else { return Err(unknown_module(&path)) };
+            match own.class.map(|at| (self.heap.get(at), at)) {
+                Some((Some(Datum::Global { module, name }), _)) => match envoy::class_of_model(module, name) {
+                    Some(name) => job.given.set_of_nnsight(name),
+                    None => job.given.set_unsent(place, module, name),
+                },
+                Some((_, at)) => match self.value(at)? {
+                    Value::Class(class) => job.given.set_class(place, &class),
+                    _ => return Err(Raise::type_error(format!("model.{path} is of a class that is none"))),
+                },
+                None => {}
+            }
+            for (name, at) in &own.attributes {
+                let value = self.value(*at)?;
+                job.given.set(&self.machine, place, name, value)?;
+            }
+        }
+        Ok(())
     }
 
     /// Reads the source of a function, once for all that have the same.
@@ -377,10 +402,16 @@ impl<'a, M: Model> Thaw<'a, M> {
         if path == "transformers.cache_utils.DynamicCache" {
             return self.cache_of_model(state);
         }
-        if builtin_container(&path).is_none()
-            && let class @ Value::Class(_) = self.global(module, name)
-        {
-            return self.of_class(at, &class, (called, args), state, contents);
+        if builtin_container(&path).is_none() {
+            match self.global(module, name) {
+                class @ Value::Class(_) => return self.of_class(at, &class, (called, args), state, contents),
+                // What a standard module makes of arguments, as `logging.getLogger` does.
+                function @ Value::Function(_) if called => {
+                    let args = self.values(args)?;
+                    return python::now(self.machine.call(&function, Args { positional: args, keyword: Vec::new() }));
+                }
+                _ => {}
+            }
         }
         let args = self.values(args)?;
         if let Some(builtin) = builtin_container(&path) {
@@ -544,7 +575,7 @@ impl<'a, M: Model> Thaw<'a, M> {
     fn global(&self, module: &str, name: &str) -> Value {
         let found = match module {
             "builtins" => interpreter::builtins::lookup(name),
-            "nnsight" | "nnsight.tracing.tracer" => Nnsight::member(&self.job, name),
+            module if module == "nnsight" || module.starts_with("nnsight.") => Nnsight::member(&self.job, name),
             _ => self
                 .job
                 .model
@@ -561,6 +592,15 @@ impl<'a, M: Model> Thaw<'a, M> {
     fn construct(&self, builtin: &str, args: Vec<Value>) -> Result<Value, Raise> {
         let class = self.global("builtins", builtin);
         python::now(self.machine.call(&class, Args { positional: args, keyword: Vec::new() }))
+    }
+}
+
+/// Returns the path below the root of what has a path below an envoy.
+fn below(envoy: &program::datum::Envoy, path: &str) -> String {
+    match (envoy.path.as_str(), path) {
+        ("", path) => path.to_owned(),
+        (parent, "") => parent.to_owned(),
+        (parent, path) => format!("{parent}.{path}"),
     }
 }
 

@@ -16,6 +16,7 @@ use crate::deferral::Deferral;
 use crate::job::JobState;
 use crate::location::Location;
 use crate::model::Model;
+use crate::nnsight::OUT_OF_ORDER;
 use crate::python;
 
 /// What the blocks of one trace share.
@@ -255,7 +256,7 @@ impl<M: Model> HostObject for Iterations<M> {
             while pin.next(&machine)?.is_some() {
                 match body.run(&machine).await {
                     Ok(_) => {}
-                    Err(raise) if raise.type_name().ends_with("OutOfOrderError") => break,
+                    Err(raise) if raise.type_name() == OUT_OF_ORDER => break,
                     Err(raise) => return Err(raise),
                 }
             }

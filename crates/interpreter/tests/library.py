@@ -1135,3 +1135,35 @@ print(list(Color), Color(1))
 match rx:
     case Perm.R: print('R')
     case x if Perm.X in x: print('has X')
+#### print to an object
+class Lines:
+    def __init__(self):
+        self.pieces, self.flushed = [], 0
+    def write(self, text):
+        self.pieces.append(text)
+        return len(text)
+    def flush(self):
+        self.flushed += 1
+lines = Lines()
+print('a', 1, None, file=lines)
+print(file=lines, end='')
+print('x', 'y', sep='', end=None, file=lines, flush=True)
+print([2.5], 'z', sep=None, file=lines, flush=0)
+print(lines.pieces, lines.flushed)
+print('shown', file=None, flush=True)
+class Closed:
+    def write(self, text):
+        raise OSError('closed')
+class Silent:
+    pass
+for file, options in ((Closed(), {}), (Silent(), {}), (Silent(), {'flush': True, 'end': ''}), (3, {})):
+    try:
+        print(1, file=file, **options)
+    except Exception as error:
+        print(type(error).__name__, error)
+#### exceptions of a class are of its module
+import dataclasses
+try:
+    dataclasses.replace(3)
+except TypeError as error:
+    print(type(error).__name__, type(error).__module__, isinstance(error, Exception))

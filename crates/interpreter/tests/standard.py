@@ -47,3 +47,14 @@ print(inspect.signature(lambda x, *, y: 0))
 from time import perf_counter
 start = perf_counter()
 print(perf_counter() - start < 5)
+#### modules that are made
+import types
+made = types.ModuleType('made', 'what it is for')
+made.value, made.function = 3, lambda x=2: x * 2
+print(made.value, made.function(), made.function(5), made.__name__, made.__doc__, isinstance(made, types.ModuleType), repr(made))
+made.value += 1
+print(made.value, hasattr(made, 'other'), getattr(made, 'other', 'none'))
+try:
+    made.other
+except AttributeError as error:
+    print(error)

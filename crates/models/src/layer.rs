@@ -46,39 +46,44 @@ pub enum Step {
 impl Layer {
     /// Runs the layer; its attention is called as `form` says.
     pub fn run(&self, index: usize, pass: &mut Pass<'_>, stream: Stream, form: &'static Form) -> Result<Tokens> {
-        let through = pass.module(self.site, stream, |pass, stream| {
-            if pass.wants(self.site).operations {
-                return self.step_by_step(index, pass, &stream, form);
-            }
-            let mut registers = Registers { hidden: stream.hidden.share(), branch: None, attended: None };
-            let mut weights = None;
-            for &step in &self.steps {
-                match step {
-                    Step::Add(from, to) => {
-                        let sum = pass.both(registers.get(to)?, registers.get(from)?, Tensor::f_add)?;
-                        registers.set(to, sum);
-                    }
-                    Step::Run(module, from, to) => {
-                        let from = registers.get(from)?;
-                        let made = match self.modules.get(module).ok_or_else(lost)? {
-                            Module::Norm(norm) => norm.run(pass, from)?,
-                            Module::Dropout(dropout) => dropout.run(pass, from)?,
-                            Module::FeedForward(block) => block.run(pass, from)?,
-                            Module::Experts(block) => block.run(pass, from)?.hidden,
-                            Module::Attention(attention) => {
-                                let from = from.share();
-                                let attended = attention.run(index, pass, stream.with(from, form))?;
-                                weights = attended.weights;
-                                attended.hidden
-                            }
-                        };
-                        registers.set(to, made);
-                    }
+        if self.returns_weights {
+            let through = |pass: &mut Pass<'_>, stream: Stream| self.through(index, pass, &stream, form).map(Pair);
+            return Ok(pass.module(self.site, stream, through)?.0.hidden);
+        }
+        pass.module(self.site, stream, |pass, stream| Ok(self.through(index, pass, &stream, form)?.hidden))
+    }
+
+    fn through(&self, index: usize, pass: &mut Pass<'_>, stream: &Stream, form: &'static Form) -> Result<Through> {
+        if pass.wants(self.site).operations {
+            return self.step_by_step(index, pass, stream, form);
+        }
+        let mut registers = Registers { hidden: stream.hidden.share(), branch: None, attended: None };
+        let mut weights = None;
+        for &step in &self.steps {
+            match step {
+                Step::Add(from, to) => {
+                    let sum = pass.both(registers.get(to)?, registers.get(from)?, Tensor::f_add)?;
+                    registers.set(to, sum);
+                }
+                Step::Run(module, from, to) => {
+                    let from = registers.get(from)?;
+                    let made = match self.modules.get(module).ok_or_else(lost)? {
+                        Module::Norm(norm) => norm.run(pass, from)?,
+                        Module::Dropout(dropout) => dropout.run(pass, from)?,
+                        Module::FeedForward(block) => block.run(pass, from)?,
+                        Module::Experts(block) => block.run(pass, from)?.hidden,
+                        Module::Attention(attention) => {
+                            let from = from.share();
+                            let attended = attention.run(index, pass, stream.with(from, form))?;
+                            weights = attended.weights;
+                            attended.hidden
+                        }
+                    };
+                    registers.set(to, made);
                 }
             }
-            Ok(Through { hidden: registers.hidden, weights: self.returns_weights.then_some(weights) })
-        })?;
-        Ok(through.hidden)
+        }
+        Ok(Through { hidden: registers.hidden, weights })
     }
 
     fn step_by_step(&self, index: usize, pass: &mut Pass<'_>, stream: &Stream, form: &'static Form) -> Result<Through> {
@@ -88,7 +93,7 @@ impl Layer {
         let mut returned = source::run(&self.operations, pass, &forward, given, cached)?.into_iter();
         let hidden = returned.next().ok_or_else(lost)?.into_tokens(pass)?;
         let weights = returned.next().and_then(|weights| weights.tensors().ok());
-        Ok(Through { hidden, weights: self.returns_weights.then_some(weights) })
+        Ok(Through { hidden, weights })
     }
 
     /// Runs the layer's attention alone.
@@ -262,26 +267,29 @@ impl Registers {
     }
 }
 
-/// What a layer returns: hidden states, and for some families attention weights beside them.
+/// What a layer computes: hidden states, and attention weights where they are computed.
 struct Through {
     hidden: Tokens,
-    weights: Option<Option<Vec<Tensor>>>,
+    weights: Option<Vec<Tensor>>,
 }
 
-impl Output for Through {
+/// What layers return that return both.
+struct Pair(Through);
+
+impl Output for Pair {
     fn show(&self, pass: &Pass<'_>) -> Flow {
-        let hidden = pass.leaf(&self.hidden);
-        match &self.weights {
-            None => hidden,
-            Some(weights) => Tree::Tuple(vec![hidden, weights.as_ref().map_or(Tree::None, leaves)]),
-        }
+        let Through { hidden, weights } = &self.0;
+        Tree::Tuple(vec![pass.leaf(hidden), weights.as_ref().map_or(Tree::None, leaves)])
     }
 
     fn read(pass: &Pass<'_>, flow: Flow) -> Result<Self> {
         let hidden = match flow {
             Tree::Tuple(items) => items.into_iter().next().unwrap_or(Tree::None),
-            flow => flow,
+            _ => {
+                let text = "the layer returns a tuple, whose first element its caller takes: assign a tuple";
+                return Err(Raise::type_error(text).into());
+            }
         };
-        Ok(Self { hidden: pass.tokens(hidden)?, weights: None })
+        Ok(Self(Through { hidden: pass.tokens(hidden)?, weights: None }))
     }
 }

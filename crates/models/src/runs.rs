@@ -8,6 +8,7 @@
 use std::rc::Rc;
 
 use engine::{Attention, Part, Site};
+use interpreter::raise::Raise;
 use kernels::varlen::{self, Known};
 use tch::{Device, Kind, Tensor};
 
@@ -54,6 +55,19 @@ impl Run {
         Self { first, parts: 1, rows: part.rows, length: part.length, form: Form::Alone }
     }
 
+    /// Takes what the run's queries attended to. Where masks or rotations are of more rows, there are more of it than
+    /// queries.
+    fn keeps_rows(&self, attended: Tensor) -> Result<Tensor> {
+        match attended.size().first() {
+            Some(&rows) if rows != self.rows && !self.is_flat() => Err(Raise::runtime_error(format!(
+                "{} rows of hidden states were assigned where the trace's masks and positions are of {rows}",
+                self.rows
+            ))
+            .into()),
+            _ => Ok(attended),
+        }
+    }
+
     /// Returns whether all parts lie end to end in one row.
     pub fn is_flat(&self) -> bool {
         matches!(self.form, Form::Flat { .. })
@@ -78,7 +92,7 @@ impl Shared {
             return self.attend_apart(pass, at, projected, (scores, dropout), heads);
         }
         let (mut attended, mut weights) = (Vec::with_capacity(pass.layout.parts.len()), Vec::new());
-        for run in self.runs(pass, at, projected) {
+        for run in self.runs(pass, at, projected)? {
             let own = || self.attend_run(pass, at, &run, heads(pass, &run)?, scores);
             let (hidden, own_weights) = pass.paid(run.first, own)?;
             attended.push(hidden);
@@ -98,10 +112,11 @@ impl Shared {
         heads: impl Fn(&Pass<'_>, &Run) -> Result<[Tensor; 3]>,
     ) -> Result<Attended> {
         let (mut weights, mut values) = (Vec::new(), Vec::new());
-        for run in self.runs(pass, at, projected) {
+        let runs = self.runs(pass, at, projected)?;
+        for run in &runs {
             let (own, value) = pass.paid(run.first, || {
-                let [query, keys, value] = heads(pass, &run)?;
-                let (keys, value) = self.seen(pass, at, &run, keys, value)?;
+                let [query, keys, value] = heads(pass, run)?;
+                let (keys, value) = self.seen(pass, at, run, keys, value)?;
                 Ok((weigh(&query, &keys, &value, self.mask(at.kind, run.first), scores)?, value))
             })?;
             weights.push(own);
@@ -110,12 +125,19 @@ impl Shared {
         let Parts(weights) = pass.module(dropout.site, Parts(weights), |_, weights| Ok(weights))?;
         let mut attended = Vec::with_capacity(values.len());
         for (part, (weights, value)) in weights.iter().zip(&values).enumerate() {
-            attended.push(pass.paid(part, || Ok(mix(weights, value)?))?);
+            let mixed = pass.paid(part, || Ok(mix(weights, value)?))?;
+            attended.push(match runs.get(part) {
+                Some(run) => run.keeps_rows(mixed)?,
+                None => mixed,
+            });
         }
         Ok(Attended { hidden: pass.join(attended)?, weights: Some(weights) })
     }
 
-    fn runs(&self, pass: &Pass<'_>, at: &At, projected: &[&Tokens]) -> Vec<Run> {
+    fn runs(&self, pass: &Pass<'_>, at: &At, projected: &[&Tokens]) -> Result<Vec<Run>> {
+        if let Some(run) = of_another_form(pass, projected)? {
+            return Ok(vec![run]);
+        }
         let mut runs: Vec<Run> = Vec::with_capacity(pass.layout.parts.len());
         let packed = if let Some(Tokens::Packed(tensor)) = projected.first() { Some(tensor) } else { None };
         let fits = |known: &Known, tokens: &Tokens| tokens.kind().is_ok_and(|kind| kind == known.kind);
@@ -138,7 +160,7 @@ impl Shared {
                 }
             }
         }
-        runs
+        Ok(runs)
     }
 
     fn form(
@@ -180,7 +202,10 @@ impl Shared {
         }
         let (keys, values) = self.seen(pass, at, run, keys, values)?;
         let attention = self.attention.get(run.first).copied().unwrap_or_default();
-        Ok(attend(attention, &query, &keys, &values, self.mask(at.kind, run.first), scores, &|| pass.rest())?)
+        let rest = || pass.rest();
+        let (hidden, weights) =
+            attend(attention, &query, &keys, &values, self.mask(at.kind, run.first), scores, &rest)?;
+        Ok((run.keeps_rows(hidden)?, weights))
     }
 
     /// Puts a run's new keys and values into its caches, and returns those that its queries may see.
@@ -268,6 +293,38 @@ impl Shared {
         Ok(attended.f_reshape([rows, length, -1])?)
     }
 }
+
+/// Returns the run of a part that has the pass to itself and that a block gave on in another form: with more rows, say.
+///
+/// # Errors
+/// `ValueError` for so many tokens that others would wait for them longer than for any other pass.
+fn of_another_form(pass: &Pass<'_>, projected: &[&Tokens]) -> Result<Option<Run>> {
+    let [part] = pass.layout.parts.as_slice() else { return Ok(None) };
+    let tensor = match projected.first() {
+        Some(Tokens::Packed(tensor)) => tensor,
+        Some(Tokens::Apart(parts)) => parts.first().ok_or_else(no_part)?,
+        None => return Ok(None),
+    };
+    let (rows, length) = match *tensor.size() {
+        [rows, length, _, ..] if (rows, length) != (part.rows, part.length) => (rows, length),
+        _ => return Ok(None),
+    };
+    let most = if tensor.device() == Device::Cpu { MOST_ON_A_CPU } else { MOST_ON_A_GPU };
+    let (tokens, own) = (rows.saturating_mul(length), part.rows.saturating_mul(part.length));
+    if tokens > most.max(own) {
+        return Err(Raise::value_error(format!(
+            "{rows} rows of {length} positions were assigned where the trace has {} of {}: this server computes at most \
+             {most} tokens so; make the rows prompts of the trace, which may be as many as you like",
+            part.rows, part.length
+        ))
+        .into());
+    }
+    Ok(Some(Run { first: 0, parts: 1, rows, length, form: Form::Alone }))
+}
+
+/// Tokens of a value of another form, which nobody knew of when the pass began. As many as different jobs share a pass up to.
+const MOST_ON_A_CPU: i64 = 256;
+const MOST_ON_A_GPU: i64 = 4096;
 
 /// A part of a flat run, whose rows are sequences of their own.
 struct Member<'a> {

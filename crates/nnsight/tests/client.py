@@ -235,6 +235,10 @@ def submit():
         (FOLDER / f"{case}.expected").write_text(json.dumps({name: summary(value, {}) for name, value in values.items()}))
 
     folder = tiny_model()
+    class Told(LanguageModel):
+        def tell(self):
+            return self.lm_head.output
+
     model = LanguageModel(folder)
 
     with model.trace("hello world", backend=remote("trace", attn_implementation="eager")):
@@ -284,6 +288,11 @@ def submit():
     with renamed.trace("hello", backend=remote("rename")):
         hidden = renamed.layers[0].feed.output.save()
         logits = renamed.unembed.output.save()
+
+    told = Told(folder)
+    told.chosen, told.transformer.h[1].weighting, told.first = [1, 2], 0.5, told.transformer.h[0]
+    with told.trace("hello", backend=remote("own")):
+        hidden = told.tell().save()
 
     add = adder(torch.tensor(2.0))
     double = lambda x, y=2: x * y

@@ -227,6 +227,24 @@ fn edits_and_aliases_come_with_the_envoy() {
 }
 
 #[test]
+fn what_a_program_gives_its_model_comes_with_the_envoy() {
+    let view = View::of("own");
+    let Datum::Envoy(told) = view.named("told") else { panic!() };
+    let [root, module] = told.own.as_slice() else { panic!("{:?}", told.own) };
+    assert_eq!((root.path.as_str(), module.path.as_str()), ("", "transformer.h.1"));
+    let Some(Datum::Class { name, bases, attributes, .. }) = root.class.map(|class| view.get(class)) else { panic!() };
+    assert_eq!((name.as_str(), view.get(bases[0])), ("Told", &global("nnsight.modeling.language", "LanguageModel")));
+    assert!(matches!(view.attribute(attributes, "tell"), Datum::Function { .. }));
+    let names: Vec<&str> = root.attributes.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["chosen", "first"], "nothing of nnsight's");
+    assert!(
+        matches!(view.attribute(&root.attributes, "first"), Datum::Envoy(first) if first.path == "transformer.h.0")
+    );
+    assert_eq!(module.class, None);
+    assert_eq!(view.attribute(&module.attributes, "weighting"), &Datum::Float(0.5));
+}
+
+#[test]
 fn functions_come_as_source_with_what_they_read() {
     let view = View::of("functions");
     let at = view.find("countdown");

@@ -69,7 +69,7 @@ mod tests {
         let source = |text: &str| Source { text: text.into(), filename: "f.py".into(), function: String::new() };
         let program = |edits: Vec<Edit>| {
             let mut heap = Heap::default();
-            heap.push(Datum::Envoy(Envoy { path: String::new(), edits, aliases: Vec::new() }));
+            heap.push(Datum::Envoy(Envoy { path: String::new(), edits, ..Envoy::default() }));
             let (model, env, entry) = (ModelKey::new("o/n", None), Env::default(), Entry::Session);
             let source = source("x");
             Program { model, env, entry, modules: Vec::new(), source, heap, locals: Vec::new(), globals: Vec::new() }

@@ -265,6 +265,18 @@ pub struct Envoy {
     /// Alternative attribute names: alias to path, both relative to this envoy. An alias on a descendant
     /// is listed with the path to that descendant: `layers.0.attention` for `layers.0.self_attn`.
     pub aliases: Vec<(String, String)>,
+    /// What the program gave this module, and those below it, beside what nnsight gives them.
+    pub own: Vec<Own>,
+}
+
+/// What a program gave one module of the model: a class that derives from nnsight's, attributes, or both.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Own {
+    /// Path below the envoy that lists it; `""` is that envoy itself.
+    pub path: String,
+    /// A [`Datum::Class`], or a [`Datum::Global`] where only its name was sent: one of nnsight's, or the program's.
+    pub class: Option<Ref>,
+    pub attributes: Vec<(String, Ref)>,
 }
 
 /// A block registered by `model.edit()`.

@@ -1,6 +1,7 @@
 //! The common part of `numpy`: arrays over the same memory as tensors.
 
 pub mod natives;
+mod print;
 pub mod types;
 
 use std::any::Any;
@@ -16,7 +17,7 @@ use crate::dtype::{self, Device};
 use crate::job::Job;
 use crate::modules::{Native, class_named, written};
 use crate::tensor::{self, Tensor};
-use crate::{allowed, binding, create, elements, python};
+use crate::{allowed, binding, create, python};
 
 /// Bytes for an element that is written out.
 const ELEMENT: u64 = 96;
@@ -459,29 +460,22 @@ impl HostObject for Array {
     }
 
     fn repr(&self, machine: &Machine) -> Result<Option<String>, Raise> {
-        let elements = self.tensor.elements();
-        machine.charge_fuel(elements)?;
-        // Its elements, each as a number and as text.
-        let room = elements.saturating_mul(ELEMENT);
-        machine.charge_memory(room)?;
-        machine.release_memory(room);
-        let numbers = elements::decode(&self.tensor.to_data()?);
-        if self.scalar {
-            let number = numbers.first().map(|number| self.digits(number)).unwrap_or_default();
-            return Ok(Some(match self.tensor.dtype() {
-                DType::Bool => format!("np.{number}_"),
-                dtype => format!("np.{}({number})", dtype.name()),
-            }));
+        if !self.scalar {
+            return print::repr(machine, &self.tensor).map(Some);
         }
-        let mut texts = numbers.iter().map(|number| self.digits(number));
-        Ok(Some(format!("array({})", nested(&mut texts, &self.tensor.sizes()))))
+        let number = self.digits(&self.tensor.item()?);
+        Ok(Some(match self.tensor.dtype() {
+            DType::Bool => format!("np.{number}_"),
+            dtype => format!("np.{}({number})", dtype.name()),
+        }))
     }
 
     fn format(&self, machine: &Machine, spec: &str) -> Result<Option<String>, Raise> {
-        match self.tensor.sizes().is_empty() {
-            true if spec.is_empty() => self.tensor.item().map(|item| Some(self.digits(&item))),
-            true => python::format(machine, &self.tensor.item()?, spec).map(Some),
-            false => Ok(None),
+        match (self.tensor.sizes().is_empty(), spec.is_empty()) {
+            (true, true) => self.tensor.item().map(|item| Some(self.digits(&item))),
+            (true, false) => python::format(machine, &self.tensor.item()?, spec).map(Some),
+            (false, true) => print::text(machine, &self.tensor).map(Some),
+            (false, false) => Ok(None),
         }
     }
 
@@ -506,18 +500,24 @@ impl HostObject for Array {
 impl Array {
     /// Shows an element with the fewest digits that tell it from its neighbours of the same type.
     fn digits(&self, number: &Value) -> String {
-        let shortest = match (number, self.tensor.dtype()) {
-            (Value::Float(number), DType::Float32 | DType::Float16) => (0..9)
-                .filter_map(|digits| format!("{number:.digits$e}").parse::<f64>().ok())
-                .find(|short| match self.tensor.dtype() {
-                    DType::Float16 => half::f16::from_f64(*short).to_f64() == *number,
-                    _ => f64::from(*short as f32) == *number,
-                })
-                .map(Value::Float),
-            _ => None,
+        let shown = match number {
+            Value::Float(number) => Value::Float(shortest(*number, self.tensor.dtype())),
+            number => number.clone(),
         };
-        let shown = interpreter::format::repr_now(&shortest.unwrap_or_else(|| number.clone())).unwrap_or_default();
+        let shown = interpreter::format::repr_now(&shown).unwrap_or_default();
         shown.trim_matches(['(', ')']).to_owned()
+    }
+}
+
+/// Returns the number with the fewest digits that a type rounds to a number of its own.
+fn shortest(number: f64, dtype: DType) -> f64 {
+    match dtype {
+        DType::Float32 => (number as f32).to_string().parse().unwrap_or(number),
+        DType::Float16 => (0..9)
+            .filter_map(|digits| format!("{number:.digits$e}").parse::<f64>().ok())
+            .find(|short| half::f16::from_f64(*short).to_f64() == number)
+            .unwrap_or(number),
+        _ => number,
     }
 }
 
@@ -525,16 +525,6 @@ const METHODS: &[&str] = &[
     "item", "tolist", "copy", "astype", "flatten", "ravel", "reshape", "mean", "sum", "std", "var", "max", "min",
     "argmax", "argmin", "all", "any", "cumsum", "prod", "squeeze", "__abs__",
 ];
-
-fn nested(texts: &mut impl Iterator<Item = String>, sizes: &[i64]) -> String {
-    match sizes.split_first() {
-        None => texts.next().unwrap_or_default(),
-        Some((&size, inner)) => {
-            let items: Vec<String> = (0..size).map(|_| nested(texts, inner)).collect();
-            format!("[{}]", items.join(", "))
-        }
-    }
-}
 
 /// Makes an array of a request's data.
 #[must_use]

@@ -14,6 +14,7 @@ use crate::cost::PRODUCTS_PER_SECOND;
 use crate::deferred::Deferred;
 use crate::dispatch;
 use crate::dtype;
+use crate::hook;
 use crate::job::{Job, Paying};
 use crate::python;
 use crate::raising::Raising;
@@ -75,8 +76,14 @@ pub(crate) enum Aim {
 }
 
 impl Asked {
-    /// Has the job wait until others have asked as well, where it shares passes.
+    /// Walks, and raises what a hook of the job's raised meanwhile.
     fn outcome(self) -> HostResult {
+        let machine = self.machine.clone();
+        hook::settle(&machine, self.ask())
+    }
+
+    /// Has the job wait until others have asked as well, where it shares passes.
+    fn ask(self) -> HostResult {
         let job = Job::of(&self.machine);
         if job.casts() {
             return Err(Raise::runtime_error(

@@ -14,8 +14,9 @@ use interpreter::{Args, Block, Capture, Coroutine, HostObject, HostResult, Machi
 use crate::autograd::{self, Registered};
 use crate::deferred::Deferred;
 use crate::dispatch;
+use crate::hook;
 use crate::job::Job;
-use crate::tensor::{Tensor, legacy_name};
+use crate::tensor::Tensor;
 
 /// What `loss.backward(…)` gives to a `with` statement.
 pub(crate) struct Backward {
@@ -193,16 +194,7 @@ impl Walk {
         if !replaced {
             return Ok(None);
         }
-        // In PyTorch's words.
-        if gradient.dtype() != before.dtype() {
-            let (was, got) = (legacy_name(&before), legacy_name(&gradient));
-            let text = format!("hook 'hook' has changed the type of value (was {was} got {got})");
-            return Err(Raise::runtime_error(text));
-        }
-        if gradient.sizes() != before.sizes() {
-            return Err(Raise::runtime_error("hook 'hook' has changed the size of value"));
-        }
-        Ok(Some(gradient))
+        hook::fits("hook", &before, &gradient).map(|()| Some(gradient))
     }
 
     fn wish_for(&self, root: &Tensor) -> Option<Wish> {

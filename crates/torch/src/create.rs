@@ -126,6 +126,7 @@ impl Collected {
             // Integers stand as floats where they are beyond: without a float among them, no type holds them.
             DType::Float32 if self.beyond && !self.floats => DType::Int64,
             DType::Float32 => self.float,
+            DType::Complex64 if self.float == DType::Float64 => DType::Complex128,
             own => own,
         };
         let natural = match self.dtypes.split_first() {

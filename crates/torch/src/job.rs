@@ -41,6 +41,8 @@ pub struct Job {
     unrecorded: Cell<usize>,
     walks: Cell<usize>,
     block: RefCell<Option<Rc<Walk>>>,
+    /// What a hook of a gradient raised, until the pass that called it is done.
+    failure_of_hooks: RefCell<Option<Raise>>,
     /// Tensors whose `.grad` may have a graph that leads back to them, which libtorch's counting would never free.
     cyclic: RefCell<Vec<Tensor>>,
 }
@@ -75,6 +77,7 @@ impl Job {
             unrecorded: Cell::new(0),
             walks: Cell::new(0),
             block: RefCell::default(),
+            failure_of_hooks: RefCell::default(),
             cyclic: RefCell::default(),
         });
         machine.set_extension(job.clone());
@@ -216,6 +219,21 @@ impl Job {
     /// Returns the `with loss.backward():` block that runs, the innermost where several do.
     pub(crate) fn backward_block(&self) -> Option<Rc<Walk>> {
         self.block.borrow().clone()
+    }
+
+    /// Returns whether a hook of a gradient has raised in the pass under way.
+    pub(crate) fn hooks_failed(&self) -> bool {
+        self.failure_of_hooks.borrow().is_some()
+    }
+
+    /// Keeps what a hook of a gradient raised: libtorch's walk goes on without hooks.
+    pub(crate) fn fail_hooks(&self, raise: Raise) {
+        *self.failure_of_hooks.borrow_mut() = Some(raise);
+    }
+
+    /// Returns what a hook raised, once.
+    pub(crate) fn take_failure_of_hooks(&self) -> Option<Raise> {
+        self.failure_of_hooks.take()
     }
 
     /// Sets which block runs, and returns which one did.

@@ -24,6 +24,7 @@ mod elements;
 mod embedding;
 mod generator;
 mod gpu;
+mod hook;
 mod job;
 mod learned;
 mod modes;

@@ -28,6 +28,7 @@ pub use attributes::is_known as has_attribute;
 pub use host::Object;
 pub use index::{get as get_item, legacy_name, set as set_item};
 pub use methods::{call as call_method, is_known as has_method, is_own as is_own_method};
+pub use print::{EDGE_ITEMS, corners};
 use unembedding::Unembedding;
 pub use unembedding::{Head, Logits};
 

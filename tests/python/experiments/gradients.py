@@ -444,3 +444,66 @@ def steering_by_gradient(model, remote):
         layers(model)[1].output[:, -1] += direction
         logits = model.lm_head.output[0, -1].save()
     return logits
+
+
+@experiment()
+def hooks_of_gradients(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        seen = nnsight.save([])
+        first, second = layers(model)[0].output, layers(model)[1].output
+        first.register_hook(lambda gradient: seen.append(gradient.clone()))
+        handle = second.register_hook(lambda gradient: seen.append(-gradient))
+        with second.register_hook(lambda gradient: gradient * 2):
+            model.lm_head.output[0, -1].max().backward(retain_graph=True)
+        handle.remove()
+        model.lm_head.output[0, 0].min().backward()
+    return list(seen)
+
+
+@experiment()
+def a_hook_beside_a_backward_block(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        states = [layer.output for layer in layers(model)]
+        states[1].register_hook(lambda gradient: gradient.sign())
+        with model.lm_head.output[0, -1].logsumexp(-1).backward():
+            gradients = [state.grad for state in reversed(states[:2])].save()
+    return gradients
+
+
+@experiment()
+def a_hook_of_a_tensor_of_ones_own(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        direction = torch.linspace(-1, 1, model.config.hidden_size).requires_grad_()
+        norms = nnsight.save([])
+
+        def clipped(gradient):
+            norms.append(gradient.norm().item())
+            return gradient / gradient.norm()
+
+        direction.register_hook(clipped)
+        (layers(model)[0].output @ direction).sum().backward()
+        gradient = direction.grad.save()
+    return gradient, list(norms)
+
+
+@experiment(fails=True)
+def a_hook_that_raises(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        def fail(gradient):
+            raise ValueError("no such gradient")
+
+        layers(model)[0].output.register_hook(fail)
+        model.lm_head.output.sum().backward()
+
+
+@experiment(fails=True)
+def a_hook_that_changes_the_shape(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        layers(model)[0].output.register_hook(lambda gradient: gradient[0])
+        model.lm_head.output.sum().backward()
+
+
+@experiment(fails=True)
+def a_hook_of_what_requires_no_gradient(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        layers(model)[0].output.detach().register_hook(print)

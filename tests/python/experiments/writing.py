@@ -363,3 +363,63 @@ def a_sparse_autoencoder(model, remote):
         layers(model)[1].output = (autoencoder.decoder(features) + error).detach()
         logits = model.lm_head.output[0, -1].detach().save()
     return active, top, logits
+
+
+@experiment()
+def more_rows_from_the_middle_on(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        state = layers(model)[0].output
+        layers(model)[0].output = state.repeat(3, 1, 1) * torch.tensor([1.0, 2.0, 3.0])[:, None, None]
+        inside = layers(model)[1].mlp.output.save()
+        logits = model.lm_head.output[:, -1].save()
+    return inside, logits
+
+
+@experiment()
+def more_rows_within_a_layer(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        inside = layers(model)[0].mlp
+        inside.output = torch.cat([inside.output, inside.output * -1])
+        attended = attention(layers(model)[1]).output[0].save()
+        logits = model.lm_head.output.save()
+    return attended, logits
+
+
+@experiment("gpt2")
+def more_positions_from_the_middle_on(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        state = model.transformer.h[0].output
+        model.transformer.h[0].output = torch.cat([state, state], 1)
+        inside = model.transformer.h[1].output.save()
+        logits = model.lm_head.output.save()
+    return inside, logits
+
+
+@experiment(fails=True, local=False)
+def more_rows_than_others_would_wait_for(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        layers(model)[0].output = layers(model)[0].output.repeat(1000, 1, 1)
+        model.lm_head.output.save()
+
+
+# Local nnsight names what the next module does with it.
+@experiment(fails=True, local=False)
+def a_tuple_where_a_layer_returns_a_tensor(model, remote):
+    with model.trace(FRANCE, remote=remote):
+        layers(model)[0].output = (layers(model)[0].output * 2,)
+        model.lm_head.output.save()
+
+
+@experiment(fails=True)
+def more_rows_than_a_generation_has(model, remote):
+    with model.generate(FRANCE, max_new_tokens=2, do_sample=False, remote=remote) as tracer:
+        layers(model)[-1].output = layers(model)[-1].output.repeat(3, 1, 1)
+        ids = tracer.result.save()
+    return ids
+
+
+@experiment("llama", fails=True, local=False)
+def fewer_rows_than_the_padding_is_of(model, remote):
+    with model.trace([FRANCE, LONG], remote=remote):
+        layers(model)[0].output = layers(model)[0].output[:1]
+        model.lm_head.output.save()

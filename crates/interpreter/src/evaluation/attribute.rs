@@ -1,6 +1,7 @@
 //! Attributes: `object.name`, its assignment and deletion, and the special methods behind operators.
 
 mod class;
+mod derived;
 mod dunder;
 mod instance;
 mod parent;
@@ -40,9 +41,9 @@ pub fn find(machine: &Machine, object: &Value, name: &str) -> Result<Option<Outc
         Value::Instance(instance) => return instance::find(machine, object, instance, name),
         Value::Class(class) => class::find(machine, class, name)?,
         Value::Host(_) if name == "__class__" => Some(types::type_of(object).into()),
-        Value::Host(host) => match Rc::clone(host).get_attribute(machine, name)? {
-            Outcome::NotImplemented => None,
-            outcome => Some(outcome),
+        Value::Host(host) => match host.derived() {
+            Some(class) => derived::find(machine, object, host, &class, name)?,
+            None => answer(Rc::clone(host).get_attribute(machine, name)?),
         },
         Value::Function(function) if name == "__dict__" => Some(Value::Dict(function.dict(machine)?).into()),
         Value::Function(function) => of_function(function, name).map(Outcome::Ready),
@@ -89,10 +90,17 @@ pub fn set(machine: &Machine, object: &Value, name: &str, value: Value) -> HostR
             function.set(name, value);
             Ok(Value::None.into())
         }
-        Value::Host(host) => match Rc::clone(host).set_attribute(machine, name, value)? {
-            Outcome::NotImplemented => Err(unsettable(machine, object, name)?),
-            outcome => Ok(outcome),
-        },
+        Value::Host(host) => {
+            if let Some(class) = host.derived()
+                && let Some(setter) = instance::setter(machine, &class, name)?
+            {
+                return instance::set_by(machine, &setter, object, value);
+            }
+            match Rc::clone(host).set_attribute(machine, name, value)? {
+                Outcome::NotImplemented => Err(unsettable(machine, object, name)?),
+                outcome => Ok(outcome),
+            }
+        }
         Value::Type(kind) => Err(immutable(kind.name(), name)),
         _ => Err(unsettable(machine, object, name)?),
     }
@@ -306,6 +314,14 @@ fn bind_found(machine: &Machine, found: Value, object: Option<&Value>, owner: &V
             }
         }
         _ => Ok(found.into()),
+    }
+}
+
+/// Reads an answer that may be that there is none.
+fn answer(outcome: Outcome) -> Option<Outcome> {
+    match outcome {
+        Outcome::NotImplemented => None,
+        outcome => Some(outcome),
     }
 }
 

@@ -128,15 +128,26 @@ impl Class {
 
     /// Makes a builtin exception class.
     pub(crate) fn exception(kind: Kind, base: Option<Rc<Self>>) -> Rc<Self> {
+        Self::of_exceptions("builtins", kind.name(), kind, base)
+    }
+
+    /// Makes the class of a host's exception from its module and name.
+    pub(crate) fn host_exception(path: &str, base: Rc<Self>) -> Rc<Self> {
+        let (module, name) = path.rsplit_once('.').unwrap_or(("builtins", path));
+        let kind = base.exception.unwrap_or(Kind::Exception);
+        Self::of_exceptions(module, name, kind, Some(base))
+    }
+
+    fn of_exceptions(module: &str, name: &str, kind: Kind, base: Option<Rc<Self>>) -> Rc<Self> {
         let mut ancestors = Vec::new();
         if let Some(base) = &base {
             ancestors.push(Rc::clone(base));
             ancestors.extend(base.ancestors.iter().cloned());
         }
         Rc::new(Self {
-            name: kind.name().into(),
-            qualified_name: kind.name().into(),
-            module: "builtins".into(),
+            name: name.into(),
+            qualified_name: name.into(),
+            module: module.into(),
             bases: vec![base.map_or(Value::Type(Type::Object), Value::Class)],
             ancestors,
             attributes: RefCell::default(),
@@ -350,8 +361,6 @@ pub struct ExceptionState {
     pub suppress_context: bool,
     /// Frames passed, innermost first.
     pub traceback: Vec<Entry>,
-    /// The name that tracebacks print, where that is not the class's own.
-    pub printed_name: Option<Rc<str>>,
     /// `str(exception)`, once somebody has asked.
     pub text: Option<Rc<str>>,
 }

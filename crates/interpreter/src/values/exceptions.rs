@@ -1,5 +1,7 @@
 //! Python's builtin exception classes.
 
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use crate::values::class::Class;
@@ -91,6 +93,18 @@ thread_local! {
 /// Returns the class object of a builtin exception: one per thread, immutable.
 pub fn class(kind: Kind) -> Rc<Class> {
     CLASSES.with(|classes| Rc::clone(&classes[kind as usize]))
+}
+
+thread_local! {
+    static HOST_CLASSES: RefCell<HashMap<&'static str, Rc<Class>>> = RefCell::default();
+}
+
+/// Returns the class of a host's exception, by its module and name: one per thread, immutable.
+pub fn host_class(path: &'static str, base: Kind) -> Rc<Class> {
+    HOST_CLASSES.with_borrow_mut(|classes| {
+        let made = classes.entry(path).or_insert_with(|| Class::host_exception(path, class(base)));
+        Rc::clone(made)
+    })
 }
 
 /// Returns the builtin exception class of this name; `IOError` and `EnvironmentError` are other names of `OSError`.

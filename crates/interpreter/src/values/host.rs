@@ -6,6 +6,7 @@ use std::rc::Rc;
 
 use futures::future::LocalBoxFuture;
 
+use crate::values::class::Class;
 use crate::values::effect::{Effect, Use};
 use crate::values::frame::Frame;
 use crate::values::machine::Machine;
@@ -257,6 +258,17 @@ pub trait HostObject: Any {
 
     /// `type(self)`; the default is a type object that only has a name.
     fn class(&self) -> Option<Value> {
+        None
+    }
+
+    /// The program's own class that the object is of, which derives from the host's. What it has comes before what the
+    /// object answers itself.
+    fn derived(&self) -> Option<Rc<Class>> {
+        None
+    }
+
+    /// Returns what the program set on the object itself; asked where there is such a class.
+    fn own(&self, name: &str) -> Option<Value> {
         None
     }
 

@@ -95,13 +95,9 @@ impl Raise {
         Self(Inner::Exception(instance))
     }
 
-    /// Makes a host's exception: it is caught as `kind` and printed as `name`.
-    pub fn named(name: &str, kind: Kind, message: impl Into<String>) -> Self {
-        let raise = Self::new(kind, message);
-        if let Some(state) = raise.state() {
-            state.borrow_mut().printed_name = Some(name.into());
-        }
-        raise
+    /// Makes a host's exception, of a class that is known by its module and name, below `kind`.
+    pub fn named(path: &'static str, kind: Kind, message: impl Into<String>) -> Self {
+        Self::of_class(&exceptions::host_class(path, kind), vec![Value::from(message.into())])
     }
 
     /// Makes the end of the job.
@@ -294,9 +290,6 @@ impl fmt::Display for Raise {
 }
 
 fn printed_name(instance: &Instance) -> String {
-    if let Some(name) = instance.exception().and_then(|state| state.borrow().printed_name.clone()) {
-        return name.to_string();
-    }
     let class = instance.class();
     match class.module() {
         "builtins" | "__main__" => class.qualified_name().to_string(),

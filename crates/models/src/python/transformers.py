@@ -14,7 +14,49 @@ __all__ = (
     "TopHLogitsWarper", "TopKLogitsWarper", "TopPLogitsWarper", "TypicalLogitsWarper",
 )
 
+__sent__ = ("PreTrainedConfig",)
+
 _LESS = -math.inf
+
+
+class PreTrainedConfig:
+    """A checkpoint's settings, as the program that sent them has them."""
+
+    def __getattr__(self, name):
+        if name in type(self).attribute_map:
+            return getattr(self, type(self).attribute_map[name])
+        where = "" if name.startswith("_") else "; model.config has what the hosted model's own has"
+        raise AttributeError(f"'{type(self).__name__}' object that was sent has no attribute '{name}' on this server{where}")
+
+    def __setattr__(self, name, value):
+        object.__setattr__(self, type(self).attribute_map.get(name, name), value)
+
+    @property
+    def num_labels(self):
+        return len(self.id2label)
+
+    @property
+    def name_or_path(self):
+        return self._name_or_path
+
+    @property
+    def output_attentions(self):
+        return self._output_attentions
+
+    @property
+    def torch_dtype(self):
+        return self.dtype
+
+    @property
+    def use_return_dict(self):
+        return self.return_dict
+
+    @property
+    def _attn_implementation(self):
+        return self._attn_implementation_internal
+
+    def get_text_config(self, decoder=None, encoder=None):
+        return self
 
 
 class GenerationConfig:

@@ -120,7 +120,7 @@ impl<'g, 'a> Lowering<'g, 'a> {
         }
     }
 
-    fn copy(&mut self, text: &str) -> Result<String, DecodeError> {
+    pub(super) fn copy(&mut self, text: &str) -> Result<String, DecodeError> {
         self.spend(text.len() as u64)?;
         Ok(text.to_owned())
     }

@@ -11,7 +11,7 @@ use crate::dtype::{self, Device};
 use crate::job::Job;
 use crate::modules::functions;
 use crate::size::Size;
-use crate::{allowed, array, autograd, binding, create, elements, python};
+use crate::{allowed, array, autograd, binding, create, elements, hook, python};
 
 /// Methods that are written here. All others come from the list of allowed operators.
 const OWN: &[&str] = &[
@@ -213,12 +213,7 @@ fn own(machine: &Machine, tensor: &Tensor, name: &str, args: Args) -> HostResult
             Value::None
         }
         "backward" => return autograd::called(machine, tensor, &args),
-        "register_hook" => {
-            return Err(Raise::runtime_error(
-                "Tensor.register_hook is not supported by this server; read and set tensor.grad inside a \
-                 `with loss.backward():` block instead",
-            ));
-        }
+        "register_hook" => return hook::register(machine, tensor, args),
         "numpy" | "__array__" => array::of_tensor(machine, tensor)?,
         "nonzero" => return functions::nonzero(machine, prefixed(args)),
         "norm" => return functions::norm(machine, prefixed(args)),

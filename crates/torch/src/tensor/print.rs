@@ -10,7 +10,7 @@ use crate::{dtype, elements};
 
 /// PyTorch's defaults.
 const LINE_WIDTH: usize = 80;
-const EDGE_ITEMS: i64 = 3;
+pub const EDGE_ITEMS: i64 = 3;
 const THRESHOLD: u64 = 1000;
 
 /// Returns the text of a tensor.
@@ -67,17 +67,7 @@ fn with_suffixes(mut text: String, suffixes: &[String], indent: usize) -> String
 }
 
 fn contents(machine: &Machine, tensor: &Tensor, indent: usize) -> Result<String, Raise> {
-    let summarize = tensor.elements() > THRESHOLD;
-    let mut shown = dispatch::tensor(machine, "detach", "", &[tensor.into()])?;
-    let mut cut = vec![false; tensor.sizes().len()];
-    if summarize {
-        for (dim, size) in tensor.sizes().into_iter().enumerate() {
-            if size > 2 * EDGE_ITEMS {
-                shown = edges(machine, &shown, dim as i64, size)?;
-                cut[dim] = true;
-            }
-        }
-    }
+    let (mut shown, cut) = corners(machine, tensor, tensor.elements() > THRESHOLD)?;
     let wider = match tensor.dtype() {
         DType::Float8E4M3Fn | DType::Float8E5M2 => Some(DType::Float16),
         DType::Complex32 => Some(DType::Complex64),
@@ -93,6 +83,24 @@ fn contents(machine: &Machine, tensor: &Tensor, indent: usize) -> Result<String,
     let printed = Printed::new(&values, &cut, &sizes);
     let mut values = values.iter();
     Ok(printed.nested(&mut values, 0, indent))
+}
+
+/// Returns what is shown of a tensor, only the corners where it is to be a summary, and which dimensions that cuts.
+///
+/// # Errors
+/// Memory is spent.
+pub fn corners(machine: &Machine, tensor: &Tensor, summarize: bool) -> Result<(Tensor, Vec<bool>), Raise> {
+    let mut shown = dispatch::tensor(machine, "detach", "", &[tensor.into()])?;
+    let mut cut = vec![false; tensor.sizes().len()];
+    if summarize {
+        for (dim, size) in tensor.sizes().into_iter().enumerate() {
+            if size > 2 * EDGE_ITEMS {
+                shown = edges(machine, &shown, dim as i64, size)?;
+                cut[dim] = true;
+            }
+        }
+    }
+    Ok((shown, cut))
 }
 
 /// Keeps the first and last few entries of a dimension.

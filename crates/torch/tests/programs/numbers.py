@@ -8,3 +8,25 @@ for v in (np.sort(a), np.argsort(a, axis=1), np.percentile(x, 30), np.quantile(x
         print(type(v).__name__, v)
 np.random.seed(3)
 print(np.random.rand(2).tolist(), np.random.randint(0, 10, 4).tolist(), np.random.permutation(5).tolist(), np.random.choice(5, 2, replace=False).tolist())
+#### arrays as they print
+import numpy as np
+h = np.array([0.1, 1 / 3, -2.5, 1e-3])
+arrays = [
+    h, h.astype(np.float32), h.astype(np.float16), h * 1e7, h / 1e5, h[:1], np.array(2.5), np.array(3.0), np.array(3, dtype=np.int16),
+    np.array([np.nan, 1.0]), np.array([np.inf, -1.0]), np.array([np.nan, -np.inf, 1e-9]), np.array([np.nan, np.nan]), np.array([np.nan, np.inf]), np.array([-np.inf, 12345.5]),
+    np.array([1e6, 1], dtype=np.float32), np.array([999999, 0.5], dtype=np.float32), np.array([1e7, 1.0]), np.array([1e8, 1.0]), np.array([1e5, 200.0]), np.array([99999999.0]),
+    np.array([1, 2.5, -3e-6]), np.array([0.1, 1.2345679e-5], dtype=np.float32), np.array([0.0, -0.0]), np.array([1e-4, 2e-5], dtype=np.float32), np.array([1e-4], dtype=np.float32), np.array([1e-4]),
+    np.array([[1, -20], [300, 4]]), np.array([True, False]), np.array([[True], [False]]), np.array(True), np.array([2 ** 63 - 1, -1]),
+    np.array([1 + 2j, 3.5 - 1e-3j]), np.array([1 + 2j], dtype=np.complex64), np.array([-1.5 + 0j, np.nan]), np.array(2 - 1j),
+    np.array([]), np.zeros((0, 3), dtype=np.float32), np.zeros((2, 0)), np.array([7]), np.array([3, 1], dtype=np.uint8),
+    np.arange(40.0), np.arange(2000), np.arange(2001.0), np.arange(60.0).reshape(3, 4, 5), np.arange(3000).reshape(3, 10, 100), np.arange(1001).astype(np.float32), np.arange(5000).reshape(50, 100) / 7,
+    np.arange(24, dtype=np.int8).reshape(2, 3, 4), np.array([1e300, 1e-300]), np.linspace(-1, 1, 17), np.array([[0.5, 1e10]]), np.array([100000.0, 123456.789]), np.array([0.1234567891, 5.0]),
+    np.arange(2000.0).astype(np.float16), np.array([65504, 0.25], dtype=np.float16), np.array([0.1, 999], dtype=np.float16), np.arange(16.0).reshape(2, 2, 2, 2), np.arange(200) % 2 == 0,
+]
+for a in arrays:
+    print(a, repr(a), f"{a}", a.shape)
+print([h[:2], h[0], h.astype(np.float32)[1]], {"a": np.array([1, 2])}, h.astype(np.float32).mean(), str(np.float16(0.1)), np.array([1 + 0j]).dtype)
+try:
+    format(h, ".2f")
+except TypeError as error:
+    print(error)

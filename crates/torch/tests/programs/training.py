@@ -186,3 +186,42 @@ for _ in range(3):
     loss = -(x @ v).sigmoid().mean() + 0.01 * v.norm()
     optimizer.zero_grad(); loss.backward(); optimizer.step()
 print(v.tolist())
+#### hooks of gradients
+import torch
+torch.manual_seed(0)
+x = torch.randn(3, 4, requires_grad=True)
+w = torch.randn(4, 2, requires_grad=True)
+h = x @ w
+seen = []
+first = h.register_hook(lambda g: seen.append(("h", g.tolist())))
+second = h.register_hook(lambda g: g * 2)
+third = x.register_hook(lambda g: seen.append(("x", g.sum().item())))
+h.pow(2).sum().backward(retain_graph=True)
+print(seen, w.grad.tolist(), x.grad.tolist())
+seen.clear()
+first.remove()
+first.remove()
+with third as same:
+    print(same is third, type(third).__name__)
+x.grad = w.grad = None
+h.sum().backward(retain_graph=True)
+print(seen, w.grad.tolist())
+second.remove()
+print([g.tolist() for g in torch.autograd.grad(h.sum(), [x, w], retain_graph=True)])
+handle = h.register_hook(lambda g: seen.append(torch.is_grad_enabled()))
+h.sum().backward(retain_graph=True, create_graph=True)
+handle.remove()
+print(seen)
+for bad in (lambda g: 3, lambda g: g[0], lambda g: g.double(), lambda g: 1 // 0):
+    y = x * 2
+    later = []
+    x.register_hook(lambda g: later.append(g))
+    y.register_hook(bad)
+    try:
+        y.sum().backward()
+    except Exception as error:
+        print(type(error).__name__, error, len(later))
+try:
+    torch.ones(2).register_hook(print)
+except RuntimeError as error:
+    print(error)

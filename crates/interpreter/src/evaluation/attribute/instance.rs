@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use super::{bind_found, class, dunder, missing, special};
 use crate::evaluation::operators::later;
-use crate::values::class::{Decorated, Instance};
+use crate::values::class::{Class, Decorated, Instance};
 use crate::values::exceptions::Kind;
 use crate::values::host::{Args, HostResult, Outcome};
 use crate::values::machine::Machine;
@@ -103,7 +103,7 @@ pub(super) fn find_past(
         .map(Outcome::Ready))
 }
 
-fn is_data_descriptor(found: &Value) -> bool {
+pub(super) fn is_data_descriptor(found: &Value) -> bool {
     match found {
         Value::Decorated(decorated) => matches!(&**decorated, Decorated::Property(_)),
         Value::Instance(descriptor) => {
@@ -191,22 +191,8 @@ pub(super) fn set_plain(
     name: &str,
     value: Value,
 ) -> HostResult {
-    match instance.class().find(name) {
-        Some(Value::Decorated(decorated)) => {
-            if let Decorated::Property(property) = &*decorated {
-                let class = instance.class().qualified_name();
-                return match &property.setter {
-                    Some(setter) => machine.call_now(setter, Args::of([object.clone(), value])),
-                    None => Err(Raise::attribute_error(format!("property '{name}' of '{class}' object has no setter"))),
-                };
-            }
-        }
-        Some(descriptor @ Value::Instance(_)) => {
-            if let Some(setter) = special(machine, &descriptor, "__set__") {
-                return machine.call_now(&setter, Args::of([object.clone(), value]));
-            }
-        }
-        _ => {}
+    if let Some(setter) = setter(machine, instance.class(), name)? {
+        return set_by(machine, &setter, object, value);
     }
     if let Some(state) = instance.exception() {
         match name {
@@ -250,6 +236,28 @@ pub(super) fn set_plain(
     instance.set(name, value);
     instance.cover(machine)?;
     Ok(Value::None.into())
+}
+
+/// Returns what a class has writes of an attribute go to: a property's setter, or a descriptor's `__set__`.
+///
+/// # Errors
+/// `AttributeError` for a property without a setter.
+pub(super) fn setter(machine: &Machine, class: &Rc<Class>, name: &str) -> Result<Option<Value>, Raise> {
+    match class.find(name) {
+        Some(Value::Decorated(decorated)) => match &*decorated {
+            Decorated::Property(property) => property.setter.clone().map(Some).ok_or_else(|| {
+                let class = class.qualified_name();
+                Raise::attribute_error(format!("property '{name}' of '{class}' object has no setter"))
+            }),
+            _ => Ok(None),
+        },
+        Some(descriptor @ Value::Instance(_)) => Ok(special(machine, &descriptor, "__set__")),
+        _ => Ok(None),
+    }
+}
+
+pub(super) fn set_by(machine: &Machine, setter: &Value, object: &Value, value: Value) -> HostResult {
+    machine.call_now(setter, Args::of([object.clone(), value]))
 }
 
 pub(super) fn delete(machine: &Machine, object: &Value, instance: &Rc<Instance>, name: &str) -> HostResult {

@@ -23,14 +23,15 @@ pub fn parent(class: &Value, receiver: &Value) -> Result<Value, Raise> {
         ));
     };
     let of = match receiver {
-        Value::Instance(instance) => instance.class(),
-        Value::Class(class) => class,
+        Value::Instance(instance) => Rc::clone(instance.class()),
+        Value::Class(class) => Rc::clone(class),
+        Value::Host(host) => host.derived().ok_or_else(mismatch)?,
         _ => return Err(mismatch()),
     };
     if !of.is_subclass(class) {
         return Err(mismatch());
     }
-    Ok(Value::host(Parent { class: Rc::clone(class), of: Rc::clone(of), receiver: receiver.clone() }))
+    Ok(Value::host(Parent { class: Rc::clone(class), of, receiver: receiver.clone() }))
 }
 
 fn mismatch() -> Raise {
@@ -56,7 +57,7 @@ impl HostObject for Parent {
     fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {
         let owner = Value::Class(Rc::clone(&self.of));
         let object = match &self.receiver {
-            Value::Instance(_) => Some(&self.receiver),
+            Value::Instance(_) | Value::Host(_) => Some(&self.receiver),
             _ => None,
         };
         if let Some(found) = self.of.find_after(&self.class, name) {
@@ -64,6 +65,9 @@ impl HostObject for Parent {
                 return Ok(unwrap_static(found).into());
             }
             return bind_found(machine, found, object, &owner);
+        }
+        if let Value::Host(host) = &self.receiver {
+            return Rc::clone(host).get_attribute(machine, name);
         }
         if let Value::Instance(instance) = &self.receiver {
             if let Some(payload) = instance.payload()

@@ -135,7 +135,9 @@ pub fn is_instance(machine: &Machine, value: &Value, class: &Value) -> Result<bo
         }),
         Value::Class(class) => Ok(match value {
             Value::Instance(instance) => instance.class().is_subclass(class),
-            Value::Host(object) => object.is_instance(class.name()),
+            Value::Host(object) => {
+                object.derived().is_some_and(|own| own.is_subclass(class)) || object.is_instance(class.name())
+            }
             _ => false,
         }),
         Value::Host(class) => {

@@ -19,27 +19,40 @@ pub fn print(machine: &Machine, mut args: Args) -> HostResult {
         }
     };
     let (separator, end) = (option("sep", " ")?, option("end", "\n")?);
-    let _flush = args.take_keyword("flush");
-    if let Some(file) = args.take_keyword("file").filter(|file| !matches!(file, Value::None)) {
-        let name = type_name(&file);
-        return Err(Raise::type_error(format!("print(file=…) is not supported by this server ('{name}' object)")));
-    }
+    let flush = args.take_keyword("flush");
+    let file = args.take_keyword("file").filter(|file| !matches!(file, Value::None));
     args.no_more_keywords("print")?;
     let machine = machine.clone();
     later(async move {
         let _held = args.held();
         for (position, value) in args.positional.iter().enumerate() {
             if position > 0 {
-                machine.print(&separator)?;
+                write(&machine, file.as_ref(), &separator).await?;
             }
             match value {
-                Value::Str(text) => machine.print(text)?,
-                value => machine.print(&crate::evaluation::format::str(&machine, value).await?)?,
+                Value::Str(text) => write(&machine, file.as_ref(), text).await?,
+                value => {
+                    let text = crate::evaluation::format::str(&machine, value).await?;
+                    write(&machine, file.as_ref(), &text).await?;
+                }
             }
         }
-        machine.print(&end)?;
+        write(&machine, file.as_ref(), &end).await?;
+        if let (Some(file), Some(flush)) = (&file, &flush)
+            && operators::truth(&machine, flush).await?
+        {
+            let flush = machine.get_attribute(file, "flush").await?;
+            machine.call(&flush, Args::default()).await?;
+        }
         Ok(Value::None)
     })
+}
+
+/// Writes a piece of what is printed: to an object of the program's where it names one, else to whoever sent the program.
+async fn write(machine: &Machine, file: Option<&Value>, text: &str) -> Result<(), Raise> {
+    let Some(file) = file else { return machine.print(text) };
+    let write = machine.get_attribute(file, "write").await?;
+    machine.call(&write, Args::of([Value::from(text)])).await.map(drop)
 }
 
 /// `str(…)`.

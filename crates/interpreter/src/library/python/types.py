@@ -1,6 +1,6 @@
 __all__ = (
     "BuiltinFunctionType", "EllipsisType", "FunctionType", "GeneratorType", "LambdaType", "MappingProxyType",
-    "MethodType", "NoneType", "NotImplementedType", "SimpleNamespace",
+    "MethodType", "ModuleType", "NoneType", "NotImplementedType", "SimpleNamespace",
 )
 
 BuiltinFunctionType = type(len)
@@ -35,4 +35,18 @@ class SimpleNamespace:
         return self.__dict__ == other.__dict__
 
 
+class module:
+    def __init__(self, name, doc=None):
+        self.__name__ = name
+        self.__doc__ = doc
+
+    def __getattr__(self, name):
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+
+    def __repr__(self):
+        file = self.__dict__.get("__file__")
+        return f"<module {self.__name__!r} from {file!r}>" if file else f"<module {self.__name__!r}>"
+
+
+ModuleType = module
 MethodType = type(SimpleNamespace().__repr__)

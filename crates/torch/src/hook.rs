@@ -1,0 +1,171 @@
+//! `tensor.register_hook(hook)`: a function of the program's that sees, and may replace, the gradient of a tensor.
+//!
+//! It is called from inside libtorch's walk, on the model's thread, and what it raises ends the backward pass: no other
+//! hook is called, and whoever asked for the pass raises it.
+
+use std::any::Any;
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use interpreter::raise::Raise;
+use interpreter::{Args, Coroutine, HostObject, HostResult, Machine, Outcome, Step, Value};
+
+use crate::autograd::{self, Registered};
+use crate::deferred::Deferred;
+use crate::job::Job;
+use crate::python;
+use crate::tensor::{Tensor, legacy_name};
+
+/// Has a function see the gradients that come to a tensor.
+///
+/// # Errors
+/// `RuntimeError` for a tensor that requires no gradient, as the served model's weights do not.
+pub(crate) fn register(machine: &Machine, tensor: &Tensor, args: Args) -> HostResult {
+    let [hook] = args.bind("register_hook", ["hook"], 1)?;
+    let hook = hook.unwrap_or(Value::None);
+    if tensor.is_read_only() {
+        return Err(autograd::no_weight_gradients());
+    }
+    if !tensor.requires_grad() {
+        return Err(Raise::runtime_error("cannot register a hook on a tensor that doesn't require gradient"));
+    }
+    let machine = machine.clone();
+    let registered = tensor.on_gradient(Box::new(move |gradient| {
+        let job = Job::of(&machine);
+        if job.hooks_failed() {
+            return None;
+        }
+        see(&machine, &hook, &gradient).unwrap_or_else(|raise| {
+            job.fail_hooks(raise);
+            None
+        })
+    }))?;
+    Ok(Value::host(Handle(RefCell::new(Some(registered)))).into())
+}
+
+/// Calls a hook, and returns what is to take the gradient's place.
+fn see(machine: &Machine, hook: &Value, gradient: &Tensor) -> Result<Option<Tensor>, Raise> {
+    let job = Job::of(machine);
+    // The hook is no part of a block beside the pass.
+    let around = job.set_backward_block(None);
+    let returned = machine.recurse(|| finish(machine, hook, gradient));
+    job.set_backward_block(around);
+    match returned? {
+        Value::None => Ok(None),
+        value => match Tensor::of(&value) {
+            Some(replacement) => fits(&name_of(machine, hook), gradient, &replacement).map(|()| Some(replacement)),
+            None => {
+                let name = python::type_name(&value);
+                Err(Raise::type_error(format!("expected Variable, but hook returned '{name}'")))
+            }
+        },
+    }
+}
+
+fn finish(machine: &Machine, hook: &Value, gradient: &Tensor) -> Result<Value, Raise> {
+    let called = machine.call(hook, python::positional([gradient.value()]));
+    let mut coroutine = Coroutine::of_future(machine, called);
+    let mut answer = None;
+    loop {
+        let request = match coroutine.resume(answer.take()) {
+            Step::Done(result) => return result,
+            Step::Waiting(request) => request.0,
+        };
+        let Ok(deferred) = request.downcast::<Deferred>() else {
+            return Err(Raise::runtime_error(
+                "a hook of a gradient cannot wait for the model, which is at another place: read what it needs before",
+            ));
+        };
+        answer = Deferred::resolve(vec![*deferred]).pop();
+    }
+}
+
+fn name_of(machine: &Machine, hook: &Value) -> String {
+    match interpreter::attribute::find(machine, hook, "__name__") {
+        Ok(Some(Outcome::Ready(Value::Str(name)))) => name.to_string(),
+        _ => "<unknown>".into(),
+    }
+}
+
+/// Checks what a hook replaces a gradient by, in PyTorch's words.
+///
+/// # Errors
+/// `RuntimeError` for another type or another shape.
+pub(crate) fn fits(hook: &str, gradient: &Tensor, replacement: &Tensor) -> Result<(), Raise> {
+    if replacement.dtype() != gradient.dtype() {
+        let (was, got) = (legacy_name(gradient), legacy_name(replacement));
+        let text = format!("hook '{hook}' has changed the type of value (was {was} got {got})");
+        return Err(Raise::runtime_error(text));
+    }
+    if replacement.sizes() != gradient.sizes() {
+        return Err(Raise::runtime_error(format!("hook '{hook}' has changed the size of value")));
+    }
+    Ok(())
+}
+
+/// Ends a backward pass with what a hook raised, if one did.
+pub(crate) fn settle(machine: &Machine, walked: HostResult) -> HostResult {
+    let raised = |machine: &Machine| Job::of(machine).take_failure_of_hooks().map_or(Ok(()), Err);
+    match walked {
+        Ok(Outcome::Wait(request)) => {
+            let machine = machine.clone();
+            Ok(Outcome::Later(Box::pin(async move {
+                let walked = machine.settle(Outcome::Wait(request)).await;
+                raised(&machine)?;
+                walked
+            })))
+        }
+        walked => {
+            raised(machine)?;
+            walked
+        }
+    }
+}
+
+/// What `register_hook` returns: it ends the registration.
+struct Handle(RefCell<Option<Registered>>);
+
+impl Handle {
+    fn remove(&self) {
+        if let Some(registered) = self.0.take() {
+            // Where libtorch knows it no more, the tensor is gone.
+            let _ = registered.remove();
+        }
+    }
+}
+
+impl HostObject for Handle {
+    fn type_name(&self) -> Cow<'static, str> {
+        "RemovableHandle".into()
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
+        match name {
+            "remove" => Ok(python::method(self, "remove").into()),
+            _ => Ok(Outcome::NotImplemented),
+        }
+    }
+
+    fn call_method(self: Rc<Self>, _: &Machine, name: &str, args: &Args) -> HostResult {
+        if name != "remove" {
+            return Ok(Outcome::NotImplemented);
+        }
+        args.none("RemovableHandle.remove")?;
+        self.remove();
+        Ok(Value::None.into())
+    }
+
+    fn enter(self: Rc<Self>, _: &Machine) -> HostResult {
+        Ok(Value::Host(self).into())
+    }
+
+    fn exit(self: Rc<Self>, _: &Machine, _: Option<&Raise>) -> HostResult {
+        self.remove();
+        Ok(Value::Bool(false).into())
+    }
+}
