@@ -8,6 +8,7 @@ feed-forward block's, the logits of prompts of several lengths, greedy generatio
 compute attention that transformers has for it. Floats agree to 2e-4.
 """
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,15 @@ FAMILIES = {
     "gemma3_text": dict(
         COMMON, head_dim=12, sliding_window=6, query_pre_attn_scalar=17, layer_types=TYPES, rope_parameters=BY_TYPE
     ),
+    "gemma3": dict(
+        text_config=dict(
+            COMMON, head_dim=12, sliding_window=6, query_pre_attn_scalar=17, layer_types=TYPES, rope_parameters=BY_TYPE
+        ),
+        vision_config=dict(
+            hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
+        ),
+        mm_tokens_per_image=4,
+    ),
     "phi3": dict(COMMON, sliding_window=9),
     "gpt_neox": dict(COMMON, rotary_pct=0.4),
     "gptj": dict(OLD, rotary_dim=6),
@@ -64,6 +74,8 @@ FAMILIES = {
     ),
     "gpt_oss": dict(COMMON, head_dim=12, num_local_experts=4, num_experts_per_tok=2, sliding_window=6),
 }  # fmt: skip
+# Of the language model.
+LAYER = re.compile(r"\w+(\.language_model)?\.\w+\.\d+")
 EAGER_ONLY = {"gemma2", "gptj", "gpt_oss"}
 
 
@@ -91,7 +103,10 @@ def compare(folder):
             local = LanguageModel(str(folder / name), dispatch=True, dtype=torch.float32, attn_implementation=attention)
             remote = LanguageModel(f"family/{name}", attn_implementation=attention)
             plan = Plan(places(local), operations(local))
-            for task in (everything, every_operation, logits, generation, gradient, edit, edited_operations):
+            tasks = [everything, every_operation, logits, generation, gradient, edit, edited_operations]
+            if name == "gemma3":
+                tasks += [edited_masks, steps, refusals]
+            for task in tasks:
                 try:
                     why = difference(task(local, False, plan), task(remote, True, plan))
                 except Exception as error:  # noqa: BLE001
@@ -110,14 +125,14 @@ class Plan:
     operations: list
 
     def layer(self, number):
-        return next(path for path, side in self.places if side == "output" and path.count(".") == 2 and path.endswith(f".{number}"))
+        return next(path for path, side in self.places if side == "output" and LAYER.fullmatch(path) and path.endswith(f".{number}"))
 
 
 def operations(model):
     """Lists the operations of a layer's forward, of its attention's and of its block's, that run and have values to show."""
     paths = [path for path, _ in model._module.named_modules()]
-    layer = next(path for path in paths if path.count(".") == 2 and path.endswith(".1"))
-    inside = [path for path in paths if path.startswith(layer + ".") and path.count(".") == 3]
+    layer = next(path for path in paths if LAYER.fullmatch(path) and path.endswith(".1"))
+    inside = [path for path in paths if re.fullmatch(re.escape(layer) + r"\.\w+", path)]
     blocks = [layer] + [path for path in inside if any(other.startswith(path + ".") for other in paths)]
     seen = []
     run = source.run_op
@@ -200,6 +215,75 @@ def everything(model, remote, plan):
             module = model.get(path)
             seen[path + " " + side] = module.inputs if side == "inputs" else module.output
     return {key: tensors(value) for key, value in seen.items()}
+
+
+def edited_masks(model, remote, _):
+    """Edits the masks that the language model is handed: one in place, and one by another dict."""
+    text = model.model.language_model
+    with model.trace(PROMPTS, remote=remote):
+        masks = text.inputs[1]["attention_mask"]
+        mask = masks["sliding_attention"]
+        hidden = 0 if mask.dtype == torch.bool else torch.finfo(mask.dtype).min
+        mask[:, :, -1, -3] = hidden
+        in_place = model.lm_head.output.save()
+    with model.trace(PROMPTS[1], remote=remote):
+        args, kwargs = text.inputs
+        masks = kwargs["attention_mask"]
+        kwargs = {**kwargs, "attention_mask": {**masks, "full_attention": masks["sliding_attention"]}}
+        text.inputs = (args, kwargs)
+        replaced = model.lm_head.output.save()
+    with model.trace(PROMPTS[1], remote=remote):
+        args, kwargs = text.inputs
+        text.inputs = (args, {**kwargs, "inputs_embeds": kwargs["inputs_embeds"] * 0.5})
+        halved = model.lm_head.output.save()
+    return [in_place, replaced, halved]
+
+
+def steps(model, remote, _):
+    """Looks at what is called with what in each step of a generation."""
+    seen = []
+    with model.generate(PROMPTS[0], max_new_tokens=3, do_sample=False, remote=remote) as tracer:
+        seen = [].save()
+        for _ in tracer.iter[0:3]:
+            seen.append([model.inputs, model.model.inputs, model.model.language_model.inputs])
+    return tensors(list(seen))
+
+
+def refusals(model, remote, _):
+    """Asks for what is for images: the server says so, by name."""
+    if not remote:
+        return ["model.vision_tower", "model.multi_modal_projector", "pixel_values", "model.vision_tower"]
+    said = []
+
+    def refused(name, ask):
+        try:
+            ask()
+        except Exception as error:  # noqa: BLE001
+            said.append(name if name in str(error) and "image" in str(error) else str(error))
+        else:
+            said.append("nothing")
+
+    def look():
+        with model.trace(PROMPTS[0], remote=True):
+            model.model.vision_tower.output.save()
+
+    def project():
+        with model.trace(PROMPTS[0], remote=True):
+            model.model.multi_modal_projector.mm_soft_emb_norm.weight.save()
+
+    def show():
+        with model.trace(PROMPTS[0], pixel_values=torch.zeros(1, 3, 28, 28), remote=True):
+            model.lm_head.output.save()
+
+    def count():
+        with model.trace(PROMPTS[0], remote=True):
+            sum(parameter.numel() for parameter in model.parameters())
+
+    refused("model.vision_tower", look)
+    refused("model.multi_modal_projector", project)
+    refused("pixel_values", show)
+    refused("model.vision_tower", count)
+    return said
 
 
 def logits(model, remote, _):

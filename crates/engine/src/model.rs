@@ -27,8 +27,21 @@ pub struct Schema {
     pub execution: Vec<Site>,
     /// Sites of the decoder layers, first to last.
     pub layers: Vec<Site>,
+    /// Modules whose arguments are those of the whole call: the root, and what it hands them on to.
+    pub called: Vec<Site>,
     /// What modules' forwards do step by step. Their sites follow the modules'.
     pub operations: Vec<OperationSchema>,
+    /// Modules that the Hugging Face implementation has and this one does not, each with all that is inside of it.
+    pub absent: Vec<AbsentSchema>,
+}
+
+/// A module that is not served.
+#[derive(Clone, Debug)]
+pub struct AbsentSchema {
+    /// For example `model.vision_tower`.
+    pub path: String,
+    /// What it would be for, and what is served instead: a sentence that follows its name.
+    pub why: &'static str,
 }
 
 /// A line of a module's forward, as `.source` shows it.
@@ -60,6 +73,21 @@ impl Schema {
     pub fn site(&self, path: &str) -> Option<Site> {
         let index = self.modules.iter().position(|module| module.path == path)?;
         u32::try_from(index).ok().map(Site)
+    }
+
+    /// Returns the module that is not served and has a path inside of it, or is it.
+    #[must_use]
+    pub fn absent(&self, path: &str) -> Option<&AbsentSchema> {
+        let inside = |absent: &&AbsentSchema| {
+            path.strip_prefix(&absent.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.absent.iter().find(inside)
+    }
+
+    /// Returns a module that is not served and is inside of the one at a path, which begins with a point unless it is empty.
+    #[must_use]
+    pub fn absent_below(&self, path: &str) -> Option<&AbsentSchema> {
+        self.absent.iter().find(|absent| format!(".{}", absent.path).starts_with(&format!("{path}.")))
     }
 
     /// Returns whether any module has a child of this name.
@@ -380,6 +408,9 @@ pub enum Packed<T> {
     Segments(Vec<T>),
 }
 
+/// Values by name.
+pub type Fields<L> = Vec<(&'static str, Tree<L>)>;
+
 /// A module's structured input or output.
 #[derive(Clone)]
 pub enum Tree<L> {
@@ -389,10 +420,12 @@ pub enum Tree<L> {
     Float(f64),
     Leaf(L),
     Tuple(Vec<Tree<L>>),
+    /// A dict whose keys are the model's own: masks by type of layer.
+    Dict(Fields<L>),
     /// A `ModelOutput`, by import path of its class; fields that are `None` are left out.
     Record {
         class: &'static str,
-        fields: Vec<(&'static str, Tree<L>)>,
+        fields: Fields<L>,
     },
     /// An object that only the model understands: a cache.
     Object(Rc<dyn Any>),
@@ -402,7 +435,7 @@ pub enum Tree<L> {
 #[derive(Clone)]
 pub struct Inputs<L> {
     pub args: Vec<Tree<L>>,
-    pub kwargs: Vec<(&'static str, Tree<L>)>,
+    pub kwargs: Fields<L>,
 }
 
 impl<L> Inputs<L> {

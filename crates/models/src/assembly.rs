@@ -35,7 +35,16 @@ pub fn assemble(
 ) -> Result<Decoder> {
     let (width, vocabulary) = (config.size("hidden_size")?, config.size("vocab_size")?);
     let root = builder.open("", &blueprint.root.class, Node::Root);
+    let around = match &blueprint.root.around {
+        Some(about) => {
+            let site = builder.open(about.name, about.class, Node::Around);
+            builder.leave_out(about.absent, about.why);
+            Some(site)
+        }
+        None => None,
+    };
     let base = builder.open(blueprint.root.base.0, &blueprint.root.base.1, Node::Base);
+    builder.describe(base, &blueprint.root.attributes);
     let about = &blueprint.embedding;
     let keep = if blueprint.head.tied { Keep::Both } else { Keep::Plain };
     let described = (about.class.as_str(), about.padding, about.scale);
@@ -59,6 +68,9 @@ pub fn assemble(
         None => None,
     };
     builder.close();
+    if around.is_some() {
+        builder.close();
+    }
     let head = builder.head("lm_head", &embedding.words, &blueprint.head)?;
     builder.close();
     builder.end();
@@ -67,6 +79,7 @@ pub fn assemble(
     let plain = windows.iter().all(Option::is_none) && !blueprint.eager;
     let about = Description {
         root,
+        around,
         base,
         layers: layers.iter().map(|layer| layer.site).collect(),
         windows,
@@ -78,6 +91,7 @@ pub fn assemble(
     let decoder = Decoder { about, embedding, layers, norm, rotary, head };
     builder.schema.layers.clone_from(&decoder.about.layers);
     builder.schema.execution = decoder.order();
+    builder.schema.called = [Some(root), around, Some(base)].into_iter().flatten().collect();
     Ok(decoder)
 }
 

@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-use engine::{ModuleSchema, OperationSchema, Schema, Site};
+use engine::{AbsentSchema, ModuleSchema, OperationSchema, Schema, Site};
 use kernels::{Along, Apart, Cut, Keep, Ranks, Weight};
 use tch::Tensor;
 
@@ -22,6 +22,8 @@ use crate::weights::Weights;
 pub enum Node {
     /// The model with its head.
     Root,
+    /// What stands between the model with its head and the one without.
+    Around,
     /// The model without.
     Base,
     /// A `ModuleList`.
@@ -106,6 +108,12 @@ impl<'a> Builder<'a> {
         let schemas = script.lines.iter().zip(&called);
         self.schema.operations.extend(schemas.map(|(line, &calls)| OperationSchema { name: line.name, of, calls }));
         Ok(Operations::new(script, first, &self.base, called))
+    }
+
+    /// Notes modules that Hugging Face's innermost open module has, and this one does not.
+    pub fn leave_out(&mut self, names: &[&str], why: &'static str) {
+        let absent: Vec<_> = names.iter().map(|name| AbsentSchema { path: self.path(name), why }).collect();
+        self.schema.absent.extend(absent);
     }
 
     /// Ends the tree: from now on operations have their sites.

@@ -1,6 +1,7 @@
 //! The families that can be served, one file each, and what several of their tables have in common.
 
 mod gemma2;
+mod gemma3;
 mod gemma3_text;
 mod gpt2;
 mod gpt_neox;
@@ -37,6 +38,7 @@ pub const ALL: &[&Family] = &[
     &mistral::FAMILY,
     &gemma2::FAMILY,
     &gemma3_text::FAMILY,
+    &gemma3::FAMILY,
     &phi3::FAMILY,
     &gpt_neox::FAMILY,
     &gptj::FAMILY,
@@ -311,6 +313,7 @@ fn llama_blueprint_around(
             base: ("model", format!("{prefix}Model")),
             returns: Returns::Plain,
             hands_on: [FLAGS; 2],
+            around: None,
             restores_length: false,
             attributes: vec![("padding_idx", padding.clone())],
         },

@@ -26,6 +26,7 @@ pub const FAMILY: Family = Family {
         complete_ropes_by_type(config, [1_000_000.0, 10_000.0], Some("rope_local_base_freq"))
     },
     blueprint,
+    whole: None,
 };
 
 fn blueprint(config: &Config) -> Result<Blueprint> {

@@ -28,6 +28,7 @@ pub const FAMILY: Family = Family {
     ],
     complete: |_| Ok(()),
     blueprint,
+    whole: None,
 };
 
 const CALLS: Calls = Calls {
@@ -134,6 +135,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
             base: ("transformer", "GPT2Model".into()),
             returns: Returns::CrossAttentions,
             hands_on: [FLAGS, &["max_length", "prefix_length"]],
+            around: None,
             restores_length: true,
             attributes: vec![("embed_dim", width.into())],
         },

@@ -31,6 +31,7 @@ pub const FAMILY: Family = Family {
         complete_rope(config, 10_000.0, Some(0.25))
     },
     blueprint,
+    whole: None,
 };
 
 const CALLS: Calls = Calls {
@@ -112,6 +113,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
             base: ("gpt_neox", "GPTNeoXModel".into()),
             returns: Returns::Plain,
             hands_on: [FLAGS; 2],
+            around: None,
             restores_length: false,
             attributes: vec![("config", Json::Null)],
         },

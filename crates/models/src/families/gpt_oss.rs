@@ -36,6 +36,7 @@ pub const FAMILY: Family = Family {
         complete_rope(config, 150_000.0, None)
     },
     blueprint,
+    whole: None,
 };
 
 /// As Llama's, but for the router's scores.

@@ -29,6 +29,7 @@ pub const FAMILY: Family = Family {
     ],
     complete: |_| Ok(()),
     blueprint,
+    whole: None,
 };
 
 const CALLS: Calls = Calls {
@@ -134,6 +135,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
             base: ("transformer", "GPTJModel".into()),
             returns: Returns::Plain,
             hands_on: [&[]; 2],
+            around: None,
             restores_length: true,
             attributes: vec![("embed_dim", width.into())],
         },

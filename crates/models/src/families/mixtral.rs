@@ -27,6 +27,7 @@ pub const FAMILY: Family = Family {
         complete_rope(config, 1_000_000.0, None)
     },
     blueprint,
+    whole: None,
 };
 
 fn blueprint(config: &Config) -> Result<Blueprint> {

@@ -41,6 +41,7 @@ pub const FAMILY: Family = Family {
         Ok(())
     },
     blueprint,
+    whole: None,
 };
 
 const LAYER: &str = "
