@@ -3,8 +3,8 @@
     families.py make FOLDER      writes the models
     families.py compare FOLDER   compares them with what the server hosts as family/NAME
 
-Of each model: every module's arguments and output, every operation of a layer's forward and of its attention's and its
-feed-forward block's, the logits of prompts of several lengths, greedy generation, a gradient, and edits; in every way to
+Of each model: every module's arguments and output, every operation of a layer's forward, of its attention's, its feed-forward
+block's and its norms', and of the function that attends, with their names, the logits of prompts of several lengths, greedy generation, a gradient, and edits; in every way to
 compute attention that transformers has for it. Floats agree to 2e-4.
 """
 import os
@@ -76,6 +76,9 @@ FAMILIES = {
 }  # fmt: skip
 # Of the language model.
 LAYER = re.compile(r"\w+(\.language_model)?\.\w+\.\d+")
+# What attention modules call to attend, and those of which that is not known step by step.
+FUNCTIONS = ("attention_interface_1", "self__attn_0")
+UNKNOWN_FUNCTIONS = {"GPTJAttention", "GptOssAttention"}
 EAGER_ONLY = {"gemma2", "gptj", "gpt_oss"}
 
 
@@ -103,7 +106,7 @@ def compare(folder):
             local = LanguageModel(str(folder / name), dispatch=True, dtype=torch.float32, attn_implementation=attention)
             remote = LanguageModel(f"family/{name}", attn_implementation=attention)
             plan = Plan(places(local), operations(local))
-            tasks = [everything, every_operation, logits, generation, gradient, edit, edited_operations]
+            tasks = [everything, names, every_operation, logits, generation, gradient, edit, edited_operations]
             if name == "gemma3":
                 tasks += [edited_masks, steps, refusals]
             for task in tasks:
@@ -134,6 +137,9 @@ def operations(model):
     layer = next(path for path in paths if LAYER.fullmatch(path) and path.endswith(".1"))
     inside = [path for path in paths if re.fullmatch(re.escape(layer) + r"\.\w+", path)]
     blocks = [layer] + [path for path in inside if any(other.startswith(path + ".") for other in paths)]
+    blocks += [path for path, module in model._module.named_modules() if "Norm" in type(module).__name__ and (
+        path.startswith(layer + ".") or path.count(".") == layer.count(".") - 1
+    ) and "vision" not in path and "projector" not in path]  # fmt: skip
     seen = []
     run = source.run_op
 
@@ -148,10 +154,34 @@ def operations(model):
     source.run_op = noted
     for path in blocks:
         model.get(path).source
+    attention = next(path for path in blocks if any(name in model.get(path).source.names for name in FUNCTIONS))
+    function = next(name for name in FUNCTIONS if name in model.get(attention).source.names)
+    inside = f"{attention}.source.{function}"
+    if type(model._module.get_submodule(attention)).__name__ not in UNKNOWN_FUNCTIONS:
+        blocks.append(inside)
     with model.trace(PROMPTS[0]):
+        if inside in blocks:
+            getattr(at(model, inside), "attn_output_0").output
         model.lm_head.output.save()
     source.run_op = run
     return seen
+
+
+def at(model, path):
+    """Returns the operations of a module's forward, or of a function that one of them calls."""
+    path, _, operation = path.partition(".source.")
+    operations = model.get(path).source
+    return getattr(operations, operation).source if operation else operations
+
+
+def names(model, remote, plan):
+    paths = list(dict.fromkeys(path for path, _ in plan.operations))
+    with model.trace(PROMPTS[0], remote=remote):
+        found = {}.save()
+        for path in paths:
+            found[path] = list(at(model, path).names)
+        model.lm_head.output
+    return dict(found)
 
 
 def shows(value):
@@ -189,17 +219,21 @@ def every_operation(model, remote, plan):
     with model.trace(PROMPTS, remote=remote):
         seen = {}.save()
         for path, name in plan.operations:
-            seen[path + " " + name] = getattr(model.get(path).source, name).output
+            seen[path + " " + name] = getattr(at(model, path), name).output
     return {key: tensors(value) for key, value in seen.items()}
 
 
 def edited_operations(model, remote, plan):
     """Replaces what one operation of each forward gives, edits another in place, and skips one."""
     attention = next(path for path, name in plan.operations if name.startswith("attention_interface") or name == "self__attn_0")
+    function = next((path for path, _ in plan.operations if ".source." in path), None)
     inside = "self__merge_heads_0" if "gptj" in type(model._module).__name__.lower() else "attn_output_reshape_0"
     layer = plan.layer(1)
     last = [name for path, name in plan.operations if path == layer][-1]
     with model.trace(PROMPTS[1], remote=remote):
+        if function is not None:
+            attended = getattr(at(model, function), "attn_output_0").output
+            attended[:, :, 2] *= 0.5
         merged = getattr(model.get(attention).source, inside).output
         merged[:, 1:3] *= 2
         residual = getattr(model.get(layer).source, last).output

@@ -49,8 +49,10 @@ pub struct AbsentSchema {
 pub struct OperationSchema {
     /// `self_q_proj_0`
     pub name: &'static str,
-    /// The module in whose forward it is.
+    /// The module in whose forward it is, or the operation that calls the function in which it is.
     pub of: Site,
+    /// How attention is computed where that function is called; `None` where it always is.
+    pub when: Option<Attention>,
     /// The module that it calls, if it calls one.
     pub calls: Option<Site>,
 }
@@ -114,14 +116,18 @@ impl Schema {
         self.operations.get((site.0 as usize).checked_sub(self.modules.len())?)
     }
 
-    /// Returns the operations of a module's forward, in their order.
-    pub fn operations_of(&self, module: Site) -> impl Iterator<Item = (Site, &'static str)> {
+    /// Returns the operations of a module's forward, or of the function that an operation calls where attention is computed
+    /// in some way, in their order.
+    pub fn operations_of(&self, of: Site, attention: Attention) -> impl Iterator<Item = (Site, &'static str)> {
         let site = |index: usize| Site(u32::try_from(self.modules.len() + index).unwrap_or(u32::MAX));
-        let own = self.operations.iter().enumerate().filter(move |(_, operation)| operation.of == module);
+        let own =
+            self.operations.iter().enumerate().filter(move |(_, operation)| {
+                operation.of == of && operation.when.is_none_or(|when| when == attention)
+            });
         own.map(move |(index, operation)| (site(index), operation.name))
     }
 
-    /// Returns the module around a module or an operation.
+    /// Returns the module around a module; the module, or the operation, in which an operation is.
     #[must_use]
     pub fn parent(&self, site: Site) -> Option<Site> {
         match self.operation(site) {
@@ -134,7 +140,7 @@ impl Schema {
     #[must_use]
     pub fn path(&self, site: Site) -> Option<String> {
         let Some(operation) = self.operation(site) else { return Some(self.module(site)?.path.clone()) };
-        let of = &self.module(operation.of)?.path;
+        let of = self.path(operation.of)?;
         Some(if of.is_empty() {
             format!("source.{}", operation.name)
         } else {

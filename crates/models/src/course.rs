@@ -670,7 +670,7 @@ impl Ends {
         if let Some(mask) = self.masks.get(&key) {
             return Ok(mask.clone());
         }
-        let mask = attention::mask(attention, extent, None, about)?.map(Rc::new);
+        let mask = attention::mask(attention, extent, (None, None), about)?.map(Rc::new);
         self.masks.insert(key, mask.clone());
         Ok(mask)
     }

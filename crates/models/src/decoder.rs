@@ -135,7 +135,9 @@ impl Decoder {
         }
         order.extend(self.rotary.as_ref().and_then(|rotary| rotary.site));
         order.extend(self.layers.iter().flat_map(Layer::order));
-        order.extend([self.norm.site, self.head.site]);
+        order.push(self.norm.site);
+        order.extend(self.norm.operations.order());
+        order.push(self.head.site);
         order
     }
 }
@@ -162,6 +164,8 @@ pub struct Call {
     pub handed_on: &'static [&'static str],
     /// `generate()` adds what it knows of images.
     pub images: bool,
+    /// Somebody took the mask out of the call.
+    pub unmasked: bool,
 }
 
 impl Call {
@@ -181,6 +185,20 @@ impl Call {
         self.caches.get(segment).and_then(Option::as_ref).map_or(0, Cache::length)
     }
 
+    /// Numbers the sequences that lie end to end in a segment's rows. Hugging Face looks for such where it is told neither a
+    /// mask nor what came before.
+    fn sequences(&self, segment: usize) -> Result<Option<Tensor>> {
+        let given = |all: &[Option<Tensor>]| all.get(segment).is_some_and(Option::is_some);
+        let generates = self.generating.get(segment).is_some_and(|generating| *generating);
+        let masked = given(&self.padding) || !(generates || self.unmasked);
+        // What embeds for another looks before there is a cache.
+        let cached = self.caches.get(segment).is_some_and(Option::is_some) && (generates || !self.images);
+        match self.positions.get(segment).and_then(Option::as_ref) {
+            Some(positions) if !masked && !cached => Ok(attention::sequences(positions)?),
+            _ => Ok(None),
+        }
+    }
+
     /// Returns what some of the segments are called with.
     fn only(&self, segments: &[usize]) -> Self {
         let optional = |all: &[Option<Tensor>]| -> Vec<Option<Tensor>> {
@@ -195,6 +213,8 @@ impl Call {
             caches: segments.iter().filter_map(|&segment| self.caches.get(segment).cloned()).collect(),
             generating: segments.iter().filter_map(|&segment| self.generating.get(segment).copied()).collect(),
             flags: self.flags.clone(),
+            images: self.images,
+            unmasked: self.unmasked,
             ..Self::default()
         }
     }
@@ -214,6 +234,7 @@ impl Call {
             "attention_mask" if let Some(mask) = &self.flags.alone.mask => leaves([&**mask]),
             // generate() leaves out a mask that hides nothing; nnsight does not.
             "attention_mask" if self.generates() => optional(&self.padding),
+            "attention_mask" if self.unmasked => Tree::None,
             "attention_mask" => {
                 let mask = |(padding, ids): (&Option<Tensor>, &Tensor)| match padding {
                     Some(padding) => Ok(padding.shallow_clone()),
@@ -305,6 +326,11 @@ impl Input for Call {
                 }
                 "inputs_embeds" if self.flags.alone.embeds.is_some() => {
                     self.flags.alone.embeds = pass.tensors(flow)?.into_iter().next().map(Rc::new);
+                    continue;
+                }
+                "attention_mask" if matches!(flow, Tree::None) && !self.generates() => {
+                    self.padding.iter_mut().for_each(|own| *own = None);
+                    self.unmasked = true;
                     continue;
                 }
                 "attention_mask" => &mut self.padding,
@@ -464,7 +490,7 @@ impl Shared {
     }
 
     /// Returns a mask for every segment: those without one get what the kernel's causal mode means.
-    fn written_masks(&self, kind: usize, pass: &Pass<'_>) -> Result<Vec<Tensor>> {
+    pub fn written_masks(&self, kind: usize, pass: &Pass<'_>) -> Result<Vec<Tensor>> {
         let masks = self.masks.get(kind).map(Vec::as_slice).unwrap_or_default();
         let mut written = Vec::with_capacity(masks.len());
         for ((mask, part), &past) in masks.iter().zip(&pass.layout.parts).zip(&self.past) {
@@ -894,13 +920,14 @@ pub fn share(decoder: &Decoder, pass: &Pass<'_>, call: &Call) -> Result<Shared> 
         let past = call.past(segment);
         let attention = shared.attention.get(segment).copied().unwrap_or_default();
         let padding = call.padding.get(segment).and_then(Option::as_ref);
+        let sequences = if about.blueprint.by_sequence { call.sequences(segment)? } else { None };
         for (masks, &(window, _)) in shared.masks.iter_mut().zip(shared.kinds.iter()) {
             if let Some(mask) = &call.flags.alone.mask {
                 masks.push(Some(Rc::clone(mask)));
                 continue;
             }
             let extent = Extent { rows: part.rows, length: part.length, past, window };
-            masks.push(attention::mask(attention, extent, padding, about)?.map(Rc::new));
+            masks.push(attention::mask(attention, extent, (padding, sequences.as_ref()), about)?.map(Rc::new));
         }
         let positions = match call.positions.get(segment).and_then(Option::as_ref) {
             Some(positions) => positions.shallow_clone(),

@@ -1,5 +1,6 @@
 //! The families that can be served, one file each, and what several of their tables have in common.
 
+pub mod functions;
 mod gemma2;
 mod gemma3;
 mod gemma3_text;
@@ -227,6 +228,7 @@ fn separate_attention(
         dropout: None,
         attributes: attention_attributes(config, sizes, layer),
         source: sources::SEPARATE_ATTENTION,
+        eager: functions::EAGER,
     })
 }
 
@@ -334,6 +336,7 @@ fn llama_blueprint_around(
         calls: &LLAMA_CALLS,
         positions: None,
         eager: false,
+        by_sequence: true,
     })
 }
 

@@ -64,6 +64,8 @@ pub struct Blueprint {
     pub positions: Option<i64>,
     /// `sdpa` is the same as `eager`: Hugging Face has no other.
     pub eager: bool,
+    /// Masks keep apart the sequences that lie end to end in a row, which positions tell.
+    pub by_sequence: bool,
 }
 
 /// The model with its head, and the model below it.
@@ -346,6 +348,8 @@ pub struct Attention {
     pub attributes: Attributes,
     /// Its forward's operations.
     pub source: &'static str,
+    /// Those of the function that computes it as `eager`, which is known where this is not empty.
+    pub eager: &'static str,
 }
 
 /// The modules that make queries, keys and values.

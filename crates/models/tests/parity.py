@@ -219,6 +219,10 @@ def calls(model):
             dict(input_ids=ids[:, :1], attention_mask=torch.cat([mask, mask[:, -1:]], 1), position_ids=positions[:, -1:] + 1,
                  **STEP),
         ],
+        # Several sequences in a row, which transformers finds by their positions.
+        "packed": [
+            dict(input_ids=ids, position_ids=torch.tensor([[0, 1, 2, 0, 1, 0, 1]] * 3), **STEP | dict(use_cache=False)),
+        ],
         "uncached-steps": [dict(input_ids=ids, **STEP | dict(use_cache=False)), dict(input_ids=ids[:, :4], **STEP | dict(use_cache=False))],
     }  # fmt: skip
 

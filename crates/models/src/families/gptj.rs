@@ -104,6 +104,7 @@ const ATTENTION: &str = "
     key_2: key
     torch_cat_1: query = cat(q_rot, q_pass)
     query_2: query
+    never apply_rotary_pos_emb_2 key_3 apply_rotary_pos_emb_3 query_3
     key_permute_0: key = permuted(key)
     key_4: key
     query_permute_0: query = permuted(query)
@@ -164,6 +165,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         calls: &CALLS,
         positions: Some(positions),
         eager: true,
+        by_sequence: true,
     })
 }
 
@@ -230,6 +232,7 @@ fn attention(config: &Config, index: usize, turned: i64) -> Result<Attention> {
             ("is_causal", true.into()),
         ],
         source: ATTENTION,
+        eager: "",
     })
 }
 
