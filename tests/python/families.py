@@ -105,7 +105,7 @@ def compare(folder):
         for attention in ["eager"] if name in EAGER_ONLY else ["sdpa", "eager"]:
             local = LanguageModel(str(folder / name), dispatch=True, dtype=torch.float32, attn_implementation=attention)
             remote = LanguageModel(f"family/{name}", attn_implementation=attention)
-            plan = Plan(places(local), operations(local))
+            plan = Plan(places(local), *(operations(local, prompts) for prompts in (PROMPTS, PROMPTS[0])))
             tasks = [everything, names, every_operation, logits, generation, gradient, edit, edited_operations]
             if name == "gemma3":
                 tasks += [edited_masks, steps, refusals]
@@ -125,14 +125,16 @@ class Plan:
     """What a model has to look at, in the order in which a pass comes by."""
 
     places: list
+    # Of several prompts, and of one, of which attention is handed no mask.
     operations: list
+    alone: list
 
     def layer(self, number):
         return next(path for path, side in self.places if side == "output" and LAYER.fullmatch(path) and path.endswith(f".{number}"))
 
 
-def operations(model):
-    """Lists the operations of a layer's forward, of its attention's and of its block's, that run and have values to show."""
+def operations(model, prompts):
+    """Lists operations of a layer and of what is in it, and of the last norm, that run and have values to show."""
     paths = [path for path, _ in model._module.named_modules()]
     layer = next(path for path in paths if LAYER.fullmatch(path) and path.endswith(".1"))
     inside = [path for path in paths if re.fullmatch(re.escape(layer) + r"\.\w+", path)]
@@ -159,7 +161,7 @@ def operations(model):
     inside = f"{attention}.source.{function}"
     if type(model._module.get_submodule(attention)).__name__ not in UNKNOWN_FUNCTIONS:
         blocks.append(inside)
-    with model.trace(PROMPTS[0]):
+    with model.trace(prompts):
         if inside in blocks:
             getattr(at(model, inside), "attn_output_0").output
         model.lm_head.output.save()
@@ -216,9 +218,13 @@ def tensors(value):
 
 
 def every_operation(model, remote, plan):
-    with model.trace(PROMPTS, remote=remote):
+    return [shown(model, remote, *one) for one in ((PROMPTS, plan.operations), (PROMPTS[0], plan.alone))]
+
+
+def shown(model, remote, prompts, operations):
+    with model.trace(prompts, remote=remote):
         seen = {}.save()
-        for path, name in plan.operations:
+        for path, name in operations:
             seen[path + " " + name] = getattr(at(model, path), name).output
     return {key: tensors(value) for key, value in seen.items()}
 
@@ -270,7 +276,11 @@ def edited_masks(model, remote, _):
         args, kwargs = text.inputs
         text.inputs = (args, {**kwargs, "inputs_embeds": kwargs["inputs_embeds"] * 0.5})
         halved = model.lm_head.output.save()
-    return [in_place, replaced, halved]
+    with model.trace(PROMPTS[1], remote=remote):
+        masks = text.inputs[1]["attention_mask"]
+        masks["full_attention"] = masks["sliding_attention"]
+        entry = model.lm_head.output.save()
+    return [in_place, replaced, halved, entry]
 
 
 def steps(model, remote, _):
