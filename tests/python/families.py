@@ -3,11 +3,12 @@
     families.py make FOLDER      writes the models
     families.py compare FOLDER   compares them with what the server hosts as family/NAME
 
-Of each model: every module's arguments and output, every operation of a layer's forward and of its attention's and its
-feed-forward block's, the logits of prompts of several lengths, greedy generation, a gradient, and edits; in every way to
+Of each model: every module's arguments and output, every operation of a layer's forward, of its attention's, its feed-forward
+block's and its norms', and of the function that attends, with their names, the logits of prompts of several lengths, greedy generation, a gradient, and edits; in every way to
 compute attention that transformers has for it. Floats agree to 2e-4.
 """
 import os
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -53,6 +54,15 @@ FAMILIES = {
     "gemma3_text": dict(
         COMMON, head_dim=12, sliding_window=6, query_pre_attn_scalar=17, layer_types=TYPES, rope_parameters=BY_TYPE
     ),
+    "gemma3": dict(
+        text_config=dict(
+            COMMON, head_dim=12, sliding_window=6, query_pre_attn_scalar=17, layer_types=TYPES, rope_parameters=BY_TYPE
+        ),
+        vision_config=dict(
+            hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14
+        ),
+        mm_tokens_per_image=4,
+    ),
     "phi3": dict(COMMON, sliding_window=9),
     "gpt_neox": dict(COMMON, rotary_pct=0.4),
     "gptj": dict(OLD, rotary_dim=6),
@@ -64,6 +74,11 @@ FAMILIES = {
     ),
     "gpt_oss": dict(COMMON, head_dim=12, num_local_experts=4, num_experts_per_tok=2, sliding_window=6),
 }  # fmt: skip
+# Of the language model.
+LAYER = re.compile(r"\w+(\.language_model)?\.\w+\.\d+")
+# What attention modules call to attend, and those of which that is not known step by step.
+FUNCTIONS = ("attention_interface_1", "self__attn_0")
+UNKNOWN_FUNCTIONS = {"GPTJAttention", "GptOssAttention"}
 EAGER_ONLY = {"gemma2", "gptj", "gpt_oss"}
 
 
@@ -90,8 +105,11 @@ def compare(folder):
         for attention in ["eager"] if name in EAGER_ONLY else ["sdpa", "eager"]:
             local = LanguageModel(str(folder / name), dispatch=True, dtype=torch.float32, attn_implementation=attention)
             remote = LanguageModel(f"family/{name}", attn_implementation=attention)
-            plan = Plan(places(local), operations(local))
-            for task in (everything, every_operation, logits, generation, gradient, edit, edited_operations):
+            plan = Plan(places(local), *(operations(local, prompts) for prompts in (PROMPTS, PROMPTS[0])))
+            tasks = [everything, names, every_operation, logits, generation, gradient, edit, edited_operations]
+            if name == "gemma3":
+                tasks += [edited_masks, steps, refusals]
+            for task in tasks:
                 try:
                     why = difference(task(local, False, plan), task(remote, True, plan))
                 except Exception as error:  # noqa: BLE001
@@ -107,18 +125,23 @@ class Plan:
     """What a model has to look at, in the order in which a pass comes by."""
 
     places: list
+    # Of several prompts, and of one, of which attention is handed no mask.
     operations: list
+    alone: list
 
     def layer(self, number):
-        return next(path for path, side in self.places if side == "output" and path.count(".") == 2 and path.endswith(f".{number}"))
+        return next(path for path, side in self.places if side == "output" and LAYER.fullmatch(path) and path.endswith(f".{number}"))
 
 
-def operations(model):
-    """Lists the operations of a layer's forward, of its attention's and of its block's, that run and have values to show."""
+def operations(model, prompts):
+    """Lists operations of a layer and of what is in it, and of the last norm, that run and have values to show."""
     paths = [path for path, _ in model._module.named_modules()]
-    layer = next(path for path in paths if path.count(".") == 2 and path.endswith(".1"))
-    inside = [path for path in paths if path.startswith(layer + ".") and path.count(".") == 3]
+    layer = next(path for path in paths if LAYER.fullmatch(path) and path.endswith(".1"))
+    inside = [path for path in paths if re.fullmatch(re.escape(layer) + r"\.\w+", path)]
     blocks = [layer] + [path for path in inside if any(other.startswith(path + ".") for other in paths)]
+    blocks += [path for path, module in model._module.named_modules() if "Norm" in type(module).__name__ and (
+        path.startswith(layer + ".") or path.count(".") == layer.count(".") - 1
+    ) and "vision" not in path and "projector" not in path]  # fmt: skip
     seen = []
     run = source.run_op
 
@@ -133,10 +156,34 @@ def operations(model):
     source.run_op = noted
     for path in blocks:
         model.get(path).source
-    with model.trace(PROMPTS[0]):
+    attention = next(path for path in blocks if any(name in model.get(path).source.names for name in FUNCTIONS))
+    function = next(name for name in FUNCTIONS if name in model.get(attention).source.names)
+    inside = f"{attention}.source.{function}"
+    if type(model._module.get_submodule(attention)).__name__ not in UNKNOWN_FUNCTIONS:
+        blocks.append(inside)
+    with model.trace(prompts):
+        if inside in blocks:
+            getattr(at(model, inside), "attn_output_0").output
         model.lm_head.output.save()
     source.run_op = run
     return seen
+
+
+def at(model, path):
+    """Returns the operations of a module's forward, or of a function that one of them calls."""
+    path, _, operation = path.partition(".source.")
+    operations = model.get(path).source
+    return getattr(operations, operation).source if operation else operations
+
+
+def names(model, remote, plan):
+    paths = list(dict.fromkeys(path for path, _ in plan.operations))
+    with model.trace(PROMPTS[0], remote=remote):
+        found = {}.save()
+        for path in paths:
+            found[path] = list(at(model, path).names)
+        model.lm_head.output
+    return dict(found)
 
 
 def shows(value):
@@ -171,20 +218,28 @@ def tensors(value):
 
 
 def every_operation(model, remote, plan):
-    with model.trace(PROMPTS, remote=remote):
+    return [shown(model, remote, *one) for one in ((PROMPTS, plan.operations), (PROMPTS[0], plan.alone))]
+
+
+def shown(model, remote, prompts, operations):
+    with model.trace(prompts, remote=remote):
         seen = {}.save()
-        for path, name in plan.operations:
-            seen[path + " " + name] = getattr(model.get(path).source, name).output
+        for path, name in operations:
+            seen[path + " " + name] = getattr(at(model, path), name).output
     return {key: tensors(value) for key, value in seen.items()}
 
 
 def edited_operations(model, remote, plan):
     """Replaces what one operation of each forward gives, edits another in place, and skips one."""
     attention = next(path for path, name in plan.operations if name.startswith("attention_interface") or name == "self__attn_0")
+    function = next((path for path, _ in plan.operations if ".source." in path), None)
     inside = "self__merge_heads_0" if "gptj" in type(model._module).__name__.lower() else "attn_output_reshape_0"
     layer = plan.layer(1)
     last = [name for path, name in plan.operations if path == layer][-1]
     with model.trace(PROMPTS[1], remote=remote):
+        if function is not None:
+            attended = getattr(at(model, function), "attn_output_0").output
+            attended[:, :, 2] *= 0.5
         merged = getattr(model.get(attention).source, inside).output
         merged[:, 1:3] *= 2
         residual = getattr(model.get(layer).source, last).output
@@ -200,6 +255,79 @@ def everything(model, remote, plan):
             module = model.get(path)
             seen[path + " " + side] = module.inputs if side == "inputs" else module.output
     return {key: tensors(value) for key, value in seen.items()}
+
+
+def edited_masks(model, remote, _):
+    """Edits the masks that the language model is handed: one in place, and one by another dict."""
+    text = model.model.language_model
+    with model.trace(PROMPTS, remote=remote):
+        masks = text.inputs[1]["attention_mask"]
+        mask = masks["sliding_attention"]
+        hidden = 0 if mask.dtype == torch.bool else torch.finfo(mask.dtype).min
+        mask[:, :, -1, -3] = hidden
+        in_place = model.lm_head.output.save()
+    with model.trace(PROMPTS[1], remote=remote):
+        args, kwargs = text.inputs
+        masks = kwargs["attention_mask"]
+        kwargs = {**kwargs, "attention_mask": {**masks, "full_attention": masks["sliding_attention"]}}
+        text.inputs = (args, kwargs)
+        replaced = model.lm_head.output.save()
+    with model.trace(PROMPTS[1], remote=remote):
+        args, kwargs = text.inputs
+        text.inputs = (args, {**kwargs, "inputs_embeds": kwargs["inputs_embeds"] * 0.5})
+        halved = model.lm_head.output.save()
+    with model.trace(PROMPTS[1], remote=remote):
+        masks = text.inputs[1]["attention_mask"]
+        masks["full_attention"] = masks["sliding_attention"]
+        entry = model.lm_head.output.save()
+    return [in_place, replaced, halved, entry]
+
+
+def steps(model, remote, _):
+    """Looks at what is called with what in each step of a generation."""
+    seen = []
+    with model.generate(PROMPTS[0], max_new_tokens=3, do_sample=False, remote=remote) as tracer:
+        seen = [].save()
+        for _ in tracer.iter[0:3]:
+            seen.append([model.inputs, model.model.inputs, model.model.language_model.inputs])
+    return tensors(list(seen))
+
+
+def refusals(model, remote, _):
+    """Asks for what is for images: the server says so, by name."""
+    if not remote:
+        return ["model.vision_tower", "model.multi_modal_projector", "pixel_values", "model.vision_tower"]
+    said = []
+
+    def refused(name, ask):
+        try:
+            ask()
+        except Exception as error:  # noqa: BLE001
+            said.append(name if name in str(error) and "image" in str(error) else str(error))
+        else:
+            said.append("nothing")
+
+    def look():
+        with model.trace(PROMPTS[0], remote=True):
+            model.model.vision_tower.output.save()
+
+    def project():
+        with model.trace(PROMPTS[0], remote=True):
+            model.model.multi_modal_projector.mm_soft_emb_norm.weight.save()
+
+    def show():
+        with model.trace(PROMPTS[0], pixel_values=torch.zeros(1, 3, 28, 28), remote=True):
+            model.lm_head.output.save()
+
+    def count():
+        with model.trace(PROMPTS[0], remote=True):
+            sum(parameter.numel() for parameter in model.parameters())
+
+    refused("model.vision_tower", look)
+    refused("model.multi_modal_projector", project)
+    refused("pixel_values", show)
+    refused("model.vision_tower", count)
+    return said
 
 
 def logits(model, remote, _):

@@ -211,9 +211,28 @@ impl<M: Model> Envoy<M> {
         .into())
     }
 
+    /// Requires that all of Hugging Face's modules are served that a method would list.
+    fn whole(&self, method: &str) -> Result<(), Raise> {
+        let path = self.path();
+        let Some(absent) = self.job.model.schema().absent_below(path.strip_prefix("model").unwrap_or_default()) else {
+            return Ok(());
+        };
+        let message = format!(
+            "`{path}.{method}()` would list `model.{}`, which is not served by this server: {}; ask a module beside it",
+            absent.path, absent.why
+        );
+        Err(Raise::new(interpreter::Kind::NotImplementedError, message))
+    }
+
     /// Makes the error for a name that the module does not have.
     pub fn missing(&self, name: &str) -> Raise {
-        self.job.given.missing(self.place, self.of_nnsight(), name)
+        let below = self.path();
+        let below = below.strip_prefix("model").map(|path| path.strip_prefix('.').unwrap_or(path)).unwrap_or_default();
+        let path = if below.is_empty() { name.to_owned() } else { format!("{below}.{name}") };
+        match self.job.absent(&path) {
+            Some(absent) => absent,
+            None => self.job.given.missing(self.place, self.of_nnsight(), name),
+        }
     }
 }
 
@@ -495,6 +514,7 @@ impl<M: Model> Envoy<M> {
                 })))
             }
             "modules" | "named_modules" => {
+                self.whole(name)?;
                 let named = name == "named_modules"
                     || python::parameter(args, 1, "names").is_some_and(|names| matches!(names, Value::Bool(true)));
                 let filter = python::parameter(args, 0, "include_fn").filter(|filter| !matches!(filter, Value::None));
@@ -523,6 +543,9 @@ impl<M: Model> Envoy<M> {
             }
             name if parameters::METHODS.contains(&name) => {
                 let Place::Module(site) = self.place else { return Err(self.missing(name)) };
+                if parameters::LISTS.contains(&name) {
+                    self.whole(name)?;
+                }
                 let job = Rc::clone(&self.job);
                 parameters::call(&job, machine, &Value::Host(self), site, name, args).map(Outcome::Ready)
             }

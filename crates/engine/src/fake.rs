@@ -81,6 +81,7 @@ impl FakeModel {
             schema.execution.extend([Site(*layer), Site(*mlp)]);
         }
         schema.execution.push(Site(head));
+        schema.called = vec![Site(root)];
         schema.layers = layers.iter().map(|(layer, _)| Site(*layer)).collect();
         Self { schema }
     }

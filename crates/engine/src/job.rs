@@ -93,6 +93,13 @@ impl<M: Model> JobState<M> {
         self.model.schema().site(path)
     }
 
+    /// Returns the error for a module of Hugging Face's that is not served, if that is what a path leads to.
+    pub fn absent(&self, path: &str) -> Option<Raise> {
+        let absent = self.model.schema().absent(path)?;
+        let message = format!("`model.{}` is not served by this server: {}", absent.path, absent.why);
+        Some(Raise::new(interpreter::Kind::NotImplementedError, message))
+    }
+
     /// Sets which block runs, and returns which one did.
     pub fn enter_mediator(&self, mediator: Option<Rc<MediatorState>>) -> Option<Rc<MediatorState>> {
         self.mediator.replace(mediator)

@@ -58,8 +58,8 @@ pub use contract::{Engine, Event, Failure, Fault, Job, Usage};
 pub use interleaver::Interleaver;
 pub use interpreter::{Pool, Share};
 pub use model::{
-    Attention, Chosen, Done, Entered, Form, Forwarded, Generated, Inputs, Interrupt, Keeps, Layout, Model,
-    ModuleSchema, Observer, OperationSchema, Packed, Parameter, Part, Sampler, Schema, Segment, Site, Tensor,
+    AbsentSchema, Attention, Chosen, Done, Entered, Form, Forwarded, Generated, Inputs, Interrupt, Keeps, Layout,
+    Model, ModuleSchema, Observer, OperationSchema, Packed, Parameter, Part, Sampler, Schema, Segment, Site, Tensor,
     Tokenizer, Tree, Trunk, Wants,
 };
 pub use settings::Settings;

@@ -27,8 +27,21 @@ pub struct Schema {
     pub execution: Vec<Site>,
     /// Sites of the decoder layers, first to last.
     pub layers: Vec<Site>,
+    /// Modules whose arguments are those of the whole call: the root, and what it hands them on to.
+    pub called: Vec<Site>,
     /// What modules' forwards do step by step. Their sites follow the modules'.
     pub operations: Vec<OperationSchema>,
+    /// Modules that the Hugging Face implementation has and this one does not, each with all that is inside of it.
+    pub absent: Vec<AbsentSchema>,
+}
+
+/// A module that is not served.
+#[derive(Clone, Debug)]
+pub struct AbsentSchema {
+    /// For example `model.vision_tower`.
+    pub path: String,
+    /// What it would be for, and what is served instead: a sentence that follows its name.
+    pub why: &'static str,
 }
 
 /// A line of a module's forward, as `.source` shows it.
@@ -36,8 +49,10 @@ pub struct Schema {
 pub struct OperationSchema {
     /// `self_q_proj_0`
     pub name: &'static str,
-    /// The module in whose forward it is.
+    /// The module in whose forward it is, or the operation that calls the function in which it is.
     pub of: Site,
+    /// How attention is computed where that function is called; `None` where it always is.
+    pub when: Option<Attention>,
     /// The module that it calls, if it calls one.
     pub calls: Option<Site>,
 }
@@ -60,6 +75,21 @@ impl Schema {
     pub fn site(&self, path: &str) -> Option<Site> {
         let index = self.modules.iter().position(|module| module.path == path)?;
         u32::try_from(index).ok().map(Site)
+    }
+
+    /// Returns the module that is not served and has a path inside of it, or is it.
+    #[must_use]
+    pub fn absent(&self, path: &str) -> Option<&AbsentSchema> {
+        let inside = |absent: &&AbsentSchema| {
+            path.strip_prefix(&absent.path).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        self.absent.iter().find(inside)
+    }
+
+    /// Returns a module that is not served and is inside of the one at a path, which begins with a point unless it is empty.
+    #[must_use]
+    pub fn absent_below(&self, path: &str) -> Option<&AbsentSchema> {
+        self.absent.iter().find(|absent| format!(".{}", absent.path).starts_with(&format!("{path}.")))
     }
 
     /// Returns whether any module has a child of this name.
@@ -86,14 +116,18 @@ impl Schema {
         self.operations.get((site.0 as usize).checked_sub(self.modules.len())?)
     }
 
-    /// Returns the operations of a module's forward, in their order.
-    pub fn operations_of(&self, module: Site) -> impl Iterator<Item = (Site, &'static str)> {
+    /// Returns the operations of a module's forward, or of the function that an operation calls where attention is computed
+    /// in some way, in their order.
+    pub fn operations_of(&self, of: Site, attention: Attention) -> impl Iterator<Item = (Site, &'static str)> {
         let site = |index: usize| Site(u32::try_from(self.modules.len() + index).unwrap_or(u32::MAX));
-        let own = self.operations.iter().enumerate().filter(move |(_, operation)| operation.of == module);
+        let own =
+            self.operations.iter().enumerate().filter(move |(_, operation)| {
+                operation.of == of && operation.when.is_none_or(|when| when == attention)
+            });
         own.map(move |(index, operation)| (site(index), operation.name))
     }
 
-    /// Returns the module around a module or an operation.
+    /// Returns the module around a module; the module, or the operation, in which an operation is.
     #[must_use]
     pub fn parent(&self, site: Site) -> Option<Site> {
         match self.operation(site) {
@@ -106,7 +140,7 @@ impl Schema {
     #[must_use]
     pub fn path(&self, site: Site) -> Option<String> {
         let Some(operation) = self.operation(site) else { return Some(self.module(site)?.path.clone()) };
-        let of = &self.module(operation.of)?.path;
+        let of = self.path(operation.of)?;
         Some(if of.is_empty() {
             format!("source.{}", operation.name)
         } else {
@@ -380,6 +414,9 @@ pub enum Packed<T> {
     Segments(Vec<T>),
 }
 
+/// Values by name.
+pub type Fields<L> = Vec<(&'static str, Tree<L>)>;
+
 /// A module's structured input or output.
 #[derive(Clone)]
 pub enum Tree<L> {
@@ -389,10 +426,12 @@ pub enum Tree<L> {
     Float(f64),
     Leaf(L),
     Tuple(Vec<Tree<L>>),
+    /// A dict whose keys are the model's own: masks by type of layer.
+    Dict(Fields<L>),
     /// A `ModelOutput`, by import path of its class; fields that are `None` are left out.
     Record {
         class: &'static str,
-        fields: Vec<(&'static str, Tree<L>)>,
+        fields: Fields<L>,
     },
     /// An object that only the model understands: a cache.
     Object(Rc<dyn Any>),
@@ -402,7 +441,7 @@ pub enum Tree<L> {
 #[derive(Clone)]
 pub struct Inputs<L> {
     pub args: Vec<Tree<L>>,
-    pub kwargs: Vec<(&'static str, Tree<L>)>,
+    pub kwargs: Fields<L>,
 }
 
 impl<L> Inputs<L> {

@@ -21,7 +21,7 @@ pub struct ModelOutput {
 }
 
 /// Records of the families that are served, by import path, with the fields that each declares.
-const CLASSES: [(&str, &[&str]); 8] = [
+const CLASSES: [(&str, &[&str]); 10] = [
     (
         "transformers.generation.utils.GenerateDecoderOnlyOutput",
         &["sequences", "scores", "logits", "attentions", "hidden_states", "past_key_values"],
@@ -62,6 +62,14 @@ const CLASSES: [(&str, &[&str]); 8] = [
     (
         "transformers.modeling_outputs.MoeModelOutputWithPast",
         &["last_hidden_state", "past_key_values", "hidden_states", "attentions", "router_logits"],
+    ),
+    (
+        "transformers.models.gemma3.modeling_gemma3.Gemma3CausalLMOutputWithPast",
+        &["loss", "logits", "past_key_values", "hidden_states", "attentions", "image_hidden_states"],
+    ),
+    (
+        "transformers.models.gemma3.modeling_gemma3.Gemma3ModelOutputWithPast",
+        &["last_hidden_state", "past_key_values", "hidden_states", "attentions", "image_hidden_states"],
     ),
 ];
 
@@ -212,7 +220,7 @@ impl HostObject for ModelOutput {
 
 /// Says what using a name of a record does, whichever it is; `None` for names that none has.
 pub fn effect(name: &str, usage: Use<'_>) -> Option<Effect> {
-    const FIELDS: [&str; 13] = [
+    const FIELDS: [&str; 14] = [
         "attention_mask",
         "attentions",
         "beam_indices",
@@ -221,6 +229,7 @@ pub fn effect(name: &str, usage: Use<'_>) -> Option<Effect> {
         "sequences_scores",
         "cross_attentions",
         "hidden_states",
+        "image_hidden_states",
         "input_ids",
         "last_hidden_state",
         "logits",

@@ -27,6 +27,10 @@ pub const METHODS: [&str; 13] = [
     "eval",
 ];
 
+/// Those of them that list what is below a module.
+pub const LISTS: [&str; 6] =
+    ["parameters", "named_parameters", "children", "named_children", "state_dict", "num_parameters"];
+
 /// A parameter of a module at or below another.
 struct Found {
     /// From that other one on: `mlp.c_fc.weight`.

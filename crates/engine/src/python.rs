@@ -91,6 +91,34 @@ pub fn string_items(value: &Value) -> Option<Vec<(Rc<str>, Value)>> {
     dict.entries().into_iter().map(pair).collect()
 }
 
+/// Copies the dicts in a value, at any depth of dicts and tuples, so that it shows later what they held.
+#[must_use]
+pub fn held(value: &Value) -> Value {
+    match (value, string_items(value)) {
+        (_, Some(pairs)) => Value::dict(pairs.into_iter().map(|(key, value)| (key, held(&value)))),
+        (Value::Tuple(items), _) => Value::tuple(items.iter().map(held).collect()),
+        _ => value.clone(),
+    }
+}
+
+/// Returns whether a value's dicts hold the same objects as when [`held`] copied them.
+#[must_use]
+pub fn holds(value: &Value, before: &Value) -> bool {
+    match (value, before) {
+        (Value::Dict(_), Value::Dict(_)) => {
+            let (pairs, before) = (items(value), items(before));
+            let same = |((key, value), (other, before)): (&(Value, Value), &(Value, Value))| {
+                key.is(other) && holds(value, before)
+            };
+            pairs.len() == before.len() && pairs.iter().zip(&before).all(same)
+        }
+        (Value::Tuple(items), Value::Tuple(before)) => {
+            items.len() == before.len() && items.iter().zip(before.iter()).all(|(item, before)| holds(item, before))
+        }
+        _ => value.is(before),
+    }
+}
+
 /// Returns the elements of a list or tuple.
 #[must_use]
 pub fn sequence(value: &Value) -> Option<Vec<Value>> {

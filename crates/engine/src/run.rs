@@ -45,6 +45,9 @@ pub struct Visit<T> {
     replaced: bool,
     /// Records that blocks hold, with the rows that each shows: who sets a field of one changes the value.
     records: Vec<(Rows, Value)>,
+    /// Arguments that blocks hold, with the rows that each shows and what their dicts held: who sets an entry of one changes
+    /// the call.
+    arguments: Vec<(Rows, Value, Value)>,
     /// Whether a block stopped the trace: the others are served first.
     stopped: bool,
 }
@@ -350,7 +353,17 @@ impl<M: Model> Run<M> {
     fn begin_visit(&mut self, location: Location, part: usize, flow: Flow<Leaf<M::Tensor>>) -> Visit<M::Tensor> {
         let occurrence = self.progress.occurrence(location);
         let waiting = self.waiting(location, occurrence);
-        Visit { location, occurrence, part, flow, waiting, replaced: false, records: Vec::new(), stopped: false }
+        Visit {
+            location,
+            occurrence,
+            part,
+            flow,
+            waiting,
+            replaced: false,
+            records: Vec::new(),
+            arguments: Vec::new(),
+            stopped: false,
+        }
     }
 
     /// Lists the blocks that wait for a visit of a location.
@@ -484,7 +497,7 @@ impl<M: Model> Run<M> {
 
     /// Answers one request of a block. Returns whether it replaced the value.
     fn serve(&mut self, index: usize, visit: &mut Visit<M::Tensor>) -> Result<bool, Raise> {
-        let Visit { part, flow, records, .. } = visit;
+        let Visit { part, flow, records, arguments, .. } = visit;
         let (part, rows) = (*part, self.rows(index));
         let Some(mediator) = self.mediators.get_mut(index) else { return Ok(false) };
         // A pinned step after the first holds for one request; the rest of the step follows the model.
@@ -513,18 +526,24 @@ impl<M: Model> Run<M> {
                     }),
                 }
             }
-            (Wish::Read(_, view), Flow::Inputs(inputs)) => {
-                if view == View::Whole {
-                    splice::show_inputs(&*model, &self.machine, inputs, part, rows)
-                } else {
-                    match first_argument(inputs) {
-                        Some(tree) => splice::show(&*model, &self.machine, tree, part, rows),
-                        None => {
-                            Err(Raise::value_error("the module is called without arguments; read `.inputs` instead"))
-                        }
-                    }
+            // One object here too: the module is called with the dict that a block may set entries of.
+            (Wish::Read(_, view), Flow::Inputs(inputs)) => match first_argument(inputs) {
+                Some(tree) if view != View::Whole && !matches!(tree, Tree::Dict(_)) => {
+                    splice::show(&*model, &self.machine, tree, part, rows)
                 }
-            }
+                None if view != View::Whole => {
+                    Err(Raise::value_error("the module is called without arguments; read `.inputs` instead"))
+                }
+                _ => {
+                    let shown = match arguments.iter().find(|(shown, ..)| shown.group == rows.group) {
+                        Some((_, shown, _)) => Ok(shown.clone()),
+                        None => splice::show_inputs(&*model, &self.machine, inputs, part, rows).inspect(|shown| {
+                            arguments.push((rows, shown.clone(), python::held(shown)));
+                        }),
+                    };
+                    if view == View::Whole { shown } else { shown.map(|shown| first_shown(&shown)) }
+                }
+            },
             (Wish::Write(_, value), Flow::Output(tree)) => splice::assign(tree, &value, rows).map(|()| {
                 replaced = true;
                 records.clear();
@@ -532,11 +551,13 @@ impl<M: Model> Run<M> {
             }),
             (Wish::Write(_, value), Flow::Inputs(inputs)) => splice::assign_inputs(inputs, &value, rows).map(|()| {
                 replaced = true;
+                arguments.clear();
                 Value::None
             }),
             (Wish::WriteFirst(_, value), Flow::Inputs(inputs)) => match first_argument(inputs) {
                 Some(tree) => splice::assign(tree, &value, rows).map(|()| {
                     replaced = true;
+                    arguments.clear();
                     Value::None
                 }),
                 None => Err(Raise::value_error("the module is called without arguments")),
@@ -607,20 +628,42 @@ impl<M: Model> Run<M> {
     }
 }
 
-/// Goes on with what blocks set in the records that they were shown.
+/// Goes on with what blocks set in the records, and in the dicts of arguments, that they were shown.
 fn take_written<T: crate::model::Tensor>(visit: &mut Visit<T>, takes: impl Fn(&Value)) -> Result<(), Raise> {
-    let Flow::Output(tree) = &mut visit.flow else { return Ok(()) };
-    let written =
-        |(_, record): &(Rows, Value)| python::host::<ModelOutput>(record).is_some_and(ModelOutput::take_written);
-    while let Some(at) = visit.records.iter().position(written) {
-        // Others read it anew: it has this block's rows in it.
-        let (rows, record) = visit.records.swap_remove(at);
-        takes(&record);
-        splice::assign(tree, &record, rows)?;
-        visit.records = vec![(rows, record)];
-        visit.replaced = true;
+    match &mut visit.flow {
+        Flow::Output(tree) => {
+            let written = |(_, record): &(Rows, Value)| {
+                python::host::<ModelOutput>(record).is_some_and(ModelOutput::take_written)
+            };
+            while let Some(at) = visit.records.iter().position(written) {
+                // Others read it anew: it has this block's rows in it.
+                let (rows, record) = visit.records.swap_remove(at);
+                takes(&record);
+                splice::assign(tree, &record, rows)?;
+                visit.records = vec![(rows, record)];
+                visit.replaced = true;
+            }
+        }
+        Flow::Inputs(inputs) => {
+            let written = |(_, shown, before): &(Rows, Value, Value)| !python::holds(shown, before);
+            while let Some(at) = visit.arguments.iter().position(written) {
+                let (rows, shown, _) = visit.arguments.swap_remove(at);
+                takes(&shown);
+                splice::assign_inputs(inputs, &shown, rows)?;
+                let before = python::held(&shown);
+                visit.arguments = vec![(rows, shown, before)];
+                visit.replaced = true;
+            }
+        }
     }
     Ok(())
+}
+
+/// Returns the first of arguments that are shown.
+fn first_shown(arguments: &Value) -> Value {
+    let pair = python::sequence(arguments).unwrap_or_default();
+    let first = pair.first().and_then(|args| python::sequence(args)?.into_iter().next());
+    first.or_else(|| python::items(pair.get(1)?).into_iter().next().map(|(_, value)| value)).unwrap_or(Value::None)
 }
 
 /// Makes the error for a location that the run never reached, or had passed.

@@ -1,4 +1,5 @@
-//! `model.….source`: the operations of a module's forward, under the names that nnsight gives them.
+//! `model.….source`: the operations of a module's forward, and of functions that it calls, under the names that nnsight gives
+//! them.
 
 use std::any::Any;
 use std::borrow::Cow;
@@ -13,10 +14,10 @@ use crate::location::Location;
 use crate::model::{Model, Site};
 use crate::python;
 
-/// The operations of one forward.
+/// The operations of one forward, or of a function.
 pub struct Source<M: Model> {
     job: Rc<JobState<M>>,
-    module: Site,
+    of: Site,
     path: String,
 }
 
@@ -35,19 +36,23 @@ impl<M: Model> Source<M> {
     /// `AttributeError` for a module whose forward is not known step by step.
     pub fn open(job: &Rc<JobState<M>>, module: Site, path: &str) -> Result<Value, Raise> {
         let schema = job.model.schema();
-        if schema.operations_of(module).next().is_none() {
+        if schema.operations_of(module, job.attention).next().is_none() {
             let class = schema.module(module).map_or("", |module| &module.class);
             return Err(Raise::attribute_error(format!(
-                "`{path}.source` is not supported by this server: it knows the forwards of layers, of their attention and of \
-                 their feed-forward blocks step by step, not that of {class}"
+                "`{path}.source` is not supported by this server: it knows the forwards of layers, of their attention and \
+                 feed-forward blocks, and of norms step by step, not that of {class}"
             )));
         }
+        Ok(Self::of(job, module, path))
+    }
+
+    fn of(job: &Rc<JobState<M>>, of: Site, path: &str) -> Value {
         let path = format!("{path}.source");
-        Ok(Value::Host(Rc::new(Self { job: Rc::clone(job), module, path })))
+        Value::Host(Rc::new(Self { job: Rc::clone(job), of, path }))
     }
 
     fn all(&self) -> Vec<(Site, &'static str)> {
-        self.job.model.schema().operations_of(self.module).collect()
+        self.job.model.schema().operations_of(self.of, self.job.attention).collect()
     }
 
     fn operation(&self, (site, name): (Site, &'static str)) -> Value {
@@ -143,7 +148,13 @@ impl<M: Model> HostObject for Operation<M> {
             "inputs" => self.job.read(Location::Input(self.site), View::Whole),
             "name" => Ok(Value::from(self.name).into()),
             "path" => Ok(Value::string(self.path.clone()).into()),
-            "source" => Err(self.no_source()),
+            "source" => {
+                let inside = self.job.model.schema().operations_of(self.site, self.job.attention).next();
+                match inside {
+                    Some(_) => Ok(Source::of(&self.job, self.site, &self.path).into()),
+                    None => Err(self.no_source()),
+                }
+            }
             "skip" => {
                 Ok(Value::native("skip", move |machine, args| Rc::clone(&self).call_method(machine, "skip", &args))
                     .into())

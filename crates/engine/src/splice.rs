@@ -6,7 +6,7 @@ use std::rc::Rc;
 use interpreter::raise::Raise;
 use interpreter::{Machine, Value};
 
-use crate::model::{Inputs, Model, Tensor, Tree};
+use crate::model::{Fields, Inputs, Model, Tensor, Tree};
 use crate::output::ModelOutput;
 use crate::python;
 
@@ -142,14 +142,13 @@ fn map<A, B>(tree: Tree<A>, apply: &mut impl FnMut(A) -> Result<B, Raise>) -> Re
         Tree::Object(object) => Tree::Object(object),
         Tree::Leaf(leaf) => Tree::Leaf(apply(leaf)?),
         Tree::Tuple(items) => Tree::Tuple(items.into_iter().map(|item| map(item, apply)).collect::<Result<_, _>>()?),
-        Tree::Record { class, fields } => Tree::Record {
-            class,
-            fields: fields
-                .into_iter()
-                .map(|(name, field)| Ok((name, map(field, apply)?)))
-                .collect::<Result<_, Raise>>()?,
-        },
+        Tree::Dict(entries) => Tree::Dict(map_fields(entries, apply)?),
+        Tree::Record { class, fields } => Tree::Record { class, fields: map_fields(fields, apply)? },
     })
+}
+
+fn map_fields<A, B>(fields: Fields<A>, apply: &mut impl FnMut(A) -> Result<B, Raise>) -> Result<Fields<B>, Raise> {
+    fields.into_iter().map(|(name, field)| Ok((name, map(field, apply)?))).collect()
 }
 
 /// Shows a value to Python, narrowed to a block's rows.
@@ -175,6 +174,13 @@ pub fn show<M: Model>(
         Tree::Leaf(leaf) => leaf.seen(rows)?.to_value(machine),
         Tree::Tuple(items) => {
             Value::tuple(items.iter_mut().map(|item| show(model, machine, item, part, rows)).collect::<Result<_, _>>()?)
+        }
+        Tree::Dict(entries) => {
+            let entries = entries
+                .iter_mut()
+                .map(|(name, entry)| Ok((Value::string(*name), show(model, machine, entry, part, rows)?)))
+                .collect::<Result<Vec<_>, Raise>>()?;
+            python::dict(machine, entries)?
         }
         Tree::Record { class, fields } => {
             let fields = fields
@@ -274,6 +280,16 @@ fn merge<T: Tensor>(old: &Tree<Leaf<T>>, new: &Value, rows: Rows) -> Result<Tree
             .collect::<Result<_, Raise>>()?;
         return Ok(Tree::Record { class, fields });
     }
+    if let Tree::Dict(entries) = old
+        && let Some(given) = python::string_items(new)
+    {
+        let own =
+            |(name, entry): &(&'static str, Tree<Leaf<T>>)| match given.iter().find(|(other, _)| **other == **name) {
+                Some((_, value)) => Ok((*name, merge(entry, value, rows)?)),
+                None => Err(Raise::key_error(Value::string(*name))),
+            };
+        return Ok(Tree::Dict(entries.iter().map(own).collect::<Result<_, Raise>>()?));
+    }
     if let Some(items) = python::sequence(new) {
         let old_items = match old {
             Tree::Tuple(items) => items.as_slice(),
@@ -319,14 +335,12 @@ fn apply<T: Tensor>(old: Tree<Leaf<T>>, new: Tree<New<T>>) -> Tree<Leaf<T>> {
             let mut old = if let Tree::Tuple(old) = old { old } else { Vec::new() }.into_iter();
             Tree::Tuple(items.into_iter().map(|item| apply(old.next().unwrap_or(Tree::None), item)).collect())
         }
+        Tree::Dict(entries) => {
+            Tree::Dict(apply_fields(if let Tree::Dict(old) = old { old } else { Vec::new() }, entries))
+        }
         Tree::Record { class, fields } => {
-            let mut old = if let Tree::Record { fields, .. } = old { fields } else { Vec::new() };
-            let mut own = |name: &str| {
-                let at = old.iter().position(|(other, _)| *other == name)?;
-                Some(old.swap_remove(at).1)
-            };
-            let fields = fields.into_iter().map(|(name, field)| (name, apply(own(name).unwrap_or(Tree::None), field)));
-            Tree::Record { class, fields: fields.collect() }
+            let old = if let Tree::Record { fields, .. } = old { fields } else { Vec::new() };
+            Tree::Record { class, fields: apply_fields(old, fields) }
         }
         Tree::None => Tree::None,
         Tree::Bool(value) => Tree::Bool(value),
@@ -334,6 +348,14 @@ fn apply<T: Tensor>(old: Tree<Leaf<T>>, new: Tree<New<T>>) -> Tree<Leaf<T>> {
         Tree::Float(value) => Tree::Float(value),
         Tree::Object(object) => Tree::Object(object),
     }
+}
+
+fn apply_fields<T: Tensor>(mut old: Fields<Leaf<T>>, new: Fields<New<T>>) -> Fields<Leaf<T>> {
+    let mut own = |name: &str| {
+        let at = old.iter().position(|(other, _)| *other == name)?;
+        Some(old.swap_remove(at).1)
+    };
+    new.into_iter().map(|(name, field)| (name, apply(own(name).unwrap_or(Tree::None), field))).collect()
 }
 
 /// Reads the whole value that a skip puts in place of a module's output.

@@ -98,7 +98,7 @@ impl<'a, M: Model> Thaw<'a, M> {
                 next += 1;
             } else if let Some(Site(index)) = schema.site(path) {
                 next = index as usize + 1;
-            } else if Envoy::at(&self.job, path).is_none() {
+            } else if schema.absent(path).is_none() && Envoy::at(&self.job, path).is_none() {
                 return Err(unknown_module(path));
             }
         }
@@ -122,6 +122,10 @@ impl<'a, M: Model> Thaw<'a, M> {
         let value = made?;
         self.made.insert(at, value.clone());
         Ok(value)
+    }
+
+    fn no_module(&self, path: &str) -> Raise {
+        self.job.absent(path).unwrap_or_else(|| unknown_module(path))
     }
 
     fn values(&mut self, all: &[Ref]) -> Result<Vec<Value>, Raise> {
@@ -281,7 +285,7 @@ impl<'a, M: Model> Thaw<'a, M> {
                 }
                 if !envoy.path.is_empty() {
                     // What is done to a part of the model holds for traces of that part, of which there are none.
-                    let value = Envoy::at(&self.job, &envoy.path).ok_or_else(|| unknown_module(&envoy.path))?;
+                    let value = Envoy::at(&self.job, &envoy.path).ok_or_else(|| self.no_module(&envoy.path))?;
                     self.made.insert(at, value.clone());
                     self.give(envoy)?;
                     return Ok(value);
@@ -297,7 +301,7 @@ impl<'a, M: Model> Thaw<'a, M> {
                 }
                 value
             }
-            Datum::ModelModule { path } => Envoy::at(&self.job, path).ok_or_else(|| unknown_module(path))?,
+            Datum::ModelModule { path } => Envoy::at(&self.job, path).ok_or_else(|| self.no_module(path))?,
             Datum::Tokenizer => Value::Host(Rc::new(TokenizerObject::new(Rc::clone(&self.job)))),
             Datum::Tracer => Value::Host(Rc::new(Tracer {
                 job: Rc::clone(&self.job),

@@ -13,7 +13,7 @@ use crate::generation::Generation;
 use crate::job::JobState;
 use crate::location::Location;
 use crate::mediator::deferred;
-use crate::model::{Forwarded, Model, Segment, Site, Tree};
+use crate::model::{Forwarded, Model, Segment, Tree};
 use crate::pipe::Pipe;
 use crate::prompt::{self, Batch, Beside, Prompt, Row};
 use crate::run::{Ending, Run};
@@ -49,6 +49,8 @@ pub struct Company<'a> {
 struct CallForm {
     /// Whether it is a step of a generation, which calls the model with more.
     generating: bool,
+    /// Whether it is a later step than the first.
+    begun: bool,
     masked: bool,
     placed: bool,
 }
@@ -262,11 +264,11 @@ impl<M: Model> Trace<M> {
     /// Names whom the trace may share its next pass with: a model takes the arguments of a forward call for a whole pass,
     /// and whoever looks at them sees what generation adds to them. `None` is for a trace that shares with nobody.
     pub fn company(&self) -> Option<Company<'_>> {
-        // The base model is called with what the root was.
-        let base = self.run.job.model.schema().execution.get(1).copied().unwrap_or(Site(0));
-        let looks = self.run.job.calls || self.run.wants(Site(0)).input || self.run.wants(base).input;
+        let called = &self.run.job.model.schema().called;
+        let looks = self.run.job.calls || called.iter().any(|&site| self.run.wants(site).input);
         let call = looks.then_some(CallForm {
             generating: matches!(self.work, Work::Generate { .. }),
+            begun: self.run.passes() > 0,
             masked: !self.batch.full(),
             placed: self.batch.positions.is_some(),
         });

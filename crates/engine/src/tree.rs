@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use interpreter::raise::Raise;
 
-use crate::model::{Inputs, Layout, Packed, Part, Tensor, Tree};
+use crate::model::{Fields, Inputs, Layout, Packed, Part, Tensor, Tree};
 use crate::python;
 
 /// Returns what one part has of a packed value.
@@ -38,7 +38,7 @@ pub fn put<T: Tensor>(tree: &mut Tree<Packed<T>>, layout: &Layout, part: usize, 
         (Tree::Tuple(old), Tree::Tuple(new)) if old.len() == new.len() => {
             old.iter_mut().zip(new).try_for_each(|(old, new)| put(old, layout, part, new))?;
         }
-        (Tree::Record { fields: old, .. }, Tree::Record { fields: new, .. }) => {
+        (Tree::Record { fields: old, .. }, Tree::Record { fields: new, .. }) | (Tree::Dict(old), Tree::Dict(new)) => {
             for (name, new) in new {
                 if let Some((_, old)) = old.iter_mut().find(|(other, _)| *other == name) {
                     put(old, layout, part, new)?;
@@ -106,11 +106,16 @@ pub fn map<A, B>(tree: &Tree<A>, apply: &mut impl FnMut(&A) -> Result<B, Raise>)
         Tree::Object(object) => Tree::Object(Rc::clone(object)),
         Tree::Leaf(leaf) => Tree::Leaf(apply(leaf)?),
         Tree::Tuple(items) => Tree::Tuple(items.iter().map(|item| map(item, apply)).collect::<Result<_, _>>()?),
-        Tree::Record { class, fields } => Tree::Record {
-            class,
-            fields: fields.iter().map(|(name, field)| Ok((*name, map(field, apply)?))).collect::<Result<_, Raise>>()?,
-        },
+        Tree::Dict(entries) => Tree::Dict(map_fields(entries, apply)?),
+        Tree::Record { class, fields } => Tree::Record { class, fields: map_fields(fields, apply)? },
     })
+}
+
+fn map_fields<A, B>(
+    fields: &[(&'static str, Tree<A>)],
+    apply: &mut impl FnMut(&A) -> Result<B, Raise>,
+) -> Result<Fields<B>, Raise> {
+    fields.iter().map(|(name, field)| Ok((*name, map(field, apply)?))).collect()
 }
 
 /// Lists the tensors.
@@ -118,7 +123,7 @@ pub fn leaves<T: Clone>(tree: &Tree<T>, found: &mut Vec<T>) {
     match tree {
         Tree::Leaf(leaf) => found.push(leaf.clone()),
         Tree::Tuple(items) => items.iter().for_each(|item| leaves(item, found)),
-        Tree::Record { fields, .. } => fields.iter().for_each(|(_, field)| leaves(field, found)),
+        Tree::Record { fields, .. } | Tree::Dict(fields) => fields.iter().for_each(|(_, field)| leaves(field, found)),
         Tree::None | Tree::Bool(_) | Tree::Int(_) | Tree::Float(_) | Tree::Object(_) => {}
     }
 }
@@ -134,9 +139,12 @@ pub fn alike<T: Tensor>(old: &Tree<T>, new: &Tree<T>, part: &Part) -> bool {
         (Tree::Tuple(old), Tree::Tuple(new)) => {
             old.len() == new.len() && old.iter().zip(new).all(|(old, new)| alike(old, new, part))
         }
-        (Tree::Record { fields: old, .. }, Tree::Record { fields: new, .. }) => old.iter().all(|(name, old)| {
-            new.iter().find(|(other, _)| other == name).is_none_or(|(_, new)| alike(old, new, part))
-        }),
+        (Tree::Record { fields: old, .. }, Tree::Record { fields: new, .. }) | (Tree::Dict(old), Tree::Dict(new)) => {
+            let kept = |(name, old): &(&str, Tree<T>)| {
+                new.iter().find(|(other, _)| other == name).is_none_or(|(_, new)| alike(old, new, part))
+            };
+            old.iter().all(kept)
+        }
         (Tree::None, Tree::None) | (Tree::Object(_), Tree::Object(_)) => true,
         (Tree::Bool(old), Tree::Bool(new)) => old == new,
         (Tree::Int(old), Tree::Int(new)) => old == new,
@@ -235,20 +243,24 @@ pub fn pack<T: Tensor>(parts: &[&Tree<T>], layout: &Layout) -> Result<Tree<Packe
         Tree::Int(value) => Tree::Int(*value),
         Tree::Float(value) => Tree::Float(*value),
         Tree::Object(object) => Tree::Object(Rc::clone(object)),
-        Tree::Record { class, fields } => Tree::Record {
-            class,
-            fields: fields
-                .iter()
-                .map(|(name, _)| {
-                    let column = parts.iter().filter_map(|part| match part {
-                        Tree::Record { fields, .. } => {
-                            fields.iter().find(|(other, _)| other == name).map(|(_, tree)| tree)
-                        }
-                        _ => None,
-                    });
-                    Ok((*name, pack(&column.collect::<Vec<_>>(), layout)?))
-                })
-                .collect::<Result<_, Raise>>()?,
-        },
+        Tree::Dict(entries) => Tree::Dict(pack_fields(entries, parts, layout)?),
+        Tree::Record { class, fields } => Tree::Record { class, fields: pack_fields(fields, parts, layout)? },
     })
+}
+
+fn pack_fields<T: Tensor>(
+    fields: &[(&'static str, Tree<T>)],
+    parts: &[&Tree<T>],
+    layout: &Layout,
+) -> Result<Fields<Packed<T>>, Raise> {
+    let own = |(name, _): &(&'static str, Tree<T>)| {
+        let column = parts.iter().filter_map(|part| match part {
+            Tree::Record { fields, .. } | Tree::Dict(fields) => {
+                fields.iter().find(|(other, _)| other == name).map(|(_, tree)| tree)
+            }
+            _ => None,
+        });
+        Ok((*name, pack(&column.collect::<Vec<_>>(), layout)?))
+    };
+    fields.iter().map(own).collect()
 }

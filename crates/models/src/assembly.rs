@@ -6,6 +6,7 @@ use kernels::{Along, Keep, Weight, varlen};
 use tch::{Device, Kind, Tensor};
 
 use crate::attention::Scores;
+use crate::attention_function::Functions;
 use crate::builder::{Builder, Node};
 use crate::config::Config;
 use crate::decoder::{Decoder, Description};
@@ -35,7 +36,16 @@ pub fn assemble(
 ) -> Result<Decoder> {
     let (width, vocabulary) = (config.size("hidden_size")?, config.size("vocab_size")?);
     let root = builder.open("", &blueprint.root.class, Node::Root);
+    let around = match &blueprint.root.around {
+        Some(about) => {
+            let site = builder.open(about.name, about.class, Node::Around);
+            builder.leave_out(about.absent, about.why);
+            Some(site)
+        }
+        None => None,
+    };
     let base = builder.open(blueprint.root.base.0, &blueprint.root.base.1, Node::Base);
+    builder.describe(base, &blueprint.root.attributes);
     let about = &blueprint.embedding;
     let keep = if blueprint.head.tied { Keep::Both } else { Keep::Plain };
     let described = (about.class.as_str(), about.padding, about.scale);
@@ -47,10 +57,10 @@ pub fn assemble(
     let dropout = about.dropout.map(|(name, probability)| builder.dropout(name, probability));
     let embedding = Embed { words, positions, dropout };
     builder.open(blueprint.layers, "ModuleList", Node::List);
-    let half = blueprint.rotary.as_ref().is_some_and(|rotary| rotary.half);
+    let how = How { half: blueprint.rotary.as_ref().is_some_and(|rotary| rotary.half), eager: blueprint.eager };
     let mut layers = Vec::with_capacity(blueprint.layer.len());
     for (index, layer) in blueprint.layer.iter().enumerate() {
-        layers.push(add_layer(builder, (index, layer), (width, half))?);
+        layers.push(add_layer(builder, (index, layer), width, how)?);
     }
     builder.close();
     let norm = builder.norm(blueprint.norm.0, &blueprint.norm.1, width)?;
@@ -59,6 +69,9 @@ pub fn assemble(
         None => None,
     };
     builder.close();
+    if around.is_some() {
+        builder.close();
+    }
     let head = builder.head("lm_head", &embedding.words, &blueprint.head)?;
     builder.close();
     builder.end();
@@ -67,6 +80,7 @@ pub fn assemble(
     let plain = windows.iter().all(Option::is_none) && !blueprint.eager;
     let about = Description {
         root,
+        around,
         base,
         layers: layers.iter().map(|layer| layer.site).collect(),
         windows,
@@ -78,13 +92,24 @@ pub fn assemble(
     let decoder = Decoder { about, embedding, layers, norm, rotary, head };
     builder.schema.layers.clone_from(&decoder.about.layers);
     builder.schema.execution = decoder.order();
+    builder.schema.called = [Some(root), around, Some(base)].into_iter().flatten().collect();
     Ok(decoder)
+}
+
+/// What all layers' attention has in common.
+#[derive(Clone, Copy)]
+struct How {
+    /// Each pair's cosine comes once.
+    half: bool,
+    /// There is no other way to compute it.
+    eager: bool,
 }
 
 fn add_layer(
     builder: &mut Builder<'_>,
     (index, layer): (usize, &family::Layer),
-    (width, half): (i64, bool),
+    width: i64,
+    how: How,
 ) -> Result<Layer> {
     let site = builder.open(&index.to_string(), &layer.class, Node::Layer(index));
     builder.describe(site, &layer.attributes);
@@ -93,7 +118,7 @@ fn add_layer(
         modules.push(match module {
             family::Module::Norm(norm) => Module::Norm(builder.norm(name, norm, width)?),
             family::Module::Dropout(probability) => Module::Dropout(builder.dropout(name, *probability)),
-            family::Module::Attention(about) => Module::Attention(add_attention(builder, name, (index, about), half)?),
+            family::Module::Attention(about) => Module::Attention(add_attention(builder, name, (index, about), how)?),
             family::Module::FeedForward(about) => Module::FeedForward(add_feed_forward(builder, name, (index, about))?),
             family::Module::Experts(about) => Module::Experts(add_experts(builder, name, (index, about), width)?),
         });
@@ -143,7 +168,7 @@ fn add_attention(
     builder: &mut Builder<'_>,
     name: &str,
     (index, about): (usize, &family::Attention),
-    half: bool,
+    how: How,
 ) -> Result<SelfAttention> {
     let site = builder.open(name, &about.class, Node::Attention(index));
     builder.describe(site, &about.attributes);
@@ -170,13 +195,15 @@ fn add_attention(
         "attend_heads" => built.site(about.weights_dropout?),
         name => built.site(name),
     })?;
+    let functions = Functions::add(builder, &operations, about, how.eager)?;
     Ok(SelfAttention {
         site,
         class: about.class.clone(),
         operations,
+        functions,
         projections,
         head_norms,
-        turn: about.turn.map(|turn| (turn, half)),
+        turn: about.turn.map(|turn| (turn, how.half)),
         heads: about.heads,
         key_heads: about.key_heads,
         head_dim: about.head_dim,

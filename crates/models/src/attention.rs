@@ -80,14 +80,15 @@ impl Extent {
 
 /// Makes the mask that Hugging Face hands to its layers: `[rows, 1, length, keys]`, or `None` where the kernel's own
 /// causal mode says the same, as that of [`kernels::varlen`] always does. For `sdpa` true is visible; for `eager` zero is,
-/// and the least finite number is not: minus infinity would turn rows that see nothing into NaN.
+/// and the least finite number is not: minus infinity would turn rows that see nothing into NaN. Where rows have several
+/// [`sequences`] in them, each sees itself alone.
 ///
 /// # Errors
-/// When `padding`, `[rows, past + length]`, does not fit.
+/// When `padding`, `[rows, past + length]`, or what numbers sequences does not fit.
 pub fn mask(
     attention: Attention,
     extent: Extent,
-    padding: Option<&Tensor>,
+    (padding, sequences): (Option<&Tensor>, Option<&Tensor>),
     about: &Description,
 ) -> Result<Option<Tensor>, TchError> {
     let (kind, device) = (about.kind, about.device);
@@ -98,16 +99,39 @@ pub fn mask(
     };
     let causal = extent.length == 1 || extent.past == 0 || about.varlen;
     let near = extent.window.is_none_or(|window| extent.keys() < window);
-    if attention == Attention::Sdpa && padding.is_none() && causal && near {
+    if attention == Attention::Sdpa && padding.is_none() && sequences.is_none() && causal && near {
         return Ok(None);
     }
-    let visible = extent.visible(padding.as_ref(), device)?;
+    let mut visible = extent.visible(padding.as_ref(), device)?;
+    if let Some(sequences) = sequences {
+        let one = sequences.f_unsqueeze(1)?;
+        visible = visible.f_logical_and(&one.f_unsqueeze(3)?.f_eq_tensor(&one.f_unsqueeze(2)?)?)?;
+    }
     if attention == Attention::Sdpa {
         return Ok(Some(visible));
     }
     let hidden = number::full(least(kind), (kind, device))?;
     let zero = Tensor::f_zeros([1], (kind, device))?;
     Ok(Some(zero.f_where_self(&visible, &hidden)?))
+}
+
+/// Numbers the sequences that lie end to end in each row, by positions `[rows, length]`: one ends where these do not go on by
+/// one. `None` where each row is one.
+///
+/// # Errors
+/// When libtorch refuses.
+pub fn sequences(positions: &Tensor) -> Result<Option<Tensor>, TchError> {
+    let length = positions.size().get(1).copied().unwrap_or(0);
+    if length < 2 {
+        return Ok(None);
+    }
+    let steps = positions.f_narrow(1, 1, length - 1)?.f_sub(&positions.f_narrow(1, 0, length - 1)?)?;
+    let ends = steps.f_ne_tensor(&steps.f_ones_like()?)?;
+    if !bool::try_from(ends.f_any()?)? {
+        return Ok(None);
+    }
+    let first = positions.f_narrow(1, 0, 1)?.f_zeros_like()?;
+    Tensor::f_cat(&[first, ends.f_cumsum(1, Kind::Int64)?], 1).map(Some)
 }
 
 /// `torch.finfo(dtype).min`.

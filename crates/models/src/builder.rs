@@ -2,9 +2,10 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::ops::Range;
 use std::rc::Rc;
 
-use engine::{ModuleSchema, OperationSchema, Schema, Site};
+use engine::{AbsentSchema, Attention, ModuleSchema, OperationSchema, Schema, Site};
 use kernels::{Along, Apart, Cut, Keep, Ranks, Weight};
 use tch::Tensor;
 
@@ -22,6 +23,8 @@ use crate::weights::Weights;
 pub enum Node {
     /// The model with its head.
     Root,
+    /// What stands between the model with its head and the one without.
+    Around,
     /// The model without.
     Base,
     /// A `ModuleList`.
@@ -54,6 +57,8 @@ pub struct Builder<'a> {
     pub attributes: Vec<Attributes>,
     open: Vec<Site>,
     scripts: HashMap<&'static str, Rc<Script>>,
+    /// Which of all operations are in the function that another one calls.
+    inner: Vec<(Range<usize>, usize)>,
     /// The site of the first operation: modules come before.
     base: Rc<Cell<u32>>,
 }
@@ -75,6 +80,7 @@ impl<'a> Builder<'a> {
             attributes: Vec::new(),
             open: Vec::new(),
             scripts: HashMap::new(),
+            inner: Vec::new(),
             base: Rc::default(),
         }
     }
@@ -104,13 +110,46 @@ impl<'a> Builder<'a> {
         let called: Vec<Option<Site>> = script.lines.iter().map(|line| line.calls().and_then(&called)).collect();
         let first = self.schema.operations.len();
         let schemas = script.lines.iter().zip(&called);
-        self.schema.operations.extend(schemas.map(|(line, &calls)| OperationSchema { name: line.name, of, calls }));
+        self.schema.operations.extend(schemas.map(|(line, &calls)| OperationSchema {
+            name: line.name,
+            of,
+            when: None,
+            calls,
+        }));
         Ok(Operations::new(script, first, &self.base, called))
+    }
+
+    /// Adds the operations of a function that one of all operations calls where attention is computed in some way.
+    pub fn function(
+        &mut self,
+        caller: usize,
+        source: &'static str,
+        when: Option<Attention>,
+    ) -> Result<Operations, LoadError> {
+        let first = self.schema.operations.len();
+        // Operations have no sites yet.
+        let operations = self.operations(Site(0), source, |_| None)?;
+        let own = self.schema.operations.get_mut(first..).unwrap_or_default();
+        own.iter_mut().for_each(|operation| operation.when = when);
+        self.inner.push((first..self.schema.operations.len(), caller));
+        Ok(operations)
+    }
+
+    /// Notes modules that Hugging Face's innermost open module has, and this one does not.
+    pub fn leave_out(&mut self, names: &[&str], why: &'static str) {
+        let absent: Vec<_> = names.iter().map(|name| AbsentSchema { path: self.path(name), why }).collect();
+        self.schema.absent.extend(absent);
     }
 
     /// Ends the tree: from now on operations have their sites.
     pub fn end(&mut self) {
-        self.base.set(self.next().0);
+        let base = self.next().0;
+        self.base.set(base);
+        for (range, caller) in std::mem::take(&mut self.inner) {
+            let of = Site(base + u32::try_from(caller).unwrap_or(0));
+            let own = self.schema.operations.get_mut(range).unwrap_or_default();
+            own.iter_mut().for_each(|operation| operation.of = of);
+        }
     }
 
     /// Ends the innermost open module.
@@ -265,7 +304,9 @@ impl<'a> Builder<'a> {
     pub fn norm(&mut self, name: &str, about: &family::Norm, width: i64) -> Result<Rc<Norm>, LoadError> {
         let weight = self.read(name, "weight", &[width])?;
         let bias = if about.kind == NormKind::Layer { Some(self.read(name, "bias", &[width])?) } else { None };
-        let norm = Rc::new(Norm { site: self.next(), weight, bias, eps: about.eps, kind: about.kind });
+        let site = self.next();
+        let operations = self.operations(site, about.kind.source(), |_| None)?;
+        let norm = Rc::new(Norm { site, weight, bias, eps: about.eps, kind: about.kind, operations });
         self.add(name, &about.class, |_| Node::Norm(Rc::clone(&norm)));
         Ok(norm)
     }

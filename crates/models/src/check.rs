@@ -69,7 +69,7 @@ pub fn needs(folder: &Path) -> Result<Needs, LoadError> {
     let blueprint = (config.family().blueprint)(&config)?;
     let sizes = [config.size("vocab_size")?, config.size("hidden_size")?];
     let mut checkpoint = Checkpoint::open(folder)?;
-    checkpoint.strip_unless_present(&format!("{}.", blueprint.root.base.0));
+    checkpoint.adapt(&blueprint.root);
     let all = parameters::list(&blueprint, sizes, &|name| checkpoint.has(name));
     Ok(Needs::of(&config, &blueprint, sizes, &all))
 }
@@ -115,12 +115,12 @@ impl Report {
             self.needs = Some(Needs::of(config, blueprint, sizes, &all));
             return;
         };
-        checkpoint.strip_unless_present(&format!("{}.", blueprint.root.base.0));
+        checkpoint.adapt(&blueprint.root);
         let all = parameters::list(blueprint, sizes, &|name| checkpoint.has(name));
         for parameter in &all {
             self.note(checkpoint.find(&parameter.name, &parameter.shape));
         }
-        let read: HashSet<&str> = all.iter().map(|parameter| checkpoint.own_name(&parameter.name)).collect();
+        let read: HashSet<_> = all.iter().map(|parameter| checkpoint.own_name(&parameter.name)).collect();
         for (tensor, file) in checkpoint.unread(|name| read.contains(name), blueprint.head.tied) {
             self.obstacles.push(LoadError::unread(file, tensor, 0).to_string());
         }

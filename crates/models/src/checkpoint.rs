@@ -1,6 +1,7 @@
 //! A checkpoint's tensors, by name: `model.safetensors`, or several such files under an index; where there are none,
 //! `pytorch_model.bin`, or several of those.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use tch::Kind;
 use crate::archive;
 use crate::config::read_object;
 use crate::error::LoadError;
+use crate::family::Root;
 use crate::safetensors;
 
 /// Ends of the names of buffers that older files carry: GPT-2's causal masks, and the frequencies of rotary positions.
@@ -30,7 +32,10 @@ pub struct Checkpoint {
     entries: HashMap<String, Entry>,
     /// What is blamed for a tensor that no file has.
     root: PathBuf,
-    left_out: String,
+    /// What names that are asked for begin with, and what the files have there.
+    renamed: Vec<(String, String)>,
+    /// What names of tensors begin with that are not for what is served.
+    absent: Vec<String>,
 }
 
 /// Where a tensor lies.
@@ -81,24 +86,41 @@ impl Checkpoint {
             }
             files.push((path, file));
         }
-        Ok(Self { files, entries, root, left_out: String::new() })
+        Ok(Self { files, entries, root, renamed: Vec::new(), absent: Vec::new() })
     }
 
-    /// Leaves a prefix out of the names asked for, unless a tensor's name begins with it.
-    pub fn strip_unless_present(&mut self, prefix: &str) {
-        let present = self.entries.keys().any(|name| name.starts_with(prefix));
-        self.left_out = if present { "" } else { prefix }.into();
+    /// Finds out how the files name a model's tensors. Those of the base model without its head leave its name out.
+    pub fn adapt(&mut self, root: &Root) {
+        let present = |prefix: &str| self.entries.keys().any(|name| name.starts_with(prefix));
+        let base = format!("{}.", root.base_path());
+        let Some(around) = &root.around else {
+            self.renamed = if present(&base) { Vec::new() } else { vec![(base, String::new())] };
+            return;
+        };
+        if !present(&base) {
+            let own = |(new, old): &(&str, &str)| ((*new).to_owned(), (*old).to_owned());
+            self.renamed = around.older_names.iter().map(own).collect();
+        }
+        let names = |name: &&str| [format!("{name}."), format!("{}.{name}.", around.name)];
+        self.absent = around.absent.iter().flat_map(names).collect();
     }
 
     /// Returns a tensor's name as the files have it.
-    pub fn own_name<'a>(&self, name: &'a str) -> &'a str {
-        name.strip_prefix(self.left_out.as_str()).unwrap_or(name)
+    pub fn own_name<'a>(&self, name: &'a str) -> Cow<'a, str> {
+        for (new, old) in &self.renamed {
+            match name.strip_prefix(new.as_str()) {
+                Some(rest) if old.is_empty() => return rest.into(),
+                Some(rest) => return format!("{old}{rest}").into(),
+                None => {}
+            }
+        }
+        name.into()
     }
 
     /// Returns whether there is a tensor.
     #[must_use]
     pub fn has(&self, name: &str) -> bool {
-        self.entries.contains_key(self.own_name(name))
+        self.entries.contains_key(&*self.own_name(name))
     }
 
     /// Finds a weight, which must have this shape.
@@ -106,7 +128,7 @@ impl Checkpoint {
     /// # Errors
     /// When it is missing, has another shape, or is no weight as a model here has them.
     pub fn find(&self, name: &str, shape: &[i64]) -> Result<Found<'_>, LoadError> {
-        let name = self.own_name(name);
+        let name = &*self.own_name(name);
         let entry = self.entries.get(name);
         let Some((entry, (path, file))) = entry.and_then(|entry| Some((entry, self.files.get(entry.file)?))) else {
             return Err(LoadError::Missing { file: self.root.clone(), tensor: name.into() });
@@ -142,7 +164,8 @@ impl Checkpoint {
         let heads = ["lm_head.weight", "embed_out.weight"];
         let of_no_account = |name: &str| {
             let buffer = BUFFERS.iter().any(|buffer| name.ends_with(buffer));
-            buffer || tied_head && heads.iter().any(|head| name.ends_with(head))
+            let absent = self.absent.iter().any(|absent| name.starts_with(absent));
+            absent || buffer || tied_head && heads.iter().any(|head| name.ends_with(head))
         };
         let unread = self.entries.iter().filter(|(name, _)| !read(name) && !of_no_account(name));
         let file = |entry: &Entry| self.files.get(entry.file).map_or(self.root.as_path(), |(path, _)| path);

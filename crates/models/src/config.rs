@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use crate::error::LoadError;
 use crate::families;
-use crate::family::Family;
+use crate::family::{Family, Whole};
 
 /// A checkpoint's settings: what its `config.json` says, and what its family fills in for what that leaves out.
 #[derive(Clone, Debug)]
@@ -15,6 +15,8 @@ pub struct Config {
     file: PathBuf,
     values: Map<String, Value>,
     family: &'static Family,
+    /// The settings of which these are a part, if they are one: see [`Family::whole`].
+    whole: Option<Map<String, Value>>,
 }
 
 impl Config {
@@ -34,28 +36,43 @@ impl Config {
             let supported = families::ALL.iter().map(|family| family.model_type).collect();
             return Err(LoadError::Unsupported { file, model_type: model_type.into(), supported });
         };
-        let mut values = Map::new();
-        for defaults in [COMMON_DEFAULTS, family.defaults] {
-            let defaults: Map<String, Value> = serde_json::from_str(defaults).map_err(|error| LoadError::Json {
-                file: file.clone(),
-                reason: format!("has wrong defaults: {error}"),
-            })?;
-            values.extend(defaults);
+        let mut whole = None;
+        let mut given = given;
+        if let Some(about) = &family.whole {
+            let (own, others) = take_part(&file, about, given)?;
+            given = own;
+            whole = Some(others);
         }
-        values.extend(given);
-        if let Some(old) = values.remove("torch_dtype") {
-            values.insert("dtype".into(), old);
-        }
-        if let Some(quantization) = values.get("quantization_config").filter(|value| !value.is_null()) {
+        let values = filled(&file, family.defaults, given)?;
+        let quantization = whole.as_ref().unwrap_or(&values).get("quantization_config");
+        if let Some(quantization) = quantization.filter(|value| !value.is_null()) {
             let method = quantization.get("quant_method").and_then(Value::as_str).unwrap_or("?");
             let reason = format!(
                 "quantized checkpoints ({method}) are not served: convert the weights to float32, bfloat16 or float16"
             );
             return Err(LoadError::Config { file, key: "quantization_config".into(), reason });
         }
-        let mut config = Self { file, values, family };
+        let mut config = Self { file, values, family, whole };
         (family.complete)(&mut config)?;
+        if let (Some(about), Some(whole)) = (&family.whole, &mut config.whole) {
+            whole.insert(about.key.into(), config.values.clone().into());
+        }
         Ok(config)
+    }
+
+    /// Returns the settings of which these are a part, completed, if they are one.
+    #[must_use]
+    pub fn whole(&self) -> Option<&Map<String, Value>> {
+        self.whole.as_ref()
+    }
+
+    /// Returns a flag of the settings of which these are a part.
+    ///
+    /// # Errors
+    /// For anything but `true` and `false`.
+    pub fn whole_flag(&self, key: &str) -> Result<bool, LoadError> {
+        let flag = self.whole.as_ref().and_then(|whole| whole.get(key)).and_then(Value::as_bool);
+        flag.ok_or_else(|| self.wrong(key, "needs true or false"))
     }
 
     /// Returns which family the checkpoint is of.
@@ -157,6 +174,46 @@ impl Config {
     pub fn wrong(&self, key: &str, reason: impl Into<String>) -> LoadError {
         LoadError::Config { file: self.file.clone(), key: key.into(), reason: reason.into() }
     }
+}
+
+/// Fills in what a file leaves out.
+fn filled(file: &Path, defaults: &str, given: Map<String, Value>) -> Result<Map<String, Value>, LoadError> {
+    let mut values = Map::new();
+    for defaults in [COMMON_DEFAULTS, defaults] {
+        let defaults: Map<String, Value> = serde_json::from_str(defaults).map_err(|error| LoadError::Json {
+            file: file.to_path_buf(),
+            reason: format!("has wrong defaults: {error}"),
+        })?;
+        values.extend(defaults);
+    }
+    values.extend(given);
+    if let Some(old) = values.remove("torch_dtype") {
+        values.insert("dtype".into(), old);
+    }
+    Ok(values)
+}
+
+/// Takes the language model's settings out of those of which they are a part. They have the type of the others where they do
+/// not say.
+fn take_part(
+    file: &Path,
+    about: &Whole,
+    mut given: Map<String, Value>,
+) -> Result<(Map<String, Value>, Map<String, Value>), LoadError> {
+    let mut own = match given.remove(about.key) {
+        Some(Value::Object(own)) => own,
+        None | Some(Value::Null) => Map::new(),
+        Some(_) => {
+            let (key, reason) = (about.key.into(), "needs an object".into());
+            return Err(LoadError::Config { file: file.to_path_buf(), key, reason });
+        }
+    };
+    let whole = filled(file, about.defaults, given)?;
+    let typed = ["dtype", "torch_dtype"].iter().any(|key| own.get(*key).is_some_and(|value| !value.is_null()));
+    if !typed {
+        own.insert("dtype".into(), whole.get("dtype").cloned().unwrap_or(Value::Null));
+    }
+    Ok((own, whole))
 }
 
 /// Reads a file that holds one JSON object.

@@ -60,6 +60,7 @@ impl Trunk {
         };
         let mut states: Vec<Vec<Tensor>> = rows.iter().map(|_| Vec::new()).collect();
         let mut course = Course::begin(decoder, &mut pass, &call)?;
+        course.rotate(&mut pass)?;
         for layer in 0..about.layers.len() {
             course.prepare(layer, &mut pass)?;
             course.record(&pass, &mut states)?;
@@ -142,13 +143,12 @@ struct Lane {
 impl<'a> Course<'a> {
     /// Embeds what has to be computed from the start.
     pub fn begin(decoder: &'a Decoder, pass: &mut Pass<'_>, call: &'a Call) -> Result<Self> {
-        let mut whole = share(decoder, pass, call)?;
+        let whole = share(decoder, pass, call)?;
         let segments: Vec<Segment> = (0..call.ids.len()).map(|index| Segment::of(call, index)).collect();
         let plain = |(index, segment): (usize, &Segment)| matches!(segment, Segment::Whole(_)).then_some(index);
         let plain: Vec<usize> = segments.iter().enumerate().filter_map(plain).collect();
-        let everything = plain.len() == segments.len();
         let mut packed = None;
-        let mut shared = whole.only(&plain);
+        let shared = whole.only(&plain);
         if !plain.is_empty() {
             pass.layout.parts.retain(|part| part.segment.is_some_and(|segment| plain.contains(&segment)));
             let ids = plain.iter().filter_map(|&index| call.ids.get(index)).map(Tensor::shallow_clone);
@@ -156,18 +156,48 @@ impl<'a> Course<'a> {
                 Some(embeds) => Words::Embedded(embeds.shallow_clone()),
                 None => Words::Ids(ids.collect()),
             };
-            packed = Some(decoder.embed(pass, words, &mut shared)?);
+            packed = Some(decoder.embedding.run(pass, words, &shared.positions)?);
         }
         let lanes = plain.iter().map(|&segment| Lane { segment, end: None }).collect();
-        if everything {
-            whole = shared.clone();
-        } else {
-            whole.rotations = all_rotations(decoder, &whole, &plain, &shared.rotations)?;
-        }
         let ends = Ends::default();
         let (shown, opened, shape) = (HashMap::new(), HashMap::new(), (0, 0));
         let shared = Rc::new(shared);
         Ok(Self { decoder, call, whole, segments, lanes, packed, shown, opened, shared, ends, shape })
+    }
+
+    /// Computes rotations, once embeddings, masks and positions are what somebody may have made of them.
+    pub fn rotate(&mut self, pass: &mut Pass<'_>) -> Result<()> {
+        let mut shared = (*self.shared).clone();
+        if let Some(hidden) = &self.packed {
+            self.decoder.rotate(pass, hidden, &mut shared)?;
+        }
+        let embedded = self.embedded();
+        if embedded.len() == self.segments.len() {
+            self.whole = shared.clone();
+        } else {
+            self.whole.take(&embedded, &shared);
+            self.whole.rotations = all_rotations(self.decoder, &self.whole, &embedded, &shared.rotations)?;
+        }
+        self.shared = Rc::new(shared);
+        Ok(())
+    }
+
+    /// Lists the segments that lie whole in what is packed.
+    pub fn embedded(&self) -> Vec<usize> {
+        self.lanes.iter().filter(|lane| lane.end.is_none()).map(|lane| lane.segment).collect()
+    }
+
+    /// Returns what layers share of what is packed.
+    pub fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    pub fn set_shared(&mut self, shared: Shared) {
+        self.shared = Rc::new(shared);
+    }
+
+    pub fn set_hidden(&mut self, hidden: Tokens) {
+        self.packed = Some(hidden);
     }
 
     /// Returns the packed hidden states.
@@ -640,7 +670,7 @@ impl Ends {
         if let Some(mask) = self.masks.get(&key) {
             return Ok(mask.clone());
         }
-        let mask = attention::mask(attention, extent, None, about)?.map(Rc::new);
+        let mask = attention::mask(attention, extent, (None, None), about)?.map(Rc::new);
         self.masks.insert(key, mask.clone());
         Ok(mask)
     }

@@ -12,7 +12,7 @@ use crate::alone;
 use crate::attention::{self, Extent};
 use crate::cache::{Cache, Caches};
 use crate::course::{Course, Trunk};
-use crate::embedding::{Embed, Words};
+use crate::embedding::Embed;
 use crate::family::{self, Blueprint, Form, Returns};
 use crate::flags::Flags;
 use crate::layer::Layer;
@@ -36,6 +36,8 @@ pub struct Decoder {
 /// How a model's modules are called, and what they return.
 pub struct Description {
     pub root: Site,
+    /// What stands between the two, if something does.
+    pub around: Option<Site>,
     pub base: Site,
     pub blueprint: Blueprint,
     /// The decoder layers' sites.
@@ -60,14 +62,13 @@ impl Description {
 }
 
 impl Decoder {
-    /// Turns ids, or what stands for their embeddings, into the first hidden states, and fills in what the layers share.
-    pub fn embed(&self, pass: &mut Pass<'_>, words: Words, shared: &mut Shared) -> Result<Tokens> {
-        let hidden = self.embedding.run(pass, words, &shared.positions)?;
+    /// Computes the rotations that layers share, at their positions and in the hidden states' type.
+    pub fn rotate(&self, pass: &mut Pass<'_>, hidden: &Tokens, shared: &mut Shared) -> Result<()> {
         if let Some(rotary) = &self.rotary {
             let given = Rotary { hidden: hidden.share(), positions: shared.positions.clone() };
             shared.rotations = rotary.run_all(pass, given)?;
         }
-        Ok(hidden)
+        Ok(())
     }
 
     pub fn layer(&self, index: usize, pass: &mut Pass<'_>, stream: Stream) -> Result<Tokens> {
@@ -120,11 +121,23 @@ impl Decoder {
 
     /// Lists the modules in the order in which a pass enters them.
     pub fn order(&self) -> Vec<Site> {
-        let mut order = vec![self.about.root, self.about.base];
-        order.extend(self.embedding.order());
+        let mut order = vec![self.about.root];
+        match self.about.around {
+            Some(around) => {
+                order.push(around);
+                order.extend(self.embedding.order());
+                order.push(self.about.base);
+            }
+            None => {
+                order.push(self.about.base);
+                order.extend(self.embedding.order());
+            }
+        }
         order.extend(self.rotary.as_ref().and_then(|rotary| rotary.site));
         order.extend(self.layers.iter().flat_map(Layer::order));
-        order.extend([self.norm.site, self.head.site]);
+        order.push(self.norm.site);
+        order.extend(self.norm.operations.order());
+        order.push(self.head.site);
         order
     }
 }
@@ -149,18 +162,61 @@ pub struct Call {
     pub form: Option<&'static Form>,
     /// Which flags the base model is handed.
     pub handed_on: &'static [&'static str],
+    /// `generate()` adds what it knows of images.
+    pub images: bool,
+    /// Somebody took the mask out of the call.
+    pub unmasked: bool,
 }
 
 impl Call {
-    /// Makes the arguments of the base model of the root's.
-    fn inner(self, about: &Blueprint) -> Self {
+    /// Makes the arguments of the model that the root calls of the root's.
+    fn inner(self, form: &'static Form, about: &Blueprint) -> Self {
         let [handed_on, _] = about.root.hands_on;
-        Self { form: Some(&about.calls.base), handed_on, ..self }
+        Self { form: Some(form), handed_on, ..self }
+    }
+
+    /// Returns whether `generate()` begins, or has to begin again with each step: it then says that there are no images yet.
+    fn begins(&self) -> bool {
+        (0..self.ids.len()).any(|segment| self.past(segment) == 0)
     }
 
     /// Returns the tokens that a segment's cache holds.
     pub fn past(&self, segment: usize) -> i64 {
         self.caches.get(segment).and_then(Option::as_ref).map_or(0, Cache::length)
+    }
+
+    /// Numbers the sequences that lie end to end in a segment's rows. Hugging Face looks for such where it is told neither a
+    /// mask nor what came before.
+    fn sequences(&self, segment: usize) -> Result<Option<Tensor>> {
+        let given = |all: &[Option<Tensor>]| all.get(segment).is_some_and(Option::is_some);
+        let generates = self.generating.get(segment).is_some_and(|generating| *generating);
+        let masked = given(&self.padding) || !(generates || self.unmasked);
+        // What embeds for another looks before there is a cache.
+        let cached = self.caches.get(segment).is_some_and(Option::is_some) && (generates || !self.images);
+        match self.positions.get(segment).and_then(Option::as_ref) {
+            Some(positions) if !masked && !cached => Ok(attention::sequences(positions)?),
+            _ => Ok(None),
+        }
+    }
+
+    /// Returns what some of the segments are called with.
+    fn only(&self, segments: &[usize]) -> Self {
+        let optional = |all: &[Option<Tensor>]| -> Vec<Option<Tensor>> {
+            let own = |&segment: &usize| all.get(segment).map(|one| one.as_ref().map(Tensor::shallow_clone));
+            segments.iter().filter_map(own).collect()
+        };
+        let ids = segments.iter().filter_map(|&segment| self.ids.get(segment));
+        Self {
+            ids: ids.map(Tensor::shallow_clone).collect(),
+            padding: optional(&self.padding),
+            positions: optional(&self.positions),
+            caches: segments.iter().filter_map(|&segment| self.caches.get(segment).cloned()).collect(),
+            generating: segments.iter().filter_map(|&segment| self.generating.get(segment).copied()).collect(),
+            flags: self.flags.clone(),
+            images: self.images,
+            unmasked: self.unmasked,
+            ..Self::default()
+        }
     }
 
     fn generates(&self) -> bool {
@@ -178,6 +234,7 @@ impl Call {
             "attention_mask" if let Some(mask) = &self.flags.alone.mask => leaves([&**mask]),
             // generate() leaves out a mask that hides nothing; nnsight does not.
             "attention_mask" if self.generates() => optional(&self.padding),
+            "attention_mask" if self.unmasked => Tree::None,
             "attention_mask" => {
                 let mask = |(padding, ids): (&Option<Tensor>, &Tensor)| match padding {
                     Some(padding) => Ok(padding.shallow_clone()),
@@ -204,6 +261,7 @@ impl Call {
             "use_cache" => self.flags.use_cache.map_or(Tree::None, Tree::Bool),
             "output_router_logits" => Tree::Bool(false),
             "return_dict" => Tree::Bool(true),
+            "mm_encoder_outputs" if self.generates() && self.begins() => Tree::Dict(Vec::new()),
             name => {
                 let given = self.flags.given.iter().find(|(known, _)| *known == name);
                 given.map_or(Tree::None, |(_, flow)| flow.clone())
@@ -247,6 +305,10 @@ impl Input for Call {
                 kwargs.push((name, flow.clone()));
             }
         }
+        if self.form.is_none() && self.images && self.generates() {
+            let name = if self.begins() { "mm_encoder_outputs" } else { "token_type_ids" };
+            kwargs.push((name, self.field(name)?));
+        }
         Ok(Inputs { args, kwargs })
     }
 
@@ -264,6 +326,11 @@ impl Input for Call {
                 }
                 "inputs_embeds" if self.flags.alone.embeds.is_some() => {
                     self.flags.alone.embeds = pass.tensors(flow)?.into_iter().next().map(Rc::new);
+                    continue;
+                }
+                "attention_mask" if matches!(flow, Tree::None) && !self.generates() => {
+                    self.padding.iter_mut().for_each(|own| *own = None);
+                    self.unmasked = true;
                     continue;
                 }
                 "attention_mask" => &mut self.padding,
@@ -423,7 +490,7 @@ impl Shared {
     }
 
     /// Returns a mask for every segment: those without one get what the kernel's causal mode means.
-    fn written_masks(&self, kind: usize, pass: &Pass<'_>) -> Result<Vec<Tensor>> {
+    pub fn written_masks(&self, kind: usize, pass: &Pass<'_>) -> Result<Vec<Tensor>> {
         let masks = self.masks.get(kind).map(Vec::as_slice).unwrap_or_default();
         let mut written = Vec::with_capacity(masks.len());
         for ((mask, part), &past) in masks.iter().zip(&pass.layout.parts).zip(&self.past) {
@@ -435,6 +502,19 @@ impl Shared {
             });
         }
         Ok(written)
+    }
+
+    /// Takes what some of the segments have come to.
+    pub fn take(&mut self, segments: &[usize], others: &Self) {
+        fn put<T: Clone>(all: &mut [T], segments: &[usize], others: &[T]) {
+            for (&segment, other) in segments.iter().zip(others) {
+                if let Some(own) = all.get_mut(segment) {
+                    own.clone_from(other);
+                }
+            }
+        }
+        self.masks.iter_mut().zip(&others.masks).for_each(|(all, others)| put(all, segments, others));
+        put(&mut self.positions, segments, &others.positions);
     }
 
     fn set(&mut self, name: &str, kind: usize, flow: Flow, pass: &Pass<'_>) -> Result<()> {
@@ -706,18 +786,90 @@ fn last_positions(pass: &Pass<'_>, hidden: &Tokens, keep: &[i64]) -> Result<(Vec
 /// Runs the model below its head, and returns its record.
 fn base(decoder: &Decoder, pass: &mut Pass<'_>, call: Call) -> Result<Record> {
     let about = &decoder.about;
-    pass.module(about.base, call.inner(&about.blueprint), |pass, call| {
-        let encoded = encode(decoder, pass, &call)?;
-        let mut fields = vec![("last_hidden_state", pass.leaf(&encoded.hidden))];
-        fields.extend(encoded.extras(pass));
-        Ok(Record(fields, encoded.returns.base()))
+    let root = &about.blueprint.root;
+    let (Some(site), Some(around)) = (about.around, &root.around) else {
+        let call = call.inner(&about.blueprint.calls.base, &about.blueprint);
+        return pass.module(about.base, call, |pass, call| {
+            let course = Course::begin(decoder, pass, &call)?;
+            encode(decoder, pass, &call, course)
+        });
+    };
+    let call = call.inner(around.call, &about.blueprint);
+    pass.module(site, call, |pass, call| {
+        let course = Course::begin(decoder, pass, &call)?;
+        let handed = Handed { decoder, call: &call, course };
+        let Record(fields, _) =
+            pass.module(about.base, handed, |pass, handed| encode(decoder, pass, &call, handed.course))?;
+        Ok(Record(fields, around.returns))
     })
 }
 
-/// Runs the base model's modules.
-fn encode(decoder: &Decoder, pass: &mut Pass<'_>, call: &Call) -> Result<Encoded> {
+/// The arguments of a base model whose caller has embedded for it, and made masks for each type of layer.
+struct Handed<'a> {
+    decoder: &'a Decoder,
+    call: &'a Call,
+    course: Course<'a>,
+}
+
+impl Handed<'_> {
+    fn types(&self) -> &[&'static str] {
+        self.decoder.rotary.as_ref().map_or(&[], |rotary| &rotary.types)
+    }
+}
+
+impl Input for Handed<'_> {
+    fn show(&self, pass: &Pass<'_>) -> Result<Arguments> {
+        let about = &self.decoder.about.blueprint;
+        let call = self.call.only(&self.course.embedded());
+        let mut kwargs = Vec::with_capacity(about.calls.base.keyword.len());
+        for name in about.calls.base.keyword {
+            let flow = match *name {
+                "attention_mask" => {
+                    let own =
+                        |(kind, of): (usize, &&'static str)| Ok((*of, self.course.shared().field(name, kind, pass)?));
+                    Tree::Dict(self.types().iter().enumerate().map(own).collect::<Result<_>>()?)
+                }
+                "inputs_embeds" => self.course.hidden().map_or(Tree::None, |hidden| pass.leaf(hidden)),
+                name => call.field(name)?,
+            };
+            kwargs.push((*name, flow));
+        }
+        let [handed_on, _] = about.root.hands_on;
+        kwargs.extend(call.flags.given.iter().filter(|(name, _)| handed_on.contains(name)).cloned());
+        Ok(Inputs { args: Vec::new(), kwargs })
+    }
+
+    fn read(mut self, pass: &Pass<'_>, arguments: Arguments) -> Result<Self> {
+        let mut shared = self.course.shared().clone();
+        for (name, flow) in bind(arguments, self.decoder.about.blueprint.calls.base.signature)? {
+            match (name, flow) {
+                ("attention_mask", Tree::Dict(masks)) => {
+                    for (of, mask) in masks {
+                        if let Some(kind) = self.types().iter().position(|own| *own == of) {
+                            shared.set(name, kind, mask, pass)?;
+                        }
+                    }
+                }
+                ("attention_mask", _) => {
+                    let types = self.types().join(" and ");
+                    let message = format!("on this server `attention_mask` has to be a dict of masks here, of {types}");
+                    return Err(Raise::type_error(message).into());
+                }
+                ("inputs_embeds", flow) => self.course.set_hidden(pass.tokens(flow)?),
+                ("position_ids", flow) => shared.set(name, 0, flow, pass)?,
+                // The cache is made further in, where there is none yet.
+                _ => {}
+            }
+        }
+        self.course.set_shared(shared);
+        Ok(self)
+    }
+}
+
+/// Runs the base model's modules on what was embedded, and returns its record.
+fn encode(decoder: &Decoder, pass: &mut Pass<'_>, call: &Call, mut course: Course<'_>) -> Result<Record> {
     let about = &decoder.about;
-    let mut course = Course::begin(decoder, pass, call)?;
+    course.rotate(pass)?;
     let mut hidden_states = call.flags.output_hidden_states.then(Vec::new);
     for layer in 0..about.layers.len() {
         course.prepare(layer, pass)?;
@@ -734,8 +886,11 @@ fn encode(decoder: &Decoder, pass: &mut Pass<'_>, call: &Call) -> Result<Encoded
         states.push(hidden.share());
     }
     let attentions = shared.attentions.as_ref().map(|attentions| attentions.take());
-    let caches = shared.caches.clone();
-    Ok(Encoded { hidden, caches, hidden_states, attentions, returns: about.blueprint.root.returns })
+    let returns = about.blueprint.root.returns;
+    let encoded = Encoded { hidden, caches: shared.caches.clone(), hidden_states, attentions, returns };
+    let mut fields = vec![("last_hidden_state", pass.leaf(&encoded.hidden))];
+    fields.extend(encoded.extras(pass));
+    Ok(Record(fields, returns.base()))
 }
 
 /// Prepares what the layers share.
@@ -765,13 +920,14 @@ pub fn share(decoder: &Decoder, pass: &Pass<'_>, call: &Call) -> Result<Shared> 
         let past = call.past(segment);
         let attention = shared.attention.get(segment).copied().unwrap_or_default();
         let padding = call.padding.get(segment).and_then(Option::as_ref);
+        let sequences = if about.blueprint.by_sequence { call.sequences(segment)? } else { None };
         for (masks, &(window, _)) in shared.masks.iter_mut().zip(shared.kinds.iter()) {
             if let Some(mask) = &call.flags.alone.mask {
                 masks.push(Some(Rc::clone(mask)));
                 continue;
             }
             let extent = Extent { rows: part.rows, length: part.length, past, window };
-            masks.push(attention::mask(attention, extent, padding, about)?.map(Rc::new));
+            masks.push(attention::mask(attention, extent, (padding, sequences.as_ref()), about)?.map(Rc::new));
         }
         let positions = match call.positions.get(segment).and_then(Option::as_ref) {
             Some(positions) => positions.shallow_clone(),

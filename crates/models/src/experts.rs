@@ -81,7 +81,7 @@ impl Sparse {
 
     fn step_by_step(&self, pass: &mut Pass<'_>, hidden: &Tokens) -> Result<Fed> {
         let given = vec![("hidden_states", Held::of_tokens(pass, hidden)?)];
-        let mut returned = source::run(&self.operations, pass, self, given, true)?.into_iter();
+        let mut returned = source::run(&self.operations, pass, self, given, &|_| true)?.into_iter();
         let hidden = returned.next().unwrap_or(Held::NONE).into_tokens(pass)?;
         let scores = match returned.next().filter(|_| self.returns_scores) {
             Some(scores) => Some(unflattened(pass, &scores)?.into_tokens(pass)?),

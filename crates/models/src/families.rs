@@ -1,6 +1,8 @@
 //! The families that can be served, one file each, and what several of their tables have in common.
 
+pub mod functions;
 mod gemma2;
+mod gemma3;
 mod gemma3_text;
 mod gpt2;
 mod gpt_neox;
@@ -37,6 +39,7 @@ pub const ALL: &[&Family] = &[
     &mistral::FAMILY,
     &gemma2::FAMILY,
     &gemma3_text::FAMILY,
+    &gemma3::FAMILY,
     &phi3::FAMILY,
     &gpt_neox::FAMILY,
     &gptj::FAMILY,
@@ -225,6 +228,7 @@ fn separate_attention(
         dropout: None,
         attributes: attention_attributes(config, sizes, layer),
         source: sources::SEPARATE_ATTENTION,
+        eager: functions::EAGER,
     })
 }
 
@@ -311,6 +315,7 @@ fn llama_blueprint_around(
             base: ("model", format!("{prefix}Model")),
             returns: Returns::Plain,
             hands_on: [FLAGS; 2],
+            around: None,
             restores_length: false,
             attributes: vec![("padding_idx", padding.clone())],
         },
@@ -331,6 +336,7 @@ fn llama_blueprint_around(
         calls: &LLAMA_CALLS,
         positions: None,
         eager: false,
+        by_sequence: true,
     })
 }
 

@@ -25,6 +25,19 @@ pub struct Family {
     pub complete: fn(&mut Config) -> Result<(), LoadError>,
     /// Says what the settings make of the family.
     pub blueprint: fn(&Config) -> Result<Blueprint, LoadError>,
+    /// The settings of which these are a part, where `config.json` is of a model for more than text.
+    pub whole: Option<Whole>,
+}
+
+/// Settings of a model of which only the language model is served.
+pub struct Whole {
+    /// Where the language model's own settings stand.
+    pub key: &'static str,
+    pub config_class: &'static str,
+    pub defaults: &'static str,
+    pub aliases: &'static [(&'static str, &'static str)],
+    /// Settings of parts that are not served, and their class.
+    pub others: &'static [(&'static str, &'static str)],
 }
 
 impl fmt::Debug for Family {
@@ -51,6 +64,8 @@ pub struct Blueprint {
     pub positions: Option<i64>,
     /// `sdpa` is the same as `eager`: Hugging Face has no other.
     pub eager: bool,
+    /// Masks keep apart the sequences that lie end to end in a row, which positions tell.
+    pub by_sequence: bool,
 }
 
 /// The model with its head, and the model below it.
@@ -60,12 +75,41 @@ pub struct Root {
     pub base: (&'static str, String),
     /// Classes of what both return.
     pub returns: Returns,
+    /// What stands between the model and its base model, if something does.
+    pub around: Option<Around>,
     /// Keyword arguments that the model hands on to the base model, and that one to its layers, as they are.
     pub hands_on: [&'static [&'static str]; 2],
     /// Hidden states are given the length of the input in the end, whatever was assigned on the way.
     pub restores_length: bool,
     /// Of the base model.
     pub attributes: Attributes,
+}
+
+/// A model around the base model, for more than text: it embeds for the base model, and makes its masks, one for each type
+/// of layer.
+pub struct Around {
+    pub name: &'static str,
+    pub class: &'static str,
+    /// The class of what it returns.
+    pub returns: &'static str,
+    pub call: &'static Form,
+    /// Its parts that are not served.
+    pub absent: &'static [&'static str],
+    /// What is said to who asks for one of them.
+    pub why: &'static str,
+    /// What names of tensors begin with, and what older checkpoints have there.
+    pub older_names: &'static [(&'static str, &'static str)],
+}
+
+impl Root {
+    /// Returns the path of the base model.
+    #[must_use]
+    pub fn base_path(&self) -> String {
+        match &self.around {
+            Some(around) => format!("{}.{}", around.name, self.base.0),
+            None => self.base.0.into(),
+        }
+    }
 }
 
 /// What most models hand on: the last two are what the text-generation pipeline leaves among the arguments of a call.
@@ -77,6 +121,8 @@ pub enum Returns {
     /// With an empty `cross_attentions` beside `attentions`.
     CrossAttentions,
     Experts,
+    /// With the features of images beside it, which are never there.
+    Images,
 }
 
 impl Returns {
@@ -84,7 +130,7 @@ impl Returns {
     #[must_use]
     pub fn base(self) -> &'static str {
         match self {
-            Self::Plain => "transformers.modeling_outputs.BaseModelOutputWithPast",
+            Self::Plain | Self::Images => "transformers.modeling_outputs.BaseModelOutputWithPast",
             Self::CrossAttentions => "transformers.modeling_outputs.BaseModelOutputWithPastAndCrossAttentions",
             Self::Experts => "transformers.modeling_outputs.MoeModelOutputWithPast",
         }
@@ -97,6 +143,7 @@ impl Returns {
             Self::Plain => "transformers.modeling_outputs.CausalLMOutputWithPast",
             Self::CrossAttentions => "transformers.modeling_outputs.CausalLMOutputWithCrossAttentions",
             Self::Experts => "transformers.modeling_outputs.MoeCausalLMOutputWithPast",
+            Self::Images => "transformers.models.gemma3.modeling_gemma3.Gemma3CausalLMOutputWithPast",
         }
     }
 }
@@ -301,6 +348,8 @@ pub struct Attention {
     pub attributes: Attributes,
     /// Its forward's operations.
     pub source: &'static str,
+    /// Those of the function that computes it as `eager`, which is known where this is not empty.
+    pub eager: &'static str,
 }
 
 /// The modules that make queries, keys and values.

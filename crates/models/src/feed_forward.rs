@@ -51,7 +51,7 @@ impl FeedForward {
         pass.module(self.site, hidden.share(), |pass, hidden| match &hidden {
             _ if pass.wants(self.site).operations => {
                 let given = vec![(self.argument, Held::of_tokens(pass, &hidden)?)];
-                let mut returned = source::run(&self.operations, pass, self, given, true)?;
+                let mut returned = source::run(&self.operations, pass, self, given, &|_| true)?;
                 returned.pop().unwrap_or(Held::NONE).into_tokens(pass)
             }
             Tokens::Packed(rows) if !pass.wants(self.site).inside => {

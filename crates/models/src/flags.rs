@@ -58,6 +58,12 @@ impl Flags {
                 "output_router_logits" if !set => {}
                 _ if matches!(value, Value::None) => {}
                 _ if self.alone.take(known, value)? => {}
+                "pixel_values" | "mm_encoder_outputs" => {
+                    return Err(Raise::value_error(format!(
+                        "the model's argument `{known}` is not supported by this server: models are served for text, and \
+                         images are not looked at"
+                    )));
+                }
                 _ => {
                     let message = format!("the model's argument `{known}` is not supported by this server");
                     return Err(Raise::value_error(message));
@@ -78,7 +84,7 @@ impl Flags {
 }
 
 /// Keyword arguments that are obeyed, or refused by name.
-const KNOWN: [&str; 15] = [
+const KNOWN: [&str; 17] = [
     "output_hidden_states",
     "output_attentions",
     "use_cache",
@@ -94,4 +100,6 @@ const KNOWN: [&str; 15] = [
     "encoder_hidden_states",
     "encoder_attention_mask",
     "output_router_logits",
+    "pixel_values",
+    "mm_encoder_outputs",
 ];

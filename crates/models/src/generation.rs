@@ -74,7 +74,15 @@ impl Settings {
                 .map(|(key, value)| (key.clone(), value.clone()))
                 .collect()
         };
-        let pairs = if file.is_file() { given.into_iter().collect() } else { special(config.values()) };
+        let pairs = match (file.is_file(), config.whole()) {
+            (true, _) => given.into_iter().collect(),
+            (false, None) => special(config.values()),
+            // What the language model's settings say counts where those around them do not.
+            (false, Some(whole)) => {
+                let own = |(key, _): &(String, Json)| whole.get(key).is_none_or(Json::is_null);
+                special(config.values()).into_iter().filter(own).chain(special(whole)).collect()
+            }
+        };
         for (key, value) in pairs {
             let wrong =
                 |raise: Raise| LoadError::Config { file: file.clone(), key: key.clone(), reason: raise.message() };

@@ -298,7 +298,11 @@ mod tests {
         let gguf = folder.path().join("a.gguf");
         for (key, value, expected) in [
             ("general.architecture", text("gemma"), r#"its architecture is "gemma"; llama and qwen2 are supported"#),
-            ("tokenizer.ggml.model", text("llama"), r#"its tokenizer is of the kind "llama"; byte-level BPE"#),
+            (
+                "tokenizer.ggml.model",
+                text("llama"),
+                r#"its tokenizer is SentencePiece's, of the kind "llama", and byte-level BPE"#,
+            ),
             ("tokenizer.ggml.pre", text("tekken"), r#"its tokenizer cuts text as "tekken"; supported are gpt-2, "#),
             ("tokenizer.ggml.eos_token_id", Metadata::Unsigned(5), "tokenizer.ggml.eos_token_id is no token"),
             ("llama.rope.scaling.type", text("yarn"), r#"rope.scaling.type "yarn" is not supported"#),

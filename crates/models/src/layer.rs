@@ -90,7 +90,7 @@ impl Layer {
         let forward = Steps { layer: self, index, stream, form };
         let given = vec![("hidden_states", Held::of_tokens(pass, &stream.hidden)?)];
         let cached = stream.shared.caches.is_some();
-        let mut returned = source::run(&self.operations, pass, &forward, given, cached)?.into_iter();
+        let mut returned = source::run(&self.operations, pass, &forward, given, &|_| cached)?.into_iter();
         let hidden = returned.next().ok_or_else(lost)?.into_tokens(pass)?;
         let weights = returned.next().and_then(|weights| weights.tensors().ok());
         Ok(Through { hidden, weights })
@@ -169,7 +169,8 @@ impl Layer {
     pub fn order(&self) -> Vec<Site> {
         let mut order = vec![self.site];
         let inside = |module: &Module| match module {
-            Module::Norm(_) | Module::Dropout(_) => Vec::new(),
+            Module::Dropout(_) => Vec::new(),
+            Module::Norm(norm) => norm.operations.order(),
             Module::Attention(attention) => attention.order(),
             Module::FeedForward(block) => block.order(),
             Module::Experts(block) => block.order(),

@@ -89,13 +89,22 @@ impl Leaves {
         })
     }
 
+    /// Lists the operations of the module at a site, in their order.
+    pub fn inside(&self, site: Site) -> Vec<Site> {
+        let own = |module: &Module| match module {
+            Module::Norm(norm) if norm.site == site => Some(norm.operations.order()),
+            _ => None,
+        };
+        self.0.values().find_map(own).unwrap_or_default()
+    }
+
     /// Runs a module on a tensor of each part; `None` where there is no such module.
     pub fn run(&self, pass: &mut Pass<'_>, name: &str, input: &Held) -> Option<Result<Held>> {
         let module = self.0.get(name)?;
         let site = self.site(name)?;
         let run = |pass: &mut Pass<'_>, Parts(inputs): Parts| match module {
             Module::Linear(linear) => linear.run_each(pass, &inputs),
-            Module::Norm(norm) => each(pass, &inputs, |input| norm.compute(input)),
+            Module::Norm(norm) => norm.run_each(pass, inputs),
             Module::Dropout(_) => Ok(Parts(inputs)),
             Module::Activation(activation) => each(pass, &inputs, |input| activation.compute(input)),
         };

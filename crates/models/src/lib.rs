@@ -7,6 +7,7 @@ mod alone;
 mod archive;
 mod assembly;
 mod attention;
+mod attention_function;
 mod builder;
 mod cache;
 mod chat;

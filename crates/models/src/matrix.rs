@@ -88,7 +88,7 @@ impl Matrix {
     pub fn request(&self, weights: &Weights, dtype: DType, along: Along) -> Vec<u8> {
         let mut matrix = self.clone();
         for block in &mut matrix.blocks {
-            block.name = weights.own_name(&block.name).to_owned();
+            block.name = weights.own_name(&block.name).into_owned();
         }
         let request = Request { matrix, dtype: dtype.to_string(), inputs: along == Along::Inputs };
         serde_json::to_vec(&request).unwrap_or_default()

@@ -11,14 +11,12 @@ use tch::Tensor;
 
 use crate::builder::Node;
 use crate::cache::{Cache, Caches};
-use crate::config::Config;
 use crate::decoder::{Shared, Stream};
 use crate::experts::Sparse;
 use crate::family::{Form, NormKind};
 use crate::nn::Table;
 use crate::pass::{Arguments, Flow, Input as _, Output, Pass, Result};
 use crate::rotary::Rotary;
-use crate::settings::Settings;
 use crate::source::Shown;
 use crate::tokens::Tokens;
 use crate::transformer::Transformer;
@@ -79,7 +77,7 @@ pub fn attribute(model: &Transformer, machine: &Machine, site: Site, name: &str)
     let number = |name: &str| model.config.size(name).map(Value::Int).ok();
     Some(match (node, name) {
         (_, "training") => Value::Bool(false),
-        (Node::Root | Node::Base, "dtype" | "device") => {
+        (Node::Root | Node::Around | Node::Base, "dtype" | "device") => {
             // Of a tensor like it: the weight itself need not be unpacked for that.
             let like =
                 Tensor::f_zeros([0], (model.decoder.head.weight.kind(), model.decoder.head.weight.device())).ok()?;
@@ -89,9 +87,11 @@ pub fn attribute(model: &Transformer, machine: &Machine, site: Site, name: &str)
                 _ => return None,
             }
         }
-        (Node::Root | Node::Base, "config") => model.config_value(),
+        (Node::Root | Node::Around, "config") => model.whole_config_value(),
+        (Node::Base, "config") => model.config_value(),
         (Node::Root, "generation_config") => model.generation_config(),
-        (Node::Root | Node::Base, "vocab_size") => number("vocab_size")?,
+        (Node::Root, "vocab_size") if model.config.whole().is_some() => return None,
+        (Node::Root | Node::Around | Node::Base, "vocab_size") => number("vocab_size")?,
         (Node::Base, "gradient_checkpointing") => Value::Bool(false),
 
         (Node::Linear(linear), "weight") => matrix(&linear.weight)?,
@@ -164,11 +164,6 @@ pub fn parameters(model: &Transformer, node: &Node) -> Vec<&'static str> {
 
 fn sparse(model: &Transformer, layer: usize) -> Option<&Sparse> {
     model.decoder.at(layer).ok()?.experts()
-}
-
-/// Shows `model.config`.
-pub fn config_object(config: &Rc<Config>) -> Value {
-    Value::host(Settings::of_config(config.family().config_class, Rc::clone(config)))
 }
 
 /// Runs a module on a user's own values.
@@ -277,7 +272,7 @@ fn run(
             let message = "Module [ModuleList] is missing the required \"forward\" function";
             return Err(Raise::new(Exception::NotImplementedError, message).into());
         }
-        Node::Root | Node::Base => {
+        Node::Root | Node::Around | Node::Base => {
             let message = "calling the whole model inside a block is not supported by this server: open a trace";
             return Err(Raise::new(Exception::NotImplementedError, message).into());
         }
@@ -393,6 +388,10 @@ fn value(flow: &Flow) -> std::result::Result<Value, Raise> {
         Tree::Leaf(Packed::Tokens(tensor)) => own(tensor),
         Tree::Leaf(Packed::Segments(parts)) => parts.first().map_or(Value::None, own),
         Tree::Tuple(items) => Value::tuple(items.iter().map(value).collect::<std::result::Result<_, _>>()?),
+        Tree::Dict(entries) => {
+            let entries = entries.iter().map(|(name, entry)| Ok((*name, value(entry)?)));
+            Value::dict(entries.collect::<std::result::Result<Vec<_>, Raise>>()?)
+        }
         Tree::Record { class, fields } => {
             let fields = fields.iter().map(|(name, field)| Ok((*name, value(field)?)));
             Value::host(ModelOutput::new(class, fields.collect::<std::result::Result<_, Raise>>()?))

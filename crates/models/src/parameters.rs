@@ -20,7 +20,7 @@ impl Parameter {
 /// parameters have two ways to lie in checkpoints: `has` says whether there is a tensor.
 pub fn list(blueprint: &Blueprint, [vocabulary, width]: [i64; 2], has: &dyn Fn(&str) -> bool) -> Vec<Parameter> {
     let mut all = List(Vec::new());
-    let base = blueprint.root.base.0;
+    let base = blueprint.root.base_path();
     let embedding = &blueprint.embedding;
     all.add(format!("{base}.{}.weight", embedding.name), [vocabulary, width]);
     if let Some((name, entries)) = embedding.positions {
@@ -148,7 +148,14 @@ pub mod testing {
         });
         let settings = settings.as_object_mut().unwrap();
         settings.extend(changes.as_object().unwrap().clone());
-        std::mem::take(settings)
+        let mut settings = std::mem::take(settings);
+        let family = families::ALL.iter().find(|family| family.model_type == model_type).unwrap();
+        if let Some(whole) = &family.whole {
+            let own = settings.clone();
+            settings.retain(|key, _| key == "model_type" || key == "tie_word_embeddings");
+            settings.insert(whole.key.into(), own.into());
+        }
+        settings
     }
 
     /// Lists the parameters of a folder whose `config.json` is there.

@@ -339,6 +339,7 @@ fn not_a_tensor(flow: &Flow) -> Raise {
         Tree::Float(_) => "float",
         Tree::Leaf(_) => "Tensor",
         Tree::Tuple(_) => "tuple",
+        Tree::Dict(_) => "dict",
         Tree::Record { class, .. } => class.rsplit('.').next().unwrap_or(class),
         Tree::Object(_) => "DynamicCache",
     };

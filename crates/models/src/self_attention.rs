@@ -8,6 +8,7 @@ use interpreter::raise::Raise;
 use tch::Tensor;
 
 use crate::attention::{Scores, attend, mix, weigh};
+use crate::attention_function::{Called, Functions};
 use crate::decoder::{Attended, Stream, none};
 use crate::family::{Cut, Over, Turn};
 use crate::leaves::Leaves;
@@ -24,6 +25,8 @@ pub struct SelfAttention {
     pub site: Site,
     pub class: String,
     pub operations: Operations,
+    /// What its forward calls to attend, where that is known step by step.
+    pub functions: Option<Functions>,
     pub leaves: Leaves,
     pub projections: Projections,
     pub head_norms: Option<(Over, [Rc<Norm>; 2])>,
@@ -76,7 +79,7 @@ impl SelfAttention {
         let forward = Steps { attention: self, at: At { site: self.site, layer, kind: stream.kind }, stream };
         let given = vec![("hidden_states", Held::of_tokens(pass, &stream.hidden)?)];
         let cached = stream.shared.caches.is_some();
-        let mut returned = source::run(&self.operations, pass, &forward, given, cached)?.into_iter();
+        let mut returned = source::run(&self.operations, pass, &forward, given, &|_| cached)?.into_iter();
         let hidden = returned.next().unwrap_or(Held::NONE).into_tokens(pass)?;
         let weights = match returned.next() {
             Some(Held::Tensors(weights)) => Some(weights),
@@ -87,7 +90,10 @@ impl SelfAttention {
 
     /// Lists operations and modules in the order in which they run.
     pub fn order(&self) -> Vec<Site> {
-        self.operations.order()
+        let functions =
+            |site: Site| self.functions.iter().filter(move |own| own.caller() == site).flat_map(Functions::order);
+        let with = |site: Site| std::iter::once(site).chain(self.leaves.inside(site)).chain(functions(site));
+        self.operations.order().into_iter().flat_map(with).collect()
     }
 
     /// Makes queries, keys and values, or one tensor of all three.
@@ -415,7 +421,14 @@ impl Forward for Steps<'_> {
                 Ok(Held::Tuple(vec![self.turned(pass, input)?, self.turned(pass, keys)?]))
             }
             "update" => self.updated(pass, input, operands.get(1).unwrap_or(&Held::NONE)),
-            "attend" => Ok(Held::Tuple(self.attended(pass, operands)?.into())),
+            "attend" => match attention.functions.as_ref().filter(|own| pass.wants(own.caller()).operations) {
+                Some(functions) => {
+                    let module = self.opaque(pass, &attention.class);
+                    let called = Called { shared: &self.stream.shared, kind: self.at.kind, module };
+                    functions.run(pass, &called, operands)
+                }
+                None => Ok(Held::Tuple(self.attended(pass, operands)?.into())),
+            },
             "attend_heads" => {
                 let [attended, weights] = self.attended(pass, operands)?;
                 let attended = attended.map(pass, |_, attended| Ok(attended.f_transpose(1, 2)?))?;

@@ -6,40 +6,73 @@ use std::rc::Rc;
 
 use interpreter::raise::Raise;
 use interpreter::{Args, Effect, HostObject, HostResult, Machine, Outcome, Use, Value};
-use serde_json::Value as Json;
+use serde_json::{Map, Value as Json};
 
 use crate::config::Config;
 
-/// A checkpoint's settings, read-only.
+/// Settings, read-only.
 pub struct Settings {
     class: &'static str,
     config: Rc<Config>,
-    /// Keys that come before the configuration's; only these where `complete` is set.
-    own: Vec<(&'static str, Json)>,
-    complete: bool,
+    of: Of,
+}
+
+/// Which settings there are to see.
+enum Of {
+    /// The language model's.
+    Model,
+    /// Those of which the language model's are a part.
+    Whole,
+    /// A part of those that is not served.
+    Other(&'static str),
+    /// What `generate()` starts from.
+    Generation(Map<String, Json>),
 }
 
 impl Settings {
+    /// Shows the language model's settings.
+    #[must_use]
+    pub fn of_config(config: &Rc<Config>) -> Self {
+        Self { class: config.family().config_class, config: Rc::clone(config), of: Of::Model }
+    }
+
     /// Shows `config.json`.
     #[must_use]
-    pub fn of_config(class: &'static str, config: Rc<Config>) -> Self {
-        Self { class, config, own: Vec::new(), complete: false }
+    pub fn of_whole(config: &Rc<Config>) -> Self {
+        match &config.family().whole {
+            Some(whole) => Self { class: whole.config_class, config: Rc::clone(config), of: Of::Whole },
+            None => Self::of_config(config),
+        }
     }
 
     /// Shows what `generate()` starts from.
     #[must_use]
     pub fn of_generation(config: Rc<Config>, own: Vec<(&'static str, Json)>) -> Self {
-        Self { class: "GenerationConfig", config, own, complete: true }
+        let own = own.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();
+        Self { class: "GenerationConfig", config, of: Of::Generation(own) }
+    }
+
+    fn values(&self) -> Option<&Map<String, Json>> {
+        match &self.of {
+            Of::Model => Some(self.config.values()),
+            Of::Whole => self.config.whole(),
+            Of::Other(key) => self.config.whole()?.get(*key)?.as_object(),
+            Of::Generation(own) => Some(own),
+        }
     }
 
     fn find(&self, machine: &Machine, name: &str) -> Option<Value> {
-        if let Some((_, value)) = self.own.iter().find(|(key, _)| *key == name) {
-            return Some(value_of(value));
-        }
-        if self.complete {
-            return None;
-        }
-        match (name, self.config.get(name)) {
+        let value = match self.of {
+            Of::Model => self.config.get(name),
+            Of::Whole => match self.part(name) {
+                Some(part) => return Some(part),
+                None => whole_value(&self.config, name),
+            },
+            Of::Other(_) | Of::Generation(_) => self.values()?.get(name),
+        };
+        match (name, value) {
+            (_, Some(value)) if matches!(self.of, Of::Generation(_)) => Some(value_of(value)),
+            (_, None) if matches!(self.of, Of::Generation(_)) => None,
             // A type, where the file has its name.
             ("dtype" | "torch_dtype", Some(Json::String(dtype))) => torch::global(machine, "torch", dtype),
             (_, Some(value)) => Some(value_of(value)),
@@ -48,7 +81,34 @@ impl Settings {
             _ => None,
         }
     }
+
+    /// Shows settings that are a part of these.
+    fn part(&self, name: &str) -> Option<Value> {
+        let whole = self.config.family().whole.as_ref()?;
+        if name == whole.key {
+            return Some(Value::host(Self::of_config(&self.config)));
+        }
+        let (key, class) = *whole.others.iter().find(|(key, _)| *key == name)?;
+        self.config.whole()?.get(key)?.as_object()?;
+        Some(Value::host(Self { class, config: Rc::clone(&self.config), of: Of::Other(key) }))
+    }
 }
+
+fn whole_value<'a>(config: &'a Config, name: &str) -> Option<&'a Json> {
+    let values = config.whole()?;
+    values.get(name).or_else(|| {
+        let (_, own) = config.family().whole.as_ref()?.aliases.iter().find(|(alias, _)| *alias == name)?;
+        values.get(*own)
+    })
+}
+
+/// Returns whether some settings of a model have a name.
+#[must_use]
+pub fn has(config: &Config, name: &str) -> bool {
+    config.get(name).is_some() || whole_value(config, name).is_some() || METHODS.contains(&name)
+}
+
+const METHODS: [&str; 2] = ["to_dict", "get_text_config"];
 
 /// Shows a JSON value to Python.
 #[must_use]
@@ -85,11 +145,10 @@ impl HostObject for Settings {
     }
 
     fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {
-        if name == "to_dict" {
-            return Ok(Value::native("to_dict", move |machine, args| {
-                Rc::clone(&self).call_method(machine, "to_dict", &args)
-            })
-            .into());
+        if METHODS.contains(&name) {
+            let method = name.to_owned();
+            let call = move |machine: &Machine, args: Args| Rc::clone(&self).call_method(machine, &method, &args);
+            return Ok(Value::native(name, call).into());
         }
         Ok(self.find(machine, name).map_or(Outcome::NotImplemented, Outcome::Ready))
     }
@@ -99,23 +158,18 @@ impl HostObject for Settings {
     }
 
     fn call_method(self: Rc<Self>, _: &Machine, name: &str, _: &Args) -> HostResult {
-        if name != "to_dict" {
-            return Ok(Outcome::NotImplemented);
+        match (name, &self.of) {
+            ("to_dict", _) => {
+                let pairs = self.values().into_iter().flatten();
+                Ok(Value::dict(pairs.map(|(key, value)| (key.as_str(), value_of(value)))).into())
+            }
+            ("get_text_config", Of::Model | Of::Whole) => Ok(Value::host(Self::of_config(&self.config)).into()),
+            _ => Ok(Outcome::NotImplemented),
         }
-        let mut pairs: Vec<(&str, Value)> = self.own.iter().map(|(key, value)| (*key, value_of(value))).collect();
-        if !self.complete {
-            pairs.extend(self.config.values().iter().map(|(key, value)| (key.as_str(), value_of(value))));
-        }
-        Ok(Value::dict(pairs).into())
     }
 
     fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
-        let own = self.own.iter().map(|(key, value)| ((*key).to_owned(), value.clone()));
-        let mut all: serde_json::Map<String, Json> = own.collect();
-        if !self.complete {
-            all.extend(self.config.values().clone());
-        }
-        let text = serde_json::to_string_pretty(&all).unwrap_or_default();
+        let text = serde_json::to_string_pretty(&self.values()).unwrap_or_default();
         Ok(Some(format!("{} {text}\n", self.class)))
     }
 }

@@ -11,7 +11,7 @@ use std::rc::Rc;
 use engine::{Inputs, Site, Tree};
 use interpreter::Value;
 use interpreter::raise::Raise;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::error::LoadError;
 use crate::pass::{Arguments, Flow, Input, Output, Pass, Result, learned};
@@ -20,14 +20,14 @@ use crate::tokens::Tokens;
 /// A module's forward.
 pub struct Script {
     pub lines: Vec<Line>,
-    returns: Vec<&'static str>,
+    returns: Vec<Expression>,
 }
 
 /// An operation.
 pub struct Line {
     pub name: &'static str,
-    /// Only where keys and values are kept.
-    cached: bool,
+    /// What has to hold for it to run: `cached` where keys and values are kept; `never` for what this server never comes to.
+    when: Option<&'static str>,
     /// Variables that take what comes of it; several take a tuple apart.
     to: Vec<&'static str>,
     what: Expression,
@@ -37,6 +37,7 @@ enum Expression {
     Variable(&'static str),
     Sum(Box<Expression>, Box<Expression>),
     Product(Box<Expression>, Box<Expression>),
+    Quotient(Box<Expression>, Box<Expression>),
     Call(&'static str, Vec<Expression>),
 }
 
@@ -50,13 +51,19 @@ impl Script {
         for line in text.lines().map(str::trim).filter(|line| !line.is_empty()) {
             let wrong = || LoadError::Table(line.into());
             if let Some(returns) = line.strip_prefix("return ") {
-                script.returns = returns.split(',').map(str::trim).collect();
+                let mut returned = returns.split(',').map(|mut value| sum(&mut value).filter(|_| value.is_empty()));
+                script.returns = returned.by_ref().collect::<Option<_>>().ok_or_else(wrong)?;
+                continue;
+            }
+            if let Some(names) = line.strip_prefix("never ") {
+                let own = |name| Line { name, when: Some("never"), to: Vec::new(), what: Expression::Variable(name) };
+                script.lines.extend(names.split_whitespace().map(own));
                 continue;
             }
             let (head, body) = line.split_once(':').ok_or_else(wrong)?;
-            let (cached, name) = match head.strip_prefix("cached ") {
-                Some(name) => (true, name.trim()),
-                None => (false, head.trim()),
+            let (when, name) = match head.trim().split_once(' ') {
+                Some((when, name)) => (Some(when), name.trim()),
+                None => (None, head.trim()),
             };
             let (to, body) = match body.split_once('=') {
                 Some((to, body)) => (to.split(',').map(str::trim).collect(), body),
@@ -68,7 +75,7 @@ impl Script {
                 Expression::Variable(variable) if to.is_empty() => vec![*variable],
                 _ => to,
             };
-            script.lines.push(Line { name, cached, to, what });
+            script.lines.push(Line { name, when, to, what });
         }
         Ok(script)
     }
@@ -96,15 +103,25 @@ fn sum(rest: &mut &'static str) -> Option<Expression> {
 
 fn product(rest: &mut &'static str) -> Option<Expression> {
     let mut left = atom(rest)?;
-    while let Some(more) = rest.trim_start().strip_prefix('*') {
+    loop {
+        let ahead = rest.trim_start();
+        let (more, make): (_, fn(_, _) -> Expression) = match (ahead.strip_prefix('*'), ahead.strip_prefix('/')) {
+            (Some(more), _) => (more, Expression::Product),
+            (_, Some(more)) => (more, Expression::Quotient),
+            _ => return Some(left),
+        };
         *rest = more;
-        left = Expression::Product(Box::new(left), Box::new(atom(rest)?));
+        left = make(Box::new(left), Box::new(atom(rest)?));
     }
-    Some(left)
 }
 
 fn atom(rest: &mut &'static str) -> Option<Expression> {
     *rest = rest.trim_start();
+    if let Some(mut inside) = rest.strip_prefix('(') {
+        let value = sum(&mut inside)?;
+        *rest = inside.strip_prefix(')')?;
+        return Some(value);
+    }
     let end = rest.find(|letter: char| !(letter.is_alphanumeric() || letter == '_')).unwrap_or(rest.len());
     let (name, more) = rest.split_at(end);
     if name.is_empty() {
@@ -142,14 +159,25 @@ impl Operations {
         Self { script, first, base: Rc::clone(base), called }
     }
 
-    /// Lists the operations, and behind each the module that it calls.
+    /// Lists the operations that a pass may come to, and behind each the module that it calls.
     pub fn order(&self) -> Vec<Site> {
-        let own = |(index, called): (usize, &Option<Site>)| [Some(self.site(index)), *called];
-        self.called.iter().enumerate().flat_map(own).flatten().collect()
+        let reached = self.script.lines.iter().zip(&self.called).enumerate();
+        let reached = reached.filter(|(_, (line, _))| line.when != Some("never"));
+        reached.flat_map(|(index, (_, called))| [Some(self.site(index)), *called]).flatten().collect()
+    }
+
+    /// Returns which of all operations is the one that calls something.
+    pub fn calling(&self, name: &str) -> Option<usize> {
+        Some(self.first + self.script.lines.iter().position(|line| line.calls() == Some(name))?)
+    }
+
+    /// Returns the site of one of all operations.
+    pub fn site_of(&self, number: usize) -> Site {
+        Site(self.base.get() + u32::try_from(number).unwrap_or(0))
     }
 
     fn site(&self, index: usize) -> Site {
-        Site(self.base.get() + u32::try_from(self.first + index).unwrap_or(0))
+        self.site_of(self.first + index)
     }
 }
 
@@ -294,14 +322,51 @@ impl Input for Asked {
         let kwargs = self.call.kwargs.iter().map(|(_, argument)| argument);
         let given = arguments.args.into_iter().chain(arguments.kwargs.into_iter().map(|(_, flow)| flow));
         for (argument, flow) in self.call.args.iter().chain(kwargs).zip(given) {
-            if let Argument::Operand(at) = argument
-                && let Some(operand) = self.operands.get_mut(*at)
-            {
-                *operand = Held::of(pass, flow)?;
+            match argument {
+                Argument::Operand(at) => {
+                    if let Some(operand) = self.operands.get_mut(*at) {
+                        *operand = Held::of(pass, flow)?;
+                    }
+                }
+                Argument::Other(shown) if same(pass, shown, &flow)? => {}
+                Argument::Other(_) => {
+                    let message =
+                        "of an operation's arguments only those can be replaced on this server that it computes with";
+                    return Err(Raise::type_error(message).into());
+                }
             }
         }
         Ok(self)
     }
+}
+
+/// Returns whether an argument is still what was shown.
+fn same(pass: &Pass<'_>, shown: &Flow, found: &Flow) -> Result<bool> {
+    Ok(match (shown, found) {
+        (Tree::Leaf(_), Tree::Leaf(_)) => {
+            let (shown, found) = (pass.tensors(shown.clone())?, pass.tensors(found.clone())?);
+            for (shown, found) in shown.iter().zip(&found) {
+                let alike = shown.size() == found.size() && shown.f_kind()? == found.f_kind()?;
+                if !alike || shown.data_ptr() != found.data_ptr() && !shown.f_equal(found)? {
+                    return Ok(false);
+                }
+            }
+            true
+        }
+        (Tree::Tuple(shown), Tree::Tuple(found)) => {
+            let mut all = shown.len() == found.len();
+            for (shown, found) in shown.iter().zip(found) {
+                all &= same(pass, shown, found)?;
+            }
+            all
+        }
+        (Tree::Bool(shown), Tree::Bool(found)) => shown == found,
+        (Tree::Int(shown), Tree::Int(found)) => shown == found,
+        (Tree::Float(shown), Tree::Float(found)) => shown.to_bits() == found.to_bits(),
+        // What blocks cannot make, or see as one value for each part.
+        (Tree::None, Tree::None) | (Tree::Object(_) | Tree::Dict(_), _) => true,
+        _ => false,
+    })
 }
 
 /// What a script's calls mean.
@@ -313,17 +378,17 @@ pub trait Forward {
     fn compute(&self, pass: &mut Pass<'_>, name: &str, operands: &[Held]) -> Result<Held>;
 }
 
-/// Runs a script, and returns what it returns.
+/// Runs a script, and returns what it returns. `holds` says whether a line's condition does.
 pub fn run(
     operations: &Operations,
     pass: &mut Pass<'_>,
     forward: &dyn Forward,
     given: Vec<(&'static str, Held)>,
-    cached: bool,
+    holds: &dyn Fn(&str) -> bool,
 ) -> Result<Vec<Held>> {
     let mut variables: HashMap<&'static str, Held> = given.into_iter().collect();
     for (index, line) in operations.script.lines.iter().enumerate() {
-        if line.cached && !cached {
+        if line.when.is_some_and(|when| when == "never" || !holds(when)) {
             continue;
         }
         let site = operations.site(index);
@@ -355,7 +420,7 @@ pub fn run(
             }
         }
     }
-    operations.script.returns.iter().map(|name| look_up(&variables, name)).collect()
+    operations.script.returns.iter().map(|value| evaluate(pass, value, &variables)).collect()
 }
 
 /// Runs an operation between its watchers.
@@ -395,8 +460,25 @@ fn evaluate(pass: &Pass<'_>, what: &Expression, variables: &HashMap<&'static str
         Expression::Product(left, right) => {
             evaluate(pass, left, variables)?.both(&evaluate(pass, right, variables)?, pass, Tensor::f_mul)
         }
+        Expression::Quotient(left, right) => {
+            evaluate(pass, left, variables)?.both(&evaluate(pass, right, variables)?, pass, Tensor::f_div)
+        }
         Expression::Call(name, _) => Err(Raise::runtime_error(format!("{name} is called inside a line")).into()),
     }
+}
+
+/// Shows the element type of a tensor of each part, or one that it is made.
+pub fn dtype(held: Option<&Held>, made: Option<Kind>) -> Result<Flow> {
+    let parts = held.map_or(Ok(Vec::new()), Held::tensors)?;
+    let own = |part: &Tensor| -> Result<Value> {
+        let like = match made {
+            Some(kind) => Tensor::f_zeros([0], (kind, part.device()))?,
+            None => part.shallow_clone(),
+        };
+        Ok(torch::dtype_value(&torch::Tensor::new(like)))
+    };
+    let shown = parts.iter().map(own).collect::<Result<_>>()?;
+    Ok(Tree::Object(Rc::new(Shown(shown)) as Rc<dyn std::any::Any>))
 }
 
 /// Something of Hugging Face's that blocks can see, and nothing more.
@@ -429,16 +511,21 @@ mod tests {
         let script = Script::read(
             "a_0: x, y = f(g + h * k, x)
             cached b_0: x
-            return x, y",
+            never c_0 d_0
+            return x / (y + z), y",
         )
         .unwrap();
-        let [first, second] = script.lines.as_slice() else { panic!() };
-        assert_eq!(
-            (first.name, first.cached, first.to.as_slice(), first.calls()),
-            ("a_0", false, &["x", "y"][..], Some("f"))
-        );
-        assert_eq!((second.name, second.cached, second.to.as_slice(), second.calls()), ("b_0", true, &["x"][..], None));
-        assert_eq!(script.returns, ["x", "y"]);
+        let lines: Vec<_> = script.lines.iter().map(|line| (line.name, line.when, &*line.to, line.calls())).collect();
+        let expected: [(_, _, &[&str], _); 4] = [
+            ("a_0", None, &["x", "y"], Some("f")),
+            ("b_0", Some("cached"), &["x"], None),
+            ("c_0", Some("never"), &[], None),
+            ("d_0", Some("never"), &[], None),
+        ];
+        assert_eq!(lines, expected);
+        let [Expression::Quotient(_, divisor), Expression::Variable("y")] = script.returns.as_slice() else { panic!() };
+        assert!(matches!(**divisor, Expression::Sum(..)));
+        let first = &script.lines[0];
         let Expression::Call(_, arguments) = &first.what else { panic!() };
         assert!(matches!(&arguments[0], Expression::Sum(_, right) if matches!(**right, Expression::Product(..))));
         assert!(Script::read("a_0 x = f(").is_err() && Script::read("a_0: f(x").is_err());

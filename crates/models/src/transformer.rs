@@ -89,8 +89,7 @@ fn load_over(
     let settings = Settings::read(folder, &config)?;
     let mut weights = Weights::open(folder, kind, device)?;
     let blueprint = (config.family().blueprint)(&config)?;
-    // Checkpoints of the model without its head leave its name out of their tensors' names.
-    weights.strip_unless_present(&format!("{}.", blueprint.root.base.0));
+    weights.adapt(&blueprint.root);
     let mut builder = Builder::new(&mut weights, ranks.map(|ranks| (ranks, dtype)), progress);
     let decoder = assemble(&config, blueprint, &mut builder, (kind, device.into()))?;
     let (schema, nodes, attributes) = (builder.schema, builder.nodes, builder.attributes);
@@ -179,7 +178,12 @@ impl Transformer {
     }
 
     pub(crate) fn config_value(&self) -> Value {
-        modules::config_object(&self.config)
+        Value::host(settings::Settings::of_config(&self.config))
+    }
+
+    /// Shows the settings of which the language model's are a part, or these where they are all.
+    pub(crate) fn whole_config_value(&self) -> Value {
+        Value::host(settings::Settings::of_whole(&self.config))
     }
 
     pub(crate) fn attributes_of(&self, site: Site) -> &Attributes {
@@ -216,7 +220,7 @@ impl Transformer {
         let early = |segment: usize| {
             before.iter().any(|&site| {
                 let wants = observer.wants(site, segment);
-                let around = site == about.root || site == about.base;
+                let around = [Some(about.root), about.around, Some(about.base)].contains(&Some(site));
                 wants.input || (!around && (wants.output || wants.inside))
             })
         };
@@ -282,6 +286,7 @@ impl Model for Transformer {
             flags: Self::flags(segments)?,
             trunks: self.trunks_of(segments, observer),
             generating: segments.iter().map(|segment| segment.generating).collect(),
+            images: self.decoder.about.around.is_some(),
             ..Call::default()
         };
         if let ([segment], past) = (&*segments, call.past(0))
@@ -463,7 +468,7 @@ impl Model for Transformer {
                 let own = |attributes: &Attributes| attributes.iter().any(|(own, _)| *own == name);
                 modules::ATTRIBUTES.contains(&name)
                     || cache::NAMES.contains(&name)
-                    || self.config.get(name).is_some()
+                    || settings::has(&self.config, name)
                     || self.attributes.iter().any(own)
             }
         };

@@ -3,6 +3,7 @@
 //! Read, not mapped: a file that shrinks under a mapping kills the process, and nothing is kept in the form it has
 //! on disk anyway.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
 use std::num::NonZeroU64;
 use std::ops::Range;
@@ -13,6 +14,7 @@ use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::{Checkpoint, Found};
 use crate::error::LoadError;
+use crate::family::Root;
 use crate::reading::{self, Place};
 
 /// Bytes behind a tensor that the system is asked to read while it is looked after.
@@ -49,9 +51,9 @@ impl Weights {
         Ok(Self { checkpoint, kind, device: device.into(), read: HashSet::new(), progress })
     }
 
-    /// As [`Checkpoint::strip_unless_present`].
-    pub fn strip_unless_present(&mut self, prefix: &str) {
-        self.checkpoint.strip_unless_present(prefix);
+    /// As [`Checkpoint::adapt`].
+    pub fn adapt(&mut self, root: &Root) {
+        self.checkpoint.adapt(root);
     }
 
     /// Returns the bytes on disk read so far, and those of all tensors.
@@ -97,7 +99,7 @@ impl Weights {
     /// As [`Weights::read`].
     pub fn read_part(&mut self, name: &str, shape: &[i64], part: &Part) -> Result<Tensor, LoadError> {
         let Found { entry, path, file } = self.checkpoint.find(name, shape)?;
-        let name = self.checkpoint.own_name(name);
+        let name = &*self.checkpoint.own_name(name);
         let own = match part.index {
             Some(_) => shape.get(1..).unwrap_or_default(),
             None => shape,
@@ -140,7 +142,7 @@ impl Weights {
 
     /// Returns a tensor's name as the files have it.
     #[must_use]
-    pub fn own_name<'a>(&self, name: &'a str) -> &'a str {
+    pub fn own_name<'a>(&self, name: &'a str) -> Cow<'a, str> {
         self.checkpoint.own_name(name)
     }
 }

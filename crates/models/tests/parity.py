@@ -88,6 +88,20 @@ def other(model_type, **changes):
     return AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **{**common, **changes}))
 
 
+def with_images(model_type, tie_word_embeddings=True, **changes):
+    """A model for text and images, whose language model is of the family of the same name."""
+    common = dict(
+        num_hidden_layers=2, hidden_size=32, num_attention_heads=4, num_key_value_heads=2, intermediate_size=48,
+        max_position_embeddings=256, vocab_size=VOCABULARY, initializer_range=0.2, bos_token_id=0, eos_token_id=1,
+        pad_token_id=None,
+    )  # fmt: skip
+    images = dict(hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14)
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model(
+        model_type, text_config=common | changes, vision_config=images, mm_tokens_per_image=4,
+        tie_word_embeddings=tie_word_embeddings,
+    ))  # fmt: skip
+
+
 # Families without an implementation in sdpa.
 EAGER_ONLY = ["gemma2", "gptj", "gpt_oss"]
 
@@ -142,6 +156,16 @@ MODELS = {
     "gemma3_text-capped": lambda: other(
         "gemma3_text", head_dim=8, sliding_window=4, final_logit_softcapping=5.0, layer_types=["full_attention"] * 2,
     ),
+    "gemma3": lambda: with_images(
+        "gemma3", num_hidden_layers=3, head_dim=12, sliding_window=5, query_pre_attn_scalar=20,
+        layer_types=["sliding_attention", "full_attention", "sliding_attention"], rope_parameters={
+            "full_attention": dict(rope_type="linear", factor=8.0, rope_theta=1000000.0),
+            "sliding_attention": dict(rope_type="default", rope_theta=10000.0),
+        },
+    ),
+    "gemma3-untied": lambda: with_images(
+        "gemma3", tie_word_embeddings=False, head_dim=8, final_logit_softcapping=5.0, layer_types=["full_attention"] * 2,
+    ),
     "phi3": lambda: other("phi3", sliding_window=6),
     "phi3-long": lambda: other(
         "phi3", num_key_value_heads=4, original_max_position_embeddings=32, partial_rotary_factor=0.5, rope_parameters=dict(
@@ -195,6 +219,10 @@ def calls(model):
             dict(input_ids=ids[:, :1], attention_mask=torch.cat([mask, mask[:, -1:]], 1), position_ids=positions[:, -1:] + 1,
                  **STEP),
         ],
+        # Several sequences in a row, which transformers finds by their positions.
+        "packed": [
+            dict(input_ids=ids, position_ids=torch.tensor([[0, 1, 2, 0, 1, 0, 1]] * 3), **STEP | dict(use_cache=False)),
+        ],
         "uncached-steps": [dict(input_ids=ids, **STEP | dict(use_cache=False)), dict(input_ids=ids[:, :4], **STEP | dict(use_cache=False))],
     }  # fmt: skip
 
@@ -225,6 +253,8 @@ def write(path, model, attention, steps):
                 cache = cache or DynamicCache(config=model.config)
                 given["past_key_values"], past = cache, cache.get_seq_length()
             given["position_ids"] = torch.arange(past, past + ids.shape[1]).expand(ids.shape)
+            if hasattr(model.config, "vision_config"):
+                given |= {"token_type_ids": None} if past else {"mm_encoder_outputs": {}}
         else:
             given["attention_mask"] = torch.ones_like(ids)
         given |= call

@@ -62,3 +62,9 @@ pub mod cuda {
 pub fn size_value(sizes: &[i64]) -> interpreter::Value {
     size::Size::value(sizes)
 }
+
+/// Shows a tensor's element type to Python, as `torch.dtype`.
+#[must_use]
+pub fn dtype_value(tensor: &Tensor) -> interpreter::Value {
+    dtype::value(tensor.dtype())
+}

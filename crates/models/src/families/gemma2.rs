@@ -2,8 +2,8 @@
 //! windows in turns; scores and logits kept below a cap.
 
 use super::{
-    GEMMA_CALLS, LayerTypes, Result, Sizes, complete_layer_types, complete_rope, gated, llama_blueprint, refuse_set,
-    rms_norm, sandwich_layer, separate_attention, with_scaling,
+    GEMMA_CALLS, LayerTypes, Result, Sizes, complete_layer_types, complete_rope, functions, gated, llama_blueprint,
+    refuse_set, rms_norm, sandwich_layer, separate_attention, with_scaling,
 };
 use crate::config::Config;
 use crate::family::{Blueprint, Family, NormKind};
@@ -25,6 +25,7 @@ pub const FAMILY: Family = Family {
         complete_rope(config, 10_000.0, None)
     },
     blueprint,
+    whole: None,
 };
 
 fn blueprint(config: &Config) -> Result<Blueprint> {
@@ -37,6 +38,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         let mut attention = separate_attention(config, prefix, &sizes, index, [bias; 2])?;
         with_scaling(&mut attention, scaling);
         attention.cap = cap;
+        attention.eager = if cap.is_some() { functions::EAGER_CAPPED } else { functions::EAGER_UNCAPPED };
         attention.attributes.push(("attn_logit_softcapping", cap.into()));
         let block = gated(config, prefix, (sizes.width, sizes.inner), "hidden_activation", false)?;
         let mut layer = sandwich_layer(prefix, &sizes, &norm, attention, block);

@@ -1,7 +1,7 @@
 //! Gemma 3's text model: Gemma 2 without a cap of scores, with norms of heads, and rotated by type of layer.
 
 use super::{
-    GEMMA_CALLS, LayerTypes, Result, Sizes, complete_layer_types, complete_ropes_by_type, gated,
+    GEMMA_CALLS, LayerTypes, Result, Sizes, complete_layer_types, complete_ropes_by_type, functions, gated,
     llama_blueprint_around, refuse_set, rms_norm, rotary_by_type, sandwich_layer, separate_attention, with_head_norms,
     with_scaling,
 };
@@ -26,6 +26,7 @@ pub const FAMILY: Family = Family {
         complete_ropes_by_type(config, [1_000_000.0, 10_000.0], Some("rope_local_base_freq"))
     },
     blueprint,
+    whole: None,
 };
 
 fn blueprint(config: &Config) -> Result<Blueprint> {
@@ -37,6 +38,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     let layer = |index| {
         let mut attention = separate_attention(config, prefix, &sizes, index, [bias; 2])?;
         with_scaling(&mut attention, scaling);
+        attention.eager = functions::EAGER_UNCAPPED;
         with_head_norms(&mut attention, &norm, Over::Turned);
         let sliding = types.name(index) == Some("sliding_attention");
         attention.attributes.push(("is_sliding", sliding.into()));

@@ -28,6 +28,7 @@ pub const FAMILY: Family = Family {
     ],
     complete: |_| Ok(()),
     blueprint,
+    whole: None,
 };
 
 const CALLS: Calls = Calls {
@@ -63,6 +64,7 @@ const LAYER: &str = "
     hidden_states_0: hidden_states
     self_attn_0: attn_output, weights = attn(hidden_states)
     hidden_states_1: hidden_states = attn_output + residual
+    never hasattr_0 ValueError_0 residual_1 self_ln_cross_attn_0 hidden_states_2 self_crossattention_0 hidden_states_3
     residual_2: residual = hidden_states
     self_ln_2_0: hidden_states = ln_2(hidden_states)
     hidden_states_4: hidden_states
@@ -74,7 +76,11 @@ const LAYER: &str = "
 const ATTENTION: &str = "
     is_cross_attention_0: false()
     cached isinstance_0: false()
+    never past_key_values_is_updated_get_0 is_updated_0 curr_past_key_values_0 curr_past_key_values_1
     cached curr_past_key_values_2: past()
+    never hasattr_0 ValueError_0 self_q_attn_0 query_states_0 attention_mask_0 key_states_0 value_states_0
+    never self_c_attn_0 split_0 shape_kv_0 key_states_view_0 transpose_0 key_states_1 value_states_view_0 transpose_1
+    never value_states_1
     self_c_attn_1: qkv = c_attn(hidden_states)
     split_1: query, key, value = split(qkv)
     shape_kv_1: heads_shape()
@@ -89,9 +95,11 @@ const ATTENTION: &str = "
     transpose_4: query = turn(query)
     query_states_1: query
     cached curr_past_key_values_update_0: key, value = update(key, value)
+    never past_key_values_is_updated_0
     using_eager_0: is_eager()
     ALL_ATTENTION_FUNCTIONS_get_interface_0: interface = interface()
     attention_interface_0: interface
+    never self__upcast_and_reordered_attn_0
     attention_interface_1: attn_output, attn_weights = attend(query, key, value)
     attn_output_reshape_0: attn_output = merge(attn_output)
     contiguous_0: attn_output = contiguous(attn_output)
@@ -134,6 +142,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
             base: ("transformer", "GPT2Model".into()),
             returns: Returns::CrossAttentions,
             hands_on: [FLAGS, &["max_length", "prefix_length"]],
+            around: None,
             restores_length: true,
             attributes: vec![("embed_dim", width.into())],
         },
@@ -154,6 +163,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         calls: &CALLS,
         positions: Some(positions),
         eager: false,
+        by_sequence: true,
     })
 }
 
@@ -200,6 +210,7 @@ fn attention(config: &Config, (width, heads): (i64, i64), index: usize) -> Resul
             ("is_causal", true.into()),
         ],
         source: ATTENTION,
+        eager: super::functions::EAGER_GPT2,
     })
 }
 

@@ -31,6 +31,7 @@ pub const FAMILY: Family = Family {
         complete_rope(config, 10_000.0, Some(0.25))
     },
     blueprint,
+    whole: None,
 };
 
 const CALLS: Calls = Calls {
@@ -69,6 +70,8 @@ const PARALLEL: &str = "
     self_post_mlp_dropout_0: mlp_output = post_mlp_dropout(mlp_output)
     mlp_output_1: mlp_output
     hidden_states_0: hidden_states = mlp_output + attn_output + hidden_states
+    never attn_output_1 self_post_attention_layernorm_1 self_mlp_1 mlp_output_2 self_post_mlp_dropout_1 mlp_output_3
+    never hidden_states_1
     return hidden_states";
 
 const SERIAL: &str = "
@@ -76,6 +79,7 @@ const SERIAL: &str = "
     self_attention_0: attn_output, weights = attention(normed)
     self_post_attention_dropout_0: attn_output = post_attention_dropout(attn_output)
     attn_output_0: attn_output
+    never self_post_attention_layernorm_0 self_mlp_0 mlp_output_0 self_post_mlp_dropout_0 mlp_output_1 hidden_states_0
     attn_output_1: attn_output = attn_output + hidden_states
     self_post_attention_layernorm_1: normed = post_attention_layernorm(attn_output)
     self_mlp_1: mlp_output = mlp(normed)
@@ -112,6 +116,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
             base: ("gpt_neox", "GPTNeoXModel".into()),
             returns: Returns::Plain,
             hands_on: [FLAGS; 2],
+            around: None,
             restores_length: false,
             attributes: vec![("config", Json::Null)],
         },
@@ -132,6 +137,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         calls: &CALLS,
         positions: None,
         eager: false,
+        by_sequence: true,
     })
 }
 
@@ -207,6 +213,7 @@ fn attention(config: &Config, index: usize, turned: i64) -> Result<Attention> {
             ("is_causal", true.into()),
         ],
         source: ATTENTION,
+        eager: super::functions::EAGER_UNGROUPED,
     })
 }
 

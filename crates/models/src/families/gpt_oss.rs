@@ -36,6 +36,7 @@ pub const FAMILY: Family = Family {
         complete_rope(config, 150_000.0, None)
     },
     blueprint,
+    whole: None,
 };
 
 /// As Llama's, but for the router's scores.
@@ -60,6 +61,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     let layer = |index| {
         let mut attention = separate_attention(config, prefix, &sizes, index, [bias; 2])?;
         attention.sinks = Some("sinks");
+        attention.eager = "";
         let mut layer = llama_layer(prefix, &sizes, &norm, attention, Module::Experts(experts(config, &sizes)?));
         layer.source = LAYER;
         types.apply(config, index, &mut layer);
@@ -71,6 +73,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     blueprint.kinds = types.kinds(config, false)?;
     blueprint.calls = &EXPERTS_CALLS;
     blueprint.eager = true;
+    blueprint.by_sequence = false;
     if let Some(rotary) = &mut blueprint.rotary {
         rotary.keyword = false;
         rotary.half = true;

@@ -29,6 +29,7 @@ pub const FAMILY: Family = Family {
     ],
     complete: |_| Ok(()),
     blueprint,
+    whole: None,
 };
 
 const CALLS: Calls = Calls {
@@ -103,6 +104,7 @@ const ATTENTION: &str = "
     key_2: key
     torch_cat_1: query = cat(q_rot, q_pass)
     query_2: query
+    never apply_rotary_pos_emb_2 key_3 apply_rotary_pos_emb_3 query_3
     key_permute_0: key = permuted(key)
     key_4: key
     query_permute_0: query = permuted(query)
@@ -134,6 +136,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
             base: ("transformer", "GPTJModel".into()),
             returns: Returns::Plain,
             hands_on: [&[]; 2],
+            around: None,
             restores_length: true,
             attributes: vec![("embed_dim", width.into())],
         },
@@ -162,6 +165,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         calls: &CALLS,
         positions: Some(positions),
         eager: true,
+        by_sequence: true,
     })
 }
 
@@ -228,6 +232,7 @@ fn attention(config: &Config, index: usize, turned: i64) -> Result<Attention> {
             ("is_causal", true.into()),
         ],
         source: ATTENTION,
+        eager: "",
     })
 }
 

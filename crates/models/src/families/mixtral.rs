@@ -27,6 +27,7 @@ pub const FAMILY: Family = Family {
         complete_rope(config, 1_000_000.0, None)
     },
     blueprint,
+    whole: None,
 };
 
 fn blueprint(config: &Config) -> Result<Blueprint> {
@@ -67,6 +68,7 @@ fn experts(config: &Config, sizes: &Sizes) -> Result<Experts> {
             ("jitter_noise", config.get("router_jitter_noise").cloned().unwrap_or(Json::Null)),
         ],
         source: "
+            never torch_empty_like_0 uniform__0
             hidden_states_view_0: flat = flat(hidden_states)
             hidden_states_0: flat
             self_gate_0: logits, scores, chosen = router(flat)

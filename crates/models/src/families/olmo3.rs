@@ -24,6 +24,7 @@ pub const FAMILY: Family = Family {
         complete_ropes_by_type(config, [500_000.0; 2], None)
     },
     blueprint,
+    whole: None,
 };
 
 fn blueprint(config: &Config) -> Result<Blueprint> {

@@ -41,6 +41,7 @@ pub const FAMILY: Family = Family {
         Ok(())
     },
     blueprint,
+    whole: None,
 };
 
 const LAYER: &str = "
@@ -145,6 +146,7 @@ fn attention(config: &Config, sizes: &Sizes, index: usize, turned: Option<i64>) 
         dropout: None,
         attributes,
         source: ATTENTION,
+        eager: super::functions::EAGER,
     }
 }
 

@@ -24,6 +24,7 @@ pub const FAMILY: Family = Family {
         complete_rope(config, 10_000.0, None)
     },
     blueprint,
+    whole: None,
 };
 
 fn blueprint(config: &Config) -> Result<Blueprint> {

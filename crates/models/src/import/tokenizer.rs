@@ -56,8 +56,15 @@ impl Source<'_> {
     fn cut(&self) -> Result<&'static Cut, LoadError> {
         let model = self.metadata("tokenizer.ggml.model")?.text().unwrap_or_default();
         if model != "gpt2" {
-            let reason = format!("its tokenizer is of the kind {model:?}; byte-level BPE (\"gpt2\") is supported");
-            return Err(self.wrong(reason));
+            let kind = match model {
+                "llama" | "t5" => "SentencePiece's, ",
+                "bert" => "WordPiece, ",
+                _ => "",
+            };
+            return Err(self.wrong(format!(
+                "its tokenizer is {kind}of the kind {model:?}, and byte-level BPE (\"gpt2\") is supported; serve the folder \
+                 that was quantised, which has a tokenizer.json of its own, instead"
+            )));
         }
         let name = self.gguf.get("tokenizer.ggml.pre").and_then(Metadata::text).unwrap_or("gpt-2");
         CUTS.iter().find(|cut| cut.name == name).ok_or_else(|| {

@@ -74,6 +74,7 @@ const CLASSES: &[(&str, &[&str])] = &[
             "TokenClassifierOutput",
         ],
     ),
+    ("transformers.models.gemma3.modeling_gemma3", &["Gemma3CausalLMOutputWithPast", "Gemma3ModelOutputWithPast"]),
     (
         "transformers.generation.utils",
         &[
