@@ -91,6 +91,7 @@ pub fn routes() -> Router<Arc<Gateway>> {
         .route("/admin/tenants", get(show_tenants).post(create_tenant))
         .route("/admin/tenants/{name}", get(show_tenant))
         .route("/admin/tenants/{name}/quota", post(give_quota))
+        .route("/admin/tenants/{name}/class", post(give_class))
         .route("/admin/tenants/{name}/suspend", post(suspend_tenant))
         .route("/admin/tenants/{name}/resume", post(resume_tenant))
         .route("/admin/keys", get(show_keys).post(create_key))
@@ -508,7 +509,7 @@ async fn create_tenant(
     body: Body,
 ) -> Result<Response, Error> {
     let NewTenant { name } = posted(&gateway, body).await?;
-    let create = v1::tenants::Create { name: TenantId::new(name.trim()), quota: None, models: None };
+    let create = v1::tenants::Create { name: TenantId::new(name.trim()), quota: None, models: None, class: None };
     let made = v1::tenants::make(&gateway, &principal, create).await;
     after_tenants(&gateway, &principal, made).await
 }
@@ -574,6 +575,24 @@ async fn give_quota(
         Err(refusal) => Err(refusal),
     };
     after_tenant(&gateway, &principal, &name, given.map(|(_, what)| what)).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewClass {
+    class: String,
+}
+
+async fn give_class(
+    State(gateway): State<Arc<Gateway>>,
+    Administrator(principal): Administrator,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Response, Error> {
+    let NewClass { class } = posted(&gateway, body).await?;
+    let change = v1::tenants::Change { class: Some(class), ..v1::tenants::Change::default() };
+    let done = v1::tenants::alter(&gateway, &principal, &name, change).await;
+    after_tenant(&gateway, &principal, &name, done).await
 }
 
 /// Shows a tenant as it is now, or why something was not done.

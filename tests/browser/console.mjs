@@ -112,7 +112,7 @@ async function pictures() {
   await take(admin, "/admin/jobs", "jobs", { width: 1280, height: 600 }, "light", true);
   await take(admin, "/admin/workers", "workers", { width: 1280, height: 600 }, "light", true);
   await take(admin, "/admin/tenants", "tenants", { width: 1280, height: 400 }, "light", true);
-  await take(admin, "/admin/tenants/ada", "tenant", { width: 1280, height: 560 }, "dark", true, "summary:text('Change the quota')");
+  await take(admin, "/admin/tenants/ada", "tenant", { width: 1280, height: 660 }, "dark", true, "summary:text('Change the quota')");
   await take(admin, "/admin/models", "models", { width: 1280, height: 480 }, "light", true, "#models summary:text('Change')");
   await take(admin, "/admin/models", "models-dark", { width: 1280, height: 480 }, "dark", true, "#models summary:text('Evict')");
   await take(admin, "/admin/models", "models-phone", PHONE, "dark", false, "#models summary:text('Change')");
@@ -205,6 +205,11 @@ async function acts() {
   await isRight(page, "a quota about to be given");
   await page.click("button:text('Give ada this quota')");
   await until(page, "#quota table", (text) => text.includes("2,000") && !text.includes("8.00 MiB"));
+  await page.click("summary:text('Change the class')");
+  await page.selectOption("[name=class]", "low");
+  await isRight(page, "a class about to be given");
+  await page.click("button:text('Give ada this class')");
+  await sees(page, "dl", "Classlow");
 
   await page.goto(`${there.url}/admin/models`);
   await page.fill("[name=model]", "org/twin");
@@ -283,8 +288,8 @@ async function eachRole() {
   for (const path of ["/admin", "/admin/jobs", `/admin/jobs/${there.jobs.done}`, "/admin/models", "/admin/workers", "/admin/usage", "/admin/audit", "/admin/tenants", "/admin/keys"]) {
     check(await status(ada, path) === 403, path);
   }
-  await sees(ada, "#quota", "Bytes of requests and results");
   check((await (await ada.goto(`${there.url}/me`)).text()).includes("/admin") === false, "what one may not see is not offered");
+  await sees(ada, "#quota", "Bytes of requests and results");
   await close(ada, "a researcher");
 
   const bob = await told(there.keys.bob, "/me");

@@ -165,6 +165,7 @@ fn no_act_is_done_for_who_may_not_do_it() {
             "/admin/keys".into(),
             format!("/admin/keys/{id}/revoke"),
             "/admin/tenants/ada/quota".into(),
+            "/admin/tenants/ada/class".into(),
             "/admin/workers/none/drain".into(),
             "/admin/models".into(),
             "/admin/models/ndif-test%2Ftiny-gpt2/change".into(),
@@ -177,14 +178,14 @@ fn no_act_is_done_for_who_may_not_do_it() {
         .collect()
     };
     let nobody = Browser { server: &server, cookie: "Cookie: none".into() };
-    assert_eq!(acts(&nobody), [303; 12], "who is nobody is asked to sign in");
-    assert_eq!(acts(&Browser::sign_in(&server, &ada)), [&[403; 11][..], &[404]].concat());
+    assert_eq!(acts(&nobody), [303; 13], "who is nobody is asked to sign in");
+    assert_eq!(acts(&Browser::sign_in(&server, &ada)), [&[403; 12][..], &[404]].concat());
     // The form that the models are sent is not theirs.
     assert_eq!(
         acts(&Browser::sign_in(&server, &operator)),
-        [403, 403, 403, 403, 403, 403, 404, 400, 400, 404, 404, 403]
+        [403, 403, 403, 403, 403, 403, 403, 404, 400, 400, 404, 404, 403]
     );
-    assert_eq!(acts(&Browser::sign_in(&server, &submitter)), [403; 12]);
+    assert_eq!(acts(&Browser::sign_in(&server, &submitter)), [403; 13]);
     for path in ["/admin/live?parts=queue", "/me/live"] {
         assert_eq!(Browser::sign_in(&server, &submitter).get(path).status, 403, "{path}");
     }
@@ -210,6 +211,8 @@ fn what_is_done_and_refused_on_pages_is_in_the_audit_trail() {
     assert_eq!(administrator.post("/admin/tenants/lab-a/suspend", &[&ours], "").status, 303);
     assert_eq!(administrator.post("/admin/keys", &[&ours], "tenant=lab-a&submit=yes&note=a").status, 200);
     assert_eq!(administrator.post("/admin/tenants/lab-a/quota", &[&ours], "queued_jobs=3&stored_bytes=").status, 303);
+    assert_eq!(administrator.post("/admin/tenants/lab-a/class", &[&ours], "class=low").status, 303);
+    assert_eq!(administrator.post("/admin/tenants/lab-a/class", &[&ours], "class=urgent").status, 400);
     let folder = tests::model("tiny-gpt2");
     let host = format!("model=org/twin&folder={}&least=&most=2", folder.display());
     assert_eq!(administrator.post("/admin/models", &[&ours], &host).status, 303);
@@ -251,6 +254,7 @@ fn what_is_done_and_refused_on_pages_is_in_the_audit_trail() {
         "suspended the tenant lab-a",
         "of lab-a, which permits submit",
         "gave the tenant lab-a the quota 3 jobs that wait or run",
+        "gave the tenant lab-a the class low",
         "hosted org/twin of",
         "gave org/twin 1 to 4 replicas, pinned",
         "hosts org/twin no longer",

@@ -10,9 +10,9 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, btree_map, btree_set};
 use std::iter::Peekable;
 use std::time::Duration;
 
-use ids::{JobId, ModelKey, TenantId, Token};
+use ids::{Class, JobId, ModelKey, TenantId, Token};
 
-use crate::class::Class;
+use crate::class::floor;
 use crate::queue::{Lines, Queue, Rank, Share, Waiting};
 use crate::view::{Hosting, Seat, View, Worker};
 
@@ -224,7 +224,7 @@ impl<'a> Round<'a> {
         let share = Share { running: share.running + 1, used: share.used + cost };
         self.shares.insert(tenant, share);
         if let Some((_, had)) = self.classes.get_mut(class.index()) {
-            *had += cost / class.floor();
+            *had += cost / floor(class);
         }
         if let Some(oldest) = next {
             self.wait(class, Turn { used: share.used, oldest, tenant, model, first: false });
@@ -487,7 +487,7 @@ mod tests {
                     worker.alone = waiting.alone;
                     running += 1;
                     let cost = queue.cost(name.1, name.0);
-                    had[name.2.index()] += cost / name.2.floor();
+                    had[name.2.index()] += cost / floor(name.2);
                     shares.insert(name.0, Share { running: share.running + 1, used: share.used + cost });
                     placed.push((job, seat));
                 }

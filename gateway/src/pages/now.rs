@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::units::span;
 use crate::v1::nodes::{self, Node};
+use crate::v1::queue::{Line, lines};
 use crate::{Error, Gateway, unix_millis};
 
 /// How long what was read is shown.
@@ -36,18 +37,11 @@ pub struct Now {
     pub specifications: Vec<Specification>,
     /// Whether a scheduler leads.
     pub led: bool,
+    /// How long jobs may wait, in milliseconds, where a scheduler has told.
+    pub queue_time: Option<u64>,
     nodes: Vec<Node>,
     /// The last ones.
     pub minutes: BTreeMap<u64, Minute>,
-}
-
-/// Those who wait or run of one tenant for one model.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Line {
-    pub waiting: u64,
-    pub running: u64,
-    /// When the one that waits longest was accepted; none waits where it is `None`.
-    pub oldest: Option<u64>,
 }
 
 /// What is wrong.
@@ -88,6 +82,7 @@ impl Now {
             live: gateway.jobs.live().await?.jobs,
             models: gateway.models.list().await?,
             specifications: gateway.models.stored().specifications().list().await?,
+            queue_time: pulse.map(|pulse| pulse.queue_time).filter(|time| *time > 0),
             led: pulse.is_some_and(|pulse| at.saturating_sub(pulse.at) < SILENCE),
             nodes: nodes::all(gateway).await?,
             minutes: gateway.history.since((at / 60_000).saturating_sub(RECENT)).await?,
@@ -98,19 +93,7 @@ impl Now {
 
     /// Returns who waits and runs, by tenant and model; who waits longest comes first.
     pub fn lines(&self) -> Vec<((TenantId, ModelKey), Line)> {
-        let mut lines: BTreeMap<(TenantId, ModelKey), Line> = BTreeMap::new();
-        for job in &self.live {
-            let line = lines.entry((job.tenant.clone(), job.model.clone())).or_default();
-            if job.state == State::Queued {
-                line.waiting += 1;
-                line.oldest = Some(line.oldest.map_or(job.accepted_at, |oldest| oldest.min(job.accepted_at)));
-            } else {
-                line.running += 1;
-            }
-        }
-        let mut lines: Vec<_> = lines.into_iter().collect();
-        lines.sort_by_key(|(_, line)| line.oldest.unwrap_or(u64::MAX));
-        lines
+        lines(&self.live)
     }
 
     /// Returns how many jobs wait, and how many have a worker.
@@ -258,6 +241,7 @@ mod tests {
             started_at: 0,
             submission_key: None,
             at_once: 0,
+            class: ids::Class::default(),
             revision: 0,
         }
     }
@@ -281,6 +265,7 @@ mod tests {
             models: vec![ModelRecord { state, ..ModelRecord::waiting(key.clone(), "/m".into()) }],
             specifications: vec![Specification::new(key, "/m".into())],
             led: true,
+            queue_time: None,
             nodes: vec![Node { name: record.name.clone(), record: Some(record), cordon: None }],
             minutes: BTreeMap::new(),
         }

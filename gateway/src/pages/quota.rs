@@ -91,7 +91,7 @@ fn lines(quota: &Quota, used: Option<&Used>) -> [Line; 5] {
         Line {
             kept: used.map_or(0, |used| whole(used.device_seconds_reserved)),
             ..line(
-                "Device time today",
+                "Device time a day",
                 quota.device_seconds_per_day,
                 used.map(|used| whole(used.device_seconds_today + used.device_seconds_reserved)),
                 seconds,

@@ -1,6 +1,7 @@
 //! `/admin/tenants`: made, suspended, resumed; and one of them, with what it may take and takes.
 
 use auth::{Principal, Tenant};
+use ids::Class;
 use maud::{Markup, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -25,13 +26,14 @@ pub fn body(now: &Now, principal: &Principal, tenants: &[Tenant], refusal: Optio
         }
         section #tenants aria-label="Tenants" { div.scroll tabindex="0" role="group" aria-label="Tenants" { table {
             thead { tr {
-                th scope="col" { "Tenant" } th scope="col" { "State" } th.number scope="col" { "Keys" }
+                th scope="col" { "Tenant" } th scope="col" { "State" } th scope="col" { "Class" } th.number scope="col" { "Keys" }
                 th.number scope="col" { "Waiting or running" } th scope="col" { "Quota" } th scope="col" { "Created" } th scope="col" { "Suspended" }
                 th scope="col" { span.hidden { "Acts" } }
             } }
             tbody { @for tenant in tenants { tr {
                 td { a href=(path(tenant)) { (tenant.name) } }
                 td { (state(tenant)) }
+                td { (tenant.terms.class.unwrap_or_default()) }
                 td.number { a href={ "/admin/keys?tenant=" (tenant.name) } { (tenant.keys) } }
                 td.number { (jobs(now, tenant)) }
                 td.text { (quota::words(&tenant.terms.quota)) }
@@ -52,6 +54,7 @@ pub fn one(now: &Now, principal: &Principal, tenant: &Tenant, shown: &Shown, ref
         @if let Some(refusal) = refusal { p.refusal role="alert" { (refusal) } }
         dl {
             dt { "State" } dd { (state(tenant)) }
+            dt { "Class" } dd { (tenant.terms.class.unwrap_or_default()) }
             dt { "Waiting or running" } dd { a href=(search("tenant", name)) { (jobs(now, tenant)) } }
             dt { "Keys" } dd { a href={ "/admin/keys?tenant=" (name) } { (tenant.keys) } }
             dt { "Models" } dd { (models_in_words(tenant.terms.models.as_deref())) }
@@ -63,7 +66,26 @@ pub fn one(now: &Now, principal: &Principal, tenant: &Tenant, shown: &Shown, ref
             (quota::table("Quota", shown))
             (quota::form(&format!("{}/quota", path(tenant)), name, &shown.quota))
         }
+        (class(tenant))
         section.act aria-label="Acts" { (act(tenant, principal)) }
+    }
+}
+
+/// The form of how urgent its jobs are.
+fn class(tenant: &Tenant) -> Markup {
+    let now = tenant.terms.class.unwrap_or_default();
+    html! {
+        form.act method="post" action={ (path(tenant)) "/class" } { details {
+            summary { "Change the class" }
+            p { "While all have work, jobs of the class high get six tenths of what is given out, normal ones three, low ones one. \
+                It counts for jobs that are accepted from then on." }
+            div.filters {
+                label { "Class" select name="class" {
+                    @for class in Class::ALL { option value=(class) selected[class == now] { (class) } }
+                } }
+            }
+            button type="submit" { "Give " (tenant.name) " this class" }
+        } }
     }
 }
 

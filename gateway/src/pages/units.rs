@@ -16,6 +16,12 @@ pub fn ago(then: u64, now: u64) -> Markup {
     html! { time datetime=(exact) title=(exact) { (span(now.saturating_sub(then))) " ago" } }
 }
 
+/// Writes a time that is to come, in milliseconds since the Unix epoch, as how far off it is, with the exact one behind it.
+pub fn until(then: u64, now: u64) -> Markup {
+    let exact = moment(then);
+    html! { time datetime=(exact) title=(exact) { "in " (span(then.saturating_sub(now))) } }
+}
+
 /// Writes a time in seconds since the Unix epoch, as a date.
 pub fn date(seconds: u64) -> Markup {
     let exact = moment(seconds.saturating_mul(1000));
