@@ -5,7 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// A priority class of tenants, keys and jobs; the more urgent one is the lesser. Records have the place of each in this
+/// A priority class of tenants, keys and jobs; the more urgent one is the lesser. Each has a floor: the part of the device time
+/// that it gets at least while all classes have work. What a class does not use goes to the others. Records have the place of each in this
 /// list: a new one goes to its end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum Class {
@@ -18,6 +19,16 @@ pub enum Class {
 impl Class {
     /// All of them, the most urgent first.
     pub const ALL: [Self; 3] = [Self::High, Self::Normal, Self::Low];
+
+    /// Returns the floor in tenths.
+    #[must_use]
+    pub fn floor(self) -> u32 {
+        match self {
+            Self::High => 6,
+            Self::Normal => 3,
+            Self::Low => 1,
+        }
+    }
 
     /// Returns what it is called where it is typed.
     #[must_use]

@@ -12,7 +12,6 @@ use std::time::Duration;
 
 use ids::{Class, JobId, ModelKey, TenantId, Token};
 
-use crate::class::floor;
 use crate::queue::{Lines, Queue, Rank, Share, Waiting};
 use crate::view::{Hosting, Seat, View, Worker};
 
@@ -224,7 +223,7 @@ impl<'a> Round<'a> {
         let share = Share { running: share.running + 1, used: share.used + cost };
         self.shares.insert(tenant, share);
         if let Some((_, had)) = self.classes.get_mut(class.index()) {
-            *had += cost / floor(class);
+            *had += cost / class.floor();
         }
         if let Some(oldest) = next {
             self.wait(class, Turn { used: share.used, oldest, tenant, model, first: false });
@@ -487,7 +486,7 @@ mod tests {
                     worker.alone = waiting.alone;
                     running += 1;
                     let cost = queue.cost(name.1, name.0);
-                    had[name.2.index()] += cost / floor(name.2);
+                    had[name.2.index()] += cost / name.2.floor();
                     shares.insert(name.0, Share { running: share.running + 1, used: share.used + cost });
                     placed.push((job, seat));
                 }

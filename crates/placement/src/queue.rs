@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use ids::{Class, JobId, ModelKey, TenantId, Token};
 
-use crate::class::{above, floor};
+use crate::class::above;
 use crate::predictions::Predictions;
 
 /// The jobs that wait: for each model and class one line for each tenant, oldest first, and the lines by whose turn it is.
@@ -170,7 +170,7 @@ impl Queue {
     /// else here: who comes with one job at a time must not overtake who has many.
     pub fn serve(&mut self, tenant: &TenantId, class: Class, cost: Duration) {
         if let Some((had, _)) = self.classes.get_mut(class.index()) {
-            *had += cost / floor(class);
+            *had += cost / class.floor();
         }
         self.running += 1;
         self.change(tenant, |share| {

@@ -244,7 +244,7 @@ fn end(path: &str) -> Markup {
 /// Says why a job waits, and what comes before it.
 pub fn place(now: &Now, principal: &Principal, job: &JobRecord) -> String {
     let whose = if job.tenant == principal.tenant { "yours" } else { "the same tenant" };
-    let ahead = now.before(job.id, &job.tenant, &job.model);
+    let ahead = now.before(job.id, &job.tenant, &job.model, job.class);
     let place = match (ahead.own, ahead.others) {
         (0, 0) => "next".to_owned(),
         (own, 0) => format!("after {own} of {whose}"),

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ids::{JobId, ModelKey, TenantId, WorkerId};
+use ids::{Class, JobId, ModelKey, TenantId, WorkerId};
 use store::history::Minute;
 use store::{Live, ModelRecord, ModelState, Specification, State};
 use tokio::sync::Mutex;
@@ -160,18 +160,26 @@ impl Now {
         }
     }
 
-    /// Returns how many jobs come before one that waits, about: tenants take turns, and each one's oldest comes first.
-    pub fn before(&self, job: JobId, tenant: &TenantId, model: &ModelKey) -> Ahead {
+    /// Returns how many jobs come before one that waits, about: tenants take turns, each one's oldest comes first, and classes
+    /// have as many as their floors give them.
+    pub fn before(&self, job: JobId, tenant: &TenantId, model: &ModelKey, class: Class) -> Ahead {
         let mut lengths: BTreeMap<&TenantId, u64> = BTreeMap::new();
+        let mut classes: BTreeMap<Class, u64> = BTreeMap::new();
         let mut own = 0;
         for other in self.live.iter().filter(|other| other.state == State::Queued && other.model == *model) {
-            if other.tenant == *tenant {
+            if other.class != class {
+                *classes.entry(other.class).or_default() += 1;
+            } else if other.tenant == *tenant {
                 own += u64::from(other.id < job);
             } else {
                 *lengths.entry(&other.tenant).or_default() += 1;
             }
         }
-        Ahead { own, others: lengths.values().map(|length| (*length).min(own + 1)).sum() }
+        let others: u64 = lengths.values().map(|length| (*length).min(own + 1)).sum();
+        let turns = own + 1 + others;
+        let meanwhile = |other: Class| turns * u64::from(other.floor()) / u64::from(class.floor());
+        let urgent: u64 = classes.into_iter().map(|(other, length)| length.min(meanwhile(other))).sum();
+        Ahead { own, others: others + urgent }
     }
 
     /// Returns the worst of what is wrong.
@@ -241,7 +249,7 @@ mod tests {
             started_at: 0,
             submission_key: None,
             at_once: 0,
-            class: ids::Class::default(),
+            class: Class::default(),
             revision: 0,
         }
     }
@@ -303,9 +311,22 @@ mod tests {
         let own: Vec<Live> = (0..3).map(|_| live("ada", State::Queued, 2)).collect();
         jobs.extend(own.iter().cloned());
         let shown = now(jobs, ModelState::Ready);
-        let ahead = |job: &Live| shown.before(job.id, &job.tenant, &job.model);
+        let ahead = |job: &Live| shown.before(job.id, &job.tenant, &job.model, job.class);
         assert_eq!(ahead(&own[0]), Ahead { own: 0, others: 1 });
         assert_eq!(ahead(&own[2]), Ahead { own: 2, others: 3 });
+    }
+
+    #[test]
+    fn of_other_classes_as_many_come_before_a_job_as_their_floors_give_them_turns() {
+        let of = |tenant: &str, class| Live { class, ..live(tenant, State::Queued, 1) };
+        let (low, high) = (of("patient", Class::Low), of("urgent", Class::High));
+        let mut jobs: Vec<Live> = (0..50).map(|_| of("flood", Class::Normal)).collect();
+        jobs.extend([low.clone(), high.clone()]);
+        let shown = now(jobs, ModelState::Ready);
+        let ahead = |job: &Live| shown.before(job.id, &job.tenant, &job.model, job.class);
+        // Three normal ones for one that is low, and the only urgent one.
+        assert_eq!(ahead(&low), Ahead { own: 0, others: 4 });
+        assert_eq!(ahead(&high), Ahead { own: 0, others: 0 });
     }
 
     #[test]
