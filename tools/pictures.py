@@ -5,7 +5,7 @@ from pathlib import Path
 from PIL import Image
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = ["admin", "admin-dark", "admin-phone", "jobs", "job", "me", "keys"]
+NAMES = ["admin", "admin-dark", "admin-phone", "jobs", "job", "me", "keys", "models", "tenant"]
 
 images = ROOT / "docs" / "images"
 images.mkdir(exist_ok=True)

@@ -1,10 +1,13 @@
-//! `vitrine apply`: makes tenants, quotas and keys what a file says. What the file does not name is left alone.
+//! `vitrine apply`: makes models, tenants, quotas and keys what a file says. What the file does not name is left alone.
+
+mod models;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, anyhow};
 use clap::Args;
+use ids::Class;
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -16,8 +19,9 @@ use crate::{serving, table};
 pub struct Apply {
     /// A TOML file.
     ///
-    /// `[[tenant]]` with name, and where wanted suspended, models, and quota, a table; `[[key]]` with id, and where wanted
-    /// scopes or role, project, note, models, quota.
+    /// `[[model]]` with name, folder, and where wanted dtype, device, ranks, replicas, a table of min and max, and pinned;
+    /// `[[tenant]]` with name, and where wanted suspended, models, class, and quota, a table; `[[key]]` with id, and where
+    /// wanted scopes or role, project, note, models, class, quota.
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// Say what would be changed, and change nothing.
@@ -32,6 +36,8 @@ pub struct Apply {
 #[serde(deny_unknown_fields)]
 struct Declared {
     #[serde(default)]
+    model: Vec<models::Model>,
+    #[serde(default)]
     tenant: Vec<Tenant>,
     #[serde(default)]
     key: Vec<Key>,
@@ -43,6 +49,7 @@ struct Tenant {
     name: String,
     suspended: Option<bool>,
     models: Option<Vec<String>>,
+    class: Option<Urgency>,
     quota: Option<Map<String, Value>>,
 }
 
@@ -55,7 +62,21 @@ struct Key {
     project: Option<String>,
     note: Option<String>,
     models: Option<Vec<String>>,
+    class: Option<Urgency>,
     quota: Option<Map<String, Value>>,
+}
+
+/// A class as it is written in a file.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(try_from = "String")]
+struct Urgency(Class);
+
+impl TryFrom<String> for Urgency {
+    type Error = String;
+
+    fn try_from(name: String) -> Result<Self, String> {
+        name.parse().map(Self)
+    }
 }
 
 /// A role as it is written in a file.
@@ -118,11 +139,20 @@ pub fn run(apply: &Apply) -> Result<ExitCode> {
 
 /// Compares what there is with what is declared.
 async fn plan(server: &Server, declared: &Declared) -> Result<Vec<Step>> {
+    // Who may host models need not be who may look at tenants: what the file does not name is not asked for.
+    let mut there = Vec::new();
+    let named = [("models", declared.model.len()), ("tenants", declared.tenant.len()), ("keys", declared.key.len())];
+    for (name, many) in named {
+        there.push(if many > 0 { server.ask(Method::GET, &[name], None).await? } else { Value::Null });
+    }
+    let [models, tenants, keys] = &there[..] else { return Ok(Vec::new()) };
     let mut steps = Vec::new();
-    let tenants = server.ask(Method::GET, &["tenants"], None).await?;
-    let keys = server.ask(Method::GET, &["keys"], None).await?;
+    for model in &declared.model {
+        let found = table::list(models, "models").iter().find(|there| there["name"] == model.name.as_str());
+        steps.extend(model.step(found)?);
+    }
     for tenant in &declared.tenant {
-        let found = table::list(&tenants, "tenants").iter().find(|there| there["name"] == tenant.name.as_str());
+        let found = table::list(tenants, "tenants").iter().find(|there| there["name"] == tenant.name.as_str());
         let there = found.cloned().unwrap_or(Value::Null);
         let path = || vec!["tenants".to_owned(), tenant.name.clone()];
         if there.is_null() {
@@ -144,11 +174,17 @@ async fn plan(server: &Server, declared: &Declared) -> Result<Vec<Step>> {
             wanted.insert("models".into(), json!(models));
             now.insert("models".into(), there["models"].clone());
         }
+        if let Some(Urgency(class)) = tenant.class {
+            wanted.insert("class".into(), class.name().into());
+            // One that is made is normal.
+            let before = there["class"].as_str().unwrap_or(Class::default().name());
+            now.insert("class".into(), before.into());
+        }
         steps.extend(changed(&format!("tenant {}", tenant.name), &now, wanted, path()));
         steps.extend(quota(&format!("tenant {}", tenant.name), &there, tenant.quota.as_ref(), path()));
     }
     for key in &declared.key {
-        let there = table::list(&keys, "keys").iter().find(|there| there["id"] == key.id.as_str());
+        let there = table::list(keys, "keys").iter().find(|there| there["id"] == key.id.as_str());
         let there = there.with_context(|| format!("there is no key {:?}; `vitrine key create` makes keys", key.id))?;
         let path = || vec!["keys".to_owned(), key.id.clone()];
         let scopes = key.role.as_ref().map(|Role(role)| role.scopes().iter().map(|scope| scope.name().to_owned()));
@@ -158,6 +194,7 @@ async fn plan(server: &Server, declared: &Declared) -> Result<Vec<Step>> {
             ("project", key.project.clone().map(Value::from)),
             ("note", key.note.clone().map(Value::from)),
             ("models", key.models.clone().map(Value::from)),
+            ("class", key.class.map(|Urgency(class)| class.name().into())),
         ];
         let wanted = given.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
         steps.extend(changed(&format!("key {}", key.id), there.as_object().unwrap_or(&Map::new()), wanted, path()));

@@ -117,10 +117,13 @@ async fn show(named: &Named) -> Result<()> {
         ("key", "key"),
         ("project", "project"),
         ("model", "model"),
+        ("class", "class"),
         ("state", "state"),
         ("attempt", "attempt"),
         ("accepted", "accepted_at"),
         ("started", "started_at"),
+        ("must start by", "must_start_by"),
+        ("may run", "run_time_s"),
         ("must end by", "must_end_by"),
         ("ended", "ended_at"),
         ("request", "request_bytes"),
@@ -128,8 +131,10 @@ async fn show(named: &Named) -> Result<()> {
     ];
     let mut fields = names.map(|(name, field)| (name, table::text(&job[field]))).to_vec();
     for (name, text) in &mut fields {
-        if matches!(*name, "request" | "result") && text != "-" {
-            text.push_str(" bytes");
+        match *name {
+            "request" | "result" if text != "-" => text.push_str(" bytes"),
+            "may run" if text != "-" => text.push_str(" s"),
+            _ => {}
         }
     }
     if let Some(fault) = job["failure"]["fault"].as_str() {

@@ -8,6 +8,7 @@ use anyhow::Result;
 use auth::{KeyRecord, Role, Scope};
 use clap::{Args, Subcommand};
 use config::Given;
+use ids::Class;
 use program::Batching;
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -63,6 +64,9 @@ pub struct Create {
     /// How its jobs share forward passes, where a request does not say.
     #[arg(long, default_value = "shared", value_name = "shared|reproducible|exclusive")]
     batching: Batching,
+    /// How urgent its jobs are, which is not more than its tenant's [default: as its tenant's].
+    #[arg(long, value_name = "high|normal|low")]
+    class: Option<Class>,
     #[command(flatten)]
     server: Server,
 }
@@ -139,6 +143,9 @@ async fn create(create: &Create) -> Result<ExitCode> {
     }
     if !create.models.is_empty() {
         body["models"] = create.models.as_slice().into();
+    }
+    if let Some(class) = create.class {
+        body["class"] = class.name().into();
     }
     if let Some(time) = &create.expires_in {
         body["expires_in"] = time.as_str().into();
@@ -227,6 +234,7 @@ fn shown(record: &KeyRecord) -> Value {
         "note": record.note,
         "project": record.project,
         "models": record.terms.models,
+        "class": record.terms.class.map(Class::name),
         "quota": record.terms.quota,
     })
 }

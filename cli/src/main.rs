@@ -27,6 +27,7 @@ mod status;
 mod supervise;
 mod table;
 mod tenant;
+mod top;
 mod up;
 mod usage;
 mod whoami;
@@ -61,6 +62,8 @@ enum Command {
     Node(node::Command),
     /// Say how a server is: its workers, its models, and what waits. Ends with 1 where something is wrong.
     Status(status::Status),
+    /// Watch a server: who waits for what, its models, how full its workers are. q ends it.
+    Top(top::Top),
     /// Say who shares a server: make, show, suspend and resume tenants.
     #[command(subcommand)]
     Tenant(tenant::Command),
@@ -79,7 +82,7 @@ enum Command {
     Usage(usage::Usage),
     /// Show what was done and what was refused, by whom, when and from where.
     Audit(audit::Audit),
-    /// Make tenants, quotas and keys what a file says.
+    /// Make models, tenants, quotas and keys what a file says.
     Apply(apply::Apply),
     /// Keep a server's address and an API key for the commands that follow.
     Login(login::Command),
@@ -121,6 +124,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Model(command) => model::run(&command),
         Command::Node(command) => node::run(&command),
         Command::Status(status) => status::run(&status),
+        Command::Top(top) => top::run(&top),
         Command::Tenant(command) => tenant::run(&command),
         Command::Key(command) => key::run(&command),
         Command::Job(command) => job::run(&command),

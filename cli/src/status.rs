@@ -66,7 +66,7 @@ fn tell(models: &[Value], nodes: &[Value], waiting: usize, troubles: &[String]) 
 }
 
 /// Says what is wrong, each thing in a sentence.
-fn troubles(models: &[Value], nodes: &[Value]) -> Vec<String> {
+pub fn troubles(models: &[Value], nodes: &[Value]) -> Vec<String> {
     let mut troubles = Vec::new();
     if !nodes.iter().any(|node| node["connected"] == true) {
         troubles.push("no worker is connected, so that no job can run".into());

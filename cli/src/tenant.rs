@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Args, Subcommand};
+use ids::Class;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -13,11 +14,13 @@ use crate::{progress, serving, table};
 #[derive(Subcommand)]
 pub enum Command {
     /// Make a tenant: a person or a group that shares its jobs and results, and shares them with nobody else.
-    Create(Named),
+    Create(Create),
     /// Show all tenants, those that are nothing but a name on keys, too.
     List(List),
     /// Show one tenant.
     Show(Named),
+    /// Change what a tenant is to others.
+    Set(Set),
     /// Refuse a tenant's keys from now on, within 5 seconds at every gateway. What runs goes on.
     Suspend(Named),
     /// Accept the keys of a suspended tenant again.
@@ -28,6 +31,24 @@ pub enum Command {
 pub struct List {
     #[command(flatten)]
     server: Server,
+}
+
+#[derive(Args)]
+pub struct Create {
+    /// How urgent its jobs are [default: normal].
+    #[arg(long, value_name = "high|normal|low")]
+    class: Option<Class>,
+    #[command(flatten)]
+    named: Named,
+}
+
+#[derive(Args)]
+pub struct Set {
+    /// How urgent its jobs are that are accepted from now on.
+    #[arg(long, value_name = "high|normal|low")]
+    class: Class,
+    #[command(flatten)]
+    named: Named,
 }
 
 #[derive(Args)]
@@ -46,14 +67,22 @@ pub struct Named {
 pub fn run(command: &Command) -> Result<ExitCode> {
     serving::run(async {
         match command {
-            Command::Create(named) => {
-                let answer = named.ask(Method::POST, &["tenants"], Some(&json!({ "name": named.name }))).await?;
+            Command::Create(Create { class, named }) => {
+                let body = json!({ "name": named.name, "class": class.map(Class::name) });
+                let answer = named.ask(Method::POST, &["tenants"], Some(&body)).await?;
                 named.tell(&answer, "is there now; `vitrine key create --tenant` makes a key of it")
             }
             Command::List(list) => self::list(&list.server).await,
             Command::Show(named) => {
                 let answer = named.ask(Method::GET, &["tenants", &named.name], None).await?;
                 if named.server.json { table::json(&answer) } else { show(&answer) }
+            }
+            Command::Set(Set { class, named }) => {
+                let answer = named.change(&json!({ "class": class.name() })).await?;
+                named.tell(
+                    &answer,
+                    &format!("has the class {class}, which counts for jobs that are accepted from now on"),
+                )
             }
             Command::Suspend(named) => {
                 named.tell(&named.suspend(true).await?, "is suspended: its keys are refused, and what runs goes on")
@@ -70,7 +99,11 @@ impl Named {
     }
 
     async fn suspend(&self, suspended: bool) -> Result<Value> {
-        self.ask(Method::PATCH, &["tenants", &self.name], Some(&json!({ "suspended": suspended }))).await
+        self.change(&json!({ "suspended": suspended })).await
+    }
+
+    async fn change(&self, body: &Value) -> Result<Value> {
+        self.ask(Method::PATCH, &["tenants", &self.name], Some(body)).await
     }
 
     /// Says what was done.
@@ -88,13 +121,19 @@ async fn list(server: &Server) -> Result<()> {
     if server.json {
         return table::json(&answer);
     }
-    let fields = ["name", "keys", "created_at", "suspended_at"];
+    let fields = ["name", "keys", "class", "created_at", "suspended_at"];
     let row = |tenant: &Value| fields.iter().map(|field| table::text(&tenant[*field])).collect();
     let rows: Vec<Vec<String>> = table::list(&answer, "tenants").iter().map(row).collect();
-    table::rows(&["name", "keys", "created", "suspended"], &rows)
+    table::rows(&["name", "keys", "class", "created", "suspended"], &rows)
 }
 
 fn show(tenant: &Value) -> Result<()> {
-    let names = [("name", "name"), ("keys", "keys"), ("created", "created_at"), ("suspended", "suspended_at")];
+    let names = [
+        ("name", "name"),
+        ("keys", "keys"),
+        ("class", "class"),
+        ("created", "created_at"),
+        ("suspended", "suspended_at"),
+    ];
     table::fields(&names.map(|(name, field)| (name, table::text(&tenant[field]))))
 }

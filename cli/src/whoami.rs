@@ -30,6 +30,7 @@ pub fn run(whoami: &Whoami) -> Result<ExitCode> {
                 ("key", "key"),
                 ("project", "project"),
                 ("scopes", "scopes"),
+                ("class", "class"),
                 ("expires", "expires_at"),
                 ("models", "models"),
             ];

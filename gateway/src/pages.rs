@@ -13,6 +13,7 @@ mod me;
 mod models;
 mod now;
 mod overview;
+mod quota;
 mod sign_in;
 mod tenants;
 mod units;
@@ -47,6 +48,7 @@ use keys::Said;
 use layout::{Reader, Tab};
 use live::Parts;
 use now::Now;
+use quota::Own;
 
 pub use now::Shared;
 pub use sign_in::token;
@@ -56,6 +58,9 @@ const MINE: usize = 50;
 
 /// Looks of a stream between two at the past.
 const PAST_EVERY: u32 = 5;
+
+/// Looks of a researcher's stream between two at quotas.
+const QUOTA_EVERY: u32 = 5;
 
 /// What pages are, as axum writes it.
 const HTML: &str = "text/html; charset=utf-8";
@@ -77,11 +82,16 @@ pub fn routes() -> Router<Arc<Gateway>> {
         .route("/admin/jobs/{id}", get(show_job))
         .route("/admin/jobs/{id}/live", get(follow_job))
         .route("/admin/jobs/{id}/cancel", post(cancel_job))
-        .route("/admin/models", get(show_models))
+        .route("/admin/models", get(show_models).post(host_model))
+        .route("/admin/models/{name}/change", post(change_model))
+        .route("/admin/models/{name}/evict", post(evict_model))
         .route("/admin/workers", get(show_workers))
         .route("/admin/workers/{name}/{act}", post(alter_worker))
         .route("/admin/usage", get(show_usage))
         .route("/admin/tenants", get(show_tenants).post(create_tenant))
+        .route("/admin/tenants/{name}", get(show_tenant))
+        .route("/admin/tenants/{name}/quota", post(give_quota))
+        .route("/admin/tenants/{name}/class", post(give_class))
         .route("/admin/tenants/{name}/suspend", post(suspend_tenant))
         .route("/admin/tenants/{name}/resume", post(resume_tenant))
         .route("/admin/keys", get(show_keys).post(create_key))
@@ -181,6 +191,14 @@ fn refusing(page: Response, refusal: Error) -> Response {
     Response::from_parts(parts, body)
 }
 
+/// The same, if anything was refused.
+fn refused_if(page: Response, refusal: Option<Error>) -> Response {
+    match refusal {
+        Some(refusal) => refusing(page, refusal),
+        None => page,
+    }
+}
+
 /// Answers with one of the pages that one can go to.
 fn page(title: &str, principal: &Principal, tab: Tab, body: &Markup) -> Response {
     shown(layout::page(title, &Reader::Somebody(principal, tab), body))
@@ -253,7 +271,8 @@ async fn parts_of(gateway: &Gateway, wanted: &[String], reach: Reach) -> Result<
             // The same with what can be done to them.
             "acts" => ("workers", workers::table(&now, true)),
             "work" => ("work", workers::work(&now)),
-            "models" => ("models", models::table(&now)),
+            "models" => ("models", models::table(&now, false)),
+            "hosting" => ("models", models::table(&now, true)),
             "past" => ("past", overview::past(&now, &minutes, reach)),
             _ => return None,
         })
@@ -366,9 +385,81 @@ async fn result(
 }
 
 async fn show_models(State(gateway): State<Arc<Gateway>>, caller: Caller) -> Result<Response, Error> {
-    let principal = operator(caller)?;
-    let now = Now::of(&gateway).await?;
-    Ok(page("Models", &principal, Tab::Models, &models::body(&now)))
+    models_page(&gateway, &operator(caller)?, None, &models::New::default()).await
+}
+
+async fn host_model(
+    State(gateway): State<Arc<Gateway>>,
+    Operator(principal): Operator,
+    body: Body,
+) -> Result<Response, Error> {
+    let form: models::New = posted(&gateway, body).await?;
+    let done = host(&gateway, &principal, &form).await;
+    after_models(&gateway, &principal, done, &form).await
+}
+
+/// Hosts a model that there is not: what one has that there is, this form does not show.
+async fn host(gateway: &Gateway, principal: &Principal, form: &models::New) -> Result<String, Error> {
+    let (name, deploy) = (form.model.trim(), form.asked()?);
+    match v1::models::find(gateway, name).await {
+        Err(Error::NoSuchModel(_)) => Ok(v1::models::host(gateway, principal, name, deploy).await?.1),
+        Err(refusal) => Err(refusal),
+        Ok(_) => {
+            Err(Error::Conflict(format!("{name} is hosted already; change it where it stands, or evict it first")))
+        }
+    }
+}
+
+async fn change_model(
+    State(gateway): State<Arc<Gateway>>,
+    Operator(principal): Operator,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Response, Error> {
+    let form: models::Count = posted(&gateway, body).await?;
+    let done = match form.asked() {
+        Ok(change) => v1::models::alter(&gateway, &principal, &name, &change).await,
+        Err(refusal) => Err(refusal),
+    };
+    after_models(&gateway, &principal, done, &models::New::default()).await
+}
+
+async fn evict_model(
+    State(gateway): State<Arc<Gateway>>,
+    Operator(principal): Operator,
+    Path(name): Path<String>,
+) -> Result<Response, Error> {
+    let done = v1::models::end(&gateway, &principal, &name).await.map(|(_, what)| what);
+    after_models(&gateway, &principal, done, &models::New::default()).await
+}
+
+/// Shows the models as they are now, or why something was not done.
+async fn after_models(
+    gateway: &Gateway,
+    principal: &Principal,
+    done: Result<String, Error>,
+    typed: &models::New,
+) -> Result<Response, Error> {
+    match done {
+        Ok(what) => {
+            // What was read a moment ago is not how it is.
+            *gateway.now.lock().await = None;
+            Ok(acted(what, Redirect::to("/admin/models")))
+        }
+        Err(refusal) => models_page(gateway, principal, Some(refusal), typed).await,
+    }
+}
+
+async fn models_page(
+    gateway: &Gateway,
+    principal: &Principal,
+    refusal: Option<Error>,
+    typed: &models::New,
+) -> Result<Response, Error> {
+    let now = Now::of(gateway).await?;
+    let sentence = refusal.as_ref().map(ToString::to_string);
+    let page = page("Models", principal, Tab::Models, &models::body(&now, sentence.as_deref(), typed));
+    Ok(refused_if(page, refusal))
 }
 
 async fn show_workers(State(gateway): State<Arc<Gateway>>, caller: Caller) -> Result<Response, Error> {
@@ -418,7 +509,7 @@ async fn create_tenant(
     body: Body,
 ) -> Result<Response, Error> {
     let NewTenant { name } = posted(&gateway, body).await?;
-    let create = v1::tenants::Create { name: TenantId::new(name.trim()), quota: None, models: None };
+    let create = v1::tenants::Create { name: TenantId::new(name.trim()), quota: None, models: None, class: None };
     let made = v1::tenants::make(&gateway, &principal, create).await;
     after_tenants(&gateway, &principal, made).await
 }
@@ -461,10 +552,76 @@ async fn tenants_page(gateway: &Gateway, principal: &Principal, refusal: Option<
     let (now, tenants) = (Now::of(gateway).await?, v1::tenants::all(gateway).await?);
     let sentence = refusal.as_ref().map(ToString::to_string);
     let page = page("Tenants", principal, Tab::Tenants, &tenants::body(&now, principal, &tenants, sentence.as_deref()));
-    Ok(match refusal {
-        Some(refusal) => refusing(page, refusal),
-        None => page,
-    })
+    Ok(refused_if(page, refusal))
+}
+
+async fn show_tenant(
+    State(gateway): State<Arc<Gateway>>,
+    Administrator(principal): Administrator,
+    Path(name): Path<String>,
+) -> Result<Response, Error> {
+    tenant_page(&gateway, &principal, &name, None).await
+}
+
+async fn give_quota(
+    State(gateway): State<Arc<Gateway>>,
+    Administrator(principal): Administrator,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Response, Error> {
+    let form: quota::Form = posted(&gateway, body).await?;
+    let given = match form.asked() {
+        Ok(quota) => v1::quota::give(&gateway, &principal, &name, &quota).await,
+        Err(refusal) => Err(refusal),
+    };
+    after_tenant(&gateway, &principal, &name, given.map(|(_, what)| what)).await
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewClass {
+    class: String,
+}
+
+async fn give_class(
+    State(gateway): State<Arc<Gateway>>,
+    Administrator(principal): Administrator,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Response, Error> {
+    let NewClass { class } = posted(&gateway, body).await?;
+    let change = v1::tenants::Change { class: Some(class), ..v1::tenants::Change::default() };
+    let done = v1::tenants::alter(&gateway, &principal, &name, change).await;
+    after_tenant(&gateway, &principal, &name, done).await
+}
+
+/// Shows a tenant as it is now, or why something was not done.
+async fn after_tenant(
+    gateway: &Gateway,
+    principal: &Principal,
+    name: &str,
+    done: Result<String, Error>,
+) -> Result<Response, Error> {
+    match done {
+        Ok(what) => {
+            let tenant = v1::tenants::find(gateway, name).await?;
+            Ok(acted(what, Redirect::to(&tenants::path(&tenant))))
+        }
+        Err(refusal) => tenant_page(gateway, principal, name, Some(refusal)).await,
+    }
+}
+
+async fn tenant_page(
+    gateway: &Gateway,
+    principal: &Principal,
+    name: &str,
+    refusal: Option<Error>,
+) -> Result<Response, Error> {
+    let (now, tenant) = (Now::of(gateway).await?, v1::tenants::find(gateway, name).await?);
+    let shown = v1::quota::shown(gateway, &tenant.terms.quota, &tenant.name, None).await?;
+    let sentence = refusal.as_ref().map(ToString::to_string);
+    let body = tenants::one(&now, principal, &tenant, &shown, sentence.as_deref());
+    Ok(refused_if(page(&format!("Tenant {name}"), principal, Tab::Tenants, &body), refusal))
 }
 
 async fn show_keys(
@@ -523,19 +680,28 @@ async fn show_me(State(gateway): State<Arc<Gateway>>, caller: Caller, headers: H
     let now = Now::of(&gateway).await?;
     let jobs = mine(&gateway, &now, &principal).await?;
     let keys = v1::keys::all(&gateway, Some(&principal.tenant)).await?;
-    let body = me::body(&now, &principal, &jobs, &keys, &progress::origin(&gateway, &headers));
+    let own = Own::of(&gateway, &principal).await?;
+    let body = me::body(&now, &principal, &jobs, &own, &keys, &progress::origin(&gateway, &headers));
     Ok(page("My jobs", &principal, Tab::Me, &body))
 }
 
 async fn follow_me(State(gateway): State<Arc<Gateway>>, caller: Caller) -> Result<Response, Error> {
     let principal = caller.permitted(Scope::ReadOwn)?;
     let (here, reader) = (Arc::clone(&gateway), principal.clone());
+    let mut looks = 0u32;
     live::stream(&gateway, principal, move || {
         let (gateway, principal) = (Arc::clone(&here), reader.clone());
+        // What counts against a quota is a listing of what waits and runs.
+        let counts = looks.is_multiple_of(QUOTA_EVERY);
+        looks = looks.wrapping_add(1);
         async move {
             let now = Now::of(&gateway).await?;
             let jobs = mine(&gateway, &now, &principal).await?;
-            Ok(vec![("status", me::status(&now)), ("mine", me::table(&now, &principal, &jobs))])
+            let mut parts = vec![("status", me::status(&now)), ("mine", me::table(&now, &principal, &jobs))];
+            if counts {
+                parts.push(("quota", Own::of(&gateway, &principal).await?.part()));
+            }
+            Ok(parts)
         }
     })
 }

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use schemars::{JsonSchema, SchemaGenerator};
 
-use crate::v1::{audit, events, jobs, keys, models, nodes, openapi, quota, tenants, usage, whoami};
+use crate::v1::{audit, events, jobs, keys, models, nodes, openapi, queue, quota, tenants, usage, whoami};
 use crate::{Gateway, about, job, result, submit, subscribe};
 
 /// One thing that can be asked.
@@ -132,9 +132,13 @@ pub const V1: &[Route] = &[
         .answers(&[(201, Answer::Json(of::<tenants::Shown>))]),
     route("GET", "/v1/tenants/{tenant}", ADMIN, "one tenant", || get(tenants::show))
         .answers(&[(200, Answer::Json(of::<tenants::Shown>))]),
-    route("PATCH", "/v1/tenants/{tenant}", ADMIN, "suspend or resume it, or say which models it may use", || {
-        patch(tenants::change)
-    })
+    route(
+        "PATCH",
+        "/v1/tenants/{tenant}",
+        ADMIN,
+        "suspend or resume it, say which models it may use, or how urgent its jobs are",
+        || patch(tenants::change),
+    )
     .body(of::<tenants::Change>)
     .answers(&[(200, Answer::Json(of::<tenants::Shown>))]),
     route("GET", "/v1/tenants/{tenant}/quota", ADMIN, "its quota, and what is used of it", || get(quota::of_tenant))
@@ -177,6 +181,14 @@ pub const V1: &[Route] = &[
     route("GET", "/v1/jobs/{job}/events", READ, "its states and what it prints, as they come", || get(events::events))
         .query(inline::<events::After>)
         .answers(&[(200, Answer::Other("text/event-stream")), (204, Answer::Nothing)]),
+    route(
+        "GET",
+        "/v1/queue",
+        READ,
+        "who waits and runs, by tenant and model; with the scope operate, of all tenants",
+        || get(queue::queue),
+    )
+    .answers(&[(200, Answer::Json(of::<queue::Queue>))]),
     route("GET", "/v1/models", Takes::Key, "the hosted models, and where each is", || get(models::list))
         .answers(&[(200, Answer::Json(of::<models::List>))]),
     route("GET", "/v1/models/{model}", Takes::Key, "one model", || get(models::show))

@@ -125,6 +125,7 @@ async fn take(
         project: principal.project.clone().unwrap_or_default(),
         metered: allowance.meters(),
         at_once: allowance.at_once(),
+        class: principal.class(),
         session,
         client: Client { generation: Generation::Nnsight08, compress },
         limits,

@@ -9,6 +9,7 @@ pub mod keys;
 pub mod models;
 pub mod nodes;
 pub mod openapi;
+pub mod queue;
 pub mod quota;
 pub mod tenants;
 pub mod usage;

@@ -23,6 +23,8 @@ const PROGRESS: Duration = Duration::from_secs(10);
 /// What the leader counts. It writes nothing itself, and waits for nobody.
 pub struct Ledger {
     epoch: u64,
+    /// How long a job may wait, in milliseconds.
+    queue_time: u64,
     number: u64,
     minute: Minute,
     seen: watch::Sender<Seen>,
@@ -37,10 +39,11 @@ pub struct Seen {
 }
 
 impl Ledger {
-    /// Begins at a time, in milliseconds since the Unix epoch. Returns what [`write`] takes.
-    pub fn new(epoch: u64, now: u64) -> (Self, watch::Receiver<Seen>) {
+    /// Begins at a time, in milliseconds since the Unix epoch, of a scheduler that lets jobs wait for so long. Returns what [`write`] takes.
+    pub fn new(epoch: u64, now: u64, queue_time: Duration) -> (Self, watch::Receiver<Seen>) {
         let (seen, written) = watch::channel(Seen::default());
-        let mut ledger = Self { epoch, number: now / MINUTE, minute: Minute::default(), seen };
+        let queue_time = u64::try_from(queue_time.as_millis()).unwrap_or(u64::MAX);
+        let mut ledger = Self { epoch, queue_time, number: now / MINUTE, minute: Minute::default(), seen };
         ledger.minute.happened(now, What::SchedulerBegan);
         (ledger, written)
     }
@@ -73,10 +76,10 @@ impl Ledger {
         for ((tenant, model), jobs) in waiting {
             self.minute.waits(tenant, model, jobs);
         }
-        let (number, epoch) = (self.number, self.epoch);
+        let (number, epoch, queue_time) = (self.number, self.epoch, self.queue_time);
         let current = now / MINUTE;
         self.seen.send_modify(|seen| {
-            seen.pulse = Some(Pulse { at: now, epoch });
+            seen.pulse = Some(Pulse { at: now, epoch, queue_time });
             seen.minutes.insert(number, self.minute.clone());
             while seen.minutes.len() > 2 {
                 seen.minutes.pop_first();
@@ -145,7 +148,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn what_a_leader_counts_is_written_minute_by_minute_and_the_last_of_each_is_not_lost() {
         let store = Arc::new(MemoryStore::new(1));
-        let (mut ledger, seen) = Ledger::new(7, 59_000);
+        let (mut ledger, seen) = Ledger::new(7, 59_000, Duration::from_secs(60));
         let history = History::new(store.clone());
         let writing = tokio::spawn(write(history.clone(), seen));
         let (tenant, model) = (TenantId::new("ada"), ModelKey::new("o/n", None));

@@ -34,7 +34,7 @@ use crate::sessions::{News, SessionId};
 use crate::settle::{Report, Settled, Settler};
 use crate::wire;
 use models::Hosted;
-use placement::{Action, Class, Queue, Seat, View, Waiting, decide};
+use placement::{Action, Queue, Seat, View, Waiting, decide};
 
 use bounds::Bounds;
 
@@ -575,7 +575,7 @@ impl Leader {
             self.hosted.change();
         }
         let alone = live.deaths > 0 || self.suspects.contains(&live.id);
-        let waiting = Waiting { token: live.token(), class: Class::Normal, alone, expires_at };
+        let waiting = Waiting { token: live.token(), class: live.class, alone, expires_at };
         self.queue.push(live.id, &live.tenant, &live.model, waiting, from);
     }
 

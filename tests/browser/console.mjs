@@ -77,7 +77,7 @@ async function signsIn() {
 
 async function eachPageIsRight() {
   const admin = ["/admin", "/admin?reach=24h", "/admin/jobs", `/admin/jobs/${there.jobs.done}`, `/admin/jobs/${there.jobs.failed}`,
-    `/admin/jobs/${there.jobs.waiting}`, "/admin/models", "/admin/workers", "/admin/usage", "/admin/usage?by=tenant,model", "/admin/tenants", "/admin/keys", "/admin/jobs?state=expired"];
+    `/admin/jobs/${there.jobs.waiting}`, "/admin/models", "/admin/workers", "/admin/usage", "/admin/usage?by=tenant,model", "/admin/tenants", "/admin/tenants/ada", "/admin/keys", "/admin/jobs?state=expired"];
   const own = ["/me", `/me/jobs/${there.jobs.done}`, `/me/jobs/${there.jobs.failed}`];
   for (const [key, paths] of [[there.keys.admin, admin], [there.keys.ada, own], [there.keys.audit, ["/admin/audit", "/admin/audit?outcome=refused"]]]) {
     const page = await signedIn(key, paths[0].split("?")[0]);
@@ -98,11 +98,12 @@ async function eachPageIsRight() {
 }
 
 async function pictures() {
-  const take = async (page, path, name, viewport, scheme, clip) => {
+  const take = async (page, path, name, viewport, scheme, clip, open) => {
     await page.setViewportSize(viewport);
     await page.emulateMedia({ colorScheme: scheme });
     await page.goto(there.url + path);
     await page.waitForFunction(() => document.querySelector("[data-live]") === null || document.documentElement.dataset.live === "yes");
+    if (open) await page.locator(open).first().click();
     await page.mouse.move(640, 2);
     await page.screenshot({ path: `${there.pictures}/${name}.png`, fullPage: !clip });
   };
@@ -113,6 +114,11 @@ async function pictures() {
   await take(admin, "/admin/jobs", "jobs", { width: 1280, height: 600 }, "light", true);
   await take(admin, "/admin/workers", "workers", { width: 1280, height: 600 }, "light", true);
   await take(admin, "/admin/tenants", "tenants", { width: 1280, height: 400 }, "light", true);
+  await take(admin, "/admin/tenants/ada", "tenant", { width: 1280, height: 660 }, "dark", true, "summary:text('Change the quota')");
+  await take(admin, "/admin/models", "models", { width: 1280, height: 480 }, "light", true, "#models summary:text('Change')");
+  await take(admin, "/admin/models", "models-dark", { width: 1280, height: 480 }, "dark", true, "#models summary:text('Evict')");
+  await take(admin, "/admin/models", "models-phone", PHONE, "dark", false, "#models summary:text('Change')");
+  await take(admin, "/admin/tenants/ada", "tenant-phone", PHONE, "light", false, "summary:text('Change the quota')");
   await take(admin, "/admin/keys", "keys", { width: 1280, height: 400 }, "dark", true);
   await close(admin, "pictures of /admin");
   const ada = await signedIn(there.keys.ada, "/me");
@@ -192,6 +198,46 @@ async function acts() {
   await member.goto(`${there.url}/me`);
   check(new URL(member.url()).pathname === "/sign-in", "who has no key is asked to sign in");
 
+  await page.goto(`${there.url}/admin/tenants`);
+  await page.click("#tenants a:text-is('ada')");
+  await sees(page, "#quota", "40");
+  await page.click("summary:text('Change the quota')");
+  await page.fill("[name=queued_jobs]", "2000");
+  await page.fill("[name=stored_bytes]", "");
+  await isRight(page, "a quota about to be given");
+  await page.click("button:text('Give ada this quota')");
+  await until(page, "#quota table", (text) => text.includes("2,000") && !text.includes("8.00 MiB"));
+  await page.click("summary:text('Change the class')");
+  await page.selectOption("[name=class]", "low");
+  await isRight(page, "a class about to be given");
+  await page.click("button:text('Give ada this class')");
+  await sees(page, "dl", "Classlow");
+
+  await page.goto(`${there.url}/admin/models`);
+  await page.fill("[name=model]", "org/twin");
+  await page.fill("[name=folder]", "/nowhere");
+  await page.click("button:text('Host the model')");
+  await sees(page, "[role=alert]", "has no config.json here");
+  check((await page.inputValue("#host [name=model]")) === "org/twin", "what was typed is there");
+  await page.fill("[name=folder]", there.folder);
+  await page.click("button:text('Host the model')");
+  await sees(page, "#models", "org/twin");
+  await row(page, "org/twin").locator("summary:text('Change')").click();
+  await row(page, "org/twin").locator("[name=least]").fill("2");
+  await row(page, "org/twin").locator("[name=most]").fill("3");
+  await row(page, "org/twin").locator("[name=pinned]").check();
+  await isRight(page, "a model about to be changed");
+  await row(page, "org/twin").locator("button:text('Change')").click();
+  await sees(page, "#models", "of 2 to 3, pinned");
+  await row(page, "org/twin").locator("summary:text('Change')").click();
+  await row(page, "org/twin").locator("[name=pinned]").uncheck();
+  await row(page, "org/twin").locator("button:text('Change')").click();
+  await until(page, "#models", (text) => text.includes("of 2 to 3") && !text.includes("of 2 to 3, pinned"));
+  await row(page, "org/twin").locator("summary:text('Evict')").click();
+  await isRight(page, "a model about to be evicted");
+  await row(page, "org/twin").locator("button:text('Evict')").click();
+  await until(page, "#models", (text) => !text.includes("org/twin"));
+
   await page.goto(`${there.url}/admin/workers`);
   await page.locator("#workers summary").click();
   await isRight(page, "a worker about to be taken out");
@@ -236,6 +282,8 @@ async function eachRole() {
   const text = await operator.textContent("#job");
   check(text.includes("is for its own tenant") && !text.includes("as told"), "what a program raised is its tenant's");
   check(!text.includes("What it printed"), "and so is what it printed");
+  await operator.goto(`${there.url}/admin/models`);
+  await sees(operator, "#host", "Host the model");
   await close(operator, "an operator");
 
   const ada = await told(there.keys.ada, "/me");
@@ -243,6 +291,7 @@ async function eachRole() {
     check(await status(ada, path) === 403, path);
   }
   check((await (await ada.goto(`${there.url}/me`)).text()).includes("/admin") === false, "what one may not see is not offered");
+  await sees(ada, "#quota", "Bytes of requests and results");
   await close(ada, "a researcher");
 
   const bob = await told(there.keys.bob, "/me");
@@ -288,6 +337,19 @@ async function withoutScripts() {
   await page.fill("[name=name]", "lab-d");
   await page.click("button:text('Create a tenant')");
   await sees(page, "#tenants", "lab-d");
+  await page.goto(`${there.url}/admin/tenants/lab-d`);
+  await page.click("summary:text('Change the quota')");
+  await page.fill("[name=running_jobs]", "7");
+  await page.click("button:text('Give lab-d this quota')");
+  await sees(page, "#quota table", "7");
+  await page.goto(`${there.url}/admin/models`);
+  await page.fill("[name=model]", "org/still");
+  await page.fill("[name=folder]", there.folder);
+  await page.click("button:text('Host the model')");
+  const still = page.locator("tr:has-text('org/still')");
+  await still.locator("summary:text('Evict')").click();
+  await still.locator("button:text('Evict')").click();
+  await page.waitForURL(`${there.url}/admin/models`);
   await close(page, "without scripts");
 }
 

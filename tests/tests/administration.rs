@@ -377,6 +377,25 @@ fn what_was_done_is_in_the_audit_trail_and_a_file_says_what_there_should_be() {
     assert_eq!(operator.does(&apply), "nothing to change: all is as the file says\n");
     let lab = operator.json(&["tenant", "show", "lab-b"]);
     assert_eq!((&lab["quota"]["queued_jobs"], &lab["models"]), (&7.into(), &serde_json::json!(["ndif-test/*"])));
+    // A model, as one that may host models and nothing else says it.
+    let host = operator.does(&["key", "create", "--tenant", "local", "--role", "operator"]);
+    let host = Person { server: &server, key: host.trim().to_owned() };
+    let model = |replicas: &str| {
+        let folder = tests::model("tiny-gpt2");
+        let declared = format!("name = \"org/twin\"\nfolder = \"{}\"\nreplicas = {replicas}", folder.display());
+        fs::write(&file, format!("[[model]]\n{declared}\n")).unwrap();
+    };
+    model("{ max = 2 }");
+    let planned = host.does(&[&apply[..], &["--dry-run"]].concat());
+    contains(&planned, &["would change model org/twin: hosted", "replicas - -> 0 to 2"]);
+    contains(&host.refused(&["model", "show", "org/twin"]), &["no model"]);
+    contains(&host.does(&apply), &["changed model org/twin: hosted"]);
+    assert_eq!(host.does(&apply), "nothing to change: all is as the file says\n");
+    model("{ min = 1, max = 2 }\npinned = true");
+    assert_eq!(host.does(&apply), "changed model org/twin: replicas 0 to 2 -> 1 to 2, pinned false -> true\n");
+    assert_eq!(host.does(&apply), "nothing to change: all is as the file says\n");
+    let twin = host.json(&["model", "show", "org/twin"]);
+    assert_eq!((&twin["replicas"]["min"], &twin["pinned"]), (&1.into(), &true.into()));
     fs::write(&file, "[[tenants]]\nname = \"x\"\n").unwrap();
     contains(&operator.refused(&apply), &["is not as it should be", "tenants"]);
 
@@ -438,4 +457,70 @@ fn what_was_done_is_in_the_audit_trail_and_a_file_says_what_there_should_be() {
     assert_eq!(doctor.status.code(), Some(1));
     contains(&text(&doctor.stdout), &["fix   no API key was given"]);
     contains(&text(&vitrine(&["completions", "bash"]).output().unwrap().stdout), &["complete", "rotate", "quota"]);
+}
+
+#[test]
+fn jobs_of_a_class_are_given_out_as_its_floor_has_it_whoever_came_first() {
+    let data = Data::default();
+    let server = data.up().key().tiny_models().canned().start();
+    let operator = Person { server: &server, key: KEY.into() };
+    let (patient, urgent) = (operator.tenant("patient"), operator.tenant("urgent"));
+    operator.does(&["tenant", "set", "patient", "--class", "low"]);
+    operator.does(&["tenant", "set", "urgent", "--class", "high"]);
+    contains(&operator.does(&["tenant", "list"]), &["CLASS", "low", "high", "normal"]);
+    assert_eq!(operator.json(&["tenant", "create", "third", "--class", "low"])["class"], "low");
+    // A key is less urgent than its tenant where it says so, and never more.
+    let create = |tenant: &str, class: &str| ["key", "create", "--tenant", tenant, "--class", class].map(str::to_owned);
+    let run = |arguments: [String; 6]| operator.run(&arguments.each_ref().map(String::as_str));
+    let refused = run(create("patient", "high"));
+    assert_eq!(refused.status.code(), Some(1));
+    contains(&text(&refused.stderr), &["a key is not more urgent than its tenant, and patient has the class low"]);
+    let less = Person { server: &server, key: text(&run(create("urgent", "normal")).stdout).trim().to_owned() };
+    for (person, class) in [(&patient, "low"), (&urgent, "high"), (&less, "normal"), (&operator, "normal")] {
+        assert_eq!(person.json(&["whoami"])["class"], class);
+    }
+    let wrong = operator.ask("PATCH", "/v1/tenants/patient", r#"{"class": "urgent"}"#);
+    assert_eq!(wrong.status, 400);
+    contains(&text(&wrong.body), &["a class is high, normal or low"]);
+
+    let (gate, never) = (data.path("gate"), data.path("never"));
+    let [mut first, mut low, mut high] = [&operator, &patient, &urgent].map(Person::client);
+    let jobs = |client: &mut Conversation, file: &std::path::Path, many: usize| -> Vec<String> {
+        (0..many).map(|_| submit(client, &format!("wait {}", file.display()))).collect()
+    };
+    let holding = jobs(&mut first, &gate, 8);
+    holding.iter().for_each(|job| is(&operator, job, "running"));
+    let (low_jobs, high_jobs) = (jobs(&mut low, &never, 10), jobs(&mut high, &never, 10));
+    is(&operator, &high_jobs[9], "queued");
+    // When it is over is told before it is.
+    let waits = until("a time by which it must start", || {
+        Some(urgent.json(&["job", "show", &high_jobs[9]])).filter(|job| job["must_start_by"].is_string())
+    });
+    assert_eq!((&waits["class"], &waits["must_end_by"]), (&"high".into(), &Value::Null));
+    contains(&urgent.does(&["job", "show", &high_jobs[9]]), &["must start by", "may run", "600.0 s"]);
+    let runs = operator.json(&["job", "show", &holding[0]]);
+    assert_eq!((runs["must_end_by"].is_string(), &runs["must_start_by"]), (true, &Value::Null));
+    // Who waits is seen at a glance; who does not operate sees what is theirs.
+    let frame = until("a frame of all eight", || {
+        // What a node has is told now and then.
+        Some(operator.does(&["top", "--once"])).filter(|frame| frame.contains("8 of 8 places are taken"))
+    });
+    contains(&frame, &["all is well", "20 wait, 8 run", "patient", "urgent", "ndif-test/tiny-gpt2"]);
+    let own = patient.json(&["top"]);
+    assert_eq!((own["queue"].as_array().unwrap().len(), &own["queue"][0]["waiting"]), (1, &10.into()));
+    contains(&operator.refused(&["top"]), &["no terminal to draw on", "--once"]);
+
+    // Those of the class low came first; of eight places they get one by their floor, and one that is kept for others.
+    fs::write(&gate, "").unwrap();
+    let running = |tenant: &str| {
+        let queue = operator.json(&["top"])["queue"].clone();
+        let line = queue.as_array().unwrap().iter().find(|line| line["tenant"] == tenant).cloned();
+        line.map_or(0, |line| line["running"].as_u64().unwrap())
+    };
+    let had = until("seven that run", || {
+        let had = [running("urgent"), running("patient")];
+        (had[0] + had[1] >= 7).then_some(had)
+    });
+    assert!(had[0] >= 5 && (1..=2).contains(&had[1]), "high and low have {had:?}");
+    assert_eq!(operator.json(&["job", "show", &low_jobs[0]])["class"], "low");
 }

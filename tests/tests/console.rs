@@ -164,7 +164,12 @@ fn no_act_is_done_for_who_may_not_do_it() {
             "/admin/tenants/ada/resume".into(),
             "/admin/keys".into(),
             format!("/admin/keys/{id}/revoke"),
+            "/admin/tenants/ada/quota".into(),
+            "/admin/tenants/ada/class".into(),
             "/admin/workers/none/drain".into(),
+            "/admin/models".into(),
+            "/admin/models/ndif-test%2Ftiny-gpt2/change".into(),
+            "/admin/models/ndif-test%2Fnone/evict".into(),
             format!("/admin/jobs/{never}/cancel"),
             format!("/me/jobs/{never}/cancel"),
         ]
@@ -173,10 +178,14 @@ fn no_act_is_done_for_who_may_not_do_it() {
         .collect()
     };
     let nobody = Browser { server: &server, cookie: "Cookie: none".into() };
-    assert_eq!(acts(&nobody), [303; 8], "who is nobody is asked to sign in");
-    assert_eq!(acts(&Browser::sign_in(&server, &ada)), [403, 403, 403, 403, 403, 403, 403, 404]);
-    assert_eq!(acts(&Browser::sign_in(&server, &operator)), [403, 403, 403, 403, 403, 404, 404, 403]);
-    assert_eq!(acts(&Browser::sign_in(&server, &submitter)), [403; 8]);
+    assert_eq!(acts(&nobody), [303; 13], "who is nobody is asked to sign in");
+    assert_eq!(acts(&Browser::sign_in(&server, &ada)), [&[403; 12][..], &[404]].concat());
+    // The form that the models are sent is not theirs.
+    assert_eq!(
+        acts(&Browser::sign_in(&server, &operator)),
+        [403, 403, 403, 403, 403, 403, 403, 404, 400, 400, 404, 404, 403]
+    );
+    assert_eq!(acts(&Browser::sign_in(&server, &submitter)), [403; 13]);
     for path in ["/admin/live?parts=queue", "/me/live"] {
         assert_eq!(Browser::sign_in(&server, &submitter).get(path).status, 403, "{path}");
     }
@@ -185,7 +194,10 @@ fn no_act_is_done_for_who_may_not_do_it() {
     assert_eq!(Browser::sign_in(&server, &administrator).get("/admin/audit").status, 403);
     let keys = v1(&server, "GET", "/v1/keys", &Value::Null);
     assert_eq!(keys["keys"].as_array().unwrap().len(), 5);
-    assert!(v1(&server, "GET", "/v1/tenants/ada", &Value::Null)["suspended_at"].is_null());
+    let tenant = v1(&server, "GET", "/v1/tenants/ada", &Value::Null);
+    assert!(tenant["suspended_at"].is_null() && tenant["quota"].as_object().unwrap().values().all(Value::is_null));
+    let models = v1(&server, "GET", "/v1/models", &Value::Null);
+    assert!(models["models"].as_array().unwrap().iter().all(|model| model["replicas"]["max"].is_null()));
 }
 
 #[test]
@@ -198,6 +210,38 @@ fn what_is_done_and_refused_on_pages_is_in_the_audit_trail() {
     assert_eq!(administrator.post("/admin/tenants", &[&ours], "name=lab-a").status, 303);
     assert_eq!(administrator.post("/admin/tenants/lab-a/suspend", &[&ours], "").status, 303);
     assert_eq!(administrator.post("/admin/keys", &[&ours], "tenant=lab-a&submit=yes&note=a").status, 200);
+    assert_eq!(administrator.post("/admin/tenants/lab-a/quota", &[&ours], "queued_jobs=3&stored_bytes=").status, 303);
+    assert_eq!(administrator.post("/admin/tenants/lab-a/class", &[&ours], "class=low").status, 303);
+    assert_eq!(administrator.post("/admin/tenants/lab-a/class", &[&ours], "class=urgent").status, 400);
+    let folder = tests::model("tiny-gpt2");
+    let host = format!("model=org/twin&folder={}&least=&most=2", folder.display());
+    assert_eq!(administrator.post("/admin/models", &[&ours], &host).status, 303);
+    let twin = |act: &str, form: &str| administrator.post(&format!("/admin/models/org%2Ftwin/{act}"), &[&ours], form);
+    let before = v1(&server, "GET", "/v1/models/org%2Ftwin", &Value::Null);
+    assert_eq!((&before["replicas"]["min"], &before["replicas"]["max"]), (&json!(0), &json!(2)));
+    assert_eq!(twin("change", "least=1&most=4&pinned=yes").status, 303);
+    // What cannot be is said on the page, and changes nothing.
+    for (form, sentence) in
+        [("least=5&most=4", "the most must not be less"), ("least=few&most=", "which is no whole number")]
+    {
+        let refused = twin("change", form);
+        assert_eq!(refused.status, 400, "{form}");
+        assert!(text(&refused).contains(sentence), "{}", text(&refused));
+    }
+    let again = administrator.post("/admin/models", &[&ours], &host);
+    assert_eq!(again.status, 409);
+    assert!(text(&again).contains("org/twin is hosted already"), "{}", text(&again));
+    let nowhere = administrator.post("/admin/models", &[&ours], "model=org/other&folder=/nowhere");
+    assert_eq!(nowhere.status, 400);
+    assert!(text(&nowhere).contains("value=\"org/other\""), "what was typed is there: {}", text(&nowhere));
+    let after = v1(&server, "GET", "/v1/models/org%2Ftwin", &Value::Null);
+    assert_eq!(
+        (&after["replicas"]["min"], &after["replicas"]["max"], &after["pinned"]),
+        (&json!(1), &json!(4), &json!(true))
+    );
+    assert_eq!(twin("evict", "").status, 303);
+    let quota = v1(&server, "GET", "/v1/tenants/lab-a", &Value::Null)["quota"].clone();
+    assert_eq!((&quota["queued_jobs"], &quota["stored_bytes"]), (&json!(3), &Value::Null));
     assert_eq!(post(&server, "/sign-in", &[&ours], "key=wrong").status, 401);
     // Who may read the trail and nothing else begins there.
     let signed_in = post(&server, "/sign-in", &[&ours], &format!("key={auditor}"));
@@ -209,6 +253,11 @@ fn what_is_done_and_refused_on_pages_is_in_the_audit_trail() {
         "made the tenant lab-a",
         "suspended the tenant lab-a",
         "of lab-a, which permits submit",
+        "gave the tenant lab-a the quota 3 jobs that wait or run",
+        "gave the tenant lab-a the class low",
+        "hosted org/twin of",
+        "gave org/twin 1 to 4 replicas, pinned",
+        "hosts org/twin no longer",
         "invalid API key",
         "POST /admin/tenants/{name}/suspend",
     ] {
@@ -259,6 +308,8 @@ fn people_see_and_do_everything_in_a_browser() {
     let (operate, _) = key(&server, "ops", &["operate"]);
     let (audit, _) = key(&server, "ops", &["audit"]);
     v1(&server, "POST", "/v1/tenants", &json!({ "name": "lab-b" }));
+    let quota = json!({ "queued_jobs": 40, "device_seconds_per_day": 3600, "stored_bytes": 8 << 20 });
+    v1(&server, "PUT", "/v1/tenants/ada/quota", &quota);
     let client = |key: &str| {
         let client = server.client("poll.py").env("NDIF_API_KEY", key).start();
         client.expect("here");
@@ -287,6 +338,7 @@ fn people_see_and_do_everything_in_a_browser() {
     fs::create_dir_all(&pictures).unwrap();
     let there = json!({
         "url": server.url, "chromium": chromium(), "pictures": pictures, "gate": gate,
+        "folder": tests::model("tiny-gpt2"),
         "keys": { "admin": KEY, "operate": operate, "audit": audit, "ada": ada, "bob": bob },
         "jobs": { "done": done, "failed": failed, "waiting": last, "first": first, "second": second },
     });

@@ -4,7 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ids::{KeyId, ModelKey, TenantId};
+use ids::{Class, KeyId, ModelKey, TenantId};
 use program::Batching;
 use serde::{Deserialize, Serialize};
 use store::{Allowance, Entry, MetadataStore, Mirror, Txn, Unsure};
@@ -359,6 +359,13 @@ impl Principal {
         self.terms.admit(model) && self.tenants.admit(model)
     }
 
+    /// Returns how urgent its jobs are: as its tenant is, or less where the key says so.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        let tenant = self.tenants.class.unwrap_or_default();
+        self.terms.class.map_or(tenant, |key| key.max(tenant))
+    }
+
     /// Returns the quotas that its jobs count against.
     #[must_use]
     pub fn allowance(&self) -> Allowance {
@@ -539,7 +546,7 @@ mod tests {
         assert_eq!(read.note, None);
         assert_eq!((&read.project, &read.terms), (&None, &Arc::default()));
         let quota = store::Quota { queued_jobs: Some(3), ..store::Quota::default() };
-        let terms = Arc::new(Terms { quota, models: Some(vec!["o/n".into()]) });
+        let terms = Arc::new(Terms { quota, models: Some(vec!["o/n".into()]), class: Some(Class::Low) });
         let noted = KeyRecord { note: Some("the notebook".into()), expires_at: Some(7), terms, ..read };
         assert_eq!(KeyRecord::read(&postcard::to_stdvec(&noted).unwrap()).unwrap(), noted);
     }

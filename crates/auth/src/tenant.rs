@@ -239,6 +239,41 @@ mod tests {
         assert_eq!(tenants.terms(&lab).await.unwrap(), Some(listed.terms));
     }
 
+    #[tokio::test]
+    async fn a_key_is_as_urgent_as_its_tenant_or_less_and_a_record_from_before_classes_is_normal() {
+        let store: Arc<dyn MetadataStore> = Arc::new(store::MemoryStore::new(1));
+        let tenants = Tenants::new(Arc::clone(&store));
+        let lab = TenantId::new("lab");
+        // What was stored of it, up to the models that it might use.
+        let quota = store::Quota { queued_jobs: Some(3), ..store::Quota::default() };
+        let before = postcard::to_stdvec(&(7u64, Option::<u64>::None, quota, Some(vec!["a/b"]))).unwrap();
+        store.put(&Tenants::path(&lab), before.into()).await.unwrap();
+        let terms = tenants.terms(&lab).await.unwrap().unwrap();
+        assert_eq!(
+            (terms.class, terms.quota.queued_jobs, terms.models.as_deref()),
+            (None, Some(3), Some(&["a/b".to_owned()][..]))
+        );
+        let keys = Keys::new(Arc::clone(&store), &ServerSecret::load(store.as_ref()).await.unwrap());
+        let key = keys.create(Grant::new(lab.clone(), &Scope::DEFAULT)).await.unwrap();
+        let principal = keys.authenticate(key.reveal()).await.unwrap().unwrap();
+        use ids::Class::{High, Low, Normal};
+        for (tenant, key, class) in [
+            (None, None, Normal),
+            (None, Some(Low), Low),
+            (Some(Low), None, Low),
+            (Some(High), None, High),
+            (Some(High), Some(Normal), Normal),
+            // Its tenant was lowered since.
+            (Some(Low), Some(High), Low),
+        ] {
+            let of = |class| Arc::new(crate::Terms { class, ..crate::Terms::default() });
+            let principal = crate::Principal { tenants: of(tenant), terms: of(key), ..principal.clone() };
+            assert_eq!(principal.class(), class, "{tenant:?} {key:?}");
+            tenants.give(&lab, |terms| terms.class = tenant).await.unwrap();
+            assert_eq!(tenants.terms(&lab).await.unwrap().unwrap().class, tenant);
+        }
+    }
+
     #[test]
     fn names_are_short_and_plain() {
         for good in ["lab-b", "a", "0", "x.y_z", &"a".repeat(63)] {

@@ -1,6 +1,6 @@
 //! What a tenant or a key is given beyond what it is permitted: how much, and of which models.
 
-use ids::ModelKey;
+use ids::{Class, ModelKey};
 use serde::{Deserialize, Serialize};
 use store::Quota;
 
@@ -10,11 +10,13 @@ pub struct Terms {
     pub quota: Quota,
     /// The models that it may use, each as `REPO_ID`, of whichever revision, `REPO_ID@REVISION`, or `OWNER/*`. `None` is all.
     pub models: Option<Vec<String>>,
+    /// How urgent its jobs are. `None` is normal for a tenant, and for a key what its tenant is.
+    pub class: Option<Class>,
 }
 
 impl Terms {
     /// What a record of before there were terms lacks of them.
-    pub(crate) const NONE: [u8; 6] = [0; 6];
+    pub(crate) const NONE: [u8; 7] = [0; 7];
 
     /// Returns whether a model may be used.
     #[must_use]

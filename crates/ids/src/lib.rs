@@ -1,11 +1,15 @@
 //! The names that travel between the parts of Vitrine, each with a type of its own,
 //! so that a tenant cannot be passed where a job is meant.
 
+mod class;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+pub use class::Class;
 
 /// Names one accepted request for as long as anything of it exists.
 ///

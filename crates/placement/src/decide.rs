@@ -10,9 +10,8 @@ use std::collections::{BTreeMap, BTreeSet, BinaryHeap, btree_map, btree_set};
 use std::iter::Peekable;
 use std::time::Duration;
 
-use ids::{JobId, ModelKey, TenantId, Token};
+use ids::{Class, JobId, ModelKey, TenantId, Token};
 
-use crate::class::Class;
 use crate::queue::{Lines, Queue, Rank, Share, Waiting};
 use crate::view::{Hosting, Seat, View, Worker};
 

@@ -18,9 +18,9 @@ pub mod simulation;
 mod view;
 
 pub use arrange::{Arrangement, IDLE, Move, RESIDENCE, Wait, Why, arrange};
-pub use class::Class;
 pub use cluster::{Cluster, Demand, Model, Node, Replica, Replicas, Stage, Work, device_name};
 pub use decide::{Action, decide};
+pub use ids::Class;
 pub use predictions::Predictions;
 pub use queue::{AGES, Queue, Share, Waiting};
 pub use view::{Hosting, Seat, View, Worker};

@@ -8,9 +8,9 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
-use ids::{JobId, ModelKey, TenantId, Token};
+use ids::{Class, JobId, ModelKey, TenantId, Token};
 
-use crate::class::Class;
+use crate::class::above;
 use crate::predictions::Predictions;
 
 /// The jobs that wait: for each model and class one line for each tenant, oldest first, and the lines by whose turn it is.
@@ -149,7 +149,7 @@ impl Queue {
         }
         while let Some((_, job)) = self.aging.first().copied().filter(|(at, _)| *at <= now) {
             let Some(mut waiting) = self.step_out(job) else { continue };
-            waiting.class = waiting.class.above().unwrap_or(waiting.class);
+            waiting.class = above(waiting.class).unwrap_or(waiting.class);
             self.line_up(job, waiting);
         }
     }
@@ -324,7 +324,7 @@ impl Queue {
         let class = waiting.class;
         let Some(place) = self.jobs.get_mut(&job) else { return };
         place.class = class;
-        place.ages_at = class.above().map(|_| self.now + AGES);
+        place.ages_at = above(class).map(|_| self.now + AGES);
         if let Some(at) = place.ages_at {
             self.aging.insert((at, job));
         }

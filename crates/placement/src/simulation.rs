@@ -4,10 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use ids::{JobId, ModelKey, TenantId, Token};
+use ids::{Class, JobId, ModelKey, TenantId, Token};
 
 use crate::arrange::{Move, arrange};
-use crate::class::Class;
 use crate::cluster::{Cluster, Demand, Model, Node, Replica, Stage, Work};
 use crate::decide::{Action, decide};
 use crate::queue::{Queue, Waiting};

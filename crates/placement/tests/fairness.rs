@@ -78,6 +78,26 @@ fn ten_tenants_get_the_same_device_time_however_large_their_jobs_are() {
 }
 
 #[test]
+fn tenants_of_different_classes_get_the_floors_of_those_while_all_have_work() {
+    let mut fleet = fleet(16);
+    let classes = Class::ALL.map(|class| (class, class.name()));
+    for (class, name) in classes {
+        // As many for each as would keep all places busy for the whole time.
+        (0..8_000).for_each(|_| fleet.comes(2 * SECOND, Job { class, ..job(name, SECOND) }));
+    }
+    // One more that is as urgent as another shares what their class has.
+    (0..8_000).for_each(|_| fleet.comes(2 * SECOND, job("normal too", SECOND)));
+    // Less than what is low waits before it moves up.
+    fleet.run(500 * SECOND);
+    let all = fleet.done.len() as f64;
+    let shares = ["high", "normal", "normal too", "low"].map(|tenant| of(&fleet, tenant).count() as f64 / all);
+    println!("of {all} jobs, classes high, normal, normal and low had {shares:.3?}");
+    for (share, floor) in shares.into_iter().zip([0.6, 0.15, 0.15, 0.1]) {
+        assert!((share - floor).abs() < 0.02, "{share} where the floor is {floor}");
+    }
+}
+
+#[test]
 fn short_jobs_do_not_wait_for_a_long_one() {
     let mut fleet = fleet(8);
     fleet.comes(2 * SECOND, job("long", 3_600 * SECOND));

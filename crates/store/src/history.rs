@@ -97,6 +97,8 @@ pub struct Pulse {
     /// Milliseconds since the Unix epoch, by the scheduler's clock.
     pub at: u64,
     pub epoch: u64,
+    /// How long a job may wait before it expires, in milliseconds; zero where that was not told.
+    pub queue_time: u64,
 }
 
 impl History {
@@ -347,7 +349,7 @@ mod tests {
         for (number, epoch) in [(10, 1), (11, 1), (11, 2)] {
             history.put(number, epoch, &minute).await.unwrap();
         }
-        let pulse = Pulse { at: 5, epoch: 2 };
+        let pulse = Pulse { at: 5, epoch: 2, queue_time: 60_000 };
         history.put_pulse(pulse).await.unwrap();
         let mut twice = minute.clone();
         twice.add(&minute);

@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use ids::{JobId, KeyId, ModelKey, TenantId, Token, WorkerId};
+use ids::{Class, JobId, KeyId, ModelKey, TenantId, Token, WorkerId};
 use program::Limits;
 use serde::Deserialize;
 use telemetry::trace::Trace;
@@ -37,6 +37,8 @@ pub struct JobRecord {
     pub metered: bool,
     /// How many jobs of its tenant may be with workers at once; zero for any number.
     pub at_once: u32,
+    /// How urgent it is, as its tenant and its key were when it was accepted.
+    pub class: Class,
     /// What steps of it belong to, where it is traced.
     pub trace: Option<Trace>,
 
@@ -84,6 +86,7 @@ impl JobRecord {
             payload,
             metered: false,
             at_once: 0,
+            class: Class::default(),
             trace: None,
             state: State::Queued,
             attempt: 0,
@@ -121,6 +124,7 @@ pub struct Live {
     pub submission_key: Option<String>,
     /// As in [`JobRecord`].
     pub at_once: u32,
+    pub class: Class,
     /// What wrote it last: what [`crate::Jobs::replace`] compares. Not stored.
     pub revision: Revision,
 }
@@ -402,6 +406,7 @@ impl JobRecord {
             started_at: self.started_at,
             submission_key: self.idempotency.as_ref().map(|it| it.key.clone()),
             at_once: self.at_once,
+            class: self.class,
             revision,
         }
     }

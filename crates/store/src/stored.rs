@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use ids::{JobId, KeyId, TenantId, WorkerId};
+use ids::{Class, JobId, KeyId, TenantId, WorkerId};
 use proto::{Message, stored, v1};
 use telemetry::trace::Trace;
 
@@ -42,6 +42,7 @@ pub fn request(record: &JobRecord) -> Vec<u8> {
         project: record.project.clone(),
         metered: record.metered,
         trace: record.trace.map(|trace| trace.to_bytes().to_vec().into()).unwrap_or_default(),
+        class: class_number(record.class),
     };
     message.encode_to_vec()
 }
@@ -56,6 +57,7 @@ pub fn live(record: &JobRecord) -> Vec<u8> {
         progress: Some(progress(record)),
         submission_key: submission_key(record),
         at_once: record.at_once,
+        class: class_number(record.class),
     };
     message.encode_to_vec()
 }
@@ -154,6 +156,7 @@ pub fn read_request(id: JobId, entry: &Entry) -> Result<JobRecord, Error> {
         payload_bytes: message.payload_bytes,
         project: message.project,
         metered: message.metered,
+        class: class(message.class),
         trace: Trace::from_bytes(&message.trace),
         ..JobRecord::queued(
             id,
@@ -184,6 +187,7 @@ pub fn read_live(id: JobId, entry: &Entry) -> Result<Live, Error> {
         dispatched_at: progress.dispatched_at,
         started_at: progress.started_at,
         submission_key: (!message.submission_key.is_empty()).then_some(message.submission_key),
+        class: class(message.class),
         at_once: message.at_once,
         revision: entry.revision,
     })
@@ -389,14 +393,14 @@ pub fn read_minute(entry: &Entry) -> Result<Minute, Error> {
 
 /// Writes who led last.
 pub fn pulse(pulse: Pulse) -> Vec<u8> {
-    let Pulse { at, epoch } = pulse;
-    stored::Pulse { at, epoch }.encode_to_vec()
+    let Pulse { at, epoch, queue_time } = pulse;
+    stored::Pulse { at, epoch, queue_time }.encode_to_vec()
 }
 
 /// Reads who led last.
 pub fn read_pulse(entry: &Entry) -> Result<Pulse, Error> {
-    let stored::Pulse { at, epoch } = decode::<stored::Pulse>(entry)?;
-    Ok(Pulse { at, epoch })
+    let stored::Pulse { at, epoch, queue_time } = decode::<stored::Pulse>(entry)?;
+    Ok(Pulse { at, epoch, queue_time })
 }
 
 /// Reads a message.
@@ -434,6 +438,24 @@ fn state_number(state: State) -> i32 {
         State::Expired => stored::State::Expired,
     };
     state.into()
+}
+
+fn class_number(class: Class) -> i32 {
+    let class = match class {
+        Class::High => stored::Class::High,
+        Class::Normal => stored::Class::Normal,
+        Class::Low => stored::Class::Low,
+    };
+    class.into()
+}
+
+/// Reads a class. One that only a newer version knows is as none: its job waits no longer than most.
+fn class(number: i32) -> Class {
+    match stored::Class::try_from(number) {
+        Ok(stored::Class::High) => Class::High,
+        Ok(stored::Class::Low) => Class::Low,
+        Ok(stored::Class::Normal) | Err(_) => Class::Normal,
+    }
 }
 
 fn state(number: i32) -> Option<State> {

@@ -10,8 +10,8 @@ use store::{Before, JobRecord, Jobs, Newest, State, Wanted};
 
 use super::layout::{self, empty};
 use super::now::Now;
-use super::units::{ago, bytes, moment, nothing, short, span};
-use crate::v1::jobs::{failure, model};
+use super::units::{ago, bytes, moment, nothing, short, span, until};
+use crate::v1::jobs::{failure, model, must_end_by, must_start_by};
 use crate::{Error, Gateway, progress, v1};
 
 /// Jobs on a page.
@@ -205,7 +205,7 @@ pub async fn part(gateway: &Gateway, now: &Now, principal: &Principal, job: &Job
             }
             (way(job, now.at))
             div.columns {
-                section { h2 { "What it is" } (facts(job, now.at)) }
+                section { h2 { "What it is" } (facts(job, now)) }
                 section { h2 { "What it cost" } (cost(job)) }
             }
             @if let Some((fault, text)) = failure(job, principal) { section {
@@ -244,7 +244,7 @@ fn end(path: &str) -> Markup {
 /// Says why a job waits, and what comes before it.
 pub fn place(now: &Now, principal: &Principal, job: &JobRecord) -> String {
     let whose = if job.tenant == principal.tenant { "yours" } else { "the same tenant" };
-    let ahead = now.before(job.id, &job.tenant, &job.model);
+    let ahead = now.before(job.id, &job.tenant, &job.model, job.class);
     let place = match (ahead.own, ahead.others) {
         (0, 0) => "next".to_owned(),
         (own, 0) => format!("after {own} of {whose}"),
@@ -301,14 +301,18 @@ fn event(what: &str, at: u64, from: u64) -> Markup {
     } }
 }
 
-fn facts(job: &JobRecord, now: u64) -> Markup {
+fn facts(job: &JobRecord, now: &Now) -> Markup {
     html! { dl {
         dt { "Tenant" } dd { (job.tenant) }
         dt { "Key" } dd.id { (job.key) }
         dt { "Model" } dd { (job.model) }
-        dt { "Accepted" } dd { (ago(job.accepted_at, now)) }
-        dt { "Waited" } dd { (waited(job, now)) }
-        dt { "Ran" } dd { (ran(job, now)) }
+        dt { "Class" } dd { (job.class) }
+        dt { "Accepted" } dd { (ago(job.accepted_at, now.at)) }
+        dt { "Waited" } dd { (waited(job, now.at)) }
+        @if let Some(at) = must_start_by(job, now.queue_time) { dt { "Expires if it waits still" } dd { (until(at, now.at)) } }
+        dt { "Ran" } dd { (ran(job, now.at)) }
+        dt { "May run" } dd { (span(u64::try_from(job.limits.run_time.as_millis()).unwrap_or(u64::MAX))) }
+        @if let Some(at) = must_end_by(job) { dt { "Fails if it runs still" } dd { (until(at, now.at)) } }
         dt { "Attempts" } dd { (job.attempt) }
         @if job.deaths > 0 { dt { "Workers that died with it" } dd { (job.deaths) } }
         dt { "Request" } dd { (bytes(job.payload_bytes)) }

@@ -23,6 +23,7 @@ pub struct Create {
     tenant: String,
     note: String,
     expires_in: String,
+    class: String,
     submit: Option<String>,
     read_own: Option<String>,
     operate: Option<String>,
@@ -52,6 +53,7 @@ impl Create {
             models: None,
             quota: None,
             batching: None,
+            class: given(self.class),
         }
     }
 }
@@ -107,6 +109,10 @@ fn form(tenants: &[Tenant], wanted: &str) -> Markup {
             } }
             label { "Note" input type="text" name="note" maxlength="200" placeholder="what it is for" autocomplete="off"; }
             label { "Ends in" input.short type="text" name="expires_in" placeholder="never, or 30d" autocomplete="off" spellcheck="false"; }
+            label { "Class" select name="class" {
+                option value="" selected { "its tenant's" }
+                @for class in ids::Class::ALL { option value=(class) { (class) } }
+            } }
             fieldset { legend { "Permits" }
                 @for (name, scope, what, ticked) in boxes {
                     label.box title=(what) { input type="checkbox" name=(name) value="yes" checked[ticked]; " " (scope) }
@@ -123,13 +129,14 @@ pub fn table(keys: &[KeyRecord], own: Option<&ids::KeyId>) -> Markup {
         div.scroll tabindex="0" role="group" aria-label="Keys" { table {
             thead { tr {
                 th scope="col" { "Key" } @if own.is_some() { th scope="col" { "Tenant" } } th scope="col" { "Permits" }
-                th scope="col" { "Note" } th scope="col" { "Created" } th scope="col" { "Ends" }
+                th scope="col" { "Class" } th scope="col" { "Note" } th scope="col" { "Created" } th scope="col" { "Ends" }
                 @if own.is_some() { th scope="col" { span.hidden { "Acts" } } }
             } }
             tbody { @for key in keys { tr {
                 td.id { (key.id) }
                 @if own.is_some() { td { (key.tenant) } }
                 td { @for (index, scope) in key.scopes.iter().enumerate() { @if index > 0 { ", " } (scope) } }
+                td { @match key.terms.class { Some(class) => (class), None => "its tenant's" } }
                 td.text { @match &key.note { Some(note) => (note), None => (nothing()) } }
                 td { (date(key.created_at)) }
                 td { @match key.expires_at { Some(at) => (date(at)), None => "never" } }

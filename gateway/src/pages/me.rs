@@ -1,4 +1,4 @@
-//! `/me`: a researcher's jobs, live, with their results; their keys; and a cell to begin with.
+//! `/me`: a researcher's jobs, live, with their results; what they may take and take; their keys; and a cell to begin with.
 
 use auth::{KeyRecord, Principal};
 use maud::{Markup, html};
@@ -8,18 +8,27 @@ use super::jobs::{place, ran, state, waited};
 use super::keys;
 use super::layout::empty;
 use super::now::Now;
+use super::quota::Own;
 use super::units::{ago, bytes, nothing, short};
 use crate::progress;
 use crate::v1::jobs::failure;
 use crate::v1::nodes::Node;
 
 /// Shows all of it. `origin` is how this server is reached from where the page is looked at.
-pub fn body(now: &Now, principal: &Principal, jobs: &[JobRecord], own_keys: &[KeyRecord], origin: &str) -> Markup {
+pub fn body(
+    now: &Now,
+    principal: &Principal,
+    jobs: &[JobRecord],
+    own: &Own,
+    own_keys: &[KeyRecord],
+    origin: &str,
+) -> Markup {
     html! {
         h1 { "My jobs" }
         div #live data-live="/me/live" {
             (status(now))
             (table(now, principal, jobs))
+            (own.part())
         }
         section {
             h2 { "In a notebook" }

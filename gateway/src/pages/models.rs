@@ -1,31 +1,134 @@
-//! `/admin/models`: the hosted models and how far each is.
+//! `/admin/models`: the hosted models, how far each is, and what operators do with them.
+
+use std::path::PathBuf;
 
 use ids::ModelKey;
 use maud::{Markup, html};
-use store::{ModelRecord, ModelState};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::Deserialize;
+use store::{ModelRecord, ModelState, Specification};
 
 use super::layout;
 use super::now::Now;
 use super::overview::search;
-use super::units::{bytes, nothing, span};
+use super::units::{bytes, nothing, number, span};
+use crate::Error;
+use crate::v1::models::{Change, Deploy, Replicas};
 
-/// Shows all of them.
-pub fn body(now: &Now) -> Markup {
-    html! {
-        h1.hidden { "Models" }
-        div #live data-live="/admin/live?parts=status,models" { (layout::status(now.trouble().as_ref())) (table(now)) }
+/// The form of a model that is to be hosted. A box that is not ticked is not sent.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct New {
+    pub model: String,
+    folder: String,
+    dtype: String,
+    device: String,
+    least: String,
+    most: String,
+    pinned: Option<String>,
+}
+
+/// The form of how many replicas a model has.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Count {
+    least: String,
+    most: String,
+    pinned: Option<String>,
+}
+
+impl New {
+    /// Says the same as `PUT /v1/models/{model}` takes it.
+    ///
+    /// # Errors
+    /// [`Error::Unfit`] for what is no number.
+    pub fn asked(&self) -> Result<Deploy, Error> {
+        let given = |text: &str| (!text.trim().is_empty()).then(|| text.trim().to_owned());
+        Ok(Deploy {
+            folder: PathBuf::from(self.folder.trim()),
+            dtype: given(&self.dtype),
+            device: given(&self.device),
+            ranks: None,
+            replicas: replicas(&self.least, &self.most)?,
+            pinned: self.pinned.is_some(),
+        })
     }
 }
 
-/// A row a model.
-pub fn table(now: &Now) -> Markup {
+impl Count {
+    /// Says the same as `PATCH /v1/models/{model}` takes it.
+    ///
+    /// # Errors
+    /// [`Error::Unfit`] for what is no number.
+    pub fn asked(&self) -> Result<Change, Error> {
+        let replicas = Some(replicas(&self.least, &self.most)?);
+        Ok(Change { replicas, pinned: Some(self.pinned.is_some()) })
+    }
+}
+
+fn replicas(least: &str, most: &str) -> Result<Replicas, Error> {
+    let read = |name: &str, text: &str| {
+        number(name, text)?.map(|count| u32::try_from(count).ok()).map_or(Ok(None), |fits| {
+            fits.map(Some).ok_or_else(|| Error::Unfit(format!("{name} is {text}, which is more than there can be")))
+        })
+    };
+    Ok(Replicas { min: read("replicas at least", least)?.unwrap_or(0), max: read("replicas at most", most)? })
+}
+
+/// Shows all of them. A refusal of what was asked for is said where it was asked, with what was typed.
+pub fn body(now: &Now, refusal: Option<&str>, typed: &New) -> Markup {
+    html! {
+        h1.hidden { "Models" }
+        div #live data-live="/admin/live?parts=status,hosting" {
+            (layout::status(now.trouble().as_ref()))
+            @if let Some(refusal) = refusal { p.refusal role="alert" { (refusal) } }
+            (table(now, true))
+        }
+        (form(typed))
+    }
+}
+
+fn form(typed: &New) -> Markup {
+    html! {
+        section #host {
+            h2 { "Host a model" }
+            form.filters method="post" action="/admin/models" {
+                label { "Name" input type="text" name="model" value=(typed.model) required maxlength="400" placeholder="OWNER/NAME" autocomplete="off" spellcheck="false"; }
+                label { "Folder" input type="text" name="folder" value=(typed.folder) required placeholder="/models/NAME" autocomplete="off" spellcheck="false"; }
+                label { "Type" select name="dtype" {
+                    @for (value, name) in [("", "as its files have it"), ("bfloat16", "bfloat16"), ("float32", "float32")] {
+                        option value=(value) selected[typed.dtype == value] { (name) }
+                    }
+                } }
+                label { "Device" input.short type="text" name="device" value=(typed.device) placeholder="any" autocomplete="off" spellcheck="false"; }
+                (counts(&typed.least, &typed.most, typed.pinned.is_some()))
+                button type="submit" { "Host the model" }
+                span.note { "The folder has what the Hugging Face Hub has for the model, at the same place on every worker and gateway. \
+                    It takes jobs at once; they wait until it is loaded. With neither number there are as many replicas as there is \
+                    room for that nobody else needs. One that is pinned never leaves for another." }
+            }
+        }
+    }
+}
+
+/// The fields of how many replicas there are to be.
+fn counts(least: &str, most: &str, pinned: bool) -> Markup {
+    html! {
+        label { "Replicas, at least" input.short type="number" name="least" value=(least) min="0" max="4294967295" placeholder="0"; }
+        label { "at most" input.short type="number" name="most" value=(most) min="1" max="4294967295" placeholder="any number"; }
+        label.box { input type="checkbox" name="pinned" value="yes" checked[pinned]; " pinned" }
+    }
+}
+
+/// A row a model, with what can be done to it or without.
+pub fn table(now: &Now, acts: bool) -> Markup {
     let busy = |key: &ModelKey| now.live.iter().filter(|job| job.model == *key).count();
     html! {
         section #models {
             h2 { "Models" }
             @if now.models.is_empty() {
                 (layout::empty("No model is hosted.", &html! {
-                    "Name one when the server starts: " code { "--model REPO_ID=FOLDER" } "."
+                    "Host one " a href="/admin/models#host" { "here" } ", or name one when the server starts: " code { "--model REPO_ID=FOLDER" } "."
                 }))
             } @else {
                 div.scroll tabindex="0" role="group" aria-label="Models" { table {
@@ -33,25 +136,51 @@ pub fn table(now: &Now) -> Markup {
                         th scope="col" { "Model" } th scope="col" { "State" } th.number scope="col" { "Replicas" }
                         th scope="col" { "Device" } th scope="col" { "Type" } th.number scope="col" { "Memory" }
                         th.number scope="col" { "Jobs" }
+                        @if acts { th scope="col" { span.hidden { "Acts" } } }
                     } }
-                    tbody { @for model in &now.models { tr {
-                        td { a href=(search("model", &model.key.to_string())) { (model.key) } }
-                        td.text { (state(now, model)) }
-                        td.number { (replicas(now, model)) }
-                        td { @match &model.device { Some(device) => (device), None => (nothing()) } }
-                        td { @match &model.dtype { Some(dtype) => (dtype), None => (nothing()) } }
-                        td.number { @if model.bytes > 0 { (bytes(model.bytes)) } @else { (nothing()) } }
-                        td.number { (busy(&model.key)) }
-                    } } }
+                    tbody { @for model in &now.models {
+                        @let specification = now.specifications.iter().find(|specification| specification.key == model.key);
+                        tr {
+                            td { a href=(search("model", &model.key.to_string())) { (model.key) } }
+                            td.text { @if specification.is_some() { (state(now, model)) } @else { (layout::state("ended", "evicted")) } }
+                            td.number { (count(model, specification)) }
+                            td { @match &model.device { Some(device) => (device), None => (nothing()) } }
+                            td { @match &model.dtype { Some(dtype) => (dtype), None => (nothing()) } }
+                            td.number { @if model.bytes > 0 { (bytes(model.bytes)) } @else { (nothing()) } }
+                            td.number { (busy(&model.key)) }
+                            @if acts { td.acts { @if let Some(specification) = specification { (act(specification)) } } }
+                        }
+                    } }
                 } }
             }
         }
     }
 }
 
+/// What an operator can do to a model.
+fn act(specification: &Specification) -> Markup {
+    let Specification { key, replicas_min, replicas_max, pinned, .. } = specification;
+    let path = format!("/admin/models/{}", utf8_percent_encode(&key.to_string(), NON_ALPHANUMERIC));
+    let (least, most) = (replicas_min.to_string(), replicas_max.map_or_else(String::new, |most| most.to_string()));
+    html! {
+        form method="post" action={ (path) "/change" } { details {
+            summary { "Change" span.hidden { " " (key) } }
+            p { "More replicas load as there is room for them; those beyond the most leave when their jobs have ended. A pinned \
+                model never leaves for another, and keeps at least one." }
+            div.filters { (counts(&least, &most, *pinned)) }
+            button type="submit" { "Change " (key) }
+        } }
+        form method="post" action={ (path) "/evict" } { details {
+            summary { "Evict" span.hidden { " " (key) } }
+            p { "Its jobs that run end, those that wait are refused, and then its memory is free." @if specification.configured {
+                " The scheduler's settings name it, so it comes back when a scheduler starts." } }
+            button.danger type="submit" { "Evict " (key) }
+        } }
+    }
+}
+
 /// How many replicas are ready, and how many there are to be.
-fn replicas(now: &Now, model: &ModelRecord) -> Markup {
-    let specification = now.specifications.iter().find(|specification| specification.key == model.key);
+fn count(model: &ModelRecord, specification: Option<&Specification>) -> Markup {
     html! {
         (model.replicas)
         @if let Some(specification) = specification { small {

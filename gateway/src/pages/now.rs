@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use ids::{JobId, ModelKey, TenantId, WorkerId};
+use ids::{Class, JobId, ModelKey, TenantId, WorkerId};
 use store::history::{Minute, What};
 use store::{Live, ModelRecord, ModelState, Specification, State};
 use tokio::sync::Mutex;
@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::units::span;
 use crate::v1::nodes::{self, Node};
+use crate::v1::queue::{Line, lines};
 use crate::{Error, Gateway, unix_millis};
 
 /// How long what was read is shown.
@@ -36,18 +37,11 @@ pub struct Now {
     pub specifications: Vec<Specification>,
     /// Whether a scheduler leads.
     pub led: bool,
+    /// How long jobs may wait, in milliseconds, where a scheduler has told.
+    pub queue_time: Option<u64>,
     nodes: Vec<Node>,
     /// The last ones.
     pub minutes: BTreeMap<u64, Minute>,
-}
-
-/// Those who wait or run of one tenant for one model.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Line {
-    pub waiting: u64,
-    pub running: u64,
-    /// When the one that waits longest was accepted; none waits where it is `None`.
-    pub oldest: Option<u64>,
 }
 
 /// What is wrong.
@@ -88,6 +82,7 @@ impl Now {
             live: gateway.jobs.live().await?.jobs,
             models: gateway.models.list().await?,
             specifications: gateway.models.stored().specifications().list().await?,
+            queue_time: pulse.map(|pulse| pulse.queue_time).filter(|time| *time > 0),
             led: pulse.is_some_and(|pulse| at.saturating_sub(pulse.at) < SILENCE),
             nodes: nodes::all(gateway).await?,
             minutes: gateway.history.since((at / 60_000).saturating_sub(RECENT)).await?,
@@ -98,19 +93,7 @@ impl Now {
 
     /// Returns who waits and runs, by tenant and model; who waits longest comes first.
     pub fn lines(&self) -> Vec<((TenantId, ModelKey), Line)> {
-        let mut lines: BTreeMap<(TenantId, ModelKey), Line> = BTreeMap::new();
-        for job in &self.live {
-            let line = lines.entry((job.tenant.clone(), job.model.clone())).or_default();
-            if job.state == State::Queued {
-                line.waiting += 1;
-                line.oldest = Some(line.oldest.map_or(job.accepted_at, |oldest| oldest.min(job.accepted_at)));
-            } else {
-                line.running += 1;
-            }
-        }
-        let mut lines: Vec<_> = lines.into_iter().collect();
-        lines.sort_by_key(|(_, line)| line.oldest.unwrap_or(u64::MAX));
-        lines
+        lines(&self.live)
     }
 
     /// Returns how many jobs wait, and how many have a worker.
@@ -177,18 +160,26 @@ impl Now {
         }
     }
 
-    /// Returns how many jobs come before one that waits, about: tenants take turns, and each one's oldest comes first.
-    pub fn before(&self, job: JobId, tenant: &TenantId, model: &ModelKey) -> Ahead {
+    /// Returns how many jobs come before one that waits, about: tenants take turns, each one's oldest comes first, and classes
+    /// have as many as their floors give them.
+    pub fn before(&self, job: JobId, tenant: &TenantId, model: &ModelKey, class: Class) -> Ahead {
         let mut lengths: BTreeMap<&TenantId, u64> = BTreeMap::new();
+        let mut classes: BTreeMap<Class, u64> = BTreeMap::new();
         let mut own = 0;
         for other in self.live.iter().filter(|other| other.state == State::Queued && other.model == *model) {
-            if other.tenant == *tenant {
+            if other.class != class {
+                *classes.entry(other.class).or_default() += 1;
+            } else if other.tenant == *tenant {
                 own += u64::from(other.id < job);
             } else {
                 *lengths.entry(&other.tenant).or_default() += 1;
             }
         }
-        Ahead { own, others: lengths.values().map(|length| (*length).min(own + 1)).sum() }
+        let others: u64 = lengths.values().map(|length| (*length).min(own + 1)).sum();
+        let turns = own + 1 + others;
+        let meanwhile = |other: Class| turns * u64::from(other.floor()) / u64::from(class.floor());
+        let urgent: u64 = classes.into_iter().map(|(other, length)| length.min(meanwhile(other))).sum();
+        Ahead { own, others: others + urgent }
     }
 
     /// Returns the worst of what is wrong.
@@ -269,6 +260,7 @@ mod tests {
             started_at: 0,
             submission_key: None,
             at_once: 0,
+            class: Class::default(),
             revision: 0,
         }
     }
@@ -292,6 +284,7 @@ mod tests {
             models: vec![ModelRecord { state, ..ModelRecord::waiting(key.clone(), "/m".into()) }],
             specifications: vec![Specification::new(key, "/m".into())],
             led: true,
+            queue_time: None,
             nodes: vec![Node { name: record.name.clone(), record: Some(record), cordon: None }],
             minutes: BTreeMap::new(),
         }
@@ -329,9 +322,22 @@ mod tests {
         let own: Vec<Live> = (0..3).map(|_| live("ada", State::Queued, 2)).collect();
         jobs.extend(own.iter().cloned());
         let shown = now(jobs, ModelState::Ready);
-        let ahead = |job: &Live| shown.before(job.id, &job.tenant, &job.model);
+        let ahead = |job: &Live| shown.before(job.id, &job.tenant, &job.model, job.class);
         assert_eq!(ahead(&own[0]), Ahead { own: 0, others: 1 });
         assert_eq!(ahead(&own[2]), Ahead { own: 2, others: 3 });
+    }
+
+    #[test]
+    fn of_other_classes_as_many_come_before_a_job_as_their_floors_give_them_turns() {
+        let of = |tenant: &str, class| Live { class, ..live(tenant, State::Queued, 1) };
+        let (low, high) = (of("patient", Class::Low), of("urgent", Class::High));
+        let mut jobs: Vec<Live> = (0..50).map(|_| of("flood", Class::Normal)).collect();
+        jobs.extend([low.clone(), high.clone()]);
+        let shown = now(jobs, ModelState::Ready);
+        let ahead = |job: &Live| shown.before(job.id, &job.tenant, &job.model, job.class);
+        // Three normal ones for one that is low, and the only urgent one.
+        assert_eq!(ahead(&low), Ahead { own: 0, others: 4 });
+        assert_eq!(ahead(&high), Ahead { own: 0, others: 0 });
     }
 
     #[test]

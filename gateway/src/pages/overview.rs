@@ -26,7 +26,7 @@ pub fn body(now: &Now, minutes: &BTreeMap<u64, Minute>, reach: Reach) -> Markup 
             (layout::status(now.trouble().as_ref()))
             (numbers(now, minutes))
             (queue(now))
-            div.columns { (workers::table(now, false)) (models::table(now)) }
+            div.columns { (workers::table(now, false)) (models::table(now, false)) }
             (past(now, minutes, reach))
         }
     }

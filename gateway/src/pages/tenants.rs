@@ -1,12 +1,16 @@
-//! `/admin/tenants`: made, suspended, resumed.
+//! `/admin/tenants`: made, suspended, resumed; and one of them, with what it may take and takes.
 
 use auth::{Principal, Tenant};
+use ids::Class;
 use maud::{Markup, html};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-use super::layout;
 use super::now::Now;
 use super::overview::search;
 use super::units::{date, nothing};
+use super::{layout, quota};
+use crate::v1::quota::Shown;
+use crate::v1::tenants::models_in_words;
 
 /// Shows all of them. A refusal of what was asked for is said where it was asked.
 pub fn body(now: &Now, principal: &Principal, tenants: &[Tenant], refusal: Option<&str>) -> Markup {
@@ -22,18 +26,17 @@ pub fn body(now: &Now, principal: &Principal, tenants: &[Tenant], refusal: Optio
         }
         section #tenants aria-label="Tenants" { div.scroll tabindex="0" role="group" aria-label="Tenants" { table {
             thead { tr {
-                th scope="col" { "Tenant" } th scope="col" { "State" } th.number scope="col" { "Keys" }
-                th.number scope="col" { "Waiting or running" } th scope="col" { "Created" } th scope="col" { "Suspended" }
+                th scope="col" { "Tenant" } th scope="col" { "State" } th scope="col" { "Class" } th.number scope="col" { "Keys" }
+                th.number scope="col" { "Waiting or running" } th scope="col" { "Quota" } th scope="col" { "Created" } th scope="col" { "Suspended" }
                 th scope="col" { span.hidden { "Acts" } }
             } }
             tbody { @for tenant in tenants { tr {
-                td { a href=(search("tenant", tenant.name.as_str())) { (tenant.name) } }
-                td { @match tenant.suspended_at {
-                    Some(_) => (layout::state("degraded", "suspended")),
-                    None => (layout::state("well", "active")),
-                } }
+                td { a href=(path(tenant)) { (tenant.name) } }
+                td { (state(tenant)) }
+                td { (tenant.terms.class.unwrap_or_default()) }
                 td.number { a href={ "/admin/keys?tenant=" (tenant.name) } { (tenant.keys) } }
-                td.number { (now.live.iter().filter(|job| job.tenant == tenant.name).count()) }
+                td.number { (jobs(now, tenant)) }
+                td.text { (quota::words(&tenant.terms.quota)) }
                 td { @match tenant.created_at { Some(at) => (date(at)), None => (nothing()) } }
                 td { @match tenant.suspended_at { Some(at) => (date(at)), None => (nothing()) } }
                 td.acts { (act(tenant, principal)) }
@@ -42,8 +45,68 @@ pub fn body(now: &Now, principal: &Principal, tenants: &[Tenant], refusal: Optio
     }
 }
 
+/// Shows one: what it may take, what it takes, and how to change that.
+pub fn one(now: &Now, principal: &Principal, tenant: &Tenant, shown: &Shown, refusal: Option<&str>) -> Markup {
+    let name = tenant.name.as_str();
+    html! {
+        h1 { "Tenant " (name) }
+        div #live data-live="/admin/live?parts=status" { (layout::status(now.trouble().as_ref())) }
+        @if let Some(refusal) = refusal { p.refusal role="alert" { (refusal) } }
+        dl {
+            dt { "State" } dd { (state(tenant)) }
+            dt { "Class" } dd { (tenant.terms.class.unwrap_or_default()) }
+            dt { "Waiting or running" } dd { a href=(search("tenant", name)) { (jobs(now, tenant)) } }
+            dt { "Keys" } dd { a href={ "/admin/keys?tenant=" (name) } { (tenant.keys) } }
+            dt { "Models" } dd { (models_in_words(tenant.terms.models.as_deref())) }
+            dt { "Created" } dd { @match tenant.created_at { Some(at) => (date(at)), None => (nothing()) } }
+            @if let Some(at) = tenant.suspended_at { dt { "Suspended" } dd { (date(at)) } }
+        }
+        section #quota {
+            h2 { "Quota" }
+            (quota::table("Quota", shown))
+            (quota::form(&format!("{}/quota", path(tenant)), name, &shown.quota))
+        }
+        (class(tenant))
+        section.act aria-label="Acts" { (act(tenant, principal)) }
+    }
+}
+
+/// The form of how urgent its jobs are.
+fn class(tenant: &Tenant) -> Markup {
+    let now = tenant.terms.class.unwrap_or_default();
+    html! {
+        form.act method="post" action={ (path(tenant)) "/class" } { details {
+            summary { "Change the class" }
+            p { "While all have work, jobs of the class high get six tenths of what is given out, normal ones three, low ones one. \
+                It counts for jobs that are accepted from then on." }
+            div.filters {
+                label { "Class" select name="class" {
+                    @for class in Class::ALL { option value=(class) selected[class == now] { (class) } }
+                } }
+            }
+            button type="submit" { "Give " (tenant.name) " this class" }
+        } }
+    }
+}
+
+/// Returns the way to one. A name on keys may be any text.
+pub fn path(tenant: &Tenant) -> String {
+    format!("/admin/tenants/{}", utf8_percent_encode(tenant.name.as_str(), NON_ALPHANUMERIC))
+}
+
+fn jobs(now: &Now, tenant: &Tenant) -> usize {
+    now.live.iter().filter(|job| job.tenant == tenant.name).count()
+}
+
+fn state(tenant: &Tenant) -> Markup {
+    match tenant.suspended_at {
+        Some(_) => layout::state("degraded", "suspended"),
+        None => layout::state("well", "active"),
+    }
+}
+
 fn act(tenant: &Tenant, principal: &Principal) -> Markup {
-    let path = format!("/admin/tenants/{}", tenant.name);
+    let path = path(tenant);
     match tenant.suspended_at {
         Some(_) => html! {
             form method="post" action={ (path) "/resume" } { button type="submit" { "Resume " span.hidden { (tenant.name) } } }

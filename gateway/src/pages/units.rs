@@ -4,6 +4,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use maud::{Markup, html};
 
+use crate::Error;
+
 /// Writes a time of day in milliseconds since the Unix epoch as how long ago it is, with the exact one behind it. Zero is
 /// not yet.
 pub fn ago(then: u64, now: u64) -> Markup {
@@ -12,6 +14,12 @@ pub fn ago(then: u64, now: u64) -> Markup {
     }
     let exact = moment(then);
     html! { time datetime=(exact) title=(exact) { (span(now.saturating_sub(then))) " ago" } }
+}
+
+/// Writes a time that is to come, in milliseconds since the Unix epoch, as how far off it is, with the exact one behind it.
+pub fn until(then: u64, now: u64) -> Markup {
+    let exact = moment(then);
+    html! { time datetime=(exact) title=(exact) { "in " (span(then.saturating_sub(now))) } }
 }
 
 /// Writes a time in seconds since the Unix epoch, as a date.
@@ -61,6 +69,16 @@ pub fn count(number: u64) -> String {
     let text = number.to_string();
     let groups: Vec<&str> = text.as_bytes().rchunks(3).rev().filter_map(|group| str::from_utf8(group).ok()).collect();
     groups.join(",")
+}
+
+/// Reads a whole number as it is typed into a form; `None` where nothing is.
+///
+/// # Errors
+/// [`Error::Unfit`] for what is none.
+pub fn number(name: &str, text: &str) -> Result<Option<u64>, Error> {
+    let text = text.trim();
+    let read = (!text.is_empty()).then(|| text.parse());
+    read.transpose().map_err(|_| Error::Unfit(format!("{name} is {text:?}, which is no whole number")))
 }
 
 /// Writes the exact time, as RFC 3339 has it.

@@ -14,7 +14,7 @@ use serde::Deserialize;
 use serde_json::json;
 use store::{Change, Position};
 
-use super::jobs::shown;
+use super::jobs::{queue_time, shown};
 use crate::authenticate::Caller;
 use crate::{Error, Gateway, job};
 
@@ -46,6 +46,7 @@ pub async fn events(
         None | Some("") => Position::default(),
         Some(text) => text.parse::<Position>().map_err(Error::Unfit)?,
     };
+    let queue_time = queue_time(&gateway).await?;
     // As a websocket that follows a job.
     let held = gateway.sockets.try_take(&principal.tenant, 1)?;
     let mut follow = gateway.jobs.follow(record.id, position).await?;
@@ -72,7 +73,7 @@ pub async fn events(
     let events = futures::stream::iter(begun).chain(rest).map(move |(change, position)| {
         let event = Event::default().id(position.to_string());
         match change {
-            Change::Record(record) => event.event("state").json_data(shown(&record, &principal)),
+            Change::Record(record) => event.event("state").json_data(shown(&record, &principal, queue_time)),
             Change::Log { attempt, text } => event.event("log").json_data(json!({ "attempt": attempt, "text": text })),
         }
     });

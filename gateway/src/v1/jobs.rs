@@ -39,12 +39,18 @@ pub struct Shown {
     key: String,
     project: Option<String>,
     model: String,
+    /// How urgent it is: high, normal or low.
+    class: &'static str,
     /// queued, dispatched, running, completed, failed, cancelled or expired.
     state: String,
     /// Counts from 1, whenever it is given to a worker.
     attempt: u32,
     accepted_at: Option<String>,
     started_at: Option<String>,
+    /// About when it expires if it waits still. Null for one that does not wait, and where no scheduler has told.
+    must_start_by: Option<String>,
+    /// How long it may run, in seconds.
+    run_time_s: f64,
     /// When it fails if it runs still.
     must_end_by: Option<String>,
     ended_at: Option<String>,
@@ -97,7 +103,8 @@ pub async fn list(
     };
     let wanted = Wanted { tenant, state, model: search.model.as_deref().map(model) };
     let newest = gateway.jobs.newest(&wanted, after, limit, unix_millis()).await?;
-    let jobs = newest.jobs.iter().map(|record| shown(record, &principal)).collect();
+    let queue_time = queue_time(&gateway).await?;
+    let jobs = newest.jobs.iter().map(|record| shown(record, &principal, queue_time)).collect();
     Ok(Json(Page { jobs, next: newest.next.map(|next| next.to_string()) }))
 }
 
@@ -108,7 +115,8 @@ pub async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<Shown>, Error> {
     let principal = onlooker(caller)?;
-    Ok(Json(shown(&job::find(&gateway, &principal, &id).await?, &principal)))
+    let record = job::find(&gateway, &principal, &id).await?;
+    Ok(Json(shown(&record, &principal, queue_time(&gateway).await?)))
 }
 
 /// `GET /v1/jobs/{job}/logs`: what the job has printed so far, as text; of an attempt that runs again, from its beginning.
@@ -151,7 +159,7 @@ pub async fn cancel(
 ) -> Result<Response, Error> {
     let principal = onlooker(caller)?;
     let record = job::end(&gateway, &principal, &id).await?;
-    let answer = (StatusCode::ACCEPTED, Json(shown(&record, &principal)));
+    let answer = (StatusCode::ACCEPTED, Json(shown(&record, &principal, queue_time(&gateway).await?)));
     Ok(ended(&principal, &record, answer))
 }
 
@@ -182,7 +190,16 @@ pub fn model(text: &str) -> ModelKey {
     }
 }
 
-pub fn shown(record: &JobRecord, principal: &Principal) -> Shown {
+/// Returns how long a job may wait, in milliseconds, as the scheduler that led last told.
+///
+/// # Errors
+/// Failures of the store.
+pub async fn queue_time(gateway: &Gateway) -> Result<Option<u64>, Error> {
+    Ok(gateway.history.pulse().await?.map(|pulse| pulse.queue_time).filter(|time| *time > 0))
+}
+
+/// Shows a job. `queue_time` is what [`queue_time`] returns.
+pub fn shown(record: &JobRecord, principal: &Principal, queue_time: Option<u64>) -> Shown {
     let failure = failure(record, principal);
     let failure = failure.map(|(fault, text)| Failure { fault, text: text.map(str::to_owned) });
     Shown {
@@ -191,11 +208,14 @@ pub fn shown(record: &JobRecord, principal: &Principal) -> Shown {
         key: record.key.to_string(),
         project: (!record.project.is_empty()).then(|| record.project.clone()),
         model: record.model.to_string(),
+        class: record.class.name(),
         state: record.state.to_string(),
         attempt: record.attempt,
         accepted_at: moment(record.accepted_at),
         started_at: moment(record.started_at),
-        must_end_by: (record.state == JobState::Running).then(|| must_end_by(record)).flatten(),
+        must_start_by: must_start_by(record, queue_time).and_then(moment),
+        run_time_s: record.limits.run_time.as_secs_f64(),
+        must_end_by: must_end_by(record).and_then(moment),
         ended_at: moment(record.ended_at),
         request_bytes: record.payload_bytes,
         result_bytes: progress::result(record).map(store::Blob::len),
@@ -216,10 +236,17 @@ fn moment(milliseconds: u64) -> Option<String> {
     (milliseconds > 0).then(|| time(milliseconds / 1000))
 }
 
-/// Returns when a job that runs will have run for as long as it may.
-fn must_end_by(record: &JobRecord) -> Option<String> {
+/// Returns when a job that waits will have waited for as long as it may, in milliseconds since 1970. A scheduler that has
+/// just begun lets it wait for longer.
+pub fn must_start_by(record: &JobRecord, queue_time: Option<u64>) -> Option<u64> {
+    let waits = record.state == JobState::Queued;
+    queue_time.filter(|_| waits).map(|time| record.accepted_at.saturating_add(time))
+}
+
+/// Returns when a job that runs will have run for as long as it may, in milliseconds since 1970.
+pub fn must_end_by(record: &JobRecord) -> Option<u64> {
     let time = u64::try_from(record.limits.run_time.as_millis()).unwrap_or(u64::MAX);
-    moment(record.started_at.saturating_add(time))
+    (record.state == JobState::Running).then(|| record.started_at.saturating_add(time))
 }
 
 fn fault_name(fault: Fault) -> &'static str {

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use auth::{Grant, KeyRecord, Keys, Principal, Quota, Role, Scope, Secret, Terms};
+use auth::{Grant, KeyRecord, Keys, Principal, Quota, Role, Scope, Secret, Tenant, Terms};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use ids::{KeyId, TenantId};
+use ids::{Class, KeyId, TenantId};
 use program::Batching;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -52,6 +52,8 @@ pub struct Shown {
     project: Option<String>,
     /// The models that it may use; null for those of its tenant.
     models: Option<Vec<String>>,
+    /// How urgent its jobs are, where that is less than its tenant's are: normal or low. Null for as its tenant's.
+    class: Option<&'static str>,
     quota: Quota,
 }
 
@@ -90,6 +92,8 @@ pub struct Create {
     pub quota: Option<Quota>,
     /// Default: shared.
     pub batching: Option<String>,
+    /// high, normal or low, and not more urgent than its tenant. Default: as its tenant.
+    pub class: Option<String>,
 }
 
 /// What is to be another. What is left out stays, and null is none.
@@ -105,6 +109,9 @@ pub struct Change {
     project: Option<Option<String>>,
     #[serde(default, deserialize_with = "given")]
     models: Option<Option<Vec<String>>>,
+    /// high, normal or low, and not more urgent than its tenant. It counts for jobs that are accepted from then on.
+    #[serde(default, deserialize_with = "given")]
+    class: Option<Option<String>>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -145,7 +152,7 @@ pub async fn create(
     Ok(acted(what, (StatusCode::CREATED, Json(answer))))
 }
 
-/// `PATCH /v1/keys/{key}` with `scopes` or `role`, `note`, `project`, `models`.
+/// `PATCH /v1/keys/{key}` with `scopes` or `role`, `note`, `project`, `models`, `class`.
 pub async fn change(
     State(gateway): State<Arc<Gateway>>,
     Administrator(principal): Administrator,
@@ -163,12 +170,20 @@ pub async fn change(
         let refused = "the key that asks is this one, and could not undo it; ask with another";
         return Err(Error::Conflict(format!("the key {id} keeps the scope admin: {refused}")));
     }
+    let class = change.class.map(|class| class.as_deref().map(tenants::class).transpose()).transpose()?;
+    if let Some(Some(class)) = class {
+        let tenant = find(&gateway, &id).await?.tenant;
+        no_more_urgent(class, &tenants::find(&gateway, tenant.as_str()).await?)?;
+    }
     let mut done = Vec::new();
     if let Some(scopes) = &scopes {
         done.push(format!("permits {}", names(scopes)));
     }
     if let Some(models) = &change.models {
         done.push(format!("may use {}", tenants::models_in_words(models.as_deref())));
+    }
+    if let Some(class) = class {
+        done.push(format!("has the class {}", class.map_or("of its tenant", Class::name)));
     }
     if let Some(project) = &change.project {
         done.push(format!("is of the project {}", project.as_deref().unwrap_or("none")));
@@ -177,7 +192,7 @@ pub async fn change(
         done.push(format!("has the note {:?}", note.as_deref().unwrap_or_default()));
     }
     if done.is_empty() {
-        return Err(Error::Unfit("nothing is to be changed: give scopes, role, note, project or models".into()));
+        return Err(Error::Unfit("nothing is to be changed: give scopes, role, note, project, models or class".into()));
     }
     let named = KeyId::new(id.as_str());
     let changed = gateway.keys.change(&named, |record| {
@@ -192,6 +207,9 @@ pub async fn change(
         }
         if let Some(models) = &change.models {
             Arc::make_mut(&mut record.terms).models.clone_from(models);
+        }
+        if let Some(class) = class {
+            Arc::make_mut(&mut record.terms).class = class;
         }
     });
     let record = changed.await?.ok_or_else(|| Error::NoSuchKey(id.clone()))?;
@@ -251,8 +269,10 @@ pub async fn make(
     principal: &Principal,
     create: Create,
 ) -> Result<(Secret, KeyRecord, String), Error> {
-    let tenant = tenants::find(gateway, create.tenant.as_str()).await?.name;
+    let tenant = tenants::find(gateway, create.tenant.as_str()).await?;
     let grant = create.grant()?;
+    grant.terms.class.map_or(Ok(()), |class| no_more_urgent(class, &tenant))?;
+    let tenant = tenant.name;
     let key = Keys::make()?;
     let record = gateway.keys.register(&key, grant).await?;
     let what =
@@ -289,7 +309,8 @@ impl Create {
         self.quota.as_ref().map_or(Ok(()), quota::check)?;
         let expires_at = self.expires_in.map(|text| expiry(&text)).transpose()?;
         let batching = batching.unwrap_or_default();
-        let terms = Terms { quota: self.quota.unwrap_or_default(), models: self.models };
+        let class = self.class.as_deref().map(tenants::class).transpose()?;
+        let terms = Terms { quota: self.quota.unwrap_or_default(), models: self.models, class };
         let (note, project) = (self.note, self.project);
         Ok(Grant { tenant: self.tenant, scopes, batching, expires_at, note, project, terms })
     }
@@ -310,6 +331,18 @@ fn scopes(scopes: Option<Vec<String>>, role: Option<String>) -> Result<Option<Ve
             Err(Error::Unfit("a key without scopes would permit nothing; leave them out for the usual ones".into()))
         }
         scopes => Ok(Some(scopes)),
+    }
+}
+
+/// Refuses a key that would be more urgent than its tenant.
+fn no_more_urgent(class: Class, tenant: &Tenant) -> Result<(), Error> {
+    let most = tenant.terms.class.unwrap_or_default();
+    match class < most {
+        true => Err(Error::Unfit(format!(
+            "a key is not more urgent than its tenant, and {} has the class {most}: give the tenant another, or the key none",
+            tenant.name
+        ))),
+        false => Ok(()),
     }
 }
 
@@ -347,6 +380,7 @@ fn shown(key: &KeyRecord) -> Shown {
         note: key.note.clone(),
         project: key.project.clone(),
         models: key.terms.models.clone(),
+        class: key.terms.class.map(Class::name),
         quota: key.terms.quota.clone(),
     }
 }

@@ -25,32 +25,32 @@ use crate::{Error, Gateway, unix_millis};
 #[serde(deny_unknown_fields)]
 pub struct Deploy {
     /// The folder, as workers and gateways find it.
-    folder: PathBuf,
-    dtype: Option<String>,
-    device: Option<String>,
+    pub folder: PathBuf,
+    pub dtype: Option<String>,
+    pub device: Option<String>,
     /// How many processes of one machine hold each replica. Default: one.
-    ranks: Option<u32>,
+    pub ranks: Option<u32>,
     #[serde(default)]
-    replicas: Replicas,
+    pub replicas: Replicas,
     #[serde(default)]
-    pinned: bool,
+    pub pinned: bool,
 }
 
 /// How many replicas there are to be. Without `max`, as many as there is room for that nobody else needs.
 #[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-struct Replicas {
+pub struct Replicas {
     #[serde(default)]
-    min: u32,
-    max: Option<u32>,
+    pub min: u32,
+    pub max: Option<u32>,
 }
 
 #[derive(Deserialize, JsonSchema)]
 #[schemars(rename = "ModelChange")]
 #[serde(deny_unknown_fields)]
 pub struct Change {
-    replicas: Option<Replicas>,
-    pinned: Option<bool>,
+    pub replicas: Option<Replicas>,
+    pub pinned: Option<bool>,
 }
 
 /// All hosted models.
@@ -137,7 +137,50 @@ pub async fn deploy(
     Path(name): Path<String>,
     body: Body,
 ) -> Result<Response, Error> {
-    let Deploy { folder, dtype, device, ranks, replicas, pinned } = read(&gateway, body).await?;
+    let (hosted, what) = host(&gateway, &principal, &name, read(&gateway, body).await?).await?;
+    let status = if hosted == Hosted::Anew { StatusCode::CREATED } else { StatusCode::OK };
+    Ok(acted(what, (status, Json(find(&gateway, &name).await?.shown(&principal)))))
+}
+
+/// `PATCH /v1/models/{name}` with `replicas`, `pinned` or both.
+pub async fn change(
+    State(gateway): State<Arc<Gateway>>,
+    Operator(principal): Operator,
+    Path(name): Path<String>,
+    body: Body,
+) -> Result<Response, Error> {
+    let what = alter(&gateway, &principal, &name, &read(&gateway, body).await?).await?;
+    Ok(acted(what, Json(find(&gateway, &name).await?.shown(&principal))))
+}
+
+/// `DELETE /v1/models/{name}`: hosts it no longer. What runs ends; what waits is refused.
+pub async fn evict(
+    State(gateway): State<Arc<Gateway>>,
+    Operator(principal): Operator,
+    Path(name): Path<String>,
+) -> Result<Response, Error> {
+    let (found, what) = end(&gateway, &principal, &name).await?;
+    Ok(acted(what, Json(found.shown(&principal))))
+}
+
+/// Whether a model that is hosted was so before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Hosted {
+    Anew,
+    Before,
+}
+
+/// Hosts a model, or changes what it is. Returns what was done, in words.
+///
+/// # Errors
+/// [`Error::Unfit`] for what no model can be, and for a folder that is none.
+pub async fn host(
+    gateway: &Gateway,
+    principal: &Principal,
+    name: &str,
+    deploy: Deploy,
+) -> Result<(Hosted, String), Error> {
+    let Deploy { folder, dtype, device, ranks, replicas, pinned } = deploy;
     let wanted = Specification {
         dtype,
         device,
@@ -146,7 +189,7 @@ pub async fn deploy(
         replicas_max: replicas.max,
         pinned,
         changed_at: unix_millis(),
-        ..Specification::new(key(&name)?, folder)
+        ..Specification::new(key(name)?, folder)
     };
     wanted.check().map_err(Error::Unfit)?;
     check_folder(&wanted)?;
@@ -160,52 +203,46 @@ pub async fn deploy(
     let record = ModelRecord { dtype, device, ..ModelRecord::waiting(wanted.key.clone(), wanted.folder.clone()) };
     models.announce(&record).await?;
     let what = format!("{} hosted {} of {}", principal.key, wanted.key, wanted.folder.display());
-    let status = if before.is_some() { StatusCode::OK } else { StatusCode::CREATED };
-    Ok(acted(what, (status, Json(find(&gateway, &name).await?.shown(&principal)))))
+    Ok((if before.is_some() { Hosted::Before } else { Hosted::Anew }, what))
 }
 
-/// `PATCH /v1/models/{name}` with `replicas`, `pinned` or both.
-pub async fn change(
-    State(gateway): State<Arc<Gateway>>,
-    Operator(principal): Operator,
-    Path(name): Path<String>,
-    body: Body,
-) -> Result<Response, Error> {
-    let Change { replicas, pinned } = read(&gateway, body).await?;
+/// Changes how many replicas a model has, and whether it ever leaves. Returns what was done, in words.
+///
+/// # Errors
+/// [`Error::NoSuchModel`]; [`Error::Unfit`] for numbers that cannot be.
+pub async fn alter(gateway: &Gateway, principal: &Principal, name: &str, change: &Change) -> Result<String, Error> {
     let after = |before: &Specification| {
-        let pinned = pinned.unwrap_or(before.pinned);
+        let pinned = change.pinned.unwrap_or(before.pinned);
         let same = Replicas { min: before.replicas_min, max: before.replicas_max };
-        let replicas = replicas.unwrap_or(same);
+        let replicas = change.replicas.unwrap_or(same);
         let replicas_min = least(replicas, pinned);
         let changed_at = unix_millis();
         Specification { replicas_min, replicas_max: replicas.max, pinned, changed_at, ..before.clone() }
     };
-    let before = find(&gateway, &name).await?.specification;
+    let before = find(gateway, name).await?.specification;
     after(&before).check().map_err(Error::Unfit)?;
     let change = |before: Option<Specification>| before.map(|before| after(&before));
-    gateway.models.stored().specifications().change(&before.key, change).await?;
-    let now = find(&gateway, &name).await?;
-    let Specification { key, replicas_min, replicas_max, pinned, .. } = &now.specification;
+    let now = gateway.models.stored().specifications().change(&before.key, change).await?;
+    let Specification { key, replicas_min, replicas_max, pinned, .. } =
+        now.ok_or_else(|| Error::NoSuchModel(name.to_owned()))?;
     let most = replicas_max.map_or("any number of".to_owned(), |most| most.to_string());
-    let pinned = if *pinned { ", pinned" } else { "" };
-    let what = format!("{} gave {key} {replicas_min} to {most} replicas{pinned}", principal.key);
-    Ok(acted(what, Json(now.shown(&principal))))
+    let pinned = if pinned { ", pinned" } else { "" };
+    Ok(format!("{} gave {key} {replicas_min} to {most} replicas{pinned}", principal.key))
 }
 
-/// `DELETE /v1/models/{name}`: hosts it no longer. What runs ends; what waits is refused.
-pub async fn evict(
-    State(gateway): State<Arc<Gateway>>,
-    Operator(principal): Operator,
-    Path(name): Path<String>,
-) -> Result<Response, Error> {
-    let found = find(&gateway, &name).await?;
+/// Hosts a model no longer. Returns what was done, in words.
+///
+/// # Errors
+/// [`Error::NoSuchModel`].
+pub async fn end(gateway: &Gateway, principal: &Principal, name: &str) -> Result<(Model, String), Error> {
+    let found = find(gateway, name).await?;
     gateway.models.stored().specifications().remove(&found.specification.key).await?;
     let what = format!("{} hosts {} no longer", principal.key, found.specification.key);
-    Ok(acted(what, Json(found.shown(&principal))))
+    Ok((found, what))
 }
 
 /// A hosted model: what it is to be, how it is, and where.
-struct Model {
+pub struct Model {
     specification: Specification,
     /// `None` where no scheduler has seen it.
     record: Option<ModelRecord>,
@@ -226,7 +263,11 @@ async fn all(gateway: &Gateway) -> Result<Vec<Model>, Error> {
     Ok(all)
 }
 
-async fn find(gateway: &Gateway, name: &str) -> Result<Model, Error> {
+/// Returns the hosted model of a name.
+///
+/// # Errors
+/// [`Error::NoSuchModel`]; [`Error::Unfit`] for what is no model's name.
+pub async fn find(gateway: &Gateway, name: &str) -> Result<Model, Error> {
     let key = key(name)?;
     let found = all(gateway).await?.into_iter().find(|model| model.specification.key == key);
     found.ok_or_else(|| Error::NoSuchModel(name.to_owned()))

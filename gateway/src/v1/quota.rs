@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use auth::{KeyRecord, Quota};
+use auth::{KeyRecord, Principal, Quota};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::{Path, State};
@@ -29,11 +29,11 @@ pub struct Shown {
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Use")]
 pub struct Used {
-    device_seconds_today: f64,
+    pub device_seconds_today: f64,
     /// Kept for jobs that wait or run.
-    device_seconds_reserved: f64,
-    queued_jobs: u64,
-    stored_bytes: u64,
+    pub device_seconds_reserved: f64,
+    pub queued_jobs: u64,
+    pub stored_bytes: u64,
 }
 
 /// `GET /v1/tenants/{tenant}/quota`.
@@ -54,11 +54,25 @@ pub async fn give_tenant(
     body: Body,
 ) -> Result<Response, Error> {
     let quota: Quota = read(&gateway, body).await?;
-    check(&quota)?;
-    let tenant = tenants::find(&gateway, &name).await?.name;
-    gateway.tenants.give(&tenant, |terms| terms.quota = quota.clone()).await?;
-    let what = format!("{} gave the tenant {tenant} the quota {}", principal.key, words(&quota));
+    let (tenant, what) = give(&gateway, &principal, &name, &quota).await?;
     Ok(acted(what, Json(shown(&gateway, &quota, &tenant, None).await?)))
+}
+
+/// Gives a tenant a quota. Returns the tenant, and what was done, in words.
+///
+/// # Errors
+/// [`Error::NoTenant`]; [`Error::Unfit`] for a quota that would shut the tenant out.
+pub async fn give(
+    gateway: &Gateway,
+    principal: &Principal,
+    name: &str,
+    quota: &Quota,
+) -> Result<(TenantId, String), Error> {
+    check(quota)?;
+    let tenant = tenants::find(gateway, name).await?.name;
+    gateway.tenants.give(&tenant, |terms| terms.quota = quota.clone()).await?;
+    let what = format!("{} gave the tenant {tenant} the quota {}", principal.key, words(quota));
+    Ok((tenant, what))
 }
 
 /// `GET /v1/keys/{key}/quota`.

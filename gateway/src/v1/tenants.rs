@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
-use ids::TenantId;
+use ids::{Class, TenantId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
@@ -37,6 +37,8 @@ pub struct Shown {
     quota: Quota,
     /// The models that it may use; null for all.
     models: Option<Vec<String>>,
+    /// How urgent its jobs are: high, normal or low.
+    class: &'static str,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -49,6 +51,8 @@ pub struct Create {
     pub quota: Option<Quota>,
     /// Default: all.
     pub models: Option<Vec<String>>,
+    /// high, normal or low. Default: normal.
+    pub class: Option<String>,
 }
 
 #[derive(Default, Deserialize, JsonSchema)]
@@ -59,6 +63,8 @@ pub struct Change {
     /// Null for all.
     #[serde(default, deserialize_with = "given")]
     pub models: Option<Option<Vec<String>>>,
+    /// high, normal or low. It counts for jobs that are accepted from then on.
+    pub class: Option<String>,
 }
 
 /// `GET /v1/tenants`: all of them, in the order of their names.
@@ -88,7 +94,7 @@ pub async fn show(
     Ok(Json(shown(&find(&gateway, &name).await?)))
 }
 
-/// `PATCH /v1/tenants/{tenant}` with `suspended`, true or false, or `models`. Of a tenant that is suspended what runs goes on,
+/// `PATCH /v1/tenants/{tenant}` with `suspended`, true or false, `models` or `class`. Of a tenant that is suspended what runs goes on,
 /// and nothing new is accepted.
 pub async fn change(
     State(gateway): State<Arc<Gateway>>,
@@ -105,7 +111,8 @@ pub async fn change(
 /// # Errors
 /// [`Error::Conflict`] for one that there is, [`Error::Unfit`] for what none can be.
 pub async fn make(gateway: &Gateway, principal: &Principal, create: Create) -> Result<String, Error> {
-    let Create { name, quota, models } = create;
+    let Create { name, quota, models, class } = create;
+    let class = class.as_deref().map(self::class).transpose()?;
     quota.as_ref().map_or(Ok(()), quota::check)?;
     models.as_deref().map_or(Ok(()), Terms::check).map_err(Error::Unfit)?;
     // One that is a name on keys exists, too.
@@ -113,8 +120,8 @@ pub async fn make(gateway: &Gateway, principal: &Principal, create: Create) -> R
     if there || !gateway.tenants.create(&name).await? {
         return Err(Error::Conflict(format!("there is a tenant {name} already; choose another name")));
     }
-    if quota.is_some() || models.is_some() {
-        let terms = Terms { quota: quota.unwrap_or_default(), models };
+    if quota.is_some() || models.is_some() || class.is_some() {
+        let terms = Terms { quota: quota.unwrap_or_default(), models, class };
         gateway.tenants.give(&name, |given| given.clone_from(&terms)).await?;
     }
     Ok(format!("{} made the tenant {name}", principal.key))
@@ -125,7 +132,8 @@ pub async fn make(gateway: &Gateway, principal: &Principal, create: Create) -> R
 /// # Errors
 /// [`Error::NoTenant`]; [`Error::Conflict`] for who would suspend their own; [`Error::Unfit`] where nothing is asked for.
 pub async fn alter(gateway: &Gateway, principal: &Principal, name: &str, change: Change) -> Result<String, Error> {
-    let Change { suspended, models } = change;
+    let Change { suspended, models, class } = change;
+    let class = class.as_deref().map(self::class).transpose()?;
     models.iter().flatten().try_for_each(|models| Terms::check(models)).map_err(Error::Unfit)?;
     let tenant = find(gateway, name).await?.name;
     if suspended == Some(true) && tenant == principal.tenant {
@@ -137,12 +145,16 @@ pub async fn alter(gateway: &Gateway, principal: &Principal, name: &str, change:
         gateway.tenants.give(&tenant, |terms| terms.models.clone_from(&models)).await?;
         done.push(format!("gave the tenant {tenant} {}", models_in_words(models.as_deref())));
     }
+    if let Some(class) = class {
+        gateway.tenants.give(&tenant, |terms| terms.class = Some(class)).await?;
+        done.push(format!("gave the tenant {tenant} the class {class}"));
+    }
     if let Some(suspended) = suspended {
         gateway.tenants.suspend(&tenant, suspended).await?;
         done.push(format!("{} the tenant {tenant}", if suspended { "suspended" } else { "resumed" }));
     }
     if done.is_empty() {
-        return Err(Error::Unfit("nothing is to be changed: give suspended, or models".into()));
+        return Err(Error::Unfit("nothing is to be changed: give suspended, models or class".into()));
     }
     Ok(format!("{} {}", principal.key, done.join(" and ")))
 }
@@ -154,6 +166,14 @@ pub async fn alter(gateway: &Gateway, principal: &Principal, name: &str, change:
 pub async fn find(gateway: &Gateway, name: &str) -> Result<Tenant, Error> {
     let found = all(gateway).await?.into_iter().find(|tenant| tenant.name.as_str() == name);
     found.ok_or_else(|| Error::NoTenant(name.to_owned()))
+}
+
+/// Reads how urgent jobs are to be.
+///
+/// # Errors
+/// [`Error::Unfit`].
+pub fn class(name: &str) -> Result<Class, Error> {
+    name.parse().map_err(Error::Unfit)
 }
 
 /// Says which models somebody may use.
@@ -186,5 +206,6 @@ fn shown(tenant: &Tenant) -> Shown {
         suspended_at: tenant.suspended_at.map(time),
         quota: tenant.terms.quota.clone(),
         models: tenant.terms.models.clone(),
+        class: tenant.terms.class.unwrap_or_default().name(),
     }
 }

@@ -21,6 +21,8 @@ pub struct Whoami {
     project: Option<String>,
     scopes: Vec<String>,
     batching: String,
+    /// How urgent its jobs are: high, normal or low.
+    class: &'static str,
     /// Null for a key without end.
     expires_at: Option<String>,
     /// The models that the tenant may use; null for all.
@@ -39,12 +41,14 @@ pub async fn whoami(State(gateway): State<Arc<Gateway>>, caller: Caller) -> Resu
     let principal = caller.known()?;
     let of_tenant = quota::shown(&gateway, &principal.tenants.quota, &principal.tenant, None).await?;
     let of_key = quota::shown(&gateway, &principal.terms.quota, &principal.tenant, Some(&principal.key)).await?;
+    let class = principal.class().name();
     Ok(Json(Whoami {
         tenant: principal.tenant.to_string(),
         key: principal.key.to_string(),
         project: principal.project,
         scopes: principal.scopes.iter().map(|scope| scope.name().to_owned()).collect(),
         batching: principal.batching.to_string(),
+        class,
         expires_at: principal.expires_at.map(time),
         models: principal.tenants.models.clone(),
         key_models: principal.terms.models.clone(),

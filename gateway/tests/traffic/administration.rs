@@ -14,7 +14,7 @@ use crate::several::gateways;
 use crate::site::{Answer, Site, pickle};
 
 /// The methods, paths and bodies of the interface; `{job}` is one of Ada's, `{none}` nobody's.
-const ROUTES: [(&str, &str, &str); 25] = [
+const ROUTES: [(&str, &str, &str); 26] = [
     ("GET", "/v1/whoami", ""),
     ("GET", "/v1/tenants", ""),
     ("POST", "/v1/tenants", "{\"name\": \"ada\"}"),
@@ -40,11 +40,12 @@ const ROUTES: [(&str, &str, &str); 25] = [
     ("GET", "/v1/usage", ""),
     ("GET", "/v1/usage?tenant=ada", ""),
     ("GET", "/v1/audit", ""),
+    ("GET", "/v1/queue", ""),
 ];
 
 /// What each route answers: to nobody, to a wrong key, to a key of Ada's that may do nothing, to Bob, to Ada, to an
 /// operator and to an administrator of other tenants.
-const STATUSES: [[u16; 7]; 25] = [
+const STATUSES: [[u16; 7]; 26] = [
     [401, 401, 200, 200, 200, 200, 200],
     [401, 401, 403, 403, 403, 403, 200],
     [401, 401, 403, 403, 403, 403, 409],
@@ -70,6 +71,7 @@ const STATUSES: [[u16; 7]; 25] = [
     [401, 401, 403, 200, 200, 200, 200],
     [401, 401, 403, 403, 200, 200, 200],
     [401, 401, 403, 403, 403, 403, 403],
+    [401, 401, 403, 200, 200, 200, 200],
 ];
 
 fn bearer(key: &str) -> String {
