@@ -14,6 +14,8 @@ pub struct Explanation {
     pub model_known: bool,
     /// Whether all of the program was looked at. Of a longer one, nothing is called unused.
     pub complete: bool,
+    /// Whether it is a session, whose traces are one request.
+    pub session: bool,
     /// The traces, in the order in which they are opened.
     pub traces: Vec<Trace>,
     /// What the program does, by the places in its text, and what each place needs.
@@ -78,6 +80,8 @@ pub struct Input {
     pub rows: Option<i64>,
     /// Tokens of its longest row.
     pub tokens: Option<i64>,
+    /// It has no rows of its own: it sees those of all other blocks.
+    pub of_all: bool,
     /// The line of an earlier input that is the same: its rows are computed once, up to what one of the two changes, if
     /// there is room to keep them.
     pub same_as: Option<u32>,

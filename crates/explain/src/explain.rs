@@ -4,7 +4,7 @@ mod warnings;
 
 use std::collections::BTreeSet;
 
-use program::{Checked, Limits, Program};
+use program::{Checked, Entry, Limits, Program};
 
 use crate::answer::{self, Calls, Certainty, Cost, Does, Explanation, Input, Queue};
 use crate::form::Form;
@@ -36,6 +36,7 @@ pub fn explain(program: &Checked<Program>, question: &Question<'_>) -> Explanati
         file: program.source.filename.clone(),
         model_known: question.outline.is_some(),
         complete: walked.complete,
+        session: matches!(program.entry, Entry::Session),
         nodes: nodes(&walked, &live),
         saved: walked.saved.iter().map(saved).collect(),
         traces,
@@ -97,7 +98,7 @@ fn matters(trace: &Opened, index: usize) -> bool {
         return true;
     }
     // A block's rows are its own, unless it sees those of all.
-    let alone = |input: u32| trace.inputs.get(input as usize).is_none_or(|input| input.tokens != Some(0));
+    let alone = |input: u32| trace.inputs.get(input as usize).is_none_or(|input| !input.of_all);
     trace.accesses.iter().enumerate().any(|(at, other)| {
         let same = other.input == write.input || !alone(other.input) || !alone(write.input);
         let later = other.order.is_none_or(|at| at > order) || (other.order == Some(order) && at > index);
@@ -156,7 +157,7 @@ fn traces(walked: &Walked, outline: Option<&Outline>) -> Vec<answer::Trace> {
             if let Some(key) = &input.key {
                 before.push((key.clone(), input.line));
             }
-            Input { line: input.line, rows: input.rows, tokens: input.tokens, same_as }
+            Input { line: input.line, rows: input.rows, tokens: input.tokens, of_all: input.of_all, same_as }
         });
         let inputs: Vec<Input> = inputs.collect();
         let all = outline.map(|outline| outline.layers.len() as u64);
@@ -216,7 +217,8 @@ fn cost(walked: &Walked, traces: &[answer::Trace], question: &Question<'_>) -> C
 
 /// Returns the seconds of a trace's passes.
 fn seconds(trace: &answer::Trace, outline: &Outline) -> Option<f64> {
-    let rows = trace.inputs.iter().map(|input| u64::try_from(input.rows?).ok()).sum::<Option<u64>>()?;
+    let own = trace.inputs.iter().filter(|input| !input.of_all);
+    let rows = own.map(|input| u64::try_from(input.rows?).ok()).sum::<Option<u64>>()?;
     let length = u64::try_from(trace.length?).ok()?;
     #[expect(clippy::cast_precision_loss, reason = "a part of a few hundred layers")]
     let part = trace.layers? as f64 / outline.layers.len().max(1) as f64;

@@ -106,7 +106,9 @@ fn write_trace(out: &mut String, trace: &Trace) -> std::fmt::Result {
             number(input.rows),
             plural(input.rows, "row", "rows")
         )?;
-        if input.tokens != Some(0) {
+        if input.of_all {
+            write!(out, " of all")?;
+        } else {
             write!(out, " of {} {}", number(input.tokens), plural(input.tokens, "token", "tokens"))?;
         }
         if let Some(line) = input.same_as {

@@ -358,7 +358,7 @@ impl Walk<'_> {
     fn steps(&self, steps: &Steps) -> Turns {
         let opened = self.now.trace.and_then(|trace| self.graph.traces.get(trace));
         let passes = opened.and_then(|trace| trace.passes).and_then(|passes| i64::try_from(passes).ok());
-        let sure = opened.is_some_and(|trace| trace.calls == Calls::Forward);
+        let sure = opened.filter(|trace| trace.calls == Calls::Forward).and(passes);
         let most = i64::try_from(MOST).unwrap_or(i64::MAX);
         let (listed, exact): (Vec<i64>, bool) = match steps {
             Steps::Listed(steps) => (steps.iter().copied().take(MOST).collect(), true),
@@ -372,7 +372,7 @@ impl Walk<'_> {
             return Turns::unknown(&Thing::plain(What::Unknown));
         }
         // A generation may end before its last step.
-        let certain = if sure { listed.len() } else { listed.iter().take_while(|step| **step == 0).count() };
+        let certain = listed.iter().take_while(|step| **step < sure.unwrap_or(1)).count();
         let turn = |step: &i64| Turn { thing: Thing::int(*step), step: Some(*step) };
         Turns { items: listed.iter().map(turn).collect(), exact, certain }
     }

@@ -58,6 +58,8 @@ pub struct Prompt {
     pub line: u32,
     pub rows: Option<i64>,
     pub tokens: Option<i64>,
+    /// It has no rows of its own, and sees those of all others.
+    pub of_all: bool,
     /// What tells the same input.
     pub key: Option<String>,
 }
@@ -89,7 +91,8 @@ impl Graph {
 impl Opened {
     /// Returns the tokens of its longest row.
     pub fn length(&self) -> Option<i64> {
-        let all: Option<Vec<i64>> = self.inputs.iter().map(|input| input.tokens).collect();
+        let own = self.inputs.iter().filter(|input| !input.of_all);
+        let all: Option<Vec<i64>> = own.map(|input| input.tokens).collect();
         all?.into_iter().max()
     }
 }

@@ -6,7 +6,7 @@ use program::ir::{Body, Expr, Name, Pattern, Statement, StatementKind, Target, d
 
 use crate::answer::Does;
 use crate::walk::operation::binary;
-use crate::walk::value::{Bound, Function, Place, Spot, Thing, What};
+use crate::walk::value::{Bound, Function, Place, Spot, Steps, Thing, What};
 use crate::walk::{MOST, Walk};
 
 /// How a piece of code ends.
@@ -322,6 +322,10 @@ impl Walk<'_> {
         self.now.perhaps = before.0;
         let ended = self.body(frame, otherwise);
         self.now.step = before.1;
+        if matches!(iterable.what, What::Steps(Steps::From(_, None))) {
+            // The block ends with the generation: what follows such a loop does not run.
+            left = Flow::MayLeave;
+        }
         if ended == Flow::Next { left } else { ended }
     }
 

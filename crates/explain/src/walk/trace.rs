@@ -61,18 +61,9 @@ impl Walk<'_> {
         match given.positional.first().or(given.keyword.first().map(|(_, value)| value)).cloned() {
             Some(prompt) => self.take(given.line, &prompt, given.positional.len() > 1 || given.more),
             None => {
-                // It sees the rows of all the others.
-                let rows: Option<Vec<i64>> = self
-                    .graph
-                    .traces
-                    .get(trace)
-                    .and_then(|trace| trace.inputs.iter().map(|input| input.rows).collect());
-                self.push(Prompt {
-                    line: given.line,
-                    rows: rows.map(|rows| rows.iter().sum()),
-                    tokens: Some(0),
-                    key: None,
-                });
+                let own = |trace: &Opened| trace.inputs.iter().map(|input| input.rows).sum::<Option<i64>>();
+                let rows = self.graph.traces.get(trace).and_then(own);
+                self.push(Prompt { line: given.line, rows, tokens: None, of_all: true, key: None });
             }
         }
         if let Some(trace) = self.graph.traces.get(trace) {
@@ -90,7 +81,7 @@ impl Walk<'_> {
     /// Notes what a block is given.
     fn take(&mut self, line: u32, prompt: &Thing, more: bool) {
         let (rows, tokens, key) = if more { (None, None, None) } else { self.measure(prompt) };
-        self.push(Prompt { line, rows, tokens, key });
+        self.push(Prompt { line, rows, tokens, of_all: false, key });
     }
 
     /// Returns the rows of an input, the tokens of its longest, and what tells the same input.
