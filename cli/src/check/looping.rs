@@ -92,6 +92,7 @@ mod tests {
             accesses_left_out: 0,
             stops_after: None,
             layers: None,
+            layers_in_all: None,
             stops: Certainty::Perhaps,
         };
         Ok(Explanation { traces: vec![trace], session, ..Explanation::default() })

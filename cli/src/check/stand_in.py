@@ -27,6 +27,8 @@ class Finder(importlib.abc.MetaPathFinder):
 
             def initialize(self, model_key, host=None, *more, **named):
                 begin(self, model_key, HOST, *more, **named)
+                # Nobody waits for a job: there is nothing to show of one.
+                self.display.enabled = False
 
             module.RemoteBackend.__init__ = initialize
 

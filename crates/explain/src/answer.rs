@@ -66,8 +66,10 @@ pub struct Trace {
     pub accesses_left_out: u64,
     /// The last thing that the trace waits for; null where it waits for nothing or that is not known.
     pub stops_after: Option<String>,
-    /// Decoder layers that a pass computes; null where that is not known.
+    /// Decoder layers that a pass computes at most; null where that is not known.
     pub layers: Option<u64>,
+    /// Decoder layers that the model has; null where that is not known.
+    pub layers_in_all: Option<u64>,
     /// Whether the pass is sure to end there.
     pub stops: Certainty,
 }

@@ -183,6 +183,7 @@ fn traces(walked: &Walked, outline: Option<&Outline>) -> Vec<answer::Trace> {
             accesses_left_out: trace.left_out,
             stops_after,
             layers,
+            layers_in_all: all,
             stops: certainty(known && !trace.gradients),
         });
     }
@@ -218,7 +219,8 @@ fn cost(walked: &Walked, traces: &[answer::Trace], question: &Question<'_>) -> C
 /// Returns the seconds of a trace's passes.
 fn seconds(trace: &answer::Trace, outline: &Outline) -> Option<f64> {
     let own = trace.inputs.iter().filter(|input| !input.of_all);
-    let rows = own.map(|input| u64::try_from(input.rows?).ok()).sum::<Option<u64>>()?;
+    let rows = own.map(|input| u64::try_from(input.rows?).ok());
+    let rows = rows.into_iter().try_fold(0_u64, |sum, rows| sum.checked_add(rows?))?;
     let length = u64::try_from(trace.length?).ok()?;
     #[expect(clippy::cast_precision_loss, reason = "a part of a few hundred layers")]
     let part = trace.layers? as f64 / outline.layers.len().max(1) as f64;

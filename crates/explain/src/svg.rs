@@ -15,8 +15,9 @@ const DOWN: usize = 16;
 const MARGIN: usize = 24;
 /// Letters that fit into a box.
 const LETTERS: usize = 37;
-/// Of a layer in the row of layers.
+/// Of a layer in the row of layers, and how many there are at most.
 const LAYER: usize = 12;
+const MOST_LAYERS: usize = 58;
 
 /// Draws an explanation.
 #[must_use]
@@ -152,20 +153,25 @@ fn draw_trace(out: &mut String, trace: &Trace, y: usize) -> std::fmt::Result {
         Calls::Generate => "generation",
         Calls::Pipe => "pipeline",
     };
+    let all = trace.layers_in_all.unwrap_or(0);
     let end = match (&trace.stops_after, trace.layers) {
-        (Some(site), Some(layers)) => format!("{layers} layers, until {site}"),
-        (None, Some(layers)) => format!("{layers} layers"),
+        (Some(site), Some(layers)) => format!("{layers} of {all} layers, until {site}"),
+        (None, Some(layers)) => format!("{layers} of {all} layers"),
         _ => "layers: unknown".to_owned(),
     };
     let perhaps = if trace.stops == Certainty::Perhaps && trace.calls == Calls::Forward { " (perhaps)" } else { "" };
     let text = shortened(&format!("line {}: {calls}, {end}{perhaps}", trace.line), 96);
     writeln!(out, "<text x=\"{MARGIN}\" y=\"{}\" fill=\"#101828\">{}</text>", y + 10, escaped(&text))?;
-    let run = usize::try_from(trace.layers.unwrap_or(0)).unwrap_or(0).min(56);
-    for layer in 0..run {
+    let all = usize::try_from(trace.layers_in_all.unwrap_or(0)).unwrap_or(0);
+    // As many as fit: of more, each stands for several.
+    let (drawn, run) = (all.min(MOST_LAYERS), usize::try_from(trace.layers.unwrap_or(0)).unwrap_or(0));
+    let run = if all > drawn { (run * drawn).div_ceil(all) } else { run };
+    for layer in 0..drawn {
         let x = MARGIN + layer * LAYER;
+        let fill = if layer < run { "#2e90fa" } else { "#eaecf0" };
         writeln!(
             out,
-            "<rect x=\"{x}\" y=\"{}\" width=\"{}\" height=\"10\" rx=\"2\" fill=\"#2e90fa\"/>",
+            "<rect x=\"{x}\" y=\"{}\" width=\"{}\" height=\"10\" rx=\"2\" fill=\"{fill}\"/>",
             y + 18,
             LAYER - 2
         )?;

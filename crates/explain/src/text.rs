@@ -129,10 +129,11 @@ fn write_trace(out: &mut String, trace: &Trace) -> std::fmt::Result {
     if trace.accesses_left_out > 0 {
         writeln!(out, "  and {} more", trace.accesses_left_out)?;
     }
+    let all = trace.layers_in_all.unwrap_or(0);
     match (&trace.stops_after, trace.layers, trace.calls) {
         (Some(site), Some(layers), Calls::Forward) => {
             let stops = if trace.stops == Certainty::Certain { "ends" } else { "can end, perhaps," };
-            writeln!(out, "  the pass {stops} after {site}: {layers} layers are computed")
+            writeln!(out, "  the pass {stops} after {site}: {layers} of {all} layers are computed at most")
         }
         (None, Some(0), Calls::Forward) => writeln!(out, "  nothing of the pass is waited for"),
         (_, _, Calls::Forward) => writeln!(out, "  where the pass can end is not known"),

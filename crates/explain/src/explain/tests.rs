@@ -266,7 +266,10 @@ fn programs_that_are_long_deep_or_tied_into_circles_are_told_in_time_and_claims_
         .to_owned();
     let lists = "a = [1]\nfor i in range(60):\n    a = a + a\nx = a.index(1)\nb = a.save()".to_owned();
     let forever = "while True:\n    x = model.embed.output".to_owned();
-    for text in [nested(2000), calls, long, lists, forever] {
+    let extreme = "least = -9223372036854775807 - 1\nmost = 9223372036854775807\nx = most in range(least, most, 3)\ny = least in range(most, least, -1)\n\
+                   for i in range(most - 2, most, 2):\n    z = i * i\nfor n, it in enumerate([1, 2], most):\n    x = n + it\nfor s in tracer.iter[least:most]:\n    \
+                   x = s\nfor s in tracer.iter[most:]:\n    x = -least\nx = least // 1 % 1 ** most\na = [1, 2][least:most:least]\nb = model.embed.output[most:least, most]";
+    for text in [nested(2000), calls, long, lists, forever, extreme.to_owned()] {
         let began = std::time::Instant::now();
         let told = of(&text);
         if !told.complete {
@@ -284,7 +287,7 @@ fn text_and_drawing_say_the_same_and_quote_what_users_write() {
     for part in [
         "f.py: one trace of o/n",
         "model.layers.0.output",
-        "1 layers are computed",
+        "1 of 2 layers are computed at most",
         "what depends on what",
         "float32 [1, 8]",
         "32 bytes",

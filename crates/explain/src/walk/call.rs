@@ -405,7 +405,7 @@ impl Walk<'_> {
                 let turns = self.turns(&thing.clone());
                 let exact = turns.exact && turns.certain == turns.items.len();
                 let number = |at: usize| match start {
-                    Some(start) if exact => Thing::int(start + i64::try_from(at).unwrap_or(0)),
+                    Some(start) if exact => Thing::int(start.saturating_add(i64::try_from(at).unwrap_or(0))),
                     _ => Thing::plain(What::Unknown),
                 };
                 let items = turns.items.into_iter().enumerate();

@@ -266,7 +266,7 @@ impl Walk<'_> {
         if let What::Range(start, stop, step) = container.what {
             let value = item.as_int()?;
             let inside = if step > 0 { (start..stop).contains(&value) } else { value <= start && value > stop };
-            return Some(inside && step != 0 && (value - start) % step == 0);
+            return Some(inside && step != 0 && (i128::from(value) - i128::from(start)) % i128::from(step) == 0);
         }
         if let (Some(text), Some(part)) = (container.as_str(), item.as_str()) {
             return Some(text.contains(part));
@@ -319,7 +319,8 @@ impl Walk<'_> {
                 if count > MOST {
                     return Turns::unknown(&Thing::plain(What::Unknown));
                 }
-                let value = |index: usize| start + i64::try_from(index).unwrap_or(0) * step;
+                // Each lies between the two bounds.
+                let value = |index: usize| start.wrapping_add(i64::try_from(index).unwrap_or(0).wrapping_mul(step));
                 Turns::all((0..count).map(|index| Thing::int(value(index))).collect())
             }
             What::Module(place) => match self.children(place) {
@@ -363,8 +364,8 @@ impl Walk<'_> {
         let (listed, exact): (Vec<i64>, bool) = match steps {
             Steps::Listed(steps) => (steps.iter().copied().take(MOST).collect(), true),
             Steps::From(start, stop) => match stop.or(passes) {
-                Some(stop) if stop - start <= most => ((*start..stop).collect(), true),
-                _ => (vec![*start, start + 1], false),
+                Some(stop) if stop.saturating_sub(*start) <= most => ((*start..stop).collect(), true),
+                _ => (vec![*start, start.saturating_add(1)], false),
             },
             Steps::Unknown => (Vec::new(), false),
         };

@@ -61,7 +61,10 @@ impl Walk<'_> {
         match given.positional.first().or(given.keyword.first().map(|(_, value)| value)).cloned() {
             Some(prompt) => self.take(given.line, &prompt, given.positional.len() > 1 || given.more),
             None => {
-                let own = |trace: &Opened| trace.inputs.iter().map(|input| input.rows).sum::<Option<i64>>();
+                let own = |trace: &Opened| {
+                    let own = trace.inputs.iter().filter(|input| !input.of_all);
+                    own.map(|input| input.rows).try_fold(0_i64, |sum, rows| sum.checked_add(rows?))
+                };
                 let rows = self.graph.traces.get(trace).and_then(own);
                 self.push(Prompt { line: given.line, rows, tokens: None, of_all: true, key: None });
             }
