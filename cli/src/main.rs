@@ -4,6 +4,7 @@ mod apply;
 mod audit;
 mod backend;
 mod cert;
+mod check;
 mod config;
 mod data;
 mod doctor;
@@ -70,6 +71,10 @@ enum Command {
     /// Give people keys: `create` at a running server, `add` in the store of a cluster that has no gateway yet.
     #[command(subcommand)]
     Key(key::Command),
+    /// Say what a script's request would do, what it would cost and what is wrong with it, before any of it runs.
+    Check(check::Check),
+    /// The same, with what depends on what.
+    Explain(check::Check),
     /// Look at jobs, and end them.
     #[command(subcommand)]
     Job(job::Command),
@@ -127,6 +132,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Top(top) => top::run(&top),
         Command::Tenant(command) => tenant::run(&command),
         Command::Key(command) => key::run(&command),
+        Command::Check(check) => check::run(&check, false),
+        Command::Explain(check) => check::run(&check, true),
         Command::Job(command) => job::run(&command),
         Command::Whoami(whoami) => whoami::run(&whoami),
         Command::Quota(command) => quota::run(&command),

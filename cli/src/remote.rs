@@ -1,10 +1,12 @@
 //! A running server's `/v1`, as the command line asks it.
 
 use std::error::Error;
+use std::fmt;
 use std::sync::OnceLock;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
+use bytes::Bytes;
 use clap::Args;
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode, Url};
@@ -36,6 +38,18 @@ pub struct Server {
     login: OnceLock<Option<Login>>,
 }
 
+/// What a server says of something that it does not do.
+#[derive(Debug)]
+pub struct Refusal(pub String);
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Error for Refusal {}
+
 impl Server {
     /// Returns the key that this command was given.
     pub fn given_key(&self) -> Option<&str> {
@@ -57,7 +71,16 @@ impl Server {
     /// # Errors
     /// A sentence: the server's own where it refuses.
     pub async fn ask(&self, method: Method, path: &[&str], body: Option<&Value>) -> Result<Value> {
+        let body = body.map(serde_json::to_vec).transpose()?.map(|body| ("application/json", body.into()));
         self.read(self.send(method, self.url(path)?, body).await?).await
+    }
+
+    /// Posts a body of some other kind than JSON.
+    ///
+    /// # Errors
+    /// As [`Server::ask`].
+    pub async fn post(&self, path: &[&str], kind: &str, body: Bytes) -> Result<Value> {
+        self.read(self.send(Method::POST, self.url(path)?, Some((kind, body))).await?).await
     }
 
     /// Asks for a list of which some is wanted.
@@ -141,7 +164,7 @@ impl Server {
         anyhow!("cannot reach a server at {host} ({cause}): {advice}")
     }
 
-    async fn send(&self, method: Method, url: Url, body: Option<&Value>) -> Result<Response> {
+    async fn send(&self, method: Method, url: Url, body: Option<(&str, Bytes)>) -> Result<Response> {
         // A key that was logged in with is for that server.
         let login = self.login().filter(|login| login.host == self.address());
         let key = self.given_key().or(login.map(|login| login.key.as_str()));
@@ -172,7 +195,13 @@ impl Server {
         Ok(serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
 
-    async fn request(&self, method: Method, url: Url, key: Option<&str>, body: Option<&Value>) -> Result<Response> {
+    async fn request(
+        &self,
+        method: Method,
+        url: Url,
+        key: Option<&str>,
+        body: Option<(&str, Bytes)>,
+    ) -> Result<Response> {
         // A key goes to the server that was named, and to no other.
         let mut client = Client::builder().redirect(Policy::none()).connect_timeout(REACH).read_timeout(ANSWER);
         if url.host_str().is_some_and(|host| matches!(host, "localhost" | "127.0.0.1" | "[::1]")) {
@@ -183,8 +212,8 @@ impl Server {
         if let Some(key) = key {
             request = request.header("ndif-api-key", key);
         }
-        if let Some(body) = body {
-            request = request.header("content-type", "application/json").body(serde_json::to_vec(body)?);
+        if let Some((kind, body)) = body {
+            request = request.header("content-type", kind).body(body);
         }
         request.send().await.map_err(|error| match error.is_builder() {
             true => anyhow!("the API key cannot be sent: it must be a line of plain characters"),
@@ -221,7 +250,7 @@ impl Server {
                  the server's operator for a new one",
                 self.address()
             ),
-            (_, Some(sentence)) => anyhow!("{sentence}"),
+            (_, Some(sentence)) => Refusal(sentence.to_owned()).into(),
             (status, None) => self.stranger(&format!("it answers {status}")),
         }
     }

@@ -6,7 +6,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use ids::{JobId, TenantId};
+use ids::{JobId, ModelKey, TenantId};
 use store::JobRecord;
 
 use crate::{Error, Settings, metrics};
@@ -40,6 +40,7 @@ struct Counted {
 
 struct Job {
     tenant: TenantId,
+    model: ModelKey,
     bytes: u64,
     /// Whether the store knows it.
     accepted: bool,
@@ -79,12 +80,23 @@ impl Backlog {
     ///
     /// # Errors
     /// As [`Backlog::check`].
-    pub fn enter(&self, job: JobId, tenant: &TenantId, bytes: u64) -> Result<Entered, Error> {
-        let mut counted = self.lock();
-        counted.check(&self.bounds, tenant, bytes)?;
-        counted.add(job, Job { tenant: tenant.clone(), bytes, accepted: false });
+    pub fn enter(&self, record: &JobRecord) -> Result<Entered, Error> {
+        let (job, mut counted) = (record.id, self.lock());
+        counted.check(&self.bounds, &record.tenant, record.payload_bytes)?;
+        counted.add(job, Job { accepted: false, ..Job::accepted(record) });
         drop(counted);
         Ok(Entered { backlog: self.clone(), job: Some(job) })
+    }
+
+    /// Returns how many jobs for a model have not ended, and how many of them are a tenant's.
+    #[must_use]
+    pub fn before(&self, model: &ModelKey, tenant: &TenantId) -> (u64, u64) {
+        let counted = self.lock();
+        counted
+            .jobs
+            .values()
+            .filter(|job| job.model == *model)
+            .fold((0, 0), |(all, own), job| (all + 1, own + u64::from(job.tenant == *tenant)))
     }
 
     /// Refuses when nobody's job would be taken.
@@ -139,7 +151,8 @@ impl Backlog {
 
 impl Job {
     fn accepted(record: &JobRecord) -> Self {
-        Self { tenant: record.tenant.clone(), bytes: record.payload_bytes, accepted: true }
+        let (tenant, model) = (record.tenant.clone(), record.model.clone());
+        Self { tenant, model, bytes: record.payload_bytes, accepted: true }
     }
 }
 
@@ -222,6 +235,12 @@ mod tests {
         }
     }
 
+    fn record(tenant: &str, bytes: usize) -> JobRecord {
+        let blob = Blob::Inline(vec![0; bytes].into());
+        let (tenant, key, model) = (TenantId::new(tenant), KeyId::new("k"), ModelKey::new("o/n", None));
+        JobRecord::queued(JobId::new(), tenant, key, model, blob, 1)
+    }
+
     fn counted(backlog: &Backlog) -> (u64, u64) {
         let all = backlog.lock().all;
         (all.jobs, all.bytes)
@@ -230,13 +249,8 @@ mod tests {
     #[test]
     fn each_job_counts_once_whoever_accepted_it_until_it_ends() {
         let backlog = Backlog::new(&bounds());
-        let job = || {
-            let blob = Blob::Inline(vec![0; 100].into());
-            let (tenant, key, model) = (TenantId::new("ada"), KeyId::new("k"), ModelKey::new("o/n", None));
-            JobRecord::queued(JobId::new(), tenant, key, model, blob, 1)
-        };
-        let (own, theirs) = (job(), job());
-        let entered = backlog.enter(own.id, &own.tenant, 100).unwrap();
+        let (own, theirs) = (record("ada", 100), record("ada", 100));
+        let entered = backlog.enter(&own).unwrap();
         backlog.recount(&[]);
         assert_eq!(counted(&backlog), (1, 100), "the store need not know it yet");
         backlog.add(&theirs);
@@ -247,7 +261,7 @@ mod tests {
         backlog.recount(&[]);
         assert_eq!(counted(&backlog), (0, 0));
         // Nobody could say whether it was accepted; then the store tells that it was.
-        let unknown = backlog.enter(own.id, &own.tenant, 100).unwrap();
+        let unknown = backlog.enter(&own).unwrap();
         assert!(backlog.knows(own.id) && !backlog.knows(theirs.id));
         drop(unknown);
         assert_eq!(counted(&backlog), (1, 100));
@@ -257,12 +271,15 @@ mod tests {
     fn a_tenants_bound_is_its_own_and_the_whole_has_one_too() {
         let backlog = Backlog::new(&bounds());
         let (ada, bob) = (TenantId::new("ada"), TenantId::new("bob"));
-        let first = backlog.enter(JobId::new(), &ada, 300).unwrap();
+        let first = backlog.enter(&record("ada", 300)).unwrap();
         assert!(matches!(backlog.check(&ada, 301), Err(Error::OwnQueueFull { jobs: 1, bytes: 300 })));
-        let second = backlog.enter(JobId::new(), &ada, 300).unwrap();
+        let second = backlog.enter(&record("ada", 300)).unwrap();
         assert!(matches!(backlog.check(&ada, 0), Err(Error::OwnQueueFull { .. })));
         assert!(matches!(backlog.check(&bob, 401), Err(Error::QueueFull)));
-        let theirs = backlog.enter(JobId::new(), &bob, 10).unwrap();
+        let theirs = backlog.enter(&record("bob", 10)).unwrap();
+        let model = ModelKey::new("o/n", None);
+        assert_eq!((backlog.before(&model, &ada), backlog.before(&model, &bob)), ((3, 2), (3, 1)));
+        assert_eq!(backlog.before(&ModelKey::new("o/other", None), &ada), (0, 0));
         assert!(matches!(backlog.has_room(), Err(Error::QueueFull)));
         assert!(matches!(backlog.check(&bob, 0), Err(Error::QueueFull)));
         drop(first);

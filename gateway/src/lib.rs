@@ -19,8 +19,10 @@ pub mod routes;
 mod session;
 mod settings;
 mod spool;
+pub mod stand_in;
 mod submit;
 mod subscribe;
+mod tokens;
 mod trail;
 mod upload;
 mod v1;
@@ -73,6 +75,7 @@ pub struct Gateway {
     downloads: Budget,
     backlog: Backlog,
     rates: Rates,
+    tokenizers: tokens::Tokenizers,
     /// What pages show alike to all who may look.
     now: pages::Shared,
     trail: Trail,
@@ -117,6 +120,7 @@ impl Gateway {
             downloads: Budget::new(settings.downloads, settings.downloads_per_tenant),
             backlog: Backlog::new(&settings),
             rates: Rates::new(&settings),
+            tokenizers: tokens::Tokenizers::default(),
             now: pages::Shared::default(),
             settings,
             draining: CancellationToken::new(),

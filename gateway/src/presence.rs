@@ -209,7 +209,7 @@ mod tests {
         site.until(1).await;
         // One that this gateway accepts itself counts once.
         let own = job("");
-        let entered = site.backlog.enter(own.id, &own.tenant, 100).unwrap();
+        let entered = site.backlog.enter(&own).unwrap();
         site.jobs.accept(&own).await.unwrap();
         entered.stay();
         site.until(2).await;

@@ -9,7 +9,7 @@ use axum::Router;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use schemars::{JsonSchema, SchemaGenerator};
 
-use crate::v1::{audit, events, jobs, keys, models, nodes, openapi, queue, quota, tenants, usage, whoami};
+use crate::v1::{audit, check, events, jobs, keys, models, nodes, openapi, queue, quota, tenants, usage, whoami};
 use crate::{Gateway, about, job, result, submit, subscribe};
 
 /// One thing that can be asked.
@@ -28,6 +28,8 @@ pub struct Route {
 pub struct Shape {
     pub query: Option<Schema>,
     pub body: Option<Schema>,
+    /// Whether that is a form of several parts, and not JSON.
+    pub form: bool,
     /// The status of the answer, and where it is JSON what that holds.
     pub answers: &'static [(u16, Answer)],
 }
@@ -63,7 +65,7 @@ const fn route(
     what: &'static str,
     handler: fn() -> MethodRouter<Arc<Gateway>>,
 ) -> Route {
-    Route { method, path, what, takes, shape: Shape { query: None, body: None, answers: &[] }, handler }
+    Route { method, path, what, takes, shape: Shape { query: None, body: None, form: false, answers: &[] }, handler }
 }
 
 impl Route {
@@ -74,6 +76,12 @@ impl Route {
 
     const fn body(mut self, schema: Schema) -> Self {
         self.shape.body = Some(schema);
+        self
+    }
+
+    const fn form(mut self, schema: Schema) -> Self {
+        self.shape.body = Some(schema);
+        self.shape.form = true;
         self
     }
 
@@ -125,6 +133,15 @@ pub const V1: &[Route] = &[
         || get(whoami::whoami),
     )
     .answers(&[(200, Answer::Json(of::<whoami::Whoami>))]),
+    route(
+        "POST",
+        "/v1/check",
+        SUBMIT,
+        "what a program would do, and whether it would be taken; nothing runs and nothing is kept",
+        || post(check::check),
+    )
+    .form(of::<check::Form>)
+    .answers(&[(200, Answer::Json(of::<explain::Explanation>))]),
     route("GET", "/v1/tenants", ADMIN, "all tenants", || get(tenants::list))
         .answers(&[(200, Answer::Json(of::<tenants::List>))]),
     route("POST", "/v1/tenants", ADMIN, "make a tenant", || post(tenants::create))

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use failpoints::Point;
 use ids::{JobId, ModelKey};
 use nnsight::{RequestFields, ResponseModel, Status};
-use program::{Batching, Limits, Program};
+use program::{Batching, Checked, Limits, Program};
 use store::{
     Accepted, Allowance, Blob, Client, Follow, Generation, Idempotency, JobRecord, ModelState, Objects, Place,
     Position, SMALL,
@@ -53,36 +53,13 @@ async fn take(
     request: Request,
     trace: Option<Trace>,
 ) -> Result<Json<ResponseModel>, Error> {
-    let mut accepting = trace.map(|trace| trace.step("accept"));
-    let principal = caller.permitted(Scope::Submit)?;
-    if gateway.draining.is_cancelled() {
-        return Err(Error::Stopping);
-    }
-    let (parts, body) = request.into_parts();
-    // From the address that the client was given, or as its key has it.
-    let batching = parts.extensions.get::<Batching>().copied().unwrap_or(principal.batching);
-    let idempotency_key = idempotency_key(&parts.headers)?;
-    let announced = announced(&parts.headers);
-    check_room(&gateway, &principal, announced)?;
-    let upload = Upload::read(&gateway, &principal.tenant, &parts.headers, announced, body).await?;
-    metrics::UPLOADED.with(&[]).add(upload.len());
-    if let Some(accepting) = accepting.take() {
-        accepting.with("bytes", i64::try_from(upload.len()).unwrap_or(i64::MAX)).end();
-    }
-
-    // Held while more than a little is read at once: there are as many processors as there are.
-    let mut turn = None;
-    if upload.len() > SMALL {
-        turn = Some(take_turn(&gateway, &principal).await?);
-    }
-    let fields = RequestFields::parse(&upload.data)?;
-    let model = fields.model()?;
-    hosted(&gateway, &principal, &model).await?;
+    let arrival = Arrival::take(&gateway, caller, request, trace).await?;
+    let Arrival { principal, model, reading, upload, mut turn } = arrival;
     // Claimed before the job exists: a request whose answer nobody can hear is not run.
-    let mut claim = match fields.blocking() {
+    let mut claim = match reading.fields.blocking() {
         true => {
-            let key = idempotency_key.as_deref();
-            Some(gateway.sessions.claim(&fields.session_id, &principal.tenant, key)?)
+            let key = reading.idempotency_key.as_deref();
+            Some(gateway.sessions.claim(&reading.fields.session_id, &principal.tenant, key)?)
         }
         false => None,
     };
@@ -90,10 +67,8 @@ async fn take(
     let id = JobId::new();
     let span = tracing::Span::current();
     span.record("job", tracing::field::display(id)).record("model", tracing::field::display(&model));
-    let limits = gateway.settings.limits.clone();
-    let (session, compress, blocking) = (fields.session_id.clone(), fields.compress, fields.blocking());
-    let (blob, folder) = (upload.blob.clone(), gateway.folder.clone());
-    let reading = Reading { fields, blob, folder, batching, limits: limits.clone(), idempotency_key, trace };
+    let (session, compress) = (reading.fields.session_id.clone(), reading.fields.compress);
+    let blocking = reading.fields.blocking();
     let read = match reading.at_once() {
         Some(read) => Ok(read),
         None => {
@@ -121,26 +96,11 @@ async fn take(
     };
     drop(turn);
     let allowance = principal.allowance();
-    let record = JobRecord {
-        project: principal.project.clone().unwrap_or_default(),
-        metered: allowance.meters(),
-        at_once: allowance.at_once(),
-        class: principal.class(),
-        session,
-        client: Client { generation: Generation::Nnsight08, compress },
-        limits,
-        idempotency,
-        trace,
-        ..JobRecord::queued(
-            id,
-            principal.tenant.clone(),
-            principal.key.clone(),
-            model,
-            Blob::Inline(Bytes::new()),
-            unix_millis(),
-        )
-    };
-    let entered = gateway.backlog.enter(id, &principal.tenant, payload.len() as u64)?;
+    let client = Client { generation: Generation::Nnsight08, compress };
+    let limits = gateway.settings.limits.clone();
+    let record =
+        JobRecord { session, client, idempotency, trace, limits, ..queued(&principal, id, model, payload.len()) };
+    let entered = gateway.backlog.enter(&record)?;
     let here = CancellationToken::new();
     let _here = here.clone().drop_guard();
     if let Some(claim) = &mut claim {
@@ -171,6 +131,71 @@ async fn take(
     Ok(Json(ResponseModel::new(id.to_string(), Status::Received, "Your job has been received.")))
 }
 
+/// A request that has come whole, of who may submit it, for a model that is hosted. Whatever is refused without reading the
+/// program was refused.
+pub struct Arrival {
+    pub principal: Principal,
+    pub model: ModelKey,
+    pub reading: Reading,
+    pub upload: Upload,
+    /// Held while more than a little is read at once: there are as many processors as there are.
+    pub turn: Option<Held>,
+}
+
+impl Arrival {
+    /// Takes in what a submission sends.
+    ///
+    /// # Errors
+    /// What the client is told.
+    pub async fn take(
+        gateway: &Gateway,
+        caller: Caller,
+        request: Request,
+        trace: Option<Trace>,
+    ) -> Result<Self, Error> {
+        let accepting = trace.map(|trace| trace.step("accept"));
+        let principal = caller.permitted(Scope::Submit)?;
+        if gateway.draining.is_cancelled() {
+            return Err(Error::Stopping);
+        }
+        let (parts, body) = request.into_parts();
+        // From the address that the client was given, or as its key has it.
+        let batching = parts.extensions.get::<Batching>().copied().unwrap_or(principal.batching);
+        let idempotency_key = idempotency_key(&parts.headers)?;
+        let announced = announced(&parts.headers);
+        check_room(gateway, &principal, announced)?;
+        let upload = Upload::read(gateway, &principal.tenant, &parts.headers, announced, body).await?;
+        metrics::UPLOADED.with(&[]).add(upload.len());
+        if let Some(accepting) = accepting {
+            accepting.with("bytes", i64::try_from(upload.len()).unwrap_or(i64::MAX)).end();
+        }
+        let mut turn = None;
+        if upload.len() > SMALL {
+            turn = Some(take_turn(gateway, &principal).await?);
+        }
+        let fields = RequestFields::parse(&upload.data)?;
+        let model = fields.model()?;
+        hosted(gateway, &principal, &model).await?;
+        let (blob, folder, limits) = (upload.blob.clone(), gateway.folder.clone(), gateway.settings.limits.clone());
+        let reading = Reading { fields, blob, folder, batching, limits, idempotency_key, trace };
+        Ok(Self { principal, model, reading, upload, turn })
+    }
+}
+
+/// Makes the record of a job that somebody submits, whose program takes so many bytes.
+pub fn queued(principal: &Principal, id: JobId, model: ModelKey, payload_bytes: usize) -> JobRecord {
+    let allowance = principal.allowance();
+    let (tenant, key) = (principal.tenant.clone(), principal.key.clone());
+    JobRecord {
+        project: principal.project.clone().unwrap_or_default(),
+        metered: allowance.meters(),
+        at_once: allowance.at_once(),
+        class: principal.class(),
+        payload_bytes: payload_bytes as u64,
+        ..JobRecord::queued(id, tenant, key, model, Blob::Inline(Bytes::new()), unix_millis())
+    }
+}
+
 /// Keeps a payload and makes its job durable. Returns the job that stands for the request, and how to follow it.
 /// Nothing of a request that becomes no job stays behind.
 async fn commit(
@@ -187,7 +212,6 @@ async fn commit(
     if payload.len() > gateway.objects.inline_bytes() {
         kept.place = Some(place.clone());
     }
-    record.payload_bytes = payload.len() as u64;
     let keeping = gateway.objects.keep(&place, payload).await;
     record.payload = keeping.map_err(|error| Error::objects(&gateway.objects, error))?;
     if kept.place.is_some() {
@@ -270,13 +294,13 @@ impl Drop for Kept {
 }
 
 /// A payload about to become a program.
-struct Reading {
+pub struct Reading {
     fields: RequestFields,
     blob: Bytes,
     /// Where what is large lies meanwhile.
     folder: PathBuf,
     batching: Batching,
-    limits: Limits,
+    pub limits: Limits,
     idempotency_key: Option<String>,
     trace: Option<Trace>,
 }
@@ -299,6 +323,19 @@ impl Reading {
     }
 
     fn read(&self, limits: &Limits) -> Result<Read, Error> {
+        let (_, payload) = self.checked(limits)?;
+        let idempotency = match &self.idempotency_key {
+            Some(key) => Some(Idempotency { key: key.clone(), digest: self.digest()? }),
+            None => None,
+        };
+        Ok((payload, idempotency))
+    }
+
+    /// Reads and checks the program, and encodes it as the worker reads it.
+    ///
+    /// # Errors
+    /// Why it is not taken.
+    pub fn checked(&self, limits: &Limits) -> Result<(Checked<Program>, Bytes), Error> {
         let decoding = self.trace.map(|trace| trace.step("decode"));
         let mut program = self.decode(limits)?;
         program.env.batching.get_or_insert(self.batching);
@@ -307,11 +344,7 @@ impl Reading {
         let checked = program::check(program, limits).map_err(|error| Error::Program(error.to_string()))?;
         let payload = self.encode(checked.get())?;
         trace::end(checking);
-        let idempotency = match &self.idempotency_key {
-            Some(key) => Some(Idempotency { key: key.clone(), digest: self.digest()? }),
-            None => None,
-        };
-        Ok((payload, idempotency))
+        Ok((checked, payload))
     }
 
     fn decode(&self, limits: &Limits) -> Result<Program, Error> {
@@ -350,7 +383,7 @@ impl Reading {
 }
 
 /// Waits for a processor, fairly among tenants.
-async fn take_turn(gateway: &Gateway, principal: &Principal) -> Result<Held, Error> {
+pub async fn take_turn(gateway: &Gateway, principal: &Principal) -> Result<Held, Error> {
     granted(gateway, gateway.decodes.take(&principal.tenant, 1)).await
 }
 

@@ -3,6 +3,7 @@
 //! A refusal is `{"error": sentence}`. Times are texts as RFC 3339 has them, in UTC.
 
 pub mod audit;
+pub mod check;
 pub mod events;
 pub mod jobs;
 pub mod keys;

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
+use bytes::Bytes;
 use ids::{InstanceId, JobId, ModelKey, Token, WorkerId};
 use proto::v1::from_worker::Message as FromWorker;
 use proto::v1::worker_sessions_server::WorkerSessions;
@@ -118,6 +119,8 @@ pub struct ToldModel {
     /// What it takes; 0 where that is not known.
     pub bytes: u64,
     pub device: Option<String>,
+    /// For gateways to read; empty where that is not known.
+    pub outline: Bytes,
 }
 
 /// A job that a worker says it has.

@@ -57,9 +57,9 @@ pub fn unload_model(key: &ModelKey) -> Message {
 
 /// Reads how a model is on a worker. `None` for a state that this version does not know.
 pub fn model_state(told: v1::ModelState) -> Option<ToldModel> {
-    let v1::ModelState { model, state, hopeless, bytes, device } = told;
+    let v1::ModelState { model, state, hopeless, bytes, device, outline } = told;
     let device = Some(device).filter(|device| !device.is_empty());
-    Some(ToldModel { key: messages::read_model(model?), state: state?, hopeless, bytes, device })
+    Some(ToldModel { key: messages::read_model(model?), state: state?, hopeless, bytes, device, outline })
 }
 
 /// Wraps a message.

@@ -77,7 +77,7 @@ fn each_heavy_dependency_stays_in_its_place() {
 #[test]
 fn pure_crates_have_no_runtime_and_no_tensors() {
     let all = dependencies();
-    for pure in ["ids", "placement", "program", "interpreter", "nnsight"] {
+    for pure in ["ids", "placement", "program", "interpreter", "nnsight", "explain"] {
         for member in reach(&all, pure) {
             for heavy in ["tokio", "tch", "prost", "axum", "redb", "object_store"] {
                 assert!(!all[member].contains(heavy), "{pure} reaches {heavy} through {member}");

@@ -194,7 +194,7 @@ fn load(
     });
     // Ranks share a CPU's memory; each has a GPU of its own, and there a part of the weights.
     let bytes = if device == models::Device::CPU { all } else { all / u64::from(load.ranks) };
-    let place = Place { device: Some(device.to_string()), bytes };
+    let mut place = Place { device: Some(device.to_string()), bytes, ..Place::default() };
     let no_room = |why| NotLoaded { why, hopeless: false, no_room: Some(place.clone()) };
     let mut taken = vec![rooms.take(&device.to_string(), bytes).map_err(no_room)?];
     for rank in 1..if device == models::Device::CPU { 1 } else { load.ranks as usize } {
@@ -219,6 +219,12 @@ fn load(
     let on_cpu = device == models::Device::CPU;
     if let Err(raise) = model.warm_up(if on_cpu { SHARED_TOKENS } else { SHORT_TOKENS }) {
         tracing::warn!(model = %load.key, %device, "the model could not be warmed up: {}", raise.message());
+    }
+    // Without it, a program is told less before it runs.
+    let outline = engine::outline::of(&*model).map_err(|raise| raise.message());
+    match outline.and_then(|outline| outline.encode().map_err(|error| error.to_string())) {
+        Ok(outline) => place.outline = outline.into(),
+        Err(why) => tracing::warn!(model = %load.key, why, "the model's outline is not known"),
     }
     tracing::info!(model = %load.key, %device, ranks = load.ranks, "the model is loaded");
     let ends = model.ends();

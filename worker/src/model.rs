@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use engine::{Engine, Event, Failure, Fault, Job, Usage};
 use ids::{JobId, ModelKey};
 use tokio::sync::mpsc::{self, Receiver, Sender};
@@ -46,6 +47,8 @@ pub struct Place {
     pub device: Option<String>,
     /// By the headers of its files; 0 where they were not read.
     pub bytes: u64,
+    /// What programs can be told about it before they run, encoded; empty where that is not known.
+    pub outline: Bytes,
 }
 
 impl<E: Engine + 'static> From<Box<E>> for Loaded {

@@ -33,7 +33,8 @@ pub fn model_state(key: &ModelKey, state: &State, asked: Option<&str>) -> v1::Mo
     };
     let device = place.and_then(|place| place.device.as_deref()).or(asked).unwrap_or_default().to_owned();
     let bytes = place.map_or(0, |place| place.bytes);
-    v1::ModelState { model: Some(messages::model(key)), state: Some(state), hopeless, bytes, device }
+    let outline = place.map(|place| place.outline.clone()).unwrap_or_default();
+    v1::ModelState { model: Some(messages::model(key)), state: Some(state), hopeless, bytes, device, outline }
 }
 
 /// Tells how far a model is.

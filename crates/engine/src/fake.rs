@@ -531,6 +531,10 @@ impl Tensor for FakeTensor {
         python::host::<FakeObject>(value).map(|object| object.0.clone())
     }
 
+    fn dtype(&self) -> Option<DType> {
+        Some(DType::Float64)
+    }
+
     fn shape(&self) -> Vec<i64> {
         self.shape.clone()
     }

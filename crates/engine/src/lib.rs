@@ -31,6 +31,7 @@ mod mediator;
 pub mod metrics;
 pub mod model;
 mod nnsight;
+pub mod outline;
 pub mod output;
 mod own;
 mod pacing;

@@ -197,6 +197,11 @@ pub trait Tensor: Clone + 'static {
     /// Returns the tensor behind a Python value, or `None` for anything else.
     fn of_value(value: &Value) -> Option<Self>;
 
+    /// Returns the element type, where it is known before the elements are.
+    fn dtype(&self) -> Option<program::DType> {
+        None
+    }
+
     fn shape(&self) -> Vec<i64>;
 
     /// Returns the size and the step of each dimension, which operations in place may change as they change numbers.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use ids::ModelKey;
 
 use crate::ROOT;
@@ -148,7 +149,24 @@ impl Models {
     /// # Errors
     /// Failures of the store.
     pub async fn remove(&self, key: &ModelKey) -> Result<(), Error> {
-        self.store.delete(&format!("{}{key}", prefix())).await
+        let txn = Txn::default().delete(format!("{}{key}", prefix())).delete(outline(key));
+        self.store.txn(txn).await.map(|_| ())
+    }
+
+    /// Returns what a worker told of a model's modules when it first had it, encoded as the worker did.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn outline(&self, key: &ModelKey) -> Result<Option<Bytes>, Error> {
+        Ok(self.store.get(&outline(key)).await?.map(|entry| entry.value))
+    }
+
+    /// Writes what a worker told of a model's modules; relaxed, for it is told again whenever a worker comes.
+    ///
+    /// # Errors
+    /// Failures of the store.
+    pub async fn put_outline(&self, key: &ModelKey, encoded: Bytes) -> Result<(), Error> {
+        self.store.txn(Txn::default().put(outline(key), encoded).relaxed()).await.map(|_| ())
     }
 
     /// Returns the models as they can be kept in memory.
@@ -216,6 +234,11 @@ impl ShownModels {
     pub async fn keep(&self) -> Infallible {
         self.mirror.keep().await
     }
+}
+
+/// Where a model's outline is: by itself, for records of models are read and written all the time.
+fn outline(key: &ModelKey) -> String {
+    format!("{ROOT}outlines/{key}")
 }
 
 fn prefix() -> String {

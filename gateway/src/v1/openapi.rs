@@ -75,8 +75,8 @@ fn description(routes: &[Route]) -> Value {
         });
         if let Some(body) = shape.body {
             let schema = body(&mut schemas);
-            operation["requestBody"] =
-                json!({ "required": true, "content": { "application/json": { "schema": schema } } });
+            let kind = if shape.form { "multipart/form-data" } else { "application/json" };
+            operation["requestBody"] = json!({ "required": true, "content": { kind: { "schema": schema } } });
         }
         match route.takes {
             Takes::Nothing => operation["security"] = json!([]),

@@ -4,6 +4,7 @@
 mod access;
 mod administration;
 mod away;
+mod check;
 mod etcd;
 mod results;
 mod several;

@@ -141,6 +141,12 @@ impl Site {
         self.send(&[head.as_bytes(), body].concat()).await
     }
 
+    /// Has a submission looked at.
+    pub async fn check(&self, key: &str, session: &str, payload: &[u8]) -> Answer {
+        let head = format!("{FORM}ndif-api-key: {key}\r\n");
+        self.ask("POST", "/v1/check", &head, &form(session, payload)).await
+    }
+
     pub async fn submit(&self, tenant: &str, session: &str, payload: &[u8], head: &str) -> Answer {
         let body = form(session, payload);
         self.ask("POST", "/request", &format!("{FORM}ndif-api-key: key of {tenant}\r\n{head}"), &body).await
@@ -316,12 +322,17 @@ pub mod pickle {
 
     /// A session's payload whose block reads `value`.
     pub fn payload(value: &[u8]) -> Vec<u8> {
+        block("x", value)
+    }
+
+    /// A session's payload with the text of its block, which has `value` under the name `x`.
+    pub fn block(source: &str, value: &[u8]) -> Vec<u8> {
         let names = dict(&[("co_filename", text("f.py")), ("co_name", text("<module>"))]);
         let code = [global("types", "SimpleNamespace"), tuple(&[]), b"R".to_vec(), names, b"b".to_vec()].concat();
         let frame = new("nnsight.tracing.util", "SerializedFrame", dict(&[("f_code", code)]));
         let info = new("nnsight.tracing.tracer", "Tracer.Info", dict(&[("frame", frame)]));
         let tracer = new("nnsight.tracing.tracer", "Tracer", dict(&[("info", info)]));
-        let block = tuple(&[text("x"), dict(&[]), dict(&[("x", value.to_vec())])]);
+        let block = tuple(&[text(source), dict(&[]), dict(&[("x", value.to_vec())])]);
         [b"\x80\x04".to_vec(), tracer, block, b"\x86.".to_vec()].concat()
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use futures::stream::BoxStream;
+use bytes::Bytes;
 use ids::{ModelKey, WorkerId};
 use placement::{Cluster, Demand, Hosting, Move, Node, Replicas, Seat, Stage, Wait, Why, Work, arrange};
 use proto::v1::model_state::State as Told;
@@ -48,6 +49,9 @@ struct Known {
     wait: Option<(Why, Option<Duration>)>,
     /// As the store has it.
     shown: Option<ModelRecord>,
+    /// What a worker told of its modules, and whether that is in the store.
+    outline: Option<Bytes>,
+    outline_shown: bool,
 }
 
 /// How long a model is taken to load that never was.
@@ -188,6 +192,7 @@ impl Leader {
             }
             if !known.specification.loads_as(&specification) {
                 known.bytes = None;
+                (known.outline, known.outline_shown) = (None, false);
                 self.hosted.failures.retain(|(model, _), _| *model != key);
                 for (_, member) in self.crew.iter_mut() {
                     if let Some(replica) = member.models.get_mut(&key) {
@@ -216,6 +221,8 @@ impl Leader {
                 cold: true,
                 wait: None,
                 shown: None,
+                outline: None,
+                outline_shown: false,
             };
             self.hosted.all.insert(key.clone(), known);
             self.view.host(key.clone(), Hosting::Served);
@@ -238,16 +245,20 @@ impl Leader {
     /// Notes how a model is on a worker.
     pub(super) fn note_model(&mut self, seat: Seat, told: ToldModel) {
         let now = self.pace.passed();
-        let ToldModel { key, state, hopeless, bytes, device } = told;
+        let ToldModel { key, state, hopeless, bytes, device, outline } = told;
         let Some(member) = self.crew.get_mut(seat) else { return };
         let worker = member.worker.clone();
         let before = member.models.get(&key).cloned();
         let known = self.hosted.all.get_mut(&key);
         let known_bytes = known.as_ref().and_then(|known| known.bytes);
-        if bytes > 0
-            && let Some(known) = known
-        {
-            known.bytes = Some(bytes);
+        if let Some(known) = known {
+            if bytes > 0 {
+                known.bytes = Some(bytes);
+            }
+            // That of one replica will do: others differ in how long they took.
+            if !outline.is_empty() && known.outline.is_none() {
+                known.outline = Some(outline);
+            }
         }
         let stage = before.as_ref().map(|replica| &replica.state);
         let state = match (state, stage) {
@@ -500,6 +511,12 @@ impl Leader {
             }
         };
         known.cold = state != ModelState::Ready;
+        if let Some(outline) = known.outline.as_ref().filter(|_| !known.outline_shown) {
+            match self.hosted.models.put_outline(key, outline.clone()).await {
+                Ok(()) => known.outline_shown = true,
+                Err(error) => tracing::warn!(model = %key, %error, "a model's outline is not shown"),
+            }
+        }
         let ready = replicas().filter(|replica| replica.state == ReplicaState::Ready).count();
         let unix_now = self.settler.clock.unix_millis();
         let now = self.pace.passed();

@@ -180,6 +180,15 @@ impl Jobs {
         }
     }
 
+    /// Says whether a job would be taken now, as [`Jobs::accept_within`] does, and takes nothing.
+    ///
+    /// # Errors
+    /// [`Error::OverQuota`]; failures of the store.
+    pub async fn would_accept(&self, record: &JobRecord, allowance: &Allowance) -> Result<(), Error> {
+        let book = Book::read(self.store.as_ref(), &record.tenant).await?;
+        book.check(record, allowance).map_err(Error::OverQuota)
+    }
+
     /// Returns the job that a submission made when it came before.
     async fn submitted(&self, record: &JobRecord) -> Result<Option<Accepted>, Error> {
         let Some(idempotency) = &record.idempotency else { return Ok(None) };

@@ -45,6 +45,10 @@ impl engine::Tensor for Tensor {
         Self::of(value)
     }
 
+    fn dtype(&self) -> Option<program::DType> {
+        Some(self.dtype())
+    }
+
     fn shape(&self) -> Vec<i64> {
         self.sizes()
     }

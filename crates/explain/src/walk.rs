@@ -1,0 +1,280 @@
+//! Goes through a lowered program without running it, and notes what it would do.
+//!
+//! Values are known as far as that is cheap: plain ones, containers, modules of the model, and of tensors their form. Where
+//! a decision depends on a value that is not known, both ways are gone, and what happens on them is done *perhaps*. Where
+//! code is not looked into, whatever it is given counts as used.
+
+mod call;
+mod expression;
+mod graph;
+mod operation;
+mod statement;
+mod thaw;
+mod trace;
+mod value;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use program::ir::{Span, Text};
+use program::{Datum, Entry, Function, Limits, Program, Ref, lower};
+
+pub use graph::{Access, Graph, Node, Opened};
+pub use value::Mark;
+
+use crate::answer::{Calls, Does};
+use crate::form::Form;
+use crate::outline::Outline;
+use value::{Deps, Given, Held, Names, Thing};
+
+/// Statements and expressions that are gone through.
+const STEPS: u32 = 60_000;
+/// Calls of the user's functions that are looked into, one inside another.
+const CALLS: u32 = 24;
+/// Elements that are told apart in a container, and turns of a loop that are taken one by one.
+const MOST: usize = 4096;
+
+/// Says how many tokens a text has, where that is known.
+pub type Tokens<'a> = &'a dyn Fn(&str) -> Option<i64>;
+
+/// What a program does, and what its own names are bound to at its end.
+pub struct Walked {
+    pub graph: Graph,
+    /// Names that come back: what they hold, and where that was saved.
+    pub saved: Vec<Kept>,
+    /// Whether everything was gone through.
+    pub complete: bool,
+}
+
+/// A name that comes back.
+pub struct Kept {
+    pub name: String,
+    pub form: Form,
+    pub bytes: u64,
+    pub all: bool,
+    pub mark: Mark,
+}
+
+/// Goes through a program. What cannot be known before is the length of a batch that several blocks share, so those that
+/// have some are gone through twice.
+pub fn walk(program: &Program, outline: Option<&Outline>, limits: &Limits, tokens: Tokens<'_>) -> Walked {
+    let first = Walk::new(program, outline, limits, tokens, Vec::new()).go();
+    if first.graph.traces.iter().all(|trace| trace.inputs.len() < 2) {
+        return first;
+    }
+    let lengths = first.graph.traces.iter().map(Opened::length).collect();
+    Walk::new(program, outline, limits, tokens, lengths).go()
+}
+
+struct Walk<'a> {
+    program: &'a Program,
+    outline: Option<&'a Outline>,
+    limits: &'a Limits,
+    tokens: Tokens<'a>,
+    /// Tokens of the longest rows of traces, where a walk before has found them.
+    lengths: Vec<Option<i64>>,
+    /// Other names of modules: below which path, the name, and what it stands for.
+    aliases: Vec<(String, String, String)>,
+    held: Held,
+    thawed: BTreeMap<Ref, Thing>,
+    graph: Graph,
+    now: Now,
+    left: u32,
+    calls: u32,
+}
+
+/// Where the walk is.
+struct Now {
+    text: Rc<Text>,
+    /// The statement, and the test or loop whose expression it is.
+    statement: Span,
+    trace: Option<usize>,
+    input: u32,
+    step: Option<i64>,
+    /// How many decisions around are not known.
+    perhaps: u32,
+}
+
+impl<'a> Walk<'a> {
+    fn new(
+        program: &'a Program,
+        outline: Option<&'a Outline>,
+        limits: &'a Limits,
+        tokens: Tokens<'a>,
+        lengths: Vec<Option<i64>>,
+    ) -> Self {
+        let text =
+            Text { filename: program.source.filename.as_str().into(), text: "".into(), first_line: 1, hidden: false };
+        let (statement, input, perhaps) = (Span::default(), 0, 0);
+        let now = Now { text: Rc::new(text), statement, trace: None, input, step: None, perhaps };
+        Self {
+            program,
+            outline,
+            limits,
+            tokens,
+            lengths,
+            aliases: thaw::aliases(program),
+            held: Held::default(),
+            thawed: BTreeMap::new(),
+            graph: Graph::default(),
+            now,
+            left: STEPS,
+            calls: 0,
+        }
+    }
+
+    fn go(mut self) -> Walked {
+        let Ok(code) = lower::block(&self.program.source, self.limits) else {
+            // Whoever checked it found nothing wrong.
+            return Walked { graph: self.graph, saved: Vec::new(), complete: false };
+        };
+        let globals = Rc::new(Names(self.program.globals.clone()));
+        let frame = self.held.frame(&code, None, &globals);
+        for (name, at) in &self.program.locals {
+            if let Some(slot) = code.slots.iter().position(|slot| **slot == **name) {
+                let thing = self.thaw(*at);
+                if let Some(frame) = self.held.frames.get_mut(frame) {
+                    frame.slots[slot] = Some(thing);
+                }
+            }
+        }
+        self.now.text = Rc::clone(&code.text);
+        match &self.program.entry {
+            Entry::Session => {
+                self.body(frame, &code.body);
+            }
+            Entry::Trace { function, envoy, args, kwargs } => {
+                let calls = match function {
+                    Function::Call => Calls::Forward,
+                    Function::Generate => Calls::Generate,
+                    Function::Pipe => Calls::Pipe,
+                };
+                let line = code.body.statements.first().map_or(0, |statement| statement.span.line);
+                let positional = args.iter().map(|at| self.thaw(*at)).collect();
+                let keyword = kwargs.iter().map(|(name, at)| (name.as_str().into(), self.thaw(*at))).collect();
+                let given = Given { line, positional, keyword, more: false };
+                let edits = match self.program.heap.get(*envoy) {
+                    Some(Datum::Envoy(envoy)) => envoy.edits.clone(),
+                    _ => Vec::new(),
+                };
+                self.open(calls, &given);
+                for edit in &edits {
+                    self.edit(edit);
+                }
+                self.body(frame, &code.body);
+                self.close();
+            }
+        }
+        let mut saved = Vec::new();
+        if let Some(own) = self.held.frames.get(frame) {
+            for (name, thing) in code.slots.iter().zip(&own.slots) {
+                let Some(thing) = thing else { continue };
+                let Some(mark) = thing.mark.get() else { continue };
+                let (bytes, all) = self.held.bytes(thing);
+                // What was put into it after it was saved comes back as well.
+                self.graph.used.extend(self.held.deps(thing));
+                if let Some(node) = self.graph.nodes.get_mut(mark.node as usize) {
+                    let own = mark.node;
+                    node.needs.extend(self.held.deps(thing).into_iter().filter(|need| *need != own));
+                }
+                saved.push(Kept { name: name.to_string(), form: self.held.form(thing), bytes, all, mark });
+            }
+        }
+        Walked { graph: self.graph, saved, complete: self.left > 0 }
+    }
+
+    /// Runs a block that an edit of the model registered.
+    fn edit(&mut self, edit: &program::datum::Edit) {
+        let Ok(code) = lower::block(&edit.source, self.limits) else { return };
+        let globals = Rc::new(Names(edit.globals.clone()));
+        let frame = self.held.frame(&code, None, &globals);
+        for (name, at) in &edit.locals {
+            if let Some(slot) = code.slots.iter().position(|slot| **slot == **name) {
+                let thing = self.thaw(*at);
+                if let Some(frame) = self.held.frames.get_mut(frame) {
+                    frame.slots[slot] = Some(thing);
+                }
+            }
+        }
+        let before = std::mem::replace(&mut self.now.text, Rc::clone(&code.text));
+        self.body(frame, &code.body);
+        self.now.text = before;
+    }
+
+    /// Counts a step. Returns whether there was one left.
+    fn step(&mut self) -> bool {
+        self.pay(1)
+    }
+
+    fn pay(&mut self, steps: usize) -> bool {
+        self.left = self.left.saturating_sub(u32::try_from(steps).unwrap_or(u32::MAX));
+        self.left > 0
+    }
+
+    /// Notes that something is done at a place of the text, and returns its node. What one statement computes is one node.
+    fn node(&mut self, does: Does, span: Span, needs: &BTreeSet<u32>) -> u32 {
+        let span = if matches!(does, Does::Computes) { self.now.statement } else { span };
+        let own = self.now.text.filename.as_ref() == self.program.source.filename.as_str();
+        let file = (!own).then(|| self.now.text.filename.to_string());
+        let text = || self.now.text.line(span.line).unwrap_or_default().trim().to_owned();
+        let place = (Rc::clone(&self.now.text.filename), span.line, span.column, span.end_line, span.end_column, does);
+        let certain = self.now.perhaps == 0;
+        let at = self.graph.node(place, || Node {
+            does,
+            line: span.line,
+            file,
+            text: text(),
+            site: None,
+            sites: BTreeSet::new(),
+            times: 0,
+            form: None,
+            needs: BTreeSet::new(),
+            certain: false,
+        });
+        if let Some(node) = self.graph.nodes.get_mut(at as usize) {
+            node.times += 1;
+            node.certain |= certain;
+            node.needs.extend(needs.iter().copied().filter(|need| *need != at));
+        }
+        at
+    }
+
+    /// Notes what comes of a node.
+    fn shaped(&mut self, node: u32, form: &Form) {
+        if let Some(node) = self.graph.nodes.get_mut(node as usize) {
+            node.form = Some(node.form.as_ref().map_or_else(|| form.clone(), |before| before.or(form)));
+        }
+    }
+
+    /// Makes the value that the statement at hand computes of others.
+    fn computed(&mut self, form: Form, needs: &BTreeSet<u32>) -> Thing {
+        let node = self.node(Does::Computes, Span::default(), needs);
+        self.shaped(node, &form);
+        Thing::new(value::What::Value(form, None), Rc::new(BTreeSet::from([node])))
+    }
+
+    /// Counts what a value holds as used.
+    fn uses(&mut self, thing: &Thing) {
+        let deps = self.deps(thing);
+        self.graph.used.extend(deps.iter());
+    }
+
+    fn deps(&mut self, thing: &Thing) -> Deps {
+        let size = match thing.what {
+            value::What::List(at) | value::What::Tuple(at) => self.held.lists.get(at).map_or(0, |it| it.items.len()),
+            value::What::Dict(at) => self.held.dicts.get(at).map_or(0, |it| it.pairs.len()),
+            value::What::Method(..) => 1,
+            _ => return Rc::clone(&thing.from),
+        };
+        self.pay(size);
+        Rc::new(self.held.deps(thing))
+    }
+
+    fn all_deps<'t>(&mut self, things: impl IntoIterator<Item = &'t Thing>) -> BTreeSet<u32> {
+        let mut all = BTreeSet::new();
+        for thing in things {
+            all.extend(self.deps(thing).iter());
+        }
+        all
+    }
+}

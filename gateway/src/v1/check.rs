@@ -1,0 +1,60 @@
+//! `POST /v1/check`: a submission that is looked at and not taken.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Request, State};
+use explain::answer::Queue;
+use explain::{Explanation, Outline, Question};
+use ids::JobId;
+use schemars::JsonSchema;
+
+use crate::authenticate::Caller;
+use crate::submit::{Arrival, queued, take_turn};
+use crate::{Error, Gateway, progress};
+
+/// What nnsight's clients send to `POST /request`.
+#[derive(JsonSchema)]
+#[schemars(rename = "Submission")]
+#[expect(dead_code, reason = "only described")]
+pub struct Form {
+    /// JSON: the model's key, whether the other part is compressed, and how the model is to be set up.
+    data: String,
+    /// The traced block and the values that it refers to, as the client pickles them.
+    blob: String,
+}
+
+/// Tells what a program would do. Whatever a submission is refused for, this is refused for, in the same words: it comes by
+/// the same way, and turns back where the job would be made.
+pub async fn check(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    request: Request,
+) -> Result<Json<Explanation>, Error> {
+    let Arrival { principal, model, reading, upload, turn } = Arrival::take(&gateway, caller, request, None).await?;
+    let turn = match turn {
+        Some(turn) => turn,
+        None => take_turn(&gateway, &principal).await?,
+    };
+    let outline = gateway.models.stored().outline(&model).await?;
+    let folder = gateway.models.get(&model).await?.map(|record| record.folder).unwrap_or_default();
+    let of = Arc::clone(&gateway);
+    let looked = tokio::task::spawn_blocking(move || {
+        let (program, payload) = reading.checked(&reading.limits)?;
+        // One that another version wrote is as none.
+        let outline = outline.and_then(|encoded| Outline::decode(&encoded).ok());
+        let tokens = |text: &str| of.tokenizers.count(&folder, text);
+        let question = Question { outline: outline.as_ref(), limits: &reading.limits, tokens: &tokens, queue: None };
+        Ok::<_, Error>((explain::explain(&program, &question), payload.len()))
+    });
+    let (mut told, bytes) = looked.await.map_err(Error::internal)??;
+    drop((upload, turn));
+    let (record, allowance) = (queued(&principal, JobId::new(), model, bytes), principal.allowance());
+    gateway.backlog.check(&record.tenant, record.payload_bytes)?;
+    if record.metered {
+        gateway.jobs.would_accept(&record, &allowance).await?;
+    }
+    let (all, own) = gateway.backlog.before(&record.model, &record.tenant);
+    told.queue = Some(Queue { model: all, own, waits_for: progress::wait(&gateway, &record) });
+    Ok(Json(told))
+}
