@@ -61,7 +61,7 @@ axes.grid(alpha=0.3)
 page.axis("off")
 page.set_title(f"“{PROMPT} …”")
 for at, (strength, text) in enumerate(texts.items()):
-    page.text(0, 0.85 - 0.2 * at, f"{strength:+.2f}", fontweight="bold", va="top")
+    page.text(0, 0.85 - 0.2 * at, f"{strength:+g}", fontweight="bold", va="top")
     page.text(0.1, 0.85 - 0.2 * at, textwrap.fill(text, 58), va="top")
 figure.suptitle(f"Steering: glad minus sad, added after layer {LAYER}")
 shared.save(figure, picture)
