@@ -9,8 +9,7 @@ from matplotlib import pyplot
 
 TEXT = (
     "Once upon a time, in a small village near the sea, there lived an old fisherman and his wife. Every morning he took "
-    "his boat out and came back in the evening with a basket full of fish. One day he caught a golden fish, and the fish "
-    "said to him: let me go, and I will give you anything you wish for."
+    "his boat out and came back in the evening with a basket full of fish."
 )
 model, remote, picture = shared.start(__doc__)
 tokens = torch.tensor(model.tokenizer(TEXT).input_ids)

@@ -20,7 +20,7 @@ words = [model.tokenizer(f" {capital}").input_ids[0] for capital in CAPITALS.val
 answers = torch.arange(len(words))
 
 with model.session(remote=remote):
-    rows = model.lm_head.weight[words] * model.model.norm.weight
+    rows = (model.lm_head.weight[words] * model.model.norm.weight).detach()
     jacobians = []
     for sentence in sentences:
         # One copy of the sentence a word: copy k's gradient is row k of the Jacobian.
