@@ -62,6 +62,6 @@ for axes, shares, title in zip(panels, (at_country, at_end), ("read at the count
     axes.set(xlabel="layer after which the lens looks", title=title, ylim=(-0.03, 1.05))
     axes.grid(alpha=0.3)
 panels[0].set_ylabel(f"share of {len(words)} countries whose capital\nis first among the {len(words)} capitals")
-panels[0].legend(loc="center right")
+panels[0].legend(loc="center left")
 figure.suptitle("Jacobian lens: “The capital of … is”")
 shared.save(figure, picture)
