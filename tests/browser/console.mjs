@@ -318,15 +318,26 @@ async function byKeysAlone() {
   await Promise.all([page.waitForURL(`${there.url}/admin/jobs/${there.jobs.second}`), page.keyboard.press("Enter")]);
   // From the top of the page to the act, and no further than there is to go.
   const focused = () => page.evaluate(() => document.activeElement.textContent.trim());
-  for (let steps = 0; (await focused()) !== "Cancel this job"; steps += 1) {
-    check(steps < 40, "the act is reached by Tab");
-    await page.keyboard.press("Tab");
-  }
+  const reach = async (name) => {
+    for (let steps = 0; (await focused()) !== name; steps += 1) {
+      check(steps < 40, `${name} is reached by Tab`);
+      await page.keyboard.press("Tab");
+    }
+  };
+  await reach("Cancel this job");
   await page.keyboard.press("Enter");
   await page.keyboard.press("Tab");
   check((await focused()) === "Cancel the job", await focused());
   await page.keyboard.press("Enter");
   await sees(page, "#job", "cancelled");
+  await Promise.all([page.waitForURL(`${there.url}/admin/models`), page.keyboard.press("g"), page.keyboard.press("m")]);
+  await reach("Change ndif-test/tiny-llama");
+  await page.keyboard.press("Enter");
+  await page.keyboard.press("Tab");
+  await page.keyboard.type("1");
+  await reach("Change ndif-test/tiny-llama");
+  await page.keyboard.press("Enter");
+  await sees(page, "#models", "of at least 1");
   await close(page, "by keys alone");
 }
 
