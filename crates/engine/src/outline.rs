@@ -120,7 +120,7 @@ fn form<T: Tensor>(tree: &Tree<Packed<T>>, layout: &Layout) -> Form {
     match tree {
         Tree::None => Form::None,
         Tree::Bool(_) | Tree::Int(_) | Tree::Float(_) => Form::Scalar,
-        Tree::Object(_) => Form::Unknown,
+        Tree::Object(_) | Tree::Dict(_) => Form::Unknown,
         Tree::Tuple(items) => Form::Tuple(items.iter().map(|item| form(item, layout)).collect()),
         Tree::Record { class, fields } => {
             let fields = fields.iter().map(|(name, field)| ((*name).to_owned(), form(field, layout)));
