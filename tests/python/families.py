@@ -106,7 +106,7 @@ def compare(folder):
             local = LanguageModel(str(folder / name), dispatch=True, dtype=torch.float32, attn_implementation=attention)
             remote = LanguageModel(f"family/{name}", attn_implementation=attention)
             plan = Plan(places(local), *(operations(local, prompts) for prompts in (PROMPTS, PROMPTS[0])))
-            tasks = [everything, names, every_operation, logits, generation, gradient, edit, edited_operations]
+            tasks = [everything, names, every_operation, logits, generation, packed, gradient, edit, edited_operations]
             if name == "gemma3":
                 tasks += [edited_masks, steps, refusals]
             for task in tasks:
@@ -341,6 +341,17 @@ def generation(model, remote, _):
     with model.generate(PROMPTS[0], max_new_tokens=10, do_sample=False, remote=remote) as tracer:
         ids = tracer.result.save()
     return ids
+
+
+def packed(model, remote, _):
+    """Generates without a cache after two sequences in one row, which positions tell apart."""
+    ids, positions = torch.tensor([[5, 6, 7, 8, 9, 10]]), torch.tensor([[0, 1, 2, 0, 1, 2]])
+    settings = dict(position_ids=positions, use_cache=False, max_new_tokens=2, do_sample=False)
+    with model.generate(ids, **settings, remote=remote) as tracer:
+        seen = [].save()
+        for _ in tracer.iter[0:2]:
+            seen.append(model.lm_head.output)
+    return list(seen)
 
 
 def gradient(model, remote, plan):

@@ -195,7 +195,7 @@ fn add_attention(
         "attend_heads" => built.site(about.weights_dropout?),
         name => built.site(name),
     })?;
-    let functions = Functions::add(builder, &operations, about, how.eager)?;
+    let functions = Functions::add(builder, &operations, about, how.eager)?.map(Box::new);
     Ok(SelfAttention {
         site,
         class: about.class.clone(),

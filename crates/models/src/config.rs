@@ -176,6 +176,8 @@ impl Config {
     }
 }
 
+type Values = Map<String, Value>;
+
 /// Fills in what a file leaves out.
 fn filled(file: &Path, defaults: &str, given: Map<String, Value>) -> Result<Map<String, Value>, LoadError> {
     let mut values = Map::new();
@@ -195,11 +197,7 @@ fn filled(file: &Path, defaults: &str, given: Map<String, Value>) -> Result<Map<
 
 /// Takes the language model's settings out of those of which they are a part. They have the type of the others where they do
 /// not say.
-fn take_part(
-    file: &Path,
-    about: &Whole,
-    mut given: Map<String, Value>,
-) -> Result<(Map<String, Value>, Map<String, Value>), LoadError> {
+fn take_part(file: &Path, about: &Whole, mut given: Values) -> Result<(Values, Values), LoadError> {
     let mut own = match given.remove(about.key) {
         Some(Value::Object(own)) => own,
         None | Some(Value::Null) => Map::new(),

@@ -26,7 +26,7 @@ pub struct SelfAttention {
     pub class: String,
     pub operations: Operations,
     /// What its forward calls to attend, where that is known step by step.
-    pub functions: Option<Functions>,
+    pub functions: Option<Box<Functions>>,
     pub leaves: Leaves,
     pub projections: Projections,
     pub head_norms: Option<(Over, [Rc<Norm>; 2])>,
@@ -90,8 +90,10 @@ impl SelfAttention {
 
     /// Lists operations and modules in the order in which they run.
     pub fn order(&self) -> Vec<Site> {
-        let functions =
-            |site: Site| self.functions.iter().filter(move |own| own.caller() == site).flat_map(Functions::order);
+        let functions = |site: Site| {
+            let own = self.functions.iter().filter(move |own| own.caller() == site);
+            own.flat_map(|own| own.order())
+        };
         let with = |site: Site| std::iter::once(site).chain(self.leaves.inside(site)).chain(functions(site));
         self.operations.order().into_iter().flat_map(with).collect()
     }
