@@ -23,11 +23,12 @@ FUZZERS := request archive source lower evaluate gguf safetensors weights_archiv
 FUZZ := .cache/cargo-fuzz/bin/cargo-fuzz
 CARGO_FUZZ_VERSION := 0.13.2
 
-.PHONY: help setup setup-tests setup-browser test-models build test pictures helm-test deploy-test images images-test lint fuzz demo bench cluster cluster-stop chaos clean
+.PHONY: help setup setup-tests setup-browser test-models build test pictures helm-test deploy-test images images-test lint fuzz demo gallery bench cluster cluster-stop chaos clean
 .NOTPARALLEL:
 
 help:
 	@echo 'make demo         set up, serve a real model, and patch its activations through the nnsight client'
+	@echo 'make gallery      run the programs of examples/ on a real model, and draw their pictures: one with ONLY=probing'
 	@echo 'make test         set up what the tests need, lint, and run them all'
 	@echo 'make build        $(TARGET)/release/vitrine and $(TARGET)/release/vitrine-worker'
 	@echo 'make lint         formatting and clippy'
@@ -121,6 +122,10 @@ fuzz: setup
 demo: setup-tests setup build
 	$(call FETCH_MODEL,release)
 	$(CLIENT) tools/demo.py --vitrine $(TARGET)/release/vitrine --data $(DATA) $(if $(KEEP),--keep)
+
+gallery: setup-tests setup build
+	$(call FETCH_MODEL,release)
+	$(CLIENT) tools/gallery.py --vitrine $(TARGET)/release/vitrine --data $(DATA) $(if $(ONLY),--only $(ONLY))
 
 # Peers come from PyPI; LIBRARIES="transformer_lens pyvene" installs those too (0.3 GB to download).
 bench: setup-tests build test-models
