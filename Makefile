@@ -129,6 +129,10 @@ gallery: setup-tests setup build
 	$(call FETCH_MODEL,release)
 	$(CLIENT) tools/gallery.py --vitrine $(TARGET)/release/vitrine --data $(DATA) $(if $(ONLY),--only $(ONLY))
 
+gallery: setup-tests setup build
+	$(call FETCH_MODEL,release)
+	$(CLIENT) tools/gallery.py --vitrine $(TARGET)/release/vitrine --data $(DATA) $(if $(ONLY),--only $(ONLY))
+
 # Peers come from PyPI; LIBRARIES="transformer_lens pyvene" installs those too (0.3 GB to download).
 bench: setup-tests build test-models
 	$(CLIENT) -m benches.compare --programs $(TARGET)/release \
