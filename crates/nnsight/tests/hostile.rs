@@ -311,5 +311,6 @@ fn an_envoy_tree_that_contains_itself_ends() {
     ];
     let envoy =
         [op::global("nnsight.intervention.envoy", "Envoy"), b")\x81\x94".to_vec(), state.concat(), b"b".to_vec()];
-    assert!(matches!(run(&payload(&envoy.concat())), Err(DecodeError::TooManyBytes { .. })));
+    let Ok(Datum::Envoy(found)) = value(&envoy.concat()) else { panic!("each module is walked once") };
+    assert_eq!(found.aliases, [("a".to_owned(), "b".to_owned())]);
 }

@@ -464,6 +464,7 @@ impl HostObject for Array {
             return print::repr(machine, &self.tensor).map(Some);
         }
         let number = self.digits(&self.tensor.item()?);
+        let number = number.trim_matches(['(', ')']);
         Ok(Some(match self.tensor.dtype() {
             DType::Bool => format!("np.{number}_"),
             dtype => format!("np.{}({number})", dtype.name()),
@@ -504,8 +505,7 @@ impl Array {
             Value::Float(number) => Value::Float(shortest(*number, self.tensor.dtype())),
             number => number.clone(),
         };
-        let shown = interpreter::format::repr_now(&shown).unwrap_or_default();
-        shown.trim_matches(['(', ')']).to_owned()
+        interpreter::format::repr_now(&shown).unwrap_or_default()
     }
 }
 

@@ -54,6 +54,9 @@ impl Lowering<'_, '_> {
     fn below(&mut self, id: Id, root: &str) -> Result<Below, DecodeError> {
         let graph = self.graph;
         let mut below = Below::default();
+        // Every envoy of a renamed tree holds the same rules; without them nothing has an alias.
+        let rules = self.state(id).map(|state| self.entry(state, "_rename")).transpose()?.flatten();
+        let renamed = rules.and_then(|rules| graph.dict(rules)).is_some_and(|rules| !rules.is_empty());
         let (mut work, mut seen) = (vec![id], HashSet::from([id]));
         while let Some(id) = work.pop() {
             // What is walked is charged for, by each module and by each of its names.
@@ -62,7 +65,7 @@ impl Lowering<'_, '_> {
             let path = self.text_entry(state, "path")?.unwrap_or_default();
             let relative = path.strip_prefix(root).unwrap_or_default().trim_start_matches('.');
             let aliases = self.entry(state, "_aliases")?.and_then(|own| graph.dict(own)).unwrap_or_default();
-            for &(alias, real) in aliases {
+            for &(alias, real) in aliases.iter().filter(|_| renamed) {
                 let (Some(alias), Some(real)) = (graph.text(alias), graph.text(real)) else { continue };
                 self.spend((2 * relative.len() + alias.len() + real.len()) as u64)?;
                 let join = |name: &str| match relative {

@@ -25,7 +25,7 @@ arrays = [
 ]
 for a in arrays:
     print(a, repr(a), f"{a}", a.shape)
-print([h[:2], h[0], h.astype(np.float32)[1]], {"a": np.array([1, 2])}, h.astype(np.float32).mean(), str(np.float16(0.1)), np.array([1 + 0j]).dtype)
+print([h[:2], h[0], h.astype(np.float32)[1]], {"a": np.array([1, 2])}, h.astype(np.float32).mean(), str(np.float16(0.1)), np.array([1 + 0j]).dtype, np.array([2 - 1j])[0], [np.array([2 - 1j])[0]])
 try:
     format(h, ".2f")
 except TypeError as error:
