@@ -15,14 +15,23 @@ use serde_json::{Value, json};
 use crate::remote::{Refusal, Server};
 use crate::{progress, serving, table};
 
-/// The script is run by this machine's Python, with the nnsight client that is installed there, against a stand-in for the
-/// server that listens on this machine alone. What the script submits is sent to the server's `/v1/check`, where nothing of
-/// it runs and nothing is kept; the script is told that, as an error of its job, and ends there unless it catches it. What it
-/// does itself until then, it does. Of a script that waits for its results, that is its first request.
-///
-/// Ends with 1 where a request would be refused.
+/// What the commands do, for their help.
+pub const ABOUT: &str = "\
+Says what a script's request would do, what it would cost and what is wrong with it, before any of it runs; `explain` says \
+besides what depends on what.
+
+The script is run by this machine's Python, with the nnsight client that is installed there, against a stand-in for the server \
+that listens on this machine alone: whatever server the script names, its requests go there. What it submits is sent to the \
+server's /v1/check, where nothing of it runs and nothing is kept. The script is told so, as an error of its job, and ends there \
+unless it catches that. What it does itself until then, it does. Of a script that waits for its results, its first request is \
+looked at.
+
+Ends with 1 where a request would be refused.";
+
+/// One of the commands.
 #[derive(Args)]
 pub struct Check {
+    /// The script that sends it.
     #[arg(value_name = "SCRIPT.py")]
     script: PathBuf,
     /// What the script is given.

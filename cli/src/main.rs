@@ -72,8 +72,10 @@ enum Command {
     #[command(subcommand)]
     Key(key::Command),
     /// Say what a script's request would do, what it would cost and what is wrong with it, before any of it runs.
+    #[command(long_about = check::ABOUT)]
     Check(check::Check),
     /// The same, with what depends on what.
+    #[command(long_about = check::ABOUT)]
     Explain(check::Check),
     /// Look at jobs, and end them.
     #[command(subcommand)]

@@ -13,7 +13,14 @@ const LONGEST: usize = 64 << 10;
 
 /// The tokenizers that were asked for last, by their files and when these were written.
 #[derive(Default)]
-pub struct Tokenizers(Mutex<Vec<(PathBuf, SystemTime, Option<Arc<Tokenizer>>)>>);
+pub struct Tokenizers(Mutex<Vec<Kept>>);
+
+struct Kept {
+    file: PathBuf,
+    written: SystemTime,
+    /// `None` for one that cannot be read.
+    tokenizer: Option<Arc<Tokenizer>>,
+}
 
 impl Tokenizers {
     /// Counts the tokens of a text, special ones included. `None` where the folder has no tokenizer that can be read, and for
@@ -31,9 +38,9 @@ impl Tokenizers {
         let file = folder.join("tokenizer.json");
         let written = file.metadata().and_then(|metadata| metadata.modified()).ok()?;
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(at) = kept.iter().position(|(path, when, _)| *path == file && *when == written) {
+        if let Some(at) = kept.iter().position(|it| it.file == file && it.written == written) {
             let found = kept.remove(at);
-            let tokenizer = found.2.clone();
+            let tokenizer = found.tokenizer.clone();
             kept.push(found);
             return tokenizer;
         }
@@ -43,11 +50,11 @@ impl Tokenizers {
             tokenizer.with_truncation(None).ok()?;
             Some(Arc::new(tokenizer))
         });
-        kept.retain(|(path, ..)| *path != file);
+        kept.retain(|it| it.file != file);
         if kept.len() >= KEPT {
             kept.remove(0);
         }
-        kept.push((file, written, tokenizer.clone()));
+        kept.push(Kept { file, written, tokenizer: tokenizer.clone() });
         tokenizer
     }
 }

@@ -3,7 +3,7 @@
 use std::process::{Command, Output};
 
 use serde_json::Value;
-use tests::{Data, KEY, Server, program};
+use tests::{Data, KEY, Server, program, root};
 
 /// Runs one of the commands on a script of `tests/python/checked.py`.
 fn run(server: &Server, command: &str, script: &str, more: &[&str]) -> Output {
@@ -90,12 +90,14 @@ fn a_script_is_looked_at_up_to_its_request_and_nothing_of_it_runs() {
     let jobs = run_plain(&server, &["job", "list", "--json"]);
     assert_eq!(json(&jobs)["jobs"].as_array().map(Vec::len), Some(0), "nothing ran");
 
-    let none = run(&server, "check", "nothing of the kind", &[]);
-    let errors = text(&none.stderr);
-    assert!(
-        !none.status.success() && errors.contains("KeyError") && errors.contains("failed before it sent"),
-        "{errors}"
-    );
+    let script = root().join("tests/python/checked.py");
+    for (python, says) in
+        [("false", "failed before it sent a request"), ("true", "sent no request"), ("no/python", "--python names")]
+    {
+        let none = run_plain(&server, &["check", script.to_str().unwrap(), "--python", python]);
+        let errors = text(&none.stderr);
+        assert!(!none.status.success() && errors.contains(says), "{errors}");
+    }
 }
 
 fn run_plain(server: &Server, arguments: &[&str]) -> Output {

@@ -30,6 +30,7 @@ pub fn warn(told: &mut [Result<Explanation, Refusal>], script: &str) {
             format!("{sent}: put the loop inside `with model.session(remote=True):`, and all of it is one request");
         let certainty = if times > 1 { Certainty::Certain } else { Certainty::Perhaps };
         request.warnings.push(Warning { kind: Kind::Loop, line, text, certainty });
+        request.warnings.sort_by_key(|warning| (warning.line, warning.kind));
     }
 }
 

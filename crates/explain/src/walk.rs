@@ -93,6 +93,8 @@ struct Now {
     step: Option<i64>,
     /// How many decisions around are not known.
     perhaps: u32,
+    /// What those depend on that are tests of the code at hand.
+    deciding: BTreeSet<u32>,
 }
 
 impl<'a> Walk<'a> {
@@ -106,7 +108,8 @@ impl<'a> Walk<'a> {
         let text =
             Text { filename: program.source.filename.as_str().into(), text: "".into(), first_line: 1, hidden: false };
         let (statement, input, perhaps) = (Span::default(), 0, 0);
-        let now = Now { text: Rc::new(text), statement, trace: None, input, step: None, perhaps };
+        let deciding = BTreeSet::new();
+        let now = Now { text: Rc::new(text), statement, trace: None, input, step: None, perhaps, deciding };
         Self {
             program,
             outline,
@@ -234,7 +237,7 @@ impl<'a> Walk<'a> {
         if let Some(node) = self.graph.nodes.get_mut(at as usize) {
             node.times += 1;
             node.certain |= certain;
-            node.needs.extend(needs.iter().copied().filter(|need| *need != at));
+            node.needs.extend(needs.iter().chain(&self.now.deciding).copied().filter(|need| *need != at));
         }
         at
     }
@@ -251,6 +254,14 @@ impl<'a> Walk<'a> {
         let node = self.node(Does::Computes, Span::default(), needs);
         self.shaped(node, &form);
         Thing::new(value::What::Value(form, None), Rc::new(BTreeSet::from([node])))
+    }
+
+    /// Notes that it depends on a test of which nothing is known what is done next.
+    fn decides(&mut self, test: &Thing) {
+        let deps = self.deps(test);
+        self.graph.used.extend(deps.iter());
+        self.now.deciding.extend(deps.iter());
+        self.now.perhaps += 1;
     }
 
     /// Counts what a value holds as used.

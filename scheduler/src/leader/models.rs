@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use bytes::Bytes;
 use ids::{ModelKey, WorkerId};
 use placement::{Cluster, Demand, Hosting, Move, Node, Replicas, Seat, Stage, Wait, Why, Work, arrange};
 use proto::v1::model_state::State as Told;

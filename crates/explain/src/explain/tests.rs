@@ -134,6 +134,15 @@ fn what_depends_on_values_is_only_perhaps_so() {
     assert_eq!((told.saved[0].certainty, told.nodes.iter().filter(|node| node.unused).count()), (CERTAIN, 0));
     let loopy = told.nodes.iter().find(|node| node.line == 3).unwrap();
     assert_eq!((loopy.certainty, loopy.unused), (PERHAPS, false));
+    // What is done depends on what decides it.
+    let told = of("h = model.layers[0].output[0]\nif h.sum() > 0:\n    x = nnsight.save([1])\ny = nnsight.save([2])");
+    let at = |line: u32| told.nodes.iter().position(|node| node.line == line).unwrap();
+    let test = u32::try_from(at(2)).unwrap();
+    assert_eq!(
+        (told.nodes[at(3)].needs.as_slice(), told.nodes[at(4)].needs.len()),
+        ([test].as_slice(), 0),
+        "{told:#?}"
+    );
     // What follows a way out of the block, too.
     let told = of(
         "for i in range(2):\n    if model.layers[i].output[0].sum() > 0:\n        break\nx = model.lm_head.output[:, -1].save()",

@@ -98,10 +98,10 @@ impl Walk<'_> {
                     Some(true) => self.expr(frame, yes),
                     Some(false) => self.expr(frame, no),
                     None => {
-                        self.uses(&test);
-                        self.now.perhaps += 1;
+                        let before = (self.now.perhaps, self.now.deciding.clone());
+                        self.decides(&test);
                         let (yes, no) = (self.expr(frame, yes), self.expr(frame, no));
-                        self.now.perhaps -= 1;
+                        (self.now.perhaps, self.now.deciding) = before;
                         self.held.or(&yes, &no)
                     }
                 }

@@ -208,7 +208,7 @@ impl Walk<'_> {
     }
 
     fn branches(&mut self, frame: usize, branches: &[(Expr, Body)], otherwise: &Body) -> Flow {
-        let before = self.now.perhaps;
+        let before = (self.now.perhaps, self.now.deciding.clone());
         let mut ways = Vec::new();
         for (test, body) in branches {
             let test = self.expr(frame, test);
@@ -216,38 +216,34 @@ impl Walk<'_> {
                 Some(false) => continue,
                 Some(true) => {
                     ways.push(self.body(frame, body));
-                    self.now.perhaps = before;
+                    (self.now.perhaps, self.now.deciding) = before;
                     return Flow::either(&ways);
                 }
                 None => {
-                    self.uses(&test);
-                    self.now.perhaps += 1;
+                    self.decides(&test);
                     ways.push(self.body(frame, body));
                 }
             }
         }
         ways.push(self.body(frame, otherwise));
-        self.now.perhaps = before;
+        (self.now.perhaps, self.now.deciding) = before;
         Flow::either(&ways)
     }
 
     fn repeat(&mut self, frame: usize, test: &Expr, body: &Body, otherwise: &Body) -> Flow {
-        let before = self.now.perhaps;
+        let (before, deciding) = (self.now.perhaps, self.now.deciding.clone());
         let mut left = Flow::Next;
         for turn in 0..MOST {
             let tested = self.expr(frame, test);
             match self.held.truth(&tested) {
                 Some(false) => break,
                 Some(true) => {}
-                None => {
-                    self.uses(&tested);
-                    self.now.perhaps += 1;
-                }
+                None => self.decides(&tested),
             }
             match self.body(frame, body) {
                 Flow::Break => break,
                 Flow::Leave if self.now.perhaps == before => {
-                    self.now.perhaps = before;
+                    (self.now.perhaps, self.now.deciding) = (before, deciding);
                     return Flow::Leave;
                 }
                 Flow::Leave | Flow::MayLeave => {
@@ -263,7 +259,7 @@ impl Walk<'_> {
             }
         }
         let ended = self.body(frame, otherwise);
-        self.now.perhaps = before;
+        (self.now.perhaps, self.now.deciding) = (before, deciding);
         if ended == Flow::Next { left } else { ended }
     }
 
