@@ -17,7 +17,8 @@ use tch::{Device, TchError, Tensor};
 
 use crate::attention::{self, Extent};
 use crate::cache::{Cache, Caches};
-use crate::decoder::{Call, Decoder, Description, Shared, Stream, share};
+use crate::call::Call;
+use crate::decoder::{Decoder, Description, Shared, Stream, share};
 use crate::embedding::Words;
 use crate::pass::{Pass, Result, Unseen};
 use crate::rotary::Rotations;

@@ -457,7 +457,7 @@ impl Output for Fed {
 
 /// Takes as many arguments as there are names.
 fn given<const N: usize>(arguments: Arguments, names: &'static [&'static str; N]) -> Result<[Flow; N]> {
-    let mut bound = crate::decoder::bind(arguments, names)?;
+    let mut bound = crate::call::bind(arguments, names)?;
     let mut take = |name: &str| {
         let at = bound.iter().position(|(bound, _)| *bound == name);
         at.map(|at| bound.swap_remove(at).1)

@@ -10,6 +10,7 @@ mod attention;
 mod attention_function;
 mod builder;
 mod cache;
+mod call;
 mod chat;
 mod check;
 mod checkpoint;

@@ -7,7 +7,8 @@ use interpreter::raise::Raise;
 use kernels::number;
 use tch::{Kind, TchError, Tensor};
 
-use crate::decoder::{bind, unpack};
+use crate::call::bind;
+use crate::decoder::unpack;
 use crate::pass::{Arguments, Flow, Input, Output, Pass, Result, leaves};
 use crate::rope::Rope;
 use crate::tokens::Tokens;
