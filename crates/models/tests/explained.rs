@@ -1,4 +1,5 @@
 //! What is told of a program before it runs is what happens when it runs.
+#![expect(clippy::panic, reason = "a test fails by panicking")]
 
 use engine::conformance::{Outcome, Subject};
 use explain::answer::{Certainty, Explanation, Kind};
@@ -45,7 +46,7 @@ const BLOCKS: [&str; 22] = [
 
 fn told(job: &engine::Job, outline: &Outline, tokens: i64) -> Explanation {
     let limits = Limits::default();
-    let checked = program::check(job.program.clone(), &limits).unwrap();
+    let checked = program::check(job.program.clone(), &limits).unwrap_or_else(|error| panic!("{error}"));
     let question = Question { outline: Some(outline), limits: &limits, tokens: &|_| Some(tokens), queue: None };
     explain::explain(&checked, &question)
 }
