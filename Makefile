@@ -23,7 +23,7 @@ FUZZERS := request archive source lower evaluate gguf safetensors weights_archiv
 FUZZ := .cache/cargo-fuzz/bin/cargo-fuzz
 CARGO_FUZZ_VERSION := 0.13.2
 
-.PHONY: help setup setup-tests setup-browser test-models build test pictures helm-test deploy-test images images-test lint fuzz demo gallery bench cluster cluster-stop chaos clean
+.PHONY: help setup setup-tests setup-browser test-models build test pictures helm-test deploy-test images images-test lint fuzz quick demo gallery bench cluster cluster-stop chaos clean
 .NOTPARALLEL:
 
 help:
@@ -119,19 +119,18 @@ fuzz: setup
 			-max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 || failed="$$failed $$target"; \
 	done; test -z "$$failed" || { echo "found something:$$failed; the inputs are in fuzz/artifacts"; exit 1; }
 
-demo: setup-tests setup
+# Programs of a lighter profile, for who waits for them.
+quick: setup
 	@echo 'building for the demo: some minutes; `make build` takes twice as long for faster programs'
 	cargo build --profile quick --locked --package cli --package worker
+
+demo: setup-tests quick
 	$(call FETCH_MODEL,quick)
 	$(CLIENT) tools/demo.py --vitrine $(TARGET)/quick/vitrine --data $(DATA) $(if $(KEEP),--keep)
 
-gallery: setup-tests setup build
-	$(call FETCH_MODEL,release)
-	$(CLIENT) tools/gallery.py --vitrine $(TARGET)/release/vitrine --data $(DATA) $(if $(ONLY),--only $(ONLY))
-
-gallery: setup-tests setup build
-	$(call FETCH_MODEL,release)
-	$(CLIENT) tools/gallery.py --vitrine $(TARGET)/release/vitrine --data $(DATA) $(if $(ONLY),--only $(ONLY))
+gallery: setup-tests quick
+	$(call FETCH_MODEL,quick)
+	$(CLIENT) tools/gallery.py --vitrine $(TARGET)/quick/vitrine --data $(DATA) $(if $(ONLY),--only $(ONLY))
 
 # Peers come from PyPI; LIBRARIES="transformer_lens pyvene" installs those too (0.3 GB to download).
 bench: setup-tests build test-models
