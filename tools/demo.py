@@ -28,33 +28,45 @@ PARIS, ROME = " Paris", " Rome"
 
 
 def main():
-    arguments = argparse.ArgumentParser(description="Patches activations of a real model, served by Vitrine.")
+    arguments = server_arguments("Patches activations of a real model, served by Vitrine.")
+    arguments.add_argument("--png", type=Path, default=ROOT / "target/demo/patching.png", help="where the heat map goes")
+    arguments.add_argument("--keep", action="store_true", help="leave the server running until Ctrl-C")
+    chosen = arguments.parse_args()
+    with chosen_server(chosen) as (host, key, server):
+        experiment(host, key, chosen.data, chosen.png)
+        print_notebook(host, key)
+        print_pages(host, key, shown=not chosen.host)
+        if server and (chosen.keep or sys.stdin.isatty()):
+            print("\nThe server runs until you press Ctrl-C.", flush=True)
+            server.wait()
+
+
+def server_arguments(description):
+    """Returns a parser of what says which server is used."""
+    arguments = argparse.ArgumentParser(description=description)
     arguments.add_argument("--host", help="a running server's URL; without it, one is started")
     arguments.add_argument("--api-key", default="", help="the key for --host")
     arguments.add_argument("--vitrine", type=Path, default=ROOT / "target/release/vitrine", help="the program to start")
     arguments.add_argument("--data", type=Path, default=ROOT / ".vitrine", help="the server's data folder")
-    arguments.add_argument("--png", type=Path, default=ROOT / "target/demo/patching.png", help="where the heat map goes")
-    arguments.add_argument("--keep", action="store_true", help="leave the server running until Ctrl-C")
-    chosen = arguments.parse_args()
-    with contextlib.ExitStack() as stack:
-        if chosen.host:
-            host, key = chosen.host.rstrip("/"), chosen.api_key
-        else:
-            key = secrets.token_hex(16)
-            host, server = stack.enter_context(running_server(chosen.vitrine, chosen.data, key))
-        experiment(host, key, chosen.data, chosen.png)
-        print_notebook(host, key)
-        print_pages(host, key, shown=not chosen.host)
-        if not chosen.host and (chosen.keep or sys.stdin.isatty()):
-            print("\nThe server runs until you press Ctrl-C.", flush=True)
-            server.wait()
+    return arguments
+
+
+@contextlib.contextmanager
+def chosen_server(chosen):
+    """Yields the URL, a key and the process of a server, and stops it in the end; the process is None for one that runs already."""
+    if chosen.host:
+        yield chosen.host.rstrip("/"), chosen.api_key, None
+        return
+    key = secrets.token_hex(16)
+    with running_server(chosen.vitrine, chosen.data, key) as (host, server):
+        yield host, key, server
 
 
 @contextlib.contextmanager
 def running_server(program, data, key):
     """Starts `vitrine up` on a free port; yields its URL and process, and stops it in the end."""
     if not program.exists():
-        sys.exit(f"demo: {program} is missing; run `make build` first")
+        sys.exit(f"{program} is missing; run `make build` first")
     command = [program.resolve(), "up", "--listen", "127.0.0.1:0", "--data", data, "--api-key", key]
     # In a session of its own, so that Ctrl-C reaches it once, from here.
     server = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True, start_new_session=True)

@@ -5,35 +5,23 @@
     .venv/bin/python tools/gallery.py --only probing               runs one of them
     .venv/bin/python tools/gallery.py --host URL --api-key KEY     uses a server that runs already
 """
-import argparse
-import contextlib
 import os
-import secrets
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from demo import ROOT, running_server
+from demo import ROOT, chosen_server, server_arguments
 
 EXAMPLES = ROOT / "examples"
 PROGRAMS = sorted(path.stem for path in EXAMPLES.glob("*.py") if path.stem != "shared")
 
 
 def main():
-    arguments = argparse.ArgumentParser(description="Runs the programs of examples/ and draws their pictures.")
-    arguments.add_argument("--host", help="a running server's URL; without it, one is started")
-    arguments.add_argument("--api-key", default="", help="the key for --host")
-    arguments.add_argument("--vitrine", type=Path, default=ROOT / "target/release/vitrine", help="the program to start")
-    arguments.add_argument("--data", type=Path, default=ROOT / ".vitrine", help="the server's data folder")
+    arguments = server_arguments("Runs the programs of examples/ and draws their pictures.")
     arguments.add_argument("--only", nargs="+", choices=PROGRAMS, default=PROGRAMS, metavar="NAME", help=", ".join(PROGRAMS))
     chosen = arguments.parse_args()
-    with contextlib.ExitStack() as stack:
-        if chosen.host:
-            host, key = chosen.host.rstrip("/"), chosen.api_key
-        else:
-            key = secrets.token_hex(16)
-            host, _ = stack.enter_context(running_server(chosen.vitrine, chosen.data, key))
+    with chosen_server(chosen) as (host, key, _):
         failed = [name for name in chosen.only if not run(name, host, key, chosen.data)]
     if failed:
         sys.exit(f"gallery: {', '.join(failed)} failed")

@@ -58,67 +58,82 @@ impl Severity {
 
 const HEAD: &str = "# Made by `cargo run -p observability`.\n";
 
-/// Where a runbook lies; whoever hosts the pages elsewhere replaces what comes before the name.
-fn runbook(alert: &Alert) -> String {
-    format!("docs/runbooks/{}.md", alert.name)
-}
-
-/// Writes the rules.
+/// Writes the rules. Whoever hosts the runbooks elsewhere replaces what comes before their names.
 #[must_use]
 pub fn file() -> String {
-    let mut file = format!("{HEAD}groups:\n  - name: vitrine-recordings\n    rules:\n");
-    for Recording { name, expression } in RECORDINGS {
-        line(&mut file, 6, "- record", name);
-        line(&mut file, 8, "expr", expression);
-    }
+    let mut file = format!("{HEAD}groups:\n");
+    let place = Place { indent: 6, expression: &str::to_owned, labels: &[], runbooks: "docs/runbooks/" };
+    file += "  - name: vitrine-recordings\n    rules:\n";
+    place.record(&mut file);
     file += "  - name: vitrine-alerts\n    rules:\n";
-    for alert in ALERTS {
-        line(&mut file, 6, "- alert", alert.name);
-        line(&mut file, 8, "expr", &alert.expression());
-        line(&mut file, 8, "for", alert.lasts);
-        file += "        labels:\n";
-        line(&mut file, 10, "severity", alert.severity.name());
-        file += "        annotations:\n";
-        line(&mut file, 10, "summary", alert.summary);
-        line(&mut file, 10, "description", alert.means);
-        line(&mut file, 10, "runbook_url", &runbook(alert));
-    }
+    place.alert(&mut file);
     file
 }
 
-/// What stands in [`chart`] for the namespace of a release, and for what links to runbooks begin with.
+/// What stands in [`chart`] for the namespace of a release, what its pods' names begin with, and what links to runbooks do.
 const NAMESPACE: &str = "@namespace@";
-const RUNBOOKS: &str = "@runbooks@";
-/// What its pods' names begin with.
 const NAME: &str = "@name@";
+const RUNBOOKS: &str = "@runbooks@";
 
 /// Writes the rules for the Helm chart, each of which asks for the series of its release's namespace alone, and records
 /// under that.
 #[must_use]
 pub fn chart() -> String {
     let here = format!("namespace=\"{NAMESPACE}\"");
+    let pods = format!("up{{job=~\"{NAMESPACE}/{NAME}-.*\"}}");
+    let narrowed = |expression: &str| within(expression, &here).replace("up{job=~\"vitrine.*\"}", &pods);
+    let labels = [("namespace", NAMESPACE)];
+    let place = Place { indent: 0, expression: &narrowed, labels: &labels, runbooks: RUNBOOKS };
     let mut file = HEAD.to_owned();
-    for Recording { name, expression } in RECORDINGS {
-        line(&mut file, 0, "- record", name);
-        line(&mut file, 2, "expr", &within(expression, &here));
-        file += "  labels:\n";
-        line(&mut file, 4, "namespace", NAMESPACE);
-    }
-    for alert in ALERTS {
-        line(&mut file, 0, "- alert", alert.name);
-        let pods = format!("up{{job=~\"{NAMESPACE}/{NAME}-.*\"}}");
-        let expression = within(&alert.expression(), &here).replace("up{job=~\"vitrine.*\"}", &pods);
-        line(&mut file, 2, "expr", &expression);
-        line(&mut file, 2, "for", alert.lasts);
-        file += "  labels:\n";
-        line(&mut file, 4, "severity", alert.severity.name());
-        line(&mut file, 4, "namespace", NAMESPACE);
-        file += "  annotations:\n";
-        line(&mut file, 4, "summary", alert.summary);
-        line(&mut file, 4, "description", alert.means);
-        line(&mut file, 4, "runbook_url", &format!("{RUNBOOKS}{}.md", alert.name));
-    }
+    place.record(&mut file);
+    place.alert(&mut file);
     file
+}
+
+/// Where rules are written to, and what they are there.
+struct Place<'a> {
+    indent: usize,
+    /// What becomes of an expression.
+    expression: &'a dyn Fn(&str) -> String,
+    /// Labels that each rule has beside its own.
+    labels: &'a [(&'a str, &'a str)],
+    /// What links to runbooks begin with.
+    runbooks: &'a str,
+}
+
+impl Place<'_> {
+    fn record(&self, file: &mut String) {
+        for Recording { name, expression } in RECORDINGS {
+            self.rule(file, "record", name, expression);
+            if !self.labels.is_empty() {
+                self.under(file, "labels", self.labels);
+            }
+        }
+    }
+
+    fn alert(&self, file: &mut String) {
+        for alert in ALERTS {
+            self.rule(file, "alert", alert.name, &alert.expression());
+            line(file, self.indent + 2, "for", alert.lasts);
+            self.under(file, "labels", &[&[("severity", alert.severity.name())], self.labels].concat());
+            let runbook = format!("{}{}.md", self.runbooks, alert.name);
+            let told = [("summary", alert.summary), ("description", alert.means), ("runbook_url", &*runbook)];
+            self.under(file, "annotations", &told);
+        }
+    }
+
+    fn rule(&self, file: &mut String, kind: &str, name: &str, expression: &str) {
+        line(file, self.indent, &format!("- {kind}"), name);
+        line(file, self.indent + 2, "expr", &(self.expression)(expression));
+    }
+
+    fn under(&self, file: &mut String, key: &str, values: &[(&str, &str)]) {
+        // A string takes whatever is written to it.
+        let _ = writeln!(file, "{:indent$}{key}:", "", indent = self.indent + 2);
+        for (name, value) in values {
+            line(file, self.indent + 4, name, value);
+        }
+    }
 }
 
 /// Writes their tests: each alert fires in one case, and does not in another.

@@ -3,16 +3,12 @@
 //! It is called from inside libtorch's walk, on the model's thread, and what it raises ends the backward pass: no other
 //! hook is called, and whoever asked for the pass raises it.
 
-use std::any::Any;
-use std::borrow::Cow;
-use std::cell::RefCell;
-use std::rc::Rc;
-
 use interpreter::raise::Raise;
-use interpreter::{Args, Coroutine, HostObject, HostResult, Machine, Outcome, Step, Value};
+use interpreter::{Args, Coroutine, HostResult, Machine, Outcome, Step, Value};
 
-use crate::autograd::{self, Registered};
+use crate::autograd;
 use crate::deferred::Deferred;
+use crate::handle::RemovableHandle;
 use crate::job::Job;
 use crate::python;
 use crate::tensor::{Tensor, legacy_name};
@@ -41,7 +37,11 @@ pub(crate) fn register(machine: &Machine, tensor: &Tensor, args: Args) -> HostRe
             None
         })
     }))?;
-    Ok(Value::host(Handle(RefCell::new(Some(registered)))).into())
+    let end = move || {
+        // Where libtorch knows it no more, the tensor is gone.
+        let _ = registered.remove();
+    };
+    Ok(Value::host(RemovableHandle::new(None, end)).into())
 }
 
 /// Calls a hook, and returns what is to take the gradient's place.
@@ -120,52 +120,5 @@ pub(crate) fn settle(machine: &Machine, walked: HostResult) -> HostResult {
             raised(machine)?;
             walked
         }
-    }
-}
-
-/// What `register_hook` returns: it ends the registration.
-struct Handle(RefCell<Option<Registered>>);
-
-impl Handle {
-    fn remove(&self) {
-        if let Some(registered) = self.0.take() {
-            // Where libtorch knows it no more, the tensor is gone.
-            let _ = registered.remove();
-        }
-    }
-}
-
-impl HostObject for Handle {
-    fn type_name(&self) -> Cow<'static, str> {
-        "RemovableHandle".into()
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
-        match name {
-            "remove" => Ok(python::method(self, "remove").into()),
-            _ => Ok(Outcome::NotImplemented),
-        }
-    }
-
-    fn call_method(self: Rc<Self>, _: &Machine, name: &str, args: &Args) -> HostResult {
-        if name != "remove" {
-            return Ok(Outcome::NotImplemented);
-        }
-        args.none("RemovableHandle.remove")?;
-        self.remove();
-        Ok(Value::None.into())
-    }
-
-    fn enter(self: Rc<Self>, _: &Machine) -> HostResult {
-        Ok(Value::Host(self).into())
-    }
-
-    fn exit(self: Rc<Self>, _: &Machine, _: Option<&Raise>) -> HostResult {
-        self.remove();
-        Ok(Value::Bool(false).into())
     }
 }

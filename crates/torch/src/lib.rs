@@ -24,6 +24,7 @@ mod elements;
 mod embedding;
 mod generator;
 mod gpu;
+mod handle;
 mod hook;
 mod job;
 mod learned;

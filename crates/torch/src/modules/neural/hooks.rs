@@ -3,17 +3,16 @@
 //! Hooks are kept where PyTorch keeps them, in dictionaries among the module's attributes: so those of a module that a
 //! request brings are found as they come.
 
-use std::any::Any;
-use std::borrow::Cow;
 use std::cell::Cell;
 use std::rc::Rc;
 
 use futures::future::LocalBoxFuture;
 use interpreter::raise::Raise;
 use interpreter::types::key::Key;
-use interpreter::{Args, Dict, HostObject, HostResult, Machine, Outcome, Value};
+use interpreter::{Args, Dict, HostResult, Machine, Outcome, Value};
 
 use super::{own, set_own};
+use crate::handle::RemovableHandle;
 use crate::python;
 
 const BEFORE: &str = "_forward_pre_hooks";
@@ -199,14 +198,23 @@ pub fn register(machine: &Machine, module: &Value, name: &str, args: Args) -> Ho
     let flag = |value: Option<Value>| value.map_or(Ok(false), |value| python::truth(machine, &value));
     let (prepend, keywords, always) = (flag(prepend)?, flag(keywords)?, flag(always)?);
     let (table, with_keywords) = if after { (AFTER, AFTER_WITH_KEYWORDS) } else { (BEFORE, BEFORE_WITH_KEYWORDS) };
-    let handle = Rc::new(Handle { module: module.clone(), id: next(), tables: [table, with_keywords, ALWAYS] });
-    note(machine, module, table, handle.id, hook.unwrap_or(Value::None), prepend)?;
+    let id = next();
+    note(machine, module, table, id, hook.unwrap_or(Value::None), prepend)?;
     for (table, wanted) in [(with_keywords, keywords), (ALWAYS, always)] {
         if wanted {
-            note(machine, module, table, handle.id, Value::Bool(true), false)?;
+            note(machine, module, table, id, Value::Bool(true), false)?;
         }
     }
-    Ok(Value::Host(handle).into())
+    let module = module.clone();
+    let end = move || {
+        for table in [table, with_keywords, ALWAYS] {
+            if let Some(Value::Dict(dict)) = own(&module, table) {
+                let removed = dict.remove(&key(id));
+                drop(removed);
+            }
+        }
+    };
+    Ok(Value::host(RemovableHandle::new(Some(id), end)).into())
 }
 
 /// Returns a number that no hook has: requests bring small ones.
@@ -235,58 +243,4 @@ fn note(machine: &Machine, module: &Value, table: &str, id: i64, value: Value, f
 
 fn key(id: i64) -> Key {
     Key::Int(id)
-}
-
-/// What registering a hook gives: it takes the hook away again.
-struct Handle {
-    module: Value,
-    id: i64,
-    tables: [&'static str; 3],
-}
-
-impl Handle {
-    fn remove(&self) {
-        for table in self.tables {
-            if let Some(Value::Dict(dict)) = own(&self.module, table) {
-                let removed = dict.remove(&key(self.id));
-                drop(removed);
-            }
-        }
-    }
-}
-
-impl HostObject for Handle {
-    fn type_name(&self) -> Cow<'static, str> {
-        "RemovableHandle".into()
-    }
-
-    fn as_any(&self) -> &dyn Any {
-        self
-    }
-
-    fn get_attribute(self: Rc<Self>, _: &Machine, name: &str) -> HostResult {
-        Ok(match name {
-            "id" => Value::Int(self.id).into(),
-            "remove" => python::method(self, name).into(),
-            _ => Outcome::NotImplemented,
-        })
-    }
-
-    fn call_method(self: Rc<Self>, _: &Machine, name: &str, args: &Args) -> HostResult {
-        if name != "remove" {
-            return Ok(Outcome::NotImplemented);
-        }
-        args.none("RemovableHandle.remove")?;
-        self.remove();
-        Ok(Value::None.into())
-    }
-
-    fn enter(self: Rc<Self>, _: &Machine) -> HostResult {
-        Ok(Value::Host(self).into())
-    }
-
-    fn exit(self: Rc<Self>, _: &Machine, _: Option<&Raise>) -> HostResult {
-        self.remove();
-        Ok(Value::Bool(false).into())
-    }
 }
