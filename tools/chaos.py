@@ -486,8 +486,8 @@ async def disturb(cluster, folder, seed, kills):
     return jobs, faults
 
 
-async def judge(cluster, jobs, faults):
-    """Says what became of the jobs. Returns whether all is as it was promised."""
+async def judge(cluster, jobs, faults, more=""):
+    """Says what became of the jobs, and `more` at the end of it. Returns whether all is as it was promised."""
     lives = history.lives(await asyncio.to_thread(cluster.etcd.history))
     lost = {job.id: "it did not end" for job in jobs if not job.ended_at}
     doubled = {job.id: job.doubled for job in jobs if job.doubled}
@@ -513,7 +513,7 @@ async def judge(cluster, jobs, faults):
     say(f"{len(unheard)} jobs were accepted of which nobody heard; {sum(job.blamed for job in jobs)} failed because three "
         "workers were killed that had nothing else")  # fmt: skip
     ended = sum(1 for job in jobs if job.ended_at)
-    print(f"accepted {len(jobs)}, ended {ended}, lost {len(lost)}, doubled {len(doubled)}, wrong {len(wrong)}", flush=True)
+    print(f"accepted {len(jobs)}, ended {ended}, lost {len(lost)}, doubled {len(doubled)}, wrong {len(wrong)}{more}", flush=True)
     return not (lost or doubled or wrong or faults.failed)
 
 

@@ -1,5 +1,6 @@
 //! J1 to J3, S1, S2 on a whole cluster of real programs: what was accepted ends once, with the right answer, whoever is
-//! killed, stopped or cut off meanwhile. `tools/chaos.py` does it; `make chaos` does more of it.
+//! killed, stopped or cut off meanwhile. `tools/chaos.py` does it; `make chaos` does more of it. `tools/drills.py` does what
+//! operators plan for: S2 and S5.
 
 use std::process::{Command, Stdio};
 
@@ -34,6 +35,19 @@ fn j1_j3_s1_s2_twenty_kills_among_stops_and_cuts_lose_and_double_nothing() {
     let accepted: u32 = last.strip_prefix("accepted ").unwrap().split(',').next().unwrap().parse().unwrap();
     assert!(accepted > 20, "only {accepted} jobs were accepted, too few to show anything");
     assert_eq!(last, format!("accepted {accepted}, ended {accepted}, lost 0, doubled 0, wrong 0"));
+}
+
+#[test]
+fn s2_s5_an_upgrade_and_a_lost_majority_of_etcd_lose_nothing_and_run_nothing_again() {
+    let (_, programs) = (model("tiny-gpt2"), program("vitrine"));
+    let output = tool("drills.py").arg("--programs").arg(programs.parent().unwrap()).output().unwrap();
+    let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    print!("{said}");
+    assert!(output.status.success(), "{said}\n{errors}");
+    let last = said.lines().last().unwrap();
+    let accepted: u32 = last.strip_prefix("accepted ").unwrap().split(',').next().unwrap().parse().unwrap();
+    assert!(accepted > 50, "only {accepted} jobs were accepted, too few to show anything");
+    assert_eq!(last, format!("accepted {accepted}, ended {accepted}, lost 0, doubled 0, wrong 0, given out again 0"));
 }
 
 #[test]
