@@ -23,7 +23,7 @@ FUZZERS := request archive source lower evaluate gguf safetensors weights_archiv
 FUZZ := .cache/cargo-fuzz/bin/cargo-fuzz
 CARGO_FUZZ_VERSION := 0.13.2
 
-.PHONY: help setup setup-tests setup-browser test-models build test pictures helm-test deploy-test images images-test lint fuzz quick demo gallery bench cluster cluster-stop chaos clean
+.PHONY: help setup setup-client setup-tests setup-browser test-models build test pictures helm-test deploy-test images images-test lint fuzz quick demo gallery bench cluster cluster-stop chaos clean
 .NOTPARALLEL:
 
 help:
@@ -51,8 +51,11 @@ setup:
 	@$(PYTHON) tools/setup.py libtorch
 	@$(PYTHON) tools/setup.py protoc
 
-setup-tests:
+# What a client needs, which is all that the demo needs.
+setup-client:
 	@$(PYTHON) tools/setup.py client
+
+setup-tests: setup-client
 	@$(PYTHON) tools/setup.py etcd
 	@$(PYTHON) tools/setup.py monitoring
 
@@ -124,11 +127,11 @@ quick: setup
 	@echo 'building for the demo: some minutes; `make build` takes twice as long for faster programs'
 	cargo build --profile quick --locked --package cli --package worker
 
-demo: setup-tests quick
+demo: setup-client quick
 	$(call FETCH_MODEL,quick)
 	$(CLIENT) tools/demo.py --vitrine $(TARGET)/quick/vitrine --data $(DATA) $(if $(KEEP),--keep)
 
-gallery: setup-tests quick
+gallery: setup-client quick
 	$(call FETCH_MODEL,quick)
 	$(CLIENT) tools/gallery.py --vitrine $(TARGET)/quick/vitrine --data $(DATA) $(if $(ONLY),--only $(ONLY))
 
