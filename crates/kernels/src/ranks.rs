@@ -17,6 +17,8 @@ pub struct Ranks {
     /// An order is under way: what follows would be taken for its answer.
     open: Cell<bool>,
     ended: Cell<bool>,
+    /// All have answered once, so that they have started.
+    started: Cell<bool>,
 }
 
 /// Why nothing came of an order.
@@ -33,6 +35,10 @@ pub enum NotDone {
 /// How long a rank may take for an order that is no work.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How much longer it may take for its first: it is a process that starts, and all models of a machine may start at once. One
+/// that ends meanwhile is noticed by who started it.
+const START: Duration = Duration::from_secs(300);
+
 /// Multiplications for which a rank may take a second longer: a hundredth of what a slow core does.
 const SECOND: u64 = 1 << 28;
 
@@ -44,7 +50,8 @@ impl Ranks {
     /// an error of it.
     #[must_use]
     pub fn new(group: Box<dyn Group>, lost: Box<dyn Fn(&str)>) -> Self {
-        Self { group, lost, orders: Cell::new(0), ids: Cell::new(0), open: Cell::new(false), ended: Cell::new(false) }
+        let no = || Cell::new(false);
+        Self { group, lost, orders: Cell::new(0), ids: Cell::new(0), open: no(), ended: no(), started: no() }
     }
 
     /// Returns how many ranks there are.
@@ -72,7 +79,7 @@ impl Ranks {
         self.begin()?;
         let number = self.give((what, id, numbers), payload).map_err(|lost| self.lose(&lost.to_string()))?;
         let done = own();
-        let patience = PATIENCE + Duration::from_secs(multiplications / SECOND);
+        let patience = self.patience() + Duration::from_secs(multiplications / SECOND);
         let mut refused = None;
         for (answer, rank) in answers.iter_mut().zip(1..) {
             let taken = self.take_in(number, rank, answer, patience).map_err(|lost| self.lose(&lost.to_string()))?;
@@ -81,6 +88,7 @@ impl Ranks {
             }
         }
         self.open.set(false);
+        self.started.set(true);
         refused.map_or(Ok(done), Err)
     }
 
@@ -121,9 +129,13 @@ impl Ranks {
     fn give(&self, (what, id, numbers): (What, u64, [i64; 4]), payload: &[u8]) -> Result<u64, Lost> {
         self.orders.set(self.orders.get() + 1);
         let order = Order { number: self.orders.get(), what, id, numbers, bytes: payload.len() as u64 };
-        self.group.send(&order.write(), Some(PATIENCE))?;
-        self.group.send(payload, Some(PATIENCE))?;
+        self.group.send(&order.write(), Some(self.patience()))?;
+        self.group.send(payload, Some(self.patience()))?;
         Ok(order.number)
+    }
+
+    fn patience(&self) -> Duration {
+        if self.started.get() { PATIENCE } else { PATIENCE + START }
     }
 
     /// Takes in a rank's answer to an order, or its reason for none.
