@@ -55,6 +55,7 @@ setup-tests:
 	@$(PYTHON) tools/setup.py client
 	@$(PYTHON) tools/setup.py etcd
 	@$(PYTHON) tools/setup.py monitoring
+	@$(PYTHON) tools/setup.py openapi
 
 # What looks at the pages: Chromium and Node.js of the system, and what leads them.
 setup-browser:
