@@ -68,8 +68,12 @@ pub async fn refusals(request: Request, next: Next) -> Response {
 
 /// Reads a small body. It is read by who has found out that the caller may ask.
 async fn read<T: DeserializeOwned>(gateway: &Gateway, body: Body) -> Result<T, Error> {
-    serde_json::from_slice(&small(gateway, body).await?)
-        .map_err(|error| Error::Malformed(format!("the body is not as it should be: {error}")))
+    let body = small(gateway, body).await?;
+    // A list of what fields have would be read as well, and whoever sends one means something else.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Error::Malformed("the body is not a JSON object".into()));
+    }
+    serde_json::from_slice(&body).map_err(|error| Error::Malformed(format!("the body is not as it should be: {error}")))
 }
 
 /// Returns the bytes of a small body.

@@ -59,7 +59,8 @@ fn a_port_of_grpc_is_a_setting_like_others() {
         command.env_remove("VITRINE_DATA").env_remove("VITRINE_API_KEY").env_remove("VITRINE_LISTEN");
         command.args(arguments).current_dir(data.path("")).output().unwrap()
     };
-    let printed = vitrine(&["gateway", "--set", "grpc_listen=127.0.0.1:7001", "--print-config"]);
+    let printed =
+        vitrine(&["gateway", "--set", "grpc_listen=127.0.0.1:7001", "--set", "objects.folder=.", "--print-config"]);
     assert!(text(&printed.stdout).contains("grpc_listen = \"127.0.0.1:7001\""), "{}", text(&printed.stdout));
     // Beyond this machine only with TLS, as the other.
     let refused = data.up().key().tiny_models().canned().arguments(&["--grpc-listen", "0.0.0.0:0"]).refused();
