@@ -52,6 +52,21 @@ fn a_trace_and_a_stored_request_run_by_grpc_and_give_what_the_model_computes() {
 }
 
 #[test]
+fn grpc_has_the_certificate_of_the_other_port() {
+    let data = Data::default();
+    let folder = data.path("certificates");
+    let made = Command::new(program("vitrine")).args(["cert", "dev"]).arg(&folder).output().unwrap();
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let file = |name: &str| folder.join(name).to_str().unwrap().to_owned();
+    let (certificate, key) = (file("gateway.pem"), file("gateway.key"));
+    let tls = ["--tls-certificate", &certificate, "--tls-key", &key, "--grpc-listen", "127.0.0.1:0"];
+    let server = data.up().key().tiny_models().canned().arguments(&tls).start();
+    let address = by_grpc(&server).strip_prefix("https://").expect("it says that there is TLS");
+    let script = server.client("by_grpc_listed.py").env("VITRINE_GRPC", address).env("VITRINE_API_KEY", KEY);
+    assert_eq!(script.env("VITRINE_CA", file("ca.pem")).succeed().trim(), "listed 0");
+}
+
+#[test]
 fn a_port_of_grpc_is_a_setting_like_others() {
     let data = Data::default();
     let vitrine = |arguments: &[&str]| {

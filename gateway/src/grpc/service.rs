@@ -64,7 +64,7 @@ impl Service {
             state: shown::name(wanted.state)?,
             tenant: said(wanted.tenant).map(ids::TenantId::new),
             model: said(wanted.model),
-            limit: (wanted.limit > 0).then(|| wanted.limit as usize),
+            limit: (wanted.limit > 0).then_some(wanted.limit as usize),
             cursor: said(wanted.cursor),
         };
         let found = find(&self.gateway, &principal, search).await?;
