@@ -1,6 +1,7 @@
 //! The API by gRPC: what it gives to whom, and that it says what HTTP says.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use auth::{Grant, Keys, Scope, Secret, ServerSecret};
 use bytes::{Buf, BufMut, Bytes};
@@ -15,6 +16,8 @@ use proto::v1::{
     ResultFormat, ResultPiece, SubmitHead, SubmitRequest,
 };
 use store::{Line, MemoryStore, MetadataStore};
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpStream;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Status};
@@ -361,4 +364,27 @@ async fn a_stopping_gateway_ends_streams_with_a_word_that_says_to_go_on_elsewher
     assert_eq!(ended.code(), Code::Unavailable);
     let refused = submit(&channel, "key of ada", head(b""), b"").await.unwrap_err();
     assert_eq!(said(&ended).1, said(&refused).1);
+}
+
+#[tokio::test]
+async fn who_connects_and_calls_nothing_has_to_leave_and_a_call_that_lasts_stays() {
+    let site = Site::new(Settings { head_patience: Duration::from_millis(20), ..Settings::default() }).await;
+    let address = site.by_grpc().await;
+    let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
+    let job = site.submit("ada", "", &pickle::payload(b"K\x07"), "").await.job();
+    let asked = under("key of ada", FollowJobRequest { job_id: job.to_string(), after: String::new() });
+    let mut events = JobsClient::new(channel).follow_job(asked).await.unwrap().into_inner();
+    assert!(events.message().await.unwrap().is_some());
+    let mut silent = TcpStream::connect(address).await.unwrap();
+    let mut heard = Vec::new();
+    // To its end, however that comes.
+    let _ = silent.read_to_end(&mut heard).await;
+    site.dispatch(job, 0).await;
+    site.finish("ada", job, 1, 10).await;
+    let mut last = None;
+    while let Some(event) = events.message().await.unwrap() {
+        last = event.event;
+    }
+    let Some(Event::State(ended)) = last else { panic!("{last:?}") };
+    assert_eq!(ended.state(), JobState::Completed);
 }
