@@ -226,14 +226,14 @@ impl Connection {
             .keep_alive_timeout(self.patience);
         let connection = http.serve_connection(TokioIo::new(stream), TowerToHyperService::new(service));
         let mut connection = pin!(connection);
-        tokio::select! {
+        let patience = tokio::select! {
             ended = connection.as_mut() => return ended,
-            () = self.closing.cancelled() => {}
-            () = unused(idle, self.head_patience * IDLE) => {}
-        }
+            // What is under way is answered, to who reads it.
+            () = self.closing.cancelled() => self.patience,
+            () = unused(idle, self.head_patience * IDLE) => self.head_patience,
+        };
         connection.as_mut().graceful_shutdown();
-        // What is under way is answered, to who reads it.
-        timeout(self.patience, connection).await.unwrap_or(Ok(()))
+        timeout(patience, connection).await.unwrap_or(Ok(()))
     }
 }
 
