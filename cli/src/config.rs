@@ -18,6 +18,8 @@ use config::Given;
 pub struct Config {
     /// Where clients connect; port 0 takes a free one. Default `127.0.0.1:8000`.
     pub listen: String,
+    /// Where clients connect by gRPC, such as `127.0.0.1:8001`; port 0 takes a free one. Default: nowhere.
+    pub grpc_listen: Option<String>,
     /// The gateway's certificate with those above it, in PEM form. Default: none, and no TLS.
     pub tls_certificate: Option<PathBuf>,
     /// The key of that certificate.
@@ -82,6 +84,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             listen: "127.0.0.1:8000".into(),
+            grpc_listen: None,
             tls_certificate: None,
             tls_key: None,
             plaintext: false,
@@ -160,6 +163,10 @@ pub struct Flags {
     /// Where clients connect; port 0 takes a free one [default: 127.0.0.1:8000] [env: VITRINE_LISTEN].
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
+    /// Where clients connect by gRPC, such as 127.0.0.1:8001; port 0 takes a free one [default: nowhere]
+    /// [env: VITRINE_GRPC_LISTEN].
+    #[arg(long, value_name = "ADDR")]
+    grpc_listen: Option<String>,
     /// The certificate of this server, in PEM form; clients then connect by https [env: VITRINE_TLS_CERTIFICATE].
     #[arg(long, value_name = "FILE")]
     tls_certificate: Option<String>,
@@ -222,6 +229,7 @@ impl Flags {
         let mut texts = Vec::new();
         let mut add = |key: &str, value: Option<String>| texts.extend(value.map(|value| (key.to_owned(), value)));
         add("listen", self.listen.clone());
+        add("grpc_listen", self.grpc_listen.clone());
         add("tls_certificate", self.tls_certificate.clone());
         add("tls_key", self.tls_key.clone());
         add("plaintext", self.plaintext.then(|| "true".into()));

@@ -67,6 +67,9 @@ pub struct Create {
     /// How urgent its jobs are, which is not more than its tenant's [default: as its tenant's].
     #[arg(long, value_name = "high|normal|low")]
     class: Option<Class>,
+    /// How long a job goes on whose blocking client is gone, for example 30s [default: to its end].
+    #[arg(long, value_name = "TIME")]
+    cancel_when_gone: Option<String>,
     #[command(flatten)]
     server: Server,
 }
@@ -147,6 +150,9 @@ async fn create(create: &Create) -> Result<ExitCode> {
     if let Some(class) = create.class {
         body["class"] = class.name().into();
     }
+    if let Some(time) = &create.cancel_when_gone {
+        body["cancel_when_gone"] = time.as_str().into();
+    }
     if let Some(time) = &create.expires_in {
         body["expires_in"] = time.as_str().into();
     }
@@ -198,10 +204,10 @@ async fn list(list: &List) -> Result<ExitCode> {
     if list.at.server.json {
         return table::json(&json!({ "keys": keys })).map(|()| ExitCode::SUCCESS);
     }
-    let fields = ["id", "tenant", "scopes", "project", "expires_at", "note"];
+    let fields = ["id", "tenant", "scopes", "project", "expires_at", "cancel_when_gone", "note"];
     let row = |key: &Value| fields.iter().map(|field| table::text(&key[*field])).collect();
     let rows: Vec<Vec<String>> = keys.iter().map(row).collect();
-    table::rows(&["id", "tenant", "scopes", "project", "expires", "note"], &rows)?;
+    table::rows(&["id", "tenant", "scopes", "project", "expires", "ends when gone", "note"], &rows)?;
     Ok(ExitCode::SUCCESS)
 }
 
@@ -235,6 +241,9 @@ fn shown(record: &KeyRecord) -> Value {
         "project": record.project,
         "models": record.terms.models,
         "class": record.terms.class.map(Class::name),
+        "cancel_when_gone": record.terms.cancel_when_gone.map(|seconds| {
+            humantime::format_duration(std::time::Duration::from_secs(seconds)).to_string()
+        }),
         "quota": record.terms.quota,
     })
 }

@@ -15,13 +15,20 @@ pub struct Listen {
 }
 
 /// What an operator says about where clients connect.
+#[derive(Clone, Copy)]
 pub struct Public<'a> {
     pub listen: &'a str,
     pub certificate: Option<&'a Path>,
     pub key: Option<&'a Path>,
     /// Whether clients beyond this machine may connect without TLS.
     pub plaintext: bool,
+    /// What is spoken there, as TLS calls it.
+    pub speaks: &'static [u8],
 }
+
+/// What a port of clients speaks.
+pub const HTTP: &[u8] = b"http/1.1";
+pub const GRPC: &[u8] = b"h2";
 
 impl Listen {
     /// Takes the port.
@@ -30,13 +37,13 @@ impl Listen {
     /// A sentence that says what to do. Without TLS, only this machine may be listened to, unless the operator says that
     /// they mean it.
     pub async fn open(public: Public<'_>) -> Result<Self> {
-        let Public { listen, certificate, key, plaintext } = public;
+        let Public { listen, certificate, key, plaintext, speaks } = public;
         let listener = TcpListener::bind(listen).await.map_err(|error| refused(listen, &error))?;
         let address = listener.local_addr().context("cannot tell the port")?;
         let tls = match (certificate, key) {
             (Some(certificate), Some(key)) => {
                 let files = Files { certificate: certificate.to_owned(), key: key.to_owned(), authority: None };
-                Some(tls::Server::public(files, b"http/1.1")?)
+                Some(tls::Server::public(files, speaks)?)
             }
             _ => None,
         };
@@ -48,6 +55,16 @@ impl Listen {
             );
         }
         Ok(Self { listener, address, tls })
+    }
+
+    /// Takes the port for gRPC, if there is to be one.
+    ///
+    /// # Errors
+    /// As [`Listen::open`].
+    pub async fn open_grpc(listen: Option<&str>, public: Public<'_>) -> Result<Option<Self>> {
+        let Some(listen) = listen else { return Ok(None) };
+        let listen = Self::open(Public { listen, speaks: GRPC, ..public }).await.context("grpc_listen")?;
+        Ok(Some(listen))
     }
 
     /// Returns what clients call this server, as far as it can tell.

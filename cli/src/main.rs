@@ -3,6 +3,7 @@
 mod apply;
 mod audit;
 mod backend;
+mod by_grpc;
 mod cert;
 mod check;
 mod config;

@@ -68,7 +68,8 @@ pub fn within_limits(settings: &Settings, listen: &Listen) -> Settings {
     let mut settings = settings.clone();
     settings.https |= listen.tls.is_some();
     let files = open_files();
-    settings.connections = settings.connections.min(files / 2);
+    // At each of two ports.
+    settings.connections = settings.connections.min(files / 3);
     settings.sockets = settings.sockets.min(files / 4);
     // A share stays a share.
     settings.sockets_per_tenant = settings.sockets_per_tenant.min((settings.sockets / 4).max(1));

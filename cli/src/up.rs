@@ -16,9 +16,10 @@ use telemetry::metrics::Registry;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
+use crate::by_grpc::ByGrpc;
 use crate::config::{Config, Flags};
 use crate::home::Home;
-use crate::listen::{Listen, Public};
+use crate::listen::{self, Listen, Public};
 use crate::progress::{self, Bar};
 use crate::serving::{self, LINGER};
 use crate::signals::Signals;
@@ -52,13 +53,15 @@ pub fn run(flags: &Flags) -> Result<ExitCode> {
 async fn serve(config: Config, worker: PathBuf) -> Result<ExitCode> {
     let mut signals = Signals::new()?;
     // The port comes first: when it is taken, nothing has been written yet.
-    let listen = Listen::open(Public {
+    let public = Public {
         listen: &config.listen,
         certificate: config.tls_certificate.as_deref(),
         key: config.tls_key.as_deref(),
         plaintext: config.plaintext,
-    })
-    .await?;
+        speaks: listen::HTTP,
+    };
+    let listen = Listen::open(public).await?;
+    let grpc = Listen::open_grpc(config.grpc_listen.as_deref(), public).await?;
     let url = listen.url();
     let health = Health::default();
     let crates = [gateway::metrics::METRICS, scheduler::metrics::METRICS, store::metrics::METRICS];
@@ -130,6 +133,7 @@ async fn serve(config: Config, worker: PathBuf) -> Result<ExitCode> {
     let stop_gateway = CancellationToken::new();
     let stopped = stop_gateway.clone().cancelled_owned();
     let mut server = tokio::spawn(gateway::serve(listener, tls, Arc::clone(&gateway), stopped));
+    let mut by_grpc = ByGrpc::serve(grpc, &gateway, &stop_gateway)?;
 
     let outcome = tokio::select! {
         outcome = until_loaded(&hosted_models, deaths) => outcome,
@@ -153,6 +157,7 @@ async fn serve(config: Config, worker: PathBuf) -> Result<ExitCode> {
     let ended = tokio::select! {
         () = signals.asked() => None,
         ended = &mut server => Some(serving::broken(ended)),
+        ended = by_grpc.ended() => Some(serving::broken(ended)),
         () = scheduler.failed() => Some(scheduler_failed()),
         // It ends by itself only when the worker's program can no longer be started.
         ended = &mut supervisor => {
@@ -176,6 +181,7 @@ async fn serve(config: Config, worker: PathBuf) -> Result<ExitCode> {
         kill_worker.cancel();
     }
     serving::close(&gateway, stop_gateway, server).await;
+    by_grpc.close().await;
     stop_worker.cancel();
     finish(supervisor, scheduler).await?;
     Ok(ExitCode::SUCCESS)

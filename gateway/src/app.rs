@@ -20,6 +20,24 @@ const REQUEST_ID: &str = "x-request-id";
 
 /// Builds the service.
 pub fn router(gateway: Arc<Gateway>) -> Router {
+    let api = routes::router(routes::CLIENTS);
+    // A client that can name nothing but its server chooses by the server's name.
+    let under =
+        |app: Router<_>, batching: Batching| app.nest(&format!("/{batching}"), api.clone().layer(Extension(batching)));
+    let app = Batching::ALL.into_iter().fold(api.clone(), under);
+    let app = app.merge(routes::router(routes::V1)).merge(pages::routes()).fallback(hub_or_nothing);
+    let inner = ServiceBuilder::new()
+        // Above all that refuses for a reason, to say it as clients of /v1 expect it.
+        .layer(middleware::from_fn(v1::refusals))
+        .layer(middleware::from_fn_with_state(Arc::clone(&gateway), pages::guard))
+        // Innermost: a caller without a key learns no more than that. Who reads a body bounds it.
+        .layer(middleware::from_fn_with_state(Arc::clone(&gateway), authenticate));
+    around(app.layer(inner)).with_state(gateway)
+}
+
+/// Puts around routes what is around all, however clients ask: what a request is called, logged and counted as, and that it
+/// is answered where a handler panics.
+pub fn around<S: Clone + Send + Sync + 'static>(routes: Router<S>) -> Router<S> {
     let layers = ServiceBuilder::new()
         // What a client calls its request is logged and sent back, so it must be a plain word.
         .map_request(plain_request_id)
@@ -31,20 +49,8 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .layer(PropagateRequestIdLayer::x_request_id())
         // Above all that answers, so that whatever is answered is counted.
         .layer(middleware::from_fn(metrics::count))
-        .layer(CatchPanicLayer::custom(|_| Error::internal("a handler panicked").into_response()))
-        // Above all that refuses for a reason, to say it as clients of /v1 expect it.
-        .layer(middleware::from_fn(v1::refusals))
-        .layer(middleware::from_fn_with_state(Arc::clone(&gateway), pages::guard))
-        // Innermost: a caller without a key learns no more than that. Who reads a body bounds it.
-        .layer(middleware::from_fn_with_state(Arc::clone(&gateway), authenticate));
-
-    let api = routes::router(routes::CLIENTS);
-    // A client that can name nothing but its server chooses by the server's name.
-    let under =
-        |app: Router<_>, batching: Batching| app.nest(&format!("/{batching}"), api.clone().layer(Extension(batching)));
-    let app = Batching::ALL.into_iter().fold(api.clone(), under);
-    let app = app.merge(routes::router(routes::V1)).merge(pages::routes());
-    app.fallback(hub_or_nothing).layer(layers).with_state(gateway)
+        .layer(CatchPanicLayer::custom(|_| Error::internal("a handler panicked").into_response()));
+    routes.layer(layers)
 }
 
 fn plain_request_id<B>(mut request: Request<B>) -> Request<B> {

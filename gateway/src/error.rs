@@ -1,4 +1,4 @@
-//! Every refusal and failure, and the one place where each becomes an HTTP answer.
+//! Every refusal and failure, and the one place where each becomes an answer.
 //!
 //! The client prints `detail` verbatim, so each says whose doing it is and what to do.
 
@@ -11,6 +11,7 @@ use ids::{ModelKey, TenantId};
 use nnsight::DecodeError;
 use serde_json::json;
 use store::{Objects, Over, Whose};
+use tonic::Code;
 
 use crate::budget::Short;
 
@@ -183,6 +184,26 @@ impl Error {
         }
     }
 
+    /// Returns what gRPC calls it.
+    pub(crate) fn code(&self) -> Code {
+        match self {
+            Self::NoRoute(_) => Code::Unimplemented,
+            // Whoever sends it again by itself, as clients do what is unavailable, might have it run twice.
+            Self::Unknown { named: false, .. } => Code::Unknown,
+            other => match other.status() {
+                StatusCode::UNAUTHORIZED => Code::Unauthenticated,
+                StatusCode::FORBIDDEN => Code::PermissionDenied,
+                StatusCode::NOT_FOUND => Code::NotFound,
+                StatusCode::BAD_REQUEST | StatusCode::PAYLOAD_TOO_LARGE => Code::InvalidArgument,
+                StatusCode::REQUEST_TIMEOUT => Code::DeadlineExceeded,
+                StatusCode::CONFLICT => Code::FailedPrecondition,
+                StatusCode::TOO_MANY_REQUESTS => Code::ResourceExhausted,
+                StatusCode::SERVICE_UNAVAILABLE | StatusCode::INSUFFICIENT_STORAGE => Code::Unavailable,
+                _ => Code::Internal,
+            },
+        }
+    }
+
     fn reason(&self) -> Reason {
         Reason(match self {
             Self::NoKey | Self::WrongKey => "no_key",
@@ -263,7 +284,14 @@ pub struct Denied;
 
 impl IntoResponse for Error {
     fn into_response(self) -> Response {
-        match &self {
+        self.answer()
+    }
+}
+
+impl Error {
+    /// Returns the answer to HTTP, with marks for who answers in another form.
+    pub(crate) fn answer(&self) -> Response {
+        match self {
             Self::Internal(source) => tracing::error!(error = %source, "request failed"),
             Self::StoreAway | Self::ObjectsAway | Self::Unknown { .. } => {
                 tracing::warn!(error = %self, "request failed")
@@ -287,6 +315,7 @@ impl IntoResponse for Error {
             response.extensions_mut().insert(Denied);
         }
         response.extensions_mut().insert(self.reason());
+        response.extensions_mut().insert(self.code());
         if let Some(seconds) = self.retry_after() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

@@ -7,6 +7,8 @@ mod backlog;
 mod budget;
 mod connections;
 mod error;
+mod gone;
+mod grpc;
 mod hub;
 mod job;
 pub mod metrics;
@@ -42,7 +44,7 @@ use rates::Rates;
 use trail::Trail;
 
 pub use app::router;
-pub use connections::serve;
+pub use connections::{serve, serve_grpc};
 pub use error::Error;
 pub use settings::Settings;
 pub use upload::form;
@@ -58,6 +60,7 @@ pub struct Gateway {
     links: Links,
     hub: hub::Hub,
     sessions: session::Sessions,
+    gone: gone::Gone,
     settings: Settings,
     /// Bytes of bodies that arrive or are read.
     uploads: Budget,
@@ -100,7 +103,9 @@ impl Gateway {
         sessions: SessionIds,
         settings: Settings,
     ) -> Arc<Self> {
+        let (draining, submissions) = (CancellationToken::new(), TaskTracker::new());
         Arc::new(Self {
+            gone: gone::Gone::new(jobs.clone(), keys.clone(), draining.clone(), submissions.clone()),
             history: jobs.history(),
             trail: Trail::new(jobs.audit()),
             jobs,
@@ -123,17 +128,17 @@ impl Gateway {
             tokenizers: tokens::Tokenizers::default(),
             now: pages::Shared::default(),
             settings,
-            draining: CancellationToken::new(),
+            draining,
             closing: CancellationToken::new(),
             followers: TaskTracker::new(),
-            submissions: TaskTracker::new(),
+            submissions,
         })
     }
 
     /// Keeps what the gateway knows of jobs, keys, tenants and models as the store has it, for as long as it is polled.
     async fn keep(&self) {
         let (jobs, backlog, sessions) = (self.jobs.clone(), self.backlog.clone(), self.sessions.clone());
-        let tracker = presence::Tracker { jobs, backlog, sessions };
+        let tracker = presence::Tracker { jobs, backlog, sessions, gone: self.gone.clone() };
         let (keys, tenants, models) = (self.keys.keep(), self.tenants.keep(), self.models.keep());
         tokio::join!(
             tracker.track(),

@@ -10,6 +10,7 @@ use ids::JobId;
 use store::{JobRecord, Jobs, Position, Presence};
 
 use crate::backlog::Backlog;
+use crate::gone::Gone;
 use crate::session::{self, Sessions};
 
 /// How long a store that failed is left alone.
@@ -23,6 +24,7 @@ pub struct Tracker {
     pub jobs: Jobs,
     pub backlog: Backlog,
     pub sessions: Sessions,
+    pub gone: Gone,
 }
 
 impl Tracker {
@@ -92,7 +94,7 @@ impl Tracker {
         // that fails.
         let follow = self.jobs.follow(record.id, Position::default()).await?;
         if let Some(socket) = self.sessions.take(&record.session, &record.tenant) {
-            session::attach(socket, record.id, follow);
+            session::attach(socket, record.id, follow, &self.gone);
         }
         Ok(())
     }
@@ -126,10 +128,12 @@ impl Tracker {
 mod tests {
     use std::sync::Arc;
 
-    use auth::{ServerSecret, SessionIds};
+    use auth::{Keys, ServerSecret, SessionIds};
     use ids::{KeyId, ModelKey, TenantId};
     use store::job::Event;
-    use store::{Blob, Change, Faults, MemoryStore, State};
+    use store::{Blob, Change, Faults, MemoryStore, MetadataStore, State};
+    use tokio_util::sync::CancellationToken;
+    use tokio_util::task::TaskTracker;
 
     use super::*;
     use crate::session::Session;
@@ -152,7 +156,8 @@ mod tests {
             let sessions = Sessions::new(SessionIds::new(&secret, "here"));
             // What others do, they do on a way of their own.
             let seen = Jobs::new(Arc::new(store.on_another_way(2)));
-            let tracker = Tracker { jobs: seen, backlog: backlog.clone(), sessions: sessions.clone() };
+            let gone = gone(&store, &secret);
+            let tracker = Tracker { jobs: seen, backlog: backlog.clone(), sessions: sessions.clone(), gone };
             let tracking = tokio::spawn(async move { tracker.track().await });
             Self { store, jobs, backlog, sessions, tracking }
         }
@@ -177,6 +182,12 @@ mod tests {
 
     fn tenant() -> TenantId {
         TenantId::new("ada")
+    }
+
+    fn gone(store: &MemoryStore, secret: &ServerSecret) -> Gone {
+        let store: Arc<dyn MetadataStore> = Arc::new(store.clone());
+        let keys = Keys::new(Arc::clone(&store), secret);
+        Gone::new(Jobs::new(store), keys, CancellationToken::new(), TaskTracker::new())
     }
 
     /// A job that another gateway takes.
@@ -271,8 +282,8 @@ mod tests {
         away.set_faults(Faults { unavailable: 1.0, ..Faults::default() });
         let sessions = Sessions::new(SessionIds::new(&secret, "here"));
         let backlog = Backlog::new(&Settings::default());
-        let tracker =
-            Tracker { jobs: Jobs::new(Arc::new(away.clone())), backlog: backlog.clone(), sessions: sessions.clone() };
+        let (jobs, gone) = (Jobs::new(Arc::new(away.clone())), gone(&store, &secret));
+        let tracker = Tracker { jobs, backlog: backlog.clone(), sessions: sessions.clone(), gone };
         let tracking = tokio::spawn(async move { tracker.track().await });
         let mut open: Vec<Session> =
             (0..2).map(|_| sessions.open(Some(tenant()), Duration::from_secs(60)).unwrap()).collect();

@@ -13,6 +13,7 @@ use ids::{JobId, TenantId};
 use store::{Follow, Jobs};
 use tokio::sync::oneshot;
 
+use crate::gone::Gone;
 use crate::{Error, unix_millis, unix_seconds};
 
 /// Seconds by which gateways' clocks may differ.
@@ -179,9 +180,9 @@ impl Claim {
 
     /// Tells the websocket which job to follow. A websocket that left meanwhile loses nothing but the news. One of
     /// another gateway is told by that one.
-    pub fn attach(self, job: JobId, follow: Follow) {
+    pub fn attach(self, job: JobId, follow: Follow, gone: &Gone) {
         if let Self::Here(sender) = self {
-            attach(sender, job, follow);
+            attach(sender, job, follow, gone);
         }
     }
 
@@ -201,9 +202,10 @@ impl Claim {
 }
 
 /// Tells a websocket which job to follow.
-pub fn attach(sender: oneshot::Sender<(JobId, Follow)>, job: JobId, follow: Follow) {
+pub fn attach(sender: oneshot::Sender<(JobId, Follow)>, job: JobId, follow: Follow, gone: &Gone) {
     if sender.send((job, follow)).is_err() {
         tracing::debug!(%job, "the websocket closed before its job was accepted");
+        gone.left(job);
     }
 }
 
@@ -243,12 +245,14 @@ mod tests {
     #[tokio::test]
     async fn a_session_is_claimed_once_and_only_by_its_tenant() {
         let (store, sessions, _) = two().await;
-        let jobs = Jobs::new(Arc::new(store));
+        let jobs = Jobs::new(Arc::new(store.clone()));
         let (ada, bob) = tenants();
         let mut session = sessions.open(Some(ada.clone()), PATIENCE).unwrap();
         assert!(refused(&sessions.claim(&session.id, &bob, None)));
         let job = JobId::new();
-        sessions.claim(&session.id, &ada, None).unwrap().attach(job, jobs.follow_new(job).await.unwrap());
+        let keys = auth::Keys::new(Arc::new(store.clone()), &ServerSecret::load(&store).await.unwrap());
+        let gone = Gone::new(jobs.clone(), keys, Default::default(), Default::default());
+        sessions.claim(&session.id, &ada, None).unwrap().attach(job, jobs.follow_new(job).await.unwrap(), &gone);
         assert_eq!(session.job.try_recv().unwrap().0, job);
         assert!(refused(&sessions.claim(&session.id, &ada, None)));
     }

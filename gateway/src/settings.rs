@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Settings {
-    /// Connections open at once, websockets apart; more wait to be accepted. Default 8,192.
+    /// Connections open at once, websockets apart, and as many by gRPC; more wait to be accepted. Default 8,192.
     pub connections: usize,
     /// How long a connection may wait for a request, and a request's head take to arrive. Default 30 seconds.
     #[serde(with = "humantime_serde")]

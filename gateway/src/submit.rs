@@ -3,11 +3,12 @@
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use auth::{Principal, Scope};
 use axum::Json;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::StatusCode;
 use bytes::Bytes;
 use failpoints::Point;
 use ids::{JobId, ModelKey};
@@ -27,8 +28,45 @@ use crate::backlog::Entered;
 use crate::budget::{Held, Short};
 use crate::metrics::Arrived;
 use crate::spool::{self, Spool};
-use crate::upload::Upload;
+use crate::upload::{Coming, Upload};
 use crate::{Error, Gateway, metrics, unix_millis};
+
+/// What somebody submits, whichever way it comes.
+pub struct Sent {
+    /// When its head had come.
+    pub arrived: Option<SystemTime>,
+    pub traceparent: Option<String>,
+    /// From the address that the client was given.
+    pub batching: Option<Batching>,
+    pub idempotency_key: Option<Bytes>,
+    /// How many bytes come, if the head tells it.
+    pub announced: Option<u64>,
+    pub coming: Coming,
+}
+
+impl Sent {
+    /// Takes a form, as nnsight's clients post it.
+    pub fn form(request: Request) -> Self {
+        let (parts, body) = request.into_parts();
+        let text = |name: &str| parts.headers.get(name).and_then(|text| text.to_str().ok()).map(str::to_owned);
+        Self {
+            arrived: parts.extensions.get::<Arrived>().map(|Arrived(at)| *at),
+            traceparent: text("traceparent"),
+            batching: parts.extensions.get::<Batching>().copied(),
+            idempotency_key: parts.headers.get("idempotency-key").map(|key| Bytes::copy_from_slice(key.as_bytes())),
+            announced: text("content-length").and_then(|length| length.parse().ok()),
+            coming: Coming::Form { kind: text("content-type").unwrap_or_default(), body },
+        }
+    }
+}
+
+/// What became of a submission.
+pub enum Taken {
+    /// It is this job, or was before. That is durable.
+    Job(JobId),
+    /// It cannot run, and a websocket waits for it.
+    Raised(JobId, String),
+}
 
 /// Takes a request. Only after its job is durable is the client told `RECEIVED`.
 pub async fn submit(
@@ -36,24 +74,29 @@ pub async fn submit(
     caller: Caller,
     request: Request,
 ) -> Result<Json<ResponseModel>, Error> {
-    let arrived = request.extensions().get::<Arrived>().map(|Arrived(at)| *at);
-    let traceparent = request.headers().get("traceparent").and_then(|header| header.to_str().ok());
-    let root = trace::begin("request", arrived, traceparent);
-    let answered = take(gateway, caller, request, root.as_ref().map(Step::trace)).await;
-    if let Some(root) = root {
-        let status = answered.as_ref().map_or_else(Error::status, |_| StatusCode::OK);
-        root.with("http.response.status_code", i64::from(status.as_u16())).end();
-    }
-    answered
+    Ok(Json(match take(gateway, caller, Sent::form(request)).await? {
+        Taken::Job(id) => ResponseModel::new(id.to_string(), Status::Received, "Your job has been received."),
+        // The client shows this one as it shows what a running block raises.
+        Taken::Raised(id, text) => ResponseModel::new(id.to_string(), Status::Error, text),
+    }))
 }
 
-async fn take(
-    gateway: Arc<Gateway>,
-    caller: Caller,
-    request: Request,
-    trace: Option<Trace>,
-) -> Result<Json<ResponseModel>, Error> {
-    let arrival = Arrival::take(&gateway, caller, request, trace).await?;
+/// Makes a durable job of what somebody submits.
+///
+/// # Errors
+/// What they are told.
+pub async fn take(gateway: Arc<Gateway>, caller: Caller, sent: Sent) -> Result<Taken, Error> {
+    let root = trace::begin("request", sent.arrived, sent.traceparent.as_deref());
+    let taken = make(gateway, caller, sent, root.as_ref().map(Step::trace)).await;
+    if let Some(root) = root {
+        let status = taken.as_ref().map_or_else(Error::status, |_| StatusCode::OK);
+        root.with("http.response.status_code", i64::from(status.as_u16())).end();
+    }
+    taken
+}
+
+async fn make(gateway: Arc<Gateway>, caller: Caller, sent: Sent, trace: Option<Trace>) -> Result<Taken, Error> {
+    let arrival = Arrival::take(&gateway, caller, sent, trace).await?;
     let Arrival { principal, model, reading, upload, mut turn } = arrival;
     // Claimed before the job exists: a request whose answer nobody can hear is not run.
     let mut claim = match reading.fields.blocking() {
@@ -80,10 +123,9 @@ async fn take(
     };
     let (payload, idempotency) = match read {
         Ok(read) => read,
-        // The client shows this one as it shows what a running block raises.
         Err(Error::Program(text)) if blocking => {
             metrics::REFUSED.with(&["program"]).one();
-            return Ok(Json(ResponseModel::new(id.to_string(), Status::Error, text)));
+            return Ok(Taken::Raised(id, text));
         }
         Err(error) => return Err(error),
     };
@@ -125,10 +167,9 @@ async fn take(
             claim.free();
             return Err(error);
         }
-        claim.attach(accepted, follow);
+        claim.attach(accepted, follow, &gateway.gone);
     }
-    let id = accepted;
-    Ok(Json(ResponseModel::new(id.to_string(), Status::Received, "Your job has been received.")))
+    Ok(Taken::Job(accepted))
 }
 
 /// A request that has come whole, of who may submit it, for a model that is hosted. Whatever is refused without reading the
@@ -147,24 +188,18 @@ impl Arrival {
     ///
     /// # Errors
     /// What the client is told.
-    pub async fn take(
-        gateway: &Gateway,
-        caller: Caller,
-        request: Request,
-        trace: Option<Trace>,
-    ) -> Result<Self, Error> {
+    pub async fn take(gateway: &Gateway, caller: Caller, sent: Sent, trace: Option<Trace>) -> Result<Self, Error> {
         let accepting = trace.map(|trace| trace.step("accept"));
         let principal = caller.permitted(Scope::Submit)?;
         if gateway.draining.is_cancelled() {
             return Err(Error::Stopping);
         }
-        let (parts, body) = request.into_parts();
-        // From the address that the client was given, or as its key has it.
-        let batching = parts.extensions.get::<Batching>().copied().unwrap_or(principal.batching);
-        let idempotency_key = idempotency_key(&parts.headers)?;
-        let announced = announced(&parts.headers);
+        let Sent { batching, idempotency_key, announced, coming, .. } = sent;
+        // Or as its key has it.
+        let batching = batching.unwrap_or(principal.batching);
+        let idempotency_key = idempotency_key.map(name).transpose()?;
         check_room(gateway, &principal, announced)?;
-        let upload = Upload::read(gateway, &principal.tenant, &parts.headers, announced, body).await?;
+        let upload = Upload::read(gateway, &principal.tenant, announced, coming).await?;
         metrics::UPLOADED.with(&[]).add(upload.len());
         if let Some(accepting) = accepting {
             accepting.with("bytes", i64::try_from(upload.len()).unwrap_or(i64::MAX)).end();
@@ -395,11 +430,6 @@ pub async fn granted(gateway: &Gateway, part: impl Future<Output = Result<Held, 
     }
 }
 
-/// Returns the length of the body, if the head tells it.
-fn announced(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok())
-}
-
 /// Refuses by the announced length, before a byte of the body is read.
 fn check_room(gateway: &Gateway, principal: &Principal, announced: Option<u64>) -> Result<(), Error> {
     let limit = gateway.settings.body_bytes;
@@ -420,15 +450,15 @@ fn check_room(gateway: &Gateway, principal: &Principal, announced: Option<u64>) 
     }
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<String>, Error> {
-    let Some(key) = headers.get("idempotency-key") else { return Ok(None) };
-    match key.to_str() {
+/// Reads an idempotency key.
+fn name(key: Bytes) -> Result<String, Error> {
+    match String::from_utf8(key.into()) {
         // It becomes part of a key of the metadata store.
         Ok(text)
             if (1..=128).contains(&text.len())
                 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte)) =>
         {
-            Ok(Some(text.to_owned()))
+            Ok(text)
         }
         _ => Err(Error::Malformed("Idempotency-Key must be 1 to 128 letters, digits, '-', '_' or '.'".into())),
     }

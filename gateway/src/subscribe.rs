@@ -137,7 +137,13 @@ impl Subscriber {
             () = gateway.closing.cancelled() => return self.close(close_code::AWAY, "the server is stopping").await,
         };
         drop(session);
-        self.follow(job, follow).await?;
+        let following = gateway.gone.follow(job);
+        let followed = self.follow(job, follow).await;
+        drop(following);
+        if followed.is_err() {
+            gateway.gone.left(job);
+        }
+        followed?;
         // The client closes once it has read its last frame; closing first could cut that off.
         let _ = timeout(gateway.settings.socket_patience, closed(&mut self.socket)).await;
         Ok(())

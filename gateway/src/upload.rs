@@ -5,9 +5,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, header};
 use bytes::{Bytes, BytesMut};
-use futures::{FutureExt, Stream};
+use futures::{FutureExt, Stream, TryStreamExt};
 use http_body_util::BodyExt;
 use ids::TenantId;
 use store::SMALL;
@@ -24,7 +23,15 @@ const PARTS: usize = 16;
 /// Bytes of the part `data`; a real one has a few hundred.
 const DATA_BYTES: usize = 64 << 10;
 
-/// A body that has arrived whole: the two parts of its form, in whichever order they came.
+/// What is about to arrive.
+pub enum Coming {
+    /// A form of two parts, `data` and `blob`, and the `Content-Type` that it came with.
+    Form { kind: String, body: Body },
+    /// The first part, and the other as it comes.
+    Apart { data: Bytes, blob: Body },
+}
+
+/// What has arrived whole: the two parts, in whichever order they came.
 pub struct Upload {
     pub data: Bytes,
     pub blob: Bytes,
@@ -41,16 +48,29 @@ impl Upload {
     pub async fn read(
         gateway: &Gateway,
         tenant: &TenantId,
-        headers: &HeaderMap,
         announced: Option<u64>,
-        body: Body,
+        coming: Coming,
     ) -> Result<Self, Error> {
         let settings = &gateway.settings;
-        let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
-        let boundary = boundary(kind)?;
+        let boundary = match &coming {
+            Coming::Form { kind, .. } => Some(boundary(kind)?),
+            Coming::Apart { .. } => None,
+        };
         let held = granted(gateway, gateway.uploads.take(tenant, announced.unwrap_or(settings.body_bytes as u64)));
         let held = held.await?;
-        let (data, blob) = apart(pieces(body, settings), boundary, &gateway.folder).await?;
+        let (data, blob) = match coming {
+            Coming::Form { body, .. } => {
+                apart(pieces(body, settings, None), boundary.unwrap_or_default(), &gateway.folder).await?
+            }
+            Coming::Apart { data, blob } => {
+                let mut pieces = std::pin::pin!(pieces(blob, settings, announced));
+                let mut bytes = Spool::new(&gateway.folder);
+                while let Some(piece) = pieces.try_next().await? {
+                    bytes.add(&piece).await.map_err(Error::disk)?;
+                }
+                (data, bytes.end().await.map_err(Error::disk)?)
+            }
+        };
         Ok(Self { data, blob, _held: held })
     }
 
@@ -73,8 +93,13 @@ pub fn form(kind: &str, body: Bytes) -> Result<(Bytes, Bytes), Error> {
     parts.unwrap_or_else(|| Err(malformed("it ends in the middle")))
 }
 
-/// Yields a body as it comes, and ends with an error where it comes too slowly or has too many bytes.
-fn pieces(body: Body, settings: &Settings) -> impl Stream<Item = Result<Bytes, Error>> + Send + 'static {
+/// Yields a body as it comes, and ends with an error where it comes too slowly, or has more bytes than it may have or than it
+/// was said to have.
+fn pieces(
+    body: Body,
+    settings: &Settings,
+    announced: Option<u64>,
+) -> impl Stream<Item = Result<Bytes, Error>> + Send + 'static {
     let (limit, rate, grace) = (settings.body_bytes, settings.upload_rate.max(1) as f64, settings.upload_grace);
     let (began, came, ahead) = (Instant::now(), 0usize, 0u64);
     futures::stream::try_unfold((body, came, ahead), move |(mut body, mut came, mut ahead)| async move {
@@ -93,6 +118,9 @@ fn pieces(body: Body, settings: &Settings) -> impl Stream<Item = Result<Bytes, E
             came += bytes.len();
             if came > limit {
                 return Err(Error::TooLarge { limit });
+            }
+            if announced.is_some_and(|announced| came as u64 > announced) {
+                return Err(Error::Malformed("its payload has more bytes than its head says".into()));
             }
             ahead += bytes.len() as u64;
             return Ok(Some((bytes, (body, came, ahead))));

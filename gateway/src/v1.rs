@@ -21,7 +21,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use axum::Json;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
@@ -46,19 +46,34 @@ fn page_length(limit: Option<usize>) -> usize {
 
 /// The middleware that gives refusals the form which they have here, whoever refuses.
 pub async fn refusals(request: Request, next: Next) -> Response {
+    let asked = format!("{} {}", request.method(), request.uri().path());
     let here = request.uri().path().starts_with("/v1/");
     let response = next.run(request).await;
-    let Some(Sentence(sentence)) = response.extensions().get().filter(|_| here) else { return response };
-    let body = Json(json!({ "error": sentence })).into_response().into_body();
-    let (mut parts, _) = response.into_parts();
+    let refused = response.status().is_client_error() || response.status().is_server_error();
+    if !here || !refused {
+        return response;
+    }
+    let (mut parts, body) = response.into_parts();
+    let sentence = match parts.extensions.get() {
+        Some(Sentence(sentence)) => sentence.clone(),
+        // What the router refuses by itself.
+        None if parts.status == StatusCode::METHOD_NOT_ALLOWED => format!("{asked} is nothing that is served"),
+        None => String::from_utf8_lossy(&to_bytes(body, BODY_BYTES).await.unwrap_or_default()).into_owned(),
+    };
+    let (said, body) = Json(json!({ "error": sentence })).into_response().into_parts();
     parts.headers.remove(header::CONTENT_LENGTH);
+    parts.headers.extend(said.headers);
     Response::from_parts(parts, body)
 }
 
 /// Reads a small body. It is read by who has found out that the caller may ask.
 async fn read<T: DeserializeOwned>(gateway: &Gateway, body: Body) -> Result<T, Error> {
-    serde_json::from_slice(&small(gateway, body).await?)
-        .map_err(|error| Error::Malformed(format!("the body is not as it should be: {error}")))
+    let body = small(gateway, body).await?;
+    // A list of what fields have would be read as well, and whoever sends one means something else.
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(Error::Malformed("the body is not a JSON object".into()));
+    }
+    serde_json::from_slice(&body).map_err(|error| Error::Malformed(format!("the body is not as it should be: {error}")))
 }
 
 /// Returns the bytes of a small body.

@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 
 use super::Flags;
 use crate::backend::{Etcd, ObjectStore};
-use crate::listen::{Listen, Public};
+use crate::by_grpc::ByGrpc;
+use crate::listen::{self, Listen, Public};
 use crate::progress;
 use crate::serving;
 use crate::signals::Signals;
@@ -31,6 +32,8 @@ pub struct Config {
     pub name: Option<String>,
     /// Where clients connect; port 0 takes a free one. Default `127.0.0.1:8000`.
     pub listen: String,
+    /// Where clients connect by gRPC, such as `127.0.0.1:8001`; port 0 takes a free one. Default: nowhere.
+    pub grpc_listen: Option<String>,
     /// The certificate with those above it, in PEM form. Default: none, and no TLS.
     pub tls_certificate: Option<PathBuf>,
     /// The key of that certificate.
@@ -52,6 +55,7 @@ impl Default for Config {
         Self {
             name: None,
             listen: "127.0.0.1:8000".into(),
+            grpc_listen: None,
             tls_certificate: None,
             tls_key: None,
             plaintext: false,
@@ -103,8 +107,10 @@ async fn serve(config: Config) -> Result<ExitCode> {
         certificate: config.tls_certificate.as_deref(),
         key: config.tls_key.as_deref(),
         plaintext: config.plaintext,
+        speaks: listen::HTTP,
     };
     let listen = Listen::open(public).await?;
+    let grpc = Listen::open_grpc(config.grpc_listen.as_deref(), public).await?;
     let url = listen.url();
     let health = Health::default();
     let metrics = Registry::new("gateway", &[::gateway::metrics::METRICS, store::metrics::METRICS]);
@@ -135,11 +141,13 @@ async fn serve(config: Config) -> Result<ExitCode> {
     let stop = CancellationToken::new();
     let stopped = stop.clone().cancelled_owned();
     let mut server = tokio::spawn(::gateway::serve(listener, tls, Arc::clone(&gateway), stopped));
+    let mut by_grpc = ByGrpc::serve(grpc, &gateway, &stop)?;
     health.started();
     serving::say(&format!("ready {url}"))?;
     tokio::select! {
         () = signals.asked() => {}
         ended = &mut server => return Err(serving::broken(ended)),
+        ended = by_grpc.ended() => return Err(serving::broken(ended)),
     }
     gateway.drain();
     progress::line("stopping: clients may hear of their jobs for a while (Ctrl-C again to stop at once)");
@@ -148,6 +156,7 @@ async fn serve(config: Config) -> Result<ExitCode> {
         () = signals.asked() => {}
     }
     serving::close(&gateway, stop, server).await;
+    by_grpc.close().await;
     Ok(ExitCode::SUCCESS)
 }
 

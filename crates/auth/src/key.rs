@@ -546,7 +546,8 @@ mod tests {
         assert_eq!(read.note, None);
         assert_eq!((&read.project, &read.terms), (&None, &Arc::default()));
         let quota = store::Quota { queued_jobs: Some(3), ..store::Quota::default() };
-        let terms = Arc::new(Terms { quota, models: Some(vec!["o/n".into()]), class: Some(Class::Low) });
+        let (models, class) = (Some(vec!["o/n".into()]), Some(Class::Low));
+        let terms = Arc::new(Terms { quota, models, class, cancel_when_gone: Some(30) });
         let noted = KeyRecord { note: Some("the notebook".into()), expires_at: Some(7), terms, ..read };
         assert_eq!(KeyRecord::read(&postcard::to_stdvec(&noted).unwrap()).unwrap(), noted);
     }

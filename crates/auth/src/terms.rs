@@ -12,11 +12,13 @@ pub struct Terms {
     pub models: Option<Vec<String>>,
     /// How urgent its jobs are. `None` is normal for a tenant, and for a key what its tenant is.
     pub class: Option<Class>,
+    /// Of a key alone: how many seconds a job goes on whose blocking client is gone. `None` is to its end.
+    pub cancel_when_gone: Option<u64>,
 }
 
 impl Terms {
     /// What a record of before there were terms lacks of them.
-    pub(crate) const NONE: [u8; 7] = [0; 7];
+    pub(crate) const NONE: [u8; 8] = [0; 8];
 
     /// Returns whether a model may be used.
     #[must_use]

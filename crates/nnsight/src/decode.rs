@@ -1,9 +1,13 @@
 //! Request bytes to a program.
 
+mod archive;
 mod envoy;
-mod layout;
+pub(crate) mod layout;
 mod lower;
+mod saved;
 mod tensor;
+
+pub use saved::decode_saved;
 
 use bytes::Bytes;
 use program::{Entry, Function, Limits, Program, Ref, Source};

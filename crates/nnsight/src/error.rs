@@ -37,3 +37,26 @@ pub enum EncodeError {
     #[error("the result cannot be compressed: {0}")]
     Zstd(#[from] std::io::Error),
 }
+
+/// A result that has no form but the client's own. Each message is a sentence for the user.
+#[derive(Debug, thiserror::Error)]
+pub enum TellError {
+    #[error(
+        "`{name}` nests deeper than {depth} values, or contains itself, which safetensors has no form for; fetch the result in the client's own form"
+    )]
+    Deep { name: String, depth: u32 },
+    #[error(
+        "what was saved beside tensors takes more than {limit} bytes as JSON; fetch the result in the client's own form"
+    )]
+    Long { limit: usize },
+    #[error(
+        "as tensors of their own, which share no memory, what was saved takes more than {limit} bytes; fetch the result in the client's own form"
+    )]
+    Large { limit: u64 },
+    #[error("`{name}` holds {what}, which safetensors has no form for; fetch the result in the client's own form")]
+    Unknown { name: String, what: String },
+    #[error("a tensor of the result is malformed: {0}")]
+    Malformed(#[from] DecodeError),
+    #[error("it cannot be written: {0}")]
+    Io(#[from] std::io::Error),
+}

@@ -54,6 +54,7 @@ impl Create {
             quota: None,
             batching: None,
             class: given(self.class),
+            cancel_when_gone: None,
         }
     }
 }

@@ -10,7 +10,7 @@ use ids::JobId;
 use schemars::JsonSchema;
 
 use crate::authenticate::Caller;
-use crate::submit::{Arrival, queued, take_turn};
+use crate::submit::{Arrival, Sent, queued, take_turn};
 use crate::{Error, Gateway, progress};
 
 /// What nnsight's clients send to `POST /request`.
@@ -31,7 +31,8 @@ pub async fn check(
     caller: Caller,
     request: Request,
 ) -> Result<Json<Explanation>, Error> {
-    let Arrival { principal, model, reading, upload, turn } = Arrival::take(&gateway, caller, request, None).await?;
+    let arrival = Arrival::take(&gateway, caller, Sent::form(request), None).await?;
+    let Arrival { principal, model, reading, upload, turn } = arrival;
     let turn = match turn {
         Some(turn) => turn,
         None => take_turn(&gateway, &principal).await?,

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use auth::{Principal, Scope};
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use futures::StreamExt;
+use futures::stream::{self, BoxStream};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
@@ -38,46 +40,87 @@ pub async fn events(
     Path(id): Path<String>,
     after: Result<Query<After>, QueryRejection>,
 ) -> Result<Response, Error> {
-    let what = "follow another tenant's job, which only a key of that tenant may";
-    let (principal, record) = job::private(&gateway, caller, &id, what).await?;
+    // Whoever may not is told that, whatever else is wrong.
+    caller.clone().permitted(Scope::ReadOwn)?;
     let Query(After { after }) = after.map_err(|error| Error::Malformed(error.body_text()))?;
     let last = headers.get("last-event-id").map(|id| id.to_str().unwrap_or_default());
-    let position = match last.or(after.as_deref()) {
-        None | Some("") => Position::default(),
-        Some(text) => text.parse::<Position>().map_err(Error::Unfit)?,
+    let Some(Followed { principal, queue_time, changes }) =
+        follow(&gateway, caller, &id, last.or(after.as_deref())).await?
+    else {
+        return Ok(StatusCode::NO_CONTENT.into_response());
     };
-    let queue_time = queue_time(&gateway).await?;
-    // As a websocket that follows a job.
-    let held = gateway.sockets.try_take(&principal.tenant, 1)?;
-    let mut follow = gateway.jobs.follow(record.id, position).await?;
-    let mut first = None;
-    if record.state.terminal() {
-        // It is all there, so that nothing is waited for.
-        first = follow.next().await?;
-        if first.is_none() {
-            return Ok(StatusCode::NO_CONTENT.into_response());
-        }
-    }
-    let begun = first.map(|first| (first, follow.position()));
-    let rest = futures::stream::unfold((follow, held), |(mut follow, held)| async move {
-        match follow.next().await {
-            Ok(Some(change)) => Some(((change, follow.position()), (follow, held))),
-            Ok(None) => None,
-            Err(error) => {
-                // Who follows comes back, and goes on from where this ends.
-                tracing::warn!(%error, "an event stream ends early");
-                None
-            }
-        }
-    });
-    let events = futures::stream::iter(begun).chain(rest).map(move |(change, position)| {
+    // Who follows comes back, and goes on from where this ends.
+    let told =
+        changes.take_while(|change| std::future::ready(change.is_ok())).filter_map(|it| std::future::ready(it.ok()));
+    let events = told.map(move |(change, position)| {
         let event = Event::default().id(position.to_string());
         match change {
             Change::Record(record) => event.event("state").json_data(shown(&record, &principal, queue_time)),
             Change::Log { attempt, text } => event.event("log").json_data(json!({ "attempt": attempt, "text": text })),
         }
     });
-    // A gateway that stops ends them; another goes on.
-    let events = events.take_until(gateway.draining.clone().cancelled_owned());
     Ok(Sse::new(events).keep_alive(KeepAlive::new().interval(ALIVE)).into_response())
+}
+
+/// A job that somebody follows.
+pub struct Followed {
+    pub principal: Principal,
+    /// As [`queue_time`] returns it.
+    pub queue_time: Option<u64>,
+    /// What happens to it, each with the place behind it. The last may be why they end early: a gateway that stops ends them;
+    /// another goes on.
+    pub changes: BoxStream<'static, Result<(Change, Position), Error>>,
+}
+
+/// Follows a job of the caller's own tenant from behind an event. `None` where nothing comes behind that.
+///
+/// # Errors
+/// As [`job::private`]; [`Error::Unfit`] for what is no event; [`Error::TooManyAtOnce`], [`Error::Busy`].
+pub async fn follow(
+    gateway: &Gateway,
+    caller: Caller,
+    id: &str,
+    after: Option<&str>,
+) -> Result<Option<Followed>, Error> {
+    let what = "follow another tenant's job, which only a key of that tenant may";
+    let (principal, record) = job::private(gateway, caller, id, what).await?;
+    let position = match after {
+        None | Some("") => Position::default(),
+        Some(text) => text.parse::<Position>().map_err(Error::Unfit)?,
+    };
+    let queue_time = queue_time(gateway).await?;
+    // As a websocket that follows a job.
+    let held = (gateway.sockets.try_take(&principal.tenant, 1)?, gateway.gone.follow(record.id));
+    let mut follow = gateway.jobs.follow(record.id, position).await?;
+    let mut first = None;
+    if record.state.terminal() {
+        // It is all there, so that nothing is waited for.
+        first = follow.next().await?;
+        if first.is_none() {
+            return Ok(None);
+        }
+    }
+    let begun = first.map(|first| Ok((first, follow.position())));
+    let draining = gateway.draining.clone();
+    let rest = stream::unfold(Some((follow, held)), move |following| {
+        let draining = draining.clone();
+        async move {
+            let (mut follow, held) = following?;
+            // Cancel safe: what is not told stays to be.
+            let change = tokio::select! {
+                biased;
+                () = draining.cancelled() => return Some((Err(Error::Stopping), None)),
+                change = follow.next() => change,
+            };
+            match change {
+                Ok(change) => change.map(|change| (Ok((change, follow.position())), Some((follow, held)))),
+                Err(error) => {
+                    tracing::warn!(%error, "an event stream ends early");
+                    Some((Err(error.into()), None))
+                }
+            }
+        }
+    });
+    let changes = stream::iter(begun).chain(rest).boxed();
+    Ok(Some(Followed { principal, queue_time, changes }))
 }

@@ -20,6 +20,9 @@ use crate::authenticate::Caller;
 use crate::trail::acted;
 use crate::{Error, Gateway, job, progress, result, unix_millis};
 
+/// What only a job's own tenant may.
+pub const RESULTS: &str = "read another tenant's results, which only a key of that tenant may";
+
 /// Some jobs.
 #[derive(Serialize, JsonSchema)]
 #[schemars(rename = "Jobs")]
@@ -73,14 +76,14 @@ pub struct Failure {
 #[serde(deny_unknown_fields)]
 pub struct Search {
     /// queued, dispatched, running, completed, failed, cancelled or expired.
-    state: Option<String>,
+    pub state: Option<String>,
     #[schemars(with = "Option<String>")]
-    tenant: Option<TenantId>,
+    pub tenant: Option<TenantId>,
     /// `REPO_ID` or `REPO_ID@REVISION`.
-    model: Option<String>,
-    limit: Option<usize>,
+    pub model: Option<String>,
+    pub limit: Option<usize>,
     /// What `next` of the page before says.
-    cursor: Option<String>,
+    pub cursor: Option<String>,
 }
 
 /// `GET /v1/jobs?state=…&tenant=…&model=…&limit=…&cursor=…`: first those that have not ended, then the others by the hour
@@ -92,20 +95,37 @@ pub async fn list(
 ) -> Result<Json<Page>, Error> {
     let principal = onlooker(caller)?;
     let Query(search) = search.map_err(|error| Error::Malformed(error.body_text()))?;
+    let found = find(&gateway, &principal, search).await?;
+    let jobs = found.jobs.iter().map(|record| shown(record, &principal, found.queue_time)).collect();
+    Ok(Json(Page { jobs, next: found.next }))
+}
+
+/// Some jobs, and what it takes to show them.
+#[derive(Default)]
+pub struct Found {
+    pub jobs: Vec<JobRecord>,
+    pub next: Option<String>,
+    pub queue_time: Option<u64>,
+}
+
+/// Finds the jobs that a caller searches for.
+///
+/// # Errors
+/// [`Error::Unfit`] for what nothing can be found by; failures of the store.
+pub async fn find(gateway: &Gateway, principal: &Principal, search: Search) -> Result<Found, Error> {
     let state = search.state.map(|name| name.parse()).transpose().map_err(Error::Unfit)?;
     let after = search.cursor.map(|text| text.parse()).transpose().map_err(Error::Unfit)?;
     let limit = page_length(search.limit);
     let tenant = match search.tenant {
         asked if principal.may(Scope::Operate) => asked,
         // To others, another tenant's jobs are none.
-        Some(other) if other != principal.tenant => return Ok(Json(Page { jobs: Vec::new(), next: None })),
+        Some(other) if other != principal.tenant => return Ok(Found::default()),
         _ => Some(principal.tenant.clone()),
     };
     let wanted = Wanted { tenant, state, model: search.model.as_deref().map(model) };
     let newest = gateway.jobs.newest(&wanted, after, limit, unix_millis()).await?;
-    let queue_time = queue_time(&gateway).await?;
-    let jobs = newest.jobs.iter().map(|record| shown(record, &principal, queue_time)).collect();
-    Ok(Json(Page { jobs, next: newest.next.map(|next| next.to_string()) }))
+    let next = newest.next.map(|next| next.to_string());
+    Ok(Found { jobs: newest.jobs, next, queue_time: queue_time(gateway).await? })
 }
 
 /// `GET /v1/jobs/{job}`.
@@ -142,8 +162,7 @@ pub async fn result(
     caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
-    let what = "read another tenant's results, which only a key of that tenant may";
-    let (_, record) = job::private(&gateway, caller, &id, what).await?;
+    let (_, record) = job::private(&gateway, caller, &id, RESULTS).await?;
     let mut response = result::bytes(&gateway, &record).await?;
     if record.client.compress {
         response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("zstd"));
@@ -163,12 +182,18 @@ pub async fn cancel(
     Ok(ended(&principal, &record, answer))
 }
 
-/// Answers that a job was asked to end. Of another tenant's, that is an act of administration.
+/// Answers that a job was asked to end.
 pub fn ended(principal: &Principal, record: &JobRecord, answer: impl IntoResponse) -> Response {
-    if record.tenant == principal.tenant {
-        return answer.into_response();
+    match act_of_ending(principal, record) {
+        None => answer.into_response(),
+        Some(act) => acted(act, answer),
     }
-    acted(format!("{} asked for the end of the job {} of {}", principal.key, record.id, record.tenant), answer)
+}
+
+/// Returns what was done by asking for the end of a job of another tenant, which is an act of administration.
+pub fn act_of_ending(principal: &Principal, record: &JobRecord) -> Option<String> {
+    let theirs = record.tenant != principal.tenant;
+    theirs.then(|| format!("{} asked for the end of the job {} of {}", principal.key, record.id, record.tenant))
 }
 
 /// Returns a caller who may look at jobs: their tenant's, or all.

@@ -23,6 +23,8 @@ use crate::{Error, Gateway, unix_seconds};
 
 /// The longest that a key with an end may be valid.
 const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+/// How many seconds a job may go on whose client is gone, where it is not to go on to its end.
+const GRACE: std::ops::RangeInclusive<u64> = 1..=7 * 24 * 3600;
 /// Characters of a note, and of a project's name.
 const LINE: usize = 200;
 
@@ -54,6 +56,8 @@ pub struct Shown {
     models: Option<Vec<String>>,
     /// How urgent its jobs are, where that is less than its tenant's are: normal or low. Null for as its tenant's.
     class: Option<&'static str>,
+    /// How long a job goes on whose blocking client is gone, as `30s`. Null for to its end.
+    cancel_when_gone: Option<String>,
     quota: Quota,
 }
 
@@ -94,6 +98,8 @@ pub struct Create {
     pub batching: Option<String>,
     /// high, normal or low, and not more urgent than its tenant. Default: as its tenant.
     pub class: Option<String>,
+    /// How long a job goes on whose blocking client is gone, as `30s`. Default: to its end.
+    pub cancel_when_gone: Option<String>,
 }
 
 /// What is to be another. What is left out stays, and null is none.
@@ -112,6 +118,9 @@ pub struct Change {
     /// high, normal or low, and not more urgent than its tenant. It counts for jobs that are accepted from then on.
     #[serde(default, deserialize_with = "given")]
     class: Option<Option<String>>,
+    /// How long a job goes on whose blocking client is gone, as `30s`.
+    #[serde(default, deserialize_with = "given")]
+    cancel_when_gone: Option<Option<String>>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -152,7 +161,7 @@ pub async fn create(
     Ok(acted(what, (StatusCode::CREATED, Json(answer))))
 }
 
-/// `PATCH /v1/keys/{key}` with `scopes` or `role`, `note`, `project`, `models`, `class`.
+/// `PATCH /v1/keys/{key}` with `scopes` or `role`, `note`, `project`, `models`, `class`, `cancel_when_gone`.
 pub async fn change(
     State(gateway): State<Arc<Gateway>>,
     Administrator(principal): Administrator,
@@ -175,6 +184,7 @@ pub async fn change(
         let tenant = find(&gateway, &id).await?.tenant;
         no_more_urgent(class, &tenants::find(&gateway, tenant.as_str()).await?)?;
     }
+    let grace = change.cancel_when_gone.map(|text| text.as_deref().map(grace).transpose()).transpose()?;
     let mut done = Vec::new();
     if let Some(scopes) = &scopes {
         done.push(format!("permits {}", names(scopes)));
@@ -185,6 +195,10 @@ pub async fn change(
     if let Some(class) = class {
         done.push(format!("has the class {}", class.map_or("of its tenant", Class::name)));
     }
+    if let Some(grace) = grace {
+        let grace = grace.map_or("when they end".into(), |seconds| format!("after {}", duration(seconds)));
+        done.push(format!("lets jobs whose client is gone end {grace}"));
+    }
     if let Some(project) = &change.project {
         done.push(format!("is of the project {}", project.as_deref().unwrap_or("none")));
     }
@@ -192,7 +206,11 @@ pub async fn change(
         done.push(format!("has the note {:?}", note.as_deref().unwrap_or_default()));
     }
     if done.is_empty() {
-        return Err(Error::Unfit("nothing is to be changed: give scopes, role, note, project, models or class".into()));
+        return Err(Error::Unfit(
+            "nothing is to be changed: give scopes, role, note, project, models, class or \
+             cancel_when_gone"
+                .into(),
+        ));
     }
     let named = KeyId::new(id.as_str());
     let changed = gateway.keys.change(&named, |record| {
@@ -210,6 +228,9 @@ pub async fn change(
         }
         if let Some(class) = class {
             Arc::make_mut(&mut record.terms).class = class;
+        }
+        if let Some(grace) = grace {
+            Arc::make_mut(&mut record.terms).cancel_when_gone = grace;
         }
     });
     let record = changed.await?.ok_or_else(|| Error::NoSuchKey(id.clone()))?;
@@ -310,7 +331,8 @@ impl Create {
         let expires_at = self.expires_in.map(|text| expiry(&text)).transpose()?;
         let batching = batching.unwrap_or_default();
         let class = self.class.as_deref().map(tenants::class).transpose()?;
-        let terms = Terms { quota: self.quota.unwrap_or_default(), models: self.models, class };
+        let cancel_when_gone = self.cancel_when_gone.as_deref().map(grace).transpose()?;
+        let terms = Terms { quota: self.quota.unwrap_or_default(), models: self.models, class, cancel_when_gone };
         let (note, project) = (self.note, self.project);
         Ok(Grant { tenant: self.tenant, scopes, batching, expires_at, note, project, terms })
     }
@@ -369,6 +391,18 @@ fn expiry(text: &str) -> Result<u64, Error> {
     }
 }
 
+/// Reads how many seconds a job goes on whose client is gone.
+fn grace(text: &str) -> Result<u64, Error> {
+    let seconds =
+        humantime::parse_duration(text).ok().map(|time| time.as_secs()).filter(|seconds| GRACE.contains(seconds));
+    let unfit = || format!("cancel_when_gone is {text:?}, but must be a time between 1s and 7days, such as 30s");
+    seconds.ok_or_else(|| Error::Unfit(unfit()))
+}
+
+fn duration(seconds: u64) -> String {
+    humantime::format_duration(Duration::from_secs(seconds)).to_string()
+}
+
 fn shown(key: &KeyRecord) -> Shown {
     Shown {
         id: key.id.to_string(),
@@ -381,6 +415,7 @@ fn shown(key: &KeyRecord) -> Shown {
         project: key.project.clone(),
         models: key.terms.models.clone(),
         class: key.terms.class.map(Class::name),
+        cancel_when_gone: key.terms.cancel_when_gone.map(duration),
         quota: key.terms.quota.clone(),
     }
 }

@@ -121,7 +121,7 @@ pub async fn make(gateway: &Gateway, principal: &Principal, create: Create) -> R
         return Err(Error::Conflict(format!("there is a tenant {name} already; choose another name")));
     }
     if quota.is_some() || models.is_some() || class.is_some() {
-        let terms = Terms { quota: quota.unwrap_or_default(), models, class };
+        let terms = Terms { quota: quota.unwrap_or_default(), models, class, ..Terms::default() };
         gateway.tenants.give(&name, |given| given.clone_from(&terms)).await?;
     }
     Ok(format!("{} made the tenant {name}", principal.key))

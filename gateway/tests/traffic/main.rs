@@ -6,6 +6,8 @@ mod administration;
 mod away;
 mod check;
 mod etcd;
+mod gone;
+mod grpc;
 mod results;
 mod several;
 mod site;

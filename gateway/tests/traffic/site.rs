@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use auth::{Grant, Keys, Links, Scope, Secret, ServerSecret, SessionIds};
+use auth::{Grant, Keys, Links, Scope, Secret, ServerSecret, SessionIds, Terms};
 use bytes::Bytes;
-use gateway::{Gateway, Settings, serve};
+use gateway::{Gateway, Settings, serve, serve_grpc};
 use ids::{JobId, ModelKey, TenantId, WorkerId};
 use serde_json::{Value, json};
 use store::job::Event;
@@ -36,7 +36,8 @@ impl Drop for Site {
 }
 
 impl Site {
-    /// Knows `key of ada` and `key of bob`, each a tenant's, and hosts one model.
+    /// Knows `key of ada` and `key of bob`, each a tenant's, `key of brief`, whose jobs end a second after their client is gone,
+    /// and hosts one model.
     pub async fn new(settings: Settings) -> Self {
         let folder = Arc::new(tempfile::tempdir().unwrap());
         let store: Arc<dyn MetadataStore> = Arc::new(RedbStore::open(folder.path().join("metadata.redb")).unwrap());
@@ -69,6 +70,9 @@ impl Site {
             let grant = Grant::new(TenantId::new(tenant), &[Scope::Submit, Scope::ReadOwn]);
             keys.register(&Secret::new(format!("key of {tenant}")), grant).await.unwrap();
         }
+        let terms = Terms { cancel_when_gone: Some(1), ..Terms::default() };
+        let brief = Grant { terms, ..Grant::new(TenantId::new("brief"), &[Scope::Submit, Scope::ReadOwn]) };
+        keys.register(&Secret::new("key of brief"), brief).await.unwrap();
         let nothing = Grant::new(TenantId::new("ada"), &[]);
         keys.register(&Secret::new("key of ada that may do nothing"), nothing).await.unwrap();
         let keys = Keys::new(Arc::clone(&seen), &secret);
@@ -88,6 +92,15 @@ impl Site {
         let site = Self { address, gateway, jobs, models, objects, keys, folder, stop };
         site.model(ModelState::Ready).await;
         site
+    }
+
+    /// Serves gRPC, too. Returns where.
+    pub async fn by_grpc(&self) -> SocketAddr {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stopped = self.stop.clone().cancelled_owned();
+        tokio::spawn(serve_grpc(listener, None, Arc::clone(&self.gateway), stopped));
+        address
     }
 
     /// Says how far the hosted model is.
@@ -160,8 +173,13 @@ impl Site {
 
     /// Ends a job with a result of so many bytes.
     pub async fn finish(&self, tenant: &str, job: JobId, attempt: u32, bytes: usize) {
+        self.finish_with(tenant, job, attempt, vec![7; bytes].into()).await;
+    }
+
+    /// Ends a job with a result.
+    pub async fn finish_with(&self, tenant: &str, job: JobId, attempt: u32, result: Bytes) {
         let place = Place::result(&TenantId::new(tenant), job, attempt, 2);
-        let result = self.objects.keep(&place, Bytes::from(vec![7; bytes])).await.unwrap();
+        let result = self.objects.keep(&place, result).await.unwrap();
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
         let finished = Event::Finished { result, meta: "{}".into() };
         self.jobs.transition(job, attempt, &finished, now.as_millis() as u64).await.unwrap();

@@ -32,6 +32,8 @@ pub(super) struct Lowering<'g, 'a> {
     limit: u64,
     left: u64,
     pub(super) storages: HashMap<Id, Storage<'a>>,
+    /// What lies beside the pickle, by the key that storages are named by there. A request has everything inside.
+    pub(super) beside: HashMap<&'a str, &'a [u8]>,
     /// What tensors look into, and where that is by the client's name for it.
     pub(super) all_memories: Vec<Memory<'a>>,
     pub(super) memories: HashMap<&'a str, Vec<u32>>,
@@ -50,6 +52,7 @@ impl<'g, 'a> Lowering<'g, 'a> {
             limit,
             left: limit,
             storages: HashMap::new(),
+            beside: HashMap::new(),
             all_memories: Vec::new(),
             memories: HashMap::new(),
         }

@@ -171,9 +171,12 @@ impl<'a> Lowering<'_, 'a> {
         self.spend(bytes.ok_or(DecodeError::Tensor("its size overflows"))?)
     }
 
-    /// Reads the storage that `torch.storage._load_from_bytes(bytes)` would, once for each.
+    /// Reads the storage that `torch.storage._load_from_bytes(bytes)` would, once for each, or one that lies beside.
     fn storage(&mut self, id: Id) -> Result<Option<Storage<'a>>, DecodeError> {
         let graph = self.graph;
+        if let &Node::Persistent(described) = graph.get(id) {
+            return self.storage_beside(described);
+        }
         let Some(object) = graph.object(id) else { return Ok(None) };
         let (Some(("torch.storage", "_load_from_bytes")), &[bytes]) = (graph.global(object.callee), graph.args(object))
         else {
@@ -186,6 +189,20 @@ impl<'a> Lowering<'_, 'a> {
         let storage = saved_storage(saved)?;
         self.storages.insert(bytes, storage);
         Ok(Some(storage))
+    }
+
+    /// Returns the storage that `("storage", class, key, device, count)` names.
+    fn storage_beside(&self, described: Id) -> Result<Option<Storage<'a>>, DecodeError> {
+        let graph = self.graph;
+        let Some(&[_, class, key, _, count]) = graph.tuple(described) else { return Ok(None) };
+        let (Some((_, class)), Some(key), Some(count)) = (graph.global(class), graph.text(key), graph.integer(count))
+        else {
+            return Ok(None);
+        };
+        let Some(bytes) = self.beside.get(key).copied() else { return Ok(None) };
+        let (dtype, width) = element(class)?;
+        sized(bytes, count, width)?;
+        Ok(Some(Storage { dtype, bytes, key }))
     }
 }
 
@@ -230,17 +247,30 @@ fn saved_storage(saved: &[u8]) -> Result<Storage<'_>, DecodeError> {
         return Err(MALFORMED);
     };
     next()?;
-    let (dtype, width) = match storage_dtype(class) {
-        Some(dtype) => (Some(dtype), dtype.size()),
-        None if class == "UntypedStorage" => (None, 1),
-        None => return Err(DecodeError::Tensor("this server does not know its element type")),
-    };
+    let (dtype, width) = element(class)?;
     let (header, bytes) = rest.split_first_chunk::<8>().ok_or(MALFORMED)?;
-    let count = u64::try_from(count).map_err(|_| MALFORMED)?;
-    if u64::from_le_bytes(*header) != count || count.checked_mul(width as u64) != Some(bytes.len() as u64) {
-        return Err(DecodeError::Tensor("its storage has another size than it says"));
+    if i64::from_le_bytes(*header) != count {
+        return Err(UNSIZED);
     }
+    sized(bytes, count, width)?;
     Ok(Storage { dtype, bytes, key: described.text(key).unwrap_or_default() })
+}
+
+const UNSIZED: DecodeError = DecodeError::Tensor("its storage has another size than it says");
+
+/// Refuses a storage that has not as many bytes as so many elements take.
+fn sized(bytes: &[u8], count: i64, width: usize) -> Result<(), DecodeError> {
+    let count = u64::try_from(count).map_err(|_| UNSIZED)?;
+    if count.checked_mul(width as u64) == Some(bytes.len() as u64) { Ok(()) } else { Err(UNSIZED) }
+}
+
+/// Returns the type of a storage's elements, which one without a type has not, and the bytes of each.
+fn element(class: &str) -> Result<(Option<DType>, usize), DecodeError> {
+    match storage_dtype(class) {
+        Some(dtype) => Ok((Some(dtype), dtype.size())),
+        None if class == "UntypedStorage" => Ok((None, 1)),
+        None => Err(DecodeError::Tensor("this server does not know its element type")),
+    }
 }
 
 fn storage_dtype(class: &str) -> Option<DType> {
