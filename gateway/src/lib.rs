@@ -25,6 +25,7 @@ mod subscribe;
 mod tokens;
 mod trail;
 mod upload;
+mod users;
 mod v1;
 
 use std::path::PathBuf;
@@ -40,6 +41,7 @@ use backlog::Backlog;
 use budget::Budget;
 use rates::Rates;
 use trail::Trail;
+use users::Users;
 
 pub use app::router;
 pub use connections::serve;
@@ -55,6 +57,7 @@ pub struct Gateway {
     history: History,
     keys: Keys,
     tenants: Tenants,
+    users: Users,
     links: Links,
     hub: hub::Hub,
     sessions: session::Sessions,
@@ -107,6 +110,7 @@ impl Gateway {
             objects,
             models: models.shown(),
             tenants: keys.tenants(),
+            users: Users::new(&settings, &keys),
             keys,
             links,
             hub: hub::Hub::default(),
@@ -142,7 +146,8 @@ impl Gateway {
             keys,
             tenants,
             models,
-            self.history.keep()
+            self.history.keep(),
+            self.users.keep()
         );
     }
 

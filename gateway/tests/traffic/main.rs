@@ -11,3 +11,4 @@ mod several;
 mod site;
 mod submissions;
 mod uploads;
+mod users;
