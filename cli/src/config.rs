@@ -301,7 +301,12 @@ mod tests {
 
     #[test]
     fn what_is_printed_says_the_same_and_tells_no_key() {
-        let config = load("", &["--api-key", "secret words", "--set", "gateway.limits.run_time=90s"]).unwrap();
+        let provider = ["issuer=https://x", "client_id=vitrine", "roles.vitrine-admins=administrator", "session=1h"];
+        let provider = provider.map(|text| format!("gateway.oidc.{text}"));
+        let set = provider.iter().flat_map(|text| ["--set", text.as_str()]);
+        let all = ["--api-key", "secret words", "--set", "gateway.limits.run_time=90s"].into_iter().chain(set);
+        let config = load("", &all.collect::<Vec<_>>()).unwrap();
+        assert_eq!(config.gateway.oidc.roles["vitrine-admins"], auth::Role::Administrator);
         let printed = config.print().unwrap();
         assert!(!printed.contains("secret"), "{printed}");
         let again = load(&printed, &[]).unwrap();
@@ -315,6 +320,11 @@ mod tests {
             ("[gateway]\ninline_result_bytes = 100000000", "gateway.inline_result_bytes"),
             ("[gateway]\nbody_bytes = 1000000000", "gateway.upload_bytes_per_tenant"),
             ("[gateway]\npublic_url = 'vitrine.example.org'", "gateway.public_url"),
+            ("[gateway.oidc]\nissuer = 'login.example.org'", "gateway.oidc.issuer must be a URL"),
+            ("[gateway.oidc]\nissuer = 'https://login.example.org'", "gateway.oidc.client_id is not set"),
+            ("[gateway.oidc]\nclient_id = 'x'", "gateway.oidc.client_id is set, and issuer is not"),
+            ("[gateway.oidc.roles]\nadmins = 'boss'", "boss"),
+            ("[gateway.oidc]\nisuer = 'x'", "isuer"),
             ("[gateway.limits]\noutput_bytes = 100000000", "gateway.limits.output_bytes"),
             ("[gateway.limits]\nfule = 1", "fule"),
             ("[gateway.limits]\nrun_time = 'soon'", "run_time"),

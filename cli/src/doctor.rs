@@ -113,10 +113,14 @@ fn models(status: &Value) -> Vec<Finding> {
 
 fn key(whoami: &Value) -> Vec<Finding> {
     let scopes = table::text(&whoami["scopes"]);
+    let tenant = table::text(&whoami["tenant"]);
+    if let Some(user) = whoami["user"].as_str() {
+        // A notebook shows a key, and what a token may take is its tenant's.
+        return vec![fine(format!("you are signed in as {user} of the tenant {tenant}, who may {scopes}"))];
+    }
     let mut found = vec![fine(format!(
-        "your key {} is one of the tenant {} and permits {scopes}",
-        table::text(&whoami["key"]),
-        table::text(&whoami["tenant"])
+        "your key {} is one of the tenant {tenant} and permits {scopes}",
+        table::text(&whoami["key"])
     ))];
     if !scopes.split(',').any(|scope| matches!(scope, "submit" | "admin")) {
         found.push(wrong("your key may not submit jobs: ask for one with the role researcher if you want to"));
@@ -144,7 +148,11 @@ fn ending(answer: &Value) -> Vec<Finding> {
     let ends = |key: &&Value| key["expires_at"].as_str().is_some_and(soon);
     let one = |key: &Value| {
         let (id, tenant, end) = (table::text(&key["id"]), table::text(&key["tenant"]), table::text(&key["expires_at"]));
-        wrong(format!("the key {id} of {tenant} ends at {end}: `vitrine key rotate {id}` makes its successor"))
+        let next = match key["owner"].is_null() {
+            true => format!("`vitrine key rotate {id}` makes its successor"),
+            false => "`vitrine key create` makes another for who made it".into(),
+        };
+        wrong(format!("the key {id} of {tenant} ends at {end}: {next}"))
     };
     table::list(answer, "keys").iter().filter(ends).map(one).collect()
 }

@@ -20,7 +20,8 @@ use crate::{progress, serving, table};
 pub enum Command {
     /// Make a key at a running server, and print it. It is shown only this once.
     ///
-    /// Your own key must have the scope admin, and the tenant must be there: `vitrine tenant create` makes it.
+    /// Your own key must have the scope admin, and the tenant must be there: `vitrine tenant create` makes it. Who signed in by
+    /// `vitrine login --oidc` makes keys for themselves, which permit no more than they may, and end.
     Create(Create),
     /// Make a key in the store of a cluster, which needs no gateway: for the first one. It is shown only this once.
     ///
@@ -40,10 +41,11 @@ pub enum Command {
 
 #[derive(Args)]
 pub struct Create {
-    /// Whose key it is: jobs and results are shared within a tenant, and with nobody else.
+    /// Whose key it is: jobs and results are shared within a tenant, and with nobody else [default: your own].
     #[arg(long, value_name = "NAME")]
-    tenant: String,
-    /// What the key permits. May be repeated [default: submit and read-own].
+    tenant: Option<String>,
+    /// What the key permits. May be repeated [default: submit and read-own; of one for yourself after `vitrine login --oidc`,
+    /// what you may].
     #[arg(long = "scope", value_name = "submit|read-own|operate|admin|audit")]
     scopes: Vec<Scope>,
     /// What the key permits, by a name for scopes.
@@ -134,7 +136,10 @@ pub fn run(command: &Command) -> Result<ExitCode> {
 }
 
 async fn create(create: &Create) -> Result<ExitCode> {
-    let mut body = json!({ "tenant": create.tenant, "batching": create.batching.to_string() });
+    let mut body = json!({ "batching": create.batching.to_string() });
+    if let Some(tenant) = &create.tenant {
+        body["tenant"] = tenant.as_str().into();
+    }
     if !create.scopes.is_empty() {
         body["scopes"] = create.scopes.iter().map(|scope| scope.name()).collect();
     }
@@ -167,7 +172,7 @@ async fn create(create: &Create) -> Result<ExitCode> {
     progress::line(&format!(
         "made the key {} of {}{end}; it is shown only this once",
         table::text(&answer["id"]),
-        create.tenant
+        table::text(&answer["tenant"])
     ));
     serving::say(&table::text(&answer["key"]))?;
     Ok(ExitCode::SUCCESS)
@@ -245,5 +250,6 @@ fn shown(record: &KeyRecord) -> Value {
             humantime::format_duration(std::time::Duration::from_secs(seconds)).to_string()
         }),
         "quota": record.terms.quota,
+        "owner": record.owner,
     })
 }

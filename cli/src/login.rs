@@ -1,4 +1,7 @@
-//! `vitrine login`: a server and a key that later commands use, kept in a file for its owner only.
+//! `vitrine login`: a server and what later commands show it, an API key or the tokens of who signed in by the server's
+//! provider, kept in a file for its owner only.
+
+mod provider;
 
 use std::fs::{self, OpenOptions};
 use std::io::{BufRead, ErrorKind, IsTerminal, Write};
@@ -10,15 +13,22 @@ use anyhow::{Context, Result, bail};
 use clap::Args;
 use reqwest::Method;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::remote::Server;
 use crate::{progress, serving, table};
 
+pub use provider::{Session, token};
+
 #[derive(Args)]
 pub struct Command {
-    /// Forget the server and the key.
+    /// Forget the server and the key, or who is signed in.
     #[arg(long)]
     forget: bool,
+    /// Sign in by the server's provider of OpenID Connect instead of with a key: it prints a page and a code, and waits until
+    /// you have signed in there, with whichever browser.
+    #[arg(long, conflicts_with = "forget")]
+    oidc: bool,
     #[command(flatten)]
     server: Server,
 }
@@ -27,7 +37,16 @@ pub struct Command {
 #[derive(Clone, Serialize, Deserialize)]
 pub struct Login {
     pub host: String,
-    pub key: String,
+    #[serde(flatten)]
+    pub by: By,
+}
+
+/// What is shown to the server.
+#[derive(Clone, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    Key(String),
+    Oidc(Session),
 }
 
 impl Login {
@@ -75,35 +94,60 @@ pub fn run(command: &Command) -> Result<ExitCode> {
     if command.forget {
         return forget();
     }
+    if command.oidc {
+        return serving::run(provider::sign_in(command.server.clone()));
+    }
     let server = command.server.clone();
     let key = match server.given_key() {
         Some(key) => key.to_owned(),
         None => ask(server.address())?,
     };
-    let login = Login { host: server.address().to_owned(), key };
+    let login = Login { host: server.address().to_owned(), by: By::Key(key) };
+    serving::run(keep(server, login))
+}
+
+/// Keeps a login that the server takes.
+async fn keep(server: Server, login: Login) -> Result<ExitCode> {
     let server = server.with(&login);
-    serving::run(async move {
-        // Before anything is kept.
-        let whoami = server.ask(Method::GET, &["whoami"], None).await?;
-        let path = login.write()?;
-        if server.json {
-            table::json(&whoami)?;
+    // It is written before it is used: what is exchanged meanwhile for the next is written there, too.
+    let before = Login::read().ok().flatten();
+    let path = login.write()?;
+    let whoami = match server.ask(Method::GET, &["whoami"], None).await {
+        Ok(whoami) => whoami,
+        Err(refused) => {
+            match before {
+                Some(before) => drop(before.write()?),
+                None => fs::remove_file(&path).context("cannot remove the login that was refused")?,
+            }
+            return Err(refused);
         }
-        progress::line(&format!(
-            "logged in at {} as {}; the key is in {}, for your eyes only",
-            login.host,
-            table::text(&whoami["tenant"]),
-            path.display()
-        ));
-        Ok(ExitCode::SUCCESS)
-    })
+    };
+    if server.json {
+        table::json(&whoami)?;
+    }
+    let (who, what) = match (&login.by, &whoami["user"]) {
+        (By::Oidc(_), Value::String(user)) => {
+            (format!("{user} of {}", table::text(&whoami["tenant"])), "what shows it")
+        }
+        _ => (table::text(&whoami["tenant"]), "the key"),
+    };
+    progress::line(&format!(
+        "logged in at {} as {who}; {what} is in {}, for your eyes only",
+        login.host,
+        path.display()
+    ));
+    Ok(ExitCode::SUCCESS)
 }
 
 fn forget() -> Result<ExitCode> {
+    let was = Login::read().ok().flatten();
     match path().map(fs::remove_file) {
         Some(Err(error)) if error.kind() != ErrorKind::NotFound => Err(error).context("cannot remove the login"),
         Some(Ok(())) => {
-            progress::line("the login is forgotten; the key is as valid as before");
+            progress::line(match was.map(|login| login.by) {
+                Some(By::Oidc(_)) => "the login is forgotten; at the provider you are as signed in as before",
+                Some(By::Key(_)) | None => "the login is forgotten; the key is as valid as before",
+            });
             Ok(ExitCode::SUCCESS)
         }
         _ => {
@@ -124,5 +168,26 @@ fn ask(host: &str) -> Result<String> {
     match line.trim() {
         "" => bail!("no API key was given: type it, pipe it in, or give --key"),
         key => Ok(key.to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_login_of_before_there_were_providers_is_read_and_written_as_it_was() {
+        let before = json!({ "host": "http://127.0.0.1:8000", "key": "vitrine_x" });
+        let login: Login = serde_json::from_value(before.clone()).unwrap();
+        assert!(matches!(&login.by, By::Key(key) if key == "vitrine_x"));
+        assert_eq!(serde_json::to_value(&login).unwrap(), before);
+        let signed_in = json!({ "host": "https://v.example.org", "oidc": {
+            "issuer": "https://login.example.org", "client_id": "vitrine", "scopes": ["openid"], "audience": null,
+            "token": "a.b.c", "expires_at": 7, "refresh": "r",
+        } });
+        let login: Login = serde_json::from_value(signed_in.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&login).unwrap(), signed_in);
     }
 }

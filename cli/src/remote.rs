@@ -12,7 +12,7 @@ use reqwest::redirect::Policy;
 use reqwest::{Client, Method, Response, StatusCode, Url};
 use serde_json::Value;
 
-use crate::login::Login;
+use crate::login::{self, By, Login};
 use crate::{progress, table};
 
 /// Where `vitrine up` listens when nobody says otherwise.
@@ -38,6 +38,13 @@ pub struct Server {
     login: OnceLock<Option<Login>>,
 }
 
+/// What shows a server who asks.
+enum Shown {
+    Key(String),
+    /// Of who signed in by its provider.
+    Token(String),
+}
+
 /// What a server says of something that it does not do.
 #[derive(Debug)]
 pub struct Refusal(pub String);
@@ -58,7 +65,16 @@ impl Server {
 
     /// Returns the same with what somebody logs in with.
     pub fn with(self, login: &Login) -> Self {
-        Self { host: Some(login.host.clone()), key: Some(login.key.clone()), ..self }
+        let key = match &login.by {
+            By::Key(key) => Some(key.clone()),
+            By::Oidc(_) => None,
+        };
+        Self { host: Some(login.host.clone()), key, login: OnceLock::from(Some(login.clone())), ..self }
+    }
+
+    /// Returns the same without the key that this command was given.
+    pub fn without_key(self) -> Self {
+        Self { key: None, ..self }
     }
 
     /// Returns whether somebody said which server is meant.
@@ -165,15 +181,34 @@ impl Server {
     }
 
     async fn send(&self, method: Method, url: Url, body: Option<(&str, Bytes)>) -> Result<Response> {
-        // A key that was logged in with is for that server.
-        let login = self.login().filter(|login| login.host == self.address());
-        let key = self.given_key().or(login.map(|login| login.key.as_str()));
-        let key = key.context(
+        let shown = self.shown().await?;
+        let answer = self.request(method, url, Some(&shown), body).await?;
+        if answer.status().is_success() { Ok(answer) } else { Err(self.refused(answer, Some(&shown)).await) }
+    }
+
+    /// Returns what shows who asks. What was logged in with is for that server.
+    async fn shown(&self) -> Result<Shown> {
+        if let Some(key) = self.given_key() {
+            return Ok(Shown::Key(key.to_owned()));
+        }
+        let login = self.login().filter(|login| login.host == self.address()).context(
             "no API key was given: `vitrine login` keeps one, or put it into VITRINE_API_KEY, or give --key; the first start \
-             of `vitrine up` shows one, and otherwise the server's operator makes them",
+             of `vitrine up` shows one, and otherwise the server's operator makes them. Where the server has a provider to \
+             sign in by, `vitrine login --oidc` does that",
         )?;
-        let answer = self.request(method, url, Some(key), body).await?;
-        if answer.status().is_success() { Ok(answer) } else { Err(self.refused(answer).await) }
+        match &login.by {
+            By::Key(key) => Ok(Shown::Key(key.clone())),
+            By::Oidc(session) => login::token(login, session).await.map(Shown::Token),
+        }
+    }
+
+    /// Asks for what everybody may see of `/v1`.
+    ///
+    /// # Errors
+    /// As [`Server::ask`].
+    pub async fn open(&self, path: &[&str]) -> Result<Value> {
+        let answer = self.request(Method::GET, self.url(path)?, None, None).await?;
+        if answer.status().is_success() { self.read(answer).await } else { Err(self.refused(answer, None).await) }
     }
 
     /// Asks for what everybody may see, at a path of one name.
@@ -199,7 +234,7 @@ impl Server {
         &self,
         method: Method,
         url: Url,
-        key: Option<&str>,
+        shown: Option<&Shown>,
         body: Option<(&str, Bytes)>,
     ) -> Result<Response> {
         // A key goes to the server that was named, and to no other.
@@ -209,9 +244,11 @@ impl Server {
         }
         let client = client.build().context("cannot set up HTTP")?;
         let mut request = client.request(method, url);
-        if let Some(key) = key {
-            request = request.header("ndif-api-key", key);
-        }
+        request = match shown {
+            Some(Shown::Key(key)) => request.header("ndif-api-key", key),
+            Some(Shown::Token(token)) => request.bearer_auth(token),
+            None => request,
+        };
         if let Some((kind, body)) = body {
             request = request.header("content-type", kind).body(body);
         }
@@ -240,11 +277,14 @@ impl Server {
         serde_json::from_slice(&bytes).map_err(|_| self.stranger("it answers with something else than JSON"))
     }
 
-    async fn refused(&self, answer: Response) -> anyhow::Error {
+    async fn refused(&self, answer: Response, shown: Option<&Shown>) -> anyhow::Error {
         let status = answer.status();
         let bytes = answer.bytes().await.unwrap_or_default();
         let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         match (status, body["error"].as_str()) {
+            (StatusCode::UNAUTHORIZED, Some(sentence)) if matches!(shown, Some(Shown::Token(_))) => {
+                anyhow!("the server at {} says: {sentence}: `vitrine login --oidc` does that", self.address())
+            }
             (StatusCode::UNAUTHORIZED, Some(_)) => anyhow!(
                 "the server at {} does not know this API key, or it has expired; look at --key or VITRINE_API_KEY, or ask \
                  the server's operator for a new one",

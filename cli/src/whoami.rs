@@ -1,4 +1,4 @@
-//! `vitrine whoami`: whose key this is.
+//! `vitrine whoami`: whose key this is, or who is signed in.
 
 use std::process::ExitCode;
 
@@ -37,6 +37,9 @@ pub fn run(whoami: &Whoami) -> Result<ExitCode> {
             let mut fields = names.map(|(name, field)| (name, table::text(&answer[field]))).to_vec();
             if answer["models"].is_null() {
                 fields.pop();
+            }
+            if !answer["user"].is_null() {
+                fields.insert(0, ("user", table::text(&answer["user"])));
             }
             let bounded = quota::lines(&answer).into_iter().filter(|[_, bound, _]| bound != "-");
             fields.extend(bounded.map(|[what, bound, used]| ("quota", format!("{what}: {used} of {bound}"))));

@@ -52,7 +52,9 @@ pub async fn env() -> Json<Value> {
 /// `GET /whoami`: nobody is an answer, not an error; the client's `login` relies on that.
 pub async fn whoami(caller: Caller) -> Json<Value> {
     Json(match caller {
-        Caller::Nobody | Caller::Unknown | Caller::Suspended(_) => json!({ "email": null, "tags": [] }),
+        Caller::Nobody | Caller::Unknown | Caller::Suspended(_) | Caller::Refused(_) => {
+            json!({ "email": null, "tags": [] })
+        }
         Caller::Known(principal) => {
             let mut tags = vec![format!("key:{}", principal.key)];
             let scopes = [(Scope::Submit, "submit"), (Scope::Operate, "operate"), (Scope::Admin, "admin")];

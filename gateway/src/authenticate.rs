@@ -11,11 +11,12 @@ use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use ids::TenantId;
+use oidc::Refusal;
 
 use crate::trail::{Asked, Noted};
-use crate::{Error, Gateway, pages};
+use crate::{Error, Gateway, pages, users};
 
-/// Who sent a request, as far as its key tells.
+/// Who sent a request, as far as its key tells, or its token.
 #[derive(Clone, Debug)]
 pub enum Caller {
     /// No key was sent.
@@ -24,6 +25,8 @@ pub enum Caller {
     Unknown,
     /// The key sent is of a tenant that is suspended.
     Suspended(TenantId),
+    /// What was sent is a token of a provider's, and counts for nothing here.
+    Refused(Refusal),
     Known(Principal),
 }
 
@@ -33,6 +36,9 @@ pub struct Administrator(pub Principal);
 /// Who may operate the server, and who may look at it.
 pub struct Operator(pub Principal);
 pub struct Onlooker(pub Principal);
+
+/// Who may make keys: an administrator any, and a user of a provider their own.
+pub struct Keyholder(pub Principal);
 
 /// The header that nnsight's clients send their key in.
 const KEY_HEADER: &str = "ndif-api-key";
@@ -47,14 +53,20 @@ pub async fn authenticate(
     mut request: Request,
     next: Next,
 ) -> Result<Response, Error> {
+    let path = request.uri().path();
     let caller = match key(request.headers()) {
         // What a browser keeps counts for pages alone, where forms are known to be ours.
-        Key::None if pages::are_at(request.uri().path()) => match pages::token(&gateway, request.headers()) {
+        Key::None if pages::are_at(path) => match pages::token(&gateway, request.headers()) {
             None => Caller::Nobody,
-            Some(token) => admitted(&gateway, gateway.keys.signed_in(token).await?).await?,
+            Some(token) => users::kept(&gateway, token).await?,
         },
         Key::None => Caller::Nobody,
         Key::One(text) => admitted(&gateway, gateway.keys.authenticate(text).await?).await?,
+        Key::Bearer(text) => match gateway.keys.authenticate(text).await? {
+            // Jobs are submitted by key: they outlive a token, and what follows them would have to follow that.
+            None if path.starts_with("/v1/") => users::bearer(&gateway, text).await?.unwrap_or(Caller::Unknown),
+            found => admitted(&gateway, found).await?,
+        },
         Key::Unfit => Caller::Unknown,
     };
     let asked = Asked::of(&request, &caller);
@@ -75,10 +87,8 @@ pub async fn authenticate(
 fn counted(gateway: &Gateway, caller: &Caller, request: &Request) -> Result<(), Error> {
     match (caller, request.extensions().get::<Peer>()) {
         (Caller::Known(principal), _) => gateway.rates.key(principal),
-        (Caller::Nobody | Caller::Unknown | Caller::Suspended(_), Some(Peer(address))) => {
-            gateway.rates.address(*address)
-        }
-        (Caller::Nobody | Caller::Unknown | Caller::Suspended(_), None) => Ok(()),
+        (_, Some(Peer(address))) => gateway.rates.address(*address),
+        (_, None) => Ok(()),
     }
 }
 
@@ -86,6 +96,8 @@ fn counted(gateway: &Gateway, caller: &Caller, request: &Request) -> Result<(), 
 enum Key<'a> {
     None,
     One(&'a str),
+    /// It may be a token, too.
+    Bearer(&'a str),
     /// No text, or several: whose request it would be depended on who reads it.
     Unfit,
 }
@@ -102,7 +114,7 @@ fn key(headers: &HeaderMap) -> Key<'_> {
         None => Key::None,
         Some(Ok(text)) if !more && !bearer => Key::One(text),
         // Another scheme is for who stands in front of this server.
-        Some(Ok(text)) if !more => token(text).map_or(Key::None, Key::One),
+        Some(Ok(text)) if !more => token(text).map_or(Key::None, Key::Bearer),
         Some(_) => Key::Unfit,
     }
 }
@@ -113,7 +125,7 @@ fn token(text: &str) -> Option<&str> {
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
 
-/// Returns the caller who a key was found to be, if it was.
+/// Returns the caller who a key was found to be, or a user, if they were.
 ///
 /// # Errors
 /// When the store fails.
@@ -152,6 +164,18 @@ impl<S: Sync> FromRequestParts<S> for Onlooker {
     }
 }
 
+impl<S: Sync> FromRequestParts<S> for Keyholder {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let caller = Caller::from_request_parts(parts, state).await?;
+        match caller {
+            Caller::Known(user) if user.user.is_some() => Ok(Self(user)),
+            caller => caller.permitted(Scope::Admin).map(Self),
+        }
+    }
+}
+
 impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Error;
 
@@ -164,12 +188,13 @@ impl Caller {
     /// Returns the caller if they are known.
     ///
     /// # Errors
-    /// [`Error::NoKey`], [`Error::WrongKey`] or [`Error::Suspended`].
+    /// [`Error::NoKey`], [`Error::WrongKey`], [`Error::Suspended`] or [`Error::Token`].
     pub fn known(self) -> Result<Principal, Error> {
         match self {
             Self::Nobody => Err(Error::NoKey),
             Self::Unknown => Err(Error::WrongKey),
             Self::Suspended(tenant) => Err(Error::Suspended(tenant)),
+            Self::Refused(refusal) => Err(Error::Token(refusal)),
             Self::Known(principal) => Ok(principal),
         }
     }
@@ -177,20 +202,23 @@ impl Caller {
     /// Returns the caller if they are known and their key carries a permission.
     ///
     /// # Errors
-    /// [`Error::NoKey`], [`Error::WrongKey`], [`Error::Suspended`] or [`Error::Forbidden`].
+    /// As [`Caller::known`]; [`Error::Forbidden`].
     pub fn permitted(self, scope: Scope) -> Result<Principal, Error> {
         let principal = self.known()?;
         if principal.may(scope) {
             return Ok(principal);
         }
-        Err(Error::Forbidden(match scope {
-            Scope::Submit => "submit jobs",
-            Scope::ReadOwn => "read jobs",
-            Scope::Operate => "operate the server, which takes one with the scope operate",
-            Scope::Admin => "administer the server, which takes one with the scope admin",
-            Scope::Audit => {
-                "read the audit trail, which takes one with the scope audit: no other has it, admin neither"
-            }
-        }))
+        Err(Error::forbidden(
+            &principal,
+            match scope {
+                Scope::Submit => "submit jobs",
+                Scope::ReadOwn => "read jobs",
+                Scope::Operate => "operate the server, which takes one with the scope operate",
+                Scope::Admin => "administer the server, which takes one with the scope admin",
+                Scope::Audit => {
+                    "read the audit trail, which takes one with the scope audit: no other has it, admin neither"
+                }
+            },
+        ))
     }
 }

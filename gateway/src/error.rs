@@ -4,11 +4,13 @@
 
 use std::io;
 
+use auth::Principal;
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use ids::{ModelKey, TenantId};
 use nnsight::DecodeError;
+use oidc::Refusal;
 use serde_json::json;
 use store::{Objects, Over, Whose};
 use tonic::Code;
@@ -24,8 +26,18 @@ pub enum Error {
     WrongKey,
     #[error("the tenant {0} of this API key is suspended: nothing of it is accepted until the operator resumes it")]
     Suspended(TenantId),
-    #[error("this API key may not {0}")]
-    Forbidden(&'static str),
+    /// A token of a provider's, or what it says, does not do.
+    #[error("{0}")]
+    Token(Refusal),
+    #[error("{who} may not {what}")]
+    Forbidden { who: String, what: &'static str },
+    #[error(
+        "this server has no provider that people sign in by: use an API key, or ask the operator, who sets \
+         gateway.oidc.issuer"
+    )]
+    NoProvider,
+    #[error("this browser did not begin to sign in here, or took more than ten minutes; begin again")]
+    NoAttempt,
     #[error("model {asked} is not hosted here; hosted are: {}", list(.hosted))]
     UnknownModel { asked: ModelKey, hosted: Vec<ModelKey> },
     #[error(
@@ -143,6 +155,12 @@ impl Error {
         Self::Internal(source.into())
     }
 
+    /// Refuses somebody what they may not do.
+    pub(crate) fn forbidden(principal: &Principal, what: &'static str) -> Self {
+        let who = principal.user.as_deref().unwrap_or("this API key").to_owned();
+        Self::Forbidden { who, what }
+    }
+
     /// Reads a failure of the disk that large bodies lie on while they arrive.
     pub(crate) fn disk(source: io::Error) -> Self {
         if store::NO_SPACE.contains(&source.kind()) { Self::NoSpace } else { Self::internal(source) }
@@ -162,7 +180,12 @@ impl Error {
     pub(crate) fn status(&self) -> StatusCode {
         match self {
             Self::NoKey | Self::WrongKey => StatusCode::UNAUTHORIZED,
-            Self::Suspended(_) | Self::Forbidden(_) | Self::BadLink | Self::OtherSite => StatusCode::FORBIDDEN,
+            Self::Token(Refusal::Away { .. }) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Token(refusal) if refusal.user().is_some() => StatusCode::FORBIDDEN,
+            Self::Token(_) => StatusCode::UNAUTHORIZED,
+            Self::Suspended(_) | Self::Forbidden { .. } | Self::BadLink | Self::OtherSite => StatusCode::FORBIDDEN,
+            Self::NoAttempt => StatusCode::FORBIDDEN,
+            Self::NoProvider => StatusCode::NOT_FOUND,
             Self::NotForYou(_) => StatusCode::FORBIDDEN,
             Self::UnknownModel { .. } | Self::NoJob | Self::NoResult(_) | Self::NoRoute(_) => StatusCode::NOT_FOUND,
             Self::NoTenant(_) | Self::NoSuchKey(_) | Self::NotYours => StatusCode::NOT_FOUND,
@@ -207,8 +230,12 @@ impl Error {
     fn reason(&self) -> Reason {
         Reason(match self {
             Self::NoKey | Self::WrongKey => "no_key",
-            Self::Suspended(_) | Self::Forbidden(_) | Self::NotForYou(_) => "forbidden",
-            Self::BadLink | Self::OtherSite => "forbidden",
+            Self::Token(Refusal::Away { .. }) => "issuer_away",
+            Self::Token(refusal) if refusal.user().is_some() => "forbidden",
+            Self::Token(_) => "no_key",
+            Self::Suspended(_) | Self::Forbidden { .. } | Self::NotForYou(_) => "forbidden",
+            Self::BadLink | Self::OtherSite | Self::NoAttempt => "forbidden",
+            Self::NoProvider => "not_found",
             Self::UnknownModel { .. } | Self::BrokenModel { .. } | Self::NoSuchModel(_) => "no_model",
             Self::Malformed(_) | Self::Unfit(_) => "malformed",
             Self::Program(_) => "program",
@@ -236,6 +263,7 @@ impl Error {
         match self {
             Self::Busy | Self::TooManyAtOnce => Some(1),
             Self::StoreAway | Self::ObjectsAway | Self::Unknown { .. } => Some(2),
+            Self::Token(Refusal::Away { .. }) => Some(10),
             Self::TooOften { seconds } | Self::QuotaOfRequests { seconds, .. } => Some(*seconds),
             Self::OverQuota(over) => Some(over.again.as_secs().max(1)),
             Self::OwnQueueFull { .. } | Self::OwnDiskFull { .. } => Some(10),
@@ -252,6 +280,7 @@ pub struct Reason(pub &'static str);
 impl Reason {
     pub const ALL: &[&str] = &[
         "no_key",
+        "issuer_away",
         "forbidden",
         "no_model",
         "malformed",
@@ -299,16 +328,12 @@ impl Error {
             _ => {}
         }
         let sentence = self.to_string();
-        let denied = matches!(
-            self,
-            Self::NoKey
-                | Self::WrongKey
-                | Self::Suspended(_)
-                | Self::Forbidden(_)
-                | Self::BadLink
-                | Self::NotYours
-                | Self::NotForYou(_)
-        );
+        let denied = match &self {
+            Self::Token(refusal) => !matches!(refusal, Refusal::Away { .. }),
+            Self::NoKey | Self::WrongKey | Self::Suspended(_) | Self::Forbidden { .. } => true,
+            Self::BadLink | Self::NotYours | Self::NotForYou(_) => true,
+            _ => false,
+        };
         let mut response = (self.status(), Json(json!({ "detail": sentence }))).into_response();
         response.extensions_mut().insert(Sentence(sentence));
         if denied {

@@ -84,7 +84,10 @@ pub async fn private(
 ) -> Result<(Principal, JobRecord), Error> {
     let principal = caller.permitted(Scope::ReadOwn)?;
     let record = find(gateway, &principal, id).await?;
-    if record.tenant == principal.tenant { Ok((principal, record)) } else { Err(Error::Forbidden(what)) }
+    match record.tenant == principal.tenant {
+        true => Ok((principal, record)),
+        false => Err(Error::forbidden(&principal, what)),
+    }
 }
 
 async fn look_up(gateway: &Gateway, id: &str) -> Result<JobRecord, Error> {

@@ -27,6 +27,7 @@ mod subscribe;
 mod tokens;
 mod trail;
 mod upload;
+mod users;
 mod v1;
 
 use std::path::PathBuf;
@@ -42,6 +43,7 @@ use backlog::Backlog;
 use budget::Budget;
 use rates::Rates;
 use trail::Trail;
+use users::Users;
 
 pub use app::router;
 pub use connections::{serve, serve_grpc};
@@ -57,6 +59,7 @@ pub struct Gateway {
     history: History,
     keys: Keys,
     tenants: Tenants,
+    users: Users,
     links: Links,
     hub: hub::Hub,
     sessions: session::Sessions,
@@ -112,6 +115,7 @@ impl Gateway {
             objects,
             models: models.shown(),
             tenants: keys.tenants(),
+            users: Users::new(&settings, &keys),
             keys,
             links,
             hub: hub::Hub::default(),
@@ -147,7 +151,8 @@ impl Gateway {
             keys,
             tenants,
             models,
-            self.history.keep()
+            self.history.keep(),
+            self.users.keep()
         );
     }
 

@@ -13,6 +13,7 @@ mod me;
 mod models;
 mod now;
 mod overview;
+mod provider;
 mod quota;
 mod sign_in;
 mod tenants;
@@ -37,7 +38,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use store::{JobRecord, Wanted};
 
-use crate::authenticate::{Administrator, Caller, Operator};
+use crate::authenticate::{Administrator, Caller, Keyholder, Operator};
 use crate::error::Sentence;
 use crate::trail::acted;
 use crate::v1::nodes::Act;
@@ -75,6 +76,8 @@ pub fn routes() -> Router<Arc<Gateway>> {
         .route("/-/{name}", get(assets::serve))
         .route("/", get(|| async { Redirect::to("/sign-in") }))
         .route("/sign-in", get(sign_in::show).post(sign_in::enter))
+        .route(provider::BEGIN, get(provider::begin))
+        .route(provider::BACK, get(provider::end))
         .route("/sign-out", post(sign_in::leave))
         .route("/admin", get(show_overview))
         .route("/admin/live", get(follow))
@@ -103,6 +106,8 @@ pub fn routes() -> Router<Arc<Gateway>> {
         .route("/me/jobs/{id}/live", get(follow_my_job))
         .route("/me/jobs/{id}/cancel", post(cancel_my_job))
         .route("/me/jobs/{id}/result", get(result))
+        .route("/me/keys", post(create_own_key))
+        .route("/me/keys/{id}/revoke", post(revoke_own_key))
 }
 
 /// Says whether a page is at a path.
@@ -677,12 +682,48 @@ async fn show_audit(
 
 async fn show_me(State(gateway): State<Arc<Gateway>>, caller: Caller, headers: HeaderMap) -> Result<Response, Error> {
     let principal = caller.permitted(Scope::ReadOwn)?;
-    let now = Now::of(&gateway).await?;
-    let jobs = mine(&gateway, &now, &principal).await?;
-    let keys = v1::keys::all(&gateway, Some(&principal.tenant)).await?;
-    let own = Own::of(&gateway, &principal).await?;
-    let body = me::body(&now, &principal, &jobs, &own, &keys, &progress::origin(&gateway, &headers));
-    Ok(page("My jobs", &principal, Tab::Me, &body))
+    me_page(&gateway, &principal, &headers, &Said::Nothing).await
+}
+
+async fn create_own_key(
+    State(gateway): State<Arc<Gateway>>,
+    Keyholder(principal): Keyholder,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, Error> {
+    let create: keys::CreateOwn = posted(&gateway, body).await?;
+    match v1::keys::make(&gateway, &principal, create.asked()).await {
+        Ok((key, record, what)) => {
+            let page = me_page(&gateway, &principal, &headers, &Said::Made(&record, key.reveal())).await?;
+            Ok(acted(what, page))
+        }
+        Err(refusal) => {
+            let page = me_page(&gateway, &principal, &headers, &Said::Refused(&refusal.to_string())).await?;
+            Ok(refusing(page, refusal))
+        }
+    }
+}
+
+async fn revoke_own_key(
+    State(gateway): State<Arc<Gateway>>,
+    Keyholder(principal): Keyholder,
+    Path(id): Path<String>,
+) -> Result<Response, Error> {
+    Ok(acted(v1::keys::end(&gateway, &principal, &id).await?, Redirect::to("/me")))
+}
+
+async fn me_page(
+    gateway: &Gateway,
+    principal: &Principal,
+    headers: &HeaderMap,
+    said: &Said<'_>,
+) -> Result<Response, Error> {
+    let now = Now::of(gateway).await?;
+    let jobs = mine(gateway, &now, principal).await?;
+    let keys = v1::keys::all(gateway, Some(&principal.tenant)).await?;
+    let own = Own::of(gateway, principal).await?;
+    let body = me::body(&now, principal, &jobs, &own, &keys, said, &progress::origin(gateway, headers));
+    Ok(page("My jobs", principal, Tab::Me, &body))
 }
 
 async fn follow_me(State(gateway): State<Arc<Gateway>>, caller: Caller) -> Result<Response, Error> {

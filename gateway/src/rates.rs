@@ -124,6 +124,7 @@ mod tests {
         let rates = Rates::new(&settings);
         let of = |key: &str| Principal {
             key: KeyId::new(key),
+            user: None,
             tenant: ids::TenantId::new("ada"),
             scopes: Vec::new(),
             batching: program::Batching::default(),

@@ -9,7 +9,9 @@ use axum::Router;
 use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use schemars::{JsonSchema, SchemaGenerator};
 
-use crate::v1::{audit, check, events, jobs, keys, models, nodes, openapi, queue, quota, tenants, usage, whoami};
+use crate::v1::{
+    audit, check, events, jobs, keys, models, nodes, openapi, queue, quota, sign_in, tenants, usage, whoami,
+};
 use crate::{Gateway, about, job, result, submit, subscribe};
 
 /// One thing that can be asked.
@@ -125,6 +127,10 @@ pub const CLIENTS: &[Route] = &[
 pub const V1: &[Route] = &[
     route("GET", "/v1/openapi.json", Takes::Nothing, "this description", || get(openapi::openapi))
         .answers(&[(200, Answer::Other("application/json"))]),
+    route("GET", "/v1/sign-in", Takes::Nothing, "how a command line signs in by this server's provider", || {
+        get(sign_in::sign_in)
+    })
+    .answers(&[(200, Answer::Json(of::<sign_in::SignIn>))]),
     route(
         "GET",
         "/v1/whoami",
@@ -163,16 +169,24 @@ pub const V1: &[Route] = &[
     route("PUT", "/v1/tenants/{tenant}/quota", ADMIN, "give it another quota", || put(quota::give_tenant))
         .body(of::<Quota>)
         .answers(&[(200, Answer::Json(of::<quota::Shown>))]),
-    route("GET", "/v1/keys", ADMIN, "all keys, and nothing of what they are made of", || get(keys::list))
-        .query(inline::<keys::Wanted>)
-        .answers(&[(200, Answer::Json(of::<keys::List>))]),
-    route("POST", "/v1/keys", ADMIN, "make a key, whose text is in this answer only", || post(keys::create))
-        .body(of::<keys::Create>)
-        .answers(&[(201, Answer::Json(of::<keys::Made>))]),
+    route("GET", "/v1/keys", ADMIN, "all keys, and nothing of what they are made of; for a user, their own", || {
+        get(keys::list)
+    })
+    .query(inline::<keys::Wanted>)
+    .answers(&[(200, Answer::Json(of::<keys::List>))]),
+    route(
+        "POST",
+        "/v1/keys",
+        ADMIN,
+        "make a key, whose text is in this answer only; a user may make their own",
+        || post(keys::create),
+    )
+    .body(of::<keys::Create>)
+    .answers(&[(201, Answer::Json(of::<keys::Made>))]),
     route("PATCH", "/v1/keys/{key}", ADMIN, "change what a key permits or is for", || patch(keys::change))
         .body(of::<keys::Change>)
         .answers(&[(200, Answer::Json(of::<keys::Shown>))]),
-    route("DELETE", "/v1/keys/{key}", ADMIN, "revoke a key", || delete(keys::revoke))
+    route("DELETE", "/v1/keys/{key}", ADMIN, "revoke a key; a user may revoke their own", || delete(keys::revoke))
         .answers(&[(204, Answer::Nothing)]),
     route("POST", "/v1/keys/{key}/rotate", ADMIN, "make a key like it, and have it end after a while", || {
         post(keys::rotate)

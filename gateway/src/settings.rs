@@ -87,6 +87,8 @@ pub struct Settings {
     /// each 256 KiB. Default 30 seconds.
     #[serde(with = "humantime_serde")]
     pub socket_patience: Duration,
+    /// Signing in by a provider of OpenID Connect.
+    pub oidc: oidc::Settings,
     /// What one job may use.
     #[serde(with = "limits")]
     pub limits: program::Limits,
@@ -127,6 +129,7 @@ impl Default for Settings {
             sockets_keyless: 256,
             socket_idle: Duration::from_secs(60),
             socket_patience: Duration::from_secs(30),
+            oidc: oidc::Settings::default(),
             limits: program::Limits::default(),
         }
     }
@@ -174,6 +177,7 @@ impl Settings {
         if let Some(folder) = self.upload_folder.as_ref().filter(|folder| !folder.is_dir()) {
             return Err(format!("upload_folder is {}, which is no folder", folder.display()));
         }
+        self.oidc.check().map_err(|why| format!("oidc.{why}"))?;
         match &self.public_url {
             Some(url) if !url.starts_with("http://") && !url.starts_with("https://") => {
                 Err(format!("public_url must begin with http:// or https://, not be {url:?}"))

@@ -60,7 +60,7 @@ pub async fn subscribe(
             let counted = metrics::SOCKETS.hold(&["valid"]);
             (Place::Tenants { _held: held, _counted: counted }, Some(principal.tenant), gateway.settings.socket_idle)
         }
-        Caller::Nobody | Caller::Unknown | Caller::Suspended(_) => {
+        Caller::Nobody | Caller::Unknown | Caller::Suspended(_) | Caller::Refused(_) => {
             let permit = Arc::clone(&gateway.keyless_sockets).try_acquire_owned().map_err(|_| Error::NoKey)?;
             let counted = metrics::SOCKETS.hold(&["none"]);
             (Place::Nobodys { _permit: permit, _counted: counted }, None, KEYLESS_IDLE)

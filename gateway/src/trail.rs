@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use auth::User;
 use axum::extract::{MatchedPath, Request};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
@@ -169,6 +170,7 @@ impl Asked {
         let (tenant, key) = match caller {
             Caller::Known(principal) => (principal.tenant.to_string(), principal.key.to_string()),
             Caller::Suspended(tenant) => (tenant.to_string(), String::new()),
+            Caller::Refused(refusal) => (String::new(), refusal.user().map_or(String::new(), user)),
             Caller::Nobody | Caller::Unknown => (String::new(), String::new()),
         };
         let route = request.extensions().get::<MatchedPath>().map_or("(no route)", MatchedPath::as_str);
@@ -184,6 +186,11 @@ impl Asked {
             request_id: id.to_owned(),
         }
     }
+}
+
+/// Names a user as the trail names keys.
+fn user(name: &str) -> String {
+    User::id(name).to_string()
 }
 
 impl Refusals {

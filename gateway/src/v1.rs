@@ -12,6 +12,7 @@ pub mod nodes;
 pub mod openapi;
 pub mod queue;
 pub mod quota;
+pub mod sign_in;
 pub mod tenants;
 pub mod usage;
 pub mod whoami;

@@ -44,7 +44,7 @@ class Pod:
                 for file, text in config[volume["configMap"]["name"]]["data"].items():
                     (place / file).write_text(self.here(text))
             if "secret" in volume:
-                for file in ("token", "password", "secret-access-key", "access-key-id", *PEM):
+                for file in ("token", "password", "secret-access-key", "access-key-id", "client-secret", *PEM):
                     (place / file).write_text("a secret\n")
                     if certificates and file in PEM:
                         (place / file).write_bytes((certificates / PEM[file].format(role=self.role)).read_bytes())

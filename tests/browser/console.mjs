@@ -1,18 +1,10 @@
 // Looks at every page and does every act in a real browser: one argument, a JSON object of what there is to look at.
 // Each check prints `ok NAME`; the first that fails says what it saw.
 import fs from "node:fs";
-import { createRequire } from "node:module";
-import { chromium } from "playwright-core";
+import { check, isRight, launched } from "./right.mjs";
 
 const there = JSON.parse(process.argv[2]);
-const axe = fs.readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const browser = await chromium.launch({
-  executablePath: there.chromium,
-  // It was installed a moment ago, perhaps, and lies on a disk that others use.
-  timeout: 180_000,
-  args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage"],
-});
+const browser = await launched(there.chromium);
 const DESK = { width: 1280, height: 800 }, PHONE = { width: 390, height: 844 };
 const seen = [];
 
@@ -375,17 +367,6 @@ async function theSchemeIsKept() {
   await close(page, "light and dark");
 }
 
-/// What every page keeps to: no rule of accessibility is broken, and it fits the screen.
-async function isRight(page, name) {
-  await page.evaluate(axe);
-  const { violations, passes } = await page.evaluate(() => globalThis.axe.run(document, { resultTypes: ["violations"] }));
-  check(passes.length > 10, `${name}: only ${passes.length} rules were looked at`);
-  const told = violations.map((it) => `${it.id}: ${it.help}: ${it.nodes.map((node) => `${node.html} ${node.failureSummary}`).join("; ")}`);
-  check(told.length === 0, `${name}: ${told.join("\n")}`);
-  const [wide, screen] = await page.evaluate(() => [document.documentElement.scrollWidth, innerWidth]);
-  check(wide <= screen, `${name} is ${wide} wide on a screen of ${screen}`);
-}
-
 async function sees(page, selector, text) {
   await until(page, selector, (found) => found.includes(text), text);
 }
@@ -405,8 +386,4 @@ async function close(page, name) {
   await page.context().close();
   check(seen.length === 0, `${name}: ${seen.join("\n")}`);
   console.log(`ok ${name}`);
-}
-
-function check(holds, what) {
-  if (!holds) throw new Error(what);
 }

@@ -15,6 +15,7 @@ use rustix::process::{Pid, Resource, Rlimit, Signal, getrlimit, kill_process, pr
 use store::{MetadataStore, RedbStore};
 use tempfile::TempDir;
 
+pub mod browser;
 pub mod http;
 pub mod ports;
 

@@ -1,8 +1,7 @@
 //! The pages at `/admin` and `/me`: what they refuse, and, in a real browser, all that people see and do there.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,6 +10,7 @@ use serde_json::{Value, json};
 use store::history::{Minute, What};
 use store::job::Event;
 use store::{Blob, Fault, History, JobRecord, MetadataStore, RedbStore};
+use tests::browser::{chromium, look};
 use tests::http::{Answer, ask};
 use tests::{Conversation, Data, KEY, Server, python, root};
 
@@ -172,20 +172,23 @@ fn no_act_is_done_for_who_may_not_do_it() {
             "/admin/models/ndif-test%2Fnone/evict".into(),
             format!("/admin/jobs/{never}/cancel"),
             format!("/me/jobs/{never}/cancel"),
+            // A key makes no keys, nor ends any, but an administrator's.
+            "/me/keys".into(),
+            format!("/me/keys/{id}/revoke"),
         ]
         .iter()
         .map(|path| browser.post(path, &[&origin(&server)], "name=x&tenant=ada&submit=yes").status)
         .collect()
     };
     let nobody = Browser { server: &server, cookie: "Cookie: none".into() };
-    assert_eq!(acts(&nobody), [303; 13], "who is nobody is asked to sign in");
-    assert_eq!(acts(&Browser::sign_in(&server, &ada)), [&[403; 12][..], &[404]].concat());
+    assert_eq!(acts(&nobody), [303; 15], "who is nobody is asked to sign in");
+    assert_eq!(acts(&Browser::sign_in(&server, &ada)), [&[403; 12][..], &[404, 403, 403]].concat());
     // The form that the models are sent is not theirs.
     assert_eq!(
         acts(&Browser::sign_in(&server, &operator)),
-        [403, 403, 403, 403, 403, 403, 403, 404, 400, 400, 404, 404, 403]
+        [403, 403, 403, 403, 403, 403, 403, 404, 400, 400, 404, 404, 403, 403, 403]
     );
-    assert_eq!(acts(&Browser::sign_in(&server, &submitter)), [403; 13]);
+    assert_eq!(acts(&Browser::sign_in(&server, &submitter)), [403; 15]);
     for path in ["/admin/live?parts=queue", "/me/live"] {
         assert_eq!(Browser::sign_in(&server, &submitter).get(path).status, 403, "{path}");
     }
@@ -342,23 +345,10 @@ fn people_see_and_do_everything_in_a_browser() {
         "keys": { "admin": KEY, "operate": operate, "audit": audit, "ada": ada, "bob": bob },
         "jobs": { "done": done, "failed": failed, "waiting": last, "first": first, "second": second },
     });
-    let script = root().join("tests/browser/console.mjs");
-    assert!(
-        script.parent().unwrap().join("node_modules").is_dir(),
-        "what leads the browser is missing: run `make setup-browser`"
-    );
     let began = Instant::now();
-    let output = Command::new("node").arg(script).arg(there.to_string()).stdin(Stdio::null()).output().unwrap();
-    let told = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "after\n{told}\n{}", String::from_utf8_lossy(&output.stderr));
+    let told = look("console.mjs", &there);
     assert_eq!(told.lines().filter(|line| line.starts_with("ok ")).count(), 17, "{told}");
     println!("{told}in {:.0} s; pictures are in {}", began.elapsed().as_secs_f64(), pictures.display());
-}
-
-fn chromium() -> PathBuf {
-    let paths = std::env::var_os("PATH").unwrap();
-    let found = std::env::split_paths(&paths).map(|path| path.join("chromium")).find(|path| path.is_file());
-    found.expect("chromium is missing: run `make setup-browser`")
 }
 
 /// Writes the history of a day before a server's first start, of a cluster that two tenants use in their hours of work and

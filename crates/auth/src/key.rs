@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use store::{Allowance, Entry, MetadataStore, Mirror, Txn, Unsure};
 use subtle::ConstantTimeEq;
 
+use crate::seal::Seals;
 use crate::secret::{hex, random};
 use crate::sign_in::SignIns;
 use crate::{Error, Scope, Secret, ServerSecret, Tenants, Terms, unix_seconds};
@@ -20,6 +21,7 @@ pub struct Keys {
     store: Arc<dyn MetadataStore>,
     hash_key: [u8; 32],
     sign_ins: SignIns,
+    seals: Seals,
     mirror: Mirror<KeyRecord>,
 }
 
@@ -31,7 +33,7 @@ impl Keys {
     pub fn new(store: Arc<dyn MetadataStore>, secret: &ServerSecret) -> Self {
         let mirror = Mirror::new(Arc::clone(&store), Self::PREFIX, |entry| KeyRecord::read(&entry.value));
         let hash_key = secret.derive("vitrine 2026 hash of API keys");
-        Self { store, hash_key, sign_ins: SignIns::new(secret), mirror }
+        Self { store, hash_key, sign_ins: SignIns::new(secret), seals: Seals::new(secret), mirror }
     }
 
     /// Keeps the keys in memory, for as long as it is polled: a key that is made or revoked anywhere counts a moment
@@ -44,6 +46,12 @@ impl Keys {
     #[must_use]
     pub fn tenants(&self) -> Tenants {
         Tenants::new(Arc::clone(&self.store))
+    }
+
+    /// Returns the seals of the same installation.
+    #[must_use]
+    pub fn seals(&self) -> Seals {
+        self.seals.clone()
     }
 
     /// Makes a key `vitrine_<id>_<256 random bits>` and stores its hash. Its text exists only in what this returns.
@@ -85,6 +93,7 @@ impl Keys {
             note: grant.note,
             project: grant.project,
             terms: Arc::new(grant.terms),
+            owner: grant.owner,
         };
         let written = self.store.txn(record.put(Txn::default())?).await?;
         if let Some(revision) = written.committed() {
@@ -135,8 +144,8 @@ impl Keys {
             let before = KeyRecord::read(&entry.value).ok_or_else(|| Error::Unreadable(path.clone()))?;
             let mut after = before.clone();
             change(&mut after);
-            let KeyRecord { id, tenant, digest, .. } = before;
-            let after = KeyRecord { id, tenant, digest, ..after };
+            let KeyRecord { id, tenant, digest, owner, .. } = before;
+            let after = KeyRecord { id, tenant, digest, owner, ..after };
             let txn = after.put(Txn::default().unchanged(&path, entry.revision))?;
             if let Some(revision) = self.store.txn(txn).await?.committed() {
                 self.mirror.shows(revision).await;
@@ -234,6 +243,17 @@ impl Keys {
         }
     }
 
+    /// Returns whether a tenant has a key, one that has expired too.
+    ///
+    /// # Errors
+    /// When the store fails; [`Error::Unreadable`] for a record that this version cannot read.
+    pub async fn any_of(&self, tenant: &TenantId) -> Result<bool, Error> {
+        match self.mirror.all() {
+            Ok(records) => Ok(records.iter().any(|record| record.tenant == *tenant)),
+            Err(Unsure) => Ok(self.list().await?.iter().any(|record| record.tenant == *tenant)),
+        }
+    }
+
     /// Returns whether no key exists yet, as on a first start.
     ///
     /// # Errors
@@ -275,6 +295,8 @@ pub struct Grant {
     /// What the ledger shows its jobs under.
     pub project: Option<String>,
     pub terms: Terms,
+    /// The user who made it for themselves; `None` for one that an administrator made.
+    pub owner: Option<String>,
 }
 
 impl Grant {
@@ -282,7 +304,8 @@ impl Grant {
     #[must_use]
     pub fn new(tenant: TenantId, scopes: &[Scope]) -> Self {
         let (batching, terms) = (Batching::default(), Terms::default());
-        Self { tenant, scopes: scopes.to_vec(), batching, expires_at: None, note: None, project: None, terms }
+        let scopes = scopes.to_vec();
+        Self { tenant, scopes, batching, expires_at: None, note: None, project: None, terms, owner: None }
     }
 }
 
@@ -303,12 +326,14 @@ pub struct KeyRecord {
     pub note: Option<String>,
     pub project: Option<String>,
     pub terms: Arc<Terms>,
+    pub owner: Option<String>,
 }
 
 impl KeyRecord {
     fn principal(&self) -> Principal {
         let Self { id, tenant, scopes, batching, expires_at, project, terms, .. } = self.clone();
-        Principal { key: id, tenant, scopes, batching, expires_at, project, terms, tenants: Arc::default() }
+        let (tenants, user) = (Arc::default(), None);
+        Principal { key: id, user, tenant, scopes, batching, expires_at, project, terms, tenants }
     }
 
     fn expired(&self) -> bool {
@@ -316,9 +341,9 @@ impl KeyRecord {
     }
 
     fn read(bytes: &[u8]) -> Option<Self> {
-        // Records of before there were a batching, a note, a project and terms end earlier; zeros that nothing asks for are
-        // not looked at.
-        postcard::from_bytes(&[bytes, &[0; 3], &Terms::NONE].concat()).ok()
+        // Records of before there were a batching, a note, a project, terms and an owner end earlier; zeros that nothing asks
+        // for are not looked at.
+        postcard::from_bytes(&[bytes, &[0; 3], &Terms::NONE, &[0]].concat()).ok()
     }
 
     /// Adds to a transaction that this is what is stored.
@@ -329,10 +354,13 @@ impl KeyRecord {
     }
 }
 
-/// Who sent a request, once their key was found right.
+/// Who sent a request, once their key was found right, or what a provider says of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
+    /// For a user who showed no key, what stands in its place wherever keys are named: see [`crate::User`].
     pub key: KeyId,
+    /// The name of a user who showed no key.
+    pub user: Option<Arc<str>>,
     pub tenant: TenantId,
     pub scopes: Vec<Scope>,
     pub batching: Batching,
@@ -548,7 +576,9 @@ mod tests {
         let quota = store::Quota { queued_jobs: Some(3), ..store::Quota::default() };
         let (models, class) = (Some(vec!["o/n".into()]), Some(Class::Low));
         let terms = Arc::new(Terms { quota, models, class, cancel_when_gone: Some(30) });
-        let noted = KeyRecord { note: Some("the notebook".into()), expires_at: Some(7), terms, ..read };
+        assert_eq!(read.owner, None);
+        let owner = Some("ada@example.org".to_owned());
+        let noted = KeyRecord { note: Some("the notebook".into()), expires_at: Some(7), terms, owner, ..read };
         assert_eq!(KeyRecord::read(&postcard::to_stdvec(&noted).unwrap()).unwrap(), noted);
     }
 }

@@ -21,7 +21,8 @@ pub enum Scope {
 }
 
 /// A name for the scopes of people who do the same.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Role {
     Researcher,
     Operator,

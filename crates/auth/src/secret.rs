@@ -78,3 +78,15 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         .filter_map(|nibble| char::from_digit(nibble.into(), 16))
         .collect()
 }
+
+/// Reads what [`hex`] wrote; `None` for what it cannot have.
+pub(crate) fn unhex(text: &str) -> Option<Vec<u8>> {
+    let digit = |byte: u8| match byte {
+        b'0'..=b'9' => Some(byte - b'0'),
+        b'a'..=b'f' => Some(byte - b'a' + 10),
+        _ => None,
+    };
+    let (pairs, odd) = text.as_bytes().as_chunks::<2>();
+    let bytes = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
+    if odd.is_empty() { bytes } else { None }
+}

@@ -11,7 +11,7 @@ use ids::TenantId;
 use serde::{Deserialize, Serialize};
 use store::{Entry, MetadataStore, Mirror, Txn, Unsure};
 
-use crate::{Error, KeyRecord, Terms, unix_seconds};
+use crate::{Error, KeyRecord, Keys, Terms, unix_seconds};
 
 /// The tenants of one installation. Clones share what they keep in memory.
 #[derive(Clone)]
@@ -103,6 +103,19 @@ impl Tenants {
         })
     }
 
+    /// Returns whether there is a tenant: one that was made, or that `keys` know.
+    ///
+    /// # Errors
+    /// When the store fails; [`Error::Unreadable`] for a record that this version cannot read.
+    pub async fn exists(&self, name: &TenantId, keys: &Keys) -> Result<bool, Error> {
+        let path = Self::path(name);
+        let made = match self.mirror.get(&path) {
+            Ok(record) => record.is_some(),
+            Err(Unsure) => self.store.get(&path).await?.is_some(),
+        };
+        Ok(made || keys.any_of(name).await?)
+    }
+
     /// Returns all tenants in the order of their names: those that were made, and those of `keys`.
     ///
     /// # Errors
@@ -174,7 +187,7 @@ fn fits(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Grant, Keys, Scope, ServerSecret};
+    use crate::{Grant, Scope, ServerSecret};
 
     #[tokio::test(start_paused = true)]
     async fn a_tenant_is_suspended_at_once_where_it_is_asked_and_a_moment_later_everywhere() {
@@ -209,6 +222,9 @@ mod tests {
         let tenants = keys.tenants();
         keys.create(Grant::new(TenantId::new("Ada Lovelace"), &Scope::DEFAULT)).await.unwrap();
         tenants.create(&TenantId::new("bob")).await.unwrap();
+        for (name, there) in [("Ada Lovelace", true), ("bob", true), ("eve", false)] {
+            assert_eq!(tenants.exists(&TenantId::new(name), &keys).await.unwrap(), there, "{name}");
+        }
         let listed = tenants.list(&keys.list().await.unwrap()).await.unwrap();
         let of = |tenant: &Tenant| (tenant.name.as_str().to_owned(), tenant.created_at.is_some(), tenant.keys);
         assert_eq!(

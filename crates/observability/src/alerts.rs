@@ -164,11 +164,11 @@ pub static ALERTS: &[Alert] = &[
         summary: "{{ $value | humanizePercentage }} of the requests are answered with 5xx",
         means: "Clients are refused. Nothing that was refused was accepted, unless the answer says that nobody knows.",
         look: &[
-            "`vitrine_gateway_refused_total` by reason: `store_away`, `objects_away`, `no_space`, `queue_full`, `busy` and `internal` are 5xx.",
+            "`vitrine_gateway_refused_total` by reason: `store_away`, `objects_away`, `issuer_away`, `no_space`, `queue_full`, `busy` and `internal` are 5xx.",
             "The gateways' logs: `request failed` has the cause.",
         ],
         mend: &[
-            "`store_away`: see VitrineStoreAway. `objects_away`: the bucket does not answer. `no_space`: see VitrineDiskFull. `queue_full`: see VitrineQueueFull.",
+            "`store_away`: see VitrineStoreAway. `objects_away`: the bucket does not answer. `issuer_away`: the provider that people sign in by does not. `no_space`: see VitrineDiskFull. `queue_full`: see VitrineQueueFull.",
         ],
         test: Test {
             fires: &[

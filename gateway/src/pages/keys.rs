@@ -44,7 +44,7 @@ impl Create {
         ];
         let scopes = boxes.into_iter().filter(|(ticked, _)| ticked.is_some()).map(|(_, scope)| scope.name().to_owned());
         v1::keys::Create {
-            tenant: ids::TenantId::new(self.tenant.trim()),
+            tenant: given(self.tenant).map(ids::TenantId::new),
             scopes: Some(scopes.collect()),
             role: None,
             expires_in: given(self.expires_in),
@@ -57,6 +57,31 @@ impl Create {
             cancel_when_gone: None,
         }
     }
+}
+
+/// The form of a key that somebody makes for themselves.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct CreateOwn {
+    note: String,
+    expires_in: String,
+}
+
+impl CreateOwn {
+    /// Says the same as `POST /v1/keys` takes it.
+    pub fn asked(self) -> v1::keys::Create {
+        let given = |text: String| (!text.trim().is_empty()).then(|| text.trim().to_owned());
+        v1::keys::Create { note: given(self.note), expires_in: given(self.expires_in), ..v1::keys::Create::default() }
+    }
+}
+
+/// Which of some keys can be revoked where they are shown.
+pub enum Acts<'a> {
+    None,
+    /// All but the one that looks at them.
+    All(&'a ids::KeyId),
+    /// Those that a user has made for themselves.
+    Own(&'a str),
 }
 
 /// What was done, or refused.
@@ -79,6 +104,18 @@ pub fn body(
     html! {
         h1 { "Keys" @if !wanted.is_empty() { " of " (wanted) " " a.older href="/admin/keys" { "all" } } }
         div #live data-live="/admin/live?parts=status" { (layout::status(now.trouble().as_ref())) }
+        (told(said))
+        (form(tenants, wanted))
+        section #list aria-label="Keys" {
+            @if keys.is_empty() { (empty("There is no key here.", &html! { "Create one above; its text is shown once." })) }
+            @else { (table(keys, &Acts::All(own))) }
+        }
+    }
+}
+
+/// Says what was done, or refused.
+pub fn told(said: &Said<'_>) -> Markup {
+    html! {
         @match said {
             Said::Nothing => {},
             Said::Made(record, text) => div.made role="alert" {
@@ -87,10 +124,16 @@ pub fn body(
             },
             Said::Refused(refusal) => p.refusal role="alert" { (refusal) },
         }
-        (form(tenants, wanted))
-        section #list aria-label="Keys" {
-            @if keys.is_empty() { (empty("There is no key here.", &html! { "Create one above; its text is shown once." })) }
-            @else { (table(keys, Some(own))) }
+    }
+}
+
+/// The way to make one's own key.
+pub fn own_form() -> Markup {
+    html! {
+        form.filters method="post" action="/me/keys" {
+            label { "Note" input type="text" name="note" maxlength="200" placeholder="where it is used" autocomplete="off"; }
+            label { "Ends in" input.short type="text" name="expires_in" placeholder="such as 7d" autocomplete="off" spellcheck="false"; }
+            button type="submit" { "Make a key" }
         }
     }
 }
@@ -124,33 +167,45 @@ fn form(tenants: &[Tenant], wanted: &str) -> Markup {
     }
 }
 
-/// A row a key. Where `own` is given they can be revoked, all but that one.
-pub fn table(keys: &[KeyRecord], own: Option<&ids::KeyId>) -> Markup {
+/// A row a key.
+pub fn table(keys: &[KeyRecord], acts: &Acts<'_>) -> Markup {
+    let (some, all) = (!matches!(acts, Acts::None), matches!(acts, Acts::All(_)));
     html! {
         div.scroll tabindex="0" role="group" aria-label="Keys" { table {
             thead { tr {
-                th scope="col" { "Key" } @if own.is_some() { th scope="col" { "Tenant" } } th scope="col" { "Permits" }
+                th scope="col" { "Key" } @if all { th scope="col" { "Tenant" } } th scope="col" { "Permits" }
                 th scope="col" { "Class" } th scope="col" { "Note" } th scope="col" { "Created" } th scope="col" { "Ends" }
-                @if own.is_some() { th scope="col" { span.hidden { "Acts" } } }
+                @if some { th scope="col" { span.hidden { "Acts" } } }
             } }
             tbody { @for key in keys { tr {
                 td.id { (key.id) }
-                @if own.is_some() { td { (key.tenant) } }
+                @if all { td { (key.tenant) } }
                 td { @for (index, scope) in key.scopes.iter().enumerate() { @if index > 0 { ", " } (scope) } }
                 td { @match key.terms.class { Some(class) => (class), None => "its tenant's" } }
-                td.text { @match &key.note { Some(note) => (note), None => (nothing()) } }
+                td.text {
+                    @match &key.note { Some(note) => (note), None => (nothing()) }
+                    @if let Some(owner) = &key.owner { " " span.note { "made by " (owner) } }
+                }
                 td { (date(key.created_at)) }
                 td { @match key.expires_at { Some(at) => (date(at)), None => "never" } }
-                @match own {
-                    None => {},
-                    Some(own) if *own == key.id => td.acts { span.note { "yours, now" } },
-                    Some(_) => td.acts { form method="post" action={ "/admin/keys/" (key.id) "/revoke" } { details {
-                        summary { "Revoke" span.hidden { " " (key.id) } }
-                        p { "It is refused within 5 s everywhere, and cannot be brought back. Jobs that were accepted run on." }
-                        button.danger type="submit" { "Revoke " (key.id) }
-                    } } },
+                @match acts {
+                    Acts::None => {},
+                    Acts::All(own) if **own == key.id => td.acts { span.note { "yours, now" } },
+                    Acts::All(_) => td.acts { (revoke(key, "/admin/keys")) },
+                    Acts::Own(user) if key.owner.as_deref() == Some(*user) => td.acts { (revoke(key, "/me/keys")) },
+                    Acts::Own(_) => td.acts {},
                 }
             } } }
+        } }
+    }
+}
+
+fn revoke(key: &KeyRecord, path: &str) -> Markup {
+    html! {
+        form method="post" action={ (path) "/" (key.id) "/revoke" } { details {
+            summary { "Revoke" span.hidden { " " (key.id) } }
+            p { "It is refused within 5 s everywhere, and cannot be brought back. Jobs that were accepted run on." }
+            button.danger type="submit" { "Revoke " (key.id) }
         } }
     }
 }

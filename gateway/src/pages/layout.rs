@@ -78,7 +78,10 @@ pub fn page(title: &str, reader: &Reader<'_>, body: &Markup) -> Markup {
                     div.right {
                         button.quiet #scheme type="button" hidden { "Dark" }
                         @if let Reader::Somebody(principal, _) = reader {
-                            span.who title={ "key " (principal.key) } { (principal.tenant) }
+                            @match &principal.user {
+                                None => span.who title={ "key " (principal.key) } { (principal.tenant) },
+                                Some(user) => span.who title={ "of " (principal.tenant) } { (user) },
+                            }
                             form method="post" action="/sign-out" { button.quiet type="submit" { "Sign out" } }
                         }
                     }

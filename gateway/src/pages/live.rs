@@ -13,8 +13,7 @@ use maud::Markup;
 use serde_json::{Map, json};
 use tokio::time::{Interval, MissedTickBehavior, interval};
 
-use crate::authenticate::admitted;
-use crate::{Error, Gateway};
+use crate::{Error, Gateway, users};
 
 /// Time between two looks.
 const LOOK: Duration = Duration::from_secs(1);
@@ -65,7 +64,13 @@ where
             self.looks.tick().await;
             match self.changed().await {
                 Ok(event) => return Some(event),
-                Err(error @ (Error::NoKey | Error::WrongKey | Error::Suspended(_) | Error::Forbidden(_))) => {
+                Err(
+                    error @ (Error::NoKey
+                    | Error::WrongKey
+                    | Error::Suspended(_)
+                    | Error::Token(_)
+                    | Error::Forbidden { .. }),
+                ) => {
                     self.over = true;
                     return Some(Event::default().event("over").data(error.to_string()));
                 }
@@ -78,9 +83,8 @@ where
 
     /// Returns the parts that are not as they were sent last.
     async fn changed(&mut self) -> Result<Event, Error> {
-        let found = self.gateway.keys.principal(&self.principal.key).await?;
-        if admitted(&self.gateway, found).await?.known()?.scopes != self.principal.scopes {
-            return Err(Error::Forbidden("see this any longer; open the page again"));
+        if users::again(&self.gateway, &self.principal).await?.known()?.scopes != self.principal.scopes {
+            return Err(Error::forbidden(&self.principal, "see this any longer; open the page again"));
         }
         let mut changed = Map::new();
         for (id, part) in (self.look)().await? {

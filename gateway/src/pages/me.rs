@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use store::{JobRecord, ModelRecord, ModelState, State};
 
 use super::jobs::{place, ran, state, waited};
-use super::keys;
+use super::keys::{self, Acts, Said};
 use super::layout::empty;
 use super::now::Now;
 use super::quota::Own;
@@ -21,6 +21,7 @@ pub fn body(
     jobs: &[JobRecord],
     own: &Own,
     own_keys: &[KeyRecord],
+    said: &Said<'_>,
     origin: &str,
 ) -> Markup {
     html! {
@@ -34,10 +35,21 @@ pub fn body(
             h2 { "In a notebook" }
             (cell(now, principal, origin))
         }
-        section {
+        section #keys-of-mine {
             h2 { "Keys of " (principal.tenant) }
-            (keys::table(own_keys, None))
-            p.note { "An administrator makes and revokes keys." }
+            (keys::told(said))
+            @match &principal.user {
+                None => {
+                    (keys::table(own_keys, &Acts::None))
+                    p.note { "An administrator makes and revokes keys." }
+                }
+                Some(user) => {
+                    p.note { "A notebook shows a key: make one for each place that you work from. It permits what you may, and ends." }
+                    (keys::own_form())
+                    (keys::table(own_keys, &Acts::Own(user)))
+                    p.note { "You can revoke those that you have made yourself, and an administrator all." }
+                }
+            }
         }
     }
 }

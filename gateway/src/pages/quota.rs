@@ -5,9 +5,8 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::units::{bytes, count, nothing, number, span};
-use crate::authenticate::admitted;
 use crate::v1::quota::{self, Shown, Used};
-use crate::{Error, Gateway};
+use crate::{Error, Gateway, users};
 
 /// The form of a quota. A field that is empty is no bound.
 #[derive(Default, Deserialize)]
@@ -48,8 +47,7 @@ impl Own {
     /// # Errors
     /// Failures of the store; else where the key is worth nothing any more.
     pub async fn of(gateway: &Gateway, principal: &Principal) -> Result<Self, Error> {
-        let Principal { tenant, key, tenants, terms, .. } =
-            admitted(gateway, gateway.keys.principal(&principal.key).await?).await?.known()?;
+        let Principal { tenant, key, tenants, terms, .. } = users::again(gateway, principal).await?.known()?;
         Ok(Self {
             tenant: quota::shown(gateway, &tenants.quota, &tenant, None).await?,
             key: quota::shown(gateway, &terms.quota, &tenant, Some(&key)).await?,
@@ -63,7 +61,7 @@ impl Own {
             section #quota {
                 h2 { "What you may take" }
                 @match (bounded(&self.tenant), bounded(&self.key)) {
-                    (false, false) => p.note { "Any amount: neither your tenant nor this key has a quota." },
+                    (false, false) => p.note { "Any amount: no quota bounds you." },
                     (tenant, key) => {
                         @if tenant { (table("Quota of your tenant", &self.tenant)) }
                         @if key { h3 { "Of that, with this key" } (table("Quota of this key", &self.key)) }

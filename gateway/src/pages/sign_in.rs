@@ -1,4 +1,5 @@
-//! Signing in: a key is exchanged for a token that the browser keeps where no script reads it.
+//! Signing in: a key, or what the provider says of somebody, is exchanged for a token that the browser keeps where no script
+//! reads it.
 
 use std::sync::Arc;
 
@@ -11,7 +12,7 @@ use maud::{Markup, html};
 use serde::Deserialize;
 
 use super::layout::{self, Reader};
-use super::{posted, shown};
+use super::{posted, provider, shown};
 use crate::authenticate::{Caller, admitted};
 use crate::{Error, Gateway, unix_seconds};
 
@@ -21,7 +22,16 @@ const STAYS: u64 = 12 * 3600;
 /// Where somebody wanted to go.
 #[derive(Deserialize)]
 pub struct Wanted {
-    next: Option<String>,
+    pub next: Option<String>,
+}
+
+/// What a browser keeps.
+#[derive(Clone, Copy)]
+pub enum Kept {
+    /// That somebody is signed in. It is sent from our own pages alone.
+    Session,
+    /// That they began to be, and are at the provider. It is sent when that sends them back.
+    Attempt,
 }
 
 #[derive(Deserialize)]
@@ -33,19 +43,28 @@ struct Key {
 
 /// Returns the token that a browser sent.
 pub fn token<'a>(gateway: &Gateway, headers: &'a HeaderMap) -> Option<&'a str> {
-    let name = cookie(gateway);
+    kept(gateway, headers, Kept::Session)
+}
+
+/// Returns what a browser sent of what it keeps.
+pub fn kept<'a>(gateway: &Gateway, headers: &'a HeaderMap, kept: Kept) -> Option<&'a str> {
+    let name = cookie(gateway, kept);
     let cookies = headers.get_all(header::COOKIE).into_iter().filter_map(|value| value.to_str().ok());
     let mut pairs = cookies.flat_map(|value| value.split(';')).filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(found, _)| *found == name).map(|(_, token)| token)
 }
 
 /// `GET /sign-in?next=…`.
-pub async fn show(caller: Caller, wanted: Result<Query<Wanted>, QueryRejection>) -> Response {
+pub async fn show(
+    State(gateway): State<Arc<Gateway>>,
+    caller: Caller,
+    wanted: Result<Query<Wanted>, QueryRejection>,
+) -> Response {
     let next = wanted.ok().and_then(|Query(wanted)| wanted.next).unwrap_or_default();
     if let Ok(principal) = caller.known() {
         return Redirect::to(inside(&next).unwrap_or(layout::home(&principal))).into_response();
     }
-    form(&next, None)
+    form(&gateway, &next, None)
 }
 
 /// `POST /sign-in` with `key` and `next`.
@@ -58,31 +77,43 @@ pub async fn enter(State(gateway): State<Arc<Gateway>>, body: Body) -> Result<Re
         Ok(principal) => {
             tracing::info!(key = %principal.key, tenant = %principal.tenant, "signed in");
             let mut response = Redirect::to(inside(&next).unwrap_or(layout::home(&principal))).into_response();
-            keep(&gateway, &mut response, &token.unwrap_or_default(), STAYS)?;
+            keep(&gateway, &mut response, Kept::Session, &token.unwrap_or_default(), STAYS)?;
             return Ok(response);
         }
         Err(refusal) => refusal,
     };
-    let mut response = super::refusing(form(&next, Some(&refusal.to_string())), refusal);
+    let mut response = refused(&gateway, &next, refusal);
     *response.status_mut() = StatusCode::UNAUTHORIZED;
     Ok(response)
+}
+
+/// Says on the form why somebody is not signed in.
+pub fn refused(gateway: &Gateway, next: &str, refusal: Error) -> Response {
+    super::refusing(form(gateway, next, Some(&refusal.to_string())), refusal)
 }
 
 /// `POST /sign-out`: this browser forgets the token.
 pub async fn leave(State(gateway): State<Arc<Gateway>>) -> Result<Response, Error> {
     let mut response = Redirect::to("/sign-in").into_response();
-    keep(&gateway, &mut response, "", 0)?;
+    keep(&gateway, &mut response, Kept::Session, "", 0)?;
     Ok(response)
 }
 
-fn form(next: &str, refusal: Option<&str>) -> Response {
+fn form(gateway: &Gateway, next: &str, refusal: Option<&str>) -> Response {
+    let provider = gateway.users.provider().map(oidc::Provider::name);
+    // A link, and no form: what a form may lead to are our own pages.
+    let begin = || format!("{}?{}", provider::BEGIN, serde_urlencoded::to_string([("next", next)]).unwrap_or_default());
     let body: Markup = html! {
         form.sign-in method="post" action="/sign-in" {
             h1 { "Sign in to Vitrine" }
             @if let Some(refusal) = refusal { p.refusal role="alert" { (refusal) } }
+            @if let Some(provider) = provider {
+                p { a.button href=(begin()) { "Sign in with " (provider) } }
+                p.note { "Or with a key:" }
+            }
             input type="hidden" name="next" value=(next);
             label for="key" { "API key" }
-            input #key type="password" name="key" autocomplete="current-password" required autofocus
+            input #key type="password" name="key" autocomplete="current-password" required autofocus[provider.is_none()]
                 spellcheck="false" aria-describedby="where";
             p #where.note {
                 "The first start of " code { "vitrine up" } " shows one that may administer the server. "
@@ -95,22 +126,34 @@ fn form(next: &str, refusal: Option<&str>) -> Response {
 }
 
 /// Sets or removes what the browser keeps.
-fn keep(gateway: &Gateway, response: &mut Response, token: &str, seconds: u64) -> Result<(), Error> {
+///
+/// # Errors
+/// When it cannot be written into a head, which it always can.
+pub fn keep(gateway: &Gateway, response: &mut Response, kept: Kept, token: &str, seconds: u64) -> Result<(), Error> {
     let secure = if gateway.settings.https { "; Secure" } else { "" };
-    let name = cookie(gateway);
-    let text = format!("{name}={token}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
+    let site = match kept {
+        Kept::Session => "Strict",
+        Kept::Attempt => "Lax",
+    };
+    let name = cookie(gateway, kept);
+    let text = format!("{name}={token}; Path=/; HttpOnly; SameSite={site}; Max-Age={seconds}{secure}");
     let value = HeaderValue::try_from(text).map_err(Error::internal)?;
-    response.headers_mut().insert(header::SET_COOKIE, value);
+    response.headers_mut().append(header::SET_COOKIE, value);
     Ok(())
 }
 
 /// Returns the cookie's name. With the prefix, browsers take it from this host alone, and by TLS.
-fn cookie(gateway: &Gateway) -> &'static str {
-    if gateway.settings.https { "__Host-vitrine" } else { "vitrine" }
+fn cookie(gateway: &Gateway, kept: Kept) -> &'static str {
+    match (kept, gateway.settings.https) {
+        (Kept::Session, true) => "__Host-vitrine",
+        (Kept::Session, false) => "vitrine",
+        (Kept::Attempt, true) => "__Host-vitrine-sign-in",
+        (Kept::Attempt, false) => "vitrine-sign-in",
+    }
 }
 
 /// Returns the path that was asked for, if it is one of a page: nobody is sent elsewhere from here.
-fn inside(next: &str) -> Option<&str> {
+pub fn inside(next: &str) -> Option<&str> {
     let path = next.split(['?', '#']).next().unwrap_or_default();
     (super::are_at(path) && next.bytes().all(|byte| byte.is_ascii_graphic())).then_some(next)
 }

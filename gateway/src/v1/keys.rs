@@ -1,4 +1,5 @@
-//! Keys: made, listed and revoked. All of it takes an administrator's key.
+//! Keys: made, listed and revoked. All of it takes an administrator's key; users of a provider have their own keys, which
+//! permit no more than they may and end after a while.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,7 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use super::tenants::given;
 use super::{quota, read, tenants, time};
-use crate::authenticate::Administrator;
+use crate::authenticate::{Administrator, Keyholder};
 use crate::trail::acted;
 use crate::{Error, Gateway, unix_seconds};
 
@@ -27,6 +28,11 @@ const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 const GRACE: std::ops::RangeInclusive<u64> = 1..=7 * 24 * 3600;
 /// Characters of a note, and of a project's name.
 const LINE: usize = 200;
+
+const DAY: u64 = 24 * 3600;
+
+/// Keys that one user may have made for themselves and not revoked.
+const OWN: usize = 20;
 
 /// How long a key that is rotated is valid beside its successor, where nobody says.
 const OVERLAP: &str = "24h";
@@ -59,6 +65,8 @@ pub struct Shown {
     /// How long a job goes on whose blocking client is gone, as `30s`. Null for to its end.
     cancel_when_gone: Option<String>,
     quota: Quota,
+    /// The user who made it for themselves; null for one that an administrator made.
+    owner: Option<String>,
 }
 
 /// A key that was made.
@@ -74,17 +82,18 @@ pub struct Made {
     replaces: Option<Shown>,
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[schemars(rename = "NewKey")]
 #[serde(deny_unknown_fields)]
 pub struct Create {
-    #[schemars(with = "String")]
-    pub tenant: TenantId,
-    /// Default: submit and read-own.
+    /// Default: the caller's own.
+    #[schemars(with = "Option<String>")]
+    pub tenant: Option<TenantId>,
+    /// Default: submit and read-own; of a user who makes their own, all that they have.
     pub scopes: Option<Vec<String>>,
     /// A name for scopes, in their place.
     pub role: Option<String>,
-    /// A time as `30d`. Default: without end.
+    /// A time as `30d`. Default: without end; of a user who makes their own, as long as such a key may live.
     pub expires_in: Option<String>,
     /// What it is for.
     pub note: Option<String>,
@@ -139,21 +148,23 @@ pub struct Wanted {
     tenant: Option<TenantId>,
 }
 
-/// `GET /v1/keys?tenant=…`: what is known of keys, and nothing of what they are made of.
+/// `GET /v1/keys?tenant=…`: what is known of keys, and nothing of what they are made of. A user sees their own.
 pub async fn list(
     State(gateway): State<Arc<Gateway>>,
-    _: Administrator,
+    Keyholder(principal): Keyholder,
     wanted: Result<Query<Wanted>, QueryRejection>,
 ) -> Result<Json<List>, Error> {
     let Query(wanted) = wanted.map_err(|error| Error::Malformed(error.body_text()))?;
-    let keys = all(&gateway, wanted.tenant.as_ref()).await?;
+    let mut keys = all(&gateway, wanted.tenant.as_ref()).await?;
+    keys.retain(|key| principal.may(Scope::Admin) || owns(&principal, key));
     Ok(Json(List { keys: keys.iter().map(shown).collect() }))
 }
 
-/// `POST /v1/keys`: makes a key of a tenant that there is. Its text is in this answer and nowhere else.
+/// `POST /v1/keys`: makes a key of a tenant that there is. Its text is in this answer and nowhere else. A user makes one for
+/// themselves.
 pub async fn create(
     State(gateway): State<Arc<Gateway>>,
-    Administrator(principal): Administrator,
+    Keyholder(principal): Keyholder,
     body: Body,
 ) -> Result<Response, Error> {
     let (key, record, what) = make(&gateway, &principal, read(&gateway, body).await?).await?;
@@ -258,10 +269,10 @@ pub async fn rotate(
     Ok(acted(what, (StatusCode::CREATED, Json(answer))))
 }
 
-/// `DELETE /v1/keys/{key}`: ends a key, here at once and everywhere within 5 seconds.
+/// `DELETE /v1/keys/{key}`: ends a key, here at once and everywhere within 5 seconds. A user ends their own.
 pub async fn revoke(
     State(gateway): State<Arc<Gateway>>,
-    Administrator(principal): Administrator,
+    Keyholder(principal): Keyholder,
     Path(id): Path<String>,
 ) -> Result<Response, Error> {
     Ok(acted(end(&gateway, &principal, &id).await?, StatusCode::NO_CONTENT))
@@ -280,18 +291,22 @@ pub async fn all(gateway: &Gateway, tenant: Option<&TenantId>) -> Result<Vec<Key
     Ok(keys)
 }
 
-/// Makes a key of a tenant that there is. Its text is in what this returns, and nowhere else. Returns, too, what was done, in
-/// words.
+/// Makes a key of a tenant that there is, or for who asks: whoever does not administer makes only such. Its text is in what this
+/// returns, and nowhere else. Returns, too, what was done, in words.
 ///
 /// # Errors
-/// [`Error::NoTenant`]; [`Error::Unfit`] for what no key can be.
+/// [`Error::NoTenant`]; [`Error::Unfit`] for what no key can be; [`Error::Forbidden`] for one that would permit more than a
+/// user may; [`Error::Conflict`] for a user who has as many as one may.
 pub async fn make(
     gateway: &Gateway,
     principal: &Principal,
     create: Create,
 ) -> Result<(Secret, KeyRecord, String), Error> {
-    let tenant = tenants::find(gateway, create.tenant.as_str()).await?;
-    let grant = create.grant()?;
+    let grant = match principal.may(Scope::Admin) {
+        true => create.grant(principal)?,
+        false => own(gateway, principal, create).await?,
+    };
+    let tenant = tenants::find(gateway, grant.tenant.as_str()).await?;
     grant.terms.class.map_or(Ok(()), |class| no_more_urgent(class, &tenant))?;
     let tenant = tenant.name;
     let key = Keys::make()?;
@@ -301,11 +316,54 @@ pub async fn make(
     Ok((key, record, what))
 }
 
-/// Ends a key. Returns what was done, in words.
+/// Puts together what a user's own key is given.
+async fn own(gateway: &Gateway, principal: &Principal, create: Create) -> Result<Grant, Error> {
+    let longest = gateway.settings.oidc.key_time;
+    if create.tenant.as_ref().is_some_and(|tenant| *tenant != principal.tenant) {
+        return Err(Error::forbidden(principal, "make a key of another tenant, which takes one with the scope admin"));
+    }
+    let usual = (create.scopes.is_none() && create.role.is_none()).then(|| principal.scopes.clone());
+    let mut grant = create.grant(principal)?;
+    grant.scopes = usual.unwrap_or(grant.scopes);
+    if !grant.scopes.iter().all(|scope| principal.may(*scope)) {
+        return Err(Error::forbidden(principal, "make a key that permits more than they may themselves"));
+    }
+    // Whoever leaves has no token any more, and their keys end soon.
+    let end = unix_seconds() + longest.as_secs();
+    if grant.expires_at.is_some_and(|asked| asked > end) {
+        let longest = match longest.as_secs() {
+            seconds if seconds.is_multiple_of(DAY) => format!("{} days", seconds / DAY),
+            _ => humantime::format_duration(longest).to_string(),
+        };
+        return Err(Error::Unfit(format!(
+            "a key that one makes for oneself lives for at most {longest}; ask for less"
+        )));
+    }
+    grant.expires_at.get_or_insert(end);
+    grant.owner = principal.user.as_deref().map(str::to_owned);
+    let keys = all(gateway, Some(&principal.tenant)).await?;
+    let lives = |key: &&KeyRecord| owns(principal, key) && key.expires_at.is_none_or(|end| end > unix_seconds());
+    if keys.iter().filter(lives).count() >= OWN {
+        return Err(Error::Conflict(format!(
+            "you have {OWN} keys, which is as many as one may make; revoke one first"
+        )));
+    }
+    Ok(grant)
+}
+
+/// Returns whether a user made a key for themselves.
+fn owns(principal: &Principal, key: &KeyRecord) -> bool {
+    principal.user.is_some() && key.owner.as_deref() == principal.user.as_deref() && key.tenant == principal.tenant
+}
+
+/// Ends a key; of who does not administer, one of their own. Returns what was done, in words.
 ///
 /// # Errors
 /// [`Error::NoSuchKey`].
 pub async fn end(gateway: &Gateway, principal: &Principal, id: &str) -> Result<String, Error> {
+    if !principal.may(Scope::Admin) && !owns(principal, &find(gateway, id).await?) {
+        return Err(Error::NoSuchKey(id.to_owned()));
+    }
     if !gateway.keys.revoke(&KeyId::new(id)).await? {
         return Err(Error::NoSuchKey(id.to_owned()));
     }
@@ -321,7 +379,8 @@ pub async fn find(gateway: &Gateway, id: &str) -> Result<KeyRecord, Error> {
 }
 
 impl Create {
-    fn grant(self) -> Result<Grant, Error> {
+    /// Returns what the key is given, of the caller's tenant where no other is named.
+    fn grant(self, principal: &Principal) -> Result<Grant, Error> {
         let scopes = scopes(self.scopes, self.role)?.unwrap_or_else(|| Scope::DEFAULT.to_vec());
         let batching = self.batching.map(|name| name.parse::<Batching>()).transpose().map_err(Error::Unfit)?;
         self.note.as_deref().map_or(Ok(()), |text| line("note", text))?;
@@ -334,7 +393,8 @@ impl Create {
         let cancel_when_gone = self.cancel_when_gone.as_deref().map(grace).transpose()?;
         let terms = Terms { quota: self.quota.unwrap_or_default(), models: self.models, class, cancel_when_gone };
         let (note, project) = (self.note, self.project);
-        Ok(Grant { tenant: self.tenant, scopes, batching, expires_at, note, project, terms })
+        let tenant = self.tenant.unwrap_or_else(|| principal.tenant.clone());
+        Ok(Grant { tenant, scopes, batching, expires_at, note, project, terms, owner: None })
     }
 }
 
@@ -417,5 +477,6 @@ fn shown(key: &KeyRecord) -> Shown {
         class: key.terms.class.map(Class::name),
         cancel_when_gone: key.terms.cancel_when_gone.map(duration),
         quota: key.terms.quota.clone(),
+        owner: key.owner.clone(),
     }
 }

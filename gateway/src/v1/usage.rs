@@ -106,7 +106,8 @@ pub async fn tell(gateway: &Gateway, principal: &Principal, search: Search) -> R
     let tenant = match search.tenant {
         asked if principal.may(Scope::Operate) => asked,
         Some(other) if other != principal.tenant => {
-            return Err(Error::Forbidden("read another tenant's usage, which takes one with the scope operate"));
+            let what = "read another tenant's usage, which takes one with the scope operate";
+            return Err(Error::forbidden(principal, what));
         }
         _ => Some(principal.tenant.clone()),
     };

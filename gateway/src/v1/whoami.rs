@@ -16,14 +16,16 @@ use crate::{Error, Gateway};
 #[derive(Serialize, JsonSchema)]
 pub struct Whoami {
     tenant: String,
-    /// The public part of the key.
+    /// The public part of the key; of a user who showed none, `user:` and their name.
     key: String,
+    /// Who signed in by the server's provider; null for a key.
+    user: Option<String>,
     project: Option<String>,
     scopes: Vec<String>,
     batching: String,
     /// How urgent its jobs are: high, normal or low.
     class: &'static str,
-    /// Null for a key without end.
+    /// Null for a key without end; of a user, until when they are signed in.
     expires_at: Option<String>,
     /// The models that the tenant may use; null for all.
     models: Option<Vec<String>>,
@@ -45,6 +47,7 @@ pub async fn whoami(State(gateway): State<Arc<Gateway>>, caller: Caller) -> Resu
     Ok(Json(Whoami {
         tenant: principal.tenant.to_string(),
         key: principal.key.to_string(),
+        user: principal.user.as_deref().map(str::to_owned),
         project: principal.project,
         scopes: principal.scopes.iter().map(|scope| scope.name().to_owned()).collect(),
         batching: principal.batching.to_string(),

@@ -13,3 +13,4 @@ mod several;
 mod site;
 mod submissions;
 mod uploads;
+mod users;

@@ -101,6 +101,7 @@ Takes root and role.
 {{- $_ := set $secrets "worker" (include "vitrine.worker.token" .root) -}}
 {{- else -}}
 {{- with include "vitrine.gateway.tls" .root }}{{ $_ := set $secrets "public" . }}{{ end -}}
+{{- with $values.gateway.oidc.secretName }}{{ $_ := set $secrets "oidc" . }}{{ end -}}
 {{- end -}}
 {{- if ne .role "worker" -}}
 {{- with include "vitrine.etcd.tls" . }}{{ $_ := set $secrets "etcd" . }}{{ end -}}

@@ -8,6 +8,11 @@ secret never lies in a tree, but in files that a tree names.
 {{- $gateway := dict "upload_folder" "/var/lib/vitrine/uploads" -}}
 {{- with include "vitrine.publicUrl" . }}{{ $_ := set $gateway "public_url" . }}{{ end -}}
 {{- if hasPrefix "https://" (include "vitrine.publicUrl" .) }}{{ $_ := set $gateway "https" true }}{{ end -}}
+{{- with .Values.gateway.oidc.settings }}
+{{- $oidc := deepCopy . -}}
+{{- if $.Values.gateway.oidc.secretName }}{{ $_ := set $oidc "client_secret_file" "/etc/vitrine/oidc/client-secret" }}{{ end -}}
+{{- $_ := set $gateway "oidc" $oidc -}}
+{{- end }}
 {{- $tree := dict
     "listen" (printf "%s:8000" .Values.bindAddress)
     "health" (printf "%s:8100" .Values.bindAddress)
@@ -99,17 +104,23 @@ secret never lies in a tree, but in files that a tree names.
 {{- define "vitrine.toml.section" -}}
 {{- range $key, $value := .tree }}
 {{- if not (or (kindIs "map" $value) (kindIs "invalid" $value)) }}
-{{ $key }} = {{ include "vitrine.toml.value" $value }}
+{{ include "vitrine.toml.key" $key }} = {{ include "vitrine.toml.value" $value }}
 {{- end }}
 {{- end }}
 {{- range $key, $value := .tree }}
 {{- if kindIs "map" $value }}
-{{- $path := ternary $key (printf "%s.%s" $.path $key) (empty $.path) }}
+{{- $name := include "vitrine.toml.key" $key }}
+{{- $path := ternary $name (printf "%s.%s" $.path $name) (empty $.path) }}
 
 [{{ $path }}]
 {{- include "vitrine.toml.section" (dict "tree" $value "path" $path) }}
 {{- end }}
 {{- end }}
+{{- end }}
+
+{{/* What is no plain word, as a group's name may be, is quoted. */}}
+{{- define "vitrine.toml.key" -}}
+{{ regexMatch "^[A-Za-z0-9_-]+$" . | ternary . (toRawJson .) }}
 {{- end }}
 
 {{/* YAML's whole numbers may come as floats, which programs refuse where they want whole ones. */}}
