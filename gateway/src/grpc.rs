@@ -218,7 +218,7 @@ mod tests {
     fn what_is_refused_has_a_code_as_its_status_says() {
         for (error, code) in [
             (Error::NoKey, Code::Unauthenticated),
-            (Error::Forbidden("do this"), Code::PermissionDenied),
+            (Error::Forbidden { who: "a key".into(), what: "do this" }, Code::PermissionDenied),
             (Error::NotYours, Code::NotFound),
             (Error::Program("no".into()), Code::InvalidArgument),
             (Error::TooManyAtOnce, Code::ResourceExhausted),
