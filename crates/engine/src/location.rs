@@ -20,6 +20,17 @@ pub enum Location {
 }
 
 impl Location {
+    /// Returns the locations that users count as one: those of all rounds of a loop.
+    pub fn rounds(self, schema: &Schema) -> Vec<Self> {
+        let (site, of): (Site, fn(Site) -> Self) = match self {
+            Self::Input(site) => (site, Self::Input),
+            Self::Skip(site) => (site, Self::Skip),
+            Self::Output(site) => (site, Self::Output),
+            Self::Streamed | Self::Generated | Self::Result => return vec![self],
+        };
+        schema.rounds(site).map(of).collect()
+    }
+
     /// Returns the name that error messages use: `model.transformer.h.1.output`.
     #[must_use]
     pub fn name(self, schema: &Schema) -> String {
@@ -165,7 +176,7 @@ mod tests {
         // root { a }, where root's forward binds a name, calls `a`, and binds its outcome.
         let mut schema = schema(&[("", None), ("a", Some(0))], &[0, 2, 3, 1, 4]);
         for (name, calls) in [("x_0", None), ("self_a_0", Some(Site(1))), ("x_1", None)] {
-            schema.operations.push(OperationSchema { name, of: Site(0), when: None, calls });
+            schema.operations.push(OperationSchema { name, of: Site(0), when: None, calls, perhaps: false, round: None });
         }
         let order = Order::new(&schema);
         let at = |location| order.of(location).unwrap();

@@ -25,6 +25,7 @@ mod families;
 mod family;
 mod feed_forward;
 mod flags;
+mod forward;
 mod generation;
 pub mod gguf;
 pub mod import;

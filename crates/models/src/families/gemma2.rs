@@ -2,6 +2,7 @@
 //! windows in turns; scores and logits kept below a cap.
 
 use super::{
+    sources,
     GEMMA_CALLS, LayerTypes, Result, Sizes, complete_layer_types, complete_rope, functions, gated, llama_blueprint,
     refuse_set, rms_norm, sandwich_layer, separate_attention, with_scaling,
 };
@@ -52,6 +53,9 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     blueprint.head.cap = config.optional_number("final_logit_softcapping")?;
     blueprint.kinds = types.kinds(config, false)?;
     blueprint.calls = &GEMMA_CALLS;
+    blueprint.sources.root = sources::CAPPED;
+    blueprint.sources.base = sources::TWO_MASKS;
+    blueprint.window = Some(config.size("sliding_window")?);
     blueprint.eager = true;
     if let Some(rotary) = &mut blueprint.rotary {
         rotary.keyword = false;

@@ -1,6 +1,6 @@
 //! Mistral: Llama with a window in every layer.
 
-use super::sources::WINDOWED_ATTENTION;
+use super::sources::{self, WINDOWED_ATTENTION};
 use super::{
     Result, Sizes, complete_heads, complete_rope, gated, llama_blueprint, llama_layer, one_kind, rms_norm,
     separate_attention,
@@ -37,5 +37,8 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         Ok(llama_layer(prefix, &sizes, &norm, attention, Module::FeedForward(block)))
     };
     let layers = (0..sizes.layers).map(layer).collect::<Result<_>>()?;
-    Ok(Blueprint { kinds: one_kind(config)?, ..llama_blueprint(config, prefix, &sizes, norm.clone(), layers)? })
+    let mut blueprint = llama_blueprint(config, prefix, &sizes, norm.clone(), layers)?;
+    blueprint.kinds = one_kind(config)?;
+    blueprint.sources.base = sources::MASK_BY_FUNCTION;
+    Ok(blueprint)
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::sources::WINDOWED_ATTENTION;
+use super::sources::{self, WINDOWED_ATTENTION};
 use super::{
     EXPERTS_CALLS, Result, Sizes, complete_heads_of_keys, complete_rope, experts_and_chosen, function, llama_blueprint,
     llama_layer, one_kind, refuse_set, rms_norm, separate_attention,
@@ -44,6 +44,8 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     blueprint.root.returns = Returns::Experts;
     blueprint.kinds = one_kind(config)?;
     blueprint.calls = &EXPERTS_CALLS;
+    blueprint.sources.root = sources::EXPERTS_CAUSAL;
+    blueprint.sources.base = sources::EXPERTS_MASK_BY_FUNCTION;
     Ok(blueprint)
 }
 

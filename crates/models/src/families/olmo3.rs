@@ -1,6 +1,8 @@
 //! OLMo 3: OLMo 2 with windows in three of four layers, and rotated by type of layer.
 
 use super::{
+    functions,
+    sources,
     LayerTypes, OLMO3_CALLS, Result, Sizes, complete_heads_of_keys, complete_layer_types, complete_ropes_by_type,
     gated, llama_blueprint_around, post_norm_layer, rms_norm, rotary_by_type, separate_attention, with_head_norms,
 };
@@ -33,6 +35,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     let bias = config.flag("attention_bias")?;
     let layer = |index| {
         let mut attention = separate_attention(config, prefix, &sizes, index, [bias; 2])?;
+        attention.functions = functions::ROTATE_NARROWED;
         with_head_norms(&mut attention, &norm, Over::Width);
         let block = gated(config, prefix, (sizes.width, sizes.inner), "hidden_act", false)?;
         let mut layer = post_norm_layer(prefix, &sizes, &norm, attention, block);
@@ -45,5 +48,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     let mut blueprint = llama_blueprint_around(config, prefix, norm.clone(), layers, rotary)?;
     blueprint.kinds = types.kinds(config, true)?;
     blueprint.calls = &OLMO3_CALLS;
+    blueprint.sources.base = sources::TWO_MASKS_BY_TYPE;
+    blueprint.window = Some(config.size("sliding_window")?);
     Ok(blueprint)
 }

@@ -3,6 +3,7 @@
 use serde_json::Value as Json;
 
 use super::{
+    sources,
     EXPERTS_CALLS, Result, Sizes, complete_rope, complete_switched_windows, experts_and_chosen, function, gated,
     llama_blueprint, llama_layer, one_kind, refuse_set, rms_norm, separate_attention, with_head_norms,
 };
@@ -62,6 +63,8 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     blueprint.root.returns = Returns::Experts;
     blueprint.kinds = one_kind(config)?;
     blueprint.calls = &EXPERTS_CALLS;
+    blueprint.sources.root = sources::EXPERTS_CAUSAL;
+    blueprint.sources.base = sources::EXPERTS_MASK_BY_FUNCTION;
     Ok(blueprint)
 }
 
