@@ -6,7 +6,8 @@ transformers' own text: crates/models/src/families/source_names.json.
 
 For each family, by class: the operations of its forward, and those of functions of transformers' that they call, under the
 name of the class and of each call on the way: `LlamaAttention.apply_rotary_pos_emb_0.rotate_half_0`. What attends has one
-entry for each way to do so: `LlamaAttention.attention_interface_1@sdpa`.
+entry for each way to do so: `LlamaAttention.attention_interface_1@sdpa`. Tests compare with it what the server shows
+(crates/models/tests/source_names.rs) and what the client shows (tests/python/families.py).
 """
 import inspect
 import json
@@ -56,7 +57,9 @@ INSIDE = ("transformers.models.", "transformers.integrations.sdpa_attention")
 
 def main():
     logging.set_verbosity_error()
-    found = {name: names(name, settings) for name, settings in FAMILIES.items()}
+    found = {}
+    for name, settings in FAMILIES.items():
+        found[name] = {place: " ".join(operations) for place, operations in names(name, settings).items()}
     text = json.dumps(found, indent=1) + "\n"
     if "--check" not in sys.argv[1:]:
         FILE.write_text(text)

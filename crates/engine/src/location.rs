@@ -127,7 +127,7 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ModuleSchema, OperationSchema};
+    use crate::model::{Attention, ModuleSchema, OperationSchema, Round};
 
     fn schema(modules: &[(&str, Option<u32>)], execution: &[u32]) -> Schema {
         Schema {
@@ -169,6 +169,28 @@ mod tests {
         assert!(expected.windows(2).all(|pair| at(pair[0]) < at(pair[1])));
         assert_eq!(order.of(Location::Output(Site(4))), None);
         assert!(order.contains(Site(1), Site(2)) && !order.contains(Site(1), Site(3)));
+    }
+
+    #[test]
+    fn rounds_of_a_loop_are_one_location_to_users() {
+        // root { a, b }, whose forward calls the one and then the other in a loop, and binds what comes of it.
+        let mut schema = schema(&[("", None), ("a", Some(0)), ("b", Some(0))], &[0, 3, 1, 4, 5, 2, 6]);
+        for (index, called) in [(0, Site(1)), (1, Site(2))] {
+            let round = Some(Round { index, count: 2, step: 2 });
+            for (name, calls) in [("layer_0", Some(called)), ("x_0", None)] {
+                schema.operations.push(OperationSchema { name, of: Site(0), when: None, calls, perhaps: false, round });
+            }
+        }
+        let names: Vec<_> = schema.operations_of(Site(0), Attention::default()).collect();
+        assert_eq!(names, [(Site(3), "layer_0"), (Site(4), "x_0")]);
+        let rounds = Location::Output(Site(4)).rounds(&schema);
+        assert_eq!(rounds, [Location::Output(Site(4)), Location::Output(Site(6))]);
+        assert_eq!(Location::Input(Site(1)).rounds(&schema), [Location::Input(Site(1))]);
+        assert_eq!(Location::Result.rounds(&schema), [Location::Result]);
+        let order = Order::new(&schema);
+        let at = |location| order.of(location).unwrap();
+        assert!(at(Location::Output(Site(1))) < at(rounds[0]) && at(rounds[0]) < at(Location::Input(Site(2))));
+        assert_eq!(rounds[1].name(&schema), "model.source.x_0.output");
     }
 
     #[test]

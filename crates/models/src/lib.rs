@@ -48,6 +48,8 @@ mod safetensors;
 mod self_attention;
 mod settings;
 mod source;
+#[cfg(test)]
+mod source_names;
 mod steps;
 pub mod testing;
 mod tokenizer;
