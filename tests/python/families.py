@@ -168,7 +168,7 @@ def operations(model, local):
             name = location.removeprefix("source.")
             at = f"{place}.source.{name}"
             plain = inspect.isfunction(function) or inspect.ismethod(function)
-            known = function is not source.bind and not name.removeprefix("self").startswith(UNKNOWN_FUNCTIONS)
+            known = function is not source.bind and not name.removeprefix("self_").startswith(UNKNOWN_FUNCTIONS)
             if plain and known and getattr(function, "__module__", "").startswith(INSIDE):
                 function, _ = source.instrument(function, noted(at))
             value = function(*args, **kwargs)
@@ -360,7 +360,7 @@ def edited_functions(model, remote, plan):
 
 def isinstance_of_tensor(plan, path, name):
     """Returns whether an operation gives a tensor of numbers: by its name, for nothing else tells before it runs."""
-    return re.match(r"(cos|sin|x1|x2|first_|torch_|hidden_states_|query_|key_|repeat_kv|x_pow)", name) is not None
+    return re.match(r"(cos|sin|x1|x2|first_|torch_(?!chunk)|hidden_states_|query_|key_|repeat_kv|x_pow)", name) is not None
 
 
 def called(model, remote, _):
