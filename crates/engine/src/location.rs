@@ -198,7 +198,14 @@ mod tests {
         // root { a }, where root's forward binds a name, calls `a`, and binds its outcome.
         let mut schema = schema(&[("", None), ("a", Some(0))], &[0, 2, 3, 1, 4]);
         for (name, calls) in [("x_0", None), ("self_a_0", Some(Site(1))), ("x_1", None)] {
-            schema.operations.push(OperationSchema { name, of: Site(0), when: None, calls, perhaps: false, round: None });
+            schema.operations.push(OperationSchema {
+                name,
+                of: Site(0),
+                when: None,
+                calls,
+                perhaps: false,
+                round: None,
+            });
         }
         let order = Order::new(&schema);
         let at = |location| order.of(location).unwrap();

@@ -133,12 +133,11 @@ impl Schema {
     /// in some way, in their order.
     pub fn operations_of(&self, of: Site, attention: Attention) -> impl Iterator<Item = (Site, &'static str)> {
         let site = |index: usize| Site(u32::try_from(self.modules.len() + index).unwrap_or(u32::MAX));
-        let own =
-            self.operations.iter().enumerate().filter(move |(_, operation)| {
-                operation.of == of
-                    && operation.when.is_none_or(|when| when == attention)
-                    && operation.round.is_none_or(|round| round.index == 0)
-            });
+        let own = self.operations.iter().enumerate().filter(move |(_, operation)| {
+            operation.of == of
+                && operation.when.is_none_or(|when| when == attention)
+                && operation.round.is_none_or(|round| round.index == 0)
+        });
         own.map(move |(index, operation)| (site(index), operation.name))
     }
 

@@ -298,7 +298,8 @@ impl<M: Model> Trace<M> {
                 self.run.passes() == 0 && generation.caches() && !generation.collects()
             }
         };
-        (plain && !self.run.sees_operations() && self.batch.full() && self.batch.positions.is_none()).then(|| self.batch.sequences())
+        (plain && !self.run.sees_operations() && self.batch.full() && self.batch.positions.is_none())
+            .then(|| self.batch.sequences())
     }
 
     /// Returns what the next pass computes for this trace.

@@ -212,9 +212,9 @@ impl Forward for Call<'_> {
             "expand_groups" | "merge_groups" => {
                 let groups = self.groups();
                 let sizes = |states: &Tensor| -> Vec<i64> {
-                    match states.size().as_slice() {
-                        &[rows, heads, length, width] => vec![rows, heads, groups, length, width],
-                        &[rows, heads, groups, length, width] => vec![rows, heads * groups, length, width],
+                    match *states.size().as_slice() {
+                        [rows, heads, length, width] => vec![rows, heads, groups, length, width],
+                        [rows, heads, groups, length, width] => vec![rows, heads * groups, length, width],
                         _ => Vec::new(),
                     }
                 };
@@ -232,10 +232,7 @@ impl Forward for Call<'_> {
                 let of = |at: usize| each(queries, |_, query| Value::Int(query.size().get(at).copied().unwrap_or(0)));
                 Given::method(vec![of(0)?, Tree::Int(-1), of(2)?, Tree::Int(-1)])
             }
-            "cat" => Given {
-                args: vec![Argument::Operands(2)],
-                kwargs: vec![("dim", Argument::Other(Tree::Int(-1)))],
-            },
+            "cat" => Given { args: vec![Argument::Operands(2)], kwargs: vec![("dim", Argument::Other(Tree::Int(-1)))] },
             "most" => Given {
                 args: Vec::new(),
                 kwargs: vec![("dim", Argument::Other(Tree::Int(-1))), ("keepdim", Argument::Other(Tree::Bool(true)))],

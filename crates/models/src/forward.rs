@@ -76,7 +76,14 @@ pub fn run(decoder: &Decoder, pass: &mut Pass<'_>, call: Call) -> Result<Flow> {
     let (keep, alone) = (call.flags.logits_to_keep.clone(), call.flags.alone.clone());
     let form = about.blueprint.root.around.as_ref().map_or(&about.blueprint.calls.base, |around| around.call);
     let call = call.inner(form, &about.blueprint);
-    let root = Root { decoder, call: RefCell::new(Some(call)), keep: &keep, alone: &alone, now: RefCell::default(), uncapped: Cell::new(false) };
+    let root = Root {
+        decoder,
+        call: RefCell::new(Some(call)),
+        keep: &keep,
+        alone: &alone,
+        now: RefCell::default(),
+        uncapped: Cell::new(false),
+    };
     let mut given = Vec::new();
     if let Some(cap) = about.blueprint.head.cap {
         // Of any part: a number is the same for all.
@@ -363,7 +370,12 @@ impl Forward for Around<'_> {
                 course.set_hidden(input.share().into_tokens(pass)?);
                 let mut shared = (**course.shared()).clone();
                 if let Some(Held::Dict(masks)) = operands.get(1) {
-                    decoder::set_masks(self.decoder, &mut shared, masks.iter().map(|(of, mask)| (*of, mask.flow())), pass)?;
+                    decoder::set_masks(
+                        self.decoder,
+                        &mut shared,
+                        masks.iter().map(|(of, mask)| (*of, mask.flow())),
+                        pass,
+                    )?;
                 }
                 course.set_shared(shared);
                 Ok(Held::Whole(decoder::handed(self.decoder, pass, self.call, course)?.show(pass)))
@@ -403,7 +415,8 @@ pub fn base<'a>(
         ("input_ids", Held::Tensors(own.ids.iter().map(Tensor::shallow_clone).collect())),
         ("attention_mask", mask),
         ("past", {
-            let past = |&past: &i64| Ok(Tensor::f_from_slice(&[past])?.f_to_device(decoder.about.device)?.f_squeeze()?);
+            let past =
+                |&past: &i64| Ok(Tensor::f_from_slice(&[past])?.f_to_device(decoder.about.device)?.f_squeeze()?);
             Held::Tensors(shared.past.iter().map(past).collect::<Result<_>>()?)
         }),
     ];
@@ -431,7 +444,15 @@ pub fn base<'a>(
         "weights" => flags.output_attentions,
         _ => false,
     };
-    let base = Base { decoder, call, own, course: RefCell::new(Some(course)), ended: RefCell::new(Rc::clone(&shared)), round: Cell::new(0), layers: RefCell::default() };
+    let base = Base {
+        decoder,
+        call,
+        own,
+        course: RefCell::new(Some(course)),
+        ended: RefCell::new(Rc::clone(&shared)),
+        round: Cell::new(0),
+        layers: RefCell::default(),
+    };
     let mut states = flags.output_hidden_states.then(Vec::new);
     let mut running = Running::new(operations, given);
     let mut rotations = Vec::new();
@@ -483,7 +504,8 @@ pub fn base<'a>(
         }
     }
     let returned = running.returned(pass)?.pop();
-    let (hidden, returns) = (running.get("hidden_states").map_or(Held::NONE, Held::share), decoder.about.blueprint.root.returns);
+    let (hidden, returns) =
+        (running.get("hidden_states").map_or(Held::NONE, Held::share), decoder.about.blueprint.root.returns);
     let hidden = hidden.into_tokens(pass)?;
     // The last entry is the normed one, not the last layer's output.
     states.iter_mut().for_each(|states| states.push(hidden.share()));
@@ -519,7 +541,10 @@ impl<'a> Base<'a> {
     }
 
     fn shared(&self) -> Rc<decoder::Shared> {
-        self.course.borrow().as_ref().map_or_else(|| Rc::clone(&self.ended.borrow()), |course| Rc::clone(course.shared()))
+        self.course
+            .borrow()
+            .as_ref()
+            .map_or_else(|| Rc::clone(&self.ended.borrow()), |course| Rc::clone(course.shared()))
     }
 
     /// Hands to the layers what the lines before have come to.
@@ -534,7 +559,9 @@ impl<'a> Base<'a> {
         let kinds = Rc::clone(&shared.kinds);
         for (kind, (window, _)) in kinds.iter().enumerate() {
             let own = match running.get("mask") {
-                Some(Held::Dict(masks)) => masks.iter().find(|(name, _)| *name == type_of(*window)).map(|(_, mask)| mask),
+                Some(Held::Dict(masks)) => {
+                    masks.iter().find(|(name, _)| *name == type_of(*window)).map(|(_, mask)| mask)
+                }
                 mask => mask,
             };
             // One that is put into the dict by itself, after it was made.
@@ -602,8 +629,20 @@ impl<'a> Base<'a> {
                 entries.push(("position_ids", operands.get(1).map_or(Tree::None, Held::flow)));
                 Tree::Dict(entries)
             }
-            "no_states" => if flags.output_hidden_states { Tree::Tuple(Vec::new()) } else { Tree::None },
-            "no_weights" => if flags.output_attentions { Tree::Tuple(Vec::new()) } else { Tree::None },
+            "no_states" => {
+                if flags.output_hidden_states {
+                    Tree::Tuple(Vec::new())
+                } else {
+                    Tree::None
+                }
+            }
+            "no_weights" => {
+                if flags.output_attentions {
+                    Tree::Tuple(Vec::new())
+                } else {
+                    Tree::None
+                }
+            }
             "states" => Tree::Tuple(self.layers.borrow().clone()),
             "weights" => {
                 let all = shared.attentions.as_ref().map(|all| all.borrow().iter().map(crate::pass::leaves).collect());
@@ -723,7 +762,8 @@ impl Forward for Base<'_> {
             }
             "record" => {
                 let past = self.shared().field("past_key_values", 0, pass)?;
-                let kwargs = vec![("last_hidden_state", Argument::Operand(0)), ("past_key_values", Argument::Other(past))];
+                let kwargs =
+                    vec![("last_hidden_state", Argument::Operand(0)), ("past_key_values", Argument::Other(past))];
                 Given { args: Vec::new(), kwargs }
             }
             _ => Given::plain(operands.len()),

@@ -87,7 +87,13 @@ impl Layer {
         Ok(Attended { hidden: registers.hidden, weights })
     }
 
-    fn step_by_step(&self, index: usize, pass: &mut Pass<'_>, stream: &Stream, form: &'static Form) -> Result<Attended> {
+    fn step_by_step(
+        &self,
+        index: usize,
+        pass: &mut Pass<'_>,
+        stream: &Stream,
+        form: &'static Form,
+    ) -> Result<Attended> {
         let forward = Steps { layer: self, index, stream, form };
         let given = vec![("hidden_states", Held::of_tokens(pass, &stream.hidden)?)];
         let cached = stream.shared.caches.is_some();

@@ -369,10 +369,7 @@ impl Forward for Steps<'_> {
                 args: vec![Argument::Other(Tree::Int(3))],
                 kwargs: vec![("dim", Argument::Other(Tree::Int(-1)))],
             },
-            "cat" => Given {
-                args: vec![Argument::Operands(2)],
-                kwargs: vec![("dim", Argument::Other(Tree::Int(-1)))],
-            },
+            "cat" => Given { args: vec![Argument::Operands(2)], kwargs: vec![("dim", Argument::Other(Tree::Int(-1)))] },
             "for_heads" => Given::method(vec![Tree::Int(1)]),
             "both_halves" => Given {
                 args: vec![Argument::Operand(0), Argument::Other(Tree::Int(2))],
@@ -382,10 +379,9 @@ impl Forward for Steps<'_> {
                 args: vec![Argument::Operand(0), Argument::Other(Tree::Int(2)), Argument::Other(Tree::Int(3))],
                 kwargs: Vec::new(),
             },
-            "stack" => Given {
-                args: vec![Argument::Operands(2)],
-                kwargs: vec![("dim", Argument::Other(Tree::Int(-1)))],
-            },
+            "stack" => {
+                Given { args: vec![Argument::Operands(2)], kwargs: vec![("dim", Argument::Other(Tree::Int(-1)))] }
+            }
             "flatten" => Given::method(vec![Tree::Int(-2)]),
             "wide" => Given::method(vec![source::dtype(operands.first(), Some(Kind::Float))?]),
             "like" => Given::method(vec![source::dtype(operands.get(1), None)?]),
@@ -488,7 +484,8 @@ impl Forward for Steps<'_> {
                 input.map(pass, |part, states| {
                     let width = |tensor: &Tensor| tensor.size().last().copied().unwrap_or(0);
                     let (all, begun) = (width(states), width(tables.get(part).ok_or_else(no_part)?));
-                    let (start, length) = if name == "begun" { (0, begun.min(all)) } else { (begun.min(all), (all - begun).max(0)) };
+                    let (start, length) =
+                        if name == "begun" { (0, begun.min(all)) } else { (begun.min(all), (all - begun).max(0)) };
                     Ok(states.f_narrow(-1, start, length)?)
                 })
             }

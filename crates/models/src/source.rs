@@ -597,8 +597,10 @@ impl<'a> Running<'a> {
                         let call = forward.call(pass, name, &operands)?;
                         let inside = self.operations.inside.get(&index);
                         let compute = |pass: &mut Pass<'_>, asked: Asked| match inside {
-                            Some(function) if pass.wants(site).operations => {
-                                run_inside(function, pass, forward, variables, (asked.operands, holds))
+                            Some((parameters, function)) if pass.wants(site).operations => {
+                                let known = variables.iter().map(|(name, held)| (*name, held.share()));
+                                let operands = parameters.iter().copied().zip(asked.operands);
+                                run_inside(function, pass, forward, known.chain(operands).collect(), holds)
                             }
                             _ => forward.compute(pass, name, &asked.operands),
                         };
@@ -635,14 +637,12 @@ impl<'a> Running<'a> {
 
 /// Runs a function that an operation calls, which knows what its caller knows.
 fn run_inside(
-    (parameters, function): &(&'static [&'static str], Operations),
+    function: &Operations,
     pass: &mut Pass<'_>,
     forward: &dyn Forward,
-    known: &HashMap<&'static str, Held>,
-    (operands, holds): (Vec<Held>, &dyn Fn(&str) -> bool),
+    given: Vec<(&'static str, Held)>,
+    holds: &dyn Fn(&str) -> bool,
 ) -> Result<Held> {
-    let mut given: Vec<_> = known.iter().map(|(name, held)| (*name, held.share())).collect();
-    given.extend(parameters.iter().copied().zip(operands));
     let mut returned = run(function, pass, forward, given, holds)?;
     Ok(if returned.len() == 1 { returned.swap_remove(0) } else { Held::Tuple(returned) })
 }
@@ -689,9 +689,9 @@ fn copied(pass: &Pass<'_>, flow: &Flow) -> Result<Flow> {
             learned(&copies.iter().map(|one| Tensor::f_cat(&[one], 0)).collect::<std::result::Result<Vec<_>, _>>()?)
         }
         Tree::Tuple(items) => Tree::Tuple(items.iter().map(|item| copied(pass, item)).collect::<Result<_>>()?),
-        Tree::Dict(entries) => Tree::Dict(
-            entries.iter().map(|(name, entry)| Ok((*name, copied(pass, entry)?))).collect::<Result<_>>()?,
-        ),
+        Tree::Dict(entries) => {
+            Tree::Dict(entries.iter().map(|(name, entry)| Ok((*name, copied(pass, entry)?))).collect::<Result<_>>()?)
+        }
         flow => flow.clone(),
     })
 }

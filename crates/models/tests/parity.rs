@@ -410,9 +410,7 @@ fn modules_are_entered_in_the_order_that_the_schema_says() {
             let all = model.schema().execution.iter().copied();
             let reached = |site: &Site| match model.schema().operation(*site) {
                 Some(operation) => {
-                    operations
-                        && operation.when.is_none_or(|when| when == case.attention)
-                        && !operation.perhaps
+                    operations && operation.when.is_none_or(|when| when == case.attention) && !operation.perhaps
                 }
                 None => true,
             };

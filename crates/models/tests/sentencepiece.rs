@@ -1,5 +1,4 @@
 //! Imports GGUF files whose tokenizers are SentencePiece's: texts get the ids that transformers' own conversion gives them.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
 use std::path::Path;
 use std::process::Command;
@@ -24,8 +23,7 @@ fn sentencepiece_gives_the_ids_that_transformers_gives() {
         let report = models::check(&to);
         assert!(report.can_be_served(), "{report}");
         let tokenizer = Tokenizer::from_file(to.join("tokenizer.json")).unwrap();
-        let cases: Json =
-            serde_json::from_slice(&std::fs::read(folder.join(format!("{name}.json"))).unwrap()).unwrap();
+        let cases: Json = serde_json::from_slice(&std::fs::read(folder.join(format!("{name}.json"))).unwrap()).unwrap();
         let cases = cases.as_array().unwrap();
         assert!(cases.len() > 400, "{name}");
         for case in cases {

@@ -2,9 +2,8 @@
 //! windows in turns; scores and logits kept below a cap.
 
 use super::{
-    sources,
     GEMMA_CALLS, LayerTypes, Result, Sizes, complete_layer_types, complete_rope, functions, gated, llama_blueprint,
-    refuse_set, rms_norm, sandwich_layer, separate_attention, with_scaling,
+    refuse_set, rms_norm, sandwich_layer, separate_attention, sources, with_scaling,
 };
 use crate::config::Config;
 use crate::family::{Blueprint, Family, NormKind};

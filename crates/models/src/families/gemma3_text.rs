@@ -1,10 +1,9 @@
 //! Gemma 3's text model: Gemma 2 without a cap of scores, with norms of heads, and rotated by type of layer.
 
 use super::{
-    sources,
     GEMMA_CALLS, LayerTypes, Result, Sizes, complete_layer_types, complete_ropes_by_type, functions, gated,
-    llama_blueprint_around, refuse_set, rms_norm, rotary_by_type, sandwich_layer, separate_attention, with_head_norms,
-    with_scaling,
+    llama_blueprint_around, refuse_set, rms_norm, rotary_by_type, sandwich_layer, separate_attention, sources,
+    with_head_norms, with_scaling,
 };
 use crate::config::Config;
 use crate::family::{Blueprint, Family, NormKind, Over};

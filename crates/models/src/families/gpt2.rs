@@ -5,8 +5,8 @@ use super::{Result, divided, function, layer_norm, pre_norm_steps};
 use crate::config::Config;
 use crate::family::{
     Attention, Blueprint, Calls, Cut, Embedding, FLAGS, Family, FeedForward, Form, Head, Kind, Layer, Leaf, Module,
-    Projections, Returns, Root, Way,
- Sources,};
+    Projections, Returns, Root, Sources, Way,
+};
 
 pub const FAMILY: Family = Family {
     model_type: "gpt2",
@@ -214,13 +214,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         by_sequence: true,
         window: None,
         sources: Sources {
-            root: causal!(
-                "",
-                "transformer",
-                "transformer_outputs",
-                "",
-                "\n    CausalLMOutputWithCrossAttentions"
-            ),
+            root: causal!("", "transformer", "transformer_outputs", "", "\n    CausalLMOutputWithCrossAttentions"),
             around: "",
             base: MODEL,
         },

@@ -4,9 +4,8 @@
 use serde_json::json;
 
 use super::{
-    functions, sources,
     EXPERTS_CALLS, LayerTypes, Result, Sizes, complete_heads, complete_layer_types, complete_rope, experts_and_chosen,
-    llama_blueprint, llama_layer, refuse_set, rms_norm, separate_attention,
+    functions, llama_blueprint, llama_layer, refuse_set, rms_norm, separate_attention, sources,
 };
 use crate::config::Config;
 use crate::family::{Blueprint, Experts, Family, Gate, Module, NormKind, Returns, Score};

@@ -1,8 +1,7 @@
 //! OLMo 2: Llama with norms after the blocks instead of before, and norms over all heads' queries and keys.
 
 use super::{
-    functions,
-    Result, Sizes, complete_heads_of_keys, complete_rope, gated, llama_blueprint, post_norm_layer, rms_norm,
+    Result, Sizes, complete_heads_of_keys, complete_rope, functions, gated, llama_blueprint, post_norm_layer, rms_norm,
     separate_attention, with_head_norms,
 };
 use crate::config::Config;

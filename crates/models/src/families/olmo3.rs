@@ -1,10 +1,9 @@
 //! OLMo 3: OLMo 2 with windows in three of four layers, and rotated by type of layer.
 
 use super::{
-    functions,
-    sources,
     LayerTypes, OLMO3_CALLS, Result, Sizes, complete_heads_of_keys, complete_layer_types, complete_ropes_by_type,
-    gated, llama_blueprint_around, post_norm_layer, rms_norm, rotary_by_type, separate_attention, with_head_norms,
+    functions, gated, llama_blueprint_around, post_norm_layer, rms_norm, rotary_by_type, separate_attention, sources,
+    with_head_norms,
 };
 use crate::config::Config;
 use crate::family::{Blueprint, Family, NormKind, Over};

@@ -1,9 +1,8 @@
 //! Qwen 2: Llama with biases of queries, keys and values, and perhaps windows by layer.
 
 use super::{
-    sources,
     LayerTypes, Result, Sizes, complete_heads_of_keys, complete_rope, complete_windows_from_a_layer, gated,
-    llama_blueprint, llama_layer, rms_norm, separate_attention,
+    llama_blueprint, llama_layer, rms_norm, separate_attention, sources,
 };
 use crate::config::Config;
 use crate::family::{Blueprint, Family, Module, NormKind};

@@ -1,9 +1,8 @@
 //! Qwen 3: Llama with norms of each head's queries and keys, and perhaps windows by layer.
 
 use super::{
-    sources,
     LayerTypes, Result, Sizes, complete_heads_of_keys, complete_rope, complete_windows_from_a_layer, gated,
-    llama_blueprint, llama_layer, rms_norm, separate_attention, with_head_norms,
+    llama_blueprint, llama_layer, rms_norm, separate_attention, sources, with_head_norms,
 };
 use crate::config::Config;
 use crate::family::{Blueprint, Family, Module, NormKind, Over};

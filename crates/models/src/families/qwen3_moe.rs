@@ -3,9 +3,8 @@
 use serde_json::Value as Json;
 
 use super::{
-    sources,
     EXPERTS_CALLS, Result, Sizes, complete_rope, complete_switched_windows, experts_and_chosen, function, gated,
-    llama_blueprint, llama_layer, one_kind, refuse_set, rms_norm, separate_attention, with_head_norms,
+    llama_blueprint, llama_layer, one_kind, refuse_set, rms_norm, separate_attention, sources, with_head_norms,
 };
 use crate::config::Config;
 use crate::family::{Apart, Blueprint, Experts, Family, Gate, Module, NormKind, Over, Returns, Score};

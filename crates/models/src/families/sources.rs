@@ -318,18 +318,10 @@ pub const MASK_BY_FUNCTION: &str =
     model!(concat!(embedded!(), cache!()), mask_by_function!(), rotated!(), "BaseModelOutputWithPast");
 pub const EXPERTS_MASK_BY_FUNCTION: &str =
     model!(concat!(cache!(), embedded!()), mask_by_function!(), rotated!(), "MoeModelOutputWithPast");
-pub const TWO_MASKS: &str = model!(
-    concat!(embedded!(), cache!()),
-    two_masks!(),
-    concat!(rotated!(), enumerated!()),
-    "BaseModelOutputWithPast"
-);
-pub const EXPERTS_TWO_MASKS: &str = model!(
-    concat!(cache!(), embedded!()),
-    two_masks!(),
-    concat!(rotated!(), enumerated!()),
-    "MoeModelOutputWithPast"
-);
+pub const TWO_MASKS: &str =
+    model!(concat!(embedded!(), cache!()), two_masks!(), concat!(rotated!(), enumerated!()), "BaseModelOutputWithPast");
+pub const EXPERTS_TWO_MASKS: &str =
+    model!(concat!(cache!(), embedded!()), two_masks!(), concat!(rotated!(), enumerated!()), "MoeModelOutputWithPast");
 pub const TWO_MASKS_IF_NEEDED: &str = model!(
     concat!(embedded!(), cache!()),
     two_masks_if_needed!(),

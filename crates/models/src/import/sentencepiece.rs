@@ -89,8 +89,16 @@ mod tests {
 
     #[test]
     fn merges_come_by_score_then_by_length() {
-        let pieces =
-            [("a", -9.0), ("b", -9.0), ("ab", -2.0), ("bb", -1.0), ("abb", -2.0), ("é", -9.0), ("éa", -2.0), ("x", 0.0)];
+        let pieces = [
+            ("a", -9.0),
+            ("b", -9.0),
+            ("ab", -2.0),
+            ("bb", -1.0),
+            ("abb", -2.0),
+            ("é", -9.0),
+            ("éa", -2.0),
+            ("x", 0.0),
+        ];
         let found = implied(&pieces);
         let expected = [["b", "b"], ["ab", "b"], ["a", "bb"], ["a", "b"], ["é", "a"]];
         assert_eq!(found, expected.map(|parts| parts.map(str::to_owned)));
