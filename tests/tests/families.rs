@@ -17,3 +17,8 @@ fn every_family_gives_what_local_nnsight_gives() {
     let server = data.up().key().arguments(&arguments).start();
     server.client("families.py").arguments(&["compare", &folder.display().to_string()]).succeed();
 }
+
+#[test]
+fn the_names_of_operations_are_what_the_pinned_transformers_has() {
+    python("../../tools/source_names.py").arguments(&["--check"]).succeed();
+}

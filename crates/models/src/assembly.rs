@@ -234,6 +234,7 @@ fn add_attention(
         class: about.class.clone(),
         operations,
         functions,
+        told: about.told,
         projections,
         head_norms,
         turn: about.turn.map(|turn| (turn, how.half)),

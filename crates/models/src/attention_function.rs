@@ -246,6 +246,10 @@ impl Forward for Call<'_> {
             "to" => Given::method(vec![dtype(operands.get(1), None)?]),
             "softcap" => Given::method(vec![text("softcap")]),
             "asked" => Given::method(vec![text("output_attentions"), Tree::Bool(false)]),
+            "isinstance" => {
+                let mask = self.called.shared.field("attention_mask", self.called.kind, pass)?;
+                Given::method(vec![mask, text("type")])
+            }
             "hasattr" => Given::method(vec![module(), text("num_key_value_groups")]),
             "getattr" => Given::method(vec![module(), text("is_causal"), Tree::Bool(true)]),
             "gqa" => {

@@ -230,6 +230,7 @@ fn separate_attention(
         source: sources::SEPARATE_ATTENTION,
         eager: functions::EAGER,
         functions: functions::ROTATE,
+        told: &[],
     })
 }
 
@@ -425,6 +426,9 @@ impl LayerTypes {
         let window = config.get("sliding_window").filter(|_| name == "sliding_attention");
         for (_, module) in &mut layer.modules {
             if let Module::Attention(attention) = module {
+                if attention.told.is_empty() {
+                    attention.told = &["sliding_window"];
+                }
                 attention.attributes.push(("layer_type", name.into()));
                 attention.attributes.push(("sliding_window", window.cloned().unwrap_or(Json::Null)));
             }

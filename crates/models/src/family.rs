@@ -366,6 +366,8 @@ pub struct Attention {
     pub eager: &'static str,
     /// Other functions that its forward calls.
     pub functions: Routines,
+    /// What the function that computes it is told by keyword, besides what all are told: `sliding_window`, `softcap`, `s_aux`.
+    pub told: &'static [&'static str],
 }
 
 /// A function that a line of a forward calls, step by step: see [`crate::source`].

@@ -16,6 +16,7 @@ use crate::attention::{self, Extent};
 use crate::call::Call;
 use crate::course::Course;
 use crate::decoder::{self, Decoder, Encoded, Record, Stream};
+use crate::family::Returns;
 use crate::pass::{Flow, Input as _, Output as _, Parts, Pass, Result, no_part};
 use crate::rotary::{Rotary, Rotations};
 use crate::source::{self, Argument, Forward, Given, Held, Loop, Opaque, Operations, Running, Shown};
@@ -190,7 +191,13 @@ impl Forward for Root<'_> {
                 let mut call = Given::method(Vec::new());
                 call.kwargs.push(("loss", Argument::Operand(1)));
                 call.kwargs.push(("logits", Argument::Operand(0)));
-                for name in ["past_key_values", "hidden_states", "attentions"] {
+                let more: &[&'static str] = match self.decoder.about.blueprint.root.returns {
+                    Returns::Plain => &[],
+                    Returns::CrossAttentions => &["cross_attentions"],
+                    Returns::Experts => &["aux_loss", "router_logits"],
+                    Returns::Images => &["image_hidden_states"],
+                };
+                for name in ["past_key_values", "hidden_states", "attentions"].iter().chain(more) {
                     let flow = field(operands.get(2), name).unwrap_or(Tree::None);
                     call.kwargs.push((name, Argument::Other(flow)));
                 }
@@ -284,7 +291,7 @@ struct Around<'a> {
 impl Around<'_> {
     fn value(&self, pass: &Pass<'_>, name: &str, operands: &[Held]) -> Result<Option<Flow>> {
         Ok(Some(match name {
-            "nothing" => Tree::None,
+            "nothing" | "no_images" => Tree::None,
             "no" => Tree::Bool(false),
             "zero" => Tree::Int(0),
             "dictionary" => Tree::Dict(Vec::new()),
@@ -316,7 +323,11 @@ impl Around<'_> {
 impl Forward for Around<'_> {
     fn call(&self, pass: &Pass<'_>, name: &str, operands: &[Held]) -> Result<Given> {
         if self.value(pass, name, operands)?.is_some() {
-            return Ok(Given::method(Vec::new()));
+            return Ok(Given::method(match name {
+                "no" => vec![self.own.field("attention_mask")?, opaque(pass, "type")],
+                "no_images" => vec![object("image")],
+                _ => Vec::new(),
+            }));
         }
         Ok(match name {
             "masks" => match self.value(pass, "arguments", operands)? {
@@ -343,6 +354,7 @@ impl Forward for Around<'_> {
                 call.kwargs.push(("image_hidden_states", Argument::Other(Tree::None)));
                 call
             }
+            "clone" => Given::method(Vec::new()),
             _ => Given::plain(operands.len()),
         })
     }
@@ -424,6 +436,12 @@ pub fn base<'a>(
         (Some(hidden), _) => given.push(("inputs_embeds", Held::of_tokens(pass, hidden)?)),
         (None, Some(embeds)) => given.push(("inputs_embeds", Held::Tensors(vec![embeds.shallow_clone()]))),
         (None, None) => {}
+    }
+    if let Some(rotary) = decoder.rotary.as_ref().filter(|_| embedded) {
+        let own = |(kind, of): (usize, &&'static str)| {
+            Ok((*of, optional(pass, shared.field("attention_mask", kind, pass)?)?))
+        };
+        given.push(("handed_masks", Held::Dict(rotary.types.iter().enumerate().map(own).collect::<Result<_>>()?)));
     }
     if !counts {
         given.push(("position_ids", optional(pass, shared.field("position_ids", 0, pass)?)?));
@@ -626,7 +644,10 @@ impl<'a> Base<'a> {
                 let mut entries = vec![("config", opaque(pass, "config")), ("inputs_embeds", embeds)];
                 entries.push(("attention_mask", self.own.field("attention_mask")?));
                 entries.push(("past_key_values", shared.field("past_key_values", 0, pass)?));
-                entries.push(("position_ids", operands.get(1).map_or(Tree::None, Held::flow)));
+                // Whose masks do not keep sequences apart.
+                if self.decoder.about.blueprint.by_sequence {
+                    entries.push(("position_ids", operands.get(1).map_or(Tree::None, Held::flow)));
+                }
                 Tree::Dict(entries)
             }
             "no_states" => {
@@ -723,7 +744,15 @@ fn type_of(window: Option<i64>) -> &'static str {
 impl Forward for Base<'_> {
     fn call(&self, pass: &Pass<'_>, name: &str, operands: &[Held]) -> Result<Given> {
         if self.value(pass, name, operands)?.is_some() {
-            return Ok(Given::method(Vec::new()));
+            let flows = || operands.iter().map(Held::flow);
+            return Ok(Given::method(match name {
+                "no" | "yes" => flows().chain([opaque(pass, "type")]).collect(),
+                "nothing" => flows().collect(),
+                "given_weights" => vec![object("output_attentions"), Tree::None],
+                "given_states" => vec![object("output_hidden_states"), Tree::None],
+                "width" => vec![Tree::Int(-1)],
+                _ => Vec::new(),
+            }));
         }
         Ok(match name {
             "arange" => Given {

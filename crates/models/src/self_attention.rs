@@ -26,6 +26,8 @@ pub struct SelfAttention {
     pub operations: Operations,
     /// What its forward calls to attend, where that is known step by step.
     pub functions: Option<Box<Functions>>,
+    /// What that is told besides what all are told.
+    pub told: &'static [&'static str],
     pub leaves: Leaves,
     pub projections: Projections,
     pub head_norms: Option<(Over, [Rc<Norm>; 2])>,
@@ -371,6 +373,36 @@ impl Forward for Steps<'_> {
             },
             "cat" => Given { args: vec![Argument::Operands(2)], kwargs: vec![("dim", Argument::Other(Tree::Int(-1)))] },
             "for_heads" => Given::method(vec![Tree::Int(1)]),
+            "window" => Given::method(vec![
+                self.opaque(pass, "config"),
+                Tree::Object(Rc::new("sliding_window") as Rc<dyn std::any::Any>),
+                Tree::None,
+            ]),
+            "false" => Given::method(vec![
+                self.stream.shared.field("past_key_values", self.at.kind, pass)?,
+                self.opaque(pass, "type"),
+            ]),
+            "split_heads" | "split_heads_turned" | "merge_heads" => {
+                let mut call = Given::plain(1);
+                let sizes = [self.attention.heads, self.attention.head_dim].map(Tree::Int);
+                call.args.extend(sizes.map(Argument::Other));
+                if name == "split_heads" {
+                    call.args.push(Argument::Other(Tree::Bool(true)));
+                }
+                call
+            }
+            "table" => Given::method(vec![self.stream.shared.field("position_ids", self.at.kind, pass)?]),
+            "column" => Given::method(vec![Tree::Int(-1)]),
+            "repeated" => Given::method([1, 1, self.rotated()].map(Tree::Int).into()),
+            "gather" => {
+                let mut call = Given::plain(1);
+                call.args.extend([Argument::Other(Tree::Int(1)), Argument::Operand(1)]);
+                call
+            }
+            "halves" => Given {
+                args: vec![Argument::Operand(0), Argument::Other(Tree::Int(self.rotated() / 2))],
+                kwargs: vec![("dim", Argument::Other(Tree::Int(-1)))],
+            },
             "both_halves" => Given {
                 args: vec![Argument::Operand(0), Argument::Other(Tree::Int(2))],
                 kwargs: vec![("dim", Argument::Other(Tree::Int(-1)))],
@@ -410,6 +442,16 @@ impl Forward for Steps<'_> {
                     ("dropout", Argument::Other(Tree::Float(0.0))),
                     ("scaling", Argument::Other(Tree::Float(self.attention.scores.scaling))),
                 ];
+                for name in self.attention.told {
+                    let flow = match *name {
+                        "softcap" => self.attention.scores.cap.map_or(Tree::None, Tree::Float),
+                        "s_aux" => self.attention.scores.sinks.as_ref().map_or(Tree::None, |sinks| {
+                            learned(&pass.layout.parts.iter().map(|_| sinks.shallow_clone()).collect::<Vec<_>>())
+                        }),
+                        _ => self.stream.shared.window(self.at.kind).map_or(Tree::None, Tree::Int),
+                    };
+                    kwargs.push((*name, Argument::Other(flow)));
+                }
                 kwargs.extend(self.handed_on(pass)?);
                 Given { args, kwargs }
             }
@@ -436,11 +478,11 @@ impl Forward for Steps<'_> {
                 let name = format!("function {}_attention_forward", self.implementation());
                 Ok(Held::Plain(self.opaque(pass, &name)))
             }
-            "view" => input.map(pass, |part, states| {
+            "view" | "split_heads" => input.map(pass, |part, states| {
                 let Part { rows, length, .. } = Self::part(pass, part)?;
                 Ok(states.f_view([rows, length, -1, self.width()])?)
             }),
-            "turned_view" => input.map(pass, |part, states| {
+            "split_heads_turned" => input.map(pass, |part, states| {
                 let Part { rows, length, .. } = Self::part(pass, part)?;
                 Ok(states.f_view([rows, length, -1, head_dim])?.f_transpose(1, 2)?)
             }),

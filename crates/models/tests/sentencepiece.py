@@ -1,9 +1,9 @@
 """Makes GGUF files whose tokenizers are SentencePiece's, and writes down what transformers makes of them.
 
-    sentencepiece.py FOLDER
-
-For each of several settings FOLDER/NAME.gguf, a Llama of one layer, and FOLDER/NAME.json: texts, their token ids by
-transformers' own conversion of the file, and what it makes of these ids again.
+    sentencepiece.py FOLDER            for each of several settings FOLDER/NAME.gguf, a Llama of one layer, and
+                                       FOLDER/NAME.json: texts, their token ids by transformers' own conversion of the
+                                       file, and what it makes of these ids again
+    sentencepiece.py FOLDER imported   looks that a client that reads what was imported to FOLDER/NAME gets these ids
 """
 import json
 import random
@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoTokenizer
 from transformers.integrations.gguf import convert_gguf_tokenizer, get_gguf_tokenizer
 from transformers.integrations.gguf.gguf_tokenizer_mapping import get_merges
 from transformers.utils import logging
@@ -165,5 +166,13 @@ def main(folder):
         (folder / f"{name}.json").write_text(json.dumps(cases))
 
 
+def imported(folder):
+    for name in FILES:
+        tokenizer = AutoTokenizer.from_pretrained(str(folder / name))
+        for case in json.loads((folder / f"{name}.json").read_text()):
+            found = tokenizer(case["text"]).input_ids
+            assert found == case["ids"], f"{name}: {case['text']!r} is {found}, not {case['ids']}"
+
+
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    (imported if sys.argv[2:] == ["imported"] else main)(Path(sys.argv[1]))

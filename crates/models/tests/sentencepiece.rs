@@ -1,6 +1,6 @@
 //! Imports GGUF files whose tokenizers are SentencePiece's: texts get the ids that transformers' own conversion gives them.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value as Json;
@@ -13,9 +13,12 @@ fn sentencepiece_gives_the_ids_that_transformers_gives() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("sentencepiece");
     let _ = std::fs::remove_dir_all(&folder);
-    let python = std::env::var_os("VITRINE_PYTHON").map_or(root.join("../../.venv/bin/python"), Into::into);
-    let status = Command::new(&python).arg(root.join("tests/sentencepiece.py")).arg(&folder).status();
-    assert!(status.unwrap_or_else(|error| panic!("{}: {error}", python.display())).success());
+    let python: PathBuf = std::env::var_os("VITRINE_PYTHON").map_or(root.join("../../.venv/bin/python"), Into::into);
+    let run = |more: &[&str]| {
+        let status = Command::new(&python).arg(root.join("tests/sentencepiece.py")).arg(&folder).args(more).status();
+        assert!(status.unwrap_or_else(|error| panic!("{}: {error}", python.display())).success());
+    };
+    run(&[]);
     for name in FILES {
         let to = folder.join(name);
         models::import::import(&folder.join(format!("{name}.gguf")), &to, &mut |_, _| {})
@@ -34,4 +37,6 @@ fn sentencepiece_gives_the_ids_that_transformers_gives() {
             assert_eq!(tokenizer.decode(&bare, false).unwrap(), case["back"].as_str().unwrap(), "{name}: {text:?}");
         }
     }
+    // So does a client, which makes them by itself.
+    run(&["imported"]);
 }

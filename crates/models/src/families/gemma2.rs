@@ -38,6 +38,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         let mut attention = separate_attention(config, prefix, &sizes, index, [bias; 2])?;
         with_scaling(&mut attention, scaling);
         attention.cap = cap;
+        attention.told = &["sliding_window", "softcap"];
         attention.eager = if cap.is_some() { functions::EAGER_CAPPED } else { functions::EAGER_UNCAPPED };
         attention.attributes.push(("attn_logit_softcapping", cap.into()));
         let block = gated(config, prefix, (sizes.width, sizes.inner), "hidden_activation", false)?;

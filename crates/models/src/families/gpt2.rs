@@ -116,7 +116,7 @@ const MODEL: &str = concat!(
     kwargs_pop_0: given_weights()
     kwargs_pop_1: given_states()
     never ValueError_0
-    ids self_warn_if_padding_and_no_attention_mask_0: nothing()
+    ids self_warn_if_padding_and_no_attention_mask_0: nothing(input_ids, attention_mask)
     ids input_ids_size_0: shape()
     ids input_shape_0: := shape()
     ids input_ids_view_0: input_ids = flat(input_ids)
@@ -266,6 +266,7 @@ fn attention(config: &Config, (width, heads): (i64, i64), index: usize) -> Resul
         source: ATTENTION,
         eager: super::functions::EAGER_GPT2,
         functions: &[],
+        told: &[],
     })
 }
 

@@ -242,6 +242,7 @@ fn attention(config: &Config, index: usize, turned: i64) -> Result<Attention> {
         source: ATTENTION,
         eager: super::functions::EAGER_UNGROUPED,
         functions: super::functions::ROTATE_BEGINNING,
+        told: &[],
     })
 }
 

@@ -61,6 +61,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     let layer = |index| {
         let mut attention = separate_attention(config, prefix, &sizes, index, [bias; 2])?;
         attention.sinks = Some("sinks");
+        attention.told = &["sliding_window", "s_aux"];
         attention.eager = functions::EAGER_SINKS;
         attention.functions = functions::ROTATE_PAIRS;
         let mut layer = llama_layer(prefix, &sizes, &norm, attention, Module::Experts(experts(config, &sizes)?));

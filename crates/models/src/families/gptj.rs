@@ -117,11 +117,11 @@ const ATTENTION: &str = "
     key_0: key
     self_v_proj_0: value = v_proj(hidden_states)
     value_0: value
-    self__split_heads_0: query = view(query)
+    self__split_heads_0: query = split_heads(query)
     query_1: query
-    self__split_heads_1: key = view(key)
+    self__split_heads_1: key = split_heads(key)
     key_1: key
-    self__split_heads_2: value = turned_view(value)
+    self__split_heads_2: value = split_heads_turned(value)
     value_1: value
     self__get_embed_positions_0: embed_positions = table()
     embed_positions_0: embed_positions
@@ -289,6 +289,7 @@ fn attention(config: &Config, index: usize, turned: i64) -> Result<Attention> {
         source: ATTENTION,
         eager: "",
         functions: super::functions::GPTJ,
+        told: &[],
     })
 }
 

@@ -32,6 +32,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     let norm = rms_norm(config, prefix, NormKind::Rms)?;
     let layer = |index| {
         let mut attention = separate_attention(config, prefix, &sizes, index, [false; 2])?;
+        attention.told = &["sliding_window"];
         attention.source = WINDOWED_ATTENTION;
         let block = gated(config, prefix, (sizes.width, sizes.inner), "hidden_act", false)?;
         Ok(llama_layer(prefix, &sizes, &norm, attention, Module::FeedForward(block)))

@@ -149,6 +149,7 @@ fn attention(config: &Config, sizes: &Sizes, index: usize, turned: Option<i64>) 
         source: ATTENTION,
         eager: super::functions::EAGER,
         functions: super::functions::ROTATE_BEGINNING_AT_ONCE,
+        told: &["sliding_window"],
     }
 }
 

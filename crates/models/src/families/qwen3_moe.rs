@@ -42,6 +42,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     let step = usize::try_from(config.size("decoder_sparse_step")?).unwrap_or(1);
     let layer = |index: usize| {
         let mut attention = separate_attention(config, prefix, &sizes, index, [bias; 2])?;
+        attention.told = &["sliding_window"];
         with_head_norms(&mut attention, &norm, Over::Heads);
         let sparse = !dense.contains(&index.into()) && (index + 1).is_multiple_of(step);
         let block = match sparse {

@@ -234,7 +234,7 @@ macro_rules! mask_by_function {
 macro_rules! two_masks {
     () => {
         "
-    isinstance_0: no()
+    isinstance_0: no(attention_mask)
     mask_kwargs_0: := arguments(inputs_embeds, position_ids)
     create_causal_mask_0: full = full(inputs_embeds, position_ids)
     create_sliding_window_causal_mask_0: sliding = sliding(inputs_embeds, position_ids)
@@ -246,7 +246,7 @@ macro_rules! two_masks {
 macro_rules! two_masks_if_needed {
     () => {
         "
-    isinstance_0: no()
+    isinstance_0: no(attention_mask)
     mask_kwargs_0: := arguments(inputs_embeds, position_ids)
     create_causal_mask_0: full = full(inputs_embeds, position_ids)
     causal_mask_mapping_0: mask := mapping(full)
@@ -339,7 +339,7 @@ pub const TWO_MASKS_BY_TYPE: &str = model!(
 pub const GEMMA3: &str = model!(
     concat!(embedded!(), cache!()),
     "
-    isinstance_0: no()
+    isinstance_0: no(attention_mask)
     mask_kwargs_0: := arguments(inputs_embeds, position_ids)
     mask_kwargs_copy_0: arguments(inputs_embeds, position_ids)
     sliding_mask_kwargs_0: := arguments(inputs_embeds, position_ids)
@@ -359,7 +359,7 @@ pub const GEMMA3_INNER: &str = model!(
         cache!()
     ),
     "
-    isinstance_0: yes()
+    isinstance_0: yes(handed_masks)
     never mask_kwargs_0 mask_kwargs_copy_0 sliding_mask_kwargs_0
     never torch_tensor_0 mask_kwargs_1 _bidirectional_window_overlay_0 sliding_mask_kwargs_1
     never create_causal_mask_0 create_sliding_window_causal_mask_0 causal_mask_mapping_0",
@@ -379,12 +379,12 @@ macro_rules! gemma3_around {
     ids call_0: inputs_embeds = embed(input_ids)
     ids inputs_embeds_0: inputs_embeds
     mm_encoder_outputs_0: := dictionary()
-    mm_encoder_outputs_get_0: nothing()
+    mm_encoder_outputs_get_0: no_images()
     never self_get_image_features_0 mm_encoder_outputs_1
-    mm_encoder_outputs_get_1: nothing()
+    mm_encoder_outputs_get_1: no_images()
     never mm_encoder_outputs_pooler_output_to_0 image_features_0 self_get_placeholder_mask_0 special_image_mask_1
     never inputs_embeds_masked_scatter_0 inputs_embeds_1
-    isinstance_0: no()
+    isinstance_0: no(attention_mask)
     self_config_get_text_config_0: config()
     mask_kwargs_0: := arguments(inputs_embeds)
     never get_block_sequence_ids_for_mask_0 block_sequence_ids_0 create_masks_for_vision_model_0 causal_mask_mapping_0
@@ -392,7 +392,7 @@ macro_rules! gemma3_around {
     causal_mask_mapping_1: masks
     self_language_model_0: outputs = base(inputs_embeds, masks)
     outputs_0: outputs
-    mm_encoder_outputs_get_2: nothing()
+    mm_encoder_outputs_get_2: no_images()
     Gemma3ModelOutputWithPast_0: record = record(outputs)
     return record"
         )
