@@ -85,6 +85,8 @@ FUNCTIONS = ("attention_interface_1", "self__attn_0")
 # Functions that the server does not show from inside: they only give tensors another form.
 UNKNOWN_FUNCTIONS = ("_split_heads", "_merge_heads", "_get_embed_positions")
 INSIDE = ("transformers.models.", "transformers.integrations.sdpa_attention")
+# Dicts that grow after they are bound, and what a model returns, which is a dict here and an object there.
+FILLED_LATER = ("causal_mask_mapping_0", "outputs_0", "transformer_outputs_0")
 # Which of several types of layers is rotated first is a matter of Python's hashes.
 BY_HASH = ("self_rotary_emb_0", "position_embeddings_1")
 EAGER_ONLY = {"gemma2", "gptj", "gpt_oss"}
@@ -115,7 +117,7 @@ def compare(folder):
             remote = LanguageModel(f"family/{name}", attn_implementation=attention)
             plain = AutoModelForCausalLM.from_pretrained(folder / name, dtype=torch.float32, attn_implementation=attention)
             plan = Plan(places(local), *operations(plain.eval(), local))
-            tasks = [everything, names, every_operation, rounds, logits, generation, packed, gradient, edit, edited_operations]
+            tasks = [everything, names, every_operation, arguments, rounds, logits, generation, packed, gradient, edit, edited_operations]
             tasks += [edited_models, edited_functions, only_for_looking]
             if name == "gptj":
                 tasks.append(called)
@@ -256,6 +258,28 @@ def shown(model, remote, prompts, operations):
         for path, name in operations:
             seen[path + " " + name] = getattr(at(model, path), name).output
     return {key: tensors(value) for key, value in seen.items()}
+
+
+def arguments(model, remote, plan):
+    """Lists what every operation is called with."""
+    found = {}
+    for one in dict.fromkeys(path for path, _ in plan.alone):
+        own = [name for path, name in plan.alone if path == one and name not in FILLED_LATER]
+        with model.trace(PROMPTS[0], remote=remote):
+            seen = {}.save()
+            for name in own:
+                seen[one + " " + name] = known(getattr(at(model, one), name).inputs)
+        found |= seen
+    return {key: tensors(value) for key, value in found.items()}
+
+
+def known(value):
+    """Keeps what can be sent back, and of the rest that it is something."""
+    if isinstance(value, (tuple, list)):
+        return [known(item) for item in value]
+    if isinstance(value, dict):
+        return {key: known(item) for key, item in value.items()}
+    return value if isinstance(value, (torch.Tensor, int, float, str, bool, type(None))) else "other"
 
 
 def rounds(model, remote, plan):

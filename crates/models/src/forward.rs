@@ -791,8 +791,20 @@ impl Forward for Base<'_> {
             }
             "record" => {
                 let past = self.shared().field("past_key_values", 0, pass)?;
-                let kwargs =
+                let mut kwargs =
                     vec![("last_hidden_state", Argument::Operand(0)), ("past_key_values", Argument::Other(past))];
+                // Where the forward collects these itself.
+                if self.decoder.forwards.base.named("all_hidden_states_0").is_some() {
+                    let flags = &self.call.flags;
+                    let all = [
+                        ("hidden_states", "states", flags.output_hidden_states),
+                        ("attentions", "weights", flags.output_attentions),
+                    ];
+                    for (name, own, asked) in all {
+                        let flow = if asked { self.value(pass, own, &[])?.unwrap_or(Tree::None) } else { Tree::None };
+                        kwargs.push((name, Argument::Other(flow)));
+                    }
+                }
                 Given { args: Vec::new(), kwargs }
             }
             _ => Given::plain(operands.len()),

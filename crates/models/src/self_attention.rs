@@ -386,8 +386,8 @@ impl Forward for Steps<'_> {
                 let mut call = Given::plain(1);
                 let sizes = [self.attention.heads, self.attention.head_dim].map(Tree::Int);
                 call.args.extend(sizes.map(Argument::Other));
-                if name == "split_heads" {
-                    call.args.push(Argument::Other(Tree::Bool(true)));
+                if name != "merge_heads" {
+                    call.args.push(Argument::Other(Tree::Bool(name == "split_heads")));
                 }
                 call
             }

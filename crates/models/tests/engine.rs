@@ -102,8 +102,7 @@ fn operations_in_shared_passes_give_what_they_give_alone() {
         let subject = Subject { layers, head: "model.lm_head", engine: &|| engine(name) };
         let gpt2 = name == "tiny-gpt2";
         let (base, attention) = if gpt2 { ("model.transformer", "attn") } else { ("model.model", "self_attn") };
-        let (round, bound) =
-            if gpt2 { ("block_0", "hidden_states_3") } else { ("decoder_layer_0", "hidden_states_1") };
+        let (round, bound) = if gpt2 { ("block_0", "hidden_states_3") } else { ("decoder_layer_0", "hidden_states_1") };
         let job = |(index, block): (usize, &&str)| {
             let names = [
                 ("BASE", base),

@@ -384,7 +384,7 @@ macro_rules! gemma3_around {
     mm_encoder_outputs_get_1: no_images()
     never mm_encoder_outputs_pooler_output_to_0 image_features_0 self_get_placeholder_mask_0 special_image_mask_1
     never inputs_embeds_masked_scatter_0 inputs_embeds_1
-    isinstance_0: no(attention_mask)
+    isinstance_0: no()
     self_config_get_text_config_0: config()
     mask_kwargs_0: := arguments(inputs_embeds)
     never get_block_sequence_ids_for_mask_0 block_sequence_ids_0 create_masks_for_vision_model_0 causal_mask_mapping_0
