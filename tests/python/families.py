@@ -3,13 +3,17 @@
     families.py make FOLDER      writes the models
     families.py compare FOLDER   compares them with what the server hosts as family/NAME
 
-Of each model: every module's arguments and output, every operation of a layer's forward, of its attention's, its feed-forward
-block's and its norms', and of the function that attends, with their names, the logits of prompts of several lengths, greedy generation, a gradient, and edits; in every way to
-compute attention that transformers has for it. Floats agree to 2e-4.
+Of each model: every module's arguments and output; every operation of the forwards of the model, of its base model, of a layer, of its
+attention, its feed-forward block and its norms, and of the functions that these call, with their names; the logits of prompts
+of several lengths, greedy generation, a gradient, and edits; in every way to compute attention that transformers has for it.
+Floats agree to 2e-4. FAMILIES names those to compare, where not all of them.
 """
+import inspect
+import json
 import os
 import re
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,9 +80,15 @@ FAMILIES = {
 }  # fmt: skip
 # Of the language model.
 LAYER = re.compile(r"\w+(\.language_model)?\.\w+\.\d+")
-# What attention modules call to attend, and those of which that is not known step by step.
+# What attention modules call to attend.
 FUNCTIONS = ("attention_interface_1", "self__attn_0")
-UNKNOWN_FUNCTIONS = {"GPTJAttention", "GptOssAttention"}
+# Functions that the server does not show from inside: they only give tensors another form.
+UNKNOWN_FUNCTIONS = ("_split_heads", "_merge_heads", "_get_embed_positions")
+INSIDE = ("transformers.models.", "transformers.integrations.sdpa_attention")
+# Dicts that grow after they are bound, and what a model returns, which is a dict here and an object there.
+FILLED_LATER = ("causal_mask_mapping_0", "outputs_0", "transformer_outputs_0")
+# Which of several types of layers is rotated first is a matter of Python's hashes.
+BY_HASH = ("self_rotary_emb_0", "position_embeddings_1")
 EAGER_ONLY = {"gemma2", "gptj", "gpt_oss"}
 
 
@@ -105,8 +115,12 @@ def compare(folder):
         for attention in ["eager"] if name in EAGER_ONLY else ["sdpa", "eager"]:
             local = LanguageModel(str(folder / name), dispatch=True, dtype=torch.float32, attn_implementation=attention)
             remote = LanguageModel(f"family/{name}", attn_implementation=attention)
-            plan = Plan(places(local), *(operations(local, prompts) for prompts in (PROMPTS, PROMPTS[0])))
-            tasks = [everything, names, every_operation, logits, generation, packed, gradient, edit, edited_operations]
+            plain = AutoModelForCausalLM.from_pretrained(folder / name, dtype=torch.float32, attn_implementation=attention)
+            plan = Plan(places(local), *operations(plain.eval(), local))
+            tasks = [everything, names, every_operation, arguments, rounds, logits, generation, packed, gradient, edit, edited_operations]
+            tasks += [edited_models, edited_functions, only_for_looking]
+            if name == "gptj":
+                tasks.append(called)
             if name == "gemma3":
                 tasks += [edited_masks, steps, refusals]
             for task in tasks:
@@ -133,51 +147,65 @@ class Plan:
         return next(path for path, side in self.places if side == "output" and LAYER.fullmatch(path) and path.endswith(f".{number}"))
 
 
-def operations(model, prompts):
-    """Lists operations of a layer and of what is in it, and of the last norm, that run and have values to show."""
-    paths = [path for path, _ in model._module.named_modules()]
+def operations(model, local):
+    """Lists operations that run and have values to show, in the order in which they run: those of the model, its base model and
+    what is around that, of a layer and of what is in it, of the last norm, and of functions that these call."""
+    paths = [path for path, _ in model.named_modules()]
     layer = next(path for path in paths if LAYER.fullmatch(path) and path.endswith(".1"))
     inside = [path for path in paths if re.fullmatch(re.escape(layer) + r"\.\w+", path)]
     blocks = [layer] + [path for path in inside if any(other.startswith(path + ".") for other in paths)]
-    blocks += [path for path, module in model._module.named_modules() if "Norm" in type(module).__name__ and (
+    blocks += [path for path, module in model.named_modules() if "Norm" in type(module).__name__ and (
         path.startswith(layer + ".") or path.count(".") == layer.count(".") - 1
     ) and "vision" not in path and "projector" not in path]  # fmt: skip
+    # From the model down to the list of layers.
+    outer = layer.split(".")[:-2]
+    blocks += [".".join(outer[:count]) for count in range(len(outer) + 1)]
+    by_type = len(getattr(getattr(model, "config", None).get_text_config(), "rope_parameters", None) or {}) == 2 and any(
+        isinstance(value, dict) for value in (model.config.get_text_config().rope_parameters or {}).values()
+    )
     seen = []
-    run = source.run_op
 
-    def noted(interleaver, base, fn, args, kwargs):
-        value = run(interleaver, base, fn, args, kwargs)
-        path, _, name = base.rpartition(".source.")
-        path = path.removeprefix("model.") if path.removeprefix("model.") in blocks else path
-        if path in blocks and name not in [other for of, other in seen if of == path] and shows(value):
-            seen.append((path, name))
-        return value
+    def noted(place):
+        def operation(location, function, *args, **kwargs):
+            name = location.removeprefix("source.")
+            at = f"{place}.source.{name}"
+            plain = inspect.isfunction(function) or inspect.ismethod(function)
+            known = function is not source.bind and not name.removeprefix("self_").startswith(UNKNOWN_FUNCTIONS)
+            if plain and known and getattr(function, "__module__", "").startswith(INSIDE):
+                function, _ = source.instrument(function, noted(at))
+            value = function(*args, **kwargs)
+            if (place, name) not in seen and shows(value) and not (by_type and name in BY_HASH):
+                seen.append((place, name))
+            return value
 
-    source.run_op = noted
+        return operation
+
     for path in blocks:
-        model.get(path).source
-    attention = next(path for path in blocks if any(name in model.get(path).source.names for name in FUNCTIONS))
-    function = next(name for name in FUNCTIONS if name in model.get(attention).source.names)
-    inside = f"{attention}.source.{function}"
-    if type(model._module.get_submodule(attention)).__name__ not in UNKNOWN_FUNCTIONS:
-        blocks.append(inside)
-    with model.trace(prompts):
-        if inside in blocks:
-            getattr(at(model, inside), "attn_output_0").output
-        model.lm_head.output.save()
-    source.run_op = run
-    return seen
+        module = model.get_submodule(path)
+        body, _ = source.instrument(source.module_body(module), noted(path))
+        module.forward = body.__get__(module)
+    both = []
+    for prompts in (PROMPTS, PROMPTS[:1]):
+        with local.trace(prompts):
+            arguments = local.inputs[1].save()
+        seen.clear()
+        with torch.no_grad():
+            model(**arguments)
+        both.append(list(seen))
+    return both
 
 
 def at(model, path):
-    """Returns the operations of a module's forward, or of a function that one of them calls."""
-    path, _, operation = path.partition(".source.")
-    operations = model.get(path).source
-    return getattr(operations, operation).source if operation else operations
+    """Returns the operations of a module's forward, or of a function that one of them calls, at any depth."""
+    path, *names = path.split(".source.")
+    operations = (model.get(path) if path else model).source
+    for name in names:
+        operations = getattr(operations, name).source
+    return operations
 
 
 def names(model, remote, plan):
-    paths = list(dict.fromkeys(path for path, _ in plan.operations))
+    paths = list(dict.fromkeys(path for path, _ in plan.alone))
     with model.trace(PROMPTS[0], remote=remote):
         found = {}.save()
         for path in paths:
@@ -189,6 +217,9 @@ def names(model, remote, plan):
 def shows(value):
     if isinstance(value, (tuple, list)):
         return all(shows(item) for item in value)
+    if isinstance(value, Mapping):
+        # What is filled in later is seen as it is in the end, there.
+        return len(value) > 0 and all(shows(item) or "Cache" in type(item).__name__ for item in value.values())
     return isinstance(value, (torch.Tensor, int, float, bool, type(None)))
 
 
@@ -212,7 +243,7 @@ def tensors(value):
     """Keeps tensors, and of the rest what can be compared."""
     if isinstance(value, (tuple, list)):
         return [tensors(item) for item in value]
-    if isinstance(value, dict):
+    if isinstance(value, Mapping):
         return {key: tensors(item) for key, item in value.items()}
     return value if isinstance(value, (torch.Tensor, int, float, str, bool, type(None))) else type(value).__name__
 
@@ -229,10 +260,176 @@ def shown(model, remote, prompts, operations):
     return {key: tensors(value) for key, value in seen.items()}
 
 
+def arguments(model, remote, plan):
+    """Lists what every operation is called with."""
+    found = {}
+    for one in dict.fromkeys(path for path, _ in plan.alone):
+        own = [name for path, name in plan.alone if path == one and name not in FILLED_LATER]
+        with model.trace(PROMPTS[0], remote=remote):
+            seen = {}.save()
+            for name in own:
+                seen[one + " " + name] = known(getattr(at(model, one), name).inputs)
+        found |= seen
+    return {key: tensors(value) for key, value in found.items()}
+
+
+def known(value):
+    """Keeps what can be sent back, and of the rest that it is something."""
+    if isinstance(value, (tuple, list)):
+        return [known(item) for item in value]
+    if isinstance(value, dict):
+        return {key: known(item) for key, item in value.items()}
+    return value if isinstance(value, (torch.Tensor, int, float, str, bool, type(None))) else "other"
+
+
+def rounds(model, remote, plan):
+    """Reads in each round of the loop over layers, and leaves one of them out."""
+    base = ".".join(plan.layer(1).split(".")[:-2])
+    returns_weights = "gptj" in type(model._module).__name__.lower()
+    call = next(name for name in model.get(base).source.names if name in ("decoder_layer_0", "block_0", "layer_0"))
+    bound = next(name for name in model.get(base).source.names if name == ("hidden_states_3" if call == "block_0" else "hidden_states_1"))
+    with model.trace(PROMPTS[1], remote=remote) as tracer:
+        seen = [].save()
+        for _ in tracer.iter[0:3]:
+            seen.append(getattr(model.get(base).source, call).output)
+            states = getattr(model.get(base).source, bound).output
+            states[:, 1] *= 0.5
+            seen.append(states.clone())
+    with model.trace(PROMPTS[1], remote=remote) as tracer:
+        for _ in tracer.iter[1:2]:
+            operation = getattr(model.get(base).source, call)
+            first = operation.input
+            operation.skip((first * 2, None) if returns_weights else first * 2)
+    with model.trace(PROMPTS[1], remote=remote):
+        first = getattr(model.get(base).source, call).output
+        last = model.lm_head.output.save()
+    return [tensors(list(seen)), tensors(last)]
+
+
+def edited_models(model, remote, plan):
+    """Replaces what forwards around layers have come to: embeddings, masks, rotations, and what is in the end of them."""
+    base = ".".join(plan.layer(1).split(".")[:-2])
+    forwards = {path: [name for other, name in plan.operations if other == path] for path in ("", base)}
+    found = []
+    for name in ("inputs_embeds_0", "position_embeds_0", "hidden_states_0"):
+        if name in forwards[base]:
+            with model.trace(PROMPTS, remote=remote):
+                operation = getattr(model.get(base).source, name)
+                operation.output = operation.output * 0.5
+                saved = model.lm_head.output.save()
+            found.append(saved)
+    for name in ("causal_mask_0", "create_causal_mask_0", "create_sliding_window_causal_mask_0"):
+        if name in forwards[base]:
+            with model.trace(PROMPTS, remote=remote):
+                mask = getattr(model.get(base).source, name).output
+                mask[:, :, -1, -3] = 0 if mask.dtype == torch.bool else torch.finfo(mask.dtype).min
+                saved = model.lm_head.output.save()
+            found.append(saved)
+    if (base, "position_ids_1") in plan.alone:
+        with model.trace(PROMPTS[0], remote=remote):
+            operation = model.get(base).source.position_ids_1
+            operation.output = operation.output + 3
+            saved = model.lm_head.output.save()
+        found.append(saved)
+        with model.trace(PROMPTS[0], remote=remote):
+            positions = model.get(base).source.position_ids_1.output
+            positions[:, 2] = 7
+            saved = model.lm_head.output.save()
+        found.append(saved)
+    if "position_embeddings_0" in forwards[base] and "self_rotary_emb_0" in forwards[base]:
+        with model.trace(PROMPTS[0], remote=remote):
+            operation = model.get(base).source.position_embeddings_0
+            cosines, sines = operation.output
+            operation.output = (sines, cosines)
+            saved = model.lm_head.output.save()
+        found.append(saved)
+    with model.trace(PROMPTS[0], remote=remote):
+        states = model.source.hidden_states_1.output
+        states[:, -1] *= 2
+        before = model.source.logits_0.output.save()
+        model.source.logits_0.output = model.source.logits_0.output + 1
+        saved = model.output.logits.save()
+    found += [before, saved]
+    if "torch_tanh_0" in forwards[""]:
+        with model.trace(PROMPTS[0], remote=remote):
+            model.source.torch_tanh_0.skip(model.source.logits_1.output)
+            saved = model.output.logits.save()
+        found.append(saved)
+    with model.trace(PROMPTS[0], labels=torch.tensor([[3] * len(model.tokenizer(PROMPTS[0]).input_ids)]), remote=remote):
+        saved = model.source.loss_1.output.save()
+    found.append(saved)
+    with model.trace(PROMPTS[0], output_hidden_states=True, output_attentions=True, remote=remote):
+        norm = [name for name in model.get(base).source.names if re.match(r"self_\w*norm_0|self_ln_f_0", name)][0]
+        getattr(model.get(base).source, norm).output[:, 0] *= 3
+        output = model.output
+        states, logits = [output.hidden_states[-1], output.hidden_states[1]].save(), output.logits.save()
+    found += [*states, logits]
+    return [tensors(one) for one in found]
+
+
+def edited_functions(model, remote, plan):
+    """Replaces what functions have come to that attention calls."""
+    found = []
+    for path in dict.fromkeys(path for path, _ in plan.alone if ".source." in path):
+        name = next(name for other, name in plan.alone if other == path)
+        if not isinstance_of_tensor(plan, path, name):
+            continue
+        with model.trace(PROMPTS[0], remote=remote):
+            operation = getattr(at(model, path), name)
+            operation.output = operation.output * 0.25
+            saved = model.lm_head.output.save()
+        found.append(saved)
+    return [tensors(one) for one in found]
+
+
+def isinstance_of_tensor(plan, path, name):
+    """Returns whether an operation gives a tensor of numbers: by its name, for nothing else tells before it runs."""
+    return re.match(r"(cos|sin|x1|x2|first_|torch_(?!chunk)|hidden_states_|query_|key_|repeat_kv|x_pow)", name) is not None
+
+
+def called(model, remote, _):
+    """Calls a block in a trace: it returns hidden states and weights."""
+    with model.trace(PROMPTS[0], remote=remote):
+        args, kwargs = model.transformer.h[1].inputs
+        arguments = {name: kwargs[name] for name in ("attention_mask", "position_ids")}
+        returned = list(model.transformer.h[0](args[0], **arguments)).save()
+    return tensors(returned)
+
+
+def only_for_looking(model, remote, plan):
+    """Replaces what nothing is computed with: the server says so, by name; here it is a matter of course that it has no use."""
+    base = ".".join(plan.layer(1).split(".")[:-2])
+    wanted = [("past_seen_tokens_0", base), ("past_key_values_length_0", base), ("loss_0", "")]
+    wanted = [(name, path) for name, path in wanted if (path, name) in plan.alone]
+    # What attends looks at it, and at nothing else.
+    wanted += [(name, path) for path, name in plan.alone if name in ("is_causal_0", "using_eager_0")]
+    if not remote:
+        return [name for name, _ in wanted]
+    said = []
+    for name, path in wanted:
+        for skip in (False, True):
+            try:
+                with model.trace(PROMPTS[0], remote=True):
+                    operation = getattr(at(model, path), name)
+                    if skip:
+                        operation.skip(5)
+                    else:
+                        operation.output = 5
+                    model.output.logits.save()
+            except Exception as error:  # noqa: BLE001
+                ok = name in str(error) and "only for looking" in str(error)
+            else:
+                ok = False
+            if not ok:
+                said.append(f"{name}, skipped: {skip}, is taken")
+        said.append(name)
+    return said
+
+
 def edited_operations(model, remote, plan):
     """Replaces what one operation of each forward gives, edits another in place, and skips one."""
     attention = next(path for path, name in plan.operations if name.startswith("attention_interface") or name == "self__attn_0")
-    function = next((path for path, _ in plan.operations if ".source." in path), None)
+    function = next((path for path, name in plan.operations if path.startswith(attention + ".source.") and name == "attn_output_0"), None)
     inside = "self__merge_heads_0" if "gptj" in type(model._module).__name__.lower() else "attn_output_reshape_0"
     layer = plan.layer(1)
     last = [name for path, name in plan.operations if path == layer][-1]

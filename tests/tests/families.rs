@@ -29,3 +29,8 @@ fn every_family_gives_what_local_nnsight_gives() {
 fn every_family_in_two_to_four_pieces_gives_what_local_nnsight_gives() {
     compare("families-in-pieces", |at| 2 + at % 3);
 }
+
+#[test]
+fn the_names_of_operations_are_what_the_pinned_transformers_has() {
+    python("../../tools/source_names.py").arguments(&["--check"]).succeed();
+}

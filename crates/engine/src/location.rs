@@ -20,6 +20,17 @@ pub enum Location {
 }
 
 impl Location {
+    /// Returns the locations that users count as one: those of all rounds of a loop.
+    pub fn rounds(self, schema: &Schema) -> Vec<Self> {
+        let (site, of): (Site, fn(Site) -> Self) = match self {
+            Self::Input(site) => (site, Self::Input),
+            Self::Skip(site) => (site, Self::Skip),
+            Self::Output(site) => (site, Self::Output),
+            Self::Streamed | Self::Generated | Self::Result => return vec![self],
+        };
+        schema.rounds(site).map(of).collect()
+    }
+
     /// Returns the name that error messages use: `model.transformer.h.1.output`.
     #[must_use]
     pub fn name(self, schema: &Schema) -> String {
@@ -116,7 +127,7 @@ impl Order {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{ModuleSchema, OperationSchema};
+    use crate::model::{Attention, ModuleSchema, OperationSchema, Round};
 
     fn schema(modules: &[(&str, Option<u32>)], execution: &[u32]) -> Schema {
         Schema {
@@ -161,11 +172,40 @@ mod tests {
     }
 
     #[test]
+    fn rounds_of_a_loop_are_one_location_to_users() {
+        // root { a, b }, whose forward calls the one and then the other in a loop, and binds what comes of it.
+        let mut schema = schema(&[("", None), ("a", Some(0)), ("b", Some(0))], &[0, 3, 1, 4, 5, 2, 6]);
+        for (index, called) in [(0, Site(1)), (1, Site(2))] {
+            let round = Some(Round { index, count: 2, step: 2 });
+            for (name, calls) in [("layer_0", Some(called)), ("x_0", None)] {
+                schema.operations.push(OperationSchema { name, of: Site(0), when: None, calls, perhaps: false, round });
+            }
+        }
+        let names: Vec<_> = schema.operations_of(Site(0), Attention::default()).collect();
+        assert_eq!(names, [(Site(3), "layer_0"), (Site(4), "x_0")]);
+        let rounds = Location::Output(Site(4)).rounds(&schema);
+        assert_eq!(rounds, [Location::Output(Site(4)), Location::Output(Site(6))]);
+        assert_eq!(Location::Input(Site(1)).rounds(&schema), [Location::Input(Site(1))]);
+        assert_eq!(Location::Result.rounds(&schema), [Location::Result]);
+        let order = Order::new(&schema);
+        let at = |location| order.of(location).unwrap();
+        assert!(at(Location::Output(Site(1))) < at(rounds[0]) && at(rounds[0]) < at(Location::Input(Site(2))));
+        assert_eq!(rounds[1].name(&schema), "model.source.x_0.output");
+    }
+
+    #[test]
     fn an_operation_ends_after_the_module_that_it_calls() {
         // root { a }, where root's forward binds a name, calls `a`, and binds its outcome.
         let mut schema = schema(&[("", None), ("a", Some(0))], &[0, 2, 3, 1, 4]);
         for (name, calls) in [("x_0", None), ("self_a_0", Some(Site(1))), ("x_1", None)] {
-            schema.operations.push(OperationSchema { name, of: Site(0), when: None, calls });
+            schema.operations.push(OperationSchema {
+                name,
+                of: Site(0),
+                when: None,
+                calls,
+                perhaps: false,
+                round: None,
+            });
         }
         let order = Order::new(&schema);
         let at = |location| order.of(location).unwrap();

@@ -29,6 +29,8 @@ pub struct Pending {
     pub wish: Wish,
     /// Which visit of the location it means.
     pub occurrence: i64,
+    /// Which visit it asked for: of all rounds, where the location is in a loop.
+    pub asked: i64,
 }
 
 /// The ways of waiting.
@@ -43,6 +45,16 @@ pub enum Wish {
 }
 
 impl Wish {
+    fn location_mut(&mut self) -> Option<&mut Location> {
+        match self {
+            Self::Read(location, _)
+            | Self::Write(location, _)
+            | Self::WriteFirst(location, _)
+            | Self::Skip(location, _) => Some(location),
+            Self::Barrier(_) | Self::Deferred(_) => None,
+        }
+    }
+
     /// Returns the location waited for; a barrier has none.
     pub fn location(&self) -> Option<Location> {
         match self {
@@ -98,7 +110,7 @@ impl Mediator {
     ) -> Result<(), Raise> {
         self.status = Status::Done;
         let mut answer = answer;
-        let wish = loop {
+        let mut wish = loop {
             let before = job.enter_mediator(Some(Rc::clone(&self.state)));
             let step = self.coroutine.resume(answer.take());
             job.enter_mediator(before);
@@ -129,9 +141,16 @@ impl Mediator {
         if !matches!(wish, Wish::Deferred(_)) {
             self.state.waited.set(true);
         }
-        let wanted =
-            wish.location().map_or(0, |location| self.state.iteration.get().unwrap_or_else(|| occurrence(location)));
-        self.status = Status::Parked(Pending { wish, occurrence: wanted });
+        let (mut asked, mut wanted) = (0, 0);
+        if let Some(location) = wish.location_mut() {
+            let rounds = location.rounds(job.model.schema());
+            let count = i64::try_from(rounds.len()).unwrap_or(1).max(1);
+            asked = self.state.iteration.get().unwrap_or_else(|| rounds.iter().map(|&round| occurrence(round)).sum());
+            wanted = asked.div_euclid(count);
+            let round = usize::try_from(asked.rem_euclid(count)).unwrap_or(0);
+            *location = rounds.get(round).copied().unwrap_or(*location);
+        }
+        self.status = Status::Parked(Pending { wish, occurrence: wanted, asked });
         Ok(())
     }
 }

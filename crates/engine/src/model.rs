@@ -55,6 +55,19 @@ pub struct OperationSchema {
     pub when: Option<Attention>,
     /// The module that it calls, if it calls one.
     pub calls: Option<Site>,
+    /// Whether there are passes that do not come to it.
+    pub perhaps: bool,
+    /// Where a loop of that forward is run several times in a pass: each round has sites of its own.
+    pub round: Option<Round>,
+}
+
+/// Which round of a loop an operation is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Round {
+    pub index: u32,
+    pub count: u32,
+    /// How many sites the same operation of the next round is further on.
+    pub step: u32,
 }
 
 /// One `nn.Module`.
@@ -120,11 +133,19 @@ impl Schema {
     /// in some way, in their order.
     pub fn operations_of(&self, of: Site, attention: Attention) -> impl Iterator<Item = (Site, &'static str)> {
         let site = |index: usize| Site(u32::try_from(self.modules.len() + index).unwrap_or(u32::MAX));
-        let own =
-            self.operations.iter().enumerate().filter(move |(_, operation)| {
-                operation.of == of && operation.when.is_none_or(|when| when == attention)
-            });
+        let own = self.operations.iter().enumerate().filter(move |(_, operation)| {
+            operation.of == of
+                && operation.when.is_none_or(|when| when == attention)
+                && operation.round.is_none_or(|round| round.index == 0)
+        });
         own.map(move |(index, operation)| (site(index), operation.name))
+    }
+
+    /// Returns the sites of an operation in all rounds of the loop that it is in, given the first; of anything else the site.
+    pub fn rounds(&self, site: Site) -> impl Iterator<Item = Site> {
+        let round = self.operation(site).and_then(|operation| operation.round);
+        let (count, step) = round.map_or((1, 0), |round| (round.count, round.step));
+        (0..count).map(move |index| Site(site.0 + index * step))
     }
 
     /// Returns the module around a module; the module, or the operation, in which an operation is.

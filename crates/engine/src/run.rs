@@ -159,6 +159,11 @@ impl<M: Model> Run<M> {
             }) || self.last_kept.is_some_and(|last| self.progress.may_come(last, self.progress.occurrence(last))))
     }
 
+    /// Returns whether the job may look at operations of modules' forwards.
+    pub fn sees_operations(&self) -> bool {
+        self.job.sources
+    }
+
     /// Returns how many forward passes are done.
     pub fn passes(&self) -> i64 {
         self.progress.passes
@@ -312,8 +317,7 @@ impl<M: Model> Run<M> {
                 ),
                 wish => {
                     let name = wish.location().map(|at| at.name(self.job.model.schema())).unwrap_or_default();
-                    let text =
-                        format!("'{name}.i{}' was requested but the model already ran past it", pending.occurrence);
+                    let text = format!("'{name}.i{}' was requested but the model already ran past it", pending.asked);
                     (out_of_order(text), mediator.state.iteration.get() != Some(0))
                 }
             };

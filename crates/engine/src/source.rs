@@ -39,8 +39,8 @@ impl<M: Model> Source<M> {
         if schema.operations_of(module, job.attention).next().is_none() {
             let class = schema.module(module).map_or("", |module| &module.class);
             return Err(Raise::attribute_error(format!(
-                "`{path}.source` is not supported by this server: it knows the forwards of layers, of their attention and \
-                 feed-forward blocks, and of norms step by step, not that of {class}"
+                "`{path}.source` is not supported by this server: it does not know the forward of {class} step by step. What it \
+                 returns is `{path}.output`"
             )));
         }
         Ok(Self::of(job, module, path))
@@ -114,7 +114,8 @@ impl<M: Model> Operation<M> {
                 self.name
             ),
             None => format!(
-                "`{}.source` is not supported by this server: it shows operations of modules' forwards only",
+                "`{0}.source` is not supported by this server: it does not know what is called there step by step. What comes of \
+                 the call is `{0}.output`",
                 self.path
             ),
         })

@@ -290,7 +290,7 @@ impl<M: Model> Trace<M> {
     }
 
     /// Returns the token ids of each row where equal rows give equal states whatever else is asked of the model: a
-    /// forward pass over whole rows without arguments of its own.
+    /// forward pass over whole rows without arguments of its own, of which nobody may look at operations.
     pub fn plain_rows(&self) -> Option<Vec<Vec<i64>>> {
         let plain = match &self.work {
             Work::Forward { kwargs, recording, .. } => !recording && kwargs.is_empty(),
@@ -298,7 +298,8 @@ impl<M: Model> Trace<M> {
                 self.run.passes() == 0 && generation.caches() && !generation.collects()
             }
         };
-        (plain && self.batch.full() && self.batch.positions.is_none()).then(|| self.batch.sequences())
+        (plain && !self.run.sees_operations() && self.batch.full() && self.batch.positions.is_none())
+            .then(|| self.batch.sequences())
     }
 
     /// Returns what the next pass computes for this trace.

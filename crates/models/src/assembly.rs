@@ -15,12 +15,14 @@ use crate::error::LoadError;
 use crate::experts::{Expert, Experts, Router, Sparse};
 use crate::family::{self, Blueprint};
 use crate::feed_forward::{FeedForward, Way};
+use crate::forward::Forwards;
 use crate::layer::{Layer, Module, Step};
 use crate::leaves::Leaves;
 use crate::matrix::Block;
 use crate::nn::Linear;
 use crate::rotary::RotaryEmbedding;
 use crate::self_attention::{Projections, SelfAttention};
+use crate::source::Loop;
 
 type Result<T> = std::result::Result<T, LoadError>;
 
@@ -74,6 +76,39 @@ pub fn assemble(
     }
     let head = builder.head("lm_head", &embedding.words, &blueprint.head)?;
     builder.close();
+    let sources = &blueprint.sources;
+    let forwards = Forwards {
+        root: builder.operations(root, sources.root, |name| match name {
+            "base" => around.or(Some(base)),
+            "head" => Some(head.site),
+            _ => None,
+        })?,
+        around: match around {
+            Some(around) => Some(builder.operations(around, sources.around, |name| match name {
+                "embed" => Some(embedding.words.site),
+                "base" => Some(base),
+                _ => None,
+            })?),
+            None => None,
+        },
+        base: builder.operations_in_rounds(
+            base,
+            sources.base,
+            |name, round| match name {
+                "embed" => Some(embedding.words.site),
+                "embed_positions" => embedding.positions.as_ref().map(|table| table.site),
+                "drop" => embedding.dropout.as_ref().map(|dropout| dropout.site),
+                "rotary" => rotary.as_ref().and_then(|rotary| rotary.site),
+                "layer" => layers.get(round).map(|layer| layer.site),
+                "norm" => Some(norm.site),
+                _ => None,
+            },
+            |within| match within {
+                Loop::Layers => layers.len(),
+                Loop::Types => rotary.as_ref().map_or(0, |rotary| rotary.ropes.len()),
+            },
+        )?,
+    };
     builder.end();
     let windows: Rc<[Option<i64>]> = layers.iter().map(|layer| blueprint.kinds.get(layer.kind)?.window).collect();
     let head_dim = layers.iter().find_map(Layer::head_dim).unwrap_or(0);
@@ -89,7 +124,7 @@ pub fn assemble(
         varlen: plain && varlen::has_kernels(kind, device, head_dim),
         blueprint,
     };
-    let decoder = Decoder { about, embedding, layers, norm, rotary, head };
+    let decoder = Decoder { about, embedding, layers, norm, rotary, head, forwards };
     builder.schema.layers.clone_from(&decoder.about.layers);
     builder.schema.execution = decoder.order();
     builder.schema.called = [Some(root), around, Some(base)].into_iter().flatten().collect();
@@ -191,16 +226,15 @@ fn add_attention(
         Some(norms) => Some((norms.over, [built.norm(norms.names[0])?, built.norm(norms.names[1])?])),
         None => None,
     };
-    let operations = builder.operations(site, about.source, |name| match name {
-        "attend_heads" => built.site(about.weights_dropout?),
-        name => built.site(name),
-    })?;
+    let mut operations = builder.operations(site, about.source, |name| built.site(name))?;
+    builder.functions(&mut operations, about.functions, &|name| built.site(name))?;
     let functions = Functions::add(builder, &operations, about, how.eager)?.map(Box::new);
     Ok(SelfAttention {
         site,
         class: about.class.clone(),
         operations,
         functions,
+        told: about.told,
         projections,
         head_norms,
         turn: about.turn.map(|turn| (turn, how.half)),

@@ -12,7 +12,7 @@ use tch::{Kind, Tensor};
 use crate::builder::Builder;
 use crate::decoder::Shared;
 use crate::error::LoadError;
-use crate::families::functions::SDPA;
+use crate::families::functions::{REPEATS, SDPA};
 use crate::family;
 use crate::pass::{Flow, Pass, Result, no_part};
 use crate::source::{self, Argument, Forward, Given, Held, Operations, Shown, dtype};
@@ -49,10 +49,15 @@ impl Functions {
         only_eager: bool,
     ) -> std::result::Result<Option<Self>, LoadError> {
         let Some(caller) = operations.calling("attend").filter(|_| !about.eager.is_empty()) else { return Ok(None) };
-        let eager = builder.function(caller, about.eager, (!only_eager).then_some(Attention::Eager))?;
+        let mut add = |source, when| -> std::result::Result<Operations, LoadError> {
+            let mut operations = builder.function(caller, source, when, &|_| None)?;
+            builder.functions(&mut operations, REPEATS, &|_| None)?;
+            Ok(operations)
+        };
+        let eager = add(about.eager, (!only_eager).then_some(Attention::Eager))?;
         let sdpa = match only_eager {
             true => None,
-            false => Some(builder.function(caller, SDPA, Some(Attention::Sdpa))?),
+            false => Some(add(SDPA, Some(Attention::Sdpa))?),
         };
         let says = about.attributes.iter().any(|(name, _)| *name == "num_key_value_groups");
         let groups = says.then(|| about.heads / about.key_heads.max(1));
@@ -71,7 +76,13 @@ impl Functions {
     }
 
     /// Lets queries attend to keys and values: returns `[rows, length, heads, head_dim]`, and weights where they are computed.
-    pub fn run(&self, pass: &mut Pass<'_>, called: &Called<'_>, operands: &[Held]) -> Result<Held> {
+    pub fn run(
+        &self,
+        pass: &mut Pass<'_>,
+        called: &Called<'_>,
+        operands: &[Held],
+        sinks: Option<&Tensor>,
+    ) -> Result<Held> {
         let [query, key, value] = operands else {
             return Err(Raise::runtime_error("attention takes queries, keys and values").into());
         };
@@ -88,6 +99,9 @@ impl Functions {
         given.extend([("attention_mask", mask.share()), ("scaling", number(self.scaling)?)]);
         if let Some(cap) = self.cap {
             given.push(("cap", number(cap)?));
+        }
+        if let Some(sinks) = sinks {
+            given.push(("sinks", Held::Tensors(queries.iter().map(|_| sinks.shallow_clone()).collect())));
         }
         let parts = 0..queries.len();
         let repeated = |part: usize| self.repeats(called, part);
@@ -195,6 +209,35 @@ impl Forward for Call<'_> {
             "turn_last" => ints(&[-1, -2]),
             "back" => ints(&[1, 2]),
             "contiguous" | "tracing" => Given::method(Vec::new()),
+            "expand_groups" | "merge_groups" => {
+                let groups = self.groups();
+                let sizes = |states: &Tensor| -> Vec<i64> {
+                    match *states.size().as_slice() {
+                        [rows, heads, length, width] => vec![rows, heads, groups, length, width],
+                        [rows, heads, groups, length, width] => vec![rows, heads * groups, length, width],
+                        _ => Vec::new(),
+                    }
+                };
+                let parts = operands.first().unwrap_or(&Held::NONE).tensors()?;
+                let all: Vec<Vec<i64>> = parts.iter().map(sizes).collect();
+                let size = |at: usize| {
+                    let own = all.iter().map(|sizes| Value::Int(sizes.get(at).copied().unwrap_or(0)));
+                    Tree::Object(Rc::new(Shown(own.collect())) as Rc<dyn std::any::Any>)
+                };
+                Given::method((0..all.first().map_or(0, Vec::len)).map(size).collect())
+            }
+            "reshaped" => ints(&[1, -1, 1, 1]),
+            "expanded" => {
+                let queries = operands.get(1).unwrap_or(&Held::NONE);
+                let of = |at: usize| each(queries, |_, query| Value::Int(query.size().get(at).copied().unwrap_or(0)));
+                Given::method(vec![of(0)?, Tree::Int(-1), of(2)?, Tree::Int(-1)])
+            }
+            "cat" => Given { args: vec![Argument::Operands(2)], kwargs: vec![("dim", Argument::Other(Tree::Int(-1)))] },
+            "most" => Given {
+                args: Vec::new(),
+                kwargs: vec![("dim", Argument::Other(Tree::Int(-1))), ("keepdim", Argument::Other(Tree::Bool(true)))],
+            },
+            "softmax_own" => first(vec![("dim", Tree::Int(-1)), ("dtype", dtype(operands.first(), None)?)]),
             "softmax" => first(vec![("dim", Tree::Int(-1))]),
             "softmax_wide" => {
                 first(vec![("dim", Tree::Int(-1)), ("dtype", dtype(operands.first(), Some(Kind::Float))?)])
@@ -203,6 +246,13 @@ impl Forward for Call<'_> {
             "to" => Given::method(vec![dtype(operands.get(1), None)?]),
             "softcap" => Given::method(vec![text("softcap")]),
             "asked" => Given::method(vec![text("output_attentions"), Tree::Bool(false)]),
+            // Of a cache of another kind, which is never handed on.
+            "isinstance" => {
+                let class = Tree::Object(Rc::new(Shown(
+                    pass.layout.parts.iter().map(|_| Value::host(source::Opaque("type".into()))).collect(),
+                )) as Rc<dyn std::any::Any>);
+                Given::method(vec![Tree::None, class])
+            }
             "hasattr" => Given::method(vec![module(), text("num_key_value_groups")]),
             "getattr" => Given::method(vec![module(), text("is_causal"), Tree::Bool(true)]),
             "gqa" => {
@@ -240,6 +290,38 @@ impl Forward for Call<'_> {
             "back" => input.map(pass, |_, states| Ok(states.f_transpose(1, 2)?)),
             "contiguous" => input.map(pass, |_, states| Ok(states.f_contiguous()?)),
             "matmul" => both(pass, operands, Tensor::f_matmul),
+            "expand_groups" => input.map(pass, |_, states| {
+                let size = states.size();
+                let [rows, heads, length, width] = size.as_slice() else {
+                    return Err(Raise::runtime_error("keys and values have four dimensions").into());
+                };
+                Ok(states.f_unsqueeze(2)?.f_expand([*rows, *heads, self.groups(), *length, *width], false)?)
+            }),
+            "merge_groups" => input.map(pass, |_, states| Ok(states.f_flatten(1, 2)?)),
+            "reshaped" => input.map(pass, |_, sinks| Ok(sinks.f_reshape([1, -1, 1, 1])?)),
+            "expanded" => {
+                let queries = operands.get(1).unwrap_or(&Held::NONE).tensors()?;
+                input.map(pass, |part, sinks| {
+                    let size = queries.get(part).ok_or_else(no_part)?.size();
+                    let [rows, length] = [0, 2].map(|at| size.get(at).copied().unwrap_or(1));
+                    Ok(sinks.f_expand([rows, -1, length, -1], false)?)
+                })
+            }
+            "cat" => both(pass, operands, |own, other| Tensor::f_cat(&[own, other], -1)),
+            "most" => {
+                let (mut most, mut places) = (Vec::new(), Vec::new());
+                for scores in input.tensors()? {
+                    let (own, at) = scores.f_max_dim(-1, true)?;
+                    most.push(own);
+                    places.push(at);
+                }
+                Ok(Held::Tuple(vec![Held::Tensors(most), Held::Tensors(places)]))
+            }
+            "softmax_own" => input.map(pass, |_, scores| Ok(scores.f_softmax(-1, scores.f_kind()?)?)),
+            "without_sinks" => input.map(pass, |_, shares| {
+                let keys = shares.size().last().copied().unwrap_or(1) - 1;
+                Ok(shares.f_narrow(-1, 0, keys)?)
+            }),
             "tanh" => input.map(pass, |_, scores| Ok(scores.f_tanh()?)),
             "softmax" => input.map(pass, |_, scores| Ok(scores.f_softmax(-1, scores.f_kind()?)?)),
             "softmax_wide" => input.map(pass, |_, scores| Ok(scores.f_softmax(-1, Kind::Float)?)),

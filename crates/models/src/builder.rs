@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::rc::Rc;
 
-use engine::{AbsentSchema, Attention, ModuleSchema, OperationSchema, Schema, Site};
+use engine::{AbsentSchema, Attention, ModuleSchema, OperationSchema, Round, Schema, Site};
 use kernels::{Along, Apart, Cut, Keep, Ranks, Weight};
 use tch::Tensor;
 
@@ -15,7 +15,7 @@ use crate::family::{self, Attributes, NormKind};
 use crate::matrix::{Block, Matrix};
 use crate::nn::{Activation, Dropout, Embedding, Function, Linear, Table};
 use crate::norm::Norm;
-use crate::source::{Operations, Script};
+use crate::source::{Loop, Operations, Script};
 use crate::weights::Weights;
 
 /// What a module is, for reading its attributes and for running it by itself.
@@ -99,6 +99,17 @@ impl<'a> Builder<'a> {
         source: &'static str,
         called: impl Fn(&str) -> Option<Site>,
     ) -> Result<Operations, LoadError> {
+        self.operations_in_rounds(of, source, |name, _| called(name), |_| 1)
+    }
+
+    /// The same of a forward with loops in it, of so many rounds. An operation may call another module in each.
+    pub fn operations_in_rounds(
+        &mut self,
+        of: Site,
+        source: &'static str,
+        called: impl Fn(&str, usize) -> Option<Site>,
+        rounds: impl Fn(Loop) -> usize,
+    ) -> Result<Operations, LoadError> {
         let script = match self.scripts.get(source) {
             Some(script) => Rc::clone(script),
             None => {
@@ -107,16 +118,54 @@ impl<'a> Builder<'a> {
                 script
             }
         };
-        let called: Vec<Option<Site>> = script.lines.iter().map(|line| line.calls().and_then(&called)).collect();
-        let first = self.schema.operations.len();
-        let schemas = script.lines.iter().zip(&called);
-        self.schema.operations.extend(schemas.map(|(line, &calls)| OperationSchema {
-            name: line.name,
-            of,
-            when: None,
-            calls,
-        }));
-        Ok(Operations::new(script, first, &self.base, called))
+        let (mut places, mut order) = (Vec::with_capacity(script.lines.len()), Vec::new());
+        for (within, lines) in script.stretches() {
+            let first = self.schema.operations.len();
+            let lines = script.lines.get(lines).unwrap_or_default();
+            let step = lines.iter().filter(|line| line.is_operation()).count();
+            let mut next = first;
+            for line in lines {
+                places.push((next, step));
+                next += usize::from(line.is_operation());
+            }
+            let count = within.map_or(1, &rounds);
+            for round in 0..count {
+                for line in lines.iter().filter(|line| line.is_operation()) {
+                    let calls = line.calls().and_then(|name| called(name, round));
+                    if line.when != Some("never") {
+                        order.push((self.schema.operations.len(), calls));
+                    }
+                    let small = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+                    let round = Round { index: small(round), count: small(count), step: small(step) };
+                    self.schema.operations.push(OperationSchema {
+                        name: line.name,
+                        of,
+                        when: None,
+                        calls,
+                        perhaps: line.when.is_some(),
+                        round: within.map(|_| round),
+                    });
+                }
+            }
+        }
+        Ok(Operations::new(script, places, &self.base, order))
+    }
+
+    /// Adds the functions that a forward's lines call, and those that these call.
+    pub fn functions(
+        &mut self,
+        operations: &mut Operations,
+        functions: family::Routines,
+        called: &dyn Fn(&str) -> Option<Site>,
+    ) -> Result<(), LoadError> {
+        for (line, name, number) in operations.calls() {
+            if let Some((_, function)) = functions.iter().find(|(own, _)| *own == name) {
+                let mut inner = self.function(number, function.source, None, called)?;
+                self.functions(&mut inner, function.inside, called)?;
+                operations.put_inside(line, function.parameters, inner);
+            }
+        }
+        Ok(())
     }
 
     /// Adds the operations of a function that one of all operations calls where attention is computed in some way.
@@ -125,10 +174,11 @@ impl<'a> Builder<'a> {
         caller: usize,
         source: &'static str,
         when: Option<Attention>,
+        called: &dyn Fn(&str) -> Option<Site>,
     ) -> Result<Operations, LoadError> {
         let first = self.schema.operations.len();
         // Operations have no sites yet.
-        let operations = self.operations(Site(0), source, |_| None)?;
+        let operations = self.operations(Site(0), source, called)?;
         let own = self.schema.operations.get_mut(first..).unwrap_or_default();
         own.iter_mut().for_each(|operation| operation.when = when);
         self.inner.push((first..self.schema.operations.len(), caller));
@@ -305,7 +355,8 @@ impl<'a> Builder<'a> {
         let weight = self.read(name, "weight", &[width])?;
         let bias = if about.kind == NormKind::Layer { Some(self.read(name, "bias", &[width])?) } else { None };
         let site = self.next();
-        let operations = self.operations(site, about.kind.source(), |_| None)?;
+        let mut operations = self.operations(site, about.kind.source(), |_| None)?;
+        self.functions(&mut operations, about.kind.functions(), &|_| None)?;
         let norm = Rc::new(Norm { site, weight, bias, eps: about.eps, kind: about.kind, operations });
         self.add(name, &about.class, |_| Node::Norm(Rc::clone(&norm)));
         Ok(norm)

@@ -75,6 +75,15 @@ impl Config {
         flag.ok_or_else(|| self.wrong(key, "needs true or false"))
     }
 
+    /// Returns a number of the settings of which these are a part.
+    ///
+    /// # Errors
+    /// When it is missing, or no number.
+    pub fn whole_size(&self, key: &str) -> Result<i64, LoadError> {
+        let number = self.whole.as_ref().and_then(|whole| whole.get(key)).and_then(Value::as_i64);
+        number.ok_or_else(|| self.wrong(key, "needs a number"))
+    }
+
     /// Returns which family the checkpoint is of.
     #[must_use]
     pub fn family(&self) -> &'static Family {

@@ -18,7 +18,7 @@ use tch::{Device, TchError, Tensor};
 use crate::attention::{self, Extent};
 use crate::cache::{Cache, Caches};
 use crate::call::Call;
-use crate::decoder::{Decoder, Description, Shared, Stream, share};
+use crate::decoder::{Attended, Decoder, Description, Shared, Stream, share};
 use crate::embedding::Words;
 use crate::pass::{Pass, Result, Unseen};
 use crate::rotary::Rotations;
@@ -115,6 +115,8 @@ pub struct Course<'a> {
     ends: Ends,
     /// See [`Trunk::shape`]: of the last layer.
     shape: (i64, u64),
+    /// What the last layer returned beside hidden states.
+    pub weights: Option<Vec<Tensor>>,
 }
 
 enum Segment {
@@ -144,26 +146,34 @@ struct Lane {
 impl<'a> Course<'a> {
     /// Embeds what has to be computed from the start.
     pub fn begin(decoder: &'a Decoder, pass: &mut Pass<'_>, call: &'a Call) -> Result<Self> {
-        let whole = share(decoder, pass, call)?;
-        let segments: Vec<Segment> = (0..call.ids.len()).map(|index| Segment::of(call, index)).collect();
-        let plain = |(index, segment): (usize, &Segment)| matches!(segment, Segment::Whole(_)).then_some(index);
-        let plain: Vec<usize> = segments.iter().enumerate().filter_map(plain).collect();
-        let mut packed = None;
-        let shared = whole.only(&plain);
-        if !plain.is_empty() {
-            pass.layout.parts.retain(|part| part.segment.is_some_and(|segment| plain.contains(&segment)));
-            let ids = plain.iter().filter_map(|&index| call.ids.get(index)).map(Tensor::shallow_clone);
+        let mut course = Self::lay_out(decoder, pass, call)?;
+        if !course.lanes.is_empty() {
+            let ids = course.lanes.iter().filter_map(|lane| call.ids.get(lane.segment)).map(Tensor::shallow_clone);
             let words = match &call.flags.alone.embeds {
                 Some(embeds) => Words::Embedded(embeds.shallow_clone()),
                 None => Words::Ids(ids.collect()),
             };
-            packed = Some(decoder.embedding.run(pass, words, &shared.positions)?);
+            course.packed = Some(decoder.embedding.run(pass, words, &course.shared.positions)?);
+        }
+        Ok(course)
+    }
+
+    /// Lays out what has to be computed from the start, which is yet to be embedded.
+    pub fn lay_out(decoder: &'a Decoder, pass: &mut Pass<'_>, call: &'a Call) -> Result<Self> {
+        let whole = share(decoder, pass, call)?;
+        let segments: Vec<Segment> = (0..call.ids.len()).map(|index| Segment::of(call, index)).collect();
+        let plain = |(index, segment): (usize, &Segment)| matches!(segment, Segment::Whole(_)).then_some(index);
+        let plain: Vec<usize> = segments.iter().enumerate().filter_map(plain).collect();
+        let packed = None;
+        let shared = whole.only(&plain);
+        if !plain.is_empty() {
+            pass.layout.parts.retain(|part| part.segment.is_some_and(|segment| plain.contains(&segment)));
         }
         let lanes = plain.iter().map(|&segment| Lane { segment, end: None }).collect();
         let ends = Ends::default();
-        let (shown, opened, shape) = (HashMap::new(), HashMap::new(), (0, 0));
+        let (shown, opened, shape, weights) = (HashMap::new(), HashMap::new(), (0, 0), None);
         let shared = Rc::new(shared);
-        Ok(Self { decoder, call, whole, segments, lanes, packed, shown, opened, shared, ends, shape })
+        Ok(Self { decoder, call, whole, segments, lanes, packed, shown, opened, shared, ends, shape, weights })
     }
 
     /// Computes rotations, once embeddings, masks and positions are what somebody may have made of them.
@@ -172,6 +182,11 @@ impl<'a> Course<'a> {
         if let Some(hidden) = &self.packed {
             self.decoder.rotate(pass, hidden, &mut shared)?;
         }
+        self.adopt(shared)
+    }
+
+    /// Takes what layers share of what is packed: masks, positions, rotations.
+    pub fn adopt(&mut self, shared: Shared) -> Result<()> {
         let embedded = self.embedded();
         if embedded.len() == self.segments.len() {
             self.whole = shared.clone();
@@ -189,7 +204,7 @@ impl<'a> Course<'a> {
     }
 
     /// Returns what layers share of what is packed.
-    pub fn shared(&self) -> &Shared {
+    pub fn shared(&self) -> &Rc<Shared> {
         &self.shared
     }
 
@@ -238,6 +253,24 @@ impl<'a> Course<'a> {
         Ok(())
     }
 
+    /// Runs a layer, and keeps what it was given of together.
+    pub fn run_packed(&mut self, layer: usize, pass: &mut Pass<'_>) -> Result<()> {
+        let before = self.lanes.clone();
+        self.run(layer, pass)?;
+        if self.packed.is_some() || before.is_empty() {
+            return Ok(());
+        }
+        // Showing others' rows took it apart, and may have moved where these differ.
+        let again = |lane: Lane| match (lane.end, self.segments.get(lane.segment)) {
+            (Some((index, _)), Some(Segment::Forking(rows))) => {
+                rows.get(index).map(|row| Lane { end: Some((index, row.from)), ..lane })
+            }
+            _ => Some(lane),
+        };
+        let plan = before.into_iter().filter_map(again).collect();
+        self.pack(layer + 1, plan, pass)
+    }
+
     /// Runs a layer over what is packed, and shows its output to those who wait for nothing else of it.
     pub fn run(&mut self, layer: usize, pass: &mut Pass<'_>) -> Result<()> {
         self.begin_caches(layer);
@@ -248,7 +281,9 @@ impl<'a> Course<'a> {
             let outcome = self.decoder.layer(layer, pass, stream);
             // Also where the pass ends in the middle of it.
             self.note_done(pass);
-            self.packed = Some(outcome?);
+            let Attended { hidden, weights } = outcome?;
+            self.packed = Some(hidden);
+            self.weights = weights;
         } else {
             self.note_done(pass);
         }

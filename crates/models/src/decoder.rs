@@ -1,6 +1,7 @@
 //! What all decoder-only families share: the masks, the loop over layers, the head.
 
 use std::cell::RefCell;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
 use engine::{Attention, Inputs, Part, Site, Tree};
@@ -15,12 +16,13 @@ use crate::call::{Call, bind, some_caches};
 use crate::course::Course;
 use crate::embedding::Embed;
 use crate::family::{self, Blueprint, Form, Returns};
+use crate::forward::{self, Forwards};
 use crate::layer::Layer;
 use crate::nn::Linear;
 use crate::norm::Norm;
 use crate::pass::{Arguments, Flow, Input, Output, Parts, Pass, Result, caches, learned, leaves, no_part};
 use crate::rotary::{Rotary, RotaryEmbedding, Rotations};
-use crate::source::{Argument, Given};
+use crate::source::{Argument, Given, Held, Operations};
 use crate::tokens::Tokens;
 
 /// A model's arithmetic.
@@ -31,6 +33,7 @@ pub struct Decoder {
     pub norm: Rc<Norm>,
     pub rotary: Option<Rc<RotaryEmbedding>>,
     pub head: Rc<Linear>,
+    pub forwards: Forwards,
 }
 
 /// How a model's modules are called, and what they return.
@@ -71,7 +74,7 @@ impl Decoder {
         Ok(())
     }
 
-    pub fn layer(&self, index: usize, pass: &mut Pass<'_>, stream: Stream) -> Result<Tokens> {
+    pub fn layer(&self, index: usize, pass: &mut Pass<'_>, stream: Stream) -> Result<Attended> {
         self.at(index)?.run(index, pass, stream, &self.about.blueprint.calls.attention)
     }
 
@@ -121,23 +124,32 @@ impl Decoder {
 
     /// Lists the modules in the order in which a pass enters them.
     pub fn order(&self) -> Vec<Site> {
-        let mut order = vec![self.about.root];
-        match self.about.around {
-            Some(around) => {
-                order.push(around);
-                order.extend(self.embedding.order());
-                order.push(self.about.base);
+        let mut order = Vec::new();
+        let mut known = HashSet::new();
+        let layers: HashMap<Site, &Layer> = self.layers.iter().map(|layer| (layer.site, layer)).collect();
+        // What is yet to be listed; the next is the last.
+        let mut rest = vec![self.about.root];
+        while let Some(site) = rest.pop() {
+            // A rotary embedding may be called several times.
+            if !known.insert(site) {
+                continue;
             }
-            None => {
-                order.push(self.about.base);
-                order.extend(self.embedding.order());
+            if let Some(layer) = layers.get(&site) {
+                order.extend(layer.order());
+                continue;
             }
+            order.push(site);
+            let inside = match site {
+                site if site == self.about.root => self.forwards.root.order(),
+                site if Some(site) == self.about.around => {
+                    self.forwards.around.as_ref().map(Operations::order).unwrap_or_default()
+                }
+                site if site == self.about.base => self.forwards.base.order(),
+                site if site == self.norm.site => self.norm.operations.order(),
+                _ => Vec::new(),
+            };
+            rest.extend(inside.into_iter().rev());
         }
-        order.extend(self.rotary.as_ref().and_then(|rotary| rotary.site));
-        order.extend(self.layers.iter().flat_map(Layer::order));
-        order.push(self.norm.site);
-        order.extend(self.norm.operations.order());
-        order.push(self.head.site);
         order
     }
 }
@@ -293,7 +305,7 @@ impl Shared {
         put(&mut self.positions, segments, &others.positions);
     }
 
-    fn set(&mut self, name: &str, kind: usize, flow: Flow, pass: &Pass<'_>) -> Result<()> {
+    pub fn set(&mut self, name: &str, kind: usize, flow: Flow, pass: &Pass<'_>) -> Result<()> {
         match (name, flow) {
             ("attention_mask", Tree::None) if pass.single() => {
                 self.masks.get_mut(kind).into_iter().for_each(|masks| *masks = vec![None]);
@@ -439,12 +451,12 @@ pub struct Encoded {
     pub hidden_states: Option<Vec<Tokens>>,
     /// By layer, then by segment. Empty where `sdpa` computes no weights.
     pub attentions: Option<Vec<Vec<Tensor>>>,
-    returns: Returns,
+    pub returns: Returns,
 }
 
 impl Encoded {
     /// Lists the fields after the first one or two, as base and root both have them.
-    fn extras(&self, pass: &Pass<'_>) -> Vec<(&'static str, Flow)> {
+    pub fn extras(&self, pass: &Pass<'_>) -> Vec<(&'static str, Flow)> {
         let mut fields = Vec::new();
         if let Some(caches) = &self.caches {
             fields.push(("past_key_values", Tree::Object(Rc::clone(caches) as Rc<dyn std::any::Any>)));
@@ -463,7 +475,7 @@ impl Encoded {
 }
 
 /// The record that a base model returned, with what a watcher made of it.
-struct Record(Vec<(&'static str, Flow)>, &'static str);
+pub struct Record(pub Vec<(&'static str, Flow)>, pub &'static str);
 
 impl Output for Record {
     fn show(&self, _: &Pass<'_>) -> Flow {
@@ -502,12 +514,15 @@ impl Output for Returned {
 pub fn run(decoder: &Decoder, pass: &mut Pass<'_>, call: Call) -> Result<Flow> {
     let (about, head) = (&decoder.about, &*decoder.head);
     let Returned(returned) = pass.module(about.root, call, |pass, call| {
+        if pass.wants(about.root).operations {
+            return forward::run(decoder, pass, call).map(Returned);
+        }
         let (keep, alone) = (call.flags.logits_to_keep.clone(), call.flags.alone.clone());
         let mut encoded = base(decoder, pass, call)?;
         let hidden = encoded.take("last_hidden_state").unwrap_or(Tree::None);
-        let hidden = pass.tokens(hidden)?;
+        let hidden = Held::of_tokens(pass, &pass.tokens(hidden)?)?.tensors()?;
         note_head(pass, head)?;
-        let (mut kept, mut now) = last_positions(pass, &hidden, &keep)?;
+        let (mut kept, mut now) = last_positions(pass, hidden, &keep)?;
         if let (Some(positions), [own]) = (&alone.kept, kept.as_mut_slice()) {
             *own = alone::select(own, positions)?;
         }
@@ -533,7 +548,7 @@ pub fn run(decoder: &Decoder, pass: &mut Pass<'_>, call: Call) -> Result<Flow> {
 }
 
 /// Notes which kernels compute the logits of those who came this far.
-fn note_head(pass: &mut Pass<'_>, head: &Linear) -> Result<()> {
+pub fn note_head(pass: &mut Pass<'_>, head: &Linear) -> Result<()> {
     let kernels = pass.products.class_of_head(&head.weight)?;
     for segment in pass.layout.parts.iter().filter_map(|part| part.segment) {
         if let Some(done) = pass.done.get_mut(segment) {
@@ -545,10 +560,9 @@ fn note_head(pass: &mut Pass<'_>, head: &Linear) -> Result<()> {
 
 /// Returns the positions of each part that logits are made of, and whether somebody is sure to read them: who asks for
 /// the last positions only.
-fn last_positions(pass: &Pass<'_>, hidden: &Tokens, keep: &[i64]) -> Result<(Vec<Tensor>, Vec<bool>)> {
+pub fn last_positions(pass: &Pass<'_>, hidden: Vec<Tensor>, keep: &[i64]) -> Result<(Vec<Tensor>, Vec<bool>)> {
     let (mut kept, mut now) = (Vec::new(), Vec::new());
-    for (index, &Part { segment, length, .. }) in pass.layout.parts.iter().enumerate() {
-        let own = pass.segment(hidden, index)?;
+    for (index, (&Part { segment, length, .. }, own)) in pass.layout.parts.iter().zip(hidden).enumerate() {
         let keep = segment.and_then(|segment| keep.get(segment).copied()).filter(|&keep| keep > 0);
         now.push(keep.is_some() || pass.recorder(index).is_some_and(|recorder| !recorder.job.has_company()));
         kept.push(match keep {
@@ -560,24 +574,56 @@ fn last_positions(pass: &Pass<'_>, hidden: &Tokens, keep: &[i64]) -> Result<(Vec
 }
 
 /// Runs the model below its head, and returns its record.
-fn base(decoder: &Decoder, pass: &mut Pass<'_>, call: Call) -> Result<Record> {
+pub fn base(decoder: &Decoder, pass: &mut Pass<'_>, call: Call) -> Result<Record> {
     let about = &decoder.about;
     let root = &about.blueprint.root;
     let (Some(site), Some(around)) = (about.around, &root.around) else {
         let call = call.inner(&about.blueprint.calls.base, &about.blueprint);
         return pass.module(about.base, call, |pass, call| {
+            if pass.wants(about.base).operations {
+                let course = Course::lay_out(decoder, pass, &call)?;
+                return forward::base(decoder, pass, &call, course, false);
+            }
             let course = Course::begin(decoder, pass, &call)?;
             encode(decoder, pass, &call, course)
         });
     };
     let call = call.inner(around.call, &about.blueprint);
     pass.module(site, call, |pass, call| {
+        if let Some(operations) = decoder.forwards.around.as_ref().filter(|_| pass.wants(site).operations) {
+            let flow = forward::around(decoder, pass, &call, operations)?;
+            return Record::read(pass, flow);
+        }
         let course = Course::begin(decoder, pass, &call)?;
-        let handed = Handed { decoder, call: &call, course };
-        let Record(fields, _) =
-            pass.module(about.base, handed, |pass, handed| encode(decoder, pass, &call, handed.course))?;
-        Ok(Record(fields, around.returns))
+        Ok(Record(handed(decoder, pass, &call, course)?.0, around.returns))
     })
+}
+
+/// Runs a base model whose caller has embedded for it, and returns its record.
+pub fn handed<'a>(decoder: &'a Decoder, pass: &mut Pass<'_>, call: &'a Call, course: Course<'a>) -> Result<Record> {
+    let base = decoder.about.base;
+    pass.module(base, Handed { decoder, call, course }, |pass, handed| {
+        if pass.wants(base).operations {
+            return forward::base(decoder, pass, call, handed.course, true);
+        }
+        encode(decoder, pass, call, handed.course)
+    })
+}
+
+/// Takes masks by the type of the layers that they are for.
+pub fn set_masks(
+    decoder: &Decoder,
+    shared: &mut Shared,
+    masks: impl Iterator<Item = (&'static str, Flow)>,
+    pass: &Pass<'_>,
+) -> Result<()> {
+    let types = decoder.rotary.as_ref().map_or(&[][..], |rotary| &rotary.types);
+    for (of, mask) in masks {
+        if let Some(kind) = types.iter().position(|own| *own == of) {
+            shared.set("attention_mask", kind, mask, pass)?;
+        }
+    }
+    Ok(())
 }
 
 /// The arguments of a base model whose caller has embedded for it, and made masks for each type of layer.
@@ -616,15 +662,11 @@ impl Input for Handed<'_> {
     }
 
     fn read(mut self, pass: &Pass<'_>, arguments: Arguments) -> Result<Self> {
-        let mut shared = self.course.shared().clone();
+        let mut shared = (**self.course.shared()).clone();
         for (name, flow) in bind(arguments, self.decoder.about.blueprint.calls.base.signature)? {
             match (name, flow) {
                 ("attention_mask", Tree::Dict(masks)) => {
-                    for (of, mask) in masks {
-                        if let Some(kind) = self.types().iter().position(|own| *own == of) {
-                            shared.set(name, kind, mask, pass)?;
-                        }
-                    }
+                    set_masks(self.decoder, &mut shared, masks.into_iter(), pass)?;
                 }
                 ("attention_mask", _) => {
                     let types = self.types().join(" and ");

@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use engine::{Part, Site};
+use engine::Part;
 use tch::Tensor;
 
 use crate::nn::{Dropout, Embedding};
@@ -42,13 +42,6 @@ impl Embed {
             Some(dropout) => dropout.run(pass, &hidden),
             None => Ok(hidden),
         }
-    }
-
-    /// Lists the modules in the order in which they run.
-    pub fn order(&self) -> Vec<Site> {
-        let positions = self.positions.as_ref().map(|table| table.site);
-        let dropout = self.dropout.as_ref().map(|dropout| dropout.site);
-        [self.words.site].into_iter().chain(positions).chain(dropout).collect()
     }
 }
 

@@ -25,7 +25,7 @@ use crate::config::Config;
 use crate::error::LoadError;
 use crate::family::{
     Attention, Attributes, Blueprint, Calls, Embedding, FLAGS, Family, FeedForward, Form, Head, HeadNorms, Kind, Layer,
-    Leaf, Module, Norm, NormKind, Over, Pairs, Projections, Register, Returns, Root, Rotary, Step, Turn, Way,
+    Leaf, Module, Norm, NormKind, Over, Pairs, Projections, Register, Returns, Root, Rotary, Sources, Step, Turn, Way,
 };
 use crate::nn::Function;
 use crate::rope::Rope;
@@ -229,6 +229,8 @@ fn separate_attention(
         attributes: attention_attributes(config, sizes, layer),
         source: sources::SEPARATE_ATTENTION,
         eager: functions::EAGER,
+        functions: functions::ROTATE,
+        told: &[],
     })
 }
 
@@ -337,6 +339,8 @@ fn llama_blueprint_around(
         positions: None,
         eager: false,
         by_sequence: true,
+        window: None,
+        sources: Sources { root: sources::CAUSAL, around: "", base: sources::ONE_MASK },
     })
 }
 
@@ -422,6 +426,9 @@ impl LayerTypes {
         let window = config.get("sliding_window").filter(|_| name == "sliding_attention");
         for (_, module) in &mut layer.modules {
             if let Module::Attention(attention) = module {
+                if attention.told.is_empty() {
+                    attention.told = &["sliding_window"];
+                }
                 attention.attributes.push(("layer_type", name.into()));
                 attention.attributes.push(("sliding_window", window.cloned().unwrap_or(Json::Null)));
             }

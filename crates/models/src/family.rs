@@ -66,6 +66,18 @@ pub struct Blueprint {
     pub eager: bool,
     /// Masks keep apart the sequences that lie end to end in a row, which positions tell.
     pub by_sequence: bool,
+    /// The window of those layers that have one, whether there are such layers or not.
+    pub window: Option<i64>,
+    pub sources: Sources,
+}
+
+/// The operations of the forwards around layers: see [`crate::source`].
+pub struct Sources {
+    /// Of the model with its head.
+    pub root: &'static str,
+    /// Of what stands between that and the base model, if something does.
+    pub around: &'static str,
+    pub base: &'static str,
 }
 
 /// The model with its head, and the model below it.
@@ -93,6 +105,8 @@ pub struct Around {
     /// The class of what it returns.
     pub returns: &'static str,
     pub call: &'static Form,
+    /// The token of images, where it has no embedding: it embeds another in its place.
+    pub image: Option<i64>,
     /// Its parts that are not served.
     pub absent: &'static [&'static str],
     /// What is said to who asks for one of them.
@@ -350,7 +364,22 @@ pub struct Attention {
     pub source: &'static str,
     /// Those of the function that computes it as `eager`, which is known where this is not empty.
     pub eager: &'static str,
+    /// Other functions that its forward calls.
+    pub functions: Routines,
+    /// What the function that computes it is told by keyword, besides what all are told: `sliding_window`, `softcap`, `s_aux`.
+    pub told: &'static [&'static str],
 }
+
+/// A function that a line of a forward calls, step by step: see [`crate::source`].
+pub struct Routine {
+    /// What it calls the line's operands.
+    pub parameters: &'static [&'static str],
+    pub source: &'static str,
+    pub inside: Routines,
+}
+
+/// Functions by what lines call.
+pub type Routines = &'static [(&'static str, Routine)];
 
 /// The modules that make queries, keys and values.
 pub enum Projections {

@@ -3,6 +3,7 @@
 //! Blocks of few bits become float16 once: they are what those bits say, not the checkpoint that was quantised. What the file
 //! has in float32, bfloat16 and float16 stays as it is.
 
+mod sentencepiece;
 mod source;
 mod tokenizer;
 
@@ -32,7 +33,8 @@ pub struct Imported {
 /// The folder appears when it is complete, or not at all.
 ///
 /// # Errors
-/// When the file is no GGUF of a Llama or a Qwen 2 with a byte-level BPE tokenizer, or the folder cannot be written.
+/// When the file is no GGUF of a Llama or a Qwen 2 with a BPE tokenizer, of bytes or SentencePiece's, or the folder cannot be
+/// written.
 pub fn import(gguf: &Path, to: &Path, progress: &mut dyn FnMut(usize, usize)) -> Result<Imported, LoadError> {
     let bytes = fs::read(gguf).map_err(LoadError::io(gguf))?;
     let parsed = Gguf::parse(&bytes).map_err(|error| LoadError::corrupt(gguf, error.to_string()))?;
@@ -300,8 +302,8 @@ mod tests {
             ("general.architecture", text("gemma"), r#"its architecture is "gemma"; llama and qwen2 are supported"#),
             (
                 "tokenizer.ggml.model",
-                text("llama"),
-                r#"its tokenizer is SentencePiece's, of the kind "llama", and byte-level BPE"#,
+                text("t5"),
+                r#"its tokenizer is SentencePiece's unigrams, of the kind "t5", and byte-level BPE"#,
             ),
             ("tokenizer.ggml.pre", text("tekken"), r#"its tokenizer cuts text as "tekken"; supported are gpt-2, "#),
             ("tokenizer.ggml.eos_token_id", Metadata::Unsigned(5), "tokenizer.ggml.eos_token_id is no token"),

@@ -45,15 +45,16 @@ pub enum Step {
 
 impl Layer {
     /// Runs the layer; its attention is called as `form` says.
-    pub fn run(&self, index: usize, pass: &mut Pass<'_>, stream: Stream, form: &'static Form) -> Result<Tokens> {
+    pub fn run(&self, index: usize, pass: &mut Pass<'_>, stream: Stream, form: &'static Form) -> Result<Attended> {
         if self.returns_weights {
             let through = |pass: &mut Pass<'_>, stream: Stream| self.through(index, pass, &stream, form).map(Pair);
-            return Ok(pass.module(self.site, stream, through)?.0.hidden);
+            return Ok(pass.module(self.site, stream, through)?.0);
         }
-        pass.module(self.site, stream, |pass, stream| Ok(self.through(index, pass, &stream, form)?.hidden))
+        let through = |pass: &mut Pass<'_>, stream: Stream| Ok(self.through(index, pass, &stream, form)?.hidden);
+        Ok(Attended { hidden: pass.module(self.site, stream, through)?, weights: None })
     }
 
-    fn through(&self, index: usize, pass: &mut Pass<'_>, stream: &Stream, form: &'static Form) -> Result<Through> {
+    fn through(&self, index: usize, pass: &mut Pass<'_>, stream: &Stream, form: &'static Form) -> Result<Attended> {
         if pass.wants(self.site).operations {
             return self.step_by_step(index, pass, stream, form);
         }
@@ -83,17 +84,28 @@ impl Layer {
                 }
             }
         }
-        Ok(Through { hidden: registers.hidden, weights })
+        Ok(Attended { hidden: registers.hidden, weights })
     }
 
-    fn step_by_step(&self, index: usize, pass: &mut Pass<'_>, stream: &Stream, form: &'static Form) -> Result<Through> {
+    fn step_by_step(
+        &self,
+        index: usize,
+        pass: &mut Pass<'_>,
+        stream: &Stream,
+        form: &'static Form,
+    ) -> Result<Attended> {
         let forward = Steps { layer: self, index, stream, form };
         let given = vec![("hidden_states", Held::of_tokens(pass, &stream.hidden)?)];
         let cached = stream.shared.caches.is_some();
         let mut returned = source::run(&self.operations, pass, &forward, given, &|_| cached)?.into_iter();
         let hidden = returned.next().ok_or_else(lost)?.into_tokens(pass)?;
         let weights = returned.next().and_then(|weights| weights.tensors().ok());
-        Ok(Through { hidden, weights })
+        Ok(Attended { hidden, weights })
+    }
+
+    /// Shows what the layer returned.
+    pub fn show(&self, pass: &Pass<'_>, attended: Attended) -> Flow {
+        if self.returns_weights { Pair(attended).show(pass) } else { pass.leaf(&attended.hidden) }
     }
 
     /// Runs the layer's attention alone.
@@ -268,29 +280,28 @@ impl Registers {
     }
 }
 
-/// What a layer computes: hidden states, and attention weights where they are computed.
-struct Through {
-    hidden: Tokens,
-    weights: Option<Vec<Tensor>>,
-}
-
-/// What layers return that return both.
-struct Pair(Through);
+/// What layers return that return hidden states and attention weights.
+struct Pair(Attended);
 
 impl Output for Pair {
     fn show(&self, pass: &Pass<'_>) -> Flow {
-        let Through { hidden, weights } = &self.0;
+        let Attended { hidden, weights } = &self.0;
         Tree::Tuple(vec![pass.leaf(hidden), weights.as_ref().map_or(Tree::None, leaves)])
     }
 
     fn read(pass: &Pass<'_>, flow: Flow) -> Result<Self> {
-        let hidden = match flow {
-            Tree::Tuple(items) => items.into_iter().next().unwrap_or(Tree::None),
+        let mut items = match flow {
+            Tree::Tuple(items) => items.into_iter(),
             _ => {
                 let text = "the layer returns a tuple, whose first element its caller takes: assign a tuple";
                 return Err(Raise::type_error(text).into());
             }
         };
-        Ok(Self(Through { hidden: pass.tokens(hidden)?, weights: None }))
+        let hidden = pass.tokens(items.next().unwrap_or(Tree::None))?;
+        let weights = match items.next() {
+            Some(flow @ Tree::Leaf(_)) => Some(pass.tensors(flow)?),
+            _ => None,
+        };
+        Ok(Self(Attended { hidden, weights }))
     }
 }

@@ -25,6 +25,7 @@ mod families;
 mod family;
 mod feed_forward;
 mod flags;
+mod forward;
 mod generation;
 pub mod gguf;
 pub mod import;
@@ -47,6 +48,8 @@ mod safetensors;
 mod self_attention;
 mod settings;
 mod source;
+#[cfg(test)]
+mod source_names;
 mod steps;
 pub mod testing;
 mod tokenizer;

@@ -241,7 +241,8 @@ fn run(
         }
         Node::Layer(index) => {
             let stream = stream(model, *index, pass, args, &calls.layer)?;
-            decoder.layer(*index, pass, stream)?
+            let attended = decoder.layer(*index, pass, stream)?;
+            return Ok(decoder.at(*index)?.show(pass, attended));
         }
         Node::Attention(index) => {
             let stream = stream(model, *index, pass, args, &calls.attention)?;

@@ -5,7 +5,7 @@ use interpreter::raise::Raise;
 use kernels::number;
 use tch::{Kind, TchError, Tensor};
 
-use crate::family::NormKind;
+use crate::family::{NormKind, Routine, Routines};
 use crate::nn::differentiable;
 use crate::pass::{Parts, Pass, Result};
 use crate::source::{self, Argument, Forward, Given, Held, Operations, dtype};
@@ -84,7 +84,26 @@ fn narrowed(states: Tensor, like: &Tensor) -> std::result::Result<Tensor, TchErr
     if states.f_kind()? == kind { Ok(states) } else { states.f_to_kind(kind) }
 }
 
+/// What Gemma's norms call.
+const ROOT_MEAN_SQUARE: Routines = &[(
+    "norm",
+    Routine {
+        parameters: &["x"],
+        source: "
+            x_pow_0: mean = square(x)
+            mean_0: mean = mean(mean)
+            torch_rsqrt_0: root = rsqrt(mean + eps)
+            return x * root",
+        inside: &[],
+    },
+)];
+
 impl NormKind {
+    /// The functions that the forward calls.
+    pub fn functions(self) -> Routines {
+        if self == Self::RmsOnePlus { ROOT_MEAN_SQUARE } else { &[] }
+    }
+
     /// The forward's operations.
     pub fn source(self) -> &'static str {
         match self {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use engine::{Inputs, Part, Site, Tree};
 use interpreter::Value;
 use interpreter::raise::Raise;
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::attention::{Scores, attend, mix, weigh};
 use crate::attention_function::{Called, Functions};
@@ -16,7 +16,6 @@ use crate::nn::{Dropout, Linear};
 use crate::norm::Norm;
 use crate::pass::{Arguments, Flow, Input, Output, Parts, Pass, Result, learned, no_part};
 use crate::rope;
-use crate::rotary::Rotations;
 use crate::runs::{At, Run};
 use crate::source::{self, Argument, Forward, Given, Held, Operations};
 use crate::tokens::Tokens;
@@ -27,6 +26,8 @@ pub struct SelfAttention {
     pub operations: Operations,
     /// What its forward calls to attend, where that is known step by step.
     pub functions: Option<Box<Functions>>,
+    /// What that is told besides what all are told.
+    pub told: &'static [&'static str],
     pub leaves: Leaves,
     pub projections: Projections,
     pub head_norms: Option<(Over, [Rc<Norm>; 2])>,
@@ -77,9 +78,28 @@ impl SelfAttention {
 
     fn step_by_step(&self, layer: usize, pass: &mut Pass<'_>, stream: &Stream) -> Result<Attended> {
         let forward = Steps { attention: self, at: At { site: self.site, layer, kind: stream.kind }, stream };
-        let given = vec![("hidden_states", Held::of_tokens(pass, &stream.hidden)?)];
-        let cached = stream.shared.caches.is_some();
-        let mut returned = source::run(&self.operations, pass, &forward, given, &|_| cached)?.into_iter();
+        let mut given = vec![("hidden_states", Held::of_tokens(pass, &stream.hidden)?)];
+        let mask = match stream.shared.field("attention_mask", stream.kind, pass)? {
+            Tree::None => Held::Nothing,
+            mask => Held::of(pass, mask)?,
+        };
+        let masked = matches!(mask, Held::Tensors(_));
+        given.push(("attention_mask", mask));
+        if let (Some(rotations), Some(_)) = (stream.shared.rotations(stream.kind), self.turn) {
+            let [cosines, sines] = [&rotations.cosines, &rotations.sines];
+            let all = |parts: &[Tensor]| Held::Tensors(parts.iter().map(Tensor::shallow_clone).collect());
+            given.extend([("cosines", all(cosines)), ("sines", all(sines))]);
+        }
+        if self.scores.wide {
+            let scale = kernels::number::full(1.0 / self.scores.scaling, (Kind::Float, self.output.weight.device()))?;
+            let parts = 0..pass.layout.parts.len();
+            given.push(("scale", Held::Tensors(parts.map(|_| scale.shallow_clone()).collect())));
+        }
+        let holds = |when: &str| match when {
+            "masked" => masked,
+            _ => stream.shared.caches.is_some(),
+        };
+        let mut returned = source::run(&self.operations, pass, &forward, given, &holds)?.into_iter();
         let hidden = returned.next().unwrap_or(Held::NONE).into_tokens(pass)?;
         let weights = match returned.next() {
             Some(Held::Tensors(weights)) => Some(weights),
@@ -218,18 +238,21 @@ impl Steps<'_> {
         each(pass, |_| Value::host(source::Opaque(name.into())))
     }
 
-    fn rotations(&self) -> Result<&Rotations> {
-        Ok(self.stream.shared.rotations(self.at.kind).ok_or_else(none)?)
-    }
-
-    fn turned(&self, pass: &Pass<'_>, states: &Held) -> Result<Held> {
-        let rotations = self.rotations()?;
+    fn turned(&self, pass: &Pass<'_>, states: &Held, [cosines, sines]: [&[Tensor]; 2]) -> Result<Held> {
         let (turn, half) = self.attention.turn.ok_or_else(|| Raise::runtime_error("nothing is rotated here"))?;
         states.map(pass, |part, states| {
-            let (Some(cosine), Some(sine)) = (rotations.cosines.get(part), rotations.sines.get(part)) else {
+            let (Some(cosine), Some(sine)) = (cosines.get(part), sines.get(part)) else {
                 return Err(no_part().into());
             };
             Ok(rope::turn(states, cosine, sine, turn, half)?)
+        })
+    }
+
+    /// Returns the first half of the last dimension, or the second.
+    fn half(pass: &Pass<'_>, states: &Held, which: usize) -> Result<Held> {
+        states.map(pass, |_, states| {
+            let [first, second] = crate::feed_forward::halves(states)?;
+            Ok(if which == 0 { first } else { second })
         })
     }
 
@@ -252,10 +275,17 @@ impl Steps<'_> {
 
     /// Returns what queries attend to, `[rows, length, heads, head_dim]`, and weights where they are computed.
     fn attended(&self, pass: &mut Pass<'_>, operands: &[Held]) -> Result<[Held; 2]> {
-        let [query, keys, values] = operands else {
-            return Err(Raise::runtime_error("attention takes queries, keys and values").into());
+        let (query, keys, values, masks) = match operands {
+            [query, keys, values] => (query, keys, values, None),
+            [query, keys, values, masks] => (query, keys, values, Some(masks)),
+            _ => return Err(Raise::runtime_error("attention takes queries, keys and values").into()),
         };
         let (query, keys, values) = (query.tensors()?, keys.tensors()?, values.tensors()?);
+        // Those that the function is called with count, where it is called with any.
+        let masks = match masks {
+            Some(Held::Tensors(masks)) => masks.as_slice(),
+            _ => &[],
+        };
         let shared = &self.stream.shared;
         let scores = &self.attention.scores;
         let kind = shared.attention.first().copied().unwrap_or_default();
@@ -265,7 +295,7 @@ impl Steps<'_> {
             let mut weights = Vec::with_capacity(query.len());
             for (part, (query, keys)) in query.iter().zip(&keys).enumerate() {
                 let values = values.get(part).ok_or_else(no_part)?;
-                let own = || Ok(weigh(query, keys, values, shared.mask(self.at.kind, part), scores)?);
+                let own = || Ok(weigh(query, keys, values, masks.get(part), scores)?);
                 weights.push(pass.paid(part, own)?);
             }
             let Parts(weights) = pass.module(dropout.site, Parts(weights), |_, weights| Ok(weights))?;
@@ -341,10 +371,56 @@ impl Forward for Steps<'_> {
                 args: vec![Argument::Other(Tree::Int(3))],
                 kwargs: vec![("dim", Argument::Other(Tree::Int(-1)))],
             },
-            "rotate" => {
-                let mut call = Given::plain(operands.len());
-                let Tree::Tuple(tables) = Output::show(self.rotations()?, pass) else { return Ok(call) };
-                call.args.extend(tables.into_iter().map(Argument::Other));
+            "cat" => Given { args: vec![Argument::Operands(2)], kwargs: vec![("dim", Argument::Other(Tree::Int(-1)))] },
+            "for_heads" => Given::method(vec![Tree::Int(1)]),
+            "window" => Given::method(vec![
+                self.opaque(pass, "config"),
+                Tree::Object(Rc::new("sliding_window") as Rc<dyn std::any::Any>),
+                Tree::None,
+            ]),
+            "false" => Given::method(vec![
+                self.stream.shared.field("past_key_values", self.at.kind, pass)?,
+                self.opaque(pass, "type"),
+            ]),
+            "split_heads" | "split_heads_turned" | "merge_heads" => {
+                let mut call = Given::plain(1);
+                let sizes = [self.attention.heads, self.attention.head_dim].map(Tree::Int);
+                call.args.extend(sizes.map(Argument::Other));
+                if name != "merge_heads" {
+                    call.args.push(Argument::Other(Tree::Bool(name == "split_heads")));
+                }
+                call
+            }
+            "table" => Given::method(vec![self.stream.shared.field("position_ids", self.at.kind, pass)?]),
+            "column" => Given::method(vec![Tree::Int(-1)]),
+            "repeated" => Given::method([1, 1, self.rotated()].map(Tree::Int).into()),
+            "gather" => {
+                let mut call = Given::plain(1);
+                call.args.extend([Argument::Other(Tree::Int(1)), Argument::Operand(1)]);
+                call
+            }
+            "halves" => Given {
+                args: vec![Argument::Operand(0), Argument::Other(Tree::Int(self.rotated() / 2))],
+                kwargs: vec![("dim", Argument::Other(Tree::Int(-1)))],
+            },
+            "both_halves" => Given {
+                args: vec![Argument::Operand(0), Argument::Other(Tree::Int(2))],
+                kwargs: vec![("dim", Argument::Other(Tree::Int(-1)))],
+            },
+            "interleave" => Given {
+                args: vec![Argument::Operand(0), Argument::Other(Tree::Int(2)), Argument::Other(Tree::Int(3))],
+                kwargs: Vec::new(),
+            },
+            "stack" => {
+                Given { args: vec![Argument::Operands(2)], kwargs: vec![("dim", Argument::Other(Tree::Int(-1)))] }
+            }
+            "flatten" => Given::method(vec![Tree::Int(-2)]),
+            "wide" => Given::method(vec![source::dtype(operands.first(), Some(Kind::Float))?]),
+            "like" => Given::method(vec![source::dtype(operands.get(1), None)?]),
+            "turn_last" => Given::method(vec![Tree::Int(-1), Tree::Int(-2)]),
+            "softmax" => {
+                let mut call = Given::plain(1);
+                call.kwargs.push(("dim", Argument::Other(Tree::Int(-1))));
                 call
             }
             "update" => {
@@ -366,6 +442,16 @@ impl Forward for Steps<'_> {
                     ("dropout", Argument::Other(Tree::Float(0.0))),
                     ("scaling", Argument::Other(Tree::Float(self.attention.scores.scaling))),
                 ];
+                for name in self.attention.told {
+                    let flow = match *name {
+                        "softcap" => self.attention.scores.cap.map_or(Tree::None, Tree::Float),
+                        "s_aux" => self.attention.scores.sinks.as_ref().map_or(Tree::None, |sinks| {
+                            learned(&pass.layout.parts.iter().map(|_| sinks.shallow_clone()).collect::<Vec<_>>())
+                        }),
+                        _ => self.stream.shared.window(self.at.kind).map_or(Tree::None, Tree::Int),
+                    };
+                    kwargs.push((*name, Argument::Other(flow)));
+                }
                 kwargs.extend(self.handed_on(pass)?);
                 Given { args, kwargs }
             }
@@ -392,11 +478,11 @@ impl Forward for Steps<'_> {
                 let name = format!("function {}_attention_forward", self.implementation());
                 Ok(Held::Plain(self.opaque(pass, &name)))
             }
-            "view" => input.map(pass, |part, states| {
+            "view" | "split_heads" => input.map(pass, |part, states| {
                 let Part { rows, length, .. } = Self::part(pass, part)?;
                 Ok(states.f_view([rows, length, -1, self.width()])?)
             }),
-            "turned_view" => input.map(pass, |part, states| {
+            "split_heads_turned" => input.map(pass, |part, states| {
                 let Part { rows, length, .. } = Self::part(pass, part)?;
                 Ok(states.f_view([rows, length, -1, head_dim])?.f_transpose(1, 2)?)
             }),
@@ -419,15 +505,80 @@ impl Forward for Steps<'_> {
             "keys" => Self::narrowed(pass, input, heads * head_dim, key_heads * head_dim),
             "values" => Self::narrowed(pass, input, (heads + key_heads) * head_dim, key_heads * head_dim),
             "rotate" => {
-                let keys = operands.get(1).unwrap_or(&Held::NONE);
-                Ok(Held::Tuple(vec![self.turned(pass, input)?, self.turned(pass, keys)?]))
+                let [_, keys, cosines, sines] = operands else {
+                    return Err(Raise::runtime_error("a rotation takes queries, keys, cosines and sines").into());
+                };
+                let (cosines, sines) = (cosines.tensors()?, sines.tensors()?);
+                let tables = [cosines.as_slice(), sines.as_slice()];
+                Ok(Held::Tuple(vec![self.turned(pass, input, tables)?, self.turned(pass, keys, tables)?]))
             }
+            "for_heads" => input.map(pass, |_, table| Ok(table.f_unsqueeze(1)?)),
+            "by_head" => input.map(pass, |_, table| Ok(table.f_unsqueeze(2)?)),
+            "interleave" => input.map(pass, |_, table| Ok(table.f_repeat_interleave_self_int(2, 3, None)?)),
+            "type_of" => Ok(Held::Plain(source::dtype(Some(input), None)?)),
+            "last_size" => {
+                let width = |table: &Tensor| Value::Int(table.size().last().copied().unwrap_or(0));
+                let parts = input.tensors()?.iter().map(width).collect();
+                Ok(Held::Plain(Tree::Object(Rc::new(source::Shown(parts)) as Rc<dyn std::any::Any>)))
+            }
+            "begun" | "kept_past" => {
+                let tables = operands.get(1).unwrap_or(&Held::NONE).tensors()?;
+                input.map(pass, |part, states| {
+                    let width = |tensor: &Tensor| tensor.size().last().copied().unwrap_or(0);
+                    let (all, begun) = (width(states), width(tables.get(part).ok_or_else(no_part)?));
+                    let (start, length) =
+                        if name == "begun" { (0, begun.min(all)) } else { (begun.min(all), (all - begun).max(0)) };
+                    Ok(states.f_narrow(-1, start, length)?)
+                })
+            }
+            "first_half" => Self::half(pass, input, 0),
+            "second_half" => Self::half(pass, input, 1),
+            "both_halves" => Ok(Held::Tuple(vec![Self::half(pass, input, 0)?, Self::half(pass, input, 1)?])),
+            "turned_half" => {
+                let (first, second) = (Self::half(pass, input, 0)?.tensors()?, Self::half(pass, input, 1)?);
+                second.map(pass, |part, second| {
+                    Ok(Tensor::f_cat(&[&second.f_neg()?, first.get(part).ok_or_else(no_part)?], -1)?)
+                })
+            }
+            "turned_pairs" => {
+                let [_, cosines, sines] = operands else {
+                    return Err(Raise::runtime_error("a rotation takes cosines and sines").into());
+                };
+                let (cosines, sines) = (cosines.tensors()?, sines.tensors()?);
+                input.map(pass, |part, states| {
+                    let (cosine, sine) = (cosines.get(part).ok_or_else(no_part)?, sines.get(part).ok_or_else(no_part)?);
+                    let [first, second] = crate::feed_forward::halves(states)?;
+                    let one = first.f_mul(cosine)?.f_sub(&second.f_mul(sine)?)?;
+                    let other = second.f_mul(cosine)?.f_add(&first.f_mul(sine)?)?;
+                    Ok(Tensor::f_cat(&[one, other], -1)?)
+                })
+            }
+            "evens" | "odds" => {
+                let start = i64::from(name == "odds");
+                input.map(pass, |_, states| Ok(states.f_slice(-1, start, None, 2)?))
+            }
+            "stack" => {
+                let others = operands.get(1).unwrap_or(&Held::NONE).tensors()?;
+                input.map(pass, |part, own| Ok(Tensor::f_stack(&[own, others.get(part).ok_or_else(no_part)?], -1)?))
+            }
+            "flatten" => input.map(pass, |_, states| Ok(states.f_flatten(-2, -1)?)),
+            "turned_neighbours" => input.map(pass, |_, states| {
+                let [even, odd] = [0, 1].map(|start| states.f_slice(-1, start, None, 2));
+                Ok(Tensor::f_stack(&[odd?.f_neg()?, even?], -1)?.f_flatten(-2, -1)?)
+            }),
+            "wide" => input.map(pass, |_, states| Ok(states.f_to_kind(Kind::Float)?)),
+            "turn_last" => input.map(pass, |_, states| Ok(states.f_transpose(-1, -2)?)),
+            "matmul" => {
+                let others = operands.get(1).unwrap_or(&Held::NONE).tensors()?;
+                input.map(pass, |part, own| Ok(own.f_matmul(others.get(part).ok_or_else(no_part)?)?))
+            }
+            "softmax" => input.map(pass, |_, scores| Ok(scores.f_softmax(-1, scores.f_kind()?)?)),
             "update" => self.updated(pass, input, operands.get(1).unwrap_or(&Held::NONE)),
             "attend" => match attention.functions.as_ref().filter(|own| pass.wants(own.caller()).operations) {
                 Some(functions) => {
                     let module = self.opaque(pass, &attention.class);
                     let called = Called { shared: &self.stream.shared, kind: self.at.kind, module };
-                    functions.run(pass, &called, operands)
+                    functions.run(pass, &called, operands, attention.scores.sinks.as_ref())
                 }
                 None => Ok(Held::Tuple(self.attended(pass, operands)?.into())),
             },

@@ -168,6 +168,11 @@ impl Transformer {
         Ok(())
     }
 
+    #[cfg(test)]
+    pub(crate) fn is_eager(&self) -> bool {
+        self.decoder.about.blueprint.eager
+    }
+
     fn tied(&self) -> bool {
         self.decoder.about.blueprint.head.tied
     }

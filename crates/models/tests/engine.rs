@@ -82,6 +82,51 @@ fn logits_are_the_same_wherever_they_are_computed() {
     }
 }
 
+/// Blocks that look at operations of forwards around layers and of functions inside of them, and change them. BASE is the base
+/// model.
+const SOURCES: [&str; 9] = [
+    "x = LAYERS[1].output.save()\nout = HEAD.output.save()",
+    "LAYERS[1].output[:, 2] = 0.5\nout = HEAD.output.save()",
+    "a = BASE.source.inputs_embeds_0.output.save()\nBASE.source.inputs_embeds_0.output = a * 0.5\nout = HEAD.output.save()",
+    "first = BASE.source.ROUND.output.save()\nb = LAYERS[1].ATTN.source.CALL.output[0].save()\nout = HEAD.output.save()",
+    "for _ in tracer.iter[0:2]:\n    x = BASE.source.BOUND.output\n    x[:, 1] *= 0.5\n    out = x.save()",
+    "h = model.source.hidden_states_1.output.save()\nh[:, -1] = 2\nout = model.output.logits.save()",
+    "l = model.source.logits_0.output[:, -1].save()\nout = model.source.logits_0.output.save()",
+    "BASE.source.ROUND.skip(BASE.source.ROUND.input * 2)\nout = HEAD.output.save()",
+    "x = LAYERS[0].source.hidden_states_1.output\nx[:, 1] = 3\nout = HEAD.output.save()",
+];
+
+#[test]
+fn operations_in_shared_passes_give_what_they_give_alone() {
+    for (name, layers) in MODELS {
+        let subject = Subject { layers, head: "model.lm_head", engine: &|| engine(name) };
+        let gpt2 = name == "tiny-gpt2";
+        let (base, attention) = if gpt2 { ("model.transformer", "attn") } else { ("model.model", "self_attn") };
+        let (round, bound) = if gpt2 { ("block_0", "hidden_states_3") } else { ("decoder_layer_0", "hidden_states_1") };
+        let job = |(index, block): (usize, &&str)| {
+            let names = [
+                ("BASE", base),
+                ("ATTN", attention),
+                ("ROUND", round),
+                ("BOUND", bound),
+                ("CALL", "attention_interface_1"),
+            ];
+            let block = names.iter().fold((*block).to_owned(), |block, (name, own)| block.replace(name, own));
+            // Of several lengths, some of them twice.
+            let text = ["Hello there, world", "Hello", "A longer text than those of others here"][index % 3];
+            subject.job(text, Function::Call, &block, &[])
+        };
+        let all = || SOURCES.iter().enumerate().chain(SOURCES.iter().enumerate().take(3)).map(job);
+        let alone: Vec<Outcome> = all().flat_map(|job| subject.outcomes(vec![job])).collect();
+        let together = subject.outcomes(all().collect());
+        for ((index, alone), together) in alone.iter().enumerate().zip(&together) {
+            same(alone, together, SOURCES[index % SOURCES.len()]);
+        }
+        let usage = &together[0].usage;
+        assert!(usage.shared > usage.forwards, "{name}: nobody shared a pass");
+    }
+}
+
 #[test]
 fn rows_that_come_again_give_what_they_give_alone() {
     for (name, layers) in MODELS {

@@ -3,7 +3,7 @@
 
 use super::{
     GEMMA_CALLS, LayerTypes, Result, Sizes, complete_layer_types, complete_rope, functions, gated, llama_blueprint,
-    refuse_set, rms_norm, sandwich_layer, separate_attention, with_scaling,
+    refuse_set, rms_norm, sandwich_layer, separate_attention, sources, with_scaling,
 };
 use crate::config::Config;
 use crate::family::{Blueprint, Family, NormKind};
@@ -38,6 +38,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         let mut attention = separate_attention(config, prefix, &sizes, index, [bias; 2])?;
         with_scaling(&mut attention, scaling);
         attention.cap = cap;
+        attention.told = &["sliding_window", "softcap"];
         attention.eager = if cap.is_some() { functions::EAGER_CAPPED } else { functions::EAGER_UNCAPPED };
         attention.attributes.push(("attn_logit_softcapping", cap.into()));
         let block = gated(config, prefix, (sizes.width, sizes.inner), "hidden_activation", false)?;
@@ -52,6 +53,9 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     blueprint.head.cap = config.optional_number("final_logit_softcapping")?;
     blueprint.kinds = types.kinds(config, false)?;
     blueprint.calls = &GEMMA_CALLS;
+    blueprint.sources.root = sources::CAPPED;
+    blueprint.sources.base = sources::TWO_MASKS;
+    blueprint.window = Some(config.size("sliding_window")?);
     blueprint.eager = true;
     if let Some(rotary) = &mut blueprint.rotary {
         rotary.keyword = false;

@@ -1,9 +1,9 @@
 //! Gemma 3 from 4B on, which is for text and images: its text model, inside of a model that embeds for it and makes its
 //! masks. It is served for text alone.
 
-use super::{GEMMA_CALLS, Result, gemma3_text};
+use super::{GEMMA_CALLS, Result, gemma3_text, sources};
 use crate::config::Config;
-use crate::family::{Around, Blueprint, Calls, Family, Form, Returns, Whole};
+use crate::family::{Around, Blueprint, Calls, Family, Form, Returns, Sources, Whole};
 
 pub const FAMILY: Family = Family {
     model_type: "gemma3",
@@ -71,11 +71,14 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     root.class = "Gemma3ForConditionalGeneration".into();
     root.base.0 = "language_model";
     root.returns = Returns::Images;
+    let image = config.whole_size("image_token_index")?;
+    let replaced = image >= config.size("vocab_size")?;
     root.around = Some(Around {
         name: "model",
         class: "Gemma3Model",
         returns: "transformers.models.gemma3.modeling_gemma3.Gemma3ModelOutputWithPast",
         call: &AROUND,
+        image: replaced.then_some(image),
         absent: &["vision_tower", "multi_modal_projector"],
         why: "it is for images, and Gemma 3 is served for text alone",
         older_names: &[("model.language_model.", "language_model.model."), ("lm_head.", "language_model.lm_head.")],
@@ -84,5 +87,10 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     blueprint.head.cap = None;
     blueprint.head.tied = config.whole_flag("tie_word_embeddings")?;
     blueprint.calls = &CALLS;
+    blueprint.sources = Sources {
+        root: sources::GEMMA3_WHOLE,
+        around: if replaced { sources::GEMMA3_AROUND_REPLACING } else { sources::GEMMA3_AROUND },
+        base: sources::GEMMA3_INNER,
+    };
     Ok(blueprint)
 }

@@ -2,8 +2,8 @@
 
 use super::{
     GEMMA_CALLS, LayerTypes, Result, Sizes, complete_layer_types, complete_ropes_by_type, functions, gated,
-    llama_blueprint_around, refuse_set, rms_norm, rotary_by_type, sandwich_layer, separate_attention, with_head_norms,
-    with_scaling,
+    llama_blueprint_around, refuse_set, rms_norm, rotary_by_type, sandwich_layer, separate_attention, sources,
+    with_head_norms, with_scaling,
 };
 use crate::config::Config;
 use crate::family::{Blueprint, Family, NormKind, Over};
@@ -57,5 +57,8 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     blueprint.head.cap = config.optional_number("final_logit_softcapping")?;
     blueprint.kinds = types.kinds(config, true)?;
     blueprint.calls = &GEMMA_CALLS;
+    blueprint.sources.root = sources::CAPPED;
+    blueprint.sources.base = sources::GEMMA3;
+    blueprint.window = Some(config.size("sliding_window")?);
     Ok(blueprint)
 }

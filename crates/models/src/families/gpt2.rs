@@ -1,10 +1,11 @@
 //! GPT-2: learned positions, one projection for queries, keys and values, norms before each block.
 
+use super::sources::{cache, causal, counted, one_mask};
 use super::{Result, divided, function, layer_norm, pre_norm_steps};
 use crate::config::Config;
 use crate::family::{
     Attention, Blueprint, Calls, Cut, Embedding, FLAGS, Family, FeedForward, Form, Head, Kind, Layer, Leaf, Module,
-    Projections, Returns, Root, Way,
+    Projections, Returns, Root, Sources, Way,
 };
 
 pub const FAMILY: Family = Family {
@@ -74,31 +75,31 @@ const LAYER: &str = "
     return hidden_states";
 
 const ATTENTION: &str = "
-    is_cross_attention_0: false()
+    is_cross_attention_0: := false()
     cached isinstance_0: false()
     never past_key_values_is_updated_get_0 is_updated_0 curr_past_key_values_0 curr_past_key_values_1
-    cached curr_past_key_values_2: past()
+    cached curr_past_key_values_2: := past()
     never hasattr_0 ValueError_0 self_q_attn_0 query_states_0 attention_mask_0 key_states_0 value_states_0
     never self_c_attn_0 split_0 shape_kv_0 key_states_view_0 transpose_0 key_states_1 value_states_view_0 transpose_1
     never value_states_1
     self_c_attn_1: qkv = c_attn(hidden_states)
     split_1: query, key, value = split(qkv)
-    shape_kv_1: heads_shape()
+    shape_kv_1: := heads_shape()
     key_states_view_1: key = view(key)
     transpose_2: key = turn(key)
     key_states_2: key
     value_states_view_1: value = view(value)
     transpose_3: value = turn(value)
     value_states_2: value
-    shape_q_0: heads_shape()
+    shape_q_0: := heads_shape()
     query_states_view_0: query = view(query)
     transpose_4: query = turn(query)
     query_states_1: query
     cached curr_past_key_values_update_0: key, value = update(key, value)
     never past_key_values_is_updated_0
-    using_eager_0: is_eager()
-    ALL_ATTENTION_FUNCTIONS_get_interface_0: interface = interface()
-    attention_interface_0: interface
+    using_eager_0: := is_eager()
+    ALL_ATTENTION_FUNCTIONS_get_interface_0: interface()
+    attention_interface_0: := interface()
     never self__upcast_and_reordered_attn_0
     attention_interface_1: attn_output, attn_weights = attend(query, key, value)
     attn_output_reshape_0: attn_output = merge(attn_output)
@@ -109,6 +110,53 @@ const ATTENTION: &str = "
     self_resid_dropout_0: attn_output = resid_dropout(attn_output)
     attn_output_2: attn_output
     return attn_output, attn_weights";
+
+const MODEL: &str = concat!(
+    "
+    kwargs_pop_0: given_weights()
+    kwargs_pop_1: given_states()
+    never ValueError_0
+    ids self_warn_if_padding_and_no_attention_mask_0: nothing(input_ids, attention_mask)
+    ids input_ids_size_0: shape()
+    ids input_shape_0: := shape()
+    ids input_ids_view_0: input_ids = flat(input_ids)
+    ids input_ids_0: input_ids
+    ids batch_size_0: := rows()
+    embeds inputs_embeds_size_0: sizes(inputs_embeds)
+    embeds input_shape_1: := shape()
+    embeds batch_size_1: := rows()
+    never ValueError_1 token_type_ids_view_0 token_type_ids_0",
+    cache!(),
+    "
+    never isinstance_0 DynamicCache_1 EncoderDecoderCache_0 past_key_values_1
+    ids self_wte_0: inputs_embeds = embed(input_ids)
+    ids inputs_embeds_0: inputs_embeds",
+    counted!("past_seen_tokens"),
+    "
+    self_wpe_0: position_embeds = embed_positions(position_ids)
+    position_embeds_0: position_embeds
+    position_embeds_to_0: position_embeds = to(position_embeds)
+    hidden_states_0: hidden_states = inputs_embeds + position_embeds
+    masked attention_mask_view_0: flat_mask(attention_mask)
+    masked attention_mask_0: := padding(attention_mask)",
+    one_mask!(),
+    "
+    never create_bidirectional_mask_0 encoder_attention_mask_0 self_wte_1 token_type_embeds_0 hidden_states_1
+    self_drop_0: hidden_states = drop(hidden_states)
+    hidden_states_2: hidden_states
+    hidden_states_size_0: width(hidden_states)
+    output_shape_0: := ending(hidden_states)
+    enumerate_0: enumerated()
+    each block_0: hidden_states = layer(hidden_states)
+    each hidden_states_3: hidden_states
+    self_ln_f_0: hidden_states = norm(hidden_states)
+    hidden_states_4: hidden_states
+    hidden_states_view_0: hidden_states = restore(hidden_states)
+    hidden_states_5: hidden_states
+    past_key_values_2: := caches()
+    BaseModelOutputWithPastAndCrossAttentions_0: record = record(hidden_states)
+    return record"
+);
 
 fn blueprint(config: &Config) -> Result<Blueprint> {
     for key in ["add_cross_attention", "reorder_and_upcast_attn"] {
@@ -164,6 +212,12 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         positions: Some(positions),
         eager: false,
         by_sequence: true,
+        window: None,
+        sources: Sources {
+            root: causal!("", "transformer", "transformer_outputs", "", "\n    CausalLMOutputWithCrossAttentions"),
+            around: "",
+            base: MODEL,
+        },
     })
 }
 
@@ -211,6 +265,8 @@ fn attention(config: &Config, (width, heads): (i64, i64), index: usize) -> Resul
         ],
         source: ATTENTION,
         eager: super::functions::EAGER_GPT2,
+        functions: &[],
+        told: &[],
     })
 }
 

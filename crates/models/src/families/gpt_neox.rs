@@ -3,12 +3,12 @@
 
 use serde_json::Value as Json;
 
-use super::sources::attention;
+use super::sources::{attention, cache, causal, counted, one_mask};
 use super::{Result, complete_rope, divided, function, layer_norm, linear, rotary};
 use crate::config::Config;
 use crate::family::{
     Attention, Blueprint, Calls, Cut, Embedding, FLAGS, Family, FeedForward, Form, Head, Kind, Layer, Leaf, Module,
-    Norm, Pairs, Projections, Register, Returns, Root, Step, Turn, Way,
+    Norm, Pairs, Projections, Register, Returns, Root, Sources, Step, Turn, Way,
 };
 
 pub const FAMILY: Family = Family {
@@ -101,6 +101,27 @@ const ATTENTION: &str = attention!(
     "dense"
 );
 
+const MODEL: &str = concat!(
+    "
+    never ValueError_0
+    ids self_embed_in_0: inputs_embeds = embed(input_ids)
+    ids inputs_embeds_0: inputs_embeds",
+    cache!(),
+    counted!("past_seen_tokens"),
+    one_mask!(),
+    "
+    self_emb_dropout_0: hidden_states = drop(inputs_embeds)
+    hidden_states_0: hidden_states
+    self_rotary_emb_0: position_embeddings = rotary(hidden_states, position_ids)
+    position_embeddings_0: position_embeddings
+    each layer_0: hidden_states = layer(hidden_states)
+    each hidden_states_1: hidden_states
+    self_final_layer_norm_0: hidden_states = norm(hidden_states)
+    hidden_states_2: hidden_states
+    BaseModelOutputWithPast_0: record = record(hidden_states)
+    return record"
+);
+
 fn blueprint(config: &Config) -> Result<Blueprint> {
     let (width, heads) = (config.size("hidden_size")?, config.size("num_attention_heads")?);
     let head_dim = divided(config, "hidden_size", width, heads)?;
@@ -138,6 +159,12 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         positions: None,
         eager: false,
         by_sequence: true,
+        window: None,
+        sources: Sources {
+            root: causal!("", "gpt_neox", "outputs", "", "\n    CausalLMOutputWithPast"),
+            around: "",
+            base: MODEL,
+        },
     })
 }
 
@@ -214,6 +241,8 @@ fn attention(config: &Config, index: usize, turned: i64) -> Result<Attention> {
         ],
         source: ATTENTION,
         eager: super::functions::EAGER_UNGROUPED,
+        functions: super::functions::ROTATE_BEGINNING,
+        told: &[],
     })
 }
 

@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     EXPERTS_CALLS, LayerTypes, Result, Sizes, complete_heads, complete_layer_types, complete_rope, experts_and_chosen,
-    llama_blueprint, llama_layer, refuse_set, rms_norm, separate_attention,
+    functions, llama_blueprint, llama_layer, refuse_set, rms_norm, separate_attention, sources,
 };
 use crate::config::Config;
 use crate::family::{Blueprint, Experts, Family, Gate, Module, NormKind, Returns, Score};
@@ -61,7 +61,9 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     let layer = |index| {
         let mut attention = separate_attention(config, prefix, &sizes, index, [bias; 2])?;
         attention.sinks = Some("sinks");
-        attention.eager = "";
+        attention.told = &["sliding_window", "s_aux"];
+        attention.eager = functions::EAGER_SINKS;
+        attention.functions = functions::ROTATE_PAIRS;
         let mut layer = llama_layer(prefix, &sizes, &norm, attention, Module::Experts(experts(config, &sizes)?));
         layer.source = LAYER;
         types.apply(config, index, &mut layer);
@@ -72,6 +74,9 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     blueprint.root.returns = Returns::Experts;
     blueprint.kinds = types.kinds(config, false)?;
     blueprint.calls = &EXPERTS_CALLS;
+    blueprint.sources.root = sources::EXPERTS_CAUSAL;
+    blueprint.sources.base = sources::EXPERTS_TWO_MASKS;
+    blueprint.window = Some(config.size("sliding_window")?);
     blueprint.eager = true;
     blueprint.by_sequence = false;
     if let Some(rotary) = &mut blueprint.rotary {

@@ -3,11 +3,12 @@
 
 use serde_json::Value as Json;
 
+use super::sources::{cache, causal, counted, one_mask};
 use super::{Result, divided, function, layer_norm, linear};
 use crate::config::Config;
 use crate::family::{
     Attention, Blueprint, Calls, Embedding, Family, FeedForward, Form, Head, Kind, Layer, Leaf, Module, Norm, Pairs,
-    Projections, Register, Returns, Root, Rotary, Step, Turn, Way,
+    Projections, Register, Returns, Root, Rotary, Sources, Step, Turn, Way,
 };
 use crate::rope::Rope;
 
@@ -70,6 +71,45 @@ const LAYER: &str = "
     hidden_states_1: hidden_states = attn_outputs + feed_forward + residual
     return hidden_states, attn_weights";
 
+const MODEL: &str = concat!(
+    "
+    output_attentions_0: := asks_weights()
+    output_hidden_states_0: := asks_states()
+    use_cache_0: := asks_cache()
+    return_dict_0: := returns_record()
+    never ValueError_0 logger_warning_once_0 use_cache_1
+    ids self_wte_0: inputs_embeds = embed(input_ids)
+    ids inputs_embeds_0: inputs_embeds",
+    cache!(),
+    "
+    seq_length_0: := length()",
+    counted!("past_key_values_length"),
+    one_mask!(),
+    "
+    hidden_states_0: hidden_states = inputs_embeds
+    never token_type_ids_view_0 token_type_ids_0 self_wte_1 token_type_embeds_0 hidden_states_1
+    self_drop_0: hidden_states = drop(hidden_states)
+    hidden_states_2: hidden_states
+    hidden_states_size_0: width(hidden_states)
+    output_shape_0: := ending(hidden_states)
+    all_self_attentions_0: := no_weights()
+    all_hidden_states_0: := no_states()
+    enumerate_0: enumerated()
+    each states all_hidden_states_1: := note(hidden_states)
+    each block_0: outputs = layer(hidden_states)
+    each outputs_0: outputs
+    each hidden_states_3: hidden_states := first(outputs)
+    each weights all_self_attentions_1: := weights()
+    self_ln_f_0: hidden_states = norm(hidden_states)
+    hidden_states_4: hidden_states
+    hidden_states_view_0: hidden_states = restore(hidden_states)
+    hidden_states_5: hidden_states
+    states all_hidden_states_2: := note(hidden_states)
+    never tuple_0
+    BaseModelOutputWithPast_0: record = record(hidden_states)
+    return record"
+);
+
 const ATTENTION: &str = "
     self_q_proj_0: query = q_proj(hidden_states)
     query_0: query
@@ -77,11 +117,11 @@ const ATTENTION: &str = "
     key_0: key
     self_v_proj_0: value = v_proj(hidden_states)
     value_0: value
-    self__split_heads_0: query = view(query)
+    self__split_heads_0: query = split_heads(query)
     query_1: query
-    self__split_heads_1: key = view(key)
+    self__split_heads_1: key = split_heads(key)
     key_1: key
-    self__split_heads_2: value = turned_view(value)
+    self__split_heads_2: value = split_heads_turned(value)
     value_1: value
     self__get_embed_positions_0: embed_positions = table()
     embed_positions_0: embed_positions
@@ -92,10 +132,10 @@ const ATTENTION: &str = "
     to_0: sincos = like(sincos, key)
     sincos_0: sincos
     torch_split_0: sin, cos = halves(sincos)
-    k_rot_0: k_rot = rotated(key)
-    k_pass_0: k_pass = kept(key)
-    q_rot_0: q_rot = rotated(query)
-    q_pass_0: q_pass = kept(query)
+    k_rot_0: k_rot := rotated(key)
+    k_pass_0: k_pass := kept(key)
+    q_rot_0: q_rot := rotated(query)
+    q_pass_0: q_pass := kept(query)
     apply_rotary_pos_emb_0: k_rot = neighbours(k_rot, sin, cos)
     k_rot_1: k_rot
     apply_rotary_pos_emb_1: q_rot = neighbours(q_rot, sin, cos)
@@ -110,7 +150,7 @@ const ATTENTION: &str = "
     query_permute_0: query = permuted(query)
     query_4: query
     cached layer_past_update_0: key, value = update(key, value)
-    self__attn_0: attn_output, attn_weights = attend_heads(query, key, value)
+    self__attn_0: attn_output, attn_weights = attend_heads(query, key, value, attention_mask)
     self__merge_heads_0: attn_output = merge_heads(attn_output)
     attn_output_0: attn_output
     self_out_proj_0: attn_output = out_proj(attn_output)
@@ -166,6 +206,21 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         positions: Some(positions),
         eager: true,
         by_sequence: true,
+        window: None,
+        sources: Sources {
+            root: causal!(
+                "
+                return_dict_0: := returns_record()",
+                "transformer",
+                "transformer_outputs",
+                "",
+                "
+                tuple output_0: := rest(logits, loss, outputs)
+                record CausalLMOutputWithPast"
+            ),
+            around: "",
+            base: MODEL,
+        },
     })
 }
 
@@ -233,6 +288,8 @@ fn attention(config: &Config, index: usize, turned: i64) -> Result<Attention> {
         ],
         source: ATTENTION,
         eager: "",
+        functions: super::functions::GPTJ,
+        told: &[],
     })
 }
 

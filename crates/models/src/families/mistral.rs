@@ -1,6 +1,6 @@
 //! Mistral: Llama with a window in every layer.
 
-use super::sources::WINDOWED_ATTENTION;
+use super::sources::{self, WINDOWED_ATTENTION};
 use super::{
     Result, Sizes, complete_heads, complete_rope, gated, llama_blueprint, llama_layer, one_kind, rms_norm,
     separate_attention,
@@ -32,10 +32,14 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     let norm = rms_norm(config, prefix, NormKind::Rms)?;
     let layer = |index| {
         let mut attention = separate_attention(config, prefix, &sizes, index, [false; 2])?;
+        attention.told = &["sliding_window"];
         attention.source = WINDOWED_ATTENTION;
         let block = gated(config, prefix, (sizes.width, sizes.inner), "hidden_act", false)?;
         Ok(llama_layer(prefix, &sizes, &norm, attention, Module::FeedForward(block)))
     };
     let layers = (0..sizes.layers).map(layer).collect::<Result<_>>()?;
-    Ok(Blueprint { kinds: one_kind(config)?, ..llama_blueprint(config, prefix, &sizes, norm.clone(), layers)? })
+    let mut blueprint = llama_blueprint(config, prefix, &sizes, norm.clone(), layers)?;
+    blueprint.kinds = one_kind(config)?;
+    blueprint.sources.base = sources::MASK_BY_FUNCTION;
+    Ok(blueprint)
 }

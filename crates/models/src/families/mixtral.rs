@@ -2,7 +2,7 @@
 
 use serde_json::Value as Json;
 
-use super::sources::WINDOWED_ATTENTION;
+use super::sources::{self, WINDOWED_ATTENTION};
 use super::{
     EXPERTS_CALLS, Result, Sizes, complete_heads_of_keys, complete_rope, experts_and_chosen, function, llama_blueprint,
     llama_layer, one_kind, refuse_set, rms_norm, separate_attention,
@@ -36,6 +36,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     let norm = rms_norm(config, prefix, NormKind::Rms)?;
     let layer = |index| {
         let mut attention = separate_attention(config, prefix, &sizes, index, [false; 2])?;
+        attention.told = &["sliding_window"];
         attention.source = WINDOWED_ATTENTION;
         Ok(llama_layer(prefix, &sizes, &norm, attention, Module::Experts(experts(config, &sizes)?)))
     };
@@ -44,6 +45,8 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     blueprint.root.returns = Returns::Experts;
     blueprint.kinds = one_kind(config)?;
     blueprint.calls = &EXPERTS_CALLS;
+    blueprint.sources.root = sources::EXPERTS_CAUSAL;
+    blueprint.sources.base = sources::EXPERTS_MASK_BY_FUNCTION;
     Ok(blueprint)
 }
 

@@ -1,7 +1,7 @@
 //! OLMo 2: Llama with norms after the blocks instead of before, and norms over all heads' queries and keys.
 
 use super::{
-    Result, Sizes, complete_heads_of_keys, complete_rope, gated, llama_blueprint, post_norm_layer, rms_norm,
+    Result, Sizes, complete_heads_of_keys, complete_rope, functions, gated, llama_blueprint, post_norm_layer, rms_norm,
     separate_attention, with_head_norms,
 };
 use crate::config::Config;
@@ -30,6 +30,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     let (norm, bias) = (rms_norm(config, prefix, NormKind::RmsWide)?, config.flag("attention_bias")?);
     let layer = |index| {
         let mut attention = separate_attention(config, prefix, &sizes, index, [bias; 2])?;
+        attention.functions = functions::ROTATE_NARROWED;
         with_head_norms(&mut attention, &norm, Over::Width);
         let block = gated(config, prefix, (sizes.width, sizes.inner), "hidden_act", false)?;
         Ok(post_norm_layer(prefix, &sizes, &norm, attention, block))

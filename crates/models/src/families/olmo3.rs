@@ -2,7 +2,8 @@
 
 use super::{
     LayerTypes, OLMO3_CALLS, Result, Sizes, complete_heads_of_keys, complete_layer_types, complete_ropes_by_type,
-    gated, llama_blueprint_around, post_norm_layer, rms_norm, rotary_by_type, separate_attention, with_head_norms,
+    functions, gated, llama_blueprint_around, post_norm_layer, rms_norm, rotary_by_type, separate_attention, sources,
+    with_head_norms,
 };
 use crate::config::Config;
 use crate::family::{Blueprint, Family, NormKind, Over};
@@ -33,6 +34,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     let bias = config.flag("attention_bias")?;
     let layer = |index| {
         let mut attention = separate_attention(config, prefix, &sizes, index, [bias; 2])?;
+        attention.functions = functions::ROTATE_NARROWED;
         with_head_norms(&mut attention, &norm, Over::Width);
         let block = gated(config, prefix, (sizes.width, sizes.inner), "hidden_act", false)?;
         let mut layer = post_norm_layer(prefix, &sizes, &norm, attention, block);
@@ -45,5 +47,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     let mut blueprint = llama_blueprint_around(config, prefix, norm.clone(), layers, rotary)?;
     blueprint.kinds = types.kinds(config, true)?;
     blueprint.calls = &OLMO3_CALLS;
+    blueprint.sources.base = sources::TWO_MASKS_BY_TYPE;
+    blueprint.window = Some(config.size("sliding_window")?);
     Ok(blueprint)
 }

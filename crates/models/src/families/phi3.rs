@@ -3,7 +3,7 @@
 
 use serde_json::Value as Json;
 
-use super::sources::attention;
+use super::sources::{self, attention};
 use super::{
     Result, Sizes, attention_attributes, complete_heads_of_keys, complete_rope, function, linear, llama_blueprint,
     one_kind, rms_norm,
@@ -64,10 +64,10 @@ const ATTENTION: &str = attention!(
     "
     self_qkv_proj_0: qkv = qkv_proj(hidden_states)
     qkv_0: qkv
-    query_pos_0: width()
-    query_states_0: query = queries(qkv)
-    key_states_0: key = keys(qkv)
-    value_states_0: value = values(qkv)
+    query_pos_0: := width()
+    query_states_0: query := queries(qkv)
+    key_states_0: key := keys(qkv)
+    value_states_0: value := values(qkv)
     query_states_view_0: query = view(query)
     transpose_0: query = turn(query)
     query_states_1: query
@@ -118,6 +118,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     };
     blueprint.layer = (0..sizes.layers).map(layer).collect::<Result<_>>()?;
     blueprint.kinds = one_kind(config)?;
+    blueprint.sources.base = sources::MASK_BY_FUNCTION;
     Ok(blueprint)
 }
 
@@ -147,6 +148,8 @@ fn attention(config: &Config, sizes: &Sizes, index: usize, turned: Option<i64>) 
         attributes,
         source: ATTENTION,
         eager: super::functions::EAGER,
+        functions: super::functions::ROTATE_BEGINNING_AT_ONCE,
+        told: &["sliding_window"],
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     LayerTypes, Result, Sizes, complete_heads_of_keys, complete_rope, complete_windows_from_a_layer, gated,
-    llama_blueprint, llama_layer, rms_norm, separate_attention, with_head_norms,
+    llama_blueprint, llama_layer, rms_norm, separate_attention, sources, with_head_norms,
 };
 use crate::config::Config;
 use crate::family::{Blueprint, Family, Module, NormKind, Over};
@@ -43,6 +43,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     let layers = (0..sizes.layers).map(layer).collect::<Result<_>>()?;
     let mut blueprint = llama_blueprint(config, prefix, &sizes, norm.clone(), layers)?;
     blueprint.kinds = types.kinds(config, false)?;
+    blueprint.sources.base = sources::TWO_MASKS_IF_NEEDED;
     if let Some(rotary) = &mut blueprint.rotary {
         rotary.keyword = false;
     }

@@ -4,7 +4,7 @@ use serde_json::Value as Json;
 
 use super::{
     EXPERTS_CALLS, Result, Sizes, complete_rope, complete_switched_windows, experts_and_chosen, function, gated,
-    llama_blueprint, llama_layer, one_kind, refuse_set, rms_norm, separate_attention, with_head_norms,
+    llama_blueprint, llama_layer, one_kind, refuse_set, rms_norm, separate_attention, sources, with_head_norms,
 };
 use crate::config::Config;
 use crate::family::{Apart, Blueprint, Experts, Family, Gate, Module, NormKind, Over, Returns, Score};
@@ -42,6 +42,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     let step = usize::try_from(config.size("decoder_sparse_step")?).unwrap_or(1);
     let layer = |index: usize| {
         let mut attention = separate_attention(config, prefix, &sizes, index, [bias; 2])?;
+        attention.told = &["sliding_window"];
         with_head_norms(&mut attention, &norm, Over::Heads);
         let sparse = !dense.contains(&index.into()) && (index + 1).is_multiple_of(step);
         let block = match sparse {
@@ -62,6 +63,8 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     blueprint.root.returns = Returns::Experts;
     blueprint.kinds = one_kind(config)?;
     blueprint.calls = &EXPERTS_CALLS;
+    blueprint.sources.root = sources::EXPERTS_CAUSAL;
+    blueprint.sources.base = sources::EXPERTS_MASK_BY_FUNCTION;
     Ok(blueprint)
 }
 

@@ -52,16 +52,16 @@ macro_rules! attention {
     ($projections:expr, $past:literal, $asked:literal, $output:literal) => {
         concat!(
             "
-    input_shape_0: shape()
-    hidden_shape_0: heads_shape()",
+    input_shape_0: := shape()
+    hidden_shape_0: := heads_shape()",
             $projections,
             "
-    apply_rotary_pos_emb_0: query, key = rotate(query, key)
+    apply_rotary_pos_emb_0: query, key = rotate(query, key, cosines, sines)
     cached ",
             $past,
             "_update_0: key, value = update(key, value)
-    ALL_ATTENTION_FUNCTIONS_get_interface_0: interface = interface()
-    attention_interface_0: interface",
+    ALL_ATTENTION_FUNCTIONS_get_interface_0: interface()
+    attention_interface_0: := interface()",
             $asked,
             "
     attention_interface_1: attn_output, attn_weights = attend(query, key, value)
@@ -172,3 +172,298 @@ pub const GATED: &str = "
     self_down_proj_0: down = down_proj(gate * up)
     down_proj_0: down
     return down";
+
+/// What a base model does with ids, unless its caller has embedded them.
+macro_rules! embedded {
+    () => {
+        "
+    ids self_embed_tokens_0: inputs_embeds = embed(input_ids)
+    ids inputs_embeds_0: inputs_embeds"
+    };
+}
+
+/// A cache, where there is none yet.
+macro_rules! cache {
+    () => {
+        "
+    fresh DynamicCache_0: caches()
+    fresh past_key_values_0: := caches()"
+    };
+}
+pub(super) use cache;
+
+/// Positions, where none are given, after so many tokens as are seen already.
+macro_rules! counted {
+    ($seen:literal) => {
+        concat!(
+            "
+    counted past_key_values_get_seq_length_0: seen()
+    counts ",
+            $seen,
+            "_0: := seen()
+    counts torch_arange_0: arange = arange()
+    counts position_ids_0: position_ids = arange + past
+    counts position_ids_unsqueeze_0: position_ids = column(position_ids)
+    counts position_ids_1: position_ids"
+        )
+    };
+}
+pub(super) use counted;
+
+/// One mask for all layers.
+macro_rules! one_mask {
+    () => {
+        "
+    create_causal_mask_0: mask = masks(inputs_embeds, position_ids)
+    causal_mask_0: mask"
+    };
+}
+pub(super) use one_mask;
+
+/// The same, by the function that a window asks for.
+macro_rules! mask_by_function {
+    () => {
+        "
+    mask_function_0: := function()
+    mask_function_1: mask = masks(inputs_embeds, position_ids)
+    causal_mask_0: mask"
+    };
+}
+
+/// A mask for each type of layers.
+macro_rules! two_masks {
+    () => {
+        "
+    isinstance_0: no(attention_mask)
+    mask_kwargs_0: := arguments(inputs_embeds, position_ids)
+    create_causal_mask_0: full = full(inputs_embeds, position_ids)
+    create_sliding_window_causal_mask_0: sliding = sliding(inputs_embeds, position_ids)
+    causal_mask_mapping_0: mask := mapping(full, sliding)"
+    };
+}
+
+/// The same, that for windows only where there are layers with one.
+macro_rules! two_masks_if_needed {
+    () => {
+        "
+    isinstance_0: no(attention_mask)
+    mask_kwargs_0: := arguments(inputs_embeds, position_ids)
+    create_causal_mask_0: full = full(inputs_embeds, position_ids)
+    causal_mask_mapping_0: mask := mapping(full)
+    slides create_sliding_window_causal_mask_0: sliding = sliding(inputs_embeds, position_ids)
+    slides causal_mask_mapping_1: sliding"
+    };
+}
+
+macro_rules! rotated {
+    () => {
+        "
+    hidden_states_0: hidden_states = inputs_embeds
+    self_rotary_emb_0: position_embeddings = rotary(hidden_states, position_ids)
+    position_embeddings_0: position_embeddings"
+    };
+}
+
+/// Rotations by type of layer.
+macro_rules! rotated_by_type {
+    () => {
+        "
+    hidden_states_0: hidden_states = inputs_embeds
+    position_embeddings_0: := dictionary()
+    set_0: types()
+    turn self_rotary_emb_0: position_embeddings = rotary(hidden_states, position_ids)
+    turn position_embeddings_1: position_embeddings"
+    };
+}
+
+macro_rules! enumerated {
+    () => {
+        "
+    enumerate_0: enumerated()"
+    };
+}
+
+macro_rules! through_layers {
+    ($record:literal) => {
+        concat!(
+            "
+    each decoder_layer_0: hidden_states = layer(hidden_states)
+    each hidden_states_1: hidden_states
+    self_norm_0: hidden_states = norm(hidden_states)
+    hidden_states_2: hidden_states
+    ",
+            $record,
+            "_0: record = record(hidden_states)
+    return record"
+        )
+    };
+}
+
+macro_rules! model {
+    ($before:expr, $masks:expr, $rotated:expr, $record:literal) => {
+        concat!(
+            "
+    never ValueError_0",
+            $before,
+            counted!("past_seen_tokens"),
+            $masks,
+            $rotated,
+            through_layers!($record)
+        )
+    };
+}
+
+pub const ONE_MASK: &str = model!(concat!(embedded!(), cache!()), one_mask!(), rotated!(), "BaseModelOutputWithPast");
+pub const MASK_BY_FUNCTION: &str =
+    model!(concat!(embedded!(), cache!()), mask_by_function!(), rotated!(), "BaseModelOutputWithPast");
+pub const EXPERTS_MASK_BY_FUNCTION: &str =
+    model!(concat!(cache!(), embedded!()), mask_by_function!(), rotated!(), "MoeModelOutputWithPast");
+pub const TWO_MASKS: &str =
+    model!(concat!(embedded!(), cache!()), two_masks!(), concat!(rotated!(), enumerated!()), "BaseModelOutputWithPast");
+pub const EXPERTS_TWO_MASKS: &str =
+    model!(concat!(cache!(), embedded!()), two_masks!(), concat!(rotated!(), enumerated!()), "MoeModelOutputWithPast");
+pub const TWO_MASKS_IF_NEEDED: &str = model!(
+    concat!(embedded!(), cache!()),
+    two_masks_if_needed!(),
+    concat!(rotated!(), enumerated!()),
+    "BaseModelOutputWithPast"
+);
+pub const TWO_MASKS_BY_TYPE: &str = model!(
+    concat!(embedded!(), cache!()),
+    two_masks!(),
+    concat!(rotated_by_type!(), enumerated!()),
+    "BaseModelOutputWithPast"
+);
+
+/// Gemma 3 could see both ways.
+pub const GEMMA3: &str = model!(
+    concat!(embedded!(), cache!()),
+    "
+    isinstance_0: no(attention_mask)
+    mask_kwargs_0: := arguments(inputs_embeds, position_ids)
+    mask_kwargs_copy_0: arguments(inputs_embeds, position_ids)
+    sliding_mask_kwargs_0: := arguments(inputs_embeds, position_ids)
+    never torch_tensor_0 mask_kwargs_1 _bidirectional_window_overlay_0 sliding_mask_kwargs_1
+    create_causal_mask_0: full = full(inputs_embeds, position_ids)
+    create_sliding_window_causal_mask_0: sliding = sliding(inputs_embeds, position_ids)
+    causal_mask_mapping_0: mask := mapping(full, sliding)",
+    concat!(rotated_by_type!(), enumerated!()),
+    "BaseModelOutputWithPast"
+);
+
+/// The same inside of a model that embeds for it and makes its masks.
+pub const GEMMA3_INNER: &str = model!(
+    concat!(
+        "
+    never self_embed_tokens_0 inputs_embeds_0",
+        cache!()
+    ),
+    "
+    isinstance_0: yes(handed_masks)
+    never mask_kwargs_0 mask_kwargs_copy_0 sliding_mask_kwargs_0
+    never torch_tensor_0 mask_kwargs_1 _bidirectional_window_overlay_0 sliding_mask_kwargs_1
+    never create_causal_mask_0 create_sliding_window_causal_mask_0 causal_mask_mapping_0",
+    concat!(rotated_by_type!(), enumerated!()),
+    "BaseModelOutputWithPast"
+);
+
+/// Puts together that model's forward: what becomes of the token of images.
+macro_rules! gemma3_around {
+    ($ids:literal) => {
+        concat!(
+            "
+    never ValueError_0 ValueError_1",
+            $ids,
+            "
+    ids self_get_input_embeddings_0: embedder()
+    ids call_0: inputs_embeds = embed(input_ids)
+    ids inputs_embeds_0: inputs_embeds
+    mm_encoder_outputs_0: := dictionary()
+    mm_encoder_outputs_get_0: no_images()
+    never self_get_image_features_0 mm_encoder_outputs_1
+    mm_encoder_outputs_get_1: no_images()
+    never mm_encoder_outputs_pooler_output_to_0 image_features_0 self_get_placeholder_mask_0 special_image_mask_1
+    never inputs_embeds_masked_scatter_0 inputs_embeds_1
+    isinstance_0: no()
+    self_config_get_text_config_0: config()
+    mask_kwargs_0: := arguments(inputs_embeds)
+    never get_block_sequence_ids_for_mask_0 block_sequence_ids_0 create_masks_for_vision_model_0 causal_mask_mapping_0
+    create_masks_for_generate_0: masks = masks(inputs_embeds)
+    causal_mask_mapping_1: masks
+    self_language_model_0: outputs = base(inputs_embeds, masks)
+    outputs_0: outputs
+    mm_encoder_outputs_get_2: no_images()
+    Gemma3ModelOutputWithPast_0: record = record(outputs)
+    return record"
+        )
+    };
+}
+
+pub const GEMMA3_AROUND: &str = gemma3_around!(
+    "
+    never special_image_mask_0 input_ids_clone_0 llm_input_ids_0 llm_input_ids_1
+    llm_input_ids_2: input_ids"
+);
+pub const GEMMA3_AROUND_REPLACING: &str = gemma3_around!(
+    "
+    ids special_image_mask_0: := image(input_ids)
+    ids input_ids_clone_0: input_ids = clone(input_ids)
+    ids llm_input_ids_0: input_ids
+    ids llm_input_ids_1: := zero()
+    never llm_input_ids_2"
+);
+
+/// Puts together the forward of a model with its head.
+macro_rules! causal {
+    ($begin:literal, $model:literal, $outputs:literal, $capped:literal, $end:expr) => {
+        concat!(
+            $begin,
+            "
+    self_",
+            $model,
+            "_0: outputs = base()
+    ",
+            $outputs,
+            "_0: outputs
+    hidden_states_0: hidden_states := last(outputs)
+    slice_logits_to_keep_0: hidden_states = slice(hidden_states)
+    hidden_states_1: hidden_states
+    self_lm_head_0: logits = head(hidden_states)
+    logits_0: logits",
+            $capped,
+            "
+    loss_0: := nothing()
+    labels self_loss_function_0: loss = loss(logits)
+    labels loss_1: loss",
+            $end,
+            "_0: record = record(logits, loss, outputs)
+    return record"
+        )
+    };
+}
+pub(super) use causal;
+
+pub const CAUSAL: &str = causal!("", "model", "outputs", "", "\n    CausalLMOutputWithPast");
+pub const CAPPED: &str = causal!(
+    "",
+    "model",
+    "outputs",
+    "
+    capped logits_1: logits = logits / cap
+    capped torch_tanh_0: logits = tanh(logits)
+    capped logits_2: logits
+    capped logits_3: logits = logits * cap",
+    "\n    CausalLMOutputWithPast"
+);
+pub const EXPERTS_CAUSAL: &str = causal!(
+    "
+    output_router_logits_0: := no()",
+    "model",
+    "outputs",
+    "",
+    "
+    aux_loss_0: := nothing()
+    never load_balancing_loss_func_0 aux_loss_1 aux_loss_to_0
+    MoeCausalLMOutputWithPast"
+);
+pub const GEMMA3_WHOLE: &str = causal!("", "model", "outputs", "", "\n    Gemma3CausalLMOutputWithPast");
