@@ -1,6 +1,7 @@
 //! Models of a running server, and models that are brought to this machine.
 
 mod hosted;
+mod windows;
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -25,6 +26,9 @@ pub enum Command {
     Deploy(hosted::Deploy),
     /// Host a model no longer: what runs ends, and what waits for it is refused.
     Evict(hosted::Named),
+    /// Book a hosted model for a time: it is loaded when that begins, and stays until it ends.
+    #[command(subcommand)]
+    Window(windows::Command),
     /// Fetch a model and convert it.
     Fetch(Fetch),
     /// Make a folder that can be served of a GGUF file.
@@ -113,6 +117,7 @@ pub fn run(command: &Command) -> Result<ExitCode> {
         Command::Show(named) => return serving::run(hosted::show(named)),
         Command::Deploy(deploy) => return serving::run(hosted::deploy(deploy)),
         Command::Evict(named) => return serving::run(hosted::evict(named)),
+        Command::Window(command) => return serving::run(windows::run(command)),
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -84,6 +84,11 @@ pub fn row(node: &Value) -> Vec<String> {
         let (used, all) = (table::bytes(&device["used_bytes"]), table::bytes(&device["model_bytes"]));
         format!("{}: {used} of {all}", table::text(&device["name"]))
     };
+    let mut memory: Vec<String> = table::list(node, "devices").iter().map(device).collect();
+    if node["warm_bytes"].as_u64().is_some_and(|bytes| bytes > 0) {
+        let (used, all) = (table::bytes(&node["warm_used_bytes"]), table::bytes(&node["warm_bytes"]));
+        memory.push(format!("kept warm: {used} of {all}"));
+    }
     let model = |model: &Value| match model["stage"].as_str() {
         Some("ready") | None => table::text(&model["model"]),
         Some(stage) => format!("{} ({stage})", table::text(&model["model"])),
@@ -94,7 +99,7 @@ pub fn row(node: &Value) -> Vec<String> {
         table::text(&node["state"]),
         table::text(&node["jobs"]),
         table::text(&node["slots"]),
-        joined(table::list(node, "devices").iter().map(device).collect()),
+        joined(memory),
         joined(table::list(node, "models").iter().map(model).collect()),
     ]
 }

@@ -79,6 +79,12 @@ pub fn troubles(models: &[Value], nodes: &[Value]) -> Vec<String> {
         if let Some(why) = model["why"].as_str() {
             troubles.push(format!("the model {name} cannot be loaded: {why}"));
         }
+        let open = table::list(model, "windows").iter().filter(|window| window["open"] == true);
+        let booked = open.filter_map(|window| window["replicas"].as_u64()).max();
+        if booked > model["replicas"]["ready"].as_u64() {
+            let (ready, booked) = (&model["replicas"]["ready"], booked.unwrap_or(0));
+            troubles.push(format!("the model {name} has {ready} of the {booked} replicas that are booked now"));
+        }
         let short = model["replicas"]["min"].as_u64() > model["replicas"]["ready"].as_u64();
         if short && model["why"].is_null() {
             let replicas = &model["replicas"];

@@ -29,6 +29,7 @@ pub async fn status(State(gateway): State<Arc<Gateway>>) -> Result<Json<Value>, 
         let (level, state) = match record.state {
             ModelState::Ready => ("HOT", "RUNNING"),
             ModelState::Waiting | ModelState::Loading { .. } => ("WARM", "DEPLOYING"),
+            ModelState::Cold if record.warm > 0 => ("WARM", "NOT_STARTED"),
             ModelState::Cold => ("COLD", "NOT_STARTED"),
             ModelState::Failed(_) => ("WARM", "UNHEALTHY"),
         };

@@ -76,6 +76,8 @@ pub enum Error {
     NoSuchModel(String),
     #[error("there is no node {0:?}; look for its name in the list of nodes")]
     NoSuchNode(String),
+    #[error("{model} has no window {window:?}; `vitrine model window list {model}` shows those that it has")]
+    NoSuchWindow { model: ModelKey, window: String },
     /// What was asked for cannot be, in a sentence.
     #[error("{0}")]
     Unfit(String),
@@ -189,7 +191,7 @@ impl Error {
             Self::NotForYou(_) => StatusCode::FORBIDDEN,
             Self::UnknownModel { .. } | Self::NoJob | Self::NoResult(_) | Self::NoRoute(_) => StatusCode::NOT_FOUND,
             Self::NoTenant(_) | Self::NoSuchKey(_) | Self::NotYours => StatusCode::NOT_FOUND,
-            Self::NoSuchModel(_) | Self::NoSuchNode(_) => StatusCode::NOT_FOUND,
+            Self::NoSuchModel(_) | Self::NoSuchNode(_) | Self::NoSuchWindow { .. } => StatusCode::NOT_FOUND,
             Self::BrokenModel { .. } | Self::Busy | Self::QueueFull | Self::Stopping => StatusCode::SERVICE_UNAVAILABLE,
             Self::StoreAway | Self::ObjectsAway | Self::Unknown { .. } | Self::Unaudited => {
                 StatusCode::SERVICE_UNAVAILABLE
@@ -242,7 +244,8 @@ impl Error {
             Self::TooLarge { .. } => "too_large",
             Self::TooSlow => "too_slow",
             Self::NoSession | Self::NoJob | Self::NoTenant(_) | Self::NoSuchKey(_) => "not_found",
-            Self::NoResult(_) | Self::NoRoute(_) | Self::NotYours | Self::NoSuchNode(_) => "not_found",
+            Self::NoResult(_) | Self::NoRoute(_) | Self::NotYours => "not_found",
+            Self::NoSuchNode(_) | Self::NoSuchWindow { .. } => "not_found",
             Self::HeardElsewhere(_) | Self::Conflict(_) => "conflict",
             Self::Busy | Self::TooManyAtOnce => "busy",
             Self::TooOften { .. } | Self::QuotaOfRequests { .. } => "rate",

@@ -74,9 +74,18 @@ pub fn wait(gateway: &Gateway, record: &JobRecord) -> Option<String> {
     }
     let model = gateway.models.seen(&record.model)?;
     let key = &model.key;
+    let booked =
+        model.reservation.as_ref().filter(|(tenant, until)| *tenant != record.tenant && *until > unix_millis());
+    if let Some((_, until)) = booked {
+        let until = crate::v1::time(until / 1000);
+        return Some(format!(
+            "{key} is booked for another tenant until {until}; your job runs when that time is over."
+        ));
+    }
     let why = match (&model.state, &model.wait) {
         (ModelState::Ready, _) | (ModelState::Failed(_), _) => return None,
         (ModelState::Loading { fraction }, _) => format!("is being loaded ({:.0} %)", fraction * 100.0),
+        (ModelState::Cold, None) if model.warm > 0 => "is to be loaded from memory".into(),
         (_, Some(wait)) => format!("is not loaded: {}", wait.why),
         (ModelState::Waiting, None) => "waits for a worker".into(),
         (ModelState::Cold, None) => "is to be loaded".into(),

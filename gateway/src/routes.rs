@@ -10,7 +10,7 @@ use axum::routing::{MethodRouter, delete, get, patch, post, put};
 use schemars::{JsonSchema, SchemaGenerator};
 
 use crate::v1::{
-    audit, check, events, jobs, keys, models, nodes, openapi, queue, quota, sign_in, tenants, usage, whoami,
+    audit, check, events, jobs, keys, models, nodes, openapi, queue, quota, sign_in, tenants, usage, whoami, windows,
 };
 use crate::{Gateway, about, job, result, submit, subscribe};
 
@@ -232,6 +232,11 @@ pub const V1: &[Route] = &[
     })
     .body(of::<models::Change>)
     .answers(&[(200, Answer::Json(of::<models::Shown>))]),
+    route("POST", "/v1/models/{model}/windows", OPERATE, "book it for a time", || post(windows::add))
+        .body(of::<windows::New>)
+        .answers(&[(201, Answer::Json(of::<windows::Shown>))]),
+    route("DELETE", "/v1/models/{model}/windows/{window}", OPERATE, "take a booking back", || delete(windows::remove))
+        .answers(&[(200, Answer::Json(of::<windows::Shown>))]),
     route("DELETE", "/v1/models/{model}", OPERATE, "host it no longer", || delete(models::evict))
         .answers(&[(200, Answer::Json(of::<models::Shown>))]),
     route("GET", "/v1/nodes", Takes::Key, "the nodes, with what each has", || get(nodes::list))

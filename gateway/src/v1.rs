@@ -16,6 +16,7 @@ pub mod sign_in;
 pub mod tenants;
 pub mod usage;
 pub mod whoami;
+pub mod windows;
 
 use std::time::{Duration, UNIX_EPOCH};
 
@@ -87,7 +88,7 @@ pub async fn small(gateway: &Gateway, body: Body) -> Result<Bytes, Error> {
 }
 
 /// Writes a time that is given in seconds since 1970.
-fn time(seconds: u64) -> String {
+pub fn time(seconds: u64) -> String {
     // Who set a clock later than that is not helped by a date.
     let seconds = seconds.min(LAST_SECOND);
     humantime::format_rfc3339_seconds(UNIX_EPOCH + Duration::from_secs(seconds)).to_string()

@@ -5,8 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tokio::time::Instant;
 
-/// Tells the time of day, which is for records only. Nothing that happens within a process waits for it, since it may
-/// jump: that is what [`Pace`] is for.
+/// Tells the time of day, which is for records, and for windows, which people give as times of day. Nothing else that happens
+/// within a process waits for it, since it may jump: that is what [`Pace`] is for.
 pub trait Clock: Send + Sync + 'static {
     /// Returns the milliseconds since the Unix epoch.
     fn unix_millis(&self) -> u64;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use ids::{InstanceId, JobId, ModelKey, TenantId, Token, WorkerId};
 
 use crate::sessions::{Closed, Outbox, SessionId};
-use placement::{Seat, Worker};
+use placement::{Kept, Seat, Worker};
 
 /// The known processes. No two of one name are known at once.
 #[derive(Default)]
@@ -33,6 +33,9 @@ pub struct Member {
     pub link: Link,
     pub jobs: BTreeMap<JobId, Assigned>,
     pub models: BTreeMap<ModelKey, Replica>,
+    /// Bytes of its memory for weights that are kept, and what is kept.
+    pub host: u64,
+    pub kept: BTreeMap<ModelKey, Kept>,
 }
 
 /// The way to a process.
@@ -177,6 +180,12 @@ impl Member {
             Link::Open { outbox, .. } => Some(outbox),
             Link::Away { .. } => None,
         }
+    }
+
+    /// Returns the models whose weights it keeps and that it has on no device.
+    pub fn warm(&self) -> impl Iterator<Item = &ModelKey> {
+        let kept = self.kept.iter().filter(|(key, kept)| kept.ready && !self.models.contains_key(*key));
+        kept.map(|(key, _)| key)
     }
 
     /// Returns how decisions see it.

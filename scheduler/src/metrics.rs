@@ -71,8 +71,9 @@ pub static SLOTS: Gauge = Gauge::new(
 );
 pub static REPLICAS: Gauge = Gauge::new(
     "vitrine_scheduler_replicas",
-    "Says how many workers have a model, by how far they are with it.",
-    &[MODEL, Label::of("state", &["loading", "ready", "retiring", "unloading", "failed"])],
+    "Says how many workers have a model, by how far they are with it; where it is warm, its weights are kept in memory and it is \
+     on no device.",
+    &[MODEL, Label::of("state", &["loading", "ready", "retiring", "unloading", "failed", "warm"])],
 );
 pub static PENDING: Gauge = Gauge::new(
     "vitrine_scheduler_pending_gpus",

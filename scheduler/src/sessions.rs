@@ -107,6 +107,8 @@ pub struct Hello {
     /// Bytes for models, by device.
     pub devices: BTreeMap<String, u64>,
     pub models: Vec<ToldModel>,
+    /// Bytes of its memory for weights that are kept.
+    pub host: u64,
     pub outbox: Outbox,
 }
 
@@ -121,6 +123,10 @@ pub struct ToldModel {
     pub device: Option<String>,
     /// For gateways to read; empty where that is not known.
     pub outline: Bytes,
+    /// What its weights take that are kept in memory; 0 where they are not.
+    pub kept: u64,
+    /// Whether it was loaded from such.
+    pub warm: bool,
 }
 
 /// A job that a worker says it has.
@@ -271,6 +277,7 @@ impl Sessions {
             holds,
             version: hello.version,
             devices: hello.devices.into_iter().map(|device| (device.name, device.model_bytes)).collect(),
+            host: hello.warm_bytes,
             models: hello.models.into_iter().filter_map(wire::model_state).collect(),
             outbox: outbox.clone(),
         };

@@ -39,14 +39,15 @@ pub fn assign(record: &JobRecord, grants: Grants) -> Message {
     })
 }
 
-/// Writes the order to load a model on a device.
-pub fn load_model(specification: &Specification, device: Option<String>) -> Message {
+/// Writes the order to load a model on a device, and to keep its weights in memory or not.
+pub fn load_model(specification: &Specification, device: Option<String>, keep: bool) -> Message {
     Message::LoadModel(v1::LoadModel {
         model: Some(messages::model(&specification.key)),
         folder: specification.folder.display().to_string(),
         dtype: specification.dtype.clone(),
         device: device.or_else(|| specification.device.clone()),
         ranks: (specification.ranks > 1).then_some(specification.ranks),
+        keep,
     })
 }
 
@@ -55,11 +56,16 @@ pub fn unload_model(key: &ModelKey) -> Message {
     Message::UnloadModel(v1::UnloadModel { model: Some(messages::model(key)) })
 }
 
+/// Writes the order to keep a model's weights no longer.
+pub fn cool_model(key: &ModelKey) -> Message {
+    Message::CoolModel(v1::CoolModel { model: Some(messages::model(key)) })
+}
+
 /// Reads how a model is on a worker. `None` for a state that this version does not know.
 pub fn model_state(told: v1::ModelState) -> Option<ToldModel> {
-    let v1::ModelState { model, state, hopeless, bytes, device, outline } = told;
+    let v1::ModelState { model, state, hopeless, bytes, device, outline, kept_bytes: kept, warm } = told;
     let device = Some(device).filter(|device| !device.is_empty());
-    Some(ToldModel { key: messages::read_model(model?), state: state?, hopeless, bytes, device, outline })
+    Some(ToldModel { key: messages::read_model(model?), state: state?, hopeless, bytes, device, outline, kept, warm })
 }
 
 /// Wraps a message.

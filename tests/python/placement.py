@@ -1,4 +1,5 @@
-"""Runs a trace on each model that a line names, and waits for it: prints `done MODEL`, or `error …`."""
+"""Runs a trace on each model that a line names, and waits for it: prints `value …`, its logits' sum, and `done MODEL`, or
+`error …`."""
 import sys
 
 import anyio._backends._asyncio  # noqa: F401  (before nnsight, which adds an attribute to every object)
@@ -16,8 +17,9 @@ for line in sys.stdin:
         model = models.setdefault(name, None) or LanguageModel(name)
         models[name] = model
         with model.trace("one two", remote=True):
-            hidden = model.lm_head.output.shape[-1].save()
-        assert hidden > 0, hidden
+            total = model.lm_head.output.abs().sum().item().save()
+        assert total > 0, total
+        print("value", total, flush=True)
         print("done", name, flush=True)
     except RemoteError as error:
         print("error", str(error).splitlines()[-1], flush=True)

@@ -52,6 +52,11 @@ impl Devices {
         (0..gpus).map(gpu).chain([("cpu".to_owned(), memory::free())]).collect()
     }
 
+    /// Returns whether there is a GPU.
+    pub fn has_gpu(&self) -> bool {
+        self.cuda.as_ref().is_ok_and(|cuda| cuda.devices > 0)
+    }
+
     /// Gives memory back that a model has left behind.
     pub fn release_memory(&self) {
         cuda::release_memory(self.cuda.is_ok());

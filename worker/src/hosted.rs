@@ -43,7 +43,7 @@ impl Hosted {
     /// Begins to load a model, unless the very same is there. Returns how far it is. One of the same name has to go first.
     pub fn load(&mut self, load: Load) -> io::Result<State> {
         match self.models.get_mut(&load.key) {
-            Some(model) if model.orders.is_some() && model.load == load => Ok(model.state.clone()),
+            Some(model) if model.orders.is_some() && model.load.loads_as(&load) => Ok(model.state.clone()),
             Some(model) if !model.has_ended() => {
                 model.orders = None;
                 model.next = Some(load);
@@ -112,6 +112,11 @@ impl Hosted {
     /// Returns the way to a model, if it is here to stay and its thread lives.
     pub fn orders(&self, key: &ModelKey) -> Option<&Sender<Order>> {
         self.models.get(key).and_then(|model| model.orders.as_ref()).filter(|orders| !orders.is_closed())
+    }
+
+    /// Returns how far a model is that is here to stay.
+    pub fn state(&self, key: &ModelKey) -> Option<&State> {
+        self.models.get(key).filter(|model| model.orders.is_some()).map(|model| &model.state)
     }
 
     /// Returns how far each model is that is here to stay, and where it was asked to be.

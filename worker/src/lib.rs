@@ -16,6 +16,6 @@ mod wire;
 mod worker;
 
 pub use hosted::Host;
-pub use model::{Load, Loaded, Loader, NotLoaded, Order, Place, Report, State};
+pub use model::{Load, Loaded, Loader, NoShelf, NotLoaded, Order, Place, Report, Shelf, State};
 pub use session::{Dial, Dialled};
 pub use worker::{Config, Error, run, run_over};

@@ -11,9 +11,9 @@ use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 use engine::{Interleaver, Pool};
 use health::Health;
-use ids::InstanceId;
+use ids::{InstanceId, ModelKey};
 use models::cuda::Search;
-use models::{DType, LoadError};
+use models::{DType, Keeping, LoadError};
 use telemetry::metrics::Registry;
 use tokio::signal::unix::{SignalKind, signal};
 use worker::{Config, Load, Loaded, Loader, NotLoaded, Place};
@@ -105,13 +105,21 @@ fn run(flags: &Flags) -> Result<()> {
     worker::metrics::SLOTS.set(settings.slots.into());
     let devices = Arc::new(devices);
     let free = devices.free();
-    let told: Vec<(String, u64)> = free.iter().map(|(name, free)| (name.clone(), settings.for_models(*free))).collect();
+    let shelf = models::Shelf::new(settings.for_warm(memory::free(), devices.has_gpu())?);
+    // What weights may take that are kept is not for models on the CPU.
+    let left = |name: &str, free: u64| if name == "cpu" { free.saturating_sub(shelf.limit()) } else { free };
+    let for_models = |(name, free): &(String, u64)| (name.clone(), settings.for_models(left(name, *free)));
+    let told: Vec<(String, u64)> = free.iter().map(for_models).collect();
     tracing::info!(?told, "bytes that models may take");
     let emptied = Arc::clone(&devices);
     let rooms = Rooms::new(told.clone(), move || emptied.release_memory());
+    if shelf.limit() > 0 {
+        tracing::info!(bytes = shelf.limit(), "weights may be kept in memory");
+    }
     let mut config = Config {
         slots: settings.slots,
         devices: told,
+        shelf: Arc::new(Kept(shelf.clone())),
         memory: settings.memory(),
         tls: settings.tls.as_ref().map(tls::Certificates::files),
         ..Config::new(settings.schedulers.clone(), token, name)
@@ -132,9 +140,11 @@ fn run(flags: &Flags) -> Result<()> {
     let loader: Loader = Arc::new(move |asked, progress| {
         let model = asked.key.to_string();
         let engine = |on_cpu| engine::Settings { model: model.clone(), ..settings.engine(&kept, &memory, on_cpu) };
-        let loaded = load(asked, &devices, &rooms, &on_loss, &engine, progress)?;
+        let loaded = load(asked, &devices, &rooms, &shelf, &on_loss, &engine, progress)?;
         if settings.memory.0 == 0 {
-            let limit = memory.taken().saturating_add(memory::free() / 4 * 3);
+            // What weights may take that are kept is not for jobs.
+            let free = memory::free().saturating_sub(shelf.limit().saturating_sub(shelf.taken()));
+            let limit = memory.taken().saturating_add(free / 4 * 3);
             tracing::info!(bytes = limit, "so much jobs may hold together");
             memory.set_limit(limit);
         }
@@ -180,6 +190,7 @@ fn load(
     load: &Load,
     devices: &Devices,
     rooms: &Rooms,
+    shelf: &models::Shelf,
     on_loss: &OnLoss,
     settings: &dyn Fn(bool) -> engine::Settings,
     progress: &mut dyn FnMut(f32),
@@ -213,9 +224,16 @@ fn load(
             models::load_apart(Rc::new(ranks), &load.folder, dtype, device, &mut fraction).map_err(not_loaded)?;
         followers.serve();
         (model, Some(followers))
+    } else if device.is_cuda() {
+        let keeping = Keeping::new(shelf, &load.key.to_string(), load.keep);
+        let loaded = models::load_keeping(keeping, &load.folder, dtype, device, &mut fraction).map_err(not_loaded)?;
+        place.warm = loaded.1;
+        (loaded.0, None)
     } else {
         (models::load(&load.folder, dtype, device, &mut fraction).map_err(not_loaded)?, None)
     };
+    let kept = shelf.kept().into_iter().find(|(name, _)| *name == load.key.to_string());
+    worker::metrics::kept(&load.key, kept.map_or(0, |(_, bytes)| bytes));
     let on_cpu = device == models::Device::CPU;
     if let Err(raise) = model.warm_up(if on_cpu { SHARED_TOKENS } else { SHORT_TOKENS }) {
         tracing::warn!(model = %load.key, %device, "the model could not be warmed up: {}", raise.message());
@@ -226,10 +244,31 @@ fn load(
         Ok(outline) => place.outline = outline.into(),
         Err(why) => tracing::warn!(model = %load.key, why, "the model's outline is not known"),
     }
-    tracing::info!(model = %load.key, %device, ranks = load.ranks, "the model is loaded");
+    tracing::info!(model = %load.key, %device, ranks = load.ranks, warm = place.warm, "the model is loaded");
     let ends = model.ends();
     let engine = Interleaver::with_settings(*model, settings(on_cpu));
     Ok(Loaded { engine: Box::new(Watched { followers, engine, device, _taken: taken }), place, ends })
+}
+
+/// The weights that are kept, by the names of their models.
+struct Kept(models::Shelf);
+
+impl worker::Shelf for Kept {
+    fn limit(&self) -> u64 {
+        self.0.limit()
+    }
+
+    fn kept(&self) -> Vec<(ModelKey, u64)> {
+        let named = |(name, bytes): (String, u64)| match name.split_once('@') {
+            Some((repo_id, revision)) => (ModelKey::new(repo_id, Some(revision.to_owned())), bytes),
+            None => (ModelKey::new(name, None), bytes),
+        };
+        self.0.kept().into_iter().map(named).collect()
+    }
+
+    fn cool(&self, model: &ModelKey) {
+        self.0.remove(&model.to_string());
+    }
 }
 
 /// Says whether it is of any use to try again: a file may be mended, but what this version cannot do it never will.

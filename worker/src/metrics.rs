@@ -23,6 +23,11 @@ pub static PROGRESS: Gauge =
     Gauge::new("vitrine_model_loaded_ratio", "Says which part of a model's weights has been read.", &[MODEL]);
 pub static WEIGHTS: Gauge =
     Gauge::new("vitrine_model_weights_bytes", "Says how many bytes the weights of a model have on disk.", &[MODEL]);
+pub static KEPT: Gauge = Gauge::new(
+    "vitrine_model_kept_bytes",
+    "Says how many bytes the weights of a model take that are kept in memory, so that it comes back to a GPU sooner.",
+    &[MODEL],
+);
 pub static MEMORY: Gauge = Gauge::new(
     "vitrine_worker_memory_bytes",
     "Says how many bytes jobs hold, what is kept of prompts that come again has, and the machine has free.",
@@ -74,6 +79,7 @@ pub static METRICS: Metrics = &[
     &MODELS,
     &PROGRESS,
     &WEIGHTS,
+    &KEPT,
     &MEMORY,
     &MEMORY_LIMIT,
     &HELD,
@@ -122,6 +128,12 @@ pub fn model(key: &ModelKey, state: &State) {
         MODELS.with(&[&model, state]).set(f64::from(u8::from(state == is)));
     }
     PROGRESS.with(&[&model]).set(part.into());
+}
+
+/// Shows what a model's weights take that are kept.
+#[expect(clippy::cast_precision_loss, reason = "Prometheus has no other numbers")]
+pub fn kept(key: &ModelKey, bytes: u64) {
+    KEPT.with(&[&key.to_string()]).set(bytes as f64);
 }
 
 /// Shows the jobs that the worker has.

@@ -27,6 +27,42 @@ pub struct Load {
     pub device: Option<String>,
     /// How many processes hold it, each a part of its weights; at least 1.
     pub ranks: u32,
+    /// Whether its weights are to be kept in memory as they are read, where they go to a GPU.
+    pub keep: bool,
+}
+
+impl Load {
+    /// Returns whether another one leads to the very same model.
+    #[must_use]
+    pub fn loads_as(&self, other: &Self) -> bool {
+        (&self.key, &self.folder, &self.dtype, &self.device, self.ranks)
+            == (&other.key, &other.folder, &other.dtype, &other.device, other.ranks)
+    }
+}
+
+/// The weights that this process keeps in memory of models that are, or were, on its GPUs.
+pub trait Shelf: Send + Sync {
+    /// Returns the bytes that they may take together; 0 where none are kept.
+    fn limit(&self) -> u64;
+    /// Returns the models whose weights are kept, and what those take in bytes.
+    fn kept(&self) -> Vec<(ModelKey, u64)>;
+    /// Keeps a model's weights no longer.
+    fn cool(&self, model: &ModelKey);
+}
+
+/// Where no weights are kept.
+pub struct NoShelf;
+
+impl Shelf for NoShelf {
+    fn limit(&self) -> u64 {
+        0
+    }
+
+    fn kept(&self) -> Vec<(ModelKey, u64)> {
+        Vec::new()
+    }
+
+    fn cool(&self, _: &ModelKey) {}
 }
 
 /// Makes an engine over a model, telling how far it is from 0 to 1. It runs on the model's thread, where the engine stays.
@@ -49,6 +85,8 @@ pub struct Place {
     pub bytes: u64,
     /// What programs can be told about it before they run, encoded; empty where that is not known.
     pub outline: Bytes,
+    /// Whether it was loaded from weights that were kept in memory.
+    pub warm: bool,
 }
 
 impl<E: Engine + 'static> From<Box<E>> for Loaded {
@@ -324,7 +362,7 @@ mod tests {
     fn a_job_that_comes_while_another_computes_for_long_does_not_wait_for_its_end() {
         let (reports, mut heard) = mpsc::channel(64);
         let key = ModelKey::new("test/model", None);
-        let load = Load { key, folder: PathBuf::new(), dtype: None, device: None, ranks: 1 };
+        let load = Load { key, folder: PathBuf::new(), dtype: None, device: None, ranks: 1, keep: false };
         let orders = start(load, Arc::new(|_, _| Ok(Box::new(engine::fake::engine()).into())), reports).unwrap();
         let subject =
             engine::conformance::Subject { layers: "model.layers", head: "model.head", engine: &|| unreachable!() };
@@ -354,7 +392,7 @@ mod tests {
     fn a_canary_runs_among_jobs_and_nobody_hears_of_it() {
         let (reports, mut heard) = mpsc::channel(64);
         let key = ModelKey::new("test/canary", None);
-        let load = Load { key: key.clone(), folder: PathBuf::new(), dtype: None, device: None, ranks: 1 };
+        let load = Load { key: key.clone(), folder: PathBuf::new(), dtype: None, device: None, ranks: 1, keep: false };
         let loader: Loader = Arc::new(|_, _| {
             let ends = vec!["model.layers[1].output".into()];
             Ok(Loaded { engine: Box::new(engine::fake::engine()), place: Place::default(), ends })

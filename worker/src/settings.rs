@@ -39,6 +39,10 @@ pub struct Settings {
     /// Bytes that models take together on each device; one that finds no room there waits until another is unloaded.
     /// Default 0, which is seven eighths of what is free on the device when the worker starts.
     pub model_memory: Size,
+    /// Bytes of the machine's memory in which weights are kept that were read for a GPU, so that a model which left it comes
+    /// back sooner. Only a worker with a GPU keeps any: on a CPU, what a model takes is that memory. `0` keeps none. Default: a
+    /// quarter of what is free when the worker starts.
+    pub warm_memory: Option<Size>,
     /// Bytes of hidden states, keys and values that are kept of prompts which come again, of all models together.
     /// Default `1G`.
     pub kept_bytes: Size,
@@ -77,6 +81,7 @@ impl Default for Settings {
             torch_lib: None,
             memory: Size(0),
             model_memory: Size(0),
+            warm_memory: None,
             kept_bytes: Size(1 << 30),
             pass_bytes: Size(2 << 30),
             long_bytes: Size(4 << 30),
@@ -139,6 +144,23 @@ impl Settings {
         if self.model_memory.0 == 0 { free / 8 * 7 } else { self.model_memory.0 }
     }
 
+    /// Returns the bytes of weights that are kept, on a machine with so many bytes free and a GPU or none.
+    ///
+    /// # Errors
+    /// A sentence where it is told to keep some and cannot.
+    pub fn for_warm(&self, free: u64, has_gpu: bool) -> Result<u64> {
+        match self.warm_memory {
+            Some(Size(bytes)) if bytes > 0 && !has_gpu => bail!(
+                "warm_memory is {}, and this machine has no GPU that can be used: weights are kept for models that leave one. On \
+                 a CPU a model is loaded or it is not; leave warm_memory out, or give the memory to model_memory",
+                Size(bytes)
+            ),
+            Some(Size(bytes)) => Ok(bytes),
+            None if has_gpu => Ok(free / 4),
+            None => Ok(0),
+        }
+    }
+
     /// Makes what is kept between passes, of all models together.
     pub fn kept(&self) -> Pool {
         Pool::new(self.kept_bytes.0)
@@ -195,6 +217,10 @@ pub struct Flags {
     /// [env: VITRINE_MODEL_MEMORY].
     #[arg(long, value_name = "SIZE")]
     model_memory: Option<String>,
+    /// Bytes of memory in which weights are kept of models that leave a GPU; 0 keeps none [default: 1/4 of what is free]
+    /// [env: VITRINE_WARM_MEMORY].
+    #[arg(long, value_name = "SIZE")]
+    warm_memory: Option<String>,
     /// The torch/lib folder of an installed torch 2.11.0, for GPUs [env: VITRINE_TORCH_LIB].
     #[arg(long, value_name = "DIR")]
     torch_lib: Option<String>,
@@ -221,6 +247,7 @@ impl Flags {
         add("name", self.name.clone());
         add("slots", self.slots.map(|slots| slots.to_string()));
         add("model_memory", self.model_memory.clone());
+        add("warm_memory", self.warm_memory.clone());
         add("torch_lib", self.torch_lib.clone());
         let settings: Settings = self.given.load(named)?;
         settings.check()?;
@@ -317,6 +344,17 @@ mod tests {
         for wrong in ["", "G", "-1", "1.5.2M", "many", "nan", "1e300G", "99999999999999999999", "99999999999T"] {
             assert!(bytes(wrong).is_err_and(|why| why.contains("512M")), "{wrong}");
         }
+    }
+
+    #[test]
+    fn weights_are_kept_where_there_is_a_gpu_and_nothing_is_pretended_where_there_is_none() {
+        let with = |warm_memory| Settings { warm_memory, ..Settings::default() };
+        assert_eq!(with(None).for_warm(400, true).unwrap(), 100);
+        assert_eq!(with(None).for_warm(400, false).unwrap(), 0);
+        assert_eq!(with(Some(Size(0))).for_warm(400, true).unwrap(), 0);
+        assert_eq!(with(Some(Size(7))).for_warm(4, true).unwrap(), 7);
+        let why = with(Some(Size(1 << 30))).for_warm(400, false).unwrap_err().to_string();
+        assert!(why.starts_with("warm_memory is 1G, and this machine has no GPU"), "{why}");
     }
 
     #[derive(Parser)]

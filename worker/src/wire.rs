@@ -16,8 +16,8 @@ pub fn from_worker(message: Message) -> v1::FromWorker {
     v1::FromWorker { message: Some(message) }
 }
 
-/// Writes how far a model is, and where it is, or was asked to be.
-pub fn model_state(key: &ModelKey, state: &State, asked: Option<&str>) -> v1::ModelState {
+/// Writes how far a model is, where it is, or was asked to be, and what its weights take that are kept in memory.
+pub fn model_state(key: &ModelKey, state: &State, asked: Option<&str>, kept: u64) -> v1::ModelState {
     let hopeless = matches!(state, State::Failed(failed) if failed.hopeless);
     let place = match state {
         State::Ready(place) => Some(place),
@@ -34,12 +34,14 @@ pub fn model_state(key: &ModelKey, state: &State, asked: Option<&str>) -> v1::Mo
     let device = place.and_then(|place| place.device.as_deref()).or(asked).unwrap_or_default().to_owned();
     let bytes = place.map_or(0, |place| place.bytes);
     let outline = place.map(|place| place.outline.clone()).unwrap_or_default();
-    v1::ModelState { model: Some(messages::model(key)), state: Some(state), hopeless, bytes, device, outline }
+    let warm = place.is_some_and(|place| place.warm);
+    let model = Some(messages::model(key));
+    v1::ModelState { model, state: Some(state), hopeless, bytes, device, outline, kept_bytes: kept, warm }
 }
 
 /// Tells how far a model is.
-pub fn told_model(key: &ModelKey, state: &State, asked: Option<&str>) -> v1::FromWorker {
-    from_worker(Message::ModelState(model_state(key, state, asked)))
+pub fn told_model(key: &ModelKey, state: &State, asked: Option<&str>, kept: u64) -> v1::FromWorker {
+    from_worker(Message::ModelState(model_state(key, state, asked, kept)))
 }
 
 /// Writes that a job runs.
@@ -101,9 +103,9 @@ pub fn given(given: &v1::Given) -> Option<(JobId, Token)> {
 
 /// Reads the order to load a model.
 pub fn load(load: v1::LoadModel) -> Option<Load> {
-    let v1::LoadModel { model, folder, dtype, device, ranks } = load;
+    let v1::LoadModel { model, folder, dtype, device, ranks, keep } = load;
     let ranks = ranks.unwrap_or(1).max(1);
-    Some(Load { key: messages::read_model(model?), folder: folder.into(), dtype, device, ranks })
+    Some(Load { key: messages::read_model(model?), folder: folder.into(), dtype, device, ranks, keep })
 }
 
 fn usage(usage: &Usage) -> String {

@@ -1,6 +1,6 @@
 //! The worker's life: what it has, and one session after another.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::held::{Held, Phase, Running};
 use crate::hosted::{Host, Hosted};
 use crate::metrics;
-use crate::model::{self, Loader, Order, PRINTED_BYTES, Report, State, job_of};
+use crate::model::{self, Loader, NoShelf, Order, PRINTED_BYTES, Report, Shelf, State, job_of};
 use crate::payload::{Payload, Unread};
 use crate::results::{Destination, Results};
 use crate::session::{self, Dial, Grpc, NotOpened, Session};
@@ -54,6 +54,8 @@ pub struct Config {
     pub memory: Pool,
     /// Bytes that models may take, by device. Where there are none, whatever is asked of it is tried.
     pub devices: Vec<(String, u64)>,
+    /// The weights that it keeps of models that leave its GPUs. Default: none.
+    pub shelf: Arc<dyn Shelf>,
     /// Bytes of saved values that are encoded at once; a larger result has the room for itself. Default 1 GiB.
     pub result_bytes: u64,
     /// Makes the worker say goodbye and end.
@@ -76,6 +78,7 @@ impl Config {
             let_go: Duration::from_secs(30),
             memory: Pool::default(),
             devices: Vec::new(),
+            shelf: Arc::new(NoShelf),
             result_bytes: 1 << 30,
             leave: CancellationToken::new(),
             session: watch::Sender::new(false),
@@ -298,11 +301,27 @@ impl Worker {
             holds: self.held.list(),
             epoch: self.epoch,
             devices: self.config.devices.iter().map(device).collect(),
-            models: self.hosted.states().map(|(key, state, asked)| wire::model_state(key, state, asked)).collect(),
+            models: self.models(),
+            warm_bytes: self.config.shelf.limit(),
         };
         let (dial, address) = (Arc::clone(&self.dial), self.address().to_owned());
         self.connection =
             Connection::Dialling(Box::pin(async move { session::open(dial.as_ref(), &address, hello).await }));
+    }
+
+    /// Returns how each model is that it has, or whose weights it keeps.
+    fn models(&self) -> Vec<v1::ModelState> {
+        let kept: BTreeMap<ModelKey, u64> = self.config.shelf.kept().into_iter().collect();
+        let has = |(key, state, asked)| wire::model_state(key, state, asked, kept.get(key).copied().unwrap_or(0));
+        let warm = kept.iter().filter(|(key, _)| self.hosted.state(key).is_none());
+        let warm = warm.map(|(key, bytes)| wire::model_state(key, &State::Unloaded, None, *bytes));
+        self.hosted.states().map(has).chain(warm).collect()
+    }
+
+    /// Tells how a model is.
+    fn tell_model(&mut self, key: &ModelKey, state: &State) {
+        let kept = self.config.shelf.kept().into_iter().find(|(kept, _)| kept == key).map_or(0, |(_, bytes)| bytes);
+        self.outgoing.push_back(wire::told_model(key, state, None, kept));
     }
 
     fn address(&self) -> &str {
@@ -341,7 +360,8 @@ impl Worker {
         }
         self.outgoing.retain(|message| about(message).is_some_and(|about| kept.contains(&about)));
         self.outgoing.extend(self.held.ends().cloned());
-        self.outgoing.extend(self.hosted.states().map(|(key, state, asked)| wire::told_model(key, state, asked)));
+        let models = self.models();
+        self.outgoing.extend(models.into_iter().map(|state| wire::from_worker(Message::ModelState(state))));
         self.connection = Connection::Open(Box::new(session));
         self.config.session.send_replace(true);
         Ok(())
@@ -374,14 +394,22 @@ impl Worker {
                 let key = load.key.clone();
                 let state = self.hosted.load(load)?;
                 metrics::model(&key, &state);
-                self.outgoing.push_back(wire::told_model(&key, &state, None));
+                self.tell_model(&key, &state);
             }
             Told::UnloadModel(v1::UnloadModel { model }) => {
                 if let Some(key) = model.map(messages::read_model)
                     && self.hosted.unload(&key)
                 {
                     metrics::model(&key, &State::Unloaded);
-                    self.outgoing.push_back(wire::told_model(&key, &State::Unloaded, None));
+                    self.tell_model(&key, &State::Unloaded);
+                }
+            }
+            Told::CoolModel(v1::CoolModel { model }) => {
+                if let Some(key) = model.map(messages::read_model) {
+                    self.config.shelf.cool(&key);
+                    metrics::kept(&key, 0);
+                    let state = self.hosted.state(&key).cloned().unwrap_or(State::Unloaded);
+                    self.tell_model(&key, &state);
                 }
             }
             Told::Assign(assign) => self.assigned(assign).await,
@@ -538,7 +566,7 @@ impl Worker {
                     self.abandon(&key);
                 }
                 if let Some(state) = self.hosted.note(&key, state)? {
-                    self.outgoing.push_back(wire::told_model(&key, &state, None));
+                    self.tell_model(&key, &state);
                 }
             }
             Report::Jobs(events) => events.into_iter().for_each(|event| self.event(event)),

@@ -21,6 +21,7 @@ pub struct Model {
     ranks: Option<u32>,
     replicas: Option<Replicas>,
     pinned: Option<bool>,
+    windows_only: Option<bool>,
 }
 
 /// How many replicas there are to be: both numbers, of which one that is left out is no bound.
@@ -76,10 +77,18 @@ impl Model {
         if there["pinned"].as_bool().unwrap_or(false) != pinned {
             differ.push(format!("pinned {} -> {pinned}", !pinned));
         }
+        let windows_only = self.windows_only.or(there["windows_only"].as_bool()).unwrap_or(false);
+        if there["windows_only"].as_bool().unwrap_or(false) != windows_only {
+            differ.push(format!("windows_only {} -> {windows_only}", !windows_only));
+        }
         if differ.is_empty() {
             return Ok(None);
         }
-        let mut body = Map::from_iter([("replicas".into(), replicas.json()), ("pinned".into(), pinned.into())]);
+        let mut body = Map::from_iter([
+            ("replicas".into(), replicas.json()),
+            ("pinned".into(), pinned.into()),
+            ("windows_only".into(), windows_only.into()),
+        ]);
         let path = vec!["models".to_owned(), name.clone()];
         if keeps {
             let what = format!("model {name}: {}", differ.join(", "));
@@ -143,13 +152,18 @@ mod tests {
         let hosted = hosted();
         let (what, method, body) = step("name = 'o/n'\nreplicas = { min = 2 }\npinned = false", Some(&hosted)).unwrap();
         assert_eq!(what, "model o/n: replicas 1 to 4 -> 2 to any number, pinned true -> false");
-        assert_eq!((method, body), (Method::PATCH, json!({ "replicas": { "min": 2, "max": null }, "pinned": false })));
+        assert_eq!(
+            (method, body),
+            (Method::PATCH, json!({ "replicas": { "min": 2, "max": null }, "pinned": false, "windows_only": false }))
+        );
         let (what, method, body) = step("name = 'o/n'\nfolder = '/other'", Some(&hosted)).unwrap();
         assert_eq!((what.as_str(), method), ("model o/n: folder /m -> /other", Method::PUT));
         let whole = json!({
             "folder": "/other", "dtype": "bfloat16", "device": null, "ranks": 2,
-            "replicas": { "min": 1, "max": 4 }, "pinned": true,
+            "replicas": { "min": 1, "max": 4 }, "pinned": true, "windows_only": false,
         });
         assert_eq!(body, whole);
+        let (what, method, _) = step("name = 'o/n'\nwindows_only = true", Some(&hosted)).unwrap();
+        assert_eq!((what.as_str(), method), ("model o/n: windows_only false -> true", Method::PATCH));
     }
 }

@@ -8,6 +8,7 @@ use clap::Args;
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::windows;
 use crate::hosted::Hosted;
 use crate::remote::Server;
 use crate::{progress, table};
@@ -42,6 +43,10 @@ pub struct Deploy {
     /// Never unload it for the sake of another model; `--pinned=false` ends that.
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "true|false")]
     pinned: Option<bool>,
+    /// Load it in the times for which it is booked and at no other time, which `vitrine model window add` books;
+    /// `--windows-only=false` ends that.
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "true|false")]
+    windows_only: Option<bool>,
     #[command(flatten)]
     server: Server,
 }
@@ -74,10 +79,11 @@ pub fn row(model: &Value) -> Vec<String> {
         (min, Some(max)) => format!("of {} to {max}", min.unwrap_or(0)),
     };
     let pinned = if model["pinned"] == true { ", pinned" } else { "" };
+    let windows = if model["windows_only"] == true { ", in its windows only" } else { "" };
     vec![
         table::text(&model["name"]),
         state(model),
-        format!("{} {wanted}{pinned}", replicas["ready"]),
+        format!("{} {wanted}{pinned}{windows}", replicas["ready"]),
         table::bytes(&model["memory_bytes"]),
         waits(model),
     ]
@@ -134,6 +140,7 @@ pub async fn deploy(deploy: &Deploy) -> Result<ExitCode> {
                 body["replicas"] = replicas;
             }
             body["pinned"] = deploy.pinned.unwrap_or(false).into();
+            body["windows_only"] = deploy.windows_only.unwrap_or(false).into();
             server.ask(Method::PUT, &["models", &key.to_string()], Some(&body)).await?
         }
         false => {
@@ -143,6 +150,9 @@ pub async fn deploy(deploy: &Deploy) -> Result<ExitCode> {
             }
             if let Some(pinned) = deploy.pinned {
                 body["pinned"] = pinned.into();
+            }
+            if let Some(windows_only) = deploy.windows_only {
+                body["windows_only"] = windows_only.into();
             }
             if body == json!({}) {
                 bail!(
@@ -189,18 +199,23 @@ fn tell(model: &Value, json: bool) -> Result<()> {
     }
     let row = row(model);
     let [_, state, replicas, memory, waits] = row.as_slice() else { bail!("a model's row is short") };
-    let seconds = model["load_time_s"].as_f64().map_or("-".into(), |seconds| format!("{seconds:.1} s"));
+    let seconds = |name: &str| model[name].as_f64().map_or("-".into(), |seconds| format!("{seconds:.1} s"));
     table::fields(&[
         ("model", table::text(&model["name"])),
         ("state", state.clone()),
         ("waits", waits.clone()),
         ("replicas", replicas.clone()),
         ("memory", memory.clone()),
-        ("load time", seconds),
+        ("load time", seconds("load_time_s")),
+        ("warm load time", seconds("warm_load_time_s")),
         ("dtype", table::text(&model["dtype"])),
         ("device", table::text(&model["device"])),
         ("folder", table::text(&model["folder"])),
     ])?;
+    let windows = table::list(model, "windows");
+    if !windows.is_empty() {
+        windows::rows(windows)?;
+    }
     let nodes = table::list(model, "nodes");
     if nodes.is_empty() {
         return Ok(());

@@ -89,6 +89,11 @@ impl Checkpoint {
         Ok(Self { files, entries, root, renamed: Vec::new(), absent: Vec::new() })
     }
 
+    /// Returns the files.
+    pub fn files(&self) -> impl Iterator<Item = (&Path, &File)> {
+        self.files.iter().map(|(path, file)| (path.as_path(), file))
+    }
+
     /// Finds out how the files name a model's tensors. Those of the base model without its head leave its name out.
     pub fn adapt(&mut self, root: &Root) {
         let present = |prefix: &str| self.entries.keys().any(|name| name.starts_with(prefix));

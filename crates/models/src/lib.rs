@@ -47,6 +47,7 @@ mod runs;
 mod safetensors;
 mod self_attention;
 mod settings;
+mod shelf;
 mod source;
 #[cfg(test)]
 mod source_names;
@@ -63,5 +64,6 @@ pub use config::Config;
 pub use dtype::DType;
 pub use error::LoadError;
 pub use matrix::{follow, share_cores};
+pub use shelf::{Keeping, Shelf};
 pub use torch::{Device, cuda};
-pub use transformer::{Transformer, load, load_apart};
+pub use transformer::{Transformer, load, load_apart, load_keeping};

@@ -27,6 +27,7 @@ use crate::generation::{Sampler, Settings};
 use crate::layer::Layer;
 use crate::library;
 use crate::pass::{self, Nobody, Pass};
+use crate::shelf::Keeping;
 use crate::steps::Steps;
 use crate::tokenizer::Tokenizer;
 use crate::tokens::Recorder;
@@ -57,7 +58,22 @@ pub fn load(
     device: torch::Device,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Box<Transformer>, LoadError> {
-    load_over(None, folder, dtype, device, progress)
+    Ok(load_over(None, folder, dtype, device, None, progress)?.0)
+}
+
+/// Loads a model as [`load`] does, with weights that are kept in memory where they are, and may be. Returns whether they were,
+/// all of them.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_keeping(
+    keeping: Keeping,
+    folder: &Path,
+    dtype: Option<DType>,
+    device: torch::Device,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<(Box<Transformer>, bool), LoadError> {
+    load_over(None, folder, dtype, device, Some(keeping), progress)
 }
 
 /// Loads a folder's matrices in pieces, one for each rank: the others [follow](crate::follow) with the same folder. All else
@@ -72,7 +88,7 @@ pub fn load_apart(
     device: torch::Device,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Box<Transformer>, LoadError> {
-    load_over(Some(ranks), folder, dtype, device, progress)
+    Ok(load_over(Some(ranks), folder, dtype, device, None, progress)?.0)
 }
 
 fn load_over(
@@ -80,8 +96,9 @@ fn load_over(
     folder: &Path,
     dtype: Option<DType>,
     device: torch::Device,
+    keeping: Option<Keeping>,
     progress: &mut dyn FnMut(u64, u64),
-) -> Result<Box<Transformer>, LoadError> {
+) -> Result<(Box<Transformer>, bool), LoadError> {
     libtorch::prepare();
     let config = Config::read(folder)?;
     let dtype = dtype.unwrap_or_else(|| DType::of(&config));
@@ -91,12 +108,17 @@ fn load_over(
     let mut weights = Weights::open(folder, kind, device)?;
     let blueprint = (config.family().blueprint)(&config)?;
     weights.adapt(&blueprint.root);
+    if let Some(keeping) = keeping {
+        weights.keep(keeping);
+    }
     let mut builder = Builder::new(&mut weights, ranks.map(|ranks| (ranks, dtype)), progress);
     let decoder = assemble(&config, blueprint, &mut builder, (kind, device.into()))?;
     let (schema, nodes, attributes) = (builder.schema, builder.nodes, builder.attributes);
     weights.finish(decoder.about.blueprint.head.tied)?;
     let (config, kernels) = (Rc::new(config), Rc::default());
-    Ok(Box::new(Transformer { config, decoder, schema, nodes, attributes, tokenizer, settings, kernels, device }))
+    let warm = weights.were_kept();
+    let model = Transformer { config, decoder, schema, nodes, attributes, tokenizer, settings, kernels, device };
+    Ok((Box::new(model), warm))
 }
 
 impl Transformer {

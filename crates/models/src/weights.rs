@@ -16,12 +16,13 @@ use crate::checkpoint::{Checkpoint, Found};
 use crate::error::LoadError;
 use crate::family::Root;
 use crate::reading::{self, Place};
+use crate::shelf::Keeping;
 
 /// Bytes behind a tensor that the system is asked to read while it is looked after.
 const AHEAD: u64 = 256 << 20;
 
 /// A part of a tensor.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Part {
     /// Which of the tensors that lie in it one after another, if it is not the whole.
     pub index: Option<i64>,
@@ -33,6 +34,8 @@ pub struct Part {
 /// Reads tensors by name.
 pub struct Weights {
     checkpoint: Checkpoint,
+    /// Where they may be in memory, and are kept.
+    keeping: Option<Keeping>,
     kind: Kind,
     device: Device,
     read: HashSet<String>,
@@ -48,7 +51,19 @@ impl Weights {
     pub fn open(folder: &Path, kind: Kind, device: torch::Device) -> Result<Self, LoadError> {
         let checkpoint = Checkpoint::open(folder)?;
         let progress = (0, checkpoint.bytes());
-        Ok(Self { checkpoint, kind, device: device.into(), read: HashSet::new(), progress })
+        Ok(Self { checkpoint, keeping: None, kind, device: device.into(), read: HashSet::new(), progress })
+    }
+
+    /// Takes what is kept in memory from there, and has what is read be kept.
+    pub fn keep(&mut self, mut keeping: Keeping) {
+        keeping.begin(self.kind, self.checkpoint.files());
+        self.keeping = Some(keeping);
+    }
+
+    /// Returns whether all that was asked for was in memory, so that no number was read.
+    #[must_use]
+    pub fn were_kept(&self) -> bool {
+        self.keeping.as_ref().is_some_and(Keeping::was_warm)
     }
 
     /// As [`Checkpoint::adapt`].
@@ -72,9 +87,14 @@ impl Weights {
     ///
     /// # Errors
     /// [`LoadError::NotServed`] naming a tensor that would be left out.
-    pub fn finish(&self, tied_head: bool) -> Result<(), LoadError> {
+    pub fn finish(&mut self, tied_head: bool) -> Result<(), LoadError> {
         let unread = self.checkpoint.unread(|name| self.read.contains(name), tied_head);
-        let Some((first, file)) = unread.first() else { return Ok(()) };
+        let Some((first, file)) = unread.first() else {
+            if let Some(keeping) = &mut self.keeping {
+                keeping.end();
+            }
+            return Ok(());
+        };
         Err(LoadError::unread(file, first, unread.len() - 1))
     }
 
@@ -108,6 +128,7 @@ impl Weights {
             numbers.iter().map(|size| size.unsigned_abs()).product::<u64>() * entry.kind.elt_size_in_bytes() as u64
         };
         let outside = || LoadError::tensor(path, name, format!("it has no part {part:?}"));
+        let key = (name.to_owned(), Some(part.clone()));
         let inner = bytes(own.get(part.dim + 1..).unwrap_or_default());
         let length = own.get(part.dim).copied().unwrap_or(1);
         let many = 0..shape.first().copied().unwrap_or(0);
@@ -130,7 +151,15 @@ impl Weights {
             let read = reading::read(file, place, (entry.kind, self.kind), memory);
             read.map_err(|error| LoadError::tensor(path, name, error.to_string()))
         };
+        if let Some(kept) = self.keeping.as_mut().and_then(|keeping| keeping.find(&key)) {
+            self.progress.0 += bytes(own);
+            self.read.insert(key.0);
+            return Ok(kept.f_to_device(self.device)?);
+        }
         let tensor = libtorch::filled(&size, self.kind, fill)?;
+        if let Some(keeping) = &mut self.keeping {
+            keeping.note(key, &tensor);
+        }
         let end = entry.start + skipped + bytes(own);
         // Whatever comes of it, reading goes on without.
         let _ = fadvise(file, end, NonZeroU64::new(AHEAD), Advice::WillNeed);
@@ -239,8 +268,53 @@ mod tests {
         );
         assert!(open(&file(&format!("{{{masks}}}"), &[0; 6])).unwrap().finish(false).is_ok());
         let head = tensor("lm_head.weight", "U8", 0);
-        let weights = open(&file(&format!("{{{head}}}"), &[0; 6])).unwrap();
+        let mut weights = open(&file(&format!("{{{head}}}"), &[0; 6])).unwrap();
         assert!(weights.finish(true).is_ok() && weights.finish(false).is_err());
+    }
+
+    #[test]
+    fn what_is_kept_is_given_without_its_file_being_read_while_that_is_the_same() {
+        use crate::shelf::{Keeping, Shelf};
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("model.safetensors");
+        fs::write(&path, file(TWO, &[0x80, 0x3f, 0x00, 0xc0])).unwrap();
+        let load = |shelf: &Shelf, kept: bool, kind: Kind| {
+            let mut weights = Weights::open(folder.path(), kind, torch::Device::CPU).unwrap();
+            weights.keep(Keeping::new(shelf, "o/n", kept));
+            let tensor = weights.read("a", &[2]).unwrap().to_kind(Kind::Float);
+            assert_eq!(weights.progress(), (4, 4));
+            weights.finish(false).unwrap();
+            (Vec::<f32>::try_from(tensor).unwrap(), weights.were_kept())
+        };
+        let shelf = Shelf::new(8);
+        assert_eq!(load(&shelf, false, Kind::Float), (vec![1.0, -2.0], false));
+        assert_eq!((shelf.kept(), shelf.taken()), (vec![], 0), "nobody asked for that");
+        assert_eq!(load(&shelf, true, Kind::Float), (vec![1.0, -2.0], false));
+        assert_eq!((shelf.kept(), shelf.taken()), (vec![("o/n".into(), 8)], 8));
+        for kept in [true, false] {
+            assert_eq!(load(&shelf, kept, Kind::Float), (vec![1.0, -2.0], true), "kept already");
+        }
+        // In another type, and of other files, it is other weights.
+        assert_eq!(load(&shelf, true, Kind::BFloat16), (vec![1.0, -2.0], false));
+        assert_eq!(shelf.kept(), [("o/n".into(), 4)]);
+        let new = folder.path().join("new");
+        fs::write(&new, file(TWO, &[0x00, 0xc0, 0x80, 0x3f])).unwrap();
+        fs::rename(&new, &path).unwrap();
+        assert_eq!(load(&shelf, true, Kind::BFloat16), (vec![-2.0, 1.0], false));
+        assert_eq!(load(&shelf, true, Kind::BFloat16), (vec![-2.0, 1.0], true));
+        shelf.remove("o/n");
+        assert_eq!((shelf.kept(), shelf.taken()), (vec![], 0));
+        // What does not fit is not kept, nor a part of it.
+        let small = Shelf::new(7);
+        assert_eq!(load(&small, true, Kind::Float), (vec![-2.0, 1.0], false));
+        assert_eq!((small.kept(), small.taken()), (vec![], 0));
+        // A load that came to nothing leaves nothing.
+        let mut weights = Weights::open(folder.path(), Kind::Float, torch::Device::CPU).unwrap();
+        weights.keep(Keeping::new(&shelf, "o/n", true));
+        drop(weights.read("a", &[2]).unwrap());
+        assert_eq!(shelf.taken(), 8);
+        drop(weights);
+        assert_eq!((shelf.kept(), shelf.taken()), (vec![], 0));
     }
 
     #[test]

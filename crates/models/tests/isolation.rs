@@ -3,6 +3,8 @@
 //! Tests are named by the rows of the threat table that they show: S1 (reading rows) to S16 (weights).
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+#[path = "isolation/cancelled.rs"]
+mod cancelled;
 #[path = "isolation/lanes.rs"]
 mod lanes;
 #[path = "isolation/long.rs"]

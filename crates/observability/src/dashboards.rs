@@ -353,6 +353,13 @@ pub static DASHBOARDS: &[Dashboard] = &[
                 &[("sum by (instance, model, state) (vitrine_model_state)", "{{instance}} {{model}} {{state}}")],
             ),
             panel(
+                "Kept warm",
+                "What weights take that are kept in memory, so that their models come back to a GPU sooner.",
+                "bytes",
+                Stack,
+                &[("sum by (instance, model) (vitrine_model_kept_bytes)", "{{instance}} {{model}}")],
+            ),
+            panel(
                 "Loading",
                 "The part of the weights that has been read.",
                 "percentunit",

@@ -1,16 +1,19 @@
 //! Chooses which models are loaded where, and which leave.
 //!
-//! Room goes by urgency: first to models that somebody waits for and nobody has, the longest wait before the others; then
-//! to those with fewer replicas than they are to keep; then to those whose work takes long; and what is left to models
-//! that take any room there is. Only the first three may make others leave. What they are to have is *claimed* from then
-//! on, so that nobody else takes room which somebody was made to leave.
+//! Room goes by urgency: first to models that are booked; then to those that somebody waits for and nobody has, the longest
+//! wait before the others; then to those with fewer replicas than they are to keep; then to those whose work takes long; and
+//! what is left to models that take any room there is. All but the last may make others leave. What they are to have is
+//! *claimed* from then on, so that nobody else takes room which somebody was made to leave.
 //!
-//! Who leaves is the replica of least value: what was asked of its model lately, times how long that takes to load again.
+//! Who leaves is the replica of least value: what was asked of its model lately, times how long that takes to load again,
+//! which is little where its weights are kept in the machine's memory ([`host`]).
 //! Two rules keep models from chasing each other. One that is asked for stays for [`RESIDENCE`], or four times as long as
-//! it takes to load where that is longer: then no more than a fifth of a node's time goes into loading. And for the sake of
+//! it takes to load again where that is longer: then no more than a fifth of a node's time goes into loading. And for the sake of
 //! more replicas only what is worth half as much leaves. That nobody waits for ever follows from the first: whoever is
 //! ready has stayed long enough one day, is given no more jobs for the sake of who waits, and leaves when its last has
 //! ended.
+
+mod host;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -18,7 +21,7 @@ use std::time::Duration;
 
 use ids::ModelKey;
 
-use crate::cluster::{Cluster, Model, Node, Replica, Stage, device_name};
+use crate::cluster::{Cluster, Model, Node, Replica, Replicas, Stage, device_name};
 use crate::view::Seat;
 
 /// How long a model that is asked for stays, at least, before another takes its place.
@@ -41,11 +44,15 @@ pub enum Move {
         seat: Seat,
         /// Where to put it; `None` where its node has not said what it has.
         device: Option<String>,
+        /// Whether its node is to keep its weights in memory, so that it comes back sooner.
+        keep: bool,
     },
     /// Gives it no more jobs. It is unloaded when it has none.
     Retire { model: ModelKey, seat: Seat },
     /// It has no jobs.
     Unload { model: ModelKey, seat: Seat },
+    /// Its node is to keep its weights in memory no longer.
+    Cool { model: ModelKey, seat: Seat },
 }
 
 /// Why a model that is wanted is not ready.
@@ -59,6 +66,8 @@ pub enum Why {
     Nobody,
     /// It takes more than any worker has for models.
     TooLarge { bytes: u64, most: u64 },
+    /// It is there for its windows only, and the next begins at this time, in milliseconds since 1970, if there is one.
+    Closed(Option<u64>),
 }
 
 /// How a model that is wanted is waited for.
@@ -98,6 +107,8 @@ struct Room {
 /// How urgently a model is wanted on one more node; the least is first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Urgency {
+    /// It is booked from this time on, in milliseconds since 1970.
+    Booked(u64),
     /// Somebody waits for it since then, and nobody has it.
     Waited(Duration),
     BelowMin,
@@ -105,9 +116,19 @@ enum Urgency {
     Backlog(Reverse<u128>),
 }
 
+/// Where a model can be put: whether it failed there lately, whether it is not warm there, what is free, and where that is. The
+/// least is the best.
+type Place<'a> = (bool, bool, Reverse<i128>, Seat, Option<&'a str>);
+
 struct Plan<'a> {
     cluster: &'a Cluster,
     now: Duration,
+    /// How many replicas models are to have now, and from when on they are booked that are.
+    wanted: BTreeMap<&'a ModelKey, (Replicas, Option<u64>)>,
+    /// Bytes of machines' memory that nobody has.
+    hosts: BTreeMap<Seat, i128>,
+    /// What is to be kept no longer.
+    cooling: BTreeSet<(Seat, &'a ModelKey)>,
     rooms: BTreeMap<(Seat, &'a str), Room>,
     /// Replicas that are ready, or will be, and stay.
     holders: BTreeMap<&'a ModelKey, usize>,
@@ -124,6 +145,9 @@ impl<'a> Plan<'a> {
         let mut plan = Self {
             cluster,
             now,
+            wanted: cluster.models.iter().map(|(key, model)| (key, model.wanted(cluster.time))).collect(),
+            hosts: BTreeMap::new(),
+            cooling: BTreeSet::new(),
             rooms: BTreeMap::new(),
             holders: BTreeMap::new(),
             replicas: BTreeMap::new(),
@@ -133,6 +157,10 @@ impl<'a> Plan<'a> {
             waits: BTreeMap::new(),
         };
         for (&seat, node) in &cluster.nodes {
+            if node.host > 0 {
+                let kept: u64 = node.kept.values().map(|kept| kept.bytes).sum();
+                plan.hosts.insert(seat, i128::from(node.host) - i128::from(kept));
+            }
             for (device, bytes) in &node.devices {
                 plan.rooms.insert((seat, device), Room { free: i128::from(*bytes), leaving: 0 });
             }
@@ -157,6 +185,7 @@ impl<'a> Plan<'a> {
     /// Has those leave who are not wanted where they are, whoever wants their room.
     fn let_leave(&mut self) {
         let cluster = self.cluster;
+        self.cool_unhosted();
         for (&seat, node) in &cluster.nodes {
             for (key, replica) in &node.replicas {
                 let unwanted = match cluster.models.get(key) {
@@ -165,17 +194,15 @@ impl<'a> Plan<'a> {
                 };
                 // Elsewhere first: where it failed, it is asked for no longer once another has it.
                 let elsewhere = replica.stage == Stage::Failed
-                    && cluster.models.get(key).is_some_and(|model| {
-                        self.held(key) >= model.replicas.max.unwrap_or(usize::MAX).min(self.cluster.nodes.len())
-                    });
+                    && self.held(key) >= self.replicas_of(key).max.unwrap_or(usize::MAX).min(self.cluster.nodes.len());
                 if unwanted || elsewhere {
                     self.leave(seat, key, replica);
                 }
             }
         }
         for (key, model) in &cluster.models {
-            let Some(max) = model.replicas.max else { continue };
-            let least = model.replicas.min.max(usize::from(model.work.since.is_some()));
+            let Replicas { min, max: Some(max) } = self.replicas_of(key) else { continue };
+            let least = min.max(usize::from(model.work.since.is_some()));
             let stays = |(seat, replica): &(Seat, &Replica)| {
                 replica.stage == Stage::Ready && !self.going.contains(&(*seat, key))
             };
@@ -197,9 +224,14 @@ impl<'a> Plan<'a> {
         let mut wanted: Vec<(Urgency, &ModelKey, &Model)> = Vec::new();
         for (key, model) in &cluster.models {
             let held = self.held(key);
+            let (replicas, booked) = self.wanted.get(key).copied().unwrap_or_default();
+            if replicas.max == Some(0) {
+                continue;
+            }
             let urgency = match (model.work.since, model.work.time) {
+                _ if held < replicas.min && booked.is_some() => booked.map(Urgency::Booked),
                 (Some(since), _) if held == 0 => Some(Urgency::Waited(since)),
-                _ if held < model.replicas.min => Some(Urgency::BelowMin),
+                _ if held < replicas.min => Some(Urgency::BelowMin),
                 (Some(_), time) if self.could_use_another(key, model, held, time) => {
                     Some(Urgency::Backlog(Reverse(time.as_millis() / held.max(1) as u128)))
                 }
@@ -209,7 +241,8 @@ impl<'a> Plan<'a> {
         }
         wanted.sort_by_key(|(urgency, key, _)| (*urgency, *key));
         for (urgency, key, model) in wanted {
-            let missing = if urgency == Urgency::BelowMin { model.replicas.min - self.held(key) } else { 1 };
+            let kept = matches!(urgency, Urgency::Booked(_) | Urgency::BelowMin);
+            let missing = if kept { self.replicas_of(key).min - self.held(key) } else { 1 };
             for _ in 0..missing {
                 if !self.find_room(urgency, key, model) {
                     break;
@@ -221,45 +254,47 @@ impl<'a> Plan<'a> {
     }
 
     fn could_use_another(&self, key: &ModelKey, model: &Model, held: usize, time: Duration) -> bool {
-        let most = model.replicas.max.unwrap_or(usize::MAX).min(self.cluster.nodes.len());
+        let most = self.replicas_of(key).max.unwrap_or(usize::MAX).min(self.cluster.nodes.len());
         let loading = self.replicas(key).any(|(_, replica)| replica.stage == Stage::Loading);
         held < most
             && !loading
             && time > BACKLOG.max(model.load_time).saturating_mul(u32::try_from(held).unwrap_or(u32::MAX))
     }
 
-    /// Loads a model where there is room, or claims the room of those who leave, or makes some leave. Returns whether
-    /// there is a place for it now.
+    /// Loads a model where there is room, or claims the room of those who leave, or makes some leave. Where its weights are
+    /// kept in memory is better than where they are not. Returns whether there is a place for it now.
     fn find_room(&mut self, urgency: Urgency, key: &'a ModelKey, model: &'a Model) -> bool {
         let need = i128::from(model.bytes.unwrap_or(0));
-        let mut places: Vec<(bool, Reverse<i128>, Seat, Option<&'a str>)> = Vec::new();
+        let mut places: Vec<Place<'a>> = Vec::new();
         for (&seat, node) in &self.cluster.nodes {
             for device in self.devices(seat, node, key, model) {
                 let free =
                     device.and_then(|device| self.rooms.get(&(seat, device))).map_or(i128::MAX, |room| room.free);
-                places.push((model.avoid.contains(&seat), Reverse(free), seat, device));
+                let warm = node.kept.get(key).is_some_and(|kept| kept.ready);
+                places.push((model.avoid.contains(&seat), !warm, Reverse(free), seat, device));
             }
         }
         places.sort();
-        let fits = places.iter().find(|(avoid, Reverse(free), ..)| *free >= need && !avoid);
-        if let Some(&(_, _, seat, device)) = fits {
+        let fits = places.iter().find(|(avoid, _, Reverse(free), ..)| *free >= need && !avoid);
+        if let Some(&(.., seat, device)) = fits {
             self.load(seat, device, key, need);
             return true;
         }
         // What somebody leaves is as good, and where it failed lately is better than nowhere once there is no other.
-        let soon = places.iter().find(|(avoid, Reverse(free), seat, device)| {
+        let soon = places.iter().find(|(avoid, _, Reverse(free), seat, device)| {
             let leaving = device.and_then(|device| self.rooms.get(&(*seat, device))).map_or(0, |room| room.leaving);
             leaving > 0 && free.saturating_add(leaving) >= need && !avoid
         });
-        if let Some(&(_, _, seat, device)) = soon {
+        if let Some(&(.., seat, device)) = soon {
             self.claim(seat, device, key, need);
             return true;
         }
-        let victims = places.iter().filter(|(avoid, ..)| !avoid).filter_map(|&(_, Reverse(free), seat, device)| {
+        let costs = places.iter().filter(|(avoid, ..)| !avoid).filter_map(|&(_, _, Reverse(free), seat, device)| {
             let (value, who) = self.victims(urgency, key, model, (seat, device?), free)?;
-            Some((value, seat, device, who))
+            // What waits for it waits for as long as it takes to load there.
+            Some((value + self.value((seat, key), model), seat, device, who))
         });
-        if let Some((_, seat, device, who)) = victims.min_by(|left, right| left.0.total_cmp(&right.0)) {
+        if let Some((_, seat, device, who)) = costs.min_by(|left, right| left.0.total_cmp(&right.0)) {
             for victim in who {
                 if let Some(replica) = self.replica(seat, victim) {
                     self.leave(seat, victim, replica);
@@ -287,7 +322,7 @@ impl<'a> Plan<'a> {
         for (other, replica) in &node.replicas {
             let Some(its) = self.cluster.models.get(other).filter(|_| other != key) else { continue };
             if replica.device.as_deref() == Some(device) && self.may_leave(urgency, (seat, other), its, replica) {
-                able.push((self.value(other, its), other, replica));
+                able.push((self.value((seat, other), its), other, replica));
             }
         }
         // Nobody is interrupted where somebody idle does.
@@ -315,7 +350,7 @@ impl<'a> Plan<'a> {
             }
             !needless
         });
-        let gain = self.value(key, model);
+        let gain = self.value((seat, key), model);
         let worth_it = !matches!(urgency, Urgency::Backlog(_)) || value * 2.0 < gain;
         worth_it.then(|| (value, chosen.into_iter().map(|(other, _)| other).collect()))
     }
@@ -325,60 +360,83 @@ impl<'a> Plan<'a> {
         if replica.stage != Stage::Ready || model.pinned || self.going.contains(&(seat, key)) {
             return false;
         }
-        if self.held(key) <= model.replicas.min {
+        if self.held(key) <= self.replicas_of(key).min {
             return false;
         }
         let asked_for = model.demand > FADED || model.work.since.is_some() || replica.jobs > 0;
-        let stayed = self.now.saturating_sub(replica.since) >= residence(model);
+        let residence = self.residence((seat, key), model);
+        let stayed = self.now.saturating_sub(replica.since) >= residence;
         match urgency {
+            // It was told in time to end what it does.
+            Urgency::Booked(_) => true,
             Urgency::Waited(since) => {
                 // With jobs only for somebody who has waited for as long as it had to stay.
-                let patient = self.now.saturating_sub(since) >= residence(model);
+                let patient = self.now.saturating_sub(since) >= residence;
                 (stayed || !asked_for) && (replica.jobs == 0 || patient)
             }
             Urgency::BelowMin | Urgency::Backlog(_) => replica.jobs == 0 && (stayed || !asked_for),
         }
     }
 
-    /// Returns what one more, or one less, replica of a model is worth.
-    fn value(&self, key: &ModelKey, model: &Model) -> f64 {
+    /// Returns what one more, or one less, replica of a model is worth on a node.
+    fn value(&self, (seat, key): (Seat, &ModelKey), model: &Model) -> f64 {
         let seconds = model.demand + model.work.time.as_secs_f64();
         #[expect(clippy::cast_precision_loss, reason = "a count of nodes")]
         let held = self.held(key).max(1) as f64;
-        seconds * model.load_time.as_secs_f64().max(0.001) / held
+        seconds * self.load_time((seat, key), model).as_secs_f64().max(0.001) / held
     }
 
-    /// Loads models that take any room wherever there is some, those on the fewest nodes first.
+    /// Returns how long a model that is asked for stays at least.
+    fn residence(&self, place: (Seat, &ModelKey), model: &Model) -> Duration {
+        RESIDENCE.max(self.load_time(place, model) * 4)
+    }
+
+    fn replicas_of(&self, key: &ModelKey) -> Replicas {
+        self.wanted.get(key).map(|(replicas, _)| *replicas).unwrap_or_default()
+    }
+
+    /// Loads models that take any room wherever there is some: first where they are warm, and those on the fewest nodes first.
     fn fill(&mut self) {
         let cluster = self.cluster;
-        let mut models: Vec<(usize, &ModelKey, &Model)> = cluster
-            .models
-            .iter()
-            .filter_map(|(key, model)| {
-                let open = model.replicas.max.is_none() && self.held(key) < cluster.nodes.len();
-                open.then(|| (self.held(key), key, model))
-            })
-            .collect();
-        models.sort_by_key(|(held, key, _)| (*held, *key));
-        let mut most = self.rooms.values().map(|room| room.free).max().unwrap_or(i128::MAX);
-        for (_, key, model) in models {
-            let need = i128::from(model.bytes.unwrap_or(0));
-            if need > most && cluster.nodes.values().all(|node| !node.devices.is_empty()) {
-                continue;
-            }
-            for (&seat, node) in &cluster.nodes {
-                let mut devices = self.devices(seat, node, key, model);
-                devices.sort_by_key(|device| {
-                    device.and_then(|device| self.rooms.get(&(seat, device))).map(|room| -room.free)
-                });
-                let free = |device: &str| self.rooms.get(&(seat, device)).is_some_and(|room| room.free >= need);
-                let fits = devices.into_iter().find(|device| device.is_none_or(free));
-                if let Some(device) = fits.filter(|_| !model.avoid.contains(&seat)) {
-                    self.load(seat, device, key, need);
+        for warm in [true, false] {
+            let mut models: Vec<(usize, &ModelKey, &Model)> = cluster
+                .models
+                .iter()
+                .filter_map(|(key, model)| {
+                    let open = self.replicas_of(key).max.is_none() && self.held(key) < cluster.nodes.len();
+                    open.then(|| (self.held(key), key, model))
+                })
+                .collect();
+            models.sort_by_key(|(held, key, _)| (*held, *key));
+            let mut most = self.most_free();
+            for (_, key, model) in models {
+                let need = i128::from(model.bytes.unwrap_or(0));
+                if need > most && cluster.nodes.values().all(|node| !node.devices.is_empty()) {
+                    continue;
                 }
+                for (&seat, node) in &cluster.nodes {
+                    if !warm || node.kept.get(key).is_some_and(|kept| kept.ready) {
+                        self.fill_node((seat, node), (key, model), need);
+                    }
+                }
+                most = self.most_free();
             }
-            most = self.rooms.values().map(|room| room.free).max().unwrap_or(i128::MAX);
         }
+    }
+
+    /// Loads a model on a node that has room for it.
+    fn fill_node(&mut self, (seat, node): (Seat, &'a Node), (key, model): (&'a ModelKey, &'a Model), need: i128) {
+        let mut devices = self.devices(seat, node, key, model);
+        devices.sort_by_key(|device| device.and_then(|device| self.rooms.get(&(seat, device))).map(|room| -room.free));
+        let free = |device: &str| self.rooms.get(&(seat, device)).is_some_and(|room| room.free >= need);
+        let fits = devices.into_iter().find(|device| device.is_none_or(free));
+        if let Some(device) = fits.filter(|_| !model.avoid.contains(&seat)) {
+            self.load(seat, device, key, need);
+        }
+    }
+
+    fn most_free(&self) -> i128 {
+        self.rooms.values().map(|room| room.free).max().unwrap_or(i128::MAX)
     }
 
     /// Lists the devices of a node that may have one more model: none where it may have none, and `None` where the node
@@ -409,7 +467,8 @@ impl<'a> Plan<'a> {
     }
 
     fn load(&mut self, seat: Seat, device: Option<&'a str>, key: &'a ModelKey, need: i128) {
-        self.moves.push(Move::Load { model: key.clone(), seat, device: device.map(str::to_owned) });
+        let keep = self.keep(seat, device, key);
+        self.moves.push(Move::Load { model: key.clone(), seat, device: device.map(str::to_owned), keep });
         self.coming.insert((seat, key));
         self.claim(seat, device, key, need);
     }
@@ -453,9 +512,17 @@ impl<'a> Plan<'a> {
             if model.work.since.is_none() || at(Stage::Ready) {
                 continue;
             }
-            let loading = at(Stage::Loading) || self.coming.iter().any(|(_, coming)| *coming == key);
-            let wait = if loading {
-                Wait { why: Why::Loading, about: Some(model.load_time) }
+            let loading =
+                self.replicas(key).filter(|(_, replica)| replica.stage == Stage::Loading).map(|(seat, _)| seat);
+            let open = |seat: &Seat| self.cluster.nodes.get(seat).is_some_and(Node::is_open);
+            let coming = self.coming.iter().filter(|(_, coming)| *coming == key).map(|(seat, _)| *seat);
+            let loading = loading.filter(open).chain(coming).map(|seat| self.load_time((seat, key), model)).min();
+            let wait = if let Some(about) = loading {
+                Wait { why: Why::Loading, about: Some(about) }
+            } else if self.replicas_of(key).max == Some(0) {
+                let opens = model.opens(self.cluster.time);
+                let left = opens.map(|opens| Duration::from_millis(opens.saturating_sub(self.cluster.time)));
+                Wait { why: Why::Closed(opens), about: left }
             } else {
                 self.wait_of(key, model)
             };
@@ -483,14 +550,15 @@ impl<'a> Plan<'a> {
             // Whoever has to stay longest of those here; what runs then may take longer.
             let stays = node.replicas.iter().filter_map(|(other, replica)| {
                 let its = self.cluster.models.get(other)?;
-                let left = (replica.since + residence(its)).saturating_sub(self.now);
+                let left = (replica.since + self.residence((seat, other), its)).saturating_sub(self.now);
                 (!its.pinned).then_some(if replica.stage == Stage::Ready { left } else { Duration::ZERO })
             });
             let stays = stays.min().unwrap_or(Duration::ZERO);
-            soonest = Some(soonest.map_or(stays, |before| before.min(stays)));
+            let ready = stays + self.load_time((seat, key), model);
+            soonest = Some(soonest.map_or(ready, |before| before.min(ready)));
         }
         match soonest {
-            Some(stays) => Wait { why: Why::Room, about: Some(stays + model.load_time) },
+            Some(ready) => Wait { why: Why::Room, about: Some(ready) },
             None if most > 0 => Wait { why: Why::TooLarge { bytes: model.bytes.unwrap_or(0), most }, about: None },
             None => Wait { why: Why::Nobody, about: None },
         }
@@ -514,9 +582,4 @@ impl Node {
     fn is_open(&self) -> bool {
         !self.cordoned && !self.draining
     }
-}
-
-/// Returns how long a model that is asked for stays at least.
-fn residence(model: &Model) -> Duration {
-    RESIDENCE.max(model.load_time * 4)
 }

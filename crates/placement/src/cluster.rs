@@ -6,12 +6,15 @@ use std::time::Duration;
 use ids::ModelKey;
 
 use crate::view::Seat;
+use crate::windows::Window;
 
 /// Nodes and hosted models.
 #[derive(Clone, Debug, Default)]
 pub struct Cluster {
     pub nodes: BTreeMap<Seat, Node>,
     pub models: BTreeMap<ModelKey, Model>,
+    /// What time it is, in milliseconds since 1970, as whoever asks has it: windows are told by that.
+    pub time: u64,
 }
 
 /// One worker.
@@ -21,6 +24,10 @@ pub struct Node {
     /// whatever is asked of it is tried.
     pub devices: BTreeMap<String, u64>,
     pub replicas: BTreeMap<ModelKey, Replica>,
+    /// Bytes of its machine's memory in which weights are kept that go to a GPU; none where it keeps nothing.
+    pub host: u64,
+    /// What is kept there, of models that are on a device and of those that have left it.
+    pub kept: BTreeMap<ModelKey, Kept>,
     /// Whether nothing new may be put here.
     pub cordoned: bool,
     /// Whether what is here is to leave.
@@ -47,6 +54,15 @@ pub struct Replica {
     pub stale: bool,
 }
 
+/// The weights of a model in a machine's memory, as its devices take them. A model that is on no device of a node that has
+/// them is *warm* there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kept {
+    pub bytes: u64,
+    /// Whether they are all there, and not only to be kept by who is loading.
+    pub ready: bool,
+}
+
 /// How far a replica is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -69,8 +85,15 @@ pub struct Model {
     pub pinned: bool,
     /// What it takes on its device. `None` where no worker has looked yet.
     pub bytes: Option<u64>,
-    /// How long it takes to load.
+    /// How long it takes to load from its files.
     pub load_time: Duration,
+    /// How long it takes to load where its weights are kept in memory.
+    pub warm_time: Duration,
+    /// Bytes of a machine's memory that its weights take there. `None` where they cannot be kept.
+    pub kept_bytes: Option<u64>,
+    pub windows: Vec<Window>,
+    /// Whether it is loaded in its windows and at no other time.
+    pub windows_only: bool,
     pub work: Work,
     /// The device time that was asked of it lately, in seconds.
     pub demand: f64,

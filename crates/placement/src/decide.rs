@@ -56,7 +56,8 @@ impl Action {
 /// tenant who has had the least device time, and then to the oldest job. A job that wants no company gets a worker that is
 /// idle; until there is one, its turn holds the worker with the least to do, so that a steady flow of others cannot starve
 /// it. While there are several tenants, one that has half of all that runs, or more, leaves an eighth of each worker's
-/// places to the others: who comes with little finds room at once, however long the jobs of the other are.
+/// places to the others: who comes with little finds room at once, however long the jobs of the other are. Jobs of others than
+/// the tenant whom a model is reserved for wait.
 #[must_use]
 pub fn decide(view: &View, queue: &Queue, now: Duration, at_most: usize) -> Vec<Action> {
     let mut round = Round { at_most, ..Round::default() };
@@ -157,22 +158,23 @@ impl<'a> Round<'a> {
             let room = Room { fresh: room.iter().peekable(), busier: BinaryHeap::new() };
             let ranks = lines.0.each_ref().map(|lane| lane.ranks.iter());
             self.models.insert(model, Model { lines, ranks, rest: BTreeMap::new(), room });
-            Class::ALL.into_iter().for_each(|class| self.next_line(class, model));
+            Class::ALL.into_iter().for_each(|class| self.next_line(view, class, model));
         }
         while self.actions.len() < self.at_most
             && let Some((class, turn)) = self.next_turn()
         {
             self.looked.0 += 1;
             if turn.first {
-                self.next_line(class, turn.model);
+                self.next_line(view, class, turn.model);
             }
             self.take_turn(view, queue, class, &turn);
         }
     }
 
-    fn next_line(&mut self, class: Class, model: &'a ModelKey) {
+    fn next_line(&mut self, view: &View, class: Class, model: &'a ModelKey) {
         let ranks = self.models.get_mut(model).and_then(|it| it.ranks.get_mut(class.index()));
-        if let Some(Rank { used, oldest, tenant }) = ranks.and_then(Iterator::next) {
+        let may = |rank: &&Rank| view.reserved(model).is_none_or(|tenant| *tenant == rank.tenant);
+        if let Some(Rank { used, oldest, tenant }) = ranks.and_then(|ranks| ranks.find(may)) {
             self.wait(class, Turn { used: *used, oldest: *oldest, tenant, model, first: true });
         }
     }

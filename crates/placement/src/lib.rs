@@ -16,11 +16,13 @@ mod predictions;
 mod queue;
 pub mod simulation;
 mod view;
+mod windows;
 
 pub use arrange::{Arrangement, IDLE, Move, RESIDENCE, Wait, Why, arrange};
-pub use cluster::{Cluster, Demand, Model, Node, Replica, Replicas, Stage, Work, device_name};
+pub use cluster::{Cluster, Demand, Kept, Model, Node, Replica, Replicas, Stage, Work, device_name};
 pub use decide::{Action, decide};
 pub use ids::Class;
 pub use predictions::Predictions;
 pub use queue::{AGES, Queue, Share, Waiting};
 pub use view::{Hosting, Seat, View, Worker};
+pub use windows::{CLEARING, Clash, DAY, Window, book};

@@ -231,6 +231,15 @@ impl Queue {
         lines.map(|(tenant, line)| self.cost(model, tenant).saturating_mul(jobs(line))).sum()
     }
 
+    /// Returns the same of one tenant's jobs; `None` where none of them waits.
+    #[must_use]
+    pub fn work_of(&self, model: &ModelKey, tenant: &TenantId) -> Option<Duration> {
+        let lines = self.models.get(model).into_iter().flat_map(|lines| &lines.0);
+        let jobs: usize = lines.filter_map(|lane| lane.by_tenant.get(tenant)).map(BTreeMap::len).sum();
+        let jobs = u32::try_from(jobs).unwrap_or(u32::MAX);
+        (jobs > 0).then(|| self.cost(model, tenant).saturating_mul(jobs))
+    }
+
     /// Returns the lines of each model that some job waits for.
     #[must_use]
     pub fn lines(&self) -> &BTreeMap<ModelKey, Lines> {

@@ -1,5 +1,6 @@
 //! A cluster in simulated time, in which [`decide`] and [`arrange`] are what decides: for tests, and for the example that
-//! shows a day of it. Nodes load models, run jobs for as long as those say, and say what they took.
+//! shows a day of it. Nodes load models, keep their weights in memory where they are to, run jobs for as long as those say,
+//! and say what they took.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -7,7 +8,7 @@ use std::time::{Duration, Instant};
 use ids::{Class, JobId, ModelKey, TenantId, Token};
 
 use crate::arrange::{Move, arrange};
-use crate::cluster::{Cluster, Demand, Model, Node, Replica, Stage, Work};
+use crate::cluster::{Cluster, Demand, Kept, Model, Node, Replica, Stage, Work};
 use crate::decide::{Action, decide};
 use crate::queue::{Queue, Waiting};
 use crate::view::{Hosting, Seat, View, Worker};
@@ -38,9 +39,15 @@ pub struct Fleet {
     pub cluster: Cluster,
     pub queue: Queue,
     pub done: Vec<Done>,
-    /// Moves that were made: loads and unloads.
+    /// Moves that were made: loads, those of them of weights that were kept in memory and when they were, and unloads.
     pub loads: usize,
+    pub warm_loads: usize,
+    pub warm_at: Vec<Duration>,
     pub unloads: usize,
+    /// How long models are not looked at again after they were, whatever changes.
+    pub pause: Duration,
+    /// What time it was when the fleet began, in milliseconds since 1970.
+    pub epoch: u64,
     /// How long each decision took, about jobs and about models.
     pub decisions: Vec<Duration>,
     pub arrangements: Vec<Duration>,
@@ -55,6 +62,8 @@ pub struct Fleet {
     events: BTreeMap<(Duration, u64), Event>,
     count: u64,
     changed: bool,
+    /// When models were looked at last.
+    looked: Option<Duration>,
 }
 
 #[derive(Debug)]
@@ -89,10 +98,15 @@ impl Fleet {
 
     /// Adds a node with so many places for jobs, and bytes for models.
     pub fn node(&mut self, slots: usize, bytes: u64) -> Seat {
+        self.node_that_keeps(slots, bytes, 0)
+    }
+
+    /// Adds one that keeps so many bytes of weights in its memory, too.
+    pub fn node_that_keeps(&mut self, slots: usize, bytes: u64, host: u64) -> Seat {
         let seat = self.slots.len() as Seat + 1;
         self.slots.insert(seat, slots);
         let devices = [("cuda:0".to_owned(), bytes)].into();
-        self.cluster.nodes.insert(seat, Node { devices, ..Node::default() });
+        self.cluster.nodes.insert(seat, Node { devices, host, ..Node::default() });
         seat
     }
 
@@ -123,7 +137,8 @@ impl Fleet {
                 self.take(event);
             }
             self.queue.wake(self.now);
-            if self.changed {
+            if self.changed && self.looked.is_none_or(|looked| looked + self.pause <= self.now) {
+                self.looked = Some(self.now);
                 self.arrange();
             }
             self.decide();
@@ -157,6 +172,10 @@ impl Fleet {
             Event::Ends(id) => self.ends(id),
             Event::Loaded(seat, model) => {
                 let now = self.now;
+                let kept = self.cluster.nodes.get_mut(&seat).and_then(|node| node.kept.get_mut(&model));
+                if let Some(kept) = kept {
+                    kept.ready = true;
+                }
                 if let Some(replica) = self.replica(seat, &model).filter(|replica| replica.stage == Stage::Loading) {
                     (replica.stage, replica.since) = (Stage::Ready, now);
                 }
@@ -224,8 +243,16 @@ impl Fleet {
 
     fn arrange(&mut self) {
         self.changed = false;
+        self.cluster.time = self.epoch + u64::try_from(self.now.as_millis()).unwrap_or(0);
+        for (key, model) in &self.cluster.models {
+            self.view.reserve(key, model.reserved(self.cluster.time).map(|(tenant, _)| tenant));
+        }
+        let work = |model: &ModelKey| match self.view.reserved(model) {
+            Some(tenant) => self.queue.work_of(model, tenant),
+            None => Some(self.queue.work(model)),
+        };
         let work: BTreeMap<ModelKey, Duration> =
-            self.queue.lines().keys().map(|model| (model.clone(), self.queue.work(model))).collect();
+            self.queue.lines().keys().filter_map(|model| Some((model.clone(), work(model)?))).collect();
         self.since.retain(|model, _| work.contains_key(model));
         for (key, model) in &mut self.cluster.models {
             let since = work.get(key).map(|_| *self.since.entry(key.clone()).or_insert(self.now));
@@ -240,10 +267,18 @@ impl Fleet {
         }
         for each in arrangement.moves {
             match each {
-                Move::Load { model, seat, device } => {
+                Move::Load { model, seat, device, keep } => {
                     self.loads += 1;
                     let Some(hosted) = self.cluster.models.get(&model) else { continue };
-                    let (bytes, ready) = (hosted.bytes.unwrap_or(0), self.now + hosted.load_time);
+                    let kept = self.cluster.nodes.get(&seat).and_then(|node| node.kept.get(&model));
+                    let warm = kept.is_some_and(|kept| kept.ready);
+                    if warm {
+                        self.warm_loads += 1;
+                        self.warm_at.push(self.now);
+                    }
+                    let takes = if warm { hosted.warm_time } else { hosted.load_time };
+                    let (bytes, ready) = (hosted.bytes.unwrap_or(0), self.now + takes);
+                    let keeps = Kept { bytes: hosted.kept_bytes.unwrap_or(0), ready: false };
                     let replica = Replica {
                         stage: Stage::Loading,
                         device,
@@ -255,8 +290,16 @@ impl Fleet {
                     };
                     if let Some(node) = self.cluster.nodes.get_mut(&seat) {
                         node.replicas.insert(model.clone(), replica);
+                        if keep {
+                            node.kept.entry(model.clone()).or_insert(keeps);
+                        }
                     }
                     self.at(ready, Event::Loaded(seat, model));
+                }
+                Move::Cool { model, seat } => {
+                    if let Some(node) = self.cluster.nodes.get_mut(&seat) {
+                        node.kept.remove(&model);
+                    }
                 }
                 Move::Retire { model, seat } => {
                     if let Some(replica) = self.replica(seat, &model) {

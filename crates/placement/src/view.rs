@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use ids::ModelKey;
+use ids::{ModelKey, TenantId};
 
 /// The place that one process of a worker has in the view, for as long as it is known.
 pub type Seat = u64;
@@ -14,6 +14,8 @@ pub struct View {
     models: BTreeMap<ModelKey, Hosting>,
     /// Those of the workers that can take a job, by the models that they can run, least busy first.
     room: BTreeMap<ModelKey, BTreeSet<(usize, Seat)>>,
+    /// Models of which one tenant's jobs alone are given out.
+    reserved: BTreeMap<ModelKey, TenantId>,
 }
 
 /// One worker.
@@ -77,6 +79,25 @@ impl View {
     /// Notes that a model is hosted no longer.
     pub fn withdraw(&mut self, model: &ModelKey) {
         self.models.remove(model);
+        self.reserved.remove(model);
+    }
+
+    /// Notes whose jobs alone are given out for a model; `None` is everybody's. Returns whether that is new.
+    pub fn reserve(&mut self, model: &ModelKey, tenant: Option<&TenantId>) -> bool {
+        if self.reserved.get(model) == tenant {
+            return false;
+        }
+        match tenant {
+            Some(tenant) => self.reserved.insert(model.clone(), tenant.clone()),
+            None => self.reserved.remove(model),
+        };
+        true
+    }
+
+    /// Returns whose jobs alone are given out for a model, where that is so.
+    #[must_use]
+    pub fn reserved(&self, model: &ModelKey) -> Option<&TenantId> {
+        self.reserved.get(model)
     }
 
     #[must_use]

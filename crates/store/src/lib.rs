@@ -4,6 +4,7 @@
 
 mod aside;
 mod audit;
+mod bookings;
 mod election;
 mod error;
 mod etcd;
@@ -32,6 +33,7 @@ mod watch;
 
 pub use aside::{SMALL, aside};
 pub use audit::{Audit, AuditEntry, AuditPlace, AuditWanted};
+pub use bookings::{Booking, Bookings};
 pub use election::{Election, Leader, Leadership};
 pub use error::{Error, NO_SPACE};
 pub use etcd::{EtcdOptions, EtcdStore, EtcdTls};

@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ids::ModelKey;
+use ids::{ModelKey, TenantId};
 
 use crate::ROOT;
+use crate::bookings::Bookings;
 use crate::error::Error;
 use crate::metadata::{Entry, MetadataStore, Watch};
 use crate::mirror::{Mirror, Unsure};
@@ -42,6 +43,14 @@ pub struct ModelRecord {
     pub replicas: u32,
     /// Why jobs wait for it, where some do and it is ready nowhere.
     pub wait: Option<ModelWait>,
+    /// Nodes that keep its weights in memory and have it on no device.
+    pub warm: u32,
+    /// How long it took to load from weights that were kept; zero where it never was.
+    pub warm_time: Duration,
+    /// What its weights take that are kept, in bytes; 0 where they never were.
+    pub kept_bytes: u64,
+    /// Whose jobs alone run, and until when, in milliseconds since 1970.
+    pub reservation: Option<(TenantId, u64)>,
 }
 
 /// Why a model is not ready that jobs wait for.
@@ -83,6 +92,24 @@ impl ModelRecord {
             load_time: Duration::ZERO,
             replicas: 0,
             wait: None,
+            warm: 0,
+            warm_time: Duration::ZERO,
+            kept_bytes: 0,
+            reservation: None,
+        }
+    }
+
+    /// Returns what its state is called: `waiting`, `cold`, `warm`, `loading`, `ready` or `failed`. One that is warm is on no
+    /// device, and comes back from the memory of a node.
+    #[must_use]
+    pub fn state_name(&self) -> &'static str {
+        match &self.state {
+            ModelState::Waiting => "waiting",
+            ModelState::Cold if self.warm > 0 => "warm",
+            ModelState::Cold => "cold",
+            ModelState::Loading { .. } => "loading",
+            ModelState::Ready => "ready",
+            ModelState::Failed(_) => "failed",
         }
     }
 }
@@ -98,6 +125,12 @@ impl Models {
     #[must_use]
     pub fn specifications(&self) -> Specifications {
         Specifications::new(Arc::clone(&self.store))
+    }
+
+    /// Returns what they are booked for.
+    #[must_use]
+    pub fn bookings(&self) -> Bookings {
+        Bookings::new(Arc::clone(&self.store))
     }
 
     /// Returns where they are.
@@ -270,6 +303,10 @@ mod tests {
             ModelRecord { dtype: None, device: None, ..record("d/waiting", ModelState::Waiting) },
             ModelRecord {
                 wait: Some(ModelWait { why: "it waits".into(), expected_at: Some(9) }),
+                warm: 1,
+                warm_time: Duration::from_millis(5),
+                kept_bytes: 6,
+                reservation: Some((TenantId::new("lab"), 8)),
                 ..record("e/cold", ModelState::Cold)
             },
         ];

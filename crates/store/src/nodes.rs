@@ -34,6 +34,24 @@ pub struct NodeRecord {
     /// Bytes for models, by device.
     pub devices: Vec<(String, u64)>,
     pub replicas: Vec<ReplicaRecord>,
+    /// Bytes of its memory for weights that are kept, and the models whose are, with what those take.
+    pub warm_bytes: u64,
+    pub kept: Vec<(ModelKey, u64)>,
+}
+
+impl NodeRecord {
+    /// Lists the models that it has: those on devices, and those that are warm.
+    pub fn models(&self) -> impl Iterator<Item = ReplicaRecord> {
+        let on_device = |key: &ModelKey| self.replicas.iter().any(|replica| replica.model == *key);
+        let warm = self.kept.iter().filter(move |(key, _)| !on_device(key)).map(|(key, bytes)| ReplicaRecord {
+            model: key.clone(),
+            stage: "warm".into(),
+            device: "memory".into(),
+            bytes: *bytes,
+            jobs: 0,
+        });
+        self.replicas.iter().cloned().chain(warm)
+    }
 }
 
 /// A model on a node.
@@ -138,6 +156,7 @@ fn write(node: &NodeRecord) -> Vec<u8> {
         bytes: replica.bytes,
         jobs: replica.jobs,
     };
+    let kept = |(model, bytes): &(ModelKey, u64)| stored::Kept { model: Some(messages::model(model)), bytes: *bytes };
     let message = stored::Node {
         name: node.name.to_string(),
         slots: node.slots,
@@ -146,6 +165,8 @@ fn write(node: &NodeRecord) -> Vec<u8> {
         jobs: node.jobs,
         connected: node.connected,
         version: node.version.clone(),
+        warm_bytes: node.warm_bytes,
+        kept: node.kept.iter().map(kept).collect(),
     };
     message.encode_to_vec()
 }
@@ -169,6 +190,12 @@ fn read(entry: &Entry) -> Result<NodeRecord, Error> {
         jobs: message.jobs,
         devices: message.devices.into_iter().map(|device| (device.name, device.model_bytes)).collect(),
         replicas: message.replicas.into_iter().map(replica).collect::<Result<_, Error>>()?,
+        warm_bytes: message.warm_bytes,
+        kept: message
+            .kept
+            .into_iter()
+            .filter_map(|kept| Some((messages::read_model(kept.model?), kept.bytes)))
+            .collect(),
     })
 }
 
@@ -194,7 +221,11 @@ mod tests {
                 bytes: 5,
                 jobs: 3,
             }],
+            warm_bytes: 9,
+            kept: vec![(ModelKey::new("o/n", None), 5), (ModelKey::new("o/m", None), 4)],
         };
+        let stages: Vec<_> = node.models().map(|it| (it.model.to_string(), it.stage)).collect();
+        assert_eq!(stages, [("o/n".into(), "ready".into()), ("o/m".into(), "warm".into())]);
         let other = NodeRecord { name: WorkerId::new("gpu-2"), devices: vec![], replicas: vec![], ..node.clone() };
         nodes.note(&[node.clone(), other.clone()], &[]).await.unwrap();
         assert_eq!(nodes.list().await.unwrap(), [node.clone(), other.clone()]);

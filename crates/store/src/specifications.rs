@@ -38,6 +38,8 @@ pub struct Specification {
     pub replicas_max: Option<u32>,
     /// Whether it never leaves for another model.
     pub pinned: bool,
+    /// Whether it is loaded in the times for which it is booked, and at no other time.
+    pub windows_only: bool,
     /// Whether the scheduler's settings name it.
     pub configured: bool,
     /// When it was last changed, in milliseconds since 1970.
@@ -60,6 +62,7 @@ impl Specification {
             replicas_min: 0,
             replicas_max: None,
             pinned: false,
+            windows_only: false,
             configured: false,
             changed_at: 0,
         }
@@ -78,6 +81,13 @@ impl Specification {
         }
         if !(1..=MOST_RANKS).contains(&self.ranks) {
             return Err(format!("ranks must be a number from 1 to {MOST_RANKS}, not {}", self.ranks));
+        }
+        if self.windows_only && (self.pinned || self.replicas_min > 0) {
+            return Err(
+                "a model that is there for its windows only cannot be pinned, nor keep replicas outside of them; \
+                        `vitrine model window add --replicas` says how many it has in one"
+                    .into(),
+            );
         }
         match self.replicas_max {
             Some(0) => Err("replicas must be at least 1; a model that nobody is to use is evicted".into()),
@@ -186,6 +196,7 @@ fn write(specification: &Specification) -> Vec<u8> {
         configured: specification.configured,
         changed_at: specification.changed_at,
         ranks: (specification.ranks > 1).then_some(specification.ranks),
+        windows_only: specification.windows_only,
     };
     message.encode_to_vec()
 }
@@ -203,6 +214,7 @@ fn read(entry: &Entry) -> Result<Specification, Error> {
         configured: message.configured,
         changed_at: message.changed_at,
         ranks: message.ranks.unwrap_or(1).max(1),
+        windows_only: message.windows_only,
     })
 }
 
@@ -222,6 +234,7 @@ mod tests {
             replicas_min: 1,
             replicas_max: Some(3),
             pinned: true,
+            windows_only: true,
             changed_at: 5,
             ..Specification::new(key.clone(), "/m".into())
         };

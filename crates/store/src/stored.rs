@@ -274,6 +274,13 @@ pub fn model(record: &ModelRecord) -> Vec<u8> {
             .wait
             .as_ref()
             .map(|wait| stored::Wait { why: wait.why.clone(), expected_at: wait.expected_at.unwrap_or(0) }),
+        warm: record.warm,
+        warm_milliseconds: u64::try_from(record.warm_time.as_millis()).unwrap_or(u64::MAX),
+        kept_bytes: record.kept_bytes,
+        reservation: record
+            .reservation
+            .as_ref()
+            .map(|(tenant, until)| stored::Reservation { tenant: tenant.to_string(), until: *until }),
     };
     message.encode_to_vec()
 }
@@ -301,6 +308,10 @@ pub fn read_model(entry: &Entry) -> Result<ModelRecord, Error> {
             why,
             expected_at: Some(expected_at).filter(|at| *at > 0),
         }),
+        warm: message.warm,
+        warm_time: Duration::from_millis(message.warm_milliseconds),
+        kept_bytes: message.kept_bytes,
+        reservation: message.reservation.map(|stored::Reservation { tenant, until }| (TenantId::new(tenant), until)),
     })
 }
 

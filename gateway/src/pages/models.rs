@@ -51,6 +51,7 @@ impl New {
             ranks: None,
             replicas: replicas(&self.least, &self.most)?,
             pinned: self.pinned.is_some(),
+            windows_only: false,
         })
     }
 }
@@ -62,7 +63,7 @@ impl Count {
     /// [`Error::Unfit`] for what is no number.
     pub fn asked(&self) -> Result<Change, Error> {
         let replicas = Some(replicas(&self.least, &self.most)?);
-        Ok(Change { replicas, pinned: Some(self.pinned.is_some()) })
+        Ok(Change { replicas, pinned: Some(self.pinned.is_some()), windows_only: None })
     }
 }
 
@@ -207,7 +208,7 @@ fn state(now: &Now, model: &ModelRecord) -> Markup {
         ModelState::Waiting => html! { (layout::state("waiting", "no worker has it")) (why) },
         // It leaves no job waiting while nobody asks for it.
         ModelState::Cold => {
-            html! { (layout::state(if model.wait.is_some() { "waiting" } else { "ended" }, "cold")) (why) }
+            html! { (layout::state(if model.wait.is_some() { "waiting" } else { "ended" }, model.state_name())) (why) }
         }
         ModelState::Loading { fraction } => {
             let percent = format!("{:.0}", fraction * 100.0);

@@ -277,6 +277,8 @@ mod tests {
             jobs: 0,
             devices: vec![("cpu".into(), 80)],
             replicas: vec![replica],
+            warm_bytes: 0,
+            kept: vec![],
         };
         Now {
             at: 1_000_000,

@@ -12,9 +12,9 @@ use axum::response::Response;
 use ids::ModelKey;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use store::{ModelRecord, ModelState, NodeRecord, Specification};
+use store::{Booking, ModelRecord, ModelState, NodeRecord, Specification};
 
-use super::{read, time};
+use super::{read, time, windows};
 use crate::authenticate::{Onlooker, Operator};
 use crate::trail::acted;
 use crate::{Error, Gateway, unix_millis};
@@ -34,6 +34,9 @@ pub struct Deploy {
     pub replicas: Replicas,
     #[serde(default)]
     pub pinned: bool,
+    /// Whether it is loaded in the times for which it is booked, and at no other time.
+    #[serde(default)]
+    pub windows_only: bool,
 }
 
 /// How many replicas there are to be. Without `max`, as many as there is room for that nobody else needs.
@@ -51,6 +54,7 @@ pub struct Replicas {
 pub struct Change {
     pub replicas: Option<Replicas>,
     pub pinned: Option<bool>,
+    pub windows_only: Option<bool>,
 }
 
 /// All hosted models.
@@ -65,7 +69,8 @@ pub struct List {
 #[schemars(rename = "Model")]
 pub struct Shown {
     name: String,
-    /// `waiting`, `cold`, `loading`, `ready` or `failed`.
+    /// `waiting`, `cold`, `warm`, `loading`, `ready` or `failed`. One that is warm is on no device, and its weights are in the
+    /// memory of a node that has a GPU for it.
     state: &'static str,
     /// Of loading, from 0 to 1.
     progress: Option<f32>,
@@ -78,11 +83,18 @@ pub struct Shown {
     ranks: u32,
     replicas: ReplicasShown,
     pinned: bool,
+    windows_only: bool,
     /// Whether the settings of the scheduler name it.
     configured: bool,
     /// What it takes on its device; null before a worker has looked.
     memory_bytes: Option<u64>,
     load_time_s: Option<f64>,
+    /// How long it took to load where its weights were in memory; null where they never were.
+    warm_load_time_s: Option<f64>,
+    /// Nodes where it is warm.
+    warm_nodes: u32,
+    /// The times for which it is booked, the next one first.
+    windows: Vec<windows::Shown>,
     wait: Option<WaitShown>,
     nodes: Vec<NodeShown>,
 }
@@ -109,7 +121,7 @@ struct WaitShown {
 #[schemars(rename = "ModelNode")]
 struct NodeShown {
     node: String,
-    /// `loading`, `ready`, `retiring`, `unloading` or `failed`.
+    /// `loading`, `ready`, `retiring`, `unloading`, `failed` or `warm`.
     stage: String,
     device: Option<String>,
     memory_bytes: Option<u64>,
@@ -142,7 +154,7 @@ pub async fn deploy(
     Ok(acted(what, (status, Json(find(&gateway, &name).await?.shown(&principal)))))
 }
 
-/// `PATCH /v1/models/{name}` with `replicas`, `pinned` or both.
+/// `PATCH /v1/models/{name}` with `replicas`, `pinned`, `windows_only` or several of them.
 pub async fn change(
     State(gateway): State<Arc<Gateway>>,
     Operator(principal): Operator,
@@ -180,7 +192,7 @@ pub async fn host(
     name: &str,
     deploy: Deploy,
 ) -> Result<(Hosted, String), Error> {
-    let Deploy { folder, dtype, device, ranks, replicas, pinned } = deploy;
+    let Deploy { folder, dtype, device, ranks, replicas, pinned, windows_only } = deploy;
     let wanted = Specification {
         dtype,
         device,
@@ -188,6 +200,7 @@ pub async fn host(
         replicas_min: least(replicas, pinned),
         replicas_max: replicas.max,
         pinned,
+        windows_only,
         changed_at: unix_millis(),
         ..Specification::new(key(name)?, folder)
     };
@@ -216,18 +229,20 @@ pub async fn alter(gateway: &Gateway, principal: &Principal, name: &str, change:
         let same = Replicas { min: before.replicas_min, max: before.replicas_max };
         let replicas = change.replicas.unwrap_or(same);
         let replicas_min = least(replicas, pinned);
+        let windows_only = change.windows_only.unwrap_or(before.windows_only);
         let changed_at = unix_millis();
-        Specification { replicas_min, replicas_max: replicas.max, pinned, changed_at, ..before.clone() }
+        Specification { replicas_min, replicas_max: replicas.max, pinned, windows_only, changed_at, ..before.clone() }
     };
     let before = find(gateway, name).await?.specification;
     after(&before).check().map_err(Error::Unfit)?;
     let change = |before: Option<Specification>| before.map(|before| after(&before));
     let now = gateway.models.stored().specifications().change(&before.key, change).await?;
-    let Specification { key, replicas_min, replicas_max, pinned, .. } =
+    let Specification { key, replicas_min, replicas_max, pinned, windows_only, .. } =
         now.ok_or_else(|| Error::NoSuchModel(name.to_owned()))?;
     let most = replicas_max.map_or("any number of".to_owned(), |most| most.to_string());
     let pinned = if pinned { ", pinned" } else { "" };
-    Ok(format!("{} gave {key} {replicas_min} to {most} replicas{pinned}", principal.key))
+    let windows = if windows_only { ", in its windows only" } else { "" };
+    Ok(format!("{} gave {key} {replicas_min} to {most} replicas{pinned}{windows}", principal.key))
 }
 
 /// Hosts a model no longer. Returns what was done, in words.
@@ -236,7 +251,9 @@ pub async fn alter(gateway: &Gateway, principal: &Principal, name: &str, change:
 /// [`Error::NoSuchModel`].
 pub async fn end(gateway: &Gateway, principal: &Principal, name: &str) -> Result<(Model, String), Error> {
     let found = find(gateway, name).await?;
-    gateway.models.stored().specifications().remove(&found.specification.key).await?;
+    let models = gateway.models.stored();
+    models.specifications().remove(&found.specification.key).await?;
+    models.bookings().remove(|booking| booking.model == found.specification.key).await?;
     let what = format!("{} hosts {} no longer", principal.key, found.specification.key);
     Ok((found, what))
 }
@@ -247,18 +264,21 @@ pub struct Model {
     /// `None` where no scheduler has seen it.
     record: Option<ModelRecord>,
     nodes: Vec<NodeRecord>,
+    bookings: Vec<Booking>,
 }
 
 async fn all(gateway: &Gateway) -> Result<Vec<Model>, Error> {
     let models = gateway.models.stored();
-    let (store, nodes) = (models.specifications(), models.nodes());
-    let (specifications, records, nodes) = tokio::try_join!(store.list(), models.list(), nodes.list())?;
+    let (store, nodes, bookings) = (models.specifications(), models.nodes(), models.bookings());
+    let (specifications, records, nodes, bookings) =
+        tokio::try_join!(store.list(), models.list(), nodes.list(), bookings.list())?;
     let mut all = Vec::with_capacity(specifications.len());
     for specification in specifications {
         let record = records.iter().find(|record| record.key == specification.key).cloned();
-        let has = |node: &&NodeRecord| node.replicas.iter().any(|replica| replica.model == specification.key);
+        let has = |node: &&NodeRecord| node.models().any(|replica| replica.model == specification.key);
         let nodes = nodes.iter().filter(has).cloned().collect();
-        all.push(Model { specification, record, nodes });
+        let bookings = bookings.iter().filter(|booking| booking.model == specification.key).cloned().collect();
+        all.push(Model { specification, record, nodes, bookings });
     }
     Ok(all)
 }
@@ -274,23 +294,26 @@ pub async fn find(gateway: &Gateway, name: &str) -> Result<Model, Error> {
 }
 
 impl Model {
+    /// Returns its name.
+    pub fn key(&self) -> &ModelKey {
+        &self.specification.key
+    }
+
     fn shown(&self, principal: &Principal) -> Shown {
-        let Self { specification, record, nodes } = self;
+        let Self { specification, record, nodes, bookings } = self;
         let unseen = ModelRecord::waiting(specification.key.clone(), specification.folder.clone());
         let record = record.as_ref().unwrap_or(&unseen);
-        let (state, progress, why) = match &record.state {
-            ModelState::Waiting => ("waiting", None, None),
-            ModelState::Cold => ("cold", None, None),
-            ModelState::Loading { fraction } => ("loading", Some(*fraction), None),
-            ModelState::Ready => ("ready", None, None),
-            ModelState::Failed(why) => ("failed", None, Some(why.clone())),
+        let (progress, why) = match &record.state {
+            ModelState::Loading { fraction } => (Some(*fraction), None),
+            ModelState::Failed(why) => (None, Some(why.clone())),
+            ModelState::Waiting | ModelState::Cold | ModelState::Ready => (None, None),
         };
         let here = |node: &NodeRecord| -> Vec<NodeShown> {
-            let its = node.replicas.iter().filter(|replica| replica.model == specification.key);
-            let replica = |replica: &store::ReplicaRecord| NodeShown {
+            let its = node.models().filter(|replica| replica.model == specification.key);
+            let replica = |replica: store::ReplicaRecord| NodeShown {
                 node: node.name.to_string(),
-                stage: replica.stage.clone(),
-                device: Some(replica.device.clone()).filter(|device| !device.is_empty()),
+                stage: replica.stage,
+                device: Some(replica.device).filter(|device| !device.is_empty()),
                 memory_bytes: amount(replica.bytes),
                 jobs: replica.jobs,
             };
@@ -298,7 +321,7 @@ impl Model {
         };
         Shown {
             name: specification.key.to_string(),
-            state,
+            state: record.state_name(),
             progress,
             why,
             folder: principal.may(Scope::Operate).then(|| specification.folder.clone()),
@@ -311,9 +334,13 @@ impl Model {
                 ready: record.replicas,
             },
             pinned: specification.pinned,
+            windows_only: specification.windows_only,
             configured: specification.configured,
             memory_bytes: amount(record.bytes),
             load_time_s: Some(record.load_time.as_secs_f64()).filter(|seconds| *seconds > 0.0),
+            warm_load_time_s: Some(record.warm_time.as_secs_f64()).filter(|seconds| *seconds > 0.0),
+            warm_nodes: record.warm,
+            windows: windows::Shown::of(bookings, &specification.key, principal),
             wait: record.wait.as_ref().map(|wait| WaitShown {
                 why: wait.why.clone(),
                 expected_at: wait.expected_at.map(|at| time(at / 1000)),

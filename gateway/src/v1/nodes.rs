@@ -36,6 +36,10 @@ pub struct Shown {
     jobs: Option<u32>,
     cordoned_since: Option<String>,
     devices: Vec<DeviceShown>,
+    /// Bytes of its memory in which weights of models are kept that leave a GPU, and those that they take; 0 where it keeps
+    /// none.
+    warm_bytes: u64,
+    warm_used_bytes: u64,
     models: Vec<ReplicaShown>,
 }
 
@@ -54,7 +58,7 @@ struct DeviceShown {
 #[schemars(rename = "NodeModel")]
 struct ReplicaShown {
     model: String,
-    /// `loading`, `ready`, `retiring`, `unloading` or `failed`.
+    /// `loading`, `ready`, `retiring`, `unloading`, `failed` or `warm`.
     stage: String,
     device: String,
     memory_bytes: u64,
@@ -213,10 +217,10 @@ fn shown(node: &Node) -> Shown {
         model_bytes,
         used_bytes,
     };
-    let replica = |replica: &store::ReplicaRecord| ReplicaShown {
+    let replica = |replica: store::ReplicaRecord| ReplicaShown {
         model: replica.model.to_string(),
-        stage: replica.stage.clone(),
-        device: replica.device.clone(),
+        stage: replica.stage,
+        device: replica.device,
         memory_bytes: replica.bytes,
         jobs: replica.jobs,
     };
@@ -229,6 +233,8 @@ fn shown(node: &Node) -> Shown {
         jobs: record.as_ref().map(|node| node.jobs),
         cordoned_since: cordon.map(|cordon| time(cordon.since / 1000)),
         devices: node.devices().map(device).collect(),
-        models: record.iter().flat_map(|node| &node.replicas).map(replica).collect(),
+        warm_bytes: record.as_ref().map_or(0, |node| node.warm_bytes),
+        warm_used_bytes: record.iter().flat_map(|node| &node.kept).map(|(_, bytes)| bytes).sum(),
+        models: record.iter().flat_map(NodeRecord::models).map(replica).collect(),
     }
 }

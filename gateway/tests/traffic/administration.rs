@@ -194,7 +194,7 @@ async fn a_body_that_is_not_as_it_should_be_makes_nothing() {
 
 /// Replaces what the placeholders of a path name.
 fn fill(path: &str, job: &str, tenant: &str, key: &str) -> String {
-    let path = path.replace("{model}", "lab%2Fmodel").replace("{node}", "gpu-1");
+    let path = path.replace("{model}", "lab%2Fmodel").replace("{node}", "gpu-1").replace("{window}", "1");
     path.replace("{job}", job).replace("{tenant}", tenant).replace("{key}", key)
 }
 
@@ -477,6 +477,8 @@ async fn the_description_of_v1_has_every_route_and_what_each_answers() {
         jobs: 0,
         devices: vec![("cuda:0".into(), 80)],
         replicas: vec![],
+        warm_bytes: 40,
+        kept: vec![],
     };
     Nodes::new(store.clone()).note(&[node], &[]).await.unwrap();
     let mut paths = 0;
@@ -491,6 +493,9 @@ async fn the_description_of_v1_has_every_route_and_what_each_answers() {
             ("PATCH", "/v1/tenants/{tenant}") => json!({ "suspended": false }),
             ("PATCH", "/v1/models/{model}") => json!({ "pinned": true }),
             ("PUT", "/v1/models/{model}") => model.clone(),
+            ("POST", "/v1/models/{model}/windows") => {
+                json!({ "from": "2026-01-01T22:00:00Z", "to": "2026-01-02T04:00:00Z", "daily": true })
+            }
             ("PATCH", _) => json!({ "note": "x" }),
             ("POST" | "PUT", _) => json!({}),
             ("DELETE", "/v1/keys/{key}") => continue,

@@ -1,5 +1,6 @@
 //! A worker that comes, or comes back with what it has.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use failpoints::Point;
@@ -31,7 +32,8 @@ enum Verdict {
 impl Leader {
     /// Welcomes a worker, or says why not.
     pub(super) async fn attach(&mut self, hello: Hello) {
-        let Hello { session, worker, instance, dial, slots, epoch, holds, version, devices, models, outbox } = hello;
+        let Hello { session, worker, instance, dial, slots, epoch, holds, version, devices, models, host, outbox } =
+            hello;
         if epoch > self.epoch {
             return outbox.refuse(Status::failed_precondition("a scheduler that began later than this one was met"));
         }
@@ -57,10 +59,23 @@ impl Leader {
         let seat = self.crew.named(&worker).unwrap_or_else(|| {
             let link = Link::Away { until: self.pace.passed(), closed: Closed::Silent };
             self.ledger.happened(self.settler.clock.unix_millis(), What::WorkerCame(worker.clone()));
-            let (jobs, models, devices) = Default::default();
+            let (jobs, models, devices, kept) = Default::default();
             let (worker, instance, version) = (worker.clone(), instance.clone(), version.clone());
             let cordoned = false;
-            self.crew.join(Member { worker, instance, dial, slots, version, devices, cordoned, link, jobs, models })
+            self.crew.join(Member {
+                worker,
+                instance,
+                dial,
+                slots,
+                version,
+                devices,
+                cordoned,
+                link,
+                jobs,
+                models,
+                host,
+                kept,
+            })
         });
         tracing::info!(session, %worker, slots, holds = holds.len(), "worker session opened");
         if let Some(before) = self.crew.attach(seat, session, outbox.clone()) {
@@ -69,6 +84,8 @@ impl Leader {
         if let Some(member) = self.crew.get_mut(seat) {
             (member.dial, member.slots, member.devices, member.version) = (dial, slots, devices, version);
             member.cordoned = self.hosted.is_cordoned(&worker);
+            // It says what it keeps.
+            (member.host, member.kept) = (host, BTreeMap::new());
             // What it does not say it has is asked of it anew, and what was to leave and is there has not heard of that.
             let said: Vec<&ModelKey> = models.iter().map(|told| &told.key).collect();
             let leaves = |replica: &Replica| matches!(replica.state, ReplicaState::Retiring | ReplicaState::Unloading);

@@ -51,6 +51,9 @@ impl Leader {
                 };
                 *replicas.entry((key.to_string(), state)).or_default() += 1.0;
             }
+            for key in member.warm() {
+                *replicas.entry((key.to_string(), "warm")).or_default() += 1.0;
+            }
         }
         // A model that nobody has is told of, too: somebody may wait for it.
         for model in self.hosted.keys() {

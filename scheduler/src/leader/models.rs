@@ -7,9 +7,9 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 use ids::{ModelKey, WorkerId};
-use placement::{Cluster, Demand, Hosting, Move, Node, Replicas, Seat, Stage, Wait, Why, Work, arrange};
+use placement::{Cluster, Demand, Hosting, Kept, Move, Node, Replicas, Seat, Stage, Wait, Why, Window, Work, arrange};
 use proto::v1::model_state::State as Told;
-use store::{Cordon, Error, ModelRecord, ModelState, ModelWait, Models, NodeRecord, Nodes, ReplicaRecord};
+use store::{Bookings, Cordon, Error, ModelRecord, ModelState, ModelWait, Models, NodeRecord, Nodes, ReplicaRecord};
 use store::{Specification, Specifications};
 
 use super::Leader;
@@ -22,6 +22,7 @@ use crate::wire;
 pub struct Hosted {
     models: Models,
     specifications: Specifications,
+    bookings: Bookings,
     nodes: Nodes,
     all: BTreeMap<ModelKey, Known>,
     cordons: BTreeMap<WorkerId, Cordon>,
@@ -41,6 +42,10 @@ struct Known {
     /// What it takes on its device, once a worker has said so.
     bytes: Option<u64>,
     load_time: Duration,
+    /// How long it took to load from weights that were kept, and what those take, once a worker has said so.
+    warm_time: Option<Duration>,
+    kept_bytes: Option<u64>,
+    windows: Vec<Window>,
     demand: Demand,
     /// Since when jobs have waited for it.
     since: Option<Duration>,
@@ -57,6 +62,9 @@ struct Known {
 /// How long a model is taken to load that never was.
 const LOAD_TIME: Duration = Duration::from_secs(10);
 
+/// What part of that it is taken to load in from weights that are kept, before it ever was.
+const WARM_PART: u32 = 4;
+
 /// The waits before a model is tried again where it failed, from the first to the longest.
 const AVOIDED: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(300));
 
@@ -69,6 +77,7 @@ const SHOWN: Duration = Duration::from_secs(5);
 impl Hosted {
     pub fn new(models: Models, specifications: Specifications, nodes: Nodes) -> Self {
         Self {
+            bookings: models.bookings(),
             models,
             specifications,
             nodes,
@@ -87,6 +96,7 @@ impl Hosted {
     /// Failures of the store.
     pub async fn recover(&mut self, configured: &[HostedModel], now: u64) -> Result<BoxStream<'static, ()>, Error> {
         let wishes = futures::stream::select(self.specifications.watch().await?, self.nodes.watch_cordons().await?);
+        let wishes = futures::stream::select(wishes, self.bookings.watch().await?);
         for model in configured {
             let wanted = |before: Option<Specification>| {
                 let HostedModel { key, folder, dtype, device, ranks } = model.clone();
@@ -146,6 +156,7 @@ impl Leader {
     /// Takes in what is wished for: models, and nodes that are to be left alone.
     pub(super) async fn look_at_wishes(&mut self) -> Result<(), Error> {
         let specifications = self.hosted.specifications.list().await?;
+        let bookings = self.hosted.bookings.list().await?;
         let cordons = self.hosted.nodes.cordons().await?;
         if self.hosted.cordons != cordons {
             self.hosted.cordons = cordons;
@@ -171,6 +182,14 @@ impl Leader {
         for specification in specifications {
             self.host(specification).await?;
         }
+        for (key, known) in &mut self.hosted.all {
+            let its = bookings.iter().filter(|booking| booking.model == *key);
+            let windows: Vec<Window> = its.map(|booking| booking.window.clone()).collect();
+            if known.windows != windows {
+                known.windows = windows;
+                self.hosted.changed = true;
+            }
+        }
         Ok(())
     }
 
@@ -193,8 +212,15 @@ impl Leader {
             if !known.specification.loads_as(&specification) {
                 known.bytes = None;
                 (known.outline, known.outline_shown) = (None, false);
+                (known.warm_time, known.kept_bytes) = (None, None);
                 self.hosted.failures.retain(|(model, _), _| *model != key);
                 for (_, member) in self.crew.iter_mut() {
+                    // Weights of other files are of no use.
+                    if member.kept.remove(&key).is_some()
+                        && let Some(outbox) = member.outbox()
+                    {
+                        outbox.send(wire::cool_model(&key));
+                    }
                     if let Some(replica) = member.models.get_mut(&key) {
                         replica.stale = true;
                     }
@@ -211,11 +237,16 @@ impl Leader {
                     == (&specification.folder, &specification.dtype, &specification.device)
             });
             let bytes = before.as_ref().filter(|it| same && it.bytes > 0).map(|it| it.bytes);
+            let kept_bytes = before.as_ref().filter(|it| same && it.kept_bytes > 0).map(|it| it.kept_bytes);
+            let warm_time = before.as_ref().map(|it| it.warm_time).filter(|time| same && !time.is_zero());
             let load_time = before.map(|it| it.load_time).filter(|time| !time.is_zero()).unwrap_or(LOAD_TIME);
             let known = Known {
                 specification,
                 bytes,
                 load_time,
+                warm_time,
+                kept_bytes,
+                windows: Vec::new(),
                 demand: Demand::default(),
                 since: None,
                 cold: true,
@@ -245,15 +276,24 @@ impl Leader {
     /// Notes how a model is on a worker.
     pub(super) fn note_model(&mut self, seat: Seat, told: ToldModel) {
         let now = self.pace.passed();
-        let ToldModel { key, state, hopeless, bytes, device, outline } = told;
+        let ToldModel { key, state, hopeless, bytes, device, outline, kept, warm } = told;
         let Some(member) = self.crew.get_mut(seat) else { return };
         let worker = member.worker.clone();
+        match (kept, &state) {
+            // What is being read is there when all of it is.
+            (0, Told::Loading(_)) => {}
+            (0, _) => drop(member.kept.remove(&key)),
+            (bytes, _) => drop(member.kept.insert(key.clone(), Kept { bytes, ready: true })),
+        }
         let before = member.models.get(&key).cloned();
         let known = self.hosted.all.get_mut(&key);
         let known_bytes = known.as_ref().and_then(|known| known.bytes);
         if let Some(known) = known {
             if bytes > 0 {
                 known.bytes = Some(bytes);
+            }
+            if kept > 0 {
+                known.kept_bytes = Some(kept);
             }
             // That of one replica will do: others differ in how long they took.
             if !outline.is_empty() && known.outline.is_none() {
@@ -289,7 +329,12 @@ impl Leader {
             (ReplicaState::Ready, Some(ReplicaState::Loading(_))) => {
                 let began = before.as_ref().map_or(now, |before| before.since);
                 if let Some(known) = self.hosted.all.get_mut(&key) {
-                    known.load_time = (now.saturating_sub(began)).max(Duration::from_millis(10));
+                    let took = now.saturating_sub(began).max(Duration::from_millis(10));
+                    if warm {
+                        known.warm_time = Some(took);
+                    } else {
+                        known.load_time = took;
+                    }
                 }
                 self.hosted.failures.remove(&(key.clone(), worker));
             }
@@ -321,7 +366,8 @@ impl Leader {
                     None => replica.device.clone(),
                     Some(name) => member.devices.contains_key(name).then(|| name.to_owned()),
                 };
-                outbox.send(wire::load_model(&known.specification, device));
+                // What it keeps it has said.
+                outbox.send(wire::load_model(&known.specification, device, false));
             }
         }
     }
@@ -332,19 +378,31 @@ impl Leader {
             return;
         }
         let now = self.pace.passed();
+        let reserved = self.reserve();
         let cluster = self.cluster();
         let arrangement = arrange(&cluster, now);
         // Who comes back may have it all already.
         let waits_for_others = !self.awaited.is_empty();
         let mut touched = std::mem::take(&mut self.hosted.touched);
+        touched.extend(reserved);
         for each in arrangement.moves {
             match each {
-                Move::Load { model, seat, device } => {
+                Move::Load { model, seat, device, keep } => {
                     let limited = cluster.models.get(&model).is_some_and(|it| it.replicas.max.is_some());
                     if !(waits_for_others && limited) {
-                        self.load(seat, &model, device);
+                        self.load(seat, &model, device, keep);
                         touched.insert(model);
                     }
+                }
+                Move::Cool { model, seat } => {
+                    if let Some(member) = self.crew.get_mut(seat) {
+                        member.kept.remove(&model);
+                        if let Some(outbox) = member.outbox() {
+                            tracing::info!(%model, seat, "a model's weights are kept no longer");
+                            outbox.send(wire::cool_model(&model));
+                        }
+                    }
+                    touched.insert(model);
                 }
                 Move::Retire { model, seat } => {
                     self.set_state(seat, &model, ReplicaState::Retiring);
@@ -366,7 +424,25 @@ impl Leader {
         }
     }
 
-    fn load(&mut self, seat: Seat, key: &ModelKey, device: Option<String>) {
+    /// Has jobs of one tenant alone be given out for the models that are booked for it. Returns those of which that is new.
+    fn reserve(&mut self) -> Vec<ModelKey> {
+        let time = self.settler.clock.unix_millis();
+        let mut changed = Vec::new();
+        for (key, known) in &self.hosted.all {
+            if known.windows.is_empty() && self.view.reserved(key).is_none() {
+                continue;
+            }
+            let booked = placement::Model { load_time: known.load_time, ..known.booked() };
+            let reserved = booked.reserved(time).map(|(tenant, until)| (tenant.clone(), until));
+            let new = self.view.reserve(key, reserved.as_ref().map(|(tenant, _)| tenant));
+            if new || known.shown.as_ref().is_some_and(|shown| shown.reservation != reserved) {
+                changed.push(key.clone());
+            }
+        }
+        changed
+    }
+
+    fn load(&mut self, seat: Seat, key: &ModelKey, device: Option<String>, keep: bool) {
         let now = self.pace.passed();
         let Some(known) = self.hosted.all.get(key) else { return };
         let Some(member) = self.crew.get_mut(seat) else { return };
@@ -379,9 +455,13 @@ impl Leader {
             stale: false,
         };
         member.models.insert(key.clone(), replica);
+        if keep {
+            let bytes = known.kept_bytes.or(known.bytes).unwrap_or(0);
+            member.kept.entry(key.clone()).or_insert(Kept { bytes, ready: false });
+        }
         if let Some(outbox) = member.outbox() {
-            tracing::info!(model = %key, worker = %member.worker, "a model is loaded");
-            outbox.send(wire::load_model(&known.specification, device));
+            tracing::info!(model = %key, worker = %member.worker, keep, "a model is loaded");
+            outbox.send(wire::load_model(&known.specification, device, keep));
         }
         self.refresh(seat);
     }
@@ -428,7 +508,7 @@ impl Leader {
     fn cluster(&mut self) -> Cluster {
         let now = self.pace.passed();
         self.hosted.failures.retain(|_, (_, until)| *until + AVOIDED.1 > now);
-        let mut cluster = Cluster::default();
+        let mut cluster = Cluster { time: self.settler.clock.unix_millis(), ..Cluster::default() };
         for (seat, member) in self.crew.iter() {
             let mut jobs: BTreeMap<&ModelKey, usize> = BTreeMap::new();
             for assigned in member.jobs.values() {
@@ -450,6 +530,8 @@ impl Leader {
             let node = Node {
                 devices: member.devices.clone(),
                 replicas: member.models.iter().map(replica).collect(),
+                host: member.host,
+                kept: member.kept.clone(),
                 cordoned: cordon.is_some(),
                 draining: cordon.is_some_and(|cordon| cordon.drain),
                 away: member.outbox().is_none(),
@@ -457,29 +539,30 @@ impl Leader {
             cluster.nodes.insert(seat, node);
         }
         for (key, known) in &mut self.hosted.all {
-            let waits = self.queue.lines().contains_key(key);
-            known.since = waits.then(|| known.since.unwrap_or(now));
+            // Who may not have it at the moment does not make it come.
+            let work = match self.view.reserved(key) {
+                Some(tenant) => self.queue.work_of(key, tenant),
+                None => self.queue.lines().contains_key(key).then(|| self.queue.work(key)),
+            };
+            known.since = work.map(|_| known.since.unwrap_or(now));
             let avoid = self.crew.iter().filter(|(_, member)| {
                 let failed = self.hosted.failures.get(&(key.clone(), member.worker.clone()));
                 failed.is_some_and(|(_, until)| *until > now)
             });
-            let specification = &known.specification;
             let model = placement::Model {
-                device: specification.device.clone(),
-                replicas: Replicas {
-                    min: specification.replicas_min as usize,
-                    max: specification.replicas_max.map(|max| max as usize),
-                },
-                pinned: specification.pinned,
                 bytes: known.bytes,
                 load_time: known.load_time,
-                work: Work { time: self.queue.work(key), since: known.since },
+                warm_time: known.warm_time.unwrap_or(known.load_time / WARM_PART),
+                // Where nobody knows, its worker finds out.
+                kept_bytes: known.may_be_kept().then(|| known.kept_bytes.or(known.bytes).unwrap_or(0)),
+                work: Work { time: work.unwrap_or_default(), since: known.since },
                 demand: known.demand.seconds(now),
                 avoid: if self.hosted.failures.is_empty() {
                     BTreeSet::new()
                 } else {
                     avoid.map(|(seat, _)| seat).collect()
                 },
+                ..known.booked()
             };
             cluster.models.insert(key.clone(), model);
         }
@@ -531,6 +614,9 @@ impl Leader {
             }
             (wait, _) => wait,
         };
+        let warm = self.crew.iter().filter(|(_, member)| member.warm().any(|warm| warm == key)).count();
+        let booked = placement::Model { load_time: known.load_time, ..known.booked() };
+        let reservation = booked.reserved(unix_now).map(|(tenant, until)| (tenant.clone(), until));
         let specification = &known.specification;
         let record = ModelRecord {
             dtype: specification.dtype.clone(),
@@ -540,6 +626,10 @@ impl Leader {
             load_time: if known.load_time == LOAD_TIME { Duration::ZERO } else { known.load_time },
             replicas: u32::try_from(ready).unwrap_or(u32::MAX),
             wait,
+            warm: u32::try_from(warm).unwrap_or(u32::MAX),
+            warm_time: known.warm_time.unwrap_or_default(),
+            kept_bytes: known.kept_bytes.unwrap_or(0),
+            reservation,
             ..ModelRecord::waiting(key.clone(), specification.folder.clone())
         };
         self.view.host(key.clone(), hosting);
@@ -597,6 +687,30 @@ impl Leader {
     }
 }
 
+impl Known {
+    /// Returns what was wished for of it, as decisions see it.
+    fn booked(&self) -> placement::Model {
+        let specification = &self.specification;
+        placement::Model {
+            device: specification.device.clone(),
+            replicas: Replicas {
+                min: specification.replicas_min as usize,
+                max: specification.replicas_max.map(|max| max as usize),
+            },
+            pinned: specification.pinned,
+            windows: self.windows.clone(),
+            windows_only: specification.windows_only,
+            ..placement::Model::default()
+        }
+    }
+
+    /// Says whether its weights can be kept in memory: they go to a GPU, and are read by one process.
+    fn may_be_kept(&self) -> bool {
+        let on_cpu = self.specification.device.as_deref() == Some("cpu");
+        !on_cpu && self.specification.ranks <= 1
+    }
+}
+
 fn stage(state: &ReplicaState) -> Stage {
     match state {
         ReplicaState::Loading(_) => Stage::Loading,
@@ -620,6 +734,8 @@ fn why_text(why: &Why) -> String {
         Why::Loading => "it is being loaded".into(),
         Why::Room => "other models have the room that it needs, and one of them is to make place for it".into(),
         Why::Nobody => "no worker is there at the moment that may have it".into(),
+        Why::Closed(Some(_)) => "it is there in the times for which it is booked, and the next has yet to begin".into(),
+        Why::Closed(None) => "it is there only in times for which it is booked, and it is booked for none".into(),
         Why::TooLarge { bytes, most } => format!(
             "it takes {} MB, and no worker has more than {} MB for models, which only the operator can mend",
             bytes.div_ceil(1_000_000),
@@ -653,5 +769,7 @@ fn node_record(member: &Member) -> NodeRecord {
         jobs: count(member.jobs.len()),
         devices: member.devices.iter().map(|(name, bytes)| (name.clone(), *bytes)).collect(),
         replicas: member.models.iter().map(replica).collect(),
+        warm_bytes: member.host,
+        kept: member.kept.iter().filter(|(_, kept)| kept.ready).map(|(key, kept)| (key.clone(), kept.bytes)).collect(),
     }
 }

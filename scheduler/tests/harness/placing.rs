@@ -1,11 +1,14 @@
 //! Which models a worker is told to load and to let go of.
 
-use ids::{ModelKey, WorkerId};
+use std::sync::atomic::Ordering;
+
+use ids::{ModelKey, TenantId, WorkerId};
+use placement::Window;
 use proto::v1::model_state::State as Loaded;
 use proto::v1::to_worker::Message as Told;
 use proto::v1::{self, from_worker::Message};
-use scheduler::HostedModel;
-use store::{Cordon, ModelRecord, ModelState, Specification, State};
+use scheduler::{Clock, HostedModel};
+use store::{Cordon, Error, ModelRecord, ModelState, Specification, State};
 
 use super::play::{Cluster, Process, Worker};
 
@@ -85,6 +88,123 @@ async fn a_model_that_is_waited_for_takes_the_place_of_one_that_nobody_asks_for(
     let hot = shown(&cluster, TINY, |record| record.state == ModelState::Ready).await;
     assert_eq!((hot.replicas, hot.wait), (1, None));
     assert_eq!(shown(&cluster, OTHER, |record| record.state == ModelState::Cold).await.replicas, 0);
+}
+
+/// A process with room for one of both models on its GPU, and for the weights of so many bytes in its memory.
+async fn keeping(warm_bytes: u64) -> (Cluster, Worker) {
+    let mut cluster = Cluster::start().await;
+    cluster.restart(|config| config.models = vec![hosted(OTHER), hosted(TINY)]).await;
+    let device = v1::Device { name: "cuda:0".into(), model_bytes: 100 };
+    let process = Process { devices: vec![device], warm_bytes, ..Process::new("w1", 4) };
+    let (worker, _) = cluster.hello(process, "the token", &[]).await.unwrap();
+    (cluster, worker)
+}
+
+fn kept(model: &str, state: Loaded, kept_bytes: u64) -> v1::ModelState {
+    let model = Some(v1::Model { repo_id: model.into(), revision: None });
+    let (state, device) = (Some(state), "cuda:0".into());
+    v1::ModelState { model, state, bytes: 60, device, kept_bytes, ..v1::ModelState::default() }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_that_leaves_a_gpu_is_warm_where_its_weights_are_kept_and_makes_room_for_those_that_are_worth_more() {
+    let (mut cluster, mut worker) = keeping(100).await;
+    for _ in 0..2 {
+        assert!(load(&mut worker).await.keep, "whether there is room for its weights the worker finds out");
+    }
+    worker.tell(Message::ModelState(kept(OTHER, Loaded::Ready(true), 50))).await;
+    worker.tell(Message::ModelState(kept(TINY, Loaded::NoRoom(true), 0))).await;
+    let hot = shown(&cluster, OTHER, |record| record.state == ModelState::Ready).await;
+    assert_eq!((hot.kept_bytes, hot.warm, hot.state_name()), (50, 0, "ready"));
+    let job = cluster.submit("lab").await;
+    let Told::UnloadModel(_) = worker.next().await else { panic!("nobody is to leave") };
+    worker.tell(Message::ModelState(kept(OTHER, Loaded::Unloaded(true), 50))).await;
+    // Its weights and those that come have no room beside each other, and nobody asked for it.
+    let Told::CoolModel(cool) = worker.next().await else { panic!("nothing makes room in memory") };
+    assert_eq!(name(&cool.model), OTHER);
+    let loads = load(&mut worker).await;
+    assert_eq!((name(&loads.model), loads.keep), (TINY, true));
+    worker.tell(Message::ModelState(kept(TINY, Loaded::Ready(true), 60))).await;
+    let assign = worker.assign().await;
+    worker.finish(&assign, b"42").await;
+    assert_eq!(cluster.end(job).await.state, State::Completed);
+    let cold = shown(&cluster, OTHER, |record| record.state == ModelState::Cold).await;
+    assert_eq!((cold.warm, cold.state_name()), (0, "cold"));
+
+    // A scheduler that begins knows what is warm by what the worker says.
+    let mut process = worker.cut();
+    cluster.restart(|config| config.models = vec![hosted(OTHER), hosted(TINY)]).await;
+    process.models = vec![kept(TINY, Loaded::Unloaded(true), 60), kept(OTHER, Loaded::Ready(true), 0)];
+    let (mut worker, _) = cluster.hello(process, "the token", &[]).await.unwrap();
+    let warm = shown(&cluster, TINY, |record| record.warm == 1).await;
+    assert_eq!((warm.state_name(), warm.warm_time.is_zero()), ("warm", true));
+    let job = cluster.submit("lab").await;
+    let Told::LoadModel(_) = worker.next().await else { panic!("it is confirmed what it has") };
+    let Told::UnloadModel(_) = worker.next().await else { panic!("nobody is to leave") };
+    worker.tell(Message::ModelState(kept(OTHER, Loaded::Unloaded(true), 0))).await;
+    let loads = load(&mut worker).await;
+    assert_eq!((name(&loads.model), loads.keep), (TINY, true));
+    let ready = v1::ModelState { warm: true, ..kept(TINY, Loaded::Ready(true), 60) };
+    worker.tell(Message::ModelState(ready)).await;
+    let assign = worker.assign().await;
+    worker.finish(&assign, b"42").await;
+    assert_eq!(cluster.end(job).await.state, State::Completed);
+    let hot = shown(&cluster, TINY, |record| record.state == ModelState::Ready && !record.warm_time.is_zero()).await;
+    assert!(hot.load_time > std::time::Duration::ZERO, "that of its files is told beside it: {hot:?}");
+    let node = &cluster.models.nodes().list().await.unwrap()[0];
+    assert_eq!((node.warm_bytes, node.kept.as_slice()), (100, [(ModelKey::new(TINY, None), 60)].as_slice()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_model_for_windows_only_is_loaded_when_one_is_near_and_one_tenants_jobs_alone_run_in_it() {
+    let mut cluster = Cluster::start().await;
+    cluster.restart(|config| config.models = Vec::new()).await;
+    let (mut worker, welcome) = cluster.hello(Process::new("w1", 4), "the token", &[]).await.unwrap();
+    worker.beat(&welcome);
+    let key = ModelKey::new(TINY, None);
+    let wanted = Specification { windows_only: true, ..Specification::new(key.clone(), "/one".into()) };
+    cluster.models.specifications().change(&key, |_| Some(wanted.clone())).await.unwrap();
+    shown(&cluster, TINY, |_| true).await;
+    let (theirs, own) = (cluster.submit("others").await, cluster.submit("lab").await);
+    let wait = shown(&cluster, TINY, |record| record.wait.is_some()).await.wait.unwrap();
+    assert_eq!((wait.why.contains("it is booked for none"), wait.expected_at), (true, None), "{wait:?}");
+    assert!(worker.quiet().await, "it is not loaded");
+
+    let bookings = cluster.models.bookings();
+    let (now, hour) = (cluster.day.unix_millis(), 3_600_000);
+    let window =
+        Window { from: now + hour, to: now + 2 * hour, daily: false, replicas: 1, tenant: Some(TenantId::new("lab")) };
+    let may = |_: &[store::Booking]| Ok::<(), Error>(());
+    let lab = bookings.add((key.clone(), window.clone()), now, may).await.unwrap();
+    let wait = shown(&cluster, TINY, |it| it.wait.as_ref().is_some_and(|wait| wait.expected_at.is_some())).await.wait;
+    let wait = wait.unwrap();
+    assert!(wait.why.contains("the next has yet to begin"), "{wait:?}");
+    assert!(wait.expected_at.unwrap().abs_diff(window.from) < 60_000, "{wait:?} at {now}");
+    assert!(worker.quiet().await, "nor is it for a window that is far");
+
+    // As long as loading is taken to take, and half a minute for who has the room.
+    cluster.day.0.store(window.from - 20_000, Ordering::Relaxed);
+    load(&mut worker).await;
+    tell(&worker, TINY, Loaded::Ready(true)).await;
+    let assign = worker.assign().await;
+    assert_eq!(assign.job_id, own.to_string(), "theirs came before, and waits");
+    worker.finish(&assign, b"42").await;
+    assert_eq!(cluster.end(own).await.state, State::Completed);
+    let reserved = shown(&cluster, TINY, |record| record.reservation.is_some()).await.reservation;
+    assert_eq!(reserved, Some((TenantId::new("lab"), window.to)));
+    cluster.day.0.store(window.to - 1, Ordering::Relaxed);
+    assert!(worker.quiet().await, "theirs waits still");
+
+    // When it is everybody's, it is theirs too; and when it is over, the model leaves.
+    let all = Window { tenant: None, ..window.clone() };
+    bookings.add((key.clone(), all), now, may).await.unwrap();
+    bookings.remove(|it| it.number == lab.number).await.unwrap();
+    let assign = worker.assign().await;
+    assert_eq!(assign.job_id, theirs.to_string());
+    worker.finish(&assign, b"42").await;
+    assert_eq!(cluster.end(theirs).await.state, State::Completed);
+    cluster.day.0.store(window.to, Ordering::Relaxed);
+    let Told::UnloadModel(_) = worker.next().await else { panic!("it is to go") };
 }
 
 #[tokio::test(start_paused = true)]

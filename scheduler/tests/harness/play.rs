@@ -171,17 +171,7 @@ impl Cluster {
     /// When the scheduler refuses.
     pub async fn dial(&self, process: Process, holds: &[v1::Held]) -> Result<(Worker, v1::Welcome), Status> {
         let (mut worker, welcome) = self.hello(process, TOKEN, holds).await?;
-        let outbox = worker.outbox.clone();
-        worker.beating = Some(tokio::spawn(async move {
-            let mut beats = tokio::time::interval(Duration::from_millis(welcome.heartbeat_milliseconds.into()));
-            loop {
-                beats.tick().await;
-                let beat = FromWorker::Heartbeat(v1::Heartbeat::default());
-                if outbox.send(v1::FromWorker { message: Some(beat) }).await.is_err() {
-                    return;
-                }
-            }
-        }));
+        worker.beat(&welcome);
         let ToWorker::LoadModel(load) = worker.next().await else { panic!("no model to load") };
         assert_eq!((load.folder.as_str(), load.dtype.as_deref()), ("/models/tiny", Some("float32")));
         assert_eq!(load.device.as_deref(), Some("cuda:1"));
@@ -211,7 +201,8 @@ impl Cluster {
             holds: holds.to_vec(),
             epoch: process.epoch,
             devices: process.devices.clone(),
-            ..v1::WorkerHello::default()
+            warm_bytes: process.warm_bytes,
+            models: process.models.clone(),
         };
         outbox.send(v1::FromWorker { message: Some(FromWorker::Hello(hello)) }).await.unwrap();
         let sessions = self.handle().sessions();
@@ -229,6 +220,9 @@ pub struct Process {
     pub id: String,
     /// What models may take.
     pub devices: Vec<v1::Device>,
+    /// What weights may take that are kept in memory, and the models that it says it has.
+    pub warm_bytes: u64,
+    pub models: Vec<v1::ModelState>,
     pub slots: u32,
     pub instance: InstanceId,
     pub dial: u64,
@@ -237,7 +231,8 @@ pub struct Process {
 
 impl Process {
     pub fn new(id: &str, slots: u32) -> Self {
-        Self { id: id.to_owned(), devices: Vec::new(), slots, instance: InstanceId::unique(), dial: 0, epoch: 0 }
+        let (devices, models, instance) = (Vec::new(), Vec::new(), InstanceId::unique());
+        Self { id: id.to_owned(), devices, warm_bytes: 0, models, slots, instance, dial: 0, epoch: 0 }
     }
 }
 
@@ -255,6 +250,22 @@ impl Worker {
     /// Closes the connection and returns the process, which lives.
     pub fn cut(self) -> Process {
         self.process.clone()
+    }
+
+    /// Shows again and again that it lives.
+    pub fn beat(&mut self, welcome: &v1::Welcome) {
+        let between = Duration::from_millis(welcome.heartbeat_milliseconds.into());
+        let outbox = self.outbox.clone();
+        self.beating = Some(tokio::spawn(async move {
+            let mut beats = tokio::time::interval(between);
+            loop {
+                beats.tick().await;
+                let beat = FromWorker::Heartbeat(v1::Heartbeat::default());
+                if outbox.send(v1::FromWorker { message: Some(beat) }).await.is_err() {
+                    return;
+                }
+            }
+        }));
     }
 
     /// Waits for the next job.

@@ -120,6 +120,8 @@ impl Session {
                         let state = v1::ModelState { model: load.model, state, ..v1::ModelState::default() };
                         send(&outbox, Message::ModelState(state)).await?;
                     }
+                    // It keeps no weights.
+                    Some(Told::CoolModel(_)) => {}
                     Some(Told::UnloadModel(unload)) => {
                         let state = Some(v1::model_state::State::Unloaded(true));
                         let state = v1::ModelState { model: unload.model, state, ..v1::ModelState::default() };

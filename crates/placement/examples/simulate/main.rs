@@ -5,82 +5,40 @@
 //! Prints how long decisions took, how busy nodes were, how long jobs waited and how often models moved, and draws it.
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "it says what it measured, or fails")]
 
+mod day;
 mod picture;
 
 use std::time::{Duration, Instant};
 
-use ids::{ModelKey, TenantId};
-use placement::simulation::{Done, Fleet, Job};
-use placement::{Class, Model, Move, Replicas};
+use placement::Move;
+use placement::simulation::{Done, Fleet};
 
-const DAY: Duration = Duration::from_secs(24 * 3600);
-const TENANTS: usize = 50;
-/// Jobs that a node runs at once.
-const SLOTS: usize = 2;
-const NODE_BYTES: u64 = 80_000_000_000;
-/// Bytes of weights that a node reads in a second.
-const READING: u64 = 1_000_000_000;
+use day::{DAY, Day, SLOTS, TENANTS};
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
     let mut number = |usual: usize| arguments.next().and_then(|text| text.parse().ok()).unwrap_or(usual);
-    let (nodes, models, jobs) = (number(1_000), number(200), number(100_000));
+    let [nodes, models, jobs] = [number(1_000), number(200), number(100_000)];
     let picture = arguments.next().unwrap_or_else(|| "placement.svg".into());
-    let mut random = fastrand::Rng::with_seed(7);
-    let mut fleet = Fleet::recording();
-    for _ in 0..nodes {
-        fleet.node(SLOTS, NODE_BYTES);
-    }
-    for model in 0..models {
-        // From 1 to 70 GB, small ones more often.
-        let bytes = 1_000_000_000.0 * 70.0_f64.powf(random.f64());
-        let bytes = bytes as u64;
-        let load_time = Duration::from_secs(5) + Duration::from_secs(bytes / READING);
-        // Every fifth is limited by its operator.
-        let replicas = match model % 5 {
-            4 => Replicas { min: 1, max: Some(8) },
-            _ => Replicas::default(),
-        };
-        fleet.host(key(model), Model { bytes: Some(bytes), load_time, replicas, ..Model::default() });
-    }
-    // Work for two thirds of the nodes' time.
-    let mean = DAY.as_secs_f64() * (nodes * SLOTS) as f64 * 0.66 / jobs as f64;
-    for _ in 0..jobs {
-        let takes = Duration::from_secs_f64((-random.f64().max(1e-9).ln() * mean).clamp(0.1, mean * 6.0));
-        let model = key(popular(&mut random, models));
-        let tenant = TenantId::new(format!("tenant-{:02}", popular(&mut random, TENANTS)));
-        let class = if random.u8(0..10) == 0 { Class::Low } else { Class::Normal };
-        fleet.comes(time_of_day(&mut random), Job { tenant, model, class, takes });
-    }
-    let began = Instant::now();
-    fleet.run(DAY * 3);
-    println!(
-        "{jobs} jobs on {nodes} nodes with {models} models, of which {} ended, in {:.1?}",
-        fleet.done.len(),
-        began.elapsed()
-    );
-    tell(&mut fleet, nodes);
-    std::fs::write(&picture, picture::draw(&series(&fleet, nodes))).expect("the picture can be written");
-    println!("drawn in {picture}");
-}
-
-fn key(number: usize) -> ModelKey {
-    ModelKey::new(format!("org/model-{number:03}"), None)
-}
-
-/// Chooses one of many, of which the first are chosen most.
-fn popular(random: &mut fastrand::Rng, of: usize) -> usize {
-    let place = ((of as f64 + 1.0).powf(random.f64()) - 1.0) as usize;
-    place.min(of - 1)
-}
-
-/// Chooses a time, in the afternoon three times as often as at night.
-fn time_of_day(random: &mut fastrand::Rng) -> Duration {
-    loop {
-        let part = random.f64();
-        let busy = 0.5 - 0.25 * ((part * std::f64::consts::TAU).cos() + 1.0) + 0.5;
-        if random.f64() < busy {
-            return DAY.mul_f64(part);
+    for keeps in [false, true] {
+        let began = Instant::now();
+        let mut day = Day::new([nodes, models, jobs], keeps);
+        let late = Duration::from_secs(600);
+        let [kept, soon] = day.run(late);
+        let (ended, weights) = (day.fleet.done.len(), if keeps { "kept in memory" } else { "not kept" });
+        println!(
+            "{jobs} jobs on {nodes} nodes with {models} models, weights {weights}: {ended} ended, in {:.1?}",
+            began.elapsed()
+        );
+        let (booked, refused) = (day.booked.len(), day.refused);
+        println!(
+            "bookings: {booked} taken, {refused} refused; {kept} had all replicas when they began, {soon} after {late:?}"
+        );
+        tell(&mut day.fleet, nodes);
+        println!();
+        if keeps {
+            std::fs::write(&picture, picture::draw(&series(&day.fleet, nodes))).expect("the picture can be written");
+            println!("drawn in {picture}");
         }
     }
 }
@@ -98,7 +56,10 @@ fn tell(fleet: &mut Fleet, nodes: usize) {
     let busy: f64 = fleet.done.iter().map(|done| (done.ended - done.began).as_secs_f64()).sum();
     let last = fleet.done.iter().map(|done| done.ended).max().unwrap_or(DAY).max(DAY).as_secs_f64();
     println!("places in use: {:.0} % until the last job ended", 100.0 * busy / (last * (nodes * SLOTS) as f64));
-    println!("models: {} loads, {} unloads", fleet.loads, fleet.unloads);
+    println!("models: {} loads, {} of them from memory, {} unloads", fleet.loads, fleet.warm_loads, fleet.unloads);
+    let all = waits(fleet.done.iter());
+    let parts = [0.5, 0.9, 0.99].map(|part| percentile(&all, part));
+    println!("waits of all jobs: median {:.1} s, p90 {:.1} s, p99 {:.1} s", parts[0], parts[1], parts[2]);
     println!("{:<12} {:>7} {:>13} {:>11} {:>11}", "tenant", "jobs", "device hours", "wait p50", "wait p99");
     for tenant in [0, 1, 5, 20, TENANTS - 1] {
         let name = format!("tenant-{tenant:02}");
@@ -130,17 +91,33 @@ fn series(fleet: &Fleet, nodes: usize) -> Vec<picture::Series> {
     };
     let running = count(&|done, at| done.began <= at && done.ended > at);
     let waiting = count(&|done, at| done.came <= at && done.began > at);
-    let moves = fleet.moves.iter().flatten();
-    let loads: Vec<Duration> = moves.filter(|(_, it)| matches!(it, Move::Load { .. })).map(|(at, _)| *at).collect();
-    let loads = (0..quarters).map(|it| loads.iter().filter(|at| within(**at, it)).count() as f64).collect();
+    let moves = || fleet.moves.iter().flatten();
+    let loads = moves().filter(|(_, it)| matches!(it, Move::Load { .. })).map(|(at, _)| *at);
+    let each = |times: Vec<Duration>| {
+        (0..quarters).map(|it| times.iter().filter(|at| within(**at, it)).count() as f64).collect::<Vec<f64>>()
+    };
+    let (loads, warm) = (each(loads.collect()), each(fleet.warm_at.clone()));
+    let booked = (0..quarters).map(|it| {
+        let at = instant(it).as_millis() as u64;
+        let open = |window: &&placement::Window| (window.from..window.to).contains(&at);
+        fleet.cluster.models.values().flat_map(|model| &model.windows).filter(open).map(|it| it.replicas as f64).sum()
+    });
+    let booked = booked.collect();
+    // Who comes for a model that is there for two hours may wait for the next day's.
+    let booked_only = |done: &&Done| fleet.cluster.models.get(&done.job.model).is_some_and(|model| model.windows_only);
     let late = (0..quarters)
-        .map(|it| percentile(&waits(fleet.done.iter().filter(|done| within(done.came, it))), 0.99))
+        .map(|it| {
+            let came = fleet.done.iter().filter(|done| within(done.came, it) && !booked_only(done));
+            percentile(&waits(came), 0.99)
+        })
         .collect();
     let share = running.iter().map(|running| 100.0 * running / (nodes * SLOTS) as f64).collect();
     vec![
         picture::Series { name: "places in use, %", values: share },
         picture::Series { name: "jobs that wait", values: waiting },
-        picture::Series { name: "p99 of the wait, s", values: late },
+        picture::Series { name: "p99 of the wait for models that are not booked, s", values: late },
         picture::Series { name: "models loaded in a quarter of an hour", values: loads },
+        picture::Series { name: "of them from memory", values: warm },
+        picture::Series { name: "replicas that are booked", values: booked },
     ]
 }

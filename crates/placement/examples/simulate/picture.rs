@@ -23,7 +23,8 @@ pub fn draw(all: &[Series]) -> String {
     for (number, series) in all.iter().enumerate() {
         let top = GAP + number as f64 * (HEIGHT + GAP);
         let most = series.values.iter().copied().fold(0.0, f64::max);
-        let last = series.values.last().copied().unwrap_or(0.0);
+        // Nothing is not less than nothing.
+        let last = series.values.last().copied().unwrap_or(0.0) + 0.0;
         let y = |value: f64| top + HEIGHT - HEIGHT * value / most.max(f64::MIN_POSITIVE);
         let step = WIDTH / (series.values.len().max(2) - 1) as f64;
         let points: Vec<String> = series
