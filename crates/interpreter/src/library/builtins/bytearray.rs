@@ -249,7 +249,7 @@ fn extend(machine: &Machine, array: &Value, more: Value) -> HostResult {
 
 /// Finds a method: one that changes the array, or one of `bytes`, by which of them it is.
 fn method(name: &str) -> Option<(&'static str, MethodFn)> {
-    METHODS.iter().chain(bytes::METHODS).find(|(known, _)| *known == name).copied()
+    METHODS.iter().chain(bytes::METHODS).chain(bytes::TEXTUAL).find(|(known, _)| *known == name).copied()
 }
 
 impl HostObject for ByteArray {

@@ -30,8 +30,9 @@ class Template:
         self.template = template
 
     def _wrong(self, match):
-        before = self.template[: match.start()].splitlines(keepends=True)
-        line, column = (len(before), match.start() - len("".join(before[:-1])) + 1) if before else (1, 1)
+        place = match.start() + 1
+        lines = self.template[:place].splitlines(keepends=True)
+        line, column = len(lines), place - len("".join(lines[:-1]))
         raise ValueError(f"Invalid placeholder in string: line {line}, col {column}")
 
     def _replaced(self, mapping, names, safe):
