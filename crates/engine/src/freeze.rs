@@ -237,7 +237,7 @@ impl<M: Model> Freeze<'_, M> {
         if host.is_instance("collections.deque") {
             return self.deque(value);
         }
-        if let Some(bytes) = interpreter::builtins::bytearray::bytes_of(&self.machine, value) {
+        if let Some(bytes) = interpreter::builtins::bytearray::bytes_of(self.machine, value) {
             let bytes = bytes?;
             self.spend(bytes.len() as u64)?;
             let class = self.heap.push(global("bytearray"));
