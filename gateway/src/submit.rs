@@ -377,6 +377,9 @@ impl Reading {
         trace::end(decoding);
         let checking = self.trace.map(|trace| trace.step("check"));
         let checked = program::check(program, limits).map_err(|error| Error::Program(error.to_string()))?;
+        if let Some(refused) = explain::refusal(&checked, limits) {
+            return Err(Error::Program(refused));
+        }
         let payload = self.encode(checked.get())?;
         trace::end(checking);
         Ok((checked, payload))

@@ -19,6 +19,13 @@ fn small_programs_give_what_local_nnsight_gives() {
 }
 
 #[test]
+fn programs_of_the_length_that_researchers_write_give_what_local_nnsight_gives() {
+    let data = Data::default();
+    let server = data.up().key().tiny_models().start();
+    server.client("parity.py").arguments(&["research"]).succeed();
+}
+
+#[test]
 fn gradients_are_those_of_local_nnsight() {
     let data = Data::default();
     let server = data.up().key().tiny_models().start();
@@ -73,4 +80,11 @@ fn smollm2_keeps_the_country_until_layer_21_and_looks_back() {
     let model = format!("HuggingFaceTB/SmolLM2-135M-Instruct={}", smollm2().display());
     let server = data.up().key().arguments(&["--model", &model]).start();
     server.client("smollm2.py").succeed();
+}
+
+#[test]
+fn operators_give_what_pytorch_gives_for_the_samples_of_its_own_tests() {
+    let data = Data::default();
+    let server = data.up().key().tiny_models().start();
+    server.client("operators.py").succeed();
 }

@@ -203,3 +203,15 @@ fn malformed_and_oversized_requests() {
     assert_eq!(http::get(&server.url, "/healthz").status, 200);
     assert_eq!(http::get(&server.url, "/readyz").status, 200);
 }
+
+#[test]
+fn what_the_server_lacks_is_refused_when_a_program_is_sent() {
+    let data = Data::default();
+    let server = data.up().key().tiny_models().canned().start();
+    let said = server.client("refused.py").succeed();
+    assert_eq!(said.lines().count(), 16, "{said}");
+    for line in said.lines() {
+        let words = ["not supported by this server", "on this server", "this server does not offer"];
+        assert!(words.iter().any(|words| line.contains(words)), "{line}");
+    }
+}

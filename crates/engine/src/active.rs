@@ -470,7 +470,7 @@ fn begin<M: Model>(
     if let Some(peft) = &program.env.peft {
         return Err(Failure {
             fault: Fault::User,
-            message: format!("ValueError: this server applies no PEFT adapters, and the request asks for {peft:?}"),
+            message: format!("ValueError: {}", program::refusals::adapters(peft)),
         });
     }
     let (model, order) = (Rc::clone(&common.model), Rc::clone(&common.order));

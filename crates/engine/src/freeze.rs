@@ -237,6 +237,13 @@ impl<M: Model> Freeze<'_, M> {
         if host.is_instance("collections.deque") {
             return self.deque(value);
         }
+        if let Some(bytes) = interpreter::builtins::bytearray::bytes_of(self.machine, value) {
+            let bytes = bytes?;
+            self.spend(bytes.len() as u64)?;
+            let class = self.heap.push(global("bytearray"));
+            let bytes = self.heap.push(Datum::Bytes(bytes.to_vec().into()));
+            return Ok(called(class, vec![bytes]));
+        }
         if let Some(span) = python::host::<Span>(value) {
             let class = self.heap.push(global(&format!("transformers.tokenization_utils_base.{}", span.class)));
             let bounds = [span.start, span.end].map(|bound| self.heap.push(Datum::Int(bound.into()))).to_vec();

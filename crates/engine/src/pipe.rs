@@ -49,8 +49,9 @@ impl Pipe {
             Some(Value::Bool(flag)) => Ok(Some(flag)),
             Some(_) => Err(Raise::type_error(format!("`{name}` has to be True or False"))),
         };
-        if let Some(name) = ["prefix", "return_type"].into_iter().find(|name| given(name).is_some()) {
-            return Err(Raise::value_error(format!("`{name}` of model.pipe() is not supported by this server")));
+        let refused = ["prefix", "return_type"].into_iter().filter(|name| given(name).is_some());
+        if let Some(refused) = refused.filter_map(program::refusals::of_pipe).next() {
+            return Err(Raise::value_error(refused));
         }
         if given("num_return_sequences").is_some_and(|count| count.as_int() != Some(1)) {
             return Err(Raise::value_error("`num_return_sequences` of model.pipe() is not supported by this server"));

@@ -72,6 +72,8 @@ pub struct Run<M: Model> {
     batching: bool,
     /// Outputs that stand in for skipped modules in this pass.
     skipped: Vec<(Site, Tree<M::Tensor>)>,
+    /// What is wrong with arguments that the module at hand was given, unless it is skipped.
+    unfit: Option<Raise>,
     /// Whether any block ran in this pass.
     took_part: bool,
     /// What the blocks themselves took of the pass's time.
@@ -115,6 +117,7 @@ impl<M: Model> Run<M> {
             total,
             batching,
             skipped: Vec::new(),
+            unfit: None,
             took_part: false,
             busy: Duration::ZERO,
             ended: None,
@@ -214,6 +217,9 @@ impl<M: Model> Run<M> {
             _ => None,
         };
         let skip = self.visit_skip(site);
+        if let Some(unfit) = self.unfit.take().filter(|_| !skip) {
+            self.note(Err(unfit));
+        }
         self.busy += self.job.turn.leave(stint);
         (replaced, skip)
     }
@@ -553,6 +559,14 @@ impl<M: Model> Run<M> {
                 records.clear();
                 Value::None
             }),
+            (Wish::Write(location, value), Flow::Inputs(_)) if splice::is_tensor_for_arguments::<M::Tensor>(&value) => {
+                let place = location.name(model.schema());
+                self.unfit = Some(Raise::type_error(format!(
+                    "`{place}s` was given a tensor in the place of the arguments: it takes a pair of a tuple of arguments and \
+                     a dict of keyword arguments"
+                )));
+                Ok(Value::None)
+            }
             (Wish::Write(_, value), Flow::Inputs(inputs)) => splice::assign_inputs(inputs, &value, rows).map(|()| {
                 replaced = true;
                 arguments.clear();

@@ -259,6 +259,12 @@ pub fn assign_inputs<T: Tensor>(inputs: &mut Inputs<Leaf<T>>, value: &Value, row
     Ok(())
 }
 
+/// Says whether `.inputs` was given a tensor where the arguments of a call belong: rows of it would be the arguments, which
+/// does not matter where the module is left out.
+pub fn is_tensor_for_arguments<T: Tensor>(value: &Value) -> bool {
+    python::sequence(value).and_then(|pair| T::of_value(pair.first()?)).is_some()
+}
+
 /// Reads what a block assigns.
 fn merge<T: Tensor>(old: &Tree<Leaf<T>>, new: &Value, rows: Rows) -> Result<Tree<New<T>>, Raise> {
     if let Some(tensor) = T::of_value(new) {

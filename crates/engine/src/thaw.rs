@@ -79,9 +79,7 @@ impl<'a, M: Model> Thaw<'a, M> {
         let value = self.value(at)?;
         match python::host::<Envoy<M>>(&value) {
             Some(envoy) if envoy.place() == Place::Module(Site(0)) => Ok(envoy.edits()),
-            _ => {
-                Err(Raise::value_error("a trace of one module alone is not supported by this server; trace the model"))
-            }
+            _ => Err(Raise::value_error(program::refusals::ALONE)),
         }
     }
 

@@ -234,4 +234,6 @@ pub enum Kind {
     NothingSaved,
     /// Several requests that one session could make.
     Loop,
+    /// Something that this server does not have.
+    Refused,
 }

@@ -46,6 +46,14 @@ pub fn explain(program: &Checked<Program>, question: &Question<'_>) -> Explanati
     }
 }
 
+/// Returns what a program would be told where it runs, for the first thing that it certainly comes to and that this server
+/// does not have: the text of an exception, with the user's lines. `None` where there is none such. Looks through as much of
+/// a program as takes about a millisecond.
+#[must_use]
+pub fn refusal(program: &Checked<Program>, limits: &Limits) -> Option<String> {
+    walk::refusal(program.get(), limits)
+}
+
 fn certainty(certain: bool) -> Certainty {
     if certain { Certainty::Certain } else { Certainty::Perhaps }
 }

@@ -7,12 +7,13 @@ pub mod answer;
 mod explain;
 pub mod form;
 pub mod outline;
+mod refused;
 mod svg;
 mod text;
 mod walk;
 
 pub use answer::Explanation;
-pub use explain::{Question, explain};
+pub use explain::{Question, explain, refusal};
 pub use outline::Outline;
 pub use svg::svg;
 pub use text::text;

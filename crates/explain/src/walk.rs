@@ -8,6 +8,7 @@ mod call;
 mod expression;
 mod graph;
 mod operation;
+mod refusals;
 mod statement;
 mod thaw;
 mod trace;
@@ -29,6 +30,8 @@ use value::{Deps, Given, Held, Names, Thing};
 
 /// Statements and expressions that are gone through.
 const STEPS: u32 = 60_000;
+/// The same where a program is only looked through for what is refused.
+const FEW: u32 = 6_000;
 /// Calls of the user's functions that are looked into, one inside another.
 const CALLS: u32 = 24;
 /// Elements that are told apart in a container, and turns of a loop that are taken one by one.
@@ -66,6 +69,13 @@ pub fn walk(program: &Program, outline: Option<&Outline>, limits: &Limits, token
     Walk::new(program, outline, limits, tokens, lengths).go()
 }
 
+/// As [`walk`], for the text of an exception that a program certainly raises because this server lacks something.
+pub fn refusal(program: &Program, limits: &Limits) -> Option<String> {
+    let mut walk = Walk::new(program, None, limits, &|_| None, Vec::new());
+    walk.left = FEW;
+    walk.go().graph.refused
+}
+
 struct Walk<'a> {
     program: &'a Program,
     outline: Option<&'a Outline>,
@@ -95,6 +105,11 @@ struct Now {
     perhaps: u32,
     /// What those depend on that are tests of the code at hand.
     deciding: BTreeSet<u32>,
+    /// How many of the statements around may catch what is raised here, or have ended the block before.
+    caught: u32,
+    /// The name of the function at hand, and the calls that led into it, as tracebacks have them.
+    function: Rc<str>,
+    around: Vec<(Rc<Text>, u32, Rc<str>)>,
 }
 
 impl<'a> Walk<'a> {
@@ -109,7 +124,20 @@ impl<'a> Walk<'a> {
             Text { filename: program.source.filename.as_str().into(), text: "".into(), first_line: 1, hidden: false };
         let (statement, input, perhaps) = (Span::default(), 0, 0);
         let deciding = BTreeSet::new();
-        let now = Now { text: Rc::new(text), statement, trace: None, input, step: None, perhaps, deciding };
+        let function = program.source.function.as_str().into();
+        let (caught, around) = (0, Vec::new());
+        let now = Now {
+            text: Rc::new(text),
+            statement,
+            trace: None,
+            input,
+            step: None,
+            perhaps,
+            deciding,
+            caught,
+            function,
+            around,
+        };
         Self {
             program,
             outline,
@@ -142,6 +170,7 @@ impl<'a> Walk<'a> {
             }
         }
         self.now.text = Rc::clone(&code.text);
+        self.of_request(code.body.statements.first().map_or(0, |statement| statement.span.line));
         match &self.program.entry {
             Entry::Session => {
                 self.body(frame, &code.body);
@@ -156,6 +185,7 @@ impl<'a> Walk<'a> {
                 let positional = args.iter().map(|at| self.thaw(*at)).collect();
                 let keyword = kwargs.iter().map(|(name, at)| (name.as_str().into(), self.thaw(*at))).collect();
                 let given = Given { line, positional, keyword, more: false };
+                self.of_arguments(calls, &given);
                 let edits = match self.program.heap.get(*envoy) {
                     Some(Datum::Envoy(envoy)) => envoy.edits.clone(),
                     _ => Vec::new(),

@@ -58,3 +58,38 @@ try:
     made.other
 except AttributeError as error:
     print(error)
+#### texts that are written as files are
+import io, sys, gc, string
+f = io.StringIO("one\ntwo\nthree")
+print(f.read(2), f.readline(), f.tell(), list(f), repr(f.read()), f.seek(0), f.readlines(), f.getvalue())
+f.seek(0); f.write("ONE"); print(f.getvalue(), f.tell(), f.truncate(), f.getvalue())
+g = io.StringIO()
+print("a", 1, sep="-", file=g); print("b", end="", file=g); g.writelines(["c", "d\n"]); g.seek(12); g.write("end")
+print(repr(g.getvalue()), g.closed)
+with io.StringIO("x") as h:
+    print(h.read())
+for wrong in (lambda: h.read(), lambda: g.write(5), lambda: g.seek(-1), lambda: io.StringIO(3), lambda: g.seek(1, 1)):
+    try:
+        wrong()
+    except Exception as e:
+        print(type(e).__name__, e)
+print(sys.maxsize, sys.float_info.epsilon, sys.float_info.max, sys.version_info >= (3, 11), sys.byteorder, sys.maxunicode, sys.intern("a"), sys.int_info.bits_per_digit)
+print(sys.float_info)
+sys.stdout.write("written\n"); print("told", file=sys.stdout); sys.stdout.flush()
+print(gc.isenabled(), gc.disable(), gc.isenabled(), gc.enable(), gc.collect() >= 0)
+t = string.Template("$who likes ${what} for $$5 and $x")
+print(t.substitute(who="a", what="b", x=1), t.safe_substitute(who="a"), t.template, t.get_identifiers(), t.is_valid(), string.Template("$").is_valid())
+for wrong in (lambda: t.substitute(who=1), lambda: string.Template("a\n$ b").substitute()):
+    try:
+        wrong()
+    except Exception as e:
+        print(type(e).__name__, e)
+#### bytes that are padded and taken apart
+for b in (b"abc", bytearray(b"abc"), b""):
+    print(b.center(8, b"*"), b.center(9), b.ljust(5) + b"|", b.rjust(5, b"-"), b.zfill(5), b.title(), b.partition(b"b"), b.rsplit(b"b"), b.isalpha(), b.center(2), b.removeprefix(b"a"), b.rpartition(b"z"))
+print(b"a\nb\r\nc".splitlines(), b"a\n\nb".splitlines(True), b"aXbX".replace(b"X", b"--", 1), b"ab".replace(b"", b"."), b"ab".replace(b"", b".", 2), b"\xe9a".title(), b"\xc3\xa9".isalpha(), b"-42".zfill(5))
+for wrong in (lambda: b"a".center(5, b"xy"), lambda: b"a".ljust(5, "x"), lambda: b"a".rindex(b"z"), lambda: b"a".partition(b"")):
+    try:
+        wrong()
+    except Exception as e:
+        print(type(e).__name__)

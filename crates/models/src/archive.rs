@@ -176,7 +176,7 @@ fn described(graph: &Graph<'_>, node: &Node<'_>) -> String {
         Node::None => "None".into(),
         Node::Bool(_) => "a truth value".into(),
         Node::Int(_) | Node::Long(_) | Node::Float(_) => "a number".into(),
-        Node::Str(_) | Node::Bytes(_) => "a text".into(),
+        Node::Str(_) | Node::Bytes(_) | Node::ByteArray(_) => "a text".into(),
         Node::List(_) | Node::Tuple(_) | Node::Set(_) | Node::FrozenSet(_) => "a collection".into(),
         Node::Dict(_) => "a dictionary".into(),
         Node::Persistent(_) => "a storage".into(),

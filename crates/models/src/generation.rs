@@ -319,11 +319,8 @@ fn neutral(name: &str, value: &Value) -> Result<bool, Raise> {
     if accepted {
         return Ok(true);
     }
-    if name == "streamer" {
-        return Err(Raise::value_error(
-            "`streamer` is not supported by this server's generate(): tokens are at `model.generator.streamer.output` as \
-             they come",
-        ));
+    if let Some(refused) = program::refusals::of_generate(name) {
+        return Err(Raise::value_error(refused));
     }
     Err(Raise::value_error(format!("`{name}` of this value is not supported by this server's generate()")))
 }

@@ -11,6 +11,7 @@ pub mod ir;
 pub mod limits;
 pub mod lower;
 mod program;
+pub mod refusals;
 
 pub use check::{Checked, check};
 

@@ -9,7 +9,9 @@ use std::borrow::Cow;
 use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{Args, Effect, HostObject, HostResult, Iteration, Machine, Method, Operator, Outcome, Use, Value};
+use interpreter::{
+    Args, Effect, HostObject, HostResult, Iteration, Kind, Machine, Method, Operator, Outcome, Use, Value,
+};
 use program::DType;
 
 use crate::dispatch::{self, Argument};
@@ -108,6 +110,12 @@ pub fn elements_of(value: &Value) -> Option<Tensor> {
     Tensor::of(value).or_else(|| python::host::<Array>(value).map(|array| array.tensor.clone()))
 }
 
+/// Returns the number behind one of numpy's scalars.
+#[must_use]
+pub fn scalar_of(value: &Value) -> Option<Tensor> {
+    python::host::<Array>(value).filter(|array| array.scalar).map(|array| array.tensor.clone())
+}
+
 /// Finds a function of `numpy`.
 pub fn function(module: &str, name: &str) -> Option<Native> {
     Some(match (module, name) {
@@ -115,7 +123,15 @@ pub fn function(module: &str, name: &str) -> Option<Native> {
             let [data, dtype, _] = args.bind("array", ["object", "dtype", "copy"], 1)?;
             let dtype = python::given(dtype).map(|dtype| types::require(&dtype)).transpose()?;
             let data = data.unwrap_or(Value::None);
-            let made = create::of_numbers(machine, &data, dtype, DType::Float64)?;
+            let made = create::of_numbers(machine, &data, dtype, DType::Float64).map_err(|raise| {
+                // PyTorch's words for it would say nothing of arrays.
+                match raise.message().contains("'str'") {
+                    true => {
+                        Raise::type_error("numpy.array(): arrays of text are not supported by this server: use a list")
+                    }
+                    false => raise,
+                }
+            })?;
             Ok(Value::host(Array::new(on_host(machine, made)?)).into())
         },
         ("numpy", "mean") => |machine, args| through(machine, args, "mean"),
@@ -180,10 +196,36 @@ fn through(machine: &Machine, args: Args, operator: &str) -> HostResult {
         if let Some(tensor) =
             Tensor::of(first).filter(|tensor| FLOATING.contains(&operator) && is_whole(tensor.dtype()))
         {
-            *first = create::convert(machine, tensor, Some(DType::Float64), None)?.value();
+            let exact = matches!(operator, "mean" | "std" | "var");
+            let floats = if exact { DType::Float64 } else { floats(tensor.dtype()) };
+            *first = create::convert(machine, tensor, Some(floats), None)?.value();
         }
     }
-    wrapped(binding::call(machine, operator, None, &Args { positional, keyword })?)
+    // Sums of numbers without a sign have none.
+    let unsigned = matches!(operator, "sum" | "prod" | "cumsum")
+        && !keyword.iter().any(|(name, _)| &**name == "dtype")
+        && positional.first().and_then(Tensor::of).is_some_and(|tensor| is_unsigned(tensor.dtype()));
+    let first = positional.first().and_then(Tensor::of);
+    let shape = positional.get(1).and_then(python::sequence).filter(|_| operator == "reshape");
+    let found = binding::call(machine, operator, None, &Args { positional, keyword }).map_err(|raise| {
+        let text = raise.message();
+        match (operator, &shape) {
+            ("reshape", Some(shape)) if text.contains("is invalid for input of size") => {
+                let shape: Vec<i64> = shape.iter().filter_map(Value::as_int).collect();
+                let size = first.as_ref().map_or(0, Tensor::elements);
+                Raise::value_error(format!("cannot reshape array of size {size} into shape {}", shape_text(&shape)))
+            }
+            ("amax" | "amin", _) if first.as_ref().is_some_and(|tensor| tensor.elements() == 0) => {
+                let name = if operator == "amax" { "maximum" } else { "minimum" };
+                Raise::value_error(format!("zero-size array to reduction operation {name} which has no identity"))
+            }
+            _ => raise,
+        }
+    })?;
+    match Tensor::of(&found).filter(|_| unsigned) {
+        Some(sum) => wrapped(create::convert(machine, sum, Some(DType::UInt64), None)?.value()),
+        None => wrapped(found),
+    }
 }
 
 /// Operators whose results numpy gives as floats of 64 bits where they are of whole numbers.
@@ -191,6 +233,32 @@ const FLOATING: [&str; 6] = ["exp", "log", "mean", "sqrt", "std", "var"];
 
 fn is_whole(dtype: DType) -> bool {
     !dtype::is_floating(dtype) && !dtype::is_complex(dtype)
+}
+
+fn is_unsigned(dtype: DType) -> bool {
+    matches!(dtype, DType::UInt8 | DType::UInt16 | DType::UInt32 | DType::UInt64)
+}
+
+/// Returns the floats in which numpy computes functions of whole numbers of a type.
+fn floats(dtype: DType) -> DType {
+    match dtype {
+        DType::Bool | DType::Int8 | DType::UInt8 => DType::Float16,
+        DType::Int16 | DType::UInt16 => DType::Float32,
+        _ => DType::Float64,
+    }
+}
+
+/// Returns the type in which arrays of two types meet, whichever of them is a scalar: numpy's scalars have a type as well.
+fn met(machine: &Machine, one: DType, other: DType) -> Result<DType, Raise> {
+    if let Some(common) = promoted(one, other) {
+        return Ok(common);
+    }
+    let empty = |dtype: DType| {
+        let code = Argument::from(i64::from(dtype::code(dtype)));
+        dispatch::tensor(machine, "zeros", "", &[Argument::Ints(vec![1]), code])
+    };
+    // Of types that numpy has no rule of its own for, PyTorch's sum has the type.
+    Ok(dispatch::tensor(machine, "add", "Tensor", &[empty(one)?.into(), empty(other)?.into()])?.dtype())
 }
 
 fn is_signed(dtype: DType) -> bool {
@@ -219,6 +287,11 @@ fn promoted(one: DType, other: DType) -> Option<DType> {
 }
 
 fn factory(machine: &Machine, mut args: Args, operator: &str) -> HostResult {
+    if args.positional.len() > 1 {
+        // `np.zeros(3, int)`.
+        let dtype = args.positional.remove(1);
+        args.keyword.push(("dtype".into(), dtype));
+    }
     if !args.keyword.iter().any(|(name, _)| &**name == "dtype") {
         args.keyword.push(("dtype".into(), types::element_type(DType::Float64)));
     }
@@ -363,7 +436,14 @@ impl HostObject for Array {
     }
 
     fn get_item(self: Rc<Self>, machine: &Machine, key: &Value) -> HostResult {
-        wrapped(tensor::get_item(machine, &self.tensor, &unwrapped(key))?.value())
+        let found = tensor::get_item(machine, &self.tensor, &unwrapped(key)).map_err(|raise| {
+            let text = raise.message();
+            match raise.is(Kind::IndexError) && text.contains("is out of bounds for dimension") {
+                true => Raise::index_error(text.replace("for dimension", "for axis")),
+                false => raise,
+            }
+        })?;
+        wrapped(found.value())
     }
 
     fn set_item(self: Rc<Self>, machine: &Machine, key: &Value, value: Value) -> HostResult {
@@ -378,7 +458,7 @@ impl HostObject for Array {
     }
 
     fn binary(self: Rc<Self>, machine: &Machine, operator: Operator, other: &Value, reflected: bool) -> HostResult {
-        let tensor = Tensor::of(other);
+        let (tensor, other_given) = (Tensor::of(other), other.clone());
         let other = match unwrapped(other) {
             list @ (Value::List(_) | Value::Tuple(_)) => create::of_data(machine, &list, None, None)?.value(),
             other => other,
@@ -388,6 +468,10 @@ impl HostObject for Array {
         // Numbers of Python's have no type of their own; arrays and numpy's scalars have.
         let common = match (&other, Tensor::of(&other)) {
             _ if tensor.is_some() => None,
+            (_, Some(operand)) if operand.dtype() == own_type => None,
+            (_, Some(operand)) if operand.sizes().is_empty() != self.tensor.sizes().is_empty() => {
+                Some(met(machine, own_type, operand.dtype())?)
+            }
             (_, Some(operand)) => promoted(own_type, operand.dtype()),
             (Value::Float(_) | Value::Complex(..), None) if is_whole(own_type) => Some(DType::Float64),
             _ => None,
@@ -402,7 +486,24 @@ impl HostObject for Array {
         };
         let own = create::convert(machine, self.tensor.clone(), common, device)?.value();
         let Value::Host(own) = own else { return Ok(Outcome::NotImplemented) };
-        match own.binary(machine, operator, &other, reflected)? {
+        let (sizes, operand) = (self.tensor.sizes(), Tensor::of(&other).map(|operand| operand.sizes()));
+        let divides = matches!(operator, Operator::FloorDiv | Operator::Mod) && is_whole(own_type) && tensor.is_none();
+        let done = match own.binary(machine, operator, &other, reflected) {
+            Err(raise) if divides && raise.message().contains("ZeroDivisionError") => {
+                let name = if operator == Operator::Mod { "mod" } else { "floor_divide" };
+                let Some(function) = written::member(machine, "numpy", name)? else { return Err(raise) };
+                let (left, right) = match reflected {
+                    true => (other_given, Value::Host(self)),
+                    false => (Value::Host(self), other_given),
+                };
+                return machine.call_now(&function, python::positional([left, right]));
+            }
+            done => done.map_err(|raise| match &operand {
+                Some(operand) if tensor.is_none() => unfit(raise, operator, [&sizes, operand], reflected),
+                _ => raise,
+            })?,
+        };
+        match done {
             // What a tensor takes part in is a tensor.
             Outcome::Ready(value) if tensor.is_some() => Ok(value.into()),
             Outcome::Ready(value) => wrapped(value),
@@ -419,6 +520,12 @@ impl HostObject for Array {
     }
 
     fn unary(self: Rc<Self>, machine: &Machine, operator: Operator) -> HostResult {
+        if operator == Operator::Negative && self.tensor.dtype() == DType::Bool {
+            return Err(Raise::type_error(
+                "The numpy boolean negative, the `-` operator, is not supported, use the `~` operator or the logical_not \
+                 function instead.",
+            ));
+        }
         let Value::Host(own) = self.tensor.value() else { return Ok(Outcome::NotImplemented) };
         match own.unary(machine, operator)? {
             Outcome::Ready(value) => wrapped(value),
@@ -433,6 +540,14 @@ impl HostObject for Array {
             ));
         }
         python::truth(machine, &self.tensor.value()).map(Some)
+    }
+
+    fn contains(self: Rc<Self>, machine: &Machine, element: &Value) -> HostResult {
+        let compared = self.binary(machine, Operator::Equal, element, false)?;
+        let Outcome::Ready(compared) = compared else { return Ok(Value::Bool(false).into()) };
+        let Some(same) = elements_of(&compared) else { return Ok(compared.into()) };
+        python::truth(machine, &dispatch::tensor(machine, "any", "", &[same.into()])?.value())
+            .map(|any| Value::Bool(any).into())
     }
 
     fn length(&self, _: &Machine) -> Result<Option<usize>, Raise> {
@@ -450,11 +565,13 @@ impl HostObject for Array {
     }
 
     fn integer(&self, machine: &Machine, exact: bool) -> Result<Option<Value>, Raise> {
+        self.one(exact)?;
         let Value::Host(own) = self.tensor.value() else { return Ok(None) };
         own.integer(machine, exact)
     }
 
     fn float(&self, machine: &Machine) -> Result<Option<f64>, Raise> {
+        self.one(false)?;
         let Value::Host(own) = self.tensor.value() else { return Ok(None) };
         own.float(machine)
     }
@@ -499,6 +616,14 @@ impl HostObject for Array {
 }
 
 impl Array {
+    /// Refuses to make a number of several.
+    fn one(&self, exact: bool) -> Result<(), Raise> {
+        match self.tensor.elements() == 1 || exact {
+            true => Ok(()),
+            false => Err(Raise::type_error("only 0-dimensional arrays can be converted to Python scalars")),
+        }
+    }
+
     /// Shows an element with the fewest digits that tell it from its neighbours of the same type.
     fn digits(&self, number: &Value) -> String {
         let shown = match number {
@@ -506,6 +631,39 @@ impl Array {
             number => number.clone(),
         };
         interpreter::format::repr_now(&shown).unwrap_or_default()
+    }
+}
+
+/// Writes a shape as NumPy's errors do: `(2,3)`.
+fn shape_text(sizes: &[i64]) -> String {
+    match sizes {
+        [only] => format!("({only},)"),
+        sizes => format!("({})", sizes.iter().map(i64::to_string).collect::<Vec<_>>().join(",")),
+    }
+}
+
+/// Says as NumPy does that arrays of two shapes do not go together.
+fn unfit(raise: Raise, operator: Operator, shapes: [&[i64]; 2], reflected: bool) -> Raise {
+    let text = raise.message();
+    if raise.as_fatal().is_some() || !raise.is(Kind::RuntimeError) {
+        return raise;
+    }
+    let [left, right] = if reflected { [shapes[1], shapes[0]] } else { shapes };
+    if operator == Operator::MatMul
+        && let (Some(inner), Some(outer)) = (left.last(), right.get(right.len().saturating_sub(2)))
+    {
+        return Raise::value_error(format!(
+            "matmul: Input operand 1 has a mismatch in its core dimension 0, with gufunc signature (n?,k),(k,m?)->(n?,m?) \
+             (size {outer} is different from {inner})"
+        ));
+    }
+    match text.contains("must match the size of tensor") {
+        true => Raise::value_error(format!(
+            "operands could not be broadcast together with shapes {} {} ",
+            shape_text(left),
+            shape_text(right)
+        )),
+        false => raise,
     }
 }
 

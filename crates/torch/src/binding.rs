@@ -93,7 +93,7 @@ fn without_options<'a>(
     }
     let mut args = args.clone();
     if python::given(args.take_keyword("out")).is_some() {
-        return Err(Raise::type_error(format!("{name}(): argument 'out' is not supported by this server")));
+        return Err(Raise::type_error(program::refusals::argument(name, "out")));
     }
     let factory = overloads.iter().any(|operator| operator.parameters.iter().any(|p| &*p.name == "pin_memory"));
     let mut requires_grad = false;
@@ -112,12 +112,23 @@ fn choose<'a>(
     args: &Args,
 ) -> Result<(&'a Operator, Vec<Argument>), Raise> {
     let mut mismatches = Vec::new();
+    // A tensor of one whole number is a number as well, and a tensor first: `torch.max(x, tensor(2))` compares.
+    let first = usize::from(receiver.is_none());
+    let mut values = args.positional.iter().skip(first).chain(args.keyword.iter().map(|(_, value)| value));
+    let ambiguous = overloads.len() > 1 && values.any(|value| index_tensor(value).is_some());
+    for operator in overloads.iter().filter(|_| ambiguous) {
+        let usable =
+            receiver.is_none() || operator.parameters.iter().any(|p| &*p.name == "self" && p.kind == Kind::Tensor);
+        if usable && let Ok(arguments) = (Call { name, operator, receiver, args, strict: true }).bind() {
+            return Ok((operator, arguments));
+        }
+    }
     for operator in overloads {
         // The receiver is a tensor: overloads without one belong to functions.
         if receiver.is_some() && !operator.parameters.iter().any(|p| &*p.name == "self" && p.kind == Kind::Tensor) {
             continue;
         }
-        match (Call { name, operator, receiver, args }).bind() {
+        match (Call { name, operator, receiver, args, strict: false }).bind() {
             Ok(arguments) => return Ok((operator, arguments)),
             Err(Mismatch::Raise(raise)) => return Err(raise),
             Err(mismatch) => mismatches.push((operator, mismatch)),
@@ -230,6 +241,8 @@ struct Call<'a> {
     operator: &'a Operator,
     receiver: Option<&'a Tensor>,
     args: &'a Args,
+    /// Whether a tensor is no whole number.
+    strict: bool,
 }
 
 impl Call<'_> {
@@ -326,6 +339,7 @@ impl Call<'_> {
                 Value::Big(_) => {
                     return Err(Mismatch::Raise(python::no_long()));
                 }
+                value if self.strict && Tensor::of(value).is_some() => None,
                 value => index_tensor(value).map(Argument::from),
             },
             Kind::Float => match (value, number) {
@@ -405,7 +419,8 @@ impl Call<'_> {
 
     /// Says whether another overload takes a list of numbers where this one takes one of tensors.
     fn takes_numbers(&self, parameter: &Parameter) -> bool {
-        let same = |other: &Parameter| other.name == parameter.name && matches!(other.kind, Kind::Ints(_));
+        let same =
+            |other: &Parameter| other.name == parameter.name && matches!(other.kind, Kind::Ints(_) | Kind::Floats);
         let overloads = Operators::all().get(&self.operator.name).unwrap_or_default();
         overloads.iter().any(|operator| operator.parameters.iter().any(same))
     }
@@ -480,9 +495,9 @@ fn constant(value: &Value, class: &str) -> Option<Argument> {
     (constant.class == class).then(|| Argument::from(constant.code))
 }
 
-/// Returns the element of a 0-dim integer tensor.
+/// Returns the element of a 0-dim integer tensor, or of one of numpy's whole numbers.
 fn index_tensor(value: &Value) -> Option<i64> {
-    let tensor = Tensor::of(value)?;
+    let tensor = Tensor::of(value).or_else(|| crate::array::scalar_of(value))?;
     let integral = !dtype::is_floating(tensor.dtype()) && !dtype::is_complex(tensor.dtype());
     (integral && tensor.sizes().is_empty()).then(|| tensor.item().ok()).flatten().as_ref().and_then(python::int)
 }

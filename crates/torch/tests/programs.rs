@@ -29,3 +29,8 @@ fn functions_of_functions_and_other_functions_give_what_pytorch_gives() {
 fn arrays_give_what_numpy_gives() {
     check(include_str!("programs/numbers.py"));
 }
+
+#[test]
+fn values_of_every_kind_print_as_in_python() {
+    check(include_str!("programs/probes.py"));
+}

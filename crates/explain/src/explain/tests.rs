@@ -309,3 +309,79 @@ fn text_and_drawing_say_the_same_and_quote_what_users_write() {
     let json = serde_json::to_string(&told).unwrap();
     assert_eq!(serde_json::from_str::<Explanation>(&json).unwrap(), told);
 }
+
+/// The last line of what a program is refused with, and the lines of the text that it names.
+fn refused(text: &str) -> Option<(String, Vec<u32>)> {
+    let told = refusal(&program(text, false), &Limits::default())?;
+    let lines = told.lines().filter_map(|line| line.split_once("line ")?.1.split(',').next()?.parse().ok()).collect();
+    Some((told.lines().last().unwrap_or_default().to_owned(), lines))
+}
+
+#[test]
+fn what_a_program_certainly_comes_to_and_the_server_lacks_is_refused_with_its_lines() {
+    let save = "AttributeError: torch.save is not supported by this server: it reads or writes files";
+    for (text, says, lines) in [
+        ("x = 1\ntorch.save(x)", save, [2].as_slice()),
+        (
+            "import torch.nn.functional as F\nx = F.grouped_mm(1, 2)",
+            "AttributeError: torch.nn.functional.grouped_mm is not",
+            &[2],
+        ),
+        ("import torch.nn.functional\ntorch.save(1)", save, &[2]),
+        ("t = torch\nname = 'save'\ngetattr(t, name)", save, &[3]),
+        ("from torch import save", "ImportError: cannot import name 'save' from 'torch' (torch.save is not", &[1]),
+        ("import os", "ModuleNotFoundError: No module named 'os': this server does not offer Python's 'os'", &[1]),
+        ("import os.path as p", "ModuleNotFoundError: No module named 'os.path': this server", &[1]),
+        (
+            "from scipy.special import expit",
+            "ModuleNotFoundError: No module named 'scipy.special' on this server",
+            &[1],
+        ),
+        ("open('f')", "NameError: name 'open' is not supported by this server", &[1]),
+        (
+            "h = model.layers[0].output[0]\nh.as_strided((1,), (1,))",
+            "AttributeError: torch.Tensor.as_strided is not",
+            &[2],
+        ),
+        ("h = model.layers[0].output[0] * 2\ntorch.add(h, h, out=h)", "TypeError: add(): argument 'out' is not", &[2]),
+        ("def f(x):\n    return torch.save(x)\ndef g(x):\n    return f(x)\ny = g(1)", save, &[5, 4, 2]),
+        ("for layer in model.layers:\n    torch.save(layer.output)", save, &[2]),
+        ("if 1 < 2:\n    torch.save(1)", save, &[2]),
+        ("with torch.no_grad():\n    torch.save(1)", save, &[2]),
+        ("x = [torch.save(i) for i in range(2)]", save, &[1]),
+        ("with model.session() as s:\n    pass\nmodel.generate('a', streamer=1)\n", "", &[]),
+        ("with model.generate('a', streamer=5) as t:\n    pass\n", "ValueError: `streamer` is not supported", &[1]),
+    ] {
+        match refused(text) {
+            Some((last, at)) => assert!(last.starts_with(says) && at == lines, "{text}\n{last}\n{at:?}"),
+            None => assert_eq!(says, "", "{text}"),
+        }
+    }
+}
+
+#[test]
+fn what_may_not_be_reached_or_may_be_caught_is_left_to_the_run() {
+    for text in [
+        "try:\n    torch.save(1)\nexcept AttributeError:\n    pass",
+        "try:\n    import scipy\nexcept ImportError:\n    scipy = None",
+        "if model.layers[0].output[0].sum() > 0:\n    torch.save(1)",
+        "if False:\n    torch.save(1)",
+        "def f():\n    torch.save(1)",
+        "x = lambda: open('f')",
+        "open = len\nopen('f')",
+        "getattr(torch, 'save', None)\nhasattr(torch, 'save')",
+        "tracer.stop()\ntorch.save(1)",
+        "import contextlib\nwith contextlib.suppress(AttributeError):\n    torch.save(1)",
+        "import mine\nmine.save(1)\ntorch.nonsense(1)",
+        "x = torch.topk(model.layers[0].output[0], 1).values\ny = x.indices",
+        "torch.add(1, 2, out=None)",
+        "def f(torch):\n    return torch.save(1)\nf(model)",
+        "for layer in [1, 2]:\n    break\nelse:\n    torch.save(1)",
+        "while model.x:\n    torch.save(1)",
+        "None and torch.save(1)",
+    ] {
+        assert_eq!(refused(text), None, "{text}");
+    }
+    let told = of("if model.layers[0].output[0].sum() > 0:\n    torch.save(1)");
+    assert!(warned(&told).contains(&(Kind::Refused, 2, PERHAPS)), "{told:#?}");
+}

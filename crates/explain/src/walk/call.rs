@@ -92,6 +92,9 @@ impl Walk<'_> {
         if let Some(frame) = self.held.frames.get_mut(frame) {
             frame.slots = slots;
         }
+        let here = (Rc::clone(&self.now.text), given.line, Rc::clone(&self.now.function));
+        self.now.around.push(here);
+        let name = std::mem::replace(&mut self.now.function, Rc::clone(&function.code.name));
         let text = std::mem::replace(&mut self.now.text, Rc::clone(&function.code.text));
         let statement = self.now.statement;
         self.calls += 1;
@@ -99,7 +102,8 @@ impl Walk<'_> {
         let flow = self.body(frame, &function.code.body);
         self.now.perhaps = perhaps;
         self.calls -= 1;
-        (self.now.text, self.now.statement) = (text, statement);
+        (self.now.text, self.now.statement, self.now.function) = (text, statement, name);
+        self.now.around.pop();
         let returned = self.held.frames.get_mut(frame).and_then(|frame| frame.returned.take());
         match (returned, flow) {
             (Some(returned), super::statement::Flow::Leave) => returned,
@@ -252,7 +256,12 @@ impl Walk<'_> {
             }
             "all" => Thing::plain(What::Steps(Steps::From(0, None))),
             "cache" => self.cache(&given, span),
-            "barrier" | "stop" => Thing::plain(What::Unknown),
+            "stop" => {
+                // What follows is not run.
+                self.now.caught += 1;
+                Thing::plain(What::Unknown)
+            }
+            "barrier" => Thing::plain(What::Unknown),
             _ => self.opaque(&given.all()),
         }
     }
@@ -359,8 +368,15 @@ impl Walk<'_> {
     }
 
     fn of_global(&mut self, name: &str, given: &Given, span: Span) -> Thing {
+        self.of_called(name, given, span.line);
         let first = given.positional.first();
         match (name, first) {
+            ("builtins.getattr", Some(object)) if given.positional.len() == 2 && !given.more => {
+                let name = given.positional.get(1).and_then(Thing::as_str);
+                if let Some(name) = name {
+                    return self.attribute(&object.clone(), &name.into(), span);
+                }
+            }
             (name, Some(thing)) if name.starts_with("nnsight.") && name.ends_with(".save") => {
                 return self.save(&thing.clone(), span);
             }

@@ -10,6 +10,7 @@ use program::ir::{
 
 use crate::answer::{Calls, Does};
 use crate::form::{Form, Size};
+use crate::refused;
 use crate::walk::operation::{self, binary};
 use crate::walk::statement::bound;
 use crate::walk::value::{Bound, Place, Spot, Steps, Thing, What};
@@ -327,7 +328,8 @@ impl Walk<'_> {
                 Some(children) => {
                     Turns::all(children.into_iter().map(|(_, place)| Thing::plain(What::Module(place))).collect())
                 }
-                None => Turns::unknown(&Thing::plain(What::Module(Place::Some))),
+                // A list of modules has one at least.
+                None => Turns { certain: 1, ..Turns::unknown(&Thing::plain(What::Module(Place::Some))) },
             },
             What::Steps(steps) => self.steps(&steps.clone()),
             What::Constant(Constant::Str(text)) if text.len() <= MOST => {
@@ -460,7 +462,16 @@ impl Walk<'_> {
                 "iter" => Thing::plain(What::Steps(Steps::From(0, None))),
                 _ => self.held.method(object.clone(), name),
             },
-            What::Global(module) => Thing::global(&format!("{module}.{name}")),
+            What::Global(module) => {
+                let module = Rc::clone(module);
+                self.of_path(&module, name, span.line);
+                Thing::global(&format!("{module}.{name}"))
+            }
+            What::Value(form, _) if refused_of_tensors(form, name) => {
+                let known = matches!(form, Form::Tensor(..));
+                self.of_tensors(name, known, span.line);
+                self.held.method(object.clone(), name)
+            }
             What::Value(form, spot) => match (form, &**name) {
                 (Form::Record(_, fields), name) if fields.iter().any(|(field, _)| field == name) => {
                     let form = fields.iter().find(|(field, _)| field == name).map(|(_, form)| form.clone());
@@ -658,6 +669,15 @@ impl Walk<'_> {
         }
         let found = key.as_int().and_then(|at| children.get(operation::index(at, children.len())?));
         found.map_or_else(|| Thing::plain(What::Module(Place::Some)), |(_, place)| module(place))
+    }
+}
+
+/// Says whether a name may be one that this server refuses of what was computed.
+fn refused_of_tensors(form: &Form, name: &str) -> bool {
+    match form {
+        Form::Tensor(..) => refused::name(&format!("torch.Tensor.{name}")).is_some(),
+        Form::Unknown => refused::is_of_tensors_alone(name),
+        _ => false,
     }
 }
 

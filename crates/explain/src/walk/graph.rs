@@ -16,6 +16,8 @@ pub struct Graph {
     pub used: BTreeSet<u32>,
     /// What is wrong: with the line, what to say, and whether that is certain.
     pub found: Vec<(Kind, u32, String, bool)>,
+    /// The text of the first exception that is raised for certain because this server lacks something.
+    pub refused: Option<String>,
 }
 
 /// File, line and column of its beginning and of its end, and what is done there.

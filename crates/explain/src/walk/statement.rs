@@ -148,9 +148,18 @@ impl Walk<'_> {
                 // What its methods do, nobody knows until they are called, and by then they are not found again.
                 self.captured(frame);
             }
-            StatementKind::Import { module, target, .. } => self.bind(frame, *target, Thing::global(module)),
+            StatementKind::Import { module, target, submodule } => {
+                self.of_import(module);
+                // Without a name of its own, it is the package that is bound.
+                let bound = if *submodule { module } else { module.split('.').next().unwrap_or(module) };
+                self.bind(frame, *target, Thing::global(bound));
+            }
             StatementKind::ImportFrom { module, names } => {
+                let found = self.of_import(module);
                 for (name, target) in names {
+                    if found {
+                        self.of_name_from(module, name);
+                    }
                     self.bind(frame, *target, Thing::global(&format!("{module}.{name}")));
                 }
             }
@@ -232,7 +241,7 @@ impl Walk<'_> {
 
     fn repeat(&mut self, frame: usize, test: &Expr, body: &Body, otherwise: &Body) -> Flow {
         let (before, deciding) = (self.now.perhaps, self.now.deciding.clone());
-        let mut left = Flow::Next;
+        let (mut left, mut broken) = (Flow::Next, false);
         for turn in 0..MOST {
             let tested = self.expr(frame, test);
             match self.held.truth(&tested) {
@@ -241,7 +250,10 @@ impl Walk<'_> {
                 None => self.decides(&tested),
             }
             match self.body(frame, body) {
-                Flow::Break => break,
+                Flow::Break => {
+                    broken = self.now.perhaps == before;
+                    break;
+                }
                 Flow::Leave if self.now.perhaps == before => {
                     (self.now.perhaps, self.now.deciding) = (before, deciding);
                     return Flow::Leave;
@@ -258,7 +270,8 @@ impl Walk<'_> {
                 break;
             }
         }
-        let ended = self.body(frame, otherwise);
+        // What stands behind `else` is left out by a break.
+        let ended = if broken { Flow::Next } else { self.body(frame, otherwise) };
         (self.now.perhaps, self.now.deciding) = (before, deciding);
         if ended == Flow::Next { left } else { ended }
     }
@@ -274,7 +287,7 @@ impl Walk<'_> {
         names_of(target, &mut names);
         let bound = |walk: &Self, name: Name| walk.held.variable(frame, name).and_then(|(_, thing, _)| thing);
         let old: Vec<Option<Thing>> = names.iter().map(|name| bound(self, *name)).collect();
-        let mut sure = turns.exact && before.0 == 0;
+        let (mut sure, mut broken, mut may_break) = (turns.exact && before.0 == 0, false, false);
         for (index, turn) in turns.items.iter().enumerate() {
             // Of a generation, the first step is certain, and each later one only where there is no end before it.
             if index == turns.certain {
@@ -287,7 +300,10 @@ impl Walk<'_> {
             self.assign(frame, target, &turn.thing);
             self.now.perhaps = perhaps;
             match self.body(frame, body) {
-                Flow::Break => break,
+                Flow::Break => {
+                    broken = self.now.perhaps == before.0;
+                    break;
+                }
                 Flow::Leave if self.now.perhaps == before.0 => {
                     (self.now.perhaps, self.now.step) = before;
                     return Flow::Leave;
@@ -297,7 +313,7 @@ impl Walk<'_> {
                     self.now.perhaps += 1;
                 }
                 Flow::MayBreak => {
-                    sure = false;
+                    (sure, may_break) = (false, true);
                     self.now.perhaps += 1;
                 }
                 Flow::Next | Flow::Continue => {}
@@ -315,8 +331,9 @@ impl Walk<'_> {
                 self.held.set(frame, name, Some(joined));
             }
         }
+        self.now.perhaps = before.0 + u32::from(may_break);
+        let ended = if broken { Flow::Next } else { self.body(frame, otherwise) };
         self.now.perhaps = before.0;
-        let ended = self.body(frame, otherwise);
         self.now.step = before.1;
         if matches!(iterable.what, What::Steps(Steps::From(_, None))) {
             // The block ends with the generation: what follows such a loop does not run.
@@ -326,7 +343,10 @@ impl Walk<'_> {
     }
 
     fn attempt(&mut self, frame: usize, attempt: &program::ir::Try) -> Flow {
+        let caught = u32::from(!attempt.handlers.is_empty());
+        self.now.caught += caught;
         let mut ways = vec![self.body(frame, &attempt.body)];
+        self.now.caught = self.now.caught.saturating_sub(caught);
         self.now.perhaps += 1;
         for handler in &attempt.handlers {
             if let Some(class) = &handler.class {
@@ -352,6 +372,7 @@ impl Walk<'_> {
             What::Opening(calls, given) => {
                 let Some(given) = self.held.given.get(given).cloned() else { return Flow::Next };
                 let before = (self.now.trace, self.now.input, self.now.step);
+                self.of_arguments(calls, &given);
                 self.open(calls, &given);
                 if let Some(target) = target {
                     self.assign(frame, target, &Thing::plain(What::Tracer));
@@ -383,7 +404,11 @@ impl Walk<'_> {
                     let entered = Thing::new(opened.what.clone(), self.deps(&opened));
                     self.assign(frame, target, &entered);
                 }
-                self.body(frame, body)
+                let caught = u32::from(self.may_swallow(frame, context));
+                self.now.caught += caught;
+                let flow = self.body(frame, body);
+                self.now.caught = self.now.caught.saturating_sub(caught);
+                flow
             }
         }
     }

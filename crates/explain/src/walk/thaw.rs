@@ -21,6 +21,15 @@ pub fn aliases(program: &Program) -> Vec<(String, String, String)> {
     found
 }
 
+/// Returns the path under which programs find what a request names by where it is defined.
+fn public(module: &str, name: &str) -> String {
+    match module {
+        "torch.serialization" | "torch.functional" => format!("torch.{name}"),
+        "_io" | "io" if name == "open" => "builtins.open".to_owned(),
+        module => format!("{module}.{name}"),
+    }
+}
+
 /// Joins two paths.
 pub fn joined(path: &str, below: &str) -> String {
     match (path.is_empty(), below.is_empty()) {
@@ -81,7 +90,25 @@ impl Walk<'_> {
             },
             Datum::Parameter { tensor, .. } => return self.thaw_inside(*tensor),
             Datum::Module(name) => What::Global(name.as_str().into()),
-            Datum::Global { module, name } => What::Global(format!("{module}.{name}").into()),
+            Datum::Global { module, name } => What::Global(public(module, name).into()),
+            // `from torch import relu` is sent as what it is an attribute of.
+            Datum::Object { class, called: true, args, .. } => {
+                let of = |at: &Ref| self.program.heap.get(*at);
+                match (of(class), args.first().and_then(of), args.get(1).and_then(of)) {
+                    (
+                        Some(Datum::Global { module, name: getattr }),
+                        Some(Datum::Global { module: owner, name: class }),
+                        Some(Datum::Str(name)),
+                    ) if module == "builtins"
+                        && getattr == "getattr"
+                        && owner == "torch._C"
+                        && class == "_VariableFunctionsClass" =>
+                    {
+                        What::Global(format!("torch.{name}").into())
+                    }
+                    _ => What::Unknown,
+                }
+            }
             Datum::Envoy(envoy) => What::Module(self.place(&envoy.path)),
             Datum::ModelModule { path } => What::Module(self.place(path)),
             Datum::Tracer => What::Tracer,

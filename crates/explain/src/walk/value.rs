@@ -207,7 +207,10 @@ impl Thing {
             return Some(left == right);
         }
         let none = |thing: &Self| matches!(thing.what, What::Constant(Constant::None));
-        let some = |thing: &Self| !matches!(thing.what, What::Unknown);
+        // What is named below a model whose modules are not known may be an attribute, and a gradient may not be there.
+        let some = |thing: &Self| {
+            !matches!(thing.what, What::Unknown | What::Value(..) | What::Module(Place::Path(_) | Place::Some))
+        };
         match (none(self), none(other)) {
             (true, true) => Some(true),
             (true, false) if some(other) => Some(false),
@@ -293,6 +296,8 @@ impl Held {
                 !items.items.is_empty()
             }
             What::Dict(at) => !self.dicts.get(*at).filter(|pairs| pairs.exact)?.pairs.is_empty(),
+            What::Module(Place::Path(path)) if !path.is_empty() => return None,
+            What::Module(Place::Some) => return None,
             What::Module(_) | What::Tracer | What::Function(_) | What::Global(_) => true,
             _ => return None,
         })

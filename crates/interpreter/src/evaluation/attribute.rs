@@ -83,6 +83,12 @@ pub fn set(machine: &Machine, object: &Value, name: &str, value: Value) -> HostR
         Value::Instance(instance) => instance::set(machine, object, instance, name, value),
         Value::Class(class) if class.is_immutable() => Err(immutable(class.name(), name)),
         Value::Class(class) => {
+            // Members of an enumeration, which its metaclass keeps in CPython.
+            if let Some(Value::Dict(members)) = class.own("_member_map_")
+                && members.get_string(name).is_some()
+            {
+                return Err(Raise::attribute_error(format!("cannot reassign member '{name}'")));
+            }
             class.set(name, value);
             Ok(Value::None.into())
         }

@@ -27,8 +27,8 @@ use names::{Form, special_name, unsupported};
 pub use crate::values::class::{payload, plain, special};
 pub use compare::{equal, equal_now, hash, less, less_now, same_or_equal, same_or_equal_now};
 pub use items::{
-    contains, delete_item, get_item, index_clamped, index_fitting, length, length_now, length_outcome, mapping_entries,
-    set_item, slice_index, span,
+    contains, delete_item, get_item, index_clamped, index_fitting, index_if_any, length, length_now, length_outcome,
+    mapping_entries, set_item, slice_index, span,
 };
 pub use iterate::{Iter, Stepped, collect, collect_now, is_iterable, iterate, next, with_items};
 pub use names::symbol;
@@ -93,10 +93,25 @@ pub fn in_place(machine: &Machine, operator: Operator, left: &Value, right: &Val
     chain(machine, first, move |machine| try_both(machine, operator, &left, &right, "="))
 }
 
+/// Returns a sequence and how often it is to be repeated, where that is an object of the host's.
+fn repeated(machine: &Machine, left: &Value, right: &Value) -> Option<(Value, Value)> {
+    let pair = |sequence: &Value, count: &Value| match (plain(sequence), count) {
+        (sequence @ (Value::Str(_) | Value::Bytes(_) | Value::List(_) | Value::Tuple(_)), Value::Host(count)) => {
+            Some((sequence, count.integer(machine, true).ok().flatten()?))
+        }
+        _ => None,
+    };
+    pair(left, right).or_else(|| pair(right, left))
+}
+
 fn try_both(machine: &Machine, operator: Operator, left: &Value, right: &Value, suffix: &'static str) -> HostResult {
     let dynamic = |value: &Value| matches!(value, Value::Host(_) | Value::Instance(_));
     let (own_left, own_right) = (left.clone(), right.clone());
-    let last = move |_: &Machine| match operator {
+    let last = move |machine: &Machine| match operator {
+        // What stands for a whole number repeats: a tensor of one.
+        Operator::Mul if let Some((sequence, count)) = repeated(machine, &own_left, &own_right) => {
+            builtin(machine, operator, &sequence, &count)
+        }
         Operator::Equal => Ok(Value::Bool(own_left.is(&own_right)).into()),
         Operator::NotEqual => Ok(Value::Bool(!own_left.is(&own_right)).into()),
         _ => Err(unsupported(operator, &own_left, &own_right, suffix)),

@@ -1,6 +1,7 @@
 //! The names that are known everywhere: `len`, `print`, `int`.
 
 mod attributes;
+pub mod bytearray;
 mod iterators;
 mod numbers;
 mod text;
@@ -138,6 +139,7 @@ pub fn lookup(name: &str) -> Option<Value> {
     }
     match name {
         "Ellipsis" => return Some(Value::Ellipsis),
+        "bytearray" => return Some(bytearray::class()),
         "NotImplemented" => return Some(Value::NotImplemented),
         "__debug__" => return Some(Value::Bool(true)),
         "__name__" => return Some(Value::from("__main__")),
@@ -187,7 +189,7 @@ pub fn construct(machine: &Machine, kind: Type, args: Args) -> HostResult {
         Type::Float => float::construct(machine, args),
         Type::Complex => float::construct_complex(machine, args),
         Type::Str => text::construct(machine, args),
-        Type::Bytes => bytes::construct(machine, args),
+        Type::Bytes => bytes::construct(machine, args, "bytes"),
         Type::List => match args.between("list", 0, 1)?.pop() {
             None => Ok(Value::List(Rc::new(List::new(Vec::new()))).into()),
             Some(iterable) => with_items(machine, iterable, |machine, items| sequence::list(machine, items.into_vec())),

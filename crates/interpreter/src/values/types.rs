@@ -13,6 +13,7 @@ pub mod ledger;
 pub mod list;
 pub mod native;
 pub mod opaque;
+pub mod order;
 pub mod range;
 pub mod sequence;
 pub mod set;

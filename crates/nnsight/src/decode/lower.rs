@@ -200,6 +200,18 @@ impl<'g, 'a> Lowering<'g, 'a> {
                 self.spend(bytes.len() as u64)?;
                 Datum::Bytes(self.keep((*bytes).into()))
             }
+            Node::ByteArray(bytes) => {
+                self.spend(bytes.len() as u64)?;
+                let bytes = Datum::Bytes(self.keep((*bytes).into()));
+                Datum::Object {
+                    class: self.heap.push(Datum::Global { module: "builtins".into(), name: "bytearray".into() }),
+                    called: true,
+                    args: vec![self.heap.push(bytes)],
+                    state: None,
+                    items: Vec::new(),
+                    pairs: Vec::new(),
+                }
+            }
             Node::List(items) => Datum::List(self.refer_all(items)?),
             Node::Tuple(items) => Datum::Tuple(self.refer_all(items)?),
             Node::Set(items) => Datum::Set(self.refer_all(items)?),
@@ -316,6 +328,10 @@ impl<'g, 'a> Lowering<'g, 'a> {
             }
             ("cloudpickle", "_get_dataclass_field_type_sentinel", &[name]) if let Some(name) = graph.text(name) => {
                 Datum::Global { module: "dataclasses".into(), name: self.copy(name)? }
+            }
+            ("torch.serialization", "_get_layout", &[name]) if let Some(name) = graph.text(name) => {
+                let name = name.strip_prefix("torch.").unwrap_or(name);
+                Datum::Global { module: "torch".into(), name: self.copy(name)? }
             }
             ("cloudpickle", "_make_function", _) => self.bytecode(object)?,
             ("cloudpickle", name, _) => Datum::Opaque { what: format!("cloudpickle's {name}") },
@@ -538,6 +554,10 @@ impl<'g, 'a> Lowering<'g, 'a> {
 
 /// Returns the name that users know something by, where the client's library defines it elsewhere.
 fn public<'n>(module: &'n str, name: &'n str) -> (&'n str, &'n str) {
+    // Layouts and memory formats are pickled by a dotted name, as part of whichever module has one of torch's.
+    if let Some(constant) = name.strip_prefix("torch.") {
+        return ("torch", constant);
+    }
     match module {
         "torch._C._nn" => ("torch.nn.functional", name),
         "torch._C._linalg" => ("torch.linalg", name.strip_prefix("linalg_").unwrap_or(name)),

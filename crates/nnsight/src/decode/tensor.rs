@@ -135,7 +135,7 @@ impl<'a> Lowering<'_, 'a> {
     pub(super) fn array(&mut self, state: Id) -> Result<Option<Datum>, DecodeError> {
         let graph = self.graph;
         let Some(&[_, shape, dtype, fortran, bytes]) = graph.tuple(state) else { return Ok(None) };
-        let (Some(shape), &Node::Bytes(bytes)) = (self.integers(shape)?, graph.get(bytes)) else {
+        let (Some(shape), Some(bytes)) = (self.integers(shape)?, graph.bytes(bytes)) else {
             return Ok(Some(Datum::Opaque { what: "a numpy array of objects".into() }));
         };
         let Some((dtype, swapped)) = numpy_dtype(graph, dtype) else {
@@ -154,7 +154,7 @@ impl<'a> Lowering<'_, 'a> {
     /// Builds a numpy scalar.
     pub(super) fn scalar(&mut self, dtype: Id, bytes: Id) -> Result<Option<Datum>, DecodeError> {
         let graph = self.graph;
-        let (Some((dtype, swapped)), &Node::Bytes(bytes)) = (numpy_dtype(graph, dtype), graph.get(bytes)) else {
+        let (Some((dtype, swapped)), Some(bytes)) = (numpy_dtype(graph, dtype), graph.bytes(bytes)) else {
             return Ok(Some(Datum::Opaque { what: "a numpy scalar of this dtype".into() }));
         };
         let mut bytes = gather(bytes, dtype.size(), 0, &[], &[])?;
@@ -185,7 +185,7 @@ impl<'a> Lowering<'_, 'a> {
         if let Some(storage) = self.storages.get(&bytes) {
             return Ok(Some(*storage));
         }
-        let &Node::Bytes(saved) = graph.get(bytes) else { return Ok(None) };
+        let Some(saved) = graph.bytes(bytes) else { return Ok(None) };
         let storage = saved_storage(saved)?;
         self.storages.insert(bytes, storage);
         Ok(Some(storage))

@@ -4,6 +4,7 @@
 
 /// Classes whose objects are sent, by module.
 const CLASSES: &[(&str, &[&str])] = &[
+    ("builtins", &["bytearray"]),
     ("collections", &["Counter", "OrderedDict", "defaultdict", "deque"]),
     ("types", &["SimpleNamespace"]),
     ("pathlib", &["PosixPath", "PurePosixPath"]),

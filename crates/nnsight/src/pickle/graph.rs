@@ -21,6 +21,8 @@ pub enum Node<'a> {
     Float(f64),
     Str(&'a str),
     Bytes(&'a [u8]),
+    /// Bytes that change: a `bytearray`, or a buffer that was sent as one.
+    ByteArray(&'a [u8]),
     List(Vec<Id>),
     Tuple(Vec<Id>),
     Set(Vec<Id>),
@@ -63,6 +65,15 @@ impl<'a> Graph<'a> {
     pub fn text(&self, id: Id) -> Option<&'a str> {
         match self.get(id) {
             Node::Str(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    /// Returns bytes, of whichever type.
+    #[must_use]
+    pub fn bytes(&self, id: Id) -> Option<&'a [u8]> {
+        match self.get(id) {
+            Node::Bytes(bytes) | Node::ByteArray(bytes) => Some(bytes),
             _ => None,
         }
     }

@@ -149,9 +149,14 @@ impl<'a> Reader<'a> {
                 let length = self.length4()?;
                 self.raw(length)
             }
-            BINBYTES8 | BYTEARRAY8 => {
+            BINBYTES8 => {
                 let length = self.length8()?;
                 self.raw(length)
+            }
+            BYTEARRAY8 => {
+                let length = self.length8()?;
+                let bytes = self.take(length)?;
+                self.make(Node::ByteArray(bytes))
             }
             EMPTY_LIST => self.make(Node::List(Vec::new())),
             EMPTY_TUPLE => self.make(Node::Tuple(Vec::new())),
@@ -577,7 +582,7 @@ mod tests {
             (b"C\x01h.".to_vec(), "Bytes([104])"),
             (b"B\x01\0\0\0h.".to_vec(), "Bytes([104])"),
             (b"\x8e\x01\0\0\0\0\0\0\0h.".to_vec(), "Bytes([104])"),
-            (b"\x96\x01\0\0\0\0\0\0\0h.".to_vec(), "Bytes([104])"),
+            (b"\x96\x01\0\0\0\0\0\0\0h.".to_vec(), "ByteArray([104])"),
             (b").".to_vec(), "()"),
             (b"N\x85.".to_vec(), "(None)"),
             (b"K\x01K\x02\x86.".to_vec(), "(Int(1) Int(2))"),

@@ -6,7 +6,7 @@ use interpreter::{Args, HostResult, Machine, Value};
 use program::DType;
 
 use super::types;
-use super::{Array, on_host, promoted};
+use super::{Array, met, on_host};
 use crate::dispatch::{self, Argument};
 use crate::tensor::Tensor;
 use crate::{create, dtype, python};
@@ -63,16 +63,7 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
                 return Err(Raise::type_error("_promoted() takes two types"));
             };
             let (one, other) = (of(one)?, of(other)?);
-            if let Some(common) = promoted(one, other) {
-                return Ok(dtype::value(common).into());
-            }
-            let empty = |dtype: DType| {
-                let code = Argument::from(i64::from(dtype::code(dtype)));
-                dispatch::tensor(machine, "zeros", "", &[Argument::Ints(vec![1]), code])
-            };
-            // Of types that numpy has no rule of its own for, PyTorch's sum has the type.
-            let sum = dispatch::tensor(machine, "add", "Tensor", &[empty(one)?.into(), empty(other)?.into()])?;
-            Ok(dtype::value(sum.dtype()).into())
+            Ok(dtype::value(met(machine, one, other)?).into())
         }),
         ("_is_scalar", |_, args| {
             let scalar = python::host::<Array>(&args.one("_is_scalar")?).is_some_and(|array| array.is_scalar());

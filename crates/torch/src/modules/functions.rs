@@ -93,9 +93,7 @@ pub fn torch(name: &str) -> Option<Native> {
         "split" => split,
         "unique" => unique,
         "unique_consecutive" => unique_consecutive,
-        "stft" => |machine, args| operator(machine, "stft", args),
         "istft" => |machine, args| operator(machine, "istft", args),
-        "gradient" => gradient,
         "unravel_index" => unravel_index,
         // Precision and threads are the server's.
         "set_float32_matmul_precision" | "set_num_threads" | "use_deterministic_algorithms" => {
@@ -557,15 +555,6 @@ fn some_of(outputs: Vec<Output>, inverse: bool, counts: bool) -> Outcome {
         1 => kept.pop().unwrap_or(Value::None).into(),
         _ => Value::tuple(kept).into(),
     }
-}
-
-/// `torch.gradient(input, *, spacing=1, dim=None, edge_order=1)`, with one spacing for all dimensions.
-fn gradient(machine: &Machine, mut args: Args) -> HostResult {
-    if let Some(dim) = args.take_keyword("dim") {
-        let dim = if matches!(dim, Value::Int(_)) { Value::list(vec![dim]) } else { dim };
-        args.keyword.push(("dim".into(), dim));
-    }
-    operator(machine, "gradient", args)
 }
 
 /// `torch.unravel_index(indices, shape)`.

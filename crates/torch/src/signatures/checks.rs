@@ -20,6 +20,7 @@ pub fn find(name: &str) -> Option<Check> {
         "embedding" => embedding,
         "groups" => groups,
         "halves" => halves,
+        "interval" => interval,
         "margin" => margin,
         "margins" => margins,
         "probability" => probability,
@@ -50,6 +51,14 @@ fn probability(_: &Machine, bound: &Bound) -> Result<(), Raise> {
             let p = text(&p.unwrap_or(Value::None));
             Err(Raise::value_error(format!("dropout probability has to be between 0 and 1, but got {p}")))
         }
+        _ => Ok(()),
+    }
+}
+
+fn interval(_: &Machine, bound: &Bound) -> Result<(), Raise> {
+    let number = |name: &str| bound.get(name).as_ref().and_then(python::float);
+    match (number("min_val"), number("max_val")) {
+        (Some(low), Some(high)) if low > high => Err(Raise::value_error("min_val cannot be greater than max_val")),
         _ => Ok(()),
     }
 }

@@ -70,7 +70,6 @@ const OWN: &[&str] = &[
     "is_nonzero",
     "resolve_neg",
     "istft",
-    "stft",
     "__array__",
     "pin_memory",
 ];
@@ -220,7 +219,7 @@ fn own(machine: &Machine, tensor: &Tensor, name: &str, args: Args) -> HostResult
         "split" => return functions::split(machine, prefixed(args)),
         "unique" => return functions::unique(machine, prefixed(args)),
         "unique_consecutive" => return functions::unique_consecutive(machine, prefixed(args)),
-        "stft" | "istft" => return binding::call(machine, name, None, &prefixed(args)).map(Outcome::Ready),
+        "istft" => return binding::call(machine, name, None, &prefixed(args)).map(Outcome::Ready),
         _ => return Ok(Outcome::NotImplemented),
     }
     .into())

@@ -434,7 +434,7 @@ fn found(machine: &Machine, elements: Elements, element: &Value) -> HostResult {
 }
 
 /// Returns an integer, or what stands for one, cut to 64 bits; `None` for what is no index.
-fn index_if_any(machine: &Machine, value: &Value) -> Result<Option<i64>, Raise> {
+pub fn index_if_any(machine: &Machine, value: &Value) -> Result<Option<i64>, Raise> {
     let cut = |number: &num_bigint::BigInt| if number.is_negative() { i64::MIN } else { i64::MAX };
     Ok(match plain(value) {
         Value::Int(number) => Some(number),

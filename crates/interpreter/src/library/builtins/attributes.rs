@@ -6,7 +6,7 @@ use crate::evaluation::attribute;
 use crate::evaluation::operators::{self, later, special};
 use crate::library::methods;
 use crate::library::modules::typing;
-use crate::values::class::{Class, Decorated};
+use crate::values::class::{Class, Decorated, Instance};
 use crate::values::exceptions::Kind;
 use crate::values::host::{Args, HostResult, Outcome};
 use crate::values::machine::Machine;
@@ -134,6 +134,9 @@ pub fn is_instance(machine: &Machine, value: &Value, class: &Value) -> Result<bo
             value => builtin_type(value).is_some_and(|builtin| builtin.is_subtype(*kind)),
         }),
         Value::Class(class) => Ok(match value {
+            Value::Instance(instance) if is_protocol(class) => {
+                instance.class().is_subclass(class) || has_all(machine, instance, class)?
+            }
             Value::Instance(instance) => instance.class().is_subclass(class),
             Value::Host(object) => {
                 object.derived().is_some_and(|own| own.is_subclass(class)) || object.is_instance(class.name())
@@ -299,4 +302,30 @@ pub fn dir(machine: &Machine, args: Args) -> HostResult {
     names.sort();
     names.dedup();
     Ok(Value::list(names.into_iter().map(Value::Str).collect()).into())
+}
+
+/// Says whether a class is a protocol: one that names `typing.Protocol` among its bases.
+fn is_protocol(class: &Class) -> bool {
+    let is =
+        |base: &Value| matches!(base, Value::Class(base) if &**base.name() == "Protocol" && base.module() == "typing");
+    class.bases().iter().any(is)
+}
+
+/// Says whether an object has all that a protocol has and names.
+fn has_all(machine: &Machine, instance: &Instance, protocol: &Rc<Class>) -> Result<bool, Raise> {
+    const SPECIAL: [&str; 5] = ["__call__", "__contains__", "__getitem__", "__iter__", "__len__"];
+    for part in protocol.lineage().filter(|part| is_protocol(part)) {
+        let attributes = part.attributes();
+        machine.charge_fuel(attributes.len() as u64)?;
+        let named: Vec<Rc<str>> = match part.own("__annotations__") {
+            Some(Value::Dict(names)) => names.keys().iter().filter_map(|name| Some(name.as_str()?.into())).collect(),
+            _ => Vec::new(),
+        };
+        let names = attributes.into_iter().map(|(name, _)| name).chain(named);
+        let mut asked = names.filter(|name| !name.starts_with('_') || SPECIAL.contains(&&**name));
+        if !asked.all(|name| instance.own(&name).is_some() || instance.class().find(&name).is_some()) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }

@@ -250,7 +250,10 @@ pub fn reversed(machine: &Machine, args: Args) -> HostResult {
         }
         Value::Tuple(_) | Value::Str(_) | Value::Bytes(_) | Value::Dict(_) => None,
         Value::Host(object) if object.as_any().is::<View>() => None,
-        Value::Host(object) => Some(object.length(machine)?),
+        Value::Host(object) => match object.clone().get_attribute(machine, "__reversed__") {
+            Ok(Outcome::Ready(own)) => return machine.call_now(&own, Args::default()),
+            _ => Some(object.length(machine)?),
+        },
         Value::Instance(_) if special(&value, "__getitem__").is_some() && special(&value, "__len__").is_some() => {
             let machine = machine.clone();
             return later(async move {

@@ -75,8 +75,12 @@ pub fn round(machine: &Machine, args: Args) -> HostResult {
                 positional: Vec::new(),
                 keyword: digits.into_iter().map(|digits| ("decimals".into(), digits)).collect(),
             };
-            match object.call_method(machine, "round", &args)? {
-                Outcome::NotImplemented => Err(undefined()),
+            let positional = args.keyword.first().map(|(_, digits)| digits.clone()).into_iter().collect();
+            match object.clone().call_method(machine, "round", &args)? {
+                Outcome::NotImplemented => match object.get_attribute(machine, "__round__") {
+                    Ok(Outcome::Ready(round)) => machine.call_now(&round, Args { positional, keyword: Vec::new() }),
+                    _ => Err(undefined()),
+                },
                 outcome => Ok(outcome),
             }
         }
@@ -168,6 +172,9 @@ pub fn pow(machine: &Machine, args: Args) -> HostResult {
     let (base, exponent) = (base.unwrap_or(Value::None), exponent.unwrap_or(Value::None));
     match modulus {
         None | Some(Value::None) => operators::binary(machine, Operator::Pow, &base, &exponent),
+        Some(modulus) if let Some(method) = special(&base, "__pow__") => {
+            call_special(machine, &method, &base, vec![exponent, modulus])
+        }
         Some(modulus) => Ok(operators::modular_power(machine, &base, &exponent, &modulus)?.into()),
     }
 }

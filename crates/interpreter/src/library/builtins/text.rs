@@ -1,6 +1,7 @@
 //! `print`, `str`, `format`, `chr`, `ord`.
 
 use crate::evaluation::operators::{self, later};
+use crate::library::builtins::bytearray;
 use crate::library::methods::bytes;
 use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
@@ -69,6 +70,10 @@ pub fn construct(machine: &Machine, args: Args) -> HostResult {
         let name = type_name(wrong);
         return Err(Raise::type_error(format!("str() argument 'encoding' must be str, not {name}")));
     }
+    let object = match bytearray::bytes_of(machine, &object) {
+        Some(bytes) => Value::Bytes(bytes?),
+        None => object,
+    };
     match operators::plain(&object) {
         Value::Bytes(data) => Ok(bytes::decode(machine, &data, encoding.as_ref(), errors.as_ref())?.into()),
         Value::Str(_) => Err(Raise::type_error("decoding str is not supported")),

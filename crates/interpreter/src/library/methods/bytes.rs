@@ -3,9 +3,10 @@
 use std::rc::Rc;
 
 use crate::evaluation::operators::{self, with_items};
+use crate::library::builtins::bytearray;
 use crate::library::methods;
 use crate::values::exceptions::Kind;
-use crate::values::host::{Args, HostResult};
+use crate::values::host::{Args, HostResult, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::types::bytes::find;
@@ -14,6 +15,7 @@ use crate::values::value::Value;
 
 /// Methods by name.
 pub const METHODS: &[(&str, MethodFn)] = &[
+    ("center", |machine, receiver, args| padded(machine, receiver, args, "center")),
     ("count", |machine, receiver, args| search(machine, receiver, args, "count")),
     ("decode", |machine, receiver, args| {
         let bytes = of(receiver, "decode")?;
@@ -25,6 +27,7 @@ pub const METHODS: &[(&str, MethodFn)] = &[
     ("hex", hex),
     ("index", |machine, receiver, args| search(machine, receiver, args, "index")),
     ("join", join),
+    ("ljust", |machine, receiver, args| padded(machine, receiver, args, "ljust")),
     ("lower", |machine, receiver, args| {
         args.none("bytes.lower")?;
         let bytes = of(receiver, "lower")?;
@@ -33,11 +36,13 @@ pub const METHODS: &[(&str, MethodFn)] = &[
     }),
     ("lstrip", |machine, receiver, args| strip(machine, receiver, args, "lstrip")),
     ("replace", replace),
+    ("rjust", |machine, receiver, args| padded(machine, receiver, args, "rjust")),
     ("rfind", |machine, receiver, args| search(machine, receiver, args, "rfind")),
     ("rstrip", |machine, receiver, args| strip(machine, receiver, args, "rstrip")),
     ("split", split),
     ("startswith", |machine, receiver, args| affix(machine, receiver, args, "startswith")),
     ("strip", |machine, receiver, args| strip(machine, receiver, args, "strip")),
+    ("splitlines", splitlines),
     ("upper", |machine, receiver, args| {
         args.none("bytes.upper")?;
         let bytes = of(receiver, "upper")?;
@@ -45,6 +50,108 @@ pub const METHODS: &[(&str, MethodFn)] = &[
         Ok(ledger::bytes(machine, bytes.to_ascii_uppercase())?.into())
     }),
 ];
+
+/// Methods that do with bytes what those of `str` do with letters, ASCII's being the only ones.
+macro_rules! textual {
+    ($($name:literal)*) => {
+        &[$(($name, |machine, receiver, args| textual(machine, receiver, args, $name))),*]
+    };
+}
+
+pub const TEXTUAL: &[(&str, MethodFn)] = textual![
+    "capitalize" "isalnum" "isalpha" "isascii" "isdigit" "islower" "isspace" "istitle" "isupper" "partition" "removeprefix"
+    "removesuffix" "rindex" "rpartition" "rsplit" "swapcase" "title" "zfill"
+];
+
+/// Calls a method of `str`. Bytes that are no ASCII stand as letters of nobody's, which have no case and are no digits.
+fn textual(machine: &Machine, receiver: &Value, args: Args, name: &'static str) -> HostResult {
+    const OTHER: u32 = 0xe000;
+    let bytes = of(receiver, name)?;
+    // Letter by letter, there and back, in one piece.
+    machine.charge_operation(name, 2 * bytes.len() as u64)?;
+    let text = |bytes: &[u8]| -> Result<Value, Raise> {
+        ledger::reserve(machine, 8 * bytes.len() as u64)?;
+        ledger::scanned(machine, bytes.len() as u64)?;
+        let letter = |byte: &u8| match byte.is_ascii() {
+            true => char::from(*byte),
+            false => char::from_u32(OTHER + u32::from(*byte)).unwrap_or_default(),
+        };
+        ledger::text(machine, bytes.iter().map(letter).collect::<String>())
+    };
+    let argument = |value: Value| match value {
+        number @ (Value::Int(_) | Value::Bool(_) | Value::None) => Ok(number),
+        value => text(&like(machine, &value)?),
+    };
+    let positional = args.positional.into_iter().map(argument).collect::<Result<_, _>>()?;
+    let keyword = args.keyword.into_iter().map(|(name, value)| Ok((name, argument(value)?)));
+    let keyword = keyword.collect::<Result<_, Raise>>()?;
+    let called = methods::call_method(machine, &text(&bytes)?, name, Args { positional, keyword });
+    let back = |value: &Value| -> Result<Value, Raise> {
+        let Value::Str(text) = value else { return Ok(value.clone()) };
+        ledger::reserve(machine, text.len() as u64)?;
+        ledger::scanned(machine, text.len() as u64)?;
+        ledger::bytes(machine, text.chars().map(|letter| (u32::from(letter) & 0xff) as u8).collect())
+    };
+    Ok(match called {
+        Some(Ok(Outcome::Ready(Value::Tuple(parts)))) => {
+            Value::tuple(parts.iter().map(back).collect::<Result<_, _>>()?).into()
+        }
+        Some(Ok(Outcome::Ready(Value::List(parts)))) => {
+            let parts = parts.to_vec();
+            Value::list(parts.iter().map(back).collect::<Result<_, _>>()?).into()
+        }
+        Some(Ok(Outcome::Ready(value))) => back(&value)?.into(),
+        Some(other) => return other,
+        None => Outcome::NotImplemented,
+    })
+}
+
+/// `bytes.center(…)`, `bytes.ljust(…)` and `bytes.rjust(…)`.
+fn padded(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostResult {
+    let bytes = of(receiver, name)?;
+    let args = args.between(name, 1, 2)?;
+    let width = usize::try_from(operators::index_fitting(machine, &args[0])?).unwrap_or(0);
+    let fill = match args.get(1).map(|fill| like(machine, fill)).transpose()?.as_deref() {
+        None => b' ',
+        Some([fill]) => *fill,
+        Some(_) => return Err(Raise::type_error(format!("{name}() argument 2 must be a byte string of length 1"))),
+    };
+    let missing = width.saturating_sub(bytes.len());
+    let before = match name {
+        "ljust" => 0,
+        "rjust" => missing,
+        // The odd one stands where CPython puts it.
+        _ => missing / 2 + (missing & width & 1),
+    };
+    ledger::reserve(machine, 2 * width.max(bytes.len()) as u64)?;
+    let mut made = vec![fill; before];
+    made.extend_from_slice(&bytes);
+    made.resize(bytes.len() + missing, fill);
+    Ok(ledger::bytes(machine, made)?.into())
+}
+
+fn splitlines(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
+    let bytes = of(receiver, "splitlines")?;
+    let [keep] = args.bind("splitlines", ["keepends"], 0)?;
+    let keep = keep.map_or(Ok(false), |keep| operators::truth_sync(machine, &keep))?;
+    let parts = List::new(Vec::new());
+    let mut rest: &[u8] = &bytes;
+    while !rest.is_empty() {
+        let end = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')).unwrap_or(rest.len());
+        let next = match rest.get(end..) {
+            Some([b'\r', b'\n', ..]) => end + 2,
+            Some([_, ..]) => end + 1,
+            _ => end,
+        };
+        machine.charge_fuel(1)?;
+        ledger::scanned(machine, next as u64)?;
+        let part = &rest[..if keep { next } else { end }];
+        ledger::reserve(machine, 2 * part.len() as u64)?;
+        parts.push(machine, ledger::bytes(machine, part.to_vec())?)?;
+        rest = &rest[next..];
+    }
+    Ok(Value::List(Rc::new(parts)).into())
+}
 
 /// Encodings that this server knows.
 pub enum Codec {
@@ -122,12 +229,15 @@ fn undecodable(codec: &str, byte: u8, position: usize, why: &str) -> Raise {
     )
 }
 
-/// `bytes(…)`.
+/// `bytes(…)`, or the same for another type of bytes.
 ///
 /// # Errors
 /// As CPython.
-pub fn construct(machine: &Machine, args: Args) -> HostResult {
-    let [source, encoding, errors] = args.bind("bytes", ["source", "encoding", "errors"], 0)?;
+pub fn construct(machine: &Machine, args: Args, name: &'static str) -> HostResult {
+    let [source, encoding, errors] = args.bind(name, ["source", "encoding", "errors"], 0)?;
+    if let Some(bytes) = source.as_ref().and_then(|source| bytearray::bytes_of(machine, source)) {
+        return Ok(Value::Bytes(bytes?).into());
+    }
     match source.as_ref().map(operators::plain) {
         None => Ok(Value::Bytes(Rc::from([])).into()),
         Some(Value::Str(text)) => match encoding {
@@ -146,17 +256,20 @@ pub fn construct(machine: &Machine, args: Args) -> HostResult {
             ledger::reserve(machine, (count as u64).saturating_mul(2))?;
             Ok(ledger::bytes(machine, vec![0; count])?.into())
         }
-        Some(iterable) if operators::is_iterable(&iterable) => with_items(machine, iterable, |machine, items| {
+        Some(iterable) if operators::is_iterable(&iterable) => with_items(machine, iterable, move |machine, items| {
             let mut bytes = Vec::with_capacity(items.len());
             for item in &items {
                 let byte = u8::try_from(operators::index_fitting(machine, item)?);
-                bytes.push(byte.map_err(|_| Raise::value_error("bytes must be in range(0, 256)"))?);
+                bytes.push(byte.map_err(|_| {
+                    let what = if name == "bytes" { "bytes" } else { "byte" };
+                    Raise::value_error(format!("{what} must be in range(0, 256)"))
+                })?);
             }
             Ok(ledger::bytes(machine, bytes)?.into())
         }),
         Some(other) => {
-            let name = types::type_name(&other);
-            Err(Raise::type_error(format!("cannot convert '{name}' object to bytes")))
+            let kind = types::type_name(&other);
+            Err(Raise::type_error(format!("cannot convert '{kind}' object to {name}")))
         }
     }
 }
@@ -194,7 +307,7 @@ fn search(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostRe
             Ok(byte) => Rc::from([byte]),
             Err(_) => return Err(Raise::value_error("byte must be in range(0, 256)")),
         },
-        value => like(value)?,
+        value => like(machine, value)?,
     };
     let bound = |position: usize, default: usize| match args.get(position) {
         None | Some(Value::None) => Ok(default),
@@ -226,7 +339,7 @@ fn affix(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostRes
         _ => vec![affix],
     };
     for affix in &affixes {
-        let affix = like(affix)?;
+        let affix = like(machine, affix)?;
         machine.charge_fuel(1)?;
         ledger::copied(machine, affix.len() as u64)?;
         if if name == "startswith" { bytes.starts_with(&affix) } else { bytes.ends_with(&affix) } {
@@ -249,18 +362,21 @@ fn hex(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
 fn join(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     let separator = of(receiver, "join")?;
     with_items(machine, args.one("bytes.join")?, move |machine, items| {
-        let total: usize = items.iter().map(|item| if let Value::Bytes(part) = item { part.len() } else { 0 }).sum();
+        let part = |(position, item): (usize, &Value)| match (item, bytearray::bytes_of(machine, item)) {
+            (Value::Bytes(part), _) => Ok(Rc::clone(part)),
+            (_, Some(part)) => part,
+            _ => {
+                let name = types::type_name(item);
+                Err(Raise::type_error(format!("sequence item {position}: expected a bytes-like object, {name} found")))
+            }
+        };
+        let parts = items.iter().enumerate().map(part).collect::<Result<Vec<_>, _>>()?;
+        let total: usize = parts.iter().map(|part| part.len()).sum();
         let total = total.saturating_add(separator.len().saturating_mul(items.len()));
         machine.charge_fuel(items.len() as u64)?;
         ledger::reserve(machine, (total as u64).saturating_mul(2))?;
         let mut joined = Vec::with_capacity(total);
-        for (position, item) in items.iter().enumerate() {
-            let Value::Bytes(part) = item else {
-                let name = types::type_name(item);
-                return Err(Raise::type_error(format!(
-                    "sequence item {position}: expected a bytes-like object, {name} found"
-                )));
-            };
+        for (position, part) in parts.iter().enumerate() {
             if position > 0 {
                 joined.extend_from_slice(&separator);
             }
@@ -274,7 +390,7 @@ fn strip(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostRes
     let bytes = of(receiver, name)?;
     let chars = match args.between(name, 0, 1)?.pop() {
         None | Some(Value::None) => Rc::from(*b" \t\n\r\x0b\x0c"),
-        Some(chars) => like(&chars)?,
+        Some(chars) => like(machine, &chars)?,
     };
     let mut strips = [false; 256];
     for byte in chars.iter() {
@@ -290,20 +406,23 @@ fn strip(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostRes
 
 fn replace(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     let bytes = of(receiver, "replace")?;
-    let args = args.between("replace", 2, 2)?;
-    let (old, new) = (like(&args[0])?, like(&args[1])?);
+    let args = args.between("replace", 2, 3)?;
+    let (old, new) = (like(machine, &args[0])?, like(machine, &args[1])?);
+    let most = args.get(2).map_or(Ok(-1), |most| operators::index_clamped(machine, most))?;
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
     machine.charge_fuel(bytes.len() as u64 / 16)?;
-    let found = if old.is_empty() { 0 } else { memchr::memmem::find_iter(&bytes, &*old).count() };
+    let found = if old.is_empty() { bytes.len() + 1 } else { memchr::memmem::find_iter(&bytes, &*old).count() };
+    let found = found.min(most);
     let size = (found as u64).saturating_mul(new.len() as u64).saturating_add(bytes.len() as u64);
     ledger::reserve(machine, size.saturating_mul(2))?;
     let mut result = Vec::with_capacity(bytes.len());
     let mut rest: &[u8] = &bytes;
-    while !old.is_empty()
-        && let Some(position) = find(rest, &old)
-    {
+    for turn in 0..found {
+        // Nothing is found before each byte, and at the end.
+        let position = if old.is_empty() { usize::from(turn > 0) } else { find(rest, &old).unwrap_or(rest.len()) };
         result.extend_from_slice(&rest[..position]);
         result.extend_from_slice(&new);
-        rest = &rest[position + old.len()..];
+        rest = &rest[(position + old.len()).min(rest.len())..];
     }
     result.extend_from_slice(rest);
     Ok(ledger::bytes(machine, result)?.into())
@@ -327,7 +446,7 @@ fn split(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
             bytes.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty()).try_for_each(add)?;
         }
         Some(separator) => {
-            let separator = like(&separator)?;
+            let separator = like(machine, &separator)?;
             if separator.is_empty() {
                 return Err(Raise::value_error("empty separator"));
             }
@@ -344,7 +463,10 @@ fn split(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     Ok(Value::List(Rc::new(parts)).into())
 }
 
-fn like(value: &Value) -> Result<Rc<[u8]>, Raise> {
+fn like(machine: &Machine, value: &Value) -> Result<Rc<[u8]>, Raise> {
+    if let Some(bytes) = bytearray::bytes_of(machine, value) {
+        return bytes;
+    }
     match operators::plain(value) {
         Value::Bytes(bytes) => Ok(bytes),
         other => {

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use num_bigint::BigInt;
-use num_traits::{FromPrimitive, One};
+use num_traits::{FromPrimitive, One, ToPrimitive};
 
 use crate::evaluation::format;
 use crate::evaluation::operators::{self, then};
@@ -103,6 +103,12 @@ pub fn parse(text: &str) -> Option<f64> {
 /// As CPython.
 pub fn construct_complex(machine: &Machine, args: Args) -> HostResult {
     let [real_part, imaginary_part] = args.bind("complex", ["real", "imag"], 0)?;
+    if imaginary_part.is_none()
+        && let Some(value) = &real_part
+        && let Some(method) = operators::special(value, "__complex__")
+    {
+        return operators::call_special(machine, &method, value, vec![]);
+    }
     if let Some(Value::Str(text)) = &real_part {
         if imaginary_part.is_some() {
             return Err(Raise::type_error("complex() can't take second arg if first is a string"));
@@ -192,4 +198,65 @@ fn of(receiver: &Value, method: &str) -> Result<f64, Raise> {
         Value::Float(number) => Ok(number),
         _ => Err(types::wrong_receiver(method, Type::Float, receiver)),
     }
+}
+
+/// `float.fromhex(text)`.
+///
+/// # Errors
+/// `ValueError` for a text that is no such number, `OverflowError` for one that is too large.
+pub fn fromhex(machine: &Machine, args: Args) -> HostResult {
+    let value = args.one("float.fromhex")?;
+    let Some(text) = value.as_str() else { return Err(Raise::type_error("bad argument type for built-in operation")) };
+    ledger::scanned(machine, text.len() as u64)?;
+    let invalid = || Raise::value_error("invalid hexadecimal floating-point string");
+    let lower = text.trim().to_ascii_lowercase();
+    let (negative, unsigned) = match lower.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, lower.strip_prefix('+').unwrap_or(&lower)),
+    };
+    let magnitude = match unsigned {
+        "inf" | "infinity" => f64::INFINITY,
+        "nan" => f64::NAN,
+        digits => {
+            let digits = digits.strip_prefix("0x").unwrap_or(digits);
+            let (digits, exponent) = match digits.split_once('p') {
+                Some((digits, exponent)) => (digits, exponent.parse::<i64>().map_err(|_| invalid())?),
+                None => (digits, 0),
+            };
+            let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+            if whole.is_empty() && part.is_empty() {
+                return Err(invalid());
+            }
+            let read = BigInt::parse_bytes(format!("0{whole}{part}").as_bytes(), 16).ok_or_else(invalid)?;
+            let exponent = exponent.saturating_sub(4 * part.len() as i64);
+            scaled(&read, exponent)
+                .ok_or_else(|| Raise::new(Kind::OverflowError, "hexadecimal value too large to represent as a float"))?
+        }
+    };
+    Ok(Value::Float(if negative { -magnitude } else { magnitude }).into())
+}
+
+/// Returns `number * 2**exponent`, rounded once; `None` where it is too large.
+fn scaled(number: &BigInt, exponent: i64) -> Option<f64> {
+    let bits = number.bits() as i64;
+    if bits == 0 || bits.saturating_add(exponent) < -1080 {
+        return Some(0.0);
+    }
+    if bits.saturating_add(exponent) > 1024 {
+        return None;
+    }
+    // As many bits as a float of this size has, half to even.
+    let kept = 53.min(bits + exponent + 1074).max(0);
+    let dropped = (bits - kept).max(0);
+    let mut top = number >> dropped;
+    let rest = number - (&top << dropped);
+    let half = BigInt::from(1) << (dropped - 1).max(0);
+    if dropped > 0 && (rest > half || rest == half && top.bit(0)) {
+        top += 1;
+    }
+    let value = top.to_f64()?;
+    // In two steps: neither factor is out of range.
+    let power = dropped + exponent;
+    let value = value * 2_f64.powi((power / 2) as i32) * 2_f64.powi((power - power / 2) as i32);
+    value.is_finite().then_some(value)
 }

@@ -170,8 +170,17 @@ pub fn union(machine: &Machine, members: Vec<Value>) -> Result<Value, Raise> {
     machine.charge_fuel(4 * flat.len() as u64)?;
     Ok(match <[Value; 1]>::try_from(flat) {
         Ok([only]) => only,
-        Err(members) => Value::host(Union { members }),
+        Err(members) => Value::host(Union { members, typing: false }),
     })
+}
+
+/// Makes a union one that was made by `typing`.
+fn spelled(value: Value) -> Value {
+    let members = match &value {
+        Value::Host(object) => object.as_any().downcast_ref::<Union>().map(|union| union.members.clone()),
+        _ => None,
+    };
+    members.map_or(value, |members| Value::host(Union { members, typing: true }))
 }
 
 /// Says whether `value | other` may mean a union of types.
@@ -368,8 +377,8 @@ impl HostObject for Name {
         };
         machine.charge_fuel(operators::UNCHARGED)?;
         Ok(match self.name {
-            "Optional" => union(machine, vec![key.clone(), Value::None])?,
-            "Union" => union(machine, members())?,
+            "Optional" => spelled(union(machine, vec![key.clone(), Value::None])?),
+            "Union" => spelled(union(machine, members())?),
             _ => alias(&Value::Host(self), key),
         }
         .into())
@@ -463,6 +472,8 @@ impl Drop for Alias {
 /// `int | None`.
 pub struct Union {
     members: Vec<Value>,
+    /// Whether it was made by `Union[…]` or `Optional[…]`, which CPython shows as such.
+    typing: bool,
 }
 
 impl Union {
@@ -498,7 +509,15 @@ impl HostObject for Union {
 
     fn repr(&self, machine: &Machine) -> Result<Option<String>, Raise> {
         let texts: Result<Vec<String>, Raise> = self.members.iter().map(|member| text(machine, member)).collect();
-        Ok(Some(texts?.join(" | ")))
+        let texts = texts?;
+        Ok(Some(match (self.typing, texts.as_slice()) {
+            (false, texts) => texts.join(" | "),
+            (true, [one, none]) if none == "None" => format!("typing.Optional[{one}]"),
+            (true, texts) if texts.last().is_some_and(|last| last == "None") => {
+                format!("typing.Optional[typing.Union[{}]]", texts[..texts.len() - 1].join(", "))
+            }
+            (true, texts) => format!("typing.Union[{}]", texts.join(", ")),
+        }))
     }
 }
 

@@ -9,7 +9,7 @@ use crate::values::raise::Raise;
 use crate::values::types::charge::Charge;
 use crate::values::types::key::Key;
 use crate::values::types::table::Table;
-use crate::values::types::{Items, trash};
+use crate::values::types::{Items, order, trash};
 use crate::values::value::Value;
 
 /// Bytes charged for one element.
@@ -17,6 +17,9 @@ const ENTRY: u64 = 136;
 
 /// Bytes charged for a set with no elements.
 const EMPTY: u64 = 256;
+
+/// Elements of sets whose first one is looked for each time that one is taken out.
+const SMALL: usize = 1024;
 
 fn bytes(entries: usize) -> u64 {
     EMPTY + ENTRY * entries as u64
@@ -71,9 +74,15 @@ impl Set {
         Some(entry.original)
     }
 
-    /// Returns the elements in order of insertion.
+    /// Returns the elements in the order in which they are gone through: whole numbers in CPython's, which depends on their
+    /// values, and others, whose order is by chance there, as they were inserted.
     pub fn items(&self) -> Items {
-        self.table.borrow().iter().map(|entry| entry.original.clone()).collect()
+        let table = self.table.borrow();
+        let inserted: Vec<&Value> = table.iter().map(|entry| &entry.original).collect();
+        match order::of(table.iter().map(|entry| &entry.key)) {
+            Some(order) => order.into_iter().filter_map(|at| inserted.get(at).copied().cloned()).collect(),
+            None => inserted.into_iter().cloned().collect(),
+        }
     }
 
     /// Returns the elements as the table knows them.
@@ -103,10 +112,19 @@ impl Set {
         self.table.borrow()
     }
 
-    /// Takes the first element out.
+    /// Takes the first element out: of a large set, the one that was inserted first.
     pub(crate) fn pop(&self) -> Option<Value> {
-        let first = self.table.borrow_mut().after(0).map(|(_, entry)| entry.key.clone());
-        first.and_then(|key| self.remove(&key))
+        let first = match self.len() {
+            0..=SMALL => {
+                order::of(self.table.borrow().iter().map(|entry| &entry.key)).and_then(|order| order.first().copied())
+            }
+            _ => None,
+        };
+        let key = match first {
+            Some(first) => self.table.borrow().iter().nth(first).map(|entry| entry.key.clone()),
+            None => self.table.borrow_mut().after(0).map(|(_, entry)| entry.key.clone()),
+        };
+        key.and_then(|key| self.remove(&key))
     }
 
     /// Takes all elements out.
@@ -136,6 +154,8 @@ impl Drop for Set {
 /// The state of an iteration over a set.
 pub struct SetIteration {
     set: Rc<Set>,
+    /// The elements, where their order is not that of their insertion.
+    ordered: Option<std::vec::IntoIter<Value>>,
     position: usize,
     length: usize,
 }
@@ -144,7 +164,9 @@ impl SetIteration {
     /// Starts before the first element.
     pub fn new(set: Rc<Set>) -> Self {
         let length = set.len();
-        Self { set, position: 0, length }
+        let is_ordered = order::of(set.table.borrow().iter().map(|entry| &entry.key)).is_some();
+        let ordered = is_ordered.then(|| set.items().into_vec().into_iter());
+        Self { set, ordered, position: 0, length }
     }
 }
 
@@ -152,6 +174,9 @@ impl Iteration for SetIteration {
     fn next(&mut self, _: &Machine) -> Result<Option<Outcome>, Raise> {
         if self.set.len() != self.length {
             return Err(Raise::runtime_error("Set changed size during iteration"));
+        }
+        if let Some(ordered) = &mut self.ordered {
+            return Ok(ordered.next().map(Outcome::Ready));
         }
         let mut table = self.set.table.borrow_mut();
         let Some((next, entry)) = table.after(self.position) else { return Ok(None) };

@@ -200,7 +200,6 @@ const REFUSED: &[&str] = &[
     "compile",
     "get_extra_state",
     "ipu",
-    "load_state_dict",
     "mtia",
     "register_backward_hook",
     "register_full_backward_hook",
@@ -216,6 +215,9 @@ const REFUSED: &[&str] = &[
     "xpu",
 ];
 
+/// Methods that are written in Python.
+const WRITTEN: [&str; 2] = ["__deepcopy__", "load_state_dict"];
+
 /// Where the names of buffers are that `state_dict` leaves out.
 const PASSING: &str = "_non_persistent_buffers_set";
 
@@ -224,7 +226,7 @@ const PASSING: &str = "_non_persistent_buffers_set";
 /// # Errors
 /// `AttributeError` for methods that this server does not have.
 pub fn method(machine: &Machine, module: &Value, name: &str) -> HostResult {
-    if name == "__deepcopy__"
+    if WRITTEN.contains(&name)
         && let Some(function) = written::member(machine, "torch.nn.Module", name)?
     {
         return Ok(Value::Method(Rc::new(Method { function, receiver: module.clone() })).into());

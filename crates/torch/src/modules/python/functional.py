@@ -3,7 +3,7 @@ import torch
 from torch.nn import functional as F
 
 __all__ = (
-    "adaptive_max_pool1d", "adaptive_max_pool1d_with_indices", "adaptive_max_pool2d", "adaptive_max_pool2d_with_indices",
+    "adaptive_avg_pool2d", "adaptive_avg_pool3d", "adaptive_max_pool1d", "adaptive_max_pool1d_with_indices", "adaptive_max_pool2d", "adaptive_max_pool2d_with_indices",
     "adaptive_max_pool3d", "adaptive_max_pool3d_with_indices", "affine_grid", "conv_tbc", "ctc_loss", "embedding_bag",
     "fractional_max_pool2d", "fractional_max_pool2d_with_indices", "fractional_max_pool3d",
     "fractional_max_pool3d_with_indices", "gaussian_nll_loss", "grid_sample", "interpolate", "local_response_norm",
@@ -75,8 +75,18 @@ def _sizes(output_size, input, count):
     """The sizes that are asked for, where None stands for the input's own."""
     if isinstance(output_size, int):
         return [output_size] * count
+    if input.dim() <= len(output_size):
+        raise ValueError(f"Input dimension should be at least {len(output_size) + 1}")
     own = input.shape[-count:]
     return [int(own[at]) if size is None else size for at, size in enumerate(output_size)]
+
+
+def adaptive_avg_pool2d(input, output_size):
+    return _aten("adaptive_avg_pool2d")(input, _sizes(output_size, input, 2))
+
+
+def adaptive_avg_pool3d(input, output_size):
+    return _aten("adaptive_avg_pool3d")(input, _sizes(output_size, input, 3))
 
 
 def adaptive_max_pool1d_with_indices(input, output_size, return_indices=False):
@@ -428,6 +438,9 @@ def embedding_bag(input, weight, offsets=None, max_norm=None, norm_type=2, scale
         raise RuntimeError("embedding_bag(): argument 'sparse' is not supported by this server")
     if max_norm is not None:
         raise RuntimeError("embedding_bag(): argument 'max_norm' is not supported by this server")
+    if weight.dtype == torch.long and input.is_floating_point():
+        # The order of these two was the other one, once.
+        input, weight = weight, input
     if per_sample_weights is not None and input.size() != per_sample_weights.size():
         raise ValueError(
             f"embedding_bag: If per_sample_weights ({per_sample_weights.shape}) is not None, then it must have the same shape "

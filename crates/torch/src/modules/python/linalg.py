@@ -7,7 +7,22 @@ __all__ = (
     "slogdet", "solve", "svd", "svdvals", "tensordot", "tensorinv", "tensorsolve", "trace", "vecdot", "vector_norm",
 )
 
-LinAlgError = ValueError
+
+class LinAlgError(ValueError):
+    pass
+
+
+def _solved(function, *given, says="Singular matrix", **named):
+    """What a function of PyTorch's gives, or numpy's error for a matrix that it cannot do."""
+    try:
+        return function(*given, **named)
+    except RuntimeError as error:
+        text = str(error)
+        if "square" in text:
+            raise LinAlgError("Last 2 dimensions of the array must be square") from None
+        if type(error).__name__ == "_LinAlgError":
+            raise LinAlgError(says) from None
+        raise ValueError(text) from None
 
 
 def _f(x):
@@ -26,7 +41,7 @@ def _numpy(name):
 
 
 def cholesky(a, /, *, upper=False):
-    return _a(torch.linalg.cholesky(_f(a), upper=upper))
+    return _a(_solved(torch.linalg.cholesky, _f(a), upper=upper, says="Matrix is not positive definite"))
 
 
 def cond(x, p=None):
@@ -34,7 +49,7 @@ def cond(x, p=None):
 
 
 def det(a):
-    return _r(torch.linalg.det(_f(a)))
+    return _r(_solved(torch.linalg.det, _f(a)))
 
 
 def slogdet(a):
@@ -62,7 +77,7 @@ def eigvalsh(a, UPLO="L"):
 
 
 def inv(a):
-    return _a(torch.linalg.inv(_f(a)))
+    return _a(_solved(torch.linalg.inv, _f(a)))
 
 
 def pinv(a, rcond=None, hermitian=False, *, rtol=None):
@@ -78,11 +93,11 @@ def matrix_rank(A, tol=None, hermitian=False, *, rtol=None):
 
 
 def matrix_power(a, n):
-    return _a(torch.linalg.matrix_power(_t(a), n))
+    return _a(_solved(torch.linalg.matrix_power, _t(a), n))
 
 
 def solve(a, b):
-    return _a(torch.linalg.solve(_f(a), _f(b)))
+    return _a(_solved(torch.linalg.solve, _f(a), _f(b)))
 
 
 def lstsq(a, b, rcond=None):

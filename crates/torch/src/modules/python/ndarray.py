@@ -4,10 +4,18 @@ import torch
 __all__ = (
     "argpartition", "argsort", "choose", "clip", "compress", "conj", "conjugate", "cumprod", "diagonal", "dot", "fill",
     "nonzero", "partition", "ptp", "put", "repeat", "resize", "round", "searchsorted", "sort", "swapaxes", "take", "trace", "transpose",
-    "view", "__copy__",
+    "view", "__copy__", "__round__",
 )
 
+_round = round
+
 # Methods of arrays that are functions of numpy, given the array first.
+
+
+def __round__(self, ndigits=None):
+    if not _is_scalar(self):
+        raise TypeError("type numpy.ndarray doesn't define __round__ method")
+    return _round(self.item()) if ndigits is None else numpy.round(self, ndigits)
 
 
 def argpartition(self, kth, axis=-1):

@@ -49,6 +49,15 @@ def _f(x):
     return t if t.dtype in _FLOATS else t.to(torch.float64)
 
 
+def _own(t):
+    """Floats that numpy computes functions of numbers in: of as many bits as whole numbers of the type need."""
+    if t.dtype in _FLOATS:
+        return t
+    if t.dtype in (torch.bool, torch.int8, torch.uint8):
+        return t.to(torch.float16)
+    return t.to(torch.float32 if t.dtype in (torch.int16, torch.uint16) else torch.float64)
+
+
 def _weak(x):
     return isinstance(x, (int, float, complex)) and not hasattr(x, "dtype")
 
@@ -79,7 +88,7 @@ def _common(*values):
 def _unary(operator, exact=False):
     def function(x, /, out=None, *, where=True, dtype=None):
         _plain(out, where)
-        t = _t(x) if exact else _f(x)
+        t = _t(x) if exact else _own(_t(x))
         if dtype is not None:
             t = t.to(_dtype(dtype))
         return _r(operator(t))
@@ -92,10 +101,21 @@ def _binary(operator, floats=False):
         _plain(out, where)
         a, b = _common(x1, x2)
         if floats and a.dtype not in _FLOATS:
-            a, b = a.to(torch.float64), b.to(torch.float64)
+            a, b = (a.to(torch.float64), b.to(torch.float64)) if floats == "wide" else (_own(a), _own(b))
         if dtype is not None:
             a, b = a.to(_dtype(dtype)), b.to(_dtype(dtype))
         return _r(operator(a, b))
+
+    return function
+
+
+def _divided(operator):
+    """Whole numbers divided by zero are zero."""
+    def function(a, b):
+        none = None if a.dtype in _FLOATS else b == 0
+        if none is None or not none.any():
+            return operator(a, b)
+        return torch.where(none, torch.zeros_like(b), operator(a, torch.where(none, torch.ones_like(b), b)))
 
     return function
 
@@ -140,9 +160,9 @@ bitwise_not = bitwise_invert = invert = _unary(torch.bitwise_not, True)
 spacing = _unary(lambda t: torch.nextafter(t, torch.full_like(t, math.inf)) - t)
 
 add, subtract, multiply = _binary(torch.add), _binary(torch.sub), _binary(torch.mul)
-divide = true_divide = _binary(torch.div, True)
-floor_divide, fmod = _binary(torch.floor_divide), _binary(torch.fmod)
-mod = remainder = _binary(torch.remainder)
+divide = true_divide = _binary(torch.div, "wide")
+floor_divide, fmod = _binary(_divided(torch.floor_divide)), _binary(_divided(torch.fmod))
+mod = remainder = _binary(_divided(torch.remainder))
 power = pow = _binary(torch.pow)
 float_power = _binary(lambda a, b: torch.pow(a.to(torch.float64), b.to(torch.float64)))
 arctan2 = atan2 = _binary(torch.atan2, True)
@@ -510,12 +530,30 @@ def _joined(arrays):
     return _common(*[_t(a) if _weak(a) else a for a in (arrays if isinstance(arrays, (list, tuple)) else list(arrays))])
 
 
+def _alike(arrays, axis):
+    first = arrays[0]
+    for at, t in enumerate(arrays):
+        if t.dim() != first.dim():
+            raise ValueError(
+                "all the input arrays must have same number of dimensions, but the array at index 0 has "
+                f"{first.dim()} dimension(s) and the array at index {at} has {t.dim()} dimension(s)"
+            )
+        for dim in range(t.dim()):
+            if t.shape[dim] != first.shape[dim] and dim != axis % t.dim():
+                raise ValueError(
+                    "all the input array dimensions except for the concatenation axis must match exactly, but along "
+                    f"dimension {dim}, the array at index 0 has size {first.shape[dim]} and the array at index {at} has size "
+                    f"{t.shape[dim]}"
+                )
+    return arrays
+
+
 def concatenate(arrays, axis=0, out=None, *, dtype=None, casting="same_kind"):
     _plain(out, True)
     arrays = _joined(arrays)
     if not arrays:
         raise ValueError("need at least one array to concatenate")
-    found = torch.cat([t.reshape(-1) for t in arrays]) if axis is None else torch.cat(arrays, axis)
+    found = torch.cat([t.reshape(-1) for t in arrays]) if axis is None else torch.cat(_alike(arrays, axis), axis)
     return _a(found if dtype is None else found.to(_dtype(dtype)))
 
 
@@ -540,14 +578,15 @@ def any_of(flags):
 
 
 def vstack(tup, *, dtype=None, casting="same_kind"):
-    return _a(torch.cat([torch.atleast_2d(t) for t in _joined(tup)]))
+    return _a(torch.cat(_alike([torch.atleast_2d(t) for t in _joined(tup)], 0)))
 
 
 row_stack = vstack
 
 
 def hstack(tup, *, dtype=None, casting="same_kind"):
-    return _a(torch.hstack([torch.atleast_1d(t) for t in _joined(tup)]))
+    arrays = [torch.atleast_1d(t) for t in _joined(tup)]
+    return _a(torch.hstack(_alike(arrays, 0 if arrays and arrays[0].dim() == 1 else 1)))
 
 
 def dstack(tup):

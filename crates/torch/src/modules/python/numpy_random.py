@@ -109,7 +109,7 @@ class _Drawing:
             index = self._indices(count, wanted)
         else:
             if wanted > count:
-                raise ValueError("Cannot take a larger sample than population when replace is False")
+                raise ValueError("Cannot take a larger sample than population when 'replace=False'")
             index = self._without(count, wanted)
         if size is None:
             return index[0] if pool is None else _r(pool[index[0]])

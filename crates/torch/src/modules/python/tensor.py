@@ -1,6 +1,66 @@
 import torch
 
-__all__ = ("__deepcopy__", "lu", "new", "new_empty_strided")
+__all__ = (
+    "__deepcopy__", "__radd__", "__rand__", "__rdiv__", "__reversed__", "__rfloordiv__", "__rmatmul__", "__rmod__", "__rmul__",
+    "__ror__", "__rpow__", "__rsub__", "__rtruediv__", "__rxor__", "lu", "new", "new_empty_strided", "stft",
+)
+
+
+def __radd__(self, other):
+    return torch.add(self, other)
+
+
+def __rand__(self, other):
+    return torch.bitwise_and(self, other)
+
+
+def __rfloordiv__(self, other):
+    return torch.floor_divide(other, self)
+
+
+def __rmatmul__(self, other):
+    return torch.matmul(other, self)
+
+
+def __rmod__(self, other):
+    return torch.remainder(other, self)
+
+
+def __rmul__(self, other):
+    return torch.mul(self, other)
+
+
+def __ror__(self, other):
+    return torch.bitwise_or(self, other)
+
+
+def __rpow__(self, other):
+    return torch.pow(other, self)
+
+
+def __rsub__(self, other):
+    return torch.rsub(self, other)
+
+
+def __rxor__(self, other):
+    return torch.bitwise_xor(self, other)
+
+
+def __rtruediv__(self, other):
+    return self.reciprocal() * other
+
+
+__rdiv__ = __rtruediv__
+
+
+def __reversed__(self):
+    return self if self.dim() == 0 else self.flip(0)
+
+
+def stft(self, n_fft, hop_length=None, win_length=None, window=None, center=True, pad_mode="reflect", normalized=False,
+         onesided=None, return_complex=None, align_to_window=None):
+    return torch.stft(self, n_fft, hop_length, win_length, window, center, pad_mode, normalized, onesided,
+                      return_complex=return_complex, align_to_window=align_to_window)
 
 
 def lu(self, pivot=True, get_infos=False):

@@ -2,14 +2,42 @@ import torch
 
 __all__ = (
     "are_deterministic_algorithms_enabled", "can_cast", "empty_permuted", "get_deterministic_debug_mode",
-    "get_float32_matmul_precision", "is_deterministic_algorithms_warn_only_enabled", "is_warn_always_enabled",
-    "native_channel_shuffle", "pca_lowrank", "svd_lowrank", "typename", "vmap",
+    "get_float32_matmul_precision", "gradient", "is_deterministic_algorithms_warn_only_enabled", "is_warn_always_enabled",
+    "native_channel_shuffle", "pca_lowrank", "stft", "svd_lowrank", "typename", "vmap",
 )
+
+
+def stft(input, n_fft, hop_length=None, win_length=None, window=None, center=True, pad_mode="reflect", normalized=False,
+         onesided=None, return_complex=None, align_to_window=None):
+    if align_to_window is not None and center:
+        raise RuntimeError(
+            "stft align_to_window should only be set when center = false"
+        )
+    if center:
+        dimensions, pad = input.dim(), int(n_fft // 2)
+        extended = [1] * (3 - dimensions) + list(input.size())
+        input = torch.nn.functional.pad(input.view(extended), [pad, pad], pad_mode)
+        input = input.view(input.shape[-dimensions:])
+    return _aten("stft")(input, n_fft, hop_length, win_length, window, normalized, onesided, return_complex, align_to_window)
 
 
 def vmap(func, in_dims=0, out_dims=0, randomness="error", *, chunk_size=None):
     from torch import func as transforms
     return transforms.vmap(func, in_dims, out_dims, randomness, chunk_size=chunk_size)
+
+
+def gradient(input, *, spacing=1, dim=None, edge_order=1):
+    call = _aten("gradient")
+    listed = isinstance(spacing, (list, tuple))
+    if not listed or any([isinstance(one, torch.Tensor) for one in spacing]):
+        return call(input, spacing=spacing, dim=[dim] if isinstance(dim, int) else dim, edge_order=edge_order)
+    dims = [dim] if isinstance(dim, int) else list(range(input.dim()) if dim is None else dim)
+    if len(dims) != len(spacing):
+        raise RuntimeError(
+            "torch.gradient expected spacing to be unspecified, a scalar or it's spacing and dim arguments to have the same "
+            f"length, but got a spacing argument of length {len(spacing)} and a dim argument of length {len(dims)}."
+        )
+    return tuple(call(input, spacing=one, dim=at, edge_order=edge_order)[0] for one, at in zip(spacing, dims))
 
 
 def native_channel_shuffle(input, groups):

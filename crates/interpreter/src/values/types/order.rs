@@ -1,0 +1,59 @@
+//! The order in which CPython goes through a set of whole numbers: that of the places where they lie in its table.
+//!
+//! The hash of a number is the number itself, so that the order is the same in every process. It is found by putting the
+//! elements into such a table, in the order of their insertion (`Objects/setobject.c`).
+
+use crate::values::types::key::Key;
+
+/// Places of the smallest table.
+const SMALLEST: usize = 8;
+/// Places that are looked at behind the one that a hash names, where the table has so many.
+const PROBES: usize = 9;
+/// From so many elements on, a table grows to twice as many places as there are elements, and to four times before.
+const LARGE: usize = 50_000;
+/// Hashes are remainders by this.
+const MODULUS: i64 = (1 << 61) - 1;
+
+/// Returns the numbers of elements in the order of their places, where all are whole numbers that 64 bits hold.
+pub fn of<'k>(keys: impl Iterator<Item = &'k Key>) -> Option<Vec<usize>> {
+    let hashes: Vec<u64> =
+        keys.map(|key| if let Key::Int(number) = key { Some(hash(*number)) } else { None }).collect::<Option<_>>()?;
+    let mut places = vec![None; SMALLEST];
+    for (at, hash) in hashes.iter().enumerate() {
+        put(&mut places, *hash, at);
+        let used = at + 1;
+        if used * 5 >= (places.len() - 1) * 3 {
+            let wanted = if used > LARGE { used * 2 } else { used * 4 };
+            let mut size = SMALLEST;
+            while size <= wanted {
+                size *= 2;
+            }
+            let before = std::mem::replace(&mut places, vec![None; size]);
+            for at in before.into_iter().flatten() {
+                put(&mut places, hashes.get(at).copied().unwrap_or_default(), at);
+            }
+        }
+    }
+    Some(places.into_iter().flatten().collect())
+}
+
+fn hash(number: i64) -> u64 {
+    match number % MODULUS {
+        -1 => -2_i64 as u64,
+        rest => rest as u64,
+    }
+}
+
+fn put(places: &mut [Option<usize>], hash: u64, element: usize) {
+    let mask = places.len() - 1;
+    let (mut perturb, mut at) = (hash as usize, hash as usize & mask);
+    loop {
+        let last = if at + PROBES <= mask { at + PROBES } else { at };
+        if let Some(free) = places[at..=last].iter().position(Option::is_none) {
+            places[at + free] = Some(element);
+            return;
+        }
+        perturb >>= 5;
+        at = (at.wrapping_mul(5).wrapping_add(1).wrapping_add(perturb)) & mask;
+    }
+}

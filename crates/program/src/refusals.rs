@@ -1,0 +1,36 @@
+//! What is refused of a request itself: said when it comes, and by whoever would run it.
+
+/// Said of a trace of one module.
+pub const ALONE: &str = "a trace of one module alone is not supported by this server; trace the model";
+
+/// Said of a request for a model with adapters.
+#[must_use]
+pub fn adapters(peft: &str) -> String {
+    format!("this server applies no PEFT adapters, and the request asks for {peft:?}")
+}
+
+/// Returns why an argument of `model.generate(…)` is refused, whatever it is.
+#[must_use]
+pub fn of_generate(name: &str) -> Option<&'static str> {
+    match name {
+        "streamer" => Some(
+            "`streamer` is not supported by this server's generate(): tokens are at `model.generator.streamer.output` as \
+             they come",
+        ),
+        "max_time" => Some("`max_time` is not supported by this server: a result must not depend on who else computes"),
+        _ => None,
+    }
+}
+
+/// Returns why an argument of `model.pipe(…)` is refused, whatever it is.
+#[must_use]
+pub fn of_pipe(name: &str) -> Option<String> {
+    matches!(name, "prefix" | "return_type")
+        .then(|| format!("`{name}` of model.pipe() is not supported by this server"))
+}
+
+/// Says that this server knows a function, and one of its arguments not.
+#[must_use]
+pub fn argument(function: &str, argument: &str) -> String {
+    format!("{function}(): argument '{argument}' is not supported by this server")
+}
