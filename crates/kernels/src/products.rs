@@ -213,6 +213,8 @@ struct Shape {
     device: Device,
     packed: bool,
     flipped: bool,
+    /// How it is kept in few bits, if it is.
+    scheme: &'static str,
     /// Along which side it is cut into pieces, if it is.
     cut: Option<Along>,
     biased: bool,
@@ -222,9 +224,9 @@ struct Shape {
 impl Shape {
     fn new(weight: &Weight, biased: bool, rows: i64) -> Self {
         let ([outputs, inputs], kind, device) = (weight.size(), weight.kind(), weight.device());
-        let (packed, flipped) = (weight.is_packed(), weight.is_flipped());
+        let (packed, flipped, scheme) = (weight.is_packed(), weight.is_flipped(), weight.scheme());
         let cut = weight.pieces().map(|(pieces, _)| pieces.cut.along);
-        Self { outputs, inputs, kind, device, packed, flipped, cut, biased, rows }
+        Self { outputs, inputs, kind, device, packed, flipped, scheme, cut, biased, rows }
     }
 }
 
