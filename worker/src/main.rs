@@ -187,9 +187,8 @@ fn load(
     let device = devices.choose(load.device.as_deref())?;
     let dtype: Option<DType> = load.dtype.as_deref().map(str::parse).transpose().map_err(not_loaded)?;
     // What is wrong with its files, loading says best.
-    let all = models::needs(&load.folder).map_or(0, |needs| {
-        needs.on_device(dtype.unwrap_or(needs.dtype), device == models::Device::CPU)
-    });
+    let all = models::needs(&load.folder)
+        .map_or(0, |needs| needs.on_device(dtype.unwrap_or(needs.dtype), device == models::Device::CPU));
     // Ranks share a CPU's memory; each has a GPU of its own, and there a part of the weights.
     let bytes = if device == models::Device::CPU { all } else { all / u64::from(load.ranks) };
     let mut place = Place { device: Some(device.to_string()), bytes, ..Place::default() };

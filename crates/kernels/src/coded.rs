@@ -381,7 +381,9 @@ impl Stretch<'_> {
         if to.len() <= piece {
             return self.write_wide(start, to, convert);
         }
-        to.par_chunks_mut(piece).enumerate().for_each(|(index, to)| self.write_wide(start + index * piece, to, convert));
+        to.par_chunks_mut(piece)
+            .enumerate()
+            .for_each(|(index, to)| self.write_wide(start + index * piece, to, convert));
     }
 
     /// The same by whatever vectors the processor has. Each number is rounded by itself: their width does not show.
@@ -475,7 +477,9 @@ mod tests {
         let bytes = |count: i64| Tensor::randint(256, [count], (Kind::Uint8, Device::Cpu));
         let floats = |count: i64| Tensor::rand([count], (Kind::Float, Device::Cpu)) + 0.01;
         let mut all = Vec::new();
-        for (size, group) in [([6, 40], 40), ([6, 40], 240), ([6, 40], 8), ([5, 48], 64), ([7, 33], 64), ([300, 512], 64)] {
+        for (size, group) in
+            [([6, 40], 40), ([6, 40], 240), ([6, 40], 8), ([5, 48], 64), ([7, 33], 64), ([300, 512], 64)]
+        {
             let numbers = size[0] * size[1];
             let count = (numbers + group - 1) / group;
             for coding in [Coding::Int8, Coding::Float8, Coding::Four(NF4)] {

@@ -67,7 +67,10 @@ impl Scheme {
             let piece = Raw::of(&rows(start, count)?.f_to_kind(Kind::Float)?)?;
             let floats: Vec<f32> = piece.bytes().as_chunks().0.iter().map(|bytes| f32::from_ne_bytes(*bytes)).collect();
             if floats.iter().any(|number| !number.is_finite()) {
-                return Err(TchError::Shape("it has numbers that are not finite, which have no place in few bits".into()).into());
+                return Err(TchError::Shape(
+                    "it has numbers that are not finite, which have no place in few bits".into(),
+                )
+                .into());
             }
             let length = usize::try_from(coding.bytes(count * inputs)).unwrap_or(0);
             let (now, later) = to.split_at_mut_checked(length).ok_or_else(|| TchError::Shape("no room".into()))?;
@@ -87,7 +90,7 @@ impl Scheme {
 }
 
 /// Numbers that are read at a time, and fewest that are worth a core.
-const PIECE: i64 = 1 << 18;
+const PIECE: i64 = 1 << 16;
 const LEAST: usize = 1 << 14;
 
 fn largest(numbers: &[f32]) -> f32 {

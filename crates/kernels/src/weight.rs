@@ -341,12 +341,15 @@ impl Weight {
                 }
             }
             Store::Quantized { matrix, turned }
-                if input.kind() == self.kind && input.device() == self.device && input.size().last() == self.size.last() =>
+                if input.kind() == self.kind
+                    && input.device() == self.device
+                    && input.size().last() == self.size.last() =>
             {
                 let _unrecorded = tch::no_grad_guard();
                 let mut shape = input.size();
                 let flat = input.f_reshape([-1, self.size[1]])?.f_contiguous()?;
-                let product = if *turned { matrix.multiply_turned(&flat, bias)? } else { matrix.multiply(&flat, bias)? };
+                let product =
+                    if *turned { matrix.multiply_turned(&flat, bias)? } else { matrix.multiply(&flat, bias)? };
                 if let Some(last) = shape.last_mut() {
                     *last = self.size[0];
                 }

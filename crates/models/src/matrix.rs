@@ -76,9 +76,12 @@ impl Block {
         let own = rows.start - first..rows.end - first;
         let own = all.and_then(|all| if own == (0..end - first) { Ok(all) } else { Ok(all.narrow(&own)?) });
         own.map_err(|error| match error {
-            LoadError::Torch(error @ TchError::Shape(_)) => weights.refused(&self.name, format!("cannot be kept in few bits: {error}")),
+            LoadError::Torch(error @ TchError::Shape(_)) => {
+                weights.refused(&self.name, format!("cannot be kept in few bits: {error}"))
+            }
             error => error,
         })
+        .inspect(|_| weights.tidy(outputs * inputs))
     }
 }
 

@@ -88,19 +88,15 @@ impl Stored {
     ///
     /// # Errors
     /// When a tensor is missing, or is not as the format has it.
-    pub fn load(
-        self,
-        weights: &mut Weights,
-        block: &Block,
-        rows: &Range<i64>,
-        kind: Kind,
-    ) -> Result<Coded, LoadError> {
+    pub fn load(self, weights: &mut Weights, block: &Block, rows: &Range<i64>, kind: Kind) -> Result<Coded, LoadError> {
         let size = block.size();
         let whole = self.whole(weights, block, size, kind)?;
         if *rows == (0..size[0]) {
             return Ok(whole);
         }
-        whole.narrow(rows).map_err(|error| weights.refused(&block.name, format!("cannot be cut for ranks: {error}; ask for fewer")))
+        whole
+            .narrow(rows)
+            .map_err(|error| weights.refused(&block.name, format!("cannot be cut for ranks: {error}; ask for fewer")))
     }
 
     fn whole(self, weights: &mut Weights, block: &Block, size: [i64; 2], kind: Kind) -> Result<Coded, LoadError> {
@@ -174,11 +170,15 @@ fn compressed_tensors(config: &Value) -> Result<(), String> {
             return Err(format!("{key}: {what} are not served; weights of 8 bits are"));
         }
     }
-    if let Some(status) = config.get("quantization_status").and_then(Value::as_str).filter(|status| *status != "compressed")
+    if let Some(status) =
+        config.get("quantization_status").and_then(Value::as_str).filter(|status| *status != "compressed")
     {
-        return Err(format!("quantization_status {status} says that the files have the weights uncompressed; save them compressed"));
+        return Err(format!(
+            "quantization_status {status} says that the files have the weights uncompressed; save them compressed"
+        ));
     }
-    let groups = object("config_groups").ok_or("compressed-tensors without config_groups says nothing of the weights")?;
+    let groups =
+        object("config_groups").ok_or("compressed-tensors without config_groups says nothing of the weights")?;
     groups.iter().try_for_each(|(name, group)| {
         compressed_group(config, group).map_err(|why| format!("config_groups: {name}: {why}"))
     })
@@ -255,7 +255,9 @@ fn compressed(
         [] | [1] | [1, 1] => size[0] * size[1],
         &[outputs] | &[outputs, 1] if outputs == size[0] => size[1],
         &[outputs, groups] if outputs == size[0] && groups > 0 && size[1] % groups == 0 => size[1] / groups,
-        _ => return Err(weights.refused(&name, format!("has shape {shape:?}, which does not fit a weight of {size:?}"))),
+        _ => {
+            return Err(weights.refused(&name, format!("has shape {shape:?}, which does not fit a weight of {size:?}")));
+        }
     };
     coded(weights, &named, size, (coding, &codes), (Scales::Each(scales.f_reshape([-1])?), group), Kind::Float)
 }
@@ -266,8 +268,8 @@ fn four_bits(weights: &mut Weights, name: &str, size: [i64; 2]) -> Result<Coded,
         return Err(weights.refused(name, "is of four bits, but not nf4 with a quant_state"));
     }
     let bytes = Vec::<u8>::try_from(typed(weights, &state, Kind::Uint8, None)?.f_to_device(tch::Device::Cpu)?)?;
-    let described: Map<String, Value> =
-        serde_json::from_slice(&bytes).map_err(|error| weights.refused(&state, format!("is no JSON object: {error}")))?;
+    let described: Map<String, Value> = serde_json::from_slice(&bytes)
+        .map_err(|error| weights.refused(&state, format!("is no JSON object: {error}")))?;
     let wrong = |weights: &Weights, key: &str| {
         let found = described.get(key).cloned().unwrap_or_default();
         weights.refused(&state, format!("has {key} {found}, which is not supported"))
@@ -350,7 +352,8 @@ fn coded(
     scales: (Scales, i64),
     through: Kind,
 ) -> Result<Coded, LoadError> {
-    Coded::new(size, coding, codes, scales, through).map_err(|error| weights.refused(name, format!("is damaged: {error}")))
+    Coded::new(size, coding, codes, scales, through)
+        .map_err(|error| weights.refused(name, format!("is damaged: {error}")))
 }
 
 #[cfg(test)]
@@ -397,7 +400,10 @@ mod tests {
         for (config, words) in [
             (json!({"quant_method": "gptq"}), "weights quantized by gptq are not served"),
             (json!({}), "by an unnamed method are not served"),
-            (json!({"quant_method": "bitsandbytes", "load_in_4bit": true}), "bnb_4bit_quant_type fp4 is not served; nf4 is"),
+            (
+                json!({"quant_method": "bitsandbytes", "load_in_4bit": true}),
+                "bnb_4bit_quant_type fp4 is not served; nf4 is",
+            ),
             (
                 json!({"quant_method": "bitsandbytes", "load_in_4bit": true, "bnb_4bit_quant_type": "nf4",
                     "bnb_4bit_quant_storage": "bfloat16"}),

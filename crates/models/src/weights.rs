@@ -24,6 +24,9 @@ use crate::reading::{self, Place};
 /// Bytes behind a tensor that the system is asked to read while it is looked after.
 const AHEAD: u64 = 256 << 20;
 
+/// Numbers that may have been read and be gone before what they took is given back.
+const GONE: u64 = 4 << 20;
+
 /// A part of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Part {
@@ -45,6 +48,7 @@ pub struct Weights {
     read: HashSet<String>,
     /// What `progress` has, by name and index: some tensors are read in pieces.
     counted: HashSet<(String, Option<i64>)>,
+    gone: u64,
     /// Bytes on disk read so far, and those of all tensors.
     progress: (u64, u64),
 }
@@ -58,7 +62,17 @@ impl Weights {
         let checkpoint = Checkpoint::open(folder)?;
         let progress = (0, checkpoint.bytes());
         let (scheme, stored) = (None, None);
-        Ok(Self { checkpoint, kind, device: device.into(), scheme, stored, read: HashSet::new(), counted: HashSet::new(), progress })
+        Ok(Self {
+            checkpoint,
+            kind,
+            device: device.into(),
+            scheme,
+            stored,
+            read: HashSet::new(),
+            counted: HashSet::new(),
+            gone: 0,
+            progress,
+        })
     }
 
     /// The same of a model that is kept as it is asked to be.
@@ -116,6 +130,16 @@ impl Weights {
         for name in parts.iter().chain([&block.name]) {
             let name = self.own_name(name).into_owned();
             self.read.insert(name);
+        }
+    }
+
+    /// Takes note of numbers that were read and are gone again: what lay between what stays is given back to the system now and
+    /// then, or it would add up to more than that.
+    pub fn tidy(&mut self, numbers: i64) {
+        self.gone += numbers.unsigned_abs();
+        if self.gone >= GONE {
+            self.gone = 0;
+            libtorch::cuda::release_memory(false);
         }
     }
 

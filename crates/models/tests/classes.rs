@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use engine::{Engine, Interleaver, Job};
 use engine::conformance::{self, Outcome, Subject, owned};
+use engine::{Engine, Interleaver, Job};
 use fastrand::Rng;
 use models::testing::{GPT2, LLAMA, load_as};
 use models::{DType, Device};

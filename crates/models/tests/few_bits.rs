@@ -30,7 +30,7 @@ const PROGRAMS: [&str; 14] = [
     "LAYERS[0].skip(LAYERS[0].input * 3)\nout = HEAD.output.save()",
     "h = LAYERS[0].output\nloss = HEAD.output[:, -1].logsumexp(-1).sum()\nwith loss.backward():\n    g = h.grad.clone().save()",
     "a = LAYERS[1].mlp.output\nloss = HEAD.output[0, -1, 3] - HEAD.output[0, -1, 5]\nwith loss.backward():\n    g = a.grad.clone().save()",
-    "h = LAYERS[-1].input\nloss = HEAD.output.float().pow(2).mean()\ng, = torch.autograd.grad(loss, h, create_graph=True)\ngg, = torch.autograd.grad(g.pow(2).sum(), h)\nfirst = g.detach().clone().save()\nsecond = gg.clone().save()",
+    "h = LAYERS[-1].mlp.input\nloss = HEAD.output.float().pow(2).mean()\ng, = torch.autograd.grad(loss, h, create_graph=True)\ngg, = torch.autograd.grad(g.pow(2).sum(), h)\nfirst = g.detach().clone().save()\nsecond = gg.clone().save()",
     "fed = LAYERS[1].mlp(LAYERS[0].output.clone()).save()\nlens = HEAD(LAYERS[0].output)[:, -1].save()",
     "x = HEAD.output[:, -1]\nx[:] = 7\nHEAD.output[:, 0] = 3\nout = tracer.result.logits.save()",
     "r = tracer.result\nkeys = r.past_key_values.layers[1].keys.save()\nout = r.logits.save()",
@@ -57,7 +57,8 @@ fn plain(name: &str, scheme: Scheme) -> tempfile::TempDir {
     let stand_for = |matrix: &Tensor| -> Tensor {
         let matrix = if turned { matrix.tr().contiguous() } else { matrix.shallow_clone() };
         let [outputs, inputs] = <[i64; 2]>::try_from(matrix.size()).unwrap();
-        let coded = scheme.quantize([outputs, inputs], tch::Device::Cpu, |first, count| matrix.f_narrow(0, first, count));
+        let coded =
+            scheme.quantize([outputs, inputs], tch::Device::Cpu, |first, count| matrix.f_narrow(0, first, count));
         let rows = Quantized::new(vec![coded.unwrap()], Kind::Float).unwrap().rows(0, outputs).unwrap();
         if turned { rows.tr().contiguous() } else { rows }
     };
@@ -153,7 +154,7 @@ fn whatever_a_program_does_is_what_it_does_with_what_the_codes_stand_for() {
 
 #[test]
 fn models_in_few_bits_keep_the_engines_contract() {
-    for (name, layers, _, dtype) in MODELS {
+    for (name, layers, _, dtype) in [MODELS[0], MODELS[2]] {
         check(&Subject { layers, head: "model.lm_head", engine: &|| engine(load(&folder(name), dtype)) });
     }
 }

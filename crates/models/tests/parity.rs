@@ -57,7 +57,16 @@ const QUANTIZED: [(&str, &[&str]); 4] = [
     (
         "llama",
         &[
-            "int8", "nf4", "bnb-nf4", "bnb-nested", "bnb-half", "bnb-int8", "ct-pack", "ct-groups", "ct-int", "ct-float",
+            "int8",
+            "nf4",
+            "bnb-nf4",
+            "bnb-nested",
+            "bnb-half",
+            "bnb-int8",
+            "ct-pack",
+            "ct-groups",
+            "ct-int",
+            "ct-float",
             "ct-channels",
         ],
     ),
@@ -394,8 +403,9 @@ fn what_is_in_few_bits_already_is_not_brought_there_again() {
     for dtype in [DType::Int8, DType::Nf4] {
         let refused = models::load(&FOLDER.join("llama-ct-int"), Some(dtype), models::Device::CPU, &mut |_, _| {});
         let error = refused.err().unwrap().to_string();
-        let expected =
-            format!("config.json: quantization_config: the weights are quantized already, by compressed-tensors: leave out dtype={dtype}");
+        let expected = format!(
+            "config.json: quantization_config: the weights are quantized already, by compressed-tensors: leave out dtype={dtype}"
+        );
         assert!(error.contains(&expected), "{error}");
     }
 }
