@@ -76,9 +76,9 @@ impl List {
 
     /// Adds what a layer multiplies by, `[…, out, in]` or the other way round.
     fn matrix<const DIMENSIONS: usize>(&mut self, name: String, shape: [i64; DIMENSIONS], turned: bool) {
-        let matrix = match shape.as_slice() {
-            &[.., inputs, outputs] if turned => Some([outputs, inputs].map(i64::unsigned_abs)),
-            &[.., outputs, inputs] => Some([outputs, inputs].map(i64::unsigned_abs)),
+        let matrix = match *shape.as_slice() {
+            [.., inputs, outputs] if turned => Some([outputs, inputs].map(i64::unsigned_abs)),
+            [.., outputs, inputs] => Some([outputs, inputs].map(i64::unsigned_abs)),
             _ => None,
         };
         self.0.push(Parameter { name, shape: shape.into(), matrix });
