@@ -270,12 +270,9 @@ mod tests {
     fn what_cannot_be_served_is_named() {
         let error = read(r#"{"model_type": "t5"}"#).unwrap_err().to_string();
         assert!(error.contains(r#"model_type "t5" is not supported; supported are gpt2, llama"#), "{error}");
-        let quantized = r#"{"model_type": "llama", "quantization_config": {"quant_method": "compressed-tensors"}}"#;
+        let quantized = r#"{"model_type": "llama", "quantization_config": {"quant_method": "mxfp4"}}"#;
         let error = read(quantized).unwrap_err().to_string();
-        assert!(
-            error.contains("quantization_config: quantized checkpoints (compressed-tensors) are not served"),
-            "{error}"
-        );
+        assert!(error.contains("quantization_config: weights quantized by mxfp4 are not served"), "{error}");
         let error = read("[1]").unwrap_err().to_string();
         assert!(error.ends_with("is not a JSON object"), "{error}");
         let config = read(r#"{"model_type": "gpt2", "n_head": 0}"#).unwrap();
