@@ -1,5 +1,7 @@
-//! Few rows, multiplied straight by codes: some of these become floats in a core's own cache, and are used up there, so that the
-//! memory that is read is what codes take.
+//! Rows multiplied straight by codes: some of these become floats in a core's own cache, and are used up there, so that the memory
+//! that is read is what codes take.
+//!
+//! Each row is added up by itself, always in one order: its bits depend on no other, nor on how many there are.
 
 use rayon::prelude::*;
 use tch::{Kind, TchError, Tensor};
@@ -7,13 +9,15 @@ use tch::{Kind, TchError, Tensor};
 use crate::coded::{Stretch, bfloat16};
 use crate::raw::Raw;
 
-/// Most rows that are multiplied so. More are worth a kernel that has the matrix' numbers for all of them.
-pub const ROWS: i64 = 8;
+/// Rows that are multiplied at a time: so many have room beside what codes become.
+pub const ROWS: i64 = 64;
 
 /// Rows of the matrix that are made at a time, and numbers of each; numbers that are added up side by side.
 const TOGETHER: usize = 4;
 const CHUNK: usize = 1024;
 const LANES: usize = 16;
+/// Columns that are made at a time where these are what comes out.
+const COLUMNS: usize = 256;
 
 /// Where the matrix' numbers come from, row after row.
 #[derive(Clone, Copy)]
@@ -97,6 +101,75 @@ impl Inputs {
         self.multiply_here(source, first, to);
     }
 
+    /// Adds the products with the matrix whose rows are this one's columns to sums of so many columns: of rows `[rows, out]` the
+    /// numbers from one on belong to the first of the matrix' rows.
+    pub fn multiply_turned(&self, source: &Source<'_>, (first, outputs): (i64, i64), sums: &mut Turned) {
+        let (first, outputs) = (usize::try_from(first).unwrap_or(0), usize::try_from(outputs).unwrap_or(0));
+        let (width, size) = (sums.width, (self.rows * COLUMNS).max(1));
+        sums.sums.par_chunks_mut(size).enumerate().for_each(|(index, sums)| {
+            let place = Place { first, outputs, column: index * COLUMNS, width };
+            self.turn_wide(source, place, sums);
+        });
+    }
+
+    fn turn_wide(&self, source: &Source<'_>, place: Place, sums: &mut [f32]) {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            // SAFETY: the processor has what the function is compiled for.
+            return unsafe { self.turn_avx512(source, place, sums) };
+        }
+        #[cfg(target_arch = "x86_64")]
+        if is_there() {
+            // SAFETY: the processor has what the function is compiled for.
+            return unsafe { self.turn_avx2(source, place, sums) };
+        }
+        self.turn_here(source, place, sums);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx512f,avx2,fma")]
+    fn turn_avx512(&self, source: &Source<'_>, place: Place, sums: &mut [f32]) {
+        self.turn_here(source, place, sums);
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2,fma")]
+    fn turn_avx2(&self, source: &Source<'_>, place: Place, sums: &mut [f32]) {
+        self.turn_here(source, place, sums);
+    }
+
+    #[inline(always)]
+    fn turn_here(&self, source: &Source<'_>, place: Place, sums: &mut [f32]) {
+        let Place { first, outputs, column, width } = place;
+        let length = COLUMNS.min(width.saturating_sub(column));
+        let mut made = [[[0; 4]; COLUMNS]; TOGETHER];
+        for row in (0..outputs).step_by(TOGETHER) {
+            let count = TOGETHER.min(outputs - row);
+            for (at, made) in made.iter_mut().enumerate() {
+                match made.get_mut(..length) {
+                    Some(to) if at < count => source.write((row + at) * width + column, to),
+                    _ => *made = [[0; 4]; COLUMNS],
+                }
+            }
+            let [a, b, c, d] = &made;
+            for (sums, input) in sums.chunks_mut(COLUMNS).zip(self.numbers.chunks(self.padded.max(1))) {
+                let mut factors = [0.0; TOGETHER];
+                let own = input.get(first + row..first + row + count).unwrap_or_default();
+                factors.iter_mut().zip(own).for_each(|(factor, own)| *factor = *own);
+                let rows = a.as_chunks::<LANES>().0.iter().zip(b.as_chunks::<LANES>().0);
+                let rows = rows.zip(c.as_chunks::<LANES>().0).zip(d.as_chunks::<LANES>().0);
+                for (sums, (((a, b), c), d)) in sums.as_chunks_mut::<LANES>().0.iter_mut().zip(rows) {
+                    for lane in 0..LANES {
+                        let mut sum = f32::from_ne_bytes(a[lane]).mul_add(factors[0], sums[lane]);
+                        sum = f32::from_ne_bytes(b[lane]).mul_add(factors[1], sum);
+                        sum = f32::from_ne_bytes(c[lane]).mul_add(factors[2], sum);
+                        sums[lane] = f32::from_ne_bytes(d[lane]).mul_add(factors[3], sum);
+                    }
+                }
+            }
+        }
+    }
+
     #[inline(always)]
     fn multiply_here(&self, source: &Source<'_>, first: usize, to: &mut [[u8; 4]]) {
         let mut made = [[[0; 4]; CHUNK]; TOGETHER];
@@ -122,6 +195,37 @@ impl Inputs {
                 *to = sum(lanes).to_ne_bytes();
             }
         }
+    }
+}
+
+/// What is added up where columns come out: some columns of all rows after the others.
+pub struct Turned {
+    sums: Vec<f32>,
+    rows: usize,
+    width: usize,
+}
+
+/// Which of a matrix' numbers are meant: all rows, whose first meets a row's number `first`, and columns from one on.
+#[derive(Clone, Copy)]
+struct Place {
+    first: usize,
+    outputs: usize,
+    column: usize,
+    width: usize,
+}
+
+impl Turned {
+    /// Begins with zeros for so many columns.
+    pub fn new(inputs: &Inputs, width: i64) -> Self {
+        let width = usize::try_from(width).unwrap_or(0);
+        Self { sums: vec![0.0; width.div_ceil(COLUMNS) * COLUMNS * inputs.rows], rows: inputs.rows, width }
+    }
+
+    /// Returns `[rows, columns]`.
+    pub fn done(self) -> Result<Tensor, TchError> {
+        let [rows, width, columns] = [self.rows, self.width, COLUMNS].map(|size| i64::try_from(size).unwrap_or(0));
+        let all = Tensor::f_from_slice(&self.sums)?.f_view([-1, rows, columns])?;
+        all.f_permute([1, 0, 2])?.f_reshape([rows, -1])?.f_narrow(1, 0, width)
     }
 }
 

@@ -118,8 +118,8 @@ impl Quantized {
     /// When there is no memory for the product.
     pub(crate) fn multiply(&self, input: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
         let (outputs, rows) = (self.size[0], input.size().first().copied().unwrap_or(0));
-        if self.is_direct(rows) {
-            return self.multiply_directly(input, bias);
+        if self.is_direct() {
+            return self.multiply_directly(input, bias, false);
         }
         // Kernels for tiles read on behind rows that end in between.
         let padding = if is_half(self.kind) { (STEP - self.size[1] % STEP) % STEP } else { 0 };
@@ -139,48 +139,57 @@ impl Quantized {
         Ok(all)
     }
 
-    /// Returns whether so many rows are multiplied straight by codes: each of them comes to the same, however many they are.
-    pub(crate) fn is_direct(&self, rows: i64) -> bool {
+    /// Returns whether rows are multiplied straight by codes: each of them comes to the same, however many they are.
+    pub(crate) fn is_direct(&self) -> bool {
         let written = |part: &Part| match part {
             Part::Coded(coded) => coded.is_written_at_once(self.kind),
             Part::Plain(_) => matches!(self.kind, Kind::Float | Kind::BFloat16),
         };
-        (1..=direct::ROWS).contains(&rows)
-            && self.device() == Device::Cpu
-            && direct::is_there()
-            && self.parts.iter().all(written)
+        self.device() == Device::Cpu && direct::is_there() && self.parts.iter().all(written)
     }
 
-    fn multiply_directly(&self, input: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
-        let unpaid = account::unpaid();
-        let rounded = self.kind == Kind::BFloat16;
-        let inputs = direct::Inputs::new(input)?;
-        let mut products = Vec::with_capacity(self.parts.len());
+    /// Multiplies rows straight by codes, or by the matrix whose rows are this one's columns.
+    fn multiply_directly(&self, input: &Tensor, bias: Option<&Tensor>, turned: bool) -> Result<Tensor, TchError> {
+        let (rows, width) = (input.size().first().copied().unwrap_or(0), self.size[usize::from(turned)]);
+        let mut all = Tensor::f_empty([rows, width], (self.kind, input.device()))?;
+        // Only what comes out is the caller's to pay for.
+        let _unpaid = account::unpaid();
+        for start in (0..rows).step_by(usize::try_from(direct::ROWS).unwrap_or(1)) {
+            let count = direct::ROWS.min(rows - start);
+            let inputs = direct::Inputs::new(&input.f_narrow(0, start, count)?)?;
+            let mut product = self.direct_product(&inputs, turned)?;
+            if let Some(bias) = bias {
+                product = product.f_add(&bias.f_to_kind(Kind::Float)?)?;
+            }
+            all.f_narrow(0, start, count)?.f_copy_(&product)?;
+        }
+        Ok(all)
+    }
+
+    fn direct_product(&self, inputs: &direct::Inputs, turned: bool) -> Result<Tensor, TchError> {
+        let (mut products, mut sums) =
+            (Vec::with_capacity(self.parts.len()), direct::Turned::new(inputs, self.size[1]));
+        let mut first = 0;
         for part in &self.parts {
-            let opened;
-            let plain;
+            let (opened, plain);
             let (source, outputs) = match part {
                 Part::Coded(coded) => {
                     let [outputs, width] = coded.size();
                     opened = coded.open(0, outputs * width)?;
-                    (direct::Source::Codes(opened.stretch(), rounded), outputs)
+                    (direct::Source::Codes(opened.stretch(), self.kind == Kind::BFloat16), outputs)
                 }
                 Part::Plain(matrix) => {
                     plain = Raw::of(&matrix.f_to_kind(Kind::Float)?)?;
-                    (direct::Source::Numbers(plain.bytes().as_chunks().0), matrix.size()[0])
+                    (direct::Source::Numbers(plain.bytes().as_chunks().0), self.size[0])
                 }
             };
-            products.push(inputs.multiply(&source, outputs)?);
+            match turned {
+                true => inputs.multiply_turned(&source, (first, outputs), &mut sums),
+                false => products.push(inputs.multiply(&source, outputs)?),
+            }
+            first += outputs;
         }
-        let mut product = Tensor::f_cat(&products, 0)?.f_transpose(0, 1)?;
-        if let Some(bias) = bias {
-            product = product.f_add(&bias.f_to_kind(Kind::Float)?)?;
-        }
-        drop(unpaid);
-        // What comes out is the caller's to pay for.
-        let mut all = Tensor::f_empty(product.size().as_slice(), (self.kind, product.device()))?;
-        all.f_copy_(&product)?;
-        Ok(all)
+        if turned { sums.done() } else { Tensor::f_cat(&products, 0)?.f_transpose(0, 1) }
     }
 
     /// Multiplies `[rows, out]` by the matrix whose rows are this one's columns: sums over pieces, in float32 where the type
@@ -189,6 +198,9 @@ impl Quantized {
     /// # Errors
     /// When there is no memory for the product.
     pub(crate) fn multiply_turned(&self, input: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
+        if self.is_direct() {
+            return self.multiply_directly(input, bias, true);
+        }
         let wide = if is_half(self.kind) { Kind::Float } else { self.kind };
         let mut pieces = Pieces::new(self)?;
         let mut sum: Option<Tensor> = None;
@@ -309,7 +321,7 @@ mod tests {
         tch::manual_seed(3);
         for coding in [Coding::Int8, Coding::Float8, Coding::Four(NF4)] {
             for (kind, tolerance) in [(Kind::Float, 1e-5), (Kind::BFloat16, 2e-2)] {
-                for size in [[1200, 1024], [9, 72], [30, 33]] {
+                for size in [[300, 1100], [9, 72], [30, 33]] {
                     let matrix = matrix(coding, kind, size);
                     let dense = matrix.rows(0, size[0]).unwrap();
                     let random = |sizes: [i64; 2]| Tensor::randn(sizes, (Kind::Float, Device::Cpu)).to_kind(kind);

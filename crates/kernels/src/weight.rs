@@ -382,7 +382,7 @@ impl Weight {
     pub(crate) fn is_streamed(&self, rows: i64) -> bool {
         match &self.store {
             Store::Here { packed: Some(packed), .. } => packed.panels_for(rows).is_some(),
-            Store::Quantized { matrix, turned: false } => matrix.is_direct(rows),
+            Store::Quantized { matrix, .. } => matrix.is_direct(),
             _ => false,
         }
     }
