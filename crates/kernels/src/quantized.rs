@@ -151,7 +151,7 @@ impl Quantized {
     /// Multiplies rows straight by codes, or by the matrix whose rows are this one's columns.
     fn multiply_directly(&self, input: &Tensor, bias: Option<&Tensor>, turned: bool) -> Result<Tensor, TchError> {
         let (rows, width) = (input.size().first().copied().unwrap_or(0), self.size[usize::from(turned)]);
-        let mut all = Tensor::f_empty([rows, width], (self.kind, input.device()))?;
+        let all = Tensor::f_empty([rows, width], (self.kind, input.device()))?;
         // Only what comes out is the caller's to pay for.
         let _unpaid = account::unpaid();
         for start in (0..rows).step_by(usize::try_from(direct::ROWS).unwrap_or(1)) {
