@@ -10,10 +10,10 @@ use crate::direct;
 use crate::raw::Raw;
 use crate::weight::{STEP, is_half, widened};
 
-/// A matrix `[out, in]` in codes. Its numbers are never all there at once, unless somebody asks for all: products make them
-/// of some rows at a time, in memory that the next ones take over.
+/// A matrix `[out, in]` in codes. Its numbers are never all there at once, unless somebody asks for all: products make a few in
+/// a core's cache (`direct`), or those of some rows at a time, in memory that the next ones take over.
 ///
-/// How many rows a piece has depends on the matrix alone, so that what is multiplied by it has the same bits whoever is
+/// How many rows such a piece has depends on the matrix alone, so that what is multiplied by it has the same bits whoever is
 /// multiplied beside.
 pub struct Quantized {
     size: [i64; 2],
