@@ -216,6 +216,11 @@ impl Coded {
         Ok(())
     }
 
+    /// Whether what codes stand for is rounded to float16 before all else.
+    pub(crate) fn is_by_halves(&self) -> bool {
+        self.through == Kind::Half
+    }
+
     /// Whether what codes stand for can be written as a type at once, without another in between.
     pub(crate) fn is_written_at_once(&self, kind: Kind) -> bool {
         (self.through == kind || self.through == Kind::Float) && matches!(kind, Kind::Float | Kind::BFloat16)

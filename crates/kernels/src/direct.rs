@@ -24,6 +24,8 @@ const COLUMNS: usize = 256;
 pub enum Source<'a> {
     /// Codes, what they stand for rounded to bfloat16, if it is to be.
     Codes(Stretch<'a>, bool),
+    /// The same, rounded to float16 before.
+    ByHalves(Stretch<'a>, bool),
     /// Float32.
     Numbers(&'a [[u8; 4]]),
 }
@@ -237,6 +239,13 @@ impl Source<'_> {
             Self::Codes(stretch, false) => stretch.write_here(start, to, f32::to_ne_bytes),
             Self::Codes(stretch, true) => {
                 stretch.write_here(start, to, |number| (u32::from(bfloat16(number)) << 16).to_ne_bytes());
+            }
+            Self::ByHalves(stretch, rounded) => {
+                stretch.write_here(start, to, |number| {
+                    let number = half::f16::from_f32(number).to_f32();
+                    let bits = u32::from(bfloat16(number)) << 16;
+                    if *rounded { bits.to_ne_bytes() } else { number.to_ne_bytes() }
+                });
             }
             Self::Numbers(numbers) => {
                 to.iter_mut().zip(numbers.get(start..).unwrap_or_default()).for_each(|(to, from)| *to = *from);

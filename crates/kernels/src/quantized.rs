@@ -142,10 +142,11 @@ impl Quantized {
     /// Returns whether rows are multiplied straight by codes: each of them comes to the same, however many they are.
     pub(crate) fn is_direct(&self) -> bool {
         let written = |part: &Part| match part {
-            Part::Coded(coded) => coded.is_written_at_once(self.kind),
+            Part::Coded(coded) => coded.is_by_halves() || coded.is_written_at_once(self.kind),
             Part::Plain(_) => matches!(self.kind, Kind::Float | Kind::BFloat16),
         };
-        self.device() == Device::Cpu && direct::is_there() && self.parts.iter().all(written)
+        let known = matches!(self.kind, Kind::Float | Kind::BFloat16);
+        self.device() == Device::Cpu && direct::is_there() && known && self.parts.iter().all(written)
     }
 
     /// Multiplies rows straight by codes, or by the matrix whose rows are this one's columns.
@@ -176,7 +177,12 @@ impl Quantized {
                 Part::Coded(coded) => {
                     let [outputs, width] = coded.size();
                     opened = coded.open(0, outputs * width)?;
-                    (direct::Source::Codes(opened.stretch(), self.kind == Kind::BFloat16), outputs)
+                    let (stretch, rounded) = (opened.stretch(), self.kind == Kind::BFloat16);
+                    let source = match coded.is_by_halves() {
+                        true => direct::Source::ByHalves(stretch, rounded),
+                        false => direct::Source::Codes(stretch, rounded),
+                    };
+                    (source, outputs)
                 }
                 Part::Plain(matrix) => {
                     plain = Raw::of(&matrix.f_to_kind(Kind::Float)?)?;
@@ -310,7 +316,8 @@ mod tests {
             let numbers = rows * inputs;
             let codes = Tensor::randint(120, [coding.bytes(numbers)], (Kind::Uint8, Device::Cpu));
             let scales = Tensor::rand([(numbers + 63) / 64], (Kind::Float, Device::Cpu)) * 0.02;
-            Coded::new([rows, inputs], coding, &codes, (Scales::Each(scales), 64), Kind::Float).unwrap()
+            let through = if coding == Coding::Float8 { Kind::Half } else { Kind::Float };
+            Coded::new([rows, inputs], coding, &codes, (Scales::Each(scales), 64), through).unwrap()
         };
         Quantized::new(vec![part(outputs / 3), part(outputs - outputs / 3)], kind).unwrap()
     }
