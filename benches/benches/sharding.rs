@@ -89,7 +89,7 @@ fn layers(ranks: usize) {
             let mut load = |asked: &Asked<'_>| {
                 let [outputs, inputs, along] = read(asked.request);
                 let own = asked.own.end - asked.own.start;
-                Ok(random(&if along == 0 { [own, inputs] } else { [outputs, own] }))
+                Ok(random(&if along == 0 { [own, inputs] } else { [outputs, own] }).into())
             };
             kernels::follow(&rank, &mut load, &|_, input| input.f_silu())
         });
@@ -99,7 +99,7 @@ fn layers(ranks: usize) {
         let along = if size == LAYER[6] { Along::Inputs } else { Along::Outputs };
         let cut = Cut::new(size, along, ranks).unwrap();
         let request = [size[0], size[1], i64::from(along == Along::Inputs)].map(i64::to_le_bytes).concat();
-        let own = |_: Range<i64>| Ok::<_, Failed>(random(&cut.piece(0)));
+        let own = |_: Range<i64>| Ok::<_, Failed>(random(&cut.piece(0)).into());
         let pieces = Apart::load(&leader, cut, Keep::Packed, &request, own);
         Weight::apart(pieces.unwrap_or_else(|Failed| panic!("a matrix was not loaded")))
     };

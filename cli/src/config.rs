@@ -33,7 +33,7 @@ pub struct Config {
     pub worker_health: Option<SocketAddr>,
     /// The folder that holds everything the server must remember. Default `.vitrine`.
     pub data: PathBuf,
-    /// Models to host, as `REPO_ID=FOLDER[,dtype=float32|bfloat16][,device=cpu|cuda|cuda:N][,ranks=N]`. Default: none.
+    /// Models to host, as `REPO_ID=FOLDER[,dtype=float32|bfloat16|int8|nf4][,device=cpu|cuda|cuda:N][,ranks=N]`. Default: none.
     pub models: Vec<Hosted>,
     /// Whether SmolLM2-135M-Instruct is hosted, too, which is fetched on first use (93 MB). Default true.
     pub default_model: bool,
@@ -186,7 +186,10 @@ pub struct Flags {
     #[arg(long, value_name = "DIR")]
     data: Option<String>,
     /// A model to host and the folder that has its config.json, tokenizer and safetensors. May be repeated.
-    #[arg(long = "model", value_name = "REPO_ID=FOLDER[,dtype=float32|bfloat16][,device=cpu|cuda|cuda:N][,ranks=N]")]
+    #[arg(
+        long = "model",
+        value_name = "REPO_ID=FOLDER[,dtype=float32|bfloat16|int8|nf4][,device=cpu|cuda|cuda:N][,ranks=N]"
+    )]
     models: Vec<Hosted>,
     /// Bytes that models take together on each device, such as `40G`; one that finds no room is loaded when somebody asks
     /// for it [default: 7/8 of what is free] [env: VITRINE_MODEL_MEMORY].

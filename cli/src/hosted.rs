@@ -173,6 +173,7 @@ mod tests {
         };
         assert_eq!(parse("o/n=/m"), Ok(hosted("o/n", None, "/m", None)));
         assert_eq!(parse("o/n=/m,dtype=bfloat16"), Ok(hosted("o/n", None, "/m", Some("bfloat16"))));
+        assert_eq!(parse("o/n=/m,dtype=nf4"), Ok(hosted("o/n", None, "/m", Some("nf4"))));
         assert_eq!(parse("o/n@v1=/a=b"), Ok(hosted("o/n", Some("v1"), "/a=b", None)));
         let placed = |dtype, device: &str| Hosted { device: Some(device.into()), ..hosted("o/n", None, "/m", dtype) };
         assert_eq!(parse("o/n=/m,device=cuda:1"), Ok(placed(None, "cuda:1")));
@@ -188,7 +189,7 @@ mod tests {
         assert_eq!(parse("o/n=/a,b,dtype=float32"), Ok(hosted("o/n", None, "/a,b", Some("float32"))));
         assert_eq!(parse("o/n=/m,device=gpu").unwrap_err(), "device must be cpu, cuda or cuda:N, not gpu");
         assert_eq!(parse("o/n=/m,device=cuda:x").unwrap_err(), "device must be cpu, cuda or cuda:N, not cuda:x");
-        assert_eq!(parse("o/n=/m,dtype=int8").unwrap_err(), "dtype must be float32 or bfloat16, not int8");
+        assert_eq!(parse("o/n=/m,dtype=int4").unwrap_err(), "dtype must be float32, bfloat16, int8 or nf4, not int4");
         for bad in ["", "o/n", "o/n=", "=/m"] {
             assert!(parse(bad).unwrap_err().contains("REPO_ID=FOLDER"), "{bad}");
         }

@@ -76,7 +76,11 @@ fn settings_that_cannot_be_are_refused_by_name() {
         ("gateway", "[objects]\nfolder = '/o'\n[store]\nendpoint = 'http://e'", "endpoint"),
         ("gateway", "", "objects.folder"),
         ("gateway", "tls_key = 'k'\n[objects]\nfolder = '/o'", "tls_certificate and tls_key belong together"),
-        ("scheduler", "models = ['o/n=/m,dtype=int8']\n[objects]\nfolder = '/o'", "dtype must be float32 or bfloat16"),
+        (
+            "scheduler",
+            "models = ['o/n=/m,dtype=int4']\n[objects]\nfolder = '/o'",
+            "dtype must be float32, bfloat16, int8 or nf4",
+        ),
         ("scheduler", "models = ['o/n=here']\n[objects]\nfolder = '/o'", "must be absolute"),
         ("scheduler", "models = ['o/n=/m', 'o/n=/n']\n[objects]\nfolder = '/o'", "name each model once"),
     ];

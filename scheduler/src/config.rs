@@ -36,7 +36,7 @@ pub struct Config {
 pub struct HostedModel {
     pub key: ModelKey,
     pub folder: PathBuf,
-    /// The parameters' type in memory (`float32`, `bfloat16`); `None` leaves the configuration's.
+    /// The parameters' type in memory (`float32`, `bfloat16`, `int8`, `nf4`); `None` leaves the configuration's.
     pub dtype: Option<String>,
     /// Where it computes (`cpu`, `cuda`, `cuda:1`); `None` leaves it to the worker.
     pub device: Option<String>,

@@ -43,7 +43,10 @@ fn folders_that_hold_no_model() {
     let up = |value: String| data.up().canned().arguments(&["--model", &value]).refused();
     sentence(&up(format!("a/b={}", empty.display())), &["a/b", "has no config.json"]);
     sentence(&up("a/b=/no/such/folder".into()), &["/no/such/folder", "does not exist"]);
-    sentence(&up(format!("a/b={},dtype=int8", model("tiny-gpt2").display())), &["float32 or bfloat16, not int8"]);
+    sentence(
+        &up(format!("a/b={},dtype=int4", model("tiny-gpt2").display())),
+        &["float32, bfloat16, int8 or nf4, not int4"],
+    );
     sentence(&up("nonsense".into()), &["REPO_ID=FOLDER"]);
     let folder = model("tiny-gpt2");
     let twice = format!("ndif-test/tiny-gpt2={}", folder.display());

@@ -7,7 +7,11 @@ use rustix::process::{Pid, Signal, kill_process};
 use tests::{Conversation, Data, Server, children, http, memory, model, smollm2};
 
 fn hosted(name: &str, folder: &Path, ranks: u32) -> [String; 2] {
-    ["--model".into(), format!("{name}={},dtype=float32,ranks={ranks}", folder.display())]
+    hosted_as(name, folder, "float32", ranks)
+}
+
+fn hosted_as(name: &str, folder: &Path, dtype: &str, ranks: u32) -> [String; 2] {
+    ["--model".into(), format!("{name}={},dtype={dtype},ranks={ranks}", folder.display())]
 }
 
 fn start(data: &Data, models: &[[String; 2]]) -> Server {
@@ -28,6 +32,21 @@ fn a_model_in_pieces_is_the_same_model_to_the_client() {
     let said = server.client("sharding.py").arguments(&[&["compare"], names.as_slice()].concat()).succeed();
     assert_eq!(said.lines().filter(|line| line.starts_with("same ")).count(), names.len());
     assert_eq!(children(server.children()[0]).len(), 1 + 2 + 3 + 1);
+}
+
+#[test]
+fn a_model_in_few_bits_is_the_same_model_in_pieces_to_the_client() {
+    let data = Data::default();
+    let names = [("tiny-gpt2", "int8"), ("tiny-llama", "nf4"), ("tiny-qwen3-moe", "nf4")];
+    let mut models = Vec::new();
+    for (name, dtype) in names {
+        models.push(hosted_as(&format!("whole/{name}"), &model(name), dtype, 1));
+        models.push(hosted_as(&format!("pieces/{name}"), &model(name), dtype, 2));
+    }
+    let server = start(&data, &models);
+    let said =
+        server.client("sharding.py").arguments(&["compare", "tiny-gpt2", "tiny-llama", "tiny-qwen3-moe"]).succeed();
+    assert_eq!(said.lines().filter(|line| line.starts_with("same ")).count(), names.len());
 }
 
 /// Waits until a job has begun.

@@ -198,11 +198,8 @@ fn load(
     let device = devices.choose(load.device.as_deref())?;
     let dtype: Option<DType> = load.dtype.as_deref().map(str::parse).transpose().map_err(not_loaded)?;
     // What is wrong with its files, loading says best.
-    let all = models::needs(&load.folder).map_or(0, |needs| {
-        let dtype = dtype.unwrap_or(needs.dtype);
-        let weights = if device == models::Device::CPU { needs.weights_on_cpu(dtype) } else { needs.weights(dtype) };
-        weights + weights / WORKING_PART + WORKING_ROOM
-    });
+    let all = models::needs(&load.folder)
+        .map_or(0, |needs| needs.on_device(dtype.unwrap_or(needs.dtype), device == models::Device::CPU));
     // Ranks share a CPU's memory; each has a GPU of its own, and there a part of the weights.
     let bytes = if device == models::Device::CPU { all } else { all / u64::from(load.ranks) };
     let mut place = Place { device: Some(device.to_string()), bytes, ..Place::default() };
@@ -279,10 +276,6 @@ fn not_loaded(error: LoadError) -> NotLoaded {
     );
     NotLoaded { why: error.to_string(), hopeless, no_room: None }
 }
-
-/// What a model takes beside its weights: a part of them, and what tokenizers and tables take.
-const WORKING_PART: u64 = 16;
-const WORKING_ROOM: u64 = 8 << 20;
 
 /// How often it says whether it takes jobs.
 const READY: Duration = Duration::from_secs(1);

@@ -10,7 +10,7 @@ use crate::order::{Keep, What};
 use crate::products::{Kernels, Rows};
 use crate::ranks::{NotDone, Ranks};
 use crate::raw::Raw;
-use crate::weight::Weight;
+use crate::weight::{Given, Weight};
 
 /// A matrix whose pieces lie in the memories of ranks. The leading rank has the first, and whatever is done with the whole
 /// is done by all at once, each with its own piece and by its own kernels.
@@ -39,7 +39,7 @@ impl Apart {
         cut: Cut,
         keep: Keep,
         request: &[u8],
-        own: impl FnOnce(Range<i64>) -> Result<Tensor, E>,
+        own: impl FnOnce(Range<i64>) -> Result<Given, E>,
     ) -> Result<Self, E> {
         let id = ranks.new_id();
         let numbers = [cut.size[0], cut.size[1], along(cut.along), keep.number()];
@@ -48,7 +48,7 @@ impl Apart {
         // What is read is no multiplication, and may take as long as a hundred.
         let read =
             ranks.ask((What::Load, id, numbers), request, &mut none, work.saturating_mul(100), || own(cut.of(0)))?;
-        let own = match read.and_then(|dense| kept(&dense, cut.piece(0), keep).map_err(E::from)) {
+        let own = match read.and_then(|given| kept(given, cut.piece(0), keep).map_err(E::from)) {
             Ok(own) => own,
             Err(error) => {
                 ranks.forget(id);
@@ -242,15 +242,12 @@ fn along(along: Along) -> i64 {
 }
 
 /// Takes a rank's piece over, to be kept as it is asked.
-pub(crate) fn kept(dense: &Tensor, size: [i64; 2], keep: Keep) -> Result<Weight, TchError> {
-    if dense.size() != size {
-        return Err(TchError::Shape(format!("a piece of {:?} was read where one of {size:?} was to be", dense.size())));
+pub(crate) fn kept(given: Given, size: [i64; 2], keep: Keep) -> Result<Weight, TchError> {
+    let found = given.size()?;
+    if found != size {
+        return Err(TchError::Shape(format!("a piece of {found:?} was read where one of {size:?} was to be")));
     }
-    match keep {
-        Keep::Packed => Weight::new(dense),
-        Keep::Both => Weight::beside(dense),
-        Keep::Plain => Weight::plain(dense),
-    }
+    Weight::kept(given, keep)
 }
 
 /// Multiplies by a rank's piece: its outputs of all rows, or its part of their sums.

@@ -13,7 +13,7 @@ use crate::order::{Answer, Keep, Order, What};
 use crate::products::{Kernels, Rows};
 use crate::ranks::shortened;
 use crate::raw::Raw;
-use crate::weight::Weight;
+use crate::weight::{Given, Weight};
 
 /// A piece that a rank is asked to read.
 pub struct Asked<'a> {
@@ -31,7 +31,7 @@ pub struct Asked<'a> {
 /// When the group is lost.
 pub fn follow(
     group: &dyn Group,
-    load: &mut dyn FnMut(&Asked<'_>) -> Result<Tensor, String>,
+    load: &mut dyn FnMut(&Asked<'_>) -> Result<Given, String>,
     apply: Apply<'_>,
 ) -> Result<(), Lost> {
     let mut follower = Follower { group, load, apply, pieces: HashMap::new(), kernels: Kernels::default() };
@@ -41,7 +41,7 @@ pub fn follow(
 
 struct Follower<'a> {
     group: &'a dyn Group,
-    load: &'a mut dyn FnMut(&Asked<'_>) -> Result<Tensor, String>,
+    load: &'a mut dyn FnMut(&Asked<'_>) -> Result<Given, String>,
     apply: Apply<'a>,
     pieces: HashMap<u64, Piece>,
     kernels: Kernels,
@@ -102,8 +102,8 @@ impl Follower<'_> {
         let along = if along == 0 { Along::Outputs } else { Along::Inputs };
         let cut = Cut::new([outputs, inputs], along, self.group.size()).ok_or("the matrix has no piece for it")?;
         let keep = Keep::of(keep).ok_or("it knows no such way to keep a matrix")?;
-        let dense = (self.load)(&Asked { request, own: cut.of(self.group.rank()) })?;
-        let weight = kept(&dense, cut.piece(self.group.rank()), keep).map_err(|error| error.to_string())?;
+        let given = (self.load)(&Asked { request, own: cut.of(self.group.rank()) })?;
+        let weight = kept(given, cut.piece(self.group.rank()), keep).map_err(|error| error.to_string())?;
         self.pieces.insert(order.id, Piece { weight, cut, bias: None });
         Ok(Done::Nothing)
     }

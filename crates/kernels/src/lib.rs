@@ -5,7 +5,9 @@
 
 mod apart;
 pub mod attention;
+mod coded;
 mod cut;
+mod direct;
 mod feed;
 mod follower;
 pub mod number;
@@ -13,6 +15,8 @@ mod order;
 mod packed;
 mod probe;
 mod products;
+mod quantize;
+mod quantized;
 mod ranks;
 mod raw;
 mod recorded;
@@ -21,12 +25,15 @@ pub mod varlen;
 mod weight;
 
 pub use apart::Apart;
+pub use coded::{Coded, Coding, NF4, Scales};
 pub use cut::{Along, Cut};
 pub use feed::{Apply, Biased, Block};
 pub use follower::{Asked, follow};
 pub use order::Keep;
 pub use products::{BLOCK, Kernels, Products, Rows, rounded};
+pub use quantize::{BLOCK_OF_NF4, Scheme};
+pub use quantized::Quantized;
 pub use ranks::{NotDone, Ranks};
 pub use recorded::Moment;
 pub use rows::as_one;
-pub use weight::{STEP, Weight, is_half, keep_copies};
+pub use weight::{Given, STEP, Weight, is_half, keep_copies};

@@ -21,11 +21,7 @@ impl<'a> Probe<'a> {
     pub fn new(weight: &'a Weight) -> Result<Self, TchError> {
         let _unpaid = account::unpaid();
         let (matrix, row) = numbers(weight.size(), weight.kind(), weight.device())?;
-        let made = |matrix: Tensor| match weight.is_flipped() {
-            true => Weight::beside(&matrix.f_transpose(0, 1)?.f_contiguous()?.f_transpose(0, 1)?),
-            false => Weight::new(&matrix),
-        };
-        Ok(Self { weight, made: matrix.map(made).transpose()?, row })
+        Ok(Self { weight, made: matrix.map(|matrix| weight.alike(&matrix)).transpose()?, row })
     }
 
     /// Multiplies so many rows, and returns a digest of the first product: an odd number if not all have its bits.
@@ -42,6 +38,7 @@ impl<'a> Probe<'a> {
         let uniform = bool::try_from(products.f_eq_tensor(&first)?.f_all()?)?;
         let numbers = Vec::<f32>::try_from(first.f_flatten(0, -1)?.f_to_kind(Kind::Float)?.f_to_device(Device::Cpu)?)?;
         let mut hasher = blake3::Hasher::new();
+        hasher.update(self.weight.scheme().as_bytes());
         for number in numbers {
             hasher.update(&number.to_le_bytes());
         }

@@ -213,6 +213,8 @@ struct Shape {
     device: Device,
     packed: bool,
     flipped: bool,
+    /// How it is kept in few bits, if it is.
+    scheme: &'static str,
     /// Along which side it is cut into pieces, if it is.
     cut: Option<Along>,
     biased: bool,
@@ -222,9 +224,9 @@ struct Shape {
 impl Shape {
     fn new(weight: &Weight, biased: bool, rows: i64) -> Self {
         let ([outputs, inputs], kind, device) = (weight.size(), weight.kind(), weight.device());
-        let (packed, flipped) = (weight.is_packed(), weight.is_flipped());
+        let (packed, flipped, scheme) = (weight.is_packed(), weight.is_flipped(), weight.scheme());
         let cut = weight.pieces().map(|(pieces, _)| pieces.cut.along);
-        Self { outputs, inputs, kind, device, packed, flipped, cut, biased, rows }
+        Self { outputs, inputs, kind, device, packed, flipped, scheme, cut, biased, rows }
     }
 }
 
@@ -506,6 +508,47 @@ mod tests {
                 let (product, _) = kernels.linear(&input, &weight, None, Rows::Fixed).unwrap();
                 assert_eq!(product.size(), [rows, 96]);
                 assert_eq!(product.get(at), alone, "row {at} of {rows}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_multiplied_by_codes_has_the_same_bits_among_any_others_of_its_class() {
+        use crate::quantize::Scheme;
+        use crate::quantized::Quantized;
+        tch::manual_seed(12);
+        for (scheme, kind) in [
+            (Scheme::Int8, Kind::Float),
+            (Scheme::Nf4, Kind::Float),
+            (Scheme::Int8, Kind::BFloat16),
+            (Scheme::Nf4, Kind::BFloat16),
+        ] {
+            // Rows that end between vectors.
+            for [outputs, inputs] in [[36, 1030], [300, 42]] {
+                let dense = random([outputs, inputs]);
+                let coded =
+                    scheme.quantize([outputs, inputs], Device::Cpu, |first, count| dense.f_narrow(0, first, count));
+                let weight = Weight::quantized(Quantized::new(vec![coded.unwrap()], kind).unwrap());
+                let turned = weight.transposed().unwrap();
+                for (weight, width) in [(&weight, inputs), (&*turned, outputs)] {
+                    let (kernels, row) = (Kernels::default(), random([1, width]).to_kind(kind));
+                    for rule in [Rows::Rounded, Rows::Fixed] {
+                        let mut by_class: HashMap<u64, Tensor> = HashMap::new();
+                        for rows in [1, 2, 5, 9, 64, 65] {
+                            for at in [0, rows - 1] {
+                                let others = Tensor::full([rows, width], f64::NAN, (kind, Device::Cpu));
+                                let input = others.index_put(&[Some(Tensor::from(at))], &row.squeeze_dim(0), false);
+                                let (product, class) = kernels.linear(&input, weight, None, rule).unwrap();
+                                let (found, class) = (product.get(at), class.unwrap());
+                                assert!(class % 2 == 0, "{scheme:?} {kind:?}: {rows} rows are not treated alike");
+                                assert!(!bool::try_from(found.isnan().any()).unwrap());
+                                let before = by_class.entry(class).or_insert_with(|| found.shallow_clone());
+                                assert_eq!(*before, found, "{scheme:?} {kind:?}: row {at} of {rows}, {rule:?}");
+                            }
+                        }
+                        assert!(rule == Rows::Rounded || by_class.len() == 1);
+                    }
+                }
             }
         }
     }

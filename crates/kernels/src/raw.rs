@@ -35,9 +35,18 @@ impl Raw {
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         match self.length() {
             0 => &mut [],
-            // SAFETY: the tensor is contiguous, lies on the CPU, and was made by `empty` for nobody else.
+            // SAFETY: the tensor is contiguous, lies on the CPU, and was made by `empty` for nobody else; nobody reads the rows
+            // that were given out meanwhile.
             length => unsafe { std::slice::from_raw_parts_mut(self.0.data_ptr().cast(), length) },
         }
+    }
+
+    /// Returns the first of its rows, which are written to when this is: they are to be gone by then.
+    ///
+    /// # Errors
+    /// When there are not as many.
+    pub fn rows(&self, count: i64) -> Result<Tensor, TchError> {
+        self.0.f_narrow(0, 0, count)
     }
 
     pub fn tensor(self) -> Tensor {

@@ -8,13 +8,16 @@ use libtorch::account;
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::apart::Apart;
+use crate::order::Keep;
 use crate::packed::Packed;
+use crate::quantized::Quantized;
 
 /// A `[out, in]` matrix that activations are multiplied by.
 ///
 /// On a CPU it lies in blocks, as oneDNN's kernels read it: for a few rows that is up to twice as fast as row after row.
 /// Where the blocks are panels of columns, and the processor has AVX-512, few rows are multiplied by a kernel of our own, as
-/// fast as memory is read (`shim/panels.cpp`). It may also lie in pieces, one a rank ([`Apart`]).
+/// fast as memory is read (`shim/panels.cpp`). It may also lie in pieces, one a rank ([`Apart`]), or in few bits
+/// ([`Quantized`]): of those nothing dense is ever kept.
 pub struct Weight {
     size: [i64; 2],
     kind: Kind,
@@ -37,6 +40,33 @@ enum Store {
     },
     /// In pieces, of this matrix or of the one whose rows are its columns.
     Apart { pieces: Rc<Apart>, turned: bool },
+    /// In few bits, likewise.
+    Quantized { matrix: Rc<Quantized>, turned: bool },
+}
+
+/// What a weight is made of.
+pub enum Given {
+    Dense(Tensor),
+    Quantized(Quantized),
+}
+
+impl From<Tensor> for Given {
+    fn from(dense: Tensor) -> Self {
+        Self::Dense(dense)
+    }
+}
+
+impl Given {
+    /// Returns `[out, in]`.
+    ///
+    /// # Errors
+    /// For a tensor that is no matrix.
+    pub fn size(&self) -> Result<[i64; 2], TchError> {
+        match self {
+            Self::Dense(dense) => sides(dense),
+            Self::Quantized(matrix) => Ok(matrix.size()),
+        }
+    }
 }
 
 /// Bytes that copies of weights may take in this process, and take.
@@ -141,6 +171,26 @@ impl Weight {
         Ok(Self::of(size, options, Store::Here { packed: None, padding: 0, dense: Some(dense.shallow_clone()) }))
     }
 
+    /// Takes a matrix over, to be kept as it is asked. One in few bits is kept so.
+    ///
+    /// # Errors
+    /// For a tensor that is no matrix.
+    pub fn kept(given: Given, keep: Keep) -> Result<Self, TchError> {
+        match (given, keep) {
+            (Given::Dense(dense), Keep::Packed) => Self::new(&dense),
+            (Given::Dense(dense), Keep::Both) => Self::beside(&dense),
+            (Given::Dense(dense), Keep::Plain) => Self::plain(&dense),
+            (Given::Quantized(matrix), _) => Ok(Self::quantized(matrix)),
+        }
+    }
+
+    /// Takes over a matrix in few bits.
+    #[must_use]
+    pub fn quantized(matrix: Quantized) -> Self {
+        let (size, options) = (matrix.size(), (matrix.kind(), matrix.device()));
+        Self::of(size, options, Store::Quantized { matrix: Rc::new(matrix), turned: false })
+    }
+
     /// Takes over a matrix that lies in pieces.
     #[must_use]
     pub fn apart(pieces: Apart) -> Self {
@@ -169,13 +219,16 @@ impl Weight {
     }
 
     /// Returns the matrix row after row. Of a packed one that is a copy, which is kept as far as [`keep_copies`] allows;
-    /// otherwise whoever pays on this thread pays for it.
+    /// otherwise, and of one in few bits always, whoever pays on this thread pays for it.
     ///
     /// # Errors
     /// When there is no memory for it.
     pub fn dense(&self) -> Result<Tensor, TchError> {
         if let Store::Here { dense: Some(dense), .. } = &self.store {
             return Ok(dense.shallow_clone());
+        }
+        if self.is_quantized() {
+            return self.unpack();
         }
         match self.unpacked.get() {
             Some(dense) => Ok(dense.shallow_clone()),
@@ -192,6 +245,10 @@ impl Weight {
             Store::Apart { pieces, turned: true } => {
                 pieces.rows(0, pieces.size()[0])?.f_transpose(0, 1)?.f_contiguous()
             }
+            Store::Quantized { matrix, turned: false } => matrix.rows(0, matrix.size()[0]),
+            Store::Quantized { matrix, turned: true } => {
+                matrix.rows(0, matrix.size()[0])?.f_transpose(0, 1)?.f_contiguous()
+            }
         }
     }
 
@@ -202,6 +259,7 @@ impl Weight {
     pub fn rows(&self, first: i64, count: i64) -> Result<Tensor, TchError> {
         match &self.store {
             Store::Apart { pieces, turned: false } => pieces.rows(first, count),
+            Store::Quantized { matrix, turned: false } => matrix.rows(first, count),
             _ => self.dense()?.f_narrow(0, first, count),
         }
     }
@@ -229,12 +287,12 @@ impl Weight {
     pub(crate) fn pieces(&self) -> Option<(&Apart, bool)> {
         match &self.store {
             Store::Apart { pieces, turned } => Some((pieces, *turned)),
-            Store::Here { .. } => None,
+            Store::Here { .. } | Store::Quantized { .. } => None,
         }
     }
 
     /// Returns the matrix whose rows are this one's columns: a view where nothing is packed, else a copy, which is kept as
-    /// far as [`keep_copies`] allows. Pieces stay where they are.
+    /// far as [`keep_copies`] allows. Pieces, and what is in few bits, stay where they are.
     ///
     /// # Errors
     /// When there is no memory for it.
@@ -250,6 +308,10 @@ impl Weight {
             Store::Here { .. } => Self::beside(&self.unpack()?.f_transpose(0, 1)?)?,
             Store::Apart { pieces, turned } => {
                 let store = Store::Apart { pieces: Rc::clone(pieces), turned: !turned };
+                Self::of([self.size[1], self.size[0]], (self.kind, self.device), store)
+            }
+            Store::Quantized { matrix, turned } => {
+                let store = Store::Quantized { matrix: Rc::clone(matrix), turned: !turned };
                 Self::of([self.size[1], self.size[0]], (self.kind, self.device), store)
             }
         };
@@ -278,8 +340,23 @@ impl Weight {
                     None => packed.multiply(&input, bias),
                 }
             }
+            Store::Quantized { matrix, turned }
+                if input.kind() == self.kind
+                    && input.device() == self.device
+                    && input.size().last() == self.size.last() =>
+            {
+                let _unrecorded = tch::no_grad_guard();
+                let mut shape = input.size();
+                let flat = input.f_reshape([-1, self.size[1]])?.f_contiguous()?;
+                let product =
+                    if *turned { matrix.multiply_turned(&flat, bias)? } else { matrix.multiply(&flat, bias)? };
+                if let Some(last) = shape.last_mut() {
+                    *last = self.size[0];
+                }
+                product.f_view(shape.as_slice())
+            }
             // Nothing is unpacked on the way to an error, nor for no rows at all.
-            Store::Here { packed: Some(_), .. } | Store::Apart { .. } => tch::no_grad(|| {
+            Store::Here { packed: Some(_), .. } | Store::Apart { .. } | Store::Quantized { .. } => tch::no_grad(|| {
                 let alike = Tensor::f_zeros([1, 1], (self.kind, self.device))?.f_expand(self.size, false)?;
                 match input.f_contiguous()?.f_linear(&alike, bias) {
                     Ok(_) if input.numel() > 0 => input.f_contiguous()?.f_linear(&self.dense()?, bias),
@@ -296,14 +373,56 @@ impl Weight {
         match &self.store {
             Store::Here { packed: None, dense: Some(dense), .. } => !dense.is_contiguous(),
             Store::Here { .. } => false,
-            Store::Apart { turned, .. } => *turned,
+            Store::Apart { turned, .. } | Store::Quantized { turned, .. } => *turned,
         }
     }
 
-    /// Returns whether so many rows are multiplied by the kernel for panels: each of them comes to the same, however many
+    /// Returns whether so many rows are multiplied by the kernel for panels, or by that for codes: each of them comes to the same, however many
     /// they are.
     pub(crate) fn is_streamed(&self, rows: i64) -> bool {
-        matches!(&self.store, Store::Here { packed: Some(packed), .. } if packed.panels_for(rows).is_some())
+        match &self.store {
+            Store::Here { packed: Some(packed), .. } => packed.panels_for(rows).is_some(),
+            Store::Quantized { matrix, .. } => matrix.is_direct(),
+            _ => false,
+        }
+    }
+
+    /// Whether it is kept in few bits, and products are made piece by piece.
+    #[must_use]
+    pub fn is_quantized(&self) -> bool {
+        matches!(&self.store, Store::Quantized { .. })
+    }
+
+    /// Names how it is kept, for what tells results apart; empty for numbers as they are.
+    pub(crate) fn scheme(&self) -> &'static str {
+        match &self.store {
+            Store::Quantized { matrix, .. } => matrix.name(),
+            Store::Here { .. } | Store::Apart { .. } => "",
+        }
+    }
+
+    /// Returns the bytes that it takes in this process in few bits, with its scales; none where it is kept as numbers.
+    #[must_use]
+    pub fn bytes_in_few_bits(&self) -> u64 {
+        match &self.store {
+            Store::Here { .. } => 0,
+            Store::Apart { pieces, .. } => pieces.own.bytes_in_few_bits(),
+            Store::Quantized { matrix, .. } => matrix.bytes(),
+        }
+    }
+
+    /// Returns one of the same form with other numbers, which kernels treat alike.
+    pub(crate) fn alike(&self, matrix: &Tensor) -> Result<Self, TchError> {
+        if self.is_quantized() {
+            let turned = self.is_flipped();
+            let rows = if turned { matrix.f_transpose(0, 1)? } else { matrix.shallow_clone() };
+            let store = Store::Quantized { matrix: Rc::new(Quantized::plain(&rows)?), turned };
+            return Ok(Self::of(self.size, (self.kind, self.device), store));
+        }
+        match self.is_flipped() {
+            true => Self::beside(&matrix.f_transpose(0, 1)?.f_contiguous()?.f_transpose(0, 1)?),
+            false => Self::new(matrix),
+        }
     }
 
     pub(crate) fn is_packed(&self) -> bool {
@@ -311,7 +430,7 @@ impl Weight {
     }
 }
 
-fn sides(matrix: &Tensor) -> Result<[i64; 2], TchError> {
+pub(crate) fn sides(matrix: &Tensor) -> Result<[i64; 2], TchError> {
     <[i64; 2]>::try_from(matrix.size()).map_err(|size| TchError::Shape(format!("{size:?} is no matrix")))
 }
 
@@ -322,7 +441,7 @@ pub fn is_half(kind: Kind) -> bool {
 }
 
 /// Appends zeros to each row.
-fn widened(rows: &Tensor, padding: i64) -> Result<Tensor, TchError> {
+pub(crate) fn widened(rows: &Tensor, padding: i64) -> Result<Tensor, TchError> {
     if padding == 0 {
         return Ok(rows.shallow_clone());
     }

@@ -25,7 +25,7 @@ impl Group {
                 let mut load = |asked: &kernels::Asked<'_>| {
                     let [.., along] = read(asked.request);
                     let whole = made(asked.request);
-                    Ok(whole.narrow(along, asked.own.start, asked.own.end - asked.own.start))
+                    Ok(whole.narrow(along, asked.own.start, asked.own.end - asked.own.start).into())
                 };
                 kernels::follow(&rank, &mut load, &apply)
             })
@@ -39,8 +39,9 @@ impl Group {
         let [outputs, inputs, .., along] = read(&request);
         let side = if along == 0 { Along::Outputs } else { Along::Inputs };
         let cut = Cut::new([outputs, inputs], side, self.ranks.count()).unwrap();
-        let own =
-            |own: std::ops::Range<i64>| Ok::<_, Failed>(made(&request).narrow(along, own.start, own.end - own.start));
+        let own = |own: std::ops::Range<i64>| {
+            Ok::<_, Failed>(made(&request).narrow(along, own.start, own.end - own.start).into())
+        };
         Weight::apart(Apart::load(&self.ranks, cut, keep, &request, own).unwrap_or_else(|Failed(why)| panic!("{why}")))
     }
 
@@ -301,7 +302,7 @@ fn a_piece_that_cannot_be_read_is_an_error_of_its_load_alone() {
     });
     let ranks = Rc::new(Ranks::new(Box::new(leader), Box::new(|why| panic!("{why}"))));
     let cut = Cut::new([4, 4], Along::Outputs, 2).unwrap();
-    let own = |_| Ok::<_, Failed>(Tensor::zeros([2, 4], (Kind::Float, Device::Cpu)));
+    let own = |_| Ok::<_, Failed>(Tensor::zeros([2, 4], (Kind::Float, Device::Cpu)).into());
     for _ in 0..2 {
         let Err(Failed(why)) = Apart::load(&ranks, cut, Keep::Packed, &[], own) else { panic!("it was loaded") };
         assert_eq!(why, "rank 1: the file is gone");

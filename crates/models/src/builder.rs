@@ -9,7 +9,7 @@ use engine::{AbsentSchema, Attention, ModuleSchema, OperationSchema, Round, Sche
 use kernels::{Along, Apart, Cut, Keep, Ranks, Weight};
 use tch::Tensor;
 
-use crate::dtype::DType;
+use crate::dtype::Precision;
 use crate::error::LoadError;
 use crate::family::{self, Attributes, NormKind};
 use crate::matrix::{Block, Matrix};
@@ -49,8 +49,8 @@ pub enum Node {
 pub struct Builder<'a> {
     weights: &'a mut Weights,
     progress: &'a mut dyn FnMut(u64, u64),
-    /// Who holds pieces of the matrices, which are of this type.
-    ranks: Option<(Rc<Ranks>, DType)>,
+    /// Who holds pieces of the matrices, which are kept so.
+    ranks: Option<(Rc<Ranks>, Precision)>,
     pub schema: Schema,
     pub nodes: Vec<Node>,
     /// By site.
@@ -68,7 +68,7 @@ impl<'a> Builder<'a> {
     /// there are ranks to hold them.
     pub fn new(
         weights: &'a mut Weights,
-        ranks: Option<(Rc<Ranks>, DType)>,
+        ranks: Option<(Rc<Ranks>, Precision)>,
         progress: &'a mut dyn FnMut(u64, u64),
     ) -> Self {
         Self {
@@ -282,24 +282,19 @@ impl<'a> Builder<'a> {
         bias: Option<&Tensor>,
     ) -> Result<Rc<Weight>, LoadError> {
         let matrix = Matrix { blocks };
-        let size = matrix.size();
+        let (size, packed) = (matrix.size(), keep == Keep::Packed);
+        // A scale may be for numbers of a whole row.
+        let along = if packed && self.weights.in_few_bits() { Along::Outputs } else { along };
         let weight = match self.ranks.clone() {
-            None => {
-                let whole = matrix.read(self.weights, Along::Outputs, &(0..size[0]))?;
-                match keep {
-                    Keep::Packed => Weight::new(&whole)?,
-                    Keep::Both => Weight::beside(&whole)?,
-                    Keep::Plain => Weight::plain(&whole)?,
-                }
-            }
-            Some((ranks, dtype)) => {
+            None => Weight::kept(matrix.load(self.weights, packed, Along::Outputs, &(0..size[0]))?, keep)?,
+            Some((ranks, precision)) => {
                 let cut = Cut::new(size, along, ranks.count()).ok_or_else(|| LoadError::Ranks {
                     tensor: matrix.blocks.first().map(|block| block.name.clone()).unwrap_or_default(),
                     rows: size[0],
                     ranks: ranks.count(),
                 })?;
-                let request = matrix.request(self.weights, dtype, cut.along);
-                let own = |own| matrix.read(self.weights, along, &own);
+                let request = matrix.request(self.weights, precision, packed, cut.along);
+                let own = |own| matrix.load(self.weights, packed, along, &own);
                 let pieces = Apart::load::<LoadError>(&ranks, cut, keep, &request, own)?;
                 Weight::apart(pieces)
             }

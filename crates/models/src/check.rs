@@ -4,9 +4,11 @@ use std::collections::HashSet;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use kernels::Scheme;
 use serde_json::{Value as Json, json};
+use tch::Kind;
 
-use crate::checkpoint::Checkpoint;
+use crate::checkpoint::{Checkpoint, Found};
 use crate::config::Config;
 use crate::dtype::DType;
 use crate::error::LoadError;
@@ -36,29 +38,80 @@ pub struct Needs {
     pub head: u64,
     /// Numbers that are kept of a token for the tokens after it.
     pub keys_and_values: u64,
-    /// The type that weights have where nobody asks for another.
+    /// The type that weights have where nobody asks for another; of those that the files have in few bits, what is computed in.
     pub dtype: DType,
+    /// Of the parameters, those of matrices that may be kept in few bits, and what they take so, by [`Scheme`].
+    matrices: u64,
+    int8: u64,
+    nf4: u64,
+    /// What the files have in few bits already.
+    pub stored: Option<InFewBits>,
+}
+
+/// Parameters that files have in few bits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InFewBits {
+    /// By whom they were made.
+    pub by: String,
+    pub parameters: u64,
+    /// What they take in memory, with their scales.
+    pub bytes: u64,
 }
 
 impl Needs {
+    /// Returns how many parameters are in matrices of layers, which may be kept in few bits.
+    #[must_use]
+    pub fn matrices(&self) -> u64 {
+        self.matrices
+    }
+
+    /// Returns what a model takes of a device while it computes, as it is told to whoever shares that out: the weights, a part of
+    /// them for what is made of them for a while, and what tokenizers and tables take.
+    #[must_use]
+    pub fn on_device(&self, dtype: DType, on_cpu: bool) -> u64 {
+        let weights = if on_cpu { self.weights_on_cpu(dtype) } else { self.weights(dtype) };
+        weights + weights / WORKING_PART + WORKING_ROOM
+    }
+
+    /// Lists the types that may be asked for.
+    #[must_use]
+    pub fn dtypes(&self) -> Vec<DType> {
+        DType::ALL.into_iter().filter(|dtype| self.stored.is_none() || dtype.scheme().is_none()).collect()
+    }
+
     /// Returns the bytes of all weights, each once, which is what they take on a GPU.
     #[must_use]
     pub fn weights(&self, dtype: DType) -> u64 {
-        self.parameters * dtype.kind().elt_size_in_bytes() as u64
+        let (few, bytes) = match (&self.stored, dtype.scheme()) {
+            (Some(stored), _) => (stored.parameters, stored.bytes),
+            (None, Some(Scheme::Int8)) => (self.matrices, self.int8),
+            (None, Some(Scheme::Nf4)) => (self.matrices, self.nf4),
+            (None, None) => (0, 0),
+        };
+        self.parameters.saturating_sub(few) * self.element(dtype) + bytes
     }
 
     /// Returns the bytes that weights take on a CPU.
     #[must_use]
     pub fn weights_on_cpu(&self, dtype: DType) -> u64 {
-        self.weights(dtype) + self.head * dtype.kind().elt_size_in_bytes() as u64
+        self.weights(dtype) + self.head * self.element(dtype)
     }
 
     /// Returns the bytes that keys and values of so many tokens take.
     #[must_use]
     pub fn keys_and_values(&self, tokens: u64, dtype: DType) -> u64 {
-        tokens * self.keys_and_values * dtype.kind().elt_size_in_bytes() as u64
+        tokens * self.keys_and_values * self.element(dtype)
+    }
+
+    /// Returns the bytes of a number that is no weight in few bits.
+    fn element(&self, dtype: DType) -> u64 {
+        if dtype.float(self.dtype) == DType::BFloat16 { 2 } else { 4 }
     }
 }
+
+/// What a model takes beside its weights.
+const WORKING_PART: u64 = 16;
+const WORKING_ROOM: u64 = 8 << 20;
 
 /// Finds out what a model takes, by its settings and the headers of its weights.
 ///
@@ -71,7 +124,7 @@ pub fn needs(folder: &Path) -> Result<Needs, LoadError> {
     let mut checkpoint = Checkpoint::open(folder)?;
     checkpoint.adapt(&blueprint.root);
     let all = parameters::list(&blueprint, sizes, &|name| checkpoint.has(name));
-    Ok(Needs::of(&config, &blueprint, sizes, &all))
+    Ok(Needs::of(&config, &blueprint, sizes, &all, Some(&checkpoint)))
 }
 
 /// Finds out whether a folder can be served.
@@ -112,26 +165,32 @@ impl Report {
         let Some(sizes) = self.note(sizes) else { return };
         let Some(mut checkpoint) = checkpoint else {
             let all = parameters::list(blueprint, sizes, &|_| false);
-            self.needs = Some(Needs::of(config, blueprint, sizes, &all));
+            self.needs = Some(Needs::of(config, blueprint, sizes, &all, None));
             return;
         };
         checkpoint.adapt(&blueprint.root);
         let all = parameters::list(blueprint, sizes, &|name| checkpoint.has(name));
+        let mut read = HashSet::new();
         for parameter in &all {
-            self.note(checkpoint.find(&parameter.name, &parameter.shape));
+            let parts = coded_parts(config, &checkpoint, parameter);
+            match parts.is_empty() {
+                true => drop(self.note(checkpoint.find(&parameter.name, &parameter.shape))),
+                false => read.extend(parts.iter().map(|part| checkpoint.own_name(part).into_owned())),
+            }
+            read.insert(checkpoint.own_name(&parameter.name).into_owned());
         }
-        let read: HashSet<_> = all.iter().map(|parameter| checkpoint.own_name(&parameter.name)).collect();
         for (tensor, file) in checkpoint.unread(|name| read.contains(name), blueprint.head.tied) {
             self.obstacles.push(LoadError::unread(file, tensor, 0).to_string());
         }
-        self.needs = Some(Needs::of(config, blueprint, sizes, &all));
+        self.needs = Some(Needs::of(config, blueprint, sizes, &all, Some(&checkpoint)));
     }
 
     /// Returns the report as a JSON object.
     #[must_use]
     pub fn to_json(&self) -> Json {
+        let dtypes = self.needs.as_ref().map(Needs::dtypes).unwrap_or_default();
         let by_dtype = |bytes: &dyn Fn(DType) -> u64| -> Json {
-            DType::ALL.into_iter().map(|dtype| (dtype.name().to_owned(), Json::from(bytes(dtype)))).collect()
+            dtypes.iter().map(|dtype| (dtype.name().to_owned(), Json::from(bytes(*dtype)))).collect()
         };
         json!({
             "folder": self.folder.to_string_lossy(),
@@ -140,6 +199,9 @@ impl Report {
             "needs": self.needs.as_ref().map(|needs| json!({
                 "parameters": needs.parameters,
                 "dtype": needs.dtype.name(),
+                "quantized": needs.stored.as_ref().map(|stored| json!({
+                    "by": stored.by, "parameters": stored.parameters, "bytes": stored.bytes,
+                })),
                 "weights": by_dtype(&|dtype| needs.weights(dtype)),
                 "weights_on_cpu": by_dtype(&|dtype| needs.weights_on_cpu(dtype)),
                 "keys_and_values_of_1000_tokens": by_dtype(&|dtype| needs.keys_and_values(1000, dtype)),
@@ -150,7 +212,13 @@ impl Report {
 }
 
 impl Needs {
-    fn of(config: &Config, blueprint: &Blueprint, [vocabulary, width]: [i64; 2], all: &[Parameter]) -> Self {
+    fn of(
+        config: &Config,
+        blueprint: &Blueprint,
+        [vocabulary, width]: [i64; 2],
+        all: &[Parameter],
+        checkpoint: Option<&Checkpoint>,
+    ) -> Self {
         let attentions = blueprint.layer.iter().filter_map(|layer| layer.attention());
         let kept =
             attentions.map(|attention| 2 * attention.key_heads.unsigned_abs() * attention.head_dim.unsigned_abs());
@@ -159,7 +227,44 @@ impl Needs {
             head: vocabulary.unsigned_abs() * width.unsigned_abs(),
             keys_and_values: kept.sum(),
             dtype: DType::of(config),
+            matrices: all.iter().filter(|own| own.matrix.is_some()).map(Parameter::numbers).sum(),
+            int8: all.iter().map(|own| own.bytes(Scheme::Int8)).sum(),
+            nf4: all.iter().map(|own| own.bytes(Scheme::Nf4)).sum(),
+            stored: config.stored().map(|by| InFewBits::of(by.to_string(), config, all, checkpoint)),
         }
+    }
+}
+
+impl InFewBits {
+    fn of(by: String, config: &Config, all: &[Parameter], checkpoint: Option<&Checkpoint>) -> Self {
+        let mut few = Self { by, parameters: 0, bytes: 0 };
+        let Some(checkpoint) = checkpoint else { return few };
+        for parameter in all {
+            let parts = coded_parts(config, checkpoint, parameter);
+            if parts.is_empty() {
+                continue;
+            }
+            few.parameters += parameter.numbers();
+            few.bytes += parts.iter().map(|part| kept_bytes(checkpoint, part)).sum::<u64>();
+        }
+        few
+    }
+}
+
+/// Lists the tensors that a parameter is made of where the files have it in few bits.
+fn coded_parts(config: &Config, checkpoint: &Checkpoint, parameter: &Parameter) -> Vec<String> {
+    let stored = config.stored().filter(|_| parameter.matrix.is_some());
+    stored.map(|stored| stored.parts(checkpoint, &parameter.name)).unwrap_or_default()
+}
+
+/// Returns what a tensor of codes or scales takes in memory: scales are float32 there, and what describes them is gone.
+fn kept_bytes(checkpoint: &Checkpoint, name: &str) -> u64 {
+    let Ok(Found { entry, .. }) = checkpoint.any(name) else { return 0 };
+    let described = [".weight_shape", ".weight_format", ".quant_map"].iter().any(|end| name.ends_with(end));
+    match entry.kind {
+        _ if described || name.contains(".quant_state.") => 0,
+        Kind::Half | Kind::BFloat16 => 2 * entry.bytes as u64,
+        _ => entry.bytes as u64,
     }
 }
 
@@ -182,7 +287,11 @@ impl fmt::Display for Report {
         }
         let Some(needs) = &self.needs else { return Ok(()) };
         writeln!(to, "parameters                          {}", grouped(needs.parameters))?;
-        let others = DType::ALL.into_iter().filter(|dtype| *dtype != needs.dtype);
+        if let Some(stored) = &needs.stored {
+            let parameters = grouped(stored.parameters);
+            writeln!(to, "  of these, quantized by {:<12}{parameters}, which take {}", stored.by, bytes(stored.bytes))?;
+        }
+        let others = needs.dtypes().into_iter().filter(|dtype| *dtype != needs.dtype);
         for (note, dtype) in
             std::iter::once((" (unless asked for otherwise)", needs.dtype)).chain(others.map(|own| ("", own)))
         {

@@ -133,23 +133,34 @@ impl Checkpoint {
     /// # Errors
     /// When it is missing, has another shape, or is no weight as a model here has them.
     pub fn find(&self, name: &str, shape: &[i64]) -> Result<Found<'_>, LoadError> {
+        let Found { entry, path, file } = self.any(name)?;
         let name = &*self.own_name(name);
-        let entry = self.entries.get(name);
-        let Some((entry, (path, file))) = entry.and_then(|entry| Some((entry, self.files.get(entry.file)?))) else {
-            return Err(LoadError::Missing { file: self.root.clone(), tensor: name.into() });
-        };
         if !matches!(entry.kind, Kind::Float | Kind::Half | Kind::BFloat16 | Kind::Double) {
             let reason = format!(
-                "is {}, but a weight has to be F32, BF16 or F16: quantized checkpoints are not served",
+                "is {}, but a weight has to be F32, BF16 or F16: quantization_config may allow others for the matrices of \
+                 layers, never for tables of words, heads, routers and norms",
                 entry.name
             );
-            return Err(LoadError::NotServed { file: path.clone(), tensor: name.into(), reason });
+            return Err(LoadError::NotServed { file: path.to_path_buf(), tensor: name.into(), reason });
         }
         if entry.shape != shape {
-            let (file, tensor) = (path.clone(), name.to_owned());
+            let (file, tensor) = (path.to_path_buf(), name.to_owned());
             return Err(LoadError::Shape { file, tensor, found: entry.shape.clone(), expected: shape.to_vec() });
         }
         Ok(Found { entry, path, file })
+    }
+
+    /// Returns a tensor, whatever it is.
+    ///
+    /// # Errors
+    /// When it is missing.
+    pub fn any(&self, name: &str) -> Result<Found<'_>, LoadError> {
+        let name = &*self.own_name(name);
+        let found = self.entries.get(name).and_then(|entry| {
+            let (path, file) = self.files.get(entry.file)?;
+            Some(Found { entry, path, file })
+        });
+        found.ok_or_else(|| LoadError::Missing { file: self.root.clone(), tensor: name.into() })
     }
 
     /// Returns the names and shapes of all tensors.

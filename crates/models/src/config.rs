@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::error::LoadError;
 use crate::families;
 use crate::family::{Family, Whole};
+use crate::quantization::Stored;
 
 /// A checkpoint's settings: what its `config.json` says, and what its family fills in for what that leaves out.
 #[derive(Clone, Debug)]
@@ -17,6 +18,7 @@ pub struct Config {
     family: &'static Family,
     /// The settings of which these are a part, if they are one: see [`Family::whole`].
     whole: Option<Map<String, Value>>,
+    stored: Option<Stored>,
 }
 
 impl Config {
@@ -44,20 +46,28 @@ impl Config {
             whole = Some(others);
         }
         let values = filled(&file, family.defaults, given)?;
-        let quantization = whole.as_ref().unwrap_or(&values).get("quantization_config");
-        if let Some(quantization) = quantization.filter(|value| !value.is_null()) {
-            let method = quantization.get("quant_method").and_then(Value::as_str).unwrap_or("?");
-            let reason = format!(
-                "quantized checkpoints ({method}) are not served: convert the weights to float32, bfloat16 or float16"
-            );
-            return Err(LoadError::Config { file, key: "quantization_config".into(), reason });
-        }
-        let mut config = Self { file, values, family, whole };
+        let all = whole.as_ref().unwrap_or(&values);
+        let quantization = ["quantization_config", "compression_config"].iter().find_map(|key| {
+            let value = all.get(*key).filter(|value| !value.is_null())?;
+            Some((*key, Stored::read(value)))
+        });
+        let stored = match quantization {
+            Some((key, Err(reason))) => return Err(LoadError::Config { file, key: key.into(), reason }),
+            Some((_, Ok(stored))) => Some(stored),
+            None => None,
+        };
+        let mut config = Self { file, values, family, whole, stored };
         (family.complete)(&mut config)?;
         if let (Some(about), Some(whole)) = (&family.whole, &mut config.whole) {
             whole.insert(about.key.into(), config.values.clone().into());
         }
         Ok(config)
+    }
+
+    /// Returns how the files have weights in few bits, if they do.
+    #[must_use]
+    pub fn stored(&self) -> Option<Stored> {
+        self.stored
     }
 
     /// Returns the settings of which these are a part, completed, if they are one.
@@ -269,12 +279,9 @@ mod tests {
     fn what_cannot_be_served_is_named() {
         let error = read(r#"{"model_type": "t5"}"#).unwrap_err().to_string();
         assert!(error.contains(r#"model_type "t5" is not supported; supported are gpt2, llama"#), "{error}");
-        let quantized = r#"{"model_type": "llama", "quantization_config": {"quant_method": "compressed-tensors"}}"#;
+        let quantized = r#"{"model_type": "llama", "quantization_config": {"quant_method": "mxfp4"}}"#;
         let error = read(quantized).unwrap_err().to_string();
-        assert!(
-            error.contains("quantization_config: quantized checkpoints (compressed-tensors) are not served"),
-            "{error}"
-        );
+        assert!(error.contains("quantization_config: weights quantized by mxfp4 are not served"), "{error}");
         let error = read("[1]").unwrap_err().to_string();
         assert!(error.ends_with("is not a JSON object"), "{error}");
         let config = read(r#"{"model_type": "gpt2", "n_head": 0}"#).unwrap();

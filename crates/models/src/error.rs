@@ -19,7 +19,7 @@ pub enum LoadError {
     Unsupported { file: PathBuf, model_type: String, supported: Vec<&'static str> },
     #[error("{file}: {key}: {reason}")]
     Config { file: PathBuf, key: String, reason: String },
-    #[error("dtype {0:?} is not supported: weights are kept as float32 or bfloat16")]
+    #[error("dtype {0:?} is not supported: weights are kept as float32, bfloat16, int8 or nf4")]
     DType(String),
     #[error("{file} is corrupt: {reason}")]
     Corrupt { file: PathBuf, reason: String },

@@ -40,6 +40,7 @@ mod norm;
 mod page;
 mod parameters;
 mod pass;
+mod quantization;
 mod reading;
 mod rope;
 mod rotary;
@@ -59,7 +60,7 @@ mod transformer;
 mod weights;
 
 pub use cache::Cache;
-pub use check::{Needs, Report, check, needs};
+pub use check::{InFewBits, Needs, Report, check, needs};
 pub use config::Config;
 pub use dtype::DType;
 pub use error::LoadError;

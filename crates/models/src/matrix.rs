@@ -4,11 +4,11 @@ use std::ops::Range;
 use std::path::Path;
 
 use collectives::{Group, Lost};
-use kernels::{Along, Asked};
+use kernels::{Along, Asked, Coded, Given, Quantized, Scheme};
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{TchError, Tensor};
 
-use crate::dtype::DType;
+use crate::dtype::Precision;
 use crate::error::LoadError;
 use crate::nn::Function;
 use crate::weights::{Part, Weights};
@@ -35,7 +35,9 @@ pub struct Block {
 #[derive(Serialize, Deserialize)]
 struct Request {
     matrix: Matrix,
-    dtype: String,
+    precision: Precision,
+    /// It is one of a layer's, which may be in few bits.
+    packed: bool,
     inputs: bool,
 }
 
@@ -46,11 +48,40 @@ impl Block {
     }
 
     /// Returns `[out, in]`.
-    fn size(&self) -> [i64; 2] {
+    pub fn size(&self) -> [i64; 2] {
         match (self.shape.as_slice(), self.turned) {
             (&[.., outputs, inputs], false) | (&[.., inputs, outputs], true) => [outputs, inputs],
             _ => [0, 0],
         }
+    }
+}
+
+impl Block {
+    /// Reads some rows, or some columns of all, as `[out, in]`.
+    fn read(&self, weights: &mut Weights, along: Along, range: Range<i64>) -> Result<Tensor, LoadError> {
+        let part = Part { index: self.index, dim: usize::from((along == Along::Outputs) == self.turned), range };
+        let part = weights.read_part(&self.name, &self.shape, &part)?;
+        Ok(if self.turned { part.f_transpose(0, 1)?.f_contiguous()? } else { part })
+    }
+
+    /// Brings some rows into few bits, as they are when all are: some more are read where a scale is for numbers of several.
+    fn quantized(&self, weights: &mut Weights, scheme: Scheme, rows: &Range<i64>) -> Result<Coded, LoadError> {
+        let [outputs, inputs] = self.size();
+        let together = scheme.rows_together(inputs);
+        let (first, end) = (rows.start / together * together, (rows.end + together - 1) / together * together);
+        let (end, device) = (end.min(outputs), weights.device());
+        let all = scheme.quantize([end - first, inputs], device, |start, count| {
+            self.read(weights, Along::Outputs, first + start..first + start + count)
+        });
+        let own = rows.start - first..rows.end - first;
+        let own = all.and_then(|all| if own == (0..end - first) { Ok(all) } else { Ok(all.narrow(&own)?) });
+        own.map_err(|error| match error {
+            LoadError::Torch(error @ TchError::Shape(_)) => {
+                weights.refused(&self.name, format!("cannot be kept in few bits: {error}"))
+            }
+            error => error,
+        })
+        .inspect(|_| weights.tidy(outputs * inputs))
     }
 }
 
@@ -74,9 +105,7 @@ impl Matrix {
                 Along::Inputs => own.clone(),
             };
             first += outputs;
-            let part = Part { index: block.index, dim: usize::from((along == Along::Outputs) == block.turned), range };
-            let part = weights.read_part(&block.name, &block.shape, &part)?;
-            read.push(if block.turned { part.f_transpose(0, 1)?.f_contiguous()? } else { part });
+            read.push(block.read(weights, along, range)?);
         }
         match read.len() {
             1 => read.pop().ok_or_else(|| LoadError::Table("without blocks".into())),
@@ -84,13 +113,65 @@ impl Matrix {
         }
     }
 
+    /// Reads some rows, or some columns of all, as they are to be kept: in few bits, if they are.
+    ///
+    /// # Errors
+    /// As [`Weights::read`]; for what is in few bits and cannot be, and what cannot be brought there.
+    pub fn load(
+        &self,
+        weights: &mut Weights,
+        packed: bool,
+        along: Along,
+        own: &Range<i64>,
+    ) -> Result<Given, LoadError> {
+        let coded = self.blocks.iter().filter(|block| weights.is_coded(block)).count();
+        let refused = |block: Option<&Block>, reason: &str| match block {
+            Some(block) => weights.refused(&block.name, reason),
+            None => LoadError::Table("without blocks".into()),
+        };
+        let scheme = match (coded, weights.scheme()) {
+            (0, Some(scheme)) if packed => Some(scheme),
+            (0, _) => return self.read(weights, along, own).map(Given::Dense),
+            _ if !packed => {
+                return Err(refused(
+                    self.blocks.first(),
+                    "is in few bits, but tables of words and heads are served as floats alone",
+                ));
+            }
+            (coded, _) if coded < self.blocks.len() => {
+                let plain = self.blocks.iter().find(|block| !weights.is_coded(block));
+                return Err(refused(plain, "is not in few bits, but what is multiplied with it as one is"));
+            }
+            _ => None,
+        };
+        if along == Along::Inputs {
+            return Err(refused(self.blocks.first(), "is in few bits, which are not cut across rows"));
+        }
+        let (mut parts, mut first) = (Vec::with_capacity(self.blocks.len()), 0);
+        for block in &self.blocks {
+            let [outputs, _] = block.size();
+            let rows = (own.start - first).clamp(0, outputs)..(own.end - first).clamp(0, outputs);
+            first += outputs;
+            if rows.is_empty() {
+                weights.leave(block);
+                continue;
+            }
+            parts.push(match (scheme, weights.coded(block, &rows)?) {
+                (_, Some(coded)) => coded,
+                (Some(scheme), None) => block.quantized(weights, scheme, &rows)?,
+                (None, None) => return Err(weights.refused(&block.name, "is not in few bits")),
+            });
+        }
+        Ok(Given::Quantized(Quantized::new(parts, weights.kind())?))
+    }
+
     /// Writes what other ranks need to read theirs. Names are as the files have them.
-    pub fn request(&self, weights: &Weights, dtype: DType, along: Along) -> Vec<u8> {
+    pub fn request(&self, weights: &Weights, precision: Precision, packed: bool, along: Along) -> Vec<u8> {
         let mut matrix = self.clone();
         for block in &mut matrix.blocks {
             block.name = weights.own_name(&block.name).into_owned();
         }
-        let request = Request { matrix, dtype: dtype.to_string(), inputs: along == Along::Inputs };
+        let request = Request { matrix, precision, packed, inputs: along == Along::Inputs };
         serde_json::to_vec(&request).unwrap_or_default()
     }
 }
@@ -102,16 +183,15 @@ impl Matrix {
 /// When the group is lost.
 pub fn follow(folder: &Path, device: torch::Device, group: &dyn Group) -> Result<(), Lost> {
     libtorch::prepare();
-    let mut open: Option<(DType, Weights)> = None;
-    let mut load = |asked: &Asked<'_>| -> Result<Tensor, LoadError> {
+    let mut open: Option<(Precision, Weights)> = None;
+    let mut load = |asked: &Asked<'_>| -> Result<Given, LoadError> {
         let wrong = |error: serde_json::Error| LoadError::Table(error.to_string());
-        let Request { matrix, dtype, inputs } = serde_json::from_slice(asked.request).map_err(wrong)?;
-        let dtype: DType = dtype.parse()?;
+        let Request { matrix, precision, packed, inputs } = serde_json::from_slice(asked.request).map_err(wrong)?;
         let weights = match &mut open {
-            Some((known, weights)) if *known == dtype => weights,
-            other => &mut other.insert((dtype, Weights::open(folder, dtype.kind(), device)?)).1,
+            Some((known, weights)) if *known == precision => weights,
+            other => &mut other.insert((precision, Weights::open_as(folder, precision, device)?)).1,
         };
-        matrix.read(weights, if inputs { Along::Inputs } else { Along::Outputs }, &asked.own)
+        matrix.load(weights, packed, if inputs { Along::Inputs } else { Along::Outputs }, &asked.own)
     };
     kernels::follow(group, &mut |asked| load(asked).map_err(|error| error.to_string()), &Function::apply_numbered)
 }

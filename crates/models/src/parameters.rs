@@ -1,5 +1,7 @@
 //! A family's parameters by name and shape, before any is read.
 
+use kernels::Scheme;
+
 use crate::family::{Apart, Blueprint, Experts, Leaf, Module, Norm, NormKind};
 
 /// A tensor that a model of a blueprint reads.
@@ -7,9 +9,18 @@ use crate::family::{Apart, Blueprint, Experts, Leaf, Module, Norm, NormKind};
 pub struct Parameter {
     pub name: String,
     pub shape: Vec<i64>,
+    /// `[out, in]` of each of the matrices in it, where it is one that may be kept in few bits.
+    pub matrix: Option<[u64; 2]>,
 }
 
 impl Parameter {
+    /// Returns the bytes that its matrices take in few bits.
+    #[must_use]
+    pub fn bytes(&self, scheme: Scheme) -> u64 {
+        let Some(size) = self.matrix else { return 0 };
+        self.numbers() / size.iter().product::<u64>().max(1) * scheme.bytes(size)
+    }
+
     #[must_use]
     pub fn numbers(&self) -> u64 {
         self.shape.iter().map(|size| size.unsigned_abs()).product()
@@ -60,7 +71,17 @@ struct List(Vec<Parameter>);
 
 impl List {
     fn add<const DIMENSIONS: usize>(&mut self, name: String, shape: [i64; DIMENSIONS]) {
-        self.0.push(Parameter { name, shape: shape.into() });
+        self.0.push(Parameter { name, shape: shape.into(), matrix: None });
+    }
+
+    /// Adds what a layer multiplies by, `[…, out, in]` or the other way round.
+    fn matrix<const DIMENSIONS: usize>(&mut self, name: String, shape: [i64; DIMENSIONS], turned: bool) {
+        let matrix = match *shape.as_slice() {
+            [.., inputs, outputs] if turned => Some([outputs, inputs].map(i64::unsigned_abs)),
+            [.., outputs, inputs] => Some([outputs, inputs].map(i64::unsigned_abs)),
+            _ => None,
+        };
+        self.0.push(Parameter { name, shape: shape.into(), matrix });
     }
 
     fn norm(&mut self, path: &str, norm: &Norm, width: i64) {
@@ -75,13 +96,13 @@ impl List {
             let own = format!("{path}.{name}");
             match leaf {
                 &Leaf::Linear { inputs, outputs, bias } => {
-                    self.add(format!("{own}.weight"), [outputs, inputs]);
+                    self.matrix(format!("{own}.weight"), [outputs, inputs], false);
                     if bias {
                         self.add(format!("{own}.bias"), [outputs]);
                     }
                 }
                 &Leaf::Conv1D { inputs, outputs } => {
-                    self.add(format!("{own}.weight"), [inputs, outputs]);
+                    self.matrix(format!("{own}.weight"), [inputs, outputs], true);
                     self.add(format!("{own}.bias"), [outputs]);
                 }
                 Leaf::Norm { norm, width } => self.norm(&own, norm, *width),
@@ -107,21 +128,21 @@ impl List {
         if let Some(Apart { block, names: [gate, up, down], .. }) = apart {
             for number in 0..count {
                 let expert = format!("{layer}.{block}.experts.{number}");
-                self.add(format!("{expert}.{gate}.weight"), [inner, width]);
-                self.add(format!("{expert}.{up}.weight"), [inner, width]);
-                self.add(format!("{expert}.{down}.weight"), [width, inner]);
+                self.matrix(format!("{expert}.{gate}.weight"), [inner, width], false);
+                self.matrix(format!("{expert}.{up}.weight"), [inner, width], false);
+                self.matrix(format!("{expert}.{down}.weight"), [width, inner], false);
             }
             return;
         }
         let together = format!("{own}.{}", about.experts.0);
         if about.biased {
-            self.add(format!("{together}.gate_up_proj"), [count, width, 2 * inner]);
-            self.add(format!("{together}.down_proj"), [count, inner, width]);
+            self.matrix(format!("{together}.gate_up_proj"), [count, width, 2 * inner], true);
+            self.matrix(format!("{together}.down_proj"), [count, inner, width], true);
             self.add(format!("{together}.gate_up_proj_bias"), [count, 2 * inner]);
             self.add(format!("{together}.down_proj_bias"), [count, width]);
         } else {
-            self.add(format!("{together}.gate_up_proj"), [count, 2 * inner, width]);
-            self.add(format!("{together}.down_proj"), [count, width, inner]);
+            self.matrix(format!("{together}.gate_up_proj"), [count, 2 * inner, width], false);
+            self.matrix(format!("{together}.down_proj"), [count, width, inner], false);
         }
     }
 }

@@ -44,7 +44,8 @@ fn entry(value: &Value, file: usize, start: u64, size: u64) -> Result<Entry, Str
         "F16" => ("F16", Kind::Half, 2),
         "BF16" => ("BF16", Kind::BFloat16, 2),
         "F64" => ("F64", Kind::Double, 8),
-        // Nothing reads these: older GPT-2 files carry their causal masks as buffers.
+        // Codes of few bits, and what nothing reads: older GPT-2 files carry their causal masks as buffers.
+        "F8_E4M3" => ("F8_E4M3", Kind::Float8e4m3fn, 1),
         "U8" => ("U8", Kind::Uint8, 1),
         "I8" => ("I8", Kind::Int8, 1),
         "BOOL" => ("BOOL", Kind::Bool, 1),

@@ -19,7 +19,7 @@ use crate::call::Call;
 use crate::config::Config;
 use crate::course::Trunk;
 use crate::decoder::{self, Decoder};
-use crate::dtype::DType;
+use crate::dtype::{DType, Precision};
 use crate::error::LoadError;
 use crate::family::Attributes;
 use crate::flags::Flags;
@@ -48,7 +48,7 @@ pub struct Transformer {
 }
 
 /// Loads a folder that Hugging Face's `save_pretrained` wrote to a device, which must be there. Without a `dtype` the
-/// checkpoint's own is kept if it is bfloat16, and is float32 otherwise. Tells the bytes read, and those of all weights.
+/// checkpoint's own is kept if it is bfloat16, and is float32 otherwise; what the files have in few bits stays so. Tells the bytes read, and those of all weights.
 ///
 /// # Errors
 /// When something is missing, damaged, or asks for what is not supported; the message names the file.
@@ -101,17 +101,18 @@ fn load_over(
 ) -> Result<(Box<Transformer>, bool), LoadError> {
     libtorch::prepare();
     let config = Config::read(folder)?;
-    let dtype = dtype.unwrap_or_else(|| DType::of(&config));
-    let kind = dtype.kind();
+    let precision = Precision::new(&config, dtype)?;
+    let kind = precision.kind();
     let tokenizer = Rc::new(Tokenizer::read(folder)?);
     let settings = Settings::read(folder, &config)?;
-    let mut weights = Weights::open(folder, kind, device)?;
+    let mut weights = Weights::open_as(folder, precision, device)?;
     let blueprint = (config.family().blueprint)(&config)?;
     weights.adapt(&blueprint.root);
-    if let Some(keeping) = keeping {
+    // Of weights in few bits, what is read is not what is kept on the device.
+    if let Some(keeping) = keeping.filter(|_| !weights.in_few_bits()) {
         weights.keep(keeping);
     }
-    let mut builder = Builder::new(&mut weights, ranks.map(|ranks| (ranks, dtype)), progress);
+    let mut builder = Builder::new(&mut weights, ranks.map(|ranks| (ranks, precision)), progress);
     let decoder = assemble(&config, blueprint, &mut builder, (kind, device.into()))?;
     let (schema, nodes, attributes) = (builder.schema, builder.nodes, builder.attributes);
     weights.finish(decoder.about.blueprint.head.tied)?;
@@ -137,6 +138,21 @@ impl Transformer {
             Node::Norm(norm) => count(&norm.weight) + norm.bias.as_ref().map_or(0, count),
             Node::Embedding(embedding) => embedding.table.size().map(i64::unsigned_abs).iter().product(),
             Node::Layer(index) => self.decoder.at(*index).map_or(0, Layer::own_parameters),
+            _ => 0,
+        };
+        self.nodes.iter().map(of_node).sum()
+    }
+
+    /// Returns the bytes that what is kept in few bits takes in this process, with its scales.
+    #[must_use]
+    pub fn bytes_in_few_bits(&self) -> u64 {
+        let of_node = |node: &Node| match node {
+            Node::Linear(linear) | Node::Conv1D(linear) => linear.weight.bytes_in_few_bits(),
+            Node::Experts(index) => {
+                let sparse = self.decoder.at(*index).ok().and_then(Layer::experts);
+                let each = sparse.map(|sparse| sparse.experts.each.iter()).into_iter().flatten();
+                each.map(|expert| expert.gate_up.0.bytes_in_few_bits() + expert.down.0.bytes_in_few_bits()).sum()
+            }
             _ => 0,
         };
         self.nodes.iter().map(of_node).sum()

@@ -9,17 +9,24 @@ use std::num::NonZeroU64;
 use std::ops::Range;
 use std::path::Path;
 
+use kernels::{Coded, Scheme};
 use rustix::fs::{Advice, fadvise};
 use tch::{Device, Kind, Tensor};
 
 use crate::checkpoint::{Checkpoint, Found};
+use crate::dtype::Precision;
 use crate::error::LoadError;
 use crate::family::Root;
+use crate::matrix::Block;
+use crate::quantization::Stored;
 use crate::reading::{self, Place};
 use crate::shelf::Keeping;
 
 /// Bytes behind a tensor that the system is asked to read while it is looked after.
 const AHEAD: u64 = 256 << 20;
+
+/// Numbers that may have been read and be gone before what they took is given back.
+const GONE: u64 = 4 << 20;
 
 /// A part of a tensor.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -38,7 +45,13 @@ pub struct Weights {
     keeping: Option<Keeping>,
     kind: Kind,
     device: Device,
+    /// What becomes of the matrices of layers, and how the files have them.
+    scheme: Option<Scheme>,
+    stored: Option<Stored>,
     read: HashSet<String>,
+    /// What `progress` has, by name and index: some tensors are read in pieces.
+    counted: HashSet<(String, Option<i64>)>,
+    gone: u64,
     /// Bytes on disk read so far, and those of all tensors.
     progress: (u64, u64),
 }
@@ -51,7 +64,124 @@ impl Weights {
     pub fn open(folder: &Path, kind: Kind, device: torch::Device) -> Result<Self, LoadError> {
         let checkpoint = Checkpoint::open(folder)?;
         let progress = (0, checkpoint.bytes());
-        Ok(Self { checkpoint, keeping: None, kind, device: device.into(), read: HashSet::new(), progress })
+        let (scheme, stored) = (None, None);
+        Ok(Self {
+            checkpoint,
+            keeping: None,
+            kind,
+            device: device.into(),
+            scheme,
+            stored,
+            read: HashSet::new(),
+            counted: HashSet::new(),
+            gone: 0,
+            progress,
+        })
+    }
+
+    /// The same of a model that is kept as it is asked to be.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::open`].
+    pub fn open_as(folder: &Path, precision: Precision, device: torch::Device) -> Result<Self, LoadError> {
+        let weights = Self::open(folder, precision.kind(), device)?;
+        Ok(Self { scheme: precision.scheme(), stored: precision.stored, ..weights })
+    }
+
+    /// Returns how the matrices of layers are to be brought into few bits, if they are.
+    #[must_use]
+    pub fn scheme(&self) -> Option<Scheme> {
+        self.scheme
+    }
+
+    /// Whether matrices are kept in few bits, some at least.
+    #[must_use]
+    pub fn in_few_bits(&self) -> bool {
+        self.scheme.is_some() || self.stored.is_some()
+    }
+
+    /// Returns the type that tensors are given as.
+    #[must_use]
+    pub fn kind(&self) -> Kind {
+        self.kind
+    }
+
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// Reads rows of a tensor that the files have in few bits; `None` where they do not.
+    ///
+    /// # Errors
+    /// As [`Stored::load`].
+    pub fn coded(&mut self, block: &Block, rows: &Range<i64>) -> Result<Option<Coded>, LoadError> {
+        match self.stored {
+            Some(stored) if self.is_coded(block) => stored.load(self, block, rows, self.kind).map(Some),
+            _ => Ok(None),
+        }
+    }
+
+    /// Returns whether the files have a tensor in few bits.
+    #[must_use]
+    pub fn is_coded(&self, block: &Block) -> bool {
+        self.stored.is_some_and(|stored| !stored.parts(&self.checkpoint, &block.name).is_empty())
+    }
+
+    /// Leaves a tensor, and what belongs to it, to another rank.
+    pub fn leave(&mut self, block: &Block) {
+        let parts = self.stored.map(|stored| stored.parts(&self.checkpoint, &block.name)).unwrap_or_default();
+        for name in parts.iter().chain([&block.name]) {
+            let name = self.own_name(name).into_owned();
+            self.read.insert(name);
+        }
+    }
+
+    /// Takes note of numbers that were read and are gone again: what lay between what stays is given back to the system now and
+    /// then, or it would add up to more than that.
+    pub fn tidy(&mut self, numbers: i64) {
+        self.gone += numbers.unsigned_abs();
+        if self.gone >= GONE {
+            self.gone = 0;
+            libtorch::cuda::release_memory(false);
+        }
+    }
+
+    /// Makes the error for a tensor that cannot be used.
+    #[must_use]
+    pub fn refused(&self, name: &str, reason: impl Into<String>) -> LoadError {
+        let tensor = self.own_name(name).into_owned();
+        match self.checkpoint.any(name) {
+            Ok(found) => LoadError::NotServed { file: found.path.to_path_buf(), tensor, reason: reason.into() },
+            Err(missing) => missing,
+        }
+    }
+
+    /// Returns the type that a tensor has in its file.
+    #[must_use]
+    pub fn kind_of(&self, name: &str) -> Option<Kind> {
+        self.checkpoint.any(name).ok().map(|found| found.entry.kind)
+    }
+
+    /// Reads a whole tensor as its file has it; one of float8 as bytes.
+    ///
+    /// # Errors
+    /// When it is missing, or its file ends before it does.
+    pub fn raw(&mut self, name: &str) -> Result<Tensor, LoadError> {
+        let Found { entry, path, file } = self.checkpoint.any(name)?;
+        let name = self.checkpoint.own_name(name).into_owned();
+        let kind = if entry.kind == Kind::Float8e4m3fn { Kind::Uint8 } else { entry.kind };
+        let place = Place { start: entry.start, run: entry.bytes, stride: 0 };
+        let fill = |memory: &mut [u8]| {
+            let read = reading::read(file, place, (kind, kind), memory);
+            read.map_err(|error| LoadError::tensor(path, &name, error.to_string()))
+        };
+        let tensor = libtorch::filled(&entry.shape, kind, fill)?;
+        let bytes = entry.bytes as u64;
+        if self.read.insert(name) {
+            self.progress.0 += bytes;
+        }
+        Ok(tensor.f_to_device(self.device)?)
     }
 
     /// Takes what is kept in memory from there, and has what is read be kept.
@@ -164,7 +294,9 @@ impl Weights {
         // Whatever comes of it, reading goes on without.
         let _ = fadvise(file, end, NonZeroU64::new(AHEAD), Advice::WillNeed);
         // What this rank leaves out, another one reads.
-        self.progress.0 += bytes(own);
+        if self.counted.insert((name.to_owned(), part.index)) {
+            self.progress.0 += bytes(own);
+        }
         self.read.insert(name.to_owned());
         Ok(tensor.f_to_device(self.device)?)
     }

@@ -3,13 +3,21 @@
 
 use std::collections::HashMap;
 
-use engine::Job;
 use engine::conformance::{self, Outcome, Subject, owned};
+use engine::{Engine, Interleaver, Job};
 use fastrand::Rng;
-use models::testing::{GPT2, LLAMA};
+use models::testing::{GPT2, LLAMA, load_as};
+use models::{DType, Device};
 use program::{Batching, Function};
 
-const MODELS: [&Subject<'_>; 2] = [&GPT2, &LLAMA];
+const INT8: Subject<'_> = Subject { engine: &|| few_bits("tiny-llama", DType::Int8), ..LLAMA };
+const NF4: Subject<'_> = Subject { engine: &|| few_bits("tiny-gpt2", DType::Nf4), ..GPT2 };
+
+const MODELS: [&Subject<'_>; 4] = [&GPT2, &LLAMA, &INT8, &NF4];
+
+fn few_bits(name: &str, dtype: DType) -> Box<dyn Engine> {
+    Box::new(Interleaver::new(load_as(name, dtype, Device::CPU)))
+}
 
 /// What the job under test does: it reads at several depths, writes, and unembeds.
 const BLOCK: &str = "

@@ -4,7 +4,8 @@
     parity.py FOLDER
 
 For each model: FOLDER/NAME/ as save_pretrained leaves it, and for each case FOLDER/NAME/CASE.{json,safetensors}:
-the call, and every module's arguments and output. Tensors are named by path, side and place:
+the call, and every module's arguments and output. Of models in few bits, QUANTIZED, the folder has the files as they are to be
+loaded, and the cases are those of the model of what their codes stand for (quantized.py). Tensors are named by path, side and place:
 `transformer.h.0.attn|output|1`. FOLDER/activations.safetensors: what each activation makes of some numbers.
 """
 import json
@@ -12,6 +13,7 @@ import sys
 from pathlib import Path
 
 import torch
+from quantized import FORMS, dequantized
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models as tokenizer_models
 from transformers import AutoConfig, AutoModelForCausalLM, DynamicCache, GPT2Config, GPT2LMHeadModel, LlamaConfig, LlamaForCausalLM
@@ -36,8 +38,7 @@ def main():
                     parameter.add_(torch.randn_like(parameter) * 0.2)
         at = folder / name
         model.save_pretrained(at)
-        words = {f"w{index}": index for index in range(VOCABULARY)}
-        Tokenizer(tokenizer_models.WordLevel(words, unk_token="w0")).save(str(at / "tokenizer.json"))
+        write_tokenizer(at)
         tree = [[path, type(module).__name__] for path, module in model.named_modules()]
         (at / "tree.json").write_text(json.dumps(tree))
         for attention in ("sdpa", "eager"):
@@ -47,7 +48,24 @@ def main():
             for case, call in calls(model).items():
                 write(at / f"{case}-{attention}", model, attention, call)
         write_generations(at, model)
+    for name in QUANTIZED:
+        torch.manual_seed(7)
+        base, form = name.split("-", 1)
+        at = folder / name
+        MODELS[base]().save_pretrained(at)
+        write_tokenizer(at)
+        model = dequantized(at, form)
+        for attention in ("eager",) if base in EAGER_ONLY else ("sdpa", "eager"):
+            model.set_attn_implementation(attention)
+            for case, call in calls(model).items():
+                if case in ("plain", "padded", "steps"):
+                    write(at / f"{case}-{attention}", model, attention, call)
     write_activations(folder)
+
+
+def write_tokenizer(at):
+    words = {f"w{index}": index for index in range(VOCABULARY)}
+    Tokenizer(tokenizer_models.WordLevel(words, unk_token="w0")).save(str(at / "tokenizer.json"))
 
 
 def write_activations(folder):
@@ -191,6 +209,11 @@ MODELS = {
     "gpt_oss": lambda: other("gpt_oss", head_dim=8, num_local_experts=4, num_experts_per_tok=2, sliding_window=5),
 }  # fmt: skip
 
+
+# Models whose matrices are in few bits, by a model's name and one of quantized.FORMS.
+QUANTIZED = [f"{name}-{form}" for name in ("llama", "gpt2", "mixtral", "gpt_oss") for form in ("int8", "nf4")] + [
+    f"{name}-{form}" for name in ("llama", "gpt2", "mixtral") for form in ("bnb-nf4", "bnb-nested", "bnb-half", "bnb-int8")
+] + [f"llama-{form}" for form in FORMS if form.startswith("ct-")]
 
 # What generate() adds to each call.
 STEP = dict(logits_to_keep=1, use_cache=True, return_dict=True)

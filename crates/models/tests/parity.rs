@@ -52,6 +52,28 @@ const MODELS: [&str; 31] = [
     "qwen3_moe-raw",
     "gpt_oss",
 ];
+/// Models whose matrices are in few bits: a model of those above, and a form of `quantized.py`'s.
+const QUANTIZED: [(&str, &[&str]); 4] = [
+    (
+        "llama",
+        &[
+            "int8",
+            "nf4",
+            "bnb-nf4",
+            "bnb-nested",
+            "bnb-half",
+            "bnb-int8",
+            "ct-pack",
+            "ct-groups",
+            "ct-int",
+            "ct-float",
+            "ct-channels",
+        ],
+    ),
+    ("gpt2", &["int8", "nf4", "bnb-nf4", "bnb-nested", "bnb-half", "bnb-int8"]),
+    ("mixtral", &["int8", "nf4", "bnb-nf4", "bnb-nested", "bnb-half", "bnb-int8"]),
+    ("gpt_oss", &["int8", "nf4"]),
+];
 const CASES: [&str; 9] =
     ["plain", "long", "uncached", "masked", "padded", "steps", "padded-steps", "packed", "uncached-steps"];
 
@@ -323,6 +345,68 @@ fn ranks_that_hold_pieces_of_a_model_make_it_the_same_model() {
             compare_generation(name, &model);
             assert_eq!(model.parameters(), load(name).parameters());
         }
+    }
+}
+
+/// The type to ask for of a form of [`QUANTIZED`].
+fn dtype_of(form: &str) -> DType {
+    form.parse().unwrap_or(DType::Float32)
+}
+
+#[test]
+fn models_in_few_bits_compute_with_what_the_codes_stand_for() {
+    for (base, forms) in QUANTIZED {
+        for form in forms {
+            let (name, dtype) = (format!("{base}-{form}"), dtype_of(form));
+            let folder = FOLDER.join(&name);
+            let model = models::load(&folder, Some(dtype), models::Device::CPU, &mut |_, _| {});
+            let model = model.unwrap_or_else(|error| panic!("{name}: {error}"));
+            compare_modules(&name, &model, &["plain", "padded", "steps"]);
+            let report = models::check(&folder);
+            assert!(report.can_be_served(), "{report}");
+            let needs = report.needs.unwrap();
+            assert_eq!(needs.parameters, model.parameters(), "{name}");
+            // All else is of the type that is computed in, as it is without.
+            let few = model.bytes_in_few_bits();
+            let floats = load(base);
+            let others = models::check(&FOLDER.join(base)).needs.unwrap();
+            let matrices = match &needs.stored {
+                Some(stored) => stored.parameters,
+                None => others.matrices(),
+            };
+            assert!(few > 0 && few < 3 * matrices, "{name}: {few} bytes for {matrices} numbers");
+            assert_eq!(floats.bytes_in_few_bits(), 0);
+            assert_eq!(needs.weights(dtype) - few, others.weights(DType::Float32) - 4 * matrices, "{name}");
+            assert_eq!(
+                needs.weights_on_cpu(dtype) - needs.weights(dtype),
+                others.weights_on_cpu(DType::Float32) - others.weights(DType::Float32)
+            );
+        }
+    }
+}
+
+#[test]
+fn ranks_hold_rows_of_matrices_in_few_bits() {
+    for (base, forms) in QUANTIZED {
+        for form in forms {
+            let name = format!("{base}-{form}");
+            for ranks in [2, 3] {
+                let model = models::testing::apart(&FOLDER.join(&name), dtype_of(form), ranks);
+                compare_modules(&name, &model, &["steps"]);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_is_in_few_bits_already_is_not_brought_there_again() {
+    for dtype in [DType::Int8, DType::Nf4] {
+        let refused = models::load(&FOLDER.join("llama-ct-int"), Some(dtype), models::Device::CPU, &mut |_, _| {});
+        let error = refused.err().unwrap().to_string();
+        let expected = format!(
+            "config.json: quantization_config: the weights are quantized already, by compressed-tensors: leave out dtype={dtype}"
+        );
+        assert!(error.contains(&expected), "{error}");
     }
 }
 

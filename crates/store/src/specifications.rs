@@ -49,6 +49,9 @@ pub struct Specification {
 /// Processes that may hold one model.
 pub const MOST_RANKS: u32 = 64;
 
+/// How weights can be asked to be kept.
+const DTYPES: [&str; 4] = ["float32", "bfloat16", "int8", "nf4"];
+
 impl Specification {
     /// Makes one of a model that takes what room there is.
     #[must_use]
@@ -73,8 +76,8 @@ impl Specification {
     /// # Errors
     /// A sentence that names the field.
     pub fn check(&self) -> Result<(), String> {
-        if let Some(dtype) = self.dtype.as_deref().filter(|dtype| !["float32", "bfloat16"].contains(dtype)) {
-            return Err(format!("dtype must be float32 or bfloat16, not {dtype}"));
+        if let Some(dtype) = self.dtype.as_deref().filter(|dtype| !DTYPES.contains(dtype)) {
+            return Err(format!("dtype must be float32, bfloat16, int8 or nf4, not {dtype}"));
         }
         if let Some(device) = self.device.as_deref().filter(|device| !is_device(device)) {
             return Err(format!("device must be cpu, cuda or cuda:N, not {device}"));

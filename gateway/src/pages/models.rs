@@ -97,7 +97,7 @@ fn form(typed: &New) -> Markup {
                 label { "Name" input type="text" name="model" value=(typed.model) required maxlength="400" placeholder="OWNER/NAME" autocomplete="off" spellcheck="false"; }
                 label { "Folder" input type="text" name="folder" value=(typed.folder) required placeholder="/models/NAME" autocomplete="off" spellcheck="false"; }
                 label { "Type" select name="dtype" {
-                    @for (value, name) in [("", "as its files have it"), ("bfloat16", "bfloat16"), ("float32", "float32")] {
+                    @for (value, name) in [("", "as its files have it"), ("bfloat16", "bfloat16"), ("float32", "float32"), ("int8", "int8"), ("nf4", "nf4")] {
                         option value=(value) selected[typed.dtype == value] { (name) }
                     }
                 } }
