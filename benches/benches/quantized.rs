@@ -15,13 +15,16 @@ const LAYER: [[i64; 2]; 7] =
     [[2048, 2048], [512, 2048], [512, 2048], [2048, 2048], [8192, 2048], [8192, 2048], [2048, 8192]];
 const ROWS: [i64; 4] = [1, 16, 64, 256];
 
+/// Makes a weight of a size.
+type Make<'a> = &'a dyn Fn([i64; 2]) -> Weight;
+
 fn main() {
     let given = std::env::args().skip(1).find_map(|argument| argument.parse().ok());
     let rounds: usize = given.unwrap_or(15);
     torch::prepare();
     for kind in [Kind::Float, Kind::BFloat16] {
         let name = if kind == Kind::Float { "float32" } else { "bfloat16" };
-        let forms: [(&str, &dyn Fn([i64; 2]) -> Weight); 4] = [
+        let forms: [(&str, Make); 4] = [
             (name, &|size| Weight::new(&random(&size, kind)).unwrap()),
             ("int8", &|size| quantized(size, Scheme::Int8, kind)),
             ("fp8", &|size| float8(size, kind)),
