@@ -44,6 +44,8 @@ const PASSED: f64 = 1.0e-9;
 const DRAWN: f64 = 8.0e-9;
 const SUMMED: f64 = 3.0e-7;
 const COMPARED: f64 = 4.0e-9;
+/// Seconds for an element that is looked for anywhere in memory.
+const SCATTERED: f64 = 1.0e-8;
 /// Seconds for comparing two rows of a tensor, where rows are what is sorted.
 const ROWS_COMPARED: f64 = 2.0e-7;
 
@@ -114,6 +116,31 @@ const SORTS: [&str; 28] = [
     "sort",
     "topk",
     "unique_dim",
+];
+
+/// Operators that read or write elements where others say, one by one.
+const SCATTERS: [&str; 21] = [
+    "argwhere",
+    "bincount",
+    "gather",
+    "index",
+    "index_add",
+    "index_copy",
+    "index_fill",
+    "index_put",
+    "index_reduce",
+    "index_select",
+    "masked_scatter",
+    "masked_select",
+    "nonzero",
+    "nonzero_static",
+    "put",
+    "repeat_interleave",
+    "scatter",
+    "scatter_add",
+    "scatter_reduce",
+    "take",
+    "take_along_dim",
 ];
 
 /// Operators whose work grows faster than their inputs, beside those that begin with the names in [`Nature::of`].
@@ -225,6 +252,7 @@ enum Pass {
     Drawn,
     Series,
     Sort,
+    Scattered,
 }
 
 impl Nature {
@@ -233,11 +261,14 @@ impl Nature {
         let pass = match name {
             name if SORTS.binary_search(&name).is_ok() => Pass::Sort,
             name if SERIES.binary_search(&name).is_ok() => Pass::Series,
+            name if SCATTERS.binary_search(&name).is_ok() => Pass::Scattered,
             _ if random => Pass::Drawn,
             _ => Pass::Plain,
         };
         let starts = ["conv", "eig", "lu", "svd"].iter().any(|start| name.starts_with(start));
-        let sized = ["upsample", "unpool", "fractional", "adaptive"].iter().any(|part| name.contains(part));
+        let sized = ["upsample", "unpool", "fractional", "adaptive", "repeat"].iter().any(|part| name.contains(part))
+            || name.starts_with("new_")
+            || name == "tile";
         let grows =
             starts || name.contains("_pool") || name.contains("_polynomial_") || GROWING.binary_search(&name).is_ok();
         let copies = COPIES.binary_search(&name).is_ok();
@@ -279,6 +310,7 @@ pub fn of(operator: &Operator, arguments: &[Argument]) -> Work {
         Pass::Sort => COMPARED * passes.max(2.0).log2(),
         Pass::Series => SUMMED,
         Pass::Drawn => DRAWN,
+        Pass::Scattered => SCATTERED,
         Pass::Plain => PASSED,
     };
     // A sort's comparisons, and what a series adds up, are steps as well.
@@ -303,7 +335,7 @@ pub fn written(bytes: u64) -> u64 {
 /// Returns what reading or writing so many elements by indices costs.
 #[must_use]
 pub fn indexing(elements: u64) -> Work {
-    let seconds = elements as f64 * 4.0 * PASSED;
+    let seconds = elements as f64 * SCATTERED;
     Work { steps: CALL + elements / ELEMENTS, seconds, reading: seconds, handles: 0 }
 }
 
@@ -383,6 +415,9 @@ impl Call<'_> {
         }
         for repeats in ["repeats", "dims"] {
             let repeated = matches!(&*self.operator.name, "repeat" | "tile");
+            if let Some(repeats) = self.int(repeats).filter(|_| &*self.operator.name == "repeat_interleave") {
+                made = made.max(self.elements() * repeats as f64);
+            }
             if let Some(repeats) = self.ints(repeats).filter(|_| repeated) {
                 made = made.max(self.elements() * product(repeats));
             }
@@ -646,7 +681,12 @@ mod tests {
     #[test]
     fn the_tables_are_in_order() {
         assert!(
-            SERIES.is_sorted() && SORTS.is_sorted() && COPIES.is_sorted() && GROWING.is_sorted() && LISTS.is_sorted()
+            SERIES.is_sorted()
+                && SORTS.is_sorted()
+                && SCATTERS.is_sorted()
+                && COPIES.is_sorted()
+                && GROWING.is_sorted()
+                && LISTS.is_sorted()
         );
     }
 
@@ -685,6 +725,13 @@ mod tests {
         let wide = tch::Tensor::zeros([1], (tch::Kind::Float, tch::Device::Cpu)).expand([900_000_000], false);
         assert!(work("contiguous", "", &[Argument::Tensor(Tensor::new(wide))]).seconds > 0.1);
         assert!(work("add", "Tensor", &[tensor(&[64]), tensor(&[64])]).seconds < 1e-5);
+        assert!(work("gather", "", &[tensor(&[4000, 4000]), 0.into(), tensor(&[4000, 4000])]).seconds > 0.2);
+        let (none, many) = (|| Argument::None, || Argument::Ints(vec![900_000_000]));
+        assert!(work("repeat", "", &[tensor(&[1]), many()]).seconds > 0.5);
+        assert!(work("new_empty", "", &[tensor(&[1]), many(), none(), none(), none(), none()]).seconds > 0.5);
+        assert!(
+            work("repeat_interleave", "self_int", &[tensor(&[10]), 100_000_000.into(), none(), none()]).seconds > 1.0
+        );
     }
 
     #[test]
