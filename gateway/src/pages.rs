@@ -19,6 +19,7 @@ mod sign_in;
 mod tenants;
 mod units;
 mod usage;
+mod windows;
 mod workers;
 
 use std::sync::Arc;
@@ -48,8 +49,10 @@ use chart::Reach;
 use keys::Said;
 use layout::{Reader, Tab};
 use live::Parts;
+use models::Typed;
 use now::Now;
 use quota::Own;
+use windows::Booked;
 
 pub use now::Shared;
 pub use sign_in::token;
@@ -88,6 +91,8 @@ pub fn routes() -> Router<Arc<Gateway>> {
         .route("/admin/models", get(show_models).post(host_model))
         .route("/admin/models/{name}/change", post(change_model))
         .route("/admin/models/{name}/evict", post(evict_model))
+        .route("/admin/models/{name}/windows/{window}/remove", post(take_back))
+        .route("/admin/windows", post(book_model))
         .route("/admin/workers", get(show_workers))
         .route("/admin/workers/{name}/{act}", post(alter_worker))
         .route("/admin/usage", get(show_usage))
@@ -278,6 +283,7 @@ async fn parts_of(gateway: &Gateway, wanted: &[String], reach: Reach) -> Result<
             "work" => ("work", workers::work(&now)),
             "models" => ("models", models::table(&now, false)),
             "hosting" => ("models", models::table(&now, true)),
+            "windows" => ("windows", windows::table(&now)),
             "past" => ("past", overview::past(&now, &minutes, reach)),
             _ => return None,
         })
@@ -390,7 +396,7 @@ async fn result(
 }
 
 async fn show_models(State(gateway): State<Arc<Gateway>>, caller: Caller) -> Result<Response, Error> {
-    models_page(&gateway, &operator(caller)?, None, &models::New::default()).await
+    models_page(&gateway, &operator(caller)?, None, &Typed::default()).await
 }
 
 async fn host_model(
@@ -400,7 +406,7 @@ async fn host_model(
 ) -> Result<Response, Error> {
     let form: models::New = posted(&gateway, body).await?;
     let done = host(&gateway, &principal, &form).await;
-    after_models(&gateway, &principal, done, &form).await
+    after_models(&gateway, &principal, done, &Typed { host: form, ..Typed::default() }).await
 }
 
 /// Hosts a model that there is not: what one has that there is, this form does not show.
@@ -426,7 +432,7 @@ async fn change_model(
         Ok(change) => v1::models::alter(&gateway, &principal, &name, &change).await,
         Err(refusal) => Err(refusal),
     };
-    after_models(&gateway, &principal, done, &models::New::default()).await
+    after_models(&gateway, &principal, done, &Typed::default()).await
 }
 
 async fn evict_model(
@@ -435,7 +441,29 @@ async fn evict_model(
     Path(name): Path<String>,
 ) -> Result<Response, Error> {
     let done = v1::models::end(&gateway, &principal, &name).await.map(|(_, what)| what);
-    after_models(&gateway, &principal, done, &models::New::default()).await
+    after_models(&gateway, &principal, done, &Typed::default()).await
+}
+
+async fn book_model(
+    State(gateway): State<Arc<Gateway>>,
+    Operator(principal): Operator,
+    body: Body,
+) -> Result<Response, Error> {
+    let book: Booked = posted(&gateway, body).await?;
+    let done = match book.asked() {
+        Ok(new) => v1::windows::booked(&gateway, &principal, &book.model, new).await.map(|(_, what)| what),
+        Err(refusal) => Err(refusal),
+    };
+    after_models(&gateway, &principal, done, &Typed { book, ..Typed::default() }).await
+}
+
+async fn take_back(
+    State(gateway): State<Arc<Gateway>>,
+    Operator(principal): Operator,
+    Path((name, window)): Path<(String, String)>,
+) -> Result<Response, Error> {
+    let done = v1::windows::taken_back(&gateway, &principal, &name, window).await.map(|(_, what)| what);
+    after_models(&gateway, &principal, done, &Typed::default()).await
 }
 
 /// Shows the models as they are now, or why something was not done.
@@ -443,7 +471,7 @@ async fn after_models(
     gateway: &Gateway,
     principal: &Principal,
     done: Result<String, Error>,
-    typed: &models::New,
+    typed: &Typed,
 ) -> Result<Response, Error> {
     match done {
         Ok(what) => {
@@ -459,7 +487,7 @@ async fn models_page(
     gateway: &Gateway,
     principal: &Principal,
     refusal: Option<Error>,
-    typed: &models::New,
+    typed: &Typed,
 ) -> Result<Response, Error> {
     let now = Now::of(gateway).await?;
     let sentence = refusal.as_ref().map(ToString::to_string);

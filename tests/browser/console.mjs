@@ -225,6 +225,13 @@ async function acts() {
   await row(page, "org/twin").locator("[name=pinned]").uncheck();
   await row(page, "org/twin").locator("button:text('Change')").click();
   await until(page, "#models", (text) => text.includes("of 2 to 3") && !text.includes("of 2 to 3, pinned"));
+  const tomorrow = new Date(Date.now() + 86_400_000).toISOString().slice(0, 11);
+  await page.selectOption("#book [name=model]", "org/twin");
+  await page.fill("#book [name=from]", `${tomorrow}10:00`);
+  await page.fill("#book [name=to]", `${tomorrow}09:00`);
+  await page.click("button:text('Book the model')");
+  await sees(page, "[role=alert]", "must end after it begins");
+  check((await page.inputValue("#book [name=from]")) === `${tomorrow}10:00`, "what was typed is there");
   await row(page, "org/twin").locator("summary:text('Evict')").click();
   await isRight(page, "a model about to be evicted");
   await row(page, "org/twin").locator("button:text('Evict')").click();

@@ -150,6 +150,38 @@ fn a_form_of_another_site_does_nothing() {
 }
 
 #[test]
+fn a_model_is_booked_and_taken_back_on_the_page_of_models() {
+    let data = Data::default();
+    let server = data.up().key().tiny_models().one_thread().start();
+    let (ours, operator) = (origin(&server), Browser::sign_in(&server, KEY));
+    // As a browser writes a time: to the minute, without a zone.
+    let typed = |hours: u64| {
+        let time = humantime::format_rfc3339_seconds(SystemTime::now() + Duration::from_secs(hours * 3600)).to_string();
+        time[..16].to_owned()
+    };
+    let (from, to) = (typed(24), typed(26));
+    let form = format!("model=ndif-test/tiny-gpt2&from={from}&to={to}&daily=yes&replicas=1&tenant=");
+    let booked = operator.post("/admin/windows", &[&ours], &form);
+    assert_eq!(booked.status, 303, "{}", text(&booked));
+    let windows = v1(&server, "GET", "/v1/models/ndif-test%2Ftiny-gpt2", &Value::Null)["windows"].clone();
+    assert_eq!((&windows[0]["from"], &windows[0]["daily"]), (&json!(format!("{from}:00Z")), &json!(true)));
+    let shown = text(&operator.get("/admin/models"));
+    assert!(shown.contains(&format!("{from}:00Z")) && shown.contains("daily"), "{shown}");
+    // What cannot be is said on the page, with what was typed.
+    let refused = operator.post("/admin/windows", &[&ours], &form.replace(&to, &typed(20)));
+    assert_eq!(refused.status, 400);
+    let shown = text(&refused);
+    assert!(
+        shown.contains("a window must end after it begins") && shown.contains(&format!("value=\"{from}\"")),
+        "{shown}"
+    );
+    let path = format!("/admin/models/ndif-test%2Ftiny-gpt2/windows/{}/remove", windows[0]["id"]);
+    assert_eq!(operator.post(&path, &[&ours], "").status, 303);
+    assert!(text(&operator.get("/admin/models")).contains("No model is booked"));
+    assert_eq!(operator.post(&path, &[&ours], "").status, 404);
+}
+
+#[test]
 fn no_act_is_done_for_who_may_not_do_it() {
     let data = Data::default();
     let server = data.up().key().tiny_models().canned().start();
@@ -170,6 +202,8 @@ fn no_act_is_done_for_who_may_not_do_it() {
             "/admin/models".into(),
             "/admin/models/ndif-test%2Ftiny-gpt2/change".into(),
             "/admin/models/ndif-test%2Fnone/evict".into(),
+            "/admin/models/ndif-test%2Ftiny-gpt2/windows/1/remove".into(),
+            "/admin/windows".into(),
             format!("/admin/jobs/{never}/cancel"),
             format!("/me/jobs/{never}/cancel"),
             // A key makes no keys, nor ends any, but an administrator's.
@@ -181,14 +215,14 @@ fn no_act_is_done_for_who_may_not_do_it() {
         .collect()
     };
     let nobody = Browser { server: &server, cookie: "Cookie: none".into() };
-    assert_eq!(acts(&nobody), [303; 15], "who is nobody is asked to sign in");
-    assert_eq!(acts(&Browser::sign_in(&server, &ada)), [&[403; 12][..], &[404, 403, 403]].concat());
+    assert_eq!(acts(&nobody), [303; 17], "who is nobody is asked to sign in");
+    assert_eq!(acts(&Browser::sign_in(&server, &ada)), [&[403; 14][..], &[404, 403, 403]].concat());
     // The form that the models are sent is not theirs.
     assert_eq!(
         acts(&Browser::sign_in(&server, &operator)),
-        [403, 403, 403, 403, 403, 403, 403, 404, 400, 400, 404, 404, 403, 403, 403]
+        [403, 403, 403, 403, 403, 403, 403, 404, 400, 400, 404, 404, 400, 404, 403, 403, 403]
     );
-    assert_eq!(acts(&Browser::sign_in(&server, &submitter)), [403; 15]);
+    assert_eq!(acts(&Browser::sign_in(&server, &submitter)), [403; 17]);
     for path in ["/admin/live?parts=queue", "/me/live"] {
         assert_eq!(Browser::sign_in(&server, &submitter).get(path).status, 403, "{path}");
     }

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, SystemTime};
 
 use serde_json::Value;
 use tests::{Conversation, Data, KEY, Server, model, program, root};
@@ -124,7 +125,7 @@ fn every_command_and_flag_of_the_pages_is_one() {
             let verbs = words[1..].iter().take_while(|word| {
                 word.chars().all(|letter| letter.is_ascii_lowercase() || letter == '-') && !word.starts_with('-')
             });
-            let mut verbs: Vec<String> = verbs.take(2).cloned().collect();
+            let mut verbs: Vec<String> = verbs.take(3).cloned().collect();
             let help = loop {
                 let ask = (name.clone(), verbs.clone());
                 let help = helps.entry(ask).or_insert_with(|| {
@@ -133,7 +134,7 @@ fn every_command_and_flag_of_the_pages_is_one() {
                 });
                 match help {
                     Some(help) => break Some(help.clone()),
-                    None if verbs.len() == 2 => drop(verbs.pop()),
+                    None if verbs.len() > 1 => drop(verbs.pop()),
                     None => break None,
                 }
             };
@@ -370,14 +371,31 @@ fn what_the_page_of_models_and_nodes_does_can_be_done_in_its_order() {
     let data = Data::default();
     let server = data.up().key().tiny_models().start();
     let reader = Reader { server: &server, stands: Vec::new() };
-    let nodes: Value = serde_json::from_slice(&reader.run("vitrine node list --json").stdout).unwrap();
-    let stands = vec![
-        ("/models/gpt2".to_owned(), folder(&model("tiny-gpt2"))),
-        ("gpu-17".to_owned(), nodes["nodes"][0]["name"].as_str().unwrap().to_owned()),
+    // What a node has is told now and then.
+    let node = loop {
+        let nodes: Value = serde_json::from_slice(&reader.run("vitrine node list --json").stdout).unwrap();
+        if let Some(name) = nodes["nodes"][0]["name"].as_str() {
+            break name.to_owned();
+        }
+    };
+    let folder = model("tiny-gpt2").display().to_string();
+    for line in ["tenant create course-a".to_owned(), format!("model deploy org/large={folder}")] {
+        let output = reader.run(&format!("vitrine {line}"));
+        assert!(output.status.success(), "{}", text(&output.stderr));
+    }
+    let day = |days: u64| {
+        let time = SystemTime::now() + Duration::from_secs(days * 24 * 3600);
+        humantime::format_rfc3339_seconds(time).to_string()[..10].to_owned()
+    };
+    // One node has as many replicas as there can be here, and what the page books lies in its past.
+    let stands = [
+        ("/models/gpt2", folder),
+        ("gpu-17", node),
+        ("--replicas 4", "--replicas 1".into()),
+        ("2026-12-01", day(200)),
+        ("2026-12-02", day(201)),
+        ("2026-12-03", day(202)),
     ];
+    let stands = stands.map(|(page, here)| (page.to_owned(), here)).to_vec();
     Reader { server: &server, stands }.follow("docs/placement.md", None);
-}
-
-fn folder(path: &Path) -> String {
-    path.display().to_string()
 }

@@ -12,6 +12,7 @@ use super::layout;
 use super::now::Now;
 use super::overview::search;
 use super::units::{bytes, nothing, number, span};
+use super::windows::{self, Booked};
 use crate::Error;
 use crate::v1::models::{Change, Deploy, Replicas};
 
@@ -26,6 +27,13 @@ pub struct New {
     least: String,
     most: String,
     pinned: Option<String>,
+}
+
+/// What was typed into the forms of this page.
+#[derive(Default)]
+pub struct Typed {
+    pub host: New,
+    pub book: Booked,
 }
 
 /// The form of how many replicas a model has.
@@ -77,15 +85,17 @@ fn replicas(least: &str, most: &str) -> Result<Replicas, Error> {
 }
 
 /// Shows all of them. A refusal of what was asked for is said where it was asked, with what was typed.
-pub fn body(now: &Now, refusal: Option<&str>, typed: &New) -> Markup {
+pub fn body(now: &Now, refusal: Option<&str>, typed: &Typed) -> Markup {
     html! {
         h1.hidden { "Models" }
-        div #live data-live="/admin/live?parts=status,hosting" {
+        div #live data-live="/admin/live?parts=status,hosting,windows" {
             (layout::status(now.trouble().as_ref()))
             @if let Some(refusal) = refusal { p.refusal role="alert" { (refusal) } }
             (table(now, true))
+            (windows::table(now))
         }
-        (form(typed))
+        (form(&typed.host))
+        @if !now.specifications.is_empty() { (windows::form(now, &typed.book)) }
     }
 }
 
@@ -158,10 +168,15 @@ pub fn table(now: &Now, acts: bool) -> Markup {
     }
 }
 
+/// Where what is done to a model is sent.
+pub fn path(key: &ModelKey) -> String {
+    format!("/admin/models/{}", utf8_percent_encode(&key.to_string(), NON_ALPHANUMERIC))
+}
+
 /// What an operator can do to a model.
 fn act(specification: &Specification) -> Markup {
     let Specification { key, replicas_min, replicas_max, pinned, .. } = specification;
-    let path = format!("/admin/models/{}", utf8_percent_encode(&key.to_string(), NON_ALPHANUMERIC));
+    let path = path(key);
     let (least, most) = (replicas_min.to_string(), replicas_max.map_or_else(String::new, |most| most.to_string()));
     html! {
         form method="post" action={ (path) "/change" } { details {

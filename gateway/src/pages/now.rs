@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ids::{Class, JobId, ModelKey, TenantId, WorkerId};
 use store::history::{Minute, What};
-use store::{Live, ModelRecord, ModelState, Specification, State};
+use store::{Booking, Live, ModelRecord, ModelState, Specification, State};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -35,6 +35,8 @@ pub struct Now {
     pub models: Vec<ModelRecord>,
     /// What they are to be.
     pub specifications: Vec<Specification>,
+    /// For what times they are booked.
+    pub bookings: Vec<Booking>,
     /// Whether a scheduler leads.
     pub led: bool,
     /// How long jobs may wait, in milliseconds, where a scheduler has told.
@@ -82,6 +84,7 @@ impl Now {
             live: gateway.jobs.live().await?.jobs,
             models: gateway.models.list().await?,
             specifications: gateway.models.stored().specifications().list().await?,
+            bookings: gateway.models.stored().bookings().list().await?,
             queue_time: pulse.map(|pulse| pulse.queue_time).filter(|time| *time > 0),
             led: pulse.is_some_and(|pulse| at.saturating_sub(pulse.at) < SILENCE),
             nodes: nodes::all(gateway).await?,
@@ -285,6 +288,7 @@ mod tests {
             live,
             models: vec![ModelRecord { state, ..ModelRecord::waiting(key.clone(), "/m".into()) }],
             specifications: vec![Specification::new(key, "/m".into())],
+            bookings: Vec::new(),
             led: true,
             queue_time: None,
             nodes: vec![Node { name: record.name.clone(), record: Some(record), cordon: None }],

@@ -88,7 +88,17 @@ pub async fn add(
     body: Body,
 ) -> Result<Response, Error> {
     let new: New = read(&gateway, body).await?;
-    let key = models::find(&gateway, &name).await?.key().clone();
+    let (shown, what) = booked(&gateway, &principal, &name, new).await?;
+    Ok(acted(what, (StatusCode::CREATED, Json(shown))))
+}
+
+/// Books a model for a time. Returns that, and what was done, in words.
+///
+/// # Errors
+/// [`Error::NoSuchModel`], [`Error::NoTenant`]; [`Error::Unfit`] for what is no time that can be booked; [`Error::Conflict`] for
+/// what cannot be had beside what is booked already.
+pub async fn booked(gateway: &Gateway, principal: &Principal, name: &str, new: New) -> Result<(Shown, String), Error> {
+    let key = models::find(gateway, name).await?.key().clone();
     let now = unix_millis();
     let window = Window {
         from: read_time("from", &new.from)?,
@@ -99,7 +109,7 @@ pub async fn add(
     };
     window.check(now).map_err(Error::Unfit)?;
     if let Some(tenant) = &window.tenant {
-        tenants::find(&gateway, tenant.as_str()).await?;
+        tenants::find(gateway, tenant.as_str()).await?;
     }
     let stored = gateway.models.stored();
     let (wished, nodes, bookings) = (stored.specifications(), stored.nodes(), stored.bookings());
@@ -115,14 +125,14 @@ pub async fn add(
         book(&cluster, &key, &window).map_err(|clash| Error::Conflict(refusal(&key, &clash)))
     };
     let booking = bookings.add((key.clone(), window.clone()), now, may).await?;
-    let shown = Shown::new(&booking, &principal, now);
+    let shown = Shown::new(&booking, principal, now);
     let whose = shown.tenant.as_deref().map_or_else(String::new, |tenant| format!(" for the tenant {tenant}"));
     let daily = if shown.daily { ", daily" } else { "" };
     let what = format!(
         "{} booked {key} from {} to {}{daily}{whose}: window {}",
         principal.key, shown.from, shown.to, shown.id
     );
-    Ok(acted(what, (StatusCode::CREATED, Json(shown))))
+    Ok((shown, what))
 }
 
 /// `DELETE /v1/models/{name}/windows/{window}`: takes a booking back. What runs goes on.
@@ -131,13 +141,27 @@ pub async fn remove(
     Operator(principal): Operator,
     Path((name, window)): Path<(String, String)>,
 ) -> Result<Response, Error> {
-    let key = models::find(&gateway, &name).await?.key().clone();
+    let (shown, what) = taken_back(&gateway, &principal, &name, window).await?;
+    Ok(acted(what, Json(shown)))
+}
+
+/// Takes a booking back. Returns it, and what was done, in words.
+///
+/// # Errors
+/// [`Error::NoSuchModel`], [`Error::NoSuchWindow`].
+pub async fn taken_back(
+    gateway: &Gateway,
+    principal: &Principal,
+    name: &str,
+    window: String,
+) -> Result<(Shown, String), Error> {
+    let key = models::find(gateway, name).await?.key().clone();
     let number = window.parse::<u64>().ok();
     let is_it = |booking: &Booking| booking.model == key && Some(booking.number) == number;
     let gone = gateway.models.stored().bookings().remove(is_it).await?;
     let Some(booking) = gone.first() else { return Err(Error::NoSuchWindow { model: key, window }) };
     let what = format!("{} took the window {} of {key} back", principal.key, booking.number);
-    Ok(acted(what, Json(Shown::new(booking, &principal, unix_millis()))))
+    Ok((Shown::new(booking, principal, unix_millis()), what))
 }
 
 /// Returns what there is as far as bookings depend on it.
