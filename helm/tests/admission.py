@@ -80,7 +80,7 @@ def the_schemas_refuse_what_is_misspelt():
 def every_custom_resource_is_valid():
     custom = [one for example in EXAMPLES for one in render("Helm 3", example) if is_custom(one)]
     kinds = {one["kind"] for one in custom}
-    assert kinds == {"Certificate", "Issuer", "ScaledObject", "PodMonitor", "PrometheusRule", "HTTPRoute"}, kinds
+    assert kinds == {"Certificate", "Issuer", "ScaledObject", "PodMonitor", "PrometheusRule", "HTTPRoute", "GRPCRoute"}, kinds
     found = faults(custom)
     assert not found, "\n".join(found)
     wrong = json.loads(json.dumps(next(one for one in custom if one["kind"] == "ScaledObject")))

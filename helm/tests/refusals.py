@@ -54,6 +54,8 @@ BY_TEMPLATES = [
     ({"gateway": {"tls": {"certManager": {"enabled": True, "issuerRef": {"name": "i"}}}}}, "gateway.publicUrl"),
     ({"ingress": {"enabled": True}}, "ingress.host"),
     ({"httpRoute": {"enabled": True}}, "httpRoute.parentRefs"),
+    ({"grpcRoute": {"enabled": True}}, "grpcRoute.parentRefs"),
+    ({"grpcRoute": {"enabled": True, "parentRefs": [{"name": "public"}]}}, "gateway.grpc.enabled"),
 ]
 
 

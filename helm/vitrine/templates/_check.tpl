@@ -98,6 +98,8 @@
 {{- if not (include "vitrine.hosts" . | fromJsonArray) }}{{ fail "gateway.publicUrl: needed for gateway.tls.certManager, which makes a certificate for its host" }}{{ end -}}
 {{- end -}}
 {{- if and $values.ingress.enabled (not $values.ingress.host) }}{{ fail "ingress.host: needed with ingress.enabled" }}{{ end -}}
+{{- if and $values.grpcRoute.enabled (not $values.grpcRoute.parentRefs) }}{{ fail "grpcRoute.parentRefs: name the Gateway that the route belongs to" }}{{ end -}}
+{{- if and $values.grpcRoute.enabled (not $values.gateway.grpc.enabled) }}{{ fail "grpcRoute: gateways have no gRPC; set gateway.grpc.enabled" }}{{ end -}}
 {{- if and $values.httpRoute.enabled (not $values.httpRoute.parentRefs) }}{{ fail "httpRoute.parentRefs: name the Gateway that the route belongs to" }}{{ end -}}
 {{- if and $values.gateway.autoscaling.enabled (gt (int $values.gateway.autoscaling.minReplicas) (int $values.gateway.autoscaling.maxReplicas)) -}}
 {{- fail "gateway.autoscaling: minReplicas is above maxReplicas" -}}

@@ -62,6 +62,7 @@ app.kubernetes.io/part-of: vitrine
 {{- $hosts := list -}}
 {{- with .Values.gateway.publicUrl }}{{ $hosts = append $hosts (urlParse .).hostname }}{{ end -}}
 {{- if .Values.httpRoute.enabled }}{{ $hosts = concat $hosts .Values.httpRoute.hostnames }}{{ end -}}
+{{- if .Values.grpcRoute.enabled }}{{ $hosts = concat $hosts .Values.grpcRoute.hostnames }}{{ end -}}
 {{- if and .Values.ingress.enabled .Values.ingress.host }}{{ $hosts = append $hosts .Values.ingress.host }}{{ end -}}
 {{- $hosts | uniq | toJson -}}
 {{- end }}

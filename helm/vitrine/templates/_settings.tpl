@@ -21,6 +21,7 @@ secret never lies in a tree, but in files that a tree names.
     "store" (include "vitrine.settings.store" (dict "root" . "role" "gateway") | fromJson)
     "objects" (include "vitrine.settings.objects" . | fromJson)
     "gateway" $gateway -}}
+{{- if .Values.gateway.grpc.enabled }}{{ $_ := set $tree "grpc_listen" (printf "%s:8001" .Values.bindAddress) }}{{ end -}}
 {{- if $secret -}}
 {{- $_ := set $tree "tls_certificate" "/etc/vitrine/public/tls.crt" -}}
 {{- $_ := set $tree "tls_key" "/etc/vitrine/public/tls.key" -}}
