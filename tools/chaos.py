@@ -57,8 +57,12 @@ ONCE = ["lease-granted", "elected", "epoch-counted"]
 LAST = 90.0
 
 
+# What runs, before each line that it says.
+TITLE = Path(sys.argv[0]).stem
+
+
 def say(line):
-    print(f"chaos: {time.strftime('%H:%M:%S')} {line}", flush=True)
+    print(f"{TITLE}: {time.strftime('%H:%M:%S')} {line}", flush=True)
 
 
 @dataclass
@@ -528,6 +532,25 @@ async def chaos(chosen, folder):
         await cluster.stop()
 
 
+def conduct(act, kept):
+    """Runs `act` with a folder for everything, and ends the process by what it returns. A folder of its own is left only where
+    something was not well."""
+    os.umask(0o077)
+    # What roles say of each job is what one wants to read where something went wrong.
+    os.environ.setdefault("VITRINE_LOG", "info")
+    torch.set_num_threads(1)
+    folder = kept or Path(tempfile.mkdtemp(prefix=f"vitrine-{TITLE}-"))
+    folder.mkdir(parents=True, exist_ok=True)
+    say(f"everything lies in {folder}" + ("" if kept else ", until all is found well"))
+    try:
+        sound = asyncio.run(act(folder.resolve()))
+    except Failed as failed:
+        sys.exit(f"{TITLE}: {failed}")
+    if sound and not kept:
+        shutil.rmtree(folder, ignore_errors=True)
+    sys.exit(not sound)
+
+
 def main():
     arguments = argparse.ArgumentParser(description="Kills, stops and cuts off parts of a cluster that works.")
     arguments.add_argument("--programs", type=Path, default=ROOT / "target/release", help="where vitrine and its worker lie")
@@ -540,20 +563,7 @@ def main():
         chosen.seed = secrets.randbelow(1 << 31)
     commit = run("git", "-C", ROOT, "rev-parse", "--short", "HEAD").strip() if (ROOT / ".git").exists() else "unknown"
     say(f"seed {chosen.seed}, {chosen.kills} kills, commit {commit}")
-    os.umask(0o077)
-    # What roles say of each job is what one wants to read where something went wrong.
-    os.environ.setdefault("VITRINE_LOG", "info")
-    torch.set_num_threads(1)
-    folder = chosen.folder or Path(tempfile.mkdtemp(prefix="vitrine-chaos-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    say(f"everything lies in {folder}" + ("" if chosen.folder else ", until all is found well"))
-    try:
-        sound = asyncio.run(chaos(chosen, folder.resolve()))
-    except Failed as failed:
-        sys.exit(f"chaos: {failed}")
-    if sound and not chosen.folder:
-        shutil.rmtree(folder, ignore_errors=True)
-    sys.exit(not sound)
+    conduct(lambda folder: chaos(chosen, folder), chosen.folder)
 
 
 if __name__ == "__main__":

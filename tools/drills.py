@@ -12,33 +12,24 @@ and while etcd has no majority nothing may be acknowledged. The last line is
 import argparse
 import asyncio
 import json
-import os
 import random
 import secrets
-import shutil
 import signal
-import sys
-import tempfile
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
-import torch
 
 import chaos_jobs
 import history
-from chaos import CALM, ETCD, GATEWAYS, SCHEDULERS, WORKERS, Clients, Job, judge, record
+from chaos import CALM, ETCD, GATEWAYS, SCHEDULERS, WORKERS, Clients, Job, conduct, judge, record, say
 from cluster import ROOT, Cluster, default_models, run
-from supervisor import Failed, send
+from supervisor import send
 
 # Who sends jobs while roles are started anew, and how many requests come while etcd has no majority.
 CLIENTS, REFUSED = 6, 20
 PROGRAMS = {"worker": "vitrine-worker"}
-
-
-def say(line):
-    print(f"drill: {time.strftime('%H:%M:%S')} {line}", flush=True)
 
 
 @dataclass
@@ -209,19 +200,7 @@ def main():
     arguments.add_argument("--seed", type=int, default=20_261_201, help="what decides which jobs come")
     arguments.add_argument("--folder", type=Path, default=None, help="where to put everything, and leave it")
     chosen = arguments.parse_args()
-    os.umask(0o077)
-    os.environ.setdefault("VITRINE_LOG", "info")
-    torch.set_num_threads(1)
-    folder = chosen.folder or Path(tempfile.mkdtemp(prefix="vitrine-drill-"))
-    folder.mkdir(parents=True, exist_ok=True)
-    say(f"everything lies in {folder}" + ("" if chosen.folder else ", until all is found well"))
-    try:
-        sound = asyncio.run(drill(chosen, folder.resolve()))
-    except Failed as failed:
-        sys.exit(f"drill: {failed}")
-    if sound and not chosen.folder:
-        shutil.rmtree(folder, ignore_errors=True)
-    sys.exit(not sound)
+    conduct(lambda folder: drill(chosen, folder), chosen.folder)
 
 
 if __name__ == "__main__":

@@ -23,9 +23,9 @@ pub struct List {
 pub struct Named {
     /// The model, as REPO_ID or REPO_ID@REVISION.
     #[arg(value_name = "MODEL")]
-    name: String,
+    pub name: String,
     #[command(flatten)]
-    server: Server,
+    pub server: Server,
 }
 
 #[derive(Args)]

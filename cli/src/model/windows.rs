@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use reqwest::Method;
 use serde_json::{Value, json};
 
+use super::hosted::Named;
 use crate::remote::Server;
 use crate::{progress, table};
 
@@ -41,15 +42,6 @@ pub struct Add {
     /// Run this tenant's jobs alone in it; those of others wait until it ends.
     #[arg(long, value_name = "TENANT")]
     tenant: Option<String>,
-    #[command(flatten)]
-    server: Server,
-}
-
-#[derive(Args)]
-pub struct Named {
-    /// The model, as REPO_ID or REPO_ID@REVISION.
-    #[arg(value_name = "MODEL")]
-    name: String,
     #[command(flatten)]
     server: Server,
 }
