@@ -376,8 +376,8 @@ impl Reading {
         program.env.batching.get_or_insert(self.batching);
         trace::end(decoding);
         let checking = self.trace.map(|trace| trace.step("check"));
-        let checked = program::check(program, limits).map_err(|error| Error::Program(error.to_string()))?;
-        if let Some(refused) = explain::refusal(&checked, limits) {
+        let (checked, code) = program::lowered(program, limits).map_err(|error| Error::Program(error.to_string()))?;
+        if let Some(refused) = explain::refusal(&checked, &code, limits) {
             return Err(Error::Program(refused));
         }
         let payload = self.encode(checked.get())?;

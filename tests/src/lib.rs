@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Output, Stdio};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use auth::{Grant, Keys, Scope, ServerSecret};
 use ids::TenantId;
@@ -192,6 +192,15 @@ impl Up {
         assert_eq!(ready, None, "vitrine up should have refused to start; it said:\n{errors}");
         assert!(!status.success());
         errors
+    }
+}
+
+/// Waits for what has to come about within a minute.
+pub fn until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what} never came");
+        std::thread::yield_now();
     }
 }
 

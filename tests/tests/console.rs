@@ -12,7 +12,7 @@ use store::job::Event;
 use store::{Blob, Fault, History, JobRecord, MetadataStore, RedbStore};
 use tests::browser::{chromium, look};
 use tests::http::{Answer, ask};
-use tests::{Conversation, Data, KEY, Server, python, root};
+use tests::{Conversation, Data, KEY, Server, python, root, until};
 
 /// What one browser sends.
 struct Browser<'a> {
@@ -64,14 +64,6 @@ fn key(server: &Server, tenant: &str, scopes: &[&str]) -> (String, String) {
     }
     let made = v1(server, "POST", "/v1/keys", &json!({ "tenant": tenant, "scopes": scopes }));
     (made["key"].as_str().unwrap().to_owned(), made["id"].as_str().unwrap().to_owned())
-}
-
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what} never came");
-        std::thread::yield_now();
-    }
 }
 
 #[test]

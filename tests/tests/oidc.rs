@@ -3,13 +3,12 @@
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::browser::{chromium, look, node};
 use tests::http::{Answer, ask};
-use tests::{Data, KEY, Server, ports, program, root};
+use tests::{Data, KEY, Server, ports, program, root, until};
 
 /// The provider of `tests/browser/provider.mjs`; dropping it ends it.
 struct Provider {
@@ -99,14 +98,6 @@ fn whoami(server: &Server, token: &str) -> Answer {
 
 fn sentence(answer: &Answer) -> String {
     answer.json()["error"].as_str().unwrap_or_default().to_owned()
-}
-
-fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(60);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what} never came");
-        std::thread::yield_now();
-    }
 }
 
 #[test]

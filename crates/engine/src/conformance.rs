@@ -10,7 +10,7 @@ use std::sync::atomic::AtomicU8;
 
 use ids::{JobId, ModelKey, TenantId};
 use program::datum::Envoy;
-use program::{Datum, Entry, Env, Function, Heap, Limits, Program, Saved, Source, TensorData};
+use program::{DType, Datum, Entry, Env, Function, Heap, Limits, Program, Saved, Source, TensorData};
 
 use crate::contract::{Engine, Event, Failure, Fault, Job, Usage};
 
@@ -685,6 +685,29 @@ pub fn flat(saved: &Saved) -> Vec<TensorData> {
         }
     }
     found
+}
+
+/// Compares all tensors of two results: float32 to `tolerance` of the expected number, or of 1 where that is less, and others bit
+/// by bit.
+///
+/// # Panics
+/// Where they differ.
+pub fn near(found: &Saved, expected: &Saved, tolerance: f32, context: &str) {
+    let (found, expected) = (flat(found), flat(expected));
+    assert_eq!(found.len(), expected.len(), "{context}");
+    for (found, expected) in found.iter().zip(&expected) {
+        assert_eq!((&found.shape, found.dtype), (&expected.shape, expected.dtype), "{context}");
+        if found.dtype != DType::Float32 {
+            assert_eq!(found.bytes, expected.bytes, "{context}");
+            continue;
+        }
+        let numbers = |data: &TensorData| {
+            data.bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect::<Vec<_>>()
+        };
+        for (found, expected) in numbers(found).into_iter().zip(numbers(expected)) {
+            assert!((found - expected).abs() <= tolerance * expected.abs().max(1.0), "{context}: {found} {expected}");
+        }
+    }
 }
 
 fn texts(saved: &Saved, name: &str) -> Vec<String> {

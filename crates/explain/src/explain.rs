@@ -3,7 +3,9 @@
 mod warnings;
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 
+use program::ir::Code;
 use program::{Checked, Entry, Limits, Program};
 
 use crate::answer::{self, Calls, Certainty, Cost, Does, Explanation, Input, Queue};
@@ -50,8 +52,8 @@ pub fn explain(program: &Checked<Program>, question: &Question<'_>) -> Explanati
 /// does not have: the text of an exception, with the user's lines. `None` where there is none such. Looks through as much of
 /// a program as takes about a millisecond.
 #[must_use]
-pub fn refusal(program: &Checked<Program>, limits: &Limits) -> Option<String> {
-    walk::refusal(program.get(), limits)
+pub fn refusal(program: &Checked<Program>, code: &Rc<Code>, limits: &Limits) -> Option<String> {
+    walk::refusal(program.get(), code, limits)
 }
 
 fn certainty(certain: bool) -> Certainty {

@@ -17,7 +17,7 @@ mod value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use program::ir::{Span, Text};
+use program::ir::{Code, Span, Text};
 use program::{Datum, Entry, Function, Limits, Program, Ref, lower};
 
 pub use graph::{Access, Graph, Node, Opened};
@@ -61,19 +61,24 @@ pub struct Kept {
 /// Goes through a program. What cannot be known before is the length of a batch that several blocks share, so those that
 /// have some are gone through twice.
 pub fn walk(program: &Program, outline: Option<&Outline>, limits: &Limits, tokens: Tokens<'_>) -> Walked {
-    let first = Walk::new(program, outline, limits, tokens, Vec::new()).go();
+    let Ok(code) = lower::block(&program.source, limits) else {
+        // Whoever checked it found nothing wrong.
+        return Walked { graph: Graph::default(), saved: Vec::new(), complete: false };
+    };
+    let first = Walk::new(program, outline, limits, tokens, Vec::new()).go(&code);
     if first.graph.traces.iter().all(|trace| trace.inputs.len() < 2) {
         return first;
     }
     let lengths = first.graph.traces.iter().map(Opened::length).collect();
-    Walk::new(program, outline, limits, tokens, lengths).go()
+    Walk::new(program, outline, limits, tokens, lengths).go(&code)
 }
 
-/// As [`walk`], for the text of an exception that a program certainly raises because this server lacks something.
-pub fn refusal(program: &Program, limits: &Limits) -> Option<String> {
+/// As [`walk`] of a block's code, for the text of an exception that a program certainly raises because this server lacks
+/// something.
+pub fn refusal(program: &Program, code: &Rc<Code>, limits: &Limits) -> Option<String> {
     let mut walk = Walk::new(program, None, limits, &|_| None, Vec::new());
     walk.left = FEW;
-    walk.go().graph.refused
+    walk.go(code).graph.refused
 }
 
 struct Walk<'a> {
@@ -154,13 +159,9 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn go(mut self) -> Walked {
-        let Ok(code) = lower::block(&self.program.source, self.limits) else {
-            // Whoever checked it found nothing wrong.
-            return Walked { graph: self.graph, saved: Vec::new(), complete: false };
-        };
+    fn go(mut self, code: &Rc<Code>) -> Walked {
         let globals = Rc::new(Names(self.program.globals.clone()));
-        let frame = self.held.frame(&code, None, &globals);
+        let frame = self.held.frame(code, None, &globals);
         for (name, at) in &self.program.locals {
             if let Some(slot) = code.slots.iter().position(|slot| **slot == **name) {
                 let thing = self.thaw(*at);

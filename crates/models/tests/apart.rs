@@ -5,11 +5,11 @@ use std::path::Path;
 use std::rc::Rc;
 
 use collectives::Memory;
-use engine::conformance::{Outcome, Subject, check, flat};
+use engine::conformance::{Outcome, Subject, check, flat, near};
 use engine::{Engine, Interleaver};
 use kernels::Ranks;
 use models::Device;
-use program::{DType, Function};
+use program::Function;
 
 /// Names of the test models, and what their layers are called.
 const MODELS: [(&str, &str); 4] = [
@@ -82,21 +82,7 @@ fn same(found: &Outcome, expected: &Outcome, context: &str) {
             assert_eq!(found, expected, "{context}");
         }
     }
-    let (found, expected) = (flat(&found), flat(&expected));
-    assert_eq!(found.len(), expected.len(), "{context}");
-    for (found, expected) in found.iter().zip(&expected) {
-        assert_eq!((&found.shape, found.dtype), (&expected.shape, expected.dtype), "{context}");
-        if found.dtype != DType::Float32 {
-            assert_eq!(found.bytes, expected.bytes, "{context}");
-            continue;
-        }
-        let numbers = |data: &program::TensorData| {
-            data.bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect::<Vec<_>>()
-        };
-        for (found, expected) in numbers(found).into_iter().zip(numbers(expected)) {
-            assert!((found - expected).abs() <= TOLERANCE * expected.abs().max(1.0), "{context}: {found} {expected}");
-        }
-    }
+    near(&found, &expected, TOLERANCE, context);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
-use engine::conformance::{Outcome, Subject, check, flat, tensor};
+use engine::conformance::{Outcome, Subject, check, near, tensor};
 use engine::{Engine, Interleaver};
 use kernels::{Quantized, Scheme};
 use models::{DType, Device, Transformer, testing};
@@ -117,21 +117,7 @@ fn same(found: &Outcome, expected: &Outcome, context: &str) {
         own.collect()
     };
     assert_eq!(plain(&found), plain(&expected), "{context}");
-    let (found, expected) = (flat(&found), flat(&expected));
-    assert_eq!(found.len(), expected.len(), "{context}");
-    for (found, expected) in found.iter().zip(&expected) {
-        assert_eq!((&found.shape, found.dtype), (&expected.shape, expected.dtype), "{context}");
-        if found.dtype != program::DType::Float32 {
-            assert_eq!(found.bytes, expected.bytes, "{context}");
-            continue;
-        }
-        let numbers = |data: &program::TensorData| {
-            data.bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect::<Vec<_>>()
-        };
-        for (found, expected) in numbers(found).into_iter().zip(numbers(expected)) {
-            assert!((found - expected).abs() <= TOLERANCE * expected.abs().max(1.0), "{context}: {found} {expected}");
-        }
-    }
+    near(&found, &expected, TOLERANCE, context);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Checks a program before anything of it runs.
 
+use std::rc::Rc;
+
 use crate::datum::Datum;
+use crate::ir::Code;
 use crate::{Limits, Program, Ref, SyntaxError, lower};
 
 /// A program whose blocks parse and use only syntax that the evaluator has.
@@ -26,6 +29,14 @@ impl<T> Checked<T> {
 /// # Errors
 /// The first source that cannot run, with the user's file and line.
 pub fn check(program: Program, limits: &Limits) -> Result<Checked<Program>, SyntaxError> {
+    lowered(program, limits).map(|(checked, _)| checked)
+}
+
+/// As [`check`], with the block's code, for who looks at it.
+///
+/// # Errors
+/// As [`check`].
+pub fn lowered(program: Program, limits: &Limits) -> Result<(Checked<Program>, Rc<Code>), SyntaxError> {
     if program.heap.len() > limits.heap_nodes as usize {
         let message = format!("the request holds {} values, more than {}", program.heap.len(), limits.heap_nodes);
         return Err(SyntaxError { message, filename: program.source.filename, line: 0, text: None });
@@ -49,8 +60,8 @@ pub fn check(program: Program, limits: &Limits) -> Result<Checked<Program>, Synt
     for edit in edits {
         lower::block(edit, limits)?;
     }
-    lower::block(&program.source, limits)?;
-    Ok(Checked(program))
+    let code = lower::block(&program.source, limits)?;
+    Ok((Checked(program), code))
 }
 
 /// How many edits a request may hold.

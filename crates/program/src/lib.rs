@@ -13,7 +13,7 @@ pub mod lower;
 mod program;
 pub mod refusals;
 
-pub use check::{Checked, check};
+pub use check::{Checked, check, lowered};
 
 pub use datum::{DType, Datum, Heap, Ref, TensorData};
 pub use error::SyntaxError;

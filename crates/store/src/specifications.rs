@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use ids::ModelKey;
+use placement::{Model, Replicas};
 use proto::{Message, stored};
 
 use crate::ROOT;
@@ -68,6 +69,18 @@ impl Specification {
             windows_only: false,
             configured: false,
             changed_at: 0,
+        }
+    }
+
+    /// Returns what is wished for, as decisions about where models are see it. Of what it takes nothing is known here.
+    #[must_use]
+    pub fn wished(&self) -> Model {
+        Model {
+            device: self.device.clone(),
+            replicas: Replicas { min: self.replicas_min as usize, max: self.replicas_max.map(|max| max as usize) },
+            pinned: self.pinned,
+            windows_only: self.windows_only,
+            ..Model::default()
         }
     }
 

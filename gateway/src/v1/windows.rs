@@ -10,7 +10,7 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
 use ids::{ModelKey, TenantId};
-use placement::{Clash, Cluster, Model, Node, Replicas, Window, book};
+use placement::{Clash, Cluster, Model, Node, Window, book};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use store::{Booking, ModelRecord, NodeRecord, Specification};
@@ -170,14 +170,10 @@ fn cluster(specifications: &[Specification], records: &[ModelRecord], nodes: &[N
         let record = records.iter().find(|record| record.key == it.key);
         let bytes = record.map(|record| record.bytes).filter(|bytes| *bytes > 0);
         let model = Model {
-            device: it.device.clone(),
-            replicas: Replicas { min: it.replicas_min as usize, max: it.replicas_max.map(|max| max as usize) },
-            pinned: it.pinned,
             // Before a worker has looked, the size of its files says about as much.
             bytes: Some(bytes.unwrap_or_else(|| weights(&it.folder))),
             load_time: record.map(|record| record.load_time).unwrap_or_default(),
-            windows_only: it.windows_only,
-            ..Model::default()
+            ..it.wished()
         };
         (it.key.clone(), model)
     };

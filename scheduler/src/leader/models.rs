@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream::BoxStream;
-use ids::{ModelKey, WorkerId};
-use placement::{Cluster, Demand, Hosting, Kept, Move, Node, Replicas, Seat, Stage, Wait, Why, Window, Work, arrange};
+use ids::{ModelKey, TenantId, WorkerId};
+use placement::{Cluster, Demand, Hosting, Kept, Move, Node, Seat, Stage, Wait, Why, Window, Work, arrange};
 use proto::v1::model_state::State as Told;
 use store::{Bookings, Cordon, Error, ModelRecord, ModelState, ModelWait, Models, NodeRecord, Nodes, ReplicaRecord};
 use store::{Specification, Specifications};
@@ -432,8 +432,7 @@ impl Leader {
             if known.windows.is_empty() && self.view.reserved(key).is_none() {
                 continue;
             }
-            let booked = placement::Model { load_time: known.load_time, ..known.booked() };
-            let reserved = booked.reserved(time).map(|(tenant, until)| (tenant.clone(), until));
+            let reserved = known.reserved(time);
             let new = self.view.reserve(key, reserved.as_ref().map(|(tenant, _)| tenant));
             if new || known.shown.as_ref().is_some_and(|shown| shown.reservation != reserved) {
                 changed.push(key.clone());
@@ -551,7 +550,6 @@ impl Leader {
             });
             let model = placement::Model {
                 bytes: known.bytes,
-                load_time: known.load_time,
                 warm_time: known.warm_time.unwrap_or(known.load_time / WARM_PART),
                 // Where nobody knows, its worker finds out.
                 kept_bytes: known.may_be_kept().then(|| known.kept_bytes.or(known.bytes).unwrap_or(0)),
@@ -615,8 +613,7 @@ impl Leader {
             (wait, _) => wait,
         };
         let warm = self.crew.iter().filter(|(_, member)| member.warm().any(|warm| warm == key)).count();
-        let booked = placement::Model { load_time: known.load_time, ..known.booked() };
-        let reservation = booked.reserved(unix_now).map(|(tenant, until)| (tenant.clone(), until));
+        let reservation = known.reserved(unix_now);
         let specification = &known.specification;
         let record = ModelRecord {
             dtype: specification.dtype.clone(),
@@ -690,18 +687,12 @@ impl Leader {
 impl Known {
     /// Returns what was wished for of it, as decisions see it.
     fn booked(&self) -> placement::Model {
-        let specification = &self.specification;
-        placement::Model {
-            device: specification.device.clone(),
-            replicas: Replicas {
-                min: specification.replicas_min as usize,
-                max: specification.replicas_max.map(|max| max as usize),
-            },
-            pinned: specification.pinned,
-            windows: self.windows.clone(),
-            windows_only: specification.windows_only,
-            ..placement::Model::default()
-        }
+        placement::Model { load_time: self.load_time, windows: self.windows.clone(), ..self.specification.wished() }
+    }
+
+    /// Returns whose jobs alone are given out for it at a time of day, and until when.
+    fn reserved(&self, time: u64) -> Option<(TenantId, u64)> {
+        self.booked().reserved(time).map(|(tenant, until)| (tenant.clone(), until))
     }
 
     /// Says whether its weights can be kept in memory: they go to a GPU, and are read by one process.

@@ -312,7 +312,9 @@ fn text_and_drawing_say_the_same_and_quote_what_users_write() {
 
 /// The last line of what a program is refused with, and the lines of the text that it names.
 fn refused(text: &str) -> Option<(String, Vec<u32>)> {
-    let told = refusal(&program(text, false), &Limits::default())?;
+    let limits = Limits::default();
+    let (program, code) = program::lowered(program(text, false).into_inner(), &limits).unwrap();
+    let told = refusal(&program, &code, &limits)?;
     let lines = told.lines().filter_map(|line| line.split_once("line ")?.1.split(',').next()?.parse().ok()).collect();
     Some((told.lines().last().unwrap_or_default().to_owned(), lines))
 }
