@@ -316,15 +316,43 @@ pub static ALERTS: &[Alert] = &[
             "Whether other workers of the same model see it as well: then it is no broken part but a fault of this version.",
         ],
         mend: &[
-            "Take the worker out at once (`vitrine node drain NAME`): what it has runs to its end, and nothing more is given to it.",
+            "The worker has loaded the model again by itself, and what ran beside the canary runs again. Where it drifts again within an \
+             hour, that was no flipped bit: take the worker out at once (`vitrine node drain NAME`).",
             "Tell the tenants whose jobs it ran since the last run of the same bits (`vitrine job list --json`); only they know what they \
              make of it.",
-            "Where the machine is sound, end the worker, so that the model is read from its files again; where it comes again, keep \
-             the log and report it.",
+            "Where the machine is sound and it comes again, keep the log and report it.",
         ],
         test: Test {
             fires: &[("vitrine_canary_runs_total{instance=\"w\",model=\"m\",outcome=\"drifted\"}", "0x5 1x15")],
             silent: &[("vitrine_canary_runs_total{instance=\"w\",model=\"m\",outcome=\"drifted\"}", "0x20")],
+            at: "8m",
+        },
+    },
+    Alert {
+        name: "VitrineWeightsChanged",
+        severity: Critical,
+        value: "sum by (instance, model) (increase(vitrine_weights_scrubs_total{outcome=\"changed\"}[15m]))",
+        when: "> 0",
+        lasts: "0m",
+        summary: "The weights of {{ $labels.model }} on {{ $labels.instance }} changed in memory",
+        means: "While nobody computed with them, a worker compared a model's weights with what it had loaded, and found others. Results \
+                of jobs that it ran since the comparison before may be wrong, without an error. The worker has taken the model out of \
+                service and read it from its files again.",
+        look: &[
+            "The worker's log: `the model's weights in memory have changed` says which slice of how many.",
+            "The machine's memory and its GPU: `dmesg`, `edac-util` and `nvidia-smi -q` name errors that were corrected, and those that \
+             were not.",
+            "`vitrine_weights_scrubs_total{outcome=\"same\"}`: when the comparison before was, after which results are in doubt.",
+        ],
+        mend: &[
+            "Once may be a stray particle. Twice on one machine is its memory: `vitrine node drain NAME`, and have the machine looked at.",
+            "Tell the tenants whose jobs it ran since the comparison before (`vitrine job list --json`); only they know what they make of \
+             it.",
+            "Memory that corrects errors (ECC) is what prevents it.",
+        ],
+        test: Test {
+            fires: &[("vitrine_weights_scrubs_total{instance=\"w\",model=\"m\",outcome=\"changed\"}", "0x5 1x15")],
+            silent: &[("vitrine_weights_scrubs_total{instance=\"w\",model=\"m\",outcome=\"changed\"}", "0x20")],
             at: "8m",
         },
     },

@@ -274,6 +274,7 @@ pub fn happened(happening: &Happening) -> String {
         What::WorkerDied(worker) => format!("worker {worker} died"),
         What::WorkerSilent(worker) => format!("worker {worker} was given up: not heard of"),
         What::Drifted(worker, model) => format!("{model} on worker {worker} gave other numbers than it gave before"),
+        What::Corrupted(worker, model) => format!("weights of {model} on worker {worker} had changed in memory"),
     };
     format!("{} {what}", units::clock(happening.at))
 }

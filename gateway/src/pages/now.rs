@@ -200,13 +200,15 @@ impl Now {
             return broken(format!("The model {key} cannot be loaded: {why}."), "/admin/models");
         }
         let happened = self.minutes.values().rev().flat_map(|minute| minute.happenings.iter().rev());
-        if let Some((worker, model)) = happened.map(|happening| &happening.what).find_map(|what| match what {
-            What::Drifted(worker, model) => Some((worker, model)),
+        let spoilt = happened.map(|happening| &happening.what).find_map(|what| match what {
+            What::Drifted(worker, model) => Some((worker, model, "gave other numbers than it gave before")),
+            What::Corrupted(worker, model) => Some((worker, model, "had weights that have changed in memory")),
             _ => None,
-        }) {
+        });
+        if let Some((worker, model, what)) = spoilt {
             let sentence = format!(
-                "{model} on the worker {worker} gave other numbers than it gave before, in the last {RECENT} minutes: results of \
-                 its jobs may be wrong."
+                "{model} on the worker {worker} {what}, in the last {RECENT} minutes, and is loaded again: results of its jobs \
+                 before that may be wrong."
             );
             return broken(sentence, "/admin/workers");
         }
@@ -366,6 +368,9 @@ mod tests {
         let drifted = What::Drifted(WorkerId::new("w"), ModelKey::new("o/n", None));
         shown.minutes.entry(1).or_default().happened(60_000, drifted);
         assert!(told(&shown).unwrap().1.starts_with("o/n on the worker w gave other numbers"));
+        let changed = What::Corrupted(WorkerId::new("w"), ModelKey::new("o/n", None));
+        shown.minutes.entry(2).or_default().happened(120_000, changed);
+        assert!(told(&shown).unwrap().1.starts_with("o/n on the worker w had weights that have changed in memory"));
         shown.models[0].state = ModelState::Failed("no file".into());
         assert_eq!(told(&shown).unwrap(), (true, "The model o/n cannot be loaded: no file.".into()));
         shown.led = false;
