@@ -208,19 +208,24 @@ pub static ALERTS: &[Alert] = &[
     Alert {
         name: "VitrineDiskFull",
         severity: Critical,
-        value: "sum(increase(vitrine_gateway_refused_total{reason=\"no_space\"}[5m]))",
+        value: "sum by (instance) (increase(vitrine_gateway_refused_total{reason=\"no_space\"}[5m])) > 0 \
+                or sum by (instance) (increase(vitrine_store_errors_total{reason=\"no_space\"}[5m]))",
         when: "> 0",
         lasts: "0m",
-        summary: "Requests are refused since a disk is full",
-        means: "Requests that need room are answered with 507. What was accepted is kept; results may fail to be.",
+        summary: "A disk is full: {{ $labels.instance }} finds no room for jobs or results",
+        means: "Requests that need room are answered with 507. What was accepted is kept; results may fail to be. That gateway's `/admin` \
+                says so, too.",
         look: &["`df` of the data folder, of `gateway.upload_folder`, and of where the object store keeps its files."],
         mend: &[
             "Make room, or give the store a larger disk. Nothing has to be started again.",
             "Results stay for `scheduler.result_time`, seven days by default: a shorter time frees more, with the next sweep.",
         ],
         test: Test {
-            fires: &[("vitrine_gateway_refused_total{reason=\"no_space\"}", "0+1x10")],
-            silent: &[("vitrine_gateway_refused_total{reason=\"no_space\"}", "4x10")],
+            fires: &[("vitrine_store_errors_total{instance=\"g\",reason=\"no_space\"}", "0+1x10")],
+            silent: &[
+                ("vitrine_gateway_refused_total{instance=\"g\",reason=\"no_space\"}", "4x10"),
+                ("vitrine_store_errors_total{instance=\"g\",reason=\"other\"}", "0+1x10"),
+            ],
             at: "6m",
         },
     },
@@ -288,7 +293,8 @@ pub static ALERTS: &[Alert] = &[
         value: "sum(rate(vitrine_gateway_refused_total{reason=~\"own_queue_full|quota|rate\"}[5m]))",
         when: "> 1",
         lasts: "5m",
-        summary: "Requests are refused since somebody sends more than a tenant may",
+        summary: "Requests are refused since somebody sends more than a tenant may{{ range query \"topk(1, sum by (tenant) \
+                  (vitrine_queue_depth))\" }}; most jobs wait for {{ .Labels.tenant }}{{ end }}",
         means: "That tenant's requests get 429. Others are not concerned: that is what the bound is for.",
         look: &["`vitrine_queue_depth` by tenant.", "The gateways' log lines with status 429, which have the tenant."],
         mend: &[
