@@ -572,7 +572,9 @@ impl Worker {
             Report::Jobs(events) => events.into_iter().for_each(|event| self.event(event)),
             Report::Found(key, finding) => {
                 match &finding {
-                    Finding::Numbers(why) => tracing::error!(model = %key, why, "the model gives other numbers than it gave"),
+                    Finding::Numbers(why) => {
+                        tracing::error!(model = %key, why, "the model gives other numbers than it gave")
+                    }
                     Finding::Weights(why) => {
                         tracing::error!(model = %key, why, "the model's weights in memory have changed");
                     }

@@ -35,7 +35,8 @@ pub fn follow(
     load: &mut dyn FnMut(&Asked<'_>) -> Result<Given, String>,
     apply: Apply<'_>,
 ) -> Result<(), Lost> {
-    let mut follower = Follower { group, load, apply, pieces: HashMap::new(), kernels: Kernels::default(), digests: None };
+    let mut follower =
+        Follower { group, load, apply, pieces: HashMap::new(), kernels: Kernels::default(), digests: None };
     while follower.step()? {}
     Ok(())
 }

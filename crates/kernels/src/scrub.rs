@@ -107,7 +107,8 @@ impl Memory {
             // Sums of rows and of columns of bytes, made where they lie: a bit that is another changes one of each.
             let _unpaid = account::unpaid();
             let length = at.end - at.start;
-            let flat = self.tensor.f_detach()?.f_view([-1])?.f_view_dtype(Kind::Uint8)?.f_narrow(0, at.start, length)?;
+            let flat =
+                self.tensor.f_detach()?.f_view([-1])?.f_view_dtype(Kind::Uint8)?.f_narrow(0, at.start, length)?;
             let rows = flat.f_narrow(0, 0, length / ROW * ROW)?.f_view([length / ROW, ROW])?;
             for side in [0, 1] {
                 hasher.update(Raw::of(&rows.f_sum_dim_intlist(side, false, Kind::Int64)?)?.bytes());
@@ -164,7 +165,8 @@ impl Digests {
     /// # Errors
     /// When a GPU refuses.
     pub fn flip(&self, slice: usize) -> Result<(), TchError> {
-        let Some((memory, at)) = self.slices.get(slice).and_then(|(index, at)| Some((self.all.get(*index)?, at))) else {
+        let Some((memory, at)) = self.slices.get(slice).and_then(|(index, at)| Some((self.all.get(*index)?, at)))
+        else {
             return Ok(());
         };
         let middle = at.start + (at.end - at.start) / 2;
@@ -274,7 +276,8 @@ mod tests {
         }
         for scheme in [Scheme::Int8, Scheme::Nf4] {
             let dense = random([64, 128], Kind::Float);
-            let coded = scheme.quantize([64, 128], Device::Cpu, |first, count| dense.f_narrow(0, first, count)).unwrap();
+            let coded =
+                scheme.quantize([64, 128], Device::Cpu, |first, count| dense.f_narrow(0, first, count)).unwrap();
             let matrix = Quantized::new(vec![coded], Kind::Float).unwrap();
             let bytes = i64::try_from(matrix.bytes()).unwrap();
             kept.push((format!("{scheme:?}"), Weight::quantized(matrix), bytes));
@@ -282,9 +285,8 @@ mod tests {
         for (name, weight, bytes) in &kept {
             let digests = Digests::learn(weight.memory().unwrap()).unwrap();
             assert!(digests.bytes() >= bytes.unsigned_abs(), "{name}: {} of {bytes} bytes", digests.bytes());
-            let changed = || -> Vec<usize> {
-                (0..digests.slices()).filter(|slice| !digests.is_same(*slice).unwrap()).collect()
-            };
+            let changed =
+                || -> Vec<usize> { (0..digests.slices()).filter(|slice| !digests.is_same(*slice).unwrap()).collect() };
             assert!(changed().is_empty(), "{name}");
             for slice in 0..digests.slices() {
                 digests.flip(slice).unwrap();

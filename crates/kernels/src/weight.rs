@@ -419,7 +419,8 @@ impl Weight {
     pub fn memory(&self) -> Result<Vec<Memory>, TchError> {
         match &self.store {
             Store::Here { packed, dense, .. } => {
-                let mut all: Vec<_> = packed.iter().map(|packed| Memory::packed(&packed.matrix)).collect::<Result<_, _>>()?;
+                let mut all: Vec<_> =
+                    packed.iter().map(|packed| Memory::packed(&packed.matrix)).collect::<Result<_, _>>()?;
                 all.extend(dense.as_ref().map(Memory::of).transpose()?.flatten());
                 Ok(all)
             }

@@ -121,19 +121,8 @@ fn load_over(
     weights.finish(decoder.about.blueprint.head.tied)?;
     let (config, kernels) = (Rc::new(config), Rc::default());
     let warm = weights.were_kept();
-    let model = Transformer {
-        config,
-        decoder,
-        schema,
-        nodes,
-        attributes,
-        tokenizer,
-        settings,
-        kernels,
-        device,
-        memory,
-        ranks,
-    };
+    let model =
+        Transformer { config, decoder, schema, nodes, attributes, tokenizer, settings, kernels, device, memory, ranks };
     Ok((Box::new(model), warm))
 }
 

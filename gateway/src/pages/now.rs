@@ -270,11 +270,14 @@ impl Now {
         if let Some((worker, times, back)) = self.died() {
             let how = if times == 1 { "died".to_owned() } else { format!("died {times} times") };
             let now = if back { "is there again" } else { "has not come back" };
-            let sentence = format!("The worker {worker} {how} in the last {RECENT} minutes, and {now}: what it had runs again.");
+            let sentence =
+                format!("The worker {worker} {how} in the last {RECENT} minutes, and {now}: what it had runs again.");
             return degraded(sentence, "/admin/workers");
         }
         if let Some((tenant, jobs)) = &self.flood {
-            let sentence = format!("{tenant} has {jobs} jobs that have not ended, as many as a tenant may: what it sends more is refused.");
+            let sentence = format!(
+                "{tenant} has {jobs} jobs that have not ended, as many as a tenant may: whatever more it sends is refused."
+            );
             return degraded(sentence, "/admin/tenants");
         }
         let longest = self.lines().into_iter().find_map(|(line, of)| Some((line, self.at.saturating_sub(of.oldest?))));
@@ -424,7 +427,9 @@ mod tests {
         minute.happened(61_000, What::WorkerDied(WorkerId::new("w")));
         minute.happened(61_000, What::WorkerCame(WorkerId::new("w")));
         shown.minutes.insert(1, minute);
-        assert!(told(&shown).unwrap().1.starts_with("The worker w died 2 times in the last 10 minutes, and is there again"));
+        assert!(
+            told(&shown).unwrap().1.starts_with("The worker w died 2 times in the last 10 minutes, and is there again")
+        );
         let mut gone = Minute::default();
         gone.happened(90_000, What::WorkerSilent(WorkerId::new("x")));
         shown.minutes.insert(2, gone);
