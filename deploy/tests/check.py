@@ -140,7 +140,7 @@ def what_stands_in_comments_can_be_used_too():
         for line in taken.splitlines():
             table = line if line.startswith("[") else table
             key = (table, line.split(" = ")[0]) if " = " in line and not line.startswith("#") else None
-            if key in keys:
+            if key and key in keys:
                 lines[keys[key]] = line
                 continue
             keys[key] = len(lines)
