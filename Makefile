@@ -23,7 +23,7 @@ FUZZERS := request archive source lower evaluate gguf safetensors weights_archiv
 FUZZ := .cache/cargo-fuzz/bin/cargo-fuzz
 CARGO_FUZZ_VERSION := 0.13.2
 
-.PHONY: help setup setup-client setup-tests setup-browser test-models build test pictures helm-test deploy-test images images-test lint fuzz quick demo gallery bench cluster cluster-stop chaos clean
+.PHONY: help setup setup-client setup-tests setup-browser test-models build test pictures helm-test helm-apiserver deploy-test images images-test lint fuzz quick demo gallery bench cluster cluster-stop chaos clean
 .NOTPARALLEL:
 
 help:
@@ -33,6 +33,7 @@ help:
 	@echo 'make build        $(TARGET)/release/vitrine and $(TARGET)/release/vitrine-worker'
 	@echo 'make lint         formatting and clippy'
 	@echo 'make helm-test    the chart: both Helms, every example, every version of Kubernetes'
+	@echo 'make helm-apiserver  the chart before a real API server, which is compiled first'
 	@echo 'make deploy-test  units of systemd and the compose file'
 	@echo 'make images       images of gateways and schedulers, of workers, and a quickstart, into $(TARGET)/images'
 	@echo 'make images-test  builds each twice, and runs what it has by its own root file system; as root, with buildah'
@@ -85,6 +86,12 @@ helm-test: setup-tests setup test-models
 	@$(PYTHON) tools/setup.py chart
 	$(DEBUG_PROGRAMS)
 	@.cache/chart/venv/bin/python helm/tests/check.py --programs $(TARGET)/debug $(if $(ONLY),--only "$(ONLY)")
+
+# Minutes, the first time: it compiles an API server. No part of .ci/run.
+helm-apiserver: setup-tests
+	@$(PYTHON) tools/setup.py chart
+	@$(PYTHON) tools/kubernetes.py; status=$$?; test $$status -ne 3 || exit 0; test $$status -eq 0 && \
+		.cache/chart/venv/bin/python helm/tests/apiserver.py $(if $(ONLY),--only "$(ONLY)")
 
 # Units of systemd and the compose file: their settings with the programs, and how exposed services are.
 deploy-test: setup-tests setup

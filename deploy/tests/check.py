@@ -98,7 +98,7 @@ def the_compose_file_has_nobody_who_is_root_and_names_what_it_is_given():
             assert (state / place).exists(), f"{name} mounts {place}, which prepare.sh does not make"
     # Who is published is published on this machine only, and only the gateway.
     ports = {name: service["ports"] for name, service in compose["services"].items() if "ports" in service}
-    assert ports == {"gateway": ["127.0.0.1:8000:8000"]}, ports
+    assert ports == {"gateway": ["127.0.0.1:8000:8000", "127.0.0.1:8001:8001"]}, ports
     shutil.rmtree(state)
 
 
@@ -118,7 +118,7 @@ def the_settings_of_the_compose_file_can_be_used():
         text = config.read_text()
         for target, source in sorted(places.items(), reverse=True):
             text = text.replace(f'"{target}', f'"{source}')
-        named = re.findall(r'"(/[^"=]+)"', text)
+        named = re.findall(r'"(/[^"=]+)"', re.sub(r"(?m)^#.*$", "", text))
         missing = [one for one in named if one.startswith(str(state)) and not Path(one).exists()]
         assert not missing and all(one.startswith(str(state)) for one in named), f"{name}: {named}"
         config.write_text(text)
@@ -128,6 +128,47 @@ def the_settings_of_the_compose_file_can_be_used():
         if drain:
             assert int(service["stop_grace_period"].removesuffix("s")) > int(drain[1]) + CLOSING, name
     shutil.rmtree(state)
+
+
+def what_stands_in_comments_can_be_used_too():
+    """Settings that are left out by default, as an administrator who takes the `#` away has them."""
+    for file, role in {"systemd/etc/gateway.toml": "gateway", "systemd/etc/vitrine.toml": "up", "compose/gateway.toml": "gateway"}.items():
+        text = (DEPLOY / file).read_text()
+        taken = re.sub(r"(?m)^# (\[[a-z.]+\]$|\w+ = )", r"\1", text)
+        # What was there by default gives way.
+        lines, keys, table = [], {}, ""
+        for line in taken.splitlines():
+            table = line if line.startswith("[") else table
+            key = (table, line.split(" = ")[0]) if " = " in line and not line.startswith("#") else None
+            if key and key in keys:
+                lines[keys[key]] = line
+                continue
+            keys[key] = len(lines)
+            lines.append(line)
+        given = tomllib.loads("\n".join(lines))
+        oidc, grpc = given["gateway"]["oidc"], given["grpc_listen"]
+        assert oidc["client_secret_file"] == "/etc/vitrine/oidc.secret" and grpc.count(":") == 1, given
+        with tempfile.TemporaryDirectory() as folder:
+            root = Path(folder)
+            (root / "models").mkdir()
+            (root / "models/config.json").write_text("{}")
+            path = root / "settings.toml"
+            text = re.sub(r'"(o[^"]+)=/srv/[^"]+"', rf'"\1={root}/models"', "\n".join(lines))
+            # Files of this machine, each with what is asked of it elsewhere.
+            path.write_text(re.sub(r'"/(etc|var)/[^"]*"', lambda found: f'"{written(root, found[0])}"', text))
+            done = subprocess.run([PROGRAMS / "vitrine", role, "--config", path, "--check-config"], env={}, capture_output=True, text=True)
+            assert done.returncode == 0 and "the settings can be used" in done.stderr, f"{file}: {done.stderr}\n{path.read_text()}"
+
+
+def written(root, name):
+    """Returns where a file or folder lies that settings name; it is made there."""
+    place = root / name.strip('"').lstrip("/")
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.suffix:
+        place.write_text("a secret\n")
+    else:
+        place.mkdir(exist_ok=True)
+    return place
 
 
 def prepared():
@@ -178,6 +219,7 @@ CHECKS = [
     units_wait_for_longer_than_it_takes_to_end,
     the_compose_file_has_nobody_who_is_root_and_names_what_it_is_given,
     the_settings_of_the_compose_file_can_be_used,
+    what_stands_in_comments_can_be_used_too,
 ]
 
 

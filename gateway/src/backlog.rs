@@ -99,6 +99,15 @@ impl Backlog {
             .fold((0, 0), |(all, own), job| (all + 1, own + u64::from(job.tenant == *tenant)))
     }
 
+    /// Returns a tenant who has as many jobs as a tenant may, and how many these are.
+    #[must_use]
+    pub fn full(&self) -> Option<(TenantId, u64)> {
+        let counted = self.lock();
+        let own = &self.bounds.own;
+        let full = counted.own.iter().filter(|(_, load)| load.jobs >= own.jobs || load.bytes >= own.bytes);
+        full.max_by_key(|(tenant, load)| (load.jobs, *tenant)).map(|(tenant, load)| (tenant.clone(), load.jobs))
+    }
+
     /// Refuses when nobody's job would be taken.
     ///
     /// # Errors

@@ -103,7 +103,7 @@ pub enum Error {
     #[error("{0}")]
     OverQuota(Over),
     #[error(
-        "it was done, but cannot be written into the audit trail, because the store does not answer; look at what there is \
+        "it was done, but cannot be written into the audit trail, because the store does not take it; look at what there is \
          before you ask for it again, and tell the operator"
     )]
     Unaudited,

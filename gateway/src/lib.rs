@@ -84,6 +84,8 @@ pub struct Gateway {
     tokenizers: tokens::Tokenizers,
     /// What pages show alike to all who may look.
     now: pages::Shared,
+    /// When there was none to keep something.
+    room: pages::Room,
     trail: Trail,
     /// Set when no new request is taken.
     draining: CancellationToken,
@@ -131,6 +133,7 @@ impl Gateway {
             rates: Rates::new(&settings),
             tokenizers: tokens::Tokenizers::default(),
             now: pages::Shared::default(),
+            room: pages::Room::default(),
             settings,
             draining,
             closing: CancellationToken::new(),

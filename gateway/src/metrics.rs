@@ -5,7 +5,7 @@ use std::time::{Instant, SystemTime};
 use axum::extract::{MatchedPath, Request};
 use axum::middleware::Next;
 use axum::response::Response;
-use telemetry::metrics::{Counter, Gauge, Histogram, Label, Metrics, SECONDS, TENANT, Values};
+use telemetry::metrics::{Counter, Gauge, Histogram, Label, Metric, Metrics, Reading, SECONDS, TENANT, Values};
 
 use crate::error::Reason;
 
@@ -98,4 +98,17 @@ pub async fn count(mut request: Request, next: Next) -> Response {
         REFUSED.with(&[reason.0]).one();
     }
     response
+}
+
+/// Returns how often this process found no room so far, in the store or for what requests bring.
+pub fn no_space() -> u64 {
+    let mut counted = 0.0;
+    for counter in [&REFUSED, &store::metrics::ERRORS] {
+        counter.read(&mut |values, reading| {
+            if let (Reading::Number(number), true) = (reading, values.iter().any(|value| value == "no_space")) {
+                counted += number;
+            }
+        });
+    }
+    counted as u64
 }

@@ -54,7 +54,7 @@ use now::Now;
 use quota::Own;
 use windows::Booked;
 
-pub use now::Shared;
+pub use now::{Room, Shared};
 pub use sign_in::token;
 
 /// Jobs that a researcher's page shows.

@@ -15,7 +15,7 @@ BY_SCHEMA = [
     ({"gateway": {"drainSeconds": "20s"}}, "drainSeconds"),
     ({"images": {"server": {"tag": "latest"}}}, "tag"),
     ({"images": {"worker": {"digest": "sha256:short"}}}, "digest"),
-    ({"models": [{"name": "gpt2", "volume": "models", "dtype": "int8"}]}, "dtype"),
+    ({"models": [{"name": "gpt2", "volume": "models", "dtype": "int7"}]}, "dtype"),
     ({"models": [{"name": "gpt2", "volume": "models", "path": "/gpt2"}]}, "path"),
     ({"models": [{"name": "gpt2"}]}, "volume"),
     ({"modelVolumes": [{"name": "models"}]}, "modelVolumes"),

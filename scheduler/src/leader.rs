@@ -415,13 +415,14 @@ impl Leader {
         match news {
             News::Hello(hello) => self.attach(hello).await,
             News::Model { session, told } => self.hear_model(session, told).await,
-            News::Drifted { session, model, why } => {
+            News::Drifted { session, model, why, weights } => {
                 let Some(member) = self.crew.of_session(session).and_then(|seat| self.crew.get_mut(seat)) else {
                     return;
                 };
                 let worker = member.worker.clone();
-                tracing::error!(%worker, %model, why, "a model gives other numbers than it gave");
-                self.ledger.happened(self.settler.clock.unix_millis(), What::Drifted(worker, model));
+                tracing::error!(%worker, %model, why, "a model is not what it was");
+                let what = if weights { What::Corrupted(worker, model) } else { What::Drifted(worker, model) };
+                self.ledger.happened(self.settler.clock.unix_millis(), what);
             }
             News::Started { session, job, token } => {
                 let deadline = self.pace.passed() + self.config.grace;

@@ -51,11 +51,12 @@ pub enum News {
         session: SessionId,
         told: ToldModel,
     },
-    /// A model on the session's worker gives other numbers than it gave.
+    /// A model on the session's worker is not what it was: it gives other numbers, or its weights in memory have changed.
     Drifted {
         session: SessionId,
         model: ModelKey,
         why: String,
+        weights: bool,
     },
     /// A job began to run.
     Started {
@@ -351,8 +352,8 @@ impl Reader {
                 None => return Ok(()),
             },
             FromWorker::ModelState(_) => return Err("a model state came without a model".into()),
-            FromWorker::Drifted(v1::Drifted { model: Some(model), why }) => {
-                News::Drifted { session, model: messages::read_model(model), why }
+            FromWorker::Drifted(v1::Drifted { model: Some(model), why, weights }) => {
+                News::Drifted { session, model: messages::read_model(model), why, weights }
             }
             FromWorker::Drifted(_) => return Err("drift was told of no model".into()),
             FromWorker::Started(v1::Started { job_id, attempt, epoch }) => {

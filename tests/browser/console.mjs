@@ -82,6 +82,13 @@ async function eachPageIsRight() {
         const bytes = (await answer.body()).length;
         check(bytes < 100_000, `${path} has ${bytes} bytes`);
         await isRight(page, `${path} ${scheme}`);
+        if (/^\/admin(\/(jobs|models|workers|usage|tenants|keys))?$/.test(path)) {
+          check((await page.locator("#status").count()) === 1, `${path} does not say whether anything is wrong`);
+        }
+        if (path === "/admin" && viewport === DESK) {
+          const cut = await page.$$eval(".columns .scroll", (all) => all.filter((one) => one.scrollWidth > one.clientWidth + 1).map((one) => one.ariaLabel));
+          check(cut.length === 0, `${cut} does not fit beside the other`);
+        }
       }
     }
     await close(page, `pages of ${Object.keys(there.keys).find((name) => there.keys[name] === key)}`);

@@ -11,11 +11,13 @@ mod model;
 mod patience;
 mod payload;
 mod results;
+mod scrub;
 mod session;
 mod wire;
 mod worker;
 
 pub use hosted::Host;
-pub use model::{Load, Loaded, Loader, NoShelf, NotLoaded, Order, Place, Report, Shelf, State};
+pub use model::{Finding, Load, Loaded, Loader, NoShelf, NotLoaded, Order, Place, Report, Shelf, State};
+pub use scrub::Scrub;
 pub use session::{Dial, Dialled};
 pub use worker::{Config, Error, run, run_over};

@@ -12,6 +12,7 @@ use clap::{Parser, Subcommand};
 use engine::{Interleaver, Pool};
 use health::Health;
 use ids::{InstanceId, ModelKey};
+use kernels::Look;
 use models::cuda::Search;
 use models::{DType, Keeping, LoadError};
 use telemetry::metrics::Registry;
@@ -214,7 +215,7 @@ fn load(
         weights.set(all as f64);
         progress(done as f32 / all.max(1) as f32);
     };
-    let (model, followers) = if load.ranks > 1 {
+    let (mut model, followers) = if load.ranks > 1 {
         let started = Followers::start(load, device, devices, Arc::clone(on_loss));
         let (ranks, followers) = started.map_err(|error| NotLoaded::from(format!("{error:#}")))?;
         let model =
@@ -243,8 +244,27 @@ fn load(
     }
     tracing::info!(model = %load.key, %device, ranks = load.ranks, warm = place.warm, "the model is loaded");
     let ends = model.ends();
+    let scrub = match model.scrub() {
+        Ok(scrub) => Some(scrubbing(scrub, shelf.clone(), load.key.to_string())),
+        Err(error) => {
+            let why = error.to_string();
+            tracing::warn!(model = %load.key, why, "weights cannot be compared with what was loaded");
+            None
+        }
+    };
     let engine = Interleaver::with_settings(*model, settings(on_cpu));
-    Ok(Loaded { engine: Box::new(Watched { followers, engine, device, _taken: taken }), place, ends })
+    Ok(Loaded { engine: Box::new(Watched { followers, engine, device, _taken: taken }), place, ends, scrub })
+}
+
+/// Compares a model's weights with what was loaded. Where they have changed, what is kept of them for a GPU is not trusted either.
+fn scrubbing(mut scrub: kernels::Scrub, shelf: models::Shelf, model: String) -> worker::Scrub {
+    Box::new(move || {
+        let look = scrub.look().map_err(|error| error.to_string())?;
+        if matches!(look, Look::Changed(_)) {
+            shelf.remove(&model);
+        }
+        Ok(look)
+    })
 }
 
 /// The weights that are kept, by the names of their models.

@@ -73,6 +73,13 @@ pub static CANARY: Counter = Counter::new(
     &[MODEL, Label::of("outcome", Verdict::NAMES)],
 );
 
+pub static SCRUBS: Counter = Counter::new(
+    "vitrine_weights_scrubs_total",
+    "Counts rounds in which all of a model's weights in memory were compared with what was loaded, while nobody computed with \
+     them: those that found the same, and those that found others.",
+    &[MODEL, Label::of("outcome", &["same", "changed"])],
+);
+
 /// All of them.
 pub static METRICS: Metrics = &[
     &LOADED,
@@ -90,6 +97,7 @@ pub static METRICS: Metrics = &[
     &STEPS,
     &RESULTS,
     &CANARY,
+    &SCRUBS,
 ];
 
 /// Counts the end of a job with its engine; `None` stands for a result.
@@ -112,6 +120,13 @@ pub fn ended(model: &ModelKey, tenant: &TenantId, fault: Option<Fault>, usage: &
 pub fn canary(model: &ModelKey) {
     for name in Verdict::NAMES {
         CANARY.with(&[&model.to_string(), name]);
+    }
+}
+
+/// Begins to count comparisons of a model's weights.
+pub fn scrub(model: &ModelKey) {
+    for outcome in ["same", "changed"] {
+        SCRUBS.with(&[&model.to_string(), outcome]);
     }
 }
 

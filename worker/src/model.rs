@@ -6,6 +6,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -15,6 +17,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::canary::{Canary, Heard, Verdict};
 use crate::metrics;
+use crate::scrub::{Pace, Scrub};
 
 /// What to load.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -74,6 +77,8 @@ pub struct Loaded {
     pub place: Place,
     /// What tells whether passes compute what they did, as [`Canary::new`] takes it.
     pub ends: Vec<String>,
+    /// What compares its weights with what was loaded, a slice at a time.
+    pub scrub: Option<Scrub>,
 }
 
 /// Where a model is, and what it takes there.
@@ -91,7 +96,7 @@ pub struct Place {
 
 impl<E: Engine + 'static> From<Box<E>> for Loaded {
     fn from(engine: Box<E>) -> Self {
-        Self { engine, place: Place::default(), ends: Vec::new() }
+        Self { engine, place: Place::default(), ends: Vec::new(), scrub: None }
     }
 }
 
@@ -130,8 +135,17 @@ pub enum Report {
     Model(ModelKey, State),
     /// What one step brought, in order; what a job printed in it is one event.
     Jobs(Vec<Event>),
-    /// The model gives other numbers than it gave.
-    Drifted(ModelKey, String),
+    /// The model is not what it was.
+    Found(ModelKey, Finding),
+}
+
+/// How a model is not what it was, in a sentence for the operator.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Finding {
+    /// It gives other numbers than it gave.
+    Numbers(String),
+    /// Its weights in memory are others than were loaded.
+    Weights(String),
 }
 
 /// What a model's thread is told.
@@ -144,6 +158,9 @@ pub enum Order {
 
 /// The shortest time between two tellings of a load's progress.
 const PROGRESS: Duration = Duration::from_millis(100);
+
+/// How long a model that was loaded again since it drifted is served even if it drifts once more.
+const AGAIN: Duration = Duration::from_secs(3600);
 
 /// Bytes of printed text that are told at once.
 pub const PRINTED_BYTES: usize = 64 << 10;
@@ -173,8 +190,9 @@ impl ModelThread {
     fn run(self, orders: Receiver<Order>) {
         let orders = Rc::new(RefCell::new(orders));
         let mut sings = true;
+        let mut drifted: Option<Instant> = None;
         loop {
-            let Loaded { mut engine, place, ends } = match self.make_engine() {
+            let Loaded { mut engine, place, ends, scrub } = match self.make_engine() {
                 Ok(loaded) => loaded,
                 Err(failed) => {
                     tracing::error!(model = %self.load.key, why = failed.why, "the model cannot be served");
@@ -182,16 +200,32 @@ impl ModelThread {
                 }
             };
             let mut jobs = BTreeSet::new();
+            let mut pace = scrub.map(|scrub| Pace::new(&self.load.key, scrub));
+            // Where it drifts again so soon, that is not the memory's doing: it is told, and left to the operator.
+            let patient = drifted.is_some_and(|drifted| drifted.elapsed() < AGAIN);
             let served = catch_unwind(AssertUnwindSafe(|| {
                 let mut canary = if sings { self.canary(&mut *engine, &ends) } else { None };
                 self.report(Report::Model(self.load.key.clone(), State::Ready(place)));
                 let inbox = Rc::clone(&orders);
                 engine.attend(Rc::new(move || !inbox.borrow().is_empty()));
-                self.serve(&mut *engine, &orders, &mut jobs, canary.as_mut());
+                self.serve(&mut *engine, &orders, &mut jobs, (canary.as_mut(), patient), pace.as_mut())
             }));
-            let Err(panic) = served else {
-                drop(engine);
-                return self.report(Report::Model(self.load.key.clone(), State::Unloaded));
+            // What looks at its memory keeps that.
+            drop(pace);
+            let panic = match served {
+                Ok(None) => {
+                    drop(engine);
+                    return self.report(Report::Model(self.load.key.clone(), State::Unloaded));
+                }
+                Ok(Some(finding)) => {
+                    if matches!(finding, Finding::Numbers(_)) {
+                        drifted = Some(Instant::now());
+                    }
+                    drop(engine);
+                    self.take_out(finding, &orders, jobs);
+                    continue;
+                }
+                Err(panic) => panic,
             };
             let why = text_of(&*panic);
             tracing::error!(model = %self.load.key, why, "the engine panicked; the model is loaded again");
@@ -202,6 +236,24 @@ impl ModelThread {
             let failed = |job| failed(job, format!("the server failed while it ran this job: {why}"));
             self.report(Report::Jobs(jobs.into_iter().map(failed).collect()));
         }
+    }
+
+    /// Takes the model out of service until it is loaded again. What it has of jobs is to run again, there or elsewhere: nobody
+    /// knows what they would get.
+    fn take_out(&self, finding: Finding, orders: &RefCell<Receiver<Order>>, mut jobs: BTreeSet<JobId>) {
+        self.report(Report::Found(self.load.key.clone(), finding));
+        self.report(Report::Model(self.load.key.clone(), State::Loading(0.0)));
+        while let Ok(order) = orders.borrow_mut().try_recv() {
+            match order {
+                Order::Submit(job, _) => drop(jobs.insert(job.id)),
+                Order::Cancel(job) => drop(jobs.insert(job)),
+            }
+        }
+        let let_go = |job| {
+            let failure = Failure { fault: Fault::Cancelled, message: "the model is loaded again".into() };
+            Event::Failed(job, failure, Usage::default())
+        };
+        self.report(Report::Jobs(jobs.into_iter().map(let_go).collect()));
     }
 
     fn make_engine(&self) -> Result<Loaded, NotLoaded> {
@@ -233,14 +285,15 @@ impl ModelThread {
         engine.submit(canary.job());
         while !engine.idle() {
             for event in engine.step() {
-                self.hear(&mut canary, &event);
+                // What it gives first differs from nothing.
+                self.hear(&mut canary, &event, &mut None);
             }
         }
         Some(canary)
     }
 
-    /// Returns whether an event is about the canary, and tells what came of that.
-    fn hear(&self, canary: &mut Canary, event: &Event) -> bool {
+    /// Returns whether an event is about the canary, and notes how the model has drifted.
+    fn hear(&self, canary: &mut Canary, event: &Event, drift: &mut Option<String>) -> bool {
         let verdict = match canary.hear(event) {
             Heard::Others => return false,
             Heard::Own => return true,
@@ -248,26 +301,31 @@ impl ModelThread {
         };
         metrics::CANARY.with(&[&self.load.key.to_string(), verdict.name()]).one();
         match verdict {
-            Verdict::Drifted(why) => self.report(Report::Drifted(self.load.key.clone(), why)),
+            Verdict::Drifted(why) => *drift = Some(why),
             Verdict::NotRun(why) => tracing::warn!(model = %self.load.key, why, "the canary did not run"),
             Verdict::First | Verdict::Same => {}
         }
         true
     }
 
+    /// Serves until nobody gives orders, or the model is found not to be what it was. A patient one goes on with other numbers.
     fn serve(
         &self,
         engine: &mut dyn Engine,
         orders: &RefCell<Receiver<Order>>,
         jobs: &mut BTreeSet<JobId>,
-        mut canary: Option<&mut Canary>,
-    ) {
+        (mut canary, patient): (Option<&mut Canary>, bool),
+        mut pace: Option<&mut Pace>,
+    ) -> Option<Finding> {
         loop {
             if engine.idle() {
-                let order = orders.borrow_mut().blocking_recv();
-                match order {
-                    Some(order) => take(engine, order, jobs),
-                    None => return,
+                match wait(&mut orders.borrow_mut(), pace.as_deref().map(Pace::due)) {
+                    Waited::Order(order) => take(engine, order, jobs),
+                    Waited::Ended => return None,
+                    Waited::Due => match pace.as_deref_mut().and_then(Pace::look) {
+                        Some(why) => return Some(Finding::Weights(why)),
+                        None => continue,
+                    },
                 }
             }
             // Nobody borrows it during a step: then the engine looks whether anything waits.
@@ -281,9 +339,15 @@ impl ModelThread {
             {
                 engine.submit(job);
             }
-            let mut events = engine.step();
+            let (mut events, mut drift) = (engine.step(), None);
             if let Some(canary) = &mut canary {
-                events.retain(|event| !self.hear(canary, event));
+                events.retain(|event| !self.hear(canary, event, &mut drift));
+            }
+            match drift.map(Finding::Numbers) {
+                // What ended beside it may be wrong, too, and runs again.
+                Some(finding) if !patient => return Some(finding),
+                Some(finding) => self.report(Report::Found(self.load.key.clone(), finding)),
+                None => {}
             }
             events.retain(|event| !matches!(event, Event::Started(_)));
             for event in &events {
@@ -300,6 +364,40 @@ impl ModelThread {
     fn report(&self, report: Report) {
         // When nobody listens, the process is about to end.
         let _ = self.reports.blocking_send(report);
+    }
+}
+
+/// What a wait for orders ends with.
+enum Waited {
+    Order(Order),
+    /// It is time for something else.
+    Due,
+    /// Nobody gives orders any more.
+    Ended,
+}
+
+/// Waits for an order, until some time if there is one.
+fn wait(orders: &mut Receiver<Order>, until: Option<Instant>) -> Waited {
+    let waker = Waker::from(Arc::new(Unpark(std::thread::current())));
+    loop {
+        match orders.poll_recv(&mut Context::from_waker(&waker)) {
+            Poll::Ready(Some(order)) => return Waited::Order(order),
+            Poll::Ready(None) => return Waited::Ended,
+            Poll::Pending => {}
+        }
+        match until.map(|until| until.saturating_duration_since(Instant::now())) {
+            None => std::thread::park(),
+            Some(Duration::ZERO) => return Waited::Due,
+            Some(left) => std::thread::park_timeout(left),
+        }
+    }
+}
+
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
     }
 }
 
@@ -354,6 +452,9 @@ fn text_of(panic: &(dyn std::any::Any + Send)) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use kernels::Look;
     use telemetry::metrics::Form;
 
     use super::*;
@@ -395,7 +496,7 @@ mod tests {
         let load = Load { key: key.clone(), folder: PathBuf::new(), dtype: None, device: None, ranks: 1, keep: false };
         let loader: Loader = Arc::new(|_, _| {
             let ends = vec!["model.layers[1].output".into()];
-            Ok(Loaded { engine: Box::new(engine::fake::engine()), place: Place::default(), ends })
+            Ok(Loaded { ends, ..Loaded::from(Box::new(engine::fake::engine())) })
         });
         let orders = start(load, loader, reports).unwrap();
         let subject =
@@ -412,7 +513,7 @@ mod tests {
                         assert!(events.iter().all(|event| job_of(event) == id), "{events:?}");
                         ended = events.iter().any(|event| matches!(event, Event::Finished(..)));
                     }
-                    Report::Drifted(key, why) => panic!("{key}: {why}"),
+                    Report::Found(key, finding) => panic!("{key}: {finding:?}"),
                     Report::Model(..) => {}
                 }
             }
@@ -426,6 +527,131 @@ mod tests {
             .map(|outcome| shown.lines().find_map(|line| line.strip_prefix(&series(outcome))).map(str::to_owned));
         let [first, same, drifted, not_run] = runs.map(|runs| runs.unwrap().parse::<u64>().unwrap());
         assert!(first == 1 && same >= 2 && drifted == 0 && not_run == 0, "{first} {same} {drifted} {not_run}");
+    }
+
+    #[test]
+    fn weights_that_have_changed_are_found_while_nobody_computes_and_the_model_is_loaded_again() {
+        let (reports, mut heard) = mpsc::channel(64);
+        let key = ModelKey::new("test/scrubbed", None);
+        let load = Load { key: key.clone(), folder: PathBuf::new(), dtype: None, device: None, ranks: 1, keep: false };
+        let loads = AtomicUsize::new(0);
+        let loader: Loader = Arc::new(move |_, _| {
+            // Of what is loaded first, the third slice has changed.
+            let first = loads.fetch_add(1, Ordering::SeqCst) == 0;
+            let mut slices = 0;
+            let scrub: Scrub = Box::new(move || {
+                slices += 1;
+                match slices % 4 {
+                    3 if first => Ok(Look::Changed("slice 2 of 4 is not what was loaded".into())),
+                    0 => Ok(Look::Whole),
+                    _ => Ok(Look::Same),
+                }
+            });
+            Ok(Loaded { scrub: Some(scrub), ..Loaded::from(Box::new(engine::fake::engine())) })
+        });
+        let orders = start(load, loader, reports).unwrap();
+        let mut states = Vec::new();
+        let mut found = None;
+        while states.iter().filter(|ready| **ready).count() < 2 {
+            match heard.blocking_recv().unwrap() {
+                Report::Model(_, State::Ready(_)) => states.push(true),
+                Report::Model(_, State::Loading(_)) if states.last() == Some(&true) => states.push(false),
+                Report::Model(_, State::Loading(_)) => {}
+                Report::Found(_, finding) => drop(found.insert(finding)),
+                Report::Jobs(events) => assert!(events.is_empty(), "{events:?}"),
+                other => panic!("{other:?}"),
+            }
+        }
+        assert_eq!(states, [true, false, true]);
+        assert_eq!(found, Some(Finding::Weights("slice 2 of 4 is not what was loaded".into())));
+        let subject =
+            engine::conformance::Subject { layers: "model.layers", head: "model.head", engine: &|| unreachable!() };
+        let job = subject.job("Hello", program::Function::Call, "out = HEAD.output.save()", &[]);
+        orders.blocking_send(Order::Submit(Box::new(job), Arc::default())).unwrap();
+        let mut finished = false;
+        while !finished {
+            if let Report::Jobs(events) = heard.blocking_recv().unwrap() {
+                finished = events.iter().any(|event| matches!(event, Event::Finished(..)));
+            }
+        }
+        drop(orders);
+        while heard.blocking_recv().is_some() {}
+        let shown = telemetry::metrics::Registry::new("worker", &[metrics::METRICS]).render(Form::Prometheus);
+        let changed = "vitrine_weights_scrubs_total{model=\"test/scrubbed\",outcome=\"changed\"} 1";
+        assert!(shown.lines().any(|line| line == changed), "{shown}");
+    }
+
+    /// An engine whose canary fails the second time.
+    struct Drifting(Box<dyn Engine>, Option<JobId>);
+
+    impl Engine for Drifting {
+        fn submit(&mut self, job: Job) {
+            if job.tenant.as_str() == "canary-2" {
+                self.1 = Some(job.id);
+            }
+            self.0.submit(job);
+        }
+
+        fn attend(&mut self, waits: Rc<dyn Fn() -> bool>) {
+            self.0.attend(waits);
+        }
+
+        fn cancel(&mut self, job: JobId) {
+            self.0.cancel(job);
+        }
+
+        fn step(&mut self) -> Vec<Event> {
+            let spoil = |event: Event| match event {
+                Event::Finished(job, ..) if self.1 == Some(job) => failed(job, "a bit has flipped".into()),
+                other => other,
+            };
+            self.0.step().into_iter().map(spoil).collect()
+        }
+
+        fn idle(&self) -> bool {
+            self.0.idle()
+        }
+    }
+
+    #[test]
+    fn a_model_that_drifts_is_loaded_again_once_and_what_ran_beside_it_runs_again() {
+        let (reports, mut heard) = mpsc::channel(64);
+        let key = ModelKey::new("test/drifts", None);
+        let load = Load { key: key.clone(), folder: PathBuf::new(), dtype: None, device: None, ranks: 1, keep: false };
+        let loader: Loader = Arc::new(|_, _| {
+            let engine = Box::new(Drifting(Box::new(engine::fake::engine()), None));
+            Ok(Loaded { ends: vec!["model.layers[1].output".into()], ..Loaded::from(engine) })
+        });
+        let orders = start(load, loader, reports).unwrap();
+        let subject =
+            engine::conformance::Subject { layers: "model.layers", head: "model.head", engine: &|| unreachable!() };
+        let (mut ready, mut drifts, mut let_go) = (0, 0, 0);
+        // Each takes a step at least; the second time that the model drifts, it is told and goes on.
+        while drifts < 2 {
+            let job = subject.job("Hello", program::Function::Call, "out = HEAD.output.save()", &[]);
+            orders.blocking_send(Order::Submit(Box::new(job), Arc::default())).unwrap();
+            let mut ended = false;
+            while !ended {
+                match heard.blocking_recv().unwrap() {
+                    Report::Jobs(events) => {
+                        let cancelled = |event: &Event| {
+                            matches!(event, Event::Failed(_, Failure { fault: Fault::Cancelled, .. }, _))
+                        };
+                        let_go += events.iter().filter(|event| cancelled(event)).count();
+                        ended = events.iter().any(|event| cancelled(event) || matches!(event, Event::Finished(..)));
+                        ended |= events.is_empty();
+                    }
+                    Report::Found(found, Finding::Numbers(why)) => {
+                        assert_eq!((found, why.contains("a bit has flipped")), (key.clone(), true), "{why}");
+                        drifts += 1;
+                    }
+                    Report::Found(_, other) => panic!("{other:?}"),
+                    Report::Model(_, State::Ready(_)) => ready += 1,
+                    Report::Model(..) => {}
+                }
+            }
+        }
+        assert!(ready == 2 && let_go <= 1, "{ready} loads, {let_go} jobs run again");
     }
 
     #[test]

@@ -6,7 +6,7 @@ use proto::v1;
 use proto::v1::from_worker::Message;
 use store::{Blob, messages};
 
-use crate::model::{Load, State};
+use crate::model::{Finding, Load, State};
 
 /// Bytes of a failure's text. A traceback longer than this tells nobody more.
 const FAILURE_BYTES: usize = 64 << 10;
@@ -91,9 +91,13 @@ pub fn finished(job: JobId, token: Token, result: &Blob, usage: &Usage) -> v1::F
     }))
 }
 
-/// Writes that a model gives other numbers than it gave.
-pub fn drifted(model: &ModelKey, why: String) -> v1::FromWorker {
-    from_worker(Message::Drifted(v1::Drifted { model: Some(messages::model(model)), why: shortened(&why) }))
+/// Writes that a model is not what it was.
+pub fn found(model: &ModelKey, finding: Finding) -> v1::FromWorker {
+    let (why, weights) = match finding {
+        Finding::Numbers(why) => (why, false),
+        Finding::Weights(why) => (why, true),
+    };
+    from_worker(Message::Drifted(v1::Drifted { model: Some(messages::model(model)), why: shortened(&why), weights }))
 }
 
 /// Reads which time a job was given out.

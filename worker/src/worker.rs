@@ -27,7 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::held::{Held, Phase, Running};
 use crate::hosted::{Host, Hosted};
 use crate::metrics;
-use crate::model::{self, Loader, NoShelf, Order, PRINTED_BYTES, Report, Shelf, State, job_of};
+use crate::model::{self, Finding, Loader, NoShelf, Order, PRINTED_BYTES, Report, Shelf, State, job_of};
 use crate::payload::{Payload, Unread};
 use crate::results::{Destination, Results};
 use crate::session::{self, Dial, Grpc, NotOpened, Session};
@@ -570,9 +570,16 @@ impl Worker {
                 }
             }
             Report::Jobs(events) => events.into_iter().for_each(|event| self.event(event)),
-            Report::Drifted(key, why) => {
-                tracing::error!(model = %key, why, "the model gives other numbers than it gave");
-                self.outgoing.push_back(wire::drifted(&key, why));
+            Report::Found(key, finding) => {
+                match &finding {
+                    Finding::Numbers(why) => {
+                        tracing::error!(model = %key, why, "the model gives other numbers than it gave")
+                    }
+                    Finding::Weights(why) => {
+                        tracing::error!(model = %key, why, "the model's weights in memory have changed");
+                    }
+                }
+                self.outgoing.push_back(wire::found(&key, finding));
             }
         }
         Ok(())

@@ -163,6 +163,17 @@ impl Coded {
         bytes(&self.codes) + self.scales.bytes()
     }
 
+    /// Lists all that it is made of.
+    pub(crate) fn tensors(&self) -> Vec<&Tensor> {
+        let mut all = vec![&self.codes];
+        all.extend(&self.levels);
+        match &self.scales {
+            Scales::Each(scales) => all.push(scales),
+            Scales::Nested { codes, levels, outer, .. } => all.extend([codes, levels, outer]),
+        }
+        all
+    }
+
     /// Returns some of the rows, with nothing of the others kept.
     ///
     /// # Errors

@@ -13,6 +13,7 @@ use crate::order::{Answer, Keep, Order, What};
 use crate::products::{Kernels, Rows};
 use crate::ranks::shortened;
 use crate::raw::Raw;
+use crate::scrub::{Digests, Memory};
 use crate::weight::{Given, Weight};
 
 /// A piece that a rank is asked to read.
@@ -34,7 +35,8 @@ pub fn follow(
     load: &mut dyn FnMut(&Asked<'_>) -> Result<Given, String>,
     apply: Apply<'_>,
 ) -> Result<(), Lost> {
-    let mut follower = Follower { group, load, apply, pieces: HashMap::new(), kernels: Kernels::default() };
+    let mut follower =
+        Follower { group, load, apply, pieces: HashMap::new(), kernels: Kernels::default(), digests: None };
     while follower.step()? {}
     Ok(())
 }
@@ -45,6 +47,8 @@ struct Follower<'a> {
     apply: Apply<'a>,
     pieces: HashMap<u64, Piece>,
     kernels: Kernels,
+    /// What its pieces were, once that was asked for.
+    digests: Option<Digests>,
 }
 
 struct Piece {
@@ -72,10 +76,14 @@ impl Follower<'_> {
         let done = match order.what {
             What::End => return Ok(false),
             What::Forget => {
+                // What is dropped is looked at no longer.
+                self.digests = None;
                 self.pieces.remove(&order.id);
                 return Ok(true);
             }
             What::Load => self.load(&order, &payload),
+            What::Learn => self.learn().map_err(|error| error.to_string()),
+            What::Compare => self.compare(order.numbers[0]).map_err(|error| error.to_string()),
             What::Feed => self.feed(&order, &payload).map_err(|error| error.to_string()),
             _ => self.carry_out(&order, &payload).map_err(|error| error.to_string()),
         };
@@ -106,6 +114,22 @@ impl Follower<'_> {
         let weight = kept(given, cut.piece(self.group.rank()), keep).map_err(|error| error.to_string())?;
         self.pieces.insert(order.id, Piece { weight, cut, bias: None });
         Ok(Done::Nothing)
+    }
+
+    fn learn(&mut self) -> Result<Done, TchError> {
+        let mut all = Vec::new();
+        for Piece { weight, bias, .. } in self.pieces.values() {
+            all.extend(weight.memory()?);
+            all.extend(bias.as_ref().map(Memory::of).transpose()?.flatten());
+        }
+        let digests = self.digests.insert(Digests::learn(all)?);
+        Ok(Done::Number(digests.slices() as u64))
+    }
+
+    fn compare(&self, slice: i64) -> Result<Done, TchError> {
+        let slice = usize::try_from(slice).unwrap_or(usize::MAX);
+        let same = self.digests.as_ref().map_or(Ok(true), |digests| digests.is_same(slice))?;
+        Ok(Done::Number(u64::from(same)))
     }
 
     fn feed(&self, order: &Order, payload: &[u8]) -> Result<Done, TchError> {
@@ -167,7 +191,7 @@ impl Follower<'_> {
                 self.kernels.meet(weight, second != 0, first)?;
                 Done::Nothing
             }
-            What::Load | What::Feed | What::Forget | What::End => Done::Nothing,
+            What::Load | What::Feed | What::Learn | What::Compare | What::Forget | What::End => Done::Nothing,
         })
     }
 }

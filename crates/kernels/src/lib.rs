@@ -21,6 +21,7 @@ mod ranks;
 mod raw;
 mod recorded;
 mod rows;
+mod scrub;
 pub mod varlen;
 mod weight;
 
@@ -36,4 +37,5 @@ pub use quantized::Quantized;
 pub use ranks::{NotDone, Ranks};
 pub use recorded::Moment;
 pub use rows::as_one;
+pub use scrub::{Digests, Look, Memory, Scrub};
 pub use weight::{Given, STEP, Weight, is_half, keep_copies};

@@ -33,6 +33,10 @@ pub enum What {
     /// Computes a feed-forward block of so many rows, which follow: in which manner, by which second matrix, if any, and by
     /// which last one.
     Feed,
+    /// Learns the digests of all that it has, and returns how many slices that are.
+    Learn,
+    /// Returns 1 where a slice is as it was, and 0 otherwise.
+    Compare,
     /// Drops a matrix. Not answered.
     Forget,
     /// Ends. Not answered.
@@ -60,7 +64,7 @@ pub struct Answer {
 }
 
 impl What {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 12] = [
         Self::Load,
         Self::Bias,
         Self::Multiply,
@@ -69,6 +73,8 @@ impl What {
         Self::Class,
         Self::Meet,
         Self::Feed,
+        Self::Learn,
+        Self::Compare,
         Self::Forget,
         Self::End,
     ];

@@ -8,6 +8,7 @@ use tch::{Device, Kind, TchError, Tensor};
 use crate::coded::Coded;
 use crate::direct;
 use crate::raw::Raw;
+use crate::scrub::Memory;
 use crate::weight::{STEP, is_half, widened};
 
 /// A matrix `[out, in]` in codes. Its numbers are never all there at once, unless somebody asks for all: products make a few in
@@ -84,6 +85,22 @@ impl Quantized {
             Part::Plain(matrix) => (matrix.numel() * self.kind.elt_size_in_bytes()) as u64,
         };
         self.parts.iter().map(own).sum()
+    }
+
+    /// Lists the memory in which it is kept.
+    ///
+    /// # Errors
+    /// For a tensor that is none.
+    pub(crate) fn memory(&self) -> Result<Vec<Memory>, TchError> {
+        let mut tensors = Vec::new();
+        for part in &self.parts {
+            match part {
+                Part::Coded(coded) => tensors.extend(coded.tensors()),
+                Part::Plain(matrix) => tensors.push(matrix),
+            }
+        }
+        let all: Vec<_> = tensors.into_iter().map(Memory::of).collect::<Result<_, _>>()?;
+        Ok(all.into_iter().flatten().collect())
     }
 
     /// Names how its first part is coded.

@@ -11,6 +11,7 @@ use crate::apart::Apart;
 use crate::order::Keep;
 use crate::packed::Packed;
 use crate::quantized::Quantized;
+use crate::scrub::Memory;
 
 /// A `[out, in]` matrix that activations are multiplied by.
 ///
@@ -408,6 +409,23 @@ impl Weight {
             Store::Here { .. } => 0,
             Store::Apart { pieces, .. } => pieces.own.bytes_in_few_bits(),
             Store::Quantized { matrix, .. } => matrix.bytes(),
+        }
+    }
+
+    /// Lists the memory in which this process keeps it. Copies that are made of it later are not among that.
+    ///
+    /// # Errors
+    /// When libtorch does not say where it lies.
+    pub fn memory(&self) -> Result<Vec<Memory>, TchError> {
+        match &self.store {
+            Store::Here { packed, dense, .. } => {
+                let mut all: Vec<_> =
+                    packed.iter().map(|packed| Memory::packed(&packed.matrix)).collect::<Result<_, _>>()?;
+                all.extend(dense.as_ref().map(Memory::of).transpose()?.flatten());
+                Ok(all)
+            }
+            Store::Apart { pieces, .. } => pieces.own.memory(),
+            Store::Quantized { matrix, .. } => matrix.memory(),
         }
     }
 

@@ -161,6 +161,7 @@ unsafe extern "C" {
         bias: *const c_void,
         error: *mut Error,
     ) -> *mut c_void;
+    pub fn vt_packed_bytes(packed: *const c_void, bytes: *mut i64, error: *mut Error) -> *const c_void;
     pub fn vt_find_panels(packed: *const c_void, dense: *const c_void, found: *mut Panels, error: *mut Error) -> bool;
     pub fn vt_multiply_panels(
         input: *const c_void,

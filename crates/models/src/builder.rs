@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::rc::Rc;
 
 use engine::{AbsentSchema, Attention, ModuleSchema, OperationSchema, Round, Schema, Site};
-use kernels::{Along, Apart, Cut, Keep, Ranks, Weight};
+use kernels::{Along, Apart, Cut, Keep, Memory, Ranks, Weight};
 use tch::Tensor;
 
 use crate::dtype::Precision;
@@ -51,6 +51,8 @@ pub struct Builder<'a> {
     progress: &'a mut dyn FnMut(u64, u64),
     /// Who holds pieces of the matrices, which are kept so.
     ranks: Option<(Rc<Ranks>, Precision)>,
+    /// In which parameters lie.
+    pub memory: Vec<Memory>,
     pub schema: Schema,
     pub nodes: Vec<Node>,
     /// By site.
@@ -75,6 +77,7 @@ impl<'a> Builder<'a> {
             weights,
             progress,
             ranks,
+            memory: Vec::new(),
             schema: Schema::default(),
             nodes: Vec::new(),
             attributes: Vec::new(),
@@ -245,7 +248,9 @@ impl<'a> Builder<'a> {
     /// Reads a tensor by its full name.
     pub fn read_named(&mut self, name: &str, shape: &[i64]) -> Result<Tensor, LoadError> {
         let tensor = self.weights.read(name, shape);
-        self.tell(tensor)
+        let tensor = self.tell(tensor)?;
+        self.memory.extend(Memory::of(&tensor)?);
+        Ok(tensor)
     }
 
     /// Returns whether there is a tensor of this full name.
@@ -302,6 +307,7 @@ impl<'a> Builder<'a> {
         if let Some(bias) = bias {
             weight.set_bias(bias)?;
         }
+        self.memory.extend(weight.memory()?);
         self.tell(Ok(Rc::new(weight)))
     }
 
@@ -317,7 +323,11 @@ impl<'a> Builder<'a> {
         let bias = if bias { Some(self.read(name, "bias", &size[..1])?) } else { None };
         // Single columns are read of it as it is.
         let weight = match (&embedding.table, tied) {
-            (Table::Whole(table), true) => Rc::new(Weight::beside(table)?),
+            (Table::Whole(table), true) => {
+                let weight = Weight::beside(table)?;
+                self.memory.extend(weight.memory()?);
+                Rc::new(weight)
+            }
             (Table::Apart(table), true) => {
                 bias.as_ref().map_or(Ok(()), |bias| table.set_bias(bias))?;
                 Rc::clone(table)

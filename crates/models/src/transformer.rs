@@ -7,9 +7,9 @@ use std::rc::Rc;
 use engine::{Attention, Forwarded, Interrupt, Layout, Model, Observer, Parameter, Schema, Segment, Site};
 use interpreter::raise::Raise;
 use interpreter::{Args, Effect, Machine, Use, Value};
-use kernels::{BLOCK, Kernels, Products, Ranks, Rows, Weight};
+use kernels::{BLOCK, Kernels, Memory, Products, Ranks, Rows, Scrub, Weight};
 use program::{Batching, Function, Heap, Ref};
-use tch::Tensor;
+use tch::{TchError, Tensor};
 
 use crate::alone;
 use crate::assembly::assemble;
@@ -45,6 +45,9 @@ pub struct Transformer {
     settings: Settings,
     kernels: Rc<Kernels>,
     device: torch::Device,
+    /// In which parameters lie, here and on other ranks.
+    memory: Vec<Memory>,
+    ranks: Option<Rc<Ranks>>,
 }
 
 /// Loads a folder that Hugging Face's `save_pretrained` wrote to a device, which must be there. Without a `dtype` the
@@ -112,13 +115,14 @@ fn load_over(
     if let Some(keeping) = keeping.filter(|_| !weights.in_few_bits()) {
         weights.keep(keeping);
     }
-    let mut builder = Builder::new(&mut weights, ranks.map(|ranks| (ranks, precision)), progress);
+    let mut builder = Builder::new(&mut weights, ranks.clone().map(|ranks| (ranks, precision)), progress);
     let decoder = assemble(&config, blueprint, &mut builder, (kind, device.into()))?;
-    let (schema, nodes, attributes) = (builder.schema, builder.nodes, builder.attributes);
+    let (schema, nodes, attributes, memory) = (builder.schema, builder.nodes, builder.attributes, builder.memory);
     weights.finish(decoder.about.blueprint.head.tied)?;
     let (config, kernels) = (Rc::new(config), Rc::default());
     let warm = weights.were_kept();
-    let model = Transformer { config, decoder, schema, nodes, attributes, tokenizer, settings, kernels, device };
+    let model =
+        Transformer { config, decoder, schema, nodes, attributes, tokenizer, settings, kernels, device, memory, ranks };
     Ok((Box::new(model), warm))
 }
 
@@ -156,6 +160,14 @@ impl Transformer {
             _ => 0,
         };
         self.nodes.iter().map(of_node).sum()
+    }
+
+    /// Learns what the weights are, so that they can be compared with that. Once: another one has nothing to look at.
+    ///
+    /// # Errors
+    /// When a GPU refuses, or ranks are lost.
+    pub fn scrub(&mut self) -> Result<Scrub, TchError> {
+        Scrub::learn(std::mem::take(&mut self.memory), self.ranks.clone())
     }
 
     /// Returns Python's expressions for what a pass leads to, of the last token: what the last norm gives, and the logits. What is

@@ -208,19 +208,24 @@ pub static ALERTS: &[Alert] = &[
     Alert {
         name: "VitrineDiskFull",
         severity: Critical,
-        value: "sum(increase(vitrine_gateway_refused_total{reason=\"no_space\"}[5m]))",
+        value: "sum by (instance) (increase(vitrine_gateway_refused_total{reason=\"no_space\"}[5m])) > 0 \
+                or sum by (instance) (increase(vitrine_store_errors_total{reason=\"no_space\"}[5m]))",
         when: "> 0",
         lasts: "0m",
-        summary: "Requests are refused since a disk is full",
-        means: "Requests that need room are answered with 507. What was accepted is kept; results may fail to be.",
+        summary: "A disk is full: {{ $labels.instance }} finds no room for jobs or results",
+        means: "Requests that need room are answered with 507. What was accepted is kept; results may fail to be. That gateway's `/admin` \
+                says so, too.",
         look: &["`df` of the data folder, of `gateway.upload_folder`, and of where the object store keeps its files."],
         mend: &[
             "Make room, or give the store a larger disk. Nothing has to be started again.",
             "Results stay for `scheduler.result_time`, seven days by default: a shorter time frees more, with the next sweep.",
         ],
         test: Test {
-            fires: &[("vitrine_gateway_refused_total{reason=\"no_space\"}", "0+1x10")],
-            silent: &[("vitrine_gateway_refused_total{reason=\"no_space\"}", "4x10")],
+            fires: &[("vitrine_store_errors_total{instance=\"g\",reason=\"no_space\"}", "0+1x10")],
+            silent: &[
+                ("vitrine_gateway_refused_total{instance=\"g\",reason=\"no_space\"}", "4x10"),
+                ("vitrine_store_errors_total{instance=\"g\",reason=\"other\"}", "0+1x10"),
+            ],
             at: "6m",
         },
     },
@@ -288,7 +293,8 @@ pub static ALERTS: &[Alert] = &[
         value: "sum(rate(vitrine_gateway_refused_total{reason=~\"own_queue_full|quota|rate\"}[5m]))",
         when: "> 1",
         lasts: "5m",
-        summary: "Requests are refused since somebody sends more than a tenant may",
+        summary: "Requests are refused since somebody sends more than a tenant may{{ range query \"topk(1, sum by (tenant) \
+                  (vitrine_queue_depth))\" }}; most jobs wait for {{ .Labels.tenant }}{{ end }}",
         means: "That tenant's requests get 429. Others are not concerned: that is what the bound is for.",
         look: &["`vitrine_queue_depth` by tenant.", "The gateways' log lines with status 429, which have the tenant."],
         mend: &[
@@ -316,15 +322,43 @@ pub static ALERTS: &[Alert] = &[
             "Whether other workers of the same model see it as well: then it is no broken part but a fault of this version.",
         ],
         mend: &[
-            "Take the worker out at once (`vitrine node drain NAME`): what it has runs to its end, and nothing more is given to it.",
+            "The worker has loaded the model again by itself, and what ran beside the canary runs again. Where it drifts again within an \
+             hour, that was no flipped bit: take the worker out at once (`vitrine node drain NAME`).",
             "Tell the tenants whose jobs it ran since the last run of the same bits (`vitrine job list --json`); only they know what they \
              make of it.",
-            "Where the machine is sound, end the worker, so that the model is read from its files again; where it comes again, keep \
-             the log and report it.",
+            "Where the machine is sound and it comes again, keep the log and report it.",
         ],
         test: Test {
             fires: &[("vitrine_canary_runs_total{instance=\"w\",model=\"m\",outcome=\"drifted\"}", "0x5 1x15")],
             silent: &[("vitrine_canary_runs_total{instance=\"w\",model=\"m\",outcome=\"drifted\"}", "0x20")],
+            at: "8m",
+        },
+    },
+    Alert {
+        name: "VitrineWeightsChanged",
+        severity: Critical,
+        value: "sum by (instance, model) (increase(vitrine_weights_scrubs_total{outcome=\"changed\"}[15m]))",
+        when: "> 0",
+        lasts: "0m",
+        summary: "The weights of {{ $labels.model }} on {{ $labels.instance }} changed in memory",
+        means: "While nobody computed with them, a worker compared a model's weights with what it had loaded, and found others. Results \
+                of jobs that it ran since the comparison before may be wrong, without an error. The worker has taken the model out of \
+                service and read it from its files again.",
+        look: &[
+            "The worker's log: `the model's weights in memory have changed` says which slice of how many.",
+            "The machine's memory and its GPU: `dmesg`, `edac-util` and `nvidia-smi -q` name errors that were corrected, and those that \
+             were not.",
+            "`vitrine_weights_scrubs_total{outcome=\"same\"}`: when the comparison before was, after which results are in doubt.",
+        ],
+        mend: &[
+            "Once may be a stray particle. Twice on one machine is its memory: `vitrine node drain NAME`, and have the machine looked at.",
+            "Tell the tenants whose jobs it ran since the comparison before (`vitrine job list --json`); only they know what they make of \
+             it.",
+            "Memory that corrects errors (ECC) is what prevents it.",
+        ],
+        test: Test {
+            fires: &[("vitrine_weights_scrubs_total{instance=\"w\",model=\"m\",outcome=\"changed\"}", "0x5 1x15")],
+            silent: &[("vitrine_weights_scrubs_total{instance=\"w\",model=\"m\",outcome=\"changed\"}", "0x20")],
             at: "8m",
         },
     },

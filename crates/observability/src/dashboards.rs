@@ -391,6 +391,13 @@ pub static DASHBOARDS: &[Dashboard] = &[
                 &[("sum by (outcome) (rate(vitrine_canary_runs_total[15m]))", "{{outcome}}")],
             ),
             panel(
+                "Weights compared",
+                "Rounds in which weights in memory were compared with what was loaded; changed ones are to be none.",
+                "ops",
+                Stack,
+                &[("sum by (outcome) (rate(vitrine_weights_scrubs_total[15m]))", "{{outcome}}")],
+            ),
+            panel(
                 "Writing results",
                 "At most, by one in twenty.",
                 "s",

@@ -89,6 +89,8 @@ pub enum What {
     WorkerSilent(WorkerId),
     /// A model on this worker gives other numbers than it gave.
     Drifted(WorkerId, ModelKey),
+    /// The weights of a model on this worker had changed in memory.
+    Corrupted(WorkerId, ModelKey),
 }
 
 /// Who led last, and when that was told.
@@ -346,6 +348,7 @@ mod tests {
         minute.waits(&TenantId::new("bob"), &ModelKey::new("o/n", None), 7);
         minute.happened(5, What::WorkerDied(WorkerId::new("w")));
         minute.happened(6, What::Drifted(WorkerId::new("w"), ModelKey::new("o/n", Some("main".into()))));
+        minute.happened(7, What::Corrupted(WorkerId::new("w"), ModelKey::new("o/n", None)));
         for (number, epoch) in [(10, 1), (11, 1), (11, 2)] {
             history.put(number, epoch, &minute).await.unwrap();
         }

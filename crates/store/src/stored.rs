@@ -357,6 +357,7 @@ pub fn minute(minute: &Minute) -> Vec<u8> {
             What::WorkerDied(worker) => (Kind::WorkerDied, Some(worker), None),
             What::WorkerSilent(worker) => (Kind::WorkerSilent, Some(worker), None),
             What::Drifted(worker, model) => (Kind::Drifted, Some(worker), Some(messages::model(model))),
+            What::Corrupted(worker, model) => (Kind::Corrupted, Some(worker), Some(messages::model(model))),
         };
         let subject = subject.map(ToString::to_string).unwrap_or_default();
         stored::Happening { kind: kind.into(), at: *at, subject, model }
@@ -396,6 +397,7 @@ pub fn read_minute(entry: &Entry) -> Result<Minute, Error> {
             Kind::WorkerDied => What::WorkerDied(worker),
             Kind::WorkerSilent => What::WorkerSilent(worker),
             Kind::Drifted => What::Drifted(worker, messages::read_model(it.model?)),
+            Kind::Corrupted => What::Corrupted(worker, messages::read_model(it.model?)),
         };
         Some(Happening { at: it.at, what })
     });

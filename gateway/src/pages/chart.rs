@@ -168,6 +168,8 @@ impl Unit {
         let times = [20_000.0, 60_000.0, 120_000.0, 600_000.0, 1_200_000.0, 3_600_000.0, 7_200_000.0, 36_000_000.0];
         match self {
             Self::Milliseconds if value > 10_000.0 => times.into_iter().find(|time| *time >= value).unwrap_or(value),
+            // Half of it is a whole number, too.
+            Self::Milliseconds => nice(value).max(2.0),
             _ => nice(value),
         }
     }
@@ -214,12 +216,14 @@ impl Chart<'_> {
                             }
                             @for series in &self.series {
                                 path class={ "line " (series.look) } d=(path(&series.values, top)) {}
+                                path class={ "line dot " (series.look) } d=(dots(&series.values, top)) {}
                             }
                         }
                         text.scale x="2" y="11" { (self.unit.scale(top)) }
                         text.scale x="2" y="50%" dy="11" { (self.unit.scale(top / 2.0)) }
                     }
                     svg.ends aria-hidden="true" {
+                        @if lasts.iter().all(Option::is_none) { text.end.faint x="6" y="97%" dy="4" { "nothing yet" } }
                         @for (y, index) in ends(&lasts, top) {
                             @if let (Some(series), Some(Some(last))) = (self.series.get(index), lasts.get(index)) {
                                 text class={ "end " (series.look) } x="6" y={ (format!("{y:.1}")) "%" } dy="4" {
@@ -274,6 +278,7 @@ pub fn happened(happening: &Happening) -> String {
         What::WorkerDied(worker) => format!("worker {worker} died"),
         What::WorkerSilent(worker) => format!("worker {worker} was given up: not heard of"),
         What::Drifted(worker, model) => format!("{model} on worker {worker} gave other numbers than it gave before"),
+        What::Corrupted(worker, model) => format!("weights of {model} on worker {worker} had changed in memory"),
     };
     format!("{} {what}", units::clock(happening.at))
 }
@@ -318,11 +323,8 @@ fn path(values: &[Option<f64>], top: f64) -> String {
         match value {
             Some(value) => {
                 let y = 100.0 - value / top * 100.0;
-                // Writing to a text does not fail. A line of no length is a dot.
-                let _ = match drawing {
-                    true => write!(path, "L{x} {y:.1}"),
-                    false => write!(path, "M{x} {y:.1}h0"),
-                };
+                // Writing to a text does not fail.
+                let _ = write!(path, "{}{x} {y:.1}", if drawing { 'L' } else { 'M' });
                 drawing = true;
             }
             None => drawing = false,
@@ -331,13 +333,30 @@ fn path(values: &[Option<f64>], top: f64) -> String {
     path
 }
 
+/// Writes the places of values that stand alone, which are no line: each a line of no length, whose ends make a dot.
+fn dots(values: &[Option<f64>], top: f64) -> String {
+    let known = |at: Option<usize>| at.and_then(|at| values.get(at)).is_some_and(Option::is_some);
+    let mut dots = String::new();
+    for (x, value) in values.iter().enumerate() {
+        if let Some(value) = value
+            && !known(x.checked_sub(1))
+            && !known(Some(x + 1))
+        {
+            // Writing to a text does not fail.
+            let _ = write!(dots, "M{x} {:.1}h0", 100.0 - value / top * 100.0);
+        }
+    }
+    dots
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_line_is_broken_where_nothing_is_known_and_starts_at_zero() {
-        assert_eq!(path(&[Some(0.0), Some(5.0), None, Some(10.0)], 10.0), "M0 100.0h0L1 50.0M3 0.0h0");
+        assert_eq!(path(&[Some(0.0), Some(5.0), None, Some(10.0)], 10.0), "M0 100.0L1 50.0M3 0.0");
+        assert_eq!(dots(&[Some(0.0), Some(5.0), None, Some(10.0)], 10.0), "M3 0.0h0");
         assert_eq!(path(&[None, None], 1.0), "");
         for (value, top) in [(0.0, 1.0), (1.0, 1.0), (1.5, 2.0), (3.0, 5.0), (7.0, 10.0), (10.0, 10.0), (420.0, 500.0)]
         {
@@ -366,7 +385,7 @@ mod tests {
         assert_eq!(hour.rates(|minute| minute.running)[56..], [Some(1.0), Some(5.0), None, None], "now is not over");
         let scales =
             [0.5, 700.0, 12_000.0, 90_000.0].map(|most| Unit::Milliseconds.scale(Unit::Milliseconds.nice(most)));
-        assert_eq!(scales, ["1 ms", "1 s", "20 s", "2 min"]);
+        assert_eq!(scales, ["2 ms", "1 s", "20 s", "2 min"]);
         let day = Past::new(Reach::Day, now, &minutes);
         assert_eq!((day.first % 15, day.steps.len(), running(&day)[95]), (0, 96, Some(5)));
         assert_eq!(Reach::named("24h"), Reach::Day);

@@ -1,7 +1,7 @@
 //! How everything is just now: read once for all who look within a second.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{self, Arc};
 use std::time::Duration;
 
 use ids::{Class, JobId, ModelKey, TenantId, WorkerId};
@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::units::span;
 use crate::v1::nodes::{self, Node};
 use crate::v1::queue::{Line, lines};
-use crate::{Error, Gateway, unix_millis};
+use crate::{Error, Gateway, metrics, unix_millis};
 
 /// How long what was read is shown.
 const FRESH: Duration = Duration::from_millis(900);
@@ -21,6 +21,8 @@ const FRESH: Duration = Duration::from_millis(900);
 const SILENCE: u64 = 30_000;
 /// A wait that somebody should know of.
 const LONG: u64 = 10 * 60_000;
+/// How long a disk counts as full that was: whoever asks again finds out.
+const FULL: Duration = Duration::from_secs(60);
 /// Minutes in which a fault of the server's counts as one of now.
 const RECENT: u64 = 10;
 
@@ -44,6 +46,25 @@ pub struct Now {
     nodes: Vec<Node>,
     /// The last ones.
     pub minutes: BTreeMap<u64, Minute>,
+    /// A tenant who has as many jobs as one may, and how many.
+    flood: Option<(TenantId, u64)>,
+    /// Whether this process lately found no room to keep something.
+    full: bool,
+}
+
+/// When there was no room last, by the counts of such errors.
+#[derive(Default)]
+pub struct Room(sync::Mutex<(u64, Option<Instant>)>);
+
+impl Room {
+    /// Takes in how often there was none so far, and returns whether that was lately.
+    pub fn look(&self, counted: u64) -> bool {
+        let mut last = self.0.lock().unwrap_or_else(sync::PoisonError::into_inner);
+        if counted > last.0 {
+            *last = (counted, Some(Instant::now()));
+        }
+        last.1.is_some_and(|at| at.elapsed() < FULL)
+    }
 }
 
 /// What is wrong.
@@ -89,6 +110,8 @@ impl Now {
             led: pulse.is_some_and(|pulse| at.saturating_sub(pulse.at) < SILENCE),
             nodes: nodes::all(gateway).await?,
             minutes: gateway.history.since((at / 60_000).saturating_sub(RECENT)).await?,
+            flood: gateway.backlog.full(),
+            full: gateway.room.look(metrics::no_space()),
         });
         *shared = Some((Instant::now(), Arc::clone(&now)));
         Ok(now)
@@ -185,10 +208,28 @@ impl Now {
         Ahead { own, others: others + urgent }
     }
 
+    /// Returns a worker that died lately, how often, and whether it is there again; one that is not before others.
+    fn died(&self) -> Option<(&WorkerId, u64, bool)> {
+        let mut died: BTreeMap<&WorkerId, u64> = BTreeMap::new();
+        for happening in self.minutes.values().flat_map(|minute| &minute.happenings) {
+            if let What::WorkerDied(worker) | What::WorkerSilent(worker) = &happening.what {
+                *died.entry(worker).or_default() += 1;
+            }
+        }
+        let back = |worker: &WorkerId| self.workers().iter().any(|node| node.name == *worker && node.connected());
+        let found = died.into_iter().map(|(worker, times)| (worker, times, back(worker)));
+        found.max_by_key(|(_, times, back)| (!back, *times))
+    }
+
     /// Returns the worst of what is wrong.
     pub fn trouble(&self) -> Option<Trouble> {
         let broken = |sentence: String, path| Some(Trouble { broken: true, sentence, path });
         let degraded = |sentence: String, path| Some(Trouble { broken: false, sentence, path });
+        if self.full {
+            let sentence = "A disk is full, of the store or of a folder for uploads: requests that need room are refused, and nothing \
+                            new is kept.";
+            return broken(sentence.into(), "/admin/jobs");
+        }
         if !self.led {
             let sentence = "No scheduler was heard of for 30 s: jobs are accepted and kept, and none is given out.";
             return broken(sentence.into(), "/admin/workers");
@@ -200,13 +241,15 @@ impl Now {
             return broken(format!("The model {key} cannot be loaded: {why}."), "/admin/models");
         }
         let happened = self.minutes.values().rev().flat_map(|minute| minute.happenings.iter().rev());
-        if let Some((worker, model)) = happened.map(|happening| &happening.what).find_map(|what| match what {
-            What::Drifted(worker, model) => Some((worker, model)),
+        let spoilt = happened.map(|happening| &happening.what).find_map(|what| match what {
+            What::Drifted(worker, model) => Some((worker, model, "gave other numbers than it gave before")),
+            What::Corrupted(worker, model) => Some((worker, model, "had weights that have changed in memory")),
             _ => None,
-        }) {
+        });
+        if let Some((worker, model, what)) = spoilt {
             let sentence = format!(
-                "{model} on the worker {worker} gave other numbers than it gave before, in the last {RECENT} minutes: results of \
-                 its jobs may be wrong."
+                "{model} on the worker {worker} {what}, in the last {RECENT} minutes, and is loaded again: results of its jobs \
+                 before that may be wrong."
             );
             return broken(sentence, "/admin/workers");
         }
@@ -223,6 +266,19 @@ impl Now {
         if let Some(worker) = self.workers().iter().find(|worker| worker.record.is_some() && !worker.connected()) {
             let sentence = format!("The worker {} lost its connection; what it has goes on.", worker.name);
             return degraded(sentence, "/admin/workers");
+        }
+        if let Some((worker, times, back)) = self.died() {
+            let how = if times == 1 { "died".to_owned() } else { format!("died {times} times") };
+            let now = if back { "is there again" } else { "has not come back" };
+            let sentence =
+                format!("The worker {worker} {how} in the last {RECENT} minutes, and {now}: what it had runs again.");
+            return degraded(sentence, "/admin/workers");
+        }
+        if let Some((tenant, jobs)) = &self.flood {
+            let sentence = format!(
+                "{tenant} has {jobs} jobs that have not ended, as many as a tenant may: whatever more it sends is refused."
+            );
+            return degraded(sentence, "/admin/tenants");
         }
         let longest = self.lines().into_iter().find_map(|(line, of)| Some((line, self.at.saturating_sub(of.oldest?))));
         if let Some(((tenant, model), waited)) = longest.filter(|(_, waited)| *waited > LONG) {
@@ -293,6 +349,8 @@ mod tests {
             queue_time: None,
             nodes: vec![Node { name: record.name.clone(), record: Some(record), cordon: None }],
             minutes: BTreeMap::new(),
+            flood: None,
+            full: false,
         }
     }
 
@@ -361,11 +419,32 @@ mod tests {
             told(&shown).unwrap(),
             (false, "2 jobs failed in the last 10 minutes by the server's fault.".into())
         );
+        shown.minutes.clear();
+        shown.flood = Some((TenantId::new("ada"), 100));
+        assert!(told(&shown).unwrap().1.starts_with("ada has 100 jobs that have not ended, as many as a tenant may"));
+        let mut minute = Minute::default();
+        minute.happened(60_000, What::WorkerDied(WorkerId::new("w")));
+        minute.happened(61_000, What::WorkerDied(WorkerId::new("w")));
+        minute.happened(61_000, What::WorkerCame(WorkerId::new("w")));
+        shown.minutes.insert(1, minute);
+        assert!(
+            told(&shown).unwrap().1.starts_with("The worker w died 2 times in the last 10 minutes, and is there again")
+        );
+        let mut gone = Minute::default();
+        gone.happened(90_000, What::WorkerSilent(WorkerId::new("x")));
+        shown.minutes.insert(2, gone);
+        assert!(told(&shown).unwrap().1.starts_with("The worker x died in the last 10 minutes, and has not come back"));
+        shown.full = true;
+        assert!(matches!(told(&shown), Some((true, sentence)) if sentence.starts_with("A disk is full")));
+        shown.full = false;
         shown.nodes[0].record.as_mut().unwrap().connected = false;
         assert!(told(&shown).unwrap().1.starts_with("No worker is connected"));
         let drifted = What::Drifted(WorkerId::new("w"), ModelKey::new("o/n", None));
         shown.minutes.entry(1).or_default().happened(60_000, drifted);
         assert!(told(&shown).unwrap().1.starts_with("o/n on the worker w gave other numbers"));
+        let changed = What::Corrupted(WorkerId::new("w"), ModelKey::new("o/n", None));
+        shown.minutes.entry(2).or_default().happened(120_000, changed);
+        assert!(told(&shown).unwrap().1.starts_with("o/n on the worker w had weights that have changed in memory"));
         shown.models[0].state = ModelState::Failed("no file".into());
         assert_eq!(told(&shown).unwrap(), (true, "The model o/n cannot be loaded: no file.".into()));
         shown.led = false;

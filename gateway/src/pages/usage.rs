@@ -4,7 +4,8 @@ use auth::Principal;
 use maud::{Markup, html};
 use serde::Deserialize;
 
-use super::layout::empty;
+use super::layout::{empty, status};
+use super::now::Now;
 use super::units::{bytes, count, nothing, span};
 use crate::v1::usage::{self, Row, Told};
 use crate::{Error, Gateway};
@@ -41,7 +42,9 @@ pub async fn search(gateway: &Gateway, principal: &Principal, search: Search) ->
         by: Some(by.clone()),
     };
     let told = usage::tell(gateway, principal, wanted).await?;
+    let now = Now::of(gateway).await?;
     Ok(html! {
+        (status(now.trouble().as_ref()))
         h1 { "Usage" }
         (filters(&search, &told, &by))
         section #usage aria-label="Usage" {

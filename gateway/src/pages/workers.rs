@@ -57,7 +57,7 @@ pub fn table(now: &Now, acts: bool) -> Markup {
                                         meter min="0" max=(all.max(1)) value=(used.min(all)) aria-label={ "memory of " (name) } {}
                                         " " (bytes(used)) small { " of " (bytes(all)) }
                                     } } }
-                                    td.models { @for replica in &record.replicas { span { (replica.model) " " (stage(replica)) } } }
+                                    td.models.wraps { @for replica in &record.replicas { span { (replica.model) " " (stage(replica)) } } }
                                 }
                             }
                             @if acts { td.acts { (act(worker)) } }

@@ -168,6 +168,11 @@ bool find(const at::Tensor& dense, const void* data, int64_t bytes, Panels& foun
                                     (whole == outputs && in(outputs * Type::INPUTS, WIDTH * Type::INPUTS)));
 }
 
+}  // namespace
+#endif
+
+namespace {
+
 int64_t ask(const char* name, const at::Tensor& packed) {
   torch::jit::Stack stack{packed};
   c10::Dispatcher::singleton().findSchemaOrThrow(name, "").callBoxed(stack);
@@ -175,9 +180,19 @@ int64_t ask(const char* name, const at::Tensor& packed) {
 }
 
 }  // namespace
-#endif
 
 extern "C" {
+
+// Says where a packed tensor lies, and how many bytes it has there.
+const void* vt_packed_bytes(const void* packed, int64_t* bytes, Error* error) {
+  const void* data = nullptr;
+  guarded(error, [&] {
+    const at::Tensor& matrix = tensor_of(packed);
+    *bytes = ask("mkldnn::_nbytes", matrix);
+    data = reinterpret_cast<const void*>(ask("mkldnn::data_ptr", matrix));
+  });
+  return data;
+}
 
 // Finds out whether a packed matrix lies in panels, being told what it holds.
 bool vt_find_panels(const void* packed, const void* dense, Panels* found, Error* error) {
