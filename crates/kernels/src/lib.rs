@@ -5,6 +5,7 @@
 
 mod apart;
 pub mod attention;
+mod carried;
 mod coded;
 mod cut;
 mod direct;
@@ -21,6 +22,8 @@ mod ranks;
 mod raw;
 mod recorded;
 mod rows;
+mod stream;
+mod streamed;
 pub mod varlen;
 mod weight;
 
@@ -36,4 +39,6 @@ pub use quantized::Quantized;
 pub use ranks::{NotDone, Ranks};
 pub use recorded::Moment;
 pub use rows::as_one;
+pub use stream::Gpu;
+pub use streamed::{Residency, Source};
 pub use weight::{Given, STEP, Weight, is_half, keep_copies};
