@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use collectives::{Group, Lost, Memory, Patience};
 use engine::conformance::{self, Outcome, Subject, check, flat, near};
-use engine::{Engine, Interleaver};
+use engine::{Engine, Fault, Interleaver};
 use fastrand::Rng;
 use kernels::Ranks;
 use models::Device;
-use program::{Fault, Function};
+use program::Function;
 
 /// Names of the test models, and what their layers are called.
 const MODELS: [(&str, &str); 4] = [
