@@ -193,7 +193,10 @@ mod tests {
         for (wrong, why) in [
             ("residency=disk", "residency must be resident or stream, not disk"),
             ("residency=stream,ranks=2", "residency=stream is for a model of one rank; leave ranks out, or residency"),
-            ("residency=stream,dtype=nf4", "residency=stream is for weights as numbers; leave dtype=int8 or nf4 out, or residency"),
+            (
+                "residency=stream,dtype=nf4",
+                "residency=stream is for weights as numbers; leave dtype=int8 or nf4 out, or residency",
+            ),
         ] {
             assert_eq!(parse(&format!("o/n=/m,{wrong}")).unwrap_err(), why);
         }

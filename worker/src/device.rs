@@ -163,7 +163,8 @@ mod tests {
 
     #[test]
     fn a_model_goes_where_it_is_asked_to_be_or_to_the_first_gpu() {
-        let none = Devices { cuda: Err(Missing::Driver("the NVIDIA driver cannot be opened (…)".into())), nccl: None };
+        let none =
+            Devices { cuda: Err(Missing::Driver("the NVIDIA driver cannot be opened (…)".into())), nccl: None };
         assert_eq!(none.choose(None), Ok(Device::CPU));
         assert_eq!(none.choose(Some("cpu")), Ok(Device::CPU));
         let error = none.choose(Some("cuda")).unwrap_err();

@@ -287,7 +287,11 @@ impl worker::Shelf for Kept {
 fn not_loaded(error: LoadError) -> NotLoaded {
     let hopeless = matches!(
         error,
-        LoadError::Unsupported { .. } | LoadError::Config { .. } | LoadError::DType(_) | LoadError::Ranks { .. } | LoadError::Residency(_)
+        LoadError::Unsupported { .. }
+            | LoadError::Config { .. }
+            | LoadError::DType(_)
+            | LoadError::Ranks { .. }
+            | LoadError::Residency(_)
     );
     NotLoaded { why: error.to_string(), hopeless, no_room: None }
 }

@@ -364,7 +364,8 @@ mod tests {
     fn a_job_that_comes_while_another_computes_for_long_does_not_wait_for_its_end() {
         let (reports, mut heard) = mpsc::channel(64);
         let key = ModelKey::new("test/model", None);
-        let load = Load { key, folder: PathBuf::new(), dtype: None, device: None, ranks: 1, streamed: false, keep: false };
+        let load =
+            Load { key, folder: PathBuf::new(), dtype: None, device: None, ranks: 1, streamed: false, keep: false };
         let orders = start(load, Arc::new(|_, _| Ok(Box::new(engine::fake::engine()).into())), reports).unwrap();
         let subject =
             engine::conformance::Subject { layers: "model.layers", head: "model.head", engine: &|| unreachable!() };
@@ -394,7 +395,15 @@ mod tests {
     fn a_canary_runs_among_jobs_and_nobody_hears_of_it() {
         let (reports, mut heard) = mpsc::channel(64);
         let key = ModelKey::new("test/canary", None);
-        let load = Load { key: key.clone(), folder: PathBuf::new(), dtype: None, device: None, ranks: 1, streamed: false, keep: false };
+        let load = Load {
+            key: key.clone(),
+            folder: PathBuf::new(),
+            dtype: None,
+            device: None,
+            ranks: 1,
+            streamed: false,
+            keep: false,
+        };
         let loader: Loader = Arc::new(|_, _| {
             let ends = vec!["model.layers[1].output".into()];
             Ok(Loaded { engine: Box::new(engine::fake::engine()), place: Place::default(), ends })

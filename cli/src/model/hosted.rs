@@ -32,7 +32,9 @@ pub struct Named {
 pub struct Deploy {
     /// The model and the folder that has its config.json, tokenizer and safetensors, as workers and gateways find it. For a
     /// model that is hosted already, its name is enough: what is not given stays.
-    #[arg(value_name = "REPO_ID=FOLDER[,dtype=float32|bfloat16|int8|nf4][,device=cpu|cuda|cuda:N][,ranks=N][,residency=stream]")]
+    #[arg(
+        value_name = "REPO_ID=FOLDER[,dtype=float32|bfloat16|int8|nf4][,device=cpu|cuda|cuda:N][,ranks=N][,residency=stream]"
+    )]
     model: String,
     /// Keep so many replicas loaded, each on a worker of its own. Without it, a model takes whatever room nobody else needs.
     #[arg(long, value_name = "COUNT")]

@@ -98,7 +98,8 @@ pub fn join(
         return Ok(Joined::Memory(memory, why));
     }
     let made = begun.and_then(|communicator| watch::settle(&communicator, START, &alarm).map(|()| communicator));
-    let agreed = agree(&memory, made.as_ref().map(drop).map_err(Clone::clone), patience.map(|patience| patience + START))?;
+    let agreed =
+        agree(&memory, made.as_ref().map(drop).map_err(Clone::clone), patience.map(|patience| patience + START))?;
     Ok(match (agreed, made) {
         (Ok(()), Ok(communicator)) => {
             let watch = Watch::start(communicator, alarm, on_loss).map_err(|error| {
@@ -153,7 +154,12 @@ impl Nccl {
     }
 
     /// Gives the stream something to do that is about a rank.
-    fn post(&self, rank: usize, patience: Patience, call: &dyn Fn(&Communicator) -> Result<(), String>) -> Result<(), Lost> {
+    fn post(
+        &self,
+        rank: usize,
+        patience: Patience,
+        call: &dyn Fn(&Communicator) -> Result<(), String>,
+    ) -> Result<(), Lost> {
         let mark = || self.stream.mark().map_err(|why| self.watch.lose(&why));
         let begun = mark()?;
         let mut done = None;

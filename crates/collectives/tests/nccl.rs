@@ -180,7 +180,8 @@ fn a_rank_without_the_library_or_without_a_way_leaves_all_with_shared_memory() {
 
 #[test]
 fn whatever_goes_wrong_with_a_rank_ends_the_group_for_all_with_a_sentence() {
-    let closed = "NCCL: remote process exited or there was a network error: the rank at the other end has closed its connection";
+    let closed =
+        "NCCL: remote process exited or there was a network error: the rank at the other end has closed its connection";
     for (what, expected) in [
         // What rank 1 answers is found not to have arrived.
         ("fail@1:1", closed),
@@ -193,7 +194,9 @@ fn whatever_goes_wrong_with_a_rank_ends_the_group_for_all_with_a_sentence() {
             let patience = if rank.group.rank() == 0 { SHORT } else { None };
             let ended = (0..2).find_map(|_| rank.around(1 << 10, patience).err());
             // Who was told nothing yet waits for it where ranks do.
-            let ended = ended.unwrap_or_else(|| Group::receive(&rank.group, usize::from(rank.group.rank() == 0), &mut [0], None).unwrap_err());
+            let ended = ended.unwrap_or_else(|| {
+                Group::receive(&rank.group, usize::from(rank.group.rank() == 0), &mut [0], None).unwrap_err()
+            });
             let later = rank.around(1, SHORT).unwrap_err();
             (ended, later, rank.lost.lock().unwrap().clone())
         });
@@ -201,7 +204,10 @@ fn whatever_goes_wrong_with_a_rank_ends_the_group_for_all_with_a_sentence() {
             assert_eq!(*ended, Lost::Ended(expected.into()), "{what}");
             assert_eq!(*later, Lost::Ended(expected.into()), "{what}");
         }
-        assert!(all.iter().any(|(_, _, lost)| lost.first().is_some_and(|why| why == expected)), "{what}: nobody is told");
+        assert!(
+            all.iter().any(|(_, _, lost)| lost.first().is_some_and(|why| why == expected)),
+            "{what}: nobody is told"
+        );
     }
 }
 
@@ -214,7 +220,10 @@ fn a_device_that_gets_stuck_ends_the_group_where_nobody_waits_for_it() {
             // The host goes on, as it does beside a device.
             rank.send(&[1], SHORT).unwrap();
         }
-        (Group::receive(&rank.group, usize::from(rank.group.rank() == 0), &mut [0], None).unwrap_err(), rank.lost.lock().unwrap().clone())
+        (
+            Group::receive(&rank.group, usize::from(rank.group.rank() == 0), &mut [0], None).unwrap_err(),
+            rank.lost.lock().unwrap().clone(),
+        )
     });
     let expected = "rank 1 has not answered for 0 s".to_owned();
     assert!(all.iter().all(|(ended, _)| *ended == Lost::Ended(expected.clone())), "{all:?}");
@@ -250,7 +259,8 @@ fn the_library_of_the_wheel_has_all_that_is_used_of_it() {
     let site = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.venv/lib");
     let found = std::fs::read_dir(&site).unwrap_or_else(|error| panic!("{}: {error}", site.display())).flatten();
     let mut files = found.map(|python| python.path().join("site-packages/nvidia/nccl/lib/libnccl.so.2"));
-    let file = files.find(|file| file.is_file()).unwrap_or_else(|| panic!("torch brings NCCL: `make setup` installs it"));
+    let file =
+        files.find(|file| file.is_file()).unwrap_or_else(|| panic!("torch brings NCCL: `make setup` installs it"));
     let library = Library::load(&file).unwrap_or_else(|why| panic!("{why}"));
     assert!(library.version().starts_with("2."), "{}", library.version());
     println!("NCCL {}", library.version());

@@ -47,7 +47,9 @@ impl Apart {
         let work = u64::try_from(cut.size.iter().product::<i64>()).unwrap_or(0);
         // What is read is no multiplication, and may take as long as a hundred.
         let read =
-            ranks.ask((What::Load, id, numbers), &Sent::Bytes(request), &mut none, work.saturating_mul(100), || own(cut.of(0)))?;
+            ranks.ask((What::Load, id, numbers), &Sent::Bytes(request), &mut none, work.saturating_mul(100), || {
+                own(cut.of(0))
+            })?;
         let own = match read.and_then(|given| kept(given, cut.piece(0), keep).map_err(E::from)) {
             Ok(own) => own,
             Err(error) => {
@@ -152,8 +154,9 @@ impl Apart {
         let mut answers: Vec<Wanted<'_>> = others.iter_mut().map(Wanted::Tensor).collect();
         let order = (What::Rows, self.id, [first, count, 0, 0]);
         let work = u64::try_from(self.cut.size.iter().product::<i64>()).unwrap_or(0);
-        let own =
-            self.ranks.demand(order, &Sent::Bytes(&[]), &mut answers, work, || piece_rows(&self.own, (&self.cut, 0), &wanted))??;
+        let own = self.ranks.demand(order, &Sent::Bytes(&[]), &mut answers, work, || {
+            piece_rows(&self.own, (&self.cut, 0), &wanted)
+        })??;
         let mut pieces = vec![own];
         for other in others {
             pieces.push(other.tensor().f_to_device(self.device())?);
@@ -187,9 +190,9 @@ impl Apart {
         let payload: Vec<u8> = numbers.iter().flat_map(|id| id.to_le_bytes()).collect();
         let mut answers: Vec<Wanted<'_>> = others.iter_mut().map(Wanted::Tensor).collect();
         let order = (What::Select, self.id, [i64::try_from(count).unwrap_or(0), 0, 0, 0]);
-        let own = self
-            .ranks
-            .demand(order, &Sent::Bytes(&payload), &mut answers, 0, || piece_select(&self.own, (&self.cut, 0), &numbers))??;
+        let own = self.ranks.demand(order, &Sent::Bytes(&payload), &mut answers, 0, || {
+            piece_select(&self.own, (&self.cut, 0), &numbers)
+        })??;
         for (rank, piece) in std::iter::once(own).chain(others.into_iter().map(Carried::tensor)).enumerate() {
             let places = Tensor::f_from_slice(&places(rank))?.f_to_device(self.device())?;
             let _ = all.f_index_copy_(0, &places, &piece.f_to_device(self.device())?)?;

@@ -117,12 +117,7 @@ impl Wanted<'_> {
 ///
 /// # Errors
 /// When the group has ended, or ends by this; inside, when there is no memory for them.
-pub fn take(
-    group: &dyn Group,
-    from: usize,
-    bytes: u64,
-    device: Device,
-) -> Result<Result<Carried, TchError>, Lost> {
+pub fn take(group: &dyn Group, from: usize, bytes: u64, device: Device) -> Result<Result<Carried, TchError>, Lost> {
     let size = [i64::try_from(bytes).map_err(|_| Lost::Broken(from))?];
     let mut room = match Carried::empty(&size, Kind::Uint8, group, device) {
         Ok(room) => room,

@@ -359,7 +359,10 @@ impl fmt::Display for Report {
             writeln!(to, "  keys and values of 1,000 tokens   {}", bytes(needs.keys_and_values(1000, dtype)))?;
             if let Some(OnStreaming { device, host, pass }) = needs.streaming(dtype, false) {
                 let (device, host, pass) = (bytes(device), bytes(host), bytes(pass));
-                writeln!(to, "  with residency=stream             {device} on a GPU, {host} beside it; each pass brings {pass}")?;
+                writeln!(
+                    to,
+                    "  with residency=stream             {device} on a GPU, {host} beside it; each pass brings {pass}"
+                )?;
             }
         }
         Ok(())

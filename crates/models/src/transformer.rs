@@ -149,7 +149,8 @@ fn load_over(
     weights.finish(decoder.about.blueprint.head.tied)?;
     let (config, kernels) = (Rc::new(config), Rc::default());
     let warm = weights.were_kept();
-    let model = Transformer { config, decoder, schema, nodes, attributes, tokenizer, settings, kernels, device, streaming };
+    let model =
+        Transformer { config, decoder, schema, nodes, attributes, tokenizer, settings, kernels, device, streaming };
     Ok((Box::new(model), warm))
 }
 

@@ -144,7 +144,8 @@ fn only_the_layers_that_are_used_are_here_and_files_that_were_written_to_are_ref
     let before = model.streamed().unwrap();
     assert_eq!((before.held, before.most, before.brought), (0, 0, 0), "loading leaves nothing here");
     let row: Vec<i64> = (1..9).collect();
-    let compute = || engine::Model::trunks(&*model, std::slice::from_ref(&row), engine::Attention::Sdpa, &|| {}).map(drop);
+    let compute =
+        || engine::Model::trunks(&*model, std::slice::from_ref(&row), engine::Attention::Sdpa, &|| {}).map(drop);
     for passes in 1..4 {
         compute().unwrap_or_else(|raise| panic!("{}", raise.message()));
         let after = model.streamed().unwrap();
@@ -172,7 +173,8 @@ fn a_model_in_pieces_keeps_the_engines_contract() {
 
 /// A session of several traces and generations, which keep what they see, carry it on, and change what comes.
 fn random_session(dice: &mut Rng) -> String {
-    const SITES: [&str; 5] = ["LAYERS[0].input", "LAYERS[0].mlp.output", "LAYERS[0].output", "LAYERS[1].mlp.input", "LAYERS[1].output"];
+    const SITES: [&str; 5] =
+        ["LAYERS[0].input", "LAYERS[0].mlp.output", "LAYERS[0].output", "LAYERS[1].mlp.input", "LAYERS[1].output"];
     const DEEDS: [&str; 7] = [
         "kept.append(x.clone())",
         "x[:, -1] *= 0.5",
@@ -206,7 +208,9 @@ fn random_session(dice: &mut Rng) -> String {
         let end = match dice.usize(..4) {
             _ if generates => "kept.append(tracer.result)",
             0 => "kept.append(HEAD.output[:, -1].clone())",
-            1 => "y = LAYERS[1].output\nINDENTloss = HEAD.output[:, -1].logsumexp(-1).sum()\nINDENTwith loss.backward():\nINDENT    kept.append(y.grad.clone())",
+            1 => {
+                "y = LAYERS[1].output\nINDENTloss = HEAD.output[:, -1].logsumexp(-1).sum()\nINDENTwith loss.backward():\nINDENT    kept.append(y.grad.clone())"
+            }
             2 => "kept.append(HEAD.weight[2:4].clone())",
             _ => "kept.append(tracer.result.logits)",
         };
@@ -259,15 +263,14 @@ impl Group for Late {
 /// `VITRINE_PROGRAMS` says how many there are, `VITRINE_SEED` which.
 #[test]
 fn random_sessions_on_late_ranks_give_what_they_give_without_whoever_else_is_cancelled() {
-    let number = |name: &str, usual: usize| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual);
+    let number =
+        |name: &str, usual: usize| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual);
     let (programs, seed) = (number("VITRINE_PROGRAMS", 24), number("VITRINE_SEED", 7));
     println!("seed {seed}");
     let (mut dice, (name, layers)) = (Rng::with_seed(seed as u64), MODELS[1]);
     let mut group = Memory::threads(2).unwrap().into_iter();
-    let [leader, other] = [seed, seed + 1].map(|seed| Late {
-        group: group.next().unwrap(),
-        dice: RefCell::new(Rng::with_seed(seed as u64)),
-    });
+    let [leader, other] = [seed, seed + 1]
+        .map(|seed| Late { group: group.next().unwrap(), dice: RefCell::new(Rng::with_seed(seed as u64)) });
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.models/float32").join(name);
     let own = folder.clone();
     let follower = std::thread::spawn(move || models::follow(&own, Device::CPU, &other));

@@ -108,7 +108,9 @@ impl Specification {
                 return Err("residency=stream is for a model of one rank; leave ranks out, or residency".into());
             }
             Some("stream") if matches!(self.dtype.as_deref(), Some("int8" | "nf4")) => {
-                return Err("residency=stream is for weights as numbers; leave dtype=int8 or nf4 out, or residency".into());
+                return Err(
+                    "residency=stream is for weights as numbers; leave dtype=int8 or nf4 out, or residency".into()
+                );
             }
             Some("stream") => {}
             Some(other) => return Err(format!("residency must be resident or stream, not {other}")),

@@ -235,8 +235,8 @@ impl Leader {
             // What a streamed one takes depends on that, which records do not have.
             let same = !specification.is_streamed()
                 && before.as_ref().is_some_and(|it| {
-                (&it.folder, &it.dtype, &it.device)
-                    == (&specification.folder, &specification.dtype, &specification.device)
+                    (&it.folder, &it.dtype, &it.device)
+                        == (&specification.folder, &specification.dtype, &specification.device)
                 });
             let bytes = before.as_ref().filter(|it| same && it.bytes > 0).map(|it| it.bytes);
             let kept_bytes = before.as_ref().filter(|it| same && it.kept_bytes > 0).map(|it| it.kept_bytes);

@@ -69,7 +69,8 @@ impl Library {
     /// A sentence that names the file, and what it lacks.
     pub fn load(file: &Path) -> Result<Self, String> {
         let shown = file.display();
-        let path = CString::new(file.as_os_str().as_bytes()).map_err(|_| format!("{shown}: its path has a zero byte"))?;
+        let path =
+            CString::new(file.as_os_str().as_bytes()).map_err(|_| format!("{shown}: its path has a zero byte"))?;
         // SAFETY: the path is NUL-terminated. What the library does as it is loaded is the operator's choice.
         let library = unsafe { libc::dlopen(path.as_ptr(), libc::RTLD_NOW | libc::RTLD_LOCAL) };
         if library.is_null() {
@@ -167,9 +168,7 @@ impl Communicator {
         let mut answered = SUCCESS;
         stream.with_device(&mut || {
             // SAFETY: the handle and the settings are alive, and the handle is written to.
-            answered = unsafe {
-                (library.init)(&raw mut made.handle, ranks, UniqueId(*id), rank, &raw mut config)
-            };
+            answered = unsafe { (library.init)(&raw mut made.handle, ranks, UniqueId(*id), rank, &raw mut config) };
         });
         made.taken(answered)?;
         Ok(made)

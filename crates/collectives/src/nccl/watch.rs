@@ -166,13 +166,11 @@ impl Watch {
             match first.done.reached() {
                 Ok(true) => drop(expected.posted.pop_front()),
                 Err(why) => return Some(why),
-                Ok(false) => {
-                    match first.begun.reached() {
-                        Ok(true) if first.wait.is_over(passed) => return Some(first.wait.silent()),
-                        Ok(_) => break,
-                        Err(why) => return Some(why),
-                    }
-                }
+                Ok(false) => match first.begun.reached() {
+                    Ok(true) if first.wait.is_over(passed) => return Some(first.wait.silent()),
+                    Ok(_) => break,
+                    Err(why) => return Some(why),
+                },
             }
         }
         drop(expected);
