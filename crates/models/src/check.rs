@@ -53,7 +53,9 @@ pub struct Needs {
 /// What a model takes whose layers are brought when they are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OnStreaming {
-    /// Bytes of its device.
+    /// Bytes of its weights that are on the device at once.
+    pub weights: u64,
+    /// Bytes of the device, as they are told to whoever shares that out.
     pub device: u64,
     /// Bytes of the host's memory, beside a GPU.
     pub host: u64,
@@ -97,9 +99,10 @@ impl Needs {
         }
         let pass = self.matrices * self.element(dtype);
         let here = LAYERS_AT_ONCE * self.layer * self.element(dtype);
-        let all = self.on_device(dtype, on_cpu);
-        let device = all.saturating_sub(pass.saturating_sub(here));
-        Some(OnStreaming { device, host: if on_cpu { 0 } else { pass }, pass })
+        let without = |all: u64| all.saturating_sub(pass.saturating_sub(here));
+        let weights = without(if on_cpu { self.weights_on_cpu(dtype) } else { self.weights(dtype) });
+        let device = without(self.on_device(dtype, on_cpu));
+        Some(OnStreaming { weights, device, host: if on_cpu { 0 } else { pass }, pass })
     }
 
     /// Lists the types that may be asked for.
@@ -234,9 +237,9 @@ impl Report {
                 "weights": by_dtype(&|dtype| needs.weights(dtype)),
                 "weights_on_cpu": by_dtype(&|dtype| needs.weights_on_cpu(dtype)),
                 "streamed": dtypes.iter().filter_map(|dtype| Some((dtype.name().to_owned(), json!({
-                    "on_gpu": needs.streaming(*dtype, false)?.device,
+                    "on_gpu": needs.streaming(*dtype, false)?.weights,
                     "beside_gpu": needs.streaming(*dtype, false)?.host,
-                    "on_cpu": needs.streaming(*dtype, true)?.device,
+                    "on_cpu": needs.streaming(*dtype, true)?.weights,
                     "pass": needs.streaming(*dtype, false)?.pass,
                 })))).collect::<Json>(),
                 "keys_and_values_of_1000_tokens": by_dtype(&|dtype| needs.keys_and_values(1000, dtype)),
@@ -357,11 +360,11 @@ impl fmt::Display for Report {
             let (weights, on_cpu) = (bytes(needs.weights(dtype)), bytes(needs.weights_on_cpu(dtype)));
             writeln!(to, "  weights                           {weights}; on a CPU {on_cpu}")?;
             writeln!(to, "  keys and values of 1,000 tokens   {}", bytes(needs.keys_and_values(1000, dtype)))?;
-            if let Some(OnStreaming { device, host, pass }) = needs.streaming(dtype, false) {
-                let (device, host, pass) = (bytes(device), bytes(host), bytes(pass));
+            if let Some(OnStreaming { weights, host, pass, .. }) = needs.streaming(dtype, false) {
+                let (weights, host, pass) = (bytes(weights), bytes(host), bytes(pass));
                 writeln!(
                     to,
-                    "  with residency=stream             {device} on a GPU, {host} beside it; each pass brings {pass}"
+                    "  with residency=stream             {weights} on a GPU, {host} beside it; each pass brings {pass}"
                 )?;
             }
         }

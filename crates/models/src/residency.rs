@@ -170,5 +170,5 @@ impl Source for OnHost {
 /// Puts a matrix where a GPU reads it by itself, if the system has such memory to give; else every copy has the host wait for it.
 fn pinned(dense: &Tensor, device: Device) -> Tensor {
     let _unpaid = libtorch::account::unpaid();
-    dense.f_pin_memory(device).unwrap_or_else(|_| dense.shallow_clone())
+    dense.f_internal_pin_memory(device).unwrap_or_else(|_| dense.shallow_clone())
 }
