@@ -92,7 +92,8 @@ async fn taking_over(name: &str, store: Arc<dyn MetadataStore>, queued: usize) {
     accepting.await;
     let folder = tempfile::tempdir().unwrap();
     let objects = Objects::local(folder.path()).unwrap();
-    let hosted = HostedModel { key: model(), folder: "/model".into(), dtype: None, device: None, ranks: 1 };
+    let hosted =
+        HostedModel { key: model(), folder: "/model".into(), dtype: None, device: None, ranks: 1, residency: None };
     let config = Config { token: "token".into(), models: vec![hosted], ..Config::default() };
     let began = Instant::now();
     let handle = scheduler::start(config, store, objects, Arc::new(SystemClock)).await.unwrap();

@@ -91,7 +91,7 @@ fn layers(ranks: usize) {
                 let own = asked.own.end - asked.own.start;
                 Ok(random(&if along == 0 { [own, inputs] } else { [outputs, own] }).into())
             };
-            kernels::follow(&rank, &mut load, &|_, input| input.f_silu())
+            kernels::follow(&rank, tch::Device::Cpu, &mut load, &|_, input| input.f_silu())
         });
     }
     // The last one is cut by its inputs, as in models.

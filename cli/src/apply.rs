@@ -19,7 +19,7 @@ use crate::{serving, table};
 pub struct Apply {
     /// A TOML file.
     ///
-    /// `[[model]]` with name, folder, and where wanted dtype, device, ranks, replicas, a table of min and max, pinned and windows_only;
+    /// `[[model]]` with name, folder, and where wanted dtype, device, ranks, residency, replicas, a table of min and max, pinned and windows_only;
     /// `[[tenant]]` with name, and where wanted suspended, models, class, and quota, a table; `[[key]]` with id, and where
     /// wanted scopes or role, project, note, models, class, quota.
     #[arg(value_name = "FILE")]

@@ -33,7 +33,7 @@ pub struct Config {
     pub worker_health: Option<SocketAddr>,
     /// The folder that holds everything the server must remember. Default `.vitrine`.
     pub data: PathBuf,
-    /// Models to host, as `REPO_ID=FOLDER[,dtype=float32|bfloat16|int8|nf4][,device=cpu|cuda|cuda:N][,ranks=N]`. Default: none.
+    /// Models to host, as `REPO_ID=FOLDER[,dtype=float32|bfloat16|int8|nf4][,device=cpu|cuda|cuda:N][,ranks=N][,residency=stream]`. Default: none.
     pub models: Vec<Hosted>,
     /// Whether SmolLM2-135M-Instruct is hosted, too, which is fetched on first use (93 MB). Default true.
     pub default_model: bool,
@@ -49,6 +49,9 @@ pub struct Config {
     pub model_memory: Option<String>,
     /// The torch/lib folder of an installed torch 2.11.0, for GPUs. Default: looked for.
     pub torch_lib: Option<PathBuf>,
+    /// How ranks of one model send each other tensors: `auto`, `memory` or `nccl`. Default `auto`, which is NCCL where ranks
+    /// are on GPUs and all of them can.
+    pub collectives: Option<String>,
     /// The worker's program. Default: the one beside this program.
     pub worker: Option<PathBuf>,
     pub gateway: gateway::Settings,
@@ -98,6 +101,7 @@ impl Default for Config {
             drain: Duration::from_secs(20),
             model_memory: None,
             torch_lib: None,
+            collectives: None,
             worker: None,
             gateway: gateway::Settings::default(),
             scheduler: Scheduler::default(),
@@ -150,6 +154,9 @@ impl Config {
         if self.tls_certificate.is_some() != self.tls_key.is_some() {
             return Err(anyhow!("tls_certificate and tls_key belong together: set both or neither"));
         }
+        if let Some(other) = self.collectives.as_deref().filter(|known| !["auto", "memory", "nccl"].contains(known)) {
+            return Err(anyhow!("collectives is {other:?}, and may be auto, memory or nccl"));
+        }
         self.scheduler.check()?;
         self.gateway.check().map_err(|why| anyhow!("gateway.{why}"))
     }
@@ -188,7 +195,7 @@ pub struct Flags {
     /// A model to host and the folder that has its config.json, tokenizer and safetensors. May be repeated.
     #[arg(
         long = "model",
-        value_name = "REPO_ID=FOLDER[,dtype=float32|bfloat16|int8|nf4][,device=cpu|cuda|cuda:N][,ranks=N]"
+        value_name = "REPO_ID=FOLDER[,dtype=float32|bfloat16|int8|nf4][,device=cpu|cuda|cuda:N][,ranks=N][,residency=stream]"
     )]
     models: Vec<Hosted>,
     /// Bytes that models take together on each device, such as `40G`; one that finds no room is loaded when somebody asks
@@ -199,6 +206,9 @@ pub struct Flags {
     /// worker looks in the usual places where this machine has an NVIDIA driver [env: VITRINE_TORCH_LIB].
     #[arg(long, value_name = "DIR")]
     torch_lib: Option<String>,
+    /// How ranks of one model send each other tensors [default: auto] [env: VITRINE_COLLECTIVES].
+    #[arg(long, value_name = "auto|memory|nccl")]
+    collectives: Option<String>,
     /// Do not host SmolLM2-135M-Instruct, which is fetched on first use (93 MB) otherwise.
     #[arg(long)]
     no_default_model: bool,
@@ -244,6 +254,7 @@ impl Flags {
         add("default_model", self.no_default_model.then(|| "false".into()));
         add("model_memory", self.model_memory.clone());
         add("torch_lib", self.torch_lib.clone());
+        add("collectives", self.collectives.clone());
         add("api_key", self.api_key.clone());
         add("batching", self.batching.map(|batching| batching.to_string()));
         add("drain", self.drain.map(|seconds| format!("{seconds}s")));

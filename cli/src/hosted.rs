@@ -23,6 +23,8 @@ pub struct Hosted {
     pub device: Option<String>,
     /// Processes that hold it, each a part of its weights.
     pub ranks: u32,
+    /// Where its layers are: on the device, or brought when they are used.
+    pub residency: Option<String>,
 }
 
 impl FromStr for Hosted {
@@ -30,12 +32,13 @@ impl FromStr for Hosted {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let (repo_id, rest) = text.split_once('=').ok_or("it must have the form REPO_ID=FOLDER")?;
-        let (mut folder, mut dtype, mut device, mut ranks) = (rest, None, None, None);
+        let (mut folder, mut dtype, mut device, mut ranks, mut residency) = (rest, None, None, None, None);
         while let Some((before, option)) = folder.rsplit_once(',') {
             match option.split_once('=') {
                 Some(("dtype", value)) if dtype.is_none() => dtype = Some(value.to_owned()),
                 Some(("device", value)) if device.is_none() => device = Some(value.to_owned()),
                 Some(("ranks", value)) if ranks.is_none() => ranks = Some(value),
+                Some(("residency", value)) if residency.is_none() => residency = Some(value.to_owned()),
                 // A folder may have commas in its name.
                 _ => break,
             }
@@ -52,10 +55,10 @@ impl FromStr for Hosted {
             None => (repo_id, None),
         };
         let (key, folder) = (ModelKey::new(repo_id, revision), PathBuf::from(folder));
-        let specification = Specification { dtype, device, ranks, ..Specification::new(key, folder) };
+        let specification = Specification { dtype, device, ranks, residency, ..Specification::new(key, folder) };
         specification.check()?;
-        let Specification { key, folder, dtype, device, .. } = specification;
-        Ok(Self { key, folder, dtype, device, ranks })
+        let Specification { key, folder, dtype, device, residency, .. } = specification;
+        Ok(Self { key, folder, dtype, device, ranks, residency })
     }
 }
 
@@ -76,7 +79,7 @@ impl From<Hosted> for String {
 impl fmt::Display for Hosted {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}={}", self.key, self.folder.display())?;
-        for (name, value) in [("dtype", &self.dtype), ("device", &self.device)] {
+        for (name, value) in [("dtype", &self.dtype), ("device", &self.device), ("residency", &self.residency)] {
             if let Some(value) = value {
                 write!(f, ",{name}={value}")?;
             }
@@ -122,6 +125,7 @@ pub async fn models(config: &Config) -> Result<Vec<HostedModel>> {
             dtype: hosted.dtype.clone(),
             device: hosted.device.clone(),
             ranks: hosted.ranks,
+            residency: hosted.residency.clone(),
         });
     }
     let default = ModelKey::new(SMOLLM2.repo_id, None);
@@ -130,7 +134,7 @@ pub async fn models(config: &Config) -> Result<Vec<HostedModel>> {
         let fetched = folder.clone();
         tokio::task::spawn_blocking(move || SMOLLM2.fetch(&fetched, None)).await??;
         let folder = folder.canonicalize().with_context(|| format!("cannot open {}", folder.display()))?;
-        models.push(HostedModel { key: default, folder, dtype: None, device: None, ranks: 1 });
+        models.push(HostedModel { key: default, folder, dtype: None, device: None, ranks: 1, residency: None });
     }
     if models.is_empty() {
         bail!("no model to host: name one with --model REPO_ID=FOLDER, or leave out --no-default-model");
@@ -170,6 +174,7 @@ mod tests {
             dtype: dtype.map(str::to_owned),
             device: None,
             ranks: 1,
+            residency: None,
         };
         assert_eq!(parse("o/n=/m"), Ok(hosted("o/n", None, "/m", None)));
         assert_eq!(parse("o/n=/m,dtype=bfloat16"), Ok(hosted("o/n", None, "/m", Some("bfloat16"))));
@@ -182,6 +187,19 @@ mod tests {
         let split = Hosted { ranks: 2, ..placed(None, "cpu") };
         assert_eq!(parse("o/n=/m,ranks=2,device=cpu"), Ok(split.clone()));
         assert_eq!(parse(&split.to_string()), Ok(split));
+        let streamed = Hosted { residency: Some("stream".into()), ..placed(None, "cuda") };
+        assert_eq!(parse("o/n=/m,residency=stream,device=cuda"), Ok(streamed.clone()));
+        assert_eq!(parse(&streamed.to_string()), Ok(streamed));
+        for (wrong, why) in [
+            ("residency=disk", "residency must be resident or stream, not disk"),
+            ("residency=stream,ranks=2", "residency=stream is for a model of one rank; leave ranks out, or residency"),
+            (
+                "residency=stream,dtype=nf4",
+                "residency=stream is for weights as numbers; leave dtype=int8 or nf4 out, or residency",
+            ),
+        ] {
+            assert_eq!(parse(&format!("o/n=/m,{wrong}")).unwrap_err(), why);
+        }
         for wrong in ["0", "65", "-1", "two", ""] {
             let expected = format!("ranks must be a number from 1 to 64, not {wrong}");
             assert_eq!(parse(&format!("o/n=/m,ranks={wrong}")).unwrap_err(), expected);

@@ -93,6 +93,9 @@ async fn serve(config: Config, worker: PathBuf) -> Result<ExitCode> {
     if let Some(folder) = &config.torch_lib {
         arguments.extend(["--torch-lib".into(), folder.into()]);
     }
+    if let Some(collectives) = &config.collectives {
+        arguments.extend(["--collectives".into(), collectives.into()]);
+    }
     if let Some(bytes) = &config.model_memory {
         arguments.extend(["--model-memory".into(), bytes.into()]);
     }

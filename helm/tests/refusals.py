@@ -16,6 +16,8 @@ BY_SCHEMA = [
     ({"images": {"server": {"tag": "latest"}}}, "tag"),
     ({"images": {"worker": {"digest": "sha256:short"}}}, "digest"),
     ({"models": [{"name": "gpt2", "volume": "models", "dtype": "int7"}]}, "dtype"),
+    ({"models": [{"name": "gpt2", "volume": "models", "ranks": 0}]}, "ranks"),
+    ({"models": [{"name": "gpt2", "volume": "models", "residency": "disk"}]}, "residency"),
     ({"models": [{"name": "gpt2", "volume": "models", "path": "/gpt2"}]}, "path"),
     ({"models": [{"name": "gpt2"}]}, "volume"),
     ({"modelVolumes": [{"name": "models"}]}, "modelVolumes"),

@@ -42,6 +42,8 @@ pub struct HostedModel {
     pub device: Option<String>,
     /// How many processes of one machine hold it, each a part of its weights; at least 1.
     pub ranks: u32,
+    /// Where its layers are (`resident`, `stream`); `None` is on the device.
+    pub residency: Option<String>,
 }
 
 impl Default for Config {

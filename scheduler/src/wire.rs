@@ -48,6 +48,7 @@ pub fn load_model(specification: &Specification, device: Option<String>, keep: b
         device: device.or_else(|| specification.device.clone()),
         ranks: (specification.ranks > 1).then_some(specification.ranks),
         keep,
+        residency: specification.residency.clone(),
     })
 }
 

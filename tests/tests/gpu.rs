@@ -1,7 +1,8 @@
 //! Models on a GPU: found, loaded to, and lost. On a library that stands for CUDA, which the worker loads as it loads the
 //! real one; `crates/torch/mock/mock.cpp` says what it shows.
 
-use tests::{Data, Up, model};
+use rustix::process::{Signal, kill_process};
+use tests::{Data, Up, children, model};
 
 /// Hosts a random model, with options.
 fn host(up: Up, options: &str) -> Up {
@@ -47,6 +48,26 @@ fn a_device_that_is_not_there_is_named_with_what_was_looked_for() {
     let expected =
         format!("no libtorch_cuda.so of torch 2.11.0 is in {}; install torch==2.11.0 with pip", folder.display());
     assert!(empty.contains(&expected), "{empty}");
+}
+
+#[test]
+fn ranks_on_gpus_send_each_other_tensors_by_nccl_and_one_that_is_killed_costs_no_job() {
+    if mock::is_real() {
+        return;
+    }
+    let (data, folder) = (Data::default(), model("tiny-llama"));
+    let hosted = |name: &str, options: &str| format!("{name}/tiny-llama={},dtype=float32{options}", folder.display());
+    let (whole, pieces, log) = (hosted("whole", ""), hosted("pieces", ",ranks=2"), data.path("log"));
+    let up = gpus(data.up()).key().arguments(&["--model", &whole, "--model", &pieces]).traced_to(&log);
+    let server = up.start();
+    let compare = || server.client("sharding.py").arguments(&["compare", "tiny-llama"]).succeed();
+    assert!(compare().contains("same tiny-llama"));
+    let said = std::fs::read_to_string(&log).unwrap();
+    assert!(said.contains("ranks send each other tensors by NCCL"), "{said}");
+    let worker = server.children();
+    kill_process(children(worker[0])[0], Signal::KILL).unwrap();
+    assert!(compare().contains("same tiny-llama"));
+    assert_ne!(server.children(), worker, "the worker has ended with its rank");
 }
 
 #[test]

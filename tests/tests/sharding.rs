@@ -28,9 +28,15 @@ fn a_model_in_pieces_is_the_same_model_to_the_client() {
         models.push(hosted(&format!("whole/{name}"), &model(name), 1));
         models.push(hosted(&format!("pieces/{name}"), &model(name), ranks));
     }
+    // One whose layers are brought when they are used is in no pieces, and as little to be told from others.
+    let streamed = "streamed-llama";
+    models.push(hosted(&format!("whole/{streamed}"), &model("tiny-llama"), 1));
+    let folder = model("tiny-llama");
+    models.push(["--model".into(), format!("pieces/{streamed}={},dtype=float32,residency=stream", folder.display())]);
     let server = start(&data, &models);
-    let said = server.client("sharding.py").arguments(&[&["compare"], names.as_slice()].concat()).succeed();
-    assert_eq!(said.lines().filter(|line| line.starts_with("same ")).count(), names.len());
+    let all = [names.as_slice(), &[streamed]].concat();
+    let said = server.client("sharding.py").arguments(&[&["compare"], all.as_slice()].concat()).succeed();
+    assert_eq!(said.lines().filter(|line| line.starts_with("same ")).count(), all.len());
     assert_eq!(children(server.children()[0]).len(), 1 + 2 + 3 + 1);
 }
 

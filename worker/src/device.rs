@@ -1,6 +1,6 @@
 //! Where models are put, and what is done when that is lost.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use anyhow::{Result, bail};
@@ -16,6 +16,7 @@ use crate::rooms::Taken;
 /// The devices that this worker has.
 pub struct Devices {
     cuda: Result<Cuda, Missing>,
+    nccl: Option<PathBuf>,
 }
 
 impl Devices {
@@ -34,7 +35,8 @@ impl Devices {
             Err(Missing::Library(why)) => tracing::warn!(why, "this machine has an NVIDIA driver that is not used"),
             Err(Missing::Driver(why)) => tracing::info!(why, "models run on the CPU"),
         }
-        Ok(Self { cuda })
+        let nccl = cuda.as_ref().ok().and_then(|cuda| search.nccl(&cuda.folder));
+        Ok(Self { cuda, nccl })
     }
 
     /// Returns how many bytes are free on each device that models may be put on: the GPUs, or the CPU where there are none
@@ -65,6 +67,11 @@ impl Devices {
     /// Returns the folder of the library that computes on GPUs.
     pub fn folder(&self) -> Option<&Path> {
         self.cuda.as_ref().ok().map(|cuda| cuda.folder.as_path())
+    }
+
+    /// Returns the library that carries memory between GPUs, where torch brings one.
+    pub fn nccl(&self) -> Option<&Path> {
+        self.nccl.as_deref()
     }
 
     /// Returns where a rank of a model is put whose first one is on a device: GPUs follow one another.
@@ -108,7 +115,6 @@ const UNKNOWN: u64 = i64::MAX as u64;
 pub struct Watched<E> {
     /// Who holds pieces of its model beside this process. They go first: once the engine is gone they would end by
     /// themselves, which nobody could tell from a loss.
-    #[expect(dead_code, reason = "it is kept for its end")]
     pub followers: Option<Followers>,
     pub engine: E,
     pub device: Device,
@@ -131,6 +137,12 @@ impl<E: Engine> Engine for Watched<E> {
 
     fn step(&mut self) -> Vec<Event> {
         let events = self.engine.step();
+        if self.followers.as_ref().is_some_and(Followers::are_lost) {
+            // The process ends. What a GPU waited for and did not get is in nobody's values so.
+            loop {
+                std::thread::park();
+            }
+        }
         let failed = events.iter().any(|event| matches!(event, Event::Failed(..)));
         if failed && let Err(why) = cuda::check(self.device) {
             tracing::error!(device = %self.device, why, "the GPU is lost to this process, which ends");
@@ -151,12 +163,13 @@ mod tests {
 
     #[test]
     fn a_model_goes_where_it_is_asked_to_be_or_to_the_first_gpu() {
-        let none = Devices { cuda: Err(Missing::Driver("the NVIDIA driver cannot be opened (…)".into())) };
+        let none =
+            Devices { cuda: Err(Missing::Driver("the NVIDIA driver cannot be opened (…)".into())), nccl: None };
         assert_eq!(none.choose(None), Ok(Device::CPU));
         assert_eq!(none.choose(Some("cpu")), Ok(Device::CPU));
         let error = none.choose(Some("cuda")).unwrap_err();
         assert_eq!(error, "the device cuda:0 is not there: the NVIDIA driver cannot be opened (…)");
-        let two = Devices { cuda: Ok(Cuda { folder: "/t".into(), devices: 2, lacking: Vec::new() }) };
+        let two = Devices { cuda: Ok(Cuda { folder: "/t".into(), devices: 2, lacking: Vec::new() }), nccl: None };
         assert_eq!(two.choose(None), Ok(Device::cuda(0)));
         assert_eq!(two.choose(Some("cpu")), Ok(Device::CPU));
         assert_eq!(two.choose(Some("cuda:1")), Ok(Device::cuda(1)));

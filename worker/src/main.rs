@@ -22,7 +22,7 @@ use worker::{Config, Load, Loaded, Loader, NotLoaded, Place};
 use crate::device::{Devices, Watched};
 use crate::ranks::{Followers, OnLoss};
 use crate::rooms::Rooms;
-use crate::settings::{Flags, SHARED_TOKENS};
+use crate::settings::{Collectives, Flags, SHARED_TOKENS};
 
 mod device;
 mod memory;
@@ -141,7 +141,7 @@ fn run(flags: &Flags) -> Result<()> {
     let loader: Loader = Arc::new(move |asked, progress| {
         let model = asked.key.to_string();
         let engine = |on_cpu| engine::Settings { model: model.clone(), ..settings.engine(&kept, &memory, on_cpu) };
-        let loaded = load(asked, &devices, &rooms, &shelf, &on_loss, &engine, progress)?;
+        let loaded = load(asked, &devices, &rooms, &shelf, (settings.collectives, &on_loss), &engine, progress)?;
         if settings.memory.0 == 0 {
             // What weights may take that are kept is not for jobs.
             let free = memory::free().saturating_sub(shelf.limit().saturating_sub(shelf.taken()));
@@ -192,20 +192,29 @@ fn load(
     devices: &Devices,
     rooms: &Rooms,
     shelf: &models::Shelf,
-    on_loss: &OnLoss,
+    (collectives, on_loss): (Collectives, &OnLoss),
     settings: &dyn Fn(bool) -> engine::Settings,
     progress: &mut dyn FnMut(f32),
 ) -> Result<Loaded, NotLoaded> {
     let device = devices.choose(load.device.as_deref())?;
     let dtype: Option<DType> = load.dtype.as_deref().map(str::parse).transpose().map_err(not_loaded)?;
     // What is wrong with its files, loading says best.
-    let all = models::needs(&load.folder)
-        .map_or(0, |needs| needs.on_device(dtype.unwrap_or(needs.dtype), device == models::Device::CPU));
+    let on_cpu = device == models::Device::CPU;
+    let needs = models::needs(&load.folder).ok();
+    let with = |needs: &models::Needs| dtype.unwrap_or(needs.dtype);
+    let streamed = needs.as_ref().filter(|_| load.streamed).and_then(|needs| needs.streaming(with(needs), on_cpu));
+    let all = match streamed {
+        Some(streamed) => streamed.device,
+        None => needs.as_ref().map_or(0, |needs| needs.on_device(with(needs), on_cpu)),
+    };
     // Ranks share a CPU's memory; each has a GPU of its own, and there a part of the weights.
     let bytes = if device == models::Device::CPU { all } else { all / u64::from(load.ranks) };
     let mut place = Place { device: Some(device.to_string()), bytes, ..Place::default() };
     let no_room = |why| NotLoaded { why, hopeless: false, no_room: Some(place.clone()) };
     let mut taken = vec![rooms.take(&device.to_string(), bytes).map_err(no_room)?];
+    if let Some(host) = streamed.map(|streamed| streamed.host).filter(|host| *host > 0) {
+        taken.push(rooms.take("cpu", host).map_err(no_room)?);
+    }
     for rank in 1..if device == models::Device::CPU { 1 } else { load.ranks as usize } {
         let beside = devices.beside(device, rank)?;
         taken.push(rooms.take(&beside.to_string(), bytes).map_err(no_room)?);
@@ -216,12 +225,19 @@ fn load(
         progress(done as f32 / all.max(1) as f32);
     };
     let (mut model, followers) = if load.ranks > 1 {
-        let started = Followers::start(load, device, devices, Arc::clone(on_loss));
+        let started = Followers::start(load, device, devices, collectives, Arc::clone(on_loss));
         let (ranks, followers) = started.map_err(|error| NotLoaded::from(format!("{error:#}")))?;
         let model =
             models::load_apart(Rc::new(ranks), &load.folder, dtype, device, &mut fraction).map_err(not_loaded)?;
         followers.serve();
         (model, Some(followers))
+    } else if load.streamed {
+        let model = models::load_streamed(&load.folder, dtype, device, &mut fraction).map_err(not_loaded)?;
+        if let Some(models::Price { bytes, time }) = model.price() {
+            let seconds = time.as_secs_f64();
+            tracing::warn!(model = %load.key, %device, bytes, seconds, "each pass brings the model's layers to the device");
+        }
+        (model, None)
     } else if device.is_cuda() {
         let keeping = Keeping::new(shelf, &load.key.to_string(), load.keep);
         let loaded = models::load_keeping(keeping, &load.folder, dtype, device, &mut fraction).map_err(not_loaded)?;
@@ -232,7 +248,6 @@ fn load(
     };
     let kept = shelf.kept().into_iter().find(|(name, _)| *name == load.key.to_string());
     worker::metrics::kept(&load.key, kept.map_or(0, |(_, bytes)| bytes));
-    let on_cpu = device == models::Device::CPU;
     if let Err(raise) = model.warm_up(if on_cpu { SHARED_TOKENS } else { SHORT_TOKENS }) {
         tracing::warn!(model = %load.key, %device, "the model could not be warmed up: {}", raise.message());
     }
@@ -292,7 +307,11 @@ impl worker::Shelf for Kept {
 fn not_loaded(error: LoadError) -> NotLoaded {
     let hopeless = matches!(
         error,
-        LoadError::Unsupported { .. } | LoadError::Config { .. } | LoadError::DType(_) | LoadError::Ranks { .. }
+        LoadError::Unsupported { .. }
+            | LoadError::Config { .. }
+            | LoadError::DType(_)
+            | LoadError::Ranks { .. }
+            | LoadError::Residency(_)
     );
     NotLoaded { why: error.to_string(), hopeless, no_room: None }
 }

@@ -30,6 +30,8 @@ pub struct Load {
     pub device: Option<String>,
     /// How many processes hold it, each a part of its weights; at least 1.
     pub ranks: u32,
+    /// Whether its layers are brought to the device when a pass comes to them.
+    pub streamed: bool,
     /// Whether its weights are to be kept in memory as they are read, where they go to a GPU.
     pub keep: bool,
 }
@@ -38,8 +40,8 @@ impl Load {
     /// Returns whether another one leads to the very same model.
     #[must_use]
     pub fn loads_as(&self, other: &Self) -> bool {
-        (&self.key, &self.folder, &self.dtype, &self.device, self.ranks)
-            == (&other.key, &other.folder, &other.dtype, &other.device, other.ranks)
+        (&self.key, &self.folder, &self.dtype, &self.device, self.ranks, self.streamed)
+            == (&other.key, &other.folder, &other.dtype, &other.device, other.ranks, other.streamed)
     }
 }
 
@@ -463,7 +465,8 @@ mod tests {
     fn a_job_that_comes_while_another_computes_for_long_does_not_wait_for_its_end() {
         let (reports, mut heard) = mpsc::channel(64);
         let key = ModelKey::new("test/model", None);
-        let load = Load { key, folder: PathBuf::new(), dtype: None, device: None, ranks: 1, keep: false };
+        let load =
+            Load { key, folder: PathBuf::new(), dtype: None, device: None, ranks: 1, streamed: false, keep: false };
         let orders = start(load, Arc::new(|_, _| Ok(Box::new(engine::fake::engine()).into())), reports).unwrap();
         let subject =
             engine::conformance::Subject { layers: "model.layers", head: "model.head", engine: &|| unreachable!() };
@@ -493,7 +496,15 @@ mod tests {
     fn a_canary_runs_among_jobs_and_nobody_hears_of_it() {
         let (reports, mut heard) = mpsc::channel(64);
         let key = ModelKey::new("test/canary", None);
-        let load = Load { key: key.clone(), folder: PathBuf::new(), dtype: None, device: None, ranks: 1, keep: false };
+        let load = Load {
+            key: key.clone(),
+            folder: PathBuf::new(),
+            dtype: None,
+            device: None,
+            ranks: 1,
+            streamed: false,
+            keep: false,
+        };
         let loader: Loader = Arc::new(|_, _| {
             let ends = vec!["model.layers[1].output".into()];
             Ok(Loaded { ends, ..Loaded::from(Box::new(engine::fake::engine())) })

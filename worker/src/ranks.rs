@@ -3,15 +3,17 @@
 use std::fs::File;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
-use collectives::{Alarm, Memory};
-use kernels::Ranks;
+use collectives::nccl::{self, Joined, Library};
+use collectives::{Alarm, Group, Memory};
+use kernels::{Gpu, Ranks};
 use models::Device;
 use models::cuda::Search;
 use rustix::process::{
@@ -20,6 +22,7 @@ use rustix::process::{
 use worker::Load;
 
 use crate::device::Devices;
+use crate::settings::Collectives;
 
 /// Told once, by whatever thread, why the ranks of a model that is served are lost.
 pub type OnLoss = Arc<dyn Fn(&str) + Send + Sync>;
@@ -30,6 +33,8 @@ pub struct Followers {
     ranks: Vec<Follower>,
     /// The memory that all share, as each of them opens it when it has started.
     memory: OwnedFd,
+    /// What carries GPUs' memory between them, if something is to.
+    nccl: Option<PathBuf>,
 }
 
 struct Follower {
@@ -51,11 +56,19 @@ struct Watch {
 }
 
 impl Followers {
-    /// Starts the other ranks of a model, the first of which is this process with its device.
+    /// Starts the other ranks of a model, the first of which is this process with its device. Tensors go between them as
+    /// `collectives` says.
     ///
     /// # Errors
-    /// A sentence for the operator where a process cannot be started or its device is not there.
-    pub fn start(load: &Load, device: Device, devices: &Devices, on_loss: OnLoss) -> Result<(Ranks, Self)> {
+    /// A sentence for the operator where a process cannot be started, its device is not there, or NCCL is asked for and cannot
+    /// be used.
+    pub fn start(
+        load: &Load,
+        device: Device,
+        devices: &Devices,
+        collectives: Collectives,
+        on_loss: OnLoss,
+    ) -> Result<(Ranks, Self)> {
         let count = usize::try_from(load.ranks)?;
         let memory = Memory::create(count).with_context(|| format!("there is no memory for {count} ranks to share"))?;
         let watch = Arc::new(Watch {
@@ -65,12 +78,46 @@ impl Followers {
             closing: AtomicBool::new(false),
             lost: Mutex::default(),
         });
-        let mut followers =
-            Self { watch: Arc::clone(&watch), ranks: Vec::with_capacity(count), memory: memory.file()? };
+        let by_memory = match (collectives, devices.nccl()) {
+            _ if !device.is_cuda() => Some("they are on the CPU"),
+            (Collectives::Memory, _) => Some("collectives is memory"),
+            (Collectives::Nccl, None) => bail!("collectives is nccl, and there is no libnccl.so.2 beside torch"),
+            (Collectives::Auto, None) => Some("there is no libnccl.so.2 beside torch"),
+            (_, Some(_)) => None,
+        };
+        let nccl = devices.nccl().filter(|_| by_memory.is_none()).map(Path::to_owned);
+        let (ranks, memory_file) = (Vec::with_capacity(count), memory.file()?);
+        let mut followers = Self { watch: Arc::clone(&watch), ranks, memory: memory_file, nccl };
         for rank in 1..count {
             let device = devices.beside(device, rank).map_err(anyhow::Error::msg)?;
             followers.add(load, rank, device, devices)?;
         }
+        let group: Box<dyn Group> = match (by_memory, &followers.nccl) {
+            (None, Some(library)) => {
+                let told = Arc::clone(&watch);
+                let on_loss = Box::new(move |why: &str| {
+                    told.lose(why);
+                });
+                match carried(memory, library, device, on_loss)? {
+                    Joined::Nccl(group) => {
+                        let version = group.version();
+                        tracing::info!(model = %load.key, version, "ranks send each other tensors by NCCL");
+                        Box::new(group)
+                    }
+                    Joined::Memory(_, why) if collectives == Collectives::Nccl => {
+                        bail!("collectives is nccl, which cannot be used: {why}")
+                    }
+                    Joined::Memory(memory, why) => {
+                        tracing::warn!(model = %load.key, why, "ranks send each other tensors by shared memory");
+                        Box::new(memory)
+                    }
+                }
+            }
+            (why, _) => {
+                tracing::info!(model = %load.key, why, "ranks send each other tensors by shared memory");
+                Box::new(memory)
+            }
+        };
         let lost = move |why: &str| {
             if watch.lose(why) {
                 // The process ends. Nobody may see the error that would come of this: it is no fault of a job.
@@ -79,7 +126,12 @@ impl Followers {
                 }
             }
         };
-        Ok((Ranks::new(Box::new(memory), Box::new(lost)), followers))
+        Ok((Ranks::new(group, Box::new(lost)), followers))
+    }
+
+    /// Returns whether the group is lost: what was computed since may be nothing.
+    pub fn are_lost(&self) -> bool {
+        self.watch.lost.lock().unwrap_or_else(PoisonError::into_inner).is_some()
     }
 
     /// Makes their loss the process's from now on: before, it is an error of loading.
@@ -106,6 +158,9 @@ impl Followers {
             .stdout(Stdio::null());
         if let Some(folder) = devices.folder().filter(|_| device.is_cuda()) {
             command.arg("--torch-lib").arg(folder);
+        }
+        if let Some(library) = &self.nccl {
+            command.arg("--nccl").arg(library);
         }
         let mut child = command.spawn().with_context(|| format!("cannot start rank {rank} of {}", load.key))?;
         let pid = Pid::from_child(&child);
@@ -177,6 +232,9 @@ pub struct Place {
     device: String,
     #[arg(long)]
     torch_lib: Option<PathBuf>,
+    /// What is to carry GPUs' memory between the ranks.
+    #[arg(long)]
+    nccl: Option<PathBuf>,
 }
 
 impl Place {
@@ -198,7 +256,24 @@ impl Place {
         models::share_cores(self.of);
         let memory = File::options().read(true).write(true).open(&self.memory);
         let memory = memory.with_context(|| format!("cannot open {}", self.memory.display()))?;
-        let group = Memory::join(memory, self.rank)?;
-        Ok(models::follow(&self.folder, device, &group)?)
+        let memory = Memory::join(memory, self.rank)?;
+        let group: Box<dyn Group> = match &self.nccl {
+            None => Box::new(memory),
+            // Whoever leads is told why it is lost by the memory that they share.
+            Some(library) => match carried(memory, library, device, Box::new(|_| {}))? {
+                Joined::Nccl(group) => Box::new(group),
+                Joined::Memory(memory, _) => Box::new(memory),
+            },
+        };
+        Ok(models::follow(&self.folder, device, &*group)?)
     }
 }
+
+/// Has NCCL carry memory of this rank's GPU, if all ranks can.
+fn carried(memory: Memory, library: &Path, device: Device, on_loss: nccl::OnLoss) -> Result<Joined> {
+    let stream = Gpu::new(device.index).map_err(anyhow::Error::msg)?;
+    Ok(nccl::join(memory, Library::load(library), Box::new(stream), on_loss, Some(STARTING))?)
+}
+
+/// How long ranks may take to start: all models of a machine may start at once. One that ends meanwhile is noticed.
+const STARTING: Duration = Duration::from_secs(320);

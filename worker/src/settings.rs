@@ -32,6 +32,9 @@ pub struct Settings {
     /// The torch/lib folder of an installed torch 2.11.0, whose libtorch_cuda.so computes on GPUs. Default: looked for in
     /// the usual places where this machine has an NVIDIA driver.
     pub torch_lib: Option<PathBuf>,
+    /// How ranks of one model send each other tensors: by `nccl`, which needs GPUs that it can connect; by `memory` that they
+    /// share; or `auto`, which is NCCL where ranks are on GPUs and all of them can. Default `auto`.
+    pub collectives: Collectives,
     /// Bytes that all jobs hold together, in Python objects and in tensors on whichever device. A job that needs more while
     /// others hold it is let go and comes again; one that needs more than this in all fails. Default 0, which is three
     /// quarters of what the machine, or its container, has free when a model has been loaded.
@@ -79,6 +82,7 @@ impl Default for Settings {
             health: None,
             slots: 32,
             torch_lib: None,
+            collectives: Collectives::Auto,
             memory: Size(0),
             model_memory: Size(0),
             warm_memory: None,
@@ -224,6 +228,9 @@ pub struct Flags {
     /// The torch/lib folder of an installed torch 2.11.0, for GPUs [env: VITRINE_TORCH_LIB].
     #[arg(long, value_name = "DIR")]
     torch_lib: Option<String>,
+    /// How ranks of one model send each other tensors [default: auto] [env: VITRINE_COLLECTIVES].
+    #[arg(long, value_name = "auto|memory|nccl")]
+    collectives: Option<String>,
     #[arg(long, env = "VIRTUAL_ENV", hide = true)]
     pub virtual_env: Option<PathBuf>,
     #[arg(long, env = "CONDA_PREFIX", hide = true)]
@@ -249,10 +256,20 @@ impl Flags {
         add("model_memory", self.model_memory.clone());
         add("warm_memory", self.warm_memory.clone());
         add("torch_lib", self.torch_lib.clone());
+        add("collectives", self.collectives.clone());
         let settings: Settings = self.given.load(named)?;
         settings.check()?;
         Ok(settings)
     }
+}
+
+/// How ranks of one model send each other tensors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Collectives {
+    Auto,
+    Memory,
+    Nccl,
 }
 
 /// A number of bytes, written such as `500000`, `512M` or `1.5G`.

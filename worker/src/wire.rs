@@ -107,9 +107,9 @@ pub fn given(given: &v1::Given) -> Option<(JobId, Token)> {
 
 /// Reads the order to load a model.
 pub fn load(load: v1::LoadModel) -> Option<Load> {
-    let v1::LoadModel { model, folder, dtype, device, ranks, keep } = load;
-    let ranks = ranks.unwrap_or(1).max(1);
-    Some(Load { key: messages::read_model(model?), folder: folder.into(), dtype, device, ranks, keep })
+    let v1::LoadModel { model, folder, dtype, device, ranks, keep, residency } = load;
+    let (ranks, streamed) = (ranks.unwrap_or(1).max(1), residency.as_deref() == Some("stream"));
+    Some(Load { key: messages::read_model(model?), folder: folder.into(), dtype, device, ranks, streamed, keep })
 }
 
 fn usage(usage: &Usage) -> String {

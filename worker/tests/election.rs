@@ -39,7 +39,14 @@ impl Standing {
         let server = tls::Server::mutual(files, b"h2", &[tls::Role::Worker]).unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("https://{}", listener.local_addr().unwrap());
-        let hosted = HostedModel { key: model(), folder: "/models/tiny".into(), dtype: None, device: None, ranks: 1 };
+        let hosted = HostedModel {
+            key: model(),
+            folder: "/models/tiny".into(),
+            dtype: None,
+            device: None,
+            ranks: 1,
+            residency: None,
+        };
         let config = Config { token: "token".into(), models: vec![hosted], ..Config::default() };
         let objects = Objects::local(folder.join("objects")).unwrap();
         let candidate = Candidate {

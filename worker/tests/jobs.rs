@@ -29,7 +29,14 @@ struct Cluster {
 }
 
 fn settings() -> Config {
-    let model = HostedModel { key: model(), folder: "/models/tiny".into(), dtype: None, device: None, ranks: 1 };
+    let model = HostedModel {
+        key: model(),
+        folder: "/models/tiny".into(),
+        dtype: None,
+        device: None,
+        ranks: 1,
+        residency: None,
+    };
     Config { token: "token".into(), models: vec![model], ..Config::default() }
 }
 

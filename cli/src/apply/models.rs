@@ -19,6 +19,7 @@ pub struct Model {
     dtype: Option<String>,
     device: Option<String>,
     ranks: Option<u32>,
+    residency: Option<String>,
     replicas: Option<Replicas>,
     pinned: Option<bool>,
     windows_only: Option<bool>,
@@ -62,6 +63,7 @@ impl Model {
             ("dtype", self.dtype.clone().map(Value::from)),
             ("device", self.device.clone().map(Value::from)),
             ("ranks", self.ranks.map(Value::from)),
+            ("residency", self.residency.clone().map(Value::from)),
         ];
         let given = files.iter().filter_map(|(field, value)| Some((*field, value.as_ref()?)));
         let other: Vec<(&str, &Value)> = given.filter(|(field, value)| there[*field] != **value).collect();
@@ -116,7 +118,7 @@ mod tests {
 
     fn hosted() -> Value {
         json!({
-            "name": "o/n", "folder": "/m", "dtype": "bfloat16", "device": null, "ranks": 2,
+            "name": "o/n", "folder": "/m", "dtype": "bfloat16", "device": null, "ranks": 2, "residency": null,
             "replicas": { "min": 1, "max": 4, "ready": 1 }, "pinned": true,
         })
     }
@@ -159,7 +161,7 @@ mod tests {
         let (what, method, body) = step("name = 'o/n'\nfolder = '/other'", Some(&hosted)).unwrap();
         assert_eq!((what.as_str(), method), ("model o/n: folder /m -> /other", Method::PUT));
         let whole = json!({
-            "folder": "/other", "dtype": "bfloat16", "device": null, "ranks": 2,
+            "folder": "/other", "dtype": "bfloat16", "device": null, "ranks": 2, "residency": null,
             "replicas": { "min": 1, "max": 4 }, "pinned": true, "windows_only": false,
         });
         assert_eq!(body, whole);

@@ -32,7 +32,9 @@ pub struct Named {
 pub struct Deploy {
     /// The model and the folder that has its config.json, tokenizer and safetensors, as workers and gateways find it. For a
     /// model that is hosted already, its name is enough: what is not given stays.
-    #[arg(value_name = "REPO_ID=FOLDER[,dtype=float32|bfloat16|int8|nf4][,device=cpu|cuda|cuda:N][,ranks=N]")]
+    #[arg(
+        value_name = "REPO_ID=FOLDER[,dtype=float32|bfloat16|int8|nf4][,device=cpu|cuda|cuda:N][,ranks=N][,residency=stream]"
+    )]
     model: String,
     /// Keep so many replicas loaded, each on a worker of its own. Without it, a model takes whatever room nobody else needs.
     #[arg(long, value_name = "COUNT")]
@@ -132,10 +134,11 @@ pub async fn deploy(deploy: &Deploy) -> Result<ExitCode> {
     let server = &deploy.server;
     let model = match deploy.model.contains('=') {
         true => {
-            let Hosted { key, folder, dtype, device, ranks } =
+            let Hosted { key, folder, dtype, device, ranks, residency } =
                 deploy.model.parse::<Hosted>().map_err(|why| anyhow!("cannot read {:?}: {why}", deploy.model))?;
             let folder = absolute(&folder).with_context(|| format!("cannot find {}", folder.display()))?;
-            let mut body = json!({ "folder": folder, "dtype": dtype, "device": device, "ranks": ranks });
+            let mut body =
+                json!({ "folder": folder, "dtype": dtype, "device": device, "ranks": ranks, "residency": residency });
             if let Some(replicas) = replicas {
                 body["replicas"] = replicas;
             }
@@ -210,6 +213,7 @@ fn tell(model: &Value, json: bool) -> Result<()> {
         ("warm load time", seconds("warm_load_time_s")),
         ("dtype", table::text(&model["dtype"])),
         ("device", table::text(&model["device"])),
+        ("residency", table::text(&model["residency"])),
         ("folder", table::text(&model["folder"])),
     ])?;
     let windows = table::list(model, "windows");

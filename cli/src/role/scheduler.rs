@@ -41,7 +41,7 @@ pub struct Config {
     pub health: Option<SocketAddr>,
     /// The file with the token that workers must show.
     pub token_file: PathBuf,
-    /// Models to host, as `REPO_ID=FOLDER[,dtype=float32|bfloat16|int8|nf4][,device=cpu|cuda|cuda:N][,ranks=N]`; workers and gateways
+    /// Models to host, as `REPO_ID=FOLDER[,dtype=float32|bfloat16|int8|nf4][,device=cpu|cuda|cuda:N][,ranks=N][,residency=stream]`; workers and gateways
     /// find the folder under the same name. All schedulers of a cluster must name the same. Others are hosted, and these
     /// changed, while the cluster runs (`vitrine model deploy`).
     pub models: Vec<Hosted>,
@@ -127,8 +127,8 @@ async fn serve(config: Config, token: String) -> Result<ExitCode> {
     };
     let objects = config.objects.open(store.as_ref())?;
     let models = config.models.iter().cloned().map(|hosted| {
-        let Hosted { key, folder, dtype, device, ranks } = hosted;
-        HostedModel { key, folder, dtype, device, ranks }
+        let Hosted { key, folder, dtype, device, ranks, residency } = hosted;
+        HostedModel { key, folder, dtype, device, ranks, residency }
     });
     let candidate = Candidate {
         config: ::scheduler::Config { token, models: models.collect(), ..config.scheduler.config() },

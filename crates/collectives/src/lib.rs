@@ -2,9 +2,13 @@
 //!
 //! Rank 0 leads: everything goes from it to all others, or from one of them to it. Bytes arrive in the order in which they
 //! were sent, and sums are added in the order of ranks, so that neither a clock nor an arrival decides anything.
+//!
+//! Bytes go by memory that the ranks share ([`Memory`]). What lies on GPUs may go from one to the other by NCCL ([`nccl`]),
+//! which the bytes say when to do.
 
 mod bell;
 mod memory;
+pub mod nccl;
 mod ring;
 
 use std::time::Duration;
@@ -28,6 +32,36 @@ pub enum Lost {
     Broken(usize),
 }
 
+/// A stretch of a device's memory, by its address there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stretch {
+    pub address: usize,
+    pub bytes: usize,
+}
+
+/// What carries devices' memory between ranks, in the order in which each device computes: when a call returns, the device
+/// knows what to do. Each stretch is sent and received where the bytes of a [`Group`] said that it would be.
+pub trait Devices {
+    /// Sends what lies there: from rank 0 to all others, from each of them to rank 0. The device may take as long for it as
+    /// patience lasts, from when it gets there.
+    ///
+    /// # Errors
+    /// When the group has ended, or ends by this.
+    ///
+    /// # Safety
+    /// The stretch is this rank's device's, and is not given back before that device gets there.
+    unsafe fn send(&self, from: Stretch, patience: Patience) -> Result<(), Lost>;
+
+    /// Takes in what a rank sends next, which has to have as many bytes.
+    ///
+    /// # Errors
+    /// When the group has ended, or ends by this.
+    ///
+    /// # Safety
+    /// As for [`Devices::send`], and nobody else reads or writes the stretch until the device has done so.
+    unsafe fn receive(&self, from: usize, into: Stretch, patience: Patience) -> Result<(), Lost>;
+}
+
 /// A rank's place in a group.
 pub trait Group {
     fn rank(&self) -> usize;
@@ -49,6 +83,11 @@ pub trait Group {
 
     /// Ends the group for everybody: whoever waits, waits no longer.
     fn abort(&self, why: &str);
+
+    /// Returns what carries devices' memory between the ranks; without it, that goes as bytes do.
+    fn devices(&self) -> Option<&dyn Devices> {
+        None
+    }
 
     /// Gives everybody rank 0's bytes.
     ///

@@ -240,6 +240,12 @@ impl Alarm {
     pub fn abort(&self, why: &str) {
         self.0.end(why);
     }
+
+    /// Returns whether, and why, the group has ended.
+    #[must_use]
+    pub fn ended(&self) -> Option<Lost> {
+        self.0.check().err()
+    }
 }
 
 impl Shared {

@@ -5,11 +5,11 @@ use std::rc::Rc;
 
 use tch::{Device, Kind, TchError, Tensor};
 
+use crate::carried::{Carried, Sent, Wanted};
 use crate::cut::{Along, Cut};
 use crate::order::{Keep, What};
 use crate::products::{Kernels, Rows};
 use crate::ranks::{NotDone, Ranks};
-use crate::raw::Raw;
 use crate::weight::{Given, Weight};
 
 /// A matrix whose pieces lie in the memories of ranks. The leading rank has the first, and whatever is done with the whole
@@ -43,11 +43,13 @@ impl Apart {
     ) -> Result<Self, E> {
         let id = ranks.new_id();
         let numbers = [cut.size[0], cut.size[1], along(cut.along), keep.number()];
-        let mut none: Vec<&mut [u8]> = (1..ranks.count()).map(|_| &mut [][..]).collect();
+        let mut none = ranks.nothing();
         let work = u64::try_from(cut.size.iter().product::<i64>()).unwrap_or(0);
         // What is read is no multiplication, and may take as long as a hundred.
         let read =
-            ranks.ask((What::Load, id, numbers), request, &mut none, work.saturating_mul(100), || own(cut.of(0)))?;
+            ranks.ask((What::Load, id, numbers), &Sent::Bytes(request), &mut none, work.saturating_mul(100), || {
+                own(cut.of(0))
+            })?;
         let own = match read.and_then(|given| kept(given, cut.piece(0), keep).map_err(E::from)) {
             Ok(own) => own,
             Err(error) => {
@@ -70,8 +72,9 @@ impl Apart {
         if self.cut.along == Along::Inputs {
             return Ok(());
         }
-        let mut none: Vec<&mut [u8]> = (1..self.ranks.count()).map(|_| &mut [][..]).collect();
-        self.ranks.demand((What::Bias, self.id, [0; 4]), Raw::of(bias)?.bytes(), &mut none, 0, || ())
+        let mut none = self.ranks.nothing();
+        let given = self.ranks.carry(bias, self.device())?;
+        self.ranks.demand((What::Bias, self.id, [0; 4]), &Sent::Tensor(&given), &mut none, 0, || ())
     }
 
     /// Returns `[out, in]` of the whole.
@@ -109,17 +112,18 @@ impl Apart {
         let mut others = Vec::with_capacity(self.ranks.count());
         for rank in 1..self.ranks.count() {
             let own = self.cut.of(rank);
-            others.push(Raw::empty(&[rows, if sums { width } else { own.end - own.start }], self.kind())?);
+            let size = [rows, if sums { width } else { own.end - own.start }];
+            others.push(self.room(&size)?);
         }
         let own_bias = match bias {
             Some(bias) if biased => Some(bias.f_narrow(0, 0, self.cut.piece(0)[0])?),
             _ => None,
         };
-        let given = Raw::of(input)?;
+        let given = self.ranks.carry(input, self.device())?;
         let order = (What::Multiply, self.id, [rows, way.rows.number(), i64::from(way.turned), i64::from(biased)]);
         let work = [rows, outputs, inputs].map(|size| u64::try_from(size).unwrap_or(0)).iter().product();
-        let mut answers: Vec<&mut [u8]> = others.iter_mut().map(Raw::bytes_mut).collect();
-        let own = self.ranks.demand(order, given.bytes(), &mut answers, work, || {
+        let mut answers: Vec<Wanted<'_>> = others.iter_mut().map(Wanted::Tensor).collect();
+        let own = self.ranks.demand(order, &Sent::Tensor(&given), &mut answers, work, || {
             piece_product(kernels, &self.own, (&self.cut, 0), input, own_bias.as_ref(), way)
         })??;
         let device = self.device();
@@ -145,13 +149,14 @@ impl Apart {
         let mut others = Vec::with_capacity(self.ranks.count());
         for rank in 1..self.ranks.count() {
             let own = self.cut.rows(rank, &wanted);
-            others.push(Raw::empty(&[own.end - own.start, self.cut.piece(rank)[1]], self.kind())?);
+            others.push(self.room(&[own.end - own.start, self.cut.piece(rank)[1]])?);
         }
-        let mut answers: Vec<&mut [u8]> = others.iter_mut().map(Raw::bytes_mut).collect();
+        let mut answers: Vec<Wanted<'_>> = others.iter_mut().map(Wanted::Tensor).collect();
         let order = (What::Rows, self.id, [first, count, 0, 0]);
         let work = u64::try_from(self.cut.size.iter().product::<i64>()).unwrap_or(0);
-        let own =
-            self.ranks.demand(order, &[], &mut answers, work, || piece_rows(&self.own, (&self.cut, 0), &wanted))??;
+        let own = self.ranks.demand(order, &Sent::Bytes(&[]), &mut answers, work, || {
+            piece_rows(&self.own, (&self.cut, 0), &wanted)
+        })??;
         let mut pieces = vec![own];
         for other in others {
             pieces.push(other.tensor().f_to_device(self.device())?);
@@ -179,16 +184,16 @@ impl Apart {
         let mut others = Vec::with_capacity(self.ranks.count());
         for rank in 1..self.ranks.count() {
             let own = i64::try_from(places(rank).len()).unwrap_or(0);
-            others.push(Raw::empty(&[own, width], self.kind())?);
+            others.push(self.room(&[own, width])?);
         }
         let mut all = Tensor::f_empty([i64::try_from(count).unwrap_or(0), width], (self.kind(), self.device()))?;
         let payload: Vec<u8> = numbers.iter().flat_map(|id| id.to_le_bytes()).collect();
-        let mut answers: Vec<&mut [u8]> = others.iter_mut().map(Raw::bytes_mut).collect();
+        let mut answers: Vec<Wanted<'_>> = others.iter_mut().map(Wanted::Tensor).collect();
         let order = (What::Select, self.id, [i64::try_from(count).unwrap_or(0), 0, 0, 0]);
-        let own = self
-            .ranks
-            .demand(order, &payload, &mut answers, 0, || piece_select(&self.own, (&self.cut, 0), &numbers))??;
-        for (rank, piece) in std::iter::once(own).chain(others.into_iter().map(Raw::tensor)).enumerate() {
+        let own = self.ranks.demand(order, &Sent::Bytes(&payload), &mut answers, 0, || {
+            piece_select(&self.own, (&self.cut, 0), &numbers)
+        })??;
+        for (rank, piece) in std::iter::once(own).chain(others.into_iter().map(Carried::tensor)).enumerate() {
             let places = Tensor::f_from_slice(&places(rank))?.f_to_device(self.device())?;
             let _ = all.f_index_copy_(0, &places, &piece.f_to_device(self.device())?)?;
         }
@@ -204,9 +209,9 @@ impl Apart {
     pub(crate) fn class(&self, kernels: &Kernels, rows: i64, biased: bool, turned: bool) -> Result<Vec<u64>, TchError> {
         let biased = biased && (self.cut.along == Along::Outputs) != turned;
         let mut others = vec![[0; 8]; self.ranks.count() - 1];
-        let mut answers: Vec<&mut [u8]> = others.iter_mut().map(<[u8; 8]>::as_mut_slice).collect();
+        let mut answers: Vec<Wanted<'_>> = others.iter_mut().map(|other| Wanted::Bytes(other)).collect();
         let order = (What::Class, self.id, [rows, i64::from(turned), i64::from(biased), 0]);
-        let own = self.ranks.demand(order, &[], &mut answers, self.probed(rows), || {
+        let own = self.ranks.demand(order, &Sent::Bytes(&[]), &mut answers, self.probed(rows), || {
             piece_class(kernels, &self.own, rows, biased, turned)
         })??;
         Ok(std::iter::once(own).chain(others.into_iter().map(u64::from_le_bytes)).collect())
@@ -218,10 +223,15 @@ impl Apart {
     /// When a probe cannot be computed, or the ranks are lost.
     pub(crate) fn meet(&self, kernels: &Kernels, biased: bool, most: i64) -> Result<(), TchError> {
         let biased = biased && self.cut.along == Along::Outputs;
-        let mut none: Vec<&mut [u8]> = (1..self.ranks.count()).map(|_| &mut [][..]).collect();
+        let mut none = self.ranks.nothing();
         let order = (What::Meet, self.id, [most, i64::from(biased), 0, 0]);
         let work = self.probed(most).saturating_mul(100);
-        self.ranks.demand(order, &[], &mut none, work, || kernels.meet(&self.own, biased, most))?
+        self.ranks.demand(order, &Sent::Bytes(&[]), &mut none, work, || kernels.meet(&self.own, biased, most))?
+    }
+
+    /// Makes room for what a rank sends.
+    fn room(&self, size: &[i64]) -> Result<Carried, TchError> {
+        self.ranks.room(size, self.kind(), self.device())
     }
 
     fn probed(&self, rows: i64) -> u64 {

@@ -5,10 +5,10 @@ use std::rc::Rc;
 use tch::{TchError, Tensor};
 
 use crate::apart::{Apart, added};
+use crate::carried::{Sent, Wanted};
 use crate::cut::Along;
 use crate::order::What;
 use crate::products::{BLOCK, Kernels, Products, Rows, rounded};
-use crate::raw::Raw;
 use crate::weight::Weight;
 
 /// A weight, and a bias that its product adds.
@@ -118,21 +118,21 @@ impl<'a> Pieced<'a> {
         let biases = (own(block.gate.1)?, own(block.up.and_then(|(_, bias)| bias))?);
         let mut others = Vec::with_capacity(gate.ranks.count());
         for _ in 1..gate.ranks.count() {
-            others.push(Raw::empty(&[count, down.size()[0]], down.kind())?);
+            others.push(gate.ranks.room(&[count, down.size()[0]], down.kind(), down.device())?);
         }
-        let given = Raw::of(input)?;
+        let given = gate.ranks.carry(input, gate.device())?;
         let manner = Manner { rows, function: block.function, biased: [biases.0.is_some(), biases.1.is_some()] };
         let up = self.up.map_or(0, |up| up.id);
         let order = (What::Feed, gate.id, [count, manner.number(), up.cast_signed(), down.id.cast_signed()]);
         let sizes = [count, 3, gate.size()[0], gate.size()[1]].map(|size| u64::try_from(size).unwrap_or(0));
-        let mut answers: Vec<&mut [u8]> = others.iter_mut().map(Raw::bytes_mut).collect();
+        let mut answers: Vec<Wanted<'_>> = others.iter_mut().map(Wanted::Tensor).collect();
         let pieces = Pieces {
             gate: (&gate.own, biases.0.as_ref()),
             up: self.up.map(|up| (&up.own, biases.1.as_ref())),
             down: &down.own,
             function: block.function,
         };
-        let own = gate.ranks.demand(order, given.bytes(), &mut answers, sizes.iter().product(), || {
+        let own = gate.ranks.demand(order, &Sent::Tensor(&given), &mut answers, sizes.iter().product(), || {
             pieces.compute(kernels, input, rows, apply)
         })??;
         let mut parts = vec![own];

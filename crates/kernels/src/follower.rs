@@ -4,15 +4,15 @@ use std::collections::HashMap;
 use std::ops::Range;
 
 use collectives::{Group, Lost};
-use tch::{TchError, Tensor};
+use tch::{Device, TchError, Tensor};
 
 use crate::apart::{Way, kept, piece_class, piece_product, piece_rows, piece_select};
+use crate::carried::{Carried, Sent, take};
 use crate::cut::{Along, Cut};
 use crate::feed::{Apply, Manner, Pieces};
 use crate::order::{Answer, Keep, Order, What};
 use crate::products::{Kernels, Rows};
 use crate::ranks::shortened;
-use crate::raw::Raw;
 use crate::scrub::{Digests, Memory};
 use crate::weight::{Given, Weight};
 
@@ -25,24 +25,26 @@ pub struct Asked<'a> {
 }
 
 /// Carries out what the leading rank of a group orders, until it ends the group. It decides nothing: all it has are pieces
-/// of matrices, which `load` reads, and what it is asked is answered in the order in which it comes. `apply` knows the
+/// of matrices, which `load` reads to a device, and what it is asked is answered in the order in which it comes. `apply` knows the
 /// functions of feed-forward blocks.
 ///
 /// # Errors
 /// When the group is lost.
 pub fn follow(
     group: &dyn Group,
+    device: Device,
     load: &mut dyn FnMut(&Asked<'_>) -> Result<Given, String>,
     apply: Apply<'_>,
 ) -> Result<(), Lost> {
-    let mut follower =
-        Follower { group, load, apply, pieces: HashMap::new(), kernels: Kernels::default(), digests: None };
+    let pieces = HashMap::new();
+    let mut follower = Follower { group, device, load, apply, pieces, kernels: Kernels::default(), digests: None };
     while follower.step()? {}
     Ok(())
 }
 
 struct Follower<'a> {
     group: &'a dyn Group,
+    device: Device,
     load: &'a mut dyn FnMut(&Asked<'_>) -> Result<Given, String>,
     apply: Apply<'a>,
     pieces: HashMap<u64, Piece>,
@@ -71,6 +73,11 @@ impl Follower<'_> {
         let mut head = [0; Order::BYTES];
         self.group.receive(0, &mut head, None)?;
         let order = Order::read(&head).ok_or(Lost::Broken(0))?;
+        if order.what.brings_tensor() {
+            let tensor = take(self.group, 0, order.bytes, self.device)?.map(Carried::tensor);
+            let done = tensor.and_then(|tensor| self.compute(&order, &tensor)).map_err(|error| error.to_string());
+            return self.answer(&order, done);
+        }
         let mut payload = vec![0; usize::try_from(order.bytes).map_err(|_| Lost::Broken(0))?];
         self.group.receive(0, &mut payload, None)?;
         let done = match order.what {
@@ -84,24 +91,29 @@ impl Follower<'_> {
             What::Load => self.load(&order, &payload),
             What::Learn => self.learn().map_err(|error| error.to_string()),
             What::Compare => self.compare(order.numbers[0]).map_err(|error| error.to_string()),
-            What::Feed => self.feed(&order, &payload).map_err(|error| error.to_string()),
             _ => self.carry_out(&order, &payload).map_err(|error| error.to_string()),
         };
+        self.answer(&order, done)
+    }
+
+    /// Answers an order; always `true`.
+    fn answer(&self, order: &Order, done: Result<Done, String>) -> Result<bool, Lost> {
         let made = done.and_then(|done| match done {
             Done::Tensor(tensor) => {
-                Raw::of(&tensor).map(Some).map_err(|error| error.to_string()).map(|raw| (raw, Vec::new()))
+                let carried = Carried::of(&tensor, self.group, self.device).map_err(|error| error.to_string())?;
+                Ok((Some(carried), Vec::new()))
             }
             Done::Number(number) => Ok((None, number.to_le_bytes().to_vec())),
             Done::Nothing => Ok((None, Vec::new())),
         });
-        let (refused, bytes) = match &made {
-            Ok((Some(raw), _)) => (false, raw.bytes()),
-            Ok((None, bytes)) => (false, bytes.as_slice()),
-            Err(why) => (true, shortened(why).as_bytes()),
+        let (refused, sent) = match &made {
+            Ok((Some(carried), _)) => (false, Sent::Tensor(carried)),
+            Ok((None, bytes)) => (false, Sent::Bytes(bytes)),
+            Err(why) => (true, Sent::Bytes(shortened(why).as_bytes())),
         };
-        let answer = Answer { number: order.number, refused, bytes: bytes.len() as u64 };
+        let answer = Answer { number: order.number, refused, bytes: sent.length() as u64 };
         self.group.send(&answer.write(), None)?;
-        self.group.send(bytes, None)?;
+        sent.send(self.group, None)?;
         Ok(true)
     }
 
@@ -132,7 +144,7 @@ impl Follower<'_> {
         Ok(Done::Number(u64::from(same)))
     }
 
-    fn feed(&self, order: &Order, payload: &[u8]) -> Result<Done, TchError> {
+    fn feed(&self, order: &Order, payload: &Tensor) -> Result<Done, TchError> {
         let [count, manner, up, down] = order.numbers;
         let piece = |id: u64| {
             let missing = || TchError::Shape(format!("it has no piece of matrix {id}"));
@@ -158,29 +170,36 @@ impl Follower<'_> {
         pieces.compute(&self.kernels, &input, manner.rows, self.apply).map(Done::Tensor)
     }
 
+    /// Computes with a tensor that came with an order, of which only the bytes are known.
+    fn compute(&mut self, order: &Order, payload: &Tensor) -> Result<Done, TchError> {
+        if order.what == What::Feed {
+            return self.feed(order, payload);
+        }
+        let rank = self.group.rank();
+        let missing = || TchError::Shape(format!("it has no piece of matrix {}", order.id));
+        let Piece { weight, cut, bias } = self.pieces.get_mut(&order.id).ok_or_else(missing)?;
+        let [outputs, inputs] = cut.size;
+        if order.what == What::Bias {
+            let own = cut.of(rank);
+            let whole = tensor(payload, &[outputs], weight)?;
+            // A copy: a view would keep the whole.
+            *bias = Some(Tensor::f_cat(&[whole.f_narrow(0, own.start, own.end - own.start)?], 0)?);
+            return Ok(Done::Nothing);
+        }
+        let [count, rows, turned, biased] = order.numbers;
+        let (rows, turned) = (Rows::of(rows), turned != 0);
+        let rows = rows.ok_or_else(|| TchError::Shape("it knows no such rule of rows".into()))?;
+        let input = tensor(payload, &[count, if turned { outputs } else { inputs }], weight)?;
+        let bias = if biased == 0 { None } else { Some(bias.as_ref().ok_or_else(missing)?) };
+        piece_product(&self.kernels, weight, (cut, rank), &input, bias, Way { rows, turned }).map(Done::Tensor)
+    }
+
     fn carry_out(&mut self, order: &Order, payload: &[u8]) -> Result<Done, TchError> {
         let rank = self.group.rank();
         let missing = || TchError::Shape(format!("it has no piece of matrix {}", order.id));
-        let piece = self.pieces.get_mut(&order.id).ok_or_else(missing)?;
-        let Piece { weight, cut, bias } = piece;
-        let [outputs, inputs] = cut.size;
-        let [first, second, third, fourth] = order.numbers;
+        let Piece { weight, cut, .. } = self.pieces.get(&order.id).ok_or_else(missing)?;
+        let [first, second, third, _] = order.numbers;
         Ok(match order.what {
-            What::Bias => {
-                let own = cut.of(rank);
-                let whole = tensor(payload, &[outputs], weight)?;
-                // A copy: a view would keep the whole.
-                *bias = Some(Tensor::f_cat(&[whole.f_narrow(0, own.start, own.end - own.start)?], 0)?);
-                Done::Nothing
-            }
-            What::Multiply => {
-                let turned = third != 0;
-                let rows = Rows::of(second).ok_or_else(|| TchError::Shape("it knows no such rule of rows".into()))?;
-                let input = tensor(payload, &[first, if turned { outputs } else { inputs }], weight)?;
-                let bias = if fourth == 0 { None } else { Some(bias.as_ref().ok_or_else(missing)?) };
-                let way = Way { rows, turned };
-                Done::Tensor(piece_product(&self.kernels, weight, (cut, rank), &input, bias, way)?)
-            }
             What::Rows => Done::Tensor(piece_rows(weight, (cut, rank), &(first..first + second))?),
             What::Select => {
                 let ids: Vec<i64> = payload.as_chunks().0.iter().map(|id| i64::from_le_bytes(*id)).collect();
@@ -191,19 +210,20 @@ impl Follower<'_> {
                 self.kernels.meet(weight, second != 0, first)?;
                 Done::Nothing
             }
-            What::Load | What::Feed | What::Learn | What::Compare | What::Forget | What::End => Done::Nothing,
+            What::Load | What::Bias | What::Multiply | What::Feed => Done::Nothing,
+            What::Learn | What::Compare | What::Forget | What::End => Done::Nothing,
         })
     }
 }
 
-/// Makes a tensor of bytes, of a piece's type and where that lies.
-fn tensor(bytes: &[u8], size: &[i64], like: &Weight) -> Result<Tensor, TchError> {
-    let made = libtorch::filled(size, like.kind(), |memory| {
-        if memory.len() != bytes.len() {
-            return Err(TchError::Shape(format!("{} bytes came for a tensor of {size:?}", bytes.len())));
-        }
-        memory.copy_from_slice(bytes);
-        Ok(())
-    })?;
-    made.f_to_device(like.device())
+/// Makes a tensor of bytes that came, of a piece's type and where that lies.
+fn tensor(bytes: &Tensor, size: &[i64], like: &Weight) -> Result<Tensor, TchError> {
+    let (kind, numbers) = (like.kind(), size.iter().product::<i64>());
+    if i64::try_from(bytes.numel()) != Ok(numbers * kind.elt_size_in_bytes() as i64) {
+        return Err(TchError::Shape(format!("{} bytes came for a tensor of {size:?}", bytes.numel())));
+    }
+    if numbers == 0 {
+        return Tensor::f_empty(size, (kind, like.device()));
+    }
+    bytes.f_view_dtype(kind)?.f_view(size)?.f_to_device(like.device())
 }

@@ -5,6 +5,7 @@
 
 mod apart;
 pub mod attention;
+mod carried;
 mod coded;
 mod cut;
 mod direct;
@@ -22,6 +23,8 @@ mod raw;
 mod recorded;
 mod rows;
 mod scrub;
+mod stream;
+mod streamed;
 pub mod varlen;
 mod weight;
 
@@ -38,4 +41,6 @@ pub use ranks::{NotDone, Ranks};
 pub use recorded::Moment;
 pub use rows::as_one;
 pub use scrub::{Digests, Look, Memory, Scrub};
+pub use stream::Gpu;
+pub use streamed::{Residency, Source};
 pub use weight::{Given, STEP, Weight, is_half, keep_copies};

@@ -78,6 +78,12 @@ impl What {
         Self::Forget,
         Self::End,
     ];
+
+    /// Whether a tensor comes with it, which may go from device to device.
+    #[must_use]
+    pub fn brings_tensor(self) -> bool {
+        matches!(self, Self::Bias | Self::Multiply | Self::Feed)
+    }
 }
 
 impl Keep {

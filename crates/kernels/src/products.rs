@@ -117,12 +117,13 @@ impl Products {
         if rows <= piece || shape.last() != Some(&inputs) || input.device() != Device::Cpu {
             return self.multiply(input, weight, bias);
         }
-        let _unrecorded = tch::no_grad_guard();
+        // Others may have the thread between pieces, and use layers that are far from here.
+        let (here, _unrecorded) = (weight.here()?, tch::no_grad_guard());
         let flat = input.f_detach()?.f_reshape([rows, inputs])?;
         let all = Tensor::f_empty([rows, outputs], (flat.f_kind()?, flat.device()))?;
         for start in (0..rows).step_by(usize::try_from(piece).unwrap_or(usize::MAX)) {
             let length = piece.min(rows - start);
-            let product = self.multiply(&flat.f_narrow(0, start, length)?, weight, bias)?;
+            let product = self.multiply(&flat.f_narrow(0, start, length)?, &here, bias)?;
             all.f_narrow(0, start, length)?.f_copy_(&product)?;
             account::rest();
         }

@@ -4,8 +4,9 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use collectives::{Group, Lost};
-use tch::TchError;
+use tch::{Device, Kind, TchError, Tensor};
 
+use crate::carried::{Carried, Sent, Wanted};
 use crate::order::{Answer, Order, What};
 
 /// The ranks of a model, as the one that leads them knows them: they do as they are told, one order after another.
@@ -60,6 +61,27 @@ impl Ranks {
         self.group.size()
     }
 
+    /// Returns, for each of the other ranks, that nothing is to come of it.
+    pub(crate) fn nothing<'a>(&self) -> Vec<Wanted<'a>> {
+        (1..self.count()).map(|_| Wanted::Bytes(&mut [])).collect()
+    }
+
+    /// Takes a tensor to be sent to all, from the leading rank's device.
+    ///
+    /// # Errors
+    /// When there is no memory for a copy.
+    pub(crate) fn carry(&self, tensor: &Tensor, device: Device) -> Result<Carried, TchError> {
+        Carried::of(tensor, &*self.group, device)
+    }
+
+    /// Makes room for a rank's answer, on the leading rank's device.
+    ///
+    /// # Errors
+    /// When there is no memory for it.
+    pub(crate) fn room(&self, size: &[i64], kind: Kind, device: Device) -> Result<Carried, TchError> {
+        Carried::empty(size, kind, &*self.group, device)
+    }
+
     /// Returns a name for a matrix that no other has.
     pub(crate) fn new_id(&self) -> u64 {
         self.ids.set(self.ids.get() + 1);
@@ -71,8 +93,8 @@ impl Ranks {
     pub(crate) fn ask<T>(
         &self,
         (what, id, numbers): (What, u64, [i64; 4]),
-        payload: &[u8],
-        answers: &mut [&mut [u8]],
+        payload: &Sent<'_>,
+        answers: &mut [Wanted<'_>],
         multiplications: u64,
         own: impl FnOnce() -> T,
     ) -> Result<T, NotDone> {
@@ -96,8 +118,8 @@ impl Ranks {
     pub(crate) fn demand<T>(
         &self,
         order: (What, u64, [i64; 4]),
-        payload: &[u8],
-        answers: &mut [&mut [u8]],
+        payload: &Sent<'_>,
+        answers: &mut [Wanted<'_>],
         multiplications: u64,
         own: impl FnOnce() -> T,
     ) -> Result<T, TchError> {
@@ -112,7 +134,7 @@ impl Ranks {
     pub(crate) fn forget(&self, id: u64) {
         if !self.open.get() && !self.ended.get() {
             // Where the group is lost, whoever needs it next finds out.
-            let _ = self.give((What::Forget, id, [0; 4]), &[]);
+            let _ = self.give((What::Forget, id, [0; 4]), &Sent::Bytes(&[]));
         }
     }
 
@@ -126,11 +148,11 @@ impl Ranks {
         Ok(())
     }
 
-    fn give(&self, (what, id, numbers): (What, u64, [i64; 4]), payload: &[u8]) -> Result<u64, Lost> {
+    fn give(&self, (what, id, numbers): (What, u64, [i64; 4]), payload: &Sent<'_>) -> Result<u64, Lost> {
         self.orders.set(self.orders.get() + 1);
-        let order = Order { number: self.orders.get(), what, id, numbers, bytes: payload.len() as u64 };
+        let order = Order { number: self.orders.get(), what, id, numbers, bytes: payload.length() as u64 };
         self.group.send(&order.write(), Some(self.patience()))?;
-        self.group.send(payload, Some(self.patience()))?;
+        payload.send(&*self.group, Some(self.patience()))?;
         Ok(order.number)
     }
 
@@ -143,13 +165,13 @@ impl Ranks {
         &self,
         number: u64,
         rank: usize,
-        into: &mut [u8],
+        into: &mut Wanted<'_>,
         patience: Duration,
     ) -> Result<Result<(), String>, Lost> {
         let mut head = [0; Answer::BYTES];
         self.group.receive(rank, &mut head, Some(patience))?;
         let answer = Answer::read(&head);
-        let fits = if answer.refused { answer.bytes <= TEXT } else { answer.bytes == into.len() as u64 };
+        let fits = if answer.refused { answer.bytes <= TEXT } else { answer.bytes == into.length() as u64 };
         if answer.number != number || !fits {
             return Err(Lost::Broken(rank));
         }
@@ -158,7 +180,8 @@ impl Ranks {
             self.group.receive(rank, &mut text, Some(PATIENCE))?;
             return Ok(Err(String::from_utf8_lossy(&text).into_owned()));
         }
-        self.group.receive(rank, into, Some(PATIENCE))?;
+        // Where devices send by themselves, an answer comes before it is computed.
+        into.receive(&*self.group, rank, Some(patience))?;
         Ok(Ok(()))
     }
 
@@ -175,7 +198,7 @@ impl Drop for Ranks {
     fn drop(&mut self) {
         if !self.open.get() && !self.ended.get() {
             // Whoever does not hear it hears that the leading rank's process is gone.
-            let _ = self.give((What::End, 0, [0; 4]), &[]);
+            let _ = self.give((What::End, 0, [0; 4]), &Sent::Bytes(&[]));
         } else {
             self.group.abort("the leading rank has left");
         }

@@ -6,6 +6,7 @@ use std::rc::Rc;
 use libtorch::{Failure, account, ffi};
 use tch::{Device, Kind, TchError, Tensor};
 
+use crate::carried::{Sent, Wanted};
 use crate::order::What;
 use crate::ranks::Ranks;
 use crate::raw::Raw;
@@ -239,8 +240,8 @@ fn ask<T>(
     own: impl FnOnce() -> T,
 ) -> Result<(T, Vec<u64>), TchError> {
     let mut others = vec![[0; 8]; ranks.count() - 1];
-    let mut answers: Vec<&mut [u8]> = others.iter_mut().map(<[u8; 8]>::as_mut_slice).collect();
-    let own = ranks.demand((what, 0, [number, 0, 0, 0]), &[], &mut answers, work, own)?;
+    let mut answers: Vec<Wanted<'_>> = others.iter_mut().map(|other| Wanted::Bytes(other)).collect();
+    let own = ranks.demand((what, 0, [number, 0, 0, 0]), &Sent::Bytes(&[]), &mut answers, work, own)?;
     Ok((own, others.into_iter().map(u64::from_le_bytes).collect()))
 }
 

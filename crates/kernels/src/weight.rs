@@ -9,16 +9,17 @@ use tch::{Device, Kind, TchError, Tensor};
 
 use crate::apart::Apart;
 use crate::order::Keep;
-use crate::packed::Packed;
+use crate::packed::{PANEL_ROWS, Packed};
 use crate::quantized::Quantized;
 use crate::scrub::Memory;
+use crate::streamed::{Here, Streamed};
 
 /// A `[out, in]` matrix that activations are multiplied by.
 ///
 /// On a CPU it lies in blocks, as oneDNN's kernels read it: for a few rows that is up to twice as fast as row after row.
 /// Where the blocks are panels of columns, and the processor has AVX-512, few rows are multiplied by a kernel of our own, as
 /// fast as memory is read (`shim/panels.cpp`). It may also lie in pieces, one a rank ([`Apart`]), or in few bits
-/// ([`Quantized`]): of those nothing dense is ever kept.
+/// ([`Quantized`]): of those nothing dense is ever kept. Or it is elsewhere until it is used ([`Residency`](crate::Residency)).
 pub struct Weight {
     size: [i64; 2],
     kind: Kind,
@@ -43,6 +44,8 @@ enum Store {
     Apart { pieces: Rc<Apart>, turned: bool },
     /// In few bits, likewise.
     Quantized { matrix: Rc<Quantized>, turned: bool },
+    /// Elsewhere, likewise.
+    Elsewhere { streamed: Rc<Streamed>, turned: bool },
 }
 
 /// What a weight is made of.
@@ -199,6 +202,27 @@ impl Weight {
         Self::of(size, options, Store::Apart { pieces: Rc::new(pieces), turned: false })
     }
 
+    /// Makes what stands for a matrix that is elsewhere, and was seen.
+    pub(crate) fn elsewhere(seen: &Self, streamed: Streamed) -> Self {
+        let store = Store::Elsewhere { streamed: Rc::new(streamed), turned: false };
+        Self::of(seen.size, (seen.kind, seen.device), store)
+    }
+
+    /// Returns the matrix where it is computed with, and stays until this is dropped.
+    pub(crate) fn here(&self) -> Result<Here<'_>, TchError> {
+        match &self.store {
+            Store::Elsewhere { streamed, turned: false } => streamed.bring().map(Here::Brought),
+            Store::Elsewhere { streamed, turned: true } => streamed.bring()?.transposed().map(Here::Turned),
+            _ => Ok(Here::Own(self)),
+        }
+    }
+
+    /// Whether it is elsewhere until it is used.
+    #[must_use]
+    pub fn is_elsewhere(&self) -> bool {
+        matches!(&self.store, Store::Elsewhere { .. })
+    }
+
     fn of(size: [i64; 2], (kind, device): (Kind, Device), store: Store) -> Self {
         Self { size, kind, device, store, unpacked: Copy::default(), transposed: Copy::default() }
     }
@@ -231,6 +255,9 @@ impl Weight {
         if self.is_quantized() {
             return self.unpack();
         }
+        if self.is_elsewhere() {
+            return self.here()?.dense();
+        }
         match self.unpacked.get() {
             Some(dense) => Ok(dense.shallow_clone()),
             None => self.unpacked.keep(self.bytes(), || self.unpack(), Tensor::shallow_clone),
@@ -241,6 +268,7 @@ impl Weight {
         match &self.store {
             Store::Here { dense: Some(dense), .. } => Ok(dense.shallow_clone()),
             Store::Here { packed: Some(packed), .. } => packed.matrix.f_to_dense(None, false),
+            Store::Elsewhere { .. } => self.here()?.dense(),
             Store::Here { .. } => Err(TchError::Shape("a weight got lost".into())),
             Store::Apart { pieces, turned: false } => pieces.rows(0, pieces.size()[0]),
             Store::Apart { pieces, turned: true } => {
@@ -288,7 +316,7 @@ impl Weight {
     pub(crate) fn pieces(&self) -> Option<(&Apart, bool)> {
         match &self.store {
             Store::Apart { pieces, turned } => Some((pieces, *turned)),
-            Store::Here { .. } | Store::Quantized { .. } => None,
+            Store::Here { .. } | Store::Quantized { .. } | Store::Elsewhere { .. } => None,
         }
     }
 
@@ -315,11 +343,17 @@ impl Weight {
                 let store = Store::Quantized { matrix: Rc::clone(matrix), turned: !turned };
                 Self::of([self.size[1], self.size[0]], (self.kind, self.device), store)
             }
+            Store::Elsewhere { streamed, turned } => {
+                let store = Store::Elsewhere { streamed: Rc::clone(streamed), turned: !turned };
+                Self::of([self.size[1], self.size[0]], (self.kind, self.device), store)
+            }
         };
         self.transposed.keep(0, || Ok(Rc::new(view)), Rc::clone)
     }
 
-    fn bytes(&self) -> u64 {
+    /// Returns the bytes of its numbers, each once.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
         let [outputs, inputs] = self.size.map(|size| u64::try_from(size).unwrap_or(0));
         outputs * inputs * self.kind.elt_size_in_bytes() as u64
     }
@@ -330,6 +364,7 @@ impl Weight {
     /// When the shapes do not fit.
     pub fn multiply(&self, input: &Tensor, bias: Option<&Tensor>) -> Result<Tensor, TchError> {
         match &self.store {
+            Store::Elsewhere { .. } => self.here()?.multiply(input, bias),
             // What does not fit is refused in PyTorch's words.
             Store::Here { packed: Some(packed), padding, .. }
                 if input.kind() == self.kind && input.size().last() == self.size.last() =>
@@ -375,6 +410,7 @@ impl Weight {
             Store::Here { packed: None, dense: Some(dense), .. } => !dense.is_contiguous(),
             Store::Here { .. } => false,
             Store::Apart { turned, .. } | Store::Quantized { turned, .. } => *turned,
+            Store::Elsewhere { streamed, turned } => *turned && !streamed.packed,
         }
     }
 
@@ -384,7 +420,8 @@ impl Weight {
         match &self.store {
             Store::Here { packed: Some(packed), .. } => packed.panels_for(rows).is_some(),
             Store::Quantized { matrix, .. } => matrix.is_direct(),
-            _ => false,
+            Store::Elsewhere { streamed, .. } => streamed.panels && rows <= PANEL_ROWS,
+            Store::Here { .. } | Store::Apart { .. } => false,
         }
     }
 
@@ -398,7 +435,7 @@ impl Weight {
     pub(crate) fn scheme(&self) -> &'static str {
         match &self.store {
             Store::Quantized { matrix, .. } => matrix.name(),
-            Store::Here { .. } | Store::Apart { .. } => "",
+            Store::Here { .. } | Store::Apart { .. } | Store::Elsewhere { .. } => "",
         }
     }
 
@@ -406,13 +443,14 @@ impl Weight {
     #[must_use]
     pub fn bytes_in_few_bits(&self) -> u64 {
         match &self.store {
-            Store::Here { .. } => 0,
+            Store::Here { .. } | Store::Elsewhere { .. } => 0,
             Store::Apart { pieces, .. } => pieces.own.bytes_in_few_bits(),
             Store::Quantized { matrix, .. } => matrix.bytes(),
         }
     }
 
-    /// Lists the memory in which this process keeps it. Copies that are made of it later are not among that.
+    /// Lists the memory in which this process keeps it. Copies that are made of it later are not among that, and of one that
+    /// is elsewhere until it is used there is none.
     ///
     /// # Errors
     /// When libtorch does not say where it lies.
@@ -426,6 +464,7 @@ impl Weight {
             }
             Store::Apart { pieces, .. } => pieces.own.memory(),
             Store::Quantized { matrix, .. } => matrix.memory(),
+            Store::Elsewhere { .. } => Ok(Vec::new()),
         }
     }
 
@@ -444,7 +483,11 @@ impl Weight {
     }
 
     pub(crate) fn is_packed(&self) -> bool {
-        matches!(&self.store, Store::Here { packed: Some(_), .. })
+        match &self.store {
+            Store::Here { packed, .. } => packed.is_some(),
+            Store::Elsewhere { streamed, .. } => streamed.packed,
+            Store::Apart { .. } | Store::Quantized { .. } => false,
+        }
     }
 }
 
@@ -473,7 +516,6 @@ pub(crate) fn widened(rows: &Tensor, padding: i64) -> Result<Tensor, TchError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::packed::PANEL_ROWS;
 
     #[test]
     fn a_packed_matrix_is_the_same_matrix() {

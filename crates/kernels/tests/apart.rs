@@ -27,7 +27,7 @@ impl Group {
                     let whole = made(asked.request);
                     Ok(whole.narrow(along, asked.own.start, asked.own.end - asked.own.start).into())
                 };
-                kernels::follow(&rank, &mut load, &apply)
+                kernels::follow(&rank, Device::Cpu, &mut load, &apply)
             })
         });
         let followers = followers.collect();
@@ -298,7 +298,7 @@ fn a_piece_that_cannot_be_read_is_an_error_of_its_load_alone() {
     let mut group = Memory::threads(2).unwrap().into_iter();
     let (leader, other) = (group.next().unwrap(), group.next().unwrap());
     let follower = std::thread::spawn(move || {
-        kernels::follow(&other, &mut |_| Err("the file is gone".into()), &apply).map_err(drop)
+        kernels::follow(&other, Device::Cpu, &mut |_| Err("the file is gone".into()), &apply).map_err(drop)
     });
     let ranks = Rc::new(Ranks::new(Box::new(leader), Box::new(|why| panic!("{why}"))));
     let cut = Cut::new([4, 4], Along::Outputs, 2).unwrap();

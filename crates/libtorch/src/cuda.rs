@@ -101,6 +101,12 @@ impl Search {
         Ok(Cuda { folder, devices, lacking })
     }
 
+    /// Finds NVIDIA's NCCL, which comes with the torch whose folder CUDA was loaded from.
+    #[must_use]
+    pub fn nccl(&self, folder: &Path) -> Option<PathBuf> {
+        self.libraries(folder).into_iter().find(|path| name_of(path) == "libnccl.so.2")
+    }
+
     /// Lists where torch may be: beside the libtorch in use, and in each Python.
     fn folders(&self) -> Vec<PathBuf> {
         let own = libtorch().and_then(|file| file.parent().map(Path::to_path_buf));

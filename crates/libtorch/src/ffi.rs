@@ -269,6 +269,13 @@ unsafe extern "C" {
     pub fn vt_use_devices(error: *mut Error) -> bool;
     pub fn vt_synchronize(index: i32, error: *mut Error) -> bool;
     pub fn vt_device_memory(index: i32, free: *mut u64, all: *mut u64, error: *mut Error) -> bool;
+    pub fn vt_stream(index: i32, handle: *mut *mut c_void, error: *mut Error) -> bool;
+    pub fn vt_exchange_device(index: i32, before: *mut i32, error: *mut Error) -> bool;
+    pub fn vt_mark(index: i32, error: *mut Error) -> *mut c_void;
+    pub fn vt_mark_reached(mark: *const c_void, reached: *mut bool, error: *mut Error) -> bool;
+    pub fn vt_mark_free(mark: *mut c_void);
+    pub fn vt_upload(host: *const c_void, index: i32, mark: *mut *mut c_void, error: *mut Error) -> *mut c_void;
+    pub fn vt_wait_for_mark(mark: *const c_void, index: i32, error: *mut Error) -> bool;
     pub fn vt_release_memory(devices: bool);
 }
 

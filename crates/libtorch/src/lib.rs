@@ -10,6 +10,7 @@ mod failure;
 pub mod ffi;
 mod filled;
 pub mod foreign;
+pub mod stream;
 
 pub use failure::{Failure, Problem, adopt};
 pub use filled::filled;

@@ -62,8 +62,10 @@ pub fn assemble(
     let how = How { half: blueprint.rotary.as_ref().is_some_and(|rotary| rotary.half), eager: blueprint.eager };
     let mut layers = Vec::with_capacity(blueprint.layer.len());
     for (index, layer) in blueprint.layer.iter().enumerate() {
+        builder.enter(Some(index));
         layers.push(add_layer(builder, (index, layer), width, how)?);
     }
+    builder.enter(None);
     builder.close();
     let norm = builder.norm(blueprint.norm.0, &blueprint.norm.1, width)?;
     let rotary = match blueprint.rotary.take() {

@@ -15,6 +15,7 @@ use crate::family::{self, Attributes, NormKind};
 use crate::matrix::{Block, Matrix};
 use crate::nn::{Activation, Dropout, Embedding, Function, Linear, Table};
 use crate::norm::Norm;
+use crate::residency::Streaming;
 use crate::source::{Loop, Operations, Script};
 use crate::weights::Weights;
 
@@ -53,6 +54,9 @@ pub struct Builder<'a> {
     ranks: Option<(Rc<Ranks>, Precision)>,
     /// In which parameters lie.
     pub memory: Vec<Memory>,
+    /// What brings layers when they are used, and the layer that is being added.
+    streaming: Option<Rc<Streaming>>,
+    layer: Option<usize>,
     pub schema: Schema,
     pub nodes: Vec<Node>,
     /// By site.
@@ -78,6 +82,8 @@ impl<'a> Builder<'a> {
             progress,
             ranks,
             memory: Vec::new(),
+            streaming: None,
+            layer: None,
             schema: Schema::default(),
             nodes: Vec::new(),
             attributes: Vec::new(),
@@ -86,6 +92,16 @@ impl<'a> Builder<'a> {
             inner: Vec::new(),
             base: Rc::default(),
         }
+    }
+
+    /// Has matrices of layers be elsewhere until they are used.
+    pub fn stream(&mut self, streaming: &Rc<Streaming>) {
+        self.streaming = Some(Rc::clone(streaming));
+    }
+
+    /// Says of which layer what follows is, if of one.
+    pub fn enter(&mut self, layer: Option<usize>) {
+        self.layer = layer;
     }
 
     /// Adds a module; what follows is inside it until [`Builder::close`].
@@ -260,7 +276,7 @@ impl<'a> Builder<'a> {
 
     fn tell<T>(&mut self, read: Result<T, LoadError>) -> Result<T, LoadError> {
         let (done, total) = self.weights.progress();
-        (self.progress)(done, total);
+        (self.progress)(done + self.streaming.as_ref().map_or(0, |streaming| streaming.progress()), total);
         read
     }
 
@@ -290,9 +306,14 @@ impl<'a> Builder<'a> {
         let (size, packed) = (matrix.size(), keep == Keep::Packed);
         // A scale may be for numbers of a whole row.
         let along = if packed && self.weights.in_few_bits() { Along::Outputs } else { along };
-        let weight = match self.ranks.clone() {
-            None => Weight::kept(matrix.load(self.weights, packed, Along::Outputs, &(0..size[0]))?, keep)?,
-            Some((ranks, precision)) => {
+        let streaming = self.streaming.clone().zip(self.layer).filter(|_| packed);
+        let weight = match (self.ranks.clone(), streaming) {
+            (None, Some((streaming, layer))) => {
+                matrix.blocks.iter().for_each(|block| self.weights.leave(block));
+                streaming.add(layer, matrix, keep)?
+            }
+            (None, None) => Weight::kept(matrix.load(self.weights, packed, Along::Outputs, &(0..size[0]))?, keep)?,
+            (Some((ranks, precision)), _) => {
                 let cut = Cut::new(size, along, ranks.count()).ok_or_else(|| LoadError::Ranks {
                     tensor: matrix.blocks.first().map(|block| block.name.clone()).unwrap_or_default(),
                     rows: size[0],

@@ -1,6 +1,6 @@
 //! Whether a model folder can be served, and what that would take. Of weights only headers are read.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
@@ -42,11 +42,29 @@ pub struct Needs {
     pub dtype: DType,
     /// Of the parameters, those of matrices that may be kept in few bits, and what they take so, by [`Scheme`].
     matrices: u64,
+    /// Those of one layer's matrices, where they are most.
+    layer: u64,
     int8: u64,
     nf4: u64,
     /// What the files have in few bits already.
     pub stored: Option<InFewBits>,
 }
+
+/// What a model takes whose layers are brought when they are used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OnStreaming {
+    /// Bytes of its weights that are on the device at once.
+    pub weights: u64,
+    /// Bytes of the device, as they are told to whoever shares that out.
+    pub device: u64,
+    /// Bytes of the host's memory, beside a GPU.
+    pub host: u64,
+    /// Bytes that a pass through all layers brings.
+    pub pass: u64,
+}
+
+/// Layers that are on the device at once then.
+const LAYERS_AT_ONCE: u64 = 2;
 
 /// Parameters that files have in few bits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,6 +89,20 @@ impl Needs {
     pub fn on_device(&self, dtype: DType, on_cpu: bool) -> u64 {
         let weights = if on_cpu { self.weights_on_cpu(dtype) } else { self.weights(dtype) };
         weights + weights / WORKING_PART + WORKING_ROOM
+    }
+
+    /// Returns what a model takes whose layers are brought when they are used; `None` where they would be in few bits.
+    #[must_use]
+    pub fn streaming(&self, dtype: DType, on_cpu: bool) -> Option<OnStreaming> {
+        if self.stored.is_some() || dtype.scheme().is_some() {
+            return None;
+        }
+        let pass = self.matrices * self.element(dtype);
+        let here = LAYERS_AT_ONCE * self.layer * self.element(dtype);
+        let without = |all: u64| all.saturating_sub(pass.saturating_sub(here));
+        let weights = without(if on_cpu { self.weights_on_cpu(dtype) } else { self.weights(dtype) });
+        let device = without(self.on_device(dtype, on_cpu));
+        Some(OnStreaming { weights, device, host: if on_cpu { 0 } else { pass }, pass })
     }
 
     /// Lists the types that may be asked for.
@@ -204,6 +236,12 @@ impl Report {
                 })),
                 "weights": by_dtype(&|dtype| needs.weights(dtype)),
                 "weights_on_cpu": by_dtype(&|dtype| needs.weights_on_cpu(dtype)),
+                "streamed": dtypes.iter().filter_map(|dtype| Some((dtype.name().to_owned(), json!({
+                    "on_gpu": needs.streaming(*dtype, false)?.weights,
+                    "beside_gpu": needs.streaming(*dtype, false)?.host,
+                    "on_cpu": needs.streaming(*dtype, true)?.weights,
+                    "pass": needs.streaming(*dtype, false)?.pass,
+                })))).collect::<Json>(),
                 "keys_and_values_of_1000_tokens": by_dtype(&|dtype| needs.keys_and_values(1000, dtype)),
             })),
             "obstacles": self.obstacles,
@@ -228,11 +266,34 @@ impl Needs {
             keys_and_values: kept.sum(),
             dtype: DType::of(config),
             matrices: all.iter().filter(|own| own.matrix.is_some()).map(Parameter::numbers).sum(),
+            layer: largest_layer(all),
             int8: all.iter().map(|own| own.bytes(Scheme::Int8)).sum(),
             nf4: all.iter().map(|own| own.bytes(Scheme::Nf4)).sum(),
             stored: config.stored().map(|by| InFewBits::of(by.to_string(), config, all, checkpoint)),
         }
     }
+}
+
+/// Returns how many parameters the matrices of a layer have at most. Layers are told by their numbers in names.
+fn largest_layer(all: &[Parameter]) -> u64 {
+    let mut layers: HashMap<&str, u64> = HashMap::new();
+    for parameter in all.iter().filter(|own| own.matrix.is_some()) {
+        *layers.entry(layer_of(&parameter.name)).or_default() += parameter.numbers();
+    }
+    layers.into_values().max().unwrap_or(0)
+}
+
+/// Returns what a name begins with, up to its first number.
+fn layer_of(name: &str) -> &str {
+    let mut end = 0;
+    for part in name.split('.') {
+        end += part.len();
+        if !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()) {
+            return name.get(..end).unwrap_or(name);
+        }
+        end += 1;
+    }
+    name
 }
 
 impl InFewBits {
@@ -299,6 +360,13 @@ impl fmt::Display for Report {
             let (weights, on_cpu) = (bytes(needs.weights(dtype)), bytes(needs.weights_on_cpu(dtype)));
             writeln!(to, "  weights                           {weights}; on a CPU {on_cpu}")?;
             writeln!(to, "  keys and values of 1,000 tokens   {}", bytes(needs.keys_and_values(1000, dtype)))?;
+            if let Some(OnStreaming { weights, host, pass, .. }) = needs.streaming(dtype, false) {
+                let (weights, host, pass) = (bytes(weights), bytes(host), bytes(pass));
+                writeln!(
+                    to,
+                    "  with residency=stream             {weights} on a GPU, {host} beside it; each pass brings {pass}"
+                )?;
+            }
         }
         Ok(())
     }
@@ -342,6 +410,9 @@ mod tests {
             assert_eq!(needs.parameters, model.parameters(), "{:?}", report.family);
             let element = 2 * 4 * model.decoder.layers.len() as u64;
             assert_eq!(needs.keys_and_values % element, 0, "{:?}", report.family);
+            let streamed = crate::load_streamed(folder.path(), None, torch::Device::CPU, &mut |_, _| {}).unwrap();
+            let expected = needs.streaming(needs.dtype, true).unwrap().pass;
+            assert_eq!(streamed.price().map(|price| price.bytes), Some(expected), "{:?}", report.family);
         }
     }
 

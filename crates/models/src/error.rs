@@ -43,6 +43,10 @@ pub enum LoadError {
         "tensor {tensor} has {rows} rows, too few for {ranks} ranks: each needs one of every matrix; ask for fewer ranks"
     )]
     Ranks { tensor: String, rows: i64, ranks: usize },
+    #[error(
+        "{0}: residency=stream is for weights as numbers, and these are kept in few bits; leave one of the two out"
+    )]
+    Residency(PathBuf),
     /// What another rank of the model says, or that it is gone.
     #[error(transparent)]
     Rank(#[from] kernels::NotDone),

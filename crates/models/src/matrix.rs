@@ -193,7 +193,12 @@ pub fn follow(folder: &Path, device: torch::Device, group: &dyn Group) -> Result
         };
         matrix.load(weights, packed, if inputs { Along::Inputs } else { Along::Outputs }, &asked.own)
     };
-    kernels::follow(group, &mut |asked| load(asked).map_err(|error| error.to_string()), &Function::apply_numbered)
+    kernels::follow(
+        group,
+        device.into(),
+        &mut |asked| load(asked).map_err(|error| error.to_string()),
+        &Function::apply_numbered,
+    )
 }
 
 /// Has this process compute with its share of the cores, of which so many processes compute at the same time.

@@ -43,6 +43,19 @@ pub(crate) struct Source {
     files: Vec<(PathBuf, Stamp)>,
 }
 
+impl Source {
+    /// Returns what some files are now; `None` where the system does not say.
+    pub fn of<'a>(kind: Kind, files: impl Iterator<Item = (&'a Path, &'a File)>) -> Option<Self> {
+        let stamp = |file: &File| {
+            let about = file.metadata().ok()?;
+            let (written, changed) = ((about.mtime(), about.mtime_nsec()), (about.ctime(), about.ctime_nsec()));
+            Some((about.dev(), about.ino(), about.len(), written, changed))
+        };
+        let files: Option<Vec<_>> = files.map(|(path, file)| Some((path.to_owned(), stamp(file)?))).collect();
+        files.map(|files| Self { kind, files })
+    }
+}
+
 /// Tells a file's contents from those that it had before: its device, number, length, and when it was last written and last
 /// changed in any way.
 type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
@@ -112,13 +125,7 @@ impl Keeping {
 
     /// Learns what files are read. What is kept of others, under the same name, is of no use.
     pub(crate) fn begin<'a>(&mut self, kind: Kind, files: impl Iterator<Item = (&'a Path, &'a File)>) {
-        let stamp = |file: &File| {
-            let about = file.metadata().ok()?;
-            let (written, changed) = ((about.mtime(), about.mtime_nsec()), (about.ctime(), about.ctime_nsec()));
-            Some((about.dev(), about.ino(), about.len(), written, changed))
-        };
-        let files: Option<Vec<_>> = files.map(|(path, file)| Some((path.to_owned(), stamp(file)?))).collect();
-        self.source = files.map(|files| Source { kind, files });
+        self.source = Source::of(kind, files);
         let same = self.shelf.lock().models.get(&self.name).map(|kept| Some(&kept.source) == self.source.as_ref());
         if same == Some(false) {
             self.shelf.remove(&self.name);

@@ -56,6 +56,18 @@ pub fn load_as(name: &str, dtype: DType, device: Device) -> Transformer {
     *crate::load(&folder, Some(dtype), device, &mut |_, _| {}).unwrap_or_else(|error| panic!("{error}"))
 }
 
+/// Loads a test model to a device, in float32, whose layers are brought there when they are used.
+///
+/// # Panics
+/// When either is not there.
+#[must_use]
+pub fn load_streamed(name: &str, device: Device) -> Transformer {
+    libtorch::prepare();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.models/float32").join(name);
+    let model = crate::load_streamed(&folder, Some(DType::Float32), device, &mut |_, _| {});
+    *model.unwrap_or_else(|error| panic!("{error}"))
+}
+
 /// Loads a test model in pieces, held by so many ranks that are threads, in float32.
 ///
 /// # Panics

@@ -27,6 +27,7 @@ use crate::generation::{Sampler, Settings};
 use crate::layer::Layer;
 use crate::library;
 use crate::pass::{self, Nobody, Pass};
+use crate::residency::{Price, Streamed, Streaming};
 use crate::shelf::Keeping;
 use crate::steps::Steps;
 use crate::tokenizer::Tokenizer;
@@ -48,6 +49,7 @@ pub struct Transformer {
     /// In which parameters lie, here and on other ranks.
     memory: Vec<Memory>,
     ranks: Option<Rc<Ranks>>,
+    streaming: Option<Rc<Streaming>>,
 }
 
 /// Loads a folder that Hugging Face's `save_pretrained` wrote to a device, which must be there. Without a `dtype` the
@@ -61,7 +63,7 @@ pub fn load(
     device: torch::Device,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Box<Transformer>, LoadError> {
-    Ok(load_over(None, folder, dtype, device, None, progress)?.0)
+    Ok(load_over(Way::Here(None), folder, dtype, device, progress)?.0)
 }
 
 /// Loads a model as [`load`] does, with weights that are kept in memory where they are, and may be. Returns whether they were,
@@ -76,7 +78,21 @@ pub fn load_keeping(
     device: torch::Device,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(Box<Transformer>, bool), LoadError> {
-    load_over(None, folder, dtype, device, Some(keeping), progress)
+    load_over(Way::Here(Some(keeping)), folder, dtype, device, progress)
+}
+
+/// Loads a model as [`load`] does, of which the matrices of layers stay in the files, or beside a GPU in the host's memory, and are
+/// brought to the device when a pass comes to them: two layers are there at once.
+///
+/// # Errors
+/// As [`load`], and for weights in few bits.
+pub fn load_streamed(
+    folder: &Path,
+    dtype: Option<DType>,
+    device: torch::Device,
+    progress: &mut dyn FnMut(u64, u64),
+) -> Result<Box<Transformer>, LoadError> {
+    Ok(load_over(Way::Streamed, folder, dtype, device, progress)?.0)
 }
 
 /// Loads a folder's matrices in pieces, one for each rank: the others [follow](crate::follow) with the same folder. All else
@@ -91,15 +107,21 @@ pub fn load_apart(
     device: torch::Device,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<Box<Transformer>, LoadError> {
-    Ok(load_over(Some(ranks), folder, dtype, device, None, progress)?.0)
+    Ok(load_over(Way::Apart(ranks), folder, dtype, device, progress)?.0)
+}
+
+/// Where a model's matrices are to be.
+enum Way {
+    Here(Option<Keeping>),
+    Apart(Rc<Ranks>),
+    Streamed,
 }
 
 fn load_over(
-    ranks: Option<Rc<Ranks>>,
+    way: Way,
     folder: &Path,
     dtype: Option<DType>,
     device: torch::Device,
-    keeping: Option<Keeping>,
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(Box<Transformer>, bool), LoadError> {
     libtorch::prepare();
@@ -111,18 +133,27 @@ fn load_over(
     let mut weights = Weights::open_as(folder, precision, device)?;
     let blueprint = (config.family().blueprint)(&config)?;
     weights.adapt(&blueprint.root);
-    // Of weights in few bits, what is read is not what is kept on the device.
-    if let Some(keeping) = keeping.filter(|_| !weights.in_few_bits()) {
-        weights.keep(keeping);
+    let (mut ranks, mut streaming) = (None, None);
+    match way {
+        // Of weights in few bits, what is read is not what is kept on the device.
+        Way::Here(Some(keeping)) if !weights.in_few_bits() => weights.keep(keeping),
+        Way::Here(_) => {}
+        Way::Apart(own) => ranks = Some(own),
+        Way::Streamed => {
+            streaming = Some(Streaming::open(folder, precision, device.into(), &blueprint.root)?);
+        }
     }
     let mut builder = Builder::new(&mut weights, ranks.clone().map(|ranks| (ranks, precision)), progress);
+    if let Some(streaming) = &streaming {
+        builder.stream(streaming);
+    }
     let decoder = assemble(&config, blueprint, &mut builder, (kind, device.into()))?;
     let (schema, nodes, attributes, memory) = (builder.schema, builder.nodes, builder.attributes, builder.memory);
     weights.finish(decoder.about.blueprint.head.tied)?;
     let (config, kernels) = (Rc::new(config), Rc::default());
     let warm = weights.were_kept();
     let model =
-        Transformer { config, decoder, schema, nodes, attributes, tokenizer, settings, kernels, device, memory, ranks };
+        Transformer { config, decoder, schema, nodes, attributes, tokenizer, settings, kernels, device, memory, ranks, streaming };
     Ok((Box::new(model), warm))
 }
 
@@ -170,6 +201,18 @@ impl Transformer {
         Scrub::learn(std::mem::take(&mut self.memory), self.ranks.clone())
     }
 
+    /// Returns what a pass costs more for layers that are brought when they are used; `None` where they are on the device.
+    #[must_use]
+    pub fn price(&self) -> Option<Price> {
+        self.streaming.as_ref().map(|streaming| streaming.price())
+    }
+
+    /// Returns what such layers have brought so far.
+    #[must_use]
+    pub fn streamed(&self) -> Option<Streamed> {
+        self.streaming.as_ref().map(|streaming| streaming.streamed())
+    }
+
     /// Returns Python's expressions for what a pass leads to, of the last token: what the last norm gives, and the logits. What is
     /// wrong with a weight or a kernel shows in these.
     #[must_use]
@@ -186,6 +229,7 @@ impl Transformer {
     /// # Errors
     /// When a kernel fails, or memory is short: what PyTorch says.
     pub fn warm_up(&self, tokens: i64) -> Result<(), Raise> {
+        // Which form a matrix has is known without it being here.
         let meet = |weight: &Weight, biased: bool, most: i64| {
             self.kernels.meet(weight, biased, most).map_err(|error| pass::raise(&error))
         };

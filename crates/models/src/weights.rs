@@ -20,7 +20,7 @@ use crate::family::Root;
 use crate::matrix::Block;
 use crate::quantization::Stored;
 use crate::reading::{self, Place};
-use crate::shelf::Keeping;
+use crate::shelf::{self, Keeping};
 
 /// Bytes behind a tensor that the system is asked to read while it is looked after.
 const AHEAD: u64 = 256 << 20;
@@ -182,6 +182,11 @@ impl Weights {
             self.progress.0 += bytes;
         }
         Ok(tensor.f_to_device(self.device)?)
+    }
+
+    /// Returns what the files are now: equal ones give the same numbers.
+    pub(crate) fn source(&self) -> Option<shelf::Source> {
+        shelf::Source::of(self.kind, self.checkpoint.files())
     }
 
     /// Takes what is kept in memory from there, and has what is read be kept.

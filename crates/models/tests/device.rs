@@ -2,10 +2,14 @@
 //! for one, of which `crates/torch/mock/mock.cpp` says what it shows.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
+use std::rc::Rc;
 use std::sync::LazyLock;
 
+use collectives::nccl::{self, Joined, Library};
+use collectives::{Group, Memory};
 use engine::conformance::{self, Outcome, Subject, tensor};
 use engine::{Engine, Interleaver, Job};
+use kernels::{Gpu, Ranks};
 use models::cuda::{self, Cuda, Search};
 use models::testing::{self, GPT2, LLAMA};
 use models::{Device, Transformer};
@@ -182,6 +186,72 @@ fn a_job_that_fills_the_gpu_fails_alone() {
     assert!(outcomes[0].end.as_ref().unwrap_err().message.contains("out of memory"), "{:?}", outcomes[0].end);
     assert!(outcomes[1].end.is_ok());
     assert_eq!(cuda::check(*GPU), Ok(()));
+}
+
+fn bytes(outcome: &Outcome) -> Vec<Vec<u8>> {
+    let saved = outcome.end.as_ref().unwrap_or_else(|failure| panic!("{}", failure.message));
+    conformance::flat(saved).iter().map(|data| data.bytes.to_vec()).collect()
+}
+
+/// What reads, edits, looks at weights and walks back.
+const VARIED: [&str; 4] = [
+    "LAYERS[0].output[:, 1] *= 2\nhidden = LAYERS[1].mlp.output.save()\nout = HEAD.output.save()",
+    "a = LAYERS[1].mlp.output\nloss = HEAD.output[:, -1].logsumexp(-1).sum()\nwith loss.backward():\n    g = a.grad.clone().save()",
+    "w = HEAD.weight[3:7].clone().save()\nfed = LAYERS[1].mlp(LAYERS[0].output.clone()).save()",
+    "lens = HEAD(LAYERS[0].output)[:, -1].save()\nout = tracer.result.logits.save()",
+];
+
+/// A model in two pieces, each on a GPU. Tensors go between them by what stands for NCCL, or by memory.
+fn apart(name: &str, by_nccl: bool) -> Box<dyn Engine> {
+    LazyLock::force(&CUDA);
+    let enter = move |memory: Memory, index: i32| -> Box<dyn Group> {
+        if !by_nccl {
+            return Box::new(memory);
+        }
+        let (stream, on_loss) = (Box::new(Gpu::new(index).unwrap()), Box::new(|why: &str| panic!("{why}")));
+        match nccl::join(memory, Library::load(&mock::nccl()), stream, on_loss, None).unwrap() {
+            Joined::Nccl(group) => Box::new(group),
+            Joined::Memory(_, why) => panic!("{why}"),
+        }
+    };
+    let mut group = Memory::threads(2).unwrap().into_iter();
+    let [leader, other] = [(); 2].map(|()| group.next().unwrap());
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.models/float32").join(name);
+    let own = folder.clone();
+    std::thread::spawn(move || models::follow(&own, Device::cuda(1), &*enter(other, 1)));
+    let ranks = Rc::new(Ranks::new(enter(leader, 0), Box::new(|why| panic!("{why}"))));
+    let model = models::load_apart(ranks, &folder, Some(models::DType::Float32), Device::cuda(0), &mut |_, _| {});
+    Box::new(Interleaver::new(*model.unwrap_or_else(|error| panic!("{error}"))))
+}
+
+#[test]
+fn ranks_on_gpus_give_the_same_bits_by_nccl_as_by_memory() {
+    // One real GPU is not two.
+    if mock::is_real() {
+        return;
+    }
+    for (name, subject) in [("tiny-gpt2", &GPT2), ("tiny-llama", &LLAMA)] {
+        let by = |by_nccl: bool| -> Vec<Outcome> {
+            let engine = || apart(name, by_nccl);
+            let subject = Subject { engine: &engine, ..*subject };
+            VARIED.iter().map(|block| trace(&subject, block)).collect()
+        };
+        for ((found, expected), block) in by(true).iter().zip(&by(false)).zip(VARIED) {
+            assert_eq!(bytes(found), bytes(expected), "{name}: {block}");
+        }
+    }
+}
+
+#[test]
+fn layers_that_are_brought_to_the_gpu_give_the_bits_of_those_that_lie_there() {
+    for (name, subject) in [("tiny-gpt2", &FAMILIES[0][1]), ("tiny-llama", &FAMILIES[1][1])] {
+        LazyLock::force(&CUDA);
+        let engine = || -> Box<dyn Engine> { Box::new(Interleaver::new(testing::load_streamed(name, *GPU))) };
+        let streamed = Subject { engine: &engine, ..*subject };
+        for block in VARIED {
+            assert_eq!(bytes(&trace(&streamed, block)), bytes(&trace(subject, block)), "{name}: {block}");
+        }
+    }
 }
 
 #[test]

@@ -33,6 +33,9 @@ pub struct Specification {
     pub device: Option<String>,
     /// How many processes of one machine hold a replica, each a part of its weights; at least 1.
     pub ranks: u32,
+    /// Where its layers are while they are not computed: `stream` leaves them where they are kept and brings them when a pass
+    /// comes to them; `None` is on the device.
+    pub residency: Option<String>,
     /// Replicas that are kept loaded.
     pub replicas_min: u32,
     /// Replicas that there are at most; `None` is as many as there is room for that nobody else needs.
@@ -63,6 +66,7 @@ impl Specification {
             dtype: None,
             device: None,
             ranks: 1,
+            residency: None,
             replicas_min: 0,
             replicas_max: None,
             pinned: false,
@@ -98,6 +102,19 @@ impl Specification {
         if !(1..=MOST_RANKS).contains(&self.ranks) {
             return Err(format!("ranks must be a number from 1 to {MOST_RANKS}, not {}", self.ranks));
         }
+        match self.residency.as_deref() {
+            None | Some("resident") => {}
+            Some("stream") if self.ranks > 1 => {
+                return Err("residency=stream is for a model of one rank; leave ranks out, or residency".into());
+            }
+            Some("stream") if matches!(self.dtype.as_deref(), Some("int8" | "nf4")) => {
+                return Err(
+                    "residency=stream is for weights as numbers; leave dtype=int8 or nf4 out, or residency".into()
+                );
+            }
+            Some("stream") => {}
+            Some(other) => return Err(format!("residency must be resident or stream, not {other}")),
+        }
         if self.windows_only && (self.pinned || self.replicas_min > 0) {
             return Err(
                 "a model that is there for its windows only cannot be pinned, nor keep replicas outside of them; \
@@ -115,11 +132,17 @@ impl Specification {
         }
     }
 
+    /// Returns whether its layers are brought when a pass comes to them.
+    #[must_use]
+    pub fn is_streamed(&self) -> bool {
+        self.residency.as_deref() == Some("stream")
+    }
+
     /// Returns whether a model that was loaded by another one is the very same.
     #[must_use]
     pub fn loads_as(&self, other: &Self) -> bool {
-        (&self.folder, &self.dtype, &self.device, self.ranks)
-            == (&other.folder, &other.dtype, &other.device, other.ranks)
+        (&self.folder, &self.dtype, &self.device, self.ranks, self.is_streamed())
+            == (&other.folder, &other.dtype, &other.device, other.ranks, other.is_streamed())
     }
 }
 
@@ -213,6 +236,7 @@ fn write(specification: &Specification) -> Vec<u8> {
         changed_at: specification.changed_at,
         ranks: (specification.ranks > 1).then_some(specification.ranks),
         windows_only: specification.windows_only,
+        residency: specification.residency.clone(),
     };
     message.encode_to_vec()
 }
@@ -231,6 +255,7 @@ fn read(entry: &Entry) -> Result<Specification, Error> {
         changed_at: message.changed_at,
         ranks: message.ranks.unwrap_or(1).max(1),
         windows_only: message.windows_only,
+        residency: message.residency,
     })
 }
 
@@ -251,6 +276,7 @@ mod tests {
             replicas_max: Some(3),
             pinned: true,
             windows_only: true,
+            residency: Some("resident".into()),
             changed_at: 5,
             ..Specification::new(key.clone(), "/m".into())
         };

@@ -1,4 +1,5 @@
-//! Builds the stand-in for `libtorch_cuda.so` as a library that programs load at run time, as they load the real one.
+//! Builds the stand-ins for `libtorch_cuda.so` and `libnccl.so.2` as libraries that programs load at run time, as they load the
+//! real ones.
 #![expect(clippy::panic, reason = "a build script fails by panicking")]
 
 use std::path::{Path, PathBuf};
@@ -6,6 +7,7 @@ use std::{env, fs};
 
 fn main() {
     println!("cargo:rerun-if-changed=mock.cpp");
+    println!("cargo:rerun-if-changed=nccl.cpp");
     println!("cargo:rerun-if-env-changed=LIBTORCH");
     let libtorch = PathBuf::from(env::var_os("LIBTORCH").unwrap_or_default());
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
@@ -14,10 +16,12 @@ fn main() {
     // It has the version of the libtorch that it is built for, as an archive of libtorch says it.
     let version = libtorch.join("build-version");
     fs::copy(&version, out.join("build-version")).unwrap_or_else(|error| panic!("{}: {error}", version.display()));
-    compile(&libtorch.join("include"), &lib.join("libtorch_cuda.so"));
+    let include = libtorch.join("include");
+    compile(&include, "mock.cpp", &lib.join("libtorch_cuda.so"));
+    compile(&include, "nccl.cpp", &lib.join("libnccl.so.2"));
 }
 
-fn compile(include: &Path, library: &Path) {
+fn compile(include: &Path, source: &str, library: &Path) {
     let compiler = cc::Build::new()
         .cpp(true)
         .std("c++17")
@@ -28,6 +32,6 @@ fn compile(include: &Path, library: &Path) {
         .include(include)
         .include(include.join("torch/csrc/api/include"))
         .get_compiler();
-    let status = compiler.to_command().args(["-shared", "mock.cpp", "-o"]).arg(library).status();
+    let status = compiler.to_command().args(["-shared", source, "-o"]).arg(library).status();
     assert!(status.is_ok_and(|status| status.success()), "the C++ compiler failed");
 }

@@ -101,6 +101,8 @@ class Memory {
   // Where the contents of device memory lie.
   void* contents(const void* at) const { return hidden + (static_cast<const char*>(at) - shown); }
 
+  bool has(const void* at) const { return at >= shown && at < shown + CAPACITY; }
+
  private:
   static char* reserve(int protection) {
     void* region = mmap(nullptr, CAPACITY, protection, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -129,6 +131,18 @@ Memory& memory_of() {
 }
 
 Memory& memory(c10::DeviceIndex index) { return index == 0 ? memory_of<0>() : memory_of<1>(); }
+
+}  // namespace
+
+// Where the contents of memory lie: a device's, or the host's own. For what stands for NCCL.
+extern "C" void* mock_contents(const void* at) {
+  for (c10::DeviceIndex index = 0; index < DEVICES; index++) {
+    if (memory(index).has(at)) return memory(index).contents(at);
+  }
+  return const_cast<void*>(at);
+}
+
+namespace {
 
 template <c10::DeviceIndex index>
 void release(void* at) {
@@ -172,6 +186,19 @@ struct Guard final : c10::impl::DeviceGuardImplInterface {
   c10::Stream exchangeStream(c10::Stream stream) const override { return getStream(stream.device()); }
   c10::DeviceIndex deviceCount() const noexcept override { return DEVICES; }
   void synchronizeDevice(c10::DeviceIndex) const override { check_alive(); }
+
+  // All that a stream is given to do is done when it is.
+  void* getStreamNativeHandle(const c10::Stream) const override { return nullptr; }
+  c10::Stream getStreamFromGlobalPool(c10::Device device, bool) const override { return getStream(device); }
+  void record(void** event, const c10::Stream&, const c10::DeviceIndex, const c10::EventFlag) const override {
+    *event = const_cast<Guard*>(this);
+  }
+  void block(void*, const c10::Stream&) const override {}
+  bool queryEvent(void*) const override {
+    check_alive();
+    return true;
+  }
+  void synchronizeEvent(void*) const override { check_alive(); }
 };
 
 C10_REGISTER_GUARD_IMPL(CUDA, Guard)

@@ -24,6 +24,7 @@ pub struct New {
     folder: String,
     dtype: String,
     device: String,
+    residency: String,
     least: String,
     most: String,
     pinned: Option<String>,
@@ -57,6 +58,7 @@ impl New {
             dtype: given(&self.dtype),
             device: given(&self.device),
             ranks: None,
+            residency: given(&self.residency),
             replicas: replicas(&self.least, &self.most)?,
             pinned: self.pinned.is_some(),
             windows_only: false,
@@ -112,6 +114,11 @@ fn form(typed: &New) -> Markup {
                     }
                 } }
                 label { "Device" input.short type="text" name="device" value=(typed.device) placeholder="any" autocomplete="off" spellcheck="false"; }
+                label { "Layers" select name="residency" {
+                    @for (value, name) in [("", "on the device"), ("stream", "brought when they are used")] {
+                        option value=(value) selected[typed.residency == value] { (name) }
+                    }
+                } }
                 (counts(&typed.least, &typed.most, typed.pinned.is_some()))
                 button type="submit" { "Host the model" }
                 span.note { "The folder has what the Hugging Face Hub has for the model, at the same place on every worker and gateway. \

@@ -30,6 +30,8 @@ pub struct Deploy {
     pub device: Option<String>,
     /// How many processes of one machine hold each replica. Default: one.
     pub ranks: Option<u32>,
+    /// `stream` leaves layers where they are kept, and brings them to the device when a pass comes to them. Default: `resident`.
+    pub residency: Option<String>,
     #[serde(default)]
     pub replicas: Replicas,
     #[serde(default)]
@@ -81,6 +83,8 @@ pub struct Shown {
     dtype: Option<String>,
     device: Option<String>,
     ranks: u32,
+    /// `stream` where layers are brought to the device when a pass comes to them; null, or `resident`, where they are there.
+    residency: Option<String>,
     replicas: ReplicasShown,
     pinned: bool,
     windows_only: bool,
@@ -192,11 +196,12 @@ pub async fn host(
     name: &str,
     deploy: Deploy,
 ) -> Result<(Hosted, String), Error> {
-    let Deploy { folder, dtype, device, ranks, replicas, pinned, windows_only } = deploy;
+    let Deploy { folder, dtype, device, ranks, residency, replicas, pinned, windows_only } = deploy;
     let wanted = Specification {
         dtype,
         device,
         ranks: ranks.unwrap_or(1),
+        residency,
         replicas_min: least(replicas, pinned),
         replicas_max: replicas.max,
         pinned,
@@ -328,6 +333,7 @@ impl Model {
             dtype: specification.dtype.clone(),
             device: specification.device.clone(),
             ranks: specification.ranks,
+            residency: specification.residency.clone(),
             replicas: ReplicasShown {
                 min: specification.replicas_min,
                 max: specification.replicas_max,

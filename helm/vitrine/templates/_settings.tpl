@@ -37,6 +37,8 @@ secret never lies in a tree, but in files that a tree names.
 {{- $model = printf "%s=%s" $model (include "vitrine.model.folder" .) -}}
 {{- with .dtype }}{{ $model = printf "%s,dtype=%s" $model . }}{{ end -}}
 {{- with .device }}{{ $model = printf "%s,device=%s" $model . }}{{ end -}}
+{{- with .ranks }}{{ $model = printf "%s,ranks=%d" $model (int .) }}{{ end -}}
+{{- with .residency }}{{ $model = printf "%s,residency=%s" $model . }}{{ end -}}
 {{- $models = append $models $model -}}
 {{- end -}}
 {{- $tree := dict

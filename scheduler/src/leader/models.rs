@@ -99,9 +99,9 @@ impl Hosted {
         let wishes = futures::stream::select(wishes, self.bookings.watch().await?);
         for model in configured {
             let wanted = |before: Option<Specification>| {
-                let HostedModel { key, folder, dtype, device, ranks } = model.clone();
+                let HostedModel { key, folder, dtype, device, ranks, residency } = model.clone();
                 let kept = before.clone().unwrap_or_else(|| Specification::new(key, folder.clone()));
-                let after = Specification { folder, dtype, device, ranks, configured: true, ..kept };
+                let after = Specification { folder, dtype, device, ranks, residency, configured: true, ..kept };
                 (before.as_ref() != Some(&after)).then_some(Specification { changed_at: now, ..after })
             };
             self.specifications.change(&model.key, wanted).await?;
@@ -232,10 +232,12 @@ impl Leader {
         } else {
             // What an earlier scheduler found out.
             let before = self.hosted.models.get(&key).await.ok().flatten();
-            let same = before.as_ref().is_some_and(|it| {
-                (&it.folder, &it.dtype, &it.device)
-                    == (&specification.folder, &specification.dtype, &specification.device)
-            });
+            // What a streamed one takes depends on that, which records do not have.
+            let same = !specification.is_streamed()
+                && before.as_ref().is_some_and(|it| {
+                    (&it.folder, &it.dtype, &it.device)
+                        == (&specification.folder, &specification.dtype, &specification.device)
+                });
             let bytes = before.as_ref().filter(|it| same && it.bytes > 0).map(|it| it.bytes);
             let kept_bytes = before.as_ref().filter(|it| same && it.kept_bytes > 0).map(|it| it.kept_bytes);
             let warm_time = before.as_ref().map(|it| it.warm_time).filter(|time| same && !time.is_zero());
@@ -695,10 +697,10 @@ impl Known {
         self.booked().reserved(time).map(|(tenant, until)| (tenant.clone(), until))
     }
 
-    /// Says whether its weights can be kept in memory: they go to a GPU, and are read by one process.
+    /// Says whether its weights can be kept in memory: they go to a GPU, all of them, and are read by one process.
     fn may_be_kept(&self) -> bool {
         let on_cpu = self.specification.device.as_deref() == Some("cpu");
-        !on_cpu && self.specification.ranks <= 1
+        !on_cpu && self.specification.ranks <= 1 && !self.specification.is_streamed()
     }
 }
 

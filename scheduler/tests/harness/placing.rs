@@ -18,7 +18,7 @@ const OTHER: &str = "test/other";
 
 fn hosted(name: &str) -> HostedModel {
     let (key, folder) = (ModelKey::new(name, None), format!("/models/{name}").into());
-    HostedModel { key, folder, dtype: None, device: None, ranks: 1 }
+    HostedModel { key, folder, dtype: None, device: None, ranks: 1, residency: None }
 }
 
 /// A cluster that hosts both, and a process with room for one.

@@ -68,6 +68,7 @@ impl Cluster {
             dtype: Some("float32".into()),
             device: Some("cuda:1".into()),
             ranks: 2,
+            residency: None,
         };
         let mut config = Config { token: TOKEN.into(), models: vec![model], reattach: REATTACH, ..Config::default() };
         set(&mut config);

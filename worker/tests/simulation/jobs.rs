@@ -9,7 +9,7 @@ use store::{Blob, JobRecord, Outcome, State};
 
 /// Returns the one model that is hosted.
 pub fn hosted() -> HostedModel {
-    HostedModel { key: model(), folder: "/models/tiny".into(), dtype: None, device: None, ranks: 1 }
+    HostedModel { key: model(), folder: "/models/tiny".into(), dtype: None, device: None, ranks: 1, residency: None }
 }
 
 fn model() -> ModelKey {

@@ -5,6 +5,8 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 #include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/Event.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <dlfcn.h>
 
 #ifdef __GLIBC__
@@ -12,6 +14,16 @@
 #endif
 
 #include <cstdlib>
+#include <memory>
+#include <unordered_map>
+
+namespace {
+
+c10::impl::VirtualGuardImpl gpus() { return c10::impl::VirtualGuardImpl(c10::kCUDA); }
+
+c10::Device gpu(int32_t index) { return {c10::kCUDA, static_cast<c10::DeviceIndex>(index)}; }
+
+}  // namespace
 
 extern "C" {
 
@@ -128,5 +140,71 @@ void vt_release_memory(bool devices) {
 #ifdef __GLIBC__
   malloc_trim(0);
 #endif
+}
+
+// CUDA's name for the stream on which this thread computes on a device.
+bool vt_stream(int32_t index, void** handle, Error* error) {
+  return guarded(error, [&] { *handle = gpus().getStreamNativeHandle(gpus().getStream(gpu(index))); });
+}
+
+// Makes a device the thread's own, and tells which was.
+bool vt_exchange_device(int32_t index, int32_t* before, Error* error) {
+  return guarded(error, [&] { *before = gpus().exchangeDevice(gpu(index)).index(); });
+}
+
+// A mark behind all that this thread has given a device to do.
+void* vt_mark(int32_t index, Error* error) {
+  void* made = nullptr;
+  guarded(error, [&] {
+    auto event = std::make_unique<c10::Event>(c10::kCUDA);
+    event->record(gpus().getStream(gpu(index)));
+    made = event.release();
+  });
+  return made;
+}
+
+// Whether a device has come to a mark.
+bool vt_mark_reached(const void* mark, bool* reached, Error* error) {
+  return guarded(error, [&] { *reached = static_cast<const c10::Event*>(mark)->query(); });
+}
+
+void vt_mark_free(void* mark) { delete static_cast<c10::Event*>(mark); }
+
+// Copies a tensor of the host's to a device beside what this thread computes there, and tells by a mark when it is there. Only
+// what waits for the mark may use it, and what gives its memory back has to be behind the mark, too.
+void* vt_upload(const void* host, int32_t index, void** mark, Error* error) {
+  void* made = nullptr;
+  guarded(error, [&] {
+    const at::Tensor& from = tensor_of(host);
+    c10::Device device = gpu(index);
+    c10::Stream here = gpus().getStream(device);
+    // Who had the memory before is done with it when this stream comes here.
+    at::Tensor to = at::empty(from.sizes(), from.options().device(device).pinned_memory(false));
+    c10::Event free(c10::kCUDA);
+    free.record(here);
+    static thread_local std::unordered_map<int32_t, c10::Stream> beside;
+    auto known = beside.find(index);
+    if (known == beside.end()) known = beside.emplace(index, gpus().getStreamFromGlobalPool(device)).first;
+    c10::Stream side = known->second;
+    free.block(side);
+    auto copied = std::make_unique<c10::Event>(c10::kCUDA);
+    gpus().exchangeStream(side);
+    try {
+      to.copy_(from, /*non_blocking=*/true);
+      copied->record(side);
+    } catch (...) {
+      gpus().exchangeStream(here);
+      throw;
+    }
+    gpus().exchangeStream(here);
+    *mark = copied.release();
+    made = owned(to);
+  });
+  return made;
+}
+
+// Has what this thread computes on a device from now on come behind a mark.
+bool vt_wait_for_mark(const void* mark, int32_t index, Error* error) {
+  return guarded(error, [&] { static_cast<const c10::Event*>(mark)->block(gpus().getStream(gpu(index))); });
 }
 }

@@ -1,4 +1,4 @@
-//! A stand-in for a GPU, for tests: see `mock.cpp`. Or a real one, on a machine that has it.
+//! A stand-in for a GPU, and for what carries memory between several, for tests: see `mock.cpp` and `nccl.cpp`. Or a real one, on a machine that has it.
 
 use std::env;
 use std::path::PathBuf;
@@ -7,6 +7,12 @@ use std::path::PathBuf;
 #[must_use]
 pub fn folder() -> PathBuf {
     real().unwrap_or_else(|| concat!(env!("OUT_DIR"), "/lib").into())
+}
+
+/// Returns the stand-in for `libnccl.so.2`.
+#[must_use]
+pub fn nccl() -> PathBuf {
+    concat!(env!("OUT_DIR"), "/lib/libnccl.so.2").into()
 }
 
 /// Returns whether the tests run on a real GPU.
