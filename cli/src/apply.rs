@@ -1,6 +1,7 @@
 //! `vitrine apply`: makes models, tenants, quotas and keys what a file says. What the file does not name is left alone.
 
 mod models;
+mod windows;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,8 +20,8 @@ use crate::{serving, table};
 pub struct Apply {
     /// A TOML file.
     ///
-    /// `[[model]]` with name, folder, and where wanted dtype, device, ranks, replicas, a table of min and max, pinned and windows_only;
-    /// `[[tenant]]` with name, and where wanted suspended, models, class, and quota, a table; `[[key]]` with id, and where
+    /// `[[model]]` with name, folder, and where wanted dtype, device, ranks, replicas, a table of min and max, pinned, windows_only,
+    /// and windows, a list of tables of from, to, and where wanted daily, replicas, tenant; `[[tenant]]` with name, and where wanted suspended, models, class, and quota, a table; `[[key]]` with id, and where
     /// wanted scopes or role, project, note, models, class, quota.
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -98,7 +99,8 @@ struct Step {
     what: String,
     method: Method,
     path: Vec<String>,
-    body: Value,
+    /// `None` where there is nothing to say.
+    body: Option<Value>,
 }
 
 /// Makes things what a file says.
@@ -119,7 +121,7 @@ pub fn run(apply: &Apply) -> Result<ExitCode> {
         for Step { what, method, path, body } in &steps {
             if !apply.dry_run {
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
-                let asked = apply.server.ask(method.clone(), &path, Some(body)).await;
+                let asked = apply.server.ask(method.clone(), &path, body.as_ref()).await;
                 asked
                     .with_context(|| format!("{what}: not done, and {} of {} changes are", done.len(), steps.len()))?;
             }
@@ -161,7 +163,7 @@ async fn plan(server: &Server, declared: &Declared) -> Result<Vec<Step>> {
                 what,
                 method: Method::POST,
                 path: path()[..1].to_vec(),
-                body: json!({ "name": tenant.name }),
+                body: Some(json!({ "name": tenant.name })),
             });
         }
         let mut wanted = Map::new();
@@ -182,6 +184,11 @@ async fn plan(server: &Server, declared: &Declared) -> Result<Vec<Step>> {
         }
         steps.extend(changed(&format!("tenant {}", tenant.name), &now, wanted, path()));
         steps.extend(quota(&format!("tenant {}", tenant.name), &there, tenant.quota.as_ref(), path()));
+    }
+    // A tenant whom they are for may have been made a moment ago.
+    for model in &declared.model {
+        let found = table::list(models, "models").iter().find(|there| there["name"] == model.name.as_str());
+        steps.extend(model.bookings(found)?);
     }
     for key in &declared.key {
         let there = table::list(keys, "keys").iter().find(|there| there["id"] == key.id.as_str());
@@ -214,7 +221,7 @@ fn changed(whose: &str, there: &Map<String, Value>, wanted: Map<String, Value>, 
         format!("{name} {} -> {}", table::text(there.get(name).unwrap_or(&Value::Null)), table::text(value))
     };
     let what = format!("{whose}: {}", other.iter().map(shown).collect::<Vec<_>>().join(", "));
-    Some(Step { what, method: Method::PATCH, path, body: Value::Object(other) })
+    Some(Step { what, method: Method::PATCH, path, body: Some(Value::Object(other)) })
 }
 
 /// Returns the request that makes a quota what is wanted, if it is not: what the file leaves out of it is not bounded.
@@ -233,5 +240,5 @@ fn quota(whose: &str, there: &Value, wanted: Option<&Map<String, Value>>, path: 
     }
     let what = format!("{whose}: quota: {}", differ.join(", "));
     let path = path.into_iter().chain(["quota".to_owned()]).collect();
-    Some(Step { what, method: Method::PUT, path, body: Value::Object(wanted.clone()) })
+    Some(Step { what, method: Method::PUT, path, body: Some(Value::Object(wanted.clone())) })
 }
