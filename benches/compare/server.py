@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import torch
@@ -26,9 +27,10 @@ class Failed(Exception):
 
 @dataclasses.dataclass
 class Answer:
-    """One job's end: seconds since the replay began, and the frame that told it."""
+    """One job's end: seconds since the replay began, how many its client waited, and the frame that told it."""
 
     seconds: float
+    took: float
     frame: bytes
 
     def values(self):
@@ -113,6 +115,76 @@ class Server:
 
     def replay(self, requests, clients=1):
         """Sends requests, each as one client would, from so many clients at once. Jobs that fail are answers too."""
+        before = self.settled()
+        with self.sending(requests, clients) as sending:
+            wall, answers = sending.answers()
+        gateway, worker = (now - then for now, then in zip(self.settled(), before))
+        return Replay(wall, gateway, worker, answers)
+
+    def sending(self, requests, clients=1, key=None):
+        """Begins to send requests so, in the name of another key if one is given."""
+        return Sending(self, requests, clients, key or self.key)
+
+    def ask(self, method, path, body=None):
+        """Asks the server's `/v1` in the operator's name."""
+        headers = {"ndif-api-key": self.key, "content-type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}/v1/{path}", data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.loads(answer.read() or "null")
+
+    def tenant(self, name):
+        """Makes a tenant. Returns a key of it, whose jobs end when nobody waits for them."""
+        self.ask("POST", "tenants", {"name": name})
+        return self.ask("POST", "keys", {"tenant": name, "cancel_when_gone": "1s"})["key"]
+
+    def cpu(self):
+        return self.gateway + self.worker
+
+    def values(self):
+        """Returns each job's saved values, in order.
+
+        Raises:
+            Failed: when a job ended with an error.
+        """
+        return [answer.values() for answer in self.answers]
+
+
+class Server:
+    def __init__(self, programs, replay, shape, device, environment, log):
+        """Starts a server on a free port that hosts one model, and waits until it is ready."""
+        # Requests refused because others were being read.
+        self.refusals = 0
+        self.device = device
+        self.program = replay
+        self.data = Path(tempfile.mkdtemp(prefix="vitrine-bench-"))
+        self.key = secrets.token_hex(16)
+        program = Path(programs).resolve() / "vitrine"
+        command = [program, "up", "--no-default-model", "--listen", "127.0.0.1:0", "--data", self.data / "server"]
+        command += ["--api-key", self.key, "--model", f"{shape.repo_id}={shape.folder},dtype=float32,device={device}"]
+        self.process = subprocess.Popen(
+            [str(part) for part in command], env=environment, stdout=subprocess.PIPE, stderr=log, text=True
+        )
+        addresses = queue.Queue()
+        threading.Thread(target=relay, args=(self.process.stdout, addresses), daemon=True).start()
+        with contextlib.suppress(queue.Empty):
+            self.url = addresses.get(timeout=PATIENCE)
+            if self.url:
+                return
+        self.close()
+        raise RuntimeError(f"{program} was not ready; see {log.name}")
+
+    def close(self):
+        self.process.send_signal(signal.SIGINT)
+        try:
+            self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        shutil.rmtree(self.data, ignore_errors=True)
+
+    def replay(self, requests, clients=1):
+        """Sends requests, each as one client would, from so many clients at once. Jobs that fail are answers too."""
         with tempfile.TemporaryDirectory(dir=self.data) as folder:
             sent = []
             for index, request in enumerate(requests):
@@ -144,6 +216,42 @@ class Server:
             if sum(now) - sum(before) < 0.001:
                 return now
             before = now
+
+
+class Sending:
+    """Requests that are being sent by a process of their own, which ends with this."""
+
+    def __init__(self, server, requests, clients, key):
+        self.server, self.count = server, len(requests)
+        self.folder = tempfile.TemporaryDirectory(dir=server.data)
+        sent = []
+        for index, request in enumerate(requests):
+            file = Path(self.folder.name) / f"{index}.request"
+            file.write_bytes(request.payload)
+            sent.append({"fields": request.fields, "file": str(file)})
+        order = {"url": server.url, "key": key, "clients": clients, "requests": sent, "frames": self.folder.name}
+        self.process = subprocess.Popen([str(server.program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process.stdin.write(json.dumps(order))
+        self.process.stdin.close()
+        self.process.stdin = None
+
+    def answers(self):
+        """Returns what all took together, and each request's answer in order."""
+        told, _ = self.process.communicate()
+        if self.process.returncode != 0:
+            raise subprocess.CalledProcessError(self.process.returncode, str(self.server.program))
+        took = json.loads(told)
+        self.server.refusals += took["refusals"]
+        frames = ((Path(self.folder.name) / str(index)).read_bytes() for index in range(self.count))
+        return took["wall"], [Answer(*answer) for answer in zip(took["seconds"], took["took"], frames)]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.folder.cleanup()
 
 
 def relay(output, addresses):

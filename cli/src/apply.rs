@@ -18,12 +18,27 @@ use crate::{serving, table};
 
 #[derive(Args)]
 pub struct Apply {
-    /// A TOML file.
+    /// A TOML file such as this one, of which all but the names may be left out, and the folder of a model that is hosted:
     ///
-    /// `[[model]]` with name, folder, and where wanted dtype, device, ranks, replicas, a table of min and max, pinned, windows_only,
-    /// and windows, a list of tables of from, to, and where wanted daily, replicas, tenant; `[[tenant]]` with name, and where wanted suspended, models, class, and quota, a table; `[[key]]` with id, and where
-    /// wanted scopes or role, project, note, models, class, quota.
-    #[arg(value_name = "FILE")]
+    ///   [[model]]
+    ///   name = "openai-community/gpt2"
+    ///   folder = "/models/gpt2"                 # also dtype, device, ranks
+    ///   replicas = { min = 1, max = 4 }
+    ///   pinned = true                           # also windows_only
+    ///   windows = [{ from = 2026-12-01T22:00:00Z, to = 2026-12-02T04:00:00Z, daily = true, replicas = 2, tenant = "lab-b" }]
+    ///
+    ///   [[tenant]]
+    ///   name = "lab-b"                          # made if it is not there; also suspended
+    ///   models = ["openai-community/*"]
+    ///   class = "normal"
+    ///   quota = { queued_jobs = 100, device_seconds_per_day = 3600 }
+    ///
+    ///   [[key]]
+    ///   id = "e87edf3755e0"                     # `vitrine key create` makes keys
+    ///   role = "researcher"                     # or scopes; also models, class, quota
+    ///   project = "probes"
+    ///   note = "the notebook"
+    #[arg(value_name = "FILE", verbatim_doc_comment)]
     file: PathBuf,
     /// Say what would be changed, and change nothing.
     #[arg(long)]

@@ -25,10 +25,10 @@ const ANSWER: Duration = Duration::from_secs(60);
 #[derive(Args, Clone)]
 pub struct Server {
     /// The server's address [default: that of `vitrine login`, or http://127.0.0.1:8000, where `vitrine up` listens].
-    #[arg(long, env = "VITRINE_HOST", value_name = "URL")]
+    #[arg(long, env = "VITRINE_HOST", value_name = "URL", help_heading = "Server")]
     host: Option<String>,
     /// Your API key [default: that of `vitrine login`, for its server].
-    #[arg(long, env = "VITRINE_API_KEY", hide_env_values = true, value_name = "KEY")]
+    #[arg(long, env = "VITRINE_API_KEY", hide_env_values = true, value_name = "KEY", help_heading = "Server")]
     key: Option<String>,
     /// Print JSON, for scripts.
     #[arg(long)]
