@@ -114,7 +114,7 @@ fn a_tenant_is_made_given_a_key_suspended_resumed_and_its_key_revoked() {
     let brief = ["key", "create", "--tenant", "lab-b", "--cancel-when-gone"];
     contains(&operator.refused(&[&brief[..], &["soon"]].concat()), &["cancel_when_gone", "\"soon\"", "between 1s and"]);
     let made = operator.json(&[&brief[..], &["30s"]].concat());
-    contains(&operator.does(&["key", "list", "--tenant", "lab-b"]), &["ENDS WHEN GONE", "30s"]);
+    contains(&operator.does(&["key", "list", "--tenant", "lab-b"]), &["CLIENT GONE", "30s"]);
     operator.does(&["key", "revoke", made["id"].as_str().unwrap()]);
 
     let made = operator.json(&[&create[..], &["30d"]].concat());
