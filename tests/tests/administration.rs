@@ -407,8 +407,9 @@ fn what_was_done_is_in_the_audit_trail_and_a_file_says_what_there_should_be() {
         "{ min = 1, max = 2 }\nwindows = [{ from = 2040-01-01T09:00:00Z, to = '2040-01-01T12:00:00Z', tenant = 'lab-b' }]",
     );
     contains(&host.refused(&apply), &["400 days ahead"]);
-    let in_hours =
-        |hours| humantime::format_rfc3339_seconds(SystemTime::now() + Duration::from_secs(3600 * hours)).to_string();
+    let in_hours = |hours: u64| {
+        humantime::format_rfc3339_seconds(SystemTime::now() + Duration::from_secs(3600 * hours)).to_string()
+    };
     let (from, to) = (in_hours(20), in_hours(23));
     let windows = |daily: bool| {
         model(&format!(

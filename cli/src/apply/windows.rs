@@ -1,13 +1,18 @@
 //! The times for which a file has a model booked.
 
+use std::fmt;
+use std::time::UNIX_EPOCH;
+
 use anyhow::{Result, anyhow};
 use humantime::parse_rfc3339_weak;
 use ids::TenantId;
 use placement::Window;
 use reqwest::Method;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Error, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::{Value, json};
-use std::time::UNIX_EPOCH;
+use toml::value::Datetime;
 
 use super::Step;
 use crate::table;
@@ -37,14 +42,29 @@ fn one() -> usize {
 }
 
 impl<'de> Deserialize<'de> for Time {
-    /// Reads a text, or what TOML itself takes for a time.
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = match toml::Value::deserialize(deserializer)? {
-            toml::Value::String(text) => text,
-            other => other.to_string(),
-        };
-        let millis = millis(&text).map_err(serde::de::Error::custom)?;
+        let text = deserializer.deserialize_any(Written)?;
+        let millis = millis(&text).map_err(D::Error::custom)?;
         Ok(Self { text, millis })
+    }
+}
+
+/// Reads a text, or what TOML itself takes for a time.
+struct Written;
+
+impl<'de> Visitor<'de> for Written {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a time such as 2026-12-03T09:00:00Z")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<String, E> {
+        Ok(text.to_owned())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<String, A::Error> {
+        Datetime::deserialize(MapAccessDeserializer::new(map)).map(|time| time.to_string())
     }
 }
 
