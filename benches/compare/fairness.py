@@ -6,7 +6,7 @@ import statistics
 import threading
 
 from .models import prompts
-from .recording import model, record
+from .recording import record
 from .server import Server
 from .users import quantile
 
@@ -16,6 +16,8 @@ QUIET, FLOOD, FLOODING = 32, 128, 64
 # Tokens of the jobs of ten tenants, and clients of each: more than the share of places that is theirs.
 SIZES, CLIENTS = [4, 6, 9, 13, 20, 30, 45, 68, 102, 153], 8
 SHORT, LONG = 32, 4000
+# Jobs that the worker runs at once. The more share a pass, the longer it takes where rows are what costs.
+SLOTS = [32, 8]
 
 
 def generate(model, prompt, tokens, backend=None):
@@ -40,17 +42,19 @@ class Fresh:
 
 def measure(lab, shape):
     shape = lab.shape(shape)
-    fresh, environment = Fresh(shape), dict(os.environ, OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1")
-    model(shape)
-    with open(os.devnull, "w") as log:
-        server = Server(lab.programs, lab.program("replay"), shape, lab.device, environment, log)
-        with contextlib.closing(server):
-            flood(lab, server, fresh)
-            equals(lab, server, fresh)
-            beside_a_long_one(lab, server, fresh)
+    fresh = Fresh(shape)
+    for slots in SLOTS:
+        environment = dict(os.environ, OMP_NUM_THREADS="1", HF_HUB_OFFLINE="1", VITRINE_SLOTS=str(slots))
+        with open(os.devnull, "w") as log:
+            server = Server(lab.programs, lab.program("replay"), shape, lab.device, environment, log)
+            with contextlib.closing(server):
+                flood(lab, server, fresh, slots)
+                if slots == SLOTS[0]:
+                    equals(lab, server, fresh)
+                    beside_a_long_one(lab, server, fresh)
 
 
-def flood(lab, server, fresh):
+def flood(lab, server, fresh, slots):
     quiet, flooder = server.tenant("quiet"), server.tenant("flood")
     count = 20 if lab.quick else 200
     times = {"alone": [], "beside a flood": []}
@@ -72,8 +76,8 @@ def flood(lab, server, fresh):
     late = {way: statistics.median(quantile(each, 0.99) for each in taken) for way, taken in times.items()}
     for way, taken in times.items():
         middle = statistics.median(quantile(each, 0.5) for each in taken)
-        lab.report.row("fairness", tokens=QUIET, side=way, p50_ms=1000 * middle, p99_ms=1000 * late[way])
-    what = f"p99 of a quiet tenant beside a flood of {FLOODING} clients / p99 alone"
+        lab.report.row("fairness", slots=slots, tokens=QUIET, side=way, p50_ms=1000 * middle, p99_ms=1000 * late[way])
+    what = f"p99 of a quiet tenant beside a flood of {FLOODING} clients, {slots} slots / p99 alone"
     lab.report.ratio("fairness", what, late["beside a flood"] / late["alone"], 2, at_least=False)
 
 
@@ -90,7 +94,7 @@ def wait(server, tenant, jobs):
 
 def equals(lab, server, fresh):
     """Ten tenants whose jobs come to the same number of tokens each."""
-    tokens = 300 if lab.quick else 6000
+    tokens = 600 if lab.quick else 6000
     with contextlib.ExitStack() as stack:
         work = [(server.tenant(f"equal-{size}"), fresh.take(max(2, tokens // size), size)) for size in SIZES]
         sending = [stack.enter_context(server.sending(requests, CLIENTS, key)) for key, requests in work]
