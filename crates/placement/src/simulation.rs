@@ -87,7 +87,7 @@ const UNLOADING: Duration = Duration::from_secs(1);
 /// How often models are looked at when nothing else makes it so.
 const TICK: Duration = Duration::from_secs(5);
 /// From how long on a decision is made again to be timed, and how often.
-const LONG: Duration = Duration::from_millis(10);
+const LONG: Duration = Duration::from_millis(20);
 const AGAIN: usize = 4;
 /// Decisions that are made together.
 const TOGETHER: usize = 256;

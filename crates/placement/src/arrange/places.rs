@@ -174,8 +174,14 @@ impl Plan<'_> {
             };
             let mut models: Vec<Number> = (0..self.models.len()).filter(open).collect();
             models.sort_by_key(|number| (self.models[*number].held, *number));
+            // Where there is little room left, few models have to be looked at.
+            let mut most = self.most_free();
             for number in models {
                 let need = self.need(number);
+                if need > most {
+                    continue;
+                }
+                let loads = self.moves.len();
                 for node in 0..self.nodes.len() {
                     if warm && !self.warm.get(number, node) {
                         continue;
@@ -184,8 +190,19 @@ impl Plan<'_> {
                         self.load(place, number);
                     }
                 }
+                if self.moves.len() > loads {
+                    most = self.most_free();
+                }
             }
         }
+    }
+
+    /// Returns how many bytes there are in the place with the most room.
+    fn most_free(&self) -> i128 {
+        if self.nodes.iter().any(|here| here.rooms.is_empty()) {
+            return i128::MAX;
+        }
+        self.rooms.iter().map(|room| room.free).max().unwrap_or(0)
     }
 
     /// Returns the place on a node that has the most room, of those that may have one more replica of a model.
