@@ -5,6 +5,7 @@
 //! lists, which do not change once they are made.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 use std::ops::Range;
 use std::time::Duration;
 
@@ -103,6 +104,28 @@ pub(super) struct Room<'a> {
     pub leaving: i128,
 }
 
+/// The numbers of models by their names.
+type Numbers<'a> = HashMap<&'a ModelKey, Number, BuildHasherDefault<Mixer>>;
+
+/// Hashes names, of which there are some for each node, quickly: they are the operator's own, and nobody makes them up so that
+/// they meet.
+#[derive(Default)]
+struct Mixer(u64);
+
+impl Hasher for Mixer {
+    fn write(&mut self, bytes: &[u8]) {
+        for piece in bytes.chunks(8) {
+            let mut word = [0; 8];
+            word[..piece.len()].copy_from_slice(piece);
+            self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(word)).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        }
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 32)
+    }
+}
+
 /// Yes or no for each model on each node.
 pub(super) struct Grid {
     nodes: usize,
@@ -132,7 +155,7 @@ impl<'a> Plan<'a> {
             Hosted { key, model, wanted, booked, held: 0, replicas: Vec::new(), coming: Vec::new(), nowhere }
         };
         let models: Vec<Hosted<'a>> = cluster.models.iter().map(hosted).collect();
-        let numbers: HashMap<&ModelKey, Number> = (0..).zip(&models).map(|(number, it)| (it.key, number)).collect();
+        let numbers: Numbers<'_> = (0..).zip(&models).map(|(number, it)| (it.key, number)).collect();
         let grid = || Grid::new(models.len(), cluster.nodes.len());
         let mut plan = Self {
             now,
@@ -152,7 +175,7 @@ impl<'a> Plan<'a> {
     }
 
     /// Takes a node in.
-    fn enter(&mut self, seat: Seat, node: &'a Node, numbers: &HashMap<&ModelKey, Number>) {
+    fn enter(&mut self, seat: Seat, node: &'a Node, numbers: &Numbers<'_>) {
         let (place, first) = (self.nodes.len(), self.rooms.len());
         let room = |(device, bytes): (&'a String, &u64)| {
             let all = i128::from(*bytes);
