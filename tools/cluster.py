@@ -46,10 +46,12 @@ PORTS = range(20_000, 32_000)
 class Cluster:
     """One cluster, from the making of its folder to the end of its processes."""
 
-    def __init__(self, folder, programs, models, doors=False):
+    def __init__(self, folder, programs, models, doors=False, room=None):
         self.folder, self.programs, self.models = folder.resolve(), programs.resolve(), models
         # With doors, what roles say to each other passes through `ways`, where it can be cut.
         self.doors = doors
+        # What each worker has for models, if not as much as there is.
+        self.room = room
         self.certificates = self.folder / "certificates"
         self.secret, self.token = secrets.token_hex(20), secrets.token_hex(20)
         self.ports = Ports()
@@ -174,6 +176,7 @@ class Cluster:
             top = {
                 "name": name, "schedulers": [f"https://127.0.0.1:{door}" for _, door in doors.values()],
                 "token_file": str(self.folder / "worker.token"), "health": self.health(),
+                **({"model_memory": self.room} if self.room else {}),
             }  # fmt: skip
             files[name] = self.file(name, {"": top, "tls": self.tls("worker")})
         return files

@@ -25,6 +25,7 @@ import chaos_jobs
 import history
 from chaos import CALM, ETCD, GATEWAYS, SCHEDULERS, WORKERS, Clients, Job, conduct, judge, record, say
 from cluster import ROOT, Cluster, default_models, run
+from steering import ROOM, Steering
 from supervisor import send
 
 # Who sends jobs while roles are started anew, and how many requests come while etcd has no majority.
@@ -172,7 +173,7 @@ class Drill:
 
 
 async def drill(chosen, folder):
-    cluster = Cluster(folder / "cluster", chosen.programs, default_models())
+    cluster = Cluster(folder / "cluster", chosen.programs, default_models(), room=ROOM)
     try:
         await cluster.start(tell=lambda line: None)
         requests = await record(
@@ -188,6 +189,7 @@ async def drill(chosen, folder):
                 again += 1
                 say(f"{job} was given out {life.token[0]} times")
         drill.promises.hold(not again, "no job is given out a second time")
+        await Steering(drill).run()
         return await judge(cluster, drill.jobs, drill.promises, f", given out again {again}")
     finally:
         await cluster.stop()

@@ -2,8 +2,8 @@
 //!
 //! Reads one JSON object from standard input: `{"url", "key", "clients": N, "requests": [{"fields": {…}, "file": PATH}],
 //! "frames": FOLDER}`. Writes the frame that ended each job to `FOLDER/<index>`, and one JSON object to standard output:
-//! `wall` and, for each request in order, `seconds`, both from when the first was sent; and `refusals`, how often the
-//! server was too busy and a request was sent again.
+//! `wall` and, for each request in order, `seconds`, both from when the first was sent, and `took`, from when itself was;
+//! and `refusals`, how often the server was too busy and a request was sent again.
 
 use std::path::Path;
 use std::sync::Mutex;
@@ -23,9 +23,10 @@ struct Request {
     payload: Vec<u8>,
 }
 
-/// When a job ended, and what was then heard.
+/// When a job ended, how long its client waited, and what was then heard.
 struct Answer {
     seconds: f64,
+    took: f64,
     frame: Vec<u8>,
 }
 
@@ -48,8 +49,10 @@ fn main() {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(request) = requests.get(index) else { return };
+                    let sent = Instant::now();
                     let frame = ask(&client, request, &refusals);
-                    let answer = Answer { seconds: begun.elapsed().as_secs_f64(), frame };
+                    let (seconds, took) = (begun.elapsed().as_secs_f64(), sent.elapsed().as_secs_f64());
+                    let answer = Answer { seconds, took, frame };
                     *answers[index].lock().unwrap() = Some(answer);
                 }
             });
@@ -57,13 +60,14 @@ fn main() {
     });
     let wall = begun.elapsed().as_secs_f64();
 
-    let mut seconds = Vec::new();
+    let (mut seconds, mut took) = (Vec::new(), Vec::new());
     for (index, answer) in answers.into_iter().enumerate() {
         let answer = answer.into_inner().unwrap().unwrap();
         fs::write(Path::new(text("frames")).join(index.to_string()), answer.frame).unwrap();
         seconds.push(answer.seconds);
+        took.push(answer.took);
     }
-    println!("{}", json!({ "wall": wall, "seconds": seconds, "refusals": refusals.into_inner() }));
+    println!("{}", json!({ "wall": wall, "seconds": seconds, "took": took, "refusals": refusals.into_inner() }));
 }
 
 /// Sends a request as one user would, and returns the frame that ends its job.

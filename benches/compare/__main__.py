@@ -28,6 +28,7 @@ BENCHES = {
     "sweep": [models.GPT2, models.LLAMA],
     "users": [models.GPT2],
     "neighbour": [models.LONG],
+    "fairness": [models.WINDING],
     "generate": [models.GPT2],
     "gradient": [models.GPT2],
     "load": [models.LARGE],

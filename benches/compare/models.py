@@ -96,13 +96,15 @@ class Shape:
 
 
 TINY = Shape("tiny", "gpt2", 4, 64, 4, 4, 256, 512, 256)
+# The same for generations of thousands of tokens.
+WINDING = dataclasses.replace(TINY, name="tinylong", context=8192)
 GPT2 = Shape("gpt2s", "gpt2", 12, 768, 12, 12, 3072, 50257, 1024)
 LLAMA = Shape("llama160", "llama", 12, 768, 12, 4, 3072, 32000, 2048)
 # The same for prompts of thousands of tokens.
 LONG = dataclasses.replace(LLAMA, name="llama160long", context=4096)
 # The matrices of a model of a billion parameters, in fewer layers: 2 GB in float32.
 LARGE = Shape("llama480", "llama", 8, 2048, 32, 4, 5632, 32000, 2048)
-SHAPES = {shape.name: shape for shape in (TINY, GPT2, LLAMA, LONG, LARGE)}
+SHAPES = {shape.name: shape for shape in (TINY, WINDING, GPT2, LLAMA, LONG, LARGE)}
 
 
 def make(shape):

@@ -56,14 +56,14 @@ def measure(lab, shape):
 
 def beside(side, long, small, times):
     alone, _ = side.server_samples("alone", small[:ALONE])
-    times["alone"].append([answer.seconds for answer in alone.answers])
+    times["alone"].append([answer.took for answer in alone.answers])
     whole, _ = side.server_samples("long", long[:1])
-    times["long"].append(whole.answers[0].seconds)
+    times["long"].append(whole.answers[0].took)
     # The second client sends them one after another, and has sent all before the long one is done: each takes at least
     # twice as long as alone.
     count = int(times["long"][-1] / (4 * statistics.median(times["alone"][-1])))
     both, _ = side.server_samples("both", long[1:] + small[ALONE : ALONE + max(5, min(count, len(small) - ALONE))], 2)
-    times["beside"].append([answer.seconds for answer in both.answers[1:]])
+    times["beside"].append([answer.took for answer in both.answers[1:]])
 
 
 def report(lab, side, tokens, kind, took):

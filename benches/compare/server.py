@@ -11,6 +11,7 @@ import subprocess
 import tempfile
 import threading
 import time
+import urllib.request
 from pathlib import Path
 
 import torch
@@ -26,9 +27,10 @@ class Failed(Exception):
 
 @dataclasses.dataclass
 class Answer:
-    """One job's end: seconds since the replay began, and the frame that told it."""
+    """One job's end: seconds since the replay began, how many its client waited, and the frame that told it."""
 
     seconds: float
+    took: float
     frame: bytes
 
     def values(self):
@@ -113,23 +115,28 @@ class Server:
 
     def replay(self, requests, clients=1):
         """Sends requests, each as one client would, from so many clients at once. Jobs that fail are answers too."""
-        with tempfile.TemporaryDirectory(dir=self.data) as folder:
-            sent = []
-            for index, request in enumerate(requests):
-                file = Path(folder) / f"{index}.request"
-                file.write_bytes(request.payload)
-                sent.append({"fields": request.fields, "file": str(file)})
-            order = {"url": self.url, "key": self.key, "clients": clients, "requests": sent, "frames": folder}
-            before = self.settled()
-            answered = subprocess.run(
-                [str(self.program)], input=json.dumps(order), stdout=subprocess.PIPE, text=True, check=True
-            )
-            gateway, worker = (now - then for now, then in zip(self.settled(), before))
-            took = json.loads(answered.stdout)
-            self.refusals += took["refusals"]
-            frames = ((Path(folder) / str(index)).read_bytes() for index in range(len(requests)))
-            answers = [Answer(seconds, frame) for seconds, frame in zip(took["seconds"], frames)]
-        return Replay(took["wall"], gateway, worker, answers)
+        before = self.settled()
+        with self.sending(requests, clients) as sending:
+            wall, answers = sending.answers()
+        gateway, worker = (now - then for now, then in zip(self.settled(), before))
+        return Replay(wall, gateway, worker, answers)
+
+    def sending(self, requests, clients=1, key=None):
+        """Begins to send requests so, in the name of another key if one is given."""
+        return Sending(self, requests, clients, key or self.key)
+
+    def ask(self, method, path, body=None):
+        """Asks the server's `/v1` in the operator's name."""
+        headers = {"ndif-api-key": self.key, "content-type": "application/json"}
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"{self.url}/v1/{path}", data, headers, method=method)
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return json.loads(answer.read() or "null")
+
+    def tenant(self, name):
+        """Makes a tenant. Returns a key of it, whose jobs end when nobody waits for them."""
+        self.ask("POST", "tenants", {"name": name})
+        return self.ask("POST", "keys", {"tenant": name, "cancel_when_gone": "1s"})["key"]
 
     def cpu(self):
         """Returns the CPU time of the server and of its worker so far, in seconds."""
@@ -144,6 +151,42 @@ class Server:
             if sum(now) - sum(before) < 0.001:
                 return now
             before = now
+
+
+class Sending:
+    """Requests that are being sent by a process of their own, which ends with this."""
+
+    def __init__(self, server, requests, clients, key):
+        self.server, self.count = server, len(requests)
+        self.folder = tempfile.TemporaryDirectory(dir=server.data)
+        sent = []
+        for index, request in enumerate(requests):
+            file = Path(self.folder.name) / f"{index}.request"
+            file.write_bytes(request.payload)
+            sent.append({"fields": request.fields, "file": str(file)})
+        order = {"url": server.url, "key": key, "clients": clients, "requests": sent, "frames": self.folder.name}
+        self.process = subprocess.Popen([str(server.program)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.process.stdin.write(json.dumps(order))
+        self.process.stdin.close()
+        self.process.stdin = None
+
+    def answers(self):
+        """Returns what all took together, and each request's answer in order."""
+        told, _ = self.process.communicate()
+        if self.process.returncode != 0:
+            raise subprocess.CalledProcessError(self.process.returncode, str(self.server.program))
+        took = json.loads(told)
+        self.server.refusals += took["refusals"]
+        frames = ((Path(self.folder.name) / str(index)).read_bytes() for index in range(self.count))
+        return took["wall"], [Answer(*answer) for answer in zip(took["seconds"], took["took"], frames)]
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.kill()
+        self.process.wait()
+        self.folder.cleanup()
 
 
 def relay(output, addresses):

@@ -1,6 +1,7 @@
 //! `vitrine apply`: makes models, tenants, quotas and keys what a file says. What the file does not name is left alone.
 
 mod models;
+mod windows;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -17,12 +18,27 @@ use crate::{serving, table};
 
 #[derive(Args)]
 pub struct Apply {
-    /// A TOML file.
+    /// A TOML file such as this one, of which all but the names may be left out, and the folder of a model that is hosted:
     ///
-    /// `[[model]]` with name, folder, and where wanted dtype, device, ranks, residency, replicas, a table of min and max, pinned and windows_only;
-    /// `[[tenant]]` with name, and where wanted suspended, models, class, and quota, a table; `[[key]]` with id, and where
-    /// wanted scopes or role, project, note, models, class, quota.
-    #[arg(value_name = "FILE")]
+    ///   [[model]]
+    ///   name = "openai-community/gpt2"
+    ///   folder = "/models/gpt2"                 # also dtype, device, ranks, residency
+    ///   replicas = { min = 1, max = 4 }
+    ///   pinned = true                           # also windows_only
+    ///   windows = [{ from = 2026-12-01T22:00:00Z, to = 2026-12-02T04:00:00Z, daily = true, replicas = 2, tenant = "lab-b" }]
+    ///
+    ///   [[tenant]]
+    ///   name = "lab-b"                          # made if it is not there; also suspended
+    ///   models = ["openai-community/*"]
+    ///   class = "normal"
+    ///   quota = { queued_jobs = 100, device_seconds_per_day = 3600 }
+    ///
+    ///   [[key]]
+    ///   id = "e87edf3755e0"                     # `vitrine key create` makes keys
+    ///   role = "researcher"                     # or scopes; also models, class, quota
+    ///   project = "probes"
+    ///   note = "the notebook"
+    #[arg(value_name = "FILE", verbatim_doc_comment)]
     file: PathBuf,
     /// Say what would be changed, and change nothing.
     #[arg(long)]
@@ -98,7 +114,8 @@ struct Step {
     what: String,
     method: Method,
     path: Vec<String>,
-    body: Value,
+    /// `None` where there is nothing to say.
+    body: Option<Value>,
 }
 
 /// Makes things what a file says.
@@ -119,7 +136,7 @@ pub fn run(apply: &Apply) -> Result<ExitCode> {
         for Step { what, method, path, body } in &steps {
             if !apply.dry_run {
                 let path: Vec<&str> = path.iter().map(String::as_str).collect();
-                let asked = apply.server.ask(method.clone(), &path, Some(body)).await;
+                let asked = apply.server.ask(method.clone(), &path, body.as_ref()).await;
                 asked
                     .with_context(|| format!("{what}: not done, and {} of {} changes are", done.len(), steps.len()))?;
             }
@@ -161,7 +178,7 @@ async fn plan(server: &Server, declared: &Declared) -> Result<Vec<Step>> {
                 what,
                 method: Method::POST,
                 path: path()[..1].to_vec(),
-                body: json!({ "name": tenant.name }),
+                body: Some(json!({ "name": tenant.name })),
             });
         }
         let mut wanted = Map::new();
@@ -182,6 +199,11 @@ async fn plan(server: &Server, declared: &Declared) -> Result<Vec<Step>> {
         }
         steps.extend(changed(&format!("tenant {}", tenant.name), &now, wanted, path()));
         steps.extend(quota(&format!("tenant {}", tenant.name), &there, tenant.quota.as_ref(), path()));
+    }
+    // A tenant whom they are for may have been made a moment ago.
+    for model in &declared.model {
+        let found = table::list(models, "models").iter().find(|there| there["name"] == model.name.as_str());
+        steps.extend(model.bookings(found)?);
     }
     for key in &declared.key {
         let there = table::list(keys, "keys").iter().find(|there| there["id"] == key.id.as_str());
@@ -214,7 +236,7 @@ fn changed(whose: &str, there: &Map<String, Value>, wanted: Map<String, Value>, 
         format!("{name} {} -> {}", table::text(there.get(name).unwrap_or(&Value::Null)), table::text(value))
     };
     let what = format!("{whose}: {}", other.iter().map(shown).collect::<Vec<_>>().join(", "));
-    Some(Step { what, method: Method::PATCH, path, body: Value::Object(other) })
+    Some(Step { what, method: Method::PATCH, path, body: Some(Value::Object(other)) })
 }
 
 /// Returns the request that makes a quota what is wanted, if it is not: what the file leaves out of it is not bounded.
@@ -233,5 +255,5 @@ fn quota(whose: &str, there: &Value, wanted: Option<&Map<String, Value>>, path: 
     }
     let what = format!("{whose}: quota: {}", differ.join(", "));
     let path = path.into_iter().chain(["quota".to_owned()]).collect();
-    Some(Step { what, method: Method::PUT, path, body: Value::Object(wanted.clone()) })
+    Some(Step { what, method: Method::PUT, path, body: Some(Value::Object(wanted.clone())) })
 }

@@ -23,7 +23,8 @@ pub enum Command {
     Show(Named),
     /// Print what a job has printed so far; with --follow, what it prints until it ends.
     Logs(Logs),
-    /// Fetch a job's result: the bytes that nnsight's client would read, as `torch.save` writes them.
+    /// Fetch a job's result: the bytes that nnsight's client would read, as `torch.save` writes them; with --safetensors, as
+    /// safetensors.
     Result(Fetch),
     /// End a job at its next step.
     Cancel(Named),
@@ -72,6 +73,9 @@ pub struct Fetch {
     /// Where to write it [default: stdout].
     #[arg(long, short, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// As safetensors, whose metadata has what was saved beside tensors, as JSON.
+    #[arg(long)]
+    safetensors: bool,
 }
 
 /// Runs a `vitrine job` command.
@@ -161,8 +165,9 @@ async fn logs(named: &Named) -> Result<()> {
 }
 
 async fn result(fetch: &Fetch) -> Result<()> {
-    let Fetch { named, output } = fetch;
-    let mut answer = named.server.text(&["jobs", &named.id, "result"]).await?;
+    let Fetch { named, output, safetensors } = fetch;
+    let kind = if *safetensors { "application/vnd.safetensors" } else { "*/*" };
+    let mut answer = named.server.fetch(&["jobs", &named.id, "result"], kind).await?;
     let compressed = answer.headers().contains_key("content-encoding");
     let (mut file, aside) = match output {
         None => (None, PathBuf::new()),

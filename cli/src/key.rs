@@ -212,7 +212,7 @@ async fn list(list: &List) -> Result<ExitCode> {
     let fields = ["id", "tenant", "scopes", "project", "expires_at", "cancel_when_gone", "note"];
     let row = |key: &Value| fields.iter().map(|field| table::text(&key[*field])).collect();
     let rows: Vec<Vec<String>> = keys.iter().map(row).collect();
-    table::rows(&["id", "tenant", "scopes", "project", "expires", "ends when gone", "note"], &rows)?;
+    table::rows(&["id", "tenant", "scopes", "project", "expires", "client gone", "note"], &rows)?;
     Ok(ExitCode::SUCCESS)
 }
 

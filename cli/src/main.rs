@@ -44,7 +44,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 struct Cli {
     #[command(subcommand)]
     command: Command,
-    #[command(flatten)]
+    #[command(flatten, next_help_heading = "Logs and traces")]
     telemetry: telemetry::Options,
 }
 

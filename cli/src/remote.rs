@@ -25,10 +25,10 @@ const ANSWER: Duration = Duration::from_secs(60);
 #[derive(Args, Clone)]
 pub struct Server {
     /// The server's address [default: that of `vitrine login`, or http://127.0.0.1:8000, where `vitrine up` listens].
-    #[arg(long, env = "VITRINE_HOST", value_name = "URL")]
+    #[arg(long, env = "VITRINE_HOST", value_name = "URL", help_heading = "Server")]
     host: Option<String>,
     /// Your API key [default: that of `vitrine login`, for its server].
-    #[arg(long, env = "VITRINE_API_KEY", hide_env_values = true, value_name = "KEY")]
+    #[arg(long, env = "VITRINE_API_KEY", hide_env_values = true, value_name = "KEY", help_heading = "Server")]
     key: Option<String>,
     /// Print JSON, for scripts.
     #[arg(long)]
@@ -144,7 +144,17 @@ impl Server {
     /// # Errors
     /// As [`Server::ask`].
     pub async fn text(&self, path: &[&str]) -> Result<Response> {
-        self.send(Method::GET, self.url(path)?, None).await
+        self.fetch(path, "*/*").await
+    }
+
+    /// Asks for something of a kind, and returns it as it comes.
+    ///
+    /// # Errors
+    /// As [`Server::ask`].
+    pub async fn fetch(&self, path: &[&str], kind: &str) -> Result<Response> {
+        let shown = self.shown().await?;
+        let answer = self.request(Method::GET, self.url(path)?, Some(&shown), kind, None).await?;
+        if answer.status().is_success() { Ok(answer) } else { Err(self.refused(answer, Some(&shown)).await) }
     }
 
     /// Asks for a stream of events, those behind one whose id is given.
@@ -182,7 +192,7 @@ impl Server {
 
     async fn send(&self, method: Method, url: Url, body: Option<(&str, Bytes)>) -> Result<Response> {
         let shown = self.shown().await?;
-        let answer = self.request(method, url, Some(&shown), body).await?;
+        let answer = self.request(method, url, Some(&shown), "*/*", body).await?;
         if answer.status().is_success() { Ok(answer) } else { Err(self.refused(answer, Some(&shown)).await) }
     }
 
@@ -207,7 +217,7 @@ impl Server {
     /// # Errors
     /// As [`Server::ask`].
     pub async fn open(&self, path: &[&str]) -> Result<Value> {
-        let answer = self.request(Method::GET, self.url(path)?, None, None).await?;
+        let answer = self.request(Method::GET, self.url(path)?, None, "*/*", None).await?;
         if answer.status().is_success() { self.read(answer).await } else { Err(self.refused(answer, None).await) }
     }
 
@@ -220,7 +230,7 @@ impl Server {
         if let Ok(mut segments) = url.path_segments_mut() {
             segments.pop().push(path);
         }
-        let answer = self.request(Method::GET, url, None, None).await?;
+        let answer = self.request(Method::GET, url, None, "*/*", None).await?;
         if !answer.status().is_success() {
             let bytes = answer.bytes().await.unwrap_or_default();
             let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
@@ -235,6 +245,7 @@ impl Server {
         method: Method,
         url: Url,
         shown: Option<&Shown>,
+        accept: &str,
         body: Option<(&str, Bytes)>,
     ) -> Result<Response> {
         // A key goes to the server that was named, and to no other.
@@ -243,7 +254,7 @@ impl Server {
             client = client.no_proxy();
         }
         let client = client.build().context("cannot set up HTTP")?;
-        let mut request = client.request(method, url);
+        let mut request = client.request(method, url).header("accept", accept);
         request = match shown {
             Some(Shown::Key(key)) => request.header("ndif-api-key", key),
             Some(Shown::Token(token)) => request.bearer_auth(token),

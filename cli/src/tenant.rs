@@ -70,7 +70,8 @@ pub fn run(command: &Command) -> Result<ExitCode> {
             Command::Create(Create { class, named }) => {
                 let body = json!({ "name": named.name, "class": class.map(Class::name) });
                 let answer = named.ask(Method::POST, &["tenants"], Some(&body)).await?;
-                named.tell(&answer, "is there now; `vitrine key create --tenant` makes a key of it")
+                let name = &named.name;
+                named.tell(&answer, &format!("is there now; `vitrine key create --tenant {name}` makes a key of it"))
             }
             Command::List(list) => self::list(&list.server).await,
             Command::Show(named) => {

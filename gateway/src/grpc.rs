@@ -4,7 +4,6 @@
 
 mod service;
 mod shown;
-mod tensors;
 
 use std::collections::HashMap;
 use std::sync::Arc;

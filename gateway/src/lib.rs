@@ -24,6 +24,7 @@ mod spool;
 pub mod stand_in;
 mod submit;
 mod subscribe;
+mod tensors;
 mod tokens;
 mod trail;
 mod upload;

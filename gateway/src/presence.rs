@@ -85,16 +85,20 @@ impl Tracker {
         Ok(told)
     }
 
-    /// Joins the websocket that waits for a job, if it is here.
+    /// Joins the websocket that waits for a job, if it is here. Where it was, its client is gone.
     async fn join(&self, record: &JobRecord) -> Result<(), store::Error> {
-        if !self.sessions.waits(&record.session, &record.tenant) {
-            return Ok(());
+        let (session, tenant) = (&record.session, &record.tenant);
+        if self.sessions.waits(session, tenant) {
+            // It may have ended by now: its follower reads all of it. Made before the websocket is taken, which waits on
+            // if that fails.
+            let follow = self.jobs.follow(record.id, Position::default()).await?;
+            if let Some(socket) = self.sessions.take(session, tenant) {
+                session::attach(socket, record.id, follow, &self.gone);
+                return Ok(());
+            }
         }
-        // It may have ended by now: its follower reads all of it. Made before the websocket is taken, which waits on if
-        // that fails.
-        let follow = self.jobs.follow(record.id, Position::default()).await?;
-        if let Some(socket) = self.sessions.take(&record.session, &record.tenant) {
-            session::attach(socket, record.id, follow, &self.gone);
+        if self.sessions.closed(session, tenant) {
+            self.gone.left(record.id);
         }
         Ok(())
     }
@@ -128,7 +132,7 @@ impl Tracker {
 mod tests {
     use std::sync::Arc;
 
-    use auth::{Keys, ServerSecret, SessionIds};
+    use auth::{Grant, Keys, Scope, Secret, ServerSecret, SessionIds, Terms};
     use ids::{KeyId, ModelKey, TenantId};
     use store::job::Event;
     use store::{Blob, Change, Faults, MemoryStore, MetadataStore, State};
@@ -145,6 +149,7 @@ mod tests {
         jobs: Jobs,
         backlog: Backlog,
         sessions: Sessions,
+        keys: Keys,
         tracking: tokio::task::JoinHandle<Infallible>,
     }
 
@@ -159,7 +164,8 @@ mod tests {
             let gone = gone(&store, &secret);
             let tracker = Tracker { jobs: seen, backlog: backlog.clone(), sessions: sessions.clone(), gone };
             let tracking = tokio::spawn(async move { tracker.track().await });
-            Self { store, jobs, backlog, sessions, tracking }
+            let keys = Keys::new(Arc::new(store.clone()), &secret);
+            Self { store, jobs, backlog, sessions, keys, tracking }
         }
 
         fn open(&self) -> Session {
@@ -247,6 +253,28 @@ mod tests {
         assert_eq!((job, states.last()), (own.id, Some(&State::Cancelled)));
         let claimed = site.sessions.claim(&session.id, &tenant(), None);
         assert!(matches!(claimed, Err(Error::NoSession)), "it had its request");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_job_that_another_gateway_took_ends_as_its_key_says_where_its_websocket_had_closed_before() {
+        let site = Site::new(1).await;
+        let grant = Grant::new(tenant(), &[Scope::Submit]);
+        let terms = Terms { cancel_when_gone: Some(30), ..Terms::default() };
+        let indifferent = site.keys.register(&Secret::new("one"), grant.clone()).await.unwrap().id;
+        let patient = site.keys.register(&Secret::new("other"), Grant { terms, ..grant }).await.unwrap().id;
+        let (closed, other, open) = (site.open(), site.open(), site.open());
+        let of = |key: &KeyId, session: &Session| JobRecord { key: key.clone(), ..job(&session.id) };
+        let (ends, goes_on, waited_for) = (of(&patient, &closed), of(&indifferent, &other), of(&patient, &open));
+        drop((closed, other));
+        for record in [&ends, &goes_on, &waited_for] {
+            site.jobs.accept(record).await.unwrap();
+        }
+        site.until(3).await;
+        tokio::time::sleep(Duration::from_secs(29)).await;
+        assert!(site.jobs.cancels().await.unwrap().is_empty());
+        tokio::time::sleep(Duration::from_secs(1000)).await;
+        assert_eq!(site.jobs.cancels().await.unwrap(), [ends.id]);
+        drop(open);
     }
 
     #[tokio::test(start_paused = true)]

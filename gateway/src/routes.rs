@@ -12,7 +12,7 @@ use schemars::{JsonSchema, SchemaGenerator};
 use crate::v1::{
     audit, check, events, jobs, keys, models, nodes, openapi, queue, quota, sign_in, tenants, usage, whoami, windows,
 };
-use crate::{Gateway, about, job, result, submit, subscribe};
+use crate::{Gateway, about, job, result, submit, subscribe, tensors};
 
 /// One thing that can be asked.
 pub struct Route {
@@ -44,8 +44,8 @@ pub type Schema = fn(&mut SchemaGenerator) -> schemars::Schema;
 pub enum Answer {
     Nothing,
     Json(Schema),
-    /// Of this type.
-    Other(&'static str),
+    /// Of one of these types.
+    Other(&'static [&'static str]),
 }
 
 /// What a caller has to show.
@@ -126,7 +126,7 @@ pub const CLIENTS: &[Route] = &[
 /// What administers the server and looks at its jobs.
 pub const V1: &[Route] = &[
     route("GET", "/v1/openapi.json", Takes::Nothing, "this description", || get(openapi::openapi))
-        .answers(&[(200, Answer::Other("application/json"))]),
+        .answers(&[(200, Answer::Other(&["application/json"]))]),
     route("GET", "/v1/sign-in", Takes::Nothing, "how a command line signs in by this server's provider", || {
         get(sign_in::sign_in)
     })
@@ -206,12 +206,14 @@ pub const V1: &[Route] = &[
     route("DELETE", "/v1/jobs/{job}", READ, "end a job at its next step", || delete(jobs::cancel))
         .answers(&[(202, Answer::Json(of::<jobs::Shown>))]),
     route("GET", "/v1/jobs/{job}/logs", READ, "what it has printed so far", || get(jobs::logs))
-        .answers(&[(200, Answer::Other("text/plain"))]),
-    route("GET", "/v1/jobs/{job}/result", READ, "its result, as bytes", || get(jobs::result))
-        .answers(&[(200, Answer::Other("application/octet-stream"))]),
+        .answers(&[(200, Answer::Other(&["text/plain"]))]),
+    route("GET", "/v1/jobs/{job}/result", READ, "its result, as its client wanted it, or as safetensors", || {
+        get(jobs::result)
+    })
+    .answers(&[(200, Answer::Other(&["application/octet-stream", tensors::KIND]))]),
     route("GET", "/v1/jobs/{job}/events", READ, "its states and what it prints, as they come", || get(events::events))
         .query(inline::<events::After>)
-        .answers(&[(200, Answer::Other("text/event-stream")), (204, Answer::Nothing)]),
+        .answers(&[(200, Answer::Other(&["text/event-stream"])), (204, Answer::Nothing)]),
     route(
         "GET",
         "/v1/queue",

@@ -19,15 +19,18 @@ use crate::{Error, unix_millis, unix_seconds};
 /// Seconds by which gateways' clocks may differ.
 const CLOCKS: u64 = 60;
 
-/// Names of spent websockets, of other gateways, that are kept before it is looked which of them have expired.
-const SPENT: usize = 1024;
+/// Names that are kept before it is looked which of them have expired.
+const NAMES: usize = 1024;
 
 /// The waiting websockets of one gateway. Clones share them.
 #[derive(Clone)]
 pub struct Sessions {
     ids: SessionIds,
     waiting: Arc<Mutex<HashMap<String, Waiting>>>,
-    spent: Arc<Mutex<Spent>>,
+    /// Websockets of other gateways that had their request here.
+    spent: Arc<Mutex<Names<Request>>>,
+    /// Websockets of this one that were closed before they heard of their request: it may have come to another.
+    closed: Arc<Mutex<Names<()>>>,
 }
 
 struct Waiting {
@@ -35,20 +38,21 @@ struct Waiting {
     tenant: Option<TenantId>,
     /// Milliseconds since 1970.
     opened_at: u64,
+    /// Until when it waits, in seconds since 1970.
+    expires: u64,
     job: oneshot::Sender<(JobId, Follow)>,
 }
 
-/// Websockets of other gateways that had their request here, by their names.
-struct Spent {
-    names: HashMap<String, Request>,
+/// What is remembered of websockets, by their names, until no request may name them any more.
+struct Names<T> {
+    /// Until when each waits, or would have, in seconds since 1970.
+    names: HashMap<String, (u64, T)>,
     /// How many there may be before those that have expired are forgotten.
     room: usize,
 }
 
-struct Request {
-    expires: u64,
-    idempotency_key: Option<String>,
-}
+/// The request that a websocket of another gateway had here, by its idempotency key.
+type Request = Option<String>;
 
 /// A websocket's place among those that wait; dropping it leaves.
 pub struct Session {
@@ -77,8 +81,7 @@ pub struct Elsewhere {
 impl Sessions {
     #[must_use]
     pub fn new(ids: SessionIds) -> Self {
-        let spent = Spent { names: HashMap::new(), room: SPENT };
-        Self { ids, waiting: Arc::default(), spent: Arc::new(Mutex::new(spent)) }
+        Self { ids, waiting: Arc::default(), spent: Arc::default(), closed: Arc::default() }
     }
 
     /// Enters a websocket, which waits for so long, under a fresh name.
@@ -86,9 +89,10 @@ impl Sessions {
     /// # Errors
     /// When the source of randomness fails.
     pub fn open(&self, tenant: Option<TenantId>, patience: Duration) -> Result<Session, Error> {
-        let id = self.ids.make(tenant.as_ref(), unix_seconds() + patience.as_secs())?;
+        let expires = unix_seconds() + patience.as_secs();
+        let id = self.ids.make(tenant.as_ref(), expires)?;
         let (sender, job) = oneshot::channel();
-        self.waiting().insert(id.clone(), Waiting { tenant, opened_at: unix_millis(), job: sender });
+        self.waiting().insert(id.clone(), Waiting { tenant, opened_at: unix_millis(), expires, job: sender });
         Ok(Session { id, job, sessions: self.clone() })
     }
 
@@ -105,14 +109,13 @@ impl Sessions {
         if named.expires + CLOCKS < unix_seconds() {
             return Err(Error::NoSession);
         }
-        let mut spent = self.spent();
-        let before = spent.names.get(id);
-        let again =
-            before.is_some_and(|it| it.idempotency_key.is_some() && it.idempotency_key.as_deref() == idempotency_key);
+        let mut spent = locked(&self.spent);
+        let before = spent.names.get(id).map(|(_, request)| request.as_deref());
+        let again = before.is_some_and(|before| before.is_some() && before == idempotency_key);
         if before.is_some() && !again {
             return Err(Error::NoSession);
         }
-        spent.add(id, Request { expires: named.expires, idempotency_key: idempotency_key.map(str::to_owned) });
+        spent.add(id, named.expires, idempotency_key.map(str::to_owned));
         drop(spent);
         Ok(Claim::There(Elsewhere { sessions: self.clone(), id: id.to_owned(), again, spent: false }))
     }
@@ -138,29 +141,46 @@ impl Sessions {
         oldest.map(|opened_at| opened_at.saturating_sub(CLOCKS * 1000))
     }
 
-    fn waiting(&self) -> MutexGuard<'_, HashMap<String, Waiting>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Says whether a tenant's websocket of this name was here and is closed, without having heard of a job.
+    #[must_use]
+    pub fn closed(&self, id: &str, tenant: &TenantId) -> bool {
+        locked(&self.closed).names.contains_key(id) && self.ids.read(id, tenant).is_some()
     }
 
-    fn spent(&self) -> MutexGuard<'_, Spent> {
-        self.spent.lock().unwrap_or_else(PoisonError::into_inner)
+    fn waiting(&self) -> MutexGuard<'_, HashMap<String, Waiting>> {
+        locked(&self.waiting)
     }
 }
 
-impl Spent {
-    fn add(&mut self, id: &str, request: Request) {
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl<T> Default for Names<T> {
+    fn default() -> Self {
+        Self { names: HashMap::new(), room: NAMES }
+    }
+}
+
+impl<T> Names<T> {
+    fn add(&mut self, id: &str, expires: u64, what: T) {
         if self.names.len() >= self.room {
             let now = unix_seconds();
-            self.names.retain(|_, request| request.expires + CLOCKS >= now);
-            self.room = (self.names.len() * 2).max(SPENT);
+            // Whoever takes a request may be late by as much as this one is early.
+            self.names.retain(|_, (expires, _)| *expires + 2 * CLOCKS >= now);
+            self.room = (self.names.len() * 2).max(NAMES);
         }
-        self.names.insert(id.to_owned(), request);
+        self.names.insert(id.to_owned(), (expires, what));
     }
 }
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.sessions.waiting().remove(&self.id);
+        let mut waiting = self.sessions.waiting();
+        // Together, so that whoever looks for it finds it in one of the two.
+        if let Some(Waiting { tenant: Some(_), expires, .. }) = waiting.remove(&self.id) {
+            locked(&self.sessions.closed).add(&self.id, expires, ());
+        }
     }
 }
 
@@ -212,7 +232,7 @@ pub fn attach(sender: oneshot::Sender<(JobId, Follow)>, job: JobId, follow: Foll
 impl Drop for Elsewhere {
     fn drop(&mut self) {
         if !self.again && !self.spent {
-            self.sessions.spent().names.remove(&self.id);
+            locked(&self.sessions.spent).names.remove(&self.id);
         }
     }
 }
@@ -303,10 +323,10 @@ mod tests {
         let id = |expires| one.ids.make(Some(&ada), expires).unwrap();
         assert!(refused(&other.claim(&id(unix_seconds() - CLOCKS - 1), &ada, None)));
         for number in 0..10_000 {
-            other.spent().add(&number.to_string(), Request { expires: 1, idempotency_key: None });
+            locked(&other.spent).add(&number.to_string(), 1, None);
         }
-        assert!(other.spent().names.len() <= SPENT);
+        assert!(locked(&other.spent).names.len() <= NAMES);
         other.claim(&id(unix_seconds()), &ada, None).unwrap().spend();
-        assert_eq!(other.spent().names.values().filter(|request| request.expires > 1).count(), 1);
+        assert_eq!(locked(&other.spent).names.values().filter(|(expires, _)| *expires > 1).count(), 1);
     }
 }

@@ -160,10 +160,12 @@ async function acts() {
   await page.selectOption("[name=tenant]", "lab-c");
   await page.fill("[name=note]", "the notebook");
   await page.fill("[name=expires_in]", "30d");
+  await page.fill("[name=cancel_when_gone]", "30s");
   await page.click("button:text('Create a key')");
   const key = await page.textContent("#made");
   check(/^vitrine_[0-9a-f]{12}_[0-9a-f]{64}$/.test(key), key);
   await sees(page, "#list", "the notebook");
+  await sees(page, "#list", "ends its jobs 30s after their client is gone");
   await isRight(page, "a key that was made");
   await page.goto(`${there.url}/admin/keys?tenant=lab-c`);
   check(!(await page.content()).includes(key), "its text is shown once");

@@ -110,6 +110,19 @@ async function pages() {
   await page.waitForURL(`${there.url}/me?reach=1`);
   ok("comes back");
 
+  // Who signs out here is told where to do so at the provider, which asks for a password from then on.
+  await page.click("button:text('Sign out')");
+  check((await kept(page)) === "", `the browser keeps ${await kept(page)}`);
+  await isRight(page, "the page of who signed out");
+  await page.click("a:text('Sign out of the university, too')");
+  check(page.url().startsWith(there.issuer), `it leads to ${page.url()}`);
+  await page.click("button[value=yes]");
+  await page.waitForSelector("text=Sign-out Success");
+  await page.goto(`${there.url}/sign-in`);
+  await page.click("a:text('Sign in with the university')");
+  await page.waitForSelector("input[name=password]");
+  ok("signs out there");
+
   for (const [login, sentence] of [
     ["eve.nowhere.researchers", "eve@example.org belongs to no tenant here"],
     ["eve.lab-b.others", "eve@example.org may do nothing here"],

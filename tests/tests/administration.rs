@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::Value;
 use tests::http::{Answer, ask};
@@ -114,7 +114,7 @@ fn a_tenant_is_made_given_a_key_suspended_resumed_and_its_key_revoked() {
     let brief = ["key", "create", "--tenant", "lab-b", "--cancel-when-gone"];
     contains(&operator.refused(&[&brief[..], &["soon"]].concat()), &["cancel_when_gone", "\"soon\"", "between 1s and"]);
     let made = operator.json(&[&brief[..], &["30s"]].concat());
-    contains(&operator.does(&["key", "list", "--tenant", "lab-b"]), &["ENDS WHEN GONE", "30s"]);
+    contains(&operator.does(&["key", "list", "--tenant", "lab-b"]), &["CLIENT GONE", "30s"]);
     operator.does(&["key", "revoke", made["id"].as_str().unwrap()]);
 
     let made = operator.json(&[&create[..], &["30d"]].concat());
@@ -402,6 +402,30 @@ fn what_was_done_is_in_the_audit_trail_and_a_file_says_what_there_should_be() {
     assert_eq!(host.does(&apply), "nothing to change: all is as the file says\n");
     let twin = host.json(&["model", "show", "org/twin"]);
     assert_eq!((&twin["replicas"]["min"], &twin["pinned"]), (&1.into(), &true.into()));
+    // What it is booked for, which is the whole of it.
+    model(
+        "{ min = 1, max = 2 }\nwindows = [{ from = 2040-01-01T09:00:00Z, to = '2040-01-01T12:00:00Z', tenant = 'lab-b' }]",
+    );
+    contains(&host.refused(&apply), &["400 days ahead"]);
+    let in_hours = |hours: u64| {
+        humantime::format_rfc3339_seconds(SystemTime::now() + Duration::from_secs(3600 * hours)).to_string()
+    };
+    let (from, to) = (in_hours(20), in_hours(23));
+    let windows = |daily: bool| {
+        model(&format!(
+            "{{ min = 1, max = 2 }}\nwindows = [{{ from = {from}, to = {to}, daily = {daily}, tenant = 'lab-b' }}]"
+        ));
+    };
+    windows(false);
+    let booked = format!("changed model org/twin: booked from {from} to {to} for the tenant lab-b, 1 replica\n");
+    assert_eq!(
+        (host.does(&apply), host.does(&apply).as_str()),
+        (booked, "nothing to change: all is as the file says\n")
+    );
+    windows(true);
+    contains(&host.does(&apply), &[": taken back\n", "every day for the tenant lab-b"]);
+    assert_eq!(host.does(&apply), "nothing to change: all is as the file says\n");
+    assert_eq!(host.json(&["model", "show", "org/twin"])["windows"][0]["daily"], true);
     fs::write(&file, "[[tenants]]\nname = \"x\"\n").unwrap();
     contains(&operator.refused(&apply), &["is not as it should be", "tenants"]);
 

@@ -1,6 +1,6 @@
 //! J1 to J3, S1, S2 on a whole cluster of real programs: what was accepted ends once, with the right answer, whoever is
 //! killed, stopped or cut off meanwhile. `tools/chaos.py` does it; `make chaos` does more of it. `tools/drills.py` does what
-//! operators plan for: S2 and S5.
+//! operators plan for, S2 and S5, and what administrators and operators do every day: keys, quotas, and models where not all have room.
 
 use std::process::{Command, Stdio};
 
@@ -38,7 +38,7 @@ fn j1_j3_s1_s2_twenty_kills_among_stops_and_cuts_lose_and_double_nothing() {
 }
 
 #[test]
-fn s2_s5_an_upgrade_and_a_lost_majority_of_etcd_lose_nothing_and_run_nothing_again() {
+fn s2_s5_an_upgrade_a_lost_majority_of_etcd_and_what_operators_do_lose_nothing_and_run_nothing_again() {
     let (_, programs) = (model("tiny-gpt2"), program("vitrine"));
     let output = tool("drills.py").arg("--programs").arg(programs.parent().unwrap()).output().unwrap();
     let (said, errors) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));

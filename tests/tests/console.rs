@@ -238,7 +238,11 @@ fn what_is_done_and_refused_on_pages_is_in_the_audit_trail() {
     let ours = origin(&server);
     assert_eq!(administrator.post("/admin/tenants", &[&ours], "name=lab-a").status, 303);
     assert_eq!(administrator.post("/admin/tenants/lab-a/suspend", &[&ours], "").status, 303);
-    assert_eq!(administrator.post("/admin/keys", &[&ours], "tenant=lab-a&submit=yes&note=a").status, 200);
+    let gone = "tenant=lab-a&submit=yes&note=a&cancel_when_gone=";
+    assert_eq!(administrator.post("/admin/keys", &[&ours], &format!("{gone}soon")).status, 400);
+    let made = administrator.post("/admin/keys", &[&ours], &format!("{gone}30s"));
+    assert_eq!(made.status, 200);
+    assert!(text(&made).contains("ends its jobs 30s after their client is gone"), "{}", text(&made));
     assert_eq!(administrator.post("/admin/tenants/lab-a/quota", &[&ours], "queued_jobs=3&stored_bytes=").status, 303);
     assert_eq!(administrator.post("/admin/tenants/lab-a/class", &[&ours], "class=low").status, 303);
     assert_eq!(administrator.post("/admin/tenants/lab-a/class", &[&ours], "class=urgent").status, 400);

@@ -4,6 +4,7 @@
 use std::process::Command;
 
 use rustix::process::Signal;
+use tests::http::ask;
 use tests::{Data, KEY, Server, program};
 
 /// Returns where a server answers gRPC.
@@ -41,6 +42,29 @@ fn a_trace_and_a_stored_request_run_by_grpc_and_give_what_the_model_computes() {
         assert!(again.contains(words), "{words:?} is not in:\n{again}");
     }
     assert_eq!(values(&again), values(&told), "the same program gives the same values");
+    // The same result by HTTP, for who asks for it so.
+    let job = again.lines().find_map(|line| line.strip_prefix("submitted ")).unwrap().trim();
+    let file = data.path("result.safetensors");
+    let mut fetch = Command::new(program("vitrine"));
+    fetch.args(["job", "result", job, "--safetensors", "--output"]).arg(&file);
+    let fetched = fetch.env("VITRINE_HOST", &server.url).env("VITRINE_API_KEY", KEY).output().unwrap();
+    assert!(fetched.status.success(), "{}", text(&fetched.stderr));
+    let bytes = std::fs::read(&file).unwrap();
+    let (length, rest) = bytes.split_at(8);
+    let length = usize::try_from(u64::from_le_bytes(length.try_into().unwrap())).unwrap();
+    let head: serde_json::Value = serde_json::from_slice(&rest[..length]).unwrap();
+    assert_eq!(
+        (&head["found.tokens"]["dtype"], &head["found.tokens"]["shape"][0]),
+        (&"I64".into(), &3.into()),
+        "{head}"
+    );
+    assert!(head["__metadata__"]["values"].is_string(), "{head}");
+    let asked = |accept: &str| {
+        let headers = [&format!("ndif-api-key: {KEY}")[..], &format!("Accept: {accept}")];
+        ask(&server.url, "GET", &format!("/v1/jobs/{job}/result"), &headers, b"").body
+    };
+    assert_eq!(asked("application/json;q=0.1, application/vnd.safetensors"), bytes);
+    assert_ne!(asked("*/*"), bytes, "it is as its client wanted it");
     for (key, model, sentence) in
         [("wrong", "ndif-test/tiny-gpt2", "invalid API key"), (KEY, "ndif-test/none", "is not hosted here")]
     {

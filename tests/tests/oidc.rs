@@ -168,7 +168,7 @@ fn people_sign_in_on_the_pages_in_a_browser() {
         "chromium": chromium(), "picture": pictures.join("me-user.png"),
     });
     let told = look("oidc.mjs", &there);
-    assert_eq!(told.lines().filter(|line| line.starts_with("ok ")).count(), 9, "{told}");
+    assert_eq!(told.lines().filter(|line| line.starts_with("ok ")).count(), 10, "{told}");
     let key = told.lines().find_map(|line| line.strip_prefix("key ")).unwrap();
     assert_eq!(whoami(&server, key).status, 401, "it was revoked");
     let auditor = provider.token(&json!({ "login": "eye.lab-b.eyes" }));

@@ -100,6 +100,10 @@ fn jobs_for_three_models_complete_where_two_have_room_and_who_nobody_asks_for_le
     let refusals = [
         (vec!["model", "deploy", "o/n=/nowhere"], "has no config.json here"),
         (vec!["model", "deploy", "o/n"], "nothing was said about o/n"),
+        (
+            vec!["model", "deploy", MODELS[0], "--replicas", "3", "--max-replicas", "1"],
+            "must not be less than --replicas",
+        ),
         (vec!["model", "show", "o/n"], "no model \"o/n\" here"),
         (vec!["node", "drain", "elsewhere"], "no node \"elsewhere\""),
     ];

@@ -1,11 +1,13 @@
 //! Models as a file declares them.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use anyhow::{Context, Result};
 use reqwest::Method;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::Step;
+use super::{Step, windows};
 use crate::table;
 
 /// What a model is to be. What is left out stays as it is, or as it is where nobody says.
@@ -23,6 +25,8 @@ pub struct Model {
     replicas: Option<Replicas>,
     pinned: Option<bool>,
     windows_only: Option<bool>,
+    /// All times for which it is booked.
+    windows: Option<Vec<windows::Booked>>,
 }
 
 /// How many replicas there are to be: both numbers, of which one that is left out is no bound.
@@ -94,7 +98,7 @@ impl Model {
         let path = vec!["models".to_owned(), name.clone()];
         if keeps {
             let what = format!("model {name}: {}", differ.join(", "));
-            return Ok(Some(Step { what, method: Method::PATCH, path, body: Value::Object(body) }));
+            return Ok(Some(Step { what, method: Method::PATCH, path, body: Some(Value::Object(body)) }));
         }
         // The whole of it is said anew, with what stays.
         for (field, value) in files {
@@ -103,7 +107,18 @@ impl Model {
         let folder = || format!("the model {name} is not hosted, and the file gives no folder for it");
         body.get("folder").filter(|folder| folder.is_string()).with_context(folder)?;
         let what = format!("model {name}: {}{}", if found.is_none() { "hosted, " } else { "" }, differ.join(", "));
-        Ok(Some(Step { what, method: Method::PUT, path, body: Value::Object(body) }))
+        Ok(Some(Step { what, method: Method::PUT, path, body: Some(Value::Object(body)) }))
+    }
+
+    /// Returns the requests after which it is booked as the file says, if that says anything of it.
+    ///
+    /// # Errors
+    /// When the server's times cannot be read.
+    pub fn bookings(&self, found: Option<&Value>) -> Result<Vec<Step>> {
+        let Some(wanted) = &self.windows else { return Ok(Vec::new()) };
+        let there = found.map(|found| table::list(found, "windows")).unwrap_or_default();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        windows::steps(&self.name, wanted, there, u64::try_from(now.as_millis()).unwrap_or(u64::MAX))
     }
 }
 
@@ -113,7 +128,7 @@ mod tests {
 
     fn step(declared: &str, found: Option<&Value>) -> Option<(String, Method, Value)> {
         let model: Model = toml::from_str(declared).unwrap();
-        model.step(found).unwrap().map(|step| (step.what, step.method, step.body))
+        model.step(found).unwrap().map(|step| (step.what, step.method, step.body.unwrap_or_default()))
     }
 
     fn hosted() -> Value {

@@ -129,8 +129,11 @@ pub async fn deploy(deploy: &Deploy) -> Result<ExitCode> {
     }
     // One that stands alone is kept at nothing, and loaded while there is work.
     let min = deploy.replicas.unwrap_or(0);
+    if deploy.max_replicas.is_some_and(|max| max < min) {
+        bail!("--max-replicas must not be less than --replicas, which is {min}");
+    }
     let limited = deploy.replicas.is_some() || deploy.max_replicas.is_some();
-    let replicas = limited.then(|| json!({ "min": min, "max": deploy.max_replicas.unwrap_or(min).max(min) }));
+    let replicas = limited.then(|| json!({ "min": min, "max": deploy.max_replicas.unwrap_or(min) }));
     let server = &deploy.server;
     let model = match deploy.model.contains('=') {
         true => {

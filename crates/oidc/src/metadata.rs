@@ -12,6 +12,8 @@ pub struct Metadata {
     pub token_endpoint: Option<String>,
     pub authorization_endpoint: Option<String>,
     pub device_authorization_endpoint: Option<String>,
+    /// Where somebody signs out there.
+    pub end_session_endpoint: Option<String>,
     /// How a client with a secret may show it; what is not told is `client_secret_basic`.
     #[serde(default)]
     token_endpoint_auth_methods_supported: Vec<String>,
@@ -48,6 +50,7 @@ impl Metadata {
             ("token_endpoint", self.token_endpoint.as_ref()),
             ("authorization_endpoint", self.authorization_endpoint.as_ref()),
             ("device_authorization_endpoint", self.device_authorization_endpoint.as_ref()),
+            ("end_session_endpoint", self.end_session_endpoint.as_ref()),
         ];
         for (name, url) in ends {
             url.map_or(Ok(()), |url| reachable(url)).map_err(|why| format!("{name} {why}"))?;
@@ -82,6 +85,7 @@ mod tests {
             (json!({ "jwks_uri": "http://keys.example.org" }), "jwks_uri must"),
             (json!({ "token_endpoint": "http://login.example.org" }), "token_endpoint must"),
             (json!({ "device_authorization_endpoint": "x" }), "device_authorization_endpoint must"),
+            (json!({ "end_session_endpoint": "javascript:x" }), "end_session_endpoint must"),
         ] {
             let refused = described(change).unwrap_err();
             assert!(refused.contains(words), "{refused}");

@@ -183,6 +183,16 @@ impl Provider {
         self.settings.user(&claims, unix_seconds() + self.settings.session.as_secs())
     }
 
+    /// Returns the page at which somebody who has signed out here does so there, too. `None` where the provider has none, or
+    /// where it is not known at the moment.
+    #[must_use]
+    pub fn sign_out(&self) -> Option<String> {
+        let known = self.shown.borrow().known.clone()?;
+        let mut page = oauth2::url::Url::parse(known.metadata.end_session_endpoint.as_deref()?).ok()?;
+        page.query_pairs_mut().append_pair("client_id", self.settings.client_id.as_deref().unwrap_or_default());
+        Some(page.into())
+    }
+
     fn client(&self) -> Result<Client, Refusal> {
         let id = self.settings.client_id.clone().unwrap_or_default();
         Ok(Client::new(oauth2::ClientId::new(id)))

@@ -198,6 +198,21 @@ fn a_booked_model_is_there_when_its_window_opens_and_one_for_windows_only_is_the
 }
 
 #[test]
+fn room_for_several_replicas_is_made_on_as_many_nodes_at_once() {
+    let booked =
+        Model { windows: vec![Window { replicas: 2, ..window(1_000, 2_000) }], windows_only: true, ..model(1) };
+    // Whoever leaves has the room of two.
+    let mut fleet = fleet(&[2, 2], &[model(2), booked]);
+    fleet.comes(DAY as u32 / 1000 * SECOND, job(0, 0, SECOND));
+    fleet.run(990 * SECOND);
+    let left: Vec<Duration> =
+        fleet.moves.iter().flatten().filter_map(|(at, it)| matches!(it, Move::Unload { .. }).then_some(*at)).collect();
+    assert_eq!(left.len(), 2, "{:?}", fleet.moves);
+    assert_eq!(left[0], left[1]);
+    assert_eq!(ready(&fleet), [[1], [1]]);
+}
+
+#[test]
 fn a_daily_window_comes_again_and_in_it_one_tenants_jobs_alone_run() {
     let tenant = Some(TenantId::new("tenant-1"));
     let daily = Window { daily: true, tenant, replicas: 2, ..window(1_000, 2_000) };

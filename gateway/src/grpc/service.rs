@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use auth::{Principal, Scope};
 use axum::body::Body;
-use axum::http::header;
 use bytes::Bytes;
 use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
@@ -15,20 +14,20 @@ use proto::v1::{
     ListJobsResponse, Printed, ResultFormat, ResultHead, ResultPiece, SubmitHead, SubmitRequest, SubmitResponse,
     job_event,
 };
-use store::{Change, Position};
+use store::{Blob, Change, Position};
 use tokio::time::timeout;
 use tonic::{Code, Extensions, Request, Response, Status, Streaming};
 
-use super::tensors::Tensors;
 use super::{MESSAGE_BYTES, shown, text};
 use crate::authenticate::Caller;
 use crate::metrics::Arrived;
 use crate::submit::{Sent, Taken, take};
+use crate::tensors::Tensors;
 use crate::trail::Act;
 use crate::upload::Coming;
 use crate::v1::events::{Followed, follow};
 use crate::v1::jobs::{RESULTS, Search, act_of_ending, find, onlooker, queue_time};
-use crate::{Error, Gateway, job, result};
+use crate::{Error, Gateway, job, progress, result};
 
 /// Bytes of a result, or of printed text, in one message.
 const PIECE: usize = 64 << 10;
@@ -119,28 +118,25 @@ impl Service {
 
     async fn fetch(&self, caller: Caller, asked: FetchResultRequest) -> Result<Pieces, Error> {
         let (principal, record) = job::private(&self.gateway, caller, &asked.job_id, RESULTS).await?;
-        let whole = result::bytes(&self.gateway, &record).await?;
-        let length = whole.headers().get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
-        let length: u64 = length.unwrap_or_default();
         let head = |format: ResultFormat, bytes, compressed| {
             let head = ResultHead { format: format.into(), bytes, compressed };
             stream::once(std::future::ready(Ok::<_, Status>(ResultPiece { head: Some(head), piece: Bytes::new() })))
         };
         let pieces = match ResultFormat::try_from(asked.format) {
             Ok(ResultFormat::Client) => {
+                let whole = result::bytes(&self.gateway, &record).await?;
                 let pieces = whole.into_body().into_data_stream().map_err(|error| {
                     tracing::debug!(%error, "a result is cut short");
                     Status::from(Error::ObjectsAway)
                 });
                 let pieces = pieces.map_ok(|piece| stream::iter(cut(piece))).try_flatten();
+                let length = progress::result(&record).map_or(0, Blob::len);
                 head(ResultFormat::Client, length, record.client.compress).chain(pieces).boxed()
             }
             Ok(ResultFormat::Safetensors | ResultFormat::Unspecified) => {
-                let Tensors { bytes, held } =
-                    Tensors::of(&self.gateway, &principal, &record, length, whole.into_body()).await?;
-                let length = bytes.len() as u64;
-                let pieces = stream::iter(cut(bytes)).inspect(move |_| _ = &held);
-                head(ResultFormat::Safetensors, length, false).chain(pieces).boxed()
+                let tensors = Tensors::of(&self.gateway, &principal, &record).await?;
+                let head = head(ResultFormat::Safetensors, tensors.length(), false);
+                head.chain(tensors.pieces(PIECE).map(|piece| Ok(ResultPiece { head: None, piece }))).boxed()
             }
             Err(_) => {
                 return Err(Error::Unfit(format!("{} is no format of results that this server knows", asked.format)));

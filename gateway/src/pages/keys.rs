@@ -24,6 +24,7 @@ pub struct Create {
     note: String,
     expires_in: String,
     class: String,
+    cancel_when_gone: String,
     submit: Option<String>,
     read_own: Option<String>,
     operate: Option<String>,
@@ -54,7 +55,7 @@ impl Create {
             quota: None,
             batching: None,
             class: given(self.class),
-            cancel_when_gone: None,
+            cancel_when_gone: given(self.cancel_when_gone),
         }
     }
 }
@@ -157,6 +158,8 @@ fn form(tenants: &[Tenant], wanted: &str) -> Markup {
                 option value="" selected { "its tenant's" }
                 @for class in ids::Class::ALL { option value=(class) { (class) } }
             } }
+            label title="how long a job goes on whose client waited for it and is gone" { "Client gone"
+                input.short type="text" name="cancel_when_gone" placeholder="jobs go on, or 30s" autocomplete="off" spellcheck="false"; }
             fieldset { legend { "Permits" }
                 @for (name, scope, what, ticked) in boxes {
                     label.box title=(what) { input type="checkbox" name=(name) value="yes" checked[ticked]; " " (scope) }
@@ -185,6 +188,9 @@ pub fn table(keys: &[KeyRecord], acts: &Acts<'_>) -> Markup {
                 td.text {
                     @match &key.note { Some(note) => (note), None => (nothing()) }
                     @if let Some(owner) = &key.owner { " " span.note { "made by " (owner) } }
+                    @if let Some(seconds) = key.terms.cancel_when_gone {
+                        " " span.note { "ends its jobs " (v1::keys::duration(seconds)) " after their client is gone" }
+                    }
                 }
                 td { (date(key.created_at)) }
                 td { @match key.expires_at { Some(at) => (date(at)), None => "never" } }

@@ -92,11 +92,28 @@ pub fn refused(gateway: &Gateway, next: &str, refusal: Error) -> Response {
     super::refusing(form(gateway, next, Some(&refusal.to_string())), refusal)
 }
 
-/// `POST /sign-out`: this browser forgets the token.
-pub async fn leave(State(gateway): State<Arc<Gateway>>) -> Result<Response, Error> {
-    let mut response = Redirect::to("/sign-in").into_response();
+/// `POST /sign-out`: this browser forgets the token. Who signed in by the provider is signed in there still, and told where
+/// that can be ended: whoever uses the browser next would come in without a password.
+pub async fn leave(State(gateway): State<Arc<Gateway>>, caller: Caller) -> Result<Response, Error> {
+    let by_provider = caller.known().is_ok_and(|principal| principal.user.is_some());
+    let there = gateway.users.provider().filter(|_| by_provider);
+    let mut response = match there.and_then(|provider| Some((provider.name(), provider.sign_out()?))) {
+        Some((provider, page)) => shown(layout::page("Signed out", &Reader::Nobody, &left(provider, &page))),
+        None => Redirect::to("/sign-in").into_response(),
+    };
     keep(&gateway, &mut response, Kept::Session, "", 0)?;
     Ok(response)
+}
+
+fn left(provider: &str, page: &str) -> Markup {
+    html! {
+        div.refused {
+            h1 { "You are signed out" }
+            p { "of Vitrine. This browser is still signed in with " (provider) ", which lets you in again without a question." }
+            p { a.button href=(page) { "Sign out of " (provider) ", too" } }
+            p { a href="/sign-in" { "Sign in again" } }
+        }
+    }
 }
 
 fn form(gateway: &Gateway, next: &str, refusal: Option<&str>) -> Response {

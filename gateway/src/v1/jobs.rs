@@ -1,5 +1,6 @@
 //! Jobs: of the caller's tenant, and for an operator of all.
 
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use auth::{Principal, Scope};
@@ -7,9 +8,9 @@ use axum::Json;
 use axum::body::Body;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Path, Query, State};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use futures::TryStreamExt;
+use futures::{StreamExt, TryStreamExt};
 use ids::{ModelKey, TenantId};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -17,11 +18,15 @@ use store::{Fault, JobRecord, Outcome, State as JobState, Wanted};
 
 use super::{page_length, time};
 use crate::authenticate::Caller;
+use crate::tensors::{self, Tensors};
 use crate::trail::acted;
 use crate::{Error, Gateway, job, progress, result, unix_millis};
 
 /// What only a job's own tenant may.
 pub const RESULTS: &str = "read another tenant's results, which only a key of that tenant may";
+
+/// Bytes of a result that are handed on at once.
+const PIECE: usize = 64 << 10;
 
 /// Some jobs.
 #[derive(Serialize, JsonSchema)]
@@ -155,19 +160,39 @@ pub async fn logs(
     Ok((kind, Body::from_stream(text)).into_response())
 }
 
-/// `GET /v1/jobs/{job}/result`: the result's bytes, as the client that asked for it wanted them. They are for the job's own
-/// tenant.
+/// `GET /v1/jobs/{job}/result`: the result's bytes, as the client that asked for it wanted them, or as safetensors, for who
+/// accepts those by name. They are for the job's own tenant.
 pub async fn result(
     State(gateway): State<Arc<Gateway>>,
     caller: Caller,
     Path(id): Path<String>,
+    headers: HeaderMap,
 ) -> Result<Response, Error> {
-    let (_, record) = job::private(&gateway, caller, &id, RESULTS).await?;
-    let mut response = result::bytes(&gateway, &record).await?;
-    if record.client.compress {
-        response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("zstd"));
-    }
+    let (principal, record) = job::private(&gateway, caller, &id, RESULTS).await?;
+    let mut response = if accepts(&headers, tensors::KIND) {
+        let tensors = Tensors::of(&gateway, &principal, &record).await?;
+        let kind = [(header::CONTENT_TYPE, tensors::KIND), (header::CACHE_CONTROL, "private, no-store")];
+        let length = [(header::CONTENT_LENGTH, tensors.length())];
+        let pieces = tensors.pieces(PIECE).map(Ok::<_, Infallible>);
+        (kind, length, Body::from_stream(pieces)).into_response()
+    } else {
+        let mut response = result::bytes(&gateway, &record).await?;
+        if record.client.compress {
+            response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("zstd"));
+        }
+        response
+    };
+    response.headers_mut().insert(header::VARY, HeaderValue::from_static("accept"));
     Ok(response)
+}
+
+/// Says whether a kind of answer is asked for by its name.
+fn accepts(headers: &HeaderMap, kind: &str) -> bool {
+    let named = headers.get_all(header::ACCEPT).into_iter().filter_map(|value| value.to_str().ok());
+    named.flat_map(|value| value.split(',')).any(|range| {
+        let name = range.split(';').next().unwrap_or_default();
+        name.trim().eq_ignore_ascii_case(kind)
+    })
 }
 
 /// `DELETE /v1/jobs/{job}`: ends a job at its next step. The answer is the job as it is until then.

@@ -459,7 +459,8 @@ fn grace(text: &str) -> Result<u64, Error> {
     seconds.ok_or_else(|| Error::Unfit(unfit()))
 }
 
-fn duration(seconds: u64) -> String {
+/// Writes how long a job goes on whose client is gone.
+pub fn duration(seconds: u64) -> String {
     humantime::format_duration(Duration::from_secs(seconds)).to_string()
 }
 

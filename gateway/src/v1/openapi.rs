@@ -46,7 +46,7 @@ fn description(routes: &[Route]) -> Value {
             let content = match answer {
                 Answer::Nothing => json!({}),
                 Answer::Json(schema) => json!({ "application/json": { "schema": schema(&mut schemas) } }),
-                Answer::Other(kind) => json!({ *kind: {} }),
+                Answer::Other(kinds) => kinds.iter().map(|kind| ((*kind).to_owned(), json!({}))).collect(),
             };
             let mut response = json!({ "description": route.what });
             if content != json!({}) {

@@ -481,9 +481,11 @@ impl Leader {
         let mut told = Vec::new();
         for (key, known) in &mut self.hosted.all {
             let wait = waits.get(key).map(|wait| {
-                let loading = self.crew.iter().filter_map(|(_, member)| member.models.get(key));
-                let began = loading.filter(|it| matches!(it.state, ReplicaState::Loading(_))).map(|it| it.since).min();
-                let from = began.filter(|_| wait.why == Why::Loading).unwrap_or(now);
+                let began = || {
+                    let its = self.crew.iter().filter_map(|(_, member)| member.models.get(key));
+                    its.filter(|it| matches!(it.state, ReplicaState::Loading(_))).map(|it| it.since).min()
+                };
+                let from = if wait.why == Why::Loading { began().unwrap_or(now) } else { now };
                 (wait.why.clone(), wait.about.map(|about| from + about).filter(|at| *at > now))
             });
             let same = match (&wait, &known.wait) {
@@ -539,6 +541,14 @@ impl Leader {
             };
             cluster.nodes.insert(seat, node);
         }
+        let mut avoided: BTreeMap<&ModelKey, BTreeSet<Seat>> = BTreeMap::new();
+        for ((key, worker), (_, until)) in &self.hosted.failures {
+            if *until > now
+                && let Some(seat) = self.crew.named(worker)
+            {
+                avoided.entry(key).or_default().insert(seat);
+            }
+        }
         for (key, known) in &mut self.hosted.all {
             // Who may not have it at the moment does not make it come.
             let work = match self.view.reserved(key) {
@@ -546,10 +556,6 @@ impl Leader {
                 None => self.queue.lines().contains_key(key).then(|| self.queue.work(key)),
             };
             known.since = work.map(|_| known.since.unwrap_or(now));
-            let avoid = self.crew.iter().filter(|(_, member)| {
-                let failed = self.hosted.failures.get(&(key.clone(), member.worker.clone()));
-                failed.is_some_and(|(_, until)| *until > now)
-            });
             let model = placement::Model {
                 bytes: known.bytes,
                 warm_time: known.warm_time.unwrap_or(known.load_time / WARM_PART),
@@ -557,11 +563,7 @@ impl Leader {
                 kept_bytes: known.may_be_kept().then(|| known.kept_bytes.or(known.bytes).unwrap_or(0)),
                 work: Work { time: work.unwrap_or_default(), since: known.since },
                 demand: known.demand.seconds(now),
-                avoid: if self.hosted.failures.is_empty() {
-                    BTreeSet::new()
-                } else {
-                    avoid.map(|(seat, _)| seat).collect()
-                },
+                avoid: avoided.remove(key).unwrap_or_default(),
                 ..known.booked()
             };
             cluster.models.insert(key.clone(), model);

@@ -1,8 +1,9 @@
 //! A day of a large cluster, as [`placement`] decides it:
 //!
-//!     cargo run --release --package placement --example simulate [-- NODES MODELS JOBS [PICTURE.svg]]
+//!     cargo run --release --package placement --example simulate [-- NODES MODELS JOBS [PICTURE.svg [cold|warm]]]
 //!
-//! Prints how long decisions took, how busy nodes were, how long jobs waited and how often models moved, and draws it.
+//! Prints how long decisions took, how busy nodes were, how long jobs waited and how often models moved, and draws it: without
+//! weights that are kept in memory, and with them, or one of the two alone.
 #![expect(clippy::print_stdout, clippy::expect_used, reason = "it says what it measured, or fails")]
 
 mod day;
@@ -20,7 +21,12 @@ fn main() {
     let mut number = |usual: usize| arguments.next().and_then(|text| text.parse().ok()).unwrap_or(usual);
     let [nodes, models, jobs] = [number(1_000), number(200), number(100_000)];
     let picture = arguments.next().unwrap_or_else(|| "placement.svg".into());
-    for keeps in [false, true] {
+    let ways: &[bool] = match arguments.next().as_deref() {
+        Some("cold") => &[false],
+        Some("warm") => &[true],
+        _ => &[false, true],
+    };
+    for &keeps in ways {
         let began = Instant::now();
         let mut day = Day::new([nodes, models, jobs], keeps);
         let late = Duration::from_secs(600);
@@ -36,7 +42,7 @@ fn main() {
         );
         tell(&mut day.fleet, nodes);
         println!();
-        if keeps {
+        if ways.last() == Some(&keeps) {
             std::fs::write(&picture, picture::draw(&series(&day.fleet, nodes))).expect("the picture can be written");
             println!("drawn in {picture}");
         }

@@ -7,41 +7,38 @@
 
 use std::time::Duration;
 
-use ids::ModelKey;
-
-use super::{Move, Plan};
+use super::Move;
+use super::plan::{Number, Plan};
 use crate::cluster::Model;
-use crate::view::Seat;
 
-impl<'a> Plan<'a> {
+impl Plan<'_> {
     /// Has nothing be kept of models that are hosted no longer.
     pub(super) fn cool_unhosted(&mut self) {
-        let cluster = self.cluster;
-        for (&seat, node) in cluster.nodes.iter().filter(|(_, node)| !node.away) {
-            for key in node.kept.keys().filter(|key| !cluster.models.contains_key(*key)) {
-                self.cool(seat, key);
-            }
+        for node in 0..self.nodes.len() {
+            let here = &self.nodes[node];
+            let unhosted = |place: &usize| !here.node.away && here.kept[*place].model.is_none();
+            let unhosted: Vec<usize> = (0..here.kept.len()).filter(unhosted).collect();
+            unhosted.into_iter().for_each(|place| self.cool(node, place));
         }
     }
 
     /// Says whether a node is to keep a model's weights that it is about to load, and makes room for them.
-    pub(super) fn keep(&mut self, seat: Seat, device: Option<&str>, key: &'a ModelKey) -> bool {
-        let cluster = self.cluster;
-        let Some((node, model)) = cluster.nodes.get(&seat).zip(cluster.models.get(key)) else { return false };
-        if node.kept.contains_key(key) {
-            return !self.cooling.contains(&(seat, key));
+    pub(super) fn keep(&mut self, (node, room): (usize, Option<usize>), number: Number) -> bool {
+        let (here, model) = (&self.nodes[node], self.models[number].model);
+        if let Some(kept) = here.kept.iter().find(|kept| kept.model == Some(number)) {
+            return !kept.cooling;
         }
         let Some(need) = model.kept_bytes.map(i128::from) else { return false };
-        let on_gpu = device.is_some_and(|device| device.starts_with("cuda"));
-        let Some(free) = self.hosts.get(&seat).copied().filter(|_| on_gpu && !model.pinned) else { return false };
-        let mut less: Vec<(f64, &'a ModelKey, i128)> = Vec::new();
-        for (other, kept) in &node.kept {
-            let saves = cluster.models.get(other).map_or(0.0, saving);
-            if saves < saving(model) && !self.cooling.contains(&(seat, other)) {
-                less.push((saves, other, i128::from(kept.bytes)));
+        let on_gpu = room.is_some_and(|room| self.rooms[room].device.starts_with("cuda"));
+        let Some(free) = here.shelf.filter(|_| on_gpu && !model.pinned) else { return false };
+        let mut less: Vec<(f64, usize, i128)> = Vec::new();
+        for (place, kept) in here.kept.iter().enumerate() {
+            let saves = kept.model.map_or(0.0, |number| saving(self.models[number].model));
+            if saves < saving(model) && !kept.cooling {
+                less.push((saves, place, kept.bytes));
             }
         }
-        less.sort_by(|left, right| left.0.total_cmp(&right.0).then(left.1.cmp(right.1)));
+        less.sort_by(|left, right| left.0.total_cmp(&right.0).then(left.1.cmp(&right.1)));
         let (mut room, mut leaves) = (free, Vec::new());
         for (_, other, bytes) in less {
             if room >= need {
@@ -58,30 +55,29 @@ impl<'a> Plan<'a> {
             if room - bytes >= need {
                 room -= bytes;
             } else {
-                self.cool(seat, other);
+                self.cool(node, other);
             }
         }
-        if let Some(free) = self.hosts.get_mut(&seat) {
-            *free -= need;
-        }
+        let shelf = &mut self.nodes[node].shelf;
+        *shelf = shelf.map(|free| free - need);
         true
     }
 
     /// Returns how long a model takes to load on a node: little where its weights are kept there.
-    pub(super) fn load_time(&self, (seat, key): (Seat, &ModelKey), model: &Model) -> Duration {
-        let kept = self.cluster.nodes.get(&seat).and_then(|node| node.kept.get(key));
-        if kept.is_some_and(|kept| kept.ready) { model.warm_time } else { model.load_time }
+    pub(super) fn load_time(&self, node: usize, number: Number) -> Duration {
+        let model = self.models[number].model;
+        if self.warm.get(number, node) { model.warm_time } else { model.load_time }
     }
 
-    fn cool(&mut self, seat: Seat, key: &'a ModelKey) {
-        if !self.cooling.insert((seat, key)) {
+    fn cool(&mut self, node: usize, place: usize) {
+        let here = &mut self.nodes[node];
+        let kept = &mut here.kept[place];
+        if std::mem::replace(&mut kept.cooling, true) {
             return;
         }
-        let kept = self.cluster.nodes.get(&seat).and_then(|node| node.kept.get(key));
-        if let (Some(free), Some(kept)) = (self.hosts.get_mut(&seat), kept) {
-            *free += i128::from(kept.bytes);
-        }
-        self.moves.push(Move::Cool { model: key.clone(), seat });
+        let bytes = kept.bytes;
+        self.moves.push(Move::Cool { model: kept.key.clone(), seat: here.seat });
+        here.shelf = here.shelf.map(|free| free + bytes);
     }
 }
 

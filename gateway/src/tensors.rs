@@ -5,40 +5,39 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use axum::body::Body;
+use auth::Principal;
 use bytes::Bytes;
-use futures::TryStreamExt;
+use futures::{Stream, TryStreamExt, stream};
 use nnsight::{DecodeError, TellError};
-use store::JobRecord;
+use store::{Blob, JobRecord};
 
 use crate::budget::Held;
 use crate::spool::Spool;
 use crate::submit::{granted, take_turn};
-use crate::{Error, Gateway};
+use crate::{Error, Gateway, progress, result};
+
+/// What such a result is called where it is asked for, and answered, by HTTP.
+pub const KIND: &str = "application/vnd.safetensors";
 
 /// A result, and the room that it takes meanwhile.
 pub struct Tensors {
-    pub bytes: Bytes,
-    pub held: Held,
+    bytes: Bytes,
+    held: Held,
 }
 
 impl Tensors {
-    /// Makes safetensors of a job's result, which `body` brings.
+    /// Makes safetensors of a job's result.
     ///
     /// # Errors
-    /// [`Error::Unfit`] for what has no such form, [`Error::Busy`] and [`Error::TooManyAtOnce`] where there is no room for it;
-    /// failures of the objects and of the disk.
-    pub async fn of(
-        gateway: &Arc<Gateway>,
-        principal: &auth::Principal,
-        record: &JobRecord,
-        length: u64,
-        body: Body,
-    ) -> Result<Self, Error> {
+    /// [`Error::NoResult`]; [`Error::Unfit`] for what has no such form, [`Error::Busy`] and [`Error::TooManyAtOnce`] where there
+    /// is no room for it; failures of the objects and of the disk.
+    pub async fn of(gateway: &Arc<Gateway>, principal: &Principal, record: &JobRecord) -> Result<Self, Error> {
+        let length = progress::result(record).map_or(0, Blob::len);
+        let whole = result::bytes(gateway, record).await?;
         // What it becomes is about as much again.
         let held = granted(gateway, gateway.uploads.take(&record.tenant, length.saturating_mul(2))).await?;
         let mut written = Spool::new(&gateway.folder);
-        let mut pieces = body.into_data_stream();
+        let mut pieces = whole.into_body().into_data_stream();
         while let Some(piece) = pieces.try_next().await.map_err(Error::internal)? {
             written.add(&piece).await.map_err(Error::disk)?;
         }
@@ -53,6 +52,20 @@ impl Tensors {
         let told = tokio::task::spawn_blocking(move || telling.tell(&written)).await.map_err(Error::internal)??;
         drop(turn);
         Ok(Self { bytes: told, held })
+    }
+
+    pub fn length(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    /// Returns all of it in pieces. Its room is taken until they are read, or given up.
+    pub fn pieces(self, length: usize) -> impl Stream<Item = Bytes> + Send {
+        let Self { mut bytes, held } = self;
+        stream::iter(std::iter::from_fn(move || {
+            _ = &held;
+            let length = bytes.len().min(length);
+            (length > 0).then(|| bytes.split_to(length))
+        }))
     }
 }
 
