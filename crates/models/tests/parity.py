@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Makes small random models and writes down what transformers computes with them.
 
-    parity.py FOLDER
+    parity.py FOLDER [models]
 
-For each model: FOLDER/NAME/ as save_pretrained leaves it, and for each case FOLDER/NAME/CASE.{json,safetensors}:
+With `models` only the models, those that are not in few bits. For each model: FOLDER/NAME/ as save_pretrained leaves it, and for each case FOLDER/NAME/CASE.{json,safetensors}:
 the call, and every module's arguments and output. Of models in few bits, QUANTIZED, the folder has the files as they are to be
 loaded, and the cases are those of the model of what their codes stand for (quantized.py). Tensors are named by path, side and place:
 `transformer.h.0.attn|output|1`. FOLDER/activations.safetensors: what each activation makes of some numbers.
@@ -25,7 +25,7 @@ ACTIVATIONS = ["gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "relu", "si
 
 
 def main():
-    folder = Path(sys.argv[1])
+    folder, only_models = Path(sys.argv[1]), sys.argv[2:] == ["models"]
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     for name, make in MODELS.items():
@@ -39,6 +39,8 @@ def main():
         at = folder / name
         model.save_pretrained(at)
         write_tokenizer(at)
+        if only_models:
+            continue
         tree = [[path, type(module).__name__] for path, module in model.named_modules()]
         (at / "tree.json").write_text(json.dumps(tree))
         for attention in ("sdpa", "eager"):
@@ -48,6 +50,8 @@ def main():
             for case, call in calls(model).items():
                 write(at / f"{case}-{attention}", model, attention, call)
         write_generations(at, model)
+    if only_models:
+        return
     for name in QUANTIZED:
         torch.manual_seed(7)
         base, form = name.split("-", 1)
