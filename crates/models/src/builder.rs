@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use engine::{AbsentSchema, Attention, ModuleSchema, OperationSchema, Round, Schema, Site};
 use kernels::{Along, Apart, Cut, Keep, Ranks, Weight};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::dtype::Precision;
 use crate::error::LoadError;
@@ -352,7 +352,11 @@ impl<'a> Builder<'a> {
         let site = self.next();
         let mut operations = self.operations(site, about.kind.source(), |_| None)?;
         self.functions(&mut operations, about.kind.functions(), &|_| None)?;
-        let norm = Rc::new(Norm { site, weight, bias, eps: about.eps, kind: about.kind, operations });
+        let scale = match about.kind {
+            NormKind::RmsOnePlus => Some(kernels::number::add(&weight.f_to_kind(Kind::Float)?, 1.0)?),
+            _ => None,
+        };
+        let norm = Rc::new(Norm { site, weight, scale, bias, eps: about.eps, kind: about.kind, operations });
         self.add(name, &about.class, |_| Node::Norm(Rc::clone(&norm)));
         Ok(norm)
     }
