@@ -11,6 +11,8 @@ pub mod ffi;
 mod filled;
 pub mod foreign;
 
+use tch::Tensor;
+
 pub use failure::{Failure, Problem, adopt};
 pub use filled::filled;
 
@@ -26,4 +28,11 @@ pub fn prepare() {
 pub fn recording() -> bool {
     // SAFETY: the function reads a flag of the thread.
     unsafe { ffi::vt_recording() }
+}
+
+/// Returns how often libtorch has written to a tensor's memory, by way of whatever view.
+#[must_use]
+pub fn writes(tensor: &Tensor) -> i64 {
+    // SAFETY: the tensor is alive.
+    unsafe { ffi::vt_version(tensor.as_ptr().cast()) }
 }

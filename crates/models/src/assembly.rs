@@ -214,7 +214,11 @@ fn add_attention(
         }
         None => None,
     };
-    let built = Leaves::add(builder, &about.modules, None)?;
+    let together = match (&about.projections, &about.head_norms) {
+        (family::Projections::Separate(names), None) => names.as_slice(),
+        _ => &[],
+    };
+    let built = Leaves::add(builder, &about.modules, None, together)?;
     builder.close();
     let projections = match about.projections {
         family::Projections::Separate([query, key, value]) => {
@@ -267,7 +271,11 @@ fn add_feed_forward(
         // A rank's rows of the first product are no halves that belong together.
         family::Way::GatedTogether { .. } => None,
     };
-    let built = Leaves::add(builder, &about.modules, summed)?;
+    let together = match about.way {
+        family::Way::Gated { gate, up, .. } => vec![gate, up],
+        _ => Vec::new(),
+    };
+    let built = Leaves::add(builder, &about.modules, summed, &together)?;
     builder.close();
     let act = |name| built.activation(name);
     let way = match about.way {
@@ -336,7 +344,7 @@ fn add_experts(
     builder.close();
     let router = early.unwrap_or_else(|| add_router(builder));
     builder.close();
-    let linear = Rc::new(Linear { site: router, weight: Rc::new(Weight::new(&weight)?), bias });
+    let linear = Rc::new(Linear { site: router, weight: Rc::new(Weight::new(&weight)?), bias, share: None });
     let operations = builder.operations(site, about.source, |name| match name {
         "router" => Some(router),
         "experts" => Some(experts),

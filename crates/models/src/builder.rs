@@ -12,6 +12,7 @@ use tch::{Kind, Tensor};
 use crate::dtype::Precision;
 use crate::error::LoadError;
 use crate::family::{self, Attributes, NormKind};
+use crate::joint::{Joint, Parameters, Share};
 use crate::matrix::{Block, Matrix};
 use crate::nn::{Activation, Dropout, Embedding, Function, Linear, Table};
 use crate::norm::Norm;
@@ -273,6 +274,31 @@ impl<'a> Builder<'a> {
         Ok(self.add_linear(name, weight, bias))
     }
 
+    /// Reads the parameters of linear layers that are given the same, so many `[inputs, outputs]` each, as what is multiplied as
+    /// one; `None` where that saves nothing.
+    pub fn join(
+        &mut self,
+        linears: &[(&'static str, [i64; 2])],
+        biased: bool,
+    ) -> Result<Option<Vec<(&'static str, Parameters)>>, LoadError> {
+        if self.ranks.is_some() || self.weights.in_few_bits() || !self.weights.device().is_cuda() {
+            return Ok(None);
+        }
+        let (mut matrices, mut biases) = (Vec::with_capacity(linears.len()), Vec::new());
+        for &(name, [inputs, outputs]) in linears {
+            matrices.push(self.read(name, "weight", &[outputs, inputs])?);
+            if biased {
+                biases.push(self.read(name, "bias", &[outputs])?);
+            }
+        }
+        Ok(Some(linears.iter().map(|(name, _)| *name).zip(Joint::of(&matrices, &biases)?).collect()))
+    }
+
+    /// Adds a linear layer whose parameters are there.
+    pub fn joined(&mut self, name: &str, (weight, bias, share): Parameters) -> Rc<Linear> {
+        self.add_sharing(name, weight, bias, Some(share))
+    }
+
     /// Reads a matrix, cut along a side where there are ranks. Its products are to add a bias.
     pub fn matrix(
         &mut self,
@@ -331,7 +357,17 @@ impl<'a> Builder<'a> {
     }
 
     fn add_linear(&mut self, name: &str, weight: Rc<Weight>, bias: Option<Tensor>) -> Rc<Linear> {
-        let linear = Rc::new(Linear { site: self.next(), weight, bias });
+        self.add_sharing(name, weight, bias, None)
+    }
+
+    fn add_sharing(
+        &mut self,
+        name: &str,
+        weight: Rc<Weight>,
+        bias: Option<Tensor>,
+        share: Option<Share>,
+    ) -> Rc<Linear> {
+        let linear = Rc::new(Linear { site: self.next(), weight, bias, share });
         self.add(name, "Linear", |_| Node::Linear(Rc::clone(&linear)));
         linear
     }
@@ -341,7 +377,7 @@ impl<'a> Builder<'a> {
         let block = Block::new(format!("{}.weight", self.path(name)), [inputs, outputs]);
         let bias = Some(self.read(name, "bias", &[outputs])?);
         let weight = self.matrix(vec![Block { turned: true, ..block }], along, Keep::Packed, bias.as_ref())?;
-        let conv = Rc::new(Linear { site: self.next(), weight, bias });
+        let conv = Rc::new(Linear { site: self.next(), weight, bias, share: None });
         self.add(name, "Conv1D", |_| Node::Conv1D(Rc::clone(&conv)));
         Ok(conv)
     }

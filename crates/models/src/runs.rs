@@ -15,9 +15,11 @@ use tch::{Device, Kind, Tensor};
 use crate::attention::{Extent, Scores, attend, mix, weigh};
 use crate::cache::{Cache, Layer, Place};
 use crate::decoder::{Attended, Shared};
+use crate::family::Turn;
 
 use crate::nn::Dropout;
 use crate::pass::{Parts, Pass, Result, no_part};
+use crate::rope;
 use crate::rotary::Rotations;
 use crate::tokens::Tokens;
 
@@ -134,7 +136,8 @@ impl Shared {
         Ok(Attended { hidden: pass.join(attended)?, weights: Some(weights) })
     }
 
-    fn runs(&self, pass: &Pass<'_>, at: &At, projected: &[&Tokens]) -> Result<Vec<Run>> {
+    /// Cuts a pass into runs.
+    pub fn runs(&self, pass: &Pass<'_>, at: &At, projected: &[&Tokens]) -> Result<Vec<Run>> {
         if let Some(run) = of_another_form(pass, projected)? {
             return Ok(vec![run]);
         }
@@ -198,7 +201,10 @@ impl Shared {
         scores: &Scores,
     ) -> Result<(Tensor, Option<Tensor>)> {
         if let (true, Some(known)) = (run.is_flat(), &self.varlen) {
-            return Ok((self.attend_flat(pass, at, run, [&query, &keys, &values], scores.scaling, known)?, None));
+            // `[tokens, heads, head_dim]`.
+            let flat = |own: &Tensor| own.f_transpose(1, 2)?.f_squeeze_dim(0);
+            let states = Flat { query: flat(&query)?, keys: flat(&keys)?, values: flat(&values)?, both: None };
+            return Ok((self.attend_flat(pass, at, run, states, scores.scaling, known)?, None));
         }
         let (keys, values) = self.seen(pass, at, run, keys, values)?;
         let attention = self.attention.get(run.first).copied().unwrap_or_default();
@@ -251,12 +257,13 @@ impl Shared {
         Ok((all.0.shallow_clone(), all.1.shallow_clone()))
     }
 
-    fn attend_flat(
+    /// Lets queries attend that lie end to end, of all parts of a run.
+    pub fn attend_flat(
         &self,
         pass: &Pass<'_>,
         &At { site, layer, .. }: &At,
         run: &Run,
-        new: [&Tensor; 3],
+        new: Flat,
         scaling: f64,
         known: &Known,
     ) -> Result<Tensor> {
@@ -268,9 +275,7 @@ impl Shared {
             let past = before.as_ref().and_then(|(keys, _)| keys.size().get(2).copied()).unwrap_or(0);
             members.push(Member { rows, length, past, before, cache });
         }
-        // `[tokens, heads, head_dim]`.
-        let flat = |own: &Tensor| own.f_transpose(1, 2)?.f_squeeze_dim(0);
-        let (query, keys, values) = (flat(new[0])?, flat(new[1])?, flat(new[2])?);
+        let Flat { query, keys, values, .. } = new;
         let keys = Member::join(&members, keys, |before| &before.0)?;
         let all = Rc::new((keys, Member::join(&members, values, |before| &before.1)?));
         let mut first = 0;
@@ -326,6 +331,15 @@ fn of_another_form(pass: &Pass<'_>, projected: &[&Tokens]) -> Result<Option<Run>
 const MOST_ON_A_CPU: i64 = 256;
 const MOST_ON_A_GPU: i64 = 4096;
 
+/// New queries, keys and values of a flat run: `[tokens, heads, head_dim]`.
+pub struct Flat {
+    pub query: Tensor,
+    pub keys: Tensor,
+    pub values: Tensor,
+    /// Keys and values, where they lie together: `[tokens, 2, key_heads, head_dim]`.
+    pub both: Option<Tensor>,
+}
+
 /// A part of a flat run, whose rows are sequences of their own.
 struct Member<'a> {
     rows: i64,
@@ -367,6 +381,19 @@ impl Rotations {
             fits && (own.kind() == like.kind() || own.kind() == Kind::Float) && own.device() == like.device()
         };
         self.cosines.get(index).is_some_and(made) && self.sines.get(index).is_some_and(made)
+    }
+
+    /// Returns the [`rope::table`] of a run of all parts, if there are any cosines and sines. It is made once, unless somebody writes
+    /// to these.
+    pub fn table(&self, pass: &Pass<'_>, run: &Run, by: Turn, half: bool) -> Result<Option<Tensor>> {
+        let writes = self.cosines.iter().chain(&self.sines).map(libtorch::writes).sum();
+        if let Some((_, table)) = self.table.borrow().as_ref().filter(|(known, _)| *known == writes) {
+            return Ok(Some(table.shallow_clone()));
+        }
+        let Some((cosine, sine)) = self.of(pass, run)? else { return Ok(None) };
+        let table = rope::table(&cosine, &sine, by, half)?;
+        *self.table.borrow_mut() = Some((writes, table.shallow_clone()));
+        Ok(Some(table))
     }
 
     /// Returns the cosines and sines of a run, if there are any.
