@@ -44,6 +44,7 @@ mod parameters;
 mod pass;
 mod quantization;
 mod reading;
+mod room;
 mod rope;
 mod rotary;
 mod runs;
