@@ -112,7 +112,6 @@ pub fn assemble(
     builder.end();
     let windows: Rc<[Option<i64>]> = layers.iter().map(|layer| blueprint.kinds.get(layer.kind)?.window).collect();
     let head_dim = layers.iter().find_map(Layer::head_dim).unwrap_or(0);
-    let plain = windows.iter().all(Option::is_none) && !blueprint.eager;
     let about = Description {
         root,
         around,
@@ -121,7 +120,7 @@ pub fn assemble(
         windows,
         kind,
         device,
-        varlen: plain && varlen::has_kernels(kind, device, head_dim),
+        varlen: !blueprint.eager && varlen::has_kernels(kind, device, head_dim),
         blueprint,
     };
     let decoder = Decoder { about, embedding, layers, norm, rotary, head, forwards };
