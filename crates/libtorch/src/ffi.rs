@@ -175,8 +175,10 @@ unsafe extern "C" {
         value: *const c_void,
         query_starts: *const c_void,
         key_starts: *const c_void,
+        keys_used: *const c_void,
         longest_query: i64,
         longest_key: i64,
+        causal: bool,
         scale: f64,
         error: *mut Error,
     ) -> *mut c_void;

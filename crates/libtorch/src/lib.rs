@@ -12,6 +12,8 @@ mod filled;
 pub mod foreign;
 pub mod stream;
 
+use tch::Tensor;
+
 pub use failure::{Failure, Problem, adopt};
 pub use filled::filled;
 
@@ -27,4 +29,11 @@ pub fn prepare() {
 pub fn recording() -> bool {
     // SAFETY: the function reads a flag of the thread.
     unsafe { ffi::vt_recording() }
+}
+
+/// Returns how often libtorch has written to a tensor's memory, by way of whatever view.
+#[must_use]
+pub fn writes(tensor: &Tensor) -> i64 {
+    // SAFETY: the tensor is alive.
+    unsafe { ffi::vt_version(tensor.as_ptr().cast()) }
 }

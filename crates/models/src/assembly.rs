@@ -114,7 +114,6 @@ pub fn assemble(
     builder.end();
     let windows: Rc<[Option<i64>]> = layers.iter().map(|layer| blueprint.kinds.get(layer.kind)?.window).collect();
     let head_dim = layers.iter().find_map(Layer::head_dim).unwrap_or(0);
-    let plain = windows.iter().all(Option::is_none) && !blueprint.eager;
     let about = Description {
         root,
         around,
@@ -123,7 +122,7 @@ pub fn assemble(
         windows,
         kind,
         device,
-        varlen: plain && varlen::has_kernels(kind, device, head_dim),
+        varlen: !blueprint.eager && varlen::has_kernels(kind, device, head_dim),
         blueprint,
     };
     let decoder = Decoder { about, embedding, layers, norm, rotary, head, forwards };
@@ -216,7 +215,11 @@ fn add_attention(
         }
         None => None,
     };
-    let built = Leaves::add(builder, &about.modules, None)?;
+    let together = match (&about.projections, &about.head_norms) {
+        (family::Projections::Separate(names), None) => names.as_slice(),
+        _ => &[],
+    };
+    let built = Leaves::add(builder, &about.modules, None, together)?;
     builder.close();
     let projections = match about.projections {
         family::Projections::Separate([query, key, value]) => {
@@ -269,7 +272,11 @@ fn add_feed_forward(
         // A rank's rows of the first product are no halves that belong together.
         family::Way::GatedTogether { .. } => None,
     };
-    let built = Leaves::add(builder, &about.modules, summed)?;
+    let together = match about.way {
+        family::Way::Gated { gate, up, .. } => vec![gate, up],
+        _ => Vec::new(),
+    };
+    let built = Leaves::add(builder, &about.modules, summed, &together)?;
     builder.close();
     let act = |name| built.activation(name);
     let way = match about.way {
@@ -338,7 +345,7 @@ fn add_experts(
     builder.close();
     let router = early.unwrap_or_else(|| add_router(builder));
     builder.close();
-    let linear = Rc::new(Linear { site: router, weight: Rc::new(Weight::new(&weight)?), bias });
+    let linear = Rc::new(Linear { site: router, weight: Rc::new(Weight::new(&weight)?), bias, share: None });
     let operations = builder.operations(site, about.source, |name| match name {
         "router" => Some(router),
         "experts" => Some(experts),

@@ -7,11 +7,12 @@ use std::rc::Rc;
 
 use engine::{AbsentSchema, Attention, ModuleSchema, OperationSchema, Round, Schema, Site};
 use kernels::{Along, Apart, Cut, Keep, Memory, Ranks, Weight};
-use tch::Tensor;
+use tch::{Kind, Tensor};
 
 use crate::dtype::Precision;
 use crate::error::LoadError;
 use crate::family::{self, Attributes, NormKind};
+use crate::joint::{Joint, Parameters, Share};
 use crate::matrix::{Block, Matrix};
 use crate::nn::{Activation, Dropout, Embedding, Function, Linear, Table};
 use crate::norm::Norm;
@@ -294,6 +295,39 @@ impl<'a> Builder<'a> {
         Ok(self.add_linear(name, weight, bias))
     }
 
+    /// Reads the parameters of linear layers that are given the same, so many `[inputs, outputs]` each, as what is multiplied as
+    /// one; `None` where that saves nothing.
+    pub fn join(
+        &mut self,
+        linears: &[(&'static str, [i64; 2])],
+        biased: bool,
+    ) -> Result<Option<Vec<(&'static str, Parameters)>>, LoadError> {
+        let elsewhere = self.ranks.is_some() || self.streaming.is_some();
+        if elsewhere || self.weights.in_few_bits() || !self.weights.device().is_cuda() {
+            return Ok(None);
+        }
+        let (mut matrices, mut biases) = (Vec::with_capacity(linears.len()), Vec::new());
+        for &(name, [inputs, outputs]) in linears {
+            let path = self.path(name);
+            let matrix = self.weights.read(&format!("{path}.weight"), &[outputs, inputs]);
+            matrices.push(self.tell(matrix)?);
+            if biased {
+                let bias = self.weights.read(&format!("{path}.bias"), &[outputs]);
+                biases.push(self.tell(bias)?);
+            }
+        }
+        let parameters = Joint::of(&matrices, &biases)?;
+        if let Some((.., share)) = parameters.first() {
+            self.memory.extend(share.joint.memory()?);
+        }
+        Ok(Some(linears.iter().map(|(name, _)| *name).zip(parameters).collect()))
+    }
+
+    /// Adds a linear layer whose parameters are there.
+    pub fn joined(&mut self, name: &str, (weight, bias, share): Parameters) -> Rc<Linear> {
+        self.add_sharing(name, weight, bias, Some(share))
+    }
+
     /// Reads a matrix, cut along a side where there are ranks. Its products are to add a bias.
     pub fn matrix(
         &mut self,
@@ -362,7 +396,17 @@ impl<'a> Builder<'a> {
     }
 
     fn add_linear(&mut self, name: &str, weight: Rc<Weight>, bias: Option<Tensor>) -> Rc<Linear> {
-        let linear = Rc::new(Linear { site: self.next(), weight, bias });
+        self.add_sharing(name, weight, bias, None)
+    }
+
+    fn add_sharing(
+        &mut self,
+        name: &str,
+        weight: Rc<Weight>,
+        bias: Option<Tensor>,
+        share: Option<Share>,
+    ) -> Rc<Linear> {
+        let linear = Rc::new(Linear { site: self.next(), weight, bias, share });
         self.add(name, "Linear", |_| Node::Linear(Rc::clone(&linear)));
         linear
     }
@@ -372,7 +416,7 @@ impl<'a> Builder<'a> {
         let block = Block::new(format!("{}.weight", self.path(name)), [inputs, outputs]);
         let bias = Some(self.read(name, "bias", &[outputs])?);
         let weight = self.matrix(vec![Block { turned: true, ..block }], along, Keep::Packed, bias.as_ref())?;
-        let conv = Rc::new(Linear { site: self.next(), weight, bias });
+        let conv = Rc::new(Linear { site: self.next(), weight, bias, share: None });
         self.add(name, "Conv1D", |_| Node::Conv1D(Rc::clone(&conv)));
         Ok(conv)
     }
@@ -383,7 +427,11 @@ impl<'a> Builder<'a> {
         let site = self.next();
         let mut operations = self.operations(site, about.kind.source(), |_| None)?;
         self.functions(&mut operations, about.kind.functions(), &|_| None)?;
-        let norm = Rc::new(Norm { site, weight, bias, eps: about.eps, kind: about.kind, operations });
+        let scale = match about.kind {
+            NormKind::RmsOnePlus => Some(kernels::number::add(&weight.f_to_kind(Kind::Float)?, 1.0)?),
+            _ => None,
+        };
+        let norm = Rc::new(Norm { site, weight, scale, bias, eps: about.eps, kind: about.kind, operations });
         self.add(name, &about.class, |_| Node::Norm(Rc::clone(&norm)));
         Ok(norm)
     }

@@ -12,6 +12,7 @@ use program::{Datum, Heap, Ref};
 use tch::{TchError, Tensor};
 
 use crate::pass::Flow;
+use crate::room::{Lodged, Room};
 
 /// One segment's cache. Cloning gives another handle to the same one.
 #[derive(Clone, Default)]
@@ -50,6 +51,8 @@ enum Slot {
     Growing(Layer, i64),
     /// Its place among what was computed for several caches.
     Among(Rc<Layer>, Place),
+    /// Its sequences among those that grow together. Nobody has seen them.
+    Lodged(Rc<Room>, Lodged),
 }
 
 /// Where the keys and values of one cache lie among those of several.
@@ -101,6 +104,10 @@ impl Slot {
                 let own = |room: &Tensor| room.f_narrow(2, 0, *length)?.f_contiguous();
                 *self = Self::Own((own(keys)?, own(values)?));
             }
+            Self::Lodged(room, lodged) => {
+                let (keys, values) = room.view(lodged)?;
+                *self = Self::Own((keys.f_contiguous()?, values.f_contiguous()?));
+            }
             _ => {}
         }
         Ok(match self {
@@ -118,6 +125,7 @@ impl Slot {
                 let (head, [rows, length]) = (all.0.size().last().copied().unwrap_or(0), place.size(&all.0));
                 2 * (rows * length * heads * head) as u64 * all.0.kind().elt_size_in_bytes() as u64
             }
+            Self::Lodged(room, lodged) => (lodged.rows * room.places()).cast_unsigned() * room.place_bytes(),
             Self::Followed | Self::Missing => 0,
         }
     }
@@ -205,9 +213,12 @@ impl Cache {
     /// When libtorch refuses.
     pub fn rewind(&self, length: i64) -> Result<(), TchError> {
         for slot in &mut self.0.borrow_mut().layers {
-            if let Slot::Among(all, place) = slot
-                && place.size(&all.0)[1] > length
-            {
+            let longer = match slot {
+                Slot::Among(all, place) => place.size(&all.0)[1] > length,
+                Slot::Lodged(_, lodged) => lodged.length > length,
+                _ => false,
+            };
+            if longer {
                 slot.own()?;
             }
             match slot {
@@ -252,6 +263,7 @@ impl Cache {
             Some(Slot::Own((keys, _))) => keys.size().get(2).copied().unwrap_or(0),
             Some(Slot::Growing(_, length)) => *length,
             Some(Slot::Among(all, place)) => place.size(&all.0)[1],
+            Some(Slot::Lodged(_, lodged)) => lodged.length,
             Some(Slot::Missing) => 0,
             Some(Slot::Followed) | None => content.rows.first().map_or(0, Self::length),
         }
@@ -313,6 +325,26 @@ impl Cache {
         *self.0.borrow_mut().slot(layer) = Slot::Among(Rc::clone(all), place);
     }
 
+    /// Makes some sequences of a room all that a layer has.
+    pub fn lodge(&self, layer: usize, room: &Rc<Room>, lodged: Lodged) {
+        *self.0.borrow_mut().slot(layer) = Slot::Lodged(Rc::clone(room), lodged);
+    }
+
+    /// Returns where a layer's sequences grow with others, if they do.
+    #[must_use]
+    pub fn lodged(&self, layer: usize) -> Option<(Rc<Room>, Lodged)> {
+        match self.0.borrow().layers.get(layer) {
+            Some(Slot::Lodged(room, lodged)) => Some((Rc::clone(room), *lodged)),
+            _ => None,
+        }
+    }
+
+    /// Returns how many tokens a sequence of some length may still get; none where nobody knows.
+    #[must_use]
+    pub fn still_to_come(&self, length: i64) -> i64 {
+        (self.0.borrow().longest - length).max(0)
+    }
+
     /// Begins a layer that is computed whole, or left out: what the rows have there counts no more.
     pub fn begin(&self, layer: usize) {
         *self.0.borrow_mut().slot(layer) = Slot::Missing;
@@ -324,7 +356,7 @@ impl Cache {
         let content = self.0.borrow();
         match content.layers.get(layer) {
             Some(Slot::Missing) => true,
-            Some(Slot::Own(_) | Slot::Growing(..) | Slot::Among(..)) => false,
+            Some(Slot::Own(_) | Slot::Growing(..) | Slot::Among(..) | Slot::Lodged(..)) => false,
             Some(Slot::Followed) | None => !matches!(content.rows.as_slice(), [row] if row.length() > new),
         }
     }
@@ -343,6 +375,7 @@ impl Cache {
                 return Ok(Some((keys.f_narrow(2, 0, *length)?, values.f_narrow(2, 0, *length)?)));
             }
             Some(Slot::Among(all, place)) => return Ok(Some((place.view(&all.0)?, place.view(&all.1)?))),
+            Some(Slot::Lodged(room, lodged)) => return room.view(lodged).map(Some),
         }
         let [row] = content.rows.as_slice() else { return Ok(None) };
         let kept = row.length() - new;

@@ -594,7 +594,7 @@ impl<'a> Course<'a> {
             });
         }
         shared.caches = caches.iter().any(Option::is_some).then(|| Rc::new(Caches(caches)));
-        let made = |(cosines, sines)| Some(Rc::new(Rotations { cosines, sines }));
+        let made = |(cosines, sines)| Some(Rc::new(Rotations::new(cosines, sines)));
         shared.rotations = rotations.into_iter().map(made).collect();
         Ok(shared)
     }
@@ -662,7 +662,7 @@ fn all_rotations(
     known: &[Option<Rc<Rotations>>],
 ) -> Result<Vec<Option<Rc<Rotations>>>> {
     let Some(rotary) = &decoder.rotary else { return Ok(Vec::new()) };
-    let empty = || Rotations { cosines: Vec::new(), sines: Vec::new() };
+    let empty = || Rotations::new(Vec::new(), Vec::new());
     let mut all: Vec<Rotations> = rotary.ropes.iter().map(|_| empty()).collect();
     let mut computed: HashMap<i64, Vec<Option<Rc<Rotations>>>> = HashMap::new();
     for (segment, positions) in whole.positions.iter().enumerate() {

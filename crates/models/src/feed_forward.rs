@@ -7,6 +7,7 @@ use interpreter::raise::Raise;
 use kernels::{Biased, Block, Products};
 use tch::{TchError, Tensor};
 
+use crate::joint::{Joint, Once};
 use crate::leaves::Leaves;
 use crate::nn::{Activation, Dropout, Function, Linear, in_blocks};
 use crate::pass::{Pass, Result};
@@ -75,6 +76,12 @@ impl FeedForward {
             return Ok(fed);
         }
         match &self.way {
+            Way::Gated { gate, up, down, act }
+                if let Some(joint) = Joint::of_all(&[gate, up]).filter(|_| !libtorch::recording()) =>
+            {
+                let [gate, up] = halves(&joint.product(products, rows)?)?;
+                down.compute(products, &act.compute(&gate)?.f_mul(&up)?)
+            }
             Way::Gated { gate, up, down, act } => {
                 let gated = act.compute(&gate.compute(products, rows)?)?;
                 down.compute(products, &gated.f_mul(&up.compute(products, rows)?)?)
@@ -92,9 +99,10 @@ impl FeedForward {
     fn step_by_step(&self, pass: &mut Pass<'_>, hidden: &Tokens) -> Result<Tokens> {
         match &self.way {
             Way::Gated { gate, up, down, act } => {
-                let gated = gate.run(pass, hidden)?;
+                let once = Once::new(pass, &[gate, up], hidden)?;
+                let gated = once.run(pass, gate, hidden)?;
                 let gated = act.run(pass, &gated)?;
-                let up = up.run(pass, hidden)?;
+                let up = once.run(pass, up, hidden)?;
                 let gated = pass.both(&gated, &up, Tensor::f_mul)?;
                 down.run(pass, &gated)
             }

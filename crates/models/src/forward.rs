@@ -857,7 +857,7 @@ impl Forward for Base<'_> {
                 let site = rotary.site.ok_or_else(|| unknown("a model", "rotations"))?;
                 let positions = operands.get(1).unwrap_or(&Held::NONE).tensors()?.into_iter().map(Rc::new).collect();
                 let given = Rotary { hidden: tokens(pass)?, positions };
-                let Rotations { cosines, sines } = rotary.run(site, self.round.get(), pass, given)?;
+                let Rotations { cosines, sines, .. } = rotary.run(site, self.round.get(), pass, given)?;
                 Ok(Held::Tuple(vec![Held::Tensors(cosines), Held::Tensors(sines)]))
             }
             "note" => {

@@ -28,19 +28,27 @@ enum Module {
 impl Leaves {
     /// Adds modules to a tree, in their order. Of one of them, `summed`, ranks make parts of sums: see [`Way::block`].
     ///
+    /// Those that lie `together` are given the same.
+    ///
     /// [`Way::block`]: crate::feed_forward::Way::block
     pub fn add(
         builder: &mut Builder<'_>,
         leaves: &family::Leaves,
         summed: Option<&str>,
+        together: &[&'static str],
     ) -> std::result::Result<Self, LoadError> {
         let mut all = HashMap::with_capacity(leaves.len());
+        let mut joined: HashMap<_, _> = match alike(leaves, together) {
+            Some((linears, biased)) => builder.join(&linears, biased)?.into_iter().flatten().collect(),
+            None => HashMap::new(),
+        };
         for &(name, ref leaf) in leaves {
             let along = if summed == Some(name) { Along::Inputs } else { Along::Outputs };
             let module = match leaf {
-                &Leaf::Linear { inputs, outputs, bias } => {
-                    Module::Linear(builder.linear(name, [inputs, outputs], bias, along)?)
-                }
+                &Leaf::Linear { inputs, outputs, bias } => match joined.remove(name) {
+                    Some(parameters) => Module::Linear(builder.joined(name, parameters)),
+                    None => Module::Linear(builder.linear(name, [inputs, outputs], bias, along)?),
+                },
                 &Leaf::Conv1D { inputs, outputs } => Module::Linear(builder.conv1d(name, [inputs, outputs], along)?),
                 Leaf::Norm { norm, width } => Module::Norm(builder.norm(name, norm, *width)?),
                 Leaf::Dropout(probability) => Module::Dropout(builder.dropout(name, *probability)),
@@ -110,6 +118,18 @@ impl Leaves {
         };
         Some(input.tensors().and_then(|inputs| Ok(Held::Tensors(pass.module(site, Parts(inputs), run)?.0))))
     }
+}
+
+/// Returns inputs and outputs of linear modules, and whether they have biases, where they agree in both.
+fn alike(leaves: &family::Leaves, names: &[&'static str]) -> Option<(Vec<(&'static str, [i64; 2])>, bool)> {
+    let own = |name: &&'static str| match leaves.iter().find(|(own, _)| own == name)? {
+        &(name, Leaf::Linear { inputs, outputs, bias }) => Some((name, [inputs, outputs], bias)),
+        _ => None,
+    };
+    let all = names.iter().map(own).collect::<Option<Vec<_>>>()?;
+    let &(_, [inputs, _], biased) = all.first()?;
+    let alike = all.iter().all(|&(_, [own, _], bias)| own == inputs && bias == biased);
+    alike.then(|| (all.iter().map(|&(name, sides, _)| (name, sides)).collect(), biased))
 }
 
 fn each(

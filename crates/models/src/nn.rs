@@ -8,6 +8,7 @@ use kernels::{Products, Weight, as_one, number};
 use tch::{Device, Kind, TchError, Tensor};
 
 use crate::attention::cap_at;
+use crate::joint::Share;
 use crate::pass::{Flow, Output, Parts, Pass, Result};
 use crate::tokens::Tokens;
 
@@ -17,6 +18,8 @@ pub struct Linear {
     /// `[out, in]`.
     pub weight: Rc<Weight>,
     pub bias: Option<Tensor>,
+    /// Where it is multiplied with others that are given the same.
+    pub share: Option<Share>,
 }
 
 /// `torch.nn.Embedding`: weight `[entries, width]`.
@@ -212,17 +215,32 @@ pub fn differentiable(output: Tensor) -> std::result::Result<Tensor, TchError> {
 
 impl Linear {
     pub fn compute(&self, products: &Products, input: &Tensor) -> std::result::Result<Tensor, TchError> {
+        if let Some(share) = self.shares() {
+            return share.product(products, input);
+        }
         differentiable(products.linear(input, &self.weight, self.bias.as_ref())?)
     }
 
+    /// Returns its part of a product with others, which it is where nobody's gradients are recorded.
+    fn shares(&self) -> Option<&Share> {
+        self.share.as_ref().filter(|_| !libtorch::recording())
+    }
+
     pub fn run(&self, pass: &mut Pass<'_>, input: &Tokens) -> Result<Tokens> {
-        let run = |pass: &mut Pass<'_>, input: Tokens| pass.multiply(&input, &self.weight, self.bias.as_ref());
+        let run = |pass: &mut Pass<'_>, input: Tokens| match self.shares() {
+            Some(share) => pass.each(&input, |input| share.product(&pass.products, input)),
+            None => pass.multiply(&input, &self.weight, self.bias.as_ref()),
+        };
         pass.module(self.site, input.share(), run)
     }
 
     /// Multiplies a tensor of each part.
     pub fn run_each(&self, pass: &Pass<'_>, inputs: &[Tensor]) -> Result<Parts> {
         let inputs: Vec<&Tensor> = inputs.iter().collect();
+        if let Some(share) = self.shares() {
+            let own = as_one(&inputs, |all| share.product(&pass.products, all))?;
+            return Ok(Parts(own.iter().map(|own| Tensor::f_cat(&[own], 0)).collect::<std::result::Result<_, _>>()?));
+        }
         Ok(Parts(pass.multiply_parts(&inputs, &self.weight, self.bias.as_ref())?))
     }
 

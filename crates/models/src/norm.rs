@@ -15,6 +15,8 @@ use crate::tokens::Tokens;
 pub struct Norm {
     pub site: Site,
     pub weight: Tensor,
+    /// What states are multiplied by, where that is one more than the weight: in float32.
+    pub scale: Option<Tensor>,
     pub bias: Option<Tensor>,
     pub eps: f64,
     pub kind: NormKind,
@@ -26,16 +28,35 @@ impl Norm {
         if self.kind == NormKind::Layer {
             return differentiable(self.layer_norm(input)?);
         }
+        if self.is_fused(input) {
+            return self.fused(input);
+        }
         let wide = widened(input)?;
         let variance = wide.f_square()?.f_mean_dim(-1, true, Kind::Float)?;
         let normed = wide.f_mul(&number::add(&variance, self.eps)?.f_rsqrt()?)?;
         differentiable(match self.kind {
             NormKind::RmsWide => narrowed(self.weight.f_mul(&normed)?, input)?,
-            NormKind::RmsOnePlus => {
-                narrowed(normed.f_mul(&number::add(&self.weight.f_to_kind(Kind::Float)?, 1.0)?)?, input)?
-            }
+            NormKind::RmsOnePlus => narrowed(normed.f_mul(self.scale.as_ref().unwrap_or(&self.weight))?, input)?,
             NormKind::Rms | NormKind::Layer => self.weight.f_mul(&narrowed(normed, input)?)?,
         })
+    }
+
+    /// Returns whether a GPU's own kernel computes this.
+    fn is_fused(&self, input: &Tensor) -> bool {
+        let fits = input.kind() == self.weight.kind() && input.size().last() == self.weight.size().first();
+        self.kind != NormKind::Layer && input.device().is_cuda() && fits && !libtorch::recording()
+    }
+
+    /// Computes in few kernels what Hugging Face computes step by step, and rounds where it does.
+    fn fused(&self, input: &Tensor) -> std::result::Result<Tensor, TchError> {
+        let norm = |input: &Tensor, weight: Option<&Tensor>| {
+            Ok::<_, TchError>(input.f_internal_fused_rms_norm(self.weight.size().as_slice(), weight, self.eps)?.0)
+        };
+        match (self.kind, input.f_kind()?) {
+            (NormKind::RmsOnePlus, _) => narrowed(norm(&widened(input)?, self.scale.as_ref())?, input),
+            (NormKind::RmsWide, _) | (_, Kind::Float) => norm(input, Some(&self.weight)),
+            _ => norm(input, None)?.f_mul(&self.weight),
+        }
     }
 
     pub fn run(&self, pass: &mut Pass<'_>, input: &Tokens) -> Result<Tokens> {
@@ -63,11 +84,19 @@ impl Norm {
             ("weight", each(&self.weight)),
             ("eps", each(&number::full(self.eps, options)?)),
             ("one", each(&number::full(1.0, options)?)),
-            ("x", Held::Tensors(inputs)),
+            ("x", Held::Tensors(inputs.iter().map(Tensor::shallow_clone).collect())),
         ];
         let mut returned = source::run(&self.operations, pass, self, given, &|_| true)?;
         let made = returned.pop().unwrap_or(Held::NONE);
-        made.map(pass, |_, made| Ok(differentiable(made.shallow_clone())?))?.tensors()
+        made.map(pass, |part, made| match inputs.get(part) {
+            // Another kernel may round otherwise: whoever does not look at operations has what they have without a neighbour
+            // who does.
+            Some(input) if self.is_fused(input) && !pass.part_wants(part, self.site).operations => {
+                Ok(self.compute(input)?)
+            }
+            _ => Ok(differentiable(made.shallow_clone())?),
+        })?
+        .tensors()
     }
 
     fn layer_norm(&self, input: &Tensor) -> std::result::Result<Tensor, TchError> {

@@ -128,6 +128,12 @@ impl<'a> Pass<'a> {
         self.observer.wants(site, segment)
     }
 
+    /// Returns what is wanted of a module for one part.
+    pub fn part_wants(&self, part: usize, site: Site) -> Wants {
+        let segment = self.layout.parts.get(part).and_then(|part| part.segment);
+        segment.map(|segment| self.wanted_by(segment, site)).unwrap_or_default()
+    }
+
     /// Returns whether anything still to come matters to a segment.
     pub fn live(&self, segment: usize) -> bool {
         self.observer.live(segment)

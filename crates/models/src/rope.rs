@@ -255,6 +255,46 @@ impl Reader<'_> {
     }
 }
 
+/// Lays cosines and sines, `[1, tokens, width]` or half of that, as [`turn_in_place`] reads them: for each dimension of a pair,
+/// what either is multiplied by.
+///
+/// # Errors
+/// When the shapes do not fit.
+pub fn table(cosine: &Tensor, sine: &Tensor, by: Turn, half: bool) -> Result<Tensor, TchError> {
+    let pairs = by.width / 2;
+    let both = |numbers: &Tensor| -> Result<[Tensor; 2], TchError> {
+        Ok(match by.pairs {
+            _ if half => [numbers.shallow_clone(), numbers.shallow_clone()],
+            Pairs::Halves => [numbers.f_narrow(-1, 0, pairs)?, numbers.f_narrow(-1, pairs, pairs)?],
+            Pairs::Neighbours => [numbers.f_slice(-1, 0, None, 2)?, numbers.f_slice(-1, 1, None, 2)?],
+        })
+    };
+    let ([first, second], [first_sine, second_sine]) = (both(cosine)?, both(sine)?);
+    let all = [first, first_sine.f_neg()?, second_sine, second];
+    match by.pairs {
+        Pairs::Halves => Tensor::f_cat(&all, -1)?.f_view([-1, 1, 1, 2, 2, pairs]),
+        Pairs::Neighbours => Tensor::f_stack(&all, -1)?.f_view([-1, 1, 1, pairs, 2, 2]),
+    }
+}
+
+/// Turns as [`turn`] does, where they lie, heads `[tokens, …, …, head_dim]` by a [`table`]. Nothing is recorded.
+///
+/// # Errors
+/// When the shapes do not fit.
+pub fn turn_in_place(states: &Tensor, table: &Tensor, by: Turn) -> Result<(), TchError> {
+    let &[tokens, outer, inner, _] = states.size().as_slice() else {
+        return Err(TchError::Shape(format!("heads have shape {:?}", states.size())));
+    };
+    let (part, pairs) = (states.f_narrow(-1, 0, by.width)?, by.width / 2);
+    let (part, of) = match by.pairs {
+        Pairs::Halves => (part.f_view([tokens, outer, inner, 2, pairs])?, 3),
+        Pairs::Neighbours => (part.f_view([tokens, outer, inner, pairs, 2])?, 4),
+    };
+    let products = part.f_unsqueeze(of)?.f_mul(table)?;
+    let [left, right] = [products.f_select(of + 1, 0)?, products.f_select(of + 1, 1)?];
+    left.f_add_out(&part, &right).map(drop)
+}
+
 /// Turns pairs of each head's dimensions against each other: `[rows, heads, length, head_dim]` by
 /// `[rows or 1, length, width]`, or half of that where each pair has one number.
 ///

@@ -1,5 +1,6 @@
 //! The module that computes the cosines and sines by which queries and keys are rotated.
 
+use std::cell::RefCell;
 use std::rc::Rc;
 
 use engine::{Inputs, Site, Tree};
@@ -86,7 +87,7 @@ impl RotaryEmbedding {
     }
 
     fn compute(&self, rope: usize, positions: &[Rc<Tensor>], kind: Kind) -> std::result::Result<Rotations, TchError> {
-        let mut made = Rotations { cosines: Vec::new(), sines: Vec::new() };
+        let mut made = Rotations::new(Vec::new(), Vec::new());
         let Some(rope) = self.ropes.get(rope) else { return Ok(made) };
         let kind = if self.wide { Kind::Float } else { kind };
         for positions in positions {
@@ -152,6 +153,14 @@ impl Input for Call {
 pub struct Rotations {
     pub cosines: Vec<Tensor>,
     pub sines: Vec<Tensor>,
+    /// What [`crate::rope::table`] made of those of all segments, and how often they had been written to by then.
+    pub table: RefCell<Option<(i64, Tensor)>>,
+}
+
+impl Rotations {
+    pub fn new(cosines: Vec<Tensor>, sines: Vec<Tensor>) -> Self {
+        Self { cosines, sines, table: RefCell::default() }
+    }
 }
 
 impl Output for Rotations {
@@ -161,6 +170,6 @@ impl Output for Rotations {
 
     fn read(pass: &Pass<'_>, flow: Flow) -> Result<Self> {
         let [cosines, sines] = unpack(flow)?;
-        Ok(Self { cosines: pass.tensors(cosines)?, sines: pass.tensors(sines)? })
+        Ok(Self::new(pass.tensors(cosines)?, pass.tensors(sines)?))
     }
 }

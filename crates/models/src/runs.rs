@@ -10,14 +10,17 @@ use std::rc::Rc;
 use engine::{Attention, Part, Site};
 use interpreter::raise::Raise;
 use kernels::varlen::{self, Known};
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 use crate::attention::{Extent, Scores, attend, mix, weigh};
 use crate::cache::{Cache, Layer, Place};
 use crate::decoder::{Attended, Shared};
+use crate::family::Turn;
 
 use crate::nn::Dropout;
 use crate::pass::{Parts, Pass, Result, no_part};
+use crate::room::{Lodged, Room};
+use crate::rope;
 use crate::rotary::Rotations;
 use crate::tokens::Tokens;
 
@@ -38,7 +41,7 @@ enum Form {
     Alone,
     /// Those with as many rows of the same length, as one batch.
     Batch { rows: i64, length: i64 },
-    /// Those of any lengths, end to end; or, where kernels treat them otherwise, those of one token each.
+    /// Those of any lengths, end to end; or those of one token each, which kernels treat otherwise.
     Flat { single: bool },
 }
 
@@ -134,7 +137,8 @@ impl Shared {
         Ok(Attended { hidden: pass.join(attended)?, weights: Some(weights) })
     }
 
-    fn runs(&self, pass: &Pass<'_>, at: &At, projected: &[&Tokens]) -> Result<Vec<Run>> {
+    /// Cuts a pass into runs.
+    pub fn runs(&self, pass: &Pass<'_>, at: &At, projected: &[&Tokens]) -> Result<Vec<Run>> {
         if let Some(run) = of_another_form(pass, projected)? {
             return Ok(vec![run]);
         }
@@ -178,7 +182,7 @@ impl Shared {
             return Form::Alone;
         }
         if flat {
-            return Form::Flat { single: part.length == 1 && varlen::parts_single_tokens(projected.kind()) };
+            return Form::Flat { single: part.length == 1 };
         }
         let begins = |cache: &Cache| cache.begins(layer, part.length) && !pass.leaves_out(&part, site);
         if batches(projected) && self.cache(index).is_some_and(begins) {
@@ -198,7 +202,10 @@ impl Shared {
         scores: &Scores,
     ) -> Result<(Tensor, Option<Tensor>)> {
         if let (true, Some(known)) = (run.is_flat(), &self.varlen) {
-            return Ok((self.attend_flat(pass, at, run, [&query, &keys, &values], scores.scaling, known)?, None));
+            // `[tokens, heads, head_dim]`.
+            let flat = |own: &Tensor| own.f_transpose(1, 2)?.f_squeeze_dim(0);
+            let states = Flat { query: flat(&query)?, keys: flat(&keys)?, values: flat(&values)?, both: None };
+            return Ok((self.attend_flat(pass, at, run, states, scores.scaling, known)?, None));
         }
         let (keys, values) = self.seen(pass, at, run, keys, values)?;
         let attention = self.attention.get(run.first).copied().unwrap_or_default();
@@ -251,12 +258,13 @@ impl Shared {
         Ok((all.0.shallow_clone(), all.1.shallow_clone()))
     }
 
-    fn attend_flat(
+    /// Lets queries attend that lie end to end, of all parts of a run.
+    pub fn attend_flat(
         &self,
         pass: &Pass<'_>,
         &At { site, layer, .. }: &At,
         run: &Run,
-        new: [&Tensor; 3],
+        new: Flat,
         scaling: f64,
         known: &Known,
     ) -> Result<Tensor> {
@@ -268,24 +276,20 @@ impl Shared {
             let past = before.as_ref().and_then(|(keys, _)| keys.size().get(2).copied()).unwrap_or(0);
             members.push(Member { rows, length, past, before, cache });
         }
-        // `[tokens, heads, head_dim]`.
-        let flat = |own: &Tensor| own.f_transpose(1, 2)?.f_squeeze_dim(0);
-        let (query, keys, values) = (flat(new[0])?, flat(new[1])?, flat(new[2])?);
-        let keys = Member::join(&members, keys, |before| &before.0)?;
-        let all = Rc::new((keys, Member::join(&members, values, |before| &before.1)?));
-        let mut first = 0;
-        for &Member { rows, length, past, cache, .. } in &members {
-            if let Some(cache) = cache {
-                cache.place(layer, &all, Place::Tokens { first, rows, length: past + length });
-            }
-            first += rows * (past + length);
-        }
-        let sequences = |length: fn(&Member<'_>) -> i64| {
+        let lengths = |length: fn(&Member<'_>) -> i64| -> Vec<i64> {
             let each = |member| std::iter::repeat_n(length(member), usize::try_from(member.rows).unwrap_or(0));
-            known.of(members.iter().flat_map(each).collect(), query.device())
+            members.iter().flat_map(each).collect()
         };
-        let (queries, keys) = (sequences(|member| member.length)?, sequences(|member| member.past + member.length)?);
-        let attended = varlen::attend([&query, &all.0, &all.1], [&*queries, &*keys], scaling)?;
+        let totals = lengths(|member| member.past + member.length);
+        let queries = known.of(lengths(|member| member.length), new.query.device())?;
+        let ((keys, values), sequences) = match Member::lodge(&members, layer, &new)? {
+            Some(room) => {
+                let begins = (0..).zip(&totals).map(|(sequence, &total)| room.begin(sequence, total)).collect();
+                (room.layer()?, known.within(begins, totals, new.query.device())?)
+            }
+            None => (Member::join_all(&members, layer, &new)?, known.of(totals, new.query.device())?),
+        };
+        let attended = varlen::attend([&new.query, &keys, &values], [&*queries, &*sequences], scaling, known)?;
         let (rows, length) = match pass.layout.parts.as_slice() {
             [only] => (only.rows, only.length),
             _ => (1, run.length),
@@ -326,6 +330,15 @@ fn of_another_form(pass: &Pass<'_>, projected: &[&Tokens]) -> Result<Option<Run>
 const MOST_ON_A_CPU: i64 = 256;
 const MOST_ON_A_GPU: i64 = 4096;
 
+/// New queries, keys and values of a flat run: `[tokens, heads, head_dim]`.
+pub struct Flat {
+    pub query: Tensor,
+    pub keys: Tensor,
+    pub values: Tensor,
+    /// Keys and values, where they lie together: `[tokens, 2, key_heads, head_dim]`.
+    pub both: Option<Tensor>,
+}
+
 /// A part of a flat run, whose rows are sequences of their own.
 struct Member<'a> {
     rows: i64,
@@ -338,23 +351,98 @@ struct Member<'a> {
 
 impl Member<'_> {
     /// Puts each row's new keys, or values, behind those that it has.
-    fn join(members: &[Self], new: Tensor, of: fn(&Layer) -> &Tensor) -> Result<Tensor> {
+    /// A copy, out of extent of later edits of the projections' outputs. Each head's lie end to end.
+    fn join(members: &[Self], new: &Tensor, of: fn(&Layer) -> &Tensor) -> Result<Tensor> {
         if members.iter().all(|member| member.before.is_none()) {
-            // A copy, if a cache is to keep it: out of extent of later edits of the projections' outputs.
-            let kept = members.iter().any(|member| member.cache.is_some());
-            return Ok(if kept { Tensor::f_cat(&[new], 0)? } else { new });
+            return Ok(Tensor::f_cat(&[new.f_transpose(0, 1)?], 1)?.f_transpose(0, 1)?);
         }
         let (mut pieces, mut at) = (Vec::new(), 0);
         for member in members {
             for row in 0..member.rows {
                 if let Some(before) = &member.before {
-                    pieces.push(of(before).f_select(0, row)?.f_transpose(0, 1)?);
+                    pieces.push(of(before).f_select(0, row)?);
                 }
-                pieces.push(new.f_narrow(0, at, member.length)?);
+                pieces.push(new.f_narrow(0, at, member.length)?.f_transpose(0, 1)?);
                 at += member.length;
             }
         }
-        Ok(Tensor::f_cat(&pieces, 0)?)
+        Ok(Tensor::f_cat(&pieces, 1)?.f_transpose(0, 1)?)
+    }
+
+    /// The same of keys and values, which caches keep their parts of.
+    fn join_all(members: &[Self], layer: usize, new: &Flat) -> Result<Layer> {
+        let keys = Self::join(members, &new.keys, |before| &before.0)?;
+        let all = Rc::new((keys, Self::join(members, &new.values, |before| &before.1)?));
+        let mut first = 0;
+        for &Self { rows, length, past, cache, .. } in members {
+            if let Some(cache) = cache {
+                cache.place(layer, &all, Place::Tokens { first, rows, length: past + length });
+            }
+            first += rows * (past + length);
+        }
+        Ok((all.0.shallow_clone(), all.1.shallow_clone()))
+    }
+
+    /// Puts what is new where the members' sequences grow together: where they do so already, or in a new room, which takes copies
+    /// of all that they have. `None` where they do not take the same step of generations, or differ too much in length.
+    fn lodge(members: &[Self], layer: usize, new: &Flat) -> Result<Option<Rc<Room>>> {
+        let Some(length) = members.first().map(|member| member.length) else { return Ok(None) };
+        if members.iter().any(|member| member.length != length || member.cache.is_none()) {
+            return Ok(None);
+        }
+        let states = [&new.keys, &new.values];
+        let room = match Self::shared_room(members, layer).filter(|room| room.has_room(length)) {
+            Some(room) => {
+                room.append(states, new.both.as_ref(), length)?;
+                room
+            }
+            None => {
+                let total = |member: &Self| member.past + member.length;
+                let to_come = |member: &Self| member.cache.map_or(0, |cache| cache.still_to_come(total(member)));
+                let more = members.iter().map(to_come).min().unwrap_or(0);
+                let longest = members.iter().map(total).max().unwrap_or(0);
+                let rows = members.iter().map(|member| member.rows).sum::<i64>();
+                let used = members.iter().map(|member| member.rows * total(member)).sum::<i64>();
+                // What lies idle before shorter sequences is at most as much as what is used.
+                if more == 0 || rows * longest > 2 * used || members.iter().all(|member| member.before.is_none()) {
+                    return Ok(None);
+                }
+                let mut sequences = Vec::new();
+                for member in members {
+                    for row in 0..member.rows {
+                        let own = |(keys, values): &Layer| {
+                            Ok::<_, TchError>((keys.f_select(0, row)?, values.f_select(0, row)?))
+                        };
+                        sequences.push(member.before.as_ref().map(own).transpose()?);
+                    }
+                }
+                Rc::new(Room::new(&sequences, states, more.min(longest))?)
+            }
+        };
+        let mut first = 0;
+        for &Self { rows, length, past, cache, .. } in members {
+            if let Some(cache) = cache {
+                cache.lodge(layer, &room, Lodged { first, rows, length: past + length, end: room.end() });
+            }
+            first += rows;
+        }
+        Ok(Some(room))
+    }
+
+    /// Returns the room whose sequences are just the members', all of them.
+    fn shared_room(members: &[Self], layer: usize) -> Option<Rc<Room>> {
+        let (mut shared, mut next): (Option<Rc<Room>>, _) = (None, 0);
+        for member in members {
+            let (room, lodged) = member.cache?.lodged(layer)?;
+            let alike = shared.as_ref().is_none_or(|shared| Rc::ptr_eq(shared, &room));
+            let whole = lodged.end == room.end() && lodged.length == member.past && lodged.rows == member.rows;
+            if !alike || !whole || lodged.first != next {
+                return None;
+            }
+            next += lodged.rows;
+            shared = Some(room);
+        }
+        shared.filter(|room| room.sequences() == next)
     }
 }
 
@@ -367,6 +455,19 @@ impl Rotations {
             fits && (own.kind() == like.kind() || own.kind() == Kind::Float) && own.device() == like.device()
         };
         self.cosines.get(index).is_some_and(made) && self.sines.get(index).is_some_and(made)
+    }
+
+    /// Returns the [`rope::table`] of a run of all parts, if there are any cosines and sines. It is made once, unless somebody writes
+    /// to these.
+    pub fn table(&self, pass: &Pass<'_>, run: &Run, by: Turn, half: bool) -> Result<Option<Tensor>> {
+        let writes = self.cosines.iter().chain(&self.sines).map(libtorch::writes).sum();
+        if let Some((_, table)) = self.table.borrow().as_ref().filter(|(known, _)| *known == writes) {
+            return Ok(Some(table.shallow_clone()));
+        }
+        let Some((cosine, sine)) = self.of(pass, run)? else { return Ok(None) };
+        let table = rope::table(&cosine, &sine, by, half)?;
+        *self.table.borrow_mut() = Some((writes, table.shallow_clone()));
+        Ok(Some(table))
     }
 
     /// Returns the cosines and sines of a run, if there are any.

@@ -11,6 +11,7 @@ use crate::attention::{Scores, attend, mix, weigh};
 use crate::attention_function::{Called, Functions};
 use crate::decoder::{Attended, Stream, none};
 use crate::family::{Cut, Over, Turn};
+use crate::joint::Once;
 use crate::leaves::Leaves;
 use crate::nn::{Dropout, Linear};
 use crate::norm::Norm;
@@ -54,6 +55,10 @@ impl SelfAttention {
             if pass.wants(self.site).operations {
                 return self.step_by_step(layer, pass, &stream);
             }
+            let at = At { site: self.site, layer, kind: stream.kind };
+            if let Some(attended) = self.fused(pass, &at, &stream)? {
+                return self.end(pass, Attended { hidden: attended, weights: None });
+            }
             let projected = self.project(pass, &stream.hidden)?;
             let rotations = stream.shared.rotations(stream.kind);
             let heads = |pass: &Pass<'_>, run: &Run| {
@@ -63,17 +68,21 @@ impl SelfAttention {
                 let turned = |states: &Tensor| rope::turn(states, &cosine, &sine, turn, half);
                 Ok([turned(&query)?, turned(&key)?, value])
             };
-            let at = At { site: self.site, layer, kind: stream.kind };
             let all: Vec<&Tokens> = projected.iter().collect();
             let attended = stream.shared.attend(pass, &at, &all, &self.scores, heads)?;
-            let mut hidden = self.output.run(pass, &attended.hidden)?;
-            if let Some(dropout) = &self.dropout {
-                hidden = dropout.run(pass, &hidden)?;
-            }
-            Ok(Attended { hidden, ..attended })
+            self.end(pass, attended)
         })?;
         shared.capture(&attended);
         Ok(attended)
+    }
+
+    /// Makes of what was attended to what the module returns.
+    fn end(&self, pass: &mut Pass<'_>, attended: Attended) -> Result<Attended> {
+        let mut hidden = self.output.run(pass, &attended.hidden)?;
+        if let Some(dropout) = &self.dropout {
+            hidden = dropout.run(pass, &hidden)?;
+        }
+        Ok(Attended { hidden, ..attended })
     }
 
     fn step_by_step(&self, layer: usize, pass: &mut Pass<'_>, stream: &Stream) -> Result<Attended> {
@@ -125,8 +134,9 @@ impl SelfAttention {
             Projections::Separate(linears) => linears,
         };
         let mut projected = Vec::with_capacity(3);
+        let once = Once::new(pass, &linears.each_ref(), hidden)?;
         for (index, linear) in linears.iter().enumerate() {
-            let mut states = linear.run(pass, hidden)?;
+            let mut states = once.run(pass, linear, hidden)?;
             if let Some((over @ (Over::Width | Over::Heads), norms)) = &self.head_norms
                 && let Some(norm) = norms.get(index)
             {

@@ -239,7 +239,12 @@ impl Transformer {
                 Node::Linear(linear) if linear.site == self.decoder.head.site => {
                     meet(&linear.weight, linear.bias.is_some(), BLOCK)?;
                 }
-                Node::Linear(linear) | Node::Conv1D(linear) => meet(&linear.weight, linear.bias.is_some(), tokens)?,
+                Node::Linear(linear) | Node::Conv1D(linear) => {
+                    meet(&linear.weight, linear.bias.is_some(), tokens)?;
+                    if let Some(share) = &linear.share {
+                        meet(&share.joint.weight, linear.bias.is_some(), tokens)?;
+                    }
+                }
                 Node::Experts(index) => {
                     let sparse = self.decoder.at(*index).ok().and_then(Layer::experts);
                     let first = sparse.and_then(|sparse| sparse.experts.each.first());

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Makes small random models and writes down what transformers computes with them.
 
-    parity.py FOLDER
+    parity.py FOLDER [models]
 
-For each model: FOLDER/NAME/ as save_pretrained leaves it, and for each case FOLDER/NAME/CASE.{json,safetensors}:
+With `models` only the models, those that are not in few bits, with heads and windows of usual sizes. For each model: FOLDER/NAME/ as save_pretrained leaves it, and for each case FOLDER/NAME/CASE.{json,safetensors}:
 the call, and every module's arguments and output. Of models in few bits, QUANTIZED, the folder has the files as they are to be
 loaded, and the cases are those of the model of what their codes stand for (quantized.py). Tensors are named by path, side and place:
 `transformer.h.0.attn|output|1`. FOLDER/activations.safetensors: what each activation makes of some numbers.
@@ -25,7 +25,9 @@ ACTIVATIONS = ["gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "relu", "si
 
 
 def main():
-    folder = Path(sys.argv[1])
+    folder, only_models = Path(sys.argv[1]), sys.argv[2:] == ["models"]
+    if only_models:
+        USUAL.update(head_dim=16, sliding_window=64)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     for name, make in MODELS.items():
@@ -39,6 +41,8 @@ def main():
         at = folder / name
         model.save_pretrained(at)
         write_tokenizer(at)
+        if only_models:
+            continue
         tree = [[path, type(module).__name__] for path, module in model.named_modules()]
         (at / "tree.json").write_text(json.dumps(tree))
         for attention in ("sdpa", "eager"):
@@ -48,6 +52,8 @@ def main():
             for case, call in calls(model).items():
                 write(at / f"{case}-{attention}", model, attention, call)
         write_generations(at, model)
+    if only_models:
+        return
     for name in QUANTIZED:
         torch.manual_seed(7)
         base, form = name.split("-", 1)
@@ -77,6 +83,14 @@ def write_activations(folder):
     save_file(values, folder / "activations.safetensors")
 
 
+# What is in the place of odd sizes that a model has.
+USUAL = {}
+
+
+def usual(changes):
+    return changes | {name: size for name, size in USUAL.items() if changes.get(name)}
+
+
 def gpt2(**changes):
     return GPT2LMHeadModel(GPT2Config(
         n_layer=2, n_embd=32, n_head=4, n_positions=64, vocab_size=VOCABULARY, initializer_range=0.2,
@@ -103,7 +117,7 @@ def other(model_type, **changes):
             n_layer=2, n_embd=32, n_head=4, n_positions=64, vocab_size=VOCABULARY, initializer_range=0.2, bos_token_id=0,
             eos_token_id=0,
         )  # fmt: skip
-    return AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **{**common, **changes}))
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model(model_type, **{**common, **usual(changes)}))
 
 
 def with_images(model_type, tie_word_embeddings=True, **changes):
@@ -115,7 +129,7 @@ def with_images(model_type, tie_word_embeddings=True, **changes):
     )  # fmt: skip
     images = dict(hidden_size=16, intermediate_size=24, num_hidden_layers=1, num_attention_heads=2, image_size=28, patch_size=14)
     return AutoModelForCausalLM.from_config(AutoConfig.for_model(
-        model_type, text_config=common | changes, vision_config=images, mm_tokens_per_image=4,
+        model_type, text_config=common | usual(changes), vision_config=images, mm_tokens_per_image=4,
         tie_word_embeddings=tie_word_embeddings,
     ))  # fmt: skip
 

@@ -6,8 +6,10 @@
 // - A pointer to device memory cannot be read by the host: the process ends with a segmentation fault.
 // - Memory is limited, filled with NaN until it is written, and every allocation is reported as the real one's are.
 // - Where a real kernel asserts, the device is lost for the whole process.
+// - What it is asked for can be listed: each operator that would launch a kernel, and where the host would wait.
 //
-// What it cannot show: real kernels, with their numbers, speed and element types, and that they run beside the host.
+// What it cannot show: real kernels, with their numbers, speed and element types, and that they run beside the host. An
+// operator is one launch in its list, though the real one may take several kernels.
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
@@ -23,6 +25,7 @@
 #include <array>
 #include <atomic>
 #include <cstdlib>
+#include <cstring>
 #include <map>
 #include <mutex>
 #include <unordered_map>
@@ -121,6 +124,64 @@ class Memory {
   std::unordered_map<size_t, size_t> sizes;
   size_t allocated = 0;
 };
+
+// ---- Launches ---------------------------------------------------------------------------------------------------
+
+// What would have been launched, while somebody lists it: a line each.
+struct Launches {
+  std::mutex mutex;
+  bool listed = false;
+  std::string lines;
+
+  void add(const std::string& name, const char* how = "") {
+    std::lock_guard<std::mutex> lock(mutex);
+    if (listed) lines += name + how + "\n";
+  }
+};
+
+Launches launches;
+// How many calls that were listed as a whole this thread is in.
+thread_local int inside = 0;
+
+struct Whole {
+  explicit Whole(const char* name) {
+    if (inside++ == 0) launches.add(name);
+  }
+  ~Whole() { inside--; }
+};
+
+// Says whether an operator leaves memory as it is: it returns views, or changes what a tensor says of itself.
+bool only_looks(const c10::OperatorHandle& op) {
+  const auto& schema = op.schema();
+  const auto& name = op.operator_name().name;
+  if (name == "aten::set_" || name == "aten::resize_") return true;
+  auto is_view = [](const c10::Argument& one) { return one.alias_info() != nullptr && !one.alias_info()->isWrite(); };
+  return !schema.returns().empty() && std::all_of(schema.returns().begin(), schema.returns().end(), is_view);
+}
+
+// Says whether the host would wait for an operator's outcome.
+bool waits(const std::string& name) {
+  static const char* const names[] = {"aten::_local_scalar_dense", "aten::equal",    "aten::nonzero",
+                                      "aten::masked_select",       "aten::_unique2", "aten::unique_dim",
+                                      "aten::unique_consecutive"};
+  return std::any_of(std::begin(names), std::end(names), [&](const char* one) { return name == one; });
+}
+
+// Lists a call that was made: its first tensors tell which way a copy went.
+void note(const c10::OperatorHandle& op, const std::vector<at::Tensor>& given, const Stack& stack) {
+  if (inside != 0 || only_looks(op)) return;
+  const auto& name = op.operator_name().name;
+  size_t results = op.schema().returns().size();
+  bool empty = results != 0;
+  for (size_t i = stack.size() - results; i < stack.size(); i++) {
+    empty = empty && stack[i].isTensor() && stack[i].toTensor().defined() && stack[i].toTensor().numel() == 0;
+  }
+  if (empty) return;
+  bool copies = name == "aten::copy_" && given.size() == 2;
+  if (copies && given[0].is_cpu()) return launches.add(name, ", for which the host waits");
+  if (copies && given[1].is_cpu()) return launches.add(name, " from the host");
+  launches.add(name, waits(name) ? ", for which the host waits" : "");
+}
 
 thread_local c10::DeviceIndex current = 0;
 
@@ -471,6 +532,8 @@ void run(const c10::OperatorHandle& op, Stack* stack) {
     });
   }
 
+  std::vector<at::Tensor> given;
+  each([&](size_t, const at::Tensor& one) { given.push_back(one); });
   Call call(index);
   bool random = op.hasTag(at::Tag::nondeterministic_seeded);
   for (size_t i = 0; i < count; i++) {
@@ -509,6 +572,7 @@ void run(const c10::OperatorHandle& op, Stack* stack) {
     }
     throw;
   }
+  note(op, given, *stack);
   call.settle();
   size_t results = schema.returns().size();
   for (size_t i = stack->size() - results; i < stack->size(); i++) {
@@ -548,20 +612,24 @@ at::Tensor empty(c10::SymIntArrayRef sizes, std::optional<c10::ScalarType> dtype
   return empty_strided(sizes, like.sym_strides(), dtype, layout, device, pinned);
 }
 
-// Attention of sequences that lie end to end: one after another, for the CPU has no kernel for all.
+// Attention of sequences that lie in one tensor, end to end or with room behind each: one after another, for the CPU has no
+// kernel for all. Without `causal` each query sees all keys of its sequence.
 at::Tensor attend_varlen(const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
-                         const at::Tensor& query_starts, const at::Tensor& key_starts, std::optional<double> scale) {
-  auto starts = query_starts.cpu();
-  auto ends = key_starts.cpu();
+                         const at::Tensor& query_starts, const at::Tensor& key_starts,
+                         const std::optional<at::Tensor>& used, std::optional<double> scale, bool causal) {
+  auto starts = query_starts.cpu(), begins = key_starts.cpu();
+  auto counts = used ? used->cpu() : begins.slice(0, 1) - begins.slice(0, 0, -1);
   std::vector<at::Tensor> attended;
   for (int64_t i = 0; i + 1 < starts.numel(); i++) {
-    auto sequence = [&](const at::Tensor& all, const at::Tensor& bounds) {
-      int64_t from = bounds[i].item<int>(), to = bounds[i + 1].item<int>();
-      return all.slice(0, from, to).transpose(0, 1).unsqueeze(0).contiguous();
+    auto sequence = [&](const at::Tensor& all, int64_t from, int64_t count) {
+      return all.slice(0, from, from + count).transpose(0, 1).unsqueeze(0).contiguous();
     };
-    auto own = sequence(query, starts), keys = sequence(key, ends), values = sequence(value, ends);
+    int64_t first = starts[i].item<int>(), begin = begins[i].item<int>(), count = counts[i].item<int>();
+    auto own = sequence(query, first, starts[i + 1].item<int>() - first);
+    auto keys = sequence(key, begin, count), values = sequence(value, begin, count);
     int64_t length = own.size(2), past = keys.size(2) - length;
-    auto mask = at::ones({length, past + length}, own.options().dtype(at::kBool)).tril(past);
+    auto mask = at::ones({length, count}, own.options().dtype(at::kBool));
+    if (causal) mask = mask.tril(past);
     auto made = at::scaled_dot_product_attention(own, keys, values, mask, 0.0, false, scale, own.size(1) != keys.size(1));
     attended.push_back(made.squeeze(0).transpose(0, 1));
   }
@@ -572,9 +640,11 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, c10::SymInt, c10::Sym
     const at::Tensor& query, const at::Tensor& key, const at::Tensor& value, const std::optional<at::Tensor>&,
     const std::optional<at::Tensor>& query_starts, const std::optional<at::Tensor>& key_starts,
     std::optional<c10::SymInt> longest_query, std::optional<c10::SymInt> longest_key, double, int64_t mask, bool,
-    std::optional<double> scale, const std::optional<at::Tensor>&, std::optional<int64_t>) {
-  TORCH_CHECK(query_starts && key_starts && mask == 2 && query.size(2) == key.size(2), "the stand-in has no such attention");
-  auto made = attend_varlen(query[0], key[0], value[0], *query_starts, *key_starts, scale);
+    std::optional<double> scale, const std::optional<at::Tensor>& used, std::optional<int64_t>) {
+  Whole whole("aten::_efficient_attention_forward");
+  TORCH_CHECK(query_starts && key_starts && (mask == 0 || mask == 2) && query.size(2) == key.size(2),
+              "the stand-in has no such attention");
+  auto made = attend_varlen(query[0], key[0], value[0], *query_starts, *key_starts, used, scale, mask == 2);
   return {made.unsqueeze(0), {}, {}, {}, *longest_query, *longest_key};
 }
 
@@ -582,9 +652,10 @@ std::tuple<at::Tensor, at::Tensor, at::Tensor, at::Tensor, at::Tensor> flash_att
     const at::Tensor& query, const at::Tensor& key, const at::Tensor& value,
     const std::optional<at::Tensor>& query_starts, const std::optional<at::Tensor>& key_starts, c10::SymInt, c10::SymInt,
     double, bool causal, bool, std::optional<double> scale, std::optional<c10::SymInt>, std::optional<c10::SymInt>,
-    const std::optional<at::Tensor>&, const std::optional<at::Tensor>&) {
+    const std::optional<at::Tensor>& used, const std::optional<at::Tensor>&) {
+  Whole whole("aten::_flash_attention_forward");
   TORCH_CHECK(query_starts && key_starts && causal && query.element_size() == 2, "the stand-in has no such attention");
-  return {attend_varlen(query, key, value, *query_starts, *key_starts, scale), {}, {}, {}, {}};
+  return {attend_varlen(query, key, value, *query_starts, *key_starts, used, scale, true), {}, {}, {}, {}};
 }
 
 TORCH_LIBRARY_IMPL(_, CUDA, library) { library.fallback(torch::CppFunction::makeFromBoxedFunction<&fallback>()); }
@@ -595,9 +666,23 @@ TORCH_LIBRARY_IMPL(aten, CUDA, library) {
   library.impl("_efficient_attention_forward", &efficient_attention);
   library.impl("_flash_attention_forward", &flash_attention);
   // Copies between devices, and operators that libtorch composes of others where a device has no kernel of its own.
-  for (const char* name : {"copy_", "native_layer_norm", "native_group_norm"}) {
+  for (const char* name : {"copy_", "native_layer_norm", "native_group_norm", "_fused_rms_norm"}) {
     library.impl(name, torch::CppFunction::makeFromBoxedFunction<&fallback>());
   }
 }
 
 }  // namespace
+
+// Begins a new list of launches.
+extern "C" void mock_list_launches() {
+  std::lock_guard<std::mutex> lock(launches.mutex);
+  launches.listed = true;
+  launches.lines.clear();
+}
+
+// Writes as much of the list as there is room for, and returns how long it is.
+extern "C" size_t mock_launches(char* into, size_t room) {
+  std::lock_guard<std::mutex> lock(launches.mutex);
+  if (room != 0) std::memcpy(into, launches.lines.data(), std::min(room, launches.lines.size()));
+  return launches.lines.size();
+}

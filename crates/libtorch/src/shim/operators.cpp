@@ -447,22 +447,26 @@ void* vt_linear_packed(const void* input, const void* weight, const void* bias, 
 // Causal attention of sequences that lie end to end: `[tokens, heads, dim]` each, where they begin being int32. By
 // FlashAttention's kernel for types of half the size, which takes grouped heads, else by xFormers', which does not.
 void* vt_attend_varlen(const void* query, const void* key, const void* value, const void* query_starts,
-                       const void* key_starts, int64_t longest_query, int64_t longest_key, double scale, Error* error) {
-  constexpr int64_t CAUSAL_FROM_THE_END = 2;
+                       const void* key_starts, const void* keys_used, int64_t longest_query, int64_t longest_key,
+                       bool causal, double scale, Error* error) {
+  const int64_t mask = causal ? 2 : 0;  // From the end, or none.
   void* made = nullptr;
   guarded(error, [&] {
     at::AutoGradMode mode(false);
     const at::Tensor& q = tensor_of(query);
     const at::Tensor& k = tensor_of(key);
     const at::Tensor& v = tensor_of(value);
+    std::optional<at::Tensor> used;
+    if (keys_used != nullptr) used = tensor_of(keys_used);
     if (q.element_size() == 2) {
       made = new at::Tensor(std::get<0>(at::_flash_attention_forward(q, k, v, tensor_of(query_starts),
                                                                      tensor_of(key_starts), longest_query, longest_key,
-                                                                     0.0, true, false, scale)));
+                                                                     0.0, causal, false, scale, std::nullopt,
+                                                                     std::nullopt, used)));
     } else {
       auto attended = at::_efficient_attention_forward(q.unsqueeze(0), k.unsqueeze(0), v.unsqueeze(0), std::nullopt,
                                                        tensor_of(query_starts), tensor_of(key_starts), longest_query,
-                                                       longest_key, 0.0, CAUSAL_FROM_THE_END, false, scale);
+                                                       longest_key, 0.0, mask, false, scale, used);
       made = new at::Tensor(std::get<0>(attended).squeeze(0));
     }
   });

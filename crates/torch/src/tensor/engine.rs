@@ -106,7 +106,7 @@ impl engine::Tensor for Tensor {
     }
 
     fn writes(&self) -> Option<i64> {
-        self.pending().is_none().then(|| super::unembedding::version(self.tch()))
+        self.pending().is_none().then(|| libtorch::writes(self.tch()))
     }
 
     fn first_differences(&self, other: &Self) -> Result<Vec<i64>, Raise> {

@@ -6,7 +6,6 @@ use std::rc::Rc;
 use interpreter::raise::Raise;
 use interpreter::{HostResult, Machine, Outcome, Request, Value};
 use kernels::{Moment, Products, Weight, as_one, number};
-use libtorch::ffi;
 use tch::TchError;
 
 use super::{Tensor, index};
@@ -98,14 +97,8 @@ struct Selected {
 impl Selected {
     /// Returns whether somebody wrote to the product, or to a view of it.
     fn is_written(&self) -> bool {
-        version(&self.product) != self.version
+        libtorch::writes(&self.product) != self.version
     }
-}
-
-/// Returns how often libtorch has written to a tensor's memory, by way of whatever view.
-pub(super) fn version(tensor: &tch::Tensor) -> i64 {
-    // SAFETY: the tensor is alive.
-    unsafe { ffi::vt_version(tensor.as_ptr().cast()) }
 }
 
 impl Unembedding {
@@ -266,7 +259,7 @@ impl Unembedding {
     /// Remembers what was selected.
     fn note(&self, key: Vec<Value>, product: &tch::Tensor) {
         let product = product.shallow_clone();
-        let version = version(&product);
+        let version = libtorch::writes(&product);
         if let Some((root, start)) = self.root() {
             root.selected.borrow_mut().push(Selected { rows: (start, self.rows()), key, product, version });
         }
