@@ -622,6 +622,11 @@ pub trait Model: 'static {
         None
     }
 
+    /// Returns whether calls that do not say so keep keys and values.
+    fn caches(&self) -> bool {
+        true
+    }
+
     /// Checks the keyword arguments of a forward call before it waits for anything.
     ///
     /// # Errors

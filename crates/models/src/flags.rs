@@ -15,6 +15,8 @@ pub struct Flags {
     pub output_hidden_states: bool,
     pub output_attentions: bool,
     pub use_cache: Option<bool>,
+    /// The configuration says that calls keep nothing which do not ask for it.
+    pub uncached: bool,
     /// As the caller gave them, those that modules pass on.
     pub given: Vec<(&'static str, Flow)>,
     /// Last positions of each segment to compute logits for; zero for all.
@@ -24,6 +26,11 @@ pub struct Flags {
 }
 
 impl Flags {
+    /// Returns whether keys and values are kept.
+    pub fn caches(&self) -> bool {
+        self.use_cache.unwrap_or(!self.uncached)
+    }
+
     /// Adds the keyword arguments of one call. Returns how many last positions it wants logits of; zero is all.
     ///
     /// # Errors
@@ -56,6 +63,8 @@ impl Flags {
                 }
                 "max_length" | "prefix_length" => {}
                 "output_router_logits" if !set => {}
+                // As it is anyway. Modules are not shown it.
+                "is_causal" if set => continue,
                 _ if matches!(value, Value::None) => {}
                 _ if self.alone.take(known, value)? => {}
                 "pixel_values" | "mm_encoder_outputs" => {
@@ -84,7 +93,7 @@ impl Flags {
 }
 
 /// Keyword arguments that are obeyed, or refused by name.
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 18] = [
     "output_hidden_states",
     "output_attentions",
     "use_cache",
@@ -100,6 +109,7 @@ const KNOWN: [&str; 17] = [
     "encoder_hidden_states",
     "encoder_attention_mask",
     "output_router_logits",
+    "is_causal",
     "pixel_values",
     "mm_encoder_outputs",
 ];

@@ -277,8 +277,8 @@ impl Transformer {
     }
 
     /// Reads the segments' keyword arguments. A flag that one segment sets holds for the pass.
-    fn flags(segments: &[Segment<torch::Tensor>]) -> Result<Flags, Raise> {
-        let mut flags = Flags::default();
+    fn flags(&self, segments: &[Segment<torch::Tensor>]) -> Result<Flags, Raise> {
+        let mut flags = Flags { uncached: !self.caches(), ..Flags::default() };
         for segment in segments {
             let keep = flags.add(&segment.flags)?;
             flags.logits_to_keep.push(keep);
@@ -327,7 +327,7 @@ impl Model for Transformer {
             positions: each(|segment| segment.position_ids.as_ref())?,
             caches: segments.iter().map(cache).collect(),
             attention: segments.iter().map(|segment| segment.attention).collect(),
-            flags: Self::flags(segments)?,
+            flags: self.flags(segments)?,
             trunks: self.trunks_of(segments, observer),
             generating: segments.iter().map(|segment| segment.generating).collect(),
             images: self.decoder.about.around.is_some(),
@@ -362,6 +362,10 @@ impl Model for Transformer {
 
     fn positions(&self) -> Option<i64> {
         self.decoder.about.blueprint.positions
+    }
+
+    fn caches(&self) -> bool {
+        !matches!(self.config.get("use_cache"), Some(serde_json::Value::Bool(false)))
     }
 
     fn accept(&self, kwargs: &[(Rc<str>, Value)]) -> Result<(), Raise> {
