@@ -68,7 +68,13 @@ FAMILIES = {
         ),
         mm_tokens_per_image=4,
     ),
-    "phi3": dict(COMMON, sliding_window=9),
+    # Generations come to where it begins to rotate in another way.
+    "phi3": dict(
+        COMMON, sliding_window=9, original_max_position_embeddings=24, rope_parameters=dict(
+            rope_type="longrope", rope_theta=10000.0, original_max_position_embeddings=24,
+            short_factor=[1.0, 1.1, 1.2, 1.4, 1.6], long_factor=[1.0, 2.0, 3.0, 5.0, 8.0],
+        ),
+    ),
     "gpt_neox": dict(COMMON, rotary_pct=0.4),
     "gptj": dict(OLD, rotary_dim=6),
     "olmo2": dict(COMMON, attention_bias=True),
@@ -124,7 +130,7 @@ def compare(folder):
             plan = Plan(places(local), *operations(plain.eval(), local))
             tasks = [everything, names, every_operation, arguments, rounds, logits, generation, packed, gradient, edit, edited_operations]
             tasks += [edited_models, edited_functions, only_for_looking, unequal, embedded, long, over_the_window, uncached, states]
-            tasks += [edited_midway, gradients, skipped]
+            tasks += [edited_midway, gradients, skipped, masks_made]
             if name == "gptj":
                 tasks.append(called)
             if name == "gemma3":
@@ -373,6 +379,45 @@ def edited_models(model, remote, plan):
     return [tensors(one) for one in found]
 
 
+def masks_made(model, remote, plan):
+    """Has masks be made of something else, and sets an entry of what is made."""
+    base = ".".join(plan.layer(1).split(".")[:-2])
+    names = [name for path, name in plan.operations if path == base]
+    found = []
+    for name in ("create_causal_mask_0", "create_sliding_window_causal_mask_0", "mask_function_1"):
+        if name not in names:
+            continue
+        with model.trace(PROMPTS, remote=remote):
+            operation = getattr(model.get(base).source, name)
+            args, kwargs = operation.inputs
+            shorter = kwargs["attention_mask"].clone()
+            shorter[:, -3] = 0
+            operation.inputs = (args, {**kwargs, "attention_mask": shorter})
+            mask = operation.output.save()
+            saved = model.lm_head.output.save()
+        found += [mask, saved]
+        with model.trace(PROMPTS, remote=remote):
+            operation = getattr(model.get(base).source, name)
+            args, kwargs = operation.inputs
+            operation.inputs = (args, {**kwargs, "attention_mask": None})
+            saved = model.lm_head.output.save()
+        found.append(saved)
+    if "mask_kwargs_0" in names:
+        with model.trace(PROMPTS, remote=remote):
+            arguments = model.get(base).source.mask_kwargs_0.output
+            arguments["attention_mask"] = arguments["attention_mask"] * 0 + 1
+            saved = model.lm_head.output.save()
+        found.append(saved)
+    if "causal_mask_mapping_0" in names and "create_sliding_window_causal_mask_0" in names:
+        with model.trace(PROMPTS, remote=remote):
+            masks = model.get(base).source.causal_mask_mapping_0.output
+            masks["full_attention"] = masks["full_attention"].clone()
+            masks["full_attention"][:, :, -1, -2] = 0 if masks["full_attention"].dtype == torch.bool else -1e4
+            saved = model.lm_head.output.save()
+        found.append(saved)
+    return [tensors(one) for one in found]
+
+
 def edited_functions(model, remote, plan):
     """Replaces what functions have come to that attention calls."""
     found = []
@@ -591,9 +636,9 @@ def unequal(model, remote, _):
 def embedded(model, remote, plan):
     torch.manual_seed(5)
     width = model._module.get_input_embeddings().weight.shape[1]
-    embeds = torch.randn(2, 9, width)
+    embeds, path = torch.randn(2, 9, width), plan.layer(0)
     with model.trace({"inputs_embeds": embeds}, remote=remote):
-        first = model.get(plan.layer(0)).input.save()
+        first = model.get(path).input.save()
         saved = model.lm_head.output.save()
     return [tensors(first), tensors(saved)]
 
@@ -601,9 +646,9 @@ def embedded(model, remote, plan):
 def long(model, remote, plan):
     """Prompts beyond windows, and beyond the positions that a rope was made for."""
     torch.manual_seed(6)
-    ids = torch.randint(10, VOCABULARY, (2, 90))
+    ids, path = torch.randint(10, VOCABULARY, (2, 90)), plan.layer(2)
     with model.trace(ids, remote=remote):
-        layer = model.get(plan.layer(2)).output
+        layer = model.get(path).output
         layer = (layer[0] if isinstance(layer, tuple) else layer).save()
         saved = model.lm_head.output.save()
     return [tensors(layer), tensors(saved)]
@@ -622,9 +667,8 @@ def uncached(model, remote, _):
     with model.generate(PROMPTS, max_new_tokens=6, do_sample=False, use_cache=False, remote=remote) as tracer:
         ids = tracer.result.save()
     with model.trace(PROMPTS[0], use_cache=False, remote=remote):
-        cache = model.output.past_key_values is None
-        kept = [cache].save()
         saved = model.lm_head.output.save()
+        kept = [model.output.past_key_values is None].save()
     return [ids, list(kept), tensors(saved)]
 
 
@@ -661,7 +705,7 @@ def gradients(model, remote, plan):
             value = model.get(path).input if side == "input" else model.get(path).output
             value = value[0] if isinstance(value, tuple) else value
             value.requires_grad_()
-            loss = (model.lm_head.output[:, -1] ** 2).sum()
+            loss = model.lm_head.output[:, -1].logsumexp(-1).sum()
             with loss.backward():
                 grad = value.grad.save()
         found[f"{path} {side}"] = tensors(grad)
@@ -669,10 +713,10 @@ def gradients(model, remote, plan):
 
 
 def skipped(model, remote, plan):
-    """Leaves out a layer, and a block of another."""
-    returns_weights = "gptj" in type(model._module).__name__.lower()
+    """Leaves out a layer."""
+    returns_weights, path = "gptj" in type(model._module).__name__.lower(), plan.layer(1)
     with model.trace(PROMPTS, remote=remote):
-        layer = model.get(plan.layer(1))
+        layer = model.get(path)
         layer.skip((layer.input * 0.5, None) if returns_weights else layer.input * 0.5)
         saved = model.lm_head.output.save()
     return tensors(saved)

@@ -65,11 +65,11 @@ class Draw(random.Random):
         return rope
 
 
-def draw(name, seed):
-    """Returns the settings of a model."""
+def draw(name, seed, vocabulary=VOCABULARY):
+    """Returns the settings of a model, which has so many words at least."""
     of = Draw(f"{name} {seed}")
     if name == "gemma3":
-        text = draw("gemma3_text", seed)
+        text = draw("gemma3_text", seed, vocabulary)
         return dict(
             text_config=text, tie_word_embeddings=of.choice([True, False]), mm_tokens_per_image=4,
             image_token_index=of.choice([7, text["vocab_size"] - 1, 262144]),
@@ -87,7 +87,7 @@ def draw(name, seed):
         width = 4 * heads * of.choice([1, 3, 4])
     positions = of.choice([48, 64, 200])
     own = dict(
-        vocab_size=of.choice([VOCABULARY, 517, 640]), initializer_range=0.15 if width > 24 else 0.3, use_cache=of.random() < 0.8,
+        vocab_size=vocabulary + of.choice([0, 5, 128]), initializer_range=0.15 if width > 24 else 0.3, use_cache=of.random() < 0.8,
         tie_word_embeddings=of.choice([True, False]), bos_token_id=0, pad_token_id=of.choice([None, 3]),
         eos_token_id=of.choice([1, [1, 9, 44]]),
     )  # fmt: skip
@@ -121,7 +121,8 @@ def draw(name, seed):
     own |= dict(num_key_value_heads=key_heads, rms_norm_eps=of.choice([1e-6, 1e-5, 1e-2]))
     if name in OWN_HEADS:
         own["head_dim"] = head_dim
-    window = of.choice([1, 2, 5, 9, 17])
+    # Of a window of one, transformers' own caches keep everything.
+    window = of.choice([2, 5, 9, 17])
     types = of.choice([[of.choice(TYPES) for _ in range(layers)], [of.choice(TYPES)] * layers])
     if name in ("gemma3_text", "olmo3"):
         own["rope_parameters"] = {kind: of.rope(head_dim, positions) for kind in TYPES}

@@ -286,7 +286,13 @@ impl<'a> Builder<'a> {
         // A scale may be for numbers of a whole row.
         let along = if packed && self.weights.in_few_bits() { Along::Outputs } else { along };
         let weight = match self.ranks.clone() {
-            None => Weight::kept(matrix.load(self.weights, packed, Along::Outputs, &(0..size[0]))?, keep)?,
+            None => {
+                let (kind, device) = (self.weights.kind(), self.weights.device());
+                self.weights.pass_on(packed && Weight::lets_go(kind, device, size[1]));
+                let given = matrix.load(self.weights, packed, Along::Outputs, &(0..size[0]));
+                self.weights.pass_on(false);
+                Weight::kept(given?, keep)?
+            }
             Some((ranks, precision)) => {
                 let cut = Cut::new(size, along, ranks.count()).ok_or_else(|| LoadError::Ranks {
                     tensor: matrix.blocks.first().map(|block| block.name.clone()).unwrap_or_default(),

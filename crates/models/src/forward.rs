@@ -293,16 +293,16 @@ struct Around<'a> {
 }
 
 impl Around<'_> {
-    fn value(&self, pass: &Pass<'_>, name: &str, operands: &[Held]) -> Result<Option<Flow>> {
-        Ok(Some(match name {
+    fn value(&self, pass: &Pass<'_>, name: &str) -> Option<Flow> {
+        Some(match name {
             "nothing" | "no_images" => Tree::None,
             "no" => Tree::Bool(false),
             "zero" => Tree::Int(0),
             "dictionary" => Tree::Dict(Vec::new()),
             "embedder" => opaque(pass, &self.decoder.about.blueprint.embedding.class),
             "config" => opaque(pass, "config"),
-            _ => return Ok(None),
-        }))
+            _ => return None,
+        })
     }
 
     fn shared(&self) -> Result<Rc<decoder::Shared>> {
@@ -326,7 +326,7 @@ impl Around<'_> {
 
 impl Forward for Around<'_> {
     fn call(&self, pass: &Pass<'_>, name: &str, operands: &[Held]) -> Result<Given> {
-        if self.value(pass, name, operands)?.is_some() {
+        if self.value(pass, name).is_some() {
             return Ok(Given::method(match name {
                 "no" => vec![self.own.field("attention_mask")?, opaque(pass, "type")],
                 "no_images" => vec![object("image")],
@@ -362,7 +362,7 @@ impl Forward for Around<'_> {
     }
 
     fn compute(&self, pass: &mut Pass<'_>, name: &str, operands: &[Held]) -> Result<Held> {
-        if let Some(value) = self.value(pass, name, operands)? {
+        if let Some(value) = self.value(pass, name) {
             return Ok(Held::Plain(value));
         }
         let input = operands.first().unwrap_or(&Held::NONE);

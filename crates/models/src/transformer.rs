@@ -100,6 +100,7 @@ fn load_over(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(Box<Transformer>, bool), LoadError> {
     libtorch::prepare();
+    let _spare = libtorch::spare();
     let config = Config::read(folder)?;
     let precision = Precision::new(&config, dtype)?;
     let kind = precision.kind();
@@ -362,6 +363,10 @@ impl Model for Transformer {
 
     fn positions(&self) -> Option<i64> {
         self.decoder.about.blueprint.positions
+    }
+
+    fn begins_anew_at(&self) -> Option<i64> {
+        self.decoder.about.blueprint.anew_at
     }
 
     fn caches(&self) -> bool {

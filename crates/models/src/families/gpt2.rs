@@ -213,6 +213,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         eager: false,
         by_sequence: true,
         window: None,
+        anew_at: None,
         sources: Sources {
             root: causal!("", "transformer", "transformer_outputs", "", "\n    CausalLMOutputWithCrossAttentions"),
             around: "",
