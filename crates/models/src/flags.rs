@@ -113,3 +113,25 @@ const KNOWN: [&str; 18] = [
     "pixel_values",
     "mm_encoder_outputs",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_be_computed_in_another_way_is_refused_by_name() {
+        let add = |value: bool| Flags::default().add(&[("is_causal".into(), Value::Bool(value))]);
+        let refused = add(false).unwrap_err();
+        assert!(
+            refused.message().contains("the model's argument `is_causal` is not supported"),
+            "{}",
+            refused.message()
+        );
+        assert_eq!(add(true).unwrap(), 0);
+        // What is asked for counts before what the configuration says.
+        let mut flags = Flags { uncached: true, ..Flags::default() };
+        assert!(!flags.caches());
+        flags.add(&[("use_cache".into(), Value::Bool(true))]).unwrap();
+        assert!(flags.caches() && Flags::default().caches());
+    }
+}
