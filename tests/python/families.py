@@ -1,7 +1,7 @@
 """Compares local nnsight and the server on a random model of each family, by the client that researchers use.
 
-    families.py make FOLDER      writes the models
-    families.py compare FOLDER   compares them with what the server hosts as family/NAME
+    families.py make FOLDER [SEED]   writes the models; with a seed, of settings that it draws (random_settings.py)
+    families.py compare FOLDER       compares them with what the server hosts as family/NAME
 
 Of each model: every module's arguments and output; every operation of the forwards of the model, of its base model, of a layer, of its
 attention, its feed-forward block and its norms, and of the functions that these call, with their names; the logits of prompts
@@ -22,6 +22,7 @@ import torch
 from nnsight import LanguageModel
 from nnsight.intervention import source
 from nnsight.schema.config import CONFIG
+from random_settings import draw, unknown_fields
 from transformers import AutoConfig, AutoModelForCausalLM
 from transformers.utils import logging
 
@@ -67,7 +68,13 @@ FAMILIES = {
         ),
         mm_tokens_per_image=4,
     ),
-    "phi3": dict(COMMON, sliding_window=9),
+    # Generations come to where it begins to rotate in another way.
+    "phi3": dict(
+        COMMON, sliding_window=9, original_max_position_embeddings=24, rope_parameters=dict(
+            rope_type="longrope", rope_theta=10000.0, original_max_position_embeddings=24,
+            short_factor=[1.0, 1.1, 1.2, 1.4, 1.6], long_factor=[1.0, 2.0, 3.0, 5.0, 8.0],
+        ),
+    ),
     "gpt_neox": dict(COMMON, rotary_pct=0.4),
     "gptj": dict(OLD, rotary_dim=6),
     "olmo2": dict(COMMON, attention_bias=True),
@@ -92,10 +99,14 @@ BY_HASH = ("self_rotary_emb_0", "position_embeddings_1")
 EAGER_ONLY = {"gemma2", "gptj", "gpt_oss"}
 
 
-def make(folder):
+def make(folder, seed=None):
     logging.disable_progress_bar()
     tokenizer = ROOT / ".models/float32/tiny-gpt2"
     for name, settings in FAMILIES.items():
+        if seed is not None:
+            settings = draw(name, seed)
+            if unknown := unknown_fields(name, settings):
+                sys.exit(f"{name}: random_settings.py does not say of {', '.join(unknown)} whether it matters")
         torch.manual_seed(11)
         model = AutoModelForCausalLM.from_config(AutoConfig.for_model(name, **settings)).eval()
         with torch.no_grad():
@@ -118,7 +129,8 @@ def compare(folder):
             plain = AutoModelForCausalLM.from_pretrained(folder / name, dtype=torch.float32, attn_implementation=attention)
             plan = Plan(places(local), *operations(plain.eval(), local))
             tasks = [everything, names, every_operation, arguments, rounds, logits, generation, packed, gradient, edit, edited_operations]
-            tasks += [edited_models, edited_functions, only_for_looking]
+            tasks += [edited_models, edited_functions, only_for_looking, unequal, embedded, long, over_the_window, uncached, states]
+            tasks += [edited_midway, gradients, skipped, masks_made]
             if name == "gptj":
                 tasks.append(called)
             if name == "gemma3":
@@ -367,6 +379,45 @@ def edited_models(model, remote, plan):
     return [tensors(one) for one in found]
 
 
+def masks_made(model, remote, plan):
+    """Has masks be made of something else, and sets an entry of what is made."""
+    base = ".".join(plan.layer(1).split(".")[:-2])
+    names = [name for path, name in plan.operations if path == base]
+    found = []
+    for name in ("create_causal_mask_0", "create_sliding_window_causal_mask_0", "mask_function_1"):
+        if name not in names:
+            continue
+        with model.trace(PROMPTS, remote=remote):
+            operation = getattr(model.get(base).source, name)
+            args, kwargs = operation.inputs
+            shorter = kwargs["attention_mask"].clone()
+            shorter[:, -3] = 0
+            operation.inputs = (args, {**kwargs, "attention_mask": shorter})
+            mask = operation.output.save()
+            saved = model.lm_head.output.save()
+        found += [mask, saved]
+        with model.trace(PROMPTS, remote=remote):
+            operation = getattr(model.get(base).source, name)
+            args, kwargs = operation.inputs
+            operation.inputs = (args, {**kwargs, "attention_mask": None})
+            saved = model.lm_head.output.save()
+        found.append(saved)
+    if "mask_kwargs_0" in names:
+        with model.trace(PROMPTS, remote=remote):
+            arguments = model.get(base).source.mask_kwargs_0.output
+            arguments["attention_mask"] = arguments["attention_mask"] * 0 + 1
+            saved = model.lm_head.output.save()
+        found.append(saved)
+    if "causal_mask_mapping_0" in names and "create_sliding_window_causal_mask_0" in names:
+        with model.trace(PROMPTS, remote=remote):
+            masks = model.get(base).source.causal_mask_mapping_0.output
+            masks["full_attention"] = masks["full_attention"].clone()
+            masks["full_attention"][:, :, -1, -2] = 0 if masks["full_attention"].dtype == torch.bool else -1e4
+            saved = model.lm_head.output.save()
+        found.append(saved)
+    return [tensors(one) for one in found]
+
+
 def edited_functions(model, remote, plan):
     """Replaces what functions have come to that attention calls."""
     found = []
@@ -563,6 +614,114 @@ def gradient(model, remote, plan):
     return grad
 
 
+def unequal(model, remote, _):
+    """Batches that are padded on either side, with positions that are given, counted, or told by the mask."""
+    rows = [model.tokenizer(prompt).input_ids for prompt in (*PROMPTS, "glass")]
+    width = max(map(len, rows)) + 1
+    found = []
+    for left in (True, False):
+        gaps = [[5] * (width - len(row)) for row in rows]
+        ids = torch.tensor([gap + row if left else row + gap for gap, row in zip(gaps, rows)])
+        mask = torch.tensor([[0] * len(gap) + [1] * len(row) if left else [1] * len(row) + [0] * len(gap) for gap, row in zip(gaps, rows)])
+        for given in ({}, dict(position_ids=(mask.cumsum(-1) - 1).clamp(min=0)), dict(position_ids=torch.arange(width)[None] + 2)):
+            with model.trace(ids, attention_mask=mask, **given, remote=remote):
+                saved = model.lm_head.output.save()
+            found.append(saved)
+        with model.generate(ids, attention_mask=mask, max_new_tokens=4, do_sample=False, remote=remote) as tracer:
+            generated = tracer.result.save()
+        found.append(generated)
+    return [tensors(one) for one in found]
+
+
+def embedded(model, remote, plan):
+    torch.manual_seed(5)
+    width = model._module.get_input_embeddings().weight.shape[1]
+    embeds, path = torch.randn(2, 9, width), plan.layer(0)
+    with model.trace({"inputs_embeds": embeds}, remote=remote):
+        first = model.get(path).input.save()
+        saved = model.lm_head.output.save()
+    return [tensors(first), tensors(saved)]
+
+
+def long(model, remote, plan):
+    """Prompts beyond windows, and beyond the positions that a rope was made for."""
+    torch.manual_seed(6)
+    ids, path = torch.randint(10, VOCABULARY, (2, 90)), plan.layer(2)
+    with model.trace(ids, remote=remote):
+        layer = model.get(path).output
+        layer = (layer[0] if isinstance(layer, tuple) else layer).save()
+        saved = model.lm_head.output.save()
+    return [tensors(layer), tensors(saved)]
+
+
+def over_the_window(model, remote, _):
+    with model.generate(PROMPTS, max_new_tokens=24, do_sample=False, remote=remote) as tracer:
+        seen = [].save()
+        for _ in tracer.iter[0:10]:
+            seen.append(model.lm_head.output[:, -1])
+        ids = tracer.result.save()
+    return [tensors(list(seen)), ids]
+
+
+def uncached(model, remote, _):
+    with model.generate(PROMPTS, max_new_tokens=6, do_sample=False, use_cache=False, remote=remote) as tracer:
+        ids = tracer.result.save()
+    with model.trace(PROMPTS[0], use_cache=False, remote=remote):
+        saved = model.lm_head.output.save()
+        kept = [model.output.past_key_values is None].save()
+    return [ids, list(kept), tensors(saved)]
+
+
+def states(model, remote, _):
+    """What a model returns of its layers; weights where attention makes them."""
+    eager = model._module.config._attn_implementation == "eager"
+    with model.trace(PROMPTS, output_hidden_states=True, output_attentions=eager, remote=remote):
+        returned = [model.output.hidden_states, model.output.attentions if eager else None].save()
+    return tensors(list(returned))
+
+
+def edited_midway(model, remote, plan):
+    """Edits one step of a generation, of one row."""
+    path = plan.layer(1)
+    with model.generate(PROMPTS, max_new_tokens=6, do_sample=False, remote=remote) as tracer:
+        seen = [].save()
+        for step in tracer.iter[0:6]:
+            hidden = model.get(path).output
+            hidden = hidden[0] if isinstance(hidden, tuple) else hidden
+            if step == 2:
+                hidden[0] = hidden[0] * -2
+            seen.append(model.lm_head.output[:, -1])
+        ids = tracer.result.save()
+    return [tensors(list(seen)), ids]
+
+
+def gradients(model, remote, plan):
+    """Gradients at embeddings, and at what the modules of a layer are given and give."""
+    layer = plan.layer(1)
+    inside = [path for path, side in plan.places if side == "output" and re.fullmatch(re.escape(layer) + r"\.\w+", path)]
+    found = {}
+    for path, side in [(plan.layer(0), "input"), (layer, "input"), *[(path, "output") for path in inside]]:
+        with model.trace(PROMPTS, remote=remote):
+            value = model.get(path).input if side == "input" else model.get(path).output
+            value = value[0] if isinstance(value, tuple) else value
+            value.requires_grad_()
+            loss = model.lm_head.output[:, -1].logsumexp(-1).sum()
+            with loss.backward():
+                grad = value.grad.save()
+        found[f"{path} {side}"] = tensors(grad)
+    return found
+
+
+def skipped(model, remote, plan):
+    """Leaves out a layer."""
+    returns_weights, path = "gptj" in type(model._module).__name__.lower(), plan.layer(1)
+    with model.trace(PROMPTS, remote=remote):
+        layer = model.get(path)
+        layer.skip((layer.input * 0.5, None) if returns_weights else layer.input * 0.5)
+        saved = model.lm_head.output.save()
+    return tensors(saved)
+
+
 def edit(model, remote, plan):
     path = plan.layer(1)
     with model.trace(PROMPTS[1], remote=remote):
@@ -595,4 +754,4 @@ def difference(want, got, place=""):
 
 
 if __name__ == "__main__":
-    {"make": make, "compare": compare}[sys.argv[1]](Path(sys.argv[2]))
+    {"make": make, "compare": compare}[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])

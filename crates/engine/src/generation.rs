@@ -25,6 +25,8 @@ pub struct Generation<M: Model> {
     limit: Option<i64>,
     /// Tokens of each row that the next pass computes: those that the cache does not hold, or all without one.
     fresh: usize,
+    /// See [`Model::begins_anew_at`].
+    anew_at: Option<i64>,
     caching: bool,
     cache: Option<Box<dyn Any>>,
     attention: Attention,
@@ -68,6 +70,7 @@ impl<M: Model> Generation<M> {
             sampler,
             caching,
             limit: model.positions(),
+            anew_at: model.begins_anew_at().filter(|_| caching),
             finished: vec![false; sequences.len()],
             fresh: usize::try_from(batch.length).unwrap_or(0),
             mask,
@@ -91,6 +94,15 @@ impl<M: Model> Generation<M> {
     /// Returns how many tokens of each row the next pass computes.
     pub fn fresh(&self) -> i64 {
         i64::try_from(self.fresh).unwrap_or(i64::MAX)
+    }
+
+    /// Returns how many tokens of each row a pass computes at most, of which the first one computes so many.
+    pub fn widest(&self, first: i64) -> i64 {
+        if self.caching {
+            first.max(self.anew_at.filter(|&length| length <= self.longest()).unwrap_or(0))
+        } else {
+            self.longest()
+        }
     }
 
     /// Returns how long the sequences may get.
@@ -225,12 +237,18 @@ impl<M: Model> Generation<M> {
         if let Some(positions) = &mut self.positions {
             positions.iter_mut().for_each(|row| row.push(row.last().copied().unwrap_or(0) + 1));
         }
-        self.fresh = if self.caching { 1 } else { self.sequences.first().map_or(0, Vec::len) };
+        let length = self.sequences.first().map_or(0, Vec::len);
+        let anew = self.anew_at.is_some_and(|at| i64::try_from(length) == Ok(at));
+        self.fresh = if self.caching && !anew { 1 } else { length };
+        if anew {
+            let cache = run.job.model.new_cache();
+            run.job.model.expect(&*cache, self.longest());
+            self.cache = Some(cache);
+        }
         let rows = i64::try_from(chosen.len()).unwrap_or(i64::MAX);
         if self.streams {
             run.offer(Location::Streamed, segment, Tree::Leaf(prompt::shaped_tensor(vec![rows], chosen)?));
         }
-        let length = self.sequences.first().map_or(0, Vec::len);
         let done = done || self.sampler.remaining(length) == 0;
         let furthest = match &self.positions {
             Some(positions) => positions.iter().flatten().copied().max(),

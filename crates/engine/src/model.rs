@@ -622,6 +622,17 @@ pub trait Model: 'static {
         None
     }
 
+    /// Returns the length at which a generation computes all of its sequences again, if there is one: there the model begins to
+    /// rotate all positions in another way.
+    fn begins_anew_at(&self) -> Option<i64> {
+        None
+    }
+
+    /// Returns whether calls that do not say so keep keys and values.
+    fn caches(&self) -> bool {
+        true
+    }
+
     /// Checks the keyword arguments of a forward call before it waits for anything.
     ///
     /// # Errors

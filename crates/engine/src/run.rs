@@ -43,8 +43,9 @@ pub struct Visit<T> {
     /// Blocks that wait for it, by their numbers.
     waiting: BTreeSet<usize>,
     replaced: bool,
-    /// Records that blocks hold, with the rows that each shows: who sets a field of one changes the value.
-    records: Vec<(Rows, Value)>,
+    /// Records and dicts that blocks hold, with the rows that each shows and what it held: who sets a field or an entry of one
+    /// changes the value.
+    records: Vec<(Rows, Value, Value)>,
     /// Arguments that blocks hold, with the rows that each shows and what their dicts held: who sets an entry of one changes
     /// the call.
     arguments: Vec<(Rows, Value, Value)>,
@@ -527,11 +528,11 @@ impl<M: Model> Run<M> {
         let answer = match (wish, &mut *flow) {
             (Wish::Read(_, View::Whole), Flow::Output(tree)) => {
                 // One object for all who see the same rows, as the module returned one.
-                match records.iter().find(|(shown, _)| shown.group == rows.group) {
-                    Some((_, record)) => Ok(record.clone()),
+                match records.iter().find(|(shown, ..)| shown.group == rows.group) {
+                    Some((_, record, _)) => Ok(record.clone()),
                     None => splice::show(&*model, &self.machine, tree, part, rows).inspect(|value| {
-                        if let Tree::Record { .. } = tree {
-                            records.push((rows, value.clone()));
+                        if let Tree::Record { .. } | Tree::Dict(_) = tree {
+                            records.push((rows, value.clone(), python::held(value)));
                         }
                     }),
                 }
@@ -650,15 +651,17 @@ impl<M: Model> Run<M> {
 fn take_written<T: crate::model::Tensor>(visit: &mut Visit<T>, takes: impl Fn(&Value)) -> Result<(), Raise> {
     match &mut visit.flow {
         Flow::Output(tree) => {
-            let written = |(_, record): &(Rows, Value)| {
-                python::host::<ModelOutput>(record).is_some_and(ModelOutput::take_written)
+            let written = |(_, record, before): &(Rows, Value, Value)| match python::host::<ModelOutput>(record) {
+                Some(record) => record.take_written(),
+                None => !python::holds(record, before),
             };
             while let Some(at) = visit.records.iter().position(written) {
                 // Others read it anew: it has this block's rows in it.
-                let (rows, record) = visit.records.swap_remove(at);
+                let (rows, record, _) = visit.records.swap_remove(at);
                 takes(&record);
                 splice::assign(tree, &record, rows)?;
-                visit.records = vec![(rows, record)];
+                let before = python::held(&record);
+                visit.records = vec![(rows, record, before)];
                 visit.replaced = true;
             }
         }

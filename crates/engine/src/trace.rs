@@ -217,9 +217,7 @@ impl<M: Model> Input<M> {
         // Attention weights are shown for all segments of a pass or for none.
         let arguments = arguments.map(|named| format!("{named}{:?}", job.attention));
         let (length, total) = match &work {
-            Work::Generate { generation, .. } if generation.caches() => (batch.length, generation.longest()),
-            // Each step computes all that is there.
-            Work::Generate { generation, .. } => (generation.longest(), generation.longest()),
+            Work::Generate { generation, .. } => (generation.widest(batch.length), generation.longest()),
             Work::Forward { .. } => (batch.length, batch.length),
         };
         let bytes = job.model.pass_bytes(batch.rows, length, total, job.attention);
@@ -293,7 +291,7 @@ impl<M: Model> Trace<M> {
     /// forward pass over whole rows without arguments of its own, of which nobody may look at operations.
     pub fn plain_rows(&self) -> Option<Vec<Vec<i64>>> {
         let plain = match &self.work {
-            Work::Forward { kwargs, recording, .. } => !recording && kwargs.is_empty(),
+            Work::Forward { kwargs, recording, .. } => !recording && kwargs.is_empty() && self.run.job.model.caches(),
             Work::Generate { generation, .. } => {
                 self.run.passes() == 0 && generation.caches() && !generation.collects()
             }
@@ -313,8 +311,11 @@ impl<M: Model> Trace<M> {
             Work::Forward { kwargs, recording, .. } => {
                 let Batch { rows, length, .. } = self.batch;
                 let tensor = |data: &[i64]| prompt::int_tensor(rows, length, data.to_vec());
-                let caching =
-                    !kwargs.iter().any(|(name, value)| &**name == "use_cache" && matches!(value, Value::Bool(false)));
+                let asked = kwargs.iter().find(|(name, _)| &**name == "use_cache");
+                let caching = match asked {
+                    Some((_, Value::Bool(asked))) => *asked,
+                    _ => self.run.job.model.caches(),
+                };
                 let given = kwargs.iter().find(|(name, _)| &**name == "past_key_values");
                 let given = given.and_then(|(_, value)| self.run.job.model.given_cache(value));
                 Ok(Segment {

@@ -47,6 +47,15 @@ impl Packed {
         Some(Self { matrix, panels })
     }
 
+    /// Returns whether matrices of this type can be put into blocks here.
+    pub fn possible(kind: Kind) -> bool {
+        let try_it = || {
+            let dense = Tensor::f_zeros([64, 64], (kind, Device::Cpu)).ok();
+            dense.and_then(|dense| Self::new(&dense)).is_some()
+        };
+        POSSIBLE.with_borrow_mut(|known| *known.entry(kind).or_insert_with(try_it))
+    }
+
     /// Finds out in which order oneDNN adds products up, once for each form of matrix, so that few rows get the bits of many.
     ///
     /// # Errors
@@ -123,6 +132,8 @@ fn product(made: *mut c_void, failure: Failure) -> Result<Tensor, TchError> {
 }
 
 thread_local! {
+    /// Which types can be packed.
+    static POSSIBLE: RefCell<HashMap<Kind, bool>> = RefCell::default();
     /// What was found out of each form of matrix.
     static LEARNT: RefCell<HashMap<([i64; 2], Kind), i64>> = RefCell::default();
 }

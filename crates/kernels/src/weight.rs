@@ -166,6 +166,12 @@ impl Weight {
         Ok(Self::of(size, (kind, dense.device()), store))
     }
 
+    /// Returns whether a matrix of so many inputs, taken over, stays nowhere as it was.
+    #[must_use]
+    pub fn lets_go(kind: Kind, device: Device, inputs: i64) -> bool {
+        device != Device::Cpu || Packed::possible(kind) && !(is_half(kind) && inputs % STEP != 0)
+    }
+
     /// Takes a matrix over as it is: rows are read of it, and hardly anything is multiplied.
     ///
     /// # Errors

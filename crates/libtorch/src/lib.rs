@@ -10,12 +10,14 @@ mod failure;
 pub mod ffi;
 mod filled;
 pub mod foreign;
+mod passing;
 pub mod stream;
 
 use tch::Tensor;
 
 pub use failure::{Failure, Problem, adopt};
 pub use filled::filled;
+pub use passing::{Passing, Spare, passing, spare};
 
 /// Puts the accounting of memory in front of libtorch's allocator. Called before the first tensor is made, so that
 /// weights too are freed by the allocator that made them; calling it again does nothing.

@@ -346,7 +346,13 @@ impl<'a> Builder<'a> {
                 matrix.blocks.iter().for_each(|block| self.weights.leave(block));
                 streaming.add(layer, matrix, keep)?
             }
-            (None, None) => Weight::kept(matrix.load(self.weights, packed, Along::Outputs, &(0..size[0]))?, keep)?,
+            (None, None) => {
+                let (kind, device) = (self.weights.kind(), self.weights.device());
+                self.weights.pass_on(packed && Weight::lets_go(kind, device, size[1]));
+                let given = matrix.load(self.weights, packed, Along::Outputs, &(0..size[0]));
+                self.weights.pass_on(false);
+                Weight::kept(given?, keep)?
+            }
             (Some((ranks, precision)), _) => {
                 let cut = Cut::new(size, along, ranks.count()).ok_or_else(|| LoadError::Ranks {
                     tensor: matrix.blocks.first().map(|block| block.name.clone()).unwrap_or_default(),

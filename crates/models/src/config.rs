@@ -57,11 +57,30 @@ impl Config {
             None => None,
         };
         let mut config = Self { file, values, family, whole, stored };
+        config.refuse_other_calls()?;
         (family.complete)(&mut config)?;
         if let (Some(about), Some(whole)) = (&family.whole, &mut config.whole) {
             whole.insert(about.key.into(), config.values.clone().into());
         }
         Ok(config)
+    }
+
+    /// Refuses what would have every call compute, or return, something else than it does here.
+    fn refuse_other_calls(&self) -> Result<(), LoadError> {
+        let per_call = "is for single calls here: give it to those that want it";
+        for (key, usual, why) in [
+            ("is_causal", true, "attention is causal here"),
+            ("return_dict", true, per_call),
+            ("output_hidden_states", false, per_call),
+            ("output_attentions", false, per_call),
+        ] {
+            let wholes = self.whole.as_ref().and_then(|whole| whole.get(key));
+            let said = [self.get(key), wholes].into_iter().flatten().filter_map(Value::as_bool);
+            if said.into_iter().any(|said| said != usual) {
+                return Err(self.wrong(key, format!("{} is not supported: {why}", !usual)));
+            }
+        }
+        Ok(())
     }
 
     /// Returns how the files have weights in few bits, if they do.
@@ -284,6 +303,10 @@ mod tests {
         assert!(error.contains("quantization_config: weights quantized by mxfp4 are not served"), "{error}");
         let error = read("[1]").unwrap_err().to_string();
         assert!(error.ends_with("is not a JSON object"), "{error}");
+        for (key, said) in [("is_causal", "false"), ("return_dict", "false"), ("output_attentions", "true")] {
+            let error = read(&format!(r#"{{"model_type": "llama", "{key}": {said}}}"#)).unwrap_err().to_string();
+            assert!(error.contains(&format!("{key}: {said} is not supported")), "{error}");
+        }
         let config = read(r#"{"model_type": "gpt2", "n_head": 0}"#).unwrap();
         let error = config.size("n_head").unwrap_err().to_string();
         assert!(error.ends_with("n_head: needs a positive integer"), "{error}");

@@ -721,7 +721,7 @@ pub fn share(decoder: &Decoder, pass: &Pass<'_>, call: &Call) -> Result<Shared> 
         kinds,
         rotary: decoder.rotary.as_ref().filter(|rotary| rotary.site.is_none()).cloned(),
         caches: some_caches(&call.caches),
-        use_cache: Some(call.flags.use_cache.unwrap_or(true)),
+        use_cache: Some(call.flags.caches()),
         attentions: call.flags.output_attentions.then(Rc::default),
         generating: call.generating.clone(),
         varlen: about.varlen.then(|| Rc::new(varlen::Known::new(about.kind))),

@@ -340,6 +340,7 @@ fn llama_blueprint_around(
         eager: false,
         by_sequence: true,
         window: None,
+        anew_at: None,
         sources: Sources { root: sources::CAUSAL, around: "", base: sources::ONE_MASK },
     })
 }

@@ -68,6 +68,8 @@ pub struct Blueprint {
     pub by_sequence: bool,
     /// The window of those layers that have one, whether there are such layers or not.
     pub window: Option<i64>,
+    /// The length at which a generation computes all again: from there on, positions are rotated in another way.
+    pub anew_at: Option<i64>,
     pub sources: Sources,
 }
 

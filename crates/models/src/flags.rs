@@ -15,6 +15,8 @@ pub struct Flags {
     pub output_hidden_states: bool,
     pub output_attentions: bool,
     pub use_cache: Option<bool>,
+    /// The configuration says that calls keep nothing which do not ask for it.
+    pub uncached: bool,
     /// As the caller gave them, those that modules pass on.
     pub given: Vec<(&'static str, Flow)>,
     /// Last positions of each segment to compute logits for; zero for all.
@@ -24,6 +26,11 @@ pub struct Flags {
 }
 
 impl Flags {
+    /// Returns whether keys and values are kept.
+    pub fn caches(&self) -> bool {
+        self.use_cache.unwrap_or(!self.uncached)
+    }
+
     /// Adds the keyword arguments of one call. Returns how many last positions it wants logits of; zero is all.
     ///
     /// # Errors
@@ -56,6 +63,8 @@ impl Flags {
                 }
                 "max_length" | "prefix_length" => {}
                 "output_router_logits" if !set => {}
+                // As it is anyway. Modules are not shown it.
+                "is_causal" if set => continue,
                 _ if matches!(value, Value::None) => {}
                 _ if self.alone.take(known, value)? => {}
                 "pixel_values" | "mm_encoder_outputs" => {
@@ -84,7 +93,7 @@ impl Flags {
 }
 
 /// Keyword arguments that are obeyed, or refused by name.
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 18] = [
     "output_hidden_states",
     "output_attentions",
     "use_cache",
@@ -100,6 +109,29 @@ const KNOWN: [&str; 17] = [
     "encoder_hidden_states",
     "encoder_attention_mask",
     "output_router_logits",
+    "is_causal",
     "pixel_values",
     "mm_encoder_outputs",
 ];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_would_be_computed_in_another_way_is_refused_by_name() {
+        let add = |value: bool| Flags::default().add(&[("is_causal".into(), Value::Bool(value))]);
+        let refused = add(false).unwrap_err();
+        assert!(
+            refused.message().contains("the model's argument `is_causal` is not supported"),
+            "{}",
+            refused.message()
+        );
+        assert_eq!(add(true).unwrap(), 0);
+        // What is asked for counts before what the configuration says.
+        let mut flags = Flags { uncached: true, ..Flags::default() };
+        assert!(!flags.caches());
+        flags.add(&[("use_cache".into(), Value::Bool(true))]).unwrap();
+        assert!(flags.caches() && Flags::default().caches());
+    }
+}

@@ -267,7 +267,11 @@ pub fn around<'a>(decoder: &'a Decoder, pass: &mut Pass<'_>, call: &'a Call, ope
     let course = Course::lay_out(decoder, pass, call)?;
     let own = call.only(&course.embedded());
     let embeds = call.flags.alone.embeds.as_ref();
-    let mut given = vec![("input_ids", Held::Tensors(own.ids.iter().map(Tensor::shallow_clone).collect()))];
+    let mut given = vec![
+        ("input_ids", Held::Tensors(own.ids.iter().map(Tensor::shallow_clone).collect())),
+        ("attention_mask", optional(pass, own.field("attention_mask")?)?),
+        ("position_ids", optional(pass, own.field("position_ids")?)?),
+    ];
     given.extend(embeds.map(|embeds| ("inputs_embeds", Held::Tensors(vec![embeds.shallow_clone()]))));
     let around = Around { decoder, call, own, course: RefCell::new(Some(course)) };
     let mut running = Running::new(operations, given);
@@ -289,40 +293,40 @@ struct Around<'a> {
 }
 
 impl Around<'_> {
-    fn value(&self, pass: &Pass<'_>, name: &str, operands: &[Held]) -> Result<Option<Flow>> {
-        Ok(Some(match name {
+    fn value(&self, pass: &Pass<'_>, name: &str) -> Option<Flow> {
+        Some(match name {
             "nothing" | "no_images" => Tree::None,
             "no" => Tree::Bool(false),
             "zero" => Tree::Int(0),
             "dictionary" => Tree::Dict(Vec::new()),
             "embedder" => opaque(pass, &self.decoder.about.blueprint.embedding.class),
             "config" => opaque(pass, "config"),
-            "arguments" => {
-                let embeds = operands.first().map_or(Tree::None, Held::flow);
-                let mut entries = vec![("config", opaque(pass, "config")), ("inputs_embeds", embeds)];
-                for name in ["attention_mask", "past_key_values", "position_ids"] {
-                    entries.push((name, self.own.field(name)?));
-                }
-                Tree::Dict(entries)
-            }
-            _ => return Ok(None),
-        }))
+            _ => return None,
+        })
     }
 
-    fn masks(&self, pass: &Pass<'_>) -> Result<Held> {
+    fn shared(&self) -> Result<Rc<decoder::Shared>> {
         let course = self.course.borrow();
-        let course = course.as_ref().ok_or_else(|| unknown("a pass", "way"))?;
+        Ok(Rc::clone(course.as_ref().ok_or_else(|| unknown("a pass", "way"))?.shared()))
+    }
+
+    fn masks(&self, pass: &Pass<'_>, given: &[Held]) -> Result<Held> {
+        let shared = self.shared()?;
+        let makes = self.makes(&shared);
         let types = self.decoder.rotary.as_ref().map_or(&[][..], |rotary| &rotary.types);
-        let own = |(kind, of): (usize, &&'static str)| {
-            Ok((*of, optional(pass, course.shared().field("attention_mask", kind, pass)?)?))
-        };
+        let own = |(kind, of): (usize, &&'static str)| Ok((*of, makes.mask(pass, shared.window(kind), given)?));
         Ok(Held::Dict(types.iter().enumerate().map(own).collect::<Result<_>>()?))
+    }
+
+    fn makes<'m>(&'m self, shared: &'m decoder::Shared) -> Masks<'m> {
+        let cached = self.own.generates() && shared.caches.is_some();
+        Masks { decoder: self.decoder, shared, own: &self.own, cached }
     }
 }
 
 impl Forward for Around<'_> {
     fn call(&self, pass: &Pass<'_>, name: &str, operands: &[Held]) -> Result<Given> {
-        if self.value(pass, name, operands)?.is_some() {
+        if self.value(pass, name).is_some() {
             return Ok(Given::method(match name {
                 "no" => vec![self.own.field("attention_mask")?, opaque(pass, "type")],
                 "no_images" => vec![object("image")],
@@ -330,10 +334,8 @@ impl Forward for Around<'_> {
             }));
         }
         Ok(match name {
-            "masks" => match self.value(pass, "arguments", operands)? {
-                Some(Tree::Dict(entries)) => others(Inputs { args: Vec::new(), kwargs: entries }),
-                _ => Given::method(Vec::new()),
-            },
+            "masks" => self.makes(&*self.shared()?).call(pass)?,
+            "arguments" => Given::method(Vec::new()),
             "base" => {
                 let mut call = Given::method(Vec::new());
                 call.kwargs.push(("attention_mask", Argument::Operand(1)));
@@ -360,7 +362,7 @@ impl Forward for Around<'_> {
     }
 
     fn compute(&self, pass: &mut Pass<'_>, name: &str, operands: &[Held]) -> Result<Held> {
-        if let Some(value) = self.value(pass, name, operands)? {
+        if let Some(value) = self.value(pass, name) {
             return Ok(Held::Plain(value));
         }
         let input = operands.first().unwrap_or(&Held::NONE);
@@ -376,7 +378,9 @@ impl Forward for Around<'_> {
                 let hidden = self.decoder.embedding.words.run(pass, &ids)?;
                 Held::of_tokens(pass, &hidden)
             }
-            "masks" => self.masks(pass),
+            "arguments" => self.makes(&*self.shared()?).arguments(pass, operands),
+            "entries" => self.makes(&*self.shared()?).entries(pass, input),
+            "masks" => self.masks(pass, operands),
             "base" => {
                 let mut course = self.course.borrow_mut().take().ok_or_else(missing)?;
                 course.set_hidden(input.share().into_tokens(pass)?);
@@ -630,7 +634,7 @@ impl<'a> Base<'a> {
             "given_states" => self.given("output_hidden_states"),
             "asks_weights" => Tree::Bool(flags.output_attentions),
             "asks_states" => Tree::Bool(flags.output_hidden_states),
-            "asks_cache" => Tree::Bool(flags.use_cache.unwrap_or(true)),
+            "asks_cache" => Tree::Bool(flags.caches()),
             "returns_record" => Tree::Bool(true),
             "enumerated" => opaque(pass, "enumerate"),
             "types" => opaque(pass, "set"),
@@ -638,17 +642,6 @@ impl<'a> Base<'a> {
                 let slides = shared.kinds.first().is_some_and(|(window, _)| window.is_some());
                 let name = if slides { "create_sliding_window_causal_mask" } else { "create_causal_mask" };
                 opaque(pass, &format!("function {name}"))
-            }
-            "arguments" => {
-                let embeds = operands.first().map_or(Tree::None, Held::flow);
-                let mut entries = vec![("config", opaque(pass, "config")), ("inputs_embeds", embeds)];
-                entries.push(("attention_mask", self.own.field("attention_mask")?));
-                entries.push(("past_key_values", shared.field("past_key_values", 0, pass)?));
-                // Whose masks do not keep sequences apart.
-                if self.decoder.about.blueprint.by_sequence {
-                    entries.push(("position_ids", operands.get(1).map_or(Tree::None, Held::flow)));
-                }
-                Tree::Dict(entries)
             }
             "no_states" => {
                 if flags.output_hidden_states {
@@ -679,40 +672,14 @@ impl<'a> Base<'a> {
         given.map_or(Tree::None, |(_, flow)| flow.clone())
     }
 
-    /// Returns the masks of layers with a window, or without one, which there need not be.
-    fn mask(&self, pass: &Pass<'_>, window: Option<i64>) -> Result<Held> {
-        let (shared, about) = (self.shared(), &self.decoder.about);
-        if let Some(kind) = shared.kinds.iter().position(|(own, _)| *own == window) {
-            return optional(pass, shared.field("attention_mask", kind, pass)?);
-        }
-        if let Some(mask) = &self.call.flags.alone.mask {
-            return Ok(Held::Tensors(vec![mask.shallow_clone()]));
-        }
-        let (mut masks, mut any) = (Vec::with_capacity(pass.layout.parts.len()), false);
-        for (at, part) in pass.layout.parts.iter().enumerate() {
-            let past = shared.past.get(at).copied().unwrap_or(0);
-            let extent = Extent { rows: part.rows, length: part.length, past, window };
-            let padding = self.own.padding.get(at).and_then(Option::as_ref);
-            let sequences = if about.blueprint.by_sequence { self.own.sequences(at)? } else { None };
-            let kind = shared.attention.get(at).copied().unwrap_or_default();
-            let mask = attention::mask(kind, extent, (padding, sequences.as_ref()), about)?;
-            any |= mask.is_some();
-            masks.push(match mask {
-                Some(mask) => mask,
-                None => extent.visible(None, about.device)?,
-            });
-        }
-        Ok(if any { Held::Tensors(masks) } else { Held::Nothing })
+    fn makes<'m>(&'m self, shared: &'m decoder::Shared) -> Masks<'m> {
+        Masks { decoder: self.decoder, shared, own: &self.own, cached: shared.caches.is_some() }
     }
 
-    /// Puts masks under the names of the layers that they are for. What is added to the dict later is there from the start.
-    fn mapping(&self, pass: &Pass<'_>, operands: &[Held]) -> Result<Held> {
-        let window = self.shared().kinds.iter().find_map(|(window, _)| *window);
-        let mut masks: Vec<Held> = operands.iter().map(Held::share).collect();
-        if masks.len() == 1 && window.is_some() {
-            masks.push(self.mask(pass, window)?);
-        }
-        Ok(Held::Dict([None, Some(0)].map(type_of).into_iter().zip(masks).collect()))
+    /// Returns the window of the layers that have one.
+    fn window(&self) -> Option<i64> {
+        let windows = self.shared().kinds.iter().find_map(|(window, _)| *window);
+        windows.or(self.decoder.about.blueprint.window)
     }
 
     fn layer(&self, pass: &mut Pass<'_>, hidden: &Held) -> Result<Held> {
@@ -733,6 +700,120 @@ impl<'a> Base<'a> {
                 false => hidden,
             })
         })
+    }
+}
+
+/// Puts masks under the names of the layers that they are for: those without a window, and those with one.
+fn mapping(masks: impl Iterator<Item = Held>) -> Held {
+    Held::Dict([None, Some(0)].map(type_of).into_iter().zip(masks).collect())
+}
+
+/// What makes masks, of what it is given: embeddings, padding, positions.
+struct Masks<'a> {
+    decoder: &'a Decoder,
+    shared: &'a decoder::Shared,
+    own: &'a Call,
+    /// Whether there are caches by then.
+    cached: bool,
+}
+
+impl Masks<'_> {
+    /// Returns what it is given besides.
+    fn others(&self, pass: &Pass<'_>) -> Result<[(&'static str, Flow); 2]> {
+        let past = if self.cached { self.shared.field("past_key_values", 0, pass)? } else { Tree::None };
+        Ok([("config", opaque(pass, "config")), ("past_key_values", past)])
+    }
+
+    /// Whether it is given positions, which keep sequences apart that lie end to end.
+    fn takes_positions(&self) -> bool {
+        self.decoder.about.blueprint.by_sequence
+    }
+
+    /// Says how what it is called with is shown.
+    fn call(&self, pass: &Pass<'_>) -> Result<Given> {
+        let [config, past] = self.others(pass)?.map(|(name, flow)| (name, Argument::Other(flow)));
+        let (embeds, padding) = (("inputs_embeds", Argument::Operand(0)), ("attention_mask", Argument::Operand(1)));
+        let mut kwargs = vec![config, embeds, padding, past];
+        if self.takes_positions() {
+            kwargs.push(("position_ids", Argument::Operand(2)));
+        }
+        Ok(Given { args: Vec::new(), kwargs })
+    }
+
+    /// Puts all of that into a dict.
+    fn arguments(&self, pass: &Pass<'_>, given: &[Held]) -> Result<Held> {
+        let own = |at: usize| given.get(at).map_or(Held::NONE, Held::share);
+        let [config, past] = self.others(pass)?.map(|(name, flow)| (name, Held::Plain(flow)));
+        let mut entries = vec![config, ("inputs_embeds", own(0)), ("attention_mask", own(1)), past];
+        if self.takes_positions() {
+            entries.push(("position_ids", own(2)));
+        }
+        Ok(Held::Dict(entries))
+    }
+
+    /// Takes from such a dict what masks are made of.
+    fn entries(&self, pass: &Pass<'_>, arguments: &Held) -> Result<Held> {
+        let entry = |name: &str| match arguments {
+            Held::Dict(entries) => entries.iter().find(|(own, _)| *own == name).map(|(_, held)| held.share()),
+            _ => None,
+        };
+        for (name, shown) in self.others(pass)? {
+            let other = match (&shown, entry(name).map(|held| held.flow())) {
+                (Tree::Object(_), found) => !matches!(found, Some(Tree::Object(_))),
+                (_, found) => !matches!(found, Some(Tree::None)),
+            };
+            if other {
+                let message = format!("{name} of what makes masks cannot be replaced on this server");
+                return Err(Raise::type_error(message).into());
+            }
+        }
+        let own = |name| entry(name).unwrap_or(Held::NONE);
+        Ok(Held::Tuple(["inputs_embeds", "attention_mask", "position_ids"].map(own).into()))
+    }
+
+    /// Makes the masks of layers with a window, or without one, which there need not be.
+    fn mask(&self, pass: &Pass<'_>, window: Option<i64>, given: &[Held]) -> Result<Held> {
+        let about = &self.decoder.about;
+        let tensors = |at: usize| match given.get(at) {
+            Some(Held::Tensors(parts)) => parts.as_slice(),
+            _ => &[],
+        };
+        let (embeds, padding, positions) = (tensors(0), tensors(1), tensors(2));
+        // One that is a mask already.
+        if padding.iter().any(|padding| padding.dim() == 4) {
+            return Ok(Held::Tensors(padding.iter().map(Tensor::shallow_clone).collect()));
+        }
+        // What was not there for every part could not be shown.
+        let unshown = padding.is_empty() && matches!(self.own.field("attention_mask")?, Tree::None);
+        let (mut masks, mut any) = (Vec::with_capacity(pass.layout.parts.len()), false);
+        for (at, part) in pass.layout.parts.iter().enumerate() {
+            if let Some(size) = embeds.get(at).map(Tensor::size)
+                && size.get(..2) != Some(&[part.rows, part.length])
+            {
+                let message = format!(
+                    "inputs_embeds have shape {size:?}, but this pass computes [{}, {}, width]",
+                    part.rows, part.length
+                );
+                return Err(Raise::value_error(message).into());
+            }
+            let past = self.shared.past.get(at).copied().unwrap_or(0);
+            let extent = Extent { rows: part.rows, length: part.length, past, window };
+            let padding = if unshown { self.own.padding.get(at).and_then(Option::as_ref) } else { padding.get(at) };
+            let sequences = match positions.get(at) {
+                Some(positions) if self.takes_positions() && padding.is_none() && !self.cached => {
+                    attention::sequences(&positions.f_expand([part.rows, part.length], false)?)?
+                }
+                _ => None,
+            };
+            let kind = self.shared.attention.get(at).copied().unwrap_or_default();
+            let mask = attention::mask(kind, extent, (padding, sequences.as_ref()), about)?;
+            any |= mask.is_some();
+            masks.push(match mask {
+                Some(mask) => mask,
+                None => extent.visible(None, about.device)?,
+            });
+        }
+        Ok(if any { Held::Tensors(masks) } else { Held::Nothing })
     }
 }
 
@@ -768,10 +849,8 @@ impl Forward for Base<'_> {
             }
             "to" => Given::method(vec![opaque(pass, "device")]),
             "restore" => Given::method(self.value(pass, "ending", operands)?.into_iter().collect()),
-            "full" | "sliding" | "masks" => match self.value(pass, "arguments", operands)? {
-                Some(Tree::Dict(entries)) => others(Inputs { args: Vec::new(), kwargs: entries }),
-                _ => Given::method(Vec::new()),
-            },
+            "full" | "sliding" | "masks" => self.makes(&self.shared()).call(pass)?,
+            "another" => Given::method(Vec::new()),
             "rotary" => {
                 let rotary = self.decoder.rotary.as_ref();
                 let mut call = Given::plain(1);
@@ -841,17 +920,25 @@ impl Forward for Base<'_> {
             }
             "column" => input.map(pass, |_, positions| Ok(positions.f_unsqueeze(0)?)),
             "flat" => input.map(pass, |_, ids| Ok(ids.f_view([-1, ids.size().last().copied().unwrap_or(0)])?)),
-            "flat_mask" | "padding" => input.map(pass, |_, mask| {
+            "flat_mask" => input.map(pass, |_, mask| {
                 let rows = mask.size().first().copied().unwrap_or(1);
                 Ok(mask.f_view([rows, -1])?)
             }),
-            "masks" => self.mask(pass, self.shared().window(0)),
-            "full" => self.mask(pass, None),
-            "sliding" => {
-                let windows = self.shared().kinds.iter().find_map(|(window, _)| *window);
-                self.mask(pass, windows.or(decoder.about.blueprint.window))
+            "arguments" => self.makes(&self.shared()).arguments(pass, operands),
+            "entries" => self.makes(&self.shared()).entries(pass, input),
+            "another" => Ok(input.share()),
+            "masks" => self.makes(&self.shared()).mask(pass, self.shared().window(0), operands),
+            "full" => self.makes(&self.shared()).mask(pass, None, operands),
+            "sliding" => self.makes(&self.shared()).mask(pass, self.window(), operands),
+            "mapping" => Ok(mapping(operands.iter().map(Held::share))),
+            // What is added to the dict later is there from the start.
+            "mapping_to_grow" => {
+                let slides = self.shared().kinds.iter().any(|(window, _)| window.is_some());
+                let given = operands.get(1..).unwrap_or_default();
+                let late = |()| self.makes(&self.shared()).mask(pass, self.window(), given);
+                let late = slides.then_some(()).map(late).transpose()?;
+                Ok(mapping([input.share()].into_iter().chain(late)))
             }
-            "mapping" => self.mapping(pass, operands),
             "rotary" => {
                 let rotary = decoder.rotary.as_ref().ok_or_else(|| unknown("a model", "rotations"))?;
                 let site = rotary.site.ok_or_else(|| unknown("a model", "rotations"))?;

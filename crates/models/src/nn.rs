@@ -83,14 +83,29 @@ pub struct Activation {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Function {
     Gelu,
+    /// GELU by way of the error function step by step.
+    GeluSteps,
+    /// GELU, and no more than 10.
+    GeluClipped,
     /// GELU by way of tanh. Hugging Face has it three times: these two step by step, and as one kernel.
     GeluNew,
     GeluFast,
     GeluTanh,
+    /// GELU by way of a sigmoid.
+    GeluQuick,
     Relu,
+    ReluSquared,
+    /// ReLU, and no more than 6.
+    Relu6,
+    LeakyRelu,
     Silu,
+    HardSwish,
+    Mish,
     Tanh,
     Sigmoid,
+    Laplace,
+    RootOfSoftplus,
+    Identity,
 }
 
 impl Function {
@@ -99,20 +114,52 @@ impl Function {
     pub fn named(name: &str) -> Option<(Self, &'static str)> {
         Some(match name {
             "gelu" => (Self::Gelu, "GELUActivation"),
+            "gelu_python" => (Self::GeluSteps, "GELUActivation"),
+            "gelu_10" => (Self::GeluClipped, "ClippedGELUActivation"),
             "gelu_new" => (Self::GeluNew, "NewGELUActivation"),
+            "gelu_accurate" => (Self::GeluNew, "AccurateGELUActivation"),
+            "gelu_python_tanh" => (Self::GeluNew, "GELUTanh"),
             "gelu_fast" => (Self::GeluFast, "FastGELUActivation"),
             "gelu_pytorch_tanh" => (Self::GeluTanh, "GELUTanh"),
+            "quick_gelu" => (Self::GeluQuick, "QuickGELUActivation"),
             "relu" => (Self::Relu, "ReLU"),
+            "relu2" => (Self::ReluSquared, "ReLUSquaredActivation"),
+            "relu6" => (Self::Relu6, "ReLU6"),
+            "leaky_relu" => (Self::LeakyRelu, "LeakyReLU"),
             "silu" => (Self::Silu, "SiLUActivation"),
             "swish" => (Self::Silu, "SiLU"),
+            "hardswish" => (Self::HardSwish, "Hardswish"),
+            "mish" => (Self::Mish, "MishActivation"),
             "tanh" => (Self::Tanh, "Tanh"),
             "sigmoid" => (Self::Sigmoid, "Sigmoid"),
+            "laplace" => (Self::Laplace, "LaplaceActivation"),
+            "sqrtsoftplus" => (Self::RootOfSoftplus, "SqrtSoftplusActivation"),
+            "linear" => (Self::Identity, "LinearActivation"),
             _ => return None,
         })
     }
 
-    const ALL: [Self; 8] =
-        [Self::Gelu, Self::GeluNew, Self::GeluFast, Self::GeluTanh, Self::Relu, Self::Silu, Self::Tanh, Self::Sigmoid];
+    const ALL: [Self; 19] = [
+        Self::Gelu,
+        Self::GeluSteps,
+        Self::GeluClipped,
+        Self::GeluNew,
+        Self::GeluFast,
+        Self::GeluTanh,
+        Self::GeluQuick,
+        Self::Relu,
+        Self::ReluSquared,
+        Self::Relu6,
+        Self::LeakyRelu,
+        Self::Silu,
+        Self::HardSwish,
+        Self::Mish,
+        Self::Tanh,
+        Self::Sigmoid,
+        Self::Laplace,
+        Self::RootOfSoftplus,
+        Self::Identity,
+    ];
 
     /// Returns the number by which ranks of a model name the function.
     pub fn number(self) -> i64 {
@@ -134,12 +181,21 @@ impl Function {
     /// # Errors
     /// For element types that it is not defined for.
     pub fn compute(self, input: &Tensor) -> std::result::Result<Tensor, TchError> {
-        evenly(input, |input| self.apply(input))
+        match self {
+            // What is written to its output is written to its input, as in PyTorch.
+            Self::Identity => Ok(input.shallow_clone()),
+            _ => evenly(input, |input| self.apply(input)),
+        }
     }
 
     fn apply(self, input: &Tensor) -> std::result::Result<Tensor, TchError> {
         match self {
             Self::Gelu => input.f_gelu("none"),
+            Self::GeluSteps => {
+                let shares = number::add(&number::divide(input, 2.0_f64.sqrt())?.f_erf()?, 1.0)?;
+                number::multiply(input, 0.5)?.f_mul(&shares)
+            }
+            Self::GeluClipped => input.f_gelu("none")?.f_clamp(-10.0, 10.0),
             // One kernel for eight, where launching them is what takes the time: in float32 it differs in the last bit, as
             // products do that another library computes.
             Self::GeluNew if input.f_kind()? == Kind::Float && input.device().is_cuda() => input.f_gelu("tanh"),
@@ -165,10 +221,22 @@ impl Function {
                 number::multiply(input, 0.5)?.f_mul(&number::add(&inner.f_tanh()?, 1.0)?)
             }
             Self::GeluTanh => input.f_gelu("tanh"),
+            Self::GeluQuick => input.f_mul(&number::multiply(input, 1.702)?.f_sigmoid()?),
             Self::Relu => input.f_relu(),
+            Self::ReluSquared => input.f_relu()?.f_square(),
+            Self::Relu6 => input.f_relu6(),
+            Self::LeakyRelu => input.f_leaky_relu(),
             Self::Silu => input.f_silu(),
+            Self::HardSwish => input.f_hardswish(),
+            Self::Mish => input.f_mish(),
             Self::Tanh => input.f_tanh(),
             Self::Sigmoid => input.f_sigmoid(),
+            Self::Laplace => {
+                let away = number::divide(&number::add(input, -0.707_107)?, 0.282_095 * 2.0_f64.sqrt())?;
+                number::multiply(&number::add(&away.f_erf()?, 1.0)?, 0.5)
+            }
+            Self::RootOfSoftplus => input.f_softplus()?.f_sqrt(),
+            Self::Identity => Ok(input.shallow_clone()),
         }
     }
 }
@@ -413,7 +481,7 @@ mod tests {
         ] {
             // Rows that do not lie end to end are those of a half.
             let input = Tensor::randn([rows, width + beside], (Kind::Float, Device::Cpu)).narrow(1, 0, width);
-            for function in [Function::Gelu, Function::GeluNew, Function::Silu, Function::Tanh, Function::Sigmoid] {
+            for function in Function::ALL {
                 let all = function.compute(&input).unwrap();
                 for row in [0, rows / 2, rows - 1] {
                     let alone = function.compute(&input.narrow(0, row, 1)).unwrap();

@@ -125,6 +125,7 @@ fn load_over(
     progress: &mut dyn FnMut(u64, u64),
 ) -> Result<(Box<Transformer>, bool), LoadError> {
     libtorch::prepare();
+    let _spare = libtorch::spare();
     let config = Config::read(folder)?;
     let precision = Precision::new(&config, dtype)?;
     let kind = precision.kind();
@@ -338,8 +339,8 @@ impl Transformer {
     }
 
     /// Reads the segments' keyword arguments. A flag that one segment sets holds for the pass.
-    fn flags(segments: &[Segment<torch::Tensor>]) -> Result<Flags, Raise> {
-        let mut flags = Flags::default();
+    fn flags(&self, segments: &[Segment<torch::Tensor>]) -> Result<Flags, Raise> {
+        let mut flags = Flags { uncached: !self.caches(), ..Flags::default() };
         for segment in segments {
             let keep = flags.add(&segment.flags)?;
             flags.logits_to_keep.push(keep);
@@ -388,7 +389,7 @@ impl Model for Transformer {
             positions: each(|segment| segment.position_ids.as_ref())?,
             caches: segments.iter().map(cache).collect(),
             attention: segments.iter().map(|segment| segment.attention).collect(),
-            flags: Self::flags(segments)?,
+            flags: self.flags(segments)?,
             trunks: self.trunks_of(segments, observer),
             generating: segments.iter().map(|segment| segment.generating).collect(),
             images: self.decoder.about.around.is_some(),
@@ -423,6 +424,14 @@ impl Model for Transformer {
 
     fn positions(&self) -> Option<i64> {
         self.decoder.about.blueprint.positions
+    }
+
+    fn begins_anew_at(&self) -> Option<i64> {
+        self.decoder.about.blueprint.anew_at
+    }
+
+    fn caches(&self) -> bool {
+        !matches!(self.config.get("use_cache"), Some(serde_json::Value::Bool(false)))
     }
 
     fn accept(&self, kwargs: &[(Rc<str>, Value)]) -> Result<(), Raise> {

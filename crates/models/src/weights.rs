@@ -52,6 +52,8 @@ pub struct Weights {
     /// What `progress` has, by name and index: some tensors are read in pieces.
     counted: HashSet<(String, Option<i64>)>,
     gone: u64,
+    /// What is read is soon gone.
+    passing: bool,
     /// Bytes on disk read so far, and those of all tensors.
     progress: (u64, u64),
 }
@@ -75,6 +77,7 @@ impl Weights {
             read: HashSet::new(),
             counted: HashSet::new(),
             gone: 0,
+            passing: false,
             progress,
         })
     }
@@ -206,6 +209,12 @@ impl Weights {
         self.checkpoint.adapt(root);
     }
 
+    /// Says whether what is read from now on is made into something else and gone, so that its memory can serve for the next. What
+    /// is to be kept as it was read never is.
+    pub fn pass_on(&mut self, passing: bool) {
+        self.passing = passing && self.keeping.is_none();
+    }
+
     /// Returns the bytes on disk read so far, and those of all tensors.
     #[must_use]
     pub fn progress(&self) -> (u64, u64) {
@@ -291,7 +300,10 @@ impl Weights {
             self.read.insert(key.0);
             return Ok(kept.f_to_device(self.device)?);
         }
-        let tensor = libtorch::filled(&size, self.kind, fill)?;
+        let tensor = {
+            let _passing = self.passing.then(libtorch::passing);
+            libtorch::filled(&size, self.kind, fill)?
+        };
         if let Some(keeping) = &mut self.keeping {
             keeping.note(key, &tensor);
         }

@@ -7,8 +7,13 @@ With `models` only the models, those that are not in few bits, with heads and wi
 the call, and every module's arguments and output. Of models in few bits, QUANTIZED, the folder has the files as they are to be
 loaded, and the cases are those of the model of what their codes stand for (quantized.py). Tensors are named by path, side and place:
 `transformer.h.0.attn|output|1`. FOLDER/activations.safetensors: what each activation makes of some numbers.
+
+With a number in SEED, the models have settings that it draws (tests/python/random_settings.py), and none is in few bits:
+
+    SEED=5 cargo test -p models --test parity transformers
 """
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -21,7 +26,8 @@ from transformers.activations import ACT2FN
 from transformers.utils import logging
 
 VOCABULARY = 96
-ACTIVATIONS = ["gelu", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "relu", "silu", "swish", "tanh", "sigmoid"]
+# All that have no parameters.
+ACTIVATIONS = sorted(set(ACT2FN) - {"prelu", "xielu"})
 
 
 def main():
@@ -52,9 +58,7 @@ def main():
             for case, call in calls(model).items():
                 write(at / f"{case}-{attention}", model, attention, call)
         write_generations(at, model)
-    if only_models:
-        return
-    for name in QUANTIZED:
+    for name in [] if only_models or "SEED" in os.environ else QUANTIZED:
         torch.manual_seed(7)
         base, form = name.split("-", 1)
         at = folder / name
@@ -76,10 +80,11 @@ def write_tokenizer(at):
 
 def write_activations(folder):
     torch.manual_seed(7)
-    values = {"float32": torch.randn(3, 257) * 3}
+    # Full vectors: what is left over behind them PyTorch computes by another formula, here and there to other bits.
+    values = {"float32": torch.randn(4, 256) * 3}
     values["bfloat16"] = values["float32"].bfloat16()
     for name in ACTIVATIONS:
-        values |= {f"{name}|{kind}": ACT2FN[name](values[kind]) for kind in ("float32", "bfloat16")}
+        values |= {f"{name}|{kind}": ACT2FN[name](values[kind]).clone() for kind in ("float32", "bfloat16")}
     save_file(values, folder / "activations.safetensors")
 
 
@@ -223,6 +228,22 @@ MODELS = {
     "gpt_oss": lambda: other("gpt_oss", head_dim=8, num_local_experts=4, num_experts_per_tok=2, sliding_window=5),
 }  # fmt: skip
 
+
+def drawn(name):
+    """A model of the family that a name begins with, of settings that are drawn."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[3] / "tests/python"))
+    from random_settings import draw, unknown_fields
+
+    family = name.split("-")[0]
+    settings = draw(family, f"{os.environ['SEED']} {name}", VOCABULARY)
+    if unknown := unknown_fields(family, settings):
+        sys.exit(f"{family}: random_settings.py does not say of {', '.join(unknown)} whether it matters")
+    print(name, json.dumps(settings))
+    return AutoModelForCausalLM.from_config(AutoConfig.for_model(family, **settings))
+
+
+if "SEED" in os.environ:
+    MODELS = {name: lambda name=name: drawn(name) for name in MODELS}
 
 # Models whose matrices are in few bits, by a model's name and one of quantized.FORMS.
 QUANTIZED = [f"{name}-{form}" for name in ("llama", "gpt2", "mixtral", "gpt_oss") for form in ("int8", "nf4")] + [

@@ -27,13 +27,20 @@ struct alignas(64) Header {
   Account account;
   // Of the mapping that the block has to itself, if it has one.
   size_t mapped;
+  // It is for what is soon to go.
+  bool passing;
 };
 static_assert(sizeof(Header) == 64);
 
 c10::Allocator* inner_allocator = nullptr;
 
-// Whether this thread allocates what is to stay.
+// Whether this thread allocates what is to stay, or what is soon to go.
 thread_local bool lasting = false;
+thread_local bool passing = false;
+
+// A mapping of something that is gone, kept for what is soon to go after it: one matrix after another is read, packed and gone,
+// and the system would clear the pages for each.
+std::atomic<Header*> spare{nullptr};
 
 constexpr size_t HUGE_PAGE = 2 << 20;
 
@@ -50,14 +57,32 @@ Header* map_huge(size_t bytes) {
   if (before != 0) munmap(all, before);
   munmap(start + size, HUGE_PAGE - before);
   madvise(start, size, MADV_HUGEPAGE);
-  return new (start) Header{0, {}, size};
+  return new (start) Header{0, {}, size, false};
 #else
   return nullptr;
 #endif
 }
 
+void unmap(Header* header) {
+  if (header != nullptr) munmap(header, header->mapped);
+}
+
+// Takes the mapping that is kept, if so much finds room there, or a new one.
+Header* map_passing(size_t bytes) {
+  auto* header = spare.exchange(nullptr);
+  if (header == nullptr || header->mapped < bytes) {
+    unmap(header);
+    header = map_huge(bytes);
+  }
+  if (header != nullptr) header->passing = true;
+  return header;
+}
+
 Header* take(size_t bytes, Account account) {
-  auto* header = lasting && bytes >= HUGE_PAGE ? map_huge(sizeof(Header) + bytes) : nullptr;
+  Header* header = nullptr;
+  if (bytes >= HUGE_PAGE && (lasting || passing)) {
+    header = passing ? map_passing(sizeof(Header) + bytes) : map_huge(sizeof(Header) + bytes);
+  }
   if (header == nullptr) header = new (inner_allocator->raw_allocate(sizeof(Header) + bytes)) Header{};
   header->bytes = bytes;
   header->account = account;
@@ -67,8 +92,10 @@ Header* take(size_t bytes, Account account) {
 void release_block(void* data) {
   if (data == nullptr) return;
   auto* header = static_cast<Header*>(data) - 1;
-  auto [bytes, account, mapped] = *header;
-  if (mapped != 0) {
+  auto [bytes, account, mapped, passed] = *header;
+  if (passed) {
+    unmap(spare.exchange(header));
+  } else if (mapped != 0) {
     munmap(header, mapped);
   } else {
     inner_allocator->raw_deallocate(header);
@@ -190,6 +217,12 @@ void vt_account_allocations() {
     c10::SetCPUAllocator(&allocator, 255);
   });
 }
+
+// Says whether what this thread allocates from now on is soon to go.
+void vt_set_passing(bool set) { passing = set; }
+
+// Gives back what is kept of such memory.
+void vt_drop_spare() { unmap(spare.exchange(nullptr)); }
 
 // Names the account that pays for this thread's allocations; nulls for none.
 void vt_set_account(void* account, Reserve reserve, Release release) {

@@ -137,8 +137,8 @@ const MODEL: &str = concat!(
     position_embeds_0: position_embeds
     position_embeds_to_0: position_embeds = to(position_embeds)
     hidden_states_0: hidden_states = inputs_embeds + position_embeds
-    masked attention_mask_view_0: flat_mask(attention_mask)
-    masked attention_mask_0: := padding(attention_mask)",
+    masked attention_mask_view_0: attention_mask = flat_mask(attention_mask)
+    masked attention_mask_0: attention_mask",
     one_mask!(),
     "
     never create_bidirectional_mask_0 encoder_attention_mask_0 self_wte_1 token_type_embeds_0 hidden_states_1
@@ -213,6 +213,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         eager: false,
         by_sequence: true,
         window: None,
+        anew_at: None,
         sources: Sources {
             root: causal!("", "transformer", "transformer_outputs", "", "\n    CausalLMOutputWithCrossAttentions"),
             around: "",

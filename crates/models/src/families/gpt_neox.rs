@@ -160,6 +160,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         eager: false,
         by_sequence: true,
         window: None,
+        anew_at: None,
         sources: Sources {
             root: causal!("", "gpt_neox", "outputs", "", "\n    CausalLMOutputWithPast"),
             around: "",

@@ -207,6 +207,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
         eager: true,
         by_sequence: true,
         window: None,
+        anew_at: None,
         sources: Sources {
             root: causal!(
                 "

@@ -118,6 +118,7 @@ fn blueprint(config: &Config) -> Result<Blueprint> {
     };
     blueprint.layer = (0..sizes.layers).map(layer).collect::<Result<_>>()?;
     blueprint.kinds = one_kind(config)?;
+    blueprint.anew_at = Some(config.size("original_max_position_embeddings")? + 1);
     blueprint.sources.base = sources::MASK_BY_FUNCTION;
     Ok(blueprint)
 }

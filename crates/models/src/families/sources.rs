@@ -214,7 +214,7 @@ pub(super) use counted;
 macro_rules! one_mask {
     () => {
         "
-    create_causal_mask_0: mask = masks(inputs_embeds, position_ids)
+    create_causal_mask_0: mask = masks(inputs_embeds, attention_mask, position_ids)
     causal_mask_0: mask"
     };
 }
@@ -225,7 +225,7 @@ macro_rules! mask_by_function {
     () => {
         "
     mask_function_0: := function()
-    mask_function_1: mask = masks(inputs_embeds, position_ids)
+    mask_function_1: mask = masks(inputs_embeds, attention_mask, position_ids)
     causal_mask_0: mask"
     };
 }
@@ -235,9 +235,10 @@ macro_rules! two_masks {
     () => {
         "
     isinstance_0: no(attention_mask)
-    mask_kwargs_0: := arguments(inputs_embeds, position_ids)
-    create_causal_mask_0: full = full(inputs_embeds, position_ids)
-    create_sliding_window_causal_mask_0: sliding = sliding(inputs_embeds, position_ids)
+    mask_kwargs_0: kwargs := arguments(inputs_embeds, attention_mask, position_ids)
+    let embeds, padding, positions = entries(kwargs)
+    create_causal_mask_0: full = full(embeds, padding, positions)
+    create_sliding_window_causal_mask_0: sliding = sliding(embeds, padding, positions)
     causal_mask_mapping_0: mask := mapping(full, sliding)"
     };
 }
@@ -247,10 +248,11 @@ macro_rules! two_masks_if_needed {
     () => {
         "
     isinstance_0: no(attention_mask)
-    mask_kwargs_0: := arguments(inputs_embeds, position_ids)
-    create_causal_mask_0: full = full(inputs_embeds, position_ids)
-    causal_mask_mapping_0: mask := mapping(full)
-    slides create_sliding_window_causal_mask_0: sliding = sliding(inputs_embeds, position_ids)
+    mask_kwargs_0: kwargs := arguments(inputs_embeds, attention_mask, position_ids)
+    let embeds, padding, positions = entries(kwargs)
+    create_causal_mask_0: full = full(embeds, padding, positions)
+    causal_mask_mapping_0: mask := mapping_to_grow(full, embeds, padding, positions)
+    slides create_sliding_window_causal_mask_0: sliding = sliding(embeds, padding, positions)
     slides causal_mask_mapping_1: sliding"
     };
 }
@@ -340,12 +342,14 @@ pub const GEMMA3: &str = model!(
     concat!(embedded!(), cache!()),
     "
     isinstance_0: no(attention_mask)
-    mask_kwargs_0: := arguments(inputs_embeds, position_ids)
-    mask_kwargs_copy_0: arguments(inputs_embeds, position_ids)
-    sliding_mask_kwargs_0: := arguments(inputs_embeds, position_ids)
+    mask_kwargs_0: kwargs := arguments(inputs_embeds, attention_mask, position_ids)
+    mask_kwargs_copy_0: sliding_kwargs = another(kwargs)
+    sliding_mask_kwargs_0: sliding_kwargs
     never torch_tensor_0 mask_kwargs_1 _bidirectional_window_overlay_0 sliding_mask_kwargs_1
-    create_causal_mask_0: full = full(inputs_embeds, position_ids)
-    create_sliding_window_causal_mask_0: sliding = sliding(inputs_embeds, position_ids)
+    let embeds, padding, positions = entries(kwargs)
+    create_causal_mask_0: full = full(embeds, padding, positions)
+    let embeds, padding, positions = entries(sliding_kwargs)
+    create_sliding_window_causal_mask_0: sliding = sliding(embeds, padding, positions)
     causal_mask_mapping_0: mask := mapping(full, sliding)",
     concat!(rotated_by_type!(), enumerated!()),
     "BaseModelOutputWithPast"
@@ -386,9 +390,10 @@ macro_rules! gemma3_around {
     never inputs_embeds_masked_scatter_0 inputs_embeds_1
     isinstance_0: no()
     self_config_get_text_config_0: config()
-    mask_kwargs_0: := arguments(inputs_embeds)
+    mask_kwargs_0: kwargs := arguments(inputs_embeds, attention_mask, position_ids)
     never get_block_sequence_ids_for_mask_0 block_sequence_ids_0 create_masks_for_vision_model_0 causal_mask_mapping_0
-    create_masks_for_generate_0: masks = masks(inputs_embeds)
+    let embeds, padding, positions = entries(kwargs)
+    create_masks_for_generate_0: masks = masks(embeds, padding, positions)
     causal_mask_mapping_1: masks
     self_language_model_0: outputs = base(inputs_embeds, masks)
     outputs_0: outputs
