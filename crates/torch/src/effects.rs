@@ -182,7 +182,7 @@ const OF_MODULES: &[(&str, &[&str])] = &[
     (
         "numpy",
         &[
-            "abs", "argmax", "argmin", "array", "asarray", "exp", "log", "max", "mean", "min", "ones", "sqrt", "std",
+            "argmax", "argmin", "array", "asarray", "max", "mean", "min", "ones", "std",
             "sum", "var", "zeros",
         ],
     ),

@@ -23,7 +23,7 @@ use crate::values::types::{Dict, Items, dict, int, ledger, type_name};
 use crate::values::value::{Identity, Value};
 
 pub use float::{complex_repr, float_repr};
-pub use percent::percent;
+pub use percent::{percent, percent_bytes};
 pub use template::{format_map, format_method};
 
 /// Containers inside each other that `repr` follows.

@@ -463,6 +463,9 @@ impl Siblings {
 }
 
 fn builtin(machine: &Machine, name: &str) -> Option<Value> {
+    if matches!(name, "BaseExceptionGroup" | "ExceptionGroup") {
+        return machine.language().kept(machine, "exceptiongroup", name).ok();
+    }
     let found = machine.language().builtin(name);
     found.or_else(|| machine.environment().builtin(machine, name))
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use program::ir::{self, Expr, Span};
 
 use super::Run;
-use crate::evaluation::{attribute, import};
+use crate::evaluation::{annotation, attribute, import};
 use crate::values::class::{Class, Decorated};
 use crate::values::exceptions::Kind;
 use crate::values::frame::Frame;
@@ -126,7 +126,7 @@ impl<'a> Run<'a> {
         }
         if !definition.annotations.is_empty() {
             let pairs = definition.annotations.iter();
-            let pairs = pairs.map(|(name, text)| (Rc::clone(name), Value::Str(Rc::clone(text))));
+            let pairs = pairs.map(|(name, text)| (Rc::clone(name), annotation::meant(self.machine, Some(&frame), text)));
             attributes.push(("__annotations__".into(), Value::dict(pairs)));
         }
         self.machine.charge_fuel(Class::cost(&bases))?;

@@ -350,12 +350,32 @@ fn affix(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostRes
 }
 
 fn hex(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
-    args.none("bytes.hex")?;
+    let [separator, group] = args.bind("hex", ["sep", "bytes_per_sep"], 0)?;
     let bytes = of(receiver, "hex")?;
-    ledger::reserve(machine, bytes.len() as u64 * 4)?;
+    ledger::reserve(machine, bytes.len() as u64 * 6)?;
     ledger::scanned(machine, bytes.len() as u64 * 2)?;
+    let separator = match &separator {
+        None => None,
+        Some(Value::Str(text)) if text.len() == 1 => text.chars().next(),
+        Some(Value::Bytes(bytes)) if bytes.len() == 1 => bytes.first().copied().map(char::from),
+        Some(Value::Str(_) | Value::Bytes(_)) => return Err(Raise::value_error("sep must be length 1.")),
+        Some(_) => return Err(Raise::type_error("sep must be str or bytes.")),
+    };
+    let group = group.map_or(Ok(1), |group| operators::index_fitting(machine, &group))?;
+    let width = usize::try_from(group.unsigned_abs()).unwrap_or(usize::MAX);
+    // Groups are counted from the end, or from the beginning where their size is below zero.
+    let starts = |at: usize| {
+        let place = if group < 0 { at } else { bytes.len() - at };
+        at > 0 && width > 0 && place.is_multiple_of(width)
+    };
     let digit = |digit: u8| char::from_digit(u32::from(digit), 16).unwrap_or('0');
-    let text: String = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
+    let text: String = bytes
+        .iter()
+        .enumerate()
+        .flat_map(|(at, byte)| {
+            separator.filter(|_| starts(at)).into_iter().chain([digit(byte >> 4), digit(byte & 15)])
+        })
+        .collect();
     Ok(ledger::text(machine, text)?.into())
 }
 

@@ -111,6 +111,7 @@ pub fn members(machine: &Machine) -> Result<Members, Raise> {
         members.push((name, Value::Class(class(name, "typing", vec![], &[("__class_getitem__", parameterize)], &[])?)));
     }
     members.push(("AbstractSet", Value::host(Name { module: "typing", name: "Set", builtin: Some(Type::Set) })));
+    members.push(("get_type_hints", kept(machine, "inspect", "_type_hints")?));
     members.push(("NamedTuple", kept(machine, "collections", "_NamedTuple")?));
     members.push(("Text", Value::Type(Type::Str)));
     members.push(("TypedDict", Value::Type(Type::Dict)));

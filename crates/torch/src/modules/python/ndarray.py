@@ -4,7 +4,7 @@ import torch
 __all__ = (
     "argpartition", "argsort", "choose", "clip", "compress", "conj", "conjugate", "cumprod", "diagonal", "dot", "fill",
     "nonzero", "partition", "ptp", "put", "repeat", "resize", "round", "searchsorted", "sort", "swapaxes", "take", "trace", "transpose",
-    "view", "__copy__", "__round__",
+    "view", "_flags", "__copy__", "__round__",
 )
 
 _round = round
@@ -125,3 +125,22 @@ def view(self, dtype=None, type=None):
 
 def __copy__(self):
     return numpy.copy(self)
+
+
+class _Flags:
+    """How an array lies in memory."""
+
+    def __init__(self, t):
+        self.c_contiguous = self.contiguous = t.is_contiguous()
+        self.f_contiguous = t.permute(*reversed(range(t.dim()))).is_contiguous()
+        self.writeable, self.aligned = True, True
+
+    def __getattr__(self, name):
+        raise AttributeError(f"numpy.ndarray.flags.{name} is not supported by this server")
+
+    def __getitem__(self, name):
+        return getattr(self, name.lower())
+
+
+def _flags(self):
+    return _Flags(_t(self))
