@@ -249,6 +249,12 @@ fn through(machine: &Machine, args: Args, operator: &str) -> HostResult {
     let found = binding::call(machine, operator, None, &Args { positional, keyword }).map_err(|raise| {
         let text = raise.message();
         match (operator, &shape) {
+            _ if text.starts_with("Dimension out of range") && first.is_some() => {
+                let axis = text.rsplit("but got ").next().unwrap_or_default().trim_end_matches(')');
+                let dimensions = first.as_ref().map_or(0, |tensor| tensor.sizes().len());
+                let says = format!("axis {axis} is out of bounds for array of dimension {dimensions}");
+                Raise::named("numpy.exceptions.AxisError", Kind::IndexError, says)
+            }
             ("reshape", Some(shape)) if text.contains("is invalid for input of size") => {
                 let shape: Vec<i64> = shape.iter().filter_map(Value::as_int).collect();
                 let size = first.as_ref().map_or(0, Tensor::elements);
@@ -382,6 +388,34 @@ fn numbered(key: Value) -> Value {
     Value::tuple(parts.iter().map(part).collect())
 }
 
+/// Says as NumPy does what is wrong with a key.
+fn unfound(raise: Raise, own: &Tensor, key: &Value) -> Raise {
+    let text = raise.message();
+    if raise.as_fatal().is_some() {
+        return raise;
+    }
+    if text.contains("is out of bounds for dimension") {
+        return Raise::index_error(text.replace("for dimension", "for axis"));
+    }
+    if text.starts_with("too many indices for tensor") {
+        let parts = match key {
+            Value::Tuple(parts) => parts.iter().filter(|part| !matches!(part, Value::None | Value::Ellipsis)).count(),
+            _ => 1,
+        };
+        return Raise::index_error(format!(
+            "too many indices for array: array is {}-dimensional, but {parts} were indexed",
+            own.sizes().len()
+        ));
+    }
+    if text.starts_with("only integers, slices") || text.contains("invalid data type 'str'") {
+        return Raise::index_error(
+            "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer or boolean arrays are valid \
+             indices",
+        );
+    }
+    raise
+}
+
 fn ready(outcome: Outcome) -> Result<Value, Raise> {
     match outcome {
         Outcome::Ready(value) => Ok(value),
@@ -476,6 +510,17 @@ impl HostObject for Array {
     fn call_method(self: Rc<Self>, machine: &Machine, name: &str, args: &Args) -> HostResult {
         let own = self.tensor(machine)?;
         match name {
+            "item" if !args.positional.is_empty() => {
+                let key = match &args.positional[..] {
+                    [Value::Tuple(place)] => Value::Tuple(Rc::clone(place)),
+                    [place @ Value::Int(_)] => {
+                        let flat = dispatch::tensor(machine, "flatten", "using_ints", &[own.into()])?;
+                        return Ok(tensor::get_item(machine, &flat, place)?.item()?.into());
+                    }
+                    places => Value::tuple(places.to_vec()),
+                };
+                Ok(tensor::get_item(machine, &own, &key)?.item()?.into())
+            }
             "item" | "tolist" => tensor::call_method(machine, &own, name, args),
             "copy" => wrapped(dispatch::tensor(machine, "clone", "", &[own.into()])?.value()),
             "astype" => {
@@ -529,11 +574,7 @@ impl HostObject for Array {
             None => (own, key),
         };
         let found = tensor::get_item(machine, &own, &key).map_err(|raise| {
-            let text = raise.message();
-            match raise.is(Kind::IndexError) && text.contains("is out of bounds for dimension") {
-                true => Raise::index_error(text.replace("for dimension", "for axis")),
-                false => raise,
-            }
+            unfound(raise, &own, &key)
         })?;
         wrapped(found.value())
     }
@@ -682,6 +723,17 @@ impl HostObject for Array {
         self.one(false)?;
         let Value::Host(own) = self.tensor.value() else { return Ok(None) };
         own.float(machine)
+    }
+
+    fn number(&self) -> Option<Value> {
+        if self.scalar { self.tensor.item().ok() } else { None }
+    }
+
+    fn hash(&self, _: &Machine) -> Result<Option<i64>, Raise> {
+        match self.scalar {
+            true => Ok(None),
+            false => Err(Raise::type_error("unhashable type: 'numpy.ndarray'")),
+        }
     }
 
     fn repr(&self, machine: &Machine) -> Result<Option<String>, Raise> {

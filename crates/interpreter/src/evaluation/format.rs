@@ -180,6 +180,9 @@ fn simple(value: &Value) -> Result<Option<String>, Raise> {
             "builtins" => format!("<class '{}'>", kind.name()),
             module => format!("<class '{module}.{}'>", kind.name()),
         },
+        Value::Class(class) if class.lineage().any(|class| class.module() == "enum" && &**class.name() == "Enum") => {
+            format!("<enum '{}'>", class.name())
+        }
         Value::Class(class) => match class.module() {
             "builtins" => format!("<class '{}'>", class.qualified_name()),
             module => format!("<class '{module}.{}'>", class.qualified_name()),

@@ -392,6 +392,13 @@ impl Lower<'_> {
                 let message = format!("duplicate argument '{}' in function definition", parameter.name);
                 return Err(self.error(parameter.range, message));
             }
+        }
+        // As Python evaluates them: `*args` before what stands behind it.
+        let placed = parameters.posonlyargs.iter().chain(&parameters.args).map(|each| &each.parameter);
+        let named = parameters.kwonlyargs.iter().map(|each| &each.parameter);
+        let star = parameters.vararg.iter().map(|parameter| &**parameter);
+        let double_star = parameters.kwarg.iter().map(|parameter| &**parameter);
+        for parameter in placed.chain(star).chain(named).chain(double_star) {
             if let Some(annotation) = &parameter.annotation {
                 annotations.push((parameter.name.as_str().into(), self.source(&**annotation)));
             }

@@ -53,6 +53,17 @@ pub fn require(value: &Value) -> Result<DType, Raise> {
 pub fn of_name(name: &str) -> Option<DType> {
     Some(match name {
         "bool_" => DType::Bool,
+        "bool" => DType::Bool,
+        "byte" => DType::Int8,
+        "ubyte" => DType::UInt8,
+        "ushort" => DType::UInt16,
+        "intc" => DType::Int32,
+        "uintc" => DType::UInt32,
+        "int" | "long" => DType::Int64,
+        "ulong" | "ulonglong" => DType::UInt64,
+        "float" => DType::Float64,
+        "complex" | "cfloat" => DType::Complex128,
+        "chalf" => return None,
         "half" => DType::Float16,
         "single" => DType::Float32,
         "double" => DType::Float64,

@@ -116,6 +116,10 @@ impl<'a> Run<'a> {
             _ => "__main__".into(),
         };
         let mut attributes = frame.names();
+        let module = match attributes.iter().find(|(name, _)| &**name == "__module__") {
+            Some((_, Value::Str(named))) => Rc::clone(named),
+            _ => module,
+        };
         for (_, attribute) in attributes.iter_mut().filter(|(name, _)| OF_CLASSES.contains(&&**name)) {
             if matches!(attribute, Value::Function(_)) {
                 *attribute = Value::Decorated(Rc::new(Decorated::ClassMethod(attribute.clone())));

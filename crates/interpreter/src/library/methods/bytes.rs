@@ -43,6 +43,25 @@ pub const METHODS: &[(&str, MethodFn)] = &[
     ("startswith", |machine, receiver, args| affix(machine, receiver, args, "startswith")),
     ("strip", |machine, receiver, args| strip(machine, receiver, args, "strip")),
     ("splitlines", splitlines),
+    ("translate", |machine, receiver, args| {
+        let [table, delete] = args.bind("translate", ["table", "delete"], 1)?;
+        let bytes = of(receiver, "translate")?;
+        let table = match table {
+            None | Some(Value::None) => None,
+            Some(table) => Some(like(machine, &table)?),
+        };
+        if table.as_ref().is_some_and(|table| table.len() != 256) {
+            return Err(Raise::value_error("translation table must be 256 characters long"));
+        }
+        let delete = delete.map(|delete| like(machine, &delete)).transpose()?.unwrap_or_default();
+        let mut gone = [false; 256];
+        delete.iter().for_each(|byte| gone[usize::from(*byte)] = true);
+        ledger::reserve(machine, 2 * bytes.len() as u64)?;
+        ledger::scanned(machine, (bytes.len() + delete.len()) as u64)?;
+        let kept = bytes.iter().filter(|byte| !gone[usize::from(**byte)]);
+        let made = kept.map(|byte| table.as_ref().map_or(*byte, |table| table[usize::from(*byte)]));
+        Ok(ledger::bytes(machine, made.collect())?.into())
+    }),
     ("upper", |machine, receiver, args| {
         args.none("bytes.upper")?;
         let bytes = of(receiver, "upper")?;
@@ -272,6 +291,22 @@ pub fn construct(machine: &Machine, args: Args, name: &'static str) -> HostResul
             Err(Raise::type_error(format!("cannot convert '{kind}' object to {name}")))
         }
     }
+}
+
+/// `bytes.maketrans(from, to)`.
+///
+/// # Errors
+/// `ValueError` for arguments of different lengths.
+pub fn maketrans(machine: &Machine, args: Args) -> HostResult {
+    let args = args.between("maketrans", 2, 2)?;
+    let (from, to) = (like(machine, &args[0])?, like(machine, &args[1])?);
+    if from.len() != to.len() {
+        return Err(Raise::value_error("maketrans arguments must have same length"));
+    }
+    ledger::scanned(machine, from.len() as u64)?;
+    let mut table: Vec<u8> = (0..=255).collect();
+    from.iter().zip(to.iter()).for_each(|(from, to)| table[usize::from(*from)] = *to);
+    Ok(ledger::bytes(machine, table)?.into())
 }
 
 /// `bytes.fromhex(text)`.

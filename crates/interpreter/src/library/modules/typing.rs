@@ -274,7 +274,11 @@ fn part(value: &Value, name: &str) -> Option<Value> {
         }
         _ => return None,
     };
-    Some(if name == "__origin__" { origin } else { Value::tuple(args) })
+    let args = args.into_iter().map(|arg| match arg {
+        Value::None => Value::Type(Type::NoneType),
+        arg => arg,
+    });
+    Some(if name == "__origin__" { origin } else { Value::tuple(args.collect()) })
 }
 
 fn real_origin(origin: &Value) -> Value {

@@ -2,9 +2,11 @@ __all__ = ("BaseExceptionGroup", "ExceptionGroup")
 
 
 class BaseExceptionGroup(BaseException):
+    __module__ = "builtins"
+
     def __new__(cls, message, exceptions):
         if not isinstance(message, str):
-            raise TypeError(f"argument 1 must be str, not {type(message).__name__}")
+            raise TypeError(f"BaseExceptionGroup.__new__() argument 1 must be str, not {type(message).__name__}")
         if not isinstance(exceptions, (list, tuple)):
             raise TypeError("second argument (exceptions) must be a sequence")
         if not exceptions:
@@ -45,10 +47,7 @@ class BaseExceptionGroup(BaseException):
 
 
 class ExceptionGroup(BaseExceptionGroup, Exception):
-    pass
-
-
-BaseExceptionGroup.__module__ = ExceptionGroup.__module__ = "builtins"
+    __module__ = "builtins"
 
 
 def _predicate(condition):

@@ -72,7 +72,7 @@ class Parameter:
 def _type_hints(obj, globalns=None, localns=None, include_extras=False):
     """`typing.get_type_hints`: what annotations mean, texts among them evaluated."""
     if isinstance(obj, type):
-        found = [(base, base.__dict__.get("__annotations__", {})) for base in reversed(obj.__mro__)]
+        found = [(base, base.__dict__.get("__annotations__", {})) for base in reversed(obj.__mro__[:-1])]
     else:
         while hasattr(obj, "__wrapped__"):
             obj = obj.__wrapped__

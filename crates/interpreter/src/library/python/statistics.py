@@ -43,7 +43,7 @@ class _Sums:
                 self.kind = type(x)
         self.special = sums.pop(None, None)
         squared.pop(None, None)
-        self.over = max(sums, default=1)
+        self.over = max(sums, default=1) if self.kind is None else math.lcm(*sums)
         self.sum = sum([n * (self.over // d) for d, n in sums.items()])
         self.squares = sum([n * (self.over // d) ** 2 for d, n in squared.items()])
 
@@ -380,13 +380,13 @@ class NormalDist:
         return f"NormalDist(mu={self._mu!r}, sigma={self._sigma!r})"
 
 
-def _ratio_of(r, over, under):
+def _ratio_of(r, over, under, times=1.0):
     n = d = 0.0
     for a in over:
         n = n * r + a
     for b in under:
         d = d * r + b
-    return n / d
+    return n * times / d
 
 
 def _quantile(p, mu, sigma):
@@ -394,11 +394,11 @@ def _quantile(p, mu, sigma):
     q = p - 0.5
     if math.fabs(q) <= 0.425:
         r = 0.180625 - q * q
-        x = q * _ratio_of(r, (
+        x = _ratio_of(r, (
             2.5090809287301226727e+3, 3.3430575583588128105e+4, 6.7265770927008700853e+4, 4.5921953931549871457e+4,
             1.3731693765509461125e+4, 1.9715909503065514427e+3, 1.3314166789178437745e+2, 3.3871328727963666080e+0), (
             5.2264952788528545610e+3, 2.8729085735721942674e+4, 3.9307895800092710610e+4, 2.1213794301586595867e+4,
-            5.3941960214247511077e+3, 6.8718700749205790830e+2, 4.2313330701600911252e+1, 1.0))
+            5.3941960214247511077e+3, 6.8718700749205790830e+2, 4.2313330701600911252e+1, 1.0), q)
         return mu + x * sigma
     r = math.sqrt(-math.log(p if q <= 0.0 else 1.0 - p))
     if r <= 5.0:

@@ -28,7 +28,7 @@ __all__ = (
     "sinh", "size", "sort", "split", "square", "squeeze", "subtract", "swapaxes", "take", "take_along_axis", "stack", "tan",
     "tanh", "tensordot", "tile", "trace", "transpose", "trapezoid", "tri", "tril", "tril_indices", "triu", "triu_indices",
     "true_divide", "trunc", "union1d", "unique", "unravel_index", "unstack", "unwrap", "vander", "vdot", "vecdot", "vecmat", "vsplit", "vstack", "where",
-    "zeros_like", "exp", "log", "sqrt", "ufunc", "_reduced", "bool", "random", "float_", "euler_gamma", "set_printoptions", "errstate", "array_repr", "array_str",
+    "zeros_like", "exp", "log", "sqrt", "ufunc", "_reduced", "iinfo", "finfo", "bool", "random", "float_", "euler_gamma", "set_printoptions", "errstate", "array_repr", "array_str",
     "compress", "choose", "ravel_multi_index", "mask_indices", "triu_indices_from", "tril_indices_from",
     "diag_indices_from", "trim_zeros", "piecewise", "frexp", "modf", "bartlett", "blackman", "hamming", "hanning", "kaiser", "i0",
     "apply_over_axes", "correlate", "roots", "poly", "polyadd", "polymul", "polysub", "polyder", "polyint", "spacing", "vectorize",
@@ -174,7 +174,7 @@ class ufunc:
     def at(self, a, indices, b=None):
         places = indices if isinstance(indices, tuple) else (indices,)
         places = [p if isinstance(p, slice) else _t(p) for p in places]
-        if any(isinstance(p, slice) for p in places):
+        if [p for p in places if isinstance(p, slice)]:
             raise TypeError(f"{self.__name__}.at with slices is not supported by this server: use arrays of indices")
         if len(places) == 1 and places[0].dtype == torch.bool:
             places = [*torch.nonzero(places[0], as_tuple=True)]
@@ -366,6 +366,50 @@ add.identity = bitwise_or.identity = bitwise_xor.identity = gcd.identity = hypot
 multiply.identity = lcm.identity = 1
 bitwise_and.identity = -1
 logical_and.identity, logical_or.identity, logical_xor.identity = True, False, False
+
+
+class iinfo:
+    """What whole numbers of a type can be."""
+
+    def __init__(self, type):
+        kind = _dtype(type) if not hasattr(type, "dtype") else _t(type).dtype
+        if kind in _FLOATS or kind == torch.bool:
+            raise ValueError(f"Invalid integer data type '{_shown(kind).kind}'.")
+        found = torch.iinfo(kind)
+        self.min, self.max, self.bits, self.dtype, self.kind = found.min, found.max, found.bits, _shown(kind), _shown(kind).kind
+
+    def __repr__(self):
+        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
+
+    def __str__(self):
+        line = "-" * 63
+        return f"Machine parameters for {self.dtype}\n{line}\nmin = {self.min}\nmax = {self.max}\n{line}\n"
+
+
+class finfo:
+    """What floats of a type can be."""
+
+    def __init__(self, dtype):
+        kind = _dtype(dtype) if not hasattr(dtype, "dtype") else _t(dtype).dtype
+        kind = {torch.complex64: torch.float32, torch.complex128: torch.float64}.get(kind, kind)
+        if kind not in _FLOATS:
+            raise ValueError(f"data type {dtype!r} not inexact")
+        found = torch.finfo(kind)
+        number = lambda value: _r(torch.tensor(value, dtype=kind, device="cpu"))
+        self.dtype, self.bits = _shown(kind), found.bits
+        self.nmant = {16: 10, 32: 23, 64: 52}[found.bits]
+        self.nexp, self.iexp, self.precision = found.bits - self.nmant - 1, found.bits - self.nmant - 1, {16: 3, 32: 6, 64: 15}[found.bits]
+        self.machep, self.maxexp, self.minexp = -self.nmant, 1 << self.nexp - 1, 2 - (1 << self.nexp - 1)
+        self.min, self.max, self.eps = number(found.min), number(found.max), number(found.eps)
+        self.epsneg, self.resolution = number(found.eps / 2), number(10.0 ** -self.precision)
+        self.tiny = self.smallest_normal = number(found.tiny)
+        self.smallest_subnormal = number(found.tiny * found.eps)
+
+    def __repr__(self):
+        return f"finfo(resolution={self.resolution}, min={self.min}, max={self.max}, dtype={self.dtype})"
+
+    def __str__(self):
+        raise TypeError("str() of numpy.finfo is not supported by this server: use its attributes")
 
 
 def ldexp(x1, x2):
@@ -1581,6 +1625,10 @@ def dot(a, b, out=None):
     x, y = _common(a, b)
     if x.dim() == 0 or y.dim() == 0:
         return _r(x * y)
+    along = x.dim() - 1, 0 if y.dim() == 1 else y.dim() - 2
+    if x.shape[along[0]] != y.shape[along[1]]:
+        sizes = f"{x.shape[along[0]]} (dim {along[0]}) != {y.shape[along[1]]} (dim {along[1]})"
+        raise ValueError(f"shapes {_written(x.shape)} and {_written(y.shape)} not aligned: {sizes}")
     if y.dim() <= 2:
         return _r(_product(x, y))
     return _r(torch.tensordot(x, y, dims=([x.dim() - 1], [y.dim() - 2])))
