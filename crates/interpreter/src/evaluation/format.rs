@@ -15,7 +15,7 @@ use crate::evaluation::sort;
 use crate::evaluation::view::View;
 use crate::values::class::Instance;
 use crate::values::exceptions::Kind;
-use crate::values::host::HostResult;
+use crate::values::host::{Args, HostResult, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::suspension::Deep;
@@ -490,6 +490,13 @@ async fn repr_instance(
     text: &mut String,
     open: &mut Vec<Identity>,
 ) -> Result<(), Raise> {
+    if special(value, "__repr__").is_none()
+        && let Some(host) = instance.class().host()
+        && let Outcome::Ready(method) = Rc::clone(host).instance_attribute(machine, value, "__repr__")?
+        && let Value::Str(own) = machine.call(&method, Args::default()).await?
+    {
+        return append(machine, text, &own);
+    }
     if let Some(method) = special(value, "__repr__") {
         let own = returned(machine, &method, value, "__repr__").await?;
         return append(machine, text, &own);

@@ -58,7 +58,7 @@ def dot(self, b, out=None):
 
 
 def fill(self, value):
-    _t(self).copy_(_t(value).to(_t(self).dtype).expand(_t(self).shape))
+    self[...] = _a(_t(value).to(_t(self).dtype).expand(_t(self).shape))
 
 
 def nonzero(self):
@@ -76,7 +76,7 @@ def ptp(self, axis=None):
 def put(self, indices, values, mode="raise"):
     t, index = _t(self), _t(indices).reshape(-1)
     value = _t(numpy.resize(values, index.numel())).to(t.dtype)
-    t.put_(torch.where(index < 0, index + t.numel(), index), value)
+    self[...] = _a(t.clone().put_(torch.where(index < 0, index + t.numel(), index), value))
 
 
 def repeat(self, repeats, axis=None):
@@ -97,7 +97,7 @@ def searchsorted(self, v, side="left", sorter=None):
 
 def sort(self, axis=-1, kind=None, order=None, *, stable=None):
     t = _t(self)
-    t.copy_(torch.sort(t, dim=axis, stable=True)[0])
+    self[...] = _a(torch.sort(t, dim=axis, stable=True)[0])
 
 
 def swapaxes(self, axis1, axis2):

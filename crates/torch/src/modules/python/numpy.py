@@ -85,6 +85,10 @@ def _common(*values):
     return [torch.tensor(x, dtype=kind, device="cpu") if _weak(x) else _t(x).to(kind) for x in values]
 
 
+class AxisError(ValueError, IndexError):
+    __module__ = "numpy.exceptions"
+
+
 class ufunc:
     """A function of each element, which may write into an array that is there already."""
     nout = 1
@@ -645,6 +649,10 @@ def matrix_transpose(x, /):
 
 
 def swapaxes(a, axis1, axis2):
+    rank = _t(a).dim()
+    for name, axis in (("axis1", axis1), ("axis2", axis2)):
+        if not -rank <= axis < rank:
+            raise AxisError(f"{name}: axis {axis} is out of bounds for array of dimension {rank}")
     return _a(_t(a).swapaxes(axis1, axis2))
 
 
@@ -674,6 +682,9 @@ def expand_dims(a, axis):
     t = _t(a)
     dims = _shape(axis)
     rank = t.dim() + len(dims)
+    for dim in dims:
+        if not -rank <= dim < rank:
+            raise AxisError(f"axis {dim} is out of bounds for array of dimension {rank}")
     for dim in sorted_of([dim % rank for dim in dims]):
         t = t.unsqueeze(dim)
     return _a(t)
@@ -1050,16 +1061,16 @@ def put_along_axis(arr, indices, values, axis):
 def place(arr, mask, vals):
     t, chosen = _t(arr), _t(mask).to(torch.bool)
     count = int(chosen.sum())
-    t[chosen] = _t(resize(vals, count)).to(t.dtype)
+    arr[_a(chosen)] = _a(_t(resize(vals, count)).to(t.dtype))
 
 
 def copyto(dst, src, casting="same_kind", where=True):
     t, value = _t(dst), _t(src)
     if where is True:
-        t.copy_(torch.broadcast_to(value, t.shape))
+        dst[...] = _a(torch.broadcast_to(value, t.shape))
     else:
         mask = torch.broadcast_to(_t(where), t.shape)
-        t[mask] = torch.broadcast_to(value.to(t.dtype), t.shape)[mask]
+        dst[_a(mask)] = _a(torch.broadcast_to(value.to(t.dtype), t.shape)[mask])
 
 
 def fill_diagonal(a, val, wrap=False):

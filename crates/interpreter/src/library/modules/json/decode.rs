@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::evaluation::operators;
+use crate::evaluation::{coroutine, operators};
 use crate::library::methods::int;
 use crate::values::class::Class;
 use crate::values::host::{Args, HostResult, Outcome};
@@ -168,10 +168,7 @@ impl Parser<'_> {
 
     /// Returns what a program's function makes of something.
     fn made(&self, hook: &Value, read: Value) -> Result<Value, Raise> {
-        match self.machine.call_now(hook, Args::of([read]))? {
-            Outcome::Ready(made) => Ok(made),
-            _ => Err(Raise::runtime_error("a function that json.loads is given waits for the model")),
-        }
+        coroutine::finish(self.machine, self.machine.call_now(hook, Args::of([read]))?)
     }
 
     fn object(&mut self) -> Result<Value, Raise> {
