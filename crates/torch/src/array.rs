@@ -482,14 +482,17 @@ impl HostObject for Array {
             }
             "strides" => {
                 let size = self.tensor.dtype().size() as i64;
-                let strides = (0_i64..).zip(self.tensor.strides()).map(|(dim, stride)| match self.backwards.contains(&dim) {
-                    true => Value::Int(-stride * size),
-                    false => Value::Int(stride * size),
-                });
+                let strides =
+                    (0_i64..).zip(self.tensor.strides()).map(|(dim, stride)| match self.backwards.contains(&dim) {
+                        true => Value::Int(-stride * size),
+                        false => Value::Int(stride * size),
+                    });
                 Value::tuple(strides.collect()).into()
             }
             "flat" => {
-                return wrapped(dispatch::tensor(machine, "flatten", "using_ints", &[self.tensor(machine)?.into()])?.value());
+                return wrapped(
+                    dispatch::tensor(machine, "flatten", "using_ints", &[self.tensor(machine)?.into()])?.value(),
+                );
             }
             "base" => Value::None.into(),
             "flags" => match written::member(machine, "numpy.ndarray", "_flags")? {
@@ -500,6 +503,13 @@ impl HostObject for Array {
                 Some(function) => Value::Method(Rc::new(Method { function, receiver: Value::Host(self) })).into(),
                 None if allowed::reason("numpy.ndarray", name).is_some() => {
                     return Err(allowed::refused("numpy.ndarray", name));
+                }
+                // Those of 64 bits are Python's floats, too.
+                None if self.scalar && self.tensor.dtype() == DType::Float64 && FLOATS.contains(&name) => {
+                    match interpreter::methods::method(machine, &self.tensor.item()?, name) {
+                        Some(method) => method.into(),
+                        None => Outcome::NotImplemented,
+                    }
                 }
                 // What every object has may still be meant: `save`.
                 None => Outcome::NotImplemented,
@@ -520,6 +530,9 @@ impl HostObject for Array {
                     places => Value::tuple(places.to_vec()),
                 };
                 Ok(tensor::get_item(machine, &own, &key)?.item()?.into())
+            }
+            "item" if own.elements() != 1 => {
+                Err(Raise::value_error("can only convert an array of size 1 to a Python scalar"))
             }
             "item" | "tolist" => tensor::call_method(machine, &own, name, args),
             "copy" => wrapped(dispatch::tensor(machine, "clone", "", &[own.into()])?.value()),
@@ -573,9 +586,7 @@ impl HostObject for Array {
             }
             None => (own, key),
         };
-        let found = tensor::get_item(machine, &own, &key).map_err(|raise| {
-            unfound(raise, &own, &key)
-        })?;
+        let found = tensor::get_item(machine, &own, &key).map_err(|raise| unfound(raise, &own, &key))?;
         wrapped(found.value())
     }
 
@@ -790,6 +801,23 @@ impl Array {
             Value::Float(number) => Value::Float(shortest(*number, self.tensor.dtype())),
             number => number.clone(),
         };
+        // Those of fewer bits are written with an exponent sooner than Python's floats.
+        let most = match self.tensor.dtype() {
+            DType::Float16 => 1e3,
+            DType::Float32 => 1e6,
+            _ => f64::INFINITY,
+        };
+        if let (Value::Float(exact), Value::Float(short)) = (number, &shown)
+            && most.is_finite()
+            && exact.is_finite()
+            && *exact != 0.0
+            && (exact.abs() >= most || exact.abs() < 1e-4)
+        {
+            let text = format!("{short:e}");
+            let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+            let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |rest| ('-', rest));
+            return format!("{mantissa}e{sign}{exponent:0>2}");
+        }
         interpreter::format::repr_now(&shown).unwrap_or_default()
     }
 }
@@ -838,6 +866,9 @@ fn shortest(number: f64, dtype: DType) -> f64 {
         _ => number,
     }
 }
+
+/// Methods of Python's floats that arrays have not.
+const FLOATS: [&str; 3] = ["as_integer_ratio", "hex", "is_integer"];
 
 const METHODS: &[&str] = &[
     "item", "tolist", "copy", "astype", "flatten", "ravel", "reshape", "mean", "sum", "std", "var", "max", "min",

@@ -154,7 +154,17 @@ pub fn scalar(machine: &Machine, args: Args, dtype: DType) -> HostResult {
         }
         value => value,
     };
-    Ok(Array::result(create::of_data(machine, &value, Some(dtype), Some(Device::CPU))?).into())
+    let made = create::of_data(machine, &value, Some(dtype), Some(Device::CPU)).map_err(|raise| {
+        match raise.message().starts_with("value cannot be converted to type") {
+            true => {
+                let shown = interpreter::format::repr_now(&value).unwrap_or_default();
+                let says = format!("Python integer {shown} out of bounds for {}", dtype.name());
+                Raise::new(interpreter::Kind::OverflowError, says)
+            }
+            false => raise,
+        }
+    });
+    Ok(Array::result(made?).into())
 }
 
 fn kind(dtype: DType) -> &'static str {
@@ -213,7 +223,10 @@ impl HostObject for ElementType {
             "name" => Value::from(self.0.name()).into(),
             "itemsize" => Value::Int(self.0.size() as i64).into(),
             "kind" => Value::from(kind(self.0)).into(),
-            "str" => Value::from(format!("{}{}{}", if self.0.size() == 1 { "|" } else { "<" }, kind(self.0), self.0.size())).into(),
+            "str" => {
+                Value::from(format!("{}{}{}", if self.0.size() == 1 { "|" } else { "<" }, kind(self.0), self.0.size()))
+                    .into()
+            }
             "char" => Value::from(letter(self.0)).into(),
             "byteorder" => Value::from(if self.0.size() == 1 { "|" } else { "=" }).into(),
             "type" => class(self.0.name()).map_or(Outcome::NotImplemented, Outcome::Ready),

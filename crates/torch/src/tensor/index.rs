@@ -320,7 +320,9 @@ pub fn backwards(tensor: &Tensor, key: &Value) -> Result<Option<Backwards>, Rais
                 let step = step(slice)?;
                 let bound = |bound: &Value, default: i64| match bound {
                     Value::None => Ok(default),
-                    bound => bound_of(bound).map(|at| if at < 0 { at.saturating_add(size) } else { at }.clamp(-1, size - 1)),
+                    bound => {
+                        bound_of(bound).map(|at| if at < 0 { at.saturating_add(size) } else { at }.clamp(-1, size - 1))
+                    }
                 };
                 let (start, stop) = (bound(&slice.start, size - 1)?, bound(&slice.stop, -1)?);
                 let width = step.unsigned_abs().min(i64::MAX.unsigned_abs()).cast_signed();

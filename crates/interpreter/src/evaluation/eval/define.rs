@@ -130,7 +130,8 @@ impl<'a> Run<'a> {
         }
         if !definition.annotations.is_empty() {
             let pairs = definition.annotations.iter();
-            let pairs = pairs.map(|(name, text)| (Rc::clone(name), annotation::meant(self.machine, Some(&frame), text)));
+            let pairs =
+                pairs.map(|(name, text)| (Rc::clone(name), annotation::meant(self.machine, Some(&frame), text)));
             attributes.push(("__annotations__".into(), Value::dict(pairs)));
         }
         self.machine.charge_fuel(Class::cost(&bases))?;

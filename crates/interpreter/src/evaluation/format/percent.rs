@@ -80,7 +80,10 @@ async fn fill(machine: &Machine, template: &str, values: &Value, binary: bool) -
             let name: String = chars[at + 1..at + length].iter().collect();
             at += length + 1;
             by_name = true;
-            if matches!(values, Value::Tuple(_) | Value::Str(_) | Value::Bytes(_) | Value::List(_) | Value::Int(_) | Value::Float(_)) {
+            if matches!(
+                values,
+                Value::Tuple(_) | Value::Str(_) | Value::Bytes(_) | Value::List(_) | Value::Int(_) | Value::Float(_)
+            ) {
                 return Err(Raise::type_error("format requires a mapping"));
             }
             let key = match binary {

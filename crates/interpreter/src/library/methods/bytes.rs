@@ -407,9 +407,7 @@ fn hex(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
     let text: String = bytes
         .iter()
         .enumerate()
-        .flat_map(|(at, byte)| {
-            separator.filter(|_| starts(at)).into_iter().chain([digit(byte >> 4), digit(byte & 15)])
-        })
+        .flat_map(|(at, byte)| separator.filter(|_| starts(at)).into_iter().chain([digit(byte >> 4), digit(byte & 15)]))
         .collect();
     Ok(ledger::text(machine, text)?.into())
 }
