@@ -32,6 +32,22 @@ def calls(value):
     return writes(value)
 
 
+class Probe(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear, self.kept = torch.nn.Linear(64, 2), []
+
+    def forward(self, value):
+        return self.keep(self.linear(value))
+
+    def keep(self, value):
+        self.kept.append(value)
+        return writes(value)
+
+
+PROBE = Probe()
+
+
 def a_function():
     with model.trace("one two", remote=True, blocking=False):
         h = model.transformer.h[0].output
@@ -76,6 +92,23 @@ def a_method():
 def inside_functions():
     with model.trace("one two", remote=True, blocking=False):
         x = calls(model.transformer.h[0].output)  # here
+
+
+def inside_methods():
+    with model.trace("one two", remote=True, blocking=False):
+        x = PROBE(model.transformer.h[0].output)  # here
+
+
+def inside_methods_of_a_class_of_the_block():
+    with model.trace("one two", remote=True, blocking=False):
+        class Keeper:
+            def __init__(self, name):
+                self.name = name
+
+            def keep(self, value):
+                torch.save(value, self.name)
+
+        Keeper("f").keep(model.transformer.h[0].output)  # here
 
 
 def in_a_loop_over_layers():
@@ -127,12 +160,12 @@ def an_argument_of_generate():
 slowest = 0.0
 for program in [
     a_function, an_alias, another_alias, a_captured_function, a_captured_function_in_python, a_name_by_getattr, a_method,
-    inside_functions, in_a_loop_over_layers, in_a_session, a_module, a_name_of_a_module, a_captured_module, a_builtin, an_argument,
+    inside_functions, inside_methods, inside_methods_of_a_class_of_the_block, in_a_loop_over_layers, in_a_session, a_module, a_name_of_a_module, a_captured_module, a_builtin, an_argument,
     an_argument_of_generate,
 ]:
     first = program.__code__.co_firstlineno
     lines = open(__file__).read().splitlines()
-    here = next((at for at in range(first, first + 8) if lines[at - 1].endswith("# here")), None)
+    here = next((at for at in range(first, first + 12) if lines[at - 1].endswith("# here")), None)
     before = time.time()
     try:
         program()
@@ -143,5 +176,5 @@ for program in [
     slowest = max(slowest, time.time() - before)
     print(program.__name__, "->", text.strip().splitlines()[-1], flush=True)
     assert here is None or f'{FILE}", line {here}, in' in text, f"{program.__name__}: {here}\n{text}"
-    assert here is None or f"line {here}, in {program.__name__}" in text or "inside_functions" in text, text
+    assert here is None or f"line {here}, in {program.__name__}" in text or "inside_" in program.__name__, text
 print(f"the slowest took {slowest * 1000:.0f} ms", file=sys.stderr)

@@ -212,7 +212,7 @@ fn what_the_server_lacks_is_refused_when_a_program_is_sent() {
     let data = Data::default();
     let server = data.up().key().tiny_models().canned().start();
     let said = server.client("refused.py").succeed();
-    assert_eq!(said.lines().count(), 16, "{said}");
+    assert_eq!(said.lines().count(), 18, "{said}");
     for line in said.lines() {
         let words = ["not supported by this server", "on this server", "this server does not offer"];
         assert!(words.iter().any(|words| line.contains(words)), "{line}");

@@ -5,6 +5,7 @@
 //! code is not looked into, whatever it is given counts as used.
 
 mod call;
+mod class;
 mod expression;
 mod graph;
 mod operation;
@@ -90,6 +91,8 @@ struct Walk<'a> {
     lengths: Vec<Option<i64>>,
     /// Other names of modules: below which path, the name, and what it stands for.
     aliases: Vec<(String, String, String)>,
+    /// What the program gave modules of the model, by their paths.
+    owns: Vec<(String, &'a program::datum::Own)>,
     held: Held,
     thawed: BTreeMap<Ref, Thing>,
     graph: Graph,
@@ -150,6 +153,7 @@ impl<'a> Walk<'a> {
             tokens,
             lengths,
             aliases: thaw::aliases(program),
+            owns: thaw::owns(program),
             held: Held::default(),
             thawed: BTreeMap::new(),
             graph: Graph::default(),
@@ -305,7 +309,7 @@ impl<'a> Walk<'a> {
         let size = match thing.what {
             value::What::List(at) | value::What::Tuple(at) => self.held.lists.get(at).map_or(0, |it| it.items.len()),
             value::What::Dict(at) => self.held.dicts.get(at).map_or(0, |it| it.pairs.len()),
-            value::What::Method(..) => 1,
+            value::What::Method(..) | value::What::Bound(..) => 1,
             _ => return Rc::clone(&thing.from),
         };
         self.pay(size);

@@ -1,5 +1,6 @@
 //! What syntax does with values: operators, attributes, calls, statements, f-strings, tracebacks.
 
+pub mod annotation;
 pub mod attribute;
 pub(crate) mod call;
 pub mod coroutine;

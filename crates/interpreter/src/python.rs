@@ -46,6 +46,10 @@ impl Language for Python {
         builtins::lookup(name).or_else(|| attribute::builtin(name))
     }
 
+    fn kept(&self, machine: &Machine, module: &str, name: &str) -> Result<Value, Raise> {
+        modules::kept(machine, module, name)
+    }
+
     fn import(&self, machine: &Machine, name: &str) -> Result<Option<Value>, Raise> {
         modules::import(machine, name)
     }

@@ -219,6 +219,8 @@ pub struct Try {
     pub handlers: Vec<Handler>,
     pub otherwise: Body,
     pub finally: Body,
+    /// `except*`: each handler has its part of a group.
+    pub star: bool,
 }
 
 #[derive(Debug)]

@@ -25,26 +25,61 @@ use crate::{allowed, binding, create, python};
 const ELEMENT: u64 = 96;
 
 /// A `numpy.ndarray`, or a numpy scalar, which is a 0-dim array that indexing or reducing made.
+///
+/// PyTorch has no views backwards: an array that is one has the elements in the order in which they lie, and turns a copy of
+/// them each time that it is read, and what was written into such a copy back.
 pub struct Array {
     tensor: Tensor,
     scalar: bool,
+    /// Dimensions that are gone through from their end.
+    backwards: Vec<i64>,
 }
 
 impl Array {
     #[must_use]
     pub fn new(tensor: Tensor) -> Self {
-        Self { tensor, scalar: false }
+        Self { tensor, scalar: false, backwards: Vec::new() }
     }
 
     /// Wraps a result, which is a scalar where it has no dimensions.
     fn result(tensor: Tensor) -> Value {
         let scalar = tensor.sizes().is_empty();
-        Value::host(Self { tensor, scalar })
+        Value::host(Self { tensor, scalar, backwards: Vec::new() })
     }
 
-    #[must_use]
-    pub fn tensor(&self) -> &Tensor {
-        &self.tensor
+    /// Returns the elements in the array's order, in its own memory unless that is another one.
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub fn tensor(&self, machine: &Machine) -> Result<Tensor, Raise> {
+        match self.backwards.is_empty() {
+            true => Ok(self.tensor.clone()),
+            false => self.turned(machine, &self.tensor),
+        }
+    }
+
+    /// The same for a job that has ended, and where nobody is at hand who could pay for a copy: what is written down, and an
+    /// index.
+    ///
+    /// # Errors
+    /// Memory is spent.
+    pub fn unpaid(&self) -> Result<Tensor, Raise> {
+        match self.backwards.is_empty() {
+            true => Ok(self.tensor.clone()),
+            false => dispatch::call_unpaid("flip", "", &[(&self.tensor).into(), self.backwards.clone().into()]),
+        }
+    }
+
+    fn turned(&self, machine: &Machine, tensor: &Tensor) -> Result<Tensor, Raise> {
+        dispatch::tensor(machine, "flip", "", &[tensor.into(), self.backwards.clone().into()])
+    }
+
+    /// Writes back what was written into [`Array::tensor`].
+    fn put_back(&self, machine: &Machine, written: &Tensor) -> Result<(), Raise> {
+        if !self.backwards.is_empty() {
+            dispatch::tensor(machine, "copy_", "", &[(&self.tensor).into(), self.turned(machine, written)?.into()])?;
+        }
+        Ok(())
     }
 
     /// Returns what lies along the first dimension, if there is one.
@@ -55,7 +90,7 @@ impl Array {
         if self.tensor.sizes().is_empty() {
             return Ok(None);
         }
-        Ok(Some(self.tensor.unbind(machine)?.into_iter().map(Self::result).collect()))
+        Ok(Some(self.tensor(machine)?.unbind(machine)?.into_iter().map(Self::result).collect()))
     }
 
     #[must_use]
@@ -94,7 +129,7 @@ pub fn to_tensor(machine: &Machine, value: &Value) -> HostResult {
     match python::host::<Array>(value) {
         Some(array) => {
             let device = Job::of(machine).device();
-            python::ready(create::convert(machine, array.tensor.clone(), None, Some(device))?)
+            python::ready(create::convert(machine, array.tensor(machine)?, None, Some(device))?)
         }
         None => Err(Raise::type_error(format!("expected np.ndarray (got {})", python::type_name(value)))),
     }
@@ -107,7 +142,7 @@ fn on_host(machine: &Machine, tensor: Tensor) -> Result<Tensor, Raise> {
 /// Returns the elements of a tensor or an array.
 #[must_use]
 pub fn elements_of(value: &Value) -> Option<Tensor> {
-    Tensor::of(value).or_else(|| python::host::<Array>(value).map(|array| array.tensor.clone()))
+    Tensor::of(value).or_else(|| python::host::<Array>(value).and_then(|array| array.unpaid().ok()))
 }
 
 /// Returns the number behind one of numpy's scalars.
@@ -146,10 +181,6 @@ pub fn function(module: &str, name: &str) -> Option<Native> {
         },
         ("numpy", "argmax") => |machine, args| through(machine, args, "argmax"),
         ("numpy", "argmin") => |machine, args| through(machine, args, "argmin"),
-        ("numpy", "exp") => |machine, args| through(machine, args, "exp"),
-        ("numpy", "log") => |machine, args| through(machine, args, "log"),
-        ("numpy", "sqrt") => |machine, args| through(machine, args, "sqrt"),
-        ("numpy", "abs") => |machine, args| through(machine, args, "abs"),
         ("numpy", "amax" | "max") => |machine, args| through(machine, args, "amax"),
         ("numpy", "amin" | "min") => |machine, args| through(machine, args, "amin"),
         ("numpy", "zeros") => |machine, args| factory(machine, args, "zeros"),
@@ -168,6 +199,14 @@ fn population(keyword: &mut Vec<(Rc<str>, Value)>) {
 
 /// Calls an operator on the tensors of arrays and wraps its results.
 fn through(machine: &Machine, args: Args, operator: &str) -> HostResult {
+    // What NumPy's reductions have besides, they have in Python.
+    let more = |(name, _): &(Rc<str>, Value)| matches!(&**name, "where" | "initial" | "out");
+    if args.keyword.iter().any(more)
+        && let Some(reduced) = written::member(machine, "numpy", "_reduced")?
+    {
+        let positional = std::iter::once(Value::from(operator)).chain(args.positional).collect();
+        return machine.call_now(&reduced, Args { positional, keyword: args.keyword });
+    }
     let positional = args.positional.iter().map(|value| match Tensor::of(value) {
         Some(tensor) => on_host(machine, tensor).map(|tensor| tensor.value()),
         None => Ok(unwrapped(value)),
@@ -210,6 +249,12 @@ fn through(machine: &Machine, args: Args, operator: &str) -> HostResult {
     let found = binding::call(machine, operator, None, &Args { positional, keyword }).map_err(|raise| {
         let text = raise.message();
         match (operator, &shape) {
+            _ if text.starts_with("Dimension out of range") && first.is_some() => {
+                let axis = text.rsplit("but got ").next().unwrap_or_default().trim_end_matches(')');
+                let dimensions = first.as_ref().map_or(0, |tensor| tensor.sizes().len());
+                let says = format!("axis {axis} is out of bounds for array of dimension {dimensions}");
+                Raise::named("numpy.exceptions.AxisError", Kind::IndexError, says)
+            }
             ("reshape", Some(shape)) if text.contains("is invalid for input of size") => {
                 let shape: Vec<i64> = shape.iter().filter_map(Value::as_int).collect();
                 let size = first.as_ref().map_or(0, Tensor::elements);
@@ -281,6 +326,18 @@ fn promoted(one: DType, other: DType) -> Option<DType> {
         (one, other) if is_signed(one) && is_signed(other) => {
             Some(if one.size() >= other.size() { one } else { other })
         }
+        (signed, unsigned) | (unsigned, signed) if is_signed(signed) && is_unsigned(unsigned) => {
+            Some(match unsigned.size().max(signed.size() / 2) {
+                _ if unsigned.size() < signed.size() => signed,
+                1 => DType::Int16,
+                2 => DType::Int32,
+                4 => DType::Int64,
+                _ => DType::Float64,
+            })
+        }
+        (one, other) if is_unsigned(one) && is_unsigned(other) => {
+            Some(if one.size() >= other.size() { one } else { other })
+        }
         (one, other) if dtype::is_complex(one) || dtype::is_complex(other) || is_whole(one) || is_whole(other) => None,
         (one, other) => Some(if one.size() >= other.size() { one } else { other }),
     }
@@ -300,8 +357,8 @@ fn factory(machine: &Machine, mut args: Args, operator: &str) -> HostResult {
 
 /// Replaces arrays by their tensors, in sequences too, and numpy's element types by PyTorch's.
 fn unwrapped(value: &Value) -> Value {
-    if let Some(array) = python::host::<Array>(value) {
-        return array.tensor.value();
+    if let Some(tensor) = python::host::<Array>(value).and_then(|array| array.unpaid().ok()) {
+        return tensor.value();
     }
     match value {
         Value::Host(_) if Tensor::of(value).is_none() => {
@@ -311,6 +368,52 @@ fn unwrapped(value: &Value) -> Value {
         Value::Tuple(tuple) => Value::tuple(tuple.iter().map(unwrapped).collect()),
         value => value.clone(),
     }
+}
+
+/// Makes of numbers in a key that has arrays, too, arrays of their own, as NumPy does: where they stand decides where what
+/// was selected does.
+fn numbered(key: Value) -> Value {
+    let Value::Tuple(parts) = &key else { return key };
+    let several = |part: &Value| match Tensor::of(part) {
+        Some(tensor) => !tensor.sizes().is_empty() && tensor.dtype() != DType::Bool,
+        None => matches!(part, Value::List(_)) || matches!(part, Value::Tuple(_)),
+    };
+    if !parts.iter().any(several) {
+        return key;
+    }
+    let part = |part: &Value| match part {
+        Value::Int(_) => Value::list(vec![part.clone()]),
+        part => part.clone(),
+    };
+    Value::tuple(parts.iter().map(part).collect())
+}
+
+/// Says as NumPy does what is wrong with a key.
+fn unfound(raise: Raise, own: &Tensor, key: &Value) -> Raise {
+    let text = raise.message();
+    if raise.as_fatal().is_some() {
+        return raise;
+    }
+    if text.contains("is out of bounds for dimension") {
+        return Raise::index_error(text.replace("for dimension", "for axis"));
+    }
+    if text.starts_with("too many indices for tensor") {
+        let parts = match key {
+            Value::Tuple(parts) => parts.iter().filter(|part| !matches!(part, Value::None | Value::Ellipsis)).count(),
+            _ => 1,
+        };
+        return Raise::index_error(format!(
+            "too many indices for array: array is {}-dimensional, but {parts} were indexed",
+            own.sizes().len()
+        ));
+    }
+    if text.starts_with("only integers, slices") || text.contains("invalid data type 'str'") {
+        return Raise::index_error(
+            "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer or boolean arrays are valid \
+             indices",
+        );
+    }
+    raise
 }
 
 fn ready(outcome: Outcome) -> Result<Value, Raise> {
@@ -359,7 +462,7 @@ impl HostObject for Array {
     }
 
     fn memory(&self) -> Option<usize> {
-        Some(self.tensor().storage())
+        Some(self.tensor.storage())
     }
 
     fn get_attribute(self: Rc<Self>, machine: &Machine, name: &str) -> HostResult {
@@ -367,28 +470,46 @@ impl HostObject for Array {
             "shape" => Value::tuple(self.tensor.sizes().into_iter().map(Value::Int).collect()).into(),
             "size" => Value::Int(self.tensor.elements() as i64).into(),
             "dtype" => types::element_type(self.tensor.dtype()).into(),
-            "T" => return wrapped(dispatch::tensor(machine, "numpy_T", "", &[(&self.tensor).into()])?.value()),
+            "T" => return wrapped(dispatch::tensor(machine, "numpy_T", "", &[self.tensor(machine)?.into()])?.value()),
             "ndim" | "itemsize" | "nbytes" => return tensor::get_attribute(machine, &self.tensor, name),
             name if METHODS.contains(&name) => python::method(self, name).into(),
             "real" | "imag" if !dtype::is_complex(self.tensor.dtype()) => {
                 let operator = if name == "real" { "alias" } else { "zeros_like" };
-                return wrapped(dispatch::tensor(machine, operator, "", &[(&self.tensor).into()])?.value());
+                return wrapped(dispatch::tensor(machine, operator, "", &[self.tensor(machine)?.into()])?.value());
             }
             "real" | "imag" | "mT" => {
-                return wrapped(tensor::get_attribute(machine, &self.tensor, name).and_then(ready)?);
+                return wrapped(tensor::get_attribute(machine, &self.tensor(machine)?, name).and_then(ready)?);
             }
             "strides" => {
                 let size = self.tensor.dtype().size() as i64;
-                Value::tuple(self.tensor.strides().into_iter().map(|stride| Value::Int(stride * size)).collect()).into()
+                let strides =
+                    (0_i64..).zip(self.tensor.strides()).map(|(dim, stride)| match self.backwards.contains(&dim) {
+                        true => Value::Int(-stride * size),
+                        false => Value::Int(stride * size),
+                    });
+                Value::tuple(strides.collect()).into()
             }
             "flat" => {
-                return wrapped(dispatch::tensor(machine, "flatten", "using_ints", &[(&self.tensor).into()])?.value());
+                return wrapped(
+                    dispatch::tensor(machine, "flatten", "using_ints", &[self.tensor(machine)?.into()])?.value(),
+                );
             }
             "base" => Value::None.into(),
+            "flags" => match written::member(machine, "numpy.ndarray", "_flags")? {
+                Some(flags) => return machine.call_now(&flags, python::positional([Value::Host(self)])),
+                None => Outcome::NotImplemented,
+            },
             name => match written::member(machine, "numpy.ndarray", name)? {
                 Some(function) => Value::Method(Rc::new(Method { function, receiver: Value::Host(self) })).into(),
                 None if allowed::reason("numpy.ndarray", name).is_some() => {
                     return Err(allowed::refused("numpy.ndarray", name));
+                }
+                // Those of 64 bits are Python's floats, too.
+                None if self.scalar && self.tensor.dtype() == DType::Float64 && FLOATS.contains(&name) => {
+                    match interpreter::methods::method(machine, &self.tensor.item()?, name) {
+                        Some(method) => method.into(),
+                        None => Outcome::NotImplemented,
+                    }
                 }
                 // What every object has may still be meant: `save`.
                 None => Outcome::NotImplemented,
@@ -397,8 +518,22 @@ impl HostObject for Array {
     }
 
     fn call_method(self: Rc<Self>, machine: &Machine, name: &str, args: &Args) -> HostResult {
-        let own = self.tensor.clone();
+        let own = self.tensor(machine)?;
         match name {
+            "item" if !args.positional.is_empty() => {
+                let key = match &args.positional[..] {
+                    [Value::Tuple(place)] => Value::Tuple(Rc::clone(place)),
+                    [place @ Value::Int(_)] => {
+                        let flat = dispatch::tensor(machine, "flatten", "using_ints", &[own.into()])?;
+                        return Ok(tensor::get_item(machine, &flat, place)?.item()?.into());
+                    }
+                    places => Value::tuple(places.to_vec()),
+                };
+                Ok(tensor::get_item(machine, &own, &key)?.item()?.into())
+            }
+            "item" if own.elements() != 1 => {
+                Err(Raise::value_error("can only convert an array of size 1 to a Python scalar"))
+            }
             "item" | "tolist" => tensor::call_method(machine, &own, name, args),
             "copy" => wrapped(dispatch::tensor(machine, "clone", "", &[own.into()])?.value()),
             "astype" => {
@@ -436,13 +571,22 @@ impl HostObject for Array {
     }
 
     fn get_item(self: Rc<Self>, machine: &Machine, key: &Value) -> HostResult {
-        let found = tensor::get_item(machine, &self.tensor, &unwrapped(key)).map_err(|raise| {
-            let text = raise.message();
-            match raise.is(Kind::IndexError) && text.contains("is out of bounds for dimension") {
-                true => Raise::index_error(text.replace("for dimension", "for axis")),
-                false => raise,
+        let key = numbered(unwrapped(key));
+        let own = self.tensor(machine)?;
+        let (own, key) = match tensor::backwards(&own, &key)? {
+            // A view backwards and nothing else stays one.
+            Some(found) if found.alone && self.backwards.is_empty() => {
+                let tensor = tensor::get_item(machine, &own, &found.forwards)?;
+                return Ok(Value::host(Self { tensor, scalar: false, backwards: found.dimensions }).into());
             }
-        })?;
+            Some(found) => {
+                let forwards = tensor::get_item(machine, &own, &found.forwards)?;
+                let turned = Self { tensor: forwards, scalar: false, backwards: found.dimensions };
+                (turned.tensor(machine)?, found.rest)
+            }
+            None => (own, key),
+        };
+        let found = tensor::get_item(machine, &own, &key).map_err(|raise| unfound(raise, &own, &key))?;
         wrapped(found.value())
     }
 
@@ -453,7 +597,19 @@ impl HostObject for Array {
             }
             _ => unwrapped(&value),
         };
-        tensor::set_item(machine, &self.tensor, &unwrapped(key), &value)?;
+        let key = numbered(unwrapped(key));
+        let own = self.tensor(machine)?;
+        match tensor::backwards(&own, &key)? {
+            Some(found) => {
+                let tensor = tensor::get_item(machine, &own, &found.forwards)?;
+                let turned = Self { tensor, scalar: false, backwards: found.dimensions };
+                let written = turned.tensor(machine)?;
+                tensor::set_item(machine, &written, &found.rest, &value)?;
+                turned.put_back(machine, &written)?;
+            }
+            None => tensor::set_item(machine, &own, &key, &value)?,
+        }
+        self.put_back(machine, &own)?;
         Ok(Value::None.into())
     }
 
@@ -484,7 +640,7 @@ impl HostObject for Array {
             }
             _ => other,
         };
-        let own = create::convert(machine, self.tensor.clone(), common, device)?.value();
+        let own = create::convert(machine, self.tensor(machine)?, common, device)?.value();
         let Value::Host(own) = own else { return Ok(Outcome::NotImplemented) };
         let (sizes, operand) = (self.tensor.sizes(), Tensor::of(&other).map(|operand| operand.sizes()));
         let divides = matches!(operator, Operator::FloorDiv | Operator::Mod) && is_whole(own_type) && tensor.is_none();
@@ -512,9 +668,13 @@ impl HostObject for Array {
     }
 
     fn in_place(self: Rc<Self>, machine: &Machine, operator: Operator, other: &Value) -> HostResult {
-        let Value::Host(own) = self.tensor.value() else { return Ok(Outcome::NotImplemented) };
+        let tensor = self.tensor(machine)?;
+        let Value::Host(own) = tensor.value() else { return Ok(Outcome::NotImplemented) };
         match own.in_place(machine, operator, &unwrapped(other))? {
-            Outcome::Ready(_) => Ok(Value::Host(self).into()),
+            Outcome::Ready(_) => {
+                self.put_back(machine, &tensor)?;
+                Ok(Value::Host(self).into())
+            }
             outcome => Ok(outcome),
         }
     }
@@ -526,7 +686,7 @@ impl HostObject for Array {
                  function instead.",
             ));
         }
-        let Value::Host(own) = self.tensor.value() else { return Ok(Outcome::NotImplemented) };
+        let Value::Host(own) = self.tensor(machine)?.value() else { return Ok(Outcome::NotImplemented) };
         match own.unary(machine, operator)? {
             Outcome::Ready(value) => wrapped(value),
             outcome => Ok(outcome),
@@ -576,9 +736,20 @@ impl HostObject for Array {
         own.float(machine)
     }
 
+    fn number(&self) -> Option<Value> {
+        if self.scalar { self.tensor.item().ok() } else { None }
+    }
+
+    fn hash(&self, _: &Machine) -> Result<Option<i64>, Raise> {
+        match self.scalar {
+            true => Ok(None),
+            false => Err(Raise::type_error("unhashable type: 'numpy.ndarray'")),
+        }
+    }
+
     fn repr(&self, machine: &Machine) -> Result<Option<String>, Raise> {
         if !self.scalar {
-            return print::repr(machine, &self.tensor).map(Some);
+            return print::repr(machine, &self.tensor(machine)?).map(Some);
         }
         let number = self.digits(&self.tensor.item()?);
         let number = number.trim_matches(['(', ')']);
@@ -592,7 +763,7 @@ impl HostObject for Array {
         match (self.tensor.sizes().is_empty(), spec.is_empty()) {
             (true, true) => self.tensor.item().map(|item| Some(self.digits(&item))),
             (true, false) => python::format(machine, &self.tensor.item()?, spec).map(Some),
-            (false, true) => print::text(machine, &self.tensor).map(Some),
+            (false, true) => print::text(machine, &self.tensor(machine)?).map(Some),
             (false, false) => Ok(None),
         }
     }
@@ -630,6 +801,23 @@ impl Array {
             Value::Float(number) => Value::Float(shortest(*number, self.tensor.dtype())),
             number => number.clone(),
         };
+        // Those of fewer bits are written with an exponent sooner than Python's floats.
+        let most = match self.tensor.dtype() {
+            DType::Float16 => 1e3,
+            DType::Float32 => 1e6,
+            _ => f64::INFINITY,
+        };
+        if let (Value::Float(exact), Value::Float(short)) = (number, &shown)
+            && most.is_finite()
+            && exact.is_finite()
+            && *exact != 0.0
+            && (exact.abs() >= most || exact.abs() < 1e-4)
+        {
+            let text = format!("{short:e}");
+            let (mantissa, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+            let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |rest| ('-', rest));
+            return format!("{mantissa}e{sign}{exponent:0>2}");
+        }
         interpreter::format::repr_now(&shown).unwrap_or_default()
     }
 }
@@ -679,6 +867,9 @@ fn shortest(number: f64, dtype: DType) -> f64 {
     }
 }
 
+/// Methods of Python's floats that arrays have not.
+const FLOATS: [&str; 3] = ["as_integer_ratio", "hex", "is_integer"];
+
 const METHODS: &[&str] = &[
     "item", "tolist", "copy", "astype", "flatten", "ravel", "reshape", "mean", "sum", "std", "var", "max", "min",
     "argmax", "argmin", "all", "any", "cumsum", "prod", "squeeze", "__abs__",
@@ -687,5 +878,5 @@ const METHODS: &[&str] = &[
 /// Makes an array of a request's data.
 #[must_use]
 pub fn of_request(tensor: Tensor, scalar: bool) -> Value {
-    Value::host(Array { tensor, scalar })
+    Value::host(Array { tensor, scalar, backwards: Vec::new() })
 }

@@ -27,7 +27,7 @@ pub fn value_data(value: &Value, heap: &mut Heap) -> Option<Result<Ref, Raise>> 
         return Some(Ok(heap.push(Datum::Device(device.to_string()))));
     }
     if let Some(array) = python::host::<Array>(value) {
-        let data = array.tensor().to_data();
+        let data = array.unpaid().and_then(|tensor| tensor.to_data());
         return Some(data.map(|data| heap.push(Datum::Array { data, scalar: array.is_scalar() })));
     }
     let named = python::host::<NamedTuple>(value)?;

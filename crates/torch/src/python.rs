@@ -90,7 +90,7 @@ pub fn number(value: &Value) -> Option<Number> {
         // A numpy scalar counts as the number that it is.
         value => host::<Array>(value)
             .filter(|array| array.is_scalar())
-            .and_then(|array| number(&array.tensor().item().ok()?)),
+            .and_then(|array| number(&array.unpaid().ok()?.item().ok()?)),
     }
 }
 

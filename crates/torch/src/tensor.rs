@@ -26,7 +26,7 @@ use crate::{autograd, elements, python};
 pub use attributes::get as get_attribute;
 pub use attributes::is_known as has_attribute;
 pub use host::Object;
-pub use index::{get as get_item, legacy_name, set as set_item};
+pub use index::{backwards, get as get_item, legacy_name, set as set_item};
 pub use methods::{call as call_method, is_known as has_method, is_own as is_own_method};
 pub use print::{EDGE_ITEMS, corners};
 use unembedding::Unembedding;

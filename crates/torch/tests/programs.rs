@@ -34,3 +34,8 @@ fn arrays_give_what_numpy_gives() {
 fn values_of_every_kind_print_as_in_python() {
     check(include_str!("programs/probes.py"));
 }
+
+#[test]
+fn features_that_meet_give_what_python_gives() {
+    check(include_str!("programs/combinations.py"));
+}

@@ -362,6 +362,77 @@ fn what_a_program_certainly_comes_to_and_the_server_lacks_is_refused_with_its_li
 }
 
 #[test]
+fn methods_of_the_users_classes_are_looked_into_where_they_are_called() {
+    let save = "AttributeError: torch.save is not supported by this server: it reads or writes files";
+    for (text, lines) in [
+        ("class A:\n    def keep(self, x):\n        torch.save(x)\nA().keep(1)", [4, 3].as_slice()),
+        ("class A:\n    x = torch.save(1)", &[1, 2]),
+        ("class A:\n    def __init__(self, x):\n        self.x = torch.save(x)\na = A(1)", &[4, 3]),
+        ("class A:\n    def keep(self):\n        torch.save(1)\nclass B(A):\n    pass\nB().keep()", &[6, 3]),
+        (
+            "class A:\n    def keep(self):\n        torch.save(1)\nclass B(A):\n    def keep(self):\n        super().keep()\nB().keep()",
+            &[7, 6, 3],
+        ),
+        ("class A:\n    @staticmethod\n    def keep(x):\n        torch.save(x)\nA.keep(1)", &[5, 4]),
+        ("class A:\n    @classmethod\n    def keep(cls, x):\n        torch.save(x)\nA().keep(1)", &[5, 4]),
+        ("class A:\n    @property\n    def kept(self):\n        return torch.save(1)\nx = A().kept", &[5, 4]),
+        ("class A:\n    @torch.no_grad()\n    def keep(self):\n        torch.save(1)\nA().keep()", &[5, 4]),
+        ("class A:\n    def __call__(self, x):\n        return torch.save(x)\na = A()\nx = a(2)", &[5, 3]),
+        (
+            "class A(torch.nn.Module):\n    def __init__(self):\n        super().__init__()\n        self.on = True\n    def forward(self, x):\n        \
+             if self.on:\n            torch.save(x)\na = A().eval()\nx = a(model.layers[0].output[0])",
+            &[9, 7],
+        ),
+        (
+            "class A:\n    def __enter__(self):\n        torch.save(1)\n    def __exit__(self, *e): pass\nwith A() as a:\n    pass",
+            &[5, 3],
+        ),
+        ("class A:\n    def __getitem__(self, at):\n        return torch.save(at)\nx = A()[1]", &[4, 3]),
+        (
+            "class A:\n    def __init__(self):\n        self.inner = B()\n    def run(self):\n        return self.inner.keep()\nclass B:\n    \
+             def keep(self):\n        torch.save(1)\nA().run()",
+            &[9, 5, 8],
+        ),
+        (
+            "from dataclasses import dataclass\n@dataclass\nclass A:\n    x: int = 1\n    def keep(self):\n        torch.save(self.x)\nA(2).keep()",
+            &[7, 6],
+        ),
+    ] {
+        let Some((last, at)) = refused(text) else { panic!("taken: {text}") };
+        assert!(last.starts_with(save) && at == lines, "{text}\n{last}\n{at:?}");
+    }
+}
+
+#[test]
+fn methods_that_something_else_may_have_replaced_are_left_to_the_run() {
+    let keep = "class A:\n    on = False\n    def keep(self):\n        torch.save(1)\n    def perhaps(self):\n        if self.on: torch.save(1)\n";
+    for text in [
+        "",
+        "a = A()\na.perhaps()",
+        "a = A()\nif model.x:\n    a.keep = print\na.keep()",
+        "a = A()\nsetattr(a, 'keep', print)\na.keep()",
+        "A.keep = print\nA().keep()",
+        "a = A()\n[].append(a)\nmodel.anything(a)\na.keep()",
+        "a = A()\na.__dict__['keep'] = print\na.keep()",
+        "a = A()\nmodel.anything(lambda: a)\na.keep()",
+        "class B(A, metaclass=model.x): pass\nB().keep()",
+        "class B(model.x): pass\nB().keep()",
+        "class B(A):\n    def __getattribute__(self, name): return print\nB().keep()",
+        "class B(A):\n    def keep(self): pass\nB().keep()",
+        "class C:\n    def keep(self): pass\nclass B(C, A): pass\nB().keep()",
+        "class B(A):\n    def __new__(cls): return model\nB().keep()",
+        "class B(A):\n    def __init__(self): self.keep = print\nB().keep()",
+        "class B(A):\n    def __setattr__(self, name, value): pass\nb = B()\nb.on = True\nb.perhaps()",
+        "class B(A):\n    keep = property(lambda self: print)\nB().keep()",
+        "@model.x\nclass B(A): pass\nB().keep()",
+        "from dataclasses import dataclass\n@dataclass\nclass B:\n    on: bool = True\n    def keep(self):\n        if self.on: torch.save(1)\nB(False).keep()",
+    ] {
+        let text = format!("{keep}{text}");
+        assert_eq!(refused(&text), None, "{text}");
+    }
+}
+
+#[test]
 fn what_may_not_be_reached_or_may_be_caught_is_left_to_the_run() {
     for text in [
         "try:\n    torch.save(1)\nexcept AttributeError:\n    pass",

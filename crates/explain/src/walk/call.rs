@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use program::ir::{Binary, Call, Constant, Span};
+use program::ir::{Binary, Call, Code, Constant, Span};
 
 use crate::answer::{Calls, Does};
 use crate::form::{Form, Size};
@@ -30,6 +30,21 @@ impl Walk<'_> {
         let given = Given { line: span.line, positional, keyword, more };
         match &callee.what {
             What::Function(at) => self.of_function(*at, &given),
+            What::Bound(receiver, function) => {
+                let Some(receiver) = self.held.methods.get(*receiver).cloned() else {
+                    return Thing::plain(What::Unknown);
+                };
+                self.of_function(*function, &given.with_first(&receiver))
+            }
+            What::Class(at) => self.make(*at, &given),
+            What::Instance(_) => match self.called(&callee, &given) {
+                Some(value) => value,
+                None => {
+                    let mut all: Vec<Thing> = vec![callee.clone()];
+                    all.extend(given.all());
+                    self.opaque(&all)
+                }
+            },
             What::Method(at, name) => {
                 let Some(object) = self.held.methods.get(*at).cloned() else { return Thing::plain(What::Unknown) };
                 self.of_method(&object, &Rc::clone(name), given, span)
@@ -45,11 +60,12 @@ impl Walk<'_> {
     }
 
     /// Goes through a function of the user's.
-    fn of_function(&mut self, at: usize, given: &Given) -> Thing {
+    pub fn of_function(&mut self, at: usize, given: &Given) -> Thing {
         let Some(function) = self.held.functions.get(at).cloned() else { return Thing::plain(What::Unknown) };
         let parameters = &function.code.parameters;
         if self.calls >= CALLS || given.more || function.code.generator {
             self.captured(function.around);
+            self.touched(&Thing::plain(What::Function(at)));
             return self.opaque(&given.all());
         }
         let globals = match self.held.frames.get(function.around) {
@@ -92,24 +108,29 @@ impl Walk<'_> {
         if let Some(frame) = self.held.frames.get_mut(frame) {
             frame.slots = slots;
         }
-        let here = (Rc::clone(&self.now.text), given.line, Rc::clone(&self.now.function));
-        self.now.around.push(here);
-        let name = std::mem::replace(&mut self.now.function, Rc::clone(&function.code.name));
-        let text = std::mem::replace(&mut self.now.text, Rc::clone(&function.code.text));
-        let statement = self.now.statement;
-        self.calls += 1;
-        let perhaps = self.now.perhaps;
-        let flow = self.body(frame, &function.code.body);
-        self.now.perhaps = perhaps;
-        self.calls -= 1;
-        (self.now.text, self.now.statement, self.now.function) = (text, statement, name);
-        self.now.around.pop();
+        let flow = self.inside(&Rc::clone(&function.code), given.line, |walk| walk.body(frame, &function.code.body));
         let returned = self.held.frames.get_mut(frame).and_then(|frame| frame.returned.take());
         match (returned, flow) {
             (Some(returned), super::statement::Flow::Leave) => returned,
             (Some(returned), _) => self.held.or(&returned, &Thing::none()),
             (None, _) => Thing::none(),
         }
+    }
+
+    /// Goes through the body of a function or a class, which is entered from a line of the code at hand.
+    pub fn inside<T>(&mut self, code: &Rc<Code>, line: u32, body: impl FnOnce(&mut Self) -> T) -> T {
+        let here = (Rc::clone(&self.now.text), line, Rc::clone(&self.now.function));
+        self.now.around.push(here);
+        let name = std::mem::replace(&mut self.now.function, Rc::clone(&code.name));
+        let text = std::mem::replace(&mut self.now.text, Rc::clone(&code.text));
+        let (statement, perhaps) = (self.now.statement, self.now.perhaps);
+        self.calls += 1;
+        let result = body(self);
+        self.calls -= 1;
+        (self.now.text, self.now.statement, self.now.function) = (text, statement, name);
+        self.now.perhaps = perhaps;
+        self.now.around.pop();
+        result
     }
 
     fn of_method(&mut self, object: &Thing, name: &Rc<str>, given: Given, span: Span) -> Thing {
@@ -134,6 +155,7 @@ impl Walk<'_> {
             }
             What::List(at) => self.of_list(*at, object, name, &given),
             What::Dict(at) => self.of_dict(*at, object, name, &given),
+            What::Instance(_) | What::Super(..) => self.of_unknown_method(object, name, &given),
             _ => {
                 let mut all = vec![object.clone()];
                 all.extend(given.all());
@@ -338,6 +360,8 @@ impl Walk<'_> {
     /// Runs a module of the model on a value: `model.lm_head(hidden)`.
     fn run_module(&mut self, place: &Place, given: &Given, span: Span) -> Thing {
         let needs = self.all_deps(&given.all());
+        // Where modules are not known, a name may be anything.
+        given.all().iter().for_each(|thing| self.touched_inside(thing));
         let node = self.node(Does::Calls, span, &needs);
         let path = self.path(place);
         let taken = given.positional.first().map(|thing| self.held.form(thing)).unwrap_or_default();
@@ -613,6 +637,13 @@ impl Walk<'_> {
 }
 
 impl Given {
+    /// Returns the arguments of a function that is bound to an object.
+    pub fn with_first(&self, object: &Thing) -> Self {
+        let mut given = self.clone();
+        given.positional.insert(0, object.clone());
+        given
+    }
+
     /// Returns all arguments.
     pub fn all(&self) -> Vec<Thing> {
         self.positional.iter().chain(self.keyword.iter().map(|(_, value)| value)).cloned().collect()

@@ -13,7 +13,7 @@ use crate::form::{Form, Size};
 use crate::refused;
 use crate::walk::operation::{self, binary};
 use crate::walk::statement::bound;
-use crate::walk::value::{Bound, Place, Spot, Steps, Thing, What};
+use crate::walk::value::{Bound, Given, Place, Spot, Steps, Thing, What};
 use crate::walk::{MOST, Walk};
 
 /// What a loop goes through.
@@ -125,7 +125,20 @@ impl Walk<'_> {
                 Thing::new(What::Slice(bounds), Rc::new(from))
             }
             ExprKind::Call(call) => self.call(frame, call, expr.span),
-            ExprKind::Super { .. } => Thing::plain(What::Unknown),
+            ExprKind::Super { class, receiver } => {
+                let class = self.name(frame, *class);
+                let receiver = receiver.map(|receiver| self.name(frame, receiver));
+                match (class.what, receiver) {
+                    (What::Class(class), Some(receiver)) => {
+                        let Thing { what: What::Method(at, _), from, .. } = self.held.method(receiver, &"".into())
+                        else {
+                            return Thing::plain(What::Unknown);
+                        };
+                        Thing::new(What::Super(class, at), from)
+                    }
+                    _ => Thing::plain(What::Unknown),
+                }
+            }
             ExprKind::List(items) => {
                 let (items, exact) = self.arguments(frame, items);
                 self.held.list(items, exact)
@@ -467,6 +480,19 @@ impl Walk<'_> {
                 self.of_path(&module, name, span.line);
                 Thing::global(&format!("{module}.{name}"))
             }
+            What::Instance(at) => {
+                let found = self.of_instance(*at, object, name, span.line);
+                found.unwrap_or_else(|| self.held.method(object.clone(), name))
+            }
+            What::Class(at) => {
+                let found = self.of_class_object(*at, name);
+                found.unwrap_or_else(|| self.held.method(object.clone(), name))
+            }
+            What::Super(class, at) => {
+                let receiver = self.held.methods.get(*at).cloned().unwrap_or_else(Thing::none);
+                let found = self.of_super(*class, &receiver, name, span.line);
+                found.unwrap_or_else(|| self.held.method(object.clone(), name))
+            }
             What::Value(form, _) if refused_of_tensors(form, name) => {
                 let known = matches!(form, Form::Tensor(..));
                 self.of_tensors(name, known, span.line);
@@ -532,6 +558,9 @@ impl Walk<'_> {
             "iter" => return Thing::plain(What::Steps(Steps::From(0, None))),
             _ => {}
         }
+        if let Some(own) = self.of_own(place, object, name, span.line) {
+            return own;
+        }
         if let Some(child) = self.child(place, name) {
             return Thing::plain(What::Module(child));
         }
@@ -563,6 +592,14 @@ impl Walk<'_> {
             What::Module(place) => {
                 let place = place.clone();
                 return self.module_item(&place, key);
+            }
+            What::Instance(_) => {
+                let line = self.now.statement.line;
+                let given = Given { line, positional: vec![key.clone()], ..Given::default() };
+                if let Some(value) = self.special(object, "__getitem__", &given) {
+                    return value;
+                }
+                self.touched(object);
             }
             What::Steps(_) => {
                 let steps = match (&key.what, key.as_int()) {

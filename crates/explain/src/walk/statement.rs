@@ -1,12 +1,13 @@
 //! Statements: what they bind, and which ways they may take.
 
+use std::collections::BTreeSet;
 use std::rc::Rc;
 
 use program::ir::{Body, Expr, Name, Pattern, Statement, StatementKind, Target, deep};
 
 use crate::answer::Does;
 use crate::walk::operation::binary;
-use crate::walk::value::{Bound, Function, Place, Spot, Steps, Thing, What};
+use crate::walk::value::{Bound, Function, Given, Place, Spot, Steps, Thing, What};
 use crate::walk::{MOST, Walk};
 
 /// How a piece of code ends.
@@ -134,19 +135,20 @@ impl Walk<'_> {
             StatementKind::Function { definition, decorators, target } => {
                 let mut function = self.function(frame, definition);
                 for decorator in decorators.iter().rev() {
-                    let decorator = self.expr(frame, decorator);
-                    function = self.opaque(&[decorator, function]);
+                    let path = self.decorator(frame, decorator);
+                    function = match self.decorated(path.as_deref(), &function) {
+                        Some(known) => known,
+                        None => {
+                            let decorator = self.expr(frame, decorator);
+                            self.opaque(&[decorator, function])
+                        }
+                    };
                 }
                 self.bind(frame, *target, function);
             }
             StatementKind::Class(class) => {
-                for base in &class.bases {
-                    let base = self.expr(frame, &base.value);
-                    self.uses(&base);
-                }
-                self.bind(frame, class.target, Thing::plain(What::Unknown));
-                // What its methods do, nobody knows until they are called, and by then they are not found again.
-                self.captured(frame);
+                let made = self.class(frame, class, statement.span);
+                self.bind(frame, class.target, made);
             }
             StatementKind::Import { module, target, submodule } => {
                 self.of_import(module);
@@ -400,14 +402,19 @@ impl Walk<'_> {
             _ => {
                 // A mode, as `torch.no_grad()`, a backward pass, or an object of the user's.
                 self.uses(&opened);
+                let given = Given { line: context.span.line, ..Given::default() };
+                let entered = self.special(&opened, "__enter__", &given);
                 if let Some(target) = target {
-                    let entered = Thing::new(opened.what.clone(), self.deps(&opened));
+                    let entered = entered.unwrap_or_else(|| Thing::new(opened.what.clone(), self.deps(&opened)));
                     self.assign(frame, target, &entered);
                 }
                 let caught = u32::from(self.may_swallow(frame, context));
                 self.now.caught += caught;
                 let flow = self.body(frame, body);
                 self.now.caught = self.now.caught.saturating_sub(caught);
+                let unknown = Thing::plain(What::Unknown);
+                let given = Given { positional: vec![unknown.clone(), unknown.clone(), unknown], ..given };
+                self.special(&opened, "__exit__", &given);
                 flow
             }
         }
@@ -459,7 +466,10 @@ impl Walk<'_> {
                 };
                 match spot {
                     Some(spot) => self.replace(&spot, value, *span),
-                    None => self.store(&object, value, *span),
+                    None => {
+                        self.store(&object, value, *span);
+                        self.set_attribute(&object, name, value);
+                    }
                 }
             }
             Target::Item { object, key, span } => {
@@ -596,6 +606,7 @@ impl Walk<'_> {
 
     /// Notes that code which is not looked into has an object, and may change it.
     pub fn touched(&mut self, thing: &Thing) {
+        self.touched_inside(thing);
         match thing.what {
             What::List(at) => {
                 if let Some(list) = self.held.lists.get_mut(at) {
@@ -608,6 +619,50 @@ impl Walk<'_> {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// Notes the same of the user's objects that a value leads to.
+    pub fn touched_inside(&mut self, thing: &Thing) {
+        let (mut next, mut seen) = (vec![thing.clone()], BTreeSet::new());
+        while let Some(thing) = next.pop() {
+            let (kind, at) = match thing.what {
+                What::Instance(at) => (0, at),
+                What::Class(at) => (1, at),
+                What::Bound(at, _) | What::Method(at, _) => (2, at),
+                What::List(at) | What::Tuple(at) => (3, at),
+                What::Dict(at) => (4, at),
+                What::Function(at) => (5, at),
+                _ => continue,
+            };
+            if !seen.insert((kind, at)) || !self.pay(1) {
+                continue;
+            }
+            match kind {
+                0 => {
+                    let Some(instance) = self.held.instances.get_mut(at) else { continue };
+                    instance.exact = false;
+                    next.extend(std::mem::take(&mut instance.names).into_iter().map(|(_, thing)| thing));
+                }
+                1 => {
+                    if let Some(class) = self.held.classes.get_mut(at) {
+                        class.exact = false;
+                    }
+                }
+                2 => next.extend(self.held.methods.get(at).cloned()),
+                3 => next.extend(self.held.lists.get(at).iter().flat_map(|items| items.items.iter().cloned())),
+                4 => {
+                    let pairs = self.held.dicts.get(at);
+                    next.extend(pairs.iter().flat_map(|pairs| pairs.pairs.iter().map(|(_, value)| value.clone())));
+                }
+                _ => {
+                    let mut around = self.held.functions.get(at).map(|function| function.around);
+                    while let Some(frame) = around.and_then(|frame| self.held.frames.get(frame)) {
+                        around = frame.outer;
+                        next.extend(frame.slots.iter().flatten().cloned());
+                    }
+                }
+            }
         }
     }
 

@@ -1,11 +1,13 @@
 //! Values that a request brings along.
 
 use num_traits::ToPrimitive;
+use program::datum::Own;
 use program::ir::Constant;
 use program::{DType, Datum, Program, Ref, TensorData, lower};
 
 use crate::form::{Form, Size};
-use crate::walk::value::{Function, Names, Place, Thing, What};
+use crate::walk::class::is_plain;
+use crate::walk::value::{Class, Function, Instance, Names, Place, Thing, What};
 use crate::walk::{MOST, Walk};
 
 /// Collects the other names of modules.
@@ -17,6 +19,16 @@ pub fn aliases(program: &Program) -> Vec<(String, String, String)> {
             let (below, name) = alias.rsplit_once('.').unwrap_or(("", alias));
             found.push((joined(&envoy.path, below), name.to_owned(), joined(&envoy.path, path)));
         }
+    }
+    found
+}
+
+/// Collects what the program gave modules.
+pub fn owns(program: &Program) -> Vec<(String, &Own)> {
+    let mut found = Vec::new();
+    for at in 0..u32::try_from(program.heap.len()).unwrap_or(u32::MAX) {
+        let Some(Datum::Envoy(envoy)) = program.heap.get(Ref(at)) else { continue };
+        found.extend(envoy.own.iter().map(|own| (joined(&envoy.path, &own.path), own)));
     }
     found
 }
@@ -105,6 +117,52 @@ impl Walk<'_> {
                         && class == "_VariableFunctionsClass" =>
                     {
                         What::Global(format!("torch.{name}").into())
+                    }
+                    _ => What::Unknown,
+                }
+            }
+            Datum::Object { class, called: false, state, items, pairs, .. } if items.is_empty() && pairs.is_empty() => {
+                let What::Class(class) = self.thaw_inside(*class).what else { return Thing::plain(What::Unknown) };
+                let (mut names, mut exact) = (Vec::new(), true);
+                match state.map(|at| self.program.heap.get(at)) {
+                    None | Some(Some(Datum::None)) => {}
+                    Some(Some(Datum::Dict(all))) => {
+                        for (key, value) in all.iter().take(MOST) {
+                            match self.program.heap.text(*key) {
+                                Some(key) => names.push((key.into(), self.thaw_inside(*value))),
+                                None => exact = false,
+                            }
+                        }
+                        exact &= all.len() <= MOST;
+                    }
+                    Some(_) => exact = false,
+                }
+                return self.held.instance(Instance { class, names, exact });
+            }
+            Datum::Class { bases, attributes, .. } => {
+                let bases: Vec<Thing> = bases.iter().map(|base| self.thaw_inside(*base)).collect();
+                if !bases.iter().all(is_plain) {
+                    return Thing::plain(What::Unknown);
+                }
+                let generated = attributes.iter().any(|(name, _)| name == "__dataclass_fields__");
+                let class = Class { names: Vec::new(), sent: attributes.clone(), bases, exact: true, generated };
+                return self.held.class(class);
+            }
+            Datum::Decorated { kind, functions } => match functions.first().map(|at| self.thaw_inside(*at).what) {
+                Some(What::Function(at)) => What::Decorated(*kind, at),
+                _ => What::Unknown,
+            },
+            Datum::Method { function, receiver } => {
+                let receiver = self.thaw_inside(*receiver);
+                let What::Function(at) = self.thaw_inside(*function).what else { return Thing::plain(What::Unknown) };
+                return self.held.bound(receiver, at);
+            }
+            Datum::Attribute { object, name } => {
+                let object = self.thaw_inside(*object);
+                match object.what {
+                    What::Instance(at) => {
+                        let found = self.of_instance(at, &object, name, self.now.statement.line);
+                        return found.unwrap_or_else(|| self.held.method(object.clone(), &name.as_str().into()));
                     }
                     _ => What::Unknown,
                 }

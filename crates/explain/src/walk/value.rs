@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
+use program::datum::Decorator;
 use program::ir::{Code, Constant, Name};
 
 use crate::answer::Calls;
@@ -51,6 +52,15 @@ pub enum What {
     Slice([Bound; 3]),
     Function(usize),
     Method(usize, Rc<str>),
+    /// A function of the user's, and by its place among methods' objects what it is called with first.
+    Bound(usize, usize),
+    /// A class of the user's, and an object of one.
+    Class(usize),
+    Instance(usize),
+    /// What a class body has where a decorator stands before a function.
+    Decorated(Decorator, usize),
+    /// `super()` of a class, and by its place among methods' objects whose.
+    Super(usize, usize),
     /// Something importable by its name: `torch.stack`, `builtins.len`.
     Global(Rc<str>),
 }
@@ -135,6 +145,27 @@ pub struct Frame {
     pub returned: Option<Thing>,
 }
 
+/// A class of the user's.
+pub struct Class {
+    /// What its body bound.
+    pub names: Vec<(Rc<str>, Thing)>,
+    /// What the request has of it, by the place in its heap.
+    pub sent: Vec<(String, program::Ref)>,
+    pub bases: Vec<Thing>,
+    /// Whether nothing else put something into it.
+    pub exact: bool,
+    /// Whether its `__init__` is made of its annotations, and sets what they name.
+    pub generated: bool,
+}
+
+/// An object of a class of the user's.
+pub struct Instance {
+    pub class: usize,
+    pub names: Vec<(Rc<str>, Thing)>,
+    /// Whether nothing else put something into it.
+    pub exact: bool,
+}
+
 /// Names that a request brings along, by the place of their values in its heap.
 #[derive(Default)]
 pub struct Names(pub Vec<(String, program::Ref)>);
@@ -148,6 +179,8 @@ pub struct Held {
     pub given: Vec<Given>,
     pub functions: Vec<Rc<Function>>,
     pub frames: Vec<Frame>,
+    pub classes: Vec<Class>,
+    pub instances: Vec<Instance>,
 }
 
 /// How deep containers are looked through for what went into them.
@@ -246,6 +279,22 @@ impl Held {
         let from = Rc::clone(&object.from);
         self.methods.push(object);
         Thing::new(What::Method(self.methods.len() - 1, Rc::clone(name)), from)
+    }
+
+    pub fn bound(&mut self, receiver: Thing, function: usize) -> Thing {
+        let from = Rc::clone(&receiver.from);
+        self.methods.push(receiver);
+        Thing::new(What::Bound(self.methods.len() - 1, function), from)
+    }
+
+    pub fn class(&mut self, class: Class) -> Thing {
+        self.classes.push(class);
+        Thing::plain(What::Class(self.classes.len() - 1))
+    }
+
+    pub fn instance(&mut self, instance: Instance) -> Thing {
+        self.instances.push(instance);
+        Thing::plain(What::Instance(self.instances.len() - 1))
     }
 
     pub fn frame(&mut self, code: &Rc<Code>, outer: Option<usize>, globals: &Rc<Names>) -> usize {
@@ -380,7 +429,7 @@ impl Held {
                     self.each(value, depth - 1, seen, show);
                 }
             }
-            What::Method(at, _) => {
+            What::Method(at, _) | What::Bound(at, _) => {
                 if let Some(object) = self.methods.get(*at) {
                     self.each(object, depth - 1, seen, show);
                 }
@@ -400,7 +449,9 @@ impl Held {
             (What::Module(one), What::Module(other)) => {
                 What::Module(if one == other { one.clone() } else { Place::Some })
             }
-            (What::List(one), What::List(other)) if one == other => left.what.clone(),
+            (What::List(one), What::List(other)) | (What::Instance(one), What::Instance(other)) if one == other => {
+                left.what.clone()
+            }
             (What::Global(one), What::Global(other)) if one == other => left.what.clone(),
             _ if left.equals(right) == Some(true) => left.what.clone(),
             _ => {

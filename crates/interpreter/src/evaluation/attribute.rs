@@ -8,6 +8,7 @@ mod parent;
 
 use std::rc::Rc;
 
+use crate::evaluation::annotation;
 use crate::values::class::{Decorated, Property};
 use crate::values::frame::Frame;
 use crate::values::function::{Function, Method};
@@ -229,10 +230,7 @@ fn of_function(function: &Rc<Function>, name: &str) -> Option<Value> {
             none if none.is_empty() => Value::None,
             pairs => Value::dict(pairs),
         },
-        "__annotations__" => {
-            let pairs = code.parameters.annotations.iter();
-            Value::dict(pairs.map(|(name, text)| (Rc::clone(name), Value::Str(Rc::clone(text)))))
-        }
+        "__annotations__" => annotation::of_function(function),
         "__call__" => Value::Function(Rc::clone(function)),
         "__get__" => {
             let function = Value::Function(Rc::clone(function));

@@ -6,7 +6,7 @@ use std::task::{Context, Poll, Waker};
 use futures::future::LocalBoxFuture;
 
 use crate::evaluation::describe::describe;
-use crate::values::host::{Block, Request};
+use crate::values::host::{Block, Outcome, Request};
 use crate::values::machine::{Machine, grow};
 use crate::values::raise::Raise;
 use crate::values::suspension::Mailbox;
@@ -74,6 +74,20 @@ impl Coroutine {
                 }
             },
         }
+    }
+}
+
+/// Returns what an outcome comes to, where that does not wait for the host.
+///
+/// # Errors
+/// What it raises; `RuntimeError` where it waits.
+pub fn finish(machine: &Machine, outcome: Outcome) -> Result<Value, Raise> {
+    if let Outcome::Ready(value) = outcome {
+        return Ok(value);
+    }
+    match machine.recurse(|| Ok(Coroutine::of_future(machine, machine.settle(outcome)).resume(None)))? {
+        Step::Done(result) => result,
+        Step::Waiting(_) => Err(Raise::runtime_error("what is called here may not wait for the model")),
     }
 }
 

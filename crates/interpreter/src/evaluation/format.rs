@@ -15,7 +15,7 @@ use crate::evaluation::sort;
 use crate::evaluation::view::View;
 use crate::values::class::Instance;
 use crate::values::exceptions::Kind;
-use crate::values::host::HostResult;
+use crate::values::host::{Args, HostResult, Outcome};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::suspension::Deep;
@@ -23,7 +23,7 @@ use crate::values::types::{Dict, Items, dict, int, ledger, type_name};
 use crate::values::value::{Identity, Value};
 
 pub use float::{complex_repr, float_repr};
-pub use percent::percent;
+pub use percent::{percent, percent_bytes};
 pub use template::{format_map, format_method};
 
 /// Containers inside each other that `repr` follows.
@@ -180,6 +180,9 @@ fn simple(value: &Value) -> Result<Option<String>, Raise> {
             "builtins" => format!("<class '{}'>", kind.name()),
             module => format!("<class '{module}.{}'>", kind.name()),
         },
+        Value::Class(class) if class.lineage().any(|class| class.module() == "enum" && &**class.name() == "Enum") => {
+            format!("<enum '{}'>", class.name())
+        }
         Value::Class(class) => match class.module() {
             "builtins" => format!("<class '{}'>", class.qualified_name()),
             module => format!("<class '{module}.{}'>", class.qualified_name()),
@@ -487,6 +490,13 @@ async fn repr_instance(
     text: &mut String,
     open: &mut Vec<Identity>,
 ) -> Result<(), Raise> {
+    if special(value, "__repr__").is_none()
+        && let Some(host) = instance.class().host()
+        && let Outcome::Ready(method) = Rc::clone(host).instance_attribute(machine, value, "__repr__")?
+        && let Value::Str(own) = machine.call(&method, Args::default()).await?
+    {
+        return append(machine, text, &own);
+    }
     if let Some(method) = special(value, "__repr__") {
         let own = returned(machine, &method, value, "__repr__").await?;
         return append(machine, text, &own);

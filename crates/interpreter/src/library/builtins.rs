@@ -4,7 +4,7 @@ mod attributes;
 pub mod bytearray;
 mod iterators;
 mod numbers;
-mod text;
+pub(crate) mod text;
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -67,6 +67,7 @@ const MODULES: &[(&str, Source)] = &[
         Rust(|_| Ok(["annotations", "division", "print_function"].map(|name| (name, Value::Bool(true))).to_vec())),
     ),
     ("abc", Python(alone(include_str!("python/abc.py")))),
+    ("base64", Python(alone(include_str!("python/base64.py")))),
     ("bisect", Python(alone(include_str!("python/bisect.py")))),
     ("collections", Python(collections::COLLECTIONS)),
     ("collections.abc", Rust(typing::abstract_containers)),
@@ -76,14 +77,16 @@ const MODULES: &[(&str, Source)] = &[
     ("datetime", Python(alone(include_str!("python/datetime.py")))),
     ("decimal", Python(alone(include_str!("python/decimal.py")))),
     ("enum", Python(alone(include_str!("python/enum.py")))),
+    ("exceptiongroup", Python(alone(include_str!("python/exceptiongroup.py")))),
     ("fractions", Python(alone(include_str!("python/fractions.py")))),
     ("functools", Python(functools::FUNCTOOLS)),
     ("gc", Python(alone(include_str!("python/gc.py")))),
+    ("hashlib", Python(alone(include_str!("python/hashlib.py")))),
     ("heapq", Python(alone(include_str!("python/heapq.py")))),
     ("inspect", Python(inspect::INSPECT)),
     ("io", Python(alone(include_str!("python/io.py")))),
     ("itertools", Rust(itertools::members)),
-    ("json", Rust(json::members)),
+    ("json", Python(json::JSON)),
     ("logging", Python(alone(include_str!("python/logging.py")))),
     ("math", Rust(math::members)),
     ("numbers", Rust(typing::numbers)),
@@ -99,6 +102,7 @@ const MODULES: &[(&str, Source)] = &[
         }),
     ),
     ("string", Python(alone(include_str!("python/string.py")))),
+    ("struct", Python(alone(include_str!("python/struct.py")))),
     ("sys", Python(alone(include_str!("python/sys.py")))),
     ("textwrap", Python(alone(include_str!("python/textwrap.py")))),
     ("time", Python(time::TIME)),
@@ -180,7 +184,7 @@ fn open(machine: &Machine, name: &'static str, source: Source) -> Result<Value, 
 ///
 /// # Errors
 /// As [`import`].
-fn kept(machine: &Machine, module: &str, name: &str) -> Result<Value, Raise> {
+pub(crate) fn kept(machine: &Machine, module: &str, name: &str) -> Result<Value, Raise> {
     let found = import(machine, module)?;
     let variables = match &found {
         Some(Value::Host(module)) => {

@@ -306,7 +306,7 @@ impl Frame {
                 if let Some(value) = self.beyond(text).or_else(|| builtin(&self.machine, text)) {
                     return Ok(value);
                 }
-                Err(Raise::name_error(format!("name '{text}' is not defined")))
+                Err(undefined(text))
             }
             _ if name.depth == 0 => Err(Raise::new(
                 exceptions::Kind::UnboundLocalError,
@@ -336,7 +336,7 @@ impl Frame {
         }
         let text = text.map_or("", |text| text);
         Err(match frame.code.kind {
-            Scope::Root | Scope::Class => Raise::name_error(format!("name '{text}' is not defined")),
+            Scope::Root | Scope::Class => undefined(text),
             _ => Raise::new(
                 exceptions::Kind::UnboundLocalError,
                 format!("cannot access local variable '{text}' where it is not associated with a value"),
@@ -462,7 +462,18 @@ impl Siblings {
     }
 }
 
+fn undefined(name: &str) -> Raise {
+    let raise = Raise::name_error(format!("name '{name}' is not defined"));
+    if let Some(instance) = raise.instance() {
+        instance.set("name", Value::from(name));
+    }
+    raise
+}
+
 fn builtin(machine: &Machine, name: &str) -> Option<Value> {
+    if matches!(name, "BaseExceptionGroup" | "ExceptionGroup") {
+        return machine.language().kept(machine, "exceptiongroup", name).ok();
+    }
     let found = machine.language().builtin(name);
     found.or_else(|| machine.environment().builtin(machine, name))
 }

@@ -231,6 +231,11 @@ pub trait HostObject: Any {
         Ok(None)
     }
 
+    /// Returns the value of Python's that this equals, and is found by in dicts and sets.
+    fn number(&self) -> Option<Value> {
+        None
+    }
+
     /// `repr(self)`; the default is `<type object>`.
     fn repr(&self, machine: &Machine) -> Result<Option<String>, Raise> {
         Ok(None)

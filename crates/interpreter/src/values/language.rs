@@ -36,6 +36,12 @@ pub trait Language {
     /// Returns what a name stands for that is known everywhere.
     fn builtin(&self, name: &str) -> Option<Value>;
 
+    /// Returns what a module of the library that is a text keeps under a name.
+    ///
+    /// # Errors
+    /// As [`Language::import`].
+    fn kept(&self, machine: &Machine, module: &str, name: &str) -> Result<Value, Raise>;
+
     /// Returns a module of the library; `None` for other names.
     ///
     /// # Errors

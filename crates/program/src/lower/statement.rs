@@ -100,12 +100,12 @@ impl Lower<'_> {
             },
             Stmt::With(node) if node.is_async => return Err(self.unsupported(node.range, "'async with'")),
             Stmt::With(node) => self.with(node)?,
-            Stmt::Try(node) if node.is_star => return Err(self.unsupported(node.range, "'except*'")),
             Stmt::Try(node) => StatementKind::Try(Box::new(ir::Try {
                 body: self.statements(&node.body)?,
                 handlers: node.handlers.iter().map(|handler| self.handler(handler)).collect::<Lowered<_>>()?,
                 otherwise: self.statements(&node.orelse)?,
                 finally: self.statements(&node.finalbody)?,
+                star: node.is_star,
             })),
             Stmt::Raise(node) => StatementKind::Raise {
                 exception: self.optional(node.exc.as_deref())?,
@@ -194,7 +194,10 @@ impl Lower<'_> {
             node.decorator_list.first().map_or_else(|| self.span(&node.name).line, |first| self.span(first).line);
         let name = node.name.to_string();
         self.scopes.enter(Scope::Function);
-        let parameters = self.parameters(&node.parameters)?;
+        let mut parameters = self.parameters(&node.parameters)?;
+        if let Some(annotation) = &node.returns {
+            parameters.annotations.push(("return".into(), self.source(&**annotation)));
+        }
         let around = self.nest(&name, true);
         let loops = std::mem::take(&mut self.loops);
         let body = self.body(&node.body)?;
@@ -389,6 +392,13 @@ impl Lower<'_> {
                 let message = format!("duplicate argument '{}' in function definition", parameter.name);
                 return Err(self.error(parameter.range, message));
             }
+        }
+        // As Python evaluates them: `*args` before what stands behind it.
+        let placed = parameters.posonlyargs.iter().chain(&parameters.args).map(|each| &each.parameter);
+        let named = parameters.kwonlyargs.iter().map(|each| &each.parameter);
+        let star = parameters.vararg.iter().map(|parameter| &**parameter);
+        let double_star = parameters.kwarg.iter().map(|parameter| &**parameter);
+        for parameter in placed.chain(star).chain(named).chain(double_star) {
             if let Some(annotation) = &parameter.annotation {
                 annotations.push((parameter.name.as_str().into(), self.source(&**annotation)));
             }

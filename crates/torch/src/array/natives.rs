@@ -24,7 +24,7 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
         ("_t", |machine, args| {
             let value = args.one("_t")?;
             if let Some(array) = python::host::<Array>(&value) {
-                return python::ready(array.tensor.clone());
+                return python::ready(array.tensor(machine)?);
             }
             let made = match Tensor::of(&value) {
                 Some(tensor) => tensor,
@@ -33,7 +33,7 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
                     let items = python::sequence(&value).unwrap_or_default();
                     let parts: Option<Vec<Tensor>> = items
                         .iter()
-                        .map(|item| python::host::<Array>(item).map(|array| array.tensor.clone()))
+                        .map(|item| python::host::<Array>(item).and_then(|array| array.tensor(machine).ok()))
                         .collect();
                     match parts.filter(|parts| !parts.is_empty()) {
                         Some(parts) => {
@@ -46,8 +46,8 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
             };
             python::ready(on_host(machine, made)?)
         }),
-        ("_a", |_, args| Ok(Value::host(Array::new(tensor(&args.one("_a")?)?)).into())),
-        ("_r", |_, args| Ok(Array::result(tensor(&args.one("_r")?)?).into())),
+        ("_a", |machine, args| Ok(Value::host(Array::new(tensor(machine, &args.one("_a")?)?)).into())),
+        ("_r", |machine, args| Ok(Array::result(tensor(machine, &args.one("_r")?)?).into())),
         // PyTorch's type of a type of numpy's.
         ("_dtype", |_, args| {
             let value = args.one("_dtype")?;
@@ -87,9 +87,9 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
     Ok(natives.into_iter().map(|(name, body)| (name, Value::native(name, body))).collect())
 }
 
-fn tensor(value: &Value) -> Result<Tensor, Raise> {
+fn tensor(machine: &Machine, value: &Value) -> Result<Tensor, Raise> {
     match python::host::<Array>(value) {
-        Some(array) => Ok(array.tensor.clone()),
+        Some(array) => array.tensor(machine),
         None => Tensor::of(value).ok_or_else(|| Raise::type_error("an array is made of a tensor")),
     }
 }

@@ -24,7 +24,7 @@ pub fn element_type(dtype: DType) -> Value {
 
 /// Returns the type that a value names to numpy: a `numpy.dtype`, a class of scalars, its name, or Python's own.
 pub fn of_value(value: &Value) -> Option<DType> {
-    let named = |name: &str| of_name(name).filter(|_| !name.ends_with('_'));
+    let named = |name: &str| of_name(name).or_else(|| of_code(name)).filter(|_| !name.ends_with('_'));
     match value {
         Value::Str(name) => named(name),
         Value::Host(object) => match object.as_any().downcast_ref::<ElementType>() {
@@ -53,6 +53,17 @@ pub fn require(value: &Value) -> Result<DType, Raise> {
 pub fn of_name(name: &str) -> Option<DType> {
     Some(match name {
         "bool_" => DType::Bool,
+        "bool" => DType::Bool,
+        "byte" => DType::Int8,
+        "ubyte" => DType::UInt8,
+        "ushort" => DType::UInt16,
+        "intc" => DType::Int32,
+        "uintc" => DType::UInt32,
+        "int" | "long" => DType::Int64,
+        "ulong" | "ulonglong" => DType::UInt64,
+        "float" => DType::Float64,
+        "complex" | "cfloat" => DType::Complex128,
+        "chalf" => return None,
         "half" => DType::Float16,
         "single" => DType::Float32,
         "double" => DType::Float64,
@@ -63,6 +74,28 @@ pub fn of_name(name: &str) -> Option<DType> {
         name => DType::from_name(name).filter(|dtype| {
             !matches!(dtype, DType::BFloat16 | DType::Float8E4M3Fn | DType::Float8E5M2 | DType::Complex32)
         })?,
+    })
+}
+
+/// Returns the type that a letter and a number of bytes name: `i4`, `<f8`.
+fn of_code(code: &str) -> Option<DType> {
+    let code = code.strip_prefix(['<', '=', '|']).unwrap_or(code);
+    Some(match code {
+        "?" | "b1" => DType::Bool,
+        "b" | "i1" => DType::Int8,
+        "h" | "i2" => DType::Int16,
+        "i" | "i4" => DType::Int32,
+        "l" | "q" | "p" | "i8" => DType::Int64,
+        "B" | "u1" => DType::UInt8,
+        "H" | "u2" => DType::UInt16,
+        "I" | "u4" => DType::UInt32,
+        "L" | "Q" | "P" | "u8" => DType::UInt64,
+        "e" | "f2" => DType::Float16,
+        "f" | "f4" => DType::Float32,
+        "d" | "f8" => DType::Float64,
+        "F" | "c8" => DType::Complex64,
+        "D" | "c16" => DType::Complex128,
+        _ => return None,
     })
 }
 
@@ -121,7 +154,46 @@ pub fn scalar(machine: &Machine, args: Args, dtype: DType) -> HostResult {
         }
         value => value,
     };
-    Ok(Array::result(create::of_data(machine, &value, Some(dtype), Some(Device::CPU))?).into())
+    let made = create::of_data(machine, &value, Some(dtype), Some(Device::CPU)).map_err(|raise| {
+        match raise.message().starts_with("value cannot be converted to type") {
+            true => {
+                let shown = interpreter::format::repr_now(&value).unwrap_or_default();
+                let says = format!("Python integer {shown} out of bounds for {}", dtype.name());
+                Raise::new(interpreter::Kind::OverflowError, says)
+            }
+            false => raise,
+        }
+    });
+    Ok(Array::result(made?).into())
+}
+
+fn kind(dtype: DType) -> &'static str {
+    match dtype {
+        DType::Bool => "b",
+        dtype if is_of(dtype, "numpy.signedinteger") => "i",
+        dtype if is_of(dtype, "numpy.integer") => "u",
+        dtype if dtype::is_complex(dtype) => "c",
+        _ => "f",
+    }
+}
+
+fn letter(dtype: DType) -> &'static str {
+    match dtype {
+        DType::Bool => "?",
+        DType::Int8 => "b",
+        DType::Int16 => "h",
+        DType::Int32 => "i",
+        DType::Int64 => "l",
+        DType::UInt8 => "B",
+        DType::UInt16 => "H",
+        DType::UInt32 => "I",
+        DType::UInt64 => "L",
+        DType::Float16 => "e",
+        DType::Float32 => "f",
+        DType::Complex64 => "F",
+        DType::Complex128 => "D",
+        _ => "d",
+    }
 }
 
 /// `numpy.dtype(…)`.
@@ -150,14 +222,13 @@ impl HostObject for ElementType {
         Ok(match name {
             "name" => Value::from(self.0.name()).into(),
             "itemsize" => Value::Int(self.0.size() as i64).into(),
-            "kind" => Value::from(match self.0 {
-                DType::Bool => "b",
-                dtype if is_of(dtype, "numpy.signedinteger") => "i",
-                dtype if is_of(dtype, "numpy.integer") => "u",
-                dtype if dtype::is_complex(dtype) => "c",
-                _ => "f",
-            })
-            .into(),
+            "kind" => Value::from(kind(self.0)).into(),
+            "str" => {
+                Value::from(format!("{}{}{}", if self.0.size() == 1 { "|" } else { "<" }, kind(self.0), self.0.size()))
+                    .into()
+            }
+            "char" => Value::from(letter(self.0)).into(),
+            "byteorder" => Value::from(if self.0.size() == 1 { "|" } else { "=" }).into(),
             "type" => class(self.0.name()).map_or(Outcome::NotImplemented, Outcome::Ready),
             _ => Outcome::NotImplemented,
         })

@@ -59,8 +59,16 @@ fn call(machine: &Machine, task: Task, mut args: Args) -> HostResult {
         Task::Reduce => Some(take(2, "reduction", &mut args)?),
         _ => None,
     };
-    let tensor = match (Tensor::of(&tensor), python::sequence(&tensor)) {
+    // Arrays are rearranged as tensors are, and come back as arrays.
+    let arrays = python::sequence(&tensor).and_then(|items| items.first().cloned()).unwrap_or_else(|| tensor.clone());
+    let arrays = Tensor::of(&arrays).is_none() && crate::array::elements_of(&arrays).is_some();
+    let tensor = match (crate::array::elements_of(&tensor), python::sequence(&tensor)) {
         (Some(tensor), _) => tensor,
+        (None, Some(items)) if arrays => {
+            let parts = items.iter().map(|item| crate::array::elements_of(item).map(|tensor| tensor.value()));
+            let parts = parts.collect::<Option<Vec<_>>>().unwrap_or_default();
+            binding::tensor(machine, "stack", &python::positional([Value::list(parts)]))?
+        }
         // A list of tensors has a new first axis.
         (None, Some(_)) => binding::tensor(machine, "stack", &python::positional([tensor]))?,
         (None, None) => {
@@ -86,7 +94,8 @@ fn call(machine: &Machine, task: Task, mut args: Args) -> HostResult {
         false => raise,
     };
     let word = reduction.as_ref().and_then(Value::as_str).unwrap_or_default();
-    transform(machine, task, &tensor, text, &given, word).map_err(wrap).and_then(python::ready)
+    let made = transform(machine, task, &tensor, text, &given, word).map_err(wrap)?;
+    if arrays { Ok(crate::array::of_tensor(machine, &made)?.into()) } else { python::ready(made) }
 }
 
 fn error(text: &str) -> Raise {

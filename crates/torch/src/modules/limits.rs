@@ -8,6 +8,8 @@ use interpreter::raise::Raise;
 use interpreter::{HostObject, HostResult, Machine, Outcome, Value};
 use program::DType;
 
+use crate::python;
+
 /// Facts of an element type, by name.
 pub struct Limits {
     pub class: &'static str,
@@ -32,17 +34,17 @@ impl HostObject for Limits {
         Ok(field.map_or(Outcome::NotImplemented, |(_, value)| value.clone().into()))
     }
 
-    fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
+    fn repr(&self, machine: &Machine) -> Result<Option<String>, Raise> {
         let fields = self.fields.iter().filter(|(name, _)| *name != "bits").map(|(name, value)| {
             let text = match value {
-                Value::Float(number) => format!("{number:e}"),
+                Value::Float(_) => python::format(machine, value, "g")?,
                 Value::Int(number) => number.to_string(),
                 Value::Big(number) => number.to_string(),
                 _ => String::new(),
             };
-            format!("{name}={text}")
+            Ok(format!("{name}={text}"))
         });
-        let fields: Vec<String> = fields.collect();
+        let fields: Vec<String> = fields.collect::<Result<_, Raise>>()?;
         Ok(Some(format!("{}({}, dtype={})", self.class, fields.join(", "), self.dtype.name())))
     }
 

@@ -8,7 +8,7 @@ mod layer;
 use interpreter::raise::Raise;
 use interpreter::{HostResult, Machine, Outcome, Value};
 
-use super::Class;
+use super::{Class, written};
 use crate::python;
 use crate::tensor::Tensor;
 
@@ -176,10 +176,13 @@ pub(super) fn described(machine: &Machine, name: &str, extra: &str, module: &Val
     for (child, value) in members(module).into_iter().filter(|(_, value)| is_module(value)) {
         let text = match &value {
             Value::Host(object) => machine.recurse(|| object.repr(machine))?,
-            Value::Instance(instance) => {
-                let class = instance.class().name().to_string();
-                Some(machine.recurse(|| described(machine, &class, "", &value))?)
-            }
+            Value::Instance(_) => match written::member(machine, "torch.nn.Module", "__repr__")? {
+                Some(describe) => {
+                    let made = machine.call_now(&describe, python::positional([value.clone()]))?;
+                    interpreter::coroutine::finish(machine, made)?.as_str().map(str::to_owned)
+                }
+                None => None,
+            },
             _ => None,
         };
         lines.push(format!("  ({child}): {}", text.unwrap_or_default().replace('\n', "\n  ")));

@@ -1,9 +1,10 @@
 //! `tensor[…]`, read and written, with PyTorch's rules.
 
 use std::ffi::c_void;
+use std::rc::Rc;
 
 use interpreter::raise::Raise;
-use interpreter::{Machine, Value};
+use interpreter::{Machine, Slice, Value};
 use libtorch::ffi::{self, Datum, Mode};
 use libtorch::{Failure, Problem};
 use program::DType;
@@ -267,6 +268,91 @@ fn spread(key: &Value) -> Option<Vec<Value>> {
             || python::sequence(item).is_some()
     };
     (items.len() < LONGEST && items.iter().any(tuple_like)).then_some(items)
+}
+
+/// A key in which slices go backwards, as those of PyTorch do not.
+pub struct Backwards {
+    /// Selects what the slices select, in the order in which it lies.
+    pub forwards: Value,
+    /// What is left of the key behind that.
+    pub rest: Value,
+    /// Whether that is nothing.
+    pub alone: bool,
+    /// The dimensions that go backwards then.
+    pub dimensions: Vec<i64>,
+}
+
+/// Takes apart a key with steps below zero.
+///
+/// # Errors
+/// A slice's bounds are no numbers.
+pub fn backwards(tensor: &Tensor, key: &Value) -> Result<Option<Backwards>, Raise> {
+    let keys = match key {
+        Value::Tuple(tuple) => tuple.to_vec(),
+        key => vec![key.clone()],
+    };
+    let step = |slice: &Slice| match slice.step {
+        Value::None => Ok(1),
+        ref step => bound_of(step),
+    };
+    let mut any = false;
+    for key in &keys {
+        if let Value::Slice(slice) = key {
+            any |= step(slice)? < 0;
+        }
+    }
+    if !any {
+        return Ok(None);
+    }
+    let spans = |key: &Value| match (key, array::elements_of(key)) {
+        (Value::None | Value::Ellipsis | Value::Bool(_), _) => 0,
+        (_, Some(mask)) if matches!(mask.dtype(), DType::Bool | DType::UInt8) => mask.sizes().len(),
+        _ => 1,
+    };
+    let sizes = tensor.sizes();
+    let specified: usize = keys.iter().map(spans).sum();
+    let all = || Value::Slice(Rc::new(Slice { start: Value::None, stop: Value::None, step: Value::None }));
+    let (mut forwards, mut rest, mut dimensions, mut alone) = (Vec::new(), Vec::new(), Vec::new(), true);
+    for key in keys {
+        match &key {
+            Value::Slice(slice) if step(slice)? < 0 => {
+                let size = sizes.get(forwards.len()).copied().unwrap_or(0);
+                let step = step(slice)?;
+                let bound = |bound: &Value, default: i64| match bound {
+                    Value::None => Ok(default),
+                    bound => {
+                        bound_of(bound).map(|at| if at < 0 { at.saturating_add(size) } else { at }.clamp(-1, size - 1))
+                    }
+                };
+                let (start, stop) = (bound(&slice.start, size - 1)?, bound(&slice.stop, -1)?);
+                let width = step.unsigned_abs().min(i64::MAX.unsigned_abs()).cast_signed();
+                let count = if start > stop { (start - stop - 1) / width + 1 } else { 0 };
+                let first = if count > 0 { start - (count - 1) * width } else { 0 };
+                let end = if count > 0 { start + 1 } else { 0 };
+                dimensions.push(i64::try_from(forwards.len()).unwrap_or(0));
+                let [start, stop, step] = [first, end, width].map(Value::Int);
+                forwards.push(Value::Slice(Rc::new(Slice { start, stop, step })));
+                rest.push(all());
+            }
+            Value::Ellipsis => {
+                (0..sizes.len().saturating_sub(specified)).for_each(|_| forwards.push(all()));
+                rest.push(key);
+            }
+            _ => {
+                (0..spans(&key)).for_each(|_| forwards.push(all()));
+                alone &= matches!(&key, Value::Slice(slice) if matches!((&slice.start, &slice.stop, &slice.step), (Value::None, Value::None, Value::None)));
+                rest.push(key);
+            }
+        }
+    }
+    if forwards.len() > sizes.len() {
+        return Err(Raise::index_error(format!(
+            "too many indices for array: array is {}-dimensional, but {} were indexed",
+            sizes.len(),
+            forwards.len()
+        )));
+    }
+    Ok(Some(Backwards { forwards: Value::tuple(forwards), rest: Value::tuple(rest), alone, dimensions }))
 }
 
 fn part(machine: &Machine, key: &Value) -> Result<Part, Raise> {

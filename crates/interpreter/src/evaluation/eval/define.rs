@@ -5,7 +5,7 @@ use std::rc::Rc;
 use program::ir::{self, Expr, Span};
 
 use super::Run;
-use crate::evaluation::{attribute, import};
+use crate::evaluation::{annotation, attribute, import};
 use crate::values::class::{Class, Decorated};
 use crate::values::exceptions::Kind;
 use crate::values::frame::Frame;
@@ -116,6 +116,10 @@ impl<'a> Run<'a> {
             _ => "__main__".into(),
         };
         let mut attributes = frame.names();
+        let module = match attributes.iter().find(|(name, _)| &**name == "__module__") {
+            Some((_, Value::Str(named))) => Rc::clone(named),
+            _ => module,
+        };
         for (_, attribute) in attributes.iter_mut().filter(|(name, _)| OF_CLASSES.contains(&&**name)) {
             if matches!(attribute, Value::Function(_)) {
                 *attribute = Value::Decorated(Rc::new(Decorated::ClassMethod(attribute.clone())));
@@ -126,7 +130,8 @@ impl<'a> Run<'a> {
         }
         if !definition.annotations.is_empty() {
             let pairs = definition.annotations.iter();
-            let pairs = pairs.map(|(name, text)| (Rc::clone(name), Value::Str(Rc::clone(text))));
+            let pairs =
+                pairs.map(|(name, text)| (Rc::clone(name), annotation::meant(self.machine, Some(&frame), text)));
             attributes.push(("__annotations__".into(), Value::dict(pairs)));
         }
         self.machine.charge_fuel(Class::cost(&bases))?;

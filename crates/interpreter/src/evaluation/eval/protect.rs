@@ -188,6 +188,9 @@ impl<'a> Run<'a> {
             Err(raise) => raise,
         };
         let Some(exception) = raise.value() else { return Err(raise) };
+        if node.star {
+            return self.parts(node, exception).await;
+        }
         let handling = self.machine.handle(exception.clone());
         for handler in &node.handlers {
             if let Some(class) = &handler.class {
@@ -209,6 +212,53 @@ impl<'a> Run<'a> {
             return result;
         }
         Err(raise)
+    }
+
+    /// Gives each handler of `except*` its part of what was raised.
+    async fn parts(self, node: &'a ir::Try, exception: Value) -> Result<Flow, Raise> {
+        let kept = |name| self.machine.language().kept(self.machine, "exceptiongroup", name);
+        let (mut rest, mut raised, mut again) = (exception.clone(), Vec::new(), Vec::new());
+        for handler in &node.handlers {
+            let Some(class) = &handler.class else { continue };
+            let class_value = self.traced(self.eval(class))?.get().await?;
+            self.at(class.span);
+            let args = Args::of([rest.clone(), class_value]);
+            let parts = self.machine.call(&kept("_caught")?, args).await.map_err(|raise| self.pass(raise))?;
+            let Value::Tuple(parts) = parts else { continue };
+            let [part, left] = &parts[..] else { continue };
+            if matches!(part, Value::None) {
+                continue;
+            }
+            rest = left.clone();
+            let handling = self.machine.handle(part.clone());
+            if let Some(target) = handler.target {
+                self.frame.bind(target, part.clone());
+            }
+            let result = self.run(&handler.body).await;
+            if let Some(target) = handler.target {
+                let _ = self.frame.unbind(target);
+            }
+            drop(handling);
+            match result {
+                Ok(Flow::Next) => {}
+                Ok(flow) => return Ok(flow),
+                Err(raise) => match raise.value() {
+                    None => return Err(raise),
+                    Some(value) if value.is(part) => again.push(value),
+                    Some(value) => raised.push(value),
+                },
+            }
+            if matches!(rest, Value::None) {
+                break;
+            }
+        }
+        let args = Args::of([exception, Value::list(raised), Value::list(again), rest]);
+        let left = self.machine.call(&kept("_left")?, args).await.map_err(|raise| self.pass(raise))?;
+        match Raise::from_value(&left) {
+            Some(raise) if raise.has_traceback() => Err(raise),
+            Some(raise) => Err(self.pass(raise)),
+            None => Ok(Flow::Next),
+        }
     }
 
     pub(super) async fn raise(

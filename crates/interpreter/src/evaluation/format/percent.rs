@@ -6,11 +6,11 @@ use num_traits::Signed;
 
 use crate::evaluation::operators::{self, later};
 use crate::values::exceptions::Kind;
-use crate::values::host::HostResult;
+use crate::values::host::{Args, HostResult};
 use crate::values::machine::Machine;
 use crate::values::raise::Raise;
 use crate::values::types::float::real;
-use crate::values::types::{Items, int, ledger, string, type_name};
+use crate::values::types::{Items, Type, int, ledger, string, type_name};
 use crate::values::value::Value;
 
 use super::float as digits;
@@ -22,8 +22,23 @@ use super::float as digits;
 pub fn percent(machine: &Machine, template: &Rc<str>, values: &Value) -> HostResult {
     let (machine, template, values) = (machine.clone(), Rc::clone(template), values.clone());
     later(async move {
-        let text = fill(&machine, &template, &values).await?;
+        let text = fill(&machine, &template, &values, false).await?;
         ledger::text(&machine, text)
+    })
+}
+
+/// `template % values` of bytes, which go through it as letters of the same numbers.
+///
+/// # Errors
+/// As CPython; what `__bytes__` and `__repr__` raise.
+pub fn percent_bytes(machine: &Machine, template: &[u8], values: &Value) -> HostResult {
+    ledger::reserve(machine, 4 * template.len() as u64)?;
+    let template: String = template.iter().copied().map(char::from).collect();
+    let (machine, values) = (machine.clone(), values.clone());
+    later(async move {
+        let text = fill(&machine, &template, &values, true).await?;
+        ledger::reserve(&machine, text.len() as u64)?;
+        ledger::bytes(&machine, text.chars().map(|letter| u32::from(letter) as u8).collect())
     })
 }
 
@@ -38,7 +53,7 @@ struct Directive {
     precision: Option<usize>,
 }
 
-async fn fill(machine: &Machine, template: &str, values: &Value) -> Result<String, Raise> {
+async fn fill(machine: &Machine, template: &str, values: &Value, binary: bool) -> Result<String, Raise> {
     let mut arguments = match values {
         Value::Tuple(items) => Items::from(items.to_vec()),
         value => vec![value.clone()].into(),
@@ -65,10 +80,17 @@ async fn fill(machine: &Machine, template: &str, values: &Value) -> Result<Strin
             let name: String = chars[at + 1..at + length].iter().collect();
             at += length + 1;
             by_name = true;
-            if matches!(values, Value::Tuple(_) | Value::Str(_) | Value::List(_) | Value::Int(_) | Value::Float(_)) {
+            if matches!(
+                values,
+                Value::Tuple(_) | Value::Str(_) | Value::Bytes(_) | Value::List(_) | Value::Int(_) | Value::Float(_)
+            ) {
                 return Err(Raise::type_error("format requires a mapping"));
             }
-            let outcome = operators::get_item(machine, values, &Value::from(name))?;
+            let key = match binary {
+                true => ledger::bytes(machine, name.chars().map(|letter| u32::from(letter) as u8).collect())?,
+                false => Value::from(name),
+            };
+            let outcome = operators::get_item(machine, values, &key)?;
             named = Some(machine.settle(outcome).await?);
         }
         let mut directive = Directive::default();
@@ -125,18 +147,24 @@ async fn fill(machine: &Machine, template: &str, values: &Value) -> Result<Strin
             Some(value) => value,
             None => arguments.next().ok_or_else(|| Raise::type_error("not enough arguments for format string"))?,
         };
-        let text = directive.format(machine, code, at - 1, &value).await?;
+        let text = match (binary, code) {
+            (true, 's' | 'b') => directive.cut(&bytes(machine, &value).await?),
+            (true, 'r') => directive.format(machine, 'a', at - 1, &value).await?,
+            (true, 'c') => directive.pad("", &byte(&value)?, false),
+            _ => directive.format(machine, code, at - 1, &value).await?,
+        };
         if filled.capacity() - filled.len() < text.len() {
             ledger::reserve(machine, 2 * (filled.len() + text.len()) as u64)?;
         }
         filled.push_str(&text);
     }
+    let kind = if binary { "bytes" } else { "string" };
     let left_over = arguments.next().is_some() && !by_name;
     if left_over && !matches!(operators::plain(values), Value::Dict(_) | Value::List(_)) {
-        return Err(Raise::type_error("not all arguments converted during string formatting"));
+        return Err(Raise::type_error(format!("not all arguments converted during {kind} formatting")));
     }
     if left_over && matches!(values, Value::List(_)) {
-        return Err(Raise::type_error("not all arguments converted during string formatting"));
+        return Err(Raise::type_error(format!("not all arguments converted during {kind} formatting")));
     }
     Ok(filled)
 }
@@ -157,11 +185,15 @@ impl Directive {
                 )));
             }
         };
-        let text = match self.precision {
-            Some(precision) => string::substring(&text, 0, precision).to_owned(),
-            None => text,
-        };
-        Ok(self.pad("", &text, false))
+        Ok(self.cut(&text))
+    }
+
+    /// Pads a text, of which so much is taken as the precision says.
+    fn cut(&self, text: &str) -> String {
+        match self.precision {
+            Some(precision) => self.pad("", string::substring(text, 0, precision), false),
+            None => self.pad("", text, false),
+        }
     }
 
     fn integer(&self, machine: &Machine, code: char, value: &Value) -> Result<String, Raise> {
@@ -245,5 +277,42 @@ fn character(value: &Value) -> Result<String, Raise> {
             None => Err(Raise::new(Kind::OverflowError, "%c arg not in range(0x110000)")),
         },
         _ => Err(Raise::type_error("%c requires int or char")),
+    }
+}
+
+/// Returns the bytes of a value as letters: of what is bytes, or says what bytes it is.
+async fn bytes(machine: &Machine, value: &Value) -> Result<String, Raise> {
+    let wrong = || {
+        let name = type_name(value);
+        Raise::type_error(format!(
+            "%b requires a bytes-like object, or an object that implements __bytes__, not '{name}'"
+        ))
+    };
+    let made = match value {
+        Value::Bytes(bytes) => Value::Bytes(bytes.clone()),
+        Value::Host(_) | Value::Instance(_) => {
+            let args = Args::of([value.clone()]);
+            let made = machine.language().construct(machine, Type::Bytes, args).map_err(|_| wrong())?;
+            machine.settle(made).await?
+        }
+        _ => return Err(wrong()),
+    };
+    match made {
+        Value::Bytes(bytes) => {
+            ledger::reserve(machine, 2 * bytes.len() as u64)?;
+            Ok(bytes.iter().copied().map(char::from).collect())
+        }
+        _ => Err(wrong()),
+    }
+}
+
+fn byte(value: &Value) -> Result<String, Raise> {
+    match operators::plain(value) {
+        Value::Bytes(bytes) if bytes.len() == 1 => Ok(bytes.iter().copied().map(char::from).collect()),
+        Value::Int(code) => match u8::try_from(code) {
+            Ok(code) => Ok(char::from(code).to_string()),
+            Err(_) => Err(Raise::new(Kind::OverflowError, "%c arg not in range(256)")),
+        },
+        _ => Err(Raise::type_error("%c requires an integer in range(256) or a single byte")),
     }
 }

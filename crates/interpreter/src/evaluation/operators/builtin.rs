@@ -65,6 +65,7 @@ pub fn builtin(machine: &Machine, operator: Operator, left: &Value, right: &Valu
             multiply(machine, items, &Value::Int(index_fitting(machine, count)?))
         }
         (Operator::Mod, Value::Str(text), arguments) => format::percent(machine, text, arguments),
+        (Operator::Mod, Value::Bytes(bytes), arguments) => format::percent_bytes(machine, bytes, arguments),
         (Operator::BitOr, Value::Dict(left), Value::Dict(_)) => {
             let merged = Rc::new(left.copy(machine)?);
             let done = mapping::merge(machine, merged.clone(), Some(right.clone()), Vec::new());

@@ -427,6 +427,10 @@ fn nested_hash(machine: Machine, value: Value, depth: usize) -> Deep<'static, Re
             return Err(Raise::new(Kind::RecursionError, "maximum recursion depth exceeded"));
         }
         machine.charge_fuel(1)?;
+        let value = match &value {
+            Value::Host(object) => object.number().unwrap_or(value),
+            _ => value,
+        };
         Ok(match &value {
             Value::Bool(truth) => i64::from(*truth),
             Value::Int(number) => hash_integer(&BigInt::from(*number)),

@@ -386,6 +386,10 @@ impl HostObject for ByteArray {
                     operators::then(machine, Ok(joined), |machine, joined| changeable(machine, joined.into()))
                 }
             }
+            Operator::Mod if !reflected => {
+                let made = operators::binary(machine, operator, &own, other)?;
+                operators::then(machine, Ok(made), |machine, made| changeable(machine, made.into()))
+            }
             Operator::Add if !reflected => {
                 let name = type_name(other);
                 Err(Raise::type_error(format!("can't concat {name} to bytearray")))

@@ -1,5 +1,8 @@
 //! `print`, `str`, `format`, `chr`, `ord`.
 
+use std::cell::RefCell;
+use std::rc::Rc;
+
 use crate::evaluation::operators::{self, later};
 use crate::library::builtins::bytearray;
 use crate::library::methods::bytes;
@@ -9,6 +12,24 @@ use crate::values::raise::Raise;
 use crate::values::types::shape::Shape;
 use crate::values::types::{string, type_name};
 use crate::values::value::Value;
+
+/// Where `print` writes to while `contextlib.redirect_stdout` is entered, the innermost last.
+type Redirected = RefCell<Vec<Value>>;
+
+/// Redirects what is printed to an object, or ends that for `None`.
+///
+/// # Errors
+/// More than one argument.
+pub fn redirect(machine: &Machine, args: Args) -> HostResult {
+    let to = args.one("_redirect")?;
+    let redirected = machine.extension::<Redirected>().unwrap_or_default();
+    machine.set_extension(Rc::<Redirected>::clone(&redirected));
+    match to {
+        Value::None => drop(redirected.borrow_mut().pop()),
+        to => redirected.borrow_mut().push(to),
+    }
+    Ok(Value::None.into())
+}
 
 pub fn print(machine: &Machine, mut args: Args) -> HostResult {
     let mut option = |name: &str, default: &str| match args.take_keyword(name) {
@@ -51,7 +72,9 @@ pub fn print(machine: &Machine, mut args: Args) -> HostResult {
 
 /// Writes a piece of what is printed: to an object of the program's where it names one, else to whoever sent the program.
 async fn write(machine: &Machine, file: Option<&Value>, text: &str) -> Result<(), Raise> {
-    let Some(file) = file else { return machine.print(text) };
+    let instead = machine.extension::<Redirected>().and_then(|redirected| redirected.borrow().last().cloned());
+    let Some(file) = file.cloned().or(instead) else { return machine.print(text) };
+    let file = &file;
     let write = machine.get_attribute(file, "write").await?;
     machine.call(&write, Args::of([Value::from(text)])).await.map(drop)
 }

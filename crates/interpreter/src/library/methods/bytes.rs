@@ -43,6 +43,25 @@ pub const METHODS: &[(&str, MethodFn)] = &[
     ("startswith", |machine, receiver, args| affix(machine, receiver, args, "startswith")),
     ("strip", |machine, receiver, args| strip(machine, receiver, args, "strip")),
     ("splitlines", splitlines),
+    ("translate", |machine, receiver, args| {
+        let [table, delete] = args.bind("translate", ["table", "delete"], 1)?;
+        let bytes = of(receiver, "translate")?;
+        let table = match table {
+            None | Some(Value::None) => None,
+            Some(table) => Some(like(machine, &table)?),
+        };
+        if table.as_ref().is_some_and(|table| table.len() != 256) {
+            return Err(Raise::value_error("translation table must be 256 characters long"));
+        }
+        let delete = delete.map(|delete| like(machine, &delete)).transpose()?.unwrap_or_default();
+        let mut gone = [false; 256];
+        delete.iter().for_each(|byte| gone[usize::from(*byte)] = true);
+        ledger::reserve(machine, 2 * bytes.len() as u64)?;
+        ledger::scanned(machine, (bytes.len() + delete.len()) as u64)?;
+        let kept = bytes.iter().filter(|byte| !gone[usize::from(**byte)]);
+        let made = kept.map(|byte| table.as_ref().map_or(*byte, |table| table[usize::from(*byte)]));
+        Ok(ledger::bytes(machine, made.collect())?.into())
+    }),
     ("upper", |machine, receiver, args| {
         args.none("bytes.upper")?;
         let bytes = of(receiver, "upper")?;
@@ -274,6 +293,22 @@ pub fn construct(machine: &Machine, args: Args, name: &'static str) -> HostResul
     }
 }
 
+/// `bytes.maketrans(from, to)`.
+///
+/// # Errors
+/// `ValueError` for arguments of different lengths.
+pub fn maketrans(machine: &Machine, args: Args) -> HostResult {
+    let args = args.between("maketrans", 2, 2)?;
+    let (from, to) = (like(machine, &args[0])?, like(machine, &args[1])?);
+    if from.len() != to.len() {
+        return Err(Raise::value_error("maketrans arguments must have same length"));
+    }
+    ledger::scanned(machine, from.len() as u64)?;
+    let mut table: Vec<u8> = (0..=255).collect();
+    from.iter().zip(to.iter()).for_each(|(from, to)| table[usize::from(*from)] = *to);
+    Ok(ledger::bytes(machine, table)?.into())
+}
+
 /// `bytes.fromhex(text)`.
 ///
 /// # Errors
@@ -350,12 +385,30 @@ fn affix(machine: &Machine, receiver: &Value, args: Args, name: &str) -> HostRes
 }
 
 fn hex(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
-    args.none("bytes.hex")?;
+    let [separator, group] = args.bind("hex", ["sep", "bytes_per_sep"], 0)?;
     let bytes = of(receiver, "hex")?;
-    ledger::reserve(machine, bytes.len() as u64 * 4)?;
+    ledger::reserve(machine, bytes.len() as u64 * 6)?;
     ledger::scanned(machine, bytes.len() as u64 * 2)?;
+    let separator = match &separator {
+        None => None,
+        Some(Value::Str(text)) if text.len() == 1 => text.chars().next(),
+        Some(Value::Bytes(bytes)) if bytes.len() == 1 => bytes.first().copied().map(char::from),
+        Some(Value::Str(_) | Value::Bytes(_)) => return Err(Raise::value_error("sep must be length 1.")),
+        Some(_) => return Err(Raise::type_error("sep must be str or bytes.")),
+    };
+    let group = group.map_or(Ok(1), |group| operators::index_fitting(machine, &group))?;
+    let width = usize::try_from(group.unsigned_abs()).unwrap_or(usize::MAX);
+    // Groups are counted from the end, or from the beginning where their size is below zero.
+    let starts = |at: usize| {
+        let place = if group < 0 { at } else { bytes.len() - at };
+        at > 0 && width > 0 && place.is_multiple_of(width)
+    };
     let digit = |digit: u8| char::from_digit(u32::from(digit), 16).unwrap_or('0');
-    let text: String = bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
+    let text: String = bytes
+        .iter()
+        .enumerate()
+        .flat_map(|(at, byte)| separator.filter(|_| starts(at)).into_iter().chain([digit(byte >> 4), digit(byte & 15)]))
+        .collect();
     Ok(ledger::text(machine, text)?.into())
 }
 

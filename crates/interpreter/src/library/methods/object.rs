@@ -60,6 +60,7 @@ pub fn type_attribute(_: &Machine, kind: Type, name: &str) -> Option<Value> {
             return Some(Value::native("fromkeys", super::dict::fromkeys));
         }
         (Type::Str, "maketrans") => return Some(Value::native("maketrans", string::maketrans)),
+        (Type::Bytes, "maketrans") => return Some(Value::native("maketrans", bytes::maketrans)),
         (Type::Bytes, "fromhex") => return Some(Value::native("fromhex", bytes::fromhex)),
         (Type::Float, "fromhex") => return Some(Value::native("fromhex", float::fromhex)),
         (Type::Int, "from_bytes") => return Some(Value::native("from_bytes", int::from_bytes)),

@@ -310,6 +310,12 @@ fn encode(machine: &Machine, receiver: &Value, args: Args) -> HostResult {
             (Ok(byte), _) if u32::from(byte) < limit => bytes.push(byte),
             (_, "ignore") => {}
             (_, "replace") => bytes.push(b'?'),
+            (_, "xmlcharrefreplace") => bytes.extend(format!("&#{};", char as u32).into_bytes()),
+            (_, "backslashreplace") => bytes.extend(match char as u32 {
+                code @ ..=0xff => format!("\\x{code:02x}").into_bytes(),
+                code @ ..=0xffff => format!("\\u{code:04x}").into_bytes(),
+                code => format!("\\U{code:08x}").into_bytes(),
+            }),
             _ => {
                 let name = if limit == 0x80 { "ascii" } else { "latin-1" };
                 let escaped = format::escape(char);

@@ -1,6 +1,7 @@
 //! `contextlib`.
 
 use crate::evaluation::operators;
+use crate::library::builtins::text;
 use crate::library::modules::Members;
 use crate::library::modules::written::Written;
 use crate::values::host::{Args, HostResult};
@@ -10,7 +11,7 @@ use crate::values::value::Value;
 pub const CONTEXTLIB: Written = Written { text: include_str!("../python/contextlib.py"), natives: |_| Ok(natives()) };
 
 fn natives() -> Members {
-    vec![("_passed", Value::native("_passed", passed))]
+    vec![("_passed", Value::native("_passed", passed)), ("_redirect", Value::native("_redirect", text::redirect))]
 }
 
 /// Counts the frames that an exception has passed, after cutting its traceback back to as many as are given.

@@ -1,5 +1,6 @@
 //! `inspect`: how functions are called.
 
+use crate::evaluation::annotation;
 use crate::library::modules::Members;
 use crate::library::modules::written::Written;
 use crate::values::function::Function;
@@ -18,7 +19,22 @@ fn natives(_: &Machine) -> Result<Members, Raise> {
         let generates = matches!(args.one("_generates")?, Value::Function(function) if function.code().generator);
         Ok(Value::Bool(generates).into())
     });
-    Ok(vec![("_described", described), ("_generates", generates)])
+    // Evaluates a text where a function stands, or a class's methods.
+    let evaluated = Value::native("_evaluated", |machine, args| {
+        let [owner, Value::Str(text)] = &args.between("_evaluated", 2, 2)?[..] else {
+            return Err(Raise::type_error("_evaluated() takes an object and a text"));
+        };
+        let frame = match owner {
+            Value::Function(function) => function.surroundings(),
+            Value::Class(class) => class.attributes().into_iter().find_map(|(_, value)| match value {
+                Value::Function(function) => function.surroundings(),
+                _ => None,
+            }),
+            _ => None,
+        };
+        Ok(annotation::evaluated(machine, frame.as_ref(), text)?.into())
+    });
+    Ok(vec![("_described", described), ("_evaluated", evaluated), ("_generates", generates)])
 }
 
 /// Returns a function's parameters, each with its name, the number of its kind, its default and its annotation, and the
@@ -27,9 +43,10 @@ fn described(function: &Function) -> Value {
     let (code, defaults) = (function.code(), function.defaults());
     let parameters = &code.parameters;
     let optional = |value: Option<Value>| Value::tuple(value.into_iter().collect());
-    let annotated = |name: &str| {
-        let found = parameters.annotations.iter().find(|(known, _)| **known == *name);
-        optional(found.map(|(_, text)| Value::Str(text.clone())))
+    let annotations = annotation::of_function(function);
+    let annotated = |name: &str| match &annotations {
+        Value::Dict(known) => optional(known.get_string(name)),
+        _ => optional(None),
     };
     let positional = parameters.positional_only + parameters.positional;
     let named = positional + parameters.keyword_only;

@@ -3,6 +3,7 @@
 mod decode;
 mod encode;
 
+use crate::library::modules::written::Written;
 use crate::library::modules::{Members, class};
 use crate::values::class::Class;
 use crate::values::exceptions;
@@ -11,13 +12,15 @@ use crate::values::raise::{Kind, Raise};
 use crate::values::value::Value;
 use std::rc::Rc;
 
-pub fn members(_: &Machine) -> Result<Members, Raise> {
+pub const JSON: Written = Written { text: include_str!("../python/json.py"), natives };
+
+fn natives(_: &Machine) -> Result<Members, Raise> {
     let value_error = Value::Class(exceptions::class(Kind::ValueError));
     let error: Rc<Class> = class("JSONDecodeError", "json.decoder", vec![value_error], &[], &[])?;
     let raised = Rc::clone(&error);
     Ok(vec![
         ("JSONDecodeError", Value::Class(error)),
-        ("dumps", Value::native("dumps", encode::dumps)),
-        ("loads", Value::native("loads", move |machine, args| decode::loads(machine, &raised, args))),
+        ("_dumps", Value::native("dumps", encode::dumps)),
+        ("_loads", Value::native("loads", move |machine, args| decode::loads(machine, &raised, args))),
     ])
 }

@@ -97,6 +97,19 @@ pub fn members(_: &Machine) -> Result<Members, Raise> {
                 elements::count(machine, items, wanted)
             })
         }),
+        ("indexOf", |machine, args| {
+            let args = args.between("indexOf", 2, 2)?;
+            let wanted = args[1].clone();
+            operators::with_items(machine, args[0].clone(), move |machine, items| {
+                for (at, item) in items.iter().enumerate() {
+                    machine.charge_fuel(1)?;
+                    if item.is(&wanted) || operators::equal_now(machine, item, &wanted)? == Some(true) {
+                        return Ok(Value::Int(at as i64).into());
+                    }
+                }
+                Err(Raise::value_error("sequence.index(x): x not in sequence"))
+            })
+        }),
         ("delitem", |machine, args| {
             let args = args.between("delitem", 2, 2)?;
             operators::delete_item(machine, &args[0], &args[1])

@@ -124,7 +124,7 @@ fn compiled(machine: &Machine, pattern: &Value, flags: Option<Value>) -> Result<
     if let Some(known) = state.compiled.borrow().get(&key) {
         return Ok(Rc::clone(known));
     }
-    let made = Pattern::compile(machine, text, flags).map_err(|refused| match refused {
+    let made = Pattern::compile(machine, Rc::clone(&text), flags).map_err(|refused| match refused {
         translate::Refused::Raise(raise) => raise,
         translate::Refused::Syntax(message, position) => {
             let whole = match position {
@@ -135,6 +135,15 @@ fn compiled(machine: &Machine, pattern: &Value, flags: Option<Value>) -> Result<
             if let Some(instance) = raise.instance() {
                 instance.set("msg", Value::from(message));
                 instance.set("pattern", pattern.clone());
+                let before = position.map(|position| text.chars().take(position).collect::<String>());
+                let line =
+                    before.as_ref().map_or(Value::None, |text| Value::Int(text.matches('\n').count() as i64 + 1));
+                let column = before
+                    .as_ref()
+                    .and_then(|text| text.rsplit('\n').next())
+                    .map(|last| last.chars().count() as i64 + 1);
+                instance.set("lineno", line);
+                instance.set("colno", column.map_or(Value::None, Value::Int));
                 instance.set("pos", position.map_or(Value::None, |position| Value::Int(position as i64)));
             }
             raise

@@ -111,6 +111,7 @@ pub fn members(machine: &Machine) -> Result<Members, Raise> {
         members.push((name, Value::Class(class(name, "typing", vec![], &[("__class_getitem__", parameterize)], &[])?)));
     }
     members.push(("AbstractSet", Value::host(Name { module: "typing", name: "Set", builtin: Some(Type::Set) })));
+    members.push(("get_type_hints", kept(machine, "inspect", "_type_hints")?));
     members.push(("NamedTuple", kept(machine, "collections", "_NamedTuple")?));
     members.push(("Text", Value::Type(Type::Str)));
     members.push(("TypedDict", Value::Type(Type::Dict)));
@@ -273,7 +274,11 @@ fn part(value: &Value, name: &str) -> Option<Value> {
         }
         _ => return None,
     };
-    Some(if name == "__origin__" { origin } else { Value::tuple(args) })
+    let args = args.into_iter().map(|arg| match arg {
+        Value::None => Value::Type(Type::NoneType),
+        arg => arg,
+    });
+    Some(if name == "__origin__" { origin } else { Value::tuple(args.collect()) })
 }
 
 fn real_origin(origin: &Value) -> Value {

@@ -1,5 +1,5 @@
 __all__ = (
-    "AbstractContextManager", "ContextDecorator", "ExitStack", "closing", "contextmanager", "nullcontext", "suppress",
+    "AbstractContextManager", "ContextDecorator", "ExitStack", "closing", "contextmanager", "nullcontext", "redirect_stdout", "suppress",
 )
 
 
@@ -152,3 +152,15 @@ class ExitStack(AbstractContextManager):
         if raised:
             raise pending
         return exc_value is not None and pending is None
+
+
+class redirect_stdout(AbstractContextManager):
+    def __init__(self, new_target):
+        self._new_target = new_target
+
+    def __enter__(self):
+        _redirect(self._new_target)
+        return self._new_target
+
+    def __exit__(self, exctype, excinst, exctb):
+        _redirect(None)

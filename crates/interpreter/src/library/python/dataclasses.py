@@ -23,8 +23,15 @@ class KW_ONLY:
 
 
 class InitVar:
+    def __init__(self, type):
+        self.type = type
+
     def __class_getitem__(cls, key):
-        return key
+        return InitVar(key)
+
+    def __repr__(self):
+        name = self.type.__name__ if isinstance(self.type, type) else repr(self.type)
+        return f"dataclasses.InitVar[{name}]"
 
 
 class _Kind:
@@ -238,9 +245,12 @@ def _own_fields(cls, kw_only):
 
 
 def _kind_of(annotation):
-    """Names what an annotation is, which is text."""
+    """Names what an annotation is."""
     if not isinstance(annotation, str):
-        return getattr(annotation, "__name__", "")
+        origin = getattr(annotation, "__origin__", annotation)
+        if origin is KW_ONLY or isinstance(origin, InitVar) or origin is InitVar:
+            return "KW_ONLY" if origin is KW_ONLY else "InitVar"
+        return "ClassVar" if repr(origin) == "typing.ClassVar" else ""
     return annotation.strip("'\" ").partition("[")[0].strip().rpartition(".")[2]
 
 

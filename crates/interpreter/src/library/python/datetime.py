@@ -293,6 +293,7 @@ def _formatted(self, format):
     hour, minute, second = getattr(self, "hour", 0), getattr(self, "minute", 0), getattr(self, "second", 0)
     days = _ordinal(year, month, day)
     week, of_year = (days + 6) % 7, days - _before_year(year)
+    iso_year, iso_week, _ = _iso_week(date(year, month, day))
     aware = self.utcoffset() if hasattr(self, "utcoffset") else None
     parts = {
         "Y": str(year), "m": f"{month:02d}", "d": f"{day:02d}", "H": f"{hour:02d}", "M": f"{minute:02d}",
@@ -301,6 +302,7 @@ def _formatted(self, format):
         "I": f"{(hour + 11) % 12 + 1:02d}", "p": "AM" if hour < 12 else "PM", "w": str((week + 1) % 7), "u": str(week + 1),
         "e": f"{day:2d}", "U": f"{(of_year + 6 - (week + 1) % 7) // 7:02d}", "W": f"{(of_year + 6 - week) // 7:02d}",
         "z": _offset(aware, ""), "Z": (self.tzname() or "") if aware is not None else "", "%": "%", "n": "\n", "t": "\t",
+        "G": str(iso_year), "V": f"{iso_week:02d}", "g": f"{iso_year % 100:02d}",
         "s": "", "C": f"{year // 100:02d}",
     }
     parts["D"] = parts["x"] = f"{parts['m']}/{parts['d']}/{parts['y']}"
@@ -319,6 +321,45 @@ def _formatted(self, format):
         out.append(parts.get(code, "%" + code))
         at += 2
     return "".join(out)
+
+
+class IsoCalendarDate(tuple):
+    def __new__(cls, year, week, weekday):
+        return tuple.__new__(cls, (year, week, weekday))
+
+    year = property(lambda self: self[0])
+    week = property(lambda self: self[1])
+    weekday = property(lambda self: self[2])
+
+    def __repr__(self):
+        return f"datetime.IsoCalendarDate(year={self[0]}, week={self[1]}, weekday={self[2]})"
+
+
+class struct_time(tuple):
+    """The parts of a moment, as module `time` has them."""
+    _names = ("tm_year", "tm_mon", "tm_mday", "tm_hour", "tm_min", "tm_sec", "tm_wday", "tm_yday", "tm_isdst")
+
+    def __getattr__(self, name):
+        if name in self._names:
+            return self[self._names.index(name)]
+        raise AttributeError(f"'time.struct_time' object has no attribute '{name}'")
+
+    def __repr__(self):
+        return f"time.struct_time({', '.join([f'{name}={value}' for name, value in zip(self._names, self)])})"
+
+
+def _struct_time(d):
+    day = d.toordinal() - _ordinal(d.year, 1, 1) + 1
+    clock = (d.hour, d.minute, d.second) if isinstance(d, datetime) else (0, 0, 0)
+    return struct_time((d.year, d.month, d.day, *clock, d.weekday(), day, -1))
+
+
+def _iso_week(d):
+    """The year, the week and the day that a day has where weeks are counted."""
+    n = d.toordinal()
+    thursday = n - d.weekday() + 3
+    year = _of_ordinal(thursday)[0]
+    return year, (thursday - _ordinal(year, 1, 1)) // 7 + 1, d.weekday() + 1
 
 
 class date:
@@ -346,6 +387,24 @@ class date:
 
     def weekday(self):
         return (self.toordinal() + 6) % 7
+
+    def isocalendar(self):
+        return IsoCalendarDate(*_iso_week(self))
+
+    @classmethod
+    def fromisocalendar(cls, year, week, day):
+        first = _ordinal(year, 1, 4)
+        monday = first - (first + 6) % 7
+        following = _ordinal(year + 1, 1, 4)
+        weeks = (following - (following + 6) % 7 - monday) // 7
+        if not 1 <= week <= weeks:
+            raise ValueError(f"Invalid week: {week}")
+        if not 1 <= day <= 7:
+            raise ValueError(f"Invalid weekday: {day} (range is [1, 7])")
+        return cls.fromordinal(monday + (week - 1) * 7 + day - 1)
+
+    def timetuple(self):
+        return _struct_time(self)
 
     def isoweekday(self):
         return self.toordinal() % 7 or 7

@@ -657,7 +657,20 @@ class Decimal:
             whole, dot, part = text.removeprefix("-").partition(".")
             part = dot + part
         else:
-            return format(float(self), spec)
+            digits = len(str(self._number)) if places is None else places + 1 if kind in ("e", "E") else max(places, 1)
+            for _ in range(2):
+                # What is rounded up may have a digit more.
+                if len(str(shown._number)) > digits:
+                    shown = shown._rescaled(shown._exp + len(str(shown._number)) - digits, getcontext().rounding)
+            if kind in ("e", "E"):
+                text = str(shown._number)
+                exponent = shown._exp + len(text) - 1
+                text = text.ljust(digits, "0")
+                whole, part = text[0], ("." + text[1:] if text[1:] else "") + f"{kind}{exponent:+d}"
+            else:
+                text = str(shown).removeprefix("-")
+                whole, dot, part = (text.replace("E", "e") if kind == "g" else text).partition(".")
+                part = dot + part
         if "," in head or "_" in head:
             mark = "," if "," in head else "_"
             if whole.isdigit():

@@ -185,8 +185,18 @@ def singledispatch(func):
         if func is None:
             if isinstance(cls, type):
                 return lambda function: register(cls, function)
-            raise TypeError(f"Invalid first argument to `register()`: {cls!r}. Use either `@register(some_class)` or "
-                            "plain `@register` on an annotated function: annotations are text on this server.")
+            from typing import get_type_hints
+
+            if not getattr(cls, "__annotations__", {}):
+                raise TypeError(f"Invalid first argument to `register()`: {cls!r}. Use either `@register(some_class)` or "
+                                "plain `@register` on an annotated function.")
+            func, (argument, cls) = cls, next(iter(get_type_hints(cls).items()))
+            parts = getattr(cls, "__args__", ())
+            if not isinstance(cls, type) and not parts:
+                raise TypeError(f"Invalid annotation for {argument!r}. {cls!r} is not a class.")
+            for part in parts or (cls,):
+                registered[part] = func
+            return func
         registered[cls] = func
         return func
 

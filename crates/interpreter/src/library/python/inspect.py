@@ -17,7 +17,7 @@ class _Kind(int):
         return self
 
     def __str__(self):
-        return self.description
+        return self.name
 
     def __repr__(self):
         return f"<_ParameterKind.{self.name}: {int(self)}>"
@@ -69,10 +69,37 @@ class Parameter:
         return hash((self.name, int(self.kind)))
 
 
+def _type_hints(obj, globalns=None, localns=None, include_extras=False):
+    """`typing.get_type_hints`: what annotations mean, texts among them evaluated."""
+    if isinstance(obj, type):
+        found = [(base, base.__dict__.get("__annotations__", {})) for base in reversed(obj.__mro__[:-1])]
+    else:
+        while hasattr(obj, "__wrapped__"):
+            obj = obj.__wrapped__
+        annotations = getattr(obj, "__annotations__", None)
+        if annotations is None:
+            raise TypeError(f"{obj!r} is not a module, class, method, or function.")
+        found = [(getattr(obj, "__func__", obj), annotations)]
+    known = {**(globalns or {}), **(localns or {})}
+    hints = {}
+    for owner, annotations in found:
+        for name, value in annotations.items():
+            if value is None:
+                value = type(None)
+            if isinstance(value, str):
+                value = known[value] if value in known else _evaluated(owner, value)
+            hints[name] = value if include_extras else _bare(value)
+    return hints
+
+
+def _bare(value):
+    """An annotation without what `Annotated` adds."""
+    if getattr(getattr(value, "__origin__", None), "__name__", "") == "Annotated":
+        return value.__args__[0]
+    return value
+
+
 def _annotation(annotation):
-    # Functions keep the text of their annotations.
-    if isinstance(annotation, str):
-        return annotation
     if isinstance(annotation, type):
         if annotation.__module__ in ("builtins", "__main__"):
             return annotation.__qualname__
@@ -223,9 +250,11 @@ def signature(obj, *, follow_wrapped=True, globals=None, locals=None, eval_str=F
     if follow_wrapped:
         obj = unwrap(obj)
     if isinstance(obj, type):
-        if obj.__init__ is object.__init__:
-            return Signature()
-        return _without_first(signature(obj.__init__))
+        for cls in obj.__mro__[:-1]:
+            for name in ("__new__", "__init__"):
+                if name in cls.__dict__:
+                    return _without_first(signature(getattr(cls, name)))
+        return Signature()
     if hasattr(obj, "__self__") and hasattr(obj, "__func__"):
         return _without_first(signature(obj.__func__))
     described = _described(obj)

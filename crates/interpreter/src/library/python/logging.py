@@ -66,6 +66,9 @@ class Formatter:
     def __init__(self, fmt=None, datefmt=None, style="%", validate=True, *, defaults=None):
         if style not in ("%", "{", "$"):
             raise ValueError("Style must be one of: %,{,$")
+        for name in ("lineno", "filename", "pathname", "funcName", "module"):
+            if f"%({name})" in (fmt or "") or "{" + name in (fmt or "") or "${" + name in (fmt or ""):
+                raise ValueError(f"logging.Formatter(): the field '{name}' is not supported by this server, which notes no places")
         self._style = style
         self._fmt = fmt or {"%": "%(message)s", "{": "{message}", "$": "${message}"}[style]
         self.datefmt = datefmt

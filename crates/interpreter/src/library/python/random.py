@@ -44,7 +44,10 @@ class Random:
         elif isinstance(a, (str, bytes)) and version == 1:
             a = _first_hash(a if isinstance(a, str) else a.decode("latin-1"))
         elif isinstance(a, (str, bytes)):
-            raise TypeError("random.seed() with a text is not supported by this server, which has no SHA-512: use an int")
+            from hashlib import sha512
+
+            a = a.encode() if isinstance(a, str) else bytes(a)
+            a = int.from_bytes(a + sha512(a).digest(), "big")
         elif isinstance(a, float):
             a = hash(a)
         elif not isinstance(a, int):

@@ -121,8 +121,9 @@ impl Key {
                 (None, Some(payload)) => return Self::nested(machine, &payload, depth + 1),
                 (None, None) => Self::Object(value.identity()),
             },
-            Value::Host(object) => match object.hash(machine)? {
-                Some(_) => return Ok(Keyed::Ask),
+            Value::Host(object) => match object.number() {
+                Some(number) => return Self::nested(machine, &number, depth + 1),
+                None if object.hash(machine)?.is_some() => return Ok(Keyed::Ask),
                 None => Self::Object(value.identity()),
             },
             Value::Class(_) => Self::Object(value.identity()),

@@ -216,7 +216,7 @@ const REFUSED: &[&str] = &[
 ];
 
 /// Methods that are written in Python.
-const WRITTEN: [&str; 2] = ["__deepcopy__", "load_state_dict"];
+const WRITTEN: [&str; 3] = ["__deepcopy__", "__repr__", "load_state_dict"];
 
 /// Where the names of buffers are that `state_dict` leaves out.
 const PASSING: &str = "_non_persistent_buffers_set";
@@ -400,7 +400,10 @@ fn call(machine: &Machine, module: &Value, name: &str, args: Args) -> HostResult
                 Ok(module)
             })));
         }
-        "extra_repr" => Value::from(""),
+        "extra_repr" => match python::host::<super::layer::Layer>(module) {
+            Some(layer) => Value::from(layer.extra()),
+            None => Value::from(""),
+        },
         _ => return Ok(Outcome::NotImplemented),
     }
     .into())

@@ -463,30 +463,140 @@ impl HostObject for Layer {
     }
 
     fn repr(&self, _: &Machine) -> Result<Option<String>, Raise> {
-        let shown: &[&str] = match self.class.name() {
-            "Linear" => &["in_features", "out_features", "bias"],
-            "Dropout" => &["p", "inplace"],
-            "GELU" => &["approximate"],
-            "Softmax" => &["dim"],
-            _ => &[],
-        };
-        let parts: Vec<String> = shown
-            .iter()
-            .filter_map(|name| {
-                let text = match self.get(name)? {
-                    value if *name == "bias" => {
-                        String::from(if matches!(value, Value::None | Value::Bool(false)) { "False" } else { "True" })
-                    }
-                    value => interpreter::format::repr_now(&value)?,
-                };
-                Some(format!("{name}={text}"))
-            })
-            .collect();
-        Ok(Some(format!("{}({})", self.class.name(), parts.join(", "))))
+        Ok(Some(format!("{}({})", self.class.name(), self.extra())))
     }
 
     fn is_instance(&self, class: &str) -> bool {
         class == "torch.nn.Module" || class.strip_prefix("torch.nn.") == Some(self.class.name())
+    }
+}
+
+impl Layer {
+    /// What describes the layer where it is printed.
+    pub(super) fn extra(&self) -> String {
+        let shown = |name: &str| match self.get(name) {
+            Some(Value::Str(text)) => format!("'{text}'"),
+            Some(value) => text_of(&value),
+            None => "None".to_owned(),
+        };
+        let has = |name: &str| !matches!(self.get(name), None | Some(Value::None | Value::Bool(false)));
+        let truth = |name: &str| if has(name) { "True" } else { "False" };
+        let named = |names: &[&str]| {
+            let parts = names.iter().map(|name| format!("{name}={}", shown(name)));
+            parts.collect::<Vec<_>>().join(", ")
+        };
+        let with_place = |names: &[&str]| match (named(names), has("inplace")) {
+            (text, false) => text,
+            (text, true) if text.is_empty() => "inplace=True".to_owned(),
+            (text, true) => format!("{text}, inplace=True"),
+        };
+        match self.class.name() {
+            "Linear" => format!("{}, bias={}", named(&["in_features", "out_features"]), truth("bias")),
+            "Bilinear" => {
+                format!("{}, bias={}", named(&["in1_features", "in2_features", "out_features"]), truth("bias"))
+            }
+            "Flatten" => named(&["start_dim", "end_dim"]),
+            "Unflatten" => named(&["dim", "unflattened_size"]),
+            "Embedding" => {
+                let mut text = format!("{}, {}", shown("num_embeddings"), shown("embedding_dim"));
+                for name in ["padding_idx", "max_norm"] {
+                    if !matches!(self.get(name), None | Some(Value::None)) {
+                        text.push_str(&format!(", {}", named(&[name])));
+                    }
+                }
+                if !matches!(self.get("norm_type"), None | Some(Value::Float(2.0) | Value::Int(2))) {
+                    text.push_str(&format!(", {}", named(&["norm_type"])));
+                }
+                if has("scale_grad_by_freq") {
+                    text.push_str(", scale_grad_by_freq=True");
+                }
+                text
+            }
+            "LayerNorm" | "RMSNorm" => {
+                let shape = match self.get("normalized_shape") {
+                    Some(Value::Int(size)) => format!("({size},)"),
+                    Some(Value::List(sizes)) => text_of(&Value::tuple(sizes.to_vec().into_vec())),
+                    _ => shown("normalized_shape"),
+                };
+                format!("{shape}, eps={}, elementwise_affine={}", shown("eps"), truth("elementwise_affine"))
+            }
+            "GroupNorm" => format!(
+                "{}, {}, eps={}, affine={}",
+                shown("num_groups"),
+                shown("num_channels"),
+                shown("eps"),
+                truth("affine")
+            ),
+            "BatchNorm1d" | "BatchNorm2d" => format!(
+                "{}, {}, affine={}, track_running_stats={}",
+                shown("num_features"),
+                named(&["eps", "momentum"]),
+                truth("affine"),
+                truth("track_running_stats")
+            ),
+            "Conv1d" | "Conv2d" => {
+                let count = if self.class.name() == "Conv1d" { 1 } else { 2 };
+                let many = |name: &str| match self.get(name) {
+                    Some(value @ Value::Int(_)) => Value::tuple(vec![value; count]),
+                    Some(Value::List(sizes)) => Value::tuple(sizes.to_vec().into_vec()),
+                    Some(value) => value,
+                    None => Value::None,
+                };
+                let text = |name: &str| match many(name) {
+                    Value::Str(text) => text.to_string(),
+                    value => text_of(&value),
+                };
+                let all = |name: &str, size: i64| match many(name) {
+                    Value::Tuple(sizes) => sizes.iter().all(|it| it.as_int() == Some(size)),
+                    _ => false,
+                };
+                let mut line = format!(
+                    "{}, {}, kernel_size={}, stride={}",
+                    shown("in_channels"),
+                    shown("out_channels"),
+                    text("kernel_size"),
+                    text("stride")
+                );
+                if !all("padding", 0) {
+                    line.push_str(&format!(", padding={}", text("padding")));
+                }
+                if !all("dilation", 1) {
+                    line.push_str(&format!(", dilation={}", text("dilation")));
+                }
+                if self.get("groups").and_then(|groups| groups.as_int()) != Some(1) {
+                    line.push_str(&format!(", groups={}", shown("groups")));
+                }
+                if !has("bias") {
+                    line.push_str(", bias=False");
+                }
+                line
+            }
+            "PReLU" => named(&["num_parameters"]),
+            "Dropout" | "Dropout1d" | "Dropout2d" | "Dropout3d" | "AlphaDropout" => {
+                format!("{}, inplace={}", named(&["p"]), truth("inplace"))
+            }
+            "Threshold" => with_place(&["threshold", "value"]),
+            "ReLU" | "ReLU6" | "SiLU" | "Mish" | "SELU" => with_place(&[]),
+            "GELU" => named(&["approximate"]),
+            "Hardtanh" => with_place(&["min_val", "max_val"]),
+            "Hardshrink" | "Softshrink" => shown("lambd"),
+            "Softplus" => named(&["beta", "threshold"]),
+            "Softmax" | "LogSoftmax" | "Softmin" | "GLU" => named(&["dim"]),
+            "ELU" | "CELU" => with_place(&["alpha"]),
+            "LeakyReLU" => with_place(&["negative_slope"]),
+            _ => String::new(),
+        }
+    }
+}
+
+/// Writes a number or a tuple of some.
+fn text_of(value: &Value) -> String {
+    match python::sequence(value) {
+        Some(items) => {
+            let items: Vec<String> = items.iter().map(text_of).collect();
+            format!("({}{})", items.join(", "), if items.len() == 1 { "," } else { "" })
+        }
+        None => interpreter::format::repr_now(value).unwrap_or_default(),
     }
 }
 

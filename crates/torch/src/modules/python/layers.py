@@ -833,3 +833,56 @@ class AdaptiveLogSoftmaxWithLoss(nn.Module):
 def _make_output(output, loss):
     from collections import namedtuple
     return namedtuple("_ASMoutput", ["output", "loss"])(output, loss)
+
+
+# What describes a layer where it is printed.
+
+def _describe(template, *classes):
+    for cls in classes:
+        cls.extra_repr = lambda self: template.format(self)
+
+
+_describe("kernel_size={0.kernel_size}, stride={0.stride}, padding={0.padding}, dilation={0.dilation}, ceil_mode={0.ceil_mode}", _MaxPool)
+_describe("kernel_size={0.kernel_size}, stride={0.stride}, padding={0.padding}", _MaxUnpool, AvgPool1d, AvgPool2d)
+_describe("norm_type={0.norm_type}, kernel_size={0.kernel_size}, stride={0.stride}, ceil_mode={0.ceil_mode}", _LPPool)
+_describe("output_size={0.output_size}", _AdaptiveMax, _AdaptiveAvg)
+_describe("{0.padding}", _Pad, ZeroPad1d, ZeroPad2d, ZeroPad3d)
+_describe("padding={0.padding}, value={0.value}", ConstantPad1d, ConstantPad2d, ConstantPad3d)
+_describe("{0.padding}", ZeroPad1d, ZeroPad2d, ZeroPad3d)
+_describe("upscale_factor={0.upscale_factor}", PixelShuffle)
+_describe("downscale_factor={0.downscale_factor}", PixelUnshuffle)
+_describe("groups={0.groups}", ChannelShuffle)
+_describe("output_size={0.output_size}, kernel_size={0.kernel_size}, dilation={0.dilation}, padding={0.padding}, stride={0.stride}", Fold)
+_describe("kernel_size={0.kernel_size}, dilation={0.dilation}, padding={0.padding}, stride={0.stride}", Unfold)
+
+
+def _norm(self):
+    return (f"{self.num_features}, eps={self.eps}, momentum={self.momentum}, affine={self.weight is not None}, "
+            f"track_running_stats={self.running_mean is not None}")
+
+
+def _convolution(self):
+    count = len(self.kernel_size)
+    text = f"{self.in_channels}, {self.out_channels}, kernel_size={self.kernel_size}, stride={self.stride}"
+    if self.padding != (0,) * count:
+        text += f", padding={self.padding}"
+    if self.dilation != (1,) * count:
+        text += f", dilation={self.dilation}"
+    if getattr(self, "output_padding", (0,) * count) != (0,) * count:
+        text += f", output_padding={self.output_padding}"
+    if self.groups != 1:
+        text += f", groups={self.groups}"
+    return text if self.bias is not None else text + ", bias=False"
+
+
+def _upsample(self):
+    scaled = f"scale_factor={self.scale_factor}" if self.scale_factor is not None else f"size={self.size}"
+    return f"{scaled}, mode={self.mode!r}"
+
+
+def _leaky(self):
+    return f"lower={self.lower}, upper={self.upper}" + (", inplace=True" if self.inplace else "")
+
+
+_Norm.extra_repr, _ConvTranspose.extra_repr, Conv3d.extra_repr = _norm, _convolution, _convolution
+Upsample.extra_repr, RReLU.extra_repr = _upsample, _leaky

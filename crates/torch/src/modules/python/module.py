@@ -4,7 +4,7 @@ from copy import deepcopy
 
 import torch
 
-__all__ = ("__deepcopy__", "load_state_dict")
+__all__ = ("__deepcopy__", "__repr__", "load_state_dict")
 
 
 def _part(value, memo, *made):
@@ -90,3 +90,17 @@ def load_state_dict(self, state_dict, strict=True, assign=False):
         told = "\n\t".join(errors)
         raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t{told}")
     return _IncompatibleKeys(missing, unexpected)
+
+
+def __repr__(self):
+    name, extra = type(self).__name__, self.extra_repr()
+    extra = extra.split("\n") if extra else []
+    inside = []
+    for child, module in self.named_children():
+        text = repr(module).replace("\n", "\n  ")
+        inside.append(f"({child}): {text}")
+    if not extra and not inside:
+        return name + "()"
+    if len(extra) == 1 and not inside:
+        return f"{name}({extra[0]})"
+    return name + "(\n  " + "\n  ".join([*extra, *inside]) + "\n)"

@@ -4,7 +4,7 @@ import torch
 __all__ = (
     "argpartition", "argsort", "choose", "clip", "compress", "conj", "conjugate", "cumprod", "diagonal", "dot", "fill",
     "nonzero", "partition", "ptp", "put", "repeat", "resize", "round", "searchsorted", "sort", "swapaxes", "take", "trace", "transpose",
-    "view", "__copy__", "__round__",
+    "view", "_flags", "__copy__", "__round__",
 )
 
 _round = round
@@ -58,7 +58,7 @@ def dot(self, b, out=None):
 
 
 def fill(self, value):
-    _t(self).copy_(_t(value).to(_t(self).dtype).expand(_t(self).shape))
+    self[...] = _a(_t(value).to(_t(self).dtype).expand(_t(self).shape))
 
 
 def nonzero(self):
@@ -76,7 +76,7 @@ def ptp(self, axis=None):
 def put(self, indices, values, mode="raise"):
     t, index = _t(self), _t(indices).reshape(-1)
     value = _t(numpy.resize(values, index.numel())).to(t.dtype)
-    t.put_(torch.where(index < 0, index + t.numel(), index), value)
+    self[...] = _a(t.clone().put_(torch.where(index < 0, index + t.numel(), index), value))
 
 
 def repeat(self, repeats, axis=None):
@@ -97,7 +97,7 @@ def searchsorted(self, v, side="left", sorter=None):
 
 def sort(self, axis=-1, kind=None, order=None, *, stable=None):
     t = _t(self)
-    t.copy_(torch.sort(t, dim=axis, stable=True)[0])
+    self[...] = _a(torch.sort(t, dim=axis, stable=True)[0])
 
 
 def swapaxes(self, axis1, axis2):
@@ -125,3 +125,22 @@ def view(self, dtype=None, type=None):
 
 def __copy__(self):
     return numpy.copy(self)
+
+
+class _Flags:
+    """How an array lies in memory."""
+
+    def __init__(self, t):
+        self.c_contiguous = self.contiguous = t.is_contiguous()
+        self.f_contiguous = t.permute(*reversed(range(t.dim()))).is_contiguous()
+        self.writeable, self.aligned = True, True
+
+    def __getattr__(self, name):
+        raise AttributeError(f"numpy.ndarray.flags.{name} is not supported by this server")
+
+    def __getitem__(self, name):
+        return getattr(self, name.lower())
+
+
+def _flags(self):
+    return _Flags(_t(self))

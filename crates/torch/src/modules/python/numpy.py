@@ -28,7 +28,7 @@ __all__ = (
     "sinh", "size", "sort", "split", "square", "squeeze", "subtract", "swapaxes", "take", "take_along_axis", "stack", "tan",
     "tanh", "tensordot", "tile", "trace", "transpose", "trapezoid", "tri", "tril", "tril_indices", "triu", "triu_indices",
     "true_divide", "trunc", "union1d", "unique", "unravel_index", "unstack", "unwrap", "vander", "vdot", "vecdot", "vecmat", "vsplit", "vstack", "where",
-    "zeros_like", "bool", "random", "float_", "euler_gamma", "set_printoptions", "errstate", "array_repr", "array_str",
+    "zeros_like", "exp", "log", "sqrt", "ufunc", "_reduced", "iinfo", "finfo", "bool", "random", "float_", "euler_gamma", "set_printoptions", "errstate", "array_repr", "array_str",
     "compress", "choose", "ravel_multi_index", "mask_indices", "triu_indices_from", "tril_indices_from",
     "diag_indices_from", "trim_zeros", "piecewise", "frexp", "modf", "bartlett", "blackman", "hamming", "hanning", "kaiser", "i0",
     "apply_over_axes", "correlate", "roots", "poly", "polyadd", "polymul", "polysub", "polyder", "polyint", "spacing", "vectorize",
@@ -85,20 +85,187 @@ def _common(*values):
     return [torch.tensor(x, dtype=kind, device="cpu") if _weak(x) else _t(x).to(kind) for x in values]
 
 
+class AxisError(ValueError, IndexError):
+    __module__ = "numpy.exceptions"
+
+
+class ufunc:
+    """A function of each element, which may write into an array that is there already."""
+    nout = 1
+
+    def __init__(self, compute, nin):
+        self._compute, self.nin, self.nargs, self.identity, self.__name__ = compute, nin, nin + 1, None, "function"
+
+    def __call__(self, *args, out=None, where=True, dtype=None, casting="same_kind", order="K", subok=True):
+        if len(args) > self.nin and out is None:
+            args, out = args[:self.nin], args[self.nin]
+        if len(args) != self.nin:
+            raise TypeError(f"{self.__name__}() takes from {self.nin} to {self.nargs} positional arguments but {len(args)} were given")
+        made = self._compute(*args, dtype)
+        if out is None and where is True:
+            return made
+        return _into(self.__name__, made, out, where, casting)
+
+    def __repr__(self):
+        return f"<ufunc '{self.__name__}'>"
+
+    def _pairs(self):
+        if self.nin != 2:
+            raise ValueError("reduce only supported for binary functions")
+
+    def reduce(self, array, axis=0, dtype=None, out=None, keepdims=False, initial=None, where=True):
+        self._pairs()
+        t = _summed(self, array, dtype)
+        if where is not True:
+            start = self.identity if initial is None else initial
+            if start is None:
+                raise ValueError(f"reduction operation '{self.__name__}' does not have an identity, so to use a where mask one has to specify 'initial'")
+            t = torch.where(_t(where), t, torch.tensor(start, device="cpu").to(t.dtype))
+        dims = [*range(t.dim())] if axis is None else [*axis] if isinstance(axis, tuple) else [axis]
+        dims = sorted((dim + t.dim() if dim < 0 else dim for dim in dims), reverse=True)
+        for dim in dims:
+            parts = t.movedim(dim, 0)
+            if len(parts) == 0:
+                if self.identity is None and initial is None:
+                    raise ValueError(f"zero-size array to reduction operation {self.__name__} which has no identity")
+                t = torch.full(parts.shape[1:], self.identity if initial is None else 0, dtype=t.dtype, device="cpu")
+            else:
+                t = self._folded(parts)
+            if keepdims:
+                t = t.unsqueeze(dim)
+        made = _r(t) if initial is None else self(_r(t), initial)
+        return made if out is None else _into(self.__name__, made, out, True, "same_kind")
+
+    def _folded(self, parts):
+        whole = {"add": torch.sum, "multiply": torch.prod, "maximum": torch.amax, "minimum": torch.amin}.get(self.__name__)
+        if whole is not None:
+            return whole(parts, 0).to(parts.dtype)
+        kept = parts[0]
+        for part in parts[1:]:
+            kept = _t(self(_a(kept), _a(part)))
+        return kept
+
+    def accumulate(self, array, axis=0, dtype=None, out=None):
+        self._pairs()
+        parts = _summed(self, array, dtype).movedim(axis, 0)
+        whole = {"add": torch.cumsum, "multiply": torch.cumprod}.get(self.__name__)
+        if whole is not None:
+            made = whole(parts, 0).to(parts.dtype)
+        else:
+            kept = [*parts[:1]]
+            for part in parts[1:]:
+                kept.append(_t(self(_a(kept[-1]), _a(part))))
+            made = torch.stack(kept) if kept else parts
+        made = _a(made.movedim(0, axis))
+        return made if out is None else _into(self.__name__, made, out, True, "same_kind")
+
+    def reduceat(self, array, indices, axis=0, dtype=None, out=None):
+        self._pairs()
+        parts, starts = _summed(self, array, dtype).movedim(axis, 0), _t(indices).tolist()
+        kept = []
+        for start, end in zip(starts, [*starts[1:], len(parts)]):
+            if not 0 <= start < len(parts):
+                raise IndexError(f"index {start} out-of-bounds in {self.__name__}.reduceat [0, {len(parts)})")
+            kept.append(self._folded(parts[start:end]) if start < end else parts[start])
+        made = _a(torch.stack(kept).movedim(0, axis))
+        return made if out is None else _into(self.__name__, made, out, True, "same_kind")
+
+    def outer(self, A, B, **kwargs):
+        self._pairs()
+        a, b = _t(A), _t(B)
+        return self(_r(a.reshape([*a.shape] + [1] * b.dim())), B, **kwargs)
+
+    def at(self, a, indices, b=None):
+        places = indices if isinstance(indices, tuple) else (indices,)
+        places = [p if isinstance(p, slice) else _t(p) for p in places]
+        if [p for p in places if isinstance(p, slice)]:
+            raise TypeError(f"{self.__name__}.at with slices is not supported by this server: use arrays of indices")
+        if len(places) == 1 and places[0].dtype == torch.bool:
+            places = [*torch.nonzero(places[0], as_tuple=True)]
+        places = torch.broadcast_tensors(*places)
+        given = None if b is None else _t(b).expand([*places[0].shape] + [*_t(a).shape][len(places):])
+        flat = [p.reshape(-1).tolist() for p in places]
+        for n, place in enumerate(zip(*flat)):
+            if given is None:
+                a[place] = self(a[place])
+            else:
+                a[place] = self(a[place], _r(given.reshape([len(flat[0])] + [*given.shape][places[0].dim():])[n]))
+
+
+def _reduced(name, a, axis=None, dtype=None, out=None, keepdims=False, initial=None, where=True, ddof=0, correction=None):
+    """A reduction of some elements, from a first value on, or into an array that is there already."""
+    whole = {"sum": add, "prod": multiply, "amax": maximum, "amin": minimum, "all": logical_and, "any": logical_or}
+    if name in whole:
+        if name in ("all", "any"):
+            a = _a(_t(a).to(torch.bool))
+        made = whole[name].reduce(a, axis, dtype, None, keepdims, initial, where)
+    elif name in ("mean", "var", "std") and initial is None:
+        t = _f(a) if dtype is None else _t(a).to(_dtype(dtype))
+        mask = (torch.ones(t.shape, dtype=torch.bool, device="cpu") if where is True else _t(where).expand(t.shape)).to(t.dtype)
+        dims = [*range(t.dim())] if axis is None else [*axis] if isinstance(axis, tuple) else [axis]
+        count = torch.sum(mask, dims, True)
+        made = torch.sum(torch.where(mask != 0, t, torch.zeros_like(t)), dims, True) / count
+        if name != "mean":
+            spread = torch.where(mask != 0, (t - made) ** 2, torch.zeros_like(t))
+            made = torch.sum(spread, dims, True) / (count - (ddof if correction is None else correction))
+            made = torch.sqrt(made) if name == "std" else made
+        if not keepdims:
+            made = made.reshape([size for dim, size in enumerate(t.shape) if dim not in [d % t.dim() for d in dims]])
+        made = _r(made)
+    else:
+        raise TypeError(f"numpy.{name}() with out=, where= or initial= is not supported by this server: bind what is returned")
+    return made if out is None else _into(name, made, out, True, "same_kind")
+
+
+def _summed(function, array, dtype):
+    """What is reduced: sums and products of small whole numbers are of 64 bits."""
+    t = _t(array)
+    if dtype is not None:
+        return t.to(_dtype(dtype))
+    if function.__name__ in ("add", "multiply") and t.dtype not in _FLOATS:
+        return t.to(torch.uint64 if t.dtype in (torch.uint8, torch.uint16, torch.uint32, torch.uint64) else torch.int64)
+    return t
+
+
+def _into(name, made, out, where, casting):
+    """Writes what was computed into an array, and returns that."""
+    if isinstance(out, tuple):
+        out, = out
+    if out is None:
+        raise TypeError("argument 'where' of numpy's functions without 'out' leaves elements that nobody wrote; this server does not support that: give out=")
+    value, kind = _t(made), _t(out).dtype
+    if casting != "unsafe" and _rank(value.dtype) > _rank(kind):
+        raise TypeError(f"Cannot cast ufunc '{name}' output from {_shown(value.dtype)!r} to {_shown(kind)!r} with casting rule 'same_kind'")
+    if where is not True:
+        mask = _t(where)
+        value = torch.where(mask, value.to(kind), _t(out))
+    shape = torch.broadcast_shapes(value.shape, _t(out).shape)
+    if shape != _t(out).shape:
+        raise ValueError(f"non-broadcastable output operand with shape {_written(_t(out).shape)} doesn't match the broadcast shape {_written(shape)}")
+    out[...] = _a(value.to(kind))
+    return out
+
+
+def _written(shape):
+    return "(" + ",".join(map(str, shape)) + ("," if len(shape) == 1 else "") + ")"
+
+
+def _rank(kind):
+    return 0 if kind == torch.bool else 3 if kind.is_complex else 2 if kind.is_floating_point else 1
+
+
 def _unary(operator, exact=False):
-    def function(x, /, out=None, *, where=True, dtype=None):
-        _plain(out, where)
+    def function(x, dtype):
         t = _t(x) if exact else _own(_t(x))
         if dtype is not None:
             t = t.to(_dtype(dtype))
         return _r(operator(t))
 
-    return function
+    return ufunc(function, 1)
 
 
 def _binary(operator, floats=False):
-    def function(x1, x2, /, out=None, *, where=True, dtype=None):
-        _plain(out, where)
+    def function(x1, x2, dtype):
         a, b = _common(x1, x2)
         if floats and a.dtype not in _FLOATS:
             a, b = (a.to(torch.float64), b.to(torch.float64)) if floats == "wide" else (_own(a), _own(b))
@@ -106,7 +273,12 @@ def _binary(operator, floats=False):
             a, b = a.to(_dtype(dtype)), b.to(_dtype(dtype))
         return _r(operator(a, b))
 
-    return function
+    return ufunc(function, 2)
+
+
+def _named(**functions):
+    for name, function in functions.items():
+        function.__name__ = name
 
 
 def _divided(operator):
@@ -158,6 +330,7 @@ isposinf, isneginf = _unary(torch.isposinf, True), _unary(torch.isneginf, True)
 logical_not = _unary(torch.logical_not, True)
 bitwise_not = bitwise_invert = invert = _unary(torch.bitwise_not, True)
 spacing = _unary(lambda t: torch.nextafter(t, torch.full_like(t, math.inf)) - t)
+exp, log, sqrt = _unary(torch.exp), _unary(torch.log), _unary(torch.sqrt)
 
 add, subtract, multiply = _binary(torch.add), _binary(torch.sub), _binary(torch.mul)
 divide = true_divide = _binary(torch.div, "wide")
@@ -179,6 +352,68 @@ equal, not_equal, less, less_equal = _binary(torch.eq), _binary(torch.ne), _bina
 greater, greater_equal = _binary(torch.gt), _binary(torch.ge)
 logical_and, logical_or, logical_xor = (
     _binary(torch.logical_and), _binary(torch.logical_or), _binary(torch.logical_xor))
+
+
+_named(
+    sin=sin, cos=cos, tan=tan, arcsin=arcsin, arccos=arccos, arctan=arctan, sinh=sinh, cosh=cosh, tanh=tanh, arcsinh=arcsinh,
+    arccosh=arccosh, arctanh=arctanh, exp2=exp2, expm1=expm1, log2=log2, log10=log10, log1p=log1p, cbrt=cbrt, rad2deg=rad2deg,
+    deg2rad=deg2rad, rint=rint, fabs=fabs, signbit=signbit, absolute=absolute, negative=negative, positive=positive,
+    square=square, reciprocal=reciprocal, sign=sign, floor=floor, ceil=ceil, trunc=trunc, conjugate=conjugate, isnan=isnan,
+    isinf=isinf, isfinite=isfinite, logical_not=logical_not, invert=invert, spacing=spacing, exp=exp, log=log, sqrt=sqrt,
+    add=add, subtract=subtract, multiply=multiply, divide=divide, floor_divide=floor_divide, fmod=fmod, remainder=remainder,
+    power=power, float_power=float_power, arctan2=arctan2, hypot=hypot, copysign=copysign, nextafter=nextafter,
+    logaddexp=logaddexp, logaddexp2=logaddexp2, maximum=maximum, minimum=minimum, fmax=fmax, fmin=fmin, heaviside=heaviside,
+    gcd=gcd, lcm=lcm, bitwise_and=bitwise_and, bitwise_or=bitwise_or, bitwise_xor=bitwise_xor, left_shift=left_shift,
+    right_shift=right_shift, equal=equal, not_equal=not_equal, less=less, less_equal=less_equal, greater=greater,
+    greater_equal=greater_equal, logical_and=logical_and, logical_or=logical_or, logical_xor=logical_xor)
+add.identity = bitwise_or.identity = bitwise_xor.identity = gcd.identity = hypot.identity = 0
+multiply.identity = lcm.identity = 1
+bitwise_and.identity = -1
+logical_and.identity, logical_or.identity, logical_xor.identity = True, False, False
+
+
+class iinfo:
+    """What whole numbers of a type can be."""
+
+    def __init__(self, type):
+        kind = _dtype(type) if not hasattr(type, "dtype") else _t(type).dtype
+        if kind in _FLOATS or kind == torch.bool:
+            raise ValueError(f"Invalid integer data type '{_shown(kind).kind}'.")
+        found = torch.iinfo(kind)
+        self.min, self.max, self.bits, self.dtype, self.kind = found.min, found.max, found.bits, _shown(kind), _shown(kind).kind
+
+    def __repr__(self):
+        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
+
+    def __str__(self):
+        line = "-" * 63
+        return f"Machine parameters for {self.dtype}\n{line}\nmin = {self.min}\nmax = {self.max}\n{line}\n"
+
+
+class finfo:
+    """What floats of a type can be."""
+
+    def __init__(self, dtype):
+        kind = _dtype(dtype) if not hasattr(dtype, "dtype") else _t(dtype).dtype
+        kind = {torch.complex64: torch.float32, torch.complex128: torch.float64}.get(kind, kind)
+        if kind not in _FLOATS:
+            raise ValueError(f"data type {dtype!r} not inexact")
+        found = torch.finfo(kind)
+        number = lambda value: _r(torch.tensor(value, dtype=kind, device="cpu"))
+        self.dtype, self.bits = _shown(kind), found.bits
+        self.nmant = {16: 10, 32: 23, 64: 52}[found.bits]
+        self.nexp, self.iexp, self.precision = found.bits - self.nmant - 1, found.bits - self.nmant - 1, {16: 3, 32: 6, 64: 15}[found.bits]
+        self.machep, self.maxexp, self.minexp = -self.nmant, 1 << self.nexp - 1, 2 - (1 << self.nexp - 1)
+        self.min, self.max, self.eps = number(found.min), number(found.max), number(found.eps)
+        self.epsneg, self.resolution = number(found.eps / 2), number(10.0 ** -self.precision)
+        self.tiny = self.smallest_normal = number(found.tiny)
+        self.smallest_subnormal = number(found.tiny * found.eps)
+
+    def __repr__(self):
+        return f"finfo(resolution={self.resolution}, min={self.min}, max={self.max}, dtype={self.dtype})"
+
+    def __str__(self):
+        raise TypeError("str() of numpy.finfo is not supported by this server: use its attributes")
 
 
 def ldexp(x1, x2):
@@ -414,6 +649,10 @@ def matrix_transpose(x, /):
 
 
 def swapaxes(a, axis1, axis2):
+    rank = _t(a).dim()
+    for name, axis in (("axis1", axis1), ("axis2", axis2)):
+        if not -rank <= axis < rank:
+            raise AxisError(f"{name}: axis {axis} is out of bounds for array of dimension {rank}")
     return _a(_t(a).swapaxes(axis1, axis2))
 
 
@@ -443,6 +682,9 @@ def expand_dims(a, axis):
     t = _t(a)
     dims = _shape(axis)
     rank = t.dim() + len(dims)
+    for dim in dims:
+        if not -rank <= dim < rank:
+            raise AxisError(f"axis {dim} is out of bounds for array of dimension {rank}")
     for dim in sorted_of([dim % rank for dim in dims]):
         t = t.unsqueeze(dim)
     return _a(t)
@@ -819,16 +1061,16 @@ def put_along_axis(arr, indices, values, axis):
 def place(arr, mask, vals):
     t, chosen = _t(arr), _t(mask).to(torch.bool)
     count = int(chosen.sum())
-    t[chosen] = _t(resize(vals, count)).to(t.dtype)
+    arr[_a(chosen)] = _a(_t(resize(vals, count)).to(t.dtype))
 
 
 def copyto(dst, src, casting="same_kind", where=True):
     t, value = _t(dst), _t(src)
     if where is True:
-        t.copy_(torch.broadcast_to(value, t.shape))
+        dst[...] = _a(torch.broadcast_to(value, t.shape))
     else:
         mask = torch.broadcast_to(_t(where), t.shape)
-        t[mask] = torch.broadcast_to(value.to(t.dtype), t.shape)[mask]
+        dst[_a(mask)] = _a(torch.broadcast_to(value.to(t.dtype), t.shape)[mask])
 
 
 def fill_diagonal(a, val, wrap=False):
@@ -1394,6 +1636,10 @@ def dot(a, b, out=None):
     x, y = _common(a, b)
     if x.dim() == 0 or y.dim() == 0:
         return _r(x * y)
+    along = x.dim() - 1, 0 if y.dim() == 1 else y.dim() - 2
+    if x.shape[along[0]] != y.shape[along[1]]:
+        sizes = f"{x.shape[along[0]]} (dim {along[0]}) != {y.shape[along[1]]} (dim {along[1]})"
+        raise ValueError(f"shapes {_written(x.shape)} and {_written(y.shape)} not aligned: {sizes}")
     if y.dim() <= 2:
         return _r(_product(x, y))
     return _r(torch.tensordot(x, y, dims=([x.dim() - 1], [y.dim() - 2])))

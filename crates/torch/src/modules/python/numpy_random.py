@@ -132,7 +132,7 @@ class _Drawing:
                 x[at], x[other] = x[other], x[at]
             return
         t = _t(x)
-        t.copy_(t[torch.tensor(self._shuffled(t.shape[0]), dtype=torch.int64, device="cpu")])
+        x[...] = _a(t[torch.tensor(self._shuffled(t.shape[0]), dtype=torch.int64, device="cpu")])
 
     def permutation(self, x, axis=0):
         if isinstance(x, int):

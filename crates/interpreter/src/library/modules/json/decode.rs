@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use crate::evaluation::operators;
+use crate::evaluation::{coroutine, operators};
 use crate::library::methods::int;
 use crate::values::class::Class;
 use crate::values::host::{Args, HostResult, Outcome};
@@ -12,14 +12,22 @@ use crate::values::types::key::Key;
 use crate::values::types::{self, Dict, List, ledger};
 use crate::values::value::Value;
 
+/// Functions that make values of what is read, where a program gives some.
+struct Hooks {
+    object: Option<Value>,
+    pairs: Option<Value>,
+    float: Option<Value>,
+    int: Option<Value>,
+    constant: Option<Value>,
+}
+
 /// Parses a text, or bytes in UTF-8.
-pub fn loads(machine: &Machine, error: &Rc<Class>, mut args: Args) -> HostResult {
-    for hook in ["object_hook", "object_pairs_hook", "parse_float", "parse_int", "parse_constant", "cls"] {
-        if args.take_keyword(hook).is_some_and(|hook| !matches!(hook, Value::None)) {
-            return Err(Raise::type_error(format!("json.loads: '{hook}' is not supported by this server")));
-        }
-    }
-    let text = match operators::plain(&args.one("loads")?) {
+pub fn loads(machine: &Machine, error: &Rc<Class>, args: Args) -> HostResult {
+    let mut given = args.between("loads", 6, 6)?.into_iter();
+    let text = given.next().unwrap_or(Value::None);
+    let mut hook = || given.next().filter(|hook| !matches!(hook, Value::None));
+    let hooks = Hooks { object: hook(), pairs: hook(), float: hook(), int: hook(), constant: hook() };
+    let text = match operators::plain(&text) {
         Value::Str(text) => text,
         Value::Bytes(bytes) => String::from_utf8_lossy(&bytes).into(),
         other => {
@@ -28,7 +36,7 @@ pub fn loads(machine: &Machine, error: &Rc<Class>, mut args: Args) -> HostResult
         }
     };
     machine.charge_fuel(text.len() as u64 / 16)?;
-    let mut parser = Parser { machine, error, text: &text, at: 0 };
+    let mut parser = Parser { machine, error, hooks: &hooks, text: &text, at: 0 };
     parser.space();
     let value = parser.value()?;
     parser.space();
@@ -41,6 +49,7 @@ pub fn loads(machine: &Machine, error: &Rc<Class>, mut args: Args) -> HostResult
 struct Parser<'a> {
     machine: &'a Machine,
     error: &'a Rc<Class>,
+    hooks: &'a Hooks,
     text: &'a str,
     /// Byte of the text that is next.
     at: usize,
@@ -105,7 +114,10 @@ impl Parser<'_> {
         ] {
             if rest.starts_with(word) {
                 self.at += word.len();
-                return Ok(value);
+                return match (&self.hooks.constant, &value) {
+                    (Some(hook), Value::Float(_)) => self.made(hook, Value::from(word)),
+                    _ => Ok(value),
+                };
             }
         }
         let (length, is_float) = number(rest.as_bytes());
@@ -114,6 +126,10 @@ impl Parser<'_> {
             return Err(self.fail("Expecting value", self.at));
         }
         self.at += length;
+        let hook = if is_float { &self.hooks.float } else { &self.hooks.int };
+        if let Some(hook) = hook {
+            return self.made(hook, Value::from(text));
+        }
         if is_float {
             return text.parse().map(Value::Float).map_err(|_| self.fail("Expecting value", self.at));
         }
@@ -150,13 +166,28 @@ impl Parser<'_> {
         }
     }
 
+    /// Returns what a program's function makes of something.
+    fn made(&self, hook: &Value, read: Value) -> Result<Value, Raise> {
+        coroutine::finish(self.machine, self.machine.call_now(hook, Args::of([read]))?)
+    }
+
     fn object(&mut self) -> Result<Value, Raise> {
+        let (dict, pairs) = self.pairs()?;
+        match (&self.hooks.pairs, &self.hooks.object) {
+            (Some(hook), _) => self.made(hook, Value::List(Rc::new(pairs))),
+            (None, Some(hook)) => self.made(hook, Value::Dict(Rc::new(dict))),
+            (None, None) => Ok(Value::Dict(Rc::new(dict))),
+        }
+    }
+
+    /// Reads an object, and for who asks for them its pairs, equal names among them.
+    fn pairs(&mut self) -> Result<(Dict, List), Raise> {
         self.at += 1;
-        let dict = Dict::new();
+        let (dict, pairs) = (Dict::new(), List::new(Vec::new()));
         self.space();
         if self.peek() == Some(b'}') {
             self.at += 1;
-            return Ok(Value::Dict(Rc::new(dict)));
+            return Ok((dict, pairs));
         }
         loop {
             if self.peek() != Some(b'"') {
@@ -171,13 +202,18 @@ impl Parser<'_> {
             self.at += 1;
             self.space();
             let value = self.value()?;
-            dict.insert(self.machine, Key::Str(Rc::clone(&name)), Value::Str(name), value)?;
+            match &self.hooks.pairs {
+                Some(_) => pairs.push(self.machine, Value::tuple(vec![Value::Str(name), value]))?,
+                None => {
+                    dict.insert(self.machine, Key::Str(Rc::clone(&name)), Value::Str(name), value)?;
+                }
+            }
             self.space();
             match self.peek() {
                 Some(b',') => self.at += 1,
                 Some(b'}') => {
                     self.at += 1;
-                    return Ok(Value::Dict(Rc::new(dict)));
+                    return Ok((dict, pairs));
                 }
                 _ => return Err(self.fail("Expecting ',' delimiter", self.at)),
             }

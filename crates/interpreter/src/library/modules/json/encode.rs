@@ -60,7 +60,6 @@ pub fn dumps(machine: &Machine, mut args: Args) -> HostResult {
         skip_keys: flag(given("skipkeys"), false)?,
         default: given("default"),
     };
-    let _ = (given("check_circular"), given("cls"));
     args.no_more_keywords("dumps")?;
     let value = args.one("dumps")?;
     let (machine, state) = (machine.clone(), State { options: Rc::new(options), level: 0, open: Rc::default() });

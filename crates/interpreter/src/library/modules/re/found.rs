@@ -167,6 +167,16 @@ impl HostObject for Match {
             "re" => Value::Host(Rc::clone(&self.pattern) as Rc<dyn HostObject>),
             "pos" => Value::Int(0),
             "endpos" => Value::Int(characters(machine, &self.subject, self.subject.len())?),
+            "regs" => {
+                let spans = (0..self.spans.len()).map(|group| {
+                    let (start, end) = match self.spans[group] {
+                        Some(_) => self.span(machine, group)?,
+                        None => (-1, -1),
+                    };
+                    Ok(Value::tuple(vec![Value::Int(start), Value::Int(end)]))
+                });
+                Value::tuple(spans.collect::<Result<Vec<_>, Raise>>()?)
+            }
             "lastindex" => last.map_or(Value::None, |group| Value::Int(group as i64)),
             "lastgroup" => {
                 let name = self.pattern.names().iter().find(|(_, group)| Some(*group) == last);
