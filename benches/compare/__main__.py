@@ -30,6 +30,7 @@ BENCHES = {
     "neighbour": [models.LONG],
     "generate": [models.GPT2],
     "gradient": [models.GPT2],
+    "optimise": [models.GPT2],
     "load": [models.LARGE],
     "quantized": [models.TINY],
 }

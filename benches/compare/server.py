@@ -13,6 +13,7 @@ import threading
 import time
 from pathlib import Path
 
+import httpx
 import torch
 import zstandard
 
@@ -130,6 +131,13 @@ class Server:
             frames = ((Path(folder) / str(index)).read_bytes() for index in range(len(requests)))
             answers = [Answer(seconds, frame) for seconds, frame in zip(took["seconds"], frames)]
         return Replay(took["wall"], gateway, worker, answers)
+
+    def explain(self, request):
+        """Returns what the server says of a request without running it."""
+        form = {"data": json.dumps(request.fields)}
+        headers = {"ndif-api-key": self.key}
+        answer = httpx.post(f"{self.url}/v1/check", data=form, files={"blob": ("request", request.payload)}, headers=headers)
+        return answer.raise_for_status().json()
 
     def cpu(self):
         """Returns the CPU time of the server and of its worker so far, in seconds."""
